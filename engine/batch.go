@@ -1,0 +1,48 @@
+package engine
+
+// A Segment is one run of tokens in a row's tree: tokens [Start, Start+Len) of the row. Its tokens attend to earlier
+// tokens of the segment and to every token of its ancestors; positions continue from the parent's last.
+type Segment struct {
+	Start, Len int // tokens
+	Parent     int // index of an earlier segment of the same row, or -1: a root
+}
+
+// A Row is one packed token sequence (a forest of segments).
+type Row struct {
+	Tokens   []int32
+	Segments []Segment // in order, covering Tokens without gap or overlap
+	// Counted lists, ascending, the indices into Tokens whose log-probability is asked for. A token is predicted from its
+	// predecessor in the tree, so the first token of a root segment cannot be counted.
+	Counted []int32
+}
+
+// A Batch is one micro-batch: one forward and one backward pass.
+type Batch struct {
+	Rows []Row
+	// DropoutStep keys the dropout masks (with the session's seed): equal keys give equal masks, so that a resumed run and
+	// a recomputed layer see the same. The loop passes a number unique to the micro-batch within the run.
+	DropoutStep uint64
+}
+
+// An Output holds what a forward pass gives, in the order of the batch's counted tokens (row by row).
+type Output struct {
+	LogP []float32 // log-probability of each counted token, nats
+}
+
+// An OutputGrad is the gradient of the loss with respect to an Output.
+type OutputGrad struct {
+	LogP []float32 // dLoss/dLogP, one per counted token
+}
+
+// A Param is one trained tensor. Data and Grad are the session's own memory, valid until it is closed; they may be
+// written only between passes.
+type Param struct {
+	Name  string // GGUF tensor name, with .lora_a or .lora_b for an adapter's
+	Shape []int64
+	Data  []float32
+	Grad  []float32
+	// Group is "lora_a", "lora_b" or "full"; LoRA+ sets the learning rate by it.
+	Group string
+	// Decay says whether AdamW's weight decay applies (not to norms and biases).
+	Decay bool
+}
