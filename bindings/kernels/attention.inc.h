@@ -1,0 +1,1 @@
+// Attention; included by every kern_*.c.

@@ -1,0 +1,2 @@
+// Checks of the products' arguments.
+#include "level.h"

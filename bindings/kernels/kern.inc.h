@@ -1,0 +1,15 @@
+// The body of every kern_*.c: all kernels, static, and one exported table GT_TABLE of them.
+#include "level.h"
+#include "ops.h"
+#include "vec.h"
+
+#include "gemm.inc.h"
+#include "attention.inc.h"
+#include "rows.inc.h"
+
+#define GT_ENTRY(op, name) [op] = gt_k_##name,
+
+const gt_table GT_TABLE = {
+    .run          = {GT_OPS(GT_ENTRY)},
+    .packed_bytes = gt_k_packed_bytes,
+};

@@ -1,0 +1,14 @@
+// AVX-512 with BF16 products: Zen 4, Cooper Lake, Sapphire Rapids and later.
+#if defined(__x86_64__) || defined(_M_X64)
+#ifdef __clang__
+#pragma clang attribute push(__attribute__((target("avx512bf16,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,bmi,bmi2"))), apply_to = function)
+#else
+#pragma GCC target("avx512bf16,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,bmi,bmi2")
+#endif
+#define GT_ISA 3
+#define GT_TABLE gt_table_avx512_bf16
+#include "kern.inc.h"
+#ifdef __clang__
+#pragma clang attribute pop
+#endif
+#endif

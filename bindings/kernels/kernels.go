@@ -1,0 +1,182 @@
+// Package kernels knows the border with ggtune's own C kernels: the call structure, the instruction-set levels, and how to
+// run one call. It does not know threads, graphs or who owns a tensor's memory.
+package kernels
+
+/*
+#cgo CFLAGS: -std=gnu11 -O3 -Wall -Wextra -Wno-unused-function
+#cgo LDFLAGS: -lm
+#include "kernels.h"
+*/
+import "C"
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"unsafe"
+)
+
+// MaxArgs is the most arguments a call has.
+const MaxArgs = C.GT_MAX_ARGS
+
+// Type is an argument's element type: ggml's own type number, or Packed.
+type Type int32
+
+// The element types that kernels name themselves; a weight may be of any other type ggml can dequantize.
+const (
+	F32    Type = C.GT_F32
+	F16    Type = C.GT_F16
+	BF16   Type = C.GT_BF16
+	I32    Type = C.GT_I32
+	Packed Type = C.GT_PACKED
+)
+
+// Op is an operation's number; kernels.h says what each computes and from which arguments.
+type Op int32
+
+// The operations, in the order of kernels.h.
+const (
+	OpPack      Op = C.GT_OP_PACK
+	OpLinear    Op = C.GT_OP_LINEAR
+	OpLinearT   Op = C.GT_OP_LINEAR_T
+	OpOuter     Op = C.GT_OP_OUTER
+	OpHead      Op = C.GT_OP_HEAD
+	OpHeadMerge Op = C.GT_OP_HEAD_MERGE
+	OpHeadBack  Op = C.GT_OP_HEAD_BACK
+	OpHeadGradW Op = C.GT_OP_HEAD_GRAD_W
+
+	OpAttn       Op = C.GT_OP_ATTN
+	OpAttnDelta  Op = C.GT_OP_ATTN_DELTA
+	OpAttnBackQ  Op = C.GT_OP_ATTN_BACK_Q
+	OpAttnBackKV Op = C.GT_OP_ATTN_BACK_KV
+
+	OpAdd           Op = C.GT_OP_ADD
+	OpAddBias       Op = C.GT_OP_ADD_BIAS
+	OpBiasGrad      Op = C.GT_OP_BIAS_GRAD
+	OpCopy          Op = C.GT_OP_COPY
+	OpZero          Op = C.GT_OP_ZERO
+	OpRMSNorm       Op = C.GT_OP_RMS_NORM
+	OpRMSNormBack   Op = C.GT_OP_RMS_NORM_BACK
+	OpRMSNormGrad   Op = C.GT_OP_RMS_NORM_GRAD
+	OpLayerNorm     Op = C.GT_OP_LAYER_NORM
+	OpLayerNormBack Op = C.GT_OP_LAYER_NORM_BACK
+	OpLayerNormGrad Op = C.GT_OP_LAYER_NORM_GRAD
+	OpRope          Op = C.GT_OP_ROPE
+	OpSwiGLU        Op = C.GT_OP_SWIGLU
+	OpSwiGLUBack    Op = C.GT_OP_SWIGLU_BACK
+	OpGELU          Op = C.GT_OP_GELU
+	OpGELUBack      Op = C.GT_OP_GELU_BACK
+	OpDropout       Op = C.GT_OP_DROPOUT
+	OpRows          Op = C.GT_OP_ROWS
+	OpRowsAdd       Op = C.GT_OP_ROWS_ADD
+)
+
+// Arg is one argument of a call, a run of Ne1 rows of Ne0 contiguous elements, Nb1 bytes apart. It mirrors gt_arg. Data
+// is borrowed: nil means the argument is absent.
+type Arg struct {
+	Data unsafe.Pointer
+	Ne0  int64
+	Ne1  int64
+	Nb1  int64
+	Type Type
+	_    int32
+}
+
+// Call is one operation on its arguments. It mirrors gt_call byte for byte, so that an array of calls can be handed to the
+// thread pool as it is.
+type Call struct {
+	Op    Op
+	NArgs int32
+	A     [MaxArgs]Arg
+	F     [8]float64
+	I     [8]int64
+}
+
+// Level is an instruction-set level: the same kernels compiled for what a CPU offers.
+type Level int32
+
+// The levels. Portable is the reference.
+const (
+	Portable   Level = C.GT_LEVEL_PORTABLE
+	AVX2       Level = C.GT_LEVEL_AVX2
+	AVX512     Level = C.GT_LEVEL_AVX512
+	AVX512BF16 Level = C.GT_LEVEL_AVX512_BF16
+	NEON       Level = C.GT_LEVEL_NEON
+)
+
+// String returns the level's name as `bench` prints it.
+func (l Level) String() string { return C.GoString(C.gt_level_name(C.int(l))) }
+
+// CurrentLevel returns the level in use: at start the best one this CPU has.
+func CurrentLevel() Level { return Level(C.gt_level()) }
+
+// ErrLevel is the error of SetLevel for a level that the CPU or the build lacks.
+var ErrLevel = errors.New("instruction-set level not available")
+
+// SetLevel forces a level, for tests and `bench`. It must not be called while kernels run, and what OpPack wrote at one
+// level cannot be read at another.
+func SetLevel(l Level) error {
+	if C.gt_set_level(C.int(l)) != 0 {
+		return fmt.Errorf("kernels: level %v: %w on this CPU", l, ErrLevel)
+	}
+	return nil
+}
+
+// Levels returns the levels this CPU and build have, the portable one first.
+func Levels() []Level {
+	was := CurrentLevel()
+	var out []Level
+	for l := Portable; l <= NEON; l++ {
+		if C.gt_set_level(C.int(l)) == 0 {
+			out = append(out, l)
+		}
+	}
+	C.gt_set_level(C.int(was))
+	return out
+}
+
+// Check reports why the call's shapes, types or pointers are none its kernel handles. A kernel itself trusts its
+// arguments, so a call is checked before it first runs.
+func Check(c *Call) error {
+	var pin runtime.Pinner
+	defer pin.Unpin()
+	pinArgs(&pin, c)
+	if msg := C.gt_check((*C.gt_call)(unsafe.Pointer(c))); msg != nil {
+		return fmt.Errorf("kernels: operation %d: %s", c.Op, C.GoString(msg))
+	}
+	return nil
+}
+
+// Run checks the call and runs the shares of all n threads one after the other, in the calling goroutine. It is for tests
+// and small work; the thread pool calls gt_run itself. Data may point to Go memory.
+func Run(c *Call, n int) error {
+	if err := Check(c); err != nil {
+		return err
+	}
+	var pin runtime.Pinner
+	defer pin.Unpin()
+	pinArgs(&pin, c)
+	for i := range n {
+		C.gt_run((*C.gt_call)(unsafe.Pointer(c)), C.int(i), C.int(n))
+	}
+	return nil
+}
+
+func pinArgs(pin *runtime.Pinner, c *Call) {
+	for i := range c.A {
+		if c.A[i].Data != nil {
+			pin.Pin(c.A[i].Data)
+		}
+	}
+}
+
+// PackedBytes returns the size in bytes of OpPack's output for x [k, t] at the current level.
+func PackedBytes(k, t int64) int64 { return int64(C.gt_packed_bytes(C.int64_t(k), C.int64_t(t))) }
+
+// layout returns the C structures' sizes and the offsets of gt_call's fields, for the test that holds Arg and Call to them.
+func layout() (arg, call uintptr, offsets [5]uintptr) {
+	var c C.gt_call
+	return C.sizeof_gt_arg, C.sizeof_gt_call, [5]uintptr{
+		unsafe.Offsetof(c.op), unsafe.Offsetof(c.n_args), unsafe.Offsetof(c.a), unsafe.Offsetof(c.f), unsafe.Offsetof(c.i),
+	}
+}

@@ -1,0 +1,2 @@
+// Operations of attention.inc.h.
+#define GT_OPS_ATTENTION(X)

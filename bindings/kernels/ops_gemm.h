@@ -1,0 +1,2 @@
+// Operations of gemm_*.inc.h.
+#define GT_OPS_GEMM(X)

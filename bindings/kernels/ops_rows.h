@@ -1,0 +1,2 @@
+// Operations of rows.inc.h.
+#define GT_OPS_ROWS(X)

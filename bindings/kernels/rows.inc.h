@@ -1,0 +1,1 @@
+// Norms, rope, activations: everything row by row; included by every kern_*.c.
