@@ -1,0 +1,76 @@
+# ggtune: every target below uses the same compiler flags, so that ggml and llama.cpp are compiled once (about four
+# minutes on two cores) and come from Go's build cache afterwards.
+
+GO ?= go
+CC := $(shell $(GO) env CC)
+
+# ggml fixes its instruction set when it is compiled. The module that carries it leaves ggml's AMX files out, so AMX must
+# be off where the compiler knows of it; Apple's clang spells "this machine" -mcpu.
+ifeq ($(shell $(GO) env GOOS)/$(shell $(GO) env GOARCH),darwin/arm64)
+NATIVE := -O3 -mcpu=native
+else
+NATIVE := -O3 -march=native
+endif
+ifeq ($(shell $(GO) env GOARCH),amd64)
+NO_AMX := -mno-amx-tile -mno-amx-int8 -mno-amx-bf16
+NATIVE += $(shell $(CC) $(NO_AMX) -E -x c /dev/null >/dev/null 2>&1 && echo $(NO_AMX))
+endif
+NATIVE := $(strip $(NATIVE))
+
+export CGO_ENABLED := 1
+export CGO_CFLAGS ?= $(NATIVE)
+export CGO_CXXFLAGS ?= $(NATIVE)
+
+.PHONY: build test check test-c race demo demo-model fuzz licenses clean
+
+build: ## the command, ./ggtune
+	$(GO) build -o ggtune ./cmd/ggtune
+
+test: ## every test
+	$(GO) test ./...
+
+# The import rules run without the test cache: the cache does not see which packages exist.
+check: ## format, vet, staticcheck, import rules, licences, races
+	@files=$$(gofmt -l .); if [ -n "$$files" ]; then echo "gofmt needed (gofmt -w):" $$files >&2; exit 1; fi
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	$(GO) test -count=1 ./internal/deptest/...
+	$(GO) run ./scripts/licenses -check
+	$(MAKE) --no-print-directory race
+
+# The race detector, for the packages whose tests reach no cgo of ours or of a dependency (with it, ggml would be compiled
+# once more). The list is computed from the test binaries' own dependencies.
+race:
+	@cgo=$$($(GO) list -deps -test -f '{{if and (not .Standard) .CgoFiles}}{{.ImportPath}}{{end}}' ./... | cut -d' ' -f1 | sort -u) && \
+	pkgs=$$($(GO) list -test -f '{{if eq .Name "main"}}{{.ImportPath}} {{join .Deps " "}}{{end}}' ./... | \
+	  CGO_PKGS="$$cgo" awk 'BEGIN { split(ENVIRON["CGO_PKGS"], c, "\n"); for (i in c) bad[c[i]] = 1 } \
+	    $$1 ~ /\.test$$/ { ok = 1; for (i = 2; i <= NF; i++) if ($$i in bad) ok = 0; if (ok) { sub(/\.test$$/, "", $$1); print $$1 } }') && \
+	if [ -z "$$pkgs" ]; then echo "no package without cgo found: the rule above is broken" >&2; exit 1; fi && \
+	echo "$(GO) test -race" $$pkgs && $(GO) test -race $$pkgs
+
+# AddressSanitizer sees what Go's tests cannot: reads past C buffers and C memory that is never freed. cgocheck2 finds Go
+# pointers kept in C memory. Each compiles ggml anew, with its own flags.
+test-c: ## the C border under AddressSanitizer and cgocheck2
+	$(GO) test -asan ./bindings/...
+	GOEXPERIMENT=cgocheck2 $(GO) test ./bindings/...
+
+demo: build ## fine-tune the small model inside the binary: about a minute
+	rm -rf build/demo
+	./ggtune demo -o build/demo
+
+demo-model: build ## make the model inside the binary again, from nothing: about 15 minutes
+	scripts/make_demo.sh
+
+FUZZTIME ?= 10s
+fuzz: ## every fuzz target for FUZZTIME
+	@for pkg in $$($(GO) list ./...); do \
+	  for f in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+	    echo "$$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
+	  done; \
+	done
+
+licenses: ## write the licences of what is linked in again
+	$(GO) run ./scripts/licenses
+
+clean:
+	rm -rf ggtune build
