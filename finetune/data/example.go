@@ -1,0 +1,97 @@
+// Package data turns files of training data into Examples, one file of this package per format. It knows no chat
+// template and no token.
+package data
+
+import (
+	"encoding/json"
+	"fmt"
+)
+
+// A Kind says which fields of an Example are set, and so how it becomes text.
+type Kind uint8
+
+// The kinds of example. Preference formats add theirs here.
+const (
+	KindMessages   Kind = iota + 1 // Messages (and Tools): rendered by a chat template
+	KindCompletion                 // Prompt and Completion: literal text, no template
+	KindText                       // Text: literal text, every token counts
+)
+
+// String gives the kind's name in messages and reports.
+func (k Kind) String() string {
+	switch k {
+	case KindMessages:
+		return "messages"
+	case KindCompletion:
+		return "completion"
+	case KindText:
+		return "text"
+	}
+	return fmt.Sprintf("kind %d", uint8(k))
+}
+
+// A Source is the place an Example was read from.
+type Source struct {
+	File string // path as it was given or found
+	// Line is the 1-based line the record starts on. For a container without lines (Parquet) it is the 1-based row number.
+	Line int
+	// Sub is the 1-based index of the example within its record where one record gives several (the instances of a
+	// Natural Instructions task), 0 otherwise.
+	Sub int
+}
+
+// String gives "file:line", the form every data error begins with; an example within a record adds " (example n)".
+func (s Source) String() string {
+	if s.Sub > 0 {
+		return fmt.Sprintf("%s:%d (example %d)", s.File, s.Line, s.Sub)
+	}
+	return fmt.Sprintf("%s:%d", s.File, s.Line)
+}
+
+// An Example is one item of training data, before any template or tokenizer has seen it.
+type Example struct {
+	Source Source
+	Kind   Kind
+
+	Messages []Message       // KindMessages: the conversation, in order
+	Tools    json.RawMessage // KindMessages: JSON array of tool definitions for the template, or nil
+
+	Prompt     string // KindCompletion: not counted
+	Completion string // KindCompletion: counted
+
+	Text string // KindText
+}
+
+// A Role is who speaks.
+type Role string
+
+// The roles. Formats with names of their own (human, gpt, observation) are mapped to these.
+const (
+	System    Role = "system"
+	User      Role = "user"
+	Assistant Role = "assistant"
+	Tool      Role = "tool"
+	Developer Role = "developer"
+)
+
+// A Message is one turn of a conversation.
+type Message struct {
+	Role       Role
+	Content    string     // text; the parts of a typed content list are joined
+	Reasoning  string     // an assistant's chain of thought, where the data keeps it apart from Content
+	ToolCalls  []ToolCall // calls an assistant makes
+	ToolCallID string     // for Role Tool: the call this is the answer to, or ""
+	Name       string     // the speaker's or the tool's name, or ""
+	// Train is the data's own word on whether this message is trained on (loss_weight, weight, train): nil leaves it to
+	// the mask that the run asks for.
+	Train *bool
+}
+
+// A ToolCall is one call of a function by an assistant.
+type ToolCall struct {
+	ID   string // or ""
+	Type string // "function" where the data does not say
+	Name string // the function's name
+	// Arguments is JSON: an object as a rule, or a string holding JSON as OpenAI's API writes it, just as the data had it.
+	Arguments json.RawMessage
+}
