@@ -1,0 +1,120 @@
+package main
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/agnivade/levenshtein"
+	"github.com/urfave/cli/v2"
+)
+
+// arrange moves a command's options before its arguments, because cli stops reading options at the first argument, and
+// refuses an unknown option with the nearest known one. Everything after "--" is an argument.
+func arrange(app *cli.App, args []string) ([]string, error) {
+	at := 1
+	for at < len(args) && strings.HasPrefix(args[at], "-") && args[at] != "--" {
+		if err := known(nil, args[at], appOptions); err != nil {
+			return nil, err
+		}
+		at++
+	}
+	if at >= len(args) {
+		return args, nil
+	}
+	command := app.Command(args[at])
+	if command == nil {
+		return args, nil // help, or an unknown command: the app's own action answers
+	}
+	options := takesValue(command)
+	head := slices.Clone(args[:at+1])
+	var rest []string
+	for i := at + 1; i < len(args); i++ {
+		a := args[i]
+		if a == "--" {
+			rest = append(rest, args[i+1:]...)
+			break
+		}
+		if !strings.HasPrefix(a, "-") || a == "-" {
+			rest = append(rest, a)
+			continue
+		}
+		if err := known(command, a, options); err != nil {
+			return nil, err
+		}
+		head = append(head, a)
+		if name, _, joined := strings.Cut(strings.TrimLeft(a, "-"), "="); options[name] && !joined {
+			if i+1 >= len(args) {
+				return nil, usagef("%s: option %s needs a value", command.Name, a)
+			}
+			i++
+			head = append(head, args[i])
+		}
+	}
+	return append(append(head, "--"), rest...), nil
+}
+
+var appOptions = map[string]bool{"help": false, "h": false, "version": false}
+
+// takesValue maps each option name of a command to whether a value follows it.
+func takesValue(c *cli.Command) map[string]bool {
+	m := map[string]bool{"help": false, "h": false}
+	for _, f := range c.Flags {
+		_, isBool := f.(*cli.BoolFlag)
+		for _, n := range f.Names() {
+			m[n] = !isBool
+		}
+	}
+	return m
+}
+
+// known reports an option that the command does not have.
+func known(c *cli.Command, arg string, options map[string]bool) error {
+	name, _, _ := strings.Cut(strings.TrimLeft(arg, "-"), "=")
+	if _, ok := options[name]; ok {
+		return nil
+	}
+	var names []string
+	for n := range options {
+		names = append(names, n)
+	}
+	prefix, where := "", "`ggtune --help` lists all"
+	if c != nil {
+		prefix, where = c.Name+": ", "`ggtune "+c.Name+" --help` lists all"
+	}
+	option, _, _ := strings.Cut(arg, "=")
+	if near := nearest(name, names); near != "" {
+		return usagef("%sunknown option %s; did you mean %s? (%s)", prefix, option, dashes(near), where)
+	}
+	return usagef("%sunknown option %s (%s)", prefix, option, where)
+}
+
+func dashes(name string) string {
+	if len(name) == 1 {
+		return "-" + name
+	}
+	return "--" + name
+}
+
+// unknownName is the error for a name that is not among the known ones.
+func unknownName(kind, name string, all []string, where string) error {
+	if near := nearest(name, all); near != "" {
+		return usagef("unknown %s %q; did you mean %q? (%s)", kind, name, near, where)
+	}
+	return usagef("unknown %s %q; known: %s (%s)", kind, name, strings.Join(all, ", "), where)
+}
+
+// nearest is the known name that looks like a slip of name, or "".
+func nearest(name string, names []string) string {
+	slices.Sort(names)
+	best, most := "", max(1, len(name)/3)+1 // a third of the letters wrong is no slip any more
+	for _, n := range names {
+		d := levenshtein.ComputeDistance(name, n)
+		if len(n) > 1 && len(name) > 2 && (strings.HasPrefix(n, name) || strings.HasPrefix(name, n)) {
+			d = min(d, 1) // --epoch for --epochs, --eval for --eval-data
+		}
+		if d < most {
+			best, most = n, d
+		}
+	}
+	return best
+}

@@ -1,0 +1,74 @@
+package main
+
+import (
+	"errors"
+	"slices"
+	"testing"
+
+	"github.com/urfave/cli/v2"
+)
+
+func testApp() *cli.App {
+	return &cli.App{Name: "ggtune", Commands: []*cli.Command{{Name: "do", Flags: []cli.Flag{
+		&cli.StringFlag{Name: "model", Aliases: []string{"m"}},
+		&cli.StringSliceFlag{Name: "data", Aliases: []string{"d"}},
+		&cli.Float64Flag{Name: "temp"},
+		&cli.BoolFlag{Name: "json"},
+	}}}}
+}
+
+func TestArrange(t *testing.T) {
+	for _, tc := range []struct {
+		name       string
+		args, want []string
+	}{
+		{"options first", []string{"do", "-m", "a", "x"}, []string{"do", "-m", "a", "--", "x"}},
+		{"options last", []string{"do", "x", "--json", "-m", "a"}, []string{"do", "--json", "-m", "a", "--", "x"}},
+		{"joined value", []string{"do", "x", "--model=a=b", "y"}, []string{"do", "--model=a=b", "--", "x", "y"}},
+		{"a value like an option", []string{"do", "--temp", "-1", "-m", "--json"}, []string{"do", "--temp", "-1", "-m", "--json", "--"}},
+		{"after two dashes all are arguments", []string{"do", "x", "--", "-m", "--nonsense"}, []string{"do", "--", "x", "-m", "--nonsense"}},
+		{"a dash is an argument", []string{"do", "-", "--json"}, []string{"do", "--json", "--", "-"}},
+		{"another command's", []string{"other", "--nonsense"}, []string{"other", "--nonsense"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			got, err := arrange(testApp(), append([]string{"ggtune"}, tc.args...))
+			if want := append([]string{"ggtune"}, tc.want...); err != nil || !slices.Equal(got, want) {
+				t.Errorf("got %q, %v, want %q", got, err, want)
+			}
+		})
+	}
+}
+
+func TestArrangeErrors(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		args []string
+		want string
+	}{
+		{"a slip", []string{"do", "--modle", "a"}, "do: unknown option --modle; did you mean --model? (`ggtune do --help` lists all)"},
+		{"a slip with a value", []string{"do", "--modle=a"}, "do: unknown option --modle; did you mean --model? (`ggtune do --help` lists all)"},
+		{"no slip", []string{"do", "--quantum"}, "do: unknown option --quantum (`ggtune do --help` lists all)"},
+		{"no value", []string{"do", "x", "--model"}, "do: option --model needs a value"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			_, err := arrange(testApp(), append([]string{"ggtune"}, tc.args...))
+			if usage := (usageError{}); err == nil || !errors.As(err, &usage) || err.Error() != tc.want {
+				t.Errorf("got %v, want %s", err, tc.want)
+			}
+		})
+	}
+}
+
+// File names may hold commas: a repeated option is the only way to give several.
+func TestSliceOptionKeepsCommas(t *testing.T) {
+	app := newApp(nil, nil, nil)
+	var got []string
+	app.Commands = testApp().Commands
+	app.Commands[0].Action = func(c *cli.Context) error { got = c.StringSlice("data"); return nil }
+	if err := app.Run([]string{"ggtune", "do", "-d", "a,b.jsonl", "-d", "c.jsonl"}); err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"a,b.jsonl", "c.jsonl"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}

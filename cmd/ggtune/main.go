@@ -1,0 +1,184 @@
+// Command ggtune fine-tunes GGUF models. This package knows flags, the terminal and exit codes; what it prints comes from
+// one library call per command.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"strings"
+	"syscall"
+
+	"github.com/urfave/cli/v2"
+)
+
+// Exit codes: a contract for scripts.
+const (
+	exitDone        = 0
+	exitFailure     = 1
+	exitUsage       = 2
+	exitInterrupted = 130 // 128 + SIGINT, as shells have it; SIGTERM gives the same
+)
+
+// errInterrupted is the cause of the context's end when the user asked to stop.
+var errInterrupted = errors.New("interrupted")
+
+// A usageError is the user's to mend on the command line: exit code 2.
+type usageError struct{ err error }
+
+func (e usageError) Error() string { return e.err.Error() }
+func (e usageError) Unwrap() error { return e.err }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+func main() {
+	ctx, stop := interruptible(os.Stderr)
+	code := run(ctx, os.Args, os.Stdin, os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// interruptible returns a context that the first SIGINT or SIGTERM ends with errInterrupted; the second leaves the process
+// at once. What a run has saved by then is whole: files appear by rename.
+func interruptible(stderr io.Writer) (ctx context.Context, stop func()) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	done := make(chan struct{})
+	go func() {
+		select {
+		case <-signals:
+		case <-done:
+			return
+		}
+		fmt.Fprintln(stderr, "\nggtune: stopping (again to leave at once)")
+		cancel(errInterrupted)
+		select {
+		case <-signals:
+			os.Exit(exitInterrupted)
+		case <-done:
+		}
+	}()
+	return ctx, func() { signal.Stop(signals); close(done); cancel(nil) }
+}
+
+// run is the whole command: it parses args, prints, and returns the exit code.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
+	defer func() {
+		if p := recover(); p != nil {
+			fmt.Fprintf(stderr, "ggtune: internal error: %v\nThis is a fault in ggtune, not in your input. Please report it with the command line, the output of\n"+
+				"`ggtune version` and the lines below to https://github.com/ggtune/ggtune/issues\n\n%s", p, debug.Stack())
+			code = exitFailure
+		}
+	}()
+	app := newApp(stdin, stdout, stderr)
+	args, err := arrange(app, args)
+	if err == nil {
+		err = app.RunContext(ctx, args)
+	}
+	return report(ctx, err, stderr)
+}
+
+// report prints err once and turns it into an exit code.
+func report(ctx context.Context, err error, stderr io.Writer) int {
+	var usage usageError
+	switch {
+	case err == nil:
+		return exitDone
+	case errors.Is(err, errInterrupted), errors.Is(err, context.Canceled) && context.Cause(ctx) == errInterrupted:
+		if err != errInterrupted {
+			fmt.Fprintln(stderr, "ggtune:", err)
+		}
+		return exitInterrupted
+	case errors.As(err, &usage):
+		fmt.Fprintln(stderr, "ggtune:", err)
+		return exitUsage
+	}
+	fmt.Fprintln(stderr, "ggtune:", err)
+	return exitFailure
+}
+
+func newApp(stdin io.Reader, stdout, stderr io.Writer) *cli.App {
+	return &cli.App{
+		Name:  "ggtune",
+		Usage: "fine-tune a GGUF model where it lies",
+		Description: "Trains adapters on quantized GGUF models, on the CPU, offline; llama.cpp and Ollama load what it writes.\n\n" +
+			"  ggtune train    -m base.gguf -d data.jsonl -o run\n" +
+			"  ggtune generate -m base.gguf -a run/adapter.gguf -p \"Once upon a time\" -n 64\n" +
+			"  llama-cli       -m base.gguf --lora run/adapter.gguf\n\n" +
+			"Start with `ggtune demo`: a minute, nothing to download.",
+		Reader:                    stdin,
+		Writer:                    stdout,
+		ErrWriter:                 stderr,
+		HideVersion:               true, // `ggtune version` and --version below say more than cli's line
+		DisableSliceFlagSeparator: true, // file names may hold commas
+		CustomAppHelpTemplate:     appHelp,
+		Commands:                  commands(),
+		Flags:                     []cli.Flag{&cli.BoolFlag{Name: "version", Usage: "print the version"}},
+		ExitErrHandler:            func(*cli.Context, error) {}, // run reports; cli would call os.Exit
+		OnUsageError:              func(_ *cli.Context, err error, _ bool) error { return usageError{err} },
+		Action: func(c *cli.Context) error {
+			if c.Bool("version") {
+				return printVersion(c, false)
+			}
+			if c.Args().Present() {
+				return unknownName("command", c.Args().First(), commandNames(c.App), "`ggtune help` lists all")
+			}
+			return usagef("no command given; try `ggtune demo`, or `ggtune help` for all")
+		},
+	}
+}
+
+// commands lists the subcommands in the order in which a user meets them.
+func commands() []*cli.Command {
+	list := []*cli.Command{versionCommand()}
+	for _, c := range list {
+		c.CustomHelpTemplate = commandHelp
+		c.OnUsageError = func(c *cli.Context, err error, _ bool) error {
+			return usagef("%s: %w (`ggtune %s --help` lists all options)", c.Command.Name, plainFlagError(err), c.Command.Name)
+		}
+	}
+	return list
+}
+
+// plainFlagError takes the Go out of the flag package's messages.
+func plainFlagError(err error) error {
+	s := err.Error()
+	for _, noise := range []string{": parse error", "strconv.ParseInt: ", "strconv.ParseFloat: "} {
+		s = strings.ReplaceAll(s, noise, "")
+	}
+	return errors.New(strings.ReplaceAll(s, "for flag -", "for option --"))
+}
+
+func commandNames(app *cli.App) []string {
+	var names []string
+	for _, c := range app.Commands {
+		names = append(names, c.Name)
+	}
+	return append(names, "help")
+}
+
+const appHelp = `{{.Name}}: {{.Usage}}
+
+{{.Description}}
+
+Commands:
+{{range .VisibleCommands}}  {{printf "%-10s" .Name}} {{.Usage}}
+{{end}}
+ggtune COMMAND --help shows a command's options and examples. Options may stand before or after arguments.
+Exit codes: 0 done, 1 failure, 2 usage, 130 interrupted.
+`
+
+const commandHelp = `ggtune {{.Name}}: {{.Usage}}
+
+Usage: ggtune {{.Name}} {{.UsageText}}
+{{if .Description}}
+{{.Description}}
+{{end}}{{if .VisibleFlags}}
+Options:
+{{range .VisibleFlags}}  {{.}}
+{{end}}{{end}}`

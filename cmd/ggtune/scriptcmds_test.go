@@ -1,0 +1,76 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"os/exec"
+	"strconv"
+	"strings"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// scriptCommands are what the scripts may use beside testscript's own commands.
+var scriptCommands = map[string]func(*testscript.TestScript, bool, []string){
+	"exits":    scriptExits,
+	"jsonkeys": scriptJSONKeys,
+	"onemsg":   scriptOneMessage,
+}
+
+// scriptExits: `exits CODE program args…` runs a program and demands an exit code, which testscript's own `! exec` does
+// not tell apart. Its output is then the script's stdout and stderr.
+func scriptExits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE program args...")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	err = ts.Exec(args[1], args[2:]...)
+	got := 0
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
+		got = exit.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if got != want {
+		ts.Fatalf("exit code %d, want %d", got, want)
+	}
+}
+
+// scriptJSONKeys: `jsonkeys stdout key…` demands that every line of the output is a JSON object that holds the keys.
+func scriptJSONKeys(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: jsonkeys FILE key...")
+	}
+	text := strings.TrimSpace(ts.ReadFile(args[0]))
+	if text == "" {
+		ts.Fatalf("%s is empty, want JSON objects", args[0])
+	}
+	for line := range strings.Lines(text) {
+		var object map[string]json.RawMessage
+		if err := json.Unmarshal([]byte(line), &object); err != nil {
+			ts.Fatalf("%s: not a JSON object: %v\n%s", args[0], err, line)
+		}
+		for _, key := range args[1:] {
+			if _, ok := object[key]; !ok {
+				ts.Fatalf("%s: no key %q in %s", args[0], key, line)
+			}
+		}
+	}
+}
+
+// scriptOneMessage: `onemsg` demands that the last command said one message on stderr, without a stack trace.
+func scriptOneMessage(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 0 {
+		ts.Fatalf("usage: onemsg")
+	}
+	text := ts.ReadFile("stderr")
+	if n := strings.Count(text, "ggtune: "); n != 1 {
+		ts.Fatalf("%d messages on stderr, want 1:\n%s", n, text)
+	}
+	for _, trace := range []string{"goroutine ", "panic:", "GGML_ASSERT", "SIGSEGV", "SIGABRT", "internal error"} {
+		if strings.Contains(text, trace) {
+			ts.Fatalf("stderr holds %q:\n%s", trace, text)
+		}
+	}
+}

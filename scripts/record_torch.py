@@ -1,0 +1,328 @@
+#!/usr/bin/env python3
+"""Records what PyTorch and transformers compute for tiny models, and what torch.optim.AdamW does to given gradients.
+
+    python3 -m venv venv && venv/bin/pip install torch transformers
+    venv/bin/python scripts/record_torch.py
+
+writes internal/refmodel/testdata/torch/*.json and finetune/optim/testdata/adamw.json, which are committed and read by Go
+tests. It is run again only when a case is added; nobody needs Python to build or test.
+
+No weight is stored: every number of a tensor is a function of the tensor's name and the number's index (value, below),
+repeated in internal/refmodel/recorded.go, and exact in float32.
+
+Names and layouts in the recordings are GGUF's, so that the Go side maps nothing. Where transformers differs:
+  * llama rotates halves of a head in transformers and adjacent pairs in GGUF, so llama.cpp's converter permutes the rows
+    of attn_q and attn_k within each head: GGUF row 2i+j is transformers' row i+j*head_dim/2 (biases, and the rows of a
+    LoRA pair's B, alike). qwen2 and qwen3 rotate halves in both.
+  * GPT-2's Conv1D keeps [in, out]; GGUF has [out, in].
+  * llama 3's scaled frequencies are a configuration in transformers and the tensor rope_freqs.weight in GGUF.
+
+Models run in float64; transformers itself rounds to float32 inside RMSNorm and in the rotary angles, which is the noise of
+the recordings (about 1e-7 of a tensor's norm). Its code is used as it is.
+"""
+import argparse
+import json
+import math
+import pathlib
+
+import torch
+import transformers
+from transformers import (GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM,
+                          Qwen3Config, Qwen3ForCausalLM)
+
+MASK = (1 << 64) - 1
+RANK, SCALE = 4, 2.0  # LoRA; scale = alpha / rank
+VOCAB, EMBD, FF, LAYERS, HEADS, HEADS_KV, CONTEXT = 96, 32, 48, 2, 4, 2, 64
+ENTRIES = 12  # numbers kept of each gradient, evenly spread, beside its norm and two probes
+
+
+def bits(name, i):
+    """64 bits from a name and an index: FNV-1a of the name, then SplitMix64's (i+1)th output from there."""
+    h = 0xCBF29CE484222325
+    for c in name.encode():
+        h = ((h ^ c) * 0x100000001B3) & MASK
+    z = (h + (i + 1) * 0x9E3779B97F4A7C15) & MASK
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & MASK
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & MASK
+    return z ^ (z >> 31)
+
+
+def value(name, i, shift, offset=0.0):
+    """Number i of a tensor: offset plus a multiple of 2^-15-shift within ±2^-shift."""
+    return offset + ((bits(name, i) >> 48) - 32768) / 32768 * 2.0 ** -shift
+
+
+def tensor(name, shape, shift, offset=0.0):
+    n = math.prod(shape)
+    return torch.tensor([value(name, i, shift, offset) for i in range(n)], dtype=torch.float64).reshape(shape)
+
+
+def digest(name, t):
+    """What is kept of a gradient: norm, products with two vectors of signs made from the name, and some of its numbers."""
+    flat = t.flatten().tolist()
+    probe = lambda k: sum(v if bits(f"{name}.probe{k}", i) >> 63 else -v for i, v in enumerate(flat))
+    stride = max(1, len(flat) // ENTRIES)
+    return {"n": len(flat), "norm": math.sqrt(sum(v * v for v in flat)), "probes": [probe(0), probe(1)],
+            "stride": stride, "entries": flat[::stride][:ENTRIES]}
+
+
+# Layouts: how a tensor of transformers becomes one of GGUF, and back.
+def same(t, hp): return t
+def conv1d(t, hp): return t.T.contiguous()
+def paired(t, hp): return t.reshape(-1, 2, hp["head_dim"] // 2, *t.shape[1:]).transpose(1, 2).reshape(t.shape)
+def unpaired(t, hp): return t.reshape(-1, hp["head_dim"] // 2, 2, *t.shape[1:]).transpose(1, 2).reshape(t.shape)
+
+
+BACK = {same: same, conv1d: conv1d, paired: unpaired}
+
+
+def names(case, model):
+    """GGUF name -> (transformers' module, parameter, layout)."""
+    own = dict(model.named_modules())
+    out = {}
+
+    def put(role, module, layout=same):
+        for p in ("weight", "bias"):
+            if getattr(own[module], p, None) is not None:
+                out[f"{role}.{p}"] = (own[module], p, same if p == "bias" and layout is conv1d else layout)
+    if case["arch"] == "gpt2":
+        put("token_embd", "transformer.wte")
+        put("position_embd", "transformer.wpe")
+        put("output_norm", "transformer.ln_f")
+        for i in range(LAYERS):
+            for role, module, layout in (("attn_norm", "ln_1", same), ("attn_qkv", "attn.c_attn", conv1d),
+                                         ("attn_output", "attn.c_proj", conv1d), ("ffn_norm", "ln_2", same),
+                                         ("ffn_up", "mlp.c_fc", conv1d), ("ffn_down", "mlp.c_proj", conv1d)):
+                put(f"blk.{i}.{role}", f"transformer.h.{i}.{module}", layout)
+        return out
+    rotated = paired if case["arch"] == "llama" else same
+    put("token_embd", "model.embed_tokens")
+    put("output_norm", "model.norm")
+    if not case["tied"]:
+        put("output", "lm_head")
+    for i in range(LAYERS):
+        for role, module, layout in (("attn_norm", "input_layernorm", same), ("attn_q", "self_attn.q_proj", rotated),
+                                     ("attn_k", "self_attn.k_proj", rotated), ("attn_v", "self_attn.v_proj", same),
+                                     ("attn_q_norm", "self_attn.q_norm", same), ("attn_k_norm", "self_attn.k_norm", same),
+                                     ("attn_output", "self_attn.o_proj", same), ("ffn_norm", "post_attention_layernorm", same),
+                                     ("ffn_gate", "mlp.gate_proj", same), ("ffn_up", "mlp.up_proj", same),
+                                     ("ffn_down", "mlp.down_proj", same)):
+            if f"model.layers.{i}.{module}" in own:
+                put(f"blk.{i}.{role}", f"model.layers.{i}.{module}", layout)
+    return out
+
+
+def build(case):
+    """The model of a case, its weights from the formula; returns it with its names and the list of tensors."""
+    common = dict(attn_implementation="sdpa", **case["config"])
+    if case["arch"] == "gpt2":
+        config = GPT2Config(vocab_size=VOCAB, n_positions=CONTEXT, n_embd=EMBD, n_layer=LAYERS, n_head=HEADS, n_inner=FF,
+                            resid_pdrop=0, embd_pdrop=0, attn_pdrop=0, **common)
+        model = GPT2LMHeadModel(config)
+    else:
+        kinds = {"llama": (LlamaConfig, LlamaForCausalLM), "qwen2": (Qwen2Config, Qwen2ForCausalLM),
+                 "qwen3": (Qwen3Config, Qwen3ForCausalLM)}
+        make_config, make = kinds[case["arch"]]
+        model = make(make_config(vocab_size=VOCAB, hidden_size=EMBD, intermediate_size=FF, num_hidden_layers=LAYERS,
+                                 num_attention_heads=HEADS, num_key_value_heads=HEADS_KV, tie_word_embeddings=case["tied"],
+                                 max_position_embeddings=CONTEXT, **common))
+    model = model.double().eval()
+    where, tensors, seen = names(case, model), [], set()
+    with torch.no_grad():
+        for name, (module, p, layout) in where.items():
+            param = getattr(module, p)
+            seen.add(id(param))
+            shape = layout(param, case["hparams"]).shape
+            norm = "norm." in name
+            shift, offset = (2, 1.0) if norm and p == "weight" else (3, 0.0) if p == "bias" else (2, 0.0)
+            tensors.append({"name": name, "rows": shape[0] if len(shape) > 1 else 1, "cols": shape[-1],
+                            "shift": shift, "offset": offset})
+            param.copy_(BACK[layout](tensor(name, shape, shift, offset), case["hparams"]))
+    missed = [n for n, p in model.named_parameters() if id(p) not in seen]
+    assert not missed, missed
+    return model, where, tensors
+
+
+def attach(case, model, where):
+    """Puts a LoRA pair beside every linear weight; returns {name: (parameter, layout)} and the list of pairs."""
+    params, pairs = {}, []
+    for name, (module, p, layout) in where.items():
+        embedding = name == "token_embd.weight"
+        if p != "weight" or "norm" in name or name == "position_embd.weight" or embedding and case["tied"]:
+            continue
+        rows, cols = layout(module.weight, case["hparams"]).shape
+        shape_a, shape_b = ((rows, RANK), (cols, RANK)) if embedding else ((RANK, cols), (rows, RANK))
+        rows_layout = layout if layout is paired else same
+        a = torch.nn.Parameter(tensor(name + ".lora_a", shape_a, 2))
+        b = torch.nn.Parameter(BACK[rows_layout](tensor(name + ".lora_b", shape_b, 3), case["hparams"]))
+        if embedding:
+            module.register_forward_hook(lambda m, args, out, a=a, b=b: out + SCALE * a[args[0]] @ b.T)
+        else:
+            module.register_forward_hook(lambda m, args, out, a=a, b=b: out + SCALE * (args[0] @ a.T) @ b.T)
+        params[name + ".lora_a"], params[name + ".lora_b"] = (a, same), (b, rows_layout)
+        pairs.append({"name": name, "a": list(shape_a), "b": list(shape_b)})
+    return params, pairs
+
+
+def tree(case):
+    """Positions, what each token sees, and the predecessor of each, from the segments (start, length, parent)."""
+    n = len(case["tokens"])
+    sees, pos, prev = torch.zeros(n, n, dtype=torch.bool), [0] * n, [-1] * n
+    for start, length, parent in case["segments"]:
+        for i in range(start, start + length):
+            before = i - 1 if i > start else -1 if parent < 0 else sum(case["segments"][parent][:2]) - 1
+            if before >= 0:
+                sees[i] = sees[before]
+                pos[i], prev[i] = pos[before] + 1, before
+            sees[i, i] = True
+    return sees, pos, prev
+
+
+def run(case, model, params):
+    """Loss, log-probabilities, one token's logits, and a digest of every parameter's gradient in GGUF's layout."""
+    sees, pos, prev = tree(case)
+    ids = torch.tensor([case["tokens"]])
+    extra = {}
+    if len(case["segments"]) > 1:
+        extra = {"attention_mask": sees[None, None], "position_ids": torch.tensor([pos])}
+    logits = model(input_ids=ids, use_cache=False, **extra).logits[0]
+    counted = case["counted"]
+    logp = torch.log_softmax(logits, -1)[[prev[c] for c in counted], [case["tokens"][c] for c in counted]]
+    loss = -logp.mean()
+    grads = torch.autograd.grad(loss, [p for p, _ in params.values()])
+    last = len(case["tokens"]) - 1
+    return {"loss": loss.item(), "logp": logp.tolist(), "logits_at": last, "logits": logits[last].tolist(),
+            "grads": {name: digest(name, layout(g, case["hparams"])) for (name, (_, layout)), g in zip(params.items(), grads)}}
+
+
+def llama3_factors(rope, dim):
+    """rope_freqs.weight as llama.cpp's converter makes it (convert_hf_to_gguf.py, LlamaModel.generate_extra_tensors)."""
+    low, high, old = rope["low_freq_factor"], rope["high_freq_factor"], rope["original_max_position_embeddings"]
+    factors = []
+    for i in range(0, dim, 2):
+        wave = 2 * math.pi * rope["rope_theta"] ** (i / dim)
+        if wave < old / high:
+            factors.append(1.0)
+        elif wave > old / low:
+            factors.append(rope["factor"])
+        else:
+            smooth = (old / wave - low) / (high - low)
+            factors.append(1 / ((1 - smooth) / rope["factor"] + smooth))
+    return torch.tensor(factors, dtype=torch.float32).tolist()
+
+
+def tokens(name, n): return [bits(name + ".tokens", i) % VOCAB for i in range(n)]
+
+
+def cases():
+    chain = dict(segments=[[0, 24, -1]], counted=list(range(5, 12)) + list(range(15, 24)))
+    # A prompt with two answers, one of which forks again, packed behind another root.
+    forest = dict(segments=[[0, 5, -1], [5, 7, -1], [12, 5, 1], [17, 4, 1], [21, 3, 3]],
+                  counted=[1, 4, 9, 12, 13, 16, 17, 20, 21, 23])
+    plain = {"rope_type": "default", "rope_theta": 10000.0}
+    llama3 = {"rope_type": "llama3", "rope_theta": 500000.0, "factor": 32.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+              "original_max_position_embeddings": 8192}
+    linear = {"rope_type": "linear", "rope_theta": 10000.0, "factor": 4.0}
+    yarn = {"rope_type": "yarn", "rope_theta": 100.0, "factor": 4.0, "original_max_position_embeddings": 256}
+
+    def case(name, arch, row, tied, config, head_dim=8, rope=None, **more):
+        hp = {"n_layer": LAYERS, "n_embd": EMBD, "n_ff": FF, "n_head": HEADS, "n_head_kv": HEADS_KV, "head_dim": head_dim,
+              "n_vocab": VOCAB, "n_ctx_train": CONTEXT, "norm_eps": 1e-5}
+        config = dict(config)
+        if arch == "gpt2":
+            hp["n_head_kv"] = HEADS
+            config["layer_norm_epsilon"] = 1e-5
+        else:
+            hp["rope_base"] = rope["rope_theta"]
+            hp["rope_scaling"] = {"linear": "linear", "yarn": "yarn"}.get(rope["rope_type"], "")
+            hp["rope_factor"] = rope["factor"] if hp["rope_scaling"] else 1.0
+            hp["rope_ctx_orig"] = rope["original_max_position_embeddings"] if rope["rope_type"] == "yarn" else CONTEXT
+            config |= {"rms_norm_eps": 1e-5, "rope_parameters": rope, "head_dim": head_dim}
+        return {"name": name, "arch": arch, "tied": tied, "config": config, "hparams": hp, "tokens": tokens(name, 24), **row, **more}
+
+    yield case("llama", "llama", chain, False, {}, rope=plain)
+    yield case("llama3", "llama", chain, True, {}, rope=llama3, given={"rope_freqs.weight": llama3_factors(llama3, 8)})
+    yield case("llama_linear_bias", "llama", chain, True, {"attention_bias": True}, rope=linear)
+    yield case("llama_tree", "llama", forest, False, {}, rope=plain)
+    yield case("qwen2", "qwen2", chain, True, {}, rope=plain)
+    yield case("qwen2_yarn", "qwen2", chain, False, {}, rope=yarn)
+    yield case("qwen3", "qwen3", chain, True, {}, head_dim=16, rope=plain)
+    yield case("qwen3_tree", "qwen3", forest, False, {}, head_dim=16, rope=plain)
+    yield case("gpt2", "gpt2", chain, True, {})
+    yield case("gpt2_tree", "gpt2", forest, True, {})
+
+
+def record(case):
+    out = {k: case[k] for k in ("name", "arch")}
+    out["made_with"] = f"torch {torch.__version__.split('+')[0]}, transformers {transformers.__version__}"
+    out |= {k: case[k] for k in ("hparams", "tokens", "segments", "counted")}
+    model, where, out["tensors"] = build(case)
+    out["given"] = case.get("given", {})
+    out["full"] = run(case, model, {n: (getattr(m, p), layout) for n, (m, p, layout) in where.items()})
+    params, out["pairs"] = attach(case, model, where)
+    out["scale"] = SCALE
+    out["lora"] = run(case, model, params)
+    return out
+
+
+def adamw():
+    """Trajectories of torch.optim.AdamW in float64, constant learning rate, gradients from the formula."""
+    steps, kept = 100, (1, 2, 10, 100)
+    out = {"made_with": f"torch {torch.__version__.split('+')[0]}", "steps": steps, "cases": []}
+    for name, lr, betas, eps, decay in (("default", 1e-2, (0.9, 0.999), 1e-8, 0.1), ("fast_moments", 3e-3, (0.8, 0.95), 1e-6, 0.1)):
+        # The last is not decayed, as norms and biases are not; the second's gradients are as small as eps.
+        sizes = {"matrix": (8, 0, decay), "small": (5, 20, decay), "norm": (3, 3, 0.0)}
+        params = {t: torch.nn.Parameter(tensor(f"{name}.{t}", (n,), 0)) for t, (n, _, _) in sizes.items()}
+        opt = torch.optim.AdamW([{"params": [params[t]], "weight_decay": d} for t, (_, _, d) in sizes.items()],
+                                lr=lr, betas=betas, eps=eps, foreach=False)
+        values = {}
+        for step in range(1, steps + 1):
+            for t, (n, shift, _) in sizes.items():
+                grad = [value(f"{name}.{t}.grad", (step - 1) * n + i, shift) for i in range(n)]
+                params[t].grad = torch.tensor(grad, dtype=torch.float64)
+            opt.step()
+            if step in kept:
+                values[step] = {t: p.tolist() for t, p in params.items()}
+        out["cases"].append({
+            "name": name, "lr": lr, "beta1": betas[0], "beta2": betas[1], "eps": eps,
+            "tensors": [{"name": t, "n": n, "shift": 0, "grad_shift": s, "weight_decay": d} for t, (n, s, d) in sizes.items()],
+            "after": values})
+    return out
+
+
+def text(v, depth=0):
+    """JSON with one line for each tensor and ten digits for a number."""
+    if isinstance(v, float):
+        return f"{v:.10g}"
+    if isinstance(v, dict) and depth < 4 and any(isinstance(x, (dict, list)) for x in v.values()) and "norm" not in v:
+        inner = ",\n".join(" " * (depth + 1) + json.dumps(str(k)) + ": " + text(x, depth + 1) for k, x in v.items())
+        return "{\n" + inner + "\n" + " " * depth + "}"
+    if isinstance(v, dict):
+        return "{" + ", ".join(json.dumps(str(k)) + ": " + text(x, 9) for k, x in v.items()) + "}"
+    if isinstance(v, list) and v and isinstance(v[0], dict):
+        return "[\n" + ",\n".join(" " * (depth + 1) + text(x, depth + 1) for x in v) + "\n" + " " * depth + "]"
+    if isinstance(v, list):
+        return "[" + ", ".join(text(x, 9) for x in v) + "]"
+    return json.dumps(v)
+
+
+def write(path, v):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text(v) + "\n")
+    print(path, path.stat().st_size, "bytes")
+
+
+def main():
+    root = pathlib.Path(__file__).resolve().parent.parent
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--models", type=pathlib.Path, default=root / "internal/refmodel/testdata/torch", help="folder of the models' recordings")
+    parser.add_argument("--adamw", type=pathlib.Path, default=root / "finetune/optim/testdata/adamw.json", help="file of the optimizer's recording")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    for case in cases():
+        write(args.models / (case["name"] + ".json"), record(case))
+    write(args.adamw, adamw())
+
+
+if __name__ == "__main__":
+    main()
