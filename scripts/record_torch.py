@@ -125,7 +125,7 @@ def build(case):
         make_config, make = kinds[case["arch"]]
         model = make(make_config(vocab_size=VOCAB, hidden_size=EMBD, intermediate_size=FF, num_hidden_layers=LAYERS,
                                  num_attention_heads=HEADS, num_key_value_heads=HEADS_KV, tie_word_embeddings=case["tied"],
-                                 max_position_embeddings=CONTEXT, **common))
+                                 max_position_embeddings=case["stretched"], **common))
     model = model.double().eval()
     where, tensors, seen = names(case, model), [], set()
     with torch.no_grad():
@@ -231,14 +231,15 @@ def cases():
         config = dict(config)
         if arch == "gpt2":
             hp["n_head_kv"] = HEADS
-            config["layer_norm_epsilon"] = 1e-5
+            config |= {"layer_norm_epsilon": 1e-5, "bos_token_id": None, "eos_token_id": None}
         else:
             hp["rope_base"] = rope["rope_theta"]
             hp["rope_scaling"] = {"linear": "linear", "yarn": "yarn"}.get(rope["rope_type"], "")
             hp["rope_factor"] = rope["factor"] if hp["rope_scaling"] else 1.0
             hp["rope_ctx_orig"] = rope["original_max_position_embeddings"] if rope["rope_type"] == "yarn" else CONTEXT
             config |= {"rms_norm_eps": 1e-5, "rope_parameters": rope, "head_dim": head_dim}
-        return {"name": name, "arch": arch, "tied": tied, "config": config, "hparams": hp, "tokens": tokens(name, 24), **row, **more}
+        stretched = int(rope.get("factor", 1) * rope.get("original_max_position_embeddings", CONTEXT)) if rope else CONTEXT
+        return {"name": name, "arch": arch, "tied": tied, "stretched": stretched, "config": config, "hparams": hp, "tokens": tokens(name, 24), **row, **more}
 
     yield case("llama", "llama", chain, False, {}, rope=plain)
     yield case("llama3", "llama", chain, True, {}, rope=llama3, given={"rope_freqs.weight": llama3_factors(llama3, 8)})

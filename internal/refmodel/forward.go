@@ -1,0 +1,185 @@
+package refmodel
+
+import (
+	"fmt"
+	"slices"
+)
+
+// A Pass is one row that went forward through a model.
+type Pass struct {
+	// LogP is the log-probability of each counted token, in nats, in the order of Row.Counted.
+	LogP []float64
+
+	row    Row
+	tree   *tree
+	tape   tape
+	params map[string]*node
+	logits *node
+	model  *Model
+}
+
+// Forward runs one row.
+func (m *Model) Forward(row Row) (*Pass, error) {
+	if err := m.Validate(); err != nil {
+		return nil, err
+	}
+	tr, err := newTree(row, m.NVocab)
+	if err != nil {
+		return nil, err
+	}
+	if m.Arch == "gpt2" && len(row.Tokens) > 0 && slices.Max(tr.pos) >= m.NCtxTrain {
+		return nil, fmt.Errorf("the row reaches position %d of %d learned ones", slices.Max(tr.pos), m.NCtxTrain)
+	}
+	p := &Pass{row: row, tree: tr, params: map[string]*node{}, model: m}
+	x := p.embed()
+	for il := range m.NLayer {
+		if m.Arch == "gpt2" {
+			x = p.gpt2Layer(il, x)
+		} else {
+			x = p.ropeLayer(il, x)
+		}
+	}
+	p.head(p.norm(x, "output_norm"))
+	for _, c := range row.Counted {
+		scores := p.logits.val.Row(tr.prev[c])
+		p.LogP = append(p.LogP, scores[row.Tokens[c]]-logSumExp(scores))
+	}
+	return p, nil
+}
+
+// Logits gives the scores of every vocabulary entry for the token that follows token i.
+func (p *Pass) Logits(i int) []float64 { return p.logits.val.Row(i) }
+
+// Gradients are those of the loss with respect to every weight, by tensor name, and to every LoRA matrix, by the weight's
+// name with .lora_a or .lora_b.
+type Gradients map[string]*Matrix
+
+// Add adds the gradients of another row.
+func (g Gradients) Add(other Gradients) {
+	for name, m := range other {
+		if g[name] == nil {
+			g[name] = NewMatrix(m.Rows, m.Cols)
+		}
+		axpy(g[name].Data, 1, m.Data)
+	}
+}
+
+// Backward gives all gradients from those of the loss with respect to LogP. It may be called once for a pass.
+func (p *Pass) Backward(dLogP []float64) (Gradients, error) {
+	if len(dLogP) != len(p.LogP) {
+		return nil, fmt.Errorf("%d gradients of log-probabilities, expected %d", len(dLogP), len(p.LogP))
+	}
+	if p.tape.steps == nil {
+		return nil, fmt.Errorf("the pass has already gone backward")
+	}
+	for i, c := range p.row.Counted {
+		scores := slices.Clone(p.logits.val.Row(p.tree.prev[c]))
+		softmax(scores)
+		d := p.logits.grad.Row(p.tree.prev[c])
+		axpy(d, -dLogP[i], scores)
+		d[p.row.Tokens[c]] += dLogP[i]
+	}
+	p.tape.backward()
+	p.tape.steps = nil
+	g := Gradients{}
+	for name, n := range p.params {
+		g[name] = n.grad
+	}
+	return g, nil
+}
+
+// param gives the node of a weight, or of a LoRA matrix under its weight's name and a suffix; nil where there is none.
+func (p *Pass) param(name string, m *Matrix) *node {
+	if m == nil {
+		return nil
+	}
+	if p.params[name] == nil {
+		p.params[name] = &node{val: m, grad: NewMatrix(m.Rows, m.Cols)}
+	}
+	return p.params[name]
+}
+
+func (p *Pass) weight(name string) *node { return p.param(name, p.model.Weights[name]) }
+
+// pair gives the nodes of a LoRA pair; nil where there is none.
+func (p *Pass) pair(name string) (a, b *node, scale float64) {
+	l := p.model.LoRA[name]
+	return p.param(name+".lora_a", l.A), p.param(name+".lora_b", l.B), l.Scale
+}
+
+// embed gives the first layer's input.
+func (p *Pass) embed() *node {
+	const name = "token_embd.weight"
+	ids := make([]int, len(p.row.Tokens))
+	for i, id := range p.row.Tokens {
+		ids[i] = int(id)
+	}
+	x := p.tape.rows(p.weight(name), ids)
+	if a, b, scale := p.pair(name); a != nil {
+		x = p.tape.add(x, p.tape.linear(b, p.tape.rows(a, ids), scale))
+	}
+	if p.model.Arch == "gpt2" {
+		x = p.tape.add(x, p.tape.rows(p.weight("position_embd.weight"), p.tree.pos))
+	}
+	return x
+}
+
+// linear multiplies by role.weight, adds its LoRA pair and its bias where they exist.
+func (p *Pass) linear(x *node, role string) *node {
+	name := role + ".weight"
+	y := p.tape.linear(p.weight(name), x, 1)
+	if a, b, scale := p.pair(name); a != nil {
+		y = p.tape.add(y, p.tape.linear(b, p.tape.linear(a, x, 1), scale))
+	}
+	if bias := p.weight(role + ".bias"); bias != nil {
+		y = p.tape.add(y, bias)
+	}
+	return y
+}
+
+// norm is LayerNorm for gpt2, RMSNorm for the others.
+func (p *Pass) norm(x *node, role string) *node {
+	if p.model.Arch == "gpt2" {
+		return p.tape.layerNorm(x, p.weight(role+".weight"), p.weight(role+".bias"), p.model.NormEps)
+	}
+	return p.tape.rmsNorm(x, p.weight(role+".weight"), p.model.NormEps)
+}
+
+// ropeLayer is a layer of llama, qwen2 or qwen3.
+func (p *Pass) ropeLayer(il int, x *node) *node {
+	hp, role := p.model.HParams, func(r string) string { return fmt.Sprintf("blk.%d.%s", il, r) }
+	h := p.norm(x, role("attn_norm"))
+	q, k, v := p.linear(h, role("attn_q")), p.linear(h, role("attn_k")), p.linear(h, role("attn_v"))
+	if p.model.Arch == "qwen3" {
+		q, k = p.norm(q, role("attn_q_norm")), p.norm(k, role("attn_k_norm"))
+	}
+	var factors []float64
+	if f := p.model.Weights["rope_freqs.weight"]; f != nil {
+		factors = f.Data
+	}
+	q, k = p.tape.rope(q, p.tree, hp, factors), p.tape.rope(k, p.tree, hp, factors)
+	x = p.tape.add(x, p.linear(p.tape.attention(q, k, v, p.tree, hp), role("attn_output")))
+	h = p.norm(x, role("ffn_norm"))
+	h = p.tape.swiglu(p.linear(h, role("ffn_gate")), p.linear(h, role("ffn_up")))
+	return p.tape.add(x, p.linear(h, role("ffn_down")))
+}
+
+// gpt2Layer is a layer of gpt2.
+func (p *Pass) gpt2Layer(il int, x *node) *node {
+	hp, role := p.model.HParams, func(r string) string { return fmt.Sprintf("blk.%d.%s", il, r) }
+	qkv := p.linear(p.norm(x, role("attn_norm")), role("attn_qkv"))
+	nq, nkv := hp.NHead*hp.HeadDim, hp.NHeadKV*hp.HeadDim
+	q, k, v := p.tape.slice(qkv, 0, nq), p.tape.slice(qkv, nq, nkv), p.tape.slice(qkv, nq+nkv, nkv)
+	x = p.tape.add(x, p.linear(p.tape.attention(q, k, v, p.tree, hp), role("attn_output")))
+	h := p.tape.gelu(p.linear(p.norm(x, role("ffn_norm")), role("ffn_up")))
+	return p.tape.add(x, p.linear(h, role("ffn_down")))
+}
+
+// head scores the vocabulary after every token.
+func (p *Pass) head(h *node) {
+	role := "output"
+	if p.weight("output.weight") == nil {
+		role = "token_embd"
+	}
+	p.logits = p.linear(h, role)
+}

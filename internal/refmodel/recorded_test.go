@@ -1,0 +1,66 @@
+package refmodel
+
+import (
+	"math"
+	"testing"
+)
+
+// Tolerances against the recordings, relative to the largest log-probability or logit and to a gradient's norm. transformers
+// rounds to float32 inside RMSNorm and in the rotary angles.
+const (
+	recordedOutput = 1e-5
+	recordedGrad   = 1e-5
+)
+
+func TestRecorded(t *testing.T) {
+	cases, err := Recordings()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range cases {
+		t.Run(c.Name, func(t *testing.T) {
+			compare(t, c.Model, c.Row, c.Full)
+			compare(t, c.Adapted(), c.Row, c.Adapt)
+		})
+	}
+}
+
+// compare runs the row and holds all outputs and gradients against the recorded ones.
+func compare(t *testing.T, m *Model, row Row, want Run) {
+	t.Helper()
+	pass, err := m.Forward(row)
+	if err != nil {
+		t.Fatal(err)
+	}
+	grads, err := pass.Backward(want.DLogP())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := difference(pass.LogP, want.LogP); !(d <= recordedOutput) {
+		t.Errorf("log-probabilities differ by %.3g of the largest, want at most %.3g", d, recordedOutput)
+	}
+	if d := difference(pass.Logits(want.LogitsAt), want.Logits); !(d <= recordedOutput) {
+		t.Errorf("logits differ by %.3g of the largest, want at most %.3g", d, recordedOutput)
+	}
+	worst := 0.0
+	for name, digest := range want.Grads {
+		d := digest.Difference(grads[name].Data)
+		if !(d <= recordedGrad) {
+			t.Errorf("gradient of %s differs by %.3g of its norm %.3g, want at most %.3g", name, d, digest.Norm, recordedGrad)
+		}
+		worst = max(worst, d)
+	}
+	t.Logf("%d gradients, worst difference %.3g", len(want.Grads), worst)
+}
+
+// difference gives the greatest difference between two lists relative to the largest number of want.
+func difference(got, want []float64) float64 {
+	if len(got) != len(want) {
+		return math.Inf(1)
+	}
+	worst, size := 0.0, 0.0
+	for i := range want {
+		worst, size = max(worst, math.Abs(got[i]-want[i])), max(size, math.Abs(want[i]))
+	}
+	return worst / size
+}

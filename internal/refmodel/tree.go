@@ -1,0 +1,54 @@
+package refmodel
+
+import "fmt"
+
+// A tree says, for each token of a row, what it sees and where it stands.
+type tree struct {
+	sees [][]int // tokens that a token attends to, itself last
+	pos  []int   // position: 0 for the first token of a root
+	prev []int   // the token that predicts it, or -1 for the first of a root
+}
+
+// newTree works the tree of a row out.
+func newTree(r Row, vocab int) (*tree, error) {
+	t := &tree{}
+	for is, s := range r.Segments {
+		if s.Start != len(t.pos) || s.Len < 1 || s.Start+s.Len > len(r.Tokens) {
+			return nil, fmt.Errorf("segment %d covers tokens [%d, %d), expected a start of %d and an end up to %d", is, s.Start, s.Start+s.Len, len(t.pos), len(r.Tokens))
+		}
+		if s.Parent < -1 || s.Parent >= is {
+			return nil, fmt.Errorf("segment %d has parent %d, expected an earlier segment or -1", is, s.Parent)
+		}
+		prev := -1
+		if s.Parent >= 0 {
+			p := r.Segments[s.Parent]
+			prev = p.Start + p.Len - 1
+		}
+		for i := s.Start; i < s.Start+s.Len; i++ {
+			var seen []int
+			pos := 0
+			if prev >= 0 {
+				seen = append(seen, t.sees[prev]...)
+				pos = t.pos[prev] + 1
+			}
+			t.sees = append(t.sees, append(seen, i))
+			t.pos = append(t.pos, pos)
+			t.prev = append(t.prev, prev)
+			prev = i
+		}
+	}
+	if len(t.pos) != len(r.Tokens) {
+		return nil, fmt.Errorf("segments cover %d tokens of %d", len(t.pos), len(r.Tokens))
+	}
+	for i, id := range r.Tokens {
+		if id < 0 || int(id) >= vocab {
+			return nil, fmt.Errorf("token %d is %d, outside the vocabulary of %d", i, id, vocab)
+		}
+	}
+	for _, c := range r.Counted {
+		if c < 0 || int(c) >= len(r.Tokens) || t.prev[c] < 0 {
+			return nil, fmt.Errorf("counted token %d has no predecessor in the row of %d tokens", c, len(r.Tokens))
+		}
+	}
+	return t, nil
+}
