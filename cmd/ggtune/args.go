@@ -4,8 +4,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/agnivade/levenshtein"
 	"github.com/urfave/cli/v2"
+
+	"github.com/ggtune/ggtune/internal/registry"
 )
 
 // arrange moves a command's options before its arguments, because cli stops reading options at the first argument, and
@@ -82,7 +83,7 @@ func known(c *cli.Command, arg string, options map[string]bool) error {
 		prefix, where = c.Name+": ", "`ggtune "+c.Name+" --help` lists all"
 	}
 	option, _, _ := strings.Cut(arg, "=")
-	if near := nearest(name, names); near != "" {
+	if near, ok := registry.Nearest(name, names); ok {
 		return usagef("%sunknown option %s; did you mean %s? (%s)", prefix, option, dashes(near), where)
 	}
 	return usagef("%sunknown option %s (%s)", prefix, option, where)
@@ -97,24 +98,8 @@ func dashes(name string) string {
 
 // unknownName is the error for a name that is not among the known ones.
 func unknownName(kind, name string, all []string, where string) error {
-	if near := nearest(name, all); near != "" {
+	if near, ok := registry.Nearest(name, all); ok {
 		return usagef("unknown %s %q; did you mean %q? (%s)", kind, name, near, where)
 	}
 	return usagef("unknown %s %q; known: %s (%s)", kind, name, strings.Join(all, ", "), where)
-}
-
-// nearest is the known name that looks like a slip of name, or "".
-func nearest(name string, names []string) string {
-	slices.Sort(names)
-	best, most := "", max(1, len(name)/3)+1 // a third of the letters wrong is no slip any more
-	for _, n := range names {
-		d := levenshtein.ComputeDistance(name, n)
-		if len(n) > 1 && len(name) > 2 && (strings.HasPrefix(n, name) || strings.HasPrefix(name, n)) {
-			d = min(d, 1) // --epoch for --epochs, --eval for --eval-data
-		}
-		if d < most {
-			best, most = n, d
-		}
-	}
-	return best
 }
