@@ -8,4 +8,7 @@ type Options struct {
 	NoAdapter bool
 	// Dropout applies the session's dropout rate to the adapter's input; evaluation leaves it off.
 	Dropout bool
+	// Logits asks for the logits of the whole vocabulary instead of log-probabilities, for checks against another
+	// implementation: n_vocab numbers for every counted token. It excludes Backward.
+	Logits bool
 }

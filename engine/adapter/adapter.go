@@ -1,0 +1,181 @@
+// Package adapter holds LoRA pairs: which tensors they stand beside, how they start, and how they are kept in llama.cpp's
+// adapter format. It knows no graph, no optimizer and no memory but its own.
+package adapter
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/ggtune/ggtune/engine/arch"
+)
+
+// A Pair is one LoRA pair (Hu et al. 2021): beside y = W x stands Scale·B(A x). Both are stored as llama.cpp reads them, in
+// ggml order.
+type Pair struct {
+	Tensor  string // name of W in the base, e.g. "blk.0.attn_q.weight"
+	Role    arch.Role
+	Layer   int // -1 outside the layers
+	Rank    int64
+	A, B    []float32
+	AShape  [2]int64 // [n_in, rank]; token_embd: [rank, n_vocab]
+	BShape  [2]int64 // [rank, n_out]; token_embd: [rank, n_embd]
+	Flipped bool     // token_embd: A is indexed by token, see llama.cpp's build_inp_embd
+}
+
+// An Adapter is a set of pairs with one alpha.
+type Adapter struct {
+	Arch string // general.architecture of the base
+	// Alpha is written to the file; llama.cpp scales by Alpha/rank. rsLoRA is alpha·√r here (Kalajdzievski 2023).
+	Alpha float64
+	Pairs []Pair
+	// Info is the metadata under "ggtune.", by key without that prefix.
+	Info map[string]string
+}
+
+// Scale is what the pair's product is multiplied by.
+func (a *Adapter) Scale(p *Pair) float64 { return a.Alpha / float64(p.Rank) }
+
+// A Config chooses the pairs of a new adapter.
+type Config struct {
+	Rank    int      // r, 1 to 1024
+	Alpha   float64  // above 0; the scale is Alpha/Rank, or Alpha/√Rank with RSLoRA
+	RSLoRA  bool     // rank-stabilised scale
+	Targets []string // tensor roles; empty means every linear role of the layers
+	Layers  []int    // layers to adapt; empty means all
+	Init    string   // of A: "kaiming" (PEFT's default) or "gaussian"; B starts at zero
+	Seed    uint64
+}
+
+// Inits lists the ways A can start.
+func Inits() []string { return []string{"kaiming", "gaussian"} }
+
+// Validate reports every fault of c.
+func (c Config) Validate() error {
+	var faults []error
+	if c.Rank < 1 || c.Rank > 1024 {
+		faults = append(faults, fmt.Errorf("rank is %d, expected 1 to 1024", c.Rank))
+	}
+	if !(c.Alpha > 0) || math.IsInf(c.Alpha, 0) {
+		faults = append(faults, fmt.Errorf("alpha is %g, expected a number above 0 (llama.cpp reads alpha 0 as \"no alpha\" and would scale by 1)", c.Alpha))
+	}
+	if !slices.Contains(Inits(), c.Init) {
+		faults = append(faults, fmt.Errorf("init is %q, expected one of: %s", c.Init, strings.Join(Inits(), ", ")))
+	}
+	return errors.Join(faults...)
+}
+
+// New makes the pairs that c chooses for a model; A starts at random, B at zero, so that the adapter changes nothing yet.
+func New(a arch.Arch, hp arch.HParams, c Config) (*Adapter, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	targets, err := Targets(a, hp, c.Targets)
+	if err != nil {
+		return nil, err
+	}
+	layers, err := layerSet(hp.NLayer, c.Layers)
+	if err != nil {
+		return nil, err
+	}
+	out := &Adapter{Arch: a.Name, Alpha: c.Alpha, Info: map[string]string{}}
+	if c.RSLoRA {
+		out.Alpha = c.Alpha * math.Sqrt(float64(c.Rank))
+	}
+	add := func(p arch.Part, il int) {
+		if !p.Linear || !slices.Contains(targets, p.Role) {
+			return
+		}
+		pair := newPair(p, il, int64(c.Rank))
+		pair.start(c)
+		out.Pairs = append(out.Pairs, pair)
+	}
+	for _, p := range a.Global(hp) {
+		add(p, -1)
+	}
+	for _, il := range layers {
+		for _, p := range a.Layer(hp) {
+			add(p, il)
+		}
+	}
+	return out, nil
+}
+
+func newPair(p arch.Part, il int, rank int64) Pair {
+	pair := Pair{Tensor: p.Name(il), Role: p.Role, Layer: il, Rank: rank,
+		AShape: [2]int64{p.Shape[0], rank}, BShape: [2]int64{rank, p.Shape[1]}}
+	if p.Role == arch.TokenEmbd {
+		pair.Flipped = true
+		pair.AShape, pair.BShape = [2]int64{rank, p.Shape[1]}, [2]int64{rank, p.Shape[0]}
+	}
+	pair.A = make([]float32, pair.AShape[0]*pair.AShape[1])
+	pair.B = make([]float32, pair.BShape[0]*pair.BShape[1])
+	return pair
+}
+
+// LayerRoles lists the linear roles of an architecture's layers: the default targets.
+func LayerRoles(a arch.Arch, hp arch.HParams) []arch.Role {
+	var roles []arch.Role
+	for _, p := range a.Layer(hp) {
+		if p.Linear {
+			roles = append(roles, p.Role)
+		}
+	}
+	return roles
+}
+
+// Targets resolves the names of target roles. Names are whole: attn_q does not take attn_q_norm. With tied embeddings
+// llama.cpp cannot run a pair on output or token_embd (it finds it under both uses), so both are refused.
+func Targets(a arch.Arch, hp arch.HParams, names []string) ([]arch.Role, error) {
+	known := LayerRoles(a, hp)
+	if len(names) == 0 {
+		return known, nil
+	}
+	if !hp.TiedOutput {
+		known = append(known, arch.Output, arch.TokenEmbd)
+	}
+	var out []arch.Role
+	for _, n := range names {
+		r := arch.Role(n)
+		switch {
+		case slices.Contains(known, r):
+			out = append(out, r)
+		case n == "all-linear": // PEFT's name for every linear role
+			out = append(out, LayerRoles(a, hp)...)
+		case hp.TiedOutput && (r == arch.Output || r == arch.TokenEmbd):
+			return nil, fmt.Errorf("target %q: the model's output head is its token embedding, and llama.cpp cannot run an adapter on a tensor with both uses; leave %q out", n, n)
+		default:
+			return nil, fmt.Errorf("target %q is no linear role of architecture %q; known: %s, all-linear", n, a.Name, join(known))
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out), nil
+}
+
+func join(roles []arch.Role) string {
+	s := make([]string, len(roles))
+	for i, r := range roles {
+		s[i] = string(r)
+	}
+	return strings.Join(s, ", ")
+}
+
+func layerSet(n int, asked []int) ([]int, error) {
+	if len(asked) == 0 {
+		out := make([]int, n)
+		for i := range out {
+			out[i] = i
+		}
+		return out, nil
+	}
+	for _, il := range asked {
+		if il < 0 || il >= n {
+			return nil, fmt.Errorf("layer %d: the model has layers 0 to %d", il, n-1)
+		}
+	}
+	out := slices.Clone(asked)
+	slices.Sort(out)
+	return slices.Compact(out), nil
+}

@@ -1,0 +1,185 @@
+package adapter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sort"
+	"strings"
+
+	"github.com/ggtune/ggtune/bindings/ggml"
+	"github.com/ggtune/ggtune/engine/arch"
+	"github.com/ggtune/ggtune/engine/gguf"
+	"github.com/ggtune/ggtune/internal/atomicfile"
+)
+
+// Metadata keys of llama.cpp's adapter format (src/llama-adapter.cpp) and the prefix of our own.
+const (
+	keyType      = "general.type"
+	keyArch      = "general.architecture"
+	keyAdapter   = "adapter.type"
+	keyAlpha     = "adapter.lora.alpha"
+	infoPrefix   = "ggtune."
+	suffixA      = ".lora_a"
+	suffixB      = ".lora_b"
+	fileTypeF32  = 0
+	keyFileType  = "general.file_type"
+	keyQuantVers = "general.quantization_version"
+)
+
+// Save writes the adapter as llama.cpp reads it, atomically, with its tensors in f32.
+func (a *Adapter) Save(ctx context.Context, fsys atomicfile.FS, path string) error {
+	var w gguf.Writer
+	w.SetString(keyType, "adapter")
+	w.SetString(keyArch, a.Arch)
+	w.SetString(keyAdapter, "lora")
+	w.SetFloat32(keyAlpha, float32(a.Alpha))
+	w.SetUint32(keyFileType, fileTypeF32)
+	w.SetUint32(keyQuantVers, 2)
+	keys := make([]string, 0, len(a.Info))
+	for k := range a.Info {
+		keys = append(keys, k)
+	}
+	sort.Strings(keys)
+	for _, k := range keys {
+		w.SetString(infoPrefix+k, a.Info[k])
+	}
+	for i := range a.Pairs {
+		p := &a.Pairs[i]
+		if err := errors.Join(w.AddFloats(p.Tensor+suffixA, p.AShape[:], p.A), w.AddFloats(p.Tensor+suffixB, p.BShape[:], p.B)); err != nil {
+			return err
+		}
+	}
+	return w.WriteFile(ctx, fsys, path)
+}
+
+// Load reads an adapter for a model of that architecture and size. An adapter of another one is refused.
+func Load(path string, a arch.Arch, hp arch.HParams) (*Adapter, error) {
+	f, err := gguf.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	l := loader{f: f, out: &Adapter{Info: map[string]string{}}, parts: linearParts(a, hp)}
+	if err := l.header(a); err != nil {
+		return nil, err
+	}
+	for i := range f.Tensors {
+		if err := l.tensor(&f.Tensors[i]); err != nil {
+			return nil, err
+		}
+	}
+	return l.out, nil
+}
+
+// A place is where a pair of some name stands.
+type place struct {
+	part  arch.Part
+	layer int
+}
+
+func linearParts(a arch.Arch, hp arch.HParams) map[string]place {
+	out := map[string]place{}
+	add := func(p arch.Part, il int) {
+		if p.Linear {
+			out[p.Name(il)] = place{p, il}
+		}
+	}
+	for _, p := range a.Global(hp) {
+		add(p, -1)
+	}
+	for il := range hp.NLayer {
+		for _, p := range a.Layer(hp) {
+			add(p, il)
+		}
+	}
+	return out
+}
+
+type loader struct {
+	f     *gguf.File
+	out   *Adapter
+	parts map[string]place
+}
+
+func (l *loader) fail(format string, args ...any) error {
+	return fmt.Errorf("%s: "+format, append([]any{l.f.Path()}, args...)...)
+}
+
+func (l *loader) header(a arch.Arch) error {
+	f := l.f
+	if !f.IsAdapter() {
+		return l.fail("this is a model, not an adapter; an adapter has %s %q", keyType, "adapter")
+	}
+	kind, err := f.String(keyAdapter)
+	if err != nil {
+		return err
+	}
+	if kind != "lora" {
+		return l.fail("adapter type is %q; only lora can be used", kind)
+	}
+	if l.out.Arch, err = f.Architecture(); err != nil {
+		return err
+	}
+	if l.out.Arch != a.Name {
+		return l.fail("the adapter is for architecture %q, the model is %q; give the model that the adapter was trained on", l.out.Arch, a.Name)
+	}
+	alpha, err := f.Float32(keyAlpha)
+	if err != nil {
+		return err
+	}
+	if !(alpha > 0) {
+		return l.fail("%s is %g; expected a number above 0", keyAlpha, alpha)
+	}
+	l.out.Alpha = float64(alpha)
+	for _, kv := range f.KVs() {
+		if name, ok := strings.CutPrefix(kv.Key, infoPrefix); ok && kv.Value.Type() == gguf.String {
+			if l.out.Info[name], err = f.String(kv.Key); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// tensor reads the pair that t is the first half of; its second half is looked up.
+func (l *loader) tensor(t *gguf.TensorInfo) error {
+	base, ok := strings.CutSuffix(t.Name, suffixA)
+	if !ok {
+		if base, ok = strings.CutSuffix(t.Name, suffixB); ok && l.f.HasTensor(base+suffixA) {
+			return nil
+		}
+		return l.fail("tensor %q is no half of a LoRA pair; expected names ending in %s and %s", t.Name, suffixA, suffixB)
+	}
+	at, ok := l.parts[base]
+	if !ok {
+		return l.fail("tensor %q: the model has no linear tensor %q; the adapter belongs to another model", t.Name, base)
+	}
+	b, err := l.f.Tensor(base + suffixB)
+	if err != nil {
+		return err
+	}
+	if len(t.Shape) != 2 || len(b.Shape) != 2 {
+		return l.fail("pair %q has shapes %v and %v, expected matrices", base, t.Shape, b.Shape)
+	}
+	p := newPair(at.part, at.layer, b.Shape[0])
+	if [2]int64(t.Shape) != p.AShape || [2]int64(b.Shape) != p.BShape {
+		return l.fail("pair %q has shapes %v and %v, the model needs %v and %v; the adapter belongs to another model", base, t.Shape, b.Shape, p.AShape, p.BShape)
+	}
+	if err := errors.Join(l.read(p.A, t), l.read(p.B, b)); err != nil {
+		return err
+	}
+	l.out.Pairs = append(l.out.Pairs, p)
+	return nil
+}
+
+func (l *loader) read(dst []float32, t *gguf.TensorInfo) error {
+	data, err := l.f.Data(t)
+	if err != nil {
+		return err
+	}
+	if err := ggml.DequantizeInto(dst, int32(t.Type), data); err != nil {
+		return l.fail("tensor %q: %w", t.Name, err)
+	}
+	return nil
+}

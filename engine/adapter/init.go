@@ -1,0 +1,32 @@
+package adapter
+
+import (
+	"hash/fnv"
+	"math"
+	"math/rand/v2"
+)
+
+// start fills A; B stays zero. Each tensor draws from a generator of its own, seeded by the run's seed and its name, so that
+// what a tensor starts with does not depend on which others are adapted.
+func (p *Pair) start(c Config) {
+	h := fnv.New64a()
+	h.Write([]byte(p.Tensor))
+	r := rand.New(rand.NewPCG(c.Seed, h.Sum64()))
+	in := float64(p.AShape[0])
+	if p.Flipped {
+		in = float64(p.Rank)
+	}
+	switch c.Init {
+	case "gaussian":
+		// Standard deviation 1/r, as PEFT's init_lora_weights="gaussian".
+		for i := range p.A {
+			p.A[i] = float32(r.NormFloat64() / float64(p.Rank))
+		}
+	case "kaiming":
+		// Uniform in ±1/√n_in: torch's kaiming_uniform_ with a = √5, PEFT's default (He et al. 2015, equation 14).
+		bound := 1 / math.Sqrt(in)
+		for i := range p.A {
+			p.A[i] = float32((2*r.Float64() - 1) * bound)
+		}
+	}
+}

@@ -1,0 +1,201 @@
+// Package graph holds a compute graph as plain data: values, nodes, their shapes and their derivatives. It knows no
+// memory, no thread and no kernel; package engine lowers a graph to calls and places its values.
+package graph
+
+import "fmt"
+
+// An ID names a value of one graph. None is the absent value.
+type ID int32
+
+// None stands for an absent optional input.
+const None ID = -1
+
+// A Kind says where a value's numbers come from.
+type Kind uint8
+
+const (
+	Temp   Kind = iota // computed by a node of this graph
+	Input              // bound from outside by name; read only
+	Weight             // a frozen model tensor, bound by name; any storage type
+	Param              // a trained f32 tensor, bound by name
+	Grad               // the gradient accumulator of a Param, bound by its name; nodes add to it
+	Saved              // a value kept from the forward graph, bound by Ref
+)
+
+// Element types of a value: ggml's numbers. A Weight may have any other of them too.
+const (
+	F32 int32 = 0
+	I32 int32 = 26
+)
+
+// A Shape is [ne0, ne1] in ggml order: ne0 contiguous elements a row, ne1 rows (tokens, for activations).
+type Shape [2]int64
+
+// A Value is one matrix of the graph.
+type Value struct {
+	Name  string
+	Kind  Kind
+	Type  int32
+	Shape Shape
+	Ref   ID // Saved: the value's ID in the forward graph
+}
+
+// Rope holds the parameters of the rotary embedding, named as in llama.cpp.
+type Rope struct {
+	FreqBase, FreqScale, ExtFactor, AttnFactor, BetaFast, BetaSlow float64
+	Dim                                                            int // rotated elements of a head (n_rot)
+	Neox                                                           bool
+	CtxOrig                                                        int
+}
+
+// An Attr holds a node's constants; an operation uses those its comment names.
+type Attr struct {
+	Scale                   float64
+	Eps                     float64
+	Heads, KVHeads, HeadDim int
+	Rope                    Rope
+	Inverse                 bool  // OpRope: rotate back
+	Offset, Width           int64 // OpSlice, OpUnslice, OpScatter
+	Rate                    float64
+	Stream                  int64 // OpDropout: which mask
+	WithMean                bool  // OpHead: also give the softmax's mean rows, which its derivative needs
+}
+
+// A Node applies one operation. Out values are Temps it defines, or Grads it adds to.
+type Node struct {
+	Op   Op
+	In   []ID // optional inputs may be None
+	Out  []ID
+	Acc  ID // None, or the value the first output starts from (out = Acc + …)
+	Attr Attr
+}
+
+// A Graph is a list of nodes in an order that computes every value before its use. Build one with its methods, then look
+// at Err once.
+type Graph struct {
+	Values  []Value
+	Nodes   []Node
+	Outputs []ID // values wanted from outside
+
+	producer []int32 // of each value: its node, or -1
+	err      error
+}
+
+// Err returns the first fault met while building.
+func (g *Graph) Err() error { return g.err }
+
+// Value returns the value's description; id must be of g.
+func (g *Graph) Value(id ID) *Value { return &g.Values[id] }
+
+// Producer returns the index of the node that defines id, or -1.
+func (g *Graph) Producer(id ID) int { return int(g.producer[id]) }
+
+// Output marks id as wanted from outside.
+func (g *Graph) Output(id ID) {
+	if id != None {
+		g.Outputs = append(g.Outputs, id)
+	}
+}
+
+// Bound adds a value that is bound from outside (not a Temp). A second call with the same kind, name and Ref gives the
+// same value.
+func (g *Graph) Bound(v Value) ID {
+	for i := range g.Values {
+		have := &g.Values[i]
+		if have.Kind == v.Kind && have.Name == v.Name && have.Ref == v.Ref {
+			if have.Shape != v.Shape || have.Type != v.Type {
+				g.fail("value %q is bound as %v and as %v", v.Name, have.Shape, v.Shape)
+			}
+			return ID(i)
+		}
+	}
+	return g.push(v, -1)
+}
+
+// Find returns the bound value of that kind and name, or None.
+func (g *Graph) Find(kind Kind, name string) ID {
+	for i := range g.Values {
+		if g.Values[i].Kind == kind && g.Values[i].Name == name {
+			return ID(i)
+		}
+	}
+	return None
+}
+
+func (g *Graph) push(v Value, node int32) ID {
+	g.Values = append(g.Values, v)
+	g.producer = append(g.producer, node)
+	return ID(len(g.Values) - 1)
+}
+
+func (g *Graph) fail(format string, args ...any) {
+	if g.err == nil {
+		g.err = fmt.Errorf("graph: "+format, args...)
+	}
+}
+
+// emit appends a node whose outputs are new Temps, after checking its inputs' shapes. It returns len(shapes) IDs, all None
+// if the graph is at fault.
+func (g *Graph) emit(n Node) []ID {
+	spec := &specs[n.Op]
+	outs := make([]ID, spec.outs)
+	for i := range outs {
+		outs[i] = None
+	}
+	if g.err != nil {
+		return outs
+	}
+	shapes, err := spec.shape(g, &n)
+	if err != nil {
+		g.fail("%s%s: %v", n.Op, g.describe(n.In), err)
+		return outs
+	}
+	if n.Acc != None && g.Values[n.Acc].Shape != shapes[0] {
+		g.fail("%s: adds to %v what is %v", n.Op, g.Values[n.Acc].Shape, shapes[0])
+		return outs
+	}
+	for i, s := range shapes {
+		if s != (Shape{}) {
+			outs[i] = g.push(Value{Kind: Temp, Type: F32, Shape: s, Ref: None}, int32(len(g.Nodes)))
+		}
+	}
+	n.Out = outs
+	g.Nodes = append(g.Nodes, n)
+	return outs
+}
+
+// into appends a node that adds to gradient accumulators.
+func (g *Graph) into(n Node, grads ...ID) {
+	if g.err != nil {
+		return
+	}
+	if _, err := specs[n.Op].shape(g, &n); err != nil {
+		g.fail("%s%s: %v", n.Op, g.describe(n.In), err)
+		return
+	}
+	n.Acc, n.Out = None, grads
+	g.Nodes = append(g.Nodes, n)
+}
+
+func (g *Graph) describe(ids []ID) string {
+	s := "("
+	for i, id := range ids {
+		if i > 0 {
+			s += ", "
+		}
+		if id == None {
+			s += "-"
+			continue
+		}
+		v := &g.Values[id]
+		s += fmt.Sprintf("%s%v", v.Name, v.Shape)
+	}
+	return s + ")"
+}
+
+func (g *Graph) shape(id ID) Shape {
+	if id == None {
+		return Shape{}
+	}
+	return g.Values[id].Shape
+}

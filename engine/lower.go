@@ -1,0 +1,268 @@
+package engine
+
+import (
+	"fmt"
+
+	"github.com/ggtune/ggtune/bindings/kernels"
+	"github.com/ggtune/ggtune/engine/graph"
+)
+
+// A slot is a run of memory that one value, or several one after the other, live in.
+type slot struct {
+	value       graph.ID // the bound or exported value whose memory this is, or None
+	bytes       int64
+	first, last int   // calls between which the contents matter; placed slots only
+	offset      int64 // in the work area; placed slots only
+}
+
+// An arg names a call's argument before its memory is known.
+type arg struct {
+	slot  int // index into program.slots, or -1: absent
+	shift int64
+}
+
+// A program is a graph lowered to kernel calls: everything but the addresses. It holds no memory.
+type program struct {
+	graph   *graph.Graph
+	calls   []kernels.Call
+	args    [][kernels.MaxArgs]arg
+	slots   []slot
+	exports []graph.ID // values whose memory is bound from outside: outputs, and those kept for the backward pass
+	work    int64      // bytes of the work area
+	slotOf  []int      // of each graph value
+}
+
+// precision chooses the arithmetic of products with frozen weights.
+type precision struct {
+	exact bool // f32 throughout; otherwise activations are packed for the fastest product the CPU has
+}
+
+// lower turns g into calls. Values of keep are exported beside the outputs.
+func lower(g *graph.Graph, keep []graph.ID, prec precision) (*program, error) {
+	if g.Err() != nil {
+		return nil, g.Err()
+	}
+	l := &lowering{program: program{graph: g, slotOf: make([]int, len(g.Values))}, prec: prec, packed: map[graph.ID]int{}}
+	l.exports = append(append([]graph.ID(nil), g.Outputs...), keep...)
+	l.measureLives()
+	l.shareSlots()
+	for i := range g.Nodes {
+		emitters[g.Nodes[i].Op](l, &g.Nodes[i])
+	}
+	l.copyPassed()
+	if l.err != nil {
+		return nil, l.err
+	}
+	l.place()
+	return &l.program, nil
+}
+
+type lowering struct {
+	program
+	prec     precision
+	lastUse  []int // of each value: the last node that reads it, or -1
+	exported []bool
+	packed   map[graph.ID]int // of a value: the slot of its packed form
+	err      error
+}
+
+func (l *lowering) measureLives() {
+	g := l.graph
+	l.lastUse = make([]int, len(g.Values))
+	l.exported = make([]bool, len(g.Values))
+	for i := range l.lastUse {
+		l.lastUse[i] = -1
+	}
+	for i := range g.Nodes {
+		n := &g.Nodes[i]
+		for _, in := range append(n.In, n.Acc) {
+			if in != graph.None {
+				l.lastUse[in] = i
+			}
+		}
+	}
+	for _, id := range l.exports {
+		l.exported[id] = true
+	}
+}
+
+// inPlace lists, for operations that may overwrite it, the input that the first output can take the memory of.
+var inPlace = map[graph.Op]int{graph.OpAdd: 0, graph.OpRope: 0, graph.OpDropout: 0}
+
+// shareSlots gives every value its slot. A value takes over the slot of the value it starts from (or overwrites) when
+// nothing else needs that one any more; going backwards, so that a chain of sums ends in the memory of its result.
+func (l *lowering) shareSlots() {
+	g := l.graph
+	for i := range l.slotOf {
+		l.slotOf[i] = -1
+	}
+	for i := range g.Values {
+		if id := graph.ID(i); g.Values[i].Kind != graph.Temp || l.exported[i] {
+			l.slotOf[i] = l.newSlot(id, valueBytes(&g.Values[i]))
+		}
+	}
+	for i := len(g.Nodes) - 1; i >= 0; i-- {
+		n := &g.Nodes[i]
+		for _, out := range n.Out {
+			if out != graph.None && l.slotOf[out] < 0 {
+				l.slotOf[out] = l.newSlot(graph.None, valueBytes(&g.Values[out]))
+			}
+		}
+		from := n.Acc
+		if k, ok := inPlace[n.Op]; ok {
+			from = n.In[k]
+		}
+		if from == graph.None || !l.canTake(from, n, i) {
+			continue
+		}
+		l.slotOf[from] = l.slotOf[n.Out[0]]
+	}
+}
+
+// canTake says whether node i's first output may live where from does.
+func (l *lowering) canTake(from graph.ID, n *graph.Node, i int) bool {
+	v := l.graph.Value(from)
+	if v.Kind != graph.Temp || l.exported[from] || l.lastUse[from] != i || l.slotOf[from] >= 0 {
+		return false
+	}
+	uses := 0
+	for _, in := range append(n.In, n.Acc) {
+		if in == from {
+			uses++
+		}
+	}
+	return uses == 1
+}
+
+func (l *lowering) newSlot(value graph.ID, bytes int64) int {
+	l.slots = append(l.slots, slot{value: value, bytes: bytes, first: -1})
+	return len(l.slots) - 1
+}
+
+func valueBytes(v *graph.Value) int64 { return v.Shape[0] * v.Shape[1] * 4 }
+
+// copyPassed gives outputs that no node computes (a gradient handed through) their contents.
+func (l *lowering) copyPassed() {
+	for _, id := range l.graph.Outputs {
+		if v := l.graph.Value(id); v.Kind != graph.Temp {
+			l.err = fmt.Errorf("engine: graph output %q is not computed by the graph", v.Name)
+		}
+	}
+}
+
+// call appends a kernel call on views.
+func (l *lowering) call(op kernels.Op, f []float64, i []int64, views ...view) {
+	var c kernels.Call
+	var as [kernels.MaxArgs]arg
+	c.Op, c.NArgs = op, int32(len(views))
+	copy(c.F[:], f)
+	copy(c.I[:], i)
+	at := len(l.calls)
+	for k, v := range views {
+		as[k] = arg{slot: v.slot, shift: v.shift}
+		if v.slot < 0 {
+			continue
+		}
+		c.A[k] = kernels.Arg{Ne0: v.ne0, Ne1: v.ne1, Nb1: v.nb1, Type: v.typ}
+		s := &l.slots[v.slot]
+		if s.first < 0 {
+			s.first = at
+		}
+		s.last = at
+	}
+	l.calls = append(l.calls, c)
+	l.args = append(l.args, as)
+}
+
+// A view is how a call sees a slot. nb1 0 stands for the row size that is bound with a weight.
+type view struct {
+	slot          int
+	shift         int64 // bytes
+	ne0, ne1, nb1 int64
+	typ           kernels.Type
+}
+
+var absent = view{slot: -1}
+
+// whole sees all of a value.
+func (l *lowering) whole(id graph.ID) view {
+	if id == graph.None {
+		return absent
+	}
+	v := l.graph.Value(id)
+	nb1 := v.Shape[0] * 4
+	if v.Kind == graph.Weight {
+		nb1 = 0
+	}
+	return view{slot: l.slotOf[id], ne0: v.Shape[0], ne1: v.Shape[1], nb1: nb1, typ: kernels.Type(v.Type)}
+}
+
+// runs sees a value's rows cut into runs of n elements.
+func (l *lowering) runs(id graph.ID, n int64) view {
+	v := l.whole(id)
+	v.ne0, v.ne1, v.nb1 = n, v.ne0/n*v.ne1, n*4
+	return v
+}
+
+// part sees columns [off, off+width) of a value.
+func (l *lowering) part(id graph.ID, off, width int64) view {
+	v := l.whole(id)
+	v.shift, v.ne0 = off*4, width
+	return v
+}
+
+// flat sees a value of one element a row as one row: how kernels take lists of indices and numbers.
+func (l *lowering) flat(id graph.ID) view {
+	v := l.whole(id)
+	v.ne0, v.ne1 = v.ne0*v.ne1, 1
+	v.nb1 = v.ne0 * 4
+	return v
+}
+
+// span sees elements [from, from+n) of a flat view.
+func (v view) span(from, n int64) view {
+	v.shift += from * 4
+	v.ne0, v.nb1 = n, n*4
+	return v
+}
+
+// rows sees rows [from, from+n) of a view.
+func (v view) rows(from, n int64) view {
+	if v.slot < 0 {
+		return v
+	}
+	v.shift += from * v.nb1
+	v.ne1 = n
+	return v
+}
+
+// start puts the value that node's first output starts from into its slot, and returns the kernels' acc flag.
+func (l *lowering) start(n *graph.Node) int64 {
+	if n.Acc == graph.None {
+		return 0
+	}
+	if l.slotOf[n.Acc] != l.slotOf[n.Out[0]] {
+		l.call(kernels.OpCopy, nil, []int64{0}, l.whole(n.Out[0]), l.whole(n.Acc))
+	}
+	return 1
+}
+
+// operand sees activations as a product with weight w takes them.
+func (l *lowering) operand(x, w graph.ID) view {
+	wide := l.graph.Value(w).Shape
+	// A LoRA pair's products are too thin to repay packing, and stay f32 in every mode.
+	if l.prec.exact || min(wide[0], wide[1]) < packFrom {
+		return l.whole(x)
+	}
+	v := l.whole(x)
+	at, ok := l.packed[x]
+	if !ok {
+		at = l.newSlot(graph.None, kernels.PackedBytes(v.ne0, v.ne1))
+		l.packed[x] = at
+		l.call(kernels.OpPack, nil, nil, view{slot: at, ne0: v.ne0, ne1: v.ne1, nb1: 0, typ: kernels.Packed}, v)
+	}
+	return view{slot: at, ne0: v.ne0, ne1: v.ne1, typ: kernels.Packed}
+}
+
+// packFrom is the smallest side of a weight whose products are packed.
+const packFrom = 96

@@ -1,0 +1,184 @@
+// Package engine computes: it maps a model's weights, runs forward and backward passes over them, and holds the trained
+// parameters with their gradients. It knows no training method, no dataset and no text.
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"unsafe"
+
+	"github.com/ggtune/ggtune/engine/arch"
+	"github.com/ggtune/ggtune/engine/gguf"
+	"github.com/ggtune/ggtune/engine/graph"
+)
+
+// ErrClosed is what a closed Model or Session answers.
+var ErrClosed = errors.New("closed")
+
+// A Model is a GGUF file whose weights are mapped and used as they lie. It is safe for concurrent reading.
+type Model struct {
+	file    *gguf.File
+	arch    arch.Arch
+	hp      arch.HParams
+	tensors map[string]tensor // by name
+}
+
+// A tensor is one mapped weight.
+type tensor struct {
+	part  arch.Part
+	info  *gguf.TensorInfo
+	shape graph.Shape
+	row   int64 // bytes of a row
+	data  []byte
+}
+
+// Open maps a model and checks that it can be trained: a known architecture, every tensor there with its shape, in a
+// storage type whose rows can be read.
+func Open(path string) (*Model, error) {
+	f, err := gguf.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	m := &Model{file: f}
+	if err := m.check(); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return m, nil
+}
+
+func (m *Model) check() error {
+	f := m.file
+	switch {
+	case f.IsAdapter():
+		return m.fault("this is a LoRA adapter, not a model; give its base with -m, and the adapter with -a")
+	case f.IsVocabOnly():
+		return m.fault("the file holds a vocabulary but no tensors; a model with weights is needed")
+	}
+	var err error
+	if m.arch, m.hp, err = arch.Of(f); err != nil {
+		return err
+	}
+	m.tensors = map[string]tensor{}
+	var faults []error
+	add := func(p arch.Part, il int) {
+		if err := m.addTensor(p, il); err != nil {
+			faults = append(faults, err)
+		}
+	}
+	for _, p := range m.arch.Global(m.hp) {
+		add(p, -1)
+	}
+	for il := range m.hp.NLayer {
+		for _, p := range m.arch.Layer(m.hp) {
+			add(p, il)
+		}
+	}
+	const shown = 5 // a file of another shape has hundreds of faults; a few tell enough
+	if n := len(faults); n > shown {
+		faults = append(faults[:shown], fmt.Errorf("and %d more", n-shown))
+	}
+	return errors.Join(faults...)
+}
+
+func (m *Model) addTensor(p arch.Part, il int) error {
+	name := p.Name(il)
+	if !m.file.HasTensor(name) {
+		if p.Optional {
+			return nil
+		}
+		return m.fault("tensor %q is missing, which architecture %q needs", name, m.arch.Name)
+	}
+	info, err := m.file.Tensor(name)
+	if err != nil {
+		return err
+	}
+	t := tensor{part: p, info: info, shape: graph.Shape{info.Shape[0], 1}}
+	if len(info.Shape) > 1 {
+		t.shape[1] = info.Shape[1]
+	}
+	want := graph.Shape{p.Shape[0], 1}
+	if len(p.Shape) > 1 {
+		want[1] = p.Shape[1]
+	}
+	if t.shape != want || len(info.Shape) > 2 && !allOnes(info.Shape[2:]) {
+		return m.fault("tensor %q has shape %v, expected %v from the metadata", name, info.Shape, p.Shape)
+	}
+	if len(p.Shape) == 1 && info.Type != gguf.F32 {
+		return m.fault("tensor %q is storage type %v; norms and biases are f32 in files that llama.cpp runs; convert the model again", name, info.Type)
+	}
+	if info.Type.IsInt() || info.Type == gguf.F64 {
+		return m.fault("tensor %q is storage type %v, which is no weight type of llama.cpp; requantize it: ggtune quantize --type q8_0 %s out.gguf", name, info.Type, m.file.Path())
+	}
+	if t.data, err = m.file.Data(info); err != nil {
+		return err
+	}
+	t.row = int64(len(t.data)) / t.shape[1]
+	m.tensors[name] = t
+	return nil
+}
+
+func (m *Model) fault(format string, args ...any) error {
+	return fmt.Errorf("%s: "+format, append([]any{m.file.Path()}, args...)...)
+}
+
+func allOnes(s []int64) bool {
+	for _, n := range s {
+		if n != 1 {
+			return false
+		}
+	}
+	return true
+}
+
+// Close unmaps the weights. Sessions on the model must be closed before.
+func (m *Model) Close() error { return m.file.Close() }
+
+// Path is the file's name.
+func (m *Model) Path() string { return m.file.Path() }
+
+// File gives the metadata and tensor table.
+func (m *Model) File() *gguf.File { return m.file }
+
+// Arch is the architecture.
+func (m *Model) Arch() arch.Arch { return m.arch }
+
+// HParams are the model's sizes.
+func (m *Model) HParams() arch.HParams { return m.hp }
+
+// SHA256 reads the whole file and returns its hash, in hex.
+func (m *Model) SHA256(ctx context.Context) (string, error) { return m.file.SHA256(ctx) }
+
+// Bytes is the size of the mapped tensors.
+func (m *Model) Bytes() int64 {
+	var n int64
+	for _, t := range m.tensors {
+		n += int64(len(t.data))
+	}
+	return n
+}
+
+// StorageTypes lists the storage types of the model's matrices with the number of each, e.g. "q4_k 154, q6_k 15".
+func (m *Model) StorageTypes() string {
+	counts, order := map[gguf.Type]int{}, []gguf.Type(nil)
+	for _, info := range m.file.Tensors {
+		if t, ok := m.tensors[info.Name]; ok && len(t.part.Shape) == 2 {
+			if counts[info.Type] == 0 {
+				order = append(order, info.Type)
+			}
+			counts[info.Type]++
+		}
+	}
+	var s []string
+	for _, t := range order {
+		s = append(s, fmt.Sprintf("%v %d", t, counts[t]))
+	}
+	return strings.Join(s, ", ")
+}
+
+// trainable says whether full training changes the tensor: all but the constants of the rotary embedding.
+func (t *tensor) trainable() bool { return t.part.Role != arch.RopeFreqs }
+
+func (t *tensor) pointer() unsafe.Pointer { return unsafe.Pointer(unsafe.SliceData(t.data)) }

@@ -1,0 +1,296 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"unsafe"
+
+	"github.com/ggtune/ggtune/bindings/ggml"
+	"github.com/ggtune/ggtune/bindings/kernels"
+	"github.com/ggtune/ggtune/engine/adapter"
+	"github.com/ggtune/ggtune/engine/graph"
+)
+
+// A SessionConfig says what a session trains and how it computes.
+type SessionConfig struct {
+	Threads int // 1 to ggml.MaxThreads
+	// Exact computes every product in f32; the default packs activations for the fastest product the CPU has.
+	Exact bool
+	// Adapter holds the LoRA pairs to train, or nil. The session moves their numbers into its own memory: until Close, A
+	// and B of each pair are the live parameters.
+	Adapter *adapter.Adapter
+	// Full trains every tensor of the model, in f32.
+	Full bool
+	// Dropout is the probability that an element of a LoRA pair's input is zeroed in training, 0 to below 1.
+	Dropout float64
+	// Seed keys the dropout masks.
+	Seed uint64
+	// KeepBytes is the memory that activations kept for the backward pass may take, in bytes; layers beyond it are computed again. 0
+	// computes every layer again.
+	KeepBytes int64
+	// Profile sums the time spent in each kind of kernel call.
+	Profile bool
+}
+
+// A Session runs passes over one model. It belongs to one goroutine at a time, which a mutex enforces; Backward goes
+// with the Forward before it.
+type Session struct {
+	mu      sync.Mutex
+	closed  bool
+	cfg     SessionConfig
+	model   *Model
+	adapter *adapter.Adapter
+	full    bool
+	pairs   map[string]*adapter.Pair // by tensor name
+	params  []*Param
+	byName  map[string]*Param
+	lowest  int // the lowest stage with something trained: -1 the embedding, a layer, or n_layer: the head
+
+	pool       *ggml.Pool
+	arena      *ggml.Arena
+	stages     map[stageKey]*stage
+	signatures map[int]string
+	mem        memory
+	calls      []kernels.Call
+	run        *pass // the forward pass that a Backward may follow, or nil
+	profile    map[kernels.Op]int64
+}
+
+// NewSession makes a session over m. Close it before m.
+func NewSession(m *Model, cfg SessionConfig) (*Session, error) {
+	if cfg.Full && cfg.Adapter != nil {
+		return nil, errors.New("engine: a session trains an adapter or the full model, not both")
+	}
+	if !(cfg.Dropout >= 0 && cfg.Dropout < 1) {
+		return nil, fmt.Errorf("engine: dropout is %g, expected 0 to below 1", cfg.Dropout)
+	}
+	s := &Session{cfg: cfg, model: m, adapter: cfg.Adapter, full: cfg.Full, arena: ggml.NewArena(),
+		pairs: map[string]*adapter.Pair{}, byName: map[string]*Param{},
+		stages: map[stageKey]*stage{}, signatures: map[int]string{}, profile: map[kernels.Op]int64{}}
+	s.lowest = m.hp.NLayer + 1
+	err := s.addParams()
+	if err == nil {
+		s.pool, err = ggml.NewPool(cfg.Threads)
+	}
+	if err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// Close frees the session's memory. The adapter's numbers are copied out first, so that it stays usable.
+func (s *Session) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil
+	}
+	s.closed = true
+	for _, p := range s.pairs {
+		p.A, p.B = append([]float32(nil), p.A...), append([]float32(nil), p.B...)
+	}
+	s.params = nil
+	var err error
+	if s.pool != nil {
+		err = s.pool.Close()
+	}
+	return errors.Join(err, s.arena.Close())
+}
+
+// Params lists the trained tensors.
+func (s *Session) Params() []*Param { return s.params }
+
+// ZeroGrad sets every gradient to zero.
+func (s *Session) ZeroGrad() {
+	for _, p := range s.params {
+		clear(p.Grad)
+	}
+}
+
+// Model is the model the session runs over.
+func (s *Session) Model() *Model { return s.model }
+
+// Adapter holds the trained pairs, or is nil.
+func (s *Session) Adapter() *adapter.Adapter { return s.adapter }
+
+// Bytes is the memory the session has allocated beside the mapped weights.
+func (s *Session) Bytes() int64 { return s.arena.InUse() }
+
+// Profile gives the nanoseconds spent in each kind of kernel call since the session began, if the config asked for it.
+func (s *Session) Profile() map[kernels.Op]int64 { return s.profile }
+
+func (s *Session) precision() precision { return precision{exact: s.cfg.Exact} }
+
+// Forward computes the log-probabilities of b's counted tokens.
+func (s *Session) Forward(ctx context.Context, b *Batch, opt Options) (*Output, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, fmt.Errorf("engine: forward: session %w", ErrClosed)
+	}
+	s.run = nil
+	p, err := s.newPass(b, opt)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.forward(ctx); err != nil {
+		return nil, err
+	}
+	if opt.Backward {
+		s.run = p
+	}
+	return p.output(), nil
+}
+
+// Backward adds the gradients of the parameters, given those of the outputs of the Forward before it (which must have been
+// asked with Options.Backward). It may follow a Forward once.
+func (s *Session) Backward(ctx context.Context, g *OutputGrad) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.closed:
+		return fmt.Errorf("engine: backward: session %w", ErrClosed)
+	case s.run == nil:
+		return errors.New("engine: backward without a forward pass before it that was asked to keep what it needs")
+	case len(g.LogP) != int(s.run.counted):
+		return fmt.Errorf("engine: backward: %d gradients for %d counted tokens", len(g.LogP), s.run.counted)
+	}
+	p := s.run
+	s.run = nil
+	return p.backward(ctx, g.LogP)
+}
+
+// execute binds p and runs it.
+func (s *Session) execute(ctx context.Context, p *program, b binding) error {
+	b.work = s.mem.work.pointer()
+	s.calls = p.bind(s.calls[:0], b)
+	if err := ctx.Err(); err != nil {
+		return context.Cause(ctx)
+	}
+	if !s.cfg.Profile {
+		return s.pool.Run(s.calls, nil)
+	}
+	times := make([]int64, len(s.calls))
+	if err := s.pool.Run(s.calls, times); err != nil {
+		return err
+	}
+	for i := range times {
+		s.profile[s.calls[i].Op] += times[i]
+	}
+	return nil
+}
+
+// addParams moves what is trained into memory of the session's own.
+func (s *Session) addParams() error {
+	if s.adapter != nil {
+		for i := range s.adapter.Pairs {
+			if err := s.addPair(&s.adapter.Pairs[i]); err != nil {
+				return err
+			}
+		}
+	}
+	if !s.full {
+		return nil
+	}
+	for _, info := range s.model.file.Tensors {
+		if t, ok := s.model.tensors[info.Name]; ok && t.trainable() {
+			if err := s.addTensor(info.Name, t); err != nil {
+				return err
+			}
+		}
+	}
+	s.lowest = stageEmbed
+	return nil
+}
+
+func (s *Session) addPair(p *adapter.Pair) error {
+	t, ok := s.model.tensors[p.Tensor]
+	in, out := p.AShape[0], p.BShape[1]
+	if p.Flipped {
+		in, out = p.BShape[1], p.AShape[1]
+	}
+	if !ok || t.shape != (graph.Shape{in, out}) {
+		return fmt.Errorf("engine: adapter pair %q is for a tensor of shape [%d %d], the model's is %v; the adapter belongs to another model", p.Tensor, in, out, t.shape)
+	}
+	for _, half := range []struct {
+		suffix, group string
+		data          *[]float32
+		shape         [2]int64
+	}{{".lora_a", "lora_a", &p.A, p.AShape}, {".lora_b", "lora_b", &p.B, p.BShape}} {
+		param, err := s.newParam(p.Tensor+half.suffix, half.group, half.shape[:], true)
+		if err != nil {
+			return err
+		}
+		copy(param.Data, *half.data)
+		*half.data = param.Data
+	}
+	s.pairs[p.Tensor] = p
+	switch {
+	case p.Layer >= 0:
+		s.lowest = min(s.lowest, p.Layer)
+	case p.Flipped:
+		s.lowest = stageEmbed
+	default:
+		s.lowest = min(s.lowest, s.model.hp.NLayer)
+	}
+	return nil
+}
+
+func (s *Session) addTensor(name string, t tensor) error {
+	p, err := s.newParam(name, "full", t.part.Shape, len(t.part.Shape) == 2)
+	if err != nil {
+		return err
+	}
+	return ggml.DequantizeInto(p.Data, int32(t.info.Type), t.data)
+}
+
+func (s *Session) newParam(name, group string, shape []int64, decay bool) (*Param, error) {
+	n := int64(1)
+	for _, d := range shape {
+		n *= d
+	}
+	data, err := s.arena.Float32s(int(n))
+	if err != nil {
+		return nil, err
+	}
+	grad, err := s.arena.Float32s(int(n))
+	if err != nil {
+		return nil, err
+	}
+	p := &Param{Name: name, Shape: shape, Data: data, Grad: grad, Group: group, Decay: decay}
+	s.params = append(s.params, p)
+	s.byName[name] = p
+	return p, nil
+}
+
+// An area is a block of memory that grows to the largest batch.
+type area struct{ b []byte }
+
+func (a *area) pointer() unsafe.Pointer { return unsafe.Pointer(unsafe.SliceData(a.b)) }
+
+// grow makes the area at least n bytes; its contents are lost.
+func (a *area) grow(arena *ggml.Arena, n int64) error {
+	if int64(len(a.b)) >= n {
+		return nil
+	}
+	if len(a.b) > 0 {
+		arena.Free(a.pointer())
+		a.b = nil
+	}
+	b, err := arena.Bytes(n)
+	a.b = b
+	return err
+}
+
+// memory is what a batch needs beside the parameters.
+type memory struct {
+	work   area // one stage's temporaries
+	inputs area // indices of the batch
+	acts   area // the input of every layer (or of two, without a backward pass), and the last one's output
+	grads  area // the gradient of a stage's output and input
+	keep   area // kept activations
+	outs   area // logp and its gradient
+}
