@@ -180,7 +180,7 @@ func (w *Writer) pad(n int64) int64 {
 	return (n + a - 1) &^ (a - 1)
 }
 
-// header is all that precedes the tensor data, padded.
+// header is all that precedes the tensor data, padded if there is any.
 func (w *Writer) header() ([]byte, error) {
 	if _, err := alignmentOf(w.kvs); err != nil {
 		return nil, err
@@ -211,6 +211,9 @@ func (w *Writer) header() ([]byte, error) {
 		b = binary.LittleEndian.AppendUint32(b, uint32(t.info.Type))
 		b = binary.LittleEndian.AppendUint64(b, uint64(off))
 		off += w.pad(t.info.Size)
+	}
+	if len(w.tensors) == 0 {
+		return b, nil // a vocabulary: nothing follows that would need alignment
 	}
 	return append(b, make([]byte, w.pad(int64(len(b)))-int64(len(b)))...), nil
 }

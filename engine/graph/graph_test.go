@@ -1,0 +1,261 @@
+package graph
+
+import (
+	"math"
+	"math/rand/v2"
+	"strings"
+	"testing"
+)
+
+// derivativeTolerance bounds |analytic − numeric| ÷ (1 + |numeric|) for central differences in float64 with step 1e-5: their own error is
+// about 1e-9 here.
+const derivativeTolerance = 1e-7
+
+// A case builds a graph from bound values; every Param and the Input named "x" is differentiated.
+var cases = []struct {
+	name  string
+	build func(g *Graph) ID
+}{
+	{"linear, frozen weight", func(g *Graph) ID { return g.Linear(weight(g, 5, 4), x(g, 5, 3), None, None, 0.7) }},
+	{"linear, trained weight, bias, acc", func(g *Graph) ID {
+		return g.Linear(param(g, "w", 5, 5), x(g, 5, 3), param(g, "b", 5, 1), x(g, 5, 3), 1.3)
+	}},
+	{"add of one value twice", func(g *Graph) ID { return g.Add(x(g, 4, 2), x(g, 4, 2)) }},
+	{"slices that overlap", func(g *Graph) ID {
+		y := g.Linear(param(g, "w", 6, 6), x(g, 6, 2), None, None, 1)
+		return g.Add(g.Slice(y, 0, 4), g.Slice(y, 2, 4))
+	}},
+	{"rms_norm, rows", func(g *Graph) ID { return g.RMSNorm(x(g, 6, 3), param(g, "w", 6, 1), 1e-5) }},
+	{"rms_norm, heads", func(g *Graph) ID { return g.RMSNorm(x(g, 6, 3), param(g, "w", 3, 1), 1e-5) }},
+	{"layer_norm", func(g *Graph) ID {
+		return g.LayerNorm(x(g, 6, 3), param(g, "w", 6, 1), param(g, "b", 6, 1), 1e-5)
+	}},
+	{"layer_norm without bias", func(g *Graph) ID { return g.LayerNorm(x(g, 6, 3), param(g, "w", 6, 1), None, 1e-5) }},
+	{"rope, adjacent pairs", func(g *Graph) ID { return rope(g, false) }},
+	{"rope, halves", func(g *Graph) ID { return rope(g, true) }},
+	{"attention", func(g *Graph) ID {
+		h := x(g, 8, 6)
+		q := g.Linear(param(g, "q", 8, 8), h, None, None, 1)
+		k := g.Linear(param(g, "k", 8, 4), h, None, None, 1)
+		v := g.Linear(param(g, "v", 8, 4), h, None, None, 1)
+		return g.Attention(q, k, v, bound(g, "tree", I32, 1, 10), 4, 2, 2, 0.6)
+	}},
+	{"swiglu", func(g *Graph) ID { return g.SwiGLU(x(g, 5, 2), g.Linear(param(g, "w", 5, 5), x(g, 5, 2), None, None, 1)) }},
+	{"gelu", func(g *Graph) ID { return g.GELU(x(g, 5, 2)) }},
+	{"dropout", func(g *Graph) ID { return g.Dropout(x(g, 5, 2), 0.25, 1) }},
+	{"rows of a table", func(g *Graph) ID { return g.Add(g.Rows(param(g, "w", 5, 4), bound(g, "ids", I32, 1, 3)), x(g, 5, 3)) }},
+	{"rows of an activation", func(g *Graph) ID { return g.Rows(x(g, 5, 4), bound(g, "ids", I32, 1, 3)) }},
+	{"head", func(g *Graph) ID {
+		h := x(g, 5, 3)
+		a := g.Linear(param(g, "a", 5, 2), h, None, None, 1)
+		return g.Head(h, param(g, "w", 5, 7), bound(g, "ids", I32, 1, 3), a, param(g, "b", 2, 7), true)
+	}},
+	{"head over a frozen weight", func(g *Graph) ID {
+		return g.Head(x(g, 5, 3), weight(g, 5, 7), bound(g, "ids", I32, 1, 3), None, None, true)
+	}},
+	{"layer", layer},
+}
+
+func bound(g *Graph, name string, typ int32, ne0, ne1 int64) ID {
+	return g.Bound(Value{Name: name, Kind: Input, Type: typ, Shape: Shape{ne0, ne1}, Ref: None})
+}
+func x(g *Graph, ne0, ne1 int64) ID { return bound(g, "x", F32, ne0, ne1) }
+func weight(g *Graph, ne0, ne1 int64) ID {
+	return g.Bound(Value{Name: "frozen", Kind: Weight, Shape: Shape{ne0, ne1}, Ref: None})
+}
+func param(g *Graph, name string, ne0, ne1 int64) ID {
+	return g.Bound(Value{Name: name, Kind: Param, Shape: Shape{ne0, ne1}, Ref: None})
+}
+
+func rope(g *Graph, neox bool) ID {
+	p := Rope{FreqBase: 100, Dim: 4, Neox: neox}
+	return g.Rope(x(g, 12, 3), bound(g, "pos", I32, 1, 3), weight(g, 2, 1), 2, 6, p)
+}
+
+// layer is a transformer layer with a LoRA pair: every value has several uses.
+func layer(g *Graph) ID {
+	h0 := x(g, 4, 6)
+	h := g.RMSNorm(h0, param(g, "n", 4, 1), 1e-5)
+	y := g.Linear(weight(g, 4, 4), h, None, None, 1)
+	a := g.Linear(param(g, "a", 4, 2), g.Dropout(h, 0.25, 1), None, None, 1)
+	q := g.Linear(param(g, "b", 2, 4), a, None, y, 0.5)
+	o := g.Attention(q, q, h, bound(g, "tree", I32, 1, 10), 2, 2, 2, 0.7)
+	mid := g.Linear(param(g, "o", 4, 4), o, None, h0, 1)
+	return g.Linear(param(g, "d", 4, 4), g.SwiGLU(mid, g.GELU(mid)), None, mid, 1)
+}
+
+func TestDerivatives(t *testing.T) {
+	for _, c := range cases {
+		for _, keep := range []bool{true, false} {
+			name := c.name + ", recomputed"
+			if keep {
+				name = c.name + ", kept"
+			}
+			t.Run(name, func(t *testing.T) { checkDerivative(t, c.build, keep) })
+		}
+	}
+}
+
+func checkDerivative(t *testing.T, build func(g *Graph) ID, keep bool) {
+	f := &Graph{}
+	f.Output(build(f))
+	xID := f.Find(Input, "x")
+	b, err := Differentiate(f, []ID{xID}, keep)
+	if err != nil {
+		t.Fatal(err)
+	}
+	vals := fill(f)
+	out := f.Outputs[0]
+	coef := randoms(rand.New(rand.NewPCG(9, 9)), len(vals.run(f)[out]))
+	loss := func() float64 {
+		sum := 0.0
+		for i, y := range vals.run(f)[out] {
+			sum += coef[i] * y
+		}
+		return sum
+	}
+	grads := backward(f, b, vals.run(f), coef)
+	if !keep {
+		for _, id := range b.Keep {
+			t.Errorf("keeps value %d though nothing is to be kept", id)
+		}
+	}
+	for i := range f.Values {
+		v := &f.Values[i]
+		if v.Kind != Param && ID(i) != xID {
+			continue
+		}
+		got, ok := grads[v.Name]
+		if !ok {
+			t.Errorf("no gradient of %q", v.Name)
+			continue
+		}
+		for j := range vals[ID(i)] {
+			const step = 1e-5
+			was := vals[ID(i)][j]
+			vals[ID(i)][j] = was + step
+			up := loss()
+			vals[ID(i)][j] = was - step
+			down := loss()
+			vals[ID(i)][j] = was
+			want := (up - down) / (2 * step)
+			if diff := math.Abs(got[j]-want) / (1 + math.Abs(want)); diff > derivativeTolerance {
+				t.Fatalf("gradient of %q[%d]: got %g, want %g", v.Name, j, got[j], want)
+			}
+		}
+	}
+}
+
+type values map[ID][]float64
+
+// run evaluates f from its bound values alone.
+func (v values) run(f *Graph) map[ID][]float64 {
+	m := map[ID][]float64{}
+	for id, x := range v {
+		m[id] = x
+	}
+	eval(f, m)
+	return m
+}
+
+func fill(f *Graph) values {
+	r := rand.New(rand.NewPCG(1, 2))
+	vals := values{}
+	for i := range f.Values {
+		v := &f.Values[i]
+		switch {
+		case v.Kind == Temp:
+		case v.Name == "tree": // a root with two children
+			vals[ID(i)] = []float64{3, 0, 2, -1, 2, 4, 0, 4, 6, 0}
+		case v.Name == "ids":
+			vals[ID(i)] = []float64{1, 3, 1}
+		case v.Name == "pos":
+			vals[ID(i)] = []float64{0, 1, 5}
+		default:
+			vals[ID(i)] = randoms(r, int(v.Shape[0]*v.Shape[1]))
+		}
+	}
+	return vals
+}
+
+func randoms(r *rand.Rand, n int) []float64 {
+	out := make([]float64, n)
+	for i := range out {
+		out[i] = r.NormFloat64()
+	}
+	return out
+}
+
+// backward evaluates b's graph and gives the gradients by name.
+func backward(f *Graph, b *Backward, forward map[ID][]float64, coef []float64) map[string][]float64 {
+	m := map[ID][]float64{}
+	grads := map[string][]float64{}
+	for i := range b.Graph.Values {
+		v := &b.Graph.Values[i]
+		switch {
+		case v.Kind == Saved:
+			m[ID(i)] = forward[v.Ref]
+		case v.Kind == Grad:
+			m[ID(i)] = make([]float64, v.Shape[0]*v.Shape[1])
+			grads[v.Name] = m[ID(i)]
+		case v.Kind == Input && v.Name == GradName(0):
+			m[ID(i)] = coef
+		case v.Kind != Temp:
+			m[ID(i)] = forward[f.Find(v.Kind, v.Name)]
+		}
+	}
+	eval(b.Graph, m)
+	grads["x"] = m[b.Graph.Outputs[0]]
+	return grads
+}
+
+func TestKeptValuesAreCostly(t *testing.T) {
+	f := &Graph{}
+	f.Output(layer(f))
+	b, err := Differentiate(f, []ID{f.Find(Input, "x")}, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range b.Keep {
+		if op := f.Nodes[f.Producer(id)].Op; specs[op].cheap {
+			t.Errorf("keeps the output of %v, which is cheap to compute again", op)
+		}
+	}
+	for _, n := range b.Graph.Nodes {
+		if n.Op == OpAttention {
+			t.Error("attention is computed again though its output can be kept")
+		}
+	}
+}
+
+func TestShapesAreChecked(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		build func(g *Graph)
+		want  string
+	}{
+		{"linear", func(g *Graph) { g.Linear(weight(g, 5, 4), x(g, 6, 3), None, None, 1) }, "weight takes 5 inputs, rows have 6"},
+		{"bias", func(g *Graph) { g.Linear(weight(g, 5, 4), x(g, 5, 3), param(g, "b", 3, 1), None, 1) }, "bias has 3"},
+		{"acc", func(g *Graph) { g.Linear(weight(g, 5, 4), x(g, 5, 3), None, x(g, 5, 3), 1) }, "adds to [5 3] what is [4 3]"},
+		{"slice", func(g *Graph) { g.Slice(x(g, 6, 3), 4, 4) }, "elements 4..8 of rows of 6"},
+		{"norm", func(g *Graph) { g.RMSNorm(x(g, 6, 3), param(g, "w", 4, 1), 1) }, "rows of 6, weight of 4"},
+		{"heads", func(g *Graph) { g.Attention(x(g, 6, 3), x(g, 6, 3), x(g, 6, 3), x(g, 6, 3), 3, 2, 2, 1) }, "3 heads over 2"},
+		{"rebound", func(g *Graph) { x(g, 6, 3); x(g, 6, 4) }, "bound as"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			g := &Graph{}
+			c.build(g)
+			if err := g.Err(); err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Fatalf("got error %v, want one that says %q", err, c.want)
+			}
+		})
+	}
+}
+
+func TestEveryOperationHasAName(t *testing.T) {
+	for op := Op(1); op < opEnd; op++ {
+		if specs[op].name == "" || specs[op].shape == nil {
+			t.Errorf("operation %d has no entry in the table", op)
+		}
+	}
+}
