@@ -162,7 +162,9 @@ func gpt2Tensors(hp HParams, il int) []Tensor {
 	return list
 }
 
-func tensorName(il int, role, suffix string) string { return fmt.Sprintf("blk.%d.%s.%s", il, role, suffix) }
+func tensorName(il int, role, suffix string) string {
+	return fmt.Sprintf("blk.%d.%s.%s", il, role, suffix)
+}
 
 // PairShapes gives the sizes of A and B beside a weight: rows and columns of each.
 func PairShapes(t Tensor, rank int) (aRows, aCols, bRows, bCols int) {
