@@ -60,23 +60,42 @@ type Session struct {
 
 // NewSession makes a session over m. Close it before m.
 func NewSession(m *Model, cfg SessionConfig) (*Session, error) {
+	s, err := newSession(m, cfg)
+	if err != nil {
+		return nil, err
+	}
+	s.arena = ggml.NewArena()
+	if err = s.addParams(); err == nil {
+		s.pool, err = ggml.NewPool(cfg.Threads)
+	}
+	if err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// newSession makes a session that owns no memory and no thread yet.
+func newSession(m *Model, cfg SessionConfig) (*Session, error) {
 	if cfg.Full && cfg.Adapter != nil {
 		return nil, errors.New("engine: a session trains an adapter or the full model, not both")
 	}
 	if !(cfg.Dropout >= 0 && cfg.Dropout < 1) {
 		return nil, fmt.Errorf("engine: dropout is %g, expected 0 to below 1", cfg.Dropout)
 	}
-	s := &Session{cfg: cfg, model: m, adapter: cfg.Adapter, full: cfg.Full, arena: ggml.NewArena(),
+	s := &Session{cfg: cfg, model: m, adapter: cfg.Adapter, full: cfg.Full, lowest: m.hp.NLayer + 1,
 		pairs: map[string]*adapter.Pair{}, byName: map[string]*Param{},
 		stages: map[stageKey]*stage{}, signatures: map[int]string{}, profile: map[kernels.Op]int64{}}
-	s.lowest = m.hp.NLayer + 1
-	err := s.addParams()
-	if err == nil {
-		s.pool, err = ggml.NewPool(cfg.Threads)
+	if s.full {
+		s.lowest = stageEmbed
+		return s, m.CheckFull()
 	}
-	if err != nil {
-		s.Close()
-		return nil, err
+	if s.adapter != nil {
+		for i := range s.adapter.Pairs {
+			if err := s.addPair(&s.adapter.Pairs[i]); err != nil {
+				return nil, err
+			}
+		}
 	}
 	return s, nil
 }
@@ -183,11 +202,34 @@ func (s *Session) execute(ctx context.Context, p *program, b binding) error {
 	return nil
 }
 
+// addPair registers a pair after checking that it fits its tensor.
+func (s *Session) addPair(p *adapter.Pair) error {
+	t, ok := s.model.tensors[p.Tensor]
+	in, out := p.AShape[0], p.BShape[1]
+	if p.Flipped {
+		in, out = p.BShape[1], p.AShape[1]
+	}
+	if !ok || t.shape != (graph.Shape{in, out}) {
+		return fmt.Errorf("engine: adapter pair %q is for a tensor of shape [%d %d], the model's is %v; the adapter belongs to another model", p.Tensor, in, out, t.shape)
+	}
+	s.pairs[p.Tensor] = p
+	switch {
+	case p.Layer >= 0:
+		s.lowest = min(s.lowest, p.Layer)
+	case p.Flipped:
+		s.lowest = stageEmbed
+	default:
+		s.lowest = min(s.lowest, s.model.hp.NLayer)
+	}
+	return nil
+}
+
 // addParams moves what is trained into memory of the session's own.
 func (s *Session) addParams() error {
 	if s.adapter != nil {
 		for i := range s.adapter.Pairs {
-			if err := s.addPair(&s.adapter.Pairs[i]); err != nil {
+			p := &s.adapter.Pairs[i]
+			if err := errors.Join(s.addHalf(p.Tensor, "lora_a", &p.A, p.AShape), s.addHalf(p.Tensor, "lora_b", &p.B, p.BShape)); err != nil {
 				return err
 			}
 		}
@@ -202,40 +244,16 @@ func (s *Session) addParams() error {
 			}
 		}
 	}
-	s.lowest = stageEmbed
 	return nil
 }
 
-func (s *Session) addPair(p *adapter.Pair) error {
-	t, ok := s.model.tensors[p.Tensor]
-	in, out := p.AShape[0], p.BShape[1]
-	if p.Flipped {
-		in, out = p.BShape[1], p.AShape[1]
+func (s *Session) addHalf(tensor, half string, data *[]float32, shape [2]int64) error {
+	p, err := s.newParam(tensor+"."+half, half, shape[:], true)
+	if err != nil {
+		return err
 	}
-	if !ok || t.shape != (graph.Shape{in, out}) {
-		return fmt.Errorf("engine: adapter pair %q is for a tensor of shape [%d %d], the model's is %v; the adapter belongs to another model", p.Tensor, in, out, t.shape)
-	}
-	for _, half := range []struct {
-		suffix, group string
-		data          *[]float32
-		shape         [2]int64
-	}{{".lora_a", "lora_a", &p.A, p.AShape}, {".lora_b", "lora_b", &p.B, p.BShape}} {
-		param, err := s.newParam(p.Tensor+half.suffix, half.group, half.shape[:], true)
-		if err != nil {
-			return err
-		}
-		copy(param.Data, *half.data)
-		*half.data = param.Data
-	}
-	s.pairs[p.Tensor] = p
-	switch {
-	case p.Layer >= 0:
-		s.lowest = min(s.lowest, p.Layer)
-	case p.Flipped:
-		s.lowest = stageEmbed
-	default:
-		s.lowest = min(s.lowest, s.model.hp.NLayer)
-	}
+	copy(p.Data, *data)
+	*data = p.Data
 	return nil
 }
 

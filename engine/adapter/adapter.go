@@ -38,6 +38,15 @@ type Adapter struct {
 // Scale is what the pair's product is multiplied by.
 func (a *Adapter) Scale(p *Pair) float64 { return a.Alpha / float64(p.Rank) }
 
+// Count is the number of parameters.
+func (a *Adapter) Count() int64 {
+	n := 0
+	for i := range a.Pairs {
+		n += len(a.Pairs[i].A) + len(a.Pairs[i].B)
+	}
+	return int64(n)
+}
+
 // A Config chooses the pairs of a new adapter.
 type Config struct {
 	Rank    int      // r, 1 to 1024

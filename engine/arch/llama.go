@@ -2,6 +2,7 @@ package arch
 
 import (
 	"math"
+	"slices"
 
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/engine/graph"
@@ -13,11 +14,16 @@ var Llama = register(Arch{
 	Name:    "llama",
 	HParams: func(f *gguf.File) (HParams, error) { return ropeHParams(f, false) },
 	Global:  ropeGlobal,
-	Layer:   func(hp HParams) []Part { return append(attentionParts(hp, true), swigluParts(hp)...) },
+	Layer:   llamaParts,
 	Embed:   (*Builder).Embedding,
 	Block:   llamaBlock,
 	Final:   llamaFinal,
 })
+
+func llamaParts(hp HParams) []Part {
+	parts := append(attentionParts(hp), swigluParts(hp)...)
+	return append(parts, biases(parts, true)...)
+}
 
 func llamaBlock(b *Builder, x graph.ID) graph.ID {
 	h := b.RMSNorm(AttnNorm, x)
@@ -48,20 +54,16 @@ func ropeGlobal(hp HParams) []Part {
 	}
 }
 
-// attentionParts lists the tensors of a layer's attention half; biases says whether q, k, v and the output may have them.
-func attentionParts(hp HParams, biases bool) []Part {
+// attentionParts lists the matrices and norms of a layer's attention half.
+func attentionParts(hp HParams) []Part {
 	embd, q, kv := int64(hp.NEmbd), int64(hp.NHead*hp.HeadDim), int64(hp.NHeadKV*hp.HeadDim)
-	parts := []Part{
+	return []Part{
 		{Role: AttnNorm, Suffix: ".weight", Shape: []int64{embd}},
 		{Role: AttnQ, Suffix: ".weight", Shape: []int64{embd, q}, Linear: true},
 		{Role: AttnK, Suffix: ".weight", Shape: []int64{embd, kv}, Linear: true},
 		{Role: AttnV, Suffix: ".weight", Shape: []int64{embd, kv}, Linear: true},
 		{Role: AttnOutput, Suffix: ".weight", Shape: []int64{q, embd}, Linear: true},
 	}
-	if biases {
-		parts = append(parts, optionalBiases(parts)...)
-	}
-	return parts
 }
 
 func swigluParts(hp HParams) []Part {
@@ -74,12 +76,12 @@ func swigluParts(hp HParams) []Part {
 	}
 }
 
-// optionalBiases lists a bias for each linear part.
-func optionalBiases(parts []Part) []Part {
+// biases lists a bias for each linear part, or for those of the roles given.
+func biases(parts []Part, optional bool, roles ...Role) []Part {
 	var out []Part
 	for _, p := range parts {
-		if p.Linear {
-			out = append(out, Part{Role: p.Role, Suffix: ".bias", Shape: p.Shape[1:], Optional: true})
+		if p.Linear && (len(roles) == 0 || slices.Contains(roles, p.Role)) {
+			out = append(out, Part{Role: p.Role, Suffix: ".bias", Shape: p.Shape[1:], Optional: optional})
 		}
 	}
 	return out

@@ -8,8 +8,13 @@ var Qwen2 = register(Arch{
 	Name:    "qwen2",
 	HParams: func(f *gguf.File) (HParams, error) { return ropeHParams(f, true) },
 	Global:  ropeGlobal,
-	Layer:   func(hp HParams) []Part { return append(attentionParts(hp, true), swigluParts(hp)...) },
+	Layer:   qwen2Parts,
 	Embed:   (*Builder).Embedding,
 	Block:   llamaBlock,
 	Final:   llamaFinal,
 })
+
+func qwen2Parts(hp HParams) []Part {
+	parts := append(attentionParts(hp), swigluParts(hp)...)
+	return append(parts, biases(parts, false, AttnQ, AttnK, AttnV)...)
+}

@@ -21,7 +21,7 @@ var Qwen3 = register(Arch{
 
 func qwen3Parts(hp HParams) []Part {
 	head := []int64{int64(hp.HeadDim)}
-	parts := append(attentionParts(hp, false), swigluParts(hp)...)
+	parts := append(attentionParts(hp), swigluParts(hp)...)
 	return append(parts,
 		Part{Role: AttnQNorm, Suffix: ".weight", Shape: head},
 		Part{Role: AttnKNorm, Suffix: ".weight", Shape: head})

@@ -40,7 +40,9 @@ var cases = []struct {
 		v := g.Linear(param(g, "v", 8, 4), h, None, None, 1)
 		return g.Attention(q, k, v, bound(g, "tree", I32, 1, 10), 4, 2, 2, 0.6)
 	}},
-	{"swiglu", func(g *Graph) ID { return g.SwiGLU(x(g, 5, 2), g.Linear(param(g, "w", 5, 5), x(g, 5, 2), None, None, 1)) }},
+	{"swiglu", func(g *Graph) ID {
+		return g.SwiGLU(x(g, 5, 2), g.Linear(param(g, "w", 5, 5), x(g, 5, 2), None, None, 1))
+	}},
 	{"gelu", func(g *Graph) ID { return g.GELU(x(g, 5, 2)) }},
 	{"dropout", func(g *Graph) ID { return g.Dropout(x(g, 5, 2), 0.25, 1) }},
 	{"rows of a table", func(g *Graph) ID { return g.Add(g.Rows(param(g, "w", 5, 4), bound(g, "ids", I32, 1, 3)), x(g, 5, 3)) }},

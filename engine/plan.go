@@ -1,0 +1,62 @@
+package engine
+
+// A Footprint is the memory that a session needs for one batch shape, in bytes, before it is allocated.
+type Footprint struct {
+	Weights     int64 // the mapped model file's tensors: page cache, resident while they are in use
+	Params      int64 // trained parameters and their gradients
+	Work        int64 // one layer's temporaries
+	Inputs      int64 // the input of every layer, and the gradients that pass between layers
+	Kept        int64 // activations kept for the backward pass
+	KeptLayers  int   // layers whose activations are kept; the others are computed again
+	Layers      int
+	Trained     int64 // number of trained parameters
+	KeepAllSize int64 // what Kept would be if every layer's activations were kept
+}
+
+// Total is the memory beside the mapped weights.
+func (f Footprint) Total() int64 { return f.Params + f.Work + f.Inputs + f.Kept }
+
+// Plan computes what a session with cfg needs for batches of that many tokens, of which counted count, in rows of rowLen
+// tokens. It allocates nothing but what describes it.
+func Plan(m *Model, cfg SessionConfig, tokens, counted, rowLen int) (Footprint, error) {
+	s, err := newSession(m, cfg)
+	if err != nil {
+		return Footprint{}, err
+	}
+	f := Footprint{Weights: m.Bytes(), Layers: m.hp.NLayer, Trained: s.trainedCount()}
+	f.Params = 2 * 4 * f.Trained
+	rows := (tokens + rowLen - 1) / rowLen
+	p := &pass{s: s, opt: Options{Backward: true, Dropout: true}, tokens: int64(tokens), counted: int64(counted)}
+	n := int32(tokens)
+	p.idx = indices{tokens: make([]int32, n), pos: make([]int32, n), tree: make([]int32, 1+3*rows),
+		sources: make([]int32, counted), targets: make([]int32, counted)}
+	if err := p.plan(); err != nil {
+		return Footprint{}, err
+	}
+	z := p.sizes()
+	f.Work, f.Inputs, f.Kept = z.work, z.acts+z.grads+z.inputs+z.outs, z.keep
+	for _, st := range p.layers {
+		if st.keepSize > 0 {
+			f.KeptLayers++
+		}
+	}
+	s.cfg.KeepBytes = 1 << 62
+	if err := p.plan(); err != nil {
+		return Footprint{}, err
+	}
+	f.KeepAllSize = p.sizes().keep
+	return f, nil
+}
+
+func (s *Session) trainedCount() int64 {
+	var n int64
+	for _, t := range s.model.tensors {
+		if s.full && t.trainable() {
+			n += t.shape[0] * t.shape[1]
+		}
+	}
+	if s.adapter != nil {
+		n += s.adapter.Count()
+	}
+	return n
+}

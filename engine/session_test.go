@@ -1,0 +1,352 @@
+package engine_test
+
+import (
+	"context"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/ggtune/ggtune/engine"
+	"github.com/ggtune/ggtune/engine/adapter"
+	"github.com/ggtune/ggtune/engine/arch"
+	"github.com/ggtune/ggtune/engine/gguf"
+	"github.com/ggtune/ggtune/internal/testmodel"
+)
+
+// A rig is a session over a tiny generated model, with its adapter's B set off zero so that every gradient flows.
+type rig struct {
+	*engine.Session
+	t     testing.TB
+	model *engine.Model
+}
+
+func newRig(t testing.TB, spec testmodel.Spec, change func(*engine.SessionConfig, *adapter.Config)) *rig {
+	t.Helper()
+	return openRig(t, testmodel.Temp(t, spec), change)
+}
+
+func openRig(t testing.TB, path string, change func(*engine.SessionConfig, *adapter.Config)) *rig {
+	t.Helper()
+	m, err := engine.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := engine.SessionConfig{Threads: 2, Exact: true, Seed: 1}
+	ac := adapter.Config{Rank: 4, Alpha: 8, Init: "kaiming", Seed: 7}
+	if change != nil {
+		change(&cfg, &ac)
+	}
+	if !cfg.Full && ac.Rank > 0 {
+		if cfg.Adapter, err = adapter.New(m.Arch(), m.HParams(), ac); err != nil {
+			t.Fatal(err)
+		}
+		for i := range cfg.Adapter.Pairs {
+			r := rand.New(rand.NewPCG(3, uint64(i)))
+			for j := range cfg.Adapter.Pairs[i].B {
+				cfg.Adapter.Pairs[i].B[j] = float32(r.NormFloat64() * 0.05)
+			}
+		}
+	}
+	s, err := engine.NewSession(m, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := m.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return &rig{Session: s, t: t, model: m}
+}
+
+func (r *rig) forward(b *engine.Batch, opt engine.Options) *engine.Output {
+	r.t.Helper()
+	out, err := r.Forward(context.Background(), b, opt)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return out
+}
+
+// pass runs forward and backward with the given coefficients and returns logp and the gradients by name.
+func (r *rig) pass(b *engine.Batch, coef []float32) ([]float32, map[string][]float32) {
+	r.t.Helper()
+	r.ZeroGrad()
+	out := r.forward(b, engine.Options{Backward: true, Dropout: true})
+	if coef == nil {
+		coef = coefficients(len(out.LogP))
+	}
+	if err := r.Backward(context.Background(), &engine.OutputGrad{LogP: coef}); err != nil {
+		r.t.Fatal(err)
+	}
+	return out.LogP, r.grads()
+}
+
+func (r *rig) grads() map[string][]float32 {
+	g := map[string][]float32{}
+	for _, p := range r.Params() {
+		g[p.Name] = slices.Clone(p.Grad)
+	}
+	return g
+}
+
+func coefficients(n int) []float32 {
+	r := rand.New(rand.NewPCG(5, 5))
+	c := make([]float32, n)
+	for i := range c {
+		c[i] = float32(r.NormFloat64())
+	}
+	return c
+}
+
+// chain is a row of one segment with every token but the first counted.
+func chain(tokens []int32) engine.Row {
+	row := engine.Row{Tokens: tokens, Segments: []engine.Segment{{Len: len(tokens), Parent: -1}}}
+	for i := 1; i < len(tokens); i++ {
+		row.Counted = append(row.Counted, int32(i))
+	}
+	return row
+}
+
+func tokens(seed uint64, n, vocab int) []int32 {
+	r := rand.New(rand.NewPCG(seed, 11))
+	out := make([]int32, n)
+	for i := range out {
+		out[i] = int32(r.IntN(vocab))
+	}
+	return out
+}
+
+func batch(rows ...engine.Row) *engine.Batch { return &engine.Batch{Rows: rows, DropoutStep: 3} }
+
+// tree is a prompt of 9 tokens with two answers, the second with a continuation of its own, as one row; separate gives the
+// same counted tokens as one row each.
+func tree(vocab int) (row engine.Row, separate []engine.Row) {
+	prompt, a, b, c := tokens(1, 9, vocab), tokens(2, 5, vocab), tokens(3, 7, vocab), tokens(4, 4, vocab)
+	row.Tokens = slices.Concat(prompt, a, b, c)
+	row.Segments = []engine.Segment{{Start: 0, Len: 9, Parent: -1}, {Start: 9, Len: 5}, {Start: 14, Len: 7}, {Start: 21, Len: 4, Parent: 2}}
+	for i := 9; i < len(row.Tokens); i++ {
+		row.Counted = append(row.Counted, int32(i))
+	}
+	one := func(from int, parts ...[]int32) engine.Row {
+		r := chain(slices.Concat(parts...))
+		r.Counted = r.Counted[from-1:]
+		return r
+	}
+	return row, []engine.Row{one(9, prompt, a), one(9, prompt, b), one(16, prompt, b, c)}
+}
+
+// Named tolerances, with the noise measured on the generated models beside them.
+const (
+	// packingTolerance bounds the relative difference (norm of the difference over norm) of gradients computed in another
+	// arrangement of the same tokens, f32: attention blocks and sums over tokens fall differently. Measured: 2e-6.
+	packingTolerance = 2e-5
+	// differenceTolerance bounds the relative error of f32 directional derivatives against central differences. Measured: up to 3e-3
+	// (the loss's own rounding over a step of 1e-2).
+	differenceTolerance = 1e-2
+)
+
+func relative(got, want []float32) float64 {
+	var d, n float64
+	for i := range want {
+		e := float64(got[i]) - float64(want[i])
+		d += e * e
+		n += float64(want[i]) * float64(want[i])
+	}
+	if n == 0 {
+		return math.Sqrt(d)
+	}
+	return math.Sqrt(d / n)
+}
+
+func compareGrads(t *testing.T, got, want map[string][]float32, tolerance float64) {
+	t.Helper()
+	worst, at := 0.0, ""
+	for name, w := range want {
+		if e := relative(got[name], w); !(e <= worst) {
+			worst, at = e, name
+		}
+	}
+	t.Logf("largest relative difference %.2g (%s)", worst, at)
+	if !(worst <= tolerance) {
+		t.Errorf("gradient of %s differs by %.3g, want at most %g", at, worst, tolerance)
+	}
+}
+
+func eachArch(t *testing.T, f func(t *testing.T, spec testmodel.Spec)) {
+	for _, name := range arch.Names() {
+		t.Run(name, func(t *testing.T) { f(t, testmodel.Tiny(name, gguf.F32)) })
+	}
+}
+
+func TestGradientsByFiniteDifferences(t *testing.T) {
+	modes := map[string]func(*engine.SessionConfig, *adapter.Config){
+		"lora": func(c *engine.SessionConfig, _ *adapter.Config) { c.Dropout = 0.25 },
+		"full": func(c *engine.SessionConfig, _ *adapter.Config) { c.Full = true },
+	}
+	for mode, change := range modes {
+		t.Run(mode, func(t *testing.T) {
+			eachArch(t, func(t *testing.T, spec testmodel.Spec) {
+				r := newRig(t, spec, change)
+				row, _ := tree(spec.Vocab)
+				b := batch(row, chain(tokens(8, 13, spec.Vocab)))
+				_, grads := r.pass(b, nil)
+				for _, p := range r.Params() {
+					r.checkDirection(b, p, grads[p.Name])
+				}
+			})
+		})
+	}
+}
+
+// checkDirection compares a parameter's gradient with a central difference along it.
+func (r *rig) checkDirection(b *engine.Batch, p *engine.Param, grad []float32) {
+	r.t.Helper()
+	var norm float64
+	for _, g := range grad {
+		norm += float64(g) * float64(g)
+	}
+	norm = math.Sqrt(norm)
+	if norm == 0 {
+		r.t.Errorf("%s: the gradient is zero everywhere", p.Name)
+		return
+	}
+	was := slices.Clone(p.Data)
+	loss := func(step float64) float64 {
+		for i := range p.Data {
+			p.Data[i] = was[i] + float32(step*float64(grad[i])/norm)
+		}
+		sum := 0.0
+		logp := r.forward(b, engine.Options{Backward: true, Dropout: true}).LogP
+		for i, c := range coefficients(len(logp)) {
+			sum += float64(c) * float64(logp[i])
+		}
+		return sum
+	}
+	// The step changes the loss by about 1e-2: far above its rounding, small enough for the third derivative.
+	step := min(1e-2, 1e-2/norm)
+	want := (loss(step) - loss(-step)) / (2 * step)
+	copy(p.Data, was)
+	if e := math.Abs(want-norm) / norm; !(e <= differenceTolerance) {
+		r.t.Errorf("%s: slope along the gradient: got %.6g, finite difference %.6g (off by %.2g)", p.Name, norm, want, e)
+	}
+}
+
+func TestKeptEqualsRecomputed(t *testing.T) {
+	eachArch(t, func(t *testing.T, spec testmodel.Spec) {
+		b := batch(chain(tokens(1, 21, spec.Vocab)))
+		for _, exact := range []bool{true, false} {
+			var first map[string][]float32
+			for _, keep := range []int64{0, 1 << 40} {
+				r := newRig(t, spec, func(c *engine.SessionConfig, _ *adapter.Config) {
+					c.KeepBytes, c.Exact, c.Dropout = keep, exact, 0.1
+				})
+				_, g := r.pass(b, nil)
+				if first == nil {
+					first = g
+				}
+				for name := range g {
+					if !slices.Equal(g[name], first[name]) {
+						t.Fatalf("exact %v: gradient of %s differs between kept and recomputed activations (%.3g)", exact, name, relative(g[name], first[name]))
+					}
+				}
+			}
+		}
+	})
+}
+
+func TestThreadsGiveTheSameBits(t *testing.T) {
+	eachArch(t, func(t *testing.T, spec testmodel.Spec) {
+		b := batch(chain(tokens(1, 33, spec.Vocab)))
+		var logp []float32
+		var grads map[string][]float32
+		for _, n := range []int{1, 2, 3} {
+			r := newRig(t, spec, func(c *engine.SessionConfig, _ *adapter.Config) { c.Threads, c.Exact = n, false })
+			l, g := r.pass(b, nil)
+			if logp == nil {
+				logp, grads = l, g
+				continue
+			}
+			if !slices.Equal(l, logp) {
+				t.Errorf("%d threads: log-probabilities differ from one thread's", n)
+			}
+			for name := range g {
+				if !slices.Equal(g[name], grads[name]) {
+					t.Errorf("%d threads: gradient of %s differs from one thread's", n, name)
+				}
+			}
+		}
+	})
+}
+
+func TestTreeEqualsSeparate(t *testing.T) {
+	eachArch(t, func(t *testing.T, spec testmodel.Spec) {
+		row, separate := tree(spec.Vocab)
+		r := newRig(t, spec, nil)
+		logp, grads := r.pass(batch(row), nil)
+		coef := coefficients(len(logp))
+		// The tree's counted tokens are those of a, b and c in turn; the separate rows count the same.
+		apart, apartGrads := r.pass(batch(separate...), coef)
+		if e := relative(apart, logp); e > packingTolerance {
+			t.Errorf("log-probabilities differ by %.3g", e)
+		}
+		compareGrads(t, apartGrads, grads, packingTolerance)
+	})
+}
+
+func TestPackedEqualsUnpacked(t *testing.T) {
+	eachArch(t, func(t *testing.T, spec testmodel.Spec) {
+		r := newRig(t, spec, nil)
+		var packed engine.Row
+		var apart []engine.Row
+		for i, n := range []int{7, 1, 12, 5} {
+			row := chain(tokens(uint64(i), n, spec.Vocab))
+			apart = append(apart, row)
+			at := len(packed.Tokens)
+			packed.Tokens = append(packed.Tokens, row.Tokens...)
+			packed.Segments = append(packed.Segments, engine.Segment{Start: at, Len: n, Parent: -1})
+			for _, c := range row.Counted {
+				packed.Counted = append(packed.Counted, c+int32(at))
+			}
+		}
+		logp, grads := r.pass(batch(packed), nil)
+		coef := coefficients(len(logp))
+		_, rowsGrads := r.pass(batch(apart...), coef)
+		compareGrads(t, rowsGrads, grads, packingTolerance)
+
+		// One row a micro-batch, gradients summed.
+		r.ZeroGrad()
+		at := 0
+		for _, row := range apart {
+			if len(row.Counted) == 0 {
+				continue
+			}
+			r.forward(batch(row), engine.Options{Backward: true})
+			if err := r.Backward(context.Background(), &engine.OutputGrad{LogP: coef[at : at+len(row.Counted)]}); err != nil {
+				t.Fatal(err)
+			}
+			at += len(row.Counted)
+		}
+		compareGrads(t, r.grads(), grads, packingTolerance)
+	})
+}
+
+func TestAdapterOffIsTheBase(t *testing.T) {
+	eachArch(t, func(t *testing.T, spec testmodel.Spec) {
+		path := testmodel.Temp(t, spec)
+		with := openRig(t, path, nil)
+		without := openRig(t, path, func(_ *engine.SessionConfig, a *adapter.Config) { a.Rank = 0 })
+		b := batch(chain(tokens(1, 15, spec.Vocab)))
+		base := without.forward(b, engine.Options{}).LogP
+		if off := with.forward(b, engine.Options{NoAdapter: true}).LogP; !slices.Equal(off, base) {
+			t.Errorf("with the adapter off the log-probabilities are not the base's: %v, want %v", off, base)
+		}
+		if on := with.forward(b, engine.Options{}).LogP; slices.Equal(on, base) {
+			t.Error("the adapter changes nothing")
+		}
+	})
+}
