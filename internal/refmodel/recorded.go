@@ -116,6 +116,9 @@ func FormulaMatrix(name string, rows, cols, shift int, offset float64) *Matrix {
 	return m
 }
 
+// shiftA and shiftB bound the numbers of A and B (see Formula); scripts/record_torch.py has the same.
+const shiftA, shiftB = 2, 3
+
 // A recording is a file of testdata/torch.
 type recording struct {
 	Name     string `json:"name"`
@@ -222,7 +225,6 @@ func (rec *recording) recorded() *Recorded {
 			m.Weights[name].Data[i] = float64(float32(v))
 		}
 	}
-	const shiftA, shiftB = 2, 3
 	lora := map[string]Pair{}
 	for _, p := range rec.Pairs {
 		lora[p.Name] = Pair{
