@@ -22,7 +22,7 @@ GT_OPS(GT_DECLARE)
 #define GT_CHECK_ENTRY(op, name) [op] = gt_check_##name,
 static const gt_checker checkers[GT_OP_LIMIT] = {GT_OPS(GT_CHECK_ENTRY)};
 
-#define GT_ASSERT_OP(op, name) _Static_assert(op > 0 && op < GT_OP_LIMIT, "GT_OP_LIMIT is too small");
+#define GT_ASSERT_OP(op, name) _Static_assert((int) op > 0 && (int) op < (int) GT_OP_LIMIT, "GT_OP_LIMIT is too small");
 GT_OPS(GT_ASSERT_OP)
 
 _Static_assert(GT_ISA_PORTABLE == GT_LEVEL_PORTABLE && GT_ISA_AVX2 == GT_LEVEL_AVX2 && GT_ISA_AVX512 == GT_LEVEL_AVX512 &&

@@ -3,7 +3,10 @@
 #include "ops.h"
 #include "vec.h"
 
+#include "unpack.inc.h"
+#include "micro.inc.h"
 #include "gemm.inc.h"
+#include "gemm_ops.inc.h"
 #include "attention.inc.h"
 #include "rows.inc.h"
 

@@ -46,7 +46,16 @@ typedef int32_t  gt_vim __attribute__((vector_size(GT_VBYTES), aligned(4), may_a
 
 GT_INLINE gt_vf gt_load(const float * p) { return *(const gt_vfm *) p; }
 GT_INLINE void  gt_store(float * p, gt_vf v) { *(gt_vfm *) p = v; }
-GT_INLINE gt_vf gt_splat(float x) { return (gt_vf){0} + x; }
+// gt_splat puts x into every lane, bit for bit (0 + x would not: it loses the sign of -0).
+GT_INLINE gt_vf gt_splat(float x) {
+#if GT_HAS_AVX512
+    return (gt_vf) _mm512_set1_ps(x);
+#elif GT_HAS_AVX2
+    return (gt_vf) _mm256_set1_ps(x);
+#else
+    return (gt_vf){x, x, x, x};
+#endif
+}
 
 // gt_load_n and gt_store_n touch only the first n floats (0 <= n <= GT_VL); the rest read as zero.
 GT_INLINE gt_vf gt_load_n(const float * p, int n) {

@@ -1,0 +1,253 @@
+package kernels
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+)
+
+// Tolerances, as the largest error over the norm of what was summed: |got - want| <= tol·√Σ(a·b)². Measured over the cases
+// below: F32 products 2.1e-6, BF16 products 1.0e-2 (a number rounded to 8 bits is off by up to 2^-9 of itself, so a product
+// by up to 2^-8 = 3.9e-3; with one product in the sum that is the error, with many the worst of some 10^4 sums is more).
+const (
+	tolF32  = 4e-6
+	tolBF16 = 2e-2
+)
+
+// atEveryLevel runs f once per instruction-set level of this machine.
+func atEveryLevel(t *testing.T, f func(t *testing.T)) {
+	was := CurrentLevel()
+	defer SetLevel(was)
+	for _, l := range Levels() {
+		t.Run(l.String(), func(t *testing.T) {
+			if err := SetLevel(l); err != nil {
+				t.Fatal(err)
+			}
+			f(t)
+		})
+	}
+}
+
+// product is c[t,j] = Σ_r a(t,r)·b(r,j) in float64, and the norm that errors are held against.
+func product(tokens, cols, reduction int, a, b func(i, j int) float32) (sum, norm [][]float64) {
+	for t := range tokens {
+		s, n := make([]float64, cols), make([]float64, cols)
+		for j := range cols {
+			for r := range reduction {
+				p := float64(a(t, r)) * float64(b(r, j))
+				s[j] += p
+				n[j] += p * p
+			}
+			n[j] = math.Sqrt(n[j])
+		}
+		sum, norm = append(sum, s), append(norm, n)
+	}
+	return sum, norm
+}
+
+// linearCase is one product with a stored matrix; k and n are the layer's inputs and outputs.
+type linearCase struct {
+	op      Op
+	typ     Type
+	k, n, t int
+	fast    bool
+	bias    bool
+	acc     bool
+	scale   float64
+}
+
+func (c linearCase) String() string {
+	tr, _ := traitsOf(c.typ)
+	return fmt.Sprintf("op%d/%s/k%d n%d t%d fast=%v bias=%v acc=%v", c.op, tr.name, c.k, c.n, c.t, c.fast, c.bias, c.acc)
+}
+
+func (c linearCase) run(t *testing.T, r *rand.Rand) {
+	in, out := c.k, c.n
+	if c.op == OpLinearT {
+		in, out = c.n, c.k
+	}
+	w := randomWeights(r, c.typ, c.k, c.n)
+	x := fill(r, newStrided(in, c.t, in+3))
+	before := fill(r, newStrided(out, c.t, out+5))
+	bias := randomMatrix(r, out, 1)
+	call := &Call{Op: c.op, NArgs: 4, F: [8]float64{c.scale}}
+	call.A[1], call.A[2] = x.arg(), w.arg()
+	if c.fast {
+		call.A[1] = packed(t, x).arg()
+	}
+	if c.bias {
+		call.A[3] = bias.arg()
+	}
+	if c.acc {
+		call.I[0] = 1
+	}
+	var one *matrix
+	for _, nth := range []int{1, 2, 3, 5} {
+		y := before.clone()
+		call.A[0] = y.arg()
+		if err := Run(call, nth); err != nil {
+			t.Fatalf("%v: %v", c, err)
+		}
+		y.checkGuards(t)
+		if one == nil {
+			one = y
+		}
+		sameBits(t, fmt.Sprintf("%v: %d threads and 1", c, nth), y, one)
+	}
+	sum, norm := product(c.t, out, in, func(t, r int) float32 { return x.row(t)[r] }, func(r, j int) float32 {
+		if c.op == OpLinearT {
+			return w.values.row(r)[j]
+		}
+		return w.values.row(j)[r]
+	})
+	tol := tolF32
+	if c.fast && CurrentLevel() == AVX512BF16 {
+		tol = tolBF16
+	}
+	for tok := range c.t {
+		for j := range out {
+			want, n := c.scale*sum[tok][j], math.Abs(c.scale)*norm[tok][j]
+			if c.bias {
+				want += float64(bias.row(0)[j])
+				n += math.Abs(float64(bias.row(0)[j]))
+			}
+			if c.acc {
+				want += float64(before.row(tok)[j])
+				n += math.Abs(float64(before.row(tok)[j]))
+			}
+			if got := float64(one.row(tok)[j]); !(math.Abs(got-want) <= tol*n+1e-30) {
+				t.Fatalf("%v: token %d output %d: got %v, want %v (error %.2g of the norm, allowed %.2g)", c, tok, j, got, want, math.Abs(got-want)/n, tol)
+			}
+			if n > 0 {
+				gemmError[tol] = max(gemmError[tol], math.Abs(float64(one.row(tok)[j])-want)/n)
+			}
+		}
+	}
+}
+
+// gemmError is the largest error seen so far per tolerance; TestLinear logs it, for the comment at the tolerances.
+var gemmError = map[float64]float64{}
+
+func TestLinear(t *testing.T) {
+	atEveryLevel(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(3, 4))
+		for _, op := range []Op{OpLinear, OpLinearT} {
+			for _, fast := range []bool{false, true} {
+				for _, c := range []linearCase{
+					{typ: F32, k: 1, n: 1, t: 1},
+					{typ: F32, k: 7, n: 5, t: 3, bias: true},
+					{typ: F32, k: 33, n: 17, t: 13, acc: true},
+					{typ: F16, k: 67, n: 259, t: 2},
+					{typ: BF16, k: 129, n: 31, t: 25, bias: true, acc: true},
+					{typ: F32, k: 16, n: 16, t: 0},
+					{typ: F32, k: 16, n: 0, t: 4},
+					{typ: F32, k: 531, n: 16, t: 29, acc: true},
+					{typ: F32, k: 16, n: 300, t: 16, acc: true},
+					{typ: q8, k: 32, n: 1, t: 12},
+					{typ: q8, k: 896, n: 70, t: 37, bias: true},
+					{typ: q4, k: 544, n: 33, t: 24},
+					{typ: q5, k: 288, n: 65, t: 11, acc: true},
+					{typ: q4k, k: 512, n: 530, t: 14},
+					{typ: q6k, k: 768, n: 19, t: 49, acc: true},
+				} {
+					c.op, c.fast, c.scale = op, fast, 1
+					if c.acc {
+						c.scale = -0.37
+					}
+					c.bias = c.bias && op == OpLinear
+					c.run(t, r)
+				}
+			}
+		}
+		t.Logf("largest errors so far: F32 %.2g, BF16 %.2g of the norm", gemmError[tolF32], gemmError[tolBF16])
+	})
+}
+
+// TestLinearTypes runs every storage type of ggml's through both products.
+func TestLinearTypes(t *testing.T) {
+	atEveryLevel(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(5, 6))
+		for _, typ := range storageTypes() {
+			for _, op := range []Op{OpLinear, OpLinearT} {
+				linearCase{op: op, typ: typ, k: 512, n: 37, t: 15, fast: true, scale: 1}.run(t, r)
+				linearCase{op: op, typ: typ, k: 256, n: 3, t: 2, scale: 1}.run(t, r)
+			}
+		}
+	})
+}
+
+// TestOuter compares the gradient of a matrix with float64.
+func TestOuter(t *testing.T) {
+	atEveryLevel(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(7, 8))
+		for _, c := range []struct{ k, n, t, acc int }{{1, 1, 1, 0}, {33, 16, 7, 1}, {300, 5, 0, 0}, {300, 5, 0, 1}, {40, 70, 530, 1}, {16, 300, 19, 0}, {5, 0, 3, 0}} {
+			x, dy := fill(r, newStrided(c.k, c.t, c.k+1)), fill(r, newStrided(c.n, c.t, c.n+2))
+			before := fill(r, newStrided(c.k, c.n, c.k+3))
+			call := &Call{Op: OpOuter, NArgs: 3, F: [8]float64{0.5}, I: [8]int64{int64(c.acc)}}
+			call.A[1], call.A[2] = x.arg(), dy.arg()
+			var one *matrix
+			for _, nth := range []int{1, 2, 3, 5} {
+				dw := before.clone()
+				call.A[0] = dw.arg()
+				if err := Run(call, nth); err != nil {
+					t.Fatal(err)
+				}
+				dw.checkGuards(t)
+				if one == nil {
+					one = dw
+				}
+				sameBits(t, "threads", dw, one)
+			}
+			sum, norm := product(c.n, c.k, c.t, func(n, i int) float32 { return dy.row(i)[n] }, func(i, k int) float32 { return x.row(i)[k] })
+			for n := range c.n {
+				for k := range c.k {
+					want, by := 0.5*sum[n][k], 0.5*norm[n][k]
+					if c.acc == 1 {
+						want += float64(before.row(n)[k])
+						by += math.Abs(float64(before.row(n)[k]))
+					}
+					if got := float64(one.row(n)[k]); !(math.Abs(got-want) <= tolF32*by) {
+						t.Fatalf("%+v: dW[%d,%d] is %v, want %v", c, k, n, got, want)
+					}
+				}
+			}
+		}
+	})
+}
+
+func TestLinearRefuses(t *testing.T) {
+	r := rand.New(rand.NewPCG(9, 9))
+	w, x, y := randomWeights(r, q8, 64, 8), randomMatrix(r, 64, 3), newMatrix(8, 3)
+	good := func() *Call {
+		c := &Call{Op: OpLinear, NArgs: 4, F: [8]float64{1}}
+		c.A[0], c.A[1], c.A[2] = y.arg(), x.arg(), w.arg()
+		return c
+	}
+	if err := Check(good()); err != nil {
+		t.Fatal(err)
+	}
+	for name, spoil := range map[string]func(c *Call){
+		"unknown type":        func(c *Call) { c.A[2].Type = 77 },
+		"removed type":        func(c *Call) { c.A[2].Type = 4 },
+		"integer type":        func(c *Call) { c.A[2].Type = I32 },
+		"part of a block":     func(c *Call) { c.A[2].Ne0, c.A[1].Ne0 = 63, 63 },
+		"rows overlap":        func(c *Call) { c.A[2].Nb1 = 67 },
+		"inputs do not fit":   func(c *Call) { c.A[1].Ne0 = 32 },
+		"outputs do not fit":  func(c *Call) { c.A[0].Ne0 = 9 },
+		"tokens do not fit":   func(c *Call) { c.A[0].Ne1 = 2 },
+		"absent input":        func(c *Call) { c.A[1].Data = nil },
+		"absent matrix":       func(c *Call) { c.A[2].Data = nil },
+		"absent output":       func(c *Call) { c.A[0].Data = nil },
+		"negative size":       func(c *Call) { c.A[0].Ne1 = -3 },
+		"bias of wrong size":  func(c *Call) { c.A[3] = x.arg() },
+		"quantized input":     func(c *Call) { c.A[1].Type = q8 },
+		"short output stride": func(c *Call) { c.A[0].Nb1 = 4 },
+	} {
+		c := good()
+		spoil(c)
+		if err := Check(c); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+}

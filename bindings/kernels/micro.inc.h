@@ -1,0 +1,216 @@
+// The inner products: one tile of GT_MR tokens by GT_NR outputs held in registers, once per number format, and the
+// packing of both operands into the order in which the tile reads them.
+//
+// A panel holds GT_NR outputs in lanes: F32 [k][GT_NR], BF16 [k/2][GT_NR][2] (pairs of the reduction index, as the dot
+// product instruction takes them). A block holds up to GT_MR tokens: F32 [k][mr], BF16 [k/2][mr][2].
+
+#if GT_HAS_AVX512 || GT_ISA == GT_ISA_NEON
+enum { GT_MR = 12 }; // 24 of 32 registers accumulate
+#else
+enum { GT_MR = 6 }; // 12 of 16
+#endif
+enum { GT_NR = 2 * GT_VL };
+
+// Where a tile's result goes: c[i·ldc + j] = (add ? c : 0) + bias[j] + f·sum for the first cols columns.
+typedef struct gt_tile {
+    float *       c;
+    int64_t       ldc;
+    int           cols;
+    int           add;
+    float         f;
+    const float * bias; // NULL: none
+} gt_tile;
+
+// gt_tile_edge writes a tile that is not full, or has a bias: rare enough to go through memory.
+static __attribute__((noinline)) void gt_tile_edge(const gt_tile * o, int mr, const float * sums) {
+    for (int i = 0; i < mr; i++) {
+        float * c = o->c + i * o->ldc;
+        for (int j = 0; j < o->cols; j += GT_VL) {
+            int   n = o->cols - j < GT_VL ? o->cols - j : GT_VL;
+            gt_vf y = gt_load(sums + i * GT_NR + j) * o->f;
+            if (o->bias) y += gt_load_n(o->bias + j, n);
+            if (o->add) y += gt_load_n(c + j, n);
+            gt_store_n(c + j, y, n);
+        }
+    }
+}
+
+// gt_micro computes one tile with mr tokens and nv vectors of outputs, both constants where it is inlined, over steps
+// reduction steps (one k in F32, a pair in BF16).
+GT_INLINE void gt_micro(const int bf16, const int mr, const int nv, int64_t steps, const float * restrict a,
+                        const float * restrict b, const gt_tile * o) {
+    gt_vf acc[GT_MR][2];
+#pragma GCC unroll 16
+    for (int i = 0; i < mr; i++) {
+#pragma GCC unroll 2
+        for (int v = 0; v < nv; v++) acc[i][v] = (gt_vf){0};
+    }
+    if (o->add) {
+        for (int i = 0; i < mr; i++) __builtin_prefetch(o->c + i * o->ldc, 1);
+    }
+    for (int64_t s = 0; s < steps; s++, a += mr, b += GT_NR) {
+        gt_vf w[2];
+#pragma GCC unroll 2
+        for (int v = 0; v < nv; v++) w[v] = gt_load(b + v * GT_VL);
+#pragma GCC unroll 16
+        for (int i = 0; i < mr; i++) {
+            gt_vf x = gt_splat(a[i]);
+#pragma GCC unroll 2
+            for (int v = 0; v < nv; v++) {
+#if GT_HAS_BF16
+                if (bf16) {
+                    acc[i][v] = (gt_vf) _mm512_dpbf16_ps((__m512) acc[i][v], (__m512bh) w[v], (__m512bh) x);
+                    continue;
+                }
+#endif
+                acc[i][v] += w[v] * x;
+            }
+        }
+    }
+    if (o->cols != nv * GT_VL || o->bias) {
+        float sums[GT_MR * GT_NR] __attribute__((aligned(64)));
+#pragma GCC unroll 16
+        for (int i = 0; i < mr; i++) {
+#pragma GCC unroll 2
+            for (int v = 0; v < nv; v++) gt_store(sums + i * GT_NR + v * GT_VL, acc[i][v]);
+        }
+        gt_tile_edge(o, mr, sums);
+        return;
+    }
+    float *     c = o->c;
+    const gt_vf f = gt_splat(o->f);
+    const int   add = o->add;
+#pragma GCC unroll 16
+    for (int i = 0; i < mr; i++, c += o->ldc) {
+#pragma GCC unroll 2
+        for (int v = 0; v < nv; v++) {
+            gt_store(c + v * GT_VL, add ? gt_load(c + v * GT_VL) + acc[i][v] * f : acc[i][v] * f);
+        }
+    }
+    (void) bf16;
+}
+
+#define GT_MICRO_CASE(mr) \
+    case mr:              \
+        if (o->cols > GT_VL) gt_micro(bf16, mr, 2, steps, a, b, o); \
+        else gt_micro(bf16, mr, 1, steps, a, b, o);                 \
+        break;
+
+// gt_micro_any picks the tile for mr in 1..GT_MR tokens.
+GT_INLINE void gt_micro_any(const int bf16, int mr, int64_t steps, const float * a, const float * b, const gt_tile * o) {
+    switch (mr) {
+        GT_MICRO_CASE(1)
+        GT_MICRO_CASE(2)
+        GT_MICRO_CASE(3)
+        GT_MICRO_CASE(4)
+        GT_MICRO_CASE(5)
+        GT_MICRO_CASE(6)
+#if GT_HAS_AVX512 || GT_ISA == GT_ISA_NEON
+        GT_MICRO_CASE(7)
+        GT_MICRO_CASE(8)
+        GT_MICRO_CASE(9)
+        GT_MICRO_CASE(10)
+        GT_MICRO_CASE(11)
+        GT_MICRO_CASE(12)
+#endif
+    }
+}
+
+static __attribute__((noinline)) void gt_micro_f32(int mr, int64_t steps, const float * a, const float * b, const gt_tile * o) {
+    gt_micro_any(0, mr, steps, a, b, o);
+}
+
+#if GT_HAS_BF16
+static __attribute__((noinline)) void gt_micro_bf16(int mr, int64_t steps, const float * a, const float * b, const gt_tile * o) {
+    gt_micro_any(1, mr, steps, a, b, o);
+}
+#endif
+
+// gt_turn writes dst[c·ldd + r] = src[r·ld + c] for nr <= GT_VL rows and nc columns of 4-byte elements (floats or pairs
+// of bf16; they are only moved).
+#if GT_HAS_AVX512
+GT_INLINE void gt_turn(const float * src, int64_t ld, int nr, int64_t nc, float * dst, int64_t ldd) {
+    for (int64_t c = 0; c < nc; c += 16) {
+        int    n = nc - c < 16 ? (int) (nc - c) : 16;
+        __m512 r[16], t[16];
+        for (int i = 0; i < 16; i++) r[i] = i < nr ? (__m512) gt_load_n(src + i * ld + c, n) : _mm512_setzero_ps();
+#pragma GCC unroll 8
+        for (int i = 0; i < 16; i += 2) { // pairs of rows: t[i] has columns 0 1, t[i+1] columns 2 3 of each lane of four
+            t[i]     = _mm512_unpacklo_ps(r[i], r[i + 1]);
+            t[i + 1] = _mm512_unpackhi_ps(r[i], r[i + 1]);
+        }
+#pragma GCC unroll 4
+        for (int i = 0; i < 16; i += 4) { // fours of rows: r[i+j] has column j of each lane
+            r[i]     = (__m512) _mm512_unpacklo_pd((__m512d) t[i], (__m512d) t[i + 2]);
+            r[i + 1] = (__m512) _mm512_unpackhi_pd((__m512d) t[i], (__m512d) t[i + 2]);
+            r[i + 2] = (__m512) _mm512_unpacklo_pd((__m512d) t[i + 1], (__m512d) t[i + 3]);
+            r[i + 3] = (__m512) _mm512_unpackhi_pd((__m512d) t[i + 1], (__m512d) t[i + 3]);
+        }
+        __mmask16 rows = (__mmask16) ((1u << nr) - 1);
+#pragma GCC unroll 4
+        for (int j = 0; j < 4; j++) { // gather column j of the four lanes: columns j, 4+j, 8+j, 12+j
+            __m512 a = _mm512_shuffle_f32x4(r[j], r[4 + j], 0x44), b = _mm512_shuffle_f32x4(r[j], r[4 + j], 0xee);
+            __m512 e = _mm512_shuffle_f32x4(r[8 + j], r[12 + j], 0x44), f = _mm512_shuffle_f32x4(r[8 + j], r[12 + j], 0xee);
+            float * d = dst + (c + j) * ldd;
+            if (j < n) _mm512_mask_storeu_ps(d, rows, _mm512_shuffle_f32x4(a, e, 0x88));
+            if (4 + j < n) _mm512_mask_storeu_ps(d + 4 * ldd, rows, _mm512_shuffle_f32x4(a, e, 0xdd));
+            if (8 + j < n) _mm512_mask_storeu_ps(d + 8 * ldd, rows, _mm512_shuffle_f32x4(b, f, 0x88));
+            if (12 + j < n) _mm512_mask_storeu_ps(d + 12 * ldd, rows, _mm512_shuffle_f32x4(b, f, 0xdd));
+        }
+    }
+}
+#else
+GT_INLINE void gt_turn(const float * src, int64_t ld, int nr, int64_t nc, float * dst, int64_t ldd) {
+    int64_t c = 0;
+#if GT_HAS_AVX2
+    if (nr == 8) {
+        for (; c + 8 <= nc; c += 8) {
+            __m256 r[8], t[8];
+            for (int i = 0; i < 8; i++) r[i] = _mm256_loadu_ps(src + i * ld + c);
+            for (int i = 0; i < 8; i += 2) {
+                t[i]     = _mm256_unpacklo_ps(r[i], r[i + 1]);
+                t[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
+            }
+            for (int i = 0; i < 8; i += 4) {
+                r[i]     = _mm256_shuffle_ps(t[i], t[i + 2], 0x44);
+                r[i + 1] = _mm256_shuffle_ps(t[i], t[i + 2], 0xee);
+                r[i + 2] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0x44);
+                r[i + 3] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0xee);
+            }
+            for (int j = 0; j < 4; j++) {
+                _mm256_storeu_ps(dst + (c + j) * ldd, _mm256_permute2f128_ps(r[j], r[4 + j], 0x20));
+                _mm256_storeu_ps(dst + (c + 4 + j) * ldd, _mm256_permute2f128_ps(r[j], r[4 + j], 0x31));
+            }
+        }
+    }
+#endif
+    for (; c < nc; c++) {
+        for (int r = 0; r < nr; r++) memcpy(&dst[c * ldd + r], &src[r * ld + c], 4);
+    }
+}
+#endif
+
+// gt_clear_lanes zeroes lanes [m, GT_VL) of one vector per step: no number of the unused lanes may be a NaN's bits, which
+// would be slow, and their results are dropped.
+GT_INLINE void gt_clear_lanes(float * panel, int m, int64_t steps) {
+    for (int64_t s = 0; s < steps; s++) memset(panel + s * GT_NR + m, 0, (size_t) (GT_VL - m) * sizeof(float));
+}
+
+#if GT_HAS_BF16
+// gt_to_bf16 rounds n floats to bf16 (nearest, ties to even), in pairs; an odd end is filled with zero. dst may be src.
+GT_INLINE void gt_to_bf16(const float * src, int64_t n, float * dst) {
+    for (int64_t i = 0; i < n; i += 32) {
+        int    m  = n - i < 32 ? (int) (n - i) : 32;
+        __m512 lo = (__m512) gt_load_n(src + i, m < 16 ? m : 16), hi = (__m512) gt_load_n(src + i + 16, m < 16 ? 0 : m - 16);
+        _mm512_mask_storeu_epi32(dst + i / 2, (__mmask16) ((1u << ((m + 1) / 2)) - 1), (__m512i) _mm512_cvtne2ps_pbh(hi, lo));
+    }
+}
+
+// gt_interleave writes pairs (lo[i], hi[i]) as bf16 for 16 columns: one step of a panel from two rows.
+GT_INLINE void gt_interleave(const float * lo, const float * hi, float * dst) {
+    const __m512i idx = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5, 20,
+                                         4, 19, 3, 18, 2, 17, 1, 16, 0);
+    __m512i v = (__m512i) _mm512_cvtne2ps_pbh(_mm512_loadu_ps(hi), _mm512_loadu_ps(lo));
+    _mm512_storeu_si512(dst, _mm512_permutexvar_epi16(idx, v));
+}
+#endif
