@@ -76,6 +76,11 @@ func (m *Model) check() error {
 			add(p, il)
 		}
 	}
+	for i := range f.Tensors {
+		if _, ok := m.tensors[f.Tensors[i].Name]; !ok && len(faults) == 0 {
+			faults = append(faults, m.fault("tensor %q is none that architecture %q has here; training without it would train another model", f.Tensors[i].Name, m.arch.Name))
+		}
+	}
 	const shown = 5 // a file of another shape has hundreds of faults; a few tell enough
 	if n := len(faults); n > shown {
 		faults = append(faults[:shown], fmt.Errorf("and %d more", n-shown))

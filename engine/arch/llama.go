@@ -22,7 +22,7 @@ var Llama = register(Arch{
 
 func llamaParts(hp HParams) []Part {
 	parts := append(attentionParts(hp), swigluParts(hp)...)
-	return append(parts, biases(parts, true)...)
+	return append(parts, biases(parts)...)
 }
 
 func llamaBlock(b *Builder, x graph.ID) graph.ID {
@@ -76,12 +76,12 @@ func swigluParts(hp HParams) []Part {
 	}
 }
 
-// biases lists a bias for each linear part, or for those of the roles given.
-func biases(parts []Part, optional bool, roles ...Role) []Part {
+// biases lists an optional bias for each linear part, or for those of the roles given.
+func biases(parts []Part, roles ...Role) []Part {
 	var out []Part
 	for _, p := range parts {
 		if p.Linear && (len(roles) == 0 || slices.Contains(roles, p.Role)) {
-			out = append(out, Part{Role: p.Role, Suffix: ".bias", Shape: p.Shape[1:], Optional: optional})
+			out = append(out, Part{Role: p.Role, Suffix: ".bias", Shape: p.Shape[1:], Optional: true})
 		}
 	}
 	return out

@@ -16,5 +16,5 @@ var Qwen2 = register(Arch{
 
 func qwen2Parts(hp HParams) []Part {
 	parts := append(attentionParts(hp), swigluParts(hp)...)
-	return append(parts, biases(parts, false, AttnQ, AttnK, AttnV)...)
+	return append(parts, biases(parts, AttnQ, AttnK, AttnV)...)
 }

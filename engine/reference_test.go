@@ -1,0 +1,373 @@
+package engine_test
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/ggtune/ggtune/engine"
+	"github.com/ggtune/ggtune/engine/adapter"
+	"github.com/ggtune/ggtune/engine/arch"
+	"github.com/ggtune/ggtune/internal/refmodel"
+)
+
+// Tolerances of the exact mode against a float64 reference.
+const (
+	exactLogP   = 1e-5   // of the largest log-probability
+	exactNorm   = 1e-4   // of the gradient's norm
+	exactCosine = 1e-5   // 1 − cosine
+	exactDigest = 1.1e-4 // against recordings: a probe sees the whole difference vector
+)
+
+// A rig is a session over a reference model's weights, written to a file and opened.
+type rig struct {
+	session *engine.Session
+	model   *refmodel.Model
+}
+
+// newRig opens a session that trains m's LoRA pairs, or all of its weights where it has none.
+func newRig(t *testing.T, m *refmodel.Model, cfg engine.SessionConfig) *rig {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "model.gguf")
+	if err := m.WriteGGUF(path); err != nil {
+		t.Fatal(err)
+	}
+	em, err := engine.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { em.Close() })
+	if len(m.LoRA) > 0 {
+		cfg.Adapter = adapterOf(t, m)
+	} else {
+		cfg.Full = true
+	}
+	s, err := engine.NewSession(em, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return &rig{session: s, model: m}
+}
+
+// adapterOf gives the model's LoRA pairs as the engine holds them.
+func adapterOf(t *testing.T, m *refmodel.Model) *adapter.Adapter {
+	t.Helper()
+	a := &adapter.Adapter{Arch: m.Arch}
+	list, err := refmodel.Tensors(m.Arch, m.HParams)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range list {
+		p, ok := m.LoRA[w.Name]
+		if !ok {
+			continue
+		}
+		pair := adapter.Pair{Tensor: w.Name, Layer: -1, Rank: int64(p.B.Cols), Flipped: w.Name == "token_embd.weight",
+			AShape: [2]int64{int64(p.A.Cols), int64(p.A.Rows)}, BShape: [2]int64{int64(p.B.Cols), int64(p.B.Rows)}}
+		role := strings.TrimSuffix(w.Name, ".weight")
+		if parts := strings.Split(role, "."); len(parts) == 3 {
+			role = parts[2]
+			if pair.Layer, err = strconv.Atoi(parts[1]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		pair.Role = arch.Role(role)
+		if pair.A, err = refmodel.Float32s(p.A.Data); err != nil {
+			t.Fatal(err)
+		}
+		if pair.B, err = refmodel.Float32s(p.B.Data); err != nil {
+			t.Fatal(err)
+		}
+		a.Alpha = p.Scale * float64(pair.Rank)
+		a.Pairs = append(a.Pairs, pair)
+	}
+	return a
+}
+
+// engineRow gives a reference row as the engine takes it.
+func engineRow(r refmodel.Row) engine.Row {
+	out := engine.Row{Tokens: r.Tokens, Counted: r.Counted}
+	for _, s := range r.Segments {
+		out.Segments = append(out.Segments, engine.Segment{Start: s.Start, Len: s.Len, Parent: s.Parent})
+	}
+	return out
+}
+
+// run goes forward and backward with one gradient for each counted token; gradients are added to those that are there.
+func (r *rig) run(t *testing.T, rows []refmodel.Row, dLogP []float64) []float64 {
+	t.Helper()
+	b := &engine.Batch{}
+	for _, row := range rows {
+		b.Rows = append(b.Rows, engineRow(row))
+	}
+	out, err := r.session.Forward(context.Background(), b, engine.Options{Backward: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	logp := float64s(out.LogP)
+	g := &engine.OutputGrad{}
+	for _, d := range dLogP {
+		g.LogP = append(g.LogP, float32(d))
+	}
+	if err := r.session.Backward(context.Background(), g); err != nil {
+		t.Fatal(err)
+	}
+	return logp
+}
+
+// gradients gives the session's, by name.
+func (r *rig) gradients() map[string][]float64 {
+	out := map[string][]float64{}
+	for _, p := range r.session.Params() {
+		out[p.Name] = float64s(p.Grad)
+	}
+	return out
+}
+
+// want runs the rows through the reference.
+func (r *rig) want(t *testing.T, rows []refmodel.Row, dLogP []float64) (logp []float64, grads refmodel.Gradients) {
+	t.Helper()
+	grads = refmodel.Gradients{}
+	for _, row := range rows {
+		p, err := r.model.Forward(row)
+		if err != nil {
+			t.Fatal(err)
+		}
+		g, err := p.Backward(dLogP[:len(p.LogP)])
+		if err != nil {
+			t.Fatal(err)
+		}
+		dLogP = dLogP[len(p.LogP):]
+		logp = append(logp, p.LogP...)
+		grads.Add(g)
+	}
+	return logp, grads
+}
+
+// A closeness is how near the engine must come to the reference.
+type closeness struct{ logp, norm, cosine float64 }
+
+var exact = closeness{exactLogP, exactNorm, exactCosine}
+
+// check runs rows through both and compares every output and the gradient of every trained tensor.
+func (r *rig) check(t *testing.T, rows []refmodel.Row, c closeness) {
+	t.Helper()
+	n := 0
+	for _, row := range rows {
+		n += len(row.Counted)
+	}
+	d := lossWeights(n)
+	wantLogP, wantGrads := r.want(t, rows, d)
+	r.session.ZeroGrad()
+	gotLogP := r.run(t, rows, d)
+	if e := farthest(gotLogP, wantLogP); !(e <= c.logp) {
+		t.Errorf("log-probabilities differ by %.3g of the largest, want at most %.3g", e, c.logp)
+	}
+	got := r.gradients()
+	r.complete(t, got)
+	var worst closeness
+	for name, g := range got {
+		norm, cosine := apart(g, wantGrads[name].Data)
+		if !(norm <= c.norm) || !(cosine <= c.cosine) {
+			t.Errorf("gradient of %s: relative difference of norms %.3g, 1-cosine %.3g; want at most %.3g and %.3g", name, norm, cosine, c.norm, c.cosine)
+		}
+		worst.norm, worst.cosine = max(worst.norm, norm), max(worst.cosine, cosine)
+	}
+	t.Logf("%d gradients: log-probabilities within %.2g, norms %.2g, 1-cosine %.2g", len(got), farthest(gotLogP, wantLogP), worst.norm, worst.cosine)
+}
+
+// complete checks that the session trains exactly what the rig asked for.
+func (r *rig) complete(t *testing.T, got map[string][]float64) {
+	t.Helper()
+	n := 2 * len(r.model.LoRA)
+	for name := range r.model.Weights {
+		if len(r.model.LoRA) == 0 && name != "rope_freqs.weight" {
+			n++
+			if _, ok := got[name]; !ok {
+				t.Errorf("%s is not trained", name)
+			}
+		}
+	}
+	for name := range r.model.LoRA {
+		for _, half := range []string{".lora_a", ".lora_b"} {
+			if _, ok := got[name+half]; !ok {
+				t.Errorf("%s is not trained", name+half)
+			}
+		}
+	}
+	if len(got) != n {
+		t.Errorf("%d tensors are trained, want %d", len(got), n)
+	}
+}
+
+// apart gives the relative difference of norms, and 1 − cosine.
+func apart(got, want []float64) (norm, cosine float64) {
+	if len(got) != len(want) {
+		return math.Inf(1), math.Inf(1)
+	}
+	var gg, ww, gw float64
+	for i := range got {
+		gg, ww, gw = gg+got[i]*got[i], ww+want[i]*want[i], gw+got[i]*want[i]
+	}
+	return math.Abs(math.Sqrt(gg)-math.Sqrt(ww)) / math.Sqrt(ww), 1 - gw/math.Sqrt(gg*ww)
+}
+
+// farthest gives the greatest difference relative to the largest number of want.
+func farthest(got, want []float64) float64 {
+	if len(got) != len(want) {
+		return math.Inf(1)
+	}
+	worst, size := 0.0, 0.0
+	for i := range want {
+		d := math.Abs(got[i] - want[i])
+		if math.IsNaN(d) {
+			return math.Inf(1)
+		}
+		worst, size = max(worst, d), max(size, math.Abs(want[i]))
+	}
+	return worst / size
+}
+
+func float64s(x []float32) []float64 {
+	out := make([]float64, len(x))
+	for i, v := range x {
+		out[i] = float64(v)
+	}
+	return out
+}
+
+// lossWeights are gradients of unlike size and sign.
+func lossWeights(n int) []float64 {
+	w := make([]float64, n)
+	for i := range w {
+		w[i] = refmodel.Formula("loss", i, 0, 0)
+	}
+	return w
+}
+
+// TestRecorded holds the exact mode against what PyTorch computed.
+func TestRecorded(t *testing.T) {
+	cases, err := refmodel.Recordings()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range cases {
+		for name, m := range map[string]*refmodel.Model{"adapter": c.Adapted(), "full": c.Model} {
+			want := c.Full
+			if name == "adapter" {
+				want = c.Adapt
+			}
+			t.Run(c.Name+"/"+name, func(t *testing.T) {
+				r := newRig(t, m, engine.SessionConfig{Threads: 1, Exact: true})
+				logp := r.run(t, []refmodel.Row{c.Row}, want.DLogP())
+				if e := farthest(logp, want.LogP); !(e <= exactLogP) {
+					t.Errorf("log-probabilities differ by %.3g of the largest, want at most %.3g", e, exactLogP)
+				}
+				got := r.gradients()
+				r.complete(t, got)
+				worst := 0.0
+				for name, g := range got {
+					e := want.Grads[name].Difference(g)
+					if !(e <= exactDigest) {
+						t.Errorf("gradient of %s differs by %.3g of its norm, want at most %.3g", name, e, exactDigest)
+					}
+					worst = max(worst, e)
+				}
+				t.Logf("%d gradients, worst difference %.2g", len(got), worst)
+			})
+		}
+	}
+}
+
+// A size is a tiny model of an awkward size.
+type size struct {
+	name, arch string
+	hp         refmodel.HParams
+	optional   func(name string) bool
+}
+
+func sizes() []size {
+	untied := func(name string) bool { return name == "output.weight" }
+	all := func(string) bool { return true }
+	noFactors := func(name string) bool { return name != "rope_freqs.weight" }
+	rope := func(dim int, neox bool) refmodel.Rope {
+		return refmodel.Rope{Dim: dim, Base: 10000, Scale: 1, Neox: neox, AttnFactor: 1}
+	}
+	const eps = 1.0 / 65536
+	return []size{
+		{"llama", "llama", refmodel.HParams{NLayer: 3, NEmbd: 64, NFF: 96, NHead: 4, NHeadKV: 2, HeadDim: 16, NVocab: 300, NCtxTrain: 128, NormEps: eps, Rope: rope(16, false)}, untied},
+		{"llama, every optional tensor, odd sizes", "llama", refmodel.HParams{NLayer: 2, NEmbd: 42, NFF: 51, NHead: 3, NHeadKV: 1, HeadDim: 14, NVocab: 77, NCtxTrain: 128, NormEps: eps, Rope: rope(14, false)}, all},
+		{"llama, heads of 80", "llama", refmodel.HParams{NLayer: 1, NEmbd: 80, NFF: 33, NHead: 1, NHeadKV: 1, HeadDim: 80, NVocab: 65, NCtxTrain: 128, NormEps: eps, Rope: rope(80, false)}, nil},
+		{"qwen2", "qwen2", refmodel.HParams{NLayer: 2, NEmbd: 48, NFF: 72, NHead: 6, NHeadKV: 2, HeadDim: 8, NVocab: 131, NCtxTrain: 128, NormEps: eps, Rope: rope(8, true)}, noFactors},
+		{"qwen2 tied, no biases", "qwen2", refmodel.HParams{NLayer: 2, NEmbd: 32, NFF: 40, NHead: 4, NHeadKV: 4, HeadDim: 8, NVocab: 64, NCtxTrain: 128, NormEps: eps, Rope: rope(8, true)}, nil},
+		{"qwen3", "qwen3", refmodel.HParams{NLayer: 2, NEmbd: 32, NFF: 56, NHead: 4, NHeadKV: 2, HeadDim: 24, NVocab: 150, NCtxTrain: 128, NormEps: eps, Rope: rope(24, true)}, untied},
+		{"gpt2", "gpt2", refmodel.HParams{NLayer: 2, NEmbd: 36, NFF: 100, NHead: 3, NHeadKV: 3, HeadDim: 12, NVocab: 129, NCtxTrain: 128, NormEps: eps}, nil},
+		{"gpt2 untied", "gpt2", refmodel.HParams{NLayer: 1, NEmbd: 64, NFF: 64, NHead: 2, NHeadKV: 2, HeadDim: 32, NVocab: 96, NCtxTrain: 128, NormEps: eps}, untied},
+	}
+}
+
+// models gives a size's model for full training, and with LoRA pairs of an odd rank.
+func (s size) models(t *testing.T) map[string]*refmodel.Model {
+	t.Helper()
+	m, err := refmodel.Generate(s.arch, s.hp, 3, s.optional)
+	if err != nil {
+		t.Fatal(err)
+	}
+	adapted, err := m.WithPairs(5, 0.5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return map[string]*refmodel.Model{"full": m, "adapter": adapted}
+}
+
+// rowsFor gives a chain, a tree, a packed row of several roots, and a row of which one token counts.
+func rowsFor(vocab int) map[string]refmodel.Row {
+	tokens := func(n int) []int32 {
+		out := make([]int32, n)
+		for i := range out {
+			out[i] = int32(math.Abs(refmodel.Formula(fmt.Sprint("row", n), i, 0, 0)) * float64(vocab))
+		}
+		return out
+	}
+	from := func(lo, hi int) []int32 {
+		var out []int32
+		for i := lo; i < hi; i++ {
+			out = append(out, int32(i))
+		}
+		return out
+	}
+	return map[string]refmodel.Row{
+		"chain": refmodel.Chain(tokens(40), from(7, 40)),
+		"tree": {Tokens: tokens(37), Counted: slices.Concat(from(3, 10), from(10, 15), from(19, 30), from(33, 37)),
+			Segments: []refmodel.Segment{{Start: 0, Len: 10, Parent: -1}, {Start: 10, Len: 7, Parent: 0}, {Start: 17, Len: 1, Parent: 0},
+				{Start: 18, Len: 12, Parent: 2}, {Start: 30, Len: 7, Parent: 1}}},
+		"packed": {Tokens: tokens(33), Counted: slices.Concat(from(1, 5), from(7, 20), from(30, 33)),
+			Segments: []refmodel.Segment{{Start: 0, Len: 5, Parent: -1}, {Start: 5, Len: 1, Parent: -1}, {Start: 6, Len: 14, Parent: -1}, {Start: 20, Len: 13, Parent: -1}}},
+		"one counted": refmodel.Chain(tokens(9), from(4, 5)),
+	}
+}
+
+// TestReference holds the exact mode against the float64 reference: every architecture, awkward sizes, adapters on every
+// role, full training, every shape of row.
+func TestReference(t *testing.T) {
+	for _, s := range sizes() {
+		for kind, m := range s.models(t) {
+			t.Run(s.name+"/"+kind, func(t *testing.T) {
+				r := newRig(t, m, engine.SessionConfig{Threads: 2, Exact: true})
+				for name, row := range rowsFor(m.NVocab) {
+					t.Run(name, func(t *testing.T) { r.check(t, []refmodel.Row{row}, exact) })
+				}
+			})
+		}
+	}
+}
