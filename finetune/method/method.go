@@ -1,0 +1,97 @@
+// Package method holds the training methods: each turns the log-probabilities of counted tokens into a loss and its
+// gradient. It knows no engine, no token and no text.
+//
+// A method is one file with a package-level variable that registers it; the conformance test checks its gradient against
+// finite differences.
+package method
+
+import (
+	"fmt"
+
+	"github.com/ggtune/ggtune/internal/registry"
+)
+
+// A Sequence is a run of counted tokens that belong together: an answer, a text.
+type Sequence struct {
+	Start, Len int // place in Inputs.LogP
+	// Example is the number of the example in the dataset. The sequences of one example are neighbours.
+	Example int
+	// Child tells the sequences of one example apart: 0 is the example's root, or the only sequence; 1, 2, … are the
+	// continuations of a tree in order (chosen, rejected).
+	Child int
+	Label float64 // the example's own verdict, where the data has one
+}
+
+// Inputs is what a method sees of one micro-batch, or, for a coupled method, of all micro-batches of a step.
+type Inputs struct {
+	LogP      []float64  // of the model in training, for each counted token, nats
+	Ref       []float64  // of the reference model, for the same tokens; nil unless the method needs it
+	Sequences []Sequence // in order, covering LogP without gap or overlap
+}
+
+// A Metric is one figure of a method, kept as a weighted sum so that figures of micro-batches add up: Sum/Weight is shown.
+type Metric struct {
+	Name        string // snake_case, a key of metrics.jsonl
+	Sum, Weight float64
+}
+
+// A Result is a method's verdict on its inputs.
+type Result struct {
+	// Sum is the loss summed over Units; the loop adds both over a step and divides once.
+	Sum, Units float64
+	Grad       []float64 // dSum/dLogP
+	Metrics    []Metric  // in a fixed order, the same names at every call
+}
+
+// A Method is one training method. Its Loss is a pure function.
+type Method struct {
+	Name string
+	Doc  string // one line, with the source
+	Unit string // what Units counts: token, pair, row
+	// Reference says that Loss needs Inputs.Ref.
+	Reference bool
+	// Coupled says that the loss of one row depends on others of the step: Loss must see the whole step at once.
+	Coupled bool
+	// AllTokens says that every token of an example counts, prompts included.
+	AllTokens bool
+
+	Loss func(in *Inputs) (Result, error)
+}
+
+var methods = registry.New[*Method]("method")
+
+func register(m *Method) *Method { return methods.Register(m.Name, m) }
+
+// Get gives the method of that name; the error lists the names.
+func Get(name string) (*Method, error) { return methods.Get(name) }
+
+// Names lists the methods, sorted.
+func Names() []string { return methods.Names() }
+
+// All lists the methods by name.
+func All() []*Method { return methods.All() }
+
+// Evaluate checks the inputs, calls the method's loss and checks what it returns.
+func (m *Method) Evaluate(in *Inputs) (Result, error) {
+	if m.Reference && len(in.Ref) != len(in.LogP) {
+		return Result{}, fmt.Errorf("method %s needs the reference's log-probability of every counted token: have %d of %d", m.Name, len(in.Ref), len(in.LogP))
+	}
+	at := 0
+	for i, s := range in.Sequences {
+		if s.Start != at || s.Len < 1 {
+			return Result{}, fmt.Errorf("method %s: sequence %d is tokens %d to %d, expected it to begin at %d", m.Name, i, s.Start, s.Start+s.Len, at)
+		}
+		at += s.Len
+	}
+	if at != len(in.LogP) {
+		return Result{}, fmt.Errorf("method %s: %d log-probabilities for sequences of %d tokens", m.Name, len(in.LogP), at)
+	}
+	r, err := m.Loss(in)
+	if err != nil {
+		return Result{}, fmt.Errorf("method %s: %w", m.Name, err)
+	}
+	if len(r.Grad) != len(in.LogP) {
+		return Result{}, fmt.Errorf("method %s: %d gradients for %d log-probabilities", m.Name, len(r.Grad), len(in.LogP))
+	}
+	return r, nil
+}

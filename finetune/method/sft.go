@@ -1,0 +1,23 @@
+package method
+
+// SFT is supervised fine-tuning: the cross-entropy of the counted tokens,
+//
+//	L = −Σ log p(xₜ | x₍<ₜ₎), divided over the step by the number of counted tokens.
+//
+// Every token weighs the same whatever its example's length (Radford et al. 2018, "Improving Language Understanding by
+// Generative Pre-Training", equation 1, restricted to the answer's tokens).
+var SFT = register(&Method{
+	Name: "sft",
+	Doc:  "supervised fine-tuning: cross-entropy of the answers' tokens",
+	Unit: "token",
+	Loss: crossEntropy,
+})
+
+func crossEntropy(in *Inputs) (Result, error) {
+	r := Result{Units: float64(len(in.LogP)), Grad: make([]float64, len(in.LogP))}
+	for i, lp := range in.LogP {
+		r.Sum -= lp
+		r.Grad[i] = -1
+	}
+	return r, nil
+}

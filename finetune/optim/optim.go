@@ -1,0 +1,93 @@
+// Package optim holds learning-rate schedules and optimizers: it turns summed gradients into new parameters. It knows no
+// loss, no data and no engine but its parameters' memory.
+package optim
+
+import (
+	"fmt"
+	"math"
+	"sync"
+	"sync/atomic"
+
+	"github.com/ggtune/ggtune/engine"
+)
+
+// A Tensor is one named part of an optimizer's state, in the optimizer's own memory.
+type Tensor struct {
+	Name string
+	Data []float32
+}
+
+// chunk is how many numbers one goroutine takes at a time. It also fixes the order of sums: partial sums are of chunks,
+// added in order, so that the number of threads does not change a result.
+const chunk = 1 << 15
+
+// A span is a chunk of one parameter.
+type span struct{ param, from, to int }
+
+func spansOf(params []*engine.Param) []span {
+	var out []span
+	for i, p := range params {
+		for from := 0; from < len(p.Data); from += chunk {
+			out = append(out, span{i, from, min(from+chunk, len(p.Data))})
+		}
+	}
+	return out
+}
+
+// parallel calls do for 0…n-1 from the given number of goroutines and waits for all.
+func parallel(n, threads int, do func(i int)) {
+	if threads = min(threads, n); threads <= 1 {
+		for i := range n {
+			do(i)
+		}
+		return
+	}
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range threads {
+		wg.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				do(i)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// GradNorm is the Euclidean norm of all gradients together, in F64. The result does not depend on threads. If a gradient
+// is not finite, the error names the first tensor that has one, and the norm is not finite.
+func GradNorm(params []*engine.Param, threads int) (float64, error) {
+	spans := spansOf(params)
+	sums := make([]float64, len(spans))
+	parallel(len(spans), threads, func(i int) {
+		var s float64
+		for _, g := range params[spans[i].param].Grad[spans[i].from:spans[i].to] {
+			s += float64(g) * float64(g)
+		}
+		sums[i] = s
+	})
+	var total float64
+	for _, s := range sums {
+		total += s
+	}
+	norm := math.Sqrt(total)
+	if !math.IsNaN(norm) && !math.IsInf(norm, 0) {
+		return norm, nil
+	}
+	for i, s := range sums {
+		if math.IsNaN(s) || math.IsInf(s, 0) {
+			return norm, fmt.Errorf("gradient of %q is not finite", params[spans[i].param].Name)
+		}
+	}
+	// Squares of finite float32 numbers do not overflow float64, nor does any sum of them that fits in memory.
+	return norm, fmt.Errorf("gradient norm %g is not finite", norm)
+}
+
+// ClipScale is the factor that brings a gradient of the given norm to at most limit (Pascanu et al. 2013); limit 0 leaves
+// it alone.
+func ClipScale(norm, limit float64) float64 {
+	if limit <= 0 || norm <= limit {
+		return 1
+	}
+	return limit / norm
+}

@@ -1,0 +1,230 @@
+package optim
+
+import (
+	"encoding/json"
+	"math"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/ggtune/ggtune/engine"
+)
+
+// value is the formula of scripts/record_torch.py: number i of a tensor, exact in float32, within ±2^-shift.
+func value(name string, i, shift int) float32 {
+	h := uint64(0xcbf29ce484222325)
+	for _, c := range []byte(name) {
+		h = (h ^ uint64(c)) * 0x100000001b3
+	}
+	z := h + uint64(i+1)*0x9e3779b97f4a7c15
+	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
+	z = (z ^ z>>27) * 0x94d049bb133111eb
+	z ^= z >> 31
+	return float32((float64(z>>48) - 32768) / 32768 * math.Pow(2, -float64(shift)))
+}
+
+// TestAdamWEqualsTorch follows recorded trajectories of torch.optim.AdamW over 100 steps.
+func TestAdamWEqualsTorch(t *testing.T) {
+	// torch computed in float64; our moments and parameters are float32, whose rounding over 100 steps was measured at
+	// 3e-7 of numbers of about 1.
+	const tol = 1e-6
+	raw, err := os.ReadFile("testdata/adamw.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rec struct {
+		Steps int
+		Cases []struct {
+			Name                  string
+			LR, Beta1, Beta2, Eps float64
+			Tensors               []struct {
+				Name        string
+				N           int
+				Shift       int
+				GradShift   int     `json:"grad_shift"`
+				WeightDecay float64 `json:"weight_decay"`
+			}
+			After map[string]map[string][]float64
+		}
+	}
+	if err := json.Unmarshal(raw, &rec); err != nil {
+		t.Fatal(err)
+	}
+	if len(rec.Cases) == 0 {
+		t.Fatal("the recording has no case")
+	}
+	for _, c := range rec.Cases {
+		t.Run(c.Name, func(t *testing.T) {
+			cfg := AdamWConfig{Beta1: c.Beta1, Beta2: c.Beta2, Eps: c.Eps, Threads: 2}
+			var params []*engine.Param
+			for _, x := range c.Tensors {
+				p := &engine.Param{Name: x.Name, Data: make([]float32, x.N), Grad: make([]float32, x.N), Decay: x.WeightDecay > 0}
+				for i := range p.Data {
+					p.Data[i] = value(c.Name+"."+x.Name, i, x.Shift)
+				}
+				cfg.WeightDecay = max(cfg.WeightDecay, x.WeightDecay)
+				params = append(params, p)
+			}
+			a, err := NewAdamW(params, cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			worst, compared := 0.0, 0
+			for step := range rec.Steps {
+				for k, x := range c.Tensors {
+					for i := range x.N {
+						// Half of the scale lies in the gradient and half in Update's factor, which must be the same.
+						params[k].Grad[i] = 2 * value(c.Name+"."+x.Name+".grad", step*x.N+i, x.GradShift)
+					}
+				}
+				a.Update(c.LR, 0.5)
+				for name, want := range c.After[strconv.Itoa(step+1)] {
+					for _, p := range params {
+						if p.Name != name {
+							continue
+						}
+						for i, w := range want {
+							compared++
+							worst = max(worst, math.Abs(float64(p.Data[i])-w))
+						}
+					}
+				}
+			}
+			if worst > tol || compared == 0 {
+				t.Errorf("largest difference %g over %d numbers, want at most %g", worst, compared, tol)
+			}
+		})
+	}
+}
+
+func bigParams(n int) []*engine.Param {
+	var out []*engine.Param
+	for k, name := range []string{"a", "b"} {
+		p := &engine.Param{Name: name, Data: make([]float32, n+k), Grad: make([]float32, n+k), Group: "lora_" + name, Decay: true}
+		for i := range p.Data {
+			p.Data[i], p.Grad[i] = value(name, i, 0), value(name+"g", i, 3)
+		}
+		out = append(out, p)
+	}
+	return out
+}
+
+// TestThreadsDoNotMatter wants equal bits from one and three goroutines, over chunk borders.
+func TestThreadsDoNotMatter(t *testing.T) {
+	run := func(threads int) (float64, []*engine.Param) {
+		params := bigParams(2*chunk + 7)
+		a, err := NewAdamW(params, AdamWConfig{Beta1: 0.9, Beta2: 0.99, Eps: 1e-8, WeightDecay: 0.1, LoRAPlus: 4, Threads: threads})
+		if err != nil {
+			t.Fatal(err)
+		}
+		norm, err := GradNorm(params, threads)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.Update(0.01, ClipScale(norm, 1))
+		return norm, params
+	}
+	n1, p1 := run(1)
+	n3, p3 := run(3)
+	if n1 != n3 {
+		t.Errorf("norm: %v with 1 thread, %v with 3", n1, n3)
+	}
+	for k := range p1 {
+		for i := range p1[k].Data {
+			if p1[k].Data[i] != p3[k].Data[i] {
+				t.Fatalf("%s[%d]: %v with 1 thread, %v with 3", p1[k].Name, i, p1[k].Data[i], p3[k].Data[i])
+			}
+		}
+	}
+}
+
+// TestLoRAPlus: Adam's first step is the learning rate itself, whatever the gradient, so the ratio can be read off.
+func TestLoRAPlus(t *testing.T) {
+	params := []*engine.Param{
+		{Name: "a", Group: "lora_a", Data: []float32{1}, Grad: []float32{3}},
+		{Name: "b", Group: "lora_b", Data: []float32{1}, Grad: []float32{-5}},
+	}
+	a, err := NewAdamW(params, AdamWConfig{Beta1: 0.9, Beta2: 0.999, Eps: 1e-12, LoRAPlus: 16})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.Update(0.01, 1)
+	if got := params[0].Data[0]; math.Abs(float64(got)-0.99) > 1e-6 {
+		t.Errorf("lora_a: got %v, want 0.99", got)
+	}
+	if got := params[1].Data[0]; math.Abs(float64(got)-1.16) > 1e-6 {
+		t.Errorf("lora_b: got %v, want 1.16", got)
+	}
+}
+
+func TestGradNorm(t *testing.T) {
+	params := []*engine.Param{{Name: "a", Data: make([]float32, 2), Grad: []float32{3, 0}}, {Name: "b", Data: make([]float32, 1), Grad: []float32{4}}}
+	if norm, err := GradNorm(params, 2); err != nil || norm != 5 {
+		t.Errorf("got %v, %v; want 5", norm, err)
+	}
+	for _, bad := range []float32{float32(math.NaN()), float32(math.Inf(-1))} {
+		params[1].Grad[0] = bad
+		if _, err := GradNorm(params, 1); err == nil || !strings.Contains(err.Error(), `"b"`) {
+			t.Errorf("with %v: error %v, want one that names \"b\"", bad, err)
+		}
+	}
+	for _, tc := range []struct{ norm, limit, want float64 }{{5, 1, 0.2}, {0.5, 1, 1}, {5, 0, 1}, {0, 1, 1}} {
+		if got := ClipScale(tc.norm, tc.limit); got != tc.want {
+			t.Errorf("ClipScale(%v, %v): got %v, want %v", tc.norm, tc.limit, got, tc.want)
+		}
+	}
+}
+
+// TestStateRestores: an optimizer given another's state goes on as the other would.
+func TestStateRestores(t *testing.T) {
+	cfg := AdamWConfig{Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, WeightDecay: 0.01}
+	one, two := bigParams(10), bigParams(10)
+	a, err := NewAdamW(one, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := NewAdamW(two, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.Update(0.1, 1)
+	a.Update(0.1, 1)
+	for k := range one {
+		copy(two[k].Data, one[k].Data)
+	}
+	to := b.State()
+	for i, s := range a.State() {
+		if to[i].Name != s.Name {
+			t.Fatalf("state %d is %q in one and %q in the other", i, s.Name, to[i].Name)
+		}
+		copy(to[i].Data, s.Data)
+	}
+	b.SetUpdates(a.Updates())
+	a.Update(0.1, 1)
+	b.Update(0.1, 1)
+	for k := range one {
+		for i := range one[k].Data {
+			if one[k].Data[i] != two[k].Data[i] {
+				t.Fatalf("%s[%d]: %v, restored %v", one[k].Name, i, one[k].Data[i], two[k].Data[i])
+			}
+		}
+	}
+}
+
+func TestNewAdamWRefuses(t *testing.T) {
+	good := AdamWConfig{Beta1: 0.9, Beta2: 0.999, Eps: 1e-8}
+	for name, change := range map[string]func(*AdamWConfig){
+		"beta 1":    func(c *AdamWConfig) { c.Beta1 = 1 },
+		"beta NaN":  func(c *AdamWConfig) { c.Beta2 = math.NaN() },
+		"eps 0":     func(c *AdamWConfig) { c.Eps = 0 },
+		"decay":     func(c *AdamWConfig) { c.WeightDecay = -1 },
+		"lora plus": func(c *AdamWConfig) { c.LoRAPlus = -1 },
+	} {
+		cfg := good
+		change(&cfg)
+		if _, err := NewAdamW(nil, cfg); err == nil {
+			t.Errorf("%s: no error for %+v", name, cfg)
+		}
+	}
+}
