@@ -243,7 +243,7 @@ def cases():
 
     yield case("llama", "llama", chain, False, {}, rope=plain)
     yield case("llama3", "llama", chain, True, {}, rope=llama3, given={"rope_freqs.weight": llama3_factors(llama3, 8)})
-    yield case("llama_linear_bias", "llama", chain, True, {"attention_bias": True}, rope=linear)
+    yield case("llama_linear_bias", "llama", chain, True, {"attention_bias": True, "mlp_bias": True}, rope=linear)
     yield case("llama_tree", "llama", forest, False, {}, rope=plain)
     yield case("qwen2", "qwen2", chain, True, {}, rope=plain)
     yield case("qwen2_yarn", "qwen2", chain, False, {}, rope=yarn)

@@ -117,28 +117,31 @@ func ropeTensors(arch string, hp HParams, il int) []Tensor {
 	add := func(role string, rows, cols int) {
 		list = append(list, Tensor{Name: tensorName(il, role, "weight"), Rows: rows, Cols: cols, Linear: rows > 1})
 	}
-	bias := func(role string, cols int) {
-		if arch != "qwen3" {
+	bias := func(role string, cols int, archs ...string) {
+		if slices.Contains(archs, arch) {
 			list = append(list, Tensor{Name: tensorName(il, role, "bias"), Rows: 1, Cols: cols, Optional: true})
 		}
 	}
 	add("attn_norm", 1, hp.NEmbd)
 	add("attn_q", q, hp.NEmbd)
-	bias("attn_q", q)
+	bias("attn_q", q, "llama", "qwen2")
 	add("attn_k", kv, hp.NEmbd)
-	bias("attn_k", kv)
+	bias("attn_k", kv, "llama", "qwen2")
 	add("attn_v", kv, hp.NEmbd)
-	bias("attn_v", kv)
+	bias("attn_v", kv, "llama", "qwen2")
 	if arch == "qwen3" {
 		add("attn_q_norm", 1, hp.HeadDim)
 		add("attn_k_norm", 1, hp.HeadDim)
 	}
 	add("attn_output", hp.NEmbd, q)
-	bias("attn_output", hp.NEmbd)
+	bias("attn_output", hp.NEmbd, "llama")
 	add("ffn_norm", 1, hp.NEmbd)
 	add("ffn_gate", hp.NFF, hp.NEmbd)
+	bias("ffn_gate", hp.NFF, "llama")
 	add("ffn_up", hp.NFF, hp.NEmbd)
+	bias("ffn_up", hp.NFF, "llama")
 	add("ffn_down", hp.NEmbd, hp.NFF)
+	bias("ffn_down", hp.NEmbd, "llama")
 	return list
 }
 
