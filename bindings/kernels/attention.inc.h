@@ -1,1 +1,297 @@
-// Attention; included by every kern_*.c.
+// Attention over trees of tokens; included by every kern_*.c. The softmax is computed online (Milakov and Gimelshein 2018;
+// blocked as in FlashAttention, Dao et al. 2022): scores exist for one tile and one block of keys at a time. The backward
+// passes compute the probabilities again from the log-sum-exp.
+//
+// The work is cut into tiles (attn_tile.inc.h), by shapes and tree alone: a tile belongs to one key/value head and one
+// segment. A query tile's vectors are GT_VL consecutive tokens of one of the head's query heads, heads of a group first, so
+// that a group shares the keys it reads. A tile meets the keys of its own segment, then those of its ancestors, runs of
+// neighbouring segments joined; blocks that the tree hides are never visited.
+#ifndef GT_ATTENTION_INC_H
+#define GT_ATTENTION_INC_H
+
+#include "attn_limits.h"
+#include "attn_tile.inc.h"
+
+// Rows of a block of scores: with the widest vectors a block takes 8 KiB, so that it stays in the first-level cache
+// beside the tile.
+enum { GT_ATTN_BLOCK = 64 };
+// Floats of a tile's matrix. A head longer than 128 halves the lanes, so a kernel's work area on the stack is at most
+// 4 × 16 + 2 × 8 KiB.
+enum { GT_ATTN_TILE = GT_ATTN_NV * GT_VL * 128 };
+
+typedef struct gt_attn {
+    int64_t         n_head, n_kv, group, d;
+    float           scale;
+    int             nv; // vectors in a tile
+    int64_t         lw; // floats between a tile's rows
+    int32_t         n_seg;
+    const int32_t * seg; // n_seg × (start, end, parent)
+} gt_attn;
+
+static gt_attn gt_attn_of(const gt_call * c, const gt_arg * tree) {
+    gt_attn at = {.n_head = c->i[0], .n_kv = c->i[1], .d = c->i[2], .scale = (float) c->f[0]};
+    at.group   = at.n_head / at.n_kv;
+    at.nv      = at.d > 128 ? 1 : GT_ATTN_NV;
+    at.lw      = at.nv * GT_VL;
+    at.n_seg   = ((const int32_t *) tree->data)[0];
+    at.seg     = (const int32_t *) tree->data + 1;
+    return at;
+}
+
+GT_INLINE int64_t gt_seg_start(const gt_attn * at, int64_t s) { return at->seg[3 * s]; }
+GT_INLINE int64_t gt_seg_end(const gt_attn * at, int64_t s) { return at->seg[3 * s + 1]; }
+GT_INLINE int64_t gt_seg_parent(const gt_attn * at, int64_t s) { return at->seg[3 * s + 2]; }
+
+GT_INLINE int64_t gt_min_i(int64_t a, int64_t b) { return a < b ? a : b; }
+GT_INLINE int64_t gt_max_i(int64_t a, int64_t b) { return a > b ? a : b; }
+
+// A gt_rows is one head's rows of an argument: row t begins at p + t·stride.
+typedef struct gt_rows {
+    float * p;
+    int64_t stride; // floats
+} gt_rows;
+
+GT_INLINE gt_rows gt_rows_of(const gt_arg * a, int64_t offset) { return (gt_rows){(float *) a->data + offset, a->nb1 / 4}; }
+GT_INLINE float * gt_row(gt_rows r, int64_t t) { return r.p + t * r.stride; }
+
+// --- tiles -----------------------------------------------------------------------------------------------------------
+
+// A tile: vector v's lanes are the tokens first[v] + 0, 1, … (the first count[v] of them) of segment seg, head head[v].
+typedef struct gt_attn_vecs {
+    int     n;
+    int64_t seg, kv;
+    int64_t head[GT_ATTN_NV], first[GT_ATTN_NV];
+    int     count[GT_ATTN_NV];
+} gt_attn_vecs;
+
+// gt_attn_vec_count is how many vectors segment s has for one key/value head: queries in GT_VL tokens times the heads of a
+// group, keys in GT_VL tokens.
+static int64_t gt_attn_vec_count(const gt_attn * at, int64_t s, int keys) {
+    int64_t chunks = (gt_seg_end(at, s) - gt_seg_start(at, s) + GT_VL - 1) / GT_VL;
+    return keys ? chunks : chunks * at->group;
+}
+
+// gt_attn_vecs_of makes the tile of segment s that begins with vector u.
+static gt_attn_vecs gt_attn_vecs_of(const gt_attn * at, int64_t kv, int64_t s, int64_t u, int keys) {
+    gt_attn_vecs t = {.seg = s, .kv = kv};
+    t.n            = (int) gt_min_i(at->nv, gt_attn_vec_count(at, s, keys) - u);
+    for (int v = 0; v < t.n; v++) {
+        int64_t chunk = keys ? u + v : (u + v) / at->group;
+        t.head[v]     = keys ? kv : kv * at->group + (u + v) % at->group;
+        t.first[v]    = gt_seg_start(at, s) + chunk * GT_VL;
+        t.count[v]    = (int) gt_min_i(GT_VL, gt_seg_end(at, s) - t.first[v]);
+    }
+    return t;
+}
+
+// gt_attn_outside counts the tokens of other segments that segment s meets: of its ancestors, or, for keys, of its
+// descendants, whose bits are set in desc.
+static int64_t gt_attn_outside(const gt_attn * at, int64_t s, int keys, uint64_t * desc) {
+    int64_t n = 0;
+    if (!keys) {
+        for (int64_t a = gt_seg_parent(at, s); a >= 0; a = gt_seg_parent(at, a)) n += gt_seg_end(at, a) - gt_seg_start(at, a);
+        return n;
+    }
+    memset(desc, 0, (size_t) (at->n_seg + 63) / 64 * 8);
+    for (int64_t r = s + 1; r < at->n_seg; r++) {
+        int64_t p = gt_seg_parent(at, r);
+        if (p != s && (p < s || !(desc[p / 64] >> (p % 64) & 1))) continue;
+        desc[r / 64] |= (uint64_t) 1 << (r % 64);
+        n += gt_seg_end(at, r) - gt_seg_start(at, r);
+    }
+    return n;
+}
+
+// gt_attn_cost estimates a tile's work: its vectors times the rows they meet.
+static int64_t gt_attn_cost(const gt_attn * at, const gt_attn_vecs * t, int64_t outside, int keys) {
+    if (keys) return t->n * at->group * (outside + gt_seg_end(at, t->seg) - t->first[0]);
+    return t->n * (outside + t->first[t->n - 1] + t->count[t->n - 1] - gt_seg_start(at, t->seg));
+}
+
+typedef void (*gt_attn_fn)(const gt_call * c, const gt_attn * at, const gt_attn_vecs * t, const uint64_t * desc);
+
+// gt_attn_each calls fn for this thread's tiles. Tiles stand in a fixed order; thread i takes those whose middle, measured in
+// cost, lies in the i-th of nth equal parts of the whole: neither the sums nor their order know of threads.
+static void gt_attn_each(const gt_call * c, const gt_attn * at, int keys, int ith, int nth, gt_attn_fn fn) {
+    uint64_t desc[GT_ATTN_MAX_SEG / 64];
+    int64_t  total = 0; // of one head
+    for (int64_t s = 0; s < at->n_seg; s++) {
+        int64_t n = gt_attn_vec_count(at, s, keys), outside = n ? gt_attn_outside(at, s, keys, desc) : 0;
+        for (int64_t u = 0; u < n; u += at->nv) {
+            gt_attn_vecs t = gt_attn_vecs_of(at, 0, s, u, keys);
+            total += gt_attn_cost(at, &t, outside, keys);
+        }
+    }
+    // Twice the cost, so that a tile's middle is a whole number.
+    const int64_t all = 2 * total * at->n_kv;
+    const int64_t lo  = (int64_t) ((double) all * ith / nth);
+    const int64_t hi  = ith + 1 == nth ? all : (int64_t) ((double) all * (ith + 1) / nth);
+    for (int64_t kv = 0; kv < at->n_kv; kv++) {
+        int64_t at_cost = 2 * total * kv;
+        if (at_cost + 2 * total <= lo || at_cost >= hi) continue;
+        for (int64_t s = 0; s < at->n_seg; s++) {
+            int64_t n = gt_attn_vec_count(at, s, keys), outside = n ? gt_attn_outside(at, s, keys, desc) : 0;
+            for (int64_t u = 0; u < n; u += at->nv) {
+                gt_attn_vecs t    = gt_attn_vecs_of(at, kv, s, u, keys);
+                int64_t      cost = gt_attn_cost(at, &t, outside, keys), middle = at_cost + cost;
+                at_cost += 2 * cost;
+                if (middle >= lo && middle < hi) fn(c, at, &t, desc);
+            }
+        }
+    }
+}
+
+// gt_attn_mask hides, in one vector of scores of rows [b0, b1), the lanes the tree hides: lanes are the tokens first, first+1,
+// …; rows are keys and lanes see no later row, or (keys_are_lanes) rows are queries and lanes are seen by no earlier row.
+static void gt_attn_mask(float * s, int64_t lw, int64_t b0, int64_t b1, int64_t first, int keys_are_lanes) {
+    gt_vi lane;
+    for (int i = 0; i < GT_VL; i++) lane[i] = i;
+    const gt_vf hidden = gt_splat(-INFINITY);
+    int64_t     lo = keys_are_lanes ? b0 : gt_max_i(b0, first + 1);
+    int64_t     hi = keys_are_lanes ? gt_min_i(b1, first + GT_VL - 1) : b1;
+    for (int64_t k = lo; k < hi; k++) {
+        float * p    = s + (k - b0) * lw;
+        int32_t edge = (int32_t) (k - first);
+        gt_vi   seen = keys_are_lanes ? lane <= edge : lane >= edge;
+        gt_store(p, gt_select(seen, gt_load(p), hidden));
+    }
+}
+
+// gt_attn_lanes reads one number a lane: x[head, token], absent lanes repeating the last.
+static gt_vf gt_attn_lanes(const gt_arg * x, int64_t head, int64_t first, int count) {
+    gt_vf out = gt_splat(0);
+    for (int l = 0; l < GT_VL; l++) out[l] = gt_row(gt_rows_of(x, head), first + (l < count ? l : count - 1))[0];
+    return out;
+}
+
+// --- forward ---------------------------------------------------------------------------------------------------------
+
+// The running state of a tile's online softmax, and the arguments a block needs.
+typedef struct gt_attn_state {
+    const gt_attn *      at;
+    const gt_attn_vecs * t;
+    gt_rows              k, v;
+    float *              q; // packed queries [lw, d]
+    float *              o; // unnormalised output [lw, d]
+    float *              s; // scores [lw, GT_ATTN_BLOCK]
+    gt_vf                max[GT_ATTN_NV], sum[GT_ATTN_NV];
+} gt_attn_state;
+
+// gt_attn_online turns n rows of scores of one vector into exp(score − max) and carries maximum and sum on. It returns the
+// factor by which everything summed before must shrink.
+static gt_vf gt_attn_online(float * s, int64_t lw, int64_t n, gt_vf * max, gt_vf * sum) {
+    gt_vf   m0 = *max, m1 = m0, m2 = m0, m3 = m0;
+    int64_t k = 0;
+    for (; k + 4 <= n; k += 4) {
+        m0 = gt_max(m0, gt_load(s + k * lw));
+        m1 = gt_max(m1, gt_load(s + (k + 1) * lw));
+        m2 = gt_max(m2, gt_load(s + (k + 2) * lw));
+        m3 = gt_max(m3, gt_load(s + (k + 3) * lw));
+    }
+    for (; k < n; k++) m0 = gt_max(m0, gt_load(s + k * lw));
+    m0          = gt_max(gt_max(m0, m1), gt_max(m2, m3));
+    gt_vf alpha = gt_exp(*max - m0);
+    gt_vf l0 = *sum * alpha, l1 = gt_splat(0);
+    for (k = 0; k + 2 <= n; k += 2) {
+        gt_vf p0 = gt_exp(gt_load(s + k * lw) - m0), p1 = gt_exp(gt_load(s + (k + 1) * lw) - m0);
+        gt_store(s + k * lw, p0);
+        gt_store(s + (k + 1) * lw, p1);
+        l0 += p0;
+        l1 += p1;
+    }
+    if (k < n) {
+        gt_vf p0 = gt_exp(gt_load(s + k * lw) - m0);
+        gt_store(s + k * lw, p0);
+        l0 += p0;
+    }
+    *max = m0;
+    *sum = l0 + l1;
+    return alpha;
+}
+
+// gt_attn_block lets the vectors from j on meet keys [b0, b1).
+static void gt_attn_block(gt_attn_state * st, int j, int64_t b0, int64_t b1) {
+    const gt_attn *      at = st->at;
+    const gt_attn_vecs * t  = st->t;
+    const int64_t        lw = at->lw, n = b1 - b0;
+    gt_vf                alpha[GT_ATTN_NV];
+    gt_attn_dot(t->n - j, gt_row(st->k, b0), st->k.stride, n, at->d, st->q + j * GT_VL, st->s + j * GT_VL, lw);
+    for (int v = j; v < t->n; v++) {
+        float * s = st->s + v * GT_VL;
+        gt_attn_mask(s, lw, b0, b1, t->first[v], 0);
+        alpha[v - j] = gt_attn_online(s, lw, n, &st->max[v], &st->sum[v]);
+    }
+    gt_attn_sum(t->n - j, gt_row(st->v, b0), st->v.stride, n, at->d, st->s + j * GT_VL, st->o + j * GT_VL, lw, alpha);
+}
+
+// gt_attn_keys_block returns the end of the block of keys that begins at b0, at most hi, and in *j the first vector whose
+// tokens see b0 (hi lies behind the tile's last token). A block ends where a vector's sight ends, so that no vector is
+// given keys that all its lanes are blind to.
+static int64_t gt_attn_keys_block(const gt_attn_vecs * t, int64_t b0, int64_t hi, int * j) {
+    int v = 0;
+    while (v + 1 < t->n && t->first[v] + GT_VL <= b0) v++;
+    *j = v;
+    return gt_min_i(gt_min_i(b0 + GT_ATTN_BLOCK, hi), t->first[v] + GT_VL);
+}
+
+// gt_attn_keys_range steps to the next run of keys that the tile of t sees: first its own segment's, up to its last token, and
+// whatever ancestors lie directly before, then the other ancestors', nearest first. *next is the segment to begin with, -1
+// before the first call. It returns 0 when there is none left.
+static int gt_attn_keys_range(const gt_attn * at, const gt_attn_vecs * t, int64_t * next, int64_t * lo, int64_t * hi) {
+    int64_t s = *next;
+    if (s == -1) {
+        s   = t->seg;
+        *hi = t->first[t->n - 1] + t->count[t->n - 1];
+    } else if (s == -2) {
+        return 0;
+    } else {
+        *hi = gt_seg_end(at, s);
+    }
+    int64_t up;
+    for (;;) {
+        *lo = gt_seg_start(at, s);
+        up  = gt_seg_parent(at, s);
+        if (up < 0 || gt_seg_end(at, up) != *lo) break;
+        s = up;
+    }
+    *next = up < 0 ? -2 : up;
+    return 1;
+}
+
+static void gt_attn_tile(const gt_call * c, const gt_attn * at, const gt_attn_vecs * t, const uint64_t * desc) {
+    _Alignas(64) float q[GT_ATTN_TILE], o[GT_ATTN_TILE], s[GT_ATTN_NV * GT_VL * GT_ATTN_BLOCK];
+    (void) desc;
+    const gt_arg * a  = c->a;
+    gt_attn_state  st = {.at = at, .t = t, .q = q, .o = o, .s = s};
+    st.k              = gt_rows_of(&a[3], t->kv * at->d);
+    st.v              = gt_rows_of(&a[4], t->kv * at->d);
+    for (int v = 0; v < t->n; v++) {
+        gt_rows in = gt_rows_of(&a[2], t->head[v] * at->d);
+        gt_attn_pack(q + v * GT_VL, at->lw, gt_row(in, t->first[v]), in.stride, t->count[v], at->d, at->scale);
+        st.max[v] = gt_splat(-INFINITY);
+        st.sum[v] = gt_splat(0);
+    }
+    memset(o, 0, (size_t) (at->lw * at->d) * sizeof(float));
+    int64_t next = -1, lo, hi;
+    while (gt_attn_keys_range(at, t, &next, &lo, &hi)) {
+        for (int64_t b0 = lo, b1; b0 < hi; b0 = b1) {
+            int j;
+            b1 = gt_attn_keys_block(t, b0, hi, &j);
+            gt_attn_block(&st, j, b0, b1);
+        }
+    }
+    for (int v = 0; v < t->n; v++) {
+        gt_rows out = gt_rows_of(&a[0], t->head[v] * at->d), lse = gt_rows_of(&a[1], t->head[v]);
+        gt_attn_unpack(gt_row(out, t->first[v]), out.stride, o + v * GT_VL, at->lw, t->count[v], at->d, 1.0f / st.sum[v]);
+        for (int l = 0; l < t->count[v]; l++) gt_row(lse, t->first[v] + l)[0] = st.max[v][l] + logf(st.sum[v][l]);
+    }
+}
+
+static void gt_k_attn(const gt_call * c, int ith, int nth) {
+    gt_attn at = gt_attn_of(c, &c->a[5]);
+    gt_attn_each(c, &at, 0, ith, nth, gt_attn_tile);
+}
+
+#include "attn_back.inc.h"
+
+#endif

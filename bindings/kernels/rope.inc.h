@@ -1,0 +1,115 @@
+// Rotary position embeddings (Su et al. 2021) with frequency factors and YaRN (Peng et al. 2023), as ggml computes them
+// (ggml-cpu/ops.cpp: ggml_rope_cache_init, rope_yarn; ggml.c: ggml_rope_yarn_corr_dims): angles grow by an F32 product from pair
+// to pair, so that ours carry the same rounding. Included by rows.inc.h.
+#ifndef GT_ROPE_INC_H
+#define GT_ROPE_INC_H
+
+#include "rope_limits.h"
+
+typedef struct gt_rope {
+    int64_t       n_rot;
+    float         theta_scale, freq_scale, ext_factor, attn_factor, sign;
+    float         low, high; // the pairs between which YaRN goes from extrapolation to interpolation
+    const float * factors;   // [n_rot/2] or NULL
+} gt_rope;
+
+// gt_rope_corr is the pair (a real number) that turns `turns` times within the original context.
+static float gt_rope_corr(int64_t n_rot, int64_t n_ctx_orig, float turns, float base) {
+    return (float) n_rot * logf((float) n_ctx_orig / (turns * 2 * 3.14159265358979323846f)) / (2 * logf(base));
+}
+
+static gt_rope gt_rope_of(const gt_call * c) {
+    const float base = (float) c->f[0];
+    gt_rope     p    = {
+               .n_rot       = c->i[2],
+               .theta_scale = powf(base, -2.0f / (float) c->i[2]),
+               .freq_scale  = (float) c->f[1],
+               .ext_factor  = (float) c->f[2],
+               .attn_factor = (float) c->f[3],
+               .sign        = c->i[4] ? -1.0f : 1.0f,
+               .factors     = c->a[3].data,
+    };
+    if (p.ext_factor != 0) {
+        p.low  = fmaxf(0, floorf(gt_rope_corr(p.n_rot, c->i[5], (float) c->f[4], base)));
+        p.high = fminf((float) p.n_rot - 1, ceilf(gt_rope_corr(p.n_rot, c->i[5], (float) c->f[5], base)));
+        // YaRN's attention temperature, folded into the rotation.
+        p.attn_factor *= 1.0f + 0.1f * logf(1.0f / p.freq_scale);
+    }
+    return p;
+}
+
+// gt_rope_table fills cos[i] and sin[i] for pair i of n_rot/2 at a position.
+static void gt_rope_table(const gt_rope * p, int32_t pos, float * cs, float * sn) {
+    float theta = (float) pos;
+    for (int64_t i = 0; i < p->n_rot / 2; i++) {
+        const float extrap = theta / (p->factors ? p->factors[i] : 1.0f);
+        float       angle  = p->freq_scale * extrap;
+        if (p->ext_factor != 0) {
+            const float y    = ((float) i - p->low) / fmaxf(0.001f, p->high - p->low);
+            const float ramp = (1 - fminf(1, fmaxf(0, y))) * p->ext_factor;
+            angle            = angle * (1 - ramp) + extrap * ramp;
+        }
+        cs[i] = cosf(angle) * p->attn_factor;
+        sn[i] = sinf(angle) * p->attn_factor * p->sign;
+        theta *= p->theta_scale;
+    }
+}
+
+// gt_swap_pairs exchanges the two numbers of each adjacent pair.
+GT_INLINE gt_vf gt_swap_pairs(gt_vf v) {
+#if GT_VL == 4
+    return GT_SHUFFLE2(v, v, 1, 0, 3, 2);
+#elif GT_VL == 8
+    return GT_SHUFFLE2(v, v, 1, 0, 3, 2, 5, 4, 7, 6);
+#else
+    return GT_SHUFFLE2(v, v, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14);
+#endif
+}
+
+// gt_rope_pairs rotates adjacent pairs; cs and sn hold each number twice, the first of a pair's sines negated.
+static void gt_rope_pairs(float * y, const float * x, int64_t n_rot, const float * cs, const float * sn) {
+    GT_EACH(n_rot, {
+        gt_vf v = GT_LD(x);
+        GT_ST(y, v * GT_LD(cs) + gt_swap_pairs(v) * GT_LD(sn));
+    });
+}
+
+// gt_rope_halves rotates number i with number i + n_rot/2.
+static void gt_rope_halves(float * y, const float * x, int64_t n_rot, const float * cs, const float * sn) {
+    const int64_t half = n_rot / 2;
+    const float * xh   = x + half;
+    float *       yh   = y + half;
+    GT_EACH(half, {
+        gt_vf a = GT_LD(x), b = GT_LD(xh), co = GT_LD(cs), si = GT_LD(sn);
+        GT_ST(y, a * co - b * si);
+        GT_ST(yh, b * co + a * si);
+    });
+}
+
+static void gt_k_rope(const gt_call * c, int ith, int nth) {
+    const gt_rope p      = gt_rope_of(c);
+    const int64_t n_head = c->i[0], d = c->i[1], half = p.n_rot / 2;
+    float         cs[GT_ROPE_MAX], sn[GT_ROPE_MAX];
+    GT_EACH_ROW(&c->a[0], {
+        gt_rope_table(&p, *(const int32_t *) gt_arg_row(&c->a[2], r), cs, sn);
+        if (c->i[3] == 0) {
+            for (int64_t i = half - 1; i >= 0; i--) {
+                cs[2 * i] = cs[2 * i + 1] = cs[i];
+                sn[2 * i + 1]             = sn[i];
+                sn[2 * i]                 = -sn[2 * i + 1];
+            }
+        }
+        for (int64_t h = 0; h < n_head; h++) {
+            float *       y = gt_arg_row(&c->a[0], r) + h * d;
+            const float * x = gt_arg_row(&c->a[1], r) + h * d;
+            if (c->i[3] == 0) {
+                gt_rope_pairs(y, x, p.n_rot, cs, sn);
+            } else {
+                gt_rope_halves(y, x, p.n_rot, cs, sn);
+            }
+            if (y != x && d > p.n_rot) memcpy(y + p.n_rot, x + p.n_rot, (size_t) (d - p.n_rot) * sizeof(float));
+        }
+    });
+}
+
+#endif
