@@ -1,0 +1,99 @@
+// The C face of our shim around llama.cpp. Every function that can fail returns a code of status.h and fills st; none lets
+// an exception pass. Arguments are borrowed for the call unless said otherwise. Sizes and token numbers are checked by the
+// Go side; the shim trusts them.
+#ifndef GT_SHIM_H
+#define GT_SHIM_H
+
+#include "../status.h"
+
+#include <stdbool.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// Objects. A context and an adapter each hold a reference to their model, so that the order in which a garbage collector
+// lets go of them does not matter. The release functions accept NULL.
+typedef struct gt_model   gt_model;
+typedef struct gt_adapter gt_adapter;
+typedef struct gt_context gt_context;
+typedef struct gt_sampler gt_sampler;
+
+typedef struct gt_model_options {
+    bool    vocab_only;
+    bool    use_mmap;
+    bool    use_extra_bufts;
+    int32_t n_gpu_layers;
+} gt_model_options;
+
+typedef struct gt_model_info {
+    int32_t  n_ctx_train, n_embd, n_layer;
+    uint64_t size;     // bytes of tensors
+    uint64_t n_params;
+    bool     generates; // has a decoder and no encoder
+    int32_t  vocab_type;
+    int32_t  n_vocab;
+    int32_t  bos, eos, eot, sep, pad, unk; // -1 where absent
+    bool     add_bos, add_eos;
+    bool     missing_byte[256]; // byte-level BPE only: no token stands for this byte, which llama.cpp then drops silently
+} gt_model_info;
+
+// What gt_model_flags says of a token.
+enum { GT_TOKEN_EOG = 1, GT_TOKEN_CONTROL = 2, GT_TOKEN_BYTE = 4, GT_TOKEN_UNKNOWN = 8, GT_TOKEN_USER_DEFINED = 16, GT_TOKEN_NORMAL = 32 };
+
+int  gt_model_open(const char * path, const gt_model_options * options, gt_model ** out, gt_model_info * info, gt_status * st);
+void gt_model_release(gt_model * m);
+// flags has room for n_vocab bytes.
+int  gt_model_flags(gt_model * m, uint8_t * flags, gt_status * st);
+
+// gt_encode writes at most cap token ids and sets *n to how many there are; if *n > cap, tokens holds none of them.
+int gt_encode(gt_model * m, const char * text, int32_t len, bool add_special, bool parse_special, int32_t * tokens, int32_t cap,
+              int32_t * n, gt_status * st);
+// gt_piece and gt_decode write at most cap bytes and set *n to how many there are; if *n > cap, buf holds nothing of use.
+int gt_piece(gt_model * m, int32_t token, bool special, char * buf, int32_t cap, int32_t * n, gt_status * st);
+int gt_decode(gt_model * m, const int32_t * tokens, int32_t n_tokens, bool special, char * buf, int32_t cap, int32_t * n, gt_status * st);
+
+typedef struct gt_context_options {
+    uint32_t n_ctx, n_batch, n_ubatch; // tokens
+    int32_t  threads;
+    int32_t  flash_attn;     // llama_flash_attn_type
+    int32_t  type_k, type_v; // ggml_type
+} gt_context_options;
+
+int        gt_context_open(gt_model * m, const gt_context_options * options, gt_context ** out, int32_t * n_ctx, gt_status * st);
+void       gt_context_release(gt_context * c);
+int32_t *  gt_context_stop_flag(gt_context * c); // lives as long as c; any thread may set it to 1 atomically
+// gt_context_keep forgets all tokens but the first n.
+int        gt_context_keep(gt_context * c, int32_t n, gt_status * st);
+// gt_context_eval appends n tokens, at most n_batch, at position pos. want[i] asks for the logits of token i. out is NULL, or
+// room for as many rows of n_vocab as are wanted, in their order. The last row wanted is what gt_sampler_sample samples from.
+int        gt_context_eval(gt_context * c, const int32_t * tokens, int32_t n, int32_t pos, const int8_t * want, float * out,
+                           gt_status * st);
+// gt_context_prompt_time forgets everything, then reads n arbitrary tokens with logits of the last, and sets *ns to how long that took.
+int        gt_context_prompt_time(gt_context * c, int32_t n, int64_t * ns, gt_status * st);
+// gt_context_set_adapters replaces the adapters in use. The context holds them until the next call or its release.
+int        gt_context_set_adapters(gt_context * c, gt_adapter ** adapters, const float * scales, int32_t n, gt_status * st);
+
+int  gt_adapter_open(gt_model * m, const char * path, gt_adapter ** out, gt_status * st);
+void gt_adapter_release(gt_adapter * a);
+
+typedef struct gt_sampler_options {
+    float    temp; // 0 or below: the most likely token
+    int32_t  top_k;
+    float    top_p, min_p;
+    uint32_t seed;
+    float    repeat_penalty;
+    int32_t  repeat_last_n; // tokens
+} gt_sampler_options;
+
+int  gt_sampler_new(const gt_sampler_options * options, gt_sampler ** out, gt_status * st);
+void gt_sampler_release(gt_sampler * s);
+int  gt_sampler_accept(gt_sampler * s, const int32_t * tokens, int32_t n, gt_status * st);
+int  gt_sampler_reset(gt_sampler * s, gt_status * st);
+// gt_sampler_sample draws from the last logits that c computed, and accepts the token.
+int  gt_sampler_sample(gt_sampler * s, gt_context * c, int32_t * token, gt_status * st);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

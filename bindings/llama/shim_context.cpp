@@ -1,0 +1,234 @@
+// Contexts and samplers.
+#include "shim_internal.h"
+
+#include <chrono>
+#include <cstring>
+
+namespace {
+
+bool stopped(void * data) { return __atomic_load_n((int32_t *)data, __ATOMIC_RELAXED) != 0; }
+
+void open_context(gt_context * c, const gt_context_options * o) {
+    struct ggml_threadpool_params pool;
+    ggml_threadpool_params_init(&pool, o->threads);
+    pool.poll = 0; // idle workers sleep: another context, or our own kernels, may want the cores
+    c->pool   = ggml_threadpool_new(&pool);
+    if (!c->pool) {
+        throw std::bad_alloc();
+    }
+    struct llama_context_params params = llama_context_default_params();
+    params.n_ctx               = o->n_ctx;
+    params.n_batch             = o->n_batch;
+    params.n_ubatch            = o->n_ubatch;
+    params.n_threads           = o->threads;
+    params.n_threads_batch     = o->threads;
+    params.flash_attn_type     = (enum llama_flash_attn_type)o->flash_attn;
+    params.type_k              = (enum ggml_type)o->type_k;
+    params.type_v              = (enum ggml_type)o->type_v;
+    params.abort_callback      = stopped;
+    params.abort_callback_data = &c->stop;
+    c->ctx = llama_init_from_model(c->model->model, params);
+    if (c->ctx) {
+        llama_attach_threadpool(c->ctx, c->pool, c->pool);
+        c->n_batch = (int32_t)llama_n_batch(c->ctx);
+    }
+}
+
+// eval appends tokens at position pos, one batch.
+int eval(gt_context * c, const int32_t * tokens, int32_t n, int32_t pos, const int8_t * want, gt_status * st) {
+    c->pos.resize((size_t)n);
+    for (int32_t i = 0; i < n; i++) {
+        c->pos[(size_t)i] = pos + i;
+    }
+    struct llama_batch batch = {};
+    batch.n_tokens = n;
+    // the interface lacks const; llama.cpp reads these
+    batch.token  = const_cast<llama_token *>(tokens);
+    batch.logits = const_cast<int8_t *>(want);
+    batch.pos    = c->pos.data();
+    switch (int32_t r = llama_decode(c->ctx, batch)) {
+    case 0: break;
+    case 1: return gt_fail(st, GT_FAILED, "the context has no room for %d more tokens", n);
+    case 2: return gt_fail(st, GT_ABORTED, "stopped on request");
+    case -1: return gt_fail(st, GT_INVALID, "llama.cpp refuses the tokens");
+    case -2: return gt_fail(st, GT_NO_MEMORY, "out of memory");
+    default: return gt_fail(st, GT_FAILED, "llama.cpp reports status %d", r);
+    }
+    llama_synchronize(c->ctx);
+    return GT_OK;
+}
+
+} // namespace
+
+int gt_context_open(gt_model * m, const gt_context_options * o, gt_context ** out, int32_t * n_ctx, gt_status * st) {
+    *out = nullptr;
+    return gt::guard(st, [&]() -> int {
+        gt_context * c = new gt_context;
+        c->model       = m;
+        m->refs++;
+        try {
+            open_context(c, o);
+        } catch (...) {
+            gt_context_release(c);
+            throw;
+        }
+        if (!c->ctx) {
+            gt_context_release(c);
+            return GT_FAILED; // the guard adds what was logged
+        }
+        if (!llama_get_memory(c->ctx)) {
+            gt_context_release(c);
+            return gt_fail(st, GT_FAILED, "the model keeps no memory of earlier tokens, so it cannot generate");
+        }
+        *n_ctx = (int32_t)llama_n_ctx(c->ctx);
+        *out   = c;
+        return GT_OK;
+    });
+}
+
+void gt_context_release(gt_context * c) {
+    if (!c) {
+        return;
+    }
+    if (c->ctx) {
+        llama_free(c->ctx);
+    }
+    ggml_threadpool_free(c->pool); // NULL is allowed
+    for (gt_adapter * a : c->adapters) {
+        gt_adapter_release(a);
+    }
+    gt_model_release(c->model);
+    delete c;
+}
+
+int32_t * gt_context_stop_flag(gt_context * c) { return &c->stop; }
+
+int gt_context_keep(gt_context * c, int32_t n, gt_status * st) {
+    return gt::guard(st, [&]() -> int {
+        llama_memory_t memory = llama_get_memory(c->ctx);
+        if (n == 0) {
+            llama_memory_clear(memory, false);
+        } else if (!llama_memory_seq_rm(memory, 0, n, -1)) {
+            return gt_fail(st, GT_FAILED, "this kind of model cannot forget only a part of its tokens");
+        }
+        return GT_OK;
+    });
+}
+
+int gt_context_eval(gt_context * c, const int32_t * tokens, int32_t n, int32_t pos, const int8_t * want, float * out, gt_status * st) {
+    return gt::guard(st, [&]() -> int {
+        if (int code = eval(c, tokens, n, pos, want, st)) {
+            return code;
+        }
+        const size_t row = (size_t)c->model->n_vocab;
+        for (int32_t i = 0; out && i < n; i++) {
+            if (!want[i]) {
+                continue;
+            }
+            const float * logits = llama_get_logits_ith(c->ctx, i);
+            if (!logits) {
+                return gt_fail(st, GT_FAILED, "there are no logits for token %d of the batch", i);
+            }
+            memcpy(out, logits, row * sizeof(float));
+            out += row;
+        }
+        return GT_OK;
+    });
+}
+
+int gt_context_prompt_time(gt_context * c, int32_t n, int64_t * ns, gt_status * st) {
+    return gt::guard(st, [&]() -> int {
+        std::vector<int32_t> tokens((size_t)n);
+        std::vector<int8_t>  want((size_t)n, 0);
+        want[(size_t)n - 1] = 1;
+        uint32_t x = 1; // any tokens will do; the same ones each time
+        for (int32_t & t : tokens) {
+            x = x * 1664525u + 1013904223u;
+            t = (int32_t)((x >> 8) % (uint32_t)c->model->n_vocab);
+        }
+        llama_memory_clear(llama_get_memory(c->ctx), false);
+        auto begin = std::chrono::steady_clock::now();
+        for (int32_t i = 0; i < n; i += c->n_batch) {
+            int32_t k = n - i < c->n_batch ? n - i : c->n_batch;
+            if (int code = eval(c, &tokens[(size_t)i], k, i, &want[(size_t)i], st)) {
+                return code;
+            }
+        }
+        *ns = std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now() - begin).count();
+        return GT_OK;
+    });
+}
+
+int gt_context_set_adapters(gt_context * c, gt_adapter ** adapters, const float * scales, int32_t n, gt_status * st) {
+    return gt::guard(st, [&]() -> int {
+        std::vector<gt_adapter *> held(adapters, adapters + n);
+        llama_clear_adapter_lora(c->ctx);
+        for (gt_adapter * a : held) {
+            a->refs++;
+        }
+        c->adapters.swap(held);
+        for (gt_adapter * a : held) {
+            gt_adapter_release(a);
+        }
+        for (int32_t i = 0; i < n; i++) {
+            if (llama_set_adapter_lora(c->ctx, adapters[i]->adapter, scales[i]) != 0) {
+                return gt_fail(st, GT_FAILED, "llama.cpp refuses adapter %d", i);
+            }
+        }
+        return GT_OK;
+    });
+}
+
+int gt_sampler_new(const gt_sampler_options * o, gt_sampler ** out, gt_status * st) {
+    *out = nullptr;
+    return gt::guard(st, [&]() -> int {
+        struct llama_sampler * chain = llama_sampler_chain_init(llama_sampler_chain_default_params());
+        auto add = [&](struct llama_sampler * s) { llama_sampler_chain_add(chain, s); };
+        // the order of llama.cpp's own tools
+        if (o->repeat_penalty != 1.0f && o->repeat_last_n != 0) {
+            add(llama_sampler_init_penalties(o->repeat_last_n, o->repeat_penalty, 0.0f, 0.0f));
+        }
+        if (o->temp <= 0.0f) {
+            add(llama_sampler_init_greedy());
+        } else {
+            add(llama_sampler_init_top_k(o->top_k));
+            add(llama_sampler_init_top_p(o->top_p, 1));
+            add(llama_sampler_init_min_p(o->min_p, 1));
+            add(llama_sampler_init_temp(o->temp));
+            add(llama_sampler_init_dist(o->seed));
+        }
+        *out          = new gt_sampler;
+        (*out)->chain = chain;
+        return GT_OK;
+    });
+}
+
+void gt_sampler_release(gt_sampler * s) {
+    if (s) {
+        llama_sampler_free(s->chain);
+        delete s;
+    }
+}
+
+int gt_sampler_accept(gt_sampler * s, const int32_t * tokens, int32_t n, gt_status * st) {
+    return gt::guard(st, [&]() -> int {
+        for (int32_t i = 0; i < n; i++) {
+            llama_sampler_accept(s->chain, tokens[i]);
+        }
+        return GT_OK;
+    });
+}
+
+int gt_sampler_reset(gt_sampler * s, gt_status * st) {
+    return gt::guard(st, [&]() -> int {
+        llama_sampler_reset(s->chain);
+        return GT_OK;
+    });
+}
+
+int gt_sampler_sample(gt_sampler * s, gt_context * c, int32_t * token, gt_status * st) {
+    return gt::guard(st, [&]() -> int {
+        *token = llama_sampler_sample(s->chain, c->ctx, -1);
+        return GT_OK;
+    });
+}

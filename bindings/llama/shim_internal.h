@@ -1,0 +1,40 @@
+// The objects behind shim.h (C++ only).
+#ifndef GT_SHIM_INTERNAL_H
+#define GT_SHIM_INTERNAL_H
+
+#include "shim.h"
+
+#include "../guard.h"
+#include "../llamaapi.h"
+
+#include <atomic>
+#include <vector>
+
+struct gt_model {
+    std::atomic<int>           refs{1};
+    struct llama_model *       model = nullptr;
+    const struct llama_vocab * vocab = nullptr;
+    int32_t                    n_vocab = 0;
+};
+
+struct gt_adapter {
+    std::atomic<int>            refs{1};
+    gt_model *                  model   = nullptr;
+    struct llama_adapter_lora * adapter = nullptr;
+};
+
+struct gt_context {
+    gt_model *                model = nullptr;
+    struct llama_context *    ctx   = nullptr;
+    struct ggml_threadpool *  pool  = nullptr;
+    std::vector<gt_adapter *> adapters;
+    std::vector<llama_pos>    pos;
+    int32_t                   n_batch = 0;
+    int32_t                   stop    = 0;
+};
+
+struct gt_sampler {
+    struct llama_sampler * chain = nullptr;
+};
+
+#endif

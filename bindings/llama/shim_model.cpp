@@ -1,0 +1,185 @@
+// Models, vocabularies and adapters.
+#include "shim_internal.h"
+
+#include <climits>
+#include <cstring>
+#include <mutex>
+
+namespace {
+
+// bytes_missing finds the bytes that no token of a byte-level BPE vocabulary stands for. Such vocabularies write a byte as one
+// printable character: itself where it is printable in Latin-1, else U+0100 and up, in order (Radford et al. 2019, GPT-2).
+void bytes_missing(const struct llama_vocab * vocab, int32_t n, bool * missing) {
+    int byte_of[0x180]; // code point → byte
+    for (int & b : byte_of) {
+        b = -1;
+    }
+    int next = 0x100;
+    for (int b = 0; b < 256; b++) {
+        bool printable = (b >= 0x21 && b <= 0x7e) || (b >= 0xa1 && b <= 0xac) || b >= 0xae;
+        byte_of[printable ? b : next++] = b;
+    }
+    for (int b = 0; b < 256; b++) {
+        missing[b] = true;
+    }
+    for (int32_t i = 0; i < n; i++) {
+        const unsigned char * s = (const unsigned char *)llama_vocab_get_text(vocab, i);
+        size_t len = s ? strlen((const char *)s) : 0;
+        int    c   = len == 1 && s[0] < 0x80 ? s[0] : len == 2 && (s[0] & 0xe0) == 0xc0 ? (s[0] & 0x1f) << 6 | (s[1] & 0x3f) : -1;
+        if (c >= 0 && c < 0x180 && byte_of[c] >= 0) {
+            missing[byte_of[c]] = false;
+        }
+    }
+}
+
+void describe(const gt_model * m, gt_model_info * info) {
+    *info             = gt_model_info{};
+    info->n_ctx_train = llama_model_n_ctx_train(m->model);
+    info->n_embd      = llama_model_n_embd(m->model);
+    info->n_layer     = llama_model_n_layer(m->model);
+    info->size        = llama_model_size(m->model);
+    info->n_params    = llama_model_n_params(m->model);
+    info->generates   = llama_model_has_decoder(m->model) && !llama_model_has_encoder(m->model);
+    info->vocab_type  = llama_vocab_type(m->vocab);
+    info->n_vocab     = m->n_vocab;
+    info->bos         = llama_vocab_bos(m->vocab);
+    info->eos         = llama_vocab_eos(m->vocab);
+    info->eot         = llama_vocab_eot(m->vocab);
+    info->sep         = llama_vocab_sep(m->vocab);
+    info->pad         = llama_vocab_pad(m->vocab);
+    info->add_bos     = llama_vocab_get_add_bos(m->vocab);
+    info->add_eos     = llama_vocab_get_add_eos(m->vocab);
+    info->unk         = -1;
+    if (info->vocab_type == LLAMA_VOCAB_TYPE_NONE) {
+        return; // llama.cpp asserts when such a vocabulary is asked for a token
+    }
+    for (int32_t i = 0; i < m->n_vocab && info->unk < 0; i++) {
+        if (llama_vocab_get_attr(m->vocab, i) & LLAMA_TOKEN_ATTR_UNKNOWN) {
+            info->unk = i;
+        }
+    }
+    if (info->vocab_type == LLAMA_VOCAB_TYPE_BPE) {
+        bytes_missing(m->vocab, m->n_vocab, info->missing_byte);
+    }
+}
+
+} // namespace
+
+int gt_model_open(const char * path, const gt_model_options * o, gt_model ** out, gt_model_info * info, gt_status * st) {
+    *out = nullptr;
+    return gt::guard(st, [&]() -> int {
+        static std::once_flag once;
+        std::call_once(once, llama_backend_init);
+        struct llama_model_params params = llama_model_default_params();
+        params.vocab_only      = o->vocab_only;
+        params.use_mmap        = o->use_mmap;
+        params.use_extra_bufts = o->use_extra_bufts;
+        params.n_gpu_layers    = o->n_gpu_layers;
+        // llama.cpp's own callback for progress writes dots to the log
+        params.progress_callback = [](float, void *) { return true; };
+        gt_model * m = new gt_model;
+        try {
+            m->model = llama_model_load_from_file(path, params);
+            if (m->model) {
+                m->vocab   = llama_model_get_vocab(m->model);
+                m->n_vocab = llama_vocab_n_tokens(m->vocab);
+                describe(m, info);
+            }
+        } catch (...) {
+            gt_model_release(m);
+            throw;
+        }
+        if (!m->model) {
+            gt_model_release(m);
+            return GT_FAILED; // the guard adds what was logged
+        }
+        *out = m;
+        return GT_OK;
+    });
+}
+
+void gt_model_release(gt_model * m) {
+    if (m && --m->refs == 0) {
+        if (m->model) {
+            llama_model_free(m->model);
+        }
+        delete m;
+    }
+}
+
+int gt_model_flags(gt_model * m, uint8_t * flags, gt_status * st) {
+    return gt::guard(st, [&]() -> int {
+        for (int32_t i = 0; i < m->n_vocab; i++) {
+            int attr = llama_vocab_get_attr(m->vocab, i);
+            int f    = 0;
+            f |= llama_vocab_is_eog(m->vocab, i) ? GT_TOKEN_EOG : 0;
+            f |= llama_vocab_is_control(m->vocab, i) ? GT_TOKEN_CONTROL : 0;
+            f |= attr & LLAMA_TOKEN_ATTR_BYTE ? GT_TOKEN_BYTE : 0;
+            f |= attr & LLAMA_TOKEN_ATTR_UNKNOWN ? GT_TOKEN_UNKNOWN : 0;
+            f |= attr & LLAMA_TOKEN_ATTR_USER_DEFINED ? GT_TOKEN_USER_DEFINED : 0;
+            f |= attr & LLAMA_TOKEN_ATTR_NORMAL ? GT_TOKEN_NORMAL : 0;
+            flags[i] = (uint8_t)f;
+        }
+        return GT_OK;
+    });
+}
+
+namespace {
+
+// wanted turns llama.cpp's answer, a count or minus the count that would have fitted, into the count.
+int wanted(int32_t got, const char * what, int32_t * n, gt_status * st) {
+    if (got == INT32_MIN) {
+        return gt_fail(st, GT_INVALID, "%s would be longer than 2^31", what);
+    }
+    *n = got < 0 ? -got : got;
+    return GT_OK;
+}
+
+} // namespace
+
+int gt_encode(gt_model * m, const char * text, int32_t len, bool add_special, bool parse_special, int32_t * tokens, int32_t cap,
+              int32_t * n, gt_status * st) {
+    return gt::guard(st, [&]() -> int {
+        return wanted(llama_tokenize(m->vocab, text, len, tokens, cap, add_special, parse_special), "the token sequence", n, st);
+    });
+}
+
+int gt_piece(gt_model * m, int32_t token, bool special, char * buf, int32_t cap, int32_t * n, gt_status * st) {
+    return gt::guard(st, [&]() -> int {
+        return wanted(llama_token_to_piece(m->vocab, token, buf, cap, 0, special), "the token's text", n, st);
+    });
+}
+
+int gt_decode(gt_model * m, const int32_t * tokens, int32_t n_tokens, bool special, char * buf, int32_t cap, int32_t * n, gt_status * st) {
+    return gt::guard(st, [&]() -> int {
+        return wanted(llama_detokenize(m->vocab, tokens, n_tokens, buf, cap, !special, special), "the text", n, st);
+    });
+}
+
+int gt_adapter_open(gt_model * m, const char * path, gt_adapter ** out, gt_status * st) {
+    *out = nullptr;
+    return gt::guard(st, [&]() -> int {
+        struct llama_adapter_lora * adapter = llama_adapter_lora_init(m->model, path);
+        if (!adapter) {
+            return GT_FAILED; // the guard adds what was logged
+        }
+        gt_adapter * a = new (std::nothrow) gt_adapter;
+        if (!a) {
+            llama_adapter_lora_free(adapter);
+            throw std::bad_alloc();
+        }
+        a->model   = m;
+        a->adapter = adapter;
+        m->refs++;
+        *out = a;
+        return GT_OK;
+    });
+}
+
+void gt_adapter_release(gt_adapter * a) {
+    if (a && --a->refs == 0) {
+        llama_adapter_lora_free(a->adapter);
+        gt_model_release(a->model);
+        delete a;
+    }
+}
