@@ -117,7 +117,7 @@ func emitRope(l *lowering, n *graph.Node) {
 	}
 	f := []float64{r.FreqBase, r.FreqScale, r.ExtFactor, r.AttnFactor, r.BetaFast, r.BetaSlow}
 	i := []int64{int64(n.Attr.Heads), int64(n.Attr.HeadDim), int64(r.Dim), mode, inverse, int64(r.CtxOrig)}
-	pos := l.flat(n.In[1])
+	pos := l.whole(n.In[1])
 	l.call(kernels.OpRope, f, i, l.whole(n.Out[0]), l.whole(n.In[0]), pos, l.whole(n.In[2]))
 }
 

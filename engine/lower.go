@@ -265,4 +265,4 @@ func (l *lowering) operand(x, w graph.ID) view {
 }
 
 // packFrom is the smallest side of a weight whose products are packed.
-const packFrom = 96
+const packFrom = 32

@@ -24,19 +24,25 @@ const (
 	exactDigest = 1.1e-4 // against recordings: a probe sees the whole difference vector
 )
 
-// A rig is a session over a reference model's weights, written to a file and opened.
-type rig struct {
+// A trial is a session and the reference of the same model.
+type trial struct {
 	session *engine.Session
 	model   *refmodel.Model
 }
 
-// newRig opens a session that trains m's LoRA pairs, or all of its weights where it has none.
-func newRig(t *testing.T, m *refmodel.Model, cfg engine.SessionConfig) *rig {
+// newTrial opens a session that trains m's LoRA pairs, or all of its weights where it has none, over m written to a file.
+func newTrial(t *testing.T, m *refmodel.Model, cfg engine.SessionConfig) *trial {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "model.gguf")
 	if err := m.WriteGGUF(path); err != nil {
 		t.Fatal(err)
 	}
+	return openTrial(t, path, m, cfg)
+}
+
+// openTrial is newTrial over a file that holds m.
+func openTrial(t *testing.T, path string, m *refmodel.Model, cfg engine.SessionConfig) *trial {
+	t.Helper()
 	em, err := engine.Open(path)
 	if err != nil {
 		t.Fatal(err)
@@ -56,7 +62,7 @@ func newRig(t *testing.T, m *refmodel.Model, cfg engine.SessionConfig) *rig {
 			t.Error(err)
 		}
 	})
-	return &rig{session: s, model: m}
+	return &trial{session: s, model: m}
 }
 
 // adapterOf gives the model's LoRA pairs as the engine holds them.
@@ -104,7 +110,7 @@ func engineRow(r refmodel.Row) engine.Row {
 }
 
 // run goes forward and backward with one gradient for each counted token; gradients are added to those that are there.
-func (r *rig) run(t *testing.T, rows []refmodel.Row, dLogP []float64) []float64 {
+func (r *trial) run(t *testing.T, rows []refmodel.Row, dLogP []float64) []float64 {
 	t.Helper()
 	b := &engine.Batch{}
 	for _, row := range rows {
@@ -126,7 +132,7 @@ func (r *rig) run(t *testing.T, rows []refmodel.Row, dLogP []float64) []float64 
 }
 
 // gradients gives the session's, by name.
-func (r *rig) gradients() map[string][]float64 {
+func (r *trial) gradients() map[string][]float64 {
 	out := map[string][]float64{}
 	for _, p := range r.session.Params() {
 		out[p.Name] = float64s(p.Grad)
@@ -135,7 +141,7 @@ func (r *rig) gradients() map[string][]float64 {
 }
 
 // want runs the rows through the reference.
-func (r *rig) want(t *testing.T, rows []refmodel.Row, dLogP []float64) (logp []float64, grads refmodel.Gradients) {
+func (r *trial) want(t *testing.T, rows []refmodel.Row, dLogP []float64) (logp []float64, grads refmodel.Gradients) {
 	t.Helper()
 	grads = refmodel.Gradients{}
 	for _, row := range rows {
@@ -160,7 +166,7 @@ type closeness struct{ logp, norm, cosine float64 }
 var exact = closeness{exactLogP, exactNorm, exactCosine}
 
 // check runs rows through both and compares every output and the gradient of every trained tensor.
-func (r *rig) check(t *testing.T, rows []refmodel.Row, c closeness) {
+func (r *trial) check(t *testing.T, rows []refmodel.Row, c closeness) {
 	t.Helper()
 	n := 0
 	for _, row := range rows {
@@ -186,8 +192,8 @@ func (r *rig) check(t *testing.T, rows []refmodel.Row, c closeness) {
 	t.Logf("%d gradients: log-probabilities within %.2g, norms %.2g, 1-cosine %.2g", len(got), farthest(gotLogP, wantLogP), worst.norm, worst.cosine)
 }
 
-// complete checks that the session trains exactly what the rig asked for.
-func (r *rig) complete(t *testing.T, got map[string][]float64) {
+// complete checks that the session trains exactly what the trial asked for.
+func (r *trial) complete(t *testing.T, got map[string][]float64) {
 	t.Helper()
 	n := 2 * len(r.model.LoRA)
 	for name := range r.model.Weights {
@@ -268,7 +274,7 @@ func TestRecorded(t *testing.T) {
 				want = c.Adapt
 			}
 			t.Run(c.Name+"/"+name, func(t *testing.T) {
-				r := newRig(t, m, engine.SessionConfig{Threads: 1, Exact: true})
+				r := newTrial(t, m, engine.SessionConfig{Threads: 1, Exact: true})
 				logp := r.run(t, []refmodel.Row{c.Row}, want.DLogP())
 				if e := farthest(logp, want.LogP); !(e <= exactLogP) {
 					t.Errorf("log-probabilities differ by %.3g of the largest, want at most %.3g", e, exactLogP)
@@ -363,7 +369,7 @@ func TestReference(t *testing.T) {
 	for _, s := range sizes() {
 		for kind, m := range s.models(t) {
 			t.Run(s.name+"/"+kind, func(t *testing.T) {
-				r := newRig(t, m, engine.SessionConfig{Threads: 2, Exact: true})
+				r := newTrial(t, m, engine.SessionConfig{Threads: 2, Exact: true})
 				for name, row := range rowsFor(m.NVocab) {
 					t.Run(name, func(t *testing.T) { r.check(t, []refmodel.Row{row}, exact) })
 				}
