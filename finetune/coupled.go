@@ -1,0 +1,94 @@
+package finetune
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/ggtune/ggtune/engine"
+	"github.com/ggtune/ggtune/finetune/encode"
+	"github.com/ggtune/ggtune/finetune/method"
+)
+
+// accumulateCoupled is accumulate for methods whose loss couples the rows of a step: Forward for all micro-batches, the
+// method once, then Forward again and Backward for each. It keeps no place within the step: a run that is stopped goes on
+// from the step's beginning.
+func (p *Parts) accumulateCoupled(ctx context.Context, st *State) error {
+	whole := context.WithoutCancel(ctx)
+	all := &method.Inputs{}
+	var micros []*encode.Micro
+	cursor, tokens := st.Cursor, 0
+	for last := false; !last; {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		m, next, err := p.Data.Next(cursor)
+		if err != nil {
+			return err
+		}
+		m.Batch.DropoutStep = st.Micros + uint64(len(micros))
+		in, err := p.forward(whole, m, engine.Options{Dropout: true})
+		if err != nil {
+			return err
+		}
+		appendInputs(all, in)
+		micros = append(micros, m)
+		cursor, tokens = next, tokens+m.Tokens
+		last = m.EndsEpoch || len(micros) == p.Accum
+	}
+	r, err := p.judge(all, micros...)
+	if err != nil {
+		return err
+	}
+	p.Engine.ZeroGrad()
+	grad := narrow(r.Grad)
+	for _, m := range micros {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if _, err := p.Engine.Forward(whole, &m.Batch, engine.Options{Backward: true, Dropout: true}); err != nil {
+			return err
+		}
+		if err := p.Engine.Backward(whole, &engine.OutputGrad{LogP: grad[:m.Counted]}); err != nil {
+			return err
+		}
+		grad = grad[m.Counted:]
+		if p.Progress != nil {
+			p.Progress(st)
+		}
+	}
+	if err := st.Pending.add(r, len(micros), tokens, len(all.LogP)); err != nil {
+		return err
+	}
+	st.Cursor, st.Micros = cursor, st.Micros+uint64(len(micros))
+	return nil
+}
+
+// appendInputs adds the inputs of one micro-batch behind those of others.
+func appendInputs(all, in *method.Inputs) {
+	base := len(all.LogP)
+	all.LogP = append(all.LogP, in.LogP...)
+	all.Ref = append(all.Ref, in.Ref...)
+	for _, s := range in.Sequences {
+		s.Start += base
+		all.Sequences = append(all.Sequences, s)
+	}
+}
+
+// places names where the examples of micro-batches came from: the first few.
+func places(micros []*encode.Micro) string {
+	const most = 4
+	var out []string
+	n := 0
+	for _, m := range micros {
+		for _, s := range m.Sources {
+			if n++; n <= most {
+				out = append(out, s.String())
+			}
+		}
+	}
+	if n > most {
+		out = append(out, fmt.Sprintf("and %d more", n-most))
+	}
+	return strings.Join(out, ", ")
+}

@@ -1,0 +1,201 @@
+package encode
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash"
+
+	"github.com/ggtune/ggtune/engine"
+	"github.com/ggtune/ggtune/finetune/data"
+	"github.com/ggtune/ggtune/internal/registry"
+)
+
+// OnLong says what becomes of an example that is longer than a row.
+type OnLong uint8
+
+// The ways with long examples.
+const (
+	Truncate OnLong = iota // its end is cut off
+	Drop                   // it is left out
+	Refuse                 // the run is refused
+)
+
+var onLongNames = []string{"truncate", "drop", "refuse"}
+
+// String gives the name as options write it.
+func (o OnLong) String() string { return nameOf(onLongNames, uint8(o), "on-long") }
+
+// ParseOnLong gives the OnLong of that name; the error lists the names.
+func ParseOnLong(name string) (OnLong, error) {
+	i, err := indexOf(onLongNames, "way with long examples", name)
+	return OnLong(i), err
+}
+
+func nameOf(names []string, i uint8, kind string) string {
+	if int(i) < len(names) {
+		return names[i]
+	}
+	return fmt.Sprintf("%s %d", kind, i)
+}
+
+func indexOf(names []string, kind, name string) (int, error) {
+	for i, n := range names {
+		if n == name {
+			return i, nil
+		}
+	}
+	return 0, &registry.UnknownError{Kind: kind, Name: name, Known: names}
+}
+
+// Counts is what became of the examples: nothing is left out unseen.
+type Counts struct {
+	Examples    int `json:"examples"`     // read
+	Truncated   int `json:"truncated"`    // cut to the row length
+	DroppedLong int `json:"dropped_long"` // left out: longer than a row
+	// DroppedCut were truncated and had no counted token left (the prompt fills the row), and are left out.
+	DroppedCut int `json:"dropped_cut"`
+	Items      int `json:"items"` // kept; a long text gives several
+	Rows       int `json:"rows"`
+	Tokens     int `json:"tokens"` // a shared prompt once
+	Counted    int `json:"counted_tokens"`
+}
+
+// Limits says what a row may hold.
+type Limits struct {
+	SeqLen int // tokens a row, at least 2
+	OnLong OnLong
+}
+
+// A Dataset is the kept items of a run, in the order of the data.
+type Dataset struct {
+	Items  []Item
+	Counts Counts
+	lim    Limits
+
+	noCounted []data.Source // refused: nothing in them counts
+	tooLong   []string      // refused on request
+	cutAt     []data.Source // the first few of Counts.DroppedCut
+}
+
+// NewDataset makes an empty dataset.
+func NewDataset(lim Limits) (*Dataset, error) {
+	if lim.SeqLen < 2 {
+		return nil, fmt.Errorf("row length %d: a row needs at least 2 tokens, one to predict the other from", lim.SeqLen)
+	}
+	return &Dataset{lim: lim}, nil
+}
+
+// Add takes in the items of one example, cutting or leaving out what is too long.
+func (d *Dataset) Add(items ...Item) {
+	d.Counts.Examples++
+	for _, it := range items {
+		d.add(it)
+	}
+}
+
+func (d *Dataset) add(it Item) {
+	if it.NumCounted() == 0 {
+		d.noCounted = append(d.noCounted, it.Source)
+		return
+	}
+	if len(it.Tokens) > d.lim.SeqLen {
+		switch {
+		case d.lim.OnLong == Refuse:
+			d.tooLong = append(d.tooLong, fmt.Sprintf("%s: %d tokens", it.Source, len(it.Tokens)))
+			return
+		// Half of a preference pair teaches something else than the pair: trees are never cut.
+		case d.lim.OnLong == Drop || len(it.Segments) > 1:
+			d.Counts.DroppedLong++
+			return
+		}
+		it = truncate(it, d.lim.SeqLen)
+		if it.NumCounted() == 0 {
+			d.Counts.DroppedCut++
+			if len(d.cutAt) < maxNamed {
+				d.cutAt = append(d.cutAt, it.Source)
+			}
+			return
+		}
+		d.Counts.Truncated++
+	}
+	d.Items = append(d.Items, it)
+	d.Counts.Items++
+	d.Counts.Tokens += len(it.Tokens)
+	d.Counts.Counted += it.NumCounted()
+}
+
+func truncate(it Item, n int) Item {
+	it.Tokens, it.Counted = it.Tokens[:n:n], it.Counted[:n:n]
+	it.Segments = []engine.Segment{{Start: 0, Len: n, Parent: -1}}
+	return it
+}
+
+// maxNamed is how many places a message lists before it only counts.
+const maxNamed = 5
+
+// Check refuses what must not be trained on: examples in which nothing counts, examples too long where that is to be
+// refused, and a dataset with nothing left.
+func (d *Dataset) Check() error {
+	var errs []error
+	if n := len(d.noCounted); n > 0 {
+		for _, s := range d.noCounted[:min(n, maxNamed)] {
+			errs = append(errs, fmt.Errorf("%s: no token of this example counts: nothing could be learned from it; give it an answer to train on, or remove it", s))
+		}
+		if n > maxNamed {
+			errs = append(errs, fmt.Errorf("and %d more examples without a counted token", n-maxNamed))
+		}
+	}
+	if n := len(d.tooLong); n > 0 {
+		for _, s := range d.tooLong[:min(n, maxNamed)] {
+			errs = append(errs, fmt.Errorf("%s: longer than a row of %d; raise --seq-len, or allow --on-long truncate or drop", s, d.lim.SeqLen))
+		}
+		if n > maxNamed {
+			errs = append(errs, fmt.Errorf("and %d more examples longer than a row", n-maxNamed))
+		}
+	}
+	if len(errs) > 0 {
+		return errors.Join(errs...)
+	}
+	if len(d.Items) > 0 {
+		return nil
+	}
+	c := d.Counts
+	if c.Examples == 0 {
+		return errors.New("the data has no example; give at least one")
+	}
+	return fmt.Errorf("none of %d examples is left: %d longer than a row of %d tokens, %d with an answer beyond its end; raise --seq-len",
+		c.Examples, c.DroppedLong, d.lim.SeqLen, c.DroppedCut)
+}
+
+// CutAnswers names the first examples left out because their prompt fills the row.
+func (d *Dataset) CutAnswers() []data.Source { return d.cutAt }
+
+// Fingerprint identifies the dataset as it is trained on: tokens, marks, trees and labels, in order. It changes with the
+// data, the template, the tokenizer, the mask and the row length.
+func (d *Dataset) Fingerprint() [sha256.Size]byte {
+	h := sha256.New()
+	for i := range d.Items {
+		it := &d.Items[i]
+		put(h, int64(len(it.Tokens)), int64(len(it.Segments)))
+		put(h, it.Tokens...)
+		for _, c := range it.Counted {
+			var b int32
+			if c {
+				b = 1
+			}
+			put(h, b)
+		}
+		for _, s := range it.Segments {
+			put(h, int64(s.Start), int64(s.Len), int64(s.Parent))
+		}
+		put(h, it.Label)
+	}
+	return [sha256.Size]byte(h.Sum(nil))
+}
+
+// put writes numbers to a hash, which cannot fail.
+func put[T int32 | int64 | float64](h hash.Hash, v ...T) {
+	_ = binary.Write(h, binary.LittleEndian, v)
+}

@@ -1,0 +1,252 @@
+package encode
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/ggtune/ggtune/engine"
+	"github.com/ggtune/ggtune/finetune/data"
+	"github.com/ggtune/ggtune/finetune/template"
+)
+
+// An Item is one example as tokens: a run, or a tree of runs that share their beginnings.
+type Item struct {
+	Source  data.Source
+	Tokens  []int32
+	Counted []bool // one per token; never true for the first token of a root segment, which nothing predicts
+	// Segments is the tree, as engine.Row has it. An ordinary example is one root.
+	Segments []engine.Segment
+	// Label is the example's own verdict where its method needs one (KTO: 1 desirable, 0 not).
+	Label float64
+}
+
+// NumCounted is the number of counted tokens.
+func (it *Item) NumCounted() int {
+	n := 0
+	for _, c := range it.Counted {
+		if c {
+			n++
+		}
+	}
+	return n
+}
+
+// A Child is one continuation in a tree of token runs.
+type Child struct {
+	Tokens  []int32
+	Counted []bool
+}
+
+// Tree makes an Item of a shared prompt, which does not count, and its continuations: a preference pair is one prompt and
+// two children. Each child's first token is predicted from the prompt's last; the prompt must not be empty.
+func Tree(src data.Source, prompt []int32, children ...Child) (Item, error) {
+	if len(prompt) == 0 {
+		return Item{}, fmt.Errorf("%s: the prompt has no token; a tree needs one, its root", src)
+	}
+	it := Item{Source: src, Segments: []engine.Segment{{Start: 0, Len: len(prompt), Parent: -1}}}
+	it.Tokens = append(it.Tokens, prompt...)
+	it.Counted = make([]bool, len(prompt))
+	for i, c := range children {
+		if len(c.Tokens) == 0 || len(c.Tokens) != len(c.Counted) {
+			return Item{}, fmt.Errorf("%s: answer %d has %d tokens and %d marks; need as many of each, at least one", src, i+1, len(c.Tokens), len(c.Counted))
+		}
+		it.Segments = append(it.Segments, engine.Segment{Start: len(it.Tokens), Len: len(c.Tokens), Parent: 0})
+		it.Tokens = append(it.Tokens, c.Tokens...)
+		it.Counted = append(it.Counted, c.Counted...)
+	}
+	return it, nil
+}
+
+// single makes an Item of one root.
+func single(src data.Source, tokens []int32, counted []bool) Item {
+	if len(counted) > 0 {
+		counted[0] = false
+	}
+	return Item{Source: src, Tokens: tokens, Counted: counted, Segments: []engine.Segment{{Start: 0, Len: len(tokens), Parent: -1}}}
+}
+
+// Conversation encodes a rendered conversation. A token counts if any byte of its text is trained on: a token that
+// straddles the border of a span must be predicted to write the trained part.
+//
+// Texts of control tokens become those tokens only where the template wrote them. typed lists the texts that come from the
+// data (contents, reasoning, tool calls): a control token's text found in one of them is plain text wherever a
+// Content span has it, and so is one that only comes about across the border of such a span.
+//
+// There is one BOS: the template's, or, where the template writes none and the model expects one, an added one. Where the
+// template writes no end of turn after the last trained turn, one is added, and trained.
+func (e *Encoder) Conversation(src data.Source, r *template.Rendering, typed ...string) (Item, error) {
+	text := r.Text()
+	marks := markBytes(r.Spans, len(text))
+	fromData := map[int32]bool{}
+	for i := range e.control {
+		for _, t := range typed {
+			if strings.Contains(t, e.control[i].text) {
+				fromData[e.control[i].id] = true
+				break
+			}
+		}
+	}
+	pieces, err := e.partition(text, func(c *controlToken, start, end int) bool {
+		first, last := marks[start]&content, marks[end-1]&content
+		if first == 0 && last == 0 && !contains(marks[start:end], content) {
+			return true
+		}
+		// Within one content span it is the template's (a tool call's mark, say), unless the data has such a text.
+		return first != 0 && last != 0 && !fromData[c.id]
+	})
+	if err != nil {
+		return Item{}, fmt.Errorf("%s: %w", src, err)
+	}
+	spelt, err := e.spell(text, pieces)
+	if err != nil {
+		return Item{}, fmt.Errorf("%s: %w", src, err)
+	}
+	tokens := make([]int32, 0, len(spelt)+2)
+	counted := make([]bool, 0, len(spelt)+2)
+	bos := e.tok.BOS()
+	if e.tok.AddBOS() && bos >= 0 && (len(spelt) == 0 || spelt[0].id != bos) {
+		tokens, counted = append(tokens, bos), append(counted, false)
+	}
+	if len(spelt) > 1 && bos >= 0 && spelt[0].id == bos && spelt[1].id == bos {
+		return Item{}, fmt.Errorf("%s: the chat template writes the beginning-of-text token %q twice; name another template with --template", src, e.tok.Piece(bos, true))
+	}
+	for _, s := range spelt {
+		tokens = append(tokens, s.id)
+		counted = append(counted, contains(marks[s.start:s.end], trained))
+	}
+	if !r.EndsTurn && endsTrained(r.Spans) {
+		if end := e.endOfTurn(); end >= 0 {
+			tokens, counted = append(tokens, end), append(counted, true)
+		}
+	}
+	return single(src, tokens, counted), nil
+}
+
+// The marks of a byte of rendered text.
+const (
+	trained = 1 << iota // its span is trained on
+	content             // its span is a message's content
+)
+
+func markBytes(spans []template.Span, n int) []uint8 {
+	marks := make([]uint8, 0, n)
+	for _, s := range spans {
+		var m uint8
+		if s.Train {
+			m |= trained
+		}
+		if s.Kind == template.Content {
+			m |= content
+		}
+		for range len(s.Text) {
+			marks = append(marks, m)
+		}
+	}
+	return marks
+}
+
+func contains(marks []uint8, bit uint8) bool {
+	for _, m := range marks {
+		if m&bit != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+func endsTrained(spans []template.Span) bool {
+	return len(spans) > 0 && spans[len(spans)-1].Train
+}
+
+// endOfTurn is the token that ends an answer: the end of turn, else the end of text, else -1.
+func (e *Encoder) endOfTurn() int32 {
+	if t := e.tok.EOT(); t >= 0 {
+		return t
+	}
+	return e.tok.EOS()
+}
+
+// plain encodes literal text: no control token is parsed.
+func (e *Encoder) plain(text string) ([]spelled, error) {
+	if text == "" {
+		return nil, nil
+	}
+	return e.spell(text, []piece{{0, len(text), -1}})
+}
+
+// Completion encodes a literal prompt and its completion as one text, BOS first if the model expects it, the end of text
+// last. The completion's tokens and the end of text count; so does a token that straddles the border.
+func (e *Encoder) Completion(src data.Source, prompt, completion string) (Item, error) {
+	spelt, err := e.plain(prompt + completion)
+	if err != nil {
+		return Item{}, fmt.Errorf("%s: %w", src, err)
+	}
+	var tokens []int32
+	var counted []bool
+	if bos := e.tok.BOS(); e.tok.AddBOS() && bos >= 0 {
+		tokens, counted = append(tokens, bos), append(counted, false)
+	}
+	for _, s := range spelt {
+		tokens = append(tokens, s.id)
+		counted = append(counted, s.end > len(prompt))
+	}
+	if eos := e.tok.EOS(); eos >= 0 && completion != "" {
+		tokens, counted = append(tokens, eos), append(counted, true)
+	}
+	return single(src, tokens, counted), nil
+}
+
+// Text encodes a document of plain text, every token counted, with the end of text behind it, and cuts it into items of at
+// most window tokens. Every token but the document's first is counted once: a later item begins with BOS, where the model
+// expects it, and with the last token of the item before, which there does not count.
+func (e *Encoder) Text(src data.Source, text string, window int) ([]Item, error) {
+	spelt, err := e.plain(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", src, err)
+	}
+	var doc []int32
+	bos := e.tok.BOS()
+	withBOS := e.tok.AddBOS() && bos >= 0
+	if withBOS {
+		doc = append(doc, bos)
+	}
+	for _, s := range spelt {
+		doc = append(doc, s.id)
+	}
+	if eos := e.tok.EOS(); eos >= 0 && len(spelt) > 0 {
+		doc = append(doc, eos)
+	}
+	// A later item needs BOS, the token before and one of its own.
+	if window < 3 && len(doc) > window {
+		return nil, fmt.Errorf("%s: a row of %d tokens is too short to cut text into; give at least 3", src, window)
+	}
+	var items []Item
+	for at := 0; at < len(doc); {
+		var tokens []int32
+		lead := 1 // tokens at the front that do not count
+		if at > 0 {
+			if withBOS {
+				tokens = append(tokens, bos)
+				lead = 2
+			}
+			tokens = append(tokens, doc[at-1])
+		}
+		n := min(window-len(tokens), len(doc)-at)
+		tokens = append(tokens, doc[at:at+n]...)
+		at += n
+		counted := make([]bool, len(tokens))
+		for i := lead; i < len(counted); i++ {
+			counted[i] = true
+		}
+		items = append(items, single(src, tokens, counted))
+	}
+	return items, nil
+}
+
+// Prompt encodes a rendered conversation without marks, for generation.
+func (e *Encoder) Prompt(r *template.Rendering, typed ...string) ([]int32, error) {
+	open := *r
+	open.EndsTurn = true // nothing is added behind a prompt
+	it, err := e.Conversation(data.Source{File: "prompt", Line: 1}, &open, typed...)
+	return it.Tokens, err
+}

@@ -1,0 +1,157 @@
+package encode
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/ggtune/ggtune/engine"
+	"github.com/ggtune/ggtune/finetune/data"
+	"github.com/ggtune/ggtune/finetune/method"
+)
+
+// A Cursor is a place in the data: all that a resumed run needs to know of it.
+type Cursor struct {
+	Epoch int `json:"epoch"` // from 0
+	Row   int `json:"row"`   // rows of the epoch already given out
+}
+
+// A Micro is one micro-batch: the rows for the engine, and what the counted tokens mean for the method.
+type Micro struct {
+	Batch engine.Batch
+	// Sequences groups the counted tokens, in the order of the engine's output: one for each segment that has any.
+	Sequences []method.Sequence
+	Tokens    int // all tokens
+	Counted   int
+	Sources   []data.Source // where the examples came from, for messages
+	// EndsEpoch says that no row of the epoch is left after this.
+	EndsEpoch bool
+}
+
+// LoadOptions says how a Loader makes rows and micro-batches.
+type LoadOptions struct {
+	Window  int // tokens a row
+	Packing Packing
+	Batch   int // rows a micro-batch
+	Seed    uint64
+	Shuffle bool // a new order of rows every epoch; without it, the data's order
+}
+
+// A Loader gives out micro-batches. What it gives is a pure function of the dataset, the options and the cursor. It is not
+// safe for concurrent use.
+type Loader struct {
+	items []Item
+	rows  [][]int32 // items of each row
+	opt   LoadOptions
+	epoch int // whose order is kept
+	order []int32
+}
+
+// NewLoader packs the items of d into rows and enters their number into d.Counts.
+func NewLoader(d *Dataset, opt LoadOptions) (*Loader, error) {
+	if opt.Batch < 1 || opt.Window < 2 {
+		return nil, fmt.Errorf("batch %d of rows of %d tokens: need at least 1 row of 2", opt.Batch, opt.Window)
+	}
+	if len(d.Items) == 0 {
+		return nil, errors.New("the data has no row; give at least one example")
+	}
+	lengths := make([]int, len(d.Items))
+	for i := range d.Items {
+		lengths[i] = len(d.Items[i].Tokens)
+		if lengths[i] > opt.Window || lengths[i] == 0 {
+			return nil, fmt.Errorf("%s: %d tokens do not make part of a row of %d", d.Items[i].Source, lengths[i], opt.Window)
+		}
+	}
+	l := &Loader{items: d.Items, rows: pack(lengths, opt.Window, opt.Packing, opt.Seed), opt: opt, epoch: -1}
+	d.Counts.Rows = len(l.rows)
+	return l, nil
+}
+
+// Rows is the number of rows in an epoch.
+func (l *Loader) Rows() int { return len(l.rows) }
+
+// Micros is the number of micro-batches in an epoch.
+func (l *Loader) Micros() int { return (len(l.rows) + l.opt.Batch - 1) / l.opt.Batch }
+
+// Row lists the items of row i, before any shuffling.
+func (l *Loader) Row(i int) []*Item {
+	out := make([]*Item, len(l.rows[i]))
+	for k, at := range l.rows[i] {
+		out[k] = &l.items[at]
+	}
+	return out
+}
+
+// Next gives the micro-batch at c and the cursor behind it.
+func (l *Loader) Next(c Cursor) (*Micro, Cursor, error) {
+	if c.Epoch < 0 || c.Row < 0 || c.Row >= len(l.rows) {
+		return nil, c, fmt.Errorf("cursor at epoch %d, row %d is outside the data of %d rows: it belongs to other data", c.Epoch, c.Row, len(l.rows))
+	}
+	if l.epoch != c.Epoch {
+		l.epoch, l.order = c.Epoch, l.epochOrder(c.Epoch)
+	}
+	m := &Micro{}
+	end := min(c.Row+l.opt.Batch, len(l.rows))
+	for _, r := range l.order[c.Row:end] {
+		l.addRow(m, l.rows[r])
+	}
+	c.Row = end
+	if end == len(l.rows) {
+		m.EndsEpoch = true
+		c = Cursor{Epoch: c.Epoch + 1}
+	}
+	return m, c, nil
+}
+
+func (l *Loader) epochOrder(epoch int) []int32 {
+	if l.opt.Shuffle {
+		return permutation(len(l.rows), l.opt.Seed, streamEpoch, uint64(epoch))
+	}
+	order := make([]int32, len(l.rows))
+	for i := range order {
+		order[i] = int32(i)
+	}
+	return order
+}
+
+// addRow appends one row of items to the micro-batch.
+func (l *Loader) addRow(m *Micro, items []int32) {
+	var row engine.Row
+	for _, at := range items {
+		it := &l.items[at]
+		m.Sources = append(m.Sources, it.Source)
+		base, segments := len(row.Tokens), len(row.Segments)
+		row.Tokens = append(row.Tokens, it.Tokens...)
+		for child, s := range it.Segments {
+			seq := method.Sequence{Start: m.Counted, Example: int(at), Child: child, Label: it.Label}
+			for i := s.Start; i < s.Start+s.Len; i++ {
+				if it.Counted[i] {
+					row.Counted = append(row.Counted, int32(base+i))
+					seq.Len++
+				}
+			}
+			if seq.Len > 0 {
+				m.Sequences = append(m.Sequences, seq)
+				m.Counted += seq.Len
+			}
+			s.Start += base
+			if s.Parent >= 0 {
+				s.Parent += segments
+			}
+			row.Segments = append(row.Segments, s)
+		}
+	}
+	m.Tokens += len(row.Tokens)
+	m.Batch.Rows = append(m.Batch.Rows, row)
+}
+
+// Inputs puts a forward pass's log-probabilities, and the reference's (or nil), beside what they mean.
+func (m *Micro) Inputs(logp []float32, ref []float64) (*method.Inputs, error) {
+	if len(logp) != m.Counted || ref != nil && len(ref) != m.Counted {
+		return nil, fmt.Errorf("forward pass gave %d log-probabilities, and the reference %d, for %d counted tokens", len(logp), len(ref), m.Counted)
+	}
+	in := &method.Inputs{LogP: make([]float64, len(logp)), Ref: ref, Sequences: m.Sequences}
+	for i, lp := range logp {
+		in.LogP[i] = float64(lp)
+	}
+	return in, nil
+}

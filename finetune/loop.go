@@ -1,0 +1,191 @@
+// Package finetune trains: it brings data, method, optimizer and engine together in one loop. It knows no flag and no
+// terminal.
+package finetune
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/ggtune/ggtune/engine"
+	"github.com/ggtune/ggtune/finetune/encode"
+	"github.com/ggtune/ggtune/finetune/method"
+	"github.com/ggtune/ggtune/finetune/optim"
+)
+
+// An Engine computes log-probabilities and their gradients; engine.Session is one.
+type Engine interface {
+	Forward(ctx context.Context, b *engine.Batch, o engine.Options) (*engine.Output, error)
+	// Backward adds to Param.Grad.
+	Backward(ctx context.Context, g *engine.OutputGrad) error
+	Params() []*engine.Param
+	ZeroGrad()
+}
+
+// Batches gives out micro-batches: a pure function of the cursor. encode.Loader is one.
+type Batches interface {
+	Next(encode.Cursor) (*encode.Micro, encode.Cursor, error)
+}
+
+// An Optimizer changes the parameters by their gradients times scale.
+type Optimizer interface {
+	Update(lr, scale float64)
+}
+
+// ErrNotFinite is wrapped by the error of a run that met a loss or gradient that is no number.
+var ErrNotFinite = errors.New("not finite")
+
+// Parts is what the loop runs on.
+type Parts struct {
+	Engine    Engine
+	Data      Batches
+	Method    *method.Method
+	Optimizer Optimizer
+	LR        func(step int) float64 // learning rate of the update that follows step updates
+	Accum     int                    // micro-batches a step; the last step of an epoch may have fewer
+	Steps     int                    // updates of the whole run
+	Clip      float64                // largest gradient norm; 0: no limit
+	Threads   int                    // for the gradient norm, whose value does not depend on it
+	// Reference gives the reference model's log-probabilities; nil where the method needs none.
+	Reference func(ctx context.Context, m *encode.Micro) ([]float64, error)
+	// Progress is called after every micro-batch; nil: nobody asks.
+	Progress func(st *State)
+	// AfterStep evaluates, saves and reports; stop ends the run.
+	AfterStep func(ctx context.Context, st *State, s StepStats) (stop bool, err error)
+	// Save is called with a state from which the run can go on, when it ends before its time.
+	Save func(st *State) error
+}
+
+// Loop trains from st until p.Steps updates are done, AfterStep says stop, or ctx is cancelled; then the micro-batch under
+// way is finished, the state saved, and context.Cause(ctx) returned. st is kept up to date.
+func Loop(ctx context.Context, p Parts, st *State) error {
+	for st.Step < p.Steps {
+		start := *st
+		if err := p.accumulate(ctx, st); err != nil {
+			return p.giveUp(ctx, st, start, err)
+		}
+		s, err := p.update(st)
+		if err != nil {
+			return p.giveUp(ctx, st, start, err)
+		}
+		if stop, err := p.AfterStep(ctx, st, s); stop || err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// accumulate adds the gradients of a step's micro-batches, from where the pending ones end.
+func (p *Parts) accumulate(ctx context.Context, st *State) error {
+	if p.Method.Coupled {
+		return p.accumulateCoupled(ctx, st)
+	}
+	if st.Pending.Micros == 0 {
+		p.Engine.ZeroGrad()
+	}
+	for last := false; !last; {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		m, next, err := p.Data.Next(st.Cursor)
+		if err != nil {
+			return err
+		}
+		m.Batch.DropoutStep = st.Micros
+		whole := context.WithoutCancel(ctx)
+		in, err := p.forward(whole, m, engine.Options{Backward: true, Dropout: true})
+		if err != nil {
+			return err
+		}
+		r, err := p.judge(in, m)
+		if err != nil {
+			return err
+		}
+		if err := p.Engine.Backward(whole, &engine.OutputGrad{LogP: narrow(r.Grad)}); err != nil {
+			return err
+		}
+		if err := st.Pending.add(r, 1, m.Tokens, m.Counted); err != nil {
+			return err
+		}
+		st.Cursor, st.Micros = next, st.Micros+1
+		last = m.EndsEpoch || st.Pending.Micros == p.Accum
+		if p.Progress != nil {
+			p.Progress(st)
+		}
+	}
+	return nil
+}
+
+// update divides the gradients once by what counts, clips them, and changes the parameters.
+func (p *Parts) update(st *State) (StepStats, error) {
+	pd := st.Pending
+	if !(pd.Units > 0) {
+		return StepStats{}, fmt.Errorf("step %d: the method counted %g %ss in %d tokens; nothing can be learned from this step", st.Step+1, pd.Units, p.Method.Unit, pd.Tokens)
+	}
+	norm, err := optim.GradNorm(p.Engine.Params(), p.Threads)
+	if err != nil {
+		return StepStats{}, fmt.Errorf("step %d: %w: %w; lower the learning rate (--lr), or look at the model with ggtune check", st.Step+1, ErrNotFinite, err)
+	}
+	norm /= pd.Units
+	s := StepStats{Step: st.Step + 1, Loss: pd.Sum / pd.Units, LR: p.LR(st.Step), GradNorm: norm,
+		Tokens: pd.Tokens, Counted: pd.Counted, Metrics: pd.Metrics}
+	p.Optimizer.Update(s.LR, optim.ClipScale(norm, p.Clip)/pd.Units)
+	st.Step++
+	st.Tokens += int64(pd.Tokens)
+	st.Counted += int64(pd.Counted)
+	st.Pending = Pending{}
+	return s, nil
+}
+
+// giveUp ends the run before its time with a state on disk that it can go on from: where it stands, if it was told to stop,
+// and otherwise the step's beginning, because nothing of a step that failed may be kept.
+func (p *Parts) giveUp(ctx context.Context, st *State, start State, err error) error {
+	if ctx.Err() == nil || !errors.Is(err, context.Cause(ctx)) {
+		if !errors.Is(err, ErrNotFinite) || start.Pending.Micros > 0 {
+			return err // the last checkpoint stands
+		}
+		*st = start
+		p.Engine.ZeroGrad()
+	}
+	return errors.Join(err, p.Save(st))
+}
+
+func (p *Parts) forward(ctx context.Context, m *encode.Micro, o engine.Options) (*method.Inputs, error) {
+	out, err := p.Engine.Forward(ctx, &m.Batch, o)
+	if err != nil {
+		return nil, err
+	}
+	var ref []float64
+	if p.Method.Reference {
+		if ref, err = p.Reference(ctx, m); err != nil {
+			return nil, err
+		}
+	}
+	return m.Inputs(out.LogP, ref)
+}
+
+// judge asks the method, and refuses what is no number before anything is added to it.
+func (p *Parts) judge(in *method.Inputs, micros ...*encode.Micro) (method.Result, error) {
+	r, err := p.Method.Evaluate(in)
+	if err != nil {
+		return r, err
+	}
+	sum := r.Sum + r.Units
+	for _, g := range r.Grad {
+		sum += g
+	}
+	if math.IsNaN(sum) || math.IsInf(sum, 0) {
+		return r, fmt.Errorf("loss %g over the examples at %s is %w; lower the learning rate (--lr), or look at the model with ggtune check",
+			r.Sum, places(micros), ErrNotFinite)
+	}
+	return r, nil
+}
+
+func narrow(v []float64) []float32 {
+	out := make([]float32, len(v))
+	for i, x := range v {
+		out[i] = float32(x)
+	}
+	return out
+}
