@@ -21,9 +21,10 @@ func init() { // map, select and reject refer to the table
 		}
 	}
 	text := func(s *state, v Value, a args) Value { return s.str(v) }
+	safe := func(s *state, v Value, a args) Value { return s.str(v).markup(true) }
 	count := func(s *state, v Value, a args) Value { return int64(s.length(v)) }
 	filters = map[string]filterFunc{
-		"tojson": tojson, "string": text, "safe": text, "trim": filterTrim, "upper": str(upper), "lower": str(lower),
+		"tojson": tojson, "string": text, "safe": safe, "trim": filterTrim, "upper": str(upper), "lower": str(lower),
 		"title": str(title), "capitalize": str(capitalize), "length": count, "count": count, "default": filterDefault,
 		"d": filterDefault, "join": filterJoin, "list": filterList, "items": filterItems, "indent": filterIndent,
 		"replace": filterReplace, "first": filterFirst, "last": filterLast, "reverse": filterReverse, "int": filterInt,
@@ -102,7 +103,7 @@ func filterIndent(s *state, v Value, a args) Value {
 		}
 		b.addStr(line)
 	}
-	return b.str()
+	return b.str().markup(t.safe)
 }
 
 func filterReplace(s *state, v Value, a args) Value {
@@ -111,7 +112,7 @@ func filterReplace(s *state, v Value, a args) Value {
 	if p[2] != nil {
 		n = s.integer(a, p[2], given[2], -1)
 	}
-	return s.replace(s.str(v), s.str(p[0]), s.str(p[1]), n)
+	return s.replace(s.str(v).markup(false), s.str(p[0]), s.str(p[1]), n)
 }
 
 func filterFirst(s *state, v Value, a args) Value {
@@ -223,9 +224,15 @@ func filterRound(s *state, v Value, a args) Value {
 var htmlEscapes = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", "'", "&#39;", `"`, "&#34;")
 
 func filterEscape(s *state, v Value, a args) Value {
-	t := s.str(v)
+	if t, ok := v.(Str); ok && t.safe {
+		return t
+	}
+	return s.escape(s.str(v))
+}
+
+func (s *state) escape(t Str) Str {
 	s.charge(6 * len(t.s))
-	return t.mapRuns(htmlEscapes.Replace)
+	return t.mapRuns(htmlEscapes.Replace).markup(true)
 }
 
 func filterFormat(s *state, v Value, a args) Value {

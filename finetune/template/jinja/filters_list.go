@@ -25,7 +25,7 @@ func (s *state) path(v, attr Value) Value {
 
 // filterMap is map('filter', args…) or map(attribute='a', default=…).
 func filterMap(s *state, v Value, a args) Value {
-	items := s.iterate(v)
+	items := s.iterateTrue(v)
 	kw := a.kwMap()
 	if attr, ok := kw["attribute"]; ok && len(a.pos) == 0 {
 		def, hasDef := kw["default"]
@@ -56,6 +56,14 @@ func filterMap(s *state, v Value, a args) Value {
 	return &List{Items: items}
 }
 
+// iterateTrue gives the items of v, none of anything that is false: map, select and their like take none too.
+func (s *state) iterateTrue(v Value) []Value {
+	if !truth(v) {
+		return nil
+	}
+	return s.iterate(v)
+}
+
 // selector makes select and reject, and their forms that look at an attribute.
 func selector(attr, keep bool) filterFunc {
 	return func(s *state, v Value, a args) Value {
@@ -77,7 +85,7 @@ func selector(attr, keep bool) filterFunc {
 			test = func(v Value) bool { return f(s, v, args{fn: name, pos: rest[1:], kw: a.kw}) }
 		}
 		out := &List{}
-		for _, item := range s.iterate(v) {
+		for _, item := range s.iterateTrue(v) {
 			s.step(1)
 			x := item
 			if attr {

@@ -231,8 +231,11 @@ func (s *state) replace(t, from, to Str, n int) Str {
 	if len(to.s) > 0 && hits > s.limits.Bytes/len(to.s) {
 		s.charge(s.limits.Bytes)
 	}
+	if t.safe && !to.safe {
+		to = s.escape(to)
+	}
 	s.charge(hits * len(to.s))
-	return t.replace(from.s, to, n)
+	return t.replace(from.s, to, n).markup(t.safe)
 }
 
 func strJoin(s *state, t Str, a args) Value {
@@ -243,7 +246,12 @@ func strJoin(s *state, t Str, a args) Value {
 			s.fail("join needs strings; item %d is of type %s", i, typeName(item))
 		}
 	}
-	return s.join(t, items)
+	if t.safe {
+		for i, item := range items {
+			items[i] = filterEscape(s, item, a)
+		}
+	}
+	return s.join(t, items).markup(t.safe)
 }
 
 func (s *state) join(sep Str, items []Value) Str {

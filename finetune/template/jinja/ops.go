@@ -73,7 +73,7 @@ func (s *state) unary(op string, v Value) Value {
 
 func (s *state) binary(op string, a, b Value) Value {
 	if op == "~" {
-		return s.concat(s.str(a), s.str(b))
+		return s.concat(s.str(a).markup(false), s.str(b).markup(false))
 	}
 	s.defined(a)
 	s.defined(b)
@@ -115,13 +115,20 @@ func (s *state) binary(op string, a, b Value) Value {
 
 func (s *state) concat(a, b Str) Str {
 	s.charge(len(a.s) + len(b.s))
+	if a.safe != b.safe {
+		if !a.safe {
+			a = s.escape(a)
+		} else {
+			b = s.escape(b)
+		}
+	}
 	if a.runs == nil && b.runs == nil {
-		return Str{s: a.s + b.s}
+		return Str{s: a.s + b.s, safe: a.safe}
 	}
 	var out builder
 	out.addStr(a)
 	out.addStr(b)
-	return out.str()
+	return out.str().markup(a.safe)
 }
 
 // repeat is a string or list times n.

@@ -13,9 +13,13 @@ type run struct {
 }
 
 // Str is a string value. Each of its bytes has an origin; runs is nil where all of them are 0.
+//
+// safe is jinja2's Markup: text that the filters safe and escape made. Joining it with other text by + escapes that other text
+// for HTML, also where nothing else is escaped, as is the case in chat templates (~ does not escape there).
 type Str struct {
 	s    string
 	runs []run // ends ascend, the last is len(s)
+	safe bool
 }
 
 func plain(s string) Str { return Str{s: s} }
@@ -34,24 +38,20 @@ func (t Str) String() string { return t.s }
 // slice gives the bytes [i, j).
 func (t Str) slice(i, j int) Str {
 	if t.runs == nil || i == j {
-		return Str{s: t.s[i:j]}
+		return Str{s: t.s[i:j], safe: t.safe}
 	}
 	if i == 0 && j == len(t.s) {
 		return t
 	}
 	var b builder
 	b.addSub(t, i, j)
-	return b.str()
+	return b.str().markup(t.safe)
 }
 
-// runAt gives the run that holds byte i, zero for one past the end.
-func (t Str) runAt(i int) run {
-	for _, r := range t.runs {
-		if i < r.end {
-			return r
-		}
-	}
-	return run{}
+// markup sets whether the text is safe.
+func (t Str) markup(safe bool) Str {
+	t.safe = safe
+	return t
 }
 
 func (t Str) pieces() []Piece {
@@ -119,16 +119,16 @@ func (b *builder) str() Str {
 	s := b.buf.String()
 	for _, r := range b.runs {
 		if r.origin != 0 || r.gen {
-			return Str{s, b.runs}
+			return Str{s: s, runs: b.runs}
 		}
 	}
 	return Str{s: s}
 }
 
-// mapRunes replaces every run of t by f of its text; the origins stay. f must work rune by rune.
+// mapRuns replaces every run of t by f of its text; the origins stay. f must work rune by rune.
 func (t Str) mapRuns(f func(string) string) Str {
 	if t.runs == nil {
-		return Str{s: f(t.s)}
+		return Str{s: f(t.s), safe: t.safe}
 	}
 	var b builder
 	start := 0
@@ -136,7 +136,7 @@ func (t Str) mapRuns(f func(string) string) Str {
 		b.add(f(t.s[start:r.end]), r)
 		start = r.end
 	}
-	return b.str()
+	return b.str().markup(t.safe)
 }
 
 // generated marks the whole string as written by a generation block.
@@ -152,7 +152,7 @@ func (t Str) generated() Str {
 	for i := range runs {
 		runs[i].gen = true
 	}
-	return Str{t.s, runs}
+	return Str{s: t.s, runs: runs, safe: t.safe}
 }
 
 // strip removes leading and trailing runes that are in the cutset, whitespace where it is nil.
