@@ -192,8 +192,6 @@ int32_t               llama_tokenize(const struct llama_vocab * vocab, const cha
                                      int32_t n_tokens_max, bool add_special, bool parse_special);
 int32_t               llama_token_to_piece(const struct llama_vocab * vocab, llama_token token, char * buf, int32_t length,
                                            int32_t lstrip, bool special);
-int32_t               llama_detokenize(const struct llama_vocab * vocab, const llama_token * tokens, int32_t n_tokens, char * text,
-                                       int32_t text_len_max, bool remove_special, bool unparse_special);
 
 // Samplers. A sampler added to a chain belongs to it.
 struct llama_sampler_chain_params llama_sampler_chain_default_params(void);

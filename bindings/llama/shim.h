@@ -51,7 +51,7 @@ int gt_encode(gt_model * m, const char * text, int32_t len, bool add_special, bo
               int32_t * n, gt_status * st);
 // gt_piece and gt_decode write at most cap bytes and set *n to how many there are; if *n > cap, buf holds nothing of use.
 int gt_piece(gt_model * m, int32_t token, bool special, char * buf, int32_t cap, int32_t * n, gt_status * st);
-int gt_decode(gt_model * m, const int32_t * tokens, int32_t n_tokens, bool special, char * buf, int32_t cap, int32_t * n, gt_status * st);
+int gt_decode(gt_model * m, const int32_t * tokens, int32_t n_tokens, bool special, char * buf, int32_t cap, int64_t * n, gt_status * st);
 
 typedef struct gt_context_options {
     uint32_t n_ctx, n_batch, n_ubatch; // tokens

@@ -150,9 +150,19 @@ int gt_piece(gt_model * m, int32_t token, bool special, char * buf, int32_t cap,
     });
 }
 
-int gt_decode(gt_model * m, const int32_t * tokens, int32_t n_tokens, bool special, char * buf, int32_t cap, int32_t * n, gt_status * st) {
+int gt_decode(gt_model * m, const int32_t * tokens, int32_t n_tokens, bool special, char * buf, int32_t cap, int64_t * n, gt_status * st) {
     return gt::guard(st, [&]() -> int {
-        return wanted(llama_detokenize(m->vocab, tokens, n_tokens, buf, cap, !special, special), "the text", n, st);
+        *n = 0;
+        for (int32_t i = 0; i < n_tokens; i++) {
+            int64_t room = cap - *n;
+            int32_t one  = 0;
+            if (int code = wanted(llama_token_to_piece(m->vocab, tokens[i], buf + (room > 0 ? *n : 0), room > 0 ? (int32_t)room : 0, 0, special),
+                                  "the token's text", &one, st)) {
+                return code;
+            }
+            *n += one;
+        }
+        return GT_OK;
     });
 }
 

@@ -8,6 +8,7 @@ import "C"
 import (
 	"errors"
 	"fmt"
+	"math"
 	"runtime"
 	"sync"
 	"unicode/utf8"
@@ -40,7 +41,7 @@ func (t VocabType) String() string {
 }
 
 // maxText is the longest text of one Encode in bytes. llama.cpp counts in 32 bits, and a character may become several tokens.
-const maxText = 1 << 28
+const maxText = 1 << 27
 
 // A Vocab is a model's tokenizer. It is safe for concurrent use, one call at a time.
 type Vocab struct {
@@ -308,8 +309,8 @@ func (v *Vocab) Piece(id int32, special bool) (string, error) {
 	}
 }
 
-// Decode returns the text of tokens. special gives control tokens' names; without it they are left out. A space that
-// Encode puts before a text is taken away again, where the tokenizer does so.
+// Decode returns the text of tokens, which is their pieces joined: nothing is tidied, and where Encode puts a space before a
+// text, the space stays. special gives control tokens' names; without it they are left out.
 func (v *Vocab) Decode(ids []int32, special bool) (string, error) {
 	if err := v.inRange(ids); err != nil {
 		return "", err
@@ -333,7 +334,7 @@ func (v *Vocab) decode(ids []int32, special bool) ([]byte, error) {
 	}
 	v.text = grown(v.text, 8*len(ids)+16)
 	for {
-		var n C.int32_t
+		var n C.int64_t
 		code := C.gt_decode(v.ptr, (*C.int32_t)(&ids[0]), C.int32_t(len(ids)), C.bool(special),
 			(*C.char)(unsafe.Pointer(&v.text[0])), C.int32_t(len(v.text)), &n, &v.status)
 		runtime.KeepAlive(v.model)
@@ -343,7 +344,10 @@ func (v *Vocab) decode(ids []int32, special bool) ([]byte, error) {
 		if int(n) <= len(v.text) {
 			return v.text[:n], nil
 		}
-		v.text = grown(v.text, int(n))
+		if n > math.MaxInt32 {
+			return nil, fmt.Errorf("decode %d tokens: their text of %d bytes is too long; decode them in parts", len(ids), n)
+		}
+		v.text = make([]byte, n)
 	}
 }
 

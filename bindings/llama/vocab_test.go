@@ -52,7 +52,7 @@ func TestTokenizers(t *testing.T) {
 			}
 			defer v.Close()
 			texts := strings.Split(string(inp), "\n__ggml_vocab_test__\n")
-			lines := strings.Split(strings.TrimSuffix(string(out), "\n"), "\n")
+			lines := strings.Split(string(out), "\n") // the last text is empty, and so is the last line
 			if len(texts) != len(lines) {
 				t.Fatalf("%d texts, %d lines of ids", len(texts), len(lines))
 			}
@@ -189,7 +189,11 @@ func TestEncodeOddTexts(t *testing.T) {
 					t.Errorf("%q: %v", text, err)
 					continue
 				}
-				if back, err := v.Decode(ids, false); err != nil || name != "wpm" && back != text {
+				back, err := v.Decode(ids, false)
+				if name == "spm" {
+					back = strings.TrimPrefix(back, " ") // the space that SPM puts first
+				}
+				if err != nil || name != "wpm" && back != text {
 					t.Errorf("%q: decoded as %q (%v)", text, back, err)
 				}
 			}
