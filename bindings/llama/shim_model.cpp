@@ -4,6 +4,7 @@
 #include <climits>
 #include <cstring>
 #include <mutex>
+#include <pthread.h>
 
 namespace {
 
@@ -137,11 +138,63 @@ int wanted(int32_t got, const char * what, int32_t * n, gt_status * st) {
 
 } // namespace
 
+namespace {
+
+struct encode_call {
+    gt_model *   m;
+    const char * text;
+    int32_t      len;
+    bool         add_special, parse_special;
+    int32_t *    tokens;
+    int32_t      cap;
+    int32_t *    n;
+    gt_status *  st;
+};
+
+void * encode(void * data) {
+    encode_call * c = (encode_call *)data;
+    gt::guard(c->st, [&]() -> int {
+        return wanted(llama_tokenize(c->m->vocab, c->text, c->len, c->tokens, c->cap, c->add_special, c->parse_special),
+                      "the token sequence", c->n, c->st);
+    });
+    return nullptr;
+}
+
+// Most byte-level BPE tokenizers split text with std::regex, whose matcher calls itself once per character: a run of 100,000
+// letters overflows an ordinary thread's 8 MB (measured: 100 to 400 bytes of stack a byte of text). So text longer than
+// plain_text bytes is split on a thread whose stack has stack_per_byte bytes for each; what is not touched costs no memory.
+enum { plain_text = 2048, stack_per_byte = 1024, stack_base = 8 << 20 };
+
+int encode_deep(encode_call * c) {
+    pthread_attr_t attr;
+    pthread_t      thread;
+    size_t         stack = stack_base + (size_t)c->len * stack_per_byte;
+    if (pthread_attr_init(&attr) != 0) {
+        return gt_fail(c->st, GT_NO_MEMORY, "out of memory");
+    }
+    int err = pthread_attr_setstacksize(&attr, stack);
+    if (err == 0) {
+        err = pthread_create(&thread, &attr, encode, c);
+    }
+    pthread_attr_destroy(&attr);
+    if (err != 0) {
+        return gt_fail(c->st, GT_NO_MEMORY, "no address space for a stack of %zu bytes, which splitting %d bytes of text may need (%s)", stack,
+                       c->len, strerror(err));
+    }
+    pthread_join(thread, nullptr);
+    return c->st->code;
+}
+
+} // namespace
+
 int gt_encode(gt_model * m, const char * text, int32_t len, bool add_special, bool parse_special, int32_t * tokens, int32_t cap,
               int32_t * n, gt_status * st) {
-    return gt::guard(st, [&]() -> int {
-        return wanted(llama_tokenize(m->vocab, text, len, tokens, cap, add_special, parse_special), "the token sequence", n, st);
-    });
+    encode_call call = {m, text, len, add_special, parse_special, tokens, cap, n, st};
+    if (len > plain_text && llama_vocab_type(m->vocab) == LLAMA_VOCAB_TYPE_BPE) {
+        return encode_deep(&call);
+    }
+    encode(&call);
+    return st->code;
 }
 
 int gt_piece(gt_model * m, int32_t token, bool special, char * buf, int32_t cap, int32_t * n, gt_status * st) {

@@ -1,0 +1,97 @@
+package bindings
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// The drift test: our declarations of ggml and llama.cpp against the real ones.
+
+// realHeaders returns the folders of the supplier's headers.
+func realHeaders(t *testing.T) []string {
+	t.Helper()
+	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/ollama/ollama").CombinedOutput()
+	if err != nil {
+		t.Fatalf("go list: %v\n%s", err, out)
+	}
+	dir := strings.TrimSpace(string(out))
+	return []string{filepath.Join(dir, "ml/backend/ggml/ggml/include"), filepath.Join(dir, "llama/llama.cpp/include")}
+}
+
+// compile checks, without making code, that ours, a folder holding our headers, agrees with the real ones.
+func compile(t *testing.T, ours string) (string, error) {
+	t.Helper()
+	cc := os.Getenv("CC")
+	if cc == "" {
+		out, err := exec.Command("go", "env", "CC").Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		cc = strings.TrimSpace(string(out))
+	}
+	args := []string{"-std=gnu11", "-fsyntax-only", "-Wall", "-Werror", "-x", "c"}
+	for _, dir := range realHeaders(t) {
+		args = append(args, "-isystem", dir)
+	}
+	cmd := exec.Command(strings.Fields(cc)[0], append(strings.Fields(cc)[1:], append(args, "-")...)...)
+	cmd.Dir = ours // where the compiler looks first for what standard input includes
+	cmd.Stdin = strings.NewReader("#include <llama.h>\n#define GT_DRIFT 1\n#include \"ggmlapi.h\"\n#include \"llamaapi.h\"\n")
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+func TestNoDrift(t *testing.T) {
+	if out, err := compile(t, "."); err != nil {
+		t.Errorf("our declarations differ from the supplier's; mend ggmlapi.h or llamaapi.h, and what uses them: %v\n%s", err, out)
+	}
+}
+
+// Every way in which the two could come apart must fail TestNoDrift, or it proves nothing: each case changes a copy of our headers.
+func TestDriftIsNoticed(t *testing.T) {
+	for _, c := range []struct{ name, file, from, to, says string }{
+		{"an enum value", "ggmlapi.h", "X(GGML_TYPE_Q8_0, 8)", "X(GGML_TYPE_Q8_0, 9)", "GGML_TYPE_Q8_0"},
+		{"an enum constant that is gone", "ggmlapi.h", "X(GGML_STATUS_FAILED, -1)", "X(GGML_STATUS_GONE, -1)", "GGML_STATUS_GONE"},
+		{"a macro's value", "ggmlapi.h", "GT_CONST(GGML_MAX_N_THREADS, 512)", "GT_CONST(GGML_MAX_N_THREADS, 256)", "GGML_MAX_N_THREADS"},
+		{"fields swapped", "ggmlapi.h", "F(ggml_init_params, size_t, mem_size, )          \\\n    F(ggml_init_params, void *, mem_buffer, )",
+			"F(ggml_init_params, void *, mem_buffer, )          \\\n    F(ggml_init_params, size_t, mem_size, )", "mem_size"},
+		{"a field's type, of equal size", "llamaapi.h", "F(llama_context_params, float, rope_freq_base, )", "F(llama_context_params, int32_t, rope_freq_base, )", "rope_freq_base"},
+		{"a field too few at the end", "llamaapi.h", "    F(llama_batch, int8_t *, logits, )\n", "\n", "struct llama_batch"},
+		{"a field too many in the middle", "llamaapi.h", "F(llama_model_params, bool, use_mmap, ) ", "F(llama_model_params, bool, use_mmap, ) F(llama_model_params, bool, use_more, ) ", "use_more"},
+		{"a parameter's type", "llamaapi.h", "llama_sampler_init_dist(uint32_t seed)", "llama_sampler_init_dist(int32_t seed)", "llama_sampler_init_dist"},
+		{"a parameter too few", "llamaapi.h", "llama_memory_clear(llama_memory_t mem, bool data)", "llama_memory_clear(llama_memory_t mem)", "llama_memory_clear"},
+		{"a result", "ggmlapi.h", "size_t                ggml_tensor_overhead(void)", "int                ggml_tensor_overhead(void)", "ggml_tensor_overhead"},
+		{"const", "llamaapi.h", "llama_n_ctx(const struct llama_context * ctx)", "llama_n_ctx(struct llama_context * ctx)", "llama_n_ctx"},
+		{"a callback's type", "ggmlapi.h", "typedef bool (*ggml_abort_callback)(void * data);", "typedef int (*ggml_abort_callback)(void * data);", "ggml_abort_callback"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			for _, name := range []string{"declare.h", "ggmlapi.h", "llamaapi.h"} {
+				b, err := os.ReadFile(name)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if name == c.file {
+					if n := bytes.Count(b, []byte(c.from)); n != 1 {
+						t.Fatalf("%q occurs %d times in %s, want once", c.from, n, name)
+					}
+					b = bytes.Replace(b, []byte(c.from), []byte(c.to), 1)
+				}
+				if err := os.WriteFile(filepath.Join(dir, name), b, 0o666); err != nil {
+					t.Fatal(err)
+				}
+			}
+			out, err := compile(t, dir)
+			if err == nil {
+				t.Fatal("the changed declarations compile")
+			}
+			if !strings.Contains(out, c.says) {
+				t.Errorf("the compiler does not name %s:\n%s", c.says, out)
+			}
+		})
+	}
+}
