@@ -223,7 +223,7 @@ func (r *reader) array(key, what string) (Value, error) {
 	start := r.pos
 	if v.elem == String {
 		for i := range n {
-			if _, err := r.str(fmt.Sprintf("element %d of %q", i, key)); err != nil {
+			if err := r.skipString(i, key); err != nil {
 				return Value{}, err
 			}
 		}
@@ -232,6 +232,18 @@ func (r *reader) array(key, what string) (Value, error) {
 	}
 	v.raw = bytes.Clone(r.b[start:r.pos])
 	return v, nil
+}
+
+// skipString passes element i of an array of strings. Vocabularies have a quarter of a million: only a failure makes words.
+func (r *reader) skipString(i uint64, key string) error {
+	if r.remaining() >= 8 {
+		if n := binary.LittleEndian.Uint64(r.b[r.pos:]); n <= uint64(r.remaining()-8) {
+			r.pos += 8 + int(n)
+			return nil
+		}
+	}
+	_, err := r.str(fmt.Sprintf("element %d of %q", i, key))
+	return err
 }
 
 func alignmentOf(kvs []KV) (int64, error) {

@@ -49,6 +49,11 @@ func TestRealFiles(t *testing.T) {
 		if _, err := w.Write(context.Background(), &got); err != nil {
 			t.Errorf("%s: %v", path, err)
 		}
+		if len(f.Tensors) == 0 {
+			// Some writers pad the header of a vocabulary, some do not.
+			want = bytes.TrimRight(want, "\x00")
+			got.Truncate(len(bytes.TrimRight(got.Bytes(), "\x00")))
+		}
 		if !bytes.Equal(got.Bytes(), want) {
 			t.Errorf("%s: written again: %d bytes that differ from the file's %d", path, got.Len(), len(want))
 		}
