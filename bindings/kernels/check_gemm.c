@@ -1,6 +1,6 @@
 // Checks of the products' arguments.
 #include "../ggmlapi.h"
-#include "level.h"
+#include "head_shape.h"
 
 // known_weights says whether type is one the unpackers know: one of ggml's that it can turn into floats.
 static int known_weights(int32_t type) {
@@ -85,4 +85,71 @@ const char * gt_check_rows_add(const gt_call * c) {
     TRY(check_f32(&c->a[0], c->a[1].ne0, c->a[0].ne1));
     TRY(check_f32(&c->a[1], c->a[1].ne0, c->a[1].ne1));
     return check_ids(&c->a[2], c->a[1].ne1);
+}
+
+int64_t gt_head_chunk(void) { return GT_HEAD_CHUNK; }
+
+size_t gt_head_scratch_bytes(int64_t k, int64_t r, int64_t v, int64_t c, int back) {
+    return (size_t) (gt_head_shards(v) * gt_head_shard_floats(k, r, c, back)) * sizeof(float);
+}
+
+// check_vector looks at n floats in one row.
+static const char * check_vector(const gt_arg * a, int64_t n) { return check_f32(a, n, 1); }
+
+// check_head_inputs looks at the head's matrix and tokens, and at the second pair where there is one.
+static const char * check_head_inputs(const gt_arg * h, const gt_arg * w, const gt_arg * targets, const gt_arg * h2, const gt_arg * w2) {
+    TRY(check_weights(w));
+    if (w->ne1 < 1 || w->ne0 < 1) return "the output head is empty";
+    if (w->ne1 > INT32_MAX) return "the output head has more rows than a token number can name";
+    TRY(check_f32(h, w->ne0, h->ne1));
+    TRY(check_ids(targets, h->ne1));
+    if (!h2->data && !w2->data) return NULL;
+    TRY(check_f32(w2, w2->ne0, w->ne1));
+    if (w2->ne0 < 1) return "the second pair is empty";
+    return check_f32(h2, w2->ne0, h->ne1);
+}
+
+const char * gt_check_head(const gt_call * c) {
+    const gt_arg * w = &c->a[4];
+    int64_t        n = c->a[3].ne1, r = c->a[6].data ? c->a[7].ne0 : 0;
+    TRY(check_head_inputs(&c->a[3], w, &c->a[5], &c->a[6], &c->a[7]));
+    if (n > GT_HEAD_CHUNK) return "the output head takes at most gt_head_chunk tokens a call";
+    TRY(check_vector(&c->a[0], n));
+    TRY(check_vector(&c->a[1], n));
+    if (c->a[2].data) {
+        TRY(check_f32(&c->a[2], w->ne0, n));
+        if (r) TRY(check_f32(&c->a[8], r, n));
+    }
+    const gt_arg * s = &c->a[9];
+    if (!s->data && n) return "the output head's scratch is absent";
+    if (s->type != GT_F32) return "an argument that must be f32 is not";
+    if (s->ne1 != 1) return "the output head's scratch is not one row";
+    int small = (size_t) s->ne0 * sizeof(float) < gt_head_scratch_bytes(w->ne0, r, w->ne1, n, c->a[2].data != NULL);
+    return small ? "the output head's scratch is too small" : NULL;
+}
+
+const char * gt_check_head_merge(const gt_call * c) { return gt_check_head(c); }
+
+const char * gt_check_head_back(const gt_call * c) {
+    const gt_arg * w = &c->a[3];
+    int64_t        n = c->a[0].ne1;
+    TRY(check_weights(w));
+    TRY(check_f32(&c->a[0], w->ne0, n));
+    TRY(check_f32(&c->a[1], w->ne0, n));
+    TRY(check_vector(&c->a[2], n));
+    TRY(check_ids(&c->a[4], n));
+    if (!c->a[5].data) return NULL;
+    TRY(check_f32(&c->a[7], c->a[7].ne0, w->ne1));
+    TRY(check_f32(&c->a[5], c->a[7].ne0, n));
+    return check_f32(&c->a[6], c->a[7].ne0, n);
+}
+
+const char * gt_check_head_grad_w(const gt_call * c) {
+    const gt_arg *h = &c->a[2], *w = &c->a[3];
+    TRY(check_head_inputs(h, w, &c->a[4], &c->a[7], &c->a[8]));
+    TRY(check_vector(&c->a[5], h->ne1));
+    TRY(check_vector(&c->a[6], h->ne1));
+    if (c->a[0].data) TRY(check_f32(&c->a[0], w->ne0, w->ne1));
+    if (c->a[1].data && !c->a[7].data) return "a gradient of the second pair is asked for, but there is none";
+    return c->a[1].data ? check_f32(&c->a[1], c->a[8].ne0, w->ne1) : NULL;
 }

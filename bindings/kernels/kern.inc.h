@@ -7,6 +7,7 @@
 #include "micro.inc.h"
 #include "gemm.inc.h"
 #include "gemm_ops.inc.h"
+#include "gemm_head.inc.h"
 #include "attention.inc.h"
 #include "rows.inc.h"
 

@@ -173,6 +173,19 @@ func pinArgs(pin *runtime.Pinner, c *Call) {
 // PackedBytes returns the size in bytes of OpPack's output for x [k, t] at the current level.
 func PackedBytes(k, t int64) int64 { return int64(C.gt_packed_bytes(C.int64_t(k), C.int64_t(t))) }
 
+// HeadScratchBytes returns the size in bytes of the scratch that OpHead and OpHeadMerge need for at most c tokens, a head
+// [k, v], a second pair of rank r (0: none) and, if back, the mean rows.
+func HeadScratchBytes(k, r, v, c int64, back bool) int64 {
+	var b C.int
+	if back {
+		b = 1
+	}
+	return int64(C.gt_head_scratch_bytes(C.int64_t(k), C.int64_t(r), C.int64_t(v), C.int64_t(c), b))
+}
+
+// HeadChunk returns the most tokens one OpHead call takes.
+func HeadChunk() int64 { return int64(C.gt_head_chunk()) }
+
 // layout returns the C structures' sizes and the offsets of gt_call's fields, for the test that holds Arg and Call to them.
 func layout() (arg, call uintptr, offsets [5]uintptr) {
 	var c C.gt_call
