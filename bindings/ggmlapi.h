@@ -128,7 +128,6 @@ const struct ggml_type_traits * ggml_get_type_traits(enum ggml_type type);
 bool                            ggml_quantize_requires_imatrix(enum ggml_type type);
 size_t                          ggml_quantize_chunk(enum ggml_type type, const float * src, void * dst, int64_t start,
                                                     int64_t nrows, int64_t n_per_row, const float * imatrix);
-bool                            ggml_validate_row_data(enum ggml_type type, const void * data, size_t nbytes);
 
 #ifdef __cplusplus
 }
