@@ -192,8 +192,3 @@ func (f *File) IsAdapter() bool {
 
 // IsVocabOnly says whether the file has no tensors: a vocabulary without a model.
 func (f *File) IsVocabOnly() bool { return len(f.Tensors) == 0 }
-
-// HasTokenizer says whether the file has a vocabulary (tokenizer.ggml.model and tokenizer.ggml.tokens).
-func (f *File) HasTokenizer() bool {
-	return f.Has("tokenizer.ggml.model") && f.Has("tokenizer.ggml.tokens")
-}

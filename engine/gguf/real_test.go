@@ -38,6 +38,9 @@ func TestRealFiles(t *testing.T) {
 		if got, err := f.SHA256(context.Background()); err != nil || got != hex.EncodeToString(sum[:]) {
 			t.Errorf("%s: hash: got %s, %v, want %x", path, got, err, sum)
 		}
+		if err := f.CheckTokenizer(); err != nil {
+			t.Error(err)
+		}
 		var w gguf.Writer
 		w.CopyMetadata(f)
 		for i := range f.Tensors {
