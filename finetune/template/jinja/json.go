@@ -260,3 +260,11 @@ func jsonFloat(f float64) string {
 	}
 	return floatRepr(f)
 }
+
+// ToJSON writes a value made by FromJSON as Python's json.dumps does with ensure_ascii off.
+func ToJSON(v Value) string {
+	s := &state{limits: Limits{}.withDefaults(inputSize(v, 0))}
+	w := &jsonWriter{s: s, item: ", ", key: ": "}
+	w.write(v)
+	return w.b.str().s
+}

@@ -1,0 +1,197 @@
+package template
+
+import (
+	"encoding/json"
+	"strings"
+
+	"github.com/ggtune/ggtune/finetune/template/jinja"
+)
+
+// capabilities are what templates differ in without saying so. They are found by trying.
+type capabilities struct {
+	toolsUndefined  bool // fails on tools being none; works when it is not defined
+	typedContent    bool // wants content as [{"type": "text", "text": …}]
+	emptyContent    bool // wants "" rather than none as the content of a message with tool calls only
+	objectArguments bool // wants the arguments of tool calls as an object: a string of JSON is parsed for it
+	stringArguments bool // wants them as a string of JSON: an object is written as one for it
+}
+
+// probeLimits keep a hostile template from taking long before it is even used.
+var probeLimits = jinja.Limits{Steps: 300_000, Bytes: 8 << 20, Output: 1 << 20}
+
+// try renders a conversation with the capabilities given; ok is false where the template fails.
+func (t *Template) try(conv Conversation, caps capabilities, opts Options, addPrompt bool) (pieces []jinja.Piece, ok bool) {
+	vars, err := t.vars(conv, opts, caps, addPrompt)
+	if err != nil {
+		return nil, false
+	}
+	pieces, err = t.jinja.Render(vars, opts.now(), probeLimits)
+	return pieces, err == nil
+}
+
+const probeText = "probe-content"
+
+var (
+	probeChat = Conversation{BOS: "<s>", EOS: "</s>", Messages: []Message{
+		{Role: "user", Content: "probe-question"},
+		{Role: "assistant", Content: probeText},
+	}}
+	probeTools = json.RawMessage(`[{"type": "function", "function": {"name": "probe_name", "description": "d", "parameters":` +
+		` {"type": "object", "properties": {"probe_key": {"type": "string", "description": "d"}}, "required": ["probe_key"]}}}]`)
+)
+
+func (t *Template) probe() capabilities {
+	var caps capabilities
+	pieces, ok := t.try(probeChat, caps, Options{}, false)
+	if !ok {
+		undefined := capabilities{toolsUndefined: true}
+		if p, ok2 := t.try(probeChat, undefined, Options{}, false); ok2 {
+			pieces, ok, caps = p, true, undefined
+		}
+	}
+	if !ok || !strings.Contains(join(pieces), probeText) {
+		typed := caps
+		typed.typedContent = true
+		if p, ok := t.try(probeChat, typed, Options{}, false); ok && strings.Contains(join(p), probeText) {
+			caps = typed
+		}
+	}
+	return t.probeCalls(caps)
+}
+
+// probeCalls finds out which of none and "" the template takes as the content of a message with tool calls, and whether
+// it prints arguments given as an object or as a string: neither escaped twice nor as Python prints a dictionary.
+func (t *Template) probeCalls(caps capabilities) capabilities {
+	best, found := caps, false
+	for _, form := range []capabilities{
+		{objectArguments: true}, {objectArguments: true, emptyContent: true},
+		{stringArguments: true}, {stringArguments: true, emptyContent: true},
+	} {
+		c := caps
+		c.objectArguments, c.stringArguments, c.emptyContent = form.objectArguments, form.stringArguments, form.emptyContent
+		pieces, ok := t.tryCalls(c)
+		if !ok {
+			continue
+		}
+		call := callText(pieces)
+		if !strings.Contains(call, "probe-value") {
+			continue
+		}
+		clean := !strings.Contains(call, `\"probe_key`) && !strings.Contains(call, `'probe_key'`)
+		if !c.emptyContent { // some templates print a content of none as "None"
+			empty := c
+			empty.emptyContent = true
+			other, ok := t.tryCalls(empty)
+			clean = clean && (!ok || strings.Count(join(other), "None") == strings.Count(join(pieces), "None"))
+		}
+		if clean {
+			return c
+		}
+		if !found {
+			best, found = c, true
+		}
+	}
+	return best
+}
+
+// tryCalls renders a conversation with a tool call, with what usually follows it or, where the template does not take
+// that, without.
+func (t *Template) tryCalls(caps capabilities) ([]jinja.Piece, bool) {
+	const id = "probe0001" // nine letters and digits, which Mistral's templates insist on
+	messages := []Message{
+		{Role: "user", Content: "probe-question"},
+		{Role: "assistant", ToolCalls: []ToolCall{{ID: id, Type: "function", Name: "probe_name",
+			Arguments: json.RawMessage(`{"probe_key": "probe-value"}`)}}},
+		{Role: "tool", Content: "probe-result", ToolCallID: id, Name: "probe_name"},
+		{Role: "assistant", Content: probeText},
+		{Role: "user", Content: "probe-question"},
+		{Role: "assistant", Content: probeText},
+	}
+	conv := Conversation{BOS: "<s>", EOS: "</s>", Tools: probeTools, Messages: messages}
+	if pieces, ok := t.try(conv, caps, Options{}, false); ok {
+		return pieces, true
+	}
+	conv.Messages = messages[:2]
+	return t.try(conv, caps, Options{}, false)
+}
+
+// callText gives the text between the first and the last word of the probe's tool call; the tool definitions, which hold the
+// same names, are not in it.
+func callText(pieces []jinja.Piece) string {
+	first, last := -1, -1
+	for i, p := range pieces {
+		if p.Origin == origin(1, fieldToolCall) {
+			if first < 0 {
+				first = i
+			}
+			last = i
+		}
+	}
+	if first < 0 {
+		return ""
+	}
+	// A quote or backslash around the first and last word is in the neighbouring pieces.
+	return join(pieces[max(0, first-1):min(len(pieces), last+2)])
+}
+
+// A prompt is how the template opens an assistant's turn.
+type prompt struct {
+	added string // the text that add_generation_prompt adds, "" where the template ignores it
+	tail  string // the text after the user's words with add_generation_prompt
+}
+
+// prompt finds how the template opens an assistant's turn, with the variables of opts. It is looked for in template text
+// only, so a wrong answer moves no border into a message's words.
+func (t *Template) prompt(opts Options) prompt {
+	key, err := json.Marshal(opts.Vars)
+	if err != nil {
+		return prompt{}
+	}
+	t.mu.Lock()
+	p, ok := t.prompts[string(key)]
+	t.mu.Unlock()
+	if ok {
+		return p
+	}
+	conv := Conversation{BOS: "<s>", EOS: "</s>", Messages: probeChat.Messages[:1]}
+	with, ok1 := t.try(conv, t.caps, opts, true)
+	without, ok2 := t.try(conv, t.caps, opts, false)
+	if ok1 && ok2 {
+		a, b := join(with), join(without)
+		if strings.HasPrefix(a, b) {
+			p.added = a[len(b):]
+		}
+		if n := len(with); n > 0 && with[n-1].Origin == 0 {
+			p.tail = with[n-1].Text
+		}
+	}
+	t.mu.Lock()
+	t.prompts[string(key)] = p
+	t.mu.Unlock()
+	return p
+}
+
+// opening gives the text that opens an assistant's turn, or "".
+func (p prompt) opening(endOfTurn []string) string {
+	if p.added != "" {
+		return p.added
+	}
+	if i, n := firstOf(p.tail, endOfTurn); i >= 0 {
+		return p.tail[i+n:]
+	}
+	return p.tail
+}
+
+// firstOf finds the first of the texts in s: its offset and length; of several at one place, the longest.
+func firstOf(s string, texts []string) (at, length int) {
+	at = -1
+	for _, t := range texts {
+		if t == "" {
+			continue
+		}
+		if i := strings.Index(s, t); i >= 0 && (at < 0 || i < at || i == at && len(t) > length) {
+			at, length = i, len(t)
+		}
+	}
+	return at, length
+}
