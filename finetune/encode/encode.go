@@ -108,7 +108,7 @@ func (e *Encoder) Conversation(src data.Source, r *template.Rendering, typed ...
 		tokens, counted = append(tokens, bos), append(counted, false)
 	}
 	if len(spelt) > 1 && bos >= 0 && spelt[0].id == bos && spelt[1].id == bos {
-		return Item{}, fmt.Errorf("%s: the chat template writes the beginning-of-text token %q twice; name another template with --template", src, e.tok.Piece(bos, true))
+		return Item{}, fmt.Errorf("%s: the chat template writes the beginning-of-text token %q twice; name another template with --template", src, e.Piece(bos))
 	}
 	for _, s := range spelt {
 		tokens = append(tokens, s.id)

@@ -14,7 +14,7 @@ type Tokenizer interface {
 	// control tokens into their tokens. An error names what cannot be encoded.
 	Encode(text string, addSpecial, parseSpecial bool) ([]int32, error)
 	// Piece gives a token's text; that of control tokens only if special is set.
-	Piece(id int32, special bool) string
+	Piece(id int32, special bool) (string, error)
 	// BOS, EOS and EOT are -1 where the vocabulary has none.
 	BOS() int32
 	EOS() int32
@@ -35,6 +35,7 @@ type Tokenizer interface {
 // front of each piece, as llama.cpp does.
 type Encoder struct {
 	tok     Tokenizer
+	pieces  []string       // by id; "" for control tokens
 	control []controlToken // longest text first, then by id
 }
 
@@ -48,17 +49,26 @@ type controlToken struct {
 
 // New makes an Encoder. It looks at every token of the vocabulary once.
 func New(tok Tokenizer) (*Encoder, error) {
-	e := &Encoder{tok: tok}
 	n := tok.N()
 	if n <= 0 {
 		return nil, fmt.Errorf("encode: the vocabulary has %d tokens; use a model file with a tokenizer", n)
 	}
-	for id := int32(0); int(id) < n; id++ {
-		// A control or unknown token has a text, but none when special tokens are left out.
-		if tok.Piece(id, false) != "" {
+	e := &Encoder{tok: tok, pieces: make([]string, n)}
+	for i := range e.pieces {
+		id := int32(i)
+		var err error
+		if e.pieces[i], err = tok.Piece(id, false); err != nil {
+			return nil, err
+		}
+		if e.pieces[i] != "" {
 			continue
 		}
-		if text := tok.Piece(id, true); text != "" {
+		// A control or unknown token has a text, but none when special tokens are left out.
+		text, err := tok.Piece(id, true)
+		if err != nil {
+			return nil, err
+		}
+		if text != "" {
 			e.control = append(e.control, controlToken{id: id, text: text})
 		}
 	}
@@ -69,9 +79,20 @@ func New(tok Tokenizer) (*Encoder, error) {
 // Tokenizer gives the tokenizer the Encoder was made with.
 func (e *Encoder) Tokenizer() Tokenizer { return e.tok }
 
-// IsControl says whether token id is a control (or unknown) token: one that plain text never becomes.
-func (e *Encoder) IsControl(id int32) bool {
-	return e.tok.Piece(id, false) == "" && e.tok.Piece(id, true) != ""
+// Piece gives the text of a token for people to read, control tokens' included.
+func (e *Encoder) Piece(id int32) string {
+	if id < 0 || int(id) >= len(e.pieces) {
+		return fmt.Sprintf("[%d]", id)
+	}
+	if e.pieces[id] != "" {
+		return e.pieces[id]
+	}
+	for i := range e.control {
+		if e.control[i].id == id {
+			return e.control[i].text
+		}
+	}
+	return ""
 }
 
 // resolve finds out whether llama.cpp drops white space beside the token, by asking it.
@@ -196,7 +217,10 @@ const spmSpace = "\u2581"
 func (e *Encoder) align(out []spelled, text string, p piece, ids []int32) ([]spelled, error) {
 	texts := make([]string, len(ids))
 	for i, id := range ids {
-		texts[i] = e.tok.Piece(id, false)
+		if id < 0 || int(id) >= len(e.pieces) {
+			return nil, fmt.Errorf("the tokenizer gave token %d of a vocabulary of %d", id, len(e.pieces))
+		}
+		texts[i] = e.pieces[id]
 	}
 	plain := text[p.start:p.end]
 	normal := strings.ReplaceAll(plain, spmSpace, " ")
