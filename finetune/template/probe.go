@@ -62,15 +62,27 @@ func (t *Template) probe() capabilities {
 // probeCalls finds out which of none and "" the template takes as the content of a message with tool calls, and whether
 // it prints arguments given as an object or as a string: neither escaped twice nor as Python prints a dictionary.
 func (t *Template) probeCalls(caps capabilities) capabilities {
-	best, found := caps, false
+	for _, n := range []int{len(callMessages), 2} { // with what follows a call; where no form of that works, without
+		if c, ok := t.probeForms(caps, callMessages[:n]); ok {
+			return c
+		}
+	}
+	return caps
+}
+
+// probeForms tries the forms of a message with tool calls; ok is false where the call is written in none.
+func (t *Template) probeForms(caps capabilities, messages []Message) (best capabilities, ok bool) {
+	try := func(c capabilities) ([]jinja.Piece, bool) {
+		return t.try(Conversation{BOS: "<s>", EOS: "</s>", Tools: probeTools, Messages: messages}, c, Options{}, false)
+	}
 	for _, form := range []capabilities{
 		{objectArguments: true}, {objectArguments: true, emptyContent: true},
 		{stringArguments: true}, {stringArguments: true, emptyContent: true},
 	} {
 		c := caps
 		c.objectArguments, c.stringArguments, c.emptyContent = form.objectArguments, form.stringArguments, form.emptyContent
-		pieces, ok := t.tryCalls(c)
-		if !ok {
+		pieces, rendered := try(c)
+		if !rendered {
 			continue
 		}
 		call := callText(pieces)
@@ -81,38 +93,28 @@ func (t *Template) probeCalls(caps capabilities) capabilities {
 		if !c.emptyContent { // some templates print a content of none as "None"
 			empty := c
 			empty.emptyContent = true
-			other, ok := t.tryCalls(empty)
-			clean = clean && (!ok || strings.Count(join(other), "None") == strings.Count(join(pieces), "None"))
+			other, rendered := try(empty)
+			clean = clean && (!rendered || strings.Count(join(other), "None") == strings.Count(join(pieces), "None"))
 		}
 		if clean {
-			return c
+			return c, true
 		}
-		if !found {
-			best, found = c, true
+		if !ok {
+			best, ok = c, true
 		}
 	}
-	return best
+	return best, ok
 }
 
-// tryCalls renders a conversation with a tool call, with what usually follows it or, where the template does not take
-// that, without.
-func (t *Template) tryCalls(caps capabilities) ([]jinja.Piece, bool) {
-	const id = "probe0001" // nine letters and digits, which Mistral's templates insist on
-	messages := []Message{
-		{Role: "user", Content: "probe-question"},
-		{Role: "assistant", ToolCalls: []ToolCall{{ID: id, Type: "function", Name: "probe_name",
-			Arguments: json.RawMessage(`{"probe_key": "probe-value"}`)}}},
-		{Role: "tool", Content: "probe-result", ToolCallID: id, Name: "probe_name"},
-		{Role: "assistant", Content: probeText},
-		{Role: "user", Content: "probe-question"},
-		{Role: "assistant", Content: probeText},
-	}
-	conv := Conversation{BOS: "<s>", EOS: "</s>", Tools: probeTools, Messages: messages}
-	if pieces, ok := t.try(conv, caps, Options{}, false); ok {
-		return pieces, true
-	}
-	conv.Messages = messages[:2]
-	return t.try(conv, caps, Options{}, false)
+// callMessages are a conversation with a tool call. Its id has nine letters and digits, on which Mistral's templates insist.
+var callMessages = []Message{
+	{Role: "user", Content: "probe-question"},
+	{Role: "assistant", ToolCalls: []ToolCall{{ID: "probe0001", Type: "function", Name: "probe_name",
+		Arguments: json.RawMessage(`{"probe_key": "probe-value"}`)}}},
+	{Role: "tool", Content: "probe-result", ToolCallID: "probe0001", Name: "probe_name"},
+	{Role: "assistant", Content: probeText},
+	{Role: "user", Content: "probe-question"},
+	{Role: "assistant", Content: probeText},
 }
 
 // callText gives the text between the first and the last word of the probe's tool call; the tool definitions, which hold the

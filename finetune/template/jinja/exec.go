@@ -38,7 +38,6 @@ type state struct {
 	bytes  int
 	calls  int // macro calls and recursive loops under way
 	nested int // evaluations under way
-	done   int // size of the finished parts of the output
 }
 
 func (s *state) fail(format string, args ...any) {
