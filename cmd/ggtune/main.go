@@ -135,7 +135,7 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer) *cli.App {
 
 // commands lists the subcommands in the order in which a user meets them.
 func commands() []*cli.Command {
-	list := []*cli.Command{versionCommand()}
+	list := []*cli.Command{generateCommand(), quantizeCommand(), versionCommand()}
 	for _, c := range list {
 		c.CustomHelpTemplate = commandHelp
 		c.OnUsageError = func(c *cli.Context, err error, _ bool) error {

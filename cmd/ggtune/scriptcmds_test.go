@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"os/exec"
@@ -8,6 +9,9 @@ import (
 	"strings"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/ggtune/ggtune/engine/gguf"
+	"github.com/ggtune/ggtune/internal/testmodel"
 )
 
 // scriptCommands are what the scripts may use beside testscript's own commands.
@@ -15,6 +19,7 @@ var scriptCommands = map[string]func(*testscript.TestScript, bool, []string){
 	"exits":    scriptExits,
 	"jsonkeys": scriptJSONKeys,
 	"onemsg":   scriptOneMessage,
+	"model":    scriptModel,
 }
 
 // scriptExits: `exits CODE program args…` runs a program and demands an exit code, which testscript's own `! exec` does
@@ -73,4 +78,25 @@ func scriptOneMessage(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Fatalf("stderr holds %q:\n%s", trace, text)
 		}
 	}
+}
+
+// scriptModel: `model FILE ARCH TYPE [chatml] [notokenizer]` writes a tiny generated model.
+func scriptModel(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 3 {
+		ts.Fatalf("usage: model FILE ARCH TYPE [chatml] [notokenizer]")
+	}
+	typ, err := gguf.ParseType(args[2])
+	ts.Check(err)
+	spec := testmodel.Tiny(args[1], typ)
+	for _, feature := range args[3:] {
+		switch feature {
+		case "chatml":
+			spec.ChatTemplate, spec.Tokenizer = testmodel.ChatML, testmodel.Qwen2
+		case "notokenizer":
+			spec.Tokenizer = testmodel.NoTokenizer
+		default:
+			ts.Fatalf("model: unknown feature %q", feature)
+		}
+	}
+	ts.Check(spec.WriteFile(context.Background(), ts.MkAbs(args[0])))
 }

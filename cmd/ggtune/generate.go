@@ -1,0 +1,169 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/ggtune/ggtune/bindings/llama"
+	"github.com/ggtune/ggtune/finetune/generate"
+)
+
+func generateCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "generate",
+		Usage:     "let a model write, with or without an adapter",
+		UsageText: "-m model.gguf [-a adapter.gguf] -p TEXT [options]",
+		Description: "-p is raw text, which the model continues; with --chat it is put to the model as a user's turn.\n\n" +
+			"  ggtune generate -m model.gguf -a run/adapter.gguf -p \"Once upon a time\" -n 64 --temp 0\n" +
+			"  ggtune generate -m model.gguf -a run/adapter.gguf --chat -p \"Where does a cow live?\" --compare",
+		Flags:  append(append([]cli.Flag{modelFlag(), adapterFlag()}, generateFlags()...), append(samplingFlags(), seedFlag(), threadsFlag(), deviceFlag(), jsonFlag())...),
+		Action: generateAction,
+	}
+}
+
+func generateFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "prompt", Aliases: []string{"p"}, Usage: "the `TEXT` to continue"},
+		&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "read the prompt from `FILE`; -: standard input"},
+		&cli.BoolFlag{Name: "chat", Usage: "put the prompt as a user's turn, through the model's chat template"},
+		&cli.StringFlag{Name: "system", Usage: "with --chat: the system message `TEXT`"},
+		&cli.StringFlag{Name: "template", Usage: "with --chat: the Jinja template in `FILE`, or a built-in one by name, instead of the model's own"},
+		&cli.IntFlag{Name: "predict", Aliases: []string{"n"}, Usage: "write at most `N` tokens", Value: 256},
+		&cli.IntFlag{Name: "ctx", Usage: "context of `N` tokens; 0: what the model was trained for, at most 4096"},
+		&cli.Float64Flag{Name: "scale", Usage: "multiply the adapter's effect by `X`", Value: 1},
+		&cli.BoolFlag{Name: "compare", Usage: "with an adapter: first without it, then with it"},
+	}
+}
+
+// generateLine is one text in --json. The prompt is not part of the text.
+type generateLine struct {
+	generate.Result
+	Prompt  string  `json:"prompt"`
+	Adapter *string `json:"adapter"` // null: the model as it is
+}
+
+func generateAction(c *cli.Context) error {
+	if err := noArguments(c); err != nil {
+		return err
+	}
+	prompt, err := promptText(c)
+	if err != nil {
+		return err
+	}
+	s, err := sampling(c)
+	if err != nil {
+		return err
+	}
+	if c.Int("predict") < 1 {
+		return usagef("generate: -n is %d, expected 1 or more", c.Int("predict"))
+	}
+	if c.Bool("compare") && c.String("adapter") == "" {
+		return usagef("generate: --compare needs an adapter: -a run/adapter.gguf")
+	}
+	for _, name := range []string{"system", "template"} {
+		if c.IsSet(name) && !c.Bool("chat") {
+			return usagef("generate: %s has no effect on raw text; add --chat", dashes(name))
+		}
+	}
+	g, err := openGenerator(c)
+	if err != nil {
+		return err
+	}
+	defer g.Close()
+	tokens, err := promptTokens(c, g, prompt)
+	if err != nil {
+		return err
+	}
+	if c.Bool("compare") {
+		if err := g.UseAdapter(false); err != nil {
+			return err
+		}
+		if err := writeText(c, g, prompt, tokens, s, nil); err != nil {
+			return err
+		}
+		if err := g.UseAdapter(true); err != nil {
+			return err
+		}
+	}
+	var adapter *string
+	if a := c.String("adapter"); a != "" {
+		adapter = &a
+	}
+	return writeText(c, g, prompt, tokens, s, adapter)
+}
+
+// writeText prints one text as it comes, or as one JSON line.
+func writeText(c *cli.Context, g *generate.Generator, prompt string, tokens []int32, s llama.Sampling, adapter *string) error {
+	w := c.App.Writer
+	if c.Bool("json") {
+		r, err := g.Continue(c.Context, tokens, c.Int("predict"), s, nil)
+		if err != nil {
+			return err
+		}
+		return printJSON(w, generateLine{r, prompt, adapter})
+	}
+	if c.Bool("compare") {
+		name := "base"
+		if adapter != nil {
+			name = *adapter
+		}
+		fmt.Fprintf(w, "--- %s\n", name)
+	}
+	if !c.Bool("chat") {
+		fmt.Fprint(w, prompt) // as llama.cpp does
+	}
+	r, err := g.Continue(c.Context, tokens, c.Int("predict"), s, func(text string) { io.WriteString(w, text) })
+	fmt.Fprintln(w)
+	if err == nil && r.Stop == generate.StopContext {
+		fmt.Fprintf(c.App.ErrWriter, "ggtune: the context of %d tokens is full; --ctx raises it\n", g.NCtx())
+	}
+	return err
+}
+
+// promptText is the prompt from -p or --file.
+func promptText(c *cli.Context) (string, error) {
+	path := c.String("file")
+	switch {
+	case path != "" && c.IsSet("prompt"):
+		return "", usagef("generate: --prompt and --file are both given; give one")
+	case path == "-":
+		b, err := io.ReadAll(c.App.Reader)
+		return string(b), err
+	case path != "":
+		b, err := os.ReadFile(path)
+		return string(b), err
+	case !c.IsSet("prompt"):
+		return "", usagef("generate: option --prompt is missing, such as -p \"Once upon a time\"")
+	}
+	return c.String("prompt"), nil
+}
+
+// openGenerator opens what -m, -a and the options beside them name.
+func openGenerator(c *cli.Context) (*generate.Generator, error) {
+	model, err := required(c, "model", "-m model.gguf")
+	if err != nil {
+		return nil, err
+	}
+	if err := checkDevice(c); err != nil {
+		return nil, err
+	}
+	n, err := threads(c)
+	if err != nil {
+		return nil, err
+	}
+	if c.Int("ctx") < 0 {
+		return nil, usagef("%s: --ctx is %d, expected 0 or more", c.Command.Name, c.Int("ctx"))
+	}
+	return generate.Open(generate.Config{Model: model, Adapter: c.String("adapter"), AdapterScale: float32(c.Float64("scale")), Ctx: c.Int("ctx"), Threads: n})
+}
+
+// promptTokens tokenizes the prompt: raw, or as a user's turn.
+func promptTokens(c *cli.Context, g *generate.Generator, prompt string) ([]int32, error) {
+	if !c.Bool("chat") {
+		return g.Raw(prompt)
+	}
+	return nil, usagef("generate: --chat waits for template")
+}

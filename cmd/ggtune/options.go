@@ -1,0 +1,111 @@
+package main
+
+import (
+	"runtime"
+	"strings"
+
+	"github.com/shirou/gopsutil/v4/cpu"
+	"github.com/urfave/cli/v2"
+
+	"github.com/ggtune/ggtune/bindings/llama"
+	"github.com/ggtune/ggtune/internal/registry"
+)
+
+// Options that several commands share, each made in one place.
+
+func modelFlag() cli.Flag {
+	return &cli.StringFlag{Name: "model", Aliases: []string{"m"}, Usage: "GGUF model `FILE`"}
+}
+
+func adapterFlag() cli.Flag {
+	return &cli.StringFlag{Name: "adapter", Aliases: []string{"a", "lora"}, Usage: "LoRA adapter `FILE`"}
+}
+
+func threadsFlag() cli.Flag {
+	return &cli.IntFlag{Name: "threads", Aliases: []string{"t"}, Usage: "`N` threads; 0: one for each physical core"}
+}
+
+func seedFlag() cli.Flag {
+	return &cli.Uint64Flag{Name: "seed", Aliases: []string{"s"}, Usage: "seed of every random choice", Value: 1}
+}
+
+func deviceFlag() cli.Flag {
+	return &cli.StringFlag{Name: "device", Usage: "what computes: cpu", Value: "cpu"}
+}
+
+// samplingFlags choose how the next token is drawn, with llama.cpp's names and defaults.
+func samplingFlags() []cli.Flag {
+	d := llama.DefaultSampling(0)
+	return []cli.Flag{
+		&cli.Float64Flag{Name: "temp", Usage: "temperature; 0 takes the most likely token", Value: round(d.Temp)},
+		&cli.IntFlag{Name: "top-k", Usage: "draw from the `K` most likely tokens; 0: all", Value: d.TopK},
+		&cli.Float64Flag{Name: "top-p", Usage: "draw from the most likely tokens that together have probability `P`; 1: all", Value: round(d.TopP)},
+		&cli.Float64Flag{Name: "min-p", Usage: "leave out tokens less likely than `P` times the most likely", Value: round(d.MinP)},
+		&cli.Float64Flag{Name: "repeat-penalty", Usage: "divide the logits of recent tokens; 1: off", Value: round(d.RepeatPenalty)},
+		&cli.IntFlag{Name: "repeat-last-n", Usage: "how many tokens are recent", Value: d.RepeatLastN},
+	}
+}
+
+// round shows a float32 default as it is written, not as 0.05000000074505806.
+func round(x float32) float64 { return float64(int(x*10000+0.5)) / 10000 }
+
+func sampling(c *cli.Context) (llama.Sampling, error) {
+	s := llama.Sampling{Temp: float32(c.Float64("temp")), TopK: c.Int("top-k"), TopP: float32(c.Float64("top-p")), MinP: float32(c.Float64("min-p")),
+		RepeatPenalty: float32(c.Float64("repeat-penalty")), RepeatLastN: c.Int("repeat-last-n"), Seed: uint32(c.Uint64("seed"))}
+	if err := s.Validate(); err != nil {
+		return s, usagef("%s: %w", c.Command.Name, err)
+	}
+	return s, nil
+}
+
+// required gives the value of an option that the command cannot do without.
+func required(c *cli.Context, name, example string) (string, error) {
+	if v := c.String(name); v != "" {
+		return v, nil
+	}
+	return "", usagef("%s: option %s is missing, such as %s", c.Command.Name, dashes(name), example)
+}
+
+// noArguments refuses words that no option takes: a forgotten dash would otherwise go unseen.
+func noArguments(c *cli.Context) error {
+	if c.NArg() == 0 {
+		return nil
+	}
+	return usagef("%s: unexpected argument %q (`ggtune %s --help` lists the options)", c.Command.Name, c.Args().First(), c.Command.Name)
+}
+
+// devices lists what this build can compute on.
+var devices = []string{"cpu"}
+
+func checkDevice(c *cli.Context) error {
+	d := strings.ToLower(c.String("device"))
+	for _, known := range devices {
+		if d == known {
+			return nil
+		}
+	}
+	return usagef("%s: %w", c.Command.Name, &registry.UnknownError{Kind: "device", Name: c.String("device"), Known: devices})
+}
+
+// maxThreads is more than any machine has, and what the thread pools accept.
+const maxThreads = 512
+
+// threads resolves --threads: physical cores do the work; two threads on one core only wait for each other.
+func threads(c *cli.Context) (int, error) {
+	n := c.Int("threads")
+	switch {
+	case n < 0 || n > maxThreads:
+		return 0, usagef("%s: --threads is %d, expected 0 to %d (0: one for each physical core)", c.Command.Name, n, maxThreads)
+	case n > 0:
+		return n, nil
+	}
+	return physicalCores(), nil
+}
+
+func physicalCores() int {
+	logical := runtime.GOMAXPROCS(0) // what the process may use, containers' limits included
+	if n, err := cpu.Counts(false); err == nil && n > 0 {
+		return min(n, logical, maxThreads)
+	}
+	return min(logical, maxThreads)
+}

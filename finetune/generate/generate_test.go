@@ -1,0 +1,203 @@
+package generate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/ggtune/ggtune/bindings/llama"
+	"github.com/ggtune/ggtune/engine/gguf"
+	"github.com/ggtune/ggtune/internal/testmodel"
+)
+
+func tiny(t *testing.T) string {
+	t.Helper()
+	return testmodel.Temp(t, testmodel.Tiny("llama", gguf.F32))
+}
+
+// tinyAdapter writes pairs beside attn_q of the tiny model, with both halves random: it changes what the model says.
+func tinyAdapter(t *testing.T) string {
+	t.Helper()
+	s := testmodel.Tiny("llama", gguf.F32)
+	rng := rand.New(rand.NewPCG(3, 4))
+	var w gguf.Writer
+	w.SetString("general.type", "adapter")
+	w.SetString("general.architecture", "llama")
+	w.SetString("adapter.type", "lora")
+	w.SetFloat32("adapter.lora.alpha", 8)
+	const rank = 4
+	for i := range s.Layers {
+		for _, half := range []struct {
+			suffix string
+			shape  []int64
+		}{{"a", []int64{int64(s.Embd), rank}}, {"b", []int64{rank, int64(s.Embd)}}} {
+			x := make([]float32, half.shape[0]*half.shape[1])
+			for k := range x {
+				x[k] = float32(rng.NormFloat64())
+			}
+			if err := w.AddFloats(fmt.Sprintf("blk.%d.attn_output.weight.lora_%s", i, half.suffix), half.shape, x); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	path := filepath.Join(t.TempDir(), "adapter.gguf")
+	if err := w.WriteFile(context.Background(), nil, path); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func open(t *testing.T, cfg Config) *Generator {
+	t.Helper()
+	cfg.Threads = 1
+	g, err := Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { g.Close() })
+	return g
+}
+
+func write(t *testing.T, g *Generator, prompt []int32, n int) Result {
+	t.Helper()
+	var streamed strings.Builder
+	r, err := g.Continue(context.Background(), prompt, n, llama.Greedy(), func(s string) { streamed.WriteString(s) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Text != streamed.String() {
+		t.Errorf("streamed %q, want the text %q", streamed.String(), r.Text)
+	}
+	return r
+}
+
+// What the context holds already is not read again, and that must not show.
+func TestKeptContextChangesNothing(t *testing.T) {
+	path := tiny(t)
+	g := open(t, Config{Model: path})
+	first, err := g.Raw("once upon")
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := g.Raw("once upon a time there was")
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := g.Raw("something else")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, prompt := range [][]int32{first, second, second, other, first} {
+		got := write(t, g, prompt, 12)
+		want := write(t, open(t, Config{Model: path}), prompt, 12)
+		if got != want {
+			t.Errorf("text %d: got %+v, want %+v as from a fresh context", i, got, want)
+		}
+	}
+}
+
+func TestAdapterOnAndOff(t *testing.T) {
+	model, adapter := tiny(t), tinyAdapter(t)
+	g := open(t, Config{Model: model, Adapter: adapter, AdapterScale: 1})
+	prompt, err := g.Raw("once upon")
+	if err != nil {
+		t.Fatal(err)
+	}
+	with := write(t, g, prompt, 16)
+	if err := g.UseAdapter(false); err != nil {
+		t.Fatal(err)
+	}
+	without := write(t, g, prompt, 16)
+	if err := g.UseAdapter(true); err != nil {
+		t.Fatal(err)
+	}
+	if again := write(t, g, prompt, 16); again != with {
+		t.Errorf("switched on again: got %q, want %q", again.Text, with.Text)
+	}
+	base := write(t, open(t, Config{Model: model}), prompt, 16)
+	if without != base {
+		t.Errorf("switched off: got %q, want the model's own %q", without.Text, base.Text)
+	}
+	if with.Text == base.Text {
+		t.Errorf("the adapter changes nothing: %q", with.Text)
+	}
+	zero := write(t, open(t, Config{Model: model, Adapter: adapter, AdapterScale: 0}), prompt, 16)
+	if zero.Text != base.Text {
+		t.Errorf("scale 0: got %q, want the model's own %q", zero.Text, base.Text)
+	}
+}
+
+func TestStops(t *testing.T) {
+	g := open(t, Config{Model: tiny(t), Ctx: 32})
+	prompt, err := g.Raw("once upon")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := write(t, g, prompt, 3); r.Stop != StopLength || r.Tokens != 3 || r.PromptTokens != len(prompt) {
+		t.Errorf("got %+v, want 3 tokens and a stop by length", r)
+	}
+	if r := write(t, g, prompt, 1000); r.Stop == StopLength || r.Tokens > 32 {
+		t.Errorf("got %+v, want a stop by a full context or the model", r)
+	}
+	if _, err := g.Continue(context.Background(), slices.Repeat(prompt[:1], 32), 1, llama.Greedy(), nil); err == nil || !strings.Contains(err.Error(), "the prompt has 32 tokens") {
+		t.Errorf("a prompt as long as the context: got %v", err)
+	}
+}
+
+func TestCancel(t *testing.T) {
+	g := open(t, Config{Model: tiny(t)})
+	prompt, err := g.Raw("once upon")
+	if err != nil {
+		t.Fatal(err)
+	}
+	stopped := errors.New("stopped")
+	ctx, cancel := context.WithCancelCause(context.Background())
+	n := 0
+	_, err = g.Continue(ctx, prompt, 50, llama.Greedy(), func(string) {
+		if n++; n == 3 {
+			cancel(stopped)
+		}
+	})
+	if !errors.Is(err, stopped) {
+		t.Errorf("got %v, want the cause of the cancellation", err)
+	}
+	if got, want := write(t, g, prompt, 5), write(t, open(t, Config{Model: g.model.Path()}), prompt, 5); got != want {
+		t.Errorf("afterwards: got %+v, want %+v", got, want)
+	}
+}
+
+func TestOpenRefuses(t *testing.T) {
+	bare := testmodel.Tiny("llama", gguf.F32)
+	bare.Tokenizer = testmodel.NoTokenizer
+	for name, tc := range map[string]struct{ path, want string }{
+		"an adapter":   {tinyAdapter(t), "this is an adapter, not a model"},
+		"no file":      {filepath.Join(t.TempDir(), "none.gguf"), "no such file"},
+		"no tokenizer": {testmodel.Temp(t, bare), "the file has no tokenizer"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g, err := Open(Config{Model: tc.path, Threads: 1})
+			if err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("got %v, want %q", err, tc.want)
+			}
+			if g != nil {
+				t.Error("a generator beside the error")
+			}
+		})
+	}
+}
+
+func TestWholeCharacters(t *testing.T) {
+	for _, tc := range []struct {
+		b    string
+		want int
+	}{{"", 0}, {"abc", 3}, {"aé", 3}, {"a\xc3", 1}, {"a\xe6\x9d", 1}, {"\xf0\x9f\x98", 0}, {"😀", 4}, {"a\x80\x80\x80\x80", 5}, {"a\xff", 2}} {
+		if got := wholeCharacters([]byte(tc.b)); got != tc.want {
+			t.Errorf("%q: got %d, want %d", tc.b, got, tc.want)
+		}
+	}
+}
