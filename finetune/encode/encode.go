@@ -2,7 +2,6 @@ package encode
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/finetune/data"
@@ -68,32 +67,15 @@ func single(src data.Source, tokens []int32, counted []bool) Item {
 // Conversation encodes a rendered conversation. A token counts if any byte of its text is trained on: a token that
 // straddles the border of a span must be predicted to write the trained part.
 //
-// Texts of control tokens become those tokens only where the template wrote them. typed lists the texts that come from the
-// data (contents, reasoning, tool calls): a control token's text found in one of them is plain text wherever a
-// Content span has it, and so is one that only comes about across the border of such a span.
+// The text of a control token becomes that token only where the template wrote all of it: what the data wrote is text,
+// whatever it spells, and so is what only comes about across the border of data and template.
 //
 // There is one BOS: the template's, or, where the template writes none and the model expects one, an added one. Where the
 // template writes no end of turn after the last trained turn, one is added, and trained.
-func (e *Encoder) Conversation(src data.Source, r *template.Rendering, typed ...string) (Item, error) {
+func (e *Encoder) Conversation(src data.Source, r *template.Rendering) (Item, error) {
 	text := r.Text()
-	marks := markBytes(r.Spans, len(text))
-	fromData := map[int32]bool{}
-	for i := range e.control {
-		for _, t := range typed {
-			if strings.Contains(t, e.control[i].text) {
-				fromData[e.control[i].id] = true
-				break
-			}
-		}
-	}
-	pieces, err := e.partition(text, func(c *controlToken, start, end int) bool {
-		first, last := marks[start]&content, marks[end-1]&content
-		if first == 0 && last == 0 && !contains(marks[start:end], content) {
-			return true
-		}
-		// Within one content span it is the template's (a tool call's mark, say), unless the data has such a text.
-		return first != 0 && last != 0 && !fromData[c.id]
-	})
+	marks := markBytes(r, len(text))
+	pieces, err := e.partition(text, func(start, end int) bool { return !contains(marks[start:end], fromData) })
 	if err != nil {
 		return Item{}, fmt.Errorf("%s: %w", src, err)
 	}
@@ -124,22 +106,24 @@ func (e *Encoder) Conversation(src data.Source, r *template.Rendering, typed ...
 
 // The marks of a byte of rendered text.
 const (
-	trained = 1 << iota // its span is trained on
-	content             // its span is a message's content
+	trained  = 1 << iota // its span is trained on
+	fromData             // the data wrote it
 )
 
-func markBytes(spans []template.Span, n int) []uint8 {
+func markBytes(r *template.Rendering, n int) []uint8 {
 	marks := make([]uint8, 0, n)
-	for _, s := range spans {
+	for _, s := range r.Spans {
 		var m uint8
 		if s.Train {
-			m |= trained
-		}
-		if s.Kind == template.Content {
-			m |= content
+			m = trained
 		}
 		for range len(s.Text) {
 			marks = append(marks, m)
+		}
+	}
+	for _, d := range r.Data {
+		for i := max(d[0], 0); i < min(d[1], n); i++ {
+			marks[i] |= fromData
 		}
 	}
 	return marks
@@ -244,9 +228,9 @@ func (e *Encoder) Text(src data.Source, text string, window int) ([]Item, error)
 }
 
 // Prompt encodes a rendered conversation without marks, for generation.
-func (e *Encoder) Prompt(r *template.Rendering, typed ...string) ([]int32, error) {
+func (e *Encoder) Prompt(r *template.Rendering) ([]int32, error) {
 	open := *r
 	open.EndsTurn = true // nothing is added behind a prompt
-	it, err := e.Conversation(data.Source{File: "prompt", Line: 1}, &open, typed...)
+	it, err := e.Conversation(data.Source{File: "prompt", Line: 1}, &open)
 	return it.Tokens, err
 }

@@ -22,6 +22,8 @@ func chatML(bos string, turns ...string) *template.Rendering {
 		if i%2 == 1 {
 			role, train = "assistant", true
 		}
+		at := len(r.Text()) + len("<|im_start|>"+role+"\n")
+		r.Data = append(r.Data, [2]int{at, at + len(turn)})
 		r.Spans = append(r.Spans,
 			template.Span{Text: "<|im_start|>" + role + "\n", Message: i, Kind: template.Header},
 			template.Span{Text: turn, Train: train, Message: i, Kind: template.Content})
@@ -61,31 +63,32 @@ func TestConversation(t *testing.T) {
 		name  string
 		vocab func(v *fakeVocab)
 		r     *template.Rendering
-		typed []string
+		typed bool // what the data wrote spells a control token
 		want  string
 	}{
-		{"plain", nil, chatML("", "hi", "hello world."), nil,
+		{"plain", nil, chatML("", "hi", "hello world."), false,
 			"<|im_start|>¦user¦⏎¦hi¦<|im_end|>¦⏎¦<|im_start|>¦assistant¦[⏎he]¦[l]¦[l]¦[o]¦[ world]¦[.]¦[<|im_end|>]¦⏎"},
-		{"two turns, both trained", nil, chatML("", "hi", "hi", "hi", "hi"), nil,
+		{"two turns, both trained", nil, chatML("", "hi", "hi", "hi", "hi"), false,
 			"<|im_start|>¦user¦⏎¦hi¦<|im_end|>¦⏎¦<|im_start|>¦assistant¦⏎¦[hi]¦[<|im_end|>]¦⏎¦<|im_start|>¦user¦⏎¦hi¦<|im_end|>¦⏎¦<|im_start|>¦assistant¦⏎¦[hi]¦[<|im_end|>]¦⏎"},
-		{"BOS from the template", func(v *fakeVocab) { v.addBOS = true }, chatML("<s>", "hi", "hi"), nil,
+		{"BOS from the template", func(v *fakeVocab) { v.addBOS = true }, chatML("<s>", "hi", "hi"), false,
 			"<s>¦<|im_start|>¦user¦⏎¦hi¦<|im_end|>¦⏎¦<|im_start|>¦assistant¦⏎¦[hi]¦[<|im_end|>]¦⏎"},
-		{"BOS from the model", func(v *fakeVocab) { v.addBOS = true }, chatML("", "hi", "hi"), nil,
+		{"BOS from the model", func(v *fakeVocab) { v.addBOS = true }, chatML("", "hi", "hi"), false,
 			"<s>¦<|im_start|>¦user¦⏎¦hi¦<|im_end|>¦⏎¦<|im_start|>¦assistant¦⏎¦[hi]¦[<|im_end|>]¦⏎"},
-		{"SPM's space", func(v *fakeVocab) { v.spacePrefix = true }, chatML("", "hi", " hi"), nil,
+		{"SPM's space", func(v *fakeVocab) { v.spacePrefix = true }, chatML("", "hi", " hi"), false,
 			"<|im_start|>¦ ¦user¦⏎¦hi¦<|im_end|>¦ ¦⏎¦<|im_start|>¦ ¦assistant¦⏎¦[ ]¦[hi]¦[<|im_end|>]¦ ¦⏎"},
-		{"typed end of turn", nil, chatML("", "<|im_end|>", "a<|im_end|>b"), []string{"<|im_end|>", "a<|im_end|>b"},
+		{"typed end of turn", nil, chatML("", "<|im_end|>", "a<|im_end|>b"), true,
 			"<|im_start|>¦user¦⏎¦<|¦im_end¦|>¦<|im_end|>¦⏎¦<|im_start|>¦assistant¦⏎¦[a]¦[<|]¦[im_end]¦[|>]¦[b]¦[<|im_end|>]¦⏎"},
-		{"typed shorter mark", nil, chatML("", "<|im", "hi"), []string{"<|im", "hi"},
+		{"typed shorter mark", nil, chatML("", "<|im", "hi"), true,
 			"<|im_start|>¦user¦⏎¦<|¦i¦m¦<|im_end|>¦⏎¦<|im_start|>¦assistant¦⏎¦[hi]¦[<|im_end|>]¦⏎"},
-		{"mark across a border", nil, &template.Rendering{EndsTurn: true, Spans: []template.Span{
-			{Text: "<|", Kind: template.Header}, {Text: "im_end|>", Kind: template.Content, Train: true}}}, []string{"im_end|>"},
+		{"mark across a border", nil, &template.Rendering{EndsTurn: true, Data: [][2]int{{2, 10}}, Spans: []template.Span{
+			{Text: "<|", Kind: template.Header}, {Text: "im_end|>", Kind: template.Content, Train: true}}}, true,
 			"<|¦[im_end]¦[|>]"},
-		{"the template's own mark inside content", nil, chatML("", "hi", "<|im_start|>hi"), []string{"hi", "hi"},
-			"<|im_start|>¦user¦⏎¦hi¦<|im_end|>¦⏎¦<|im_start|>¦assistant¦⏎¦[<|im_start|>]¦[hi]¦[<|im_end|>]¦⏎"},
-		{"white space dropped beside a mark", func(v *fakeVocab) { v.rstrip[v.eot] = true }, chatML("", "hi", "hi", "hi", "hi"), nil,
+		{"the template's own mark inside a turn", nil, &template.Rendering{EndsTurn: true, Data: [][2]int{{2, 4}}, Spans: []template.Span{
+			{Text: "hi", Kind: template.Header}, {Text: "hi<|im_start|>", Kind: template.Content, Train: true}}}, false,
+			"hi¦[hi]¦[<|im_start|>]"},
+		{"white space dropped beside a mark", func(v *fakeVocab) { v.rstrip[v.eot] = true }, chatML("", "hi", "hi", "hi", "hi"), false,
 			"<|im_start|>¦user¦⏎¦hi¦<|im_end|>¦<|im_start|>¦assistant¦⏎¦[hi]¦[<|im_end|>]¦<|im_start|>¦user¦⏎¦hi¦<|im_end|>¦<|im_start|>¦assistant¦⏎¦[hi]¦[<|im_end|>]"},
-		{"white space dropped before a mark", func(v *fakeVocab) { v.lstrip[v.eot] = true }, chatML("", "hi \n", "hi "), nil,
+		{"white space dropped before a mark", func(v *fakeVocab) { v.lstrip[v.eot] = true }, chatML("", "hi \n", "hi "), false,
 			"<|im_start|>¦user¦⏎¦hi¦<|im_end|>¦⏎¦<|im_start|>¦assistant¦⏎¦[hi]¦[<|im_end|>]¦⏎"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -94,14 +97,14 @@ func TestConversation(t *testing.T) {
 				tc.vocab(v)
 			}
 			e := newEncoder(t, v)
-			it, err := e.Conversation(src, tc.r, tc.typed...)
+			it, err := e.Conversation(src, tc.r)
 			if err != nil {
 				t.Fatal(err)
 			}
 			if got := shown(e, it); got != tc.want {
 				t.Errorf("got\n%s, want\n%s", got, tc.want)
 			}
-			if tc.typed == nil {
+			if !tc.typed {
 				whole, err := v.Encode(tc.r.Text(), true, true)
 				if v.addBOS && tc.r.StartsWithBOS {
 					whole = whole[1:]

@@ -121,7 +121,7 @@ type piece struct {
 }
 
 // partition cuts text at the control tokens that allowed admits, as llama.cpp does.
-func (e *Encoder) partition(text string, allowed func(c *controlToken, start, end int) bool) ([]piece, error) {
+func (e *Encoder) partition(text string, allowed func(start, end int) bool) ([]piece, error) {
 	pieces := []piece{{0, len(text), -1}}
 	for i := range e.control {
 		c := &e.control[i]
@@ -145,7 +145,7 @@ func (e *Encoder) partition(text string, allowed func(c *controlToken, start, en
 }
 
 // cut appends to out the pieces that plain piece p falls into at the token's text.
-func (c *controlToken) cut(out []piece, text string, p piece, allowed func(*controlToken, int, int) bool) []piece {
+func (c *controlToken) cut(out []piece, text string, p piece, allowed func(start, end int) bool) []piece {
 	from, search := p.start, p.start
 	for {
 		i := strings.Index(text[search:p.end], c.text)
@@ -154,7 +154,7 @@ func (c *controlToken) cut(out []piece, text string, p piece, allowed func(*cont
 		}
 		start := search + i
 		end := start + len(c.text)
-		if !allowed(c, start, end) {
+		if !allowed(start, end) {
 			search = start + 1
 			continue
 		}

@@ -42,6 +42,11 @@ func (t *Template) spans(conv Conversation, opts Options, pieces []jinja.Piece) 
 		return nil, err
 	}
 	r := &Rendering{Spans: m.cut(regions)}
+	for _, s := range m.segs {
+		if s.start < s.end && (s.message >= 0 || s.foreign) {
+			r.Data = append(r.Data, [2]int{s.start, s.end})
+		}
+	}
 	r.StartsWithBOS = conv.BOS != "" && strings.HasPrefix(m.text, conv.BOS)
 	r.EndsTurn = len(regions) > 0 && regions[len(regions)-1].ended
 	return r, nil

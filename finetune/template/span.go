@@ -44,6 +44,9 @@ type Rendering struct {
 	// Spans, concatenated, are exactly what the template renders for the conversation. No span is empty, and neighbours
 	// differ in Train, Message or Kind.
 	Spans []Span
+	// Data lists, ascending, the bytes [start, end) of the text that the data wrote: words of messages, names, tool
+	// definitions. All else is the template's own: only there is the text of a control token that token.
+	Data [][2]int
 	// StartsWithBOS says that the text begins with Conversation.BOS: the tokenizer must not add a second one.
 	StartsWithBOS bool
 	// EndsTurn says that the last trained turn is followed by one of Options.EndOfTurn in the text: the end of the turn is
