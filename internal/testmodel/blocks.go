@@ -22,6 +22,12 @@ type blockMaker struct {
 	put func(b []byte, s scale)
 }
 
+// holdsWeights says whether generate knows the type.
+func holdsWeights(t gguf.Type) bool {
+	_, ok := makers[t]
+	return ok || t == gguf.F32 || t == gguf.F16 || t == gguf.BF16 || t == gguf.MXFP4
+}
+
 // A scale is a block's scale and offset, as half-precision bits.
 type scale struct{ d, m uint16 }
 
@@ -136,14 +142,14 @@ func (mk blockMaker) scales(std float64) [16]scale {
 // generate writes n elements of type t and deviation std to w, in pieces.
 func (s stream) generate(w io.Writer, t gguf.Type, n int64, mean, std float64) error {
 	switch t {
-	case gguf.F32, gguf.F16, gguf.BF16, gguf.F64:
+	case gguf.F32, gguf.F16, gguf.BF16:
 		return s.floats(w, t, n, mean, std)
 	case gguf.MXFP4:
 		return s.mxfp4(w, n, std)
 	}
 	mk, ok := makers[t]
-	if !ok {
-		return fmt.Errorf("storage type %s holds no weights; choose one that ggml can dequantize", t)
+	if !ok { // Validate refuses it before
+		return fmt.Errorf("storage type %s holds no weights; choose one that llama.cpp runs", t)
 	}
 	scales := mk.scales(std)
 	return s.blocks(w, t, n, func(b []byte) {
@@ -194,12 +200,11 @@ func (s stream) floats(w io.Writer, t gguf.Type, n int64, mean, std float64) err
 	const perPiece = 4096
 	buf := make([]byte, 0, perPiece*size)
 	for i := range n {
-		x := mean + std*normal(s.word(uint64(i)))
+		// The conversion forbids a fused multiply-add, which only some machines have: files must be equal everywhere.
+		x := mean + float64(std*normal(s.word(uint64(i))))
 		switch t {
 		case gguf.F32:
 			buf = binary.LittleEndian.AppendUint32(buf, math.Float32bits(float32(x)))
-		case gguf.F64:
-			buf = binary.LittleEndian.AppendUint64(buf, math.Float64bits(x))
 		case gguf.F16:
 			buf = binary.LittleEndian.AppendUint16(buf, f16(x))
 		case gguf.BF16:

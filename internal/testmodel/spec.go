@@ -133,8 +133,8 @@ func (s Spec) Validate() error {
 		if _, err := t.Type.Size(t.Shape); err != nil {
 			bad("tensor %s %w", t.Name, err)
 		}
-		if _, ok := makers[t.Type]; !ok && !t.Type.IsFloat() && t.Type != gguf.MXFP4 {
-			bad("tensor %s: storage type %s holds no weights; choose one that ggml can dequantize", t.Name, t.Type)
+		if t.Type.Known() && !holdsWeights(t.Type) {
+			bad("tensor %s: storage type %s holds no weights; choose one that llama.cpp runs", t.Name, t.Type)
 			break
 		}
 	}
