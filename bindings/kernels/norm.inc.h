@@ -120,7 +120,7 @@ static void gt_k_layer_norm_back(const gt_call * c, int ith, int nth) {
 // --- gradients of weights and biases ---------------------------------------------------------------------------------
 
 // Rows whose columns are summed in F32 before they are added to the gradient: two short sums lose less than one long one.
-enum { GT_GRAD_ROWS = 128 };
+enum { GT_GRAD_ROWS = 32 };
 
 // gt_column_grad adds, for columns [i, i + nv·GT_VL) (or the n first of one vector, if not full) and rows [r0, r1):
 // dw += Σ dy·(x − mean)·scale and db += Σ dy. Either may be NULL; m holds the rows' moments from r0 on.

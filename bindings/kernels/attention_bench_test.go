@@ -1,0 +1,94 @@
+package kernels
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+)
+
+// BenchmarkAttention reports the rate of the multiplications that the tree asks for (hidden pairs do not count), on one thread:
+// 2 products of pairs × d in the forward pass, 3 and 4 in the backward passes, two operations each.
+func BenchmarkAttention(b *testing.B) {
+	short := []int{}
+	for i := range 68 {
+		short = append(short, 30+i*17%61, -1)
+	}
+	for _, c := range []struct {
+		name          string
+		nHead, nKV, d int
+		segs          []treeSeg
+	}{
+		{"512 d64 group8", 8, 1, 64, treeOf(512, -1)},
+		{"512 d64 group7", 7, 1, 64, treeOf(512, -1)},
+		{"512 d64 group1", 4, 4, 64, treeOf(512, -1)},
+		{"512 d128 group4", 16, 4, 128, treeOf(512, -1)},
+		{"4096 d128 group4", 4, 1, 128, treeOf(4096, -1)},
+		{"packed 60 d64 group8", 8, 1, 64, treeOf(short...)},
+	} {
+		a := newAttn(rand.New(rand.NewPCG(1, 1)), c.nHead, c.nKV, c.d, 0, c.segs)
+		pairs := 0
+		for s, seg := range c.segs {
+			n := seg.end - seg.start
+			pairs += n * (n + 1) / 2
+			for p := c.segs[s].parent; p >= 0; p = c.segs[p].parent {
+				pairs += n * (c.segs[p].end - c.segs[p].start)
+			}
+		}
+		for _, op := range []struct {
+			name     string
+			products int
+			call     *Call
+		}{
+			{"forward", 2, a.call(OpAttn, a.o, a.lse, a.q, a.k, a.v)},
+			{"back q", 3, a.call(OpAttnBackQ, a.dq, a.q, a.k, a.v, a.lse, a.delta, a.do)},
+			{"back kv", 4, a.call(OpAttnBackKV, a.dk, a.dv, a.q, a.k, a.v, a.lse, a.delta, a.do)},
+		} {
+			b.Run(fmt.Sprintf("%s/%s", c.name, op.name), func(b *testing.B) {
+				measure(b, 2*float64(op.products)*float64(pairs)*float64(c.nHead)*float64(c.d), op.call)
+			})
+		}
+	}
+}
+
+// BenchmarkRows reports the bytes that row operations read and write, on one thread.
+func BenchmarkRows(b *testing.B) {
+	const n, rows = 2048, 512
+	r := rand.New(rand.NewPCG(1, 1))
+	x, y, z, u, out := randomMatrix(r, n, rows), randomMatrix(r, n, rows), randomMatrix(r, n, rows), randomMatrix(r, n, rows), randomMatrix(r, n, rows)
+	w, bias := randomMatrix(r, n, 1), randomMatrix(r, n, 1)
+	pos := make([]int32, rows)
+	for i := range pos {
+		pos[i] = int32(i)
+	}
+	norm := func(c *Call) *Call { c.F[0] = eps; return c }
+	rope := ropeCase{d: 64, nRot: 64, nHead: n / 64, base: 10000, scale: 1, attn: 1}
+	neox := rope
+	neox.mode = 2
+	for _, c := range []struct {
+		name     string
+		matrices int
+		call     *Call
+	}{
+		{"add", 3, callOf(OpAdd, out, x, y)},
+		{"add_bias", 2, callOf(OpAddBias, out, x, bias)},
+		{"bias_grad", 1, callOf(OpBiasGrad, bias, x)},
+		{"copy", 2, callOf(OpCopy, out, x)},
+		{"zero", 1, callOf(OpZero, out)},
+		{"rms_norm", 2, norm(callOf(OpRMSNorm, out, x, w))},
+		{"rms_norm_back", 3, norm(callOf(OpRMSNormBack, out, x, w, y))},
+		{"rms_norm_grad", 2, norm(callOf(OpRMSNormGrad, bias, x, y))},
+		{"layer_norm", 2, norm(callOf(OpLayerNorm, out, x, w, bias))},
+		{"layer_norm_back", 3, norm(callOf(OpLayerNormBack, out, x, w, y))},
+		{"rope pairs", 2, rope.call(out, x, pos, 0)},
+		{"rope halves", 2, neox.call(out, x, pos, 0)},
+		{"swiglu", 3, callOf(OpSwiGLU, out, x, y)},
+		{"swiglu_back", 5, callOf(OpSwiGLUBack, out, u, x, y, z)},
+		{"gelu", 2, callOf(OpGELU, out, x)},
+		{"gelu_back", 3, callOf(OpGELUBack, out, x, y)},
+		{"dropout", 2, dropoutCall(out, x, 0.1, 1, 1)},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			measure(b, float64(c.matrices*n*rows*4), c.call) // "operations" are bytes here
+		})
+	}
+}

@@ -1,0 +1,143 @@
+package kernels
+
+import (
+	"math"
+	"math/rand/v2"
+	"unsafe"
+)
+
+// A treeSeg is one segment of a test's tree.
+type treeSeg struct{ start, end, parent int }
+
+// treeArg is the tree as an argument; the call borrows data.
+func treeArg(segs []treeSeg) Arg {
+	data := []int32{int32(len(segs))}
+	for _, s := range segs {
+		data = append(data, int32(s.start), int32(s.end), int32(s.parent))
+	}
+	return Arg{Data: unsafe.Pointer(&data[0]), Ne0: int64(len(data)), Ne1: 1, Nb1: int64(len(data)) * 4, Type: I32}
+}
+
+// treeOf makes consecutive segments from pairs of length and parent.
+func treeOf(pairs ...int) []treeSeg {
+	var segs []treeSeg
+	at := 0
+	for i := 0; i < len(pairs); i += 2 {
+		segs = append(segs, treeSeg{at, at + pairs[i], pairs[i+1]})
+		at += pairs[i]
+	}
+	return segs
+}
+
+func treeTokens(segs []treeSeg) int {
+	if len(segs) == 0 {
+		return 0
+	}
+	return segs[len(segs)-1].end
+}
+
+// randomTree makes up to maxSegs segments of up to maxLen tokens, empty ones among them, below any earlier one or none.
+func randomTree(r *rand.Rand, maxSegs, maxLen int) []treeSeg {
+	var pairs []int
+	for s := range 1 + r.IntN(maxSegs) {
+		pairs = append(pairs, r.IntN(maxLen+1), r.IntN(s+1)-1)
+	}
+	return treeOf(pairs...)
+}
+
+// visible lists, for every token, the tokens it sees, straight from the definition in kernels.h.
+func visible(segs []treeSeg) [][]int {
+	var out [][]int
+	for s, seg := range segs {
+		for t := seg.start; t < seg.end; t++ {
+			var seen []int
+			for u := seg.start; u <= t; u++ {
+				seen = append(seen, u)
+			}
+			for a := segs[s].parent; a >= 0; a = segs[a].parent {
+				for u := segs[a].start; u < segs[a].end; u++ {
+					seen = append(seen, u)
+				}
+			}
+			out = append(out, seen)
+		}
+	}
+	return out
+}
+
+// attnRef is attention in float64, token by token.
+type attnRef struct {
+	nHead, nKV, d int
+	scale         float64
+	sees          [][]int
+}
+
+func (a attnRef) head(m mat, t, h int) []float64 { return m.row(t)[h*a.d:][:a.d] }
+
+func dot64(x, y []float64) float64 {
+	sum := 0.0
+	for i := range x {
+		sum += x[i] * y[i]
+	}
+	return sum
+}
+
+func addScaled(dst []float64, f float64, x []float64) {
+	for i := range dst {
+		dst[i] += f * x[i]
+	}
+}
+
+// probs returns the softmax of token t's scores in head h over the tokens it sees, and their log-sum-exp.
+func (a attnRef) probs(q, k mat, t, h int) ([]float64, float64) {
+	p, most, sum := make([]float64, len(a.sees[t])), math.Inf(-1), 0.0
+	for i, u := range a.sees[t] {
+		p[i] = a.scale * dot64(a.head(q, t, h), a.head(k, u, h/(a.nHead/a.nKV)))
+		most = max(most, p[i])
+	}
+	for _, s := range p {
+		sum += math.Exp(s - most)
+	}
+	lse := most + math.Log(sum)
+	for i, s := range p {
+		p[i] = math.Exp(s - lse)
+	}
+	return p, lse
+}
+
+// forward takes q, k and v and returns o and the log-sum-exp.
+func (a attnRef) forward(in []mat) (o, lse mat) {
+	q, k, v := in[0], in[1], in[2]
+	o, lse = newMat(q.ne0, q.ne1), newMat(a.nHead, q.ne1)
+	for t := range q.ne1 {
+		for h := range a.nHead {
+			p, l := a.probs(q, k, t, h)
+			lse.row(t)[h] = l
+			for i, u := range a.sees[t] {
+				addScaled(a.head(o, t, h), p[i], a.head(v, u, h/(a.nHead/a.nKV)))
+			}
+		}
+	}
+	return o, lse
+}
+
+// backward returns delta and the gradients of q, k and v for the gradient do of o.
+func (a attnRef) backward(in []mat, o, do mat) (delta, dq, dk, dv mat) {
+	q, k, v := in[0], in[1], in[2]
+	delta, dq, dk, dv = newMat(a.nHead, q.ne1), newMat(q.ne0, q.ne1), newMat(k.ne0, k.ne1), newMat(v.ne0, v.ne1)
+	for t := range q.ne1 {
+		for h := range a.nHead {
+			kv := h / (a.nHead / a.nKV)
+			p, _ := a.probs(q, k, t, h)
+			dl := dot64(a.head(o, t, h), a.head(do, t, h))
+			delta.row(t)[h] = dl
+			for i, u := range a.sees[t] {
+				ds := a.scale * p[i] * (dot64(a.head(do, t, h), a.head(v, u, kv)) - dl)
+				addScaled(a.head(dq, t, h), ds, a.head(k, u, kv))
+				addScaled(a.head(dk, u, kv), ds, a.head(q, t, h))
+				addScaled(a.head(dv, u, kv), p[i], a.head(do, t, h))
+			}
+		}
+	}
+	return delta, dq, dk, dv
+}

@@ -1,0 +1,238 @@
+package kernels
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+)
+
+// attnTolerance bounds |got − want| / (1 + |want|) of attention on normally distributed numbers. Measured: at most 4e-6 in delta, a
+// plain sum of 256 products, and 3e-6 elsewhere.
+const attnTolerance = 2e-5
+
+// An attnCase is one attention problem: its shapes, its tree and its arguments.
+type attnCase struct {
+	nHead, nKV, d int
+	scale         float64
+	segs          []treeSeg
+	q, k, v, do   *matrix
+	o, lse, dq    *matrix
+	delta, dk, dv *matrix
+}
+
+func (a *attnCase) String() string {
+	return fmt.Sprintf("%d heads, %d kv, d %d, tree %v", a.nHead, a.nKV, a.d, a.segs)
+}
+
+// newAttn makes random arguments; pad floats lie between rows.
+func newAttn(r *rand.Rand, nHead, nKV, d, pad int, segs []treeSeg) *attnCase {
+	a := &attnCase{nHead: nHead, nKV: nKV, d: d, scale: 1 / math.Sqrt(float64(d)), segs: segs}
+	tokens := treeTokens(segs)
+	room := func(ne0 int) *matrix { return newStrided(ne0, tokens, ne0+pad) }
+	nq, nkv := nHead*d, nKV*d
+	a.q, a.k, a.v, a.do = fill(r, room(nq)), fill(r, room(nkv)), fill(r, room(nkv)), fill(r, room(nq))
+	a.o, a.lse, a.delta = room(nq), room(nHead), room(nHead)
+	a.dq, a.dk, a.dv = fill(r, room(nq)), fill(r, room(nkv)), fill(r, room(nkv)) // overwritten, not added to
+	return a
+}
+
+func (a *attnCase) call(op Op, args ...*matrix) *Call {
+	c := callOf(op, args...)
+	if op != OpAttnDelta {
+		c.A[c.NArgs] = treeArg(a.segs)
+		c.NArgs++
+	}
+	c.F[0] = a.scale
+	c.I = [8]int64{int64(a.nHead), int64(a.nKV), int64(a.d)}
+	return c
+}
+
+// run computes all four operations.
+func (a *attnCase) run(t *testing.T) {
+	t.Helper()
+	what := a.String()
+	out := runThreads(t, what, []*matrix{a.o, a.lse}, func(o []*matrix) *Call {
+		return a.call(OpAttn, o[0], o[1], a.q, a.k, a.v)
+	})
+	a.o, a.lse = out[0], out[1]
+	a.delta = runThreads(t, what, []*matrix{a.delta}, func(o []*matrix) *Call {
+		return a.call(OpAttnDelta, o[0], a.o, a.do)
+	})[0]
+	a.dq = runThreads(t, what, []*matrix{a.dq}, func(o []*matrix) *Call {
+		return a.call(OpAttnBackQ, o[0], a.q, a.k, a.v, a.lse, a.delta, a.do)
+	})[0]
+	out = runThreads(t, what, []*matrix{a.dk, a.dv}, func(o []*matrix) *Call {
+		return a.call(OpAttnBackKV, o[0], o[1], a.q, a.k, a.v, a.lse, a.delta, a.do)
+	})
+	a.dk, a.dv = out[0], out[1]
+}
+
+func (a *attnCase) ref() attnRef { return attnRef{a.nHead, a.nKV, a.d, a.scale, visible(a.segs)} }
+
+// check compares all results with the reference.
+func (a *attnCase) check(t *testing.T) {
+	t.Helper()
+	ref, in, do := a.ref(), []mat{toMat(a.q), toMat(a.k), toMat(a.v)}, toMat(a.do)
+	o, lse := ref.forward(in)
+	delta, dq, dk, dv := ref.backward(in, o, do)
+	for _, x := range []struct {
+		name string
+		got  *matrix
+		want mat
+	}{{"o", a.o, o}, {"lse", a.lse, lse}, {"delta", a.delta, delta}, {"dq", a.dq, dq}, {"dk", a.dk, dk}, {"dv", a.dv, dv}} {
+		if e, at := farthest(x.got, x.want); e > attnTolerance {
+			t.Errorf("%s: %s differs by %.1e at %s", a, x.name, e, at)
+		}
+	}
+}
+
+// TestAttention compares attention and its gradients with the reference on trees of every kind and sizes around the tiles'.
+func TestAttention(t *testing.T) {
+	chain := []int{}
+	for s := range 40 {
+		chain = append(chain, 1+s%3, s-1)
+	}
+	cases := []struct {
+		name          string
+		nHead, nKV, d int
+		segs          []treeSeg
+	}{
+		{"one token", 1, 1, 8, treeOf(1, -1)},
+		{"no token", 2, 1, 8, treeOf()},
+		{"no token in a segment", 2, 1, 8, treeOf(0, -1, 0, 0)},
+		{"one root", 4, 2, 16, treeOf(150, -1)},
+		{"group of 3, odd d", 6, 2, 33, treeOf(70, -1)},
+		{"group of 7", 14, 2, 64, treeOf(45, -1, 20, 0)},
+		{"d of 1", 2, 2, 1, treeOf(20, -1)},
+		{"d of 80", 2, 1, 80, treeOf(33, -1)},
+		{"d of 128", 2, 1, 128, treeOf(40, -1, 17, 0)},
+		{"d of 200", 2, 1, 200, treeOf(40, -1, 17, 0)},
+		{"d of 256", 3, 1, 256, treeOf(35, -1)},
+		{"many roots", 2, 1, 24, treeOf(5, -1, 16, -1, 17, -1, 1, -1, 64, -1, 31, -1, 2, -1)},
+		{"prompt with two answers", 4, 1, 32, treeOf(70, -1, 21, 0, 33, 0)},
+		{"group of answers", 4, 4, 16, treeOf(19, -1, 7, 0, 70, 0, 1, 0, 16, 0)},
+		{"chain", 2, 1, 12, treeOf(chain...)},
+		{"chain of two rows", 2, 1, 12, treeOf(20, -1, 5, 0, 30, -1, 9, 2, 4, 1, 8, 3)},
+		{"empty segments between", 2, 1, 12, treeOf(20, -1, 0, 0, 30, 1, 0, -1, 9, 3, 4, 2)},
+		{"empty parent elsewhere", 2, 1, 12, treeOf(0, -1, 9, -1, 30, 0, 7, 1)},
+		{"long", 1, 1, 16, treeOf(300, -1, 120, 0, 200, 0, 80, 2)},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			atEveryLevel(t, func(t *testing.T) {
+				for _, pad := range []int{0, 3} {
+					a := newAttn(rand.New(rand.NewPCG(1, uint64(c.d))), c.nHead, c.nKV, c.d, pad, c.segs)
+					a.run(t)
+					a.check(t)
+				}
+			})
+		})
+	}
+}
+
+// TestAttentionRandom is TestAttention on random trees and shapes.
+func TestAttentionRandom(t *testing.T) {
+	atEveryLevel(t, func(t *testing.T) {
+		for seed := range uint64(60) {
+			r := rand.New(rand.NewPCG(7, seed))
+			maxLen := []int{2, 9, 40}[r.IntN(3)]
+			nKV := 1 + r.IntN(3)
+			a := newAttn(r, nKV*(1+r.IntN(5)), nKV, 1+r.IntN(40), r.IntN(3), randomTree(r, 12, maxLen))
+			a.run(t)
+			a.check(t)
+		}
+	})
+}
+
+// TestAttentionDifferences holds the gradients to central differences of the reference's forward pass.
+func TestAttentionDifferences(t *testing.T) {
+	atEveryLevel(t, func(t *testing.T) {
+		a := newAttn(rand.New(rand.NewPCG(3, 4)), 4, 2, 8, 0, treeOf(6, -1, 4, 0, 5, 0, 7, -1, 3, 2))
+		a.run(t)
+		ref, in := a.ref(), []mat{toMat(a.q), toMat(a.k), toMat(a.v)}
+		forward := func(in []mat) mat { o, _ := ref.forward(in); return o }
+		for i, got := range []*matrix{a.dq, a.dk, a.dv} {
+			if e, at := farthest(got, differences(forward, in, toMat(a.do), i)); e > attnTolerance {
+				t.Errorf("gradient %d differs from central differences by %.1e at %s", i, e, at)
+			}
+		}
+	})
+}
+
+// TestAttentionLargeScores uses scores of hundreds, where only the running maximum keeps the exponentials finite.
+func TestAttentionLargeScores(t *testing.T) {
+	atEveryLevel(t, func(t *testing.T) {
+		a := newAttn(rand.New(rand.NewPCG(5, 6)), 2, 1, 32, 0, treeOf(140, -1, 20, 0))
+		a.scale = 40
+		a.run(t)
+		o, lse := a.ref().forward([]mat{toMat(a.q), toMat(a.k), toMat(a.v)})
+		// A score of size 1000 has an F32 rounding of 6e-5, which the exponential turns into as much relative error of P.
+		if e, at := farthest(a.o, o); e > 5e-3 {
+			t.Errorf("o differs by %.1e at %s", e, at)
+		}
+		if e, at := farthest(a.lse, lse); e > attnTolerance {
+			t.Errorf("lse differs by %.1e at %s", e, at)
+		}
+	})
+}
+
+// TestAttentionTreeIsSeparate computes a prompt with two answers once as a tree and twice as whole rows: equal to rounding.
+func TestAttentionTreeIsSeparate(t *testing.T) {
+	atEveryLevel(t, func(t *testing.T) {
+		const prompt, first, second = 37, 21, 18
+		a := newAttn(rand.New(rand.NewPCG(8, 9)), 4, 2, 16, 0, treeOf(prompt, -1, first, 0, second, 0))
+		a.run(t)
+		b := newAttn(rand.New(rand.NewPCG(8, 9)), 4, 2, 16, 0, treeOf(prompt+second, -1))
+		for _, x := range []struct{ from, to *matrix }{{a.q, b.q}, {a.k, b.k}, {a.v, b.v}} {
+			for r := range prompt + second {
+				copy(x.to.row(r), x.from.row(r+map[bool]int{true: first}[r >= prompt]))
+			}
+		}
+		b.run(t)
+		for r := range second {
+			for i, want := range b.o.row(prompt + r) {
+				if got := a.o.row(prompt + first + r)[i]; math.Abs(float64(got-want)) > attnTolerance {
+					t.Fatalf("o[%d,%d] is %v in the tree, %v in a row of its own", i, r, got, want)
+				}
+			}
+		}
+	})
+}
+
+func TestAttentionRefuses(t *testing.T) {
+	good := func() *attnCase { return newAttn(rand.New(rand.NewPCG(1, 1)), 4, 2, 8, 0, treeOf(6, -1, 4, 0)) }
+	forward := func(a *attnCase) *Call { return a.call(OpAttn, a.o, a.lse, a.q, a.k, a.v) }
+	backQ := func(a *attnCase) *Call { return a.call(OpAttnBackQ, a.dq, a.q, a.k, a.v, a.lse, a.delta, a.do) }
+	backKV := func(a *attnCase) *Call {
+		return a.call(OpAttnBackKV, a.dk, a.dv, a.q, a.k, a.v, a.lse, a.delta, a.do)
+	}
+	for name, call := range map[string]func(a *attnCase) *Call{"forward": forward, "back q": backQ, "back kv": backKV} {
+		if err := Check(call(good())); err != nil {
+			t.Fatalf("%s: a good call is refused: %v", name, err)
+		}
+		for fault, spoil := range map[string]func(a *attnCase){
+			"heads":              func(a *attnCase) { a.nHead = 3 },
+			"no heads":           func(a *attnCase) { a.nKV = 0 },
+			"head length":        func(a *attnCase) { a.d = 16 },
+			"head length 0":      func(a *attnCase) { a.d = 0 },
+			"scale":              func(a *attnCase) { a.scale = math.NaN() },
+			"short tree":         func(a *attnCase) { a.segs = treeOf(6, -1, 3, 0) },
+			"long tree":          func(a *attnCase) { a.segs = treeOf(6, -1, 5, 0) },
+			"gap in the tree":    func(a *attnCase) { a.segs = []treeSeg{{0, 5, -1}, {6, 10, 0}} },
+			"overlap":            func(a *attnCase) { a.segs = []treeSeg{{0, 7, -1}, {6, 10, 0}} },
+			"segment backwards":  func(a *attnCase) { a.segs = []treeSeg{{0, 12, -1}, {12, 10, 0}} },
+			"own parent":         func(a *attnCase) { a.segs = treeOf(6, -1, 4, 1) },
+			"parent of nowhere":  func(a *attnCase) { a.segs = treeOf(6, -2, 4, 0) },
+			"fewer keys":         func(a *attnCase) { a.k, a.dk = newMatrix(16, 9), newMatrix(16, 9) },
+			"log-sum-exp":        func(a *attnCase) { a.lse = newMatrix(2, 10) },
+			"output is an input": func(a *attnCase) { a.o, a.dq, a.dk = a.q, a.q, a.k },
+		} {
+			a := good()
+			spoil(a)
+			if err := Check(call(a)); err == nil {
+				t.Errorf("%s: %s: accepted", name, fault)
+			}
+		}
+	}
+}
