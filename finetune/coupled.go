@@ -31,7 +31,7 @@ func (p *Parts) accumulateCoupled(ctx context.Context, st *State) error {
 		if err != nil {
 			return err
 		}
-		appendInputs(all, in)
+		all.Append(in)
 		micros = append(micros, m)
 		cursor, tokens = next, tokens+m.Tokens
 		last = m.EndsEpoch || len(micros) == p.Accum
@@ -62,17 +62,6 @@ func (p *Parts) accumulateCoupled(ctx context.Context, st *State) error {
 	}
 	st.Cursor, st.Micros = cursor, st.Micros+uint64(len(micros))
 	return nil
-}
-
-// appendInputs adds the inputs of one micro-batch behind those of others.
-func appendInputs(all, in *method.Inputs) {
-	base := len(all.LogP)
-	all.LogP = append(all.LogP, in.LogP...)
-	all.Ref = append(all.Ref, in.Ref...)
-	for _, s := range in.Sequences {
-		s.Start += base
-		all.Sequences = append(all.Sequences, s)
-	}
 }
 
 // places names where the examples of micro-batches came from: the first few.

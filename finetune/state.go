@@ -1,8 +1,6 @@
 package finetune
 
 import (
-	"fmt"
-
 	"github.com/ggtune/ggtune/finetune/encode"
 	"github.com/ggtune/ggtune/finetune/method"
 )
@@ -36,26 +34,8 @@ func (p *Pending) add(r method.Result, micros, tokens, counted int) error {
 	p.Tokens += tokens
 	p.Counted += counted
 	var err error
-	p.Metrics, err = addMetrics(p.Metrics, r.Metrics)
+	p.Metrics, err = method.AddMetrics(p.Metrics, r.Metrics)
 	return err
-}
-
-// addMetrics adds figures of the same names in the same order.
-func addMetrics(sums, more []method.Metric) ([]method.Metric, error) {
-	if sums == nil {
-		return append(sums, more...), nil
-	}
-	if len(sums) != len(more) {
-		return sums, fmt.Errorf("the method gave %d figures, and %d before", len(more), len(sums))
-	}
-	for i := range sums {
-		if sums[i].Name != more[i].Name {
-			return sums, fmt.Errorf("the method gave figure %q where it gave %q before", more[i].Name, sums[i].Name)
-		}
-		sums[i].Sum += more[i].Sum
-		sums[i].Weight += more[i].Weight
-	}
-	return sums, nil
 }
 
 // StepStats is what one step was like.

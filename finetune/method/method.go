@@ -95,3 +95,32 @@ func (m *Method) Evaluate(in *Inputs) (Result, error) {
 	}
 	return r, nil
 }
+
+// Append puts the inputs of one micro-batch behind those of others.
+func (in *Inputs) Append(more *Inputs) {
+	base := len(in.LogP)
+	in.LogP = append(in.LogP, more.LogP...)
+	in.Ref = append(in.Ref, more.Ref...)
+	for _, s := range more.Sequences {
+		s.Start += base
+		in.Sequences = append(in.Sequences, s)
+	}
+}
+
+// AddMetrics adds figures of the same names in the same order to sums, which may be nil.
+func AddMetrics(sums, more []Metric) ([]Metric, error) {
+	if sums == nil {
+		return append(sums, more...), nil
+	}
+	if len(sums) != len(more) {
+		return sums, fmt.Errorf("the method gave %d figures, and %d before", len(more), len(sums))
+	}
+	for i := range sums {
+		if sums[i].Name != more[i].Name {
+			return sums, fmt.Errorf("the method gave figure %q where it gave %q before", more[i].Name, sums[i].Name)
+		}
+		sums[i].Sum += more[i].Sum
+		sums[i].Weight += more[i].Weight
+	}
+	return sums, nil
+}

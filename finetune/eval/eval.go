@@ -1,0 +1,135 @@
+// Package eval measures a model on held-out rows: loss, perplexity, and the method's own figures; and it remembers which
+// step was best. It knows no file and no optimizer.
+package eval
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/ggtune/ggtune/engine"
+	"github.com/ggtune/ggtune/finetune/encode"
+	"github.com/ggtune/ggtune/finetune/method"
+)
+
+// An Engine computes log-probabilities; engine.Session is one.
+type Engine interface {
+	Forward(ctx context.Context, b *engine.Batch, o engine.Options) (*engine.Output, error)
+}
+
+// Options of a measurement.
+type Options struct {
+	NoAdapter bool // measure the base model
+	// Reference gives the reference model's log-probabilities; nil where the method needs none.
+	Reference func(ctx context.Context, m *encode.Micro) ([]float64, error)
+	// Progress is called after every micro-batch with the rows done; nil: nobody asks.
+	Progress func(rows int)
+}
+
+// A Result is one measurement.
+type Result struct {
+	Loss    float64 // of the method, per unit: for SFT nats per counted token
+	NLL     float64 // nats per counted token, whatever the method
+	Tokens  int     // read
+	Counted int
+	Metrics []method.Metric
+}
+
+// Perplexity is e to the nats per counted token.
+func (r Result) Perplexity() float64 { return math.Exp(r.NLL) }
+
+// Run measures the loss of one pass over data, without dropout, in the data's order. On cancel it returns
+// context.Cause(ctx).
+func Run(ctx context.Context, e Engine, data *encode.Loader, m *method.Method, o Options) (Result, error) {
+	var out Result
+	var sum, units, nll float64
+	whole := &method.Inputs{} // of a coupled method
+	take := func(in *method.Inputs) error {
+		r, err := m.Evaluate(in)
+		if err != nil {
+			return err
+		}
+		sum, units = sum+r.Sum, units+r.Units
+		out.Metrics, err = method.AddMetrics(out.Metrics, r.Metrics)
+		return err
+	}
+	rows := 0
+	for c := (encode.Cursor{}); c.Epoch == 0; {
+		if ctx.Err() != nil {
+			return Result{}, context.Cause(ctx)
+		}
+		batch, next, err := data.Next(c)
+		if err != nil {
+			return Result{}, err
+		}
+		in, err := inputs(ctx, e, batch, m, o)
+		if err != nil {
+			return Result{}, err
+		}
+		for _, lp := range in.LogP {
+			nll -= lp
+		}
+		if m.Coupled {
+			whole.Append(in)
+		} else if err := take(in); err != nil {
+			return Result{}, err
+		}
+		out.Tokens += batch.Tokens
+		out.Counted += batch.Counted
+		rows += len(batch.Batch.Rows)
+		if o.Progress != nil {
+			o.Progress(rows)
+		}
+		c = next
+	}
+	if m.Coupled {
+		if err := take(whole); err != nil {
+			return Result{}, err
+		}
+	}
+	if out.Counted == 0 || !(units > 0) {
+		return Result{}, errors.New("evaluation: no token of the held-out data counts; give data with answers")
+	}
+	out.Loss, out.NLL = sum/units, nll/float64(out.Counted)
+	if math.IsNaN(out.Loss+out.NLL) || math.IsInf(out.Loss+out.NLL, 0) {
+		return Result{}, fmt.Errorf("evaluation: loss %g is not finite; look at the model with ggtune check", out.Loss)
+	}
+	return out, nil
+}
+
+func inputs(ctx context.Context, e Engine, batch *encode.Micro, m *method.Method, o Options) (*method.Inputs, error) {
+	out, err := e.Forward(context.WithoutCancel(ctx), &batch.Batch, engine.Options{NoAdapter: o.NoAdapter})
+	if err != nil {
+		return nil, err
+	}
+	var ref []float64
+	if m.Reference {
+		if ref, err = o.Reference(ctx, batch); err != nil {
+			return nil, err
+		}
+	}
+	return batch.Inputs(out.LogP, ref)
+}
+
+// Best remembers the lowest loss of a run. The zero value has seen none.
+type Best struct {
+	Seen  int     `json:"seen"` // evaluations
+	Step  int     `json:"step"` // of the lowest loss
+	Loss  float64 `json:"loss"`
+	Since int     `json:"since"` // evaluations without a lower loss
+}
+
+// Add takes in the loss of an evaluation at step and says whether it is the lowest yet.
+func (b *Best) Add(step int, loss float64) bool {
+	b.Seen++
+	if b.Seen > 1 && !(loss < b.Loss) {
+		b.Since++
+		return false
+	}
+	b.Step, b.Loss, b.Since = step, loss, 0
+	return true
+}
+
+// Stop says that patience evaluations in a row brought nothing; patience 0 never stops.
+func (b *Best) Stop(patience int) bool { return patience > 0 && b.Since >= patience }
