@@ -206,7 +206,7 @@ func emitHead(l *lowering, n *graph.Node) {
 	}
 	chunk := kernels.HeadChunk()
 	bytes := kernels.HeadScratchBytes(h.ne0, h2.ne0, w.ne1, min(chunk, h.ne1), back)
-	scratch := view{slot: l.newSlot(graph.None, bytes), ne0: bytes, ne1: 1, nb1: bytes, typ: kernels.I8}
+	scratch := view{slot: l.newSlot(graph.None, bytes), ne0: (bytes + 3) / 4, ne1: 1, nb1: bytes, typ: kernels.F32}
 	for at := int64(0); at < h.ne1; at += chunk {
 		c := min(chunk, h.ne1-at)
 		views := []view{logp.span(at, c), lse.span(at, c), e.rows(at, c), h.rows(at, c), w, targets.span(at, c),

@@ -55,7 +55,7 @@ func quantized(data []float32, t *gguf.TensorInfo) gguf.TensorSource {
 		rows := max(1, (1<<20)/row)
 		for at := 0; at < len(data); {
 			n := min(rows*row, len(data)-at)
-			b, err := ggml.Quantize(int32(t.Type), data[at:at+n], int64(row))
+			b, err := ggml.Quantize(ggml.Type(t.Type), data[at:at+n], int64(row))
 			if err != nil {
 				return err
 			}

@@ -262,7 +262,7 @@ func (s *Session) addTensor(name string, t tensor) error {
 	if err != nil {
 		return err
 	}
-	return ggml.DequantizeInto(p.Data, int32(t.info.Type), t.data)
+	return ggml.DequantizeTo(ggml.Type(t.info.Type), p.Data, t.data)
 }
 
 func (s *Session) newParam(name, group string, shape []int64, decay bool) (*Param, error) {

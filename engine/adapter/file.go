@@ -178,7 +178,7 @@ func (l *loader) read(dst []float32, t *gguf.TensorInfo) error {
 	if err != nil {
 		return err
 	}
-	if err := ggml.DequantizeInto(dst, int32(t.Type), data); err != nil {
+	if err := ggml.DequantizeTo(ggml.Type(t.Type), dst, data); err != nil {
 		return l.fail("tensor %q: %w", t.Name, err)
 	}
 	return nil

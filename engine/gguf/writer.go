@@ -130,7 +130,7 @@ func (w *Writer) AddFloats(name string, shape []int64, data []float32) error {
 	})
 }
 
-// AddReader appends a tensor whose bytes are read from r, to its end.
+// AddReader appends a tensor whose bytes are read from r, to its end: such a Writer writes once.
 func (w *Writer) AddReader(name string, t Type, shape []int64, r io.Reader) error {
 	return w.Add(name, t, shape, func(dst io.Writer) error {
 		_, err := io.Copy(dst, r)
