@@ -39,7 +39,7 @@ type File struct {
 }
 
 // Create starts a file that will appear as path on Commit; a regular file of that name is replaced then, and its
-// permissions are kept. Without an existing file, perm is used (before umask). The caller commits or aborts:
+// permissions are kept; a symbolic link is replaced, not followed. Without an existing file, perm is used (before umask). The caller commits or aborts:
 //
 //	f, err := atomicfile.Create(nil, path, 0o666)
 //	if err != nil { return err }
