@@ -1,0 +1,218 @@
+package finetune
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"reflect"
+	"strings"
+
+	"github.com/BurntSushi/toml"
+
+	"github.com/ggtune/ggtune/internal/registry"
+)
+
+// A Config is all that a run depends on, one field for each option. DefaultConfig has the defaults named here; Options
+// binds each field to its name.
+type Config struct {
+	// Model is the base: a GGUF file. Required.
+	Model string `toml:"model"`
+	// Data lists files and directories of training examples. Required.
+	Data []string `toml:"data"`
+	// Format forces the format of the data; "" finds it by content.
+	Format string `toml:"format"`
+	// EvalData lists files and directories of held-out examples. Default none.
+	EvalData []string `toml:"eval_data"`
+	// EvalSplit is the fraction of the training examples held out when there is no EvalData, 0 to below 1. Default 0.
+	EvalSplit float64 `toml:"eval_split"`
+	// Output is the run's directory. Required for training.
+	Output string `toml:"output"`
+	// Method names the loss. Default sft.
+	Method string `toml:"method"`
+
+	// Template names a chat template, or a file that holds one; "" takes the model's own.
+	Template string `toml:"template"`
+	// Mask says which turns are trained on: assistant, last, all. Default assistant.
+	Mask string `toml:"mask"`
+	// DropReasoning leaves out reasoning that the data keeps apart from the answer. Default false.
+	DropReasoning bool `toml:"drop_reasoning"`
+	// SeqLen is the row length in tokens, at least 2. Default 512.
+	SeqLen int `toml:"seq_len"`
+	// OnLong says what becomes of longer examples: truncate, drop, refuse. Default truncate.
+	OnLong string `toml:"on_long"`
+	// Packing says how examples share rows: best-fit, sequential, none. Default best-fit.
+	Packing string `toml:"packing"`
+
+	// Full trains every tensor in place of an adapter; the model must be F32, F16 or BF16. Default false.
+	Full bool `toml:"full"`
+	// Rank is the rank of the LoRA pairs, 1 to 1024. Default 16.
+	Rank int `toml:"rank"`
+	// Alpha sets the adapter's scale, alpha/rank; above 0. Default 32.
+	Alpha float64 `toml:"alpha"`
+	// RSLoRA scales by alpha/√rank (Kalajdzievski 2023). Default false.
+	RSLoRA bool `toml:"rslora"`
+	// LoRAPlus multiplies the learning rate of B (Hayou et al. 2024), above 0. Default 1: plain LoRA.
+	LoRAPlus float64 `toml:"lora_plus"`
+	// Dropout is the probability that an element of a pair's input is zeroed, 0 to below 1. Default 0.
+	Dropout float64 `toml:"dropout"`
+	// Targets lists tensor roles to adapt (attn_q, ffn_down, …). Default: every linear role of the layers.
+	Targets []string `toml:"targets"`
+	// Layers limits the adapter to layers, as "0-3,8,-1": -1 is the last. "" means all.
+	Layers string `toml:"layers"`
+	// Init is how A starts: kaiming, gaussian. Default kaiming.
+	Init string `toml:"init"`
+
+	// LR is the peak learning rate, above 0. Default 2e-4, with Full 2e-5.
+	LR float64 `toml:"lr"`
+	// Schedule names the learning rate's course. Default cosine.
+	Schedule string `toml:"schedule"`
+	// Warmup is the linear rise at the start: steps if at least 1, otherwise a fraction of all steps. Default 0.03.
+	Warmup float64 `toml:"warmup"`
+	// Decay is the fall at the end of schedule wsd, in the same units. Default 0.2.
+	Decay float64 `toml:"decay"`
+	// MinLR is the learning rate at the end, as a fraction of the peak, 0 to 1. Default 0.
+	MinLR float64 `toml:"min_lr"`
+	// Epochs is how often the data is gone through, at least 1. Default 3.
+	Epochs int `toml:"epochs"`
+	// Steps is the number of updates; 0 leaves it to Epochs. Default 0.
+	Steps int `toml:"steps"`
+	// Batch is the number of rows in a micro-batch, at least 1. Default 1.
+	Batch int `toml:"batch"`
+	// Accum is the number of micro-batches in a step, at least 1. Default 4.
+	Accum int `toml:"accum"`
+	// WeightDecay is AdamW's decoupled decay, at least 0. Default 0.
+	WeightDecay float64 `toml:"weight_decay"`
+	// Beta1 and Beta2 are AdamW's, 0 to below 1. Default 0.9 and 0.999.
+	Beta1 float64 `toml:"beta1"`
+	Beta2 float64 `toml:"beta2"`
+	// Eps is AdamW's, above 0. Default 1e-8.
+	Eps float64 `toml:"eps"`
+	// Clip is the largest gradient norm, at least 0; 0 sets no limit. Default 1.
+	Clip float64 `toml:"clip"`
+
+	// EvalEvery is the number of steps between evaluations; 0 evaluates at the start and the end. Default 0.
+	EvalEvery int `toml:"eval_every"`
+	// EvalRows limits an evaluation to that many rows; 0 takes all. Default 0.
+	EvalRows int `toml:"eval_rows"`
+	// Patience ends the run after that many evaluations without a lower loss; 0 never does. Default 0.
+	Patience int `toml:"patience"`
+	// Best makes the result that of the best evaluation in place of the last step. Default false; Patience implies it.
+	Best bool `toml:"best"`
+	// SaveEvery is the number of steps between checkpoints; 0 saves at evaluations and the end. Default 50.
+	SaveEvery int `toml:"save_every"`
+	// Keep is the number of newest checkpoints kept beside the best, at least 1. Default 2.
+	Keep int `toml:"keep"`
+	// Resume goes on from the newest checkpoint in Output. Default false.
+	Resume bool `toml:"-"`
+
+	// Seed is the seed of every random choice. Default 1.
+	Seed uint64 `toml:"seed"`
+	// Threads is the number of threads; 0 means one for each physical core. Default 0.
+	Threads int `toml:"threads"`
+	// Device is what computes. Default cpu.
+	Device string `toml:"device"`
+	// Exact computes every product in F32 instead of the CPU's fastest formats. Default false.
+	Exact bool `toml:"exact"`
+	// Memory is what training may take beside the mapped model file, in megabytes (10⁶ bytes); activations that fit are kept
+	// and not computed again. 0 takes half of what is free. Default 0.
+	Memory int `toml:"memory"`
+}
+
+// DefaultConfig gives the defaults: those users of PEFT, TRL and unsloth know, where they agree. alpha = 2·rank and lr 2e-4
+// are the usual LoRA settings there; 4 packed rows of 512 tokens a step are about as many tokens as their 8 to 16 short
+// conversations.
+func DefaultConfig() Config {
+	return Config{
+		Method: "sft", Mask: "assistant", SeqLen: 512, OnLong: "truncate", Packing: "best-fit",
+		Rank: 16, Alpha: 32, LoRAPlus: 1, Init: "kaiming",
+		Schedule: "cosine", Warmup: 0.03, Decay: 0.2, Epochs: 3, Batch: 1, Accum: 4,
+		Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, Clip: 1,
+		SaveEvery: 50, Keep: 2, Seed: 1, Device: "cpu",
+	}
+}
+
+// The default learning rates: LR's zero value takes one of them.
+const (
+	defaultLR     = 2e-4
+	defaultFullLR = 2e-5
+)
+
+// peakLR is LR or its default.
+func (c *Config) peakLR() float64 {
+	switch {
+	case c.LR != 0:
+		return c.LR
+	case c.Full:
+		return defaultFullLR
+	}
+	return defaultLR
+}
+
+// A ConfigError is a fault of the configuration itself: the user's to mend before anything is read.
+type ConfigError struct{ Err error }
+
+func (e *ConfigError) Error() string { return e.Err.Error() }
+func (e *ConfigError) Unwrap() error { return e.Err }
+
+// ParseTOML sets the fields of c that the text names and leaves the others. name is used in messages. Errors are
+// *ConfigError; every unknown key is named with the nearest known one.
+func (c *Config) ParseTOML(text, name string) error {
+	meta, err := toml.Decode(text, c)
+	if err != nil {
+		var pe toml.ParseError
+		if errors.As(err, &pe) {
+			return &ConfigError{fmt.Errorf("%s:%d: %s", name, pe.Position.Line, pe.Message)}
+		}
+		return &ConfigError{fmt.Errorf("%s: %w", name, err)}
+	}
+	var keys []string
+	for _, o := range c.Options() {
+		if o.Key != "" {
+			keys = append(keys, o.Key)
+		}
+	}
+	var errs []error
+	for _, k := range meta.Undecoded() {
+		errs = append(errs, fmt.Errorf("%s: %w", name, &registry.UnknownError{Kind: "key", Name: k.String(), Known: keys}))
+	}
+	if len(errs) > 0 {
+		return &ConfigError{errors.Join(errs...)}
+	}
+	return nil
+}
+
+// LoadTOML is ParseTOML of a file.
+func (c *Config) LoadTOML(path string) error {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return &ConfigError{fmt.Errorf("read settings: %w", err)}
+	}
+	return c.ParseTOML(string(text), path)
+}
+
+// TOML writes the configuration as ParseTOML reads it, each key under a comment that says what it is.
+func (c *Config) TOML() ([]byte, error) {
+	var b bytes.Buffer
+	group := ""
+	for _, o := range c.Options() {
+		if o.Key == "" {
+			continue
+		}
+		if o.Group != group {
+			group = o.Group
+			fmt.Fprintf(&b, "\n### %s\n", group)
+		}
+		// A map of one key lets the library write the value as it must be.
+		var v bytes.Buffer
+		if err := toml.NewEncoder(&v).Encode(map[string]any{o.Key: reflect.ValueOf(o.Value).Elem().Interface()}); err != nil {
+			return nil, fmt.Errorf("settings as TOML: %w", err)
+		}
+		line := v.String()
+		if line == "" { // an empty list
+			line = o.Key + " = []\n"
+		}
+		fmt.Fprintf(&b, "# %s\n%s", strings.ReplaceAll(o.Usage, "`", ""), line)
+	}
+	return b.Bytes(), nil
+}

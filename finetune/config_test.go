@@ -1,0 +1,191 @@
+package finetune
+
+import (
+	"errors"
+	"math"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/ggtune/ggtune/finetune/encode"
+	"github.com/ggtune/ggtune/finetune/template"
+)
+
+// TestOptionsBindEveryField: each field of Config has exactly one option, a key that is its toml tag, and a usage line; no
+// name is taken twice.
+func TestOptionsBindEveryField(t *testing.T) {
+	c := DefaultConfig()
+	v := reflect.ValueOf(&c).Elem()
+	opts := c.Options()
+	names := map[string]bool{}
+	for _, o := range opts {
+		for _, n := range append([]string{o.Name}, o.Aliases...) {
+			if names[n] {
+				t.Errorf("--%s is bound twice", n)
+			}
+			names[n] = true
+		}
+		if o.Usage == "" || o.Group == "" {
+			t.Errorf("--%s has no usage or group", o.Name)
+		}
+	}
+	for i := range v.NumField() {
+		f := v.Type().Field(i)
+		var bound []Option
+		for _, o := range opts {
+			if o.Value == v.Field(i).Addr().Interface() {
+				bound = append(bound, o)
+			}
+		}
+		if len(bound) != 1 {
+			t.Errorf("field %s has %d options, want 1", f.Name, len(bound))
+			continue
+		}
+		if key := strings.TrimPrefix(f.Tag.Get("toml"), "-"); bound[0].Key != key {
+			t.Errorf("field %s: key %q, tag %q", f.Name, bound[0].Key, key)
+		}
+	}
+	if v.NumField() != len(opts) {
+		t.Errorf("%d options for %d fields", len(opts), v.NumField())
+	}
+}
+
+// TestUsageNamesChoices: usage texts name what package encode and template accept.
+func TestUsageNamesChoices(t *testing.T) {
+	c := DefaultConfig()
+	for _, name := range []string{encode.Truncate.String(), encode.Drop.String(), encode.Refuse.String()} {
+		if u := c.optionOf(&c.OnLong).Usage; !strings.Contains(u, name) {
+			t.Errorf("%q lacks %s", u, name)
+		}
+	}
+	for p := encode.BestFit; p <= encode.Unpacked; p++ {
+		if u := c.optionOf(&c.Packing).Usage; !strings.Contains(u, p.String()) {
+			t.Errorf("%q lacks %s", u, p)
+		}
+	}
+	for m := template.MaskAssistant; m <= template.MaskAll; m++ {
+		if u := c.optionOf(&c.Mask).Usage; !strings.Contains(u, m.String()) {
+			t.Errorf("%q lacks %s", u, m)
+		}
+	}
+}
+
+func validConfig() Config {
+	c := DefaultConfig()
+	c.Model, c.Data, c.Output = "m.gguf", []string{"d.jsonl"}, "run"
+	return c
+}
+
+func TestTOMLRoundTrip(t *testing.T) {
+	c := validConfig()
+	c.Model = `C:\models\"q".gguf`
+	c.Data = []string{"a,b.jsonl", "ü.txt"}
+	c.EvalSplit, c.LR, c.Seed, c.Full, c.Alpha = 0.1, 1e-5, 7, true, 0.5
+	text, err := c.TOML()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := DefaultConfig()
+	if err := got.ParseTOML(string(text), "run.toml"); err != nil {
+		t.Fatalf("%v in\n%s", err, text)
+	}
+	// An empty list comes back as one that is not nil.
+	for _, l := range []*[]string{&got.EvalData, &got.Targets} {
+		if len(*l) == 0 {
+			*l = nil
+		}
+	}
+	if !reflect.DeepEqual(got, c) {
+		t.Errorf("got\n%+v, want\n%+v", got, c)
+	}
+}
+
+func TestTOMLErrors(t *testing.T) {
+	for _, tc := range []struct{ name, text, want string }{
+		{"unknown key", "rank = 8\nrnak = 16\n", `unknown key "rnak"; nearest: "rank"`},
+		{"table", "[lora]\nrank = 8\n", `unknown key "lora`},
+		{"wrong type", "\nrank = \"8\"\n", "run.toml"},
+		{"no TOML", "rank = \n", "run.toml:1"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			c := DefaultConfig()
+			err := c.ParseTOML(tc.text, "run.toml")
+			var ce *ConfigError
+			if !errors.As(err, &ce) || !strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), "\n\n") {
+				t.Errorf("got %v, want a ConfigError with %q", err, tc.want)
+			}
+		})
+	}
+	path := filepath.Join(t.TempDir(), "x.toml")
+	c := DefaultConfig()
+	if err := c.LoadTOML(path); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("missing file: got %v", err)
+	}
+	if err := os.WriteFile(path, []byte("alpha = 8\n"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.LoadTOML(path); err != nil || c.Alpha != 8 || c.Rank != 16 {
+		t.Errorf("got alpha %g, rank %d, %v; want 8, 16", c.Alpha, c.Rank, err)
+	}
+}
+
+func TestValidate(t *testing.T) {
+	if c := validConfig(); c.Validate() != nil {
+		t.Fatalf("the defaults are refused: %v", c.Validate())
+	}
+	for _, tc := range []struct {
+		name   string
+		change func(c *Config)
+		want   []string
+	}{
+		{"nothing given", func(c *Config) { c.Model, c.Data, c.Output = "", nil, "" }, []string{"--model is missing", "--data is missing", "--output is missing"}},
+		{"rank 0, alpha 0", func(c *Config) { c.Rank, c.Alpha = 0, 0 }, []string{"--rank is 0; expected 1 to 1024", "--alpha is 0; expected above 0"}},
+		{"learning rate", func(c *Config) { c.LR = -1e-4 }, []string{"--lr is -0.0001; expected above 0"}},
+		{"not numbers", func(c *Config) { c.LR, c.Alpha, c.Clip = math.NaN(), math.Inf(1), math.NaN() }, []string{"--lr is NaN", "--alpha is +Inf", "--clip is NaN"}},
+		{"counts", func(c *Config) { c.Batch, c.Accum, c.Epochs, c.Steps = 0, 0, 0, -1 }, []string{"--batch is 0", "--accum is 0", "--epochs is 0", "--steps is -1"}},
+		{"names", func(c *Config) {
+			c.Method, c.Schedule, c.Packing, c.OnLong, c.Mask, c.Init, c.Device = "stf", "cosin", "best", "cut", "asistant", "x", "cuda"
+		}, []string{`unknown method "stf"; nearest: "sft"`, `"cosine"`, `"best-fit"`, "truncate", "known: assistant", "kaiming", "cpu"}},
+		{"rates", func(c *Config) { c.Dropout, c.MinLR, c.Beta1, c.EvalSplit = 1, 1.5, 1, 1 }, []string{"--dropout is 1", "--min-lr is 1.5", "--beta1 is 1", "--eval-split is 1"}},
+		{"patience without data", func(c *Config) { c.Patience = 2 }, []string{"--patience is 2; expected held-out", "--eval-every"}},
+		{"both held-out sets", func(c *Config) { c.EvalSplit, c.EvalData = 0.1, []string{"x"} }, []string{"--eval-split is given with --eval-data"}},
+		{"full with an adapter's options", func(c *Config) { c.Full, c.Dropout, c.Layers = true, 0.1, "0" }, []string{"--dropout is given with --full", "--layers is given with --full"}},
+		{"layers", func(c *Config) { c.Layers = "0-x" }, []string{`"0-x" is no layer`}},
+		{"row of one token", func(c *Config) { c.SeqLen = 1 }, []string{"--seq-len is 1"}},
+		{"threads, memory", func(c *Config) { c.Threads, c.Memory = -1, -5 }, []string{"--threads is -1", "--memory is -5"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			c := validConfig()
+			tc.change(&c)
+			err := c.Validate()
+			var ce *ConfigError
+			if !errors.As(err, &ce) {
+				t.Fatalf("got %v", err)
+			}
+			for _, w := range tc.want {
+				if !strings.Contains(err.Error(), w) {
+					t.Errorf("got\n%v\nwant %q in it", err, w)
+				}
+			}
+		})
+	}
+}
+
+func TestParseLayers(t *testing.T) {
+	for _, tc := range []struct {
+		s    string
+		want []int
+		err  string
+	}{
+		{"", nil, ""}, {"0-2, 5", []int{0, 1, 2, 5}, ""}, {"-1", []int{5}, ""}, {"-2--1,0", []int{0, 4, 5}, ""}, {"4--1", []int{4, 5}, ""}, {"1,1-2", []int{1, 2}, ""},
+		{"6", nil, "outside"}, {"-7", nil, "outside"}, {"3-1", nil, "no layer"}, {"1,,2", nil, "no layer"}, {"a", nil, "no layer"}, {"-", nil, "no layer"},
+	} {
+		got, err := parseLayers(tc.s, 6)
+		if !slices.Equal(got, tc.want) || (err == nil) != (tc.err == "") || err != nil && !strings.Contains(err.Error(), tc.err) {
+			t.Errorf("%q: got %v, %v; want %v, %q", tc.s, got, err, tc.want, tc.err)
+		}
+	}
+}

@@ -1,0 +1,155 @@
+package finetune
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/ggtune/ggtune/engine/adapter"
+	"github.com/ggtune/ggtune/finetune/method"
+	"github.com/ggtune/ggtune/finetune/optim"
+	"github.com/ggtune/ggtune/finetune/template"
+)
+
+// An Option binds a field of Config to its names: the command makes its flags from these, and ParseTOML its keys.
+type Option struct {
+	Name    string   // of the flag, without dashes
+	Aliases []string // further flags
+	Key     string   // of the TOML file; "" where the option belongs to the command line only
+	Usage   string   // one line; `WORD` names the value, as urfave/cli has it
+	Group   string
+	// Value points to the field: *string, *[]string, *int, *uint64, *float64 or *bool.
+	Value any
+	Eval  bool // `ggtune eval` and `ggtune inspect` have it too
+	// Resume says what a resumed run may change.
+	Resume ResumeRule
+}
+
+// A ResumeRule says whether a resumed run may have another value of an option than the run it goes on with.
+type ResumeRule uint8
+
+// The rules.
+const (
+	Same  ResumeRule = iota // no: the run would be another one
+	Free                    // yes: it changes nothing that is learned
+	Names                   // yes: files may have moved; their contents are compared
+	End                     // if the schedule does not look at the end
+	Bits                    // yes, but the last bits of the numbers may change; the run says so
+)
+
+// Options lists every field of c.
+func (c *Config) Options() []Option {
+	groups := []struct {
+		name string
+		opts []Option
+	}{
+		{"Files", c.fileOptions()},
+		{"Text and rows", c.rowOptions()},
+		{"What is trained", c.adapterOptions()},
+		{"How it is trained", c.stepOptions()},
+		{"Evaluation and checkpoints", c.evalOptions()},
+		{"Machine", c.machineOptions()},
+	}
+	var out []Option
+	for _, g := range groups {
+		for _, o := range g.opts {
+			o.Group = g.name
+			if o.Key == "" && o.Value != &c.Resume {
+				o.Key = strings.ReplaceAll(o.Name, "-", "_")
+			}
+			out = append(out, o)
+		}
+	}
+	return out
+}
+
+func (c *Config) fileOptions() []Option {
+	return []Option{
+		{Name: "model", Aliases: []string{"m"}, Value: &c.Model, Eval: true, Resume: Names, Usage: "GGUF model `FILE`"},
+		{Name: "data", Aliases: []string{"d"}, Value: &c.Data, Eval: true, Resume: Names, Usage: "`FILE` or directory of examples; may be given again"},
+		{Name: "format", Value: &c.Format, Eval: true, Resume: Names, Usage: "`NAME` of the data's format; without it, found by content"},
+		{Name: "eval-data", Value: &c.EvalData, Resume: Names, Usage: "`FILE` or directory of held-out examples; may be given again"},
+		{Name: "eval-split", Value: &c.EvalSplit, Resume: Same, Usage: "without --eval-data: hold out this `FRACTION` of the examples"},
+		{Name: "output", Aliases: []string{"o"}, Value: &c.Output, Resume: Names, Usage: "`DIRECTORY` of the run"},
+		{Name: "resume", Value: &c.Resume, Usage: "go on from the newest checkpoint in the run's directory"},
+		{Name: "method", Value: &c.Method, Eval: true, Usage: "training `METHOD`: " + strings.Join(method.Names(), ", ")},
+	}
+}
+
+func (c *Config) rowOptions() []Option {
+	return []Option{
+		{Name: "template", Value: &c.Template, Eval: true, Resume: Names, Usage: "chat template: a `FILE`, or one of " + strings.Join(template.Names(), ", ") + "; without it, the model's own"},
+		{Name: "mask", Value: &c.Mask, Eval: true, Usage: "train on `TURNS`: assistant (every answer), last (the last answer), all (every token)"},
+		{Name: "drop-reasoning", Value: &c.DropReasoning, Eval: true, Usage: "leave out reasoning that the data keeps apart from answers"},
+		{Name: "seq-len", Value: &c.SeqLen, Eval: true, Usage: "row length of `N` tokens"},
+		{Name: "on-long", Value: &c.OnLong, Eval: true, Usage: "longer examples: truncate, drop or refuse"},
+		{Name: "packing", Value: &c.Packing, Eval: true, Usage: "how examples share rows: best-fit, sequential or none"},
+	}
+}
+
+func (c *Config) adapterOptions() []Option {
+	return []Option{
+		{Name: "full", Value: &c.Full, Usage: "train every tensor of an F32, F16 or BF16 model in place of an adapter"},
+		{Name: "rank", Aliases: []string{"r"}, Value: &c.Rank, Usage: "`RANK` of the LoRA pairs"},
+		{Name: "alpha", Value: &c.Alpha, Usage: "LoRA `ALPHA`: the adapter's scale is alpha/rank"},
+		{Name: "rslora", Value: &c.RSLoRA, Usage: "scale by alpha/√rank"},
+		{Name: "lora-plus", Value: &c.LoRAPlus, Usage: "LoRA+: learning rate of B relative to A (`RATIO`)"},
+		{Name: "dropout", Value: &c.Dropout, Usage: "`PROBABILITY` that an element of a pair's input is zeroed"},
+		{Name: "targets", Value: &c.Targets, Usage: "tensor `ROLE` to adapt (attn_q, ffn_down, ...), several with commas; without it, every linear role of the layers"},
+		{Name: "layers", Value: &c.Layers, Usage: "layers to adapt, as `0-3,8,-1`; without it, all"},
+		{Name: "init", Value: &c.Init, Usage: "how A starts: " + strings.Join(adapter.Inits(), ", ")},
+	}
+}
+
+func (c *Config) stepOptions() []Option {
+	var schedules []string
+	for _, s := range optim.Schedules() {
+		schedules = append(schedules, s.Name)
+	}
+	return []Option{
+		{Name: "lr", Value: &c.LR, Usage: fmt.Sprintf("peak learning `RATE`; 0: %g, with --full %g", defaultLR, defaultFullLR)},
+		{Name: "schedule", Value: &c.Schedule, Usage: "course of the learning rate: " + strings.Join(schedules, ", ")},
+		{Name: "warmup", Value: &c.Warmup, Usage: "rise at the start, over `N` steps, or a fraction of all below 1"},
+		{Name: "decay", Value: &c.Decay, Usage: "fall at the end of schedule wsd, over `N` steps, or a fraction of all below 1"},
+		{Name: "min-lr", Value: &c.MinLR, Usage: "learning rate at the end, as a `FRACTION` of the peak"},
+		{Name: "epochs", Value: &c.Epochs, Resume: End, Usage: "go through the data `N` times"},
+		{Name: "steps", Value: &c.Steps, Resume: End, Usage: "make `N` updates; 0: as many as --epochs gives"},
+		{Name: "batch", Aliases: []string{"b"}, Value: &c.Batch, Eval: true, Usage: "`N` rows a micro-batch"},
+		{Name: "accum", Value: &c.Accum, Usage: "`N` micro-batches a step"},
+		{Name: "weight-decay", Value: &c.WeightDecay, Usage: "AdamW's decoupled weight `DECAY`"},
+		{Name: "beta1", Value: &c.Beta1, Usage: "AdamW's decay of the first moment"},
+		{Name: "beta2", Value: &c.Beta2, Usage: "AdamW's decay of the second moment"},
+		{Name: "eps", Value: &c.Eps, Usage: "AdamW's epsilon"},
+		{Name: "clip", Aliases: []string{"max-grad-norm"}, Value: &c.Clip, Usage: "largest gradient `NORM`; 0: no limit"},
+	}
+}
+
+func (c *Config) evalOptions() []Option {
+	return []Option{
+		{Name: "eval-every", Value: &c.EvalEvery, Resume: Free, Usage: "evaluate every `N` steps; 0: at the start and the end"},
+		{Name: "eval-rows", Value: &c.EvalRows, Eval: true, Resume: Same, Usage: "evaluate on at most `N` rows; 0: all"},
+		{Name: "patience", Value: &c.Patience, Resume: Free, Usage: "stop after `N` evaluations without a lower loss; 0: never"},
+		{Name: "best", Value: &c.Best, Resume: Free, Usage: "the result is the step with the lowest held-out loss, not the last; --patience implies it"},
+		{Name: "save-every", Value: &c.SaveEvery, Resume: Free, Usage: "checkpoint every `N` steps; 0: at the end"},
+		{Name: "keep", Value: &c.Keep, Resume: Free, Usage: "keep the `N` newest checkpoints beside the best"},
+	}
+}
+
+func (c *Config) machineOptions() []Option {
+	return []Option{
+		{Name: "seed", Aliases: []string{"s"}, Value: &c.Seed, Usage: "seed of every random choice"},
+		{Name: "threads", Aliases: []string{"t"}, Value: &c.Threads, Eval: true, Resume: Bits, Usage: "`N` threads; 0: one for each physical core"},
+		{Name: "device", Value: &c.Device, Eval: true, Usage: "what computes: cpu"},
+		{Name: "exact", Value: &c.Exact, Eval: true, Usage: "compute every product in F32 instead of the fastest format"},
+		{Name: "memory", Value: &c.Memory, Resume: Bits, Usage: "memory for training beside the model file, in `MB`; 0: half of what is free"},
+	}
+}
+
+// optionOf finds the option of a field by its address.
+func (c *Config) optionOf(field any) Option {
+	for _, o := range c.Options() {
+		if o.Value == field {
+			return o
+		}
+	}
+	panic("finetune: a field of Config has no option")
+}

@@ -1,0 +1,203 @@
+package finetune
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/ggtune/ggtune/engine/adapter"
+	"github.com/ggtune/ggtune/finetune/encode"
+	"github.com/ggtune/ggtune/finetune/method"
+	"github.com/ggtune/ggtune/finetune/optim"
+	"github.com/ggtune/ggtune/finetune/template"
+	"github.com/ggtune/ggtune/internal/registry"
+)
+
+// Devices lists what this build can compute on.
+func Devices() []string { return []string{"cpu"} }
+
+// maxThreads is more than any machine has, and what the thread pools accept.
+const maxThreads = 512
+
+// Validate reports every fault of a training configuration at once, as a *ConfigError.
+func (c *Config) Validate() error {
+	v := &validator{c: c}
+	v.common()
+	v.need(c.Output != "", &c.Output, "is missing", "a directory for the run")
+	v.adapter()
+	v.steps()
+	v.evaluation()
+	return v.result()
+}
+
+// ValidateEval is Validate for what Evaluate uses.
+func (c *Config) ValidateEval() error {
+	v := &validator{c: c}
+	v.common()
+	v.need(c.EvalRows >= 0, &c.EvalRows, v.is(c.EvalRows), "0 (all) or more")
+	return v.result()
+}
+
+// A validator collects faults.
+type validator struct {
+	c    *Config
+	errs []error
+}
+
+func (v *validator) result() error {
+	if len(v.errs) == 0 {
+		return nil
+	}
+	return &ConfigError{errors.Join(v.errs...)}
+}
+
+// need records a fault of a field unless ok.
+func (v *validator) need(ok bool, field any, found, expected string) {
+	if !ok {
+		v.errs = append(v.errs, fmt.Errorf("--%s %s; expected %s", v.c.optionOf(field).Name, found, expected))
+	}
+}
+
+// known records the error of a look-up by name.
+func (v *validator) known(field any, err error) {
+	if err != nil {
+		v.errs = append(v.errs, fmt.Errorf("--%s: %w", v.c.optionOf(field).Name, err))
+	}
+}
+
+func (v *validator) is(x any) string { return fmt.Sprintf("is %v", x) }
+
+// within records a number that is not in [lo, hi), or is none.
+func (v *validator) within(field *float64, lo, hi float64, expected string) {
+	x := *field
+	v.need(x >= lo && x < hi && !math.IsInf(x, 0), field, v.is(x), expected)
+}
+
+func (v *validator) common() {
+	c := v.c
+	v.need(c.Model != "", &c.Model, "is missing", "a GGUF file")
+	v.need(len(c.Data) > 0, &c.Data, "is missing", "a file or directory of examples")
+	v.known(&c.Method, errOf(method.Get(c.Method)))
+	v.known(&c.Mask, errOf(template.ParseMask(c.Mask)))
+	v.known(&c.OnLong, errOf(encode.ParseOnLong(c.OnLong)))
+	v.known(&c.Packing, errOf(encode.ParsePacking(c.Packing)))
+	v.need(c.SeqLen >= 2, &c.SeqLen, v.is(c.SeqLen), "at least 2 tokens: one to predict the other from")
+	v.need(c.Batch >= 1, &c.Batch, v.is(c.Batch), "at least 1 row")
+	v.need(c.Threads >= 0 && c.Threads <= maxThreads, &c.Threads, v.is(c.Threads), fmt.Sprintf("0 (one for each physical core) to %d", maxThreads))
+	v.need(c.Memory >= 0, &c.Memory, v.is(c.Memory), "megabytes, or 0 for half of what is free")
+	if !slices.Contains(Devices(), c.Device) {
+		v.known(&c.Device, &registry.UnknownError{Kind: "device", Name: c.Device, Known: Devices()})
+	}
+}
+
+func errOf[T any](_ T, err error) error { return err }
+
+func (v *validator) adapter() {
+	c := v.c
+	v.need(c.Rank >= 1 && c.Rank <= 1024, &c.Rank, v.is(c.Rank), "1 to 1024; common are 8 to 64")
+	v.need(c.Alpha > 0 && !math.IsInf(c.Alpha, 0), &c.Alpha, v.is(c.Alpha), "above 0 (llama.cpp takes 0 for none given); common is twice the rank")
+	v.need(c.LoRAPlus > 0 && !math.IsInf(c.LoRAPlus, 0), &c.LoRAPlus, v.is(c.LoRAPlus), "above 0; 1 is plain LoRA, 16 what the paper suggests")
+	v.within(&c.Dropout, 0, 1, "0 to below 1")
+	if !slices.Contains(adapter.Inits(), c.Init) {
+		v.known(&c.Init, &registry.UnknownError{Kind: "initialisation", Name: c.Init, Known: adapter.Inits()})
+	}
+	if _, err := parseLayers(c.Layers, maxLayers); err != nil {
+		v.known(&c.Layers, err)
+	}
+	if !c.Full {
+		return
+	}
+	const found, expected = "is given with --full", "it for an adapter only; leave one of them out"
+	v.need(len(c.Targets) == 0, &c.Targets, found, expected)
+	v.need(c.Layers == "", &c.Layers, found, expected)
+	v.need(c.Dropout == 0, &c.Dropout, found, expected)
+	v.need(!c.RSLoRA, &c.RSLoRA, found, expected)
+}
+
+func (v *validator) steps() {
+	c := v.c
+	v.need(c.LR >= 0 && !math.IsInf(c.LR, 0), &c.LR, v.is(c.LR), fmt.Sprintf("above 0, such as %g", defaultLR))
+	v.known(&c.Schedule, errOf(optim.GetSchedule(c.Schedule)))
+	v.within(&c.Warmup, 0, 1e9, "steps, or a fraction below 1")
+	v.within(&c.Decay, 0, 1e9, "steps, or a fraction below 1")
+	v.need(c.MinLR >= 0 && c.MinLR <= 1, &c.MinLR, v.is(c.MinLR), "0 to 1, a fraction of the peak")
+	v.need(c.Epochs >= 1, &c.Epochs, v.is(c.Epochs), "at least 1")
+	v.need(c.Steps >= 0, &c.Steps, v.is(c.Steps), "at least 1, or 0 to leave it to --epochs")
+	v.need(c.Accum >= 1, &c.Accum, v.is(c.Accum), "at least 1 micro-batch")
+	v.within(&c.WeightDecay, 0, math.Inf(1), "at least 0")
+	v.within(&c.Beta1, 0, 1, "0 to below 1")
+	v.within(&c.Beta2, 0, 1, "0 to below 1")
+	v.need(c.Eps > 0 && !math.IsInf(c.Eps, 0), &c.Eps, v.is(c.Eps), "above 0")
+	v.within(&c.Clip, 0, math.Inf(1), "at least 0; 0 sets no limit")
+}
+
+func (v *validator) evaluation() {
+	c := v.c
+	v.within(&c.EvalSplit, 0, 1, "0 to below 1")
+	for _, field := range []*int{&c.EvalEvery, &c.EvalRows, &c.Patience, &c.SaveEvery} {
+		v.need(*field >= 0, field, v.is(*field), "0 or more")
+	}
+	v.need(c.Keep >= 1, &c.Keep, v.is(c.Keep), "at least 1, to resume from")
+	held := len(c.EvalData) > 0 || c.EvalSplit > 0
+	v.need(c.EvalSplit == 0 || len(c.EvalData) == 0, &c.EvalSplit, "is given with --eval-data", "one of them")
+	const need = "held-out examples to measure on: --eval-data or --eval-split"
+	v.need(held || c.Patience == 0, &c.Patience, v.is(c.Patience), need)
+	v.need(held || !c.Best, &c.Best, "is given", need)
+	v.need(held || c.EvalEvery == 0, &c.EvalEvery, v.is(c.EvalEvery), need)
+	v.need(c.Patience == 0 || c.EvalEvery > 0, &c.Patience, v.is(c.Patience), "--eval-every with it, to evaluate before the end")
+}
+
+// maxLayers is more than any model has.
+const maxLayers = 1 << 16
+
+// parseLayers reads "0-3,8,-1" for a model of n layers into ascending numbers; -1 is the last layer. "" gives nil: all.
+func parseLayers(s string, n int) ([]int, error) {
+	if strings.TrimSpace(s) == "" {
+		return nil, nil
+	}
+	wrong := func(part string) error {
+		return fmt.Errorf("%q is no layer or range of layers; expected numbers as in 0-3,8,-1 (-1 is the last)", part)
+	}
+	number := func(part, text string) (int, error) {
+		i, err := strconv.Atoi(strings.TrimSpace(text))
+		if err != nil {
+			return 0, wrong(part)
+		}
+		if i < 0 {
+			i += n
+		}
+		if i < 0 || i >= n {
+			return 0, fmt.Errorf("layer %s is outside the model's layers 0 to %d", strings.TrimSpace(text), n-1)
+		}
+		return i, nil
+	}
+	var out []int
+	for _, part := range strings.Split(s, ",") {
+		from, to, ranged := strings.Cut(strings.TrimSpace(part), "-")
+		if from == "" && ranged { // a negative number, or a range that begins with one
+			from, to, ranged = strings.Cut(to, "-")
+			from = "-" + from
+		}
+		first, err := number(part, from)
+		if err != nil {
+			return nil, err
+		}
+		last := first
+		if ranged {
+			if last, err = number(part, to); err != nil {
+				return nil, err
+			}
+		}
+		if last < first || last-first > maxLayers {
+			return nil, wrong(part)
+		}
+		for i := first; i <= last; i++ {
+			out = append(out, i)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out), nil
+}
