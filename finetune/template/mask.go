@@ -41,15 +41,21 @@ func (t *Template) spans(conv Conversation, opts Options, pieces []jinja.Piece) 
 	if err != nil {
 		return nil, err
 	}
-	r := &Rendering{Spans: m.cut(regions)}
-	for _, s := range m.segs {
-		if s.start < s.end && (s.message >= 0 || s.foreign) {
-			r.Data = append(r.Data, [2]int{s.start, s.end})
-		}
-	}
+	r := &Rendering{Spans: m.cut(regions), Data: m.data()}
 	r.StartsWithBOS = conv.BOS != "" && strings.HasPrefix(m.text, conv.BOS)
 	r.EndsTurn = len(regions) > 0 && regions[len(regions)-1].ended
 	return r, nil
+}
+
+// data lists the bytes that the data wrote.
+func (m *masker) data() [][2]int {
+	var out [][2]int
+	for _, s := range m.segs {
+		if s.start < s.end && (s.message >= 0 || s.foreign) {
+			out = append(out, [2]int{s.start, s.end})
+		}
+	}
+	return out
 }
 
 // lay puts the pieces one after the other.

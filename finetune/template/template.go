@@ -119,12 +119,19 @@ func (t *Template) Render(conv Conversation, opts Options) (*Rendering, error) {
 }
 
 // RenderPrompt renders a conversation and the opening of the assistant's next turn: what a model is given to answer.
-func (t *Template) RenderPrompt(conv Conversation, opts Options) (string, error) {
+// Nothing of it is trained on: it is one span.
+func (t *Template) RenderPrompt(conv Conversation, opts Options) (*Rendering, error) {
 	pieces, err := t.run(conv, opts, true)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	return join(pieces), nil
+	m := &masker{t: t, conv: conv, opts: opts}
+	m.lay(pieces)
+	r := &Rendering{Data: m.data(), StartsWithBOS: conv.BOS != "" && strings.HasPrefix(m.text, conv.BOS)}
+	if m.text != "" {
+		r.Spans = []Span{{Text: m.text, Message: -1, Kind: Header}}
+	}
+	return r, nil
 }
 
 func join(pieces []jinja.Piece) string {
