@@ -1,0 +1,79 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/ggtune/ggtune/finetune"
+)
+
+// configFlags makes one flag for each option of finetune.Config that keep admits, with the defaults shown in the help, and
+// -c for a file of settings.
+func configFlags(keep func(finetune.Option) bool) []cli.Flag {
+	defaults := finetune.DefaultConfig()
+	flags := []cli.Flag{&cli.StringFlag{Name: "config", Aliases: []string{"c"}, Usage: "TOML `FILE` of settings; options given here go before it", Category: " "}}
+	for _, o := range defaults.Options() {
+		if keep(o) {
+			flags = append(flags, configFlag(o))
+		}
+	}
+	return flags
+}
+
+func configFlag(o finetune.Option) cli.Flag {
+	switch v := o.Value.(type) {
+	case *string:
+		return &cli.StringFlag{Name: o.Name, Aliases: o.Aliases, Usage: o.Usage, Value: *v, Category: o.Group}
+	case *[]string:
+		return &cli.StringSliceFlag{Name: o.Name, Aliases: o.Aliases, Usage: o.Usage, Category: o.Group}
+	case *int:
+		return &cli.IntFlag{Name: o.Name, Aliases: o.Aliases, Usage: o.Usage, Value: *v, Category: o.Group}
+	case *uint64:
+		return &cli.Uint64Flag{Name: o.Name, Aliases: o.Aliases, Usage: o.Usage, Value: *v, Category: o.Group}
+	case *float64:
+		return &cli.Float64Flag{Name: o.Name, Aliases: o.Aliases, Usage: o.Usage, Value: *v, Category: o.Group}
+	case *bool:
+		return &cli.BoolFlag{Name: o.Name, Aliases: o.Aliases, Usage: o.Usage, Value: *v, Category: o.Group}
+	}
+	panic(fmt.Sprintf("option %s points to a %T", o.Name, o.Value))
+}
+
+// config resolves the settings of a command: defaults, then the file of -c, then the options given.
+func config(c *cli.Context) (*finetune.Config, error) {
+	cfg := finetune.DefaultConfig()
+	if path := c.String("config"); path != "" {
+		if err := cfg.LoadTOML(path); err != nil {
+			return nil, err
+		}
+	}
+	setGiven(c, &cfg)
+	return &cfg, nil
+}
+
+// setGiven writes the options that were given into cfg.
+func setGiven(c *cli.Context, cfg *finetune.Config) {
+	for _, o := range cfg.Options() {
+		if !c.IsSet(o.Name) {
+			continue
+		}
+		switch v := o.Value.(type) {
+		case *string:
+			*v = c.String(o.Name)
+		case *[]string:
+			*v = c.StringSlice(o.Name)
+			if v == &cfg.Targets { // names of roles, not of files: commas part them
+				*v = strings.FieldsFunc(strings.Join(*v, ","), func(r rune) bool { return r == ',' || r == ' ' })
+			}
+		case *int:
+			*v = c.Int(o.Name)
+		case *uint64:
+			*v = c.Uint64(o.Name)
+		case *float64:
+			*v = c.Float64(o.Name)
+		case *bool:
+			*v = c.Bool(o.Name)
+		}
+	}
+}
