@@ -26,6 +26,7 @@ type program struct {
 	graph   *graph.Graph
 	calls   []kernels.Call
 	args    [][kernels.MaxArgs]arg
+	phases  []Phase // of each call
 	slots   []slot
 	exports []graph.ID // values whose memory is bound from outside: outputs, and those kept for the backward pass
 	work    int64      // bytes of the work area
@@ -48,8 +49,11 @@ func lower(g *graph.Graph, keep []graph.ID, prec precision) (*program, error) {
 	l.shareSlots()
 	for i := range g.Nodes {
 		emitters[g.Nodes[i].Op](l, &g.Nodes[i])
+		for len(l.phases) < len(l.calls) {
+			l.phases = append(l.phases, phaseOf(g, &g.Nodes[i]))
+		}
 	}
-	l.copyPassed()
+	l.checkOutputs()
 	if l.err != nil {
 		return nil, l.err
 	}
@@ -141,8 +145,8 @@ func (l *lowering) newSlot(value graph.ID, bytes int64) int {
 
 func valueBytes(v *graph.Value) int64 { return v.Shape[0] * v.Shape[1] * 4 }
 
-// copyPassed gives outputs that no node computes (a gradient handed through) their contents.
-func (l *lowering) copyPassed() {
+// checkOutputs refuses outputs that no node computes: nothing would write their memory.
+func (l *lowering) checkOutputs() {
 	for _, id := range l.graph.Outputs {
 		if v := l.graph.Value(id); v.Kind != graph.Temp {
 			l.err = fmt.Errorf("engine: graph output %q is not computed by the graph", v.Name)

