@@ -27,20 +27,14 @@ func (t *tape) linear(w, x *node, scale float64) *node {
 	for i := range x.val.Rows {
 		xi, yi := x.val.Row(i), y.val.Row(i)
 		for n := range yi {
-			for k, wk := range w.val.Row(n) {
-				yi[n] += scale * wk * xi[k]
-			}
+			yi[n] = scale * dot(w.val.Row(n), xi)
 		}
 	}
 	t.onBackward(func() {
 		for i := range x.val.Rows {
-			xi, dxi, dyi := x.val.Row(i), x.grad.Row(i), y.grad.Row(i)
-			for n, dy := range dyi {
-				wn, dwn := w.val.Row(n), w.grad.Row(n)
-				for k := range wn {
-					dxi[k] += scale * dy * wn[k]
-					dwn[k] += scale * dy * xi[k]
-				}
+			for n, dy := range y.grad.Row(i) {
+				axpy(x.grad.Row(i), scale*dy, w.val.Row(n))
+				axpy(w.grad.Row(n), scale*dy, x.val.Row(i))
 			}
 		}
 	})
