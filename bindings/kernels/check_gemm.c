@@ -61,6 +61,11 @@ static const char * check_linear(const gt_call * c, int transposed) {
     TRY(check_f32(&c->a[0], out, t));
     TRY(check_acts(&c->a[1], in, t));
     if (c->a[3].data) TRY(transposed ? "the transposed product takes no bias" : check_f32(&c->a[3], out, 1));
+    const gt_arg * w2 = &c->a[5];
+    if (!w2->data) return c->a[4].data ? "the second pair's matrix is absent" : NULL;
+    TRY(check_weights(w2));
+    if ((transposed ? w2->ne0 : w2->ne1) != out) return "the second pair's sizes do not fit";
+    TRY(check_acts(&c->a[4], transposed ? w2->ne1 : w2->ne0, t));
     return NULL;
 }
 

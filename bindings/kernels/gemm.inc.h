@@ -11,9 +11,13 @@
 
 // 256 columns are one block of the K types: a panel of Wᵀ wastes nothing. Segments: the panels take 256 KiB in both
 // formats at 16 lanes, a quarter of Zen 4's L2, and 128 KiB with F32 at other levels, half of older ones.
-enum { GT_NB = 256, GT_KC_BF16 = 512, GT_KC_F32 = GT_HAS_AVX512 ? 256 : 128, GT_KC_MAX = 512 };
+enum { GT_NB = 256, GT_KC_BF16 = 512, GT_KC_F32 = GT_HAS_AVX512 ? 256 : 128 };
 enum { GT_UNIT = 32 }; // columns are shared among threads in these units
 enum { GT_UNPACK_COST = 16 }; // of a column, in the time of that many tokens; see gt_grid
+
+// Activations given by column are packed a band of blocks at a time, so that rows are read in long runs. 16 more floats,
+// lest blocks share cache sets.
+enum { GT_BAND = 256 / GT_MR + 1, GT_BAND_FLOATS = GT_MR * GT_KC_F32 + 16 };
 
 enum { GT_A_PACKED, GT_A_ROWS, GT_A_COLS };
 
@@ -54,7 +58,7 @@ typedef struct gt_area {
     float panels[GT_NB * GT_KC_F32 > GT_NB * GT_KC_BF16 / 2 ? GT_NB * GT_KC_F32 : GT_NB * GT_KC_BF16 / 2] __attribute__((aligned(64)));
     float rows[GT_VL * (256 + 16)] __attribute__((aligned(64))); // rows being unpacked; 16 more, lest they share cache sets
     float pair[2 * GT_NB] __attribute__((aligned(64)));
-    float block[GT_MR * GT_KC_MAX] __attribute__((aligned(64)));
+    float blocks[GT_BAND * GT_BAND_FLOATS] __attribute__((aligned(64)));
 } gt_area;
 
 // Tokens are cut into blocks as even as can be, so that 16 tokens are 8 and 8, not 12 and 4.
@@ -95,10 +99,28 @@ GT_INLINE void gt_panel_outputs(const gt_weights * w, const int bf16, int64_t j,
     (void) bf16;
 }
 
+// gt_panels_copy is gt_panels_reduction for floats, which need no unpacking.
+static void gt_panels_copy(const gt_weights * w, int64_t j, int n, int64_t k, int64_t kc, float * panels) {
+    for (int64_t i = 0; i < kc; i++) {
+        const float * row = (const float *) (w->data + (k + i) * w->nb1) + j;
+        float *       to  = panels + i * GT_NR;
+        for (int c = 0; c < n; c += GT_NR, to += kc * GT_NR) {
+            for (int v = 0; v < GT_NR; v += GT_VL) {
+                int m = n - c - v;
+                gt_store(to + v, m >= GT_VL ? gt_load(row + c + v) : gt_load_n(row + c + v, m > 0 ? m : 0));
+            }
+        }
+    }
+}
+
 // gt_panels_reduction fills the panels of columns [j, j+n) from the weights' rows [k, k+kc): rows are the reduction.
 GT_INLINE void gt_panels_reduction(const gt_weights * w, const int bf16, int64_t j, int n, int64_t k, int64_t kc, int64_t panel_floats,
                                    float * panels, float * pair) {
     int64_t bytes = n / w->type.block * w->type.bytes + 64, from = j / w->type.block * w->type.bytes;
+    if (!bf16 && w->type.unpack == gt_unpack_f32) {
+        gt_panels_copy(w, j, n, k, kc, panels);
+        return;
+    }
     memset(pair, 0, 2 * GT_NB * sizeof(float)); // columns beyond n stay zero
     int step = bf16 ? 2 : 1;
     for (int64_t i = 0; i < kc; i += step) {
@@ -126,18 +148,37 @@ GT_INLINE void gt_panels_reduction(const gt_weights * w, const int bf16, int64_t
     }
 }
 
-// gt_block_of returns the block of tokens [t, t+mr) over [k, k+kc) of the reduction, packed already or packed here.
-GT_INLINE const float * gt_block_of(const gt_acts * a, const int bf16, int64_t t, int mr, int64_t k, int64_t kc, float * block) {
+// gt_band packs columns of the activations: the blocks [b, b+n) over rows [k, k+kc).
+static void gt_band(const gt_acts * a, int64_t tokens, int64_t b, int64_t n, int64_t k, int64_t kc, float * blocks) {
+    int64_t start = gt_block_start(tokens, b);
+    for (int64_t i = 0; i < kc; i++) {
+        const float * row = (const float *) (a->data + (k + i) * a->nb1) + start;
+        for (int64_t j = 0; j < n; j++) {
+            int64_t mr = gt_block_start(tokens, b + j + 1) - gt_block_start(tokens, b + j);
+            memcpy(blocks + j * GT_BAND_FLOATS + i * mr, row, (size_t) mr * sizeof(float));
+            row += mr;
+        }
+    }
+}
+
+// gt_block_of returns the block of tokens [t, t+mr) over [k, k+kc) of the reduction, packed already or packed here. The
+// block is the i-th of its band.
+GT_INLINE const float * gt_block_of(const gt_acts * a, const int bf16, int64_t t, int mr, int64_t k, int64_t kc, int64_t i, float * blocks) {
     if (a->kind == GT_A_PACKED) return (const float *) a->data + t * a->nb1 + (bf16 ? k / 2 : k) * mr;
-    if (a->kind == GT_A_COLS) {
-        for (int64_t i = 0; i < kc; i++) memcpy(block + i * mr, a->data + (k + i) * a->nb1 + t * 4, (size_t) mr * 4);
-        return block;
-    }
+    if (a->kind == GT_A_COLS) return blocks + i * GT_BAND_FLOATS;
     const float * src = (const float *) (a->data + t * a->nb1) + k;
-    for (int i = 0; i < mr; i += GT_VL) {
-        gt_turn(src + i * (a->nb1 / 4), a->nb1 / 4, mr - i < GT_VL ? mr - i : GT_VL, kc, block + i, mr);
+    for (int r = 0; r < mr; r += GT_VL) {
+        gt_turn(src + r * (a->nb1 / 4), a->nb1 / 4, mr - r < GT_VL ? mr - r : GT_VL, kc, blocks + r, mr);
     }
-    return block;
+    return blocks;
+}
+
+// gt_narrow multiplies floats by token with one panel, straight from their rows.
+static void gt_narrow(const gt_term * e, int64_t t0, int64_t t1, int64_t k, int64_t kc, gt_tile o, const float * panel) {
+    for (int64_t t = t0; t < t1; t += GT_ROWS_MR, o.c += GT_ROWS_MR * o.ldc) {
+        int mr = t1 - t < GT_ROWS_MR ? (int) (t1 - t) : GT_ROWS_MR;
+        gt_micro_rows(mr, kc, (const float *) (e->a.data + t * e->a.nb1) + k, e->a.nb1 / 4, panel, &o);
+    }
 }
 
 // gt_segment adds one segment of one term to columns [j, j+n) of the tokens of blocks [b0, b1).
@@ -151,13 +192,22 @@ GT_INLINE void gt_segment(const gt_product * p, const gt_term * e, const int bf1
     } else {
         gt_panels_reduction(&e->b, bf16, j, n, k, kc, panel_floats, area->panels, area->pair);
     }
+    const int     add  = !first || p->acc;
+    const float * bias = first && p->bias ? p->bias + j : NULL;
+    if (e->a.kind == GT_A_ROWS && n <= GT_NR) {
+        int64_t t0 = gt_block_start(p->tokens, b0);
+        gt_tile o  = {p->c + t0 * p->ldc + j, p->ldc, n, add, e->f, bias};
+        gt_narrow(e, t0, gt_block_start(p->tokens, b1), k, kc, o, area->panels);
+        return;
+    }
     for (int64_t b = b0; b < b1; b++) {
+        int64_t i = (b - b0) % GT_BAND;
+        if (e->a.kind == GT_A_COLS && i == 0) gt_band(&e->a, p->tokens, b, b1 - b < GT_BAND ? b1 - b : GT_BAND, k, kc, area->blocks);
         int64_t       t  = gt_block_start(p->tokens, b);
         int           mr = (int) (gt_block_start(p->tokens, b + 1) - t);
-        const float * a  = gt_block_of(&e->a, bf16, t, mr, k, kc, area->block);
+        const float * a  = gt_block_of(&e->a, bf16, t, mr, k, kc, i, area->blocks);
         for (int c = 0; c < n; c += GT_NR) {
-            gt_tile o = {p->c + t * p->ldc + j + c, p->ldc, n - c < GT_NR ? n - c : GT_NR, !first || p->acc, e->f,
-                         first && p->bias ? p->bias + j + c : NULL};
+            gt_tile o = {p->c + t * p->ldc + j + c, p->ldc, n - c < GT_NR ? n - c : GT_NR, add, e->f, bias ? bias + c : NULL};
             const float * panel = area->panels + c / GT_NR * panel_floats;
 #if GT_HAS_BF16
             if (bf16) {

@@ -54,8 +54,9 @@ static gt_product gt_product_of(const gt_arg * y, int acc) {
 static void gt_linear(const gt_call * c, int rows_are_outputs, int ith, int nth) {
     gt_product p = gt_product_of(&c->a[0], c->i[0] != 0);
     p.bias       = rows_are_outputs ? c->a[3].data : NULL;
-    p.n_terms    = 1;
+    p.n_terms    = c->a[5].data ? 2 : 1;
     p.term[0]    = gt_term_of(&c->a[1], &c->a[2], rows_are_outputs, (float) c->f[0]);
+    if (p.n_terms == 2) p.term[1] = gt_term_of(&c->a[4], &c->a[5], rows_are_outputs, (float) c->f[1]);
     gt_multiply_share(&p, ith, nth);
 }
 

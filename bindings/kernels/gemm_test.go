@@ -55,11 +55,12 @@ type linearCase struct {
 	bias    bool
 	acc     bool
 	scale   float64
+	rank    int // of the second pair; 0: none
 }
 
 func (c linearCase) String() string {
 	tr, _ := traitsOf(c.typ)
-	return fmt.Sprintf("op%d/%s/k%d n%d t%d fast=%v bias=%v acc=%v", c.op, tr.name, c.k, c.n, c.t, c.fast, c.bias, c.acc)
+	return fmt.Sprintf("op%d/%s/k%d n%d t%d fast=%v bias=%v acc=%v rank=%d", c.op, tr.name, c.k, c.n, c.t, c.fast, c.bias, c.acc, c.rank)
 }
 
 func (c linearCase) run(t *testing.T, r *rand.Rand) {
@@ -71,8 +72,15 @@ func (c linearCase) run(t *testing.T, r *rand.Rand) {
 	x := fill(r, newStrided(in, c.t, in+3))
 	before := fill(r, newStrided(out, c.t, out+5))
 	bias := randomMatrix(r, out, 1)
-	call := &Call{Op: c.op, NArgs: 4, F: [8]float64{c.scale}}
+	call := &Call{Op: c.op, NArgs: 6, F: [8]float64{c.scale, 0.75}}
 	call.A[1], call.A[2] = x.arg(), w.arg()
+	w2, x2 := newStored(F32, 1, 1), fill(r, newStrided(c.rank, c.t, c.rank+1))
+	if c.rank > 0 {
+		if w2 = randomWeights(r, F32, c.rank, out); c.op == OpLinearT {
+			w2 = randomWeights(r, F32, out, c.rank)
+		}
+		call.A[4], call.A[5] = x2.arg(), w2.arg()
+	}
 	if c.fast {
 		call.A[1] = packed(t, x).arg()
 	}
@@ -95,19 +103,21 @@ func (c linearCase) run(t *testing.T, r *rand.Rand) {
 		}
 		sameBits(t, fmt.Sprintf("%v: %d threads and 1", c, nth), y, one)
 	}
-	sum, norm := product(c.t, out, in, func(t, r int) float32 { return x.row(t)[r] }, func(r, j int) float32 {
+	entry := func(w *matrix) func(r, j int) float32 {
 		if c.op == OpLinearT {
-			return w.values.row(r)[j]
+			return func(r, j int) float32 { return w.row(r)[j] }
 		}
-		return w.values.row(j)[r]
-	})
+		return func(r, j int) float32 { return w.row(j)[r] }
+	}
+	sum, norm := product(c.t, out, in, func(t, r int) float32 { return x.row(t)[r] }, entry(w.values))
+	sum2, norm2 := product(c.t, out, c.rank, func(t, r int) float32 { return x2.row(t)[r] }, entry(w2.values))
 	tol := tolF32
 	if c.fast && CurrentLevel() == AVX512BF16 {
 		tol = tolBF16
 	}
 	for tok := range c.t {
 		for j := range out {
-			want, n := c.scale*sum[tok][j], math.Abs(c.scale)*norm[tok][j]
+			want, n := c.scale*sum[tok][j]+0.75*sum2[tok][j], math.Abs(c.scale)*norm[tok][j]+0.75*norm2[tok][j]
 			if c.bias {
 				want += float64(bias.row(0)[j])
 				n += math.Abs(float64(bias.row(0)[j]))
@@ -137,9 +147,9 @@ func TestLinear(t *testing.T) {
 				for _, c := range []linearCase{
 					{typ: F32, k: 1, n: 1, t: 1},
 					{typ: F32, k: 7, n: 5, t: 3, bias: true},
-					{typ: F32, k: 33, n: 17, t: 13, acc: true},
+					{typ: F32, k: 33, n: 17, t: 13, acc: true, rank: 4},
 					{typ: F16, k: 67, n: 259, t: 2},
-					{typ: BF16, k: 129, n: 31, t: 25, bias: true, acc: true},
+					{typ: BF16, k: 129, n: 31, t: 25, bias: true, acc: true, rank: 16},
 					{typ: F32, k: 16, n: 16, t: 0},
 					{typ: F32, k: 16, n: 0, t: 4},
 					{typ: F32, k: 531, n: 16, t: 29, acc: true},
@@ -148,7 +158,7 @@ func TestLinear(t *testing.T) {
 					{typ: q8, k: 896, n: 70, t: 37, bias: true},
 					{typ: q4, k: 544, n: 33, t: 24},
 					{typ: q5, k: 288, n: 65, t: 11, acc: true},
-					{typ: q4k, k: 512, n: 530, t: 14},
+					{typ: q4k, k: 512, n: 530, t: 14, rank: 1},
 					{typ: q6k, k: 768, n: 19, t: 49, acc: true},
 				} {
 					c.op, c.fast, c.scale = op, fast, 1
@@ -241,6 +251,8 @@ func TestLinearRefuses(t *testing.T) {
 		"absent output":       func(c *Call) { c.A[0].Data = nil },
 		"negative size":       func(c *Call) { c.A[0].Ne1 = -3 },
 		"bias of wrong size":  func(c *Call) { c.A[3] = x.arg() },
+		"half a second pair":  func(c *Call) { c.NArgs, c.A[4] = 6, x.arg() },
+		"second pair's size":  func(c *Call) { c.NArgs, c.A[4], c.A[5] = 6, x.arg(), randomMatrix(r, 64, 9).arg() },
 		"quantized input":     func(c *Call) { c.A[1].Type = q8 },
 		"short output stride": func(c *Call) { c.A[0].Nb1 = 4 },
 	} {

@@ -55,7 +55,10 @@ enum {
     // GT_OP_LINEAR      y = f0·W x + bias (+ y if acc).      a0 y [N,T]; a1 x [K,T] f32 (exact) or packed (fast);
     //                   a2 W [K,N]; a3 bias [N] or absent. i0 acc.
     GT_OP_LINEAR,
+    //                   A second pair, for an adapter's s·B(Ax) in the same pass over y: a4 x2 [r,T], a5 W2 [r,N], both or
+    //                   neither; adds f1·W2 x2.
     // GT_OP_LINEAR_T    dx = f0·Wᵀ dy (+ dx if acc).          a0 dx [K,T]; a1 dy [N,T] f32 (exact) or packed (fast); a2 W [K,N]. i0 acc.
+    //                   A second pair: a4 dy2 [r,T], a5 W2 [K,r]; adds f1·W2ᵀ dy2.
     GT_OP_LINEAR_T,
     // GT_OP_OUTER       dW = f0·Σ_t dy[n,t]·x[k,t] (+ dW if acc).  a0 dW [K,N]; a1 x [K,T]; a2 dy [N,T]; i0 acc. F32 always.
     GT_OP_OUTER,

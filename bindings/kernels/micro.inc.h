@@ -27,17 +27,17 @@ static __attribute__((noinline)) void gt_tile_edge(const gt_tile * o, int mr, co
         float * c = o->c + i * o->ldc;
         for (int j = 0; j < o->cols; j += GT_VL) {
             int   n = o->cols - j < GT_VL ? o->cols - j : GT_VL;
-            gt_vf y = gt_load(sums + i * GT_NR + j) * o->f;
+            gt_vf y = {0};
             if (o->bias) y += gt_load_n(o->bias + j, n);
             if (o->add) y += gt_load_n(c + j, n);
-            gt_store_n(c + j, y, n);
+            gt_store_n(c + j, gt_fma(gt_load(sums + i * GT_NR + j), gt_splat(o->f), y), n);
         }
     }
 }
 
 // gt_micro computes one tile with mr tokens and nv vectors of outputs, both constants where it is inlined, over steps
-// reduction steps (one k in F32, a pair in BF16).
-GT_INLINE void gt_micro(const int bf16, const int mr, const int nv, int64_t steps, const float * restrict a,
+// reduction steps (one k in F32, a pair in BF16). Token i's number of step s is a[s·as + i·at].
+GT_INLINE void gt_micro(const int bf16, const int mr, const int nv, int64_t steps, const float * restrict a, int64_t as, int64_t at,
                         const float * restrict b, const gt_tile * o) {
     gt_vf acc[GT_MR][2];
 #pragma GCC unroll 16
@@ -48,13 +48,13 @@ GT_INLINE void gt_micro(const int bf16, const int mr, const int nv, int64_t step
     if (o->add) {
         for (int i = 0; i < mr; i++) __builtin_prefetch(o->c + i * o->ldc, 1);
     }
-    for (int64_t s = 0; s < steps; s++, a += mr, b += GT_NR) {
+    for (int64_t s = 0; s < steps; s++, a += as, b += GT_NR) {
         gt_vf w[2];
 #pragma GCC unroll 2
         for (int v = 0; v < nv; v++) w[v] = gt_load(b + v * GT_VL);
 #pragma GCC unroll 16
         for (int i = 0; i < mr; i++) {
-            gt_vf x = gt_splat(a[i]);
+            gt_vf x = gt_splat(a[i * at]);
 #pragma GCC unroll 2
             for (int v = 0; v < nv; v++) {
 #if GT_HAS_BF16
@@ -63,7 +63,7 @@ GT_INLINE void gt_micro(const int bf16, const int mr, const int nv, int64_t step
                     continue;
                 }
 #endif
-                acc[i][v] += w[v] * x;
+                acc[i][v] = gt_fma(w[v], x, acc[i][v]);
             }
         }
     }
@@ -84,7 +84,7 @@ GT_INLINE void gt_micro(const int bf16, const int mr, const int nv, int64_t step
     for (int i = 0; i < mr; i++, c += o->ldc) {
 #pragma GCC unroll 2
         for (int v = 0; v < nv; v++) {
-            gt_store(c + v * GT_VL, add ? gt_load(c + v * GT_VL) + acc[i][v] * f : acc[i][v] * f);
+            gt_store(c + v * GT_VL, add ? gt_fma(acc[i][v], f, gt_load(c + v * GT_VL)) : acc[i][v] * f);
         }
     }
     (void) bf16;
@@ -92,11 +92,11 @@ GT_INLINE void gt_micro(const int bf16, const int mr, const int nv, int64_t step
 
 #define GT_MICRO_CASE(mr) \
     case mr:              \
-        if (o->cols > GT_VL) gt_micro(bf16, mr, 2, steps, a, b, o); \
-        else gt_micro(bf16, mr, 1, steps, a, b, o);                 \
+        if (o->cols > GT_VL) gt_micro(bf16, mr, 2, steps, a, mr, 1, b, o); \
+        else gt_micro(bf16, mr, 1, steps, a, mr, 1, b, o);                 \
         break;
 
-// gt_micro_any picks the tile for mr in 1..GT_MR tokens.
+// gt_micro_any picks the tile for a block of mr tokens, 1..GT_MR.
 GT_INLINE void gt_micro_any(const int bf16, int mr, int64_t steps, const float * a, const float * b, const gt_tile * o) {
     switch (mr) {
         GT_MICRO_CASE(1)
@@ -118,6 +118,26 @@ GT_INLINE void gt_micro_any(const int bf16, int mr, int64_t steps, const float *
 
 static __attribute__((noinline)) void gt_micro_f32(int mr, int64_t steps, const float * a, const float * b, const gt_tile * o) {
     gt_micro_any(0, mr, steps, a, b, o);
+}
+
+#define GT_MICRO_ROWS_CASE(mr) \
+    case mr:                   \
+        if (o->cols > GT_VL) gt_micro(0, mr, 2, steps, a, 1, ld, b, o); \
+        else gt_micro(0, mr, 1, steps, a, 1, ld, b, o);                 \
+        break;
+
+// gt_micro_rows is gt_micro_f32 for up to GT_ROWS_MR tokens whose rows lie ld floats apart: no packing, which for one panel
+// of outputs would cost half as much as the product. Few rows, because rows a power of two apart share cache sets.
+enum { GT_ROWS_MR = 6 };
+static __attribute__((noinline)) void gt_micro_rows(int mr, int64_t steps, const float * a, int64_t ld, const float * b, const gt_tile * o) {
+    switch (mr) {
+        GT_MICRO_ROWS_CASE(1)
+        GT_MICRO_ROWS_CASE(2)
+        GT_MICRO_ROWS_CASE(3)
+        GT_MICRO_ROWS_CASE(4)
+        GT_MICRO_ROWS_CASE(5)
+        GT_MICRO_ROWS_CASE(6)
+    }
 }
 
 #if GT_HAS_BF16

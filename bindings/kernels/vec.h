@@ -57,6 +57,21 @@ GT_INLINE gt_vf gt_splat(float x) {
 #endif
 }
 
+// gt_fma is a·b + c, rounded once wherever the level has the instruction. Written as a·b + c, the compiler would choose, and
+// choose differently in two copies of one loop (it avoids long chains of them when tuning for some CPUs): then the number
+// of threads would show in the last bit. In the portable level a pragma forbids the choice.
+GT_INLINE gt_vf gt_fma(gt_vf a, gt_vf b, gt_vf c) {
+#if GT_HAS_AVX512
+    return (gt_vf) _mm512_fmadd_ps((__m512) a, (__m512) b, (__m512) c);
+#elif GT_HAS_AVX2
+    return (gt_vf) _mm256_fmadd_ps((__m256) a, (__m256) b, (__m256) c);
+#elif GT_ISA == GT_ISA_NEON
+    return (gt_vf) vfmaq_f32((float32x4_t) c, (float32x4_t) a, (float32x4_t) b);
+#else
+    return a * b + c;
+#endif
+}
+
 // gt_load_n and gt_store_n touch only the first n floats (0 <= n <= GT_VL); the rest read as zero.
 GT_INLINE gt_vf gt_load_n(const float * p, int n) {
 #if GT_HAS_AVX512
