@@ -72,6 +72,7 @@ func (p *Pass) Backward(dLogP []float64) (Gradients, error) {
 	if p.tape.steps == nil {
 		return nil, fmt.Errorf("the pass has already gone backward")
 	}
+	p.tape.prepare()
 	for i, c := range p.row.Counted {
 		scores := slices.Clone(p.logits.val.Row(p.tree.prev[c]))
 		softmax(scores)
@@ -80,7 +81,7 @@ func (p *Pass) Backward(dLogP []float64) (Gradients, error) {
 		d[p.row.Tokens[c]] += dLogP[i]
 	}
 	p.tape.backward()
-	p.tape.steps = nil
+	p.tape = tape{}
 	g := Gradients{}
 	for name, n := range p.params {
 		g[name] = n.grad
@@ -94,7 +95,7 @@ func (p *Pass) param(name string, m *Matrix) *node {
 		return nil
 	}
 	if p.params[name] == nil {
-		p.params[name] = &node{val: m, grad: NewMatrix(m.Rows, m.Cols)}
+		p.params[name] = p.tape.holding(m)
 	}
 	return p.params[name]
 }

@@ -6,14 +6,29 @@ import "math"
 // or a parameter.
 type node struct{ val, grad *Matrix }
 
-func newNode(rows, cols int) *node {
-	return &node{val: NewMatrix(rows, cols), grad: NewMatrix(rows, cols)}
+// A tape remembers how to carry gradients back through each operation done so far.
+type tape struct {
+	nodes []*node // without gradients until the way back begins
+	steps []func()
 }
 
-// A tape remembers how to carry gradients back through each operation done so far.
-type tape struct{ steps []func() }
+// node makes a value of zeros.
+func (t *tape) node(rows, cols int) *node { return t.holding(NewMatrix(rows, cols)) }
+
+func (t *tape) holding(m *Matrix) *node {
+	n := &node{val: m}
+	t.nodes = append(t.nodes, n)
+	return n
+}
 
 func (t *tape) onBackward(f func()) { t.steps = append(t.steps, f) }
+
+// prepare makes the gradients, all zero.
+func (t *tape) prepare() {
+	for _, n := range t.nodes {
+		n.grad = NewMatrix(n.val.Rows, n.val.Cols)
+	}
+}
 
 func (t *tape) backward() {
 	for i := len(t.steps) - 1; i >= 0; i-- {
@@ -23,7 +38,7 @@ func (t *tape) backward() {
 
 // linear gives scale·W x for each row x.
 func (t *tape) linear(w, x *node, scale float64) *node {
-	y := newNode(x.val.Rows, w.val.Rows)
+	y := t.node(x.val.Rows, w.val.Rows)
 	for i := range x.val.Rows {
 		xi, yi := x.val.Row(i), y.val.Row(i)
 		for n := range yi {
@@ -43,7 +58,7 @@ func (t *tape) linear(w, x *node, scale float64) *node {
 
 // rows gathers rows of w.
 func (t *tape) rows(w *node, ids []int) *node {
-	y := newNode(len(ids), w.val.Cols)
+	y := t.node(len(ids), w.val.Cols)
 	for i, id := range ids {
 		copy(y.val.Row(i), w.val.Row(id))
 	}
@@ -59,7 +74,7 @@ func (t *tape) rows(w *node, ids []int) *node {
 
 // add gives a + b, where b has the rows of a or a single one that is added to each.
 func (t *tape) add(a, b *node) *node {
-	y := newNode(a.val.Rows, a.val.Cols)
+	y := t.node(a.val.Rows, a.val.Cols)
 	rowOfB := func(i int) int { return i % b.val.Rows }
 	for i := range a.val.Rows {
 		for j := range a.val.Cols {
@@ -79,7 +94,7 @@ func (t *tape) add(a, b *node) *node {
 
 // slice gives columns [from, from+n) of each row.
 func (t *tape) slice(x *node, from, n int) *node {
-	y := newNode(x.val.Rows, n)
+	y := t.node(x.val.Rows, n)
 	for i := range x.val.Rows {
 		copy(y.val.Row(i), x.val.Row(i)[from:from+n])
 	}
@@ -95,7 +110,7 @@ func (t *tape) slice(x *node, from, n int) *node {
 
 // rmsNorm gives w·x/√(mean(x²)+eps) for each run of len(w) elements: the whole row, or each head of it.
 func (t *tape) rmsNorm(x, w *node, eps float64) *node {
-	y := newNode(x.val.Rows, x.val.Cols)
+	y := t.node(x.val.Rows, x.val.Cols)
 	n := w.val.Cols
 	for at := 0; at < len(x.val.Data); at += n {
 		xs, ys := x.val.Data[at:at+n], y.val.Data[at:at+n]
@@ -123,7 +138,7 @@ func (t *tape) rmsNorm(x, w *node, eps float64) *node {
 
 // layerNorm gives w·(x−mean)/√(variance+eps) + b for each row; the variance is the biased one.
 func (t *tape) layerNorm(x, w, b *node, eps float64) *node {
-	y := newNode(x.val.Rows, x.val.Cols)
+	y := t.node(x.val.Rows, x.val.Cols)
 	n := float64(x.val.Cols)
 	normal := NewMatrix(x.val.Rows, x.val.Cols)
 	inv := make([]float64, x.val.Rows)
@@ -161,7 +176,7 @@ func (t *tape) layerNorm(x, w, b *node, eps float64) *node {
 
 // swiglu gives silu(gate)·up with silu(x) = x/(1+e⁻ˣ).
 func (t *tape) swiglu(gate, up *node) *node {
-	y := newNode(gate.val.Rows, gate.val.Cols)
+	y := t.node(gate.val.Rows, gate.val.Cols)
 	for i, g := range gate.val.Data {
 		y.val.Data[i] = g * sigmoid(g) * up.val.Data[i]
 	}
@@ -180,7 +195,7 @@ func (t *tape) swiglu(gate, up *node) *node {
 func (t *tape) gelu(x *node) *node {
 	const cubic = 0.044715
 	root := math.Sqrt(2 / math.Pi)
-	y := newNode(x.val.Rows, x.val.Cols)
+	y := t.node(x.val.Rows, x.val.Cols)
 	for i, v := range x.val.Data {
 		y.val.Data[i] = v / 2 * (1 + math.Tanh(root*(v+cubic*v*v*v)))
 	}
@@ -197,7 +212,7 @@ func (t *tape) gelu(x *node) *node {
 // attention attends, for each token and head, over the tokens that the tree lets it see; query head h reads key head
 // h·NHeadKV/NHead, scores are divided by √HeadDim.
 func (t *tape) attention(q, k, v *node, tr *tree, hp HParams) *node {
-	y := newNode(q.val.Rows, hp.NHead*hp.HeadDim)
+	y := t.node(q.val.Rows, hp.NHead*hp.HeadDim)
 	scale := 1 / math.Sqrt(float64(hp.HeadDim))
 	head := func(m *Matrix, tok, h int) []float64 { return m.Row(tok)[h*hp.HeadDim : (h+1)*hp.HeadDim] }
 	probs := make([][]float64, q.val.Rows*hp.NHead)

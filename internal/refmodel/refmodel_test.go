@@ -30,9 +30,9 @@ func variants() []variant {
 		{name: "llama", arch: "llama", untied: true, rope: plain, dim: 4, layers: 2},
 		{name: "llama tied, biases, frequency factors", arch: "llama", biases: true, freqs: true, rope: plain, dim: 4, layers: 1},
 		{name: "llama, part of a head rotated", arch: "llama", rope: Rope{Dim: 2, Base: 100, Scale: 0.5}, dim: 4, layers: 1},
-		{name: "qwen2", arch: "qwen2", biases: true, rope: neox, dim: 4, layers: 2},
+		{name: "qwen2", arch: "qwen2", biases: true, rope: neox, dim: 4, layers: 1},
 		{name: "qwen2, yarn", arch: "qwen2", untied: true, rope: Rope{Dim: 4, Base: 100, Scale: 0.25, Neox: true, Yarn: true, CtxOrig: 64, AttnFactor: 0.875}, dim: 4, layers: 1},
-		{name: "qwen3", arch: "qwen3", untied: true, rope: Rope{Dim: 6, Base: 100, Scale: 1, Neox: true}, dim: 6, layers: 2},
+		{name: "qwen3", arch: "qwen3", untied: true, rope: Rope{Dim: 6, Base: 100, Scale: 1, Neox: true}, dim: 6, layers: 1},
 		{name: "gpt2", arch: "gpt2", dim: 4, layers: 2},
 		{name: "gpt2 untied", arch: "gpt2", untied: true, dim: 4, layers: 1},
 	}

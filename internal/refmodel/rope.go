@@ -62,7 +62,7 @@ func (r Rope) pair(i int) (int, int) {
 
 // rope rotates every head of x by its token's position.
 func (t *tape) rope(x *node, tr *tree, hp HParams, factors []float64) *node {
-	y := newNode(x.val.Rows, x.val.Cols)
+	y := t.node(x.val.Rows, x.val.Cols)
 	copy(y.val.Data, x.val.Data)
 	type turn struct {
 		tok, a, b int
