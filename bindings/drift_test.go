@@ -39,7 +39,7 @@ func compile(t *testing.T, ours string) (string, error) {
 	}
 	cmd := exec.Command(strings.Fields(cc)[0], append(strings.Fields(cc)[1:], append(args, "-")...)...)
 	cmd.Dir = ours // where the compiler looks first for what standard input includes
-	cmd.Stdin = strings.NewReader("#include <llama.h>\n#define GT_DRIFT 1\n#include \"ggmlapi.h\"\n#include \"llamaapi.h\"\n")
+	cmd.Stdin = strings.NewReader("#include <llama.h>\n#include <gguf.h>\n#define GT_DRIFT 1\n#include \"ggmlapi.h\"\n#include \"llamaapi.h\"\n")
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }

@@ -15,6 +15,7 @@ struct ggml_cgraph;
 struct ggml_context;
 struct ggml_tensor;
 struct ggml_threadpool;
+struct gguf_context;
 
 GT_CONST(GGML_MAX_N_THREADS, 512) // the size of a thread pool's affinity mask
 GT_CONST(GGML_N_TASKS_MAX, -1)    // "as many tasks as there are threads"
@@ -54,6 +55,14 @@ GT_ENUM(ggml_log_level, GT_LIST_ggml_log_level)
     X(GGML_SCHED_PRIO_REALTIME, 3)
 GT_ENUM(ggml_sched_priority, GT_LIST_ggml_sched_priority)
 
+#define GT_LIST_gguf_type(X)  \
+    X(GGUF_TYPE_UINT32, 4)    \
+    X(GGUF_TYPE_INT32, 5)     \
+    X(GGUF_TYPE_FLOAT32, 6)   \
+    X(GGUF_TYPE_STRING, 8)    \
+    X(GGUF_TYPE_ARRAY, 9)
+GT_ENUM(gguf_type, GT_LIST_gguf_type)
+
 typedef bool (*ggml_abort_callback)(void * data);             // true stops a computation
 typedef void (*ggml_abort_callback_t)(const char * message);  // told of a failed assertion before the process ends
 typedef void (*ggml_log_callback)(enum ggml_log_level level, const char * text, void * user_data);
@@ -70,6 +79,11 @@ typedef struct ggml_threadpool *          ggml_threadpool_t;
     F(ggml_init_params, void *, mem_buffer, )        \
     F(ggml_init_params, bool, no_alloc, )
 GT_STRUCT(ggml_init_params, GT_LIST_ggml_init_params)
+
+#define GT_LIST_gguf_init_params(F)                  \
+    F(gguf_init_params, bool, no_alloc, )            \
+    F(gguf_init_params, struct ggml_context **, ctx, )
+GT_STRUCT(gguf_init_params, GT_LIST_gguf_init_params)
 
 #define GT_LIST_ggml_threadpool_params(F)                             \
     F(ggml_threadpool_params, bool, cpumask, [GGML_MAX_N_THREADS])    \
@@ -128,6 +142,15 @@ const struct ggml_type_traits * ggml_get_type_traits(enum ggml_type type);
 bool                            ggml_quantize_requires_imatrix(enum ggml_type type);
 size_t                          ggml_quantize_chunk(enum ggml_type type, const float * src, void * dst, int64_t start,
                                                     int64_t nrows, int64_t n_per_row, const float * imatrix);
+
+// Metadata of GGUF files, as far as llama.cpp trusts it and we must look first. gguf_find_key returns -1 for a key that is not there.
+struct gguf_context * gguf_init_from_file(const char * fname, struct gguf_init_params params);
+void                  gguf_free(struct gguf_context * ctx);
+int64_t               gguf_find_key(const struct gguf_context * ctx, const char * key);
+enum gguf_type        gguf_get_kv_type(const struct gguf_context * ctx, int64_t key_id);
+enum gguf_type        gguf_get_arr_type(const struct gguf_context * ctx, int64_t key_id);
+size_t                gguf_get_arr_n(const struct gguf_context * ctx, int64_t key_id);
+const char *          gguf_get_val_str(const struct gguf_context * ctx, int64_t key_id);
 
 #ifdef __cplusplus
 }

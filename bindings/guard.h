@@ -41,7 +41,7 @@ template <typename F> int guard(gt_status * st, F && f) {
     } catch (const std::bad_alloc &) {
         gt_fail(st, GT_NO_MEMORY, "out of memory");
     } catch (const std::out_of_range & e) {
-        gt_fail(st, GT_MISSING, "%s", e.what());
+        gt_fail(st, GT_MISSING, "something refers to an entry that is not there (%s)", e.what());
     } catch (const std::exception & e) {
         gt_fail(st, GT_EXCEPTION, "%s", e.what());
     } catch (...) {

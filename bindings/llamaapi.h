@@ -157,7 +157,6 @@ bool                       llama_model_has_decoder(const struct llama_model * mo
 struct llama_adapter_lora * llama_adapter_lora_init(struct llama_model * model, const char * path_lora);
 void                        llama_adapter_lora_free(struct llama_adapter_lora * adapter);
 int32_t                     llama_set_adapter_lora(struct llama_context * ctx, struct llama_adapter_lora * adapter, float scale);
-void                        llama_clear_adapter_lora(struct llama_context * ctx);
 
 // Contexts.
 struct llama_context_params llama_context_default_params(void);

@@ -204,10 +204,12 @@ func (c *Context) SetAdapters(adapters []*Adapter, scales []float32) error {
 		return err
 	}
 	code := C.gt_context_set_adapters(c.ptr, &ptrs[0], &cs[0], C.int32_t(len(adapters)), &c.status)
-	if err := c.result("set adapters", code); err != nil {
-		return err
+	c.n, c.logits = 0, false
+	err := c.result(c.model.path+": set adapters", code)
+	if err != nil {
+		c.broken = err
 	}
-	return c.keep(0)
+	return err
 }
 
 // Truncate forgets all tokens but the first n.

@@ -55,9 +55,10 @@ type ModelInfo struct {
 
 // A Model is a model opened by llama.cpp, with its vocabulary.
 type Model struct {
-	path  string
-	info  ModelInfo
-	vocab *Vocab
+	path     string
+	info     ModelInfo
+	vocab    *Vocab
+	warnings []string
 
 	mu        sync.Mutex
 	ptr       *C.gt_model
@@ -67,6 +68,9 @@ type Model struct {
 }
 
 // OpenModel opens a GGUF model, of which a first part of several stands for all. Close it.
+//
+// llama.cpp reserves memory as a file's lengths ask for it. Files of strangers, adapters among them, are opened with engine/gguf first,
+// which trusts no length.
 func OpenModel(path string, o ModelOptions) (*Model, error) {
 	if o.GPULayers < 0 {
 		return nil, fmt.Errorf("%s: %d layers on the GPU: want 0 or more", path, o.GPULayers)
@@ -85,6 +89,7 @@ func openModel(doing, path string, o *C.gt_model_options) (*Model, error) {
 	cpath := C.CString(path)
 	defer C.free(unsafe.Pointer(cpath))
 	m := &Model{path: path}
+	since := bindings.LogNext()
 	var (
 		info C.gt_model_info
 		st   C.gt_status
@@ -97,6 +102,11 @@ func openModel(doing, path string, o *C.gt_model_options) (*Model, error) {
 	m.info = ModelInfo{
 		NVocab: int(info.n_vocab), NCtxTrain: int(info.n_ctx_train), NEmbd: int(info.n_embd), NLayer: int(info.n_layer),
 		Bytes: int64(info.size), NParams: int64(info.n_params),
+	}
+	for _, line := range bindings.Log(since) {
+		if line.Level == warnLevel && line.Text != "" {
+			m.warnings = append(m.warnings, plain(line.Text))
+		}
 	}
 	vocab, err := newVocab(m, &info)
 	if err != nil {
@@ -112,6 +122,10 @@ func (m *Model) Path() string { return m.path }
 
 // Info returns what llama.cpp says of the model.
 func (m *Model) Info() ModelInfo { return m.info }
+
+// Warnings returns what llama.cpp warned of while it opened the file: an unknown way of splitting text, for instance, for which it
+// takes a default.
+func (m *Model) Warnings() []string { return m.warnings }
 
 // Vocab returns the model's vocabulary, which is closed with the model.
 func (m *Model) Vocab() *Vocab { return m.vocab }
@@ -239,10 +253,7 @@ func readable(path string) error {
 func statusError(op string, st *C.gt_status) error {
 	var kept []string
 	for _, s := range strings.Split(C.GoString(&st.message[0]), "; ") {
-		if name, rest, ok := strings.Cut(s, ": "); ok && strings.Trim(name, "abcdefghijklmnopqrstuvwxyz_") == "" && strings.Contains(name, "_") {
-			s = rest
-		}
-		s = strings.TrimPrefix(s, "error loading model: ")
+		s = strings.TrimPrefix(plain(s), "error loading model: ")
 		s = strings.TrimPrefix(s, "failed to apply lora adapter: ")
 		s = strings.TrimSpace(s)
 		if s == "" || s == "failed to load model" || len(kept) > 0 && kept[len(kept)-1] == s {
@@ -254,4 +265,16 @@ func statusError(op string, st *C.gt_status) error {
 		kept = []string{"no reason was given"}
 	}
 	return &bindings.Error{Op: op, Code: bindings.Code(st.code), Message: strings.Join(kept, "; ")}
+}
+
+// warnLevel is GGML_LOG_LEVEL_WARN.
+const warnLevel = 3
+
+// plain drops the name of the function that logged a line.
+func plain(line string) string {
+	name, rest, ok := strings.Cut(line, ": ")
+	if ok && (name == "load" || strings.Contains(name, "_")) && strings.Trim(name, "abcdefghijklmnopqrstuvwxyz_") == "" {
+		return rest
+	}
+	return line
 }

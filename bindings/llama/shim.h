@@ -71,7 +71,8 @@ int        gt_context_eval(gt_context * c, const int32_t * tokens, int32_t n, in
                            gt_status * st);
 // gt_context_prompt_time forgets everything, then reads n arbitrary tokens with logits of the last, and sets *ns to how long that took.
 int        gt_context_prompt_time(gt_context * c, int32_t n, int64_t * ns, gt_status * st);
-// gt_context_set_adapters replaces the adapters in use. The context holds them until the next call or its release.
+// gt_context_set_adapters replaces the adapters in use and forgets everything. The context holds them until the next call or
+// its release. After a failure it can only be released.
 int        gt_context_set_adapters(gt_context * c, gt_adapter ** adapters, const float * scales, int32_t n, gt_status * st);
 
 int  gt_adapter_open(gt_model * m, const char * path, gt_adapter ** out, gt_status * st);

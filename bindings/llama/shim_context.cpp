@@ -8,23 +8,22 @@ namespace {
 
 bool stopped(void * data) { return __atomic_load_n((int32_t *)data, __ATOMIC_RELAXED) != 0; }
 
-void open_context(gt_context * c, const gt_context_options * o) {
-    struct ggml_threadpool_params pool;
-    ggml_threadpool_params_init(&pool, o->threads);
-    pool.poll = 0; // idle workers sleep: another context, or our own kernels, may want the cores
-    c->pool   = ggml_threadpool_new(&pool);
-    if (!c->pool) {
-        throw std::bad_alloc();
+// reopen makes c->ctx, in place of the one there was. It leaves NULL where llama.cpp reports failure.
+void reopen(gt_context * c) {
+    if (c->ctx) {
+        llama_free(c->ctx);
+        c->ctx = nullptr;
     }
+    const gt_context_options & o = c->options;
     struct llama_context_params params = llama_context_default_params();
-    params.n_ctx               = o->n_ctx;
-    params.n_batch             = o->n_batch;
-    params.n_ubatch            = o->n_ubatch;
-    params.n_threads           = o->threads;
-    params.n_threads_batch     = o->threads;
-    params.flash_attn_type     = (enum llama_flash_attn_type)o->flash_attn;
-    params.type_k              = (enum ggml_type)o->type_k;
-    params.type_v              = (enum ggml_type)o->type_v;
+    params.n_ctx               = o.n_ctx;
+    params.n_batch             = o.n_batch;
+    params.n_ubatch            = o.n_ubatch;
+    params.n_threads           = o.threads;
+    params.n_threads_batch     = o.threads;
+    params.flash_attn_type     = (enum llama_flash_attn_type)o.flash_attn;
+    params.type_k              = (enum ggml_type)o.type_k;
+    params.type_v              = (enum ggml_type)o.type_v;
     params.abort_callback      = stopped;
     params.abort_callback_data = &c->stop;
     c->ctx = llama_init_from_model(c->model->model, params);
@@ -32,6 +31,17 @@ void open_context(gt_context * c, const gt_context_options * o) {
         llama_attach_threadpool(c->ctx, c->pool, c->pool);
         c->n_batch = (int32_t)llama_n_batch(c->ctx);
     }
+}
+
+void open_context(gt_context * c) {
+    struct ggml_threadpool_params pool;
+    ggml_threadpool_params_init(&pool, c->options.threads);
+    pool.poll = 0; // idle workers sleep: another context, or our own kernels, may want the cores
+    c->pool   = ggml_threadpool_new(&pool);
+    if (!c->pool) {
+        throw std::bad_alloc();
+    }
+    reopen(c);
 }
 
 // eval appends tokens at position pos, one batch.
@@ -65,9 +75,10 @@ int gt_context_open(gt_model * m, const gt_context_options * o, gt_context ** ou
     return gt::guard(st, [&]() -> int {
         gt_context * c = new gt_context;
         c->model       = m;
+        c->options     = *o;
         m->refs++;
         try {
-            open_context(c, o);
+            open_context(c);
         } catch (...) {
             gt_context_release(c);
             throw;
@@ -161,14 +172,19 @@ int gt_context_prompt_time(gt_context * c, int32_t n, int64_t * ns, gt_status * 
 
 int gt_context_set_adapters(gt_context * c, gt_adapter ** adapters, const float * scales, int32_t n, gt_status * st) {
     return gt::guard(st, [&]() -> int {
+        // llama.cpp keeps the graph of its last computation for the next one of equal size, and does not notice that adapters
+        // have changed (it compares the address of their list): they would be ignored. A new context has no graph to keep.
+        reopen(c);
         std::vector<gt_adapter *> held(adapters, adapters + n);
-        llama_clear_adapter_lora(c->ctx);
         for (gt_adapter * a : held) {
             a->refs++;
         }
         c->adapters.swap(held);
         for (gt_adapter * a : held) {
             gt_adapter_release(a);
+        }
+        if (!c->ctx) {
+            return GT_FAILED; // the guard adds what was logged
         }
         for (int32_t i = 0; i < n; i++) {
             if (llama_set_adapter_lora(c->ctx, adapters[i]->adapter, scales[i]) != 0) {

@@ -27,6 +27,7 @@ struct gt_context {
     gt_model *                model = nullptr;
     struct llama_context *    ctx   = nullptr;
     struct ggml_threadpool *  pool  = nullptr;
+    gt_context_options        options = {};
     std::vector<gt_adapter *> adapters;
     std::vector<llama_pos>    pos;
     int32_t                   n_batch = 0;

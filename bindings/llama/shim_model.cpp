@@ -33,6 +33,69 @@ void bytes_missing(const struct llama_vocab * vocab, int32_t n, bool * missing) 
     }
 }
 
+// check_size refuses vocabularies in which the special tokens that llama.cpp presumes, where a file names none, are out of
+// range: it reads beyond the list's end.
+int check_size(const struct gguf_context * file, size_t tokens, gt_status * st) {
+    int64_t id = gguf_find_key(file, "tokenizer.ggml.model");
+    if (id < 0 || gguf_get_kv_type(file, id) != GGUF_TYPE_STRING) {
+        return GT_OK; // llama.cpp says what it thinks of that
+    }
+    const char * model = gguf_get_val_str(file, id);
+    struct {
+        const char * model;
+        size_t       least; // one more than the largest token presumed
+    } const kinds[] = {{"llama", 3}, {"bert", 104}, {"gpt2", 12}, {"t5", 3}, {"plamo2", 4}};
+    for (const auto & k : kinds) {
+        if (!strcmp(model, k.model) && tokens < k.least) {
+            return gt_fail(st, GT_INVALID, "the vocabulary has %zu tokens; llama.cpp takes a tokenizer of the kind \"%s\" to have at least %zu",
+                           tokens, model, k.least);
+        }
+    }
+    return GT_OK;
+}
+
+// check_tokenizer looks at what llama.cpp takes on trust: it reads scores and token types as arrays of float and int32 that
+// are as long as the list of tokens, whatever they are.
+int check_tokenizer(const char * path, gt_status * st) {
+    struct gguf_init_params params = {};
+    params.no_alloc = true;
+    struct gguf_context * file = gguf_init_from_file(path, params);
+    if (!file) {
+        return GT_FAILED; // the guard adds what was logged
+    }
+    struct closer {
+        struct gguf_context * file;
+        ~closer() { gguf_free(file); }
+    } close{file};
+    int64_t tokens = gguf_find_key(file, "tokenizer.ggml.tokens");
+    struct {
+        const char *   key;
+        enum gguf_type type, or_type;
+        bool           per_token;
+    } const arrays[] = {
+        {"tokenizer.ggml.tokens", GGUF_TYPE_STRING, GGUF_TYPE_STRING, true},
+        {"tokenizer.ggml.merges", GGUF_TYPE_STRING, GGUF_TYPE_STRING, false},
+        {"tokenizer.ggml.scores", GGUF_TYPE_FLOAT32, GGUF_TYPE_FLOAT32, true},
+        {"tokenizer.ggml.token_type", GGUF_TYPE_INT32, GGUF_TYPE_UINT32, true},
+    };
+    for (const auto & a : arrays) {
+        int64_t id = gguf_find_key(file, a.key);
+        if (id < 0) {
+            continue;
+        }
+        if (gguf_get_kv_type(file, id) != GGUF_TYPE_ARRAY || (gguf_get_arr_type(file, id) != a.type && gguf_get_arr_type(file, id) != a.or_type)) {
+            return gt_fail(st, GT_INVALID, "the metadata %s is not an array of %s", a.key,
+                           a.type == GGUF_TYPE_STRING ? "strings" : a.type == GGUF_TYPE_FLOAT32 ? "float32" : "int32");
+        }
+        size_t n = gguf_get_arr_n(file, id);
+        if (a.per_token && (tokens < 0 || n != gguf_get_arr_n(file, tokens))) {
+            return gt_fail(st, GT_INVALID, "the metadata %s has %zu entries for %zu tokens; want one for each", a.key, n,
+                           tokens < 0 ? 0 : gguf_get_arr_n(file, tokens));
+        }
+    }
+    return tokens < 0 ? GT_OK : check_size(file, gguf_get_arr_n(file, tokens), st);
+}
+
 void describe(const gt_model * m, gt_model_info * info) {
     *info             = gt_model_info{};
     info->n_ctx_train = llama_model_n_ctx_train(m->model);
@@ -71,6 +134,9 @@ int gt_model_open(const char * path, const gt_model_options * o, gt_model ** out
     return gt::guard(st, [&]() -> int {
         static std::once_flag once;
         std::call_once(once, llama_backend_init);
+        if (int code = check_tokenizer(path, st)) {
+            return code;
+        }
         struct llama_model_params params = llama_model_default_params();
         params.vocab_only      = o->vocab_only;
         params.use_mmap        = o->use_mmap;

@@ -80,10 +80,17 @@ func LoadVocab(path string) (*Vocab, error) {
 }
 
 func newVocab(m *Model, info *C.gt_model_info) (*Vocab, error) {
+	// where a file names no special token llama.cpp takes a usual number, which a small vocabulary need not have
+	special := func(id C.int32_t) int32 {
+		if id < 0 || id >= info.n_vocab {
+			return -1
+		}
+		return int32(id)
+	}
 	v := &Vocab{
 		model: m, ptr: m.ptr, typ: VocabType(info.vocab_type), n: int(info.n_vocab),
-		bos: int32(info.bos), eos: int32(info.eos), eot: int32(info.eot), sep: int32(info.sep),
-		pad: int32(info.pad), unk: int32(info.unk), addBOS: bool(info.add_bos), addEOS: bool(info.add_eos),
+		bos: special(info.bos), eos: special(info.eos), eot: special(info.eot), sep: special(info.sep),
+		pad: special(info.pad), unk: special(info.unk), addBOS: bool(info.add_bos), addEOS: bool(info.add_eos),
 	}
 	for i := range v.missing {
 		v.missing[i] = bool(info.missing_byte[i])
@@ -112,6 +119,9 @@ func (v *Vocab) shut() {
 	defer v.mu.Unlock()
 	v.ptr = nil
 }
+
+// Warnings returns what llama.cpp warned of while it opened the file.
+func (v *Vocab) Warnings() []string { return v.model.warnings }
 
 // Type returns the kind of tokenizer.
 func (v *Vocab) Type() VocabType { return v.typ }
