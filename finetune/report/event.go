@@ -1,0 +1,195 @@
+// Package report tells what a run does: to a terminal, as JSON lines, as files in the run's directory. It knows no engine
+// and decides nothing.
+package report
+
+import (
+	"encoding/json"
+	"math"
+
+	"github.com/ggtune/ggtune/finetune/encode"
+	"github.com/ggtune/ggtune/finetune/method"
+)
+
+// A Reporter is told what happens. Report is called from one goroutine at a time. A nil Reporter is silent: use Silent.
+type Reporter interface {
+	Report(e Event)
+}
+
+// An Event is one of the types below.
+type Event interface{ event() }
+
+// A Started run has read its data and is about to train.
+type Started struct {
+	Model    string // path
+	Arch     string
+	Types    string // storage types of its matrices
+	Method   string
+	Template string         // where the chat template came from; "" where none was needed
+	Train    encode.Counts  // of the training data
+	Held     *encode.Counts // of the held-out data, or nil
+	Trained  int64          // parameters
+	Memory   int64          // bytes planned beside the mapped model file
+	Steps    int            // of the whole run
+	Step     int            // done already: above 0 when resumed
+	Threads  int
+}
+
+// Progress is how far a part of the run is. It comes often.
+type Progress struct {
+	What        string // "train", "evaluate", "verify"
+	Done, Total int
+}
+
+// A Step is one update.
+type Step struct {
+	Line
+	Steps  int
+	Memory int64 // bytes resident at most, so far; 0 where the system does not say
+}
+
+// Evaluated is one measurement on held-out rows.
+type Evaluated struct {
+	Step       int
+	Loss       float64
+	Perplexity float64
+	Best       bool // the lowest yet
+	Metrics    []method.Metric
+}
+
+// Saved is a checkpoint or a result on disk.
+type Saved struct {
+	What string // "checkpoint", "adapter", "model"
+	Path string
+	Step int
+}
+
+// A Notice is something the user should know though the run goes on.
+type Notice struct{ Text string }
+
+// Done is the end of a run that reached it.
+type Done struct{ Summary Summary }
+
+func (Started) event()   {}
+func (Progress) event()  {}
+func (Step) event()      {}
+func (Evaluated) event() {}
+func (Saved) event()     {}
+func (Notice) event()    {}
+func (Done) event()      {}
+
+// Silent tells nobody.
+type Silent struct{}
+
+// Report does nothing.
+func (Silent) Report(Event) {}
+
+// A Line is one object of metrics.jsonl: one step.
+type Line struct {
+	Step     int
+	Epoch    float64 // passes over the data done
+	Loss     float64 // before the update; for SFT nats per counted token
+	LR       float64
+	GradNorm float64 // before clipping
+	Tokens   int     // of this step, padding excluded, a shared prompt once
+	Counted  int
+	TokPerS  float64  // tokens a second, of this step
+	EvalLoss *float64 // where an evaluation followed this step
+	// Figures are the method's own, and those of an evaluation under names with eval_ before them.
+	Figures map[string]float64
+}
+
+// MarshalJSON writes the stable keys of metrics.jsonl. A figure that is no number is null: JSON has none such.
+func (l Line) MarshalJSON() ([]byte, error) {
+	m := map[string]any{
+		"step": l.Step, "epoch": number(l.Epoch), "loss": number(l.Loss), "lr": number(l.LR), "grad_norm": number(l.GradNorm),
+		"tokens": l.Tokens, "counted_tokens": l.Counted, "tok_per_s": number(l.TokPerS),
+	}
+	for k, v := range l.Figures {
+		m[k] = number(v)
+	}
+	if l.EvalLoss != nil {
+		m["eval_loss"] = number(*l.EvalLoss)
+	}
+	return json.Marshal(m)
+}
+
+// UnmarshalJSON reads what MarshalJSON wrote.
+func (l *Line) UnmarshalJSON(b []byte) error {
+	var fixed struct {
+		Step     int      `json:"step"`
+		Epoch    *float64 `json:"epoch"`
+		Loss     *float64 `json:"loss"`
+		LR       *float64 `json:"lr"`
+		GradNorm *float64 `json:"grad_norm"`
+		Tokens   int      `json:"tokens"`
+		Counted  int      `json:"counted_tokens"`
+		TokPerS  *float64 `json:"tok_per_s"`
+		EvalLoss *float64 `json:"eval_loss"`
+	}
+	if err := json.Unmarshal(b, &fixed); err != nil {
+		return err
+	}
+	var all map[string]any
+	if err := json.Unmarshal(b, &all); err != nil {
+		return err
+	}
+	for _, k := range []string{"step", "epoch", "loss", "lr", "grad_norm", "tokens", "counted_tokens", "tok_per_s", "eval_loss"} {
+		delete(all, k)
+	}
+	*l = Line{Step: fixed.Step, Epoch: orNaN(fixed.Epoch), Loss: orNaN(fixed.Loss), LR: orNaN(fixed.LR), GradNorm: orNaN(fixed.GradNorm),
+		Tokens: fixed.Tokens, Counted: fixed.Counted, TokPerS: orNaN(fixed.TokPerS), EvalLoss: fixed.EvalLoss}
+	for k, v := range all {
+		if x, ok := v.(float64); ok {
+			if l.Figures == nil {
+				l.Figures = map[string]float64{}
+			}
+			l.Figures[k] = x
+		}
+	}
+	return nil
+}
+
+func number(x float64) any {
+	if math.IsNaN(x) || math.IsInf(x, 0) {
+		return nil
+	}
+	return x
+}
+
+func orNaN(x *float64) float64 {
+	if x == nil {
+		return math.NaN()
+	}
+	return *x
+}
+
+// A Summary is report.json. A figure that does not apply is null.
+type Summary struct {
+	BaseSHA256     string   `json:"base_sha256"`
+	AdapterSHA256  *string  `json:"adapter_sha256"` // of adapter.gguf; null for full training
+	ModelSHA256    *string  `json:"model_sha256"`   // of model.gguf; null for an adapter
+	Steps          int      `json:"steps"`
+	Tokens         int64    `json:"tokens"`
+	Counted        int64    `json:"counted_tokens"`
+	FirstLoss      *float64 `json:"first_loss"`
+	LastLoss       *float64 `json:"last_loss"`
+	EvalLossBefore *float64 `json:"eval_loss_before"` // of the untouched base
+	EvalLossAfter  *float64 `json:"eval_loss_after"`  // of what was written
+	Seconds        float64  `json:"seconds"`          // of training, all parts of a resumed run together
+	TokPerS        *float64 `json:"tok_per_s"`        // trained tokens over seconds
+	PeakBytes      *int64   `json:"peak_bytes"`
+	// LlamaMaxDiff is the largest difference between our logits and llama.cpp's with the written file; LlamaBaseDiff is that
+	// of the base alone, which bounds what may be asked.
+	LlamaMaxDiff  *float64 `json:"llama_cpp_max_diff"`
+	LlamaBaseDiff *float64 `json:"llama_cpp_base_diff"`
+
+	Method     string   `json:"method"`
+	ResultStep int      `json:"result_step"` // the step whose parameters were written
+	BestStep   *int     `json:"best_step"`
+	BestLoss   *float64 `json:"best_eval_loss"`
+	Stopped    string   `json:"stopped"` // "steps" or "patience"
+	Result     string   `json:"result"`  // path of adapter.gguf or model.gguf
+
+	Train encode.Counts  `json:"data"`
+	Held  *encode.Counts `json:"eval_data"`
+}
