@@ -9,6 +9,7 @@ import (
 
 	"github.com/ggtune/ggtune/bindings/llama"
 	"github.com/ggtune/ggtune/finetune/generate"
+	"github.com/ggtune/ggtune/finetune/template"
 )
 
 func generateCommand() *cli.Command {
@@ -165,5 +166,13 @@ func promptTokens(c *cli.Context, g *generate.Generator, prompt string) ([]int32
 	if !c.Bool("chat") {
 		return g.Raw(prompt)
 	}
-	return nil, usagef("generate: --chat waits for template")
+	chat, err := openChat(c, g)
+	if err != nil {
+		return nil, err
+	}
+	var messages []template.Message
+	if system := c.String("system"); system != "" {
+		messages = append(messages, template.Message{Role: "system", Content: system})
+	}
+	return chat.Prompt(append(messages, template.Message{Role: "user", Content: prompt}))
 }

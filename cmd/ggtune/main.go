@@ -14,6 +14,8 @@ import (
 	"syscall"
 
 	"github.com/urfave/cli/v2"
+
+	"github.com/ggtune/ggtune/finetune"
 )
 
 // Exit codes: a contract for scripts.
@@ -86,6 +88,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 // report prints err once and turns it into an exit code.
 func report(ctx context.Context, err error, stderr io.Writer) int {
 	var usage usageError
+	var settings *finetune.ConfigError
 	switch {
 	case err == nil:
 		return exitDone
@@ -94,7 +97,7 @@ func report(ctx context.Context, err error, stderr io.Writer) int {
 			fmt.Fprintln(stderr, "ggtune:", err)
 		}
 		return exitInterrupted
-	case errors.As(err, &usage):
+	case errors.As(err, &usage), errors.As(err, &settings):
 		fmt.Fprintln(stderr, "ggtune:", err)
 		return exitUsage
 	}
@@ -135,7 +138,7 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer) *cli.App {
 
 // commands lists the subcommands in the order in which a user meets them.
 func commands() []*cli.Command {
-	list := []*cli.Command{generateCommand(), quantizeCommand(), versionCommand()}
+	list := []*cli.Command{generateCommand(), chatCommand(), quantizeCommand(), checkCommand(), versionCommand()}
 	for _, c := range list {
 		c.CustomHelpTemplate = commandHelp
 		c.OnUsageError = func(c *cli.Context, err error, _ bool) error {

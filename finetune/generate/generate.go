@@ -32,43 +32,46 @@ type Generator struct {
 	adapter  *llama.Adapter // nil without one
 	scale    float32
 	held     []int32 // tokens that the context has read
-	threads  int
 	nCtx     int
 	switched bool // the adapter is on
+	// ownTemplate is the chat template in the model's file, or "".
+	ownTemplate string
 }
 
 // Open opens the model and the adapter, which is switched on. Close it.
 func Open(cfg Config) (*Generator, error) {
-	if err := check(cfg.Model); err != nil {
+	own, err := check(cfg.Model)
+	if err != nil {
 		return nil, err
 	}
 	m, err := llama.OpenModel(cfg.Model, llama.UserModelOptions())
 	if err != nil {
 		return nil, err
 	}
-	g := &Generator{model: m, scale: cfg.AdapterScale, threads: cfg.Threads}
+	g := &Generator{model: m, scale: cfg.AdapterScale, ownTemplate: own}
 	if err := g.open(cfg); err != nil {
 		return nil, errors.Join(err, g.Close())
 	}
 	return g, nil
 }
 
-// check reads the file with our own reader first: it trusts no length, and says better what is wrong.
-func check(path string) error {
+// check reads the file with our own reader first, which trusts no length and says better what is wrong, and gives its chat
+// template.
+func check(path string) (template string, err error) {
 	f, err := gguf.Open(path)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer f.Close()
 	switch {
 	case f.IsAdapter():
-		return fmt.Errorf("%s: this is an adapter, not a model; give its base with -m, and the adapter with -a", path)
+		return "", fmt.Errorf("%s: this is an adapter, not a model; give its base with -m, and the adapter with -a", path)
 	case f.IsVocabOnly():
-		return fmt.Errorf("%s: the file holds a vocabulary but no tensors; a model with weights is needed", path)
+		return "", fmt.Errorf("%s: the file holds a vocabulary but no tensors; a model with weights is needed", path)
 	case !f.HasTokenizer():
-		return fmt.Errorf("%s: the file has no tokenizer (tokenizer.ggml.*), so that text cannot become tokens; convert the model again with its tokenizer", path)
+		return "", fmt.Errorf("%s: the file has no tokenizer (tokenizer.ggml.*), so that text cannot become tokens; convert the model again with its tokenizer", path)
 	}
-	return nil
+	return f.StringOr("tokenizer.chat_template", "")
 }
 
 func (g *Generator) open(cfg Config) error {
@@ -108,6 +111,9 @@ func (g *Generator) UseAdapter(on bool) error {
 	}
 	return g.context.SetAdapters([]*llama.Adapter{g.adapter}, []float32{g.scale})
 }
+
+// AdapterOn says whether an adapter is in use.
+func (g *Generator) AdapterOn() bool { return g.switched }
 
 // Vocab is the model's tokenizer.
 func (g *Generator) Vocab() *llama.Vocab { return g.model.Vocab() }

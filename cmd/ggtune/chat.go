@@ -1,0 +1,208 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"math"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/ggtune/ggtune/finetune/generate"
+	"github.com/ggtune/ggtune/finetune/template"
+)
+
+func chatCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "chat",
+		Usage:     "talk with a model, with or without an adapter",
+		UsageText: "-m model.gguf [-a adapter.gguf] [options]",
+		Description: "Reads a line, answers, and remembers. /reset forgets the conversation, /base and /adapter switch the adapter off and on,\n" +
+			"/quit ends (so does the end of the input).\n\n" +
+			"  ggtune chat -m model.gguf -a run/adapter.gguf --system \"You are terse.\"",
+		Flags: append(append([]cli.Flag{modelFlag(), adapterFlag()}, chatFlags()...), append(samplingFlags(), seedFlag(), threadsFlag(), deviceFlag(), jsonFlag())...),
+		Action: func(c *cli.Context) error {
+			if err := noArguments(c); err != nil {
+				return err
+			}
+			return chatAction(c)
+		},
+	}
+}
+
+func chatFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "system", Usage: "the system message `TEXT`"},
+		&cli.StringFlag{Name: "template", Usage: "the Jinja template in `FILE`, or a built-in one by name, instead of the model's own"},
+		&cli.IntFlag{Name: "predict", Aliases: []string{"n"}, Usage: "at most `N` tokens an answer; 0: until the model ends it"},
+		&cli.IntFlag{Name: "ctx", Usage: "context of `N` tokens; 0: what the model was trained for, at most 4096"},
+		&cli.Float64Flag{Name: "scale", Usage: "multiply the adapter's effect by `X`", Value: 1},
+	}
+}
+
+// A talk is one running conversation.
+type talk struct {
+	c        *cli.Context
+	g        *generate.Generator
+	chat     *generate.Chat
+	messages []template.Message
+	terminal bool
+}
+
+func chatAction(c *cli.Context) error {
+	s, err := sampling(c)
+	if err != nil {
+		return err
+	}
+	if c.Int("predict") < 0 {
+		return usagef("chat: -n is %d, expected 0 or more", c.Int("predict"))
+	}
+	g, err := openGenerator(c)
+	if err != nil {
+		return err
+	}
+	defer g.Close()
+	chat, err := openChat(c, g)
+	if err != nil {
+		return err
+	}
+	t := &talk{c: c, g: g, chat: chat, terminal: isTerminal(c.App.Writer) && !c.Bool("json")}
+	t.reset()
+	n := c.Int("predict")
+	if n == 0 {
+		n = math.MaxInt32 // the end of the turn or of the context comes first
+	}
+	lines := readLines(c.App.Reader)
+	for {
+		if t.terminal {
+			fmt.Fprint(c.App.Writer, "> ")
+		}
+		line, err := nextLine(c.Context, lines)
+		if err == io.EOF {
+			if t.terminal {
+				fmt.Fprintln(c.App.Writer)
+			}
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		switch line = strings.TrimSpace(line); {
+		case line == "":
+			continue
+		case line == "/quit":
+			return nil
+		case strings.HasPrefix(line, "/"):
+			if err := t.command(line); err != nil {
+				return err
+			}
+			continue
+		}
+		t.messages = append(t.messages, template.Message{Role: "user", Content: line})
+		tokens, err := chat.Prompt(t.messages)
+		if err != nil {
+			return err
+		}
+		var show func(string)
+		if !c.Bool("json") {
+			show = func(text string) { io.WriteString(c.App.Writer, text) }
+		}
+		r, err := g.Continue(c.Context, tokens, n, s, show)
+		if err != nil {
+			return err
+		}
+		if err := t.answered(line, r); err != nil {
+			return err
+		}
+	}
+}
+
+// answered shows the end of an answer and remembers it.
+func (t *talk) answered(prompt string, r generate.Result) error {
+	t.messages = append(t.messages, template.Message{Role: "assistant", Content: r.Text})
+	if t.c.Bool("json") {
+		line := generateLine{Result: r, Prompt: prompt}
+		if a := t.c.String("adapter"); a != "" && t.g.AdapterOn() {
+			line.Adapter = &a
+		}
+		return printJSON(t.c.App.Writer, line)
+	}
+	fmt.Fprintln(t.c.App.Writer)
+	if r.Stop == generate.StopContext {
+		fmt.Fprintf(t.c.App.ErrWriter, "the context of %d tokens is full; /reset begins anew, --ctx raises it\n", t.g.NCtx())
+	}
+	return nil
+}
+
+func (t *talk) reset() {
+	t.messages = nil
+	if s := t.c.String("system"); s != "" {
+		t.messages = []template.Message{{Role: "system", Content: s}}
+	}
+}
+
+// command does what a line that begins with a slash asks.
+func (t *talk) command(line string) error {
+	w := t.c.App.ErrWriter
+	switch line {
+	case "/reset":
+		t.reset()
+	case "/base", "/adapter":
+		if t.c.String("adapter") == "" {
+			fmt.Fprintln(w, "there is no adapter; start with -a adapter.gguf")
+			return nil
+		}
+		return t.g.UseAdapter(line == "/adapter")
+	default:
+		fmt.Fprintf(w, "unknown command %s; known: /reset, /base, /adapter, /quit\n", line)
+	}
+	return nil
+}
+
+// openChat opens the chat template that the options and the model name, and says so where one stands in.
+func openChat(c *cli.Context, g *generate.Generator) (*generate.Chat, error) {
+	chat, err := g.Chat(c.String("template"))
+	if err != nil {
+		return nil, err
+	}
+	if chat.Note != "" {
+		fmt.Fprintln(c.App.ErrWriter, "ggtune:", chat.Note)
+	}
+	return chat, nil
+}
+
+type lineResult struct {
+	text string
+	err  error
+}
+
+// readLines reads r in a goroutine of its own: a read from a terminal cannot be cancelled, and Ctrl-C must not wait for
+// one. It ends with r, or with the process.
+func readLines(r io.Reader) <-chan lineResult {
+	out := make(chan lineResult)
+	go func() {
+		b := bufio.NewReader(r)
+		for {
+			text, err := b.ReadString('\n')
+			if text != "" {
+				out <- lineResult{text: text}
+			}
+			if err != nil {
+				out <- lineResult{err: err}
+				return
+			}
+		}
+	}()
+	return out
+}
+
+func nextLine(ctx context.Context, lines <-chan lineResult) (string, error) {
+	select {
+	case <-ctx.Done():
+		return "", context.Cause(ctx)
+	case l := <-lines:
+		return l.text, l.err
+	}
+}
