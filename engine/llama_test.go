@@ -1,0 +1,238 @@
+package engine_test
+
+import (
+	"context"
+	"errors"
+	"math"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/ggtune/ggtune/engine"
+	"github.com/ggtune/ggtune/engine/adapter"
+	"github.com/ggtune/ggtune/engine/arch"
+	"github.com/ggtune/ggtune/engine/gguf"
+	"github.com/ggtune/ggtune/internal/atomicfile"
+	"github.com/ggtune/ggtune/internal/testdata"
+	"github.com/ggtune/ggtune/internal/testmodel"
+)
+
+// Tolerances of our logits against llama.cpp's, relative to the largest logit. llama.cpp rounds activations to 8 bits a number
+// where weights are quantized, ours to bf16 in the fast mode and not at all in the exact one.
+const (
+	llamaFloat     = 1e-5 // f32 weights, exact mode; measured 9e-7
+	llamaGELU      = 1e-3 // the same where there is a GELU, which llama.cpp reads from a table of f16; measured 2.8e-4
+	llamaQuantized = 8e-2 // any other type, either mode; measured up to 4.5e-2 on random weights, where rounding adds up worst, and 1e-2 on trained ones
+)
+
+func exactBound(arch string) float64 {
+	if arch == "gpt2" {
+		return llamaGELU
+	}
+	return llamaFloat
+}
+
+// llamaDifference is the largest difference of a model's logits from llama.cpp's, relative to the largest logit.
+func llamaDifference(t *testing.T, path string, exact bool) float64 {
+	t.Helper()
+	m, err := engine.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	s, err := engine.NewSession(m, engine.SessionConfig{Threads: 1, Exact: exact})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	p, err := s.Probe(context.Background(), tokens(3, 32, m.HParams().NVocab))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := p.Difference(context.Background(), path, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	largest := 0.0
+	for _, v := range p.Trained {
+		largest = math.Max(largest, math.Abs(float64(v)))
+	}
+	return d / largest
+}
+
+func TestLogitsEqualLlama(t *testing.T) {
+	for _, name := range arch.Names() {
+		for _, typ := range storageTypes() {
+			spec := testmodel.Tiny(name, typ)
+			if spec.Validate() != nil {
+				continue // a type that the generator writes no blocks of, counted below
+			}
+			t.Run(name+"/"+typ.String(), func(t *testing.T) {
+				path := testmodel.Temp(t, spec)
+				exact, fast := llamaDifference(t, path, true), llamaDifference(t, path, false)
+				t.Logf("difference from llama.cpp: exact %.2g, fast %.2g", exact, fast)
+				bound := llamaQuantized
+				if typ == gguf.F32 {
+					bound = exactBound(name)
+				}
+				if !(exact <= bound) || !(fast <= llamaQuantized) {
+					t.Errorf("logits differ from llama.cpp's by %.3g (exact; bound %g) and %.3g (fast; bound %g) of the largest", exact, bound, fast, llamaQuantized)
+				}
+			})
+		}
+	}
+}
+
+// TestLogitsEqualLlamaOnVariants: what the architectures may have beside the plain form.
+func TestLogitsEqualLlamaOnVariants(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		arch   string
+		change func(*testmodel.Spec)
+	}{
+		{"llama 3 frequency factors", "llama", func(s *testmodel.Spec) { s.RopeFactors = true }},
+		{"llama, tied", "llama", func(s *testmodel.Spec) { s.Tied = true }},
+		{"llama with biases", "llama", func(s *testmodel.Spec) { s.Bias = true }},
+		{"llama, other rope base and epsilon", "llama", func(s *testmodel.Spec) { s.RopeBase, s.NormEps = 500000, 1e-3 }},
+		{"llama, heads of 48", "llama", func(s *testmodel.Spec) { s.HeadDim = 48 }},
+		{"qwen2, untied", "qwen2", func(s *testmodel.Spec) { s.Tied = false }},
+		{"qwen3, tied", "qwen3", func(s *testmodel.Spec) { s.Tied = true }},
+		{"gpt2, untied", "gpt2", func(s *testmodel.Spec) { s.Tied = false }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			spec := testmodel.Tiny(c.arch, gguf.F32)
+			c.change(&spec)
+			if d := llamaDifference(t, testmodel.Temp(t, spec), true); !(d <= exactBound(c.arch)) {
+				t.Errorf("logits differ from llama.cpp's by %.3g of the largest, want at most %g", d, exactBound(c.arch))
+			}
+		})
+	}
+}
+
+// TestLogitsEqualLlamaOnRealModels: trained weights, as found in the wild.
+func TestLogitsEqualLlamaOnRealModels(t *testing.T) {
+	files, err := filepath.Glob(testdata.Path(t, "models", "*", "*.gguf"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no models found: %v", err)
+	}
+	for _, path := range files {
+		t.Run(filepath.Base(path), func(t *testing.T) {
+			d := llamaDifference(t, path, false)
+			t.Logf("difference from llama.cpp: %.2g", d)
+			if !(d <= llamaQuantized) {
+				t.Errorf("logits differ from llama.cpp's by %.3g of the largest, want at most %g", d, llamaQuantized)
+			}
+		})
+	}
+}
+
+// TestLlamaAgreesWithAdapters writes adapters of every kind of target and has llama.cpp apply them.
+func TestLlamaAgreesWithAdapters(t *testing.T) {
+	for _, c := range []struct {
+		name, arch string
+		untied     bool
+		config     adapter.Config
+	}{
+		{"llama, all roles", "llama", false, adapter.Config{}},
+		{"llama, rank-stabilised", "llama", false, adapter.Config{RSLoRA: true}},
+		{"llama, one role, one layer", "llama", false, adapter.Config{Targets: []string{"attn_k"}, Layers: []int{1}}},
+		{"llama, output and embedding", "llama", true, adapter.Config{Targets: []string{"output", "token_embd"}}},
+		{"qwen2", "qwen2", false, adapter.Config{}},
+		{"qwen3", "qwen3", false, adapter.Config{}},
+		{"gpt2", "gpt2", false, adapter.Config{}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			spec := testmodel.Tiny(c.arch, gguf.Q8_0)
+			if c.untied {
+				spec.Tied = false
+			}
+			path := testmodel.Temp(t, spec)
+			a, saved := verified(t, path, c.config)
+			t.Logf("difference: base %.2g, adapter %.2g", a.Base, a.Trained)
+
+			// The file reads back as what was written.
+			m, err := engine.Open(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer m.Close()
+			back, err := adapter.Load(saved.path, m.Arch(), m.HParams())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := range saved.pairs {
+				if !slices.Equal(back.Pairs[i].A, saved.pairs[i].A) || !slices.Equal(back.Pairs[i].B, saved.pairs[i].B) {
+					t.Errorf("pair %s is not what was written", saved.pairs[i].Tensor)
+				}
+			}
+		})
+	}
+}
+
+type savedAdapter struct {
+	path  string
+	pairs []adapter.Pair
+}
+
+// verified makes an adapter that changes the logits by much, saves it and has llama.cpp's logits compared with ours.
+func verified(t *testing.T, path string, c adapter.Config) (engine.Agreement, savedAdapter) {
+	t.Helper()
+	m, err := engine.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Rank, c.Alpha, c.Init, c.Seed = 4, 8, "kaiming", 1
+	ad, err := adapter.New(m.Arch(), m.HParams(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range ad.Pairs {
+		for j := range ad.Pairs[i].B {
+			ad.Pairs[i].B[j] = float32(math.Sin(float64(i+3*j))) * 0.1
+		}
+	}
+	s, err := engine.NewSession(m, engine.SessionConfig{Threads: 1, Adapter: ad})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := s.Probe(context.Background(), tokens(3, 20, m.HParams().NVocab))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if slices.Equal(p.Base, p.Trained) {
+		t.Fatal("the adapter changes nothing")
+	}
+	out := filepath.Join(t.TempDir(), "adapter.gguf")
+	if err := errors.Join(ad.Save(context.Background(), atomicfile.OS, out), s.Close(), m.Close()); err != nil {
+		t.Fatal(err)
+	}
+	a, err := p.VerifyAdapter(context.Background(), path, out, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A probe of something else must not pass.
+	p.Trained = p.Base
+	if _, err := p.VerifyAdapter(context.Background(), path, out, 1); !errors.Is(err, engine.ErrDisagree) {
+		t.Errorf("with the base's logits for the adapter's: got error %v, want %v", err, engine.ErrDisagree)
+	}
+	return a, savedAdapter{out, ad.Pairs}
+}
+
+func TestCheckPassesOnGeneratedModels(t *testing.T) {
+	for _, name := range arch.Names() {
+		t.Run(name, func(t *testing.T) {
+			rep, err := engine.Check(context.Background(), testmodel.Temp(t, testmodel.Tiny(name, gguf.Q8_0)), 1, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, g := range rep.Gradients {
+				if !(g.Error <= engine.CheckGradientError) {
+					t.Errorf("%s: slope %g, finite difference %g", g.Tensor, g.Slope, g.Finite)
+				}
+			}
+			if len(rep.Gradients) == 0 || rep.LargestLogit == 0 {
+				t.Errorf("empty report: %+v", rep)
+			}
+		})
+	}
+}
