@@ -39,8 +39,8 @@ const (
 	Aborted   Code = C.GT_ABORTED   // stopped on request
 )
 
-// Error is a failed call: what was being done, the kind of failure, and the library's own words, which include the
-// warnings and errors it logged during the call.
+// Error is a failed call: what was being done, the kind of failure, and the library's own words, which include the errors
+// it logged during the call.
 type Error struct {
 	Op      string
 	Code    Code

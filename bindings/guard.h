@@ -27,8 +27,8 @@ struct guard_scope {
     guard_scope(const guard_scope &) = delete;
 };
 
-// guard runs f, which returns a code and may have filled st by gt_fail. Where the call fails, the warnings and errors
-// logged on this thread during it are appended to the message.
+// guard runs f, which returns a code and may have filled st by gt_fail. Where the call fails, the errors logged on this
+// thread during it are appended to the message.
 template <typename F> int guard(gt_status * st, F && f) {
     const uint64_t serial = gt_log_next();
     st->code       = GT_OK;

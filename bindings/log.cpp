@@ -112,7 +112,9 @@ void gt_log_errors(uint64_t serial, char * text, size_t size) {
         serial = log_next - GT_LOG_LINES;
     }
     for (int level = GGML_LOG_LEVEL_ERROR; level >= GGML_LOG_LEVEL_WARN; level--) {
-        bool found = false;
+        if (level == GGML_LOG_LEVEL_WARN && text[0]) {
+            return;
+        }
         for (uint64_t i = serial; i < log_next; i++) {
             const line & l = log_lines[i % GT_LOG_LINES];
             if (l.level != level || l.thread != thread_id() || !l.text[0]) {
@@ -122,10 +124,6 @@ void gt_log_errors(uint64_t serial, char * text, size_t size) {
                 append(text, size, "; ", 2);
             }
             append(text, size, l.text, strlen(l.text));
-            found = true;
-        }
-        if (found) {
-            return;
         }
     }
 }

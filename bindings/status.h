@@ -43,8 +43,8 @@ uint64_t gt_log_next(void);
 // (ggml_log_level) to level. It returns 0 if that line has been overwritten or is not yet written, else 1.
 int gt_log_read(uint64_t serial, int * level, char * text);
 
-// gt_log_errors appends to text, which holds size bytes, the warnings and errors which the calling thread has logged since
-// serial, joined by "; ". Errors displace warnings: warnings are taken only where there is no error.
+// gt_log_errors appends to text, which holds size bytes, the errors that the calling thread has logged since serial, joined by
+// "; ". Where text is still empty then, the warnings.
 void gt_log_errors(uint64_t serial, char * text, size_t size);
 
 #ifdef __cplusplus

@@ -36,6 +36,8 @@ func TestTypesEqualGGUF(t *testing.T) {
 	}
 }
 
+var slowType = map[string]bool{"iq1_m": true, "iq2_s": true}
+
 // Quantize then Dequantize returns the numbers to within what the type's bits allow: 2^-bits of a block's range, where the
 // loose factors are for types that choose from a table.
 func TestQuantizeRoundTrip(t *testing.T) {
@@ -55,6 +57,9 @@ func TestQuantizeRoundTrip(t *testing.T) {
 			continue
 		}
 		t.Run(typ.String(), func(t *testing.T) {
+			if slowType[typ.String()] && !slowTests {
+				t.Skip("ggml takes seconds to make this type's search table; run with -tags slow")
+			}
 			q, err := Quantize(typ, src, n)
 			if err != nil {
 				t.Fatal(err)

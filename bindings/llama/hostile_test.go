@@ -147,6 +147,44 @@ func TestHostileTokenizers(t *testing.T) {
 	})
 }
 
+// Hyper-parameters that do not fit the tensors, each of another kind: llama.cpp throws, logs, or asserts while it computes.
+func TestHostileHyperParameters(t *testing.T) {
+	for _, c := range []struct {
+		arch, key string
+		value     uint32
+	}{
+		{"llama", "block_count", 0},
+		{"llama", "embedding_length", 63},
+		{"llama", "attention.head_count", 0},
+		{"llama", "attention.head_count_kv", 1 << 31},
+		{"llama", "rope.dimension_count", 7},
+		{"qwen2", "attention.head_count", 3},
+		{"gpt2", "attention.key_length", 7},
+		{"gpt2", "vocab_size", 1<<32 - 1},
+	} {
+		path := rewrite(t, testmodel.Temp(t, testmodel.Tiny(c.arch, gguf.F32)), true, func(_ *gguf.File, w *gguf.Writer) {
+			w.SetUint32(c.arch+"."+c.key, c.value)
+		})
+		err := func() error {
+			m, err := OpenModel(path, VerifyModelOptions())
+			if err != nil {
+				return err
+			}
+			defer m.Close()
+			ctx, err := m.NewContext(VerifyContextOptions(32, 1))
+			if err != nil {
+				return err
+			}
+			defer ctx.Close()
+			_, err = ctx.Logits(t.Context(), []int32{1, 2, 3}, nil)
+			return err
+		}()
+		if err == nil && c.key != "vocab_size" { // the length of the token list is what counts
+			t.Errorf("%s %s %d: no error", c.arch, c.key, c.value)
+		}
+	}
+}
+
 // The matcher of std::regex calls itself for each character: on an ordinary stack this text ends the process.
 func TestEncodeLongRuns(t *testing.T) {
 	const n = 100_000

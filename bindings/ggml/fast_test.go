@@ -1,0 +1,5 @@
+//go:build !slow
+
+package ggml
+
+const slowTests = false
