@@ -60,6 +60,9 @@ type Example struct {
 	Completion string // KindCompletion: counted
 
 	Text string // KindText
+	// A long document is cut into several examples. Continues says that this one begins where the example before it in
+	// the data ended, Continued that the next one goes on: no beginning or end of text belongs there.
+	Continues, Continued bool
 }
 
 // A Role is who speaks.

@@ -1,0 +1,301 @@
+package data
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"strings"
+	"unicode/utf8"
+)
+
+// A Dataset is the examples of one or several files, in the order of the files and of the records in them. It keeps an
+// index, not the examples: some 40 bytes for each, and files are read where an example is asked for. It is safe for
+// concurrent use.
+type Dataset struct {
+	opts   Options
+	files  []*file
+	format *Format
+	index  []entry
+	stats  Stats
+	sum    [sha256.Size]byte
+}
+
+// An entry says where an example lies.
+type entry struct {
+	place
+	file uint32
+	sub  uint32 // which of the record's examples, those dropped included
+}
+
+// Stats count what was read.
+type Stats struct {
+	Files   int    `json:"files"`
+	Records int    `json:"records"` // lines, rows, documents
+	Read    int    `json:"read"`    // examples found in them
+	Kept    int    `json:"kept"`
+	Dropped []Drop `json:"dropped"` // by reason, in the order of the first of each
+}
+
+// A Drop counts the examples left out for one reason.
+type Drop struct {
+	Reason string   `json:"reason"`
+	Count  int      `json:"count"`
+	First  []string `json:"first"` // the places of the first few
+}
+
+// firstDrops is how many places of dropped examples are kept for each reason.
+const firstDrops = 5
+
+// Open opens data files, and directories for all data files in them, as one dataset. All records are read once, so that
+// every fault is found before anything is trained; the error names file and line. The caller closes the Dataset.
+func Open(ctx context.Context, paths []string, opts Options) (_ *Dataset, err error) {
+	if err := opts.Validate(); err != nil {
+		return nil, err
+	}
+	if len(paths) == 0 {
+		return nil, errors.New("no data file was named; expected at least one file or directory")
+	}
+	d := &Dataset{opts: opts.withDefaults()}
+	defer func() {
+		if err != nil {
+			d.Close()
+		}
+	}()
+	names, err := expand(paths)
+	if err != nil {
+		return nil, err
+	}
+	if opts.Format != "" {
+		if d.format, err = formats.Get(opts.Format); err != nil {
+			return nil, err
+		}
+	}
+	h := sha256.New()
+	for _, name := range names {
+		f, err := openFile(name, &d.opts)
+		if err != nil {
+			return nil, err
+		}
+		d.files = append(d.files, f)
+		if err := d.scan(ctx, f, h); err != nil {
+			return nil, err
+		}
+	}
+	d.stats.Files, d.stats.Kept = len(d.files), len(d.index)
+	h.Sum(d.sum[:0])
+	if len(d.index) == 0 {
+		return nil, d.emptyError(names)
+	}
+	return d, nil
+}
+
+func (d *Dataset) emptyError(names []string) error {
+	var why strings.Builder
+	for _, drop := range d.stats.Dropped {
+		fmt.Fprintf(&why, "; dropped %d: %s (%s)", drop.Count, drop.Reason, strings.Join(drop.First, ", "))
+	}
+	return fmt.Errorf("%s: the dataset is empty: %d records, nothing to learn from%s", strings.Join(names, ", "), d.stats.Records, &why)
+}
+
+// scan reads a file's records into the index.
+func (d *Dataset) scan(ctx context.Context, f *file, h hash.Hash) error {
+	first := true
+	err := f.box.scan(func(p place, raw []byte) error {
+		if d.stats.Records%256 == 0 && ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		r, err := d.record(f, p, raw)
+		if err != nil {
+			return err
+		}
+		if err := d.check(r, f, first); err != nil {
+			return err
+		}
+		if first {
+			addHead(h, r)
+		}
+		first = false
+		d.stats.Records++
+		addHash(h, raw)
+		sub := uint32(0)
+		err = d.format.Examples(r, &d.opts, func(e Example) {
+			d.stats.Read++
+			if why := unlearnable(&e); why != "" {
+				d.drop(why, e.Source)
+			} else {
+				d.index = append(d.index, entry{p, uint32(len(d.files) - 1), sub})
+			}
+			sub++
+		})
+		if err != nil {
+			return err
+		}
+		if d.opts.Strict && len(d.stats.Dropped) > 0 {
+			drop := d.stats.Dropped[0]
+			return fmt.Errorf("%s: %s: nothing can be learned from it; mend or remove it, or let such examples be dropped",
+				drop.First[0], drop.Reason)
+		}
+		return nil
+	})
+	if err == nil && first {
+		return fmt.Errorf("%s: the file holds no records", f.path)
+	}
+	return err
+}
+
+// addHash adds bytes to the dataset's hash, with their length, so that borders count.
+func addHash(h hash.Hash, b []byte) {
+	var n [8]byte
+	binary.LittleEndian.PutUint64(n[:], uint64(len(b)))
+	h.Write(n[:])
+	h.Write(b)
+}
+
+// addHead adds what bears on all records of a file: the names of a table's columns, a task's definition and examples.
+func addHead(h hash.Hash, r *Record) {
+	for _, f := range r.Fields {
+		addHash(h, []byte(f.Name))
+	}
+	for _, k := range sortedKeys(r.Head) {
+		addHash(h, []byte(k))
+		addHash(h, r.Head[k])
+	}
+}
+
+// check finds the format by the first record and holds all others to it.
+func (d *Dataset) check(r *Record, f *file, firstOfFile bool) error {
+	if d.format == nil {
+		found, err := detect(r)
+		if err != nil {
+			return err
+		}
+		d.format = found
+		return nil
+	}
+	if d.opts.Format != "" {
+		if !d.format.Match(r) {
+			return mismatch(r, d.format, true)
+		}
+		return nil
+	}
+	if d.format.Match(r) {
+		if found, err := detect(r); err != nil || found == d.format {
+			return nil
+		}
+	}
+	if firstOfFile && len(d.files) > 1 {
+		if found, err := detect(r); err == nil {
+			return r.errorf("mixed formats: %s is %q, %s is %q; train on files of one format, or convert them",
+				d.files[0].path, d.format.Name, f.path, found.Name)
+		}
+	}
+	return mismatch(r, d.format, false)
+}
+
+// record decodes a record's bytes.
+func (d *Dataset) record(f *file, p place, raw []byte) (*Record, error) {
+	if !utf8.Valid(raw) {
+		if !d.opts.ReplaceInvalid {
+			return nil, invalidUTF8(f, p, raw)
+		}
+		raw = bytes.ToValidUTF8(raw, []byte("\uFFFD"))
+	}
+	r, err := f.box.record(p, raw)
+	if err != nil {
+		return nil, err
+	}
+	r.rename(d.opts.Columns)
+	return r, nil
+}
+
+func invalidUTF8(f *file, p place, raw []byte) error {
+	off := 0
+	for off < len(raw) {
+		r, size := utf8.DecodeRune(raw[off:])
+		if r == utf8.RuneError && size <= 1 {
+			break
+		}
+		off += size
+	}
+	line := p.line + bytes.Count(raw[:off], []byte("\n"))
+	return errorf(Source{File: f.path, Line: line}, "the byte 0x%02x at offset %d is not UTF-8; convert the file to UTF-8, or let such "+
+		"bytes be replaced", raw[off], p.off+int64(off))
+}
+
+func (d *Dataset) drop(reason string, at Source) {
+	for i := range d.stats.Dropped {
+		if drop := &d.stats.Dropped[i]; drop.Reason == reason {
+			drop.Count++
+			if len(drop.First) < firstDrops {
+				drop.First = append(drop.First, at.String())
+			}
+			return
+		}
+	}
+	d.stats.Dropped = append(d.stats.Dropped, Drop{reason, 1, []string{at.String()}})
+}
+
+// Len gives the number of examples.
+func (d *Dataset) Len() int { return len(d.index) }
+
+// Format gives the name of the data's format.
+func (d *Dataset) Format() string { return d.format.Name }
+
+// Stats gives the counts of what was read.
+func (d *Dataset) Stats() Stats { return d.stats }
+
+// SHA256 gives a hash of all records, in hex. It does not depend on file names or compression.
+func (d *Dataset) SHA256() string { return hex.EncodeToString(d.sum[:]) }
+
+// Source gives the place of example i without reading it.
+func (d *Dataset) Source(i int) Source {
+	e := d.index[i]
+	return Source{File: d.files[e.file].path, Line: e.line}
+}
+
+// At reads example i, 0 ≤ i < Len. It fails where the file has changed since it was opened.
+func (d *Dataset) At(i int) (Example, error) {
+	e := d.index[i]
+	f := d.files[e.file]
+	raw := make([]byte, e.size)
+	if _, err := f.r.ReadAt(raw, e.off); err != nil && err != io.EOF {
+		return Example{}, errorf(d.Source(i), "reading it again: %v", err)
+	}
+	r, err := d.record(f, e.place, raw)
+	if err != nil {
+		return Example{}, fmt.Errorf("the data has changed since it was opened: %w", err)
+	}
+	var out *Example
+	sub := uint32(0)
+	err = d.format.Examples(r, &d.opts, func(x Example) {
+		if sub == e.sub {
+			out = &x
+		}
+		sub++
+	})
+	if err != nil {
+		return Example{}, fmt.Errorf("the data has changed since it was opened: %w", err)
+	}
+	if out == nil || unlearnable(out) != "" {
+		return Example{}, errorf(d.Source(i), "the data has changed since it was opened")
+	}
+	return *out, nil
+}
+
+// Close closes the files and removes temporary ones. It may be called more than once.
+func (d *Dataset) Close() error {
+	var errs []error
+	for _, f := range d.files {
+		if f.close != nil {
+			errs = append(errs, f.close())
+			f.close = nil
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,345 @@
+package data
+
+import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+// A file is one opened data file: its bytes, expanded where it is compressed, and how to find records in them.
+type file struct {
+	path string
+	r    io.ReaderAt
+	size int64
+	bom  int64 // bytes of a byte order mark to skip
+	box  container
+	// close frees what r holds: the file, or the temporary copy.
+	close func() error
+}
+
+// A container knows how records lie in a file.
+type container interface {
+	// scan calls yield with every record, in order. The bytes are valid during the call only.
+	scan(yield func(place, []byte) error) error
+	// record decodes the bytes of one record.
+	record(p place, raw []byte) (*Record, error)
+}
+
+// A place is where a record lies.
+type place struct {
+	off                  int64 // in the expanded file, bytes
+	size                 int   // bytes
+	line                 int   // 1-based
+	continues, continued bool  // of a document cut into pieces
+}
+
+// dataSuffixes are what a directory is searched for; compressed ones may have .gz or .zst after them.
+var dataSuffixes = []string{".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".txt", ".md", ".text"}
+
+func isDataFile(name string) bool {
+	name = plainName(name)
+	for _, s := range dataSuffixes {
+		if strings.HasSuffix(name, s) {
+			return true
+		}
+	}
+	return false
+}
+
+// plainName gives the name in lower case without the suffix of a compression.
+func plainName(name string) string {
+	name = strings.ToLower(name)
+	for _, s := range []string{".gz", ".gzip", ".zst", ".zstd"} {
+		name = strings.TrimSuffix(name, s)
+	}
+	return name
+}
+
+// expand lists the files that the paths name: a directory gives the data files in it, sorted by name, hidden ones and
+// those in subdirectories left out.
+func expand(paths []string) ([]string, error) {
+	var out []string
+	seen := map[string]string{}
+	add := func(path string) error {
+		key := path
+		if real, err := filepath.EvalSymlinks(path); err == nil {
+			key, _ = filepath.Abs(real)
+		}
+		if first, ok := seen[key]; ok {
+			return fmt.Errorf("the data file %s is named twice (also as %s); name it once", path, first)
+		}
+		seen[key] = path
+		out = append(out, path)
+		return nil
+	}
+	for _, path := range paths {
+		st, err := os.Stat(path)
+		if err != nil {
+			return nil, fmt.Errorf("reading data: %w", err)
+		}
+		if !st.IsDir() {
+			if err := add(path); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		entries, err := os.ReadDir(path)
+		if err != nil {
+			return nil, fmt.Errorf("reading data: %w", err)
+		}
+		sort.Slice(entries, func(i, j int) bool { return entries[i].Name() < entries[j].Name() })
+		n := len(out)
+		for _, e := range entries {
+			if e.IsDir() || strings.HasPrefix(e.Name(), ".") || !isDataFile(e.Name()) {
+				continue
+			}
+			if err := add(filepath.Join(path, e.Name())); err != nil {
+				return nil, err
+			}
+		}
+		if len(out) == n {
+			return nil, fmt.Errorf("%s: the directory holds no data files; expected files named *%s, optionally with .gz or .zst",
+				path, strings.Join(dataSuffixes, ", *"))
+		}
+	}
+	return out, nil
+}
+
+// sniffSize is how much of a file is looked at to recognise it, bytes.
+const sniffSize = 64 << 10
+
+func openFile(path string, o *Options) (f *file, err error) {
+	src, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading data: %w", err)
+	}
+	f = &file{path: path, r: src, close: src.Close}
+	defer func() {
+		if err != nil {
+			f.close()
+		}
+	}()
+	st, err := src.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("reading data: %w", err)
+	}
+	f.size = st.Size()
+	if !st.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s: it is not a regular file; save the data to a file first", path)
+	}
+	for depth := 0; ; depth++ {
+		head, err := f.head()
+		if err != nil {
+			return nil, err
+		}
+		kind := compression(head)
+		if kind == "" {
+			break
+		}
+		if depth > 0 {
+			return nil, fmt.Errorf("%s: it is compressed more than once; expand it", path)
+		}
+		if err := f.inflate(kind, o); err != nil {
+			return nil, err
+		}
+	}
+	if err := f.recognise(o); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// head reads the beginning of the file.
+func (f *file) head() ([]byte, error) {
+	buf := make([]byte, min(sniffSize, f.size))
+	n, err := f.r.ReadAt(buf, 0)
+	if err != nil && err != io.EOF {
+		return nil, fmt.Errorf("reading %s: %w", f.path, err)
+	}
+	return buf[:n], nil
+}
+
+func compression(head []byte) string {
+	switch {
+	case bytes.HasPrefix(head, []byte{0x1f, 0x8b}):
+		return "gzip"
+	case bytes.HasPrefix(head, []byte{0x28, 0xb5, 0x2f, 0xfd}):
+		return "zstd"
+	}
+	return ""
+}
+
+// inflate replaces the file's bytes by the expanded ones.
+func (f *file) inflate(kind string, o *Options) error {
+	in := bufio.NewReader(io.NewSectionReader(f.r, 0, f.size))
+	var r io.Reader
+	switch kind {
+	case "gzip":
+		z, err := gzip.NewReader(in)
+		if err != nil {
+			return fmt.Errorf("%s: malformed gzip: %v", f.path, err)
+		}
+		r = z
+	case "zstd":
+		z, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(1<<30), zstd.WithDecoderMaxWindow(1<<28))
+		if err != nil {
+			return fmt.Errorf("%s: malformed zstd: %v", f.path, err)
+		}
+		defer z.Close()
+		r = z
+	}
+	w := &spool{o: o}
+	if _, err := io.Copy(w, r); err != nil {
+		w.discard()
+		if errors.Is(err, errInflated) || w.err != nil {
+			return fmt.Errorf("%s: expanding it: %w", f.path, err)
+		}
+		return fmt.Errorf("%s: malformed %s: %v; the file may be cut off: fetch or compress it again", f.path, kind, err)
+	}
+	return f.replace(w)
+}
+
+// replace makes a spool's content the file's.
+func (f *file) replace(w *spool) error {
+	old := f.close
+	f.r, f.size, f.close = w.readerAt(), w.size, w.discard
+	return old()
+}
+
+// errInflated is the error of a file that expands beyond the limit.
+var errInflated = errors.New("it expands beyond the limit")
+
+// A spool takes expanded bytes, in memory as long as they are few, then in a temporary file.
+type spool struct {
+	o    *Options
+	mem  []byte
+	tmp  *os.File
+	size int64
+	err  error // of the temporary file
+}
+
+func (w *spool) Write(p []byte) (int, error) {
+	if w.size+int64(len(p)) > w.o.MaxInflated {
+		return 0, fmt.Errorf("%w of %d bytes; raise the limit if the file is to be trusted", errInflated, w.o.MaxInflated)
+	}
+	w.size += int64(len(p))
+	if w.tmp == nil && len(w.mem)+len(p) <= w.o.InMemory {
+		w.mem = append(w.mem, p...)
+		return len(p), nil
+	}
+	if w.tmp == nil {
+		w.tmp, w.err = os.CreateTemp(w.o.TempDir, "ggtune-data-*")
+		if w.err != nil {
+			return 0, w.err
+		}
+		if _, w.err = w.tmp.Write(w.mem); w.err != nil {
+			return 0, w.err
+		}
+		w.mem = nil
+	}
+	n, err := w.tmp.Write(p)
+	if err != nil {
+		w.err = err
+	}
+	return n, err
+}
+
+func (w *spool) readerAt() io.ReaderAt {
+	if w.tmp != nil {
+		return w.tmp
+	}
+	return bytes.NewReader(w.mem)
+}
+
+func (w *spool) discard() error {
+	w.mem = nil
+	if w.tmp == nil {
+		return nil
+	}
+	name := w.tmp.Name()
+	err := w.tmp.Close()
+	w.tmp = nil
+	return errors.Join(err, os.Remove(name))
+}
+
+// recognise finds the container by the file's content, and by its name where the content leaves it open.
+func (f *file) recognise(o *Options) error {
+	head, err := f.head()
+	if err != nil {
+		return err
+	}
+	switch {
+	case bytes.HasPrefix(head, []byte("\xef\xbb\xbf")):
+		f.bom = 3
+	case bytes.HasPrefix(head, []byte("\xff\xfe")), bytes.HasPrefix(head, []byte("\xfe\xff")), looksUTF16(head):
+		return fmt.Errorf("%s: the text is UTF-16; expected UTF-8: convert it, for example with iconv -f UTF-16 -t UTF-8", f.path)
+	}
+	if bytes.HasPrefix(head, []byte("PAR1")) {
+		if f.size < 12 {
+			return fmt.Errorf("%s: the Parquet file is cut off at %d bytes", f.path, f.size)
+		}
+		return f.spoolParquet(o)
+	}
+	name := plainName(f.path)
+	has := func(suffixes ...string) bool {
+		for _, s := range suffixes {
+			if strings.HasSuffix(name, s) {
+				return true
+			}
+		}
+		return false
+	}
+	text := head[f.bom:]
+	whole := int64(len(head)) == f.size
+	trimmed := bytes.TrimLeft(text, " \t\r\n")
+	switch {
+	case has(".parquet"):
+		return fmt.Errorf("%s: the name says Parquet, but the file does not begin as one; expected the bytes PAR1", f.path)
+	case len(trimmed) == 0 && whole:
+		return fmt.Errorf("%s: the file is empty", f.path)
+	case has(".csv"):
+		f.box = &csvBox{f: f, o: o, comma: ','}
+	case has(".tsv", ".tab"):
+		f.box = &csvBox{f: f, o: o, comma: '\t'}
+	case has(".jsonl", ".ndjson"):
+		f.box = &linesBox{f: f, o: o}
+	case has(".txt", ".md", ".text") && !looksJSON(trimmed):
+		f.box = f.tableOrText(text, o)
+	case len(trimmed) > 0 && (trimmed[0] == '{' || trimmed[0] == '['):
+		return f.recogniseJSON(trimmed, whole, o)
+	case has(".json"):
+		return fmt.Errorf("%s: the name says JSON, but the file begins with %q; expected an object or a list", f.path, trimmed[:min(12, len(trimmed))])
+	default:
+		f.box = f.tableOrText(text, o)
+	}
+	return nil
+}
+
+// looksUTF16 recognises UTF-16 without a byte order mark by its zero bytes: half of the text, all at odd or all at even
+// places.
+func looksUTF16(head []byte) bool {
+	var zeros [2]int
+	for i, c := range head {
+		if c == 0 {
+			zeros[i%2]++
+		}
+	}
+	n := len(head) / 2
+	return n >= 2 && (zeros[0] > n/2 && zeros[1] == 0 || zeros[1] > n/2 && zeros[0] == 0)
+}
+
+// looksJSON says whether a text file is JSON after all: its first line, or its beginning, is an object or list.
+func looksJSON(text []byte) bool {
+	line, _, _ := bytes.Cut(text, []byte("\n"))
+	line = bytes.TrimSpace(line)
+	return len(line) > 0 && (line[0] == '{' || line[0] == '[') && (validJSON(line) || len(line) == 1)
+}

@@ -1,0 +1,131 @@
+package data
+
+import (
+	"fmt"
+	"sort"
+	"strings"
+
+	"github.com/ggtune/ggtune/internal/registry"
+)
+
+// A Format reads records with certain fields as Examples. There is one file per format, which registers it.
+type Format struct {
+	Name string
+	// Fields says which fields it reads, for messages.
+	Fields string
+	// Priority orders formats that match the same record; the highest is taken.
+	Priority int
+	// Preference says that the format reads choices between answers. Records that hold such a choice are left to these
+	// formats: plain training on them would teach the rejected answer as well.
+	Preference bool
+	// Match says whether the record is of this format, by its fields.
+	Match func(r *Record) bool
+	// Examples reads a record and adds what is in it. An example that nothing can be learned from is added too: it is
+	// dropped and counted by the caller. The error carries the place.
+	Examples func(r *Record, o *Options, add func(Example)) error
+}
+
+var formats = registry.New[*Format]("data format")
+
+func register(f *Format) *Format { return formats.Register(f.Name, f) }
+
+// Formats lists the names of the formats.
+func Formats() []string { return formats.Names() }
+
+// preference lists the fields that mark data of preferences.
+var preference = []string{"chosen", "rejected", "chosen_messages", "rejected_messages"}
+
+// isPreference says whether the record holds a choice between answers, or a verdict on one.
+func isPreference(r *Record) bool {
+	if r.Any(preference...) {
+		return true
+	}
+	v, ok := r.Get("label")
+	return ok && describe(v) == "a boolean" && r.Any("completion", "messages", "conversations")
+}
+
+// detect finds the format of a record. Without one the error says what was found and what is known.
+func detect(r *Record) (*Format, error) {
+	var found []*Format
+	prefer := isPreference(r)
+	for _, f := range formats.All() {
+		if f.Preference == prefer && f.Match(r) {
+			found = append(found, f)
+		}
+	}
+	if len(found) == 0 {
+		return nil, unknownFormat(r)
+	}
+	sort.SliceStable(found, func(i, j int) bool { return found[i].Priority > found[j].Priority })
+	return found[0], nil
+}
+
+// knownFormats describes the formats with their fields, one a line.
+func knownFormats() string {
+	var b strings.Builder
+	for _, f := range formats.All() {
+		fmt.Fprintf(&b, "\n  %-22s %s", f.Name, f.Fields)
+	}
+	return b.String()
+}
+
+func unknownFormat(r *Record) error {
+	if isPreference(r) {
+		return r.errorf("found preference data (fields %s), which this method does not train on; formats it knows:%s",
+			quoted(r.Names()), knownFormats())
+	}
+	return r.errorf("the fields are %s, which is no known format; rename them in the data, say which column is meant, "+
+		"or force a format by name. Known formats and their fields:%s", quoted(r.Names()), knownFormats())
+}
+
+// mismatch is the error for a record that is not of the format of the records before it.
+func mismatch(r *Record, want *Format, forced bool) error {
+	if forced {
+		return r.errorf("the format %q was asked for, but the fields are %s; it needs: %s", want.Name, quoted(r.Names()), want.Fields)
+	}
+	if other, err := detect(r); err == nil {
+		return r.errorf("mixed formats: this record is %q (fields %s), those before it are %q (%s); put each format into a "+
+			"file of its own and train on one, or convert them", other.Name, quoted(r.Names()), want.Name, want.Fields)
+	}
+	return r.errorf("the fields are %s, but the records before it are %q, which needs: %s", quoted(r.Names()), want.Name, want.Fields)
+}
+
+// unlearnable says why nothing can be learned from an example, or "".
+func unlearnable(e *Example) string {
+	switch e.Kind {
+	case KindText:
+		if strings.TrimSpace(e.Text) == "" {
+			return "empty text"
+		}
+	case KindCompletion:
+		if strings.TrimSpace(e.Completion) == "" {
+			return "empty completion"
+		}
+	case KindMessages:
+		if len(e.Messages) == 0 {
+			return "no messages"
+		}
+		turns, marked := 0, 0
+		for _, m := range e.Messages {
+			trains := m.Train == nil && m.Role == Assistant || m.Train != nil && *m.Train
+			if m.Role == Assistant {
+				turns++
+			}
+			if !trains {
+				continue
+			}
+			marked++
+			if strings.TrimSpace(m.Content) != "" || strings.TrimSpace(m.Reasoning) != "" || len(m.ToolCalls) > 0 {
+				return ""
+			}
+		}
+		switch {
+		case turns == 0 && marked == 0:
+			return "no assistant turn"
+		case marked == 0:
+			return "every turn is marked as not trained"
+		}
+		return "empty assistant turn"
+	}
+	return ""
+}

@@ -1,0 +1,228 @@
+package data
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+)
+
+// A Field is one named value of a record, as JSON.
+type Field struct {
+	Name  string
+	Value json.RawMessage
+}
+
+// A Record is one row of a container, before its format is known: an object with fields, or a piece of plain text.
+type Record struct {
+	Source Source
+	Fields []Field
+	// Head holds the other fields of the object whose list the record is an element of (a task's Definition), or nil.
+	Head map[string]json.RawMessage
+
+	document             *string // plain text
+	continues, continued bool
+}
+
+// Has says whether the record has all the fields.
+func (r *Record) Has(names ...string) bool {
+	for _, n := range names {
+		if _, ok := r.Get(n); !ok {
+			return false
+		}
+	}
+	return true
+}
+
+// Any says whether the record has one of the fields.
+func (r *Record) Any(names ...string) bool {
+	for _, n := range names {
+		if r.Has(n) {
+			return true
+		}
+	}
+	return false
+}
+
+// Get gives a field's value.
+func (r *Record) Get(name string) (json.RawMessage, bool) {
+	for _, f := range r.Fields {
+		if f.Name == name {
+			return f.Value, true
+		}
+	}
+	return nil, false
+}
+
+// Names lists the record's fields in order.
+func (r *Record) Names() []string {
+	names := make([]string, len(r.Fields))
+	for i, f := range r.Fields {
+		names[i] = f.Name
+	}
+	return names
+}
+
+// rename gives fields the names that Options.Columns says they mean.
+func (r *Record) rename(columns map[string]string) {
+	if len(columns) == 0 {
+		return
+	}
+	var out []Field
+	for _, f := range r.Fields {
+		if from, taken := columns[f.Name]; taken && from != f.Name {
+			continue // its name is given to another column
+		}
+		out = append(out, f)
+	}
+	for _, to := range sortedKeys(columns) {
+		if v, ok := r.Get(columns[to]); ok && columns[to] != to {
+			out = append(out, Field{to, v})
+		}
+	}
+	r.Fields = out
+}
+
+// Text gives a field as text: a string or a number as it is written; "" where it is null or absent.
+func (r *Record) Text(name string) (string, error) {
+	v, ok := r.Get(name)
+	if !ok {
+		return "", nil
+	}
+	s, ok := asText(v)
+	if !ok {
+		return "", r.errorf("field %q is %s; expected a string", name, describe(v))
+	}
+	return s, nil
+}
+
+func (r *Record) errorf(format string, args ...any) error { return errorf(r.Source, format, args...) }
+
+// asText gives a JSON value as text; ok is false for lists, objects and booleans.
+func asText(v json.RawMessage) (s string, ok bool) {
+	v = bytes.TrimSpace(v)
+	switch {
+	case len(v) == 0 || string(v) == "null":
+		return "", true
+	case v[0] == '"':
+		return s, json.Unmarshal(v, &s) == nil
+	case v[0] == '-' || v[0] >= '0' && v[0] <= '9':
+		return string(v), true
+	}
+	return "", false
+}
+
+// describe says what a JSON value is, for messages.
+func describe(v json.RawMessage) string {
+	v = bytes.TrimSpace(v)
+	if len(v) == 0 {
+		return "nothing"
+	}
+	switch v[0] {
+	case '{':
+		return "an object"
+	case '[':
+		return "a list"
+	case '"':
+		return "a string"
+	case 't', 'f':
+		return "a boolean"
+	case 'n':
+		return "null"
+	}
+	return "a number"
+}
+
+// embedded gives a value that may be JSON within a string, as CSV cells and some published datasets hold lists.
+func embedded(v json.RawMessage) json.RawMessage {
+	v = bytes.TrimSpace(v)
+	if len(v) == 0 || v[0] != '"' {
+		return v
+	}
+	var s string
+	if json.Unmarshal(v, &s) != nil {
+		return v
+	}
+	if t := strings.TrimSpace(s); t != "" && (t[0] == '[' || t[0] == '{') && json.Valid([]byte(t)) {
+		return json.RawMessage(t)
+	}
+	return v
+}
+
+// parseObject decodes a JSON object into its fields, in order. A name that appears twice is an error: which of the two
+// is meant nobody knows.
+func parseObject(doc []byte) ([]Field, error) {
+	d := json.NewDecoder(bytes.NewReader(doc))
+	tok, err := d.Token()
+	if err != nil {
+		return nil, whole(err)
+	}
+	if tok != json.Delim('{') {
+		return nil, fmt.Errorf("found %s; expected an object", describe(doc))
+	}
+	var fields []Field
+	for d.More() {
+		key, err := d.Token()
+		if err != nil {
+			return nil, whole(err)
+		}
+		name := key.(string)
+		for _, f := range fields {
+			if f.Name == name {
+				return nil, fmt.Errorf("the name %q appears twice in one object; remove one of the two", name)
+			}
+		}
+		var v json.RawMessage
+		if err := d.Decode(&v); err != nil {
+			return nil, whole(err)
+		}
+		fields = append(fields, Field{name, v})
+	}
+	if _, err := d.Token(); err != nil {
+		return nil, whole(err)
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return nil, &syntaxError{d.InputOffset(), "found more text after the end of the object; expected one object a line"}
+	}
+	return fields, nil
+}
+
+// A syntaxError is malformed JSON at a byte offset of what was parsed.
+type syntaxError struct {
+	offset int64
+	reason string
+}
+
+func (e *syntaxError) Error() string { return e.reason }
+
+// whole turns the decoder's errors into one kind.
+func whole(err error) error {
+	var syn *json.SyntaxError
+	switch {
+	case errors.As(err, &syn):
+		return &syntaxError{syn.Offset, syn.Error()}
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return &syntaxError{-1, "the JSON value is cut off"}
+	}
+	return err
+}
+
+// jsonError is the message for malformed JSON in the record raw that begins at src.
+func jsonError(src Source, raw []byte, err error) error {
+	e := errorf(src, "malformed JSON: %v", err)
+	var syn *syntaxError
+	if errors.As(err, &syn) {
+		off := int(syn.offset)
+		if off < 0 || off > len(raw) {
+			off = len(raw)
+		}
+		e.Source.Line += bytes.Count(raw[:off], []byte("\n"))
+		e.Column = off - (bytes.LastIndexByte(raw[:off], '\n') + 1)
+		e.Column = max(e.Column, 1)
+	} else {
+		e.Reason = err.Error()
+	}
+	return e
+}
