@@ -97,7 +97,7 @@ func writeGroup(w io.Writer, g parquet.RowGroup, schema *parquet.Schema, rows []
 	for {
 		n, err := r.ReadRows(rows)
 		for _, row := range rows[:n] {
-			var m map[string]any
+			m := map[string]any{}
 			if err := schema.Reconstruct(&m, row); err != nil {
 				return err
 			}

@@ -117,12 +117,12 @@ func expand(paths []string) ([]string, error) {
 // sniffSize is how much of a file is looked at to recognise it, bytes.
 const sniffSize = 64 << 10
 
-func openFile(path string, o *Options) (f *file, err error) {
+func openFile(path string, o *Options) (_ *file, err error) {
 	src, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("reading data: %w", err)
 	}
-	f = &file{path: path, r: src, close: src.Close}
+	f := &file{path: path, r: src, close: src.Close}
 	defer func() {
 		if err != nil {
 			f.close()
