@@ -40,14 +40,26 @@ var emitters = map[graph.Op]func(*lowering, *graph.Node){
 
 func emitLinear(l *lowering, n *graph.Node) {
 	acc := l.start(n)
-	x := l.operand(n.In[1], n.In[0])
-	l.call(kernels.OpLinear, []float64{n.Attr.Scale}, []int64{acc}, l.whole(n.Out[0]), x, l.whole(n.In[0]), l.whole(n.In[2]))
+	wide, thin := l.joined(n)
+	views := []view{l.whole(n.Out[0]), l.operand(wide.In[1], wide.In[0]), l.whole(wide.In[0]), l.whole(wide.In[2])}
+	l.product(kernels.OpLinear, acc, wide, thin, views)
 }
 
 func emitLinearT(l *lowering, n *graph.Node) {
 	acc := l.start(n)
-	dy := l.operand(n.In[1], n.In[0])
-	l.call(kernels.OpLinearT, []float64{n.Attr.Scale}, []int64{acc}, l.whole(n.Out[0]), dy, l.whole(n.In[0]))
+	wide, thin := l.joined(n)
+	views := []view{l.whole(n.Out[0]), l.operand(wide.In[1], wide.In[0]), l.whole(wide.In[0]), absent}
+	l.product(kernels.OpLinearT, acc, wide, thin, views)
+}
+
+// product emits a product and, in the same call, the thin one joined with it.
+func (l *lowering) product(op kernels.Op, acc int64, wide, thin *graph.Node, views []view) {
+	f := []float64{wide.Attr.Scale, 0}
+	if thin != nil {
+		f[1] = thin.Attr.Scale
+		views = append(views, l.whole(thin.In[1]), l.whole(thin.In[0]))
+	}
+	l.call(op, f, []int64{acc}, views...)
 }
 
 func emitOuter(l *lowering, n *graph.Node) {

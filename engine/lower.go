@@ -46,11 +46,15 @@ func lower(g *graph.Graph, keep []graph.ID, prec precision) (*program, error) {
 	l := &lowering{program: program{graph: g, slotOf: make([]int, len(g.Values))}, prec: prec, packed: map[graph.ID]int{}}
 	l.exports = append(append([]graph.ID(nil), g.Outputs...), keep...)
 	l.measureLives()
+	l.fuse()
 	l.shareSlots()
-	for i := range g.Nodes {
-		emitters[g.Nodes[i].Op](l, &g.Nodes[i])
+	for l.at = range g.Nodes {
+		if l.left[l.at] {
+			continue
+		}
+		emitters[g.Nodes[l.at].Op](l, &g.Nodes[l.at])
 		for len(l.phases) < len(l.calls) {
-			l.phases = append(l.phases, phaseOf(g, &g.Nodes[i]))
+			l.phases = append(l.phases, phaseOf(g, &g.Nodes[l.at]))
 		}
 	}
 	l.checkOutputs()
@@ -67,6 +71,9 @@ type lowering struct {
 	lastUse  []int // of each value: the last node that reads it, or -1
 	exported []bool
 	packed   map[graph.ID]int // of a value: the slot of its packed form
+	partner  []int            // of each node: the product joined with it, or -1
+	left     []bool           // nodes joined with a later one
+	at       int              // the node being emitted
 	err      error
 }
 
@@ -79,7 +86,7 @@ func (l *lowering) measureLives() {
 	}
 	for i := range g.Nodes {
 		n := &g.Nodes[i]
-		for _, in := range append(n.In, n.Acc) {
+		for _, in := range append(n.In[:len(n.In):len(n.In)], n.Acc) {
 			if in != graph.None {
 				l.lastUse[in] = i
 			}
@@ -106,13 +113,16 @@ func (l *lowering) shareSlots() {
 		}
 	}
 	for i := len(g.Nodes) - 1; i >= 0; i-- {
+		if l.left[i] {
+			continue
+		}
 		n := &g.Nodes[i]
 		for _, out := range n.Out {
 			if out != graph.None && l.slotOf[out] < 0 {
 				l.slotOf[out] = l.newSlot(graph.None, valueBytes(&g.Values[out]))
 			}
 		}
-		from := n.Acc
+		from := l.accOf(i)
 		if k, ok := inPlace[n.Op]; ok {
 			from = n.In[k]
 		}
@@ -123,14 +133,26 @@ func (l *lowering) shareSlots() {
 	}
 }
 
+// accOf is the value that node i starts from, with the node joined to it.
+func (l *lowering) accOf(i int) graph.ID {
+	if k := l.partner[i]; k >= 0 {
+		return l.graph.Nodes[k].Acc
+	}
+	return l.graph.Nodes[i].Acc
+}
+
 // canTake says whether node i's first output may live where from does.
 func (l *lowering) canTake(from graph.ID, n *graph.Node, i int) bool {
 	v := l.graph.Value(from)
 	if v.Kind != graph.Temp || l.exported[from] || l.lastUse[from] != i || l.slotOf[from] >= 0 {
 		return false
 	}
+	reads := append(n.In[:len(n.In):len(n.In)], n.Acc)
+	if k := l.partner[i]; k >= 0 {
+		reads = append(append(reads, l.graph.Nodes[k].In...), l.graph.Nodes[k].Acc)
+	}
 	uses := 0
-	for _, in := range append(n.In, n.Acc) {
+	for _, in := range reads {
 		if in == from {
 			uses++
 		}
@@ -242,20 +264,21 @@ func (v view) rows(from, n int64) view {
 
 // start puts the value that node's first output starts from into its slot, and returns the kernels' acc flag.
 func (l *lowering) start(n *graph.Node) int64 {
-	if n.Acc == graph.None {
+	acc := l.accOf(l.at)
+	if acc == graph.None {
 		return 0
 	}
-	if l.slotOf[n.Acc] != l.slotOf[n.Out[0]] {
-		l.call(kernels.OpCopy, nil, []int64{0}, l.whole(n.Out[0]), l.whole(n.Acc))
+	if l.slotOf[acc] != l.slotOf[n.Out[0]] {
+		l.call(kernels.OpCopy, nil, []int64{0}, l.whole(n.Out[0]), l.whole(acc))
 	}
 	return 1
 }
 
 // operand sees activations as a product with weight w takes them.
 func (l *lowering) operand(x, w graph.ID) view {
-	wide := l.graph.Value(w).Shape
+	s := l.graph.Value(w).Shape
 	// A LoRA pair's products are too thin to repay packing, and stay f32 in every mode.
-	if l.prec.exact || min(wide[0], wide[1]) < packFrom {
+	if l.prec.exact || min(s[0], s[1]) < packFrom {
 		return l.whole(x)
 	}
 	v := l.whole(x)
