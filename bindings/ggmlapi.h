@@ -118,9 +118,8 @@ ggml_abort_callback_t ggml_set_abort_callback(ggml_abort_callback_t callback);
 const char *          ggml_status_to_string(enum ggml_status status);
 void                  ggml_cpu_init(void);
 
-// Contexts and graphs. Everything in a context lies in its one buffer; ggml_reset empties it.
+// Contexts and graphs. Everything in a context lies in its one buffer.
 struct ggml_context * ggml_init(struct ggml_init_params params);
-void                  ggml_reset(struct ggml_context * ctx);
 void                  ggml_free(struct ggml_context * ctx);
 size_t                ggml_tensor_overhead(void);
 size_t                ggml_graph_overhead_custom(size_t size, bool grads);

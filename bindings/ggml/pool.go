@@ -22,8 +22,8 @@ import (
 // MaxThreads is the most threads a Pool has: the size of ggml's affinity mask.
 const MaxThreads = 512
 
-// A Pool is a set of threads that run kernel calls together, and the memory for the graph that describes them to ggml,
-// which is kept and grown. Between runs the threads sleep.
+// A Pool is a set of ggml's threads that run kernel calls together, as a custom operator of a ggml graph. Between runs the
+// threads sleep.
 //
 // Run may be called by one goroutine at a time, which a mutex enforces; Stop by any.
 type Pool struct {
@@ -98,7 +98,7 @@ func (p *Pool) Run(calls []kernels.Call, timings []int64) error {
 }
 
 // Stop ends the run under way after the call it is at, or, where there is none, makes the next run end after its first
-// call. It does not wait. It is safe for concurrent use and after Close.
+// call. A run that is at its last call is not stopped; the next one is. Stop does not wait. It is safe for concurrent use and after Close.
 func (p *Pool) Stop() {
 	p.stopMu.Lock()
 	defer p.stopMu.Unlock()

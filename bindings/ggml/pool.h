@@ -1,4 +1,4 @@
-// The thread pool: runs an array of our kernel calls as one ggml graph. See pool.go for the contract.
+// The thread pool: runs an array of our kernel calls as a ggml graph. See pool.go for the contract.
 #ifndef GT_POOL_H
 #define GT_POOL_H
 
@@ -20,7 +20,7 @@ int gt_pool_new(int threads, gt_pool ** out, gt_status * st);
 int gt_pool_run(gt_pool * p, const gt_call * calls, int64_t n, int64_t * begin, int64_t * bad, gt_status * st);
 
 // gt_pool_stop_flag returns the pool's stop flag, which lives as long as the pool. Any thread may set it to 1 atomically:
-// the run under way, or else the next one, ends after the call it is at. The run that obeys clears it.
+// the run under way, or else the next one, ends after the call it is at, unless that is its last. The run that obeys clears it.
 int32_t * gt_pool_stop_flag(gt_pool * p);
 
 void gt_pool_free(gt_pool * p); // NULL is allowed

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 	"unsafe"
 
 	"github.com/google/go-cmp/cmp"
@@ -167,6 +168,40 @@ func TestPoolStops(t *testing.T) {
 	}
 	if x[0] != 11 {
 		t.Errorf("got %v, want 11", x[0])
+	}
+}
+
+// Whenever Stop comes, every thread leaves at the same call: otherwise those that stay wait for ever.
+func TestPoolStopsAnywhere(t *testing.T) {
+	p, a := newPool(t, 3), newArena(t)
+	x := floats(t, a, 8)
+	calls := make([]kernels.Call, 20)
+	for i := range calls {
+		calls[i] = add(x, x, x, 0)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for range 300 {
+			p.Stop()
+			time.Sleep(20 * time.Microsecond)
+		}
+	}()
+	runs, stopped := 0, 0
+	for running := true; running; runs++ {
+		select {
+		case <-done:
+			running = false
+		default:
+		}
+		if err := p.Run(calls, nil); errors.Is(err, bindings.ErrAborted) {
+			stopped++
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if stopped == 0 {
+		t.Errorf("none of %d runs was stopped", runs)
 	}
 }
 
