@@ -1,0 +1,41 @@
+package kernels
+
+import (
+	"errors"
+	"testing"
+	"time"
+)
+
+// TestPeak holds the loops to what any CPU can do at all: a loop that the compiler had emptied would be far above, one that
+// waited for memory or for its own sums far below.
+func TestPeak(t *testing.T) {
+	const lowest, highest = 0.2e9, 20e12 // operations a second of one thread
+	rates := map[Format]float64{}
+	for _, f := range Formats() {
+		r, err := Peak(f, 1, 5*time.Millisecond)
+		if f != FormatF32 && errors.Is(err, ErrFormat) {
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r < lowest || r > highest {
+			t.Errorf("%v: %.3g operations a second, want %.3g to %.3g", f, r, lowest, highest)
+		}
+		rates[f] = r
+	}
+	// A product of BF16 exists because it is faster; frequency may change between the two, not by half.
+	if b, ok := rates[FormatBF16]; ok && b < rates[FormatF32]/2 {
+		t.Errorf("bf16 runs at %.3g operations a second, f32 at %.3g", b, rates[FormatF32])
+	}
+	t.Logf("%v", rates)
+}
+
+func TestPeakRefuses(t *testing.T) {
+	if _, err := Peak(FormatF32, 0, time.Millisecond); err == nil {
+		t.Error("0 threads were accepted")
+	}
+	if _, err := Peak(Format(99), 1, time.Millisecond); !errors.Is(err, ErrFormat) {
+		t.Errorf("format 99: error %v, want %v", err, ErrFormat)
+	}
+}
