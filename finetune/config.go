@@ -22,6 +22,18 @@ type Config struct {
 	Data []string `toml:"data"`
 	// Format forces the format of the data; "" finds it by content.
 	Format string `toml:"format"`
+	// Columns renames fields of the data, as "name=the data's name". Default none.
+	Columns []string `toml:"columns"`
+	// TextSplit says how plain text is cut into documents: auto, file, paragraph, line, or the separator. Default auto.
+	TextSplit string `toml:"text_split"`
+	// TaskExamples is the number of a Natural Instructions task's examples shown in prompts, at least 0. Default 2.
+	TaskExamples int `toml:"task_examples"`
+	// TaskChat makes each instance of a Natural Instructions task a conversation. Default false: literal text.
+	TaskChat bool `toml:"task_chat"`
+	// ReplaceInvalid puts U+FFFD in the place of bytes that are not UTF-8 instead of refusing them. Default false.
+	ReplaceInvalid bool `toml:"replace_invalid"`
+	// Strict refuses data of which a record would be left out. Default false: they are counted.
+	Strict bool `toml:"strict"`
 	// EvalData lists files and directories of held-out examples. Default none.
 	EvalData []string `toml:"eval_data"`
 	// EvalSplit is the fraction of the training examples held out when there is no EvalData, 0 to below 1. Default 0.
@@ -124,6 +136,7 @@ type Config struct {
 // conversations.
 func DefaultConfig() Config {
 	return Config{
+		TextSplit: "auto", TaskExamples: 2,
 		Method: "sft", Mask: "assistant", SeqLen: 512, OnLong: "truncate", Packing: "best-fit",
 		Rank: 16, Alpha: 32, LoRAPlus: 1, Init: "kaiming",
 		Schedule: "cosine", Warmup: 0.03, Decay: 0.2, Epochs: 3, Batch: 1, Accum: 4,

@@ -93,7 +93,7 @@ func TestTOMLRoundTrip(t *testing.T) {
 		t.Fatalf("%v in\n%s", err, text)
 	}
 	// An empty list comes back as one that is not nil.
-	for _, l := range []*[]string{&got.EvalData, &got.Targets} {
+	for _, l := range []*[]string{&got.EvalData, &got.Targets, &got.Columns} {
 		if len(*l) == 0 {
 			*l = nil
 		}
@@ -153,6 +153,7 @@ func TestValidate(t *testing.T) {
 		{"patience without data", func(c *Config) { c.Patience = 2 }, []string{"--patience is 2; expected held-out", "--eval-every"}},
 		{"both held-out sets", func(c *Config) { c.EvalSplit, c.EvalData = 0.1, []string{"x"} }, []string{"--eval-split is given with --eval-data"}},
 		{"full with an adapter's options", func(c *Config) { c.Full, c.Dropout, c.Layers = true, 0.1, "0" }, []string{"--dropout is given with --full", "--layers is given with --full"}},
+		{"data", func(c *Config) { c.Columns, c.TaskExamples, c.Format = []string{"answer"}, -1, "mesages" }, []string{`"answer" renames nothing`, "--task-examples is -1", `nearest: "messages"`}},
 		{"layers", func(c *Config) { c.Layers = "0-x" }, []string{`"0-x" is no layer`}},
 		{"row of one token", func(c *Config) { c.SeqLen = 1 }, []string{"--seq-len is 1"}},
 		{"threads, memory", func(c *Config) { c.Threads, c.Memory = -1, -5 }, []string{"--threads is -1", "--memory is -5"}},

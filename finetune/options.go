@@ -67,6 +67,12 @@ func (c *Config) fileOptions() []Option {
 		{Name: "model", Aliases: []string{"m"}, Value: &c.Model, Eval: true, Resume: Names, Usage: "GGUF model `FILE`"},
 		{Name: "data", Aliases: []string{"d"}, Value: &c.Data, Eval: true, Resume: Names, Usage: "`FILE` or directory of examples; may be given again"},
 		{Name: "format", Value: &c.Format, Eval: true, Resume: Names, Usage: "`NAME` of the data's format; without it, found by content"},
+		{Name: "columns", Value: &c.Columns, Eval: true, Usage: "rename a field of the data, as `NAME=COLUMN`; may be given again"},
+		{Name: "text-split", Value: &c.TextSplit, Eval: true, Usage: "cut plain text into documents: auto, file, paragraph, line, or at a `SEPARATOR`"},
+		{Name: "task-examples", Value: &c.TaskExamples, Eval: true, Usage: "show `N` examples in the prompts of Natural Instructions tasks"},
+		{Name: "task-chat", Value: &c.TaskChat, Eval: true, Usage: "make instances of Natural Instructions tasks conversations"},
+		{Name: "replace-invalid", Value: &c.ReplaceInvalid, Eval: true, Usage: "replace bytes that are not UTF-8 instead of refusing them"},
+		{Name: "strict", Value: &c.Strict, Eval: true, Resume: Free, Usage: "refuse data of which a record would be left out"},
 		{Name: "eval-data", Value: &c.EvalData, Resume: Names, Usage: "`FILE` or directory of held-out examples; may be given again"},
 		{Name: "eval-split", Value: &c.EvalSplit, Resume: Same, Usage: "without --eval-data: hold out this `FRACTION` of the examples"},
 		{Name: "output", Aliases: []string{"o"}, Value: &c.Output, Resume: Names, Usage: "`DIRECTORY` of the run"},
@@ -140,7 +146,7 @@ func (c *Config) machineOptions() []Option {
 		{Name: "threads", Aliases: []string{"t"}, Value: &c.Threads, Eval: true, Resume: Bits, Usage: "`N` threads; 0: one for each physical core"},
 		{Name: "device", Value: &c.Device, Eval: true, Usage: "what computes: cpu"},
 		{Name: "exact", Value: &c.Exact, Eval: true, Usage: "compute every product in F32 instead of the fastest format"},
-		{Name: "memory", Value: &c.Memory, Resume: Bits, Usage: "memory for training beside the model file, in `MB`; 0: half of what is free"},
+		{Name: "memory", Value: &c.Memory, Resume: Free, Usage: "memory for training beside the model file, in `MB`; 0: half of what is free"},
 	}
 }
 

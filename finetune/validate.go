@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/ggtune/ggtune/engine/adapter"
+	"github.com/ggtune/ggtune/finetune/data"
 	"github.com/ggtune/ggtune/finetune/encode"
 	"github.com/ggtune/ggtune/finetune/method"
 	"github.com/ggtune/ggtune/finetune/optim"
@@ -80,6 +81,13 @@ func (v *validator) common() {
 	c := v.c
 	v.need(c.Model != "", &c.Model, "is missing", "a GGUF file")
 	v.need(len(c.Data) > 0, &c.Data, "is missing", "a file or directory of examples")
+	_, err := c.columns()
+	v.known(&c.Columns, err)
+	if c.Format != "" && !slices.Contains(data.Formats(), c.Format) {
+		v.known(&c.Format, &registry.UnknownError{Kind: "data format", Name: c.Format, Known: data.Formats()})
+	}
+	v.need(c.TextSplit != "", &c.TextSplit, "is empty", "auto, file, paragraph, line, or a separator")
+	v.need(c.TaskExamples >= 0, &c.TaskExamples, v.is(c.TaskExamples), "0 or more")
 	v.known(&c.Method, errOf(method.Get(c.Method)))
 	v.known(&c.Mask, errOf(template.ParseMask(c.Mask)))
 	v.known(&c.OnLong, errOf(encode.ParseOnLong(c.OnLong)))
@@ -91,6 +99,19 @@ func (v *validator) common() {
 	if !slices.Contains(Devices(), c.Device) {
 		v.known(&c.Device, &registry.UnknownError{Kind: "device", Name: c.Device, Known: Devices()})
 	}
+}
+
+// columns reads Columns.
+func (c *Config) columns() (map[string]string, error) {
+	m := map[string]string{}
+	for _, s := range c.Columns {
+		name, column, ok := strings.Cut(s, "=")
+		if !ok || name == "" || column == "" {
+			return nil, fmt.Errorf("%q renames nothing; expected NAME=COLUMN, such as completion=answer", s)
+		}
+		m[name] = column
+	}
+	return m, nil
 }
 
 func errOf[T any](_ T, err error) error { return err }

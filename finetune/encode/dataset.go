@@ -52,6 +52,7 @@ func indexOf(names []string, kind, name string) (int, error) {
 // Counts is what became of the examples: nothing is left out unseen.
 type Counts struct {
 	Examples    int `json:"examples"`     // read
+	DroppedRead int `json:"dropped_read"` // left out when the files were read: nothing to learn from
 	Truncated   int `json:"truncated"`    // cut to the row length
 	DroppedLong int `json:"dropped_long"` // left out: longer than a row
 	// DroppedCut were truncated and had no counted token left (the prompt fills the row), and are left out.

@@ -180,10 +180,13 @@ func (e *Encoder) Completion(src data.Source, prompt, completion string) (Item, 
 	return single(src, tokens, counted), nil
 }
 
+// A Part says that a text is not a whole document: it continues one, or is continued.
+type Part struct{ Continues, Continued bool }
+
 // Text encodes a document of plain text, every token counted, with the end of text behind it, and cuts it into items of at
 // most window tokens. Every token but the document's first is counted once: a later item begins with BOS, where the model
 // expects it, and with the last token of the item before, which there does not count.
-func (e *Encoder) Text(src data.Source, text string, window int) ([]Item, error) {
+func (e *Encoder) Text(src data.Source, text string, part Part, window int) ([]Item, error) {
 	spelt, err := e.plain(text)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", src, err)
@@ -197,7 +200,7 @@ func (e *Encoder) Text(src data.Source, text string, window int) ([]Item, error)
 	for _, s := range spelt {
 		doc = append(doc, s.id)
 	}
-	if eos := e.tok.EOS(); eos >= 0 && len(spelt) > 0 {
+	if eos := e.tok.EOS(); eos >= 0 && len(spelt) > 0 && !part.Continued {
 		doc = append(doc, eos)
 	}
 	// A later item needs BOS, the token before and one of its own.
@@ -208,6 +211,9 @@ func (e *Encoder) Text(src data.Source, text string, window int) ([]Item, error)
 	for at := 0; at < len(doc); {
 		var tokens []int32
 		lead := 1 // tokens at the front that do not count
+		if at == 0 && withBOS && part.Continues {
+			lead = 2 // what comes before the part's first token is not known
+		}
 		if at > 0 {
 			if withBOS {
 				tokens = append(tokens, bos)

@@ -184,7 +184,7 @@ func TestText(t *testing.T) {
 		}
 		whole = append(whole, v.eos)
 		for window := 3; window <= len(whole)+1; window++ {
-			items, err := e.Text(src, text, window)
+			items, err := e.Text(src, text, Part{}, window)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -206,6 +206,28 @@ func TestText(t *testing.T) {
 			if !slices.Equal(counted, whole[1:]) {
 				t.Errorf("window %d, bos %v: counted %v, want %v", window, bos, counted, whole[1:])
 			}
+		}
+	}
+}
+
+// TestTextParts: no end of text inside a document, and no token counted that follows what is not there.
+func TestTextParts(t *testing.T) {
+	for _, tc := range []struct {
+		bos  bool
+		part Part
+		want string
+	}{
+		{true, Part{}, "<s>¦[hi]¦[ world]¦[</s>]"},
+		{true, Part{Continued: true}, "<s>¦[hi]¦[ world]"},
+		{true, Part{Continues: true}, "<s>¦hi¦[ world]¦[</s>]"},
+		{false, Part{Continues: true, Continued: true}, "hi¦[ world]"},
+	} {
+		v := newFakeVocab()
+		v.addBOS = tc.bos
+		e := newEncoder(t, v)
+		items, err := e.Text(src, "hi world", tc.part, 10)
+		if err != nil || len(items) != 1 || shown(e, items[0]) != tc.want {
+			t.Errorf("%+v: got %v, %v, want %s", tc.part, items, err, tc.want)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package encode
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/finetune/data"
@@ -34,6 +35,8 @@ type LoadOptions struct {
 	Batch   int // rows a micro-batch
 	Seed    uint64
 	Shuffle bool // a new order of rows every epoch; without it, the data's order
+	// Limit keeps at most that many rows, drawn by the seed; 0 keeps all.
+	Limit int
 }
 
 // A Loader gives out micro-batches. What it gives is a pure function of the dataset, the options and the cursor. It is not
@@ -62,8 +65,40 @@ func NewLoader(d *Dataset, opt LoadOptions) (*Loader, error) {
 		}
 	}
 	l := &Loader{items: d.Items, rows: pack(lengths, opt.Window, opt.Packing, opt.Seed), opt: opt, epoch: -1}
+	if opt.Limit > 0 && opt.Limit < len(l.rows) {
+		l.limit(d)
+	}
 	d.Counts.Rows = len(l.rows)
 	return l, nil
+}
+
+// limit keeps a sample of the rows, in their order, and counts what is left.
+func (l *Loader) limit(d *Dataset) {
+	keep := permutation(len(l.rows), l.opt.Seed, streamLimit, 0)[:l.opt.Limit]
+	slices.Sort(keep)
+	d.Counts.Items, d.Counts.Tokens, d.Counts.Counted = 0, 0, 0
+	for i, r := range keep {
+		l.rows[i] = l.rows[r]
+		for _, at := range l.rows[i] {
+			d.Counts.Items++
+			d.Counts.Tokens += len(l.items[at].Tokens)
+			d.Counts.Counted += l.items[at].NumCounted()
+		}
+	}
+	l.rows = l.rows[:len(keep)]
+}
+
+// Longest gives the most tokens, and the most counted tokens, of a row.
+func (l *Loader) Longest() (tokens, counted int) {
+	for _, r := range l.rows {
+		n, c := 0, 0
+		for _, at := range r {
+			n += len(l.items[at].Tokens)
+			c += l.items[at].NumCounted()
+		}
+		tokens, counted = max(tokens, n), max(counted, c)
+	}
+	return tokens, counted
 }
 
 // Rows is the number of rows in an epoch.

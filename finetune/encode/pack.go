@@ -32,6 +32,7 @@ const (
 	streamPack uint64 = iota + 1
 	streamEpoch
 	streamSplit
+	streamLimit
 )
 
 // permutation is a permutation of 0…n-1, a pure function of its arguments (Fisher and Yates's shuffle, PCG numbers, no

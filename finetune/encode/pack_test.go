@@ -167,6 +167,31 @@ func TestLoader(t *testing.T) {
 	}
 }
 
+func TestLoaderLimit(t *testing.T) {
+	var items []Item
+	for line := 1; line <= 20; line++ {
+		items = append(items, itemOf(line, 5, 1, 2))
+	}
+	d := dataset(t, Limits{SeqLen: 10}, items...)
+	l, err := NewLoader(d, LoadOptions{Window: 10, Packing: Sequential, Batch: 4, Seed: 3, Limit: 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, _, err := l.Next(Cursor{})
+	if err != nil || !m.EndsEpoch || len(m.Batch.Rows) != 4 {
+		t.Fatalf("got %d rows, %v, want 4", len(m.Batch.Rows), err)
+	}
+	if want := (Counts{Examples: 20, Items: 8, Rows: 4, Tokens: 40, Counted: 16}); d.Counts != want {
+		t.Errorf("got %+v, want %+v", d.Counts, want)
+	}
+	if tokens, counted := l.Longest(); tokens != 10 || counted != 4 {
+		t.Errorf("longest row: got %d tokens, %d counted, want 10, 4", tokens, counted)
+	}
+	if slices.IsSortedFunc(m.Batch.Rows, func(a, b engine.Row) int { return int(a.Tokens[0] - b.Tokens[0]) }) == false {
+		t.Error("the rows kept are not in their order")
+	}
+}
+
 // countedTokens gives the counted tokens of a micro-batch after checking its structure.
 func countedTokens(t *testing.T, m *Micro) []int32 {
 	t.Helper()

@@ -153,6 +153,7 @@ func CountsTable(train encode.Counts, held *encode.Counts) string {
 		fmt.Fprintf(&b, "%-42s %12s %12s\n", "", "training", "held out")
 	}
 	row("examples read", func(c encode.Counts) int { return c.Examples })
+	row("dropped: nothing to learn from", func(c encode.Counts) int { return c.DroppedRead })
 	row("dropped: longer than a row", func(c encode.Counts) int { return c.DroppedLong })
 	row("dropped: no answer left after truncation", func(c encode.Counts) int { return c.DroppedCut })
 	row("truncated", func(c encode.Counts) int { return c.Truncated })

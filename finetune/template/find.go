@@ -1,0 +1,39 @@
+package template
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+)
+
+// Find gives the template a user means: the built-in one or the file called name; or, where name is "", own, which model
+// brings; or, where that is "" too, the fallback, and then note says so.
+func Find(name, own, model string) (t *Template, note string, err error) {
+	switch {
+	case name != "":
+		t, err = named(name)
+	case own != "":
+		t, err = Parse(own, "built into "+model)
+	default:
+		t, err = Builtin(Fallback)
+		note = fmt.Sprintf("%s has no chat template; %q stands in for it (--template names another)", model, Fallback)
+	}
+	return t, note, err
+}
+
+// named is a built-in template, or one in a file.
+func named(name string) (*Template, error) {
+	t, err := Builtin(name)
+	if err == nil {
+		return t, nil
+	}
+	source, readErr := os.ReadFile(name)
+	switch {
+	case errors.Is(readErr, fs.ErrNotExist):
+		return nil, fmt.Errorf("%w; nor is there a file of that name", err)
+	case readErr != nil:
+		return nil, fmt.Errorf("chat template: %w", readErr)
+	}
+	return Parse(string(source), name)
+}
