@@ -3,22 +3,37 @@ package ggml
 /*
 #include <stdlib.h>
 #include <string.h>
+#ifndef _WIN32
+#include <sys/mman.h>
+#endif
 
-// posix_memalign, under a name that is there on every platform cgo serves
+// From this size on a block is a mapping of its own: its pages count only once they are touched, arrive zeroed, and go back to
+// the system when it is freed. Below it, the 4 KiB a mapping rounds up to would be a waste.
+#define GT_MAPPED (1 << 20)
+
 static void * gt_alloc(size_t n) {
 #ifdef _WIN32
-	return _aligned_malloc(n, 64);
+	void * p = _aligned_malloc(n, 64);
+	return p ? memset(p, 0, n) : NULL;
 #else
 	void * p = NULL;
-	return posix_memalign(&p, 64, n) == 0 ? p : NULL;
+	if (n >= GT_MAPPED) {
+		p = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANON, -1, 0);
+		return p == MAP_FAILED ? NULL : p;
+	}
+	return posix_memalign(&p, 64, n) == 0 ? memset(p, 0, n) : NULL;
 #endif
 }
 
-static void gt_release(void * p) {
+static void gt_release(void * p, size_t n) {
 #ifdef _WIN32
 	_aligned_free(p);
 #else
-	free(p);
+	if (n >= GT_MAPPED) {
+		munmap(p, n);
+	} else {
+		free(p);
+	}
 #endif
 }
 */
@@ -70,7 +85,6 @@ func (a *Arena) Bytes(n int64) ([]byte, error) {
 	if p == nil {
 		return nil, fmt.Errorf("allocate %d bytes, with %d in use: %w", n, a.bytes, bindings.ErrNoMemory)
 	}
-	C.memset(p, 0, C.size_t(n))
 	a.blocks[p] = n
 	a.bytes += n
 	a.peak = max(a.peak, a.bytes)
@@ -115,7 +129,7 @@ func (a *Arena) Free(p unsafe.Pointer) {
 	}
 	delete(a.blocks, p)
 	a.bytes -= n
-	C.gt_release(p)
+	C.gt_release(p, C.size_t(n))
 }
 
 // InUse returns the bytes allocated and not freed.
@@ -139,8 +153,8 @@ func (a *Arena) Close() error {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for p := range a.blocks {
-		C.gt_release(p)
+	for p, n := range a.blocks {
+		C.gt_release(p, C.size_t(n))
 	}
 	a.blocks, a.bytes, a.closed = map[unsafe.Pointer]int64{}, 0, true
 	return nil

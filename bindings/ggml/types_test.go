@@ -152,6 +152,18 @@ func TestArena(t *testing.T) {
 		}()
 		a.Free(unsafe.Pointer(&f[1]))
 	}()
+	big, err := a.Bytes(3<<20 + 5) // a mapping of its own
+	if err != nil {
+		t.Fatal(err)
+	}
+	if big[0] != 0 || big[len(big)-1] != 0 || uintptr(unsafe.Pointer(&big[0]))%Alignment != 0 {
+		t.Error("a large block is not zeroed and aligned")
+	}
+	big[len(big)-1] = 1
+	a.Free(unsafe.Pointer(&big[0]))
+	if a.InUse() != 68 || a.Peak() != 68+3<<20+5 {
+		t.Errorf("after a large block: got %d bytes in use and %d at most, want 68 and %d", a.InUse(), a.Peak(), 68+3<<20+5)
+	}
 	if e, err := a.Bytes(0); err != nil || e == nil || len(e) != 0 {
 		t.Errorf("no bytes: got %v, %v", e, err)
 	}

@@ -191,12 +191,12 @@ func (c *Context) SetAdapters(adapters []*Adapter, scales []float32) error {
 			return fmt.Errorf("set adapters: adapter %d is named twice", i)
 		}
 		seen[a] = true
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		if a.ptr == nil {
+		ptr := a.retain() // its lock is not kept: two contexts may take the same adapters in different orders
+		if ptr == nil {
 			return fmt.Errorf("set adapters: adapter %d %w", i, bindings.ErrClosed)
 		}
-		ptrs[i], cs[i] = a.ptr, C.float(scales[i])
+		defer C.gt_adapter_release(ptr)
+		ptrs[i], cs[i] = ptr, C.float(scales[i])
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -213,6 +213,16 @@ func (m *Model) LoadAdapter(path string) (*Adapter, error) {
 // Path returns the file's name as it was given.
 func (a *Adapter) Path() string { return a.path }
 
+// retain returns the C adapter with a reference that the caller releases, or nil if the adapter is closed.
+func (a *Adapter) retain() *C.gt_adapter {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.ptr != nil {
+		C.gt_adapter_retain(a.ptr)
+	}
+	return a.ptr
+}
+
 // Close lets go of the adapter; contexts that apply it keep what they need. It may be called again and on nil.
 func (a *Adapter) Close() error {
 	if a == nil {

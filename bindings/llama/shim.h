@@ -76,6 +76,7 @@ int        gt_context_prompt_time(gt_context * c, int32_t n, int64_t * ns, gt_st
 int        gt_context_set_adapters(gt_context * c, gt_adapter ** adapters, const float * scales, int32_t n, gt_status * st);
 
 int  gt_adapter_open(gt_model * m, const char * path, gt_adapter ** out, gt_status * st);
+void gt_adapter_retain(gt_adapter * a);
 void gt_adapter_release(gt_adapter * a);
 
 typedef struct gt_sampler_options {

@@ -305,6 +305,8 @@ int gt_adapter_open(gt_model * m, const char * path, gt_adapter ** out, gt_statu
     });
 }
 
+void gt_adapter_retain(gt_adapter * a) { a->refs++; }
+
 void gt_adapter_release(gt_adapter * a) {
     if (a && --a->refs == 0) {
         llama_adapter_lora_free(a->adapter);
