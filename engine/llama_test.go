@@ -22,7 +22,7 @@ import (
 const (
 	llamaFloat     = 1e-5 // f32 weights, exact mode; measured 9e-7
 	llamaGELU      = 1e-3 // the same where there is a GELU, which llama.cpp reads from a table of f16; measured 2.8e-4
-	llamaQuantized = 8e-2 // any other type, either mode; measured up to 4.5e-2 on random weights, where rounding adds up worst, and 1e-2 on trained ones
+	llamaQuantized = 8e-2 // any other type, either mode; measured up to 4.6e-2; with f32 weights ours alone is 1e-2
 )
 
 func exactBound(arch string) float64 {
@@ -111,7 +111,7 @@ func TestLogitsEqualLlamaOnVariants(t *testing.T) {
 
 // TestLogitsEqualLlamaOnRealModels: trained weights, as found in the wild.
 func TestLogitsEqualLlamaOnRealModels(t *testing.T) {
-	files, err := filepath.Glob(testdata.Path(t, "models", "*", "*.gguf"))
+	files, err := filepath.Glob(filepath.Join(testdata.Shared(t), "models", "*", "*.gguf"))
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no models found: %v", err)
 	}
