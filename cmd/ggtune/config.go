@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -40,10 +42,18 @@ func configFlag(o finetune.Option) cli.Flag {
 	panic(fmt.Sprintf("option %s points to a %T", o.Name, o.Value))
 }
 
-// config resolves the settings of a command: defaults, then the file of -c, then the options given.
+// config resolves the settings of a command: defaults, then the file of -c (with --resume, the one in the run's directory),
+// then the options given.
 func config(c *cli.Context) (*finetune.Config, error) {
 	cfg := finetune.DefaultConfig()
-	if path := c.String("config"); path != "" {
+	path := c.String("config")
+	if path == "" && c.Bool("resume") && c.String("output") != "" {
+		saved := filepath.Join(c.String("output"), "run.toml")
+		if _, err := os.Stat(saved); err == nil {
+			path = saved
+		}
+	}
+	if path != "" {
 		if err := cfg.LoadTOML(path); err != nil {
 			return nil, err
 		}

@@ -82,11 +82,11 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	if err == nil {
 		err = app.RunContext(ctx, args)
 	}
-	return report(ctx, err, stderr)
+	return exitCode(ctx, err, stderr)
 }
 
-// report prints err once and turns it into an exit code.
-func report(ctx context.Context, err error, stderr io.Writer) int {
+// exitCode prints err once and turns it into an exit code.
+func exitCode(ctx context.Context, err error, stderr io.Writer) int {
 	var usage usageError
 	var settings *finetune.ConfigError
 	switch {
