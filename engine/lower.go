@@ -53,8 +53,9 @@ func lower(g *graph.Graph, keep []graph.ID, prec precision) (*program, error) {
 			continue
 		}
 		emitters[g.Nodes[l.at].Op](l, &g.Nodes[l.at])
+		wide, _ := l.joined(&g.Nodes[l.at]) // nearly all of a joined call's work
 		for len(l.phases) < len(l.calls) {
-			l.phases = append(l.phases, phaseOf(g, &g.Nodes[l.at]))
+			l.phases = append(l.phases, phaseOf(g, wide))
 		}
 	}
 	l.checkOutputs()
