@@ -1,13 +1,12 @@
 package main
 
 import (
-	"runtime"
-	"strings"
+	"slices"
 
-	"github.com/shirou/gopsutil/v4/cpu"
 	"github.com/urfave/cli/v2"
 
 	"github.com/ggtune/ggtune/bindings/llama"
+	"github.com/ggtune/ggtune/finetune"
 	"github.com/ggtune/ggtune/internal/registry"
 )
 
@@ -74,17 +73,12 @@ func noArguments(c *cli.Context) error {
 	return usagef("%s: unexpected argument %q (`ggtune %s --help` lists the options)", c.Command.Name, c.Args().First(), c.Command.Name)
 }
 
-// devices lists what this build can compute on.
-var devices = []string{"cpu"}
-
 func checkDevice(c *cli.Context) error {
-	d := strings.ToLower(c.String("device"))
-	for _, known := range devices {
-		if d == known {
-			return nil
-		}
+	d := c.String("device")
+	if slices.Contains(finetune.Devices(), d) {
+		return nil
 	}
-	return usagef("%s: %w", c.Command.Name, &registry.UnknownError{Kind: "device", Name: c.String("device"), Known: devices})
+	return usagef("%s: %w", c.Command.Name, &registry.UnknownError{Kind: "device", Name: d, Known: finetune.Devices()})
 }
 
 // maxThreads is more than any machine has, and what the thread pools accept.
@@ -99,13 +93,5 @@ func threads(c *cli.Context) (int, error) {
 	case n > 0:
 		return n, nil
 	}
-	return physicalCores(), nil
-}
-
-func physicalCores() int {
-	logical := runtime.GOMAXPROCS(0) // what the process may use, containers' limits included
-	if n, err := cpu.Counts(false); err == nil && n > 0 {
-		return min(n, logical, maxThreads)
-	}
-	return min(logical, maxThreads)
+	return finetune.PhysicalCores(), nil
 }

@@ -1,10 +1,7 @@
 package generate
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 
 	"github.com/ggtune/ggtune/finetune/encode"
 	"github.com/ggtune/ggtune/finetune/template"
@@ -25,50 +22,20 @@ type Chat struct {
 func (g *Generator) Chat(name string) (*Chat, error) {
 	c := &Chat{g: g}
 	var err error
-	switch {
-	case name != "":
-		c.template, err = namedTemplate(name)
-	case g.ownTemplate != "":
-		c.template, err = template.Parse(g.ownTemplate, "built into "+g.model.Path())
-	default:
-		c.template, err = template.Builtin(template.Fallback)
-		c.Note = fmt.Sprintf("%s has no chat template; %q stands in for it (--template names another)", g.model.Path(), template.Fallback)
-	}
-	if err != nil {
+	if c.template, c.Note, err = template.Find(name, g.ownTemplate, g.model.Path()); err != nil {
 		return nil, err
 	}
 	v := g.model.Vocab()
 	if c.enc, err = encode.New(v); err != nil {
 		return nil, err
 	}
-	for _, special := range []struct {
-		id   int32
-		text *string
-	}{{v.BOS(), &c.bos}, {v.EOS(), &c.eos}} {
-		if special.id < 0 {
-			continue
-		}
-		if *special.text, err = v.Piece(special.id, true); err != nil {
-			return nil, err
-		}
+	if id := v.BOS(); id >= 0 {
+		c.bos = c.enc.Piece(id)
+	}
+	if id := v.EOS(); id >= 0 {
+		c.eos = c.enc.Piece(id)
 	}
 	return c, nil
-}
-
-// namedTemplate is a built-in template, or one in a file.
-func namedTemplate(name string) (*template.Template, error) {
-	t, err := template.Builtin(name)
-	if err == nil {
-		return t, nil
-	}
-	source, readErr := os.ReadFile(name)
-	switch {
-	case errors.Is(readErr, fs.ErrNotExist):
-		return nil, fmt.Errorf("%w; nor is there a file of that name", err)
-	case readErr != nil:
-		return nil, fmt.Errorf("chat template: %w", readErr)
-	}
-	return template.Parse(string(source), name)
 }
 
 // Template is the template in use.

@@ -68,8 +68,9 @@ func check(path string) (template string, err error) {
 		return "", fmt.Errorf("%s: this is an adapter, not a model; give its base with -m, and the adapter with -a", path)
 	case f.IsVocabOnly():
 		return "", fmt.Errorf("%s: the file holds a vocabulary but no tensors; a model with weights is needed", path)
-	case !f.HasTokenizer():
-		return "", fmt.Errorf("%s: the file has no tokenizer (tokenizer.ggml.*), so that text cannot become tokens; convert the model again with its tokenizer", path)
+	}
+	if err := f.CheckTokenizer(); err != nil {
+		return "", err
 	}
 	return f.StringOr("tokenizer.chat_template", "")
 }
