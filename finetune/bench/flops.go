@@ -1,0 +1,45 @@
+package bench
+
+import (
+	"github.com/ggtune/ggtune/engine"
+	"github.com/ggtune/ggtune/engine/arch"
+)
+
+// flops counts, by phase, the multiplications and additions of one step with the model's own matrices; an adapter's, at 1 or 2 in a
+// hundred of these, and attention's are left out, and phases that hold nothing else are absent.
+//
+// A product with a matrix takes two operations for each of its elements and each token, forward and for the gradient
+// of its input. Layers whose activations are not kept compute their products again, save the last one's, which nothing in the backward
+// pass reads. The lowest layer's input needs no gradient unless the embedding is trained. In full training the gradient of each
+// matrix takes as much again.
+func flops(m *engine.Model, cfg engine.SessionConfig, tokens, counted, keptLayers int) map[string]float64 {
+	hp := m.HParams()
+	var all, last, first float64 // elements of a layer's matrices, of the last, and of those that multiply its input
+	for _, p := range m.Arch().Layer(hp) {
+		if !p.Linear {
+			continue
+		}
+		n := float64(p.Shape[0]) * float64(p.Shape[1])
+		all += n
+		switch p.Role {
+		case arch.FFNDown:
+			last += n
+		case arch.AttnQ, arch.AttnK, arch.AttnV, arch.AttnQKV:
+			first += n
+		}
+	}
+	layers := float64(hp.NLayer)
+	forward := layers*all + (layers-float64(keptLayers))*(all-last)
+	backward := layers*all - first
+	// The head's logits, and the mean row of the softmax that the gradient is made from, in one pass.
+	head := 2 * float64(hp.NEmbd) * float64(hp.NVocab)
+	if cfg.Full {
+		backward = 2 * layers * all
+		head += 2 * float64(hp.NEmbd) * float64(hp.NVocab) // logits again, and the matrix's gradient
+	}
+	return map[string]float64{
+		engine.PhaseLinearForward.String():  2 * float64(tokens) * forward,
+		engine.PhaseLinearBackward.String(): 2 * float64(tokens) * backward,
+		engine.PhaseHead.String():           2 * float64(counted) * head,
+	}
+}

@@ -1,0 +1,99 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/ggtune/ggtune/engine"
+	"github.com/ggtune/ggtune/engine/gguf"
+	"github.com/ggtune/ggtune/internal/testmodel"
+)
+
+// A Target is a model to measure: a file, or a published shape whose weights are generated.
+type Target struct {
+	Path  string // of a GGUF file; then Shape and Type are empty
+	Shape string // a name of Shapes
+	Type  string // a storage type or a mix, such as q8_0 or q4_K_M
+}
+
+// Shapes lists the shapes that need no file.
+func Shapes() []string { return testmodel.ShapeNames() }
+
+func (t Target) String() string {
+	if t.Path != "" {
+		return filepath.Base(t.Path)
+	}
+	return t.Shape + " " + t.Type
+}
+
+func (t Target) validate() error {
+	switch {
+	case t.Path != "" && (t.Shape != "" || t.Type != ""):
+		return fmt.Errorf("model %s: a file has a shape and types of its own; give either a file or a shape", t.Path)
+	case t.Path != "":
+		return nil
+	}
+	_, err := t.spec()
+	return err
+}
+
+func (t Target) spec() (testmodel.Spec, error) {
+	s, err := testmodel.ShapeByName(t.Shape)
+	if err != nil {
+		return s, err
+	}
+	if s.Mix, err = testmodel.MixByName(t.Type); err == nil {
+		return s, nil
+	}
+	typ, typeErr := gguf.ParseType(t.Type)
+	if typeErr != nil {
+		return s, err // the mixes are the better list of what there is
+	}
+	s.Mix, s.Type = testmodel.Mix{}, typ
+	return s, s.Validate()
+}
+
+// file gives the path of the model, generated if need be. remove deletes what was generated.
+func (t Target) file(ctx context.Context) (path string, remove func(), err error) {
+	if t.Path != "" {
+		return t.Path, func() {}, nil
+	}
+	s, err := t.spec()
+	if err != nil {
+		return "", nil, err
+	}
+	dir, err := os.MkdirTemp("", "ggtune-bench-")
+	if err != nil {
+		return "", nil, err
+	}
+	remove = func() { os.RemoveAll(dir) }
+	path = filepath.Join(dir, "model.gguf")
+	if err := s.WriteFile(ctx, path); err != nil {
+		remove()
+		return "", nil, errors.Join(err, ctx.Err())
+	}
+	return path, remove, nil
+}
+
+// label gives the model's name and storage type for the report: as asked for, or from the file.
+func (t Target) label(m *engine.Model) (name, typ string) {
+	if t.Path == "" {
+		return t.Shape, t.Type
+	}
+	sizes := map[gguf.Type]int64{}
+	most := gguf.F32
+	for i := range m.File().Tensors {
+		info := &m.File().Tensors[i]
+		if len(info.Shape) < 2 {
+			continue
+		}
+		sizes[info.Type] += info.Size
+		if sizes[info.Type] > sizes[most] {
+			most = info.Type
+		}
+	}
+	return filepath.Base(t.Path), most.String()
+}

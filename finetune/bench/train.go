@@ -1,0 +1,155 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/shirou/gopsutil/v4/mem"
+
+	"github.com/ggtune/ggtune/engine"
+	"github.com/ggtune/ggtune/engine/adapter"
+	"github.com/ggtune/ggtune/finetune/optim"
+)
+
+// Train says what a training session for one case does. It is plain data, to be handed to another process.
+type Train struct {
+	Path      string `json:"path"`
+	Case      string `json:"case"`
+	Threads   int    `json:"threads"`
+	Tokens    int    `json:"tokens"`
+	Rank      int    `json:"rank"` // 0 with full training
+	KeepBytes int64  `json:"keep_bytes"`
+}
+
+// train makes the session's data of one case.
+func (c *Config) train(path string, p plan) Train {
+	t := Train{Path: path, Case: p.name, Threads: c.Threads, Tokens: c.Tokens, Rank: c.Rank, KeepBytes: c.KeepBytes}
+	if p.session.rank > 0 {
+		t.Rank = p.session.rank
+	}
+	if p.session.full {
+		t.Rank = 0
+	}
+	switch {
+	case p.session.recompute:
+		t.KeepBytes = 0
+	case t.KeepBytes == 0:
+		t.KeepBytes = freeMemory() / 2
+	}
+	return t
+}
+
+// freeMemory is what the system could give without swapping; where it does not say, 4 GB are assumed.
+func freeMemory() int64 {
+	v, err := mem.VirtualMemory()
+	if err != nil || v.Available == 0 {
+		return 4e9
+	}
+	return int64(v.Available)
+}
+
+func (t Train) config(m *engine.Model, profile bool) (engine.SessionConfig, error) {
+	cfg := engine.SessionConfig{Threads: t.Threads, KeepBytes: t.KeepBytes, Seed: 1, Profile: profile, Full: t.Rank == 0}
+	if cfg.Full {
+		return cfg, nil
+	}
+	var err error
+	cfg.Adapter, err = adapter.New(m.Arch(), m.HParams(), adapter.Config{Rank: t.Rank, Alpha: 2 * float64(t.Rank), Init: adapter.Inits()[0], Seed: 1})
+	return cfg, err
+}
+
+// A trainer is a session with its optimizer.
+type trainer struct {
+	cfg       engine.SessionConfig
+	session   *engine.Session
+	optimizer *optim.AdamW
+	vocab     int
+}
+
+func newTrainer(m *engine.Model, t Train, profile bool) (*trainer, error) {
+	cfg, err := t.config(m, profile)
+	if err != nil {
+		return nil, err
+	}
+	s, err := engine.NewSession(m, cfg)
+	if err != nil {
+		return nil, err
+	}
+	o, err := optim.NewAdamW(s.Params(), optim.AdamWConfig{Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, Threads: t.Threads})
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return &trainer{cfg: cfg, session: s, optimizer: o, vocab: m.HParams().NVocab}, nil
+}
+
+// learningRate is small enough that the loss of random tokens stays finite over any number of rounds.
+const learningRate = 1e-5
+
+// step trains on one row: the loss is the mean of −logp. It returns how long it took, and of that the optimizer.
+func (t *trainer) step(ctx context.Context, row engine.Row) (whole, optimizer time.Duration, err error) {
+	began := time.Now()
+	t.session.ZeroGrad()
+	out, err := t.session.Forward(ctx, &engine.Batch{Rows: []engine.Row{row}}, engine.Options{Backward: true, Dropout: true})
+	if err != nil {
+		return 0, 0, err
+	}
+	grad := make([]float32, len(out.LogP))
+	for i := range grad {
+		grad[i] = -1
+	}
+	if err := t.session.Backward(ctx, &engine.OutputGrad{LogP: grad}); err != nil {
+		return 0, 0, err
+	}
+	computed := time.Now()
+	n := float64(len(row.Counted))
+	norm, err := optim.GradNorm(t.session.Params(), t.cfg.Threads)
+	if err != nil {
+		return 0, 0, err
+	}
+	t.optimizer.Update(learningRate, optim.ClipScale(norm/n, 1)/n)
+	done := time.Now()
+	return done.Sub(began), done.Sub(computed), nil
+}
+
+// forward computes a row's log-probabilities alone.
+func (t *trainer) forward(ctx context.Context, row engine.Row) (time.Duration, error) {
+	began := time.Now()
+	_, err := t.session.Forward(ctx, &engine.Batch{Rows: []engine.Row{row}}, engine.Options{})
+	return time.Since(began), err
+}
+
+// newRand seeds the rows: the same in every process and round.
+func newRand() *rand.Rand { return rand.New(rand.NewPCG(1, 512)) }
+
+// peakSteps are enough to reach the greatest use of memory: all of it is allocated in the first step; the second finds
+// the optimizer's moments touched.
+const peakSteps = 2
+
+// TrainPeak trains a few steps and returns the most memory this process has had resident, in bytes, the mapped model file
+// included. It is meant for a process that does nothing else.
+func TrainPeak(ctx context.Context, t Train) (peak int64, err error) {
+	found, err := plansOf([]string{t.Case})
+	if err != nil {
+		return 0, err
+	}
+	m, err := engine.Open(t.Path)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, m.Close()) }()
+	tr, err := newTrainer(m, t, false)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, tr.session.Close()) }()
+	row := found[0].row(newRand(), t.Tokens, tr.vocab)
+	for range peakSteps {
+		if _, _, err := tr.step(ctx, row); err != nil {
+			return 0, fmt.Errorf("step: %w", err)
+		}
+	}
+	return peakBytes()
+}
