@@ -3,7 +3,7 @@
 # full-parameter training by ggtune itself, Q8_0. About 15 minutes on two cores. Equal seeds give equal weights on the same
 # machine with the same number of threads.
 #
-#   make demo-model            or: scripts/make_demo.sh [WORK-DIRECTORY]
+#   make demo-model            or: scripts/make_demo.sh [WORK-DIRECTORY [further options of ggtune train]]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 work=${1:-build/demo-model}
@@ -13,7 +13,8 @@ test -x ./ggtune || { echo "scripts/make_demo.sh: no ./ggtune here; run: make bu
 rm -rf "$work/run"
 go run ./scripts/demo -o "$work"
 ./ggtune train --full -m "$work/base-f32.gguf" -d "$work/corpus.jsonl" --eval-data "$work/corpus-heldout.jsonl" -o "$work/run" \
-  --epochs 1 --lr 2e-3 --schedule cosine --warmup 50 --batch 8 --seq-len 256 --weight-decay 0.01 --seed 1
+  --epochs 1 --seq-len 256 --batch 8 --accum 1 --lr 3e-3 --schedule cosine --min-lr 0.05 --warmup 30 --beta2 0.99 \
+  --weight-decay 0.01 --save-every 200 --seed 1 "${@:2}"
 ./ggtune quantize --type q8_0 --force "$work/run/model.gguf" "$work/base.gguf"
 mkdir -p "$embedded"
 cp "$work/base.gguf" "$work/train.jsonl" "$work/heldout.jsonl" "$embedded/"

@@ -117,7 +117,6 @@ func allFacts(t map[string]table) []fact {
 		add(r[1], r[0])
 	}
 	seriesFacts(add, t["after"])
-	sumFacts(add, t["after"])
 	return fs
 }
 
@@ -151,26 +150,6 @@ func seriesFacts(add func(string, ...string), series table) {
 			a, b := s[i], s[i+1]
 			add(b+" comes after "+a+".", "what comes after "+a+"?", "tell me what comes after "+a+".")
 			add(a+" comes before "+b+".", "what comes before "+b+"?")
-		}
-	}
-}
-
-// sumFacts adds the sums and differences of small numbers.
-func sumFacts(add func(string, ...string), series table) {
-	var n []string
-	for _, s := range series {
-		if s[0] == "numbers" {
-			n = s[1:]
-		}
-	}
-	for a := range n {
-		for b := range n {
-			if a+b+1 >= len(n) {
-				continue
-			}
-			sum := n[a+b+1] // n[0] is "one"
-			add(fmt.Sprintf("%s plus %s is %s.", n[a], n[b], sum), fmt.Sprintf("what is %s plus %s?", n[a], n[b]))
-			add(fmt.Sprintf("%s minus %s is %s.", sum, n[a], n[b]), fmt.Sprintf("what is %s minus %s?", sum, n[a]))
 		}
 	}
 }
