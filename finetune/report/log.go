@@ -34,7 +34,7 @@ func OpenLog(path string, step int) (*Log, error) {
 			break
 		}
 		var line Line
-		if json.Unmarshal(raw[kept:kept+n], &line) != nil || line.Step > step || line.Step != len(l.lines)+1 {
+		if json.Unmarshal(raw[kept:kept+n], &line) != nil || line.Step > step || line.Step <= l.last() {
 			break
 		}
 		l.lines = append(l.lines, line)
@@ -45,10 +45,23 @@ func OpenLog(path string, step int) (*Log, error) {
 			return nil, err
 		}
 	}
-	if l.f, err = os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o666); err != nil {
-		return nil, fmt.Errorf("open metrics: %w", err)
+	return l, l.open()
+}
+
+func (l *Log) open() error {
+	var err error
+	if l.f, err = os.OpenFile(l.path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o666); err != nil {
+		return fmt.Errorf("open metrics: %w", err)
 	}
-	return l, nil
+	return nil
+}
+
+// last is the step of the last line, 0 without one.
+func (l *Log) last() int {
+	if len(l.lines) == 0 {
+		return 0
+	}
+	return l.lines[len(l.lines)-1].Step
 }
 
 // Append writes the line of one step.
@@ -62,6 +75,30 @@ func (l *Log) Append(line Line) error {
 	}
 	l.lines = append(l.lines, line)
 	return nil
+}
+
+// Amend changes the last line, if there is one: an evaluation comes after the step it belongs to. The file is replaced
+// whole, so that a line is never lost.
+func (l *Log) Amend(change func(*Line)) error {
+	if len(l.lines) == 0 {
+		return nil
+	}
+	change(&l.lines[len(l.lines)-1])
+	var b bytes.Buffer
+	for _, line := range l.lines {
+		raw, err := json.Marshal(line)
+		if err != nil {
+			return fmt.Errorf("metrics of step %d: %w", line.Step, err)
+		}
+		b.Write(append(raw, '\n'))
+	}
+	if err := l.Close(); err != nil {
+		return fmt.Errorf("write metrics: %w", err)
+	}
+	if err := atomicfile.WriteFile(nil, l.path, b.Bytes(), 0o666); err != nil {
+		return errors.Join(err, l.open())
+	}
+	return l.open()
 }
 
 // Sync flushes what was appended: a checkpoint must not be newer than the log.

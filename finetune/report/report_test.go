@@ -97,6 +97,31 @@ func TestLogOverResumes(t *testing.T) {
 	}
 }
 
+// TestLogAmend: an evaluation is added to the last line, and lines go on behind it.
+func TestLogAmend(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "metrics.jsonl")
+	l, err := OpenLog(path, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	eval := 0.5
+	amend := func() error { return l.Amend(func(line *Line) { line.EvalLoss = &eval }) }
+	if err := errors.Join(amend(), l.Append(lineOf(1)), l.Append(lineOf(2)), amend(), l.Append(lineOf(3))); err != nil {
+		t.Fatal(err)
+	}
+	again, err := OpenLog(path, 9)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	want := []Line{lineOf(1), lineOf(2), lineOf(3)}
+	want[1].EvalLoss = &eval
+	if !reflect.DeepEqual(again.Lines(), want) || !reflect.DeepEqual(l.Lines(), want) {
+		t.Errorf("got %+v and %+v, want %+v", again.Lines(), l.Lines(), want)
+	}
+}
+
 func TestPlot(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "loss.svg")
 	before, after := 3.5, 1.5

@@ -1,0 +1,192 @@
+package finetune
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+
+	"github.com/ggtune/ggtune/engine"
+	"github.com/ggtune/ggtune/finetune/checkpoint"
+	"github.com/ggtune/ggtune/finetune/report"
+)
+
+// Keys of an adapter's metadata, under "ggtune.": what eval, generate and merge take as defaults.
+const (
+	InfoBase         = "base_sha256"
+	InfoTemplate     = "template"
+	InfoTemplateHash = "template_sha256"
+	InfoMask         = "mask"
+	InfoSeqLen       = "seq_len"
+	InfoMethod       = "method"
+	InfoVersion      = "version"
+)
+
+// finish writes the result, has llama.cpp load it and compares, and writes the report.
+func (r *run) finish(ctx context.Context) (report.Summary, error) {
+	st := &r.meta.State
+	if r.rows.heldRows != nil && r.meta.Evaluated != st.Step {
+		if _, err := r.evaluate(ctx, st.Step); err != nil {
+			return report.Summary{}, err
+		}
+	}
+	if r.saved.Step != st.Step {
+		if err := r.save(st); err != nil {
+			return report.Summary{}, err
+		}
+	}
+	s := r.summary()
+	if s.ResultStep != st.Step {
+		if err := r.takeBest(s.ResultStep); err != nil {
+			return report.Summary{}, err
+		}
+	}
+	probe, err := r.write(ctx, &s)
+	if err != nil {
+		return report.Summary{}, err
+	}
+	// llama.cpp maps the weights too; ours go first, or a large model would be in memory twice.
+	base := r.cfg.Model
+	err = errors.Join(r.sess.Close(), r.text.Close(), r.model.Close())
+	r.sess, r.text, r.model = nil, nil, nil
+	if err != nil {
+		return report.Summary{}, err
+	}
+	if err := r.verify(ctx, probe, base, &s); err != nil {
+		return report.Summary{}, err
+	}
+	if n := report.PeakBytes(); n > 0 {
+		s.PeakBytes = &n
+	}
+	title := fmt.Sprintf("%s: loss of %s", r.cfg.Output, r.how.Name)
+	if err := report.WritePlot(r.dir.file(filePlot), title, "loss (nats per counted "+r.how.Unit+")", r.log.Lines(), r.meta.EvalBefore); err != nil {
+		return report.Summary{}, err
+	}
+	if err := report.WriteSummary(r.dir.file(fileReport), s); err != nil {
+		return report.Summary{}, err
+	}
+	r.rep.Report(report.Done{Summary: s})
+	return s, nil
+}
+
+// summary is the report so far: what is known before the result is written.
+func (r *run) summary() report.Summary {
+	st := &r.meta.State
+	s := report.Summary{BaseSHA256: r.meta.BaseSHA256, Steps: st.Step, Tokens: st.Tokens, Counted: st.Counted, EvalLossBefore: r.meta.EvalBefore, Seconds: r.meta.Seconds,
+		Method: r.how.Name, ResultStep: st.Step, Stopped: "steps", Train: r.rows.train.Counts}
+	if lines := r.log.Lines(); len(lines) > 0 {
+		s.FirstLoss, s.LastLoss = &lines[0].Loss, &lines[len(lines)-1].Loss
+	}
+	if s.Seconds > 0 {
+		rate := float64(s.Tokens) / s.Seconds
+		s.TokPerS = &rate
+	}
+	if st.Step < r.meta.Course.Steps {
+		s.Stopped = "patience"
+	}
+	if r.rows.held != nil {
+		s.Held = &r.rows.held.Counts
+		s.EvalLossAfter = r.meta.LastEval
+	}
+	if best := &r.meta.Best; best.Seen > 0 {
+		s.BestStep, s.BestLoss = &best.Step, &best.Loss
+		if r.cfg.Best || r.cfg.Patience > 0 {
+			s.ResultStep, s.EvalLossAfter = best.Step, &best.Loss
+		}
+	}
+	return s
+}
+
+// takeBest puts the parameters of an earlier step in place of the last ones.
+func (r *run) takeBest(step int) error {
+	f, err := r.store.Open(checkpoint.ID{Step: step})
+	if err != nil {
+		return fmt.Errorf("the best step's parameters: %w", err)
+	}
+	defer f.Close()
+	var tensors []checkpoint.Tensor
+	for _, p := range r.sess.Params() {
+		tensors = append(tensors, checkpoint.Tensor{Name: p.Name, Data: p.Data})
+	}
+	return f.Read(tensors)
+}
+
+// write writes adapter.gguf or model.gguf, and computes the logits that llama.cpp is to find in it.
+func (r *run) write(ctx context.Context, s *report.Summary) (*engine.Probe, error) {
+	tokens := r.rows.probe()
+	if tokens == nil {
+		return nil, errors.New("no example has two tokens to compare logits with llama.cpp's on")
+	}
+	probe, err := r.sess.Probe(ctx, tokens)
+	if err != nil {
+		return nil, err
+	}
+	what, hash := "adapter", &s.AdapterSHA256
+	if r.cfg.Full {
+		what, hash = "model", &s.ModelSHA256
+		s.Result = r.dir.file(fileModel)
+		err = r.sess.SaveModel(ctx, nil, s.Result)
+	} else {
+		s.Result = r.dir.file(fileAdapter)
+		a := r.sess.Adapter()
+		a.Info = r.info()
+		err = a.Save(ctx, nil, s.Result)
+	}
+	if err != nil {
+		return nil, err
+	}
+	sum, err := fileSHA256(s.Result)
+	if err != nil {
+		return nil, err
+	}
+	*hash = &sum
+	r.rep.Report(savedEvent(what, s.Result, s.ResultStep))
+	return probe, nil
+}
+
+// info is what the adapter says about its making.
+func (r *run) info() map[string]string {
+	info := map[string]string{InfoBase: r.meta.BaseSHA256, InfoMask: r.cfg.Mask, InfoSeqLen: strconv.Itoa(r.cfg.SeqLen), InfoMethod: r.how.Name, InfoVersion: version()}
+	if t := r.text.tmpl; t != nil {
+		info[InfoTemplate], info[InfoTemplateHash] = t.Name(), t.SHA256()
+	}
+	return info
+}
+
+// verify has llama.cpp load the result and compares its logits with ours.
+func (r *run) verify(ctx context.Context, probe *engine.Probe, base string, s *report.Summary) error {
+	r.rep.Report(report.Progress{What: "verify", Done: 0, Total: 1})
+	var a engine.Agreement
+	var err error
+	if r.cfg.Full {
+		if r.meta.BaseDiff == nil {
+			return errors.New("verify: the base's own difference from llama.cpp was not measured when the run began")
+		}
+		a, err = probe.VerifyModel(ctx, s.Result, *r.meta.BaseDiff, r.cfg.Threads)
+	} else {
+		a, err = probe.VerifyAdapter(ctx, base, s.Result, r.cfg.Threads)
+	}
+	if err != nil {
+		return err
+	}
+	s.LlamaMaxDiff, s.LlamaBaseDiff = &a.Trained, &a.Base
+	r.rep.Report(report.Progress{What: "verify", Done: 1, Total: 1})
+	return nil
+}
+
+func fileSHA256(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", fmt.Errorf("read the result again: %w", err)
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", fmt.Errorf("read the result again: %w", err)
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}

@@ -1,0 +1,181 @@
+package finetune
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"path/filepath"
+	"reflect"
+
+	"github.com/ggtune/ggtune/finetune/checkpoint"
+	"github.com/ggtune/ggtune/finetune/eval"
+	"github.com/ggtune/ggtune/finetune/optim"
+)
+
+// meta is what a checkpoint holds beside numbers: all that tells the next step what it would have been.
+type meta struct {
+	Version    string       `json:"version"` // of the ggtune that wrote it
+	Config     string       `json:"config"`  // run.toml
+	BaseSHA256 string       `json:"base_sha256"`
+	TrainData  string       `json:"train_data"` // fingerprints
+	HeldData   string       `json:"held_data"`
+	Course     optim.Course `json:"course"`
+
+	State      State     `json:"state"`
+	Best       eval.Best `json:"best"`
+	Evaluated  int       `json:"evaluated"` // step of the last evaluation
+	LastEval   *float64  `json:"last_eval"` // the loss it found
+	EvalBefore *float64  `json:"eval_before"`
+	BaseDiff   *float64  `json:"base_diff"` // full training: llama.cpp's distance from the base's logits
+	Seconds    float64   `json:"seconds"`   // of training
+}
+
+// ResumeConfig gives the settings of the run in directory output, for a resumed run to begin from; options given anew are
+// set on top. Train compares the two.
+func ResumeConfig(output string) (*Config, error) {
+	c := DefaultConfig()
+	if err := c.LoadTOML(filepath.Join(output, fileConfig)); err != nil {
+		return nil, fmt.Errorf("resume: %w", err)
+	}
+	c.Output, c.Resume = output, true
+	return &c, nil
+}
+
+// gradName is the name under which a checkpoint keeps the gradient sum of a parameter.
+func gradName(param string) string { return param + ".grad" }
+
+// tensors lists all numbers of the run: parameters, moments and, within a step, gradient sums.
+func (r *run) tensors(withGrad bool) []checkpoint.Tensor {
+	var out []checkpoint.Tensor
+	for _, p := range r.sess.Params() {
+		out = append(out, checkpoint.Tensor{Name: p.Name, Data: p.Data})
+		if withGrad {
+			out = append(out, checkpoint.Tensor{Name: gradName(p.Name), Data: p.Grad})
+		}
+	}
+	for _, s := range r.opt.State() {
+		out = append(out, checkpoint.Tensor{Name: s.Name, Data: s.Data})
+	}
+	return out
+}
+
+// restore goes on from the newest whole checkpoint, if there is one, after making sure that it is of this run.
+func (r *run) restore() error {
+	f, id, skipped, err := r.store.Latest()
+	for _, s := range skipped {
+		r.note("a checkpoint is passed over: %v", s)
+	}
+	if errors.Is(err, checkpoint.ErrNone) {
+		r.note("%s holds no checkpoint: the run begins anew", r.cfg.Output)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	var m meta
+	if err := f.Meta(&m); err != nil {
+		return err
+	}
+	notes, err := r.compatible(&m)
+	if err != nil {
+		return fmt.Errorf("resume %s: %w", r.store.Path(id), err)
+	}
+	for _, n := range notes {
+		r.note("%s", n)
+	}
+	if err := f.Read(r.tensors(m.State.Pending.Micros > 0)); err != nil {
+		return err
+	}
+	r.opt.SetUpdates(m.State.Step)
+	// How far the run goes may be new; all else of its course is as it was.
+	m.Course.Steps = r.meta.Course.Steps
+	m.Config, m.Version = r.meta.Config, r.meta.Version
+	r.meta, r.saved = m, id
+	return nil
+}
+
+// compatible refuses to resume what would be another run.
+func (r *run) compatible(m *meta) (notes []string, err error) {
+	old := DefaultConfig()
+	if err := old.ParseTOML(m.Config, "its "+fileConfig); err != nil {
+		return nil, err
+	}
+	var errs []error
+	if m.BaseSHA256 != r.meta.BaseSHA256 {
+		errs = append(errs, fmt.Errorf("the model %s (sha256 %.12s…) is not the one the run began with (%s, sha256 %.12s…); give that one with --model",
+			r.cfg.Model, r.meta.BaseSHA256, old.Model, m.BaseSHA256))
+	}
+	diffs, notes, err := compareConfigs(&old, &r.cfg)
+	errs = append(errs, diffs...)
+	if err != nil {
+		errs = append(errs, err)
+	}
+	// Other options than the run's give other rows: say so only where the options are the same.
+	if len(diffs) == 0 && m.TrainData != r.meta.TrainData {
+		errs = append(errs, errors.New("the training data gives other rows than it did when the run began: it has changed, or the chat template has; restore it, or begin a new run"))
+	}
+	if len(diffs) == 0 && m.HeldData != r.meta.HeldData {
+		errs = append(errs, errors.New("the held-out data is not that of the run's beginning; restore it, or begin a new run"))
+	}
+	if now := r.meta.Course.Steps; now != m.Course.Steps {
+		s, serr := optim.GetSchedule(r.cfg.Schedule)
+		switch {
+		case serr != nil:
+			errs = append(errs, serr)
+		case s.UsesEnd:
+			errs = append(errs, fmt.Errorf("the run was to have %d steps, and is to have %d now, but the learning rates of schedule %s follow from that number; only schedule constant lets a run grow: begin a new one",
+				m.Course.Steps, now, s.Name))
+		}
+	}
+	return notes, errors.Join(errs...)
+}
+
+// compareConfigs compares the options of a resumed run with those it began with, by their rules.
+func compareConfigs(old, now *Config) (diffs []error, notes []string, err error) {
+	was, is := old.Options(), now.Options()
+	for i := range is {
+		a, b := reflect.ValueOf(was[i].Value).Elem(), reflect.ValueOf(is[i].Value).Elem()
+		if is[i].Key == "" || reflect.DeepEqual(a.Interface(), b.Interface()) || b.Kind() == reflect.Slice && a.Len()+b.Len() == 0 {
+			continue
+		}
+		switch is[i].Resume {
+		case Same:
+			diffs = append(diffs, fmt.Errorf("--%s is %v, and was %v when the run began; leave it as it was, or begin a new run", is[i].Name, b, a))
+		case Bits:
+			notes = append(notes, fmt.Sprintf("--%s is %v, and was %v: the run goes on, but its numbers may differ in their last bits from an uninterrupted one", is[i].Name, b, a))
+		}
+	}
+	return diffs, notes, nil
+}
+
+// save writes a checkpoint of st.
+func (r *run) save(st *State) error {
+	r.meta.State = *st
+	id := checkpoint.ID{Step: st.Step, Micros: st.Pending.Micros}
+	if err := r.log.Sync(); err != nil {
+		return err
+	}
+	var keep []checkpoint.ID
+	if r.meta.Best.Seen > 0 {
+		keep = append(keep, checkpoint.ID{Step: r.meta.Best.Step})
+	}
+	if err := r.store.Save(id, r.meta, []byte(r.meta.Config), r.tensors(st.Pending.Micros > 0), keep...); err != nil {
+		return err
+	}
+	r.saved = id
+	r.rep.Report(savedEvent("checkpoint", r.store.Path(id), st.Step))
+	return nil
+}
+
+// courseOf plans the learning rates of a run of that many steps.
+func courseOf(cfg *Config, steps int) optim.Course {
+	count := func(x float64) int {
+		if x < 1 {
+			x = math.Round(x * float64(steps))
+		}
+		return min(int(x), steps)
+	}
+	// At least one step at the peak.
+	return optim.Course{Steps: steps, Warmup: min(count(cfg.Warmup), steps-1), MinRatio: cfg.MinLR, Decay: count(cfg.Decay)}
+}

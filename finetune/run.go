@@ -1,0 +1,385 @@
+package finetune
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"github.com/ggtune/ggtune/engine"
+	"github.com/ggtune/ggtune/engine/adapter"
+	"github.com/ggtune/ggtune/finetune/checkpoint"
+	"github.com/ggtune/ggtune/finetune/eval"
+	"github.com/ggtune/ggtune/finetune/method"
+	"github.com/ggtune/ggtune/finetune/optim"
+	"github.com/ggtune/ggtune/finetune/report"
+	"github.com/ggtune/ggtune/internal/atomicfile"
+)
+
+// A run is all that one training run has open.
+type run struct {
+	cfg   Config
+	rep   report.Reporter
+	how   *method.Method
+	model *engine.Model
+	hash  *hashing
+	text  *textSide
+	rows  *rows
+	plan  budget
+	sess  *engine.Session
+	opt   *optim.AdamW
+	dir   *runDir
+	log   *report.Log
+	store checkpoint.Store
+	meta  meta
+	saved checkpoint.ID // the newest checkpoint written or resumed from
+	clock time.Time     // when the step under way began
+}
+
+// Train runs a training run from its data to a result that llama.cpp has loaded, and tells rep what happens. On cancel it
+// saves and returns context.Cause(ctx); a *ConfigError says that the settings are at fault and nothing was done.
+func Train(ctx context.Context, cfg Config, rep report.Reporter) (_ report.Summary, err error) {
+	if err := cfg.Validate(); err != nil {
+		return report.Summary{}, err
+	}
+	if err := checkOutput(&cfg); err != nil {
+		return report.Summary{}, err
+	}
+	cfg.LR = cfg.peakLR()
+	if cfg.Threads == 0 {
+		cfg.Threads = PhysicalCores()
+	}
+	r := &run{cfg: cfg, rep: rep}
+	defer func() { err = errors.Join(err, r.close()) }()
+	if err := r.open(ctx); err != nil {
+		return report.Summary{}, err
+	}
+	if err := r.begin(ctx); err != nil {
+		return report.Summary{}, err
+	}
+	if err := r.train(ctx); err != nil {
+		return report.Summary{}, err
+	}
+	return r.finish(ctx)
+}
+
+// close gives back what is open, in reverse.
+func (r *run) close() error {
+	var errs []error
+	errs = append(errs, r.log.Close())
+	if r.sess != nil {
+		errs = append(errs, r.sess.Close())
+	}
+	if r.hash != nil {
+		r.hash.stop()
+	}
+	errs = append(errs, r.text.Close())
+	if r.model != nil {
+		errs = append(errs, r.model.Close())
+	}
+	r.log, r.sess, r.text, r.model = nil, nil, nil, nil
+	return errors.Join(append(errs, r.dir.Close())...)
+}
+
+// open reads the model and the data and plans the memory; nothing is written yet.
+func (r *run) open(ctx context.Context) error {
+	var err error
+	if r.how, err = method.Get(r.cfg.Method); err != nil {
+		return err
+	}
+	if r.model, err = engine.Open(r.cfg.Model); err != nil {
+		return err
+	}
+	r.hash = startHashing(ctx, r.model)
+	if r.cfg.Full {
+		if err := r.model.CheckFull(); err != nil {
+			return err
+		}
+	}
+	if r.text, err = openText(&r.cfg, r.model, r.how); err != nil {
+		return err
+	}
+	if r.rows, err = readRows(ctx, &r.cfg, r.text); err != nil {
+		return err
+	}
+	sc, err := r.sessionConfig()
+	if err != nil {
+		return err
+	}
+	tokens, counted := r.rows.trainRows.Longest()
+	r.plan, err = planMemory(r.model, sc, &r.cfg, tokens*r.cfg.Batch, counted*r.cfg.Batch, tokens, freeMemory())
+	return err
+}
+
+// sessionConfig is the engine's share of the settings, with a fresh adapter.
+func (r *run) sessionConfig() (engine.SessionConfig, error) {
+	sc := engine.SessionConfig{Threads: r.cfg.Threads, Exact: r.cfg.Exact, Full: r.cfg.Full, Dropout: r.cfg.Dropout, Seed: r.cfg.Seed, KeepBytes: r.plan.keep}
+	if r.cfg.Full {
+		return sc, nil
+	}
+	layers, err := parseLayers(r.cfg.Layers, r.model.HParams().NLayer)
+	if err != nil {
+		return sc, &ConfigError{fmt.Errorf("--layers: %w", err)}
+	}
+	sc.Adapter, err = adapter.New(r.model.Arch(), r.model.HParams(), adapter.Config{Rank: r.cfg.Rank, Alpha: r.cfg.Alpha, RSLoRA: r.cfg.RSLoRA,
+		Targets: r.cfg.Targets, Layers: layers, Init: r.cfg.Init, Seed: r.cfg.Seed})
+	return sc, err
+}
+
+// begin makes or takes over the run's directory, and brings the run to where it stands.
+func (r *run) begin(ctx context.Context) error {
+	sc, err := r.sessionConfig()
+	if err != nil {
+		return err
+	}
+	if r.dir, err = openRunDir(&r.cfg); err != nil {
+		return err
+	}
+	if r.sess, err = engine.NewSession(r.model, sc); err != nil {
+		return err
+	}
+	if r.opt, err = optim.NewAdamW(r.sess.Params(), optim.AdamWConfig{Beta1: r.cfg.Beta1, Beta2: r.cfg.Beta2, Eps: r.cfg.Eps,
+		WeightDecay: r.cfg.WeightDecay, LoRAPlus: r.cfg.LoRAPlus, Threads: r.cfg.Threads}); err != nil {
+		return err
+	}
+	r.store = checkpoint.Store{Dir: r.dir.file(dirCheckpoints), Keep: r.cfg.Keep}
+	if err := r.describe(); err != nil {
+		return err
+	}
+	if r.cfg.Resume {
+		if err := r.restore(); err != nil {
+			return err
+		}
+	}
+	if err := atomicfile.WriteFile(nil, r.dir.file(fileConfig), []byte(r.meta.Config), filePermissions); err != nil {
+		return err
+	}
+	if r.log, err = report.OpenLog(r.dir.file(fileMetrics), r.meta.State.Step); err != nil {
+		return err
+	}
+	r.announce()
+	return r.measureBase(ctx)
+}
+
+// describe fills in what a checkpoint says about the run.
+func (r *run) describe() error {
+	text, err := r.cfg.TOML()
+	if err != nil {
+		return err
+	}
+	steps := r.cfg.Steps
+	if steps == 0 {
+		steps = r.cfg.Epochs * r.stepsPerEpoch()
+	}
+	r.meta = meta{Version: version(), Config: string(text), Course: courseOf(&r.cfg, steps)}
+	train := r.rows.train.Fingerprint()
+	r.meta.TrainData = hex.EncodeToString(train[:])
+	if r.rows.held != nil {
+		held := r.rows.held.Fingerprint()
+		r.meta.HeldData = hex.EncodeToString(held[:])
+	}
+	r.meta.BaseSHA256, err = r.hash.wait()
+	return err
+}
+
+func (r *run) stepsPerEpoch() int {
+	return (r.rows.trainRows.Micros() + r.cfg.Accum - 1) / r.cfg.Accum
+}
+
+func (r *run) announce() {
+	s := report.Started{Model: r.cfg.Model, Arch: r.model.Arch().Name, Types: r.model.StorageTypes(), Method: r.how.Name, Template: r.text.templateName(),
+		Train: r.rows.train.Counts, Memory: r.plan.total, Steps: r.meta.Course.Steps, Step: r.meta.State.Step, Threads: r.cfg.Threads}
+	if r.rows.held != nil {
+		s.Held = &r.rows.held.Counts
+	}
+	for _, p := range r.sess.Params() {
+		s.Trained += int64(len(p.Data))
+	}
+	r.rep.Report(s)
+	for _, n := range r.rows.notes {
+		r.note("%s", n)
+	}
+}
+
+func (r *run) note(format string, args ...any) {
+	r.rep.Report(report.Notice{Text: fmt.Sprintf(format, args...)})
+}
+
+// measureBase takes the measurements that are only possible, or only meaningful, before the first step.
+func (r *run) measureBase(ctx context.Context) error {
+	if r.meta.State.Step > 0 || r.meta.State.Pending.Micros > 0 {
+		return nil
+	}
+	if r.rows.heldRows != nil && r.meta.EvalBefore == nil {
+		res, err := r.measure(ctx, eval.Options{NoAdapter: !r.cfg.Full})
+		if err != nil {
+			return err
+		}
+		r.meta.EvalBefore = &res.Loss
+		r.rep.Report(report.Evaluated{Loss: res.Loss, Perplexity: res.Perplexity(), Metrics: res.Metrics})
+	}
+	if tokens := r.rows.probe(); r.cfg.Full && r.meta.BaseDiff == nil && tokens != nil {
+		p, err := r.sess.Probe(ctx, tokens)
+		if err != nil {
+			return err
+		}
+		d, err := p.Difference(ctx, r.cfg.Model, r.cfg.Threads)
+		if err != nil {
+			return err
+		}
+		r.meta.BaseDiff = &d
+	}
+	return nil
+}
+
+// measure evaluates on the held-out rows.
+func (r *run) measure(ctx context.Context, o eval.Options) (eval.Result, error) {
+	o.Progress = func(rows int) {
+		r.rep.Report(report.Progress{What: "evaluate", Done: rows, Total: r.rows.heldRows.Rows()})
+	}
+	return eval.Run(ctx, r.sess, r.rows.heldRows, r.how, o)
+}
+
+// train runs the loop from where the run stands.
+func (r *run) train(ctx context.Context) error {
+	sched, err := optim.GetSchedule(r.cfg.Schedule)
+	if err != nil {
+		return err
+	}
+	st := r.meta.State
+	if err := r.owed(ctx, &st); err != nil {
+		return err
+	}
+	if r.meta.Best.Stop(r.cfg.Patience) {
+		return nil
+	}
+	r.clock = time.Now()
+	err = Loop(ctx, Parts{
+		Engine: r.sess, Data: r.rows.trainRows, Method: r.how, Optimizer: r.opt,
+		LR:    func(step int) float64 { return r.cfg.LR * sched.Factor(r.meta.Course, step) },
+		Accum: r.cfg.Accum, Steps: r.meta.Course.Steps, Clip: r.cfg.Clip, Threads: r.cfg.Threads,
+		AfterStep: r.afterStep, Save: r.saveEarly,
+	}, &st)
+	r.meta.State = st
+	return err
+}
+
+// saveEarly saves a run that ends before its time, the seconds of its unfinished step included.
+func (r *run) saveEarly(st *State) error {
+	r.meta.Seconds += time.Since(r.clock).Seconds()
+	return r.save(st)
+}
+
+// afterStep reports a step, evaluates, saves, and decides whether to stop.
+func (r *run) afterStep(ctx context.Context, st *State, s StepStats) (stop bool, err error) {
+	elapsed := time.Since(r.clock).Seconds()
+	defer func() { r.clock = time.Now() }()
+	r.meta.Seconds += elapsed
+	line := report.Line{Step: s.Step, Loss: s.Loss, LR: s.LR, GradNorm: s.GradNorm, Tokens: s.Tokens, Counted: s.Counted, TokPerS: float64(s.Tokens) / elapsed,
+		Epoch: float64(st.Cursor.Epoch) + float64(st.Cursor.Row)/float64(r.rows.trainRows.Rows()), Figures: figures(nil, "", s.Metrics)}
+	if err := r.log.Append(line); err != nil {
+		return false, err
+	}
+	r.rep.Report(report.Step{Line: line, Steps: r.meta.Course.Steps, Memory: report.PeakBytes()})
+	better := false
+	if every := r.cfg.EvalEvery; every > 0 && s.Step%every == 0 {
+		if better, err = r.evaluate(ctx, s.Step); err != nil {
+			// The step itself is done and must not be lost; the evaluation is owed.
+			return false, errors.Join(err, r.save(st))
+		}
+	}
+	last := st.Step >= r.meta.Course.Steps
+	stop = r.meta.Best.Stop(r.cfg.Patience)
+	if every := r.cfg.SaveEvery; better || last || stop || every > 0 && s.Step%every == 0 {
+		err = r.save(st)
+	}
+	return stop, err
+}
+
+// owed makes up for an evaluation that an interruption prevented.
+func (r *run) owed(ctx context.Context, st *State) error {
+	every := r.cfg.EvalEvery
+	if every == 0 || st.Step == 0 || st.Step%every != 0 || r.meta.Evaluated == st.Step || st.Pending.Micros > 0 {
+		return nil
+	}
+	_, err := r.evaluate(ctx, st.Step) // the step's checkpoint is there already
+	return err
+}
+
+// evaluate measures the held-out loss after a step, adds it to the step's line, and says whether it is the lowest yet.
+func (r *run) evaluate(ctx context.Context, step int) (better bool, err error) {
+	res, err := r.measure(ctx, eval.Options{})
+	if err != nil {
+		return false, err
+	}
+	better = r.meta.Best.Add(step, res.Loss)
+	r.meta.Evaluated, r.meta.LastEval = step, &res.Loss
+	r.rep.Report(report.Evaluated{Step: step, Loss: res.Loss, Perplexity: res.Perplexity(), Best: better, Metrics: res.Metrics})
+	return better, r.log.Amend(func(l *report.Line) {
+		l.EvalLoss = &res.Loss
+		l.Figures = figures(l.Figures, "eval_", res.Metrics)
+	})
+}
+
+// figures adds a method's figures to a map, under names with prefix before them.
+func figures(to map[string]float64, prefix string, metrics []method.Metric) map[string]float64 {
+	for _, m := range metrics {
+		if to == nil {
+			to = map[string]float64{}
+		}
+		to[prefix+m.Name] = m.Sum / m.Weight
+	}
+	return to
+}
+
+func savedEvent(what, path string, step int) report.Saved {
+	return report.Saved{What: what, Path: path, Step: step}
+}
+
+// A hashing computes the base's hash beside everything else.
+type hashing struct {
+	cancel context.CancelFunc
+	done   chan struct{}
+	sum    string
+	err    error
+}
+
+func startHashing(ctx context.Context, m *engine.Model) *hashing {
+	ctx, cancel := context.WithCancel(ctx)
+	h := &hashing{cancel: cancel, done: make(chan struct{})}
+	go func() {
+		defer close(h.done)
+		h.sum, h.err = m.SHA256(ctx)
+	}()
+	return h
+}
+
+// wait gives the hash in hex.
+func (h *hashing) wait() (string, error) {
+	<-h.done
+	return h.sum, h.err
+}
+
+// stop ends the computation and waits for its goroutine: the model may be closed after.
+func (h *hashing) stop() {
+	h.cancel()
+	<-h.done
+}
+
+// version is that of the module, as the Go tools recorded it in the binary.
+func version() string {
+	const module = "github.com/ggtune/ggtune"
+	if info, ok := debug.ReadBuildInfo(); ok {
+		if info.Main.Path == module {
+			return info.Main.Version
+		}
+		for _, m := range info.Deps { // a program that uses ggtune as a library
+			if m.Path == module {
+				return m.Version
+			}
+		}
+	}
+	return "unknown"
+}

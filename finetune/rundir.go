@@ -1,0 +1,94 @@
+package finetune
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/gofrs/flock"
+
+	"github.com/ggtune/ggtune/internal/atomicfile"
+)
+
+// The files of a run's directory.
+const (
+	fileConfig      = "run.toml"
+	fileMetrics     = "metrics.jsonl"
+	filePlot        = "loss.svg"
+	fileReport      = "report.json"
+	fileAdapter     = "adapter.gguf"
+	fileModel       = "model.gguf"
+	fileLock        = ".lock"
+	dirCheckpoints  = "checkpoints"
+	dirPermissions  = 0o777
+	filePermissions = 0o666
+)
+
+// runFiles are those by which a directory is known to hold a run.
+var runFiles = []string{fileConfig, fileMetrics, fileReport, fileAdapter, fileModel, dirCheckpoints}
+
+// A runDir is a run's directory, locked against other processes.
+type runDir struct {
+	path string
+	lock *flock.Flock
+}
+
+func (d *runDir) file(name string) string { return filepath.Join(d.path, name) }
+
+// checkOutput refuses a directory that a new run must not write into, before anything long is done.
+func checkOutput(cfg *Config) error {
+	st, err := os.Stat(cfg.Output)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		if cfg.Resume {
+			return fmt.Errorf("resume %s: there is no such directory; leave out --resume to begin a run there", cfg.Output)
+		}
+		return nil
+	case err != nil:
+		return fmt.Errorf("output directory: %w", err)
+	case !st.IsDir():
+		return fmt.Errorf("output directory %s is a file; name another with --output", cfg.Output)
+	case cfg.Resume:
+		return nil
+	}
+	for _, name := range runFiles {
+		if _, err := os.Lstat(filepath.Join(cfg.Output, name)); err == nil {
+			return fmt.Errorf("%s already holds a run (%s); go on with it with --resume, or name another directory with --output", cfg.Output, name)
+		}
+	}
+	return nil
+}
+
+// openRunDir makes the directory if need be and locks it until Close.
+func openRunDir(cfg *Config) (*runDir, error) {
+	if err := os.MkdirAll(cfg.Output, dirPermissions); err != nil {
+		return nil, fmt.Errorf("output directory: %w; choose a directory you may write in with --output", err)
+	}
+	d := &runDir{path: cfg.Output}
+	d.lock = flock.New(d.file(fileLock))
+	ok, err := d.lock.TryLock()
+	if err != nil {
+		return nil, fmt.Errorf("output directory %s: lock: %w; choose a directory you may write in with --output", cfg.Output, err)
+	}
+	if !ok {
+		return nil, fmt.Errorf("output directory %s is in use by another ggtune; wait for it, or name another with --output", cfg.Output)
+	}
+	// Between the first look and the lock another process may have begun a run here.
+	if err := checkOutput(cfg); err != nil {
+		return nil, errors.Join(err, d.lock.Unlock())
+	}
+	if _, err := atomicfile.Sweep(nil, d.path); err != nil {
+		return nil, errors.Join(err, d.lock.Unlock())
+	}
+	return d, nil
+}
+
+// Close gives the lock up; it may be called again and on nil.
+func (d *runDir) Close() error {
+	if d == nil {
+		return nil
+	}
+	return d.lock.Close()
+}

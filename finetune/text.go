@@ -1,0 +1,290 @@
+package finetune
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/ggtune/ggtune/bindings/llama"
+	"github.com/ggtune/ggtune/engine"
+	"github.com/ggtune/ggtune/finetune/data"
+	"github.com/ggtune/ggtune/finetune/encode"
+	"github.com/ggtune/ggtune/finetune/method"
+	"github.com/ggtune/ggtune/finetune/template"
+)
+
+// A textSide is how a model's examples become tokens: its tokenizer and its chat template.
+type textSide struct {
+	vocab *llama.Vocab
+	enc   *encode.Encoder
+	cfg   *Config
+	all   bool // every token counts
+	limit encode.Limits
+
+	model    string // path
+	own      string // the model's own template, or ""
+	tmpl     *template.Template
+	note     string // which template stands in for a missing one
+	opts     template.Options
+	bos, eos string
+}
+
+// openText opens the tokenizer in the model file.
+func openText(cfg *Config, m *engine.Model, how *method.Method) (*textSide, error) {
+	f := m.File()
+	if err := f.CheckTokenizer(); err != nil {
+		return nil, err
+	}
+	own, err := f.StringOr("tokenizer.chat_template", "")
+	if err != nil {
+		return nil, err
+	}
+	mask, err := template.ParseMask(cfg.Mask)
+	if err != nil {
+		return nil, err
+	}
+	onLong, err := encode.ParseOnLong(cfg.OnLong)
+	if err != nil {
+		return nil, err
+	}
+	if how.AllTokens {
+		mask = template.MaskAll
+	}
+	v, err := llama.LoadVocab(m.Path())
+	if err != nil {
+		return nil, err
+	}
+	s := &textSide{vocab: v, cfg: cfg, model: m.Path(), own: own, all: how.AllTokens || mask == template.MaskAll,
+		limit: encode.Limits{SeqLen: cfg.SeqLen, OnLong: onLong}, opts: template.Options{Mask: mask, DropReasoning: cfg.DropReasoning}}
+	if err := s.open(); err != nil {
+		v.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *textSide) open() error {
+	var err error
+	if s.enc, err = encode.New(s.vocab); err != nil {
+		return err
+	}
+	if id := s.vocab.BOS(); id >= 0 {
+		s.bos = s.enc.Piece(id)
+	}
+	if id := s.vocab.EOS(); id >= 0 {
+		s.eos = s.enc.Piece(id)
+	}
+	for id := range int32(s.vocab.N()) {
+		if s.vocab.IsEOG(id) {
+			s.opts.EndOfTurn = append(s.opts.EndOfTurn, s.enc.Piece(id))
+		}
+	}
+	// A template the user names is looked at even if no example needs it: a wrong name should not go unseen.
+	if s.cfg.Template != "" {
+		return s.needTemplate()
+	}
+	return nil
+}
+
+// needTemplate finds the chat template, once.
+func (s *textSide) needTemplate() error {
+	if s.tmpl != nil {
+		return nil
+	}
+	var err error
+	s.tmpl, s.note, err = template.Find(s.cfg.Template, s.own, s.model)
+	return err
+}
+
+// templateName says where the template came from, "" if no example needed one.
+func (s *textSide) templateName() string {
+	if s.tmpl == nil {
+		return ""
+	}
+	return s.tmpl.Name()
+}
+
+// Close frees the tokenizer; it may be called again and on nil.
+func (s *textSide) Close() error {
+	if s == nil {
+		return nil
+	}
+	return s.vocab.Close()
+}
+
+// openData opens data files with the run's options.
+func openData(ctx context.Context, cfg *Config, paths []string) (*data.Dataset, error) {
+	columns, err := cfg.columns()
+	if err != nil {
+		return nil, err
+	}
+	examples := cfg.TaskExamples
+	if examples == 0 {
+		examples = -1 // data.Options means none by it
+	}
+	return data.Open(ctx, paths, data.Options{Format: cfg.Format, Columns: columns, Split: cfg.TextSplit, ReplaceInvalid: cfg.ReplaceInvalid,
+		Strict: cfg.Strict, Instructions: data.InstructionOptions{Examples: examples, Chat: cfg.TaskChat}})
+}
+
+// encode turns the examples of ds with the given indices into items. Dropped is how many were left out when ds was read.
+func (s *textSide) encode(ctx context.Context, ds *data.Dataset, which []int, dropped int) (*encode.Dataset, error) {
+	out, err := encode.NewDataset(s.limit)
+	if err != nil {
+		return nil, err
+	}
+	for _, i := range which {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		x, err := ds.At(i)
+		if err != nil {
+			return nil, err
+		}
+		items, err := s.example(&x)
+		if err != nil {
+			return nil, err
+		}
+		out.Add(items...)
+	}
+	out.Counts.Examples += dropped
+	out.Counts.DroppedRead = dropped
+	return out, out.Check()
+}
+
+// example encodes one example.
+func (s *textSide) example(x *data.Example) ([]encode.Item, error) {
+	switch x.Kind {
+	case data.KindText:
+		return s.enc.Text(x.Source, x.Text, encode.Part{Continues: x.Continues, Continued: x.Continued}, s.cfg.SeqLen)
+	case data.KindCompletion:
+		if s.all {
+			return s.enc.Text(x.Source, x.Prompt+x.Completion, encode.Part{}, s.cfg.SeqLen)
+		}
+		it, err := s.enc.Completion(x.Source, x.Prompt, x.Completion)
+		return []encode.Item{it}, err
+	case data.KindMessages:
+		r, err := s.render(x)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", x.Source, err)
+		}
+		it, err := s.enc.Conversation(x.Source, r)
+		return []encode.Item{it}, err
+	}
+	return nil, fmt.Errorf("%s: method %s cannot train on an example of %v", x.Source, s.cfg.Method, x.Kind)
+}
+
+func (s *textSide) render(x *data.Example) (*template.Rendering, error) {
+	if err := s.needTemplate(); err != nil {
+		return nil, err
+	}
+	conv := template.Conversation{Tools: x.Tools, BOS: s.bos, EOS: s.eos, Messages: make([]template.Message, len(x.Messages))}
+	for i, m := range x.Messages {
+		t := template.Message{Role: string(m.Role), Content: m.Content, Reasoning: m.Reasoning, ToolCallID: m.ToolCallID, Name: m.Name, Train: m.Train}
+		for _, c := range m.ToolCalls {
+			t.ToolCalls = append(t.ToolCalls, template.ToolCall{ID: c.ID, Type: c.Type, Name: c.Name, Arguments: c.Arguments})
+		}
+		conv.Messages[i] = t
+	}
+	return s.tmpl.Render(conv, s.opts)
+}
+
+// rows is what a run trains and measures on.
+type rows struct {
+	train, held *encode.Dataset // held is nil without held-out data
+	trainRows   *encode.Loader
+	heldRows    *encode.Loader
+	notes       []string
+}
+
+// readRows reads, encodes and packs the data of a run.
+func readRows(ctx context.Context, cfg *Config, s *textSide) (*rows, error) {
+	r := &rows{}
+	err := s.readInto(ctx, cfg, cfg.Data, func(ds *data.Dataset, all []int, dropped int) error {
+		r.notes = append(r.notes, dropNotes(ds)...)
+		if cfg.EvalSplit > 0 {
+			if len(all) < 2 {
+				return fmt.Errorf("--eval-split holds out part of %d examples; at least 2 are needed", len(all))
+			}
+			var held []int
+			var err error
+			all, held = encode.Split(len(all), cfg.EvalSplit, cfg.Seed)
+			if r.held, err = s.encode(ctx, ds, held, 0); err != nil {
+				return err
+			}
+		}
+		var err error
+		r.train, err = s.encode(ctx, ds, all, dropped)
+		return err
+	})
+	if err == nil && len(cfg.EvalData) > 0 {
+		err = s.readInto(ctx, cfg, cfg.EvalData, func(ds *data.Dataset, all []int, dropped int) error {
+			r.notes = append(r.notes, dropNotes(ds)...)
+			var err error
+			r.held, err = s.encode(ctx, ds, all, dropped)
+			return err
+		})
+	}
+	if err != nil {
+		return nil, err
+	}
+	if s.note != "" {
+		r.notes = append(r.notes, s.note)
+	}
+	for _, d := range []*encode.Dataset{r.train, r.held} {
+		if d != nil && d.Counts.DroppedCut > 0 {
+			r.notes = append(r.notes, fmt.Sprintf("%d examples are left out because their prompt fills a row of %d tokens, such as %s; a larger --seq-len takes them in",
+				d.Counts.DroppedCut, cfg.SeqLen, d.CutAnswers()[0]))
+		}
+	}
+	return r, r.pack(cfg)
+}
+
+// readInto opens data and hands it to use with the indices of its examples and the number left out in reading.
+func (s *textSide) readInto(ctx context.Context, cfg *Config, paths []string, use func(ds *data.Dataset, all []int, dropped int) error) error {
+	ds, err := openData(ctx, cfg, paths)
+	if err != nil {
+		return err
+	}
+	defer ds.Close()
+	all := make([]int, ds.Len())
+	for i := range all {
+		all[i] = i
+	}
+	return use(ds, all, ds.Stats().Read-ds.Stats().Kept)
+}
+
+// dropNotes says what was left out when the data was read, and where.
+func dropNotes(ds *data.Dataset) []string {
+	var out []string
+	for _, d := range ds.Stats().Dropped {
+		out = append(out, fmt.Sprintf("%d examples are left out: %s; the first at %s", d.Count, d.Reason, d.First[0]))
+	}
+	return out
+}
+
+func (r *rows) pack(cfg *Config) error {
+	packing, err := encode.ParsePacking(cfg.Packing)
+	if err != nil {
+		return err
+	}
+	o := encode.LoadOptions{Window: cfg.SeqLen, Packing: packing, Batch: cfg.Batch, Seed: cfg.Seed, Shuffle: true}
+	if r.trainRows, err = encode.NewLoader(r.train, o); err != nil {
+		return err
+	}
+	if r.held == nil {
+		return nil
+	}
+	o.Shuffle, o.Limit = false, cfg.EvalRows
+	r.heldRows, err = encode.NewLoader(r.held, o)
+	return err
+}
+
+// probe gives tokens to compare logits on: the beginning of the first example that has two.
+func (r *rows) probe() []int32 {
+	i := slices.IndexFunc(r.train.Items, func(it encode.Item) bool { return it.Segments[0].Len >= 2 })
+	if i < 0 {
+		return nil
+	}
+	it := &r.train.Items[i]
+	return it.Tokens[:it.Segments[0].Len]
+}
