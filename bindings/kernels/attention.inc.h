@@ -1,6 +1,7 @@
 // Attention over trees of tokens; included by every kern_*.c. The softmax is computed online (Milakov and Gimelshein 2018;
 // blocked as in FlashAttention, Dao et al. 2022): scores exist for one tile and one block of keys at a time. The backward
-// passes compute the probabilities again from the log-sum-exp.
+// passes compute the probabilities again from the log-sum-exp. Inside, scores are in units of log 2, which saves exponentials a
+// multiplication; the log-sum-exp that leaves is in nats.
 //
 // The work is cut into tiles (attn_tile.inc.h), by shapes and tree alone: a tile belongs to one key/value head and one
 // segment. A query tile's vectors are GT_VL consecutive tokens of one of the head's query heads, heads of a group first, so
@@ -12,27 +13,40 @@
 #include "attn_limits.h"
 #include "attn_tile.inc.h"
 
+#define GT_LOG2E 1.44269504088896341f
+
 // Rows of a block of scores: with the widest vectors a block takes 8 KiB, so that it stays in the first-level cache
 // beside the tile.
 enum { GT_ATTN_BLOCK = 64 };
-// Floats of a tile's matrix. A head longer than 128 halves the lanes, so a kernel's work area on the stack is at most
-// 4 × 16 + 2 × 8 KiB.
-enum { GT_ATTN_TILE = GT_ATTN_NV * GT_VL * 128 };
+// Floats of a tile's matrix, of a block of scores, and of a block of rows made ready for the products. A head longer than 128 halves
+// the lanes and the rows, and ATTN_BACK_KV, which has four matrices to keep, has blocks half as long: no kernel takes more than
+// 120 KiB of stack.
+enum {
+    GT_ATTN_TILE   = GT_ATTN_NV * GT_VL * 128,
+    GT_ATTN_SCORES = GT_ATTN_NV * GT_VL * GT_ATTN_BLOCK,
+    GT_ATTN_ROOM   = GT_ATTN_BLOCK * 128,
+};
 
 typedef struct gt_attn {
     int64_t         n_head, n_kv, group, d;
     float           scale;
-    int             nv; // vectors in a tile
-    int64_t         lw; // floats between a tile's rows
+    int             fast;  // BF16 products; only where the level has them
+    int64_t         dots;  // what a dot runs over: d numbers, or in the fast mode pairs
+    int             nv;    // vectors in a tile
+    int64_t         lw;    // floats between a tile's rows
+    int64_t         block; // rows of a block of scores
     int32_t         n_seg;
     const int32_t * seg; // n_seg × (start, end, parent)
 } gt_attn;
 
 static gt_attn gt_attn_of(const gt_call * c, const gt_arg * tree) {
     gt_attn at = {.n_head = c->i[0], .n_kv = c->i[1], .d = c->i[2], .scale = (float) c->f[0]};
+    at.fast    = GT_HAS_BF16 && c->i[3];
+    at.dots    = at.fast ? (at.d + 1) / 2 : at.d;
     at.group   = at.n_head / at.n_kv;
     at.nv      = at.d > 128 ? 1 : GT_ATTN_NV;
     at.lw      = at.nv * GT_VL;
+    at.block   = at.d > 128 ? GT_ATTN_BLOCK / 2 : GT_ATTN_BLOCK;
     at.n_seg   = ((const int32_t *) tree->data)[0];
     at.seg     = (const int32_t *) tree->data + 1;
     return at;
@@ -53,6 +67,33 @@ typedef struct gt_rows {
 
 GT_INLINE gt_rows gt_rows_of(const gt_arg * a, int64_t offset) { return (gt_rows){(float *) a->data + offset, a->nb1 / 4}; }
 GT_INLINE float * gt_row(gt_rows r, int64_t t) { return r.p + t * r.stride; }
+
+// gt_attn_for_dot makes rows [t, t + n) of x ready to be the rows of a dot: as they lie, or, in the fast mode, in room.
+static gt_rows gt_attn_for_dot(const gt_attn * at, gt_rows x, int64_t t, int64_t n, float * room) {
+    if (!at->fast) return (gt_rows){gt_row(x, t), x.stride};
+    gt_attn_halve(room, gt_row(x, t), x.stride, n, at->d);
+    return (gt_rows){room, at->dots};
+}
+
+// gt_attn_for_sum makes them ready for a sum, in room; in the exact mode a dot can use them too.
+static gt_rows gt_attn_for_sum(const gt_attn * at, gt_rows x, int64_t t, int64_t n, float * room) {
+    gt_attn_near(at->fast, room, gt_row(x, t), x.stride, n, at->d);
+    return (gt_rows){room, at->d};
+}
+
+// gt_attn_sums is the number of steps of a sum over n rows.
+GT_INLINE int64_t gt_attn_sums(const gt_attn * at, int64_t n) { return at->fast ? (n + 1) / 2 : n; }
+
+// gt_attn_put stores rows k and k + 1 of a sum's right-hand side for one vector; two is 0 if row k is the last. In the fast mode they
+// become row k/2, which may lie over rows that are done with.
+GT_INLINE void gt_attn_put(int fast, float * s, int64_t lw, int64_t k, gt_vf a, gt_vf b, int two) {
+    if (GT_HAS_BF16 && fast) {
+        gt_store(s + k / 2 * lw, gt_attn_pair(a, two ? b : gt_splat(0)));
+        return;
+    }
+    gt_store(s + k * lw, a);
+    if (two) gt_store(s + (k + 1) * lw, b);
+}
 
 // --- tiles -----------------------------------------------------------------------------------------------------------
 
@@ -171,15 +212,16 @@ typedef struct gt_attn_state {
     const gt_attn *      at;
     const gt_attn_vecs * t;
     gt_rows              k, v;
-    float *              q; // packed queries [lw, d]
-    float *              o; // unnormalised output [lw, d]
-    float *              s; // scores [lw, GT_ATTN_BLOCK]
+    float *              q;            // packed queries [lw, dots]
+    float *              o;            // unnormalised output [lw, d]
+    float *              s;            // scores [lw, block]
+    float *              room;         // GT_ATTN_ROOM: in the fast mode the keys' half, then the values'
     gt_vf                max[GT_ATTN_NV], sum[GT_ATTN_NV];
 } gt_attn_state;
 
-// gt_attn_online turns n rows of scores of one vector into exp(score − max) and carries maximum and sum on. It returns the
+// gt_attn_online turns n rows of scores of one vector into 2^(score − max) and carries maximum and sum on. It returns the
 // factor by which everything summed before must shrink.
-static gt_vf gt_attn_online(float * s, int64_t lw, int64_t n, gt_vf * max, gt_vf * sum) {
+static gt_vf gt_attn_online(int fast, float * s, int64_t lw, int64_t n, gt_vf * max, gt_vf * sum) {
     gt_vf   m0 = *max, m1 = m0, m2 = m0, m3 = m0;
     int64_t k = 0;
     for (; k + 4 <= n; k += 4) {
@@ -190,18 +232,17 @@ static gt_vf gt_attn_online(float * s, int64_t lw, int64_t n, gt_vf * max, gt_vf
     }
     for (; k < n; k++) m0 = gt_max(m0, gt_load(s + k * lw));
     m0          = gt_max(gt_max(m0, m1), gt_max(m2, m3));
-    gt_vf alpha = gt_exp(*max - m0);
+    gt_vf alpha = gt_attn_exp2(*max - m0);
     gt_vf l0 = *sum * alpha, l1 = gt_splat(0);
     for (k = 0; k + 2 <= n; k += 2) {
-        gt_vf p0 = gt_exp(gt_load(s + k * lw) - m0), p1 = gt_exp(gt_load(s + (k + 1) * lw) - m0);
-        gt_store(s + k * lw, p0);
-        gt_store(s + (k + 1) * lw, p1);
+        const gt_vf p0 = gt_attn_exp2(gt_load(s + k * lw) - m0), p1 = gt_attn_exp2(gt_load(s + (k + 1) * lw) - m0);
+        gt_attn_put(fast, s, lw, k, p0, p1, 1);
         l0 += p0;
         l1 += p1;
     }
     if (k < n) {
-        gt_vf p0 = gt_exp(gt_load(s + k * lw) - m0);
-        gt_store(s + k * lw, p0);
+        const gt_vf p0 = gt_attn_exp2(gt_load(s + k * lw) - m0);
+        gt_attn_put(fast, s, lw, k, p0, p0, 0);
         l0 += p0;
     }
     *max = m0;
@@ -213,25 +254,27 @@ static gt_vf gt_attn_online(float * s, int64_t lw, int64_t n, gt_vf * max, gt_vf
 static void gt_attn_block(gt_attn_state * st, int j, int64_t b0, int64_t b1) {
     const gt_attn *      at = st->at;
     const gt_attn_vecs * t  = st->t;
-    const int64_t        lw = at->lw, n = b1 - b0;
+    const int64_t        lw = at->lw, n = b1 - b0, x = j * GT_VL;
     gt_vf                alpha[GT_ATTN_NV];
-    gt_attn_dot(t->n - j, gt_row(st->k, b0), st->k.stride, n, at->d, st->q + j * GT_VL, st->s + j * GT_VL, lw);
+    const gt_rows        k = gt_attn_for_dot(at, st->k, b0, n, st->room);
+    gt_attn_dot(at->fast, t->n - j, k.p, k.stride, n, at->dots, st->q + x, st->s + x, lw);
     for (int v = j; v < t->n; v++) {
         float * s = st->s + v * GT_VL;
         gt_attn_mask(s, lw, b0, b1, t->first[v], 0);
-        alpha[v - j] = gt_attn_online(s, lw, n, &st->max[v], &st->sum[v]);
+        alpha[v - j] = gt_attn_online(at->fast, s, lw, n, &st->max[v], &st->sum[v]);
     }
-    gt_attn_sum(t->n - j, gt_row(st->v, b0), st->v.stride, n, at->d, st->s + j * GT_VL, st->o + j * GT_VL, lw, alpha);
+    const gt_rows v = gt_attn_for_sum(at, st->v, b0, n, at->fast ? st->room + GT_ATTN_ROOM / 2 : st->room);
+    gt_attn_sum(at->fast, t->n - j, v.p, v.stride, gt_attn_sums(at, n), at->d, st->s + x, st->o + x, lw, alpha);
 }
 
 // gt_attn_keys_block returns the end of the block of keys that begins at b0, at most hi, and in *j the first vector whose
 // tokens see b0 (hi lies behind the tile's last token). A block ends where a vector's sight ends, so that no vector is
 // given keys that all its lanes are blind to.
-static int64_t gt_attn_keys_block(const gt_attn_vecs * t, int64_t b0, int64_t hi, int * j) {
+static int64_t gt_attn_keys_block(const gt_attn * at, const gt_attn_vecs * t, int64_t b0, int64_t hi, int * j) {
     int v = 0;
     while (v + 1 < t->n && t->first[v] + GT_VL <= b0) v++;
     *j = v;
-    return gt_min_i(gt_min_i(b0 + GT_ATTN_BLOCK, hi), t->first[v] + GT_VL);
+    return gt_min_i(gt_min_i(b0 + at->block, hi), t->first[v] + GT_VL);
 }
 
 // gt_attn_keys_range steps to the next run of keys that the tile of t sees: first its own segment's, up to its last token, and
@@ -259,15 +302,15 @@ static int gt_attn_keys_range(const gt_attn * at, const gt_attn_vecs * t, int64_
 }
 
 static void gt_attn_tile(const gt_call * c, const gt_attn * at, const gt_attn_vecs * t, const uint64_t * desc) {
-    _Alignas(64) float q[GT_ATTN_TILE], o[GT_ATTN_TILE], s[GT_ATTN_NV * GT_VL * GT_ATTN_BLOCK];
+    _Alignas(64) float q[GT_ATTN_TILE], o[GT_ATTN_TILE], s[GT_ATTN_SCORES], room[GT_ATTN_ROOM];
     (void) desc;
     const gt_arg * a  = c->a;
-    gt_attn_state  st = {.at = at, .t = t, .q = q, .o = o, .s = s};
-    st.k              = gt_rows_of(&a[3], t->kv * at->d);
-    st.v              = gt_rows_of(&a[4], t->kv * at->d);
+    gt_attn_state  st = {.at = at, .t = t, .q = q, .o = o, .s = s, .room = room};
+    st.k = gt_rows_of(&a[3], t->kv * at->d);
+    st.v = gt_rows_of(&a[4], t->kv * at->d);
     for (int v = 0; v < t->n; v++) {
         gt_rows in = gt_rows_of(&a[2], t->head[v] * at->d);
-        gt_attn_pack(q + v * GT_VL, at->lw, gt_row(in, t->first[v]), in.stride, t->count[v], at->d, at->scale);
+        gt_attn_pack(at->fast, q + v * GT_VL, at->lw, gt_row(in, t->first[v]), in.stride, t->count[v], at->d, at->scale * GT_LOG2E);
         st.max[v] = gt_splat(-INFINITY);
         st.sum[v] = gt_splat(0);
     }
@@ -276,14 +319,14 @@ static void gt_attn_tile(const gt_call * c, const gt_attn * at, const gt_attn_ve
     while (gt_attn_keys_range(at, t, &next, &lo, &hi)) {
         for (int64_t b0 = lo, b1; b0 < hi; b0 = b1) {
             int j;
-            b1 = gt_attn_keys_block(t, b0, hi, &j);
+            b1 = gt_attn_keys_block(at, t, b0, hi, &j);
             gt_attn_block(&st, j, b0, b1);
         }
     }
     for (int v = 0; v < t->n; v++) {
         gt_rows out = gt_rows_of(&a[0], t->head[v] * at->d), lse = gt_rows_of(&a[1], t->head[v]);
         gt_attn_unpack(gt_row(out, t->first[v]), out.stride, o + v * GT_VL, at->lw, t->count[v], at->d, 1.0f / st.sum[v]);
-        for (int l = 0; l < t->count[v]; l++) gt_row(lse, t->first[v] + l)[0] = st.max[v][l] + logf(st.sum[v][l]);
+        for (int l = 0; l < t->count[v]; l++) gt_row(lse, t->first[v] + l)[0] = st.max[v][l] / GT_LOG2E + logf(st.sum[v][l]);
     }
 }
 

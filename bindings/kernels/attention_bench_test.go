@@ -34,19 +34,26 @@ func BenchmarkAttention(b *testing.B) {
 				pairs += n * (c.segs[p].end - c.segs[p].start)
 			}
 		}
-		for _, op := range []struct {
-			name     string
-			products int
-			call     *Call
-		}{
-			{"forward", 2, a.call(OpAttn, a.o, a.lse, a.q, a.k, a.v)},
-			{"back q", 3, a.call(OpAttnBackQ, a.dq, a.q, a.k, a.v, a.lse, a.delta, a.do)},
-			{"back kv", 4, a.call(OpAttnBackKV, a.dk, a.dv, a.q, a.k, a.v, a.lse, a.delta, a.do)},
-		} {
-			b.Run(fmt.Sprintf("%s/%s", c.name, op.name), func(b *testing.B) {
-				measure(b, 2*float64(op.products)*float64(pairs)*float64(c.nHead)*float64(c.d), op.call)
-			})
+		for mode, fast := range []string{"exact", "fast"} {
+			a.fast = int64(mode)
+			benchAttention(b, a, c.name+" "+fast, pairs)
 		}
+	}
+}
+
+func benchAttention(b *testing.B, a *attnCase, name string, pairs int) {
+	for _, op := range []struct {
+		name     string
+		products int
+		call     *Call
+	}{
+		{"forward", 2, a.call(OpAttn, a.o, a.lse, a.q, a.k, a.v)},
+		{"back q", 3, a.call(OpAttnBackQ, a.dq, a.q, a.k, a.v, a.lse, a.delta, a.do)},
+		{"back kv", 4, a.call(OpAttnBackKV, a.dk, a.dv, a.q, a.k, a.v, a.lse, a.delta, a.do)},
+	} {
+		b.Run(fmt.Sprintf("%s/%s", name, op.name), func(b *testing.B) {
+			measure(b, 2*float64(op.products)*float64(pairs)*float64(a.nHead)*float64(a.d), op.call)
+		})
 	}
 }
 

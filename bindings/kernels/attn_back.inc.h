@@ -23,30 +23,25 @@ static void gt_k_attn_delta(const gt_call * c, int ith, int nth) {
     }
 }
 
-// gt_attn_grad turns n rows of one vector of scores s and of dP into P (in s) and dS (in dp). lse and delta are one number a
-// lane (queries are lanes).
-static void gt_attn_grad(float * s, float * dp, int64_t lw, int64_t n, gt_vf lse, gt_vf delta) {
-    for (int64_t k = 0; k < n; k++) {
-        gt_vf p = gt_exp(gt_load(s + k * lw) - lse);
-        gt_store(s + k * lw, p);
-        gt_store(dp + k * lw, p * (gt_load(dp + k * lw) - delta));
-    }
-}
-
-// gt_attn_grad_rows is gt_attn_grad with queries as rows: lse and delta are one number a row.
-static void gt_attn_grad_rows(float * s, float * dp, int64_t lw, int64_t n, gt_rows lse, gt_rows delta, int64_t t0) {
-    for (int64_t k = 0; k < n; k++) {
-        gt_vf p = gt_exp(gt_load(s + k * lw) - gt_row(lse, t0 + k)[0]);
-        gt_store(s + k * lw, p);
-        gt_store(dp + k * lw, p * (gt_load(dp + k * lw) - gt_row(delta, t0 + k)[0]));
-    }
-}
-
 // --- dQ --------------------------------------------------------------------------------------------------------------
 
+// gt_attn_grad turns n rows of one vector of scores s and of dP into dS (in dp). lse (in units of log 2) and delta are one number
+// a lane: queries are lanes.
+static void gt_attn_grad(int fast, const float * s, float * dp, int64_t lw, int64_t n, gt_vf lse, gt_vf delta) {
+    int64_t k = 0;
+    for (; k + 2 <= n; k += 2) {
+        const gt_vf p0 = gt_attn_exp2(gt_load(s + k * lw) - lse), p1 = gt_attn_exp2(gt_load(s + (k + 1) * lw) - lse);
+        const gt_vf d0 = p0 * (gt_load(dp + k * lw) - delta), d1 = p1 * (gt_load(dp + (k + 1) * lw) - delta);
+        gt_attn_put(fast, dp, lw, k, d0, d1, 1);
+    }
+    if (k < n) {
+        const gt_vf d0 = gt_attn_exp2(gt_load(s + k * lw) - lse) * (gt_load(dp + k * lw) - delta);
+        gt_attn_put(fast, dp, lw, k, d0, d0, 0);
+    }
+}
+
 static void gt_attn_back_q_tile(const gt_call * c, const gt_attn * at, const gt_attn_vecs * t, const uint64_t * desc) {
-    _Alignas(64) float q[GT_ATTN_TILE], go[GT_ATTN_TILE], dq[GT_ATTN_TILE];
-    _Alignas(64) float s[GT_ATTN_NV * GT_VL * GT_ATTN_BLOCK], dp[GT_ATTN_NV * GT_VL * GT_ATTN_BLOCK];
+    _Alignas(64) float q[GT_ATTN_TILE], go[GT_ATTN_TILE], dq[GT_ATTN_TILE], s[GT_ATTN_SCORES], dp[GT_ATTN_SCORES], room[GT_ATTN_ROOM];
     (void) desc;
     const gt_arg * a  = c->a;
     const int64_t  lw = at->lw, d = at->d;
@@ -54,9 +49,9 @@ static void gt_attn_back_q_tile(const gt_call * c, const gt_attn * at, const gt_
     gt_vf          lse[GT_ATTN_NV], delta[GT_ATTN_NV];
     for (int v = 0; v < t->n; v++) {
         gt_rows in = gt_rows_of(&a[1], t->head[v] * d), grad = gt_rows_of(&a[6], t->head[v] * d);
-        gt_attn_pack(q + v * GT_VL, lw, gt_row(in, t->first[v]), in.stride, t->count[v], d, at->scale);
-        gt_attn_pack(go + v * GT_VL, lw, gt_row(grad, t->first[v]), grad.stride, t->count[v], d, 1);
-        lse[v]   = gt_attn_lanes(&a[4], t->head[v], t->first[v], t->count[v]);
+        gt_attn_pack(at->fast, q + v * GT_VL, lw, gt_row(in, t->first[v]), in.stride, t->count[v], d, at->scale * GT_LOG2E);
+        gt_attn_pack(at->fast, go + v * GT_VL, lw, gt_row(grad, t->first[v]), grad.stride, t->count[v], d, 1);
+        lse[v]   = gt_attn_lanes(&a[4], t->head[v], t->first[v], t->count[v]) * gt_splat(GT_LOG2E);
         delta[v] = gt_attn_lanes(&a[5], t->head[v], t->first[v], t->count[v]);
     }
     memset(dq, 0, (size_t) (lw * d) * sizeof(float));
@@ -64,15 +59,19 @@ static void gt_attn_back_q_tile(const gt_call * c, const gt_attn * at, const gt_
     while (gt_attn_keys_range(at, t, &next, &lo, &hi)) {
         for (int64_t b0 = lo, b1; b0 < hi; b0 = b1) {
             int j;
-            b1        = gt_attn_keys_block(t, b0, hi, &j);
-            int64_t n = b1 - b0, x = j * GT_VL;
-            gt_attn_dot(t->n - j, gt_row(key, b0), key.stride, n, d, q + x, s + x, lw);
-            gt_attn_dot(t->n - j, gt_row(val, b0), val.stride, n, d, go + x, dp + x, lw);
+            b1              = gt_attn_keys_block(at, t, b0, hi, &j);
+            const int64_t n = b1 - b0, x = j * GT_VL;
+            // The room holds the keys for the sum and, in the fast mode, where they take half of it, one dot's rows at a time.
+            const gt_rows k = gt_attn_for_sum(at, key, b0, n, room);
+            const gt_rows kd = at->fast ? gt_attn_for_dot(at, key, b0, n, room + GT_ATTN_ROOM / 2) : k;
+            gt_attn_dot(at->fast, t->n - j, kd.p, kd.stride, n, at->dots, q + x, s + x, lw);
+            const gt_rows vd = gt_attn_for_dot(at, val, b0, n, room + GT_ATTN_ROOM / 2);
+            gt_attn_dot(at->fast, t->n - j, vd.p, vd.stride, n, at->dots, go + x, dp + x, lw);
             for (int v = j; v < t->n; v++) {
                 gt_attn_mask(s + v * GT_VL, lw, b0, b1, t->first[v], 0);
-                gt_attn_grad(s + v * GT_VL, dp + v * GT_VL, lw, n, lse[v], delta[v]);
+                gt_attn_grad(at->fast, s + v * GT_VL, dp + v * GT_VL, lw, n, lse[v], delta[v]);
             }
-            gt_attn_sum(t->n - j, gt_row(key, b0), key.stride, n, d, dp + x, dq + x, lw, NULL);
+            gt_attn_sum(at->fast, t->n - j, k.p, k.stride, gt_attn_sums(at, n), d, dp + x, dq + x, lw, NULL);
         }
     }
     for (int v = 0; v < t->n; v++) {
@@ -88,52 +87,75 @@ static void gt_k_attn_back_q(const gt_call * c, int ith, int nth) {
 
 // --- dK and dV -------------------------------------------------------------------------------------------------------
 
-// A key tile on its way: packed keys (scaled) and values, and their gradients' sums.
+// gt_attn_grad_rows turns n rows of one vector of scores s and of dP into P (in s) and dS (in dp), with queries as rows: lse and
+// delta are one number a row, from row t0 on.
+static void gt_attn_grad_rows(int fast, float * s, float * dp, int64_t lw, int64_t n, gt_rows lse, gt_rows delta, int64_t t0) {
+    for (int64_t k = 0; k < n; k += 2) {
+        const int     two = k + 1 < n;
+        const int64_t k1  = k + two;
+        const gt_vf   p0  = gt_attn_exp2(gt_load(s + k * lw) - gt_splat(gt_row(lse, t0 + k)[0] * GT_LOG2E));
+        const gt_vf   p1  = gt_attn_exp2(gt_load(s + k1 * lw) - gt_splat(gt_row(lse, t0 + k1)[0] * GT_LOG2E));
+        const gt_vf   d0  = p0 * (gt_load(dp + k * lw) - gt_splat(gt_row(delta, t0 + k)[0]));
+        const gt_vf   d1  = p1 * (gt_load(dp + k1 * lw) - gt_splat(gt_row(delta, t0 + k1)[0]));
+        gt_attn_put(fast, s, lw, k, p0, p1, two);
+        gt_attn_put(fast, dp, lw, k, d0, d1, two);
+    }
+}
+
+// A key tile on its way: packed keys (scaled) and values, their gradients' sums, and room for half a block of queries and of
+// output gradients.
 typedef struct gt_attn_back {
     const gt_call *      c;
     const gt_attn *      at;
     const gt_attn_vecs * t;
-    float *              k, * v, * dk, * dv; // [lw, d]
-    float *              s, * dp;            // [lw, GT_ATTN_BLOCK]
+    float *              k, * v, * dk, * dv; // [lw, dots] and [lw, d]
+    float *              s, * dp;            // [lw, block/2]
+    float *              q, * go;            // GT_ATTN_ROOM/2 each
 } gt_attn_back;
+
+// gt_attn_back_block lets the first nv vectors of the tile be met by the queries of head h, tokens [b0, b1).
+static void gt_attn_back_block(const gt_attn_back * st, int nv, int64_t h, int64_t b0, int64_t b1) {
+    const gt_attn * at = st->at;
+    const gt_arg *  a  = st->c->a;
+    const int64_t   lw = at->lw, d = at->d, n = b1 - b0;
+    const gt_rows   query = gt_rows_of(&a[2], h * d), grad = gt_rows_of(&a[7], h * d);
+    const gt_rows   q = gt_attn_for_sum(at, query, b0, n, st->q), go = gt_attn_for_sum(at, grad, b0, n, st->go);
+    const gt_rows   qd = at->fast ? gt_attn_for_dot(at, query, b0, n, st->q + GT_ATTN_ROOM / 4) : q;
+    const gt_rows   gd = at->fast ? gt_attn_for_dot(at, grad, b0, n, st->go + GT_ATTN_ROOM / 4) : go;
+    gt_attn_dot(at->fast, nv, qd.p, qd.stride, n, at->dots, st->k, st->s, lw);
+    gt_attn_dot(at->fast, nv, gd.p, gd.stride, n, at->dots, st->v, st->dp, lw);
+    for (int v = 0; v < nv; v++) {
+        gt_attn_mask(st->s + v * GT_VL, lw, b0, b1, st->t->first[v], 1);
+        gt_attn_grad_rows(at->fast, st->s + v * GT_VL, st->dp + v * GT_VL, lw, n, gt_rows_of(&a[5], h), gt_rows_of(&a[6], h), b0);
+    }
+    gt_attn_sum(at->fast, nv, go.p, go.stride, gt_attn_sums(at, n), d, st->s, st->dv, lw, NULL);
+    gt_attn_sum(at->fast, nv, q.p, q.stride, gt_attn_sums(at, n), d, st->dp, st->dk, lw, NULL);
+}
 
 // gt_attn_back_rows lets the tile be met by the queries of tokens [lo, hi), head after head of the group. Tokens before a
 // vector's first do not see it; blocks end where a vector comes into sight.
 static void gt_attn_back_rows(const gt_attn_back * st, int64_t lo, int64_t hi) {
-    const gt_attn *      at = st->at;
-    const gt_attn_vecs * t  = st->t;
-    const gt_arg *       a  = st->c->a;
-    const int64_t        lw = at->lw, d = at->d;
-    for (int64_t h = t->kv * at->group; h < (t->kv + 1) * at->group; h++) {
-        gt_rows q = gt_rows_of(&a[2], h * d), go = gt_rows_of(&a[7], h * d);
-        gt_rows lse = gt_rows_of(&a[5], h), delta = gt_rows_of(&a[6], h);
+    const gt_attn_vecs * t = st->t;
+    for (int64_t h = t->kv * st->at->group; h < (t->kv + 1) * st->at->group; h++) {
         for (int64_t b0 = lo, b1; b0 < hi; b0 = b1) {
             int nv = 1;
             while (nv < t->n && t->first[nv] <= b0) nv++;
-            b1 = gt_min_i(b0 + GT_ATTN_BLOCK, hi);
+            b1 = gt_min_i(b0 + st->at->block / 2, hi);
             if (nv < t->n) b1 = gt_min_i(b1, t->first[nv]);
-            int64_t n = b1 - b0;
-            gt_attn_dot(nv, gt_row(q, b0), q.stride, n, d, st->k, st->s, lw);
-            gt_attn_dot(nv, gt_row(go, b0), go.stride, n, d, st->v, st->dp, lw);
-            for (int v = 0; v < nv; v++) {
-                gt_attn_mask(st->s + v * GT_VL, lw, b0, b1, t->first[v], 1);
-                gt_attn_grad_rows(st->s + v * GT_VL, st->dp + v * GT_VL, lw, n, lse, delta, b0);
-            }
-            gt_attn_sum(nv, gt_row(go, b0), go.stride, n, d, st->s, st->dv, lw, NULL);
-            gt_attn_sum(nv, gt_row(q, b0), q.stride, n, d, st->dp, st->dk, lw, NULL);
+            gt_attn_back_block(st, nv, h, b0, b1);
         }
     }
 }
 
 static void gt_attn_back_kv_tile(const gt_call * c, const gt_attn * at, const gt_attn_vecs * t, const uint64_t * desc) {
     _Alignas(64) float k[GT_ATTN_TILE], v[GT_ATTN_TILE], dk[GT_ATTN_TILE], dv[GT_ATTN_TILE];
-    _Alignas(64) float s[GT_ATTN_NV * GT_VL * GT_ATTN_BLOCK], dp[GT_ATTN_NV * GT_VL * GT_ATTN_BLOCK];
+    _Alignas(64) float s[GT_ATTN_SCORES / 2], dp[GT_ATTN_SCORES / 2], q[GT_ATTN_ROOM / 2], go[GT_ATTN_ROOM / 2];
     const int64_t      lw = at->lw, d = at->d, offset = t->kv * d;
     const gt_rows      key = gt_rows_of(&c->a[3], offset), val = gt_rows_of(&c->a[4], offset);
-    const gt_attn_back st  = {.c = c, .at = at, .t = t, .k = k, .v = v, .dk = dk, .dv = dv, .s = s, .dp = dp};
+    const gt_attn_back st  = {.c = c, .at = at, .t = t, .k = k, .v = v, .dk = dk, .dv = dv, .s = s, .dp = dp, .q = q, .go = go};
     for (int i = 0; i < t->n; i++) {
-        gt_attn_pack(k + i * GT_VL, lw, gt_row(key, t->first[i]), key.stride, t->count[i], d, at->scale);
-        gt_attn_pack(v + i * GT_VL, lw, gt_row(val, t->first[i]), val.stride, t->count[i], d, 1);
+        gt_attn_pack(at->fast, k + i * GT_VL, lw, gt_row(key, t->first[i]), key.stride, t->count[i], d, at->scale * GT_LOG2E);
+        gt_attn_pack(at->fast, v + i * GT_VL, lw, gt_row(val, t->first[i]), val.stride, t->count[i], d, 1);
     }
     memset(dk, 0, (size_t) (lw * d) * sizeof(float));
     memset(dv, 0, (size_t) (lw * d) * sizeof(float));

@@ -1,16 +1,19 @@
 // The register-blocked inner loops of attention, shared by its forward and both backward passes.
 //
-// A tile is a matrix [lanes, rows] whose fast axis is a few vectors of lanes: queries in ATTN and ATTN_BACK_Q, keys in
+// A tile is a matrix [lanes, n] whose fast axis is a few vectors of lanes: queries in ATTN and ATTN_BACK_Q, keys in
 // ATTN_BACK_KV. With tokens as lanes a softmax needs no sum across a vector, and the other operand (keys, values, output
-// gradients) is read where it lies, one broadcast number at a time: nothing but the tile's own tokens is ever repacked.
-// Two products are all there is:
-//   dot:  S[row, lane] = Σ_i A[row, i]·B[i, lane]          (scores: rows are the tokens on the other side, i runs over d)
-//   sum:  O[i, lane]   = O[i, lane]·α[lane] + Σ_row A[row, i]·P[row, lane]
+// gradients) is read one broadcast at a time, row by row as it lies in memory. Two products are all there is:
+//   dot:  S[lane, row] = Σ_i A[i, row]·B[lane, i]          (scores: rows are the tokens on the other side, i runs over a head)
+//   sum:  O[lane, i]   = O[lane, i]·α[lane] + Σ_row A[i, row]·P[lane, row]
+//
+// In the fast mode, where the level has BF16 products, both operands are BF16 in pairs that follow each other along the sum:
+// a pair takes the place of a float, everything else stays. Sums are F32 in either mode.
 #ifndef GT_ATTN_TILE_INC_H
 #define GT_ATTN_TILE_INC_H
 
-// Vectors of lanes in a tile, and rows of a register block. R·NV sums, NV lane vectors and one broadcast must fit the
-// registers (32 with AVX-512 and NEON, 16 else), and R·NV must cover the latency of a multiply-add times its rate (8).
+// Vectors of lanes in a tile (the code below writes two out: an array of them would not stay in registers), and rows of a
+// register block. R·NV sums, NV lane vectors and one broadcast must fit the registers (32 with AVX-512 and NEON, 16 else), and
+// R·NV must cover the latency of a multiply-add times its rate (8).
 #if GT_HAS_AVX512 || GT_ISA == GT_ISA_NEON
 enum { GT_ATTN_NV = 2, GT_ATTN_R = 8 };
 #elif GT_HAS_AVX2
@@ -19,118 +22,139 @@ enum { GT_ATTN_NV = 2, GT_ATTN_R = 6 };
 enum { GT_ATTN_NV = 2, GT_ATTN_R = 4 };
 #endif
 
-// One register block of dot: rows [0, R) of A (lda floats apart) with NV vectors of B and S (rows lw floats apart).
-GT_INLINE void gt_attn_dot_block(const int R, const int NV, const float * a, int64_t lda, int64_t n, const float * b, float * s,
-                                 int64_t lw) {
-    gt_vf acc[GT_ATTN_R][GT_ATTN_NV];
-#pragma GCC unroll 8
-    for (int r = 0; r < R; r++) {
-#pragma GCC unroll 4
-        for (int v = 0; v < NV; v++) acc[r][v] = gt_splat(0);
+// gt_attn_mac adds to acc the product of the number (fast: the sum of both products of the pair) at a with each lane of x.
+GT_INLINE gt_vf gt_attn_mac(const int fast, gt_vf acc, const float * a, gt_vf x) {
+#if GT_HAS_BF16
+    if (fast) {
+        int32_t pair;
+        memcpy(&pair, a, sizeof pair);
+        return (gt_vf) _mm512_dpbf16_ps((__m512) acc, (__m512bh) _mm512_set1_epi32(pair), (__m512bh) x);
     }
-    for (int64_t i = 0; i < n; i++) {
-        gt_vf x[GT_ATTN_NV];
-#pragma GCC unroll 4
-        for (int v = 0; v < NV; v++) x[v] = gt_load(b + i * lw + v * GT_VL);
-#pragma GCC unroll 8
-        for (int r = 0; r < R; r++) {
-            gt_vf y = gt_splat(a[r * lda + i]);
-#pragma GCC unroll 4
-            for (int v = 0; v < NV; v++) acc[r][v] += y * x[v];
-        }
-    }
-#pragma GCC unroll 8
-    for (int r = 0; r < R; r++) {
-#pragma GCC unroll 4
-        for (int v = 0; v < NV; v++) gt_store(s + r * lw + v * GT_VL, acc[r][v]);
-    }
+#endif
+    (void) fast;
+    return gt_fma(gt_splat(*a), x, acc);
 }
 
-// One register block of sum: rows [0, R) of O, from columns [0, R) of A. alpha: NV vectors, or NULL for 1.
-GT_INLINE void gt_attn_sum_block(const int R, const int NV, const float * a, int64_t lda, int64_t n, const float * p, float * o,
-                                 int64_t lw, const gt_vf * alpha) {
+// One register block: acc[r] = start[r] + Σ_k a[r·step + k·next]·x[k], for R rows of NV vectors; out's and x's rows are lw floats apart.
+// start is zero, or out times alpha, or (alpha NULL) out.
+GT_INLINE void gt_attn_block_of(const int fast, const int R, const int NV, const int zero, const float * a, int64_t step, int64_t next,
+                                int64_t n, const float * x, float * out, int64_t lw, const gt_vf * alpha) {
     gt_vf acc[GT_ATTN_R][GT_ATTN_NV];
 #pragma GCC unroll 8
     for (int r = 0; r < R; r++) {
-#pragma GCC unroll 4
+#pragma GCC unroll 2
         for (int v = 0; v < NV; v++) {
-            acc[r][v] = gt_load(o + r * lw + v * GT_VL);
+            acc[r][v] = zero ? gt_splat(0) : gt_load(out + r * lw + v * GT_VL);
             if (alpha) acc[r][v] *= alpha[v];
         }
     }
     for (int64_t k = 0; k < n; k++) {
-        gt_vf x[GT_ATTN_NV];
-#pragma GCC unroll 4
-        for (int v = 0; v < NV; v++) x[v] = gt_load(p + k * lw + v * GT_VL);
+        const gt_vf x0 = gt_load(x + k * lw), x1 = NV > 1 ? gt_load(x + k * lw + GT_VL) : x0;
 #pragma GCC unroll 8
         for (int r = 0; r < R; r++) {
-            gt_vf y = gt_splat(a[k * lda + r]);
-#pragma GCC unroll 4
-            for (int v = 0; v < NV; v++) acc[r][v] += y * x[v];
+            const float * p = a + r * step + k * next;
+            acc[r][0]       = gt_attn_mac(fast, acc[r][0], p, x0);
+            if (NV > 1) acc[r][1] = gt_attn_mac(fast, acc[r][1], p, x1);
         }
     }
 #pragma GCC unroll 8
     for (int r = 0; r < R; r++) {
-#pragma GCC unroll 4
-        for (int v = 0; v < NV; v++) gt_store(o + r * lw + v * GT_VL, acc[r][v]);
+#pragma GCC unroll 2
+        for (int v = 0; v < NV; v++) gt_store(out + r * lw + v * GT_VL, acc[r][v]);
     }
 }
 
-GT_INLINE void gt_attn_dot_nv(const int NV, const float * a, int64_t lda, int64_t rows, int64_t n, const float * b, float * s,
-                              int64_t lw) {
-    int64_t r = 0;
-    for (; r + GT_ATTN_R <= rows; r += GT_ATTN_R) gt_attn_dot_block(GT_ATTN_R, NV, a + r * lda, lda, n, b, s + r * lw, lw);
-    if (GT_ATTN_R > 4 && r + 4 <= rows) {
-        gt_attn_dot_block(4, NV, a + r * lda, lda, n, b, s + r * lw, lw);
-        r += 4;
-    }
-    if (r + 2 <= rows) {
-        gt_attn_dot_block(2, NV, a + r * lda, lda, n, b, s + r * lw, lw);
-        r += 2;
-    }
-    if (r < rows) gt_attn_dot_block(1, NV, a + r * lda, lda, n, b, s + r * lw, lw);
-}
+// GT_ATTN_ROWS covers `rows` rows with register blocks; ARGS is what follows NV, given row r.
+#define GT_ATTN_ROWS(FAST, NV, ZERO, rows, ...)                                                            \
+    do {                                                                                                   \
+        int64_t r = 0;                                                                                     \
+        for (; r + GT_ATTN_R <= (rows); r += GT_ATTN_R) gt_attn_block_of(FAST, GT_ATTN_R, NV, ZERO, __VA_ARGS__); \
+        if (GT_ATTN_R > 4 && r + 4 <= (rows)) {                                                            \
+            gt_attn_block_of(FAST, 4, NV, ZERO, __VA_ARGS__);                                              \
+            r += 4;                                                                                        \
+        }                                                                                                  \
+        if (r + 2 <= (rows)) {                                                                             \
+            gt_attn_block_of(FAST, 2, NV, ZERO, __VA_ARGS__);                                              \
+            r += 2;                                                                                        \
+        }                                                                                                  \
+        if (r < (rows)) gt_attn_block_of(FAST, 1, NV, ZERO, __VA_ARGS__);                                  \
+    } while (0)
 
-GT_INLINE void gt_attn_sum_nv(const int NV, const float * a, int64_t lda, int64_t rows, int64_t n, const float * p, float * o,
-                              int64_t lw, const gt_vf * alpha) {
-    int64_t i = 0;
-    for (; i + GT_ATTN_R <= n; i += GT_ATTN_R) gt_attn_sum_block(GT_ATTN_R, NV, a + i, lda, rows, p, o + i * lw, lw, alpha);
-    if (GT_ATTN_R > 4 && i + 4 <= n) {
-        gt_attn_sum_block(4, NV, a + i, lda, rows, p, o + i * lw, lw, alpha);
-        i += 4;
-    }
-    if (i + 2 <= n) {
-        gt_attn_sum_block(2, NV, a + i, lda, rows, p, o + i * lw, lw, alpha);
-        i += 2;
-    }
-    if (i < n) gt_attn_sum_block(1, NV, a + i, lda, rows, p, o + i * lw, lw, alpha);
-}
-
-// gt_attn_dot: S [nv vectors, rows] = A [n, rows] · B [nv vectors, n].
-static void gt_attn_dot(int nv, const float * a, int64_t lda, int64_t rows, int64_t n, const float * b, float * s, int64_t lw) {
-    if (nv == 2) {
-        gt_attn_dot_nv(2, a, lda, rows, n, b, s, lw);
-    } else {
-        gt_attn_dot_nv(1, a, lda, rows, n, b, s, lw);
-    }
-}
-
-// gt_attn_sum: O [nv vectors, n] = O·alpha + Aᵀ [rows, n] · P [nv vectors, rows]. alpha NULL: 1.
-static void gt_attn_sum(int nv, const float * a, int64_t lda, int64_t rows, int64_t n, const float * p, float * o, int64_t lw,
-                        const gt_vf * alpha) {
-    if (nv == 2) {
-        if (alpha) {
-            gt_attn_sum_nv(2, a, lda, rows, n, p, o, lw, alpha);
+// gt_attn_dot: S [nv vectors, rows] = A [n, rows] · B [nv vectors, n]; A's rows are lda apart. Fast: n counts pairs.
+static __attribute__((noinline)) void gt_attn_dot(int fast, int nv, const float * a, int64_t lda, int64_t rows, int64_t n, const float * b,
+                                                  float * s, int64_t lw) {
+#define GT_DOT(FAST, NV) GT_ATTN_ROWS(FAST, NV, 1, rows, a + r * lda, lda, 1, n, b, s + r * lw, lw, NULL)
+    if (GT_HAS_BF16 && fast) {
+        if (nv > 1) {
+            GT_DOT(1, 2);
         } else {
-            gt_attn_sum_nv(2, a, lda, rows, n, p, o, lw, NULL);
+            GT_DOT(1, 1);
         }
+    } else if (nv > 1) {
+        GT_DOT(0, 2);
     } else {
-        if (alpha) {
-            gt_attn_sum_nv(1, a, lda, rows, n, p, o, lw, alpha);
-        } else {
-            gt_attn_sum_nv(1, a, lda, rows, n, p, o, lw, NULL);
-        }
+        GT_DOT(0, 1);
     }
+#undef GT_DOT
+}
+
+// gt_attn_sum: O [nv vectors, n] = O·alpha + Aᵀ [rows, n] · P [nv vectors, rows]; alpha NULL: 1. Fast: rows counts pairs of rows.
+static __attribute__((noinline)) void gt_attn_sum(int fast, int nv, const float * a, int64_t lda, int64_t rows, int64_t n, const float * p,
+                                                  float * o, int64_t lw, const gt_vf * alpha) {
+    const gt_vf   one[GT_ATTN_NV] = {gt_splat(1), gt_splat(1)};
+    const gt_vf * by              = alpha ? alpha : one;
+#define GT_SUM_ROWS(FAST, NV) GT_ATTN_ROWS(FAST, NV, 0, n, a + r, 1, lda, rows, p, o + r * lw, lw, by)
+    if (GT_HAS_BF16 && fast) {
+        if (nv > 1) {
+            GT_SUM_ROWS(1, 2);
+        } else {
+            GT_SUM_ROWS(1, 1);
+        }
+    } else if (nv > 1) {
+        GT_SUM_ROWS(0, 2);
+    } else {
+        GT_SUM_ROWS(0, 1);
+    }
+#undef GT_SUM_ROWS
+}
+
+// gt_attn_exp2 is 2^x for x up to 128, to within 2 ulp (the polynomial of Cephes' exp2f); below -150 it is 0.
+GT_INLINE gt_vf gt_attn_exp2(gt_vf x) {
+    x = gt_select(x < -160.0f, gt_splat(-160), x); // NaN passes through
+#if GT_HAS_AVX512
+    const gt_vf n = (gt_vf) _mm512_roundscale_ps((__m512) x, 0);
+#else
+    const gt_vf magic = gt_splat(12582912.0f); // 1.5·2^23: adding it rounds to an integer, which the low bits then hold
+    const gt_vf t     = x + magic, n = t - magic;
+    const gt_vi k     = (gt_vi) t - (gt_vi) magic;
+#endif
+    const gt_vf r = x - n;
+    gt_vf       p = gt_splat(1.535336188319500e-4f);
+    p             = gt_fma(p, r, gt_splat(1.339887440266574e-3f));
+    p             = gt_fma(p, r, gt_splat(9.618437357674640e-3f));
+    p             = gt_fma(p, r, gt_splat(5.550332471162809e-2f));
+    p             = gt_fma(p, r, gt_splat(2.402264791363012e-1f));
+    p             = gt_fma(p, r, gt_splat(6.931472028550421e-1f));
+    p             = gt_fma(p, r, gt_splat(1));
+#if GT_HAS_AVX512
+    return (gt_vf) _mm512_scalef_ps((__m512) p, (__m512) n);
+#else
+    const gt_vi h = k >> 1; // in two steps: 2^k may be no normal number
+    return p * (gt_vf) ((h + 127) << 23) * (gt_vf) ((k - h + 127) << 23);
+#endif
+}
+
+// gt_attn_pair makes the pairs (a, b) of BF16, rounded to nearest even, lane by lane.
+GT_INLINE gt_vf gt_attn_pair(gt_vf a, gt_vf b) {
+#if GT_HAS_BF16
+    const __m512i both  = (__m512i) _mm512_cvtne2ps_pbh((__m512) b, (__m512) a); // a's sixteen, then b's
+    const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5, 20, 4, 19,
+                                           3, 18, 2, 17, 1, 16, 0);
+    return (gt_vf) _mm512_permutexvar_epi16(order, both);
+#else
+    (void) b;
+    return a;
+#endif
 }
 
 // --- transposition ---------------------------------------------------------------------------------------------------
@@ -198,22 +222,26 @@ GT_INLINE void gt_transpose(gt_vf x[GT_VL]) {
 #endif
 }
 
-// gt_attn_pack writes B[i, lane] = mult·src[lane, i] for one vector of lanes: lane l is row l of src (stride floats apart, d
-// long), and lanes beyond count repeat the last row, so that they hold harmless numbers. count >= 1.
-static void gt_attn_pack(float * b, int64_t lw, const float * src, int64_t stride, int count, int64_t d, float mult) {
+// gt_attn_pack writes B[lane, i] = mult·src[i, lane] for one vector of lanes: lane l is row l of src (stride floats apart, d
+// long), and lanes beyond count repeat the last row, so that they hold harmless numbers. count >= 1. Fast: pairs along i.
+static void gt_attn_pack(int fast, float * b, int64_t lw, const float * src, int64_t stride, int count, int64_t d, float mult) {
     for (int64_t i = 0; i < d; i += GT_VL) {
         gt_vf x[GT_VL];
         int   n = d - i < GT_VL ? (int) (d - i) : GT_VL;
         for (int l = 0; l < GT_VL; l++) {
             const float * p = src + (l < count ? l : count - 1) * stride + i;
-            x[l]            = (n == GT_VL ? gt_load(p) : gt_load_n(p, n)) * mult;
+            x[l]            = (n == GT_VL ? gt_load(p) : gt_load_n(p, n)) * gt_splat(mult);
         }
         gt_transpose(x);
-        for (int r = 0; r < n; r++) gt_store(b + (i + r) * lw, x[r]);
+        if (GT_HAS_BF16 && fast) {
+            for (int r = 0; r < n; r += 2) gt_store(b + (i + r) / 2 * lw, gt_attn_pair(x[r], x[r + 1]));
+        } else {
+            for (int r = 0; r < n; r++) gt_store(b + (i + r) * lw, x[r]);
+        }
     }
 }
 
-// gt_attn_unpack is the way back: dst[lane, i] = mult[lane]·O[i, lane] for the first count lanes.
+// gt_attn_unpack is the way back: dst[i, lane] = mult[lane]·O[lane, i] for the first count lanes. O is F32 in either mode.
 static void gt_attn_unpack(float * dst, int64_t stride, const float * o, int64_t lw, int count, int64_t d, gt_vf mult) {
     for (int64_t i = 0; i < d; i += GT_VL) {
         gt_vf x[GT_VL];
@@ -228,6 +256,56 @@ static void gt_attn_unpack(float * dst, int64_t stride, const float * o, int64_t
             }
         }
     }
+}
+
+// gt_attn_near copies n rows of d floats (stride apart) to buf without gaps. Rows a power of two apart, as the heads of a wide
+// matrix are, all fall into the same few sets of the first-level cache, and sum comes back to each many times.
+// The rows behind them, which are wanted next, are called up from memory meanwhile: no hardware prefetcher follows such
+// strides. Fast: the pairs (row 2k, row 2k + 1), the last of an odd number with zero.
+static void gt_attn_near(int fast, float * buf, const float * src, int64_t stride, int64_t n, int64_t d) {
+    for (int64_t k = n; k < 2 * n; k++) {
+        for (int64_t i = 0; i < d; i += 16) __builtin_prefetch((const char *) src + 4 * (k * stride + i), 0, 2);
+    }
+    if (!(GT_HAS_BF16 && fast)) {
+        for (int64_t k = 0; k < n; k++) memcpy(buf + k * d, src + k * stride, (size_t) d * sizeof(float));
+        return;
+    }
+    for (int64_t k = 0; k < n; k += 2) {
+        const float * a = src + k * stride;
+        const float * b = k + 1 < n ? a + stride : NULL;
+        float *       y = buf + k / 2 * d;
+        int64_t       i = 0;
+        for (; i + GT_VL <= d; i += GT_VL) gt_store(y + i, gt_attn_pair(gt_load(a + i), b ? gt_load(b + i) : gt_splat(0)));
+        if (i < d) {
+            const int m = (int) (d - i);
+            gt_store_n(y + i, gt_attn_pair(gt_load_n(a + i, m), b ? gt_load_n(b + i, m) : gt_splat(0)), m);
+        }
+    }
+}
+
+// gt_attn_halve writes n rows of d floats as rows of (d + 1)/2 pairs along the row, without gaps. Of an odd d the last pair's second is zero.
+// Only in the fast mode.
+static void gt_attn_halve(float * buf, const float * src, int64_t stride, int64_t n, int64_t d) {
+#if GT_HAS_BF16
+    const int64_t pairs = (d + 1) / 2;
+    for (int64_t k = 0; k < n; k++) {
+        const float * a = src + k * stride;
+        float *       y = buf + k * pairs;
+        for (int64_t i = 0; i < d; i += 2 * GT_VL) {
+            const int64_t left = d - i;
+            const gt_vf   lo = left >= GT_VL ? gt_load(a + i) : gt_load_n(a + i, (int) left);
+            const gt_vf   hi = left >= 2 * GT_VL ? gt_load(a + i + GT_VL) : left > GT_VL ? gt_load_n(a + i + GT_VL, (int) (left - GT_VL)) : gt_splat(0);
+            const gt_vf   v  = (gt_vf) _mm512_cvtne2ps_pbh((__m512) hi, (__m512) lo);
+            if (left >= 2 * GT_VL) {
+                gt_store(y + i / 2, v);
+            } else {
+                gt_store_n(y + i / 2, v, (int) (left + 1) / 2);
+            }
+        }
+    }
+#else
+    (void) buf, (void) src, (void) stride, (void) n, (void) d;
+#endif
 }
 
 #endif

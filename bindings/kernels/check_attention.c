@@ -27,6 +27,7 @@ static const char * heads_fault(const gt_call * c) {
         return "attention: the number of heads is no multiple of the number of key/value heads";
     }
     if (d < 1 || d > GT_ATTN_MAX_D) return "attention: a head's length is not within 1 and 256";
+    if (c->i[3] != 0 && c->i[3] != 1) return "attention: the mode is neither 0 (exact) nor 1 (fast)";
     return isfinite(c->f[0]) ? NULL : "attention: the scale is not finite";
 }
 

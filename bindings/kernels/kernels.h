@@ -86,11 +86,12 @@ enum {
     // Tree: i32 data, {n_seg, then n_seg × (start, end, parent)}: segment s covers tokens [start,end), parent < s or -1.
     // Token t of s sees its own segment up to and including t, and every token of s's ancestors.
     // GT_OP_ATTN        a0 out o [d·n_head,T]; a1 out lse [n_head,T]; a2 q [d·n_head,T]; a3 k [d·n_kv,T]; a4 v [d·n_kv,T];
-    //                   a5 tree i32. f0 scale. i0 n_head, i1 n_kv, i2 d. lse is the log-sum-exp of the scaled scores.
+    //                   a5 tree i32. f0 scale. i0 n_head, i1 n_kv, i2 d, i3 mode: 0 exact (f32 products), 1 fast (BF16
+    //                   products where the level has them). lse is the log-sum-exp of the scaled scores, nats.
     GT_OP_ATTN = 20,
     // GT_OP_ATTN_DELTA  delta[h,t] = Σ_d do·o.   a0 out delta [n_head,T]; a1 o; a2 do. i0 n_head, i2 d.
     GT_OP_ATTN_DELTA,
-    // GT_OP_ATTN_BACK_Q a0 out dq; a1 q; a2 k; a3 v; a4 lse; a5 delta; a6 do; a7 tree. f0, i0..i2 as GT_OP_ATTN.
+    // GT_OP_ATTN_BACK_Q a0 out dq; a1 q; a2 k; a3 v; a4 lse; a5 delta; a6 do; a7 tree. f0, i0..i3 as GT_OP_ATTN.
     GT_OP_ATTN_BACK_Q,
     // GT_OP_ATTN_BACK_KV a0 out dk; a1 out dv; a2 q; a3 k; a4 v; a5 lse; a6 delta; a7 do; a8 tree. As above.
     GT_OP_ATTN_BACK_KV,

@@ -123,7 +123,8 @@ static void gt_k_layer_norm_back(const gt_call * c, int ith, int nth) {
 enum { GT_GRAD_ROWS = 32 };
 
 // gt_column_grad adds, for columns [i, i + nv·GT_VL) (or the n first of one vector, if not full) and rows [r0, r1):
-// dw += Σ dy·(x − mean)·scale and db += Σ dy. Either may be NULL; m holds the rows' moments from r0 on.
+// dw += Σ dy·(x − mean)·scale and db += Σ dy. Either may be NULL; m holds the rows' moments from r0 on. Which copy of this loop a
+// column meets depends on the threads, so rounding must not (see gt_fma).
 GT_INLINE void gt_column_grad(const int nv, const int full, int n, float * dw, float * db, const gt_arg * x, const gt_arg * dy,
                               const gt_moments * m, int64_t r0, int64_t r1, int64_t i) {
     gt_vf sw[4], sb[4];
@@ -134,7 +135,7 @@ GT_INLINE void gt_column_grad(const int nv, const int full, int n, float * dw, f
         for (int v = 0; v < nv; v++) {
             gt_vf d = full ? gt_load(g + v * GT_VL) : gt_load_n(g, n);
             sb[v] += d;
-            if (dw) sw[v] += d * (((full ? gt_load(p + v * GT_VL) : gt_load_n(p, n)) - m[r - r0].mean) * m[r - r0].scale);
+            if (dw) sw[v] = gt_fma(d, ((full ? gt_load(p + v * GT_VL) : gt_load_n(p, n)) - m[r - r0].mean) * m[r - r0].scale, sw[v]);
         }
     }
     for (int v = 0; v < nv; v++) {
