@@ -63,8 +63,8 @@ type jsonBox struct {
 	f      *file
 	o      *Options
 	object bool
-	rows   string                     // the key that holds the list, of an object
-	head   map[string]json.RawMessage // the object's other fields
+	rows   string // the key that holds the list, of an object
+	head   *Head  // the object's other fields
 }
 
 // A jsonScan walks through a JSON document value by value, knows the line of every offset and bounds what one value takes.
@@ -142,7 +142,7 @@ func (s *jsonScan) fail(from int64, err error) error {
 // readHead reads an object's fields other than the rows, and finds which field holds the rows.
 func (b *jsonBox) readHead() error {
 	s := b.newScan()
-	b.head = map[string]json.RawMessage{}
+	b.head = &Head{fields: map[string]json.RawMessage{}}
 	if _, err := s.dec.Token(); err != nil {
 		return s.fail(b.f.bom, err)
 	}
@@ -154,7 +154,7 @@ func (b *jsonBox) readHead() error {
 			return s.fail(from, err)
 		}
 		key := tok.(string)
-		if _, twice := b.head[key]; twice || key == b.rows {
+		if _, twice := b.head.fields[key]; twice || key == b.rows {
 			return errorf(Source{File: b.f.path, Line: s.lineAt(from)}, "the name %q appears twice in one object; remove one of the two", key)
 		}
 		from = s.offset()
@@ -175,7 +175,7 @@ func (b *jsonBox) readHead() error {
 		if len(v) > maxHead {
 			v = nil
 		}
-		b.head[key] = v
+		b.head.fields[key] = v
 	}
 	from := s.offset()
 	if _, err := s.dec.Token(); err != nil {

@@ -162,9 +162,12 @@ func addHead(h hash.Hash, r *Record) {
 	for _, f := range r.Fields {
 		addHash(h, []byte(f.Name))
 	}
-	for _, k := range sortedKeys(r.Head) {
+	if r.Head == nil {
+		return
+	}
+	for _, k := range sortedKeys(r.Head.fields) {
 		addHash(h, []byte(k))
-		addHash(h, r.Head[k])
+		addHash(h, r.Head.fields[k])
 	}
 }
 

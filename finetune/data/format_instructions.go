@@ -18,11 +18,10 @@ var NaturalInstructions = register(&Format{
 	Fields:   `a JSON object with "Definition", "Instances" [{"input", "output"}][, "Positive Examples", "Negative Examples"]`,
 	Priority: 95,
 	Match: func(r *Record) bool {
-		_, ok := r.Head["Definition"]
-		return ok && r.Has("input", "output")
+		return r.Head.Get("Definition") != nil && r.Has("input", "output")
 	},
 	Examples: func(r *Record, o *Options, add func(Example)) error {
-		prompt, err := instructionPrompt(r, o.Instructions)
+		prompt, err := r.Head.Once(o.Instructions, func() (string, error) { return instructionPrompt(r, o.Instructions) })
 		if err != nil {
 			return err
 		}
@@ -69,8 +68,8 @@ func instructionPrompt(r *Record, o InstructionOptions) (string, error) {
 	var b strings.Builder
 	if !o.NoDefinition {
 		for _, name := range []string{"Definition", "Prompt", "Things to Avoid", "Emphasis & Caution"} {
-			v, ok := r.Head[name]
-			if !ok {
+			v := r.Head.Get(name)
+			if v == nil {
 				continue
 			}
 			s, ok := firstText(v)
@@ -97,8 +96,8 @@ func instructionPrompt(r *Record, o InstructionOptions) (string, error) {
 
 // writeShown writes the first n of the task's examples in field.
 func writeShown(b *strings.Builder, r *Record, field, title string, n int) error {
-	v, ok := r.Head[field]
-	if !ok || n == 0 {
+	v := r.Head.Get(field)
+	if v == nil || n == 0 {
 		return nil
 	}
 	var items []json.RawMessage

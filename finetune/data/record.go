@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 )
 
 // A Field is one named value of a record, as JSON.
@@ -19,11 +20,44 @@ type Field struct {
 type Record struct {
 	Source Source
 	Fields []Field
-	// Head holds the other fields of the object whose list the record is an element of (a task's Definition), or nil.
-	Head map[string]json.RawMessage
+	// Head is the object whose list the record is an element of (a task with its Definition), or nil.
+	Head *Head
 
 	document             *string // plain text
 	continues, continued bool
+}
+
+// A Head holds the fields that the records of a file share. It is safe for concurrent use.
+type Head struct {
+	fields map[string]json.RawMessage
+	mu     sync.Mutex
+	made   map[any]string
+}
+
+// Get gives a field's value, nil where it is absent; h may be nil.
+func (h *Head) Get(name string) json.RawMessage {
+	if h == nil {
+		return nil
+	}
+	return h.fields[name]
+}
+
+// Once gives the text that f makes of the head for a key, such as the options it was made with; f is called once for each.
+func (h *Head) Once(key any, f func() (string, error)) (string, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if s, ok := h.made[key]; ok {
+		return s, nil
+	}
+	s, err := f()
+	if err != nil {
+		return "", err
+	}
+	if h.made == nil {
+		h.made = map[any]string{}
+	}
+	h.made[key] = s
+	return s, nil
 }
 
 // Has says whether the record has all the fields.

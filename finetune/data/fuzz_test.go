@@ -1,0 +1,98 @@
+package data_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/ggtune/ggtune/finetune/data"
+)
+
+// readAll opens data under small limits and reads every example. Whatever the data, it must not panic, what it opens must
+// read again, and a piece of a text must not be longer than asked.
+func readAll(t *testing.T, name string, content []byte, opts data.Options) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, content, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	opts.MaxRecord, opts.MaxInflated, opts.MaxDocument, opts.TempDir = 1<<16, 1<<20, 1024, t.TempDir()
+	d, err := data.Open(context.Background(), []string{path}, opts)
+	if err != nil {
+		if err.Error() == "" {
+			t.Error("an error without a message")
+		}
+		return
+	}
+	defer d.Close()
+	for i := range d.Len() {
+		e, err := d.At(i)
+		if err != nil {
+			t.Fatalf("example %d: %v", i, err)
+		}
+		if e.Source.Line < 1 || e.Source.File != path {
+			t.Fatalf("example %d comes from %v", i, e.Source)
+		}
+		if d.Format() == "text" && (e.Continues || e.Continued) && len(e.Text) > 1024 {
+			t.Fatalf("example %d has %d bytes", i, len(e.Text))
+		}
+	}
+}
+
+func FuzzRecords(f *testing.F) {
+	for _, s := range []string{
+		`{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": [{"type": "text", "text": "a"}], "weight": 1}]}`,
+		`{"conversations": [{"from": "human", "value": "q"}, {"from": "function_call", "value": "{\"name\": \"f\", \"arguments\": {}}"}, {"from": "gpt", "value": "a"}], "tools": "[{}]"}`,
+		`{"instruction": "i", "input": "x", "output": "o", "history": [["a", "b"]]}` + "\n" + `{"instruction": "i", "output": "o"}`,
+		`{"prompt": [{"role": "user", "content": "q"}], "completion": [{"role": "assistant", "content": "a"}]}`,
+		`{"question": "q", "answer": 4}`,
+		`{"instruction": "i", "instances": [{"input": "", "output": "o"}]}`,
+		`[{"text": "one"}, {"text": "two"}]`,
+		"\xef\xbb\xbf{\"text\": \"one\"}\r\n\r\n{\"text\": \"tw\xff\"}",
+		task,
+		`{"data": [{"text": "one"}], "data2": 3}`,
+	} {
+		f.Add([]byte(s), false)
+		f.Add([]byte(s), true)
+	}
+	f.Fuzz(func(t *testing.T, content []byte, replace bool) {
+		readAll(t, "a.json", content, data.Options{ReplaceInvalid: replace})
+		readAll(t, "a.jsonl", content, data.Options{ReplaceInvalid: replace})
+	})
+}
+
+func FuzzTable(f *testing.F) {
+	f.Add([]byte("prompt,completion\na,\"b\"\"c\nd\"\n"))
+	f.Add([]byte("question\tanswer\nq\ta\n"))
+	f.Add([]byte("\xef\xbb\xbfmessages\n\"[{\"\"role\"\": \"\"assistant\"\", \"\"content\"\": \"\"a\"\"}]\"\n"))
+	f.Fuzz(func(t *testing.T, content []byte) {
+		readAll(t, "a.csv", content, data.Options{})
+		readAll(t, "a.tsv", content, data.Options{})
+	})
+}
+
+func FuzzText(f *testing.F) {
+	f.Add([]byte("one\n\ntwo\r\n\r\nthree\n<|endoftext|>\nfour"), "paragraph")
+	f.Add([]byte("one\n<|endoftext|>\ntwo"), "auto")
+	f.Add([]byte("ü\xc3"), "line")
+	f.Fuzz(func(t *testing.T, content []byte, split string) {
+		readAll(t, "a.txt", content, data.Options{Split: split, ReplaceInvalid: true})
+	})
+}
+
+func FuzzCompressed(f *testing.F) {
+	f.Add([]byte(gz(f, `{"text": "one"}`)))
+	f.Add([]byte(zst(f, `{"text": "one"}`)))
+	f.Fuzz(func(t *testing.T, content []byte) { readAll(t, "a.gz", content, data.Options{}) })
+}
+
+func FuzzParquet(f *testing.F) {
+	f.Add([]byte(parquetFile(f, []parquetRow{{ID: 1, Messages: []parquetMessage{{"user", "q"}, {"assistant", "a"}}}})))
+	f.Fuzz(func(t *testing.T, content []byte) {
+		if len(content) > 1<<16 {
+			t.Skip("larger files only cost time")
+		}
+		readAll(t, "a.parquet", content, data.Options{})
+	})
+}
