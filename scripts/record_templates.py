@@ -5,7 +5,8 @@ usage: pip install jinja2==3.1.6; scripts/record_templates.py TEMPLATES_DIR
 
 Renders every *.jinja of TEMPLATES_DIR with every conversation of finetune/template/testdata/conversations.json in an
 environment configured as transformers' chat_template_utils.py does, with and without the generation prompt, and writes
-length (in bytes) and SHA-256 of each text to finetune/template/testdata/rendered.json: the templates themselves are
+length (in bytes) and SHA-256 of each text to finetune/template/testdata/rendered.json, and the texts of the snippets
+in finetune/template/jinja/testdata/snippets.json to rendered.json beside it: the templates themselves are
 other people's and stay out of this repository. A rendering that fails is recorded as "error", one that only the sandbox
 for immutable values refuses (list.append, dict.pop) is recorded without it.
 """
@@ -66,8 +67,30 @@ def render(source, conversation, prompt):
     return Exception("refused by the sandbox")
 
 
+SNIPPET_VARS = {
+    "d": {"a": "A", "b": 2},
+    "l": [1, "two", 3.5, None],
+    "s": "größe",
+    "items": [{"n": 1, "ok": True}, {"n": 2, "ok": False}, {"n": 3, "ok": True}],
+    "tree": [{"v": 1, "c": [{"v": 2, "c": []}, {"v": 3, "c": [{"v": 4}]}]}, {"v": 5}],
+}
+
+
+def record_snippets(here):
+    out = {"vars": SNIPPET_VARS, "texts": []}
+    for source in json.loads((here / "snippets.json").read_text("utf-8")):
+        try:
+            text = environment(SandboxedEnvironment).from_string(source).render(**json.loads(json.dumps(SNIPPET_VARS)))
+        except Exception as error:
+            print(repr(source), type(error).__name__, error, file=sys.stderr)
+            text = None
+        out["texts"].append(text)
+    (here / "rendered.json").write_text(json.dumps(out, indent=1, ensure_ascii=False) + "\n", "utf-8")
+
+
 def main():
     here = pathlib.Path(__file__).resolve().parent.parent / "finetune" / "template" / "testdata"
+    record_snippets(here.parent / "jinja" / "testdata")
     conversations = json.loads((here / "conversations.json").read_text("utf-8"))
     out = {}
     for path in sorted(pathlib.Path(sys.argv[1]).glob("*.jinja")):

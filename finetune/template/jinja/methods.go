@@ -91,7 +91,12 @@ func simple(f func(Str) Str) func(s *state, t Str, a args) Value {
 	}
 }
 
-func upper(t Str) Str { return t.mapRuns(strings.ToUpper) }
+// capitals are the letters that become several as capitals, which strings.ToUpper leaves.
+var capitals = strings.NewReplacer("ß", "SS", "ŉ", "ʼN", "ﬀ", "FF", "ﬁ", "FI", "ﬂ", "FL", "ﬃ", "FFI", "ﬄ", "FFL", "ﬅ", "ST", "ﬆ", "ST")
+
+func upper(t Str) Str {
+	return t.mapRuns(func(p string) string { return strings.ToUpper(capitals.Replace(p)) })
+}
 func lower(t Str) Str { return t.mapRuns(strings.ToLower) }
 
 // title makes the first letter of every word a capital, a word being a run of letters, as Python's str.title.
