@@ -133,28 +133,28 @@ func emitRope(l *lowering, n *graph.Node) {
 	l.call(kernels.OpRope, f, i, l.whole(n.Out[0]), l.whole(n.In[0]), pos, l.whole(n.In[2]))
 }
 
-func attention(n *graph.Node) ([]float64, []int64) {
-	return []float64{n.Attr.Scale}, []int64{int64(n.Attr.Heads), int64(n.Attr.KVHeads), int64(n.Attr.HeadDim)}
+func (l *lowering) attention(n *graph.Node) ([]float64, []int64) {
+	return []float64{n.Attr.Scale}, []int64{int64(n.Attr.Heads), int64(n.Attr.KVHeads), int64(n.Attr.HeadDim), l.prec.fast()}
 }
 
 func emitAttention(l *lowering, n *graph.Node) {
-	f, i := attention(n)
+	f, i := l.attention(n)
 	l.call(kernels.OpAttn, f, i, l.whole(n.Out[0]), l.whole(n.Out[1]),
 		l.whole(n.In[0]), l.whole(n.In[1]), l.whole(n.In[2]), l.flat(n.In[3]))
 }
 
 func emitAttentionDelta(l *lowering, n *graph.Node) {
-	_, i := attention(n)
+	_, i := l.attention(n)
 	l.call(kernels.OpAttnDelta, nil, i, l.whole(n.Out[0]), l.whole(n.In[0]), l.whole(n.In[1]))
 }
 
 func emitAttentionBackQ(l *lowering, n *graph.Node) {
-	f, i := attention(n)
+	f, i := l.attention(n)
 	l.call(kernels.OpAttnBackQ, f, i, append(l.all(n.Out), l.treed(n.In)...)...)
 }
 
 func emitAttentionBackKV(l *lowering, n *graph.Node) {
-	f, i := attention(n)
+	f, i := l.attention(n)
 	l.call(kernels.OpAttnBackKV, f, i, append(l.all(n.Out), l.treed(n.In)...)...)
 }
 
@@ -212,10 +212,7 @@ func emitScatter(l *lowering, n *graph.Node) {
 func emitHead(l *lowering, n *graph.Node) {
 	logp, lse, e, e2 := l.flat(n.Out[0]), l.flat(n.Out[1]), l.whole(n.Out[2]), l.whole(n.Out[3])
 	h, w, targets, h2, w2 := l.whole(n.In[0]), l.whole(n.In[1]), l.flat(n.In[2]), l.whole(n.In[3]), l.whole(n.In[4])
-	exact, back := int64(0), n.Attr.WithMean
-	if l.prec.exact {
-		exact = 1
-	}
+	exact, back := 1-l.prec.fast(), n.Attr.WithMean
 	chunk := kernels.HeadChunk()
 	bytes := kernels.HeadScratchBytes(h.ne0, h2.ne0, w.ne1, min(chunk, h.ne1), back)
 	scratch := view{slot: l.newSlot(graph.None, bytes), ne0: (bytes + 3) / 4, ne1: 1, nb1: bytes, typ: kernels.F32}
@@ -235,11 +232,7 @@ func emitHeadBack(l *lowering, n *graph.Node) {
 }
 
 func emitHeadGrad(l *lowering, n *graph.Node) {
-	exact := int64(0)
-	if l.prec.exact {
-		exact = 1
-	}
 	h, w, targets, lse, coef, h2, w2 := n.In[0], n.In[1], n.In[2], n.In[3], n.In[4], n.In[5], n.In[6]
-	l.call(kernels.OpHeadGradW, nil, []int64{exact}, l.whole(n.Out[0]), l.whole(n.Out[1]), l.whole(h), l.whole(w),
+	l.call(kernels.OpHeadGradW, nil, []int64{1 - l.prec.fast()}, l.whole(n.Out[0]), l.whole(n.Out[1]), l.whole(h), l.whole(w),
 		l.flat(targets), l.flat(lse), l.flat(coef), l.whole(h2), l.whole(w2))
 }

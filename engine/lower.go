@@ -38,6 +38,14 @@ type precision struct {
 	exact bool // f32 throughout; otherwise activations are packed for the fastest product the CPU has
 }
 
+// fast is the kernels' flag: 1 where products may be of rounded numbers.
+func (p precision) fast() int64 {
+	if p.exact {
+		return 0
+	}
+	return 1
+}
+
 // lower turns g into calls. Values of keep are exported beside the outputs.
 func lower(g *graph.Graph, keep []graph.ID, prec precision) (*program, error) {
 	if g.Err() != nil {
