@@ -12,6 +12,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -44,6 +45,10 @@ func main() {
 	os.Exit(code)
 }
 
+// sameSignal is how close two signals are one: timeout(1) and some shells signal the process and then its whole group, and a
+// person cannot press twice that fast.
+const sameSignal = 100 * time.Millisecond
+
 // interruptible returns a context that the first SIGINT or SIGTERM ends with errInterrupted; the second leaves the process
 // at once. What a run has saved by then is whole: files appear by rename.
 func interruptible(stderr io.Writer) (ctx context.Context, stop func()) {
@@ -59,10 +64,16 @@ func interruptible(stderr io.Writer) (ctx context.Context, stop func()) {
 		}
 		fmt.Fprintln(stderr, "\nggtune: stopping (again to leave at once)")
 		cancel(errInterrupted)
-		select {
-		case <-signals:
-			os.Exit(exitInterrupted)
-		case <-done:
+		first := time.Now()
+		for {
+			select {
+			case <-signals:
+				if time.Since(first) > sameSignal {
+					os.Exit(exitInterrupted)
+				}
+			case <-done:
+				return
+			}
 		}
 	}()
 	return ctx, func() { signal.Stop(signals); close(done); cancel(nil) }
@@ -138,7 +149,7 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer) *cli.App {
 
 // commands lists the subcommands in the order in which a user meets them.
 func commands() []*cli.Command {
-	list := []*cli.Command{generateCommand(), chatCommand(), quantizeCommand(), checkCommand(), versionCommand()}
+	list := []*cli.Command{demoCommand(), trainCommand(), generateCommand(), chatCommand(), inspectCommand(), checkCommand(), quantizeCommand(), benchCommand(), versionCommand()}
 	for _, c := range list {
 		c.CustomHelpTemplate = commandHelp
 		c.OnUsageError = func(c *cli.Context, err error, _ bool) error {
