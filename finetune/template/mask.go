@@ -293,10 +293,16 @@ func (m *masker) generated(i int) (region, bool) {
 	return r, true
 }
 
-// disjoint refuses trained turns that hold words of another message: their border would be a guess.
+// disjoint refuses trained turns that hold words of another message, or whose own words go on elsewhere: their border
+// would be a guess. Words that are only repeated later are no such words.
 func (m *masker) disjoint(rs []region) error {
 	for k, r := range rs {
+		turn := m.text[r.begin:r.end]
 		for _, s := range m.segs {
+			if s.message == r.message && !s.foreign && s.start >= r.end && !strings.Contains(turn, strings.TrimSpace(m.text[s.start:s.end])) {
+				return m.t.errorf(r.message, "chat template %s writes this message in parts, with others between them, so it is not certain "+
+					"what to train on; name another template with --template", m.t.name)
+			}
 			if s.message >= 0 && s.message != r.message && !s.foreign && s.start < r.end && s.end > r.begin {
 				return m.t.errorf(r.message, "chat template %s writes message %d in the middle of this one, so it is not certain "+
 					"what to train on; name another template with --template", m.t.name, s.message+1)

@@ -17,7 +17,7 @@ type capabilities struct {
 }
 
 // probeLimits keep a hostile template from taking long before it is even used.
-var probeLimits = jinja.Limits{Steps: 300_000, Bytes: 8 << 20, Output: 1 << 20}
+var probeLimits = jinja.Limits{Steps: 100_000, Bytes: 8 << 20, Output: 1 << 20}
 
 // try renders a conversation with the capabilities given; ok is false where the template fails.
 func (t *Template) try(conv Conversation, caps capabilities, opts Options, addPrompt bool) (pieces []jinja.Piece, ok bool) {
@@ -49,14 +49,26 @@ func (t *Template) probe() capabilities {
 			pieces, ok, caps = p, true, undefined
 		}
 	}
-	if !ok || !strings.Contains(join(pieces), probeText) {
+	if !ok || !says(pieces, 1) {
 		typed := caps
 		typed.typedContent = true
-		if p, ok := t.try(probeChat, typed, Options{}, false); ok && strings.Contains(join(p), probeText) {
+		p, ok := t.try(probeChat, typed, Options{}, false)
+		// A template that prints the list itself, as Python does, does not want one.
+		if ok && says(p, 1) && !strings.Contains(join(p), "'type'") && !strings.Contains(join(p), `"type"`) {
 			caps = typed
 		}
 	}
 	return t.probeCalls(caps)
+}
+
+// says reports whether words of a message's content are among the pieces.
+func says(pieces []jinja.Piece, message int) bool {
+	for _, p := range pieces {
+		if p.Origin == origin(message, fieldContent) {
+			return true
+		}
+	}
+	return false
 }
 
 // probeCalls finds out which of none and "" the template takes as the content of a message with tool calls, and whether
