@@ -1,5 +1,6 @@
 // Checks of the products' arguments.
 #include "../ggmlapi.h"
+#include "check_args.h"
 #include "head_shape.h"
 
 // known_weights says whether type is one the unpackers know: one of ggml's that it can turn into floats.
@@ -42,6 +43,18 @@ static const char * check_ids(const gt_arg * a, int64_t n) {
     return NULL;
 }
 
+// check_outputs looks whether the arguments whose bits are set in outs, which are written, lie apart from all others of
+// 4-byte elements. Stored weights are read-only files.
+static const char * check_outputs(const gt_call * c, unsigned outs) {
+    for (int i = 0; i < c->n_args; i++) {
+        for (int j = 0; j < c->n_args; j++) {
+            int plain = c->a[j].type == GT_F32 || c->a[j].type == GT_I32;
+            if ((outs >> i & 1) && i != j && plain && !gt_apart(&c->a[i], &c->a[j])) return "an output overlaps another argument";
+        }
+    }
+    return NULL;
+}
+
 #define TRY(x)                      \
     do {                            \
         const char * fault_ = (x);  \
@@ -60,6 +73,7 @@ static const char * check_linear(const gt_call * c, int transposed) {
     TRY(check_weights(w));
     TRY(check_f32(&c->a[0], out, t));
     TRY(check_acts(&c->a[1], in, t));
+    TRY(check_outputs(c, 1));
     if (c->a[3].data) TRY(transposed ? "the transposed product takes no bias" : check_f32(&c->a[3], out, 1));
     const gt_arg * w2 = &c->a[5];
     if (!w2->data) return c->a[4].data ? "the second pair's matrix is absent" : NULL;
@@ -77,19 +91,22 @@ const char * gt_check_outer(const gt_call * c) {
     int64_t t = c->a[1].ne1;
     TRY(check_f32(&c->a[0], c->a[1].ne0, c->a[2].ne0));
     TRY(check_f32(&c->a[1], c->a[1].ne0, t));
-    return check_f32(&c->a[2], c->a[2].ne0, t);
+    TRY(check_f32(&c->a[2], c->a[2].ne0, t));
+    return check_outputs(c, 1);
 }
 
 const char * gt_check_rows(const gt_call * c) {
     TRY(check_weights(&c->a[1]));
     TRY(check_f32(&c->a[0], c->a[1].ne0, c->a[0].ne1));
-    return check_ids(&c->a[2], c->a[0].ne1);
+    TRY(check_ids(&c->a[2], c->a[0].ne1));
+    return check_outputs(c, 1);
 }
 
 const char * gt_check_rows_add(const gt_call * c) {
     TRY(check_f32(&c->a[0], c->a[1].ne0, c->a[0].ne1));
     TRY(check_f32(&c->a[1], c->a[1].ne0, c->a[1].ne1));
-    return check_ids(&c->a[2], c->a[1].ne1);
+    TRY(check_ids(&c->a[2], c->a[1].ne1));
+    return check_outputs(c, 1);
 }
 
 int64_t gt_head_chunk(void) { return GT_HEAD_CHUNK; }
@@ -130,7 +147,8 @@ const char * gt_check_head(const gt_call * c) {
     if (s->type != GT_F32) return "an argument that must be f32 is not";
     if (s->ne1 != 1) return "the output head's scratch is not one row";
     int small = (size_t) s->ne0 * sizeof(float) < gt_head_scratch_bytes(w->ne0, r, w->ne1, n, c->a[2].data != NULL);
-    return small ? "the output head's scratch is too small" : NULL;
+    if (small) return "the output head's scratch is too small";
+    return check_outputs(c, 1 << 0 | 1 << 1 | 1 << 2 | 1 << 8 | 1 << 9);
 }
 
 const char * gt_check_head_merge(const gt_call * c) { return gt_check_head(c); }
@@ -143,6 +161,7 @@ const char * gt_check_head_back(const gt_call * c) {
     TRY(check_f32(&c->a[1], w->ne0, n));
     TRY(check_vector(&c->a[2], n));
     TRY(check_ids(&c->a[4], n));
+    TRY(check_outputs(c, 1 << 0 | 1 << 5));
     if (!c->a[5].data) return NULL;
     TRY(check_f32(&c->a[7], c->a[7].ne0, w->ne1));
     TRY(check_f32(&c->a[5], c->a[7].ne0, n));
@@ -154,6 +173,7 @@ const char * gt_check_head_grad_w(const gt_call * c) {
     TRY(check_head_inputs(h, w, &c->a[4], &c->a[7], &c->a[8]));
     TRY(check_vector(&c->a[5], h->ne1));
     TRY(check_vector(&c->a[6], h->ne1));
+    TRY(check_outputs(c, 1 << 0 | 1 << 1));
     if (c->a[0].data) TRY(check_f32(&c->a[0], w->ne0, w->ne1));
     if (c->a[1].data && !c->a[7].data) return "a gradient of the second pair is asked for, but there is none";
     return c->a[1].data ? check_f32(&c->a[1], c->a[8].ne0, w->ne1) : NULL;

@@ -60,6 +60,27 @@ func BenchmarkAdapter(b *testing.B) {
 	}
 }
 
+// BenchmarkPair measures a layer with its adapter's second product in the same pass; compare BenchmarkLinear and "B g".
+func BenchmarkPair(b *testing.B) {
+	const k, n, t, rank = 2048, 2048, 512, 16
+	r := rand.New(rand.NewPCG(1, 2))
+	w, up, x, g, y := randomWeights(r, q8, k, n), randomWeights(r, F32, rank, n), randomMatrix(r, k, t), randomMatrix(r, rank, t), newMatrix(n, t)
+	call := &Call{Op: OpLinear, NArgs: 6, F: [8]float64{1, 2}}
+	call.A[0], call.A[1], call.A[2] = y.arg(), packed(b, x).arg(), w.arg()
+	b.Run("without", func(b *testing.B) { measure(b, 2*k*n*t, call) })
+	call.A[4], call.A[5] = g.arg(), up.arg()
+	b.Run("with", func(b *testing.B) { measure(b, 2*k*n*t, call) })
+}
+
+// BenchmarkOuter measures the gradient of a whole matrix, as full-parameter training needs it.
+func BenchmarkOuter(b *testing.B) {
+	const k, n, t = 1024, 1024, 512
+	r := rand.New(rand.NewPCG(1, 2))
+	call := &Call{Op: OpOuter, NArgs: 3, F: [8]float64{1}, I: [8]int64{1}}
+	call.A[0], call.A[1], call.A[2] = newMatrix(k, n).arg(), randomMatrix(r, k, t).arg(), randomMatrix(r, n, t).arg()
+	measure(b, 2*k*n*t, call)
+}
+
 // BenchmarkHead measures the output head over 8192 rows of a vocabulary, on one thread: logits alone, and with mean rows.
 func BenchmarkHead(b *testing.B) {
 	const k, v, c = 2048, 8192, 256

@@ -46,6 +46,24 @@ func product(tokens, cols, reduction int, a, b func(i, j int) float32) (sum, nor
 	return sum, norm
 }
 
+// onThreads runs the call that writes to a copy of before with several numbers of threads, and returns what all of them give.
+func onThreads(t *testing.T, what string, before *matrix, call func(out *matrix) *Call) *matrix {
+	t.Helper()
+	var one *matrix
+	for _, nth := range []int{1, 2, 3, 5} {
+		out := before.clone()
+		if err := Run(call(out), nth); err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		out.checkGuards(t)
+		if one == nil {
+			one = out
+		}
+		sameBits(t, fmt.Sprintf("%s: %d threads and 1", what, nth), out, one)
+	}
+	return one
+}
+
 // linearCase is one product with a stored matrix; k and n are the layer's inputs and outputs.
 type linearCase struct {
 	op      Op
@@ -90,19 +108,10 @@ func (c linearCase) run(t *testing.T, r *rand.Rand) {
 	if c.acc {
 		call.I[0] = 1
 	}
-	var one *matrix
-	for _, nth := range []int{1, 2, 3, 5} {
-		y := before.clone()
+	one := onThreads(t, c.String(), before, func(y *matrix) *Call {
 		call.A[0] = y.arg()
-		if err := Run(call, nth); err != nil {
-			t.Fatalf("%v: %v", c, err)
-		}
-		y.checkGuards(t)
-		if one == nil {
-			one = y
-		}
-		sameBits(t, fmt.Sprintf("%v: %d threads and 1", c, nth), y, one)
-	}
+		return call
+	})
 	entry := func(w *matrix) func(r, j int) float32 {
 		if c.op == OpLinearT {
 			return func(r, j int) float32 { return w.row(r)[j] }
@@ -196,19 +205,10 @@ func TestOuter(t *testing.T) {
 			before := fill(r, newStrided(c.k, c.n, c.k+3))
 			call := &Call{Op: OpOuter, NArgs: 3, F: [8]float64{0.5}, I: [8]int64{int64(c.acc)}}
 			call.A[1], call.A[2] = x.arg(), dy.arg()
-			var one *matrix
-			for _, nth := range []int{1, 2, 3, 5} {
-				dw := before.clone()
+			one := onThreads(t, fmt.Sprintf("outer %+v", c), before, func(dw *matrix) *Call {
 				call.A[0] = dw.arg()
-				if err := Run(call, nth); err != nil {
-					t.Fatal(err)
-				}
-				dw.checkGuards(t)
-				if one == nil {
-					one = dw
-				}
-				sameBits(t, "threads", dw, one)
-			}
+				return call
+			})
 			sum, norm := product(c.n, c.k, c.t, func(n, i int) float32 { return dy.row(i)[n] }, func(i, k int) float32 { return x.row(i)[k] })
 			for n := range c.n {
 				for k := range c.k {
@@ -253,6 +253,7 @@ func TestLinearRefuses(t *testing.T) {
 		"bias of wrong size":  func(c *Call) { c.A[3] = x.arg() },
 		"half a second pair":  func(c *Call) { c.NArgs, c.A[4] = 6, x.arg() },
 		"second pair's size":  func(c *Call) { c.NArgs, c.A[4], c.A[5] = 6, x.arg(), randomMatrix(r, 64, 9).arg() },
+		"output is input":     func(c *Call) { c.A[0] = c.A[1]; c.A[0].Ne0, c.A[0].Nb1 = 8, 32 },
 		"quantized input":     func(c *Call) { c.A[1].Type = q8 },
 		"short output stride": func(c *Call) { c.A[0].Nb1 = 4 },
 	} {

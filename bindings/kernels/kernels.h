@@ -7,7 +7,7 @@
 // Every kernel is called as fn(call, ith, nth) by each of nth threads at once, with no barrier inside: what one thread
 // writes, no other thread of the same call reads. The result does not depend on nth, to the last bit: every output
 // element is summed in an order fixed by the shapes alone. Buffers belong to the caller; kernels keep no pointer and
-// allocate nothing but their own small per-thread tiles (see gt_scratch_bytes).
+// allocate nothing but a work area per thread, 0.6 to 2 MB, that lives as long as the thread (gt_scratch in level.h).
 #ifndef GT_KERNELS_H
 #define GT_KERNELS_H
 
@@ -49,7 +49,7 @@ typedef struct gt_call {
 // In the table: a0.. are arguments, [rows] their shapes, "in" is read, "out" written, "inout" both. Types are f32 unless
 // said otherwise; W is any type ggml can dequantize. "acc" (where listed): 0 the output is overwritten, 1 added to.
 enum {
-    // --- products (gemm.c) ---------------------------------------------------------------------------------------
+    // --- products (gemm_ops.inc.h, gemm_head.inc.h) ---------------------------------------------------------------------------------------
     // GT_OP_PACK        a0 out packed [K,T]; a1 in x [K,T]. Size of a0: gt_packed_bytes(K, T).
     GT_OP_PACK = 1,
     // GT_OP_LINEAR      y = f0·W x + bias (+ y if acc).      a0 y [N,T]; a1 x [K,T] f32 (exact) or packed (fast);
@@ -71,7 +71,7 @@ enum {
     //                   a9 scratch, gt_head_scratch_bytes(...). i0: 1 exact (f32 products), 0 fast.
     //                   The vocabulary is cut into shards whose number depends on shapes alone; GT_OP_HEAD writes each
     //                   shard's maximum, sum and mean row into the scratch, GT_OP_HEAD_MERGE (same arguments) joins them
-    //                   in order. Tokens beyond i2 = the token chunk are done by further pairs of calls on sub-ranges.
+    //                   in order. At most gt_head_chunk() tokens a call; more are done by further pairs of calls on sub-ranges.
     GT_OP_HEAD,
     GT_OP_HEAD_MERGE,
     // GT_OP_HEAD_BACK   dh[:,c] = coef[c]·(W_target(c) − e[:,c]); dh2 likewise.  a0 out dh [K,C]; a1 in e; a2 in coef [C,1];
@@ -82,7 +82,7 @@ enum {
     //                   a4 targets; a5 lse; a6 coef; a7 h2; a8 W2. i0 exact. Always accumulates.
     GT_OP_HEAD_GRAD_W,
 
-    // --- attention (attention.c) ---------------------------------------------------------------------------------
+    // --- attention (attention.inc.h) ---------------------------------------------------------------------------------
     // Tree: i32 data, {n_seg, then n_seg × (start, end, parent)}: segment s covers tokens [start,end), parent < s or -1.
     // Token t of s sees its own segment up to and including t, and every token of s's ancestors.
     // GT_OP_ATTN        a0 out o [d·n_head,T]; a1 out lse [n_head,T]; a2 q [d·n_head,T]; a3 k [d·n_kv,T]; a4 v [d·n_kv,T];
@@ -96,7 +96,7 @@ enum {
     // GT_OP_ATTN_BACK_KV a0 out dk; a1 out dv; a2 q; a3 k; a4 v; a5 lse; a6 delta; a7 do; a8 tree. As above.
     GT_OP_ATTN_BACK_KV,
 
-    // --- everything row by row (rows.c) --------------------------------------------------------------------------
+    // --- everything row by row (rows.inc.h; GT_OP_ROWS*: gemm_ops.inc.h) --------------------------------------------------------------------------
     // GT_OP_ADD         a0 out = a1 + f0·a2. Same shapes; a0 may be a1.
     GT_OP_ADD = 40,
     // GT_OP_ADD_BIAS    a0 out [n,T] = a1 [n,T] + a2 [n].

@@ -30,7 +30,8 @@ extern const gt_table gt_table_neon;
 
 // gt_scratch returns this thread's own work area of at least size bytes, aligned to 64, with unspecified contents. It
 // belongs to the thread and is freed when the thread ends; the next gt_scratch call of the same thread may return the
-// same memory, so one kernel asks once. NULL: no memory.
+// same memory, so one kernel asks once. Without memory for it the process ends with a message: a kernel has no way to
+// report, and to go on would mean wrong numbers.
 void * gt_scratch(size_t size);
 
 // gt_share gives thread ith of nth its half-open range [*lo, *hi) of n units, each range a multiple of align long save the

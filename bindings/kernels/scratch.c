@@ -1,5 +1,6 @@
 // Per-thread work areas of the kernels.
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "level.h"
@@ -21,27 +22,30 @@ static void area_free(void * p) {
 
 static void make_key(void) { key_err = pthread_key_create(&key, area_free); }
 
-void * gt_scratch(size_t size) {
+static area * own_area(void) {
     pthread_once(&once, make_key);
     if (key_err) return NULL;
     area * a = pthread_getspecific(key);
-    if (!a) {
-        a = calloc(1, sizeof *a);
-        if (!a) return NULL;
-        if (pthread_setspecific(key, a)) {
-            free(a);
-            return NULL;
-        }
+    if (a) return a;
+    a = calloc(1, sizeof *a);
+    if (a && pthread_setspecific(key, a)) {
+        free(a);
+        return NULL;
     }
-    if (a->size < size) {
+    return a;
+}
+
+void * gt_scratch(size_t size) {
+    area * a = own_area();
+    if (a && a->size < size) {
         free(a->mem);
-        a->size = 0;
-        size    = (size + 4095) / 4096 * 4096;
-        if (posix_memalign(&a->mem, 4096, size)) {
-            a->mem = NULL;
-            return NULL;
-        }
-        a->size = size;
+        a->mem  = NULL;
+        a->size = (size + 4095) / 4096 * 4096;
+        if (posix_memalign(&a->mem, 4096, a->size)) a->mem = NULL;
+    }
+    if (!a || !a->mem) {
+        fprintf(stderr, "ggtune: no memory for a kernel's work area of %zu bytes\n", size);
+        abort();
     }
     return a->mem;
 }
