@@ -126,8 +126,8 @@ type Config struct {
 	Device string `toml:"device"`
 	// Exact computes every product in F32 instead of the CPU's fastest formats. Default false.
 	Exact bool `toml:"exact"`
-	// Memory is what training may take beside the mapped model file, in megabytes (10⁶ bytes); activations that fit are kept
-	// and not computed again. 0 takes half of what is free. Default 0.
+	// Memory is what training may take beside the mapped model file, in megabytes (10⁶ bytes); activations that fit are kept and not computed again. 0 takes what it needs and up to 1000 to keep activations in, but no more than half of what is
+	// free for them. Default 0.
 	Memory int `toml:"memory"`
 }
 

@@ -75,6 +75,10 @@ type budget struct {
 // optimizerBytes is AdamW's two moments for each trained parameter.
 const optimizerBytes = 2 * 4
 
+// courtesy is the memory, in bytes, that a run takes to save time where the user has not said what it may take: a
+// browser's worth. A 1.1B model recomputes most of its layers within it, and trains in its file's size and a gigabyte.
+const courtesy = 1e9
+
 // planMemory decides how much memory a session may keep activations in, and refuses a run that does not fit into free bytes
 // (0: not known). shape gives the tokens and counted tokens of the largest micro-batch, and its longest row.
 func planMemory(m *engine.Model, sc engine.SessionConfig, cfg *Config, tokens, counted, rowLen int, free int64) (budget, error) {
@@ -87,12 +91,10 @@ func planMemory(m *engine.Model, sc engine.SessionConfig, cfg *Config, tokens, c
 	allowed := int64(cfg.Memory) * 1e6
 	said := "--memory"
 	if allowed == 0 {
-		allowed, said = free/2, "free memory"
+		// What a run needs it takes; activations are kept only as far as nobody is likely to mind.
+		allowed, said = min(max(least, min(free/2, courtesy)), free), "free memory"
 		if free == 0 {
-			return budget{keep: 0, total: least}, nil
-		}
-		if least > allowed {
-			allowed = free // half is courtesy; all of it is what there is
+			allowed = least
 		}
 	}
 	if least > allowed {

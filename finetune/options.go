@@ -146,7 +146,7 @@ func (c *Config) machineOptions() []Option {
 		{Name: "threads", Aliases: []string{"t"}, Value: &c.Threads, Eval: true, Resume: Bits, Usage: "`N` threads; 0: one for each physical core"},
 		{Name: "device", Value: &c.Device, Eval: true, Usage: "what computes: cpu"},
 		{Name: "exact", Value: &c.Exact, Eval: true, Usage: "compute every product in F32 instead of the fastest format"},
-		{Name: "memory", Value: &c.Memory, Resume: Free, Usage: "memory for training beside the model file, in `MB`; 0: half of what is free"},
+		{Name: "memory", Value: &c.Memory, Resume: Free, Usage: "memory for training beside the model file, in `MB`; more is faster; 0: what it needs, and up to 1000"},
 	}
 }
 

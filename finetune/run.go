@@ -109,7 +109,8 @@ func (r *run) open(ctx context.Context) error {
 		return err
 	}
 	tokens, counted := r.rows.trainRows.Longest()
-	r.plan, err = planMemory(r.model, sc, &r.cfg, tokens*r.cfg.Batch, counted*r.cfg.Batch, tokens, freeMemory())
+	n := min(r.cfg.Batch, r.rows.trainRows.Rows())
+	r.plan, err = planMemory(r.model, sc, &r.cfg, tokens*n, counted*n, tokens, freeMemory())
 	return err
 }
 

@@ -20,6 +20,8 @@ type textSide struct {
 	cfg   *Config
 	all   bool // every token counts
 	limit encode.Limits
+	// context is how many tokens the model was trained to read at once. Where positions are learned there are no more.
+	context int
 
 	model    string // path
 	own      string // the model's own template, or ""
@@ -55,7 +57,10 @@ func openText(cfg *Config, m *engine.Model, how *method.Method) (*textSide, erro
 		return nil, err
 	}
 	s := &textSide{vocab: v, cfg: cfg, model: m.Path(), own: own, all: how.AllTokens || mask == template.MaskAll,
-		limit: encode.Limits{SeqLen: cfg.SeqLen, OnLong: onLong}, opts: template.Options{Mask: mask, DropReasoning: cfg.DropReasoning}}
+		limit: encode.Limits{SeqLen: cfg.SeqLen, OnLong: onLong}, context: m.HParams().NCtxTrain, opts: template.Options{Mask: mask, DropReasoning: cfg.DropReasoning}}
+	if m.HParams().Rope.Dim == 0 { // positions are learned, one vector each
+		s.limit.SeqLen = min(s.limit.SeqLen, s.context)
+	}
 	if err := s.open(); err != nil {
 		v.Close()
 		return nil, err
@@ -155,10 +160,10 @@ func (s *textSide) encode(ctx context.Context, ds *data.Dataset, which []int, dr
 func (s *textSide) example(x *data.Example) ([]encode.Item, error) {
 	switch x.Kind {
 	case data.KindText:
-		return s.enc.Text(x.Source, x.Text, encode.Part{Continues: x.Continues, Continued: x.Continued}, s.cfg.SeqLen)
+		return s.enc.Text(x.Source, x.Text, encode.Part{Continues: x.Continues, Continued: x.Continued}, s.limit.SeqLen)
 	case data.KindCompletion:
 		if s.all {
-			return s.enc.Text(x.Source, x.Prompt+x.Completion, encode.Part{}, s.cfg.SeqLen)
+			return s.enc.Text(x.Source, x.Prompt+x.Completion, encode.Part{}, s.limit.SeqLen)
 		}
 		it, err := s.enc.Completion(x.Source, x.Prompt, x.Completion)
 		return []encode.Item{it}, err
@@ -230,13 +235,33 @@ func readRows(ctx context.Context, cfg *Config, s *textSide) (*rows, error) {
 	if s.note != "" {
 		r.notes = append(r.notes, s.note)
 	}
+	r.notes = append(r.notes, s.lengthNotes(r)...)
+	return r, r.pack(cfg)
+}
+
+// lengthNotes says what the row length and the model's context did to the examples.
+func (s *textSide) lengthNotes(r *rows) []string {
+	var out []string
+	if s.limit.SeqLen < s.cfg.SeqLen {
+		out = append(out, fmt.Sprintf("%s has %d learned positions: examples are limited to that many tokens (rows still pack several up to %d)", s.model, s.context, s.cfg.SeqLen))
+	}
+	longest := 0
 	for _, d := range []*encode.Dataset{r.train, r.held} {
-		if d != nil && d.Counts.DroppedCut > 0 {
-			r.notes = append(r.notes, fmt.Sprintf("%d examples are left out because their prompt fills a row of %d tokens, such as %s; a larger --seq-len takes them in",
-				d.Counts.DroppedCut, cfg.SeqLen, d.CutAnswers()[0]))
+		if d == nil {
+			continue
+		}
+		for i := range d.Items {
+			longest = max(longest, len(d.Items[i].Tokens))
+		}
+		if d.Counts.DroppedCut > 0 {
+			out = append(out, fmt.Sprintf("%d examples are left out because their prompt fills a row of %d tokens, such as %s; a larger --seq-len takes them in",
+				d.Counts.DroppedCut, s.limit.SeqLen, d.CutAnswers()[0]))
 		}
 	}
-	return r, r.pack(cfg)
+	if s.context > 0 && longest > s.context {
+		out = append(out, fmt.Sprintf("the longest example has %d tokens, and %s was trained to read %d at once: what lies beyond may be learned badly; --seq-len %d stays within", longest, s.model, s.context, s.context))
+	}
+	return out
 }
 
 // readInto opens data and hands it to use with the indices of its examples and the number left out in reading.

@@ -20,6 +20,9 @@ import (
 // Devices lists what this build can compute on.
 func Devices() []string { return []string{"cpu"} }
 
+// maxSeqLen is longer than any row that a CPU trains on in reasonable time; tables of that size are made.
+const maxSeqLen = 1 << 20
+
 // maxThreads is more than any machine has, and what the thread pools accept.
 const maxThreads = 512
 
@@ -92,10 +95,10 @@ func (v *validator) common() {
 	v.known(&c.Mask, errOf(template.ParseMask(c.Mask)))
 	v.known(&c.OnLong, errOf(encode.ParseOnLong(c.OnLong)))
 	v.known(&c.Packing, errOf(encode.ParsePacking(c.Packing)))
-	v.need(c.SeqLen >= 2, &c.SeqLen, v.is(c.SeqLen), "at least 2 tokens: one to predict the other from")
+	v.need(c.SeqLen >= 2 && c.SeqLen <= maxSeqLen, &c.SeqLen, v.is(c.SeqLen), fmt.Sprintf("2 tokens (one to predict the other from) to %d", maxSeqLen))
 	v.need(c.Batch >= 1, &c.Batch, v.is(c.Batch), "at least 1 row")
 	v.need(c.Threads >= 0 && c.Threads <= maxThreads, &c.Threads, v.is(c.Threads), fmt.Sprintf("0 (one for each physical core) to %d", maxThreads))
-	v.need(c.Memory >= 0, &c.Memory, v.is(c.Memory), "megabytes, or 0 for half of what is free")
+	v.need(c.Memory >= 0, &c.Memory, v.is(c.Memory), "megabytes, or 0 to leave it to ggtune")
 	if !slices.Contains(Devices(), c.Device) {
 		v.known(&c.Device, &registry.UnknownError{Kind: "device", Name: c.Device, Known: Devices()})
 	}

@@ -1,0 +1,161 @@
+package finetune
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/ggtune/ggtune/engine"
+	"github.com/ggtune/ggtune/engine/adapter"
+	"github.com/ggtune/ggtune/finetune/encode"
+	"github.com/ggtune/ggtune/finetune/eval"
+	"github.com/ggtune/ggtune/finetune/method"
+	"github.com/ggtune/ggtune/finetune/report"
+	"github.com/ggtune/ggtune/finetune/template"
+)
+
+// An Evaluation is what `ggtune eval` finds out.
+type Evaluation struct {
+	Loss       float64 // of the method, per unit; for sft and cpt nats per counted token
+	Perplexity float64 // e to the nats per counted token
+	Tokens     int     // read, padding excluded
+	Counted    int
+	Rows       int
+	Method     string
+	Model      string
+	Adapter    string // "" for the model alone
+	Figures    map[string]float64
+	Data       encode.Counts
+}
+
+// MarshalJSON writes the stable keys of `eval --json`.
+func (e Evaluation) MarshalJSON() ([]byte, error) {
+	m := map[string]any{"loss": e.Loss, "perplexity": e.Perplexity, "tokens": e.Tokens, "counted_tokens": e.Counted, "rows": e.Rows,
+		"method": e.Method, "model": e.Model, "adapter": nil, "data": e.Data}
+	if e.Adapter != "" {
+		m["adapter"] = e.Adapter
+	}
+	for k, v := range e.Figures {
+		m[k] = v
+	}
+	return json.Marshal(m)
+}
+
+// Evaluate measures a model on cfg.Data, with the adapter in a file unless its name is "". What the adapter says about its
+// making (template, mask, row length, method) is taken where given, asked with the option's name, says that the user did
+// not choose; nil means nothing was chosen. Of cfg only what Options marks as Eval is used.
+func Evaluate(ctx context.Context, cfg Config, adapterPath string, given func(option string) bool, rep report.Reporter) (_ Evaluation, err error) {
+	if err := cfg.ValidateEval(); err != nil {
+		return Evaluation{}, err
+	}
+	if given == nil {
+		given = func(string) bool { return false }
+	}
+	if cfg.Threads == 0 {
+		cfg.Threads = PhysicalCores()
+	}
+	m, err := engine.Open(cfg.Model)
+	if err != nil {
+		return Evaluation{}, err
+	}
+	defer func() { err = errors.Join(err, m.Close()) }()
+	note := func(format string, args ...any) { rep.Report(report.Notice{Text: fmt.Sprintf(format, args...)}) }
+	sc := engine.SessionConfig{Threads: cfg.Threads, Exact: cfg.Exact, Seed: cfg.Seed}
+	var info map[string]string
+	if adapterPath != "" {
+		if sc.Adapter, err = adapter.Load(adapterPath, m.Arch(), m.HParams()); err != nil {
+			return Evaluation{}, err
+		}
+		info = sc.Adapter.Info
+		h := startHashing(ctx, m)
+		defer h.stop()
+		takeDefaults(&cfg, info, given, note)
+		if sum, err := h.wait(); err != nil {
+			return Evaluation{}, err
+		} else if want := info[InfoBase]; want != "" && want != sum {
+			note("%s was trained on another base (sha256 %.12s…) than %s (%.12s…): its effect here is not what was trained", adapterPath, want, cfg.Model, sum)
+		}
+		if err := cfg.ValidateEval(); err != nil {
+			return Evaluation{}, fmt.Errorf("%s: settings in its metadata: %w", adapterPath, err)
+		}
+	}
+	how, err := method.Get(cfg.Method)
+	if err != nil {
+		return Evaluation{}, err
+	}
+	text, err := openText(&cfg, m, how)
+	if err != nil {
+		return Evaluation{}, err
+	}
+	defer func() { err = errors.Join(err, text.Close()) }()
+	held, err := heldRows(ctx, &cfg, text)
+	if err != nil {
+		return Evaluation{}, err
+	}
+	for _, n := range held.notes {
+		note("%s", n)
+	}
+	if t := text.tmpl; t != nil && info[InfoTemplateHash] != "" && info[InfoTemplateHash] != t.SHA256() {
+		note("%s was trained with chat template %q; %q, in use here, is another one (--template names one)", adapterPath, info[InfoTemplate], t.Name())
+	}
+	sess, err := engine.NewSession(m, sc)
+	if err != nil {
+		return Evaluation{}, err
+	}
+	defer func() { err = errors.Join(err, sess.Close()) }()
+	res, err := eval.Run(ctx, sess, held.heldRows, how, eval.Options{Progress: func(n int) {
+		rep.Report(report.Progress{What: "evaluate", Done: n, Total: held.heldRows.Rows()})
+	}})
+	if err != nil {
+		return Evaluation{}, err
+	}
+	return Evaluation{Loss: res.Loss, Perplexity: res.Perplexity(), Tokens: res.Tokens, Counted: res.Counted, Rows: held.heldRows.Rows(), Method: how.Name,
+		Model: cfg.Model, Adapter: adapterPath, Figures: figures(nil, "", res.Metrics), Data: held.held.Counts}, nil
+}
+
+// heldRows reads cfg.Data as held-out rows.
+func heldRows(ctx context.Context, cfg *Config, s *textSide) (*rows, error) {
+	plain := *cfg
+	plain.EvalData, plain.EvalSplit = nil, 0
+	r, err := readRows(ctx, &plain, s)
+	if err != nil {
+		return nil, err
+	}
+	r.held, r.train = r.train, nil
+	packing, err := encode.ParsePacking(cfg.Packing)
+	if err != nil {
+		return nil, err
+	}
+	r.heldRows, err = encode.NewLoader(r.held, encode.LoadOptions{Window: cfg.SeqLen, Packing: packing, Batch: cfg.Batch, Seed: cfg.Seed, Limit: cfg.EvalRows})
+	return r, err
+}
+
+// ownTemplatePrefix begins the name of a template that a model brings, as template.Find gives it.
+const ownTemplatePrefix = "built into "
+
+// takeDefaults takes what an adapter says about its making for settings that the user did not give.
+func takeDefaults(cfg *Config, info map[string]string, given func(string) bool, note func(string, ...any)) {
+	text := func(key, option string, field *string) {
+		if v := info[key]; v != "" && !given(option) {
+			*field = v
+		}
+	}
+	text(InfoMask, "mask", &cfg.Mask)
+	text(InfoMethod, "method", &cfg.Method)
+	if n, err := strconv.Atoi(info[InfoSeqLen]); err == nil && !given("seq-len") {
+		cfg.SeqLen = n
+	}
+	// A template of the model's own is found there again; a built-in one by its name. A file's name in a stranger's
+	// adapter is not opened: the hash will tell whether the model's own will do.
+	if name := info[InfoTemplate]; name != "" && !given("template") && !strings.HasPrefix(name, ownTemplatePrefix) {
+		if slices.Contains(template.Names(), name) {
+			cfg.Template = name
+		} else {
+			note("the adapter was trained with chat template %s; give it with --template if the data holds conversations", name)
+		}
+	}
+}

@@ -1,0 +1,99 @@
+package finetune
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/ggtune/ggtune/engine"
+	"github.com/ggtune/ggtune/engine/gguf"
+	"github.com/ggtune/ggtune/finetune/checkpoint"
+	"github.com/ggtune/ggtune/internal/testmodel"
+)
+
+// TestMemoryDoesNotMatter: layers computed again give the numbers of layers kept, bit for bit, so that --memory may change
+// over a resume.
+func TestMemoryDoesNotMatter(t *testing.T) {
+	var want []checkpoint.Tensor
+	for i, keep := range []int64{0, 1 << 40} {
+		c := tinyConfig(t, gguf.Q8_0)
+		c.Data = []string{tinyData(t, 40)}
+		r := begun(t, c, func(r *run) { r.plan.keep = keep })
+		if err := r.train(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		got := r.tensors(false)
+		if i == 0 {
+			for _, x := range got {
+				want = append(want, checkpoint.Tensor{Name: x.Name, Data: slices.Clone(x.Data)})
+			}
+			continue
+		}
+		for k := range got {
+			if got[k].Name != want[k].Name || !slices.Equal(got[k].Data, want[k].Data) {
+				t.Errorf("%s differs", got[k].Name)
+			}
+		}
+	}
+}
+
+// TestPlanMemory: what does not fit is refused before it is tried, with what would.
+func TestPlanMemory(t *testing.T) {
+	m, err := engine.Open(testmodel.Temp(t, testmodel.Tiny("llama", gguf.F32)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	c := DefaultConfig()
+	r := &run{cfg: c, model: m}
+	sc, err := r.sessionConfig()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const tokens, rowLen = 4096, 512
+	least, err := planMemory(m, sc, &c, tokens, tokens, rowLen, 0)
+	if err != nil || least.keep != 0 {
+		t.Fatalf("unknown memory: %+v, %v", least, err)
+	}
+	ample, err := planMemory(m, sc, &c, tokens, tokens, rowLen, 1<<40)
+	if err != nil || ample.keep == 0 || ample.total <= least.total || ample.total > courtesy {
+		t.Errorf("ample memory: %+v, %v; at least %+v", ample, err, least)
+	}
+	tight, err := planMemory(m, sc, &c, tokens, tokens, rowLen, least.total)
+	if err != nil || tight.total > least.total {
+		t.Errorf("just enough: %+v, %v", tight, err)
+	}
+	for _, tc := range []struct {
+		free int64
+		want string
+	}{{least.total - 1, "--batch 1 would fit (with --accum 4"}, {least.total / 8, "--batch 1 --seq-len "}, {1000, "a smaller --rank"}} {
+		if _, err := planMemory(m, sc, &c, tokens, tokens, rowLen, tc.free); err == nil || !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%d bytes: got %v, want %q", tc.free, err, tc.want)
+		}
+	}
+}
+
+// TestCgroupMemory reads the limits of containers.
+func TestCgroupMemory(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, _, ok := cgroupMemory(dir); ok {
+		t.Error("a limit where there are no files")
+	}
+	write("memory.max", "max\n")
+	write("memory.current", "700\n")
+	if _, _, ok := cgroupMemory(dir); ok {
+		t.Error("a limit of max")
+	}
+	write("memory.max", "1000\n")
+	write("memory.stat", "anon 300\ninactive_file 250\nactive_file 150\n")
+	if limit, used, ok := cgroupMemory(dir); !ok || limit != 1000 || used != 450 {
+		t.Errorf("got %d of %d, %v, want 450 of 1000", used, limit, ok)
+	}
+}

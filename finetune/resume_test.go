@@ -1,0 +1,246 @@
+package finetune
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/ggtune/ggtune/engine/gguf"
+	"github.com/ggtune/ggtune/finetune/checkpoint"
+	"github.com/ggtune/ggtune/finetune/report"
+	"github.com/ggtune/ggtune/internal/atomicfile/faultfs"
+	"github.com/ggtune/ggtune/internal/testmodel"
+)
+
+// begun opens a run and its directory.
+func begun(t *testing.T, c Config, change func(r *run)) *run {
+	t.Helper()
+	c.LR = c.peakLR()
+	r := &run{cfg: c, rep: report.Silent{}}
+	t.Cleanup(func() {
+		if err := r.close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := r.open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	change(r)
+	if err := r.begin(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// TestInterruptAndResume stops a run at several events, resumes it, and wants everything it leaves equal to what a
+// straight run leaves.
+func TestInterruptAndResume(t *testing.T) {
+	c := tinyConfig(t, gguf.F32)
+	straight := c
+	straight.Output = filepath.Join(t.TempDir(), "straight")
+	mustTrain(t, straight)
+	wantAdapter, wantMetrics := readFile(t, straight.Output, fileAdapter), metrics(t, straight.Output)
+	stop := errors.New("stop")
+	for name, at := range map[string]func(e report.Event) bool{
+		"before the first step": func(e report.Event) bool { _, ok := e.(report.Started); return ok },
+		"after step 1":          func(e report.Event) bool { s, ok := e.(report.Step); return ok && s.Step == 1 },
+		"after step 3, before its evaluation": func(e report.Event) bool {
+			s, ok := e.(report.Step)
+			return ok && s.Step == 3
+		},
+		"after the evaluation of step 3": func(e report.Event) bool { s, ok := e.(report.Evaluated); return ok && s.Step == 3 },
+		"after the last step":            func(e report.Event) bool { s, ok := e.(report.Step); return ok && s.Step == 6 },
+		"while verifying":                func(e report.Event) bool { p, ok := e.(report.Progress); return ok && p.What == "verify" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := c
+			c.Output = filepath.Join(t.TempDir(), "run")
+			ctx, cancel := context.WithCancelCause(t.Context())
+			defer cancel(nil)
+			_, err := Train(ctx, c, &recorder{on: func(e report.Event) {
+				if at(e) {
+					cancel(stop)
+				}
+			}})
+			if !errors.Is(err, stop) {
+				t.Fatalf("interrupted: got %v", err)
+			}
+			resumed, err := ResumeConfig(c.Output)
+			if err != nil {
+				t.Fatal(err)
+			}
+			mustTrain(t, *resumed)
+			if readFile(t, c.Output, fileAdapter) != wantAdapter {
+				t.Error("the adapter is not that of a straight run")
+			}
+			if got := metrics(t, c.Output); !reflect.DeepEqual(got, wantMetrics) {
+				t.Errorf("metrics:\n%+v, want\n%+v", got, wantMetrics)
+			}
+		})
+	}
+}
+
+// TestResumeRules: what a resumed run may change, and what is refused and why.
+func TestResumeRules(t *testing.T) {
+	base := tinyConfig(t, gguf.F32)
+	base.Schedule, base.Warmup, base.Steps, base.EvalEvery = "constant", 1, 4, 2
+	mustTrain(t, base)
+	for _, tc := range []struct {
+		name   string
+		change func(c *Config)
+		want   string // in the error; "" is allowed
+		note   string
+	}{
+		{"nothing", func(c *Config) {}, "", ""},
+		{"more steps", func(c *Config) { c.Steps = 6 }, "", ""},
+		{"intervals", func(c *Config) { c.SaveEvery, c.EvalEvery, c.Keep = 1, 1, 5 }, "", ""},
+		{"threads", func(c *Config) { c.Threads = 2 }, "", "last bits"},
+		{"the model elsewhere", func(c *Config) {
+			path := filepath.Join(t.TempDir(), "moved.gguf")
+			if err := os.WriteFile(path, []byte(readFile(t, base.Model)), 0o666); err != nil {
+				t.Fatal(err)
+			}
+			c.Model = path
+		}, "", ""},
+		{"rank", func(c *Config) { c.Rank = 8 }, "--rank is 8, and was 4 when the run began", ""},
+		{"two options", func(c *Config) { c.LR, c.SeqLen = 1, 32 }, "--lr is 1, and was 0.005", ""},
+		{"schedule", func(c *Config) { c.Schedule = "linear" }, "--schedule is linear, and was constant", ""},
+		{"another model", func(c *Config) {
+			s := testmodel.Tiny("llama", gguf.F32)
+			s.Seed = 99
+			c.Model = testmodel.Temp(t, s)
+		}, "is not the one the run began with", ""},
+		{"other data", func(c *Config) { c.Data = []string{tinyData(t, 38)} }, "the training data gives other rows", ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			c := base
+			c.Resume = true
+			c.Output = filepath.Join(t.TempDir(), "run")
+			if err := os.CopyFS(c.Output, os.DirFS(base.Output)); err != nil {
+				t.Fatal(err)
+			}
+			tc.change(&c)
+			rec := &recorder{}
+			s, err := Train(t.Context(), c, rec)
+			switch {
+			case tc.want == "" && (err != nil || s.Steps != c.Steps):
+				t.Errorf("got %d steps, %v, want %d", s.Steps, err, c.Steps)
+			case tc.want != "" && (err == nil || !strings.Contains(err.Error(), tc.want)):
+				t.Errorf("got %v, want %q", err, tc.want)
+			case !strings.Contains(rec.notes(), tc.note):
+				t.Errorf("notes %q lack %q", rec.notes(), tc.note)
+			}
+		})
+	}
+	cosine := base
+	cosine.Schedule, cosine.Output = "cosine", filepath.Join(t.TempDir(), "run")
+	mustTrain(t, cosine)
+	cosine.Resume, cosine.Steps = true, 9
+	if _, err := Train(t.Context(), cosine, report.Silent{}); err == nil || !strings.Contains(err.Error(), "schedule cosine") {
+		t.Errorf("more steps under cosine: got %v", err)
+	}
+}
+
+// TestOutputDirectory: directories that a run must not use.
+func TestOutputDirectory(t *testing.T) {
+	c := tinyConfig(t, gguf.F32)
+	c.Resume = true
+	if _, err := Train(t.Context(), c, report.Silent{}); err == nil || !strings.Contains(err.Error(), "no such directory") {
+		t.Errorf("resume from nowhere: got %v", err)
+	}
+	c.Resume = false
+	c.Output = filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(c.Output, nil, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Train(t.Context(), c, report.Silent{}); err == nil || !strings.Contains(err.Error(), "is a file") {
+		t.Errorf("a file: got %v", err)
+	}
+	c.Output = t.TempDir()
+	d, err := openRunDir(&c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Train(t.Context(), c, report.Silent{}); err == nil || !strings.Contains(err.Error(), "in use by another ggtune") {
+		t.Errorf("a locked directory: got %v", err)
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if os.Geteuid() != 0 {
+		c.Output = filepath.Join(t.TempDir(), "closed")
+		if err := os.Mkdir(c.Output, 0o555); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Train(t.Context(), c, report.Silent{}); !errors.Is(err, os.ErrPermission) {
+			t.Errorf("no permission: got %v", err)
+		}
+	}
+}
+
+// TestPatienceAndBest: a run that gets worse stops, and its result is the best step's.
+func TestPatienceAndBest(t *testing.T) {
+	c := tinyConfig(t, gguf.F32)
+	c.LR, c.Clip, c.Schedule = 0.05, 0, "constant" // far too much: the loss rises at once
+	c.Steps, c.EvalEvery, c.Patience, c.Keep, c.SaveEvery = 40, 1, 2, 1, 0
+	s := mustTrain(t, c)
+	if s.Stopped != "patience" || s.Steps >= 40 || s.BestStep == nil || s.ResultStep != *s.BestStep || s.ResultStep >= s.Steps {
+		t.Fatalf("got %+v", s)
+	}
+	store := checkpoint.Store{Dir: filepath.Join(c.Output, dirCheckpoints)}
+	ids, err := store.List()
+	if err != nil || len(ids) != 2 || ids[0].Step != s.ResultStep || ids[1].Step != s.Steps {
+		t.Errorf("checkpoints: got %v, %v, want the best (%d) and the last (%d)", ids, err, s.ResultStep, s.Steps)
+	}
+	e, err := Evaluate(t.Context(), heldConfig(c, t), filepath.Join(c.Output, fileAdapter), nil, report.Silent{})
+	if err != nil || !(e.Loss > 0) {
+		t.Errorf("evaluation of the result: %+v, %v", e, err)
+	}
+	// Resuming a run that patience ended ends it again.
+	resumed, err := ResumeConfig(c.Output)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again := mustTrain(t, *resumed); again.Steps != s.Steps || *again.AdapterSHA256 != *s.AdapterSHA256 {
+		t.Errorf("resumed: got %+v, want %+v", again, s)
+	}
+}
+
+// TestFullDisk: a checkpoint that cannot be written ends the run with what to do, and the one before can be resumed from.
+func TestFullDisk(t *testing.T) {
+	c := tinyConfig(t, gguf.F32)
+	r := begun(t, c, func(*run) {})
+	r.cfg.EvalEvery = 0
+	saves := 0
+	r.rep = &recorder{on: func(e report.Event) {
+		if s, ok := e.(report.Saved); ok && s.What == "checkpoint" {
+			if saves++; saves == 1 {
+				r.store.FS = faultfs.New(nil, 5, faultfs.Fail, nil)
+			}
+		}
+	}}
+	err := r.train(t.Context())
+	if err == nil || !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), "free some space") {
+		t.Fatalf("got %v", err)
+	}
+	f, id, _, err := (&checkpoint.Store{Dir: r.store.Dir}).Latest()
+	if err != nil || id.Step != 2 {
+		t.Fatalf("newest checkpoint: %v, %v, want step 2", id, err)
+	}
+	f.Close()
+	if err := r.close(); err != nil {
+		t.Fatal(err)
+	}
+	resumed, err := ResumeConfig(c.Output)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := mustTrain(t, *resumed); s.Steps != 6 {
+		t.Errorf("got %+v", s)
+	}
+}
