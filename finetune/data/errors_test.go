@@ -24,7 +24,7 @@ func TestBadInput(t *testing.T) {
 		{"header only", "a.csv", "prompt,completion\n", data.Options{}, []string{"a.csv: the file holds no records"}},
 		{"all dropped", "a.jsonl", `{"text": ""}`, data.Options{}, []string{"the dataset is empty: 1 records", "dropped 1: empty text", "a.jsonl:1"}},
 		{"malformed line", "a.jsonl", ok + `{"text": "two}` + "\n" + ok, data.Options{}, []string{"a.jsonl:2:", "malformed JSON"}},
-		{"malformed column", "a.jsonl", ok + ok + `{"text" "two"}`, data.Options{}, []string{"a.jsonl:3:8: malformed JSON: expected colon after object key"}},
+		{"malformed column", "a.jsonl", ok + ok + `{"text" "two"}`, data.Options{}, []string{"a.jsonl:3:9: malformed JSON: invalid character '\"' after object key"}},
 		{"cut off", "a.jsonl", ok + `{"text": "tw`, data.Options{}, []string{"a.jsonl:2:", "cut off"}},
 		{"two objects", "a.jsonl", ok + `{"text": "a"} {"text": "b"}`, data.Options{}, []string{"a.jsonl:2:", "one object a line"}},
 		{"not an object", "a.jsonl", ok + "[1]", data.Options{}, []string{"a.jsonl:2: ", "found a list; expected an object"}},

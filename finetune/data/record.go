@@ -141,6 +141,9 @@ func asText(v json.RawMessage) (s string, ok bool) {
 	case len(v) == 0 || string(v) == "null":
 		return "", true
 	case v[0] == '"':
+		if s, ok = plainString(v); ok {
+			return s, true
+		}
 		return s, json.Unmarshal(v, &s) == nil
 	case v[0] == '-' || v[0] >= '0' && v[0] <= '9':
 		return string(v), true
@@ -175,52 +178,111 @@ func embedded(v json.RawMessage) json.RawMessage {
 	if len(v) == 0 || v[0] != '"' {
 		return v
 	}
-	var s string
-	if json.Unmarshal(v, &s) != nil {
-		return v
-	}
+	s, _ := asText(v)
 	if t := strings.TrimSpace(s); t != "" && (t[0] == '[' || t[0] == '{') && json.Valid([]byte(t)) {
 		return json.RawMessage(t)
 	}
 	return v
 }
 
-// parseObject decodes a JSON object into its fields, in order. A name that appears twice is an error: which of the two
-// is meant nobody knows.
+// parseObject splits a JSON object into its fields, in order. A name that appears twice is an error: which of the two is
+// meant nobody knows.
 func parseObject(doc []byte) ([]Field, error) {
-	d := json.NewDecoder(bytes.NewReader(doc))
-	tok, err := d.Token()
-	if err != nil {
-		return nil, whole(err)
+	if !json.Valid(doc) {
+		return nil, malformed(doc)
 	}
-	if tok != json.Delim('{') {
+	s := splitter{doc: doc}
+	if s.space(); s.doc[s.i] != '{' {
 		return nil, fmt.Errorf("found %s; expected an object", describe(doc))
 	}
+	s.i++
 	var fields []Field
-	for d.More() {
-		key, err := d.Token()
-		if err != nil {
-			return nil, whole(err)
+	for {
+		s.space()
+		switch s.doc[s.i] {
+		case '}':
+			return fields, nil
+		case ',':
+			s.i++
+			s.space()
 		}
-		name := key.(string)
+		key := s.value()
+		name, simple := plainString(key)
+		if !simple {
+			if err := json.Unmarshal(key, &name); err != nil {
+				return nil, err
+			}
+		}
 		for _, f := range fields {
 			if f.Name == name {
 				return nil, fmt.Errorf("the name %q appears twice in one object; remove one of the two", name)
 			}
 		}
-		var v json.RawMessage
-		if err := d.Decode(&v); err != nil {
-			return nil, whole(err)
+		s.space()
+		s.i++ // the colon
+		s.space()
+		fields = append(fields, Field{name, s.value()})
+	}
+}
+
+// A splitter walks through a JSON value that is known to be valid.
+type splitter struct {
+	doc []byte
+	i   int
+}
+
+func (s *splitter) space() {
+	for s.doc[s.i] == ' ' || s.doc[s.i] == '\t' || s.doc[s.i] == '\r' || s.doc[s.i] == '\n' {
+		s.i++
+	}
+}
+
+// value passes one value and gives its bytes.
+func (s *splitter) value() json.RawMessage {
+	start, depth := s.i, 0
+	for s.i < len(s.doc) {
+		switch c := s.doc[s.i]; {
+		case c == '"':
+			for s.i++; s.doc[s.i] != '"'; s.i++ {
+				if s.doc[s.i] == '\\' {
+					s.i++
+				}
+			}
+			if depth == 0 {
+				s.i++
+				return s.doc[start:s.i]
+			}
+		case c == '{' || c == '[':
+			depth++
+		case (c == '}' || c == ']') && depth > 0:
+			if depth--; depth == 0 {
+				s.i++
+				return s.doc[start:s.i]
+			}
+		case depth == 0 && (c == ',' || c == '}' || c == ']' || c == ' ' || c == '\t' || c == '\r' || c == '\n'):
+			return s.doc[start:s.i]
 		}
-		fields = append(fields, Field{name, v})
+		s.i++
 	}
-	if _, err := d.Token(); err != nil {
-		return nil, whole(err)
+	return s.doc[start:s.i]
+}
+
+// plainString gives a JSON string without escapes; simple is false where it has some.
+func plainString(v []byte) (s string, simple bool) {
+	if len(v) < 2 || v[0] != '"' || bytes.IndexByte(v, '\\') >= 0 {
+		return "", false
 	}
-	if _, err := d.Token(); err != io.EOF {
-		return nil, &syntaxError{d.InputOffset(), "found more text after the end of the object; expected one object a line"}
+	return string(v[1 : len(v)-1]), true
+}
+
+// malformed finds what is wrong with a document that is not one JSON value.
+func malformed(doc []byte) error {
+	d := json.NewDecoder(bytes.NewReader(doc))
+	var v json.RawMessage
+	if err := d.Decode(&v); err != nil {
+		return whole(err)
 	}
-	return fields, nil
+	return &syntaxError{d.InputOffset(), "found more text after the end of the object; expected one object a line"}
 }
 
 // A syntaxError is malformed JSON at a byte offset of what was parsed.

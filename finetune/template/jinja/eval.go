@@ -79,21 +79,29 @@ func (s *state) eval1(e expr) Value {
 	case *compareExpr:
 		return s.evalCompare(e)
 	case *listExpr:
-		l := &List{Tuple: e.tuple, Items: make([]Value, len(e.items))}
-		s.charge(16 * len(e.items))
-		for i, item := range e.items {
-			l.Items[i] = s.eval(item)
-		}
-		return l
+		return s.evalList(e)
 	case *dictExpr:
-		d := NewDict()
-		s.charge(64 * len(e.keys))
-		for i, k := range e.keys {
-			s.setKey(d, s.eval(k), s.eval(e.vals[i]))
-		}
-		return d
+		return s.evalDict(e)
 	}
 	panic(fmt.Sprintf("jinja: no evaluation for %T", e))
+}
+
+func (s *state) evalList(e *listExpr) Value {
+	l := &List{Tuple: e.tuple, Items: make([]Value, len(e.items))}
+	s.charge(16 * len(e.items))
+	for i, item := range e.items {
+		l.Items[i] = s.eval(item)
+	}
+	return l
+}
+
+func (s *state) evalDict(e *dictExpr) Value {
+	d := NewDict()
+	s.charge(64 * len(e.keys))
+	for i, k := range e.keys {
+		s.setKey(d, s.eval(k), s.eval(e.vals[i]))
+	}
+	return d
 }
 
 func (s *state) setKey(d *Dict, key, val Value) {
