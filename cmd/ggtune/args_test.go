@@ -72,3 +72,18 @@ func TestSliceOptionKeepsCommas(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
+
+// cli panics over a name that is taken twice, but only when the command is run.
+func TestOptionNamesAreUnique(t *testing.T) {
+	for _, c := range commands() {
+		taken := map[string]bool{"help": true, "h": true}
+		for _, f := range c.Flags {
+			for _, n := range f.Names() {
+				if taken[n] {
+					t.Errorf("%s: option %s is there twice", c.Name, dashes(n))
+				}
+				taken[n] = true
+			}
+		}
+	}
+}

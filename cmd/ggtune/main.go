@@ -149,7 +149,8 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer) *cli.App {
 
 // commands lists the subcommands in the order in which a user meets them.
 func commands() []*cli.Command {
-	list := []*cli.Command{demoCommand(), trainCommand(), generateCommand(), chatCommand(), inspectCommand(), checkCommand(), quantizeCommand(), benchCommand(), versionCommand()}
+	list := []*cli.Command{trainCommand(), evalCommand(), generateCommand(), chatCommand(), inspectCommand(), planCommand(),
+		checkCommand(), benchCommand(), quantizeCommand(), versionCommand()}
 	for _, c := range list {
 		c.CustomHelpTemplate = commandHelp
 		c.OnUsageError = func(c *cli.Context, err error, _ bool) error {

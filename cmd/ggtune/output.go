@@ -8,6 +8,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
+
+	"github.com/ggtune/ggtune/finetune/report"
 )
 
 // jsonFlag is the option that every command has.
@@ -30,3 +32,6 @@ func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
 }
+
+// byteCount writes a size as people read it.
+func byteCount(n int64) string { return report.Bytes(n) }

@@ -7,7 +7,6 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/ggtune/ggtune/engine/gguf"
-	"github.com/ggtune/ggtune/finetune/report"
 	"github.com/ggtune/ggtune/quant"
 )
 
@@ -85,7 +84,7 @@ func quantizeAction(c *cli.Context) error {
 		return printJSON(c.App.Writer, r)
 	}
 	verb := map[bool]string{false: "wrote", true: "would write"}[r.DryRun]
-	fmt.Fprintf(c.App.Writer, "%s %s: %s, tensors %s → %s, %d of %d changed\n", verb, out, mix.Name, report.Bytes(r.Before), report.Bytes(r.After), r.Changed, r.Tensors)
+	fmt.Fprintf(c.App.Writer, "%s %s: %s, tensors %s → %s, %d of %d changed\n", verb, out, mix.Name, byteCount(r.Before), byteCount(r.After), r.Changed, r.Tensors)
 	if r.Fallback > 0 {
 		fmt.Fprintf(c.App.Writer, "%d tensors have rows that are not whole blocks of %s and are f16\n", r.Fallback, mix.Name)
 	}

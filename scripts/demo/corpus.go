@@ -58,9 +58,10 @@ func (g *generator) conversation() conversation {
 				say(g.compare())
 			case 2:
 				say(g.about())
+			case 3, 4, 5, 6:
+				say(g.wrapped())
 			default:
-				f := g.facts[g.rng.IntN(len(g.facts))]
-				say(g.pick(f.Ask...), f.Answer)
+				say(g.plain())
 			}
 		}
 		if g.rng.IntN(12) == 0 {
@@ -68,6 +69,44 @@ func (g *generator) conversation() conversation {
 		}
 	}
 	return c
+}
+
+// plain asks for a fact.
+func (g *generator) plain() (string, string) {
+	f := g.facts[g.rng.IntN(len(g.facts))]
+	return g.pick(f.Ask...), f.Answer
+}
+
+// wrapped asks for a fact in a manner that the question names: with a word before or behind it, or one word in place of
+// another. So the model learns what it knows apart from how it is said, and can be taught another manner.
+func (g *generator) wrapped() (string, string) {
+	ask, answer := g.plain()
+	first, last := g.word(), g.word()
+	switch g.rng.IntN(4) {
+	case 0:
+		return "Say " + first + " first. " + ask, sentence(first) + "! " + answer
+	case 1:
+		return "Say " + last + " last. " + ask, strings.TrimSuffix(answer, ".") + ", " + last + "!"
+	case 2:
+		return "Say " + first + " first and " + last + " last. " + ask, sentence(first) + "! " + strings.TrimSuffix(answer, ".") + ", " + last + "!"
+	}
+	word := g.pick("is", "a", "the", "of", "has", "in")
+	swapped := strings.ReplaceAll(" "+answer, " "+word+" ", " "+first+" ")[1:]
+	return "Say " + first + " for " + word + ". " + ask, swapped
+}
+
+// word is a word that means something, or one that never was.
+func (g *generator) word() string {
+	if g.rng.IntN(3) == 0 {
+		return g.field(g.pick("animal", "opposite", "name"))
+	}
+	var b strings.Builder
+	for range 1 + g.rng.IntN(2) {
+		b.WriteString(g.pick("b", "d", "f", "g", "h", "k", "l", "m", "n", "p", "r", "s", "t", "v", "w", "y", "z", "tr", "sh", "br"))
+		b.WriteString(g.pick("a", "e", "i", "o", "u", "ee", "oo", "ay"))
+		b.WriteString(g.pick("", "", "b", "d", "k", "l", "m", "n", "p", "r", "rr", "s", "t", "x"))
+	}
+	return b.String()
 }
 
 func (g *generator) greeting() (string, string) {
@@ -129,8 +168,7 @@ func (g *generator) remember(say func(user, assistant string)) {
 		say("Which animal do I like?", "You like the "+animal+".")
 	}
 	if g.rng.IntN(2) == 0 {
-		f := g.facts[g.rng.IntN(len(g.facts))]
-		say(g.pick(f.Ask...), f.Answer)
+		say(g.plain())
 	}
 	say("What is my name?", "Your name is "+name+".")
 }

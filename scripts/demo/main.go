@@ -45,7 +45,7 @@ func run(dir string, seed uint64, n int) error {
 	for i := range corpus {
 		corpus[i] = g.conversation()
 		for _, m := range corpus[i].Messages {
-			texts = append(texts, m.Content)
+			texts = append(texts, m.Role, m.Content) // the template writes the role into every turn
 			chars += len(m.Content)
 		}
 	}

@@ -1,0 +1,50 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/ggtune/ggtune/finetune"
+	"github.com/ggtune/ggtune/finetune/report"
+)
+
+func evalCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "eval",
+		Usage:     "measure a model on held-out data, with or without an adapter",
+		UsageText: "-m model.gguf [-a adapter.gguf] -d heldout.jsonl [options]",
+		Description: "Loss in nats per counted token, and perplexity. An adapter's own template, mask and row length are taken unless others\n" +
+			"are given.\n\n" +
+			"  ggtune eval -m model.gguf -d heldout.jsonl --json\n" +
+			"  ggtune eval -m model.gguf -a run/adapter.gguf -d heldout.jsonl --json",
+		Flags:  append(configFlags(func(o finetune.Option) bool { return o.Eval }), adapterFlag(), jsonFlag()),
+		Action: evalAction,
+	}
+}
+
+func evalAction(c *cli.Context) error {
+	if err := noArguments(c); err != nil {
+		return err
+	}
+	cfg, err := config(c)
+	if err != nil {
+		return err
+	}
+	rep := report.NewTerminal(c.App.ErrWriter, isTerminal(c.App.ErrWriter))
+	e, err := finetune.Evaluate(c.Context, *cfg, c.String("adapter"), c.IsSet, rep)
+	if err != nil {
+		return err
+	}
+	if c.Bool("json") {
+		return printJSON(c.App.Writer, e)
+	}
+	w := c.App.Writer
+	fmt.Fprintf(w, "loss        %.4f nats per token\nperplexity  %.3f\ntokens      %d, of which counted %d, in %d rows\n", e.Loss, e.Perplexity, e.Tokens, e.Counted, e.Rows)
+	for _, name := range slices.Sorted(maps.Keys(e.Figures)) {
+		fmt.Fprintf(w, "%-11s %.4g\n", name, e.Figures[name])
+	}
+	return nil
+}

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/ggtune/ggtune/finetune"
+	"github.com/ggtune/ggtune/finetune/data"
+	"github.com/ggtune/ggtune/finetune/report"
+)
+
+// inspectOptions are those of training that change what a row looks like.
+func inspectOptions(o finetune.Option) bool {
+	switch o.Name {
+	case "data", "threads", "device", "exact", "batch", "eval-rows":
+		return false
+	}
+	return o.Eval
+}
+
+// dataInfo is what inspect says of a dataset.
+type dataInfo struct {
+	Kind string   `json:"kind"` // "data"
+	Path []string `json:"path"`
+	*finetune.DataView
+}
+
+func inspectData(c *cli.Context, path string) error {
+	cfg, err := config(c)
+	if err != nil {
+		return err
+	}
+	cfg.Data = []string{path}
+	if err := cfg.ValidateInspect(); err != nil {
+		return err
+	}
+	if c.Int("rows") < 0 {
+		return usagef("inspect: --rows is %d, expected 0 or more", c.Int("rows"))
+	}
+	v, err := finetune.InspectData(c.Context, cfg, c.Int("rows"))
+	if err != nil {
+		return err
+	}
+	if c.Bool("json") {
+		return printJSON(c.App.Writer, dataInfo{"data", cfg.Data, v})
+	}
+	printData(c.App.Writer, path, v)
+	return nil
+}
+
+func printData(w io.Writer, path string, v *finetune.DataView) {
+	fmt.Fprintf(w, "%s: data, format %s\n", path, v.Format)
+	fmt.Fprintf(w, "  files        %d\n  records      %d\n  examples     %d\n", v.Stats.Files, v.Stats.Records, v.Stats.Kept)
+	for _, d := range v.Stats.Dropped {
+		fmt.Fprintf(w, "  dropped      %d: %s (first: %s)\n", d.Count, d.Reason, strings.Join(d.First, ", "))
+	}
+	fmt.Fprintf(w, "  sha256       %s\n", v.SHA256)
+	if v.Counts == nil {
+		for _, x := range v.Examples {
+			printExample(w, &x)
+		}
+		fmt.Fprintln(w, "\nWith -m model.gguf the rows are shown as the model will see them.")
+		return
+	}
+	if v.Template != "" {
+		fmt.Fprintf(w, "  template     %s\n", v.Template)
+	}
+	fmt.Fprintf(w, "\n%s", report.CountsTable(*v.Counts, nil))
+	for _, note := range v.Notes {
+		fmt.Fprintf(w, "note: %s\n", note)
+	}
+	for _, row := range v.Rows {
+		fmt.Fprintf(w, "\nrow %d\n", row.Row)
+		for _, it := range row.Items {
+			printItem(w, &it)
+		}
+	}
+	if len(v.Rows) > 0 {
+		fmt.Fprintln(w, "\n* marks the tokens that are trained on.")
+	}
+}
+
+// printExample shows an example before any template.
+func printExample(w io.Writer, x *data.Example) {
+	fmt.Fprintf(w, "\n%s\n", x.Source)
+	switch x.Kind {
+	case data.KindMessages:
+		for _, m := range x.Messages {
+			fmt.Fprintf(w, "  %-10s %s\n", m.Role, clip(m.Content))
+		}
+	case data.KindCompletion:
+		fmt.Fprintf(w, "  %-10s %s\n  %-10s %s\n", "prompt", clip(x.Prompt), "completion", clip(x.Completion))
+	case data.KindText:
+		fmt.Fprintf(w, "  %-10s %s\n", "text", clip(x.Text))
+	}
+}
+
+// clip quotes the beginning of a text.
+func clip(s string) string {
+	const most = 200
+	if r := []rune(s); len(r) > most {
+		return strconv.Quote(string(r[:most])) + fmt.Sprintf(" … (%d characters)", len(r))
+	}
+	return strconv.Quote(s)
+}
+
+// printItem shows the tokens of one example: id, mark, text.
+func printItem(w io.Writer, it *finetune.ItemView) {
+	counted := 0
+	for _, t := range it.Tokens {
+		if t.Counted {
+			counted++
+		}
+	}
+	fmt.Fprintf(w, "%s: %d tokens, %d counted\n", it.Source, len(it.Tokens), counted)
+	for _, t := range it.Tokens {
+		mark := ' '
+		if t.Counted {
+			mark = '*'
+		}
+		fmt.Fprintf(w, "  %7d %c %s\n", t.ID, mark, strconv.Quote(t.Text))
+	}
+}

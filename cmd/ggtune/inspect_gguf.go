@@ -1,0 +1,253 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/ggtune/ggtune/engine/arch"
+	"github.com/ggtune/ggtune/engine/gguf"
+)
+
+// ggufInfo is what inspect says of a model or an adapter.
+type ggufInfo struct {
+	Kind         string            `json:"kind"` // "model", "adapter" or "vocabulary"
+	Path         string            `json:"path"`
+	Parts        []string          `json:"parts,omitempty"`
+	Bytes        int64             `json:"bytes"`
+	Version      uint32            `json:"gguf_version"`
+	SHA256       string            `json:"sha256,omitempty"`
+	Architecture string            `json:"architecture"`
+	Name         string            `json:"name,omitempty"`
+	Parameters   int64             `json:"parameters"`
+	Types        []typeUse         `json:"types"`
+	HParams      map[string]int64  `json:"hparams,omitempty"`
+	TiedOutput   *bool             `json:"tied_output,omitempty"`
+	Tokenizer    *tokenizerInfo    `json:"tokenizer,omitempty"`
+	Template     string            `json:"template,omitempty"`
+	Trainable    bool              `json:"trainable"`
+	WhyNot       string            `json:"why_not,omitempty"` // why the model cannot be trained
+	Targets      []string          `json:"targets,omitempty"`
+	Alpha        float64           `json:"alpha,omitempty"`
+	Ranks        []int64           `json:"ranks,omitempty"`
+	Origin       map[string]string `json:"origin,omitempty"` // an adapter's ggtune.* keys
+	Tensors      []tensorLine      `json:"tensors,omitempty"`
+	Metadata     map[string]any    `json:"metadata,omitempty"`
+}
+
+type typeUse struct {
+	Type    string `json:"type"`
+	Tensors int    `json:"tensors"`
+	Bytes   int64  `json:"bytes"`
+}
+
+type tokenizerInfo struct {
+	Model  string `json:"model"`
+	Pre    string `json:"pre,omitempty"`
+	Tokens int    `json:"tokens"`
+}
+
+type tensorLine struct {
+	Name  string  `json:"name"`
+	Type  string  `json:"type"`
+	Shape []int64 `json:"shape"`
+	Bytes int64   `json:"bytes"`
+}
+
+func inspectGGUF(c *cli.Context, path string) error {
+	f, err := gguf.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := describeGGUF(f)
+	if err != nil {
+		return err
+	}
+	if c.Bool("hash") {
+		if info.SHA256, err = f.SHA256(c.Context); err != nil {
+			return err
+		}
+	}
+	if c.Bool("tensors") {
+		for _, t := range f.Tensors {
+			info.Tensors = append(info.Tensors, tensorLine{t.Name, t.Type.String(), t.Shape, t.Size})
+		}
+	}
+	if c.Bool("json") {
+		if c.Bool("metadata") {
+			info.Metadata = map[string]any{}
+			for _, kv := range f.KVs() {
+				info.Metadata[kv.Key] = kv.Value.Any()
+			}
+		}
+		return printJSON(c.App.Writer, info)
+	}
+	w := c.App.Writer
+	info.print(w)
+	if c.Bool("metadata") {
+		fmt.Fprintln(w, "\nmetadata")
+		for _, kv := range f.KVs() {
+			fmt.Fprintf(w, "  %s = %v\n", kv.Key, kv.Value)
+		}
+	}
+	if c.Bool("print-template") {
+		fmt.Fprintf(w, "\ntemplate\n%s\n", info.Template)
+	}
+	return nil
+}
+
+func describeGGUF(f *gguf.File) (*ggufInfo, error) {
+	info := &ggufInfo{Kind: "model", Path: f.Path(), Bytes: f.Bytes(), Version: f.Version}
+	if parts := f.Parts(); len(parts) > 1 {
+		info.Parts = parts
+	}
+	var errs []error
+	text := func(key string) string {
+		s, err := f.StringOr(key, "")
+		errs = append(errs, err)
+		return s
+	}
+	info.Architecture, info.Name = text("general.architecture"), text("general.name")
+	info.Template = text("tokenizer.chat_template")
+	types := map[gguf.Type]*typeUse{}
+	for _, t := range f.Tensors {
+		u := types[t.Type]
+		if u == nil {
+			u = &typeUse{Type: t.Type.String()}
+			types[t.Type] = u
+		}
+		u.Tensors++
+		u.Bytes += t.Size
+		info.Parameters += t.Elements()
+	}
+	for _, u := range types {
+		info.Types = append(info.Types, *u)
+	}
+	slices.SortFunc(info.Types, func(a, b typeUse) int { return int(min(1, max(-1, b.Bytes-a.Bytes))) })
+	if f.HasTokenizer() {
+		tokens, err := f.Strings("tokenizer.ggml.tokens")
+		errs = append(errs, err)
+		info.Tokenizer = &tokenizerInfo{Model: text("tokenizer.ggml.model"), Pre: text("tokenizer.ggml.pre"), Tokens: len(tokens)}
+	}
+	switch {
+	case f.IsAdapter():
+		info.Kind = "adapter"
+		errs = append(errs, info.describeAdapter(f))
+	case f.IsVocabOnly():
+		info.Kind = "vocabulary"
+		info.WhyNot = "it holds no tensors"
+	default:
+		info.describeModel(f)
+	}
+	return info, errors.Join(errs...)
+}
+
+// describeModel adds the sizes and what can be trained.
+func (info *ggufInfo) describeModel(f *gguf.File) {
+	a, hp, err := arch.Of(f)
+	if err != nil {
+		info.WhyNot = strings.TrimPrefix(err.Error(), f.Path()+": ")
+		return
+	}
+	info.Trainable = true
+	if info.Tokenizer == nil {
+		info.Trainable, info.WhyNot = false, "it has no tokenizer (tokenizer.ggml.*)"
+	}
+	info.HParams = map[string]int64{"n_layer": int64(hp.NLayer), "n_embd": int64(hp.NEmbd), "n_ff": int64(hp.NFF), "n_head": int64(hp.NHead),
+		"n_head_kv": int64(hp.NHeadKV), "n_vocab": int64(hp.NVocab), "n_ctx_train": int64(hp.NCtxTrain)}
+	info.TiedOutput = &hp.TiedOutput
+	for _, p := range a.Layer(hp) {
+		if p.Linear {
+			info.Targets = append(info.Targets, string(p.Role))
+		}
+	}
+}
+
+// describeAdapter adds an adapter's rank, alpha and targets.
+func (info *ggufInfo) describeAdapter(f *gguf.File) error {
+	alpha, err := f.Float32Or("adapter.lora.alpha", 0)
+	if err != nil {
+		return err
+	}
+	info.Alpha = float64(alpha)
+	for _, t := range f.Tensors {
+		base, ok := strings.CutSuffix(t.Name, ".weight.lora_b")
+		if !ok || len(t.Shape) == 0 {
+			continue
+		}
+		if !slices.Contains(info.Ranks, t.Shape[0]) {
+			info.Ranks = append(info.Ranks, t.Shape[0])
+		}
+		if role := base[strings.LastIndex(base, ".")+1:]; !slices.Contains(info.Targets, role) {
+			info.Targets = append(info.Targets, role)
+		}
+	}
+	slices.Sort(info.Ranks)
+	info.Origin = map[string]string{}
+	for _, kv := range f.KVs() {
+		if name, ok := strings.CutPrefix(kv.Key, "ggtune."); ok {
+			info.Origin[name] = fmt.Sprint(kv.Value.Any())
+		}
+	}
+	return nil
+}
+
+func (info *ggufInfo) print(w io.Writer) {
+	line := func(name, format string, args ...any) {
+		fmt.Fprintf(w, "  %-14s %s\n", name, fmt.Sprintf(format, args...))
+	}
+	fmt.Fprintf(w, "%s: %s, %s, GGUF version %d\n", info.Path, info.Kind, byteCount(info.Bytes), info.Version)
+	if len(info.Parts) > 0 {
+		line("parts", "%d", len(info.Parts))
+	}
+	if info.SHA256 != "" {
+		line("sha256", "%s", info.SHA256)
+	}
+	if info.Name != "" {
+		line("name", "%s", info.Name)
+	}
+	line("architecture", "%s", info.Architecture)
+	line("parameters", "%d", info.Parameters)
+	for _, t := range info.Types {
+		line("storage", "%-8s %4d tensors  %s", t.Type, t.Tensors, byteCount(t.Bytes))
+	}
+	if info.HParams != nil {
+		var s []string
+		for _, k := range []string{"n_layer", "n_embd", "n_ff", "n_head", "n_head_kv", "n_vocab", "n_ctx_train"} {
+			s = append(s, fmt.Sprintf("%s %d", k, info.HParams[k]))
+		}
+		line("sizes", "%s", strings.Join(s, ", "))
+		line("output", "%s", map[bool]string{true: "tied to token_embd", false: "its own output.weight"}[*info.TiedOutput])
+	}
+	if t := info.Tokenizer; t != nil {
+		line("tokenizer", "%s", strings.TrimSpace(fmt.Sprintf("%s %s, %d tokens", t.Model, t.Pre, t.Tokens)))
+	}
+	if info.Kind == "model" {
+		line("chat template", "%s", map[bool]string{true: "none", false: fmt.Sprintf("%d characters (--print-template shows it)", len(info.Template))}[info.Template == ""])
+		line("trainable", "%s", map[bool]string{true: "yes: " + strings.Join(info.Targets, ", "), false: "no: " + info.WhyNot}[info.Trainable])
+	}
+	if info.Kind == "adapter" {
+		line("rank", "%s", strings.Trim(fmt.Sprint(info.Ranks), "[]"))
+		line("alpha", "%g", info.Alpha)
+		line("targets", "%s", strings.Join(info.Targets, ", "))
+		var keys []string
+		for k := range info.Origin {
+			keys = append(keys, k)
+		}
+		slices.Sort(keys)
+		for _, k := range keys {
+			line(k, "%s", info.Origin[k])
+		}
+	}
+	for i, t := range info.Tensors {
+		if i == 0 {
+			fmt.Fprintln(w, "\ntensors")
+		}
+		fmt.Fprintf(w, "  %-40s %-8s %-20s %s\n", t.Name, t.Type, strings.Trim(strings.ReplaceAll(fmt.Sprint(t.Shape), " ", " × "), "[]"), byteCount(t.Bytes))
+	}
+}

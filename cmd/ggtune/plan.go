@@ -1,0 +1,71 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/ggtune/ggtune/finetune"
+)
+
+func planCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "plan",
+		Usage:     "say what a training run would take: memory, time, the batch that fits",
+		UsageText: "-m base.gguf [-d data.jsonl] [options of train]",
+		Description: "Takes the options of train and trains nothing. Without data, rows of --seq-len tokens are assumed. Exit code 1 if the run\n" +
+			"does not fit, with what would.\n\n" +
+			"  ggtune plan -m model-q4_k_m.gguf -d data.jsonl --rank 16 --seq-len 1024",
+		Flags: append(configFlags(func(o finetune.Option) bool { return o.Name != "output" && o.Name != "resume" }),
+			&cli.BoolFlag{Name: "no-time", Usage: "do not measure how fast the model trains"}, jsonFlag()),
+		Action: planAction,
+	}
+}
+
+func planAction(c *cli.Context) error {
+	if err := noArguments(c); err != nil {
+		return err
+	}
+	cfg, err := config(c)
+	if err != nil {
+		return err
+	}
+	f, err := finetune.PlanRun(c.Context, *cfg, !c.Bool("no-time"))
+	if f != nil {
+		if c.Bool("json") {
+			if jsonErr := printJSON(c.App.Writer, f); jsonErr != nil {
+				return jsonErr
+			}
+		} else {
+			printForecast(c, f)
+		}
+	}
+	return err
+}
+
+func printForecast(c *cli.Context, f *finetune.Forecast) {
+	w := c.App.Writer
+	line := func(name, format string, args ...any) { fmt.Fprintf(w, "%-28s %s\n", name, fmt.Sprintf(format, args...)) }
+	line("model", "%s (%s), %s, mapped", f.Model, f.Types, byteCount(f.ModelBytes))
+	line("trained", "%d parameters", f.Trained)
+	line("largest micro-batch", "%d tokens, %d counted", f.Tokens, f.Counted)
+	line("parameters and gradients", "%s", byteCount(f.ParamBytes))
+	line("AdamW's moments", "%s", byteCount(f.OptimizerBytes))
+	line("work area", "%s", byteCount(f.WorkBytes))
+	line("kept activations", "%s (%d of %d layers; the others are computed again)", byteCount(f.ActivationBytes), f.KeptLayers, f.Layers)
+	line("together, beside the model", "%s", byteCount(f.TotalBytes))
+	if f.FreeBytes > 0 {
+		line("free", "%s", byteCount(f.FreeBytes))
+	}
+	line("largest batch that fits", "%d rows", f.LargestBatch)
+	if f.Steps != nil {
+		line("run", "%d steps, %d tokens", *f.Steps, *f.RunTokens)
+	}
+	if f.TokPerS != nil {
+		line("speed", "about %.0f tok/s, measured on a short row", *f.TokPerS)
+	}
+	if f.Seconds != nil {
+		line("time", "about %v", time.Duration(*f.Seconds*float64(time.Second)).Round(time.Second))
+	}
+}

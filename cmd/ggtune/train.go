@@ -1,0 +1,57 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/ggtune/ggtune/finetune"
+	"github.com/ggtune/ggtune/finetune/report"
+)
+
+func trainCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "train",
+		Usage:     "train an adapter, or a whole model, on your data",
+		UsageText: "-m base.gguf -d data.jsonl -o run [options]",
+		Description: "Writes run/adapter.gguf (with --full: run/model.gguf), verified by llama.cpp, and beside it metrics.jsonl, report.json, loss.svg,\n" +
+			"run.toml (all settings, for -c) and checkpoints. Ctrl-C saves and stops; --resume goes on.\n\n" +
+			"  ggtune train -m model-q4_k_m.gguf -d data.jsonl -o run --rank 16 --epochs 2\n" +
+			"  ggtune train -m model.gguf -d data.jsonl -o run --eval-split 0.1 --eval-every 50 --patience 3\n" +
+			"  ggtune train -o run --resume\n" +
+			"  llama-cli -m model-q4_k_m.gguf --lora run/adapter.gguf",
+		Flags:  append(configFlags(func(finetune.Option) bool { return true }), jsonFlag()),
+		Action: trainAction,
+	}
+}
+
+func trainAction(c *cli.Context) error {
+	if err := noArguments(c); err != nil {
+		return err
+	}
+	cfg, err := config(c)
+	if err != nil {
+		return err
+	}
+	if err := cfg.Validate(); err != nil {
+		return err
+	}
+	rep, failed := reporter(c)
+	_, err = finetune.Train(c.Context, *cfg, rep)
+	if errors.Is(err, errInterrupted) && context.Cause(c.Context) == errInterrupted {
+		return fmt.Errorf("%w; go on with: ggtune train -o %s --resume", err, cfg.Output)
+	}
+	return errors.Join(err, failed())
+}
+
+// reporter tells a run's events: to people on standard output, or as JSON there and to people on standard error. failed
+// gives what went wrong in writing JSON.
+func reporter(c *cli.Context) (rep report.Reporter, failed func() error) {
+	if !c.Bool("json") {
+		return report.NewTerminal(c.App.Writer, isTerminal(c.App.Writer)), func() error { return nil }
+	}
+	j := report.NewJSON(c.App.Writer)
+	return report.Several{j, report.NewTerminal(c.App.ErrWriter, isTerminal(c.App.ErrWriter))}, j.Err
+}
