@@ -2,6 +2,7 @@ package template
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 
 	"github.com/ggtune/ggtune/finetune/template/jinja"
@@ -14,6 +15,7 @@ type capabilities struct {
 	emptyContent    bool // wants "" rather than none as the content of a message with tool calls only
 	objectArguments bool // wants the arguments of tool calls as an object: a string of JSON is parsed for it
 	stringArguments bool // wants them as a string of JSON: an object is written as one for it
+	callIDs         bool // fails on tool calls without an id: those that the data leaves without one are numbered
 }
 
 // probeLimits keep a hostile template from taking long before it is even used.
@@ -75,25 +77,26 @@ func says(pieces []jinja.Piece, message int) bool {
 // it prints arguments given as an object or as a string: neither escaped twice nor as Python prints a dictionary.
 func (t *Template) probeCalls(caps capabilities) capabilities {
 	for _, n := range []int{len(callMessages), 2} { // with what follows a call; where no form of that works, without
-		if c, ok := t.probeForms(caps, callMessages[:n]); ok {
-			return c
+		c, ok := t.probeForms(caps, callMessages[:n])
+		if !ok {
+			continue
 		}
+		_, ok = t.tryMessages(withoutIDs(callMessages[:n]), c)
+		c.callIDs = !ok
+		return c
 	}
 	return caps
 }
 
 // probeForms tries the forms of a message with tool calls; ok is false where the call is written in none.
 func (t *Template) probeForms(caps capabilities, messages []Message) (best capabilities, ok bool) {
-	try := func(c capabilities) ([]jinja.Piece, bool) {
-		return t.try(Conversation{BOS: "<s>", EOS: "</s>", Tools: probeTools, Messages: messages}, c, Options{}, false)
-	}
 	for _, form := range []capabilities{
 		{objectArguments: true}, {objectArguments: true, emptyContent: true},
 		{stringArguments: true}, {stringArguments: true, emptyContent: true},
 	} {
 		c := caps
 		c.objectArguments, c.stringArguments, c.emptyContent = form.objectArguments, form.stringArguments, form.emptyContent
-		pieces, rendered := try(c)
+		pieces, rendered := t.tryMessages(messages, c)
 		if !rendered {
 			continue
 		}
@@ -105,7 +108,7 @@ func (t *Template) probeForms(caps capabilities, messages []Message) (best capab
 		if !c.emptyContent { // some templates print a content of none as "None"
 			empty := c
 			empty.emptyContent = true
-			other, rendered := try(empty)
+			other, rendered := t.tryMessages(messages, empty)
 			clean = clean && (!rendered || strings.Count(join(other), "None") == strings.Count(join(pieces), "None"))
 		}
 		if clean {
@@ -116,6 +119,49 @@ func (t *Template) probeForms(caps capabilities, messages []Message) (best capab
 		}
 	}
 	return best, ok
+}
+
+// tryMessages renders messages with tools.
+func (t *Template) tryMessages(messages []Message, caps capabilities) ([]jinja.Piece, bool) {
+	return t.try(Conversation{BOS: "<s>", EOS: "</s>", Tools: probeTools, Messages: messages}, caps, Options{}, false)
+}
+
+// withoutIDs gives the messages without the ids of tool calls.
+func withoutIDs(messages []Message) []Message {
+	out := append([]Message(nil), messages...)
+	for i := range out {
+		out[i].ToolCallID = ""
+		out[i].ToolCalls = append([]ToolCall(nil), out[i].ToolCalls...)
+		for k := range out[i].ToolCalls {
+			out[i].ToolCalls[k].ID = ""
+		}
+	}
+	return out
+}
+
+// numbered gives ids to tool calls that have none, and to the answers to them in turn. Nine digits satisfy the templates
+// that insist on a form (Mistral's).
+func numbered(messages []Message) []Message {
+	out := append([]Message(nil), messages...)
+	var open []string
+	n := 0
+	for i := range out {
+		if len(out[i].ToolCalls) > 0 {
+			open = nil
+			out[i].ToolCalls = append([]ToolCall(nil), out[i].ToolCalls...)
+		}
+		for k := range out[i].ToolCalls {
+			c := &out[i].ToolCalls[k]
+			if n++; c.ID == "" {
+				c.ID = fmt.Sprintf("%09d", n)
+			}
+			open = append(open, c.ID)
+		}
+		if out[i].Role == "tool" && out[i].ToolCallID == "" && len(open) > 0 {
+			out[i].ToolCallID, open = open[0], open[1:]
+		}
+	}
+	return out
 }
 
 // callMessages are a conversation with a tool call. Its id has nine letters and digits, on which Mistral's templates insist.

@@ -217,7 +217,11 @@ func (t *Template) vars(conv Conversation, opts Options, caps capabilities, addP
 		d.Set(k, val)
 	}
 	messages := &jinja.List{}
-	for i, m := range conv.Messages {
+	turns := conv.Messages
+	if caps.callIDs {
+		turns = numbered(turns)
+	}
+	for i, m := range turns {
 		v, err := t.message(i, m, opts, caps)
 		if err != nil {
 			return nil, err

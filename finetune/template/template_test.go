@@ -251,6 +251,33 @@ func TestToolCalls(t *testing.T) {
 	}
 }
 
+// TestCallIDs numbers tool calls without ids where a template insists on them, and only there.
+func TestCallIDs(t *testing.T) {
+	const body = "{% for m in messages %}{{ m.content or '' }}{% for c in m.tool_calls %}<call>{{ c.function|tojson }}{{ c.id }}{% endfor %}" +
+		"{% if m.role == 'tool' %}={{ m.tool_call_id }}{% endif %}<eot>{% endfor %}"
+	const insist = "{% for m in messages %}{% for c in m.tool_calls %}{% if c.id is not defined or c.id|length != 9 %}" +
+		"{{ raise_exception('ids have nine characters') }}{% endif %}{% endfor %}{% endfor %}"
+	call := []template.ToolCall{{Name: "f"}, {Name: "g"}}
+	conv := template.Conversation{Messages: []template.Message{{Role: "user", Content: "q"}, {Role: "assistant", ToolCalls: call},
+		{Role: "tool", Content: "r"}, {Role: "tool", Content: "s"}, {Role: "assistant", Content: "a"}}}
+	const f, g = `<call>{"name": "f", "arguments": {}}`, `<call>{"name": "g", "arguments": {}}`
+	for source, want := range map[string]string{
+		body:          "q<eot>" + f + g + "<eot>r=<eot>s=<eot>a<eot>",
+		insist + body: "q<eot>" + f + "000000001" + g + "000000002<eot>r=000000001<eot>s=000000002<eot>a<eot>",
+	} {
+		r, err := parse(t, source).Render(conv, template.Options{EndOfTurn: []string{"<eot>"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Text() != want {
+			t.Errorf("got  %s\nwant %s", r.Text(), want)
+		}
+	}
+	if conv.Messages[1].ToolCalls[0].ID != "" {
+		t.Error("the caller's messages were changed")
+	}
+}
+
 // TestTypedContent gives a template that only knows lists of parts such a list.
 func TestTypedContent(t *testing.T) {
 	tmpl := parse(t, "{% for m in messages %}<{{ m.role }}>{% for p in m.content %}{% if p.type == 'text' %}{{ p.text }}{% endif %}{% endfor %}<eot>{% endfor %}")

@@ -234,7 +234,6 @@ func (s *state) getItem(obj, key Value) Value {
 			return f
 		}
 	}
-	s.defined(key)
 	return &Undefined{fmt.Sprintf("'%s object' has no element %s", typeName(obj), s.show(key))}
 }
 

@@ -82,8 +82,11 @@ func (d *Dict) remove(key any) {
 
 // keyValue gives key i as a value.
 func (d *Dict) keyValue(i int) Value {
-	if _, ok := d.keys[i].(string); ok {
-		return d.vals[d.keys[i]].key
+	switch k := d.keys[i].(type) {
+	case string:
+		return d.vals[k].key
+	case undefinedKey:
+		return &Undefined{"the key is undefined"}
 	}
 	return d.keys[i]
 }
@@ -95,6 +98,8 @@ func (d *Dict) copy() *Dict {
 	}
 	return c
 }
+
+type undefinedKey struct{}
 
 // hashable gives the Go key for a value used as a dictionary key. Numbers that are equal are one key, as in Python.
 func (s *state) hashable(v Value) any {
@@ -113,6 +118,8 @@ func (s *state) hashable(v Value) any {
 		return v
 	case nil, int64:
 		return v
+	case *Undefined:
+		return undefinedKey{} // jinja2 hashes all undefined values alike
 	}
 	s.fail("a value of type %s cannot be the key of a dictionary", typeName(v))
 	return nil
