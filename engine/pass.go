@@ -22,8 +22,7 @@ type pass struct {
 
 	embed, final *stage
 	layers       []*stage
-	keepAt       []int64 // offset of each layer's kept values in the keep area
-	finalAt      int64
+	keepAt       []int64 // offset of each layer's kept values in the keep area; the last stage's are at 0
 }
 
 // indices are a batch's integers, as the kernels take them.
@@ -204,13 +203,13 @@ func (p *pass) forward(ctx context.Context) error {
 			return err
 		}
 	}
-	return p.runForward(ctx, stageFinal, p.final, p.act(n), p.logpAt(), p.finalAt)
+	return p.runForward(ctx, stageFinal, p.final, p.act(n), p.logpAt(), 0)
 }
 
 func (p *pass) backward(ctx context.Context, coef []float32) error {
 	n := len(p.layers)
 	copy(unsafe.Slice((*float32)(p.coefAt()), p.counted), coef)
-	if err := p.runBackward(ctx, stageFinal, p.final, p.act(n), p.coefAt(), p.grad(n), p.finalAt); err != nil {
+	if err := p.runBackward(ctx, stageFinal, p.final, p.act(n), p.coefAt(), p.grad(n), 0); err != nil {
 		return err
 	}
 	for il := n - 1; il >= max(0, p.s.lowest); il-- {

@@ -85,23 +85,18 @@ func (s *Session) signature(il int) string {
 }
 
 func (s *Session) builder(il int, sh shape) *arch.Builder {
-	layerOf := func(r arch.Role) int {
-		if il >= 0 {
-			return il
-		}
-		return -1
-	}
+	at := max(il, -1) // tensors outside the layers
 	return &arch.Builder{
 		G: &graph.Graph{}, HP: s.model.hp, T: sh.tokens, Segments: sh.segments,
 		Tensor: func(r arch.Role, suffix string) (arch.Tensor, bool) {
-			t, ok := s.model.tensors[arch.TensorName(r, suffix, layerOf(r))]
+			t, ok := s.model.tensors[arch.TensorName(r, suffix, at)]
 			if !ok {
 				return arch.Tensor{}, false
 			}
 			return arch.Tensor{Type: int32(t.info.Type), Shape: t.shape, Trained: s.full}, true
 		},
 		Pair: func(r arch.Role) (arch.Pair, bool) {
-			p, ok := s.pairs[arch.TensorName(r, ".weight", layerOf(r))]
+			p, ok := s.pairs[arch.TensorName(r, ".weight", at)]
 			if !ok || !sh.adapter {
 				return arch.Pair{}, false
 			}
