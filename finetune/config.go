@@ -214,7 +214,10 @@ func (c *Config) TOML() ([]byte, error) {
 		}
 		if o.Group != group {
 			group = o.Group
-			fmt.Fprintf(&b, "\n### %s\n", group)
+			if b.Len() > 0 {
+				b.WriteByte('\n')
+			}
+			fmt.Fprintf(&b, "### %s\n", group)
 		}
 		// A map of one key lets the library write the value as it must be.
 		var v bytes.Buffer

@@ -106,11 +106,8 @@ func (r *run) compatible(m *meta) (notes []string, err error) {
 		errs = append(errs, fmt.Errorf("the model %s (sha256 %.12s…) is not the one the run began with (%s, sha256 %.12s…); give that one with --model",
 			r.cfg.Model, r.meta.BaseSHA256, old.Model, m.BaseSHA256))
 	}
-	diffs, notes, err := compareConfigs(&old, &r.cfg)
+	diffs, notes := compareConfigs(&old, &r.cfg)
 	errs = append(errs, diffs...)
-	if err != nil {
-		errs = append(errs, err)
-	}
 	// Other options than the run's give other rows: say so only where the options are the same.
 	if len(diffs) == 0 && m.TrainData != r.meta.TrainData {
 		errs = append(errs, errors.New("the training data gives other rows than it did when the run began: it has changed, or the chat template has; restore it, or begin a new run"))
@@ -132,7 +129,7 @@ func (r *run) compatible(m *meta) (notes []string, err error) {
 }
 
 // compareConfigs compares the options of a resumed run with those it began with, by their rules.
-func compareConfigs(old, now *Config) (diffs []error, notes []string, err error) {
+func compareConfigs(old, now *Config) (diffs []error, notes []string) {
 	was, is := old.Options(), now.Options()
 	for i := range is {
 		a, b := reflect.ValueOf(was[i].Value).Elem(), reflect.ValueOf(is[i].Value).Elem()
@@ -146,7 +143,7 @@ func compareConfigs(old, now *Config) (diffs []error, notes []string, err error)
 			notes = append(notes, fmt.Sprintf("--%s is %v, and was %v: the run goes on, but its numbers may differ in their last bits from an uninterrupted one", is[i].Name, b, a))
 		}
 	}
-	return diffs, notes, nil
+	return diffs, notes
 }
 
 // save writes a checkpoint of st.

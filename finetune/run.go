@@ -101,6 +101,7 @@ func (r *run) open(ctx context.Context) error {
 	if r.text, err = openText(&r.cfg, r.model, r.how); err != nil {
 		return err
 	}
+	r.text.progress = func(done, total int) { r.rep.Report(report.Progress{What: "read", Done: done, Total: total}) }
 	if r.rows, err = readRows(ctx, &r.cfg, r.text); err != nil {
 		return err
 	}
@@ -262,6 +263,9 @@ func (r *run) train(ctx context.Context) error {
 		LR:    func(step int) float64 { return r.cfg.LR * sched.Factor(r.meta.Course, step) },
 		Accum: r.cfg.Accum, Steps: r.meta.Course.Steps, Clip: r.cfg.Clip, Threads: r.cfg.Threads,
 		AfterStep: r.afterStep, Save: r.saveEarly,
+		Progress: func(st *State) {
+			r.rep.Report(report.Progress{What: "train", Done: st.Pending.Micros, Total: r.cfg.Accum})
+		},
 	}, &st)
 	r.meta.State = st
 	return err

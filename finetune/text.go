@@ -23,6 +23,9 @@ type textSide struct {
 	// context is how many tokens the model was trained to read at once. Where positions are learned there are no more.
 	context int
 
+	// progress is told how many examples are encoded; nil: nobody asks.
+	progress func(done, total int)
+
 	model    string // path
 	own      string // the model's own template, or ""
 	tmpl     *template.Template
@@ -137,7 +140,7 @@ func (s *textSide) encode(ctx context.Context, ds *data.Dataset, which []int, dr
 	if err != nil {
 		return nil, err
 	}
-	for _, i := range which {
+	for n, i := range which {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
@@ -150,6 +153,10 @@ func (s *textSide) encode(ctx context.Context, ds *data.Dataset, which []int, dr
 			return nil, err
 		}
 		out.Add(items...)
+		const often = 256 // examples; a report for each would take longer than the example
+		if s.progress != nil && (n%often == often-1 || n == len(which)-1) {
+			s.progress(n+1, len(which))
+		}
 	}
 	out.Counts.Examples += dropped
 	out.Counts.DroppedRead = dropped

@@ -36,7 +36,7 @@ type Started struct {
 
 // Progress is how far a part of the run is. It comes often.
 type Progress struct {
-	What        string // "train", "evaluate", "verify"
+	What        string // "read" (examples), "train" (micro-batches of a step), "evaluate" (rows), "verify"
 	Done, Total int
 }
 

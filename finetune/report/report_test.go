@@ -160,7 +160,7 @@ func events() []Event {
 		Started{Model: "m.gguf", Arch: "llama", Types: "q8_0 43", Method: "sft", Template: "built into m.gguf", Steps: 2, Threads: 2, Trained: 1000, Memory: 5e6,
 			Train: encode.Counts{Examples: 10, DroppedLong: 1, DroppedCut: 2, Truncated: 3, Items: 7, Rows: 4, Tokens: 200, Counted: 150}, Held: &held},
 		Notice{"something"},
-		Progress{"train", 0, 2},
+		Progress{"train", 1, 2},
 		Step{Line: lineOf(1), Steps: 2, Memory: 1e7},
 		Progress{"evaluate", 1, 1},
 		Evaluated{Step: 1, Loss: 1.5, Perplexity: 4.48, Best: true},
@@ -189,6 +189,9 @@ func TestTerminal(t *testing.T) {
 	}
 	if strings.ContainsAny(plain.String(), "\r\x1b") {
 		t.Error("control characters where there is no terminal")
+	}
+	if !strings.Contains(tty.String(), "micro-batch 1/2") {
+		t.Errorf("a step under way does not show: %q", tty.String())
 	}
 	if !strings.Contains(tty.String(), "\r") || !strings.Contains(tty.String(), "loss 3.0000") {
 		t.Errorf("no bar on a terminal: %q", tty.String())

@@ -21,6 +21,9 @@ type Terminal struct {
 	began time.Time // of the steps counted for the time left
 	from  int       // the step they began at
 	shown int       // the last step written as a line
+	steps int       // of the run
+	done  int       // steps done
+	text  string    // what the bar last said of a step
 }
 
 // NewTerminal writes to w; tty says that it is a terminal, on which lines can be drawn over.
@@ -31,11 +34,9 @@ func (t *Terminal) Report(e Event) {
 	switch e := e.(type) {
 	case Started:
 		t.line("%s", Table(e))
-		t.began, t.from = time.Now(), e.Step
+		t.began, t.from, t.done, t.steps = time.Now(), e.Step, e.Step, e.Steps
 	case Progress:
-		if t.tty && e.What != "train" {
-			t.draw(e.What, e.Done, e.Total, e.What)
-		}
+		t.progress(e)
 	case Step:
 		t.step(e)
 	case Evaluated:
@@ -78,6 +79,22 @@ func (t *Terminal) draw(what string, done, total int, text string) {
 	_ = t.bar.Set(min(done, total)) // fails only beyond the total
 }
 
+// progress shows how far a part is; a step's micro-batches stand behind what the last step was like, because on a large
+// model one alone takes a minute.
+func (t *Terminal) progress(e Progress) {
+	switch {
+	case !t.tty:
+	case e.What != "train":
+		t.draw(e.What, e.Done, e.Total, e.What)
+	case e.Total > 1:
+		text := fmt.Sprintf("micro-batch %d/%d", e.Done, e.Total)
+		if t.text != "" {
+			text = t.text + ", " + text
+		}
+		t.draw("train", t.done, t.steps, text)
+	}
+}
+
 // step shows one update: on the bar, or as one of about twenty lines.
 func (t *Terminal) step(e Step) {
 	left := ""
@@ -89,6 +106,7 @@ func (t *Terminal) step(e Step) {
 		memory = ", " + Bytes(e.Memory)
 	}
 	text := fmt.Sprintf("loss %.4f, %.0f tok/s%s%s", e.Loss, e.TokPerS, memory, left)
+	t.done, t.text = e.Step, text
 	if t.tty {
 		t.draw("train", e.Step, e.Steps, text)
 		return
