@@ -46,7 +46,9 @@ func planAction(c *cli.Context) error {
 
 func printForecast(c *cli.Context, f *finetune.Forecast) {
 	w := c.App.Writer
-	line := func(name, format string, args ...any) { fmt.Fprintf(w, "%-28s %s\n", name, fmt.Sprintf(format, args...)) }
+	line := func(name, format string, args ...any) {
+		fmt.Fprintf(w, "%-28s %s\n", name, fmt.Sprintf(format, args...))
+	}
 	line("model", "%s (%s), %s, mapped", f.Model, f.Types, byteCount(f.ModelBytes))
 	line("trained", "%d parameters", f.Trained)
 	line("largest micro-batch", "%d tokens, %d counted", f.Tokens, f.Counted)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
+	"os"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -20,6 +22,8 @@ var scriptCommands = map[string]func(*testscript.TestScript, bool, []string){
 	"jsonkeys": scriptJSONKeys,
 	"onemsg":   scriptOneMessage,
 	"model":    scriptModel,
+	"truncate": scriptTruncate,
+	"invalid":  scriptInvalid,
 }
 
 // scriptExits: `exits CODE program args…` runs a program and demands an exit code, which testscript's own `! exec` does
@@ -42,25 +46,29 @@ func scriptExits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// scriptJSONKeys: `jsonkeys stdout key…` demands that every line of the output is a JSON object that holds the keys.
+// scriptJSONKeys: `jsonkeys stdout key…` demands JSON objects and nothing else, each with these keys.
 func scriptJSONKeys(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: jsonkeys FILE key...")
 	}
-	text := strings.TrimSpace(ts.ReadFile(args[0]))
-	if text == "" {
-		ts.Fatalf("%s is empty, want JSON objects", args[0])
-	}
-	for line := range strings.Lines(text) {
+	objects := 0
+	for d := json.NewDecoder(strings.NewReader(ts.ReadFile(args[0]))); ; objects++ {
 		var object map[string]json.RawMessage
-		if err := json.Unmarshal([]byte(line), &object); err != nil {
-			ts.Fatalf("%s: not a JSON object: %v\n%s", args[0], err, line)
+		err := d.Decode(&object)
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			ts.Fatalf("%s: object %d: not a JSON object: %v", args[0], objects+1, err)
 		}
 		for _, key := range args[1:] {
 			if _, ok := object[key]; !ok {
-				ts.Fatalf("%s: no key %q in %s", args[0], key, line)
+				ts.Fatalf("%s: object %d has no key %q", args[0], objects+1, key)
 			}
 		}
+	}
+	if objects == 0 {
+		ts.Fatalf("%s is empty, want JSON objects", args[0])
 	}
 }
 
@@ -99,4 +107,27 @@ func scriptModel(ts *testscript.TestScript, neg bool, args []string) {
 		}
 	}
 	ts.Check(spec.WriteFile(context.Background(), ts.MkAbs(args[0])))
+}
+
+// scriptTruncate: `truncate FROM TO BYTES` copies the beginning of a file.
+func scriptTruncate(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: truncate FROM TO BYTES")
+	}
+	b, err := os.ReadFile(ts.MkAbs(args[0]))
+	ts.Check(err)
+	n, err := strconv.Atoi(args[2])
+	ts.Check(err)
+	if n >= len(b) {
+		ts.Fatalf("%s has only %d bytes", args[0], len(b))
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), b[:n], 0o666))
+}
+
+// scriptInvalid: `invalid FILE` writes a row that is not UTF-8, which a txtar file cannot hold.
+func scriptInvalid(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: invalid FILE")
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte("{\"prompt\": \"a\xff\", \"completion\": \"b\"}\n"), 0o666))
 }
