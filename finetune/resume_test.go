@@ -46,9 +46,17 @@ func TestInterruptAndResume(t *testing.T) {
 	mustTrain(t, straight)
 	wantAdapter, wantMetrics := readFile(t, straight.Output, fileAdapter), metrics(t, straight.Output)
 	stop := errors.New("stop")
+	half := 0
 	for name, at := range map[string]func(e report.Event) bool{
 		"before the first step": func(e report.Event) bool { _, ok := e.(report.Started); return ok },
-		"after step 1":          func(e report.Event) bool { s, ok := e.(report.Step); return ok && s.Step == 1 },
+		"within step 2, its gradients half summed": func(e report.Event) bool {
+			p, ok := e.(report.Progress)
+			if ok && p.What == "train" && p.Done == 1 {
+				half++
+			}
+			return half == 2
+		},
+		"after step 1": func(e report.Event) bool { s, ok := e.(report.Step); return ok && s.Step == 1 },
 		"after step 3, before its evaluation": func(e report.Event) bool {
 			s, ok := e.(report.Step)
 			return ok && s.Step == 3

@@ -1,6 +1,7 @@
 package encode
 
 import (
+	"encoding/json"
 	"os"
 	"slices"
 	"strings"
@@ -148,6 +149,102 @@ func BenchmarkNew(b *testing.B) {
 	for b.Loop() {
 		if _, err := New(v); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// TestPublishedTemplates encodes real conversations with published templates and their own tokenizers: as llama.cpp
+// tokenizes the whole text, one BOS, every answer and its end of turn trained, once each.
+func TestPublishedTemplates(t *testing.T) {
+	dir := testdata.Shared(t)
+	raw, err := os.ReadFile(testdata.Path(t, "instruct", "small_talk_messages.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(string(raw)), "\n")[:25]
+	for _, c := range []struct{ template, vocab, end string }{
+		{"Qwen-Qwen2.5-7B-Instruct", "rebuilt-qwen2.5", "<|im_end|>"},
+		{"meta-llama-Llama-3.2-3B-Instruct", "rebuilt-llama3.2", "<|eot_id|>"},
+		{"microsoft-Phi-3.5-mini-instruct", "ggml-vocab-phi-3", "<|end|>"},
+	} {
+		t.Run(c.template, func(t *testing.T) {
+			v, err := llama.LoadVocab(dir + "/tokenizers/" + c.vocab + ".gguf")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer v.Close()
+			e, err := New(v)
+			if err != nil {
+				t.Fatal(err)
+			}
+			source, err := os.ReadFile(dir + "/templates/" + c.template + ".jinja")
+			if err != nil {
+				t.Fatal(err)
+			}
+			tmpl, err := template.Parse(string(source), c.template)
+			if err != nil {
+				t.Fatal(err)
+			}
+			end, err := v.Encode(c.end, false, true)
+			if err != nil || len(end) < 1 {
+				t.Fatalf("%q is %v, %v", c.end, end, err)
+			}
+			for _, line := range lines {
+				var conv template.Conversation
+				if err := json.Unmarshal([]byte(line), &conv); err != nil {
+					t.Fatal(err)
+				}
+				conv.BOS, conv.EOS = e.Piece(v.BOS()), e.Piece(v.EOS())
+				checkPublished(t, v, e, tmpl, conv, c.end, end[len(end)-1])
+			}
+		})
+	}
+}
+
+func checkPublished(t *testing.T, v *llama.Vocab, e *Encoder, tmpl *template.Template, conv template.Conversation, endText string, end int32) {
+	t.Helper()
+	r, err := tmpl.Render(conv, template.Options{EndOfTurn: []string{endText}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	it, err := e.Conversation(src, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole, err := v.Encode(r.Text(), false, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v.AddBOS() && !r.StartsWithBOS {
+		whole = append([]int32{v.BOS()}, whole...)
+	}
+	if !slices.Equal(it.Tokens, whole) {
+		t.Fatalf("got %v, llama.cpp gives %v for\n%s", it.Tokens, whole, r.Text())
+	}
+	if v.BOS() >= 0 && v.AddBOS() && (it.Tokens[0] != v.BOS() || it.Tokens[1] == v.BOS()) {
+		t.Errorf("begins with %v, want one BOS", it.Tokens[:2])
+	}
+	answers, ends := 0, 0
+	var counted strings.Builder
+	for _, m := range conv.Messages {
+		if m.Role == "assistant" {
+			answers++
+		}
+	}
+	for i, id := range it.Tokens {
+		if it.Counted[i] {
+			counted.WriteString(e.Piece(id))
+			if id == end {
+				ends++
+			}
+		}
+	}
+	if ends != answers {
+		t.Errorf("%d ends of turn count, want %d: %q", ends, answers, counted.String())
+	}
+	for _, m := range conv.Messages {
+		if has := strings.Contains(counted.String(), strings.TrimSpace(m.Content)); has != (m.Role == "assistant") {
+			t.Errorf("%s %q counts: %v, in %q", m.Role, m.Content, has, counted.String())
 		}
 	}
 }
