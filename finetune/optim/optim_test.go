@@ -91,6 +91,7 @@ func TestAdamWEqualsTorch(t *testing.T) {
 					}
 				}
 			}
+			t.Logf("largest difference %.2g over %d numbers", worst, compared)
 			if worst > tol || compared == 0 {
 				t.Errorf("largest difference %g over %d numbers, want at most %g", worst, compared, tol)
 			}

@@ -5,7 +5,8 @@ import (
 	"io"
 )
 
-// A JSON writes for programs: one line for each step, the line of metrics.jsonl, and the summary at the end; nothing else.
+// A JSON writes for programs: one line for each step, the line of metrics.jsonl; one for each evaluation; and the summary
+// at the end; nothing else.
 // A failure to write is kept: Err gives it.
 type JSON struct {
 	enc *json.Encoder
@@ -25,6 +26,12 @@ func (j *JSON) Report(e Event) {
 	switch e := e.(type) {
 	case Step:
 		v = e.Line
+	case Evaluated:
+		m := map[string]any{"step": e.Step, "eval_loss": number(e.Loss), "eval_perplexity": number(e.Perplexity)}
+		for _, f := range e.Metrics {
+			m["eval_"+f.Name] = number(f.Sum / f.Weight)
+		}
+		v = m
 	case Done:
 		v = e.Summary
 	default:

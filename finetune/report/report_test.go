@@ -209,11 +209,11 @@ func TestJSON(t *testing.T) {
 		j.Report(e)
 	}
 	lines := strings.Split(strings.TrimSpace(b.String()), "\n")
-	if len(lines) != 3 || j.Err() != nil {
-		t.Fatalf("got %d lines, %v, want 2 steps and the summary:\n%s", len(lines), j.Err(), b.String())
+	if len(lines) != 4 || j.Err() != nil || lines[1] != `{"eval_loss":1.5,"eval_perplexity":4.48,"step":1}` {
+		t.Fatalf("got %d lines, %v, want 2 steps, an evaluation and the summary:\n%s", len(lines), j.Err(), b.String())
 	}
 	var summary map[string]any
-	if err := json.Unmarshal([]byte(lines[2]), &summary); err != nil {
+	if err := json.Unmarshal([]byte(lines[3]), &summary); err != nil {
 		t.Fatal(err)
 	}
 	for _, key := range []string{"base_sha256", "adapter_sha256", "steps", "tokens", "counted_tokens", "first_loss", "last_loss", "eval_loss_before",
