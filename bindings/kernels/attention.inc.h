@@ -18,9 +18,9 @@
 // Rows of a block of scores: with the widest vectors a block takes 8 KiB, so that it stays in the first-level cache
 // beside the tile.
 enum { GT_ATTN_BLOCK = 64 };
-// Floats of a tile's matrix, of a block of scores, and of a block of rows made ready for the products. A head longer than 128 halves
-// the lanes and the rows, and ATTN_BACK_KV, which has four matrices to keep, has blocks half as long: no kernel takes more than
-// 120 KiB of stack.
+// Floats of a tile's matrix, of a block of scores, and of a block of rows made ready for the products. A head longer than 128
+// halves the lanes and the rows, and ATTN_BACK_KV, which has four matrices to keep, has blocks half as long: no kernel takes
+// more than 120 KiB of stack.
 enum {
     GT_ATTN_TILE   = GT_ATTN_NV * GT_VL * 128,
     GT_ATTN_SCORES = GT_ATTN_NV * GT_VL * GT_ATTN_BLOCK,
@@ -84,8 +84,8 @@ static gt_rows gt_attn_for_sum(const gt_attn * at, gt_rows x, int64_t t, int64_t
 // gt_attn_sums is the number of steps of a sum over n rows.
 GT_INLINE int64_t gt_attn_sums(const gt_attn * at, int64_t n) { return at->fast ? (n + 1) / 2 : n; }
 
-// gt_attn_put stores rows k and k + 1 of a sum's right-hand side for one vector; two is 0 if row k is the last. In the fast mode they
-// become row k/2, which may lie over rows that are done with.
+// gt_attn_put stores rows k and k + 1 of a sum's right-hand side for one vector; two is 0 if row k is the last. In the fast
+// mode they become row k/2, which may lie over rows that are done with.
 GT_INLINE void gt_attn_put(int fast, float * s, int64_t lw, int64_t k, gt_vf a, gt_vf b, int two) {
     if (GT_HAS_BF16 && fast) {
         gt_store(s + k / 2 * lw, gt_attn_pair(a, two ? b : gt_splat(0)));

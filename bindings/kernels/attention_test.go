@@ -185,13 +185,17 @@ func TestAttentionRandom(t *testing.T) {
 
 // TestAttentionDifferences holds the gradients to central differences of the reference's forward pass.
 func TestAttentionDifferences(t *testing.T) {
+	a := newAttn(rand.New(rand.NewPCG(3, 4)), 4, 2, 8, 0, treeOf(6, -1, 4, 0, 5, 0, 7, -1, 3, 2))
+	ref, in := a.ref(), []mat{toMat(a.q), toMat(a.k), toMat(a.v)}
+	forward := func(in []mat) mat { o, _ := ref.forward(in); return o }
+	var want [3]mat
+	for i := range want {
+		want[i] = differences(forward, in, toMat(a.do), i)
+	}
 	atEveryLevel(t, func(t *testing.T) {
-		a := newAttn(rand.New(rand.NewPCG(3, 4)), 4, 2, 8, 0, treeOf(6, -1, 4, 0, 5, 0, 7, -1, 3, 2))
 		a.run(t)
-		ref, in := a.ref(), []mat{toMat(a.q), toMat(a.k), toMat(a.v)}
-		forward := func(in []mat) mat { o, _ := ref.forward(in); return o }
 		for i, got := range []*matrix{a.dq, a.dk, a.dv} {
-			if e, at := farthest(got, differences(forward, in, toMat(a.do), i)); e > attnTolerance {
+			if e, at := farthest(got, want[i]); e > attnTolerance {
 				t.Errorf("gradient %d differs from central differences by %.1e at %s", i, e, at)
 			}
 		}

@@ -41,7 +41,8 @@ static void gt_attn_grad(int fast, const float * s, float * dp, int64_t lw, int6
 }
 
 static void gt_attn_back_q_tile(const gt_call * c, const gt_attn * at, const gt_attn_vecs * t, const uint64_t * desc) {
-    _Alignas(64) float q[GT_ATTN_TILE], go[GT_ATTN_TILE], dq[GT_ATTN_TILE], s[GT_ATTN_SCORES], dp[GT_ATTN_SCORES], room[GT_ATTN_ROOM];
+    _Alignas(64) float q[GT_ATTN_TILE], go[GT_ATTN_TILE], dq[GT_ATTN_TILE];
+    _Alignas(64) float s[GT_ATTN_SCORES], dp[GT_ATTN_SCORES], room[GT_ATTN_ROOM];
     (void) desc;
     const gt_arg * a  = c->a;
     const int64_t  lw = at->lw, d = at->d;
@@ -62,7 +63,7 @@ static void gt_attn_back_q_tile(const gt_call * c, const gt_attn * at, const gt_
             b1              = gt_attn_keys_block(at, t, b0, hi, &j);
             const int64_t n = b1 - b0, x = j * GT_VL;
             // The room holds the keys for the sum and, in the fast mode, where they take half of it, one dot's rows at a time.
-            const gt_rows k = gt_attn_for_sum(at, key, b0, n, room);
+            const gt_rows k  = gt_attn_for_sum(at, key, b0, n, room);
             const gt_rows kd = at->fast ? gt_attn_for_dot(at, key, b0, n, room + GT_ATTN_ROOM / 2) : k;
             gt_attn_dot(at->fast, t->n - j, kd.p, kd.stride, n, at->dots, q + x, s + x, lw);
             const gt_rows vd = gt_attn_for_dot(at, val, b0, n, room + GT_ATTN_ROOM / 2);

@@ -35,10 +35,10 @@ GT_INLINE gt_vf gt_attn_mac(const int fast, gt_vf acc, const float * a, gt_vf x)
     return gt_fma(gt_splat(*a), x, acc);
 }
 
-// One register block: acc[r] = start[r] + Σ_k a[r·step + k·next]·x[k], for R rows of NV vectors; out's and x's rows are lw floats apart.
-// start is zero, or out times alpha, or (alpha NULL) out.
-GT_INLINE void gt_attn_block_of(const int fast, const int R, const int NV, const int zero, const float * a, int64_t step, int64_t next,
-                                int64_t n, const float * x, float * out, int64_t lw, const gt_vf * alpha) {
+// One register block: out[r] = start[r] + Σ_k a[r·step + k·next]·x[k], for R rows of NV vectors; rows of out and x are lw floats
+// apart. start is zero, or out times alpha, or (alpha NULL) out.
+GT_INLINE void gt_attn_block_of(const int fast, const int R, const int NV, const int zero, const float * a, int64_t step,
+                                int64_t next, int64_t n, const float * x, float * out, int64_t lw, const gt_vf * alpha) {
     gt_vf acc[GT_ATTN_R][GT_ATTN_NV];
 #pragma GCC unroll 8
     for (int r = 0; r < R; r++) {
@@ -81,8 +81,8 @@ GT_INLINE void gt_attn_block_of(const int fast, const int R, const int NV, const
     } while (0)
 
 // gt_attn_dot: S [nv vectors, rows] = A [n, rows] · B [nv vectors, n]; A's rows are lda apart. Fast: n counts pairs.
-static __attribute__((noinline)) void gt_attn_dot(int fast, int nv, const float * a, int64_t lda, int64_t rows, int64_t n, const float * b,
-                                                  float * s, int64_t lw) {
+static __attribute__((noinline)) void gt_attn_dot(int fast, int nv, const float * a, int64_t lda, int64_t rows, int64_t n,
+                                                  const float * b, float * s, int64_t lw) {
 #define GT_DOT(FAST, NV) GT_ATTN_ROWS(FAST, NV, 1, rows, a + r * lda, lda, 1, n, b, s + r * lw, lw, NULL)
     if (GT_HAS_BF16 && fast) {
         if (nv > 1) {
@@ -98,9 +98,9 @@ static __attribute__((noinline)) void gt_attn_dot(int fast, int nv, const float 
 #undef GT_DOT
 }
 
-// gt_attn_sum: O [nv vectors, n] = O·alpha + Aᵀ [rows, n] · P [nv vectors, rows]; alpha NULL: 1. Fast: rows counts pairs of rows.
-static __attribute__((noinline)) void gt_attn_sum(int fast, int nv, const float * a, int64_t lda, int64_t rows, int64_t n, const float * p,
-                                                  float * o, int64_t lw, const gt_vf * alpha) {
+// gt_attn_sum: O [nv vectors, n] = O·alpha + Aᵀ [rows, n] · P [nv vectors, rows]; alpha NULL: 1. Fast: rows counts pairs.
+static __attribute__((noinline)) void gt_attn_sum(int fast, int nv, const float * a, int64_t lda, int64_t rows, int64_t n,
+                                                  const float * p, float * o, int64_t lw, const gt_vf * alpha) {
     const gt_vf   one[GT_ATTN_NV] = {gt_splat(1), gt_splat(1)};
     const gt_vf * by              = alpha ? alpha : one;
 #define GT_SUM_ROWS(FAST, NV) GT_ATTN_ROWS(FAST, NV, 0, n, a + r, 1, lda, rows, p, o + r * lw, lw, by)
@@ -148,8 +148,8 @@ GT_INLINE gt_vf gt_attn_exp2(gt_vf x) {
 GT_INLINE gt_vf gt_attn_pair(gt_vf a, gt_vf b) {
 #if GT_HAS_BF16
     const __m512i both  = (__m512i) _mm512_cvtne2ps_pbh((__m512) b, (__m512) a); // a's sixteen, then b's
-    const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5, 20, 4, 19,
-                                           3, 18, 2, 17, 1, 16, 0);
+    const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5, 20,
+                                           4, 19, 3, 18, 2, 17, 1, 16, 0);
     return (gt_vf) _mm512_permutexvar_epi16(order, both);
 #else
     (void) b;
@@ -283,8 +283,8 @@ static void gt_attn_near(int fast, float * buf, const float * src, int64_t strid
     }
 }
 
-// gt_attn_halve writes n rows of d floats as rows of (d + 1)/2 pairs along the row, without gaps. Of an odd d the last pair's second is zero.
-// Only in the fast mode.
+// gt_attn_halve writes n rows of d floats as rows of (d + 1)/2 pairs along the row, without gaps; of an odd d the last pair's
+// second is zero. Only in the fast mode.
 static void gt_attn_halve(float * buf, const float * src, int64_t stride, int64_t n, int64_t d) {
 #if GT_HAS_BF16
     const int64_t pairs = (d + 1) / 2;
@@ -292,11 +292,11 @@ static void gt_attn_halve(float * buf, const float * src, int64_t stride, int64_
         const float * a = src + k * stride;
         float *       y = buf + k * pairs;
         for (int64_t i = 0; i < d; i += 2 * GT_VL) {
-            const int64_t left = d - i;
-            const gt_vf   lo = left >= GT_VL ? gt_load(a + i) : gt_load_n(a + i, (int) left);
-            const gt_vf   hi = left >= 2 * GT_VL ? gt_load(a + i + GT_VL) : left > GT_VL ? gt_load_n(a + i + GT_VL, (int) (left - GT_VL)) : gt_splat(0);
-            const gt_vf   v  = (gt_vf) _mm512_cvtne2ps_pbh((__m512) hi, (__m512) lo);
-            if (left >= 2 * GT_VL) {
+            const int64_t left = d - i, rest = left - GT_VL;
+            const gt_vf   lo   = gt_load_n(a + i, rest >= 0 ? GT_VL : (int) left);
+            const gt_vf   hi   = rest > 0 ? gt_load_n(a + i + GT_VL, rest >= GT_VL ? GT_VL : (int) rest) : gt_splat(0);
+            const gt_vf   v    = (gt_vf) _mm512_cvtne2ps_pbh((__m512) hi, (__m512) lo);
+            if (rest >= GT_VL) {
                 gt_store(y + i / 2, v);
             } else {
                 gt_store_n(y + i / 2, v, (int) (left + 1) / 2);

@@ -83,7 +83,9 @@ const char * gt_check_layer_norm_grad(const gt_call * c) {
 
 const char * gt_check_rope(const gt_call * c) {
     const int64_t n_head = c->i[0], d = c->i[1], n_rot = c->i[2];
-    if (n_head < 1 || n_head > 65536 || d < 1 || d > 65536 || c->a[0].ne0 != n_head * d) return "rope: rows are not n_head heads of d numbers";
+    if (n_head < 1 || n_head > 65536 || d < 1 || d > 65536 || c->a[0].ne0 != n_head * d) {
+        return "rope: rows are not n_head heads of d numbers";
+    }
     if (n_rot < 2 || n_rot > d || n_rot > GT_ROPE_MAX || n_rot % 2) return "rope: n_rot is odd or not within 2, d and 1024";
     if (c->i[3] != 0 && c->i[3] != 2) return "rope: the mode is neither 0 (adjacent pairs) nor 2 (halves)";
     if (!(c->f[0] > 0) || !(c->f[1] > 0) || !isfinite(c->f[0]) || !isfinite(c->f[1]) || !isfinite(c->f[3])) {

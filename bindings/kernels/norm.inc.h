@@ -16,7 +16,7 @@ enum { GT_NORM_RUN = 4096 };
             gt_vf         sum_v[4] = {gt_splat(0), gt_splat(0), gt_splat(0), gt_splat(0)};       \
             int64_t       sum_i    = sum_at;                                                     \
             for (; sum_i + 4 * GT_VL <= sum_end; sum_i += 4 * GT_VL) {                           \
-                for (int sum_u = 0; sum_u < 4; sum_u++) {                                        \
+                _Pragma("GCC unroll 4") for (int sum_u = 0; sum_u < 4; sum_u++) {                \
                     enum { full = 1, n = GT_VL };                                                \
                     const int64_t i = sum_i + sum_u * GT_VL;                                     \
                     sum_v[sum_u] += (__VA_ARGS__);                                               \

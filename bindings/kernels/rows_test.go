@@ -31,7 +31,6 @@ type rowOp struct {
 	sums    bool // always adds
 	ref     []func(in []mat) mat
 	forward func(in []mat) mat
-	fwdIn   []int // which of in are forward's inputs (the gradient is the last of in); nil: all but the last
 	wrt     []int
 	inPlace []int // inputs that output 0 may be
 }
