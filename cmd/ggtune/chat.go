@@ -68,6 +68,9 @@ func chatAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := noteBase(c, g); err != nil {
+		return err
+	}
 	t := &talk{c: c, g: g, chat: chat, terminal: isTerminal(c.App.Writer) && !c.Bool("json")}
 	t.reset()
 	n := c.Int("predict")
@@ -167,10 +170,19 @@ func openChat(c *cli.Context, g *generate.Generator) (*generate.Chat, error) {
 	if err != nil {
 		return nil, err
 	}
-	if chat.Note != "" {
-		fmt.Fprintln(c.App.ErrWriter, "ggtune:", chat.Note)
+	for _, note := range chat.Notes {
+		fmt.Fprintln(c.App.ErrWriter, "note:", note)
 	}
 	return chat, nil
+}
+
+// noteBase warns of an adapter that was trained on another base.
+func noteBase(c *cli.Context, g *generate.Generator) error {
+	note, err := g.BaseNote(c.Context)
+	if err == nil && note != "" {
+		fmt.Fprintln(c.App.ErrWriter, "note:", note)
+	}
+	return err
 }
 
 type lineResult struct {

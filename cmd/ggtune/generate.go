@@ -93,7 +93,10 @@ func generateAction(c *cli.Context) error {
 	if a := c.String("adapter"); a != "" {
 		adapter = &a
 	}
-	return writeText(c, g, prompt, tokens, s, adapter)
+	if err := writeText(c, g, prompt, tokens, s, adapter); err != nil {
+		return err
+	}
+	return noteBase(c, g)
 }
 
 // writeText prints one text as it comes, or as one JSON line.

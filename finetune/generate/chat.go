@@ -13,17 +13,26 @@ type Chat struct {
 	template *template.Template
 	enc      *encode.Encoder
 	bos, eos string
-	// Note says which template stands in where the model brings none; "" where it does.
-	Note string
+	// Notes say which template stands in where the model brings none, and whether it is another than the adapter's.
+	Notes []string
 }
 
-// Chat makes a Chat with the template of that name: a file, or a built-in one; "" takes the model's own, or the fallback
-// where it has none.
+// Chat makes a Chat with the template of that name: a file, or a built-in one; "" takes the one that
+// the adapter was trained with, if it is built in, else the model's own, or the fallback where it has none.
 func (g *Generator) Chat(name string) (*Chat, error) {
 	c := &Chat{g: g}
-	var err error
-	if c.template, c.Note, err = template.Find(name, g.ownTemplate, g.model.Path()); err != nil {
+	if name == "" {
+		name = g.origin.template()
+	}
+	t, note, err := template.Find(name, g.ownTemplate, g.model.Path())
+	if err != nil {
 		return nil, err
+	}
+	c.template = t
+	for _, n := range []string{note, g.origin.templateNote(t)} {
+		if n != "" {
+			c.Notes = append(c.Notes, n)
+		}
 	}
 	v := g.model.Vocab()
 	if c.enc, err = encode.New(v); err != nil {

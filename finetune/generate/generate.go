@@ -36,6 +36,7 @@ type Generator struct {
 	switched bool // the adapter is on
 	// ownTemplate is the chat template in the model's file, or "".
 	ownTemplate string
+	origin      *origin // nil without an adapter
 }
 
 // Open opens the model and the adapter, which is switched on. Close it.
@@ -86,6 +87,9 @@ func (g *Generator) open(cfg Config) error {
 		if g.adapter, err = g.model.LoadAdapter(cfg.Adapter); err != nil {
 			return err
 		}
+		if g.origin, err = readOrigin(cfg.Adapter, cfg.Model); err != nil {
+			return err
+		}
 	}
 	if g.context, err = g.model.NewContext(llama.UserContextOptions(g.nCtx, cfg.Threads)); err != nil {
 		return err
@@ -98,6 +102,7 @@ func (g *Generator) Close() error {
 	if g == nil {
 		return nil
 	}
+	g.origin.stop()
 	return errors.Join(g.context.Close(), g.adapter.Close(), g.model.Close())
 }
 

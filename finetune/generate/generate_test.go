@@ -201,3 +201,56 @@ func TestWholeCharacters(t *testing.T) {
 		}
 	}
 }
+
+// An adapter that names its base warns of another one, and brings the built-in template it was trained with.
+func TestAdapterOrigin(t *testing.T) {
+	model := tiny(t)
+	f, err := gguf.Open(model)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	sum, err := f.SHA256(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct{ name, base, template, wantNote, wantTemplate string }{
+		{"its own base", sum, "chatml", "", "chatml"},
+		{"another base", strings.Repeat("0", 64), "chatml", "was trained on another base (sha256 000000000000…)", "chatml"},
+		{"nothing said", "", "", "", "plain"},
+		{"a file's template is not opened", sum, "/etc/passwd", "", "plain"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			src, err := gguf.Open(tinyAdapter(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer src.Close()
+			var w gguf.Writer
+			w.CopyMetadata(src)
+			w.SetString("ggtune.base_sha256", tc.base)
+			w.SetString("ggtune.template", tc.template)
+			for i := range src.Tensors {
+				if err := w.AddFrom(src, &src.Tensors[i]); err != nil {
+					t.Fatal(err)
+				}
+			}
+			path := filepath.Join(t.TempDir(), "adapter.gguf")
+			if err := w.WriteFile(context.Background(), nil, path); err != nil {
+				t.Fatal(err)
+			}
+			g := open(t, Config{Model: model, Adapter: path, AdapterScale: 1})
+			note, err := g.BaseNote(context.Background())
+			if err != nil || (tc.wantNote == "") != (note == "") || !strings.Contains(note, tc.wantNote) {
+				t.Errorf("note: got %q, %v, want %q", note, err, tc.wantNote)
+			}
+			chat, err := g.Chat("")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := chat.Template().Name(); got != tc.wantTemplate {
+				t.Errorf("template: got %q, want %q", got, tc.wantTemplate)
+			}
+		})
+	}
+}
