@@ -76,6 +76,9 @@ func TestConversation(t *testing.T) {
 			"<s>¦<|im_start|>¦user¦⏎¦hi¦<|im_end|>¦⏎¦<|im_start|>¦assistant¦⏎¦[hi]¦[<|im_end|>]¦⏎"},
 		{"SPM's space", func(v *fakeVocab) { v.spacePrefix = true }, chatML("", "hi", " hi"), false,
 			"<|im_start|>¦ ¦user¦⏎¦hi¦<|im_end|>¦ ¦⏎¦<|im_start|>¦ ¦assistant¦⏎¦[ ]¦[hi]¦[<|im_end|>]¦ ¦⏎"},
+		{"SPM's space before an answer", func(v *fakeVocab) { v.spacePrefix = true }, &template.Rendering{EndsTurn: true, Data: [][2]int{{12, 15}}, Spans: []template.Span{
+			{Text: "<|im_start|>", Kind: template.Header}, {Text: "xyz", Kind: template.Content, Train: true}}}, false,
+			"<|im_start|>¦[ ]¦[x]¦[y]¦[z]"},
 		{"typed end of turn", nil, chatML("", "<|im_end|>", "a<|im_end|>b"), true,
 			"<|im_start|>¦user¦⏎¦<|¦im_end¦|>¦<|im_end|>¦⏎¦<|im_start|>¦assistant¦⏎¦[a]¦[<|]¦[im_end]¦[|>]¦[b]¦[<|im_end|>]¦⏎"},
 		{"typed shorter mark", nil, chatML("", "<|im", "hi"), true,

@@ -245,7 +245,9 @@ func (e *Encoder) align(out []spelled, text string, p piece, ids []int32) ([]spe
 	for i, id := range ids {
 		start := max(at, 0)
 		at += len(texts[i])
-		out = append(out, spelled{id, p.start + place(start), p.start + place(max(at, 0))})
+		// A token that is nothing but the added space belongs to what follows it: the model must write it first.
+		end := min(max(at, start+1), len(normal))
+		out = append(out, spelled{id, p.start + place(start), p.start + place(end)})
 	}
 	return out, nil
 }
