@@ -15,7 +15,7 @@ import (
 // -c for a file of settings.
 func configFlags(keep func(finetune.Option) bool) []cli.Flag {
 	defaults := finetune.DefaultConfig()
-	flags := []cli.Flag{&cli.StringFlag{Name: "config", Aliases: []string{"c"}, Usage: "TOML `FILE` of settings; options given here go before it", Category: " "}}
+	flags := []cli.Flag{&cli.StringFlag{Name: "config", Aliases: []string{"c"}, Usage: "TOML `FILE` of settings; options given here go before it", Category: "Files"}}
 	for _, o := range defaults.Options() {
 		if keep(o) {
 			flags = append(flags, configFlag(o))

@@ -153,6 +153,11 @@ func commands() []*cli.Command {
 		checkCommand(), benchCommand(), quantizeCommand(), versionCommand()}
 	for _, c := range list {
 		c.CustomHelpTemplate = commandHelp
+		for _, f := range c.Flags {
+			if b, ok := f.(*cli.BoolFlag); ok {
+				b.DisableDefaultText = true // "(default: false)" says nothing
+			}
+		}
 		c.OnUsageError = func(c *cli.Context, err error, _ bool) error {
 			return usagef("%s: %w (`ggtune %s --help` lists all options)", c.Command.Name, plainFlagError(err), c.Command.Name)
 		}
@@ -193,7 +198,7 @@ const commandHelp = `ggtune {{.Name}}: {{.Usage}}
 Usage: ggtune {{.Name}} {{.UsageText}}
 {{if .Description}}
 {{.Description}}
-{{end}}{{if .VisibleFlags}}
-Options:
-{{range .VisibleFlags}}  {{.}}
+{{end}}{{range .VisibleFlagCategories}}
+{{if .Name}}{{.Name}}{{else}}Options{{end}}:
+{{range .Flags}}  {{.}}
 {{end}}{{end}}`
