@@ -80,29 +80,35 @@ func collect() ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// appendLicense writes every licence file in the module's own directory.
+// appendLicense writes every licence file in the module's own directory, and in a folder "licenses" in it, of whose
+// choices ggtune takes those that are not the GPL.
 func appendLicense(b *bytes.Buffer, m module) error {
-	entries, err := os.ReadDir(m.dir)
-	if err != nil {
-		return fmt.Errorf("module %s: %w", m.name, err)
-	}
-	found := false
-	for _, e := range entries {
-		upper := strings.ToUpper(e.Name())
-		if e.IsDir() || !(strings.HasPrefix(upper, "LICEN") || strings.HasPrefix(upper, "COPYING") || strings.HasPrefix(upper, "NOTICE") || strings.HasPrefix(upper, "PATENTS")) {
-			continue
-		}
-		text, err := os.ReadFile(filepath.Join(m.dir, e.Name()))
+	var files []string
+	for _, pattern := range []string{"*", "licenses/*"} {
+		names, err := filepath.Glob(filepath.Join(m.dir, pattern))
 		if err != nil {
 			return fmt.Errorf("module %s: %w", m.name, err)
 		}
-		title := strings.TrimSpace(m.name + " " + m.version)
-		fmt.Fprintf(b, "\n%s\n%s (%s)\n%s\n\n%s\n", strings.Repeat("=", 100), title, e.Name(), strings.Repeat("=", 100),
-			strings.TrimSpace(strings.ReplaceAll(string(text), "\r\n", "\n")))
-		found = true
+		for _, name := range names {
+			upper := strings.ToUpper(filepath.Base(name))
+			isLicense := strings.HasPrefix(upper, "LICEN") || strings.HasPrefix(upper, "COPYING") || strings.HasPrefix(upper, "NOTICE") || strings.HasPrefix(upper, "PATENTS")
+			inFolder := pattern != "*" && !strings.HasPrefix(upper, "GPL")
+			if st, err := os.Stat(name); err == nil && st.Mode().IsRegular() && (isLicense || inFolder) {
+				files = append(files, name)
+			}
+		}
 	}
-	if !found {
+	if len(files) == 0 {
 		return fmt.Errorf("module %s: no licence file in %s; look for its licence and name it in scripts/licenses", m.name, m.dir)
+	}
+	for _, name := range files {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			return fmt.Errorf("module %s: %w", m.name, err)
+		}
+		rule := strings.Repeat("=", 100)
+		fmt.Fprintf(b, "\n%s\n%s (%s)\n%s\n\n%s\n", rule, strings.TrimSpace(m.name+" "+m.version), filepath.Base(name), rule,
+			strings.TrimSpace(strings.ReplaceAll(string(text), "\r\n", "\n")))
 	}
 	return nil
 }
