@@ -36,6 +36,9 @@ type Optimizer interface {
 // ErrNotFinite is wrapped by the error of a run that met a loss or gradient that is no number.
 var ErrNotFinite = errors.New("not finite")
 
+// afterNotFinite says what to do then.
+const afterNotFinite = "the state before this step is kept; begin a run with a lower learning rate (--lr), or look at the model with ggtune check"
+
 // Parts is what the loop runs on.
 type Parts struct {
 	Engine    Engine
@@ -125,7 +128,7 @@ func (p *Parts) update(st *State) (StepStats, error) {
 	}
 	norm, err := optim.GradNorm(p.Engine.Params(), p.Threads)
 	if err != nil {
-		return StepStats{}, fmt.Errorf("step %d: %w: %w; lower the learning rate (--lr), or look at the model with ggtune check", st.Step+1, ErrNotFinite, err)
+		return StepStats{}, fmt.Errorf("step %d: %w: %w; %s", st.Step+1, ErrNotFinite, err, afterNotFinite)
 	}
 	norm /= pd.Units
 	s := StepStats{Step: st.Step + 1, Loss: pd.Sum / pd.Units, LR: p.LR(st.Step), GradNorm: norm,
@@ -176,8 +179,8 @@ func (p *Parts) judge(in *method.Inputs, micros ...*encode.Micro) (method.Result
 		sum += g
 	}
 	if math.IsNaN(sum) || math.IsInf(sum, 0) {
-		return r, fmt.Errorf("loss %g over the examples at %s is %w; lower the learning rate (--lr), or look at the model with ggtune check",
-			r.Sum, places(micros), ErrNotFinite)
+		return r, fmt.Errorf("loss %g over the examples at %s is %w; %s",
+			r.Sum, places(micros), ErrNotFinite, afterNotFinite)
 	}
 	return r, nil
 }
