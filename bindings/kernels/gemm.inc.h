@@ -9,8 +9,9 @@
 // Every element of C is one chain of additions: segments in order, indices in order inside one. How the work is shared
 // among threads, where blocks begin and how tokens are grouped changes nothing in it.
 
-// 256 columns are one block of the K types: a panel of Wᵀ wastes nothing. Segments: the panels take 256 KiB in both
-// formats at 16 lanes, a quarter of Zen 4's L2, and 128 KiB with F32 at other levels, half of older ones.
+// 256 columns are one block of the K types: a panel of Wᵀ wastes nothing (groups of 128 unpack each block twice, which
+// costs Q6_K a tenth). Segments: the panels take 256 KiB in both formats at 16 lanes, a quarter of Zen 4's L2, and 128 KiB
+// with F32 at other levels, half of older ones. Segments of 256 to 1024 differ by less than the noise.
 enum { GT_NB = 256, GT_KC_BF16 = 512, GT_KC_F32 = GT_HAS_AVX512 ? 256 : 128 };
 enum { GT_UNIT = 32 }; // columns are shared among threads in these units
 enum { GT_UNPACK_COST = 16 }; // of a column, in the time of that many tokens; see gt_grid

@@ -49,14 +49,14 @@ typedef struct gt_call {
 // In the table: a0.. are arguments, [rows] their shapes, "in" is read, "out" written, "inout" both. Types are f32 unless
 // said otherwise; W is any type ggml can dequantize. "acc" (where listed): 0 the output is overwritten, 1 added to.
 enum {
-    // --- products (gemm_ops.inc.h, gemm_head.inc.h) ---------------------------------------------------------------------------------------
+    // --- products (gemm_ops.inc.h, gemm_head.inc.h) --------------------------------------------------------------
     // GT_OP_PACK        a0 out packed [K,T]; a1 in x [K,T]. Size of a0: gt_packed_bytes(K, T).
     GT_OP_PACK = 1,
     // GT_OP_LINEAR      y = f0·W x + bias (+ y if acc).      a0 y [N,T]; a1 x [K,T] f32 (exact) or packed (fast);
     //                   a2 W [K,N]; a3 bias [N] or absent. i0 acc.
-    GT_OP_LINEAR,
     //                   A second pair, for an adapter's s·B(Ax) in the same pass over y: a4 x2 [r,T], a5 W2 [r,N], both or
     //                   neither; adds f1·W2 x2.
+    GT_OP_LINEAR,
     // GT_OP_LINEAR_T    dx = f0·Wᵀ dy (+ dx if acc).          a0 dx [K,T]; a1 dy [N,T] f32 (exact) or packed (fast); a2 W [K,N]. i0 acc.
     //                   A second pair: a4 dy2 [r,T], a5 W2 [K,r]; adds f1·W2ᵀ dy2.
     GT_OP_LINEAR_T,
@@ -82,7 +82,7 @@ enum {
     //                   a4 targets; a5 lse; a6 coef; a7 h2; a8 W2. i0 exact. Always accumulates.
     GT_OP_HEAD_GRAD_W,
 
-    // --- attention (attention.inc.h) ---------------------------------------------------------------------------------
+    // --- attention (attention.inc.h) -----------------------------------------------------------------------------
     // Tree: i32 data, {n_seg, then n_seg × (start, end, parent)}: segment s covers tokens [start,end), parent < s or -1.
     // Token t of s sees its own segment up to and including t, and every token of s's ancestors.
     // GT_OP_ATTN        a0 out o [d·n_head,T]; a1 out lse [n_head,T]; a2 q [d·n_head,T]; a3 k [d·n_kv,T]; a4 v [d·n_kv,T];
@@ -96,7 +96,7 @@ enum {
     // GT_OP_ATTN_BACK_KV a0 out dk; a1 out dv; a2 q; a3 k; a4 v; a5 lse; a6 delta; a7 do; a8 tree. As above.
     GT_OP_ATTN_BACK_KV,
 
-    // --- everything row by row (rows.inc.h; GT_OP_ROWS*: gemm_ops.inc.h) --------------------------------------------------------------------------
+    // --- everything row by row (rows.inc.h; GT_OP_ROWS*: gemm_ops.inc.h) --------------------------------------
     // GT_OP_ADD         a0 out = a1 + f0·a2. Same shapes; a0 may be a1.
     GT_OP_ADD = 40,
     // GT_OP_ADD_BIAS    a0 out [n,T] = a1 [n,T] + a2 [n].
