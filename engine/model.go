@@ -71,7 +71,8 @@ func (m *Model) check() error {
 	for _, p := range m.arch.Global(m.hp) {
 		add(p, -1)
 	}
-	for il := range m.hp.NLayer {
+	const enough = 100 // faults; a file that says it has millions of layers must not make as many messages
+	for il := 0; il < m.hp.NLayer && len(faults) < enough; il++ {
 		for _, p := range m.arch.Layer(m.hp) {
 			add(p, il)
 		}
@@ -83,7 +84,7 @@ func (m *Model) check() error {
 	}
 	const shown = 5 // a file of another shape has hundreds of faults; a few tell enough
 	if n := len(faults); n > shown {
-		faults = append(faults[:shown], fmt.Errorf("and %d more", n-shown))
+		faults = append(faults[:shown], fmt.Errorf("and at least %d more", n-shown))
 	}
 	return errors.Join(faults...)
 }

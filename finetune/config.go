@@ -111,7 +111,7 @@ type Config struct {
 	Patience int `toml:"patience"`
 	// Best makes the result that of the best evaluation in place of the last step. Default false; Patience implies it.
 	Best bool `toml:"best"`
-	// SaveEvery is the number of steps between checkpoints; 0 saves at evaluations and the end. Default 50.
+	// SaveEvery is the number of steps between checkpoints; 0 saves at the best evaluations and the end. Default 50.
 	SaveEvery int `toml:"save_every"`
 	// Keep is the number of newest checkpoints kept beside the best, at least 1. Default 2.
 	Keep int `toml:"keep"`
@@ -126,8 +126,9 @@ type Config struct {
 	Device string `toml:"device"`
 	// Exact computes every product in F32 instead of the CPU's fastest formats. Default false.
 	Exact bool `toml:"exact"`
-	// Memory is what training may take beside the mapped model file, in megabytes (10⁶ bytes); activations that fit are kept and not computed again. 0 takes what it needs and up to 1000 to keep activations in, but no more than half of what is
-	// free for them. Default 0.
+	// Memory is what training may take beside the mapped model file, in megabytes (10⁶ bytes), never more than is free;
+	// activations that fit are kept and not computed again. 0 takes what it needs and up to 1000 to keep activations in, but
+	// no more than half of what is free for them. Default 0.
 	Memory int `toml:"memory"`
 }
 

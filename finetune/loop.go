@@ -144,14 +144,30 @@ func (p *Parts) update(st *State) (StepStats, error) {
 // giveUp ends the run before its time with a state on disk that it can go on from: where it stands, if it was told to stop,
 // and otherwise the step's beginning, because nothing of a step that failed may be kept.
 func (p *Parts) giveUp(ctx context.Context, st *State, start State, err error) error {
-	if ctx.Err() == nil || !errors.Is(err, context.Cause(ctx)) {
+	told := ctx.Err() != nil && errors.Is(err, context.Cause(ctx))
+	if told && st.Pending.Micros > 0 {
+		// update would have found these sums out; on disk they would end every resumed run.
+		if _, bad := optim.GradNorm(p.Engine.Params(), p.Threads); bad != nil {
+			told, err = false, errors.Join(err, fmt.Errorf("step %d: %w: %w; %s", st.Step+1, ErrNotFinite, bad, afterNotFinite))
+		}
+	}
+	if !told {
 		if !errors.Is(err, ErrNotFinite) || start.Pending.Micros > 0 {
 			return err // the last checkpoint stands
 		}
 		*st = start
 		p.Engine.ZeroGrad()
 	}
-	return errors.Join(err, p.Save(st))
+	return endedBy(err, p.Save(st))
+}
+
+// endedBy is the error of a run that ends because of err after saving its state: err, or, where nothing was saved, that and
+// no longer err, by which callers know a run that can go on from where it stood.
+func endedBy(err, notSaved error) error {
+	if notSaved == nil {
+		return err
+	}
+	return fmt.Errorf("%w (the run was ending: %v)", notSaved, err)
 }
 
 func (p *Parts) forward(ctx context.Context, m *encode.Micro, o engine.Options) (*method.Inputs, error) {

@@ -258,6 +258,41 @@ func TestNotFinite(t *testing.T) {
 	}
 }
 
+// TestStoppedNotFinite: a run told to stop within a step whose sums are no number keeps the state before that step.
+func TestStoppedNotFinite(t *testing.T) {
+	r := newRig(t, fakeData(t, 40, 4), 1, 3, 50)
+	stop := errors.New("stop")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	r.engine.onForward = func(n int, _ *engine.Output) {
+		if n == 8 {
+			cancel(stop)
+		}
+	}
+	r.engine.onParams = func() {
+		if r.engine.forwards == 8 {
+			r.engine.b.Grad[1] = float32(math.NaN())
+		}
+	}
+	if err := Loop(ctx, r.parts, &r.state); !errors.Is(err, stop) || !errors.Is(err, ErrNotFinite) {
+		t.Errorf("got %v, want both reasons", err)
+	}
+	if len(r.saved) != 1 || r.saved[0].Step != 2 || r.saved[0].Pending.Micros != 0 || r.saved[0].Micros != 6 {
+		t.Errorf("saved %+v, want the state after step 2", r.saved)
+	}
+}
+
+// TestStoppedNotSaved: a run told to stop that cannot save does not say that it was only stopped.
+func TestStoppedNotSaved(t *testing.T) {
+	r := newRig(t, fakeData(t, 40, 4), 1, 3, 50)
+	stop, full := errors.New("stop"), errors.New("disk full")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(stop)
+	r.parts.Save = func(*State) error { return full }
+	if err := Loop(ctx, r.parts, &r.state); !errors.Is(err, full) || errors.Is(err, stop) || !strings.Contains(err.Error(), "stop") {
+		t.Errorf("got %v, want that nothing was saved, and why the run was ending", err)
+	}
+}
+
 // coupledSFT is SFT that claims to be coupled, with a figure.
 var coupledSFT = &method.Method{Name: "coupled", Unit: "token", Coupled: true, Reference: true, Loss: func(in *method.Inputs) (method.Result, error) {
 	r, err := method.SFT.Loss(in)

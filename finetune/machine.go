@@ -90,7 +90,10 @@ func planMemory(m *engine.Model, sc engine.SessionConfig, cfg *Config, tokens, c
 	least := f.Total() + optimizerBytes*f.Trained
 	allowed := int64(cfg.Memory) * 1e6
 	said := "--memory"
-	if allowed == 0 {
+	switch {
+	case allowed > 0 && free > 0 && free < allowed:
+		allowed, said = free, "free memory"
+	case allowed == 0:
 		// What a run needs it takes; activations are kept only as far as nobody is likely to mind.
 		allowed, said = min(max(least, min(free/2, courtesy)), free), "free memory"
 		if free == 0 {

@@ -65,6 +65,14 @@ func TestPlanMemory(t *testing.T) {
 	if err != nil || tight.total > least.total {
 		t.Errorf("just enough: %+v, %v", tight, err)
 	}
+	c.Memory = 1 << 20 // a terabyte: more than is free is never taken
+	if asked, err := planMemory(m, sc, &c, tokens, tokens, rowLen, least.total); err != nil || asked.total > least.total {
+		t.Errorf("more asked for than is free: %+v, %v", asked, err)
+	}
+	if _, err := planMemory(m, sc, &c, tokens, tokens, rowLen, least.total-1); err == nil || !strings.Contains(err.Error(), "free memory") {
+		t.Errorf("more asked for than is free, and that too little: got %v", err)
+	}
+	c.Memory = 0
 	for _, tc := range []struct {
 		free int64
 		want string

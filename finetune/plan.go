@@ -129,8 +129,8 @@ func (f *Forecast) largestBatch(r *run, sc engine.SessionConfig, longest, counte
 	const most = 256
 	sc.KeepBytes = 0
 	allowed := f.FreeBytes
-	if r.cfg.Memory > 0 {
-		allowed = int64(r.cfg.Memory) * 1e6
+	if asked := int64(r.cfg.Memory) * 1e6; asked > 0 && (allowed == 0 || asked < allowed) {
+		allowed = asked
 	}
 	if allowed == 0 {
 		return most // nobody says what there is

@@ -292,7 +292,7 @@ func (r *run) afterStep(ctx context.Context, st *State, s StepStats) (stop bool,
 	if every := r.cfg.EvalEvery; every > 0 && s.Step%every == 0 {
 		if better, err = r.evaluate(ctx, s.Step); err != nil {
 			// The step itself is done and must not be lost; the evaluation is owed.
-			return false, errors.Join(err, r.save(st))
+			return false, endedBy(err, r.save(st))
 		}
 	}
 	last := st.Step >= r.meta.Course.Steps

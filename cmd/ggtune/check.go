@@ -53,14 +53,7 @@ func checkAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	r := checkResult{Model: model, CheckReport: rep, LogitError: max(rep.LogitsMaxDiff, rep.ExactMaxDiff) / rep.LargestLogit}
-	for i := range rep.Gradients {
-		g := &rep.Gradients[i]
-		g.Error = min(g.Error, math.MaxFloat64) // JSON has no infinity
-		r.GradientError = max(r.GradientError, g.Error)
-	}
-	// NaN is out of bounds too.
-	r.OK = r.LogitError <= maxLogitError && r.GradientError <= engine.CheckGradientError
+	r := judge(model, rep)
 	if c.Bool("json") {
 		if err := printJSON(c.App.Writer, r); err != nil {
 			return err
@@ -73,6 +66,27 @@ func checkAction(c *cli.Context) error {
 			model, r.LogitError, maxLogitError, r.GradientError, engine.CheckGradientError)
 	}
 	return nil
+}
+
+// judge holds a report against the bounds. What is no number is out of bounds, and becomes the largest there is: JSON has
+// neither NaN nor infinity.
+func judge(model string, rep *engine.CheckReport) checkResult {
+	r := checkResult{Model: model, CheckReport: rep, LogitError: max(rep.LogitsMaxDiff, rep.ExactMaxDiff) / rep.LargestLogit}
+	figures := []*float64{&r.LogitError, &rep.LogitsMaxDiff, &rep.ExactMaxDiff, &rep.LargestLogit}
+	for i := range rep.Gradients {
+		g := &rep.Gradients[i]
+		figures = append(figures, &g.Slope, &g.Finite, &g.Error)
+	}
+	for _, x := range figures {
+		if math.IsNaN(*x) || math.IsInf(*x, 0) {
+			*x = math.MaxFloat64
+		}
+	}
+	for i := range rep.Gradients {
+		r.GradientError = max(r.GradientError, rep.Gradients[i].Error)
+	}
+	r.OK = r.LogitError <= maxLogitError && r.GradientError <= engine.CheckGradientError
+	return r
 }
 
 func (r *checkResult) print(c *cli.Context) {

@@ -12,10 +12,7 @@ func (p *Pair) start(c Config) {
 	h := fnv.New64a()
 	h.Write([]byte(p.Tensor))
 	r := rand.New(rand.NewPCG(c.Seed, h.Sum64()))
-	in := float64(p.AShape[0])
-	if p.Flipped {
-		in = float64(p.Rank)
-	}
+	in := float64(p.AShape[0]) // the rank for a flipped pair, whose A is indexed by token
 	switch c.Init {
 	case "gaussian":
 		// Standard deviation 1/r, as PEFT's init_lora_weights="gaussian".
