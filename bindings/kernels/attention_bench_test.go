@@ -77,7 +77,6 @@ func BenchmarkRows(b *testing.B) {
 		call     *Call
 	}{
 		{"add", 3, callOf(OpAdd, out, x, y)},
-		{"add_bias", 2, callOf(OpAddBias, out, x, bias)},
 		{"bias_grad", 1, callOf(OpBiasGrad, bias, x)},
 		{"copy", 2, callOf(OpCopy, out, x)},
 		{"zero", 1, callOf(OpZero, out)},

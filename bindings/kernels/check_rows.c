@@ -23,12 +23,6 @@ const char * gt_check_add(const gt_call * c) {
     return inputs_like(c, 1, 2);
 }
 
-const char * gt_check_add_bias(const gt_call * c) {
-    if (!is_vector(&c->a[2], c->a[0].ne0)) return "add_bias: the bias is not f32 [n]";
-    if (!gt_apart(&c->a[0], &c->a[2])) return "add_bias: the output overlaps the bias";
-    return inputs_like(c, 1, 1);
-}
-
 const char * gt_check_bias_grad(const gt_call * c) {
     if (!gt_is_f32(&c->a[1], c->a[1].ne0, c->a[1].ne1)) return "bias_grad: the gradient is not f32";
     if (!is_vector(&c->a[0], c->a[1].ne0)) return "bias_grad: the bias's gradient is not f32 [n]";

@@ -46,15 +46,6 @@ static void gt_k_add(const gt_call * c, int ith, int nth) {
     });
 }
 
-static void gt_k_add_bias(const gt_call * c, int ith, int nth) {
-    const float * b = c->a[2].data;
-    GT_EACH_ROW(&c->a[0], {
-        float *       y = gt_arg_row(&c->a[0], r);
-        const float * x = gt_arg_row(&c->a[1], r);
-        GT_EACH(c->a[0].ne0, GT_ST(y, GT_LD(x) + GT_LD(b)););
-    });
-}
-
 static void gt_k_copy(const gt_call * c, int ith, int nth) {
     const int64_t ne0 = c->a[0].ne0;
     GT_EACH_ROW(&c->a[0], {

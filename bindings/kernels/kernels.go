@@ -51,7 +51,6 @@ const (
 	OpAttnBackKV Op = C.GT_OP_ATTN_BACK_KV
 
 	OpAdd           Op = C.GT_OP_ADD
-	OpAddBias       Op = C.GT_OP_ADD_BIAS
 	OpBiasGrad      Op = C.GT_OP_BIAS_GRAD
 	OpCopy          Op = C.GT_OP_COPY
 	OpZero          Op = C.GT_OP_ZERO

@@ -99,8 +99,6 @@ enum {
     // --- everything row by row (rows.inc.h; GT_OP_ROWS*: gemm_ops.inc.h) --------------------------------------
     // GT_OP_ADD         a0 out = a1 + f0·a2. Same shapes; a0 may be a1.
     GT_OP_ADD = 40,
-    // GT_OP_ADD_BIAS    a0 out [n,T] = a1 [n,T] + a2 [n].
-    GT_OP_ADD_BIAS,
     // GT_OP_BIAS_GRAD   a0 inout db [n] += Σ_t a1 [n,T].
     GT_OP_BIAS_GRAD,
     // GT_OP_COPY        a0 out [n,T] = a1 [n,T] (rows of either may be slices of wider rows). i0 acc.

@@ -1,7 +1,6 @@
 // Operations of rows.inc.h.
 #define GT_OPS_ROWS(X)                           \
     X(GT_OP_ADD, add)                            \
-    X(GT_OP_ADD_BIAS, add_bias)                  \
     X(GT_OP_BIAS_GRAD, bias_grad)                \
     X(GT_OP_COPY, copy)                          \
     X(GT_OP_ZERO, zero)                          \

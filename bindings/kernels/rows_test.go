@@ -43,8 +43,6 @@ func rowOps() []rowOp {
 	return []rowOp{
 		{name: "add", op: OpAdd, out: []shape{m}, in: []shape{m, m}, f0: -0.75, inPlace: []int{0, 1},
 			ref: refs{pointwise(func(x []float64) float64 { return x[0] - 0.75*x[1] })}},
-		{name: "add_bias", op: OpAddBias, out: []shape{m}, in: []shape{m, v}, inPlace: []int{0},
-			ref: refs{pointwise(func(x []float64) float64 { return x[0] + x[1] })}},
 		{name: "bias_grad", op: OpBiasGrad, out: []shape{v}, in: []shape{m}, sums: true, ref: refs{refColumnSum}},
 		{name: "copy", op: OpCopy, out: []shape{m}, in: []shape{m}, inPlace: []int{0},
 			ref: refs{pointwise(func(x []float64) float64 { return x[0] })}},
