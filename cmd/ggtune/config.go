@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/BurntSushi/toml"
 	"github.com/urfave/cli/v2"
 
 	"github.com/ggtune/ggtune/finetune"
@@ -49,8 +50,11 @@ func config(c *cli.Context) (*finetune.Config, error) {
 	path := c.String("config")
 	if path == "" && c.Bool("resume") && c.String("output") != "" {
 		saved := filepath.Join(c.String("output"), "run.toml")
-		if _, err := os.Stat(saved); err == nil {
+		switch _, err := os.Stat(saved); {
+		case err == nil:
 			path = saved
+		case !c.IsSet("model"): // else the run may have been stopped before it wrote anything
+			return nil, usagef("%s: --resume finds no run in %s: %w; name the run's directory with --output", c.Command.Name, c.String("output"), err)
 		}
 	}
 	if path != "" {
@@ -60,6 +64,20 @@ func config(c *cli.Context) (*finetune.Config, error) {
 	}
 	setGiven(c, &cfg)
 	return &cfg, nil
+}
+
+// given says whether the user chose a setting: by an option, or in the file of -c, which config has read.
+func given(c *cli.Context) (func(option string) bool, error) {
+	keys := map[string]any{}
+	if path := c.String("config"); path != "" {
+		if _, err := toml.DecodeFile(path, &keys); err != nil {
+			return nil, fmt.Errorf("read settings: %w", err)
+		}
+	}
+	return func(option string) bool {
+		_, inFile := keys[strings.ReplaceAll(option, "-", "_")]
+		return inFile || c.IsSet(option)
+	}, nil
 }
 
 // setGiven writes the options that were given into cfg.

@@ -33,8 +33,12 @@ func evalAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	chosen, err := given(c)
+	if err != nil {
+		return err
+	}
 	rep := report.NewTerminal(c.App.ErrWriter, isTerminal(c.App.ErrWriter))
-	e, err := finetune.Evaluate(c.Context, *cfg, c.String("adapter"), c.IsSet, rep)
+	e, err := finetune.Evaluate(c.Context, *cfg, c.String("adapter"), chosen, rep)
 	if err != nil {
 		return err
 	}

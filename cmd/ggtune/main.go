@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -179,7 +180,10 @@ func commandNames(app *cli.App) []string {
 	for _, c := range app.Commands {
 		names = append(names, c.Name)
 	}
-	return append(names, "help")
+	if !slices.Contains(names, "help") { // cli adds it once it runs
+		names = append(names, "help")
+	}
+	return names
 }
 
 const appHelp = `{{.Name}}: {{.Usage}}
