@@ -188,16 +188,7 @@ func TestStatistics(t *testing.T) {
 	}
 }
 
-func TestHighWater(t *testing.T) {
-	for _, tc := range []struct {
-		status string
-		want   int64
-	}{{"Name:\tx\nVmHWM:\t    1234 kB\nVmRSS:\t 1 kB\n", 1234 * 1024}, {"Name:\tx\n", 0}, {"VmHWM:\t? kB\n", 0}} {
-		got, ok := highWater(tc.status)
-		if ok != (tc.want > 0) || ok && got != tc.want {
-			t.Errorf("%q: %d %v, want %d", tc.status, got, ok, tc.want)
-		}
-	}
+func TestPeakBytes(t *testing.T) {
 	if n, err := peakBytes(); err != nil || n < 1<<20 {
 		t.Errorf("this process has used %d bytes (%v)", n, err)
 	}
