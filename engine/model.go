@@ -115,8 +115,8 @@ func (m *Model) addTensor(p arch.Part, il int) error {
 	if len(p.Shape) == 1 && info.Type != gguf.F32 {
 		return m.fault("tensor %q is storage type %v; norms and biases are f32 in files that llama.cpp runs; convert the model again", name, info.Type)
 	}
-	if info.Type.IsInt() || info.Type == gguf.F64 {
-		return m.fault("tensor %q is storage type %v, which is no weight type of llama.cpp; requantize it: ggtune quantize --type q8_0 %s out.gguf", name, info.Type, m.file.Path())
+	if !weightType(info.Type) {
+		return m.fault("tensor %q is storage type %v, which is no weight type of llama.cpp; known: %s; take a file of the model in one of these", name, info.Type, weightTypes())
 	}
 	if t.data, err = m.file.Data(info); err != nil {
 		return err
@@ -124,6 +124,19 @@ func (m *Model) addTensor(p arch.Part, il int) error {
 	t.row = int64(len(t.data)) / t.shape[1]
 	m.tensors[name] = t
 	return nil
+}
+
+func weightType(t gguf.Type) bool { return !t.IsInt() && t != gguf.F64 }
+
+// weightTypes lists the storage types that weights may have.
+func weightTypes() string {
+	var names []string
+	for _, t := range gguf.Types() {
+		if weightType(t) {
+			names = append(names, t.String())
+		}
+	}
+	return strings.Join(names, ", ")
 }
 
 func (m *Model) fault(format string, args ...any) error {

@@ -14,7 +14,8 @@ import (
 	"github.com/ggtune/ggtune/internal/testmodel"
 )
 
-// rewritten is a tiny llama with other metadata or tensors. tensor may change the bytes of one, or give nil to leave it out.
+// rewritten is a tiny llama with other metadata or tensors. tensor may change the bytes of one, give nil to
+// leave it out, or twice as many to make it f64.
 func rewritten(t *testing.T, meta func(w *gguf.Writer), tensor func(name string, data []byte) []byte) string {
 	t.Helper()
 	f, err := gguf.Open(testmodel.Temp(t, testmodel.Tiny("llama", gguf.F32)))
@@ -31,10 +32,13 @@ func rewritten(t *testing.T, meta func(w *gguf.Writer), tensor func(name string,
 		if err != nil {
 			t.Fatal(err)
 		}
+		typ := info.Type
 		if data = tensor(info.Name, append([]byte(nil), data...)); data == nil {
 			continue
+		} else if int64(len(data)) == 2*info.Size {
+			typ = gguf.F64
 		}
-		if err := w.AddBytes(info.Name, info.Type, info.Shape, data); err != nil {
+		if err := w.AddBytes(info.Name, typ, info.Shape, data); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -65,6 +69,12 @@ func TestBadModels(t *testing.T) {
 			}
 			return data
 		}, []string{`tensor "blk.1.ffn_up.weight" is missing`}},
+		{"a type of no weights", func(*gguf.Writer) {}, func(name string, data []byte) []byte {
+			if name == "blk.1.ffn_up.weight" {
+				return append(data, data...)
+			}
+			return data
+		}, []string{`tensor "blk.1.ffn_up.weight" is storage type f64`, "f32, f16, q4_0"}},
 		{"millions of layers", func(w *gguf.Writer) { w.SetUint32("llama.block_count", 1<<24) }, sameTensor,
 			[]string{`tensor "blk.2.`, "at least"}},
 		{"other sizes than the tensors'", func(w *gguf.Writer) { w.SetUint32("llama.feed_forward_length", 96) }, sameTensor,
