@@ -14,7 +14,7 @@ rm -rf "$work/run"
 go run ./scripts/demo -o "$work"
 ./ggtune train --full -m "$work/base-f32.gguf" -d "$work/corpus.jsonl" --eval-data "$work/corpus-heldout.jsonl" -o "$work/run" \
   --epochs 1 --seq-len 256 --batch 8 --accum 1 --lr 3e-3 --schedule cosine --min-lr 0.05 --warmup 30 --beta2 0.99 \
-  --weight-decay 0.01 --save-every 200 --seed 1 "${@:2}"
+  --weight-decay 0.01 --save-every 500 --seed 1 "${@:2}"
 ./ggtune quantize --type q8_0 --force "$work/run/model.gguf" "$work/base.gguf"
 mkdir -p "$embedded"
 cp "$work/base.gguf" "$work/train.jsonl" "$work/heldout.jsonl" "$embedded/"

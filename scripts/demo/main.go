@@ -14,7 +14,7 @@ import (
 func main() {
 	out := flag.String("o", "build/demo-model", "directory to write corpus.jsonl, corpus-heldout.jsonl, base-f32.gguf, train.jsonl and heldout.jsonl to")
 	seed := flag.Uint64("seed", 1, "seed of every random choice")
-	n := flag.Int("n", 20000, "conversations in the corpus")
+	n := flag.Int("n", 60000, "conversations in the corpus")
 	flag.Parse()
 	if err := run(*out, *seed, *n); err != nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)
