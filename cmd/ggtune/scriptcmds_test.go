@@ -22,8 +22,10 @@ var scriptCommands = map[string]func(*testscript.TestScript, bool, []string){
 	"jsonkeys": scriptJSONKeys,
 	"onemsg":   scriptOneMessage,
 	"model":    scriptModel,
+	"rewrite":  scriptRewrite,
 	"truncate": scriptTruncate,
 	"invalid":  scriptInvalid,
+	"fell":     scriptFell,
 }
 
 // scriptExits: `exits CODE program args…` runs a program and demands an exit code, which testscript's own `! exec` does
@@ -130,4 +132,50 @@ func scriptInvalid(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: invalid FILE")
 	}
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte("{\"prompt\": \"a\xff\", \"completion\": \"b\"}\n"), 0o666))
+}
+
+// scriptFell: `fell FILE BEFORE AFTER TIMES` demands that one key of a JSON object is at least TIMES another.
+func scriptFell(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 4 {
+		ts.Fatalf("usage: fell FILE BEFORE AFTER TIMES")
+	}
+	var object map[string]any
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[0])), &object))
+	before, ok1 := object[args[1]].(float64)
+	after, ok2 := object[args[2]].(float64)
+	times, err := strconv.ParseFloat(args[3], 64)
+	ts.Check(err)
+	if !ok1 || !ok2 || !(before >= times*after) {
+		ts.Fatalf("%s %v, %s %v: want a fall by %v times", args[1], object[args[1]], args[2], object[args[2]], times)
+	}
+}
+
+// scriptRewrite: `rewrite FROM TO [notensors] [key=text|key=number]…` copies a GGUF file with other metadata.
+func scriptRewrite(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 3 {
+		ts.Fatalf("usage: rewrite FROM TO [notensors] [key=value]...")
+	}
+	f, err := gguf.Open(ts.MkAbs(args[0]))
+	ts.Check(err)
+	defer f.Close()
+	var w gguf.Writer
+	w.CopyMetadata(f)
+	tensors := f.Tensors
+	for _, a := range args[2:] {
+		key, value, ok := strings.Cut(a, "=")
+		switch n, err := strconv.ParseUint(value, 10, 16); {
+		case a == "notensors":
+			tensors = nil
+		case !ok:
+			ts.Fatalf("rewrite: %q is no key=value", a)
+		case err == nil:
+			w.Set(key, gguf.NumberValue(uint16(n)))
+		default:
+			w.SetString(key, value)
+		}
+	}
+	for i := range tensors {
+		ts.Check(w.AddFrom(f, &tensors[i]))
+	}
+	ts.Check(w.WriteFile(context.Background(), nil, ts.MkAbs(args[1])))
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 
 	"github.com/urfave/cli/v2"
 
@@ -41,6 +42,9 @@ func trainAction(c *cli.Context) error {
 	rep, failed := reporter(c)
 	_, err = finetune.Train(c.Context, *cfg, rep)
 	if errors.Is(err, errInterrupted) && context.Cause(c.Context) == errInterrupted {
+		if saved, _ := filepath.Glob(filepath.Join(cfg.Output, "checkpoints", "step-*")); len(saved) == 0 {
+			return fmt.Errorf("%w before there was anything to save", err)
+		}
 		return fmt.Errorf("%w; go on with: ggtune train -o %s --resume", err, cfg.Output)
 	}
 	return errors.Join(err, failed())
