@@ -22,6 +22,9 @@ func arrange(app *cli.App, args []string) ([]string, error) {
 	if at >= len(args) {
 		return args, nil
 	}
+	if args[at] == "help" && at+1 < len(args) && app.Command(args[at+1]) == nil {
+		return nil, unknownName("command", args[at+1], commandNames(app), "`ggtune help` lists all")
+	}
 	command := app.Command(args[at])
 	if command == nil {
 		return args, nil // help, or an unknown command: the app's own action answers
@@ -78,7 +81,7 @@ func known(c *cli.Command, arg string, options map[string]bool) error {
 	for n := range options {
 		names = append(names, n)
 	}
-	prefix, where := "", "`ggtune --help` lists all"
+	prefix, where := "", "a command's options stand behind its name; `ggtune --help` lists the commands"
 	if c != nil {
 		prefix, where = c.Name+": ", "`ggtune "+c.Name+" --help` lists all"
 	}
