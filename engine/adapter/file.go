@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"sort"
 	"strings"
 
@@ -69,6 +70,9 @@ func Load(path string, a arch.Arch, hp arch.HParams) (*Adapter, error) {
 			return nil, err
 		}
 	}
+	if len(l.out.Pairs) == 0 {
+		return nil, l.fail("the adapter holds no LoRA pair; expected tensors ending in %s and %s", suffixA, suffixB)
+	}
 	return l.out, nil
 }
 
@@ -128,7 +132,7 @@ func (l *loader) header(a arch.Arch) error {
 	if err != nil {
 		return err
 	}
-	if !(alpha > 0) {
+	if !(alpha > 0) || math.IsInf(float64(alpha), 0) {
 		return l.fail("%s is %g; expected a number above 0", keyAlpha, alpha)
 	}
 	l.out.Alpha = float64(alpha)

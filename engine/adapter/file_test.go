@@ -1,0 +1,112 @@
+package adapter_test
+
+import (
+	"context"
+	"math"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ggtune/ggtune/engine/adapter"
+	"github.com/ggtune/ggtune/engine/gguf"
+	"github.com/ggtune/ggtune/internal/atomicfile"
+	"github.com/ggtune/ggtune/internal/testmodel"
+)
+
+func TestSaveLoad(t *testing.T) {
+	a, hp := sizes(t, testmodel.Tiny("llama", gguf.F32))
+	want, err := adapter.New(a, hp, config(func(c *adapter.Config) { c.RSLoRA, c.Targets = true, []string{"attn_q", "output", "token_embd"} }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range want.Pairs {
+		for j := range want.Pairs[i].B {
+			want.Pairs[i].B[j] = float32(i) - float32(j)/8
+		}
+	}
+	want.Info["method"] = "sft"
+	path := filepath.Join(t.TempDir(), "adapter.gguf")
+	if err := want.Save(context.Background(), atomicfile.OS, path); err != nil {
+		t.Fatal(err)
+	}
+	got, err := adapter.Load(path, a, hp)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("read back otherwise (-written +read):\n%s", d)
+	}
+	f, err := gguf.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if alpha, err := f.Float32("adapter.lora.alpha"); err != nil || alpha != 16 { // 8·√4
+		t.Errorf("the file's alpha is %g (%v), want 16", alpha, err)
+	}
+}
+
+// A half is one tensor of an adapter file, all zero.
+type half struct {
+	name  string
+	shape []int64
+}
+
+func TestLoadRefuses(t *testing.T) {
+	a, hp := sizes(t, testmodel.Tiny("llama", gguf.F32)) // n_embd 64, two key heads of four
+	const q = "blk.0.attn_q.weight"
+	pair := []half{{q + ".lora_a", []int64{64, 4}}, {q + ".lora_b", []int64{4, 64}}}
+	keep := func(*gguf.Writer) {}
+	alpha := func(x float64) func(w *gguf.Writer) {
+		return func(w *gguf.Writer) { w.SetFloat32("adapter.lora.alpha", float32(x)) }
+	}
+	for name, tt := range map[string]struct {
+		change func(w *gguf.Writer)
+		halves []half
+		want   []string
+	}{
+		"no tensors":        {keep, nil, []string{"holds no LoRA pair", ".lora_a"}},
+		"A alone":           {keep, pair[:1], []string{q + ".lora_b", "no such tensor"}},
+		"B alone":           {keep, pair[1:], []string{q + ".lora_b", "no half of a LoRA pair"}},
+		"another tensor":    {keep, append([]half{{"blk.0.attn_q.weight", []int64{64, 64}}}, pair...), []string{"no half of a LoRA pair"}},
+		"alpha missing":     {func(w *gguf.Writer) { w.Delete("adapter.lora.alpha") }, pair, []string{"adapter.lora.alpha", "missing"}},
+		"alpha 0":           {alpha(0), pair, []string{"adapter.lora.alpha is 0", "above 0"}},
+		"alpha below 0":     {alpha(-2), pair, []string{"adapter.lora.alpha is -2"}},
+		"alpha NaN":         {alpha(math.NaN()), pair, []string{"adapter.lora.alpha is NaN"}},
+		"alpha infinite":    {alpha(math.Inf(1)), pair, []string{"adapter.lora.alpha is +Inf"}},
+		"a model":           {func(w *gguf.Writer) { w.SetString("general.type", "model") }, pair, []string{"a model, not an adapter"}},
+		"another type":      {func(w *gguf.Writer) { w.SetString("adapter.type", "loha") }, pair, []string{`"loha"`, "only lora"}},
+		"another arch":      {func(w *gguf.Writer) { w.SetString("general.architecture", "qwen2") }, pair, []string{`"qwen2"`, `"llama"`}},
+		"another width":     {keep, []half{{q + ".lora_a", []int64{32, 4}}, {q + ".lora_b", []int64{4, 64}}}, []string{"[32 4]", "[64 4]", "another model"}},
+		"another height":    {keep, []half{{q + ".lora_a", []int64{64, 4}}, {q + ".lora_b", []int64{4, 32}}}, []string{"[4 32]", "[4 64]", "another model"}},
+		"ranks that differ": {keep, []half{{q + ".lora_a", []int64{64, 4}}, {q + ".lora_b", []int64{2, 64}}}, []string{"[64 4]", "[64 2]"}},
+		"a vector":          {keep, []half{{q + ".lora_a", []int64{64}}, {q + ".lora_b", []int64{1, 64}}}, []string{"expected matrices"}},
+		"a layer too many":  {keep, []half{{"blk.2.attn_q.weight.lora_a", []int64{64, 4}}, {"blk.2.attn_q.weight.lora_b", []int64{4, 64}}}, []string{"blk.2.attn_q.weight", "another model"}},
+		"a pair on a norm":  {keep, []half{{"blk.0.attn_norm.weight.lora_a", []int64{64, 4}}, {"blk.0.attn_norm.weight.lora_b", []int64{4, 1}}}, []string{"no linear tensor"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var w gguf.Writer
+			w.SetString("general.type", "adapter")
+			w.SetString("general.architecture", "llama")
+			w.SetString("adapter.type", "lora")
+			w.SetFloat32("adapter.lora.alpha", 8)
+			tt.change(&w)
+			for _, h := range tt.halves {
+				n := int64(1)
+				for _, d := range h.shape {
+					n *= d
+				}
+				if err := w.AddFloats(h.name, h.shape, make([]float32, n)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			path := filepath.Join(t.TempDir(), "adapter.gguf")
+			if err := w.WriteFile(context.Background(), atomicfile.OS, path); err != nil {
+				t.Fatal(err)
+			}
+			_, err := adapter.Load(path, a, hp)
+			refused(t, err, append(tt.want, path)...)
+		})
+	}
+}
