@@ -1,0 +1,181 @@
+package arch_test
+
+import (
+	"context"
+	"math"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/ggtune/ggtune/engine/arch"
+	"github.com/ggtune/ggtune/engine/gguf"
+	"github.com/ggtune/ggtune/internal/atomicfile"
+	"github.com/ggtune/ggtune/internal/testmodel"
+)
+
+// read writes a tiny model with changed metadata and reads its sizes.
+func read(t *testing.T, name string, change func(w *gguf.Writer)) (arch.HParams, error) {
+	t.Helper()
+	w, err := testmodel.Tiny(name, gguf.F32).Writer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	change(w)
+	path := filepath.Join(t.TempDir(), name+".gguf")
+	if err := w.WriteFile(context.Background(), atomicfile.OS, path); err != nil {
+		t.Fatal(err)
+	}
+	f, err := gguf.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	_, hp, err := arch.Of(f)
+	if err != nil && !strings.Contains(err.Error(), path) {
+		t.Errorf("error %q does not name the file", err)
+	}
+	return hp, err
+}
+
+func remove(keys ...string) func(*gguf.Writer) {
+	return func(w *gguf.Writer) {
+		for _, k := range keys {
+			w.Delete(k)
+		}
+	}
+}
+
+func number(key string, x uint32) func(*gguf.Writer) {
+	return func(w *gguf.Writer) { w.SetUint32(key, x) }
+}
+
+func float(key string, x float64) func(*gguf.Writer) {
+	return func(w *gguf.Writer) { w.SetFloat32(key, float32(x)) }
+}
+
+func text(key, s string) func(*gguf.Writer) {
+	return func(w *gguf.Writer) { w.SetString(key, s) }
+}
+
+func TestHParamsRefused(t *testing.T) {
+	for name, tt := range map[string]struct {
+		arch   string
+		change func(*gguf.Writer)
+		want   []string
+	}{
+		"unknown architecture": {"llama", text("general.architecture", "mamba"), []string{`"mamba"`, "gpt2, llama, qwen2, qwen3"}},
+		"no layers":            {"llama", remove("llama.block_count"), []string{`"llama.block_count"`, "missing"}},
+		"no norm epsilon":      {"llama", remove("llama.attention.layer_norm_rms_epsilon"), []string{"layer_norm_rms_epsilon", "missing"}},
+		"gpt2: no epsilon":     {"gpt2", remove("gpt2.attention.layer_norm_epsilon"), []string{"gpt2.attention.layer_norm_epsilon", "missing"}},
+		"every missing key":    {"qwen2", remove("qwen2.embedding_length", "qwen2.context_length"), []string{`"qwen2.embedding_length"`, `"qwen2.context_length"`}},
+		"zero layers":          {"llama", number("llama.block_count", 0), []string{"is 0", "1 to 16777216"}},
+		"zero heads":           {"llama", number("llama.attention.head_count", 0), []string{"head_count", "is 0"}},
+		"zero key heads":       {"llama", number("llama.attention.head_count_kv", 0), []string{"head_count_kv", "is 0"}},
+		"absurd size":          {"llama", number("llama.feed_forward_length", 1<<31), []string{"feed_forward_length", "2147483648"}},
+		"size below 0":         {"llama", func(w *gguf.Writer) { w.Set("llama.block_count", gguf.NumberValue(int32(-2))) }, []string{"block_count", "is -2"}},
+		"size of another type": {"llama", text("llama.block_count", "two"), []string{"block_count", "string"}},
+		"head ratio":           {"llama", number("llama.attention.head_count_kv", 3), []string{"4 attention heads over 3 key heads", "multiple"}},
+		"keys unlike values":   {"llama", number("llama.attention.value_length", 8), []string{"16 elements in keys and 8 in values"}},
+		"experts":              {"llama", number("llama.expert_count", 8), []string{"mixture of 8 experts", "dense"}},
+		"odd rope dimension":   {"llama", number("llama.rope.dimension_count", 15), []string{"rope.dimension_count", "is 15", "even"}},
+		"rope beyond the head": {"llama", number("llama.rope.dimension_count", 32), []string{"is 32", "head size 16"}},
+		"rope scaling":         {"llama", text("llama.rope.scaling.type", "longrope"), []string{`"longrope"`, "none, linear, yarn"}},
+		"rope base 0":          {"llama", float("llama.rope.freq_base", 0), []string{"rope.freq_base", "is 0", "positive"}},
+		"rope base infinite":   {"llama", float("llama.rope.freq_base", math.Inf(1)), []string{"rope.freq_base", "is +Inf"}},
+		"rope factor NaN":      {"llama", float("llama.rope.scaling.factor", math.NaN()), []string{"rope.scaling.factor", "is NaN"}},
+		"epsilon below 0":      {"qwen3", float("qwen3.attention.layer_norm_rms_epsilon", -1), []string{"layer_norm_rms_epsilon", "is -1"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := read(t, tt.arch, tt.change)
+			if err == nil {
+				t.Fatalf("accepted, expected an error with %q", tt.want)
+			}
+			for _, part := range tt.want {
+				if !strings.Contains(err.Error(), part) {
+					t.Errorf("error %q does not say %q", err, part)
+				}
+			}
+		})
+	}
+}
+
+func TestHParamsOfTinyModels(t *testing.T) {
+	for _, name := range testmodel.Archs() {
+		s := testmodel.Tiny(name, gguf.F32)
+		hp, err := read(t, name, func(*gguf.Writer) {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		head := s.HeadDim
+		if head == 0 {
+			head = s.Embd / s.Heads
+		}
+		got := []int{hp.NLayer, hp.NEmbd, hp.NFF, hp.NHead, hp.NHeadKV, hp.HeadDim, hp.NVocab, hp.NCtxTrain}
+		want := []int{s.Layers, s.Embd, s.FF, s.Heads, s.KVHeads, head, s.Vocab, s.Ctx}
+		for i := range want {
+			if got[i] != want[i] {
+				t.Errorf("%s: sizes %v, want %v", name, got, want)
+				break
+			}
+		}
+		if hp.TiedOutput != s.Tied {
+			t.Errorf("%s: tied is %v, want %v", name, hp.TiedOutput, s.Tied)
+		}
+	}
+}
+
+// What llama.cpp assumes where a key is missing, and what it takes from the keys of scaled positions.
+func TestRope(t *testing.T) {
+	const at = "llama.rope."
+	scaling := func(kind string, more ...func(*gguf.Writer)) func(*gguf.Writer) {
+		return func(w *gguf.Writer) {
+			w.SetString(at+"scaling.type", kind)
+			w.SetFloat32(at+"scaling.factor", 4)
+			for _, f := range more {
+				f(w)
+			}
+		}
+	}
+	type rope struct {
+		dim, ctx                    int
+		base, scale, ext, attention float64
+	}
+	plain := rope{dim: 16, ctx: 128, base: 10000, scale: 1, attention: 1}
+	with := func(change func(*rope)) rope {
+		r := plain
+		change(&r)
+		return r
+	}
+	quarter := with(func(r *rope) { r.scale = 0.25 })
+	for name, tt := range map[string]struct {
+		change func(*gguf.Writer)
+		want   rope
+	}{
+		"as written":         {func(*gguf.Writer) {}, plain},
+		"defaults":           {remove(at+"dimension_count", at+"freq_base", "llama.attention.key_length", "llama.attention.value_length"), plain},
+		"base":               {float(at+"freq_base", 500000), with(func(r *rope) { r.base = 500000 })},
+		"part of a head":     {number(at+"dimension_count", 8), with(func(r *rope) { r.dim = 8 })},
+		"none":               {scaling("none"), plain},
+		"linear":             {scaling("linear"), quarter},
+		"linear by default":  {float(at+"scaling.factor", 4), quarter},
+		"older name":         {float(at+"scale_linear", 4), quarter},
+		"newer before older": {scaling("linear", float(at+"scale_linear", 2)), quarter},
+		"yarn": {scaling("yarn", number(at+"scaling.original_context_length", 32), float(at+"scaling.attn_factor", 1.5)),
+			rope{dim: 16, ctx: 32, base: 10000, scale: 0.25, ext: 1, attention: 1.5}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			hp, err := read(t, "llama", tt.change)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := hp.Rope
+			got := rope{int(r.Dim), int(r.CtxOrig), float64(r.FreqBase), float64(r.FreqScale), float64(r.ExtFactor), float64(r.AttnFactor)}
+			if got != tt.want {
+				t.Errorf("got %+v, want %+v", got, tt.want)
+			}
+			if r.Neox {
+				t.Error("llama pairs adjacent elements, not the halves of a head")
+			}
+		})
+	}
+}
