@@ -1,0 +1,220 @@
+package engine_test
+
+import (
+	"context"
+	"errors"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/ggtune/ggtune/engine"
+	"github.com/ggtune/ggtune/engine/adapter"
+	"github.com/ggtune/ggtune/engine/gguf"
+	"github.com/ggtune/ggtune/internal/testmodel"
+)
+
+// says checks that err says every one of the parts.
+func says(t *testing.T, err error, parts ...string) {
+	t.Helper()
+	if err == nil {
+		t.Fatalf("accepted, expected an error with %q", parts)
+	}
+	for _, part := range parts {
+		if !strings.Contains(err.Error(), part) {
+			t.Errorf("error %q does not say %q", err, part)
+		}
+	}
+}
+
+func TestBatchesRefused(t *testing.T) {
+	r := newRig(t, testmodel.Tiny("llama", gguf.F32), nil) // 320 tokens
+	segs := func(s ...engine.Segment) []engine.Segment { return s }
+	root := segs(engine.Segment{Len: 4, Parent: -1})
+	ids := []int32{5, 6, 7, 8}
+	for name, tt := range map[string]struct {
+		row  engine.Row
+		want []string
+	}{
+		"token beyond":        {engine.Row{Tokens: []int32{5, 6, 320, 8}, Segments: root, Counted: []int32{1}}, []string{"token 320 at index 2", "vocabulary of 320"}},
+		"token below 0":       {engine.Row{Tokens: []int32{-1, 6, 7, 8}, Segments: root, Counted: []int32{1}}, []string{"token -1 at index 0"}},
+		"no segments":         {engine.Row{Tokens: ids, Counted: []int32{1}}, []string{"cover 0 of 4"}},
+		"tokens left over":    {engine.Row{Tokens: ids, Segments: segs(engine.Segment{Len: 3, Parent: -1}), Counted: []int32{1}}, []string{"cover 3 of 4"}},
+		"segment beyond":      {engine.Row{Tokens: ids, Segments: segs(engine.Segment{Len: 5, Parent: -1}), Counted: []int32{1}}, []string{"segment 0", "length 5", "4 tokens"}},
+		"length below 0":      {engine.Row{Tokens: ids, Segments: segs(engine.Segment{Len: -1, Parent: -1}), Counted: []int32{1}}, []string{"segment 0", "length -1"}},
+		"a gap":               {engine.Row{Tokens: ids, Segments: segs(engine.Segment{Len: 1, Parent: -1}, engine.Segment{Start: 2, Len: 2}), Counted: []int32{1}}, []string{"segment 1", "start 2"}},
+		"an overlap":          {engine.Row{Tokens: ids, Segments: segs(engine.Segment{Len: 2, Parent: -1}, engine.Segment{Start: 1, Len: 3}), Counted: []int32{1}}, []string{"segment 1", "start 1"}},
+		"its own parent":      {engine.Row{Tokens: ids, Segments: segs(engine.Segment{Len: 4, Parent: 0}), Counted: []int32{1}}, []string{"segment 0", "parent 0"}},
+		"a later parent":      {engine.Row{Tokens: ids, Segments: segs(engine.Segment{Len: 2, Parent: 1}, engine.Segment{Start: 2, Len: 2, Parent: -1}), Counted: []int32{1}}, []string{"segment 0", "parent 1"}},
+		"parent below -1":     {engine.Row{Tokens: ids, Segments: segs(engine.Segment{Len: 4, Parent: -2}), Counted: []int32{1}}, []string{"parent -2"}},
+		"first token counted": {engine.Row{Tokens: ids, Segments: root, Counted: []int32{0, 1}}, []string{"counted token 0", "root", "nothing predicts it"}},
+		"second root's first": {engine.Row{Tokens: ids, Segments: segs(engine.Segment{Len: 2, Parent: -1}, engine.Segment{Start: 2, Len: 2, Parent: -1}), Counted: []int32{1, 2}}, []string{"counted token 2", "nothing predicts it"}},
+		"after an empty root": {engine.Row{Tokens: ids, Segments: segs(engine.Segment{Parent: -1}, engine.Segment{Len: 4}), Counted: []int32{0}}, []string{"counted token 0", "nothing predicts it"}},
+		"counted beyond":      {engine.Row{Tokens: ids, Segments: root, Counted: []int32{4}}, []string{"counted token 4", "below 4"}},
+		"counted below 0":     {engine.Row{Tokens: ids, Segments: root, Counted: []int32{-1}}, []string{"counted token -1"}},
+		"counted twice":       {engine.Row{Tokens: ids, Segments: root, Counted: []int32{2, 2}}, []string{"counted token 2 after 2", "ascending"}},
+		"nothing counted":     {engine.Row{Tokens: ids, Segments: root}, []string{"no counted token"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := r.Forward(context.Background(), batch(tt.row), engine.Options{})
+			says(t, err, tt.want...)
+			_, err = r.Forward(context.Background(), batch(chain(ids), tt.row), engine.Options{})
+			if len(tt.row.Counted) > 0 { // the other row counts tokens enough
+				says(t, err, append(tt.want, "row 1")...)
+			} else if err != nil {
+				t.Errorf("a row without counted tokens beside another: %v", err)
+			}
+		})
+	}
+	_, err := r.Forward(context.Background(), &engine.Batch{}, engine.Options{})
+	says(t, err, "0 rows", "no counted token")
+}
+
+// An empty segment passes its parent's last token on.
+func TestEmptySegmentsPassOn(t *testing.T) {
+	r := newRig(t, testmodel.Tiny("llama", gguf.F32), nil)
+	ids := tokens(1, 6, 320)
+	plain := chain(ids)
+	holed := chain(ids)
+	holed.Segments = []engine.Segment{{Len: 3, Parent: -1}, {Start: 3}, {Start: 3, Len: 3, Parent: 1}}
+	want, got := r.forward(batch(plain), engine.Options{}), r.forward(batch(holed), engine.Options{})
+	if d := relative(got.LogP, want.LogP); d > 1e-6 {
+		t.Errorf("with an empty segment log-probabilities differ by %g of their size", d)
+	}
+}
+
+// gpt2 has a table of positions; a row may be longer if none of its sequences is.
+func TestLearnedPositionsEnd(t *testing.T) {
+	r := newRig(t, testmodel.Tiny("gpt2", gguf.F32), nil)
+	const most = 128
+	r.forward(batch(chain(tokens(1, most, 320))), engine.Options{})
+	_, err := r.Forward(context.Background(), batch(chain(tokens(1, most+1, 320))), engine.Options{})
+	says(t, err, "sequence of 129 tokens", "128 learned positions", "--seq-len 128")
+	row := chain(tokens(1, most+40, 320))
+	row.Segments = []engine.Segment{{Len: 100, Parent: -1}, {Start: 100, Len: 28}, {Start: 128, Len: 28}, {Start: 156, Len: 12, Parent: -1}}
+	row.Counted = []int32{1, 127, 128, 155, 157}
+	r.forward(batch(row), engine.Options{})
+	row.Segments[1].Len, row.Segments[2] = 27, engine.Segment{Start: 127, Len: 29}
+	_, err = r.Forward(context.Background(), batch(row), engine.Options{})
+	says(t, err, "sequence of 129 tokens")
+}
+
+func TestBackwardRefused(t *testing.T) {
+	r := newRig(t, testmodel.Tiny("llama", gguf.F32), nil)
+	ctx, b := context.Background(), batch(chain(tokens(1, 5, 320)))
+	grad := &engine.OutputGrad{LogP: make([]float32, 4)}
+	without := "without a forward pass"
+	says(t, r.Backward(ctx, grad), without)
+	r.forward(b, engine.Options{})
+	says(t, r.Backward(ctx, grad), without)
+	r.forward(b, engine.Options{Backward: true})
+	for _, n := range []int{0, 3, 5} {
+		says(t, r.Backward(ctx, &engine.OutputGrad{LogP: make([]float32, n)}), "gradients for 4 counted tokens")
+	}
+	if err := r.Backward(ctx, grad); err != nil { // a refusal before did not use the pass up
+		t.Fatal(err)
+	}
+	says(t, r.Backward(ctx, grad), without)
+	r.forward(b, engine.Options{Backward: true})
+	_, err := r.Forward(ctx, &engine.Batch{}, engine.Options{Backward: true})
+	says(t, err, "no counted token")
+	says(t, r.Backward(ctx, grad), without)
+	_, err = r.Forward(ctx, b, engine.Options{Backward: true, Logits: true})
+	says(t, err, "not from logits")
+}
+
+func TestNothingToTrain(t *testing.T) {
+	r := newRig(t, testmodel.Tiny("llama", gguf.F32), func(_ *engine.SessionConfig, ac *adapter.Config) { ac.Rank = 0 })
+	_, err := r.Forward(context.Background(), batch(chain(tokens(1, 5, 320))), engine.Options{Backward: true})
+	says(t, err, "trains nothing")
+}
+
+func TestSessionConfigRefused(t *testing.T) {
+	r := newRig(t, testmodel.Tiny("llama", gguf.F32), nil)
+	for _, d := range []float64{-0.1, 1, math.NaN(), math.Inf(1)} {
+		_, err := engine.NewSession(r.model, engine.SessionConfig{Threads: 1, Dropout: d})
+		says(t, err, "dropout is", "0 to below 1")
+	}
+	_, err := engine.NewSession(r.model, engine.SessionConfig{Threads: 1, Full: true, Adapter: r.Adapter()})
+	says(t, err, "not both")
+	_, err = engine.NewSession(r.model, engine.SessionConfig{Threads: 0})
+	says(t, err, "thread")
+	other := newRig(t, testmodel.Tiny("qwen3", gguf.F32), nil) // its heads are larger
+	_, err = engine.NewSession(r.model, engine.SessionConfig{Threads: 1, Adapter: other.Adapter()})
+	says(t, err, "blk.0.attn_q.weight", "another model")
+}
+
+// After Close nothing runs, and the adapter keeps its numbers in memory of its own.
+func TestUseAfterClose(t *testing.T) {
+	r := newRig(t, testmodel.Tiny("llama", gguf.F32), nil)
+	ctx, b := context.Background(), batch(chain(tokens(1, 5, 320)))
+	r.forward(b, engine.Options{Backward: true})
+	r.Params()[1].Data[0] = 42
+	pair := &r.Adapter().Pairs[0]
+	a, bb := slices.Clone(pair.A), slices.Clone(pair.B)
+	for range 2 {
+		if err := r.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err := r.Forward(ctx, b, engine.Options{})
+	backward := r.Backward(ctx, &engine.OutputGrad{LogP: make([]float32, 4)})
+	if !errors.Is(err, engine.ErrClosed) || !errors.Is(backward, engine.ErrClosed) {
+		t.Errorf("closed session: forward says %v, backward %v; expected ErrClosed", err, backward)
+	}
+	if n := len(r.Params()); n != 0 {
+		t.Errorf("a closed session gives %d parameters, whose memory is gone", n)
+	}
+	if bb[0] != 42 || !slices.Equal(pair.A, a) || !slices.Equal(pair.B, bb) {
+		t.Error("the adapter lost its numbers when the session closed")
+	}
+}
+
+// What Plan foretells is what a session then has allocated, within 5%.
+func TestPlanForetellsMemory(t *testing.T) {
+	for name, change := range map[string]func(*engine.SessionConfig, *adapter.Config){
+		"recomputed":    nil,
+		"kept":          func(c *engine.SessionConfig, _ *adapter.Config) { c.KeepBytes = 1 << 40 },
+		"half kept":     func(c *engine.SessionConfig, _ *adapter.Config) { c.KeepBytes = 1 << 20 },
+		"fast, dropout": func(c *engine.SessionConfig, _ *adapter.Config) { c.Exact, c.Dropout = false, 0.1 },
+		"full":          func(c *engine.SessionConfig, _ *adapter.Config) { c.Full = true },
+		"one layer":     func(_ *engine.SessionConfig, a *adapter.Config) { a.Layers = []int{1} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			eachArch(t, func(t *testing.T, spec testmodel.Spec) {
+				var cfg engine.SessionConfig
+				r := newRig(t, spec, func(c *engine.SessionConfig, a *adapter.Config) {
+					if change != nil {
+						change(c, a)
+					}
+					cfg = *c
+				})
+				cfg.Adapter = r.Adapter()
+				const rows, length = 3, 64
+				b := batch()
+				for i := range uint64(rows) {
+					b.Rows = append(b.Rows, chain(tokens(i, length, 320)))
+				}
+				plan, err := engine.Plan(r.model, cfg, rows*length, rows*(length-1), length)
+				if err != nil {
+					t.Fatal(err)
+				}
+				r.pass(b, nil)
+				got := float64(r.Bytes())
+				if sum := float64(plan.Params + plan.Work + plan.Inputs + plan.Kept); math.Abs(sum/got-1) > 0.05 {
+					t.Errorf("planned %.0f bytes (%+v), allocated %.0f", sum, plan, got)
+				}
+				if plan.Total() != plan.Params+plan.Work+plan.Inputs+plan.Kept || plan.KeepAllSize < plan.Kept {
+					t.Errorf("the plan contradicts itself: %+v", plan)
+				}
+				var trained int64
+				for _, p := range r.Params() {
+					trained += int64(len(p.Data))
+				}
+				if plan.Trained != trained || plan.Weights != r.model.Bytes() || plan.Layers != spec.Layers {
+					t.Errorf("planned %+v; trained are %d numbers, weights %d bytes, %d layers", plan, trained, r.model.Bytes(), spec.Layers)
+				}
+			})
+		})
+	}
+}
