@@ -13,6 +13,7 @@ import (
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/finetune/checkpoint"
 	"github.com/ggtune/ggtune/finetune/report"
+	"github.com/ggtune/ggtune/internal/atomicfile"
 )
 
 // Keys of an adapter's metadata, under "ggtune.": what eval, generate and merge take as defaults.
@@ -57,6 +58,9 @@ func (r *run) finish(ctx context.Context) (report.Summary, error) {
 		return report.Summary{}, err
 	}
 	if err := r.verify(ctx, probe, base, &s); err != nil {
+		return report.Summary{}, errors.Join(err, os.Remove(r.dir.file(fileUnverified)))
+	}
+	if err := r.publish(&s); err != nil {
 		return report.Summary{}, err
 	}
 	if n := report.PeakBytes(); n > 0 {
@@ -115,7 +119,8 @@ func (r *run) takeBest(step int) error {
 	return f.Read(tensors)
 }
 
-// write writes adapter.gguf or model.gguf, and computes the logits that llama.cpp is to find in it.
+// write writes the result under the name of one that is not verified, and computes the logits that llama.cpp is to find in
+// it.
 func (r *run) write(ctx context.Context, s *report.Summary) (*engine.Probe, error) {
 	tokens := r.rows.probe()
 	if tokens == nil {
@@ -125,27 +130,41 @@ func (r *run) write(ctx context.Context, s *report.Summary) (*engine.Probe, erro
 	if err != nil {
 		return nil, err
 	}
-	what, hash := "adapter", &s.AdapterSHA256
+	path, hash := r.dir.file(fileUnverified), &s.AdapterSHA256
 	if r.cfg.Full {
-		what, hash = "model", &s.ModelSHA256
-		s.Result = r.dir.file(fileModel)
-		err = r.sess.SaveModel(ctx, nil, s.Result)
+		hash = &s.ModelSHA256
+		err = r.sess.SaveModel(ctx, nil, path)
 	} else {
-		s.Result = r.dir.file(fileAdapter)
 		a := r.sess.Adapter()
 		a.Info = r.info()
-		err = a.Save(ctx, nil, s.Result)
+		err = a.Save(ctx, nil, path)
 	}
 	if err != nil {
 		return nil, err
 	}
-	sum, err := fileSHA256(s.Result)
+	sum, err := fileSHA256(path)
 	if err != nil {
 		return nil, err
 	}
 	*hash = &sum
-	r.rep.Report(savedEvent(what, s.Result, s.ResultStep))
 	return probe, nil
+}
+
+// publish gives the verified result its name, adapter.gguf or model.gguf: what bears it has always been verified.
+func (r *run) publish(s *report.Summary) error {
+	what, name := "adapter", fileAdapter
+	if r.cfg.Full {
+		what, name = "model", fileModel
+	}
+	s.Result = r.dir.file(name)
+	if err := atomicfile.OS.Rename(r.dir.file(fileUnverified), s.Result); err != nil {
+		return fmt.Errorf("name the verified result: %w", err)
+	}
+	if err := atomicfile.OS.SyncDir(r.dir.path); err != nil {
+		return fmt.Errorf("flush %s to disk: %w; the result is whole, but may be missing after a power cut", r.dir.path, err)
+	}
+	r.rep.Report(savedEvent(what, s.Result, s.ResultStep))
+	return nil
 }
 
 // info is what the adapter says about its making.
@@ -162,13 +181,14 @@ func (r *run) verify(ctx context.Context, probe *engine.Probe, base string, s *r
 	r.rep.Report(report.Progress{What: "verify", Done: 0, Total: 1})
 	var a engine.Agreement
 	var err error
+	path := r.dir.file(fileUnverified)
 	if r.cfg.Full {
 		if r.meta.BaseDiff == nil {
 			return errors.New("verify: the base's own difference from llama.cpp was not measured when the run began")
 		}
-		a, err = probe.VerifyModel(ctx, s.Result, *r.meta.BaseDiff, r.cfg.Threads)
+		a, err = probe.VerifyModel(ctx, path, *r.meta.BaseDiff, r.cfg.Threads)
 	} else {
-		a, err = probe.VerifyAdapter(ctx, base, s.Result, r.cfg.Threads)
+		a, err = probe.VerifyAdapter(ctx, base, path, r.cfg.Threads)
 	}
 	if err != nil {
 		return err

@@ -3,6 +3,8 @@ package finetune
 import (
 	"context"
 	"errors"
+	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -10,6 +12,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/finetune/checkpoint"
 	"github.com/ggtune/ggtune/finetune/report"
@@ -196,6 +199,7 @@ func TestPatienceAndBest(t *testing.T) {
 	c := tinyConfig(t, gguf.F32)
 	c.LR, c.Clip, c.Schedule = 0.05, 0, "constant" // far too much: the loss rises at once
 	c.Steps, c.EvalEvery, c.Patience, c.Keep, c.SaveEvery = 40, 1, 2, 1, 0
+	c.EvalSplit, c.EvalData = 0, []string{tinyData(t, 10)}
 	s := mustTrain(t, c)
 	if s.Stopped != "patience" || s.Steps >= 40 || s.BestStep == nil || s.ResultStep != *s.BestStep || s.ResultStep >= s.Steps {
 		t.Fatalf("got %+v", s)
@@ -205,9 +209,11 @@ func TestPatienceAndBest(t *testing.T) {
 	if err != nil || len(ids) != 2 || ids[0].Step != s.ResultStep || ids[1].Step != s.Steps {
 		t.Errorf("checkpoints: got %v, %v, want the best (%d) and the last (%d)", ids, err, s.ResultStep, s.Steps)
 	}
-	e, err := Evaluate(t.Context(), heldConfig(c, t), filepath.Join(c.Output, fileAdapter), nil, report.Silent{})
-	if err != nil || !(e.Loss > 0) {
-		t.Errorf("evaluation of the result: %+v, %v", e, err)
+	held := c
+	held.Data = c.EvalData
+	e, err := Evaluate(t.Context(), held, filepath.Join(c.Output, fileAdapter), nil, report.Silent{})
+	if err != nil || !(math.Abs(e.Loss-*s.BestLoss) <= 1e-4) {
+		t.Errorf("evaluation of the result: %+v, %v, want the best step's loss, %g", e, err, *s.BestLoss)
 	}
 	// Resuming a run that patience ended ends it again.
 	resumed, err := ResumeConfig(c.Output)
@@ -216,6 +222,65 @@ func TestPatienceAndBest(t *testing.T) {
 	}
 	if again := mustTrain(t, *resumed); again.Steps != s.Steps || *again.AdapterSHA256 != *s.AdapterSHA256 {
 		t.Errorf("resumed: got %+v, want %+v", again, s)
+	}
+}
+
+// TestNotVerified: a result from which llama.cpp computes something else gets no name, and its run is not finished.
+func TestNotVerified(t *testing.T) {
+	c := tinyConfig(t, gguf.F32)
+	spoil := &recorder{on: func(e report.Event) {
+		if p, ok := e.(report.Progress); !ok || p.What != "verify" {
+			return
+		}
+		path := filepath.Join(c.Output, fileUnverified)
+		b := []byte(readFile(t, path))
+		for i := range 256 { // floats near 800
+			b[len(b)-1-i] = 0x44
+		}
+		if err := os.WriteFile(path, b, 0o666); err != nil {
+			t.Error(err)
+		}
+	}}
+	if _, err := Train(t.Context(), c, spoil); !errors.Is(err, engine.ErrDisagree) {
+		t.Fatalf("got %v", err)
+	}
+	for _, name := range []string{fileAdapter, fileUnverified, fileReport} {
+		if _, err := os.Lstat(filepath.Join(c.Output, name)); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s: %v, want it absent", name, err)
+		}
+	}
+	resumed, err := ResumeConfig(c.Output)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustTrain(t, *resumed)
+}
+
+// TestExtendedIsUnfinished: a finished run that is made longer is not finished until it is again; the adapter it had stays.
+func TestExtendedIsUnfinished(t *testing.T) {
+	c := tinyConfig(t, gguf.F32)
+	c.Schedule, c.Steps = "constant", 2
+	mustTrain(t, c)
+	adapter := readFile(t, c.Output, fileAdapter)
+	c.Resume, c.Steps = true, 4
+	stop := errors.New("stop")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	_, err := Train(ctx, c, &recorder{on: func(e report.Event) {
+		if _, ok := e.(report.Step); ok {
+			cancel(stop)
+		}
+	}})
+	if !errors.Is(err, stop) {
+		t.Fatalf("got %v", err)
+	}
+	if _, err := os.Lstat(filepath.Join(c.Output, fileReport)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%s: %v, want it absent", fileReport, err)
+	}
+	if readFile(t, c.Output, fileAdapter) != adapter {
+		t.Error("the adapter has changed")
+	}
+	if mustTrain(t, c); readFile(t, c.Output, fileAdapter) == adapter {
+		t.Error("the adapter has not changed")
 	}
 }
 

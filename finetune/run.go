@@ -257,6 +257,11 @@ func (r *run) train(ctx context.Context) error {
 	if r.meta.Best.Stop(r.cfg.Patience) {
 		return nil
 	}
+	if st.Step < r.meta.Course.Steps {
+		if err := r.dir.unfinish(); err != nil {
+			return err
+		}
+	}
 	r.clock = time.Now()
 	err = Loop(ctx, Parts{
 		Engine: r.sess, Data: r.rows.trainRows, Method: r.how, Optimizer: r.opt,

@@ -20,6 +20,7 @@ const (
 	fileReport      = "report.json"
 	fileAdapter     = "adapter.gguf"
 	fileModel       = "model.gguf"
+	fileUnverified  = ".unverified.gguf" // the result until llama.cpp has computed the same from it
 	fileLock        = ".lock"
 	dirCheckpoints  = "checkpoints"
 	dirPermissions  = 0o777
@@ -83,6 +84,16 @@ func openRunDir(cfg *Config) (*runDir, error) {
 		return nil, errors.Join(err, d.lock.Unlock())
 	}
 	return d, nil
+}
+
+// unfinish takes the marks of a finished run away: report.json, and a result that was never verified.
+func (d *runDir) unfinish() error {
+	for _, name := range []string{fileReport, fileUnverified} {
+		if err := os.Remove(d.file(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("go on with the run in %s: %w", d.path, err)
+		}
+	}
+	return nil
 }
 
 // Close gives the lock up; it may be called again and on nil.
