@@ -28,16 +28,19 @@ type Batches interface {
 	Next(encode.Cursor) (*encode.Micro, encode.Cursor, error)
 }
 
-// An Optimizer changes the parameters by their gradients times scale.
+// An Optimizer changes the parameters by their gradients times scale. Its error says that they are not finite after.
 type Optimizer interface {
-	Update(lr, scale float64)
+	Update(lr, scale float64) error
 }
 
 // ErrNotFinite is wrapped by the error of a run that met a loss or gradient that is no number.
 var ErrNotFinite = errors.New("not finite")
 
 // afterNotFinite says what to do then.
-const afterNotFinite = "the state before this step is kept; begin a run with a lower learning rate (--lr), or look at the model with ggtune check"
+const (
+	afterNotFinite = "the state before this step is kept; " + mendNotFinite
+	mendNotFinite  = "begin a run with a lower learning rate (--lr), or look at the model with ggtune check"
+)
 
 // Parts is what the loop runs on.
 type Parts struct {
@@ -133,7 +136,9 @@ func (p *Parts) update(st *State) (StepStats, error) {
 	norm /= pd.Units
 	s := StepStats{Step: st.Step + 1, Loss: pd.Sum / pd.Units, LR: p.LR(st.Step), GradNorm: norm,
 		Tokens: pd.Tokens, Counted: pd.Counted, Metrics: pd.Metrics}
-	p.Optimizer.Update(s.LR, optim.ClipScale(norm, p.Clip)/pd.Units)
+	if err := p.Optimizer.Update(s.LR, optim.ClipScale(norm, p.Clip)/pd.Units); err != nil {
+		return StepStats{}, fmt.Errorf("step %d: %w: %w; the last checkpoint stands; %s", st.Step+1, ErrNotFinite, err, mendNotFinite)
+	}
 	st.Step++
 	st.Tokens += int64(pd.Tokens)
 	st.Counted += int64(pd.Counted)
@@ -144,6 +149,9 @@ func (p *Parts) update(st *State) (StepStats, error) {
 // giveUp ends the run before its time with a state on disk that it can go on from: where it stands, if it was told to stop,
 // and otherwise the step's beginning, because nothing of a step that failed may be kept.
 func (p *Parts) giveUp(ctx context.Context, st *State, start State, err error) error {
+	if errors.Is(err, optim.ErrParams) {
+		return err // what was before the update is gone; the last checkpoint stands
+	}
 	told := ctx.Err() != nil && errors.Is(err, context.Cause(ctx))
 	if told && st.Pending.Micros > 0 {
 		// update would have found these sums out; on disk they would end every resumed run.

@@ -258,6 +258,27 @@ func TestNotFinite(t *testing.T) {
 	}
 }
 
+// TestParametersNotFinite: an update that spoils parameters ends the run, and nothing of them is saved, even if it was being
+// told to stop.
+func TestParametersNotFinite(t *testing.T) {
+	r := newRig(t, fakeData(t, 40, 4), 1, 3, 50)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	r.parts.LR = func(step int) float64 {
+		if step < 2 {
+			return 0.01
+		}
+		cancel(errors.New("stop"))
+		return 1e39
+	}
+	err := Loop(ctx, r.parts, &r.state)
+	if !errors.Is(err, ErrNotFinite) || !errors.Is(err, optim.ErrParams) || !strings.Contains(err.Error(), "--lr") || !strings.Contains(err.Error(), "step 3") {
+		t.Errorf("got %v, want an error about step 3 that says what to do", err)
+	}
+	if len(r.saved) != 0 || r.state.Step != 2 {
+		t.Errorf("saved %+v after step %d, want nothing after 2", r.saved, r.state.Step)
+	}
+}
+
 // TestStoppedNotFinite: a run told to stop within a step whose sums are no number keeps the state before that step.
 func TestStoppedNotFinite(t *testing.T) {
 	r := newRig(t, fakeData(t, 40, 4), 1, 3, 50)

@@ -109,7 +109,9 @@ func (t *trainer) step(ctx context.Context, row engine.Row) (whole, optimizer ti
 	if err != nil {
 		return 0, 0, err
 	}
-	t.optimizer.Update(learningRate, optim.ClipScale(norm/n, 1)/n)
+	if err := t.optimizer.Update(learningRate, optim.ClipScale(norm/n, 1)/n); err != nil {
+		return 0, 0, err
+	}
 	done := time.Now()
 	return done.Sub(began), done.Sub(computed), nil
 }

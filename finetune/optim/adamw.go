@@ -1,8 +1,10 @@
 package optim
 
 import (
+	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/ggtune/ggtune/engine"
 )
@@ -53,12 +55,17 @@ func NewAdamW(params []*engine.Param, cfg AdamWConfig) (*AdamW, error) {
 	return a, nil
 }
 
-// Update changes the parameters by their gradients times scale, at learning rate lr.
-func (a *AdamW) Update(lr, scale float64) {
+// ErrParams is wrapped by Update's error: parameters are not finite, and nothing of them is worth keeping.
+var ErrParams = errors.New("parameters are not finite")
+
+// Update changes the parameters by their gradients times scale, at learning rate lr. If one is not finite after, the error
+// names the first tensor that has one.
+func (a *AdamW) Update(lr, scale float64) error {
 	a.t++
 	b1, b2 := a.cfg.Beta1, a.cfg.Beta2
 	correct1 := 1 - math.Pow(b1, float64(a.t))
 	correct2 := math.Sqrt(1 - math.Pow(b2, float64(a.t)))
+	spoiled := make([]bool, len(a.spans))
 	parallel(len(a.spans), a.cfg.Threads, func(i int) {
 		s := a.spans[i]
 		p := a.params[s.param]
@@ -78,9 +85,17 @@ func (a *AdamW) Update(lr, scale float64) {
 			m := b1*float64(ms[j]) + (1-b1)*g
 			v := b2*float64(vs[j]) + (1-b2)*g*g
 			ms[j], vs[j] = float32(m), float32(v)
-			data[j] = float32(float64(data[j])*keep - stepSize*m/(math.Sqrt(v)/correct2+a.cfg.Eps))
+			x := float32(float64(data[j])*keep - stepSize*m/(math.Sqrt(v)/correct2+a.cfg.Eps))
+			data[j] = x
+			if x-x != 0 { // infinite, or no number
+				spoiled[i] = true
+			}
 		}
 	})
+	if i := slices.Index(spoiled, true); i >= 0 {
+		return fmt.Errorf("%w: update %d at learning rate %g spoiled %q", ErrParams, a.t, lr, a.params[a.spans[i].param].Name)
+	}
+	return nil
 }
 
 // Updates is the number of updates done.

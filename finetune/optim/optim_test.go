@@ -1,6 +1,7 @@
 package optim
 
 import (
+	"errors"
 	"encoding/json"
 	"math"
 	"os"
@@ -78,7 +79,7 @@ func TestAdamWEqualsTorch(t *testing.T) {
 						params[k].Grad[i] = 2 * value(c.Name+"."+x.Name+".grad", step*x.N+i, x.GradShift)
 					}
 				}
-				a.Update(c.LR, 0.5)
+				mustUpdate(t, a, c.LR, 0.5)
 				for name, want := range c.After[strconv.Itoa(step+1)] {
 					for _, p := range params {
 						if p.Name != name {
@@ -123,7 +124,7 @@ func TestThreadsDoNotMatter(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		a.Update(0.01, ClipScale(norm, 1))
+		mustUpdate(t, a, 0.01, ClipScale(norm, 1))
 		return norm, params
 	}
 	n1, p1 := run(1)
@@ -150,12 +151,38 @@ func TestLoRAPlus(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a.Update(0.01, 1)
+	mustUpdate(t, a, 0.01, 1)
 	if got := params[0].Data[0]; math.Abs(float64(got)-0.99) > 1e-6 {
 		t.Errorf("lora_a: got %v, want 0.99", got)
 	}
 	if got := params[1].Data[0]; math.Abs(float64(got)-1.16) > 1e-6 {
 		t.Errorf("lora_b: got %v, want 1.16", got)
+	}
+}
+
+func mustUpdate(t *testing.T, a *AdamW, lr, scale float64) {
+	t.Helper()
+	if err := a.Update(lr, scale); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestUpdateNotFinite: a rate that takes a parameter beyond F32 is told, with the parameter's name.
+func TestUpdateNotFinite(t *testing.T) {
+	for _, threads := range []int{1, 3} {
+		params := bigParams(2*chunk + 7)
+		last := params[len(params)-1]
+		last.Data[len(last.Data)-1] = float32(math.Inf(1))
+		a, err := NewAdamW(params, AdamWConfig{Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, Threads: threads})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := a.Update(0.01, 1); !errors.Is(err, ErrParams) || !strings.Contains(err.Error(), strconv.Quote(last.Name)) {
+			t.Errorf("%d threads: got %v, want an error that names %q", threads, err, last.Name)
+		}
+		if err := a.Update(1e39, 1); !errors.Is(err, ErrParams) || !strings.Contains(err.Error(), strconv.Quote(params[0].Name)) {
+			t.Errorf("%d threads, rate 1e39: got %v, want an error that names %q", threads, err, params[0].Name)
+		}
 	}
 }
 
@@ -189,8 +216,8 @@ func TestStateRestores(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a.Update(0.1, 1)
-	a.Update(0.1, 1)
+	mustUpdate(t, a, 0.1, 1)
+	mustUpdate(t, a, 0.1, 1)
 	for k := range one {
 		copy(two[k].Data, one[k].Data)
 	}
@@ -202,8 +229,8 @@ func TestStateRestores(t *testing.T) {
 		copy(to[i].Data, s.Data)
 	}
 	b.SetUpdates(a.Updates())
-	a.Update(0.1, 1)
-	b.Update(0.1, 1)
+	mustUpdate(t, a, 0.1, 1)
+	mustUpdate(t, b, 0.1, 1)
 	for k := range one {
 		for i := range one[k].Data {
 			if one[k].Data[i] != two[k].Data[i] {
