@@ -1,8 +1,8 @@
 package optim
 
 import (
-	"errors"
 	"encoding/json"
+	"errors"
 	"math"
 	"os"
 	"strconv"
