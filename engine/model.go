@@ -51,11 +51,8 @@ func Open(path string) (*Model, error) {
 
 func (m *Model) check() error {
 	f := m.file
-	switch {
-	case f.IsAdapter():
-		return m.fault("this is a LoRA adapter, not a model; give its base with -m, and the adapter with -a")
-	case f.IsVocabOnly():
-		return m.fault("the file holds a vocabulary but no tensors; a model with weights is needed")
+	if err := f.CheckModel(); err != nil {
+		return err
 	}
 	var err error
 	if m.arch, m.hp, err = arch.Of(f); err != nil {

@@ -66,11 +66,8 @@ func (p Plan) Bytes() (before, after int64) {
 // away does not come back, and rounding twice loses more than once.
 func NewPlan(f *gguf.File, m Mix) (Plan, error) {
 	p := Plan{Mix: m}
-	switch {
-	case f.IsAdapter():
-		return p, fmt.Errorf("%s: this is an adapter, not a model; adapters stay f32", f.Path())
-	case f.IsVocabOnly():
-		return p, fmt.Errorf("%s: a vocabulary without tensors has nothing to quantize", f.Path())
+	if err := f.CheckModel(); err != nil {
+		return p, err
 	}
 	for _, t := range f.Tensors {
 		if t.Type.IsQuantized() {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/ggtune/ggtune/internal/atomicfile"
 	"github.com/ggtune/ggtune/internal/atomicfile/faultfs"
 )
 
@@ -429,5 +430,47 @@ func TestWriteFileFaults(t *testing.T) {
 	}
 	if entries, _ := os.ReadDir(filepath.Dir(path)); len(entries) > 0 {
 		t.Errorf("cancelled: %v left", entries)
+	}
+}
+
+func TestCheckModel(t *testing.T) {
+	for name, tt := range map[string]struct {
+		kind    string
+		tensors bool
+		want    string // empty: a model
+	}{
+		"a model":      {"model", true, ""},
+		"no type":      {"", true, ""},
+		"an adapter":   {"adapter", true, "an adapter, not a model"},
+		"a vocabulary": {"model", false, "a vocabulary but no tensors"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var w Writer
+			if tt.kind != "" {
+				w.SetString("general.type", tt.kind)
+			}
+			if tt.tensors {
+				if err := w.AddFloats("x", []int64{1}, []float32{1}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			path := filepath.Join(t.TempDir(), "x.gguf")
+			if err := w.WriteFile(context.Background(), atomicfile.OS, path); err != nil {
+				t.Fatal(err)
+			}
+			f, err := Open(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			err = f.CheckModel()
+			if tt.want == "" {
+				if err != nil {
+					t.Errorf("refused: %v", err)
+				}
+			} else if err == nil || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), path) {
+				t.Errorf("got %v, want an error about %s that says %q", err, path, tt.want)
+			}
+		})
 	}
 }

@@ -192,3 +192,14 @@ func (f *File) IsAdapter() bool {
 
 // IsVocabOnly says whether the file has no tensors: a vocabulary without a model.
 func (f *File) IsVocabOnly() bool { return len(f.Tensors) == 0 }
+
+// CheckModel refuses a file that is no model with weights: an adapter, or a vocabulary alone.
+func (f *File) CheckModel() error {
+	switch {
+	case f.IsAdapter():
+		return fmt.Errorf("%s: this is an adapter, not a model; give the base that it was trained on (commands that run adapters take them with -a)", f.Path())
+	case f.IsVocabOnly():
+		return fmt.Errorf("%s: the file holds a vocabulary but no tensors; a model with weights is needed", f.Path())
+	}
+	return nil
+}

@@ -64,11 +64,8 @@ func check(path string) (template string, err error) {
 		return "", err
 	}
 	defer f.Close()
-	switch {
-	case f.IsAdapter():
-		return "", fmt.Errorf("%s: this is an adapter, not a model; give its base with -m, and the adapter with -a", path)
-	case f.IsVocabOnly():
-		return "", fmt.Errorf("%s: the file holds a vocabulary but no tensors; a model with weights is needed", path)
+	if err := f.CheckModel(); err != nil {
+		return "", err
 	}
 	if err := f.CheckTokenizer(); err != nil {
 		return "", err
