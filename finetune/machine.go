@@ -114,6 +114,16 @@ func planMemory(m *engine.Model, sc engine.SessionConfig, cfg *Config, tokens, c
 	return b, nil
 }
 
+// crowded says that a run will read its model from disk over and over, "" if the mapped weights fit beside what it takes
+// (or nobody knows: free is 0). All figures are bytes.
+func crowded(model string, weights, total, free int64) string {
+	if free == 0 || weights+total <= free {
+		return ""
+	}
+	return fmt.Sprintf("%s (%s) and what training takes (%s) are more than the memory that is free (%s): the model will be read from disk again in every step, which is slow; close other programs, or take a smaller model",
+		model, report.Bytes(weights), report.Bytes(total), report.Bytes(free))
+}
+
 // fitting says what would fit into the bytes allowed.
 func fitting(m *engine.Model, sc engine.SessionConfig, cfg *Config, rowLen int, allowed int64) string {
 	for n := rowLen; n >= 32; n /= 2 {

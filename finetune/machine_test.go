@@ -83,6 +83,35 @@ func TestPlanMemory(t *testing.T) {
 	}
 }
 
+// TestCrowded: a model that does not stay in memory beside the run is told of.
+func TestCrowded(t *testing.T) {
+	for _, tc := range []struct {
+		weights, total, free int64
+		want                 bool
+	}{{600e6, 400e6, 1e9, false}, {600e6, 400e6 + 1, 1e9, true}, {600e6, 400e6, 0, false}} {
+		got := crowded("m.gguf", tc.weights, tc.total, tc.free)
+		if (got != "") != tc.want || tc.want && (!strings.Contains(got, "m.gguf") || !strings.Contains(got, "600.0 MB")) {
+			t.Errorf("%+v: got %q", tc, got)
+		}
+	}
+}
+
+// TestHeldOutRowsAreCounted: memory is planned for the held-out rows too, where they are longer.
+func TestHeldOutRowsAreCounted(t *testing.T) {
+	long := filepath.Join(t.TempDir(), "long.jsonl")
+	if err := os.WriteFile(long, []byte(`{"prompt": "the number", "completion": " is even or odd or even or odd or even or odd or even"}`+"\n"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	c := tinyConfig(t, gguf.F32)
+	c.EvalSplit, c.EvalData, c.Packing = 0, []string{long}, "none"
+	r := begun(t, c, func(*run) {})
+	train, _ := r.rows.trainRows.Longest()
+	held, _ := r.rows.heldRows.Longest()
+	if tokens, _, n := r.rows.largest(4); train >= held || tokens != held || n != 4 {
+		t.Errorf("got %d rows of %d tokens, want 4 of %d (training rows: %d)", n, tokens, held, train)
+	}
+}
+
 // TestCgroupMemory reads the limits of containers.
 func TestCgroupMemory(t *testing.T) {
 	dir := t.TempDir()

@@ -75,8 +75,7 @@ func PlanRun(ctx context.Context, cfg Config, timed bool) (_ *Forecast, err erro
 		if r.rows, err = readRows(ctx, &r.cfg, r.text); err != nil {
 			return nil, err
 		}
-		longest, counted = r.rows.trainRows.Longest()
-		batch = min(batch, r.rows.trainRows.Rows())
+		longest, counted, batch = r.rows.largest(batch)
 	}
 	f.Tokens, f.Counted = longest*batch, counted*batch
 	sc, err := r.sessionConfig()

@@ -109,10 +109,15 @@ func (r *run) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	tokens, counted := r.rows.trainRows.Longest()
-	n := min(r.cfg.Batch, r.rows.trainRows.Rows())
-	r.plan, err = planMemory(r.model, sc, &r.cfg, tokens*n, counted*n, tokens, freeMemory())
-	return err
+	tokens, counted, n := r.rows.largest(r.cfg.Batch)
+	free := freeMemory()
+	if r.plan, err = planMemory(r.model, sc, &r.cfg, tokens*n, counted*n, tokens, free); err != nil {
+		return err
+	}
+	if note := crowded(r.model.Path(), r.model.File().Bytes(), r.plan.total, free); note != "" {
+		r.rows.notes = append(r.rows.notes, note)
+	}
+	return nil
 }
 
 // sessionConfig is the engine's share of the settings, with a fresh adapter.

@@ -311,6 +311,18 @@ func (r *rows) pack(cfg *Config) error {
 	return err
 }
 
+// largest gives the tokens and counted tokens of the longest row, held-out ones included, and how many rows of a micro-batch
+// of that size there are.
+func (r *rows) largest(batch int) (tokens, counted, n int) {
+	tokens, counted = r.trainRows.Longest()
+	n = r.trainRows.Rows()
+	if r.heldRows != nil {
+		t, c := r.heldRows.Longest()
+		tokens, counted, n = max(tokens, t), max(counted, c), max(n, r.heldRows.Rows())
+	}
+	return tokens, counted, min(batch, n)
+}
+
 // probe gives tokens to compare logits on: the beginning of the first example that has two.
 func (r *rows) probe() []int32 {
 	i := slices.IndexFunc(r.train.Items, func(it encode.Item) bool { return it.Segments[0].Len >= 2 })
