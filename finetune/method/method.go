@@ -68,9 +68,6 @@ func Get(name string) (*Method, error) { return methods.Get(name) }
 // Names lists the methods, sorted.
 func Names() []string { return methods.Names() }
 
-// All lists the methods by name.
-func All() []*Method { return methods.All() }
-
 // Evaluate checks the inputs, calls the method's loss and checks what it returns.
 func (m *Method) Evaluate(in *Inputs) (Result, error) {
 	if m.Reference && len(in.Ref) != len(in.LogP) {

@@ -29,7 +29,7 @@ func TestGradients(t *testing.T) {
 		// Central differences of a loss of order 100 in float64: rounding 1e-16·100/1e-5 = 1e-9, truncation h² = 1e-10.
 		tol = 1e-7
 	)
-	for _, m := range All() {
+	for _, m := range methods.All() {
 		t.Run(m.Name, func(t *testing.T) {
 			g := rand.New(rand.NewPCG(1, 2))
 			for range 5 {
@@ -61,7 +61,7 @@ func TestGradients(t *testing.T) {
 // TestConformance checks what the loop relies on: units above 0, no change of the inputs, the same metrics at every call,
 // uncoupled methods additive over micro-batches.
 func TestConformance(t *testing.T) {
-	for _, m := range All() {
+	for _, m := range methods.All() {
 		t.Run(m.Name, func(t *testing.T) {
 			if m.Doc == "" || m.Unit == "" || m.Loss == nil {
 				t.Fatalf("incomplete: %+v", m)
