@@ -136,6 +136,11 @@ func TestValidate(t *testing.T) {
 	if c := validConfig(); c.Validate() != nil {
 		t.Fatalf("the defaults are refused: %v", c.Validate())
 	}
+	allowed := validConfig()
+	allowed.Schedule, allowed.Decay, allowed.MinLR, allowed.Steps, allowed.Warmup = "wsd", 3, 0.1, 10, 9
+	if err := allowed.Validate(); err != nil {
+		t.Errorf("a schedule's own settings are refused: %v", err)
+	}
 	for _, tc := range []struct {
 		name   string
 		change func(c *Config)
@@ -153,6 +158,12 @@ func TestValidate(t *testing.T) {
 		{"patience without data", func(c *Config) { c.Patience = 2 }, []string{"--patience is 2; expected held-out", "--eval-every"}},
 		{"both held-out sets", func(c *Config) { c.EvalSplit, c.EvalData = 0.1, []string{"x"} }, []string{"--eval-split is given with --eval-data"}},
 		{"full with an adapter's options", func(c *Config) { c.Full, c.Dropout, c.Layers = true, 0.1, "0" }, []string{"--dropout is given with --full", "--layers is given with --full"}},
+		{"full with an adapter's numbers", func(c *Config) { c.Full, c.Rank, c.Alpha, c.LoRAPlus, c.Init = true, 8, 8, 16, "gaussian" },
+			[]string{"--rank is given with --full", "--alpha is given with --full", "--lora-plus is given with --full", "--init is given with --full"}},
+		{"what a schedule has not", func(c *Config) { c.Decay, c.Schedule, c.MinLR = 10, "constant", 0.1 },
+			[]string{"--decay is 10 with --schedule constant", "--min-lr is 0.1 with --schedule constant"}},
+		{"only a warm-up", func(c *Config) { c.Steps, c.Warmup = 10, 10 }, []string{"--warmup: 10 steps of warm-up, and the run has 10"}},
+		{"every token and the last turn", func(c *Config) { c.Method, c.Mask = "cpt", "last" }, []string{"--mask is last with --method cpt"}},
 		{"data", func(c *Config) { c.Columns, c.TaskExamples, c.Format = []string{"answer"}, -1, "mesages" }, []string{`"answer" renames nothing`, "--task-examples is -1", `nearest: "messages"`}},
 		{"layers", func(c *Config) { c.Layers = "0-x" }, []string{`"0-x" is no layer`}},
 		{"row of one token", func(c *Config) { c.SeqLen = 1 }, []string{"--seq-len is 1"}},

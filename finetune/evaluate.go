@@ -92,6 +92,7 @@ func Evaluate(ctx context.Context, cfg Config, adapterPath string, given func(op
 		return Evaluation{}, err
 	}
 	defer func() { err = errors.Join(err, text.Close()) }()
+	text.anyKind = !given("mask")
 	held, err := heldRows(ctx, &cfg, text)
 	if err != nil {
 		return Evaluation{}, err

@@ -114,10 +114,10 @@ func (c *Config) stepOptions() []Option {
 	return []Option{
 		{Name: "lr", Value: &c.LR, Usage: fmt.Sprintf("peak learning `RATE`; 0: %g, with --full %g", defaultLR, defaultFullLR)},
 		{Name: "schedule", Value: &c.Schedule, Usage: "course of the learning rate: " + strings.Join(schedules, ", ")},
-		{Name: "warmup", Value: &c.Warmup, Usage: "rise at the start, over `N` steps, or a fraction of all below 1"},
+		{Name: "warmup", Value: &c.Warmup, Usage: "rise at the start, over `N` steps, fewer than all, or a fraction of all below 1"},
 		{Name: "decay", Value: &c.Decay, Usage: "fall at the end of schedule wsd, over `N` steps, or a fraction of all below 1"},
 		{Name: "min-lr", Value: &c.MinLR, Usage: "learning rate at the end, as a `FRACTION` of the peak"},
-		{Name: "epochs", Value: &c.Epochs, Resume: End, Usage: "go through the data `N` times"},
+		{Name: "epochs", Value: &c.Epochs, Resume: End, Usage: "go through the data `N` times, unless --steps is given"},
 		{Name: "steps", Value: &c.Steps, Resume: End, Usage: "make `N` updates; 0: as many as --epochs gives"},
 		{Name: "batch", Aliases: []string{"b"}, Value: &c.Batch, Eval: true, Usage: "`N` rows a micro-batch"},
 		{Name: "accum", Value: &c.Accum, Usage: "`N` micro-batches a step"},

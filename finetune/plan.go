@@ -205,11 +205,7 @@ func (f *Forecast) course(r *run) {
 	if r.rows == nil {
 		return
 	}
-	perEpoch, tokens := r.stepsPerEpoch(), r.rows.train.Counts.Tokens
-	steps := r.cfg.Steps
-	if steps == 0 {
-		steps = r.cfg.Epochs * perEpoch
-	}
+	steps, perEpoch, tokens := r.steps(), r.stepsPerEpoch(), r.rows.train.Counts.Tokens
 	all := int(float64(tokens) * float64(steps) / float64(perEpoch))
 	f.Steps, f.RunTokens = &steps, &all
 	if f.TokPerS != nil {

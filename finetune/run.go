@@ -105,6 +105,9 @@ func (r *run) open(ctx context.Context) error {
 	if r.rows, err = readRows(ctx, &r.cfg, r.text); err != nil {
 		return err
 	}
+	if err := r.cfg.checkWarmup(r.steps()); err != nil {
+		return &ConfigError{fmt.Errorf("--warmup: %w", err)}
+	}
 	sc, err := r.sessionConfig()
 	if err != nil {
 		return err
@@ -176,11 +179,7 @@ func (r *run) describe() error {
 	if err != nil {
 		return err
 	}
-	steps := r.cfg.Steps
-	if steps == 0 {
-		steps = r.cfg.Epochs * r.stepsPerEpoch()
-	}
-	r.meta = meta{Version: version(), Config: string(text), Course: courseOf(&r.cfg, steps)}
+	r.meta = meta{Version: version(), Config: string(text), Course: courseOf(&r.cfg, r.steps())}
 	train := r.rows.train.Fingerprint()
 	r.meta.TrainData = hex.EncodeToString(train[:])
 	if r.rows.held != nil {
@@ -189,6 +188,14 @@ func (r *run) describe() error {
 	}
 	r.meta.BaseSHA256, err = r.hash.wait()
 	return err
+}
+
+// steps is how many updates the whole run makes.
+func (r *run) steps() int {
+	if r.cfg.Steps > 0 {
+		return r.cfg.Steps
+	}
+	return r.cfg.Epochs * r.stepsPerEpoch()
 }
 
 func (r *run) stepsPerEpoch() int {

@@ -20,6 +20,8 @@ type textSide struct {
 	cfg   *Config
 	all   bool // every token counts
 	limit encode.Limits
+	// anyKind accepts examples that a mask of turns says nothing about: the mask is an adapter's, not the user's.
+	anyKind bool
 	// context is how many tokens the model was trained to read at once. Where positions are learned there are no more.
 	context int
 
@@ -165,6 +167,9 @@ func (s *textSide) encode(ctx context.Context, ds *data.Dataset, which []int, dr
 
 // example encodes one example.
 func (s *textSide) example(x *data.Example) ([]encode.Item, error) {
+	if (x.Kind == data.KindText || x.Kind == data.KindCompletion) && s.opts.Mask == template.MaskLast && !s.anyKind {
+		return nil, &ConfigError{fmt.Errorf("--mask last: %s is an example of %v, which has no turns; expected conversations; leave --mask out", x.Source, x.Kind)}
+	}
 	switch x.Kind {
 	case data.KindText:
 		return s.enc.Text(x.Source, x.Text, encode.Part{Continues: x.Continues, Continued: x.Continued}, s.limit.SeqLen)

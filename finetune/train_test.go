@@ -142,10 +142,12 @@ func TestNothingWritten(t *testing.T) {
 		"layer":         {func(c *Config) { c.Layers = "7" }, "outside the model's layers 0 to 1"},
 		"target":        {func(c *Config) { c.Targets = []string{"atn_q"} }, "attn_q"},
 		"memory":        {func(c *Config) { c.Memory, c.Rank = 1, 1024 }, "--memory is 1.0 MB; a smaller --rank"},
+		"warm-up":       {func(c *Config) { c.Steps, c.Epochs, c.Warmup = 0, 1, 16 }, "--warmup: 16 steps of warm-up, and the run has"},
+		"last turn":     {func(c *Config) { c.Mask = "last" }, "--mask last: "},
 		"refuse long":   {func(c *Config) { c.SeqLen, c.OnLong = 8, "refuse" }, "longer than a row of 8"},
 		"all too long":  {func(c *Config) { c.SeqLen, c.OnLong, c.EvalSplit, c.EvalEvery = 4, "drop", 0, 0 }, "none of"},
 		"full quantized": {func(c *Config) {
-			c.Full, c.Dropout = true, 0
+			c.Full, c.Dropout, c.Rank = true, 0, DefaultConfig().Rank
 			c.Model = testmodel.Temp(t, testmodel.Tiny("llama", gguf.Q8_0))
 		}, "full-parameter training needs"},
 	} {
@@ -224,7 +226,7 @@ func TestEvaluate(t *testing.T) {
 // TestFull trains every tensor of an F16 model.
 func TestFull(t *testing.T) {
 	c := tinyConfig(t, gguf.F16)
-	c.Full, c.Dropout, c.LR = true, 0, 1e-3
+	c.Full, c.Dropout, c.Rank, c.LR = true, 0, DefaultConfig().Rank, 1e-3
 	s := mustTrain(t, c)
 	if s.ModelSHA256 == nil || s.AdapterSHA256 != nil || s.Result != filepath.Join(c.Output, fileModel) || !(*s.EvalLossAfter < *s.EvalLossBefore) {
 		t.Errorf("got %+v", s)

@@ -31,8 +31,12 @@ func (c *Config) Validate() error {
 	v := &validator{c: c}
 	v.common()
 	v.need(c.Output != "", &c.Output, "is missing", "a directory for the run")
+	if how, err := method.Get(c.Method); err == nil && how.AllTokens {
+		v.need(c.Mask != template.MaskLast.String(), &c.Mask, "is last with --method "+c.Method+", which trains on every token", "one of them only")
+	}
 	v.adapter()
 	v.steps()
+	v.schedule()
 	v.evaluation()
 	return v.result()
 }
@@ -139,6 +143,12 @@ func (v *validator) adapter() {
 	v.need(c.Layers == "", &c.Layers, found, expected)
 	v.need(c.Dropout == 0, &c.Dropout, found, expected)
 	v.need(!c.RSLoRA, &c.RSLoRA, found, expected)
+	// These have defaults, which say nothing.
+	std := DefaultConfig()
+	v.need(c.Rank == std.Rank, &c.Rank, found, expected)
+	v.need(c.Alpha == std.Alpha, &c.Alpha, found, expected)
+	v.need(c.LoRAPlus == std.LoRAPlus, &c.LoRAPlus, found, expected)
+	v.need(c.Init == std.Init, &c.Init, found, expected)
 }
 
 func (v *validator) steps() {
@@ -156,6 +166,32 @@ func (v *validator) steps() {
 	v.within(&c.Beta2, 0, 1, "0 to below 1")
 	v.need(c.Eps > 0 && !math.IsInf(c.Eps, 0), &c.Eps, v.is(c.Eps), "above 0")
 	v.within(&c.Clip, 0, math.Inf(1), "at least 0; 0 sets no limit")
+}
+
+// schedule refuses what the schedule would not look at.
+func (v *validator) schedule() {
+	c := v.c
+	s, err := optim.GetSchedule(c.Schedule)
+	if err != nil {
+		return // told of by steps
+	}
+	if s != optim.WSD {
+		v.need(c.Decay == DefaultConfig().Decay, &c.Decay, v.is(c.Decay)+" with --schedule "+s.Name+", which has no such part", "--schedule wsd with it")
+	}
+	if s == optim.Constant {
+		v.need(c.MinLR == 0, &c.MinLR, v.is(c.MinLR)+" with --schedule constant, which does not fall", "another schedule with it")
+	}
+	if c.Steps > 0 {
+		v.known(&c.Warmup, c.checkWarmup(c.Steps))
+	}
+}
+
+// checkWarmup refuses a warm-up, given in steps, that a run of so many steps would never leave.
+func (c *Config) checkWarmup(steps int) error {
+	if c.Warmup >= 1 && c.Warmup >= float64(steps) {
+		return fmt.Errorf("%g steps of warm-up, and the run has %d: the learning rate would never reach its peak; expected fewer, or a fraction below 1", c.Warmup, steps)
+	}
+	return nil
 }
 
 func (v *validator) evaluation() {
