@@ -48,6 +48,16 @@ static void gt_k_rms_norm(const gt_call * c, int ith, int nth) {
     });
 }
 
+// GT_EACH_INTO stores v in the elements of y, or adds it to them.
+#define GT_EACH_INTO(acc, y, count, v)                      \
+    do {                                                    \
+        if (acc) {                                          \
+            GT_EACH(count, GT_ST(y, GT_LD(y) + (v)););      \
+        } else {                                            \
+            GT_EACH(count, GT_ST(y, v););                   \
+        }                                                   \
+    } while (0)
+
 // With s = 1/√(mean x² + eps): dx = s·w∘dy − x·s³/n·Σ w∘dy∘x.
 static void gt_k_rms_norm_back(const gt_call * c, int ith, int nth) {
     const int64_t ne0 = c->a[0].ne0;
@@ -59,11 +69,7 @@ static void gt_k_rms_norm_back(const gt_call * c, int ith, int nth) {
         const float   s   = gt_rms_of(x, ne0, c->f[0]);
         const double  dot = GT_SUM(ne0, GT_LD(w) * GT_LD(dy) * GT_LD(x));
         const gt_vf   s1  = gt_splat(s), s3 = gt_splat((float) ((double) s * s * s / (double) ne0 * dot));
-        if (c->i[0]) {
-            GT_EACH(ne0, GT_ST(dx, GT_LD(dx) + (s1 * GT_LD(w) * GT_LD(dy) - s3 * GT_LD(x))););
-        } else {
-            GT_EACH(ne0, GT_ST(dx, s1 * GT_LD(w) * GT_LD(dy) - s3 * GT_LD(x)););
-        }
+        GT_EACH_INTO(c->i[0], dx, ne0, s1 * GT_LD(w) * GT_LD(dy) - s3 * GT_LD(x));
     });
 }
 
@@ -109,11 +115,7 @@ static void gt_k_layer_norm_back(const gt_call * c, int ith, int nth) {
         const float   s  = m.scale;
         const float   g  = (float) (GT_SUM(ne0, GT_LD(w) * GT_LD(dy)) / (double) ne0);
         const float   gx = (float) (GT_SUM(ne0, GT_LD(w) * GT_LD(dy) * ((GT_LD(x) - m.mean) * s)) / (double) ne0);
-        if (c->i[0]) {
-            GT_EACH(ne0, GT_ST(dx, GT_LD(dx) + s * (GT_LD(w) * GT_LD(dy) - g - (GT_LD(x) - m.mean) * s * gx)););
-        } else {
-            GT_EACH(ne0, GT_ST(dx, s * (GT_LD(w) * GT_LD(dy) - g - (GT_LD(x) - m.mean) * s * gx)););
-        }
+        GT_EACH_INTO(c->i[0], dx, ne0, s * (GT_LD(w) * GT_LD(dy) - g - (GT_LD(x) - m.mean) * s * gx));
     });
 }
 
