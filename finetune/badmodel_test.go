@@ -118,6 +118,9 @@ func TestNaNInModel(t *testing.T) {
 			if _, err := os.Stat(filepath.Join(c.Output, fileAdapter)); !errors.Is(err, os.ErrNotExist) {
 				t.Errorf("an adapter was written: %v", err)
 			}
+			if _, err := os.Stat(c.Output); held > 0 && !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("a directory is left of a run that never began: %v", err)
+			}
 		})
 	}
 }

@@ -163,14 +163,19 @@ func (r *run) begin(ctx context.Context) error {
 			return err
 		}
 	}
+	r.announce()
+	// A base that cannot be measured begins no run. One that was stopped meanwhile has begun: it can be resumed.
+	stopped := r.measureBase(ctx)
+	if stopped != nil && ctx.Err() == nil {
+		return stopped
+	}
 	if err := atomicfile.WriteFile(nil, r.dir.file(fileConfig), []byte(r.meta.Config), filePermissions); err != nil {
 		return err
 	}
 	if r.log, err = report.OpenLog(r.dir.file(fileMetrics), r.meta.State.Step); err != nil {
 		return err
 	}
-	r.announce()
-	return r.measureBase(ctx)
+	return stopped
 }
 
 // describe fills in what a checkpoint says about the run.

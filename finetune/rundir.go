@@ -34,6 +34,7 @@ var runFiles = []string{fileConfig, fileMetrics, fileReport, fileAdapter, fileMo
 type runDir struct {
 	path string
 	lock *flock.Flock
+	made bool // by openRunDir
 }
 
 func (d *runDir) file(name string) string { return filepath.Join(d.path, name) }
@@ -64,10 +65,12 @@ func checkOutput(cfg *Config) error {
 
 // openRunDir makes the directory if need be and locks it until Close.
 func openRunDir(cfg *Config) (*runDir, error) {
-	if err := os.MkdirAll(cfg.Output, dirPermissions); err != nil {
+	d := &runDir{path: cfg.Output}
+	_, err := os.Stat(d.path)
+	d.made = errors.Is(err, fs.ErrNotExist)
+	if err := os.MkdirAll(d.path, dirPermissions); err != nil {
 		return nil, fmt.Errorf("output directory: %w; choose a directory you may write in with --output", err)
 	}
-	d := &runDir{path: cfg.Output}
 	d.lock = flock.New(d.file(fileLock))
 	ok, err := d.lock.TryLock()
 	if err != nil {
@@ -96,10 +99,19 @@ func (d *runDir) unfinish() error {
 	return nil
 }
 
-// Close gives the lock up; it may be called again and on nil.
+// Close gives the lock up, and removes a directory made for a run that left nothing in it; it may be called again and on
+// nil.
 func (d *runDir) Close() error {
 	if d == nil {
 		return nil
 	}
+	if entries, err := os.ReadDir(d.path); d.made && err == nil && len(entries) == 1 && entries[0].Name() == fileLock {
+		// While the lock is held, so that no other process loses its own. Windows removes no open file: there it stays, and
+		// the directory can be used all the same.
+		if os.Remove(d.file(fileLock)) == nil {
+			_ = os.Remove(d.path)
+		}
+	}
+	d.made = false
 	return d.lock.Close()
 }
