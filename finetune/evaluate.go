@@ -46,7 +46,7 @@ func (e Evaluation) MarshalJSON() ([]byte, error) {
 }
 
 // Evaluate measures a model on cfg.Data, with the adapter in a file unless its name is "". What the adapter says about its
-// making (template, mask, row length, method) is taken where given, asked with the option's name, says that the user did
+// making (method, template, mask, row length, and how the data is read) is taken where given, asked with the option's name, says that the user did
 // not choose; nil means nothing was chosen. Of cfg only what Options marks as Eval is used.
 func Evaluate(ctx context.Context, cfg Config, adapterPath string, given func(option string) bool, rep report.Reporter) (_ Evaluation, err error) {
 	if err := cfg.ValidateEval(); err != nil {
@@ -147,8 +147,26 @@ func takeDefaults(cfg *Config, info map[string]string, given func(string) bool, 
 	}
 	text(InfoMask, "mask", &cfg.Mask)
 	text(InfoMethod, "method", &cfg.Method)
-	if n, err := strconv.Atoi(info[InfoSeqLen]); err == nil && !given("seq-len") {
-		cfg.SeqLen = n
+	text(InfoOnLong, "on-long", &cfg.OnLong)
+	text(InfoTextSplit, "text-split", &cfg.TextSplit)
+	number := func(key, option string, field *int) {
+		if n, err := strconv.Atoi(info[key]); err == nil && !given(option) {
+			*field = n
+		}
+	}
+	number(InfoSeqLen, "seq-len", &cfg.SeqLen)
+	number(InfoTaskExamples, "task-examples", &cfg.TaskExamples)
+	truth := func(key, option string, field *bool) {
+		if v, err := strconv.ParseBool(info[key]); err == nil && !given(option) {
+			*field = v
+		}
+	}
+	truth(InfoDropReasoning, "drop-reasoning", &cfg.DropReasoning)
+	truth(InfoTaskChat, "task-chat", &cfg.TaskChat)
+	var columns []string
+	if err := json.Unmarshal([]byte(info[InfoColumns]), &columns); err == nil && len(columns) > 0 && !given("columns") {
+		cfg.Columns = columns
+		note("the adapter was trained on data with --columns %s, and the data here is read so too; --columns gives other names", strings.Join(columns, ", "))
 	}
 	// A template of the model's own is found there again; a built-in one by its name. A file's name in a stranger's
 	// adapter is not opened: the hash will tell whether the model's own will do.

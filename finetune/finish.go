@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -25,6 +26,13 @@ const (
 	InfoSeqLen       = "seq_len"
 	InfoMethod       = "method"
 	InfoVersion      = "version"
+
+	InfoDropReasoning = "drop_reasoning"
+	InfoOnLong        = "on_long"
+	InfoColumns       = "columns" // a JSON list
+	InfoTextSplit     = "text_split"
+	InfoTaskExamples  = "task_examples"
+	InfoTaskChat      = "task_chat"
 )
 
 // finish writes the result, has llama.cpp load it and compares, and writes the report.
@@ -136,7 +144,9 @@ func (r *run) write(ctx context.Context, s *report.Summary) (*engine.Probe, erro
 		err = r.sess.SaveModel(ctx, nil, path)
 	} else {
 		a := r.sess.Adapter()
-		a.Info = r.info()
+		if a.Info, err = r.info(); err != nil {
+			return nil, err
+		}
 		err = a.Save(ctx, nil, path)
 	}
 	if err != nil {
@@ -168,12 +178,22 @@ func (r *run) publish(s *report.Summary) error {
 }
 
 // info is what the adapter says about its making.
-func (r *run) info() map[string]string {
-	info := map[string]string{InfoBase: r.meta.BaseSHA256, InfoMask: r.cfg.Mask, InfoSeqLen: strconv.Itoa(r.cfg.SeqLen), InfoMethod: r.how.Name, InfoVersion: version()}
+func (r *run) info() (map[string]string, error) {
+	c := &r.cfg
+	info := map[string]string{InfoBase: r.meta.BaseSHA256, InfoMask: c.Mask, InfoSeqLen: strconv.Itoa(c.SeqLen), InfoMethod: r.how.Name, InfoVersion: version(),
+		InfoDropReasoning: strconv.FormatBool(c.DropReasoning), InfoOnLong: c.OnLong, InfoTextSplit: c.TextSplit,
+		InfoTaskExamples: strconv.Itoa(c.TaskExamples), InfoTaskChat: strconv.FormatBool(c.TaskChat)}
+	if len(c.Columns) > 0 {
+		columns, err := json.Marshal(c.Columns)
+		if err != nil {
+			return nil, fmt.Errorf("the columns' names as JSON: %w", err)
+		}
+		info[InfoColumns] = string(columns)
+	}
 	if t := r.text.tmpl; t != nil {
 		info[InfoTemplate], info[InfoTemplateHash] = t.Name(), t.SHA256()
 	}
-	return info
+	return info, nil
 }
 
 // verify has llama.cpp load the result and compares its logits with ours.

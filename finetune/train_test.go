@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -11,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/ggtune/ggtune/engine/gguf"
+	"github.com/ggtune/ggtune/finetune/method"
 	"github.com/ggtune/ggtune/finetune/report"
 	"github.com/ggtune/ggtune/internal/testdata"
 	"github.com/ggtune/ggtune/internal/testmodel"
@@ -250,5 +252,43 @@ func TestTrainReal(t *testing.T) {
 	t.Logf("held out: %g, then %g", *s.EvalLossBefore, *s.EvalLossAfter)
 	if before, after := *s.EvalLossBefore, *s.EvalLossAfter; !(after < before-0.02) {
 		t.Errorf("held-out loss: %g before, %g after", before, after)
+	}
+}
+
+// TestAdapterSaysHowDataIsRead: eval reads data as the adapter's run did, unless the user says otherwise.
+func TestAdapterSaysHowDataIsRead(t *testing.T) {
+	c := tinyConfig(t, gguf.F32)
+	c.DropReasoning, c.OnLong, c.Columns, c.TextSplit, c.TaskExamples, c.TaskChat = true, "drop", []string{"prompt=ask", "completion=say"}, "line", 0, true
+	c.Steps, c.EvalSplit = 2, 0
+	renamed := func(n int) []string {
+		path := filepath.Join(t.TempDir(), "renamed.jsonl")
+		text := strings.NewReplacer(`"prompt"`, `"ask"`, `"completion"`, `"say"`).Replace(readFile(t, tinyData(t, n)))
+		if err := os.WriteFile(path, []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		return []string{path}
+	}
+	c.Data, c.EvalData = renamed(40), renamed(10)
+	s := mustTrain(t, c)
+	e := DefaultConfig()
+	e.Model, e.Data, e.Threads = c.Model, c.EvalData, 1
+	rec := &recorder{}
+	got, err := Evaluate(t.Context(), e, s.Result, nil, rec)
+	if err != nil || math.Abs(got.Loss-*s.EvalLossAfter) > 1e-4 || !strings.Contains(rec.notes(), "--columns prompt=ask") {
+		t.Errorf("got %+v, %v, notes %q; want loss %g", got, err, rec.notes(), *s.EvalLossAfter)
+	}
+	info, err := (&run{cfg: c, how: method.SFT, text: &textSide{}}).info()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, chosen := range []bool{false, true} {
+		taken, want := DefaultConfig(), DefaultConfig()
+		if !chosen {
+			want.SeqLen, want.DropReasoning, want.OnLong, want.Columns, want.TextSplit, want.TaskExamples, want.TaskChat = c.SeqLen, true, "drop", c.Columns, "line", 0, true
+		}
+		takeDefaults(&taken, info, func(string) bool { return chosen }, func(string, ...any) {})
+		if !reflect.DeepEqual(taken, want) {
+			t.Errorf("the user's own choice: %v; got\n%+v, want\n%+v", chosen, taken, want)
+		}
 	}
 }
