@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 
@@ -16,6 +17,55 @@ func (m *Model) CheckFull() error {
 	for name, t := range m.tensors {
 		if t.info.Type.IsQuantized() {
 			return m.fault("tensor %q is storage type %v; full-parameter training needs f32, f16 or bf16 weights: train a LoRA adapter on this file, or take the model in one of those types", name, t.info.Type)
+		}
+	}
+	return nil
+}
+
+// RoundParams rounds the trained tensors to the base's own storage types, so that the session computes what SaveModel writes;
+// changed says that it did anything, which it does not where all are F32. A value beyond the range of its type is an error.
+// The session must train the full model; training on goes on from the rounded values.
+func (s *Session) RoundParams() (changed bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false, fmt.Errorf("engine: round parameters: session %w", ErrClosed)
+	}
+	if !s.full {
+		return false, errors.New("engine: round parameters: an adapter is written as it is; only a full model is rounded")
+	}
+	f := s.model.file
+	for i := range f.Tensors {
+		t := &f.Tensors[i]
+		p, ok := s.byName[t.Name]
+		if !ok || t.Type == gguf.F32 {
+			continue
+		}
+		if err := roundTo(p.Data, t); err != nil {
+			return changed, fmt.Errorf("round tensor %q to %v: %w", t.Name, t.Type, err)
+		}
+		changed = true
+	}
+	return changed, nil
+}
+
+// roundTo replaces numbers with what t's storage type makes of them, a few rows at a time.
+func roundTo(data []float32, t *gguf.TensorInfo) error {
+	row := int(t.Shape[0])
+	step := max(1, (1<<20)/row) * row
+	for at := 0; at < len(data); at += step {
+		part := data[at:min(at+step, len(data))]
+		b, err := ggml.Quantize(ggml.Type(t.Type), part, int64(row))
+		if err != nil {
+			return err
+		}
+		if err := ggml.DequantizeTo(ggml.Type(t.Type), part, b); err != nil {
+			return err
+		}
+		for _, x := range part {
+			if x-x != 0 {
+				return errors.New("a value of it is beyond that type's range; take the model in f32, or train with a lower learning rate (--lr)")
+			}
 		}
 	}
 	return nil

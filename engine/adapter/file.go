@@ -61,7 +61,7 @@ func Load(path string, a arch.Arch, hp arch.HParams) (*Adapter, error) {
 		return nil, err
 	}
 	defer f.Close()
-	l := loader{f: f, out: &Adapter{Info: map[string]string{}}, parts: linearParts(a, hp)}
+	l := loader{f: f, out: &Adapter{Info: map[string]string{}}, parts: linearParts(a, hp), tied: hp.TiedOutput}
 	if err := l.header(a); err != nil {
 		return nil, err
 	}
@@ -104,6 +104,7 @@ type loader struct {
 	f     *gguf.File
 	out   *Adapter
 	parts map[string]place
+	tied  bool // the model's output head is its token embedding
 }
 
 func (l *loader) fail(format string, args ...any) error {
@@ -156,6 +157,9 @@ func (l *loader) tensor(t *gguf.TensorInfo) error {
 		return l.fail("tensor %q is no half of a LoRA pair; expected names ending in %s and %s", t.Name, suffixA, suffixB)
 	}
 	at, ok := l.parts[base]
+	if ok && at.part.Role == arch.TokenEmbd && l.tied {
+		return l.fail("tensor %q: the model's output head is its token embedding, and llama.cpp cannot run an adapter on a tensor with both uses; train one without that target", t.Name)
+	}
 	if !ok {
 		return l.fail("tensor %q: the model has no linear tensor %q; the adapter belongs to another model", t.Name, base)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -108,5 +109,22 @@ func TestLoadRefuses(t *testing.T) {
 			_, err := adapter.Load(path, a, hp)
 			refused(t, err, append(tt.want, path)...)
 		})
+	}
+}
+
+// TestLoadRefusesTiedEmbeddings: what New refuses, a file from elsewhere may hold.
+func TestLoadRefusesTiedEmbeddings(t *testing.T) {
+	a, hp := sizes(t, testmodel.Tiny("llama", gguf.F32))
+	ad, err := adapter.New(a, hp, config(func(c *adapter.Config) { c.Targets = []string{"token_embd"} }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "adapter.gguf")
+	if err := ad.Save(context.Background(), atomicfile.OS, path); err != nil {
+		t.Fatal(err)
+	}
+	hp.TiedOutput = true
+	if _, err := adapter.Load(path, a, hp); err == nil || !strings.Contains(err.Error(), "both uses") {
+		t.Errorf("got error %v, want one that says the tensor has both uses", err)
 	}
 }
