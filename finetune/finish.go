@@ -13,6 +13,7 @@ import (
 
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/finetune/checkpoint"
+	"github.com/ggtune/ggtune/finetune/eval"
 	"github.com/ggtune/ggtune/finetune/report"
 	"github.com/ggtune/ggtune/internal/atomicfile"
 )
@@ -54,14 +55,17 @@ func (r *run) finish(ctx context.Context) (report.Summary, error) {
 			return report.Summary{}, err
 		}
 	}
+	if err := r.round(ctx, &s); err != nil {
+		return report.Summary{}, err
+	}
 	probe, err := r.write(ctx, &s)
 	if err != nil {
 		return report.Summary{}, err
 	}
-	// llama.cpp maps the weights too; ours go first, or a large model would be in memory twice.
+	// llama.cpp needs memory of its own: ours goes first, with the parameters, their gradients and moments of a full model.
 	base := r.cfg.Model
 	err = errors.Join(r.sess.Close(), r.text.Close(), r.model.Close())
-	r.sess, r.text, r.model = nil, nil, nil
+	r.sess, r.opt, r.text, r.model = nil, nil, nil, nil
 	if err != nil {
 		return report.Summary{}, err
 	}
@@ -111,6 +115,24 @@ func (r *run) summary() report.Summary {
 		}
 	}
 	return s
+}
+
+// round makes the parameters of a full model what the file will hold, and measures them again if that changed them: the
+// report tells of the file. The steps, and their checkpoints, have the parameters before rounding.
+func (r *run) round(ctx context.Context, s *report.Summary) error {
+	if !r.cfg.Full {
+		return nil
+	}
+	changed, err := r.sess.RoundParams()
+	if err != nil || !changed || r.rows.heldRows == nil {
+		return err
+	}
+	res, err := r.measure(ctx, eval.Options{})
+	if err != nil {
+		return err
+	}
+	s.EvalLossAfter = &res.Loss
+	return nil
 }
 
 // takeBest puts the parameters of an earlier step in place of the last ones.

@@ -240,6 +240,8 @@ func (r *run) measureBase(ctx context.Context) error {
 		r.rep.Report(report.Evaluated{Loss: res.Loss, Perplexity: res.Perplexity(), Metrics: res.Metrics})
 	}
 	if tokens := r.rows.probe(); r.cfg.Full && r.meta.BaseDiff == nil && tokens != nil {
+		// llama.cpp maps the file that is mapped here, so that the weights are in memory once; what it takes beside them is a
+		// context of a few tokens.
 		p, err := r.sess.Probe(ctx, tokens)
 		if err != nil {
 			return err

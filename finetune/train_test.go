@@ -240,6 +240,26 @@ func TestFull(t *testing.T) {
 	}
 }
 
+// TestFullIsMeasuredAsWritten: the report's loss of a model trained in bf16 is that of the file, not of the numbers before
+// they were rounded to it; the run's own evaluation of its last step is of those.
+func TestFullIsMeasuredAsWritten(t *testing.T) {
+	c := tinyConfig(t, gguf.BF16)
+	c.Full, c.Exact, c.Dropout, c.Rank, c.LR = true, true, 0, DefaultConfig().Rank, 3e-3
+	c.EvalSplit, c.EvalData = 0, []string{tinyData(t, 10)}
+	s := mustTrain(t, c)
+	e := c
+	e.Model, e.Data = s.Result, c.EvalData
+	got, err := Evaluate(t.Context(), e, "", nil, report.Silent{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := metrics(t, c.Output)
+	before := *lines[len(lines)-1].EvalLoss
+	if off, rounding := math.Abs(got.Loss-*s.EvalLossAfter), math.Abs(got.Loss-before); !(off <= 1e-6) || !(rounding > 10*off && rounding > 1e-5) {
+		t.Errorf("loss of the file %.9g, the report's %.9g, before rounding %.9g", got.Loss, *s.EvalLossAfter, before)
+	}
+}
+
 // TestTrainReal lowers the held-out loss of a real model on real stories.
 func TestTrainReal(t *testing.T) {
 	c := DefaultConfig()

@@ -1,0 +1,43 @@
+package engine
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/ggtune/ggtune/engine/gguf"
+	"github.com/ggtune/ggtune/internal/testmodel"
+)
+
+// TestRoundParams: rounding is what the storage type does, does nothing a second time or to F32, and tells of a value that
+// does not fit, with the tensor's name.
+func TestRoundParams(t *testing.T) {
+	for _, typ := range []gguf.Type{gguf.F32, gguf.F16, gguf.BF16} {
+		m, err := Open(testmodel.Temp(t, testmodel.Tiny("llama", typ)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer m.Close()
+		s, err := NewSession(m, SessionConfig{Threads: 1, Full: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		p := s.byName["blk.1.ffn_up.weight"]
+		const x = 1 + 1.0/256 + 1.0/4096 // f16 keeps 10 bits behind the point, bf16 7
+		want := map[gguf.Type]float32{gguf.F32: x, gguf.F16: 1 + 1.0/256, gguf.BF16: 1 + 1.0/128}[typ]
+		p.Data[len(p.Data)-1] = x
+		changed, err := s.RoundParams()
+		if got := p.Data[len(p.Data)-1]; err != nil || changed != (typ != gguf.F32) || got != want {
+			t.Errorf("%v: got %v, %v, %v, want %v", typ, got, changed, err, want)
+		}
+		once := slices.Clone(p.Data)
+		if _, err := s.RoundParams(); err != nil || !slices.Equal(p.Data, once) {
+			t.Errorf("%v: a second rounding changed something: %v", typ, err)
+		}
+		p.Data[0] = 1e6
+		if _, err := s.RoundParams(); typ == gguf.F16 && (err == nil || !strings.Contains(err.Error(), p.Name) || !strings.Contains(err.Error(), "range")) || typ != gguf.F16 && err != nil {
+			t.Errorf("%v: a million: got %v", typ, err)
+		}
+	}
+}
