@@ -58,7 +58,7 @@ demo: build ## fine-tune the small model inside the binary: about a minute
 	rm -rf build/demo
 	./ggtune demo -o build/demo
 
-demo-model: build ## make the model inside the binary again, from nothing: about 15 minutes
+demo-model: build ## make the model inside the binary again, from nothing: 10 to 20 minutes
 	scripts/make_demo.sh
 
 FUZZTIME ?= 10s

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes the model inside the binary again, from nothing: a generated corpus, a byte-level vocabulary, random weights,
-# full-parameter training by ggtune itself, Q8_0. About 15 minutes on two cores. Equal seeds give equal weights on the same
+# full-parameter training by ggtune itself, Q8_0. 10 to 20 minutes on two cores, as busy as they are. Equal seeds give equal weights on the same
 # machine with the same number of threads.
 #
 #   make demo-model            or: scripts/make_demo.sh [WORK-DIRECTORY [further options of ggtune train]]

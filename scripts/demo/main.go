@@ -24,7 +24,7 @@ func main() {
 
 // The dataset of the demo: large enough that the style is learnt and not its rows, small enough for a minute on two cores.
 const (
-	styleTrain   = 256
+	styleTrain   = 640
 	styleHeldout = 48
 	corpusHeld   = 200
 )
