@@ -131,10 +131,7 @@ func spread(roles []arch.Role, r arch.Role, layers int) int {
 }
 
 func (s *Session) slopes(ctx context.Context, tokens []int32) ([]GradientCheck, error) {
-	row := Row{Tokens: tokens, Segments: []Segment{{Len: len(tokens), Parent: -1}}}
-	for i := 1; i < len(tokens); i++ {
-		row.Counted = append(row.Counted, int32(i))
-	}
+	row := plainRow(tokens)
 	b := &Batch{Rows: []Row{row}}
 	coef := make([]float32, len(row.Counted))
 	for i := range coef {

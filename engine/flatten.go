@@ -88,3 +88,12 @@ func (s *Session) positions() int {
 	}
 	return 1 << 24
 }
+
+// plainRow is a sequence of its own with every token counted but the first, which nothing predicts.
+func plainRow(tokens []int32) Row {
+	row := Row{Tokens: tokens, Segments: []Segment{{Len: len(tokens), Parent: -1}}}
+	for i := 1; i < len(tokens); i++ {
+		row.Counted = append(row.Counted, int32(i))
+	}
+	return row
+}

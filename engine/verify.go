@@ -24,10 +24,7 @@ const probeTokens = 32
 
 // Logits gives the logits of the whole vocabulary for every token but the last of a plain sequence.
 func (s *Session) Logits(ctx context.Context, tokens []int32, opt Options) ([]float32, error) {
-	row := Row{Tokens: tokens, Segments: []Segment{{Len: len(tokens), Parent: -1}}}
-	for i := 1; i < len(tokens); i++ {
-		row.Counted = append(row.Counted, int32(i))
-	}
+	row := plainRow(tokens)
 	opt.Logits = true
 	out, err := s.Forward(ctx, &Batch{Rows: []Row{row}}, opt)
 	if err != nil {

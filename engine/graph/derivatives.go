@@ -4,7 +4,7 @@ package graph
 
 // y = acc + s·W x + b: d(x) = s·Wᵀ d(y), d(W) = s·d(y) xᵀ, d(b) = Σ_t d(y), d(acc) = d(y).
 func backLinear(r *reverse, n *Node) {
-	w, x, bias, dy := n.In[0], n.In[1], n.In[2], r.gradOf(n.Out[0])
+	w, x, bias, dy := n.In[0], n.In[1], n.In[2], r.grad[n.Out[0]]
 	if g := r.accumulator(w); g != None {
 		r.out.into(Node{Op: OpOuter, In: []ID{r.need(x), dy}, Attr: n.Attr}, g)
 	}
@@ -18,18 +18,18 @@ func backLinear(r *reverse, n *Node) {
 }
 
 func backAdd(r *reverse, n *Node) {
-	dy := r.gradOf(n.Out[0])
+	dy := r.grad[n.Out[0]]
 	r.pass(n.In[1], dy)
 	r.pass(n.In[0], dy)
 }
 
 func backSlice(r *reverse, n *Node) {
 	a := Attr{Offset: n.Attr.Offset, Width: r.f.shape(n.In[0])[0]}
-	r.into(n.In[0], Node{Op: OpUnslice, In: []ID{r.gradOf(n.Out[0])}, Attr: a})
+	r.into(n.In[0], Node{Op: OpUnslice, In: []ID{r.grad[n.Out[0]]}, Attr: a})
 }
 
 func backRMSNorm(r *reverse, n *Node) {
-	x, w, dy := n.In[0], n.In[1], r.gradOf(n.Out[0])
+	x, w, dy := n.In[0], n.In[1], r.grad[n.Out[0]]
 	if g := r.accumulator(w); g != None {
 		r.out.into(Node{Op: OpRMSNormGrad, In: []ID{r.need(x), dy}, Attr: n.Attr}, g)
 	}
@@ -39,7 +39,7 @@ func backRMSNorm(r *reverse, n *Node) {
 }
 
 func backLayerNorm(r *reverse, n *Node) {
-	x, w, dy := n.In[0], n.In[1], r.gradOf(n.Out[0])
+	x, w, dy := n.In[0], n.In[1], r.grad[n.Out[0]]
 	if g := r.accumulator(w); g != None {
 		r.out.into(Node{Op: OpLayerNormGrad, In: []ID{r.need(x), dy}, Attr: n.Attr}, g, r.accumulator(n.In[2]))
 	}
@@ -55,14 +55,14 @@ func backRope(r *reverse, n *Node) {
 	}
 	a := n.Attr
 	a.Inverse = !a.Inverse
-	in := []ID{r.gradOf(n.Out[0]), r.need(n.In[1]), r.need(n.In[2])}
+	in := []ID{r.grad[n.Out[0]], r.need(n.In[1]), r.need(n.In[2])}
 	r.pass(n.In[0], r.out.emit(Node{Op: OpRope, In: in, Acc: None, Attr: a})[0])
 }
 
 // Attention's backward pass from the log-sum-exp of its scores (Dao et al. 2022, FlashAttention, algorithm 4).
 func backAttention(r *reverse, n *Node) {
 	q, k, v, tree := r.need(n.In[0]), r.need(n.In[1]), r.need(n.In[2]), r.need(n.In[3])
-	o, lse, do := r.need(n.Out[0]), r.need(n.Out[1]), r.gradOf(n.Out[0])
+	o, lse, do := r.need(n.Out[0]), r.need(n.Out[1]), r.grad[n.Out[0]]
 	delta := r.out.emit(Node{Op: OpAttentionDelta, In: []ID{o, do}, Acc: None, Attr: n.Attr})[0]
 	in := []ID{q, k, v, lse, delta, do, tree}
 	if r.needs[n.In[0]] {
@@ -76,14 +76,14 @@ func backAttention(r *reverse, n *Node) {
 }
 
 func backSwiGLU(r *reverse, n *Node) {
-	in := []ID{r.need(n.In[0]), r.need(n.In[1]), r.gradOf(n.Out[0])}
+	in := []ID{r.need(n.In[0]), r.need(n.In[1]), r.grad[n.Out[0]]}
 	d := r.out.emit(Node{Op: OpSwiGLUBack, In: in, Acc: None})
 	r.pass(n.In[0], d[0])
 	r.pass(n.In[1], d[1])
 }
 
 func backGELU(r *reverse, n *Node) {
-	in := []ID{r.need(n.In[0]), r.gradOf(n.Out[0])}
+	in := []ID{r.need(n.In[0]), r.grad[n.Out[0]]}
 	r.pass(n.In[0], r.out.emit(Node{Op: OpGELUBack, In: in, Acc: None})[0])
 }
 
@@ -92,12 +92,12 @@ func backDropout(r *reverse, n *Node) {
 	if !r.needs[n.In[0]] {
 		return
 	}
-	in := []ID{r.gradOf(n.Out[0])}
+	in := []ID{r.grad[n.Out[0]]}
 	r.pass(n.In[0], r.out.emit(Node{Op: OpDropout, In: in, Acc: None, Attr: n.Attr})[0])
 }
 
 func backRows(r *reverse, n *Node) {
-	table, ids, dy := n.In[0], n.In[1], r.gradOf(n.Out[0])
+	table, ids, dy := n.In[0], n.In[1], r.grad[n.Out[0]]
 	if g := r.accumulator(table); g != None {
 		r.out.into(Node{Op: OpRowsGrad, In: []ID{dy, r.need(ids)}}, g)
 		return
@@ -111,7 +111,7 @@ func backRows(r *reverse, n *Node) {
 // d(logit_v) = coef·(1[v = target] − softmax_v); summed over the vocabulary that is coef·(W_target − e).
 func backHead(r *reverse, n *Node) {
 	h, w, targets, h2, w2 := n.In[0], n.In[1], n.In[2], n.In[3], n.In[4]
-	coef := r.gradOf(n.Out[0])
+	coef := r.grad[n.Out[0]]
 	if gw, gw2 := r.accumulator(w), r.accumulator(w2); gw != None || gw2 != None {
 		in := []ID{r.need(h), r.need(w), r.need(targets), r.need(n.Out[1]), coef, r.need(h2), r.need(w2)}
 		r.out.into(Node{Op: OpHeadGrad, In: in}, gw, gw2)

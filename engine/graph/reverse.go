@@ -185,9 +185,6 @@ func (r *reverse) again(node int32) {
 	}
 }
 
-// gradOf gives the gradient of a node's output.
-func (r *reverse) gradOf(out ID) ID { return r.grad[out] }
-
 // pass hands a gradient on unchanged.
 func (r *reverse) pass(to, grad ID) {
 	if to == None || !r.needs[to] {
