@@ -24,8 +24,8 @@ func PhysicalCores() int {
 	return min(logical, maxThreads)
 }
 
-// freeMemory is how many bytes the process may still take without the system running out, 0 where it does not say.
-func freeMemory() int64 {
+// FreeMemory is how many bytes the process may still take without the system running out, 0 where it does not say.
+func FreeMemory() int64 {
 	v, err := mem.VirtualMemory()
 	if err != nil {
 		return 0

@@ -66,7 +66,7 @@ func PlanRun(ctx context.Context, cfg Config, timed bool) (_ *Forecast, err erro
 			return nil, err
 		}
 	}
-	f := &Forecast{Model: cfg.Model, Types: r.model.StorageTypes(), ModelBytes: r.model.File().Bytes(), FreeBytes: freeMemory()}
+	f := &Forecast{Model: cfg.Model, Types: r.model.StorageTypes(), ModelBytes: r.model.File().Bytes(), FreeBytes: FreeMemory()}
 	longest, counted, batch := cfg.SeqLen, cfg.SeqLen, cfg.Batch
 	if len(cfg.Data) > 0 {
 		if r.text, err = openText(&r.cfg, r.model, r.how); err != nil {

@@ -113,7 +113,7 @@ func (r *run) open(ctx context.Context) error {
 		return err
 	}
 	tokens, counted, n := r.rows.largest(r.cfg.Batch)
-	free := freeMemory()
+	free := FreeMemory()
 	if r.plan, err = planMemory(r.model, sc, &r.cfg, tokens*n, counted*n, tokens, free); err != nil {
 		return err
 	}

@@ -7,10 +7,9 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"github.com/shirou/gopsutil/v4/mem"
-
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/engine/adapter"
+	"github.com/ggtune/ggtune/finetune"
 	"github.com/ggtune/ggtune/finetune/optim"
 )
 
@@ -42,13 +41,12 @@ func (c *Config) train(path string, p plan) Train {
 	return t
 }
 
-// freeMemory is what the system could give without swapping; where it does not say, 4 GB are assumed.
+// freeMemory is what the process may still take; where the system does not say, 4 GB are assumed.
 func freeMemory() int64 {
-	v, err := mem.VirtualMemory()
-	if err != nil || v.Available == 0 {
-		return 4e9
+	if free := finetune.FreeMemory(); free > 0 {
+		return free
 	}
-	return int64(v.Available)
+	return 4e9
 }
 
 func (t Train) config(m *engine.Model, profile bool) (engine.SessionConfig, error) {
