@@ -10,6 +10,7 @@ import (
 
 	"github.com/BurntSushi/toml"
 
+	"github.com/ggtune/ggtune/finetune/method"
 	"github.com/ggtune/ggtune/internal/registry"
 )
 
@@ -40,8 +41,18 @@ type Config struct {
 	EvalSplit float64 `toml:"eval_split"`
 	// Output is the run's directory. Required for training.
 	Output string `toml:"output"`
-	// Method names the loss. Default sft.
+	// Method names the loss, or several with commas, weighed by LossWeights. Default sft.
 	Method string `toml:"method"`
+	// LossWeights weighs the losses of a Method that names several, in their order. Default: 1 each.
+	LossWeights []float64 `toml:"loss_weights"`
+	// Settings are the method's. Default: each method's own.
+	method.Settings
+	// RefAdapter is the adapter with which the base is the reference. Default "": Adapter, or the base alone.
+	RefAdapter string `toml:"ref_adapter"`
+	// RefCache is the file that keeps the reference's log-probabilities. Default "": in Output.
+	RefCache string `toml:"ref_cache"`
+	// RankedPairs says which pairs a ranked list of answers gives: all, best-worst. Default all.
+	RankedPairs string `toml:"ranked_pairs"`
 
 	// Template names a chat template, or a file that holds one; "" takes the model's own.
 	Template string `toml:"template"`
@@ -56,6 +67,8 @@ type Config struct {
 	// Packing says how examples share rows: best-fit, sequential, none. Default best-fit.
 	Packing string `toml:"packing"`
 
+	// Adapter is the adapter that training starts from, with its rank, alpha and targets. Default "": a fresh one.
+	Adapter string `toml:"adapter"`
 	// Full trains every tensor in place of an adapter; the model must be F32, F16 or BF16. Default false.
 	Full bool `toml:"full"`
 	// Rank is the rank of the LoRA pairs, 1 to 1024. Default 16.
@@ -138,7 +151,7 @@ type Config struct {
 func DefaultConfig() Config {
 	return Config{
 		TextSplit: "auto", TaskExamples: 2,
-		Method: "sft", Mask: "assistant", SeqLen: 512, OnLong: "truncate", Packing: "best-fit",
+		Method: "sft", Settings: method.Unset(), RankedPairs: "all", Mask: "assistant", SeqLen: 512, OnLong: "truncate", Packing: "best-fit",
 		Rank: 16, Alpha: 32, LoRAPlus: 1, Init: "kaiming",
 		Schedule: "cosine", Warmup: 0.03, Decay: 0.2, Epochs: 3, Batch: 1, Accum: 4,
 		Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, Clip: 1,

@@ -315,8 +315,8 @@ func TestStoppedNotSaved(t *testing.T) {
 }
 
 // coupledSFT is SFT that claims to be coupled, with a figure.
-var coupledSFT = &method.Method{Name: "coupled", Unit: "token", Coupled: true, Reference: true, Loss: func(in *method.Inputs) (method.Result, error) {
-	r, err := method.SFT.Loss(in)
+var coupledSFT = &method.Method{Name: "coupled", Unit: "token", Coupled: true, Reference: true, Loss: func(in *method.Inputs, s *method.Settings) (method.Result, error) {
+	r, err := method.SFT.Loss(in, s)
 	kl := 0.0
 	for i := range in.LogP {
 		kl += in.LogP[i] - in.Ref[i]

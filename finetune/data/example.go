@@ -10,11 +10,13 @@ import (
 // A Kind says which fields of an Example are set, and so how it becomes text.
 type Kind uint8
 
-// The kinds of example. Preference formats add theirs here.
+// The kinds of example.
 const (
 	KindMessages   Kind = iota + 1 // Messages (and Tools): rendered by a chat template
 	KindCompletion                 // Prompt and Completion: literal text, no template
 	KindText                       // Text: literal text, every token counts
+	KindPair                       // a prompt and two Answers, the chosen one and the rejected one
+	KindVerdict                    // a prompt and one of Answers, which is Desirable or not
 )
 
 // String gives the kind's name in messages and reports.
@@ -26,6 +28,10 @@ func (k Kind) String() string {
 		return "completion"
 	case KindText:
 		return "text"
+	case KindPair:
+		return "pair"
+	case KindVerdict:
+		return "verdict"
 	}
 	return fmt.Sprintf("kind %d", uint8(k))
 }
@@ -53,16 +59,25 @@ type Example struct {
 	Source Source
 	Kind   Kind
 
-	Messages []Message       // KindMessages: the conversation, in order
-	Tools    json.RawMessage // KindMessages: JSON array of tool definitions for the template, or nil
+	Messages []Message       // KindMessages: the conversation, in order; KindPair, KindVerdict: the prompt of a conversation, or nil
+	Tools    json.RawMessage // JSON array of tool definitions for the template, or nil
 
-	Prompt     string // KindCompletion: not counted
+	Prompt     string // KindCompletion: not counted; KindPair, KindVerdict without Messages: literal text
 	Completion string // KindCompletion: counted
+
+	Answers   []Answer // KindPair: chosen, rejected; KindVerdict: one
+	Desirable bool     // KindVerdict
 
 	Text string // KindText
 	// A long document is cut into several examples. Continues says that this one begins where the example before it in
 	// the data ended, Continued that the next one goes on: no beginning or end of text belongs there.
 	Continues, Continued bool
+}
+
+// An Answer is one continuation of a prompt, and counts whole: Messages after a prompt of messages, Text after a literal one.
+type Answer struct {
+	Messages []Message
+	Text     string
 }
 
 // A Role is who speaks.

@@ -35,7 +35,21 @@ type Options struct {
 	Strict bool
 	// Instructions says how Natural Instructions tasks are written.
 	Instructions InstructionOptions
+	// Want says what kind of example is looked for. Default WantAnswers.
+	Want Want
+	// BestWorst makes one pair of a ranked list, its best and its worst answer, in place of all pairs of unequal rank.
+	BestWorst bool
 }
+
+// A Want is what a method trains on.
+type Want uint8
+
+// The wants.
+const (
+	WantAnswers  Want = iota // KindMessages, KindCompletion and KindText
+	WantPairs                // KindPair
+	WantVerdicts             // KindVerdict; a pair gives two, its chosen answer desirable and its rejected one not
+)
 
 // InstructionOptions say how Natural Instructions tasks become prompts.
 type InstructionOptions struct {

@@ -17,7 +17,7 @@ type Sequence struct {
 	// Example is the number of the example in the dataset. The sequences of one example are neighbours.
 	Example int
 	// Child tells the sequences of one example apart: 0 is the example's root, or the only sequence; 1, 2, … are the
-	// continuations of a tree in order (chosen, rejected).
+	// continuations of a tree in order. Need says what they are.
 	Child int
 	Label float64 // the example's own verdict, where the data has one
 }
@@ -43,26 +43,48 @@ type Result struct {
 	Metrics    []Metric  // in a fixed order, the same names at every call
 }
 
+// A Need says what a method's examples are.
+type Need uint8
+
+// The kinds of example that methods learn from.
+const (
+	// Answers are plain examples, one Sequence each.
+	Answers Need = iota
+	// Pairs are a prompt with two answers: Child 1 is chosen, Child 2 rejected.
+	Pairs
+	// Verdicts are a prompt with an answer (Child 1) under a Label, 1 desirable and 0 not, and the answer to another
+	// example's prompt (Child 2), which is not trained: what it gains is an estimate of the distance from the reference.
+	Verdicts
+)
+
 // A Method is one training method. Its Loss is a pure function.
 type Method struct {
 	Name string
 	Doc  string // one line, with the source
 	Unit string // what Units counts: token, pair, row
+	Need Need
 	// Reference says that Loss needs Inputs.Ref.
 	Reference bool
 	// Coupled says that the loss of one row depends on others of the step: Loss must see the whole step at once.
 	Coupled bool
 	// AllTokens says that every token of an example counts, prompts included.
 	AllTokens bool
+	// Defaults holds the settings that the method reads, by Setting.Name, with their defaults.
+	Defaults map[string]float64
 
-	Loss func(in *Inputs) (Result, error)
+	Loss func(in *Inputs, s *Settings) (Result, error)
+
+	set Settings // see Configure
 }
 
 var methods = registry.New[*Method]("method")
 
-func register(m *Method) *Method { return methods.Register(m.Name, m) }
+func register(m *Method) *Method {
+	m.set = m.defaults()
+	return methods.Register(m.Name, m)
+}
 
-// Get gives the method of that name; the error lists the names.
+// Get gives the method of that name with its default settings; the error lists the names.
 func Get(name string) (*Method, error) { return methods.Get(name) }
 
 // Names lists the methods, sorted.
@@ -83,7 +105,7 @@ func (m *Method) Evaluate(in *Inputs) (Result, error) {
 	if at != len(in.LogP) {
 		return Result{}, fmt.Errorf("method %s: %d log-probabilities for sequences of %d tokens", m.Name, len(in.LogP), at)
 	}
-	r, err := m.Loss(in)
+	r, err := m.Loss(in, &m.set)
 	if err != nil {
 		return Result{}, fmt.Errorf("method %s: %w", m.Name, err)
 	}

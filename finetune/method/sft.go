@@ -13,7 +13,7 @@ var SFT = register(&Method{
 	Loss: crossEntropy,
 })
 
-func crossEntropy(in *Inputs) (Result, error) {
+func crossEntropy(in *Inputs, _ *Settings) (Result, error) {
 	r := Result{Units: float64(len(in.LogP)), Grad: make([]float64, len(in.LogP))}
 	for i, lp := range in.LogP {
 		r.Sum -= lp
