@@ -7,7 +7,6 @@ import (
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/finetune/data"
 	"github.com/ggtune/ggtune/finetune/encode"
-	"github.com/ggtune/ggtune/finetune/method"
 )
 
 // A DataView is a dataset as it was read and, where a model is given, as the model will see it.
@@ -67,7 +66,7 @@ func InspectData(ctx context.Context, cfg *Config, n int) (*DataView, error) {
 
 // tokens adds what becomes of the data with the model's tokenizer and template.
 func (v *DataView) tokens(ctx context.Context, cfg *Config, n int) (err error) {
-	how, err := method.Get(cfg.Method)
+	how, err := cfg.method()
 	if err != nil {
 		return err
 	}

@@ -10,7 +10,6 @@ import (
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/finetune/encode"
-	"github.com/ggtune/ggtune/finetune/method"
 	"github.com/ggtune/ggtune/internal/testmodel"
 )
 
@@ -36,7 +35,7 @@ func textOf(t *testing.T, template string, change func(c *Config), lines ...stri
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { m.Close() })
-	how, err := method.Get(c.Method)
+	how, err := c.method()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -36,6 +36,20 @@ type Setting struct {
 	Field    func(s *Settings) *float64
 }
 
+// DefaultsUsage says which methods read the setting, with their defaults: " (dpo 0.1, simpo 2)".
+func (s Setting) DefaultsUsage() string {
+	var who []string
+	for _, m := range methods.All() {
+		if x, ok := m.Defaults[s.Name]; ok {
+			who = append(who, fmt.Sprintf("%s %g", m.Name, x))
+		}
+	}
+	if len(who) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(who, ", ") + ")"
+}
+
 // AllSettings lists every field of Settings.
 func AllSettings() []Setting {
 	finite := func(x float64) bool { return !math.IsInf(x, 0) }
