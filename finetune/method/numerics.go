@@ -19,3 +19,6 @@ func sigmoid(x float64) float64 {
 func logistic(x, a, b float64) (loss, slope float64) {
 	return a*softplus(-x) + b*softplus(x), b*sigmoid(x) - a*sigmoid(-x)
 }
+
+// bell is the derivative of σ at x, σ(x)·σ(−x).
+func bell(x float64) float64 { return sigmoid(x) * sigmoid(-x) }
