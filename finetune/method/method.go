@@ -61,7 +61,7 @@ const (
 type Method struct {
 	Name string
 	Doc  string // one line, with the source
-	Unit string // what Units counts: token, pair, row
+	Unit string // what Units counts: token, pair, answer
 	Need Need
 	// Reference says that Loss needs Inputs.Ref.
 	Reference bool
@@ -73,6 +73,10 @@ type Method struct {
 	Defaults map[string]float64
 
 	Loss func(in *Inputs, s *Settings) (Result, error)
+
+	// OverPairs is the form that a method of plain answers takes in a mixture with methods over pairs (see New), under the
+	// same name; nil: none.
+	OverPairs *Method
 
 	set Settings // see Configure
 }

@@ -132,12 +132,3 @@ func (m *Method) reads() string {
 	sort.Strings(names)
 	return "it reads " + strings.Join(names, ", ")
 }
-
-// New gives a method with settings: that of one name, or the weighed sum of several, named with commas.
-func New(names string, weights []float64, s Settings) (*Method, error) {
-	m, err := Get(names)
-	if err != nil {
-		return nil, err
-	}
-	return m.Configure(s)
-}
