@@ -185,7 +185,9 @@ func (c *Config) peakLR(need method.Need) float64 {
 }
 
 // method is the loss that the configuration asks for.
-func (c *Config) method() (*method.Method, error) { return method.New(c.Method, c.LossWeights, c.Settings) }
+func (c *Config) method() (*method.Method, error) {
+	return method.New(c.Method, c.LossWeights, c.Settings)
+}
 
 // A ConfigError is a fault of the configuration itself: the user's to mend before anything is read.
 type ConfigError struct{ Err error }

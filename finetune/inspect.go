@@ -7,6 +7,7 @@ import (
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/finetune/data"
 	"github.com/ggtune/ggtune/finetune/encode"
+	"github.com/ggtune/ggtune/finetune/method"
 )
 
 // A DataView is a dataset as it was read and, where a model is given, as the model will see it.
@@ -45,7 +46,11 @@ type TokenView struct {
 // InspectData reads cfg.Data and shows its first n examples; with cfg.Model, also the first n rows that training would
 // see. Of cfg only what Options marks as Eval is used.
 func InspectData(ctx context.Context, cfg *Config, n int) (*DataView, error) {
-	ds, err := openData(ctx, cfg, cfg.Data)
+	how, err := cfg.method()
+	if err != nil {
+		return nil, err
+	}
+	ds, err := openData(ctx, cfg, cfg.Data, how.Need)
 	if err != nil {
 		return nil, err
 	}
@@ -61,15 +66,11 @@ func InspectData(ctx context.Context, cfg *Config, n int) (*DataView, error) {
 	if cfg.Model == "" {
 		return v, nil
 	}
-	return v, v.tokens(ctx, cfg, n)
+	return v, v.tokens(ctx, cfg, how, n)
 }
 
 // tokens adds what becomes of the data with the model's tokenizer and template.
-func (v *DataView) tokens(ctx context.Context, cfg *Config, n int) (err error) {
-	how, err := cfg.method()
-	if err != nil {
-		return err
-	}
+func (v *DataView) tokens(ctx context.Context, cfg *Config, how *method.Method, n int) (err error) {
 	m, err := engine.Open(cfg.Model)
 	if err != nil {
 		return err

@@ -18,7 +18,7 @@ type meta struct {
 	Config     string       `json:"config"`  // run.toml
 	BaseSHA256 string       `json:"base_sha256"`
 	RefAdapter string       `json:"reference_sha256"` // of the reference's adapter; "" for the base alone, or no reference
-	TrainData  string       `json:"train_data"` // fingerprints
+	TrainData  string       `json:"train_data"`       // fingerprints
 	HeldData   string       `json:"held_data"`
 	Course     optim.Course `json:"course"`
 

@@ -36,7 +36,7 @@ type run struct {
 	saved checkpoint.ID // the newest checkpoint written or resumed from
 	// The reference's log-probabilities, nil where the method needs none.
 	refTrain, refHeld *reference
-	clock time.Time     // when the step under way began
+	clock             time.Time // when the step under way began
 }
 
 // Train runs a training run from its data to a result that llama.cpp has loaded, and tells rep what happens. On cancel it

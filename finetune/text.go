@@ -2,6 +2,7 @@ package finetune
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 
@@ -18,6 +19,7 @@ type textSide struct {
 	vocab *llama.Vocab
 	enc   *encode.Encoder
 	cfg   *Config
+	need  method.Need
 	all   bool // every token counts
 	limit encode.Limits
 	// anyKind accepts examples that a mask of turns says nothing about: the mask is an adapter's, not the user's.
@@ -57,11 +59,14 @@ func openText(cfg *Config, m *engine.Model, how *method.Method) (*textSide, erro
 	if how.AllTokens {
 		mask = template.MaskAll
 	}
+	if how.Need != method.Answers && mask == template.MaskAll {
+		return nil, &ConfigError{fmt.Errorf("--mask all with --method %s, which compares answers: a prompt is no part of them; expected assistant or last", cfg.Method)}
+	}
 	v, err := llama.LoadVocab(m.Path())
 	if err != nil {
 		return nil, err
 	}
-	s := &textSide{vocab: v, cfg: cfg, model: m.Path(), own: own, all: how.AllTokens || mask == template.MaskAll,
+	s := &textSide{vocab: v, cfg: cfg, model: m.Path(), own: own, need: how.Need, all: how.AllTokens || mask == template.MaskAll,
 		limit: encode.Limits{SeqLen: cfg.SeqLen, OnLong: onLong}, context: m.HParams().NCtxTrain, opts: template.Options{Mask: mask, DropReasoning: cfg.DropReasoning}}
 	if m.HParams().Rope.Dim == 0 { // positions are learned, one vector each
 		s.limit.SeqLen = min(s.limit.SeqLen, s.context)
@@ -122,8 +127,11 @@ func (s *textSide) Close() error {
 	return s.vocab.Close()
 }
 
+// wants is what data is read as, for what a method needs.
+var wants = map[method.Need]data.Want{method.Answers: data.WantAnswers, method.Pairs: data.WantPairs, method.Verdicts: data.WantVerdicts}
+
 // openData opens data files with the run's options.
-func openData(ctx context.Context, cfg *Config, paths []string) (*data.Dataset, error) {
+func openData(ctx context.Context, cfg *Config, paths []string, need method.Need) (*data.Dataset, error) {
 	columns, err := cfg.columns()
 	if err != nil {
 		return nil, err
@@ -133,7 +141,7 @@ func openData(ctx context.Context, cfg *Config, paths []string) (*data.Dataset, 
 		examples = -1 // data.Options means none by it
 	}
 	return data.Open(ctx, paths, data.Options{Format: cfg.Format, Columns: columns, Split: cfg.TextSplit, ReplaceInvalid: cfg.ReplaceInvalid,
-		Strict: cfg.Strict, Instructions: data.InstructionOptions{Examples: examples, Chat: cfg.TaskChat}})
+		Strict: cfg.Strict, Want: wants[need], BestWorst: cfg.RankedPairs == "best-worst", Instructions: data.InstructionOptions{Examples: examples, Chat: cfg.TaskChat}})
 }
 
 // encode turns the examples of ds with the given indices into items. Dropped is how many were left out when ds was read.
@@ -167,7 +175,7 @@ func (s *textSide) encode(ctx context.Context, ds *data.Dataset, which []int, dr
 
 // example encodes one example.
 func (s *textSide) example(x *data.Example) ([]encode.Item, error) {
-	if (x.Kind == data.KindText || x.Kind == data.KindCompletion) && s.opts.Mask == template.MaskLast && !s.anyKind {
+	if s.opts.Mask == template.MaskLast && !s.anyKind && !hasTurns(x) {
 		return nil, &ConfigError{fmt.Errorf("--mask last: %s is an example of %v, which has no turns; expected conversations; leave --mask out", x.Source, x.Kind)}
 	}
 	switch x.Kind {
@@ -180,22 +188,51 @@ func (s *textSide) example(x *data.Example) ([]encode.Item, error) {
 		it, err := s.enc.Completion(x.Source, x.Prompt, x.Completion)
 		return []encode.Item{it}, err
 	case data.KindMessages:
-		r, err := s.render(x)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", x.Source, err)
-		}
-		it, err := s.enc.Conversation(x.Source, r)
+		it, err := s.conversation(x, x.Messages)
+		return []encode.Item{it}, err
+	case data.KindPair:
+		it, err := s.tree(x, x.Answers...)
 		return []encode.Item{it}, err
 	}
 	return nil, fmt.Errorf("%s: method %s cannot train on an example of %v", x.Source, s.cfg.Method, x.Kind)
 }
 
-func (s *textSide) render(x *data.Example) (*template.Rendering, error) {
+func hasTurns(x *data.Example) bool {
+	return x.Kind == data.KindMessages || len(x.Answers) > 0 && x.Answers[0].Messages != nil
+}
+
+// tree encodes the prompt of x with each of the answers.
+func (s *textSide) tree(x *data.Example, answers ...data.Answer) (encode.Item, error) {
+	items := make([]encode.Item, len(answers))
+	for i, a := range answers {
+		var err error
+		if a.Messages != nil {
+			items[i], err = s.conversation(x, slices.Concat(x.Messages, a.Messages))
+		} else {
+			items[i], err = s.enc.Completion(x.Source, x.Prompt, a.Text)
+		}
+		if err != nil {
+			return encode.Item{}, err
+		}
+	}
+	return encode.Siblings(x.Source, items...)
+}
+
+// conversation encodes messages with the chat template.
+func (s *textSide) conversation(x *data.Example, messages []data.Message) (encode.Item, error) {
+	r, err := s.render(messages, x.Tools)
+	if err != nil {
+		return encode.Item{}, fmt.Errorf("%s: %w", x.Source, err)
+	}
+	return s.enc.Conversation(x.Source, r)
+}
+
+func (s *textSide) render(messages []data.Message, tools json.RawMessage) (*template.Rendering, error) {
 	if err := s.needTemplate(); err != nil {
 		return nil, err
 	}
-	conv := template.Conversation{Tools: x.Tools, BOS: s.bos, EOS: s.eos, Messages: make([]template.Message, len(x.Messages))}
-	for i, m := range x.Messages {
+	conv := template.Conversation{Tools: tools, BOS: s.bos, EOS: s.eos, Messages: make([]template.Message, len(messages))}
+	for i, m := range messages {
 		t := template.Message{Role: string(m.Role), Content: m.Content, Reasoning: m.Reasoning, ToolCallID: m.ToolCallID, Name: m.Name, Train: m.Train}
 		for _, c := range m.ToolCalls {
 			t.ToolCalls = append(t.ToolCalls, template.ToolCall{ID: c.ID, Type: c.Type, Name: c.Name, Arguments: c.Arguments})
@@ -278,7 +315,7 @@ func (s *textSide) lengthNotes(r *rows) []string {
 
 // readInto opens data and hands it to use with the indices of its examples and the number left out in reading.
 func (s *textSide) readInto(ctx context.Context, cfg *Config, paths []string, use func(ds *data.Dataset, all []int, dropped int) error) error {
-	ds, err := openData(ctx, cfg, paths)
+	ds, err := openData(ctx, cfg, paths, s.need)
 	if err != nil {
 		return err
 	}

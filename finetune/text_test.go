@@ -4,12 +4,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/finetune/encode"
+	"github.com/ggtune/ggtune/finetune/method"
 	"github.com/ggtune/ggtune/internal/testmodel"
 )
 
@@ -17,6 +19,12 @@ const barTemplate = `{% for m in messages %}[{{ m.role }}] {{ m.content }}|{% en
 
 // textOf opens a tiny model with the given template and reads the data written in lines.
 func textOf(t *testing.T, template string, change func(c *Config), lines ...string) (*textSide, *rows, error) {
+	t.Helper()
+	return textFor(t, nil, template, change, lines...)
+}
+
+// textFor is textOf for a method that need not be registered; nil: the one that the configuration names.
+func textFor(t *testing.T, how *method.Method, template string, change func(c *Config), lines ...string) (*textSide, *rows, error) {
 	t.Helper()
 	spec := testmodel.Tiny("llama", gguf.F32)
 	spec.ChatTemplate = template
@@ -35,9 +43,10 @@ func textOf(t *testing.T, template string, change func(c *Config), lines ...stri
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { m.Close() })
-	how, err := c.method()
-	if err != nil {
-		t.Fatal(err)
+	if how == nil {
+		if how, err = c.method(); err != nil {
+			t.Fatal(err)
+		}
 	}
 	s, err := openText(&c, m, how)
 	if err != nil {
@@ -170,5 +179,49 @@ func TestLearnedPositions(t *testing.T) {
 	_, r, err = textOf(t, "", func(c *Config) { c.SeqLen = 300 }, long)
 	if err != nil || !strings.Contains(strings.Join(r.notes, "\n"), "was trained to read 128 at once") {
 		t.Errorf("beyond a llama's context: notes %q, %v", r.notes, err)
+	}
+}
+
+var (
+	pairs    = &method.Method{Name: "pairs", Need: method.Pairs}
+	verdicts = &method.Method{Name: "verdicts", Need: method.Verdicts}
+)
+
+// branches spells the segments of a tree, counted tokens in brackets.
+func branches(s *textSide, it *encode.Item) []string {
+	var out []string
+	for _, g := range it.Segments {
+		var b strings.Builder
+		for i := g.Start; i < g.Start+g.Len; i++ {
+			if it.Counted[i] {
+				fmt.Fprintf(&b, "[%s]", s.enc.Piece(it.Tokens[i]))
+			} else {
+				b.WriteString(s.enc.Piece(it.Tokens[i]))
+			}
+		}
+		out = append(out, b.String())
+	}
+	return out
+}
+
+// TestPairs: a preference becomes its prompt and two answers, of which no word of the prompt counts.
+func TestPairs(t *testing.T) {
+	for _, tc := range []struct {
+		name, line string
+		want       []string
+	}{
+		{"literal", `{"prompt": "ab", "chosen": " cd", "rejected": " ce"}`, []string{"<s> ab", "[ ][c][d][</s>]", "[ ][c][e][</s>]"}},
+		{"messages", `{"prompt": [{"role": "user", "content": "ab"}, {"role": "assistant", "content": "cd"}, {"role": "user", "content": "ef"}], "chosen": [{"role": "assistant", "content": "gh"}], "rejected": [{"role": "assistant", "content": "gi"}]}`,
+			[]string{"<s> [user] ab|[assistant] cd|[user] ef|[assistant] ", "[g][h][|][</s>]", "[g][i][|][</s>]"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			s, r, err := textFor(t, pairs, barTemplate, nil, tc.line)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := branches(s, &r.train.Items[0]); !slices.Equal(got, tc.want) {
+				t.Errorf("got %q, want %q", got, tc.want)
+			}
+		})
 	}
 }

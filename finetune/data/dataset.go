@@ -75,6 +75,9 @@ func Open(ctx context.Context, paths []string, opts Options) (_ *Dataset, err er
 		if d.format, err = formats.Get(opts.Format); err != nil {
 			return nil, err
 		}
+		if err := d.format.suits(opts.Want); err != nil {
+			return nil, err
+		}
 	}
 	h := sha256.New()
 	for _, name := range names {
@@ -174,31 +177,34 @@ func addHead(h hash.Hash, r *Record) {
 // check finds the format by the first record and holds all others to it.
 func (d *Dataset) check(r *Record, f *file, firstOfFile bool) error {
 	if d.format == nil {
-		found, err := detect(r)
+		found, err := detect(r, d.opts.Want)
 		if err != nil {
 			return err
+		}
+		if err := found.suits(d.opts.Want); err != nil {
+			return r.errorf("%v", err)
 		}
 		d.format = found
 		return nil
 	}
 	if d.opts.Format != "" {
 		if !d.format.Match(r) {
-			return mismatch(r, d.format, true)
+			return d.mismatch(r, true)
 		}
 		return nil
 	}
 	if d.format.Match(r) {
-		if found, err := detect(r); err != nil || found == d.format {
+		if found, err := detect(r, d.opts.Want); err != nil || found == d.format {
 			return nil
 		}
 	}
 	if firstOfFile && len(d.files) > 1 {
-		if found, err := detect(r); err == nil {
+		if found, err := detect(r, d.opts.Want); err == nil {
 			return r.errorf("mixed formats: %s is %q, %s is %q; train on files of one format, or convert them",
 				d.files[0].path, d.format.Name, f.path, found.Name)
 		}
 	}
-	return mismatch(r, d.format, false)
+	return d.mismatch(r, false)
 }
 
 // record decodes a record's bytes.

@@ -9,13 +9,13 @@ import (
 
 // New gives a method with settings: that of one name, or the weighed sum of several, named with commas (as TRL's loss_type
 // and loss_weights; mixed preference optimisation, L = Σ wᵢ·Lᵢ: Wang et al. 2024, "Enhancing the Reasoning Ability of
-// Multimodal Large Language Models via Mixed Preference Optimization"). weights has one for each name, or is nil for 1 each.
+// Multimodal Large Language Models via Mixed Preference Optimization"). weights has one for each name, or is empty for 1 each.
 //
 // The parts must have the same kind of example; sft stands for the chosen answers' NLL beside methods over pairs. A setting
 // goes to every part that reads it; what is not given is each part's own default. It reports every fault at once.
 func New(names string, weights []float64, s Settings) (*Method, error) {
 	list := strings.Split(names, ",")
-	if len(list) == 1 && weights == nil {
+	if len(list) == 1 && len(weights) == 0 {
 		m, err := Get(names)
 		if err != nil {
 			return nil, err
@@ -47,7 +47,7 @@ func mix(names []string, weights []float64) (*Method, error) {
 		seen[m.Name] = true
 		parts = append(parts, m)
 	}
-	if weights == nil {
+	if len(weights) == 0 {
 		weights = make([]float64, len(names))
 		for i := range weights {
 			weights[i] = 1
