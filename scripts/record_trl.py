@@ -4,7 +4,7 @@
     python3 -m venv venv && venv/bin/pip install torch transformers trl
     venv/bin/python scripts/record_trl.py
 
-writes finetune/method/testdata/trl_tokens.json and trl_model.json, which are committed and read by a Go test. It is run
+writes finetune/method/testdata/trl_tokens.json (with the mean rewards that TRL shows) and trl_model.json, which are committed and read by a Go test. It is run
 again only when a case is added; nobody needs Python to build or test.
 
 What runs is TRL's own code: the loss method of each trainer class, on an object that was given the settings that the loss
@@ -104,8 +104,13 @@ def dpo(types_, weights=None, ld_alpha=None, **settings):
         t = trainer(DPOTrainer, policy, ref_model=reference, precompute_ref_logps=False, use_weighting=False,
                     f_divergence_type="reverse_kl", loss_types=types_, loss_weights=weights or [1.0] * len(types_),
                     ld_alpha=ld_alpha, **settings)
-        return t._compute_loss(policy, collate([pair[:2] for pair in pairs] + [pair[2:4] for pair in pairs]), False)
+        return t._compute_loss(policy, collate([pair[:2] for pair in pairs] + [pair[2:4] for pair in pairs]), False), shown(t)
     return loss
+
+
+def shown(t):
+    """The mean rewards that a trainer noted: of chosen and of rejected answers, None for a class that is not there."""
+    return [t._metrics["train"].get(f"rewards/{side}", [None])[-1] for side in ("chosen", "rejected")]
 
 
 def without_reference(kind, **settings):
@@ -116,7 +121,9 @@ def without_reference(kind, **settings):
             rows = collate([pair[2 * k:2 * k + 2] for pair in pairs])
             batch |= {f"{side}_input_ids": rows["input_ids"], f"{side}_attention_mask": rows["attention_mask"],
                       f"{side}_labels": rows["input_ids"].masked_fill(rows["completion_mask"] == 0, -100)}
-        return trainer(kind, policy, pad_token_id=0, padding_value=0, **settings).get_batch_loss_metrics(policy, batch)[0]
+        t = trainer(kind, policy, pad_token_id=0, padding_value=0, **settings)
+        value, metrics = t.get_batch_loss_metrics(policy, batch)
+        return value, [metrics["rewards/chosen"], metrics["rewards/rejected"]]
     return loss
 
 
@@ -126,7 +133,7 @@ def kto(**settings):
         t = trainer(KTOTrainer, policy, ref_model=reference, precompute_ref_logps=False, calculate_KL=True, loss_type="kto", **settings)
         inputs = collate([v[:2] for v in verdicts])
         inputs |= {"KL_" + k: v for k, v in collate([v[2:4] for v in verdicts]).items()}
-        return t._compute_loss(policy, inputs | {"label": torch.tensor([bool(v[-1]) for v in verdicts])}, False)
+        return t._compute_loss(policy, inputs | {"label": torch.tensor([bool(v[-1]) for v in verdicts])}, False), shown(t)
     return loss
 
 
@@ -178,11 +185,12 @@ VERDICT_CASES = [
 
 
 def evaluate(loss, alone, policy, reference, examples, params):
-    """Loss and its gradients by params; of one example after the other where TRL would mix them."""
-    batches = [[e] for e in examples] if alone else [examples]
-    value = sum(loss(policy, reference, b) for b in batches) / len(batches)
+    """Loss, mean rewards, gradients of the loss by params; run example by example where TRL would mix them (alone)."""
+    done = [loss(policy, reference, b) for b in ([[e] for e in examples] if alone else [examples])]
+    value = sum(v for v, _ in done) / len(done)
+    rewards = [side[0] if None in side else sum(side) / len(side) for side in zip(*(r for _, r in done))]
     grads = torch.autograd.grad(value, params, allow_unused=True, materialize_grads=True)
-    return value.item(), grads
+    return value.item(), rewards, grads
 
 
 def spread(name, n, low):
@@ -198,9 +206,10 @@ def record_tokens():
               "ref_chosen": spread(f"{i}.ref_chosen", c, ra), "ref_rejected": spread(f"{i}.ref_rejected", r, rb)}
              for i, (c, r, a, b, ra, rb) in enumerate(shapes)]
     pairs.append({"chosen": [-1.5, -0.25], "rejected": [-1.5, -0.25], "ref_chosen": [-1, -0.5], "ref_rejected": [-1, -0.5]})  # equal answers
-    # The mismatched answers of rows 0 and 2 gain on the reference, those of 1 and 3 lose: z above 0, and cut off at 0.
+    # The mismatched answers of rows 0 and 2 gain on the reference, those of 1 and 3 lose less: z is above 0 with all four,
+    # and of the latter alone it is cut off.
     verdicts = [{"label": 1 - i % 2, "answer": spread(f"{i}.answer", n, -3), "ref_answer": spread(f"{i}.ref_answer", n, -3),
-                 "mismatched": spread(f"{i}.mismatched", m, -2 - 3 * (i % 2)), "ref_mismatched": spread(f"{i}.ref_mismatched", m, -4 + 2 * (i % 2))}
+                 "mismatched": spread(f"{i}.mismatched", m, -2 - i % 2), "ref_mismatched": spread(f"{i}.ref_mismatched", m, -4 + 2 * (i % 2))}
                 for i, (n, m) in enumerate([(4, 5), (3, 4), (1, 6), (6, 3)])]
     out = {"made_with": made_with(), "pairs": pairs, "verdicts": verdicts, "cases": []}
     for cases, given, sides in ((PAIR_CASES, pairs, ("chosen", "rejected")), (VERDICT_CASES, verdicts, ("answer", "mismatched"))):
@@ -209,9 +218,9 @@ def record_tokens():
             reference = Table([e["ref_" + s] for e in given for s in sides])
             examples = [([2 * i], [0] * len(e[sides[0]]), [2 * i + 1], [0] * len(e[sides[1]]), e.get("label")) for i, e in enumerate(given)]
             examples = [examples[i] for i in about.get("rows", range(len(examples)))]
-            value, grads = evaluate(loss, alone, policy, reference, examples, policy.rows)
+            value, rewards, grads = evaluate(loss, alone, policy, reference, examples, policy.rows)
             kept = [k for i in about.get("rows", range(len(given))) for k in (2 * i, 2 * i + 1)]
-            out["cases"].append(about | {"loss": value, "grad": [x for k in kept for x in grads[k].tolist()]})
+            out["cases"].append(about | {"loss": value, "rewards": rewards, "grad": [x for k in kept for x in grads[k].tolist()]})
     return out
 
 
@@ -232,7 +241,7 @@ def record_model():
             prompts = [e["prompt"][-1:] if about.get("bare") else e["prompt"] for e in given]
             examples = [(p, e[sides[0]], p, e[sides[1]], e.get("label")) for p, e in zip(prompts, given)]
             examples = [examples[i] for i in about.get("rows", range(len(examples)))]
-            value, grads = evaluate(loss, alone, Scored(policy), Scored(reference), examples, [params[KEPT][0]])
+            value, _, grads = evaluate(loss, alone, Scored(policy), Scored(reference), examples, [params[KEPT][0]])
             out["cases"].append(about | {"loss": value, "grad": params[KEPT][1](grads[0], about_model["hparams"]).flatten().tolist()})
     return out
 
