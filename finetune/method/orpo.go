@@ -7,7 +7,7 @@ import "math"
 //	L = NLL(y_w) − β·log σ(log odds(y_w) − log odds(y_l)),  odds(y) = p/(1−p),  p = exp(1/|y|·log π(y)).
 //
 // beta is the paper's λ, under TRL's name. NLL is the chosen answer's own, per token (see pairLoss.nll); TRL counts the
-// prompt's tokens there too, the paper does not say so.
+// prompt's tokens there too, here a prompt is not trained.
 //
 // Reward: β times the mean log-probability per token.
 var ORPO = register(&Method{

@@ -77,7 +77,9 @@ func eachTwo(in *Inputs, f func(first, second Sequence)) error {
 
 // discount gives the weight of an answer's token t: 1 within the length that both answers of the pair share, and
 // --ld-alpha beyond it (Liu et al. 2024, "Length Desensitization in Direct Preference Optimization", arXiv 2409.06411: the
-// likelihood of the excess is raised to the power α; TRL's ld_alpha). 1 throughout for a method without that setting.
+// likelihood of the excess is raised to the power α), for both models' log-probabilities, as TRL's ld_alpha since version 1;
+// TRL 0.24 spared the reference and measured the shared length from the row's beginning. 1 throughout for a method without
+// that setting.
 func discount(q Sequence, shared int, s *Settings) func(t int) float64 {
 	return func(t int) float64 {
 		if t < shared || math.IsNaN(s.LDAlpha) {

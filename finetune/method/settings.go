@@ -118,7 +118,8 @@ func (m *Method) defaults() Settings {
 	return o
 }
 
-// Settings are the method's settings: its defaults, or what Configure was given; NaN where it reads none.
+// Settings are the method's settings: its defaults, or what Configure was given; NaN where it reads none, and where a mixture
+// leaves one to its parts' defaults.
 func (m *Method) Settings() Settings { return m.set }
 
 func (m *Method) reads() string {
