@@ -37,13 +37,20 @@ func Formats() []string { return formats.Names() }
 // preference lists the fields that mark data of preferences.
 var preference = []string{"chosen", "rejected", "chosen_messages", "rejected_messages"}
 
-// isPreference says whether the record holds a choice between answers, or a verdict on one.
+// isPreference says whether the record holds a choice between answers, or a verdict on one. Plain data may have a label that
+// is no verdict; a boolean is one. Where verdicts are wanted every label must be one, and its format says so.
 func isPreference(r *Record, want Want) bool {
 	if r.Any(preference...) {
 		return true
 	}
-	v, ok := r.Get("label")
-	return ok && describe(v) == "a boolean" && r.Any("completion", "messages", "conversations")
+	label, _ := r.Get("label")
+	verdict := want == WantVerdicts || r.Has("kto_tag") || describe(label) == "a boolean"
+	for _, f := range formats.All() {
+		if f.Preference && (verdict || !f.Verdicts) && f.Match(r) {
+			return true
+		}
+	}
+	return false
 }
 
 // detect finds the format of a record. Without one the error says what was found and what is known.
@@ -66,13 +73,13 @@ func detect(r *Record, want Want) (*Format, error) {
 func (f *Format) suits(want Want) error {
 	switch {
 	case want == WantAnswers && f.Verdicts:
-		return fmt.Errorf("found verdicts on answers (%q data), which this method does not train on: it would learn the undesirable ones as "+
-			"well; a method that learns from verdicts does: kto", f.Name)
+		return fmt.Errorf("found preference data (%q: verdicts on answers), which this method does not train on: it would learn the undesirable "+
+			"ones as well; a method that learns from verdicts does: kto", f.Name)
 	case want == WantAnswers && f.Preference:
-		return fmt.Errorf("found preference data (%q), which this method does not train on: it would learn the rejected answers as well; "+
-			"a preference method does: dpo, ipo, simpo, orpo, kto, …", f.Name)
+		return fmt.Errorf("found preference data (%q: choices between answers), which this method does not train on: it would learn the rejected "+
+			"ones as well; a preference method does: dpo, ipo, simpo, orpo, cpo, kto, …", f.Name)
 	case want == WantPairs && f.Verdicts:
-		return fmt.Errorf("found verdicts on single answers (%q data), and this method learns from pairs: a prompt with a chosen and a "+
+		return fmt.Errorf("found verdicts on single answers (%q), and this method learns from pairs: a prompt with a chosen and a "+
 			"rejected answer; kto trains on verdicts. Formats of pairs:%s", f.Name, knownFormats(want))
 	case want == WantPairs && !f.Preference:
 		return fmt.Errorf("found plain data (%q), and this method learns from pairs: a prompt with a chosen and a rejected answer; "+

@@ -17,8 +17,7 @@ var Preference = register(&Format{
 		if err != nil {
 			return err
 		}
-		// The prompt as a string beside whole conversations is for display: HuggingFaceH4/ultrafeedback_binarized.
-		if !prompt.chat && chosen.chat && len(chosen.turns) > 0 && chosen.turns[0].Role != Assistant {
+		if !prompt.chat && holdsPrompt(chosen) {
 			prompt, chosen, rejected = common(chosen, rejected)
 		}
 		prompt, answers := joined(prompt, chosen, rejected)
@@ -37,6 +36,12 @@ var ImplicitPreference = register(&Format{
 		return addImplicit(r, o, "chosen", "rejected", add)
 	},
 })
+
+// holdsPrompt says that an answer is the whole conversation. A string beside it that is called the prompt is for people to
+// read, as in HuggingFaceH4/ultrafeedback_binarized.
+func holdsPrompt(answer side) bool {
+	return answer.chat && len(answer.turns) > 0 && answer.turns[0].Role != Assistant
+}
 
 // addImplicit adds the choice between two fields that begin with the same prompt.
 func addImplicit(r *Record, o *Options, chosenField, rejectedField string, add func(Example)) error {

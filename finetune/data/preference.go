@@ -101,6 +101,16 @@ func readSide(r *Record, field string) (side, error) {
 	return side{}, r.errorf("field %q is %s; expected a string, or a list of messages", field, describe(v))
 }
 
+// firstOf gives the first of the names that the record has as a field, or "".
+func firstOf(r *Record, names []string) string {
+	for _, n := range names {
+		if r.Has(n) {
+			return n
+		}
+	}
+	return ""
+}
+
 // isTurns says whether a value is a message or a list that begins with one. Within a string any other JSON is text that
 // somebody wrote.
 func isTurns(v json.RawMessage) bool {
