@@ -46,7 +46,7 @@ type TokenView struct {
 // InspectData reads cfg.Data and shows its first n examples; with cfg.Model, also the first n rows that training would
 // see. Of cfg only what Options marks as Eval is used.
 func InspectData(ctx context.Context, cfg *Config, n int) (*DataView, error) {
-	how, err := method.Get(cfg.Method)
+	how, err := cfg.method()
 	if err != nil {
 		return nil, err
 	}

@@ -44,7 +44,7 @@ func textFor(t *testing.T, how *method.Method, template string, change func(c *C
 	}
 	t.Cleanup(func() { m.Close() })
 	if how == nil {
-		if how, err = method.Get(c.Method); err != nil {
+		if how, err = c.method(); err != nil {
 			t.Fatal(err)
 		}
 	}
