@@ -2,33 +2,31 @@ package encode
 
 import (
 	"crypto/sha256"
-
-	"github.com/ggtune/ggtune/engine"
+	"slices"
 )
 
 // Verdict makes the tree of a verdict from its prompt with the answer that is judged, and with another example's. The other
-// answer is no more than a sample: where the tree is longer than a row, the sample is cut, and cut says so.
-func Verdict(own, other Item, desirable bool, seqLen int) (it Item, cut bool, err error) {
+// answer is no more than a sample: where it does not fit, its end is cut off, and cut says so.
+func Verdict(own, other Item, desirable bool, lim Limits) (it Item, cut bool, err error) {
 	if it, err = Siblings(own.Source, own, other); err != nil {
 		return it, false, err
 	}
 	if desirable {
 		it.Label = 1
 	}
-	s := &it.Segments[2]
-	if len(it.Tokens) <= seqLen || s.Start >= seqLen {
+	beside := &it.Segments[2]
+	room := lim.SeqLen - beside.Start
+	if lim.Positions > 0 {
+		room = min(room, lim.Positions-it.Segments[0].Len)
+	}
+	first := slices.Index(it.Counted[beside.Start:], true)
+	if beside.Len <= room || first >= room {
 		return it, false, nil
 	}
-	short := it
-	short.Tokens, short.Counted = it.Tokens[:seqLen:seqLen], it.Counted[:seqLen:seqLen]
-	short.Segments = append([]engine.Segment(nil), it.Segments...)
-	short.Segments[2].Len = seqLen - s.Start
-	for _, c := range short.Counted[s.Start:] {
-		if c {
-			return short, true, nil
-		}
-	}
-	return it, false, nil
+	beside.Len = room
+	end := beside.Start + room
+	it.Tokens, it.Counted = it.Tokens[:end], it.Counted[:end]
+	return it, true, nil
 }
 
 // A Judged is what tells two verdicts apart.
