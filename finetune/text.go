@@ -16,14 +16,17 @@ import (
 
 // A textSide is how a model's examples become tokens: its tokenizer and its chat template.
 type textSide struct {
-	vocab *llama.Vocab
-	enc   *encode.Encoder
-	cfg   *Config
-	need  method.Need
-	all   bool // every token counts
-	limit encode.Limits
+	vocab  *llama.Vocab
+	enc    *encode.Encoder
+	cfg    *Config
+	need   method.Need
+	method string // its name
+	all    bool   // every token counts
+	limit  encode.Limits
 	// anyKind accepts examples that a mask of turns says nothing about: the mask is an adapter's, not the user's.
 	anyKind bool
+	// cutBeside counts the answers of other examples that were cut to fit beside verdicts.
+	cutBeside int
 	// context is how many tokens the model was trained to read at once. Where positions are learned there are no more.
 	context int
 
@@ -66,10 +69,10 @@ func openText(cfg *Config, m *engine.Model, how *method.Method) (*textSide, erro
 	if err != nil {
 		return nil, err
 	}
-	s := &textSide{vocab: v, cfg: cfg, model: m.Path(), own: own, need: how.Need, all: how.AllTokens || mask == template.MaskAll,
+	s := &textSide{vocab: v, cfg: cfg, model: m.Path(), own: own, need: how.Need, method: how.Name, all: how.AllTokens || mask == template.MaskAll,
 		limit: encode.Limits{SeqLen: cfg.SeqLen, OnLong: onLong}, context: m.HParams().NCtxTrain, opts: template.Options{Mask: mask, DropReasoning: cfg.DropReasoning}}
 	if m.HParams().Rope.Dim == 0 { // positions are learned, one vector each
-		s.limit.SeqLen = min(s.limit.SeqLen, s.context)
+		s.limit.Positions = s.context
 	}
 	if err := s.open(); err != nil {
 		v.Close()
@@ -144,8 +147,8 @@ func openData(ctx context.Context, cfg *Config, paths []string, need method.Need
 		Strict: cfg.Strict, Want: wants[need], BestWorst: cfg.RankedPairs == "best-worst", Instructions: data.InstructionOptions{Examples: examples, Chat: cfg.TaskChat}})
 }
 
-// encode turns the examples of ds with the given indices into items. Dropped is how many were left out when ds was read.
-func (s *textSide) encode(ctx context.Context, ds *data.Dataset, which []int, dropped int) (*encode.Dataset, error) {
+// encode turns the examples of in with the given indices into items. Dropped is how many are told as left out in reading.
+func (s *textSide) encode(ctx context.Context, in *input, which []int, dropped int) (*encode.Dataset, error) {
 	out, err := encode.NewDataset(s.limit)
 	if err != nil {
 		return nil, err
@@ -154,11 +157,7 @@ func (s *textSide) encode(ctx context.Context, ds *data.Dataset, which []int, dr
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		x, err := ds.At(i)
-		if err != nil {
-			return nil, err
-		}
-		items, err := s.example(&x)
+		items, err := s.example(in, i)
 		if err != nil {
 			return nil, err
 		}
@@ -173,25 +172,36 @@ func (s *textSide) encode(ctx context.Context, ds *data.Dataset, which []int, dr
 	return out, out.Check()
 }
 
-// example encodes one example.
-func (s *textSide) example(x *data.Example) ([]encode.Item, error) {
-	if s.opts.Mask == template.MaskLast && !s.anyKind && !hasTurns(x) {
+// example encodes the example of in with the given index.
+func (s *textSide) example(in *input, i int) ([]encode.Item, error) {
+	x, err := in.ds.At(i)
+	if err != nil {
+		return nil, err
+	}
+	if s.opts.Mask == template.MaskLast && !s.anyKind && !hasTurns(&x) {
 		return nil, &ConfigError{fmt.Errorf("--mask last: %s is an example of %v, which has no turns; expected conversations; leave --mask out", x.Source, x.Kind)}
 	}
 	switch x.Kind {
 	case data.KindText:
-		return s.enc.Text(x.Source, x.Text, encode.Part{Continues: x.Continues, Continued: x.Continued}, s.limit.SeqLen)
+		return s.enc.Text(x.Source, x.Text, encode.Part{Continues: x.Continues, Continued: x.Continued}, s.limit.Window())
 	case data.KindCompletion:
 		if s.all {
-			return s.enc.Text(x.Source, x.Prompt+x.Completion, encode.Part{}, s.limit.SeqLen)
+			return s.enc.Text(x.Source, x.Prompt+x.Completion, encode.Part{}, s.limit.Window())
 		}
 		it, err := s.enc.Completion(x.Source, x.Prompt, x.Completion)
 		return []encode.Item{it}, err
 	case data.KindMessages:
-		it, err := s.conversation(x, x.Messages)
+		it, err := s.conversation(&x, x.Messages)
 		return []encode.Item{it}, err
 	case data.KindPair:
-		it, err := s.tree(x, x.Answers...)
+		it, err := s.tree(&x)
+		return []encode.Item{it}, err
+	case data.KindVerdict:
+		other, err := in.ds.At(in.others[i])
+		if err != nil {
+			return nil, err
+		}
+		it, err := s.verdict(&x, &other)
 		return []encode.Item{it}, err
 	}
 	return nil, fmt.Errorf("%s: method %s cannot train on an example of %v", x.Source, s.cfg.Method, x.Kind)
@@ -199,23 +209,6 @@ func (s *textSide) example(x *data.Example) ([]encode.Item, error) {
 
 func hasTurns(x *data.Example) bool {
 	return x.Kind == data.KindMessages || len(x.Answers) > 0 && x.Answers[0].Messages != nil
-}
-
-// tree encodes the prompt of x with each of the answers.
-func (s *textSide) tree(x *data.Example, answers ...data.Answer) (encode.Item, error) {
-	items := make([]encode.Item, len(answers))
-	for i, a := range answers {
-		var err error
-		if a.Messages != nil {
-			items[i], err = s.conversation(x, slices.Concat(x.Messages, a.Messages))
-		} else {
-			items[i], err = s.enc.Completion(x.Source, x.Prompt, a.Text)
-		}
-		if err != nil {
-			return encode.Item{}, err
-		}
-	}
-	return encode.Siblings(x.Source, items...)
 }
 
 // conversation encodes messages with the chat template.
@@ -253,28 +246,33 @@ type rows struct {
 // readRows reads, encodes and packs the data of a run.
 func readRows(ctx context.Context, cfg *Config, s *textSide) (*rows, error) {
 	r := &rows{}
-	err := s.readInto(ctx, cfg, cfg.Data, func(ds *data.Dataset, all []int, dropped int) error {
-		r.notes = append(r.notes, dropNotes(ds)...)
+	err := s.readInto(ctx, cfg, cfg.Data, func(in *input) error {
+		r.notes = append(r.notes, dropNotes(in.ds)...)
+		train := in.all
 		if cfg.EvalSplit > 0 {
-			if len(all) < 2 {
-				return fmt.Errorf("--eval-split holds out part of %d examples; at least 2 are needed", len(all))
-			}
 			var held []int
 			var err error
-			all, held = encode.Split(len(all), cfg.EvalSplit, cfg.Seed)
-			if r.held, err = s.encode(ctx, ds, held, 0); err != nil {
+			if train, held, err = in.split(cfg); err != nil {
+				return err
+			}
+			if r.held, err = s.encode(ctx, in, held, 0); err != nil {
 				return err
 			}
 		}
 		var err error
-		r.train, err = s.encode(ctx, ds, all, dropped)
-		return err
+		if r.train, err = s.encode(ctx, in, train, in.dropped); err != nil {
+			return err
+		}
+		if s.need == method.Verdicts {
+			return s.needBoth(r.train)
+		}
+		return nil
 	})
 	if err == nil && len(cfg.EvalData) > 0 {
-		err = s.readInto(ctx, cfg, cfg.EvalData, func(ds *data.Dataset, all []int, dropped int) error {
-			r.notes = append(r.notes, dropNotes(ds)...)
+		err = s.readInto(ctx, cfg, cfg.EvalData, func(in *input) error {
+			r.notes = append(r.notes, dropNotes(in.ds)...)
 			var err error
-			r.held, err = s.encode(ctx, ds, all, dropped)
+			r.held, err = s.encode(ctx, in, in.all, in.dropped)
 			return err
 		})
 	}
@@ -291,7 +289,7 @@ func readRows(ctx context.Context, cfg *Config, s *textSide) (*rows, error) {
 // lengthNotes says what the row length and the model's context did to the examples.
 func (s *textSide) lengthNotes(r *rows) []string {
 	var out []string
-	if s.limit.SeqLen < s.cfg.SeqLen {
+	if s.limit.Window() < s.limit.SeqLen {
 		out = append(out, fmt.Sprintf("%s has %d learned positions: examples are limited to that many tokens (rows still pack several up to %d)", s.model, s.context, s.cfg.SeqLen))
 	}
 	longest := 0
@@ -300,12 +298,16 @@ func (s *textSide) lengthNotes(r *rows) []string {
 			continue
 		}
 		for i := range d.Items {
-			longest = max(longest, len(d.Items[i].Tokens))
+			longest = max(longest, d.Items[i].Depth())
 		}
 		if d.Counts.DroppedCut > 0 {
 			out = append(out, fmt.Sprintf("%d examples are left out because their prompt fills a row of %d tokens, such as %s; a larger --seq-len takes them in",
-				d.Counts.DroppedCut, s.limit.SeqLen, d.CutAnswers()[0]))
+				d.Counts.DroppedCut, s.limit.Window(), d.CutAnswers()[0]))
 		}
+		out = append(out, s.treeNotes(d)...)
+	}
+	if s.cutBeside > 0 {
+		out = append(out, fmt.Sprintf("beside %d verdicts the other example's answer is cut to fit the row: it is a sample of what the model would say, and not trained on", s.cutBeside))
 	}
 	if s.context > 0 && longest > s.context {
 		out = append(out, fmt.Sprintf("the longest example has %d tokens, and %s was trained to read %d at once: what lies beyond may be learned badly; --seq-len %d stays within", longest, s.model, s.context, s.context))
@@ -313,18 +315,23 @@ func (s *textSide) lengthNotes(r *rows) []string {
 	return out
 }
 
-// readInto opens data and hands it to use with the indices of its examples and the number left out in reading.
-func (s *textSide) readInto(ctx context.Context, cfg *Config, paths []string, use func(ds *data.Dataset, all []int, dropped int) error) error {
+// readInto opens data and hands it to use.
+func (s *textSide) readInto(ctx context.Context, cfg *Config, paths []string, use func(in *input) error) error {
 	ds, err := openData(ctx, cfg, paths, s.need)
 	if err != nil {
 		return err
 	}
 	defer ds.Close()
-	all := make([]int, ds.Len())
-	for i := range all {
-		all[i] = i
+	in := &input{ds: ds, all: make([]int, ds.Len()), dropped: ds.Stats().Read - ds.Stats().Kept}
+	for i := range in.all {
+		in.all[i] = i
 	}
-	return use(ds, all, ds.Stats().Read-ds.Stats().Kept)
+	if s.need == method.Verdicts || s.need == method.Pairs && cfg.EvalSplit > 0 {
+		if err := s.look(ctx, in); err != nil {
+			return err
+		}
+	}
+	return use(in)
 }
 
 // dropNotes says what was left out when the data was read, and where.

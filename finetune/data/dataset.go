@@ -268,6 +268,12 @@ func (d *Dataset) Source(i int) Source {
 	return Source{File: d.files[e.file].path, Line: e.line}
 }
 
+// SameRecord says whether two examples were made of one record.
+func (d *Dataset) SameRecord(i, j int) bool {
+	a, b := &d.index[i], &d.index[j]
+	return a.file == b.file && a.off == b.off
+}
+
 // At reads example i, 0 ≤ i < Len. It fails where the file has changed since it was opened.
 func (d *Dataset) At(i int) (Example, error) {
 	e := d.index[i]

@@ -30,6 +30,19 @@ func (it *Item) NumCounted() int {
 	return n
 }
 
+// Depth is the most tokens from a root to a leaf: how many positions the item takes. Trees have one level of children.
+func (it *Item) Depth() int {
+	most := 0
+	for _, s := range it.Segments {
+		n := s.Len
+		if s.Parent >= 0 {
+			n += it.Segments[s.Parent].Len
+		}
+		most = max(most, n)
+	}
+	return most
+}
+
 // single makes an Item of one root.
 func single(src data.Source, tokens []int32, counted []bool) Item {
 	if len(counted) > 0 {
