@@ -59,7 +59,7 @@ func finite(x float64) any {
 // making (method, template, mask, row length, and how the data is read) is taken where given, asked with the option's name, says that the user did
 // not choose; nil means nothing was chosen. Of cfg only what Options marks as Eval is used.
 func Evaluate(ctx context.Context, cfg Config, adapterPath string, given func(option string) bool, rep report.Reporter) (_ Evaluation, err error) {
-	if err := cfg.ValidateEval(); err != nil {
+	if err := cfg.ValidateEval(adapterPath != ""); err != nil {
 		return Evaluation{}, err
 	}
 	if given == nil {
@@ -89,8 +89,8 @@ func Evaluate(ctx context.Context, cfg Config, adapterPath string, given func(op
 		} else if want := info[InfoBase]; want != "" && want != sum {
 			note("%s was trained on another base (sha256 %.12s…) than %s (%.12s…): its effect here is not what was trained", adapterPath, want, cfg.Model, sum)
 		}
-		if err := cfg.ValidateEval(); err != nil {
-			return Evaluation{}, fmt.Errorf("%s: settings in its metadata: %w", adapterPath, err)
+		if err := cfg.ValidateEval(false); err != nil {
+			return Evaluation{}, fmt.Errorf("with the settings in %s: %w", adapterPath, err)
 		}
 	}
 	how, err := cfg.method()

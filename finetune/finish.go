@@ -252,7 +252,7 @@ func (r *run) verify(ctx context.Context, probe *engine.Probe, base string, s *r
 	if err != nil {
 		return err
 	}
-	s.LlamaMaxDiff, s.LlamaBaseDiff = &a.Trained, &a.Base
+	s.LlamaMaxDiff, s.LlamaBaseDiff = &a.Trained.Max, &a.Base.Max
 	r.rep.Report(report.Progress{What: "verify", Done: 1, Total: 1})
 	return nil
 }

@@ -110,5 +110,6 @@ func (c *Config) ValidateInspect() error {
 	}
 	v := &validator{c: &asked}
 	v.common()
+	v.method()
 	return v.result()
 }

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"reflect"
 
+	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/finetune/checkpoint"
 	"github.com/ggtune/ggtune/finetune/eval"
 	"github.com/ggtune/ggtune/finetune/optim"
@@ -22,13 +23,13 @@ type meta struct {
 	HeldData   string       `json:"held_data"`
 	Course     optim.Course `json:"course"`
 
-	State      State     `json:"state"`
-	Best       eval.Best `json:"best"`
-	Evaluated  int       `json:"evaluated"` // step of the last evaluation
-	LastEval   *float64  `json:"last_eval"` // the loss it found
-	EvalBefore *float64  `json:"eval_before"`
-	BaseDiff   *float64  `json:"base_diff"` // full training: llama.cpp's distance from the base's logits
-	Seconds    float64   `json:"seconds"`   // of training
+	State      State            `json:"state"`
+	Best       eval.Best        `json:"best"`
+	Evaluated  int              `json:"evaluated"` // step of the last evaluation
+	LastEval   *float64         `json:"last_eval"` // the loss it found
+	EvalBefore *float64         `json:"eval_before"`
+	BaseDiff   *engine.Distance `json:"base_distance"` // full training: llama.cpp's distance from the base's logits
+	Seconds    float64          `json:"seconds"`       // of training
 }
 
 // ResumeConfig gives the settings of the run in directory output, for a resumed run to begin from; options given anew are

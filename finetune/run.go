@@ -253,7 +253,7 @@ func (r *run) measureBase(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		d, err := p.Difference(ctx, r.cfg.Model, r.cfg.Threads)
+		d, err := p.Distance(ctx, r.cfg.Model, r.cfg.Threads)
 		if err != nil {
 			return err
 		}

@@ -30,6 +30,7 @@ const maxThreads = 512
 func (c *Config) Validate() error {
 	v := &validator{c: c}
 	v.common()
+	v.method()
 	v.need(c.Output != "", &c.Output, "is missing", "a directory for the run")
 	if how, err := c.method(); err == nil && how.AllTokens {
 		v.need(c.Mask != template.MaskLast.String(), &c.Mask, "is last with --method "+c.Method+", which trains on every token", "one of them only")
@@ -41,10 +42,13 @@ func (c *Config) Validate() error {
 	return v.result()
 }
 
-// ValidateEval is Validate for what Evaluate uses.
-func (c *Config) ValidateEval() error {
+// ValidateEval is Validate for what Evaluate uses. withAdapter leaves the method out: the adapter will name it.
+func (c *Config) ValidateEval(withAdapter bool) error {
 	v := &validator{c: c}
 	v.common()
+	if !withAdapter {
+		v.method()
+	}
 	v.need(c.EvalRows >= 0, &c.EvalRows, v.is(c.EvalRows), "0 (all) or more")
 	return v.result()
 }
@@ -95,7 +99,6 @@ func (v *validator) common() {
 	}
 	v.need(c.TextSplit != "", &c.TextSplit, "is empty", "auto, file, paragraph, line, or a separator")
 	v.need(c.TaskExamples >= 0, &c.TaskExamples, v.is(c.TaskExamples), "0 or more")
-	v.method()
 	v.known(&c.Mask, errOf(template.ParseMask(c.Mask)))
 	v.known(&c.OnLong, errOf(encode.ParseOnLong(c.OnLong)))
 	v.known(&c.Packing, errOf(encode.ParsePacking(c.Packing)))
