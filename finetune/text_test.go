@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
+
 	"strings"
 	"testing"
 
@@ -179,49 +179,5 @@ func TestLearnedPositions(t *testing.T) {
 	_, r, err = textOf(t, "", func(c *Config) { c.SeqLen = 300 }, long)
 	if err != nil || !strings.Contains(strings.Join(r.notes, "\n"), "was trained to read 128 at once") {
 		t.Errorf("beyond a llama's context: notes %q, %v", r.notes, err)
-	}
-}
-
-var (
-	pairs    = &method.Method{Name: "pairs", Need: method.Pairs}
-	verdicts = &method.Method{Name: "verdicts", Need: method.Verdicts}
-)
-
-// branches spells the segments of a tree, counted tokens in brackets.
-func branches(s *textSide, it *encode.Item) []string {
-	var out []string
-	for _, g := range it.Segments {
-		var b strings.Builder
-		for i := g.Start; i < g.Start+g.Len; i++ {
-			if it.Counted[i] {
-				fmt.Fprintf(&b, "[%s]", s.enc.Piece(it.Tokens[i]))
-			} else {
-				b.WriteString(s.enc.Piece(it.Tokens[i]))
-			}
-		}
-		out = append(out, b.String())
-	}
-	return out
-}
-
-// TestPairs: a preference becomes its prompt and two answers, of which no word of the prompt counts.
-func TestPairs(t *testing.T) {
-	for _, tc := range []struct {
-		name, line string
-		want       []string
-	}{
-		{"literal", `{"prompt": "ab", "chosen": " cd", "rejected": " ce"}`, []string{"<s> ab", "[ ][c][d][</s>]", "[ ][c][e][</s>]"}},
-		{"messages", `{"prompt": [{"role": "user", "content": "ab"}, {"role": "assistant", "content": "cd"}, {"role": "user", "content": "ef"}], "chosen": [{"role": "assistant", "content": "gh"}], "rejected": [{"role": "assistant", "content": "gi"}]}`,
-			[]string{"<s> [user] ab|[assistant] cd|[user] ef|[assistant] ", "[g][h][|][</s>]", "[g][i][|][</s>]"}},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			s, r, err := textFor(t, pairs, barTemplate, nil, tc.line)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got := branches(s, &r.train.Items[0]); !slices.Equal(got, tc.want) {
-				t.Errorf("got %q, want %q", got, tc.want)
-			}
-		})
 	}
 }

@@ -55,8 +55,8 @@ func Siblings(src data.Source, items ...Item) (Item, error) {
 		}
 	}
 	if shared == 0 {
-		return Item{}, fmt.Errorf("%s: its answers have no token before them to be predicted from: the prompt is empty, and the model "+
-			"expects no beginning-of-text token; give the example a prompt, or remove it", src)
+		return Item{}, fmt.Errorf("%s: its answers have no token before them to be predicted from: the prompt is empty, or a part of "+
+			"their first token, and the model expects no beginning-of-text token; give the example a longer prompt, or remove it", src)
 	}
 	children := make([]Child, len(items))
 	for i, it := range items {

@@ -141,7 +141,7 @@ func TestRealSiblings(t *testing.T) {
 			texts := strings.Split(string(raw), "\n__ggml_vocab_test__\n")
 			said := func(i int) string { return "." + texts[i%len(texts)] }
 			for i := range texts {
-				items := alone(t, e, said(i), said(i+7), said(i+13), texts[(i+7)%len(texts)]+"x")
+				items := alone(t, e, "Go on"+said(i), said(i+7), said(i+13), texts[(i+7)%len(texts)]+"x")
 				checkSiblings(t, items)
 				items = nil
 				for _, a := range []string{said(i + 7), said(i + 13)} {
