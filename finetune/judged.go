@@ -173,13 +173,13 @@ func (s *textSide) needBoth(d *encode.Dataset) error {
 func (s *textSide) treeNotes(d *encode.Dataset) []string {
 	var out []string
 	l := d.LongTrees()
-	if n := l.Count - l.Deep; n > 0 {
-		out = append(out, fmt.Sprintf("%d examples are left out because prompt and answers together are longer than a row of %d tokens (answers that are compared are not cut); the first too long is %s; --seq-len %d takes them in",
-			n, s.limit.SeqLen, l.First, l.Longest))
+	if l.Count > 0 {
+		out = append(out, fmt.Sprintf("%d examples are left out because prompt and answers together are longer than a row of %d tokens (answers that are compared are not cut); the first is %s; --seq-len %d takes them in",
+			l.Count, s.limit.SeqLen, l.First, l.Longest))
 	}
 	if l.Deep > 0 {
-		out = append(out, fmt.Sprintf("%d examples are left out because they are longer than the %d positions that %s has learned, whatever the row length; the first too long is %s",
-			l.Deep, s.limit.Positions, s.model, l.First))
+		out = append(out, fmt.Sprintf("%d examples are left out because they are longer than the %d positions that %s has learned, whatever the row length; the first is %s",
+			l.Deep, s.limit.Positions, s.model, l.FirstDeep))
 	}
 	return out
 }

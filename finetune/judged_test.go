@@ -45,16 +45,14 @@ func TestPairs(t *testing.T) {
 	root := "<s> [user] ab|[assistant] cd|[user] ef|[assistant] "
 	for _, tc := range []struct {
 		name, line string
-		change     func(c *Config)
 		want       []string
 	}{
-		{"literal", `{"prompt": "ab", "chosen": " cd", "rejected": " ce"}`, nil, []string{"<s> ab", "[ ][c][d][</s>]", "[ ][c][e][</s>]"}},
-		{"empty prompt", `{"prompt": "", "chosen": "cd", "rejected": "ce"}`, nil, []string{"<s>", "[ ][c][d][</s>]", "[ ][c][e][</s>]"}},
-		{"messages", chat, nil, []string{root, "[g][h][|][</s>]", "[g][i][|][user] jk|[assistant] [l][m][|][</s>]"}},
-		{"last turn", chat, func(c *Config) { c.Mask = "last" }, []string{root, "[g][h][|][</s>]", "gi|[user] jk|[assistant] [l][m][|][</s>]"}},
+		{"literal", `{"prompt": "ab", "chosen": " cd", "rejected": " ce"}`, []string{"<s> ab", "[ ][c][d][</s>]", "[ ][c][e][</s>]"}},
+		{"empty prompt", `{"prompt": "", "chosen": "cd", "rejected": "ce"}`, []string{"<s>", "[ ][c][d][</s>]", "[ ][c][e][</s>]"}},
+		{"messages", chat, []string{root, "[g][h][|][</s>]", "[g][i][|][user] jk|[assistant] [l][m][|][</s>]"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			s, r, err := textFor(t, pairs, barTemplate, tc.change, tc.line)
+			s, r, err := textFor(t, pairs, barTemplate, nil, tc.line)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -117,8 +115,6 @@ func TestBadJudgements(t *testing.T) {
 		{"the other class", verdicts, nil, []string{`{"prompt": "cd", "completion": " c", "label": false}`, `{"prompt": "cd", "completion": " d", "label": false}`},
 			"are undesirable, and --method verdicts needs both kinds: add desirable ones, labelled true"},
 		{"plain data", pairs, nil, []string{`{"prompt": "cd", "completion": " c"}`}, "learns from pairs"},
-		{"every token", pairs, func(c *Config) { c.Mask = "all" }, []string{`{"prompt": "ab", "chosen": " c", "rejected": " d"}`}, "--mask all"},
-		{"last of no turns", pairs, func(c *Config) { c.Mask = "last" }, []string{`{"prompt": "ab", "chosen": " c", "rejected": " d"}`}, "--mask last: "},
 		{"all too long", pairs, func(c *Config) { c.SeqLen = 8 }, []string{`{"prompt": "ab", "chosen": " cdefgh", "rejected": " d"}`}, "--seq-len 14 takes them in"},
 		{"nothing to split", pairs, func(c *Config) { c.EvalSplit = 0.5 }, []string{`{"prompt": "ab", "chosen": " c", "rejected": " d"}`}, "part of 1 examples; at least 2"},
 	} {
@@ -141,7 +137,7 @@ func TestTreeNotes(t *testing.T) {
 	if c := r.train.Counts; c.DroppedLong != 1 || c.Items != 1 {
 		t.Errorf("counts %+v", c)
 	}
-	want := "longer than a row of 16 tokens (answers that are compared are not cut); the first too long is"
+	want := "longer than a row of 16 tokens (answers that are compared are not cut); the first is"
 	if notes := strings.Join(r.notes, "\n"); !strings.Contains(notes, want) || !strings.Contains(notes, "data.jsonl:2; --seq-len 23 takes them in") {
 		t.Errorf("notes %q", notes)
 	}
@@ -293,5 +289,28 @@ func checkTree(t *testing.T, s *textSide, x, other *data.Example) {
 	a, b := tree.Segments[1], tree.Segments[2]
 	if tree.Tokens[a.Start] == tree.Tokens[b.Start] && !tree.Counted[a.Start] && !tree.Counted[b.Start] {
 		t.Errorf("%s: the root of %d tokens leaves out a shared one", x.Source, root.Len)
+	}
+}
+
+// TestInspectChoices: data of preferences is shown as what it is where no method is named.
+func TestInspectChoices(t *testing.T) {
+	s, _, err := textFor(t, pairs, barTemplate, nil, `{"prompt": "ab", "chosen": " cd", "rejected": " ce"}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := InspectData(t.Context(), s.cfg, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(v.Notes) == 0 || v.Notes[0] != "the data holds pairs, and is shown as --method dpo reads it" || len(v.Examples[0].Answers) != 2 {
+		t.Errorf("notes %q, examples %+v", v.Notes, v.Examples)
+	}
+	it := v.Rows[0].Items[0]
+	parts := make([]string, 3)
+	for _, tok := range it.Tokens {
+		parts[tok.Segment] += tok.Text
+	}
+	if !slices.Equal(it.Segments, []string{"prompt", "chosen", "rejected"}) || !slices.Equal(parts, []string{"<s> ab", " cd</s>", " ce</s>"}) {
+		t.Errorf("got %q: %q", it.Segments, parts)
 	}
 }

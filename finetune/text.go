@@ -62,9 +62,6 @@ func openText(cfg *Config, m *engine.Model, how *method.Method) (*textSide, erro
 	if how.AllTokens {
 		mask = template.MaskAll
 	}
-	if how.Need != method.Answers && mask == template.MaskAll {
-		return nil, &ConfigError{fmt.Errorf("--mask all with --method %s, which compares answers: a prompt is no part of them; expected assistant or last", cfg.Method)}
-	}
 	v, err := llama.LoadVocab(m.Path())
 	if err != nil {
 		return nil, err
@@ -178,7 +175,7 @@ func (s *textSide) example(in *input, i int) ([]encode.Item, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.opts.Mask == template.MaskLast && !s.anyKind && !hasTurns(&x) {
+	if (x.Kind == data.KindText || x.Kind == data.KindCompletion) && s.opts.Mask == template.MaskLast && !s.anyKind {
 		return nil, &ConfigError{fmt.Errorf("--mask last: %s is an example of %v, which has no turns; expected conversations; leave --mask out", x.Source, x.Kind)}
 	}
 	switch x.Kind {
@@ -205,10 +202,6 @@ func (s *textSide) example(in *input, i int) ([]encode.Item, error) {
 		return []encode.Item{it}, err
 	}
 	return nil, fmt.Errorf("%s: method %s cannot train on an example of %v", x.Source, s.cfg.Method, x.Kind)
-}
-
-func hasTurns(x *data.Example) bool {
-	return x.Kind == data.KindMessages || len(x.Answers) > 0 && x.Answers[0].Messages != nil
 }
 
 // conversation encodes messages with the chat template.

@@ -182,7 +182,7 @@ func (d *Dataset) check(r *Record, f *file, firstOfFile bool) error {
 			return err
 		}
 		if err := found.suits(d.opts.Want); err != nil {
-			return r.errorf("%v", err)
+			return &Error{Source: r.Source, Reason: err.Error(), Err: err}
 		}
 		d.format = found
 		return nil

@@ -69,26 +69,40 @@ func detect(r *Record, want Want) (*Format, error) {
 	return found[0], nil
 }
 
-// suits refuses a format that does not give what is wanted, and says what would.
-func (f *Format) suits(want Want) error {
+// gives says what is made of the format's records if nobody wants something else.
+func (f *Format) gives() Want {
 	switch {
-	case want == WantAnswers && f.Verdicts:
-		return fmt.Errorf("found preference data (%q: verdicts on answers), which this method does not train on: it would learn the undesirable "+
+	case f.Verdicts:
+		return WantVerdicts
+	case f.Preference:
+		return WantPairs
+	}
+	return WantAnswers
+}
+
+// suits refuses a format that does not give what is wanted, and says what would. The error is an *UnsuitedError.
+func (f *Format) suits(want Want) error {
+	why := ""
+	switch gives := f.gives(); {
+	case gives == want, gives == WantPairs && want == WantVerdicts:
+		return nil
+	case want == WantAnswers && gives == WantVerdicts:
+		why = fmt.Sprintf("found preference data (%q: verdicts on answers), which this method does not train on: it would learn the undesirable "+
 			"ones as well; a method that learns from verdicts does: kto", f.Name)
-	case want == WantAnswers && f.Preference:
-		return fmt.Errorf("found preference data (%q: choices between answers), which this method does not train on: it would learn the rejected "+
+	case want == WantAnswers:
+		why = fmt.Sprintf("found preference data (%q: choices between answers), which this method does not train on: it would learn the rejected "+
 			"ones as well; a preference method does: dpo, ipo, simpo, orpo, cpo, kto, …", f.Name)
-	case want == WantPairs && f.Verdicts:
-		return fmt.Errorf("found verdicts on single answers (%q), and this method learns from pairs: a prompt with a chosen and a "+
+	case gives == WantVerdicts:
+		why = fmt.Sprintf("found verdicts on single answers (%q), and this method learns from pairs: a prompt with a chosen and a "+
 			"rejected answer; kto trains on verdicts. Formats of pairs:%s", f.Name, knownFormats(want))
-	case want == WantPairs && !f.Preference:
-		return fmt.Errorf("found plain data (%q), and this method learns from pairs: a prompt with a chosen and a rejected answer; "+
+	case want == WantPairs:
+		why = fmt.Sprintf("found plain data (%q), and this method learns from pairs: a prompt with a chosen and a rejected answer; "+
 			"sft trains on plain data. Formats of pairs:%s", f.Name, knownFormats(want))
-	case want == WantVerdicts && !f.Preference:
-		return fmt.Errorf("found plain data (%q), and this method learns from verdicts: a prompt with an answer and a label, true or "+
+	default:
+		why = fmt.Sprintf("found plain data (%q), and this method learns from verdicts: a prompt with an answer and a label, true or "+
 			"false, or pairs; sft trains on plain data. Formats of both:%s", f.Name, knownFormats(want))
 	}
-	return nil
+	return &UnsuitedError{Gives: f.gives(), Reason: why}
 }
 
 // knownFormats describes the formats that suit, with their fields, one a line.

@@ -99,10 +99,12 @@ type Dataset struct {
 // LongTrees tells of the trees among Counts.DroppedLong, which are left out whatever the way with long examples: half of a
 // preference pair teaches something else than the pair.
 type LongTrees struct {
-	Count   int
-	First   data.Source
-	Longest int // tokens
-	Deep    int // of Count, those beyond Limits.Positions, which no row takes in
+	Count   int         // those that a longer row takes in
+	First   data.Source // of them
+	Longest int         // of them, tokens
+	// Deep counts those beyond Limits.Positions, which no row takes in; FirstDeep is the first.
+	Deep      int
+	FirstDeep data.Source
 }
 
 // LongTrees tells of the trees left out as too long.
@@ -114,12 +116,14 @@ func (d *Dataset) dropLong(it *Item) {
 		return
 	}
 	l := &d.longTrees
+	if d.lim.Positions > 0 && it.Depth() > d.lim.Positions {
+		if l.Deep++; l.Deep == 1 {
+			l.FirstDeep = it.Source
+		}
+		return
+	}
 	if l.Count++; l.Count == 1 {
 		l.First = it.Source
-	}
-	if d.lim.Positions > 0 && it.Depth() > d.lim.Positions {
-		l.Deep++
-		return
 	}
 	l.Longest = max(l.Longest, len(it.Tokens))
 }
@@ -209,7 +213,7 @@ func (d *Dataset) Check() error {
 	if c.Examples == 0 {
 		return errors.New("the data has no example; give at least one")
 	}
-	if trees.Count > 0 && trees.Deep == trees.Count {
+	if trees.Deep > 0 && trees.Count == 0 {
 		return fmt.Errorf("none of %d examples is left: %d longer than the %d tokens that the model can read; shorten them", c.Examples, c.DroppedLong, d.lim.Positions)
 	}
 	if trees.Count > 0 {

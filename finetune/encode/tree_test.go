@@ -273,8 +273,8 @@ func TestLongTrees(t *testing.T) {
 		{"refused", Limits{SeqLen: 20, OnLong: Refuse}, LongTrees{}, 1, "d.jsonl:3: 24 tokens: longer than a row of 20"},
 		{"none left", Limits{SeqLen: 8}, LongTrees{Count: 2, First: src, Longest: 24}, 0, "--seq-len 24 takes them in"},
 		{"as deep as the positions", Limits{SeqLen: 30, Positions: 16}, LongTrees{}, 2, ""},
-		{"deeper than the positions", Limits{SeqLen: 30, Positions: 15}, LongTrees{Count: 1, First: src, Deep: 1}, 1, ""},
-		{"all deeper", Limits{SeqLen: 30, Positions: 3}, LongTrees{Count: 2, First: src, Deep: 2}, 0, "longer than the 3 tokens that the model can read"},
+		{"deeper than the positions", Limits{SeqLen: 30, Positions: 15}, LongTrees{Deep: 1, FirstDeep: src}, 1, ""},
+		{"all deeper", Limits{SeqLen: 30, Positions: 3}, LongTrees{Deep: 2, FirstDeep: src}, 0, "longer than the 3 tokens that the model can read"},
 	} {
 		d := dataset(t, tc.lim, pair(8, 8, 8), pair(3, 3, 3))
 		err := d.Check()
