@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"slices"
 
 	"github.com/ggtune/ggtune/bindings/llama"
 	"github.com/ggtune/ggtune/engine"
@@ -365,12 +364,17 @@ func (r *rows) largest(batch int) (tokens, counted, n int) {
 	return tokens, counted, min(batch, n)
 }
 
-// probe gives tokens to compare logits on: the beginning of the first example that has two.
+// probe gives tokens to compare logits on: the first example that has two, of a tree its prompt and first answer.
 func (r *rows) probe() []int32 {
-	i := slices.IndexFunc(r.train.Items, func(it encode.Item) bool { return it.Segments[0].Len >= 2 })
-	if i < 0 {
-		return nil
+	for i := range r.train.Items {
+		it := &r.train.Items[i]
+		n := it.Segments[0].Len
+		if len(it.Segments) > 1 && it.Segments[1].Parent == 0 {
+			n += it.Segments[1].Len
+		}
+		if n >= 2 {
+			return it.Tokens[:n]
+		}
 	}
-	it := &r.train.Items[i]
-	return it.Tokens[:it.Segments[0].Len]
+	return nil
 }
