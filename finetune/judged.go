@@ -10,6 +10,7 @@ import (
 	"github.com/ggtune/ggtune/finetune/data"
 	"github.com/ggtune/ggtune/finetune/encode"
 	"github.com/ggtune/ggtune/finetune/method"
+	"github.com/ggtune/ggtune/finetune/template"
 )
 
 // An input is a dataset on its way to rows.
@@ -135,7 +136,7 @@ func (s *textSide) verdict(x, other *data.Example) (encode.Item, error) {
 	case chat && a.Messages == nil:
 		a.Messages = []data.Message{{Role: data.Assistant, Content: a.Text}}
 	case !chat && a.Messages != nil:
-		a = data.Answer{Text: a.Messages[len(a.Messages)-1].Content}
+		a.Text, a.Messages = a.Messages[len(a.Messages)-1].Content, nil
 	}
 	beside, err := s.answered(x, &a)
 	if err != nil {
@@ -148,12 +149,35 @@ func (s *textSide) verdict(x, other *data.Example) (encode.Item, error) {
 	return it, err
 }
 
-// answered encodes the prompt of x with an answer.
+// answered encodes the prompt of x with an answer. The end of one that was cut off does not count: it would teach to stop in
+// the middle.
 func (s *textSide) answered(x *data.Example, a *data.Answer) (encode.Item, error) {
-	if a.Messages != nil {
-		return s.conversation(x, slices.Concat(x.Messages, a.Messages))
+	if a.Messages == nil {
+		it, err := s.enc.Completion(x.Source, x.Prompt, a.Text)
+		if n := len(it.Tokens); err == nil && a.CutOff && s.vocab.IsEOG(it.Tokens[n-1]) {
+			it.Counted[n-1] = false
+		}
+		return it, err
 	}
-	return s.enc.Completion(x.Source, x.Prompt, a.Text)
+	r, err := s.render(slices.Concat(x.Messages, a.Messages), x.Tools)
+	if err != nil {
+		return encode.Item{}, fmt.Errorf("%s: %w", x.Source, err)
+	}
+	if a.CutOff {
+		leaveOpen(r)
+	}
+	return s.enc.Conversation(x.Source, r)
+}
+
+// leaveOpen leaves the end of the last trained turn untrained.
+func leaveOpen(r *template.Rendering) {
+	for i := len(r.Spans) - 1; i >= 0; i-- {
+		if sp := &r.Spans[i]; sp.Train {
+			sp.Train = sp.Kind != template.End
+			break
+		}
+	}
+	r.EndsTurn = true // none is added
 }
 
 // needBoth refuses verdicts of one class.

@@ -63,6 +63,26 @@ func TestPairs(t *testing.T) {
 	}
 }
 
+// TestCutOff: the end of an answer that was cut off does not count.
+func TestCutOff(t *testing.T) {
+	for prompt, want := range map[string][]string{
+		`"ab"`:    {"<s> ab", "[ ][c][</s>]", "[ ][d]</s>"},
+		chatTurns: {"<s> [user] ab|[assistant] cd|[user] ef|[assistant] ", "[ ][c][|][</s>]", "[ ][d]|"},
+	} {
+		s, r, err := textFor(t, pairs, barTemplate, nil,
+			`{"prompt": `+prompt+`, "answers": [{"text": " d", "stop": "length"}, {"text": " c", "stop": "end"}], "choice": "b"}`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := branches(s, &r.train.Items[0]); !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+		if notes := strings.Join(r.notes, "\n"); !strings.Contains(notes, "1 examples: an answer was cut off when it was written; its end is not trained on; the first at ") {
+			t.Errorf("notes %q", notes)
+		}
+	}
+}
+
 // TestVerdicts: each verdict stands with its label beside the next answer to another prompt.
 func TestVerdicts(t *testing.T) {
 	s, r, err := textFor(t, verdicts, barTemplate, nil,

@@ -187,7 +187,11 @@ func (s *textSide) example(in *input, i int) ([]encode.Item, error) {
 		it, err := s.enc.Completion(x.Source, x.Prompt, x.Completion)
 		return []encode.Item{it}, err
 	case data.KindMessages:
-		it, err := s.conversation(&x, x.Messages)
+		r, err := s.render(x.Messages, x.Tools)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", x.Source, err)
+		}
+		it, err := s.enc.Conversation(x.Source, r)
 		return []encode.Item{it}, err
 	case data.KindPair:
 		it, err := s.tree(&x)
@@ -200,16 +204,7 @@ func (s *textSide) example(in *input, i int) ([]encode.Item, error) {
 		it, err := s.verdict(&x, &other)
 		return []encode.Item{it}, err
 	}
-	return nil, fmt.Errorf("%s: method %s cannot train on an example of %v", x.Source, s.cfg.Method, x.Kind)
-}
-
-// conversation encodes messages with the chat template.
-func (s *textSide) conversation(x *data.Example, messages []data.Message) (encode.Item, error) {
-	r, err := s.render(messages, x.Tools)
-	if err != nil {
-		return encode.Item{}, fmt.Errorf("%s: %w", x.Source, err)
-	}
-	return s.enc.Conversation(x.Source, r)
+	return nil, fmt.Errorf("%s: method %s cannot train on an example of %v", x.Source, s.method, x.Kind)
 }
 
 func (s *textSide) render(messages []data.Message, tools json.RawMessage) (*template.Rendering, error) {
@@ -326,11 +321,14 @@ func (s *textSide) readInto(ctx context.Context, cfg *Config, paths []string, us
 	return use(in)
 }
 
-// dropNotes says what was left out when the data was read, and where.
+// dropNotes says what was left out when the data was read, or found cut off, and where.
 func dropNotes(ds *data.Dataset) []string {
 	var out []string
 	for _, d := range ds.Stats().Dropped {
 		out = append(out, fmt.Sprintf("%d examples are left out: %s; the first at %s", d.Count, d.Reason, d.First[0]))
+	}
+	if c := ds.Stats().CutOff; c != nil {
+		out = append(out, fmt.Sprintf("%d examples: %s; its end is not trained on; the first at %s", c.Count, c.Reason, c.First[0]))
 	}
 	return out
 }

@@ -40,9 +40,11 @@ type Stats struct {
 	Read    int    `json:"read"`    // examples found in them
 	Kept    int    `json:"kept"`
 	Dropped []Drop `json:"dropped"` // by reason, in the order of the first of each
+	// CutOff counts the kept examples with an answer that was cut off before it came to us; nil: none is known.
+	CutOff *Drop `json:"cut_off,omitempty"`
 }
 
-// A Drop counts the examples left out for one reason.
+// A Drop counts the examples that one thing befell.
 type Drop struct {
 	Reason string   `json:"reason"`
 	Count  int      `json:"count"`
@@ -133,6 +135,7 @@ func (d *Dataset) scan(ctx context.Context, f *file, h hash.Hash) error {
 				d.drop(why, e.Source)
 			} else {
 				d.index = append(d.index, entry{p, uint32(len(d.files) - 1), sub})
+				d.countCutOff(&e)
 			}
 			sub++
 		})
@@ -143,6 +146,10 @@ func (d *Dataset) scan(ctx context.Context, f *file, h hash.Hash) error {
 			drop := d.stats.Dropped[0]
 			return fmt.Errorf("%s: %s: nothing can be learned from it; mend or remove it, or let such examples be dropped",
 				drop.First[0], drop.Reason)
+		}
+		if d.opts.Strict && d.stats.CutOff != nil {
+			return fmt.Errorf("%s: %s: its end cannot be learned; mend or remove it, or let such answers be learned without their end",
+				d.stats.CutOff.First[0], d.stats.CutOff.Reason)
 		}
 		return nil
 	})
@@ -240,14 +247,31 @@ func invalidUTF8(f *file, p place, raw []byte) error {
 func (d *Dataset) drop(reason string, at Source) {
 	for i := range d.stats.Dropped {
 		if drop := &d.stats.Dropped[i]; drop.Reason == reason {
-			drop.Count++
-			if len(drop.First) < firstDrops {
-				drop.First = append(drop.First, at.String())
-			}
+			drop.add(at)
 			return
 		}
 	}
 	d.stats.Dropped = append(d.stats.Dropped, Drop{reason, 1, []string{at.String()}})
+}
+
+func (drop *Drop) add(at Source) {
+	drop.Count++
+	if len(drop.First) < firstDrops {
+		drop.First = append(drop.First, at.String())
+	}
+}
+
+func (d *Dataset) countCutOff(e *Example) {
+	for _, a := range e.Answers {
+		if !a.CutOff {
+			continue
+		}
+		if d.stats.CutOff == nil {
+			d.stats.CutOff = &Drop{Reason: "an answer was cut off when it was written"}
+		}
+		d.stats.CutOff.add(e.Source)
+		return
+	}
 }
 
 // Len gives the number of examples.

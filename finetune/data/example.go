@@ -81,6 +81,8 @@ type Example struct {
 type Answer struct {
 	Messages []Message
 	Text     string
+	// CutOff says that whoever wrote it was stopped: it has no end that could be learned.
+	CutOff bool
 }
 
 // A Role is who speaks.

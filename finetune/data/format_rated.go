@@ -18,13 +18,13 @@ var Rated = register(&Format{
 		if err != nil {
 			return err
 		}
-		answer := func(text string) Answer {
+		answer := func(s shown) Answer {
 			if prompt.chat {
-				return Answer{Messages: []Message{{Role: Assistant, Content: text}}}
+				return Answer{Messages: []Message{{Role: Assistant, Content: s.text}}, CutOff: s.cutOff}
 			}
-			return Answer{Text: text}
+			return Answer{Text: s.text, CutOff: s.cutOff}
 		}
-		texts, err := shownAnswers(r)
+		texts, err := readShown(r)
 		if err != nil {
 			return err
 		}
@@ -48,7 +48,7 @@ var Rated = register(&Format{
 			if err != nil {
 				return err
 			}
-			c.pair(answer(edited), answer(texts[from]))
+			c.pair(answer(shown{text: edited}), answer(texts[from]))
 		case "bad":
 			if o.Want != WantVerdicts {
 				c.nothing("both answers are bad")
@@ -68,27 +68,37 @@ var Rated = register(&Format{
 	},
 })
 
-// shownAnswers reads the texts of the two answers.
-func shownAnswers(r *Record) (texts [2]string, err error) {
+// A shown answer is one of the two that a person chose between.
+type shown struct {
+	text   string
+	cutOff bool // it reached the most tokens that were allowed
+}
+
+func readShown(r *Record) (answers [2]shown, err error) {
 	v, _ := r.Get("answers")
 	var items []json.RawMessage
-	if json.Unmarshal(embedded(v), &items) != nil || len(items) != len(texts) {
-		return texts, r.errorf("field \"answers\" is %s of %d; expected two answers", describe(embedded(v)), len(items))
+	if json.Unmarshal(embedded(v), &items) != nil || len(items) != len(answers) {
+		return answers, r.errorf("field \"answers\" is %s of %d; expected two answers", describe(embedded(v)), len(items))
 	}
 	for i, item := range items {
 		fields, err := parseObject(item)
 		if err != nil {
-			return texts, r.errorf("field \"answers\", answer %d: %v", i+1, err)
+			return answers, r.errorf("field \"answers\", answer %d: %v", i+1, err)
 		}
 		x := &Record{Source: r.Source, Fields: fields}
 		if !x.Has("text") {
-			return texts, r.errorf("field \"answers\", answer %d has the fields %s; expected \"text\"", i+1, quoted(x.Names()))
+			return answers, r.errorf("field \"answers\", answer %d has the fields %s; expected \"text\"", i+1, quoted(x.Names()))
 		}
-		if texts[i], err = x.Text("text"); err != nil {
-			return texts, err
+		if answers[i].text, err = x.Text("text"); err != nil {
+			return answers, err
 		}
+		stop, err := x.Text("stop")
+		if err != nil {
+			return answers, err
+		}
+		answers[i].cutOff = stop == "length"
 	}
-	return texts, nil
+	return answers, nil
 }
 
 // edit reads the better text that a person wrote, and which answer it was made from.

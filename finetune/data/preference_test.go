@@ -227,3 +227,23 @@ func TestBadPreferences(t *testing.T) {
 		t.Errorf("strict: got %v", err)
 	}
 }
+
+// TestCutOff: an answer that reached its limit is known as such, an edited one is whole; they are counted, and refused on
+// request.
+func TestCutOff(t *testing.T) {
+	const answers = `{"prompt": "p", "answers": [{"text": "x", "stop": "length"}, {"text": "y", "stop": "end"}], `
+	path := write(t, "a.jsonl", answers+`"choice": "b"}`+"\n"+answers+`"choice": "edit", "edited": "z", "edited_from": 1}`)
+	d := open(t, data.Options{Want: data.WantPairs}, path)
+	want := &data.Drop{Reason: "an answer was cut off when it was written", Count: 1, First: []string{path + ":1"}}
+	if diff := cmp.Diff(want, d.Stats().CutOff); diff != "" {
+		t.Errorf("cut off (-want +got):\n%s", diff)
+	}
+	e, err := d.At(0)
+	if err != nil || e.Answers[0].CutOff || !e.Answers[1].CutOff {
+		t.Errorf("got %+v, %v, want the rejected answer cut off", e.Answers, err)
+	}
+	_, err = data.Open(context.Background(), []string{path}, data.Options{Want: data.WantPairs, Strict: true})
+	if err == nil || !strings.Contains(err.Error(), path+":1: an answer was cut off") {
+		t.Errorf("strict: got %v", err)
+	}
+}
