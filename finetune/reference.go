@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/ggtune/ggtune/engine"
@@ -53,12 +54,12 @@ func (r *reference) places(m *encode.Micro) [][]float32 {
 
 // of gives the log-probabilities of m's counted tokens, in order.
 func (r *reference) of(_ context.Context, m *encode.Micro) ([]float64, error) {
+	if !r.known(m) {
+		return nil, fmt.Errorf("the reference's log-probabilities of the examples at %s are missing", places([]*encode.Micro{m}))
+	}
 	out := make([]float64, 0, m.Counted)
 	for _, part := range r.places(m) {
 		for _, x := range part {
-			if math.IsNaN(float64(x)) {
-				return nil, fmt.Errorf("the reference's log-probabilities of the examples at %s are missing", places([]*encode.Micro{m}))
-			}
 			out = append(out, float64(x))
 		}
 	}
@@ -67,8 +68,12 @@ func (r *reference) of(_ context.Context, m *encode.Micro) ([]float64, error) {
 
 // known says whether nothing of m is missing.
 func (r *reference) known(m *encode.Micro) bool {
-	_, err := r.of(nil, m)
-	return err == nil
+	for _, part := range r.places(m) {
+		if slices.ContainsFunc(part, func(x float32) bool { return math.IsNaN(float64(x)) }) {
+			return false
+		}
+	}
+	return true
 }
 
 // compute runs the reference over what is missing of rows. saved is called now and then with what there is so far, and
