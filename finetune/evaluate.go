@@ -180,8 +180,11 @@ func takeDefaults(cfg *Config, info map[string]string, given func(string) bool, 
 			*field = v
 		}
 	}
-	text(InfoMask, "mask", &cfg.Mask)
 	text(InfoMethod, "method", &cfg.Method)
+	// A method that compares answers has no use for the mask of one that trained on turns.
+	if how, err := method.New(cfg.Method, nil, method.Unset()); err == nil && how.Need == method.Answers {
+		text(InfoMask, "mask", &cfg.Mask)
+	}
 	text(InfoOnLong, "on-long", &cfg.OnLong)
 	text(InfoTextSplit, "text-split", &cfg.TextSplit)
 	number := func(key, option string, field *int) {
