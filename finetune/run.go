@@ -27,6 +27,7 @@ type run struct {
 	text  *textSide
 	rows  *rows
 	plan  budget
+	start *adapter.Adapter // as training starts; nil with Full
 	sess  *engine.Session
 	opt   *optim.AdamW
 	dir   *runDir
@@ -125,22 +126,28 @@ func (r *run) open(ctx context.Context) error {
 }
 
 // sessionConfig is the engine's share of the settings, with the adapter as training starts.
-func (r *run) sessionConfig() (_ engine.SessionConfig, err error) {
-	sc := engine.SessionConfig{Threads: r.cfg.Threads, Exact: r.cfg.Exact, Full: r.cfg.Full, Dropout: r.cfg.Dropout, Seed: r.cfg.Seed, KeepBytes: r.plan.keep}
-	if r.cfg.Full {
-		return sc, nil
+func (r *run) sessionConfig() (engine.SessionConfig, error) {
+	if r.start == nil && !r.cfg.Full {
+		var err error
+		if r.start, err = r.startAdapter(); err != nil {
+			return engine.SessionConfig{}, err
+		}
 	}
+	return engine.SessionConfig{Threads: r.cfg.Threads, Exact: r.cfg.Exact, Full: r.cfg.Full, Dropout: r.cfg.Dropout, Seed: r.cfg.Seed,
+		KeepBytes: r.plan.keep, Adapter: r.start}, nil
+}
+
+// startAdapter loads the adapter that training starts from, or makes a fresh one.
+func (r *run) startAdapter() (*adapter.Adapter, error) {
 	if r.cfg.InitAdapter != "" {
-		sc.Adapter, err = adapter.Load(r.cfg.InitAdapter, r.model.Arch(), r.model.HParams())
-		return sc, err
+		return adapter.Load(r.cfg.InitAdapter, r.model.Arch(), r.model.HParams())
 	}
 	layers, err := parseLayers(r.cfg.Layers, r.model.HParams().NLayer)
 	if err != nil {
-		return sc, &ConfigError{fmt.Errorf("--layers: %w", err)}
+		return nil, &ConfigError{fmt.Errorf("--layers: %w", err)}
 	}
-	sc.Adapter, err = adapter.New(r.model.Arch(), r.model.HParams(), adapter.Config{Rank: r.cfg.Rank, Alpha: r.cfg.Alpha, RSLoRA: r.cfg.RSLoRA,
+	return adapter.New(r.model.Arch(), r.model.HParams(), adapter.Config{Rank: r.cfg.Rank, Alpha: r.cfg.Alpha, RSLoRA: r.cfg.RSLoRA,
 		Targets: r.cfg.Targets, Layers: layers, Init: r.cfg.Init, Seed: r.cfg.Seed})
-	return sc, err
 }
 
 // begin makes or takes over the run's directory, and brings the run to where it stands.
