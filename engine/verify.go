@@ -7,6 +7,7 @@ import (
 	"math"
 
 	"github.com/ggtune/ggtune/bindings/llama"
+	"github.com/ggtune/ggtune/engine/adapter"
 )
 
 // A Probe holds the logits that a session computes for a few tokens, to be compared with llama.cpp's after the session and its
@@ -79,14 +80,14 @@ const agreementFloorFull = 2e-2
 
 // VerifyAdapter opens base and adapter with llama.cpp and compares its logits with the probe's. No session or Model may
 // have the base mapped meanwhile.
-func (p *Probe) VerifyAdapter(ctx context.Context, base, adapter string, threads int) (Agreement, error) {
+func (p *Probe) VerifyAdapter(ctx context.Context, base, path string, threads int) (Agreement, error) {
 	var a Agreement
 	err := withLlama(base, len(p.Tokens), threads, func(m *llama.Model, c *llama.Context) error {
 		var err error
 		if a.Base, err = p.distance(ctx, c, p.Base); err != nil {
 			return err
 		}
-		lora, err := m.LoadAdapter(adapter)
+		lora, err := m.LoadAdapter(path)
 		if err != nil {
 			return err
 		}
@@ -105,14 +106,47 @@ func (p *Probe) VerifyAdapter(ctx context.Context, base, adapter string, threads
 		// what was trained than to the base: a small adapter that it does not apply would pass the bound.
 		if changed := rms(p.Trained, p.Base); changed > a.Base.RMS && !(a.Trained.RMS < fromBase.RMS) {
 			return fmt.Errorf("verify %s: %w: training moved the logits by %.3g in the root mean square, but with the adapter llama.cpp's are %.3g from them and %.3g from the base's; report this with the output of ggtune check on the base",
-				adapter, ErrDisagree, changed, a.Trained.RMS, fromBase.RMS)
+				path, ErrDisagree, changed, a.Trained.RMS, fromBase.RMS)
 		}
 		return c.SetAdapters(nil, nil)
 	})
 	if err != nil {
 		return a, err
 	}
-	return a, p.judge(a, adapter, agreementFloor)
+	if err := p.judge(a, path, 1, agreementFloor); err == nil {
+		return a, nil
+	}
+	// An adapter far from its start can make the model more sensitive to rounding of any kind. By how much is seen in our own
+	// arithmetic; llama.cpp's may have as much more of it.
+	more, err := p.sensitivity(ctx, base, path, threads)
+	if err != nil {
+		return a, err
+	}
+	return a, p.judge(a, path, more, agreementFloor)
+}
+
+// sensitivity says how many times more rounding changes the logits with an adapter than without: the distance of the fast
+// mode from the exact one in both, at least 1.
+func (p *Probe) sensitivity(ctx context.Context, base, path string, threads int) (float64, error) {
+	m, err := Open(base)
+	if err != nil {
+		return 0, err
+	}
+	defer m.Close()
+	a, err := adapter.Load(path, m.arch, m.hp)
+	if err != nil {
+		return 0, err
+	}
+	var exact *Probe
+	s, err := NewSession(m, SessionConfig{Threads: threads, Exact: true, Adapter: a})
+	if err != nil {
+		return 0, err
+	}
+	defer s.Close()
+	if exact, err = s.Probe(ctx, p.Tokens); err != nil {
+		return 0, err
+	}
+	return math.Max(1, rms(p.Trained, exact.Trained)/rms(p.Base, exact.Base)), nil
 }
 
 // rms is the root mean squared difference of two lists of the same length, or, where b is nil, the size of one.
@@ -140,7 +174,7 @@ func (p *Probe) VerifyModel(ctx context.Context, path string, base Distance, thr
 	if err != nil {
 		return a, err
 	}
-	return a, p.judge(a, path, agreementFloorFull)
+	return a, p.judge(a, path, 1, agreementFloorFull)
 }
 
 // Distance opens a model with llama.cpp and gives the distance of its logits from the probe's Trained ones.
@@ -154,14 +188,15 @@ func (p *Probe) Distance(ctx context.Context, path string, threads int) (Distanc
 	return d, err
 }
 
-// judge demands a distance of at most agreementFactor times the base's, or floor times the size of the logits.
-func (p *Probe) judge(a Agreement, path string, floor float64) error {
+// judge demands a distance of at most agreementFactor times the base's, times sensitivity, or floor times the size of the
+// logits.
+func (p *Probe) judge(a Agreement, path string, sensitivity, floor float64) error {
 	size := rms(p.Trained, nil)
-	bound := math.Max(agreementFactor*a.Base.RMS, floor*size)
+	bound := math.Max(agreementFactor*sensitivity*a.Base.RMS, floor*size)
 	if a.Trained.RMS <= bound { // false for NaN
 		return nil
 	}
-	return fmt.Errorf("verify %s: %w: logits (of size %.3g) differ by %.3g in the root mean square, expected at most %.3g (%d times the base model's own %.3g, or %g of their size); run ggtune check on the base, and report this with its output", path, ErrDisagree, size, a.Trained.RMS, bound, agreementFactor, a.Base.RMS, floor)
+	return fmt.Errorf("verify %s: %w: logits (of size %.3g) differ by %.3g in the root mean square, expected at most %.3g (%d times the base model's own %.3g, times %.2g for what training added to the effect of rounding, or %g of their size); run ggtune check on the base, and report this with its output", path, ErrDisagree, size, a.Trained.RMS, bound, agreementFactor, a.Base.RMS, sensitivity, floor)
 }
 
 // distance compares llama.cpp's logits with rows, a position at a time. No number in either gives NaN.
