@@ -3,6 +3,7 @@ package engine_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"path/filepath"
 	"slices"
@@ -147,7 +148,7 @@ func TestLlamaAgreesWithAdapters(t *testing.T) {
 				spec.Tied = false
 			}
 			path := testmodel.Temp(t, spec)
-			a, saved := verified(t, path, c.config)
+			a, saved := verified(t, path, c.config, 0.1)
 			t.Logf("difference: base %.2g, adapter %.2g", a.Base, a.Trained)
 
 			// The file reads back as what was written.
@@ -169,13 +170,30 @@ func TestLlamaAgreesWithAdapters(t *testing.T) {
 	}
 }
 
+// TestLlamaAgreesWithStrongAdapters: what makes the model more sensitive to rounding is no disagreement.
+func TestLlamaAgreesWithStrongAdapters(t *testing.T) {
+	worst := 0.0
+	for _, typ := range []gguf.Type{gguf.Q8_0, gguf.Q4_0, gguf.F16} {
+		for _, size := range []float64{0.3, 1, 3} {
+			t.Run(fmt.Sprintf("%v, %g", typ, size), func(t *testing.T) {
+				a, _ := verified(t, testmodel.Temp(t, testmodel.Tiny("llama", typ)), adapter.Config{}, size)
+				worst = max(worst, a.Trained.RMS/a.Base.RMS)
+				t.Logf("difference: base %.2g, adapter %.2g", a.Base, a.Trained)
+			})
+		}
+	}
+	if worst < 2 {
+		t.Errorf("the largest ratio of distances is %.2g: no adapter here is strong", worst)
+	}
+}
+
 type savedAdapter struct {
 	path  string
 	pairs []adapter.Pair
 }
 
-// verified makes an adapter that changes the logits by much, saves it and has llama.cpp's logits compared with ours.
-func verified(t *testing.T, path string, c adapter.Config) (engine.Agreement, savedAdapter) {
+// verified makes an adapter whose B is of that size, saves it and has llama.cpp's logits compared with ours.
+func verified(t *testing.T, path string, c adapter.Config, size float64) (engine.Agreement, savedAdapter) {
 	t.Helper()
 	m, err := engine.Open(path)
 	if err != nil {
@@ -188,7 +206,7 @@ func verified(t *testing.T, path string, c adapter.Config) (engine.Agreement, sa
 	}
 	for i := range ad.Pairs {
 		for j := range ad.Pairs[i].B {
-			ad.Pairs[i].B[j] = float32(math.Sin(float64(i+3*j))) * 0.1
+			ad.Pairs[i].B[j] = float32(math.Sin(float64(i+3*j)) * size)
 		}
 	}
 	s, err := engine.NewSession(m, engine.SessionConfig{Threads: 1, Adapter: ad})
