@@ -195,6 +195,37 @@ func TestReferenceCache(t *testing.T) {
 	}
 }
 
+// TestReferenceCacheIsNoOther: a file that is no reference cache is not replaced by one, and a cache that cannot be written
+// is found out before the pass that fills it.
+func TestReferenceCacheIsNoOther(t *testing.T) {
+	c := pairConfig(t, "dpo")
+	mustTrain(t, c)
+	states, err := filepath.Glob(filepath.Join(c.Output, dirCheckpoints, "*", "state.bin"))
+	if err != nil || len(states) == 0 {
+		t.Fatalf("no checkpoint: %v", err)
+	}
+	for name, content := range map[string]string{"a model": readFile(t, c.Model), "data": readFile(t, c.Data[0]), "a checkpoint": readFile(t, states[0]), "a note": "eggs"} {
+		t.Run(name, func(t *testing.T) {
+			c := c
+			c.Output, c.RefCache = filepath.Join(t.TempDir(), "run"), filepath.Join(t.TempDir(), "mine")
+			if err := os.WriteFile(c.RefCache, []byte(content), 0o666); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := Train(t.Context(), c, report.Silent{}); err == nil || !strings.Contains(err.Error(), "--ref-cache") {
+				t.Errorf("got %v, want it refused", err)
+			}
+			if readFile(t, c.RefCache) != content {
+				t.Error("the file was overwritten")
+			}
+		})
+	}
+	c.Output, c.RefCache = filepath.Join(t.TempDir(), "run"), filepath.Join(t.TempDir(), "missing", "ref.bin")
+	rec := &recorder{}
+	if _, err := Train(t.Context(), c, rec); err == nil || rec.referenceRows() > 0 {
+		t.Errorf("a cache in a folder that is not there: got %v after %d rows", err, rec.referenceRows())
+	}
+}
+
 // TestInitAdapter: a run that starts from an adapter begins where that ended, and has it as its reference unless another is
 // named.
 func TestInitAdapter(t *testing.T) {

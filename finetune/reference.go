@@ -150,6 +150,7 @@ func referenceSession(m *engine.Model, cfg *Config, adapterPath string) (*engine
 
 // A referenceKey is all that the reference's log-probabilities depend on.
 type referenceKey struct {
+	Kind    string `json:"kind"` // kindReference: checkpoints are files of the same form
 	Base    string `json:"base_sha256"`
 	Adapter string `json:"adapter_sha256"` // "" for the base alone
 	Train   string `json:"train_data"`     // fingerprints of tokens, marks and trees: of data, tokenizer, template and settings of rows
@@ -161,6 +162,8 @@ type referenceKey struct {
 	EvalRows int    `json:"eval_rows"`
 	Exact    bool   `json:"exact"`
 }
+
+const kindReference = "reference"
 
 // changed says what differs in another key.
 func (k referenceKey) changed(other referenceKey) string {
@@ -184,7 +187,7 @@ func (r *run) reference(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	key := referenceKey{Base: r.meta.BaseSHA256, Adapter: r.meta.RefAdapter, Train: r.meta.TrainData, Held: r.meta.HeldData, Packing: r.cfg.Packing,
+	key := referenceKey{Kind: kindReference, Base: r.meta.BaseSHA256, Adapter: r.meta.RefAdapter, Train: r.meta.TrainData, Held: r.meta.HeldData, Packing: r.cfg.Packing,
 		SeqLen: r.cfg.SeqLen, Seed: r.cfg.Seed, EvalRows: r.cfg.EvalRows, Exact: r.cfg.Exact}
 	r.refTrain = newReference(r.rows.train)
 	tensors := []checkpoint.Tensor{{Name: "train", Data: r.refTrain.logp}}
@@ -221,12 +224,19 @@ func (r *run) reference(ctx context.Context) (err error) {
 	return save()
 }
 
-// cached fills tensors from the cache in a file, where it is of this key. One of another key is not used, and said so.
+// cached fills tensors from the cache in a file, where it is of this key. One of another key is not used, and said so; a file
+// that is no cache is refused. Where there is none it makes one, so that a place that cannot be written to is known before
+// the pass, which may take long, and not after it.
 func (r *run) cached(file string, key referenceKey, tensors []checkpoint.Tensor) error {
 	f, err := checkpoint.OpenFile(file)
+	noCache := func(why string) error {
+		return fmt.Errorf("--ref-cache: %s is no cache of the reference's log-probabilities, and is left as it is: %s; name another file", file, why)
+	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil
+		return checkpoint.WriteFile(nil, file, key, tensors)
+	case errors.Is(err, checkpoint.ErrForeign):
+		return noCache(err.Error())
 	case errors.Is(err, checkpoint.ErrDamaged):
 		r.note("the reference's log-probabilities are computed anew: %v", err)
 		return nil
@@ -237,6 +247,9 @@ func (r *run) cached(file string, key referenceKey, tensors []checkpoint.Tensor)
 	var is referenceKey
 	if err := f.Meta(&is); err != nil {
 		return err
+	}
+	if is.Kind != kindReference {
+		return noCache("it holds a checkpoint")
 	}
 	if is != key {
 		r.note("%s holds the reference's log-probabilities for another %s; they are computed anew, and replace it", file, key.changed(is))
