@@ -124,8 +124,10 @@ func (c *Config) referenceAdapter() (path, sum string, err error) {
 	if path == "" {
 		return "", "", nil
 	}
-	sum, err = fileSHA256(path)
-	return path, sum, err
+	if sum, err = fileSHA256(path); err != nil {
+		return "", "", fmt.Errorf("the reference's adapter: %w; check the name", err)
+	}
+	return path, sum, nil
 }
 
 // referenceName says which reference has that hash.
