@@ -264,6 +264,14 @@ func TestInitAdapter(t *testing.T) {
 		t.Errorf("orpo from the adapter: %+v, %v", got, err)
 	}
 
+	// A resumed run keeps the adapter that it started from: its parameters are the checkpoint's, but its scale is not there.
+	louder := sft
+	louder.Output, louder.Alpha = filepath.Join(t.TempDir(), "louder"), 2*sft.Alpha
+	c.Resume, c.InitAdapter = true, mustTrain(t, louder).Result
+	if _, err := Train(t.Context(), c, report.Silent{}); err == nil || !strings.Contains(err.Error(), "--init-adapter") {
+		t.Errorf("resumed from another adapter: got %v", err)
+	}
+
 	// A resumed run keeps its reference.
 	c = pairConfig(t, "dpo")
 	c.Model, c.RefAdapter = sft.Model, s.Result

@@ -198,6 +198,11 @@ func (r *run) describe() error {
 			return err
 		}
 	}
+	if r.cfg.InitAdapter != "" {
+		if r.meta.InitAdapter, err = fileSHA256(r.cfg.InitAdapter); err != nil {
+			return fmt.Errorf("--init-adapter: %w", err)
+		}
+	}
 	r.meta.BaseSHA256, err = r.hash.wait()
 	return err
 }
