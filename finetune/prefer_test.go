@@ -161,8 +161,8 @@ func TestReferenceCache(t *testing.T) {
 		{"the same", func(*testing.T, *Config) {}, ""},
 		{"another beta", func(_ *testing.T, c *Config) { c.Beta = 0.5 }, ""},
 		{"another method", func(_ *testing.T, c *Config) { c.Method = "ipo" }, ""},
-		{"other data", func(t *testing.T, c *Config) { c.Data = []string{tinyPairs(t, 30)} }, "for another data or chat template"},
-		{"exact", func(_ *testing.T, c *Config) { c.Exact = true }, "for another settings of rows"},
+		{"other data", func(t *testing.T, c *Config) { c.Data = []string{tinyPairs(t, 30)} }, "for other data or another chat template"},
+		{"exact", func(_ *testing.T, c *Config) { c.Exact = true }, "for other settings of rows"},
 		{"damaged", func(t *testing.T, c *Config) {
 			if err := os.WriteFile(c.RefCache, []byte(cache[:len(cache)-8]), 0o666); err != nil {
 				t.Fatal(err)

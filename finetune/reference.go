@@ -171,13 +171,13 @@ const kindReference = "reference"
 func (k referenceKey) changed(other referenceKey) string {
 	switch {
 	case k.Base != other.Base:
-		return "model"
+		return "another model"
 	case k.Adapter != other.Adapter:
-		return "reference adapter"
+		return "another reference adapter"
 	case k.Train != other.Train || k.Held != other.Held:
-		return "data or chat template"
+		return "other data or another chat template"
 	}
-	return "settings of rows (packing, seq-len, seed, eval-rows or exact)"
+	return "other settings of rows (packing, seq-len, seed, eval-rows or exact)"
 }
 
 // reference computes the reference's log-probabilities of the run's rows, or takes them from the cache.
@@ -254,7 +254,7 @@ func (r *run) cached(file string, key referenceKey, tensors []checkpoint.Tensor)
 		return noCache("it holds a checkpoint")
 	}
 	if is != key {
-		r.note("%s holds the reference's log-probabilities for another %s; they are computed anew, and replace it", file, key.changed(is))
+		r.note("%s holds the reference's log-probabilities for %s; they are computed anew, and replace it", file, key.changed(is))
 		return nil
 	}
 	return f.Read(tensors)
