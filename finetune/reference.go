@@ -227,8 +227,8 @@ func (r *run) reference(ctx context.Context) (err error) {
 }
 
 // cached fills tensors from the cache in a file, where it is of this key. One of another key is not used, and said so; a file
-// that is no cache is refused. Where there is none it makes one, so that a place that cannot be written to is known before
-// the pass, which may take long, and not after it.
+// that somebody named and that is no cache is refused. Where there is none it makes one, so that a place that cannot be
+// written to is known before the pass, which may take long, and not after it.
 func (r *run) cached(file string, key referenceKey, tensors []checkpoint.Tensor) error {
 	f, err := checkpoint.OpenFile(file)
 	noCache := func(why string) error {
@@ -237,7 +237,7 @@ func (r *run) cached(file string, key referenceKey, tensors []checkpoint.Tensor)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return checkpoint.WriteFile(nil, file, key, tensors)
-	case errors.Is(err, checkpoint.ErrForeign):
+	case errors.Is(err, checkpoint.ErrForeign) && r.cfg.RefCache != "":
 		return noCache(err.Error())
 	case errors.Is(err, checkpoint.ErrDamaged):
 		r.note("the reference's log-probabilities are computed anew: %v", err)
