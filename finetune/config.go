@@ -207,12 +207,16 @@ func (c *Config) ParseTOML(text, name string) error {
 		return &ConfigError{fmt.Errorf("%s: %w", name, err)}
 	}
 	var keys []string
+	var errs []error
 	for _, o := range c.Options() {
 		if o.Key != "" {
 			keys = append(keys, o.Key)
 		}
+		// NaN stands for a number that is not given.
+		if x, ok := o.Value.(*float64); ok && math.IsNaN(*x) && meta.IsDefined(o.Key) {
+			errs = append(errs, fmt.Errorf("%s: %s is NaN; expected a number", name, o.Key))
+		}
 	}
-	var errs []error
 	for _, k := range meta.Undecoded() {
 		errs = append(errs, fmt.Errorf("%s: %w", name, &registry.UnknownError{Kind: "key", Name: k.String(), Known: keys}))
 	}

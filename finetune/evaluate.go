@@ -201,16 +201,17 @@ func takeDefaults(cfg *Config, info map[string]string, given func(string) bool, 
 	}
 	truth(InfoDropReasoning, "drop-reasoning", &cfg.DropReasoning)
 	truth(InfoTaskChat, "task-chat", &cfg.TaskChat)
+	own := cfg.Method == info[InfoMethod] // settings of another method would say nothing
 	var set map[string]float64
 	if err := json.Unmarshal([]byte(info[InfoSettings]), &set); err == nil {
 		for _, o := range method.AllSettings() {
-			if x, ok := set[o.Name]; ok && !given(o.Name) && !given("method") {
+			if x, ok := set[o.Name]; ok && !given(o.Name) && own {
 				*o.Field(&cfg.Settings) = x
 			}
 		}
 	}
 	var weights []float64
-	if err := json.Unmarshal([]byte(info[InfoLossWeights]), &weights); err == nil && !given("loss-weights") && !given("method") {
+	if err := json.Unmarshal([]byte(info[InfoLossWeights]), &weights); err == nil && !given("loss-weights") && own {
 		cfg.LossWeights = weights
 	}
 	var columns []string

@@ -182,7 +182,7 @@ func (r *run) write(ctx context.Context, s *report.Summary) (*engine.Probe, erro
 	}
 	sum, err := fileSHA256(path)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("read the result again: %w", err)
 	}
 	*hash = &sum
 	return probe, nil
@@ -260,12 +260,12 @@ func (r *run) verify(ctx context.Context, probe *engine.Probe, base string, s *r
 func fileSHA256(path string) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return "", fmt.Errorf("read the result again: %w", err)
+		return "", err
 	}
 	defer f.Close()
 	h := sha256.New()
 	if _, err := io.Copy(h, f); err != nil {
-		return "", fmt.Errorf("read the result again: %w", err)
+		return "", fmt.Errorf("read %s: %w", path, err)
 	}
 	return hex.EncodeToString(h.Sum(nil)), nil
 }

@@ -180,8 +180,11 @@ func leaveOpen(r *template.Rendering) {
 	r.EndsTurn = true // none is added
 }
 
-// needBoth refuses verdicts of one class.
+// needBoth refuses to train on verdicts of one class.
 func (s *textSide) needBoth(d *encode.Dataset) error {
+	if s.need != method.Verdicts {
+		return nil
+	}
 	desirable, undesirable := d.Classes()
 	found, missing, label := "desirable", "undesirable", false
 	switch {

@@ -139,7 +139,10 @@ func TestBadJudgements(t *testing.T) {
 		{"nothing to split", pairs, func(c *Config) { c.EvalSplit = 0.5 }, []string{`{"prompt": "ab", "chosen": " c", "rejected": " d"}`}, "part of 1 examples; at least 2"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			_, _, err := textFor(t, tc.how, "", tc.change, tc.lines...)
+			side, r, err := textFor(t, tc.how, "", tc.change, tc.lines...)
+			if err == nil {
+				err = side.needBoth(r.train)
+			}
 			if err == nil || !strings.Contains(err.Error(), tc.want) {
 				t.Errorf("got  %v\nwant %s", err, tc.want)
 			}

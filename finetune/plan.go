@@ -71,7 +71,7 @@ func PlanRun(ctx context.Context, cfg Config, timed bool) (_ *Forecast, err erro
 		if r.text, err = openText(&r.cfg, r.model, r.how); err != nil {
 			return nil, err
 		}
-		if r.rows, err = readRows(ctx, &r.cfg, r.text); err != nil {
+		if err := r.read(ctx); err != nil {
 			return nil, err
 		}
 		longest, counted, batch = r.rows.largest(batch)

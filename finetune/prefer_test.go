@@ -161,8 +161,8 @@ func TestReferenceCache(t *testing.T) {
 		{"the same", func(*testing.T, *Config) {}, ""},
 		{"another beta", func(_ *testing.T, c *Config) { c.Beta = 0.5 }, ""},
 		{"another method", func(_ *testing.T, c *Config) { c.Method = "ipo" }, ""},
-		{"other data", func(t *testing.T, c *Config) { c.Data = []string{tinyPairs(t, 30)} }, "for another data or chat template"},
-		{"exact", func(_ *testing.T, c *Config) { c.Exact = true }, "for another settings of rows"},
+		{"other data", func(t *testing.T, c *Config) { c.Data = []string{tinyPairs(t, 30)} }, "for other data or another chat template"},
+		{"exact", func(_ *testing.T, c *Config) { c.Exact = true }, "for other settings of rows"},
 		{"damaged", func(t *testing.T, c *Config) {
 			if err := os.WriteFile(c.RefCache, []byte(cache[:len(cache)-8]), 0o666); err != nil {
 				t.Fatal(err)
@@ -192,6 +192,37 @@ func TestReferenceCache(t *testing.T) {
 				t.Error("the run differs from the one without a cache")
 			}
 		})
+	}
+}
+
+// TestReferenceCacheIsNoOther: a file that is no reference cache is not replaced by one, and a cache that cannot be written
+// is found out before the pass that fills it.
+func TestReferenceCacheIsNoOther(t *testing.T) {
+	c := pairConfig(t, "dpo")
+	mustTrain(t, c)
+	states, err := filepath.Glob(filepath.Join(c.Output, dirCheckpoints, "*", "state.bin"))
+	if err != nil || len(states) == 0 {
+		t.Fatalf("no checkpoint: %v", err)
+	}
+	for name, content := range map[string]string{"a model": readFile(t, c.Model), "data": readFile(t, c.Data[0]), "a checkpoint": readFile(t, states[0]), "a note": "eggs"} {
+		t.Run(name, func(t *testing.T) {
+			c := c
+			c.Output, c.RefCache = filepath.Join(t.TempDir(), "run"), filepath.Join(t.TempDir(), "mine")
+			if err := os.WriteFile(c.RefCache, []byte(content), 0o666); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := Train(t.Context(), c, report.Silent{}); err == nil || !strings.Contains(err.Error(), "--ref-cache") {
+				t.Errorf("got %v, want it refused", err)
+			}
+			if readFile(t, c.RefCache) != content {
+				t.Error("the file was overwritten")
+			}
+		})
+	}
+	c.Output, c.RefCache = filepath.Join(t.TempDir(), "run"), filepath.Join(t.TempDir(), "missing", "ref.bin")
+	rec := &recorder{}
+	if _, err := Train(t.Context(), c, rec); err == nil || rec.referenceRows() > 0 {
+		t.Errorf("a cache in a folder that is not there: got %v after %d rows", err, rec.referenceRows())
 	}
 }
 
@@ -231,6 +262,14 @@ func TestInitAdapter(t *testing.T) {
 	got, err := Evaluate(t.Context(), e, tuned.Result, func(o string) bool { return o == "method" }, report.Silent{})
 	if err != nil || start.EvalLossBefore == nil || got.Loss == 0 {
 		t.Errorf("orpo from the adapter: %+v, %v", got, err)
+	}
+
+	// A resumed run keeps the adapter that it started from: its parameters are the checkpoint's, but its scale is not there.
+	louder := sft
+	louder.Output, louder.Alpha = filepath.Join(t.TempDir(), "louder"), 2*sft.Alpha
+	c.Resume, c.InitAdapter = true, mustTrain(t, louder).Result
+	if _, err := Train(t.Context(), c, report.Silent{}); err == nil || !strings.Contains(err.Error(), "--init-adapter") {
+		t.Errorf("resumed from another adapter: got %v", err)
 	}
 
 	// A resumed run keeps its reference.

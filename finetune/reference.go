@@ -124,8 +124,10 @@ func (c *Config) referenceAdapter() (path, sum string, err error) {
 	if path == "" {
 		return "", "", nil
 	}
-	sum, err = fileSHA256(path)
-	return path, sum, err
+	if sum, err = fileSHA256(path); err != nil {
+		return "", "", fmt.Errorf("the reference's adapter: %w; check the name", err)
+	}
+	return path, sum, nil
 }
 
 // referenceName says which reference has that hash.
@@ -150,6 +152,7 @@ func referenceSession(m *engine.Model, cfg *Config, adapterPath string) (*engine
 
 // A referenceKey is all that the reference's log-probabilities depend on.
 type referenceKey struct {
+	Kind    string `json:"kind"` // kindReference: checkpoints are files of the same form
 	Base    string `json:"base_sha256"`
 	Adapter string `json:"adapter_sha256"` // "" for the base alone
 	Train   string `json:"train_data"`     // fingerprints of tokens, marks and trees: of data, tokenizer, template and settings of rows
@@ -162,17 +165,19 @@ type referenceKey struct {
 	Exact    bool   `json:"exact"`
 }
 
+const kindReference = "reference"
+
 // changed says what differs in another key.
 func (k referenceKey) changed(other referenceKey) string {
 	switch {
 	case k.Base != other.Base:
-		return "model"
+		return "another model"
 	case k.Adapter != other.Adapter:
-		return "reference adapter"
+		return "another reference adapter"
 	case k.Train != other.Train || k.Held != other.Held:
-		return "data or chat template"
+		return "other data or another chat template"
 	}
-	return "settings of rows (packing, seq-len, seed, eval-rows or exact)"
+	return "other settings of rows (packing, seq-len, seed, eval-rows or exact)"
 }
 
 // reference computes the reference's log-probabilities of the run's rows, or takes them from the cache.
@@ -184,7 +189,7 @@ func (r *run) reference(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	key := referenceKey{Base: r.meta.BaseSHA256, Adapter: r.meta.RefAdapter, Train: r.meta.TrainData, Held: r.meta.HeldData, Packing: r.cfg.Packing,
+	key := referenceKey{Kind: kindReference, Base: r.meta.BaseSHA256, Adapter: r.meta.RefAdapter, Train: r.meta.TrainData, Held: r.meta.HeldData, Packing: r.cfg.Packing,
 		SeqLen: r.cfg.SeqLen, Seed: r.cfg.Seed, EvalRows: r.cfg.EvalRows, Exact: r.cfg.Exact}
 	r.refTrain = newReference(r.rows.train)
 	tensors := []checkpoint.Tensor{{Name: "train", Data: r.refTrain.logp}}
@@ -221,12 +226,19 @@ func (r *run) reference(ctx context.Context) (err error) {
 	return save()
 }
 
-// cached fills tensors from the cache in a file, where it is of this key. One of another key is not used, and said so.
+// cached fills tensors from the cache in a file, where it is of this key. One of another key is not used, and said so; a file
+// that somebody named and that is no cache is refused. Where there is none it makes one, so that a place that cannot be
+// written to is known before the pass, which may take long, and not after it.
 func (r *run) cached(file string, key referenceKey, tensors []checkpoint.Tensor) error {
 	f, err := checkpoint.OpenFile(file)
+	noCache := func(why string) error {
+		return fmt.Errorf("--ref-cache: %s is no cache of the reference's log-probabilities, and is left as it is: %s; name another file", file, why)
+	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil
+		return checkpoint.WriteFile(nil, file, key, tensors)
+	case errors.Is(err, checkpoint.ErrForeign) && r.cfg.RefCache != "":
+		return noCache(err.Error())
 	case errors.Is(err, checkpoint.ErrDamaged):
 		r.note("the reference's log-probabilities are computed anew: %v", err)
 		return nil
@@ -238,8 +250,11 @@ func (r *run) cached(file string, key referenceKey, tensors []checkpoint.Tensor)
 	if err := f.Meta(&is); err != nil {
 		return err
 	}
+	if is.Kind != kindReference {
+		return noCache("it holds a checkpoint")
+	}
 	if is != key {
-		r.note("%s holds the reference's log-probabilities for another %s; they are computed anew, and replace it", file, key.changed(is))
+		r.note("%s holds the reference's log-probabilities for %s; they are computed anew, and replace it", file, key.changed(is))
 		return nil
 	}
 	return f.Read(tensors)

@@ -15,13 +15,14 @@ import (
 
 // meta is what a checkpoint holds beside numbers: all that tells the next step what it would have been.
 type meta struct {
-	Version    string       `json:"version"` // of the ggtune that wrote it
-	Config     string       `json:"config"`  // run.toml
-	BaseSHA256 string       `json:"base_sha256"`
-	RefAdapter string       `json:"reference_sha256"` // of the reference's adapter; "" for the base alone, or no reference
-	TrainData  string       `json:"train_data"`       // fingerprints
-	HeldData   string       `json:"held_data"`
-	Course     optim.Course `json:"course"`
+	Version     string       `json:"version"` // of the ggtune that wrote it
+	Config      string       `json:"config"`  // run.toml
+	BaseSHA256  string       `json:"base_sha256"`
+	RefAdapter  string       `json:"reference_sha256"`    // of the reference's adapter; "" for the base alone, or no reference
+	InitAdapter string       `json:"init_adapter_sha256"` // "" for a fresh one
+	TrainData   string       `json:"train_data"`          // fingerprints
+	HeldData    string       `json:"held_data"`
+	Course      optim.Course `json:"course"`
 
 	State      State            `json:"state"`
 	Best       eval.Best        `json:"best"`
@@ -110,6 +111,10 @@ func (r *run) compatible(m *meta) (notes []string, err error) {
 	}
 	if m.RefAdapter != r.meta.RefAdapter {
 		errs = append(errs, fmt.Errorf("the reference is %s, and was %s when the run began; give that one with --ref-adapter, or as --init-adapter", referenceName(r.meta.RefAdapter), referenceName(m.RefAdapter)))
+	}
+	// The shapes may agree where the scale does not, which no checkpoint holds.
+	if m.InitAdapter != r.meta.InitAdapter {
+		errs = append(errs, errors.New("--init-adapter is not the one that the run began with; give that one"))
 	}
 	diffs, notes := compareConfigs(&old, &r.cfg)
 	errs = append(errs, diffs...)

@@ -104,7 +104,7 @@ func (r *run) open(ctx context.Context) error {
 		return err
 	}
 	r.text.progress = func(done, total int) { r.rep.Report(report.Progress{What: "read", Done: done, Total: total}) }
-	if r.rows, err = readRows(ctx, &r.cfg, r.text); err != nil {
+	if err := r.read(ctx); err != nil {
 		return err
 	}
 	if err := r.cfg.checkWarmup(r.steps()); err != nil {
@@ -123,6 +123,14 @@ func (r *run) open(ctx context.Context) error {
 		r.rows.notes = append(r.rows.notes, note)
 	}
 	return nil
+}
+
+// read reads the data to train on.
+func (r *run) read(ctx context.Context) (err error) {
+	if r.rows, err = readRows(ctx, &r.cfg, r.text); err != nil {
+		return err
+	}
+	return r.text.needBoth(r.rows.train)
 }
 
 // sessionConfig is the engine's share of the settings, with the adapter as training starts.
@@ -203,6 +211,11 @@ func (r *run) describe() error {
 	if r.how.Reference {
 		if _, r.meta.RefAdapter, err = r.cfg.referenceAdapter(); err != nil {
 			return err
+		}
+	}
+	if r.cfg.InitAdapter != "" {
+		if r.meta.InitAdapter, err = fileSHA256(r.cfg.InitAdapter); err != nil {
+			return fmt.Errorf("--init-adapter: %w", err)
 		}
 	}
 	r.meta.BaseSHA256, err = r.hash.wait()

@@ -247,13 +247,8 @@ func readRows(ctx context.Context, cfg *Config, s *textSide) (*rows, error) {
 			}
 		}
 		var err error
-		if r.train, err = s.encode(ctx, in, train, in.dropped); err != nil {
-			return err
-		}
-		if s.need == method.Verdicts {
-			return s.needBoth(r.train)
-		}
-		return nil
+		r.train, err = s.encode(ctx, in, train, in.dropped)
+		return err
 	})
 	if err == nil && len(cfg.EvalData) > 0 {
 		err = s.readInto(ctx, cfg, cfg.EvalData, func(in *input) error {

@@ -105,7 +105,9 @@ func setGiven(c *cli.Context, cfg *finetune.Config) error {
 		case *uint64:
 			*v = c.Uint64(o.Name)
 		case *float64:
-			*v = c.Float64(o.Name)
+			if *v = c.Float64(o.Name); math.IsNaN(*v) { // which stands for "not given"
+				return usagef("%s: %s is NaN; expected a number", c.Command.Name, dashes(o.Name))
+			}
 		case *[]float64:
 			*v = nil
 			for _, word := range listed(c.StringSlice(o.Name)) {

@@ -52,8 +52,12 @@ func evalAction(c *cli.Context) error {
 		fmt.Fprintf(w, "perplexity  %.3f\n", e.Perplexity)
 	}
 	fmt.Fprintf(w, "tokens      %d, of which counted %d, in %d rows\n", e.Tokens, e.Counted, e.Rows)
-	for _, name := range slices.Sorted(maps.Keys(e.Figures)) {
-		fmt.Fprintf(w, "%-11s %.4g\n", name, e.Figures[name])
+	names, widest := slices.Sorted(maps.Keys(e.Figures)), len("perplexity ")
+	for _, name := range names {
+		widest = max(widest, len(name))
+	}
+	for _, name := range names {
+		fmt.Fprintf(w, "%-*s %.4g\n", widest, name, e.Figures[name])
 	}
 	return nil
 }

@@ -15,13 +15,14 @@ import (
 
 func init() { scriptCommands["interrupted"] = scriptInterrupted }
 
-// scriptInterrupted: `interrupted INT|TERM|twice ggtune train args…` starts a run, signals it after its first step, and
-// demands exit code 130. twice sends INT again, late enough to be another key press, and demands that the run ends at once.
+// scriptInterrupted: `interrupted INT|TERM|twice|early ggtune train args…` starts a run, signals it after its first step, or
+// early, when it has told of its data, and demands exit code 130. twice sends INT again, late enough to be another key press,
+// and demands that the run ends at once.
 // Its standard error becomes the file stderr.txt.
 func scriptInterrupted(ts *testscript.TestScript, neg bool, args []string) {
-	signals := map[string]syscall.Signal{"INT": syscall.SIGINT, "TERM": syscall.SIGTERM, "twice": syscall.SIGINT}
+	signals := map[string]syscall.Signal{"INT": syscall.SIGINT, "TERM": syscall.SIGTERM, "twice": syscall.SIGINT, "early": syscall.SIGINT}
 	if neg || len(args) < 2 || signals[args[0]] == 0 {
-		ts.Fatalf("usage: interrupted INT|TERM|twice program args...")
+		ts.Fatalf("usage: interrupted INT|TERM|twice|early program args...")
 	}
 	outPath, errPath := ts.MkAbs("stdout.txt"), ts.MkAbs("stderr.txt")
 	stdout, err := os.Create(outPath)
@@ -36,7 +37,7 @@ func scriptInterrupted(ts *testscript.TestScript, neg bool, args []string) {
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 		text, err := os.ReadFile(outPath)
 		ts.Check(err)
-		if bytes.Contains(text, []byte("\nstep ")) && bytes.Contains(text, []byte("tok/s")) {
+		if args[0] == "early" && bytes.Contains(text, []byte("\ncounted tokens")) || bytes.Contains(text, []byte("\nstep ")) && bytes.Contains(text, []byte("tok/s")) {
 			break
 		}
 		if time.Now().After(deadline) {

@@ -22,6 +22,7 @@ var scriptCommands = map[string]func(*testscript.TestScript, bool, []string){
 	"jsonkeys": scriptJSONKeys,
 	"onemsg":   scriptOneMessage,
 	"long":     scriptLong,
+	"repeat":   scriptRepeat,
 	"model":    scriptModel,
 	"rewrite":  scriptRewrite,
 	"truncate": scriptTruncate,
@@ -120,6 +121,16 @@ func scriptLong(ts *testscript.TestScript, neg bool, args []string) {
 	n, err := strconv.Atoi(args[1])
 	ts.Check(err)
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(strings.Repeat("once ", n)), 0o666))
+}
+
+// scriptRepeat: `repeat FROM TO TIMES` writes a file's content over and over.
+func scriptRepeat(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: repeat FROM TO TIMES")
+	}
+	n, err := strconv.Atoi(args[2])
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(strings.Repeat(ts.ReadFile(args[0]), n)), 0o666))
 }
 
 // scriptTruncate: `truncate FROM TO BYTES` copies the beginning of a file.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 
 	"github.com/urfave/cli/v2"
@@ -42,7 +43,8 @@ func trainAction(c *cli.Context) error {
 	rep, failed := reporter(c)
 	_, err = finetune.Train(c.Context, *cfg, rep)
 	if errors.Is(err, errInterrupted) && context.Cause(c.Context) == errInterrupted {
-		if saved, _ := filepath.Glob(filepath.Join(cfg.Output, "checkpoints", "step-*")); len(saved) == 0 {
+		// A run that has begun can go on even from before its first step: what the reference said of its data is kept.
+		if _, none := os.Stat(filepath.Join(cfg.Output, "run.toml")); none != nil {
 			return fmt.Errorf("%w before there was anything to save", err)
 		}
 		return fmt.Errorf("%w; go on with: ggtune train -o %s --resume", err, cfg.Output)

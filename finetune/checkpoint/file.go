@@ -12,6 +12,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"strings"
 
 	"github.com/ggtune/ggtune/internal/atomicfile"
 )
@@ -34,6 +35,10 @@ const (
 
 // ErrDamaged is wrapped by errors about a state file that is not what was written.
 var ErrDamaged = errors.New("damaged")
+
+// ErrForeign is wrapped beside ErrDamaged by errors about a file that does not even begin as a state file: it is somebody's
+// own, and must not be replaced.
+var ErrForeign = fmt.Errorf("%w or a file of another kind", ErrDamaged)
 
 // A Tensor is one named run of numbers.
 type Tensor struct {
@@ -138,17 +143,22 @@ func parse(name string, r io.ReadSeeker, size int64) (*File, error) {
 	bad := func(format string, args ...any) error {
 		return fmt.Errorf("checkpoint file %s is %w: %s", name, ErrDamaged, fmt.Sprintf(format, args...))
 	}
+	begin := make([]byte, min(size, int64(len(magic))))
+	if _, err := io.ReadFull(r, begin); err != nil {
+		return nil, fmt.Errorf("read checkpoint file %s: %w", name, err)
+	}
+	if !strings.HasPrefix(magic, string(begin)) {
+		return nil, fmt.Errorf("checkpoint file %s is %w: it begins with %q, expected %q", name, ErrForeign, begin, magic)
+	}
 	if size < int64(fixed+sha256.Size) {
 		return nil, bad("%d bytes, expected at least %d", size, fixed+sha256.Size)
 	}
 	sum := sha256.New()
 	in := io.TeeReader(r, sum)
+	sum.Write(begin)
 	var front [fixed]byte
-	if _, err := io.ReadFull(in, front[:]); err != nil {
+	if _, err := io.ReadFull(in, front[len(magic):]); err != nil {
 		return nil, fmt.Errorf("read checkpoint file %s: %w", name, err)
-	}
-	if !bytes.Equal(front[:len(magic)], []byte(magic)) {
-		return nil, bad("it begins with %q, expected %q", front[:len(magic)], magic)
 	}
 	if v := binary.LittleEndian.Uint32(front[len(magic):]); v > version {
 		return nil, fmt.Errorf("checkpoint file %s has version %d, and this ggtune knows versions up to %d; use the newer ggtune that wrote it", name, v, version)

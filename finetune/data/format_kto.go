@@ -25,11 +25,10 @@ var KTO = register(&Format{
 		if err != nil {
 			return err
 		}
-		c := newChoices(r, o, add)
-		if c.prompt.Tools, err = parseTools(r, "tools"); err != nil {
+		c, err := newChoices(r, o, prompt, add)
+		if err != nil {
 			return err
 		}
-		c.say(prompt)
 		c.verdict(answer.answer(), good)
 		return nil
 	},

@@ -63,12 +63,10 @@ func readAnswers(r *Record, chosenField, rejectedField string) (chosen, rejected
 
 // addChoice adds one choice between two answers.
 func addChoice(r *Record, o *Options, prompt, chosen, rejected side, add func(Example)) error {
-	c := newChoices(r, o, add)
-	var err error
-	if c.prompt.Tools, err = parseTools(r, "tools"); err != nil {
+	c, err := newChoices(r, o, prompt, add)
+	if err != nil {
 		return err
 	}
-	c.say(prompt)
 	c.pair(chosen.answer(), rejected.answer())
 	return nil
 }

@@ -33,11 +33,10 @@ var Rated = register(&Format{
 		if err != nil {
 			return err
 		}
-		c := newChoices(r, o, add)
-		if c.prompt.Tools, err = parseTools(r, "tools"); err != nil {
+		c, err := newChoices(r, o, prompt, add)
+		if err != nil {
 			return err
 		}
-		c.say(prompt)
 		switch choice {
 		case "a":
 			c.pair(a, b)

@@ -28,9 +28,11 @@ var Scored = register(&Format{
 		if err != nil {
 			return err
 		}
-		c := newChoices(r, o, add)
+		c, err := newChoices(r, o, side{chat: true, turns: turns}, add)
+		if err != nil {
+			return err
+		}
 		c.many = true
-		c.say(side{chat: true, turns: turns})
 		c.ranked(answers, o.BestWorst)
 		return nil
 	},

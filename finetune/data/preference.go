@@ -19,8 +19,12 @@ type choices struct {
 	n    int // given so far
 }
 
-func newChoices(r *Record, o *Options, add func(Example)) *choices {
-	return &choices{want: o.Want, add: add, prompt: Example{Source: r.Source}}
+func newChoices(r *Record, o *Options, prompt side, add func(Example)) (*choices, error) {
+	c := &choices{want: o.Want, add: add, prompt: Example{Source: r.Source}}
+	c.say(prompt)
+	var err error
+	c.prompt.Tools, err = parseTools(r, "tools")
+	return c, err
 }
 
 // pair gives a pair of answers, or its two verdicts. One that says nothing counts as one example.
