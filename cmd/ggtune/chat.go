@@ -127,7 +127,7 @@ func (t *talk) answered(prompt string, r generate.Result) error {
 	t.messages = append(t.messages, template.Message{Role: "assistant", Content: r.Text})
 	if t.c.Bool("json") {
 		line := generateLine{Result: r, Prompt: prompt}
-		if a := t.c.String("adapter"); a != "" && t.g.AdapterOn() {
+		if a := t.c.String("adapter"); a != "" && t.g.InUse() != generate.Base {
 			line.Adapter = &a
 		}
 		return printJSON(t.c.App.Writer, line)
@@ -157,7 +157,10 @@ func (t *talk) command(line string) error {
 			fmt.Fprintln(w, "there is no adapter; start with -a adapter.gguf")
 			return nil
 		}
-		return t.g.UseAdapter(line == "/adapter")
+		if line == "/base" {
+			return t.g.Use(generate.Base)
+		}
+		return t.g.Use(0)
 	default:
 		fmt.Fprintf(w, "unknown command %s; known: /reset, /base, /adapter, /quit\n", line)
 	}
@@ -178,8 +181,8 @@ func openChat(c *cli.Context, g *generate.Generator) (*generate.Chat, error) {
 
 // noteBase warns of an adapter that was trained on another base.
 func noteBase(c *cli.Context, g *generate.Generator) error {
-	note, err := g.BaseNote(c.Context)
-	if err == nil && note != "" {
+	notes, err := g.BaseNotes(c.Context)
+	for _, note := range notes {
 		fmt.Fprintln(c.App.ErrWriter, "note:", note)
 	}
 	return err
