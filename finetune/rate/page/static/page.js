@@ -86,12 +86,12 @@
   }
 
   document.addEventListener("keydown", (e) => {
-    const box = e.target.closest?.("textarea");
-    if (box) {
-      if (e.key === "Escape") leave(box);
+    const typing = e.target.closest?.("textarea");
+    if (typing) {
+      if (e.key === "Escape") leave(typing);
       if (e.key === "Enter" && (e.ctrlKey || e.metaKey)) {
         e.preventDefault();
-        box.parentElement.querySelector("button")?.click();
+        typing.parentElement.querySelector("button")?.click();
       }
       return;
     }
@@ -103,7 +103,9 @@
       if (b.tagName === "SUMMARY") {
         const d = b.parentElement;
         d.open = true;
-        d.querySelector("textarea").focus();
+        const box = d.querySelector("textarea");
+        box.focus();
+        box.setSelectionRange(box.value.length, box.value.length);
         d.scrollIntoView({ block: "nearest" });
       } else if (!b.disabled && performance.now() - since > slip) {
         b.click();
