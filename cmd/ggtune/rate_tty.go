@@ -17,12 +17,13 @@ import (
 
 // A desk is where a person rates in a terminal.
 type desk struct {
-	c     *cli.Context
-	s     *rate.Session
-	w     io.Writer // standard error with --json
-	line  func(context.Context) (string, error)
-	equal int    // how many of the pairs left out for equal answers have been told of
-	shown string // the pair that stands above, with its revision
+	c    *cli.Context
+	s    *rate.Session
+	w    io.Writer // standard error with --json
+	line func(context.Context) (string, error)
+	// equal and failed are how many of the pairs left out have been told of.
+	equal, failed int
+	shown         string // the pair that stands above, with its revision
 }
 
 // errQuit is how a person ends.
@@ -192,10 +193,13 @@ func (d *desk) head(view rate.View) {
 	}
 }
 
-// leftOut tells of pairs that cannot be rated. Of prompts that could not be answered the summary tells.
+// leftOut tells of pairs that cannot be rated.
 func (d *desk) leftOut(view rate.View) {
 	for ; d.equal < len(view.Equal); d.equal++ {
 		fmt.Fprintf(d.w, "\n(%s is left out: both answers came out the same)\n", view.Equal[d.equal])
+	}
+	for ; d.failed < len(view.Failed); d.failed++ {
+		fmt.Fprintln(d.w, "\n(this prompt cannot be answered, and is left out; why is said at the end)")
 	}
 }
 

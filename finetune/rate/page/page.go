@@ -10,8 +10,10 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/subtle"
 	"embed"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"html/template"
@@ -235,9 +237,21 @@ func refuse(w http.ResponseWriter, code int, title, text string) {
 		return
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src '"+refusedStyle+"'; img-src data:; frame-ancestors 'none'")
 	w.WriteHeader(code)
 	w.Write(b.Bytes())
 }
+
+// refusedStyle is the hash by which the policy of a refusal admits its one style: the style sheet is not served without the
+// token.
+var refusedStyle = func() string {
+	var b bytes.Buffer
+	if err := pageTemplate.ExecuteTemplate(&b, "refused-style", nil); err != nil {
+		panic(err)
+	}
+	sum := sha256.Sum256(b.Bytes())
+	return "sha256-" + base64.StdEncoding.EncodeToString(sum[:])
+}()
 
 // form reads a form that is not too large, or answers why not.
 func (v *Server) form(w http.ResponseWriter, r *http.Request) bool {
