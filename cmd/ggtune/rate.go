@@ -172,7 +172,11 @@ func rateAction(c *cli.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, store.Close()) }()
+	defer func() {
+		if cerr := store.Close(); cerr != nil { // joined with nothing, an interruption would be no longer one
+			err = errors.Join(err, cerr)
+		}
+	}()
 	for _, n := range notes {
 		fmt.Fprintln(c.App.ErrWriter, "note:", n)
 	}

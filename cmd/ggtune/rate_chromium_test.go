@@ -1,9 +1,7 @@
 package main
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -14,6 +12,7 @@ import (
 	"time"
 
 	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/network"
@@ -40,44 +39,6 @@ func chromium(t *testing.T) string {
 	}
 	t.Skipf("no browser among %q: install Chromium, or set CHROMIUM to one, to test the page of `ggtune rate` in it", names)
 	return ""
-}
-
-// A rating is `ggtune rate` as a process of its own.
-type rating struct {
-	cmd *exec.Cmd
-	url string
-}
-
-// startRating runs the command and waits for its address.
-func startRating(t *testing.T, args ...string) *rating {
-	t.Helper()
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	// Under this name the test binary is the command: see TestMain.
-	cmd := &exec.Cmd{Path: exe, Args: append([]string{"ggtune", "rate", "--json"}, args...), Stderr: os.Stderr, Env: os.Environ()}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { cmd.Process.Kill() })
-	lines := bufio.NewScanner(out)
-	if !lines.Scan() {
-		t.Fatal("the command said nothing")
-	}
-	var first struct{ URL string }
-	if err := json.Unmarshal(lines.Bytes(), &first); err != nil || first.URL == "" {
-		t.Fatalf("the command said %q, want its address: %v", lines.Text(), err)
-	}
-	go func() {
-		for lines.Scan() { // so that it can write its summary
-		}
-	}()
-	return &rating{cmd, first.URL}
 }
 
 // A browser is a tab of headless Chromium that fails the test on any error of the page's script or of its policy.
@@ -190,19 +151,6 @@ func (b *browser) press(key string) {
 	b.until("another pair after "+key, fmt.Sprintf("%s !== %q", pair, id))
 }
 
-func choicesIn(t *testing.T, path string) string {
-	t.Helper()
-	records, err := rate.ReadChoices(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var all []string
-	for _, r := range records {
-		all = append(all, string(r.Choice))
-	}
-	return strings.Join(all, " ")
-}
-
 // Ten pairs by keyboard in a real browser, with an undo, a reload, a second tab, a server that is killed and started again, and
 // an edit: nothing is lost.
 func TestRateInChromium(t *testing.T) {
@@ -275,19 +223,26 @@ func TestRateInChromium(t *testing.T) {
 		b.press(key)
 	}
 	b.until("the end", `document.body.innerText.includes("All pairs are rated")`)
+	// Who types a prompt of his own on the last page goes on.
+	b.key("n")
+	b.until("the prompt box", `document.activeElement.id === "text"`)
+	b.do("type a prompt", chromedp.KeyEvent("my own"), chromedp.KeyEvent(kb.Enter, chromedp.KeyModifiers(chromedp.ModifierCtrl)))
+	b.until("the typed prompt", `document.querySelector(".prompt")?.innerText.includes("my own")`)
+	b.press("t")
+	b.until("the end", `document.body.innerText.includes("All pairs are rated")`)
 	time.Sleep(slip)
 	b.key("f")
 	b.until("the last page", `document.body.innerText.includes("This page can be closed")`)
 	if err := r.cmd.Wait(); err != nil {
 		t.Errorf("the command ended with %v, want exit code 0", err)
 	}
-	if got := choicesIn(t, choices); got != "a b tie bad skip a edit a b tie" {
+	if got := choicesIn(t, choices); got != "a b tie bad skip a edit a b tie tie" {
 		t.Errorf("at the end: %s", got)
 	}
 	checkChoices(t, choices)
 }
 
-// checkChoices demands ten different prompts, and an edit as it was typed.
+// checkChoices demands eleven different prompts, and an edit as it was typed.
 func checkChoices(t *testing.T, path string) {
 	t.Helper()
 	records, err := rate.ReadChoices(path)
@@ -301,10 +256,41 @@ func checkChoices(t *testing.T, path string) {
 			t.Errorf("the edit is %q from %d, chosen %q", *r.Edited, *r.EditedFrom, r.Chosen.Text)
 		}
 	}
-	if len(seen) != 10 {
-		t.Errorf("%d different prompts are rated, want 10", len(seen))
+	if len(seen) != 11 {
+		t.Errorf("%d different prompts are rated, want 11", len(seen))
 	}
 	if _, err := os.Stat(path + ".lock"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the lock is left: %v", err)
+	}
+}
+
+// Without JavaScript the page is forms that work, and that follow what is being written.
+func TestRateInChromiumWithoutJavaScript(t *testing.T) {
+	b := newBrowser(t)
+	dir := t.TempDir()
+	model, prompts, choices := testmodel.Temp(t, testmodel.Tiny("llama", gguf.F32)), filepath.Join(dir, "p.txt"), filepath.Join(dir, "c.jsonl")
+	if err := os.WriteFile(prompts, []byte("one\ntwo\n"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	r := startRating(t, "-m", model, "-d", prompts, "-o", choices, "-n", "24", "--threads", "1", "--template", "plain")
+	b.do("switch JavaScript off", chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+		_, err := cdp.Call(ctx, t, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
+		return err
+	}))
+	b.do("open the page", chromedp.Navigate(r.url))
+	// Each press waits for the page that the one before led to: by its revision, and by its notice.
+	for _, button := range []string{
+		`[data-revision="0"] button[value="a"]:enabled`, `[data-revision="1"] button[form="undo"]:enabled`,
+		`[data-revision="2"] button[value="tie"]:enabled`, `[data-revision="3"][data-ready="true"] summary[data-key="e"]`,
+		`[data-revision="3"] details[open] button[name="edit"][value="b"]`, `[data-revision="3"] #notice:not([hidden]) ~ form button[value="b"]:enabled`,
+	} {
+		b.do("press "+button, chromedp.Click(chromedp.CSS(button)))
+	}
+	b.do("finish", chromedp.Click(chromedp.CSS(`form[action$="finish"] button`)))
+	if err := r.cmd.Wait(); err != nil {
+		t.Errorf("the command ended with %v, want exit code 0", err)
+	}
+	if got := choicesIn(t, choices); got != "tie b" { // the edit changed nothing, and was refused
+		t.Errorf("got %s", got)
 	}
 }
