@@ -52,12 +52,9 @@ func compareAction(c *cli.Context) error {
 		return usagef("compare: %d arguments given, expected two adapters (or base): ggtune compare base run/adapter.gguf -m base.gguf -d prompts.txt", c.NArg())
 	}
 	var sides [2]answer.Side
-	var names [2]string
 	for i, scale := range []string{"scale", "scale-b"} {
-		names[i] = c.Args().Get(i)
-		if names[i] != "base" {
-			sides[i] = answer.Side{Adapter: names[i], Scale: float32(c.Float64(scale))}
-			names[i] = filepath.Base(names[i])
+		if name := c.Args().Get(i); name != "base" {
+			sides[i] = answer.Side{Adapter: name, Scale: float32(c.Float64(scale))}
 		}
 	}
 	if sides[0] == sides[1] {
@@ -91,7 +88,6 @@ func compareAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	report.Names = names
 	r.Prompts, r.Equal, r.Failed = len(report.Records), report.Equal(), len(report.Failed)
 	for _, why := range report.Failed {
 		fmt.Fprintln(c.App.ErrWriter, "note: not answered:", why)
@@ -117,7 +113,7 @@ func compareAnswers(c *cli.Context, cfg answer.Config, items []rate.Item) (*rate
 		return nil, err
 	}
 	defer authors.Close()
-	r := &rate.Report{Model: filepath.Base(cfg.Model), Sampled: "taking the most likely token"}
+	r := &rate.Report{Model: filepath.Base(cfg.Model), Names: authors.Names(), Sampled: "taking the most likely token"}
 	if cfg.Sampling.Temp > 0 {
 		r.Sampled = fmt.Sprintf("temperature %g, both with the same seed", cfg.Sampling.Temp)
 	}

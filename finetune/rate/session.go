@@ -21,12 +21,9 @@ func refusef(format string, args ...any) error { return &RefusedError{fmt.Sprint
 
 // Config says how a session goes.
 type Config struct {
-	Seed    uint64 // of the order in which answers are shown
-	Raw     bool   // typed prompts are literal text
-	System  string // put before typed prompts; not with Raw
-	Ahead   int    // pairs written before they are asked for, 1 or more. Default 4
-	Retries int    // how often an answer equal to the other is written again. Default 3
-	Now     func() time.Time
+	Seed   uint64 // of the order in which answers are shown
+	Raw    bool   // typed prompts are literal text
+	System string // put before typed prompts; not with Raw
 	// CanWrite says that answers can be written, so that prompts may be typed.
 	CanWrite bool
 }
@@ -43,7 +40,6 @@ type Session struct {
 	pending  []*pair
 	ids      map[string]bool // of all pairs, rated or not
 	revision uint64          // counts decisions, undos and typed prompts
-	made     int             // decisions less undos, in this session
 	equal    []string        // sources of pairs left out because both answers were the same
 	failed   []string        // why pairs left out could not be written
 	changed  chan struct{}   // closed at the next change of anything
@@ -51,15 +47,6 @@ type Session struct {
 
 // NewSession makes a session of the items that store has no choice for. The session does not close the store.
 func NewSession(store *Store, items []Item, cfg Config) *Session {
-	if cfg.Ahead == 0 {
-		cfg.Ahead = 4
-	}
-	if cfg.Retries == 0 {
-		cfg.Retries = 3
-	}
-	if cfg.Now == nil {
-		cfg.Now = time.Now
-	}
 	s := &Session{cfg: cfg, store: store, ids: map[string]bool{}, changed: make(chan struct{})}
 	for _, r := range store.Records() {
 		s.ids[r.About.ID] = true
@@ -156,7 +143,7 @@ func (s *Session) Decide(d Decision) error {
 		return refusef("the answers are still being written; a pair can be skipped now, and rated when they are done")
 	}
 	r := Record{Prompt: p.prompt, Answers: p.answers, Choice: d.Choice,
-		About: About{Version: Version, ID: p.id, Time: s.cfg.Now().UTC().Truncate(time.Second)}}
+		About: About{Version: Version, ID: p.id, Time: time.Now().UTC().Truncate(time.Second)}}
 	switch d.Choice {
 	case A, B, Tie, Bad:
 	case Skip:
@@ -187,7 +174,6 @@ func (s *Session) Decide(d Decision) error {
 		p.stop()
 	}
 	s.pending = s.pending[1:]
-	s.made++
 	s.revision++
 	s.notify()
 	return nil
@@ -216,7 +202,6 @@ func (s *Session) Undo(revision uint64) error {
 		return nil
 	}
 	s.pending = append([]*pair{p}, s.pending...)
-	s.made--
 	s.revision++
 	s.notify()
 	return nil
@@ -254,13 +239,6 @@ func (s *Session) Type(revision uint64, text string) error {
 	s.revision++
 	s.notify()
 	return nil
-}
-
-// Made is the number of choices made in this session and not taken back; below 0 where more were taken back.
-func (s *Session) Made() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.made
 }
 
 // Summary counts the choices in the file.

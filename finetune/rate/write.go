@@ -16,6 +16,15 @@ type Author interface {
 	Varies() bool
 }
 
+const (
+	// ahead is how many pairs are written before they are asked for, the one on show among them: more would cost power for
+	// answers that may never be read.
+	ahead = 4
+	// retries is how often an answer that is equal to the other is written again. Where the model is that certain, a pair
+	// that differs at last would differ in little.
+	retries = 3
+)
+
 // A PromptError is why one prompt cannot be answered, where others can.
 type PromptError struct{ Err error }
 
@@ -49,7 +58,7 @@ func (s *Session) Write(ctx context.Context, a Author) error {
 func (s *Session) next(ctx context.Context) (p *pair, own context.Context, changed <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, p := range s.pending[:min(s.cfg.Ahead, len(s.pending))] {
+	for _, p := range s.pending[:min(ahead, len(s.pending))] {
 		if p.state == waiting {
 			p.state = writing
 			own, p.stop = context.WithCancel(ctx)
@@ -82,7 +91,7 @@ func (s *Session) write(ctx context.Context, a Author, p *pair) error {
 			if shown == 0 || !p.same() {
 				break
 			}
-			if !a.Varies() || try == s.cfg.Retries {
+			if !a.Varies() || try == retries {
 				s.leaveOut(p, "")
 				return nil
 			}

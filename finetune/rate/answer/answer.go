@@ -76,6 +76,9 @@ func Open(ctx context.Context, cfg Config) (*Authors, error) {
 			continue
 		}
 		a.sides[i] = side{use: len(gen.Adapters), name: filepath.Base(s.Adapter)}
+		if filepath.Base(cfg.Sides[1-i].Adapter) == a.sides[i].name {
+			a.sides[i].name = filepath.ToSlash(s.Adapter) // every run's adapter is called adapter.gguf
+		}
 		gen.Adapters = append(gen.Adapters, generate.Adapter{Path: s.Adapter, Scale: s.Scale})
 	}
 	var err error
@@ -137,6 +140,18 @@ func (a *Authors) Close() error {
 		return nil
 	}
 	return a.g.Close()
+}
+
+// Names tell the sides apart for people: an adapter's file, with its scale unless that is 1, or "base".
+func (a *Authors) Names() [2]string {
+	var names [2]string
+	for i, s := range a.sides {
+		names[i] = s.name
+		if scale := a.cfg.Sides[i].Scale; s.hash != nil && scale != 1 {
+			names[i] += fmt.Sprintf(" × %g", scale)
+		}
+	}
+	return names
 }
 
 // BaseNotes warns of adapters that were trained on another base, once the model's hash is known.
