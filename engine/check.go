@@ -58,12 +58,12 @@ func Check(ctx context.Context, path string, threads int, seed uint64) (*CheckRe
 	}); err != nil {
 		return nil, err
 	}
-	var err error
-	if rep.LogitsMaxDiff, err = fast.Difference(ctx, path, threads); err != nil {
-		return nil, err
-	}
-	if rep.ExactMaxDiff, err = exact.Difference(ctx, path, threads); err != nil {
-		return nil, err
+	for p, d := range map[*Probe]*float64{fast: &rep.LogitsMaxDiff, exact: &rep.ExactMaxDiff} {
+		far, err := p.Distance(ctx, path, threads)
+		if err != nil {
+			return nil, err
+		}
+		*d = far.Max
 	}
 	for _, v := range exact.Trained {
 		rep.LargestLogit = math.Max(rep.LargestLogit, math.Abs(float64(v)))

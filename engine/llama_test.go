@@ -49,7 +49,7 @@ func llamaDifference(t *testing.T, path string, exact bool) float64 {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := p.Difference(context.Background(), path, 1)
+	d, err := p.Distance(context.Background(), path, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +57,7 @@ func llamaDifference(t *testing.T, path string, exact bool) float64 {
 	for _, v := range p.Trained {
 		largest = math.Max(largest, math.Abs(float64(v)))
 	}
-	return d / largest
+	return d.Max / largest
 }
 
 func TestLogitsEqualLlama(t *testing.T) {
@@ -210,10 +210,18 @@ func verified(t *testing.T, path string, c adapter.Config) (engine.Agreement, sa
 	if err != nil {
 		t.Fatal(err)
 	}
-	// A probe of something else must not pass.
-	p.Trained = p.Base
-	if _, err := p.VerifyAdapter(context.Background(), path, out, 1); !errors.Is(err, engine.ErrDisagree) {
-		t.Errorf("with the base's logits for the adapter's: got error %v, want %v", err, engine.ErrDisagree)
+	// A file that does less must not pass, however small the adapter.
+	nothing := *ad
+	nothing.Pairs = slices.Clone(ad.Pairs)
+	for i := range nothing.Pairs {
+		nothing.Pairs[i].B = make([]float32, len(ad.Pairs[i].B))
+	}
+	idle := filepath.Join(t.TempDir(), "idle.gguf")
+	if err := nothing.Save(context.Background(), atomicfile.OS, idle); err != nil {
+		t.Fatal(err)
+	}
+	if d, err := p.VerifyAdapter(context.Background(), path, idle, 1); !errors.Is(err, engine.ErrDisagree) {
+		t.Errorf("an adapter that does nothing in the trained one's place: got %+v and error %v, want %v", d, err, engine.ErrDisagree)
 	}
 	return a, savedAdapter{out, ad.Pairs}
 }

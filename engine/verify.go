@@ -47,22 +47,29 @@ func (s *Session) Probe(ctx context.Context, tokens []int32) (*Probe, error) {
 	return p, err
 }
 
-// An Agreement says how far llama.cpp's logits are from ours: the largest absolute difference over all tokens of the
-// vocabulary and all positions of the probe.
+// A Distance says how far llama.cpp's logits are from ours, over all tokens of the vocabulary and all positions of a probe.
+type Distance struct {
+	Max float64 `json:"max"` // the largest absolute difference
+	RMS float64 `json:"rms"` // root of the mean squared difference
+}
+
+// An Agreement is the distance of two models, of which the first is the yardstick of the second.
 type Agreement struct {
-	Base    float64 // without what was trained; NaN where the probe has no base
-	Trained float64
+	Base    Distance // without what was trained
+	Trained Distance
 }
 
 // ErrDisagree is what an Agreement beyond its bound matches.
 var ErrDisagree = errors.New("llama.cpp computes something else from the file than was trained")
 
-// agreementFactor bounds the trained model's difference by the base's own, measured in the same check: both have the same
-// sources (llama.cpp rounds activations to 8 bits where weights are quantized, ours to bf16).
+// agreementFactor bounds the trained model's distance by the base's own, measured in the same check: both have the same
+// sources (llama.cpp rounds activations to 8 bits where weights are quantized, ours to bf16). The RMS is compared: it moved
+// by a factor of 0.7 to 1.3 over training of all kinds, where the largest of half a million differences, an extreme value,
+// moved by 0.7 to 2.1 and would refuse sound runs. Logits of another adapter are refused all the same (VerifyAdapter).
 const agreementFactor = 2
 
-// agreementFloor, relative to the largest logit, is what f32 sums in another order may differ by; it matters where the base agrees almost
-// exactly (f32 models: 1e-5 measured).
+// agreementFloor, relative to the RMS of the logits, is what f32 sums in another order may differ by; it matters where the
+// base agrees almost exactly (f32 models: 1e-5 measured).
 const agreementFloor = 1e-4
 
 // agreementFloorFull is the same for a model trained in full: its logits may be far from the base's in size (a fresh model's
@@ -76,7 +83,7 @@ func (p *Probe) VerifyAdapter(ctx context.Context, base, adapter string, threads
 	var a Agreement
 	err := withLlama(base, len(p.Tokens), threads, func(m *llama.Model, c *llama.Context) error {
 		var err error
-		if a.Base, err = p.difference(ctx, c, p.Base); err != nil {
+		if a.Base, err = p.distance(ctx, c, p.Base); err != nil {
 			return err
 		}
 		lora, err := m.LoadAdapter(adapter)
@@ -87,8 +94,20 @@ func (p *Probe) VerifyAdapter(ctx context.Context, base, adapter string, threads
 		if err := c.SetAdapters([]*llama.Adapter{lora}, []float32{1}); err != nil {
 			return err
 		}
-		a.Trained, err = p.difference(ctx, c, p.Trained)
-		return errors.Join(err, c.SetAdapters(nil, nil))
+		if a.Trained, err = p.distance(ctx, c, p.Trained); err != nil {
+			return err
+		}
+		fromBase, err := p.distance(ctx, c, p.Base)
+		if err != nil {
+			return err
+		}
+		// Where training changed less than the distance is, nothing can be told. Where it changed more, llama.cpp must be nearer to
+		// what was trained than to the base: a small adapter that it does not apply would pass the bound.
+		if changed := rms(p.Trained, p.Base); changed > a.Base.RMS && !(a.Trained.RMS < fromBase.RMS) {
+			return fmt.Errorf("verify %s: %w: training moved the logits by %.3g in the root mean square, but with the adapter llama.cpp's are %.3g from them and %.3g from the base's; report this with the output of ggtune check on the base",
+				adapter, ErrDisagree, changed, a.Trained.RMS, fromBase.RMS)
+		}
+		return c.SetAdapters(nil, nil)
 	})
 	if err != nil {
 		return a, err
@@ -96,13 +115,26 @@ func (p *Probe) VerifyAdapter(ctx context.Context, base, adapter string, threads
 	return a, p.judge(a, adapter, agreementFloor)
 }
 
-// VerifyModel opens a trained model with llama.cpp and compares its logits with the probe's. baseDifference is the same
-// difference before training, from Difference.
-func (p *Probe) VerifyModel(ctx context.Context, path string, baseDifference float64, threads int) (Agreement, error) {
-	a := Agreement{Base: baseDifference}
+// rms is the root mean squared difference of two lists of the same length, or, where b is nil, the size of one.
+func rms(a, b []float32) float64 {
+	squares := 0.0
+	for i, v := range a {
+		x := float64(v)
+		if b != nil {
+			x -= float64(b[i])
+		}
+		squares += x * x
+	}
+	return math.Sqrt(squares / float64(max(len(a), 1)))
+}
+
+// VerifyModel opens a trained model with llama.cpp and compares its logits with the probe's. base is the
+// distance before training, from Distance.
+func (p *Probe) VerifyModel(ctx context.Context, path string, base Distance, threads int) (Agreement, error) {
+	a := Agreement{Base: base}
 	err := withLlama(path, len(p.Tokens), threads, func(_ *llama.Model, c *llama.Context) error {
 		var err error
-		a.Trained, err = p.difference(ctx, c, p.Trained)
+		a.Trained, err = p.distance(ctx, c, p.Trained)
 		return err
 	})
 	if err != nil {
@@ -111,48 +143,49 @@ func (p *Probe) VerifyModel(ctx context.Context, path string, baseDifference flo
 	return a, p.judge(a, path, agreementFloorFull)
 }
 
-// Difference opens a model with llama.cpp and gives the largest difference of its logits from the probe's Trained ones.
-func (p *Probe) Difference(ctx context.Context, path string, threads int) (float64, error) {
-	var d float64
+// Distance opens a model with llama.cpp and gives the distance of its logits from the probe's Trained ones.
+func (p *Probe) Distance(ctx context.Context, path string, threads int) (Distance, error) {
+	var d Distance
 	err := withLlama(path, len(p.Tokens), threads, func(_ *llama.Model, c *llama.Context) error {
 		var err error
-		d, err = p.difference(ctx, c, p.Trained)
+		d, err = p.distance(ctx, c, p.Trained)
 		return err
 	})
 	return d, err
 }
 
-// judge demands a difference of at most agreementFactor times the base's, or floor times the largest logit.
+// judge demands a distance of at most agreementFactor times the base's, or floor times the size of the logits.
 func (p *Probe) judge(a Agreement, path string, floor float64) error {
-	largest := 0.0
-	for _, v := range p.Trained {
-		largest = math.Max(largest, math.Abs(float64(v)))
-	}
-	bound := math.Max(agreementFactor*a.Base, floor*largest)
-	if a.Trained <= bound { // false for NaN
+	size := rms(p.Trained, nil)
+	bound := math.Max(agreementFactor*a.Base.RMS, floor*size)
+	if a.Trained.RMS <= bound { // false for NaN
 		return nil
 	}
-	return fmt.Errorf("verify %s: %w: logits differ by up to %.3g, expected at most %.3g (%d times the base model's own %.3g, or %g of the largest); run ggtune check on the base, and report this with its output", path, ErrDisagree, a.Trained, bound, agreementFactor, a.Base, floor)
+	return fmt.Errorf("verify %s: %w: logits (of size %.3g) differ by %.3g in the root mean square, expected at most %.3g (%d times the base model's own %.3g, or %g of their size); run ggtune check on the base, and report this with its output", path, ErrDisagree, size, a.Trained.RMS, bound, agreementFactor, a.Base.RMS, floor)
 }
 
-// difference compares llama.cpp's logits with rows, a position at a time.
-func (p *Probe) difference(ctx context.Context, c *llama.Context, rows []float32) (float64, error) {
-	worst, at := 0.0, 0
+// distance compares llama.cpp's logits with rows, a position at a time. No number in either gives NaN.
+func (p *Probe) distance(ctx context.Context, c *llama.Context, rows []float32) (Distance, error) {
+	var d Distance
+	var squares float64
+	at := 0
 	positions := make([]int, len(p.Tokens)-1)
 	for i := range positions {
 		positions[i] = i
 	}
 	err := c.EachLogits(ctx, p.Tokens, positions, func(_ int, row []float32) error {
 		for i, v := range row {
-			d := math.Abs(float64(v) - float64(rows[at+i]))
-			if d > worst || math.IsNaN(d) {
-				worst = d
+			x := math.Abs(float64(v) - float64(rows[at+i]))
+			if x > d.Max || math.IsNaN(x) {
+				d.Max = x
 			}
+			squares += x * x
 		}
 		at += len(row)
 		return nil
 	})
-	return worst, err
+	d.RMS = math.Sqrt(squares / float64(max(at, 1)))
+	return d, err
 }
 
 func withLlama(path string, n, threads int, use func(*llama.Model, *llama.Context) error) (err error) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"reflect"
 	"strings"
@@ -47,7 +48,7 @@ type Config struct {
 	LossWeights []float64 `toml:"loss_weights"`
 	// Settings are the method's. Default: each method's own.
 	method.Settings
-	// RefAdapter is the adapter with which the base is the reference. Default "": Adapter, or the base alone.
+	// RefAdapter is the adapter with which the base is the reference. Default "": InitAdapter, or the base alone.
 	RefAdapter string `toml:"ref_adapter"`
 	// RefCache is the file that keeps the reference's log-probabilities. Default "": in Output.
 	RefCache string `toml:"ref_cache"`
@@ -67,8 +68,8 @@ type Config struct {
 	// Packing says how examples share rows: best-fit, sequential, none. Default best-fit.
 	Packing string `toml:"packing"`
 
-	// Adapter is the adapter that training starts from, with its rank, alpha and targets. Default "": a fresh one.
-	Adapter string `toml:"adapter"`
+	// InitAdapter is the adapter that training starts from, with its rank, alpha, targets and layers. Default "": a fresh one.
+	InitAdapter string `toml:"init_adapter"`
 	// Full trains every tensor in place of an adapter; the model must be F32, F16 or BF16. Default false.
 	Full bool `toml:"full"`
 	// Rank is the rank of the LoRA pairs, 1 to 1024. Default 16.
@@ -88,7 +89,7 @@ type Config struct {
 	// Init is how A starts: kaiming, gaussian. Default kaiming.
 	Init string `toml:"init"`
 
-	// LR is the peak learning rate, above 0. Default 2e-4, with Full 2e-5.
+	// LR is the peak learning rate, above 0. Default 2e-4; for methods of preferences, and with Full, 2e-5; both: 1e-6.
 	LR float64 `toml:"lr"`
 	// Schedule names the learning rate's course. Default cosine.
 	Schedule string `toml:"schedule"`
@@ -159,21 +160,33 @@ func DefaultConfig() Config {
 	}
 }
 
-// The default learning rates: LR's zero value takes one of them.
+// The default learning rates: LR's zero value takes one of them. Those for preferences are between the published ones for
+// adapters (5e-6, Zephyr's DPO with QLoRA) and what short runs on small models need; full ones are TRL's.
 const (
-	defaultLR     = 2e-4
-	defaultFullLR = 2e-5
+	defaultLR           = 2e-4
+	defaultFullLR       = 2e-5
+	defaultPreferLR     = 2e-5
+	defaultFullPreferLR = 1e-6
 )
 
-// peakLR is LR or its default.
-func (c *Config) peakLR() float64 {
+// peakLR is LR or its default for a method with that need.
+func (c *Config) peakLR(need method.Need) float64 {
 	switch {
 	case c.LR != 0:
 		return c.LR
+	case need != method.Answers && c.Full:
+		return defaultFullPreferLR
+	case need != method.Answers:
+		return defaultPreferLR
 	case c.Full:
 		return defaultFullLR
 	}
 	return defaultLR
+}
+
+// method is the loss that the configuration asks for.
+func (c *Config) method() (*method.Method, error) {
+	return method.New(c.Method, c.LossWeights, c.Settings)
 }
 
 // A ConfigError is a fault of the configuration itself: the user's to mend before anything is read.
@@ -223,7 +236,8 @@ func (c *Config) TOML() ([]byte, error) {
 	var b bytes.Buffer
 	group := ""
 	for _, o := range c.Options() {
-		if o.Key == "" {
+		x, number := o.Value.(*float64)
+		if o.Key == "" || number && math.IsNaN(*x) {
 			continue
 		}
 		if o.Group != group {

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/ggtune/ggtune/finetune/encode"
+	"github.com/ggtune/ggtune/finetune/method"
 	"github.com/ggtune/ggtune/finetune/template"
 )
 
@@ -32,11 +33,12 @@ func TestOptionsBindEveryField(t *testing.T) {
 			t.Errorf("--%s has no usage or group", o.Name)
 		}
 	}
-	for i := range v.NumField() {
-		f := v.Type().Field(i)
+	fields := reflect.VisibleFields(v.Type())
+	fields = slices.DeleteFunc(fields, func(f reflect.StructField) bool { return f.Anonymous })
+	for _, f := range fields {
 		var bound []Option
 		for _, o := range opts {
-			if o.Value == v.Field(i).Addr().Interface() {
+			if o.Value == v.FieldByIndex(f.Index).Addr().Interface() {
 				bound = append(bound, o)
 			}
 		}
@@ -48,8 +50,8 @@ func TestOptionsBindEveryField(t *testing.T) {
 			t.Errorf("field %s: key %q, tag %q", f.Name, bound[0].Key, key)
 		}
 	}
-	if v.NumField() != len(opts) {
-		t.Errorf("%d options for %d fields", len(opts), v.NumField())
+	if len(fields) != len(opts) {
+		t.Errorf("%d options for %d fields", len(opts), len(fields))
 	}
 }
 
@@ -83,7 +85,7 @@ func TestTOMLRoundTrip(t *testing.T) {
 	c := validConfig()
 	c.Model = `C:\models\"q".gguf`
 	c.Data = []string{"a,b.jsonl", "ü.txt"}
-	c.EvalSplit, c.LR, c.Seed, c.Full, c.Alpha = 0.1, 1e-5, 7, true, 0.5
+	c.EvalSplit, c.LR, c.Seed, c.Full, c.Alpha, c.Beta, c.LossWeights = 0.1, 1e-5, 7, true, 0.5, 0.2, []float64{1, 0.5}
 	text, err := c.TOML()
 	if err != nil {
 		t.Fatal(err)
@@ -98,6 +100,10 @@ func TestTOMLRoundTrip(t *testing.T) {
 			*l = nil
 		}
 	}
+	if got.Beta != c.Beta || !math.IsNaN(got.Gamma) {
+		t.Errorf("beta %g, gamma %g, want %g and NaN, which is not written", got.Beta, got.Gamma, c.Beta)
+	}
+	got.Settings, c.Settings = method.Settings{}, method.Settings{} // NaN is not equal to itself
 	if !reflect.DeepEqual(got, c) {
 		t.Errorf("got\n%+v, want\n%+v", got, c)
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,11 +22,12 @@ import (
 // An Evaluation is what `ggtune eval` finds out.
 type Evaluation struct {
 	Loss       float64 // of the method, per unit; for sft and cpt nats per counted token
-	Perplexity float64 // e to the nats per counted token
+	Perplexity float64 // e to the nats per counted token; NaN for methods that compare answers
 	Tokens     int     // read, padding excluded
 	Counted    int
 	Rows       int
 	Method     string
+	Unit       string // what Loss is per: token, pair, …
 	Model      string
 	Adapter    string // "" for the model alone
 	Figures    map[string]float64
@@ -34,22 +36,30 @@ type Evaluation struct {
 
 // MarshalJSON writes the stable keys of `eval --json`.
 func (e Evaluation) MarshalJSON() ([]byte, error) {
-	m := map[string]any{"loss": e.Loss, "perplexity": e.Perplexity, "tokens": e.Tokens, "counted_tokens": e.Counted, "rows": e.Rows,
+	m := map[string]any{"loss": e.Loss, "perplexity": finite(e.Perplexity), "tokens": e.Tokens, "counted_tokens": e.Counted, "rows": e.Rows,
 		"method": e.Method, "model": e.Model, "adapter": nil, "data": e.Data}
 	if e.Adapter != "" {
 		m["adapter"] = e.Adapter
 	}
 	for k, v := range e.Figures {
-		m[k] = v
+		m[k] = finite(v)
 	}
 	return json.Marshal(m)
+}
+
+// finite is x, or null where it is no number: JSON has none such.
+func finite(x float64) any {
+	if math.IsNaN(x) || math.IsInf(x, 0) {
+		return nil
+	}
+	return x
 }
 
 // Evaluate measures a model on cfg.Data, with the adapter in a file unless its name is "". What the adapter says about its
 // making (method, template, mask, row length, and how the data is read) is taken where given, asked with the option's name, says that the user did
 // not choose; nil means nothing was chosen. Of cfg only what Options marks as Eval is used.
 func Evaluate(ctx context.Context, cfg Config, adapterPath string, given func(option string) bool, rep report.Reporter) (_ Evaluation, err error) {
-	if err := cfg.ValidateEval(); err != nil {
+	if err := cfg.ValidateEval(adapterPath != ""); err != nil {
 		return Evaluation{}, err
 	}
 	if given == nil {
@@ -79,11 +89,11 @@ func Evaluate(ctx context.Context, cfg Config, adapterPath string, given func(op
 		} else if want := info[InfoBase]; want != "" && want != sum {
 			note("%s was trained on another base (sha256 %.12s…) than %s (%.12s…): its effect here is not what was trained", adapterPath, want, cfg.Model, sum)
 		}
-		if err := cfg.ValidateEval(); err != nil {
-			return Evaluation{}, fmt.Errorf("%s: settings in its metadata: %w", adapterPath, err)
+		if err := cfg.ValidateEval(false); err != nil {
+			return Evaluation{}, fmt.Errorf("with the settings in %s: %w", adapterPath, err)
 		}
 	}
-	how, err := method.Get(cfg.Method)
+	how, err := cfg.method()
 	if err != nil {
 		return Evaluation{}, err
 	}
@@ -103,19 +113,44 @@ func Evaluate(ctx context.Context, cfg Config, adapterPath string, given func(op
 	if t := text.tmpl; t != nil && info[InfoTemplateHash] != "" && info[InfoTemplateHash] != t.SHA256() {
 		note("%s was trained with chat template %q; %q, in use here, is another one (--template names one)", adapterPath, info[InfoTemplate], t.Name())
 	}
+	total := held.heldRows.Rows()
+	var ref *reference
+	if how.Reference {
+		path, sum, err := cfg.referenceAdapter()
+		if err != nil {
+			return Evaluation{}, err
+		}
+		if want, known := info[InfoReference]; known && want != sum {
+			note("%s was trained against %s, and is compared with %s here; --ref-adapter names another", adapterPath, referenceName(want), referenceName(sum))
+		}
+		if ref, err = measureReference(ctx, m, &cfg, path, held, func(n int) { rep.Report(report.Progress{What: "reference", Done: n, Total: total}) }); err != nil {
+			return Evaluation{}, err
+		}
+	}
 	sess, err := engine.NewSession(m, sc)
 	if err != nil {
 		return Evaluation{}, err
 	}
 	defer func() { err = errors.Join(err, sess.Close()) }()
-	res, err := eval.Run(ctx, sess, held.heldRows, how, eval.Options{Progress: func(n int) {
-		rep.Report(report.Progress{What: "evaluate", Done: n, Total: held.heldRows.Rows()})
+	res, err := eval.Run(ctx, sess, held.heldRows, how, eval.Options{Reference: ref.of, Progress: func(n int) {
+		rep.Report(report.Progress{What: "evaluate", Done: n, Total: total})
 	}})
 	if err != nil {
 		return Evaluation{}, err
 	}
-	return Evaluation{Loss: res.Loss, Perplexity: res.Perplexity(), Tokens: res.Tokens, Counted: res.Counted, Rows: held.heldRows.Rows(), Method: how.Name,
+	return Evaluation{Loss: res.Loss, Perplexity: res.Perplexity(), Tokens: res.Tokens, Counted: res.Counted, Rows: total, Method: how.Name, Unit: how.Unit,
 		Model: cfg.Model, Adapter: adapterPath, Figures: figures(nil, "", res.Metrics), Data: held.held.Counts}, nil
+}
+
+// measureReference runs the reference over held-out rows; nothing is kept on disk.
+func measureReference(ctx context.Context, m *engine.Model, cfg *Config, adapterPath string, held *rows, progress func(rows int)) (_ *reference, err error) {
+	sess, err := referenceSession(m, cfg, adapterPath)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, sess.Close()) }()
+	ref := newReference(held.held)
+	return ref, ref.compute(ctx, sess, held.heldRows, progress, func() error { return nil })
 }
 
 // heldRows reads cfg.Data as held-out rows.
@@ -145,8 +180,11 @@ func takeDefaults(cfg *Config, info map[string]string, given func(string) bool, 
 			*field = v
 		}
 	}
-	text(InfoMask, "mask", &cfg.Mask)
 	text(InfoMethod, "method", &cfg.Method)
+	// A method that compares answers has no use for the mask of one that trained on turns.
+	if how, err := method.New(cfg.Method, nil, method.Unset()); err == nil && how.Need == method.Answers {
+		text(InfoMask, "mask", &cfg.Mask)
+	}
 	text(InfoOnLong, "on-long", &cfg.OnLong)
 	text(InfoTextSplit, "text-split", &cfg.TextSplit)
 	number := func(key, option string, field *int) {
@@ -163,6 +201,18 @@ func takeDefaults(cfg *Config, info map[string]string, given func(string) bool, 
 	}
 	truth(InfoDropReasoning, "drop-reasoning", &cfg.DropReasoning)
 	truth(InfoTaskChat, "task-chat", &cfg.TaskChat)
+	var set map[string]float64
+	if err := json.Unmarshal([]byte(info[InfoSettings]), &set); err == nil {
+		for _, o := range method.AllSettings() {
+			if x, ok := set[o.Name]; ok && !given(o.Name) && !given("method") {
+				*o.Field(&cfg.Settings) = x
+			}
+		}
+	}
+	var weights []float64
+	if err := json.Unmarshal([]byte(info[InfoLossWeights]), &weights); err == nil && !given("loss-weights") && !given("method") {
+		cfg.LossWeights = weights
+	}
 	var columns []string
 	if err := json.Unmarshal([]byte(info[InfoColumns]), &columns); err == nil && len(columns) > 0 && !given("columns") {
 		cfg.Columns = columns

@@ -8,12 +8,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
+	"reflect"
 	"strconv"
 
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/finetune/checkpoint"
 	"github.com/ggtune/ggtune/finetune/eval"
+	"github.com/ggtune/ggtune/finetune/method"
 	"github.com/ggtune/ggtune/finetune/report"
 	"github.com/ggtune/ggtune/internal/atomicfile"
 )
@@ -27,6 +30,9 @@ const (
 	InfoSeqLen       = "seq_len"
 	InfoMethod       = "method"
 	InfoVersion      = "version"
+	InfoSettings     = "method_settings"  // a JSON object: the method's, by name
+	InfoLossWeights  = "loss_weights"     // a JSON list
+	InfoReference    = "reference_sha256" // of the reference's adapter, "" for the base alone; absent without a reference
 
 	InfoDropReasoning = "drop_reasoning"
 	InfoOnLong        = "on_long"
@@ -79,7 +85,7 @@ func (r *run) finish(ctx context.Context) (report.Summary, error) {
 		s.PeakBytes = &n
 	}
 	title := fmt.Sprintf("%s: loss of %s", r.cfg.Output, r.how.Name)
-	if err := report.WritePlot(r.dir.file(filePlot), title, "loss (nats per counted "+r.how.Unit+")", r.log.Lines(), r.meta.EvalBefore); err != nil {
+	if err := report.WritePlot(r.dir.file(filePlot), title, "loss ("+report.LossUnit(r.how.Unit)+")", r.log.Lines(), r.meta.EvalBefore); err != nil {
 		return report.Summary{}, err
 	}
 	if err := report.WriteSummary(r.dir.file(fileReport), s); err != nil {
@@ -205,12 +211,23 @@ func (r *run) info() (map[string]string, error) {
 	info := map[string]string{InfoBase: r.meta.BaseSHA256, InfoMask: c.Mask, InfoSeqLen: strconv.Itoa(c.SeqLen), InfoMethod: r.how.Name, InfoVersion: version(),
 		InfoDropReasoning: strconv.FormatBool(c.DropReasoning), InfoOnLong: c.OnLong, InfoTextSplit: c.TextSplit,
 		InfoTaskExamples: strconv.Itoa(c.TaskExamples), InfoTaskChat: strconv.FormatBool(c.TaskChat)}
-	if len(c.Columns) > 0 {
-		columns, err := json.Marshal(c.Columns)
-		if err != nil {
-			return nil, fmt.Errorf("the columns' names as JSON: %w", err)
+	set := map[string]float64{}
+	for _, o := range method.AllSettings() {
+		if x := *o.Field(&c.Settings); !math.IsNaN(x) {
+			set[o.Name] = x
 		}
-		info[InfoColumns] = string(columns)
+	}
+	for key, v := range map[string]any{InfoColumns: c.Columns, InfoLossWeights: c.LossWeights, InfoSettings: set} {
+		text, err := json.Marshal(v)
+		if err != nil {
+			return nil, fmt.Errorf("%s as JSON: %w", key, err)
+		}
+		if reflect.ValueOf(v).Len() > 0 {
+			info[key] = string(text)
+		}
+	}
+	if r.how.Reference {
+		info[InfoReference] = r.meta.RefAdapter
 	}
 	if t := r.text.tmpl; t != nil {
 		info[InfoTemplate], info[InfoTemplateHash] = t.Name(), t.SHA256()
@@ -235,7 +252,7 @@ func (r *run) verify(ctx context.Context, probe *engine.Probe, base string, s *r
 	if err != nil {
 		return err
 	}
-	s.LlamaMaxDiff, s.LlamaBaseDiff = &a.Trained, &a.Base
+	s.LlamaMaxDiff, s.LlamaBaseDiff = &a.Trained.Max, &a.Base.Max
 	r.rep.Report(report.Progress{What: "verify", Done: 1, Total: 1})
 	return nil
 }

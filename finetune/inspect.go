@@ -3,6 +3,7 @@ package finetune
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/finetune/data"
@@ -32,26 +33,30 @@ type RowView struct {
 
 // An ItemView is one example, or a part of one, in a row.
 type ItemView struct {
-	Source string      `json:"source"` // file:line
-	Tokens []TokenView `json:"tokens"`
+	Source string `json:"source"` // file:line
+	// Segments names the parts of a tree: the prompt and its answers. None for a plain example.
+	Segments []string    `json:"segments,omitempty"`
+	Tokens   []TokenView `json:"tokens"`
 }
 
 // A TokenView is one token.
 type TokenView struct {
 	ID      int32  `json:"id"`
 	Text    string `json:"text"`
-	Counted bool   `json:"counted"` // its loss counts
+	Counted bool   `json:"counted"`           // its loss counts
+	Segment int    `json:"segment,omitempty"` // index into ItemView.Segments
 }
 
 // InspectData reads cfg.Data and shows its first n examples; with cfg.Model, also the first n rows that training would
 // see. Of cfg only what Options marks as Eval is used.
 func InspectData(ctx context.Context, cfg *Config, n int) (*DataView, error) {
-	ds, err := openData(ctx, cfg, cfg.Data)
+	v := &DataView{}
+	cfg, how, ds, err := v.open(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
 	defer ds.Close()
-	v := &DataView{Format: ds.Format(), SHA256: ds.SHA256(), Stats: ds.Stats()}
+	v.Format, v.SHA256, v.Stats = ds.Format(), ds.SHA256(), ds.Stats()
 	for i := range min(n, ds.Len()) {
 		x, err := ds.At(i)
 		if err != nil {
@@ -62,15 +67,29 @@ func InspectData(ctx context.Context, cfg *Config, n int) (*DataView, error) {
 	if cfg.Model == "" {
 		return v, nil
 	}
-	return v, v.tokens(ctx, cfg, n)
+	return v, v.tokens(ctx, cfg, how, n)
+}
+
+// open opens the data for cfg's method. Where that is the default, which need not be what the user has in mind, and the data
+// is of another kind, it takes a method that learns from such data, and gives the configuration with that.
+func (v *DataView) open(ctx context.Context, cfg *Config) (*Config, *method.Method, *data.Dataset, error) {
+	how, err := cfg.method()
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	ds, err := openData(ctx, cfg, cfg.Data, how.Need)
+	var unsuited *data.UnsuitedError
+	if !errors.As(err, &unsuited) || cfg.Method != DefaultConfig().Method || unsuited.Gives == data.WantAnswers {
+		return cfg, how, ds, err
+	}
+	other := *cfg
+	other.Method = map[data.Want]string{data.WantPairs: "dpo", data.WantVerdicts: "kto"}[unsuited.Gives]
+	v.Notes = append(v.Notes, fmt.Sprintf("the data holds %v, and is shown as --method %s reads it", unsuited.Gives, other.Method))
+	return v.open(ctx, &other)
 }
 
 // tokens adds what becomes of the data with the model's tokenizer and template.
-func (v *DataView) tokens(ctx context.Context, cfg *Config, n int) (err error) {
-	how, err := method.Get(cfg.Method)
-	if err != nil {
-		return err
-	}
+func (v *DataView) tokens(ctx context.Context, cfg *Config, how *method.Method, n int) (err error) {
 	m, err := engine.Open(cfg.Model)
 	if err != nil {
 		return err
@@ -87,17 +106,37 @@ func (v *DataView) tokens(ctx context.Context, cfg *Config, n int) (err error) {
 	if err != nil {
 		return err
 	}
-	v.Template, v.Notes, v.Counts = s.templateName(), r.notes, &r.train.Counts
+	v.Template, v.Notes, v.Counts = s.templateName(), append(v.Notes, r.notes...), &r.train.Counts
 	for i := range min(n, r.trainRows.Rows()) {
 		row := RowView{Row: i}
 		for _, it := range r.trainRows.Row(i) {
-			item := ItemView{Source: it.Source.String()}
-			for k, id := range it.Tokens {
-				item.Tokens = append(item.Tokens, TokenView{ID: id, Text: s.enc.Piece(id), Counted: it.Counted[k]})
-			}
-			row.Items = append(row.Items, item)
+			row.Items = append(row.Items, s.view(it))
 		}
 		v.Rows = append(v.Rows, row)
+	}
+	return nil
+}
+
+// view shows an item.
+func (s *textSide) view(it *encode.Item) ItemView {
+	v := ItemView{Source: it.Source.String(), Segments: s.segmentNames(it)}
+	for i, g := range it.Segments {
+		for k := g.Start; k < g.Start+g.Len; k++ {
+			v.Tokens = append(v.Tokens, TokenView{ID: it.Tokens[k], Text: s.enc.Piece(it.Tokens[k]), Counted: it.Counted[k], Segment: i})
+		}
+	}
+	return v
+}
+
+// segmentNames names the segments of a tree as method.Need has them.
+func (s *textSide) segmentNames(it *encode.Item) []string {
+	switch {
+	case s.need == method.Pairs:
+		return []string{"prompt", "chosen", "rejected"}
+	case s.need == method.Verdicts && it.Label == 1:
+		return []string{"prompt", "desirable", "another example's answer"}
+	case s.need == method.Verdicts:
+		return []string{"prompt", "undesirable", "another example's answer"}
 	}
 	return nil
 }
@@ -110,5 +149,6 @@ func (c *Config) ValidateInspect() error {
 	}
 	v := &validator{c: &asked}
 	v.common()
+	v.method()
 	return v.result()
 }

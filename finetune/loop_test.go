@@ -360,7 +360,7 @@ func TestCoupled(t *testing.T) {
 // TestNothingCounted: a step whose method counts nothing is an error, not a division by zero.
 func TestNothingCounted(t *testing.T) {
 	r := newRig(t, fakeData(t, 5, 6), 1, 1, 5)
-	r.parts.Method = &method.Method{Name: "none", Unit: "pair", Loss: func(in *method.Inputs) (method.Result, error) {
+	r.parts.Method = &method.Method{Name: "none", Unit: "pair", Loss: func(in *method.Inputs, _ *method.Settings) (method.Result, error) {
 		return method.Result{Grad: make([]float64, len(in.LogP))}, nil
 	}}
 	if err := Loop(t.Context(), r.parts, &r.state); err == nil || !strings.Contains(err.Error(), "0 pairs") {

@@ -17,7 +17,8 @@ type Option struct {
 	Key     string   // of the TOML file; "" where the option belongs to the command line only
 	Usage   string   // one line; `WORD` names the value, as urfave/cli has it
 	Group   string
-	// Value points to the field: *string, *[]string, *int, *uint64, *float64 or *bool.
+	// Value points to the field: *string, *[]string, *int, *uint64, *float64, *[]float64 or *bool. A number that is NaN is
+	// not given.
 	Value any
 	Eval  bool // `ggtune eval` and `ggtune inspect` have it too
 	// Resume says what a resumed run may change.
@@ -43,6 +44,7 @@ func (c *Config) Options() []Option {
 		opts []Option
 	}{
 		{"Files", c.fileOptions()},
+		{"Method", c.methodOptions()},
 		{"Text and rows", c.rowOptions()},
 		{"What is trained", c.adapterOptions()},
 		{"How it is trained", c.stepOptions()},
@@ -77,8 +79,22 @@ func (c *Config) fileOptions() []Option {
 		{Name: "eval-split", Value: &c.EvalSplit, Resume: Same, Usage: "without --eval-data: hold out this `FRACTION` of the examples"},
 		{Name: "output", Aliases: []string{"o"}, Value: &c.Output, Resume: Names, Usage: "`DIRECTORY` of the run"},
 		{Name: "resume", Value: &c.Resume, Usage: "go on from the newest checkpoint in the run's directory"},
-		{Name: "method", Value: &c.Method, Eval: true, Usage: "training `METHOD`: " + strings.Join(method.Names(), ", ")},
 	}
+}
+
+func (c *Config) methodOptions() []Option {
+	out := []Option{
+		{Name: "method", Value: &c.Method, Eval: true, Usage: "training `METHOD`: " + strings.Join(method.Names(), ", ") + "; several with commas are added up"},
+		{Name: "loss-weights", Value: &c.LossWeights, Eval: true, Usage: "`WEIGHT` of each of several methods, in their order, with commas"},
+	}
+	for _, s := range method.AllSettings() {
+		out = append(out, Option{Name: s.Name, Value: s.Field(&c.Settings), Eval: true, Usage: s.Usage + "; `NUMBER` " + s.Expected + s.DefaultsUsage()})
+	}
+	return append(out,
+		Option{Name: "ref-adapter", Value: &c.RefAdapter, Eval: true, Resume: Names, Usage: "the reference is the base with this adapter `FILE`; without it, with --init-adapter, or alone"},
+		Option{Name: "ref-cache", Value: &c.RefCache, Resume: Names, Usage: "`FILE` that keeps the reference's log-probabilities; without it, in the run's directory"},
+		Option{Name: "ranked-pairs", Value: &c.RankedPairs, Eval: true, Usage: "pairs of a ranked list of answers: all or best-worst"},
+	)
 }
 
 func (c *Config) rowOptions() []Option {
@@ -94,6 +110,7 @@ func (c *Config) rowOptions() []Option {
 
 func (c *Config) adapterOptions() []Option {
 	return []Option{
+		{Name: "init-adapter", Value: &c.InitAdapter, Resume: Names, Usage: "start from the adapter in `FILE`, with its rank, alpha, targets and layers"},
 		{Name: "full", Value: &c.Full, Usage: "train every tensor of an F32, F16 or BF16 model in place of an adapter"},
 		{Name: "rank", Aliases: []string{"r"}, Value: &c.Rank, Usage: "`RANK` of the LoRA pairs"},
 		{Name: "alpha", Value: &c.Alpha, Usage: "LoRA `ALPHA`: the adapter's scale is alpha/rank"},
@@ -112,7 +129,7 @@ func (c *Config) stepOptions() []Option {
 		schedules = append(schedules, s.Name)
 	}
 	return []Option{
-		{Name: "lr", Value: &c.LR, Usage: fmt.Sprintf("peak learning `RATE`; 0: %g, with --full %g", defaultLR, defaultFullLR)},
+		{Name: "lr", Value: &c.LR, Usage: fmt.Sprintf("peak learning `RATE`; 0: %g, with --full %g; methods of preferences %g and %g", defaultLR, defaultFullLR, defaultPreferLR, defaultFullPreferLR)},
 		{Name: "schedule", Value: &c.Schedule, Usage: "course of the learning rate: " + strings.Join(schedules, ", ")},
 		{Name: "warmup", Value: &c.Warmup, Usage: "rise at the start, over `N` steps, fewer than all, or a fraction of all below 1"},
 		{Name: "decay", Value: &c.Decay, Usage: "fall at the end of schedule wsd, over `N` steps, or a fraction of all below 1"},

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/ggtune/ggtune/engine"
-	"github.com/ggtune/ggtune/finetune/method"
 )
 
 // A Forecast is what a run would take.
@@ -55,7 +54,7 @@ func PlanRun(ctx context.Context, cfg Config, timed bool) (_ *Forecast, err erro
 	}
 	r := &run{cfg: cfg}
 	defer func() { err = errors.Join(err, r.close()) }()
-	if r.how, err = method.Get(cfg.Method); err != nil {
+	if r.how, err = cfg.method(); err != nil {
 		return nil, err
 	}
 	if r.model, err = engine.Open(cfg.Model); err != nil {

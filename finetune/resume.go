@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"reflect"
 
+	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/finetune/checkpoint"
 	"github.com/ggtune/ggtune/finetune/eval"
 	"github.com/ggtune/ggtune/finetune/optim"
@@ -17,17 +18,18 @@ type meta struct {
 	Version    string       `json:"version"` // of the ggtune that wrote it
 	Config     string       `json:"config"`  // run.toml
 	BaseSHA256 string       `json:"base_sha256"`
-	TrainData  string       `json:"train_data"` // fingerprints
+	RefAdapter string       `json:"reference_sha256"` // of the reference's adapter; "" for the base alone, or no reference
+	TrainData  string       `json:"train_data"`       // fingerprints
 	HeldData   string       `json:"held_data"`
 	Course     optim.Course `json:"course"`
 
-	State      State     `json:"state"`
-	Best       eval.Best `json:"best"`
-	Evaluated  int       `json:"evaluated"` // step of the last evaluation
-	LastEval   *float64  `json:"last_eval"` // the loss it found
-	EvalBefore *float64  `json:"eval_before"`
-	BaseDiff   *float64  `json:"base_diff"` // full training: llama.cpp's distance from the base's logits
-	Seconds    float64   `json:"seconds"`   // of training
+	State      State            `json:"state"`
+	Best       eval.Best        `json:"best"`
+	Evaluated  int              `json:"evaluated"` // step of the last evaluation
+	LastEval   *float64         `json:"last_eval"` // the loss it found
+	EvalBefore *float64         `json:"eval_before"`
+	BaseDiff   *engine.Distance `json:"base_distance"` // full training: llama.cpp's distance from the base's logits
+	Seconds    float64          `json:"seconds"`       // of training
 }
 
 // ResumeConfig gives the settings of the run in directory output, for a resumed run to begin from; options given anew are
@@ -106,6 +108,9 @@ func (r *run) compatible(m *meta) (notes []string, err error) {
 		errs = append(errs, fmt.Errorf("the model %s (sha256 %.12s…) is not the one the run began with (%s, sha256 %.12s…); give that one with --model",
 			r.cfg.Model, r.meta.BaseSHA256, old.Model, m.BaseSHA256))
 	}
+	if m.RefAdapter != r.meta.RefAdapter {
+		errs = append(errs, fmt.Errorf("the reference is %s, and was %s when the run began; give that one with --ref-adapter, or as --init-adapter", referenceName(r.meta.RefAdapter), referenceName(m.RefAdapter)))
+	}
 	diffs, notes := compareConfigs(&old, &r.cfg)
 	errs = append(errs, diffs...)
 	// Other options than the run's give other rows: say so only where the options are the same.
@@ -133,7 +138,7 @@ func compareConfigs(old, now *Config) (diffs []error, notes []string) {
 	was, is := old.Options(), now.Options()
 	for i := range is {
 		a, b := reflect.ValueOf(was[i].Value).Elem(), reflect.ValueOf(is[i].Value).Elem()
-		if is[i].Key == "" || reflect.DeepEqual(a.Interface(), b.Interface()) || b.Kind() == reflect.Slice && a.Len()+b.Len() == 0 {
+		if is[i].Key == "" || equalOptions(a, b) {
 			continue
 		}
 		switch is[i].Resume {
@@ -144,6 +149,21 @@ func compareConfigs(old, now *Config) (diffs []error, notes []string) {
 		}
 	}
 	return diffs, notes
+}
+
+// equalOptions says whether two values of an option are the same: an empty list is none, and NaN is a number not given.
+func equalOptions(a, b reflect.Value) bool {
+	switch a.Kind() {
+	case reflect.Slice:
+		if a.Len()+b.Len() == 0 {
+			return true
+		}
+	case reflect.Float64:
+		if math.IsNaN(a.Float()) && math.IsNaN(b.Float()) {
+			return true
+		}
+	}
+	return reflect.DeepEqual(a.Interface(), b.Interface())
 }
 
 // save writes a checkpoint of st.

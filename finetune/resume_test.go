@@ -23,7 +23,6 @@ import (
 // begun opens a run and its directory.
 func begun(t *testing.T, c Config, change func(r *run)) *run {
 	t.Helper()
-	c.LR = c.peakLR()
 	r := &run{cfg: c, rep: report.Silent{}}
 	t.Cleanup(func() {
 		if err := r.close(); err != nil {

@@ -2,7 +2,6 @@ package finetune
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"runtime/debug"
@@ -28,6 +27,7 @@ type run struct {
 	text  *textSide
 	rows  *rows
 	plan  budget
+	start *adapter.Adapter // as training starts; nil with Full
 	sess  *engine.Session
 	opt   *optim.AdamW
 	dir   *runDir
@@ -35,7 +35,9 @@ type run struct {
 	store checkpoint.Store
 	meta  meta
 	saved checkpoint.ID // the newest checkpoint written or resumed from
-	clock time.Time     // when the step under way began
+	// The reference's log-probabilities, nil where the method needs none.
+	refTrain, refHeld *reference
+	clock             time.Time // when the step under way began
 }
 
 // Train runs a training run from its data to a result that llama.cpp has loaded, and tells rep what happens. On cancel it
@@ -47,7 +49,6 @@ func Train(ctx context.Context, cfg Config, rep report.Reporter) (_ report.Summa
 	if err := checkOutput(&cfg); err != nil {
 		return report.Summary{}, err
 	}
-	cfg.LR = cfg.peakLR()
 	if cfg.Threads == 0 {
 		cfg.Threads = PhysicalCores()
 	}
@@ -86,9 +87,10 @@ func (r *run) close() error {
 // open reads the model and the data and plans the memory; nothing is written yet.
 func (r *run) open(ctx context.Context) error {
 	var err error
-	if r.how, err = method.Get(r.cfg.Method); err != nil {
+	if r.how, err = r.cfg.method(); err != nil {
 		return err
 	}
+	r.cfg.LR, r.cfg.Settings = r.cfg.peakLR(r.how.Need), r.how.Settings()
 	if r.model, err = engine.Open(r.cfg.Model); err != nil {
 		return err
 	}
@@ -123,19 +125,29 @@ func (r *run) open(ctx context.Context) error {
 	return nil
 }
 
-// sessionConfig is the engine's share of the settings, with a fresh adapter.
+// sessionConfig is the engine's share of the settings, with the adapter as training starts.
 func (r *run) sessionConfig() (engine.SessionConfig, error) {
-	sc := engine.SessionConfig{Threads: r.cfg.Threads, Exact: r.cfg.Exact, Full: r.cfg.Full, Dropout: r.cfg.Dropout, Seed: r.cfg.Seed, KeepBytes: r.plan.keep}
-	if r.cfg.Full {
-		return sc, nil
+	if r.start == nil && !r.cfg.Full {
+		var err error
+		if r.start, err = r.startAdapter(); err != nil {
+			return engine.SessionConfig{}, err
+		}
+	}
+	return engine.SessionConfig{Threads: r.cfg.Threads, Exact: r.cfg.Exact, Full: r.cfg.Full, Dropout: r.cfg.Dropout, Seed: r.cfg.Seed,
+		KeepBytes: r.plan.keep, Adapter: r.start}, nil
+}
+
+// startAdapter loads the adapter that training starts from, or makes a fresh one.
+func (r *run) startAdapter() (*adapter.Adapter, error) {
+	if r.cfg.InitAdapter != "" {
+		return adapter.Load(r.cfg.InitAdapter, r.model.Arch(), r.model.HParams())
 	}
 	layers, err := parseLayers(r.cfg.Layers, r.model.HParams().NLayer)
 	if err != nil {
-		return sc, &ConfigError{fmt.Errorf("--layers: %w", err)}
+		return nil, &ConfigError{fmt.Errorf("--layers: %w", err)}
 	}
-	sc.Adapter, err = adapter.New(r.model.Arch(), r.model.HParams(), adapter.Config{Rank: r.cfg.Rank, Alpha: r.cfg.Alpha, RSLoRA: r.cfg.RSLoRA,
+	return adapter.New(r.model.Arch(), r.model.HParams(), adapter.Config{Rank: r.cfg.Rank, Alpha: r.cfg.Alpha, RSLoRA: r.cfg.RSLoRA,
 		Targets: r.cfg.Targets, Layers: layers, Init: r.cfg.Init, Seed: r.cfg.Seed})
-	return sc, err
 }
 
 // begin makes or takes over the run's directory, and brings the run to where it stands.
@@ -165,7 +177,10 @@ func (r *run) begin(ctx context.Context) error {
 	}
 	r.announce()
 	// A base that cannot be measured begins no run. One that was stopped meanwhile has begun: it can be resumed.
-	stopped := r.measureBase(ctx)
+	stopped := r.reference(ctx)
+	if stopped == nil {
+		stopped = r.measureBase(ctx)
+	}
 	if stopped != nil && ctx.Err() == nil {
 		return stopped
 	}
@@ -184,12 +199,11 @@ func (r *run) describe() error {
 	if err != nil {
 		return err
 	}
-	r.meta = meta{Version: version(), Config: string(text), Course: courseOf(&r.cfg, r.steps())}
-	train := r.rows.train.Fingerprint()
-	r.meta.TrainData = hex.EncodeToString(train[:])
-	if r.rows.held != nil {
-		held := r.rows.held.Fingerprint()
-		r.meta.HeldData = hex.EncodeToString(held[:])
+	r.meta = meta{Version: version(), Config: string(text), Course: courseOf(&r.cfg, r.steps()), TrainData: fingerprint(r.rows.train), HeldData: fingerprint(r.rows.held)}
+	if r.how.Reference {
+		if _, r.meta.RefAdapter, err = r.cfg.referenceAdapter(); err != nil {
+			return err
+		}
 	}
 	r.meta.BaseSHA256, err = r.hash.wait()
 	return err
@@ -208,7 +222,7 @@ func (r *run) stepsPerEpoch() int {
 }
 
 func (r *run) announce() {
-	s := report.Started{Model: r.cfg.Model, Arch: r.model.Arch().Name, Types: r.model.StorageTypes(), Method: r.how.Name, Template: r.text.templateName(),
+	s := report.Started{Model: r.cfg.Model, Arch: r.model.Arch().Name, Types: r.model.StorageTypes(), Method: r.how.Name, Unit: r.how.Unit, Template: r.text.templateName(),
 		Train: r.rows.train.Counts, Memory: r.plan.total, Steps: r.meta.Course.Steps, Step: r.meta.State.Step, Threads: r.cfg.Threads}
 	if r.rows.held != nil {
 		s.Held = &r.rows.held.Counts
@@ -232,7 +246,7 @@ func (r *run) measureBase(ctx context.Context) error {
 		return nil
 	}
 	if r.rows.heldRows != nil && r.meta.EvalBefore == nil {
-		res, err := r.measure(ctx, eval.Options{NoAdapter: !r.cfg.Full})
+		res, err := r.measure(ctx, eval.Options{NoAdapter: !r.cfg.Full && r.cfg.InitAdapter == ""})
 		if err != nil {
 			return err
 		}
@@ -246,7 +260,7 @@ func (r *run) measureBase(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		d, err := p.Difference(ctx, r.cfg.Model, r.cfg.Threads)
+		d, err := p.Distance(ctx, r.cfg.Model, r.cfg.Threads)
 		if err != nil {
 			return err
 		}
@@ -260,6 +274,7 @@ func (r *run) measure(ctx context.Context, o eval.Options) (eval.Result, error) 
 	o.Progress = func(rows int) {
 		r.rep.Report(report.Progress{What: "evaluate", Done: rows, Total: r.rows.heldRows.Rows()})
 	}
+	o.Reference = r.refHeld.of
 	return eval.Run(ctx, r.sess, r.rows.heldRows, r.how, o)
 }
 
@@ -283,7 +298,7 @@ func (r *run) train(ctx context.Context) error {
 	}
 	r.clock = time.Now()
 	err = Loop(ctx, Parts{
-		Engine: r.sess, Data: r.rows.trainRows, Method: r.how, Optimizer: r.opt,
+		Engine: r.sess, Data: r.rows.trainRows, Method: r.how, Optimizer: r.opt, Reference: r.refTrain.of,
 		LR:    func(step int) float64 { return r.cfg.LR * sched.Factor(r.meta.Course, step) },
 		Accum: r.cfg.Accum, Steps: r.meta.Course.Steps, Clip: r.cfg.Clip, Threads: r.cfg.Threads,
 		AfterStep: r.afterStep, Save: r.saveEarly,

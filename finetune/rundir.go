@@ -20,6 +20,7 @@ const (
 	fileReport      = "report.json"
 	fileAdapter     = "adapter.gguf"
 	fileModel       = "model.gguf"
+	fileReference   = "reference.bin"    // the reference's log-probabilities
 	fileUnverified  = ".unverified.gguf" // the result until llama.cpp has computed the same from it
 	fileLock        = ".lock"
 	dirCheckpoints  = "checkpoints"

@@ -2,8 +2,8 @@ package finetune
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
-	"slices"
 
 	"github.com/ggtune/ggtune/bindings/llama"
 	"github.com/ggtune/ggtune/engine"
@@ -15,13 +15,17 @@ import (
 
 // A textSide is how a model's examples become tokens: its tokenizer and its chat template.
 type textSide struct {
-	vocab *llama.Vocab
-	enc   *encode.Encoder
-	cfg   *Config
-	all   bool // every token counts
-	limit encode.Limits
+	vocab  *llama.Vocab
+	enc    *encode.Encoder
+	cfg    *Config
+	need   method.Need
+	method string // its name
+	all    bool   // every token counts
+	limit  encode.Limits
 	// anyKind accepts examples that a mask of turns says nothing about: the mask is an adapter's, not the user's.
 	anyKind bool
+	// cutBeside counts the answers of other examples that were cut to fit beside verdicts.
+	cutBeside int
 	// context is how many tokens the model was trained to read at once. Where positions are learned there are no more.
 	context int
 
@@ -61,10 +65,10 @@ func openText(cfg *Config, m *engine.Model, how *method.Method) (*textSide, erro
 	if err != nil {
 		return nil, err
 	}
-	s := &textSide{vocab: v, cfg: cfg, model: m.Path(), own: own, all: how.AllTokens || mask == template.MaskAll,
+	s := &textSide{vocab: v, cfg: cfg, model: m.Path(), own: own, need: how.Need, method: how.Name, all: how.AllTokens || mask == template.MaskAll,
 		limit: encode.Limits{SeqLen: cfg.SeqLen, OnLong: onLong}, context: m.HParams().NCtxTrain, opts: template.Options{Mask: mask, DropReasoning: cfg.DropReasoning}}
 	if m.HParams().Rope.Dim == 0 { // positions are learned, one vector each
-		s.limit.SeqLen = min(s.limit.SeqLen, s.context)
+		s.limit.Positions = s.context
 	}
 	if err := s.open(); err != nil {
 		v.Close()
@@ -122,8 +126,11 @@ func (s *textSide) Close() error {
 	return s.vocab.Close()
 }
 
+// wants is what data is read as, for what a method needs.
+var wants = map[method.Need]data.Want{method.Answers: data.WantAnswers, method.Pairs: data.WantPairs, method.Verdicts: data.WantVerdicts}
+
 // openData opens data files with the run's options.
-func openData(ctx context.Context, cfg *Config, paths []string) (*data.Dataset, error) {
+func openData(ctx context.Context, cfg *Config, paths []string, need method.Need) (*data.Dataset, error) {
 	columns, err := cfg.columns()
 	if err != nil {
 		return nil, err
@@ -133,11 +140,11 @@ func openData(ctx context.Context, cfg *Config, paths []string) (*data.Dataset, 
 		examples = -1 // data.Options means none by it
 	}
 	return data.Open(ctx, paths, data.Options{Format: cfg.Format, Columns: columns, Split: cfg.TextSplit, ReplaceInvalid: cfg.ReplaceInvalid,
-		Strict: cfg.Strict, Instructions: data.InstructionOptions{Examples: examples, Chat: cfg.TaskChat}})
+		Strict: cfg.Strict, Want: wants[need], BestWorst: cfg.RankedPairs == "best-worst", Instructions: data.InstructionOptions{Examples: examples, Chat: cfg.TaskChat}})
 }
 
-// encode turns the examples of ds with the given indices into items. Dropped is how many were left out when ds was read.
-func (s *textSide) encode(ctx context.Context, ds *data.Dataset, which []int, dropped int) (*encode.Dataset, error) {
+// encode turns the examples of in with the given indices into items. Dropped is how many are told as left out in reading.
+func (s *textSide) encode(ctx context.Context, in *input, which []int, dropped int) (*encode.Dataset, error) {
 	out, err := encode.NewDataset(s.limit)
 	if err != nil {
 		return nil, err
@@ -146,11 +153,7 @@ func (s *textSide) encode(ctx context.Context, ds *data.Dataset, which []int, dr
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		x, err := ds.At(i)
-		if err != nil {
-			return nil, err
-		}
-		items, err := s.example(&x)
+		items, err := s.example(in, i)
 		if err != nil {
 			return nil, err
 		}
@@ -165,37 +168,51 @@ func (s *textSide) encode(ctx context.Context, ds *data.Dataset, which []int, dr
 	return out, out.Check()
 }
 
-// example encodes one example.
-func (s *textSide) example(x *data.Example) ([]encode.Item, error) {
+// example encodes the example of in with the given index.
+func (s *textSide) example(in *input, i int) ([]encode.Item, error) {
+	x, err := in.ds.At(i)
+	if err != nil {
+		return nil, err
+	}
 	if (x.Kind == data.KindText || x.Kind == data.KindCompletion) && s.opts.Mask == template.MaskLast && !s.anyKind {
 		return nil, &ConfigError{fmt.Errorf("--mask last: %s is an example of %v, which has no turns; expected conversations; leave --mask out", x.Source, x.Kind)}
 	}
 	switch x.Kind {
 	case data.KindText:
-		return s.enc.Text(x.Source, x.Text, encode.Part{Continues: x.Continues, Continued: x.Continued}, s.limit.SeqLen)
+		return s.enc.Text(x.Source, x.Text, encode.Part{Continues: x.Continues, Continued: x.Continued}, s.limit.Window())
 	case data.KindCompletion:
 		if s.all {
-			return s.enc.Text(x.Source, x.Prompt+x.Completion, encode.Part{}, s.limit.SeqLen)
+			return s.enc.Text(x.Source, x.Prompt+x.Completion, encode.Part{}, s.limit.Window())
 		}
 		it, err := s.enc.Completion(x.Source, x.Prompt, x.Completion)
 		return []encode.Item{it}, err
 	case data.KindMessages:
-		r, err := s.render(x)
+		r, err := s.render(x.Messages, x.Tools)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", x.Source, err)
 		}
 		it, err := s.enc.Conversation(x.Source, r)
 		return []encode.Item{it}, err
+	case data.KindPair:
+		it, err := s.tree(&x)
+		return []encode.Item{it}, err
+	case data.KindVerdict:
+		other, err := in.ds.At(in.others[i])
+		if err != nil {
+			return nil, err
+		}
+		it, err := s.verdict(&x, &other)
+		return []encode.Item{it}, err
 	}
-	return nil, fmt.Errorf("%s: method %s cannot train on an example of %v", x.Source, s.cfg.Method, x.Kind)
+	return nil, fmt.Errorf("%s: method %s cannot train on an example of %v", x.Source, s.method, x.Kind)
 }
 
-func (s *textSide) render(x *data.Example) (*template.Rendering, error) {
+func (s *textSide) render(messages []data.Message, tools json.RawMessage) (*template.Rendering, error) {
 	if err := s.needTemplate(); err != nil {
 		return nil, err
 	}
-	conv := template.Conversation{Tools: x.Tools, BOS: s.bos, EOS: s.eos, Messages: make([]template.Message, len(x.Messages))}
-	for i, m := range x.Messages {
+	conv := template.Conversation{Tools: tools, BOS: s.bos, EOS: s.eos, Messages: make([]template.Message, len(messages))}
+	for i, m := range messages {
 		t := template.Message{Role: string(m.Role), Content: m.Content, Reasoning: m.Reasoning, ToolCallID: m.ToolCallID, Name: m.Name, Train: m.Train}
 		for _, c := range m.ToolCalls {
 			t.ToolCalls = append(t.ToolCalls, template.ToolCall{ID: c.ID, Type: c.Type, Name: c.Name, Arguments: c.Arguments})
@@ -216,28 +233,33 @@ type rows struct {
 // readRows reads, encodes and packs the data of a run.
 func readRows(ctx context.Context, cfg *Config, s *textSide) (*rows, error) {
 	r := &rows{}
-	err := s.readInto(ctx, cfg, cfg.Data, func(ds *data.Dataset, all []int, dropped int) error {
-		r.notes = append(r.notes, dropNotes(ds)...)
+	err := s.readInto(ctx, cfg, cfg.Data, func(in *input) error {
+		r.notes = append(r.notes, dropNotes(in.ds)...)
+		train := in.all
 		if cfg.EvalSplit > 0 {
-			if len(all) < 2 {
-				return fmt.Errorf("--eval-split holds out part of %d examples; at least 2 are needed", len(all))
-			}
 			var held []int
 			var err error
-			all, held = encode.Split(len(all), cfg.EvalSplit, cfg.Seed)
-			if r.held, err = s.encode(ctx, ds, held, 0); err != nil {
+			if train, held, err = in.split(cfg); err != nil {
+				return err
+			}
+			if r.held, err = s.encode(ctx, in, held, 0); err != nil {
 				return err
 			}
 		}
 		var err error
-		r.train, err = s.encode(ctx, ds, all, dropped)
-		return err
+		if r.train, err = s.encode(ctx, in, train, in.dropped); err != nil {
+			return err
+		}
+		if s.need == method.Verdicts {
+			return s.needBoth(r.train)
+		}
+		return nil
 	})
 	if err == nil && len(cfg.EvalData) > 0 {
-		err = s.readInto(ctx, cfg, cfg.EvalData, func(ds *data.Dataset, all []int, dropped int) error {
-			r.notes = append(r.notes, dropNotes(ds)...)
+		err = s.readInto(ctx, cfg, cfg.EvalData, func(in *input) error {
+			r.notes = append(r.notes, dropNotes(in.ds)...)
 			var err error
-			r.held, err = s.encode(ctx, ds, all, dropped)
+			r.held, err = s.encode(ctx, in, in.all, in.dropped)
 			return err
 		})
 	}
@@ -254,7 +276,7 @@ func readRows(ctx context.Context, cfg *Config, s *textSide) (*rows, error) {
 // lengthNotes says what the row length and the model's context did to the examples.
 func (s *textSide) lengthNotes(r *rows) []string {
 	var out []string
-	if s.limit.SeqLen < s.cfg.SeqLen {
+	if s.limit.Window() < s.limit.SeqLen {
 		out = append(out, fmt.Sprintf("%s has %d learned positions: examples are limited to that many tokens (rows still pack several up to %d)", s.model, s.context, s.cfg.SeqLen))
 	}
 	longest := 0
@@ -263,12 +285,16 @@ func (s *textSide) lengthNotes(r *rows) []string {
 			continue
 		}
 		for i := range d.Items {
-			longest = max(longest, len(d.Items[i].Tokens))
+			longest = max(longest, d.Items[i].Depth())
 		}
 		if d.Counts.DroppedCut > 0 {
 			out = append(out, fmt.Sprintf("%d examples are left out because their prompt fills a row of %d tokens, such as %s; a larger --seq-len takes them in",
-				d.Counts.DroppedCut, s.limit.SeqLen, d.CutAnswers()[0]))
+				d.Counts.DroppedCut, s.limit.Window(), d.CutAnswers()[0]))
 		}
+		out = append(out, s.treeNotes(d)...)
+	}
+	if s.cutBeside > 0 {
+		out = append(out, fmt.Sprintf("beside %d verdicts the other example's answer is cut to fit the row: it is a sample of what the model would say, and not trained on", s.cutBeside))
 	}
 	if s.context > 0 && longest > s.context {
 		out = append(out, fmt.Sprintf("the longest example has %d tokens, and %s was trained to read %d at once: what lies beyond may be learned badly; --seq-len %d stays within", longest, s.model, s.context, s.context))
@@ -276,25 +302,33 @@ func (s *textSide) lengthNotes(r *rows) []string {
 	return out
 }
 
-// readInto opens data and hands it to use with the indices of its examples and the number left out in reading.
-func (s *textSide) readInto(ctx context.Context, cfg *Config, paths []string, use func(ds *data.Dataset, all []int, dropped int) error) error {
-	ds, err := openData(ctx, cfg, paths)
+// readInto opens data and hands it to use.
+func (s *textSide) readInto(ctx context.Context, cfg *Config, paths []string, use func(in *input) error) error {
+	ds, err := openData(ctx, cfg, paths, s.need)
 	if err != nil {
 		return err
 	}
 	defer ds.Close()
-	all := make([]int, ds.Len())
-	for i := range all {
-		all[i] = i
+	in := &input{ds: ds, all: make([]int, ds.Len()), dropped: ds.Stats().Read - ds.Stats().Kept}
+	for i := range in.all {
+		in.all[i] = i
 	}
-	return use(ds, all, ds.Stats().Read-ds.Stats().Kept)
+	if s.need == method.Verdicts || s.need == method.Pairs && cfg.EvalSplit > 0 {
+		if err := s.look(ctx, in); err != nil {
+			return err
+		}
+	}
+	return use(in)
 }
 
-// dropNotes says what was left out when the data was read, and where.
+// dropNotes says what was left out when the data was read, or found cut off, and where.
 func dropNotes(ds *data.Dataset) []string {
 	var out []string
 	for _, d := range ds.Stats().Dropped {
 		out = append(out, fmt.Sprintf("%d examples are left out: %s; the first at %s", d.Count, d.Reason, d.First[0]))
+	}
+	if c := ds.Stats().CutOff; c != nil {
+		out = append(out, fmt.Sprintf("%d examples: %s; its end is not trained on; the first at %s", c.Count, c.Reason, c.First[0]))
 	}
 	return out
 }
@@ -328,12 +362,17 @@ func (r *rows) largest(batch int) (tokens, counted, n int) {
 	return tokens, counted, min(batch, n)
 }
 
-// probe gives tokens to compare logits on: the beginning of the first example that has two.
+// probe gives tokens to compare logits on: the first example that has two, of a tree its prompt and first answer.
 func (r *rows) probe() []int32 {
-	i := slices.IndexFunc(r.train.Items, func(it encode.Item) bool { return it.Segments[0].Len >= 2 })
-	if i < 0 {
-		return nil
+	for i := range r.train.Items {
+		it := &r.train.Items[i]
+		n := it.Segments[0].Len
+		if len(it.Segments) > 1 && it.Segments[1].Parent == 0 {
+			n += it.Segments[1].Len
+		}
+		if n >= 2 {
+			return it.Tokens[:n]
+		}
 	}
-	it := &r.train.Items[i]
-	return it.Tokens[:it.Segments[0].Len]
+	return nil
 }

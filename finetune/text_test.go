@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
 	"strings"
 	"testing"
 
@@ -18,6 +19,12 @@ const barTemplate = `{% for m in messages %}[{{ m.role }}] {{ m.content }}|{% en
 
 // textOf opens a tiny model with the given template and reads the data written in lines.
 func textOf(t *testing.T, template string, change func(c *Config), lines ...string) (*textSide, *rows, error) {
+	t.Helper()
+	return textFor(t, nil, template, change, lines...)
+}
+
+// textFor is textOf for a method that need not be registered; nil: the one that the configuration names.
+func textFor(t *testing.T, how *method.Method, template string, change func(c *Config), lines ...string) (*textSide, *rows, error) {
 	t.Helper()
 	spec := testmodel.Tiny("llama", gguf.F32)
 	spec.ChatTemplate = template
@@ -36,9 +43,10 @@ func textOf(t *testing.T, template string, change func(c *Config), lines ...stri
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { m.Close() })
-	how, err := method.Get(c.Method)
-	if err != nil {
-		t.Fatal(err)
+	if how == nil {
+		if how, err = c.method(); err != nil {
+			t.Fatal(err)
+		}
 	}
 	s, err := openText(&c, m, how)
 	if err != nil {

@@ -30,8 +30,9 @@ const maxThreads = 512
 func (c *Config) Validate() error {
 	v := &validator{c: c}
 	v.common()
+	v.method()
 	v.need(c.Output != "", &c.Output, "is missing", "a directory for the run")
-	if how, err := method.Get(c.Method); err == nil && how.AllTokens {
+	if how, err := c.method(); err == nil && how.AllTokens {
 		v.need(c.Mask != template.MaskLast.String(), &c.Mask, "is last with --method "+c.Method+", which trains on every token", "one of them only")
 	}
 	v.adapter()
@@ -41,10 +42,13 @@ func (c *Config) Validate() error {
 	return v.result()
 }
 
-// ValidateEval is Validate for what Evaluate uses.
-func (c *Config) ValidateEval() error {
+// ValidateEval is Validate for what Evaluate uses. withAdapter leaves the method out: the adapter will name it.
+func (c *Config) ValidateEval(withAdapter bool) error {
 	v := &validator{c: c}
 	v.common()
+	if !withAdapter {
+		v.method()
+	}
 	v.need(c.EvalRows >= 0, &c.EvalRows, v.is(c.EvalRows), "0 (all) or more")
 	return v.result()
 }
@@ -95,7 +99,6 @@ func (v *validator) common() {
 	}
 	v.need(c.TextSplit != "", &c.TextSplit, "is empty", "auto, file, paragraph, line, or a separator")
 	v.need(c.TaskExamples >= 0, &c.TaskExamples, v.is(c.TaskExamples), "0 or more")
-	v.known(&c.Method, errOf(method.Get(c.Method)))
 	v.known(&c.Mask, errOf(template.ParseMask(c.Mask)))
 	v.known(&c.OnLong, errOf(encode.ParseOnLong(c.OnLong)))
 	v.known(&c.Packing, errOf(encode.ParsePacking(c.Packing)))
@@ -107,6 +110,24 @@ func (v *validator) common() {
 		v.known(&c.Device, &registry.UnknownError{Kind: "device", Name: c.Device, Known: Devices()})
 	}
 }
+
+// method refuses an unknown method, and settings that it does not read.
+func (v *validator) method() {
+	c := v.c
+	how, err := c.method()
+	if err != nil {
+		v.errs = append(v.errs, err)
+		return
+	}
+	v.need(how.Reference || c.RefAdapter == "", &c.RefAdapter, "is given with --method "+c.Method+", which has no reference", "it with a method that has one")
+	v.need(how.Reference || c.RefCache == "", &c.RefCache, "is given with --method "+c.Method+", which has no reference", "it with a method that has one")
+	v.need(slices.Contains(rankedPairs, c.RankedPairs), &c.RankedPairs, v.is(c.RankedPairs), strings.Join(rankedPairs, " or "))
+	v.need(how.Need != method.Answers || c.RankedPairs == rankedPairs[0], &c.RankedPairs, "is given with --method "+c.Method+", which does not learn from preferences", "it with a method that does")
+	v.need(how.Need == method.Answers || c.Mask == template.MaskAssistant.String(), &c.Mask, v.is(c.Mask)+" with --method "+c.Method+", which compares answers", "it left out: what counts is the answer")
+}
+
+// rankedPairs are the values of RankedPairs, the default first.
+var rankedPairs = []string{"all", "best-worst"}
 
 // columns reads Columns.
 func (c *Config) columns() (map[string]string, error) {
@@ -135,6 +156,18 @@ func (v *validator) adapter() {
 	if _, err := parseLayers(c.Layers, maxLayers); err != nil {
 		v.known(&c.Layers, err)
 	}
+	// These have defaults, which say nothing.
+	std := DefaultConfig()
+	if c.InitAdapter != "" {
+		const found, expected = "is given with --init-adapter", "one of them: the adapter in the file has its own"
+		v.need(!c.Full, &c.Full, found, "one of them: --full trains no adapter")
+		v.need(len(c.Targets) == 0, &c.Targets, found, expected)
+		v.need(c.Layers == "", &c.Layers, found, expected)
+		v.need(!c.RSLoRA, &c.RSLoRA, found, expected)
+		v.need(c.Rank == std.Rank, &c.Rank, found, expected)
+		v.need(c.Alpha == std.Alpha, &c.Alpha, found, expected)
+		v.need(c.Init == std.Init, &c.Init, found, expected)
+	}
 	if !c.Full {
 		return
 	}
@@ -143,8 +176,6 @@ func (v *validator) adapter() {
 	v.need(c.Layers == "", &c.Layers, found, expected)
 	v.need(c.Dropout == 0, &c.Dropout, found, expected)
 	v.need(!c.RSLoRA, &c.RSLoRA, found, expected)
-	// These have defaults, which say nothing.
-	std := DefaultConfig()
 	v.need(c.Rank == std.Rank, &c.Rank, found, expected)
 	v.need(c.Alpha == std.Alpha, &c.Alpha, found, expected)
 	v.need(c.LoRAPlus == std.LoRAPlus, &c.LoRAPlus, found, expected)

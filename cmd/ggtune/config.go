@@ -2,8 +2,10 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/BurntSushi/toml"
@@ -36,7 +38,12 @@ func configFlag(o finetune.Option) cli.Flag {
 	case *uint64:
 		return &cli.Uint64Flag{Name: o.Name, Aliases: o.Aliases, Usage: o.Usage, Value: *v, Category: o.Group}
 	case *float64:
+		if math.IsNaN(*v) {
+			return &cli.Float64Flag{Name: o.Name, Aliases: o.Aliases, Usage: o.Usage, Category: o.Group, DefaultText: "the method's"}
+		}
 		return &cli.Float64Flag{Name: o.Name, Aliases: o.Aliases, Usage: o.Usage, Value: *v, Category: o.Group}
+	case *[]float64:
+		return &cli.StringSliceFlag{Name: o.Name, Aliases: o.Aliases, Usage: o.Usage, Category: o.Group}
 	case *bool:
 		return &cli.BoolFlag{Name: o.Name, Aliases: o.Aliases, Usage: o.Usage, Value: *v, Category: o.Group}
 	}
@@ -62,8 +69,7 @@ func config(c *cli.Context) (*finetune.Config, error) {
 			return nil, err
 		}
 	}
-	setGiven(c, &cfg)
-	return &cfg, nil
+	return &cfg, setGiven(c, &cfg)
 }
 
 // given says whether the user chose a setting: by an option, or in the file of -c, which config has read.
@@ -81,7 +87,7 @@ func given(c *cli.Context) (func(option string) bool, error) {
 }
 
 // setGiven writes the options that were given into cfg.
-func setGiven(c *cli.Context, cfg *finetune.Config) {
+func setGiven(c *cli.Context, cfg *finetune.Config) error {
 	for _, o := range cfg.Options() {
 		if !c.IsSet(o.Name) {
 			continue
@@ -92,7 +98,7 @@ func setGiven(c *cli.Context, cfg *finetune.Config) {
 		case *[]string:
 			*v = c.StringSlice(o.Name)
 			if v == &cfg.Targets { // names of roles, not of files: commas part them
-				*v = strings.FieldsFunc(strings.Join(*v, ","), func(r rune) bool { return r == ',' || r == ' ' })
+				*v = listed(*v)
 			}
 		case *int:
 			*v = c.Int(o.Name)
@@ -100,8 +106,23 @@ func setGiven(c *cli.Context, cfg *finetune.Config) {
 			*v = c.Uint64(o.Name)
 		case *float64:
 			*v = c.Float64(o.Name)
+		case *[]float64:
+			*v = nil
+			for _, word := range listed(c.StringSlice(o.Name)) {
+				x, err := strconv.ParseFloat(word, 64)
+				if err != nil {
+					return usagef("%s: %s %q is no list of numbers; expected such as 0.8,1", c.Command.Name, dashes(o.Name), word)
+				}
+				*v = append(*v, x)
+			}
 		case *bool:
 			*v = c.Bool(o.Name)
 		}
 	}
+	return nil
+}
+
+// listed parts words at commas and spaces.
+func listed(words []string) []string {
+	return strings.FieldsFunc(strings.Join(words, ","), func(r rune) bool { return r == ',' || r == ' ' })
 }

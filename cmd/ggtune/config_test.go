@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -11,6 +12,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/ggtune/ggtune/finetune"
+	"github.com/ggtune/ggtune/finetune/method"
 )
 
 // parsed gives the configuration that a command line makes.
@@ -51,6 +53,8 @@ func TestEveryOptionReachesItsField(t *testing.T) {
 					want = uint64(7)
 				case *float64:
 					want = 7.0
+				case *[]float64:
+					want = []float64{7}
 				case *bool:
 					args, want = args[:1], true
 				}
@@ -64,7 +68,14 @@ func TestEveryOptionReachesItsField(t *testing.T) {
 }
 
 func TestNoOptionKeepsDefaults(t *testing.T) {
-	if got, want := *parsed(t), finetune.DefaultConfig(); !reflect.DeepEqual(got, want) {
+	got, want := *parsed(t), finetune.DefaultConfig()
+	for _, s := range method.AllSettings() {
+		if x := *s.Field(&got.Settings); !math.IsNaN(x) {
+			t.Errorf("--%s: got %g, want NaN: not given", s.Name, x)
+		}
+	}
+	got.Settings, want.Settings = method.Settings{}, method.Settings{} // NaN is not equal to itself
+	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 
 	"github.com/urfave/cli/v2"
@@ -16,8 +17,8 @@ func evalCommand() *cli.Command {
 		Name:      "eval",
 		Usage:     "measure a model on held-out data, with or without an adapter",
 		UsageText: "-m model.gguf [-a adapter.gguf] -d heldout.jsonl [options]",
-		Description: "Loss in nats per counted token, and perplexity. An adapter's own template, mask and row length are taken unless others\n" +
-			"are given.\n\n" +
+		Description: "Loss in nats per counted token, and perplexity; with a method of preferences its loss per pair, accuracy, margin and distance from\n" +
+			"the reference (kl). An adapter's own method, template, mask and row length are taken unless others are given.\n\n" +
 			"  ggtune eval -m model.gguf -d heldout.jsonl --json\n" +
 			"  ggtune eval -m model.gguf -a run/adapter.gguf -d heldout.jsonl --json",
 		Flags:  append(configFlags(func(o finetune.Option) bool { return o.Eval }), adapterFlag(), jsonFlag()),
@@ -46,7 +47,11 @@ func evalAction(c *cli.Context) error {
 		return printJSON(c.App.Writer, e)
 	}
 	w := c.App.Writer
-	fmt.Fprintf(w, "loss        %.4f nats per token\nperplexity  %.3f\ntokens      %d, of which counted %d, in %d rows\n", e.Loss, e.Perplexity, e.Tokens, e.Counted, e.Rows)
+	fmt.Fprintf(w, "loss        %.4f %s\n", e.Loss, report.LossUnit(e.Unit))
+	if !math.IsNaN(e.Perplexity) {
+		fmt.Fprintf(w, "perplexity  %.3f\n", e.Perplexity)
+	}
+	fmt.Fprintf(w, "tokens      %d, of which counted %d, in %d rows\n", e.Tokens, e.Counted, e.Rows)
 	for _, name := range slices.Sorted(maps.Keys(e.Figures)) {
 		fmt.Fprintf(w, "%-11s %.4g\n", name, e.Figures[name])
 	}

@@ -60,6 +60,7 @@ func printData(w io.Writer, path string, v *finetune.DataView) {
 	}
 	fmt.Fprintf(w, "  sha256       %s\n", v.SHA256)
 	if v.Counts == nil {
+		printNotes(w, v.Notes)
 		for _, x := range v.Examples {
 			printExample(w, &x)
 		}
@@ -70,9 +71,7 @@ func printData(w io.Writer, path string, v *finetune.DataView) {
 		fmt.Fprintf(w, "  template     %s\n", v.Template)
 	}
 	fmt.Fprintf(w, "\n%s", report.CountsTable(*v.Counts, nil))
-	for _, note := range v.Notes {
-		fmt.Fprintf(w, "note: %s\n", note)
-	}
+	printNotes(w, v.Notes)
 	for _, row := range v.Rows {
 		fmt.Fprintf(w, "\nrow %d\n", row.Row)
 		for _, it := range row.Items {
@@ -84,18 +83,58 @@ func printData(w io.Writer, path string, v *finetune.DataView) {
 	}
 }
 
+func printNotes(w io.Writer, notes []string) {
+	for _, note := range notes {
+		fmt.Fprintf(w, "note: %s\n", note)
+	}
+}
+
 // printExample shows an example before any template.
 func printExample(w io.Writer, x *data.Example) {
 	fmt.Fprintf(w, "\n%s\n", x.Source)
 	switch x.Kind {
 	case data.KindMessages:
-		for _, m := range x.Messages {
-			fmt.Fprintf(w, "  %-10s %s\n", m.Role, clip(m.Content))
+		printTurns(w, x.Messages)
+	case data.KindPair, data.KindVerdict:
+		if x.Answers[0].Messages == nil {
+			fmt.Fprintf(w, "  %-10s %s\n", "prompt", clip(x.Prompt))
+		}
+		printTurns(w, x.Messages)
+		for i := range x.Answers {
+			printAnswer(w, answerName(x, i), &x.Answers[i])
 		}
 	case data.KindCompletion:
 		fmt.Fprintf(w, "  %-10s %s\n  %-10s %s\n", "prompt", clip(x.Prompt), "completion", clip(x.Completion))
 	case data.KindText:
 		fmt.Fprintf(w, "  %-10s %s\n", "text", clip(x.Text))
+	}
+}
+
+func printTurns(w io.Writer, turns []data.Message) {
+	for _, m := range turns {
+		fmt.Fprintf(w, "  %-10s %s\n", m.Role, clip(m.Content))
+	}
+}
+
+// answerName says what answer i of a pair or a verdict is.
+func answerName(x *data.Example, i int) string {
+	switch {
+	case x.Kind == data.KindPair:
+		return []string{"chosen", "rejected"}[i]
+	case x.Desirable:
+		return "desirable"
+	}
+	return "undesirable"
+}
+
+func printAnswer(w io.Writer, name string, a *data.Answer) {
+	if a.Messages == nil {
+		fmt.Fprintf(w, "  %-11s %s\n", name, clip(a.Text))
+		return
+	}
+	fmt.Fprintf(w, "  %s\n", name)
+	for _, m := range a.Messages {
+		fmt.Fprintf(w, "    %-10s %s\n", m.Role, clip(m.Content))
 	}
 }
 
@@ -117,7 +156,10 @@ func printItem(w io.Writer, it *finetune.ItemView) {
 		}
 	}
 	fmt.Fprintf(w, "%s: %d tokens, %d counted\n", it.Source, len(it.Tokens), counted)
-	for _, t := range it.Tokens {
+	for i, t := range it.Tokens {
+		if it.Segments != nil && (i == 0 || t.Segment != it.Tokens[i-1].Segment) {
+			fmt.Fprintf(w, "  %s:\n", it.Segments[t.Segment])
+		}
 		mark := ' '
 		if t.Counted {
 			mark = '*'

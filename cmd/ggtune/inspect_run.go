@@ -50,7 +50,7 @@ func inspectRun(c *cli.Context, dir string) error {
 		fmt.Fprintf(w, "  data         %s\n", d)
 	}
 	if info.Loss != nil {
-		fmt.Fprintf(w, "  last step    %d, loss %.4f nats\n", info.Step, *info.Loss)
+		fmt.Fprintf(w, "  last step    %d, loss %.4f\n", info.Step, *info.Loss)
 	}
 	for _, name := range info.Checkpoints {
 		fmt.Fprintf(w, "  checkpoint   %s\n", name)

@@ -15,12 +15,13 @@ import (
 
 func init() { scriptCommands["interrupted"] = scriptInterrupted }
 
-// scriptInterrupted: `interrupted INT|TERM ggtune train args…` starts a run, signals it after its first step, and demands
-// exit code 130. Its standard error becomes the file stderr.txt.
+// scriptInterrupted: `interrupted INT|TERM|twice ggtune train args…` starts a run, signals it after its first step, and
+// demands exit code 130. twice sends INT again, late enough to be another key press, and demands that the run ends at once.
+// Its standard error becomes the file stderr.txt.
 func scriptInterrupted(ts *testscript.TestScript, neg bool, args []string) {
-	signals := map[string]syscall.Signal{"INT": syscall.SIGINT, "TERM": syscall.SIGTERM}
+	signals := map[string]syscall.Signal{"INT": syscall.SIGINT, "TERM": syscall.SIGTERM, "twice": syscall.SIGINT}
 	if neg || len(args) < 2 || signals[args[0]] == 0 {
-		ts.Fatalf("usage: interrupted INT|TERM program args...")
+		ts.Fatalf("usage: interrupted INT|TERM|twice program args...")
 	}
 	outPath, errPath := ts.MkAbs("stdout.txt"), ts.MkAbs("stderr.txt")
 	stdout, err := os.Create(outPath)
@@ -43,7 +44,14 @@ func scriptInterrupted(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Fatalf("no step within a minute; output:\n%s", text)
 		}
 	}
+	if args[0] == "twice" {
+		time.Sleep(3 * sameSignal) // between two steps the first signal would be enough
+	}
 	ts.Check(cmd.Process.Signal(signals[args[0]]))
+	if args[0] == "twice" {
+		time.Sleep(2 * sameSignal)
+		ts.Check(cmd.Process.Signal(syscall.SIGINT))
+	}
 	_ = cmd.Wait() // a code above 0 is what is wanted
 	if code := cmd.ProcessState.ExitCode(); code != exitInterrupted {
 		text, _ := os.ReadFile(errPath)

@@ -21,6 +21,7 @@ var scriptCommands = map[string]func(*testscript.TestScript, bool, []string){
 	"exits":    scriptExits,
 	"jsonkeys": scriptJSONKeys,
 	"onemsg":   scriptOneMessage,
+	"long":     scriptLong,
 	"model":    scriptModel,
 	"rewrite":  scriptRewrite,
 	"truncate": scriptTruncate,
@@ -109,6 +110,16 @@ func scriptModel(ts *testscript.TestScript, neg bool, args []string) {
 		}
 	}
 	ts.Check(spec.WriteFile(context.Background(), ts.MkAbs(args[0])))
+}
+
+// scriptLong: `long FILE WORDS` writes a text of that many words.
+func scriptLong(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: long FILE WORDS")
+	}
+	n, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(strings.Repeat("once ", n)), 0o666))
 }
 
 // scriptTruncate: `truncate FROM TO BYTES` copies the beginning of a file.

@@ -101,7 +101,7 @@ func (s *Store) Save(id ID, meta any, config []byte, tensors []Tensor, protect .
 		}
 	}
 	if _, err := fsys.Lstat(s.Path(id)); err == nil {
-		f, err := openFile(filepath.Join(s.Path(id), stateFile))
+		f, err := OpenFile(filepath.Join(s.Path(id), stateFile))
 		if err == nil {
 			return f.Close()
 		}
@@ -174,7 +174,7 @@ func (s *Store) List() ([]ID, error) {
 }
 
 // Open opens one checkpoint and verifies it.
-func (s *Store) Open(id ID) (*File, error) { return openFile(filepath.Join(s.Path(id), stateFile)) }
+func (s *Store) Open(id ID) (*File, error) { return OpenFile(filepath.Join(s.Path(id), stateFile)) }
 
 // Latest opens the newest whole checkpoint. skipped says why newer ones could not be used; a newer version is an error,
 // because the run has gone on since.

@@ -183,7 +183,7 @@ func TestVersions(t *testing.T) {
 		}
 	}
 	for v := 1; v <= version; v++ {
-		f, err := openFile(fmt.Sprintf("testdata/state-v%d.bin", v))
+		f, err := OpenFile(fmt.Sprintf("testdata/state-v%d.bin", v))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -12,6 +12,8 @@ import (
 	"io"
 	"math"
 	"os"
+
+	"github.com/ggtune/ggtune/internal/atomicfile"
 )
 
 // The state file, all numbers little-endian:
@@ -88,6 +90,20 @@ func encode(dst io.Writer, meta any, tensors []Tensor) error {
 	return err
 }
 
+// WriteFile writes a state file by itself, atomically: numbers that are costly to compute again. fsys nil is the real file
+// system.
+func WriteFile(fsys atomicfile.FS, name string, meta any, tensors []Tensor) error {
+	f, err := atomicfile.Create(fsys, name, 0o666)
+	if err != nil {
+		return err
+	}
+	defer f.Abort()
+	if err := encode(f, meta, tensors); err != nil {
+		return err
+	}
+	return f.Commit()
+}
+
 // A File is an open state file whose checksum was found right. It is not safe for concurrent use.
 type File struct {
 	name   string
@@ -97,8 +113,8 @@ type File struct {
 	starts []int64 // byte offset of each tensor
 }
 
-// openFile opens and verifies a state file: it is read whole once.
-func openFile(name string) (*File, error) {
+// OpenFile opens and verifies a state file: it is read whole once.
+func OpenFile(name string) (*File, error) {
 	f, err := os.Open(name)
 	if err != nil {
 		return nil, fmt.Errorf("read checkpoint: %w", err)

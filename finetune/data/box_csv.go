@@ -142,7 +142,7 @@ func (f *file) tableOrText(text []byte, o *Options) container {
 			r.Fields = append(r.Fields, Field{strings.TrimSpace(c), json.RawMessage(`""`)})
 		}
 		r.rename(o.Columns)
-		if _, err := detect(r); err == nil {
+		if _, err := detect(r, o.Want); err == nil {
 			return b
 		}
 	}

@@ -56,9 +56,36 @@ func brief(e data.Example) string {
 		return s
 	case data.KindCompletion:
 		return fmt.Sprintf("completion %q %q", e.Prompt, e.Completion)
+	case data.KindPair, data.KindVerdict:
+		return briefChoice(e)
 	}
+	return briefMessages(e.Messages, e.Tools)
+}
+
+// briefChoice writes a prompt and its answers: the chosen one behind +, the rejected one behind -.
+func briefChoice(e data.Example) string {
+	s := fmt.Sprintf("%q", e.Prompt)
+	if e.Answers[0].Messages != nil {
+		s = briefMessages(e.Messages, e.Tools)
+	}
+	for i, a := range e.Answers {
+		mark := " + "
+		if i > 0 || e.Kind == data.KindVerdict && !e.Desirable {
+			mark = " - "
+		}
+		s += mark
+		if a.Messages != nil {
+			s += briefMessages(a.Messages, nil)
+		} else {
+			s += fmt.Sprintf("%q", a.Text)
+		}
+	}
+	return s
+}
+
+func briefMessages(messages []data.Message, tools []byte) string {
 	var b strings.Builder
-	for _, m := range e.Messages {
+	for _, m := range messages {
 		fmt.Fprintf(&b, "%s %q", m.Role, m.Content)
 		if m.Reasoning != "" {
 			fmt.Fprintf(&b, " reasoning %q", m.Reasoning)
@@ -74,8 +101,8 @@ func brief(e data.Example) string {
 		}
 		b.WriteString("; ")
 	}
-	if e.Tools != nil {
-		fmt.Fprintf(&b, "tools %s", e.Tools)
+	if tools != nil {
+		fmt.Fprintf(&b, "tools %s", tools)
 	}
 	return strings.TrimSuffix(b.String(), "; ")
 }

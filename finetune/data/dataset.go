@@ -40,9 +40,11 @@ type Stats struct {
 	Read    int    `json:"read"`    // examples found in them
 	Kept    int    `json:"kept"`
 	Dropped []Drop `json:"dropped"` // by reason, in the order of the first of each
+	// CutOff counts the kept examples with an answer that was cut off before it came to us; nil: none is known.
+	CutOff *Drop `json:"cut_off,omitempty"`
 }
 
-// A Drop counts the examples left out for one reason.
+// A Drop counts the examples that one thing befell.
 type Drop struct {
 	Reason string   `json:"reason"`
 	Count  int      `json:"count"`
@@ -73,6 +75,9 @@ func Open(ctx context.Context, paths []string, opts Options) (_ *Dataset, err er
 	}
 	if opts.Format != "" {
 		if d.format, err = formats.Get(opts.Format); err != nil {
+			return nil, err
+		}
+		if err := d.format.suits(opts.Want); err != nil {
 			return nil, err
 		}
 	}
@@ -130,6 +135,7 @@ func (d *Dataset) scan(ctx context.Context, f *file, h hash.Hash) error {
 				d.drop(why, e.Source)
 			} else {
 				d.index = append(d.index, entry{p, uint32(len(d.files) - 1), sub})
+				d.countCutOff(&e)
 			}
 			sub++
 		})
@@ -140,6 +146,10 @@ func (d *Dataset) scan(ctx context.Context, f *file, h hash.Hash) error {
 			drop := d.stats.Dropped[0]
 			return fmt.Errorf("%s: %s: nothing can be learned from it; mend or remove it, or let such examples be dropped",
 				drop.First[0], drop.Reason)
+		}
+		if d.opts.Strict && d.stats.CutOff != nil {
+			return fmt.Errorf("%s: %s: its end cannot be learned; mend or remove it, or let such answers be learned without their end",
+				d.stats.CutOff.First[0], d.stats.CutOff.Reason)
 		}
 		return nil
 	})
@@ -174,31 +184,34 @@ func addHead(h hash.Hash, r *Record) {
 // check finds the format by the first record and holds all others to it.
 func (d *Dataset) check(r *Record, f *file, firstOfFile bool) error {
 	if d.format == nil {
-		found, err := detect(r)
+		found, err := detect(r, d.opts.Want)
 		if err != nil {
 			return err
+		}
+		if err := found.suits(d.opts.Want); err != nil {
+			return &Error{Source: r.Source, Reason: err.Error(), Err: err}
 		}
 		d.format = found
 		return nil
 	}
 	if d.opts.Format != "" {
 		if !d.format.Match(r) {
-			return mismatch(r, d.format, true)
+			return d.mismatch(r, true)
 		}
 		return nil
 	}
 	if d.format.Match(r) {
-		if found, err := detect(r); err != nil || found == d.format {
+		if found, err := detect(r, d.opts.Want); err != nil || found == d.format {
 			return nil
 		}
 	}
 	if firstOfFile && len(d.files) > 1 {
-		if found, err := detect(r); err == nil {
+		if found, err := detect(r, d.opts.Want); err == nil {
 			return r.errorf("mixed formats: %s is %q, %s is %q; train on files of one format, or convert them",
 				d.files[0].path, d.format.Name, f.path, found.Name)
 		}
 	}
-	return mismatch(r, d.format, false)
+	return d.mismatch(r, false)
 }
 
 // record decodes a record's bytes.
@@ -234,14 +247,31 @@ func invalidUTF8(f *file, p place, raw []byte) error {
 func (d *Dataset) drop(reason string, at Source) {
 	for i := range d.stats.Dropped {
 		if drop := &d.stats.Dropped[i]; drop.Reason == reason {
-			drop.Count++
-			if len(drop.First) < firstDrops {
-				drop.First = append(drop.First, at.String())
-			}
+			drop.add(at)
 			return
 		}
 	}
 	d.stats.Dropped = append(d.stats.Dropped, Drop{reason, 1, []string{at.String()}})
+}
+
+func (drop *Drop) add(at Source) {
+	drop.Count++
+	if len(drop.First) < firstDrops {
+		drop.First = append(drop.First, at.String())
+	}
+}
+
+func (d *Dataset) countCutOff(e *Example) {
+	for _, a := range e.Answers {
+		if !a.CutOff {
+			continue
+		}
+		if d.stats.CutOff == nil {
+			d.stats.CutOff = &Drop{Reason: "an answer was cut off when it was written"}
+		}
+		d.stats.CutOff.add(e.Source)
+		return
+	}
 }
 
 // Len gives the number of examples.
@@ -260,6 +290,12 @@ func (d *Dataset) SHA256() string { return hex.EncodeToString(d.sum[:]) }
 func (d *Dataset) Source(i int) Source {
 	e := d.index[i]
 	return Source{File: d.files[e.file].path, Line: e.line}
+}
+
+// SameRecord says whether two examples were made of one record.
+func (d *Dataset) SameRecord(i, j int) bool {
+	a, b := &d.index[i], &d.index[j]
+	return a.file == b.file && a.off == b.off
 }
 
 // At reads example i, 0 ≤ i < Len. It fails where the file has changed since it was opened.

@@ -59,10 +59,10 @@ type Example struct {
 	Source Source
 	Kind   Kind
 
-	Messages []Message       // KindMessages: the conversation, in order; KindPair, KindVerdict: the prompt of a conversation, or nil
+	Messages []Message       // KindMessages: the conversation, in order; KindPair, KindVerdict: the prompt of a conversation
 	Tools    json.RawMessage // JSON array of tool definitions for the template, or nil
 
-	Prompt     string // KindCompletion: not counted; KindPair, KindVerdict without Messages: literal text
+	Prompt     string // KindCompletion: not counted; KindPair, KindVerdict: the prompt where the answers are literal text
 	Completion string // KindCompletion: counted
 
 	Answers   []Answer // KindPair: chosen, rejected; KindVerdict: one
@@ -72,12 +72,17 @@ type Example struct {
 	// A long document is cut into several examples. Continues says that this one begins where the example before it in
 	// the data ended, Continued that the next one goes on: no beginning or end of text belongs there.
 	Continues, Continued bool
+
+	drop string // nothing can be learned from it, for this reason; such an example does not leave the package
 }
 
-// An Answer is one continuation of a prompt, and counts whole: Messages after a prompt of messages, Text after a literal one.
+// An Answer is one continuation of a prompt: Messages, of which the assistant's turns count, or, where they are nil, literal
+// Text, which counts whole. The answers of one example are of one form.
 type Answer struct {
 	Messages []Message
 	Text     string
+	// CutOff says that whoever wrote it was stopped: it has no end that could be learned.
+	CutOff bool
 }
 
 // A Role is who speaks.

@@ -18,6 +18,8 @@ type Format struct {
 	// Preference says that the format reads choices between answers. Records that hold such a choice are left to these
 	// formats: plain training on them would teach the rejected answer as well.
 	Preference bool
+	// Verdicts says that it reads verdicts on single answers and no pairs.
+	Verdicts bool
 	// Match says whether the record is of this format, by its fields.
 	Match func(r *Record) bool
 	// Examples reads a record and adds what is in it. An example that nothing can be learned from is added too: it is
@@ -35,55 +37,101 @@ func Formats() []string { return formats.Names() }
 // preference lists the fields that mark data of preferences.
 var preference = []string{"chosen", "rejected", "chosen_messages", "rejected_messages"}
 
-// isPreference says whether the record holds a choice between answers, or a verdict on one.
-func isPreference(r *Record) bool {
+// isPreference says whether the record holds a choice between answers, or a verdict on one. Plain data may have a label that
+// is no verdict; a boolean is one. Where verdicts are wanted every label must be one, and its format says so.
+func isPreference(r *Record, want Want) bool {
 	if r.Any(preference...) {
 		return true
 	}
-	v, ok := r.Get("label")
-	return ok && describe(v) == "a boolean" && r.Any("completion", "messages", "conversations")
+	label, _ := r.Get("label")
+	verdict := want == WantVerdicts || r.Has("kto_tag") || describe(label) == "a boolean"
+	for _, f := range formats.All() {
+		if f.Preference && (verdict || !f.Verdicts) && f.Match(r) {
+			return true
+		}
+	}
+	return false
 }
 
 // detect finds the format of a record. Without one the error says what was found and what is known.
-func detect(r *Record) (*Format, error) {
+func detect(r *Record, want Want) (*Format, error) {
 	var found []*Format
-	prefer := isPreference(r)
+	prefer := isPreference(r, want)
 	for _, f := range formats.All() {
 		if f.Preference == prefer && f.Match(r) {
 			found = append(found, f)
 		}
 	}
 	if len(found) == 0 {
-		return nil, unknownFormat(r)
+		return nil, unknownFormat(r, want)
 	}
 	sort.SliceStable(found, func(i, j int) bool { return found[i].Priority > found[j].Priority })
 	return found[0], nil
 }
 
-// knownFormats describes the formats with their fields, one a line.
-func knownFormats() string {
+// gives says what is made of the format's records if nobody wants something else.
+func (f *Format) gives() Want {
+	switch {
+	case f.Verdicts:
+		return WantVerdicts
+	case f.Preference:
+		return WantPairs
+	}
+	return WantAnswers
+}
+
+// suits refuses a format that does not give what is wanted, and says what would. The error is an *UnsuitedError.
+func (f *Format) suits(want Want) error {
+	why := ""
+	switch gives := f.gives(); {
+	case gives == want, gives == WantPairs && want == WantVerdicts:
+		return nil
+	case want == WantAnswers && gives == WantVerdicts:
+		why = fmt.Sprintf("found preference data (%q: verdicts on answers), which this method does not train on: it would learn the undesirable "+
+			"ones as well; a method that learns from verdicts does: kto", f.Name)
+	case want == WantAnswers:
+		why = fmt.Sprintf("found preference data (%q: choices between answers), which this method does not train on: it would learn the rejected "+
+			"ones as well; a preference method does: dpo, ipo, simpo, orpo, cpo, kto, …", f.Name)
+	case gives == WantVerdicts:
+		why = fmt.Sprintf("found verdicts on single answers (%q), and this method learns from pairs: a prompt with a chosen and a "+
+			"rejected answer; kto trains on verdicts. Formats of pairs:%s", f.Name, knownFormats(want))
+	case want == WantPairs:
+		why = fmt.Sprintf("found plain data (%q), and this method learns from pairs: a prompt with a chosen and a rejected answer; "+
+			"sft trains on plain data. Formats of pairs:%s", f.Name, knownFormats(want))
+	default:
+		why = fmt.Sprintf("found plain data (%q), and this method learns from verdicts: a prompt with an answer and a label, true or "+
+			"false, or pairs; sft trains on plain data. Formats of both:%s", f.Name, knownFormats(want))
+	}
+	return &UnsuitedError{Gives: f.gives(), Reason: why}
+}
+
+// knownFormats describes the formats that suit, with their fields, one a line.
+func knownFormats(want Want) string {
 	var b strings.Builder
 	for _, f := range formats.All() {
-		fmt.Fprintf(&b, "\n  %-22s %s", f.Name, f.Fields)
+		if f.Preference == (want != WantAnswers) && (want == WantVerdicts || !f.Verdicts) {
+			fmt.Fprintf(&b, "\n  %-22s %s", f.Name, f.Fields)
+		}
 	}
 	return b.String()
 }
 
-func unknownFormat(r *Record) error {
-	if isPreference(r) {
-		return r.errorf("found preference data (fields %s), which this method does not train on; formats it knows:%s",
-			quoted(r.Names()), knownFormats())
+func unknownFormat(r *Record, want Want) error {
+	if isPreference(r, want) {
+		return r.errorf("found preference data of which a part is missing: the fields are %s; formats of preference data:%s",
+			quoted(r.Names()), knownFormats(WantVerdicts))
 	}
 	return r.errorf("the fields are %s, which is no known format; rename them in the data, say which column is meant, "+
-		"or force a format by name. Known formats and their fields:%s", quoted(r.Names()), knownFormats())
+		"or force a format by name. Known formats and their fields:%s", quoted(r.Names()), knownFormats(want))
 }
 
 // mismatch is the error for a record that is not of the format of the records before it.
-func mismatch(r *Record, want *Format, forced bool) error {
+func (d *Dataset) mismatch(r *Record, forced bool) error {
+	want := d.format
 	if forced {
 		return r.errorf("the format %q was asked for, but the fields are %s; it needs: %s", want.Name, quoted(r.Names()), want.Fields)
 	}
-	if other, err := detect(r); err == nil {
+	if other, err := detect(r, d.opts.Want); err == nil {
 		return r.errorf("mixed formats: this record is %q (fields %s), those before it are %q (%s); put each format into a "+
 			"file of its own and train on one, or convert them", other.Name, quoted(r.Names()), want.Name, want.Fields)
 	}
@@ -93,6 +141,8 @@ func mismatch(r *Record, want *Format, forced bool) error {
 // unlearnable says why nothing can be learned from an example, or "".
 func unlearnable(e *Example) string {
 	switch e.Kind {
+	case KindPair, KindVerdict:
+		return unlearnableChoice(e)
 	case KindText:
 		if strings.TrimSpace(e.Text) == "" {
 			return "empty text"
@@ -115,7 +165,7 @@ func unlearnable(e *Example) string {
 				continue
 			}
 			marked++
-			if strings.TrimSpace(m.Content) != "" || strings.TrimSpace(m.Reasoning) != "" || len(m.ToolCalls) > 0 {
+			if says(&m) {
 				return ""
 			}
 		}

@@ -16,38 +16,58 @@ var Alpaca = register(&Format{
 		return r.Has("instruction") && r.Any("output", "response")
 	},
 	Examples: func(r *Record, o *Options, add func(Example)) error {
-		text := map[string]string{}
-		for _, name := range []string{"system", "instruction", "input", "context", "output", "response"} {
-			s, err := r.Text(name)
-			if err != nil {
-				return err
-			}
-			text[name] = s
-		}
-		var msgs []Message
-		if text["system"] != "" {
-			msgs = append(msgs, Message{Role: System, Content: text["system"]})
-		}
-		history, err := parseHistory(r)
+		msgs, err := userTurn(r, "instruction")
 		if err != nil {
 			return err
 		}
-		msgs = append(msgs, history...)
-		user := text["instruction"]
-		for _, more := range []string{text["input"], text["context"]} {
-			if strings.TrimSpace(more) != "" {
-				user = strings.TrimPrefix(user+"\n"+more, "\n")
-			}
+		name := "output"
+		if !r.Has(name) {
+			name = "response"
 		}
-		answer := text["output"]
-		if !r.Has("output") {
-			answer = text["response"]
+		answer, err := r.Text(name)
+		if err != nil {
+			return err
 		}
-		msgs = append(msgs, Message{Role: User, Content: user}, Message{Role: Assistant, Content: answer})
+		msgs = append(msgs, Message{Role: Assistant, Content: answer})
 		add(Example{Source: r.Source, Kind: KindMessages, Messages: msgs})
 		return nil
 	},
 })
+
+// userTurn gives the turns up to an answer: the system prompt, earlier turns, and the user's, which is the field, if there is
+// one, and the input.
+func userTurn(r *Record, field string) ([]Message, error) {
+	msgs, err := systemTurn(r)
+	if err != nil {
+		return nil, err
+	}
+	history, err := parseHistory(r)
+	if err != nil {
+		return nil, err
+	}
+	user := ""
+	for i, name := range []string{field, "input", "context"} {
+		s, err := r.Text(name)
+		if err != nil {
+			return nil, err
+		}
+		if i == 0 {
+			user = s
+		} else if strings.TrimSpace(s) != "" {
+			user = strings.TrimPrefix(user+"\n"+s, "\n")
+		}
+	}
+	return append(append(msgs, history...), Message{Role: User, Content: user}), nil
+}
+
+// systemTurn gives the system prompt that stands beside a conversation, if there is one.
+func systemTurn(r *Record) ([]Message, error) {
+	system, err := r.Text("system")
+	if err != nil || system == "" {
+		return nil, err
+	}
+	return []Message{{Role: System, Content: system}}, nil
+}
 
 // parseHistory reads earlier turns: a list of pairs [instruction, answer].
 func parseHistory(r *Record) ([]Message, error) {

@@ -15,7 +15,7 @@ var QA = register(&Format{
 	Match:    func(r *Record) bool { _, ok := qaFields(r); return ok },
 	Examples: func(r *Record, o *Options, add func(Example)) error {
 		names, _ := qaFields(r)
-		system, err := r.Text("system")
+		msgs, err := systemTurn(r)
 		if err != nil {
 			return err
 		}
@@ -26,10 +26,6 @@ var QA = register(&Format{
 		answer, err := r.Text(names[1])
 		if err != nil {
 			return err
-		}
-		var msgs []Message
-		if system != "" {
-			msgs = append(msgs, Message{Role: System, Content: system})
 		}
 		msgs = append(msgs, Message{Role: User, Content: question}, Message{Role: Assistant, Content: answer})
 		add(Example{Source: r.Source, Kind: KindMessages, Messages: msgs})

@@ -8,17 +8,9 @@ var ShareGPT = register(&Format{
 	Priority: 90,
 	Match:    func(r *Record) bool { return r.Has("conversations") },
 	Examples: func(r *Record, o *Options, add func(Example)) error {
-		v, _ := r.Get("conversations")
-		msgs, err := parseMessages(r, "conversations", v)
+		msgs, err := conversation(r)
 		if err != nil {
 			return err
-		}
-		system, err := r.Text("system")
-		if err != nil {
-			return err
-		}
-		if system != "" {
-			msgs = append([]Message{{Role: System, Content: system}}, msgs...)
 		}
 		tools, err := parseTools(r, "tools")
 		if err != nil {
@@ -28,3 +20,18 @@ var ShareGPT = register(&Format{
 		return nil
 	},
 })
+
+// conversation reads the turns of "conversations" or "messages", and the system prompt beside them.
+func conversation(r *Record) ([]Message, error) {
+	field := "conversations"
+	if !r.Has(field) {
+		field = "messages"
+	}
+	v, _ := r.Get(field)
+	msgs, err := parseMessages(r, field, v)
+	if err != nil {
+		return nil, err
+	}
+	system, err := systemTurn(r)
+	return append(system, msgs...), err
+}

@@ -31,6 +31,10 @@ func readAll(t *testing.T, name string, content []byte, opts data.Options) {
 		if err != nil {
 			t.Fatalf("example %d: %v", i, err)
 		}
+		if wrong := len(e.Answers) != map[data.Kind]int{data.KindPair: 2, data.KindVerdict: 1}[e.Kind]; wrong ||
+			len(e.Answers) > 0 && (e.Kind == data.KindPair) != (opts.Want == data.WantPairs) {
+			t.Fatalf("example %d of %v has %d answers, wanted %d", i, e.Kind, len(e.Answers), opts.Want)
+		}
 		if e.Source.Line < 1 || e.Source.File != path {
 			t.Fatalf("example %d comes from %v", i, e.Source)
 		}
@@ -52,13 +56,25 @@ func FuzzRecords(f *testing.F) {
 		"\xef\xbb\xbf{\"text\": \"one\"}\r\n\r\n{\"text\": \"tw\xff\"}",
 		task,
 		`{"data": [{"text": "one"}], "data2": 3}`,
+		`{"prompt": "p", "chosen": "a", "rejected": "b"}` + "\n" + `{"prompt": [{"role": "user", "content": "q"}], "chosen": {"role": "assistant", "content": "a"}, "rejected": null}`,
+		`{"chosen": "\n\nHuman: q\n\nAssistant: a", "rejected": "\n\nHuman: q\n\nAssistant: b\n\nAssistant:"}`,
+		`{"chosen": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}], "rejected": [{"role": "user", "content": "q"}]}`,
+		`{"conversations": [{"from": "human", "value": "q"}], "chosen": {"from": "gpt", "value": "a"}, "rejected": {"from": "gpt", "value": "b"}}`,
+		`{"chosen_messages": "[{\"role\": \"assistant\", \"content\": \"a\"}]", "rejected_messages": []}`,
+		`{"instruction": "i", "completions": [{"response": "a", "overall_score": 5}, {"text": {"role": "assistant", "content": "b"}, "overall_score": "4.5"}, {"response": "c"}]}`,
+		`{"prompt": "p", "responses": ["a", "b", "c"], "ranks": [1, 2, 2]}`,
+		`{"prompt": "p", "completion": "a", "label": true}` + "\n" + `{"prompt": "p", "completion": "b", "label": "False"}`,
+		`{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}], "kto_tag": false}`,
+		`{"prompt": "p", "answers": [{"text": "a"}, {"text": "b"}], "choice": "edit", "edited": "c", "edited_from": 1}` + "\n" + `{"prompt": "p", "answers": [{"text": "a"}, {"text": "b"}], "choice": "bad"}`,
 	} {
 		f.Add([]byte(s), false)
 		f.Add([]byte(s), true)
 	}
 	f.Fuzz(func(t *testing.T, content []byte, replace bool) {
-		readAll(t, "a.json", content, data.Options{ReplaceInvalid: replace})
-		readAll(t, "a.jsonl", content, data.Options{ReplaceInvalid: replace})
+		for want := data.WantAnswers; want <= data.WantVerdicts; want++ {
+			readAll(t, "a.json", content, data.Options{ReplaceInvalid: replace, Want: want, BestWorst: replace})
+			readAll(t, "a.jsonl", content, data.Options{ReplaceInvalid: replace, Want: want, BestWorst: replace})
+		}
 	})
 }
 

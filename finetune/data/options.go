@@ -51,6 +51,27 @@ const (
 	WantVerdicts             // KindVerdict; a pair gives two, its chosen answer desirable and its rejected one not
 )
 
+// String says what a method with this want learns from.
+func (w Want) String() string {
+	switch w {
+	case WantAnswers:
+		return "plain examples"
+	case WantPairs:
+		return "pairs"
+	case WantVerdicts:
+		return "verdicts"
+	}
+	return fmt.Sprintf("want %d", uint8(w))
+}
+
+// An UnsuitedError is data of which nothing that is wanted can be made.
+type UnsuitedError struct {
+	Gives  Want // what would be made of it
+	Reason string
+}
+
+func (e *UnsuitedError) Error() string { return e.Reason }
+
 // InstructionOptions say how Natural Instructions tasks become prompts.
 type InstructionOptions struct {
 	// Examples is the number of the task's positive examples shown in the prompt. Default 2; -1 for none.
@@ -131,7 +152,10 @@ type Error struct {
 	Source Source
 	Column int // 1-based, bytes; 0: not known
 	Reason string
+	Err    error // what Reason is about, or nil
 }
+
+func (e *Error) Unwrap() error { return e.Err }
 
 func (e *Error) Error() string {
 	where := e.Source.String()

@@ -2,6 +2,7 @@ package data_test
 
 import (
 	"context"
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -14,6 +15,7 @@ import (
 func TestSharedData(t *testing.T) {
 	dir := testdata.Shared(t)
 	ni := "natural-instructions"
+	pairs, verdicts := data.Options{Want: data.WantPairs}, data.Options{Want: data.WantVerdicts}
 	for _, c := range []struct {
 		file    string
 		records int
@@ -57,8 +59,17 @@ func TestSharedData(t *testing.T) {
 		{file: "text/tang_poems_zh.json", records: 7365, format: "text",
 			opts: data.Options{Columns: map[string]string{"text": "content"}}},
 		{file: "pairs/medquad_qa.jsonl", records: 3065, format: "qa"},
+		{file: "preference/mctaco_answer_pairs.jsonl", records: 860, format: "preference", opts: pairs},
+		{file: "preference/alpaca_eval_gpt4_judged.jsonl", records: 2706, format: "preference", opts: pairs},
+		{file: "preference/dpo_en_demo.json", records: 194, format: "sharegpt-preference", opts: pairs},
+		{file: "preference/dpo_zh_demo.json", records: 206, format: "sharegpt-preference", opts: pairs},
+		{file: "preference/v1_dpo_demo.jsonl", records: 7, format: "messages-preference", opts: pairs},
+		{file: "preference/llms_from_scratch_preference.json", records: 778, format: "alpaca-preference", dropped: 5, opts: pairs}, // equal answers
+		{file: "preference/mctaco_answers_kto.jsonl", records: 3783, format: "kto", opts: verdicts},
+		{file: "preference/kto_en_demo.json", records: 214, format: "kto", opts: verdicts},
+		{file: "preference/llms_from_scratch_preference.json", records: 778, format: "alpaca-preference", dropped: 5, opts: verdicts},
 	} {
-		t.Run(strings.ReplaceAll(c.file, "/", "_")+c.opts.Split, func(t *testing.T) {
+		t.Run(strings.ReplaceAll(c.file, "/", "_")+c.opts.Split+fmt.Sprint(c.opts.Want), func(t *testing.T) {
 			path := testdata.Path(t, c.file)
 			d, err := data.Open(context.Background(), []string{path}, c.opts)
 			if err != nil {
@@ -83,17 +94,24 @@ func TestSharedData(t *testing.T) {
 			}
 		})
 	}
-	for _, c := range []struct{ file, want string }{
-		{"instruct/mctaco.tsv", "no known format"},
-		{"preference/mctaco_answer_pairs.jsonl", "preference data"},
-		{"preference/mctaco_answers_kto.jsonl", "preference data"},
-		{"preference/dpo_en_demo.json", "preference data"},
-		{"preference/kto_en_demo.json", "preference data"},
-		{"preference/v1_dpo_demo.jsonl", "preference data"},
-		{"preference/llms_from_scratch_preference.json", "preference data"},
+	for _, c := range []struct {
+		file, want string
+		opts       data.Options
+	}{
+		{"instruct/mctaco.tsv", "no known format", data.Options{}},
+		{"instruct/HumanEval.jsonl", "no known format", pairs},
+		{"preference/kto_en_demo.json", "learns from pairs", pairs},
+		{"instruct/alpaca_en_demo.json", "learns from verdicts", verdicts},
+		{"preference/alpaca_eval_gpt4_judged.jsonl", "preference data", data.Options{}},
+		{"preference/mctaco_answer_pairs.jsonl", "preference data", data.Options{}},
+		{"preference/mctaco_answers_kto.jsonl", "preference data", data.Options{}},
+		{"preference/dpo_en_demo.json", "preference data", data.Options{}},
+		{"preference/kto_en_demo.json", "preference data", data.Options{}},
+		{"preference/v1_dpo_demo.jsonl", "preference data", data.Options{}},
+		{"preference/llms_from_scratch_preference.json", "preference data", data.Options{}},
 	} {
-		t.Run("refused_"+strings.ReplaceAll(c.file, "/", "_"), func(t *testing.T) {
-			d, err := data.Open(context.Background(), []string{filepath.Join(dir, c.file)}, data.Options{})
+		t.Run("refused_"+strings.ReplaceAll(c.file, "/", "_")+fmt.Sprint(c.opts.Want), func(t *testing.T) {
+			d, err := data.Open(context.Background(), []string{filepath.Join(dir, c.file)}, c.opts)
 			if err == nil {
 				d.Close()
 				t.Fatalf("got no error, want one that says %q", c.want)

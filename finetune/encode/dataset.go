@@ -66,7 +66,22 @@ type Counts struct {
 // Limits says what a row may hold.
 type Limits struct {
 	SeqLen int // tokens a row, at least 2
-	OnLong OnLong
+	// Positions is how many tokens the model can read one after the other where it has learned a vector for each; 0: no limit.
+	Positions int
+	OnLong    OnLong
+}
+
+// Window is the most tokens that a run without branches may have.
+func (l Limits) Window() int {
+	if l.Positions > 0 {
+		return min(l.SeqLen, l.Positions)
+	}
+	return l.SeqLen
+}
+
+// fits says whether an item is within the limits.
+func (l Limits) fits(it *Item) bool {
+	return len(it.Tokens) <= l.SeqLen && (l.Positions == 0 || it.Depth() <= l.Positions)
 }
 
 // A Dataset is the kept items of a run, in the order of the data.
@@ -78,6 +93,39 @@ type Dataset struct {
 	noCounted []data.Source // refused: nothing in them counts
 	tooLong   []string      // refused on request
 	cutAt     []data.Source // the first few of Counts.DroppedCut
+	longTrees LongTrees
+}
+
+// LongTrees tells of the trees among Counts.DroppedLong, which are left out whatever the way with long examples: half of a
+// preference pair teaches something else than the pair.
+type LongTrees struct {
+	Count   int         // those that a longer row takes in
+	First   data.Source // of them
+	Longest int         // of them, tokens
+	// Deep counts those beyond Limits.Positions, which no row takes in; FirstDeep is the first.
+	Deep      int
+	FirstDeep data.Source
+}
+
+// LongTrees tells of the trees left out as too long.
+func (d *Dataset) LongTrees() LongTrees { return d.longTrees }
+
+func (d *Dataset) dropLong(it *Item) {
+	d.Counts.DroppedLong++
+	if len(it.Segments) == 1 {
+		return
+	}
+	l := &d.longTrees
+	if d.lim.Positions > 0 && it.Depth() > d.lim.Positions {
+		if l.Deep++; l.Deep == 1 {
+			l.FirstDeep = it.Source
+		}
+		return
+	}
+	if l.Count++; l.Count == 1 {
+		l.First = it.Source
+	}
+	l.Longest = max(l.Longest, len(it.Tokens))
 }
 
 // NewDataset makes an empty dataset.
@@ -101,17 +149,16 @@ func (d *Dataset) add(it Item) {
 		d.noCounted = append(d.noCounted, it.Source)
 		return
 	}
-	if len(it.Tokens) > d.lim.SeqLen {
+	if !d.lim.fits(&it) {
 		switch {
 		case d.lim.OnLong == Refuse:
 			d.tooLong = append(d.tooLong, fmt.Sprintf("%s: %d tokens", it.Source, len(it.Tokens)))
 			return
-		// Half of a preference pair teaches something else than the pair: trees are never cut.
 		case d.lim.OnLong == Drop || len(it.Segments) > 1:
-			d.Counts.DroppedLong++
+			d.dropLong(&it)
 			return
 		}
-		it = truncate(it, d.lim.SeqLen)
+		it = truncate(it, d.lim.Window())
 		if it.NumCounted() == 0 {
 			d.Counts.DroppedCut++
 			if len(d.cutAt) < maxNamed {
@@ -162,9 +209,16 @@ func (d *Dataset) Check() error {
 	if len(d.Items) > 0 {
 		return nil
 	}
-	c := d.Counts
+	c, trees := d.Counts, d.longTrees
 	if c.Examples == 0 {
 		return errors.New("the data has no example; give at least one")
+	}
+	if trees.Deep > 0 && trees.Count == 0 {
+		return fmt.Errorf("none of %d examples is left: %d longer than the %d tokens that the model can read; shorten them", c.Examples, c.DroppedLong, d.lim.Positions)
+	}
+	if trees.Count > 0 {
+		return fmt.Errorf("none of %d examples is left: %d whose prompt and answers together are longer than a row of %d tokens; --seq-len %d takes them in",
+			c.Examples, c.DroppedLong, d.lim.SeqLen, trees.Longest)
 	}
 	return fmt.Errorf("none of %d examples is left: %d longer than a row of %d tokens, %d with an answer beyond its end; raise --seq-len",
 		c.Examples, c.DroppedLong, d.lim.SeqLen, c.DroppedCut)

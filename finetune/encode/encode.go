@@ -30,30 +30,17 @@ func (it *Item) NumCounted() int {
 	return n
 }
 
-// A Child is one continuation in a tree of token runs.
-type Child struct {
-	Tokens  []int32
-	Counted []bool
-}
-
-// Tree makes an Item of a shared prompt, which does not count, and its continuations: a preference pair is one prompt and
-// two children. Each child's first token is predicted from the prompt's last; the prompt must not be empty.
-func Tree(src data.Source, prompt []int32, children ...Child) (Item, error) {
-	if len(prompt) == 0 {
-		return Item{}, fmt.Errorf("%s: the prompt has no token; a tree needs one, its root", src)
-	}
-	it := Item{Source: src, Segments: []engine.Segment{{Start: 0, Len: len(prompt), Parent: -1}}}
-	it.Tokens = append(it.Tokens, prompt...)
-	it.Counted = make([]bool, len(prompt))
-	for i, c := range children {
-		if len(c.Tokens) == 0 || len(c.Tokens) != len(c.Counted) {
-			return Item{}, fmt.Errorf("%s: answer %d has %d tokens and %d marks; need as many of each, at least one", src, i+1, len(c.Tokens), len(c.Counted))
+// Depth is the most tokens from a root to a leaf: how many positions the item takes. Trees have one level of children.
+func (it *Item) Depth() int {
+	most := 0
+	for _, s := range it.Segments {
+		n := s.Len
+		if s.Parent >= 0 {
+			n += it.Segments[s.Parent].Len
 		}
-		it.Segments = append(it.Segments, engine.Segment{Start: len(it.Tokens), Len: len(c.Tokens), Parent: 0})
-		it.Tokens = append(it.Tokens, c.Tokens...)
-		it.Counted = append(it.Counted, c.Counted...)
+		most = max(most, n)
 	}
-	return it, nil
+	return most
 }
 
 // single makes an Item of one root.

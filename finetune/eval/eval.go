@@ -30,13 +30,13 @@ type Options struct {
 // A Result is one measurement.
 type Result struct {
 	Loss    float64 // of the method, per unit: for SFT nats per counted token
-	NLL     float64 // nats per counted token, whatever the method
+	NLL     float64 // nats per counted token; NaN where answers are compared: some of them should be unlikely
 	Tokens  int     // read
 	Counted int
 	Metrics []method.Metric
 }
 
-// Perplexity is e to the nats per counted token.
+// Perplexity is e to the nats per counted token, NaN where NLL is.
 func (r Result) Perplexity() float64 { return math.Exp(r.NLL) }
 
 // Run measures the loss of one pass over data, without dropout, in the data's order. On cancel it returns
@@ -94,6 +94,9 @@ func Run(ctx context.Context, e Engine, data *encode.Loader, m *method.Method, o
 	out.Loss, out.NLL = sum/units, nll/float64(out.Counted)
 	if math.IsNaN(out.Loss+out.NLL) || math.IsInf(out.Loss+out.NLL, 0) {
 		return Result{}, fmt.Errorf("evaluation: loss %g is not finite; look at the model with ggtune check", out.Loss)
+	}
+	if m.Need != method.Answers {
+		out.NLL = math.NaN()
 	}
 	return out, nil
 }

@@ -46,7 +46,7 @@ func loader(t *testing.T) *encode.Loader {
 
 func TestRun(t *testing.T) {
 	figure := func(coupled bool) *method.Method {
-		return &method.Method{Name: "halves", Unit: "pair", Coupled: coupled, Loss: func(in *method.Inputs) (method.Result, error) {
+		return &method.Method{Name: "halves", Unit: "pair", Coupled: coupled, Loss: func(in *method.Inputs, _ *method.Settings) (method.Result, error) {
 			n := float64(len(in.LogP))
 			sum := 0.0
 			for _, lp := range in.LogP {

@@ -30,6 +30,7 @@ type Inputs struct {
 }
 
 // A Metric is one figure of a method, kept as a weighted sum so that figures of micro-batches add up: Sum/Weight is shown.
+// With Weight 0 there is none: nothing of what it measures was among the inputs.
 type Metric struct {
 	Name        string // snake_case, a key of metrics.jsonl
 	Sum, Weight float64
@@ -61,7 +62,7 @@ const (
 type Method struct {
 	Name string
 	Doc  string // one line, with the source
-	Unit string // what Units counts: token, pair, row
+	Unit string // what Units counts: token, pair, answer
 	Need Need
 	// Reference says that Loss needs Inputs.Ref.
 	Reference bool
@@ -69,10 +70,15 @@ type Method struct {
 	Coupled bool
 	// AllTokens says that every token of an example counts, prompts included.
 	AllTokens bool
-	// Defaults holds the settings that the method reads, by Setting.Name, with their defaults.
+	// Defaults holds the settings that the method reads, by Setting.Name, with their defaults; NaN in a mixture, whose parts
+	// have their own.
 	Defaults map[string]float64
 
 	Loss func(in *Inputs, s *Settings) (Result, error)
+
+	// OverPairs is the form that a method of plain answers takes in a mixture with methods over pairs (see New), under the
+	// same name; nil: none.
+	OverPairs *Method
 
 	set Settings // see Configure
 }

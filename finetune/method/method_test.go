@@ -3,10 +3,15 @@ package method
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
-// randomInputs draws pairs of sequences (chosen, rejected) with labels, which every method can read in its way.
+// randomInputs draws examples of two answers with labels, which every method can read in its way.
 func randomInputs(g *rand.Rand, pairs int) *Inputs {
 	in := &Inputs{}
 	for p := range pairs {
@@ -22,14 +27,60 @@ func randomInputs(g *rand.Rand, pairs int) *Inputs {
 	return in
 }
 
-// TestGradients compares every registered method's gradient with central differences of its own loss.
+// unusual has a value off every default for each setting.
+var unusual = map[string]float64{"beta": 0.7, "gamma": 0.4, "label-smoothing": 0.15, "rpo-alpha": 0.6, "ld-alpha": 0.3,
+	"desirable-weight": 1.3, "undesirable-weight": 0.8}
+
+// allMethods are the registered methods with their defaults and with unusual settings, and some mixtures.
+func allMethods(t *testing.T) []*Method {
+	t.Helper()
+	var out []*Method
+	add := func(name string, m *Method, err error) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := *m
+		c.Name = name
+		out = append(out, &c)
+	}
+	for _, m := range methods.All() {
+		add(m.Name, m, nil)
+		if len(m.Defaults) > 0 {
+			c, err := m.Configure(settingsOf(t, m, unusual))
+			add(m.Name+", unusual settings", c, err)
+		}
+	}
+	for _, names := range []string{"dpo,sft", "sft,simpo", "apo-zero,ipo,sft"} {
+		m, err := New(names, []float64{0.5, 2, 0.25}[:1+strings.Count(names, ",")], Unset())
+		add(names, m, err)
+	}
+	return out
+}
+
+// settingsOf gives those of values that the method reads.
+func settingsOf(t *testing.T, m *Method, values map[string]float64) Settings {
+	t.Helper()
+	o := Unset()
+	for _, s := range AllSettings() {
+		x, ok := values[s.Name]
+		if !ok {
+			t.Fatalf("no value for --%s", s.Name)
+		}
+		if _, reads := m.Defaults[s.Name]; reads {
+			*s.Field(&o) = x
+		}
+	}
+	return o
+}
+
+// TestGradients compares every method's gradient with central differences of its own loss.
 func TestGradients(t *testing.T) {
 	const (
 		h = 1e-5
 		// Central differences of a loss of order 100 in float64: rounding 1e-16·100/1e-5 = 1e-9, truncation h² = 1e-10.
 		tol = 1e-7
 	)
-	for _, m := range methods.All() {
+	for _, m := range allMethods(t) {
 		t.Run(m.Name, func(t *testing.T) {
 			g := rand.New(rand.NewPCG(1, 2))
 			for range 5 {
@@ -49,6 +100,9 @@ func TestGradients(t *testing.T) {
 						t.Fatal(err1, err2)
 					}
 					want := (up.Sum - down.Sum) / (2 * h)
+					if untrained(m, in, i) {
+						want = 0
+					}
 					if math.Abs(r.Grad[i]-want) > tol*(1+math.Abs(want)) {
 						t.Errorf("token %d: gradient %g, finite difference %g", i, r.Grad[i], want)
 					}
@@ -58,10 +112,20 @@ func TestGradients(t *testing.T) {
 	}
 }
 
+// untrained says that a token is of a mismatched answer, on which the loss depends and which gets no gradient.
+func untrained(m *Method, in *Inputs, token int) bool {
+	for _, q := range in.Sequences {
+		if token < q.Start+q.Len {
+			return m.Need == Verdicts && q.Child == 2
+		}
+	}
+	return false
+}
+
 // TestConformance checks what the loop relies on: units above 0, no change of the inputs, the same metrics at every call,
-// uncoupled methods additive over micro-batches.
+// uncoupled methods and their metrics additive over micro-batches.
 func TestConformance(t *testing.T) {
-	for _, m := range methods.All() {
+	for _, m := range allMethods(t) {
 		t.Run(m.Name, func(t *testing.T) {
 			if m.Doc == "" || m.Unit == "" || m.Loss == nil {
 				t.Fatalf("incomplete: %+v", m)
@@ -80,25 +144,95 @@ func TestConformance(t *testing.T) {
 					t.Fatalf("the method wrote into its inputs at %d", i)
 				}
 			}
-			if m.Coupled {
-				return
+			seen := map[string]bool{}
+			for _, f := range r.Metrics {
+				if seen[f.Name] {
+					t.Errorf("figure %q is given twice", f.Name)
+				}
+				seen[f.Name] = true
 			}
-			half := splitInputs(in, 2)
 			var sum, units float64
-			for _, part := range half {
+			var figures []Metric
+			for _, part := range splitInputs(in, 2) {
 				p, err := m.Evaluate(part)
 				if err != nil {
 					t.Fatal(err)
 				}
 				sum, units = sum+p.Sum, units+p.Units
-				if len(p.Metrics) != len(r.Metrics) {
-					t.Errorf("metrics: got %v, want those of %v", p.Metrics, r.Metrics)
+				if figures, err = AddMetrics(figures, p.Metrics); err != nil {
+					t.Error(err)
 				}
+			}
+			if m.Coupled {
+				return
 			}
 			if math.Abs(sum-r.Sum) > 1e-9 || units != r.Units {
 				t.Errorf("two halves: got %g of %g, want %g of %g", sum, units, r.Sum, r.Units)
 			}
+			if d := cmp.Diff(figures, r.Metrics, cmpopts.EquateApprox(1e-9, 1e-9)); d != "" {
+				t.Errorf("figures of two halves, got − want +:\n%s", d)
+			}
 		})
+	}
+}
+
+// TestDegenerate gives every method what data and a model at its limits give, and wants finite numbers.
+func TestDegenerate(t *testing.T) {
+	long := func(n int, x float64) []float64 { return slices.Repeat([]float64{x}, n) }
+	for _, tc := range []struct {
+		name string
+		in   *Inputs
+	}{
+		{"equal answers", pairOf([]float64{-1, -2}, []float64{-1, -2}, []float64{-2, -1}, []float64{-2, -1})},
+		{"one token", pairOf([]float64{-1}, []float64{-3}, []float64{-2}, []float64{-0.5})},
+		{"certain", pairOf([]float64{0, 0}, []float64{0}, []float64{0, 0}, []float64{0})},
+		{"rounded past certain", pairOf([]float64{1e-7}, []float64{-1e-7}, []float64{0}, []float64{1e-7})},
+		{"chosen impossible", pairOf([]float64{-700}, []float64{0}, []float64{-1e-9}, []float64{-700})},
+		{"long", pairOf(long(50000, -12), long(50000, -1e-4), long(50000, -1e-4), long(50000, -12))},
+	} {
+		for _, m := range allMethods(t) {
+			t.Run(tc.name+"/"+m.Name, func(t *testing.T) { mustBeFinite(t, m, tc.in) })
+		}
+		for _, m := range methods.All() {
+			if _, reads := m.Defaults["beta"]; !reads {
+				continue
+			}
+			o := Unset()
+			o.Beta = 1e-9
+			weak, err := m.Configure(o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Run(tc.name+"/"+m.Name+", beta near 0", func(t *testing.T) { mustBeFinite(t, weak, tc.in) })
+		}
+	}
+}
+
+func mustBeFinite(t *testing.T, m *Method, in *Inputs) {
+	t.Helper()
+	finite := func(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
+	for label := range 2 {
+		for i := range in.Sequences {
+			in.Sequences[i].Label = float64(label)
+		}
+		r, err := m.Evaluate(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !finite(r.Sum) {
+			t.Errorf("loss is %g", r.Sum)
+		}
+		for i, g := range r.Grad {
+			// The engine takes gradients in float32.
+			if !finite(g) || math.Abs(g) > math.MaxFloat32 {
+				t.Fatalf("gradient of token %d is %g", i, g)
+			}
+		}
+		for _, f := range r.Metrics {
+			if !finite(f.Sum) || !(f.Weight >= 0) {
+				t.Errorf("figure %s is %g of %g", f.Name, f.Sum, f.Weight)
+			}
+		}
 	}
 }
 

@@ -36,6 +36,20 @@ type Setting struct {
 	Field    func(s *Settings) *float64
 }
 
+// DefaultsUsage says which methods read the setting, with their defaults: " (dpo 0.1, simpo 2)".
+func (s Setting) DefaultsUsage() string {
+	var who []string
+	for _, m := range methods.All() {
+		if x, ok := m.Defaults[s.Name]; ok {
+			who = append(who, fmt.Sprintf("%s %g", m.Name, x))
+		}
+	}
+	if len(who) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(who, ", ") + ")"
+}
+
 // AllSettings lists every field of Settings.
 func AllSettings() []Setting {
 	finite := func(x float64) bool { return !math.IsInf(x, 0) }
@@ -104,7 +118,8 @@ func (m *Method) defaults() Settings {
 	return o
 }
 
-// Settings are the method's settings: its defaults, or what Configure was given; NaN where it reads none.
+// Settings are the method's settings: its defaults, or what Configure was given; NaN where it reads none, and where a mixture
+// leaves one to its parts' defaults.
 func (m *Method) Settings() Settings { return m.set }
 
 func (m *Method) reads() string {
@@ -117,13 +132,4 @@ func (m *Method) reads() string {
 	}
 	sort.Strings(names)
 	return "it reads " + strings.Join(names, ", ")
-}
-
-// New gives a method with settings: that of one name, or the weighed sum of several, named with commas.
-func New(names string, weights []float64, s Settings) (*Method, error) {
-	m, err := Get(names)
-	if err != nil {
-		return nil, err
-	}
-	return m.Configure(s)
 }

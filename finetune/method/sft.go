@@ -11,7 +11,21 @@ var SFT = register(&Method{
 	Doc:  "supervised fine-tuning: cross-entropy of the answers' tokens",
 	Unit: "token",
 	Loss: crossEntropy,
+	// The chosen answer's negative log-probability per token, as TRL's loss_type "sft" in a mixture (see pairLoss.nll).
+	OverPairs: &Method{
+		Name: "sft",
+		Unit: "pair",
+		Need: Pairs,
+		Loss: chosenOnly,
+	},
 })
+
+// chosenOnly has no rewards to report: the other methods' are shown.
+func chosenOnly(in *Inputs, s *Settings) (Result, error) {
+	r, err := overPairs(func(answer, answer, *Settings) pairLoss { return pairLoss{nll: 1} })(in, s)
+	r.Metrics = answerMetrics(in, "chosen", "rejected", chosenOf)
+	return r, err
+}
 
 func crossEntropy(in *Inputs, _ *Settings) (Result, error) {
 	r := Result{Units: float64(len(in.LogP)), Grad: make([]float64, len(in.LogP))}

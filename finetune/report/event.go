@@ -24,6 +24,7 @@ type Started struct {
 	Arch     string
 	Types    string // storage types of its matrices
 	Method   string
+	Unit     string         // what the loss is per: token, pair, …
 	Template string         // where the chat template came from; "" where none was needed
 	Train    encode.Counts  // of the training data
 	Held     *encode.Counts // of the held-out data, or nil
@@ -36,7 +37,7 @@ type Started struct {
 
 // Progress is how far a part of the run is. It comes often.
 type Progress struct {
-	What        string // "read" (examples), "train" (micro-batches of a step), "evaluate" (rows), "verify"
+	What        string // "read" (examples), "reference" (rows), "train" (micro-batches of a step), "evaluate" (rows), "verify"
 	Done, Total int
 }
 
@@ -51,8 +52,8 @@ type Step struct {
 type Evaluated struct {
 	Step       int
 	Loss       float64
-	Perplexity float64
-	Best       bool // the lowest yet
+	Perplexity float64 // NaN where the method compares answers
+	Best       bool    // the lowest yet
 	Metrics    []method.Metric
 }
 
@@ -76,6 +77,14 @@ func (Evaluated) event() {}
 func (Saved) event()     {}
 func (Notice) event()    {}
 func (Done) event()      {}
+
+// LossUnit says what a method's loss is measured in, by its unit.
+func LossUnit(unit string) string {
+	if unit == "token" {
+		return "nats per counted token"
+	}
+	return "per " + unit
+}
 
 // Silent tells nobody.
 type Silent struct{}

@@ -181,8 +181,8 @@ func TestTerminal(t *testing.T) {
 		b.Report(e)
 	}
 	for _, want := range []string{"examples read                                        10            2\n", "no answer left after truncation              2            0\n",
-		"counted tokens                                      150           10\n", "note: something\n", "step 1/2: loss 3.0000, 12 tok/s, 10.0 MB", "held-out loss 1.5000 nats, perplexity 4.480, the lowest yet",
-		"checkpoint: run/", "2 steps, 200 tokens (120 counted) in 1 min 15 s, 50 tok/s, peak memory 12.0 MB\nloss 3.0000 -> 1.0000 nats\nwritten: run/adapter.gguf (step 2)\n"} {
+		"counted tokens                                      150           10\n", "note: something\n", "step 1/2: loss 3.0000, 12 tok/s, 10.0 MB", "held-out loss 1.5000, perplexity 4.480, the lowest yet",
+		"checkpoint: run/", "2 steps, 200 tokens (120 counted) in 1 min 15 s, 50 tok/s, peak memory 12.0 MB\nloss 3.0000 -> 1.0000\nwritten: run/adapter.gguf (step 2)\n"} {
 		if !strings.Contains(plain.String(), want) {
 			t.Errorf("got\n%s\nwant %q in it", plain.String(), want)
 		}

@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"io"
+	"math"
 	"strings"
 	"time"
 
@@ -44,7 +45,18 @@ func (t *Terminal) Report(e Event) {
 		if e.Best {
 			best = ", the lowest yet"
 		}
-		t.line("step %d: held-out loss %.4f nats, perplexity %.3f%s", e.Step, e.Loss, e.Perplexity, best)
+		perplexity := ""
+		if !math.IsNaN(e.Perplexity) {
+			perplexity = fmt.Sprintf(", perplexity %.3f", e.Perplexity)
+		}
+		t.line("step %d: held-out loss %.4f%s%s%s", e.Step, e.Loss, perplexity, telling(func(name string) (float64, bool) {
+			for _, m := range e.Metrics {
+				if m.Name == name {
+					return m.Sum / m.Weight, true
+				}
+			}
+			return 0, false
+		}), best)
 	case Saved:
 		t.line("%s: %s", e.What, e.Path)
 	case Notice:
@@ -105,7 +117,7 @@ func (t *Terminal) step(e Step) {
 	if e.Memory > 0 {
 		memory = ", " + Bytes(e.Memory)
 	}
-	text := fmt.Sprintf("loss %.4f, %.0f tok/s%s%s", e.Loss, e.TokPerS, memory, left)
+	text := fmt.Sprintf("loss %.4f%s, %.0f tok/s%s%s", e.Loss, telling(func(name string) (float64, bool) { x, ok := e.Figures[name]; return x, ok }), e.TokPerS, memory, left)
 	t.done, t.text = e.Step, text
 	if t.tty {
 		t.draw("train", e.Step, e.Steps, text)
@@ -115,6 +127,17 @@ func (t *Terminal) step(e Step) {
 		t.shown = e.Step
 		t.line("step %d/%d: %s", e.Step, e.Steps, text)
 	}
+}
+
+// telling shows those of a method's figures that say at a glance how it goes, where there are some.
+func telling(figure func(name string) (float64, bool)) string {
+	out := ""
+	for _, name := range []string{"accuracy", "margin", "kl"} {
+		if x, ok := figure(name); ok && !math.IsNaN(x) {
+			out += fmt.Sprintf(", %s %.3g", name, x)
+		}
+	}
+	return out
 }
 
 func duration(d time.Duration) string {
@@ -144,7 +167,7 @@ func Bytes(n int64) string {
 func Table(s Started) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "model     %s (%s; %s)\n", s.Model, s.Arch, s.Types)
-	fmt.Fprintf(&b, "method    %s, %d parameters, %d threads, %s beside the model file\n", s.Method, s.Trained, s.Threads, Bytes(s.Memory))
+	fmt.Fprintf(&b, "method    %s (loss %s), %d parameters, %d threads, %s beside the model file\n", s.Method, LossUnit(s.Unit), s.Trained, s.Threads, Bytes(s.Memory))
 	if s.Template != "" {
 		fmt.Fprintf(&b, "template  %s\n", s.Template)
 	}
@@ -191,7 +214,7 @@ func closing(s Summary) string {
 		fmt.Fprintf(&b, ", peak memory %s", Bytes(*s.PeakBytes))
 	}
 	if s.FirstLoss != nil && s.LastLoss != nil {
-		fmt.Fprintf(&b, "\nloss %.4f -> %.4f nats", *s.FirstLoss, *s.LastLoss)
+		fmt.Fprintf(&b, "\nloss %.4f -> %.4f", *s.FirstLoss, *s.LastLoss)
 	}
 	if s.EvalLossBefore != nil && s.EvalLossAfter != nil {
 		fmt.Fprintf(&b, ", held out %.4f -> %.4f", *s.EvalLossBefore, *s.EvalLossAfter)

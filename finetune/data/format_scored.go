@@ -1,0 +1,193 @@
+package data
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"strconv"
+)
+
+// Scored is a prompt with several answers and what each is worth, as UltraFeedback has them (Cui et al. 2023). Every two
+// answers of unequal worth are a pair, or, with Options.BestWorst, the best and the worst. Like rows of question and answer
+// it says nothing of how the two are joined, so it becomes conversations.
+var Scored = register(&Format{
+	Name: "scored",
+	Fields: `"instruction" or "prompt", "completions" [{"response", "overall_score"}]; or "responses" […] and "scores" […]; ` +
+		`also "rank", lowest best`,
+	Priority:   30,
+	Preference: true,
+	Match: func(r *Record) bool {
+		return r.Any(promptFields...) && scoredList(r) != ""
+	},
+	Examples: func(r *Record, o *Options, add func(Example)) error {
+		turns, err := instruction(r)
+		if err != nil {
+			return err
+		}
+		answers, err := readScored(r)
+		if err != nil {
+			return err
+		}
+		c := newChoices(r, o, add)
+		c.many = true
+		c.say(side{chat: true, turns: turns})
+		c.ranked(answers, o.BestWorst)
+		return nil
+	},
+})
+
+// A scored answer is one of a list. Its worth is NaN where the data does not say.
+type scored struct {
+	Answer
+	worth float64
+}
+
+// The names of the fields that hold a list of answers, of those that hold what each is worth, of an answer's text, and of its
+// worth. The first is taken. UltraFeedback's "fine-grained_score" is the mean of four aspects, its overall_score the verdict.
+var (
+	listFields  = []string{"completions", "responses", "answers", "generations"}
+	worthLists  = []string{"scores", "ratings", "rewards", "ranks", "rank"}
+	textFields  = []string{"response", "text", "content", "completion", "answer", "output"}
+	worthFields = []string{"overall_score", "score", "rating", "reward", "fine-grained_score", "rank"}
+)
+
+// lowestBest are the fields in which 1 is best.
+var lowestBest = map[string]bool{"rank": true, "ranks": true}
+
+// scoredList finds the field that holds answers with what they are worth, or "".
+func scoredList(r *Record) string {
+	field := firstOf(r, listFields)
+	if field == "" {
+		return ""
+	}
+	v, _ := r.Get(field)
+	var items []json.RawMessage
+	if describe(embedded(v)) != "a list" || json.Unmarshal(embedded(v), &items) != nil || len(items) == 0 {
+		return ""
+	}
+	if firstOf(r, worthLists) != "" {
+		return field
+	}
+	fields, err := parseObject(items[0])
+	if err == nil && firstOf(&Record{Fields: fields}, worthFields) != "" {
+		return field
+	}
+	return ""
+}
+
+// readScored reads the answers and what they are worth.
+func readScored(r *Record) ([]scored, error) {
+	field := scoredList(r)
+	v, _ := r.Get(field)
+	var items []json.RawMessage
+	if err := json.Unmarshal(embedded(v), &items); err != nil {
+		return nil, r.errorf("field %q: %v", field, err)
+	}
+	worths, list, err := worthList(r, len(items), field)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]scored, len(items))
+	for i, item := range items {
+		x := &Record{Source: r.Source, Fields: []Field{{"response", item}}}
+		if describe(item) == "an object" {
+			own, err := parseObject(item)
+			if err != nil {
+				return nil, r.errorf("field %q, answer %d: %v", field, i+1, err)
+			}
+			if isTurns(item) { // a message that is the answer
+				own = append(own, x.Fields...)
+			}
+			x.Fields = own
+		}
+		text := firstOf(x, textFields)
+		if text == "" {
+			return nil, r.errorf("field %q, answer %d has the fields %s; expected one of %s", field, i+1, quoted(x.Names()), quoted(textFields))
+		}
+		s, err := readSide(x, text)
+		if err != nil {
+			return nil, err
+		}
+		out[i].Messages = s.as(Assistant)
+		name, worth := list, json.RawMessage(nil)
+		if worths != nil {
+			worth = worths[i]
+		} else {
+			name = firstOf(x, worthFields)
+			worth, _ = x.Get(name)
+		}
+		if out[i].worth, err = parseWorth(worth, name); err != nil {
+			return nil, r.errorf("field %q, answer %d: %v", field, i+1, err)
+		}
+	}
+	return out, nil
+}
+
+// worthList reads the list of what n answers are worth; nil where each answer says it itself.
+func worthList(r *Record, n int, answers string) ([]json.RawMessage, string, error) {
+	name := firstOf(r, worthLists)
+	if name == "" {
+		return nil, "", nil
+	}
+	v, _ := r.Get(name)
+	var worths []json.RawMessage
+	if json.Unmarshal(embedded(v), &worths) != nil || len(worths) != n {
+		return nil, "", r.errorf("field %q is %s of %d, and %q has %d answers; expected a number for each", name, describe(embedded(v)), len(worths), answers, n)
+	}
+	return worths, name, nil
+}
+
+func parseWorth(v json.RawMessage, name string) (float64, error) {
+	s, ok := asText(v)
+	if ok && s == "" {
+		return math.NaN(), nil
+	}
+	x, err := strconv.ParseFloat(s, 64)
+	if !ok || err != nil || math.IsNaN(x) || math.IsInf(x, 0) {
+		return 0, fmt.Errorf("%q is %s, %.40s; expected a number", name, describe(v), v)
+	}
+	if lowestBest[name] {
+		x = -x
+	}
+	return x, nil
+}
+
+// ranked gives the pairs of a list of answers: the best against the worst, or every two of unequal worth.
+func (c *choices) ranked(all []scored, bestWorst bool) {
+	var answers []scored
+	for _, a := range all {
+		if math.IsNaN(a.worth) {
+			c.nothing("an answer without a score")
+			continue
+		}
+		answers = append(answers, a)
+	}
+	if len(answers) < 2 {
+		c.nothing("fewer than two answers with a score")
+		return
+	}
+	if bestWorst {
+		best, worst := answers[0], answers[0]
+		for _, a := range answers[1:] {
+			if a.worth > best.worth {
+				best = a
+			}
+			if a.worth < worst.worth {
+				worst = a
+			}
+		}
+		answers = []scored{best, worst}
+	}
+	for i, a := range answers {
+		for _, b := range answers[i+1:] {
+			switch {
+			case a.worth > b.worth:
+				c.pair(a.Answer, b.Answer)
+			case a.worth < b.worth:
+				c.pair(b.Answer, a.Answer)
+			default:
+				c.nothing("a tie: two answers of equal score")
+			}
+		}
+	}
+}

@@ -1,0 +1,21 @@
+package method
+
+// APODown is anchored preference optimisation for chosen answers that are worse than the model's own (D'Oosterlinck et al.
+// 2024, equation 8):
+//
+//	L = σ(r_w) + 1 − σ(r_w − r_l),  r = β·log π(y)/ref(y),
+//
+// which lowers both answers, the rejected one more. Reward: r.
+var APODown = register(&Method{
+	Name:      "apo-down",
+	Doc:       "anchored preference optimisation: lower both answers, the rejected one more (D'Oosterlinck et al. 2024)",
+	Unit:      "pair",
+	Need:      Pairs,
+	Reference: true,
+	Defaults:  map[string]float64{"beta": 0.1},
+	Loss: overPairs(func(c, r answer, s *Settings) pairLoss {
+		x, y := s.Beta*c.ratio, s.Beta*r.ratio
+		apart := bell(x - y)
+		return pairLoss{loss: sigmoid(x) + sigmoid(y-x), chosen: s.Beta * (bell(x) - apart), rejected: s.Beta * apart, chosenReward: x, rejectedReward: y}
+	}),
+})

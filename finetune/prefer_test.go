@@ -1,0 +1,274 @@
+package finetune
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/ggtune/ggtune/engine/gguf"
+	"github.com/ggtune/ggtune/finetune/method"
+	"github.com/ggtune/ggtune/finetune/report"
+)
+
+// tinyPairs is a JSONL file of pairs: one word is always chosen, so that there is something to learn.
+func tinyPairs(t *testing.T, n int) string {
+	t.Helper()
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, `{"prompt": "the number %d is", "chosen": " even", "rejected": " odd"}`+"\n", i)
+	}
+	path := filepath.Join(t.TempDir(), "pairs.jsonl")
+	if err := os.WriteFile(path, []byte(b.String()), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func pairConfig(t *testing.T, how string) Config {
+	t.Helper()
+	c := tinyConfig(t, gguf.F32)
+	c.Method, c.Data = how, []string{tinyPairs(t, 40)}
+	return c
+}
+
+// evaluated gives the figures of the evaluations of a run.
+func (r *recorder) evaluated(name string) (out []float64) {
+	for _, e := range r.events {
+		if v, ok := e.(report.Evaluated); ok {
+			for _, m := range v.Metrics {
+				if m.Name == name {
+					out = append(out, m.Sum/m.Weight)
+				}
+			}
+		}
+	}
+	return out
+}
+
+// referenceRows counts the rows that the reference was asked about or found in the cache.
+func (r *recorder) referenceRows() (rows int) {
+	for _, e := range r.events {
+		if p, ok := e.(report.Progress); ok && p.What == "reference" {
+			rows = max(rows, p.Done)
+		}
+	}
+	return rows
+}
+
+// TestEveryMethodLearns trains a generated model with every method of preferences: the held-out margin rises, the result
+// is one that llama.cpp agrees with, and `eval` finds the report's loss in it, with the adapter's own method and settings.
+func TestEveryMethodLearns(t *testing.T) {
+	for _, name := range append(method.Names(), "dpo,sft") {
+		how, err := method.New(name, nil, method.Unset())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if how.Need == method.Answers {
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			c := pairConfig(t, name)
+			c.Dropout, c.Steps, c.EvalEvery, c.LR = 0, 20, 0, 1e-2
+			rec := &recorder{}
+			s, err := Train(t.Context(), c, rec)
+			if err != nil {
+				t.Fatal(err)
+			}
+			acc, margin := rec.evaluated("accuracy"), rec.evaluated("margin")
+			if n := len(acc); n < 2 || !(acc[n-1] > 0.7) || !(margin[n-1] > margin[0]) {
+				t.Errorf("held-out accuracy %v, margin %v; want accuracy above 0.7 and a margin that has risen", acc, margin)
+			}
+			if how.Reference && acc[0] != 0.5 {
+				t.Errorf("accuracy before the first step is %g, want 0.5: the policy is the reference", acc[0])
+			}
+			if s.LlamaMaxDiff == nil {
+				t.Errorf("report: %+v", s)
+			}
+			e := DefaultConfig()
+			e.Model, e.Data, e.Threads = c.Model, c.Data, 1
+			got, err := Evaluate(t.Context(), e, s.Result, nil, report.Silent{})
+			if err != nil || got.Method != name || !(got.Figures["accuracy"] > 0.7) || !math.IsNaN(got.Perplexity) {
+				t.Errorf("eval: %+v, %v", got, err)
+			}
+		})
+	}
+}
+
+// TestPreferenceResume: a run with a reference that was stopped, in the reference pass or later, ends as a straight one.
+func TestPreferenceResume(t *testing.T) {
+	for _, name := range []string{"dpo", "kto"} {
+		straight := pairConfig(t, name)
+		mustTrain(t, straight)
+		want, lines := readFile(t, straight.Output, fileAdapter), metrics(t, straight.Output)
+		stop := errors.New("stop")
+		for where, at := range map[string]func(e report.Event) bool{
+			"in the reference pass": func(e report.Event) bool {
+				p, ok := e.(report.Progress)
+				return ok && p.What == "reference" && p.Done == 1
+			},
+			"after step 1": func(e report.Event) bool { s, ok := e.(report.Step); return ok && s.Step == 1 },
+		} {
+			t.Run(name+" "+where, func(t *testing.T) {
+				c := straight
+				c.Output = filepath.Join(t.TempDir(), "run")
+				ctx, cancel := context.WithCancelCause(t.Context())
+				defer cancel(nil)
+				_, err := Train(ctx, c, &recorder{on: func(e report.Event) {
+					if at(e) {
+						cancel(stop)
+					}
+				}})
+				if !errors.Is(err, stop) {
+					t.Fatalf("interrupted: got %v", err)
+				}
+				if _, err := os.Stat(filepath.Join(c.Output, fileReference)); err != nil {
+					t.Error(err)
+				}
+				resumed, err := ResumeConfig(c.Output)
+				if err != nil {
+					t.Fatal(err)
+				}
+				mustTrain(t, *resumed)
+				if readFile(t, c.Output, fileAdapter) != want {
+					t.Error("the adapter is not that of a straight run")
+				}
+				if got := metrics(t, c.Output); !reflect.DeepEqual(got, lines) {
+					t.Errorf("metrics:\n%+v, want\n%+v", got, lines)
+				}
+			})
+		}
+	}
+}
+
+// TestReferenceCache: what is in the cache is taken from it, under its key only.
+func TestReferenceCache(t *testing.T) {
+	c := pairConfig(t, "dpo")
+	c.RefCache = filepath.Join(t.TempDir(), "ref.bin")
+	mustTrain(t, c)
+	first := metrics(t, c.Output)
+	cache := readFile(t, c.RefCache)
+	for _, tc := range []struct {
+		name   string
+		change func(t *testing.T, c *Config)
+		note   string // "": the cache is used
+	}{
+		{"the same", func(*testing.T, *Config) {}, ""},
+		{"another beta", func(_ *testing.T, c *Config) { c.Beta = 0.5 }, ""},
+		{"another method", func(_ *testing.T, c *Config) { c.Method = "ipo" }, ""},
+		{"other data", func(t *testing.T, c *Config) { c.Data = []string{tinyPairs(t, 30)} }, "for another data or chat template"},
+		{"exact", func(_ *testing.T, c *Config) { c.Exact = true }, "for another settings of rows"},
+		{"damaged", func(t *testing.T, c *Config) {
+			if err := os.WriteFile(c.RefCache, []byte(cache[:len(cache)-8]), 0o666); err != nil {
+				t.Fatal(err)
+			}
+		}, "damaged"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			c := c
+			c.Output = filepath.Join(t.TempDir(), "run")
+			c.RefCache = filepath.Join(t.TempDir(), "ref.bin")
+			if err := os.WriteFile(c.RefCache, []byte(cache), 0o666); err != nil {
+				t.Fatal(err)
+			}
+			tc.change(t, &c)
+			rec := &recorder{}
+			if _, err := Train(t.Context(), c, rec); err != nil {
+				t.Fatal(err)
+			}
+			notes := rec.notes()
+			if used := !strings.Contains(notes, "computed anew"); used != (tc.note == "") || !strings.Contains(notes, tc.note) {
+				t.Errorf("notes %q, want %q", notes, tc.note)
+			}
+			if rec.referenceRows() == 0 {
+				t.Error("no reference pass was shown")
+			}
+			if tc.name == "the same" && !reflect.DeepEqual(metrics(t, c.Output), first) {
+				t.Error("the run differs from the one without a cache")
+			}
+		})
+	}
+}
+
+// TestInitAdapter: a run that starts from an adapter begins where that ended, and has it as its reference unless another is
+// named.
+func TestInitAdapter(t *testing.T) {
+	sft := tinyConfig(t, gguf.F32)
+	sft.Dropout = 0
+	s := mustTrain(t, sft)
+	c := pairConfig(t, "dpo")
+	c.Model, c.InitAdapter, c.Rank, c.LR, c.Dropout = sft.Model, s.Result, DefaultConfig().Rank, 1e-2, 0
+	c.Steps, c.EvalEvery = 10, 0
+	rec := &recorder{}
+	tuned, err := Train(t.Context(), c, rec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if *tuned.EvalLossBefore != math.Ln2 && math.Abs(*tuned.EvalLossBefore-math.Ln2) > 1e-6 {
+		t.Errorf("loss before the first step is %g, want ln 2: the policy is its reference", *tuned.EvalLossBefore)
+	}
+	e := DefaultConfig()
+	e.Model, e.Data, e.Threads = c.Model, c.Data, 1
+	quiet := &recorder{}
+	if _, err := Evaluate(t.Context(), e, tuned.Result, nil, quiet); err != nil || !strings.Contains(quiet.notes(), "was trained against the base with an adapter") {
+		t.Errorf("eval against the base alone: %v, notes %q", err, quiet.notes())
+	}
+	e.RefAdapter = s.Result
+	quiet = &recorder{}
+	if got, err := Evaluate(t.Context(), e, tuned.Result, nil, quiet); err != nil || strings.Contains(quiet.notes(), "was trained against") || !(got.Loss < math.Ln2) {
+		t.Errorf("eval against the adapter: %+v, %v, notes %q", got, err, quiet.notes())
+	}
+	// Against the base alone, the policy is not its reference from the first step on.
+	c.Output, c.Method = filepath.Join(t.TempDir(), "orpo"), "orpo"
+	c.InitAdapter = tuned.Result
+	start := mustTrain(t, c)
+	e.RefAdapter, e.Method = "", "orpo"
+	got, err := Evaluate(t.Context(), e, tuned.Result, func(o string) bool { return o == "method" }, report.Silent{})
+	if err != nil || start.EvalLossBefore == nil || got.Loss == 0 {
+		t.Errorf("orpo from the adapter: %+v, %v", got, err)
+	}
+
+	// A resumed run keeps its reference.
+	c = pairConfig(t, "dpo")
+	c.Model, c.RefAdapter = sft.Model, s.Result
+	mustTrain(t, c)
+	c.Resume, c.RefAdapter = true, ""
+	if _, err := Train(t.Context(), c, report.Silent{}); err == nil || !strings.Contains(err.Error(), "the reference is the base alone, and was the base with an adapter") {
+		t.Errorf("resumed with another reference: got %v", err)
+	}
+}
+
+// TestMethodOptions: what a method does not read is refused, and so is what it cannot use.
+func TestMethodOptions(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		change func(c *Config)
+		want   string
+	}{
+		{"beta 0", func(c *Config) { c.Beta = 0 }, "--beta is 0; expected above 0"},
+		{"beta below 0", func(c *Config) { c.Beta = -1 }, "--beta is -1; expected above 0"},
+		{"gamma", func(c *Config) { c.Gamma = 1 }, "--gamma is given, and method dpo does not read it"},
+		{"smoothing", func(c *Config) { c.LabelSmoothing = 0.5 }, "--label-smoothing is 0.5"},
+		{"a reference for a method without", func(c *Config) { c.Method, c.RefAdapter = "orpo", "a.gguf" }, "--ref-adapter is given with --method orpo"},
+		{"ranked pairs", func(c *Config) { c.RankedPairs = "some" }, "--ranked-pairs is some; expected all or best-worst"},
+		{"ranked pairs of plain data", func(c *Config) { c.Method, c.RankedPairs = "sft", "best-worst" }, "does not learn from preferences"},
+		{"mask", func(c *Config) { c.Mask = "all" }, "--mask is all with --method dpo"},
+		{"a rank beside an adapter", func(c *Config) { c.InitAdapter, c.Rank = "a.gguf", 8 }, "--rank is given with --init-adapter"},
+		{"weights", func(c *Config) { c.Method, c.LossWeights = "dpo,sft", []float64{1} }, "1 weights for 2 methods"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			c := validConfig()
+			c.Method = "dpo"
+			tc.change(&c)
+			var ce *ConfigError
+			if err := c.Validate(); !errors.As(err, &ce) || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("got %v, want %q", err, tc.want)
+			}
+		})
+	}
+}

@@ -1,0 +1,255 @@
+package finetune
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/ggtune/ggtune/engine"
+	"github.com/ggtune/ggtune/engine/adapter"
+	"github.com/ggtune/ggtune/finetune/checkpoint"
+	"github.com/ggtune/ggtune/finetune/encode"
+	"github.com/ggtune/ggtune/finetune/report"
+)
+
+// A reference holds the reference model's log-probabilities of every counted token of a dataset, so that the reference is
+// run once and not in every epoch. It is not safe for concurrent use.
+type reference struct {
+	logp  []float32 // of the items one after the other; NaN where it is not known yet
+	start []int     // where each item's begin
+}
+
+func newReference(d *encode.Dataset) *reference {
+	r := &reference{start: make([]int, len(d.Items))}
+	n := 0
+	for i := range d.Items {
+		r.start[i] = n
+		n += d.Items[i].NumCounted()
+	}
+	r.logp = make([]float32, n)
+	for i := range r.logp {
+		r.logp[i] = float32(math.NaN())
+	}
+	return r
+}
+
+// places gives, for each of m's sequences, its part of logp.
+func (r *reference) places(m *encode.Micro) [][]float32 {
+	out := make([][]float32, len(m.Sequences))
+	at, example := 0, -1
+	for i, s := range m.Sequences {
+		if s.Example != example {
+			at, example = r.start[s.Example], s.Example
+		}
+		out[i] = r.logp[at : at+s.Len]
+		at += s.Len
+	}
+	return out
+}
+
+// of gives the log-probabilities of m's counted tokens, in order.
+func (r *reference) of(_ context.Context, m *encode.Micro) ([]float64, error) {
+	if !r.known(m) {
+		return nil, fmt.Errorf("the reference's log-probabilities of the examples at %s are missing", places([]*encode.Micro{m}))
+	}
+	out := make([]float64, 0, m.Counted)
+	for _, part := range r.places(m) {
+		for _, x := range part {
+			out = append(out, float64(x))
+		}
+	}
+	return out, nil
+}
+
+// known says whether nothing of m is missing.
+func (r *reference) known(m *encode.Micro) bool {
+	for _, part := range r.places(m) {
+		if slices.ContainsFunc(part, func(x float32) bool { return math.IsNaN(float64(x)) }) {
+			return false
+		}
+	}
+	return true
+}
+
+// compute runs the reference over what is missing of rows. saved is called now and then with what there is so far, and
+// before it returns because of ctx.
+func (r *reference) compute(ctx context.Context, sess *engine.Session, rows *encode.Loader, progress func(rows int), saved func() error) error {
+	const often = 2 * time.Minute // what a killed process loses
+	last, done := time.Now(), 0
+	for c := (encode.Cursor{}); c.Epoch == 0; {
+		if ctx.Err() != nil {
+			return endedBy(context.Cause(ctx), saved())
+		}
+		m, next, err := rows.Next(c)
+		if err != nil {
+			return err
+		}
+		if !r.known(m) {
+			out, err := sess.Forward(context.WithoutCancel(ctx), &m.Batch, engine.Options{})
+			if err != nil {
+				return err
+			}
+			at := 0
+			for i, part := range r.places(m) {
+				at += copy(part, out.LogP[at:at+m.Sequences[i].Len])
+			}
+			if !r.known(m) {
+				return fmt.Errorf("the reference's log-probabilities of the examples at %s are %w; look at the model with ggtune check", places([]*encode.Micro{m}), ErrNotFinite)
+			}
+			if time.Since(last) > often {
+				if err := saved(); err != nil {
+					return err
+				}
+				last = time.Now()
+			}
+		}
+		done += len(m.Batch.Rows)
+		progress(done)
+		c = next
+	}
+	return nil
+}
+
+// referenceAdapter is the adapter with which the base is the reference: its file, and the hash of that; "" for the base alone.
+func (c *Config) referenceAdapter() (path, sum string, err error) {
+	path = c.RefAdapter
+	if path == "" {
+		path = c.InitAdapter
+	}
+	if path == "" {
+		return "", "", nil
+	}
+	sum, err = fileSHA256(path)
+	return path, sum, err
+}
+
+// referenceName says which reference has that hash.
+func referenceName(adapterSHA256 string) string {
+	if adapterSHA256 == "" {
+		return "the base alone"
+	}
+	return fmt.Sprintf("the base with an adapter (sha256 %.12s…)", adapterSHA256)
+}
+
+// referenceSession makes a session over the reference model. What it needs is freed with it, before training takes its own.
+func referenceSession(m *engine.Model, cfg *Config, adapterPath string) (*engine.Session, error) {
+	sc := engine.SessionConfig{Threads: cfg.Threads, Exact: cfg.Exact, Seed: cfg.Seed}
+	if adapterPath != "" {
+		var err error
+		if sc.Adapter, err = adapter.Load(adapterPath, m.Arch(), m.HParams()); err != nil {
+			return nil, fmt.Errorf("reference: %w", err)
+		}
+	}
+	return engine.NewSession(m, sc)
+}
+
+// A referenceKey is all that the reference's log-probabilities depend on.
+type referenceKey struct {
+	Base    string `json:"base_sha256"`
+	Adapter string `json:"adapter_sha256"` // "" for the base alone
+	Train   string `json:"train_data"`     // fingerprints of tokens, marks and trees: of data, tokenizer, template and settings of rows
+	Held    string `json:"held_data"`
+	// What shares a row may change the last bits.
+	Packing  string `json:"packing"`
+	SeqLen   int    `json:"seq_len"`
+	Seed     uint64 `json:"seed"`
+	EvalRows int    `json:"eval_rows"`
+	Exact    bool   `json:"exact"`
+}
+
+// changed says what differs in another key.
+func (k referenceKey) changed(other referenceKey) string {
+	switch {
+	case k.Base != other.Base:
+		return "model"
+	case k.Adapter != other.Adapter:
+		return "reference adapter"
+	case k.Train != other.Train || k.Held != other.Held:
+		return "data or chat template"
+	}
+	return "settings of rows (packing, seq-len, seed, eval-rows or exact)"
+}
+
+// reference computes the reference's log-probabilities of the run's rows, or takes them from the cache.
+func (r *run) reference(ctx context.Context) (err error) {
+	if !r.how.Reference {
+		return nil
+	}
+	path, _, err := r.cfg.referenceAdapter()
+	if err != nil {
+		return err
+	}
+	key := referenceKey{Base: r.meta.BaseSHA256, Adapter: r.meta.RefAdapter, Train: r.meta.TrainData, Held: r.meta.HeldData, Packing: r.cfg.Packing,
+		SeqLen: r.cfg.SeqLen, Seed: r.cfg.Seed, EvalRows: r.cfg.EvalRows, Exact: r.cfg.Exact}
+	r.refTrain = newReference(r.rows.train)
+	tensors := []checkpoint.Tensor{{Name: "train", Data: r.refTrain.logp}}
+	total := r.rows.trainRows.Rows()
+	if r.rows.heldRows != nil {
+		r.refHeld = newReference(r.rows.held)
+		tensors = append(tensors, checkpoint.Tensor{Name: "held", Data: r.refHeld.logp})
+		total += r.rows.heldRows.Rows()
+	}
+	file := r.cfg.RefCache
+	if file == "" {
+		file = r.dir.file(fileReference)
+	}
+	if err := r.cached(file, key, tensors); err != nil {
+		return err
+	}
+	sess, err := referenceSession(r.model, &r.cfg, path)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, sess.Close()) }()
+	save := func() error { return checkpoint.WriteFile(nil, file, key, tensors) }
+	before := 0
+	progress := func(rows int) { r.rep.Report(report.Progress{What: "reference", Done: before + rows, Total: total}) }
+	if err := r.refTrain.compute(ctx, sess, r.rows.trainRows, progress, save); err != nil {
+		return err
+	}
+	before = r.rows.trainRows.Rows()
+	if r.refHeld != nil {
+		if err := r.refHeld.compute(ctx, sess, r.rows.heldRows, progress, save); err != nil {
+			return err
+		}
+	}
+	return save()
+}
+
+// cached fills tensors from the cache in a file, where it is of this key. One of another key is not used, and said so.
+func (r *run) cached(file string, key referenceKey, tensors []checkpoint.Tensor) error {
+	f, err := checkpoint.OpenFile(file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case errors.Is(err, checkpoint.ErrDamaged):
+		r.note("the reference's log-probabilities are computed anew: %v", err)
+		return nil
+	case err != nil:
+		return err
+	}
+	defer f.Close()
+	var is referenceKey
+	if err := f.Meta(&is); err != nil {
+		return err
+	}
+	if is != key {
+		r.note("%s holds the reference's log-probabilities for another %s; they are computed anew, and replace it", file, key.changed(is))
+		return nil
+	}
+	return f.Read(tensors)
+}
+
+// fingerprint is the hash of a dataset in hex, "" of none.
+func fingerprint(d *encode.Dataset) string {
+	if d == nil {
+		return ""
+	}
+	sum := d.Fingerprint()
+	return hex.EncodeToString(sum[:])
+}
