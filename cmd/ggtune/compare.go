@@ -77,12 +77,9 @@ func compareAction(c *cli.Context) error {
 			return err
 		}
 	}
-	items, err := readPrompts(c)
+	items, err := readPrompts(c, true)
 	if err != nil {
 		return err
-	}
-	for i := range items {
-		items[i].Answers = nil // of an earlier comparison: both answer anew
 	}
 	report, err := compareAnswers(c, cfg, items)
 	if err != nil {

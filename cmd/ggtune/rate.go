@@ -113,13 +113,13 @@ func rateSides(c *cli.Context) ([2]answer.Side, error) {
 	return sides, nil
 }
 
-// readPrompts reads what -d names, and says what is left out.
-func readPrompts(c *cli.Context) ([]rate.Item, error) {
+// readPrompts reads what -d names, and says what is left out; with fresh, all of it is answered anew.
+func readPrompts(c *cli.Context, fresh bool) ([]rate.Item, error) {
 	paths := c.StringSlice("data")
 	if len(paths) == 0 {
 		return nil, nil
 	}
-	p, err := rate.ReadPrompts(c.Context, paths, rate.PromptOptions{Raw: c.Bool("raw"), System: c.String("system"), Limit: c.Int("limit")})
+	p, err := rate.ReadPrompts(c.Context, paths, rate.PromptOptions{Raw: c.Bool("raw"), System: c.String("system"), Limit: c.Int("limit"), Fresh: fresh})
 	if err != nil {
 		return nil, err
 	}
@@ -160,7 +160,7 @@ func rateAction(c *cli.Context) (err error) {
 	if c.Bool("tty") && c.IsSet("port") {
 		return usagef("rate: --port is of the page, and --tty rates without one; give one of them")
 	}
-	items, err := readPrompts(c)
+	items, err := readPrompts(c, false)
 	if err != nil {
 		return err
 	}

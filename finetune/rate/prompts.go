@@ -28,6 +28,7 @@ type PromptOptions struct {
 	Raw    bool   // texts are literal; otherwise a text is a user's turn
 	System string // put before conversations that have no system message; not with Raw
 	Limit  int    // at most so many prompts; 0: all
+	Fresh  bool   // answers in the files are left aside: all is answered anew
 }
 
 // Prompts are what files hold.
@@ -92,6 +93,9 @@ func (r *promptReader) drop(reason, source string) {
 
 // add takes an item up if it can be answered and is new.
 func (r *promptReader) add(it Item) error {
+	if r.o.Fresh {
+		it.Answers = nil
+	}
 	p := &it.Prompt
 	switch {
 	case r.o.Raw && p.Messages != nil:

@@ -55,6 +55,7 @@ func TestReadPrompts(t *testing.T) {
 		{"a column of prompts", "p.csv", "id,prompt\n1,one\n2,two\n", PromptOptions{}, []string{"user:one", "user:two"}, ""},
 		{"tool calls", "p.jsonl", `{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "{}"}}]}, {"role": "tool", "content": "r"}, {"role": "assistant", "content": "d"}]}` + "\n" +
 			`{"messages": [{"role": "user", "content": "b"}, {"role": "assistant", "content": "d"}]}`, PromptOptions{}, []string{"user:b"}, "tool calls"},
+		{"pairs, answered anew", "p.jsonl", `{"prompt": "raw", "answers": [{"text": "x"}, {"text": "x"}], "choice": "tie"}`, PromptOptions{Fresh: true}, []string{"user:raw"}, ""},
 		{"pairs to rate", "p.jsonl", `{"prompt": "raw", "answers": [{"text": "x"}, {"text": "y"}]}`, PromptOptions{}, []string{"raw"}, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
