@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"path/filepath"
 
@@ -127,7 +126,10 @@ func compareAnswers(c *cli.Context, cfg answer.Config, items []rate.Item) (*rate
 		}
 		return bar.Add(1)
 	})
-	return r, errors.Join(err, bar.Finish())
+	if err == nil {
+		err = bar.Finish()
+	}
+	return r, err
 }
 
 func writeReport(report *rate.Report, r compareResult) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -129,6 +130,20 @@ func readPrompts(c *cli.Context, fresh bool) ([]rate.Item, error) {
 	return p.Items, nil
 }
 
+// sameFile gives the path among paths that is the file of the other name, or "".
+func sameFile(paths []string, name string) string {
+	a, err := os.Stat(name)
+	if err != nil {
+		return ""
+	}
+	for _, path := range paths {
+		if b, err := os.Stat(path); err == nil && os.SameFile(a, b) {
+			return path
+		}
+	}
+	return ""
+}
+
 // rateResult is the last JSON line.
 type rateResult struct {
 	Output string `json:"output"`
@@ -159,6 +174,9 @@ func rateAction(c *cli.Context) (err error) {
 	}
 	if c.Bool("tty") && c.IsSet("port") {
 		return usagef("rate: --port is of the page, and --tty rates without one; give one of them")
+	}
+	if same := sameFile(c.StringSlice("data"), output); same != "" {
+		return usagef("rate: -d and -o are both %s; name another file for the choices", same)
 	}
 	items, err := readPrompts(c, false)
 	if err != nil {

@@ -101,3 +101,27 @@ func TestReadPromptsRefuses(t *testing.T) {
 		t.Errorf("no file: %v", err)
 	}
 }
+
+func FuzzPromptRow(f *testing.F) {
+	for _, line := range []string{`{"prompt": "a"}`, `{"prompt": [{"role": "user", "content": "a"}]}`, `{"messages": [{"role": "user", "content": "a"}]}`,
+		`{"prompt": null}`, `{"prompt": "a", "answers": [{"text": "x"}, null]}`, `{"messages": {}}`, `[]`, `{"prompt": [null]}`} {
+		f.Add([]byte(line))
+	}
+	f.Fuzz(func(t *testing.T, line []byte) {
+		it := Item{Source: "f:1"}
+		if err := it.parse(line); err != nil {
+			return
+		}
+		for _, raw := range []bool{false, true} {
+			r := promptReader{o: PromptOptions{Raw: raw, System: "s"}, seen: map[string]bool{}}
+			if err := r.add(it); err != nil && !raw {
+				t.Fatalf("%q: %v", line, err)
+			}
+			for _, it := range r.out.Items {
+				if it.Prompt.blank() {
+					t.Fatalf("%q gives a blank prompt", line)
+				}
+			}
+		}
+	})
+}

@@ -54,6 +54,8 @@ func OpenStore(fsys atomicfile.FS, path string) (s *Store, notes []string, err e
 			s = nil
 		}
 	}()
+	// What an undo that was killed has left. If it cannot be removed, that is no reason not to rate.
+	_, _ = atomicfile.Sweep(fsys, filepath.Dir(path))
 	data, err := readFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return s, nil, nil

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -205,6 +206,25 @@ func TestRefusals(t *testing.T) {
 				t.Fatalf("%d choices were made", x.rated())
 			}
 		})
+	}
+}
+
+// A choice that cannot be saved is not made, the page says why, and it can be made again.
+func TestNotSaved(t *testing.T) {
+	x := newSite(t, prepared(2), rate.Config{})
+	other := []byte("\n\n")
+	if err := os.WriteFile(x.store.Path(), other, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	code, html := x.do("POST", x.v.Path()+"choice", x.form("choice", "a"), nil)
+	if code != http.StatusInternalServerError || !strings.Contains(html, "Not saved: ") || !strings.Contains(html, "changed by another program") || !strings.Contains(html, "question 1") {
+		t.Errorf("got %d:\n%s", code, html)
+	}
+	if err := os.Remove(x.store.Path()); err != nil {
+		t.Fatal(err)
+	}
+	if code, _ := x.do("POST", x.v.Path()+"choice", x.form("choice", "a"), nil); code != http.StatusOK || x.rated() != 1 {
+		t.Errorf("again: got %d, %d rated", code, x.rated())
 	}
 }
 
