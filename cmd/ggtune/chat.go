@@ -77,12 +77,12 @@ func chatAction(c *cli.Context) error {
 	if n == 0 {
 		n = math.MaxInt32 // the end of the turn or of the context comes first
 	}
-	lines := readLines(c.App.Reader)
+	nextLine := readLines(c.App.Reader)
 	for {
 		if t.terminal {
 			fmt.Fprint(c.App.Writer, "> ")
 		}
-		line, err := nextLine(c.Context, lines)
+		line, err := nextLine(c.Context)
 		if err == io.EOF {
 			if t.terminal {
 				fmt.Fprintln(c.App.Writer)
@@ -127,7 +127,7 @@ func (t *talk) answered(prompt string, r generate.Result) error {
 	t.messages = append(t.messages, template.Message{Role: "assistant", Content: r.Text})
 	if t.c.Bool("json") {
 		line := generateLine{Result: r, Prompt: prompt}
-		if a := t.c.String("adapter"); a != "" && t.g.AdapterOn() {
+		if a := t.c.String("adapter"); a != "" && t.g.InUse() != generate.Base {
 			line.Adapter = &a
 		}
 		return printJSON(t.c.App.Writer, line)
@@ -157,7 +157,10 @@ func (t *talk) command(line string) error {
 			fmt.Fprintln(w, "there is no adapter; start with -a adapter.gguf")
 			return nil
 		}
-		return t.g.UseAdapter(line == "/adapter")
+		if line == "/base" {
+			return t.g.Use(generate.Base)
+		}
+		return t.g.Use(0)
 	default:
 		fmt.Fprintf(w, "unknown command %s; known: /reset, /base, /adapter, /quit\n", line)
 	}
@@ -178,43 +181,43 @@ func openChat(c *cli.Context, g *generate.Generator) (*generate.Chat, error) {
 
 // noteBase warns of an adapter that was trained on another base.
 func noteBase(c *cli.Context, g *generate.Generator) error {
-	note, err := g.BaseNote(c.Context)
-	if err == nil && note != "" {
+	notes, err := g.BaseNotes(c.Context)
+	for _, note := range notes {
 		fmt.Fprintln(c.App.ErrWriter, "note:", note)
 	}
 	return err
 }
 
-type lineResult struct {
-	text string
-	err  error
-}
-
-// readLines reads r in a goroutine of its own: a read from a terminal cannot be cancelled, and Ctrl-C must not wait for
-// one. It ends with r, or with the process.
-func readLines(r io.Reader) <-chan lineResult {
-	out := make(chan lineResult)
+// readLines gives a function that reads the next line of r, or returns context.Cause(ctx) once ctx ends. The reading is in a
+// goroutine: a read from a terminal cannot be cancelled, and Ctrl-C must not wait for one. It reads only when asked, so that
+// another program may have the terminal in between, and ends with the process.
+func readLines(r io.Reader) func(ctx context.Context) (string, error) {
+	type result struct {
+		text string
+		err  error
+	}
+	ask, out := make(chan struct{}), make(chan result)
 	go func() {
 		b := bufio.NewReader(r)
-		for {
+		for range ask {
 			text, err := b.ReadString('\n')
 			if text != "" {
-				out <- lineResult{text: text}
+				err = nil // it comes again
 			}
-			if err != nil {
-				out <- lineResult{err: err}
-				return
-			}
+			out <- result{text, err}
 		}
 	}()
-	return out
-}
-
-func nextLine(ctx context.Context, lines <-chan lineResult) (string, error) {
-	select {
-	case <-ctx.Done():
-		return "", context.Cause(ctx)
-	case l := <-lines:
-		return l.text, l.err
+	return func(ctx context.Context) (string, error) {
+		select {
+		case <-ctx.Done():
+			return "", context.Cause(ctx)
+		case ask <- struct{}{}:
+		}
+		select {
+		case <-ctx.Done():
+			return "", context.Cause(ctx)
+		case l := <-out:
+			return l.text, l.err
+		}
 	}
 }

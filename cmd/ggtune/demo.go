@@ -139,7 +139,7 @@ func demoAnswers(ctx context.Context, r demoResult, threads int) ([]demoAnswer, 
 	if err != nil {
 		return nil, err
 	}
-	g, err := generate.Open(generate.Config{Model: r.Model, Adapter: r.Adapter, AdapterScale: 1, Threads: threads})
+	g, err := generate.Open(generate.Config{Model: r.Model, Adapters: []generate.Adapter{{Path: r.Adapter, Scale: 1}}, Threads: threads})
 	if err != nil {
 		return nil, err
 	}
@@ -149,8 +149,8 @@ func demoAnswers(ctx context.Context, r demoResult, threads int) ([]demoAnswer, 
 		return nil, err
 	}
 	answers := make([]demoAnswer, len(questions))
-	for _, on := range []bool{false, true} {
-		if err := g.UseAdapter(on); err != nil {
+	for _, on := range []int{generate.Base, 0} {
+		if err := g.Use(on); err != nil {
 			return nil, err
 		}
 		for i, q := range questions {
@@ -164,7 +164,7 @@ func demoAnswers(ctx context.Context, r demoResult, threads int) ([]demoAnswer, 
 				return nil, err
 			}
 			answers[i].Prompt = q
-			if on {
+			if on != generate.Base {
 				answers[i].After = text.Text
 			} else {
 				answers[i].Before = text.Text

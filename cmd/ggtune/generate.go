@@ -79,13 +79,13 @@ func generateAction(c *cli.Context) error {
 		return err
 	}
 	if c.Bool("compare") {
-		if err := g.UseAdapter(false); err != nil {
+		if err := g.Use(generate.Base); err != nil {
 			return err
 		}
 		if err := writeText(c, g, prompt, tokens, s, nil); err != nil {
 			return err
 		}
-		if err := g.UseAdapter(true); err != nil {
+		if err := g.Use(0); err != nil {
 			return err
 		}
 	}
@@ -161,7 +161,11 @@ func openGenerator(c *cli.Context) (*generate.Generator, error) {
 	if c.Int("ctx") < 0 {
 		return nil, usagef("%s: --ctx is %d, expected 0 or more", c.Command.Name, c.Int("ctx"))
 	}
-	return generate.Open(generate.Config{Model: model, Adapter: c.String("adapter"), AdapterScale: float32(c.Float64("scale")), Ctx: c.Int("ctx"), Threads: n})
+	cfg := generate.Config{Model: model, Ctx: c.Int("ctx"), Threads: n}
+	if a := c.String("adapter"); a != "" {
+		cfg.Adapters = []generate.Adapter{{Path: a, Scale: float32(c.Float64("scale"))}}
+	}
+	return generate.Open(cfg)
 }
 
 // promptTokens tokenizes the prompt: raw, or as a user's turn.

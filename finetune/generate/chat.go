@@ -18,18 +18,18 @@ type Chat struct {
 }
 
 // Chat makes a Chat with the template of that name: a file, or a built-in one; "" takes the one that
-// the adapter was trained with, if it is built in, else the model's own, or the fallback where it has none.
+// the adapter in use was trained with, if it is built in, else the model's own, or the fallback where it has none.
 func (g *Generator) Chat(name string) (*Chat, error) {
 	c := &Chat{g: g}
 	if name == "" {
-		name = g.origin.template()
+		name = g.origin().template()
 	}
 	t, note, err := template.Find(name, g.ownTemplate, g.model.Path())
 	if err != nil {
 		return nil, err
 	}
 	c.template = t
-	for _, n := range []string{note, g.origin.templateNote(t)} {
+	for _, n := range []string{note, g.origin().templateNote(t)} {
 		if n != "" {
 			c.Notes = append(c.Notes, n)
 		}

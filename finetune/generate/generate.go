@@ -15,12 +15,21 @@ import (
 
 // Config says what is opened.
 type Config struct {
-	Model        string  // path of a GGUF model
-	Adapter      string  // path of an adapter; "" for none
-	AdapterScale float32 // beside the scale in the adapter's file; 1 as trained
-	Ctx          int     // most tokens of prompt and text together; 0: what the model was trained for, at most defaultCtx
-	Threads      int     // 1 to 512
+	Model    string    // path of a GGUF model
+	Adapters []Adapter // at most one is on at a time; the first, after Open
+	Ctx      int       // most tokens of prompt and text together; 0: what the model was trained for, at most defaultCtx
+	Threads  int       // 1 to 512
+	Hash     bool      // begin the model's hash at once, for ModelSHA256
 }
+
+// An Adapter names an adapter to load.
+type Adapter struct {
+	Path  string
+	Scale float32 // beside the scale in the adapter's file; 1 as trained
+}
+
+// Base stands for no adapter where Use wants one.
+const Base = -1
 
 // defaultCtx bounds the memory for keys and values of models that were trained for very long texts.
 const defaultCtx = 4096
@@ -29,17 +38,23 @@ const defaultCtx = 4096
 type Generator struct {
 	model    *llama.Model
 	context  *llama.Context
-	adapter  *llama.Adapter // nil without one
-	scale    float32
+	adapters []loaded
+	inUse    int     // index into adapters, or Base
 	held     []int32 // tokens that the context has read
 	nCtx     int
-	switched bool // the adapter is on
 	// ownTemplate is the chat template in the model's file, or "".
 	ownTemplate string
-	origin      *origin // nil without an adapter
+	sum         *sum // of the model; nil while nobody wants it
 }
 
-// Open opens the model and the adapter, which is switched on. Close it.
+// A loaded adapter is one that can be switched on.
+type loaded struct {
+	*llama.Adapter
+	scale  float32
+	origin *origin
+}
+
+// Open opens the model and the adapters, the first of which is switched on. Close it.
 func Open(cfg Config) (*Generator, error) {
 	own, err := check(cfg.Model)
 	if err != nil {
@@ -49,7 +64,7 @@ func Open(cfg Config) (*Generator, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &Generator{model: m, scale: cfg.AdapterScale, ownTemplate: own}
+	g := &Generator{model: m, inUse: Base, ownTemplate: own}
 	if err := g.open(cfg); err != nil {
 		return nil, errors.Join(err, g.Close())
 	}
@@ -79,19 +94,30 @@ func (g *Generator) open(cfg Config) error {
 	if g.nCtx == 0 {
 		g.nCtx = min(trained, defaultCtx)
 	}
-	var err error
-	if cfg.Adapter != "" {
-		if g.adapter, err = g.model.LoadAdapter(cfg.Adapter); err != nil {
+	for _, c := range cfg.Adapters {
+		a, err := g.model.LoadAdapter(c.Path)
+		if err != nil {
 			return err
 		}
-		if g.origin, err = readOrigin(cfg.Adapter, cfg.Model); err != nil {
+		g.adapters = append(g.adapters, loaded{Adapter: a, scale: c.Scale})
+		o, err := readOrigin(c.Path)
+		if err != nil {
 			return err
 		}
+		g.adapters[len(g.adapters)-1].origin = o
+		cfg.Hash = cfg.Hash || o.base() != ""
 	}
+	if cfg.Hash {
+		g.sum = startSum(cfg.Model)
+	}
+	var err error
 	if g.context, err = g.model.NewContext(llama.UserContextOptions(g.nCtx, cfg.Threads)); err != nil {
 		return err
 	}
-	return g.UseAdapter(true)
+	if len(g.adapters) > 0 {
+		return g.Use(0)
+	}
+	return nil
 }
 
 // Close frees all. It may be called again and on nil.
@@ -99,24 +125,32 @@ func (g *Generator) Close() error {
 	if g == nil {
 		return nil
 	}
-	g.origin.stop()
-	return errors.Join(g.context.Close(), g.adapter.Close(), g.model.Close())
+	g.sum.stop()
+	errs := []error{g.context.Close()}
+	for _, a := range g.adapters {
+		errs = append(errs, a.Close())
+	}
+	return errors.Join(append(errs, g.model.Close())...)
 }
 
-// UseAdapter switches the adapter on or off; without one it does nothing. What was read before is forgotten.
-func (g *Generator) UseAdapter(on bool) error {
-	if g.adapter == nil || on == g.switched {
+// Use switches to adapter i of Config.Adapters, or to none: Base. If that is a change, what was read before is forgotten.
+func (g *Generator) Use(i int) error {
+	if i < Base || i >= len(g.adapters) {
+		return fmt.Errorf("adapter %d: there are %d", i, len(g.adapters))
+	}
+	if i == g.inUse {
 		return nil
 	}
-	g.held, g.switched = nil, on
-	if !on {
+	g.held, g.inUse = nil, i
+	if i == Base {
 		return g.context.SetAdapters(nil, nil)
 	}
-	return g.context.SetAdapters([]*llama.Adapter{g.adapter}, []float32{g.scale})
+	a := g.adapters[i]
+	return g.context.SetAdapters([]*llama.Adapter{a.Adapter}, []float32{a.scale})
 }
 
-// AdapterOn says whether an adapter is in use.
-func (g *Generator) AdapterOn() bool { return g.switched }
+// InUse is the adapter in use, or Base.
+func (g *Generator) InUse() int { return g.inUse }
 
 // Vocab is the model's tokenizer.
 func (g *Generator) Vocab() *llama.Vocab { return g.model.Vocab() }

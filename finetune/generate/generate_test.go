@@ -103,17 +103,17 @@ func TestKeptContextChangesNothing(t *testing.T) {
 
 func TestAdapterOnAndOff(t *testing.T) {
 	model, adapter := tiny(t), tinyAdapter(t)
-	g := open(t, Config{Model: model, Adapter: adapter, AdapterScale: 1})
+	g := open(t, Config{Model: model, Adapters: []Adapter{{adapter, 1}}})
 	prompt, err := g.Raw("once upon")
 	if err != nil {
 		t.Fatal(err)
 	}
 	with := write(t, g, prompt, 16)
-	if err := g.UseAdapter(false); err != nil {
+	if err := g.Use(Base); err != nil {
 		t.Fatal(err)
 	}
 	without := write(t, g, prompt, 16)
-	if err := g.UseAdapter(true); err != nil {
+	if err := g.Use(0); err != nil {
 		t.Fatal(err)
 	}
 	if again := write(t, g, prompt, 16); again != with {
@@ -126,9 +126,36 @@ func TestAdapterOnAndOff(t *testing.T) {
 	if with.Text == base.Text {
 		t.Errorf("the adapter changes nothing: %q", with.Text)
 	}
-	zero := write(t, open(t, Config{Model: model, Adapter: adapter, AdapterScale: 0}), prompt, 16)
+	zero := write(t, open(t, Config{Model: model, Adapters: []Adapter{{adapter, 0}}}), prompt, 16)
 	if zero.Text != base.Text {
 		t.Errorf("scale 0: got %q, want the model's own %q", zero.Text, base.Text)
+	}
+}
+
+// Two adapters on one model: each speaks as it would alone.
+func TestTwoAdapters(t *testing.T) {
+	model, adapter := tiny(t), tinyAdapter(t)
+	g := open(t, Config{Model: model, Adapters: []Adapter{{adapter, 1}, {adapter, 3}}})
+	prompt, err := g.Raw("once upon")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, use := range []int{1, 0, Base, 1} {
+		if err := g.Use(use); err != nil {
+			t.Fatal(err)
+		}
+		alone := Config{Model: model}
+		if use != Base {
+			alone.Adapters = []Adapter{{adapter, []float32{1, 3}[use]}}
+		}
+		if got, want := write(t, g, prompt, 16), write(t, open(t, alone), prompt, 16); got != want || g.InUse() != use {
+			t.Errorf("adapter %d: got %q, want %q as alone", use, got.Text, want.Text)
+		}
+	}
+	for _, use := range []int{-2, 2} {
+		if err := g.Use(use); err == nil {
+			t.Errorf("adapter %d is used", use)
+		}
 	}
 }
 
@@ -239,8 +266,9 @@ func TestAdapterOrigin(t *testing.T) {
 			if err := w.WriteFile(context.Background(), nil, path); err != nil {
 				t.Fatal(err)
 			}
-			g := open(t, Config{Model: model, Adapter: path, AdapterScale: 1})
-			note, err := g.BaseNote(context.Background())
+			g := open(t, Config{Model: model, Adapters: []Adapter{{path, 1}}})
+			notes, err := g.BaseNotes(context.Background())
+			note := strings.Join(notes, "; ")
 			if err != nil || (tc.wantNote == "") != (note == "") || !strings.Contains(note, tc.wantNote) {
 				t.Errorf("note: got %q, %v, want %q", note, err, tc.wantNote)
 			}

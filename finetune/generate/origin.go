@@ -11,25 +11,20 @@ import (
 	"github.com/ggtune/ggtune/finetune/template"
 )
 
-// An origin is what an adapter says of its making, and the hash of the model it is used on, computed alongside.
+// An origin is what an adapter says of its making.
 type origin struct {
-	adapter, model string // paths
-	info           map[string]string
-
-	cancel context.CancelFunc
-	done   chan struct{} // closed when sum and err are there
-	sum    string
-	err    error
+	adapter string // path
+	info    map[string]string
 }
 
-// readOrigin reads an adapter's ggtune.* keys; if they name the base, the model's hash is begun. Stop it.
-func readOrigin(adapter, model string) (*origin, error) {
+// readOrigin reads an adapter's ggtune.* keys.
+func readOrigin(adapter string) (*origin, error) {
 	f, err := gguf.Open(adapter)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	o := &origin{adapter: adapter, model: model, info: map[string]string{}, cancel: func() {}, done: make(chan struct{})}
+	o := &origin{adapter: adapter, info: map[string]string{}}
 	for _, kv := range f.KVs() {
 		name, ok := strings.CutPrefix(kv.Key, "ggtune.")
 		if !ok || kv.Value.Type() != gguf.String {
@@ -39,32 +34,19 @@ func readOrigin(adapter, model string) (*origin, error) {
 			return nil, err
 		}
 	}
-	if o.info[finetune.InfoBase] == "" {
-		close(o.done)
-		return o, nil
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	o.cancel = cancel
-	go func() {
-		defer close(o.done)
-		m, err := gguf.Open(model)
-		if err != nil {
-			o.err = err
-			return
-		}
-		defer m.Close()
-		o.sum, o.err = m.SHA256(ctx)
-	}()
 	return o, nil
 }
 
-// stop ends the hashing and waits for it; nil will do.
-func (o *origin) stop() {
-	if o != nil {
-		o.cancel()
-		<-o.done
+// origin is that of the adapter in use, or nil.
+func (g *Generator) origin() *origin {
+	if g.inUse == Base {
+		return nil
 	}
+	return g.adapters[g.inUse].origin
 }
+
+// base is the hash of the model that the adapter was trained on, or "".
+func (o *origin) base() string { return o.info[finetune.InfoBase] }
 
 // template is the built-in template that the adapter was trained with, or "". Another template's name may be a file's, and
 // a stranger's adapter does not say which file is opened.
@@ -83,21 +65,68 @@ func (o *origin) templateNote(t *template.Template) string {
 	return fmt.Sprintf("%s was trained with chat template %q; %q, in use here, is another one (--template names one)", o.adapter, o.info[finetune.InfoTemplate], t.Name())
 }
 
-// BaseNote waits until the model's hash is known and warns if the adapter was trained on another base; "" if all is well, or
-// if the adapter does not say. On cancel it returns context.Cause(ctx).
-func (g *Generator) BaseNote(ctx context.Context) (string, error) {
-	o := g.origin
-	if o == nil {
-		return "", nil
+// A sum is a model's hash, computed alongside: a large file takes seconds.
+type sum struct {
+	cancel context.CancelFunc
+	done   chan struct{} // closed when hex and err are there
+	hex    string
+	err    error
+}
+
+func startSum(model string) *sum {
+	ctx, cancel := context.WithCancel(context.Background())
+	s := &sum{cancel: cancel, done: make(chan struct{})}
+	go func() {
+		defer close(s.done)
+		f, err := gguf.Open(model)
+		if err != nil {
+			s.err = err
+			return
+		}
+		defer f.Close()
+		s.hex, s.err = f.SHA256(ctx)
+	}()
+	return s
+}
+
+// stop ends the hashing and waits for it; nil will do.
+func (s *sum) stop() {
+	if s != nil {
+		s.cancel()
+		<-s.done
+	}
+}
+
+// ModelSHA256 waits until the model's hash is known. On cancel it returns context.Cause(ctx).
+func (g *Generator) ModelSHA256(ctx context.Context) (string, error) {
+	if g.sum == nil {
+		g.sum = startSum(g.model.Path())
 	}
 	select {
 	case <-ctx.Done():
 		return "", context.Cause(ctx)
-	case <-o.done:
+	case <-g.sum.done:
+		return g.sum.hex, g.sum.err
 	}
-	want := o.info[finetune.InfoBase]
-	if o.err != nil || want == "" || want == o.sum {
-		return "", o.err
+}
+
+// BaseNotes waits until the model's hash is known and warns of each adapter that was trained on another base; none if all is
+// well, or if the adapters do not say. On cancel it returns context.Cause(ctx).
+func (g *Generator) BaseNotes(ctx context.Context) ([]string, error) {
+	var notes []string
+	for _, a := range g.adapters {
+		want := a.origin.base()
+		if want == "" {
+			continue
+		}
+		got, err := g.ModelSHA256(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if got != want {
+			notes = append(notes, fmt.Sprintf("%s was trained on another base (sha256 %.12s…) than %s (%.12s…): its effect here is not what was trained",
+				a.Path(), want, g.model.Path(), got))
+		}
 	}
-	return fmt.Sprintf("%s was trained on another base (sha256 %.12s…) than %s (%.12s…): its effect here is not what was trained", o.adapter, want, o.model, o.sum), nil
+	return notes, nil
 }

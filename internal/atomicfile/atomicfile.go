@@ -28,6 +28,31 @@ func WriteFile(fsys FS, path string, data []byte, perm fs.FileMode) error {
 	return f.Commit()
 }
 
+// Append adds data to the end of a file that exists, and flushes it. Unlike all else here it is not all or nothing: after an
+// error the file may hold data in part, or whole. Readers of such a file must know where its last whole record ends.
+// A nil fsys means OS.
+func Append(fsys FS, path string, data []byte) error {
+	if fsys == nil {
+		fsys = OS
+	}
+	w, err := fsys.OpenAppend(path)
+	if err != nil {
+		return explain("open", path, err)
+	}
+	if _, err := w.Write(data); err != nil {
+		w.Close()
+		return explain("write", path, err)
+	}
+	if err := w.Sync(); err != nil {
+		w.Close()
+		return explain("flush", path, err)
+	}
+	if err := w.Close(); err != nil {
+		return explain("close", path, err)
+	}
+	return nil
+}
+
 // A File is being written under a temporary name until Commit gives it its own. It is not safe for concurrent use.
 type File struct {
 	fsys FS

@@ -104,6 +104,46 @@ func TestFileEveryFault(t *testing.T) {
 	}
 }
 
+// Whatever operation fails, what was in the file before stays, and success means that the new bytes follow it.
+func TestAppendEveryFault(t *testing.T) {
+	const before, more = "first line\n", "second line\n"
+	for _, m := range modes {
+		t.Run(m.name, func(t *testing.T) {
+			for at := 1; ; at++ {
+				path := filepath.Join(t.TempDir(), "f.jsonl")
+				if err := os.WriteFile(path, []byte(before), 0o666); err != nil {
+					t.Fatal(err)
+				}
+				ffs := faultfs.New(nil, at, m.mode, nil)
+				err := atomicfile.Append(ffs, path, []byte(more))
+				if cerr := ffs.Crash(); cerr != nil {
+					t.Fatal(cerr)
+				}
+				got, rerr := os.ReadFile(path)
+				switch {
+				case rerr != nil:
+					t.Fatal(rerr)
+				case err == nil && string(got) != before+more:
+					t.Fatalf("operation %d: success, but the file holds %q", at, got)
+				case !strings.HasPrefix(before+more, string(got)) || len(got) < len(before):
+					t.Fatalf("operation %d: the file holds %q, want %q and a part of %q", at, got, before, more)
+				case err != nil && !errors.Is(err, syscall.ENOSPC):
+					t.Fatalf("operation %d: got error %v, want one that wraps ENOSPC", at, err)
+				}
+				if !ffs.Hit() {
+					if err != nil || at < 5 {
+						t.Fatalf("after %d operations: %v", at-1, err)
+					}
+					break
+				}
+			}
+		})
+	}
+	if err := atomicfile.Append(nil, filepath.Join(t.TempDir(), "none"), nil); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("no file: got %v, want fs.ErrNotExist", err)
+	}
+}
+
 func TestFileOrder(t *testing.T) {
 	dir := t.TempDir()
 	ffs := faultfs.New(nil, 0, faultfs.Fail, nil)

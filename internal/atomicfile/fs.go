@@ -12,6 +12,8 @@ import (
 type FS interface {
 	// Create makes a new file for writing; it fails with fs.ErrExist if name exists.
 	Create(name string, perm fs.FileMode) (WriteFiler, error)
+	// OpenAppend opens a file that exists, for writing at its end.
+	OpenAppend(name string) (WriteFiler, error)
 	Mkdir(name string, perm fs.FileMode) error
 	Rename(oldpath, newpath string) error
 	Remove(name string) error
@@ -37,6 +39,14 @@ type osFS struct{}
 func (osFS) Create(name string, perm fs.FileMode) (WriteFiler, error) {
 	// A nil *os.File must not become a non-nil interface, hence the explicit branch.
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, perm)
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+func (osFS) OpenAppend(name string) (WriteFiler, error) {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_APPEND, 0)
 	if err != nil {
 		return nil, err
 	}

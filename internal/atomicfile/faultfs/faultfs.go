@@ -22,7 +22,8 @@ const (
 	Fail Mode = iota
 	// Kill makes that operation and every later one fail, as if the process had died just before finishing it.
 	Kill
-	// PowerCut is Kill, and file contents that were not flushed by Sync are lost: such files end up empty.
+	// PowerCut is Kill, and file contents that were not flushed by Sync are lost: such files end up empty, or as they were
+	// before they were appended to.
 	PowerCut
 )
 
@@ -38,7 +39,7 @@ type FS struct {
 	n        int
 	hit      bool
 	log      []string
-	unsynced map[string]bool // files with contents not yet flushed
+	unsynced map[string]int64 // files with contents not yet flushed, and the bytes of them that are
 }
 
 // New wraps base (nil: the real file system). The at-th operation, counted from 1, fails in the given mode with err (nil:
@@ -50,7 +51,7 @@ func New(base atomicfile.FS, at int, mode Mode, err error) *FS {
 	if err == nil {
 		err = syscall.ENOSPC
 	}
-	return &FS{base: base, at: at, mode: mode, err: err, unsynced: map[string]bool{}}
+	return &FS{base: base, at: at, mode: mode, err: err, unsynced: map[string]int64{}}
 }
 
 // Ops is the number of operations asked for so far.
@@ -83,7 +84,7 @@ func (f *FS) step(op, name string) (half bool, err error) {
 	return f.n == f.at, &fs.PathError{Op: op, Path: name, Err: f.err}
 }
 
-// Crash ends the simulated process: after PowerCut it empties the files that were not flushed. Call it before looking at
+// Crash ends the simulated process: after PowerCut it cuts off what was not flushed. Call it before looking at
 // what is left on the disk.
 func (f *FS) Crash() error {
 	f.mu.Lock()
@@ -91,22 +92,24 @@ func (f *FS) Crash() error {
 	if f.mode != PowerCut {
 		return nil
 	}
-	for name := range f.unsynced {
-		if err := os.Truncate(name, 0); err != nil && !os.IsNotExist(err) {
+	for name, flushed := range f.unsynced {
+		if err := os.Truncate(name, flushed); err != nil && !os.IsNotExist(err) {
 			return fmt.Errorf("lose the contents of %s: %w", name, err)
 		}
 	}
 	return nil
 }
 
-func (f *FS) setUnsynced(name string, v bool) {
+func (f *FS) setUnsynced(name string, flushed int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if v {
-		f.unsynced[name] = true
-	} else {
-		delete(f.unsynced, name)
-	}
+	f.unsynced[name] = flushed
+}
+
+func (f *FS) setSynced(name string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.unsynced, name)
 }
 
 // Create implements atomicfile.FS.
@@ -118,8 +121,24 @@ func (f *FS) Create(name string, perm fs.FileMode) (atomicfile.WriteFiler, error
 	if err != nil {
 		return nil, err
 	}
-	f.setUnsynced(name, true)
+	f.setUnsynced(name, 0)
 	return &file{fs: f, name: name, w: w}, nil
+}
+
+// OpenAppend implements atomicfile.FS.
+func (f *FS) OpenAppend(name string) (atomicfile.WriteFiler, error) {
+	if _, err := f.step("append", name); err != nil {
+		return nil, err
+	}
+	st, err := f.base.Lstat(name)
+	if err != nil {
+		return nil, err
+	}
+	w, err := f.base.OpenAppend(name)
+	if err != nil {
+		return nil, err
+	}
+	return &file{fs: f, name: name, w: w, flushed: st.Size()}, nil
 }
 
 // Mkdir implements atomicfile.FS.
@@ -140,10 +159,10 @@ func (f *FS) Rename(oldpath, newpath string) error {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for name := range f.unsynced {
+	for name, flushed := range f.unsynced {
 		if rest, ok := strings.CutPrefix(name, oldpath); ok && (rest == "" || os.IsPathSeparator(rest[0])) {
 			delete(f.unsynced, name)
-			f.unsynced[newpath+rest] = true
+			f.unsynced[newpath+rest] = flushed
 		}
 	}
 	return nil
@@ -154,7 +173,7 @@ func (f *FS) Remove(name string) error {
 	if _, err := f.step("remove", name); err != nil {
 		return err
 	}
-	f.setUnsynced(name, false)
+	f.setSynced(name)
 	return f.base.Remove(name)
 }
 
@@ -194,6 +213,8 @@ type file struct {
 	fs   *FS
 	name string
 	w    atomicfile.WriteFiler
+	// flushed is how many bytes of the file a power cut leaves: none of a new one, what was there before of an old one.
+	flushed int64
 }
 
 func (w *file) Write(p []byte) (int, error) {
@@ -202,13 +223,14 @@ func (w *file) Write(p []byte) (int, error) {
 		if !half {
 			return 0, err
 		}
+		w.fs.setUnsynced(w.name, w.flushed)
 		n, werr := w.w.Write(p[:len(p)/2])
 		if werr != nil {
 			return n, werr
 		}
 		return n, err
 	}
-	w.fs.setUnsynced(w.name, true)
+	w.fs.setUnsynced(w.name, w.flushed)
 	return w.w.Write(p)
 }
 
@@ -216,7 +238,7 @@ func (w *file) Sync() error {
 	if _, err := w.fs.step("sync", w.name); err != nil {
 		return err
 	}
-	w.fs.setUnsynced(w.name, false)
+	w.fs.setSynced(w.name)
 	return w.w.Sync()
 }
 

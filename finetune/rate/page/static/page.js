@@ -1,0 +1,161 @@
+"use strict";
+// The page works as plain forms. This adds keys, texts that grow while they are written, and news from other windows.
+// All HTML comes from the server, escaped there; here texts are only set as text.
+(() => {
+  // A key this soon after a pair came up was meant for the one before.
+  const slip = 300; // milliseconds
+  let since = performance.now();
+  let busy = false;
+
+  const view = () => document.getElementById("view");
+  const base = view().dataset.base;
+
+  function say(text) {
+    const n = document.getElementById("notice");
+    n.textContent = text;
+    n.hidden = !text;
+  }
+
+  // replace puts the server's page in the place of this one, and keeps what is being typed.
+  function replace(html) {
+    const page = new DOMParser().parseFromString(html, "text/html");
+    const next = page.getElementById("view");
+    if (!next) {
+      say(page.querySelector("main")?.textContent.trim().replace(/\s+/g, " ") || "ggtune does not answer as it should; reload the page.");
+      return;
+    }
+    const old = view();
+    const other = old.dataset.id !== next.dataset.id;
+    const focused = old.contains(document.activeElement) ? document.activeElement.id : "";
+    for (const id of other ? ["ask"] : ["ask", "edit"]) {
+      const from = old.querySelector("#" + id), to = next.querySelector("#" + id);
+      if (!from || !to) continue;
+      to.open ||= from.open && !from.dataset.sent;
+      from.querySelectorAll("textarea").forEach((t) => {
+        const twin = next.querySelector("#" + t.id);
+        if (twin && t.value !== t.defaultValue && !from.dataset.sent) twin.value = t.value;
+      });
+    }
+    old.replaceWith(document.adoptNode(next));
+    document.title = page.title;
+    if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
+    if (other) {
+      since = performance.now();
+      window.scrollTo(0, 0);
+    }
+    countDown();
+  }
+
+  async function load(path, options) {
+    try {
+      const r = await fetch(base + path, { cache: "no-store", credentials: "same-origin", ...options });
+      replace(await r.text());
+      return r.ok;
+    } catch {
+      gone();
+      return false;
+    }
+  }
+
+  function gone() {
+    if (view().dataset.over === "true") return;
+    say("ggtune has ended or does not answer. What you rated is saved: start `ggtune rate` again with the same -o and open the address it prints.");
+  }
+
+  // post sends a form once: a second press while the first is under way is none.
+  async function post(form, button) {
+    if (busy) return;
+    busy = true;
+    const fields = new URLSearchParams(new FormData(form, button));
+    const details = form.closest("details");
+    if (details) details.dataset.sent = "yes";
+    const ok = await load(new URL(form.action).pathname.slice(base.length), { method: "POST", body: fields });
+    if (!ok && details) delete details.dataset.sent;
+    busy = false;
+  }
+
+  document.addEventListener("submit", (e) => {
+    e.preventDefault();
+    post(e.target, e.submitter);
+  });
+
+  function leave(box) {
+    const d = box.closest("details");
+    box.blur();
+    if (d) d.open = false;
+  }
+
+  document.addEventListener("keydown", (e) => {
+    const typing = e.target.closest?.("textarea");
+    if (typing) {
+      if (e.key === "Escape") leave(typing);
+      if (e.key === "Enter" && (e.ctrlKey || e.metaKey)) {
+        e.preventDefault();
+        typing.parentElement.querySelector("button")?.click();
+      }
+      return;
+    }
+    if (e.repeat || e.ctrlKey || e.metaKey || e.altKey || e.isComposing || busy) return;
+    const key = e.key.toLowerCase();
+    for (const b of view().querySelectorAll("[data-key]")) {
+      if (!b.dataset.key.split(" ").includes(key)) continue;
+      e.preventDefault();
+      if (b.tagName === "SUMMARY") {
+        const d = b.parentElement;
+        d.open = true;
+        const box = d.querySelector("textarea");
+        box.focus();
+        box.setSelectionRange(box.value.length, box.value.length);
+        d.scrollIntoView({ block: "nearest" });
+      } else if (!b.disabled && performance.now() - since > slip) {
+        b.click();
+      }
+      return;
+    }
+  });
+
+  // Who types a prompt on the last page wants to go on.
+  document.addEventListener("input", (e) => {
+    if (e.target.id === "text" && view().dataset.grace) {
+      delete view().dataset.grace;
+      fetch(base + "stay", { method: "POST" }).catch(gone);
+      document.getElementById("grace")?.remove();
+    }
+  });
+
+  let timer;
+  function countDown() {
+    clearInterval(timer);
+    let left = Number(view().dataset.grace || 0);
+    if (!left) return;
+    timer = setInterval(() => {
+      const note = document.getElementById("grace");
+      if (!note || --left < 0) return clearInterval(timer);
+      note.textContent = `ggtune ends by itself in ${left} s.`;
+    }, 1000);
+  }
+  countDown();
+
+  const events = new EventSource(base + "events");
+  events.onmessage = (e) => {
+    const now = JSON.parse(e.data), v = view(), d = v.dataset;
+    if (now.over) events.close();
+    if (busy) return; // the answer to the post brings the page as it is
+    if (String(now.revision) !== d.revision || now.id !== d.id || String(now.ready) !== d.ready || String(now.over) !== d.over) {
+      if (now.over) {
+        d.over = "true";
+        say("Saved. This page can be closed.");
+      }
+      load("");
+      return;
+    }
+    if (now.ready) return;
+    v.querySelectorAll("[data-text]").forEach((p) => {
+      const i = Number(p.dataset.text);
+      if (p.textContent !== now.texts[i]) p.textContent = now.texts[i];
+      p.closest("article").setAttribute("aria-busy", String(!now.written[i]));
+    });
+  };
+  events.onerror = gone;
+  events.onopen = () => { if (document.getElementById("notice").textContent.startsWith("ggtune has ended")) say(""); };
+})();

@@ -1,0 +1,251 @@
+package rate
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+)
+
+// ErrStale is the error of a decision about another pair than the one on show: somebody else has decided meanwhile, in
+// another window or by pressing twice.
+var ErrStale = errors.New("this pair has been decided already, or taken back, in another window")
+
+// A RefusedError is a decision that cannot be taken as it is; the words are for the person.
+type RefusedError struct{ Reason string }
+
+func (e *RefusedError) Error() string { return e.Reason }
+
+func refusef(format string, args ...any) error { return &RefusedError{fmt.Sprintf(format, args...)} }
+
+// Config says how a session goes.
+type Config struct {
+	Seed   uint64 // of the order in which answers are shown
+	Raw    bool   // typed prompts are literal text
+	System string // put before typed prompts; not with Raw
+	// CanWrite says that answers can be written, so that prompts may be typed.
+	CanWrite bool
+}
+
+// A Session is the pairs still to be rated, the one on show, and the choices made. It is safe for concurrent use.
+//
+// Its states are few: a pair waits, is being written, or is ready; the first pair is on show. A decision takes the pair on
+// show away and writes a record; an undo puts the last record's pair on show again.
+type Session struct {
+	cfg   Config
+	store *Store
+
+	mu       sync.Mutex
+	pending  []*pair
+	ids      map[string]bool // of all pairs, rated or not
+	revision uint64          // counts decisions, undos and typed prompts
+	equal    []string        // sources of pairs left out because both answers were the same
+	failed   []string        // why pairs left out could not be written
+	changed  chan struct{}   // closed at the next change of anything
+}
+
+// NewSession makes a session of the items that store has no choice for. The session does not close the store.
+func NewSession(store *Store, items []Item, cfg Config) *Session {
+	s := &Session{cfg: cfg, store: store, ids: map[string]bool{}, changed: make(chan struct{})}
+	for _, r := range store.Records() {
+		s.ids[r.About.ID] = true
+	}
+	for _, it := range items {
+		p := &pair{id: pairID(it.Prompt, it.Answers), prompt: it.Prompt, source: it.Source}
+		if s.ids[p.id] {
+			continue
+		}
+		s.ids[p.id] = true
+		if it.Answers != nil {
+			p.answers, p.written, p.state = *it.Answers, [2]bool{true, true}, ready
+			if swapped(cfg.Seed, p.id) {
+				p.answers[0], p.answers[1] = p.answers[1], p.answers[0]
+			}
+		}
+		s.pending = append(s.pending, p)
+	}
+	return s
+}
+
+// A View is what a person sees at one moment.
+type View struct {
+	Revision uint64
+	ID       string // of the pair on show; "" when there is none
+	Prompt   Prompt
+	Texts    [2]string // as far as they are written
+	Written  [2]bool
+	Cut      [2]int // tokens after which the text was cut off; 0: it was not
+	Ready    bool   // both are written, and a choice can be made
+
+	Rated    int    // choices in the file
+	Left     int    // pairs without one
+	Undo     Choice // what an undo takes back; "" for nothing
+	CanWrite bool   // prompts may be typed
+	Equal    []string
+	Failed   []string
+}
+
+// Total is the number of pairs, rated or not.
+func (v View) Total() int { return v.Rated + v.Left }
+
+// Complete says that there is nothing left to rate.
+func (v View) Complete() bool { return v.ID == "" }
+
+// View gives what is to be seen now, and a channel that is closed when that changes.
+func (s *Session) View() (View, <-chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	records := s.store.Records()
+	v := View{Revision: s.revision, Rated: len(records), Left: len(s.pending), CanWrite: s.cfg.CanWrite, Equal: s.equal, Failed: s.failed}
+	if len(records) > 0 {
+		v.Undo = records[len(records)-1].Choice
+	}
+	if len(s.pending) > 0 {
+		p := s.pending[0]
+		v.ID, v.Prompt, v.Written, v.Ready = p.id, p.prompt, p.written, p.state == ready
+		for i := range p.answers {
+			v.Texts[i] = p.answers[i].Text
+			if p.written[i] && p.answers[i].Cut() {
+				v.Cut[i] = p.answers[i].Tokens
+			}
+		}
+	}
+	return v, s.changed
+}
+
+// notify wakes those who wait for a change. The caller holds mu.
+func (s *Session) notify() {
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+// A Decision is a person's choice about the pair that a View showed.
+type Decision struct {
+	Revision   uint64 // the view's
+	ID         string
+	Choice     Choice
+	Edited     string // for Edit
+	EditedFrom int    // for Edit: 0 or 1
+}
+
+// Decide writes a choice to the file and goes on to the next pair. The error matches ErrStale where the pair is not on
+// show, is a *RefusedError where the choice cannot be taken, or says why the file could not be written; then nothing is
+// decided.
+func (s *Session) Decide(d Decision) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if d.Revision != s.revision || len(s.pending) == 0 || s.pending[0].id != d.ID {
+		return ErrStale
+	}
+	p := s.pending[0]
+	if p.state != ready && d.Choice != Skip {
+		return refusef("the answers are still being written; a pair can be skipped now, and rated when they are done")
+	}
+	r := Record{Prompt: p.prompt, Answers: p.answers, Choice: d.Choice,
+		About: About{Version: Version, ID: p.id, Time: time.Now().UTC().Truncate(time.Second)}}
+	switch d.Choice {
+	case A, B, Tie, Bad:
+	case Skip:
+		for i := range r.Answers {
+			if !p.written[i] {
+				r.Answers[i].Stop = stopSkipped
+			}
+		}
+	case Edit:
+		text := strings.ReplaceAll(d.Edited, "\r\n", "\n") // as forms send it
+		if d.EditedFrom != 0 && d.EditedFrom != 1 {
+			return refusef("answer %d is edited; there are 0 and 1", d.EditedFrom)
+		}
+		if strings.TrimSpace(text) == "" {
+			return refusef("the edited answer is empty; write what it should say")
+		}
+		if text == p.answers[d.EditedFrom].Text {
+			return refusef("the edited answer is the same as before; change it, or choose it as it is")
+		}
+		r.Edited, r.EditedFrom = &text, &d.EditedFrom
+	default:
+		return refusef("unknown choice %q; known: %q", d.Choice, Choices())
+	}
+	if err := s.store.Add(r); err != nil {
+		return err
+	}
+	if p.stop != nil {
+		p.stop()
+	}
+	s.pending = s.pending[1:]
+	s.revision++
+	s.notify()
+	return nil
+}
+
+// Undo takes the last choice back, out of the file, and puts its pair on show. Errors are Decide's.
+func (s *Session) Undo(revision uint64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if revision != s.revision {
+		return ErrStale
+	}
+	r, ok, err := s.store.Undo()
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return refusef("there is no choice to take back")
+	}
+	p := &pair{id: r.About.ID, prompt: r.Prompt, source: s.store.Path()}
+	if r.Answers[0].Stop != stopSkipped && r.Answers[1].Stop != stopSkipped {
+		p.answers, p.written, p.state = r.Answers, [2]bool{true, true}, ready
+	} else if !s.cfg.CanWrite {
+		s.leave(p, s.store.Path()+": its answers were not written to their end, and there is no model here to write them; start with -m model.gguf")
+		s.notify()
+		return nil
+	}
+	s.pending = append([]*pair{p}, s.pending...)
+	s.revision++
+	s.notify()
+	return nil
+}
+
+// Type adds a prompt that the person types; it comes next. Errors are Decide's.
+func (s *Session) Type(revision uint64, text string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if revision != s.revision {
+		return ErrStale
+	}
+	if !s.cfg.CanWrite {
+		return refusef("these answers were prepared elsewhere, and there is no model here to answer with; start with -m model.gguf")
+	}
+	text = strings.TrimSpace(strings.ReplaceAll(text, "\r\n", "\n"))
+	if text == "" {
+		return refusef("the prompt is empty; type what the model is to answer")
+	}
+	p := Prompt{Text: text}
+	if !s.cfg.Raw {
+		p = Prompt{Messages: []Message{{Role: "user", Content: text}}}
+		if s.cfg.System != "" {
+			p.Messages = append([]Message{{Role: "system", Content: s.cfg.System}}, p.Messages...)
+		}
+	}
+	// A prompt may be typed again to see other answers.
+	id := pairID(p, nil)
+	for n := 2; s.ids[id]; n++ {
+		id = fmt.Sprintf("%s-%d", pairID(p, nil), n)
+	}
+	s.ids[id] = true
+	at := min(1, len(s.pending))
+	s.pending = append(s.pending[:at:at], append([]*pair{{id: id, prompt: p, source: "typed"}}, s.pending[at:]...)...)
+	s.revision++
+	s.notify()
+	return nil
+}
+
+// Summary counts the choices in the file.
+func (s *Session) Summary() Summary {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sum := Summarize(s.store.Records())
+	sum.Left, sum.Equal, sum.Failed = len(s.pending), len(s.equal), len(s.failed)
+	return sum
+}

@@ -1,0 +1,141 @@
+package rate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// An Author writes answers. A fake serves the tests.
+type Author interface {
+	// Answer writes side 0 or 1 of the pair with that id. yield gets the text as it comes. try counts from 0: another try
+	// asks for another answer. An error of this prompt alone is a *PromptError; any other ends the writing.
+	Answer(ctx context.Context, p Prompt, id string, side, try int, yield func(text string)) (Answer, error)
+	// Varies says that another try can give another answer.
+	Varies() bool
+}
+
+const (
+	// ahead is how many pairs are written before they are asked for, the one on show among them: more would cost power for
+	// answers that may never be read.
+	ahead = 4
+	// retries is how often an answer that is equal to the other is written again. Where the model is that certain, a pair
+	// that differs at last would differ in little.
+	retries = 3
+)
+
+// A PromptError is why one prompt cannot be answered, where others can.
+type PromptError struct{ Err error }
+
+func (e *PromptError) Error() string { return e.Err.Error() }
+func (e *PromptError) Unwrap() error { return e.Err }
+
+// Write writes answers ahead of the person until ctx ends, and then returns context.Cause(ctx), or until the author fails.
+func (s *Session) Write(ctx context.Context, a Author) error {
+	for {
+		p, own, changed := s.next(ctx)
+		if p == nil {
+			select {
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			case <-changed:
+			}
+			continue
+		}
+		err := s.write(own, a, p)
+		p.stop()
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// next marks the next pair to write as being written, and gives the context of its writing; nil if enough are ready.
+func (s *Session) next(ctx context.Context) (p *pair, own context.Context, changed <-chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range s.pending[:min(ahead, len(s.pending))] {
+		if p.state == waiting {
+			p.state = writing
+			own, p.stop = context.WithCancel(ctx)
+			return p, own, nil
+		}
+	}
+	return nil, nil, s.changed
+}
+
+// write fills in both answers of p in the order in which they are shown: the order in which they come says nothing.
+func (s *Session) write(ctx context.Context, a Author, p *pair) error {
+	swap := swapped(s.cfg.Seed, p.id)
+	for shown := range p.answers {
+		side := shown
+		if swap {
+			side = 1 - shown
+		}
+		for try := 0; ; try++ {
+			err := s.writeOne(ctx, a, p, shown, side, try)
+			var prompt *PromptError
+			switch {
+			case ctx.Err() != nil:
+				return nil // skipped, or all ends
+			case errors.As(err, &prompt):
+				s.leaveOut(p, fmt.Sprintf("%s: %v", p.source, prompt.Err))
+				return nil
+			case err != nil:
+				return err
+			}
+			if shown == 0 || !p.same() {
+				break
+			}
+			if !a.Varies() || try == retries {
+				s.leaveOut(p, "")
+				return nil
+			}
+		}
+	}
+	s.update(func() { p.state = ready })
+	return nil
+}
+
+// same may be called by the writer of p only.
+func (p *pair) same() bool { return p.answers[0].Text == p.answers[1].Text }
+
+func (s *Session) writeOne(ctx context.Context, a Author, p *pair, shown, side, try int) error {
+	s.update(func() { p.answers[shown], p.written[shown] = Answer{}, false })
+	x, err := a.Answer(ctx, p.prompt, p.id, side, try, func(text string) {
+		s.update(func() { p.answers[shown].Text += text })
+	})
+	if err != nil {
+		return err
+	}
+	s.update(func() { p.answers[shown], p.written[shown] = x, true })
+	return nil
+}
+
+func (s *Session) update(f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f()
+	s.notify()
+}
+
+// leaveOut takes a pair away that cannot be rated: because of why, or because its answers are equal.
+func (s *Session) leaveOut(p *pair, why string) {
+	s.update(func() {
+		s.pending = slices.DeleteFunc(slices.Clone(s.pending), func(q *pair) bool { return q == p })
+		s.leave(p, why)
+	})
+}
+
+// leave counts a pair that is not among the pending ones any more. The caller holds mu.
+func (s *Session) leave(p *pair, why string) {
+	if why != "" {
+		s.failed = append(s.failed, why)
+	} else {
+		s.equal = append(s.equal, p.source)
+	}
+}
