@@ -48,7 +48,8 @@ type Config struct {
 	LossWeights []float64 `toml:"loss_weights"`
 	// Settings are the method's. Default: each method's own.
 	method.Settings
-	// RefAdapter is the adapter with which the base is the reference. Default "": InitAdapter, or the base alone.
+	// RefAdapter is the adapter with which the base is the reference; none is the base alone. Default "": InitAdapter, if there
+	// is one.
 	RefAdapter string `toml:"ref_adapter"`
 	// RefCache is the file that keeps the reference's log-probabilities. Default "": in Output.
 	RefCache string `toml:"ref_cache"`

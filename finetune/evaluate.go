@@ -150,7 +150,7 @@ func measureReference(ctx context.Context, m *engine.Model, cfg *Config, adapter
 	}
 	defer func() { err = errors.Join(err, sess.Close()) }()
 	ref := newReference(held.held)
-	return ref, ref.compute(ctx, sess, held.heldRows, progress, func() error { return nil })
+	return ref, ref.compute(ctx, sess, held.heldRows, held.heldRows.Micros(), progress, func() error { return nil })
 }
 
 // heldRows reads cfg.Data as held-out rows.
@@ -187,6 +187,7 @@ func takeDefaults(cfg *Config, info map[string]string, given func(string) bool, 
 	}
 	text(InfoOnLong, "on-long", &cfg.OnLong)
 	text(InfoTextSplit, "text-split", &cfg.TextSplit)
+	text(InfoRankedPairs, "ranked-pairs", &cfg.RankedPairs)
 	number := func(key, option string, field *int) {
 		if n, err := strconv.Atoi(info[key]); err == nil && !given(option) {
 			*field = n

@@ -38,6 +38,7 @@ const (
 	InfoOnLong        = "on_long"
 	InfoColumns       = "columns" // a JSON list
 	InfoTextSplit     = "text_split"
+	InfoRankedPairs   = "ranked_pairs" // absent where the method does not learn from preferences
 	InfoTaskExamples  = "task_examples"
 	InfoTaskChat      = "task_chat"
 )
@@ -225,6 +226,9 @@ func (r *run) info() (map[string]string, error) {
 		if reflect.ValueOf(v).Len() > 0 {
 			info[key] = string(text)
 		}
+	}
+	if r.how.Need != method.Answers {
+		info[InfoRankedPairs] = c.RankedPairs
 	}
 	if r.how.Reference {
 		info[InfoReference] = r.meta.RefAdapter

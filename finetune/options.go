@@ -91,7 +91,7 @@ func (c *Config) methodOptions() []Option {
 		out = append(out, Option{Name: s.Name, Value: s.Field(&c.Settings), Eval: true, Usage: s.Usage + "; `NUMBER` " + s.Expected + s.DefaultsUsage()})
 	}
 	return append(out,
-		Option{Name: "ref-adapter", Value: &c.RefAdapter, Eval: true, Resume: Names, Usage: "the reference is the base with this adapter `FILE`; without it, with --init-adapter, or alone"},
+		Option{Name: "ref-adapter", Value: &c.RefAdapter, Eval: true, Resume: Names, Usage: "the reference is the base with this adapter `FILE`, or with none; without this option, with --init-adapter if there is one"},
 		Option{Name: "ref-cache", Value: &c.RefCache, Resume: Names, Usage: "`FILE` that keeps the reference's log-probabilities; without it, in the run's directory"},
 		Option{Name: "ranked-pairs", Value: &c.RankedPairs, Eval: true, Usage: "pairs of a ranked list of answers: all or best-worst"},
 	)

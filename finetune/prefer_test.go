@@ -254,7 +254,18 @@ func TestInitAdapter(t *testing.T) {
 	if got, err := Evaluate(t.Context(), e, tuned.Result, nil, quiet); err != nil || strings.Contains(quiet.notes(), "was trained against") || !(got.Loss < math.Ln2) {
 		t.Errorf("eval against the adapter: %+v, %v, notes %q", got, err, quiet.notes())
 	}
-	// Against the base alone, the policy is not its reference from the first step on.
+	// Against the base alone, the policy is not its reference from the first step on; a run of one step asks the reference about
+	// the rows of that step, and about those held out.
+	alone := c
+	alone.Output, alone.RefAdapter, alone.Steps = filepath.Join(t.TempDir(), "alone"), "none", 1
+	short := &recorder{}
+	if got, err := Train(t.Context(), alone, short); err != nil || math.Abs(*got.EvalLossBefore-math.Ln2) < 1e-3 {
+		t.Errorf("against the base alone: %+v, %v", got, err)
+	}
+	if got, all := short.referenceRows(), rec.referenceRows(); got >= all {
+		t.Errorf("a run of one step asked the reference about %d rows, one of %d steps about %d", got, c.Steps, all)
+	}
+	// A method without a reference starts from an adapter as well.
 	c.Output, c.Method = filepath.Join(t.TempDir(), "orpo"), "orpo"
 	c.InitAdapter = tuned.Result
 	start := mustTrain(t, c)

@@ -69,19 +69,20 @@ func (r *reference) of(_ context.Context, m *encode.Micro) ([]float64, error) {
 // known says whether nothing of m is missing.
 func (r *reference) known(m *encode.Micro) bool {
 	for _, part := range r.places(m) {
-		if slices.ContainsFunc(part, func(x float32) bool { return math.IsNaN(float64(x)) }) {
+		if slices.ContainsFunc(part, func(x float32) bool { return x-x != 0 }) { // NaN, or infinite
 			return false
 		}
 	}
 	return true
 }
 
-// compute runs the reference over what is missing of rows. saved is called now and then with what there is so far, and
-// before it returns because of ctx.
-func (r *reference) compute(ctx context.Context, sess *engine.Session, rows *encode.Loader, progress func(rows int), saved func() error) error {
+// compute runs the reference over what is missing of the first micro-batches of rows. saved is called now and then with what
+// there is so far, and before it returns because of ctx.
+func (r *reference) compute(ctx context.Context, sess *engine.Session, rows *encode.Loader, micros int, progress func(rows int), saved func() error) error {
 	const often = 2 * time.Minute // what a killed process loses
 	last, done := time.Now(), 0
-	for c := (encode.Cursor{}); c.Epoch == 0; {
+	c := encode.Cursor{}
+	for range min(micros, rows.Micros()) {
 		if ctx.Err() != nil {
 			return endedBy(context.Cause(ctx), saved())
 		}
@@ -115,13 +116,16 @@ func (r *reference) compute(ctx context.Context, sess *engine.Session, rows *enc
 	return nil
 }
 
+// noAdapter is the RefAdapter of a run that starts from an adapter and is still held to the base alone.
+const noAdapter = "none"
+
 // referenceAdapter is the adapter with which the base is the reference: its file, and the hash of that; "" for the base alone.
 func (c *Config) referenceAdapter() (path, sum string, err error) {
 	path = c.RefAdapter
 	if path == "" {
 		path = c.InitAdapter
 	}
-	if path == "" {
+	if path == "" || path == noAdapter {
 		return "", "", nil
 	}
 	if sum, err = fileSHA256(path); err != nil {
@@ -193,7 +197,10 @@ func (r *run) reference(ctx context.Context) (err error) {
 		SeqLen: r.cfg.SeqLen, Seed: r.cfg.Seed, EvalRows: r.cfg.EvalRows, Exact: r.cfg.Exact}
 	r.refTrain = newReference(r.rows.train)
 	tensors := []checkpoint.Tensor{{Name: "train", Data: r.refTrain.logp}}
-	total := r.rows.trainRows.Rows()
+	// A run of a few steps does not reach all rows.
+	reached := r.meta.Course.Steps * r.cfg.Accum
+	trained := min(r.rows.trainRows.Rows(), reached*r.cfg.Batch)
+	total := trained
 	if r.rows.heldRows != nil {
 		r.refHeld = newReference(r.rows.held)
 		tensors = append(tensors, checkpoint.Tensor{Name: "held", Data: r.refHeld.logp})
@@ -214,12 +221,12 @@ func (r *run) reference(ctx context.Context) (err error) {
 	save := func() error { return checkpoint.WriteFile(nil, file, key, tensors) }
 	before := 0
 	progress := func(rows int) { r.rep.Report(report.Progress{What: "reference", Done: before + rows, Total: total}) }
-	if err := r.refTrain.compute(ctx, sess, r.rows.trainRows, progress, save); err != nil {
+	if err := r.refTrain.compute(ctx, sess, r.rows.trainRows, reached, progress, save); err != nil {
 		return err
 	}
-	before = r.rows.trainRows.Rows()
+	before = trained
 	if r.refHeld != nil {
-		if err := r.refHeld.compute(ctx, sess, r.rows.heldRows, progress, save); err != nil {
+		if err := r.refHeld.compute(ctx, sess, r.rows.heldRows, r.rows.heldRows.Micros(), progress, save); err != nil {
 			return err
 		}
 	}

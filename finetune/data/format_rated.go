@@ -95,7 +95,7 @@ func readShown(r *Record) (answers [2]shown, err error) {
 		if err != nil {
 			return answers, err
 		}
-		answers[i].cutOff = stop == "length"
+		answers[i].cutOff = stop == "length" || stop == "context"
 	}
 	return answers, nil
 }
