@@ -77,21 +77,10 @@ func Evaluate(ctx context.Context, cfg Config, adapterPath string, given func(op
 	sc := engine.SessionConfig{Threads: cfg.Threads, Exact: cfg.Exact, Seed: cfg.Seed}
 	var info map[string]string
 	if adapterPath != "" {
-		if sc.Adapter, err = adapter.Load(adapterPath, m.Arch(), m.HParams()); err != nil {
+		if sc.Adapter, err = tunedAdapter(ctx, m, &cfg, adapterPath, given, note); err != nil {
 			return Evaluation{}, err
 		}
 		info = sc.Adapter.Info
-		h := startHashing(ctx, m)
-		defer h.stop()
-		takeDefaults(&cfg, info, given, note)
-		if sum, err := h.wait(); err != nil {
-			return Evaluation{}, err
-		} else if want := info[InfoBase]; want != "" && want != sum {
-			note("%s was trained on another base (sha256 %.12s…) than %s (%.12s…): its effect here is not what was trained", adapterPath, want, cfg.Model, sum)
-		}
-		if err := cfg.ValidateEval(false); err != nil {
-			return Evaluation{}, fmt.Errorf("with the settings in %s: %w", adapterPath, err)
-		}
 	}
 	how, err := cfg.method()
 	if err != nil {
@@ -140,6 +129,26 @@ func Evaluate(ctx context.Context, cfg Config, adapterPath string, given func(op
 	}
 	return Evaluation{Loss: res.Loss, Perplexity: res.Perplexity(), Tokens: res.Tokens, Counted: res.Counted, Rows: total, Method: how.Name, Unit: how.Unit,
 		Model: cfg.Model, Adapter: adapterPath, Figures: figures(nil, "", res.Metrics), Data: held.held.Counts}, nil
+}
+
+// tunedAdapter loads the adapter that is measured, and takes into cfg what it says about its making.
+func tunedAdapter(ctx context.Context, m *engine.Model, cfg *Config, path string, given func(string) bool, note func(string, ...any)) (*adapter.Adapter, error) {
+	a, err := adapter.Load(path, m.Arch(), m.HParams())
+	if err != nil {
+		return nil, err
+	}
+	h := startHashing(ctx, m)
+	defer h.stop()
+	takeDefaults(cfg, a.Info, given, note)
+	if sum, err := h.wait(); err != nil {
+		return nil, err
+	} else if want := a.Info[InfoBase]; want != "" && want != sum {
+		note("%s was trained on another base (sha256 %.12s…) than %s (%.12s…): its effect here is not what was trained", path, want, cfg.Model, sum)
+	}
+	if err := cfg.ValidateEval(false); err != nil {
+		return nil, fmt.Errorf("with the settings in %s: %w", path, err)
+	}
+	return a, nil
 }
 
 // measureReference runs the reference over held-out rows; nothing is kept on disk.

@@ -1,7 +1,6 @@
 package finetune
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -105,8 +104,6 @@ func TestPreferenceResume(t *testing.T) {
 	for _, name := range []string{"dpo", "kto"} {
 		straight := pairConfig(t, name)
 		mustTrain(t, straight)
-		want, lines := readFile(t, straight.Output, fileAdapter), metrics(t, straight.Output)
-		stop := errors.New("stop")
 		for where, at := range map[string]func(e report.Event) bool{
 			"in the reference pass": func(e report.Event) bool {
 				p, ok := e.(report.Progress)
@@ -117,30 +114,12 @@ func TestPreferenceResume(t *testing.T) {
 			t.Run(name+" "+where, func(t *testing.T) {
 				c := straight
 				c.Output = filepath.Join(t.TempDir(), "run")
-				ctx, cancel := context.WithCancelCause(t.Context())
-				defer cancel(nil)
-				_, err := Train(ctx, c, &recorder{on: func(e report.Event) {
-					if at(e) {
-						cancel(stop)
+				stopAndResume(t, c, at, func() {
+					if _, err := os.Stat(filepath.Join(c.Output, fileReference)); err != nil {
+						t.Error(err)
 					}
-				}})
-				if !errors.Is(err, stop) {
-					t.Fatalf("interrupted: got %v", err)
-				}
-				if _, err := os.Stat(filepath.Join(c.Output, fileReference)); err != nil {
-					t.Error(err)
-				}
-				resumed, err := ResumeConfig(c.Output)
-				if err != nil {
-					t.Fatal(err)
-				}
-				mustTrain(t, *resumed)
-				if readFile(t, c.Output, fileAdapter) != want {
-					t.Error("the adapter is not that of a straight run")
-				}
-				if got := metrics(t, c.Output); !reflect.DeepEqual(got, lines) {
-					t.Errorf("metrics:\n%+v, want\n%+v", got, lines)
-				}
+				})
+				sameResult(t, c.Output, straight.Output)
 			})
 		}
 	}

@@ -39,6 +39,41 @@ func begun(t *testing.T, c Config, change func(r *run)) *run {
 	return r
 }
 
+// stopAndResume stops a run at the first event that at picks, asks then about what it left, and has it go on to its end.
+func stopAndResume(t *testing.T, c Config, at func(report.Event) bool, then func()) {
+	t.Helper()
+	stop := errors.New("stop")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	defer cancel(nil)
+	_, err := Train(ctx, c, &recorder{on: func(e report.Event) {
+		if at(e) {
+			cancel(stop)
+		}
+	}})
+	if !errors.Is(err, stop) {
+		t.Fatalf("interrupted: got %v", err)
+	}
+	if then != nil {
+		then()
+	}
+	resumed, err := ResumeConfig(c.Output)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustTrain(t, *resumed)
+}
+
+// sameResult wants the adapter and the metrics of a run to be those of another.
+func sameResult(t *testing.T, got, want string) {
+	t.Helper()
+	if readFile(t, got, fileAdapter) != readFile(t, want, fileAdapter) {
+		t.Error("the adapter is not that of a straight run")
+	}
+	if g, w := metrics(t, got), metrics(t, want); !reflect.DeepEqual(g, w) {
+		t.Errorf("metrics:\n%+v, want\n%+v", g, w)
+	}
+}
+
 // TestInterruptAndResume stops a run at several events, resumes it, and wants everything it leaves equal to what a
 // straight run leaves.
 func TestInterruptAndResume(t *testing.T) {
@@ -46,8 +81,6 @@ func TestInterruptAndResume(t *testing.T) {
 	straight := c
 	straight.Output = filepath.Join(t.TempDir(), "straight")
 	mustTrain(t, straight)
-	wantAdapter, wantMetrics := readFile(t, straight.Output, fileAdapter), metrics(t, straight.Output)
-	stop := errors.New("stop")
 	half := 0
 	for name, at := range map[string]func(e report.Event) bool{
 		"before the first step": func(e report.Event) bool { _, ok := e.(report.Started); return ok },
@@ -70,27 +103,8 @@ func TestInterruptAndResume(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := c
 			c.Output = filepath.Join(t.TempDir(), "run")
-			ctx, cancel := context.WithCancelCause(t.Context())
-			defer cancel(nil)
-			_, err := Train(ctx, c, &recorder{on: func(e report.Event) {
-				if at(e) {
-					cancel(stop)
-				}
-			}})
-			if !errors.Is(err, stop) {
-				t.Fatalf("interrupted: got %v", err)
-			}
-			resumed, err := ResumeConfig(c.Output)
-			if err != nil {
-				t.Fatal(err)
-			}
-			mustTrain(t, *resumed)
-			if readFile(t, c.Output, fileAdapter) != wantAdapter {
-				t.Error("the adapter is not that of a straight run")
-			}
-			if got := metrics(t, c.Output); !reflect.DeepEqual(got, wantMetrics) {
-				t.Errorf("metrics:\n%+v, want\n%+v", got, wantMetrics)
-			}
+			stopAndResume(t, c, at, nil)
+			sameResult(t, c.Output, straight.Output)
 		})
 	}
 }

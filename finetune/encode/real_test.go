@@ -25,6 +25,25 @@ var realChats = []struct {
 	{"ggml-vocab-gpt-2.gguf", "", "User: ", "Bot: ", "<|endoftext|>", "\n"},
 }
 
+// realVocab opens a published tokenizer, with the texts that llama.cpp tests it on.
+func realVocab(t *testing.T, path string) (*llama.Vocab, *Encoder, []string) {
+	t.Helper()
+	v, err := llama.LoadVocab(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { v.Close() })
+	e, err := New(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := os.ReadFile(path + ".inp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v, e, strings.Split(string(raw), "\n__ggml_vocab_test__\n")
+}
+
 // TestRealTokenizers renders awkward texts as conversations in published chat formats. The tokens must be what llama.cpp
 // gives for the whole text, the counted ones must spell the answers and their ends, and a control token's text typed by
 // a user must stay text.
@@ -32,21 +51,7 @@ func TestRealTokenizers(t *testing.T) {
 	dir := testdata.Shared(t)
 	for _, c := range realChats {
 		t.Run(c.file, func(t *testing.T) {
-			path := dir + "/tokenizers/" + c.file
-			v, err := llama.LoadVocab(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer v.Close()
-			e, err := New(v)
-			if err != nil {
-				t.Fatal(err)
-			}
-			raw, err := os.ReadFile(path + ".inp")
-			if err != nil {
-				t.Fatal(err)
-			}
-			texts := strings.Split(string(raw), "\n__ggml_vocab_test__\n")
+			v, e, texts := realVocab(t, dir+"/tokenizers/"+c.file)
 			for i := range texts {
 				question, answer := texts[i], texts[(i+7)%len(texts)]
 				span := func(text string, kind template.Kind, train bool, m int) []template.Span {

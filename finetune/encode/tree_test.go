@@ -3,12 +3,10 @@ package encode
 import (
 	"crypto/sha256"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/ggtune/ggtune/bindings/llama"
 	"github.com/ggtune/ggtune/finetune/template"
 	"github.com/ggtune/ggtune/internal/testdata"
 )
@@ -124,21 +122,7 @@ func TestRealSiblings(t *testing.T) {
 	dir := testdata.Shared(t)
 	for _, c := range realChats {
 		t.Run(c.file, func(t *testing.T) {
-			path := dir + "/tokenizers/" + c.file
-			v, err := llama.LoadVocab(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer v.Close()
-			e, err := New(v)
-			if err != nil {
-				t.Fatal(err)
-			}
-			raw, err := os.ReadFile(path + ".inp")
-			if err != nil {
-				t.Fatal(err)
-			}
-			texts := strings.Split(string(raw), "\n__ggml_vocab_test__\n")
+			_, e, texts := realVocab(t, dir+"/tokenizers/"+c.file)
 			said := func(i int) string { return "." + texts[i%len(texts)] }
 			for i := range texts {
 				items := alone(t, e, "Go on"+said(i), said(i+7), said(i+13), texts[(i+7)%len(texts)]+"x")
