@@ -205,4 +205,7 @@ Usage: ggtune {{.Name}} {{.UsageText}}
 {{end}}{{range .VisibleFlagCategories}}
 {{if .Name}}{{.Name}}{{else}}Options{{end}}:
 {{range .Flags}}  {{.}}
-{{end}}{{end}}`
+{{end}}{{else}}{{if .VisibleFlags}}
+Options:
+{{range .VisibleFlags}}  {{.}}
+{{end}}{{end}}{{end}}`
