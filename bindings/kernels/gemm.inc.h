@@ -114,12 +114,28 @@ static void gt_panels_copy(const gt_weights * w, int64_t j, int n, int64_t k, in
     }
 }
 
+// gt_panels_pair is gt_panels_copy for BF16: pairs of rows, an odd last one with zero.
+static void gt_panels_pair(const gt_weights * w, int64_t j, int n, int64_t k, int64_t kc, int64_t panel_floats, float * panels) {
+    for (int64_t i = 0; i < kc; i += 2) {
+        const float * lo = (const float *) (w->data + (k + i) * w->nb1) + j;
+        const float * hi = i + 1 < kc ? (const float *) (w->data + (k + i + 1) * w->nb1) + j : NULL;
+        float *       to = panels + i / 2 * GT_NR;
+        for (int c = 0; c < n; c += GT_NR, to += panel_floats) {
+            for (int v = 0; v < GT_NR; v += GT_VL) {
+                int m = n - c - v, some = m >= GT_VL ? GT_VL : m > 0 ? m : 0;
+                gt_store(to + v, gt_pairs(gt_load_n(lo + c + v, some), hi ? gt_load_n(hi + c + v, some) : gt_splat(0)));
+            }
+        }
+    }
+}
+
 // gt_panels_reduction fills the panels of columns [j, j+n) from the weights' rows [k, k+kc): rows are the reduction.
 GT_INLINE void gt_panels_reduction(const gt_weights * w, const int bf16, int64_t j, int n, int64_t k, int64_t kc, int64_t panel_floats,
                                    float * panels, float * pair) {
     int64_t bytes = n / w->type.block * w->type.bytes + 64, from = j / w->type.block * w->type.bytes;
-    if (!bf16 && w->type.unpack == gt_unpack_f32) {
-        gt_panels_copy(w, j, n, k, kc, panels);
+    if (w->type.unpack == gt_unpack_f32) {
+        if (bf16) gt_panels_pair(w, j, n, k, kc, panel_floats, panels);
+        else gt_panels_copy(w, j, n, k, kc, panels);
         return;
     }
     memset(pair, 0, 2 * GT_NB * sizeof(float)); // columns beyond n stay zero
@@ -139,7 +155,7 @@ GT_INLINE void gt_panels_reduction(const gt_weights * w, const int bf16, int64_t
             for (int v = 0; v < GT_NR; v += GT_VL) {
 #if GT_HAS_BF16
                 if (bf16) {
-                    gt_interleave(pair + c + v, pair + GT_NB + c + v, to + v);
+                    gt_store(to + v, gt_pairs(gt_load(pair + c + v), gt_load(pair + GT_NB + c + v)));
                     continue;
                 }
 #endif
@@ -150,8 +166,19 @@ GT_INLINE void gt_panels_reduction(const gt_weights * w, const int bf16, int64_t
 }
 
 // gt_band packs columns of the activations: the blocks [b, b+n) over rows [k, k+kc).
-static void gt_band(const gt_acts * a, int64_t tokens, int64_t b, int64_t n, int64_t k, int64_t kc, float * blocks) {
+GT_INLINE void gt_band(const gt_acts * a, const int bf16, int64_t tokens, int64_t b, int64_t n, int64_t k, int64_t kc, float * blocks) {
     int64_t start = gt_block_start(tokens, b);
+    for (int64_t i = 0; bf16 && i < kc; i += 2) {
+        const float * lo = (const float *) (a->data + (k + i) * a->nb1) + start;
+        const float * hi = i + 1 < kc ? (const float *) (a->data + (k + i + 1) * a->nb1) + start : NULL;
+        for (int64_t j = 0, at = 0; j < n; j++) {
+            int mr = (int) (gt_block_start(tokens, b + j + 1) - gt_block_start(tokens, b + j));
+            gt_vf pairs = gt_pairs(gt_load_n(lo + at, mr), hi ? gt_load_n(hi + at, mr) : gt_splat(0));
+            gt_store_n(blocks + j * GT_BAND_FLOATS + i / 2 * mr, pairs, mr);
+            at += mr;
+        }
+    }
+    if (bf16) return;
     for (int64_t i = 0; i < kc; i++) {
         const float * row = (const float *) (a->data + (k + i) * a->nb1) + start;
         for (int64_t j = 0; j < n; j++) {
@@ -203,7 +230,7 @@ GT_INLINE void gt_segment(const gt_product * p, const gt_term * e, const int bf1
     }
     for (int64_t b = b0; b < b1; b++) {
         int64_t i = (b - b0) % GT_BAND;
-        if (e->a.kind == GT_A_COLS && i == 0) gt_band(&e->a, p->tokens, b, b1 - b < GT_BAND ? b1 - b : GT_BAND, k, kc, area->blocks);
+        if (e->a.kind == GT_A_COLS && i == 0) gt_band(&e->a, bf16, p->tokens, b, b1 - b < GT_BAND ? b1 - b : GT_BAND, k, kc, area->blocks);
         int64_t       t  = gt_block_start(p->tokens, b);
         int           mr = (int) (gt_block_start(p->tokens, b + 1) - t);
         const float * a  = gt_block_of(&e->a, bf16, t, mr, k, kc, i, area->blocks);

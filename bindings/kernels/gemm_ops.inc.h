@@ -70,7 +70,8 @@ static void gt_k_outer(const gt_call * c, int ith, int nth) {
     const gt_arg * x = &c->a[1], *dy = &c->a[2];
     gt_product     p = gt_product_of(&c->a[0], c->i[0] != 0);
     p.n_terms        = 1;
-    p.term[0]        = (gt_term){{GT_A_COLS, dy->data, dy->nb1}, {gt_type_of(x->type), x->data, x->nb1, 0}, x->ne1, 0, (float) c->f[0]};
+    p.term[0]        = (gt_term){{GT_A_COLS, dy->data, dy->nb1}, {gt_type_of(x->type), x->data, x->nb1, 0}, x->ne1,
+                                 GT_HAS_BF16 && c->i[1], (float) c->f[0]};
     gt_multiply_share(&p, ith, nth);
 }
 

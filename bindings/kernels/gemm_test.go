@@ -200,10 +200,17 @@ func TestLinearTypes(t *testing.T) {
 func TestOuter(t *testing.T) {
 	atEveryLevel(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(7, 8))
-		for _, c := range []struct{ k, n, t, acc int }{{1, 1, 1, 0}, {33, 16, 7, 1}, {300, 5, 0, 0}, {300, 5, 0, 1}, {40, 70, 530, 1}, {16, 300, 19, 0}, {5, 0, 3, 0}} {
+		for _, c := range []struct{ k, n, t, acc, fast int }{
+			{1, 1, 1, 0, 0}, {33, 16, 7, 1, 0}, {300, 5, 0, 0, 0}, {300, 5, 0, 1, 0}, {40, 70, 530, 1, 0}, {16, 300, 19, 0, 0}, {5, 0, 3, 0, 0},
+			{1, 1, 1, 0, 1}, {33, 16, 7, 1, 1}, {300, 5, 0, 1, 1}, {40, 70, 1030, 1, 1}, {16, 300, 19, 0, 1}, {600, 48, 64, 0, 1},
+		} {
 			x, dy := fill(r, newStrided(c.k, c.t, c.k+1)), fill(r, newStrided(c.n, c.t, c.n+2))
 			before := fill(r, newStrided(c.k, c.n, c.k+3))
-			call := &Call{Op: OpOuter, NArgs: 3, F: [8]float64{0.5}, I: [8]int64{int64(c.acc)}}
+			call := &Call{Op: OpOuter, NArgs: 3, F: [8]float64{0.5}, I: [8]int64{int64(c.acc), int64(c.fast)}}
+			tol := tolF32
+			if c.fast == 1 && CurrentLevel() == AVX512BF16 {
+				tol = tolBF16
+			}
 			call.A[1], call.A[2] = x.arg(), dy.arg()
 			one := onThreads(t, fmt.Sprintf("outer %+v", c), before, func(dw *matrix) *Call {
 				call.A[0] = dw.arg()
@@ -217,7 +224,7 @@ func TestOuter(t *testing.T) {
 						want += float64(before.row(n)[k])
 						by += math.Abs(float64(before.row(n)[k]))
 					}
-					if got := float64(one.row(n)[k]); !(math.Abs(got-want) <= tolF32*by) {
+					if got := float64(one.row(n)[k]); !(math.Abs(got-want) <= tol*by) {
 						t.Fatalf("%+v: dW[%d,%d] is %v, want %v", c, k, n, got, want)
 					}
 				}

@@ -60,7 +60,8 @@ enum {
     // GT_OP_LINEAR_T    dx = f0·Wᵀ dy (+ dx if acc).          a0 dx [K,T]; a1 dy [N,T] f32 (exact) or packed (fast); a2 W [K,N]. i0 acc.
     //                   A second pair: a4 dy2 [r,T], a5 W2 [K,r]; adds f1·W2ᵀ dy2.
     GT_OP_LINEAR_T,
-    // GT_OP_OUTER       dW = f0·Σ_t dy[n,t]·x[k,t] (+ dW if acc).  a0 dW [K,N]; a1 x [K,T]; a2 dy [N,T]; i0 acc. F32 always.
+    // GT_OP_OUTER       dW = f0·Σ_t dy[n,t]·x[k,t] (+ dW if acc).  a0 dW [K,N]; a1 x [K,T]; a2 dy [N,T]; i0 acc; i1: 1 fast (BF16
+    //                   products where the level has them), 0 exact.
     GT_OP_OUTER,
     // GT_OP_HEAD        The output head and the softmax, with no logits stored. For each of C counted tokens, over the
     //                   vocabulary v in [0,V): l_v = W_v·h + W2_v·h2; lse = log Σ exp l_v; logp = l_target − lse;
