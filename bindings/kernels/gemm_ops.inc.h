@@ -11,7 +11,10 @@ static void gt_pack_block(const float * src, int64_t ld, int mr, int64_t k, floa
     float rows[GT_MR * 136]; // 256 numbers a row, and 16 more bytes, lest rows share cache sets
     for (int64_t i = 0; i < k; i += 256) {
         int64_t n = k - i < 256 ? k - i : 256;
-        for (int r = 0; r < mr; r++) gt_to_bf16(src + r * ld + i, n, rows + r * 136);
+        for (int r = 0; r < mr; r++) {
+            if (i + 256 < k) gt_prefetch((const uint8_t *) (src + r * ld + i + 256), 1024);
+            gt_to_bf16(src + r * ld + i, n, rows + r * 136);
+        }
         gt_turn(rows, 136, mr, (n + 1) / 2, dst + i / 2 * mr, mr);
     }
 #else
