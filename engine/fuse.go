@@ -46,9 +46,11 @@ func product(n *graph.Node) bool { return n.Op == graph.OpLinear || n.Op == grap
 
 func biased(n *graph.Node) bool { return n.Op == graph.OpLinear && n.In[2] != graph.None }
 
-// lesser is which of two joined products comes second in their call: the thinner one, and of equals the first.
+// lesser is which of two joined products comes second in their call: a LoRA pair's, else the thinner one, and of equals the
+// first.
 func (l *lowering) lesser(m, n *graph.Node) *graph.Node {
-	if l.side(n) < l.side(m) {
+	pairM, pairN := isPair(l.graph.Value(m.In[0]).Name), isPair(l.graph.Value(n.In[0]).Name)
+	if pairN && !pairM || pairN == pairM && l.side(n) < l.side(m) {
 		return n
 	}
 	return m
