@@ -135,6 +135,13 @@ enum {
     GT_OP_ROWS,
     // GT_OP_ROWS_ADD    a0 inout table f32 [K,V]: row ids[t] += a1 [K,T], in order of t; a2 ids. (f0 scale)
     GT_OP_ROWS_ADD,
+    // GT_OP_ADAMW       One update of AdamW (Loshchilov and Hutter 2019, algorithm 2), computed in F64: with g = f0·a3,
+    //                   m = f1·m + (1−f1)·g, v = f2·v + (1−f2)·g², x = f3·x − f4·m/(√v/f5 + f6).
+    //                   a0 inout x [n,R]; a1 inout m; a2 inout v; a3 gradient; a4 out [1,R]: 0, or no number if one of the row's is
+    //                   not finite after.
+    GT_OP_ADAMW,
+    // GT_OP_SQUARES     a0 out [2,R]: each row's Σx² in F64, a double's 8 bytes.  a1 x [n,R].
+    GT_OP_SQUARES,
 };
 
 // gt_run executes this thread's share of call. It is the only entry the thread pool calls.
