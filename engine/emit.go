@@ -41,29 +41,29 @@ var emitters = map[graph.Op]func(*lowering, *graph.Node){
 func emitLinear(l *lowering, n *graph.Node) {
 	acc := l.start(n)
 	wide, thin := l.joined(n)
-	views := []view{l.whole(n.Out[0]), l.operand(wide.In[1], wide.In[0]), l.whole(wide.In[0]), l.whole(wide.In[2])}
+	views := []view{l.whole(n.Out[0]), l.operand(wide.In[1]), l.whole(wide.In[0]), l.whole(wide.In[2])}
 	l.product(kernels.OpLinear, acc, wide, thin, views)
 }
 
 func emitLinearT(l *lowering, n *graph.Node) {
 	acc := l.start(n)
 	wide, thin := l.joined(n)
-	views := []view{l.whole(n.Out[0]), l.operand(wide.In[1], wide.In[0]), l.whole(wide.In[0]), absent}
+	views := []view{l.whole(n.Out[0]), l.operand(wide.In[1]), l.whole(wide.In[0]), absent}
 	l.product(kernels.OpLinearT, acc, wide, thin, views)
 }
 
-// product emits a product and, in the same call, the thin one joined with it.
+// product emits a product and, in the same call, the one joined with it.
 func (l *lowering) product(op kernels.Op, acc int64, wide, thin *graph.Node, views []view) {
 	f := []float64{wide.Attr.Scale, 0}
 	if thin != nil {
 		f[1] = thin.Attr.Scale
-		views = append(views, l.whole(thin.In[1]), l.whole(thin.In[0]))
+		views = append(views, l.operand(thin.In[1]), l.whole(thin.In[0]))
 	}
 	l.call(op, f, []int64{acc}, views...)
 }
 
 func emitOuter(l *lowering, n *graph.Node) {
-	l.call(kernels.OpOuter, []float64{n.Attr.Scale}, []int64{1}, l.whole(n.Out[0]), l.whole(n.In[0]), l.whole(n.In[1]))
+	l.call(kernels.OpOuter, []float64{n.Attr.Scale}, []int64{1, l.prec.fast()}, l.whole(n.Out[0]), l.whole(n.In[0]), l.whole(n.In[1]))
 }
 
 func emitBiasGrad(l *lowering, n *graph.Node) {

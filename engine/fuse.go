@@ -2,8 +2,8 @@ package engine
 
 import "github.com/ggtune/ggtune/engine/graph"
 
-// fuse joins products that add to each other: a LoRA pair's thin product and the base's wide one become one call, which
-// writes their sum once. Of two joined nodes the second keeps its place and the first is left out.
+// fuse joins products that add to each other, such as a LoRA pair's thin product and the base's wide one: they become one
+// call, which writes their sum once. Of two joined nodes the second keeps its place and the first is left out.
 //
 // It finds y = big + small, where one of the two starts from the other (Node.Acc) and nothing else reads the first.
 func (l *lowering) fuse() {
@@ -31,7 +31,7 @@ func (l *lowering) fuse() {
 		if i < 0 || l.partner[i] >= 0 || uses[n.Acc] != 1 || l.exported[n.Acc] {
 			continue
 		}
-		if m := &g.Nodes[i]; m.Op == n.Op && l.thin(m) != l.thin(n) && !(l.thin(m) && biased(m)) && !(l.thin(n) && biased(n)) {
+		if m := &g.Nodes[i]; m.Op == n.Op && !biased(l.lesser(m, n)) {
 			l.partner[j], l.left[i] = i, true
 			for _, in := range append(m.In[:len(m.In):len(m.In)], m.Acc) { // what the first reads is read when the second runs
 				if in != graph.None {
@@ -46,20 +46,25 @@ func product(n *graph.Node) bool { return n.Op == graph.OpLinear || n.Op == grap
 
 func biased(n *graph.Node) bool { return n.Op == graph.OpLinear && n.In[2] != graph.None }
 
-// thin says whether a product is small enough to take its activations as they are, in f32.
-func (l *lowering) thin(n *graph.Node) bool {
-	w := l.graph.Value(n.In[0])
-	return min(w.Shape[0], w.Shape[1]) < packFrom
+// lesser is which of two joined products comes second in their call: a LoRA pair's, else the thinner one, and of equals the
+// first.
+func (l *lowering) lesser(m, n *graph.Node) *graph.Node {
+	pairM, pairN := isPair(l.graph.Value(m.In[0]).Name), isPair(l.graph.Value(n.In[0]).Name)
+	if pairN && !pairM || pairN == pairM && l.side(n) < l.side(m) {
+		return n
+	}
+	return m
 }
 
-// joined gives the two halves of the product at hand: the wide one (or the only one) and the thin one or nil.
+// joined gives the two halves of the product at hand: the wide one (or the only one) and the other or nil.
 func (l *lowering) joined(n *graph.Node) (wide, thin *graph.Node) {
 	i := l.partner[l.at]
-	switch {
-	case i < 0:
+	if i < 0 {
 		return n, nil
-	case l.thin(n):
-		return &l.graph.Nodes[i], n
 	}
-	return n, &l.graph.Nodes[i]
+	m := &l.graph.Nodes[i]
+	if thin = l.lesser(m, n); thin == m {
+		return n, m
+	}
+	return m, n
 }

@@ -54,6 +54,7 @@ func lower(g *graph.Graph, keep []graph.ID, prec precision) (*program, error) {
 	l := &lowering{program: program{graph: g, slotOf: make([]int, len(g.Values))}, prec: prec, packed: map[graph.ID]int{}}
 	l.exports = append(append([]graph.ID(nil), g.Outputs...), keep...)
 	l.measureLives()
+	l.findWide()
 	l.fuse()
 	l.shareSlots()
 	for l.at = range g.Nodes {
@@ -80,6 +81,7 @@ type lowering struct {
 	lastUse  []int // of each value: the last node that reads it, or -1
 	exported []bool
 	packed   map[graph.ID]int // of a value: the slot of its packed form
+	wide     []bool           // values that a product wide enough to repay packing takes
 	partner  []int            // of each node: the product joined with it, or -1
 	left     []bool           // nodes joined with a later one
 	at       int              // the node being emitted
@@ -283,14 +285,12 @@ func (l *lowering) start(n *graph.Node) int64 {
 	return 1
 }
 
-// operand sees activations as a product with weight w takes them.
-func (l *lowering) operand(x, w graph.ID) view {
-	s := l.graph.Value(w).Shape
-	// A LoRA pair's products are too thin to repay packing, and stay f32 in every mode.
-	if l.prec.exact || min(s[0], s[1]) < packFrom {
-		return l.whole(x)
-	}
+// operand sees activations as products take them: a thin product takes them packed where they are anyway.
+func (l *lowering) operand(x graph.ID) view {
 	v := l.whole(x)
+	if l.prec.exact || !l.wide[x] {
+		return v
+	}
 	at, ok := l.packed[x]
 	if !ok {
 		at = l.newSlot(graph.None, kernels.PackedBytes(v.ne0, v.ne1))
@@ -300,5 +300,20 @@ func (l *lowering) operand(x, w graph.ID) view {
 	return view{slot: at, ne0: v.ne0, ne1: v.ne1, typ: kernels.Packed}
 }
 
-// packFrom is the smallest side of a weight whose products are packed.
+// packFrom is the smallest side of a weight whose products repay packing.
 const packFrom = 32
+
+func (l *lowering) findWide() {
+	l.wide = make([]bool, len(l.graph.Values))
+	for i := range l.graph.Nodes {
+		if n := &l.graph.Nodes[i]; product(n) && l.side(n) >= packFrom {
+			l.wide[n.In[1]] = true
+		}
+	}
+}
+
+// side is the smaller side of a product's weight.
+func (l *lowering) side(n *graph.Node) int64 {
+	w := l.graph.Value(n.In[0])
+	return min(w.Shape[0], w.Shape[1])
+}

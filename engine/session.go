@@ -45,6 +45,7 @@ type Session struct {
 	adapter *adapter.Adapter
 	full    bool
 	pairs   map[string]*adapter.Pair // by tensor name
+	pairAt  map[*adapter.Pair]int64  // where a pair's A begins among those of its layer, in floats
 	params  []*Param
 	byName  map[string]*Param
 	lowest  int // the lowest stage with something trained: -1 the embedding, a layer, or n_layer: the head
@@ -85,7 +86,7 @@ func newSession(m *Model, cfg SessionConfig) (*Session, error) {
 		return nil, fmt.Errorf("engine: dropout is %g, expected 0 to below 1", cfg.Dropout)
 	}
 	s := &Session{cfg: cfg, model: m, adapter: cfg.Adapter, full: cfg.Full, lowest: m.hp.NLayer + 1,
-		pairs: map[string]*adapter.Pair{}, byName: map[string]*Param{},
+		pairs: map[string]*adapter.Pair{}, pairAt: map[*adapter.Pair]int64{}, byName: map[string]*Param{},
 		stages: map[stageKey]*stage{}, signatures: map[int]string{}}
 	if s.full {
 		s.lowest = stageEmbed
@@ -97,8 +98,23 @@ func newSession(m *Model, cfg SessionConfig) (*Session, error) {
 				return nil, err
 			}
 		}
+		for il := range m.hp.NLayer {
+			s.stack(il)
+		}
 	}
 	return s, nil
+}
+
+// stack gives the A halves of a layer's pairs their places one after the other, in the order of the architecture's parts:
+// those of roles that share an input are one matrix then (arch.Builder.Linears). It returns them and their floats.
+func (s *Session) stack(il int) (pairs []*adapter.Pair, floats int64) {
+	for _, part := range s.model.arch.Layer(s.model.hp) {
+		if p, ok := s.pairs[part.Name(il)]; ok && part.Linear {
+			s.pairAt[p] = floats
+			pairs, floats = append(pairs, p), floats+int64(len(p.A))
+		}
+	}
+	return pairs, floats
 }
 
 // Close frees the session's memory. The adapter's numbers are copied out first, so that it stays usable.
@@ -236,11 +252,8 @@ func (s *Session) addPair(p *adapter.Pair) error {
 // addParams moves what is trained into memory of the session's own.
 func (s *Session) addParams() error {
 	if s.adapter != nil {
-		for i := range s.adapter.Pairs {
-			p := &s.adapter.Pairs[i]
-			if err := errors.Join(s.addHalf(p.Tensor, "lora_a", &p.A, p.AShape), s.addHalf(p.Tensor, "lora_b", &p.B, p.BShape)); err != nil {
-				return err
-			}
+		if err := s.addPairs(); err != nil {
+			return err
 		}
 	}
 	if !s.full {
@@ -256,42 +269,73 @@ func (s *Session) addParams() error {
 	return nil
 }
 
-func (s *Session) addHalf(tensor, half string, data *[]float32, shape [2]int64) error {
-	p, err := s.newParam(tensor+"."+half, half, shape[:], true)
-	if err != nil {
-		return err
+// addPairs adds the adapter's halves in its own order; where they lie is another matter: see stack.
+func (s *Session) addPairs() error {
+	as := map[*adapter.Pair]room{}
+	for il := range s.model.hp.NLayer {
+		pairs, n := s.stack(il)
+		layer, err := s.newRoom(n)
+		if err != nil {
+			return err
+		}
+		for _, p := range pairs {
+			as[p] = layer.part(s.pairAt[p], int64(len(p.A)))
+		}
 	}
-	copy(p.Data, *data)
-	*data = p.Data
+	for i := range s.adapter.Pairs {
+		p := &s.adapter.Pairs[i]
+		a, ok := as[p]
+		var errA error
+		if !ok { // outside the layers
+			a, errA = s.newRoom(int64(len(p.A)))
+		}
+		b, errB := s.newRoom(int64(len(p.B)))
+		if err := errors.Join(errA, errB); err != nil {
+			return err
+		}
+		s.addHalf(p.Tensor, "lora_a", &p.A, p.AShape, a)
+		s.addHalf(p.Tensor, "lora_b", &p.B, p.BShape, b)
+	}
 	return nil
 }
 
+// addHalf moves half a pair into its room.
+func (s *Session) addHalf(tensor, half string, data *[]float32, shape [2]int64, r room) {
+	copy(r.data, *data)
+	*data = r.data
+	s.addParam(&Param{Name: tensor + "." + half, Shape: shape[:], Data: r.data, Grad: r.grad, Group: half, Decay: true})
+}
+
 func (s *Session) addTensor(name string, t tensor) error {
-	p, err := s.newParam(name, "full", t.part.Shape, len(t.part.Shape) == 2)
+	n := int64(1)
+	for _, d := range t.part.Shape {
+		n *= d
+	}
+	r, err := s.newRoom(n)
 	if err != nil {
 		return err
 	}
-	return ggml.DequantizeTo(ggml.Type(t.info.Type), p.Data, t.data)
+	s.addParam(&Param{Name: name, Shape: t.part.Shape, Data: r.data, Grad: r.grad, Group: "full", Decay: len(t.part.Shape) == 2})
+	return ggml.DequantizeTo(ggml.Type(t.info.Type), r.data, t.data)
 }
 
-func (s *Session) newParam(name, group string, shape []int64, decay bool) (*Param, error) {
-	n := int64(1)
-	for _, d := range shape {
-		n *= d
-	}
-	data, err := s.arena.Float32s(int(n))
-	if err != nil {
-		return nil, err
-	}
-	grad, err := s.arena.Float32s(int(n))
-	if err != nil {
-		return nil, err
-	}
-	p := &Param{Name: name, Shape: shape, Data: data, Grad: grad, Group: group, Decay: decay}
+func (s *Session) addParam(p *Param) {
 	s.params = append(s.params, p)
-	s.byName[name] = p
-	return p, nil
+	s.byName[p.Name] = p
 }
+
+// A room is the memory of trained numbers and their gradients.
+type room struct{ data, grad []float32 }
+
+func (s *Session) newRoom(n int64) (r room, err error) {
+	if r.data, err = s.arena.Float32s(int(n)); err == nil {
+		r.grad, err = s.arena.Float32s(int(n))
+	}
+	return r, err
+}
+
+// part is n numbers of r, from at.
+func (r room) part(at, n int64) room { return room{r.data[at : at+n : at+n], r.grad[at : at+n : at+n]} }
 
 // An area is a block of memory that grows to the largest batch.
 type area struct{ b []byte }

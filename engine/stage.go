@@ -100,7 +100,7 @@ func (s *Session) builder(il int, sh shape) *arch.Builder {
 			if !ok || !sh.adapter {
 				return arch.Pair{}, false
 			}
-			out := arch.Pair{Rank: p.Rank, Scale: s.adapter.Scale(p)}
+			out := arch.Pair{Rank: p.Rank, Scale: s.adapter.Scale(p), At: s.pairAt[p]}
 			if sh.dropout {
 				out.Dropout = s.cfg.Dropout
 			}

@@ -88,7 +88,7 @@ GT_INLINE int64_t gt_attn_sums(const gt_attn * at, int64_t n) { return at->fast 
 // mode they become row k/2, which may lie over rows that are done with.
 GT_INLINE void gt_attn_put(int fast, float * s, int64_t lw, int64_t k, gt_vf a, gt_vf b, int two) {
     if (GT_HAS_BF16 && fast) {
-        gt_store(s + k / 2 * lw, gt_attn_pair(a, two ? b : gt_splat(0)));
+        gt_store(s + k / 2 * lw, gt_pairs(a, two ? b : gt_splat(0)));
         return;
     }
     gt_store(s + k * lw, a);

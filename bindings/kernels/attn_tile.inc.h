@@ -144,19 +144,6 @@ GT_INLINE gt_vf gt_attn_exp2(gt_vf x) {
 #endif
 }
 
-// gt_attn_pair makes the pairs (a, b) of BF16, rounded to nearest even, lane by lane.
-GT_INLINE gt_vf gt_attn_pair(gt_vf a, gt_vf b) {
-#if GT_HAS_BF16
-    const __m512i both  = (__m512i) _mm512_cvtne2ps_pbh((__m512) b, (__m512) a); // a's sixteen, then b's
-    const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5, 20,
-                                           4, 19, 3, 18, 2, 17, 1, 16, 0);
-    return (gt_vf) _mm512_permutexvar_epi16(order, both);
-#else
-    (void) b;
-    return a;
-#endif
-}
-
 // --- transposition ---------------------------------------------------------------------------------------------------
 
 #ifdef __clang__
@@ -234,7 +221,7 @@ static void gt_attn_pack(int fast, float * b, int64_t lw, const float * src, int
         }
         gt_transpose(x);
         if (GT_HAS_BF16 && fast) {
-            for (int r = 0; r < n; r += 2) gt_store(b + (i + r) / 2 * lw, gt_attn_pair(x[r], x[r + 1]));
+            for (int r = 0; r < n; r += 2) gt_store(b + (i + r) / 2 * lw, gt_pairs(x[r], x[r + 1]));
         } else {
             for (int r = 0; r < n; r++) gt_store(b + (i + r) * lw, x[r]);
         }
@@ -275,10 +262,10 @@ static void gt_attn_near(int fast, float * buf, const float * src, int64_t strid
         const float * b = k + 1 < n ? a + stride : NULL;
         float *       y = buf + k / 2 * d;
         int64_t       i = 0;
-        for (; i + GT_VL <= d; i += GT_VL) gt_store(y + i, gt_attn_pair(gt_load(a + i), b ? gt_load(b + i) : gt_splat(0)));
+        for (; i + GT_VL <= d; i += GT_VL) gt_store(y + i, gt_pairs(gt_load(a + i), b ? gt_load(b + i) : gt_splat(0)));
         if (i < d) {
             const int m = (int) (d - i);
-            gt_store_n(y + i, gt_attn_pair(gt_load_n(a + i, m), b ? gt_load_n(b + i, m) : gt_splat(0)), m);
+            gt_store_n(y + i, gt_pairs(gt_load_n(a + i, m), b ? gt_load_n(b + i, m) : gt_splat(0)), m);
         }
     }
 }

@@ -111,3 +111,21 @@ const char * gt_check_dropout(const gt_call * c) {
     if (!(c->f[0] >= 0 && c->f[0] < 1)) return "dropout: the rate is not within 0 and 1";
     return inputs_like(c, 1, 1);
 }
+
+const char * gt_check_adamw(const gt_call * c) {
+    for (int i = 1; i < 4; i++) {
+        if (!gt_is_like(&c->a[i], &c->a[0])) return "adamw: an argument is not f32 of the parameters' shape";
+    }
+    if (!gt_is_f32(&c->a[0], c->a[0].ne0, c->a[0].ne1)) return "adamw: the parameters are not f32";
+    if (!gt_is_f32(&c->a[4], 1, c->a[0].ne1)) return "adamw: the verdicts are not f32, one a row";
+    for (int i = 0; i < 5; i++) {
+        if (!gt_all_apart(c, i)) return "adamw: arguments overlap";
+    }
+    return NULL;
+}
+
+const char * gt_check_squares(const gt_call * c) {
+    if (!gt_is_f32(&c->a[1], c->a[1].ne0, c->a[1].ne1)) return "squares: the numbers are not f32";
+    if (!gt_is_f32(&c->a[0], 2, c->a[1].ne1)) return "squares: the sums are not two numbers a row";
+    return gt_apart(&c->a[0], &c->a[1]) ? NULL : "squares: the arguments overlap";
+}

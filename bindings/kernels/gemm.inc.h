@@ -3,8 +3,8 @@
 // A is activations: packed by GT_OP_PACK, or floats by token (rows are tokens), or floats by reduction index (columns are
 // tokens). B is a stored matrix of any type used either way round: its rows are outputs (W x) or the reduction (Wᵀ dy).
 // Columns are cut into groups of GT_NB, the reduction into segments; one segment of one group of B is unpacked into
-// panels that stay in the second-level cache while all tokens pass over them. So every weight is unpacked once for all
-// tokens, in time about 1/30 of the product's at 512 tokens, and C is read and written once per segment.
+// panels that stay in the second-level cache while up to 512 tokens pass over them. So every weight is unpacked once for
+// that many tokens, in about 1/30 of their product's time, and C is read and written once per segment.
 //
 // Every element of C is one chain of additions: segments in order, indices in order inside one. How the work is shared
 // among threads, where blocks begin and how tokens are grouped changes nothing in it.
@@ -13,6 +13,9 @@
 // costs Q6_K a tenth). Segments: the panels take 256 KiB in both formats at 16 lanes, a quarter of Zen 4's L2, and 128 KiB
 // with F32 at other levels, half of older ones. Segments of 256 to 1024 differ by less than the noise.
 enum { GT_NB = 256, GT_KC_BF16 = 512, GT_KC_F32 = GT_HAS_AVX512 ? 256 : 128 };
+// So many blocks of tokens share unpacked weights: C of one group, 512 KiB, is read and written once per segment and must not
+// leave the second-level cache meanwhile (rows of 4096 tokens lost a fifth to that), and unpacking again costs a thirtieth.
+enum { GT_STRETCH = 512 / GT_MR + 1 };
 enum { GT_UNIT = 32 }; // columns are shared among threads in these units
 enum { GT_UNPACK_COST = 16 }; // of a column, in the time of that many tokens; see gt_grid
 
@@ -105,6 +108,7 @@ static void gt_panels_copy(const gt_weights * w, int64_t j, int n, int64_t k, in
     for (int64_t i = 0; i < kc; i++) {
         const float * row = (const float *) (w->data + (k + i) * w->nb1) + j;
         float *       to  = panels + i * GT_NR;
+        if (i + 8 < kc) gt_prefetch((const uint8_t *) row + 8 * w->nb1, 4 * n);
         for (int c = 0; c < n; c += GT_NR, to += kc * GT_NR) {
             for (int v = 0; v < GT_NR; v += GT_VL) {
                 int m = n - c - v;
@@ -114,12 +118,29 @@ static void gt_panels_copy(const gt_weights * w, int64_t j, int n, int64_t k, in
     }
 }
 
+// gt_panels_pair is gt_panels_copy for BF16: pairs of rows, an odd last one with zero.
+static void gt_panels_pair(const gt_weights * w, int64_t j, int n, int64_t k, int64_t kc, int64_t panel_floats, float * panels) {
+    for (int64_t i = 0; i < kc; i += 2) {
+        const float * lo = (const float *) (w->data + (k + i) * w->nb1) + j;
+        const float * hi = i + 1 < kc ? (const float *) (w->data + (k + i + 1) * w->nb1) + j : NULL;
+        if (i + 9 < kc) gt_prefetch((const uint8_t *) lo + 8 * w->nb1, 4 * n), gt_prefetch((const uint8_t *) lo + 9 * w->nb1, 4 * n);
+        float *       to = panels + i / 2 * GT_NR;
+        for (int c = 0; c < n; c += GT_NR, to += panel_floats) {
+            for (int v = 0; v < GT_NR; v += GT_VL) {
+                int m = n - c - v, some = m >= GT_VL ? GT_VL : m > 0 ? m : 0;
+                gt_store(to + v, gt_pairs(gt_load_n(lo + c + v, some), hi ? gt_load_n(hi + c + v, some) : gt_splat(0)));
+            }
+        }
+    }
+}
+
 // gt_panels_reduction fills the panels of columns [j, j+n) from the weights' rows [k, k+kc): rows are the reduction.
 GT_INLINE void gt_panels_reduction(const gt_weights * w, const int bf16, int64_t j, int n, int64_t k, int64_t kc, int64_t panel_floats,
                                    float * panels, float * pair) {
     int64_t bytes = n / w->type.block * w->type.bytes + 64, from = j / w->type.block * w->type.bytes;
-    if (!bf16 && w->type.unpack == gt_unpack_f32) {
-        gt_panels_copy(w, j, n, k, kc, panels);
+    if (w->type.unpack == gt_unpack_f32) {
+        if (bf16) gt_panels_pair(w, j, n, k, kc, panel_floats, panels);
+        else gt_panels_copy(w, j, n, k, kc, panels);
         return;
     }
     memset(pair, 0, 2 * GT_NB * sizeof(float)); // columns beyond n stay zero
@@ -139,7 +160,7 @@ GT_INLINE void gt_panels_reduction(const gt_weights * w, const int bf16, int64_t
             for (int v = 0; v < GT_NR; v += GT_VL) {
 #if GT_HAS_BF16
                 if (bf16) {
-                    gt_interleave(pair + c + v, pair + GT_NB + c + v, to + v);
+                    gt_store(to + v, gt_pairs(gt_load(pair + c + v), gt_load(pair + GT_NB + c + v)));
                     continue;
                 }
 #endif
@@ -150,10 +171,24 @@ GT_INLINE void gt_panels_reduction(const gt_weights * w, const int bf16, int64_t
 }
 
 // gt_band packs columns of the activations: the blocks [b, b+n) over rows [k, k+kc).
-static void gt_band(const gt_acts * a, int64_t tokens, int64_t b, int64_t n, int64_t k, int64_t kc, float * blocks) {
-    int64_t start = gt_block_start(tokens, b);
+GT_INLINE void gt_band(const gt_acts * a, const int bf16, int64_t tokens, int64_t b, int64_t n, int64_t k, int64_t kc, float * blocks) {
+    int64_t start = gt_block_start(tokens, b), width = (gt_block_start(tokens, b + n) - start) * (int64_t) sizeof(float);
+    for (int64_t i = 0; bf16 && i < kc; i += 2) {
+        const float * lo = (const float *) (a->data + (k + i) * a->nb1) + start;
+        const float * hi = i + 1 < kc ? (const float *) (a->data + (k + i + 1) * a->nb1) + start : NULL;
+        // Rows lie far apart: the hardware does not foresee the next.
+        if (i + 9 < kc) gt_prefetch((const uint8_t *) lo + 8 * a->nb1, width), gt_prefetch((const uint8_t *) lo + 9 * a->nb1, width);
+        for (int64_t j = 0, at = 0; j < n; j++) {
+            int mr = (int) (gt_block_start(tokens, b + j + 1) - gt_block_start(tokens, b + j));
+            gt_vf pairs = gt_pairs(gt_load_n(lo + at, mr), hi ? gt_load_n(hi + at, mr) : gt_splat(0));
+            gt_store_n(blocks + j * GT_BAND_FLOATS + i / 2 * mr, pairs, mr);
+            at += mr;
+        }
+    }
+    if (bf16) return;
     for (int64_t i = 0; i < kc; i++) {
         const float * row = (const float *) (a->data + (k + i) * a->nb1) + start;
+        if (i + 8 < kc) gt_prefetch((const uint8_t *) row + 8 * a->nb1, width);
         for (int64_t j = 0; j < n; j++) {
             int64_t mr = gt_block_start(tokens, b + j + 1) - gt_block_start(tokens, b + j);
             memcpy(blocks + j * GT_BAND_FLOATS + i * mr, row, (size_t) mr * sizeof(float));
@@ -203,7 +238,7 @@ GT_INLINE void gt_segment(const gt_product * p, const gt_term * e, const int bf1
     }
     for (int64_t b = b0; b < b1; b++) {
         int64_t i = (b - b0) % GT_BAND;
-        if (e->a.kind == GT_A_COLS && i == 0) gt_band(&e->a, p->tokens, b, b1 - b < GT_BAND ? b1 - b : GT_BAND, k, kc, area->blocks);
+        if (e->a.kind == GT_A_COLS && i == 0) gt_band(&e->a, bf16, p->tokens, b, b1 - b < GT_BAND ? b1 - b : GT_BAND, k, kc, area->blocks);
         int64_t       t  = gt_block_start(p->tokens, b);
         int           mr = (int) (gt_block_start(p->tokens, b + 1) - t);
         const float * a  = gt_block_of(&e->a, bf16, t, mr, k, kc, i, area->blocks);
@@ -228,9 +263,8 @@ static void gt_no_terms(const gt_product * p, int64_t t0, int64_t t1, int64_t j0
     }
 }
 
-// gt_multiply computes columns [j0, j1) of the tokens of blocks [b0, b1).
-static void gt_multiply(const gt_product * p, int64_t b0, int64_t b1, int64_t j0, int64_t j1, gt_area * area) {
-    if (b0 >= b1) return;
+// gt_stretch computes columns [j0, j1) of the tokens of blocks [b0, b1), of which one group's are little enough for the cache.
+static void gt_stretch(const gt_product * p, int64_t b0, int64_t b1, int64_t j0, int64_t j1, gt_area * area) {
     for (int64_t j = j0, next; j < j1; j = next) {
         next      = (j / GT_NB + 1) * GT_NB; // groups begin at whole blocks of the K types
         next      = next < j1 ? next : j1;
@@ -248,6 +282,12 @@ static void gt_multiply(const gt_product * p, int64_t b0, int64_t b1, int64_t j0
         }
         if (first) gt_no_terms(p, gt_block_start(p->tokens, b0), gt_block_start(p->tokens, b1), j, next);
     }
+}
+
+// gt_multiply computes columns [j0, j1) of the tokens of blocks [b0, b1).
+static void gt_multiply(const gt_product * p, int64_t b0, int64_t b1, int64_t j0, int64_t j1, gt_area * area) {
+    int64_t parts = (b1 - b0 + GT_STRETCH - 1) / GT_STRETCH;
+    for (int64_t i = 0; i < parts; i++) gt_stretch(p, b0 + (b1 - b0) * i / parts, b0 + (b1 - b0) * (i + 1) / parts, j0, j1, area);
 }
 
 // gt_grid finds how to cut the work for nth threads: into parts of the columns and parts of the tokens, whichever leaves the

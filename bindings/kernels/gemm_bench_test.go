@@ -44,16 +44,21 @@ func BenchmarkAdapter(b *testing.B) {
 		op   Op
 		args []Arg
 		acc  int64
+		fast int64
 	}{
-		{"A x", OpLinear, []Arg{z.arg(), x.arg(), down.arg()}, 0},
-		{"B g", OpLinear, []Arg{y.arg(), g.arg(), up.arg()}, 1},
-		{"Bt dy", OpLinearT, []Arg{z.arg(), x.arg(), up.arg()}, 0},
-		{"At dg", OpLinearT, []Arg{y.arg(), g.arg(), down.arg()}, 1},
-		{"dA", OpOuter, []Arg{dw.arg(), x.arg(), g.arg()}, 1},
-		{"dB", OpOuter, []Arg{dwT.arg(), g.arg(), x.arg()}, 1},
+		{"A x", OpLinear, []Arg{z.arg(), x.arg(), down.arg()}, 0, 0},
+		{"B g", OpLinear, []Arg{y.arg(), g.arg(), up.arg()}, 1, 0},
+		{"Bt dy", OpLinearT, []Arg{z.arg(), x.arg(), up.arg()}, 0, 0},
+		{"At dg", OpLinearT, []Arg{y.arg(), g.arg(), down.arg()}, 1, 0},
+		{"dA", OpOuter, []Arg{dw.arg(), x.arg(), g.arg()}, 1, 0},
+		{"dB", OpOuter, []Arg{dwT.arg(), g.arg(), x.arg()}, 1, 0},
+		{"dA/fast", OpOuter, []Arg{dw.arg(), x.arg(), g.arg()}, 1, 1},
+		{"dB/fast", OpOuter, []Arg{dwT.arg(), g.arg(), x.arg()}, 1, 1},
+		{"A x/packed", OpLinear, []Arg{z.arg(), packed(b, x).arg(), down.arg()}, 0, 0},
+		{"Bt dy/packed", OpLinearT, []Arg{z.arg(), packed(b, x).arg(), up.arg()}, 0, 0},
 	} {
 		b.Run(c.name, func(b *testing.B) {
-			call := &Call{Op: c.op, NArgs: int32(len(c.args)), F: [8]float64{1}, I: [8]int64{c.acc}}
+			call := &Call{Op: c.op, NArgs: int32(len(c.args)), F: [8]float64{1}, I: [8]int64{c.acc, c.fast}}
 			copy(call.A[:], c.args)
 			measure(b, 2*k*rank*t, call)
 		})
@@ -76,9 +81,16 @@ func BenchmarkPair(b *testing.B) {
 func BenchmarkOuter(b *testing.B) {
 	const k, n, t = 1024, 1024, 512
 	r := rand.New(rand.NewPCG(1, 2))
-	call := &Call{Op: OpOuter, NArgs: 3, F: [8]float64{1}, I: [8]int64{1}}
-	call.A[0], call.A[1], call.A[2] = newMatrix(k, n).arg(), randomMatrix(r, k, t).arg(), randomMatrix(r, n, t).arg()
-	measure(b, 2*k*n*t, call)
+	for _, name := range []string{"exact", "fast"} {
+		b.Run(name, func(b *testing.B) {
+			call := &Call{Op: OpOuter, NArgs: 3, F: [8]float64{1}, I: [8]int64{1}}
+			if name == "fast" {
+				call.I[1] = 1
+			}
+			call.A[0], call.A[1], call.A[2] = newMatrix(k, n).arg(), randomMatrix(r, k, t).arg(), randomMatrix(r, n, t).arg()
+			measure(b, 2*k*n*t, call)
+		})
+	}
 }
 
 // BenchmarkHead measures the output head over 8192 rows of a vocabulary, on one thread: logits alone, and with mean rows.

@@ -183,11 +183,11 @@ static void gt_k_head_back(const gt_call * c, int ith, int nth) {
 }
 
 // gt_head_grad adds Σ_c g[c,v]·x[:,c] to rows [v, v+n) of dw; g is in the tile.
-static void gt_head_grad(const gt_arg * dw, const gt_arg * x, int64_t v, int64_t n, gt_head_area * s) {
+static void gt_head_grad(const gt_arg * dw, const gt_arg * x, int exact, int64_t v, int64_t n, gt_head_area * s) {
     gt_arg     rows = gt_head_rows(dw, v);
     gt_product p    = {.c = rows.data, .ldc = dw->nb1 / 4, .tokens = n, .cols = dw->ne0, .acc = 1, .n_terms = 1};
     p.term[0]       = (gt_term){{GT_A_COLS, (const uint8_t *) s->tile, GT_HEAD_BLOCK * sizeof(float)},
-                          {gt_type_of(GT_F32), x->data, x->nb1, 0}, x->ne1, 0, 1};
+                          {gt_type_of(GT_F32), x->data, x->nb1, 0}, x->ne1, GT_HAS_BF16 && !exact, 1};
     gt_multiply(&p, 0, gt_blocks(n), 0, dw->ne0, &s->area);
 }
 
@@ -213,8 +213,8 @@ static void gt_k_head_grad_w(const gt_call * c, int ith, int nth) {
                 }
                 if (targets[t0 + t] >= v && targets[t0 + t] < v + n) l[targets[t0 + t] - v] += coef[t0 + t];
             }
-            if (c->a[0].data) gt_head_grad(&c->a[0], &d.h, v, n, s);
-            if (c->a[1].data) gt_head_grad(&c->a[1], &d.h2, v, n, s);
+            if (c->a[0].data) gt_head_grad(&c->a[0], &d.h, d.exact, v, n, s);
+            if (c->a[1].data) gt_head_grad(&c->a[1], &d.h2, d.exact, v, n, s);
         }
     }
 }

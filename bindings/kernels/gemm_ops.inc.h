@@ -11,7 +11,10 @@ static void gt_pack_block(const float * src, int64_t ld, int mr, int64_t k, floa
     float rows[GT_MR * 136]; // 256 numbers a row, and 16 more bytes, lest rows share cache sets
     for (int64_t i = 0; i < k; i += 256) {
         int64_t n = k - i < 256 ? k - i : 256;
-        for (int r = 0; r < mr; r++) gt_to_bf16(src + r * ld + i, n, rows + r * 136);
+        for (int r = 0; r < mr; r++) {
+            if (i + 256 < k) gt_prefetch((const uint8_t *) (src + r * ld + i + 256), 1024);
+            gt_to_bf16(src + r * ld + i, n, rows + r * 136);
+        }
         gt_turn(rows, 136, mr, (n + 1) / 2, dst + i / 2 * mr, mr);
     }
 #else
@@ -70,7 +73,8 @@ static void gt_k_outer(const gt_call * c, int ith, int nth) {
     const gt_arg * x = &c->a[1], *dy = &c->a[2];
     gt_product     p = gt_product_of(&c->a[0], c->i[0] != 0);
     p.n_terms        = 1;
-    p.term[0]        = (gt_term){{GT_A_COLS, dy->data, dy->nb1}, {gt_type_of(x->type), x->data, x->nb1, 0}, x->ne1, 0, (float) c->f[0]};
+    p.term[0]        = (gt_term){{GT_A_COLS, dy->data, dy->nb1}, {gt_type_of(x->type), x->data, x->nb1, 0}, x->ne1,
+                                 GT_HAS_BF16 && c->i[1], (float) c->f[0]};
     gt_multiply_share(&p, ith, nth);
 }
 

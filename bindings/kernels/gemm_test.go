@@ -74,6 +74,8 @@ type linearCase struct {
 	acc     bool
 	scale   float64
 	rank    int // of the second pair; 0: none
+	typ2    Type
+	fast2   bool
 }
 
 func (c linearCase) String() string {
@@ -94,10 +96,13 @@ func (c linearCase) run(t *testing.T, r *rand.Rand) {
 	call.A[1], call.A[2] = x.arg(), w.arg()
 	w2, x2 := newStored(F32, 1, 1), fill(r, newStrided(c.rank, c.t, c.rank+1))
 	if c.rank > 0 {
-		if w2 = randomWeights(r, F32, c.rank, out); c.op == OpLinearT {
-			w2 = randomWeights(r, F32, out, c.rank)
+		if w2 = randomWeights(r, c.typ2, c.rank, out); c.op == OpLinearT {
+			w2 = randomWeights(r, c.typ2, out, c.rank)
 		}
 		call.A[4], call.A[5] = x2.arg(), w2.arg()
+		if c.fast2 {
+			call.A[4] = packed(t, x2).arg()
+		}
 	}
 	if c.fast {
 		call.A[1] = packed(t, x).arg()
@@ -121,7 +126,7 @@ func (c linearCase) run(t *testing.T, r *rand.Rand) {
 	sum, norm := product(c.t, out, in, func(t, r int) float32 { return x.row(t)[r] }, entry(w.values))
 	sum2, norm2 := product(c.t, out, c.rank, func(t, r int) float32 { return x2.row(t)[r] }, entry(w2.values))
 	tol := tolF32
-	if c.fast && CurrentLevel() == AVX512BF16 {
+	if (c.fast || c.fast2) && CurrentLevel() == AVX512BF16 {
 		tol = tolBF16
 	}
 	for tok := range c.t {
@@ -169,6 +174,7 @@ func TestLinear(t *testing.T) {
 					{typ: q5, k: 288, n: 65, t: 11, acc: true},
 					{typ: q4k, k: 512, n: 530, t: 14, rank: 1},
 					{typ: q6k, k: 768, n: 19, t: 49, acc: true},
+					{typ: q8, k: 32, n: 37, t: 1050, acc: true, bias: true, rank: 3}, // stretches of tokens
 				} {
 					c.op, c.fast, c.scale = op, fast, 1
 					if c.acc {
@@ -191,6 +197,13 @@ func TestLinearTypes(t *testing.T) {
 			for _, op := range []Op{OpLinear, OpLinearT} {
 				linearCase{op: op, typ: typ, k: 512, n: 37, t: 15, fast: true, scale: 1}.run(t, r)
 				linearCase{op: op, typ: typ, k: 256, n: 3, t: 2, scale: 1}.run(t, r)
+				tr, _ := traitsOf(typ)
+				for _, tokens := range []int{0, 1, 13} {
+					linearCase{op: op, typ: typ, k: tr.block, n: 1, t: tokens, fast: true, scale: 1}.run(t, r)
+					linearCase{op: op, typ: typ, k: 3 * tr.block, n: 35, t: tokens, scale: 1, acc: true}.run(t, r)
+				}
+				// As the second of a pair: both products of the base.
+				linearCase{op: op, typ: q8, k: 256, n: 256, t: 14, fast: true, scale: 1, typ2: typ, rank: 256, fast2: true}.run(t, r)
 			}
 		}
 	})
@@ -200,10 +213,17 @@ func TestLinearTypes(t *testing.T) {
 func TestOuter(t *testing.T) {
 	atEveryLevel(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(7, 8))
-		for _, c := range []struct{ k, n, t, acc int }{{1, 1, 1, 0}, {33, 16, 7, 1}, {300, 5, 0, 0}, {300, 5, 0, 1}, {40, 70, 530, 1}, {16, 300, 19, 0}, {5, 0, 3, 0}} {
+		for _, c := range []struct{ k, n, t, acc, fast int }{
+			{1, 1, 1, 0, 0}, {33, 16, 7, 1, 0}, {300, 5, 0, 0, 0}, {300, 5, 0, 1, 0}, {40, 70, 530, 1, 0}, {16, 300, 19, 0, 0}, {5, 0, 3, 0, 0},
+			{1, 1, 1, 0, 1}, {33, 16, 7, 1, 1}, {300, 5, 0, 1, 1}, {40, 70, 1030, 1, 1}, {16, 300, 19, 0, 1}, {600, 48, 64, 0, 1},
+		} {
 			x, dy := fill(r, newStrided(c.k, c.t, c.k+1)), fill(r, newStrided(c.n, c.t, c.n+2))
 			before := fill(r, newStrided(c.k, c.n, c.k+3))
-			call := &Call{Op: OpOuter, NArgs: 3, F: [8]float64{0.5}, I: [8]int64{int64(c.acc)}}
+			call := &Call{Op: OpOuter, NArgs: 3, F: [8]float64{0.5}, I: [8]int64{int64(c.acc), int64(c.fast)}}
+			tol := tolF32
+			if c.fast == 1 && CurrentLevel() == AVX512BF16 {
+				tol = tolBF16
+			}
 			call.A[1], call.A[2] = x.arg(), dy.arg()
 			one := onThreads(t, fmt.Sprintf("outer %+v", c), before, func(dw *matrix) *Call {
 				call.A[0] = dw.arg()
@@ -217,7 +237,7 @@ func TestOuter(t *testing.T) {
 						want += float64(before.row(n)[k])
 						by += math.Abs(float64(before.row(n)[k]))
 					}
-					if got := float64(one.row(n)[k]); !(math.Abs(got-want) <= tolF32*by) {
+					if got := float64(one.row(n)[k]); !(math.Abs(got-want) <= tol*by) {
 						t.Fatalf("%+v: dW[%d,%d] is %v, want %v", c, k, n, got, want)
 					}
 				}

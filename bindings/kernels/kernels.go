@@ -68,6 +68,8 @@ const (
 	OpDropout       Op = C.GT_OP_DROPOUT
 	OpRows          Op = C.GT_OP_ROWS
 	OpRowsAdd       Op = C.GT_OP_ROWS_ADD
+	OpAdamW         Op = C.GT_OP_ADAMW
+	OpSquares       Op = C.GT_OP_SQUARES
 )
 
 // Arg is one argument of a call, a run of Ne1 rows of Ne0 contiguous elements, Nb1 bytes apart. It mirrors gt_arg. Data

@@ -60,7 +60,8 @@ enum {
     // GT_OP_LINEAR_T    dx = f0·Wᵀ dy (+ dx if acc).          a0 dx [K,T]; a1 dy [N,T] f32 (exact) or packed (fast); a2 W [K,N]. i0 acc.
     //                   A second pair: a4 dy2 [r,T], a5 W2 [K,r]; adds f1·W2ᵀ dy2.
     GT_OP_LINEAR_T,
-    // GT_OP_OUTER       dW = f0·Σ_t dy[n,t]·x[k,t] (+ dW if acc).  a0 dW [K,N]; a1 x [K,T]; a2 dy [N,T]; i0 acc. F32 always.
+    // GT_OP_OUTER       dW = f0·Σ_t dy[n,t]·x[k,t] (+ dW if acc).  a0 dW [K,N]; a1 x [K,T]; a2 dy [N,T]; i0 acc; i1: 1 fast (BF16
+    //                   products where the level has them), 0 exact.
     GT_OP_OUTER,
     // GT_OP_HEAD        The output head and the softmax, with no logits stored. For each of C counted tokens, over the
     //                   vocabulary v in [0,V): l_v = W_v·h + W2_v·h2; lse = log Σ exp l_v; logp = l_target − lse;
@@ -134,6 +135,13 @@ enum {
     GT_OP_ROWS,
     // GT_OP_ROWS_ADD    a0 inout table f32 [K,V]: row ids[t] += a1 [K,T], in order of t; a2 ids. (f0 scale)
     GT_OP_ROWS_ADD,
+    // GT_OP_ADAMW       One update of AdamW (Loshchilov and Hutter 2019, algorithm 2), computed in F64: with g = f0·a3,
+    //                   m = f1·m + (1−f1)·g, v = f2·v + (1−f2)·g², x = f3·x − f4·m/(√v/f5 + f6).
+    //                   a0 inout x [n,R]; a1 inout m; a2 inout v; a3 gradient; a4 out [1,R]: 0, or no number if one of the row's is
+    //                   not finite after.
+    GT_OP_ADAMW,
+    // GT_OP_SQUARES     a0 out [2,R]: each row's Σx² in F64, a double's 8 bytes.  a1 x [n,R].
+    GT_OP_SQUARES,
 };
 
 // gt_run executes this thread's share of call. It is the only entry the thread pool calls.

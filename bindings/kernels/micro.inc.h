@@ -216,6 +216,19 @@ GT_INLINE void gt_clear_lanes(float * panel, int m, int64_t steps) {
     for (int64_t s = 0; s < steps; s++) memset(panel + s * GT_NR + m, 0, (size_t) (GT_VL - m) * sizeof(float));
 }
 
+// gt_pairs makes the pairs (lo, hi) of bf16, rounded to nearest even, lane by lane: one step of GT_VL columns from two rows.
+// Only levels with BF16 products call it.
+GT_INLINE gt_vf gt_pairs(gt_vf lo, gt_vf hi) {
+#if GT_HAS_BF16
+    const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5, 20,
+                                           4, 19, 3, 18, 2, 17, 1, 16, 0);
+    return (gt_vf) _mm512_permutexvar_epi16(order, (__m512i) _mm512_cvtne2ps_pbh((__m512) hi, (__m512) lo));
+#else
+    (void) hi;
+    return lo;
+#endif
+}
+
 #if GT_HAS_BF16
 // gt_to_bf16 rounds n floats to bf16 (nearest, ties to even), in pairs; an odd end is filled with zero. dst may be src.
 GT_INLINE void gt_to_bf16(const float * src, int64_t n, float * dst) {
@@ -224,13 +237,5 @@ GT_INLINE void gt_to_bf16(const float * src, int64_t n, float * dst) {
         __m512 lo = (__m512) gt_load_n(src + i, m < 16 ? m : 16), hi = (__m512) gt_load_n(src + i + 16, m < 16 ? 0 : m - 16);
         _mm512_mask_storeu_epi32(dst + i / 2, (__mmask16) ((1u << ((m + 1) / 2)) - 1), (__m512i) _mm512_cvtne2ps_pbh(hi, lo));
     }
-}
-
-// gt_interleave writes pairs (lo[i], hi[i]) as bf16 for 16 columns: one step of a panel from two rows.
-GT_INLINE void gt_interleave(const float * lo, const float * hi, float * dst) {
-    const __m512i idx = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5, 20,
-                                         4, 19, 3, 18, 2, 17, 1, 16, 0);
-    __m512i v = (__m512i) _mm512_cvtne2ps_pbh(_mm512_loadu_ps(hi), _mm512_loadu_ps(lo));
-    _mm512_storeu_si512(dst, _mm512_permutexvar_epi16(idx, v));
 }
 #endif

@@ -15,4 +15,6 @@
     X(GT_OP_SWIGLU_BACK, swiglu_back)            \
     X(GT_OP_GELU, gelu)                          \
     X(GT_OP_GELU_BACK, gelu_back)                \
-    X(GT_OP_DROPOUT, dropout)
+    X(GT_OP_DROPOUT, dropout)                    \
+    X(GT_OP_ADAMW, adamw)                        \
+    X(GT_OP_SQUARES, squares)

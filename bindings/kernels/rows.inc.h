@@ -3,3 +3,4 @@
 #include "norm.inc.h"
 #include "rope.inc.h"
 #include "dropout.inc.h"
+#include "optim.inc.h"

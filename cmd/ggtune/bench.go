@@ -224,6 +224,12 @@ func printModel(w io.Writer, cases []bench.Case) {
 			speed(c.Training, c.TrainingRange), fmt.Sprintf("%.3f (%.3f–%.3f)", c.Ratio, c.RatioRange[0], c.RatioRange[1]),
 			c.CountedRate, c.KeptLayers, c.Layers, peak)
 	}
+	for i := range cases {
+		if c := &cases[i]; c.Against != nil && c.Reference != nil {
+			fmt.Fprintf(w, "\n%s: a step takes %.3f times that of one sequence with as many tokens; the reference model reads %.1f tok/s, %.3f times our forward\n",
+				c.Case, *c.Against, *c.Reference, *c.Reference/c.Forward)
+		}
+	}
 	fmt.Fprint(w, "\nshare of a step (of the machine's peak)\t")
 	for i := range cases {
 		fmt.Fprintf(w, "%s\t", cases[i].Case)

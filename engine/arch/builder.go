@@ -14,6 +14,8 @@ type Pair struct {
 	Rank    int64
 	Scale   float64
 	Dropout float64 // probability that an element of x is zeroed on the way to A; 0 where dropout is off
+	// At is where A begins among the As of the stage, in floats. Those that lie one after the other are one matrix.
+	At int64
 }
 
 // A Builder builds the graph of one stage: the embedding, one layer, or what follows the last. Values are named by role,
@@ -80,6 +82,47 @@ func (b *Builder) Linear(role Role, x, acc graph.ID) graph.ID {
 	}
 	s := b.G.Value(w).Shape
 	return b.G.Linear(b.lora(role, LoraB, p.Rank, s[1]), b.down(role, p, x, 1), graph.None, y, p.Scale)
+}
+
+// Linears is Linear for roles that share their input. The As of their pairs, where they lie one after the other, are bound as
+// one matrix under the first one's name, and multiply x in one product: each alone is too thin to repay reading x for it.
+// Dropout, whose mask is a role's own, keeps them apart.
+func (b *Builder) Linears(x graph.ID, roles ...Role) []graph.ID {
+	var pairs []Role
+	rank, end := int64(0), int64(-1)
+	for _, role := range roles {
+		p, ok := b.Pair(role)
+		if !ok {
+			continue
+		}
+		if p.Dropout > 0 || end >= 0 && p.At != end {
+			pairs = nil
+			break
+		}
+		pairs, rank, end = append(pairs, role), rank+p.Rank, p.At+p.Rank*b.G.Value(x).Shape[0]
+	}
+	out := make([]graph.ID, len(roles))
+	if len(pairs) < 2 || b.G.Err() != nil {
+		for i, role := range roles {
+			out[i] = b.Linear(role, x, graph.None)
+		}
+		return out
+	}
+	for i, role := range roles {
+		out[i] = b.G.Linear(b.Weight(role, ".weight"), x, b.Weight(role, ".bias"), graph.None, 1)
+	}
+	z := b.G.Linear(b.lora(pairs[0], LoraA, b.G.Value(x).Shape[0], rank), x, graph.None, graph.None, 1)
+	at := int64(0)
+	for i, role := range roles {
+		p, ok := b.Pair(role)
+		if !ok {
+			continue
+		}
+		s := b.G.Value(out[i]).Shape
+		out[i] = b.G.Linear(b.lora(role, LoraB, p.Rank, s[0]), b.G.Slice(z, at, p.Rank), graph.None, out[i], p.Scale)
+		at += p.Rank
+	}
+	return out
 }
 
 // down gives scale·A x, with dropout on x.

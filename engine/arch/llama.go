@@ -27,10 +27,9 @@ func llamaParts(hp HParams) []Part {
 
 func llamaBlock(b *Builder, x graph.ID) graph.ID {
 	h := b.RMSNorm(AttnNorm, x)
-	q := b.Rope(b.Linear(AttnQ, h, graph.None), b.HP.NHead)
-	k := b.Rope(b.Linear(AttnK, h, graph.None), b.HP.NHeadKV)
-	v := b.Linear(AttnV, h, graph.None)
-	o := b.Attention(q, k, v, 1/math.Sqrt(float64(b.HP.HeadDim)))
+	qkv := b.Linears(h, AttnQ, AttnK, AttnV)
+	q, k := b.Rope(qkv[0], b.HP.NHead), b.Rope(qkv[1], b.HP.NHeadKV)
+	o := b.Attention(q, k, qkv[2], 1/math.Sqrt(float64(b.HP.HeadDim)))
 	return swiglu(b, b.Linear(AttnOutput, o, x))
 }
 
@@ -39,8 +38,8 @@ func llamaFinal(b *Builder, x graph.ID) graph.ID { return b.RMSNorm(OutputNorm, 
 // swiglu adds the feed-forward half of a layer to x.
 func swiglu(b *Builder, x graph.ID) graph.ID {
 	h := b.RMSNorm(FFNNorm, x)
-	gate, up := b.Linear(FFNGate, h, graph.None), b.Linear(FFNUp, h, graph.None)
-	return b.Linear(FFNDown, b.G.SwiGLU(gate, up), x)
+	in := b.Linears(h, FFNGate, FFNUp)
+	return b.Linear(FFNDown, b.G.SwiGLU(in[0], in[1]), x)
 }
 
 // ropeGlobal lists the tensors outside the layers of a model with RMSNorm and rotary positions.

@@ -29,9 +29,9 @@ func qwen3Parts(hp HParams) []Part {
 
 func qwen3Block(b *Builder, x graph.ID) graph.ID {
 	h := b.RMSNorm(AttnNorm, x)
-	q := b.Rope(b.RMSNorm(AttnQNorm, b.Linear(AttnQ, h, graph.None)), b.HP.NHead)
-	k := b.Rope(b.RMSNorm(AttnKNorm, b.Linear(AttnK, h, graph.None)), b.HP.NHeadKV)
-	v := b.Linear(AttnV, h, graph.None)
-	o := b.Attention(q, k, v, 1/math.Sqrt(float64(b.HP.HeadDim)))
+	qkv := b.Linears(h, AttnQ, AttnK, AttnV)
+	q := b.Rope(b.RMSNorm(AttnQNorm, qkv[0]), b.HP.NHead)
+	k := b.Rope(b.RMSNorm(AttnKNorm, qkv[1]), b.HP.NHeadKV)
+	o := b.Attention(q, k, qkv[2], 1/math.Sqrt(float64(b.HP.HeadDim)))
 	return swiglu(b, b.Linear(AttnOutput, o, x))
 }

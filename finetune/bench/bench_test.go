@@ -24,7 +24,7 @@ func quick(path string) Config {
 func TestRun(t *testing.T) {
 	path := testmodel.Temp(t, testmodel.Tiny("llama", gguf.Q8_0))
 	c := quick(path)
-	c.Cases = []string{"recompute", "kept", "packed", "masked", "long", "rank64"}
+	c.Cases = []string{"recompute", "kept", "packed", "masked", "dpo", "long", "rank64"}
 	c.Train = func(ctx context.Context, tr Train) (int64, error) { return TrainPeak(ctx, tr) }
 	r, err := Run(context.Background(), c)
 	if err != nil {
@@ -42,7 +42,7 @@ func TestRun(t *testing.T) {
 		checkCase(t, &c)
 	}
 	for name, want := range map[string]struct{ tokens, counted, rank, kept int }{
-		"kept": {32, 31, 4, 2}, "masked": {32, 16, 4, 2}, "long": {256, 255, 4, 2}, "recompute": {32, 31, 4, 0}, "rank64": {32, 31, 64, 2},
+		"kept": {32, 31, 4, 2}, "masked": {32, 16, 4, 2}, "dpo": {30, 12, 4, 2}, "long": {256, 255, 4, 2}, "recompute": {32, 31, 4, 0}, "rank64": {32, 31, 64, 2},
 	} {
 		c := byName[name]
 		if c.Tokens != want.tokens || c.Counted != want.counted || *c.Rank != want.rank || c.KeptLayers != want.kept {
@@ -57,6 +57,9 @@ func checkCase(t *testing.T, c *Case) {
 		if !(v > 0) || math.IsInf(v, 0) {
 			t.Errorf("%s: %s is %g, want a positive number", c.Case, what, v)
 		}
+	}
+	if pair := c.Case == "dpo"; pair != (c.Against != nil && *c.Against > 0) || pair != (c.Reference != nil && *c.Reference > 0) {
+		t.Errorf("%s: beside one sequence %v, reference %v; want both for dpo alone", c.Case, c.Against, c.Reference)
 	}
 	if c.Training < c.TrainingRange[0] || c.Training > c.TrainingRange[1] {
 		t.Errorf("%s: median %g outside its spread %v", c.Case, c.Training, c.TrainingRange)

@@ -12,8 +12,14 @@ type plan struct {
 	name    string
 	about   string
 	session sessionKind
-	row     func(r *rand.Rand, tokens, vocab int) engine.Row
+	row     rowMaker
+	// against, where set, makes the row that a step is held against, in the same round; such a case also measures the reference
+	// model of preference methods: the forward pass over its own row without the adapter.
+	against rowMaker
 }
+
+// A rowMaker makes a row of random tokens; full rows have the number of tokens asked for.
+type rowMaker func(r *rand.Rand, tokens, vocab int) engine.Row
 
 // A sessionKind is what a session depends on; cases of one kind are measured in the same rounds.
 type sessionKind struct {
@@ -23,13 +29,14 @@ type sessionKind struct {
 }
 
 var plans = []plan{
-	{"kept", "full rows, every token counted, activations kept as memory allows", sessionKind{}, fullRow},
-	{"packed", "rows packed from short examples, 60 tokens on average", sessionKind{}, packedRow},
-	{"masked", "full rows, the second half counted", sessionKind{}, maskedRow},
-	{"long", "rows 8 times as long", sessionKind{}, longRow},
-	{"recompute", "full rows, every layer computed again: the smallest memory", sessionKind{recompute: true}, fullRow},
-	{"rank64", "full rows, an adapter of rank 64", sessionKind{rank: 64}, fullRow},
-	{"full", "every parameter trained, f32, f16 or bf16 models only", sessionKind{full: true}, fullRow},
+	{"kept", "full rows, every token counted, activations kept as memory allows", sessionKind{}, fullRow, nil},
+	{"packed", "rows packed from short examples, 60 tokens on average", sessionKind{}, packedRow, nil},
+	{"masked", "full rows, the second half counted", sessionKind{}, maskedRow, nil},
+	{"dpo", "a prompt with two answers, as preference methods train them", sessionKind{}, pairRow, answerRow},
+	{"long", "rows 8 times as long", sessionKind{}, longRow, nil},
+	{"recompute", "full rows, every layer computed again: the smallest memory", sessionKind{recompute: true}, fullRow, nil},
+	{"rank64", "full rows, an adapter of rank 64", sessionKind{rank: 64}, fullRow, nil},
+	{"full", "every parameter trained, f32, f16 or bf16 models only", sessionKind{full: true}, fullRow, nil},
 }
 
 // CaseNames lists the cases, with what each is.
@@ -103,6 +110,27 @@ func maskedRow(r *rand.Rand, n, vocab int) engine.Row {
 const longFactor = 8
 
 func longRow(r *rand.Rand, n, vocab int) engine.Row { return fullRow(r, longFactor*n, vocab) }
+
+// pairLengths splits a row as a preference pair does: with 512 tokens a prompt of 300 and two answers of 100.
+func pairLengths(n int) (prompt, answer int) { return n * 300 / 512, n * 100 / 512 }
+
+// pairRow is a prompt with two answers as its branches. The answers' tokens are all counted: the prompt's last predicts the
+// first of each.
+func pairRow(r *rand.Rand, n, vocab int) engine.Row {
+	prompt, answer := pairLengths(n)
+	row := engine.Row{Tokens: randomTokens(r, prompt+2*answer, vocab), Segments: []engine.Segment{
+		{Start: 0, Len: prompt, Parent: -1}, {Start: prompt, Len: answer, Parent: 0}, {Start: prompt + answer, Len: answer, Parent: 0}}}
+	for i := prompt; i < len(row.Tokens); i++ {
+		row.Counted = append(row.Counted, int32(i))
+	}
+	return row
+}
+
+// answerRow is one sequence with as many tokens and counted tokens as pairRow: what supervised fine-tuning would train.
+func answerRow(r *rand.Rand, n, vocab int) engine.Row {
+	prompt, answer := pairLengths(n)
+	return countedRow(randomTokens(r, prompt+2*answer, vocab), prompt, prompt+2*answer)
+}
 
 // Short chat examples: 60 tokens on average, from 20 to 100.
 const shortest, longest = 20, 100

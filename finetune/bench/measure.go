@@ -24,6 +24,7 @@ type group struct {
 type sample struct {
 	prompt, forward, step time.Duration
 	phases                map[string]time.Duration
+	against, reference    time.Duration // of plans with a row to be held against
 }
 
 // phaseOptimizer and phaseRest are the parts of a step that a session's profile does not know or not wholly.
@@ -40,9 +41,12 @@ func (g *group) measure(ctx context.Context, t Train, plans []plan) (cases []Cas
 	defer func() { err = errors.Join(err, tr.session.Close()) }()
 	rng := newRand()
 	full := fullRow(rng, g.cfg.Tokens, tr.vocab)
-	rows := make([]engine.Row, len(plans))
+	rows, others := make([]engine.Row, len(plans)), make([]engine.Row, len(plans))
 	for i, p := range plans {
 		rows[i] = p.row(newRand(), g.cfg.Tokens, tr.vocab)
+		if p.against != nil {
+			others[i] = p.against(newRand(), g.cfg.Tokens, tr.vocab)
+		}
 	}
 	samples := make([][]sample, len(plans))
 	for round := range g.cfg.Rounds + 1 {
@@ -51,7 +55,7 @@ func (g *group) measure(ctx context.Context, t Train, plans []plan) (cases []Cas
 		if err != nil {
 			return nil, err
 		}
-		forward, err := tr.forward(ctx, full)
+		forward, err := tr.forward(ctx, full, engine.Options{})
 		if err != nil {
 			return nil, err
 		}
@@ -61,6 +65,14 @@ func (g *group) measure(ctx context.Context, t Train, plans []plan) (cases []Cas
 				return nil, err
 			}
 			s.prompt, s.forward = prompt, forward
+			if plans[i].against != nil {
+				if s.against, _, err = tr.step(ctx, others[i]); err != nil {
+					return nil, err
+				}
+				if s.reference, err = tr.forward(ctx, rows[i], engine.Options{NoAdapter: true}); err != nil {
+					return nil, err
+				}
+			}
 			if round > 0 { // the first wakes threads, touches memory and reads pages
 				samples[i] = append(samples[i], s)
 			}
@@ -111,8 +123,10 @@ func (g *group) summary(tr *trainer, t Train, p plan, row engine.Row, samples []
 	if t.Rank > 0 {
 		c.Rank = &t.Rank
 	}
-	var pp, forward, train, ratio []float64
+	var pp, forward, train, ratio, against, reference []float64
 	for _, s := range samples {
+		against = append(against, s.step.Seconds()/s.against.Seconds())
+		reference = append(reference, float64(n)/s.reference.Seconds())
 		pp = append(pp, float64(g.ppLen)/s.prompt.Seconds())
 		forward = append(forward, float64(g.cfg.Tokens)/s.forward.Seconds())
 		train = append(train, float64(n)/s.step.Seconds())
@@ -123,6 +137,10 @@ func (g *group) summary(tr *trainer, t Train, p plan, row engine.Row, samples []
 	c.Training, c.TrainingRange = median(train), spread(train)
 	c.Ratio, c.RatioRange = median(ratio), spread(ratio)
 	c.CountedRate = c.Training * float64(counted) / float64(n)
+	if p.against != nil {
+		a, r := median(against), median(reference)
+		c.Against, c.Reference = &a, &r
+	}
 	foot, err := engine.Plan(g.model, tr.cfg, n, counted, n)
 	if err != nil {
 		return c, err

@@ -115,9 +115,9 @@ func (t *trainer) step(ctx context.Context, row engine.Row) (whole, optimizer ti
 }
 
 // forward computes a row's log-probabilities alone.
-func (t *trainer) forward(ctx context.Context, row engine.Row) (time.Duration, error) {
+func (t *trainer) forward(ctx context.Context, row engine.Row, opt engine.Options) (time.Duration, error) {
 	began := time.Now()
-	_, err := t.session.Forward(ctx, &engine.Batch{Rows: []engine.Row{row}}, engine.Options{})
+	_, err := t.session.Forward(ctx, &engine.Batch{Rows: []engine.Row{row}}, opt)
 	return time.Since(began), err
 }
 

@@ -4,8 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"slices"
 
+	"github.com/ggtune/ggtune/bindings/kernels"
 	"github.com/ggtune/ggtune/engine"
 )
 
@@ -65,7 +65,7 @@ func (a *AdamW) Update(lr, scale float64) error {
 	b1, b2 := a.cfg.Beta1, a.cfg.Beta2
 	correct1 := 1 - math.Pow(b1, float64(a.t))
 	correct2 := math.Sqrt(1 - math.Pow(b2, float64(a.t)))
-	spoiled := make([]bool, len(a.spans))
+	faults := make([]error, len(a.spans))
 	parallel(len(a.spans), a.cfg.Threads, func(i int) {
 		s := a.spans[i]
 		p := a.params[s.param]
@@ -77,23 +77,18 @@ func (a *AdamW) Update(lr, scale float64) error {
 		if p.Decay {
 			keep = 1 - rate*a.cfg.WeightDecay
 		}
-		stepSize := rate / correct1
-		data, grad := p.Data[s.from:s.to], p.Grad[s.from:s.to]
-		ms, vs := a.m[s.param][s.from:s.to], a.v[s.param][s.from:s.to]
-		for j := range data {
-			g := float64(grad[j]) * scale
-			m := b1*float64(ms[j]) + (1-b1)*g
-			v := b2*float64(vs[j]) + (1-b2)*g*g
-			ms[j], vs[j] = float32(m), float32(v)
-			x := float32(float64(data[j])*keep - stepSize*m/(math.Sqrt(v)/correct2+a.cfg.Eps))
-			data[j] = x
-			if x-x != 0 { // infinite, or no number
-				spoiled[i] = true
-			}
+		var spoiled [1]float32
+		call := kernels.Call{Op: kernels.OpAdamW, NArgs: 5, F: [8]float64{scale, b1, b2, keep, rate / correct1, correct2, a.cfg.Eps}}
+		call.A = [kernels.MaxArgs]kernels.Arg{row(p.Data[s.from:s.to]), row(a.m[s.param][s.from:s.to]), row(a.v[s.param][s.from:s.to]),
+			row(p.Grad[s.from:s.to]), row(spoiled[:])}
+		if faults[i] = kernels.Run(&call, 1); faults[i] == nil && spoiled[0] != 0 {
+			faults[i] = fmt.Errorf("%w: update %d at learning rate %g spoiled %q", ErrParams, a.t, lr, p.Name)
 		}
 	})
-	if i := slices.Index(spoiled, true); i >= 0 {
-		return fmt.Errorf("%w: update %d at learning rate %g spoiled %q", ErrParams, a.t, lr, a.params[a.spans[i].param].Name)
+	for _, err := range faults {
+		if err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -3,11 +3,14 @@
 package optim
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"sync"
 	"sync/atomic"
+	"unsafe"
 
+	"github.com/ggtune/ggtune/bindings/kernels"
 	"github.com/ggtune/ggtune/engine"
 )
 
@@ -32,6 +35,11 @@ func spansOf(params []*engine.Param) []span {
 		}
 	}
 	return out
+}
+
+// row is a slice as the kernels take it.
+func row(v []float32) kernels.Arg {
+	return kernels.Arg{Data: unsafe.Pointer(unsafe.SliceData(v)), Ne0: int64(len(v)), Ne1: 1, Nb1: 4 * int64(len(v)), Type: kernels.F32}
 }
 
 // parallel calls do for 0…n-1 from the given number of goroutines and waits for all.
@@ -59,13 +67,17 @@ func parallel(n, threads int, do func(i int)) {
 func GradNorm(params []*engine.Param, threads int) (float64, error) {
 	spans := spansOf(params)
 	sums := make([]float64, len(spans))
+	faults := make([]error, len(spans))
 	parallel(len(spans), threads, func(i int) {
-		var s float64
-		for _, g := range params[spans[i].param].Grad[spans[i].from:spans[i].to] {
-			s += float64(g) * float64(g)
-		}
-		sums[i] = s
+		var sum [2]float32 // a double's bytes
+		call := kernels.Call{Op: kernels.OpSquares, NArgs: 2}
+		call.A[0], call.A[1] = row(sum[:]), row(params[spans[i].param].Grad[spans[i].from:spans[i].to])
+		faults[i] = kernels.Run(&call, 1)
+		sums[i] = math.Float64frombits(uint64(math.Float32bits(sum[1]))<<32 | uint64(math.Float32bits(sum[0])))
 	})
+	if err := errors.Join(faults...); err != nil {
+		return math.NaN(), err
+	}
 	var total float64
 	for _, s := range sums {
 		total += s

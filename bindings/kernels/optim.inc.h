@@ -1,0 +1,81 @@
+// The optimizer's share of a step: gradients' squares and AdamW's update, in F64; included by rows.inc.h.
+#ifndef GT_OPTIM_INC_H
+#define GT_OPTIM_INC_H
+
+// One machine word of doubles, and as many floats.
+enum { GT_DL = GT_VL / 2 };
+typedef double gt_vd __attribute__((vector_size(GT_VBYTES)));
+typedef float  gt_hf __attribute__((vector_size(GT_VBYTES / 2)));
+typedef float  gt_hfm __attribute__((vector_size(GT_VBYTES / 2), aligned(4), may_alias));
+
+GT_INLINE gt_vd gt_load_d(const float * p) { return __builtin_convertvector((gt_hf) * (const gt_hfm *) p, gt_vd); }
+GT_INLINE gt_hf gt_store_d(float * p, gt_vd v) {
+    gt_hf f          = __builtin_convertvector(v, gt_hf);
+    *(gt_hfm *) p = f;
+    return f;
+}
+
+GT_INLINE gt_vd gt_sqrt_d(gt_vd v) {
+#if GT_HAS_AVX512
+    return (gt_vd) _mm512_sqrt_pd((__m512d) v);
+#elif GT_HAS_AVX2
+    return (gt_vd) _mm256_sqrt_pd((__m256d) v);
+#else
+    for (int i = 0; i < GT_DL; i++) v[i] = sqrt(v[i]);
+    return v;
+#endif
+}
+
+// gt_adam_word updates GT_DL numbers and returns zero in their lanes, or no number where one is not finite.
+GT_INLINE gt_hf gt_adam_word(float * x, float * m, float * v, const float * grad, const double * f) {
+    const gt_vd g = gt_load_d(grad) * f[0];
+    const gt_vd a = gt_load_d(m) * f[1] + g * (1 - f[1]);
+    const gt_vd b = gt_load_d(v) * f[2] + g * g * (1 - f[2]);
+    gt_store_d(m, a);
+    gt_store_d(v, b);
+    const gt_hf y = gt_store_d(x, gt_load_d(x) * f[3] - a * f[4] / (gt_sqrt_d(b) / f[5] + f[6]));
+    return y - y;
+}
+
+static void gt_k_adamw(const gt_call * c, int ith, int nth) {
+    const int64_t n = c->a[0].ne0;
+    GT_EACH_ROW(&c->a[0], {
+        float *       x = gt_arg_row(&c->a[0], r), * m = gt_arg_row(&c->a[1], r), * v = gt_arg_row(&c->a[2], r);
+        const float * g   = gt_arg_row(&c->a[3], r);
+        gt_hf         bad = {0};
+        int64_t       i   = 0;
+        for (; i + GT_DL <= n; i += GT_DL) bad += gt_adam_word(x + i, m + i, v + i, g + i, c->f);
+        if (i < n) {
+            const size_t size = (size_t) (n - i) * sizeof(float);
+            float        t[4][GT_DL] = {{0}};
+            memcpy(t[0], x + i, size), memcpy(t[1], m + i, size), memcpy(t[2], v + i, size), memcpy(t[3], g + i, size);
+            bad += gt_adam_word(t[0], t[1], t[2], t[3], c->f);
+            memcpy(x + i, t[0], size), memcpy(m + i, t[1], size), memcpy(v + i, t[2], size);
+        }
+        float spoiled = 0;
+        for (int l = 0; l < GT_DL; l++) spoiled += bad[l];
+        gt_arg_row(&c->a[4], r)[0] = spoiled;
+    });
+}
+
+static void gt_k_squares(const gt_call * c, int ith, int nth) {
+    const int64_t n = c->a[1].ne0;
+    GT_EACH_ROW(&c->a[1], {
+        const float * x      = gt_arg_row(&c->a[1], r);
+        gt_vd         sum[4] = {{0}}; // hide the addition's latency
+        int64_t       i      = 0;
+        for (; i + 4 * GT_DL <= n; i += 4 * GT_DL) {
+            for (int k = 0; k < 4; k++) {
+                const gt_vd v = gt_load_d(x + i + k * GT_DL);
+                sum[k] += v * v;
+            }
+        }
+        const gt_vd all   = (sum[0] + sum[1]) + (sum[2] + sum[3]);
+        double      total = 0;
+        for (int l = 0; l < GT_DL; l++) total += all[l];
+        for (; i < n; i++) total += (double) x[i] * (double) x[i];
+        memcpy(gt_arg_row(&c->a[0], r), &total, sizeof total);
+    });
+}
+
+#endif

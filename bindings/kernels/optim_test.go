@@ -1,0 +1,96 @@
+package kernels
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+)
+
+// TestAdamW holds an update to its formula in float64, whose F32 rounding the kernel shares: one unit in the last place is
+// what a fused multiply-add may move.
+func TestAdamW(t *testing.T) {
+	atEveryLevel(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(31, 32))
+		f := [8]float64{0.7, 0.9, 0.99, 0.999, 0.1, 0.3, 1e-8}
+		for _, n := range []int{0, 1, 3, 8, 15, 16, 33, 1000} {
+			x, m, v, g := fill(r, newStrided(n, 2, n+1)), fill(r, newStrided(n, 2, n+3)), fill(r, newStrided(n, 2, n)), fill(r, newStrided(n, 2, n+2))
+			for row := range 2 {
+				for i := range v.row(row) {
+					v.row(row)[i] *= v.row(row)[i]
+				}
+			}
+			for _, nth := range []int{1, 3} {
+				gx, gm, gv, bad := x.clone(), m.clone(), v.clone(), newMatrix(1, 2)
+				call := &Call{Op: OpAdamW, NArgs: 5, F: f}
+				call.A[0], call.A[1], call.A[2], call.A[3], call.A[4] = gx.arg(), gm.arg(), gv.arg(), g.arg(), bad.arg()
+				if err := Run(call, nth); err != nil {
+					t.Fatal(err)
+				}
+				for _, got := range []*matrix{gx, gm, gv} {
+					got.checkGuards(t)
+				}
+				for row := range 2 {
+					if bad.row(row)[0] != 0 {
+						t.Errorf("n %d: finite numbers are said not to be", n)
+					}
+					for i := range n {
+						d := f[0] * float64(g.row(row)[i])
+						wm := f[1]*float64(m.row(row)[i]) + (1-f[1])*d
+						wv := f[2]*float64(v.row(row)[i]) + (1-f[2])*d*d
+						wx := f[3]*float64(x.row(row)[i]) - f[4]*wm/(math.Sqrt(wv)/f[5]+f[6])
+						for _, p := range []struct {
+							what string
+							got  float32
+							want float64
+						}{{"m", gm.row(row)[i], wm}, {"v", gv.row(row)[i], wv}, {"x", gx.row(row)[i], wx}} {
+							if math.Abs(float64(p.got)-p.want) > math.Abs(p.want)*0x1p-23 {
+								t.Fatalf("n %d, number %d of row %d: %s is %v, want %v", n, i, row, p.what, p.got, p.want)
+							}
+						}
+					}
+				}
+			}
+		}
+		for _, spoil := range []float32{float32(math.NaN()), float32(math.Inf(1))} {
+			for _, at := range []int{0, 18} {
+				x, bad := fill(r, newMatrix(19, 2)), newMatrix(1, 2)
+				x.row(1)[at] = spoil
+				call := &Call{Op: OpAdamW, NArgs: 5, F: f}
+				call.A[0], call.A[1], call.A[2], call.A[3], call.A[4] = x.arg(), newMatrix(19, 2).arg(), newMatrix(19, 2).arg(), randomMatrix(r, 19, 2).arg(), bad.arg()
+				if err := Run(call, 2); err != nil {
+					t.Fatal(err)
+				}
+				if b := bad.row(1)[0]; bad.row(0)[0] != 0 || b == b {
+					t.Errorf("%v at %d of row 1: verdicts %v and %v, want 0 and no number", spoil, at, bad.row(0)[0], b)
+				}
+			}
+		}
+	})
+}
+
+// TestSquares: the order of the sum is the kernel's own, so its last bits may differ from a plain one's.
+func TestSquares(t *testing.T) {
+	atEveryLevel(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(33, 34))
+		for _, n := range []int{0, 1, 7, 32, 33, 5000} {
+			x, sums := fill(r, newStrided(n, 3, n+1)), newMatrix(2, 3)
+			call := &Call{Op: OpSquares, NArgs: 2}
+			call.A[0], call.A[1] = sums.arg(), x.arg()
+			if err := Run(call, 2); err != nil {
+				t.Fatal(err)
+			}
+			sums.checkGuards(t)
+			for row := range 3 {
+				want := 0.0
+				for _, v := range x.row(row) {
+					want += float64(v) * float64(v)
+				}
+				s := sums.row(row)
+				got := math.Float64frombits(uint64(math.Float32bits(s[1]))<<32 | uint64(math.Float32bits(s[0])))
+				if math.Abs(got-want) > 1e-13*want {
+					t.Errorf("n %d row %d: %v, want %v", n, row, got, want)
+				}
+			}
+		}
+	})
+}

@@ -1,0 +1,101 @@
+package engine_test
+
+import (
+	"context"
+	"math"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/ggtune/ggtune/engine"
+	"github.com/ggtune/ggtune/engine/adapter"
+	"github.com/ggtune/ggtune/internal/testdata"
+)
+
+// How far gradients of the default mode may be from exact ones on trained models, for every tensor: BF16 rounds each factor of
+// a product to 8 bits, and errors of a layer's input spread through the layers above it.
+const (
+	fastNorm         = 8e-2 // relative difference of norms; measured 3.4e-2
+	fastNormMedian   = 6e-3 // of a model's tensors; measured 2.7e-3
+	fastCosine       = 2e-2 // 1 − cosine; measured 5.5e-3
+	fastCosineMedian = 3e-4 // measured 9.6e-5
+)
+
+// TestFastGradientsOnRealModels compares every tensor's gradient in the default mode with the exact mode's, which is held to a
+// float64 reference elsewhere.
+func TestFastGradientsOnRealModels(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join(testdata.Shared(t), "models", "*", "*.gguf"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no models found: %v", err)
+	}
+	for _, path := range files {
+		t.Run(filepath.Base(path), func(t *testing.T) {
+			want := gradientsOf(t, path, engine.SessionConfig{Threads: 1, Exact: true})
+			got := gradientsOf(t, path, engine.SessionConfig{Threads: 1, KeepBytes: 1 << 30})
+			var norms, cosines []float64
+			for name := range want {
+				norm, cosine := apart(got[name], want[name])
+				norms, cosines = append(norms, norm), append(cosines, cosine)
+				if !(norm <= fastNorm) || !(cosine <= fastCosine) {
+					t.Errorf("%s: relative difference of norms %.2g, 1-cosine %.2g; want at most %g and %g", name, norm, cosine, fastNorm, fastCosine)
+				}
+			}
+			slices.Sort(norms)
+			slices.Sort(cosines)
+			at := func(v []float64, q float64) float64 { return v[int(q*float64(len(v)-1))] }
+			if norm, cosine := at(norms, 0.5), at(cosines, 0.5); !(norm <= fastNormMedian) || !(cosine <= fastCosineMedian) {
+				t.Errorf("medians: relative difference of norms %.2g, 1-cosine %.2g; want at most %g and %g", norm, cosine, fastNormMedian, fastCosineMedian)
+			}
+			t.Logf("%d gradients: difference of norms median %.2g, 90%% %.2g, most %.2g; 1-cosine median %.2g, 90%% %.2g, most %.2g", len(norms),
+				at(norms, 0.5), at(norms, 0.9), at(norms, 1), at(cosines, 0.5), at(cosines, 0.9), at(cosines, 1))
+		})
+	}
+}
+
+// gradientsOf gives the gradients of an adapter on every linear role, or of the whole model where its weights are floats, for a
+// row of 192 tokens of which each is counted.
+func gradientsOf(t *testing.T, path string, cfg engine.SessionConfig) map[string][]float64 {
+	t.Helper()
+	m, err := engine.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	cfg.Full = strings.Contains(path, "-f32") || strings.Contains(path, "-f16")
+	if !cfg.Full {
+		if cfg.Adapter, err = adapter.New(m.Arch(), m.HParams(), adapter.Config{Rank: 16, Alpha: 16, Init: "kaiming", Seed: 1}); err != nil {
+			t.Fatal(err)
+		}
+		for i := range cfg.Adapter.Pairs {
+			for j := range cfg.Adapter.Pairs[i].B {
+				cfg.Adapter.Pairs[i].B[j] = float32(math.Sin(float64(i+3*j))) * 0.02
+			}
+		}
+	}
+	s, err := engine.NewSession(m, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	row := engine.Row{Tokens: tokens(5, 192, m.HParams().NVocab), Segments: []engine.Segment{{Len: 192, Parent: -1}}}
+	coef := make([]float32, len(row.Tokens)-1)
+	for i := range coef {
+		row.Counted, coef[i] = append(row.Counted, int32(i+1)), -1
+	}
+	if _, err := s.Forward(context.Background(), &engine.Batch{Rows: []engine.Row{row}}, engine.Options{Backward: true}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Backward(context.Background(), &engine.OutputGrad{LogP: coef}); err != nil {
+		t.Fatal(err)
+	}
+	out := map[string][]float64{}
+	for _, p := range s.Params() {
+		g := make([]float64, len(p.Grad))
+		for i, v := range p.Grad {
+			g[i] = float64(v)
+		}
+		out[p.Name] = g
+	}
+	return out
+}
