@@ -249,6 +249,9 @@ func (c *Config) speeds(ctx context.Context, path string, t Target, plans []plan
 	ppLen := ppTokens
 	if m.HParams().Rope.Dim == 0 { // learned positions end with the context
 		ppLen = min(ppLen, m.HParams().NCtxTrain)
+		if c.Tokens > m.HParams().NCtxTrain {
+			return nil, fmt.Errorf("rows of %d tokens, and the model has %d learned positions; give --tokens %d", c.Tokens, m.HParams().NCtxTrain, m.HParams().NCtxTrain)
+		}
 	}
 	lm, err := llama.OpenModel(path, llama.UserModelOptions())
 	if err != nil {

@@ -241,7 +241,7 @@ func invalidUTF8(f *file, p place, raw []byte) error {
 	}
 	line := p.line + bytes.Count(raw[:off], []byte("\n"))
 	return errorf(Source{File: f.path, Line: line}, "the byte 0x%02x at offset %d is not UTF-8; convert the file to UTF-8, or let such "+
-		"bytes be replaced", raw[off], p.off+int64(off))
+		"bytes be replaced (--replace-invalid)", raw[off], p.off+int64(off))
 }
 
 func (d *Dataset) drop(reason string, at Source) {

@@ -143,6 +143,9 @@ func openFile(path string, o *Options) (_ *file, err error) {
 		}
 		kind := compression(head)
 		if kind == "" {
+			if bytes.HasPrefix(head, []byte("GGUF")) {
+				return nil, fmt.Errorf("%s: this is a GGUF file, a model or an adapter; expected examples: JSONL, JSON, CSV, Parquet or text", path)
+			}
 			break
 		}
 		if depth > 0 {

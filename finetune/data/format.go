@@ -121,8 +121,8 @@ func unknownFormat(r *Record, want Want) error {
 		return r.errorf("found preference data of which a part is missing: the fields are %s; formats of preference data:%s",
 			quoted(r.Names()), knownFormats(WantVerdicts))
 	}
-	return r.errorf("the fields are %s, which is no known format; rename them in the data, say which column is meant, "+
-		"or force a format by name. Known formats and their fields:%s", quoted(r.Names()), knownFormats(want))
+	return r.errorf("the fields are %s, which is no known format; rename them in the data, say which column is meant (--columns), "+
+		"or force a format by name (--format). Known formats and their fields:%s", quoted(r.Names()), knownFormats(want))
 }
 
 // mismatch is the error for a record that is not of the format of the records before it.
