@@ -153,13 +153,10 @@ func tunedAdapter(ctx context.Context, m *engine.Model, cfg *Config, path string
 
 // measureReference runs the reference over held-out rows; nothing is kept on disk.
 func measureReference(ctx context.Context, m *engine.Model, cfg *Config, adapterPath string, held *rows, progress func(rows int)) (_ *reference, err error) {
-	sess, err := referenceSession(m, cfg, adapterPath)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, sess.Close()) }()
+	base := &referenceModel{model: m, cfg: cfg, adapter: adapterPath}
+	defer func() { err = errors.Join(err, base.Close()) }()
 	ref := newReference(held.held)
-	return ref, ref.compute(ctx, sess, held.heldRows, held.heldRows.Micros(), progress, func() error { return nil })
+	return ref, ref.compute(ctx, base, held.heldRows, held.heldRows.Micros(), progress, func() error { return nil })
 }
 
 // heldRows reads cfg.Data as held-out rows.

@@ -174,6 +174,21 @@ func TestReferenceCache(t *testing.T) {
 	}
 }
 
+// TestCachedReferenceIsNotOpened: where the cache holds every row, no session of the reference is opened, which would take
+// memory and threads beside training's.
+func TestCachedReferenceIsNotOpened(t *testing.T) {
+	r := begun(t, pairConfig(t, "dpo"), func(*run) {})
+	never := func() error { return errors.New("saved, and nothing is new") }
+	m := &referenceModel{} // of no model: opening it would fail
+	err := r.refTrain.compute(t.Context(), m, r.rows.trainRows, r.meta.Course.Steps*r.cfg.Accum, func(int) {}, never)
+	if err := errors.Join(err, r.refHeld.compute(t.Context(), m, r.rows.heldRows, r.rows.heldRows.Micros(), func(int) {}, never)); err != nil {
+		t.Error(err)
+	}
+	if m.sess != nil {
+		t.Error("a session was opened")
+	}
+}
+
 // TestReferenceCacheIsNoOther: a file that is no reference cache is not replaced by one, and a cache that cannot be written
 // is found out before the pass that fills it.
 func TestReferenceCacheIsNoOther(t *testing.T) {

@@ -78,7 +78,7 @@ func (r *reference) known(m *encode.Micro) bool {
 
 // compute runs the reference over what is missing of the first micro-batches of rows. saved is called now and then with what
 // there is so far, and before it returns because of ctx.
-func (r *reference) compute(ctx context.Context, sess *engine.Session, rows *encode.Loader, micros int, progress func(rows int), saved func() error) error {
+func (r *reference) compute(ctx context.Context, ref *referenceModel, rows *encode.Loader, micros int, progress func(rows int), saved func() error) error {
 	const often = 2 * time.Minute // what a killed process loses
 	last, done := time.Now(), 0
 	c := encode.Cursor{}
@@ -91,7 +91,7 @@ func (r *reference) compute(ctx context.Context, sess *engine.Session, rows *enc
 			return err
 		}
 		if !r.known(m) {
-			out, err := sess.Forward(context.WithoutCancel(ctx), &m.Batch, engine.Options{})
+			out, err := ref.forward(context.WithoutCancel(ctx), &m.Batch)
 			if err != nil {
 				return err
 			}
@@ -142,16 +142,41 @@ func referenceName(adapterSHA256 string) string {
 	return fmt.Sprintf("the base with an adapter (sha256 %.12s…)", adapterSHA256)
 }
 
-// referenceSession makes a session over the reference model. What it needs is freed with it, before training takes its own.
-func referenceSession(m *engine.Model, cfg *Config, adapterPath string) (*engine.Session, error) {
-	sc := engine.SessionConfig{Threads: cfg.Threads, Exact: cfg.Exact, Seed: cfg.Seed}
-	if adapterPath != "" {
-		var err error
-		if sc.Adapter, err = adapter.Load(adapterPath, m.Arch(), m.HParams()); err != nil {
-			return nil, fmt.Errorf("reference: %w", err)
+// A referenceModel is the reference at work. It is opened for the first row: a cache may hold them all, and then a session
+// would take memory and threads for nothing. What it needs is freed with it, before training takes its own.
+type referenceModel struct {
+	model   *engine.Model
+	cfg     *Config
+	adapter string          // path; "" for the base alone
+	sess    *engine.Session // nil until a row is asked for
+}
+
+func (m *referenceModel) forward(ctx context.Context, b *engine.Batch) (*engine.Output, error) {
+	if m.sess == nil {
+		if err := m.open(); err != nil {
+			return nil, err
 		}
 	}
-	return engine.NewSession(m, sc)
+	return m.sess.Forward(ctx, b, engine.Options{})
+}
+
+func (m *referenceModel) open() (err error) {
+	sc := engine.SessionConfig{Threads: m.cfg.Threads, Exact: m.cfg.Exact, Seed: m.cfg.Seed}
+	if m.adapter != "" {
+		if sc.Adapter, err = adapter.Load(m.adapter, m.model.Arch(), m.model.HParams()); err != nil {
+			return fmt.Errorf("reference: %w", err)
+		}
+	}
+	m.sess, err = engine.NewSession(m.model, sc)
+	return err
+}
+
+// Close frees what was opened, if anything was.
+func (m *referenceModel) Close() error {
+	if m.sess == nil {
+		return nil
+	}
+	return m.sess.Close()
 }
 
 // A referenceKey is all that the reference's log-probabilities depend on.
@@ -213,22 +238,22 @@ func (r *run) reference(ctx context.Context) (err error) {
 	if err := r.cached(file, key, tensors); err != nil {
 		return err
 	}
-	sess, err := referenceSession(r.model, &r.cfg, path)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, sess.Close()) }()
+	ref := &referenceModel{model: r.model, cfg: &r.cfg, adapter: path}
+	defer func() { err = errors.Join(err, ref.Close()) }()
 	save := func() error { return checkpoint.WriteFile(nil, file, key, tensors) }
 	before := 0
 	progress := func(rows int) { r.rep.Report(report.Progress{What: "reference", Done: before + rows, Total: total}) }
-	if err := r.refTrain.compute(ctx, sess, r.rows.trainRows, reached, progress, save); err != nil {
+	if err := r.refTrain.compute(ctx, ref, r.rows.trainRows, reached, progress, save); err != nil {
 		return err
 	}
 	before = trained
 	if r.refHeld != nil {
-		if err := r.refHeld.compute(ctx, sess, r.rows.heldRows, r.rows.heldRows.Micros(), progress, save); err != nil {
+		if err := r.refHeld.compute(ctx, ref, r.rows.heldRows, r.rows.heldRows.Micros(), progress, save); err != nil {
 			return err
 		}
+	}
+	if ref.sess == nil {
+		return nil // all was there
 	}
 	return save()
 }
