@@ -39,7 +39,11 @@ type Forecast struct {
 	RunTokens *int `json:"run_tokens"` // of all epochs or steps
 	// Time, measured on a short row; null where it was not asked for.
 	TokPerS *float64 `json:"tok_per_s"`
-	Seconds *float64 `json:"seconds"` // of training, without evaluations; null without data
+	Seconds *float64 `json:"seconds"` // of the reference pass and of training, without evaluations; null without data
+	// ReferenceSeconds is the reference pass's part of Seconds, if no cache holds it; null too for methods without a reference.
+	ReferenceSeconds *float64 `json:"reference_seconds"`
+
+	forward float64 // tok/s of a forward pass alone; 0 where it was not measured
 }
 
 // PlanRun works out what a training run would take, from the model, from the data where cfg names some, and, if timed, from
@@ -152,7 +156,7 @@ func (f *Forecast) largestBatch(r *run, sc engine.SessionConfig, longest, counte
 // enough that a large model answers in seconds.
 const timedTokens = 128
 
-// time measures a forward and backward pass; the first one, which reads the model from disk, does not count.
+// time measures a forward and backward pass and, for a method with a reference, a forward pass.
 func (f *Forecast) time(ctx context.Context, r *run) error {
 	sc, err := r.sessionConfig()
 	if err != nil {
@@ -181,22 +185,48 @@ func (f *Forecast) time(ctx context.Context, r *run) error {
 	for i := range grad.LogP {
 		grad.LogP[i] = -1 / float32(len(grad.LogP))
 	}
-	var began time.Time
-	for range 2 {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		began = time.Now()
+	speed, err := measured(ctx, n, func() error {
 		if _, err := r.sess.Forward(ctx, batch, engine.Options{Backward: true, Dropout: true}); err != nil {
 			return err
 		}
-		if err := r.sess.Backward(ctx, grad); err != nil {
+		return r.sess.Backward(ctx, grad)
+	})
+	if err != nil {
+		return err
+	}
+	f.TokPerS = &speed
+	if r.how.Reference {
+		f.forward, err = measured(ctx, n, func() error {
+			_, err := r.sess.Forward(ctx, batch, engine.Options{})
 			return err
+		})
+	}
+	return err
+}
+
+// measured gives the tok/s of a pass over n tokens. The first one, which reads the model from disk, does not count.
+func measured(ctx context.Context, n int, pass func() error) (tokPerS float64, err error) {
+	var began time.Time
+	for range 2 {
+		if ctx.Err() != nil {
+			return 0, context.Cause(ctx)
+		}
+		began = time.Now()
+		if err := pass(); err != nil {
+			return 0, err
 		}
 	}
-	speed := float64(n) / time.Since(began).Seconds()
-	f.TokPerS = &speed
-	return nil
+	return float64(n) / time.Since(began).Seconds(), nil
+}
+
+// referenceTokens is how many tokens the reference is run over, training rows taken at their mean length.
+func (r *run) referenceTokens() float64 {
+	_, rows := r.reached()
+	n := float64(r.rows.train.Counts.Tokens) * float64(rows) / float64(r.rows.trainRows.Rows())
+	if r.rows.held != nil {
+		n += float64(r.rows.held.Counts.Tokens)
+	}
+	return n
 }
 
 // course adds what the run does with its data.
@@ -207,8 +237,14 @@ func (f *Forecast) course(r *run) {
 	steps, perEpoch, tokens := r.steps(), r.stepsPerEpoch(), r.rows.train.Counts.Tokens
 	all := int(float64(tokens) * float64(steps) / float64(perEpoch))
 	f.Steps, f.RunTokens = &steps, &all
-	if f.TokPerS != nil {
-		s := float64(all) / *f.TokPerS
-		f.Seconds = &s
+	if f.TokPerS == nil {
+		return
 	}
+	s := float64(all) / *f.TokPerS
+	if r.how.Reference {
+		ref := r.referenceTokens() / f.forward
+		f.ReferenceSeconds = &ref
+		s += ref
+	}
+	f.Seconds = &s
 }

@@ -209,6 +209,13 @@ func (k referenceKey) changed(other referenceKey) string {
 	return "other settings of rows (packing, seq-len, seed, eval-rows or exact)"
 }
 
+// reached gives the micro-batches of training rows that the run goes through, over all epochs, and how many rows it meets in
+// them: in a few steps not all.
+func (r *run) reached() (micros, trained int) {
+	micros = r.steps() * r.cfg.Accum
+	return micros, min(r.rows.trainRows.Rows(), micros*r.cfg.Batch)
+}
+
 // reference computes the reference's log-probabilities of the run's rows, or takes them from the cache.
 func (r *run) reference(ctx context.Context) (err error) {
 	if !r.how.Reference {
@@ -222,9 +229,7 @@ func (r *run) reference(ctx context.Context) (err error) {
 		SeqLen: r.cfg.SeqLen, Seed: r.cfg.Seed, EvalRows: r.cfg.EvalRows, Exact: r.cfg.Exact}
 	r.refTrain = newReference(r.rows.train)
 	tensors := []checkpoint.Tensor{{Name: "train", Data: r.refTrain.logp}}
-	// A run of a few steps does not reach all rows.
-	reached := r.meta.Course.Steps * r.cfg.Accum
-	trained := min(r.rows.trainRows.Rows(), reached*r.cfg.Batch)
+	reached, trained := r.reached()
 	total := trained
 	if r.rows.heldRows != nil {
 		r.refHeld = newReference(r.rows.held)

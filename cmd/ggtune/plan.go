@@ -67,7 +67,11 @@ func printForecast(c *cli.Context, f *finetune.Forecast) {
 	if f.TokPerS != nil {
 		line("speed", "about %.0f tok/s, measured on a short row", *f.TokPerS)
 	}
-	if f.Seconds != nil {
-		line("time", "about %v", time.Duration(*f.Seconds*float64(time.Second)).Round(time.Second))
+	about := func(name string, seconds *float64) {
+		if seconds != nil {
+			line(name, "about %v", time.Duration(*seconds*float64(time.Second)).Round(time.Second))
+		}
 	}
+	about("time", f.Seconds)
+	about("of it, the reference pass", f.ReferenceSeconds)
 }
