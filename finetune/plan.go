@@ -185,7 +185,16 @@ func (f *Forecast) time(ctx context.Context, r *run) error {
 	for i := range grad.LogP {
 		grad.LogP[i] = -1 / float32(len(grad.LogP))
 	}
+	forward := func() error {
+		_, err := r.sess.Forward(ctx, batch, engine.Options{})
+		return err
+	}
 	speed, err := measured(ctx, n, func() error {
+		if r.how.Coupled {
+			if err := forward(); err != nil { // see accumulateCoupled
+				return err
+			}
+		}
 		if _, err := r.sess.Forward(ctx, batch, engine.Options{Backward: true, Dropout: true}); err != nil {
 			return err
 		}
@@ -196,10 +205,7 @@ func (f *Forecast) time(ctx context.Context, r *run) error {
 	}
 	f.TokPerS = &speed
 	if r.how.Reference {
-		f.forward, err = measured(ctx, n, func() error {
-			_, err := r.sess.Forward(ctx, batch, engine.Options{})
-			return err
-		})
+		f.forward, err = measured(ctx, n, forward)
 	}
 	return err
 }

@@ -195,7 +195,7 @@ func TestPlanOfReference(t *testing.T) {
 		name, method string
 		steps        int
 		rows         int // of the training rows, that the reference is run over
-	}{{"all rows", "dpo", 40, 15}, {"a few steps", "dpo", 3, 6}, {"no reference", "orpo", 3, 0}} {
+	}{{"all rows", "dpo", 40, 15}, {"a few steps", "dpo", 3, 6}, {"two forward passes a step", "kto", 3, 6}, {"no reference", "orpo", 3, 0}} {
 		t.Run(tc.name, func(t *testing.T) {
 			c := pairConfig(t, tc.method)
 			c.Steps = tc.steps
