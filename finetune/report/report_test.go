@@ -198,6 +198,17 @@ func TestTerminal(t *testing.T) {
 	}
 }
 
+// TestBarAgain: a second pass of one kind has a bar of its own, with its own total.
+func TestBarAgain(t *testing.T) {
+	var tty bytes.Buffer
+	term := NewTerminal(&tty, true)
+	term.Report(Progress{What: "read", Done: 8, Total: 8})
+	term.Report(Progress{What: "read", Done: 256, Total: 1000})
+	if !strings.Contains(tty.String(), "/1000)") {
+		t.Errorf("the second pass does not show: %q", tty.String())
+	}
+}
+
 type brokenPipe struct{}
 
 func (brokenPipe) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }

@@ -76,9 +76,9 @@ func (t *Terminal) line(format string, args ...any) {
 	fmt.Fprintf(t.w, format+"\n", args...)
 }
 
-// draw shows a bar of what.
+// draw shows a bar of what; a finished one takes no more numbers, and another pass of the same kind has another total.
 func (t *Terminal) draw(what string, done, total int, text string) {
-	if t.bar == nil || t.what != what {
+	if t.bar == nil || t.what != what || t.bar.IsFinished() {
 		if t.bar != nil {
 			_ = t.bar.Clear()
 		}
