@@ -45,6 +45,7 @@ func (s *textSide) look(ctx context.Context, in *input) error {
 			return fmt.Errorf("%s: %w", x.Source, err)
 		}
 		in.prompts[i] = judged[i].Prompt
+		s.tell(i+1, len(judged))
 	}
 	if s.need != method.Verdicts {
 		return nil

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -318,6 +319,35 @@ func TestInitAdapter(t *testing.T) {
 	c.Resume, c.RefAdapter = true, ""
 	if _, err := Train(t.Context(), c, report.Silent{}); err == nil || !strings.Contains(err.Error(), "the reference is the base alone, and was the base with an adapter") {
 		t.Errorf("resumed with another reference: got %v", err)
+	}
+}
+
+// TestReadingShows: every pass over the examples is told of, the one that only compares prompts and answers too.
+func TestReadingShows(t *testing.T) {
+	for _, tc := range []struct {
+		name, method string
+		split        float64
+		want         []int // examples of each pass
+	}{{"pairs", "dpo", 0, []int{40}}, {"pairs, split by prompt", "dpo", 0.2, []int{40, 8, 32}}, {"verdicts", "kto", 0, []int{80, 80}}} {
+		t.Run(tc.name, func(t *testing.T) {
+			c := pairConfig(t, tc.method)
+			c.EvalSplit, c.EvalEvery = tc.split, 0
+			rec := &recorder{}
+			r := &run{cfg: c, rep: rec}
+			defer r.close()
+			if err := r.open(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			var got []int
+			for _, e := range rec.events {
+				if p, ok := e.(report.Progress); ok && p.What == "read" && p.Done == p.Total {
+					got = append(got, p.Total)
+				}
+			}
+			if !slices.Equal(got, tc.want) {
+				t.Errorf("got passes over %v examples, want %v", got, tc.want)
+			}
+		})
 	}
 }
 

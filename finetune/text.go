@@ -29,7 +29,7 @@ type textSide struct {
 	// context is how many tokens the model was trained to read at once. Where positions are learned there are no more.
 	context int
 
-	// progress is told how many examples are encoded; nil: nobody asks.
+	// progress is told how many examples of a pass are read; nil: nobody asks.
 	progress func(done, total int)
 
 	model    string // path
@@ -158,14 +158,19 @@ func (s *textSide) encode(ctx context.Context, in *input, which []int, dropped i
 			return nil, err
 		}
 		out.Add(items...)
-		const often = 256 // examples; a report for each would take longer than the example
-		if s.progress != nil && (n%often == often-1 || n == len(which)-1) {
-			s.progress(n+1, len(which))
-		}
+		s.tell(n+1, len(which))
 	}
 	out.Counts.Examples += dropped
 	out.Counts.DroppedRead = dropped
 	return out, out.Check()
+}
+
+// tell tells of progress now and then: a report for each example would take longer than the example.
+func (s *textSide) tell(done, total int) {
+	const often = 256
+	if s.progress != nil && (done%often == 0 || done == total) {
+		s.progress(done, total)
+	}
 }
 
 // example encodes the example of in with the given index.
