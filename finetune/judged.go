@@ -197,7 +197,7 @@ func (s *textSide) needBoth(d *encode.Dataset) error {
 	return fmt.Errorf("%s: all %d answers that are left are %s, and --method %s needs both kinds: add %s ones, labelled %v", d.Items[0].Source, len(d.Items), found, s.method, missing, label)
 }
 
-// treeNotes says which trees were left out for their length.
+// treeNotes says which trees were left out for their length, or for want of a prompt.
 func (s *textSide) treeNotes(d *encode.Dataset) []string {
 	var out []string
 	l := d.LongTrees()
@@ -208,6 +208,10 @@ func (s *textSide) treeNotes(d *encode.Dataset) []string {
 	if l.Deep > 0 {
 		out = append(out, fmt.Sprintf("%d examples are left out because they are longer than the %d positions that %s has learned, whatever the row length; the first is %s",
 			l.Deep, s.limit.Positions, s.model, l.FirstDeep))
+	}
+	if n := d.Counts.DroppedBare; n > 0 {
+		out = append(out, fmt.Sprintf("%d examples are left out because their answers have no token before them to be predicted from (the prompt is empty, or a part of their first token, and %s expects no beginning-of-text token); the first is %s",
+			n, s.model, d.FirstBare()))
 	}
 	return out
 }

@@ -9,10 +9,12 @@ import (
 	"testing"
 
 	"github.com/ggtune/ggtune/bindings/llama"
+	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/finetune/data"
 	"github.com/ggtune/ggtune/finetune/encode"
 	"github.com/ggtune/ggtune/finetune/method"
 	"github.com/ggtune/ggtune/internal/testdata"
+	"github.com/ggtune/ggtune/internal/testmodel"
 )
 
 var (
@@ -171,6 +173,50 @@ func TestTreeNotes(t *testing.T) {
 	}
 	if notes := strings.Join(r.notes, "\n"); !strings.Contains(notes, "beside 1 verdicts the other example's answer is cut") {
 		t.Errorf("notes %q", notes)
+	}
+}
+
+// TestEmptyPrompt: where the model writes no token before the text, an example with an empty prompt is left out, counted and
+// told of, like any other that cannot be used; it is refused only if that is asked for, or if nothing else is there.
+func TestEmptyPrompt(t *testing.T) {
+	noBOS := func(c *Config) { c.Model = testmodel.Temp(t, testmodel.Tiny("qwen2", gguf.F32)) }
+	strict := func(c *Config) { noBOS(c); c.Strict = true }
+	empty := `{"prompt": "", "chosen": "cd", "rejected": "xy"}`
+	good := []string{`{"prompt": "ab", "chosen": " c", "rejected": " d"}`, `{"prompt": "ef", "chosen": " e", "rejected": " f"}`}
+	for _, tc := range []struct {
+		name    string
+		how     *method.Method
+		change  func(c *Config)
+		lines   []string
+		dropped int
+		err     string
+	}{
+		{"pairs", pairs, noBOS, append(good[:2:2], empty), 1, ""},
+		{"verdicts", verdicts, noBOS, append(good[:2:2], empty), 2, ""},
+		{"strict", pairs, strict, append(good[:2:2], empty), 0, "data.jsonl:3: its answers have no token before them"},
+		{"no other", pairs, noBOS, []string{empty}, 0, "none of 1 examples is left: 1 with no token before the answers"},
+		{"with BOS", pairs, nil, append(good[:2:2], empty), 0, ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			_, r, err := textFor(t, tc.how, "", tc.change, tc.lines...)
+			if tc.err != "" {
+				if err == nil || !strings.Contains(err.Error(), tc.err) {
+					t.Errorf("got  %v\nwant %s", err, tc.err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			c := r.train.Counts
+			if c.DroppedBare != tc.dropped || c.Examples != c.Items+tc.dropped {
+				t.Errorf("got %+v, want %d dropped", c, tc.dropped)
+			}
+			note := fmt.Sprintf("%d examples are left out because their answers have no token before them to be predicted from", tc.dropped)
+			if notes := strings.Join(r.notes, "\n"); tc.dropped > 0 && (!strings.Contains(notes, note) || !strings.Contains(notes, "data.jsonl:3")) {
+				t.Errorf("notes %q", notes)
+			}
+		})
 	}
 }
 

@@ -3,6 +3,7 @@ package finetune
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/ggtune/ggtune/bindings/llama"
@@ -154,10 +155,14 @@ func (s *textSide) encode(ctx context.Context, in *input, which []int, dropped i
 			return nil, context.Cause(ctx)
 		}
 		items, err := s.example(in, i)
-		if err != nil {
+		switch {
+		case errors.Is(err, encode.ErrBare) && !s.cfg.Strict:
+			out.DropBare(in.ds.Source(i))
+		case err != nil:
 			return nil, err
+		default:
+			out.Add(items...)
 		}
-		out.Add(items...)
 		s.tell(n+1, len(which))
 	}
 	out.Counts.Examples += dropped

@@ -56,11 +56,12 @@ type Counts struct {
 	Truncated   int `json:"truncated"`    // cut to the row length
 	DroppedLong int `json:"dropped_long"` // left out: longer than a row
 	// DroppedCut were truncated and had no counted token left (the prompt fills the row), and are left out.
-	DroppedCut int `json:"dropped_cut"`
-	Items      int `json:"items"` // kept; a long text gives several
-	Rows       int `json:"rows"`
-	Tokens     int `json:"tokens"` // a shared prompt once
-	Counted    int `json:"counted_tokens"`
+	DroppedCut  int `json:"dropped_cut"`
+	DroppedBare int `json:"dropped_bare"` // left out: see ErrBare
+	Items       int `json:"items"`        // kept; a long text gives several
+	Rows        int `json:"rows"`
+	Tokens      int `json:"tokens"` // a shared prompt once
+	Counted     int `json:"counted_tokens"`
 }
 
 // Limits says what a row may hold.
@@ -94,6 +95,7 @@ type Dataset struct {
 	tooLong   []string      // refused on request
 	cutAt     []data.Source // the first few of Counts.DroppedCut
 	longTrees LongTrees
+	firstBare data.Source // of Counts.DroppedBare
 }
 
 // LongTrees tells of the trees among Counts.DroppedLong, which are left out whatever the way with long examples: half of a
@@ -109,6 +111,17 @@ type LongTrees struct {
 
 // LongTrees tells of the trees left out as too long.
 func (d *Dataset) LongTrees() LongTrees { return d.longTrees }
+
+// DropBare leaves out an example in which ErrBare was found.
+func (d *Dataset) DropBare(src data.Source) {
+	d.Counts.Examples++
+	if d.Counts.DroppedBare++; d.Counts.DroppedBare == 1 {
+		d.firstBare = src
+	}
+}
+
+// FirstBare names the first of Counts.DroppedBare.
+func (d *Dataset) FirstBare() data.Source { return d.firstBare }
 
 func (d *Dataset) dropLong(it *Item) {
 	d.Counts.DroppedLong++
@@ -219,6 +232,9 @@ func (d *Dataset) Check() error {
 	if trees.Count > 0 {
 		return fmt.Errorf("none of %d examples is left: %d whose prompt and answers together are longer than a row of %d tokens; --seq-len %d takes them in",
 			c.Examples, c.DroppedLong, d.lim.SeqLen, trees.Longest)
+	}
+	if c.DroppedBare > 0 {
+		return fmt.Errorf("none of %d examples is left: %d with no token before the answers, such as %s; give them a longer prompt", c.Examples, c.DroppedBare, d.firstBare)
 	}
 	return fmt.Errorf("none of %d examples is left: %d longer than a row of %d tokens, %d with an answer beyond its end; raise --seq-len",
 		c.Examples, c.DroppedLong, d.lim.SeqLen, c.DroppedCut)

@@ -1,6 +1,7 @@
 package encode
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -34,6 +35,9 @@ func Tree(src data.Source, prompt []int32, children ...Child) (Item, error) {
 	return it, nil
 }
 
+// ErrBare is wrapped by the error of an example whose answers begin with the row's first token.
+var ErrBare = errors.New("its answers have no token before them to be predicted from")
+
 // Siblings makes one tree of plain items that begin with the same prompt, one child for each. What they share is found by
 // their tokens, not by the prompt's text: a token may straddle the border. The root ends before the first token that counts
 // in any of them, so that each child holds its whole answer; along the tree every item reads as it did alone.
@@ -55,8 +59,8 @@ func Siblings(src data.Source, items ...Item) (Item, error) {
 		}
 	}
 	if shared == 0 {
-		return Item{}, fmt.Errorf("%s: its answers have no token before them to be predicted from: the prompt is empty, or a part of "+
-			"their first token, and the model expects no beginning-of-text token; give the example a longer prompt, or remove it", src)
+		return Item{}, fmt.Errorf("%s: %w: the prompt is empty, or a part of their first token, and the model expects no "+
+			"beginning-of-text token; give the example a longer prompt, or remove it", src, ErrBare)
 	}
 	children := make([]Child, len(items))
 	for i, it := range items {

@@ -197,6 +197,7 @@ func CountsTable(train encode.Counts, held *encode.Counts) string {
 	row("dropped: nothing to learn from", func(c encode.Counts) int { return c.DroppedRead })
 	row("dropped: longer than a row", func(c encode.Counts) int { return c.DroppedLong })
 	row("dropped: no answer left after truncation", func(c encode.Counts) int { return c.DroppedCut })
+	row("dropped: no token before the answers", func(c encode.Counts) int { return c.DroppedBare })
 	row("truncated", func(c encode.Counts) int { return c.Truncated })
 	row("rows", func(c encode.Counts) int { return c.Rows })
 	row("tokens", func(c encode.Counts) int { return c.Tokens })
