@@ -57,7 +57,7 @@ func (p *Parts) accumulateCoupled(ctx context.Context, st *State) error {
 			p.Progress(st)
 		}
 	}
-	if err := st.Pending.add(r, len(micros), tokens, len(all.LogP)); err != nil {
+	if err := st.Pending.add(r, len(micros), tokens); err != nil {
 		return err
 	}
 	st.Cursor, st.Micros = cursor, st.Micros+uint64(len(micros))

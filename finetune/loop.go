@@ -111,7 +111,7 @@ func (p *Parts) accumulate(ctx context.Context, st *State) error {
 		if err := p.Engine.Backward(whole, &engine.OutputGrad{LogP: narrow(r.Grad)}); err != nil {
 			return err
 		}
-		if err := st.Pending.add(r, 1, m.Tokens, m.Counted); err != nil {
+		if err := st.Pending.add(r, 1, m.Tokens); err != nil {
 			return err
 		}
 		st.Cursor, st.Micros = next, st.Micros+1

@@ -22,7 +22,7 @@ const fakeVocab = 11
 // fakeData is n examples in which each token is followed by its double plus one, modulo the vocabulary.
 func fakeData(t *testing.T, n int, seed uint64) *encode.Dataset {
 	t.Helper()
-	d, err := encode.NewDataset(encode.Limits{SeqLen: 24})
+	d, err := encode.NewDataset(method.Answers, encode.Limits{SeqLen: 24})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -322,6 +322,32 @@ func TestInitAdapter(t *testing.T) {
 	}
 }
 
+// TestCountedAnswers: pairs taken as verdicts have the counted tokens that they have as pairs, in the table, in the steps and in
+// evaluations: the answers that kto sets beside the judged ones are not trained on.
+func TestCountedAnswers(t *testing.T) {
+	counted := func(name string) []int {
+		c := pairConfig(t, name)
+		c.Data = []string{tinyPairs(t, 12)}
+		c.EvalSplit, c.EvalData, c.EvalEvery, c.Epochs, c.Steps = 0, c.Data, 0, 1, 0
+		s := mustTrain(t, c)
+		steps := 0
+		for _, l := range metrics(t, c.Output) {
+			steps += l.Counted
+		}
+		e := DefaultConfig()
+		e.Model, e.Data, e.Threads = c.Model, c.Data, 1
+		got, err := Evaluate(t.Context(), e, s.Result, nil, report.Silent{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return []int{s.Train.Counted, s.Held.Counted, int(s.Counted), steps, got.Counted, got.Data.Counted}
+	}
+	pairs, verdicts := counted("dpo"), counted("kto")
+	if !slices.Equal(verdicts, pairs) || pairs[0] != pairs[3] {
+		t.Errorf("table, held-out table, report, steps, eval, its table: got %v, want %v", verdicts, pairs)
+	}
+}
+
 // TestReadingShows: every pass over the examples is told of, the one that only compares prompts and answers too.
 func TestReadingShows(t *testing.T) {
 	for _, tc := range []struct {

@@ -26,13 +26,13 @@ type Pending struct {
 	Metrics []method.Metric `json:"metrics,omitempty"`
 }
 
-// add takes in a method's verdict on tokens, counted of which count.
-func (p *Pending) add(r method.Result, micros, tokens, counted int) error {
+// add takes in a method's verdict on tokens.
+func (p *Pending) add(r method.Result, micros, tokens int) error {
 	p.Micros += micros
 	p.Sum += r.Sum
 	p.Units += r.Units
 	p.Tokens += tokens
-	p.Counted += counted
+	p.Counted += r.Counted
 	var err error
 	p.Metrics, err = method.AddMetrics(p.Metrics, r.Metrics)
 	return err

@@ -146,7 +146,7 @@ func openData(ctx context.Context, cfg *Config, paths []string, need method.Need
 
 // encode turns the examples of in with the given indices into items. Dropped is how many are told as left out in reading.
 func (s *textSide) encode(ctx context.Context, in *input, which []int, dropped int) (*encode.Dataset, error) {
-	out, err := encode.NewDataset(s.limit)
+	out, err := encode.NewDataset(s.need, s.limit)
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/finetune/data"
+	"github.com/ggtune/ggtune/finetune/method"
 	"github.com/ggtune/ggtune/internal/registry"
 )
 
@@ -90,6 +91,7 @@ type Dataset struct {
 	Items  []Item
 	Counts Counts
 	lim    Limits
+	need   method.Need
 
 	noCounted []data.Source // refused: nothing in them counts
 	tooLong   []string      // refused on request
@@ -141,12 +143,12 @@ func (d *Dataset) dropLong(it *Item) {
 	l.Longest = max(l.Longest, len(it.Tokens))
 }
 
-// NewDataset makes an empty dataset.
-func NewDataset(lim Limits) (*Dataset, error) {
+// NewDataset makes an empty dataset for a method of that need.
+func NewDataset(need method.Need, lim Limits) (*Dataset, error) {
 	if lim.SeqLen < 2 {
 		return nil, fmt.Errorf("row length %d: a row needs at least 2 tokens, one to predict the other from", lim.SeqLen)
 	}
-	return &Dataset{lim: lim}, nil
+	return &Dataset{need: need, lim: lim}, nil
 }
 
 // Add takes in the items of one example, cutting or leaving out what is too long.
@@ -184,7 +186,7 @@ func (d *Dataset) add(it Item) {
 	d.Items = append(d.Items, it)
 	d.Counts.Items++
 	d.Counts.Tokens += len(it.Tokens)
-	d.Counts.Counted += it.NumCounted()
+	d.Counts.Counted += it.numTrained(d.need)
 }
 
 func truncate(it Item, n int) Item {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/finetune/data"
+	"github.com/ggtune/ggtune/finetune/method"
 	"github.com/ggtune/ggtune/finetune/template"
 )
 
@@ -19,12 +20,25 @@ type Item struct {
 	Label float64
 }
 
-// NumCounted is the number of counted tokens.
+// NumCounted is the number of tokens whose log-probability is asked for.
 func (it *Item) NumCounted() int {
 	n := 0
 	for _, c := range it.Counted {
 		if c {
 			n++
+		}
+	}
+	return n
+}
+
+// numTrained is how many of them have a loss that counts, for a method of that need.
+func (it *Item) numTrained(need method.Need) int {
+	n := 0
+	for child, s := range it.Segments {
+		for _, c := range it.Counted[s.Start : s.Start+s.Len] {
+			if c && need.Trains(child) {
+				n++
+			}
 		}
 	}
 	return n

@@ -21,8 +21,8 @@ type Micro struct {
 	Batch engine.Batch
 	// Sequences groups the counted tokens, in the order of the engine's output: one for each segment that has any.
 	Sequences []method.Sequence
-	Tokens    int // all tokens
-	Counted   int
+	Tokens    int           // all tokens
+	Counted   int           // those whose log-probability is asked for
 	Sources   []data.Source // where the examples came from, for messages
 	// EndsEpoch says that no row of the epoch is left after this.
 	EndsEpoch bool
@@ -82,13 +82,13 @@ func (l *Loader) limit(d *Dataset) {
 		for _, at := range l.rows[i] {
 			d.Counts.Items++
 			d.Counts.Tokens += len(l.items[at].Tokens)
-			d.Counts.Counted += l.items[at].NumCounted()
+			d.Counts.Counted += l.items[at].numTrained(d.need)
 		}
 	}
 	l.rows = l.rows[:len(keep)]
 }
 
-// Longest gives the most tokens, and the most counted tokens, of a row.
+// Longest gives the most tokens of a row, and the most whose log-probability is asked for.
 func (l *Loader) Longest() (tokens, counted int) {
 	for _, r := range l.rows {
 		n, c := 0, 0

@@ -9,6 +9,7 @@ import (
 
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/finetune/data"
+	"github.com/ggtune/ggtune/finetune/method"
 )
 
 // TestPack: every item in exactly one row, no row too long, the same rows for the same seed, and few of them.
@@ -107,7 +108,7 @@ func itemOf(line, n int, counted ...int) Item {
 
 func dataset(t *testing.T, lim Limits, items ...Item) *Dataset {
 	t.Helper()
-	d, err := NewDataset(lim)
+	d, err := NewDataset(method.Answers, lim)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -265,7 +266,7 @@ func TestDatasetLimits(t *testing.T) {
 	if err := dataset(t, Limits{SeqLen: 10}, cut).Check(); err == nil || !strings.Contains(err.Error(), "raise --seq-len") {
 		t.Errorf("nothing left: got %v", err)
 	}
-	if _, err := NewDataset(Limits{SeqLen: 1}); err == nil {
+	if _, err := NewDataset(method.Answers, Limits{SeqLen: 1}); err == nil {
 		t.Error("rows of one token are accepted")
 	}
 }

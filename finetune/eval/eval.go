@@ -51,6 +51,7 @@ func Run(ctx context.Context, e Engine, data *encode.Loader, m *method.Method, o
 			return err
 		}
 		sum, units = sum+r.Sum, units+r.Units
+		out.Counted += r.Counted
 		out.Metrics, err = method.AddMetrics(out.Metrics, r.Metrics)
 		return err
 	}
@@ -76,7 +77,6 @@ func Run(ctx context.Context, e Engine, data *encode.Loader, m *method.Method, o
 			return Result{}, err
 		}
 		out.Tokens += batch.Tokens
-		out.Counted += batch.Counted
 		rows += len(batch.Batch.Rows)
 		if o.Progress != nil {
 			o.Progress(rows)

@@ -28,7 +28,7 @@ func (r *ruler) Forward(_ context.Context, b *engine.Batch, o engine.Options) (*
 
 func loader(t *testing.T) *encode.Loader {
 	t.Helper()
-	d, err := encode.NewDataset(encode.Limits{SeqLen: 8})
+	d, err := encode.NewDataset(method.Answers, encode.Limits{SeqLen: 8})
 	if err != nil {
 		t.Fatal(err)
 	}

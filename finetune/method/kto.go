@@ -58,7 +58,7 @@ func kto(in *Inputs, s *Settings) (Result, error) {
 		margin,
 		{"accuracy", accuracy, res.Units},
 		{"z_ref", z, 1},
-	}, answerMetrics(in, "desirable", "undesirable", func(q Sequence) (bool, bool) { return desirable(q), q.Child == 1 })...)
+	}, answerMetrics(in, "desirable", "undesirable", func(q Sequence) (bool, bool) { return desirable(q), Verdicts.Trains(q.Child) })...)
 	return res, err
 }
 

@@ -46,8 +46,8 @@ func TestKTO(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if math.Abs(got.Sum-tc.want) > 1e-12 || got.Units != 2 {
-				t.Errorf("loss: got %g of %g, want %g of 2", got.Sum, got.Units, tc.want)
+			if math.Abs(got.Sum-tc.want) > 1e-12 || got.Units != 2 || got.Counted != 2 {
+				t.Errorf("loss: got %g of %g, %d tokens; want %g of 2, 2 tokens", got.Sum, got.Units, got.Counted, tc.want)
 			}
 			figures := map[string][2]float64{}
 			for _, f := range got.Metrics {

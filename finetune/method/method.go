@@ -42,6 +42,7 @@ type Result struct {
 	Sum, Units float64
 	Grad       []float64 // dSum/dLogP
 	Metrics    []Metric  // in a fixed order, the same names at every call
+	Counted    int       // tokens of the sequences that Need.Trains; Evaluate fills it in
 }
 
 // A Need says what a method's examples are.
@@ -57,6 +58,9 @@ const (
 	// example's prompt (Child 2), which is not trained: what it gains is an estimate of the distance from the reference.
 	Verdicts
 )
+
+// Trains says whether the loss of an example's sequence with that Child counts.
+func (n Need) Trains(child int) bool { return n != Verdicts || child == 1 }
 
 // A Method is one training method. Its Loss is a pure function.
 type Method struct {
@@ -101,12 +105,15 @@ func (m *Method) Evaluate(in *Inputs) (Result, error) {
 	if m.Reference && len(in.Ref) != len(in.LogP) {
 		return Result{}, fmt.Errorf("method %s needs the reference's log-probability of every counted token: have %d of %d", m.Name, len(in.Ref), len(in.LogP))
 	}
-	at := 0
+	at, counted := 0, 0
 	for i, s := range in.Sequences {
 		if s.Start != at || s.Len < 1 {
 			return Result{}, fmt.Errorf("method %s: sequence %d is tokens %d to %d, expected it to begin at %d", m.Name, i, s.Start, s.Start+s.Len, at)
 		}
 		at += s.Len
+		if m.Need.Trains(s.Child) {
+			counted += s.Len
+		}
 	}
 	if at != len(in.LogP) {
 		return Result{}, fmt.Errorf("method %s: %d log-probabilities for sequences of %d tokens", m.Name, len(in.LogP), at)
@@ -118,6 +125,7 @@ func (m *Method) Evaluate(in *Inputs) (Result, error) {
 	if len(r.Grad) != len(in.LogP) {
 		return Result{}, fmt.Errorf("method %s: %d gradients for %d log-probabilities", m.Name, len(r.Grad), len(in.LogP))
 	}
+	r.Counted = counted
 	return r, nil
 }
 
