@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/BurntSushi/toml"
@@ -236,13 +237,14 @@ func (c *Config) LoadTOML(path string) error {
 	return c.ParseTOML(string(text), path)
 }
 
-// TOML writes the configuration as ParseTOML reads it, each key under a comment that says what it is.
+// TOML writes the configuration as ParseTOML reads it, each key under a comment that says what it is. What InitAdapter takes
+// the place of is left out.
 func (c *Config) TOML() ([]byte, error) {
 	var b bytes.Buffer
 	group := ""
 	for _, o := range c.Options() {
 		x, number := o.Value.(*float64)
-		if o.Key == "" || number && math.IsNaN(*x) {
+		if o.Key == "" || number && math.IsNaN(*x) || c.InitAdapter != "" && slices.Contains(c.freshAdapter(), o.Value) {
 			continue
 		}
 		if o.Group != group {

@@ -272,6 +272,18 @@ func TestInitAdapter(t *testing.T) {
 	if *tuned.EvalLossBefore != math.Ln2 && math.Abs(*tuned.EvalLossBefore-math.Ln2) > 1e-6 {
 		t.Errorf("loss before the first step is %g, want ln 2: the policy is its reference", *tuned.EvalLossBefore)
 	}
+	// What its settings file says of the adapter is that adapter's, and the file serves to go on with the run.
+	saved := readFile(t, c.Output, fileConfig)
+	if !strings.Contains(saved, "has rank 4 and alpha 32\n") || strings.Contains(saved, "\nrank =") || strings.Contains(saved, "\nalpha =") {
+		t.Errorf("run.toml:\n%s", saved)
+	}
+	resumed, err := ResumeConfig(c.Output)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again := mustTrain(t, *resumed); *again.AdapterSHA256 != *tuned.AdapterSHA256 {
+		t.Error("the finished run, resumed, ended otherwise")
+	}
 	e := DefaultConfig()
 	e.Model, e.Data, e.Threads = c.Model, c.Data, 1
 	quiet := &recorder{}

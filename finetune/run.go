@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/ggtune/ggtune/engine"
@@ -207,6 +209,9 @@ func (r *run) describe() error {
 	if err != nil {
 		return err
 	}
+	if r.cfg.InitAdapter != "" {
+		text = append([]byte(aboutAdapter(r.cfg.InitAdapter, r.start)), text...)
+	}
 	r.meta = meta{Version: version(), Config: string(text), Course: courseOf(&r.cfg, r.steps()), TrainData: fingerprint(r.rows.train), HeldData: fingerprint(r.rows.held)}
 	if r.how.Reference {
 		if _, r.meta.RefAdapter, err = r.cfg.referenceAdapter(); err != nil {
@@ -220,6 +225,16 @@ func (r *run) describe() error {
 	}
 	r.meta.BaseSHA256, err = r.hash.wait()
 	return err
+}
+
+// aboutAdapter is a comment for run.toml on the adapter that training starts from.
+func aboutAdapter(path string, a *adapter.Adapter) string {
+	var ranks []int64
+	for i := range a.Pairs {
+		ranks = append(ranks, a.Pairs[i].Rank)
+	}
+	slices.Sort(ranks)
+	return fmt.Sprintf("# init_adapter %q has rank %s and alpha %g\n\n", path, strings.Trim(fmt.Sprint(slices.Compact(ranks)), "[]"), a.Alpha)
 }
 
 // steps is how many updates the whole run makes.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -144,6 +145,11 @@ func (c *Config) columns() (map[string]string, error) {
 
 func errOf[T any](_ T, err error) error { return err }
 
+// freshAdapter gives the fields that choose a fresh adapter; one from InitAdapter has its own.
+func (c *Config) freshAdapter() []any {
+	return []any{&c.Targets, &c.Layers, &c.RSLoRA, &c.Rank, &c.Alpha, &c.Init}
+}
+
 func (v *validator) adapter() {
 	c := v.c
 	v.need(c.Rank >= 1 && c.Rank <= 1024, &c.Rank, v.is(c.Rank), "1 to 1024; common are 8 to 64")
@@ -161,12 +167,10 @@ func (v *validator) adapter() {
 	if c.InitAdapter != "" {
 		const found, expected = "is given with --init-adapter", "one of them: the adapter in the file has its own"
 		v.need(!c.Full, &c.Full, found, "one of them: --full trains no adapter")
-		v.need(len(c.Targets) == 0, &c.Targets, found, expected)
-		v.need(c.Layers == "", &c.Layers, found, expected)
-		v.need(!c.RSLoRA, &c.RSLoRA, found, expected)
-		v.need(c.Rank == std.Rank, &c.Rank, found, expected)
-		v.need(c.Alpha == std.Alpha, &c.Alpha, found, expected)
-		v.need(c.Init == std.Init, &c.Init, found, expected)
+		fresh := std.freshAdapter()
+		for i, field := range c.freshAdapter() {
+			v.need(equalOptions(reflect.ValueOf(field).Elem(), reflect.ValueOf(fresh[i]).Elem()), field, found, expected)
+		}
 	}
 	if !c.Full {
 		return
