@@ -1,6 +1,7 @@
 package finetune
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -63,7 +64,7 @@ func (r *run) tensors(withGrad bool) []checkpoint.Tensor {
 }
 
 // restore goes on from the newest whole checkpoint, if there is one, after making sure that it is of this run.
-func (r *run) restore() error {
+func (r *run) restore(ctx context.Context) error {
 	f, id, skipped, err := r.store.Latest()
 	for _, s := range skipped {
 		r.note("a checkpoint is passed over: %v", s)
@@ -86,6 +87,10 @@ func (r *run) restore() error {
 	}
 	for _, n := range notes {
 		r.note("%s", n)
+	}
+	// The first checkpoints held the distance as one number, base_diff, which nothing is compared with any more.
+	if err := r.measureDistance(ctx, &m); err != nil {
+		return err
 	}
 	if err := f.Read(r.tensors(m.State.Pending.Micros > 0)); err != nil {
 		return err

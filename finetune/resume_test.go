@@ -109,6 +109,44 @@ func TestInterruptAndResume(t *testing.T) {
 	}
 }
 
+// TestResumeOlderFull: a checkpoint of full training from before llama.cpp's distance from the base was kept as it is now, when
+// it was one number under another name, is gone on from as any other.
+func TestResumeOlderFull(t *testing.T) {
+	c := tinyConfig(t, gguf.F16)
+	c.Full, c.Dropout, c.Rank, c.LR = true, 0, DefaultConfig().Rank, 1e-3
+	straight := c
+	straight.Output = filepath.Join(t.TempDir(), "straight")
+	mustTrain(t, straight)
+	at := func(e report.Event) bool { s, ok := e.(report.Step); return ok && s.Step == 1 }
+	stopAndResume(t, c, at, func() {
+		f, id, _, err := (&checkpoint.Store{Dir: filepath.Join(c.Output, dirCheckpoints)}).Latest()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		var m map[string]any
+		if err := f.Meta(&m); err != nil {
+			t.Fatal(err)
+		}
+		if m["base_distance"] == nil {
+			t.Fatal("the checkpoint holds no distance")
+		}
+		delete(m, "base_distance")
+		m["base_diff"] = 0.01
+		shapes := begun(t, straight, func(r *run) { r.cfg.Output = filepath.Join(t.TempDir(), "other") })
+		tensors := shapes.tensors(id.Micros > 0)
+		if err := f.Read(tensors); err != nil {
+			t.Fatal(err)
+		}
+		if err := checkpoint.WriteFile(nil, filepath.Join(c.Output, dirCheckpoints, id.String(), "state.bin"), m, tensors); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if readFile(t, c.Output, fileModel) != readFile(t, straight.Output, fileModel) {
+		t.Error("the model is not that of a straight run")
+	}
+}
+
 // TestResumeRules: what a resumed run may change, and what is refused and why.
 func TestResumeRules(t *testing.T) {
 	base := tinyConfig(t, gguf.F32)

@@ -181,7 +181,7 @@ func (r *run) begin(ctx context.Context) error {
 		return err
 	}
 	if r.cfg.Resume {
-		if err := r.restore(); err != nil {
+		if err := r.restore(ctx); err != nil {
 			return err
 		}
 	}
@@ -281,19 +281,27 @@ func (r *run) measureBase(ctx context.Context) error {
 		r.meta.EvalBefore = &res.Loss
 		r.rep.Report(report.Evaluated{Loss: res.Loss, Perplexity: res.Perplexity(), Metrics: res.Metrics})
 	}
-	if tokens := r.rows.probe(); r.cfg.Full && r.meta.BaseDiff == nil && tokens != nil {
-		// llama.cpp maps the file that is mapped here, so that the weights are in memory once; what it takes beside them is a
-		// context of a few tokens.
-		p, err := r.sess.Probe(ctx, tokens)
-		if err != nil {
-			return err
-		}
-		d, err := p.Distance(ctx, r.cfg.Model, r.cfg.Threads)
-		if err != nil {
-			return err
-		}
-		r.meta.BaseDiff = &d
+	return r.measureDistance(ctx, &r.meta)
+}
+
+// measureDistance measures for m, where it does not hold it, llama.cpp's distance from a base that is trained in full. The
+// session must hold the base.
+func (r *run) measureDistance(ctx context.Context, m *meta) error {
+	tokens := r.rows.probe()
+	if !r.cfg.Full || m.BaseDiff != nil || tokens == nil {
+		return nil
 	}
+	// llama.cpp maps the file that is mapped here, so that the weights are in memory once; what it takes beside them is a
+	// context of a few tokens.
+	p, err := r.sess.Probe(ctx, tokens)
+	if err != nil {
+		return err
+	}
+	d, err := p.Distance(ctx, r.cfg.Model, r.cfg.Threads)
+	if err != nil {
+		return err
+	}
+	m.BaseDiff = &d
 	return nil
 }
 
