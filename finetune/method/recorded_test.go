@@ -73,9 +73,31 @@ func readRecording(t *testing.T, name string, v any) {
 	}
 }
 
-// compareTRL holds a loss and a gradient, both of the mean over units, against the recorded ones.
-func compareTRL(t *testing.T, c *trlCase, loss float64, grad []float64, tol float64) {
+// replay holds a case's loss and gradient over its examples, both of the mean over units, against the recorded ones. inputs
+// gives what the method sees of an example; back takes the gradient by the log-probabilities to what the recorded one is by.
+func replay[T any](t *testing.T, c *trlCase, pairs, verdicts []T, inputs func(T) *Inputs, back func(grad []float64) []float64, tol float64) (*Method, Result) {
 	t.Helper()
+	m, examples := c.method(t), pairs
+	if m.Need == Verdicts {
+		examples = pick(c, verdicts)
+	}
+	in := &Inputs{}
+	for i, e := range examples {
+		one := inputs(e)
+		for k := range one.Sequences {
+			one.Sequences[k].Example = i
+		}
+		in.Append(one)
+	}
+	r, err := m.Evaluate(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mean := make([]float64, len(r.Grad))
+	for i, g := range r.Grad {
+		mean[i] = g / r.Units
+	}
+	loss, grad := r.Sum/r.Units, back(mean)
 	if len(grad) != len(c.Grad) {
 		t.Fatalf("%d gradients, want %d", len(grad), len(c.Grad))
 	}
@@ -91,6 +113,15 @@ func compareTRL(t *testing.T, c *trlCase, loss float64, grad []float64, tol floa
 	if !(apart <= tol*size) {
 		t.Errorf("gradient: got %.6g, want %.6g", grad, c.Grad)
 	}
+	return m, r
+}
+
+// labelled puts the verdict of its example to both answers.
+func labelled(in *Inputs, label float64) *Inputs {
+	for k := range in.Sequences {
+		in.Sequences[k].Label = label
+	}
+	return in
 }
 
 var rewardNames = map[Need][2]string{Pairs: {"chosen_reward", "rejected_reward"}, Verdicts: {"desirable_reward", "undesirable_reward"}}
@@ -119,28 +150,13 @@ func TestTRLTable(t *testing.T) {
 	for _, c := range rec.Cases {
 		covered[c.Method] = true
 		t.Run(c.Name, func(t *testing.T) {
-			m := c.method(t)
-			examples := rec.Pairs
-			if m.Need == Verdicts {
-				examples = pick(&c, rec.Verdicts)
-			}
-			in := &Inputs{}
-			for i, e := range examples {
-				one := pairOf(append(e.Chosen, e.Answer...), append(e.Rejected, e.Mismatched...), append(e.RefChosen, e.RefAnswer...), append(e.RefRejected, e.RefMismatched...))
-				for k := range one.Sequences {
-					one.Sequences[k].Example, one.Sequences[k].Label = i, e.Label
-				}
-				in.Append(one)
-			}
-			r, err := m.Evaluate(in)
-			if err != nil {
-				t.Fatal(err)
-			}
 			tol := recordedTable
 			if c.Method == "orpo" {
 				tol = recordedTableFloat32
 			}
-			compareTRL(t, &c, r.Sum/r.Units, scaled(r.Grad, 1/r.Units), tol)
+			m, r := replay(t, &c, rec.Pairs, rec.Verdicts, func(e two) *Inputs {
+				return labelled(pairOf(append(e.Chosen, e.Answer...), append(e.Rejected, e.Mismatched...), append(e.RefChosen, e.RefAnswer...), append(e.RefRejected, e.RefMismatched...)), e.Label)
+			}, func(grad []float64) []float64 { return grad }, tol)
 			if c.Method == "ipo" {
 				return // see IPO: its reward is not TRL's
 			}
@@ -190,20 +206,14 @@ func TestTRLModel(t *testing.T) {
 	reference, policy := models[k].Model, models[k].Adapted()
 	for _, c := range rec.Cases {
 		t.Run(c.Name, func(t *testing.T) {
-			m := c.method(t)
-			examples := rec.Pairs
-			if m.Need == Verdicts {
-				examples = pick(&c, rec.Verdicts)
-			}
-			in := &Inputs{}
 			var passes []*refmodel.Pass
-			for i, e := range examples {
+			replay(t, &c, rec.Pairs, rec.Verdicts, func(e two) *Inputs {
 				prompt := e.Prompt
 				if c.Bare {
 					prompt = prompt[len(prompt)-1:]
 				}
 				first, second := append(e.Chosen, e.Answer...), append(e.Rejected, e.Mismatched...)
-				row := forked(prompt, first, second)
+				row, n := forked(prompt, first, second), len(first)
 				pass, err := policy.Forward(row)
 				if err != nil {
 					t.Fatal(err)
@@ -213,29 +223,23 @@ func TestTRLModel(t *testing.T) {
 					t.Fatal(err)
 				}
 				passes = append(passes, pass)
-				in.Append(&Inputs{LogP: pass.LogP, Ref: ref.LogP, Sequences: []Sequence{
-					{Start: 0, Len: len(first), Example: i, Child: 1, Label: e.Label},
-					{Start: len(first), Len: len(second), Example: i, Child: 2, Label: e.Label},
-				}})
-			}
-			r, err := m.Evaluate(in)
-			if err != nil {
-				t.Fatal(err)
-			}
-			grads, rest := refmodel.Gradients{}, scaled(r.Grad, 1/r.Units)
-			for _, pass := range passes {
-				g, err := pass.Backward(rest[:len(pass.LogP)])
-				if err != nil {
-					t.Fatal(err)
+				return labelled(pairOf(pass.LogP[:n], pass.LogP[n:], ref.LogP[:n], ref.LogP[n:]), e.Label)
+			}, func(grad []float64) []float64 {
+				sum := refmodel.Gradients{}
+				for _, pass := range passes {
+					g, err := pass.Backward(grad[:len(pass.LogP)])
+					if err != nil {
+						t.Fatal(err)
+					}
+					grad = grad[len(pass.LogP):]
+					if len(sum) == 0 {
+						maps.Copy(sum, g)
+						continue
+					}
+					sum.Add(g)
 				}
-				rest = rest[len(pass.LogP):]
-				if len(grads) == 0 {
-					maps.Copy(grads, g)
-					continue
-				}
-				grads.Add(g)
-			}
-			compareTRL(t, &c, r.Sum/r.Units, grads[rec.Matrix].Data, recordedModel)
+				return sum[rec.Matrix].Data
+			}, recordedModel)
 		})
 	}
 }
@@ -250,12 +254,4 @@ func forked(prompt, first, second []int32) refmodel.Row {
 		row.Counted = append(row.Counted, int32(i))
 	}
 	return row
-}
-
-func scaled(v []float64, by float64) []float64 {
-	out := make([]float64, len(v))
-	for i, x := range v {
-		out[i] = by * x
-	}
-	return out
 }
