@@ -2,12 +2,14 @@ package engine_test
 
 import (
 	"context"
+	"iter"
 	"math"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/ggtune/ggtune/bindings/kernels"
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/engine/adapter"
 	"github.com/ggtune/ggtune/internal/testdata"
@@ -29,28 +31,59 @@ func TestFastGradientsOnRealModels(t *testing.T) {
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no models found: %v", err)
 	}
-	for _, path := range files {
-		t.Run(filepath.Base(path), func(t *testing.T) {
-			want := gradientsOf(t, path, engine.SessionConfig{Threads: 1, Exact: true})
-			got := gradientsOf(t, path, engine.SessionConfig{Threads: 1, KeepBytes: 1 << 30})
-			var norms, cosines []float64
-			for name := range want {
-				norm, cosine := apart(got[name], want[name])
-				norms, cosines = append(norms, norm), append(cosines, cosine)
-				if !(norm <= fastNorm) || !(cosine <= fastCosine) {
-					t.Errorf("%s: relative difference of norms %.2g, 1-cosine %.2g; want at most %g and %g", name, norm, cosine, fastNorm, fastCosine)
-				}
+	for format := range atEveryFormat(t) {
+		t.Run(format.String(), func(t *testing.T) {
+			for _, path := range files {
+				t.Run(filepath.Base(path), func(t *testing.T) { fastGradients(t, path) })
 			}
-			slices.Sort(norms)
-			slices.Sort(cosines)
-			at := func(v []float64, q float64) float64 { return v[int(q*float64(len(v)-1))] }
-			if norm, cosine := at(norms, 0.5), at(cosines, 0.5); !(norm <= fastNormMedian) || !(cosine <= fastCosineMedian) {
-				t.Errorf("medians: relative difference of norms %.2g, 1-cosine %.2g; want at most %g and %g", norm, cosine, fastNormMedian, fastCosineMedian)
-			}
-			t.Logf("%d gradients: difference of norms median %.2g, 90%% %.2g, most %.2g; 1-cosine median %.2g, 90%% %.2g, most %.2g", len(norms),
-				at(norms, 0.5), at(norms, 0.9), at(norms, 1), at(cosines, 0.5), at(cosines, 0.9), at(cosines, 1))
 		})
 	}
+}
+
+// atEveryFormat sets, for each format that fast products are made of on this CPU, the best level that has it, and the present
+// level again at the end.
+func atEveryFormat(t *testing.T) iter.Seq[kernels.Format] {
+	return func(yield func(kernels.Format) bool) {
+		was := kernels.CurrentLevel()
+		set := func(l kernels.Level) {
+			if err := kernels.SetLevel(l); err != nil {
+				t.Fatal(err)
+			}
+		}
+		defer set(was)
+		best := map[kernels.Format]kernels.Level{}
+		for _, l := range kernels.Levels() {
+			set(l)
+			best[kernels.PackedFormat()] = l
+		}
+		for f, l := range best {
+			set(l)
+			if !yield(f) {
+				return
+			}
+		}
+	}
+}
+
+func fastGradients(t *testing.T, path string) {
+	want := gradientsOf(t, path, engine.SessionConfig{Threads: 1, Exact: true})
+	got := gradientsOf(t, path, engine.SessionConfig{Threads: 1, KeepBytes: 1 << 30})
+	var norms, cosines []float64
+	for name := range want {
+		norm, cosine := apart(got[name], want[name])
+		norms, cosines = append(norms, norm), append(cosines, cosine)
+		if !(norm <= fastNorm) || !(cosine <= fastCosine) {
+			t.Errorf("%s: relative difference of norms %.2g, 1-cosine %.2g; want at most %g and %g", name, norm, cosine, fastNorm, fastCosine)
+		}
+	}
+	slices.Sort(norms)
+	slices.Sort(cosines)
+	at := func(v []float64, q float64) float64 { return v[int(q*float64(len(v)-1))] }
+	if norm, cosine := at(norms, 0.5), at(cosines, 0.5); !(norm <= fastNormMedian) || !(cosine <= fastCosineMedian) {
+		t.Errorf("medians: relative difference of norms %.2g, 1-cosine %.2g; want at most %g and %g", norm, cosine, fastNormMedian, fastCosineMedian)
+	}
+	t.Logf("%d gradients: difference of norms median %.2g, 90%% %.2g, most %.2g; 1-cosine median %.2g, 90%% %.2g, most %.2g", len(norms),
+		at(norms, 0.5), at(norms, 0.9), at(norms, 1), at(cosines, 0.5), at(cosines, 0.9), at(cosines, 1))
 }
 
 // gradientsOf gives the gradients of an adapter on every linear role, or of the whole model where its weights are floats, for a

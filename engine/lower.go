@@ -108,8 +108,9 @@ func (l *lowering) measureLives() {
 	}
 }
 
-// inPlace lists, for operations that may overwrite it, the input that the first output can take the memory of.
-var inPlace = map[graph.Op]int{graph.OpAdd: 0, graph.OpRope: 0, graph.OpDropout: 0}
+// inPlace lists, for operations that may overwrite them, the input that each output can take the memory of.
+var inPlace = map[graph.Op][]int{graph.OpAdd: {0}, graph.OpRope: {0}, graph.OpDropout: {0}, graph.OpSwiGLU: {0}, graph.OpSwiGLUBack: {0, 1},
+	graph.OpGELU: {0}, graph.OpGELUBack: {0}}
 
 // shareSlots gives every value its slot. A value takes over the slot of the value it starts from (or overwrites) when
 // nothing else needs that one any more; going backwards, so that a chain of sums ends in the memory of its result.
@@ -133,14 +134,14 @@ func (l *lowering) shareSlots() {
 				l.slotOf[out] = l.newSlot(graph.None, valueBytes(&g.Values[out]))
 			}
 		}
-		from := l.accOf(i)
-		if k, ok := inPlace[n.Op]; ok {
-			from = n.In[k]
-		}
-		if from == graph.None || !l.canTake(from, n, i) {
+		over := inPlace[n.Op]
+		if over == nil {
+			l.take(l.accOf(i), n, 0, i)
 			continue
 		}
-		l.slotOf[from] = l.slotOf[n.Out[0]]
+		for out, k := range over {
+			l.take(n.In[k], n, out, i)
+		}
 	}
 }
 
@@ -152,7 +153,14 @@ func (l *lowering) accOf(i int) graph.ID {
 	return l.graph.Nodes[i].Acc
 }
 
-// canTake says whether node i's first output may live where from does.
+// take lets output out of node i live where from does, if it may.
+func (l *lowering) take(from graph.ID, n *graph.Node, out, i int) {
+	if from != graph.None && n.Out[out] != graph.None && l.canTake(from, n, i) {
+		l.slotOf[from] = l.slotOf[n.Out[out]]
+	}
+}
+
+// canTake says whether an output of node i may live where from does.
 func (l *lowering) canTake(from graph.ID, n *graph.Node, i int) bool {
 	v := l.graph.Value(from)
 	if v.Kind != graph.Temp || l.exported[from] || l.lastUse[from] != i || l.slotOf[from] >= 0 {

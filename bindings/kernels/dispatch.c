@@ -16,6 +16,10 @@
 #include "level.h"
 #include "ops.h"
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 #define GT_DECLARE(op, name) const char * gt_check_##name(const gt_call * call);
 GT_OPS(GT_DECLARE)
 
@@ -25,9 +29,17 @@ static const gt_checker checkers[GT_OP_LIMIT] = {GT_OPS(GT_CHECK_ENTRY)};
 #define GT_ASSERT_OP(op, name) _Static_assert((int) op > 0 && (int) op < (int) GT_OP_LIMIT, "GT_OP_LIMIT is too small");
 GT_OPS(GT_ASSERT_OP)
 
-_Static_assert(GT_ISA_PORTABLE == GT_LEVEL_PORTABLE && GT_ISA_AVX2 == GT_LEVEL_AVX2 && GT_ISA_AVX512 == GT_LEVEL_AVX512 &&
+_Static_assert(GT_ISA_PORTABLE == GT_LEVEL_PORTABLE && GT_ISA_AVX2 == GT_LEVEL_AVX2 && GT_ISA_AVX2_VNNI == GT_LEVEL_AVX2_VNNI &&
+                   GT_ISA_AVX512 == GT_LEVEL_AVX512 && GT_ISA_AVX512_VNNI == GT_LEVEL_AVX512_VNNI &&
                    GT_ISA_AVX512_BF16 == GT_LEVEL_AVX512_BF16 && GT_ISA_NEON == GT_LEVEL_NEON && (int) GT_LEVEL_NEON < (int) GT_LEVELS,
                "levels and their preprocessor twins must agree");
+
+#if defined(__x86_64__)
+int gt_has_avx_vnni(void) {
+    unsigned a, b, c, d;
+    return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 4 & 1);
+}
+#endif
 
 static const gt_table * table_of(int level) {
     switch (level) {
@@ -35,11 +47,14 @@ static const gt_table * table_of(int level) {
 #if defined(__x86_64__)
     case GT_LEVEL_AVX2:
         return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2") ? &gt_table_avx2 : NULL;
+    case GT_LEVEL_AVX2_VNNI: return gt_has_avx_vnni() && table_of(GT_LEVEL_AVX2) ? &gt_table_avx2_vnni : NULL;
     case GT_LEVEL_AVX512:
         return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
                        __builtin_cpu_supports("avx512vl") && table_of(GT_LEVEL_AVX2)
                    ? &gt_table_avx512
                    : NULL;
+    case GT_LEVEL_AVX512_VNNI:
+        return __builtin_cpu_supports("avx512vnni") && table_of(GT_LEVEL_AVX512) ? &gt_table_avx512_vnni : NULL;
     case GT_LEVEL_AVX512_BF16:
         return __builtin_cpu_supports("avx512bf16") && table_of(GT_LEVEL_AVX512) ? &gt_table_avx512_bf16 : NULL;
 #endif
@@ -74,13 +89,15 @@ int gt_set_level(int level) {
 }
 
 const char * gt_level_name(int level) {
-    static const char * const names[GT_LEVELS] = {"portable", "avx2", "avx512", "avx512_bf16", "neon"};
+    static const char * const names[GT_LEVELS] = {"portable", "avx2", "avx2_vnni", "avx512", "avx512_vnni", "avx512_bf16", "neon"};
     return level >= 0 && level < GT_LEVELS ? names[level] : "unknown";
 }
 
 void gt_run(const gt_call * call, int ith, int nth) { table->run[call->op](call, ith, nth); }
 
 size_t gt_packed_bytes(int64_t k, int64_t t) { return table->packed_bytes(k, t); }
+
+int gt_packed_format(void) { return table->packed_format; }
 
 // arg_fault looks at what every present argument must have: sizes that are not negative and do not overflow, and rows
 // that do not overlap. How large an element is depends on the type and is left to the operation's own check.

@@ -10,9 +10,13 @@
 // among threads, where blocks begin and how tokens are grouped changes nothing in it.
 
 // 256 columns are one block of the K types: a panel of Wᵀ wastes nothing (groups of 128 unpack each block twice, which
-// costs Q6_K a tenth). Segments: the panels take 256 KiB in both formats at 16 lanes, a quarter of Zen 4's L2, and 128 KiB
-// with F32 at other levels, half of older ones. Segments of 256 to 1024 differ by less than the noise.
+// costs Q6_K a tenth). Segments: the panels take 256 KiB in F32 and BF16 at 16 lanes, a quarter of Zen 4's L2, and 128 KiB
+// at other levels, half of older ones. Segments of 256 to 1024 differ by less than the noise.
 enum { GT_NB = 256, GT_KC_BF16 = 512, GT_KC_F32 = GT_HAS_AVX512 ? 256 : 128 };
+
+GT_INLINE int64_t gt_segment_length(int format) {
+    return format == GT_FORMAT_BF16 ? GT_KC_BF16 : format == GT_FORMAT_INT16 ? GT_KC_INT16 : GT_KC_F32;
+}
 // So many blocks of tokens share unpacked weights: C of one group, 512 KiB, is read and written once per segment and must not
 // leave the second-level cache meanwhile (rows of 4096 tokens lost a fifth to that), and unpacking again costs a thirtieth.
 enum { GT_STRETCH = 512 / GT_MR + 1 };
@@ -29,6 +33,7 @@ typedef struct gt_acts {
     int             kind;
     const uint8_t * data;
     int64_t         nb1; // bytes from row to row; GT_A_PACKED: floats' worth of reduction steps of one token
+    const float *   scales; // INT16: of segment i, token t at [i·tokens + t]
 } gt_acts;
 
 typedef struct gt_weights {
@@ -43,7 +48,7 @@ typedef struct gt_term {
     gt_acts    a;
     gt_weights b;
     int64_t    reduction;
-    int        bf16;
+    int        format;
     float      f;
 } gt_term;
 
@@ -57,10 +62,16 @@ typedef struct gt_product {
     gt_term       term[2];
 } gt_product;
 
+_Static_assert(GT_KC_INT16 / 2 <= GT_KC_F32, "panels of INT16 must fit where F32's do");
+
 // The work area of one thread.
 typedef struct gt_area {
     float panels[GT_NB * GT_KC_F32 > GT_NB * GT_KC_BF16 / 2 ? GT_NB * GT_KC_F32 : GT_NB * GT_KC_BF16 / 2] __attribute__((aligned(64)));
     float rows[GT_VL * (256 + 16)] __attribute__((aligned(64))); // rows being unpacked; 16 more, lest they share cache sets
+    float scales[GT_NB] __attribute__((aligned(64)));            // INT16: of the group's outputs, in this segment
+#if GT_HAS_I16
+    float stage[GT_KC_INT16 * GT_NB] __attribute__((aligned(64))); // a whole segment, while its scales are found
+#endif
     float pair[2 * GT_NB] __attribute__((aligned(64)));
     float blocks[GT_BAND * GT_BAND_FLOATS] __attribute__((aligned(64)));
 } gt_area;
@@ -73,10 +84,12 @@ GT_INLINE void gt_prefetch(const uint8_t * p, int64_t n) {
     for (int64_t o = 0; o < n; o += 64) __builtin_prefetch(p + o);
 }
 
-// gt_panel_outputs fills one panel whose lanes are the weights' rows j.. (n of them), over [k, k+kc) of the reduction.
-GT_INLINE void gt_panel_outputs(const gt_weights * w, const int bf16, int64_t j, int n, int64_t k, int64_t kc, float * panel, float * rows) {
+// gt_panel_outputs fills one panel whose lanes are the weights' rows j.. (n of them), over [k, k+kc) of the reduction, and for
+// INT16 its scales.
+GT_INLINE void gt_panel_outputs(const gt_weights * w, const int format, int64_t j, int n, int64_t k, int64_t kc, float * panel, float * rows,
+                                float * scales) {
     enum { LD = 256 + 16 };
-    for (int v = 0; v < 2; v++, panel += GT_VL) {
+    for (int v = 0; v < 2; v++, panel += GT_VL, scales += GT_VL) {
         int m = n - v * GT_VL < GT_VL ? n - v * GT_VL : GT_VL;
         if (m <= 0) return; // gt_micro reads one vector only
         for (int64_t part = 0; part < kc; part += 256) {
@@ -88,9 +101,9 @@ GT_INLINE void gt_panel_outputs(const gt_weights * w, const int bf16, int64_t j,
                 if (i + 4 < m) gt_prefetch(row + 4 * w->nb1 + from, bytes);
                 gt_unpack_range(&w->type, row, k + part, len, rows + i * LD);
             }
-#if GT_HAS_BF16
-            if (bf16) {
-                for (int i = 0; i < m; i++) gt_to_bf16(rows + i * LD, len, rows + i * LD);
+#if GT_HAS_PAIRS
+            if (format == GT_PACKED_FORMAT) {
+                for (int i = 0; i < m; i++) gt_to_pairs(rows + i * LD, len, GT_RANGE_WEIGHTS, rows + i * LD, scales + i);
                 gt_turn(rows, LD, m, (len + 1) / 2, panel + part / 2 * GT_NR, GT_NR);
                 if (m < GT_VL) gt_clear_lanes(panel + part / 2 * GT_NR, m, (len + 1) / 2);
                 continue;
@@ -100,7 +113,7 @@ GT_INLINE void gt_panel_outputs(const gt_weights * w, const int bf16, int64_t j,
             if (m < GT_VL) gt_clear_lanes(panel + part * GT_NR, m, len);
         }
     }
-    (void) bf16;
+    (void) format, (void) scales;
 }
 
 // gt_panels_copy is gt_panels_reduction for floats, which need no unpacking.
@@ -134,9 +147,48 @@ static void gt_panels_pair(const gt_weights * w, int64_t j, int n, int64_t k, in
     }
 }
 
+#if GT_HAS_I16
+// gt_panels_int16 is gt_panels_reduction for INT16: the segment is unpacked whole, since each column's scale is its largest.
+static void gt_panels_int16(const gt_weights * w, int64_t j, int n, int64_t k, int64_t kc, int64_t panel_floats, float * panels,
+                            float * stage, float * scales) {
+    const int64_t bytes = n / w->type.block * w->type.bytes + 64, from = j / w->type.block * w->type.bytes;
+    const int     wide = (n + GT_NR - 1) / GT_NR * GT_NR;
+    gt_vi         most[GT_NB / GT_VL];
+    gt_vf         inverse[GT_NB / GT_VL];
+    memset(most, 0, sizeof most);
+    for (int64_t i = 0; i < kc; i++) {
+        const uint8_t * row = w->data + (k + i) * w->nb1;
+        float *         to  = stage + i * GT_NB;
+        if (i + 8 < kc) gt_prefetch(row + 8 * w->nb1 + from, bytes);
+        gt_unpack_range(&w->type, row, j, n, to);
+        memset(to + n, 0, (size_t) (wide - n) * sizeof(float));
+        for (int c = 0; c < wide; c += GT_VL) most[c / GT_VL] = gt_max_vi(most[c / GT_VL], gt_magnitude(gt_load(to + c)));
+    }
+    for (int c = 0; c < wide; c += GT_VL) gt_store(scales + c, gt_int16_scale(most[c / GT_VL], GT_RANGE_WEIGHTS, &inverse[c / GT_VL]));
+    for (int64_t i = 0; i < kc; i += 2, panels += GT_NR) {
+        const float * row = stage + i * GT_NB;
+        float *       to  = panels;
+        for (int c = 0; c < wide; c += GT_NR, to += panel_floats) {
+            for (int v = 0; v < GT_NR; v += GT_VL) {
+                const gt_vf hi = i + 1 < kc ? gt_load(row + GT_NB + c + v) : gt_splat(0);
+                gt_store(to + v, gt_int16_pairs(gt_load(row + c + v), hi, inverse[(c + v) / GT_VL]));
+            }
+        }
+    }
+}
+#endif
+
 // gt_panels_reduction fills the panels of columns [j, j+n) from the weights' rows [k, k+kc): rows are the reduction.
-GT_INLINE void gt_panels_reduction(const gt_weights * w, const int bf16, int64_t j, int n, int64_t k, int64_t kc, int64_t panel_floats,
-                                   float * panels, float * pair) {
+GT_INLINE void gt_panels_reduction(const gt_weights * w, const int format, int64_t j, int n, int64_t k, int64_t kc, int64_t panel_floats,
+                                   gt_area * area) {
+    const int bf16   = format == GT_FORMAT_BF16;
+    float *   panels = area->panels, *pair = area->pair;
+#if GT_HAS_I16
+    if (format == GT_FORMAT_INT16) {
+        gt_panels_int16(w, j, n, k, kc, panel_floats, panels, area->stage, area->scales);
+        return;
+    }
+#endif
     int64_t bytes = n / w->type.block * w->type.bytes + 64, from = j / w->type.block * w->type.bytes;
     if (w->type.unpack == gt_unpack_f32) {
         if (bf16) gt_panels_pair(w, j, n, k, kc, panel_floats, panels);
@@ -199,8 +251,8 @@ GT_INLINE void gt_band(const gt_acts * a, const int bf16, int64_t tokens, int64_
 
 // gt_block_of returns the block of tokens [t, t+mr) over [k, k+kc) of the reduction, packed already or packed here. The
 // block is the i-th of its band.
-GT_INLINE const float * gt_block_of(const gt_acts * a, const int bf16, int64_t t, int mr, int64_t k, int64_t kc, int64_t i, float * blocks) {
-    if (a->kind == GT_A_PACKED) return (const float *) a->data + t * a->nb1 + (bf16 ? k / 2 : k) * mr;
+GT_INLINE const float * gt_block_of(const gt_acts * a, const int format, int64_t t, int mr, int64_t k, int64_t kc, int64_t i, float * blocks) {
+    if (a->kind == GT_A_PACKED) return (const float *) a->data + t * a->nb1 + (format == GT_FORMAT_F32 ? k : k / 2) * mr;
     if (a->kind == GT_A_COLS) return blocks + i * GT_BAND_FLOATS;
     const float * src = (const float *) (a->data + t * a->nb1) + k;
     for (int r = 0; r < mr; r += GT_VL) {
@@ -218,36 +270,38 @@ static void gt_narrow(const gt_term * e, int64_t t0, int64_t t1, int64_t k, int6
 }
 
 // gt_segment adds one segment of one term to columns [j, j+n) of the tokens of blocks [b0, b1).
-GT_INLINE void gt_segment(const gt_product * p, const gt_term * e, const int bf16, int64_t b0, int64_t b1, int64_t j, int n, int64_t k,
+GT_INLINE void gt_segment(const gt_product * p, const gt_term * e, const int format, int64_t b0, int64_t b1, int64_t j, int n, int64_t k,
                           int64_t kc, int first, gt_area * area) {
-    int64_t steps = bf16 ? (kc + 1) / 2 : kc, panel_floats = steps * GT_NR;
+    int64_t steps = format == GT_FORMAT_F32 ? kc : (kc + 1) / 2, panel_floats = steps * GT_NR;
     if (e->b.rows_are_outputs) {
         for (int c = 0; c < n; c += GT_NR) {
-            gt_panel_outputs(&e->b, bf16, j + c, n - c, k, kc, area->panels + c / GT_NR * panel_floats, area->rows);
+            gt_panel_outputs(&e->b, format, j + c, n - c, k, kc, area->panels + c / GT_NR * panel_floats, area->rows, area->scales + c);
         }
     } else {
-        gt_panels_reduction(&e->b, bf16, j, n, k, kc, panel_floats, area->panels, area->pair);
+        gt_panels_reduction(&e->b, format, j, n, k, kc, panel_floats, area);
     }
     const int     add  = !first || p->acc;
     const float * bias = first && p->bias ? p->bias + j : NULL;
     if (e->a.kind == GT_A_ROWS && n <= GT_NR) {
         int64_t t0 = gt_block_start(p->tokens, b0);
-        gt_tile o  = {p->c + t0 * p->ldc + j, p->ldc, n, add, e->f, bias};
+        gt_tile o  = {p->c + t0 * p->ldc + j, p->ldc, n, add, e->f, bias, NULL, NULL};
         gt_narrow(e, t0, gt_block_start(p->tokens, b1), k, kc, o, area->panels);
         return;
     }
     for (int64_t b = b0; b < b1; b++) {
         int64_t i = (b - b0) % GT_BAND;
-        if (e->a.kind == GT_A_COLS && i == 0) gt_band(&e->a, bf16, p->tokens, b, b1 - b < GT_BAND ? b1 - b : GT_BAND, k, kc, area->blocks);
-        int64_t       t  = gt_block_start(p->tokens, b);
-        int           mr = (int) (gt_block_start(p->tokens, b + 1) - t);
-        const float * a  = gt_block_of(&e->a, bf16, t, mr, k, kc, i, area->blocks);
+        if (e->a.kind == GT_A_COLS && i == 0) gt_band(&e->a, format == GT_FORMAT_BF16, p->tokens, b, b1 - b < GT_BAND ? b1 - b : GT_BAND, k, kc, area->blocks);
+        int64_t       t      = gt_block_start(p->tokens, b);
+        int           mr     = (int) (gt_block_start(p->tokens, b + 1) - t);
+        const float * scales = format == GT_FORMAT_INT16 ? e->a.scales + k / GT_KC_INT16 * p->tokens + t : NULL;
+        const float * a      = gt_block_of(&e->a, format, t, mr, k, kc, i, area->blocks);
         for (int c = 0; c < n; c += GT_NR) {
-            gt_tile o = {p->c + t * p->ldc + j + c, p->ldc, n - c < GT_NR ? n - c : GT_NR, add, e->f, bias ? bias + c : NULL};
+            gt_tile o = {p->c + t * p->ldc + j + c, p->ldc, n - c < GT_NR ? n - c : GT_NR, add, e->f, bias ? bias + c : NULL,
+                         scales, area->scales + c};
             const float * panel = area->panels + c / GT_NR * panel_floats;
-#if GT_HAS_BF16
-            if (bf16) {
-                gt_micro_bf16(mr, steps, a, panel, &o);
+#if GT_HAS_PAIRS
+            if (format == GT_PACKED_FORMAT) {
+                gt_micro_pairs(mr, steps, a, panel, &o);
                 continue;
             }
 #endif
@@ -273,10 +327,10 @@ static void gt_stretch(const gt_product * p, int64_t b0, int64_t b1, int64_t j0,
         for (int i = 0; i < p->n_terms; i++) {
             const gt_term * e = &p->term[i];
             for (int64_t k = 0; k < e->reduction; first = 0) {
-                int64_t most = e->bf16 ? GT_KC_BF16 : GT_KC_F32;
+                int64_t most = gt_segment_length(e->format);
                 int64_t kc   = e->reduction - k < most ? e->reduction - k : most;
-                if (e->bf16) gt_segment(p, e, GT_HAS_BF16, b0, b1, j, n, k, kc, first, area);
-                else gt_segment(p, e, 0, b0, b1, j, n, k, kc, first, area);
+                if (GT_HAS_PAIRS && e->format == GT_PACKED_FORMAT) gt_segment(p, e, GT_PACKED_FORMAT, b0, b1, j, n, k, kc, first, area);
+                else gt_segment(p, e, GT_FORMAT_F32, b0, b1, j, n, k, kc, first, area);
                 k += kc;
             }
         }

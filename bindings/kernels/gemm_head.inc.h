@@ -22,7 +22,7 @@ typedef struct gt_head {
 } gt_head;
 
 static gt_head_area * gt_head_begin(const gt_head * d) {
-    size_t         packed = d->exact ? 0 : (size_t) (gt_packed_floats(d->h.ne0) * d->c) * sizeof(float);
+    size_t         packed = d->exact ? 0 : gt_k_packed_bytes(d->h.ne0, d->c);
     gt_head_area * s      = gt_scratch(sizeof(gt_head_area) + packed);
     if (!d->exact) gt_pack(d->h.data, d->h.nb1 / 4, d->h.ne0, d->c, 0, gt_blocks(d->c), s->packed);
     return s;
@@ -186,8 +186,8 @@ static void gt_k_head_back(const gt_call * c, int ith, int nth) {
 static void gt_head_grad(const gt_arg * dw, const gt_arg * x, int exact, int64_t v, int64_t n, gt_head_area * s) {
     gt_arg     rows = gt_head_rows(dw, v);
     gt_product p    = {.c = rows.data, .ldc = dw->nb1 / 4, .tokens = n, .cols = dw->ne0, .acc = 1, .n_terms = 1};
-    p.term[0]       = (gt_term){{GT_A_COLS, (const uint8_t *) s->tile, GT_HEAD_BLOCK * sizeof(float)},
-                          {gt_type_of(GT_F32), x->data, x->nb1, 0}, x->ne1, GT_HAS_BF16 && !exact, 1};
+    p.term[0]       = (gt_term){{GT_A_COLS, (const uint8_t *) s->tile, GT_HEAD_BLOCK * sizeof(float), NULL},
+                          {gt_type_of(GT_F32), x->data, x->nb1, 0}, x->ne1, GT_HAS_BF16 && !exact ? GT_FORMAT_BF16 : GT_FORMAT_F32, 1};
     gt_multiply(&p, 0, gt_blocks(n), 0, dw->ne0, &s->area);
 }
 

@@ -1,19 +1,32 @@
 package kernels
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math"
 	"math/rand/v2"
 	"testing"
 )
 
-// Tolerances, as the largest error over the norm of what was summed: |got - want| <= tol·√Σ(a·b)². Measured over the cases
-// below: F32 products 2.1e-6, BF16 products 1.0e-2 (a number rounded to 8 bits is off by up to 2^-9 of itself, so a product
+// Tolerances, as the largest error over the norm of what was summed (see product). Measured over the cases below: F32 products
+// 2.6e-6, INT16 3.5e-4 (half a step of 1/4094 is 1.2e-4), BF16 products 1.0e-2 (a number rounded to 8 bits is off by up to 2^-9 of itself, so a product
 // by up to 2^-8 = 3.9e-3; with one product in the sum that is the error, with many the worst of some 10^4 sums is more).
 const (
-	tolF32  = 4e-6
-	tolBF16 = 2e-2
+	tolF32   = 4e-6
+	tolInt16 = 7e-4
+	tolBF16  = 2e-2
 )
+
+// tolerance picks a product's: an exact one's, or that of what the level's packed activations are made of.
+func tolerance(fast bool, f32, int16, bf16 float64) float64 {
+	switch {
+	case fast && PackedFormat() == FormatBF16:
+		return bf16
+	case fast && PackedFormat() == FormatInt16:
+		return int16
+	}
+	return f32
+}
 
 // atEveryLevel runs f once per instruction-set level of this machine.
 func atEveryLevel(t *testing.T, f func(t *testing.T)) {
@@ -29,17 +42,23 @@ func atEveryLevel(t *testing.T, f func(t *testing.T)) {
 	}
 }
 
-// product is c[t,j] = Σ_r a(t,r)·b(r,j) in float64, and the norm that errors are held against.
-func product(tokens, cols, reduction int, a, b func(i, j int) float32) (sum, norm [][]float64) {
+// product is c[t,j] = Σ_r a(t,r)·b(r,j) in float64, and what errors are held against: √Σ(a·b)², and for integers, whose errors
+// come from the largest number of each side, √n·max|a|·max|b|.
+func product(tokens, cols, reduction int, integers bool, a, b func(i, j int) float32) (sum, norm [][]float64) {
 	for t := range tokens {
 		s, n := make([]float64, cols), make([]float64, cols)
 		for j := range cols {
+			var mostA, mostB float64
 			for r := range reduction {
-				p := float64(a(t, r)) * float64(b(r, j))
-				s[j] += p
-				n[j] += p * p
+				x, y := float64(a(t, r)), float64(b(r, j))
+				s[j] += x * y
+				n[j] += x * y * x * y
+				mostA, mostB = max(mostA, math.Abs(x)), max(mostB, math.Abs(y))
 			}
 			n[j] = math.Sqrt(n[j])
+			if integers {
+				n[j] = math.Sqrt(float64(reduction)) * mostA * mostB
+			}
 		}
 		sum, norm = append(sum, s), append(norm, n)
 	}
@@ -123,12 +142,10 @@ func (c linearCase) run(t *testing.T, r *rand.Rand) {
 		}
 		return func(r, j int) float32 { return w.row(j)[r] }
 	}
-	sum, norm := product(c.t, out, in, func(t, r int) float32 { return x.row(t)[r] }, entry(w.values))
-	sum2, norm2 := product(c.t, out, c.rank, func(t, r int) float32 { return x2.row(t)[r] }, entry(w2.values))
-	tol := tolF32
-	if (c.fast || c.fast2) && CurrentLevel() == AVX512BF16 {
-		tol = tolBF16
-	}
+	integers := PackedFormat() == FormatInt16
+	sum, norm := product(c.t, out, in, c.fast && integers, func(t, r int) float32 { return x.row(t)[r] }, entry(w.values))
+	sum2, norm2 := product(c.t, out, c.rank, c.fast2 && integers, func(t, r int) float32 { return x2.row(t)[r] }, entry(w2.values))
+	tol := tolerance(c.fast || c.fast2, tolF32, tolInt16, tolBF16)
 	for tok := range c.t {
 		for j := range out {
 			want, n := c.scale*sum[tok][j]+0.75*sum2[tok][j], math.Abs(c.scale)*norm[tok][j]+0.75*norm2[tok][j]
@@ -185,7 +202,49 @@ func TestLinear(t *testing.T) {
 				}
 			}
 		}
-		t.Logf("largest errors so far: F32 %.2g, BF16 %.2g of the norm", gemmError[tolF32], gemmError[tolBF16])
+		t.Logf("largest errors so far: F32 %.2g, INT16 %.2g, BF16 %.2g of the norm", gemmError[tolF32], gemmError[tolInt16], gemmError[tolBF16])
+	})
+}
+
+// TestLinearNotFinite: a number that is none reaches every output it is part of, whatever products are made of, and no other.
+func TestLinearNotFinite(t *testing.T) {
+	atEveryLevel(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(11, 12))
+		const k, n, tokens = 300, 40, 9
+		for _, bad := range []float32{float32(math.NaN()), float32(math.Inf(1)), float32(math.Inf(-1))} {
+			for _, op := range []Op{OpLinear, OpLinearT} {
+				in, out := k, n
+				if op == OpLinearT {
+					in, out = n, k
+				}
+				for _, inWeights := range []bool{false, true} {
+					x, w, y := randomMatrix(r, in, tokens), randomWeights(r, F32, k, n), newMatrix(out, tokens)
+					const token, output = 4, 31
+					if inWeights {
+						row, column := output, 270
+						if op == OpLinearT {
+							row, column = 17, output
+						}
+						binary.LittleEndian.PutUint32(w.b[row*w.nb1+4*column:], math.Float32bits(bad))
+					} else {
+						x.row(token)[33] = bad
+					}
+					call := &Call{Op: op, NArgs: 3, F: [8]float64{1}}
+					call.A[0], call.A[1], call.A[2] = y.arg(), packed(t, x).arg(), w.arg()
+					if err := Run(call, 2); err != nil {
+						t.Fatal(err)
+					}
+					for tok := range tokens {
+						for j, v := range y.row(tok) {
+							reached := !inWeights && tok == token || inWeights && j == output
+							if finite := !math.IsNaN(float64(v)) && !math.IsInf(float64(v), 0); finite == reached {
+								t.Fatalf("op%d with %v (in the weights: %v): token %d output %d is %v", op, bad, inWeights, tok, j, v)
+							}
+						}
+					}
+				}
+			}
+		}
 	})
 }
 
@@ -220,16 +279,13 @@ func TestOuter(t *testing.T) {
 			x, dy := fill(r, newStrided(c.k, c.t, c.k+1)), fill(r, newStrided(c.n, c.t, c.n+2))
 			before := fill(r, newStrided(c.k, c.n, c.k+3))
 			call := &Call{Op: OpOuter, NArgs: 3, F: [8]float64{0.5}, I: [8]int64{int64(c.acc), int64(c.fast)}}
-			tol := tolF32
-			if c.fast == 1 && CurrentLevel() == AVX512BF16 {
-				tol = tolBF16
-			}
+			tol := tolerance(c.fast == 1, tolF32, tolF32, tolBF16) // no level has integers here
 			call.A[1], call.A[2] = x.arg(), dy.arg()
 			one := onThreads(t, fmt.Sprintf("outer %+v", c), before, func(dw *matrix) *Call {
 				call.A[0] = dw.arg()
 				return call
 			})
-			sum, norm := product(c.n, c.k, c.t, func(n, i int) float32 { return dy.row(i)[n] }, func(i, k int) float32 { return x.row(i)[k] })
+			sum, norm := product(c.n, c.k, c.t, false, func(n, i int) float32 { return dy.row(i)[n] }, func(i, k int) float32 { return x.row(i)[k] })
 			for n := range c.n {
 				for k := range c.k {
 					want, by := 0.5*sum[n][k], 0.5*norm[n][k]

@@ -16,4 +16,5 @@
 const gt_table GT_TABLE = {
     .run          = {GT_OPS(GT_ENTRY)},
     .packed_bytes = gt_k_packed_bytes,
+    .packed_format = GT_PACKED_FORMAT,
 };

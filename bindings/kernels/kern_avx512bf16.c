@@ -5,7 +5,7 @@
 #else
 #pragma GCC target("avx512bf16,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,bmi,bmi2")
 #endif
-#define GT_ISA 3
+#define GT_ISA 5
 #define GT_TABLE gt_table_avx512_bf16
 #include "kern.inc.h"
 #ifdef __clang__

@@ -100,7 +100,9 @@ type Level int32
 const (
 	Portable   Level = C.GT_LEVEL_PORTABLE
 	AVX2       Level = C.GT_LEVEL_AVX2
+	AVX2VNNI   Level = C.GT_LEVEL_AVX2_VNNI
 	AVX512     Level = C.GT_LEVEL_AVX512
+	AVX512VNNI Level = C.GT_LEVEL_AVX512_VNNI
 	AVX512BF16 Level = C.GT_LEVEL_AVX512_BF16
 	NEON       Level = C.GT_LEVEL_NEON
 )
@@ -170,6 +172,9 @@ func pinArgs(pin *runtime.Pinner, c *Call) {
 		}
 	}
 }
+
+// PackedFormat returns what products of the fast mode are made of at the current level.
+func PackedFormat() Format { return Format(C.gt_packed_format()) }
 
 // PackedBytes returns the size in bytes of OpPack's output for x [k, t] at the current level.
 func PackedBytes(k, t int64) int64 { return int64(C.gt_packed_bytes(C.int64_t(k), C.int64_t(t))) }

@@ -14,6 +14,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "formats.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -152,13 +154,23 @@ void gt_run(const gt_call * call, int ith, int nth);
 const char * gt_check(const gt_call * call);
 
 size_t gt_packed_bytes(int64_t k, int64_t t);
+// The format of packed activations at the current level, GT_FORMAT_*: what products of the fast mode are made of.
+int gt_packed_format(void);
 // Scratch of GT_OP_HEAD for at most c tokens a call; r is 0 without the second pair; back: 1 if e is wanted.
 size_t gt_head_scratch_bytes(int64_t k, int64_t r, int64_t v, int64_t c, int back);
 // The most tokens one GT_OP_HEAD call takes.
 int64_t gt_head_chunk(void);
 
 // Instruction-set levels, chosen once at start by what the CPU offers. GT_LEVEL_PORTABLE is the reference.
-enum { GT_LEVEL_PORTABLE = 0, GT_LEVEL_AVX2, GT_LEVEL_AVX512, GT_LEVEL_AVX512_BF16, GT_LEVEL_NEON };
+enum {
+    GT_LEVEL_PORTABLE = 0,
+    GT_LEVEL_AVX2,
+    GT_LEVEL_AVX2_VNNI,
+    GT_LEVEL_AVX512,
+    GT_LEVEL_AVX512_VNNI,
+    GT_LEVEL_AVX512_BF16,
+    GT_LEVEL_NEON,
+};
 int          gt_level(void);
 const char * gt_level_name(int level);
 // gt_set_level forces a level (tests and `bench`); returns 0, or -1 if the CPU or the build lacks it. Not to be called while kernels run.

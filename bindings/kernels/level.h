@@ -7,11 +7,13 @@
 // The same numbers as GT_LEVEL_*, for the preprocessor, which knows no enum (dispatch.c asserts that they agree).
 #define GT_ISA_PORTABLE 0
 #define GT_ISA_AVX2 1
-#define GT_ISA_AVX512 2
-#define GT_ISA_AVX512_BF16 3
-#define GT_ISA_NEON 4
+#define GT_ISA_AVX2_VNNI 2
+#define GT_ISA_AVX512 3
+#define GT_ISA_AVX512_VNNI 4
+#define GT_ISA_AVX512_BF16 5
+#define GT_ISA_NEON 6
 
-enum { GT_OP_LIMIT = 80, GT_LEVELS = 5 };
+enum { GT_OP_LIMIT = 80, GT_LEVELS = 7 };
 
 typedef void (*gt_kernel)(const gt_call * call, int ith, int nth);
 typedef const char * (*gt_checker)(const gt_call * call);
@@ -20,13 +22,21 @@ typedef const char * (*gt_checker)(const gt_call * call);
 typedef struct gt_table {
     gt_kernel run[GT_OP_LIMIT];
     size_t (*packed_bytes)(int64_t k, int64_t t);
+    int packed_format; // GT_FORMAT_*
 } gt_table;
 
 extern const gt_table gt_table_portable;
 extern const gt_table gt_table_avx2;
+extern const gt_table gt_table_avx2_vnni;
 extern const gt_table gt_table_avx512;
+extern const gt_table gt_table_avx512_vnni;
 extern const gt_table gt_table_avx512_bf16;
 extern const gt_table gt_table_neon;
+
+#if defined(__x86_64__)
+// gt_has_avx_vnni says whether the CPU has the 256-bit dot products: not every compiler's __builtin_cpu_supports knows the name.
+int gt_has_avx_vnni(void);
+#endif
 
 // gt_scratch returns this thread's own work area of at least size bytes, aligned to 64, with unspecified contents. It
 // belongs to the thread and is freed when the thread ends; the next gt_scratch call of the same thread may return the

@@ -1,6 +1,7 @@
 // Each instruction that multiplies has one loop, the text of peak.inc.h, compiled for it alone; which one runs is found on
 // the CPU itself, not from the level in use: the peak is the machine's.
 #include "peak.h"
+#include "level.h"
 
 #include <string.h>
 #include <time.h>
@@ -57,6 +58,57 @@ typedef double (*gt_peak_loop)(int64_t steps);
 #define GT_PEAK_STEP(acc, x, y) acc = _mm512_dpbf16_ps(acc, (__m512bh) (x), (__m512bh) (y))
 #include "peak.inc.h"
 
+#define GT_PEAK_NAME int16_avx512_vnni
+#define GT_PEAK_TARGET __attribute__((target("avx512f,avx512vnni")))
+#define GT_PEAK_V __m512i
+#define GT_PEAK_X __m512i
+#define GT_PEAK_ONE _mm512_set1_epi32(0x00010001)
+#define GT_PEAK_REG "v"
+#define GT_PEAK_OPS 64
+#define GT_PEAK_STEP(acc, x, y) acc = _mm512_dpwssd_epi32(acc, x, y)
+#include "peak.inc.h"
+
+// Without a dot product two instructions do its work.
+#define GT_PEAK_NAME int16_avx512
+#define GT_PEAK_TARGET __attribute__((target("avx512f,avx512bw")))
+#define GT_PEAK_V __m512i
+#define GT_PEAK_X __m512i
+#define GT_PEAK_ONE _mm512_set1_epi32(0x00010001)
+#define GT_PEAK_REG "v"
+#define GT_PEAK_OPS 64
+#define GT_PEAK_STEP(acc, x, y) \
+    do {                        \
+        __m512i p = x;          \
+        __asm__("" : "+v"(p));  \
+        acc = _mm512_add_epi32(acc, _mm512_madd_epi16(p, y)); \
+    } while (0)
+#include "peak.inc.h"
+
+#define GT_PEAK_NAME int16_avx_vnni
+#define GT_PEAK_TARGET __attribute__((target("avx2,avxvnni")))
+#define GT_PEAK_V __m256i
+#define GT_PEAK_X __m256i
+#define GT_PEAK_ONE _mm256_set1_epi32(0x00010001)
+#define GT_PEAK_REG "x"
+#define GT_PEAK_OPS 32
+#define GT_PEAK_STEP(acc, x, y) acc = _mm256_dpwssd_avx_epi32(acc, x, y)
+#include "peak.inc.h"
+
+#define GT_PEAK_NAME int16_avx2
+#define GT_PEAK_TARGET __attribute__((target("avx2")))
+#define GT_PEAK_V __m256i
+#define GT_PEAK_X __m256i
+#define GT_PEAK_ONE _mm256_set1_epi32(0x00010001)
+#define GT_PEAK_REG "x"
+#define GT_PEAK_OPS 32
+#define GT_PEAK_STEP(acc, x, y) \
+    do {                        \
+        __m256i p = x;          \
+        __asm__("" : "+x"(p));  \
+        acc = _mm256_add_epi32(acc, _mm256_madd_epi16(p, y)); \
+    } while (0)
+#include "peak.inc.h"
+
 #define GT_PEAK_NAME int8_avx512
 #define GT_PEAK_TARGET __attribute__((target("avx512f,avx512vnni")))
 #define GT_PEAK_V __m512i
@@ -87,11 +139,16 @@ typedef double (*gt_peak_loop)(int64_t steps);
 static gt_peak_loop loop_of(int format) {
     __builtin_cpu_init();
     switch (format) {
-    case GT_PEAK_F32:
+    case GT_FORMAT_F32:
         if (__builtin_cpu_supports("avx512f")) return f32_avx512;
         return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? f32_fma : f32_sse;
-    case GT_PEAK_BF16: return __builtin_cpu_supports("avx512bf16") ? bf16_avx512 : NULL;
-    case GT_PEAK_INT8:
+    case GT_FORMAT_BF16: return __builtin_cpu_supports("avx512bf16") ? bf16_avx512 : NULL;
+    case GT_FORMAT_INT16:
+        if (__builtin_cpu_supports("avx512vnni")) return int16_avx512_vnni;
+        if (__builtin_cpu_supports("avx512bw")) return int16_avx512;
+        if (gt_has_avx_vnni()) return int16_avx_vnni;
+        return __builtin_cpu_supports("avx2") ? int16_avx2 : NULL;
+    case GT_FORMAT_INT8:
         if (__builtin_cpu_supports("avx512vnni")) return int8_avx512;
         return __builtin_cpu_supports("avx2") ? int8_avx2 : NULL;
     default: return NULL;
@@ -137,12 +194,12 @@ static gt_peak_loop loop_of(int format) {
 
 static gt_peak_loop loop_of(int format) {
     switch (format) {
-    case GT_PEAK_F32: return f32_neon;
+    case GT_FORMAT_F32: return f32_neon;
 #if defined(__ARM_FEATURE_BF16_VECTOR_ARITHMETIC)
-    case GT_PEAK_BF16: return bf16_neon;
+    case GT_FORMAT_BF16: return bf16_neon;
 #endif
 #if defined(__ARM_FEATURE_DOTPROD)
-    case GT_PEAK_INT8: return int8_neon;
+    case GT_FORMAT_INT8: return int8_neon;
 #endif
     default: return NULL;
     }
@@ -162,7 +219,7 @@ typedef float gt_peak_v4 __attribute__((vector_size(16)));
 #define GT_PEAK_STEP(acc, x, y) acc += x * y
 #include "peak.inc.h"
 
-static gt_peak_loop loop_of(int format) { return format == GT_PEAK_F32 ? f32_plain : NULL; }
+static gt_peak_loop loop_of(int format) { return format == GT_FORMAT_F32 ? f32_plain : NULL; }
 
 #endif
 

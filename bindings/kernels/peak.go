@@ -15,15 +15,16 @@ import (
 // A Format is a number format that CPUs multiply.
 type Format int
 
-// The formats. Products of F32 and BF16 are summed in F32, those of INT8 in 32-bit integers.
+// The formats. Products of F32 and BF16 are summed in F32, those of INT16 and INT8 in 32-bit integers.
 const (
-	FormatF32  Format = C.GT_PEAK_F32
-	FormatBF16 Format = C.GT_PEAK_BF16
-	FormatInt8 Format = C.GT_PEAK_INT8
+	FormatF32   Format = C.GT_FORMAT_F32
+	FormatBF16  Format = C.GT_FORMAT_BF16
+	FormatInt16 Format = C.GT_FORMAT_INT16
+	FormatInt8  Format = C.GT_FORMAT_INT8
 )
 
 // Formats lists them.
-func Formats() []Format { return []Format{FormatF32, FormatBF16, FormatInt8} }
+func Formats() []Format { return []Format{FormatF32, FormatBF16, FormatInt16, FormatInt8} }
 
 func (f Format) String() string {
 	switch f {
@@ -31,6 +32,8 @@ func (f Format) String() string {
 		return "f32"
 	case FormatBF16:
 		return "bf16"
+	case FormatInt16:
+		return "int16"
 	case FormatInt8:
 		return "int8"
 	}

@@ -4,10 +4,9 @@
 
 #include <stdint.h>
 
-// Number formats. The products of each are summed in F32, those of INT8 in 32-bit integers.
-enum { GT_PEAK_F32 = 0, GT_PEAK_BF16, GT_PEAK_INT8, GT_PEAK_FORMATS };
+#include "formats.h"
 
-// gt_peak_has says whether this CPU multiplies the format with an instruction of its own. F32 always.
+// gt_peak_has says whether this CPU multiplies the format (GT_FORMAT_*) with an instruction of its own. F32 always.
 int gt_peak_has(int format);
 
 // gt_peak runs the best loop this CPU has for the format for about seconds of processor time and returns operations a second of it (a

@@ -12,11 +12,11 @@
 
 #include "kernels.h"
 
-#if GT_ISA == GT_ISA_AVX512 || GT_ISA == GT_ISA_AVX512_BF16
+#if GT_ISA == GT_ISA_AVX512 || GT_ISA == GT_ISA_AVX512_VNNI || GT_ISA == GT_ISA_AVX512_BF16
 #define GT_VBYTES 64
 #define GT_HAS_AVX512 1
 #define GT_HAS_AVX2 1
-#elif GT_ISA == GT_ISA_AVX2
+#elif GT_ISA == GT_ISA_AVX2 || GT_ISA == GT_ISA_AVX2_VNNI
 #define GT_VBYTES 32
 #define GT_HAS_AVX512 0
 #define GT_HAS_AVX2 1
@@ -26,6 +26,10 @@
 #define GT_HAS_AVX2 0
 #endif
 #define GT_HAS_BF16 (GT_ISA == GT_ISA_AVX512_BF16)
+#define GT_HAS_VNNI (GT_ISA == GT_ISA_AVX2_VNNI || GT_ISA == GT_ISA_AVX512_VNNI)
+// Where BF16 products are missing, those of 16-bit integers are used: int16.inc.h.
+#define GT_HAS_I16 (GT_HAS_AVX2 && !GT_HAS_BF16)
+#define GT_HAS_PAIRS (GT_HAS_BF16 || GT_HAS_I16) // packed activations are pairs of 16 bits
 #define GT_VL (GT_VBYTES / 4) // floats in a vector
 
 #if GT_HAS_AVX2
@@ -36,6 +40,9 @@
 #endif
 
 #define GT_INLINE static inline __attribute__((always_inline, unused))
+
+// What packed activations, and the products of the fast mode, are made of.
+enum { GT_PACKED_FORMAT = GT_HAS_BF16 ? GT_FORMAT_BF16 : GT_HAS_I16 ? GT_FORMAT_INT16 : GT_FORMAT_F32 };
 
 // Plain vectors, and their unaligned, aliasing twins through which memory is touched.
 typedef float    gt_vf __attribute__((vector_size(GT_VBYTES)));

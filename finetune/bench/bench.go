@@ -176,10 +176,7 @@ func newReport(c *Config) *Report {
 // measurePeaks measures the machine itself, in every format it has.
 func (r *Report) measurePeaks(c *Config) error {
 	c.say("multiply rate of the machine")
-	r.Product = kernels.FormatF32.String()
-	if kernels.CurrentLevel() == kernels.AVX512BF16 { // the level whose packed products are bf16
-		r.Product = kernels.FormatBF16.String()
-	}
+	r.Product = kernels.PackedFormat().String()
 	for _, f := range kernels.Formats() {
 		rate, err := kernels.Peak(f, c.Threads, c.PeakTime)
 		if errors.Is(err, kernels.ErrFormat) {
