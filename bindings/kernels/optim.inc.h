@@ -21,8 +21,7 @@ GT_INLINE gt_vd gt_sqrt_d(gt_vd v) {
 #elif GT_HAS_AVX2
     return (gt_vd) _mm256_sqrt_pd((__m256d) v);
 #else
-    for (int i = 0; i < GT_DL; i++) v[i] = sqrt(v[i]);
-    return v;
+    return (gt_vd){sqrt(v[0]), sqrt(v[1])};
 #endif
 }
 
