@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"strings"
 	"unsafe"
 )
 
@@ -125,7 +126,19 @@ func SetLevel(l Level) error {
 	return nil
 }
 
-// Levels returns the levels this CPU and build have, the portable one first.
+// LevelNamed finds a level of Levels by its name. Like Levels it must not be called while kernels run.
+func LevelNamed(name string) (Level, error) {
+	var have []string
+	for _, l := range Levels() {
+		if l.String() == name {
+			return l, nil
+		}
+		have = append(have, l.String())
+	}
+	return 0, fmt.Errorf("level %q: %w on this CPU; it has: %s", name, ErrLevel, strings.Join(have, ", "))
+}
+
+// Levels returns the levels this CPU and build have, the portable one first. It must not be called while kernels run.
 func Levels() []Level {
 	was := CurrentLevel()
 	var out []Level

@@ -49,6 +49,7 @@ func benchFlags() []cli.Flag {
 		&cli.IntFlag{Name: "tokens", Usage: "rows of `N` tokens", Value: d.Tokens},
 		&cli.IntFlag{Name: "rank", Aliases: []string{"r"}, Usage: "rank `N` of the adapter", Value: d.Rank},
 		&cli.IntFlag{Name: "memory", Usage: "keep activations in at most this many `MB`; 0: half of what is free"},
+		&cli.StringFlag{Name: "level", Usage: "compute with our kernels for the instruction set `NAME`, such as avx2, which a lesser CPU would run; llama.cpp's stays as it is compiled (default: the best the CPU has)"},
 		&cli.StringFlag{Name: "compare", Usage: "set the ratios beside those of `FILE`, written by --json; exit code 1 if one fell by more than --tolerance"},
 		&cli.Float64Flag{Name: "tolerance", Usage: "with --compare: the `FRACTION` of a ratio that may be lost", Value: 0.1},
 		threadsFlag(), deviceFlag(), jsonFlag(),
@@ -120,6 +121,7 @@ func benchConfig(c *cli.Context) (*bench.Config, error) {
 	}
 	cfg.Cases = strings.FieldsFunc(c.String("cases"), func(r rune) bool { return r == ',' || r == ' ' })
 	cfg.Rounds, cfg.Tokens, cfg.Rank, cfg.KeepBytes = c.Int("rounds"), c.Int("tokens"), c.Int("rank"), int64(c.Int("memory"))*1e6
+	cfg.Level = c.String("level")
 	var err error
 	if cfg.Threads, err = threads(c); err != nil {
 		return nil, err

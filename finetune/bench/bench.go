@@ -31,6 +31,9 @@ type Config struct {
 	Rank   int // of the adapter, 1 to 1024, default 16; case "rank64" takes 64
 	// KeepBytes is the memory that activations kept for the backward pass may take; 0 means half of what is free now.
 	KeepBytes int64
+	// Level is the instruction-set level of our kernels (kernels.Levels); "" is the present one, the best at start. llama.cpp's is
+	// fixed when it is compiled.
+	Level string
 	// PeakTime is how long each number format's multiply rate is measured, default 0.2 s.
 	PeakTime time.Duration
 	// Train runs TrainPeak in a process of its own and returns its result; nil leaves Case.PeakBytes unknown.
@@ -61,6 +64,11 @@ func (c *Config) Validate() error {
 	}
 	if c.PeakTime <= 0 {
 		faults = append(faults, fmt.Errorf("time for the multiply rate is %v, expected above 0", c.PeakTime))
+	}
+	if c.Level != "" {
+		if _, err := kernels.LevelNamed(c.Level); err != nil {
+			faults = append(faults, err)
+		}
 	}
 	if len(c.Targets) == 0 {
 		faults = append(faults, errors.New("no model or shape is given"))
@@ -143,10 +151,15 @@ type Phase struct {
 }
 
 // Run measures what c says. It writes generated models into the folder for temporary files and removes them.
-func Run(ctx context.Context, c Config) (*Report, error) {
+func Run(ctx context.Context, c Config) (_ *Report, err error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
+	restore, err := setLevel(c.Level)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, restore()) }()
 	c.Targets = append([]Target(nil), c.Targets...)
 	r := newReport(&c)
 	if err := r.measurePeaks(&c); err != nil {
@@ -160,6 +173,20 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 		r.Cases = append(r.Cases, cases...)
 	}
 	return r, nil
+}
+
+// setLevel makes kernels run at the level with that name, "" being the present one, until restore.
+func setLevel(name string) (restore func() error, err error) {
+	was := kernels.CurrentLevel()
+	restore = func() error { return kernels.SetLevel(was) }
+	if name == "" {
+		return restore, nil
+	}
+	l, err := kernels.LevelNamed(name)
+	if err != nil {
+		return nil, err
+	}
+	return restore, kernels.SetLevel(l)
 }
 
 func newReport(c *Config) *Report {

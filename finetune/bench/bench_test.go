@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ggtune/ggtune/bindings/kernels"
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/internal/testmodel"
@@ -48,6 +49,33 @@ func TestRun(t *testing.T) {
 		if c.Tokens != want.tokens || c.Counted != want.counted || *c.Rank != want.rank || c.KeptLayers != want.kept {
 			t.Errorf("%s: %d tokens, %d counted, rank %d, %d layers kept; want %+v", name, c.Tokens, c.Counted, *c.Rank, c.KeptLayers, want)
 		}
+	}
+}
+
+// TestRunAtLevel: the level asked for is the one measured, in both processes, and is not left behind.
+func TestRunAtLevel(t *testing.T) {
+	was := kernels.CurrentLevel()
+	c := quick(testmodel.Temp(t, testmodel.Tiny("llama", gguf.Q8_0)))
+	c.Cases, c.Rounds, c.Level = []string{"kept"}, 1, kernels.Portable.String()
+	c.Train = func(ctx context.Context, tr Train) (int64, error) {
+		if tr.Level != c.Level {
+			t.Errorf("the other process trains at level %q, want %q", tr.Level, c.Level)
+		}
+		return TrainPeak(ctx, tr)
+	}
+	r, err := Run(context.Background(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Level != c.Level || r.Product != kernels.FormatF32.String() {
+		t.Errorf("measured at level %s with %s products, want %s and f32", r.Level, r.Product, c.Level)
+	}
+	if kernels.CurrentLevel() != was {
+		t.Errorf("the level is %v afterwards, want %v", kernels.CurrentLevel(), was)
+	}
+	c.Level = "mmx"
+	if _, err := Run(context.Background(), c); !errors.Is(err, kernels.ErrLevel) || !strings.Contains(err.Error(), "portable") {
+		t.Errorf("level mmx: error %v, want one that lists the levels", err)
 	}
 }
 

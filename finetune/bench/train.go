@@ -21,11 +21,12 @@ type Train struct {
 	Tokens    int    `json:"tokens"`
 	Rank      int    `json:"rank"` // 0 with full training
 	KeepBytes int64  `json:"keep_bytes"`
+	Level     string `json:"level,omitempty"` // of our kernels; "" is the best
 }
 
 // train makes the session's data of one case.
 func (c *Config) train(path string, p plan) Train {
-	t := Train{Path: path, Case: p.name, Threads: c.Threads, Tokens: c.Tokens, Rank: c.Rank, KeepBytes: c.KeepBytes}
+	t := Train{Path: path, Case: p.name, Threads: c.Threads, Tokens: c.Tokens, Rank: c.Rank, KeepBytes: c.KeepBytes, Level: c.Level}
 	if p.session.rank > 0 {
 		t.Rank = p.session.rank
 	}
@@ -135,6 +136,11 @@ func TrainPeak(ctx context.Context, t Train) (peak int64, err error) {
 	if err != nil {
 		return 0, err
 	}
+	restore, err := setLevel(t.Level)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, restore()) }()
 	m, err := engine.Open(t.Path)
 	if err != nil {
 		return 0, err
