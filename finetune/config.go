@@ -12,6 +12,7 @@ import (
 	"github.com/BurntSushi/toml"
 
 	"github.com/ggtune/ggtune/finetune/method"
+	"github.com/ggtune/ggtune/internal/fileerr"
 	"github.com/ggtune/ggtune/internal/registry"
 )
 
@@ -231,7 +232,7 @@ func (c *Config) ParseTOML(text, name string) error {
 func (c *Config) LoadTOML(path string) error {
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return &ConfigError{fmt.Errorf("read settings: %w", err)}
+		return &ConfigError{fileerr.Open(path, err)}
 	}
 	return c.ParseTOML(string(text), path)
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/ggtune/ggtune/finetune/bench"
+	"github.com/ggtune/ggtune/internal/fileerr"
 )
 
 func benchCommand() *cli.Command {
@@ -181,7 +182,7 @@ func benchTrain(c *cli.Context) error {
 func readReport(path string) (*bench.Report, error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
-		return nil, err
+		return nil, fileerr.Open(path, err)
 	}
 	var r bench.Report
 	if err := json.Unmarshal(b, &r); err != nil {

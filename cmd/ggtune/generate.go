@@ -10,6 +10,7 @@ import (
 	"github.com/ggtune/ggtune/bindings/llama"
 	"github.com/ggtune/ggtune/finetune/generate"
 	"github.com/ggtune/ggtune/finetune/template"
+	"github.com/ggtune/ggtune/internal/fileerr"
 )
 
 func generateCommand() *cli.Command {
@@ -138,7 +139,10 @@ func promptText(c *cli.Context) (string, error) {
 		return string(b), err
 	case path != "":
 		b, err := os.ReadFile(path)
-		return string(b), err
+		if err != nil {
+			return "", fileerr.Open(path, err)
+		}
+		return string(b), nil
 	case !c.IsSet("prompt"):
 		return "", usagef("generate: option --prompt is missing, such as -p \"Once upon a time\"")
 	}

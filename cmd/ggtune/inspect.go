@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 
 	"github.com/urfave/cli/v2"
+
+	"github.com/ggtune/ggtune/internal/fileerr"
 )
 
 func inspectCommand() *cli.Command {
@@ -43,7 +45,7 @@ func inspectAction(c *cli.Context) error {
 	path := c.Args().First()
 	st, err := os.Stat(path)
 	if err != nil {
-		return fmt.Errorf("inspect: %w", err)
+		return fileerr.Open(path, err)
 	}
 	if st.IsDir() {
 		if _, err := os.Stat(filepath.Join(path, "run.toml")); err == nil {
@@ -68,7 +70,7 @@ func looksLikeGGUF(path string) (bool, error) {
 	}
 	f, err := os.Open(path)
 	if err != nil {
-		return false, err
+		return false, fileerr.Open(path, err)
 	}
 	defer f.Close()
 	head := make([]byte, 4)

@@ -95,16 +95,15 @@ func (g *Generator) open(cfg Config) error {
 		g.nCtx = min(trained, defaultCtx)
 	}
 	for _, c := range cfg.Adapters {
+		o, err := readOrigin(c.Path) // first: as in check, our own reader says better what is wrong
+		if err != nil {
+			return err
+		}
 		a, err := g.model.LoadAdapter(c.Path)
 		if err != nil {
 			return err
 		}
-		g.adapters = append(g.adapters, loaded{Adapter: a, scale: c.Scale})
-		o, err := readOrigin(c.Path)
-		if err != nil {
-			return err
-		}
-		g.adapters[len(g.adapters)-1].origin = o
+		g.adapters = append(g.adapters, loaded{Adapter: a, scale: c.Scale, origin: o})
 		cfg.Hash = cfg.Hash || o.base() != ""
 	}
 	if cfg.Hash {

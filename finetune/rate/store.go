@@ -14,6 +14,7 @@ import (
 	"github.com/gofrs/flock"
 
 	"github.com/ggtune/ggtune/internal/atomicfile"
+	"github.com/ggtune/ggtune/internal/fileerr"
 )
 
 // maxFile bounds what is read of a file of choices: a person's lifetime of them is far smaller.
@@ -95,14 +96,14 @@ func lock(path string) (*flock.Flock, error) {
 func readFile(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, err
+		return nil, fileerr.Open(path, err)
 	}
 	defer f.Close()
 	switch st, err := f.Stat(); {
 	case err != nil:
 		return nil, err
 	case !st.Mode().IsRegular():
-		return nil, fmt.Errorf("%s: it is not a regular file; name a file with -o", path)
+		return nil, fmt.Errorf("%s: it is not a regular file; name a file of choices", path)
 	case st.Size() > maxFile:
 		return nil, fmt.Errorf("%s: it has %d bytes, expected at most %d for a file of choices; name another with -o", path, st.Size(), maxFile)
 	}
