@@ -15,6 +15,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/ggtune/ggtune/finetune/bench"
+	"github.com/ggtune/ggtune/internal/count"
 	"github.com/ggtune/ggtune/internal/fileerr"
 )
 
@@ -194,7 +195,7 @@ func readReport(path string) (*bench.Report, error) {
 // printReport writes the report for people: the machine, then each model's cases and where their time goes.
 func printReport(out io.Writer, r *bench.Report) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintf(w, "%s, %d cores, %d threads, kernels %s, load average %.1f\nmultiply rate in registers:", r.CPU, r.Cores, r.Threads, r.Level, r.Load)
+	fmt.Fprintf(w, "%s, %s, %s, kernels %s, load average %.1f\nmultiply rate in registers:", r.CPU, count.Of(r.Cores, "core"), count.Of(r.Threads, "thread"), r.Level, r.Load)
 	for _, p := range r.Peaks {
 		fmt.Fprintf(w, " %s %.0f", p.Format, p.GFLOPS)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/ggtune/ggtune/finetune/generate"
 	"github.com/ggtune/ggtune/finetune/template"
+	"github.com/ggtune/ggtune/internal/count"
 )
 
 func chatCommand() *cli.Command {
@@ -134,7 +135,7 @@ func (t *talk) answered(prompt string, r generate.Result) error {
 	}
 	fmt.Fprintln(t.c.App.Writer)
 	if r.Stop == generate.StopContext {
-		fmt.Fprintf(t.c.App.ErrWriter, "the context of %d tokens is full; /reset begins anew, --ctx raises it\n", t.g.NCtx())
+		fmt.Fprintf(t.c.App.ErrWriter, "the context of %s is full; /reset begins anew, --ctx raises it\n", count.Of(t.g.NCtx(), "token"))
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/ggtune/ggtune/finetune"
 	"github.com/ggtune/ggtune/finetune/report"
+	"github.com/ggtune/ggtune/internal/count"
 )
 
 func evalCommand() *cli.Command {
@@ -51,7 +52,7 @@ func evalAction(c *cli.Context) error {
 	if !math.IsNaN(e.Perplexity) {
 		fmt.Fprintf(w, "perplexity  %.3f\n", e.Perplexity)
 	}
-	fmt.Fprintf(w, "tokens      %d, of which counted %d, in %d rows\n", e.Tokens, e.Counted, e.Rows)
+	fmt.Fprintf(w, "tokens      %d, of which counted %d, in %s\n", e.Tokens, e.Counted, count.Of(e.Rows, "row"))
 	names, widest := slices.Sorted(maps.Keys(e.Figures)), len("perplexity ")
 	for _, name := range names {
 		widest = max(widest, len(name))

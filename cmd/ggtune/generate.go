@@ -10,6 +10,7 @@ import (
 	"github.com/ggtune/ggtune/bindings/llama"
 	"github.com/ggtune/ggtune/finetune/generate"
 	"github.com/ggtune/ggtune/finetune/template"
+	"github.com/ggtune/ggtune/internal/count"
 	"github.com/ggtune/ggtune/internal/fileerr"
 )
 
@@ -123,7 +124,7 @@ func writeText(c *cli.Context, g *generate.Generator, prompt string, tokens []in
 	r, err := g.Continue(c.Context, tokens, c.Int("predict"), s, func(text string) { io.WriteString(w, text) })
 	fmt.Fprintln(w)
 	if err == nil && r.Stop == generate.StopContext {
-		fmt.Fprintf(c.App.ErrWriter, "ggtune: the context of %d tokens is full; --ctx raises it\n", g.NCtx())
+		fmt.Fprintf(c.App.ErrWriter, "ggtune: the context of %s is full; --ctx raises it\n", count.Of(g.NCtx(), "token"))
 	}
 	return err
 }

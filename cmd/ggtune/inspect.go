@@ -9,6 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/ggtune/ggtune/internal/count"
 	"github.com/ggtune/ggtune/internal/fileerr"
 )
 
@@ -40,7 +41,7 @@ func inspectFlags() []cli.Flag {
 
 func inspectAction(c *cli.Context) error {
 	if c.NArg() != 1 {
-		return usagef("inspect: %d arguments given, expected one: ggtune inspect FILE", c.NArg())
+		return usagef("inspect: %s given, expected one: ggtune inspect FILE", count.Of(c.NArg(), "argument"))
 	}
 	path := c.Args().First()
 	st, err := os.Stat(path)

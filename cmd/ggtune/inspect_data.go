@@ -11,6 +11,7 @@ import (
 	"github.com/ggtune/ggtune/finetune"
 	"github.com/ggtune/ggtune/finetune/data"
 	"github.com/ggtune/ggtune/finetune/report"
+	"github.com/ggtune/ggtune/internal/count"
 )
 
 // inspectOptions are those of training that change what a row looks like.
@@ -155,7 +156,7 @@ func printItem(w io.Writer, it *finetune.ItemView) {
 			counted++
 		}
 	}
-	fmt.Fprintf(w, "%s: %d tokens, %d counted\n", it.Source, len(it.Tokens), counted)
+	fmt.Fprintf(w, "%s: %s, %d counted\n", it.Source, count.Of(len(it.Tokens), "token"), counted)
 	for i, t := range it.Tokens {
 		if it.Segments != nil && (i == 0 || t.Segment != it.Tokens[i-1].Segment) {
 			fmt.Fprintf(w, "  %s:\n", it.Segments[t.Segment])

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/ggtune/ggtune/finetune/rate"
+	"github.com/ggtune/ggtune/internal/count"
 )
 
 // A desk is where a person rates in a terminal.
@@ -163,7 +164,7 @@ func (d *desk) show(ctx context.Context) (rate.View, error) {
 				break
 			}
 			if n := view.Cut[at]; n > 0 {
-				fmt.Fprintf(d.w, " … (cut off after %d tokens)", n)
+				fmt.Fprintf(d.w, " … (cut off after %s)", count.Of(n, "token"))
 			}
 			fmt.Fprintln(d.w)
 			at, put = at+1, 0

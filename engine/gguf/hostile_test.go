@@ -96,7 +96,7 @@ func TestMalformed(t *testing.T) {
 		{"offset near the top", head(3, 1, 0).tensor("a", F32, math.MaxUint64-3, 1).pad(99), ErrMalformed, "offset 18446744073709551612, expected 0"},
 		{"overlap", head(3, 2, 0).tensor("a", F32, 0, 64).tensor("b", F32, 128, 64).pad(999), ErrMalformed, "offset 128, expected 256"},
 		{"gap", head(3, 2, 0).tensor("a", F32, 0, 1).tensor("b", F32, 64, 1).pad(999), ErrMalformed, "offset 64, expected 32"},
-		{"data cut", good[:len(good)-40], ErrTruncated, "the last"},
+		{"data cut", good[:len(good)-40], ErrTruncated, "too early"},
 		{"header cut", good[:300], ErrTruncated, "download it again"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

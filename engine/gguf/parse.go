@@ -348,7 +348,7 @@ func (h *header) place(headerEnd, fileSize int64) error {
 		next = pad(next + t.Size)
 	}
 	if end > fileSize {
-		return fmt.Errorf("%w: its header describes %d bytes, but it has %d: the last %d are missing; download it again", ErrTruncated, end, fileSize, end-fileSize)
+		return fmt.Errorf("%w: its header describes %d bytes, but it has %d: it ends %d too early; download it again", ErrTruncated, end, fileSize, end-fileSize)
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/ggtune/ggtune/bindings/llama"
 	"github.com/ggtune/ggtune/engine/gguf"
+	"github.com/ggtune/ggtune/internal/count"
 )
 
 // Config says what is opened.
@@ -198,8 +199,8 @@ func (g *Generator) Raw(prompt string) ([]int32, error) {
 func (g *Generator) Continue(ctx context.Context, prompt []int32, n int, s llama.Sampling, yield func(text string)) (Result, error) {
 	r := Result{PromptTokens: len(prompt), Stop: StopEnd}
 	if len(prompt) >= g.nCtx {
-		return r, fmt.Errorf("the prompt has %d tokens, and the context holds %d with what is written; shorten it, or raise --ctx (the model was trained for %d)",
-			len(prompt), g.nCtx, g.model.Info().NCtxTrain)
+		return r, fmt.Errorf("the prompt has %s, and the context holds %d with what is written; shorten it, or raise --ctx (the model was trained for %d)",
+			count.Of(len(prompt), "token"), g.nCtx, g.model.Info().NCtxTrain)
 	}
 	kept := 0
 	for kept < len(g.held) && kept < len(prompt)-1 && g.held[kept] == prompt[kept] {

@@ -14,6 +14,7 @@ import (
 	"github.com/gofrs/flock"
 
 	"github.com/ggtune/ggtune/internal/atomicfile"
+	"github.com/ggtune/ggtune/internal/count"
 	"github.com/ggtune/ggtune/internal/fileerr"
 )
 
@@ -133,7 +134,7 @@ func (s *Store) parse(data []byte) (notes []string, err error) {
 		case err == nil && !whole:
 			notes = append(notes, fmt.Sprintf("%s:%d: the last line had no end, and is whole: kept", s.path, n))
 		case !whole:
-			notes = append(notes, fmt.Sprintf("%s:%d: the last line was not written to its end (%d bytes): dropped; rate that pair again", s.path, n, len(line)))
+			notes = append(notes, fmt.Sprintf("%s:%d: the last line was not written to its end (%s): dropped; rate that pair again", s.path, n, count.Of(len(line), "byte")))
 		case err != nil:
 			return fmt.Errorf("%s:%d: %w; mend or remove the line, or name another file with -o", s.path, n, err)
 		}

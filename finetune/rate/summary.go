@@ -6,6 +6,8 @@ import (
 	"sort"
 	"strings"
 	"text/tabwriter"
+
+	"github.com/ggtune/ggtune/internal/count"
 )
 
 // A Summary counts choices.
@@ -175,8 +177,8 @@ func (s Summary) String() string {
 
 // String says the rate with its interval.
 func (w WinRate) String() string {
-	return fmt.Sprintf("%s beats %s in %.1f%% of %d pairs (95%% interval %.1f%% to %.1f%%; %d won, %d lost, %d ties count half)",
-		w.Of, w.Against, 100*w.Rate, w.N(), 100*w.Low, 100*w.High, w.Wins, w.Losses, w.Ties)
+	return fmt.Sprintf("%s beats %s in %.1f%% of %s (95%% interval %.1f%% to %.1f%%; %d won, %d lost, %d tied, which counts half)",
+		w.Of, w.Against, 100*w.Rate, count.Of(w.N(), "pair"), 100*w.Low, 100*w.High, w.Wins, w.Losses, w.Ties)
 }
 
 // ReadChoices reads a file of choices without locking it; a last line that is still being written is left out.
