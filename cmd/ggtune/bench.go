@@ -107,7 +107,7 @@ func benchConfig(c *cli.Context) (*bench.Config, error) {
 	case len(shapes) == 0 && len(types) > 0:
 		return nil, usagef("bench: --type needs a --shape; a model file has its own types")
 	case len(shapes) > 0 && len(types) == 0:
-		return nil, usagef("bench: option --type is missing, such as --type q8_0")
+		return nil, missing(c, "type", "q8_0")
 	case len(shapes) == 0 && len(cfg.Targets) == 0:
 		return nil, usagef("bench: give a model, -m model.gguf, or a shape, --shape %s --type q8_0", bench.Shapes()[0])
 	case c.Int("memory") < 0:

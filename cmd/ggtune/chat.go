@@ -58,7 +58,7 @@ func chatAction(c *cli.Context) error {
 		return err
 	}
 	if c.Int("predict") < 0 {
-		return usagef("chat: -n is %d, expected 0 or more", c.Int("predict"))
+		return usagef("chat: --predict is %d, expected 0 or more", c.Int("predict"))
 	}
 	g, err := openGenerator(c)
 	if err != nil {
@@ -135,7 +135,7 @@ func (t *talk) answered(prompt string, r generate.Result) error {
 	}
 	fmt.Fprintln(t.c.App.Writer)
 	if r.Stop == generate.StopContext {
-		fmt.Fprintf(t.c.App.ErrWriter, "the context of %s is full; /reset begins anew, --ctx raises it\n", count.Of(t.g.NCtx(), "token"))
+		fmt.Fprintf(t.c.App.ErrWriter, "note: the context of %s is full; /reset begins anew, --ctx raises it\n", count.Of(t.g.NCtx(), "token"))
 	}
 	return nil
 }

@@ -65,11 +65,11 @@ func compareAction(c *cli.Context) error {
 		return err
 	}
 	cfg.OneSeed = true
-	if _, err := required(c, "model", "-m base.gguf"); err != nil {
+	if _, err := required(c, "model", "base.gguf"); err != nil {
 		return err
 	}
 	if len(c.StringSlice("data")) == 0 {
-		return usagef("compare: option --data is missing, such as -d prompts.txt")
+		return missing(c, "data", "prompts.txt")
 	}
 	r := compareResult{HTML: c.String("output") + ".html", JSONL: c.String("output") + ".jsonl"}
 	for _, path := range []string{r.HTML, r.JSONL} {

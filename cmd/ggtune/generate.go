@@ -61,10 +61,10 @@ func generateAction(c *cli.Context) error {
 		return err
 	}
 	if c.Int("predict") < 1 {
-		return usagef("generate: -n is %d, expected 1 or more", c.Int("predict"))
+		return usagef("generate: --predict is %d, expected 1 or more", c.Int("predict"))
 	}
 	if c.Bool("compare") && c.String("adapter") == "" {
-		return usagef("generate: --compare needs an adapter: -a run/adapter.gguf")
+		return usagef("generate: --compare needs an adapter, such as --adapter run/adapter.gguf")
 	}
 	for _, name := range []string{"system", "template"} {
 		if c.IsSet(name) && !c.Bool("chat") {
@@ -124,7 +124,7 @@ func writeText(c *cli.Context, g *generate.Generator, prompt string, tokens []in
 	r, err := g.Continue(c.Context, tokens, c.Int("predict"), s, func(text string) { io.WriteString(w, text) })
 	fmt.Fprintln(w)
 	if err == nil && r.Stop == generate.StopContext {
-		fmt.Fprintf(c.App.ErrWriter, "ggtune: the context of %s is full; --ctx raises it\n", count.Of(g.NCtx(), "token"))
+		fmt.Fprintf(c.App.ErrWriter, "note: the context of %s is full; --ctx raises it\n", count.Of(g.NCtx(), "token"))
 	}
 	return err
 }
@@ -145,14 +145,14 @@ func promptText(c *cli.Context) (string, error) {
 		}
 		return string(b), nil
 	case !c.IsSet("prompt"):
-		return "", usagef("generate: option --prompt is missing, such as -p \"Once upon a time\"")
+		return "", missing(c, "prompt", `"Once upon a time"`)
 	}
 	return c.String("prompt"), nil
 }
 
 // openGenerator opens what -m, -a and the options beside them name.
 func openGenerator(c *cli.Context) (*generate.Generator, error) {
-	model, err := required(c, "model", "-m model.gguf")
+	model, err := required(c, "model", "model.gguf")
 	if err != nil {
 		return nil, err
 	}

@@ -62,7 +62,11 @@ func required(c *cli.Context, name, example string) (string, error) {
 	if v := c.String(name); v != "" {
 		return v, nil
 	}
-	return "", usagef("%s: option %s is missing, such as %s", c.Command.Name, dashes(name), example)
+	return "", missing(c, name, example)
+}
+
+func missing(c *cli.Context, name, example string) error {
+	return usagef("%s: option %s is missing, such as %[2]s %s", c.Command.Name, dashes(name), example)
 }
 
 // noArguments refuses words that no option takes: a forgotten dash would otherwise go unseen.

@@ -189,7 +189,7 @@ func (g *Generator) Raw(prompt string) ([]int32, error) {
 		tokens = tokens[:n-1]
 	}
 	if len(tokens) == 0 {
-		return nil, errors.New("the prompt is empty, and the model has no token that begins a text; give some text with -p")
+		return nil, errors.New("the prompt is empty, and the model has no token that begins a text; give some text")
 	}
 	return tokens, nil
 }
