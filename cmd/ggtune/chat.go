@@ -20,8 +20,7 @@ func chatCommand() *cli.Command {
 		Name:      "chat",
 		Usage:     "talk with a model, with or without an adapter",
 		UsageText: "-m model.gguf [-a adapter.gguf] [options]",
-		Description: "Reads a line, answers, and remembers. /reset forgets the conversation, /base and /adapter switch the adapter off and on,\n" +
-			"/quit ends (so does the end of the input).\n\n" +
+		Description: "Reads a line, answers, and remembers. A line that begins with a slash is a command:\n" + talkHelp() + "\n" +
 			"  ggtune chat -m model.gguf -a run/adapter.gguf --system \"You are terse.\"",
 		Flags: append(append([]cli.Flag{modelFlag(), adapterFlag()}, chatFlags()...), append(samplingFlags(), seedFlag(), threadsFlag(), deviceFlag(), jsonFlag())...),
 		Action: func(c *cli.Context) error {
@@ -41,6 +40,24 @@ func chatFlags() []cli.Flag {
 		&cli.IntFlag{Name: "ctx", Usage: "context of `N` tokens; 0: what the model was trained for, at most 4096"},
 		&cli.Float64Flag{Name: "scale", Usage: "multiply the adapter's effect by `X`", Value: 1},
 	}
+}
+
+// talkCommands are what a line may ask for in place of an answer.
+var talkCommands = []struct{ name, about string }{
+	{"/reset", "forget the conversation"},
+	{"/base", "switch the adapter off"},
+	{"/adapter", "switch the adapter on again"},
+	{"/help", "list these commands"},
+	{"/quit", "end; so does the end of the input"},
+}
+
+// talkHelp is a line for each command.
+func talkHelp() string {
+	var b strings.Builder
+	for _, c := range talkCommands {
+		fmt.Fprintf(&b, "  %-9s %s\n", c.name, c.about)
+	}
+	return b.String()
 }
 
 // A talk is one running conversation.
@@ -162,8 +179,14 @@ func (t *talk) command(line string) error {
 			return t.g.Use(generate.Base)
 		}
 		return t.g.Use(0)
+	case "/help":
+		fmt.Fprint(w, talkHelp())
 	default:
-		fmt.Fprintf(w, "unknown command %s; known: /reset, /base, /adapter, /quit\n", line)
+		var known []string
+		for _, c := range talkCommands {
+			known = append(known, c.name)
+		}
+		fmt.Fprintf(w, "unknown command %s; known: %s\n", line, strings.Join(known, ", "))
 	}
 	return nil
 }
