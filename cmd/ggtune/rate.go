@@ -224,7 +224,7 @@ func rateSummary(c *cli.Context, s *rate.Session, output string) error {
 	} else {
 		fmt.Fprintf(c.App.Writer, "\n%s\n%s", output, sum)
 	}
-	if sum.Failed > 0 && sum.Rated == 0 && sum.Left == 0 {
+	if sum.Failed > 0 && sum.Rated == 0 && sum.Left == 0 && sum.Dropped == 0 {
 		return fmt.Errorf("%s: no prompt could be answered; the notes above say why", output)
 	}
 	return context.Cause(c.Context)

@@ -21,9 +21,10 @@ type Summary struct {
 	Skip  int `json:"skip"`
 	Pairs int `json:"pairs"` // with a chosen and a rejected answer: what preference training reads
 
-	Left   int `json:"left"`   // pairs not rated yet
-	Equal  int `json:"equal"`  // pairs left out because both answers were the same
-	Failed int `json:"failed"` // prompts that could not be answered
+	Left    int `json:"left"`    // pairs not rated yet, which come again at the next start
+	Dropped int `json:"dropped"` // not rated, and in no file that was given: typed prompts
+	Equal   int `json:"equal"`   // pairs left out because both answers were the same
+	Failed  int `json:"failed"`  // prompts that could not be answered
 
 	WinRates []WinRate `json:"win_rates"` // where the two answers have different origins
 }
@@ -162,7 +163,8 @@ func (s Summary) String() string {
 		n    int
 	}{
 		{"  A better", s.A}, {"  B better", s.B}, {"  tie", s.Tie}, {"  both bad", s.Bad}, {"  edited", s.Edit}, {"  skipped", s.Skip},
-		{"pairs to train on", s.Pairs}, {"not rated yet", s.Left}, {"left out, equal answers", s.Equal}, {"could not be answered", s.Failed},
+		{"pairs to train on", s.Pairs}, {"not rated yet", s.Left}, {"not rated, not kept", s.Dropped},
+		{"left out, equal answers", s.Equal}, {"could not be answered", s.Failed},
 	} {
 		if line.n > 0 {
 			fmt.Fprintf(t, "%s\t%d\n", line.name, line.n)
