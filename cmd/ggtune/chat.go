@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/ggtune/ggtune/bindings/llama"
 	"github.com/ggtune/ggtune/finetune/generate"
 	"github.com/ggtune/ggtune/finetune/template"
 	"github.com/ggtune/ggtune/internal/count"
@@ -66,6 +68,8 @@ type talk struct {
 	g        *generate.Generator
 	chat     *generate.Chat
 	messages []template.Message
+	sampling llama.Sampling
+	most     int // tokens of an answer
 	terminal bool
 }
 
@@ -89,11 +93,10 @@ func chatAction(c *cli.Context) error {
 	if err := noteBase(c, g); err != nil {
 		return err
 	}
-	t := &talk{c: c, g: g, chat: chat, terminal: isTerminal(c.App.Writer) && !c.Bool("json")}
+	t := &talk{c: c, g: g, chat: chat, sampling: s, most: c.Int("predict"), terminal: isTerminal(c.App.Writer) && !c.Bool("json")}
 	t.reset()
-	n := c.Int("predict")
-	if n == 0 {
-		n = math.MaxInt32 // the end of the turn or of the context comes first
+	if t.most == 0 {
+		t.most = math.MaxInt32 // the end of the turn or of the context comes first
 	}
 	nextLine := readLines(c.App.Reader)
 	for {
@@ -121,23 +124,33 @@ func chatAction(c *cli.Context) error {
 			}
 			continue
 		}
-		t.messages = append(t.messages, template.Message{Role: "user", Content: line})
-		tokens, err := chat.Prompt(t.messages)
-		if err != nil {
-			return err
-		}
-		var show func(string)
-		if !c.Bool("json") {
-			show = func(text string) { io.WriteString(c.App.Writer, text) }
-		}
-		r, err := g.Continue(c.Context, tokens, n, s, show)
-		if err != nil {
-			return err
-		}
-		if err := t.answered(line, r); err != nil {
+		if err := t.answer(line); err != nil {
 			return err
 		}
 	}
+}
+
+// answer lets the model answer a line. A person whose conversation no longer fits is told, and may go on; a program fails.
+func (t *talk) answer(line string) error {
+	messages := append(t.messages[:len(t.messages):len(t.messages)], template.Message{Role: "user", Content: line})
+	tokens, err := t.chat.Prompt(messages)
+	if err != nil {
+		return err
+	}
+	var show func(string)
+	if !t.c.Bool("json") {
+		show = func(text string) { io.WriteString(t.c.App.Writer, text) }
+	}
+	r, err := t.g.Continue(t.c.Context, tokens, t.most, t.sampling, show)
+	if long := (*generate.LongError)(nil); errors.As(err, &long) && isTerminal(t.c.App.Reader) {
+		fmt.Fprintf(t.c.App.ErrWriter, "note: %v; /reset begins anew\n", err)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	t.messages = messages
+	return t.answered(line, r)
 }
 
 // answered shows the end of an answer and remembers it.

@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/urfave/cli/v2"
-	"golang.org/x/term"
 
 	"github.com/ggtune/ggtune/finetune/rate"
 	"github.com/ggtune/ggtune/internal/count"
@@ -240,8 +239,7 @@ func (d *desk) typed(ctx context.Context) (string, error) {
 
 // editor is the person's own, where input and output are a terminal that it can have.
 func (d *desk) editor() string {
-	in, ok := d.c.App.Reader.(*os.File)
-	if !ok || !term.IsTerminal(int(in.Fd())) || !isTerminal(d.w) {
+	if !isTerminal(d.c.App.Reader) || !isTerminal(d.w) {
 		return ""
 	}
 	if e := os.Getenv("VISUAL"); e != "" {
