@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"path/filepath"
+	"strings"
 
 	"github.com/schollz/progressbar/v3"
 	"github.com/urfave/cli/v2"
@@ -70,6 +71,9 @@ func compareAction(c *cli.Context) error {
 	}
 	if len(c.StringSlice("data")) == 0 {
 		return missing(c, "data", "prompts.txt")
+	}
+	if dir, name := filepath.Split(c.String("output")); strings.Trim(name, ".") == "" {
+		return usagef("compare: --output is %s, a directory; add a name for the report, such as %s", c.String("output"), filepath.Join(dir, name, "report"))
 	}
 	r := compareResult{HTML: c.String("output") + ".html", JSONL: c.String("output") + ".jsonl"}
 	for _, path := range []string{r.HTML, r.JSONL} {
