@@ -166,6 +166,9 @@ func openGenerator(c *cli.Context) (*generate.Generator, error) {
 	if c.Int("ctx") < 0 {
 		return nil, usagef("%s: --ctx is %d, expected 0 or more", c.Command.Name, c.Int("ctx"))
 	}
+	if c.IsSet("scale") && c.String("adapter") == "" {
+		return nil, usagef("%s: --scale needs an adapter to scale", c.Command.Name)
+	}
 	cfg := generate.Config{Model: model, Ctx: c.Int("ctx"), Threads: n}
 	if a := c.String("adapter"); a != "" {
 		cfg.Adapters = []generate.Adapter{{Path: a, Scale: float32(c.Float64("scale"))}}

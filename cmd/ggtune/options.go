@@ -74,7 +74,7 @@ func noArguments(c *cli.Context) error {
 	if c.NArg() == 0 {
 		return nil
 	}
-	return usagef("%s: unexpected argument %q (`ggtune %s --help` lists the options)", c.Command.Name, c.Args().First(), c.Command.Name)
+	return usagef("%s: unexpected argument %q; what %[1]s needs is given with options (`ggtune %[1]s --help` lists them)", c.Command.Name, c.Args().First())
 }
 
 func checkDevice(c *cli.Context) error {
