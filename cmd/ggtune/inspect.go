@@ -49,6 +49,9 @@ func inspectAction(c *cli.Context) error {
 		return fileerr.Open(path, err)
 	}
 	if st.IsDir() {
+		if _, err := os.Stat(filepath.Join(path, "state.bin")); err == nil {
+			return fmt.Errorf("%s: this is a checkpoint; its run is inspected: ggtune inspect %s", path, filepath.Join(path, "..", ".."))
+		}
 		if _, err := os.Stat(filepath.Join(path, "run.toml")); err == nil {
 			return inspectRun(c, path)
 		}

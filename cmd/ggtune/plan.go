@@ -56,7 +56,11 @@ func printForecast(c *cli.Context, f *finetune.Forecast) {
 	line("parameters and gradients", "%s", byteCount(f.ParamBytes))
 	line("AdamW's moments", "%s", byteCount(f.OptimizerBytes))
 	line("work area", "%s", byteCount(f.WorkBytes))
-	line("kept activations", "%s (%d of %d layers; the others are computed again)", byteCount(f.ActivationBytes), f.KeptLayers, f.Layers)
+	again := ""
+	if f.KeptLayers < f.Layers {
+		again = "; the others are computed again"
+	}
+	line("kept activations", "%s (%d of %d layers%s)", byteCount(f.ActivationBytes), f.KeptLayers, f.Layers, again)
 	line("together, beside the model", "%s", byteCount(f.TotalBytes))
 	if f.FreeBytes > 0 {
 		line("free", "%s", byteCount(f.FreeBytes))
