@@ -200,7 +200,7 @@ func (info *ggufInfo) describeAdapter(f *gguf.File) error {
 
 func (info *ggufInfo) print(w io.Writer) {
 	line := func(name, format string, args ...any) {
-		fmt.Fprintf(w, "  %-14s %s\n", name, fmt.Sprintf(format, args...))
+		fmt.Fprintf(w, "  %-16s %s\n", name, fmt.Sprintf(format, args...))
 	}
 	fmt.Fprintf(w, "%s: %s, %s, GGUF version %d\n", info.Path, info.Kind, byteCount(info.Bytes), info.Version)
 	if len(info.Parts) > 0 {
