@@ -115,6 +115,11 @@ func TestTOMLErrors(t *testing.T) {
 		{"table", "[lora]\nrank = 8\n", `unknown key "lora`},
 		{"wrong type", "\nrank = \"8\"\n", "run.toml"},
 		{"no TOML", "rank = \n", "run.toml:1"},
+		{"a text for a list", "rank = 8\ndata = \"d.jsonl\"\n", "run.toml:2: data is a text in quotes, expected a list in brackets"},
+		{"a text for a number", "lr = \"1e-4\"\n", "run.toml:1: lr is a text in quotes, expected a number"},
+		{"a fraction", "epochs = 1.5\n", "run.toml:1: epochs is a fraction, expected a whole number"},
+		{"a number for a switch", "full = 1\n", "run.toml:1: full is a whole number, expected true or false"},
+		{"a list for a text", "model = [\"m\"]\n", "run.toml:1: model is a list in brackets, expected a text in quotes"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			c := DefaultConfig()
