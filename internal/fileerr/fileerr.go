@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 	"syscall"
 )
 
@@ -16,6 +17,8 @@ func Open(path string, err error) error {
 		err = pe.Err // it names the system call and the path once more
 	}
 	switch {
+	case errors.Is(err, fs.ErrNotExist) && strings.Contains(path, "://"):
+		return fmt.Errorf("open %s: %w; nothing is downloaded: fetch it first, and name the file", path, err)
 	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("open %s: %w; check the name", path, err)
 	case errors.Is(err, fs.ErrPermission):
