@@ -7,12 +7,14 @@ import (
 	"math"
 	"os"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/BurntSushi/toml"
 
 	"github.com/ggtune/ggtune/finetune/method"
+	"github.com/ggtune/ggtune/internal/fileerr"
 	"github.com/ggtune/ggtune/internal/registry"
 )
 
@@ -197,6 +199,15 @@ type ConfigError struct{ Err error }
 func (e *ConfigError) Error() string { return e.Err.Error() }
 func (e *ConfigError) Unwrap() error { return e.Err }
 
+// badTOMLType matches what the TOML library says, as text only, of a value of another type than its key's.
+var badTOMLType = regexp.MustCompile(`^toml: line (\d+) \(last key "(.*)"\): incompatible types: TOML value has type (string|int64|float64|bool|\[\]any); destination has type (string|integer|float|boolean|slice)$`)
+
+// tomlTypes are the library's names of types in the words of the language.
+var tomlTypes = map[string]string{
+	"string": "a text in quotes", "int64": "a whole number", "integer": "a whole number", "float64": "a fraction", "float": "a number",
+	"bool": "true or false", "boolean": "true or false", "[]any": "a list in brackets", "slice": "a list in brackets",
+}
+
 // ParseTOML sets the fields of c that the text names and leaves the others. name is used in messages. Errors are
 // *ConfigError; every unknown key is named with the nearest known one.
 func (c *Config) ParseTOML(text, name string) error {
@@ -205,6 +216,9 @@ func (c *Config) ParseTOML(text, name string) error {
 		var pe toml.ParseError
 		if errors.As(err, &pe) {
 			return &ConfigError{fmt.Errorf("%s:%d: %s", name, pe.Position.Line, pe.Message)}
+		}
+		if m := badTOMLType.FindStringSubmatch(err.Error()); m != nil {
+			return &ConfigError{fmt.Errorf("%s:%s: %s is %s, expected %s", name, m[1], m[2], tomlTypes[m[3]], tomlTypes[m[4]])}
 		}
 		return &ConfigError{fmt.Errorf("%s: %w", name, err)}
 	}
@@ -232,7 +246,7 @@ func (c *Config) ParseTOML(text, name string) error {
 func (c *Config) LoadTOML(path string) error {
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return &ConfigError{fmt.Errorf("read settings: %w", err)}
+		return &ConfigError{fileerr.Open(path, err)}
 	}
 	return c.ParseTOML(string(text), path)
 }

@@ -115,6 +115,11 @@ func TestTOMLErrors(t *testing.T) {
 		{"table", "[lora]\nrank = 8\n", `unknown key "lora`},
 		{"wrong type", "\nrank = \"8\"\n", "run.toml"},
 		{"no TOML", "rank = \n", "run.toml:1"},
+		{"a text for a list", "rank = 8\ndata = \"d.jsonl\"\n", "run.toml:2: data is a text in quotes, expected a list in brackets"},
+		{"a text for a number", "lr = \"1e-4\"\n", "run.toml:1: lr is a text in quotes, expected a number"},
+		{"a fraction", "epochs = 1.5\n", "run.toml:1: epochs is a fraction, expected a whole number"},
+		{"a number for a switch", "full = 1\n", "run.toml:1: full is a whole number, expected true or false"},
+		{"a list for a text", "model = [\"m\"]\n", "run.toml:1: model is a list in brackets, expected a text in quotes"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			c := DefaultConfig()
@@ -156,6 +161,7 @@ func TestValidate(t *testing.T) {
 		{"rank 0, alpha 0", func(c *Config) { c.Rank, c.Alpha = 0, 0 }, []string{"--rank is 0; expected 1 to 1024", "--alpha is 0; expected above 0"}},
 		{"learning rate", func(c *Config) { c.LR = -1e-4 }, []string{"--lr is -0.0001; expected above 0"}},
 		{"not numbers", func(c *Config) { c.LR, c.Alpha, c.Clip = math.NaN(), math.Inf(1), math.NaN() }, []string{"--lr is NaN", "--alpha is +Inf", "--clip is NaN"}},
+		{"a seed that TOML cannot hold", func(c *Config) { c.Seed = 1 << 63 }, []string{"--seed is 9223372036854775808; expected 0 to 9223372036854775807"}},
 		{"counts", func(c *Config) { c.Batch, c.Accum, c.Epochs, c.Steps = 0, 0, 0, -1 }, []string{"--batch is 0", "--accum is 0", "--epochs is 0", "--steps is -1"}},
 		{"names", func(c *Config) {
 			c.Method, c.Schedule, c.Packing, c.OnLong, c.Mask, c.Init, c.Device = "stf", "cosin", "best", "cut", "asistant", "x", "cuda"

@@ -2,18 +2,16 @@ package finetune
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"os"
 	"reflect"
 	"strconv"
 
 	"github.com/ggtune/ggtune/engine"
+	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/finetune/checkpoint"
 	"github.com/ggtune/ggtune/finetune/eval"
 	"github.com/ggtune/ggtune/finetune/method"
@@ -261,15 +259,12 @@ func (r *run) verify(ctx context.Context, probe *engine.Probe, base string, s *r
 	return nil
 }
 
+// fileSHA256 is the hash of a GGUF file: one of an adapter, or of the result.
 func fileSHA256(path string) (string, error) {
-	f, err := os.Open(path)
+	f, err := gguf.Open(path)
 	if err != nil {
 		return "", err
 	}
 	defer f.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return "", fmt.Errorf("read %s: %w", path, err)
-	}
-	return hex.EncodeToString(h.Sum(nil)), nil
+	return f.SHA256(context.Background())
 }

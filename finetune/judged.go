@@ -11,6 +11,7 @@ import (
 	"github.com/ggtune/ggtune/finetune/encode"
 	"github.com/ggtune/ggtune/finetune/method"
 	"github.com/ggtune/ggtune/finetune/template"
+	"github.com/ggtune/ggtune/internal/count"
 )
 
 // An input is a dataset on its way to rows.
@@ -52,7 +53,7 @@ func (s *textSide) look(ctx context.Context, in *input) error {
 	}
 	var ok bool
 	if in.others, ok = encode.Others(judged); !ok {
-		return fmt.Errorf("%s: all %d verdicts are on one answer, and %s sets each beside the answer to another example; give at least 2 that differ",
+		return fmt.Errorf("%s: every verdict (%d) is on one answer, and %s sets each beside the answer to another example; give at least 2 that differ",
 			in.ds.Source(0), in.ds.Len(), s.method)
 	}
 	return nil
@@ -71,11 +72,11 @@ func hashOf(messages []data.Message, text string) (sum [sha256.Size]byte, err er
 func (in *input) split(cfg *Config) (train, held []int, err error) {
 	n, of := in.units()
 	if n < 2 {
-		what := "examples"
+		what := "example"
 		if len(in.all) > 1 {
-			what = "prompts"
+			what = "prompt"
 		}
-		return nil, nil, fmt.Errorf("--eval-split holds out part of %d %s; at least 2 are needed", n, what)
+		return nil, nil, fmt.Errorf("--eval-split holds out part of %s; at least 2 are needed", count.Of(n, what))
 	}
 	_, out := encode.Split(n, cfg.EvalSplit, cfg.Seed)
 	for i, u := range of {
@@ -194,7 +195,7 @@ func (s *textSide) needBoth(d *encode.Dataset) error {
 	case desirable == 0:
 		found, missing, label = missing, found, true
 	}
-	return fmt.Errorf("%s: all %d answers that are left are %s, and --method %s needs both kinds: add %s ones, labelled %v", d.Items[0].Source, len(d.Items), found, s.method, missing, label)
+	return fmt.Errorf("%s: every answer that is left (%d) is %s, and --method %s needs both kinds: add %s ones, labelled %v", d.Items[0].Source, len(d.Items), found, s.method, missing, label)
 }
 
 // treeNotes says which trees were left out for their length, or for want of a prompt.
@@ -202,16 +203,16 @@ func (s *textSide) treeNotes(d *encode.Dataset) []string {
 	var out []string
 	l := d.LongTrees()
 	if l.Count > 0 {
-		out = append(out, fmt.Sprintf("%d examples are left out because prompt and answers together are longer than a row of %d tokens (answers that are compared are not cut); the first is %s; --seq-len %d takes them in",
-			l.Count, s.limit.SeqLen, l.First, l.Longest))
+		out = append(out, fmt.Sprintf("left out: %s whose prompt and answers together are longer than a row of %d tokens (answers that are compared are not cut); the first is %s; --seq-len %d takes all in",
+			count.Of(l.Count, "example"), s.limit.SeqLen, l.First, l.Longest))
 	}
 	if l.Deep > 0 {
-		out = append(out, fmt.Sprintf("%d examples are left out because they are longer than the %d positions that %s has learned, whatever the row length; the first is %s",
-			l.Deep, s.limit.Positions, s.model, l.FirstDeep))
+		out = append(out, fmt.Sprintf("left out: %s longer than the %d positions that %s has learned, whatever the row length; the first is %s",
+			count.Of(l.Deep, "example"), s.limit.Positions, s.model, l.FirstDeep))
 	}
 	if n := d.Counts.DroppedBare; n > 0 {
-		out = append(out, fmt.Sprintf("%d examples are left out because their answers have no token before them to be predicted from (the prompt is empty, or a part of their first token, and %s expects no beginning-of-text token); the first is %s",
-			n, s.model, d.FirstBare()))
+		out = append(out, fmt.Sprintf("left out: %s whose answers have no token before them to be predicted from (the prompt is empty, or a part of their first token, and %s expects no beginning-of-text token); the first is %s",
+			count.Of(n, "example"), s.model, d.FirstBare()))
 	}
 	return out
 }

@@ -79,7 +79,7 @@ func TestCutOff(t *testing.T) {
 		if got := branches(s, &r.train.Items[0]); !slices.Equal(got, want) {
 			t.Errorf("got %q, want %q", got, want)
 		}
-		if notes := strings.Join(r.notes, "\n"); !strings.Contains(notes, "1 examples: an answer was cut off when it was written; its end is not trained on; the first at ") {
+		if notes := strings.Join(r.notes, "\n"); !strings.Contains(notes, "1 example: an answer was cut off when it was written; its end is not trained on; the first at ") {
 			t.Errorf("notes %q", notes)
 		}
 	}
@@ -130,15 +130,15 @@ func TestBadJudgements(t *testing.T) {
 		lines  []string
 		want   string
 	}{
-		{"one verdict", verdicts, nil, []string{good}, "data.jsonl:1: all 1 verdicts are on one answer, and verdicts sets each beside the answer to another example"},
-		{"one answer", verdicts, nil, []string{good, `{"prompt": "cd", "completion": " c", "label": false}`}, "all 2 verdicts are on one answer"},
+		{"one verdict", verdicts, nil, []string{good}, "data.jsonl:1: every verdict (1) is on one answer, and verdicts sets each beside the answer to another example"},
+		{"one answer", verdicts, nil, []string{good, `{"prompt": "cd", "completion": " c", "label": false}`}, "every verdict (2) is on one answer"},
 		{"one class", verdicts, nil, []string{good, `{"prompt": "cd", "completion": " d", "label": true}`},
-			"data.jsonl:1: all 2 answers that are left are desirable, and --method verdicts needs both kinds: add undesirable ones, labelled false"},
+			"data.jsonl:1: every answer that is left (2) is desirable, and --method verdicts needs both kinds: add undesirable ones, labelled false"},
 		{"the other class", verdicts, nil, []string{`{"prompt": "cd", "completion": " c", "label": false}`, `{"prompt": "cd", "completion": " d", "label": false}`},
-			"are undesirable, and --method verdicts needs both kinds: add desirable ones, labelled true"},
+			"is undesirable, and --method verdicts needs both kinds: add desirable ones, labelled true"},
 		{"plain data", pairs, nil, []string{`{"prompt": "cd", "completion": " c"}`}, "learns from pairs"},
 		{"all too long", pairs, func(c *Config) { c.SeqLen = 8 }, []string{`{"prompt": "ab", "chosen": " cdefgh", "rejected": " d"}`}, "--seq-len 14 takes them in"},
-		{"nothing to split", pairs, func(c *Config) { c.EvalSplit = 0.5 }, []string{`{"prompt": "ab", "chosen": " c", "rejected": " d"}`}, "part of 1 examples; at least 2"},
+		{"nothing to split", pairs, func(c *Config) { c.EvalSplit = 0.5 }, []string{`{"prompt": "ab", "chosen": " c", "rejected": " d"}`}, "part of 1 example; at least 2"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			side, r, err := textFor(t, tc.how, "", tc.change, tc.lines...)
@@ -163,7 +163,7 @@ func TestTreeNotes(t *testing.T) {
 		t.Errorf("counts %+v", c)
 	}
 	want := "longer than a row of 16 tokens (answers that are compared are not cut); the first is"
-	if notes := strings.Join(r.notes, "\n"); !strings.Contains(notes, want) || !strings.Contains(notes, "data.jsonl:2; --seq-len 23 takes them in") {
+	if notes := strings.Join(r.notes, "\n"); !strings.Contains(notes, want) || !strings.Contains(notes, "data.jsonl:2; --seq-len 23 takes all in") {
 		t.Errorf("notes %q", notes)
 	}
 	_, r, err = textFor(t, verdicts, "", func(c *Config) { c.SeqLen = 14 },
@@ -171,7 +171,7 @@ func TestTreeNotes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if notes := strings.Join(r.notes, "\n"); !strings.Contains(notes, "beside 1 verdicts the other example's answer is cut") {
+	if notes := strings.Join(r.notes, "\n"); !strings.Contains(notes, "beside 1 verdict the other example's answer is cut") {
 		t.Errorf("notes %q", notes)
 	}
 }

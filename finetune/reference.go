@@ -129,7 +129,7 @@ func (c *Config) referenceAdapter() (path, sum string, err error) {
 		return "", "", nil
 	}
 	if sum, err = fileSHA256(path); err != nil {
-		return "", "", fmt.Errorf("the reference's adapter: %w; check the name", err)
+		return "", "", err
 	}
 	return path, sum, nil
 }

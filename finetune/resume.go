@@ -12,6 +12,7 @@ import (
 	"github.com/ggtune/ggtune/finetune/checkpoint"
 	"github.com/ggtune/ggtune/finetune/eval"
 	"github.com/ggtune/ggtune/finetune/optim"
+	"github.com/ggtune/ggtune/internal/count"
 )
 
 // meta is what a checkpoint holds beside numbers: all that tells the next step what it would have been.
@@ -136,8 +137,8 @@ func (r *run) compatible(m *meta) (notes []string, err error) {
 		case serr != nil:
 			errs = append(errs, serr)
 		case s.UsesEnd:
-			errs = append(errs, fmt.Errorf("the run was to have %d steps, and is to have %d now, but the learning rates of schedule %s follow from that number; only schedule constant lets a run grow: begin a new one",
-				m.Course.Steps, now, s.Name))
+			errs = append(errs, fmt.Errorf("the run was to have %s, and is to have %d now, but the learning rates of schedule %s follow from that number; only schedule constant lets a run grow: begin a new one",
+				count.Of(m.Course.Steps, "step"), now, s.Name))
 		}
 	}
 	return notes, errors.Join(errs...)

@@ -12,6 +12,7 @@ import (
 	"github.com/ggtune/ggtune/finetune/encode"
 	"github.com/ggtune/ggtune/finetune/method"
 	"github.com/ggtune/ggtune/finetune/template"
+	"github.com/ggtune/ggtune/internal/count"
 )
 
 // A textSide is how a model's examples become tokens: its tokenizer and its chat template.
@@ -293,13 +294,13 @@ func (s *textSide) lengthNotes(r *rows) []string {
 			longest = max(longest, d.Items[i].Depth())
 		}
 		if d.Counts.DroppedCut > 0 {
-			out = append(out, fmt.Sprintf("%d examples are left out because their prompt fills a row of %d tokens, such as %s; a larger --seq-len takes them in",
-				d.Counts.DroppedCut, s.limit.Window(), d.CutAnswers()[0]))
+			out = append(out, fmt.Sprintf("left out: %s whose prompt fills a row of %d tokens, such as %s; a larger --seq-len takes in more",
+				count.Of(d.Counts.DroppedCut, "example"), s.limit.Window(), d.CutAnswers()[0]))
 		}
 		out = append(out, s.treeNotes(d)...)
 	}
 	if s.cutBeside > 0 {
-		out = append(out, fmt.Sprintf("beside %d verdicts the other example's answer is cut to fit the row: it is a sample of what the model would say, and not trained on", s.cutBeside))
+		out = append(out, fmt.Sprintf("beside %s the other example's answer is cut to fit the row: it is a sample of what the model would say, and not trained on", count.Of(s.cutBeside, "verdict")))
 	}
 	if s.context > 0 && longest > s.context {
 		out = append(out, fmt.Sprintf("the longest example has %d tokens, and %s was trained to read %d at once: what lies beyond may be learned badly; --seq-len %d stays within", longest, s.model, s.context, s.context))
@@ -330,10 +331,10 @@ func (s *textSide) readInto(ctx context.Context, cfg *Config, paths []string, us
 func dropNotes(ds *data.Dataset) []string {
 	var out []string
 	for _, d := range ds.Stats().Dropped {
-		out = append(out, fmt.Sprintf("%d examples are left out: %s; the first at %s", d.Count, d.Reason, d.First[0]))
+		out = append(out, fmt.Sprintf("left out: %s (%s); the first at %s", count.Of(d.Count, "example"), d.Reason, d.First[0]))
 	}
 	if c := ds.Stats().CutOff; c != nil {
-		out = append(out, fmt.Sprintf("%d examples: %s; its end is not trained on; the first at %s", c.Count, c.Reason, c.First[0]))
+		out = append(out, fmt.Sprintf("%s: %s; its end is not trained on; the first at %s", count.Of(c.Count, "example"), c.Reason, c.First[0]))
 	}
 	return out
 }

@@ -115,7 +115,7 @@ func TestDataNotes(t *testing.T) {
 		t.Fatal(err)
 	}
 	notes := strings.Join(r.notes, "\n")
-	for _, want := range []string{"has no chat template", "1 examples are left out because their prompt fills a row of 32 tokens", "data.jsonl:2"} {
+	for _, want := range []string{"has no chat template", "left out: 1 example whose prompt fills a row of 32 tokens", "data.jsonl:2"} {
 		if !strings.Contains(notes, want) {
 			t.Errorf("notes %q lack %q", notes, want)
 		}

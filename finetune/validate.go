@@ -104,6 +104,8 @@ func (v *validator) common() {
 	v.known(&c.OnLong, errOf(encode.ParseOnLong(c.OnLong)))
 	v.known(&c.Packing, errOf(encode.ParsePacking(c.Packing)))
 	v.need(c.SeqLen >= 2 && c.SeqLen <= maxSeqLen, &c.SeqLen, v.is(c.SeqLen), fmt.Sprintf("2 tokens (one to predict the other from) to %d", maxSeqLen))
+	// run.toml must hold it, for --resume: TOML's numbers end there.
+	v.need(c.Seed <= math.MaxInt64, &c.Seed, v.is(c.Seed), fmt.Sprintf("0 to %d", int64(math.MaxInt64)))
 	v.need(c.Batch >= 1, &c.Batch, v.is(c.Batch), "at least 1 row")
 	v.need(c.Threads >= 0 && c.Threads <= maxThreads, &c.Threads, v.is(c.Threads), fmt.Sprintf("0 (one for each physical core) to %d", maxThreads))
 	v.need(c.Memory >= 0, &c.Memory, v.is(c.Memory), "megabytes, or 0 to leave it to ggtune")

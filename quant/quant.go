@@ -33,8 +33,23 @@ var mixes = registry.New[Mix]("storage type")
 
 func register(m Mix) Mix { return mixes.Register(m.Name, m) }
 
-// Get finds a mix by name, in any case. An unknown name is an error that lists the known ones.
-func Get(name string) (Mix, error) { return mixes.Get(strings.ToLower(name)) }
+// Get finds a mix by name, in any case. An unknown name, or one of a type that can only be read, is an error that lists the
+// known ones.
+func Get(name string) (Mix, error) {
+	name = strings.ToLower(name)
+	m, err := mixes.Get(name)
+	if err == nil {
+		return m, nil
+	}
+	base, _, mixed := strings.Cut(name, "_k_") // llama.cpp's q4_K_M and its like are mixes around q4_K
+	if mixed {
+		base += "_k"
+	}
+	if t, unknown := gguf.ParseType(base); unknown == nil {
+		return m, fmt.Errorf("storage type %s is read, but cannot be written; those that can: %s; llama.cpp's llama-quantize writes the others", t, strings.Join(mixes.Names(), ", "))
+	}
+	return m, err
+}
 
 // Mixes lists the mixes by name.
 func Mixes() []Mix { return mixes.All() }

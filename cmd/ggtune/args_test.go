@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/urfave/cli/v2"
@@ -56,6 +57,77 @@ func TestArrangeErrors(t *testing.T) {
 				t.Errorf("got %v, want %s", err, tc.want)
 			}
 		})
+	}
+}
+
+// Users come with the option names of other tools.
+func TestOptionsOfOtherTools(t *testing.T) {
+	for _, tc := range []struct{ command, option, want string }{
+		{"train", "--lora-alpha", "--alpha"},
+		{"train", "--lora_alpha=16", "--alpha"},
+		{"train", "--lora-aplha", "--alpha"},
+		{"train", "--lora-rank", "--rank"},
+		{"train", "--lora-r", "--rank"},
+		{"train", "--lora-dropout", "--dropout"},
+		{"train", "--target-modules", "--targets"},
+		{"train", "--batch-size", "--batch"},
+		{"train", "--per-device-train-batch-size", "--batch"},
+		{"train", "--per_device_train_batch_size", "--batch"},
+		{"train", "--gradient-accumulation-steps", "--accum"},
+		{"train", "--learning-rate", "--lr"},
+		{"train", "--lr-scheduler-type", "--schedule"},
+		{"train", "--warmup-ratio", "--warmup"},
+		{"train", "--warmup-steps", "--warmup"},
+		{"train", "--num-train-epochs", "--epochs"},
+		{"train", "--max-steps", "--steps"},
+		{"train", "--max-seq-length", "--seq-len"},
+		{"train", "--max-length", "--seq-len"},
+		{"train", "--output-dir", "--output"},
+		{"train", "--lora", "--init-adapter"},
+		{"train", "-a", "--init-adapter"},
+		{"plan", "--lora-alpha", "--alpha"},
+		{"eval", "--max-length", "--seq-len"},
+		{"generate", "--temperature", "--temp"},
+		{"generate", "--ctx-size", "--ctx"},
+		{"chat", "-c", "--ctx"},
+		{"rate", "--n-predict", "--predict"},
+		{"generate", "--lora-alpha", ""},
+		{"generate", "--learning-rate", ""},
+		{"quantize", "-c", ""},
+	} {
+		t.Run(tc.command+tc.option, func(t *testing.T) {
+			_, err := arrange(newApp(nil, nil, nil), []string{"ggtune", tc.command, tc.option, "1"})
+			if err == nil {
+				t.Fatal("no error")
+			}
+			_, hint, found := strings.Cut(err.Error(), "; did you mean ")
+			if got, _, _ := strings.Cut(hint, " ("); got != tc.want || found != (tc.want != "") {
+				t.Errorf("got %v, want %q", err, tc.want)
+			}
+		})
+	}
+	// Ours may be in another unit: the hint says what it takes.
+	_, err := arrange(newApp(nil, nil, nil), []string{"ggtune", "train", "--warmup-ratio", "0.1"})
+	want := "train: unknown option --warmup-ratio; did you mean --warmup (rise at the start, over N steps, fewer than all, or a fraction of all below 1)? " +
+		"(`ggtune train --help` lists all)"
+	if err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
+// An entry that no command can use is a slip in the table.
+func TestOtherNamesAreOfUse(t *testing.T) {
+	for ours, others := range otherNames {
+		for _, other := range others {
+			if !slices.ContainsFunc(commands(), func(c *cli.Command) bool {
+				options := takesValue(c)
+				_, has := options[ours]
+				_, taken := options[other]
+				return has && !taken
+			}) {
+				t.Errorf("%s for %s: no command has the one without the other", other, ours)
+			}
+		}
 	}
 }
 

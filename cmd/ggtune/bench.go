@@ -15,6 +15,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/ggtune/ggtune/finetune/bench"
+	"github.com/ggtune/ggtune/internal/count"
+	"github.com/ggtune/ggtune/internal/fileerr"
 )
 
 func benchCommand() *cli.Command {
@@ -106,7 +108,7 @@ func benchConfig(c *cli.Context) (*bench.Config, error) {
 	case len(shapes) == 0 && len(types) > 0:
 		return nil, usagef("bench: --type needs a --shape; a model file has its own types")
 	case len(shapes) > 0 && len(types) == 0:
-		return nil, usagef("bench: option --type is missing, such as --type q8_0")
+		return nil, missing(c, "type", "q8_0")
 	case len(shapes) == 0 && len(cfg.Targets) == 0:
 		return nil, usagef("bench: give a model, -m model.gguf, or a shape, --shape %s --type q8_0", bench.Shapes()[0])
 	case c.Int("memory") < 0:
@@ -183,7 +185,7 @@ func benchTrain(c *cli.Context) error {
 func readReport(path string) (*bench.Report, error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
-		return nil, err
+		return nil, fileerr.Open(path, err)
 	}
 	var r bench.Report
 	if err := json.Unmarshal(b, &r); err != nil {
@@ -195,7 +197,7 @@ func readReport(path string) (*bench.Report, error) {
 // printReport writes the report for people: the machine, then each model's cases and where their time goes.
 func printReport(out io.Writer, r *bench.Report) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintf(w, "%s, %d cores, %d threads, kernels %s, load average %.1f\nmultiply rate in registers:", r.CPU, r.Cores, r.Threads, r.Level, r.Load)
+	fmt.Fprintf(w, "%s, %s, %s, kernels %s, load average %.1f\nmultiply rate in registers:", r.CPU, count.Of(r.Cores, "core"), count.Of(r.Threads, "thread"), r.Level, r.Load)
 	for _, p := range r.Peaks {
 		fmt.Fprintf(w, " %s %.0f", p.Format, p.GFLOPS)
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -10,8 +11,10 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/ggtune/ggtune/bindings/llama"
 	"github.com/ggtune/ggtune/finetune/generate"
 	"github.com/ggtune/ggtune/finetune/template"
+	"github.com/ggtune/ggtune/internal/count"
 )
 
 func chatCommand() *cli.Command {
@@ -19,8 +22,7 @@ func chatCommand() *cli.Command {
 		Name:      "chat",
 		Usage:     "talk with a model, with or without an adapter",
 		UsageText: "-m model.gguf [-a adapter.gguf] [options]",
-		Description: "Reads a line, answers, and remembers. /reset forgets the conversation, /base and /adapter switch the adapter off and on,\n" +
-			"/quit ends (so does the end of the input).\n\n" +
+		Description: "Reads a line, answers, and remembers. A line that begins with a slash is a command:\n" + talkHelp() + "\n" +
 			"  ggtune chat -m model.gguf -a run/adapter.gguf --system \"You are terse.\"",
 		Flags: append(append([]cli.Flag{modelFlag(), adapterFlag()}, chatFlags()...), append(samplingFlags(), seedFlag(), threadsFlag(), deviceFlag(), jsonFlag())...),
 		Action: func(c *cli.Context) error {
@@ -42,12 +44,32 @@ func chatFlags() []cli.Flag {
 	}
 }
 
+// talkCommands are what a line may ask for in place of an answer.
+var talkCommands = []struct{ name, about string }{
+	{"/reset", "forget the conversation"},
+	{"/base", "switch the adapter off"},
+	{"/adapter", "switch the adapter on again"},
+	{"/help", "list these commands"},
+	{"/quit", "end; so does the end of the input"},
+}
+
+// talkHelp is a line for each command.
+func talkHelp() string {
+	var b strings.Builder
+	for _, c := range talkCommands {
+		fmt.Fprintf(&b, "  %-9s %s\n", c.name, c.about)
+	}
+	return b.String()
+}
+
 // A talk is one running conversation.
 type talk struct {
 	c        *cli.Context
 	g        *generate.Generator
 	chat     *generate.Chat
 	messages []template.Message
+	sampling llama.Sampling
+	most     int // tokens of an answer
 	terminal bool
 }
 
@@ -57,7 +79,7 @@ func chatAction(c *cli.Context) error {
 		return err
 	}
 	if c.Int("predict") < 0 {
-		return usagef("chat: -n is %d, expected 0 or more", c.Int("predict"))
+		return usagef("chat: --predict is %d, expected 0 or more", c.Int("predict"))
 	}
 	g, err := openGenerator(c)
 	if err != nil {
@@ -71,11 +93,10 @@ func chatAction(c *cli.Context) error {
 	if err := noteBase(c, g); err != nil {
 		return err
 	}
-	t := &talk{c: c, g: g, chat: chat, terminal: isTerminal(c.App.Writer) && !c.Bool("json")}
+	t := &talk{c: c, g: g, chat: chat, sampling: s, most: c.Int("predict"), terminal: isTerminal(c.App.Writer) && !c.Bool("json")}
 	t.reset()
-	n := c.Int("predict")
-	if n == 0 {
-		n = math.MaxInt32 // the end of the turn or of the context comes first
+	if t.most == 0 {
+		t.most = math.MaxInt32 // the end of the turn or of the context comes first
 	}
 	nextLine := readLines(c.App.Reader)
 	for {
@@ -103,23 +124,33 @@ func chatAction(c *cli.Context) error {
 			}
 			continue
 		}
-		t.messages = append(t.messages, template.Message{Role: "user", Content: line})
-		tokens, err := chat.Prompt(t.messages)
-		if err != nil {
-			return err
-		}
-		var show func(string)
-		if !c.Bool("json") {
-			show = func(text string) { io.WriteString(c.App.Writer, text) }
-		}
-		r, err := g.Continue(c.Context, tokens, n, s, show)
-		if err != nil {
-			return err
-		}
-		if err := t.answered(line, r); err != nil {
+		if err := t.answer(line); err != nil {
 			return err
 		}
 	}
+}
+
+// answer lets the model answer a line. A person whose conversation no longer fits is told, and may go on; a program fails.
+func (t *talk) answer(line string) error {
+	messages := append(t.messages[:len(t.messages):len(t.messages)], template.Message{Role: "user", Content: line})
+	tokens, err := t.chat.Prompt(messages)
+	if err != nil {
+		return err
+	}
+	var show func(string)
+	if !t.c.Bool("json") {
+		show = func(text string) { io.WriteString(t.c.App.Writer, text) }
+	}
+	r, err := t.g.Continue(t.c.Context, tokens, t.most, t.sampling, show)
+	if long := (*generate.LongError)(nil); errors.As(err, &long) && isTerminal(t.c.App.Reader) {
+		fmt.Fprintf(t.c.App.ErrWriter, "note: %v; /reset begins anew\n", err)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	t.messages = messages
+	return t.answered(line, r)
 }
 
 // answered shows the end of an answer and remembers it.
@@ -134,7 +165,7 @@ func (t *talk) answered(prompt string, r generate.Result) error {
 	}
 	fmt.Fprintln(t.c.App.Writer)
 	if r.Stop == generate.StopContext {
-		fmt.Fprintf(t.c.App.ErrWriter, "the context of %d tokens is full; /reset begins anew, --ctx raises it\n", t.g.NCtx())
+		fmt.Fprintf(t.c.App.ErrWriter, "note: the context of %s is full; /reset begins anew, --ctx raises it\n", count.Of(t.g.NCtx(), "token"))
 	}
 	return nil
 }
@@ -161,8 +192,14 @@ func (t *talk) command(line string) error {
 			return t.g.Use(generate.Base)
 		}
 		return t.g.Use(0)
+	case "/help":
+		fmt.Fprint(w, talkHelp())
 	default:
-		fmt.Fprintf(w, "unknown command %s; known: /reset, /base, /adapter, /quit\n", line)
+		var known []string
+		for _, c := range talkCommands {
+			known = append(known, c.name)
+		}
+		fmt.Fprintf(w, "unknown command %s; known: %s\n", line, strings.Join(known, ", "))
 	}
 	return nil
 }

@@ -38,7 +38,7 @@ func checkAction(c *cli.Context) error {
 	if err := noArguments(c); err != nil {
 		return err
 	}
-	model, err := required(c, "model", "-m model.gguf")
+	model, err := required(c, "model", "model.gguf")
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"path/filepath"
+	"strings"
 
 	"github.com/schollz/progressbar/v3"
 	"github.com/urfave/cli/v2"
@@ -11,6 +12,7 @@ import (
 	"github.com/ggtune/ggtune/finetune/rate"
 	"github.com/ggtune/ggtune/finetune/rate/answer"
 	"github.com/ggtune/ggtune/internal/atomicfile"
+	"github.com/ggtune/ggtune/internal/count"
 )
 
 func compareCommand() *cli.Command {
@@ -48,7 +50,7 @@ func compareAction(c *cli.Context) error {
 		return compareJudged(c, path)
 	}
 	if c.NArg() != 2 {
-		return usagef("compare: %d arguments given, expected two adapters (or base): ggtune compare base run/adapter.gguf -m base.gguf -d prompts.txt", c.NArg())
+		return usagef("compare: %s given, expected two adapters (or base): ggtune compare base run/adapter.gguf -m base.gguf -d prompts.txt", count.Of(c.NArg(), "argument"))
 	}
 	var sides [2]answer.Side
 	for i, scale := range []string{"scale", "scale-b"} {
@@ -64,11 +66,14 @@ func compareAction(c *cli.Context) error {
 		return err
 	}
 	cfg.OneSeed = true
-	if _, err := required(c, "model", "-m base.gguf"); err != nil {
+	if _, err := required(c, "model", "base.gguf"); err != nil {
 		return err
 	}
 	if len(c.StringSlice("data")) == 0 {
-		return usagef("compare: option --data is missing, such as -d prompts.txt")
+		return missing(c, "data", "prompts.txt")
+	}
+	if dir, name := filepath.Split(c.String("output")); strings.Trim(name, ".") == "" {
+		return usagef("compare: --output is %s, a directory; add a name for the report, such as %s", c.String("output"), filepath.Join(dir, name, "report"))
 	}
 	r := compareResult{HTML: c.String("output") + ".html", JSONL: c.String("output") + ".jsonl"}
 	for _, path := range []string{r.HTML, r.JSONL} {
@@ -89,7 +94,7 @@ func compareAction(c *cli.Context) error {
 		fmt.Fprintln(c.App.ErrWriter, "note: not answered:", why)
 	}
 	if r.Prompts == 0 {
-		return fmt.Errorf("compare: none of %d prompts could be answered; the notes above say why", len(items))
+		return fmt.Errorf("compare: none of %s could be answered; the notes above say why", count.Of(len(items), "prompt"))
 	}
 	if err := writeReport(report, r); err != nil {
 		return err
@@ -97,8 +102,8 @@ func compareAction(c *cli.Context) error {
 	if c.Bool("json") {
 		return printJSON(c.App.Writer, r)
 	}
-	fmt.Fprintf(c.App.Writer, "%d prompts, answers equal in %d\n%s  side by side\n%s  judge blind: ggtune rate -d %[4]s -o choices.jsonl\n",
-		r.Prompts, r.Equal, r.HTML, r.JSONL)
+	fmt.Fprintf(c.App.Writer, "%s, answers equal in %d\n%s  side by side\n%s  judge blind: ggtune rate -d %[4]s -o choices.jsonl\n",
+		count.Of(r.Prompts, "prompt"), r.Equal, r.HTML, r.JSONL)
 	return nil
 }
 

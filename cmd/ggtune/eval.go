@@ -10,6 +10,7 @@ import (
 
 	"github.com/ggtune/ggtune/finetune"
 	"github.com/ggtune/ggtune/finetune/report"
+	"github.com/ggtune/ggtune/internal/count"
 )
 
 func evalCommand() *cli.Command {
@@ -46,18 +47,20 @@ func evalAction(c *cli.Context) error {
 	if c.Bool("json") {
 		return printJSON(c.App.Writer, e)
 	}
-	w := c.App.Writer
-	fmt.Fprintf(w, "loss        %.4f %s\n", e.Loss, report.LossUnit(e.Unit))
-	if !math.IsNaN(e.Perplexity) {
-		fmt.Fprintf(w, "perplexity  %.3f\n", e.Perplexity)
-	}
-	fmt.Fprintf(w, "tokens      %d, of which counted %d, in %d rows\n", e.Tokens, e.Counted, e.Rows)
-	names, widest := slices.Sorted(maps.Keys(e.Figures)), len("perplexity ")
+	names, widest := slices.Sorted(maps.Keys(e.Figures)), len("perplexity")
 	for _, name := range names {
 		widest = max(widest, len(name))
 	}
+	line := func(name, format string, args ...any) {
+		fmt.Fprintf(c.App.Writer, "%-*s  %s\n", widest, name, fmt.Sprintf(format, args...))
+	}
+	line("loss", "%.4f %s", e.Loss, report.LossUnit(e.Unit))
+	if !math.IsNaN(e.Perplexity) {
+		line("perplexity", "%.3f", e.Perplexity)
+	}
+	line("tokens", "%d, of which counted %d, in %s", e.Tokens, e.Counted, count.Of(e.Rows, "row"))
 	for _, name := range names {
-		fmt.Fprintf(w, "%-*s %.4g\n", widest, name, e.Figures[name])
+		line(name, "%.4g", e.Figures[name])
 	}
 	return nil
 }

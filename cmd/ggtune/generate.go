@@ -10,6 +10,8 @@ import (
 	"github.com/ggtune/ggtune/bindings/llama"
 	"github.com/ggtune/ggtune/finetune/generate"
 	"github.com/ggtune/ggtune/finetune/template"
+	"github.com/ggtune/ggtune/internal/count"
+	"github.com/ggtune/ggtune/internal/fileerr"
 )
 
 func generateCommand() *cli.Command {
@@ -59,10 +61,10 @@ func generateAction(c *cli.Context) error {
 		return err
 	}
 	if c.Int("predict") < 1 {
-		return usagef("generate: -n is %d, expected 1 or more", c.Int("predict"))
+		return usagef("generate: --predict is %d, expected 1 or more", c.Int("predict"))
 	}
 	if c.Bool("compare") && c.String("adapter") == "" {
-		return usagef("generate: --compare needs an adapter: -a run/adapter.gguf")
+		return usagef("generate: --compare needs an adapter, such as --adapter run/adapter.gguf")
 	}
 	for _, name := range []string{"system", "template"} {
 		if c.IsSet(name) && !c.Bool("chat") {
@@ -122,7 +124,7 @@ func writeText(c *cli.Context, g *generate.Generator, prompt string, tokens []in
 	r, err := g.Continue(c.Context, tokens, c.Int("predict"), s, func(text string) { io.WriteString(w, text) })
 	fmt.Fprintln(w)
 	if err == nil && r.Stop == generate.StopContext {
-		fmt.Fprintf(c.App.ErrWriter, "ggtune: the context of %d tokens is full; --ctx raises it\n", g.NCtx())
+		fmt.Fprintf(c.App.ErrWriter, "note: the context of %s is full; --ctx raises it\n", count.Of(g.NCtx(), "token"))
 	}
 	return err
 }
@@ -138,16 +140,19 @@ func promptText(c *cli.Context) (string, error) {
 		return string(b), err
 	case path != "":
 		b, err := os.ReadFile(path)
-		return string(b), err
+		if err != nil {
+			return "", fileerr.Open(path, err)
+		}
+		return string(b), nil
 	case !c.IsSet("prompt"):
-		return "", usagef("generate: option --prompt is missing, such as -p \"Once upon a time\"")
+		return "", missing(c, "prompt", `"Once upon a time"`)
 	}
 	return c.String("prompt"), nil
 }
 
 // openGenerator opens what -m, -a and the options beside them name.
 func openGenerator(c *cli.Context) (*generate.Generator, error) {
-	model, err := required(c, "model", "-m model.gguf")
+	model, err := required(c, "model", "model.gguf")
 	if err != nil {
 		return nil, err
 	}
@@ -160,6 +165,9 @@ func openGenerator(c *cli.Context) (*generate.Generator, error) {
 	}
 	if c.Int("ctx") < 0 {
 		return nil, usagef("%s: --ctx is %d, expected 0 or more", c.Command.Name, c.Int("ctx"))
+	}
+	if c.IsSet("scale") && c.String("adapter") == "" {
+		return nil, usagef("%s: --scale needs an adapter to scale", c.Command.Name)
 	}
 	cfg := generate.Config{Model: model, Ctx: c.Int("ctx"), Threads: n}
 	if a := c.String("adapter"); a != "" {

@@ -8,6 +8,9 @@ import (
 	"path/filepath"
 
 	"github.com/urfave/cli/v2"
+
+	"github.com/ggtune/ggtune/internal/count"
+	"github.com/ggtune/ggtune/internal/fileerr"
 )
 
 func inspectCommand() *cli.Command {
@@ -38,14 +41,17 @@ func inspectFlags() []cli.Flag {
 
 func inspectAction(c *cli.Context) error {
 	if c.NArg() != 1 {
-		return usagef("inspect: %d arguments given, expected one: ggtune inspect FILE", c.NArg())
+		return usagef("inspect: %s given, expected one: ggtune inspect FILE", count.Of(c.NArg(), "argument"))
 	}
 	path := c.Args().First()
 	st, err := os.Stat(path)
 	if err != nil {
-		return fmt.Errorf("inspect: %w", err)
+		return fileerr.Open(path, err)
 	}
 	if st.IsDir() {
+		if _, err := os.Stat(filepath.Join(path, "state.bin")); err == nil {
+			return fmt.Errorf("%s: this is a checkpoint; its run is inspected: ggtune inspect %s", path, filepath.Join(path, "..", ".."))
+		}
 		if _, err := os.Stat(filepath.Join(path, "run.toml")); err == nil {
 			return inspectRun(c, path)
 		}
@@ -68,7 +74,7 @@ func looksLikeGGUF(path string) (bool, error) {
 	}
 	f, err := os.Open(path)
 	if err != nil {
-		return false, err
+		return false, fileerr.Open(path, err)
 	}
 	defer f.Close()
 	head := make([]byte, 4)

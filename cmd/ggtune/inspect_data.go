@@ -11,6 +11,7 @@ import (
 	"github.com/ggtune/ggtune/finetune"
 	"github.com/ggtune/ggtune/finetune/data"
 	"github.com/ggtune/ggtune/finetune/report"
+	"github.com/ggtune/ggtune/internal/count"
 )
 
 // inspectOptions are those of training that change what a row looks like.
@@ -97,22 +98,22 @@ func printExample(w io.Writer, x *data.Example) {
 		printTurns(w, x.Messages)
 	case data.KindPair, data.KindVerdict:
 		if x.Answers[0].Messages == nil {
-			fmt.Fprintf(w, "  %-10s %s\n", "prompt", clip(x.Prompt))
+			fmt.Fprintf(w, "  %-11s %s\n", "prompt", clip(x.Prompt))
 		}
 		printTurns(w, x.Messages)
 		for i := range x.Answers {
 			printAnswer(w, answerName(x, i), &x.Answers[i])
 		}
 	case data.KindCompletion:
-		fmt.Fprintf(w, "  %-10s %s\n  %-10s %s\n", "prompt", clip(x.Prompt), "completion", clip(x.Completion))
+		fmt.Fprintf(w, "  %-11s %s\n  %-11s %s\n", "prompt", clip(x.Prompt), "completion", clip(x.Completion))
 	case data.KindText:
-		fmt.Fprintf(w, "  %-10s %s\n", "text", clip(x.Text))
+		fmt.Fprintf(w, "  %-11s %s\n", "text", clip(x.Text))
 	}
 }
 
 func printTurns(w io.Writer, turns []data.Message) {
 	for _, m := range turns {
-		fmt.Fprintf(w, "  %-10s %s\n", m.Role, clip(m.Content))
+		fmt.Fprintf(w, "  %-11s %s\n", m.Role, clip(m.Content))
 	}
 }
 
@@ -155,7 +156,7 @@ func printItem(w io.Writer, it *finetune.ItemView) {
 			counted++
 		}
 	}
-	fmt.Fprintf(w, "%s: %d tokens, %d counted\n", it.Source, len(it.Tokens), counted)
+	fmt.Fprintf(w, "%s: %s, %d counted\n", it.Source, count.Of(len(it.Tokens), "token"), counted)
 	for i, t := range it.Tokens {
 		if it.Segments != nil && (i == 0 || t.Segment != it.Tokens[i-1].Segment) {
 			fmt.Fprintf(w, "  %s:\n", it.Segments[t.Segment])

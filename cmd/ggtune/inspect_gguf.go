@@ -11,6 +11,7 @@ import (
 
 	"github.com/ggtune/ggtune/engine/arch"
 	"github.com/ggtune/ggtune/engine/gguf"
+	"github.com/ggtune/ggtune/internal/count"
 )
 
 // ggufInfo is what inspect says of a model or an adapter.
@@ -199,7 +200,7 @@ func (info *ggufInfo) describeAdapter(f *gguf.File) error {
 
 func (info *ggufInfo) print(w io.Writer) {
 	line := func(name, format string, args ...any) {
-		fmt.Fprintf(w, "  %-14s %s\n", name, fmt.Sprintf(format, args...))
+		fmt.Fprintf(w, "  %-16s %s\n", name, fmt.Sprintf(format, args...))
 	}
 	fmt.Fprintf(w, "%s: %s, %s, GGUF version %d\n", info.Path, info.Kind, byteCount(info.Bytes), info.Version)
 	if len(info.Parts) > 0 {
@@ -214,7 +215,7 @@ func (info *ggufInfo) print(w io.Writer) {
 	line("architecture", "%s", info.Architecture)
 	line("parameters", "%d", info.Parameters)
 	for _, t := range info.Types {
-		line("storage", "%-8s %4d tensors  %s", t.Type, t.Tensors, byteCount(t.Bytes))
+		line("storage", "%-8s %12s  %s", t.Type, count.Of(t.Tensors, "tensor"), byteCount(t.Bytes))
 	}
 	if info.HParams != nil {
 		var s []string
@@ -225,10 +226,10 @@ func (info *ggufInfo) print(w io.Writer) {
 		line("output", "%s", map[bool]string{true: "tied to token_embd", false: "its own output.weight"}[*info.TiedOutput])
 	}
 	if t := info.Tokenizer; t != nil {
-		line("tokenizer", "%s", strings.TrimSpace(fmt.Sprintf("%s %s, %d tokens", t.Model, t.Pre, t.Tokens)))
+		line("tokenizer", "%s", strings.TrimSpace(fmt.Sprintf("%s %s, %s", t.Model, t.Pre, count.Of(t.Tokens, "token"))))
 	}
 	if info.Kind == "model" {
-		line("chat template", "%s", map[bool]string{true: "none", false: fmt.Sprintf("%d characters (--print-template shows it)", len(info.Template))}[info.Template == ""])
+		line("chat template", "%s", map[bool]string{true: "none", false: fmt.Sprintf("%s (--print-template shows it)", count.Of(len(info.Template), "character"))}[info.Template == ""])
 		line("trainable", "%s", map[bool]string{true: "yes: " + strings.Join(info.Targets, ", "), false: "no: " + info.WhyNot}[info.Trainable])
 	}
 	if info.Kind == "adapter" {

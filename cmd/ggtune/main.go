@@ -9,9 +9,9 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"regexp"
 	"runtime/debug"
 	"slices"
-	"strings"
 	"syscall"
 	"time"
 
@@ -160,19 +160,38 @@ func commands() []*cli.Command {
 			}
 		}
 		c.OnUsageError = func(c *cli.Context, err error, _ bool) error {
-			return usagef("%s: %w (`ggtune %s --help` lists all options)", c.Command.Name, plainFlagError(err), c.Command.Name)
+			return usagef("%s: %w (`ggtune %s --help` lists all options)", c.Command.Name, plainFlagError(c.Command, err), c.Command.Name)
 		}
 	}
 	return list
 }
 
-// plainFlagError takes the Go out of the flag package's messages.
-func plainFlagError(err error) error {
-	s := err.Error()
-	for _, noise := range []string{": parse error", "strconv.ParseInt: ", "strconv.ParseFloat: "} {
-		s = strings.ReplaceAll(s, noise, "")
+// badValue matches the flag package's message for a value that it cannot read.
+var badValue = regexp.MustCompile(`(?s)^invalid (?:boolean )?value (".*") for (?:flag )?-([^ ]+): `)
+
+// plainFlagError takes the Go out of the flag package's messages, and says what is expected.
+func plainFlagError(c *cli.Command, err error) error {
+	m := badValue.FindStringSubmatch(err.Error())
+	if m == nil {
+		return err
 	}
-	return errors.New(strings.ReplaceAll(s, "for flag -", "for option --"))
+	expected := "another"
+	for _, f := range c.Flags {
+		if !slices.Contains(f.Names(), m[2]) {
+			continue
+		}
+		switch f.(type) {
+		case *cli.IntFlag:
+			expected = "a whole number"
+		case *cli.Uint64Flag:
+			expected = "a whole number of 0 or more"
+		case *cli.Float64Flag:
+			expected = "a number"
+		case *cli.BoolFlag:
+			expected = "true or false"
+		}
+	}
+	return fmt.Errorf("invalid value %s for option %s; expected %s", m[1], dashes(m[2]), expected)
 }
 
 func commandNames(app *cli.App) []string {

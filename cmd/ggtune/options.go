@@ -62,7 +62,11 @@ func required(c *cli.Context, name, example string) (string, error) {
 	if v := c.String(name); v != "" {
 		return v, nil
 	}
-	return "", usagef("%s: option %s is missing, such as %s", c.Command.Name, dashes(name), example)
+	return "", missing(c, name, example)
+}
+
+func missing(c *cli.Context, name, example string) error {
+	return usagef("%s: option %s is missing, such as %[2]s %s", c.Command.Name, dashes(name), example)
 }
 
 // noArguments refuses words that no option takes: a forgotten dash would otherwise go unseen.
@@ -70,7 +74,7 @@ func noArguments(c *cli.Context) error {
 	if c.NArg() == 0 {
 		return nil
 	}
-	return usagef("%s: unexpected argument %q (`ggtune %s --help` lists the options)", c.Command.Name, c.Args().First(), c.Command.Name)
+	return usagef("%s: unexpected argument %q; what %[1]s needs is given with options (`ggtune %[1]s --help` lists them)", c.Command.Name, c.Args().First())
 }
 
 func checkDevice(c *cli.Context) error {

@@ -27,9 +27,10 @@ func printJSON(w io.Writer, v any) error {
 	return nil
 }
 
-// isTerminal says whether w is a terminal: progress bars are drawn only there.
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
+// isTerminal says whether a reader or writer is a terminal: progress bars are drawn only there, and only there is a person
+// asked again.
+func isTerminal(rw any) bool {
+	f, ok := rw.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 

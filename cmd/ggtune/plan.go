@@ -7,6 +7,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/ggtune/ggtune/finetune"
+	"github.com/ggtune/ggtune/internal/count"
 )
 
 func planCommand() *cli.Command {
@@ -50,19 +51,23 @@ func printForecast(c *cli.Context, f *finetune.Forecast) {
 		fmt.Fprintf(w, "%-28s %s\n", name, fmt.Sprintf(format, args...))
 	}
 	line("model", "%s (%s), %s, mapped", f.Model, f.Types, byteCount(f.ModelBytes))
-	line("trained", "%d parameters", f.Trained)
-	line("largest micro-batch", "%d tokens, %d counted", f.Tokens, f.Counted)
+	line("trained", "%s", count.Of(f.Trained, "parameter"))
+	line("largest micro-batch", "%s, %d counted", count.Of(f.Tokens, "token"), f.Counted)
 	line("parameters and gradients", "%s", byteCount(f.ParamBytes))
 	line("AdamW's moments", "%s", byteCount(f.OptimizerBytes))
 	line("work area", "%s", byteCount(f.WorkBytes))
-	line("kept activations", "%s (%d of %d layers; the others are computed again)", byteCount(f.ActivationBytes), f.KeptLayers, f.Layers)
+	again := ""
+	if f.KeptLayers < f.Layers {
+		again = "; the others are computed again"
+	}
+	line("kept activations", "%s (%d of %d layers%s)", byteCount(f.ActivationBytes), f.KeptLayers, f.Layers, again)
 	line("together, beside the model", "%s", byteCount(f.TotalBytes))
 	if f.FreeBytes > 0 {
 		line("free", "%s", byteCount(f.FreeBytes))
 	}
-	line("largest batch that fits", "%d rows", f.LargestBatch)
+	line("largest batch that fits", "%s", count.Of(f.LargestBatch, "row"))
 	if f.Steps != nil {
-		line("run", "%d steps, %d tokens", *f.Steps, *f.RunTokens)
+		line("run", "%s, %s", count.Of(*f.Steps, "step"), count.Of(*f.RunTokens, "token"))
 	}
 	if f.TokPerS != nil {
 		line("speed", "about %.0f tok/s, measured on a short row", *f.TokPerS)

@@ -7,6 +7,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/ggtune/ggtune/engine/gguf"
+	"github.com/ggtune/ggtune/internal/count"
 	"github.com/ggtune/ggtune/quant"
 )
 
@@ -46,7 +47,7 @@ type quantizeResult struct {
 
 func quantizeAction(c *cli.Context) error {
 	if c.NArg() != 2 {
-		return usagef("quantize: %d arguments given, expected two: ggtune quantize --type q8_0 IN.gguf OUT.gguf", c.NArg())
+		return usagef("quantize: %s given, expected two: ggtune quantize --type q8_0 IN.gguf OUT.gguf", count.Of(c.NArg(), "argument"))
 	}
 	in, out := c.Args().Get(0), c.Args().Get(1)
 	mix, err := quant.Get(c.String("type"))
@@ -86,7 +87,7 @@ func quantizeAction(c *cli.Context) error {
 	verb := map[bool]string{false: "wrote", true: "would write"}[r.DryRun]
 	fmt.Fprintf(c.App.Writer, "%s %s: %s, tensors %s → %s, %d of %d changed\n", verb, out, mix.Name, byteCount(r.Before), byteCount(r.After), r.Changed, r.Tensors)
 	if r.Fallback > 0 {
-		fmt.Fprintf(c.App.Writer, "%d tensors have rows that are not whole blocks of %s and are f16\n", r.Fallback, mix.Name)
+		fmt.Fprintf(c.App.Writer, "f16 in place of %s, for rows that are not whole blocks: %s\n", mix.Name, count.Of(r.Fallback, "tensor"))
 	}
 	return nil
 }

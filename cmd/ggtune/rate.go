@@ -154,7 +154,7 @@ func rateAction(c *cli.Context) (err error) {
 	if err := noArguments(c); err != nil {
 		return err
 	}
-	output, err := required(c, "output", "-o choices.jsonl")
+	output, err := required(c, "output", "choices.jsonl")
 	if err != nil {
 		return err
 	}
@@ -176,7 +176,7 @@ func rateAction(c *cli.Context) (err error) {
 		return usagef("rate: --port is of the page, and --tty rates without one; give one of them")
 	}
 	if same := sameFile(c.StringSlice("data"), output); same != "" {
-		return usagef("rate: -d and -o are both %s; name another file for the choices", same)
+		return usagef("rate: --data and --output are both %s; name another file for the choices", same)
 	}
 	items, err := readPrompts(c, false)
 	if err != nil {
@@ -184,7 +184,7 @@ func rateAction(c *cli.Context) (err error) {
 	}
 	unanswered := func(it rate.Item) bool { return it.Answers == nil }
 	if cfg.Model == "" && (len(items) == 0 || slices.ContainsFunc(items, unanswered)) {
-		return usagef("rate: option --model is missing, such as -m model.gguf: there are prompts to answer")
+		return fmt.Errorf("%w: there are prompts to answer", missing(c, "model", "model.gguf"))
 	}
 	store, notes, err := rate.OpenStore(nil, output)
 	if err != nil {
@@ -224,7 +224,7 @@ func rateSummary(c *cli.Context, s *rate.Session, output string) error {
 	} else {
 		fmt.Fprintf(c.App.Writer, "\n%s\n%s", output, sum)
 	}
-	if sum.Failed > 0 && sum.Rated == 0 && sum.Left == 0 {
+	if sum.Failed > 0 && sum.Rated == 0 && sum.Left == 0 && sum.Dropped == 0 {
 		return fmt.Errorf("%s: no prompt could be answered; the notes above say why", output)
 	}
 	return context.Cause(c.Context)

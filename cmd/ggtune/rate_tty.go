@@ -10,9 +10,9 @@ import (
 	"strings"
 
 	"github.com/urfave/cli/v2"
-	"golang.org/x/term"
 
 	"github.com/ggtune/ggtune/finetune/rate"
+	"github.com/ggtune/ggtune/internal/count"
 )
 
 // A desk is where a person rates in a terminal.
@@ -163,7 +163,7 @@ func (d *desk) show(ctx context.Context) (rate.View, error) {
 				break
 			}
 			if n := view.Cut[at]; n > 0 {
-				fmt.Fprintf(d.w, " … (cut off after %d tokens)", n)
+				fmt.Fprintf(d.w, " … (cut off after %s)", count.Of(n, "token"))
 			}
 			fmt.Fprintln(d.w)
 			at, put = at+1, 0
@@ -239,8 +239,7 @@ func (d *desk) typed(ctx context.Context) (string, error) {
 
 // editor is the person's own, where input and output are a terminal that it can have.
 func (d *desk) editor() string {
-	in, ok := d.c.App.Reader.(*os.File)
-	if !ok || !term.IsTerminal(int(in.Fd())) || !isTerminal(d.w) {
+	if !isTerminal(d.c.App.Reader) || !isTerminal(d.w) {
 		return ""
 	}
 	if e := os.Getenv("VISUAL"); e != "" {

@@ -135,6 +135,13 @@ func LayerRoles(a arch.Arch, hp arch.HParams) []arch.Role {
 	return roles
 }
 
+// hubRoles are the names that PEFT's users know, from Hugging Face's models, for roles of ours.
+var hubRoles = map[string]arch.Role{
+	"q_proj": arch.AttnQ, "k_proj": arch.AttnK, "v_proj": arch.AttnV, "o_proj": arch.AttnOutput,
+	"gate_proj": arch.FFNGate, "up_proj": arch.FFNUp, "down_proj": arch.FFNDown,
+	"lm_head": arch.Output, "embed_tokens": arch.TokenEmbd,
+}
+
 // Targets resolves the names of target roles. Names are whole: attn_q does not take attn_q_norm. With tied embeddings
 // llama.cpp cannot run a pair on output or token_embd (it finds it under both uses), so both are refused.
 func Targets(a arch.Arch, hp arch.HParams, names []string) ([]arch.Role, error) {
@@ -156,7 +163,11 @@ func Targets(a arch.Arch, hp arch.HParams, names []string) ([]arch.Role, error) 
 		case hp.TiedOutput && (r == arch.Output || r == arch.TokenEmbd):
 			return nil, fmt.Errorf("target %q: the model's output head is its token embedding, and llama.cpp cannot run an adapter on a tensor with both uses; leave %q out", n, n)
 		default:
-			return nil, fmt.Errorf("target %q is no linear role of architecture %q; known: %s, all-linear", n, a.Name, join(known))
+			ours := ""
+			if r := hubRoles[n]; slices.Contains(known, r) {
+				ours = fmt.Sprintf("did you mean %s? ", r)
+			}
+			return nil, fmt.Errorf("target %q is no linear role of architecture %q; %sknown: %s, all-linear", n, a.Name, ours, join(known))
 		}
 	}
 	slices.Sort(out)

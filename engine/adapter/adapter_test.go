@@ -62,7 +62,7 @@ func TestNewRefuses(t *testing.T) {
 		"alpha infinite":   {func(c *adapter.Config) { c.Alpha = math.Inf(1) }, []string{"alpha is +Inf"}},
 		"unknown init":     {func(c *adapter.Config) { c.Init = "zero" }, []string{`"zero"`, "kaiming, gaussian"}},
 		"every fault":      {func(c *adapter.Config) { *c = adapter.Config{} }, []string{"rank is 0", "alpha is 0", `init is ""`}},
-		"unknown target":   {func(c *adapter.Config) { c.Targets = []string{"q_proj"} }, []string{`"q_proj"`, "attn_q, attn_k, attn_v, attn_output", "output, token_embd, all-linear"}},
+		"unknown target":   {func(c *adapter.Config) { c.Targets = []string{"q_proj"} }, []string{`"q_proj"`, "; did you mean attn_q? known: attn_q, attn_k, attn_v, attn_output", "output, token_embd, all-linear"}},
 		"a norm":           {func(c *adapter.Config) { c.Targets = []string{"attn_norm"} }, []string{`"attn_norm"`, "known:"}},
 		"part of a name":   {func(c *adapter.Config) { c.Targets = []string{"attn"} }, []string{`"attn"`, "known:"}},
 		"layer below 0":    {func(c *adapter.Config) { c.Layers = []int{-1} }, []string{"layer -1", "layers 0 to 1"}},

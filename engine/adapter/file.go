@@ -113,8 +113,8 @@ func (l *loader) fail(format string, args ...any) error {
 
 func (l *loader) header(a arch.Arch) error {
 	f := l.f
-	if !f.IsAdapter() {
-		return l.fail("this is a model, not an adapter; an adapter has %s %q", keyType, "adapter")
+	if err := f.CheckAdapter(); err != nil {
+		return err
 	}
 	kind, err := f.String(keyAdapter)
 	if err != nil {

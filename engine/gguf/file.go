@@ -8,12 +8,13 @@ package gguf
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
+	"path/filepath"
 	"sync"
 
 	"github.com/edsrzf/mmap-go"
 
+	"github.com/ggtune/ggtune/internal/fileerr"
 	"github.com/ggtune/ggtune/internal/registry"
 )
 
@@ -114,7 +115,7 @@ func (f *File) index() error {
 func openPart(path string) (*part, *header, error) {
 	file, err := os.Open(path)
 	if err != nil {
-		return nil, nil, explainOpen(path, err)
+		return nil, nil, fileerr.Open(path, err)
 	}
 	p, h, err := mapPart(path, file)
 	if err != nil {
@@ -131,7 +132,7 @@ func mapPart(path string, file *os.File) (*part, *header, error) {
 	}
 	switch {
 	case st.IsDir():
-		return nil, nil, fmt.Errorf("open %s: it is a directory; name the .gguf file in it", path)
+		return nil, nil, fmt.Errorf("open %s: it is a directory; name a file in it%s", path, exampleIn(path))
 	case !st.Mode().IsRegular():
 		return nil, nil, fmt.Errorf("open %s: it is %v, not a regular file; a model is mapped into memory, so save it to disk first", path, st.Mode().Type())
 	case st.Size() == 0: // an empty mapping is an error of its own
@@ -151,18 +152,18 @@ func mapPart(path string, file *os.File) (*part, *header, error) {
 	return &part{path: path, f: file, m: m}, h, nil
 }
 
-func explainOpen(path string, err error) error {
-	var pe *fs.PathError
-	if errors.As(err, &pe) {
-		err = pe.Err
+// exampleIn names a GGUF file in a directory: of a run's, its adapter or model.
+func exampleIn(dir string) string {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return ""
 	}
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("open %s: %w; check the name", path, err)
-	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("open %s: %w; you may not read it, change its permissions", path, err)
+	for _, e := range entries {
+		if filepath.Ext(e.Name()) == ".gguf" {
+			return ", such as " + filepath.Join(dir, e.Name())
+		}
 	}
-	return fmt.Errorf("open %s: %w", path, err)
+	return ""
 }
 
 // Close unmaps the file. It is idempotent and accepts nil. Views returned by Data must not be used afterwards.

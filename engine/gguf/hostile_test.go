@@ -57,7 +57,7 @@ func TestMalformed(t *testing.T) {
 		{"zeros", make([]byte, 100), ErrNotGGUF, "interrupted download"},
 		{"ggjt", []byte("tjgg\x03\x00\x00\x00"), ErrNotGGUF, "ggjt"},
 		{"other", []byte("hello, this is text"), ErrNotGGUF, `"hello, this is t"`},
-		{"magic alone", []byte("GGUF"), ErrTruncated, "the version takes 4 bytes, but only 0 remain"},
+		{"magic alone", []byte("GGUF"), ErrTruncated, "truncated GGUF file: at byte 4: the version takes 4 bytes, of which the file has 0; the file is incomplete or damaged, download it again"},
 		{"version 1", head(1, 0, 0).pad(0), ErrMalformed, "version 1"},
 		{"version 9", head(9, 0, 0).pad(0), ErrMalformed, "versions 2 and 3 are read"},
 		{"version 0", head(0, 0, 0).pad(0), ErrMalformed, "versions 2 and 3 are read"},
@@ -71,8 +71,8 @@ func TestMalformed(t *testing.T) {
 		{"string length", kv("a").u32(8).u64(math.MaxUint64).pad(50), ErrTruncated, `the value of "a"`},
 		{"array of arrays", kv("a").u32(9).u32(9).u64(1).pad(50), ErrMalformed, "array of arrays"},
 		{"array type", kv("a").u32(9).u32(99).u64(1).pad(50), ErrMalformed, "value type 99"},
-		{"array length", kv("a").u32(9).u32(6).u64(1 << 61).pad(50), ErrTruncated, "float32, but only 50 bytes remain"},
-		{"array length that wraps", kv("a").u32(9).u32(12).u64(1<<61 + 1).pad(50), ErrTruncated, "float64, but only 50 bytes remain"},
+		{"array length", kv("a").u32(9).u32(6).u64(1 << 61).pad(50), ErrTruncated, "float32, which takes more than the 50 bytes that remain;"},
+		{"array length that wraps", kv("a").u32(9).u32(12).u64(1<<61 + 1).pad(50), ErrTruncated, "float64, which takes more than the 50 bytes that remain;"},
 		{"array of strings", kv("a").u32(9).u32(8).u64(3).u64(5).pad(20), ErrTruncated, `element 2 of "a"`},
 		{"alignment 0", kv(keyAlignment).u32(4).u32(0).pad(0), ErrMalformed, "power of two"},
 		{"alignment 48", kv(keyAlignment).u32(4).u32(48).pad(0), ErrMalformed, "power of two"},
@@ -96,7 +96,7 @@ func TestMalformed(t *testing.T) {
 		{"offset near the top", head(3, 1, 0).tensor("a", F32, math.MaxUint64-3, 1).pad(99), ErrMalformed, "offset 18446744073709551612, expected 0"},
 		{"overlap", head(3, 2, 0).tensor("a", F32, 0, 64).tensor("b", F32, 128, 64).pad(999), ErrMalformed, "offset 128, expected 256"},
 		{"gap", head(3, 2, 0).tensor("a", F32, 0, 1).tensor("b", F32, 64, 1).pad(999), ErrMalformed, "offset 64, expected 32"},
-		{"data cut", good[:len(good)-40], ErrTruncated, "the last"},
+		{"data cut", good[:len(good)-40], ErrTruncated, "too early"},
 		{"header cut", good[:300], ErrTruncated, "download it again"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -203,3 +203,11 @@ func (f *File) CheckModel() error {
 	}
 	return nil
 }
+
+// CheckAdapter refuses a file that is no adapter.
+func (f *File) CheckAdapter() error {
+	if !f.IsAdapter() {
+		return fmt.Errorf("%s: this is a model, not an adapter; an adapter has general.type \"adapter\"", f.Path())
+	}
+	return nil
+}

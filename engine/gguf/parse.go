@@ -35,14 +35,14 @@ const (
 	minTensorBytes = 25
 )
 
-// A fault is a malformed place in a file: an offset and what is wrong there.
+// A fault is a malformed place in a file: an offset, what is wrong there, and what to do about it.
 type fault struct {
 	kind error
 	at   int
 	msg  string
 }
 
-func (e *fault) Error() string { return fmt.Sprintf("%s at byte %d: %v", e.msg, e.at, e.kind) }
+func (e *fault) Error() string { return fmt.Sprintf("%v: at byte %d: %s", e.kind, e.at, e.msg) }
 func (e *fault) Unwrap() error { return e.kind }
 
 // reader walks the header. Its methods check every length against what remains.
@@ -57,9 +57,14 @@ func (r *reader) fail(format string, args ...any) error {
 	return &fault{ErrMalformed, r.pos, fmt.Sprintf(format, args...)}
 }
 
+// short is the error for a file that ends before what it announces.
+func (r *reader) short(format string, args ...any) error {
+	return &fault{ErrTruncated, r.pos, fmt.Sprintf(format, args...) + "; the file is incomplete or damaged, download it again"}
+}
+
 func (r *reader) take(n uint64, what string) ([]byte, error) {
 	if n > uint64(r.remaining()) {
-		return nil, &fault{ErrTruncated, r.pos, fmt.Sprintf("%s takes %d bytes, but only %d remain; the file is incomplete or damaged, download it again", what, n, r.remaining())}
+		return nil, r.short("%s takes %d bytes, of which the file has %d", what, n, r.remaining())
 	}
 	b := r.b[r.pos : r.pos+int(n)]
 	r.pos += int(n)
@@ -143,10 +148,10 @@ func (r *reader) counts(h *header) (nTensors, nKV uint64, err error) {
 		return 0, 0, err
 	}
 	if most := uint64(r.remaining() / minTensorBytes); nTensors > most {
-		return 0, 0, &fault{ErrTruncated, r.pos, fmt.Sprintf("%d tensors announced, but the %d bytes that remain can describe %d at most; the file is incomplete or damaged, download it again", nTensors, r.remaining(), most)}
+		return 0, 0, r.short("%d tensors announced, but the %d bytes that remain can describe %d at most", nTensors, r.remaining(), most)
 	}
 	if most := uint64(r.remaining() / minKVBytes); nKV > most {
-		return 0, 0, &fault{ErrTruncated, r.pos, fmt.Sprintf("%d metadata entries announced, but the %d bytes that remain can hold %d at most; the file is incomplete or damaged, download it again", nKV, r.remaining(), most)}
+		return 0, 0, r.short("%d metadata entries announced, but the %d bytes that remain can hold %d at most", nKV, r.remaining(), most)
 	}
 	return nTensors, nKV, nil
 }
@@ -217,7 +222,7 @@ func (r *reader) array(key, what string) (Value, error) {
 		size = 8 // at least, for its length
 	}
 	if n > uint64(r.remaining())/size {
-		return Value{}, &fault{ErrTruncated, r.pos, fmt.Sprintf("%s is an array of %d %s, but only %d bytes remain; the file is incomplete or damaged, download it again", what, n, v.elem, r.remaining())}
+		return Value{}, r.short("%s is an array of %d %s, which takes more than the %d bytes that remain", what, n, v.elem, r.remaining())
 	}
 	v.n = int(n)
 	start := r.pos
@@ -343,7 +348,7 @@ func (h *header) place(headerEnd, fileSize int64) error {
 		next = pad(next + t.Size)
 	}
 	if end > fileSize {
-		return fmt.Errorf("%w: its header describes %d bytes, but it has %d: the last %d are missing; download it again", ErrTruncated, end, fileSize, end-fileSize)
+		return fmt.Errorf("%w: its header describes %d bytes, but it has %d: it ends %d too early; download it again", ErrTruncated, end, fileSize, end-fileSize)
 	}
 	return nil
 }

@@ -68,7 +68,7 @@ func openSplit(path string, count, no int) (*File, error) {
 		}
 	}
 	if len(missing) > 0 {
-		return nil, fmt.Errorf("%s: the model is split in %d parts, of which %d are missing: %s; download them into the same folder: %w", path, count, len(missing), someOf(missing), fs.ErrNotExist)
+		return nil, fmt.Errorf("%s: the model is split in %d parts, %d missing: %s; download them into the same folder: %w", path, count, len(missing), someOf(missing), fs.ErrNotExist)
 	}
 	var all *File
 	for i, p := range paths {

@@ -12,6 +12,8 @@ import (
 	"io"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/ggtune/ggtune/internal/count"
 )
 
 // A Dataset is the examples of one or several files, in the order of the files and of the records in them. It keeps an
@@ -105,7 +107,7 @@ func (d *Dataset) emptyError(names []string) error {
 	for _, drop := range d.stats.Dropped {
 		fmt.Fprintf(&why, "; dropped %d: %s (%s)", drop.Count, drop.Reason, strings.Join(drop.First, ", "))
 	}
-	return fmt.Errorf("%s: the dataset is empty: %d records, nothing to learn from%s", strings.Join(names, ", "), d.stats.Records, &why)
+	return fmt.Errorf("%s: the dataset is empty: %s, nothing to learn from%s", strings.Join(names, ", "), count.Of(d.stats.Records, "record"), &why)
 }
 
 // scan reads a file's records into the index.

@@ -22,7 +22,7 @@ func TestBadInput(t *testing.T) {
 		{"blank file", "a.txt", " \n\n", data.Options{}, []string{"a.txt: the file is empty"}},
 		{"empty list", "a.json", "[]", data.Options{}, []string{"a.json: the file holds no records"}},
 		{"header only", "a.csv", "prompt,completion\n", data.Options{}, []string{"a.csv: the file holds no records"}},
-		{"all dropped", "a.jsonl", `{"text": ""}`, data.Options{}, []string{"the dataset is empty: 1 records", "dropped 1: empty text", "a.jsonl:1"}},
+		{"all dropped", "a.jsonl", `{"text": ""}`, data.Options{}, []string{"the dataset is empty: 1 record,", "dropped 1: empty text", "a.jsonl:1"}},
 		{"malformed line", "a.jsonl", ok + `{"text": "two}` + "\n" + ok, data.Options{}, []string{"a.jsonl:2:", "malformed JSON"}},
 		{"malformed column", "a.jsonl", ok + ok + `{"text" "two"}`, data.Options{}, []string{"a.jsonl:3:9: malformed JSON: invalid character '\"' after object key"}},
 		{"cut off", "a.jsonl", ok + `{"text": "tw`, data.Options{}, []string{"a.jsonl:2:", "cut off"}},

@@ -13,6 +13,8 @@ import (
 	"strings"
 
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/ggtune/ggtune/internal/fileerr"
 )
 
 // A file is one opened data file: its bytes, expanded where it is compressed, and how to find records in them.
@@ -84,7 +86,7 @@ func expand(paths []string) ([]string, error) {
 	for _, path := range paths {
 		st, err := os.Stat(path)
 		if err != nil {
-			return nil, fmt.Errorf("reading data: %w", err)
+			return nil, fileerr.Open(path, err)
 		}
 		if !st.IsDir() {
 			if err := add(path); err != nil {
@@ -94,7 +96,7 @@ func expand(paths []string) ([]string, error) {
 		}
 		entries, err := os.ReadDir(path)
 		if err != nil {
-			return nil, fmt.Errorf("reading data: %w", err)
+			return nil, fileerr.Open(path, err)
 		}
 		sort.Slice(entries, func(i, j int) bool { return entries[i].Name() < entries[j].Name() })
 		n := len(out)
@@ -120,7 +122,7 @@ const sniffSize = 64 << 10
 func openFile(path string, o *Options) (_ *file, err error) {
 	src, err := os.Open(path)
 	if err != nil {
-		return nil, fmt.Errorf("reading data: %w", err)
+		return nil, fileerr.Open(path, err)
 	}
 	f := &file{path: path, r: src, close: src.Close}
 	defer func() {
@@ -130,7 +132,7 @@ func openFile(path string, o *Options) (_ *file, err error) {
 	}()
 	st, err := src.Stat()
 	if err != nil {
-		return nil, fmt.Errorf("reading data: %w", err)
+		return nil, fileerr.Open(path, err)
 	}
 	f.size = st.Size()
 	if !st.Mode().IsRegular() {

@@ -10,6 +10,7 @@ import (
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/finetune/data"
 	"github.com/ggtune/ggtune/finetune/method"
+	"github.com/ggtune/ggtune/internal/count"
 	"github.com/ggtune/ggtune/internal/registry"
 )
 
@@ -207,7 +208,7 @@ func (d *Dataset) Check() error {
 			errs = append(errs, fmt.Errorf("%s: no token of this example counts: nothing could be learned from it; give it an answer to train on, or remove it", s))
 		}
 		if n > maxNamed {
-			errs = append(errs, fmt.Errorf("and %d more examples without a counted token", n-maxNamed))
+			errs = append(errs, fmt.Errorf("and %s without a counted token", count.Of(n-maxNamed, "more example")))
 		}
 	}
 	if n := len(d.tooLong); n > 0 {
@@ -215,7 +216,7 @@ func (d *Dataset) Check() error {
 			errs = append(errs, fmt.Errorf("%s: longer than a row of %d; raise --seq-len, or allow --on-long truncate or drop", s, d.lim.SeqLen))
 		}
 		if n > maxNamed {
-			errs = append(errs, fmt.Errorf("and %d more examples longer than a row", n-maxNamed))
+			errs = append(errs, fmt.Errorf("and %s longer than a row", count.Of(n-maxNamed, "more example")))
 		}
 	}
 	if len(errs) > 0 {
@@ -229,17 +230,17 @@ func (d *Dataset) Check() error {
 		return errors.New("the data has no example; give at least one")
 	}
 	if trees.Deep > 0 && trees.Count == 0 {
-		return fmt.Errorf("none of %d examples is left: %d longer than the %d tokens that the model can read; shorten them", c.Examples, c.DroppedLong, d.lim.Positions)
+		return fmt.Errorf("none of %s is left: %d longer than the %d tokens that the model can read; shorten them", count.Of(c.Examples, "example"), c.DroppedLong, d.lim.Positions)
 	}
 	if trees.Count > 0 {
-		return fmt.Errorf("none of %d examples is left: %d whose prompt and answers together are longer than a row of %d tokens; --seq-len %d takes them in",
-			c.Examples, c.DroppedLong, d.lim.SeqLen, trees.Longest)
+		return fmt.Errorf("none of %s is left: %d whose prompt and answers together are longer than a row of %d tokens; --seq-len %d takes them in",
+			count.Of(c.Examples, "example"), c.DroppedLong, d.lim.SeqLen, trees.Longest)
 	}
 	if c.DroppedBare > 0 {
-		return fmt.Errorf("none of %d examples is left: %d with no token before the answers, such as %s; give them a longer prompt", c.Examples, c.DroppedBare, d.firstBare)
+		return fmt.Errorf("none of %s is left: %d with no token before the answers, such as %s; give them a longer prompt", count.Of(c.Examples, "example"), c.DroppedBare, d.firstBare)
 	}
-	return fmt.Errorf("none of %d examples is left: %d longer than a row of %d tokens, %d with an answer beyond its end; raise --seq-len",
-		c.Examples, c.DroppedLong, d.lim.SeqLen, c.DroppedCut)
+	return fmt.Errorf("none of %s is left: %d longer than a row of %d tokens, %d with an answer beyond its end; raise --seq-len",
+		count.Of(c.Examples, "example"), c.DroppedLong, d.lim.SeqLen, c.DroppedCut)
 }
 
 // CutAnswers names the first examples left out because their prompt fills the row.

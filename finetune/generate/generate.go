@@ -11,6 +11,7 @@ import (
 
 	"github.com/ggtune/ggtune/bindings/llama"
 	"github.com/ggtune/ggtune/engine/gguf"
+	"github.com/ggtune/ggtune/internal/count"
 )
 
 // Config says what is opened.
@@ -95,16 +96,15 @@ func (g *Generator) open(cfg Config) error {
 		g.nCtx = min(trained, defaultCtx)
 	}
 	for _, c := range cfg.Adapters {
+		o, err := readOrigin(c.Path) // first: as in check, our own reader says better what is wrong
+		if err != nil {
+			return err
+		}
 		a, err := g.model.LoadAdapter(c.Path)
 		if err != nil {
 			return err
 		}
-		g.adapters = append(g.adapters, loaded{Adapter: a, scale: c.Scale})
-		o, err := readOrigin(c.Path)
-		if err != nil {
-			return err
-		}
-		g.adapters[len(g.adapters)-1].origin = o
+		g.adapters = append(g.adapters, loaded{Adapter: a, scale: c.Scale, origin: o})
 		cfg.Hash = cfg.Hash || o.base() != ""
 	}
 	if cfg.Hash {
@@ -176,6 +176,14 @@ type Result struct {
 	Stop         Stop   `json:"stop"`
 }
 
+// A LongError is the error of a prompt that leaves no room for an answer; nothing was read.
+type LongError struct{ Tokens, Ctx, Trained int }
+
+func (e *LongError) Error() string {
+	return fmt.Sprintf("the prompt has %s, and the context holds %d with what is written; shorten it, or raise --ctx (the model was trained for %d)",
+		count.Of(e.Tokens, "token"), e.Ctx, e.Trained)
+}
+
 // Raw tokenizes a prompt as llama.cpp's own programs do: BOS in front as the model asks, the names of control tokens read
 // as those tokens.
 func (g *Generator) Raw(prompt string) ([]int32, error) {
@@ -189,18 +197,18 @@ func (g *Generator) Raw(prompt string) ([]int32, error) {
 		tokens = tokens[:n-1]
 	}
 	if len(tokens) == 0 {
-		return nil, errors.New("the prompt is empty, and the model has no token that begins a text; give some text with -p")
+		return nil, errors.New("the prompt is empty, and the model has no token that begins a text; give some text")
 	}
 	return tokens, nil
 }
 
 // Continue writes up to n tokens after prompt. yield, if not nil, gets the text as it comes, in whole characters. What the
-// context holds already of the prompt is not read again. On cancel it returns what was written and context.Cause(ctx).
+// context holds already of the prompt is not read again. The error may be a *LongError. On cancel it returns what was written
+// and context.Cause(ctx).
 func (g *Generator) Continue(ctx context.Context, prompt []int32, n int, s llama.Sampling, yield func(text string)) (Result, error) {
 	r := Result{PromptTokens: len(prompt), Stop: StopEnd}
 	if len(prompt) >= g.nCtx {
-		return r, fmt.Errorf("the prompt has %d tokens, and the context holds %d with what is written; shorten it, or raise --ctx (the model was trained for %d)",
-			len(prompt), g.nCtx, g.model.Info().NCtxTrain)
+		return r, &LongError{Tokens: len(prompt), Ctx: g.nCtx, Trained: g.model.Info().NCtxTrain}
 	}
 	kept := 0
 	for kept < len(g.held) && kept < len(prompt)-1 && g.held[kept] == prompt[kept] {

@@ -24,6 +24,9 @@ func readOrigin(adapter string) (*origin, error) {
 		return nil, err
 	}
 	defer f.Close()
+	if err := f.CheckAdapter(); err != nil {
+		return nil, err
+	}
 	o := &origin{adapter: adapter, info: map[string]string{}}
 	for _, kv := range f.KVs() {
 		name, ok := strings.CutPrefix(kv.Key, "ggtune.")

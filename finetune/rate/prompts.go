@@ -14,6 +14,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/ggtune/ggtune/finetune/data"
+	"github.com/ggtune/ggtune/internal/fileerr"
 )
 
 // An Item is a prompt from a file, with its two answers if they were prepared.
@@ -140,7 +141,7 @@ var answerFields = []string{"completion", "chosen", "rejected", "response", "lab
 func bareRows(path string) (bool, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return false, fmt.Errorf("reading prompts: %w", err)
+		return false, fileerr.Open(path, err)
 	}
 	defer f.Close()
 	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
@@ -173,7 +174,7 @@ func isBare(row map[string]json.RawMessage) bool {
 func (r *promptReader) rows(ctx context.Context, path string) error {
 	f, err := os.Open(path)
 	if err != nil {
-		return fmt.Errorf("reading prompts: %w", err)
+		return fileerr.Open(path, err)
 	}
 	defer f.Close()
 	sc := bufio.NewScanner(f)

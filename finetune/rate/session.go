@@ -38,7 +38,7 @@ type Session struct {
 
 	mu       sync.Mutex
 	pending  []*pair
-	ids      map[string]bool // of all pairs, rated or not
+	ids      map[string]bool // of all pairs, rated or not; true for those that were given, which come again at the next start
 	revision uint64          // counts decisions, undos and typed prompts
 	equal    []string        // sources of pairs left out because both answers were the same
 	failed   []string        // why pairs left out could not be written
@@ -49,14 +49,15 @@ type Session struct {
 func NewSession(store *Store, items []Item, cfg Config) *Session {
 	s := &Session{cfg: cfg, store: store, ids: map[string]bool{}, changed: make(chan struct{})}
 	for _, r := range store.Records() {
-		s.ids[r.About.ID] = true
+		s.ids[r.About.ID] = false
 	}
 	for _, it := range items {
 		p := &pair{id: pairID(it.Prompt, it.Answers), prompt: it.Prompt, source: it.Source}
-		if s.ids[p.id] {
+		_, seen := s.ids[p.id]
+		s.ids[p.id] = true
+		if seen {
 			continue
 		}
-		s.ids[p.id] = true
 		if it.Answers != nil {
 			p.answers, p.written, p.state = *it.Answers, [2]bool{true, true}, ready
 			if swapped(cfg.Seed, p.id) {
@@ -230,10 +231,10 @@ func (s *Session) Type(revision uint64, text string) error {
 	}
 	// A prompt may be typed again to see other answers.
 	id := pairID(p, nil)
-	for n := 2; s.ids[id]; n++ {
+	for n := 2; s.has(id); n++ {
 		id = fmt.Sprintf("%s-%d", pairID(p, nil), n)
 	}
-	s.ids[id] = true
+	s.ids[id] = false
 	at := min(1, len(s.pending))
 	s.pending = append(s.pending[:at:at], append([]*pair{{id: id, prompt: p, source: "typed"}}, s.pending[at:]...)...)
 	s.revision++
@@ -246,6 +247,15 @@ func (s *Session) Summary() Summary {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	sum := Summarize(s.store.Records())
-	sum.Left, sum.Equal, sum.Failed = len(s.pending), len(s.equal), len(s.failed)
+	for _, p := range s.pending {
+		if s.ids[p.id] {
+			sum.Left++
+		} else {
+			sum.Dropped++
+		}
+	}
+	sum.Equal, sum.Failed = len(s.equal), len(s.failed)
 	return sum
 }
+
+func (s *Session) has(id string) bool { _, ok := s.ids[id]; return ok }

@@ -14,6 +14,8 @@ import (
 	"github.com/gofrs/flock"
 
 	"github.com/ggtune/ggtune/internal/atomicfile"
+	"github.com/ggtune/ggtune/internal/count"
+	"github.com/ggtune/ggtune/internal/fileerr"
 )
 
 // maxFile bounds what is read of a file of choices: a person's lifetime of them is far smaller.
@@ -95,14 +97,14 @@ func lock(path string) (*flock.Flock, error) {
 func readFile(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, err
+		return nil, fileerr.Open(path, err)
 	}
 	defer f.Close()
 	switch st, err := f.Stat(); {
 	case err != nil:
 		return nil, err
 	case !st.Mode().IsRegular():
-		return nil, fmt.Errorf("%s: it is not a regular file; name a file with -o", path)
+		return nil, fmt.Errorf("%s: it is not a regular file; name a file of choices", path)
 	case st.Size() > maxFile:
 		return nil, fmt.Errorf("%s: it has %d bytes, expected at most %d for a file of choices; name another with -o", path, st.Size(), maxFile)
 	}
@@ -132,7 +134,7 @@ func (s *Store) parse(data []byte) (notes []string, err error) {
 		case err == nil && !whole:
 			notes = append(notes, fmt.Sprintf("%s:%d: the last line had no end, and is whole: kept", s.path, n))
 		case !whole:
-			notes = append(notes, fmt.Sprintf("%s:%d: the last line was not written to its end (%d bytes): dropped; rate that pair again", s.path, n, len(line)))
+			notes = append(notes, fmt.Sprintf("%s:%d: the last line was not written to its end (%s): dropped; rate that pair again", s.path, n, count.Of(len(line), "byte")))
 		case err != nil:
 			return fmt.Errorf("%s:%d: %w; mend or remove the line, or name another file with -o", s.path, n, err)
 		}

@@ -6,6 +6,8 @@ import (
 	"sort"
 	"strings"
 	"text/tabwriter"
+
+	"github.com/ggtune/ggtune/internal/count"
 )
 
 // A Summary counts choices.
@@ -19,9 +21,10 @@ type Summary struct {
 	Skip  int `json:"skip"`
 	Pairs int `json:"pairs"` // with a chosen and a rejected answer: what preference training reads
 
-	Left   int `json:"left"`   // pairs not rated yet
-	Equal  int `json:"equal"`  // pairs left out because both answers were the same
-	Failed int `json:"failed"` // prompts that could not be answered
+	Left    int `json:"left"`    // pairs not rated yet, which come again at the next start
+	Dropped int `json:"dropped"` // not rated, and in no file that was given: typed prompts
+	Equal   int `json:"equal"`   // pairs left out because both answers were the same
+	Failed  int `json:"failed"`  // prompts that could not be answered
 
 	WinRates []WinRate `json:"win_rates"` // where the two answers have different origins
 }
@@ -160,7 +163,8 @@ func (s Summary) String() string {
 		n    int
 	}{
 		{"  A better", s.A}, {"  B better", s.B}, {"  tie", s.Tie}, {"  both bad", s.Bad}, {"  edited", s.Edit}, {"  skipped", s.Skip},
-		{"pairs to train on", s.Pairs}, {"not rated yet", s.Left}, {"left out, equal answers", s.Equal}, {"could not be answered", s.Failed},
+		{"pairs to train on", s.Pairs}, {"not rated yet", s.Left}, {"not rated, not kept", s.Dropped},
+		{"left out, equal answers", s.Equal}, {"could not be answered", s.Failed},
 	} {
 		if line.n > 0 {
 			fmt.Fprintf(t, "%s\t%d\n", line.name, line.n)
@@ -175,8 +179,8 @@ func (s Summary) String() string {
 
 // String says the rate with its interval.
 func (w WinRate) String() string {
-	return fmt.Sprintf("%s beats %s in %.1f%% of %d pairs (95%% interval %.1f%% to %.1f%%; %d won, %d lost, %d ties count half)",
-		w.Of, w.Against, 100*w.Rate, w.N(), 100*w.Low, 100*w.High, w.Wins, w.Losses, w.Ties)
+	return fmt.Sprintf("%s beats %s in %.1f%% of %s (95%% interval %.1f%% to %.1f%%; %d won, %d lost, %d tied, which counts half)",
+		w.Of, w.Against, 100*w.Rate, count.Of(w.N(), "pair"), 100*w.Low, 100*w.High, w.Wins, w.Losses, w.Ties)
 }
 
 // ReadChoices reads a file of choices without locking it; a last line that is still being written is left out.

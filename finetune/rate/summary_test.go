@@ -47,7 +47,7 @@ func TestWinRates(t *testing.T) {
 		t.Errorf("got %+v", s)
 	}
 	text := s.String()
-	for _, want := range []string{"rated              10", "pairs to train on  7", "x.gguf beats base in 62.5% of 4 pairs (95% interval ", "ties count half"} {
+	for _, want := range []string{"rated              10", "pairs to train on  7", "x.gguf beats base in 62.5% of 4 pairs (95% interval ", "1 tied, which counts half"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in:\n%s", want, text)
 		}

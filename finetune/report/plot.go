@@ -37,7 +37,7 @@ func WritePlot(path, title, unit string, lines []Line, before *float64) error {
 	p.Title.Text = title
 	p.X.Label.Text = "step"
 	p.Y.Label.Text = unit
-	p.Legend.Top = true
+	p.Legend.Top, p.Legend.Padding = true, 4 // points; without, the entries' letters touch
 	p.Add(plotter.NewGrid())
 	light, dark, red := color.RGBA{R: 160, G: 190, B: 230, A: 255}, color.RGBA{R: 20, G: 70, B: 150, A: 255}, color.RGBA{R: 200, G: 40, B: 30, A: 255}
 	for _, c := range []struct {
@@ -46,7 +46,7 @@ func WritePlot(path, title, unit string, lines []Line, before *float64) error {
 		color color.Color
 		width vg.Length
 		dots  bool
-	}{{"step", loss, light, 1, false}, {"mean of 20 steps", mean, dark, 1.5, false}, {"held out", held, red, 1.5, true}} {
+	}{{"each step", loss, light, 1, false}, {"mean of 20 steps", mean, dark, 1.5, false}, {"held out", held, red, 1.5, true}} {
 		if len(c.xys) == 0 {
 			continue
 		}

@@ -143,8 +143,10 @@ func TestPlot(t *testing.T) {
 				t.Fatalf("%d steps: not XML: %v", n, err)
 			}
 		}
-		if !strings.Contains(string(raw), "held out") {
-			t.Errorf("%d steps: no held-out loss", n)
+		for _, words := range []string{">step</text>", ">nats</text>", ">held out</text>"} {
+			if !strings.Contains(string(raw), words) {
+				t.Errorf("%d steps: no %s", n, words)
+			}
 		}
 	}
 	if err := WritePlot(path, "run", "nats", lines, nil); err != nil {

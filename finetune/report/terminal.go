@@ -10,6 +10,7 @@ import (
 	"github.com/schollz/progressbar/v3"
 
 	"github.com/ggtune/ggtune/finetune/encode"
+	"github.com/ggtune/ggtune/internal/count"
 )
 
 // A Terminal writes for people: tables, lines, and on a terminal a progress bar.
@@ -160,14 +161,14 @@ func Bytes(n int64) string {
 	case n >= 1e3:
 		return fmt.Sprintf("%.1f kB", float64(n)/1e3)
 	}
-	return fmt.Sprintf("%d bytes", n)
+	return count.Of(n, "byte")
 }
 
 // Table is the table of counts at a run's start: nothing is left out unseen.
 func Table(s Started) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "model     %s (%s; %s)\n", s.Model, s.Arch, s.Types)
-	fmt.Fprintf(&b, "method    %s (loss %s), %d parameters, %d threads, %s beside the model file\n", s.Method, LossUnit(s.Unit), s.Trained, s.Threads, Bytes(s.Memory))
+	fmt.Fprintf(&b, "method    %s (loss %s), %s, %s, %s beside the model file\n", s.Method, LossUnit(s.Unit), count.Of(s.Trained, "parameter"), count.Of(s.Threads, "thread"), Bytes(s.Memory))
 	if s.Template != "" {
 		fmt.Fprintf(&b, "template  %s\n", s.Template)
 	}
@@ -207,7 +208,7 @@ func CountsTable(train encode.Counts, held *encode.Counts) string {
 
 func closing(s Summary) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d steps, %d tokens (%d counted) in %s", s.Steps, s.Tokens, s.Counted, duration(time.Duration(s.Seconds*float64(time.Second))))
+	fmt.Fprintf(&b, "%s, %s (%d counted) in %s", count.Of(s.Steps, "step"), count.Of(s.Tokens, "token"), s.Counted, duration(time.Duration(s.Seconds*float64(time.Second))))
 	if s.TokPerS != nil {
 		fmt.Fprintf(&b, ", %.0f tok/s", *s.TokPerS)
 	}

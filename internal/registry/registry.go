@@ -96,8 +96,8 @@ func (e *UnknownError) Error() string {
 }
 
 // Nearest finds the candidate that a misspelt name most likely means: the one with the smallest edit distance, letters'
-// case and the marks - _ . set aside, or else one that begins with name. ok is false if none is near: more than a third of
-// the longer one would have to change.
+// case and the marks - _ . set aside, or else one that begins with name. ok is false if none is near: more than a quarter
+// of the longer one's letters, or of three letters more than one, would have to change.
 func Nearest(name string, candidates []string) (nearest string, ok bool) {
 	fold := strings.NewReplacer("-", "", "_", "", ".", "")
 	key := fold.Replace(strings.ToLower(name))
@@ -108,7 +108,7 @@ func Nearest(name string, candidates []string) (nearest string, ok bool) {
 	for _, c := range candidates {
 		ck := fold.Replace(strings.ToLower(c))
 		d := distance(key, ck)
-		if 3*d > max(len([]rune(key)), len([]rune(ck))) {
+		if n := max(len([]rune(key)), len([]rune(ck))); 3*d > n || d > max(1, n/4) {
 			continue
 		}
 		if best < 0 || d < best {

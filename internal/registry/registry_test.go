@@ -77,6 +77,10 @@ func TestNearest(t *testing.T) {
 			t.Errorf("Nearest(%q): got %q, %v, want %q", tt.name, got, ok, tt.want)
 		}
 	}
+	// A third of the letters is another word.
+	if got, _ := Nearest("lora-alpha", []string{"ld-alpha", "lora-plus"}); got != "" {
+		t.Errorf("lora-alpha: got %q", got)
+	}
 	if got, _ := Nearest("ab", nil); got != "" {
 		t.Errorf("no candidates: got %q", got)
 	}

@@ -26,12 +26,14 @@ import (
 	"time"
 
 	"github.com/ggtune/ggtune/finetune/rate"
+	"github.com/ggtune/ggtune/internal/count"
 )
 
 //go:embed page.html static
 var files embed.FS
 
 var pageTemplate = template.Must(template.New("page.html").Funcs(template.FuncMap{
+	"count":  count.Of[int],
 	"letter": func(i int) string { return string(rune('A' + i)) },
 	"digit":  func(i int) int { return i + 1 },
 	"other":  func(role string) bool { return role != "user" && role != "system" && role != "assistant" },
