@@ -13,6 +13,7 @@ import (
 	"github.com/ggtune/ggtune/finetune/data"
 	"github.com/ggtune/ggtune/finetune/encode"
 	"github.com/ggtune/ggtune/finetune/method"
+	"github.com/ggtune/ggtune/internal/count"
 	"github.com/ggtune/ggtune/internal/testdata"
 	"github.com/ggtune/ggtune/internal/testmodel"
 )
@@ -194,7 +195,7 @@ func TestEmptyPrompt(t *testing.T) {
 		{"pairs", pairs, noBOS, append(good[:2:2], empty), 1, ""},
 		{"verdicts", verdicts, noBOS, append(good[:2:2], empty), 2, ""},
 		{"strict", pairs, strict, append(good[:2:2], empty), 0, "data.jsonl:3: its answers have no token before them"},
-		{"no other", pairs, noBOS, []string{empty}, 0, "none of 1 examples is left: 1 with no token before the answers"},
+		{"no other", pairs, noBOS, []string{empty}, 0, "none of 1 example is left: 1 with no token before the answers"},
 		{"with BOS", pairs, nil, append(good[:2:2], empty), 0, ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -212,7 +213,7 @@ func TestEmptyPrompt(t *testing.T) {
 			if c.DroppedBare != tc.dropped || c.Examples != c.Items+tc.dropped {
 				t.Errorf("got %+v, want %d dropped", c, tc.dropped)
 			}
-			note := fmt.Sprintf("%d examples are left out because their answers have no token before them to be predicted from", tc.dropped)
+			note := fmt.Sprintf("left out: %s whose answers have no token before them to be predicted from", count.Of(tc.dropped, "example"))
 			if notes := strings.Join(r.notes, "\n"); tc.dropped > 0 && (!strings.Contains(notes, note) || !strings.Contains(notes, "data.jsonl:3")) {
 				t.Errorf("notes %q", notes)
 			}
