@@ -230,6 +230,29 @@ func TestKeptValuesAreCostly(t *testing.T) {
 	}
 }
 
+// TestNormsAreMadeTwice: a layer that is computed again does not hold a norm's output from its products to their gradients.
+func TestNormsAreMadeTwice(t *testing.T) {
+	for keep, want := range map[bool]int{true: 1, false: 2} {
+		f := &Graph{}
+		h := f.RMSNorm(x(f, 4, 6), weight(f, 4, 1), 1e-5)
+		y := f.SwiGLU(f.Linear(param(f, "g", 4, 4), h, None, None, 1), f.Linear(param(f, "u", 4, 4), h, None, None, 1))
+		f.Output(y)
+		b, err := Differentiate(f, []ID{f.Find(Input, "x")}, keep)
+		if err != nil {
+			t.Fatal(err)
+		}
+		norms := 0
+		for _, n := range b.Graph.Nodes {
+			if n.Op == OpRMSNorm {
+				norms++
+			}
+		}
+		if norms != want {
+			t.Errorf("keep %v: %d norms, want %d", keep, norms, want)
+		}
+	}
+}
+
 func TestShapesAreChecked(t *testing.T) {
 	for _, c := range []struct {
 		name  string

@@ -89,6 +89,8 @@ type spec struct {
 
 var specs [opEnd]spec
 
+func isNorm(op Op) bool { return op == OpRMSNorm || op == OpLayerNorm }
+
 // The table refers to functions that refer to the table, hence init.
 func init() {
 	specs = [opEnd]spec{

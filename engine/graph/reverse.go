@@ -107,14 +107,17 @@ type reverse struct {
 	needs []bool
 	kept  []bool
 	local []ID // of each forward value: its ID in out, or None
+	// passing is local for normalised values while only repeated nodes read them. A derivative that asks for one gets it made
+	// again, from its input, which the norm's own derivative needs: in between, where a layer needs most memory, it is not held.
+	passing []ID
 	grad  []ID // of each forward value: the gradient so far, in out, or None
 }
 
 func run(f *Graph, wanted []ID, needs []bool, keep []ID) *reverse {
 	r := &reverse{f: f, out: &Graph{}, needs: needs, kept: make([]bool, len(f.Values)),
-		local: make([]ID, len(f.Values)), grad: make([]ID, len(f.Values))}
+		local: make([]ID, len(f.Values)), passing: make([]ID, len(f.Values)), grad: make([]ID, len(f.Values))}
 	for i := range r.local {
-		r.local[i], r.grad[i] = None, None
+		r.local[i], r.passing[i], r.grad[i] = None, None, None
 	}
 	for _, id := range keep {
 		r.kept[id] = true
@@ -151,36 +154,42 @@ func (r *reverse) reached(n *Node) bool {
 	return false
 }
 
-// need gives a forward value in the backward graph: bound, kept, or computed again.
-func (r *reverse) need(id ID) ID {
-	if id == None || r.local[id] != None {
-		if id == None {
-			return None
-		}
-		return r.local[id]
+// need gives a derivative a forward value in the backward graph: bound, kept, or computed again.
+func (r *reverse) need(id ID) ID { return r.find(id, r.local) }
+
+// find is need for whoever keeps the norms it was given in the table norms.
+func (r *reverse) find(id ID, norms []ID) ID {
+	if id == None {
+		return None
 	}
-	v := r.f.Values[id]
+	v, table := r.f.Values[id], r.local
+	if v.Kind == Temp && !r.kept[id] && isNorm(r.f.Nodes[r.f.producer[id]].Op) {
+		table = norms
+	}
+	if table[id] != None {
+		return table[id]
+	}
 	switch {
 	case v.Kind != Temp:
-		r.local[id] = r.out.Bound(v)
+		table[id] = r.out.Bound(v)
 	case r.kept[id]:
-		r.local[id] = r.out.Bound(Value{Name: v.Name, Kind: Saved, Type: v.Type, Shape: v.Shape, Ref: id})
+		table[id] = r.out.Bound(Value{Name: v.Name, Kind: Saved, Type: v.Type, Shape: v.Shape, Ref: id})
 	default:
-		r.again(r.f.producer[id])
+		r.again(r.f.producer[id], table)
 	}
-	return r.local[id]
+	return table[id]
 }
 
-// again repeats a forward node in the backward graph.
-func (r *reverse) again(node int32) {
+// again repeats a forward node in the backward graph, for the table.
+func (r *reverse) again(node int32, table []ID) {
 	n := r.f.Nodes[node]
-	c := Node{Op: n.Op, Attr: n.Attr, Acc: r.need(n.Acc), In: make([]ID, len(n.In))}
+	c := Node{Op: n.Op, Attr: n.Attr, Acc: r.find(n.Acc, r.passing), In: make([]ID, len(n.In))}
 	for i, in := range n.In {
-		c.In[i] = r.need(in)
+		c.In[i] = r.find(in, r.passing)
 	}
 	for i, out := range r.out.emit(c) {
-		if n.Out[i] != None && r.local[n.Out[i]] == None {
-			r.local[n.Out[i]] = out
+		if n.Out[i] != None && table[n.Out[i]] == None {
+			table[n.Out[i]] = out
 		}
 	}
 }
