@@ -110,7 +110,7 @@ type reverse struct {
 	// passing is local for normalised values while only repeated nodes read them. A derivative that asks for one gets it made
 	// again, from its input, which the norm's own derivative needs: in between, where a layer needs most memory, it is not held.
 	passing []ID
-	grad  []ID // of each forward value: the gradient so far, in out, or None
+	grad    []ID // of each forward value: the gradient so far, in out, or None
 }
 
 func run(f *Graph, wanted []ID, needs []bool, keep []ID) *reverse {
