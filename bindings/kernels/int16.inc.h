@@ -1,5 +1,5 @@
 // 16-bit integers in place of BF16, for CPUs that multiply no BF16 numbers but have always multiplied pairs of integers: two
-// products and their sum in 32 bits, exact, at twice F32's rate and more. Included by micro.inc.h.
+// products and their sum in 32 bits, exact, at up to twice F32's rate. Included by micro.inc.h.
 //
 // A segment of the reduction has one scale for each token and one for each output (its largest magnitude ÷ the range). The
 // ranges are chosen so that no sum over a segment can overflow; a number is then off by at most 1/8190 (activations) or 1/4094
