@@ -61,21 +61,29 @@ func (t Target) file(ctx context.Context) (path string, remove func(), err error
 	if t.Path != "" {
 		return t.Path, func() {}, nil
 	}
-	s, err := t.spec()
-	if err != nil {
-		return "", nil, err
-	}
 	dir, err := os.MkdirTemp("", "ggtune-bench-")
 	if err != nil {
 		return "", nil, err
 	}
 	remove = func() { os.RemoveAll(dir) }
 	path = filepath.Join(dir, "model.gguf")
-	if err := s.WriteFile(ctx, path); err != nil {
+	if err := t.Write(ctx, path); err != nil {
 		remove()
-		return "", nil, errors.Join(err, ctx.Err())
+		return "", nil, err
 	}
 	return path, remove, nil
+}
+
+// Write writes the model of a shape to a file, with the weights that Run generates.
+func (t Target) Write(ctx context.Context, path string) error {
+	s, err := t.spec()
+	if err != nil {
+		return err
+	}
+	if err := s.WriteFile(ctx, path); err != nil {
+		return errors.Join(err, ctx.Err())
+	}
+	return nil
 }
 
 // label gives the model's name and storage type for the report: as asked for, or from the file.
