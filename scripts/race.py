@@ -109,7 +109,7 @@ def peft(args, dtype):
 def peft_elsewhere(args, dtype):
     run = subprocess.run([sys.executable, __file__, *sys.argv[1:], "--only", dtype], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     if run.returncode != 0:
-        raise RuntimeError(f"PEFT {dtype}: {run.stderr.strip().splitlines()[-1]}")
+        raise RuntimeError(f"PEFT {dtype}: {(run.stderr.strip() or f'exit code {run.returncode}').splitlines()[-1]}")
     return json.loads(run.stdout)
 
 
@@ -127,19 +127,21 @@ def qvac(args):
                                 "--lora-rank", str(args.rank), "--lora-alpha", str(2 * args.rank), "--lora-modules", QVAC_TARGETS,
                                 "--output-adapter", os.path.join(folder, "adapter.gguf")], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         times, seen, tail, peak = [], 0, b"", None
-        while len(times) < args.rounds + 1:  # the first window's end is where the clock starts
-            part = os.read(run.stdout.fileno(), 4096)
-            if not part:
-                break
-            tail = (tail + part)[-8192:]
-            done = [int(m) for m in re.findall(rb"train: .*?data=(\d+)/", tail)]
-            if done and done[-1] > seen:
-                if times and done[-1] != seen + 1:
-                    raise RuntimeError("llama-finetune-lora: windows went by unseen: its progress has another form than expected")
-                seen, peak = done[-1], peak_of(run.pid)
-                times.append(time.perf_counter())
-        run.kill()
-        run.wait()
+        try:
+            while len(times) < args.rounds + 1:  # the first window's end is where the clock starts
+                part = os.read(run.stdout.fileno(), 4096)
+                if not part:
+                    break
+                tail = (tail + part)[-8192:]
+                done = [int(m) for m in re.findall(rb"train: .*?data=(\d+)/", tail)]
+                if done and done[-1] > seen:
+                    if times and done[-1] != seen + 1:
+                        raise RuntimeError("llama-finetune-lora: windows went by unseen: its progress has another form than expected")
+                    seen, peak = done[-1], peak_of(run.pid)
+                    times.append(time.perf_counter())
+        finally:
+            run.kill()
+            run.wait()
     if len(times) < args.rounds + 1:
         raise RuntimeError("llama-finetune-lora stopped after %d windows; it said:\n%s" % (len(times), tail[-2000:].decode(errors="replace")))
     return row(f"qvac-fabric, {args.type}", [args.tokens / (b - a) for a, b in zip(times, times[1:])], peak)
@@ -163,6 +165,8 @@ def main():
     if args.only:
         print(json.dumps(peft(args, args.only)))
         return
+    if args.qvac and not os.access(args.qvac, os.X_OK):
+        parser.error(f"--qvac {args.qvac} is no program")
     rows, faults = [*ggtune(args)], []
     others = [lambda d=d: peft_elsewhere(args, d) for d in args.formats.split(",") if d]
     if args.qvac:
@@ -170,7 +174,7 @@ def main():
     for other in others:
         try:
             rows.append(other())
-        except RuntimeError as e:
+        except (RuntimeError, OSError, subprocess.SubprocessError) as e:
             faults.append(str(e))
     for r in rows:
         r["relative"] = r["train_tok_per_s"] / rows[0]["train_tok_per_s"]

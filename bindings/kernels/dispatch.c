@@ -8,7 +8,7 @@
 // To add an operation "foo" to, say, rows.inc.h:
 //   1. add X(GT_OP_FOO, foo) to the list in ops_rows.h (ops_attention.h, ops_gemm.h likewise);
 //   2. define   static void gt_k_foo(const gt_call * c, int ith, int nth)   in rows.inc.h (or a file it includes). It may
-//      use vec.h, GT_HAS_AVX512, GT_HAS_AVX2, GT_HAS_BF16, gt_share and gt_scratch; code for one level goes inside
+//      use vec.h, its GT_HAS_…, gt_share and gt_scratch; code for one level goes inside
 //      #if GT_HAS_…, never inside #ifdef __AVX512F__;
 //   3. define   const char * gt_check_foo(const gt_call * c)   in a plain .c file, compiled once (check_rows.c,
 //      check_attention.c, check_gemm.c). gt_check has by then looked at what holds for every argument: see arg_fault.

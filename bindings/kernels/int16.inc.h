@@ -9,6 +9,7 @@
 
 enum { GT_KC_INT16 = 256 }; // the length of a segment
 enum { GT_RANGE_ACTS = 4095, GT_RANGE_WEIGHTS = 2047 };
+_Static_assert(GT_KC_INT16 == 256, "packing and panels convert 256 numbers at a time, with one scale");
 _Static_assert((int64_t) GT_RANGE_ACTS * GT_RANGE_WEIGHTS * GT_KC_INT16 <= INT32_MAX, "a sum over a segment could overflow");
 
 GT_INLINE int64_t gt_int16_segments(int64_t k) { return (k + GT_KC_INT16 - 1) / GT_KC_INT16; }
@@ -52,8 +53,8 @@ GT_INLINE gt_vi gt_round(gt_vf x) {
 GT_INLINE gt_vi gt_magnitude(gt_vf x) { return (gt_vi) x & 0x7fffffff; }
 
 // gt_int16_scale turns the largest magnitude into the scale, and *inverse into what numbers are multiplied by before they are
-// rounded. Where a number is infinite or NaN the scale is too, and so is every sum that it is part of. Below 1e-30 all is zero: the
-// inverse would overflow.
+// rounded. Where a number is infinite or NaN the scale is too, and so is every sum that it is part of. A segment whose largest
+// is below 1e-30 is zero: the inverse would overflow.
 GT_INLINE gt_vf gt_int16_scale(gt_vi most, float range, gt_vf * inverse) {
     const gt_vf m    = (gt_vf) most;
     const gt_vi none = m < 1e-30f;

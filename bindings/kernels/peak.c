@@ -68,7 +68,8 @@ typedef double (*gt_peak_loop)(int64_t steps);
 #define GT_PEAK_STEP(acc, x, y) acc = _mm512_dpwssd_epi32(acc, x, y)
 #include "peak.inc.h"
 
-// Without a dot product two instructions do its work.
+// Without a dot product two instructions do its work. The statement is volatile because otherwise compilers multiply once for all
+// chains.
 #define GT_PEAK_NAME int16_avx512
 #define GT_PEAK_TARGET __attribute__((target("avx512f,avx512bw")))
 #define GT_PEAK_V __m512i
@@ -79,7 +80,7 @@ typedef double (*gt_peak_loop)(int64_t steps);
 #define GT_PEAK_STEP(acc, x, y) \
     do {                        \
         __m512i p = x;          \
-        __asm__("" : "+v"(p));  \
+        __asm__ volatile("" : "+v"(p)); \
         acc = _mm512_add_epi32(acc, _mm512_madd_epi16(p, y)); \
     } while (0)
 #include "peak.inc.h"
@@ -104,7 +105,7 @@ typedef double (*gt_peak_loop)(int64_t steps);
 #define GT_PEAK_STEP(acc, x, y) \
     do {                        \
         __m256i p = x;          \
-        __asm__("" : "+x"(p));  \
+        __asm__ volatile("" : "+x"(p)); \
         acc = _mm256_add_epi32(acc, _mm256_madd_epi16(p, y)); \
     } while (0)
 #include "peak.inc.h"
@@ -130,7 +131,7 @@ typedef double (*gt_peak_loop)(int64_t steps);
 #define GT_PEAK_STEP(acc, x, y) \
     do {                        \
         __m256i p = x;          \
-        __asm__("" : "+x"(p));  \
+        __asm__ volatile("" : "+x"(p)); \
         p   = _mm256_madd_epi16(_mm256_maddubs_epi16(p, y), y); \
         acc = _mm256_add_epi32(acc, p);                         \
     } while (0)
@@ -146,7 +147,7 @@ static gt_peak_loop loop_of(int format) {
     case GT_FORMAT_INT16:
         if (__builtin_cpu_supports("avx512vnni")) return int16_avx512_vnni;
         if (__builtin_cpu_supports("avx512bw")) return int16_avx512;
-        if (gt_has_avx_vnni()) return int16_avx_vnni;
+        if (gt_has_avx_vnni() && __builtin_cpu_supports("avx2")) return int16_avx_vnni;
         return __builtin_cpu_supports("avx2") ? int16_avx2 : NULL;
     case GT_FORMAT_INT8:
         if (__builtin_cpu_supports("avx512vnni")) return int8_avx512;

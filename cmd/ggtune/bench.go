@@ -51,7 +51,7 @@ func benchFlags() []cli.Flag {
 		&cli.IntFlag{Name: "tokens", Usage: "rows of `N` tokens", Value: d.Tokens},
 		&cli.IntFlag{Name: "rank", Aliases: []string{"r"}, Usage: "rank `N` of the adapter", Value: d.Rank},
 		&cli.IntFlag{Name: "memory", Usage: "keep activations in at most this many `MB`; 0: half of what is free"},
-		&cli.StringFlag{Name: "level", Usage: "compute with our kernels for the instruction set `NAME`, such as avx2, which a lesser CPU would run; llama.cpp's stays as it is compiled (default: the best the CPU has)"},
+		&cli.StringFlag{Name: "level", Usage: "compute with our kernels for the instruction set `NAME`, such as avx2, which a lesser CPU would run; llama.cpp's stays as it is compiled (-march) (default: the best the CPU has)"},
 		&cli.StringFlag{Name: "compare", Usage: "set the ratios beside those of `FILE`, written by --json; exit code 1 if one fell by more than --tolerance"},
 		&cli.Float64Flag{Name: "tolerance", Usage: "with --compare: the `FRACTION` of a ratio that may be lost", Value: 0.1},
 		threadsFlag(), deviceFlag(), jsonFlag(),

@@ -169,6 +169,9 @@ func (r *reverse) find(id ID, norms []ID) ID {
 	if table[id] != None {
 		return table[id]
 	}
+	if r.local[id] != None { // made for a derivative already
+		return r.local[id]
+	}
 	switch {
 	case v.Kind != Temp:
 		table[id] = r.out.Bound(v)

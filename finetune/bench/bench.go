@@ -95,6 +95,8 @@ type Report struct {
 	Peaks   []Peak  `json:"peaks"`
 	Product string  `json:"product_format"` // number format of the training products: the one that OfPeak is relative to
 	Cases   []Case  `json:"cases"`
+
+	bestLevel bool // Level is the best this CPU has
 }
 
 // A Peak is the machine's multiply rate in one number format, all threads together.
@@ -145,7 +147,7 @@ type Phase struct {
 	Seconds float64 `json:"seconds"` // median of rounds
 	Share   float64 `json:"share"`   // of the step
 	// GFLOPS is the rate of its multiplications and additions, and OfPeak that rate relative to the machine's in the
-	// report's Product format; null where they are not counted.
+	// report's Product format; null where they are not counted, and OfPeak below the CPU's best level.
 	GFLOPS *float64 `json:"gflop_per_s"`
 	OfPeak *float64 `json:"of_peak"`
 }
@@ -191,6 +193,8 @@ func setLevel(name string) (restore func() error, err error) {
 
 func newReport(c *Config) *Report {
 	r := &Report{Cores: runtime.GOMAXPROCS(0), Level: kernels.CurrentLevel().String(), Threads: c.Threads, Rounds: c.Rounds}
+	levels := kernels.Levels()
+	r.bestLevel = kernels.CurrentLevel() == levels[len(levels)-1]
 	if info, err := cpu.Info(); err == nil && len(info) > 0 {
 		r.CPU = strings.Join(strings.Fields(info[0].ModelName), " ")
 	}
@@ -217,8 +221,11 @@ func (r *Report) measurePeaks(c *Config) error {
 	return nil
 }
 
-// productPeak is the rate that OfPeak is relative to.
+// productPeak is the rate that OfPeak is relative to, or 0 below the CPU's best level: the machine's peak is none of that level's.
 func (r *Report) productPeak() float64 {
+	if !r.bestLevel {
+		return 0
+	}
 	for _, p := range r.Peaks {
 		if p.Format == r.Product {
 			return p.GFLOPS

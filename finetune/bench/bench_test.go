@@ -73,6 +73,14 @@ func TestRunAtLevel(t *testing.T) {
 	if kernels.CurrentLevel() != was {
 		t.Errorf("the level is %v afterwards, want %v", kernels.CurrentLevel(), was)
 	}
+	for _, p := range r.Cases[0].Phases {
+		if p.OfPeak != nil {
+			t.Errorf("%s has a share of the machine's peak at a level that has another", p.Phase)
+		}
+	}
+	if _, err := Compare(&Report{Level: was.String(), Cases: r.Cases}, r, 0.1); err == nil || !strings.Contains(err.Error(), "--level") {
+		t.Errorf("reports of two levels compared: error %v", err)
+	}
 	c.Level = "mmx"
 	if _, err := Run(context.Background(), c); !errors.Is(err, kernels.ErrLevel) || !strings.Contains(err.Error(), "portable") {
 		t.Errorf("level mmx: error %v, want one that lists the levels", err)
