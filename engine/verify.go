@@ -65,9 +65,9 @@ type Agreement struct {
 var ErrDisagree = errors.New("llama.cpp computes something else from the file than was trained")
 
 // agreementFactor bounds the trained model's distance by the base's own, measured in the same check: both have the same
-// sources (llama.cpp rounds activations to 8 bits where weights are quantized, ours to bf16 or 16-bit integers). The RMS is compared: it moved
-// by a factor of 0.7 to 1.3 over training of all kinds, where the largest of half a million differences, an extreme value,
-// moved by 0.7 to 2.1 and would refuse sound runs. Logits of another adapter are refused all the same (VerifyAdapter).
+// sources (llama.cpp rounds activations to 8 bits where weights are quantized, ours to bf16 or 16-bit integers). The RMS is
+// compared: it moved by a factor of 0.7 to 1.3 over training of all kinds, where the largest of half a million differences, an
+// extreme value, moved by 0.7 to 2.1 and would refuse sound runs. Logits of another adapter are refused all the same (VerifyAdapter).
 const agreementFactor = 2
 
 // agreementFloor, relative to the RMS of the logits, is what f32 sums in another order may differ by; it matters where the
@@ -75,8 +75,8 @@ const agreementFactor = 2
 const agreementFloor = 1e-4
 
 // agreementFloorFull is the same for a model trained in full: its logits may be far from the base's in size (a fresh model's
-// are near zero), so that the base's own difference says little. The fast mode rounds to bf16 or 16-bit integers; 5e-3 was measured on trained
-// f32 models. A wrong tensor makes more than 0.5.
+// are near zero), so that the base's own difference says little. The fast mode rounds to bf16 or 16-bit integers; 5e-3 was
+// measured on trained f32 models. A wrong tensor makes more than 0.5.
 const agreementFloorFull = 2e-2
 
 // VerifyAdapter opens base and adapter with llama.cpp and compares its logits with the probe's. No session or Model may

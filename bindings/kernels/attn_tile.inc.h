@@ -24,15 +24,7 @@ enum { GT_ATTN_NV = 2, GT_ATTN_R = 4 };
 
 // gt_attn_mac adds to acc the product of the number (fast: the sum of both products of the pair) at a with each lane of x.
 GT_INLINE gt_vf gt_attn_mac(const int fast, gt_vf acc, const float * a, gt_vf x) {
-#if GT_HAS_BF16
-    if (fast) {
-        int32_t pair;
-        memcpy(&pair, a, sizeof pair);
-        return (gt_vf) _mm512_dpbf16_ps((__m512) acc, (__m512bh) _mm512_set1_epi32(pair), (__m512bh) x);
-    }
-#endif
-    (void) fast;
-    return gt_fma(gt_splat(*a), x, acc);
+    return gt_mac(GT_HAS_BF16 && fast ? GT_FORMAT_BF16 : GT_FORMAT_F32, acc, gt_splat(*a), x);
 }
 
 // One register block: out[r] = start[r] + Σ_k a[r·step + k·next]·x[k], for R rows of NV vectors; rows of out and x are lw floats

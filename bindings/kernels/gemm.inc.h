@@ -11,7 +11,8 @@
 
 // 256 columns are one block of the K types: a panel of Wᵀ wastes nothing (groups of 128 unpack each block twice, which
 // costs Q6_K a tenth). Segments: the panels take 256 KiB in F32 and BF16 at 16 lanes, a quarter of Zen 4's L2, and 128 KiB
-// at other levels, half of older ones; INT16's half of F32's at most, and its stage another 256 KiB. Segments of 256 to 1024 differ by less than the noise.
+// at other levels, half of older ones; INT16's half of F32's at most, and its stage another 256 KiB. Segments of 256 to 1024
+// differ by less than the noise.
 enum { GT_NB = 256, GT_KC_BF16 = 512, GT_KC_F32 = GT_HAS_AVX512 ? 256 : 128 };
 
 GT_INLINE int64_t gt_segment_length(int format) {

@@ -68,8 +68,7 @@ typedef double (*gt_peak_loop)(int64_t steps);
 #define GT_PEAK_STEP(acc, x, y) acc = _mm512_dpwssd_epi32(acc, x, y)
 #include "peak.inc.h"
 
-// Without a dot product two instructions do its work. The statement is volatile because otherwise compilers multiply once for all
-// chains.
+// Without a dot product two instructions do its work.
 #define GT_PEAK_NAME int16_avx512
 #define GT_PEAK_TARGET __attribute__((target("avx512f,avx512bw")))
 #define GT_PEAK_V __m512i
@@ -77,12 +76,7 @@ typedef double (*gt_peak_loop)(int64_t steps);
 #define GT_PEAK_ONE _mm512_set1_epi32(0x00010001)
 #define GT_PEAK_REG "v"
 #define GT_PEAK_OPS 64
-#define GT_PEAK_STEP(acc, x, y) \
-    do {                        \
-        __m512i p = x;          \
-        __asm__ volatile("" : "+v"(p)); \
-        acc = _mm512_add_epi32(acc, _mm512_madd_epi16(p, y)); \
-    } while (0)
+#define GT_PEAK_STEP(acc, x, y) acc = _mm512_add_epi32(acc, _mm512_madd_epi16(x, y))
 #include "peak.inc.h"
 
 #define GT_PEAK_NAME int16_avx_vnni
@@ -102,12 +96,7 @@ typedef double (*gt_peak_loop)(int64_t steps);
 #define GT_PEAK_ONE _mm256_set1_epi32(0x00010001)
 #define GT_PEAK_REG "x"
 #define GT_PEAK_OPS 32
-#define GT_PEAK_STEP(acc, x, y) \
-    do {                        \
-        __m256i p = x;          \
-        __asm__ volatile("" : "+x"(p)); \
-        acc = _mm256_add_epi32(acc, _mm256_madd_epi16(p, y)); \
-    } while (0)
+#define GT_PEAK_STEP(acc, x, y) acc = _mm256_add_epi32(acc, _mm256_madd_epi16(x, y))
 #include "peak.inc.h"
 
 #define GT_PEAK_NAME int8_avx512
@@ -128,13 +117,7 @@ typedef double (*gt_peak_loop)(int64_t steps);
 #define GT_PEAK_ONE _mm256_set1_epi32(0x01010101)
 #define GT_PEAK_REG "x"
 #define GT_PEAK_OPS 64
-#define GT_PEAK_STEP(acc, x, y) \
-    do {                        \
-        __m256i p = x;          \
-        __asm__ volatile("" : "+x"(p)); \
-        p   = _mm256_madd_epi16(_mm256_maddubs_epi16(p, y), y); \
-        acc = _mm256_add_epi32(acc, p);                         \
-    } while (0)
+#define GT_PEAK_STEP(acc, x, y) acc = _mm256_add_epi32(acc, _mm256_madd_epi16(_mm256_maddubs_epi16(x, y), y))
 #include "peak.inc.h"
 
 static gt_peak_loop loop_of(int format) {

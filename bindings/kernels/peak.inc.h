@@ -19,10 +19,12 @@ static GT_PEAK_TARGET double GT_PEAK_NAME(int64_t steps) {
     // Equal accumulators would be computed once for all: each must look different.
     for (int i = 0; i < GT_PEAK_CHAINS; i++) __asm__ volatile("" : "+" GT_PEAK_REG(acc[i]));
     for (int64_t s = 0; s < steps; s++) {
-        // The compiler must believe that the operands change, or it would compute what does not depend on acc only once.
-        __asm__ volatile("" : "+" GT_PEAK_REG(x), "+" GT_PEAK_REG(y));
 #pragma GCC unroll 12
-        for (int i = 0; i < GT_PEAK_CHAINS; i++) GT_PEAK_STEP(acc[i], x, y);
+        for (int i = 0; i < GT_PEAK_CHAINS; i++) {
+            // The compiler must believe that the operands change, or it would compute what does not depend on acc only once.
+            __asm__ volatile("" : "+" GT_PEAK_REG(x), "+" GT_PEAK_REG(y));
+            GT_PEAK_STEP(acc[i], x, y);
+        }
     }
     // Keeps the sums alive.
     for (int i = 0; i < GT_PEAK_CHAINS; i++) __asm__ volatile("" : : GT_PEAK_REG(acc[i]));

@@ -123,10 +123,8 @@ func (g *group) summary(tr *trainer, t Train, p plan, row engine.Row, samples []
 	if t.Rank > 0 {
 		c.Rank = &t.Rank
 	}
-	var pp, forward, train, ratio, against, reference []float64
+	var pp, forward, train, ratio []float64
 	for _, s := range samples {
-		against = append(against, s.step.Seconds()/s.against.Seconds())
-		reference = append(reference, float64(n)/s.reference.Seconds())
 		pp = append(pp, float64(g.ppLen)/s.prompt.Seconds())
 		forward = append(forward, float64(g.cfg.Tokens)/s.forward.Seconds())
 		train = append(train, float64(n)/s.step.Seconds())
@@ -138,6 +136,11 @@ func (g *group) summary(tr *trainer, t Train, p plan, row engine.Row, samples []
 	c.Ratio, c.RatioRange = median(ratio), spread(ratio)
 	c.CountedRate = c.Training * float64(counted) / float64(n)
 	if p.against != nil {
+		var against, reference []float64
+		for _, s := range samples {
+			against = append(against, s.step.Seconds()/s.against.Seconds())
+			reference = append(reference, float64(n)/s.reference.Seconds())
+		}
 		a, r := median(against), median(reference)
 		c.Against, c.Reference = &a, &r
 	}
