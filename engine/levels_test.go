@@ -7,8 +7,8 @@ import (
 	"github.com/ggtune/ggtune/bindings/kernels"
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/engine/gguf"
+	"github.com/ggtune/ggtune/engine/synth"
 	"github.com/ggtune/ggtune/internal/refmodel"
-	"github.com/ggtune/ggtune/internal/testmodel"
 )
 
 // TestReferenceLevels: a whole model's pass at every instruction-set level of this CPU is the reference's, exact and fast. A
@@ -27,10 +27,10 @@ func TestReferenceLevels(t *testing.T) {
 			t.Fatal(err)
 		}
 		tried++
-		for _, name := range testmodel.Archs() {
+		for _, name := range synth.Archs() {
 			for mode, c := range map[string]closeness{"exact": exact, "fast": fast} {
 				t.Run(l.String()+"/"+name+"/"+mode, func(t *testing.T) {
-					path := testmodel.Temp(t, testmodel.Tiny(name, gguf.Q4_K))
+					path := synth.Temp(t, synth.Tiny(name, gguf.Q4_K))
 					m := loadReference(t, path, 4)
 					r := openTrial(t, path, m, engine.SessionConfig{Threads: 1, Exact: mode == "exact", KeepBytes: 1 << 30})
 					r.check(t, []refmodel.Row{short(m.NVocab)}, c)

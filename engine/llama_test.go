@@ -13,9 +13,9 @@ import (
 	"github.com/ggtune/ggtune/engine/adapter"
 	"github.com/ggtune/ggtune/engine/arch"
 	"github.com/ggtune/ggtune/engine/gguf"
+	"github.com/ggtune/ggtune/engine/synth"
 	"github.com/ggtune/ggtune/internal/atomicfile"
 	"github.com/ggtune/ggtune/internal/testdata"
-	"github.com/ggtune/ggtune/internal/testmodel"
 )
 
 // Tolerances of our logits against llama.cpp's, relative to the largest logit. llama.cpp rounds activations to 8 bits a number
@@ -64,12 +64,12 @@ func llamaDifference(t *testing.T, path string, exact bool) float64 {
 func TestLogitsEqualLlama(t *testing.T) {
 	for _, name := range arch.Names() {
 		for _, typ := range storageTypes() {
-			spec := testmodel.Tiny(name, typ)
+			spec := synth.Tiny(name, typ)
 			if spec.Validate() != nil {
 				continue // a type that the generator writes no blocks of, counted below
 			}
 			t.Run(name+"/"+typ.String(), func(t *testing.T) {
-				path := testmodel.Temp(t, spec)
+				path := synth.Temp(t, spec)
 				exact, fast := llamaDifference(t, path, true), llamaDifference(t, path, false)
 				t.Logf("difference from llama.cpp: exact %.2g, fast %.2g", exact, fast)
 				bound := llamaQuantized
@@ -89,21 +89,21 @@ func TestLogitsEqualLlamaOnVariants(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		arch   string
-		change func(*testmodel.Spec)
+		change func(*synth.Spec)
 	}{
-		{"llama 3 frequency factors", "llama", func(s *testmodel.Spec) { s.RopeFactors = true }},
-		{"llama, tied", "llama", func(s *testmodel.Spec) { s.Tied = true }},
-		{"llama with biases", "llama", func(s *testmodel.Spec) { s.Bias = true }},
-		{"llama, other rope base and epsilon", "llama", func(s *testmodel.Spec) { s.RopeBase, s.NormEps = 500000, 1e-3 }},
-		{"llama, heads of 48", "llama", func(s *testmodel.Spec) { s.HeadDim = 48 }},
-		{"qwen2, untied", "qwen2", func(s *testmodel.Spec) { s.Tied = false }},
-		{"qwen3, tied", "qwen3", func(s *testmodel.Spec) { s.Tied = true }},
-		{"gpt2, untied", "gpt2", func(s *testmodel.Spec) { s.Tied = false }},
+		{"llama 3 frequency factors", "llama", func(s *synth.Spec) { s.RopeFactors = true }},
+		{"llama, tied", "llama", func(s *synth.Spec) { s.Tied = true }},
+		{"llama with biases", "llama", func(s *synth.Spec) { s.Bias = true }},
+		{"llama, other rope base and epsilon", "llama", func(s *synth.Spec) { s.RopeBase, s.NormEps = 500000, 1e-3 }},
+		{"llama, heads of 48", "llama", func(s *synth.Spec) { s.HeadDim = 48 }},
+		{"qwen2, untied", "qwen2", func(s *synth.Spec) { s.Tied = false }},
+		{"qwen3, tied", "qwen3", func(s *synth.Spec) { s.Tied = true }},
+		{"gpt2, untied", "gpt2", func(s *synth.Spec) { s.Tied = false }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			spec := testmodel.Tiny(c.arch, gguf.F32)
+			spec := synth.Tiny(c.arch, gguf.F32)
 			c.change(&spec)
-			if d := llamaDifference(t, testmodel.Temp(t, spec), true); !(d <= exactBound(c.arch)) {
+			if d := llamaDifference(t, synth.Temp(t, spec), true); !(d <= exactBound(c.arch)) {
 				t.Errorf("logits differ from llama.cpp's by %.3g of the largest, want at most %g", d, exactBound(c.arch))
 			}
 		})
@@ -143,11 +143,11 @@ func TestLlamaAgreesWithAdapters(t *testing.T) {
 		{"gpt2", "gpt2", false, adapter.Config{}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			spec := testmodel.Tiny(c.arch, gguf.Q8_0)
+			spec := synth.Tiny(c.arch, gguf.Q8_0)
 			if c.untied {
 				spec.Tied = false
 			}
-			path := testmodel.Temp(t, spec)
+			path := synth.Temp(t, spec)
 			a, saved := verified(t, path, c.config, 0.1)
 			t.Logf("difference: base %.2g, adapter %.2g", a.Base, a.Trained)
 
@@ -176,7 +176,7 @@ func TestLlamaAgreesWithStrongAdapters(t *testing.T) {
 	for _, typ := range []gguf.Type{gguf.Q8_0, gguf.Q4_0, gguf.F16} {
 		for _, size := range []float64{0.3, 1, 3} {
 			t.Run(fmt.Sprintf("%v, %g", typ, size), func(t *testing.T) {
-				a, _ := verified(t, testmodel.Temp(t, testmodel.Tiny("llama", typ)), adapter.Config{}, size)
+				a, _ := verified(t, synth.Temp(t, synth.Tiny("llama", typ)), adapter.Config{}, size)
 				worst = max(worst, a.Trained.RMS/a.Base.RMS)
 				t.Logf("difference: base %.2g, adapter %.2g", a.Base, a.Trained)
 			})
@@ -247,7 +247,7 @@ func verified(t *testing.T, path string, c adapter.Config, size float64) (engine
 func TestCheckPassesOnGeneratedModels(t *testing.T) {
 	for _, name := range arch.Names() {
 		t.Run(name, func(t *testing.T) {
-			rep, err := engine.Check(context.Background(), testmodel.Temp(t, testmodel.Tiny(name, gguf.Q8_0)), 1, 1)
+			rep, err := engine.Check(context.Background(), synth.Temp(t, synth.Tiny(name, gguf.Q8_0)), 1, 1)
 			if err != nil {
 				t.Fatal(err)
 			}

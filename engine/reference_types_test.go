@@ -9,8 +9,8 @@ import (
 	"github.com/ggtune/ggtune/bindings/ggml"
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/engine/gguf"
+	"github.com/ggtune/ggtune/engine/synth"
 	"github.com/ggtune/ggtune/internal/refmodel"
-	"github.com/ggtune/ggtune/internal/testmodel"
 )
 
 func dequantize(t gguf.Type, data []byte, n int) ([]float32, error) {
@@ -52,12 +52,12 @@ func storageTypes() []gguf.Type {
 func TestReferenceStorageTypes(t *testing.T) {
 	for _, typ := range storageTypes() {
 		t.Run(typ.String(), func(t *testing.T) {
-			spec := testmodel.Tiny("llama", typ)
+			spec := synth.Tiny("llama", typ)
 			spec.Layers, spec.Tied = 1, false
 			if spec.Validate() != nil {
 				t.Skipf("no models of type %v are generated", typ)
 			}
-			path := testmodel.Temp(t, spec)
+			path := synth.Temp(t, spec)
 			m := loadReference(t, path, 3)
 			r := openTrial(t, path, m, engine.SessionConfig{Threads: 1, Exact: true})
 			r.check(t, []refmodel.Row{short(m.NVocab)}, exact)
@@ -73,15 +73,15 @@ func short(vocab int) refmodel.Row {
 
 // TestReferenceMixes: types mixed within a file, on every architecture.
 func TestReferenceMixes(t *testing.T) {
-	mix, err := testmodel.MixByName("Q4_K_M")
+	mix, err := synth.MixByName("Q4_K_M")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range testmodel.Archs() {
+	for _, name := range synth.Archs() {
 		t.Run(name, func(t *testing.T) {
-			spec := testmodel.Tiny(name, gguf.Q4_K)
+			spec := synth.Tiny(name, gguf.Q4_K)
 			spec.Mix = mix
-			path := testmodel.Temp(t, spec)
+			path := synth.Temp(t, spec)
 			m := loadReference(t, path, 3)
 			r := openTrial(t, path, m, engine.SessionConfig{Threads: 1, Exact: true})
 			r.check(t, []refmodel.Row{short(m.NVocab)}, exact)
@@ -92,9 +92,9 @@ func TestReferenceMixes(t *testing.T) {
 // TestReferenceFullHalves: full training starts from the stored halves and goes on in f32.
 func TestReferenceFullHalves(t *testing.T) {
 	for _, typ := range []gguf.Type{gguf.F16, gguf.BF16} {
-		for _, name := range testmodel.Archs() {
+		for _, name := range synth.Archs() {
 			t.Run(name+"/"+typ.String(), func(t *testing.T) {
-				path := testmodel.Temp(t, testmodel.Tiny(name, typ))
+				path := synth.Temp(t, synth.Tiny(name, typ))
 				m := loadReference(t, path, 0)
 				r := openTrial(t, path, m, engine.SessionConfig{Threads: 1, Exact: true})
 				r.check(t, []refmodel.Row{rowsFor(m.NVocab)["packed"]}, exact)
@@ -269,9 +269,9 @@ var fast = closeness{logp: 2e-2, norm: 6e-2, cosine: 2e-3}
 // TestReferenceFast: the default mode rounds activations, and must stay near the reference all the same.
 func TestReferenceFast(t *testing.T) {
 	for _, typ := range []gguf.Type{gguf.F32, gguf.BF16, gguf.Q8_0, gguf.Q4_K} {
-		for _, name := range testmodel.Archs() {
+		for _, name := range synth.Archs() {
 			t.Run(name+"/"+typ.String(), func(t *testing.T) {
-				path := testmodel.Temp(t, testmodel.Tiny(name, typ))
+				path := synth.Temp(t, synth.Tiny(name, typ))
 				m := loadReference(t, path, 4)
 				r := openTrial(t, path, m, engine.SessionConfig{Threads: 1, KeepBytes: 1 << 30})
 				r.check(t, []refmodel.Row{short(m.NVocab)}, fast)

@@ -11,7 +11,7 @@ import (
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/engine/adapter"
 	"github.com/ggtune/ggtune/engine/gguf"
-	"github.com/ggtune/ggtune/internal/testmodel"
+	"github.com/ggtune/ggtune/engine/synth"
 )
 
 // says checks that err says every one of the parts.
@@ -28,7 +28,7 @@ func says(t *testing.T, err error, parts ...string) {
 }
 
 func TestBatchesRefused(t *testing.T) {
-	r := newRig(t, testmodel.Tiny("llama", gguf.F32), nil) // 320 tokens
+	r := newRig(t, synth.Tiny("llama", gguf.F32), nil) // 320 tokens
 	segs := func(s ...engine.Segment) []engine.Segment { return s }
 	root := segs(engine.Segment{Len: 4, Parent: -1})
 	ids := []int32{5, 6, 7, 8}
@@ -72,7 +72,7 @@ func TestBatchesRefused(t *testing.T) {
 
 // An empty segment passes its parent's last token on.
 func TestEmptySegmentsPassOn(t *testing.T) {
-	r := newRig(t, testmodel.Tiny("llama", gguf.F32), nil)
+	r := newRig(t, synth.Tiny("llama", gguf.F32), nil)
 	ids := tokens(1, 6, 320)
 	plain := chain(ids)
 	holed := chain(ids)
@@ -85,7 +85,7 @@ func TestEmptySegmentsPassOn(t *testing.T) {
 
 // gpt2 has a table of positions; a row may be longer if none of its sequences is.
 func TestLearnedPositionsEnd(t *testing.T) {
-	r := newRig(t, testmodel.Tiny("gpt2", gguf.F32), nil)
+	r := newRig(t, synth.Tiny("gpt2", gguf.F32), nil)
 	const most = 128
 	r.forward(batch(chain(tokens(1, most, 320))), engine.Options{})
 	_, err := r.Forward(context.Background(), batch(chain(tokens(1, most+1, 320))), engine.Options{})
@@ -100,7 +100,7 @@ func TestLearnedPositionsEnd(t *testing.T) {
 }
 
 func TestBackwardRefused(t *testing.T) {
-	r := newRig(t, testmodel.Tiny("llama", gguf.F32), nil)
+	r := newRig(t, synth.Tiny("llama", gguf.F32), nil)
 	ctx, b := context.Background(), batch(chain(tokens(1, 5, 320)))
 	grad := &engine.OutputGrad{LogP: make([]float32, 4)}
 	without := "without a forward pass"
@@ -124,13 +124,13 @@ func TestBackwardRefused(t *testing.T) {
 }
 
 func TestNothingToTrain(t *testing.T) {
-	r := newRig(t, testmodel.Tiny("llama", gguf.F32), func(_ *engine.SessionConfig, ac *adapter.Config) { ac.Rank = 0 })
+	r := newRig(t, synth.Tiny("llama", gguf.F32), func(_ *engine.SessionConfig, ac *adapter.Config) { ac.Rank = 0 })
 	_, err := r.Forward(context.Background(), batch(chain(tokens(1, 5, 320))), engine.Options{Backward: true})
 	says(t, err, "trains nothing")
 }
 
 func TestSessionConfigRefused(t *testing.T) {
-	r := newRig(t, testmodel.Tiny("llama", gguf.F32), nil)
+	r := newRig(t, synth.Tiny("llama", gguf.F32), nil)
 	for _, d := range []float64{-0.1, 1, math.NaN(), math.Inf(1)} {
 		_, err := engine.NewSession(r.model, engine.SessionConfig{Threads: 1, Dropout: d})
 		says(t, err, "dropout is", "0 to below 1")
@@ -139,14 +139,14 @@ func TestSessionConfigRefused(t *testing.T) {
 	says(t, err, "not both")
 	_, err = engine.NewSession(r.model, engine.SessionConfig{Threads: 0})
 	says(t, err, "thread")
-	other := newRig(t, testmodel.Tiny("qwen3", gguf.F32), nil) // its heads are larger
+	other := newRig(t, synth.Tiny("qwen3", gguf.F32), nil) // its heads are larger
 	_, err = engine.NewSession(r.model, engine.SessionConfig{Threads: 1, Adapter: other.Adapter()})
 	says(t, err, "blk.0.attn_q.weight", "another model")
 }
 
 // After Close nothing runs, and the adapter keeps its numbers in memory of its own.
 func TestUseAfterClose(t *testing.T) {
-	r := newRig(t, testmodel.Tiny("llama", gguf.F32), nil)
+	r := newRig(t, synth.Tiny("llama", gguf.F32), nil)
 	ctx, b := context.Background(), batch(chain(tokens(1, 5, 320)))
 	r.forward(b, engine.Options{Backward: true})
 	r.Params()[1].Data[0] = 42
@@ -181,7 +181,7 @@ func TestPlanForetellsMemory(t *testing.T) {
 		"one layer":     func(_ *engine.SessionConfig, a *adapter.Config) { a.Layers = []int{1} },
 	} {
 		t.Run(name, func(t *testing.T) {
-			eachArch(t, func(t *testing.T, spec testmodel.Spec) {
+			eachArch(t, func(t *testing.T, spec synth.Spec) {
 				var cfg engine.SessionConfig
 				r := newRig(t, spec, func(c *engine.SessionConfig, a *adapter.Config) {
 					if change != nil {

@@ -6,14 +6,14 @@ import (
 	"testing"
 
 	"github.com/ggtune/ggtune/engine/gguf"
-	"github.com/ggtune/ggtune/internal/testmodel"
+	"github.com/ggtune/ggtune/engine/synth"
 )
 
 // TestRoundParams: rounding is what the storage type does, does nothing a second time or to F32, and tells of a value that
 // does not fit, with the tensor's name.
 func TestRoundParams(t *testing.T) {
 	for _, typ := range []gguf.Type{gguf.F32, gguf.F16, gguf.BF16} {
-		m, err := Open(testmodel.Temp(t, testmodel.Tiny("llama", typ)))
+		m, err := Open(synth.Temp(t, synth.Tiny("llama", typ)))
 		if err != nil {
 			t.Fatal(err)
 		}

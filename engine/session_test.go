@@ -11,7 +11,7 @@ import (
 	"github.com/ggtune/ggtune/engine/adapter"
 	"github.com/ggtune/ggtune/engine/arch"
 	"github.com/ggtune/ggtune/engine/gguf"
-	"github.com/ggtune/ggtune/internal/testmodel"
+	"github.com/ggtune/ggtune/engine/synth"
 )
 
 // A rig is a session over a tiny generated model, with its adapter's B set off zero so that every gradient flows.
@@ -21,9 +21,9 @@ type rig struct {
 	model *engine.Model
 }
 
-func newRig(t testing.TB, spec testmodel.Spec, change func(*engine.SessionConfig, *adapter.Config)) *rig {
+func newRig(t testing.TB, spec synth.Spec, change func(*engine.SessionConfig, *adapter.Config)) *rig {
 	t.Helper()
-	return openRig(t, testmodel.Temp(t, spec), change)
+	return openRig(t, synth.Temp(t, spec), change)
 }
 
 func openRig(t testing.TB, path string, change func(*engine.SessionConfig, *adapter.Config)) *rig {
@@ -177,9 +177,9 @@ func compareGrads(t *testing.T, got, want map[string][]float32, tolerance float6
 	}
 }
 
-func eachArch(t *testing.T, f func(t *testing.T, spec testmodel.Spec)) {
+func eachArch(t *testing.T, f func(t *testing.T, spec synth.Spec)) {
 	for _, name := range arch.Names() {
-		t.Run(name, func(t *testing.T) { f(t, testmodel.Tiny(name, gguf.F32)) })
+		t.Run(name, func(t *testing.T) { f(t, synth.Tiny(name, gguf.F32)) })
 	}
 }
 
@@ -190,7 +190,7 @@ func TestGradientsByFiniteDifferences(t *testing.T) {
 	}
 	for mode, change := range modes {
 		t.Run(mode, func(t *testing.T) {
-			eachArch(t, func(t *testing.T, spec testmodel.Spec) {
+			eachArch(t, func(t *testing.T, spec synth.Spec) {
 				r := newRig(t, spec, change)
 				row, _ := tree(spec.Vocab)
 				b := batch(row, chain(tokens(8, 13, spec.Vocab)))
@@ -237,7 +237,7 @@ func (r *rig) checkDirection(b *engine.Batch, p *engine.Param, grad []float32) {
 }
 
 func TestKeptEqualsRecomputed(t *testing.T) {
-	eachArch(t, func(t *testing.T, spec testmodel.Spec) {
+	eachArch(t, func(t *testing.T, spec synth.Spec) {
 		b := batch(chain(tokens(1, 21, spec.Vocab)))
 		for _, exact := range []bool{true, false} {
 			var first map[string][]float32
@@ -260,7 +260,7 @@ func TestKeptEqualsRecomputed(t *testing.T) {
 }
 
 func TestThreadsGiveTheSameBits(t *testing.T) {
-	eachArch(t, func(t *testing.T, spec testmodel.Spec) {
+	eachArch(t, func(t *testing.T, spec synth.Spec) {
 		b := batch(chain(tokens(1, 33, spec.Vocab)))
 		var logp []float32
 		var grads map[string][]float32
@@ -284,7 +284,7 @@ func TestThreadsGiveTheSameBits(t *testing.T) {
 }
 
 func TestTreeEqualsSeparate(t *testing.T) {
-	eachArch(t, func(t *testing.T, spec testmodel.Spec) {
+	eachArch(t, func(t *testing.T, spec synth.Spec) {
 		row, separate := tree(spec.Vocab)
 		r := newRig(t, spec, nil)
 		logp, grads := r.pass(batch(row), nil)
@@ -299,7 +299,7 @@ func TestTreeEqualsSeparate(t *testing.T) {
 }
 
 func TestPackedEqualsUnpacked(t *testing.T) {
-	eachArch(t, func(t *testing.T, spec testmodel.Spec) {
+	eachArch(t, func(t *testing.T, spec synth.Spec) {
 		r := newRig(t, spec, nil)
 		var packed engine.Row
 		var apart []engine.Row
@@ -336,8 +336,8 @@ func TestPackedEqualsUnpacked(t *testing.T) {
 }
 
 func TestAdapterOffIsTheBase(t *testing.T) {
-	eachArch(t, func(t *testing.T, spec testmodel.Spec) {
-		path := testmodel.Temp(t, spec)
+	eachArch(t, func(t *testing.T, spec synth.Spec) {
+		path := synth.Temp(t, spec)
 		with := openRig(t, path, nil)
 		without := openRig(t, path, func(_ *engine.SessionConfig, a *adapter.Config) { a.Rank = 0 })
 		b := batch(chain(tokens(1, 15, spec.Vocab)))

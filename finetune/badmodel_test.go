@@ -10,15 +10,15 @@ import (
 	"testing"
 
 	"github.com/ggtune/ggtune/engine/gguf"
+	"github.com/ggtune/ggtune/engine/synth"
 	"github.com/ggtune/ggtune/finetune/report"
-	"github.com/ggtune/ggtune/internal/testmodel"
 )
 
 // rewritten is a tiny llama with other metadata or tensors. tensor may change the bytes of one, give nil to
 // leave it out, or twice as many to make it f64.
 func rewritten(t *testing.T, meta func(w *gguf.Writer), tensor func(name string, data []byte) []byte) string {
 	t.Helper()
-	f, err := gguf.Open(testmodel.Temp(t, testmodel.Tiny("llama", gguf.F32)))
+	f, err := gguf.Open(synth.Temp(t, synth.Tiny("llama", gguf.F32)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,14 +130,14 @@ func TestAdapterOfAnotherShape(t *testing.T) {
 	c := tinyConfig(t, gguf.F32)
 	c.Steps, c.EvalSplit, c.EvalEvery = 1, 0, 0
 	s := mustTrain(t, c)
-	wide := testmodel.Tiny("llama", gguf.F32)
+	wide := synth.Tiny("llama", gguf.F32)
 	wide.Embd *= 2
-	shallow := testmodel.Tiny("llama", gguf.F32)
+	shallow := synth.Tiny("llama", gguf.F32)
 	shallow.Layers = 1
-	for name, spec := range map[string]testmodel.Spec{"wider": wide, "fewer layers": shallow} {
+	for name, spec := range map[string]synth.Spec{"wider": wide, "fewer layers": shallow} {
 		t.Run(name, func(t *testing.T) {
 			e := c
-			e.Model = testmodel.Temp(t, spec)
+			e.Model = synth.Temp(t, spec)
 			if _, err := Evaluate(t.Context(), e, s.Result, nil, report.Silent{}); err == nil || !strings.Contains(err.Error(), "belongs to another model") ||
 				!strings.Contains(err.Error(), "adapter.gguf") {
 				t.Errorf("got %v, want that the adapter belongs to another model", err)

@@ -10,12 +10,12 @@ import (
 
 	"github.com/ggtune/ggtune/bindings/llama"
 	"github.com/ggtune/ggtune/engine/gguf"
+	"github.com/ggtune/ggtune/engine/synth"
 	"github.com/ggtune/ggtune/finetune/data"
 	"github.com/ggtune/ggtune/finetune/encode"
 	"github.com/ggtune/ggtune/finetune/method"
 	"github.com/ggtune/ggtune/internal/count"
 	"github.com/ggtune/ggtune/internal/testdata"
-	"github.com/ggtune/ggtune/internal/testmodel"
 )
 
 var (
@@ -180,7 +180,7 @@ func TestTreeNotes(t *testing.T) {
 // TestEmptyPrompt: where the model writes no token before the text, an example with an empty prompt is left out, counted and
 // told of, like any other that cannot be used; it is refused only if that is asked for, or if nothing else is there.
 func TestEmptyPrompt(t *testing.T) {
-	noBOS := func(c *Config) { c.Model = testmodel.Temp(t, testmodel.Tiny("qwen2", gguf.F32)) }
+	noBOS := func(c *Config) { c.Model = synth.Temp(t, synth.Tiny("qwen2", gguf.F32)) }
 	strict := func(c *Config) { noBOS(c); c.Strict = true }
 	empty := `{"prompt": "", "chosen": "cd", "rejected": "xy"}`
 	good := []string{`{"prompt": "ab", "chosen": " c", "rejected": " d"}`, `{"prompt": "ef", "chosen": " e", "rejected": " f"}`}

@@ -9,8 +9,8 @@ import (
 
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/engine/gguf"
+	"github.com/ggtune/ggtune/engine/synth"
 	"github.com/ggtune/ggtune/finetune/checkpoint"
-	"github.com/ggtune/ggtune/internal/testmodel"
 )
 
 // TestMemoryDoesNotMatter: layers computed again give the numbers of layers kept, bit for bit, so that --memory may change
@@ -41,7 +41,7 @@ func TestMemoryDoesNotMatter(t *testing.T) {
 
 // TestPlanMemory: what does not fit is refused before it is tried, with what would.
 func TestPlanMemory(t *testing.T) {
-	m, err := engine.Open(testmodel.Temp(t, testmodel.Tiny("llama", gguf.F32)))
+	m, err := engine.Open(synth.Temp(t, synth.Tiny("llama", gguf.F32)))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,10 +14,10 @@ import (
 
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/engine/gguf"
+	"github.com/ggtune/ggtune/engine/synth"
 	"github.com/ggtune/ggtune/finetune/checkpoint"
 	"github.com/ggtune/ggtune/finetune/report"
 	"github.com/ggtune/ggtune/internal/atomicfile/faultfs"
-	"github.com/ggtune/ggtune/internal/testmodel"
 )
 
 // begun opens a run and its directory.
@@ -173,9 +173,9 @@ func TestResumeRules(t *testing.T) {
 		{"two options", func(c *Config) { c.LR, c.SeqLen = 1, 32 }, "--lr is 1, and was 0.005", ""},
 		{"schedule", func(c *Config) { c.Schedule = "linear" }, "--schedule is linear, and was constant", ""},
 		{"another model", func(c *Config) {
-			s := testmodel.Tiny("llama", gguf.F32)
+			s := synth.Tiny("llama", gguf.F32)
 			s.Seed = 99
-			c.Model = testmodel.Temp(t, s)
+			c.Model = synth.Temp(t, s)
 		}, "is not the one the run began with", ""},
 		{"other data", func(c *Config) { c.Data = []string{tinyData(t, 38)} }, "the training data gives other rows", ""},
 	} {

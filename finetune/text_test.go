@@ -10,9 +10,9 @@ import (
 
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/engine/gguf"
+	"github.com/ggtune/ggtune/engine/synth"
 	"github.com/ggtune/ggtune/finetune/encode"
 	"github.com/ggtune/ggtune/finetune/method"
-	"github.com/ggtune/ggtune/internal/testmodel"
 )
 
 const barTemplate = `{% for m in messages %}[{{ m.role }}] {{ m.content }}|{% endfor %}{% if add_generation_prompt %}[assistant] {% endif %}`
@@ -26,10 +26,10 @@ func textOf(t *testing.T, template string, change func(c *Config), lines ...stri
 // textFor is textOf for a method that need not be registered; nil: the one that the configuration names.
 func textFor(t *testing.T, how *method.Method, template string, change func(c *Config), lines ...string) (*textSide, *rows, error) {
 	t.Helper()
-	spec := testmodel.Tiny("llama", gguf.F32)
+	spec := synth.Tiny("llama", gguf.F32)
 	spec.ChatTemplate = template
 	c := DefaultConfig()
-	c.Model = testmodel.Temp(t, spec)
+	c.Model = synth.Temp(t, spec)
 	path := filepath.Join(t.TempDir(), "data.jsonl")
 	if err := os.WriteFile(path, []byte(strings.Join(lines, "\n")), 0o666); err != nil {
 		t.Fatal(err)
@@ -162,7 +162,7 @@ func TestSplitIsDisjoint(t *testing.T) {
 
 // TestLearnedPositions: where positions are learned, examples end at the last of them.
 func TestLearnedPositions(t *testing.T) {
-	gpt2 := testmodel.Temp(t, testmodel.Tiny("gpt2", gguf.F32)) // context 128
+	gpt2 := synth.Temp(t, synth.Tiny("gpt2", gguf.F32)) // context 128
 	long := fmt.Sprintf(`{"text": %q}`, strings.Repeat("a b c ", 200))
 	_, r, err := textOf(t, "", func(c *Config) { c.Model, c.SeqLen = gpt2, 300 }, long)
 	if err != nil {

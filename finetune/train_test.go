@@ -12,10 +12,10 @@ import (
 	"testing"
 
 	"github.com/ggtune/ggtune/engine/gguf"
+	"github.com/ggtune/ggtune/engine/synth"
 	"github.com/ggtune/ggtune/finetune/method"
 	"github.com/ggtune/ggtune/finetune/report"
 	"github.com/ggtune/ggtune/internal/testdata"
-	"github.com/ggtune/ggtune/internal/testmodel"
 )
 
 // tinyData is a JSONL file of prompts and completions.
@@ -36,7 +36,7 @@ func tinyData(t *testing.T, n int) string {
 func tinyConfig(t *testing.T, typ gguf.Type) Config {
 	t.Helper()
 	c := DefaultConfig()
-	c.Model = testmodel.Temp(t, testmodel.Tiny("llama", typ))
+	c.Model = synth.Temp(t, synth.Tiny("llama", typ))
 	c.Data = []string{tinyData(t, 40)}
 	c.Output = filepath.Join(t.TempDir(), "run")
 	c.SeqLen, c.Packing, c.Batch, c.Accum, c.Steps, c.Threads = 64, "sequential", 1, 2, 6, 1
@@ -150,7 +150,7 @@ func TestNothingWritten(t *testing.T) {
 		"all too long":  {func(c *Config) { c.SeqLen, c.OnLong, c.EvalSplit, c.EvalEvery = 4, "drop", 0, 0 }, "none of"},
 		"full quantized": {func(c *Config) {
 			c.Full, c.Dropout, c.Rank = true, 0, DefaultConfig().Rank
-			c.Model = testmodel.Temp(t, testmodel.Tiny("llama", gguf.Q8_0))
+			c.Model = synth.Temp(t, synth.Tiny("llama", gguf.Q8_0))
 		}, "full-parameter training needs"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -216,9 +216,9 @@ func TestEvaluate(t *testing.T) {
 			t.Errorf("eval --json lacks %q: %v", k, keys)
 		}
 	}
-	other := testmodel.Tiny("llama", gguf.F32)
+	other := synth.Tiny("llama", gguf.F32)
 	other.Seed = 5
-	e.Model = testmodel.Temp(t, other)
+	e.Model = synth.Temp(t, other)
 	rec := &recorder{}
 	if _, err := Evaluate(t.Context(), e, adapter, nil, rec); err != nil || !strings.Contains(rec.notes(), "another base") {
 		t.Errorf("another base: notes %q, %v", rec.notes(), err)

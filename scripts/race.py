@@ -25,7 +25,7 @@ import sys
 import tempfile
 import time
 
-# The config.json of each published model, as internal/testmodel/shapes.go has them.
+# The config.json of each published model, as engine/synth/shapes.go has them.
 SHAPES = {
     "smollm2-135m": ("LlamaConfig", dict(hidden_size=576, intermediate_size=1536, num_hidden_layers=30, num_attention_heads=9,
                      num_key_value_heads=3, vocab_size=49152, max_position_embeddings=8192, tie_word_embeddings=True)),

@@ -1,4 +1,4 @@
-package llama
+package llama_test
 
 import (
 	"encoding/binary"
@@ -11,8 +11,9 @@ import (
 	"testing"
 
 	"github.com/ggtune/ggtune/bindings"
+	"github.com/ggtune/ggtune/bindings/llama"
 	"github.com/ggtune/ggtune/engine/gguf"
-	"github.com/ggtune/ggtune/internal/testmodel"
+	"github.com/ggtune/ggtune/engine/synth"
 )
 
 // A lora is one tensor's adapter: A is [in, rank], B is [rank, out], in ggml's order.
@@ -106,16 +107,16 @@ func TestAdapterEqualsMerged(t *testing.T) {
 		alpha     = 8
 		rank      = 4
 	)
-	base := testmodel.Temp(t, testmodel.Tiny("llama", gguf.F32))
+	base := synth.Temp(t, synth.Tiny("llama", gguf.F32))
 	l := newLoRA("blk.1.ffn_down.weight", 128, rank, 64, 1)
 	tokens := []int32{1, 20, 30, 40, 300, 5, 6, 7, 8, 9}
 	logits := func(path string) []float32 {
-		m, err := OpenModel(path, VerifyModelOptions())
+		m, err := llama.OpenModel(path, llama.VerifyModelOptions())
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer m.Close()
-		c := newContext(t, m, VerifyContextOptions(32, 1))
+		c := newContext(t, m, llama.VerifyContextOptions(32, 1))
 		defer c.Close()
 		out, err := c.Logits(t.Context(), tokens, nil)
 		if err != nil {
@@ -127,7 +128,7 @@ func TestAdapterEqualsMerged(t *testing.T) {
 	if maxDiff(plain, merged) < 100*tolerance {
 		t.Fatalf("merging changes logits by no more than %g: the test proves nothing", maxDiff(plain, merged))
 	}
-	m, err := OpenModel(base, VerifyModelOptions())
+	m, err := llama.OpenModel(base, llama.VerifyModelOptions())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,20 +137,20 @@ func TestAdapterEqualsMerged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := newContext(t, m, VerifyContextOptions(32, 1))
+	c := newContext(t, m, llama.VerifyContextOptions(32, 1))
 	defer c.Close()
 	for _, step := range []struct {
 		name     string
-		adapters []*Adapter
+		adapters []*llama.Adapter
 		scales   []float32
 		want     []float32
 	}{
 		{"none", nil, nil, plain},
-		{"applied", []*Adapter{a}, []float32{1}, merged},
-		{"scale 0", []*Adapter{a}, []float32{0}, plain},
-		{"applied again", []*Adapter{a}, []float32{1}, merged},
+		{"applied", []*llama.Adapter{a}, []float32{1}, merged},
+		{"scale 0", []*llama.Adapter{a}, []float32{0}, plain},
+		{"applied again", []*llama.Adapter{a}, []float32{1}, merged},
 		{"taken off", nil, nil, plain},
-		{"on at close", []*Adapter{a}, []float32{1}, merged},
+		{"on at close", []*llama.Adapter{a}, []float32{1}, merged},
 	} {
 		if err := c.SetAdapters(step.adapters, step.scales); err != nil {
 			t.Fatalf("%s: %v", step.name, err)
@@ -164,7 +165,7 @@ func TestAdapterEqualsMerged(t *testing.T) {
 			t.Logf("%s: logits differ by %g", step.name, d)
 		}
 	}
-	if err := m.Close(); !errors.Is(err, ErrInUse) {
+	if err := m.Close(); !errors.Is(err, llama.ErrInUse) {
 		t.Errorf("closing the model with an adapter loaded: got %v, want ErrInUse", err)
 	}
 	for range 2 {
@@ -176,19 +177,19 @@ func TestAdapterEqualsMerged(t *testing.T) {
 	if got, err := c.Logits(t.Context(), tokens, nil); err != nil || maxDiff(got, merged) > tolerance {
 		t.Errorf("after the adapter's Close: %v", err)
 	}
-	if err := c.SetAdapters([]*Adapter{a}, []float32{1}); !errors.Is(err, bindings.ErrClosed) {
+	if err := c.SetAdapters([]*llama.Adapter{a}, []float32{1}); !errors.Is(err, bindings.ErrClosed) {
 		t.Errorf("a closed adapter: got %v, want ErrClosed", err)
 	}
 }
 
 func TestSetAdaptersRefusals(t *testing.T) {
-	path := testmodel.Temp(t, testmodel.Tiny("llama", gguf.F32))
-	m, err := OpenModel(path, VerifyModelOptions())
+	path := synth.Temp(t, synth.Tiny("llama", gguf.F32))
+	m, err := llama.OpenModel(path, llama.VerifyModelOptions())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer m.Close()
-	other, err := OpenModel(path, VerifyModelOptions())
+	other, err := llama.OpenModel(path, llama.VerifyModelOptions())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -204,17 +205,17 @@ func TestSetAdaptersRefusals(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer b.Close()
-	c := newContext(t, m, VerifyContextOptions(32, 1))
+	c := newContext(t, m, llama.VerifyContextOptions(32, 1))
 	defer c.Close()
 	for name, x := range map[string]struct {
-		adapters []*Adapter
+		adapters []*llama.Adapter
 		scales   []float32
 	}{
-		"no scale":      {[]*Adapter{a}, nil},
-		"nil":           {[]*Adapter{nil}, []float32{1}},
-		"twice":         {[]*Adapter{a, a}, []float32{1, 1}},
-		"another model": {[]*Adapter{b}, []float32{1}},
-		"no number":     {[]*Adapter{a}, []float32{float32(math.NaN())}},
+		"no scale":      {[]*llama.Adapter{a}, nil},
+		"nil":           {[]*llama.Adapter{nil}, []float32{1}},
+		"twice":         {[]*llama.Adapter{a, a}, []float32{1, 1}},
+		"another model": {[]*llama.Adapter{b}, []float32{1}},
+		"no number":     {[]*llama.Adapter{a}, []float32{float32(math.NaN())}},
 	} {
 		if err := c.SetAdapters(x.adapters, x.scales); err == nil {
 			t.Errorf("%s: no error", name)
@@ -223,7 +224,7 @@ func TestSetAdaptersRefusals(t *testing.T) {
 }
 
 func TestHostileAdapters(t *testing.T) {
-	m, err := OpenModel(testmodel.Temp(t, testmodel.Tiny("llama", gguf.F32)), VerifyModelOptions())
+	m, err := llama.OpenModel(synth.Temp(t, synth.Tiny("llama", gguf.F32)), llama.VerifyModelOptions())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -278,9 +279,9 @@ func TestHostileAdapters(t *testing.T) {
 // llama.cpp cannot apply an adapter of a tied output, and finds that out by an assertion while it computes: that must be an error, after
 // which the context only closes.
 func TestAdapterOfTiedOutput(t *testing.T) {
-	s := testmodel.Tiny("llama", gguf.F32)
+	s := synth.Tiny("llama", gguf.F32)
 	s.Tied = true
-	m, err := OpenModel(testmodel.Temp(t, s), VerifyModelOptions())
+	m, err := llama.OpenModel(synth.Temp(t, s), llama.VerifyModelOptions())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -298,9 +299,9 @@ func TestAdapterOfTiedOutput(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer a.Close()
-	c := newContext(t, m, VerifyContextOptions(32, 1))
+	c := newContext(t, m, llama.VerifyContextOptions(32, 1))
 	defer c.Close()
-	err = c.SetAdapters([]*Adapter{a}, []float32{1})
+	err = c.SetAdapters([]*llama.Adapter{a}, []float32{1})
 	if err == nil {
 		_, err = c.Logits(t.Context(), []int32{1, 2, 3}, nil)
 	}

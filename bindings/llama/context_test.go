@@ -1,4 +1,4 @@
-package llama
+package llama_test
 
 import (
 	"context"
@@ -11,12 +11,13 @@ import (
 	"time"
 
 	"github.com/ggtune/ggtune/bindings"
+	"github.com/ggtune/ggtune/bindings/llama"
 	"github.com/ggtune/ggtune/internal/testdata"
 )
 
-func openTestModel(t testing.TB, o ModelOptions, elem ...string) *Model {
+func openTestModel(t testing.TB, o llama.ModelOptions, elem ...string) *llama.Model {
 	t.Helper()
-	m, err := OpenModel(testdata.Path(t, elem...), o)
+	m, err := llama.OpenModel(testdata.Path(t, elem...), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,7 +29,7 @@ func openTestModel(t testing.TB, o ModelOptions, elem ...string) *Model {
 	return m
 }
 
-func newContext(t testing.TB, m *Model, o ContextOptions) *Context {
+func newContext(t testing.TB, m *llama.Model, o llama.ContextOptions) *llama.Context {
 	t.Helper()
 	c, err := m.NewContext(o)
 	if err != nil {
@@ -42,7 +43,7 @@ func newContext(t testing.TB, m *Model, o ContextOptions) *Context {
 	return c
 }
 
-func encode(t testing.TB, m *Model, text string) []int32 {
+func encode(t testing.TB, m *llama.Model, text string) []int32 {
 	t.Helper()
 	ids, err := m.Vocab().Encode(text, true, true)
 	if err != nil {
@@ -56,11 +57,11 @@ func encode(t testing.TB, m *Model, text string) []int32 {
 func TestGreedyEqualsReference(t *testing.T) {
 	for name, ref := range references(t) {
 		t.Run(name, func(t *testing.T) {
-			m := openTestModel(t, UserModelOptions(), "models", name)
+			m := openTestModel(t, llama.UserModelOptions(), "models", name)
 			for prompt, want := range ref.Greedy {
-				c := newContext(t, m, ContextOptions{NCtx: 512, NBatch: 512, Threads: 1, FlashAttn: FlashAttnAuto, KV: KVF16})
+				c := newContext(t, m, llama.ContextOptions{NCtx: 512, NBatch: 512, Threads: 1, FlashAttn: llama.FlashAttnAuto, KV: llama.KVF16})
 				ids := encode(t, m, prompt)
-				out, err := c.Generate(t.Context(), ids, 128, Greedy(), nil)
+				out, err := c.Generate(t.Context(), ids, 128, llama.Greedy(), nil)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -92,8 +93,8 @@ func logSoftmaxAt(row []float32, id int32) float64 {
 
 // A trained model finds its own kind of text likely: perplexity about 5, where an untrained one would have its vocabulary's 512.
 func TestLogitsPredictText(t *testing.T) {
-	m := openTestModel(t, VerifyModelOptions(), "models", "stories260K", "stories260K-f32.gguf")
-	c := newContext(t, m, VerifyContextOptions(256, 2))
+	m := openTestModel(t, llama.VerifyModelOptions(), "models", "stories260K", "stories260K-f32.gguf")
+	c := newContext(t, m, llama.VerifyContextOptions(256, 2))
 	ids := encode(t, m, "Once upon a time, there was a little girl named Lily. She loved to play outside in the park. One day, she saw a big, red ball.")
 	logits, err := c.Logits(t.Context(), ids, nil)
 	if err != nil {
@@ -117,14 +118,14 @@ func TestLogitsPredictText(t *testing.T) {
 // kernels that treat one row and many differently.
 func TestLogitsPositionsAndBatches(t *testing.T) {
 	const tolerance = 2e-4 // measured: 2e-5
-	m := openTestModel(t, VerifyModelOptions(), "models", "stories260K", "stories260K-f32.gguf")
+	m := openTestModel(t, llama.VerifyModelOptions(), "models", "stories260K", "stories260K-f32.gguf")
 	ids := encode(t, m, strings.Repeat("The dog and the cat went to the big park. ", 6))
 	n := m.Info().NVocab
-	all, err := newContext(t, m, VerifyContextOptions(256, 1)).Logits(t.Context(), ids, nil)
+	all, err := newContext(t, m, llama.VerifyContextOptions(256, 1)).Logits(t.Context(), ids, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := VerifyContextOptions(256, 1)
+	o := llama.VerifyContextOptions(256, 1)
 	o.NBatch = 7
 	c := newContext(t, m, o)
 	for _, positions := range [][]int{{0}, {len(ids) - 1}, {0, 1, 6, 7, 20}, {}} {
@@ -146,10 +147,10 @@ func TestLogitsPositionsAndBatches(t *testing.T) {
 }
 
 func TestContextArguments(t *testing.T) {
-	m := openTestModel(t, VerifyModelOptions(), "models", "stories260K", "stories260K-f32.gguf")
-	c := newContext(t, m, VerifyContextOptions(16, 1))
+	m := openTestModel(t, llama.VerifyModelOptions(), "models", "stories260K", "stories260K-f32.gguf")
+	c := newContext(t, m, llama.VerifyContextOptions(16, 1))
 	ctx := t.Context()
-	sampler, err := NewSampler(Greedy())
+	sampler, err := llama.NewSampler(llama.Greedy())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -173,7 +174,7 @@ func TestContextArguments(t *testing.T) {
 	if err := c.Decode(ctx, make([]int32, 10)); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Decode(ctx, make([]int32, 7)); !errors.Is(err, ErrContextFull) {
+	if err := c.Decode(ctx, make([]int32, 7)); !errors.Is(err, llama.ErrContextFull) {
 		t.Errorf("17 tokens in a context of 16: got %v, want ErrContextFull", err)
 	}
 	if err := c.Truncate(3); err != nil || c.Len() != 3 {
@@ -197,16 +198,16 @@ func TestContextArguments(t *testing.T) {
 }
 
 func TestContextOptions(t *testing.T) {
-	m := openTestModel(t, VerifyModelOptions(), "models", "stories260K", "stories260K-f32.gguf")
-	good := VerifyContextOptions(16, 1)
-	for name, change := range map[string]func(*ContextOptions){
-		"context":     func(o *ContextOptions) { o.NCtx = -1 },
-		"huge":        func(o *ContextOptions) { o.NCtx = 1 << 40 },
-		"batch":       func(o *ContextOptions) { o.NBatch = 0 },
-		"micro-batch": func(o *ContextOptions) { o.NUBatch = o.NBatch + 1 },
-		"threads":     func(o *ContextOptions) { o.Threads = 0 },
-		"flash":       func(o *ContextOptions) { o.FlashAttn = 2 },
-		"type":        func(o *ContextOptions) { o.KV = 99 },
+	m := openTestModel(t, llama.VerifyModelOptions(), "models", "stories260K", "stories260K-f32.gguf")
+	good := llama.VerifyContextOptions(16, 1)
+	for name, change := range map[string]func(*llama.ContextOptions){
+		"context":     func(o *llama.ContextOptions) { o.NCtx = -1 },
+		"huge":        func(o *llama.ContextOptions) { o.NCtx = 1 << 40 },
+		"batch":       func(o *llama.ContextOptions) { o.NBatch = 0 },
+		"micro-batch": func(o *llama.ContextOptions) { o.NUBatch = o.NBatch + 1 },
+		"threads":     func(o *llama.ContextOptions) { o.Threads = 0 },
+		"flash":       func(o *llama.ContextOptions) { o.FlashAttn = 2 },
+		"type":        func(o *llama.ContextOptions) { o.KV = 99 },
 	} {
 		o := good
 		change(&o)
@@ -223,8 +224,8 @@ func TestContextOptions(t *testing.T) {
 }
 
 func TestCancel(t *testing.T) {
-	m := openTestModel(t, VerifyModelOptions(), "models", "stories260K", "stories260K-f32.gguf")
-	c := newContext(t, m, VerifyContextOptions(512, 1))
+	m := openTestModel(t, llama.VerifyModelOptions(), "models", "stories260K", "stories260K-f32.gguf")
+	c := newContext(t, m, llama.VerifyContextOptions(512, 1))
 	cause := errors.New("enough")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(cause)
@@ -252,15 +253,15 @@ func TestCancel(t *testing.T) {
 }
 
 func TestClosingOrder(t *testing.T) {
-	m, err := OpenModel(testdata.Path(t, "models", "stories260K", "stories260K-f32.gguf"), VerifyModelOptions())
+	m, err := llama.OpenModel(testdata.Path(t, "models", "stories260K", "stories260K-f32.gguf"), llama.VerifyModelOptions())
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := m.NewContext(VerifyContextOptions(16, 1))
+	c, err := m.NewContext(llama.VerifyContextOptions(16, 1))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := m.Close(); !errors.Is(err, ErrInUse) {
+	if err := m.Close(); !errors.Is(err, llama.ErrInUse) {
 		t.Errorf("closing a model with an open context: got %v, want ErrInUse", err)
 	}
 	if err := c.Decode(t.Context(), []int32{1}); err != nil {
@@ -279,7 +280,7 @@ func TestClosingOrder(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if _, err := m.NewContext(VerifyContextOptions(16, 1)); !errors.Is(err, bindings.ErrClosed) {
+	if _, err := m.NewContext(llama.VerifyContextOptions(16, 1)); !errors.Is(err, bindings.ErrClosed) {
 		t.Errorf("NewContext after Close: got %v, want ErrClosed", err)
 	}
 	if _, err := m.LoadAdapter(m.Path()); !errors.Is(err, bindings.ErrClosed) {
@@ -301,7 +302,7 @@ func TestOpenModelErrors(t *testing.T) {
 		if err := os.WriteFile(path, whole[:n], 0o666); err != nil {
 			t.Fatal(err)
 		}
-		m, err := OpenModel(path, VerifyModelOptions())
+		m, err := llama.OpenModel(path, llama.VerifyModelOptions())
 		if err == nil {
 			m.Close()
 			t.Errorf("truncated to %d of %d bytes: no error", n, len(whole))
@@ -310,17 +311,17 @@ func TestOpenModelErrors(t *testing.T) {
 		t.Logf("%d bytes: %v", n, err)
 	}
 	// a vocabulary without weights is no model
-	if m, err := OpenModel(testdata.Path(t, "tokenizers", "ggml-vocab-llama-spm.gguf"), VerifyModelOptions()); err == nil {
+	if m, err := llama.OpenModel(testdata.Path(t, "tokenizers", "ggml-vocab-llama-spm.gguf"), llama.VerifyModelOptions()); err == nil {
 		m.Close()
 		t.Error("a file without tensors was opened as a model")
 	}
 }
 
 func TestSampling(t *testing.T) {
-	m := openTestModel(t, VerifyModelOptions(), "models", "stories260K", "stories260K-f32.gguf")
-	c := newContext(t, m, UserContextOptions(128, 1))
+	m := openTestModel(t, llama.VerifyModelOptions(), "models", "stories260K", "stories260K-f32.gguf")
+	c := newContext(t, m, llama.UserContextOptions(128, 1))
 	prompt := encode(t, m, "Once upon a time")
-	generate := func(s Sampling) string {
+	generate := func(s llama.Sampling) string {
 		t.Helper()
 		if err := c.Truncate(0); err != nil {
 			t.Fatal(err)
@@ -335,33 +336,33 @@ func TestSampling(t *testing.T) {
 		}
 		return text
 	}
-	a, b, other := generate(DefaultSampling(1)), generate(DefaultSampling(1)), generate(DefaultSampling(2))
+	a, b, other := generate(llama.DefaultSampling(1)), generate(llama.DefaultSampling(1)), generate(llama.DefaultSampling(2))
 	if a != b {
 		t.Errorf("the same seed gave\n%q, then\n%q", a, b)
 	}
 	if a == other {
 		t.Errorf("two seeds gave the same text %q", a)
 	}
-	penalised := Greedy()
+	penalised := llama.Greedy()
 	penalised.RepeatPenalty, penalised.RepeatLastN = 5, 64
-	if generate(Greedy()) == generate(penalised) {
+	if generate(llama.Greedy()) == generate(penalised) {
 		t.Error("a repeat penalty of 5 changed nothing")
 	}
-	top1 := DefaultSampling(3)
+	top1 := llama.DefaultSampling(3)
 	top1.TopK = 1
-	if generate(top1) != generate(Greedy()) {
+	if generate(top1) != generate(llama.Greedy()) {
 		t.Error("the one most likely token is not the greedy one")
 	}
 	n := 0
 	if err := c.Truncate(0); err != nil {
 		t.Fatal(err)
 	}
-	ids, err := c.Generate(t.Context(), prompt, 40, Greedy(), func(int32) bool { n++; return n < 5 })
+	ids, err := c.Generate(t.Context(), prompt, 40, llama.Greedy(), func(int32) bool { n++; return n < 5 })
 	if err != nil || len(ids) != 5 {
 		t.Errorf("stopped at the fifth token: got %d tokens, %v", len(ids), err)
 	}
-	for _, s := range []Sampling{{}, {TopP: 1, RepeatPenalty: 1, Temp: float32(math.NaN())}, {TopP: 2, RepeatPenalty: 1}, {TopP: 1, RepeatPenalty: 1, TopK: -1}} {
-		if _, err := NewSampler(s); err == nil {
+	for _, s := range []llama.Sampling{{}, {TopP: 1, RepeatPenalty: 1, Temp: float32(math.NaN())}, {TopP: 2, RepeatPenalty: 1}, {TopP: 1, RepeatPenalty: 1, TopK: -1}} {
+		if _, err := llama.NewSampler(s); err == nil {
 			t.Errorf("%+v: no error", s)
 		}
 	}

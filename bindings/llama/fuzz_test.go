@@ -1,4 +1,4 @@
-package llama
+package llama_test
 
 import (
 	"errors"
@@ -6,15 +6,16 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"github.com/ggtune/ggtune/bindings/llama"
 	"github.com/ggtune/ggtune/engine/gguf"
-	"github.com/ggtune/ggtune/internal/testmodel"
+	"github.com/ggtune/ggtune/engine/synth"
 )
 
 // Any text is either encoded without loss or refused with the place that cannot be: nothing asserts, nothing is dropped.
 func FuzzEncode(f *testing.F) {
-	vocabs := map[string]*Vocab{}
+	vocabs := map[string]*llama.Vocab{}
 	for _, arch := range []string{"gpt2", "llama"} {
-		v, err := LoadVocab(testmodel.Temp(f, testmodel.Tiny(arch, gguf.F32)))
+		v, err := llama.LoadVocab(synth.Temp(f, synth.Tiny(arch, gguf.F32)))
 		if err != nil {
 			f.Fatal(err)
 		}
@@ -28,7 +29,7 @@ func FuzzEncode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string, addSpecial, parseSpecial bool) {
 		for arch, v := range vocabs {
 			ids, err := v.Encode(text, addSpecial, parseSpecial)
-			var u *UnencodableError
+			var u *llama.UnencodableError
 			if err != nil {
 				if addSpecial && !errors.As(err, &u) {
 					continue // a model that asks for a token it does not name
@@ -48,7 +49,7 @@ func FuzzEncode(f *testing.F) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if v.Type() == VocabSPM {
+			if v.Type() == llama.VocabSPM {
 				// SPM puts a space first, and does not tell spaces from the character it writes for them
 				back, text = strings.TrimPrefix(back, " "), strings.ReplaceAll(text, "▁", " ")
 			}

@@ -1,4 +1,4 @@
-package llama
+package llama_test
 
 import (
 	"errors"
@@ -9,10 +9,11 @@ import (
 	"testing"
 
 	"github.com/ggtune/ggtune/bindings"
+	"github.com/ggtune/ggtune/bindings/llama"
 	"github.com/ggtune/ggtune/engine/gguf"
+	"github.com/ggtune/ggtune/engine/synth"
 	"github.com/ggtune/ggtune/internal/atomicfile"
 	"github.com/ggtune/ggtune/internal/testdata"
-	"github.com/ggtune/ggtune/internal/testmodel"
 )
 
 // rewrite copies a GGUF file's metadata and, if tensors is true, tensors, after change, and returns the copy's name.
@@ -68,8 +69,8 @@ func TestHostileTokenizers(t *testing.T) {
 		scores = "tokenizer.ggml.scores"
 		types  = "tokenizer.ggml.token_type"
 	)
-	bpe := testmodel.Temp(t, testmodel.Tiny("gpt2", gguf.F32))
-	spm := testmodel.Temp(t, testmodel.Tiny("llama", gguf.F32))
+	bpe := synth.Temp(t, synth.Tiny("gpt2", gguf.F32))
+	spm := synth.Temp(t, synth.Tiny("llama", gguf.F32))
 	for _, c := range []struct {
 		name, base string
 		change     func(*gguf.File, *gguf.Writer)
@@ -96,7 +97,7 @@ func TestHostileTokenizers(t *testing.T) {
 		{"an unknown architecture", bpe, func(_ *gguf.File, w *gguf.Writer) { w.SetString("general.architecture", "abacus") }, "abacus", bindings.Failed},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			v, err := LoadVocab(rewrite(t, c.base, false, c.change))
+			v, err := llama.LoadVocab(rewrite(t, c.base, false, c.change))
 			if err == nil {
 				v.Close()
 				t.Fatal("no error")
@@ -119,11 +120,11 @@ func TestHostileTokenizers(t *testing.T) {
 			})
 		}
 		// llama.cpp's own choice, 11, is none of these
-		if v, err := LoadVocab(change("a", "b", "ab")); err == nil || !strings.Contains(err.Error(), "at least 12") {
+		if v, err := llama.LoadVocab(change("a", "b", "ab")); err == nil || !strings.Contains(err.Error(), "at least 12") {
 			v.Close()
 			t.Errorf("a vocabulary of 3: got error %v, want one that says how many there must be", err)
 		}
-		v, err := LoadVocab(change("a", "b", "ab", "t3", "t4", "t5", "t6", "t7", "t8", "t9", "t10", "t11"))
+		v, err := llama.LoadVocab(change("a", "b", "ab", "t3", "t4", "t5", "t6", "t7", "t8", "t9", "t10", "t11"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -140,8 +141,8 @@ func TestHostileTokenizers(t *testing.T) {
 		if ids, err := v.Encode("ab", false, true); err != nil || len(ids) == 0 {
 			t.Errorf("got %v, %v", ids, err)
 		}
-		var u *UnencodableError
-		if ids, err := v.Encode("abcab", false, true); !errors.As(err, &u) || *u != (UnencodableError{2, "c"}) {
+		var u *llama.UnencodableError
+		if ids, err := v.Encode("abcab", false, true); !errors.As(err, &u) || *u != (llama.UnencodableError{2, "c"}) {
 			t.Errorf("a character without a token: got %v, %v; want an UnencodableError at 2", ids, err)
 		}
 	})
@@ -162,16 +163,16 @@ func TestHostileHyperParameters(t *testing.T) {
 		{"gpt2", "attention.key_length", 7},
 		{"gpt2", "vocab_size", 1<<32 - 1},
 	} {
-		path := rewrite(t, testmodel.Temp(t, testmodel.Tiny(c.arch, gguf.F32)), true, func(_ *gguf.File, w *gguf.Writer) {
+		path := rewrite(t, synth.Temp(t, synth.Tiny(c.arch, gguf.F32)), true, func(_ *gguf.File, w *gguf.Writer) {
 			w.SetUint32(c.arch+"."+c.key, c.value)
 		})
 		err := func() error {
-			m, err := OpenModel(path, VerifyModelOptions())
+			m, err := llama.OpenModel(path, llama.VerifyModelOptions())
 			if err != nil {
 				return err
 			}
 			defer m.Close()
-			ctx, err := m.NewContext(VerifyContextOptions(32, 1))
+			ctx, err := m.NewContext(llama.VerifyContextOptions(32, 1))
 			if err != nil {
 				return err
 			}
@@ -207,7 +208,11 @@ func TestEncodeLongRuns(t *testing.T) {
 // The log of ggml and llama.cpp goes to our ring.
 func TestLog(t *testing.T) {
 	since := bindings.LogNext()
-	v := loadVocab(t, "models", "stories260K", "stories260K-f32.gguf")
+	path := testdata.Path(t, "models", "stories260K", "stories260K-f32.gguf")
+	v, err := llama.LoadVocab(path)
+	if err != nil {
+		t.Fatal(err)
+	}
 	v.Close()
 	lines := bindings.Log(since)
 	if len(lines) < 10 {
@@ -227,7 +232,7 @@ func TestLog(t *testing.T) {
 		t.Error("no line names the metadata")
 	}
 	for range 40 { // until the ring has gone round
-		if v, err := LoadVocab(v.model.path); err != nil {
+		if v, err := llama.LoadVocab(path); err != nil {
 			t.Fatal(err)
 		} else {
 			v.Close()
@@ -242,21 +247,21 @@ func TestLog(t *testing.T) {
 func TestUnclosedHandles(t *testing.T) {
 	path := testdata.Path(t, "models", "stories260K", "stories260K-f32.gguf")
 	for range 3 {
-		m, err := OpenModel(path, VerifyModelOptions())
+		m, err := llama.OpenModel(path, llama.VerifyModelOptions())
 		if err != nil {
 			t.Fatal(err)
 		}
-		c, err := m.NewContext(VerifyContextOptions(16, 1))
+		c, err := m.NewContext(llama.VerifyContextOptions(16, 1))
 		if err != nil {
 			t.Fatal(err)
 		}
 		if err := c.Decode(t.Context(), []int32{1, 2}); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := NewSampler(Greedy()); err != nil {
+		if _, err := llama.NewSampler(llama.Greedy()); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := LoadVocab(path); err != nil {
+		if _, err := llama.LoadVocab(path); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -1,4 +1,4 @@
-package llama
+package llama_test
 
 import (
 	"encoding/json"
@@ -13,12 +13,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ggtune/ggtune/bindings"
+	"github.com/ggtune/ggtune/bindings/llama"
 	"github.com/ggtune/ggtune/internal/testdata"
 )
 
-func loadVocab(t testing.TB, elem ...string) *Vocab {
+func loadVocab(t testing.TB, elem ...string) *llama.Vocab {
 	t.Helper()
-	v, err := LoadVocab(testdata.Path(t, elem...))
+	v, err := llama.LoadVocab(testdata.Path(t, elem...))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +47,7 @@ func TestTokenizers(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			v, err := LoadVocab(file)
+			v, err := llama.LoadVocab(file)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -75,7 +76,7 @@ func TestTokenizers(t *testing.T) {
 					equal++
 				}
 				// a tokenizer that loses nothing gives the text back
-				if v.Type() == VocabBPE {
+				if v.Type() == llama.VocabBPE {
 					if back, err := v.Decode(got, true); err != nil || back != text {
 						t.Errorf("text %d %q: decoded as %q (%v)", i, text, back, err)
 					}
@@ -135,13 +136,13 @@ func references(t *testing.T) map[string]reference {
 func TestVocabFacts(t *testing.T) {
 	v := loadVocab(t, "models", "stories260K", "stories260K-f32.gguf")
 	type facts struct {
-		Type           VocabType
+		Type           llama.VocabType
 		N              int
 		BOS, EOS, UNK  int32
 		AddBOS, AddEOS bool
 	}
 	got := facts{v.Type(), v.N(), v.BOS(), v.EOS(), v.UNK(), v.AddBOS(), v.AddEOS()}
-	if diff := cmp.Diff(got, facts{VocabSPM, 512, 1, 2, 0, true, false}); diff != "" {
+	if diff := cmp.Diff(got, facts{llama.VocabSPM, 512, 1, 2, 0, true, false}); diff != "" {
 		t.Errorf("got -, want +:\n%s", diff)
 	}
 	for id, want := range map[int32]bool{1: false, 2: true, 100: false, -1: false, 512: false} {
@@ -198,7 +199,7 @@ func TestEncodeOddTexts(t *testing.T) {
 				}
 			}
 			for text, offset := range map[string]int{"\xff": 0, "ab\xc3": 2, "é\xed\xa0\x80": 2, "a\xc0\x80": 1} {
-				var e *UnencodableError
+				var e *llama.UnencodableError
 				if _, err := v.Encode(text, false, false); !errors.As(err, &e) || e.Offset != offset {
 					t.Errorf("%q: got error %v, want an UnencodableError at %d", text, err, offset)
 				}
@@ -210,14 +211,14 @@ func TestEncodeOddTexts(t *testing.T) {
 // A vocabulary without byte tokens: llama.cpp throws for what it lacks.
 func TestEncodeUnencodable(t *testing.T) {
 	v := loadVocab(t, "models", "TinyStories-656K", "TinyStories-656K-f32.gguf")
-	for text, want := range map[string]UnencodableError{
+	for text, want := range map[string]llama.UnencodableError{
 		"Once upon a time é": {17, "é"},
 		"世":                  {0, "世"},
 		"a {b}":              {2, "{"},
 		"ok \U0001f642, {":   {3, "\U0001f642"},
 	} {
 		_, err := v.Encode(text, true, true)
-		var e *UnencodableError
+		var e *llama.UnencodableError
 		if !errors.As(err, &e) || *e != want {
 			t.Errorf("%q: got error %v, want %v", text, err, &want)
 		}
@@ -249,7 +250,7 @@ func TestLoadVocabErrors(t *testing.T) {
 		"no metadata":  write("bare", []byte(header+strings.Repeat("\x00", 16))),
 		"endless keys": write("keys", []byte(header+strings.Repeat("\x00", 8)+"\x01\x00\x00\x00\x00\x00\x00\x00"+strings.Repeat("\xff", 8))),
 	} {
-		v, err := LoadVocab(path)
+		v, err := llama.LoadVocab(path)
 		if err == nil {
 			v.Close()
 			t.Errorf("%s: no error", name)
@@ -263,7 +264,7 @@ func TestLoadVocabErrors(t *testing.T) {
 }
 
 func TestVocabClose(t *testing.T) {
-	v, err := LoadVocab(testdata.Path(t, "models", "stories260K", "stories260K-f32.gguf"))
+	v, err := llama.LoadVocab(testdata.Path(t, "models", "stories260K", "stories260K-f32.gguf"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -281,7 +282,7 @@ func TestVocabClose(t *testing.T) {
 	if _, err := v.Piece(1, false); !errors.Is(err, bindings.ErrClosed) {
 		t.Errorf("Piece after Close: got %v, want ErrClosed", err)
 	}
-	var none *Vocab
+	var none *llama.Vocab
 	if err := none.Close(); err != nil {
 		t.Error(err)
 	}

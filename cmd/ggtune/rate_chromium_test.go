@@ -21,8 +21,8 @@ import (
 	"github.com/chromedp/chromedp/kb"
 
 	"github.com/ggtune/ggtune/engine/gguf"
+	"github.com/ggtune/ggtune/engine/synth"
 	"github.com/ggtune/ggtune/finetune/rate"
-	"github.com/ggtune/ggtune/internal/testmodel"
 )
 
 // chromium finds the browser, or skips the test: $CHROMIUM, or one of the names it goes by.
@@ -156,7 +156,7 @@ func (b *browser) press(key string) {
 func TestRateInChromium(t *testing.T) {
 	b := newBrowser(t)
 	dir := t.TempDir()
-	model, prompts, choices := testmodel.Temp(t, testmodel.Tiny("llama", gguf.F32)), filepath.Join(dir, "prompts.txt"), filepath.Join(dir, "choices.jsonl")
+	model, prompts, choices := synth.Temp(t, synth.Tiny("llama", gguf.F32)), filepath.Join(dir, "prompts.txt"), filepath.Join(dir, "choices.jsonl")
 	var text strings.Builder
 	for i := range 10 {
 		fmt.Fprintf(&text, "question %d <script>alert(1)</script>\n", i)
@@ -268,7 +268,7 @@ func checkChoices(t *testing.T, path string) {
 func TestRateInChromiumWithoutJavaScript(t *testing.T) {
 	b := newBrowser(t)
 	dir := t.TempDir()
-	model, prompts, choices := testmodel.Temp(t, testmodel.Tiny("llama", gguf.F32)), filepath.Join(dir, "p.txt"), filepath.Join(dir, "c.jsonl")
+	model, prompts, choices := synth.Temp(t, synth.Tiny("llama", gguf.F32)), filepath.Join(dir, "p.txt"), filepath.Join(dir, "c.jsonl")
 	if err := os.WriteFile(prompts, []byte("one\ntwo\n"), 0o666); err != nil {
 		t.Fatal(err)
 	}

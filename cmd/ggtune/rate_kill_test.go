@@ -17,7 +17,7 @@ import (
 	"time"
 
 	"github.com/ggtune/ggtune/engine/gguf"
-	"github.com/ggtune/ggtune/internal/testmodel"
+	"github.com/ggtune/ggtune/engine/synth"
 )
 
 var hiddenField = regexp.MustCompile(`name="(revision|id)" value="([^"]*)"`)
@@ -60,7 +60,7 @@ func choose(t *testing.T, page, choice string) {
 // second one is kept off the file.
 func TestRateKilledAndInterrupted(t *testing.T) {
 	dir := t.TempDir()
-	model, prompts, choices := testmodel.Temp(t, testmodel.Tiny("llama", gguf.F32)), filepath.Join(dir, "p.txt"), filepath.Join(dir, "c.jsonl")
+	model, prompts, choices := synth.Temp(t, synth.Tiny("llama", gguf.F32)), filepath.Join(dir, "p.txt"), filepath.Join(dir, "c.jsonl")
 	if err := os.WriteFile(prompts, []byte("one\ntwo\nthree\nfour\nfive\n"), 0o666); err != nil {
 		t.Fatal(err)
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/ggtune/ggtune/engine/gguf"
-	"github.com/ggtune/ggtune/internal/testmodel"
+	"github.com/ggtune/ggtune/engine/synth"
 )
 
 // scriptCommands are what the scripts may use beside testscript's own commands.
@@ -99,13 +99,13 @@ func scriptModel(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	typ, err := gguf.ParseType(args[2])
 	ts.Check(err)
-	spec := testmodel.Tiny(args[1], typ)
+	spec := synth.Tiny(args[1], typ)
 	for _, feature := range args[3:] {
 		switch feature {
 		case "chatml":
-			spec.ChatTemplate, spec.Tokenizer = testmodel.ChatML, testmodel.Qwen2
+			spec.ChatTemplate, spec.Tokenizer = synth.ChatML, synth.Qwen2
 		case "notokenizer":
-			spec.Tokenizer = testmodel.NoTokenizer
+			spec.Tokenizer = synth.NoTokenizer
 		default:
 			ts.Fatalf("model: unknown feature %q", feature)
 		}

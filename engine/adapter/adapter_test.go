@@ -9,13 +9,13 @@ import (
 	"github.com/ggtune/ggtune/engine/adapter"
 	"github.com/ggtune/ggtune/engine/arch"
 	"github.com/ggtune/ggtune/engine/gguf"
-	"github.com/ggtune/ggtune/internal/testmodel"
+	"github.com/ggtune/ggtune/engine/synth"
 )
 
 // sizes gives a tiny model's architecture and sizes.
-func sizes(t *testing.T, spec testmodel.Spec) (arch.Arch, arch.HParams) {
+func sizes(t *testing.T, spec synth.Spec) (arch.Arch, arch.HParams) {
 	t.Helper()
-	f, err := gguf.Open(testmodel.Temp(t, spec))
+	f, err := gguf.Open(synth.Temp(t, spec))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +49,7 @@ func refused(t *testing.T, err error, parts ...string) {
 }
 
 func TestNewRefuses(t *testing.T) {
-	a, hp := sizes(t, testmodel.Tiny("llama", gguf.F32))
+	a, hp := sizes(t, synth.Tiny("llama", gguf.F32))
 	for name, tt := range map[string]struct {
 		change func(*adapter.Config)
 		want   []string
@@ -90,7 +90,7 @@ func TestTargets(t *testing.T) {
 		"not attn_q_norm": {[]string{"attn_q"}, []arch.Role{arch.AttnQ}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			a, hp := sizes(t, testmodel.Tiny("qwen3", gguf.F32)) // the one with attn_q_norm
+			a, hp := sizes(t, synth.Tiny("qwen3", gguf.F32)) // the one with attn_q_norm
 			got, err := adapter.Targets(a, hp, tt.names)
 			if err != nil {
 				t.Fatal(err)
@@ -105,7 +105,7 @@ func TestTargets(t *testing.T) {
 }
 
 func TestNewTakesWholeNames(t *testing.T) {
-	a, hp := sizes(t, testmodel.Tiny("qwen3", gguf.F32))
+	a, hp := sizes(t, synth.Tiny("qwen3", gguf.F32))
 	got, err := adapter.New(a, hp, config(func(c *adapter.Config) { c.Targets, c.Layers = []string{"attn_q"}, []int{1, 1} }))
 	if err != nil {
 		t.Fatal(err)
@@ -118,7 +118,7 @@ func TestNewTakesWholeNames(t *testing.T) {
 // With tied embeddings llama.cpp would find a pair on token_embd under both of its uses.
 func TestTiedEmbeddingsRefuse(t *testing.T) {
 	for _, name := range []string{"qwen2", "gpt2"} {
-		a, hp := sizes(t, testmodel.Tiny(name, gguf.F32))
+		a, hp := sizes(t, synth.Tiny(name, gguf.F32))
 		for _, target := range []string{"output", "token_embd"} {
 			_, err := adapter.Targets(a, hp, []string{target})
 			refused(t, err, `"`+target+`"`, "token embedding", "leave")
@@ -132,7 +132,7 @@ func TestTiedEmbeddingsRefuse(t *testing.T) {
 }
 
 func TestScale(t *testing.T) {
-	a, hp := sizes(t, testmodel.Tiny("llama", gguf.F32))
+	a, hp := sizes(t, synth.Tiny("llama", gguf.F32))
 	for _, rs := range []bool{false, true} {
 		got, err := adapter.New(a, hp, config(func(c *adapter.Config) { c.Rank, c.RSLoRA = 16, rs }))
 		if err != nil {
@@ -150,7 +150,7 @@ func TestScale(t *testing.T) {
 
 // A starts in its distribution, B at zero, each tensor from its own numbers.
 func TestInit(t *testing.T) {
-	a, hp := sizes(t, testmodel.Tiny("llama", gguf.F32))
+	a, hp := sizes(t, synth.Tiny("llama", gguf.F32))
 	for _, init := range adapter.Inits() {
 		t.Run(init, func(t *testing.T) {
 			fresh := func(seed uint64, targets ...string) *adapter.Adapter {

@@ -11,12 +11,12 @@ import (
 
 	"github.com/ggtune/ggtune/engine/adapter"
 	"github.com/ggtune/ggtune/engine/gguf"
+	"github.com/ggtune/ggtune/engine/synth"
 	"github.com/ggtune/ggtune/internal/atomicfile"
-	"github.com/ggtune/ggtune/internal/testmodel"
 )
 
 func TestSaveLoad(t *testing.T) {
-	a, hp := sizes(t, testmodel.Tiny("llama", gguf.F32))
+	a, hp := sizes(t, synth.Tiny("llama", gguf.F32))
 	want, err := adapter.New(a, hp, config(func(c *adapter.Config) { c.RSLoRA, c.Targets = true, []string{"attn_q", "output", "token_embd"} }))
 	if err != nil {
 		t.Fatal(err)
@@ -55,7 +55,7 @@ type half struct {
 }
 
 func TestLoadRefuses(t *testing.T) {
-	a, hp := sizes(t, testmodel.Tiny("llama", gguf.F32)) // n_embd 64, two key heads of four
+	a, hp := sizes(t, synth.Tiny("llama", gguf.F32)) // n_embd 64, two key heads of four
 	const q = "blk.0.attn_q.weight"
 	pair := []half{{q + ".lora_a", []int64{64, 4}}, {q + ".lora_b", []int64{4, 64}}}
 	keep := func(*gguf.Writer) {}
@@ -114,7 +114,7 @@ func TestLoadRefuses(t *testing.T) {
 
 // TestLoadRefusesTiedEmbeddings: what New refuses, a file from elsewhere may hold.
 func TestLoadRefusesTiedEmbeddings(t *testing.T) {
-	a, hp := sizes(t, testmodel.Tiny("llama", gguf.F32))
+	a, hp := sizes(t, synth.Tiny("llama", gguf.F32))
 	ad, err := adapter.New(a, hp, config(func(c *adapter.Config) { c.Targets = []string{"token_embd"} }))
 	if err != nil {
 		t.Fatal(err)

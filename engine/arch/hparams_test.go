@@ -9,14 +9,14 @@ import (
 
 	"github.com/ggtune/ggtune/engine/arch"
 	"github.com/ggtune/ggtune/engine/gguf"
+	"github.com/ggtune/ggtune/engine/synth"
 	"github.com/ggtune/ggtune/internal/atomicfile"
-	"github.com/ggtune/ggtune/internal/testmodel"
 )
 
 // read writes a tiny model with changed metadata and reads its sizes.
 func read(t *testing.T, name string, change func(w *gguf.Writer)) (arch.HParams, error) {
 	t.Helper()
-	w, err := testmodel.Tiny(name, gguf.F32).Writer()
+	w, err := synth.Tiny(name, gguf.F32).Writer()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,8 +100,8 @@ func TestHParamsRefused(t *testing.T) {
 }
 
 func TestHParamsOfTinyModels(t *testing.T) {
-	for _, name := range testmodel.Archs() {
-		s := testmodel.Tiny(name, gguf.F32)
+	for _, name := range synth.Archs() {
+		s := synth.Tiny(name, gguf.F32)
 		hp, err := read(t, name, func(*gguf.Writer) {})
 		if err != nil {
 			t.Fatal(err)

@@ -12,7 +12,7 @@ import (
 	"github.com/ggtune/ggtune/bindings/kernels"
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/engine/gguf"
-	"github.com/ggtune/ggtune/internal/testmodel"
+	"github.com/ggtune/ggtune/engine/synth"
 )
 
 func quick(path string) Config {
@@ -23,7 +23,7 @@ func quick(path string) Config {
 }
 
 func TestRun(t *testing.T) {
-	path := testmodel.Temp(t, testmodel.Tiny("llama", gguf.Q8_0))
+	path := synth.Temp(t, synth.Tiny("llama", gguf.Q8_0))
 	c := quick(path)
 	c.Cases = []string{"recompute", "kept", "packed", "masked", "dpo", "long", "rank64"}
 	c.Train = func(ctx context.Context, tr Train) (int64, error) { return TrainPeak(ctx, tr) }
@@ -55,7 +55,7 @@ func TestRun(t *testing.T) {
 // TestRunAtLevel: the level asked for is the one measured, in both processes, and is not left behind.
 func TestRunAtLevel(t *testing.T) {
 	was := kernels.CurrentLevel()
-	c := quick(testmodel.Temp(t, testmodel.Tiny("llama", gguf.Q8_0)))
+	c := quick(synth.Temp(t, synth.Tiny("llama", gguf.Q8_0)))
 	c.Cases, c.Rounds, c.Level = []string{"kept"}, 1, kernels.Portable.String()
 	c.Train = func(ctx context.Context, tr Train) (int64, error) {
 		if tr.Level != c.Level {
@@ -117,7 +117,7 @@ func checkCase(t *testing.T, c *Case) {
 }
 
 func TestRunFull(t *testing.T) {
-	c := quick(testmodel.Temp(t, testmodel.Tiny("gpt2", gguf.F32)))
+	c := quick(synth.Temp(t, synth.Tiny("gpt2", gguf.F32)))
 	c.Cases = []string{"full"}
 	r, err := Run(context.Background(), c)
 	if err != nil {
@@ -127,7 +127,7 @@ func TestRunFull(t *testing.T) {
 	if got.Rank != nil || got.PeakBytes != nil || got.PPLen != 128 || !(got.Ratio > 0) {
 		t.Errorf("rank %v, peak %v, a prompt of %d tokens, ratio %g; want none, none, the context's 128, above 0", got.Rank, got.PeakBytes, got.PPLen, got.Ratio)
 	}
-	c.Targets[0].Path = testmodel.Temp(t, testmodel.Tiny("llama", gguf.Q8_0))
+	c.Targets[0].Path = synth.Temp(t, synth.Tiny("llama", gguf.Q8_0))
 	if _, err := Run(context.Background(), c); err == nil || !strings.Contains(err.Error(), "full-parameter training needs") {
 		t.Errorf("full training of a quantized model: error %v", err)
 	}
@@ -236,7 +236,7 @@ func TestPeakBytes(t *testing.T) {
 // TestFlops holds the counts to a model whose sum is small enough to do by hand: 2 layers of q and o 64×64, k and v
 // 64×32, three matrices 64×128; a vocabulary of 320.
 func TestFlops(t *testing.T) {
-	m, err := engine.Open(testmodel.Temp(t, testmodel.Tiny("llama", gguf.F32)))
+	m, err := engine.Open(synth.Temp(t, synth.Tiny("llama", gguf.F32)))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,7 +9,7 @@ import (
 
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/engine/gguf"
-	"github.com/ggtune/ggtune/internal/testmodel"
+	"github.com/ggtune/ggtune/engine/synth"
 )
 
 // A Target is a model to measure: a file, or a published shape whose weights are generated.
@@ -20,7 +20,7 @@ type Target struct {
 }
 
 // Shapes lists the shapes that need no file.
-func Shapes() []string { return testmodel.ShapeNames() }
+func Shapes() []string { return synth.ShapeNames() }
 
 func (t Target) String() string {
 	if t.Path != "" {
@@ -40,19 +40,19 @@ func (t Target) validate() error {
 	return err
 }
 
-func (t Target) spec() (testmodel.Spec, error) {
-	s, err := testmodel.ShapeByName(t.Shape)
+func (t Target) spec() (synth.Spec, error) {
+	s, err := synth.ShapeByName(t.Shape)
 	if err != nil {
 		return s, err
 	}
-	if s.Mix, err = testmodel.MixByName(t.Type); err == nil {
+	if s.Mix, err = synth.MixByName(t.Type); err == nil {
 		return s, nil
 	}
 	typ, typeErr := gguf.ParseType(t.Type)
 	if typeErr != nil {
 		return s, err // the mixes are the better list of what there is
 	}
-	s.Mix, s.Type = testmodel.Mix{}, typ
+	s.Mix, s.Type = synth.Mix{}, typ
 	return s, s.Validate()
 }
 

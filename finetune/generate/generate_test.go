@@ -12,18 +12,18 @@ import (
 
 	"github.com/ggtune/ggtune/bindings/llama"
 	"github.com/ggtune/ggtune/engine/gguf"
-	"github.com/ggtune/ggtune/internal/testmodel"
+	"github.com/ggtune/ggtune/engine/synth"
 )
 
 func tiny(t *testing.T) string {
 	t.Helper()
-	return testmodel.Temp(t, testmodel.Tiny("llama", gguf.F32))
+	return synth.Temp(t, synth.Tiny("llama", gguf.F32))
 }
 
 // tinyAdapter writes pairs beside attn_q of the tiny model, with both halves random: it changes what the model says.
 func tinyAdapter(t *testing.T) string {
 	t.Helper()
-	s := testmodel.Tiny("llama", gguf.F32)
+	s := synth.Tiny("llama", gguf.F32)
 	rng := rand.New(rand.NewPCG(3, 4))
 	var w gguf.Writer
 	w.SetString("general.type", "adapter")
@@ -199,12 +199,12 @@ func TestCancel(t *testing.T) {
 }
 
 func TestOpenRefuses(t *testing.T) {
-	bare := testmodel.Tiny("llama", gguf.F32)
-	bare.Tokenizer = testmodel.NoTokenizer
+	bare := synth.Tiny("llama", gguf.F32)
+	bare.Tokenizer = synth.NoTokenizer
 	for name, tc := range map[string]struct{ path, want string }{
 		"an adapter":   {tinyAdapter(t), "this is an adapter, not a model"},
 		"no file":      {filepath.Join(t.TempDir(), "none.gguf"), "no such file"},
-		"no tokenizer": {testmodel.Temp(t, bare), "the file has no tokenizer"},
+		"no tokenizer": {synth.Temp(t, bare), "the file has no tokenizer"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g, err := Open(Config{Model: tc.path, Threads: 1})

@@ -8,17 +8,17 @@ import (
 
 	"github.com/ggtune/ggtune/bindings/llama"
 	"github.com/ggtune/ggtune/engine/gguf"
+	"github.com/ggtune/ggtune/engine/synth"
 	"github.com/ggtune/ggtune/finetune/rate"
-	"github.com/ggtune/ggtune/internal/testmodel"
 )
 
 func config(t *testing.T) Config {
 	t.Helper()
-	s := testmodel.Tiny("qwen2", gguf.F32)
-	s.ChatTemplate, s.Tokenizer = testmodel.ChatML, testmodel.Qwen2
+	s := synth.Tiny("qwen2", gguf.F32)
+	s.ChatTemplate, s.Tokenizer = synth.ChatML, synth.Qwen2
 	sampling := llama.DefaultSampling(0)
 	sampling.Temp = 1
-	return Config{Model: testmodel.Temp(t, s), Sampling: sampling, Seed: 1, Max: 8, Threads: 1}
+	return Config{Model: synth.Temp(t, s), Sampling: sampling, Seed: 1, Max: 8, Threads: 1}
 }
 
 func open(t *testing.T, cfg Config) *Authors {

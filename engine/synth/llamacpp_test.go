@@ -1,4 +1,4 @@
-package testmodel_test
+package synth_test
 
 import (
 	"context"
@@ -9,14 +9,14 @@ import (
 	"github.com/ggtune/ggtune/bindings/ggml"
 	"github.com/ggtune/ggtune/bindings/llama"
 	"github.com/ggtune/ggtune/engine/gguf"
-	"github.com/ggtune/ggtune/internal/testmodel"
+	"github.com/ggtune/ggtune/engine/synth"
 )
 
 // loads runs the model in llama.cpp and checks that its logits are those of a model whose activations neither vanish nor
 // explode.
-func loads(t *testing.T, s testmodel.Spec) {
+func loads(t *testing.T, s synth.Spec) {
 	t.Helper()
-	m, err := llama.OpenModel(testmodel.Temp(t, s), llama.VerifyModelOptions())
+	m, err := llama.OpenModel(synth.Temp(t, s), llama.VerifyModelOptions())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,14 +55,14 @@ func weightTypes() []gguf.Type {
 }
 
 func TestLlamaCppLoads(t *testing.T) {
-	for _, arch := range testmodel.Archs() {
+	for _, arch := range synth.Archs() {
 		for _, typ := range []gguf.Type{gguf.F32, gguf.Q8_0, gguf.Q4_K} {
-			t.Run(arch+" "+typ.String(), func(t *testing.T) { loads(t, testmodel.Tiny(arch, typ)) })
+			t.Run(arch+" "+typ.String(), func(t *testing.T) { loads(t, synth.Tiny(arch, typ)) })
 		}
 		t.Run(arch+" Q4_K_M", func(t *testing.T) {
-			s := testmodel.Tiny(arch, gguf.Q4_K)
+			s := synth.Tiny(arch, gguf.Q4_K)
 			s.Layers = 9
-			mix, err := testmodel.MixByName("Q4_K_M")
+			mix, err := synth.MixByName("Q4_K_M")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -71,23 +71,23 @@ func TestLlamaCppLoads(t *testing.T) {
 		})
 	}
 	for _, typ := range weightTypes() {
-		t.Run("llama "+typ.String(), func(t *testing.T) { loads(t, testmodel.Tiny("llama", typ)) })
+		t.Run("llama "+typ.String(), func(t *testing.T) { loads(t, synth.Tiny("llama", typ)) })
 	}
 	for _, tt := range []struct {
 		name, arch string
-		change     func(*testmodel.Spec)
+		change     func(*synth.Spec)
 	}{
-		{"biases and rope factors", "llama", func(s *testmodel.Spec) { s.Bias, s.RopeFactors = true, true }},
-		{"tied", "llama", func(s *testmodel.Spec) { s.Tied = true }},
-		{"untied", "gpt2", func(s *testmodel.Spec) { s.Tied = false }},
-		{"head dimension of its own", "llama", func(s *testmodel.Spec) { s.HeadDim = 32 }},
-		{"all heads with keys", "llama", func(s *testmodel.Spec) { s.KVHeads = 0 }},
-		{"odd rows", "llama", func(s *testmodel.Spec) { s.Type, s.Embd, s.FF = gguf.Q4_K, 96, 160 }},
-		{"no tokenizer", "llama", func(s *testmodel.Spec) { s.Tokenizer, s.Vocab = testmodel.NoTokenizer, 260 }},
-		{"32 layers", "qwen3", func(s *testmodel.Spec) { s.Layers = 32 }},
+		{"biases and rope factors", "llama", func(s *synth.Spec) { s.Bias, s.RopeFactors = true, true }},
+		{"tied", "llama", func(s *synth.Spec) { s.Tied = true }},
+		{"untied", "gpt2", func(s *synth.Spec) { s.Tied = false }},
+		{"head dimension of its own", "llama", func(s *synth.Spec) { s.HeadDim = 32 }},
+		{"all heads with keys", "llama", func(s *synth.Spec) { s.KVHeads = 0 }},
+		{"odd rows", "llama", func(s *synth.Spec) { s.Type, s.Embd, s.FF = gguf.Q4_K, 96, 160 }},
+		{"no tokenizer", "llama", func(s *synth.Spec) { s.Tokenizer, s.Vocab = synth.NoTokenizer, 260 }},
+		{"32 layers", "qwen3", func(s *synth.Spec) { s.Layers = 32 }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			s := testmodel.Tiny(tt.arch, gguf.F32)
+			s := synth.Tiny(tt.arch, gguf.F32)
 			tt.change(&s)
 			loads(t, s)
 		})
@@ -97,9 +97,9 @@ func TestLlamaCppLoads(t *testing.T) {
 // Elements of generated blocks have the deviation asked for and are centred, as ggml itself dequantizes them.
 func TestBlocksAsGGMLReadsThem(t *testing.T) {
 	for _, typ := range weightTypes() {
-		s := testmodel.Tiny("llama", typ)
+		s := synth.Tiny("llama", typ)
 		s.Embd, s.Vocab = 256, 1024
-		f, err := gguf.Open(testmodel.Temp(t, s))
+		f, err := gguf.Open(synth.Temp(t, s))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -139,21 +139,21 @@ func TestBlocksAsGGMLReadsThem(t *testing.T) {
 
 func TestTokenizersInLlamaCpp(t *testing.T) {
 	for _, tt := range []struct {
-		kind     testmodel.Tokenizer
+		kind     synth.Tokenizer
 		special  string // encoded as one token
 		bos, eos string
 		addBOS   bool
 	}{
-		{testmodel.SPM, "</s>", "<s>", "</s>", true},
-		{testmodel.GPT2, "<|endoftext|>", "<|endoftext|>", "<|endoftext|>", false},
-		{testmodel.Qwen2, "<|im_start|>", "<|endoftext|>", "<|im_end|>", false},
-		{testmodel.SmolLM, "<|im_start|>", "<|im_start|>", "<|im_end|>", false},
-		{testmodel.Llama3, "<|eot_id|>", "<|begin_of_text|>", "<|end_of_text|>", true},
+		{synth.SPM, "</s>", "<s>", "</s>", true},
+		{synth.GPT2, "<|endoftext|>", "<|endoftext|>", "<|endoftext|>", false},
+		{synth.Qwen2, "<|im_start|>", "<|endoftext|>", "<|im_end|>", false},
+		{synth.SmolLM, "<|im_start|>", "<|im_start|>", "<|im_end|>", false},
+		{synth.Llama3, "<|eot_id|>", "<|begin_of_text|>", "<|end_of_text|>", true},
 	} {
 		t.Run(string(tt.kind), func(t *testing.T) {
-			s := testmodel.Tiny("llama", gguf.F32)
-			s.Tokenizer, s.ChatTemplate = tt.kind, testmodel.ChatML
-			path := testmodel.Temp(t, s)
+			s := synth.Tiny("llama", gguf.F32)
+			s.Tokenizer, s.ChatTemplate = tt.kind, synth.ChatML
+			path := synth.Temp(t, s)
 			f, err := gguf.Open(path)
 			if err != nil {
 				t.Fatal(err)
@@ -162,7 +162,7 @@ func TestTokenizersInLlamaCpp(t *testing.T) {
 			if err := f.CheckTokenizer(); err != nil {
 				t.Error(err)
 			}
-			if got, err := f.String("tokenizer.chat_template"); got != testmodel.ChatML || err != nil {
+			if got, err := f.String("tokenizer.chat_template"); got != synth.ChatML || err != nil {
 				t.Errorf("template: got %q, %v", got, err)
 			}
 			v, err := llama.LoadVocab(path)

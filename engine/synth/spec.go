@@ -1,10 +1,10 @@
-// Package testmodel makes GGUF models of any supported architecture, shape and storage type with generated weights, which
+// Package synth makes GGUF models of any supported architecture, shape and storage type with generated weights, which
 // llama.cpp loads and runs: for tests, and for `ggtune bench --shape`. It knows the metadata keys and tensor names of
 // llama.cpp; it does not know how to quantize: it writes random blocks directly.
 //
 // The same Spec gives the same bytes on every machine. Weights are scaled so that activations neither vanish nor explode
 // over any number of layers; the models have learned nothing.
-package testmodel
+package synth
 
 import (
 	"context"
