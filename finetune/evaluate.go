@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/ggtune/ggtune/finetune/config"
+
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/engine/adapter"
 	"github.com/ggtune/ggtune/finetune/encode"
@@ -58,7 +60,7 @@ func finite(x float64) any {
 // Evaluate measures a model on cfg.Data, with the adapter in a file unless its name is "". What the adapter says about its
 // making (method, template, mask, row length, and how the data is read) is taken where given, asked with the option's name, says that the user did
 // not choose; nil means nothing was chosen. Of cfg only what Options marks as Eval is used.
-func Evaluate(ctx context.Context, cfg Config, adapterPath string, given func(option string) bool, rep report.Reporter) (_ Evaluation, err error) {
+func Evaluate(ctx context.Context, cfg config.Config, adapterPath string, given func(option string) bool, rep report.Reporter) (_ Evaluation, err error) {
 	if err := cfg.ValidateEval(adapterPath != ""); err != nil {
 		return Evaluation{}, err
 	}
@@ -82,7 +84,7 @@ func Evaluate(ctx context.Context, cfg Config, adapterPath string, given func(op
 		}
 		info = sc.Adapter.Info
 	}
-	how, err := cfg.method()
+	how, err := cfg.Loss()
 	if err != nil {
 		return Evaluation{}, err
 	}
@@ -105,7 +107,7 @@ func Evaluate(ctx context.Context, cfg Config, adapterPath string, given func(op
 	total := held.heldRows.Rows()
 	var ref *reference
 	if how.Reference {
-		path, sum, err := cfg.referenceAdapter()
+		path, sum, err := referenceAdapter(&cfg)
 		if err != nil {
 			return Evaluation{}, err
 		}
@@ -132,7 +134,7 @@ func Evaluate(ctx context.Context, cfg Config, adapterPath string, given func(op
 }
 
 // tunedAdapter loads the adapter that is measured, and takes into cfg what it says about its making.
-func tunedAdapter(ctx context.Context, m *engine.Model, cfg *Config, path string, given func(string) bool, note func(string, ...any)) (*adapter.Adapter, error) {
+func tunedAdapter(ctx context.Context, m *engine.Model, cfg *config.Config, path string, given func(string) bool, note func(string, ...any)) (*adapter.Adapter, error) {
 	a, err := adapter.Load(path, m.Arch(), m.HParams())
 	if err != nil {
 		return nil, err
@@ -152,7 +154,7 @@ func tunedAdapter(ctx context.Context, m *engine.Model, cfg *Config, path string
 }
 
 // measureReference runs the reference over held-out rows; nothing is kept on disk.
-func measureReference(ctx context.Context, m *engine.Model, cfg *Config, adapterPath string, held *rows, progress func(rows int)) (_ *reference, err error) {
+func measureReference(ctx context.Context, m *engine.Model, cfg *config.Config, adapterPath string, held *rows, progress func(rows int)) (_ *reference, err error) {
 	base := &referenceModel{model: m, cfg: cfg, adapter: adapterPath}
 	defer func() { err = errors.Join(err, base.Close()) }()
 	ref := newReference(held.held)
@@ -160,7 +162,7 @@ func measureReference(ctx context.Context, m *engine.Model, cfg *Config, adapter
 }
 
 // heldRows reads cfg.Data as held-out rows.
-func heldRows(ctx context.Context, cfg *Config, s *textSide) (*rows, error) {
+func heldRows(ctx context.Context, cfg *config.Config, s *textSide) (*rows, error) {
 	plain := *cfg
 	plain.EvalData, plain.EvalSplit = nil, 0
 	r, err := readRows(ctx, &plain, s)
@@ -180,7 +182,7 @@ func heldRows(ctx context.Context, cfg *Config, s *textSide) (*rows, error) {
 const ownTemplatePrefix = "built into "
 
 // takeDefaults takes what an adapter says about its making for settings that the user did not give.
-func takeDefaults(cfg *Config, info map[string]string, given func(string) bool, note func(string, ...any)) {
+func takeDefaults(cfg *config.Config, info map[string]string, given func(string) bool, note func(string, ...any)) {
 	text := func(key, option string, field *string) {
 		if v := info[key]; v != "" && !given(option) {
 			*field = v

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/ggtune/ggtune/finetune/config"
+
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/finetune/data"
 	"github.com/ggtune/ggtune/finetune/encode"
@@ -49,7 +51,7 @@ type TokenView struct {
 
 // InspectData reads cfg.Data and shows its first n examples; with cfg.Model, also the first n rows that training would
 // see. Of cfg only what Options marks as Eval is used.
-func InspectData(ctx context.Context, cfg *Config, n int) (*DataView, error) {
+func InspectData(ctx context.Context, cfg *config.Config, n int) (*DataView, error) {
 	v := &DataView{}
 	cfg, how, ds, err := v.open(ctx, cfg)
 	if err != nil {
@@ -72,14 +74,14 @@ func InspectData(ctx context.Context, cfg *Config, n int) (*DataView, error) {
 
 // open opens the data for cfg's method. Where that is the default, which need not be what the user has in mind, and the data
 // is of another kind, it takes a method that learns from such data, and gives the configuration with that.
-func (v *DataView) open(ctx context.Context, cfg *Config) (*Config, *method.Method, *data.Dataset, error) {
-	how, err := cfg.method()
+func (v *DataView) open(ctx context.Context, cfg *config.Config) (*config.Config, *method.Method, *data.Dataset, error) {
+	how, err := cfg.Loss()
 	if err != nil {
 		return nil, nil, nil, err
 	}
 	ds, err := openData(ctx, cfg, cfg.Data, how.Need)
 	var unsuited *data.UnsuitedError
-	if !errors.As(err, &unsuited) || cfg.Method != DefaultConfig().Method || unsuited.Gives == data.WantAnswers {
+	if !errors.As(err, &unsuited) || cfg.Method != config.Default().Method || unsuited.Gives == data.WantAnswers {
 		return cfg, how, ds, err
 	}
 	other := *cfg
@@ -89,7 +91,7 @@ func (v *DataView) open(ctx context.Context, cfg *Config) (*Config, *method.Meth
 }
 
 // tokens adds what becomes of the data with the model's tokenizer and template.
-func (v *DataView) tokens(ctx context.Context, cfg *Config, how *method.Method, n int) (err error) {
+func (v *DataView) tokens(ctx context.Context, cfg *config.Config, how *method.Method, n int) (err error) {
 	m, err := engine.Open(cfg.Model)
 	if err != nil {
 		return err
@@ -139,16 +141,4 @@ func (s *textSide) segmentNames(it *encode.Item) []string {
 		return []string{"prompt", "undesirable", "another example's answer"}
 	}
 	return nil
-}
-
-// ValidateInspect is Validate for what InspectData uses: the model may be missing.
-func (c *Config) ValidateInspect() error {
-	asked := *c
-	if asked.Model == "" {
-		asked.Model = "none"
-	}
-	v := &validator{c: &asked}
-	v.common()
-	v.method()
-	return v.result()
 }

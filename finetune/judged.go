@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/ggtune/ggtune/finetune/config"
+
 	"github.com/ggtune/ggtune/finetune/data"
 	"github.com/ggtune/ggtune/finetune/encode"
 	"github.com/ggtune/ggtune/finetune/method"
@@ -69,7 +71,7 @@ func hashOf(messages []data.Message, text string) (sum [sha256.Size]byte, err er
 
 // split holds out part of the examples. The judged ones on one prompt stay together: a held-out prompt that was trained on
 // would flatter the figures. Where all are on one prompt, those of one record do.
-func (in *input) split(cfg *Config) (train, held []int, err error) {
+func (in *input) split(cfg *config.Config) (train, held []int, err error) {
 	n, of := in.units()
 	if n < 2 {
 		what := "example"

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ggtune/ggtune/finetune/config"
+
 	"github.com/ggtune/ggtune/bindings/llama"
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/engine/synth"
@@ -127,7 +129,7 @@ func TestBadJudgements(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
 		how    *method.Method
-		change func(c *Config)
+		change func(c *config.Config)
 		lines  []string
 		want   string
 	}{
@@ -138,8 +140,8 @@ func TestBadJudgements(t *testing.T) {
 		{"the other class", verdicts, nil, []string{`{"prompt": "cd", "completion": " c", "label": false}`, `{"prompt": "cd", "completion": " d", "label": false}`},
 			"is undesirable, and --method verdicts needs both kinds: add desirable ones, labelled true"},
 		{"plain data", pairs, nil, []string{`{"prompt": "cd", "completion": " c"}`}, "learns from pairs"},
-		{"all too long", pairs, func(c *Config) { c.SeqLen = 8 }, []string{`{"prompt": "ab", "chosen": " cdefgh", "rejected": " d"}`}, "--seq-len 14 takes them in"},
-		{"nothing to split", pairs, func(c *Config) { c.EvalSplit = 0.5 }, []string{`{"prompt": "ab", "chosen": " c", "rejected": " d"}`}, "part of 1 example; at least 2"},
+		{"all too long", pairs, func(c *config.Config) { c.SeqLen = 8 }, []string{`{"prompt": "ab", "chosen": " cdefgh", "rejected": " d"}`}, "--seq-len 14 takes them in"},
+		{"nothing to split", pairs, func(c *config.Config) { c.EvalSplit = 0.5 }, []string{`{"prompt": "ab", "chosen": " c", "rejected": " d"}`}, "part of 1 example; at least 2"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			side, r, err := textFor(t, tc.how, "", tc.change, tc.lines...)
@@ -156,7 +158,7 @@ func TestBadJudgements(t *testing.T) {
 // TestTreeNotes: what is left out or cut for its length is said, with what would take it in.
 func TestTreeNotes(t *testing.T) {
 	long := `{"prompt": "cd", "chosen": " cdefghijklmnop", "rejected": " d"}`
-	_, r, err := textFor(t, pairs, "", func(c *Config) { c.SeqLen = 16 }, `{"prompt": "ab", "chosen": " c", "rejected": " d"}`, long)
+	_, r, err := textFor(t, pairs, "", func(c *config.Config) { c.SeqLen = 16 }, `{"prompt": "ab", "chosen": " c", "rejected": " d"}`, long)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,7 +169,7 @@ func TestTreeNotes(t *testing.T) {
 	if notes := strings.Join(r.notes, "\n"); !strings.Contains(notes, want) || !strings.Contains(notes, "data.jsonl:2; --seq-len 23 takes all in") {
 		t.Errorf("notes %q", notes)
 	}
-	_, r, err = textFor(t, verdicts, "", func(c *Config) { c.SeqLen = 14 },
+	_, r, err = textFor(t, verdicts, "", func(c *config.Config) { c.SeqLen = 14 },
 		`{"prompt": "ab", "completion": " c", "label": false}`, `{"prompt": "cd", "completion": " efghij", "label": true}`)
 	if err != nil {
 		t.Fatal(err)
@@ -180,14 +182,14 @@ func TestTreeNotes(t *testing.T) {
 // TestEmptyPrompt: where the model writes no token before the text, an example with an empty prompt is left out, counted and
 // told of, like any other that cannot be used; it is refused only if that is asked for, or if nothing else is there.
 func TestEmptyPrompt(t *testing.T) {
-	noBOS := func(c *Config) { c.Model = synth.Temp(t, synth.Tiny("qwen2", gguf.F32)) }
-	strict := func(c *Config) { noBOS(c); c.Strict = true }
+	noBOS := func(c *config.Config) { c.Model = synth.Temp(t, synth.Tiny("qwen2", gguf.F32)) }
+	strict := func(c *config.Config) { noBOS(c); c.Strict = true }
 	empty := `{"prompt": "", "chosen": "cd", "rejected": "xy"}`
 	good := []string{`{"prompt": "ab", "chosen": " c", "rejected": " d"}`, `{"prompt": "ef", "chosen": " e", "rejected": " f"}`}
 	for _, tc := range []struct {
 		name    string
 		how     *method.Method
-		change  func(c *Config)
+		change  func(c *config.Config)
 		lines   []string
 		dropped int
 		err     string
@@ -237,7 +239,7 @@ func TestSplitKeepsPrompts(t *testing.T) {
 		{"prompts", lines, func(line int) int { return (line - 1) % 10 }, 6},
 		{"one prompt", same, func(line int) int { return line }, 18},
 	} {
-		_, r, err := textFor(t, pairs, barTemplate, func(c *Config) { c.EvalSplit = 0.2 }, tc.lines...)
+		_, r, err := textFor(t, pairs, barTemplate, func(c *config.Config) { c.EvalSplit = 0.2 }, tc.lines...)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -276,7 +278,7 @@ func TestRealPreferences(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer v.Close()
-			cfg := DefaultConfig()
+			cfg := config.Default()
 			s := &textSide{vocab: v, cfg: &cfg, model: path, own: string(source), limit: encode.Limits{SeqLen: 1 << 20}}
 			if err := s.open(); err != nil {
 				t.Fatal(err)

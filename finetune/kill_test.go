@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ggtune/ggtune/finetune/config"
+
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/finetune/checkpoint"
 	"github.com/ggtune/ggtune/finetune/report"
@@ -22,7 +24,7 @@ func TestKilledChild(t *testing.T) {
 	if path == "" {
 		t.Skip("runs as the child of TestKilled")
 	}
-	c := DefaultConfig()
+	c := config.Default()
 	if err := c.LoadTOML(path); err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/ggtune/ggtune/finetune/config"
+
 	"github.com/shirou/gopsutil/v4/cpu"
 	"github.com/shirou/gopsutil/v4/mem"
 
@@ -19,9 +21,9 @@ import (
 func PhysicalCores() int {
 	logical := runtime.GOMAXPROCS(0) // what the process may use, containers' limits included
 	if n, err := cpu.Counts(false); err == nil && n > 0 {
-		return min(n, logical, maxThreads)
+		return min(n, logical, config.MaxThreads)
 	}
-	return min(logical, maxThreads)
+	return min(logical, config.MaxThreads)
 }
 
 // FreeMemory is how many bytes the process may still take without the system running out, 0 where it does not say.
@@ -81,7 +83,7 @@ const courtesy = 1e9
 
 // planMemory decides how much memory a session may keep activations in, and refuses a run that does not fit into free bytes
 // (0: not known). shape gives the tokens and counted tokens of the largest micro-batch, and its longest row.
-func planMemory(m *engine.Model, sc engine.SessionConfig, cfg *Config, tokens, counted, rowLen int, free int64) (budget, error) {
+func planMemory(m *engine.Model, sc engine.SessionConfig, cfg *config.Config, tokens, counted, rowLen int, free int64) (budget, error) {
 	sc.KeepBytes = 0
 	f, err := engine.Plan(m, sc, tokens, counted, rowLen)
 	if err != nil {
@@ -125,7 +127,7 @@ func crowded(model string, weights, total, free int64) string {
 }
 
 // fitting says what would fit into the bytes allowed.
-func fitting(m *engine.Model, sc engine.SessionConfig, cfg *Config, rowLen int, allowed int64) string {
+func fitting(m *engine.Model, sc engine.SessionConfig, cfg *config.Config, rowLen int, allowed int64) string {
 	for n := rowLen; n >= 32; n /= 2 {
 		f, err := engine.Plan(m, sc, n, n, n)
 		if err == nil && f.Total()+optimizerBytes*f.Trained <= allowed {

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ggtune/ggtune/finetune/config"
+
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/engine/synth"
@@ -46,7 +48,7 @@ func TestPlanMemory(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer m.Close()
-	c := DefaultConfig()
+	c := config.Default()
 	r := &run{cfg: c, model: m}
 	sc, err := r.sessionConfig()
 	if err != nil {

@@ -7,6 +7,8 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/ggtune/ggtune/finetune/config"
+
 	"github.com/ggtune/ggtune/engine"
 )
 
@@ -49,8 +51,8 @@ type Forecast struct {
 // PlanRun works out what a training run would take, from the model, from the data where cfg names some, and, if timed, from
 // one short forward and backward pass. The error of a run that does not fit says what would; the forecast is returned with
 // it.
-func PlanRun(ctx context.Context, cfg Config, timed bool) (_ *Forecast, err error) {
-	if err := validatePlan(cfg); err != nil {
+func PlanRun(ctx context.Context, cfg config.Config, timed bool) (_ *Forecast, err error) {
+	if err := cfg.ValidatePlan(); err != nil {
 		return nil, err
 	}
 	if cfg.Threads == 0 {
@@ -58,7 +60,7 @@ func PlanRun(ctx context.Context, cfg Config, timed bool) (_ *Forecast, err erro
 	}
 	r := &run{cfg: cfg}
 	defer func() { err = errors.Join(err, r.close()) }()
-	if r.how, err = cfg.method(); err != nil {
+	if r.how, err = cfg.Loss(); err != nil {
 		return nil, err
 	}
 	if r.model, err = engine.Open(cfg.Model); err != nil {
@@ -95,17 +97,6 @@ func PlanRun(ctx context.Context, cfg Config, timed bool) (_ *Forecast, err erro
 	}
 	f.course(r)
 	return f, nil
-}
-
-// validatePlan is Validate without what a plan does not need.
-func validatePlan(cfg Config) error {
-	if cfg.Output == "" {
-		cfg.Output = "run"
-	}
-	if len(cfg.Data) == 0 {
-		cfg.Data = []string{"none"}
-	}
-	return cfg.Validate()
 }
 
 // memory works out the footprint, and whether it fits.

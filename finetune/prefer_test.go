@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ggtune/ggtune/finetune/config"
+
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/finetune/method"
 	"github.com/ggtune/ggtune/finetune/report"
@@ -30,7 +32,7 @@ func tinyPairs(t *testing.T, n int) string {
 	return path
 }
 
-func pairConfig(t *testing.T, how string) Config {
+func pairConfig(t *testing.T, how string) config.Config {
 	t.Helper()
 	c := tinyConfig(t, gguf.F32)
 	c.Method, c.Data = how, []string{tinyPairs(t, 40)}
@@ -90,7 +92,7 @@ func TestEveryMethodLearns(t *testing.T) {
 			if s.LlamaMaxDiff == nil {
 				t.Errorf("report: %+v", s)
 			}
-			e := DefaultConfig()
+			e := config.Default()
 			e.Model, e.Data, e.Threads = c.Model, c.Data, 1
 			got, err := Evaluate(t.Context(), e, s.Result, nil, report.Silent{})
 			if err != nil || got.Method != name || !(got.Figures["accuracy"] > 0.7) || !math.IsNaN(got.Perplexity) {
@@ -135,15 +137,15 @@ func TestReferenceCache(t *testing.T) {
 	cache := readFile(t, c.RefCache)
 	for _, tc := range []struct {
 		name   string
-		change func(t *testing.T, c *Config)
+		change func(t *testing.T, c *config.Config)
 		note   string // "": the cache is used
 	}{
-		{"the same", func(*testing.T, *Config) {}, ""},
-		{"another beta", func(_ *testing.T, c *Config) { c.Beta = 0.5 }, ""},
-		{"another method", func(_ *testing.T, c *Config) { c.Method = "ipo" }, ""},
-		{"other data", func(t *testing.T, c *Config) { c.Data = []string{tinyPairs(t, 30)} }, "for other data or another chat template"},
-		{"exact", func(_ *testing.T, c *Config) { c.Exact = true }, "for other settings of rows"},
-		{"damaged", func(t *testing.T, c *Config) {
+		{"the same", func(*testing.T, *config.Config) {}, ""},
+		{"another beta", func(_ *testing.T, c *config.Config) { c.Beta = 0.5 }, ""},
+		{"another method", func(_ *testing.T, c *config.Config) { c.Method = "ipo" }, ""},
+		{"other data", func(t *testing.T, c *config.Config) { c.Data = []string{tinyPairs(t, 30)} }, "for other data or another chat template"},
+		{"exact", func(_ *testing.T, c *config.Config) { c.Exact = true }, "for other settings of rows"},
+		{"damaged", func(t *testing.T, c *config.Config) {
 			if err := os.WriteFile(c.RefCache, []byte(cache[:len(cache)-8]), 0o666); err != nil {
 				t.Fatal(err)
 			}
@@ -262,7 +264,7 @@ func TestInitAdapter(t *testing.T) {
 	sft.Dropout = 0
 	s := mustTrain(t, sft)
 	c := pairConfig(t, "dpo")
-	c.Model, c.InitAdapter, c.Rank, c.LR, c.Dropout = sft.Model, s.Result, DefaultConfig().Rank, 1e-2, 0
+	c.Model, c.InitAdapter, c.Rank, c.LR, c.Dropout = sft.Model, s.Result, config.Default().Rank, 1e-2, 0
 	c.Steps, c.EvalEvery = 10, 0
 	rec := &recorder{}
 	tuned, err := Train(t.Context(), c, rec)
@@ -284,7 +286,7 @@ func TestInitAdapter(t *testing.T) {
 	if again := mustTrain(t, *resumed); *again.AdapterSHA256 != *tuned.AdapterSHA256 {
 		t.Error("the finished run, resumed, ended otherwise")
 	}
-	e := DefaultConfig()
+	e := config.Default()
 	e.Model, e.Data, e.Threads = c.Model, c.Data, 1
 	quiet := &recorder{}
 	if _, err := Evaluate(t.Context(), e, tuned.Result, nil, quiet); err != nil || !strings.Contains(quiet.notes(), "was trained against the base with an adapter") {
@@ -346,7 +348,7 @@ func TestCountedAnswers(t *testing.T) {
 		for _, l := range metrics(t, c.Output) {
 			steps += l.Counted
 		}
-		e := DefaultConfig()
+		e := config.Default()
 		e.Model, e.Data, e.Threads = c.Model, c.Data, 1
 		got, err := Evaluate(t.Context(), e, s.Result, nil, report.Silent{})
 		if err != nil {
@@ -384,36 +386,6 @@ func TestReadingShows(t *testing.T) {
 			}
 			if !slices.Equal(got, tc.want) {
 				t.Errorf("got passes over %v examples, want %v", got, tc.want)
-			}
-		})
-	}
-}
-
-// TestMethodOptions: what a method does not read is refused, and so is what it cannot use.
-func TestMethodOptions(t *testing.T) {
-	for _, tc := range []struct {
-		name   string
-		change func(c *Config)
-		want   string
-	}{
-		{"beta 0", func(c *Config) { c.Beta = 0 }, "--beta is 0; expected above 0"},
-		{"beta below 0", func(c *Config) { c.Beta = -1 }, "--beta is -1; expected above 0"},
-		{"gamma", func(c *Config) { c.Gamma = 1 }, "--gamma is given, and method dpo does not read it"},
-		{"smoothing", func(c *Config) { c.LabelSmoothing = 0.5 }, "--label-smoothing is 0.5"},
-		{"a reference for a method without", func(c *Config) { c.Method, c.RefAdapter = "orpo", "a.gguf" }, "--ref-adapter is given with --method orpo"},
-		{"ranked pairs", func(c *Config) { c.RankedPairs = "some" }, "--ranked-pairs is some; expected all or best-worst"},
-		{"ranked pairs of plain data", func(c *Config) { c.Method, c.RankedPairs = "sft", "best-worst" }, "does not learn from preferences"},
-		{"mask", func(c *Config) { c.Mask = "all" }, "--mask is all with --method dpo"},
-		{"a rank beside an adapter", func(c *Config) { c.InitAdapter, c.Rank = "a.gguf", 8 }, "--rank is given with --init-adapter"},
-		{"weights", func(c *Config) { c.Method, c.LossWeights = "dpo,sft", []float64{1} }, "1 weights for 2 methods"},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			c := validConfig()
-			c.Method = "dpo"
-			tc.change(&c)
-			var ce *ConfigError
-			if err := c.Validate(); !errors.As(err, &ce) || !strings.Contains(err.Error(), tc.want) {
-				t.Errorf("got %v, want %q", err, tc.want)
 			}
 		})
 	}

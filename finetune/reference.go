@@ -10,6 +10,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/ggtune/ggtune/finetune/config"
+
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/engine/adapter"
 	"github.com/ggtune/ggtune/finetune/checkpoint"
@@ -116,16 +118,9 @@ func (r *reference) compute(ctx context.Context, ref *referenceModel, rows *enco
 	return nil
 }
 
-// noAdapter is the RefAdapter of a run that starts from an adapter and is still held to the base alone.
-const noAdapter = "none"
-
 // referenceAdapter is the adapter with which the base is the reference: its file, and the hash of that; "" for the base alone.
-func (c *Config) referenceAdapter() (path, sum string, err error) {
-	path = c.RefAdapter
-	if path == "" {
-		path = c.InitAdapter
-	}
-	if path == "" || path == noAdapter {
+func referenceAdapter(cfg *config.Config) (path, sum string, err error) {
+	if path = cfg.ReferenceAdapter(); path == "" {
 		return "", "", nil
 	}
 	if sum, err = fileSHA256(path); err != nil {
@@ -146,7 +141,7 @@ func referenceName(adapterSHA256 string) string {
 // would take memory and threads for nothing. What it needs is freed with it, before training takes its own.
 type referenceModel struct {
 	model   *engine.Model
-	cfg     *Config
+	cfg     *config.Config
 	adapter string          // path; "" for the base alone
 	sess    *engine.Session // nil until a row is asked for
 }
@@ -221,7 +216,7 @@ func (r *run) reference(ctx context.Context) (err error) {
 	if !r.how.Reference {
 		return nil
 	}
-	path, _, err := r.cfg.referenceAdapter()
+	path, _, err := referenceAdapter(&r.cfg)
 	if err != nil {
 		return err
 	}

@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"path/filepath"
-	"reflect"
+
+	"github.com/ggtune/ggtune/finetune/config"
 
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/finetune/checkpoint"
@@ -37,8 +37,8 @@ type meta struct {
 
 // ResumeConfig gives the settings of the run in directory output, for a resumed run to begin from; options given anew are
 // set on top. Train compares the two.
-func ResumeConfig(output string) (*Config, error) {
-	c := DefaultConfig()
+func ResumeConfig(output string) (*config.Config, error) {
+	c := config.Default()
 	if err := c.LoadTOML(filepath.Join(output, fileConfig)); err != nil {
 		return nil, fmt.Errorf("resume: %w", err)
 	}
@@ -106,7 +106,7 @@ func (r *run) restore(ctx context.Context) error {
 
 // compatible refuses to resume what would be another run.
 func (r *run) compatible(m *meta) (notes []string, err error) {
-	old := DefaultConfig()
+	old := config.Default()
 	if err := old.ParseTOML(m.Config, "its "+fileConfig); err != nil {
 		return nil, err
 	}
@@ -122,7 +122,7 @@ func (r *run) compatible(m *meta) (notes []string, err error) {
 	if m.InitAdapter != r.meta.InitAdapter {
 		errs = append(errs, errors.New("--init-adapter is not the one that the run began with; give that one"))
 	}
-	diffs, notes := compareConfigs(&old, &r.cfg)
+	diffs, notes := config.Compare(&old, &r.cfg)
 	errs = append(errs, diffs...)
 	// Other options than the run's give other rows: say so only where the options are the same.
 	if len(diffs) == 0 && m.TrainData != r.meta.TrainData {
@@ -144,39 +144,6 @@ func (r *run) compatible(m *meta) (notes []string, err error) {
 	return notes, errors.Join(errs...)
 }
 
-// compareConfigs compares the options of a resumed run with those it began with, by their rules.
-func compareConfigs(old, now *Config) (diffs []error, notes []string) {
-	was, is := old.Options(), now.Options()
-	for i := range is {
-		a, b := reflect.ValueOf(was[i].Value).Elem(), reflect.ValueOf(is[i].Value).Elem()
-		if is[i].Key == "" || equalOptions(a, b) {
-			continue
-		}
-		switch is[i].Resume {
-		case Same:
-			diffs = append(diffs, fmt.Errorf("--%s is %v, and was %v when the run began; leave it as it was, or begin a new run", is[i].Name, b, a))
-		case Bits:
-			notes = append(notes, fmt.Sprintf("--%s is %v, and was %v: the run goes on, but its numbers may differ in their last bits from an uninterrupted one", is[i].Name, b, a))
-		}
-	}
-	return diffs, notes
-}
-
-// equalOptions says whether two values of an option are the same: an empty list is none, and NaN is a number not given.
-func equalOptions(a, b reflect.Value) bool {
-	switch a.Kind() {
-	case reflect.Slice:
-		if a.Len()+b.Len() == 0 {
-			return true
-		}
-	case reflect.Float64:
-		if math.IsNaN(a.Float()) && math.IsNaN(b.Float()) {
-			return true
-		}
-	}
-	return reflect.DeepEqual(a.Interface(), b.Interface())
-}
-
 // save writes a checkpoint of st.
 func (r *run) save(st *State) error {
 	r.meta.State = *st
@@ -194,16 +161,4 @@ func (r *run) save(st *State) error {
 	r.saved = id
 	r.rep.Report(savedEvent("checkpoint", r.store.Path(id), st.Step))
 	return nil
-}
-
-// courseOf plans the learning rates of a run of that many steps.
-func courseOf(cfg *Config, steps int) optim.Course {
-	count := func(x float64) int {
-		if x < 1 {
-			x = math.Round(x * float64(steps))
-		}
-		return min(int(x), steps)
-	}
-	// At least one step at the peak.
-	return optim.Course{Steps: steps, Warmup: min(count(cfg.Warmup), steps-1), MinRatio: cfg.MinLR, Decay: count(cfg.Decay)}
 }

@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/ggtune/ggtune/finetune/config"
+
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/engine/synth"
@@ -21,7 +23,7 @@ import (
 )
 
 // begun opens a run and its directory.
-func begun(t *testing.T, c Config, change func(r *run)) *run {
+func begun(t *testing.T, c config.Config, change func(r *run)) *run {
 	t.Helper()
 	r := &run{cfg: c, rep: report.Silent{}}
 	t.Cleanup(func() {
@@ -40,7 +42,7 @@ func begun(t *testing.T, c Config, change func(r *run)) *run {
 }
 
 // stopAndResume stops a run at the first event that at picks, asks then about what it left, and has it go on to its end.
-func stopAndResume(t *testing.T, c Config, at func(report.Event) bool, then func()) {
+func stopAndResume(t *testing.T, c config.Config, at func(report.Event) bool, then func()) {
 	t.Helper()
 	stop := errors.New("stop")
 	ctx, cancel := context.WithCancelCause(t.Context())
@@ -113,7 +115,7 @@ func TestInterruptAndResume(t *testing.T) {
 // it was one number under another name, is gone on from as any other.
 func TestResumeOlderFull(t *testing.T) {
 	c := tinyConfig(t, gguf.F16)
-	c.Full, c.Dropout, c.Rank, c.LR = true, 0, DefaultConfig().Rank, 1e-3
+	c.Full, c.Dropout, c.Rank, c.LR = true, 0, config.Default().Rank, 1e-3
 	straight := c
 	straight.Output = filepath.Join(t.TempDir(), "straight")
 	mustTrain(t, straight)
@@ -154,30 +156,30 @@ func TestResumeRules(t *testing.T) {
 	mustTrain(t, base)
 	for _, tc := range []struct {
 		name   string
-		change func(c *Config)
+		change func(c *config.Config)
 		want   string // in the error; "" is allowed
 		note   string
 	}{
-		{"nothing", func(c *Config) {}, "", ""},
-		{"more steps", func(c *Config) { c.Steps = 6 }, "", ""},
-		{"intervals", func(c *Config) { c.SaveEvery, c.EvalEvery, c.Keep = 1, 1, 5 }, "", ""},
-		{"threads", func(c *Config) { c.Threads = 2 }, "", "last bits"},
-		{"the model elsewhere", func(c *Config) {
+		{"nothing", func(c *config.Config) {}, "", ""},
+		{"more steps", func(c *config.Config) { c.Steps = 6 }, "", ""},
+		{"intervals", func(c *config.Config) { c.SaveEvery, c.EvalEvery, c.Keep = 1, 1, 5 }, "", ""},
+		{"threads", func(c *config.Config) { c.Threads = 2 }, "", "last bits"},
+		{"the model elsewhere", func(c *config.Config) {
 			path := filepath.Join(t.TempDir(), "moved.gguf")
 			if err := os.WriteFile(path, []byte(readFile(t, base.Model)), 0o666); err != nil {
 				t.Fatal(err)
 			}
 			c.Model = path
 		}, "", ""},
-		{"rank", func(c *Config) { c.Rank = 8 }, "--rank is 8, and was 4 when the run began", ""},
-		{"two options", func(c *Config) { c.LR, c.SeqLen = 1, 32 }, "--lr is 1, and was 0.005", ""},
-		{"schedule", func(c *Config) { c.Schedule = "linear" }, "--schedule is linear, and was constant", ""},
-		{"another model", func(c *Config) {
+		{"rank", func(c *config.Config) { c.Rank = 8 }, "--rank is 8, and was 4 when the run began", ""},
+		{"two options", func(c *config.Config) { c.LR, c.SeqLen = 1, 32 }, "--lr is 1, and was 0.005", ""},
+		{"schedule", func(c *config.Config) { c.Schedule = "linear" }, "--schedule is linear, and was constant", ""},
+		{"another model", func(c *config.Config) {
 			s := synth.Tiny("llama", gguf.F32)
 			s.Seed = 99
 			c.Model = synth.Temp(t, s)
 		}, "is not the one the run began with", ""},
-		{"other data", func(c *Config) { c.Data = []string{tinyData(t, 38)} }, "the training data gives other rows", ""},
+		{"other data", func(c *config.Config) { c.Data = []string{tinyData(t, 38)} }, "the training data gives other rows", ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			c := base

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ggtune/ggtune/finetune/config"
+
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/engine/adapter"
 	"github.com/ggtune/ggtune/finetune/checkpoint"
@@ -21,7 +23,7 @@ import (
 
 // A run is all that one training run has open.
 type run struct {
-	cfg   Config
+	cfg   config.Config
 	rep   report.Reporter
 	how   *method.Method
 	model *engine.Model
@@ -43,8 +45,8 @@ type run struct {
 }
 
 // Train runs a training run from its data to a result that llama.cpp has loaded, and tells rep what happens. On cancel it
-// saves and returns context.Cause(ctx); a *ConfigError says that the settings are at fault and nothing was done.
-func Train(ctx context.Context, cfg Config, rep report.Reporter) (_ report.Summary, err error) {
+// saves and returns context.Cause(ctx); a *config.Error says that the settings are at fault and nothing was done.
+func Train(ctx context.Context, cfg config.Config, rep report.Reporter) (_ report.Summary, err error) {
 	if err := cfg.Validate(); err != nil {
 		return report.Summary{}, err
 	}
@@ -89,10 +91,10 @@ func (r *run) close() error {
 // open reads the model and the data and plans the memory; nothing is written yet.
 func (r *run) open(ctx context.Context) error {
 	var err error
-	if r.how, err = r.cfg.method(); err != nil {
+	if r.how, err = r.cfg.Loss(); err != nil {
 		return err
 	}
-	r.cfg.LR, r.cfg.Settings = r.cfg.peakLR(r.how.Need), r.how.Settings()
+	r.cfg.LR, r.cfg.Settings = r.cfg.PeakLR(r.how.Need), r.how.Settings()
 	if r.model, err = engine.Open(r.cfg.Model); err != nil {
 		return err
 	}
@@ -109,8 +111,8 @@ func (r *run) open(ctx context.Context) error {
 	if err := r.read(ctx); err != nil {
 		return err
 	}
-	if err := r.cfg.checkWarmup(r.steps()); err != nil {
-		return &ConfigError{fmt.Errorf("--warmup: %w", err)}
+	if err := r.cfg.CheckWarmup(r.steps()); err != nil {
+		return err
 	}
 	sc, err := r.sessionConfig()
 	if err != nil {
@@ -152,9 +154,9 @@ func (r *run) startAdapter() (*adapter.Adapter, error) {
 	if r.cfg.InitAdapter != "" {
 		return adapter.Load(r.cfg.InitAdapter, r.model.Arch(), r.model.HParams())
 	}
-	layers, err := parseLayers(r.cfg.Layers, r.model.HParams().NLayer)
+	layers, err := r.cfg.LayerNumbers(r.model.HParams().NLayer)
 	if err != nil {
-		return nil, &ConfigError{fmt.Errorf("--layers: %w", err)}
+		return nil, err
 	}
 	return adapter.New(r.model.Arch(), r.model.HParams(), adapter.Config{Rank: r.cfg.Rank, Alpha: r.cfg.Alpha, RSLoRA: r.cfg.RSLoRA,
 		Targets: r.cfg.Targets, Layers: layers, Init: r.cfg.Init, Seed: r.cfg.Seed})
@@ -212,9 +214,9 @@ func (r *run) describe() error {
 	if r.cfg.InitAdapter != "" {
 		text = append([]byte(aboutAdapter(r.cfg.InitAdapter, r.start)), text...)
 	}
-	r.meta = meta{Version: version(), Config: string(text), Course: courseOf(&r.cfg, r.steps()), TrainData: fingerprint(r.rows.train), HeldData: fingerprint(r.rows.held)}
+	r.meta = meta{Version: version(), Config: string(text), Course: r.cfg.Course(r.steps()), TrainData: fingerprint(r.rows.train), HeldData: fingerprint(r.rows.held)}
 	if r.how.Reference {
-		if _, r.meta.RefAdapter, err = r.cfg.referenceAdapter(); err != nil {
+		if _, r.meta.RefAdapter, err = referenceAdapter(&r.cfg); err != nil {
 			return err
 		}
 	}

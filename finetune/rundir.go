@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/ggtune/ggtune/finetune/config"
+
 	"github.com/gofrs/flock"
 
 	"github.com/ggtune/ggtune/internal/atomicfile"
@@ -41,7 +43,7 @@ type runDir struct {
 func (d *runDir) file(name string) string { return filepath.Join(d.path, name) }
 
 // checkOutput refuses a directory that a new run must not write into, before anything long is done.
-func checkOutput(cfg *Config) error {
+func checkOutput(cfg *config.Config) error {
 	st, err := os.Stat(cfg.Output)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -65,7 +67,7 @@ func checkOutput(cfg *Config) error {
 }
 
 // openRunDir makes the directory if need be and locks it until Close.
-func openRunDir(cfg *Config) (*runDir, error) {
+func openRunDir(cfg *config.Config) (*runDir, error) {
 	d := &runDir{path: cfg.Output}
 	_, err := os.Stat(d.path)
 	d.made = errors.Is(err, fs.ErrNotExist)

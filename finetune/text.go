@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/ggtune/ggtune/finetune/config"
+
 	"github.com/ggtune/ggtune/bindings/llama"
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/finetune/data"
@@ -19,7 +21,7 @@ import (
 type textSide struct {
 	vocab  *llama.Vocab
 	enc    *encode.Encoder
-	cfg    *Config
+	cfg    *config.Config
 	need   method.Need
 	method string // its name
 	all    bool   // every token counts
@@ -43,7 +45,7 @@ type textSide struct {
 }
 
 // openText opens the tokenizer in the model file.
-func openText(cfg *Config, m *engine.Model, how *method.Method) (*textSide, error) {
+func openText(cfg *config.Config, m *engine.Model, how *method.Method) (*textSide, error) {
 	f := m.File()
 	if err := f.CheckTokenizer(); err != nil {
 		return nil, err
@@ -132,8 +134,8 @@ func (s *textSide) Close() error {
 var wants = map[method.Need]data.Want{method.Answers: data.WantAnswers, method.Pairs: data.WantPairs, method.Verdicts: data.WantVerdicts}
 
 // openData opens data files with the run's options.
-func openData(ctx context.Context, cfg *Config, paths []string, need method.Need) (*data.Dataset, error) {
-	columns, err := cfg.columns()
+func openData(ctx context.Context, cfg *config.Config, paths []string, need method.Need) (*data.Dataset, error) {
+	columns, err := cfg.ColumnNames()
 	if err != nil {
 		return nil, err
 	}
@@ -186,7 +188,7 @@ func (s *textSide) example(in *input, i int) ([]encode.Item, error) {
 		return nil, err
 	}
 	if (x.Kind == data.KindText || x.Kind == data.KindCompletion) && s.opts.Mask == template.MaskLast && !s.anyKind {
-		return nil, &ConfigError{fmt.Errorf("--mask last: %s is an example of %v, which has no turns; expected conversations; leave --mask out", x.Source, x.Kind)}
+		return nil, &config.Error{Err: fmt.Errorf("--mask last: %s is an example of %v, which has no turns; expected conversations; leave --mask out", x.Source, x.Kind)}
 	}
 	switch x.Kind {
 	case data.KindText:
@@ -242,7 +244,7 @@ type rows struct {
 }
 
 // readRows reads, encodes and packs the data of a run.
-func readRows(ctx context.Context, cfg *Config, s *textSide) (*rows, error) {
+func readRows(ctx context.Context, cfg *config.Config, s *textSide) (*rows, error) {
 	r := &rows{}
 	err := s.readInto(ctx, cfg, cfg.Data, func(in *input) error {
 		r.notes = append(r.notes, dropNotes(in.ds)...)
@@ -309,7 +311,7 @@ func (s *textSide) lengthNotes(r *rows) []string {
 }
 
 // readInto opens data and hands it to use.
-func (s *textSide) readInto(ctx context.Context, cfg *Config, paths []string, use func(in *input) error) error {
+func (s *textSide) readInto(ctx context.Context, cfg *config.Config, paths []string, use func(in *input) error) error {
 	ds, err := openData(ctx, cfg, paths, s.need)
 	if err != nil {
 		return err
@@ -339,7 +341,7 @@ func dropNotes(ds *data.Dataset) []string {
 	return out
 }
 
-func (r *rows) pack(cfg *Config) error {
+func (r *rows) pack(cfg *config.Config) error {
 	packing, err := encode.ParsePacking(cfg.Packing)
 	if err != nil {
 		return err

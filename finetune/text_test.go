@@ -5,6 +5,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/ggtune/ggtune/finetune/config"
+
 	"strings"
 	"testing"
 
@@ -18,17 +20,17 @@ import (
 const barTemplate = `{% for m in messages %}[{{ m.role }}] {{ m.content }}|{% endfor %}{% if add_generation_prompt %}[assistant] {% endif %}`
 
 // textOf opens a tiny model with the given template and reads the data written in lines.
-func textOf(t *testing.T, template string, change func(c *Config), lines ...string) (*textSide, *rows, error) {
+func textOf(t *testing.T, template string, change func(c *config.Config), lines ...string) (*textSide, *rows, error) {
 	t.Helper()
 	return textFor(t, nil, template, change, lines...)
 }
 
 // textFor is textOf for a method that need not be registered; nil: the one that the configuration names.
-func textFor(t *testing.T, how *method.Method, template string, change func(c *Config), lines ...string) (*textSide, *rows, error) {
+func textFor(t *testing.T, how *method.Method, template string, change func(c *config.Config), lines ...string) (*textSide, *rows, error) {
 	t.Helper()
 	spec := synth.Tiny("llama", gguf.F32)
 	spec.ChatTemplate = template
-	c := DefaultConfig()
+	c := config.Default()
 	c.Model = synth.Temp(t, spec)
 	path := filepath.Join(t.TempDir(), "data.jsonl")
 	if err := os.WriteFile(path, []byte(strings.Join(lines, "\n")), 0o666); err != nil {
@@ -44,7 +46,7 @@ func textFor(t *testing.T, how *method.Method, template string, change func(c *C
 	}
 	t.Cleanup(func() { m.Close() })
 	if how == nil {
-		if how, err = c.method(); err != nil {
+		if how, err = c.Loss(); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -75,15 +77,15 @@ func TestMasks(t *testing.T) {
 	text := `{"text": "ab cd"}`
 	for _, tc := range []struct {
 		name, line string
-		change     func(c *Config)
+		change     func(c *config.Config)
 		with, not  []string
 	}{
 		{"every answer", chat, nil, []string{"cd", "gh"}, []string{"ab", "ef", "user"}},
-		{"last answer", chat, func(c *Config) { c.Mask = "last" }, []string{"gh"}, []string{"cd", "ab"}},
-		{"everything", chat, func(c *Config) { c.Mask = "all" }, []string{"ab", "cd", "[user]", "gh"}, nil},
-		{"cpt of a conversation", chat, func(c *Config) { c.Method = "cpt" }, []string{"ab", "cd", "[user]", "gh"}, nil},
+		{"last answer", chat, func(c *config.Config) { c.Mask = "last" }, []string{"gh"}, []string{"cd", "ab"}},
+		{"everything", chat, func(c *config.Config) { c.Mask = "all" }, []string{"ab", "cd", "[user]", "gh"}, nil},
+		{"cpt of a conversation", chat, func(c *config.Config) { c.Method = "cpt" }, []string{"ab", "cd", "[user]", "gh"}, nil},
 		{"completion", pair, nil, []string{"cd"}, []string{"ab"}},
-		{"cpt of a completion", pair, func(c *Config) { c.Method = "cpt" }, []string{"b cd"}, nil},
+		{"cpt of a completion", pair, func(c *config.Config) { c.Method = "cpt" }, []string{"b cd"}, nil},
 		{"text", text, nil, []string{"b cd"}, nil},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -110,7 +112,7 @@ func TestMasks(t *testing.T) {
 func TestDataNotes(t *testing.T) {
 	chat := `{"messages": [{"role": "user", "content": "ab"}, {"role": "assistant", "content": "cd"}]}`
 	long := fmt.Sprintf(`{"messages": [{"role": "user", "content": %q}, {"role": "assistant", "content": "cd"}]}`, strings.Repeat("word ", 60))
-	_, r, err := textOf(t, "", func(c *Config) { c.SeqLen = 32 }, chat, long)
+	_, r, err := textOf(t, "", func(c *config.Config) { c.SeqLen = 32 }, chat, long)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +129,7 @@ func TestDataNotes(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "data.jsonl:1") || !strings.Contains(err.Error(), "--template") {
 		t.Errorf("a template that fails: got %v", err)
 	}
-	if _, _, err = textOf(t, barTemplate, func(c *Config) { c.Template = "chatmll" }, chat); err == nil || !strings.Contains(err.Error(), `"chatml"`) {
+	if _, _, err = textOf(t, barTemplate, func(c *config.Config) { c.Template = "chatmll" }, chat); err == nil || !strings.Contains(err.Error(), `"chatml"`) {
 		t.Errorf("an unknown template: got %v", err)
 	}
 }
@@ -138,7 +140,7 @@ func TestSplitIsDisjoint(t *testing.T) {
 	for i := range 20 {
 		lines = append(lines, fmt.Sprintf(`{"prompt": "p%d", "completion": " c%d"}`, i, i))
 	}
-	_, r, err := textOf(t, "", func(c *Config) { c.EvalSplit = 0.25 }, lines...)
+	_, r, err := textOf(t, "", func(c *config.Config) { c.EvalSplit = 0.25 }, lines...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,7 +156,7 @@ func TestSplitIsDisjoint(t *testing.T) {
 	if r.heldRows.Rows() == 0 || r.probe() == nil {
 		t.Error("no held-out rows, or no probe")
 	}
-	_, _, err = textOf(t, "", func(c *Config) { c.EvalSplit = 0.5 }, lines[0])
+	_, _, err = textOf(t, "", func(c *config.Config) { c.EvalSplit = 0.5 }, lines[0])
 	if err == nil || !strings.Contains(err.Error(), "at least 2") {
 		t.Errorf("one example to split: got %v", err)
 	}
@@ -164,7 +166,7 @@ func TestSplitIsDisjoint(t *testing.T) {
 func TestLearnedPositions(t *testing.T) {
 	gpt2 := synth.Temp(t, synth.Tiny("gpt2", gguf.F32)) // context 128
 	long := fmt.Sprintf(`{"text": %q}`, strings.Repeat("a b c ", 200))
-	_, r, err := textOf(t, "", func(c *Config) { c.Model, c.SeqLen = gpt2, 300 }, long)
+	_, r, err := textOf(t, "", func(c *config.Config) { c.Model, c.SeqLen = gpt2, 300 }, long)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -176,7 +178,7 @@ func TestLearnedPositions(t *testing.T) {
 	if !strings.Contains(strings.Join(r.notes, "\n"), "128 learned positions") {
 		t.Errorf("notes %q", r.notes)
 	}
-	_, r, err = textOf(t, "", func(c *Config) { c.SeqLen = 300 }, long)
+	_, r, err = textOf(t, "", func(c *config.Config) { c.SeqLen = 300 }, long)
 	if err != nil || !strings.Contains(strings.Join(r.notes, "\n"), "was trained to read 128 at once") {
 		t.Errorf("beyond a llama's context: notes %q, %v", r.notes, err)
 	}

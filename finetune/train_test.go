@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ggtune/ggtune/finetune/config"
+
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/engine/synth"
 	"github.com/ggtune/ggtune/finetune/method"
@@ -33,9 +35,9 @@ func tinyData(t *testing.T, n int) string {
 }
 
 // tinyConfig trains a generated model for a few short steps.
-func tinyConfig(t *testing.T, typ gguf.Type) Config {
+func tinyConfig(t *testing.T, typ gguf.Type) config.Config {
 	t.Helper()
-	c := DefaultConfig()
+	c := config.Default()
 	c.Model = synth.Temp(t, synth.Tiny("llama", typ))
 	c.Data = []string{tinyData(t, 40)}
 	c.Output = filepath.Join(t.TempDir(), "run")
@@ -67,7 +69,7 @@ func (r *recorder) notes() string {
 	return strings.Join(out, "\n")
 }
 
-func mustTrain(t *testing.T, c Config) report.Summary {
+func mustTrain(t *testing.T, c config.Config) report.Summary {
 	t.Helper()
 	s, err := Train(t.Context(), c, report.Silent{})
 	if err != nil {
@@ -124,7 +126,7 @@ func TestTrain(t *testing.T) {
 	if len(lines) != 6 || lines[2].EvalLoss == nil || lines[5].EvalLoss == nil || lines[0].EvalLoss != nil || lines[5].LR >= lines[2].LR {
 		t.Errorf("metrics: %+v", lines)
 	}
-	again := DefaultConfig()
+	again := config.Default()
 	if err := again.LoadTOML(filepath.Join(c.Output, fileConfig)); err != nil || again.Steps != 6 || again.LR != c.LR || again.Dropout != 0.1 {
 		t.Errorf("run.toml: %+v, %v", again, err)
 	}
@@ -136,20 +138,20 @@ func TestTrain(t *testing.T) {
 // TestNothingWritten: a run that cannot begin leaves no directory.
 func TestNothingWritten(t *testing.T) {
 	for name, tc := range map[string]struct {
-		change func(c *Config)
+		change func(c *config.Config)
 		want   string
 	}{
-		"empty data":    {func(c *Config) { c.Data = []string{emptyFile(t)} }, "empty"},
-		"no such model": {func(c *Config) { c.Model = filepath.Join(t.TempDir(), "no.gguf") }, "no.gguf"},
-		"layer":         {func(c *Config) { c.Layers = "7" }, "outside the model's layers 0 to 1"},
-		"target":        {func(c *Config) { c.Targets = []string{"atn_q"} }, "attn_q"},
-		"memory":        {func(c *Config) { c.Memory, c.Rank = 1, 1024 }, "--memory is 1.0 MB; a smaller --rank"},
-		"warm-up":       {func(c *Config) { c.Steps, c.Epochs, c.Warmup = 0, 1, 16 }, "--warmup: 16 steps of warm-up, and the run has"},
-		"last turn":     {func(c *Config) { c.Mask = "last" }, "--mask last: "},
-		"refuse long":   {func(c *Config) { c.SeqLen, c.OnLong = 8, "refuse" }, "longer than a row of 8"},
-		"all too long":  {func(c *Config) { c.SeqLen, c.OnLong, c.EvalSplit, c.EvalEvery = 4, "drop", 0, 0 }, "none of"},
-		"full quantized": {func(c *Config) {
-			c.Full, c.Dropout, c.Rank = true, 0, DefaultConfig().Rank
+		"empty data":    {func(c *config.Config) { c.Data = []string{emptyFile(t)} }, "empty"},
+		"no such model": {func(c *config.Config) { c.Model = filepath.Join(t.TempDir(), "no.gguf") }, "no.gguf"},
+		"layer":         {func(c *config.Config) { c.Layers = "7" }, "outside the model's layers 0 to 1"},
+		"target":        {func(c *config.Config) { c.Targets = []string{"atn_q"} }, "attn_q"},
+		"memory":        {func(c *config.Config) { c.Memory, c.Rank = 1, 1024 }, "--memory is 1.0 MB; a smaller --rank"},
+		"warm-up":       {func(c *config.Config) { c.Steps, c.Epochs, c.Warmup = 0, 1, 16 }, "--warmup: 16 steps of warm-up, and the run has"},
+		"last turn":     {func(c *config.Config) { c.Mask = "last" }, "--mask last: "},
+		"refuse long":   {func(c *config.Config) { c.SeqLen, c.OnLong = 8, "refuse" }, "longer than a row of 8"},
+		"all too long":  {func(c *config.Config) { c.SeqLen, c.OnLong, c.EvalSplit, c.EvalEvery = 4, "drop", 0, 0 }, "none of"},
+		"full quantized": {func(c *config.Config) {
+			c.Full, c.Dropout, c.Rank = true, 0, config.Default().Rank
 			c.Model = synth.Temp(t, synth.Tiny("llama", gguf.Q8_0))
 		}, "full-parameter training needs"},
 	} {
@@ -177,7 +179,7 @@ func emptyFile(t *testing.T) string {
 }
 
 // heldConfig evaluates on other examples of the same kind.
-func heldConfig(c Config, t *testing.T) Config {
+func heldConfig(c config.Config, t *testing.T) config.Config {
 	c.Data = []string{tinyData(t, 10)}
 	return c
 }
@@ -188,7 +190,7 @@ func TestEvaluate(t *testing.T) {
 	held := tinyData(t, 10)
 	c.EvalSplit, c.EvalData, c.SeqLen = 0, []string{held}, 48
 	s := mustTrain(t, c)
-	e := DefaultConfig()
+	e := config.Default()
 	e.Model, e.Data, e.Threads = c.Model, []string{held}, 1
 	adapter := filepath.Join(c.Output, fileAdapter)
 	base, err := Evaluate(t.Context(), e, "", nil, report.Silent{})
@@ -228,7 +230,7 @@ func TestEvaluate(t *testing.T) {
 // TestFull trains every tensor of an F16 model.
 func TestFull(t *testing.T) {
 	c := tinyConfig(t, gguf.F16)
-	c.Full, c.Dropout, c.Rank, c.LR = true, 0, DefaultConfig().Rank, 1e-3
+	c.Full, c.Dropout, c.Rank, c.LR = true, 0, config.Default().Rank, 1e-3
 	s := mustTrain(t, c)
 	if s.ModelSHA256 == nil || s.AdapterSHA256 != nil || s.Result != filepath.Join(c.Output, fileModel) || !(*s.EvalLossAfter < *s.EvalLossBefore) {
 		t.Errorf("got %+v", s)
@@ -244,7 +246,7 @@ func TestFull(t *testing.T) {
 // they were rounded to it; the run's own evaluation of its last step is of those.
 func TestFullIsMeasuredAsWritten(t *testing.T) {
 	c := tinyConfig(t, gguf.BF16)
-	c.Full, c.Exact, c.Dropout, c.Rank, c.LR = true, true, 0, DefaultConfig().Rank, 3e-3
+	c.Full, c.Exact, c.Dropout, c.Rank, c.LR = true, true, 0, config.Default().Rank, 3e-3
 	c.EvalSplit, c.EvalData = 0, []string{tinyData(t, 10)}
 	s := mustTrain(t, c)
 	e := c
@@ -262,7 +264,7 @@ func TestFullIsMeasuredAsWritten(t *testing.T) {
 
 // TestTrainReal lowers the held-out loss of a real model on real stories.
 func TestTrainReal(t *testing.T) {
-	c := DefaultConfig()
+	c := config.Default()
 	c.Model = testdata.Path(t, "models", "stories260K", "stories260K-q8_0.gguf")
 	c.Data = []string{testdata.Path(t, "text", "tinystories.jsonl")}
 	c.Output = filepath.Join(t.TempDir(), "run")
@@ -290,7 +292,7 @@ func TestAdapterSaysHowDataIsRead(t *testing.T) {
 	}
 	c.Data, c.EvalData = renamed(40), renamed(10)
 	s := mustTrain(t, c)
-	e := DefaultConfig()
+	e := config.Default()
 	e.Model, e.Data, e.Threads = c.Model, c.EvalData, 1
 	rec := &recorder{}
 	got, err := Evaluate(t.Context(), e, s.Result, nil, rec)
@@ -302,7 +304,7 @@ func TestAdapterSaysHowDataIsRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, chosen := range []bool{false, true} {
-		taken, want := DefaultConfig(), DefaultConfig()
+		taken, want := config.Default(), config.Default()
 		if !chosen {
 			want.SeqLen, want.DropReasoning, want.OnLong, want.Columns, want.TextSplit, want.TaskExamples, want.TaskChat = c.SeqLen, true, "drop", c.Columns, "line", 0, true
 		}

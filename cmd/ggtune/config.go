@@ -11,13 +11,13 @@ import (
 	"github.com/BurntSushi/toml"
 	"github.com/urfave/cli/v2"
 
-	"github.com/ggtune/ggtune/finetune"
+	"github.com/ggtune/ggtune/finetune/config"
 )
 
-// configFlags makes one flag for each option of finetune.Config that keep admits, with the defaults shown in the help, and
-// -c for a file of settings.
-func configFlags(keep func(finetune.Option) bool) []cli.Flag {
-	defaults := finetune.DefaultConfig()
+// configFlags makes one flag for each option that keep admits, with the defaults shown in the help, and -c for a file of
+// settings.
+func configFlags(keep func(config.Option) bool) []cli.Flag {
+	defaults := config.Default()
 	flags := []cli.Flag{&cli.StringFlag{Name: "config", Aliases: []string{"c"}, Usage: "TOML `FILE` of settings; options given here go before it", Category: "Files"}}
 	for _, o := range defaults.Options() {
 		if keep(o) {
@@ -27,7 +27,7 @@ func configFlags(keep func(finetune.Option) bool) []cli.Flag {
 	return flags
 }
 
-func configFlag(o finetune.Option) cli.Flag {
+func configFlag(o config.Option) cli.Flag {
 	switch v := o.Value.(type) {
 	case *string:
 		return &cli.StringFlag{Name: o.Name, Aliases: o.Aliases, Usage: o.Usage, Value: *v, Category: o.Group}
@@ -50,10 +50,10 @@ func configFlag(o finetune.Option) cli.Flag {
 	panic(fmt.Sprintf("option %s points to a %T", o.Name, o.Value))
 }
 
-// config resolves the settings of a command: defaults, then the file of -c (with --resume, the one in the run's directory),
-// then the options given.
-func config(c *cli.Context) (*finetune.Config, error) {
-	cfg := finetune.DefaultConfig()
+// settings resolves those of a command: defaults, then the file of -c (with --resume, the one in the run's directory), then
+// the options given.
+func settings(c *cli.Context) (*config.Config, error) {
+	cfg := config.Default()
 	path := c.String("config")
 	if path == "" && c.Bool("resume") && c.String("output") != "" {
 		saved := filepath.Join(c.String("output"), "run.toml")
@@ -72,7 +72,7 @@ func config(c *cli.Context) (*finetune.Config, error) {
 	return &cfg, setGiven(c, &cfg)
 }
 
-// given says whether the user chose a setting: by an option, or in the file of -c, which config has read.
+// given says whether the user chose a setting: by an option, or in the file of -c, which settings has read.
 func given(c *cli.Context) (func(option string) bool, error) {
 	keys := map[string]any{}
 	if path := c.String("config"); path != "" {
@@ -87,7 +87,7 @@ func given(c *cli.Context) (func(option string) bool, error) {
 }
 
 // setGiven writes the options that were given into cfg.
-func setGiven(c *cli.Context, cfg *finetune.Config) error {
+func setGiven(c *cli.Context, cfg *config.Config) error {
 	for _, o := range cfg.Options() {
 		if !c.IsSet(o.Name) {
 			continue

@@ -11,19 +11,19 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/ggtune/ggtune/finetune"
+	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/finetune/method"
 )
 
 // parsed gives the configuration that a command line makes.
-func parsed(t *testing.T, args ...string) *finetune.Config {
+func parsed(t *testing.T, args ...string) *config.Config {
 	t.Helper()
 	app := newApp(nil, nil, nil)
-	var cfg *finetune.Config
+	var cfg *config.Config
 	app.Commands = []*cli.Command{{
 		Name:   "train",
-		Flags:  configFlags(func(finetune.Option) bool { return true }),
-		Action: func(c *cli.Context) (err error) { cfg, err = config(c); return err },
+		Flags:  configFlags(func(config.Option) bool { return true }),
+		Action: func(c *cli.Context) (err error) { cfg, err = settings(c); return err },
 	}}
 	full, err := arrange(app, append([]string{"ggtune", "train"}, args...))
 	if err != nil {
@@ -37,7 +37,7 @@ func parsed(t *testing.T, args ...string) *finetune.Config {
 
 // Every option reaches its field, by its name and by each alias: none is parsed and forgotten.
 func TestEveryOptionReachesItsField(t *testing.T) {
-	defaults := finetune.DefaultConfig()
+	defaults := config.Default()
 	for i, o := range defaults.Options() {
 		for _, name := range append([]string{o.Name}, o.Aliases...) {
 			t.Run(name, func(t *testing.T) {
@@ -68,7 +68,7 @@ func TestEveryOptionReachesItsField(t *testing.T) {
 }
 
 func TestNoOptionKeepsDefaults(t *testing.T) {
-	got, want := *parsed(t), finetune.DefaultConfig()
+	got, want := *parsed(t), config.Default()
 	for _, s := range method.AllSettings() {
 		if x := *s.Field(&got.Settings); !math.IsNaN(x) {
 			t.Errorf("--%s: got %g, want NaN: not given", s.Name, x)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/ggtune/ggtune/bindings/llama"
 	"github.com/ggtune/ggtune/finetune"
+	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/finetune/generate"
 	"github.com/ggtune/ggtune/finetune/report"
 	"github.com/ggtune/ggtune/finetune/template"
@@ -121,8 +122,8 @@ func writeDemoFiles(dir string) error {
 }
 
 // demoConfig is a usual LoRA run; only the learning rate is higher than for models of a useful size.
-func demoConfig(c *cli.Context, dir string, threads int) finetune.Config {
-	cfg := finetune.DefaultConfig()
+func demoConfig(c *cli.Context, dir string, threads int) config.Config {
+	cfg := config.Default()
 	cfg.Model = filepath.Join(dir, "base.gguf")
 	cfg.Data = []string{filepath.Join(dir, "train.jsonl")}
 	cfg.EvalData = []string{filepath.Join(dir, "heldout.jsonl")}

@@ -9,6 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/ggtune/ggtune/finetune"
+	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/finetune/report"
 	"github.com/ggtune/ggtune/internal/count"
 )
@@ -22,7 +23,7 @@ func evalCommand() *cli.Command {
 			"the reference (kl). An adapter's own method, template, mask and row length are taken unless others are given.\n\n" +
 			"  ggtune eval -m model.gguf -d heldout.jsonl --json\n" +
 			"  ggtune eval -m model.gguf -a run/adapter.gguf -d heldout.jsonl --json",
-		Flags:  append(configFlags(func(o finetune.Option) bool { return o.Eval }), adapterFlag(), jsonFlag()),
+		Flags:  append(configFlags(func(o config.Option) bool { return o.Eval }), adapterFlag(), jsonFlag()),
 		Action: evalAction,
 	}
 }
@@ -31,7 +32,7 @@ func evalAction(c *cli.Context) error {
 	if err := noArguments(c); err != nil {
 		return err
 	}
-	cfg, err := config(c)
+	cfg, err := settings(c)
 	if err != nil {
 		return err
 	}

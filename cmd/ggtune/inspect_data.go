@@ -9,13 +9,14 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/ggtune/ggtune/finetune"
+	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/finetune/data"
 	"github.com/ggtune/ggtune/finetune/report"
 	"github.com/ggtune/ggtune/internal/count"
 )
 
 // inspectOptions are those of training that change what a row looks like.
-func inspectOptions(o finetune.Option) bool {
+func inspectOptions(o config.Option) bool {
 	switch o.Name {
 	case "data", "threads", "device", "exact", "batch", "eval-rows":
 		return false
@@ -31,7 +32,7 @@ type dataInfo struct {
 }
 
 func inspectData(c *cli.Context, path string) error {
-	cfg, err := config(c)
+	cfg, err := settings(c)
 	if err != nil {
 		return err
 	}

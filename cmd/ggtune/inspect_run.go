@@ -12,7 +12,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/ggtune/ggtune/finetune"
+	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/finetune/report"
 )
 
@@ -66,7 +66,7 @@ func inspectRun(c *cli.Context, dir string) error {
 }
 
 func describeRun(dir string) (*runInfo, error) {
-	var cfg finetune.Config
+	var cfg config.Config
 	if err := cfg.LoadTOML(filepath.Join(dir, "run.toml")); err != nil {
 		return nil, err
 	}

@@ -17,7 +17,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/ggtune/ggtune/finetune"
+	"github.com/ggtune/ggtune/finetune/config"
 )
 
 // Exit codes: a contract for scripts.
@@ -100,7 +100,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 // exitCode prints err once and turns it into an exit code.
 func exitCode(ctx context.Context, err error, stderr io.Writer) int {
 	var usage usageError
-	var settings *finetune.ConfigError
+	var settings *config.Error
 	switch {
 	case err == nil:
 		return exitDone

@@ -7,6 +7,7 @@ import (
 
 	"github.com/ggtune/ggtune/bindings/llama"
 	"github.com/ggtune/ggtune/finetune"
+	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/internal/registry"
 )
 
@@ -79,21 +80,18 @@ func noArguments(c *cli.Context) error {
 
 func checkDevice(c *cli.Context) error {
 	d := c.String("device")
-	if slices.Contains(finetune.Devices(), d) {
+	if slices.Contains(config.Devices(), d) {
 		return nil
 	}
-	return usagef("%s: %w", c.Command.Name, &registry.UnknownError{Kind: "device", Name: d, Known: finetune.Devices()})
+	return usagef("%s: %w", c.Command.Name, &registry.UnknownError{Kind: "device", Name: d, Known: config.Devices()})
 }
-
-// maxThreads is more than any machine has, and what the thread pools accept.
-const maxThreads = 512
 
 // threads resolves --threads: physical cores do the work; two threads on one core only wait for each other.
 func threads(c *cli.Context) (int, error) {
 	n := c.Int("threads")
 	switch {
-	case n < 0 || n > maxThreads:
-		return 0, usagef("%s: --threads is %d, expected 0 to %d (0: one for each physical core)", c.Command.Name, n, maxThreads)
+	case n < 0 || n > config.MaxThreads:
+		return 0, usagef("%s: --threads is %d, expected 0 to %d (0: one for each physical core)", c.Command.Name, n, config.MaxThreads)
 	case n > 0:
 		return n, nil
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/ggtune/ggtune/finetune"
+	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/internal/count"
 )
 
@@ -18,7 +19,7 @@ func planCommand() *cli.Command {
 		Description: "Takes the options of train and trains nothing. Without data, rows of --seq-len tokens are assumed. Exit code 1 if the run\n" +
 			"does not fit, with what would.\n\n" +
 			"  ggtune plan -m model-q4_k_m.gguf -d data.jsonl --rank 16 --seq-len 1024",
-		Flags: append(configFlags(func(o finetune.Option) bool { return o.Name != "output" && o.Name != "resume" }),
+		Flags: append(configFlags(func(o config.Option) bool { return o.Name != "output" && o.Name != "resume" }),
 			&cli.BoolFlag{Name: "no-time", Usage: "do not measure how fast the model trains"}, jsonFlag()),
 		Action: planAction,
 	}
@@ -28,7 +29,7 @@ func planAction(c *cli.Context) error {
 	if err := noArguments(c); err != nil {
 		return err
 	}
-	cfg, err := config(c)
+	cfg, err := settings(c)
 	if err != nil {
 		return err
 	}

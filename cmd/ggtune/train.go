@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/ggtune/ggtune/finetune"
+	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/finetune/report"
 )
 
@@ -24,7 +25,7 @@ func trainCommand() *cli.Command {
 			"  ggtune train -m model.gguf -d data.jsonl -o run --eval-split 0.1 --eval-every 50 --patience 3\n" +
 			"  ggtune train -o run --resume\n" +
 			"  llama-cli -m model-q4_k_m.gguf --lora run/adapter.gguf",
-		Flags:  append(configFlags(func(finetune.Option) bool { return true }), jsonFlag()),
+		Flags:  append(configFlags(func(config.Option) bool { return true }), jsonFlag()),
 		Action: trainAction,
 	}
 }
@@ -33,7 +34,7 @@ func trainAction(c *cli.Context) error {
 	if err := noArguments(c); err != nil {
 		return err
 	}
-	cfg, err := config(c)
+	cfg, err := settings(c)
 	if err != nil {
 		return err
 	}

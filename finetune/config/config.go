@@ -1,4 +1,6 @@
-package finetune
+// Package config has every option of a run once: its names in flags and TOML, its default, what it may be, and whether a
+// resumed run may change it. It reads no data and opens no model.
+package config
 
 import (
 	"bytes"
@@ -18,7 +20,7 @@ import (
 	"github.com/ggtune/ggtune/internal/registry"
 )
 
-// A Config is all that a run depends on, one field for each option. DefaultConfig has the defaults named here; Options
+// A Config is all that a run depends on, one field for each option. Default has the defaults named here; Options
 // binds each field to its name.
 type Config struct {
 	// Model is the base: a GGUF file. Required.
@@ -150,10 +152,10 @@ type Config struct {
 	Memory int `toml:"memory"`
 }
 
-// DefaultConfig gives the defaults: those users of PEFT, TRL and unsloth know, where they agree. alpha = 2·rank and lr 2e-4
+// Default gives the defaults: those users of PEFT, TRL and unsloth know, where they agree. alpha = 2·rank and lr 2e-4
 // are the usual LoRA settings there; 4 packed rows of 512 tokens a step are about as many tokens as their 8 to 16 short
 // conversations.
-func DefaultConfig() Config {
+func Default() Config {
 	return Config{
 		TextSplit: "auto", TaskExamples: 2,
 		Method: "sft", Settings: method.Unset(), RankedPairs: "all", Mask: "assistant", SeqLen: 512, OnLong: "truncate", Packing: "best-fit",
@@ -164,40 +166,11 @@ func DefaultConfig() Config {
 	}
 }
 
-// The default learning rates: LR's zero value takes one of them. Those for preferences are between the published ones for
-// adapters (5e-6, Zephyr's DPO with QLoRA) and what short runs on small models need; full ones are TRL's.
-const (
-	defaultLR           = 2e-4
-	defaultFullLR       = 2e-5
-	defaultPreferLR     = 2e-5
-	defaultFullPreferLR = 1e-6
-)
+// An Error is a fault of the configuration itself: the user's to mend before anything is read.
+type Error struct{ Err error }
 
-// peakLR is LR or its default for a method with that need.
-func (c *Config) peakLR(need method.Need) float64 {
-	switch {
-	case c.LR != 0:
-		return c.LR
-	case need != method.Answers && c.Full:
-		return defaultFullPreferLR
-	case need != method.Answers:
-		return defaultPreferLR
-	case c.Full:
-		return defaultFullLR
-	}
-	return defaultLR
-}
-
-// method is the loss that the configuration asks for.
-func (c *Config) method() (*method.Method, error) {
-	return method.New(c.Method, c.LossWeights, c.Settings)
-}
-
-// A ConfigError is a fault of the configuration itself: the user's to mend before anything is read.
-type ConfigError struct{ Err error }
-
-func (e *ConfigError) Error() string { return e.Err.Error() }
-func (e *ConfigError) Unwrap() error { return e.Err }
+func (e *Error) Error() string { return e.Err.Error() }
+func (e *Error) Unwrap() error { return e.Err }
 
 // badTOMLType matches what the TOML library says, as text only, of a value of another type than its key's.
 var badTOMLType = regexp.MustCompile(`^toml: line (\d+) \(last key "(.*)"\): incompatible types: TOML value has type (string|int64|float64|bool|\[\]any); destination has type (string|integer|float|boolean|slice)$`)
@@ -209,18 +182,18 @@ var tomlTypes = map[string]string{
 }
 
 // ParseTOML sets the fields of c that the text names and leaves the others. name is used in messages. Errors are
-// *ConfigError; every unknown key is named with the nearest known one.
+// *Error; every unknown key is named with the nearest known one.
 func (c *Config) ParseTOML(text, name string) error {
 	meta, err := toml.Decode(text, c)
 	if err != nil {
 		var pe toml.ParseError
 		if errors.As(err, &pe) {
-			return &ConfigError{fmt.Errorf("%s:%d: %s", name, pe.Position.Line, pe.Message)}
+			return &Error{fmt.Errorf("%s:%d: %s", name, pe.Position.Line, pe.Message)}
 		}
 		if m := badTOMLType.FindStringSubmatch(err.Error()); m != nil {
-			return &ConfigError{fmt.Errorf("%s:%s: %s is %s, expected %s", name, m[1], m[2], tomlTypes[m[3]], tomlTypes[m[4]])}
+			return &Error{fmt.Errorf("%s:%s: %s is %s, expected %s", name, m[1], m[2], tomlTypes[m[3]], tomlTypes[m[4]])}
 		}
-		return &ConfigError{fmt.Errorf("%s: %w", name, err)}
+		return &Error{fmt.Errorf("%s: %w", name, err)}
 	}
 	var keys []string
 	var errs []error
@@ -237,7 +210,7 @@ func (c *Config) ParseTOML(text, name string) error {
 		errs = append(errs, fmt.Errorf("%s: %w", name, &registry.UnknownError{Kind: "key", Name: k.String(), Known: keys}))
 	}
 	if len(errs) > 0 {
-		return &ConfigError{errors.Join(errs...)}
+		return &Error{errors.Join(errs...)}
 	}
 	return nil
 }
@@ -246,7 +219,7 @@ func (c *Config) ParseTOML(text, name string) error {
 func (c *Config) LoadTOML(path string) error {
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return &ConfigError{fileerr.Open(path, err)}
+		return &Error{fileerr.Open(path, err)}
 	}
 	return c.ParseTOML(string(text), path)
 }

@@ -1,4 +1,4 @@
-package finetune
+package config
 
 import (
 	"errors"
@@ -18,7 +18,7 @@ import (
 // TestOptionsBindEveryField: each field of Config has exactly one option, a key that is its toml tag, and a usage line; no
 // name is taken twice.
 func TestOptionsBindEveryField(t *testing.T) {
-	c := DefaultConfig()
+	c := Default()
 	v := reflect.ValueOf(&c).Elem()
 	opts := c.Options()
 	names := map[string]bool{}
@@ -57,7 +57,7 @@ func TestOptionsBindEveryField(t *testing.T) {
 
 // TestUsageNamesChoices: usage texts name what package encode and template accept.
 func TestUsageNamesChoices(t *testing.T) {
-	c := DefaultConfig()
+	c := Default()
 	for _, name := range []string{encode.Truncate.String(), encode.Drop.String(), encode.Refuse.String()} {
 		if u := c.optionOf(&c.OnLong).Usage; !strings.Contains(u, name) {
 			t.Errorf("%q lacks %s", u, name)
@@ -76,7 +76,7 @@ func TestUsageNamesChoices(t *testing.T) {
 }
 
 func validConfig() Config {
-	c := DefaultConfig()
+	c := Default()
 	c.Model, c.Data, c.Output = "m.gguf", []string{"d.jsonl"}, "run"
 	return c
 }
@@ -90,7 +90,7 @@ func TestTOMLRoundTrip(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := DefaultConfig()
+	got := Default()
 	if err := got.ParseTOML(string(text), "run.toml"); err != nil {
 		t.Fatalf("%v in\n%s", err, text)
 	}
@@ -122,16 +122,16 @@ func TestTOMLErrors(t *testing.T) {
 		{"a list for a text", "model = [\"m\"]\n", "run.toml:1: model is a list in brackets, expected a text in quotes"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			c := DefaultConfig()
+			c := Default()
 			err := c.ParseTOML(tc.text, "run.toml")
-			var ce *ConfigError
+			var ce *Error
 			if !errors.As(err, &ce) || !strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), "\n\n") {
-				t.Errorf("got %v, want a ConfigError with %q", err, tc.want)
+				t.Errorf("got %v, want a Error with %q", err, tc.want)
 			}
 		})
 	}
 	path := filepath.Join(t.TempDir(), "x.toml")
-	c := DefaultConfig()
+	c := Default()
 	if err := c.LoadTOML(path); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("missing file: got %v", err)
 	}
@@ -185,7 +185,7 @@ func TestValidate(t *testing.T) {
 			c := validConfig()
 			tc.change(&c)
 			err := c.Validate()
-			var ce *ConfigError
+			var ce *Error
 			if !errors.As(err, &ce) {
 				t.Fatalf("got %v", err)
 			}
@@ -193,6 +193,36 @@ func TestValidate(t *testing.T) {
 				if !strings.Contains(err.Error(), w) {
 					t.Errorf("got\n%v\nwant %q in it", err, w)
 				}
+			}
+		})
+	}
+}
+
+// TestMethodOptions: what a method does not read is refused, and so is what it cannot use.
+func TestMethodOptions(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		change func(c *Config)
+		want   string
+	}{
+		{"beta 0", func(c *Config) { c.Beta = 0 }, "--beta is 0; expected above 0"},
+		{"beta below 0", func(c *Config) { c.Beta = -1 }, "--beta is -1; expected above 0"},
+		{"gamma", func(c *Config) { c.Gamma = 1 }, "--gamma is given, and method dpo does not read it"},
+		{"smoothing", func(c *Config) { c.LabelSmoothing = 0.5 }, "--label-smoothing is 0.5"},
+		{"a reference for a method without", func(c *Config) { c.Method, c.RefAdapter = "orpo", "a.gguf" }, "--ref-adapter is given with --method orpo"},
+		{"ranked pairs", func(c *Config) { c.RankedPairs = "some" }, "--ranked-pairs is some; expected all or best-worst"},
+		{"ranked pairs of plain data", func(c *Config) { c.Method, c.RankedPairs = "sft", "best-worst" }, "does not learn from preferences"},
+		{"mask", func(c *Config) { c.Mask = "all" }, "--mask is all with --method dpo"},
+		{"a rank beside an adapter", func(c *Config) { c.InitAdapter, c.Rank = "a.gguf", 8 }, "--rank is given with --init-adapter"},
+		{"weights", func(c *Config) { c.Method, c.LossWeights = "dpo,sft", []float64{1} }, "1 weights for 2 methods"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			c := validConfig()
+			c.Method = "dpo"
+			tc.change(&c)
+			var ce *Error
+			if err := c.Validate(); !errors.As(err, &ce) || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("got %v, want %q", err, tc.want)
 			}
 		})
 	}

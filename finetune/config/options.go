@@ -1,4 +1,4 @@
-package finetune
+package config
 
 import (
 	"fmt"
@@ -24,18 +24,6 @@ type Option struct {
 	// Resume says what a resumed run may change.
 	Resume ResumeRule
 }
-
-// A ResumeRule says whether a resumed run may have another value of an option than the run it goes on with.
-type ResumeRule uint8
-
-// The rules.
-const (
-	Same  ResumeRule = iota // no: the run would be another one
-	Free                    // yes: it changes nothing that is learned
-	Names                   // yes: files may have moved; their contents are compared
-	End                     // if the schedule does not look at the end
-	Bits                    // yes, but the last bits of the numbers may change; the run says so
-)
 
 // Options lists every field of c.
 func (c *Config) Options() []Option {
@@ -174,5 +162,5 @@ func (c *Config) optionOf(field any) Option {
 			return o
 		}
 	}
-	panic("finetune: a field of Config has no option")
+	panic("config: a field of Config has no option")
 }

@@ -1,4 +1,4 @@
-package finetune
+package config
 
 import (
 	"errors"
@@ -6,7 +6,6 @@ import (
 	"math"
 	"reflect"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/ggtune/ggtune/engine/adapter"
@@ -24,16 +23,16 @@ func Devices() []string { return []string{"cpu"} }
 // maxSeqLen is longer than any row that a CPU trains on in reasonable time; tables of that size are made.
 const maxSeqLen = 1 << 20
 
-// maxThreads is more than any machine has, and what the thread pools accept.
-const maxThreads = 512
+// MaxThreads is more than any machine has, and what the thread pools accept.
+const MaxThreads = 512
 
-// Validate reports every fault of a training configuration at once, as a *ConfigError.
+// Validate reports every fault of a training configuration at once, as a *Error.
 func (c *Config) Validate() error {
 	v := &validator{c: c}
 	v.common()
 	v.method()
 	v.need(c.Output != "", &c.Output, "is missing", "a directory for the run")
-	if how, err := c.method(); err == nil && how.AllTokens {
+	if how, err := c.Loss(); err == nil && how.AllTokens {
 		v.need(c.Mask != template.MaskLast.String(), &c.Mask, "is last with --method "+c.Method+", which trains on every token", "one of them only")
 	}
 	v.adapter()
@@ -43,7 +42,7 @@ func (c *Config) Validate() error {
 	return v.result()
 }
 
-// ValidateEval is Validate for what Evaluate uses. withAdapter leaves the method out: the adapter will name it.
+// ValidateEval is Validate for what an evaluation uses. withAdapter leaves the method out: the adapter will name it.
 func (c *Config) ValidateEval(withAdapter bool) error {
 	v := &validator{c: c}
 	v.common()
@@ -52,6 +51,30 @@ func (c *Config) ValidateEval(withAdapter bool) error {
 	}
 	v.need(c.EvalRows >= 0, &c.EvalRows, v.is(c.EvalRows), "0 (all) or more")
 	return v.result()
+}
+
+// ValidateInspect is Validate for what a look at data uses: the model may be missing.
+func (c *Config) ValidateInspect() error {
+	asked := *c
+	if asked.Model == "" {
+		asked.Model = "none"
+	}
+	v := &validator{c: &asked}
+	v.common()
+	v.method()
+	return v.result()
+}
+
+// ValidatePlan is Validate for a plan, which writes nothing and does without data.
+func (c *Config) ValidatePlan() error {
+	asked := *c
+	if asked.Output == "" {
+		asked.Output = "run"
+	}
+	if len(asked.Data) == 0 {
+		asked.Data = []string{"none"}
+	}
+	return asked.Validate()
 }
 
 // A validator collects faults.
@@ -64,7 +87,7 @@ func (v *validator) result() error {
 	if len(v.errs) == 0 {
 		return nil
 	}
-	return &ConfigError{errors.Join(v.errs...)}
+	return &Error{errors.Join(v.errs...)}
 }
 
 // need records a fault of a field unless ok.
@@ -93,7 +116,7 @@ func (v *validator) common() {
 	c := v.c
 	v.need(c.Model != "", &c.Model, "is missing", "a GGUF file")
 	v.need(len(c.Data) > 0, &c.Data, "is missing", "a file or directory of examples")
-	_, err := c.columns()
+	_, err := c.ColumnNames()
 	v.known(&c.Columns, err)
 	if c.Format != "" && !slices.Contains(data.Formats(), c.Format) {
 		v.known(&c.Format, &registry.UnknownError{Kind: "data format", Name: c.Format, Known: data.Formats()})
@@ -107,7 +130,7 @@ func (v *validator) common() {
 	// run.toml must hold it, for --resume: TOML's numbers end there.
 	v.need(c.Seed <= math.MaxInt64, &c.Seed, v.is(c.Seed), fmt.Sprintf("0 to %d", int64(math.MaxInt64)))
 	v.need(c.Batch >= 1, &c.Batch, v.is(c.Batch), "at least 1 row")
-	v.need(c.Threads >= 0 && c.Threads <= maxThreads, &c.Threads, v.is(c.Threads), fmt.Sprintf("0 (one for each physical core) to %d", maxThreads))
+	v.need(c.Threads >= 0 && c.Threads <= MaxThreads, &c.Threads, v.is(c.Threads), fmt.Sprintf("0 (one for each physical core) to %d", MaxThreads))
 	v.need(c.Memory >= 0, &c.Memory, v.is(c.Memory), "megabytes, or 0 to leave it to ggtune")
 	if !slices.Contains(Devices(), c.Device) {
 		v.known(&c.Device, &registry.UnknownError{Kind: "device", Name: c.Device, Known: Devices()})
@@ -117,7 +140,7 @@ func (v *validator) common() {
 // method refuses an unknown method, and settings that it does not read.
 func (v *validator) method() {
 	c := v.c
-	how, err := c.method()
+	how, err := c.Loss()
 	if err != nil {
 		v.errs = append(v.errs, err)
 		return
@@ -131,19 +154,6 @@ func (v *validator) method() {
 
 // rankedPairs are the values of RankedPairs, the default first.
 var rankedPairs = []string{"all", "best-worst"}
-
-// columns reads Columns.
-func (c *Config) columns() (map[string]string, error) {
-	m := map[string]string{}
-	for _, s := range c.Columns {
-		name, column, ok := strings.Cut(s, "=")
-		if !ok || name == "" || column == "" {
-			return nil, fmt.Errorf("%q renames nothing; expected NAME=COLUMN, such as completion=answer", s)
-		}
-		m[name] = column
-	}
-	return m, nil
-}
 
 func errOf[T any](_ T, err error) error { return err }
 
@@ -165,7 +175,7 @@ func (v *validator) adapter() {
 		v.known(&c.Layers, err)
 	}
 	// These have defaults, which say nothing.
-	std := DefaultConfig()
+	std := Default()
 	if c.InitAdapter != "" {
 		const found, expected = "is given with --init-adapter", "one of them: the adapter in the file has its own"
 		v.need(!c.Full, &c.Full, found, "one of them: --full trains no adapter")
@@ -213,7 +223,7 @@ func (v *validator) schedule() {
 		return // told of by steps
 	}
 	if s != optim.WSD {
-		v.need(c.Decay == DefaultConfig().Decay, &c.Decay, v.is(c.Decay)+" with --schedule "+s.Name+", which has no such part", "--schedule wsd with it")
+		v.need(c.Decay == Default().Decay, &c.Decay, v.is(c.Decay)+" with --schedule "+s.Name+", which has no such part", "--schedule wsd with it")
 	}
 	if s == optim.Constant {
 		v.need(c.MinLR == 0, &c.MinLR, v.is(c.MinLR)+" with --schedule constant, which does not fall", "another schedule with it")
@@ -221,14 +231,6 @@ func (v *validator) schedule() {
 	if c.Steps > 0 {
 		v.known(&c.Warmup, c.checkWarmup(c.Steps))
 	}
-}
-
-// checkWarmup refuses a warm-up, given in steps, that a run of so many steps would never leave.
-func (c *Config) checkWarmup(steps int) error {
-	if c.Warmup >= 1 && c.Warmup >= float64(steps) {
-		return fmt.Errorf("%g steps of warm-up, and the run has %d: the learning rate would never reach its peak; expected fewer, or a fraction below 1", c.Warmup, steps)
-	}
-	return nil
 }
 
 func (v *validator) evaluation() {
@@ -245,56 +247,4 @@ func (v *validator) evaluation() {
 	v.need(held || !c.Best, &c.Best, "is given", need)
 	v.need(held || c.EvalEvery == 0, &c.EvalEvery, v.is(c.EvalEvery), need)
 	v.need(c.Patience == 0 || c.EvalEvery > 0, &c.Patience, v.is(c.Patience), "--eval-every with it, to evaluate before the end")
-}
-
-// maxLayers is more than any model has.
-const maxLayers = 1 << 16
-
-// parseLayers reads "0-3,8,-1" for a model of n layers into ascending numbers; -1 is the last layer. "" gives nil: all.
-func parseLayers(s string, n int) ([]int, error) {
-	if strings.TrimSpace(s) == "" {
-		return nil, nil
-	}
-	wrong := func(part string) error {
-		return fmt.Errorf("%q is no layer or range of layers; expected numbers as in 0-3,8,-1 (-1 is the last)", part)
-	}
-	number := func(part, text string) (int, error) {
-		i, err := strconv.Atoi(strings.TrimSpace(text))
-		if err != nil {
-			return 0, wrong(part)
-		}
-		if i < 0 {
-			i += n
-		}
-		if i < 0 || i >= n {
-			return 0, fmt.Errorf("layer %s is outside the model's layers 0 to %d", strings.TrimSpace(text), n-1)
-		}
-		return i, nil
-	}
-	var out []int
-	for _, part := range strings.Split(s, ",") {
-		from, to, ranged := strings.Cut(strings.TrimSpace(part), "-")
-		if from == "" && ranged { // a negative number, or a range that begins with one
-			from, to, ranged = strings.Cut(to, "-")
-			from = "-" + from
-		}
-		first, err := number(part, from)
-		if err != nil {
-			return nil, err
-		}
-		last := first
-		if ranged {
-			if last, err = number(part, to); err != nil {
-				return nil, err
-			}
-		}
-		if last < first || last-first > maxLayers {
-			return nil, wrong(part)
-		}
-		for i := first; i <= last; i++ {
-			out = append(out, i)
-		}
-	}
-	slices.Sort(out)
-	return slices.Compact(out), nil
 }

@@ -1,0 +1,158 @@
+package config
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/ggtune/ggtune/finetune/method"
+	"github.com/ggtune/ggtune/finetune/optim"
+)
+
+// Loss is what the configuration trains by: Method, weighed and with its settings.
+func (c *Config) Loss() (*method.Method, error) {
+	return method.New(c.Method, c.LossWeights, c.Settings)
+}
+
+// The default learning rates: LR's zero value takes one of them. Those for preferences are between the published ones for
+// adapters (5e-6, Zephyr's DPO with QLoRA) and what short runs on small models need; full ones are TRL's.
+const (
+	defaultLR           = 2e-4
+	defaultFullLR       = 2e-5
+	defaultPreferLR     = 2e-5
+	defaultFullPreferLR = 1e-6
+)
+
+// PeakLR is LR or its default for a method with that need.
+func (c *Config) PeakLR(need method.Need) float64 {
+	switch {
+	case c.LR != 0:
+		return c.LR
+	case need != method.Answers && c.Full:
+		return defaultFullPreferLR
+	case need != method.Answers:
+		return defaultPreferLR
+	case c.Full:
+		return defaultFullLR
+	}
+	return defaultLR
+}
+
+// Course plans the learning rates of a run of that many steps.
+func (c *Config) Course(steps int) optim.Course {
+	count := func(x float64) int {
+		if x < 1 {
+			x = math.Round(x * float64(steps))
+		}
+		return min(int(x), steps)
+	}
+	// At least one step at the peak.
+	return optim.Course{Steps: steps, Warmup: min(count(c.Warmup), steps-1), MinRatio: c.MinLR, Decay: count(c.Decay)}
+}
+
+// CheckWarmup is an *Error if a run of so many steps would never leave the warm-up.
+func (c *Config) CheckWarmup(steps int) error {
+	if err := c.checkWarmup(steps); err != nil {
+		return &Error{fmt.Errorf("--%s: %w", c.optionOf(&c.Warmup).Name, err)}
+	}
+	return nil
+}
+
+// checkWarmup refuses a warm-up, given in steps, that a run of so many steps would never leave.
+func (c *Config) checkWarmup(steps int) error {
+	if c.Warmup >= 1 && c.Warmup >= float64(steps) {
+		return fmt.Errorf("%g steps of warm-up, and the run has %d: the learning rate would never reach its peak; expected fewer, or a fraction below 1", c.Warmup, steps)
+	}
+	return nil
+}
+
+// noAdapter is the RefAdapter of a run that starts from an adapter and is still held to the base alone.
+const noAdapter = "none"
+
+// ReferenceAdapter is the file of the adapter with which the base is the reference; "" for the base alone.
+func (c *Config) ReferenceAdapter() string {
+	path := c.RefAdapter
+	if path == "" {
+		path = c.InitAdapter
+	}
+	if path == noAdapter {
+		return ""
+	}
+	return path
+}
+
+// ColumnNames reads Columns: the data's name of each field that is renamed.
+func (c *Config) ColumnNames() (map[string]string, error) {
+	m := map[string]string{}
+	for _, s := range c.Columns {
+		name, column, ok := strings.Cut(s, "=")
+		if !ok || name == "" || column == "" {
+			return nil, fmt.Errorf("%q renames nothing; expected NAME=COLUMN, such as completion=answer", s)
+		}
+		m[name] = column
+	}
+	return m, nil
+}
+
+// maxLayers is more than any model has.
+const maxLayers = 1 << 16
+
+// LayerNumbers gives the numbers of the Layers of a model that has n, ascending; nil means all. The error is an *Error.
+func (c *Config) LayerNumbers(n int) ([]int, error) {
+	layers, err := parseLayers(c.Layers, n)
+	if err != nil {
+		return nil, &Error{fmt.Errorf("--%s: %w", c.optionOf(&c.Layers).Name, err)}
+	}
+	return layers, nil
+}
+
+// parseLayers reads "0-3,8,-1" for a model of n layers into ascending numbers; -1 is the last layer. "" gives nil: all.
+func parseLayers(s string, n int) ([]int, error) {
+	if strings.TrimSpace(s) == "" {
+		return nil, nil
+	}
+	wrong := func(part string) error {
+		return fmt.Errorf("%q is no layer or range of layers; expected numbers as in 0-3,8,-1 (-1 is the last)", part)
+	}
+	number := func(part, text string) (int, error) {
+		i, err := strconv.Atoi(strings.TrimSpace(text))
+		if err != nil {
+			return 0, wrong(part)
+		}
+		if i < 0 {
+			i += n
+		}
+		if i < 0 || i >= n {
+			return 0, fmt.Errorf("layer %s is outside the model's layers 0 to %d", strings.TrimSpace(text), n-1)
+		}
+		return i, nil
+	}
+	var out []int
+	for _, part := range strings.Split(s, ",") {
+		from, to, ranged := strings.Cut(strings.TrimSpace(part), "-")
+		if from == "" && ranged { // a negative number, or a range that begins with one
+			from, to, ranged = strings.Cut(to, "-")
+			from = "-" + from
+		}
+		first, err := number(part, from)
+		if err != nil {
+			return nil, err
+		}
+		last := first
+		if ranged {
+			if last, err = number(part, to); err != nil {
+				return nil, err
+			}
+		}
+		if last < first || last-first > maxLayers {
+			return nil, wrong(part)
+		}
+		for i := first; i <= last; i++ {
+			out = append(out, i)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out), nil
+}

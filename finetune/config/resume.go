@@ -1,0 +1,52 @@
+package config
+
+import (
+	"fmt"
+	"math"
+	"reflect"
+)
+
+// A ResumeRule says whether a resumed run may have another value of an option than the run it goes on with.
+type ResumeRule uint8
+
+// The rules.
+const (
+	Same  ResumeRule = iota // no: the run would be another one
+	Free                    // yes: it changes nothing that is learned
+	Names                   // yes: files may have moved; their contents are compared
+	End                     // if the schedule does not look at the end
+	Bits                    // yes, but the last bits of the numbers may change; the run says so
+)
+
+// Compare compares the options of a resumed run with those it began with, by their rules: diffs refuse it, notes are to be shown.
+func Compare(old, now *Config) (diffs []error, notes []string) {
+	was, is := old.Options(), now.Options()
+	for i := range is {
+		a, b := reflect.ValueOf(was[i].Value).Elem(), reflect.ValueOf(is[i].Value).Elem()
+		if is[i].Key == "" || equalOptions(a, b) {
+			continue
+		}
+		switch is[i].Resume {
+		case Same:
+			diffs = append(diffs, fmt.Errorf("--%s is %v, and was %v when the run began; leave it as it was, or begin a new run", is[i].Name, b, a))
+		case Bits:
+			notes = append(notes, fmt.Sprintf("--%s is %v, and was %v: the run goes on, but its numbers may differ in their last bits from an uninterrupted one", is[i].Name, b, a))
+		}
+	}
+	return diffs, notes
+}
+
+// equalOptions says whether two values of an option are the same: an empty list is none, and NaN is a number not given.
+func equalOptions(a, b reflect.Value) bool {
+	switch a.Kind() {
+	case reflect.Slice:
+		if a.Len()+b.Len() == 0 {
+			return true
+		}
+	case reflect.Float64:
+		if math.IsNaN(a.Float()) && math.IsNaN(b.Float()) {
+			return true
+		}
+	}
+	return reflect.DeepEqual(a.Interface(), b.Interface())
+}
