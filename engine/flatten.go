@@ -42,7 +42,7 @@ func (s *Session) flattenRow(x *indices, row *Row) error {
 			pos++
 		}
 		ends[i], at = pos, g.Start+g.Len
-		if limit := s.positions(); pos > limit {
+		if limit := s.Positions(); pos > limit {
 			return fmt.Errorf("a sequence of %d tokens is longer than the model's %d learned positions; use shorter rows (--seq-len %d)", pos, limit, limit)
 		}
 		x.tree = append(x.tree, base+int32(g.Start), base+int32(at), parent)
@@ -81,16 +81,16 @@ func lastToken(segs []Segment, i int) int32 {
 	return -1
 }
 
-// positions is the longest sequence the model can place: a table's length where positions are learned.
-func (s *Session) positions() int {
+// Positions is the longest sequence the model can place: a table's length where positions are learned.
+func (s *Session) Positions() int {
 	if s.model.hp.Rope.Dim == 0 {
 		return s.model.hp.NCtxTrain
 	}
 	return 1 << 24
 }
 
-// plainRow is a sequence of its own with every token counted but the first, which nothing predicts.
-func plainRow(tokens []int32) Row {
+// PlainRow is a sequence of its own with every token counted but the first, which nothing predicts.
+func PlainRow(tokens []int32) Row {
 	row := Row{Tokens: tokens, Segments: []Segment{{Len: len(tokens), Parent: -1}}}
 	for i := 1; i < len(tokens); i++ {
 		row.Counted = append(row.Counted, int32(i))

@@ -2,19 +2,15 @@ package engine_test
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"math"
 	"path/filepath"
-	"slices"
 	"testing"
 
 	"github.com/ggtune/ggtune/engine"
-	"github.com/ggtune/ggtune/engine/adapter"
 	"github.com/ggtune/ggtune/engine/arch"
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/engine/synth"
-	"github.com/ggtune/ggtune/internal/atomicfile"
+	"github.com/ggtune/ggtune/engine/verify"
 	"github.com/ggtune/ggtune/internal/testdata"
 )
 
@@ -46,7 +42,7 @@ func llamaDifference(t *testing.T, path string, exact bool) float64 {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	p, err := s.Probe(context.Background(), tokens(3, 32, m.HParams().NVocab))
+	p, err := verify.NewProbe(context.Background(), s, tokens(3, 32, m.HParams().NVocab))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,142 +118,6 @@ func TestLogitsEqualLlamaOnRealModels(t *testing.T) {
 			t.Logf("difference from llama.cpp: %.2g", d)
 			if !(d <= llamaQuantized) {
 				t.Errorf("logits differ from llama.cpp's by %.3g of the largest, want at most %g", d, llamaQuantized)
-			}
-		})
-	}
-}
-
-// TestLlamaAgreesWithAdapters writes adapters of every kind of target and has llama.cpp apply them.
-func TestLlamaAgreesWithAdapters(t *testing.T) {
-	for _, c := range []struct {
-		name, arch string
-		untied     bool
-		config     adapter.Config
-	}{
-		{"llama, all roles", "llama", false, adapter.Config{}},
-		{"llama, rank-stabilised", "llama", false, adapter.Config{RSLoRA: true}},
-		{"llama, one role, one layer", "llama", false, adapter.Config{Targets: []string{"attn_k"}, Layers: []int{1}}},
-		{"llama, output and embedding", "llama", true, adapter.Config{Targets: []string{"output", "token_embd"}}},
-		{"qwen2", "qwen2", false, adapter.Config{}},
-		{"qwen3", "qwen3", false, adapter.Config{}},
-		{"gpt2", "gpt2", false, adapter.Config{}},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			spec := synth.Tiny(c.arch, gguf.Q8_0)
-			if c.untied {
-				spec.Tied = false
-			}
-			path := synth.Temp(t, spec)
-			a, saved := verified(t, path, c.config, 0.1)
-			t.Logf("difference: base %.2g, adapter %.2g", a.Base, a.Trained)
-
-			// The file reads back as what was written.
-			m, err := engine.Open(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer m.Close()
-			back, err := adapter.Load(saved.path, m.Arch(), m.HParams())
-			if err != nil {
-				t.Fatal(err)
-			}
-			for i := range saved.pairs {
-				if !slices.Equal(back.Pairs[i].A, saved.pairs[i].A) || !slices.Equal(back.Pairs[i].B, saved.pairs[i].B) {
-					t.Errorf("pair %s is not what was written", saved.pairs[i].Tensor)
-				}
-			}
-		})
-	}
-}
-
-// TestLlamaAgreesWithStrongAdapters: what makes the model more sensitive to rounding is no disagreement.
-func TestLlamaAgreesWithStrongAdapters(t *testing.T) {
-	worst := 0.0
-	for _, typ := range []gguf.Type{gguf.Q8_0, gguf.Q4_0, gguf.F16} {
-		for _, size := range []float64{0.3, 1, 3} {
-			t.Run(fmt.Sprintf("%v, %g", typ, size), func(t *testing.T) {
-				a, _ := verified(t, synth.Temp(t, synth.Tiny("llama", typ)), adapter.Config{}, size)
-				worst = max(worst, a.Trained.RMS/a.Base.RMS)
-				t.Logf("difference: base %.2g, adapter %.2g", a.Base, a.Trained)
-			})
-		}
-	}
-	if worst < 2 {
-		t.Errorf("the largest ratio of distances is %.2g: no adapter here is strong", worst)
-	}
-}
-
-type savedAdapter struct {
-	path  string
-	pairs []adapter.Pair
-}
-
-// verified makes an adapter whose B is of that size, saves it and has llama.cpp's logits compared with ours.
-func verified(t *testing.T, path string, c adapter.Config, size float64) (engine.Agreement, savedAdapter) {
-	t.Helper()
-	m, err := engine.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.Rank, c.Alpha, c.Init, c.Seed = 4, 8, "kaiming", 1
-	ad, err := adapter.New(m.Arch(), m.HParams(), c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := range ad.Pairs {
-		for j := range ad.Pairs[i].B {
-			ad.Pairs[i].B[j] = float32(math.Sin(float64(i+3*j)) * size)
-		}
-	}
-	s, err := engine.NewSession(m, engine.SessionConfig{Threads: 1, Adapter: ad})
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := s.Probe(context.Background(), tokens(3, 20, m.HParams().NVocab))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if slices.Equal(p.Base, p.Trained) {
-		t.Fatal("the adapter changes nothing")
-	}
-	out := filepath.Join(t.TempDir(), "adapter.gguf")
-	if err := errors.Join(ad.Save(context.Background(), atomicfile.OS, out), s.Close(), m.Close()); err != nil {
-		t.Fatal(err)
-	}
-	a, err := p.VerifyAdapter(context.Background(), path, out, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	// A file that does less must not pass, however small the adapter.
-	nothing := *ad
-	nothing.Pairs = slices.Clone(ad.Pairs)
-	for i := range nothing.Pairs {
-		nothing.Pairs[i].B = make([]float32, len(ad.Pairs[i].B))
-	}
-	idle := filepath.Join(t.TempDir(), "idle.gguf")
-	if err := nothing.Save(context.Background(), atomicfile.OS, idle); err != nil {
-		t.Fatal(err)
-	}
-	if d, err := p.VerifyAdapter(context.Background(), path, idle, 1); !errors.Is(err, engine.ErrDisagree) {
-		t.Errorf("an adapter that does nothing in the trained one's place: got %+v and error %v, want %v", d, err, engine.ErrDisagree)
-	}
-	return a, savedAdapter{out, ad.Pairs}
-}
-
-func TestCheckPassesOnGeneratedModels(t *testing.T) {
-	for _, name := range arch.Names() {
-		t.Run(name, func(t *testing.T) {
-			rep, err := engine.Check(context.Background(), synth.Temp(t, synth.Tiny(name, gguf.Q8_0)), 1, 1)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, g := range rep.Gradients {
-				if !(g.Error <= engine.CheckGradientError) {
-					t.Errorf("%s: slope %g, finite difference %g", g.Tensor, g.Slope, g.Finite)
-				}
-			}
-			if len(rep.Gradients) == 0 || rep.LargestLogit == 0 {
-				t.Errorf("empty report: %+v", rep)
 			}
 		})
 	}

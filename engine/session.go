@@ -149,6 +149,9 @@ func (s *Session) ZeroGrad() {
 // Model is the model the session runs over.
 func (s *Session) Model() *Model { return s.model }
 
+// Config says what the session trains and how it computes.
+func (s *Session) Config() SessionConfig { return s.cfg }
+
 // Adapter holds the trained pairs, or is nil.
 func (s *Session) Adapter() *adapter.Adapter { return s.adapter }
 

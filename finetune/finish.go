@@ -10,8 +10,8 @@ import (
 	"reflect"
 	"strconv"
 
-	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/engine/gguf"
+	"github.com/ggtune/ggtune/engine/verify"
 	"github.com/ggtune/ggtune/finetune/checkpoint"
 	"github.com/ggtune/ggtune/finetune/eval"
 	"github.com/ggtune/ggtune/finetune/method"
@@ -156,12 +156,12 @@ func (r *run) takeBest(step int) error {
 
 // write writes the result under the name of one that is not verified, and computes the logits that llama.cpp is to find in
 // it.
-func (r *run) write(ctx context.Context, s *report.Summary) (*engine.Probe, error) {
+func (r *run) write(ctx context.Context, s *report.Summary) (*verify.Probe, error) {
 	tokens := r.rows.probe()
 	if tokens == nil {
 		return nil, errors.New("no example has two tokens to compare logits with llama.cpp's on")
 	}
-	probe, err := r.sess.Probe(ctx, tokens)
+	probe, err := verify.NewProbe(ctx, r.sess, tokens)
 	if err != nil {
 		return nil, err
 	}
@@ -238,9 +238,9 @@ func (r *run) info() (map[string]string, error) {
 }
 
 // verify has llama.cpp load the result and compares its logits with ours.
-func (r *run) verify(ctx context.Context, probe *engine.Probe, base string, s *report.Summary) error {
+func (r *run) verify(ctx context.Context, probe *verify.Probe, base string, s *report.Summary) error {
 	r.rep.Report(report.Progress{What: "verify", Done: 0, Total: 1})
-	var a engine.Agreement
+	var a verify.Agreement
 	var err error
 	path := r.dir.file(fileUnverified)
 	if r.cfg.Full {

@@ -8,7 +8,7 @@ import (
 
 	"github.com/ggtune/ggtune/finetune/config"
 
-	"github.com/ggtune/ggtune/engine"
+	"github.com/ggtune/ggtune/engine/verify"
 	"github.com/ggtune/ggtune/finetune/checkpoint"
 	"github.com/ggtune/ggtune/finetune/eval"
 	"github.com/ggtune/ggtune/finetune/optim"
@@ -31,7 +31,7 @@ type meta struct {
 	Evaluated  int              `json:"evaluated"` // step of the last evaluation
 	LastEval   *float64         `json:"last_eval"` // the loss it found
 	EvalBefore *float64         `json:"eval_before"`
-	BaseDiff   *engine.Distance `json:"base_distance"` // full training: llama.cpp's distance from the base's logits
+	BaseDiff   *verify.Distance `json:"base_distance"` // full training: llama.cpp's distance from the base's logits
 	Seconds    float64          `json:"seconds"`       // of training
 }
 

@@ -14,9 +14,9 @@ import (
 
 	"github.com/ggtune/ggtune/finetune/config"
 
-	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/engine/synth"
+	"github.com/ggtune/ggtune/engine/verify"
 	"github.com/ggtune/ggtune/finetune/checkpoint"
 	"github.com/ggtune/ggtune/finetune/report"
 	"github.com/ggtune/ggtune/internal/atomicfile/faultfs"
@@ -294,7 +294,7 @@ func TestNotVerified(t *testing.T) {
 			t.Error(err)
 		}
 	}}
-	if _, err := Train(t.Context(), c, spoil); !errors.Is(err, engine.ErrDisagree) {
+	if _, err := Train(t.Context(), c, spoil); !errors.Is(err, verify.ErrDisagree) {
 		t.Fatalf("got %v", err)
 	}
 	for _, name := range []string{fileAdapter, fileUnverified, fileReport} {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/engine/adapter"
+	"github.com/ggtune/ggtune/engine/verify"
 	"github.com/ggtune/ggtune/finetune/checkpoint"
 	"github.com/ggtune/ggtune/finetune/eval"
 	"github.com/ggtune/ggtune/finetune/method"
@@ -295,7 +296,7 @@ func (r *run) measureDistance(ctx context.Context, m *meta) error {
 	}
 	// llama.cpp maps the file that is mapped here, so that the weights are in memory once; what it takes beside them is a
 	// context of a few tokens.
-	p, err := r.sess.Probe(ctx, tokens)
+	p, err := verify.NewProbe(ctx, r.sess, tokens)
 	if err != nil {
 		return err
 	}

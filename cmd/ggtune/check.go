@@ -6,7 +6,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/ggtune/ggtune/engine"
+	"github.com/ggtune/ggtune/engine/verify"
 )
 
 func checkCommand() *cli.Command {
@@ -29,7 +29,7 @@ const maxLogitError = 0.1
 type checkResult struct {
 	Model string `json:"model"`
 	OK    bool   `json:"ok"`
-	*engine.CheckReport
+	*verify.Report
 	LogitError    float64 `json:"logit_error"`    // the largest difference over the largest logit
 	GradientError float64 `json:"gradient_error"` // the largest of all tensors
 }
@@ -49,7 +49,7 @@ func checkAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	rep, err := engine.Check(c.Context, model, n, c.Uint64("seed"))
+	rep, err := verify.Check(c.Context, model, n, c.Uint64("seed"))
 	if err != nil {
 		return err
 	}
@@ -63,15 +63,15 @@ func checkAction(c *cli.Context) error {
 	}
 	if !r.OK {
 		return fmt.Errorf("check %s: out of bounds: logits differ by %.3g of the largest (at most %g expected), gradients by %.3g (at most %g); do not train this model with this build, and report it with the output of ggtune check --json",
-			model, r.LogitError, maxLogitError, r.GradientError, engine.CheckGradientError)
+			model, r.LogitError, maxLogitError, r.GradientError, verify.GradientError)
 	}
 	return nil
 }
 
 // judge holds a report against the bounds. What is no number is out of bounds, and becomes the largest there is: JSON has
 // neither NaN nor infinity.
-func judge(model string, rep *engine.CheckReport) checkResult {
-	r := checkResult{Model: model, CheckReport: rep, LogitError: max(rep.LogitsMaxDiff, rep.ExactMaxDiff) / rep.LargestLogit}
+func judge(model string, rep *verify.Report) checkResult {
+	r := checkResult{Model: model, Report: rep, LogitError: max(rep.LogitsMaxDiff, rep.ExactMaxDiff) / rep.LargestLogit}
 	figures := []*float64{&r.LogitError, &rep.LogitsMaxDiff, &rep.ExactMaxDiff, &rep.LargestLogit}
 	for i := range rep.Gradients {
 		g := &rep.Gradients[i]
@@ -85,7 +85,7 @@ func judge(model string, rep *engine.CheckReport) checkResult {
 	for i := range rep.Gradients {
 		r.GradientError = max(r.GradientError, rep.Gradients[i].Error)
 	}
-	r.OK = r.LogitError <= maxLogitError && r.GradientError <= engine.CheckGradientError
+	r.OK = r.LogitError <= maxLogitError && r.GradientError <= verify.GradientError
 	return r
 }
 

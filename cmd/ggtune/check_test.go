@@ -5,7 +5,7 @@ import (
 	"math"
 	"testing"
 
-	"github.com/ggtune/ggtune/engine"
+	"github.com/ggtune/ggtune/engine/verify"
 )
 
 // TestJudge: a figure out of bounds, or no number, fails the check, and the result can be printed as JSON.
@@ -28,8 +28,8 @@ func TestJudge(t *testing.T) {
 		{"gradient NaN", 0.1, 0.01, 10, nan, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			r := judge("m.gguf", &engine.CheckReport{LogitsMaxDiff: tc.fast, ExactMaxDiff: tc.exact, LargestLogit: tc.largest,
-				Gradients: []engine.GradientCheck{{Tensor: "a", Slope: tc.gradErr, Finite: 1, Error: 1e-4}, {Tensor: "b", Error: tc.gradErr}}})
+			r := judge("m.gguf", &verify.Report{LogitsMaxDiff: tc.fast, ExactMaxDiff: tc.exact, LargestLogit: tc.largest,
+				Gradients: []verify.GradientCheck{{Tensor: "a", Slope: tc.gradErr, Finite: 1, Error: 1e-4}, {Tensor: "b", Error: tc.gradErr}}})
 			if r.OK != tc.ok {
 				t.Errorf("ok: got %v, want %v (%+v)", r.OK, tc.ok, r)
 			}

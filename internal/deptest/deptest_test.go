@@ -162,6 +162,9 @@ func violation(f file, to string) string {
 	if !f.test && !under(f.dir, "internal") && slices.Contains(testOnly, to) {
 		return "it is for tests only"
 	}
+	if below := under(f.dir, "engine") || under(f.dir, "quant"); below && !f.test && to == "bindings/llama" && f.dir != "engine/verify" {
+		return "engine/verify is the only package of engine, and of what it builds on, that imports llama.cpp"
+	}
 	folder, may := rule(f.dir)
 	if folder == "" {
 		return "the importing folder is not in the design"
@@ -287,6 +290,11 @@ func TestViolation(t *testing.T) {
 		{"engine/model.go", "finetune/data", false},
 		{"engine/model.go", "engine/graph", true},
 		{"engine/model.go", "quant", true},
+		{"engine/model.go", "bindings/llama", false},
+		{"engine/adapter/file.go", "bindings/llama", false},
+		{"engine/model_test.go", "bindings/llama", true},
+		{"engine/verify/verify.go", "bindings/llama", true},
+		{"quant/quant.go", "bindings/llama", false},
 		{"engine/gguf/file.go", "internal/registry", true},
 		{"engine/gguf/file.go", "engine/graph", false},
 		{"engine/gguf/file.go", "bindings/ggml", false},

@@ -1,4 +1,6 @@
-package engine
+// Package verify holds what llama.cpp computes beside what a session of ours does, for a written adapter or model and for a
+// model at hand, and our gradients beside finite differences. It does not know what a run is, nor how a session computes.
+package verify
 
 import (
 	"context"
@@ -7,6 +9,7 @@ import (
 	"math"
 
 	"github.com/ggtune/ggtune/bindings/llama"
+	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/engine/adapter"
 )
 
@@ -24,29 +27,29 @@ type Probe struct {
 // vocabulary of 150,000 stay near 20 MB.
 const probeTokens = 32
 
-// Logits gives the logits of the whole vocabulary for every token but the last of a plain sequence.
-func (s *Session) Logits(ctx context.Context, tokens []int32, opt Options) ([]float32, error) {
-	row := plainRow(tokens)
+// NewProbe computes the logits of the first tokens of a sequence of 2 or more, with what a session trains and, where that can
+// be switched off, without.
+func NewProbe(ctx context.Context, s *engine.Session, tokens []int32) (*Probe, error) {
+	cfg := s.Config()
+	p := &Probe{Tokens: append([]int32(nil), tokens[:min(len(tokens), probeTokens)]...), exact: cfg.Exact}
+	var err error
+	if p.Trained, err = logits(ctx, s, p.Tokens, engine.Options{}); err != nil {
+		return nil, err
+	}
+	if !cfg.Full {
+		p.Base, err = logits(ctx, s, p.Tokens, engine.Options{NoAdapter: true})
+	}
+	return p, err
+}
+
+// logits gives those of the whole vocabulary for every token but the last of a plain sequence.
+func logits(ctx context.Context, s *engine.Session, tokens []int32, opt engine.Options) ([]float32, error) {
 	opt.Logits = true
-	out, err := s.Forward(ctx, &Batch{Rows: []Row{row}}, opt)
+	out, err := s.Forward(ctx, &engine.Batch{Rows: []engine.Row{engine.PlainRow(tokens)}}, opt)
 	if err != nil {
 		return nil, err
 	}
 	return out.Logits, nil
-}
-
-// Probe computes the logits of the first tokens of a sequence of 2 or more, with what is trained and, where that can be
-// switched off, without.
-func (s *Session) Probe(ctx context.Context, tokens []int32) (*Probe, error) {
-	p := &Probe{Tokens: append([]int32(nil), tokens[:min(len(tokens), probeTokens)]...), exact: s.cfg.Exact}
-	var err error
-	if p.Trained, err = s.Logits(ctx, p.Tokens, Options{}); err != nil {
-		return nil, err
-	}
-	if !s.full {
-		p.Base, err = s.Logits(ctx, p.Tokens, Options{NoAdapter: true})
-	}
-	return p, err
 }
 
 // A Distance says how far llama.cpp's logits are from ours, over all tokens of the vocabulary and all positions of a probe.
@@ -130,22 +133,22 @@ func (p *Probe) VerifyAdapter(ctx context.Context, base, path string, threads in
 // mode from the exact one in both, at least 1. The file must hold what was trained: in our own arithmetic it gives the same
 // logits.
 func (p *Probe) sensitivity(ctx context.Context, base, path string, threads int) (float64, error) {
-	m, err := Open(base)
+	m, err := engine.Open(base)
 	if err != nil {
 		return 0, err
 	}
 	defer m.Close()
 	again := func(exact bool) (*Probe, error) {
-		a, err := adapter.Load(path, m.arch, m.hp)
+		a, err := adapter.Load(path, m.Arch(), m.HParams())
 		if err != nil {
 			return nil, err
 		}
-		s, err := NewSession(m, SessionConfig{Threads: threads, Exact: exact, Adapter: a})
+		s, err := engine.NewSession(m, engine.SessionConfig{Threads: threads, Exact: exact, Adapter: a})
 		if err != nil {
 			return nil, err
 		}
 		defer s.Close()
-		return s.Probe(ctx, p.Tokens)
+		return NewProbe(ctx, s, p.Tokens)
 	}
 	same, err := again(p.exact)
 	if err != nil {

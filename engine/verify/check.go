@@ -1,4 +1,4 @@
-package engine
+package verify
 
 import (
 	"context"
@@ -6,12 +6,13 @@ import (
 	"math"
 	"math/rand/v2"
 
+	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/engine/adapter"
 	"github.com/ggtune/ggtune/engine/arch"
 )
 
-// A CheckReport is what Check found out about a model.
-type CheckReport struct {
+// A Report is what Check found out about a model.
+type Report struct {
 	LogitsMaxDiff float64         `json:"logits_max_diff"` // largest absolute difference from llama.cpp's, fast mode
 	ExactMaxDiff  float64         `json:"exact_max_diff"`  // the same in exact mode
 	LargestLogit  float64         `json:"largest_logit"`
@@ -28,9 +29,9 @@ type GradientCheck struct {
 
 // Bounds of Check.
 const (
-	// CheckGradientError is the largest relative error of a slope. Measured on generated and trained models: up to 4e-3, from the
+	// GradientError is the largest relative error of a slope. Measured on generated and trained models: up to 4e-3, from the
 	// loss's f32 rounding over the step.
-	CheckGradientError = 2e-2
+	GradientError = 2e-2
 	// checkTokens is the length of the sequence that gradients are checked on.
 	checkTokens = 24
 	// checkLossChange is what a step aims to change the loss by, in nats: far above f32 rounding of the sum, small enough for the
@@ -40,19 +41,19 @@ const (
 
 // Check compares a model's logits with llama.cpp's, and the gradients of a LoRA pair on every linear role (in one layer each,
 // spread over the model) with finite differences, in exact mode. It opens the model three times, one after the other.
-func Check(ctx context.Context, path string, threads int, seed uint64) (*CheckReport, error) {
-	rep := &CheckReport{}
+func Check(ctx context.Context, path string, threads int, seed uint64) (*Report, error) {
+	rep := &Report{}
 	var fast, exact *Probe
-	if err := withSession(path, SessionConfig{Threads: threads}, func(s *Session) (err error) {
-		fast, err = s.Probe(ctx, randomTokens(s.model, probeTokens, seed))
+	if err := withSession(path, engine.SessionConfig{Threads: threads}, func(s *engine.Session) (err error) {
+		fast, err = NewProbe(ctx, s, randomTokens(s.Model(), probeTokens, seed))
 		return err
 	}); err != nil {
 		return nil, err
 	}
-	if err := withSession(path, SessionConfig{Threads: threads, Exact: true}, func(s *Session) (err error) {
-		exact, err = s.Probe(ctx, fast.Tokens)
+	if err := withSession(path, engine.SessionConfig{Threads: threads, Exact: true}, func(s *engine.Session) (err error) {
+		exact, err = NewProbe(ctx, s, fast.Tokens)
 		if err == nil {
-			rep.Gradients, err = checkGradients(ctx, s.model, threads, seed)
+			rep.Gradients, err = checkGradients(ctx, s.Model(), threads, seed)
 		}
 		return err
 	}); err != nil {
@@ -71,13 +72,13 @@ func Check(ctx context.Context, path string, threads int, seed uint64) (*CheckRe
 	return rep, nil
 }
 
-func withSession(path string, cfg SessionConfig, use func(*Session) error) error {
-	m, err := Open(path)
+func withSession(path string, cfg engine.SessionConfig, use func(*engine.Session) error) error {
+	m, err := engine.Open(path)
 	if err != nil {
 		return err
 	}
 	defer m.Close()
-	s, err := NewSession(m, cfg)
+	s, err := engine.NewSession(m, cfg)
 	if err != nil {
 		return err
 	}
@@ -85,25 +86,25 @@ func withSession(path string, cfg SessionConfig, use func(*Session) error) error
 	return use(s)
 }
 
-func randomTokens(m *Model, n int, seed uint64) []int32 {
+func randomTokens(m *engine.Model, n int, seed uint64) []int32 {
 	r := rand.New(rand.NewPCG(seed, 1))
 	out := make([]int32, n)
 	for i := range out {
-		out[i] = int32(r.IntN(m.hp.NVocab))
+		out[i] = int32(r.IntN(m.HParams().NVocab))
 	}
 	return out
 }
 
 // checkGradients trains nothing: it sets B off zero, so that A's gradient is not zero, and measures slopes.
-func checkGradients(ctx context.Context, m *Model, threads int, seed uint64) ([]GradientCheck, error) {
-	roles := adapter.LayerRoles(m.arch, m.hp)
-	a, err := adapter.New(m.arch, m.hp, adapter.Config{Rank: 4, Alpha: 4, Init: "kaiming", Seed: seed})
+func checkGradients(ctx context.Context, m *engine.Model, threads int, seed uint64) ([]GradientCheck, error) {
+	roles := adapter.LayerRoles(m.Arch(), m.HParams())
+	a, err := adapter.New(m.Arch(), m.HParams(), adapter.Config{Rank: 4, Alpha: 4, Init: "kaiming", Seed: seed})
 	if err != nil {
 		return nil, err
 	}
 	var pairs []adapter.Pair
 	for i := range a.Pairs {
-		if p := a.Pairs[i]; p.Layer == spread(roles, p.Role, m.hp.NLayer) {
+		if p := a.Pairs[i]; p.Layer == spread(roles, p.Role, m.HParams().NLayer) {
 			r := rand.New(rand.NewPCG(seed, uint64(i)))
 			for j := range p.B {
 				p.B[j] = float32(0.02 * r.NormFloat64())
@@ -112,12 +113,12 @@ func checkGradients(ctx context.Context, m *Model, threads int, seed uint64) ([]
 		}
 	}
 	a.Pairs = pairs
-	s, err := NewSession(m, SessionConfig{Threads: threads, Exact: true, Adapter: a})
+	s, err := engine.NewSession(m, engine.SessionConfig{Threads: threads, Exact: true, Adapter: a})
 	if err != nil {
 		return nil, err
 	}
 	defer s.Close()
-	return s.slopes(ctx, randomTokens(m, min(checkTokens, s.positions()), seed))
+	return slopes(ctx, s, randomTokens(m, min(checkTokens, s.Positions()), seed))
 }
 
 // spread chooses the layer that a role is checked in: the roles' layers are spread over the model.
@@ -130,15 +131,15 @@ func spread(roles []arch.Role, r arch.Role, layers int) int {
 	return 0
 }
 
-func (s *Session) slopes(ctx context.Context, tokens []int32) ([]GradientCheck, error) {
-	row := plainRow(tokens)
-	b := &Batch{Rows: []Row{row}}
+func slopes(ctx context.Context, s *engine.Session, tokens []int32) ([]GradientCheck, error) {
+	row := engine.PlainRow(tokens)
+	b := &engine.Batch{Rows: []engine.Row{row}}
 	coef := make([]float32, len(row.Counted))
 	for i := range coef {
 		coef[i] = -1 / float32(len(coef))
 	}
 	loss := func(back bool) (float64, error) {
-		out, err := s.Forward(ctx, b, Options{Backward: back})
+		out, err := s.Forward(ctx, b, engine.Options{Backward: back})
 		if err != nil {
 			return 0, err
 		}
@@ -151,11 +152,11 @@ func (s *Session) slopes(ctx context.Context, tokens []int32) ([]GradientCheck, 
 	if _, err := loss(true); err != nil {
 		return nil, err
 	}
-	if err := s.Backward(ctx, &OutputGrad{LogP: coef}); err != nil {
+	if err := s.Backward(ctx, &engine.OutputGrad{LogP: coef}); err != nil {
 		return nil, err
 	}
 	var out []GradientCheck
-	for _, p := range s.params {
+	for _, p := range s.Params() {
 		c, err := slope(p, func() (float64, error) { return loss(false) })
 		if err != nil {
 			return nil, fmt.Errorf("check %s: %w", p.Name, err)
@@ -166,7 +167,7 @@ func (s *Session) slopes(ctx context.Context, tokens []int32) ([]GradientCheck, 
 }
 
 // slope moves p along its gradient, both ways, and measures what the loss does.
-func slope(p *Param, loss func() (float64, error)) (GradientCheck, error) {
+func slope(p *engine.Param, loss func() (float64, error)) (GradientCheck, error) {
 	norm := 0.0
 	for _, g := range p.Grad {
 		norm += float64(g) * float64(g)
