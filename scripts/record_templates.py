@@ -1,14 +1,13 @@
 #!/usr/bin/env python3
-"""Records what transformers' Jinja makes of published chat templates, for finetune/template's tests.
+"""Records what transformers' Jinja makes of published chat templates, for internal/jinja's tests.
 
 usage: pip install jinja2==3.1.6; scripts/record_templates.py TEMPLATES_DIR
 
-Renders every *.jinja of TEMPLATES_DIR with every conversation of finetune/template/testdata/conversations.json in an
+Renders every *.jinja of TEMPLATES_DIR with every conversation of internal/jinja/testdata/conversations.json in an
 environment configured as transformers' chat_template_utils.py does, with and without the generation prompt, and writes
-length (in bytes) and SHA-256 of each text to finetune/template/testdata/rendered.json, and the texts of the snippets
-in finetune/template/jinja/testdata/snippets.json to rendered.json beside it: the templates themselves are
-other people's and stay out of this repository. A rendering that fails is recorded as "error", one that only the sandbox
-for immutable values refuses (list.append, dict.pop) is recorded without it.
+length (in bytes) and SHA-256 of each text to published.json beside it, and the texts of the snippets in snippets.json to
+rendered.json: the templates themselves are other people's and stay out of this repository. A rendering that fails is
+recorded as "error", one that only the sandbox for immutable values refuses (list.append, dict.pop) is recorded without it.
 """
 
 import hashlib
@@ -89,8 +88,8 @@ def record_snippets(here):
 
 
 def main():
-    here = pathlib.Path(__file__).resolve().parent.parent / "finetune" / "template" / "testdata"
-    record_snippets(here.parent / "jinja" / "testdata")
+    here = pathlib.Path(__file__).resolve().parent.parent / "internal" / "jinja" / "testdata"
+    record_snippets(here)
     conversations = json.loads((here / "conversations.json").read_text("utf-8"))
     out = {}
     for path in sorted(pathlib.Path(sys.argv[1]).glob("*.jinja")):
@@ -107,7 +106,7 @@ def main():
                     rows[key] = f"{len(data)} {hashlib.sha256(data).hexdigest()[:32]}"
                     if len(sys.argv) > 2:
                         (pathlib.Path(sys.argv[2]) / f"{path.stem}@{key}.txt").write_bytes(data)
-    (here / "rendered.json").write_text(json.dumps(out, indent=1) + "\n")
+    (here / "published.json").write_text(json.dumps(out, indent=1) + "\n")
 
 
 if __name__ == "__main__":

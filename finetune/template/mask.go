@@ -3,7 +3,7 @@ package template
 import (
 	"strings"
 
-	"github.com/ggtune/ggtune/finetune/template/jinja"
+	"github.com/ggtune/ggtune/internal/jinja"
 )
 
 // A seg is a run [start, end) of the text with one origin: a message's own words, or template text (message -1).

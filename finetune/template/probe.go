@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/ggtune/ggtune/finetune/template/jinja"
+	"github.com/ggtune/ggtune/internal/jinja"
 )
 
 // capabilities are what templates differ in without saying so. They are found by trying.

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/ggtune/ggtune/finetune/template"
-	"github.com/ggtune/ggtune/finetune/template/jinja"
+	"github.com/ggtune/ggtune/internal/jinja"
 	"github.com/ggtune/ggtune/internal/testdata"
 )
 
@@ -40,7 +40,7 @@ type rawConversation struct {
 
 func conversations(t testing.TB) map[string]template.Conversation {
 	t.Helper()
-	b, err := os.ReadFile("testdata/conversations.json")
+	b, err := os.ReadFile("../../internal/jinja/testdata/conversations.json")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -189,7 +189,7 @@ func countEnds(s string) int {
 // TestRendersAsJinja compares the spans put together with a plain rendering of the same messages: marking text and cutting
 // it into spans changes nothing.
 func TestRendersAsJinja(t *testing.T) {
-	b, err := os.ReadFile("testdata/conversations.json")
+	b, err := os.ReadFile("../../internal/jinja/testdata/conversations.json")
 	if err != nil {
 		t.Fatal(err)
 	}

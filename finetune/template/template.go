@@ -10,7 +10,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/ggtune/ggtune/finetune/template/jinja"
+	"github.com/ggtune/ggtune/internal/jinja"
 )
 
 // A Template is a parsed chat template. It is safe for concurrent use.

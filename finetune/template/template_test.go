@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"github.com/ggtune/ggtune/finetune/template"
-	"github.com/ggtune/ggtune/finetune/template/jinja"
+	"github.com/ggtune/ggtune/internal/jinja"
 )
 
 func parse(t testing.TB, source string) *template.Template {

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ggtune/ggtune/finetune/template/jinja"
+	"github.com/ggtune/ggtune/internal/jinja"
 )
 
 // TestBombs renders templates that loop, recurse or grow without end. Each must end with an error about a limit, soon.

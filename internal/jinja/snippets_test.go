@@ -4,7 +4,7 @@ import (
 	"encoding/json"
 	"testing"
 
-	"github.com/ggtune/ggtune/finetune/template/jinja"
+	"github.com/ggtune/ggtune/internal/jinja"
 )
 
 // TestSnippets compares the language piece by piece with jinja2 (scripts/record_templates.py): the same text, or an error

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ggtune/ggtune/finetune/template/jinja"
+	"github.com/ggtune/ggtune/internal/jinja"
 	"github.com/ggtune/ggtune/internal/testdata"
 )
 
@@ -81,9 +81,9 @@ var lenient = map[string]string{
 func TestPublished(t *testing.T) {
 	dir := testdata.Path(t, "templates")
 	var recorded map[string]map[string]string
-	readJSON(t, "../testdata/rendered.json", &recorded)
+	readJSON(t, "testdata/published.json", &recorded)
 	var conversations []conversation
-	readJSON(t, "../testdata/conversations.json", &conversations)
+	readJSON(t, "testdata/conversations.json", &conversations)
 	for name, want := range recorded {
 		t.Run(name, func(t *testing.T) {
 			source, err := os.ReadFile(filepath.Join(dir, name+".jinja"))

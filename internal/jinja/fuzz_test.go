@@ -6,7 +6,7 @@ import (
 	"os"
 	"testing"
 
-	"github.com/ggtune/ggtune/finetune/template/jinja"
+	"github.com/ggtune/ggtune/internal/jinja"
 )
 
 // FuzzTemplate parses and renders whatever it is given: no panic, every fault an *Error, and marks change no text.
