@@ -149,7 +149,7 @@ func (r *run) takeBest(step int) error {
 	defer f.Close()
 	var tensors []checkpoint.Tensor
 	for _, p := range r.sess.Params() {
-		tensors = append(tensors, checkpoint.Tensor{Name: p.Name, Data: p.Data})
+		tensors = append(tensors, checkpoint.Floats(p.Name, p.Data))
 	}
 	return f.Read(tensors)
 }

@@ -6,11 +6,11 @@ import (
 	"math"
 	"math/rand/v2"
 	"reflect"
-	"slices"
 	"strings"
 	"testing"
 
 	"github.com/ggtune/ggtune/engine"
+	"github.com/ggtune/ggtune/finetune/checkpoint"
 	"github.com/ggtune/ggtune/finetune/data"
 	"github.com/ggtune/ggtune/finetune/encode"
 	"github.com/ggtune/ggtune/finetune/method"
@@ -82,29 +82,36 @@ func (r *rig) run(t *testing.T, ctx context.Context) {
 	}
 }
 
-// memory is every number a run's next step depends on.
-func (r *rig) memory() [][]float32 {
-	var out [][]float32
+// tensors are all that a run's next step depends on beside its state.
+func (r *rig) tensors() []checkpoint.Tensor {
+	var out []checkpoint.Tensor
 	for _, p := range r.engine.Params() {
-		out = append(out, slices.Clone(p.Data), slices.Clone(p.Grad))
+		out = append(out, checkpoint.Floats(p.Name, p.Data), checkpoint.Floats(p.Name+".grad", p.Grad))
 	}
-	for _, s := range r.opt.State() {
-		out = append(out, slices.Clone(s.Data))
+	return append(out, r.opt.State()...)
+}
+
+// memory is a copy of the tensors' bytes.
+func (r *rig) memory(t *testing.T) [][]byte {
+	t.Helper()
+	var out [][]byte
+	for _, x := range r.tensors() {
+		b := make([]byte, x.N*int64(x.Type.BlockBytes()))
+		if err := x.Memory.Read(b, 0); err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, b)
 	}
 	return out
 }
 
 // restore puts another run's numbers in place.
-func (r *rig) restore(from [][]float32, updates int) {
-	k := 0
-	for _, p := range r.engine.Params() {
-		copy(p.Data, from[k])
-		copy(p.Grad, from[k+1])
-		k += 2
-	}
-	for _, s := range r.opt.State() {
-		copy(s.Data, from[k])
-		k++
+func (r *rig) restore(t *testing.T, from [][]byte, updates int) {
+	t.Helper()
+	for k, x := range r.tensors() {
+		if err := x.Memory.Write(from[k], 0); err != nil {
+			t.Fatal(err)
+		}
 	}
 	r.opt.SetUpdates(updates)
 }
@@ -158,7 +165,7 @@ func TestResume(t *testing.T) {
 	}
 	straight := build()
 	straight.run(t, t.Context())
-	want := straight.memory()
+	want := straight.memory(t)
 	stop := errors.New("stop")
 	stopped := 0
 	for at := uint64(1); ; at++ {
@@ -179,10 +186,10 @@ func TestResume(t *testing.T) {
 			t.Fatalf("micro-batch %d: error %v, saved %+v", at, err, first.saved)
 		}
 		second := build()
-		second.restore(first.memory(), first.opt.Updates())
+		second.restore(t, first.memory(t), first.opt.Updates())
 		second.state = first.saved[0]
 		second.run(t, t.Context())
-		if got := second.memory(); !reflect.DeepEqual(got, want) {
+		if got := second.memory(t); !reflect.DeepEqual(got, want) {
 			t.Fatalf("stopped after micro-batch %d (step %d): the end differs from that of a straight run", at, first.state.Step)
 		}
 		if got := append(first.steps, second.steps...); !reflect.DeepEqual(got, straight.steps) {
@@ -233,10 +240,10 @@ func TestNotFinite(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t, fakeData(t, 40, 4), 1, 3, 50)
-			var before [][]float32
+			var before [][]byte
 			r.parts.AfterStep = func(_ context.Context, st *State, _ StepStats) (bool, error) {
 				if st.Step == 2 {
-					before = r.memory()
+					before = r.memory(t)
 				}
 				return false, nil
 			}
@@ -246,7 +253,7 @@ func TestNotFinite(t *testing.T) {
 				t.Fatalf("got %v, want an error about %s that says what to do", err, tc.want)
 			}
 			r.engine.onParams = nil
-			after := r.memory()
+			after := r.memory(t)
 			before[1], before[3], after[1], after[3] = nil, nil, nil, nil // gradients of the failed step
 			if !reflect.DeepEqual(after, before) {
 				t.Error("the failed step changed a parameter or a moment")
@@ -336,7 +343,7 @@ func TestCoupled(t *testing.T) {
 	}
 	plain.run(t, t.Context())
 	coupled.run(t, t.Context())
-	if !reflect.DeepEqual(plain.memory(), coupled.memory()) {
+	if !reflect.DeepEqual(plain.memory(t), coupled.memory(t)) {
 		t.Error("the coupled way ends elsewhere")
 	}
 	if m := coupled.steps[0].Metrics; len(m) != 1 || math.Abs(m[0].Sum/m[0].Weight+coupled.steps[0].Loss) > 1e-9 {

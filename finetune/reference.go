@@ -223,12 +223,12 @@ func (r *run) reference(ctx context.Context) (err error) {
 	key := referenceKey{Kind: kindReference, Base: r.meta.BaseSHA256, Adapter: r.meta.RefAdapter, Train: r.meta.TrainData, Held: r.meta.HeldData, Packing: r.cfg.Packing,
 		SeqLen: r.cfg.SeqLen, Seed: r.cfg.Seed, EvalRows: r.cfg.EvalRows, Exact: r.cfg.Exact}
 	r.refTrain = newReference(r.rows.train)
-	tensors := []checkpoint.Tensor{{Name: "train", Data: r.refTrain.logp}}
+	tensors := []checkpoint.Tensor{checkpoint.Floats("train", r.refTrain.logp)}
 	reached, trained := r.reached()
 	total := trained
 	if r.rows.heldRows != nil {
 		r.refHeld = newReference(r.rows.held)
-		tensors = append(tensors, checkpoint.Tensor{Name: "held", Data: r.refHeld.logp})
+		tensors = append(tensors, checkpoint.Floats("held", r.refHeld.logp))
 		total += r.rows.heldRows.Rows()
 	}
 	file := r.cfg.RefCache

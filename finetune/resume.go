@@ -53,15 +53,12 @@ func gradName(param string) string { return param + ".grad" }
 func (r *run) tensors(withGrad bool) []checkpoint.Tensor {
 	var out []checkpoint.Tensor
 	for _, p := range r.sess.Params() {
-		out = append(out, checkpoint.Tensor{Name: p.Name, Data: p.Data})
+		out = append(out, checkpoint.Floats(p.Name, p.Data))
 		if withGrad {
-			out = append(out, checkpoint.Tensor{Name: gradName(p.Name), Data: p.Grad})
+			out = append(out, checkpoint.Floats(gradName(p.Name), p.Grad))
 		}
 	}
-	for _, s := range r.opt.State() {
-		out = append(out, checkpoint.Tensor{Name: s.Name, Data: s.Data})
-	}
-	return out
+	return append(out, r.opt.State()...)
 }
 
 // restore goes on from the newest whole checkpoint, if there is one, after making sure that it is of this run.

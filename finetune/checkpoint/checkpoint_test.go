@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/internal/atomicfile/faultfs"
 )
 
@@ -24,16 +25,66 @@ type testMeta struct {
 
 func sample(step int) (testMeta, []Tensor) {
 	return testMeta{step, "ä"}, []Tensor{
-		{"blk.0.attn_q.weight.lora_a", []float32{float32(step), -1.5, float32(math.Inf(1)), math.SmallestNonzeroFloat32}},
-		{"empty", nil},
-		{"blk.0.attn_q.weight.lora_b", []float32{0.1}},
+		Floats("blk.0.attn_q.weight.lora_a", []float32{float32(step), -1.5, float32(math.Inf(1)), math.SmallestNonzeroFloat32}),
+		Floats("empty", nil),
+		Floats("blk.0.attn_q.weight.lora_b", []float32{0.1}),
 	}
+}
+
+// block is memory of any type's elements, far away: it knows pieces only.
+type block struct {
+	bytes  []byte
+	pieces int
+	fail   error
+}
+
+func (b *block) Read(piece []byte, at int64) error {
+	b.pieces++
+	copy(piece, b.bytes[at:at+int64(len(piece))])
+	return b.fail
+}
+
+func (b *block) Write(piece []byte, at int64) error {
+	b.pieces++
+	copy(b.bytes[at:at+int64(len(piece))], piece)
+	return b.fail
+}
+
+// sample2 is what version 1 could not hold: moments in blocks of eight bits, numbers of integers.
+func sample2(step int) (testMeta, []Tensor) {
+	meta, tensors := sample(step)
+	blocks := bytes.Repeat([]byte{byte(step), 1, 2}, 2*34/3+1)[:2*34]
+	return meta, append(tensors,
+		Tensor{Name: "moment", Type: gguf.Q8_0, N: 64, Memory: &block{bytes: blocks}},
+		Tensor{Name: "counts", Type: gguf.I32, N: 2, Memory: &block{bytes: []byte{1, 0, 0, 0, 255, 255, 255, 255}}})
+}
+
+// content is a copy of a tensor's bytes.
+func content(t *testing.T, x Tensor) []byte {
+	t.Helper()
+	var out []byte
+	err := x.pieces(func(piece []byte, at int64) error {
+		if err := x.Memory.Read(piece, at); err != nil {
+			return err
+		}
+		out = append(out, piece...)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
 }
 
 // same fails unless f holds sample(step).
 func same(t *testing.T, f *File, step int) {
 	t.Helper()
-	wantMeta, want := sample(step)
+	meta, tensors := sample(step)
+	mustHold(t, f, meta, tensors)
+}
+
+func mustHold(t *testing.T, f *File, wantMeta testMeta, want []Tensor) {
+	t.Helper()
 	var meta testMeta
 	if err := f.Meta(&meta); err != nil {
 		t.Fatal(err)
@@ -43,14 +94,15 @@ func same(t *testing.T, f *File, step int) {
 	}
 	got := make([]Tensor, len(want))
 	for i, w := range want {
-		got[i] = Tensor{w.Name, make([]float32, len(w.Data))}
+		got[i] = w
+		got[i].Memory = &block{bytes: make([]byte, len(content(t, w)))}
 	}
 	if err := f.Read(got); err != nil {
 		t.Fatal(err)
 	}
 	for i := range want {
-		if !slices.Equal(got[i].Data, want[i].Data) {
-			t.Errorf("%s: got %v, want %v", want[i].Name, got[i].Data, want[i].Data)
+		if a, b := content(t, got[i]), content(t, want[i]); !bytes.Equal(a, b) {
+			t.Errorf("%s: got %v, want %v", want[i].Name, a, b)
 		}
 	}
 }
@@ -82,11 +134,18 @@ func TestRoundTripAndRotation(t *testing.T) {
 	}
 	defer f.Close()
 	same(t, f, 30)
-	if err := f.Read([]Tensor{{"missing", nil}}); err == nil {
-		t.Error("a missing tensor is read without error")
-	}
-	if err := f.Read([]Tensor{{"empty", make([]float32, 2)}}); err == nil {
-		t.Error("a tensor of another length is read without error")
+	for name, x := range map[string]Tensor{
+		"missing": Floats("missing", nil),
+		"length":  Floats("empty", make([]float32, 2)),
+		"type":    {Name: "empty", Type: gguf.I32, Memory: &block{}},
+	} {
+		first := Floats("blk.0.attn_q.weight.lora_b", []float32{7})
+		if err := f.Read([]Tensor{first, x}); err == nil {
+			t.Errorf("%s: a tensor that is not there is read without error", name)
+		}
+		if first.Memory.(floats)[0] != 7 {
+			t.Errorf("%s: a refused read has written", name)
+		}
 	}
 }
 
@@ -167,27 +226,31 @@ func change(path string, f func([]byte) []byte) error {
 	return os.WriteFile(path, f(b), 0o666)
 }
 
-// TestVersions: the sample of every past version loads, and a newer one is refused as such.
+// samples are what the files of past versions and this one hold.
+var samples = map[int]func(int) (testMeta, []Tensor){1: sample, 2: sample2}
+
+// TestVersions: the sample of every version loads and is written as it was, and a newer one is refused as such.
 func TestVersions(t *testing.T) {
-	meta, tensors := sample(7)
-	if *update {
+	for v := 1; v <= version; v++ {
+		name := fmt.Sprintf("testdata/state-v%d.bin", v)
+		meta, tensors := samples[v](7)
 		var b bytes.Buffer
 		if err := encode(&b, meta, tensors); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.MkdirAll("testdata", 0o777); err != nil {
-			t.Fatal(err)
+		if *update && v == version {
+			if err := os.WriteFile(name, b.Bytes(), 0o666); err != nil {
+				t.Fatal(err)
+			}
 		}
-		if err := os.WriteFile(fmt.Sprintf("testdata/state-v%d.bin", version), b.Bytes(), 0o666); err != nil {
-			t.Fatal(err)
+		if old, err := os.ReadFile(name); err != nil || !bytes.Equal(old, b.Bytes()) {
+			t.Errorf("version %d: what was written then (%d bytes, %v) is not what is written now (%d bytes)", v, len(old), err, b.Len())
 		}
-	}
-	for v := 1; v <= version; v++ {
-		f, err := OpenFile(fmt.Sprintf("testdata/state-v%d.bin", v))
+		f, err := OpenFile(name)
 		if err != nil {
 			t.Fatal(err)
 		}
-		same(t, f, 7)
+		mustHold(t, f, meta, tensors)
 		f.Close()
 	}
 	b, err := os.ReadFile("testdata/state-v1.bin")
@@ -198,6 +261,39 @@ func TestVersions(t *testing.T) {
 	_, err = parse("x", bytes.NewReader(b), int64(len(b)))
 	if err == nil || errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "newer ggtune") {
 		t.Errorf("newer version: got %v", err)
+	}
+}
+
+// TestPieces: a tensor that is far away is moved in pieces of whole blocks, and an error of its memory is told with its name.
+func TestPieces(t *testing.T) {
+	const blocks = 5000
+	far := &block{bytes: make([]byte, blocks*34)}
+	for i := range far.bytes {
+		far.bytes[i] = byte(i * 7)
+	}
+	x := Tensor{Name: "moment", Type: gguf.Q8_0, N: blocks * 32, Memory: far}
+	path := filepath.Join(t.TempDir(), "x")
+	if err := WriteFile(nil, path, testMeta{}, []Tensor{x}); err != nil {
+		t.Fatal(err)
+	}
+	if want := (blocks*34 + 1<<16 - 1) / (1 << 16 / 34 * 34); far.pieces < want || far.pieces > want+1 {
+		t.Errorf("written in %d pieces, want about %d", far.pieces, want)
+	}
+	f, err := OpenFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	mustHold(t, f, testMeta{}, []Tensor{x})
+	far.fail = errors.New("device lost")
+	for what, err := range map[string]error{"write": WriteFile(nil, path+"2", testMeta{}, []Tensor{x}), "read": f.Read([]Tensor{x})} {
+		if !errors.Is(err, far.fail) || !strings.Contains(err.Error(), `"moment"`) {
+			t.Errorf("%s: got %v, want the memory's error with the tensor's name", what, err)
+		}
+	}
+	x.N--
+	if err := WriteFile(nil, path+"3", testMeta{}, []Tensor{x}); err == nil || !strings.Contains(err.Error(), "whole number of blocks") {
+		t.Errorf("half a block: got %v", err)
 	}
 }
 
@@ -221,6 +317,10 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Add(b)
 	f.Add(b[:fixed+sha256Size])
+	if b, err = os.ReadFile("testdata/state-v2.bin"); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b)
 	f.Add([]byte(magic))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		file, err := parse("fuzz", bytes.NewReader(b), int64(len(b)))
@@ -229,7 +329,15 @@ func FuzzParse(f *testing.F) {
 		}
 		var tensors []Tensor
 		for _, e := range file.head.Tensors {
-			tensors = append(tensors, Tensor{e.Name, make([]float32, e.N)})
+			typ, err := e.storage()
+			if err != nil {
+				t.Fatal(err)
+			}
+			n, ok := bytesOf(typ, e.N, int64(len(b)))
+			if !ok {
+				t.Fatalf("%+v is more than the file", e)
+			}
+			tensors = append(tensors, Tensor{e.Name, typ, e.N, &block{bytes: make([]byte, n)}})
 		}
 		// Two tensors of one name and different lengths are the one thing left to refuse.
 		_ = file.Read(tensors)

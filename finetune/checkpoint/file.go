@@ -10,10 +10,10 @@ import (
 	"fmt"
 	"hash"
 	"io"
-	"math"
 	"os"
 	"strings"
 
+	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/internal/atomicfile"
 )
 
@@ -22,12 +22,14 @@ import (
 //	8 bytes   magic "GGTUNECK"
 //	uint32    version
 //	uint64    length of the header in bytes
-//	header    JSON: {"meta": any, "tensors": [{"name": string, "n": int}, …]}
-//	float32s  the tensors' numbers, in that order, n each
+//	header    JSON: {"meta": any, "tensors": [{"name": string, "n": int, "type": string}, …]}
+//	bytes     the tensors' elements, in that order, n each; without a type they are f32
 //	32 bytes  SHA-256 of everything before
+//
+// Version 1 knew f32 alone. A file of nothing else still says 1.
 const (
 	magic   = "GGTUNECK"
-	version = 1
+	version = 2
 	fixed   = len(magic) + 4 + 8
 	// maxHeader is more than the names of a model's tensors can take, and less than a hostile file may make us allocate.
 	maxHeader = 64 << 20
@@ -40,12 +42,6 @@ var ErrDamaged = errors.New("damaged")
 // own, and must not be replaced.
 var ErrForeign = fmt.Errorf("%w or a file of another kind", ErrDamaged)
 
-// A Tensor is one named run of numbers.
-type Tensor struct {
-	Name string
-	Data []float32
-}
-
 type header struct {
 	Meta    json.RawMessage `json:"meta"`
 	Tensors []entry         `json:"tensors"`
@@ -54,6 +50,15 @@ type header struct {
 type entry struct {
 	Name string `json:"name"`
 	N    int64  `json:"n"`
+	Type string `json:"type,omitempty"` // "" is f32
+}
+
+// storage is the type that an entry names.
+func (e *entry) storage() (gguf.Type, error) {
+	if e.Type == "" {
+		return gguf.F32, nil
+	}
+	return gguf.ParseType(e.Type)
 }
 
 // encode writes a state file.
@@ -62,9 +67,13 @@ func encode(dst io.Writer, meta any, tensors []Tensor) error {
 	if err != nil {
 		return fmt.Errorf("checkpoint: state as JSON: %w", err)
 	}
-	h := header{Meta: rawMeta}
+	h, needs := header{Meta: rawMeta}, uint32(1)
 	for _, t := range tensors {
-		h.Tensors = append(h.Tensors, entry{t.Name, int64(len(t.Data))})
+		e := entry{Name: t.Name, N: t.N}
+		if t.Type != gguf.F32 {
+			e.Type, needs = t.Type.String(), version
+		}
+		h.Tensors = append(h.Tensors, e)
 	}
 	raw, err := json.Marshal(h)
 	if err != nil {
@@ -72,20 +81,20 @@ func encode(dst io.Writer, meta any, tensors []Tensor) error {
 	}
 	sum := sha256.New()
 	w := bufio.NewWriterSize(io.MultiWriter(dst, sum), 1<<20)
-	buf := binary.LittleEndian.AppendUint32([]byte(magic), version)
-	buf = binary.LittleEndian.AppendUint64(buf, uint64(len(raw)))
-	w.Write(append(buf, raw...)) // an error stays in w until Flush
-	for _, t := range tensors {
-		for data := t.Data; len(data) > 0; {
-			n := min(len(data), 1<<14)
-			buf = buf[:0]
-			for _, x := range data[:n] {
-				buf = binary.LittleEndian.AppendUint32(buf, math.Float32bits(x))
-			}
-			if _, err := w.Write(buf); err != nil {
+	front := binary.LittleEndian.AppendUint32([]byte(magic), needs)
+	front = binary.LittleEndian.AppendUint64(front, uint64(len(raw)))
+	w.Write(append(front, raw...)) // an error stays in w until Flush
+	for i := range tensors {
+		t := &tensors[i]
+		err := t.pieces(func(piece []byte, at int64) error {
+			if err := t.Memory.Read(piece, at); err != nil {
 				return err
 			}
-			data = data[n:]
+			_, err := w.Write(piece)
+			return err
+		})
+		if err != nil {
+			return err
 		}
 	}
 	if err := w.Flush(); err != nil {
@@ -180,11 +189,16 @@ func parse(name string, r io.ReadSeeker, size int64) (*File, error) {
 	}
 	at, end := int64(fixed)+int64(n), size-sha256.Size
 	for _, e := range f.head.Tensors {
-		if e.N < 0 || e.N > (end-at)/4 {
-			return nil, bad("tensor %q has %d numbers, and %d bytes are left", e.Name, e.N, end-at)
+		typ, err := e.storage()
+		if err != nil {
+			return nil, bad("tensor %q: %v", e.Name, err)
+		}
+		n, ok := bytesOf(typ, e.N, end-at)
+		if !ok {
+			return nil, bad("tensor %q has %d elements of type %s, and %d bytes are left", e.Name, e.N, typ, end-at)
 		}
 		f.starts = append(f.starts, at)
-		at += 4 * e.N
+		at += n
 	}
 	if at != end {
 		return nil, bad("%d bytes behind the last tensor", end-at)
@@ -235,7 +249,7 @@ func (f *File) Names() []string {
 	return out
 }
 
-// Read fills tensors with the numbers saved under their names. Nothing is written unless all are there with the same
+// Read fills tensors with what was saved under their names. Nothing is written unless all are there with the same type and
 // length.
 func (f *File) Read(tensors []Tensor) error {
 	index := map[string]int{}
@@ -247,32 +261,33 @@ func (f *File) Read(tensors []Tensor) error {
 		if !ok {
 			return fmt.Errorf("checkpoint file %s has no tensor %q; it belongs to a run with other options", f.name, t.Name)
 		}
-		if n := f.head.Tensors[i].N; n != int64(len(t.Data)) {
-			return fmt.Errorf("checkpoint file %s: tensor %q has %d numbers, expected %d; it belongs to a run with other options", f.name, t.Name, n, len(t.Data))
+		e := &f.head.Tensors[i]
+		typ, err := e.storage()
+		if err != nil {
+			return fmt.Errorf("checkpoint file %s: tensor %q: %w", f.name, t.Name, err)
+		}
+		if typ != t.Type {
+			return fmt.Errorf("checkpoint file %s: tensor %q is of type %s, expected %s; it belongs to a run with other options", f.name, t.Name, typ, t.Type)
+		}
+		if e.N != t.N {
+			return fmt.Errorf("checkpoint file %s: tensor %q has %d numbers, expected %d; it belongs to a run with other options", f.name, t.Name, e.N, t.N)
 		}
 	}
-	for _, t := range tensors {
+	for i := range tensors {
+		t := &tensors[i]
 		if _, err := f.r.Seek(f.starts[index[t.Name]], io.SeekStart); err != nil {
 			return fmt.Errorf("read checkpoint file %s: %w", f.name, err)
 		}
-		if err := readFloats(bufio.NewReaderSize(f.r, 1<<18), t.Data); err != nil {
-			return fmt.Errorf("read checkpoint file %s: tensor %q: %w", f.name, t.Name, err)
+		in := bufio.NewReaderSize(f.r, 1<<18)
+		err := t.pieces(func(piece []byte, at int64) error {
+			if _, err := io.ReadFull(in, piece); err != nil {
+				return err
+			}
+			return t.Memory.Write(piece, at)
+		})
+		if err != nil {
+			return fmt.Errorf("read checkpoint file %s: %w", f.name, err)
 		}
-	}
-	return nil
-}
-
-func readFloats(r io.Reader, dst []float32) error {
-	var buf [1 << 14]byte
-	for len(dst) > 0 {
-		n := min(len(dst), len(buf)/4)
-		if _, err := io.ReadFull(r, buf[:4*n]); err != nil {
-			return err
-		}
-		for i := range dst[:n] {
-			dst[i] = math.Float32frombits(binary.LittleEndian.Uint32(buf[4*i:]))
-		}
-		dst = dst[n:]
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/ggtune/ggtune/bindings/kernels"
 	"github.com/ggtune/ggtune/engine"
+	"github.com/ggtune/ggtune/finetune/checkpoint"
 )
 
 // AdamWConfig holds AdamW's constants.
@@ -96,11 +97,11 @@ func (a *AdamW) Update(lr, scale float64) error {
 // Updates is the number of updates done.
 func (a *AdamW) Updates() int { return a.t }
 
-// State lists the moments, in AdamW's own memory: copy into them to restore. SetUpdates restores the rest.
-func (a *AdamW) State() []Tensor {
-	out := make([]Tensor, 0, 2*len(a.params))
+// State lists the moments as a checkpoint holds them and fills them. SetUpdates restores the rest.
+func (a *AdamW) State() []checkpoint.Tensor {
+	out := make([]checkpoint.Tensor, 0, 2*len(a.params))
 	for i, p := range a.params {
-		out = append(out, Tensor{p.Name + ".adam_m", a.m[i]}, Tensor{p.Name + ".adam_v", a.v[i]})
+		out = append(out, checkpoint.Floats(p.Name+".adam_m", a.m[i]), checkpoint.Floats(p.Name+".adam_v", a.v[i]))
 	}
 	return out
 }

@@ -14,12 +14,6 @@ import (
 	"github.com/ggtune/ggtune/engine"
 )
 
-// A Tensor is one named part of an optimizer's state, in the optimizer's own memory.
-type Tensor struct {
-	Name string
-	Data []float32
-}
-
 // chunk is how many numbers one goroutine takes at a time. It also fixes the order of sums: partial sums are of chunks,
 // added in order, so that the number of threads does not change a result.
 const chunk = 1 << 15

@@ -226,7 +226,10 @@ func TestStateRestores(t *testing.T) {
 		if to[i].Name != s.Name {
 			t.Fatalf("state %d is %q in one and %q in the other", i, s.Name, to[i].Name)
 		}
-		copy(to[i].Data, s.Data)
+		piece := make([]byte, 4*s.N)
+		if err := errors.Join(s.Memory.Read(piece, 0), to[i].Memory.Write(piece, 0)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	b.SetUpdates(a.Updates())
 	mustUpdate(t, a, 0.1, 1)

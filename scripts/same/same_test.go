@@ -17,7 +17,7 @@ import (
 func TestCompareFiles(t *testing.T) {
 	stateFile := func(meta map[string]any, numbers ...float32) string {
 		path := filepath.Join(t.TempDir(), "state.bin")
-		if err := checkpoint.WriteFile(nil, path, meta, []checkpoint.Tensor{{Name: "a", Data: numbers}}); err != nil {
+		if err := checkpoint.WriteFile(nil, path, meta, []checkpoint.Tensor{checkpoint.Floats("a", numbers)}); err != nil {
 			t.Fatal(err)
 		}
 		b, err := os.ReadFile(path)
