@@ -1,5 +1,7 @@
 package engine
 
+import "github.com/ggtune/ggtune/engine/backend"
+
 // A Segment is one run of tokens in a row's tree: tokens [Start, Start+Len) of the row. Its tokens attend to earlier
 // tokens of the segment and to every token of its ancestors; positions continue from the parent's last.
 type Segment struct {
@@ -48,4 +50,6 @@ type Param struct {
 	Group string
 	// Decay says whether AdamW's weight decay applies (not to norms and biases).
 	Decay bool
+
+	data, grad backend.Place
 }

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"unsafe"
 
 	"github.com/ggtune/ggtune/engine/arch"
 	"github.com/ggtune/ggtune/engine/gguf"
@@ -196,5 +195,3 @@ func (m *Model) StorageTypes() string {
 
 // trainable says whether full training changes the tensor: all but the constants of the rotary embedding.
 func (t *tensor) trainable() bool { return t.part.Role != arch.RopeFreqs }
-
-func (t *tensor) pointer() unsafe.Pointer { return unsafe.Pointer(unsafe.SliceData(t.data)) }

@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"unsafe"
 
 	"github.com/ggtune/ggtune/engine/arch"
+	"github.com/ggtune/ggtune/engine/backend"
 	"github.com/ggtune/ggtune/engine/graph"
 )
 
@@ -103,12 +103,12 @@ func (p *pass) stageList() []*stage {
 type sizes struct{ work, inputs, acts, grads, keep, outs int64 }
 
 func (p *pass) sizes() sizes {
-	row := aligned(p.tokens * int64(p.s.model.hp.NEmbd) * 4)
-	z := sizes{keep: p.final.keepSize, outs: aligned(p.outWidth()*p.counted*4) + aligned(p.counted*4), acts: 2 * row}
+	row := backend.Aligned(p.tokens * int64(p.s.model.hp.NEmbd) * 4)
+	z := sizes{keep: p.final.keepSize, outs: backend.Aligned(p.outWidth()*p.counted*4) + backend.Aligned(p.counted*4), acts: 2 * row}
 	for _, st := range p.stageList() {
-		z.work = max(z.work, st.forward.work)
+		z.work = max(z.work, st.forward.Work())
 		if st.backward != nil {
-			z.work = max(z.work, st.backward.work)
+			z.work = max(z.work, st.backward.Work())
 		}
 	}
 	for _, st := range p.layers {
@@ -118,26 +118,27 @@ func (p *pass) sizes() sizes {
 		z.acts, z.grads = int64(len(p.layers)+1)*row, 2*row
 	}
 	for _, v := range p.idx.list() {
-		z.inputs += aligned(int64(len(v)) * 4)
+		z.inputs += backend.Aligned(int64(len(v)) * 4)
 	}
 	return z
 }
 
 func (p *pass) allocate() error {
-	z, m, arena := p.sizes(), &p.s.mem, p.s.arena
+	z, m, b := p.sizes(), &p.s.mem, p.s.backend
 	for _, a := range []struct {
 		area *area
 		n    int64
 	}{{&m.work, z.work}, {&m.inputs, z.inputs}, {&m.acts, z.acts}, {&m.grads, z.grads}, {&m.keep, z.keep}, {&m.outs, z.outs}} {
-		if err := a.area.grow(arena, a.n); err != nil {
+		if err := a.area.grow(b, a.n); err != nil {
 			return fmt.Errorf("engine: memory for a batch of %d tokens: %w; use shorter rows (--seq-len), fewer rows (--batch), or keep fewer activations (--memory)", p.tokens, err)
 		}
 	}
 	at := int64(0)
 	for _, v := range p.idx.list() {
-		dst := unsafe.Slice((*int32)(unsafe.Add(m.inputs.pointer(), at)), len(v))
-		copy(dst, v)
-		at += aligned(int64(len(v)) * 4)
+		if err := b.Upload(m.inputs.at(at), bytesOf(v)); err != nil {
+			return err
+		}
+		at += backend.Aligned(int64(len(v)) * 4)
 	}
 	return nil
 }
@@ -147,35 +148,33 @@ func (x *indices) list() [5][]int32 {
 }
 
 // index finds a named input of indices.
-func (p *pass) index(name string) unsafe.Pointer {
+func (p *pass) index(name string) backend.Place {
 	names := [5]string{arch.InputTokens, arch.InputPos, arch.InputTree, arch.InputSources, arch.InputTargets}
 	at := int64(0)
 	for i, v := range p.idx.list() {
 		if names[i] == name {
-			return unsafe.Add(p.s.mem.inputs.pointer(), at)
+			return p.s.mem.inputs.at(at)
 		}
-		at += aligned(int64(len(v)) * 4)
+		at += backend.Aligned(int64(len(v)) * 4)
 	}
 	panic("engine: no input named " + name)
 }
 
 // act is the input of layer il; il = n_layer is the last one's output.
-func (p *pass) act(il int) unsafe.Pointer {
+func (p *pass) act(il int) backend.Place {
 	if !p.opt.Backward {
 		il &= 1
 	}
-	return unsafe.Add(p.s.mem.acts.pointer(), int64(il)*aligned(p.tokens*int64(p.s.model.hp.NEmbd)*4))
+	return p.s.mem.acts.at(int64(il) * backend.Aligned(p.tokens*int64(p.s.model.hp.NEmbd)*4))
 }
 
 // grad is the gradient of act(il).
-func (p *pass) grad(il int) unsafe.Pointer {
-	return unsafe.Add(p.s.mem.grads.pointer(), int64(il&1)*aligned(p.tokens*int64(p.s.model.hp.NEmbd)*4))
+func (p *pass) grad(il int) backend.Place {
+	return p.s.mem.grads.at(int64(il&1) * backend.Aligned(p.tokens*int64(p.s.model.hp.NEmbd)*4))
 }
 
-func (p *pass) logpAt() unsafe.Pointer { return p.s.mem.outs.pointer() }
-func (p *pass) coefAt() unsafe.Pointer {
-	return unsafe.Add(p.s.mem.outs.pointer(), aligned(p.counted*4))
-}
+func (p *pass) logpAt() backend.Place { return p.s.mem.outs.at(0) }
+func (p *pass) coefAt() backend.Place { return p.s.mem.outs.at(backend.Aligned(p.counted * 4)) }
 
 // outWidth is the numbers given for each counted token.
 func (p *pass) outWidth() int64 {
@@ -185,17 +184,18 @@ func (p *pass) outWidth() int64 {
 	return 1
 }
 
-func (p *pass) output() *Output {
-	out := append([]float32(nil), unsafe.Slice((*float32)(p.logpAt()), p.outWidth()*p.counted)...)
+func (p *pass) output() (*Output, error) {
+	out := make([]float32, p.outWidth()*p.counted)
+	err := p.s.backend.Download(bytesOf(out), p.logpAt())
 	if p.opt.Logits {
-		return &Output{Logits: out}
+		return &Output{Logits: out}, err
 	}
-	return &Output{LogP: out}
+	return &Output{LogP: out}, err
 }
 
 func (p *pass) forward(ctx context.Context) error {
 	n := len(p.layers)
-	if err := p.runForward(ctx, stageEmbed, p.embed, nil, p.act(0), 0); err != nil {
+	if err := p.runForward(ctx, stageEmbed, p.embed, backend.Place{}, p.act(0), 0); err != nil {
 		return err
 	}
 	for il, st := range p.layers {
@@ -208,7 +208,9 @@ func (p *pass) forward(ctx context.Context) error {
 
 func (p *pass) backward(ctx context.Context, coef []float32) error {
 	n := len(p.layers)
-	copy(unsafe.Slice((*float32)(p.coefAt()), p.counted), coef)
+	if err := p.s.backend.Upload(p.coefAt(), bytesOf(coef)); err != nil {
+		return err
+	}
 	if err := p.runBackward(ctx, stageFinal, p.final, p.act(n), p.coefAt(), p.grad(n), 0); err != nil {
 		return err
 	}
@@ -217,71 +219,70 @@ func (p *pass) backward(ctx context.Context, coef []float32) error {
 			return err
 		}
 	}
-	return p.runBackward(ctx, stageEmbed, p.embed, nil, p.grad(0), nil, 0)
+	return p.runBackward(ctx, stageEmbed, p.embed, backend.Place{}, p.grad(0), backend.Place{}, 0)
 }
 
-func (p *pass) runForward(ctx context.Context, il int, st *stage, x, y unsafe.Pointer, keepAt int64) error {
-	g := st.forward.graph
-	return p.s.execute(ctx, st.forward, binding{dropKey: p.dropKey(il), resolve: func(id graph.ID, v *graph.Value) (unsafe.Pointer, int64) {
+func (p *pass) runForward(ctx context.Context, il int, st *stage, x, y backend.Place, keepAt int64) error {
+	g := st.forward.Graph()
+	return p.s.execute(ctx, st.forward, p.dropKey(il), func(id graph.ID, v *graph.Value) backend.Place {
 		switch {
 		case id == g.Outputs[0]:
-			return y, 0
+			return y
 		case v.Kind == graph.Temp:
-			return p.kept(st, id, keepAt), 0
+			return p.kept(st, id, keepAt)
 		case v.Kind == graph.Input && v.Name == arch.InputX:
-			return x, 0
+			return x
 		}
 		return p.outside(il, v)
-	}})
+	})
 }
 
-func (p *pass) runBackward(ctx context.Context, il int, st *stage, x, dy, dx unsafe.Pointer, keepAt int64) error {
+func (p *pass) runBackward(ctx context.Context, il int, st *stage, x, dy, dx backend.Place, keepAt int64) error {
 	if st.backward == nil {
 		return nil
 	}
-	g := st.backward.graph
-	return p.s.execute(ctx, st.backward, binding{dropKey: p.dropKey(il), resolve: func(id graph.ID, v *graph.Value) (unsafe.Pointer, int64) {
+	g := st.backward.Graph()
+	return p.s.execute(ctx, st.backward, p.dropKey(il), func(id graph.ID, v *graph.Value) backend.Place {
 		switch {
 		case len(g.Outputs) > 0 && id == g.Outputs[0]:
-			return dx, 0
+			return dx
 		case v.Kind == graph.Saved:
-			return p.kept(st, v.Ref, keepAt), 0
+			return p.kept(st, v.Ref, keepAt)
 		case v.Kind == graph.Input && v.Name == arch.InputX:
-			return x, 0
+			return x
 		case v.Kind == graph.Input && v.Name == graph.GradName(0):
-			return dy, 0
+			return dy
 		}
 		return p.outside(il, v)
-	}})
+	})
 }
 
-func (p *pass) kept(st *stage, id graph.ID, keepAt int64) unsafe.Pointer {
+func (p *pass) kept(st *stage, id graph.ID, keepAt int64) backend.Place {
 	for i, k := range st.keep {
 		if k == id {
-			return unsafe.Add(p.s.mem.keep.pointer(), keepAt+st.keeps[i])
+			return p.s.mem.keep.at(keepAt + st.keeps[i])
 		}
 	}
 	panic(fmt.Sprintf("engine: value %d is bound to nothing", id))
 }
 
 // outside resolves weights, parameters, their gradients and the batch's indices.
-func (p *pass) outside(il int, v *graph.Value) (unsafe.Pointer, int64) {
+func (p *pass) outside(il int, v *graph.Value) backend.Place {
 	if v.Kind == graph.Input {
-		return p.index(v.Name), 0
+		return p.index(v.Name)
 	}
 	name := v.Name
 	if il >= 0 && !strings.HasPrefix(name, string(arch.RopeFreqs)) {
 		name = fmt.Sprintf("blk.%d.%s", il, name)
 	}
 	if v.Kind == graph.Weight {
-		t := p.s.model.tensors[name]
-		return t.pointer(), t.row
+		return backend.Place{Mem: p.s.weights[name]}
 	}
 	param := p.s.byName[name]
 	if v.Kind == graph.Grad {
-		return unsafe.Pointer(unsafe.SliceData(param.Grad)), 0
+		return param.grad
 	}
-	return unsafe.Pointer(unsafe.SliceData(param.Data)), 0
+	return param.data
 }
 
 // dropKey keys a stage's dropout masks: by seed, micro-batch and stage; the graph's streams tell its tensors apart.

@@ -23,6 +23,7 @@ func Plan(m *Model, cfg SessionConfig, tokens, counted, rowLen int) (Footprint, 
 	if err != nil {
 		return Footprint{}, err
 	}
+	defer s.Close()
 	f := Footprint{Weights: m.Bytes(), Layers: m.hp.NLayer, Trained: s.trainedCount()}
 	f.Params = 2 * 4 * f.Trained
 	rows := (tokens + rowLen - 1) / rowLen

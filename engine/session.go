@@ -9,14 +9,17 @@ import (
 	"unsafe"
 
 	"github.com/ggtune/ggtune/bindings/ggml"
-	"github.com/ggtune/ggtune/bindings/kernels"
 	"github.com/ggtune/ggtune/engine/adapter"
+	"github.com/ggtune/ggtune/engine/backend"
+	"github.com/ggtune/ggtune/engine/cpu"
 	"github.com/ggtune/ggtune/engine/graph"
 )
 
 // A SessionConfig says what a session trains and how it computes.
 type SessionConfig struct {
-	Threads int // 1 to ggml.MaxThreads
+	// Backend computes; the session must be closed before it. nil: a CPU backend of the session's own, with Threads threads.
+	Backend backend.Backend
+	Threads int // 1 to ggml.MaxThreads; read where Backend is nil
 	// Exact computes every product in f32; the default packs activations for the fastest product the CPU has.
 	Exact bool
 	// Adapter holds the LoRA pairs to train, or nil. The session moves their numbers into its own memory: until Close, A
@@ -50,14 +53,15 @@ type Session struct {
 	byName  map[string]*Param
 	lowest  int // the lowest stage with something trained: -1 the embedding, a layer, or n_layer: the head
 
-	pool       *ggml.Pool
-	arena      *ggml.Arena
+	backend    backend.Backend
+	owned      bool                   // the backend is the session's own
+	weights    map[string]backend.Mem // by tensor name
+	rooms      []backend.Mem          // of the parameters
 	stages     map[stageKey]*stage
 	signatures map[int]string
 	mem        memory
-	calls      []kernels.Call
 	run        *pass // the forward pass that a Backward may follow, or nil
-	profile    [phaseEnd]time.Duration
+	profile    backend.Profile
 }
 
 // NewSession makes a session over m. Close it before m.
@@ -66,9 +70,8 @@ func NewSession(m *Model, cfg SessionConfig) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.arena = ggml.NewArena()
-	if err = s.addParams(); err == nil {
-		s.pool, err = ggml.NewPool(cfg.Threads)
+	if err = s.hold(); err == nil {
+		err = s.addParams()
 	}
 	if err != nil {
 		s.Close()
@@ -77,7 +80,19 @@ func NewSession(m *Model, cfg SessionConfig) (*Session, error) {
 	return s, nil
 }
 
-// newSession makes a session that owns no memory and no thread yet.
+// hold gives the backend the model's weights.
+func (s *Session) hold() error {
+	for name, t := range s.model.tensors {
+		m, err := s.backend.Hold(backend.Weight{Name: name, Type: int32(t.info.Type), Shape: t.shape, Row: t.row, Data: t.data})
+		if err != nil {
+			return fmt.Errorf("engine: tensor %q: %w", name, err)
+		}
+		s.weights[name] = m
+	}
+	return nil
+}
+
+// newSession makes a session that has taken no memory and no thread yet.
 func newSession(m *Model, cfg SessionConfig) (*Session, error) {
 	if cfg.Full && cfg.Adapter != nil {
 		return nil, errors.New("engine: a session trains an adapter or the full model, not both")
@@ -87,7 +102,14 @@ func newSession(m *Model, cfg SessionConfig) (*Session, error) {
 	}
 	s := &Session{cfg: cfg, model: m, adapter: cfg.Adapter, full: cfg.Full, lowest: m.hp.NLayer + 1,
 		pairs: map[string]*adapter.Pair{}, pairAt: map[*adapter.Pair]int64{}, byName: map[string]*Param{},
-		stages: map[stageKey]*stage{}, signatures: map[int]string{}}
+		weights: map[string]backend.Mem{}, stages: map[stageKey]*stage{}, signatures: map[int]string{}, backend: cfg.Backend}
+	if s.backend == nil {
+		b, err := cpu.New(cfg.Threads)
+		if err != nil {
+			return nil, fmt.Errorf("engine: %w", err)
+		}
+		s.backend, s.owned = b, true
+	}
 	if s.full {
 		s.lowest = stageEmbed
 		return s, m.CheckFull()
@@ -129,11 +151,13 @@ func (s *Session) Close() error {
 		p.A, p.B = append([]float32(nil), p.A...), append([]float32(nil), p.B...)
 	}
 	s.params = nil
-	var err error
-	if s.pool != nil {
-		err = s.pool.Close()
+	if s.owned {
+		return s.backend.Close()
 	}
-	return errors.Join(err, s.arena.Close())
+	for _, m := range append(s.rooms, s.mem.all()...) {
+		s.backend.Free(m)
+	}
+	return nil
 }
 
 // Params lists the trained tensors.
@@ -156,20 +180,18 @@ func (s *Session) Config() SessionConfig { return s.cfg }
 func (s *Session) Adapter() *adapter.Adapter { return s.adapter }
 
 // Bytes is the memory the session has allocated beside the mapped weights.
-func (s *Session) Bytes() int64 { return s.arena.InUse() }
+func (s *Session) Bytes() int64 { return s.backend.Bytes() }
 
 // Profile gives the time spent in each phase since the session began, if the config asked for it.
-func (s *Session) Profile() map[Phase]time.Duration {
-	out := map[Phase]time.Duration{}
+func (s *Session) Profile() map[backend.Phase]time.Duration {
+	out := map[backend.Phase]time.Duration{}
 	for p, d := range s.profile {
 		if d > 0 {
-			out[Phase(p)] = d
+			out[backend.Phase(p)] = d
 		}
 	}
 	return out
 }
-
-func (s *Session) precision() precision { return precision{exact: s.cfg.Exact} }
 
 // Forward computes the log-probabilities of b's counted tokens.
 func (s *Session) Forward(ctx context.Context, b *Batch, opt Options) (*Output, error) {
@@ -189,7 +211,7 @@ func (s *Session) Forward(ctx context.Context, b *Batch, opt Options) (*Output, 
 	if opt.Backward {
 		s.run = p
 	}
-	return p.output(), nil
+	return p.output()
 }
 
 // Backward adds the gradients of the parameters, given those of the outputs of the Forward before it (which must have been
@@ -210,24 +232,13 @@ func (s *Session) Backward(ctx context.Context, g *OutputGrad) error {
 	return p.backward(ctx, g.LogP)
 }
 
-// execute binds p and runs it.
-func (s *Session) execute(ctx context.Context, p *program, b binding) error {
-	b.work = s.mem.work.pointer()
-	s.calls = p.bind(s.calls[:0], b)
-	if err := ctx.Err(); err != nil {
-		return context.Cause(ctx)
+// execute runs a program on the session's memory.
+func (s *Session) execute(ctx context.Context, p backend.Program, dropKey int64, of func(graph.ID, *graph.Value) backend.Place) error {
+	b := backend.Binding{Work: s.mem.work.at(0), Of: of, DropKey: dropKey}
+	if s.cfg.Profile {
+		b.Profile = &s.profile
 	}
-	if !s.cfg.Profile {
-		return s.pool.Run(s.calls, nil)
-	}
-	times := make([]int64, len(s.calls))
-	if err := s.pool.Run(s.calls, times); err != nil {
-		return err
-	}
-	for i := range times {
-		s.profile[p.phases[i]] += time.Duration(times[i])
-	}
-	return nil
+	return p.Run(ctx, &b)
 }
 
 // addPair registers a pair after checking that it fits its tensor.
@@ -304,9 +315,9 @@ func (s *Session) addPairs() error {
 
 // addHalf moves half a pair into its room.
 func (s *Session) addHalf(tensor, half string, data *[]float32, shape [2]int64, r room) {
-	copy(r.data, *data)
-	*data = r.data
-	s.addParam(&Param{Name: tensor + "." + half, Shape: shape[:], Data: r.data, Grad: r.grad, Group: half, Decay: true})
+	p := s.addParam(&Param{Name: tensor + "." + half, Shape: shape[:], Group: half, Decay: true}, r)
+	copy(p.Data, *data)
+	*data = p.Data
 }
 
 func (s *Session) addTensor(name string, t tensor) error {
@@ -318,44 +329,67 @@ func (s *Session) addTensor(name string, t tensor) error {
 	if err != nil {
 		return err
 	}
-	s.addParam(&Param{Name: name, Shape: t.part.Shape, Data: r.data, Grad: r.grad, Group: "full", Decay: len(t.part.Shape) == 2})
-	return ggml.DequantizeTo(ggml.Type(t.info.Type), r.data, t.data)
+	p := s.addParam(&Param{Name: name, Shape: t.part.Shape, Group: "full", Decay: len(t.part.Shape) == 2}, r)
+	return ggml.DequantizeTo(ggml.Type(t.info.Type), p.Data, t.data)
 }
 
-func (s *Session) addParam(p *Param) {
+// addParam adds p with its memory.
+func (s *Session) addParam(p *Param, r room) *Param {
+	p.data, p.grad = r.data, r.grad
+	p.Data, p.Grad = s.numbers(r.data, r.n), s.numbers(r.grad, r.n)
 	s.params = append(s.params, p)
 	s.byName[p.Name] = p
+	return p
 }
 
-// A room is the memory of trained numbers and their gradients.
-type room struct{ data, grad []float32 }
+// numbers are n numbers of the backend's memory.
+func (s *Session) numbers(at backend.Place, n int64) []float32 {
+	b, err := s.backend.(backend.Host).HostBytes(at, n*4)
+	if err != nil {
+		panic(err)
+	}
+	return unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(b))), n)
+}
+
+// A room is the memory of n trained numbers and their gradients.
+type room struct {
+	data, grad backend.Place
+	n          int64
+}
 
 func (s *Session) newRoom(n int64) (r room, err error) {
-	if r.data, err = s.arena.Float32s(int(n)); err == nil {
-		r.grad, err = s.arena.Float32s(int(n))
+	r.n = n
+	for _, at := range []*backend.Place{&r.data, &r.grad} {
+		if at.Mem, err = s.backend.Alloc(n * 4); err != nil {
+			return r, err
+		}
+		s.rooms = append(s.rooms, at.Mem)
 	}
-	return r, err
+	return r, nil
 }
 
 // part is n numbers of r, from at.
-func (r room) part(at, n int64) room { return room{r.data[at : at+n : at+n], r.grad[at : at+n : at+n]} }
+func (r room) part(at, n int64) room { return room{r.data.Add(at * 4), r.grad.Add(at * 4), n} }
 
 // An area is a block of memory that grows to the largest batch.
-type area struct{ b []byte }
+type area struct {
+	mem   backend.Mem
+	bytes int64
+}
 
-func (a *area) pointer() unsafe.Pointer { return unsafe.Pointer(unsafe.SliceData(a.b)) }
+func (a *area) at(offset int64) backend.Place { return backend.Place{Mem: a.mem, At: offset} }
 
 // grow makes the area at least n bytes; its contents are lost.
-func (a *area) grow(arena *ggml.Arena, n int64) error {
-	if int64(len(a.b)) >= n {
+func (a *area) grow(b backend.Backend, n int64) error {
+	if a.mem != 0 && a.bytes >= n {
 		return nil
 	}
-	if len(a.b) > 0 {
-		arena.Free(a.pointer())
-		a.b = nil
+	b.Free(a.mem)
+	*a = area{}
+	m, err := b.Alloc(n)
+	if err == nil {
+		*a = area{m, n}
 	}
-	b, err := arena.Bytes(n)
-	a.b = b
 	return err
 }
 
@@ -367,4 +401,13 @@ type memory struct {
 	grads  area // the gradient of a stage's output and input
 	keep   area // kept activations
 	outs   area // logp and its gradient
+}
+
+func (m *memory) all() []backend.Mem {
+	return []backend.Mem{m.work.mem, m.inputs.mem, m.acts.mem, m.grads.mem, m.keep.mem, m.outs.mem}
+}
+
+// bytesOf sees numbers as the bytes they are.
+func bytesOf[T int32 | float32](v []T) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(v))), len(v)*4)
 }

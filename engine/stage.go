@@ -3,18 +3,17 @@ package engine
 import (
 	"fmt"
 	"strings"
-	"unsafe"
 
-	"github.com/ggtune/ggtune/bindings/kernels"
 	"github.com/ggtune/ggtune/engine/arch"
+	"github.com/ggtune/ggtune/engine/backend"
 	"github.com/ggtune/ggtune/engine/graph"
 )
 
 // A stage is one crossing into C and back: the embedding, one layer, or what follows the last layer.
 type stage struct {
-	forward  *program
-	backward *program // nil where nothing is trained and no gradient passes
-	keeps    []int64  // offset of each kept value (forward.exports after the outputs) in the stage's keep area
+	forward  backend.Program
+	backward backend.Program // nil where nothing is trained and no gradient passes
+	keeps    []int64         // offset of each kept value (forward.exports after the outputs) in the stage's keep area
 	keep     []graph.ID
 	keepSize int64 // bytes
 }
@@ -129,21 +128,21 @@ func (s *Session) buildStage(il int, sh shape) (*stage, error) {
 	}
 	b.G.Output(y)
 	st := &stage{}
-	if err := st.differentiate(b.G, x, il, sh, s.precision()); err != nil {
+	if err := s.differentiate(st, b.G, x, il, sh); err != nil {
 		return nil, err
 	}
 	var err error
-	if st.forward, err = lower(b.G, st.keep, s.precision()); err != nil {
+	if st.forward, err = s.backend.Compile(b.G, st.keep, s.cfg.Exact); err != nil {
 		return nil, err
 	}
 	for _, id := range st.keep {
 		st.keeps = append(st.keeps, st.keepSize)
-		st.keepSize += aligned(valueBytes(b.G.Value(id)))
+		st.keepSize += backend.Aligned(valueBytes(b.G.Value(id)))
 	}
 	return st, nil
 }
 
-func (st *stage) differentiate(g *graph.Graph, x graph.ID, il int, sh shape, prec precision) error {
+func (s *Session) differentiate(st *stage, g *graph.Graph, x graph.ID, il int, sh shape) error {
 	if !sh.back || g.Err() != nil {
 		return g.Err()
 	}
@@ -156,51 +155,8 @@ func (st *stage) differentiate(g *graph.Graph, x graph.ID, il int, sh shape, pre
 		return err
 	}
 	st.keep = bw.Keep
-	st.backward, err = lower(bw.Graph, nil, prec)
+	st.backward, err = s.backend.Compile(bw.Graph, nil, s.cfg.Exact)
 	return err
 }
 
-// A binding resolves a program's bound and exported values to memory.
-type binding struct {
-	work    unsafe.Pointer
-	resolve func(id graph.ID, v *graph.Value) (p unsafe.Pointer, row int64) // row: bytes, for weights
-	dropKey int64
-}
-
-// bind appends p's calls to dst with their addresses filled in.
-func (p *program) bind(dst []kernels.Call, b binding) []kernels.Call {
-	type place struct {
-		p   unsafe.Pointer
-		row int64
-	}
-	places := make([]place, len(p.slots))
-	for i := range p.slots {
-		sl := &p.slots[i]
-		switch {
-		case sl.first < 0: // no call touches it
-		case sl.value >= 0:
-			at, row := b.resolve(sl.value, p.graph.Value(sl.value))
-			places[i] = place{at, row}
-		default:
-			places[i] = place{unsafe.Add(b.work, sl.offset), 0}
-		}
-	}
-	for k := range p.calls {
-		c := p.calls[k]
-		for j := range int(c.NArgs) {
-			a := p.args[k][j]
-			if a.slot < 0 {
-				continue
-			}
-			c.A[j].Data = unsafe.Add(places[a.slot].p, a.shift)
-			if c.A[j].Nb1 == 0 {
-				c.A[j].Nb1 = places[a.slot].row
-			}
-		}
-		if c.Op == kernels.OpDropout {
-			c.I[0] = b.dropKey
-		}
-		dst = append(dst, c)
-	}
-	return dst
-}
+func valueBytes(v *graph.Value) int64 { return v.Shape[0] * v.Shape[1] * 4 }

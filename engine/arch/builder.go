@@ -135,7 +135,8 @@ func (b *Builder) down(role Role, p Pair, x graph.ID, scale float64) graph.ID {
 }
 
 func (b *Builder) lora(role Role, which string, ne0, ne1 int64) graph.ID {
-	return b.bound(graph.Param, string(role)+".weight"+which, graph.F32, graph.Shape{ne0, ne1})
+	return b.G.Bound(graph.Value{Name: string(role) + ".weight" + which, Kind: graph.Param, Type: graph.F32, Shape: graph.Shape{ne0, ne1},
+		Ref: graph.None, Delta: true})
 }
 
 // Embedding gathers the tokens' rows of token_embd. Its LoRA pair is stored flipped, as llama.cpp's build_inp_embd reads it: A [r, n_vocab] is

@@ -38,6 +38,8 @@ type Value struct {
 	Type  int32
 	Shape Shape
 	Ref   ID // Saved: the value's ID in the forward graph
+	// Delta says of a Param or Grad that it belongs to a change beside a weight, such as a LoRA pair, and is no weight of the model.
+	Delta bool
 }
 
 // Rope holds the parameters of the rotary embedding, named as in llama.cpp.

@@ -224,5 +224,5 @@ func (r *reverse) accumulator(id ID) ID {
 		return None
 	}
 	v := r.f.Values[id]
-	return r.out.Bound(Value{Name: v.Name, Kind: Grad, Type: F32, Shape: v.Shape, Ref: None})
+	return r.out.Bound(Value{Name: v.Name, Kind: Grad, Type: F32, Shape: v.Shape, Ref: None, Delta: v.Delta})
 }

@@ -3,6 +3,7 @@ package bench
 import (
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/engine/arch"
+	"github.com/ggtune/ggtune/engine/backend"
 )
 
 // flops counts, by phase, the multiplications and additions of one step with the model's own matrices; an adapter's, at 1 or 2 in a
@@ -38,8 +39,8 @@ func flops(m *engine.Model, cfg engine.SessionConfig, tokens, counted, keptLayer
 		head += 2 * float64(hp.NEmbd) * float64(hp.NVocab) // logits again, and the matrix's gradient
 	}
 	return map[string]float64{
-		engine.PhaseLinearForward.String():  2 * float64(tokens) * forward,
-		engine.PhaseLinearBackward.String(): 2 * float64(tokens) * backward,
-		engine.PhaseHead.String():           2 * float64(counted) * head,
+		backend.PhaseLinearForward.String():  2 * float64(tokens) * forward,
+		backend.PhaseLinearBackward.String(): 2 * float64(tokens) * backward,
+		backend.PhaseHead.String():           2 * float64(counted) * head,
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/ggtune/ggtune/bindings/llama"
 	"github.com/ggtune/ggtune/engine"
+	"github.com/ggtune/ggtune/engine/backend"
 )
 
 // A group measures the cases of one session beside llama.cpp's prompt and our forward pass.
@@ -106,7 +107,7 @@ func (t *trainer) sample(ctx context.Context, row engine.Row) (sample, error) {
 	s := sample{step: whole, phases: map[string]time.Duration{phaseOptimizer: optimizer}}
 	rest := whole - optimizer
 	for p, d := range t.session.Profile() {
-		if p != engine.PhaseRest {
+		if p != backend.PhaseRest {
 			s.phases[p.String()] = d - before[p]
 			rest -= d - before[p]
 		}
@@ -156,8 +157,8 @@ func (g *group) summary(tr *trainer, t Train, p plan, row engine.Row, samples []
 // phases gives the medians of every phase met, in the order of engine.Phases with the optimizer before the rest.
 func (g *group) phases(samples []sample, work map[string]float64) []Phase {
 	var order []string
-	for _, p := range engine.Phases() {
-		if p != engine.PhaseRest {
+	for _, p := range backend.Phases() {
+		if p != backend.PhaseRest {
 			order = append(order, p.String())
 		}
 	}

@@ -1,4 +1,4 @@
-package engine
+package cpu
 
 import "github.com/ggtune/ggtune/engine/graph"
 
@@ -49,7 +49,7 @@ func biased(n *graph.Node) bool { return n.Op == graph.OpLinear && n.In[2] != gr
 // lesser is which of two joined products comes second in their call: a LoRA pair's, else the thinner one, and of equals the
 // first.
 func (l *lowering) lesser(m, n *graph.Node) *graph.Node {
-	pairM, pairN := isPair(l.graph.Value(m.In[0]).Name), isPair(l.graph.Value(n.In[0]).Name)
+	pairM, pairN := l.graph.Value(m.In[0]).Delta, l.graph.Value(n.In[0]).Delta
 	if pairN && !pairM || pairN == pairM && l.side(n) < l.side(m) {
 		return n
 	}

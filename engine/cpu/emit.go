@@ -1,4 +1,4 @@
-package engine
+package cpu
 
 import (
 	"github.com/ggtune/ggtune/bindings/kernels"

@@ -1,11 +1,10 @@
-package engine
+package cpu
 
-import "sort"
+import (
+	"sort"
 
-// alignment of every value, in bytes: a cache line, and an AVX-512 vector.
-const alignment = 64
-
-func aligned(n int64) int64 { return (n + alignment - 1) &^ (alignment - 1) }
+	"github.com/ggtune/ggtune/engine/backend"
+)
 
 // place gives every slot that is not bound from outside its offset in the work area. Largest first, each at the lowest
 // place free during its life: within a few percent of the least possible, and a pure function of the program.
@@ -29,12 +28,12 @@ func (p *program) place() {
 			if s.offset+s.bytes <= o.offset {
 				break
 			}
-			s.offset = max(s.offset, aligned(o.offset+o.bytes))
+			s.offset = max(s.offset, backend.Aligned(o.offset+o.bytes))
 		}
 		at := sort.Search(len(placed), func(k int) bool { return p.slots[placed[k]].offset >= s.offset })
 		placed = append(placed, 0)
 		copy(placed[at+1:], placed[at:])
 		placed[at] = i
-		p.work = max(p.work, s.offset+aligned(s.bytes))
+		p.work = max(p.work, s.offset+backend.Aligned(s.bytes))
 	}
 }

@@ -1,4 +1,4 @@
-package engine
+package cpu
 
 import (
 	"fmt"
@@ -6,32 +6,6 @@ import (
 	"github.com/ggtune/ggtune/bindings/kernels"
 	"github.com/ggtune/ggtune/engine/graph"
 )
-
-// A slot is a run of memory that one value, or several one after the other, live in.
-type slot struct {
-	value       graph.ID // the bound or exported value whose memory this is, or None
-	bytes       int64
-	first, last int   // calls between which the contents matter; placed slots only
-	offset      int64 // in the work area; placed slots only
-}
-
-// An arg names a call's argument before its memory is known.
-type arg struct {
-	slot  int // index into program.slots, or -1: absent
-	shift int64
-}
-
-// A program is a graph lowered to kernel calls: everything but the addresses. It holds no memory.
-type program struct {
-	graph   *graph.Graph
-	calls   []kernels.Call
-	args    [][kernels.MaxArgs]arg
-	phases  []Phase // of each call
-	slots   []slot
-	exports []graph.ID // values whose memory is bound from outside: outputs, and those kept for the backward pass
-	work    int64      // bytes of the work area
-	slotOf  []int      // of each graph value
-}
 
 // precision chooses the arithmetic of products with frozen weights.
 type precision struct {

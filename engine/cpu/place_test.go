@@ -1,8 +1,10 @@
-package engine
+package cpu
 
 import (
 	"math/rand/v2"
 	"testing"
+
+	"github.com/ggtune/ggtune/engine/backend"
 )
 
 // randomSlots makes slots with random sizes and lives; every fifth is bound from outside and every seventh never used.
@@ -38,7 +40,7 @@ func TestPlacedSlotsNeverOverlap(t *testing.T) {
 			if s.value >= 0 || s.first < 0 {
 				continue
 			}
-			if s.offset < 0 || s.offset%alignment != 0 || s.offset+s.bytes > p.work {
+			if s.offset < 0 || s.offset%backend.Alignment != 0 || s.offset+s.bytes > p.work {
 				t.Fatalf("seed %d: slot %d at %d with %d bytes, in a work area of %d", seed, i, s.offset, s.bytes, p.work)
 			}
 			for _, o := range placed {
@@ -47,9 +49,9 @@ func TestPlacedSlotsNeverOverlap(t *testing.T) {
 				}
 			}
 			placed = append(placed, s)
-			total += aligned(s.bytes)
+			total += backend.Aligned(s.bytes)
 			for at := s.first; at <= s.last; at++ {
-				alive[at] += aligned(s.bytes)
+				alive[at] += backend.Aligned(s.bytes)
 			}
 		}
 		least := int64(0)
