@@ -6,17 +6,30 @@ import (
 	"math"
 	"math/rand/v2"
 
+	"github.com/ggtune/ggtune/bindings/llama"
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/engine/adapter"
 	"github.com/ggtune/ggtune/engine/arch"
+	"github.com/ggtune/ggtune/engine/gguf"
 )
 
 // A Report is what Check found out about a model.
 type Report struct {
-	LogitsMaxDiff float64         `json:"logits_max_diff"` // largest absolute difference from llama.cpp's, fast mode
-	ExactMaxDiff  float64         `json:"exact_max_diff"`  // the same in exact mode
-	LargestLogit  float64         `json:"largest_logit"`
-	Gradients     []GradientCheck `json:"gradients"`
+	Tokens        string  `json:"tokens"` // what was computed on: "text", or "random"
+	Note          string  `json:"note,omitempty"`
+	LogitsMaxDiff float64 `json:"logits_max_diff"` // largest absolute difference from llama.cpp's, fast mode
+	ExactMaxDiff  float64 `json:"exact_max_diff"`  // the same in exact mode
+	LargestLogit  float64 `json:"largest_logit"`
+	LogitsRMSDiff float64 `json:"logits_rms_diff"` // root mean squared difference from llama.cpp's, fast mode
+	ExactRMSDiff  float64 `json:"exact_rms_diff"`  // the same in exact mode
+	LogitsRMS     float64 `json:"logits_rms"`      // the logits' own root mean square: their size
+	LogitError    float64 `json:"logit_error"`     // the larger root mean squared difference over the size
+	LogitBound    float64 `json:"logit_bound"`     // what LogitError may be
+	ExactError    float64 `json:"exact_error"`     // ExactRMSDiff over the size
+	ExactBound    float64 `json:"exact_bound"`     // what ExactError may be
+	GradientError float64 `json:"gradient_error"`  // the largest of all tensors
+
+	Gradients []GradientCheck `json:"gradients"`
 }
 
 // A GradientCheck compares one tensor's gradient with a finite difference of the loss along it.
@@ -27,49 +40,131 @@ type GradientCheck struct {
 	Error  float64 `json:"error"`  // |Slope − Finite| / Slope
 }
 
-// Bounds of Check.
+// Bounds of Check. Those of logits are shares of their size (see allowed). llama.cpp rounds activations to 8 bits
+// before it multiplies them by quantized weights, and to bf16 by those of bf16.
 const (
-	// GradientError is the largest relative error of a slope. Measured on generated and trained models: up to 4e-3, from the
-	// loss's f32 rounding over the step.
-	GradientError = 2e-2
+	// textBound is for text: measured up to 0.042, on SmolLM2-135M-Instruct q4_1, and 0.035 over generated models in all
+	// storage types. One wrong matrix in a model of 5 to 30 layers makes 0.18 and more.
+	textBound = 0.15
+	// randomBound is for tokens that make no text: measured up to 0.14 on the same model, whose logits are then sensitive
+	// to any rounding. One wrong matrix makes 0.2 to 0.6: most are found out.
+	randomBound = 0.25
+	// floatBound is for the exact mode where all matrices are f32 or f16: measured up to 6e-4 (f16 activations; GELU's
+	// table).
+	floatBound = 1e-2
+	// GradientBound is the largest relative error of a slope. Measured on generated and trained models: up to 4e-3, from
+	// the loss's f32 rounding over the step.
+	GradientBound = 2e-2
 	// checkTokens is the length of the sequence that gradients are checked on.
 	checkTokens = 24
-	// checkLossChange is what a step aims to change the loss by, in nats: far above f32 rounding of the sum, small enough for the
-	// curve to be straight.
+	// checkLossChange is what a step aims to change the loss by, in nats: far above f32 rounding of the sum, small enough
+	// for the curve to be straight.
 	checkLossChange = 5e-3
 )
 
-// Check compares a model's logits with llama.cpp's, and the gradients of a LoRA pair on every linear role (in one layer each,
-// spread over the model) with finite differences, in exact mode. It opens the model three times, one after the other.
+// checkText is what Check computes on, as its tokenizer reads it: plain English that the smallest tokenizer has
+// letters for, and longer than a probe in all.
+const checkText = "The old keeper of the lighthouse climbed the stairs every evening at six, lit the lamp, and wrote in a " +
+	"small green book what the weather had been. One night the wind blew so hard that the door would not open, and she " +
+	"had to sing to stay awake."
+
+// Check compares a model's logits with llama.cpp's, and the gradients of a LoRA pair on every linear role (in one
+// layer each, spread over the model) with finite differences, in exact mode. It opens the model three times, one after
+// the other. What is out of bounds is no error of Check's, but of the report's Err.
 func Check(ctx context.Context, path string, threads int, seed uint64) (*Report, error) {
 	rep := &Report{}
 	var fast, exact *Probe
 	if err := withSession(path, engine.SessionConfig{Threads: threads}, func(s *engine.Session) (err error) {
-		fast, err = NewProbe(ctx, s, randomTokens(s.Model(), probeTokens, seed))
+		fast, err = NewProbe(ctx, s, rep.tokens(s, seed))
 		return err
 	}); err != nil {
 		return nil, err
 	}
 	if err := withSession(path, engine.SessionConfig{Threads: threads, Exact: true}, func(s *engine.Session) (err error) {
-		exact, err = NewProbe(ctx, s, fast.Tokens)
-		if err == nil {
-			rep.Gradients, err = checkGradients(ctx, s.Model(), threads, seed)
+		if exact, err = NewProbe(ctx, s, fast.Tokens); err == nil {
+			rep.Gradients, err = checkGradients(ctx, s.Model(), fast.Tokens, threads, seed)
 		}
 		return err
 	}); err != nil {
 		return nil, err
 	}
-	for p, d := range map[*Probe]*float64{fast: &rep.LogitsMaxDiff, exact: &rep.ExactMaxDiff} {
-		far, err := p.Distance(ctx, path, threads)
-		if err != nil {
-			return nil, err
-		}
-		*d = far.Max
+	far, err := fast.Distance(ctx, path, threads)
+	if err != nil {
+		return nil, err
 	}
-	for _, v := range exact.Trained {
-		rep.LargestLogit = math.Max(rep.LargestLogit, math.Abs(float64(v)))
+	exactFar, err := exact.Distance(ctx, path, threads)
+	if err != nil {
+		return nil, err
 	}
+	rep.judge(exact, far, exactFar)
 	return rep, nil
+}
+
+// tokens are those of checkText, or random ones where the file has no tokenizer that can write them: there is no text
+// for such a model, and llama.cpp computes on any tokens. Bounds go with them.
+func (r *Report) tokens(s *engine.Session, seed uint64) []int32 {
+	m := s.Model()
+	ids, err := textTokens(m.Path())
+	r.Tokens, r.LogitBound = "text", textBound
+	if err != nil {
+		r.Tokens, r.LogitBound = "random", randomBound
+		r.Note = fmt.Sprintf("no text can be computed on, so that tokens were drawn at random, and logits may differ by more: %v",
+			err)
+		rng := rand.New(rand.NewPCG(seed, 1))
+		for ids = nil; len(ids) < probeTokens; {
+			ids = append(ids, int32(rng.IntN(m.HParams().NVocab)))
+		}
+	}
+	if r.ExactBound = r.LogitBound; float(m) {
+		r.ExactBound = floatBound
+	}
+	return ids[:min(len(ids), s.Positions())]
+}
+
+// textTokens reads checkText with the model's own tokenizer.
+func textTokens(path string) ([]int32, error) {
+	v, err := llama.LoadVocab(path)
+	if err != nil {
+		return nil, err
+	}
+	defer v.Close()
+	return v.Encode(checkText, true, false)
+}
+
+// float says whether every matrix is f32 or f16, by which llama.cpp multiplies without rounding activations to 8 bits.
+func float(m *engine.Model) bool {
+	for _, t := range m.File().Tensors {
+		if t.Type != gguf.F32 && t.Type != gguf.F16 {
+			return false
+		}
+	}
+	return true
+}
+
+// judge sums the measurements up.
+func (r *Report) judge(exact *Probe, fast, exactFar Distance) {
+	r.LogitsMaxDiff, r.LogitsRMSDiff = fast.Max, fast.RMS
+	r.ExactMaxDiff, r.ExactRMSDiff = exactFar.Max, exactFar.RMS
+	for _, v := range exact.Trained {
+		r.LargestLogit = max(r.LargestLogit, math.Abs(float64(v)))
+	}
+	r.LogitsRMS = rms(exact.Trained, nil)
+	r.LogitError, r.ExactError = max(fast.RMS, exactFar.RMS)/r.LogitsRMS, exactFar.RMS/r.LogitsRMS
+	for _, g := range r.Gradients {
+		r.GradientError = max(r.GradientError, g.Error)
+	}
+}
+
+// Err says what is out of bounds, or is nil. What is no number is out of bounds.
+func (r *Report) Err() error {
+	size := r.LogitsRMS
+	fast, exact := allowed(size, r.LogitBound, 0), allowed(size, r.ExactBound, 0)
+	if size > 0 && r.LogitsRMSDiff <= fast && r.ExactRMSDiff <= exact && r.GradientError <= GradientBound {
+		return nil
+	}
+	return fmt.Errorf("out of bounds: logits (of size %.3g) differ from llama.cpp's by %.3g in the root mean square, at most "+
+		"%.3g expected, in exact mode by %.3g, at most %.3g; gradients by %.3g of theirs, at most %g",
+		size, r.LogitsRMSDiff, fast, r.ExactRMSDiff, exact, r.GradientError, GradientBound)
 }
 
 func withSession(path string, cfg engine.SessionConfig, use func(*engine.Session) error) error {
@@ -86,17 +181,8 @@ func withSession(path string, cfg engine.SessionConfig, use func(*engine.Session
 	return use(s)
 }
 
-func randomTokens(m *engine.Model, n int, seed uint64) []int32 {
-	r := rand.New(rand.NewPCG(seed, 1))
-	out := make([]int32, n)
-	for i := range out {
-		out[i] = int32(r.IntN(m.HParams().NVocab))
-	}
-	return out
-}
-
 // checkGradients trains nothing: it sets B off zero, so that A's gradient is not zero, and measures slopes.
-func checkGradients(ctx context.Context, m *engine.Model, threads int, seed uint64) ([]GradientCheck, error) {
+func checkGradients(ctx context.Context, m *engine.Model, tokens []int32, threads int, seed uint64) ([]GradientCheck, error) {
 	roles := adapter.LayerRoles(m.Arch(), m.HParams())
 	a, err := adapter.New(m.Arch(), m.HParams(), adapter.Config{Rank: 4, Alpha: 4, Init: "kaiming", Seed: seed})
 	if err != nil {
@@ -118,7 +204,7 @@ func checkGradients(ctx context.Context, m *engine.Model, threads int, seed uint
 		return nil, err
 	}
 	defer s.Close()
-	return slopes(ctx, s, randomTokens(m, min(checkTokens, s.Positions()), seed))
+	return slopes(ctx, s, tokens[:min(checkTokens, len(tokens))])
 }
 
 // spread chooses the layer that a role is checked in: the roles' layers are spread over the model.

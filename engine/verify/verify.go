@@ -1,5 +1,6 @@
-// Package verify holds what llama.cpp computes beside what a session of ours does, for a written adapter or model and for a
-// model at hand, and our gradients beside finite differences. It does not know what a run is, nor how a session computes.
+// Package verify holds what llama.cpp computes beside what a session of ours does, for a written adapter or model and
+// for a model at hand, and our gradients beside finite differences. It does not know what a run is, nor how a session
+// computes.
 package verify
 
 import (
@@ -13,22 +14,22 @@ import (
 	"github.com/ggtune/ggtune/engine/adapter"
 )
 
-// A Probe holds the logits that a session computes for a few tokens, to be compared with llama.cpp's after the session and its
-// model are closed (so that the weights are not in memory twice).
+// A Probe holds the logits that a session computes for a few tokens, to be compared with llama.cpp's after the session
+// and its model are closed (so that the weights are not in memory twice).
 type Probe struct {
 	Tokens []int32
-	// Base and Trained are rows of the vocabulary's logits, one for every token but the last. Base is nil where the base cannot be
-	// computed any more (full training).
+	// Base and Trained are rows of the vocabulary's logits, one for every token but the last. Base is nil where the base
+	// cannot be computed any more (full training).
 	Base, Trained []float32
 	exact         bool // how the session computed
 }
 
-// probeTokens is how many tokens a probe reads: enough that every layer mixes positions, few enough that the logits of a
-// vocabulary of 150,000 stay near 20 MB.
+// probeTokens is how many tokens a probe reads: enough that every layer mixes positions, few enough that the logits of
+// a vocabulary of 150,000 stay near 20 MB.
 const probeTokens = 32
 
-// NewProbe computes the logits of the first tokens of a sequence of 2 or more, with what a session trains and, where that can
-// be switched off, without.
+// NewProbe computes the logits of the first tokens of a sequence of 2 or more, with what a session trains and, where
+// that can be switched off, without.
 func NewProbe(ctx context.Context, s *engine.Session, tokens []int32) (*Probe, error) {
 	cfg := s.Config()
 	p := &Probe{Tokens: append([]int32(nil), tokens[:min(len(tokens), probeTokens)]...), exact: cfg.Exact}
@@ -52,7 +53,8 @@ func logits(ctx context.Context, s *engine.Session, tokens []int32, opt engine.O
 	return out.Logits, nil
 }
 
-// A Distance says how far llama.cpp's logits are from ours, over all tokens of the vocabulary and all positions of a probe.
+// A Distance says how far llama.cpp's logits are from ours, over all tokens of the vocabulary and all positions of a
+// probe.
 type Distance struct {
 	Max float64 `json:"max"` // the largest absolute difference
 	RMS float64 `json:"rms"` // root of the mean squared difference
@@ -67,23 +69,30 @@ type Agreement struct {
 // ErrDisagree is what an Agreement beyond its bound matches.
 var ErrDisagree = errors.New("llama.cpp computes something else from the file than was trained")
 
-// agreementFactor bounds the trained model's distance by the base's own, measured in the same check: both have the same
-// sources (llama.cpp rounds activations to 8 bits where weights are quantized, ours to bf16 or 16-bit integers). The RMS is
-// compared: it moved by a factor of 0.7 to 1.3 over training of all kinds, where the largest of half a million differences, an
-// extreme value, moved by 0.7 to 2.1 and would refuse sound runs. Logits of another adapter are refused all the same (VerifyAdapter).
+// allowed is the one judgement of two implementations' logits, after training and in Check: the root of their mean
+// squared difference may be a share of the logits' own size, or what the same model's difference was known to be. The
+// largest of half a million differences says nothing: it is one token's, on which a trained model may be sensitive
+// beyond all measure.
+func allowed(size, share, known float64) float64 { return math.Max(share*size, known) }
+
+// agreementFactor bounds the trained model's distance by the base's own, measured in the same check: both have the
+// same sources (llama.cpp rounds activations to 8 bits where weights are quantized, ours to bf16 or 16-bit integers).
+// The RMS is compared: it moved by a factor of 0.7 to 1.3 over training of all kinds, where the largest of half a
+// million differences, an extreme value, moved by 0.7 to 2.1 and would refuse sound runs. Logits of another adapter
+// are refused all the same (VerifyAdapter).
 const agreementFactor = 2
 
-// agreementFloor, relative to the RMS of the logits, is what f32 sums in another order may differ by; it matters where the
-// base agrees almost exactly (f32 models: 1e-5 measured).
+// agreementFloor, relative to the RMS of the logits, is what f32 sums in another order may differ by; it matters where
+// the base agrees almost exactly (f32 models: 1e-5 measured).
 const agreementFloor = 1e-4
 
-// agreementFloorFull is the same for a model trained in full: its logits may be far from the base's in size (a fresh model's
-// are near zero), so that the base's own difference says little. The fast mode rounds to bf16 or 16-bit integers; 5e-3 was
-// measured on trained f32 models. A wrong tensor makes more than 0.5.
+// agreementFloorFull is the same for a model trained in full: its logits may be far from the base's in size (a fresh
+// model's are near zero), so that the base's own difference says little. The fast mode rounds to bf16 or 16-bit
+// integers; 5e-3 was measured on trained f32 models. A wrong tensor makes more than 0.5.
 const agreementFloorFull = 2e-2
 
-// VerifyAdapter opens base and adapter with llama.cpp and compares its logits with the probe's. No session or Model may
-// have the base mapped meanwhile.
+// VerifyAdapter opens base and adapter with llama.cpp and compares its logits with the probe's. No session or Model
+// may have the base mapped meanwhile.
 func (p *Probe) VerifyAdapter(ctx context.Context, base, path string, threads int) (Agreement, error) {
 	var a Agreement
 	err := withLlama(base, len(p.Tokens), threads, func(m *llama.Model, c *llama.Context) error {
@@ -106,10 +115,11 @@ func (p *Probe) VerifyAdapter(ctx context.Context, base, path string, threads in
 		if err != nil {
 			return err
 		}
-		// Where training changed less than the distance is, nothing can be told. Where it changed more, llama.cpp must be nearer to
-		// what was trained than to the base: a small adapter that it does not apply would pass the bound.
+		// Where training changed less than the distance is, nothing can be told. Where it changed more, llama.cpp must be
+		// nearer to what was trained than to the base: a small adapter that it does not apply would pass the bound.
 		if changed := rms(p.Trained, p.Base); changed > a.Base.RMS && !(a.Trained.RMS < fromBase.RMS) {
-			return fmt.Errorf("verify %s: %w: training moved the logits by %.3g in the root mean square, but with the adapter llama.cpp's are %.3g from them and %.3g from the base's; report this with the output of ggtune check on the base",
+			return fmt.Errorf("verify %s: %w: training moved the logits by %.3g in the root mean square, but with the adapter "+
+				"llama.cpp's are %.3g from them and %.3g from the base's; report this with the output of ggtune check on the base",
 				path, ErrDisagree, changed, a.Trained.RMS, fromBase.RMS)
 		}
 		return c.SetAdapters(nil, nil)
@@ -120,8 +130,8 @@ func (p *Probe) VerifyAdapter(ctx context.Context, base, path string, threads in
 	if err := p.judge(a, path, 1, agreementFloor); err == nil {
 		return a, nil
 	}
-	// An adapter far from its start can make the model more sensitive to rounding of any kind. By how much is seen in our own
-	// arithmetic; llama.cpp's may have as much more of it.
+	// An adapter far from its start can make the model more sensitive to rounding of any kind. By how much is seen in our
+	// own arithmetic; llama.cpp's may have as much more of it.
 	more, err := p.sensitivity(ctx, base, path, threads)
 	if err != nil {
 		return a, err
@@ -129,9 +139,9 @@ func (p *Probe) VerifyAdapter(ctx context.Context, base, path string, threads in
 	return a, p.judge(a, path, more, agreementFloor)
 }
 
-// sensitivity says how many times more rounding changes the logits with an adapter than without: the distance of the fast
-// mode from the exact one in both, at least 1. The file must hold what was trained: in our own arithmetic it gives the same
-// logits.
+// sensitivity says how many times more rounding changes the logits with an adapter than without: the distance of the
+// fast mode from the exact one in both, at least 1. The file must hold what was trained: in our own arithmetic it
+// gives the same logits.
 func (p *Probe) sensitivity(ctx context.Context, base, path string, threads int) (float64, error) {
 	m, err := engine.Open(base)
 	if err != nil {
@@ -155,7 +165,8 @@ func (p *Probe) sensitivity(ctx context.Context, base, path string, threads int)
 		return 0, err
 	}
 	if d, size := rms(same.Trained, p.Trained), rms(p.Trained, nil); !(d <= agreementFloor*size) {
-		return 0, fmt.Errorf("verify %s: %w: read again, the file gives logits (of size %.3g) that differ by %.3g from those that were trained", path, ErrDisagree, size, d)
+		return 0, fmt.Errorf("verify %s: %w: read again, the file gives logits (of size %.3g) that differ by %.3g from those that "+
+			"were trained", path, ErrDisagree, size, d)
 	}
 	other, err := again(!p.exact)
 	if err != nil {
@@ -203,15 +214,18 @@ func (p *Probe) Distance(ctx context.Context, path string, threads int) (Distanc
 	return d, err
 }
 
-// judge demands a distance of at most agreementFactor times the base's, times sensitivity, or floor times the size of the
-// logits.
+// judge demands a distance of at most agreementFactor times the base's, times sensitivity, or floor times the size of
+// the logits.
 func (p *Probe) judge(a Agreement, path string, sensitivity, floor float64) error {
 	size := rms(p.Trained, nil)
-	bound := math.Max(agreementFactor*sensitivity*a.Base.RMS, floor*size)
+	bound := allowed(size, floor, agreementFactor*sensitivity*a.Base.RMS)
 	if a.Trained.RMS <= bound { // false for NaN
 		return nil
 	}
-	return fmt.Errorf("verify %s: %w: logits (of size %.3g) differ by %.3g in the root mean square, expected at most %.3g (%d times the base model's own %.3g, times %.2g for what training added to the effect of rounding, or %g of their size); run ggtune check on the base, and report this with its output", path, ErrDisagree, size, a.Trained.RMS, bound, agreementFactor, a.Base.RMS, sensitivity, floor)
+	return fmt.Errorf("verify %s: %w: logits (of size %.3g) differ by %.3g in the root mean square, expected at most %.3g "+
+		"(%d times the base model's own %.3g, times %.2g for what training added to the effect of rounding, or %g of their size); "+
+		"run ggtune check on the base, and report this with its output",
+		path, ErrDisagree, size, a.Trained.RMS, bound, agreementFactor, a.Base.RMS, sensitivity, floor)
 }
 
 // distance compares llama.cpp's logits with rows, a position at a time. No number in either gives NaN.

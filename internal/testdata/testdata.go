@@ -12,6 +12,9 @@ import (
 // Env names the environment variable that overrides where the data folder is looked for.
 const Env = "GGTUNE_DATA"
 
+// EnvModels names the one for published models, which are too large to lie among the data.
+const EnvModels = "GGTUNE_MODELS"
+
 // Shared returns the folder of real data: $GGTUNE_DATA, or ../shared/data relative to the repository root. It skips the test
 // where there is none. A $GGTUNE_DATA that is not a folder fails the test: whoever sets it wants the tests to run.
 func Shared(t testing.TB) string {
@@ -22,12 +25,7 @@ func Shared(t testing.TB) string {
 		}
 		return dir
 	}
-	_, file, _, ok := runtime.Caller(0)
-	if !ok || !filepath.IsAbs(file) {
-		t.Skipf("built with -trimpath: set %s to the folder of real models and datasets", Env)
-	}
-	root := filepath.Dir(filepath.Dir(filepath.Dir(file)))
-	dir := filepath.Join(root, "..", "shared", "data")
+	dir := filepath.Join(root(t), "..", "shared", "data")
 	if st, err := os.Stat(dir); err != nil || !st.IsDir() {
 		t.Skipf("no real models and datasets at %s; set %s to their folder", dir, Env)
 	}
@@ -42,4 +40,29 @@ func Path(t testing.TB, elem ...string) string {
 		t.Skipf("%s is not among the real data", path)
 	}
 	return path
+}
+
+// Model returns a published model, by its file's name, in $GGTUNE_MODELS or build/models under the repository root. It skips
+// the test where there is none.
+func Model(t testing.TB, name string) string {
+	t.Helper()
+	dir := os.Getenv(EnvModels)
+	if dir == "" {
+		dir = filepath.Join(root(t), "build", "models")
+	}
+	path := filepath.Join(dir, name)
+	if _, err := os.Stat(path); err != nil {
+		t.Skipf("no %s: ../shared/get-models build/models downloads it; or set %s to its folder", path, EnvModels)
+	}
+	return path
+}
+
+// root is the repository's root. It skips the test if the binary does not say where it was built.
+func root(t testing.TB) string {
+	t.Helper()
+	_, file, _, ok := runtime.Caller(0)
+	if !ok || !filepath.IsAbs(file) {
+		t.Skipf("built with -trimpath: set %s and %s to the folders of real data and models", Env, EnvModels)
+	}
+	return filepath.Dir(filepath.Dir(filepath.Dir(file)))
 }
