@@ -2,49 +2,23 @@ package finetune
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"os"
-	"reflect"
-	"strconv"
 
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/engine/verify"
 	"github.com/ggtune/ggtune/finetune/checkpoint"
 	"github.com/ggtune/ggtune/finetune/eval"
-	"github.com/ggtune/ggtune/finetune/method"
+	"github.com/ggtune/ggtune/finetune/origin"
 	"github.com/ggtune/ggtune/finetune/report"
 	"github.com/ggtune/ggtune/internal/atomicfile"
-)
-
-// Keys of an adapter's metadata, under "ggtune.": what eval, generate and merge take as defaults.
-const (
-	InfoBase         = "base_sha256"
-	InfoTemplate     = "template"
-	InfoTemplateHash = "template_sha256"
-	InfoMask         = "mask"
-	InfoSeqLen       = "seq_len"
-	InfoMethod       = "method"
-	InfoVersion      = "version"
-	InfoSettings     = "method_settings"  // a JSON object: the method's, by name
-	InfoLossWeights  = "loss_weights"     // a JSON list
-	InfoReference    = "reference_sha256" // of the reference's adapter, "" for the base alone; absent without a reference
-
-	InfoDropReasoning = "drop_reasoning"
-	InfoOnLong        = "on_long"
-	InfoColumns       = "columns" // a JSON list
-	InfoTextSplit     = "text_split"
-	InfoRankedPairs   = "ranked_pairs" // absent where the method does not learn from preferences
-	InfoTaskExamples  = "task_examples"
-	InfoTaskChat      = "task_chat"
 )
 
 // finish writes the result, has llama.cpp load it and compares, and writes the report.
 func (r *run) finish(ctx context.Context) (report.Summary, error) {
 	st := &r.meta.State
-	if r.rows.heldRows != nil && r.meta.Evaluated != st.Step {
+	if r.rows.HeldRows != nil && r.meta.Evaluated != st.Step {
 		if _, err := r.evaluate(ctx, st.Step); err != nil {
 			return report.Summary{}, err
 		}
@@ -98,7 +72,7 @@ func (r *run) finish(ctx context.Context) (report.Summary, error) {
 func (r *run) summary() report.Summary {
 	st := &r.meta.State
 	s := report.Summary{BaseSHA256: r.meta.BaseSHA256, Steps: st.Step, Tokens: st.Tokens, Counted: st.Counted, EvalLossBefore: r.meta.EvalBefore, Seconds: r.meta.Seconds,
-		Method: r.how.Name, ResultStep: st.Step, Stopped: "steps", Train: r.rows.train.Counts}
+		Method: r.how.Name, ResultStep: st.Step, Stopped: "steps", Train: r.rows.Train.Counts}
 	if lines := r.log.Lines(); len(lines) > 0 {
 		s.FirstLoss, s.LastLoss = &lines[0].Loss, &lines[len(lines)-1].Loss
 	}
@@ -109,8 +83,8 @@ func (r *run) summary() report.Summary {
 	if st.Step < r.meta.Course.Steps {
 		s.Stopped = "patience"
 	}
-	if r.rows.held != nil {
-		s.Held = &r.rows.held.Counts
+	if r.rows.Held != nil {
+		s.Held = &r.rows.Held.Counts
 		s.EvalLossAfter = r.meta.LastEval
 	}
 	if best := &r.meta.Best; best.Seen > 0 {
@@ -129,7 +103,7 @@ func (r *run) round(ctx context.Context, s *report.Summary) error {
 		return nil
 	}
 	changed, err := r.sess.RoundParams()
-	if err != nil || !changed || r.rows.heldRows == nil {
+	if err != nil || !changed || r.rows.HeldRows == nil {
 		return err
 	}
 	res, err := r.measure(ctx, eval.Options{})
@@ -157,7 +131,7 @@ func (r *run) takeBest(step int) error {
 // write writes the result under the name of one that is not verified, and computes the logits that llama.cpp is to find in
 // it.
 func (r *run) write(ctx context.Context, s *report.Summary) (*verify.Probe, error) {
-	tokens := r.rows.probe()
+	tokens := r.rows.Probe()
 	if tokens == nil {
 		return nil, errors.New("no example has two tokens to compare logits with llama.cpp's on")
 	}
@@ -171,9 +145,8 @@ func (r *run) write(ctx context.Context, s *report.Summary) (*verify.Probe, erro
 		err = r.sess.SaveModel(ctx, nil, path)
 	} else {
 		a := r.sess.Adapter()
-		if a.Info, err = r.info(); err != nil {
-			return nil, err
-		}
+		a.Info = (&origin.Run{Config: &r.cfg, Method: r.how, BaseSHA256: r.meta.BaseSHA256, Reference: r.meta.RefAdapter,
+			Template: r.text.Template(), Version: version()}).Info()
 		err = a.Save(ctx, nil, path)
 	}
 	if err != nil {
@@ -202,39 +175,6 @@ func (r *run) publish(s *report.Summary) error {
 	}
 	r.rep.Report(savedEvent(what, s.Result, s.ResultStep))
 	return nil
-}
-
-// info is what the adapter says about its making.
-func (r *run) info() (map[string]string, error) {
-	c := &r.cfg
-	info := map[string]string{InfoBase: r.meta.BaseSHA256, InfoMask: c.Mask, InfoSeqLen: strconv.Itoa(c.SeqLen), InfoMethod: r.how.Name, InfoVersion: version(),
-		InfoDropReasoning: strconv.FormatBool(c.DropReasoning), InfoOnLong: c.OnLong, InfoTextSplit: c.TextSplit,
-		InfoTaskExamples: strconv.Itoa(c.TaskExamples), InfoTaskChat: strconv.FormatBool(c.TaskChat)}
-	set := map[string]float64{}
-	for _, o := range method.AllSettings() {
-		if x := *o.Field(&c.Settings); !math.IsNaN(x) {
-			set[o.Name] = x
-		}
-	}
-	for key, v := range map[string]any{InfoColumns: c.Columns, InfoLossWeights: c.LossWeights, InfoSettings: set} {
-		text, err := json.Marshal(v)
-		if err != nil {
-			return nil, fmt.Errorf("%s as JSON: %w", key, err)
-		}
-		if reflect.ValueOf(v).Len() > 0 {
-			info[key] = string(text)
-		}
-	}
-	if r.how.Need != method.Answers {
-		info[InfoRankedPairs] = c.RankedPairs
-	}
-	if r.how.Reference {
-		info[InfoReference] = r.meta.RefAdapter
-	}
-	if t := r.text.tmpl; t != nil {
-		info[InfoTemplate], info[InfoTemplateHash] = t.Name(), t.SHA256()
-	}
-	return info, nil
 }
 
 // verify has llama.cpp load the result and compares its logits with ours.

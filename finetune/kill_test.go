@@ -8,10 +8,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ggtune/ggtune/finetune/config"
-
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/finetune/checkpoint"
+	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/finetune/report"
 )
 

@@ -8,12 +8,11 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/ggtune/ggtune/finetune/config"
-
 	"github.com/shirou/gopsutil/v4/cpu"
 	"github.com/shirou/gopsutil/v4/mem"
 
 	"github.com/ggtune/ggtune/engine"
+	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/finetune/report"
 )
 

@@ -7,11 +7,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/ggtune/ggtune/finetune/config"
-
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/engine/synth"
+	"github.com/ggtune/ggtune/finetune/config"
 )
 
 // TestMemoryDoesNotMatter: layers computed again give the numbers of layers kept, bit for bit, so that --memory may change
@@ -103,11 +102,11 @@ func TestHeldOutRowsAreCounted(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := tinyConfig(t, gguf.F32)
-	c.EvalSplit, c.EvalData, c.Packing = 0, []string{long}, "none"
+	c.EvalSplit, c.EvalData, c.Packing, c.Batch = 0, []string{long}, "none", 4
 	r := begun(t, c, func(*run) {})
-	train, _ := r.rows.trainRows.Longest()
-	held, _ := r.rows.heldRows.Longest()
-	if tokens, _, n := r.rows.largest(4); train >= held || tokens != held || n != 4 {
+	train, _ := r.rows.TrainRows.Longest()
+	held, _ := r.rows.HeldRows.Longest()
+	if tokens, _, n := r.rows.Largest(); train >= held || tokens != held || n != 4 {
 		t.Errorf("got %d rows of %d tokens, want 4 of %d (training rows: %d)", n, tokens, held, train)
 	}
 }

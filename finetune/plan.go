@@ -7,9 +7,9 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"github.com/ggtune/ggtune/finetune/config"
-
 	"github.com/ggtune/ggtune/engine"
+	"github.com/ggtune/ggtune/finetune/config"
+	"github.com/ggtune/ggtune/finetune/corpus"
 )
 
 // A Forecast is what a run would take.
@@ -74,13 +74,13 @@ func PlanRun(ctx context.Context, cfg config.Config, timed bool) (_ *Forecast, e
 	f := &Forecast{Model: cfg.Model, Types: r.model.StorageTypes(), ModelBytes: r.model.File().Bytes(), FreeBytes: FreeMemory()}
 	longest, counted, batch := cfg.SeqLen, cfg.SeqLen, cfg.Batch
 	if len(cfg.Data) > 0 {
-		if r.text, err = openText(&r.cfg, r.model, r.how); err != nil {
+		if r.text, err = corpus.Open(&r.cfg, r.model, r.how); err != nil {
 			return nil, err
 		}
 		if err := r.read(ctx); err != nil {
 			return nil, err
 		}
-		longest, counted, batch = r.rows.largest(batch)
+		longest, counted, batch = r.rows.Largest()
 	}
 	f.Tokens, f.Counted = longest*batch, counted*batch
 	sc, err := r.sessionConfig()
@@ -218,10 +218,10 @@ func measured(ctx context.Context, n int, pass func() error) (tokPerS float64, e
 
 // referenceTokens is how many tokens the reference is run over, training rows taken at their mean length.
 func (r *run) referenceTokens() float64 {
-	_, rows := r.reached()
-	n := float64(r.rows.train.Counts.Tokens) * float64(rows) / float64(r.rows.trainRows.Rows())
-	if r.rows.held != nil {
-		n += float64(r.rows.held.Counts.Tokens)
+	_, rows := r.rows.Reached()
+	n := float64(r.rows.Train.Counts.Tokens) * float64(rows) / float64(r.rows.TrainRows.Rows())
+	if r.rows.Held != nil {
+		n += float64(r.rows.Held.Counts.Tokens)
 	}
 	return n
 }
@@ -231,7 +231,7 @@ func (f *Forecast) course(r *run) {
 	if r.rows == nil {
 		return
 	}
-	steps, perEpoch, tokens := r.steps(), r.stepsPerEpoch(), r.rows.train.Counts.Tokens
+	steps, perEpoch, tokens := r.rows.Steps(), r.rows.StepsPerEpoch(), r.rows.Train.Counts.Tokens
 	all := int(float64(tokens) * float64(steps) / float64(perEpoch))
 	f.Steps, f.RunTokens = &steps, &all
 	if f.TokPerS == nil {

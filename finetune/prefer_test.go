@@ -11,9 +11,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/ggtune/ggtune/finetune/config"
-
 	"github.com/ggtune/ggtune/engine/gguf"
+	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/finetune/method"
 	"github.com/ggtune/ggtune/finetune/report"
 )
@@ -183,8 +182,8 @@ func TestCachedReferenceIsNotOpened(t *testing.T) {
 	r := begun(t, pairConfig(t, "dpo"), func(*run) {})
 	never := func() error { return errors.New("saved, and nothing is new") }
 	m := &referenceModel{} // of no model: opening it would fail
-	err := r.refTrain.compute(t.Context(), m, r.rows.trainRows, r.meta.Course.Steps*r.cfg.Accum, func(int) {}, never)
-	if err := errors.Join(err, r.refHeld.compute(t.Context(), m, r.rows.heldRows, r.rows.heldRows.Micros(), func(int) {}, never)); err != nil {
+	err := r.refTrain.compute(t.Context(), m, r.rows.TrainRows, r.meta.Course.Steps*r.cfg.Accum, func(int) {}, never)
+	if err := errors.Join(err, r.refHeld.compute(t.Context(), m, r.rows.HeldRows, r.rows.HeldRows.Micros(), func(int) {}, never)); err != nil {
 		t.Error(err)
 	}
 	if m.sess != nil {
@@ -217,7 +216,7 @@ func TestPlanOfReference(t *testing.T) {
 				t.Fatalf("got %g s, of it %v for the reference, want %g beside it", *f.Seconds, f.ReferenceSeconds, training)
 			}
 			r := begun(t, c, func(*run) {})
-			train, held := r.rows.train.Counts, r.rows.held.Counts
+			train, held := r.rows.Train.Counts, r.rows.Held.Counts
 			want := float64(train.Tokens)*float64(tc.rows)/float64(train.Rows) + float64(held.Tokens)
 			if got := *f.ReferenceSeconds * f.forward; math.Abs(got-want) > 1e-6 {
 				t.Errorf("the reference reads %g tokens, want %g", got, want)

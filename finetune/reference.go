@@ -10,11 +10,10 @@ import (
 	"slices"
 	"time"
 
-	"github.com/ggtune/ggtune/finetune/config"
-
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/engine/adapter"
 	"github.com/ggtune/ggtune/finetune/checkpoint"
+	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/finetune/encode"
 	"github.com/ggtune/ggtune/finetune/report"
 )
@@ -129,14 +128,6 @@ func referenceAdapter(cfg *config.Config) (path, sum string, err error) {
 	return path, sum, nil
 }
 
-// referenceName says which reference has that hash.
-func referenceName(adapterSHA256 string) string {
-	if adapterSHA256 == "" {
-		return "the base alone"
-	}
-	return fmt.Sprintf("the base with an adapter (sha256 %.12s…)", adapterSHA256)
-}
-
 // A referenceModel is the reference at work. It is opened for the first row: a cache may hold them all, and then a session
 // would take memory and threads for nothing. What it needs is freed with it, before training takes its own.
 type referenceModel struct {
@@ -204,13 +195,6 @@ func (k referenceKey) changed(other referenceKey) string {
 	return "other settings of rows (packing, seq-len, seed, eval-rows or exact)"
 }
 
-// reached gives the micro-batches of training rows that the run goes through, over all epochs, and how many rows it meets in
-// them: in a few steps not all.
-func (r *run) reached() (micros, trained int) {
-	micros = r.steps() * r.cfg.Accum
-	return micros, min(r.rows.trainRows.Rows(), micros*r.cfg.Batch)
-}
-
 // reference computes the reference's log-probabilities of the run's rows, or takes them from the cache.
 func (r *run) reference(ctx context.Context) (err error) {
 	if !r.how.Reference {
@@ -222,14 +206,14 @@ func (r *run) reference(ctx context.Context) (err error) {
 	}
 	key := referenceKey{Kind: kindReference, Base: r.meta.BaseSHA256, Adapter: r.meta.RefAdapter, Train: r.meta.TrainData, Held: r.meta.HeldData, Packing: r.cfg.Packing,
 		SeqLen: r.cfg.SeqLen, Seed: r.cfg.Seed, EvalRows: r.cfg.EvalRows, Exact: r.cfg.Exact}
-	r.refTrain = newReference(r.rows.train)
+	r.refTrain = newReference(r.rows.Train)
 	tensors := []checkpoint.Tensor{checkpoint.Floats("train", r.refTrain.logp)}
-	reached, trained := r.reached()
+	reached, trained := r.rows.Reached()
 	total := trained
-	if r.rows.heldRows != nil {
-		r.refHeld = newReference(r.rows.held)
+	if r.rows.HeldRows != nil {
+		r.refHeld = newReference(r.rows.Held)
 		tensors = append(tensors, checkpoint.Floats("held", r.refHeld.logp))
-		total += r.rows.heldRows.Rows()
+		total += r.rows.HeldRows.Rows()
 	}
 	file := r.cfg.RefCache
 	if file == "" {
@@ -243,12 +227,12 @@ func (r *run) reference(ctx context.Context) (err error) {
 	save := func() error { return checkpoint.WriteFile(nil, file, key, tensors) }
 	before := 0
 	progress := func(rows int) { r.rep.Report(report.Progress{What: "reference", Done: before + rows, Total: total}) }
-	if err := r.refTrain.compute(ctx, ref, r.rows.trainRows, reached, progress, save); err != nil {
+	if err := r.refTrain.compute(ctx, ref, r.rows.TrainRows, reached, progress, save); err != nil {
 		return err
 	}
 	before = trained
 	if r.refHeld != nil {
-		if err := r.refHeld.compute(ctx, ref, r.rows.heldRows, r.rows.heldRows.Micros(), progress, save); err != nil {
+		if err := r.refHeld.compute(ctx, ref, r.rows.HeldRows, r.rows.HeldRows.Micros(), progress, save); err != nil {
 			return err
 		}
 	}

@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"path/filepath"
 
-	"github.com/ggtune/ggtune/finetune/config"
-
 	"github.com/ggtune/ggtune/engine/verify"
 	"github.com/ggtune/ggtune/finetune/checkpoint"
+	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/finetune/eval"
 	"github.com/ggtune/ggtune/finetune/optim"
+	"github.com/ggtune/ggtune/finetune/origin"
 	"github.com/ggtune/ggtune/internal/count"
 )
 
@@ -113,7 +113,7 @@ func (r *run) compatible(m *meta) (notes []string, err error) {
 			r.cfg.Model, r.meta.BaseSHA256, old.Model, m.BaseSHA256))
 	}
 	if m.RefAdapter != r.meta.RefAdapter {
-		errs = append(errs, fmt.Errorf("the reference is %s, and was %s when the run began; give that one with --ref-adapter, or as --init-adapter", referenceName(r.meta.RefAdapter), referenceName(m.RefAdapter)))
+		errs = append(errs, fmt.Errorf("the reference is %s, and was %s when the run began; give that one with --ref-adapter, or as --init-adapter", origin.ReferenceName(r.meta.RefAdapter), origin.ReferenceName(m.RefAdapter)))
 	}
 	// The shapes may agree where the scale does not, which no checkpoint holds.
 	if m.InitAdapter != r.meta.InitAdapter {

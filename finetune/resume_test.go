@@ -12,12 +12,11 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/ggtune/ggtune/finetune/config"
-
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/engine/synth"
 	"github.com/ggtune/ggtune/engine/verify"
 	"github.com/ggtune/ggtune/finetune/checkpoint"
+	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/finetune/report"
 	"github.com/ggtune/ggtune/internal/atomicfile/faultfs"
 )

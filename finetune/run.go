@@ -9,12 +9,12 @@ import (
 	"strings"
 	"time"
 
-	"github.com/ggtune/ggtune/finetune/config"
-
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/engine/adapter"
 	"github.com/ggtune/ggtune/engine/verify"
 	"github.com/ggtune/ggtune/finetune/checkpoint"
+	"github.com/ggtune/ggtune/finetune/config"
+	"github.com/ggtune/ggtune/finetune/corpus"
 	"github.com/ggtune/ggtune/finetune/eval"
 	"github.com/ggtune/ggtune/finetune/method"
 	"github.com/ggtune/ggtune/finetune/optim"
@@ -29,8 +29,8 @@ type run struct {
 	how   *method.Method
 	model *engine.Model
 	hash  *hashing
-	text  *textSide
-	rows  *rows
+	text  *corpus.Reader
+	rows  *corpus.Rows
 	plan  budget
 	start *adapter.Adapter // as training starts; nil with Full
 	sess  *engine.Session
@@ -105,37 +105,37 @@ func (r *run) open(ctx context.Context) error {
 			return err
 		}
 	}
-	if r.text, err = openText(&r.cfg, r.model, r.how); err != nil {
+	if r.text, err = corpus.Open(&r.cfg, r.model, r.how); err != nil {
 		return err
 	}
-	r.text.progress = func(done, total int) { r.rep.Report(report.Progress{What: "read", Done: done, Total: total}) }
+	r.text.Progress = func(done, total int) { r.rep.Report(report.Progress{What: "read", Done: done, Total: total}) }
 	if err := r.read(ctx); err != nil {
 		return err
 	}
-	if err := r.cfg.CheckWarmup(r.steps()); err != nil {
+	if err := r.cfg.CheckWarmup(r.rows.Steps()); err != nil {
 		return err
 	}
 	sc, err := r.sessionConfig()
 	if err != nil {
 		return err
 	}
-	tokens, counted, n := r.rows.largest(r.cfg.Batch)
+	tokens, counted, n := r.rows.Largest()
 	free := FreeMemory()
 	if r.plan, err = planMemory(r.model, sc, &r.cfg, tokens*n, counted*n, tokens, free); err != nil {
 		return err
 	}
 	if note := crowded(r.model.Path(), r.model.File().Bytes(), r.plan.total, free); note != "" {
-		r.rows.notes = append(r.rows.notes, note)
+		r.rows.Notes = append(r.rows.Notes, note)
 	}
 	return nil
 }
 
 // read reads the data to train on.
 func (r *run) read(ctx context.Context) (err error) {
-	if r.rows, err = readRows(ctx, &r.cfg, r.text); err != nil {
+	if r.rows, err = r.text.Read(ctx); err != nil {
 		return err
 	}
-	return r.text.needBoth(r.rows.train)
+	return r.text.NeedBoth(r.rows.Train)
 }
 
 // sessionConfig is the engine's share of the settings, with the adapter as training starts.
@@ -215,7 +215,7 @@ func (r *run) describe() error {
 	if r.cfg.InitAdapter != "" {
 		text = append([]byte(aboutAdapter(r.cfg.InitAdapter, r.start)), text...)
 	}
-	r.meta = meta{Version: version(), Config: string(text), Course: r.cfg.Course(r.steps()), TrainData: fingerprint(r.rows.train), HeldData: fingerprint(r.rows.held)}
+	r.meta = meta{Version: version(), Config: string(text), Course: r.cfg.Course(r.rows.Steps()), TrainData: fingerprint(r.rows.Train), HeldData: fingerprint(r.rows.Held)}
 	if r.how.Reference {
 		if _, r.meta.RefAdapter, err = referenceAdapter(&r.cfg); err != nil {
 			return err
@@ -240,29 +240,17 @@ func aboutAdapter(path string, a *adapter.Adapter) string {
 	return fmt.Sprintf("# init_adapter %q has rank %s and alpha %g\n\n", path, strings.Trim(fmt.Sprint(slices.Compact(ranks)), "[]"), a.Alpha)
 }
 
-// steps is how many updates the whole run makes.
-func (r *run) steps() int {
-	if r.cfg.Steps > 0 {
-		return r.cfg.Steps
-	}
-	return r.cfg.Epochs * r.stepsPerEpoch()
-}
-
-func (r *run) stepsPerEpoch() int {
-	return (r.rows.trainRows.Micros() + r.cfg.Accum - 1) / r.cfg.Accum
-}
-
 func (r *run) announce() {
-	s := report.Started{Model: r.cfg.Model, Arch: r.model.Arch().Name, Types: r.model.StorageTypes(), Method: r.how.Name, Unit: r.how.Unit, Template: r.text.templateName(),
-		Train: r.rows.train.Counts, Memory: r.plan.total, Steps: r.meta.Course.Steps, Step: r.meta.State.Step, Threads: r.cfg.Threads}
-	if r.rows.held != nil {
-		s.Held = &r.rows.held.Counts
+	s := report.Started{Model: r.cfg.Model, Arch: r.model.Arch().Name, Types: r.model.StorageTypes(), Method: r.how.Name, Unit: r.how.Unit, Template: r.text.TemplateName(),
+		Train: r.rows.Train.Counts, Memory: r.plan.total, Steps: r.meta.Course.Steps, Step: r.meta.State.Step, Threads: r.cfg.Threads}
+	if r.rows.Held != nil {
+		s.Held = &r.rows.Held.Counts
 	}
 	for _, p := range r.sess.Params() {
 		s.Trained += int64(len(p.Data))
 	}
 	r.rep.Report(s)
-	for _, n := range r.rows.notes {
+	for _, n := range r.rows.Notes {
 		r.note("%s", n)
 	}
 }
@@ -276,7 +264,7 @@ func (r *run) measureBase(ctx context.Context) error {
 	if r.meta.State.Step > 0 || r.meta.State.Pending.Micros > 0 {
 		return nil
 	}
-	if r.rows.heldRows != nil && r.meta.EvalBefore == nil {
+	if r.rows.HeldRows != nil && r.meta.EvalBefore == nil {
 		res, err := r.measure(ctx, eval.Options{NoAdapter: !r.cfg.Full && r.cfg.InitAdapter == ""})
 		if err != nil {
 			return err
@@ -290,7 +278,7 @@ func (r *run) measureBase(ctx context.Context) error {
 // measureDistance measures for m, where it does not hold it, llama.cpp's distance from a base that is trained in full. The
 // session must hold the base.
 func (r *run) measureDistance(ctx context.Context, m *meta) error {
-	tokens := r.rows.probe()
+	tokens := r.rows.Probe()
 	if !r.cfg.Full || m.BaseDiff != nil || tokens == nil {
 		return nil
 	}
@@ -311,10 +299,10 @@ func (r *run) measureDistance(ctx context.Context, m *meta) error {
 // measure evaluates on the held-out rows.
 func (r *run) measure(ctx context.Context, o eval.Options) (eval.Result, error) {
 	o.Progress = func(rows int) {
-		r.rep.Report(report.Progress{What: "evaluate", Done: rows, Total: r.rows.heldRows.Rows()})
+		r.rep.Report(report.Progress{What: "evaluate", Done: rows, Total: r.rows.HeldRows.Rows()})
 	}
 	o.Reference = r.refHeld.of
-	return eval.Run(ctx, r.sess, r.rows.heldRows, r.how, o)
+	return eval.Run(ctx, r.sess, r.rows.HeldRows, r.how, o)
 }
 
 // train runs the loop from where the run stands.
@@ -337,7 +325,7 @@ func (r *run) train(ctx context.Context) error {
 	}
 	r.clock = time.Now()
 	err = Loop(ctx, Parts{
-		Engine: r.sess, Data: r.rows.trainRows, Method: r.how, Optimizer: r.opt, Reference: r.refTrain.of,
+		Engine: r.sess, Data: r.rows.TrainRows, Method: r.how, Optimizer: r.opt, Reference: r.refTrain.of,
 		LR:    func(step int) float64 { return r.cfg.LR * sched.Factor(r.meta.Course, step) },
 		Accum: r.cfg.Accum, Steps: r.meta.Course.Steps, Clip: r.cfg.Clip, Threads: r.cfg.Threads,
 		AfterStep: r.afterStep, Save: r.saveEarly,
@@ -361,7 +349,7 @@ func (r *run) afterStep(ctx context.Context, st *State, s StepStats) (stop bool,
 	defer func() { r.clock = time.Now() }()
 	r.meta.Seconds += elapsed
 	line := report.Line{Step: s.Step, Loss: s.Loss, LR: s.LR, GradNorm: s.GradNorm, Tokens: s.Tokens, Counted: s.Counted, TokPerS: float64(s.Tokens) / elapsed,
-		Epoch: float64(st.Cursor.Epoch) + float64(st.Cursor.Row)/float64(r.rows.trainRows.Rows()), Figures: figures(nil, "", s.Metrics)}
+		Epoch: float64(st.Cursor.Epoch) + float64(st.Cursor.Row)/float64(r.rows.TrainRows.Rows()), Figures: figures(nil, "", s.Metrics)}
 	if err := r.log.Append(line); err != nil {
 		return false, err
 	}

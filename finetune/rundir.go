@@ -7,10 +7,9 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/ggtune/ggtune/finetune/config"
-
 	"github.com/gofrs/flock"
 
+	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/internal/atomicfile"
 )
 

@@ -11,11 +11,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/ggtune/ggtune/finetune/config"
-
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/engine/synth"
-	"github.com/ggtune/ggtune/finetune/method"
+	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/finetune/report"
 	"github.com/ggtune/ggtune/internal/testdata"
 )
@@ -298,20 +296,5 @@ func TestAdapterSaysHowDataIsRead(t *testing.T) {
 	got, err := Evaluate(t.Context(), e, s.Result, nil, rec)
 	if err != nil || math.Abs(got.Loss-*s.EvalLossAfter) > 1e-4 || !strings.Contains(rec.notes(), "--columns prompt=ask") {
 		t.Errorf("got %+v, %v, notes %q; want loss %g", got, err, rec.notes(), *s.EvalLossAfter)
-	}
-	info, err := (&run{cfg: c, how: method.SFT, text: &textSide{}}).info()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, chosen := range []bool{false, true} {
-		taken, want := config.Default(), config.Default()
-		if !chosen {
-			want.SeqLen, want.DropReasoning, want.OnLong, want.Columns, want.TextSplit, want.TaskExamples, want.TaskChat = c.SeqLen, true, "drop", c.Columns, "line", 0, true
-		}
-		takeDefaults(&taken, info, func(string) bool { return chosen }, func(string, ...any) {})
-		taken.Settings, want.Settings = method.Settings{}, method.Settings{} // NaN is not equal to itself
-		if !reflect.DeepEqual(taken, want) {
-			t.Errorf("the user's own choice: %v; got\n%+v, want\n%+v", chosen, taken, want)
-		}
 	}
 }

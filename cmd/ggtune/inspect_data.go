@@ -8,8 +8,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/ggtune/ggtune/finetune"
 	"github.com/ggtune/ggtune/finetune/config"
+	"github.com/ggtune/ggtune/finetune/corpus"
 	"github.com/ggtune/ggtune/finetune/data"
 	"github.com/ggtune/ggtune/finetune/report"
 	"github.com/ggtune/ggtune/internal/count"
@@ -28,7 +28,7 @@ func inspectOptions(o config.Option) bool {
 type dataInfo struct {
 	Kind string   `json:"kind"` // "data"
 	Path []string `json:"path"`
-	*finetune.DataView
+	*corpus.View
 }
 
 func inspectData(c *cli.Context, path string) error {
@@ -43,7 +43,7 @@ func inspectData(c *cli.Context, path string) error {
 	if c.Int("rows") < 0 {
 		return usagef("inspect: --rows is %d, expected 0 or more", c.Int("rows"))
 	}
-	v, err := finetune.InspectData(c.Context, cfg, c.Int("rows"))
+	v, err := corpus.Inspect(c.Context, cfg, c.Int("rows"))
 	if err != nil {
 		return err
 	}
@@ -54,7 +54,7 @@ func inspectData(c *cli.Context, path string) error {
 	return nil
 }
 
-func printData(w io.Writer, path string, v *finetune.DataView) {
+func printData(w io.Writer, path string, v *corpus.View) {
 	fmt.Fprintf(w, "%s: data, format %s\n", path, v.Format)
 	fmt.Fprintf(w, "  files        %d\n  records      %d\n  examples     %d\n", v.Stats.Files, v.Stats.Records, v.Stats.Kept)
 	for _, d := range v.Stats.Dropped {
@@ -150,7 +150,7 @@ func clip(s string) string {
 }
 
 // printItem shows the tokens of one example: id, mark, text.
-func printItem(w io.Writer, it *finetune.ItemView) {
+func printItem(w io.Writer, it *corpus.ItemView) {
 	counted := 0
 	for _, t := range it.Tokens {
 		if t.Counted {

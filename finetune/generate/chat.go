@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/ggtune/ggtune/finetune/encode"
+	"github.com/ggtune/ggtune/finetune/origin"
 	"github.com/ggtune/ggtune/finetune/template"
 )
 
@@ -21,18 +22,20 @@ type Chat struct {
 // the adapter in use was trained with, if it is built in, else the model's own, or the fallback where it has none.
 func (g *Generator) Chat(name string) (*Chat, error) {
 	c := &Chat{g: g}
-	if name == "" {
-		name = g.origin().template()
+	adapter := g.origin()
+	if name == "" && adapter != nil {
+		name = adapter.Template()
 	}
 	t, note, err := template.Find(name, g.ownTemplate, g.model.Path())
 	if err != nil {
 		return nil, err
 	}
 	c.template = t
-	for _, n := range []string{note, g.origin().templateNote(t)} {
-		if n != "" {
-			c.Notes = append(c.Notes, n)
-		}
+	if note != "" {
+		c.Notes = append(c.Notes, note)
+	}
+	if adapter != nil {
+		c.Notes = append(c.Notes, adapter.Differs(origin.Use{Template: t})...)
 	}
 	v := g.model.Vocab()
 	if c.enc, err = encode.New(v); err != nil {

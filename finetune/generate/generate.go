@@ -11,6 +11,7 @@ import (
 
 	"github.com/ggtune/ggtune/bindings/llama"
 	"github.com/ggtune/ggtune/engine/gguf"
+	"github.com/ggtune/ggtune/finetune/origin"
 	"github.com/ggtune/ggtune/internal/count"
 )
 
@@ -52,7 +53,7 @@ type Generator struct {
 type loaded struct {
 	*llama.Adapter
 	scale  float32
-	origin *origin
+	origin *origin.Origin
 }
 
 // Open opens the model and the adapters, the first of which is switched on. Close it.
@@ -96,7 +97,7 @@ func (g *Generator) open(cfg Config) error {
 		g.nCtx = min(trained, defaultCtx)
 	}
 	for _, c := range cfg.Adapters {
-		o, err := readOrigin(c.Path) // first: as in check, our own reader says better what is wrong
+		o, err := origin.Read(c.Path) // first: as in check, our own reader says better what is wrong
 		if err != nil {
 			return err
 		}
@@ -105,7 +106,7 @@ func (g *Generator) open(cfg Config) error {
 			return err
 		}
 		g.adapters = append(g.adapters, loaded{Adapter: a, scale: c.Scale, origin: o})
-		cfg.Hash = cfg.Hash || o.base() != ""
+		cfg.Hash = cfg.Hash || o.Base() != ""
 	}
 	if cfg.Hash {
 		g.sum = startSum(cfg.Model)

@@ -5,7 +5,14 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strings"
 )
+
+// ownPrefix begins the name of a template that a model brings.
+const ownPrefix = "built into "
+
+// IsModelsOwn says whether a template of that name is one that a model brings.
+func IsModelsOwn(name string) bool { return strings.HasPrefix(name, ownPrefix) }
 
 // Find gives the template a user means: the built-in one or the file called name; or, where name is "", own, which model
 // brings; or, where that is "" too, the fallback, and then note says so.
@@ -14,7 +21,7 @@ func Find(name, own, model string) (t *Template, note string, err error) {
 	case name != "":
 		t, err = named(name)
 	case own != "":
-		t, err = Parse(own, "built into "+model)
+		t, err = Parse(own, ownPrefix+model)
 	default:
 		t, err = Builtin(Fallback)
 		note = fmt.Sprintf("%s has no chat template; %q stands in for it (--template names another)", model, Fallback)

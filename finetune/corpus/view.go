@@ -1,20 +1,19 @@
-package finetune
+package corpus
 
 import (
 	"context"
 	"errors"
 	"fmt"
 
-	"github.com/ggtune/ggtune/finetune/config"
-
 	"github.com/ggtune/ggtune/engine"
+	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/finetune/data"
 	"github.com/ggtune/ggtune/finetune/encode"
 	"github.com/ggtune/ggtune/finetune/method"
 )
 
-// A DataView is a dataset as it was read and, where a model is given, as the model will see it.
-type DataView struct {
+// A View is a dataset as it was read and, where a model is given, as the model will see it.
+type View struct {
 	Format string     `json:"format"`
 	SHA256 string     `json:"sha256"`
 	Stats  data.Stats `json:"stats"`
@@ -49,10 +48,10 @@ type TokenView struct {
 	Segment int    `json:"segment,omitempty"` // index into ItemView.Segments
 }
 
-// InspectData reads cfg.Data and shows its first n examples; with cfg.Model, also the first n rows that training would
+// Inspect reads cfg.Data and shows its first n examples; with cfg.Model, also the first n rows that training would
 // see. Of cfg only what Options marks as Eval is used.
-func InspectData(ctx context.Context, cfg *config.Config, n int) (*DataView, error) {
-	v := &DataView{}
+func Inspect(ctx context.Context, cfg *config.Config, n int) (*View, error) {
+	v := &View{}
 	cfg, how, ds, err := v.open(ctx, cfg)
 	if err != nil {
 		return nil, err
@@ -74,7 +73,7 @@ func InspectData(ctx context.Context, cfg *config.Config, n int) (*DataView, err
 
 // open opens the data for cfg's method. Where that is the default, which need not be what the user has in mind, and the data
 // is of another kind, it takes a method that learns from such data, and gives the configuration with that.
-func (v *DataView) open(ctx context.Context, cfg *config.Config) (*config.Config, *method.Method, *data.Dataset, error) {
+func (v *View) open(ctx context.Context, cfg *config.Config) (*config.Config, *method.Method, *data.Dataset, error) {
 	how, err := cfg.Loss()
 	if err != nil {
 		return nil, nil, nil, err
@@ -91,28 +90,26 @@ func (v *DataView) open(ctx context.Context, cfg *config.Config) (*config.Config
 }
 
 // tokens adds what becomes of the data with the model's tokenizer and template.
-func (v *DataView) tokens(ctx context.Context, cfg *config.Config, how *method.Method, n int) (err error) {
+func (v *View) tokens(ctx context.Context, cfg *config.Config, how *method.Method, n int) (err error) {
 	m, err := engine.Open(cfg.Model)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, m.Close()) }()
-	s, err := openText(cfg, m, how)
+	r, err := Open(cfg, m, how)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, s.Close()) }()
-	plain := *cfg
-	plain.EvalData, plain.EvalSplit = nil, 0 // the whole dataset is looked at
-	r, err := readRows(ctx, &plain, s)
+	defer func() { err = errors.Join(err, r.Close()) }()
+	rows, err := r.ReadWhole(ctx)
 	if err != nil {
 		return err
 	}
-	v.Template, v.Notes, v.Counts = s.templateName(), append(v.Notes, r.notes...), &r.train.Counts
-	for i := range min(n, r.trainRows.Rows()) {
+	v.Template, v.Notes, v.Counts = r.TemplateName(), append(v.Notes, rows.Notes...), &rows.Train.Counts
+	for i := range min(n, rows.TrainRows.Rows()) {
 		row := RowView{Row: i}
-		for _, it := range r.trainRows.Row(i) {
-			row.Items = append(row.Items, s.view(it))
+		for _, it := range rows.TrainRows.Row(i) {
+			row.Items = append(row.Items, r.view(it))
 		}
 		v.Rows = append(v.Rows, row)
 	}
@@ -120,24 +117,24 @@ func (v *DataView) tokens(ctx context.Context, cfg *config.Config, how *method.M
 }
 
 // view shows an item.
-func (s *textSide) view(it *encode.Item) ItemView {
-	v := ItemView{Source: it.Source.String(), Segments: s.segmentNames(it)}
+func (r *Reader) view(it *encode.Item) ItemView {
+	v := ItemView{Source: it.Source.String(), Segments: r.segmentNames(it)}
 	for i, g := range it.Segments {
 		for k := g.Start; k < g.Start+g.Len; k++ {
-			v.Tokens = append(v.Tokens, TokenView{ID: it.Tokens[k], Text: s.enc.Piece(it.Tokens[k]), Counted: it.Counted[k], Segment: i})
+			v.Tokens = append(v.Tokens, TokenView{ID: it.Tokens[k], Text: r.text.enc.Piece(it.Tokens[k]), Counted: it.Counted[k], Segment: i})
 		}
 	}
 	return v
 }
 
 // segmentNames names the segments of a tree as method.Need has them.
-func (s *textSide) segmentNames(it *encode.Item) []string {
+func (r *Reader) segmentNames(it *encode.Item) []string {
 	switch {
-	case s.need == method.Pairs:
+	case r.how.Need == method.Pairs:
 		return []string{"prompt", "chosen", "rejected"}
-	case s.need == method.Verdicts && it.Label == 1:
+	case r.how.Need == method.Verdicts && it.Label == 1:
 		return []string{"prompt", "desirable", "another example's answer"}
-	case s.need == method.Verdicts:
+	case r.how.Need == method.Verdicts:
 		return []string{"prompt", "undesirable", "another example's answer"}
 	}
 	return nil

@@ -1,4 +1,4 @@
-package finetune
+package corpus
 
 import (
 	"context"
@@ -8,11 +8,9 @@ import (
 	"slices"
 
 	"github.com/ggtune/ggtune/finetune/config"
-
 	"github.com/ggtune/ggtune/finetune/data"
 	"github.com/ggtune/ggtune/finetune/encode"
 	"github.com/ggtune/ggtune/finetune/method"
-	"github.com/ggtune/ggtune/finetune/template"
 	"github.com/ggtune/ggtune/internal/count"
 )
 
@@ -29,7 +27,7 @@ type input struct {
 }
 
 // look goes through the judged examples of in once, to learn which prompts and answers differ.
-func (s *textSide) look(ctx context.Context, in *input) error {
+func (r *Reader) look(ctx context.Context, in *input) error {
 	judged := make([]encode.Judged, in.ds.Len())
 	in.prompts = make([][sha256.Size]byte, len(judged))
 	for i := range judged {
@@ -48,15 +46,15 @@ func (s *textSide) look(ctx context.Context, in *input) error {
 			return fmt.Errorf("%s: %w", x.Source, err)
 		}
 		in.prompts[i] = judged[i].Prompt
-		s.tell(i+1, len(judged))
+		r.tell(i+1, len(judged))
 	}
-	if s.need != method.Verdicts {
+	if r.how.Need != method.Verdicts {
 		return nil
 	}
 	var ok bool
 	if in.others, ok = encode.Others(judged); !ok {
 		return fmt.Errorf("%s: every verdict (%d) is on one answer, and %s sets each beside the answer to another example; give at least 2 that differ",
-			in.ds.Source(0), in.ds.Len(), s.method)
+			in.ds.Source(0), in.ds.Len(), r.how.Name)
 	}
 	return nil
 }
@@ -118,11 +116,11 @@ func (in *input) units() (n int, of []int) {
 }
 
 // tree encodes the prompt of x with each of the answers.
-func (s *textSide) tree(x *data.Example) (encode.Item, error) {
+func (r *Reader) tree(x *data.Example) (encode.Item, error) {
 	items := make([]encode.Item, len(x.Answers))
 	for i := range items {
 		var err error
-		if items[i], err = s.answered(x, &x.Answers[i]); err != nil {
+		if items[i], err = r.text.answered(x, &x.Answers[i]); err != nil {
 			return encode.Item{}, err
 		}
 	}
@@ -130,8 +128,8 @@ func (s *textSide) tree(x *data.Example) (encode.Item, error) {
 }
 
 // verdict encodes x with its own answer and with that of another example.
-func (s *textSide) verdict(x, other *data.Example) (encode.Item, error) {
-	own, err := s.answered(x, &x.Answers[0])
+func (r *Reader) verdict(x, other *data.Example) (encode.Item, error) {
+	own, err := r.text.answered(x, &x.Answers[0])
 	if err != nil {
 		return encode.Item{}, err
 	}
@@ -142,79 +140,13 @@ func (s *textSide) verdict(x, other *data.Example) (encode.Item, error) {
 	case !chat && a.Messages != nil:
 		a.Text, a.Messages = a.Messages[len(a.Messages)-1].Content, nil
 	}
-	beside, err := s.answered(x, &a)
+	beside, err := r.text.answered(x, &a)
 	if err != nil {
 		return encode.Item{}, fmt.Errorf("with the answer of %s beside its own: %w", other.Source, err)
 	}
-	it, cut, err := encode.Verdict(own, beside, x.Desirable, s.limit)
+	it, cut, err := encode.Verdict(own, beside, x.Desirable, r.limit)
 	if cut {
-		s.cutBeside++
+		r.cutBeside++
 	}
 	return it, err
-}
-
-// answered encodes the prompt of x with an answer. The end of one that was cut off does not count: it would teach to stop in
-// the middle.
-func (s *textSide) answered(x *data.Example, a *data.Answer) (encode.Item, error) {
-	if a.Messages == nil {
-		it, err := s.enc.Completion(x.Source, x.Prompt, a.Text)
-		if n := len(it.Tokens); err == nil && a.CutOff && s.vocab.IsEOG(it.Tokens[n-1]) {
-			it.Counted[n-1] = false
-		}
-		return it, err
-	}
-	r, err := s.render(slices.Concat(x.Messages, a.Messages), x.Tools)
-	if err != nil {
-		return encode.Item{}, fmt.Errorf("%s: %w", x.Source, err)
-	}
-	if a.CutOff {
-		leaveOpen(r)
-	}
-	return s.enc.Conversation(x.Source, r)
-}
-
-// leaveOpen leaves the end of the last trained turn untrained.
-func leaveOpen(r *template.Rendering) {
-	for i := len(r.Spans) - 1; i >= 0; i-- {
-		if sp := &r.Spans[i]; sp.Train {
-			sp.Train = sp.Kind != template.End
-			break
-		}
-	}
-	r.EndsTurn = true // none is added
-}
-
-// needBoth refuses to train on verdicts of one class.
-func (s *textSide) needBoth(d *encode.Dataset) error {
-	if s.need != method.Verdicts {
-		return nil
-	}
-	desirable, undesirable := d.Classes()
-	found, missing, label := "desirable", "undesirable", false
-	switch {
-	case desirable > 0 && undesirable > 0:
-		return nil
-	case desirable == 0:
-		found, missing, label = missing, found, true
-	}
-	return fmt.Errorf("%s: every answer that is left (%d) is %s, and --method %s needs both kinds: add %s ones, labelled %v", d.Items[0].Source, len(d.Items), found, s.method, missing, label)
-}
-
-// treeNotes says which trees were left out for their length, or for want of a prompt.
-func (s *textSide) treeNotes(d *encode.Dataset) []string {
-	var out []string
-	l := d.LongTrees()
-	if l.Count > 0 {
-		out = append(out, fmt.Sprintf("left out: %s whose prompt and answers together are longer than a row of %d tokens (answers that are compared are not cut); the first is %s; --seq-len %d takes all in",
-			count.Of(l.Count, "example"), s.limit.SeqLen, l.First, l.Longest))
-	}
-	if l.Deep > 0 {
-		out = append(out, fmt.Sprintf("left out: %s longer than the %d positions that %s has learned, whatever the row length; the first is %s",
-			count.Of(l.Deep, "example"), s.limit.Positions, s.model, l.FirstDeep))
-	}
-	if n := d.Counts.DroppedBare; n > 0 {
-		out = append(out, fmt.Sprintf("left out: %s whose answers have no token before them to be predicted from (the prompt is empty, or a part of their first token, and %s expects no beginning-of-text token); the first is %s",
-			count.Of(n, "example"), s.model, d.FirstBare()))
-	}
-	return out
 }

@@ -1,4 +1,4 @@
-package finetune
+package corpus
 
 import (
 	"context"
@@ -8,11 +8,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/ggtune/ggtune/finetune/config"
-
 	"github.com/ggtune/ggtune/bindings/llama"
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/engine/synth"
+	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/finetune/data"
 	"github.com/ggtune/ggtune/finetune/encode"
 	"github.com/ggtune/ggtune/finetune/method"
@@ -26,15 +25,15 @@ var (
 )
 
 // branches spells the segments of a tree, counted tokens in brackets.
-func branches(s *textSide, it *encode.Item) []string {
+func branches(s *Reader, it *encode.Item) []string {
 	var out []string
 	for _, g := range it.Segments {
 		var b strings.Builder
 		for i := g.Start; i < g.Start+g.Len; i++ {
 			if it.Counted[i] {
-				fmt.Fprintf(&b, "[%s]", s.enc.Piece(it.Tokens[i]))
+				fmt.Fprintf(&b, "[%s]", s.text.enc.Piece(it.Tokens[i]))
 			} else {
-				b.WriteString(s.enc.Piece(it.Tokens[i]))
+				b.WriteString(s.text.enc.Piece(it.Tokens[i]))
 			}
 		}
 		out = append(out, b.String())
@@ -61,7 +60,7 @@ func TestPairs(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := branches(s, &r.train.Items[0]); !slices.Equal(got, tc.want) {
+			if got := branches(s, &r.Train.Items[0]); !slices.Equal(got, tc.want) {
 				t.Errorf("got %q, want %q", got, tc.want)
 			}
 		})
@@ -79,10 +78,10 @@ func TestCutOff(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := branches(s, &r.train.Items[0]); !slices.Equal(got, want) {
+		if got := branches(s, &r.Train.Items[0]); !slices.Equal(got, want) {
 			t.Errorf("got %q, want %q", got, want)
 		}
-		if notes := strings.Join(r.notes, "\n"); !strings.Contains(notes, "1 example: an answer was cut off when it was written; its end is not trained on; the first at ") {
+		if notes := strings.Join(r.Notes, "\n"); !strings.Contains(notes, "1 example: an answer was cut off when it was written; its end is not trained on; the first at ") {
 			t.Errorf("notes %q", notes)
 		}
 	}
@@ -106,7 +105,7 @@ func TestVerdicts(t *testing.T) {
 		{0, []string{"<s> ab", "[ ][d][</s>]", "[e][</s>]"}},
 		{1, []string{chat, "[e][|][</s>]", "[ ][c][|][</s>]"}},
 	} {
-		it := &r.train.Items[i]
+		it := &r.Train.Items[i]
 		if got := branches(s, it); it.Label != want.label || !slices.Equal(got, want.branches) {
 			t.Errorf("example %d: got %g, %q, want %g, %q", i, it.Label, got, want.label, want.branches)
 		}
@@ -119,7 +118,7 @@ func TestPairsAsVerdicts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if a, b := r.train.Classes(); a != 2 || b != 2 {
+	if a, b := r.Train.Classes(); a != 2 || b != 2 {
 		t.Errorf("got %d desirable and %d undesirable, want 2 of each", a, b)
 	}
 }
@@ -146,7 +145,7 @@ func TestBadJudgements(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			side, r, err := textFor(t, tc.how, "", tc.change, tc.lines...)
 			if err == nil {
-				err = side.needBoth(r.train)
+				err = side.NeedBoth(r.Train)
 			}
 			if err == nil || !strings.Contains(err.Error(), tc.want) {
 				t.Errorf("got  %v\nwant %s", err, tc.want)
@@ -162,11 +161,11 @@ func TestTreeNotes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c := r.train.Counts; c.DroppedLong != 1 || c.Items != 1 {
+	if c := r.Train.Counts; c.DroppedLong != 1 || c.Items != 1 {
 		t.Errorf("counts %+v", c)
 	}
 	want := "longer than a row of 16 tokens (answers that are compared are not cut); the first is"
-	if notes := strings.Join(r.notes, "\n"); !strings.Contains(notes, want) || !strings.Contains(notes, "data.jsonl:2; --seq-len 23 takes all in") {
+	if notes := strings.Join(r.Notes, "\n"); !strings.Contains(notes, want) || !strings.Contains(notes, "data.jsonl:2; --seq-len 23 takes all in") {
 		t.Errorf("notes %q", notes)
 	}
 	_, r, err = textFor(t, verdicts, "", func(c *config.Config) { c.SeqLen = 14 },
@@ -174,7 +173,7 @@ func TestTreeNotes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if notes := strings.Join(r.notes, "\n"); !strings.Contains(notes, "beside 1 verdict the other example's answer is cut") {
+	if notes := strings.Join(r.Notes, "\n"); !strings.Contains(notes, "beside 1 verdict the other example's answer is cut") {
 		t.Errorf("notes %q", notes)
 	}
 }
@@ -211,12 +210,12 @@ func TestEmptyPrompt(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			c := r.train.Counts
+			c := r.Train.Counts
 			if c.DroppedBare != tc.dropped || c.Examples != c.Items+tc.dropped {
 				t.Errorf("got %+v, want %d dropped", c, tc.dropped)
 			}
 			note := fmt.Sprintf("left out: %s whose answers have no token before them to be predicted from", count.Of(tc.dropped, "example"))
-			if notes := strings.Join(r.notes, "\n"); tc.dropped > 0 && (!strings.Contains(notes, note) || !strings.Contains(notes, "data.jsonl:3")) {
+			if notes := strings.Join(r.Notes, "\n"); tc.dropped > 0 && (!strings.Contains(notes, note) || !strings.Contains(notes, "data.jsonl:3")) {
 				t.Errorf("notes %q", notes)
 			}
 		})
@@ -244,16 +243,16 @@ func TestSplitKeepsPrompts(t *testing.T) {
 			t.Fatal(err)
 		}
 		trained := map[int]bool{}
-		for _, it := range r.train.Items {
+		for _, it := range r.Train.Items {
 			trained[tc.group(it.Source.Line)] = true
 		}
-		for _, it := range r.held.Items {
+		for _, it := range r.Held.Items {
 			if trained[tc.group(it.Source.Line)] {
 				t.Errorf("%s: %s is held out, and its like are trained on", tc.name, it.Source)
 			}
 		}
-		if len(r.held.Items) != tc.held {
-			t.Errorf("%s: %d held out, want %d", tc.name, len(r.held.Items), tc.held)
+		if len(r.Held.Items) != tc.held {
+			t.Errorf("%s: %d held out, want %d", tc.name, len(r.Held.Items), tc.held)
 		}
 	}
 }
@@ -279,8 +278,8 @@ func TestRealPreferences(t *testing.T) {
 			}
 			defer v.Close()
 			cfg := config.Default()
-			s := &textSide{vocab: v, cfg: &cfg, model: path, own: string(source), limit: encode.Limits{SeqLen: 1 << 20}}
-			if err := s.open(); err != nil {
+			s := &Reader{cfg: &cfg, text: &text{vocab: v, model: path, own: string(source)}, limit: encode.Limits{SeqLen: 1 << 20}}
+			if err := s.text.open(); err != nil {
 				t.Fatal(err)
 			}
 			for _, f := range []struct {
@@ -313,7 +312,7 @@ func TestRealPreferences(t *testing.T) {
 }
 
 // checkTree checks the tree of a pair, or of a verdict beside another.
-func checkTree(t *testing.T, s *textSide, x, other *data.Example) {
+func checkTree(t *testing.T, s *Reader, x, other *data.Example) {
 	t.Helper()
 	answers := x.Answers
 	tree, err := s.tree(x)
@@ -326,7 +325,7 @@ func checkTree(t *testing.T, s *textSide, x, other *data.Example) {
 	}
 	root := tree.Segments[0]
 	for i := range answers {
-		alone, err := s.answered(x, &answers[i])
+		alone, err := s.text.answered(x, &answers[i])
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -337,20 +336,20 @@ func checkTree(t *testing.T, s *textSide, x, other *data.Example) {
 		if got := slices.Concat(tree.Counted[:root.Len], tree.Counted[g.Start:g.Start+g.Len]); !slices.Equal(got, alone.Counted) {
 			t.Fatalf("%s: the tree counts %v, alone %v", x.Source, got, alone.Counted)
 		}
-		if bos := s.vocab.BOS(); s.vocab.AddBOS() && (alone.Tokens[0] != bos || slices.Contains(alone.Tokens[1:], bos)) {
+		if bos := s.text.vocab.BOS(); s.text.vocab.AddBOS() && (alone.Tokens[0] != bos || slices.Contains(alone.Tokens[1:], bos)) {
 			t.Errorf("%s: not one BOS: %v", x.Source, alone.Tokens)
 		}
 		counted, last := "", int32(-1)
 		for k := g.Start; k < g.Start+g.Len; k++ {
 			if tree.Counted[k] {
-				counted, last = counted+s.enc.Piece(tree.Tokens[k]), tree.Tokens[k]
+				counted, last = counted+s.text.enc.Piece(tree.Tokens[k]), tree.Tokens[k]
 			}
 		}
 		said := answers[i].Text
 		if m := answers[i].Messages; m != nil {
 			said = m[len(m)-1].Content
 		}
-		if !strings.Contains(counted, strings.TrimSpace(said)) || !s.vocab.IsEOG(last) {
+		if !strings.Contains(counted, strings.TrimSpace(said)) || !s.text.vocab.IsEOG(last) {
 			t.Errorf("%s: counted is %q, which lacks %q or its end", x.Source, counted, said)
 		}
 		if extra := len(counted) - len(said); extra > 48 { // a mark or two, and a template's empty reasoning
@@ -370,7 +369,7 @@ func TestInspectChoices(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v, err := InspectData(t.Context(), s.cfg, 1)
+	v, err := Inspect(t.Context(), s.cfg, 1)
 	if err != nil {
 		t.Fatal(err)
 	}

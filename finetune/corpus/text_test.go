@@ -1,18 +1,16 @@
-package finetune
+package corpus
 
 import (
 	"fmt"
 	"os"
 	"path/filepath"
-
-	"github.com/ggtune/ggtune/finetune/config"
-
 	"strings"
 	"testing"
 
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/engine/synth"
+	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/finetune/encode"
 	"github.com/ggtune/ggtune/finetune/method"
 )
@@ -20,13 +18,13 @@ import (
 const barTemplate = `{% for m in messages %}[{{ m.role }}] {{ m.content }}|{% endfor %}{% if add_generation_prompt %}[assistant] {% endif %}`
 
 // textOf opens a tiny model with the given template and reads the data written in lines.
-func textOf(t *testing.T, template string, change func(c *config.Config), lines ...string) (*textSide, *rows, error) {
+func textOf(t *testing.T, template string, change func(c *config.Config), lines ...string) (*Reader, *Rows, error) {
 	t.Helper()
 	return textFor(t, nil, template, change, lines...)
 }
 
 // textFor is textOf for a method that need not be registered; nil: the one that the configuration names.
-func textFor(t *testing.T, how *method.Method, template string, change func(c *config.Config), lines ...string) (*textSide, *rows, error) {
+func textFor(t *testing.T, how *method.Method, template string, change func(c *config.Config), lines ...string) (*Reader, *Rows, error) {
 	t.Helper()
 	spec := synth.Tiny("llama", gguf.F32)
 	spec.ChatTemplate = template
@@ -50,21 +48,21 @@ func textFor(t *testing.T, how *method.Method, template string, change func(c *c
 			t.Fatal(err)
 		}
 	}
-	s, err := openText(&c, m, how)
+	s, err := Open(&c, m, how)
 	if err != nil {
 		return nil, nil, err
 	}
 	t.Cleanup(func() { s.Close() })
-	r, err := readRows(t.Context(), &c, s)
+	r, err := s.Read(t.Context())
 	return s, r, err
 }
 
 // countedText spells the counted tokens of an item.
-func countedText(s *textSide, it *encode.Item) string {
+func countedText(s *Reader, it *encode.Item) string {
 	var b strings.Builder
 	for i, id := range it.Tokens {
 		if it.Counted[i] {
-			b.WriteString(s.enc.Piece(id))
+			b.WriteString(s.text.enc.Piece(id))
 		}
 	}
 	return b.String()
@@ -93,7 +91,7 @@ func TestMasks(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := countedText(s, &r.train.Items[0])
+			got := countedText(s, &r.Train.Items[0])
 			for _, w := range tc.with {
 				if !strings.Contains(got, w) {
 					t.Errorf("%q counts, which lacks %q", got, w)
@@ -116,13 +114,13 @@ func TestDataNotes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	notes := strings.Join(r.notes, "\n")
+	notes := strings.Join(r.Notes, "\n")
 	for _, want := range []string{"has no chat template", "left out: 1 example whose prompt fills a row of 32 tokens", "data.jsonl:2"} {
 		if !strings.Contains(notes, want) {
 			t.Errorf("notes %q lack %q", notes, want)
 		}
 	}
-	if c := r.train.Counts; c.Examples != 2 || c.DroppedCut != 1 || c.Items != 1 {
+	if c := r.Train.Counts; c.Examples != 2 || c.DroppedCut != 1 || c.Items != 1 {
 		t.Errorf("counts %+v", c)
 	}
 	_, _, err = textOf(t, `{{ raise_exception("no") }}`, nil, chat)
@@ -145,15 +143,15 @@ func TestSplitIsDisjoint(t *testing.T) {
 		t.Fatal(err)
 	}
 	seen := map[int]int{}
-	for _, d := range []*encode.Dataset{r.train, r.held} {
+	for _, d := range []*encode.Dataset{r.Train, r.Held} {
 		for _, it := range d.Items {
 			seen[it.Source.Line]++
 		}
 	}
-	if len(seen) != 20 || len(r.held.Items) != 5 || len(r.train.Items) != 15 {
-		t.Errorf("%d held out, %d trained, lines %v", len(r.held.Items), len(r.train.Items), seen)
+	if len(seen) != 20 || len(r.Held.Items) != 5 || len(r.Train.Items) != 15 {
+		t.Errorf("%d held out, %d trained, lines %v", len(r.Held.Items), len(r.Train.Items), seen)
 	}
-	if r.heldRows.Rows() == 0 || r.probe() == nil {
+	if r.HeldRows.Rows() == 0 || r.Probe() == nil {
 		t.Error("no held-out rows, or no probe")
 	}
 	_, _, err = textOf(t, "", func(c *config.Config) { c.EvalSplit = 0.5 }, lines[0])
@@ -170,16 +168,16 @@ func TestLearnedPositions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, it := range r.train.Items {
+	for _, it := range r.Train.Items {
 		if len(it.Tokens) > 128 {
 			t.Errorf("an example of %d tokens", len(it.Tokens))
 		}
 	}
-	if !strings.Contains(strings.Join(r.notes, "\n"), "128 learned positions") {
-		t.Errorf("notes %q", r.notes)
+	if !strings.Contains(strings.Join(r.Notes, "\n"), "128 learned positions") {
+		t.Errorf("notes %q", r.Notes)
 	}
 	_, r, err = textOf(t, "", func(c *config.Config) { c.SeqLen = 300 }, long)
-	if err != nil || !strings.Contains(strings.Join(r.notes, "\n"), "was trained to read 128 at once") {
-		t.Errorf("beyond a llama's context: notes %q, %v", r.notes, err)
+	if err != nil || !strings.Contains(strings.Join(r.Notes, "\n"), "was trained to read 128 at once") {
+		t.Errorf("beyond a llama's context: notes %q, %v", r.Notes, err)
 	}
 }

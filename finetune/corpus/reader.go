@@ -1,0 +1,182 @@
+// Package corpus makes rows: data and a chat template become tokens, tokens share rows, and what became of the examples is
+// counted and noted. It knows no loss and computes nothing with the model.
+package corpus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/ggtune/ggtune/engine"
+	"github.com/ggtune/ggtune/finetune/config"
+	"github.com/ggtune/ggtune/finetune/data"
+	"github.com/ggtune/ggtune/finetune/encode"
+	"github.com/ggtune/ggtune/finetune/method"
+	"github.com/ggtune/ggtune/finetune/template"
+)
+
+// A Reader turns the data of a configuration into rows, as a method needs them. It is not safe for concurrent use.
+type Reader struct {
+	// Progress is told how many examples of a pass are read; nil: nobody asks.
+	Progress func(done, total int)
+	// AnyKind accepts examples that a mask of turns says nothing about: the mask is an adapter's, not the user's.
+	AnyKind bool
+
+	cfg   *config.Config
+	how   *method.Method
+	text  *text
+	limit encode.Limits
+	all   bool // every token counts
+	// context is how many tokens the model was trained to read at once. Where positions are learned there are no more.
+	context int
+	// cutBeside counts the answers of other examples that were cut to fit beside verdicts.
+	cutBeside int
+}
+
+// Open opens the tokenizer in the model file.
+func Open(cfg *config.Config, m *engine.Model, how *method.Method) (*Reader, error) {
+	mask, err := template.ParseMask(cfg.Mask)
+	if err != nil {
+		return nil, err
+	}
+	onLong, err := encode.ParseOnLong(cfg.OnLong)
+	if err != nil {
+		return nil, err
+	}
+	if how.AllTokens {
+		mask = template.MaskAll
+	}
+	r := &Reader{cfg: cfg, how: how, all: how.AllTokens || mask == template.MaskAll,
+		limit: encode.Limits{SeqLen: cfg.SeqLen, OnLong: onLong}, context: m.HParams().NCtxTrain}
+	if m.HParams().Rope.Dim == 0 { // positions are learned, one vector each
+		r.limit.Positions = r.context
+	}
+	r.text, err = openText(m, cfg.Template, template.Options{Mask: mask, DropReasoning: cfg.DropReasoning})
+	if err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// Close frees the tokenizer; it may be called again and on nil.
+func (r *Reader) Close() error {
+	if r == nil {
+		return nil
+	}
+	return r.text.vocab.Close()
+}
+
+// Template is the chat template in use, nil if no example needed one.
+func (r *Reader) Template() *template.Template { return r.text.tmpl }
+
+// TemplateName says where it came from, "" if no example needed one.
+func (r *Reader) TemplateName() string { return r.text.templateName() }
+
+// wants is what data is read as, for what a method needs.
+var wants = map[method.Need]data.Want{method.Answers: data.WantAnswers, method.Pairs: data.WantPairs, method.Verdicts: data.WantVerdicts}
+
+// openData opens data files with the run's options.
+func openData(ctx context.Context, cfg *config.Config, paths []string, need method.Need) (*data.Dataset, error) {
+	columns, err := cfg.ColumnNames()
+	if err != nil {
+		return nil, err
+	}
+	examples := cfg.TaskExamples
+	if examples == 0 {
+		examples = -1 // data.Options means none by it
+	}
+	return data.Open(ctx, paths, data.Options{Format: cfg.Format, Columns: columns, Split: cfg.TextSplit, ReplaceInvalid: cfg.ReplaceInvalid,
+		Strict: cfg.Strict, Want: wants[need], BestWorst: cfg.RankedPairs == "best-worst", Instructions: data.InstructionOptions{Examples: examples, Chat: cfg.TaskChat}})
+}
+
+// readInto opens data and hands it to use; split says that part of it will be held out.
+func (r *Reader) readInto(ctx context.Context, paths []string, split bool, use func(in *input) error) error {
+	ds, err := openData(ctx, r.cfg, paths, r.how.Need)
+	if err != nil {
+		return err
+	}
+	defer ds.Close()
+	in := &input{ds: ds, all: make([]int, ds.Len()), dropped: ds.Stats().Read - ds.Stats().Kept}
+	for i := range in.all {
+		in.all[i] = i
+	}
+	if r.how.Need == method.Verdicts || r.how.Need == method.Pairs && split {
+		if err := r.look(ctx, in); err != nil {
+			return err
+		}
+	}
+	return use(in)
+}
+
+// encode turns the examples of in with the given indices into items. Dropped is how many are told as left out in reading.
+func (r *Reader) encode(ctx context.Context, in *input, which []int, dropped int) (*encode.Dataset, error) {
+	out, err := encode.NewDataset(r.how.Need, r.limit)
+	if err != nil {
+		return nil, err
+	}
+	for n, i := range which {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		items, err := r.example(in, i)
+		switch {
+		case errors.Is(err, encode.ErrBare) && !r.cfg.Strict:
+			out.DropBare(in.ds.Source(i))
+		case err != nil:
+			return nil, err
+		default:
+			out.Add(items...)
+		}
+		r.tell(n+1, len(which))
+	}
+	out.Counts.Examples += dropped
+	out.Counts.DroppedRead = dropped
+	return out, out.Check()
+}
+
+// tell tells of progress now and then: a report for each example would take longer than the example.
+func (r *Reader) tell(done, total int) {
+	const often = 256
+	if r.Progress != nil && (done%often == 0 || done == total) {
+		r.Progress(done, total)
+	}
+}
+
+// example encodes the example of in with the given index.
+func (r *Reader) example(in *input, i int) ([]encode.Item, error) {
+	x, err := in.ds.At(i)
+	if err != nil {
+		return nil, err
+	}
+	if (x.Kind == data.KindText || x.Kind == data.KindCompletion) && r.text.opts.Mask == template.MaskLast && !r.AnyKind {
+		return nil, &config.Error{Err: fmt.Errorf("--mask last: %s is an example of %v, which has no turns; expected conversations; leave --mask out", x.Source, x.Kind)}
+	}
+	switch x.Kind {
+	case data.KindText:
+		return r.text.enc.Text(x.Source, x.Text, encode.Part{Continues: x.Continues, Continued: x.Continued}, r.limit.Window())
+	case data.KindCompletion:
+		if r.all {
+			return r.text.enc.Text(x.Source, x.Prompt+x.Completion, encode.Part{}, r.limit.Window())
+		}
+		it, err := r.text.enc.Completion(x.Source, x.Prompt, x.Completion)
+		return []encode.Item{it}, err
+	case data.KindMessages:
+		said, err := r.text.render(x.Messages, x.Tools)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", x.Source, err)
+		}
+		it, err := r.text.enc.Conversation(x.Source, said)
+		return []encode.Item{it}, err
+	case data.KindPair:
+		it, err := r.tree(&x)
+		return []encode.Item{it}, err
+	case data.KindVerdict:
+		other, err := in.ds.At(in.others[i])
+		if err != nil {
+			return nil, err
+		}
+		it, err := r.verdict(&x, &other)
+		return []encode.Item{it}, err
+	}
+	return nil, fmt.Errorf("%s: method %s cannot train on an example of %v", x.Source, r.how.Name, x.Kind)
+}

@@ -1,0 +1,153 @@
+package corpus
+
+import (
+	"context"
+
+	"github.com/ggtune/ggtune/finetune/config"
+	"github.com/ggtune/ggtune/finetune/encode"
+)
+
+// Rows are what a run trains and measures on.
+type Rows struct {
+	Train, Held *encode.Dataset // one of them is nil without such data
+	TrainRows   *encode.Loader
+	HeldRows    *encode.Loader
+	Notes       []string // what became of the examples, for the user
+
+	cfg *config.Config
+}
+
+// Read reads, encodes and packs the data of a run.
+func (r *Reader) Read(ctx context.Context) (*Rows, error) {
+	out := &Rows{cfg: r.cfg}
+	err := r.readInto(ctx, r.cfg.Data, r.cfg.EvalSplit > 0, func(in *input) error {
+		out.Notes = append(out.Notes, dropNotes(in.ds)...)
+		train := in.all
+		if r.cfg.EvalSplit > 0 {
+			var held []int
+			var err error
+			if train, held, err = in.split(r.cfg); err != nil {
+				return err
+			}
+			if out.Held, err = r.encode(ctx, in, held, 0); err != nil {
+				return err
+			}
+		}
+		var err error
+		out.Train, err = r.encode(ctx, in, train, in.dropped)
+		return err
+	})
+	if err == nil && len(r.cfg.EvalData) > 0 {
+		out.Held, err = r.whole(ctx, r.cfg.EvalData, &out.Notes)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return out, r.finish(out)
+}
+
+// ReadWhole is Read of all the data as training rows, of which none is held out.
+func (r *Reader) ReadWhole(ctx context.Context) (*Rows, error) {
+	out := &Rows{cfg: r.cfg}
+	var err error
+	if out.Train, err = r.whole(ctx, r.cfg.Data, &out.Notes); err != nil {
+		return nil, err
+	}
+	return out, r.finish(out)
+}
+
+// ReadHeld is Read of all the data as held-out rows.
+func (r *Reader) ReadHeld(ctx context.Context) (*Rows, error) {
+	out := &Rows{cfg: r.cfg}
+	var err error
+	if out.Held, err = r.whole(ctx, r.cfg.Data, &out.Notes); err != nil {
+		return nil, err
+	}
+	return out, r.finish(out)
+}
+
+// whole reads and encodes all of some data, and notes what was left out.
+func (r *Reader) whole(ctx context.Context, paths []string, notes *[]string) (out *encode.Dataset, err error) {
+	err = r.readInto(ctx, paths, false, func(in *input) error {
+		*notes = append(*notes, dropNotes(in.ds)...)
+		var err error
+		out, err = r.encode(ctx, in, in.all, in.dropped)
+		return err
+	})
+	return out, err
+}
+
+// finish packs what was encoded, and notes what became of it.
+func (r *Reader) finish(rows *Rows) error {
+	if r.text.note != "" {
+		rows.Notes = append(rows.Notes, r.text.note)
+	}
+	rows.Notes = append(rows.Notes, r.lengthNotes(rows)...)
+	return rows.pack()
+}
+
+func (r *Rows) pack() error {
+	packing, err := encode.ParsePacking(r.cfg.Packing)
+	if err != nil {
+		return err
+	}
+	o := encode.LoadOptions{Window: r.cfg.SeqLen, Packing: packing, Batch: r.cfg.Batch, Seed: r.cfg.Seed, Shuffle: true}
+	if r.Train != nil {
+		if r.TrainRows, err = encode.NewLoader(r.Train, o); err != nil {
+			return err
+		}
+	}
+	if r.Held == nil {
+		return nil
+	}
+	o.Shuffle, o.Limit = false, r.cfg.EvalRows
+	r.HeldRows, err = encode.NewLoader(r.Held, o)
+	return err
+}
+
+// Steps is how many updates a whole run on the training rows makes.
+func (r *Rows) Steps() int {
+	if r.cfg.Steps > 0 {
+		return r.cfg.Steps
+	}
+	return r.cfg.Epochs * r.StepsPerEpoch()
+}
+
+// StepsPerEpoch is how many updates go through the training rows once.
+func (r *Rows) StepsPerEpoch() int {
+	return (r.TrainRows.Micros() + r.cfg.Accum - 1) / r.cfg.Accum
+}
+
+// Reached gives the micro-batches of training rows that a run goes through, over all epochs, and how many rows it meets in
+// them: in a few steps not all.
+func (r *Rows) Reached() (micros, trained int) {
+	micros = r.Steps() * r.cfg.Accum
+	return micros, min(r.TrainRows.Rows(), micros*r.cfg.Batch)
+}
+
+// Largest gives the tokens and counted tokens of the longest row, held-out ones included, and how many rows of a micro-batch
+// of that size there are.
+func (r *Rows) Largest() (tokens, counted, n int) {
+	tokens, counted = r.TrainRows.Longest()
+	n = r.TrainRows.Rows()
+	if r.HeldRows != nil {
+		t, c := r.HeldRows.Longest()
+		tokens, counted, n = max(tokens, t), max(counted, c), max(n, r.HeldRows.Rows())
+	}
+	return tokens, counted, min(r.cfg.Batch, n)
+}
+
+// Probe gives tokens to compare logits on: the first example that has two, of a tree its prompt and first answer.
+func (r *Rows) Probe() []int32 {
+	for i := range r.Train.Items {
+		it := &r.Train.Items[i]
+		n := it.Segments[0].Len
+		if len(it.Segments) > 1 && it.Segments[1].Parent == 0 {
+			n += it.Segments[1].Len
+		}
+		if n >= 2 {
+			return it.Tokens[:n]
+		}
+	}
+	return nil
+}

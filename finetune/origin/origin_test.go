@@ -1,0 +1,146 @@
+package origin
+
+import (
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/ggtune/ggtune/finetune/config"
+	"github.com/ggtune/ggtune/finetune/method"
+	"github.com/ggtune/ggtune/finetune/template"
+)
+
+// making is a run of which every fact says something.
+func making(t *testing.T, how string) *Run {
+	t.Helper()
+	c := config.Default()
+	c.Method = how
+	c.Mask, c.SeqLen, c.DropReasoning, c.OnLong = "last", 48, true, "drop"
+	c.Columns, c.TextSplit, c.TaskExamples, c.TaskChat = []string{"prompt=ask", "completion=say"}, "line", 0, true
+	c.RankedPairs = "best-worst"
+	if strings.Contains(how, ",") {
+		c.LossWeights = []float64{0.8, 1}
+	}
+	if how != "sft" {
+		c.Beta = 0.3
+	}
+	m, err := c.Loss()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Settings = m.Settings()
+	tmpl, err := template.Builtin("chatml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &Run{Config: &c, Method: m, BaseSHA256: "ba5e", Reference: "4ef", Template: tmpl, Version: "v1"}
+}
+
+// TestKeys: the keys are in files that people have.
+func TestKeys(t *testing.T) {
+	want := []string{"base_sha256", "columns", "drop_reasoning", "loss_weights", "mask", "method", "method_settings", "on_long", "ranked_pairs", "reference_sha256",
+		"seq_len", "task_chat", "task_examples", "template", "template_sha256", "text_split", "version"}
+	info := making(t, "dpo,sft").Info()
+	if got := slices.Sorted(maps.Keys(info)); !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if got, want := info["columns"]+info["loss_weights"]+info["method_settings"], `["prompt=ask","completion=say"][0.8,1]{"beta":0.3}`; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	r := making(t, "sft")
+	r.Config.Columns, r.Template = nil, nil
+	got := slices.Sorted(maps.Keys(r.Info()))
+	if want := slices.DeleteFunc(want, func(k string) bool {
+		return slices.Contains([]string{"columns", "loss_weights", "method_settings", "ranked_pairs", "reference_sha256", "template", "template_sha256"}, k)
+	}); !slices.Equal(got, want) {
+		t.Errorf("a run with less to say: got %q, want %q", got, want)
+	}
+}
+
+// TestTakeDefaults: what a run wrote is what its adapter's user gets, unless he chooses himself.
+func TestTakeDefaults(t *testing.T) {
+	for _, how := range []string{"sft", "dpo", "dpo,sft", "kto"} {
+		r := making(t, how)
+		o := &Origin{Adapter: "a.gguf", Info: r.Info()}
+		for _, chosen := range []bool{false, true} {
+			taken, want := config.Default(), config.Default()
+			if !chosen {
+				want = *r.Config
+				want.Template = "chatml"
+				if r.Method.Need != method.Answers {
+					want.Mask = "assistant"
+				} else {
+					want.RankedPairs = "all"
+				}
+			}
+			notes := o.TakeDefaults(&taken, func(string) bool { return chosen })
+			for _, s := range method.AllSettings() { // NaN is not equal to itself
+				if got, want := s.Field(&taken.Settings), s.Field(&want.Settings); *got == *want || *got != *got && *want != *want {
+					*got, *want = 0, 0
+				}
+			}
+			if !reflect.DeepEqual(taken, want) {
+				t.Errorf("%s, the user's own choice: %v; got\n%+v, want\n%+v", how, chosen, taken, want)
+			}
+			if told := len(notes) == 1 && strings.Contains(notes[0], "--columns prompt=ask, completion=say"); told == chosen {
+				t.Errorf("%s, the user's own choice: %v; notes %q", how, chosen, notes)
+			}
+		}
+	}
+}
+
+// TestForeign: what is no value of its option, or a stranger's, changes nothing.
+func TestForeign(t *testing.T) {
+	o := &Origin{Adapter: "a.gguf", Info: map[string]string{"seq_len": "many", "task_chat": "perhaps", "columns": "[]", "loss_weights": `"x"`, "method_settings": "[1]",
+		"on_long": "", "mask": "", "template": "/etc/passwd", "other": "x"}}
+	taken, want := config.Default(), config.Default()
+	notes := o.TakeDefaults(&taken, func(string) bool { return false })
+	taken.Settings, want.Settings = method.Settings{}, method.Settings{}
+	if !reflect.DeepEqual(taken, want) {
+		t.Errorf("got\n%+v, want\n%+v", taken, want)
+	}
+	if len(notes) != 1 || !strings.Contains(notes[0], "was trained with chat template /etc/passwd; give it with --template") {
+		t.Errorf("notes %q", notes)
+	}
+	// Settings of another method than the one in use say nothing.
+	r := making(t, "dpo")
+	r.Config.Beta = 0.7
+	taken = config.Default()
+	taken.Method = "ipo"
+	(&Origin{Info: r.Info()}).TakeDefaults(&taken, func(name string) bool { return name == "method" })
+	if taken.Beta == taken.Beta {
+		t.Errorf("beta is %g, which is another method's", taken.Beta)
+	}
+}
+
+// TestDiffers: each thing that is known is compared, and no other.
+func TestDiffers(t *testing.T) {
+	r := making(t, "dpo")
+	o := &Origin{Adapter: "a.gguf", Info: r.Info()}
+	other, err := template.Builtin("alpaca")
+	if err != nil {
+		t.Fatal(err)
+	}
+	alone, same := "", "4ef"
+	for _, tc := range []struct {
+		name string
+		use  Use
+		want string
+	}{
+		{"nothing known", Use{}, ""},
+		{"all the same", Use{Model: "m.gguf", ModelSHA256: "ba5e", Template: r.Template, Reference: &same}, ""},
+		{"base", Use{Model: "m.gguf", ModelSHA256: "0ff"}, "a.gguf was trained on another base (sha256 ba5e…) than m.gguf (0ff…)"},
+		{"template", Use{Template: other}, `trained with chat template "chatml"; "alpaca", in use here`},
+		{"reference", Use{Reference: &alone}, "was trained against the base with an adapter (sha256 4ef…), and is compared with the base alone"},
+	} {
+		got := strings.Join(o.Differs(tc.use), "\n")
+		if !strings.Contains(got, tc.want) || (got == "") != (tc.want == "") {
+			t.Errorf("%s: got %q, want %q", tc.name, got, tc.want)
+		}
+	}
+	if got := (&Origin{}).Differs(Use{Model: "m", ModelSHA256: "0ff", Template: other, Reference: &alone}); len(got) > 0 {
+		t.Errorf("an adapter that says nothing: %q", got)
+	}
+}
