@@ -46,6 +46,7 @@ func TestPlanMemory(t *testing.T) {
 	}
 	defer m.Close()
 	c := config.Default()
+	c.Threads = 1
 	r := &run{cfg: c, model: m}
 	sc, err := r.sessionConfig()
 	if err != nil {
