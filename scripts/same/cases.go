@@ -1,8 +1,13 @@
 package main
 
 import (
+	"slices"
 	"strings"
 )
+
+// alsoQuick names those of the full form that reach what the other quick ones do not.
+var alsoQuick = []string{"method-orpo,ipo,sft-lora", "full-qwen3-bf16", "full-gpt2-f32", "type-iq4_xs", "model-llama-wide", "model-llama-bias", "option-heads",
+	"memory-rows", "memory-some-kept", "data-tasks", "data-ref-adapter", "handed-over-full-f32", "handed-over-kto", "handed-over-finished", "resumed-sft"}
 
 // ggtune is a command line, cut at spaces; F/ is the folder of fixtures.
 func ggtune(line string) command { return command{args: strings.Fields(line)} }
@@ -54,6 +59,10 @@ func cases() []testCase {
 	add(true, "commands", commands("llama-q8_0", "--threads 1")...)
 	add(true, "wrong", wrong()...)
 	add(true, "help", help()...)
+	for _, c := range fullCases() {
+		c.quick = slices.Contains(alsoQuick, c.name)
+		out = append(out, c)
+	}
 	return out
 }
 
@@ -80,6 +89,7 @@ func commands(model, options string) []command {
 		ggtune("inspect run"),
 		ggtune("plan --json" + m + "-d F/sft.jsonl --seq-len 96 --memory 100 " + options),
 		ggtune("plan --no-time" + m + "--seq-len 64 --memory 100 --rank 8 " + options),
+		ggtune("compare base F/" + model + "-adapter.gguf" + m + "-d F/prompt.txt -o report --raw -n 6 " + options),
 		ggtune("quantize --json --type q8_0 F/llama-f16.gguf q8_0.gguf"),
 		ggtune("quantize --type bf16 F/llama-f32.gguf bf16.gguf"),
 	}

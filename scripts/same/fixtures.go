@@ -27,6 +27,8 @@ func models() map[string]synth.Spec {
 		"llama-tied":    tiny("llama", gguf.Q8_0, func(s *synth.Spec) { s.Tied = true }),
 		"llama-bias":    tiny("llama", gguf.Q5_1, func(s *synth.Spec) { s.Bias = true }),
 		"llama-factors": tiny("llama", gguf.Q4_0, func(s *synth.Spec) { s.RopeFactors, s.Tokenizer = true, synth.Llama3 }),
+		"llama-long":    tiny("llama", gguf.Q8_0, func(s *synth.Spec) { s.Ctx, s.Heads, s.KVHeads = 2048, 2, 1 }),
+		"llama-wide":    tiny("llama", gguf.Q4_K, func(s *synth.Spec) { s.Embd, s.HeadDim, s.Heads, s.KVHeads = 512, 128, 3, 1 }),
 		"llama-deep":    tiny("llama", gguf.Q8_0, func(s *synth.Spec) { s.Layers, s.Seed = 5, 2 }),
 	}
 	for _, arch := range synth.Archs() {
@@ -125,8 +127,18 @@ func datasets() map[string]string {
 		"heldpairs.jsonl": lines(7, func(int) any {
 			return object{"prompt": say(1, 6), "chosen": " " + say(1, 6), "rejected": " " + say(1, 3)}
 		}),
-		"renamed.jsonl":   lines(12, func(int) any { return object{"frage": say(1, 6), "antwort": " " + say(1, 6)} }),
-		"text.txt":        say(300, 300) + "\n" + say(200, 200) + "\n" + say(40, 40) + "\n" + say(250, 250) + "\n",
+		"renamed.jsonl": lines(12, func(int) any { return object{"frage": say(1, 6), "antwort": " " + say(1, 6)} }),
+		"text.txt":      say(300, 300) + "\n" + say(200, 200) + "\n" + say(40, 40) + "\n" + say(250, 250) + "\n",
+		"sft.csv":       "prompt,completion\n" + strings.Repeat(say(2, 5)+","+say(1, 3)+"\n", 5) + say(3, 3) + ",\"" + say(2, 2) + ", and\"\n",
+		"reasoning.jsonl": lines(10, func(int) any {
+			return object{"messages": []object{turn("user", 3), {"role": "assistant", "content": say(1, 4), "reasoning_content": say(2, 5)}}}
+		}),
+		"scored.jsonl": lines(8, func(int) any {
+			return object{"prompt": say(1, 4), "responses": []string{say(1, 3), say(2, 4), say(3, 5)}, "scores": []int{rng.IntN(3), 4, rng.IntN(5)}}
+		}),
+		"task.json": `{"Definition": ["Say what it is."], "Positive Examples": [{"input": "a cat", "output": "cat", "explanation": "it is"},
+{"input": "a dog", "output": "dog", "explanation": ""}], "Negative Examples": [], "Instances": [{"id": "1", "input": "one cow", "output": ["cow"]},
+{"id": "2", "input": "two cows", "output": ["cow"]}, {"id": "3", "input": "a red cat", "output": ["cat"]}, {"id": "4", "input": "seven dogs", "output": ["dog"]}]}`,
 		"prompt.txt":      "the number one is",
 		"empty.jsonl":     "",
 		"malformed.jsonl": `{"prompt": "a", "completion": "b"}` + "\n" + `{"prompt": "a", "completion":` + "\n",

@@ -90,6 +90,10 @@ func (o options) run(ctx context.Context, old, new string) (ok bool, err error) 
 		}
 		if bad {
 			failed++
+		} else if o.keep == "" {
+			if err := p.forget(c); err != nil {
+				return false, err
+			}
 		}
 		fmt.Printf("%-10s %-28s %5.1f s\n", what, c.name, time.Since(began).Seconds())
 		const shown = 6

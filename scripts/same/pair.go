@@ -132,6 +132,11 @@ func (p *pair) compare(ctx context.Context, c testCase) (diffs []string, err err
 	return append(diffs, files...), err
 }
 
+// forget removes what a case left.
+func (p *pair) forget(c testCase) error {
+	return errors.Join(os.RemoveAll(filepath.Join(p.old.dir, c.name)), os.RemoveAll(filepath.Join(p.new.dir, c.name)))
+}
+
 // runAll runs commands until one does not end as it must, and returns what came of all that ended.
 func (b build) runAll(ctx context.Context, dir string, cmds []command, extra []string) (out []result, err error) {
 	for _, m := range cmds {
@@ -182,25 +187,38 @@ func (b build) start(ctx context.Context, dir string, m command) (result, error)
 	if err := cmd.Start(); err != nil {
 		return result{}, err
 	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
 	if m.until != "" {
-		const limit = time.Minute
-		for deadline := time.Now().Add(limit); !stdout.has(m.until); time.Sleep(time.Millisecond) {
-			if time.Now().After(deadline) {
-				_ = cmd.Process.Kill()
-				_ = cmd.Wait()
-				return result{}, fmt.Errorf("did not print %q within %s", m.until, limit)
-			}
-		}
-		if err := cmd.Process.Signal(os.Interrupt); err != nil {
-			return result{}, errors.Join(err, cmd.Wait())
+		if err := interrupt(cmd.Process, &stdout, m.until, ended); err != nil {
+			return result{}, err
 		}
 	}
-	err := cmd.Wait()
 	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) {
+	if err := <-ended; err != nil && !errors.As(err, &exit) {
 		return result{}, err
 	}
 	return result{stdout.buf.Bytes(), stderr.buf.Bytes(), cmd.ProcessState.ExitCode()}, nil
+}
+
+// interrupt signals a process once it has printed text. ended has its end for who waits next.
+func interrupt(p *os.Process, stdout *watched, text string, ended chan error) error {
+	const limit = time.Minute
+	for deadline := time.Now().Add(limit); !stdout.has(text); {
+		select {
+		case err := <-ended:
+			ended <- err
+			return nil // its exit code says that it was not interrupted
+		case <-time.After(time.Millisecond):
+		}
+		if time.Now().After(deadline) {
+			return errors.Join(fmt.Errorf("did not print %q within %s", text, limit), p.Kill(), <-ended)
+		}
+	}
+	if err := p.Signal(os.Interrupt); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	return nil
 }
 
 // A watched buffer can be looked into while it is written.

@@ -112,3 +112,19 @@ func TestText(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// TestCases: names are the cases' folders, and the quick ones named among the others exist.
+func TestCases(t *testing.T) {
+	names := map[string]bool{}
+	for _, c := range cases() {
+		if names[c.name] {
+			t.Errorf("two cases are called %s", c.name)
+		}
+		names[c.name] = true
+	}
+	for _, name := range alsoQuick {
+		if !names[name] {
+			t.Errorf("no case is called %s", name)
+		}
+	}
+}
