@@ -11,6 +11,7 @@ import (
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/engine/synth"
 	"github.com/ggtune/ggtune/internal/refmodel"
+	"github.com/ggtune/ggtune/quant/mix"
 )
 
 func dequantize(t gguf.Type, data []byte, n int) ([]float32, error) {
@@ -73,14 +74,14 @@ func short(vocab int) refmodel.Row {
 
 // TestReferenceMixes: types mixed within a file, on every architecture.
 func TestReferenceMixes(t *testing.T) {
-	mix, err := synth.MixByName("Q4_K_M")
+	m, err := mix.Get("Q4_K_M")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range synth.Archs() {
 		t.Run(name, func(t *testing.T) {
 			spec := synth.Tiny(name, gguf.Q4_K)
-			spec.Mix = mix
+			spec.Mix = m
 			path := synth.Temp(t, spec)
 			m := loadReference(t, path, 3)
 			r := openTrial(t, path, m, engine.SessionConfig{Threads: 1, Exact: true})

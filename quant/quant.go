@@ -1,4 +1,4 @@
-// Package quant changes the storage types of a model's tensors. It knows types and mixes; it does not know what the change
+// Package quant changes the storage types of a model's tensors to those of a mix. It does not know what the change
 // costs in loss, which is measured elsewhere.
 package quant
 
@@ -9,50 +9,12 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/ggtune/ggtune/bindings/ggml"
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/internal/atomicfile"
-	"github.com/ggtune/ggtune/internal/registry"
+	"github.com/ggtune/ggtune/quant/mix"
 )
-
-// A Mix decides the storage type of each tensor of the written model.
-type Mix struct {
-	Name string
-	// Of gives the type of a matrix whose rows have n elements. Norms, biases and other tensors of one dimension are not
-	// asked for: they stay f32, as llama.cpp needs them.
-	Of func(rowElements int64) gguf.Type
-	// FileType is llama.cpp's number for general.file_type (enum llama_ftype in llama.h).
-	FileType uint32
-	// About says in half a line what the mix is for.
-	About string
-}
-
-var mixes = registry.New[Mix]("storage type")
-
-func register(m Mix) Mix { return mixes.Register(m.Name, m) }
-
-// Get finds a mix by name, in any case. An unknown name, or one of a type that can only be read, is an error that lists the
-// known ones.
-func Get(name string) (Mix, error) {
-	name = strings.ToLower(name)
-	m, err := mixes.Get(name)
-	if err == nil {
-		return m, nil
-	}
-	base, _, mixed := strings.Cut(name, "_k_") // llama.cpp's q4_K_M and its like are mixes around q4_K
-	if mixed {
-		base += "_k"
-	}
-	if t, unknown := gguf.ParseType(base); unknown == nil {
-		return m, fmt.Errorf("storage type %s is read, but cannot be written; those that can: %s; llama.cpp's llama-quantize writes the others", t, strings.Join(mixes.Names(), ", "))
-	}
-	return m, err
-}
-
-// Mixes lists the mixes by name.
-func Mixes() []Mix { return mixes.All() }
 
 // A Change is what happens to one tensor.
 type Change struct {
@@ -64,7 +26,7 @@ type Change struct {
 
 // A Plan is what Write will do.
 type Plan struct {
-	Mix     Mix
+	Mix     mix.Mix
 	Changes []Change
 }
 
@@ -77,24 +39,27 @@ func (p Plan) Bytes() (before, after int64) {
 	return before, after
 }
 
-// NewPlan decides the type of every tensor of a model. Weights that are quantized already are refused: what was rounded
-// away does not come back, and rounding twice loses more than once.
-func NewPlan(f *gguf.File, m Mix) (Plan, error) {
+// NewPlan decides the type of every tensor of a model. Weights that are quantized already are refused: what was
+// rounded away does not come back, and rounding twice loses more than once.
+func NewPlan(f *gguf.File, m mix.Mix) (Plan, error) {
 	p := Plan{Mix: m}
 	if err := f.CheckModel(); err != nil {
 		return p, err
 	}
-	for _, t := range f.Tensors {
+	places := mix.Places(f.Tensors)
+	for i, t := range f.Tensors {
 		if t.Type.IsQuantized() {
-			return p, fmt.Errorf("%s: tensor %q is storage type %s, quantized already; start from an f32, f16 or bf16 file of the model", f.Path(), t.Name, t.Type)
+			return p, fmt.Errorf("%s: tensor %q is storage type %s, quantized already; start from an f32, f16 or bf16 file of the model",
+				f.Path(), t.Name, t.Type)
 		}
 		c := Change{Tensor: t, To: t.Type}
 		if t.Type.IsFloat() && t.Type != gguf.F64 {
 			c.To = gguf.F32
 			if len(t.Shape) > 1 {
-				c.To = m.Of(t.Shape[0])
+				want := m.Of(places[i])
+				c.To = mix.Fit(want, t.Shape[0])
+				c.Fallback = c.To != want
 			}
-			c.Fallback = len(t.Shape) > 1 && c.To != m.Of(0)
 		}
 		var err error
 		if c.ToBytes, err = c.To.Size(t.Shape); err != nil {
@@ -105,8 +70,8 @@ func NewPlan(f *gguf.File, m Mix) (Plan, error) {
 	return p, nil
 }
 
-// Write carries the plan out and writes the model under path, atomically. It refuses to write over its own source. A nil
-// fsys means the real file system.
+// Write carries the plan out and writes the model under path, atomically. It refuses to write over its own source. A
+// nil fsys means the real file system.
 func Write(ctx context.Context, fsys atomicfile.FS, f *gguf.File, p Plan, path string) error {
 	if err := checkTarget(f, path); err != nil {
 		return err
@@ -171,10 +136,12 @@ func converted(f *gguf.File, c *Change) gguf.TensorSource {
 				return err
 			}
 			if i := notFinite(x[:n]); i >= 0 {
-				return fmt.Errorf("%s: tensor %q: element %d is %v; the file is damaged or the model diverged: %w", f.Path(), c.Tensor.Name, at/rowBytes*row+int64(i), x[i], errNotFinite)
+				return fmt.Errorf("%s: tensor %q: element %d is %v; the file is damaged or the model diverged: %w",
+					f.Path(), c.Tensor.Name, at/rowBytes*row+int64(i), x[i], errNotFinite)
 			}
 			if i := beyondF16(c.To, x[:n]); i >= 0 {
-				return fmt.Errorf("%s: tensor %q: element %d is %v, beyond f16's %v; use bf16 or q8_0", f.Path(), c.Tensor.Name, at/rowBytes*row+int64(i), x[i], maxF16)
+				return fmt.Errorf("%s: tensor %q: element %d is %v, beyond f16's %v; use bf16 or q8_0",
+					f.Path(), c.Tensor.Name, at/rowBytes*row+int64(i), x[i], maxF16)
 			}
 			out, err := ggml.Quantize(ggml.Type(c.To), x[:n], row)
 			if err != nil {

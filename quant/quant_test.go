@@ -12,6 +12,7 @@ import (
 
 	"github.com/ggtune/ggtune/bindings/ggml"
 	"github.com/ggtune/ggtune/engine/gguf"
+	"github.com/ggtune/ggtune/quant/mix"
 )
 
 // source writes a small model: a matrix of whole blocks, one with rows that are not, and a norm.
@@ -74,7 +75,7 @@ func floats(t *testing.T, f *gguf.File, name string) []float32 {
 	return x
 }
 
-func write(t *testing.T, f *gguf.File, m Mix) *gguf.File {
+func write(t *testing.T, f *gguf.File, m mix.Mix) *gguf.File {
 	t.Helper()
 	p, err := NewPlan(f, m)
 	if err != nil {
@@ -90,15 +91,15 @@ func write(t *testing.T, f *gguf.File, m Mix) *gguf.File {
 func TestWrite(t *testing.T) {
 	src := source(t, nil)
 	for _, tc := range []struct {
-		mix        Mix
+		mix        mix.Mix
 		attn, down gguf.Type
 		// Half a step of the type at the largest weight, 4.64: f16 2⁻⁹, bf16 2⁻⁶, q8_0 4.64/127/2.
 		tolerance float64
 	}{
-		{F32, gguf.F32, gguf.F32, 0},
-		{F16, gguf.F16, gguf.F16, 0.00196},
-		{BF16, gguf.BF16, gguf.BF16, 0.0157},
-		{Q80, gguf.Q8_0, gguf.F16, 0.0184},
+		{mix.F32, gguf.F32, gguf.F32, 0},
+		{mix.F16, gguf.F16, gguf.F16, 0.00196},
+		{mix.BF16, gguf.BF16, gguf.BF16, 0.0157},
+		{mix.Q80, gguf.Q8_0, gguf.F16, 0.0184},
 	} {
 		t.Run(tc.mix.Name, func(t *testing.T) {
 			out := write(t, src, tc.mix)
@@ -127,8 +128,27 @@ func TestWrite(t *testing.T) {
 	}
 }
 
+// Whatever a mix that models are quantized to may choose, ggml can write without an importance matrix.
+func TestMixesCanBeWritten(t *testing.T) {
+	var w gguf.Writer
+	for _, role := range []string{"token_embd", "output", "blk.0.attn_q", "blk.0.attn_k", "blk.0.attn_v", "blk.1.attn_qkv",
+		"blk.1.attn_output", "blk.2.ffn_up", "blk.2.ffn_gate", "blk.2.ffn_down"} {
+		if err := w.AddFloats(role+".weight", []int64{256, 4}, make([]float32, 4*256)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.SetString("general.architecture", "llama")
+	path := filepath.Join(t.TempDir(), "model.gguf")
+	if err := w.WriteFile(context.Background(), nil, path); err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range mix.Written() {
+		t.Run(m.Name, func(t *testing.T) { write(t, open(t, path), m) })
+	}
+}
+
 func TestPlanCountsBytesAndFallbacks(t *testing.T) {
-	p, err := NewPlan(source(t, nil), Q80)
+	p, err := NewPlan(source(t, nil), mix.Q80)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,19 +165,13 @@ func TestPlanCountsBytesAndFallbacks(t *testing.T) {
 }
 
 func TestRefusals(t *testing.T) {
-	quantized := write(t, source(t, nil), Q80)
-	if _, err := NewPlan(quantized, F16); err == nil || !strings.Contains(err.Error(), `tensor "blk.0.attn_q.weight" is storage type q8_0, quantized already`) {
+	quantized := write(t, source(t, nil), mix.Q80)
+	if _, err := NewPlan(quantized, mix.F16); err == nil || !strings.Contains(err.Error(), `tensor "blk.0.attn_q.weight" is storage type q8_0, quantized already`) {
 		t.Errorf("a quantized model: got %v", err)
-	}
-	if _, err := Get("q9_9"); err == nil || !strings.Contains(err.Error(), "known: bf16, f16, f32, q8_0") {
-		t.Errorf("an unknown type: got %v", err)
-	}
-	if m, err := Get("Q8_0"); err != nil || m.Name != "q8_0" {
-		t.Errorf("capitals: got %v, %v", m.Name, err)
 	}
 
 	src := source(t, nil)
-	p, err := NewPlan(src, F16)
+	p, err := NewPlan(src, mix.F16)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -181,13 +195,13 @@ func TestNumbersThatDoNotFit(t *testing.T) {
 	for _, tc := range []struct {
 		name  string
 		value float32
-		mix   Mix
+		mix   mix.Mix
 		want  string
 	}{
-		{"nan", float32(math.NaN()), Q80, `element 5 is NaN`},
-		{"infinity", float32(math.Inf(1)), Q80, `element 5 is +Inf`},
-		{"too large for f16", 70000, F16, "element 5 is 70000, beyond f16's 65504; use bf16"},
-		{"not too large for bf16", 70000, BF16, ""},
+		{"nan", float32(math.NaN()), mix.Q80, `element 5 is NaN`},
+		{"infinity", float32(math.Inf(1)), mix.Q80, `element 5 is +Inf`},
+		{"too large for f16", 70000, mix.F16, "element 5 is 70000, beyond f16's 65504; use bf16"},
+		{"not too large for bf16", 70000, mix.BF16, ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			src := source(t, func(name string, x []float32) {

@@ -9,11 +9,12 @@ import (
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/internal/count"
 	"github.com/ggtune/ggtune/quant"
+	"github.com/ggtune/ggtune/quant/mix"
 )
 
 func quantizeCommand() *cli.Command {
 	var types []string
-	for _, m := range quant.Mixes() {
+	for _, m := range mix.Written() {
 		types = append(types, fmt.Sprintf("  %-5s %s", m.Name, m.About))
 	}
 	return &cli.Command{
@@ -50,7 +51,7 @@ func quantizeAction(c *cli.Context) error {
 		return usagef("quantize: %s given, expected two: ggtune quantize --type q8_0 IN.gguf OUT.gguf", count.Of(c.NArg(), "argument"))
 	}
 	in, out := c.Args().Get(0), c.Args().Get(1)
-	mix, err := quant.Get(c.String("type"))
+	to, err := mix.ToWrite(c.String("type"))
 	if err != nil {
 		return usagef("quantize: %w", err)
 	}
@@ -59,11 +60,11 @@ func quantizeAction(c *cli.Context) error {
 		return err
 	}
 	defer f.Close()
-	plan, err := quant.NewPlan(f, mix)
+	plan, err := quant.NewPlan(f, to)
 	if err != nil {
 		return err
 	}
-	r := quantizeResult{Input: in, Output: out, Type: mix.Name, Tensors: len(plan.Changes), DryRun: c.Bool("dry-run")}
+	r := quantizeResult{Input: in, Output: out, Type: to.Name, Tensors: len(plan.Changes), DryRun: c.Bool("dry-run")}
 	r.Before, r.After = plan.Bytes()
 	for _, ch := range plan.Changes {
 		if ch.To != ch.Tensor.Type {
@@ -85,9 +86,9 @@ func quantizeAction(c *cli.Context) error {
 		return printJSON(c.App.Writer, r)
 	}
 	verb := map[bool]string{false: "wrote", true: "would write"}[r.DryRun]
-	fmt.Fprintf(c.App.Writer, "%s %s: %s, tensors %s → %s, %d of %d changed\n", verb, out, mix.Name, byteCount(r.Before), byteCount(r.After), r.Changed, r.Tensors)
+	fmt.Fprintf(c.App.Writer, "%s %s: %s, tensors %s → %s, %d of %d changed\n", verb, out, to.Name, byteCount(r.Before), byteCount(r.After), r.Changed, r.Tensors)
 	if r.Fallback > 0 {
-		fmt.Fprintf(c.App.Writer, "f16 in place of %s, for rows that are not whole blocks: %s\n", mix.Name, count.Of(r.Fallback, "tensor"))
+		fmt.Fprintf(c.App.Writer, "f16 in place of %s, for rows that are not whole blocks: %s\n", to.Name, count.Of(r.Fallback, "tensor"))
 	}
 	return nil
 }

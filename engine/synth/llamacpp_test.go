@@ -10,6 +10,7 @@ import (
 	"github.com/ggtune/ggtune/bindings/llama"
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/engine/synth"
+	"github.com/ggtune/ggtune/quant/mix"
 )
 
 // loads runs the model in llama.cpp and checks that its logits are those of a model whose activations neither vanish nor
@@ -62,11 +63,11 @@ func TestLlamaCppLoads(t *testing.T) {
 		t.Run(arch+" Q4_K_M", func(t *testing.T) {
 			s := synth.Tiny(arch, gguf.Q4_K)
 			s.Layers = 9
-			mix, err := synth.MixByName("Q4_K_M")
+			m, err := mix.Get("Q4_K_M")
 			if err != nil {
 				t.Fatal(err)
 			}
-			s.Mix = mix
+			s.Mix = m
 			loads(t, s)
 		})
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/internal/atomicfile"
+	"github.com/ggtune/ggtune/quant/mix"
 )
 
 // A Spec describes a model. Lengths are in elements unless said otherwise.
@@ -33,9 +34,9 @@ type Spec struct {
 	Tied    bool   // no output.weight: token_embd serves as output
 
 	// Type is the storage type of every matrix. A matrix whose rows are not a whole number of its blocks takes llama.cpp's
-	// fall-back (q4_K → q5_0, …). Mix, if its Pick is set, takes the place of Type.
+	// fall-back (q4_K → q5_0, …). Mix, if its Of is set, takes the place of Type.
 	Type gguf.Type
-	Mix  Mix
+	Mix  mix.Mix
 
 	Seed        uint64
 	NormEps     float32 // 0: 1e-5
@@ -211,7 +212,7 @@ func (s Spec) metadata(w *gguf.Writer) {
 	w.SetString("general.architecture", s.Arch)
 	w.SetString("general.type", "model")
 	w.SetString("general.name", name)
-	w.SetUint32("general.file_type", s.fileType())
+	w.SetUint32("general.file_type", s.mix().FileType)
 	w.SetUint32("general.quantization_version", 2) // GGML_QNT_VERSION
 	u32 := func(key string, x int) { w.SetUint32(s.Arch+"."+key, uint32(x)) }
 	u32("context_length", s.Ctx)
@@ -232,10 +233,10 @@ func (s Spec) metadata(w *gguf.Writer) {
 	u32("attention.value_length", s.headDim())
 }
 
-// fileType is llama.cpp's enum llama_ftype, which it prints and otherwise ignores.
-func (s Spec) fileType() uint32 {
-	if s.Mix.Pick != nil {
-		return s.Mix.FileType
+// mix says which storage type each matrix has.
+func (s Spec) mix() mix.Mix {
+	if s.Mix.Of != nil {
+		return s.Mix
 	}
-	return fileTypes[s.Type]
+	return mix.Single(s.Type)
 }

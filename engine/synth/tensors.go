@@ -7,6 +7,7 @@ import (
 	"math"
 
 	"github.com/ggtune/ggtune/engine/gguf"
+	"github.com/ggtune/ggtune/quant/mix"
 )
 
 // Roles of matrices. Vectors have the role "vector".
@@ -30,6 +31,7 @@ type Tensor struct {
 	gguf.TensorInfo         // Offset is not set
 	Role            string  // one of the constants above
 	Layer           int     // -1 outside the layers
+	matrix          bool    // its type is the mix's
 	mean, std       float64 // of its elements
 	values          []float32
 }
@@ -54,7 +56,22 @@ func (s Spec) plan() []Tensor {
 	for i := range s.Layers {
 		p.layer(i)
 	}
+	p.types()
 	return p.ts
+}
+
+// types gives each matrix its storage type, which depends on the whole model.
+func (p *planner) types() {
+	infos := make([]gguf.TensorInfo, len(p.ts))
+	for i := range p.ts {
+		infos[i] = p.ts[i].TensorInfo
+	}
+	m := p.s.mix()
+	for i, place := range mix.Places(infos) {
+		if t := &p.ts[i]; t.matrix {
+			t.Type = mix.Fit(m.Of(place), place.Row())
+		}
+	}
 }
 
 type planner struct {
@@ -104,13 +121,9 @@ func (p *planner) linear(role string, layer, in, out int, bias bool) {
 }
 
 func (p *planner) matrix(role string, layer, in, out int, std float64) {
-	t := p.s.Type
-	if p.s.Mix.Pick != nil {
-		t = p.s.Mix.Pick(Place{Role: role, Layer: layer, Layers: p.s.Layers, In: in, GQA: p.s.Heads / p.s.kvHeads(), Tied: p.s.Tied})
-	}
 	p.ts = append(p.ts, Tensor{
-		TensorInfo: gguf.TensorInfo{Name: tensorName(role, layer, "weight"), Type: fallback(t, in), Shape: []int64{int64(in), int64(out)}},
-		Role:       role, Layer: layer, std: std,
+		TensorInfo: gguf.TensorInfo{Name: tensorName(role, layer, "weight"), Shape: []int64{int64(in), int64(out)}},
+		Role:       role, Layer: layer, std: std, matrix: true,
 	})
 }
 

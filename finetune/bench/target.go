@@ -10,6 +10,7 @@ import (
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/engine/synth"
+	"github.com/ggtune/ggtune/quant/mix"
 )
 
 // A Target is a model to measure: a file, or a published shape whose weights are generated.
@@ -45,14 +46,14 @@ func (t Target) spec() (synth.Spec, error) {
 	if err != nil {
 		return s, err
 	}
-	if s.Mix, err = synth.MixByName(t.Type); err == nil {
+	if s.Mix, err = mix.Get(t.Type); err == nil {
 		return s, nil
 	}
 	typ, typeErr := gguf.ParseType(t.Type)
 	if typeErr != nil {
 		return s, err // the mixes are the better list of what there is
 	}
-	s.Mix, s.Type = synth.Mix{}, typ
+	s.Mix, s.Type = mix.Mix{}, typ
 	return s, s.Validate()
 }
 
