@@ -9,6 +9,7 @@ import (
 
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/engine/adapter"
+	"github.com/ggtune/ggtune/finetune/budget"
 	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/finetune/corpus"
 	"github.com/ggtune/ggtune/finetune/encode"
@@ -64,7 +65,7 @@ func Evaluate(ctx context.Context, cfg config.Config, adapterPath string, given 
 		given = func(string) bool { return false }
 	}
 	if cfg.Threads == 0 {
-		cfg.Threads = PhysicalCores()
+		cfg.Threads = budget.PhysicalCores()
 	}
 	m, err := engine.Open(cfg.Model)
 	if err != nil {

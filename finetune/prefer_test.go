@@ -191,40 +191,6 @@ func TestCachedReferenceIsNotOpened(t *testing.T) {
 	}
 }
 
-// TestPlanOfReference: the time of a run includes its reference pass, over the rows that the run reaches and those held out.
-func TestPlanOfReference(t *testing.T) {
-	for _, tc := range []struct {
-		name, method string
-		steps        int
-		rows         int // of the training rows, that the reference is run over
-	}{{"all rows", "dpo", 40, 15}, {"a few steps", "dpo", 3, 6}, {"two forward passes a step", "kto", 3, 6}, {"no reference", "orpo", 3, 0}} {
-		t.Run(tc.name, func(t *testing.T) {
-			c := pairConfig(t, tc.method)
-			c.Steps = tc.steps
-			f, err := PlanRun(t.Context(), c, true)
-			if err != nil {
-				t.Fatal(err)
-			}
-			training := float64(*f.RunTokens) / *f.TokPerS
-			if tc.rows == 0 {
-				if f.ReferenceSeconds != nil || *f.Seconds != training {
-					t.Errorf("got %g s, of it %v for the reference, want %g", *f.Seconds, f.ReferenceSeconds, training)
-				}
-				return
-			}
-			if f.ReferenceSeconds == nil || *f.ReferenceSeconds <= 0 || math.Abs(*f.Seconds-*f.ReferenceSeconds-training) > 1e-9 {
-				t.Fatalf("got %g s, of it %v for the reference, want %g beside it", *f.Seconds, f.ReferenceSeconds, training)
-			}
-			r := begun(t, c, func(*run) {})
-			train, held := r.rows.Train.Counts, r.rows.Held.Counts
-			want := float64(train.Tokens)*float64(tc.rows)/float64(train.Rows) + float64(held.Tokens)
-			if got := *f.ReferenceSeconds * f.forward; math.Abs(got-want) > 1e-6 {
-				t.Errorf("the reference reads %g tokens, want %g", got, want)
-			}
-		})
-	}
-}
-
 // TestReferenceCacheIsNoOther: a file that is no reference cache is not replaced by one, and a cache that cannot be written
 // is found out before the pass that fills it.
 func TestReferenceCacheIsNoOther(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/engine/adapter"
 	"github.com/ggtune/ggtune/engine/verify"
+	"github.com/ggtune/ggtune/finetune/budget"
 	"github.com/ggtune/ggtune/finetune/checkpoint"
 	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/finetune/corpus"
@@ -31,8 +32,8 @@ type run struct {
 	hash  *hashing
 	text  *corpus.Reader
 	rows  *corpus.Rows
-	plan  budget
-	start *adapter.Adapter // as training starts; nil with Full
+	plan  budget.Memory
+	start engine.SessionConfig // with the adapter as training starts
 	sess  *engine.Session
 	opt   *optim.AdamW
 	dir   *runDir
@@ -55,7 +56,7 @@ func Train(ctx context.Context, cfg config.Config, rep report.Reporter) (_ repor
 		return report.Summary{}, err
 	}
 	if cfg.Threads == 0 {
-		cfg.Threads = PhysicalCores()
+		cfg.Threads = budget.PhysicalCores()
 	}
 	r := &run{cfg: cfg, rep: rep}
 	defer func() { err = errors.Join(err, r.close()) }()
@@ -109,70 +110,35 @@ func (r *run) open(ctx context.Context) error {
 		return err
 	}
 	r.text.Progress = func(done, total int) { r.rep.Report(report.Progress{What: "read", Done: done, Total: total}) }
-	if err := r.read(ctx); err != nil {
+	if r.rows, err = r.text.Read(ctx); err != nil {
 		return err
 	}
 	if err := r.cfg.CheckWarmup(r.rows.Steps()); err != nil {
 		return err
 	}
-	sc, err := r.sessionConfig()
-	if err != nil {
+	if r.start, err = r.cfg.Session(r.model); err != nil {
 		return err
 	}
-	tokens, counted, n := r.rows.Largest()
-	free := FreeMemory()
-	if r.plan, err = planMemory(r.model, sc, &r.cfg, tokens*n, counted*n, tokens, free); err != nil {
+	var shape budget.Shape
+	shape.Row, shape.Counted, shape.Rows = r.rows.Largest()
+	free := budget.FreeMemory()
+	if r.plan, err = budget.PlanMemory(r.model, r.start, &r.cfg, shape, free); err != nil {
 		return err
 	}
-	if note := crowded(r.model.Path(), r.model.File().Bytes(), r.plan.total, free); note != "" {
+	r.start.KeepBytes = r.plan.Keep
+	if note := budget.Crowded(r.model.Path(), r.model.File().Bytes(), r.plan.Total, free); note != "" {
 		r.rows.Notes = append(r.rows.Notes, note)
 	}
 	return nil
 }
 
-// read reads the data to train on.
-func (r *run) read(ctx context.Context) (err error) {
-	if r.rows, err = r.text.Read(ctx); err != nil {
-		return err
-	}
-	return r.text.NeedBoth(r.rows.Train)
-}
-
-// sessionConfig is the engine's share of the settings, with the adapter as training starts.
-func (r *run) sessionConfig() (engine.SessionConfig, error) {
-	if r.start == nil && !r.cfg.Full {
-		var err error
-		if r.start, err = r.startAdapter(); err != nil {
-			return engine.SessionConfig{}, err
-		}
-	}
-	return engine.SessionConfig{Threads: r.cfg.Threads, Exact: r.cfg.Exact, Full: r.cfg.Full, Dropout: r.cfg.Dropout, Seed: r.cfg.Seed,
-		KeepBytes: r.plan.keep, Adapter: r.start}, nil
-}
-
-// startAdapter loads the adapter that training starts from, or makes a fresh one.
-func (r *run) startAdapter() (*adapter.Adapter, error) {
-	if r.cfg.InitAdapter != "" {
-		return adapter.Load(r.cfg.InitAdapter, r.model.Arch(), r.model.HParams())
-	}
-	layers, err := r.cfg.LayerNumbers(r.model.HParams().NLayer)
-	if err != nil {
-		return nil, err
-	}
-	return adapter.New(r.model.Arch(), r.model.HParams(), adapter.Config{Rank: r.cfg.Rank, Alpha: r.cfg.Alpha, RSLoRA: r.cfg.RSLoRA,
-		Targets: r.cfg.Targets, Layers: layers, Init: r.cfg.Init, Seed: r.cfg.Seed})
-}
-
 // begin makes or takes over the run's directory, and brings the run to where it stands.
 func (r *run) begin(ctx context.Context) error {
-	sc, err := r.sessionConfig()
-	if err != nil {
-		return err
-	}
+	var err error
 	if r.dir, err = openRunDir(&r.cfg); err != nil {
 		return err
 	}
-	if r.sess, err = engine.NewSession(r.model, sc); err != nil {
+	if r.sess, err = engine.NewSession(r.model, r.start); err != nil {
 		return err
 	}
 	if r.opt, err = optim.NewAdamW(r.sess.Params(), optim.AdamWConfig{Beta1: r.cfg.Beta1, Beta2: r.cfg.Beta2, Eps: r.cfg.Eps,
@@ -213,7 +179,7 @@ func (r *run) describe() error {
 		return err
 	}
 	if r.cfg.InitAdapter != "" {
-		text = append([]byte(aboutAdapter(r.cfg.InitAdapter, r.start)), text...)
+		text = append([]byte(aboutAdapter(r.cfg.InitAdapter, r.start.Adapter)), text...)
 	}
 	r.meta = meta{Version: version(), Config: string(text), Course: r.cfg.Course(r.rows.Steps()), TrainData: fingerprint(r.rows.Train), HeldData: fingerprint(r.rows.Held)}
 	if r.how.Reference {
@@ -242,7 +208,7 @@ func aboutAdapter(path string, a *adapter.Adapter) string {
 
 func (r *run) announce() {
 	s := report.Started{Model: r.cfg.Model, Arch: r.model.Arch().Name, Types: r.model.StorageTypes(), Method: r.how.Name, Unit: r.how.Unit, Template: r.text.TemplateName(),
-		Train: r.rows.Train.Counts, Memory: r.plan.total, Steps: r.meta.Course.Steps, Step: r.meta.State.Step, Threads: r.cfg.Threads}
+		Train: r.rows.Train.Counts, Memory: r.plan.Total, Steps: r.meta.Course.Steps, Step: r.meta.State.Step, Threads: r.cfg.Threads}
 	if r.rows.Held != nil {
 		s.Held = &r.rows.Held.Counts
 	}

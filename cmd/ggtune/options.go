@@ -6,7 +6,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/ggtune/ggtune/bindings/llama"
-	"github.com/ggtune/ggtune/finetune"
+	"github.com/ggtune/ggtune/finetune/budget"
 	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/internal/registry"
 )
@@ -95,5 +95,5 @@ func threads(c *cli.Context) (int, error) {
 	case n > 0:
 		return n, nil
 	}
-	return finetune.PhysicalCores(), nil
+	return budget.PhysicalCores(), nil
 }

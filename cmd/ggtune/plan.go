@@ -6,7 +6,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/ggtune/ggtune/finetune"
+	"github.com/ggtune/ggtune/finetune/budget"
 	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/internal/count"
 )
@@ -33,7 +33,7 @@ func planAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	f, err := finetune.PlanRun(c.Context, *cfg, !c.Bool("no-time"))
+	f, err := budget.NewForecast(c.Context, *cfg, !c.Bool("no-time"))
 	if f != nil {
 		if c.Bool("json") {
 			if jsonErr := printJSON(c.App.Writer, f); jsonErr != nil {
@@ -46,7 +46,7 @@ func planAction(c *cli.Context) error {
 	return err
 }
 
-func printForecast(c *cli.Context, f *finetune.Forecast) {
+func printForecast(c *cli.Context, f *budget.Forecast) {
 	w := c.App.Writer
 	line := func(name, format string, args ...any) {
 		fmt.Fprintf(w, "%-28s %s\n", name, fmt.Sprintf(format, args...))

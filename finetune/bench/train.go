@@ -9,7 +9,7 @@ import (
 
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/engine/adapter"
-	"github.com/ggtune/ggtune/finetune"
+	"github.com/ggtune/ggtune/finetune/budget"
 	"github.com/ggtune/ggtune/finetune/optim"
 )
 
@@ -44,7 +44,7 @@ func (c *Config) train(path string, p plan) Train {
 
 // freeMemory is what the process may still take; where the system does not say, 4 GB are assumed.
 func freeMemory() int64 {
-	if free := finetune.FreeMemory(); free > 0 {
+	if free := budget.FreeMemory(); free > 0 {
 		return free
 	}
 	return 4e9

@@ -1,5 +1,5 @@
 // Package config has every option of a run once: its names in flags and TOML, its default, what it may be, and whether a
-// resumed run may change it. It reads no data and opens no model.
+// resumed run may change it; and what follows from them. It reads no data.
 package config
 
 import (

@@ -143,10 +143,7 @@ func TestBadJudgements(t *testing.T) {
 		{"nothing to split", pairs, func(c *config.Config) { c.EvalSplit = 0.5 }, []string{`{"prompt": "ab", "chosen": " c", "rejected": " d"}`}, "part of 1 example; at least 2"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			side, r, err := textFor(t, tc.how, "", tc.change, tc.lines...)
-			if err == nil {
-				err = side.NeedBoth(r.Train)
-			}
+			_, _, err := textFor(t, tc.how, "", tc.change, tc.lines...)
 			if err == nil || !strings.Contains(err.Error(), tc.want) {
 				t.Errorf("got  %v\nwant %s", err, tc.want)
 			}

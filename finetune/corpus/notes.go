@@ -69,8 +69,8 @@ func (r *Reader) treeNotes(d *encode.Dataset) []string {
 	return out
 }
 
-// NeedBoth refuses to train on verdicts of one class.
-func (r *Reader) NeedBoth(d *encode.Dataset) error {
+// needBoth refuses to train on verdicts of one class.
+func (r *Reader) needBoth(d *encode.Dataset) error {
 	if r.how.Need != method.Verdicts {
 		return nil
 	}

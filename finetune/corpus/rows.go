@@ -17,7 +17,7 @@ type Rows struct {
 	cfg *config.Config
 }
 
-// Read reads, encodes and packs the data of a run.
+// Read reads, encodes and packs the data of a training run.
 func (r *Reader) Read(ctx context.Context) (*Rows, error) {
 	out := &Rows{cfg: r.cfg}
 	err := r.readInto(ctx, r.cfg.Data, r.cfg.EvalSplit > 0, func(in *input) error {
@@ -43,7 +43,10 @@ func (r *Reader) Read(ctx context.Context) (*Rows, error) {
 	if err != nil {
 		return nil, err
 	}
-	return out, r.finish(out)
+	if err := r.finish(out); err != nil {
+		return nil, err
+	}
+	return out, r.needBoth(out.Train)
 }
 
 // ReadWhole is Read of all the data as training rows, of which none is held out.

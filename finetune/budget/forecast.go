@@ -1,4 +1,4 @@
-package finetune
+package budget
 
 import (
 	"context"
@@ -10,6 +10,7 @@ import (
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/finetune/corpus"
+	"github.com/ggtune/ggtune/finetune/method"
 )
 
 // A Forecast is what a run would take.
@@ -48,89 +49,110 @@ type Forecast struct {
 	forward float64 // tok/s of a forward pass alone; 0 where it was not measured
 }
 
-// PlanRun works out what a training run would take, from the model, from the data where cfg names some, and, if timed, from
-// one short forward and backward pass. The error of a run that does not fit says what would; the forecast is returned with
-// it.
-func PlanRun(ctx context.Context, cfg config.Config, timed bool) (_ *Forecast, err error) {
+// A planner works out a Forecast.
+type planner struct {
+	*Forecast
+	cfg     *config.Config
+	how     *method.Method
+	model   *engine.Model
+	rows    *corpus.Rows         // nil without data
+	session engine.SessionConfig // as training would have it
+	shape   Shape
+}
+
+// NewForecast works out what a training run would take, from the model, from the data where cfg names some, and, if timed,
+// from one short forward and backward pass. The error of a run that does not fit says what would; the forecast is returned
+// with it.
+func NewForecast(ctx context.Context, cfg config.Config, timed bool) (_ *Forecast, err error) {
 	if err := cfg.ValidatePlan(); err != nil {
 		return nil, err
 	}
 	if cfg.Threads == 0 {
 		cfg.Threads = PhysicalCores()
 	}
-	r := &run{cfg: cfg}
-	defer func() { err = errors.Join(err, r.close()) }()
-	if r.how, err = cfg.Loss(); err != nil {
+	p := &planner{cfg: &cfg}
+	if p.how, err = cfg.Loss(); err != nil {
 		return nil, err
 	}
-	if r.model, err = engine.Open(cfg.Model); err != nil {
+	if p.model, err = engine.Open(cfg.Model); err != nil {
 		return nil, err
 	}
+	defer func() { err = errors.Join(err, p.model.Close()) }()
 	if cfg.Full {
-		if err := r.model.CheckFull(); err != nil {
+		if err := p.model.CheckFull(); err != nil {
 			return nil, err
 		}
 	}
-	f := &Forecast{Model: cfg.Model, Types: r.model.StorageTypes(), ModelBytes: r.model.File().Bytes(), FreeBytes: FreeMemory()}
-	longest, counted, batch := cfg.SeqLen, cfg.SeqLen, cfg.Batch
-	if len(cfg.Data) > 0 {
-		if r.text, err = corpus.Open(&r.cfg, r.model, r.how); err != nil {
-			return nil, err
-		}
-		if err := r.read(ctx); err != nil {
-			return nil, err
-		}
-		longest, counted, batch = r.rows.Largest()
-	}
-	f.Tokens, f.Counted = longest*batch, counted*batch
-	sc, err := r.sessionConfig()
-	if err != nil {
+	p.Forecast = &Forecast{Model: cfg.Model, Types: p.model.StorageTypes(), ModelBytes: p.model.File().Bytes(), FreeBytes: FreeMemory()}
+	if err := p.read(ctx); err != nil {
 		return nil, err
 	}
-	if err := f.memory(r, sc, longest, counted); err != nil {
-		return f, err
+	if p.session, err = cfg.Session(p.model); err != nil {
+		return nil, err
+	}
+	if err := p.memory(); err != nil {
+		return p.Forecast, err
 	}
 	if timed {
-		if err := f.time(ctx, r); err != nil {
-			return f, err
+		if err := p.time(ctx); err != nil {
+			return p.Forecast, err
 		}
 	}
-	f.course(r)
-	return f, nil
+	p.course()
+	return p.Forecast, nil
+}
+
+// read reads the data, if there is any, and takes the largest micro-batch from it.
+func (p *planner) read(ctx context.Context) (err error) {
+	p.shape = Shape{Row: p.cfg.SeqLen, Counted: p.cfg.SeqLen, Rows: p.cfg.Batch}
+	if len(p.cfg.Data) > 0 {
+		text, err := corpus.Open(p.cfg, p.model, p.how)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, text.Close()) }()
+		if p.rows, err = text.Read(ctx); err != nil {
+			return err
+		}
+		p.shape.Row, p.shape.Counted, p.shape.Rows = p.rows.Largest()
+	}
+	p.Tokens, p.Counted = p.shape.Row*p.shape.Rows, p.shape.Counted*p.shape.Rows
+	return nil
 }
 
 // memory works out the footprint, and whether it fits.
-func (f *Forecast) memory(r *run, sc engine.SessionConfig, longest, counted int) error {
-	var refused error
-	if r.plan, refused = planMemory(r.model, sc, &r.cfg, f.Tokens, f.Counted, longest, f.FreeBytes); refused != nil {
-		r.plan.keep = 0
+func (p *planner) memory() error {
+	m, refused := PlanMemory(p.model, p.session, p.cfg, p.shape, p.FreeBytes)
+	if refused != nil {
+		m.Keep = 0
 	}
-	sc.KeepBytes = r.plan.keep
-	p, err := engine.Plan(r.model, sc, f.Tokens, f.Counted, longest)
+	p.session.KeepBytes = m.Keep
+	f, err := p.shape.footprint(p.model, p.session)
 	if err != nil {
 		return err
 	}
-	f.Trained, f.Layers, f.KeptLayers = p.Trained, p.Layers, p.KeptLayers
-	f.ParamBytes, f.OptimizerBytes, f.WorkBytes, f.ActivationBytes = p.Params, optimizerBytes*p.Trained, p.Work+p.Inputs, p.Kept
-	f.TotalBytes, f.Fits = p.Total()+f.OptimizerBytes, refused == nil
-	f.LargestBatch = f.largestBatch(r, sc, longest, counted)
+	p.Trained, p.Layers, p.KeptLayers = f.Trained, f.Layers, f.KeptLayers
+	p.ParamBytes, p.OptimizerBytes, p.WorkBytes, p.ActivationBytes = f.Params, optimizerBytes*f.Trained, f.Work+f.Inputs, f.Kept
+	p.TotalBytes, p.Fits = f.Total()+p.OptimizerBytes, refused == nil
+	p.LargestBatch = p.largestBatch()
 	return refused
 }
 
 // largestBatch finds how many rows fit, up to the power of two that is more than anybody asks for.
-func (f *Forecast) largestBatch(r *run, sc engine.SessionConfig, longest, counted int) int {
+func (p *planner) largestBatch() int {
 	const most = 256
+	sc := p.session
 	sc.KeepBytes = 0
-	allowed := f.FreeBytes
-	if asked := int64(r.cfg.Memory) * 1e6; asked > 0 && (allowed == 0 || asked < allowed) {
+	allowed := p.FreeBytes
+	if asked := int64(p.cfg.Memory) * 1e6; asked > 0 && (allowed == 0 || asked < allowed) {
 		allowed = asked
 	}
 	if allowed == 0 {
 		return most // nobody says what there is
 	}
 	fits := func(n int) bool {
-		p, err := engine.Plan(r.model, sc, longest*n, counted*n, longest)
-		return err == nil && p.Total()+optimizerBytes*p.Trained <= allowed
+		f, err := Shape{Row: p.shape.Row, Counted: p.shape.Counted, Rows: n}.footprint(p.model, sc)
+		return err == nil && f.Total()+optimizerBytes*f.Trained <= allowed
 	}
 	lo, hi := 0, most+1 // lo fits, hi does not
 	for hi-lo > 1 {
@@ -148,20 +170,18 @@ func (f *Forecast) largestBatch(r *run, sc engine.SessionConfig, longest, counte
 const timedTokens = 128
 
 // time measures a forward and backward pass and, for a method with a reference, a forward pass.
-func (f *Forecast) time(ctx context.Context, r *run) error {
-	sc, err := r.sessionConfig()
+func (p *planner) time(ctx context.Context) (err error) {
+	sess, err := engine.NewSession(p.model, p.session)
 	if err != nil {
 		return err
 	}
-	if r.sess, err = engine.NewSession(r.model, sc); err != nil {
-		return err
-	}
-	hp := r.model.HParams()
-	n := min(timedTokens, r.cfg.SeqLen, hp.NCtxTrain)
+	defer func() { err = errors.Join(err, sess.Close()) }()
+	hp := p.model.HParams()
+	n := min(timedTokens, p.cfg.SeqLen, hp.NCtxTrain)
 	row := engine.Row{Segments: []engine.Segment{{Len: n, Parent: -1}}}
-	rng := rand.New(rand.NewPCG(r.cfg.Seed, 0))
+	rng := rand.New(rand.NewPCG(p.cfg.Seed, 0))
 	// As many tokens count as do in the data: the output head works for those only.
-	share := float64(f.Counted) / float64(f.Tokens)
+	share := float64(p.Counted) / float64(p.Tokens)
 	for i := range n {
 		row.Tokens = append(row.Tokens, int32(rng.IntN(hp.NVocab)))
 		if i > 0 && float64(len(row.Counted)) < share*float64(i) {
@@ -177,26 +197,26 @@ func (f *Forecast) time(ctx context.Context, r *run) error {
 		grad.LogP[i] = -1 / float32(len(grad.LogP))
 	}
 	forward := func() error {
-		_, err := r.sess.Forward(ctx, batch, engine.Options{})
+		_, err := sess.Forward(ctx, batch, engine.Options{})
 		return err
 	}
 	speed, err := measured(ctx, n, func() error {
-		if r.how.Coupled {
-			if err := forward(); err != nil { // see accumulateCoupled
+		if p.how.Coupled {
+			if err := forward(); err != nil { // as the loop does
 				return err
 			}
 		}
-		if _, err := r.sess.Forward(ctx, batch, engine.Options{Backward: true, Dropout: true}); err != nil {
+		if _, err := sess.Forward(ctx, batch, engine.Options{Backward: true, Dropout: true}); err != nil {
 			return err
 		}
-		return r.sess.Backward(ctx, grad)
+		return sess.Backward(ctx, grad)
 	})
 	if err != nil {
 		return err
 	}
-	f.TokPerS = &speed
-	if r.how.Reference {
-		f.forward, err = measured(ctx, n, forward)
+	p.TokPerS = &speed
+	if p.how.Reference {
+		p.forward, err = measured(ctx, n, forward)
 	}
 	return err
 }
@@ -217,31 +237,31 @@ func measured(ctx context.Context, n int, pass func() error) (tokPerS float64, e
 }
 
 // referenceTokens is how many tokens the reference is run over, training rows taken at their mean length.
-func (r *run) referenceTokens() float64 {
-	_, rows := r.rows.Reached()
-	n := float64(r.rows.Train.Counts.Tokens) * float64(rows) / float64(r.rows.TrainRows.Rows())
-	if r.rows.Held != nil {
-		n += float64(r.rows.Held.Counts.Tokens)
+func (p *planner) referenceTokens() float64 {
+	_, rows := p.rows.Reached()
+	n := float64(p.rows.Train.Counts.Tokens) * float64(rows) / float64(p.rows.TrainRows.Rows())
+	if p.rows.Held != nil {
+		n += float64(p.rows.Held.Counts.Tokens)
 	}
 	return n
 }
 
 // course adds what the run does with its data.
-func (f *Forecast) course(r *run) {
-	if r.rows == nil {
+func (p *planner) course() {
+	if p.rows == nil {
 		return
 	}
-	steps, perEpoch, tokens := r.rows.Steps(), r.rows.StepsPerEpoch(), r.rows.Train.Counts.Tokens
+	steps, perEpoch, tokens := p.rows.Steps(), p.rows.StepsPerEpoch(), p.rows.Train.Counts.Tokens
 	all := int(float64(tokens) * float64(steps) / float64(perEpoch))
-	f.Steps, f.RunTokens = &steps, &all
-	if f.TokPerS == nil {
+	p.Steps, p.RunTokens = &steps, &all
+	if p.TokPerS == nil {
 		return
 	}
-	s := float64(all) / *f.TokPerS
-	if r.how.Reference {
-		ref := r.referenceTokens() / f.forward
-		f.ReferenceSeconds = &ref
+	s := float64(all) / *p.TokPerS
+	if p.how.Reference {
+		ref := p.referenceTokens() / p.forward
+		p.ReferenceSeconds = &ref
 		s += ref
 	}
-	f.Seconds = &s
+	p.Seconds = &s
 }

@@ -1,0 +1,170 @@
+package budget
+
+import (
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/ggtune/ggtune/engine"
+	"github.com/ggtune/ggtune/engine/gguf"
+	"github.com/ggtune/ggtune/engine/synth"
+	"github.com/ggtune/ggtune/finetune/config"
+	"github.com/ggtune/ggtune/finetune/corpus"
+)
+
+// TestPlanMemory: what does not fit is refused before it is tried, with what would.
+func TestPlanMemory(t *testing.T) {
+	m, err := engine.Open(synth.Temp(t, synth.Tiny("llama", gguf.F32)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	c := config.Default()
+	c.Threads = 1
+	sc, err := c.Session(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	shape := Shape{Row: 512, Counted: 512, Rows: 8}
+	least, err := PlanMemory(m, sc, &c, shape, 0)
+	if err != nil || least.Keep != 0 {
+		t.Fatalf("unknown memory: %+v, %v", least, err)
+	}
+	ample, err := PlanMemory(m, sc, &c, shape, 1<<40)
+	if err != nil || ample.Keep == 0 || ample.Total <= least.Total || ample.Total > courtesy {
+		t.Errorf("ample memory: %+v, %v; at least %+v", ample, err, least)
+	}
+	tight, err := PlanMemory(m, sc, &c, shape, least.Total)
+	if err != nil || tight.Total > least.Total {
+		t.Errorf("just enough: %+v, %v", tight, err)
+	}
+	c.Memory = 1 << 20 // a terabyte: more than is free is never taken
+	if asked, err := PlanMemory(m, sc, &c, shape, least.Total); err != nil || asked.Total > least.Total {
+		t.Errorf("more asked for than is free: %+v, %v", asked, err)
+	}
+	if _, err := PlanMemory(m, sc, &c, shape, least.Total-1); err == nil || !strings.Contains(err.Error(), "free memory") {
+		t.Errorf("more asked for than is free, and that too little: got %v", err)
+	}
+	c.Memory = 0
+	for _, tc := range []struct {
+		free int64
+		want string
+	}{{least.Total - 1, "--batch 1 would fit (with --accum 4"}, {least.Total / 8, "--batch 1 --seq-len "}, {1000, "a smaller --rank"}} {
+		if _, err := PlanMemory(m, sc, &c, shape, tc.free); err == nil || !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%d bytes: got %v, want %q", tc.free, err, tc.want)
+		}
+	}
+}
+
+// TestCrowded: a model that does not stay in memory beside the run is told of.
+func TestCrowded(t *testing.T) {
+	for _, tc := range []struct {
+		weights, total, free int64
+		want                 bool
+	}{{600e6, 400e6, 1e9, false}, {600e6, 400e6 + 1, 1e9, true}, {600e6, 400e6, 0, false}} {
+		got := Crowded("m.gguf", tc.weights, tc.total, tc.free)
+		if (got != "") != tc.want || tc.want && (!strings.Contains(got, "m.gguf") || !strings.Contains(got, "600.0 MB")) {
+			t.Errorf("%+v: got %q", tc, got)
+		}
+	}
+}
+
+// TestCgroupMemory reads the limits of containers.
+func TestCgroupMemory(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, _, ok := cgroupMemory(dir); ok {
+		t.Error("a limit where there are no files")
+	}
+	write("memory.max", "max\n")
+	write("memory.current", "700\n")
+	if _, _, ok := cgroupMemory(dir); ok {
+		t.Error("a limit of max")
+	}
+	write("memory.max", "1000\n")
+	write("memory.stat", "anon 300\ninactive_file 250\nactive_file 150\n")
+	if limit, used, ok := cgroupMemory(dir); !ok || limit != 1000 || used != 450 {
+		t.Errorf("got %d of %d, %v, want 450 of 1000", used, limit, ok)
+	}
+}
+
+// pairConfig trains a tiny model on pairs.
+func pairConfig(t *testing.T, how string) config.Config {
+	t.Helper()
+	var b strings.Builder
+	for i := range 40 {
+		fmt.Fprintf(&b, `{"prompt": "the number %d is", "chosen": " even", "rejected": " odd"}`+"\n", i)
+	}
+	path := filepath.Join(t.TempDir(), "pairs.jsonl")
+	if err := os.WriteFile(path, []byte(b.String()), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	c := config.Default()
+	c.Model, c.Data, c.Method = synth.Temp(t, synth.Tiny("llama", gguf.F32)), []string{path}, how
+	c.SeqLen, c.Packing, c.Accum, c.Threads, c.EvalSplit, c.Rank = 64, "sequential", 2, 1, 0.2, 4
+	return c
+}
+
+func rowsOf(t *testing.T, c *config.Config) *corpus.Rows {
+	t.Helper()
+	m, err := engine.Open(c.Model)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	how, err := c.Loss()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := corpus.Open(c, m, how)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer text.Close()
+	rows, err := text.Read(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rows
+}
+
+// TestPlanOfReference: the time of a run includes its reference pass, over the rows that the run reaches and those held out.
+func TestPlanOfReference(t *testing.T) {
+	for _, tc := range []struct {
+		name, method string
+		steps        int
+		rows         int // of the training rows, that the reference is run over
+	}{{"all rows", "dpo", 40, 15}, {"a few steps", "dpo", 3, 6}, {"two forward passes a step", "kto", 3, 6}, {"no reference", "orpo", 3, 0}} {
+		t.Run(tc.name, func(t *testing.T) {
+			c := pairConfig(t, tc.method)
+			c.Steps = tc.steps
+			f, err := NewForecast(t.Context(), c, true)
+			if err != nil {
+				t.Fatal(err)
+			}
+			training := float64(*f.RunTokens) / *f.TokPerS
+			if tc.rows == 0 {
+				if f.ReferenceSeconds != nil || *f.Seconds != training {
+					t.Errorf("got %g s, of it %v for the reference, want %g", *f.Seconds, f.ReferenceSeconds, training)
+				}
+				return
+			}
+			if f.ReferenceSeconds == nil || *f.ReferenceSeconds <= 0 || math.Abs(*f.Seconds-*f.ReferenceSeconds-training) > 1e-9 {
+				t.Fatalf("got %g s, of it %v for the reference, want %g beside it", *f.Seconds, f.ReferenceSeconds, training)
+			}
+			rows := rowsOf(t, &c)
+			train, held := rows.Train.Counts, rows.Held.Counts
+			want := float64(train.Tokens)*float64(tc.rows)/float64(train.Rows) + float64(held.Tokens)
+			if got := *f.ReferenceSeconds * f.forward; math.Abs(got-want) > 1e-6 {
+				t.Errorf("the reference reads %g tokens, want %g", got, want)
+			}
+		})
+	}
+}

@@ -1,0 +1,95 @@
+package budget
+
+import (
+	"fmt"
+
+	"github.com/ggtune/ggtune/engine"
+	"github.com/ggtune/ggtune/finetune/config"
+	"github.com/ggtune/ggtune/finetune/report"
+)
+
+// A Shape is the size of a run's largest micro-batch.
+type Shape struct {
+	Row     int // tokens of its longest row
+	Counted int // of them, those whose log-probability is asked for
+	Rows    int // each taken to be as long
+}
+
+func (s Shape) footprint(m *engine.Model, sc engine.SessionConfig) (engine.Footprint, error) {
+	return engine.Plan(m, sc, s.Row*s.Rows, s.Counted*s.Rows, s.Row)
+}
+
+// A Memory is what a run takes, decided before it begins.
+type Memory struct {
+	Keep  int64 // bytes for activations kept for the backward pass
+	Total int64 // bytes beside the mapped weights, optimizer included
+}
+
+// optimizerBytes is AdamW's two moments for each trained parameter.
+const optimizerBytes = 2 * 4
+
+// courtesy is the memory, in bytes, that a run takes to save time where the user has not said what it may take: a
+// browser's worth. A 1.1B model recomputes most of its layers within it, and trains in its file's size and a gigabyte.
+const courtesy = 1e9
+
+// PlanMemory decides how much memory a session may keep activations in, and refuses a run that does not fit into free bytes
+// (0: not known).
+func PlanMemory(m *engine.Model, sc engine.SessionConfig, cfg *config.Config, shape Shape, free int64) (Memory, error) {
+	sc.KeepBytes = 0
+	f, err := shape.footprint(m, sc)
+	if err != nil {
+		return Memory{}, err
+	}
+	least := f.Total() + optimizerBytes*f.Trained
+	allowed := int64(cfg.Memory) * 1e6
+	said := "--memory"
+	switch {
+	case allowed > 0 && free > 0 && free < allowed:
+		allowed, said = free, "free memory"
+	case allowed == 0:
+		// What a run needs it takes; activations are kept only as far as nobody is likely to mind.
+		allowed, said = min(max(least, min(free/2, courtesy)), free), "free memory"
+		if free == 0 {
+			allowed = least
+		}
+	}
+	if least > allowed {
+		return Memory{}, fmt.Errorf("training %s takes %s beside the model file (%d parameters with their gradients and moments %s, a micro-batch of %d tokens %s), and %s is %s; %s",
+			m.Path(), report.Bytes(least), f.Trained, report.Bytes(f.Params+optimizerBytes*f.Trained), shape.Row*shape.Rows, report.Bytes(f.Work+f.Inputs), said, report.Bytes(allowed), fitting(m, sc, cfg, shape.Row, allowed))
+	}
+	// The arena keeps what it needs whole layers at a time, so that less than this may be used.
+	b := Memory{Keep: min(allowed-least, f.KeepAllSize)}
+	sc.KeepBytes = b.Keep
+	if f, err = shape.footprint(m, sc); err != nil {
+		return Memory{}, err
+	}
+	b.Total = f.Total() + optimizerBytes*f.Trained
+	return b, nil
+}
+
+// Crowded says that a run will read its model from disk over and over, "" if the mapped weights fit beside what it takes
+// (or nobody knows: free is 0). All figures are bytes.
+func Crowded(model string, weights, total, free int64) string {
+	if free == 0 || weights+total <= free {
+		return ""
+	}
+	return fmt.Sprintf("%s (%s) and what training takes (%s) are more than the memory that is free (%s): the model will be read from disk again in every step, which is slow; close other programs, or take a smaller model",
+		model, report.Bytes(weights), report.Bytes(total), report.Bytes(free))
+}
+
+// fitting says what would fit into the bytes allowed.
+func fitting(m *engine.Model, sc engine.SessionConfig, cfg *config.Config, rowLen int, allowed int64) string {
+	for n := rowLen; n >= 32; n /= 2 {
+		f, err := Shape{Row: n, Counted: n, Rows: 1}.footprint(m, sc)
+		if err == nil && f.Total()+optimizerBytes*f.Trained <= allowed {
+			if n == rowLen {
+				return fmt.Sprintf("--batch 1 would fit (with --accum %d it learns the same)", cfg.Accum*cfg.Batch)
+			}
+			return fmt.Sprintf("--batch 1 --seq-len %d would fit", n)
+		}
+	}
+	if cfg.Full {
+		return "train an adapter instead of the full model, or take a smaller model"
+	}
+	return "a smaller --rank, fewer --targets or a smaller model is needed"
+}

@@ -1,0 +1,30 @@
+package config
+
+import (
+	"github.com/ggtune/ggtune/engine"
+	"github.com/ggtune/ggtune/engine/adapter"
+)
+
+// Session is the engine's share of the settings, with the adapter as training starts: that of InitAdapter, or a fresh one.
+// An error about the settings is an *Error.
+func (c *Config) Session(m *engine.Model) (engine.SessionConfig, error) {
+	sc := engine.SessionConfig{Threads: c.Threads, Exact: c.Exact, Full: c.Full, Dropout: c.Dropout, Seed: c.Seed}
+	if c.Full {
+		return sc, nil
+	}
+	var err error
+	sc.Adapter, err = c.adapter(m)
+	return sc, err
+}
+
+func (c *Config) adapter(m *engine.Model) (*adapter.Adapter, error) {
+	if c.InitAdapter != "" {
+		return adapter.Load(c.InitAdapter, m.Arch(), m.HParams())
+	}
+	layers, err := c.LayerNumbers(m.HParams().NLayer)
+	if err != nil {
+		return nil, err
+	}
+	return adapter.New(m.Arch(), m.HParams(), adapter.Config{Rank: c.Rank, Alpha: c.Alpha, RSLoRA: c.RSLoRA,
+		Targets: c.Targets, Layers: layers, Init: c.Init, Seed: c.Seed})
+}
