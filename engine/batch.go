@@ -1,7 +1,5 @@
 package engine
 
-import "github.com/ggtune/ggtune/engine/backend"
-
 // A Segment is one run of tokens in a row's tree: tokens [Start, Start+Len) of the row. Its tokens attend to earlier
 // tokens of the segment and to every token of its ancestors; positions continue from the parent's last.
 type Segment struct {
@@ -37,19 +35,4 @@ type Output struct {
 // An OutputGrad is the gradient of the loss with respect to an Output.
 type OutputGrad struct {
 	LogP []float32 // dLoss/dLogP, one per counted token
-}
-
-// A Param is one trained tensor. Data and Grad are the session's own memory, valid until it is closed; they may be
-// written only between passes.
-type Param struct {
-	Name  string // GGUF tensor name, with .lora_a or .lora_b for an adapter's
-	Shape []int64
-	Data  []float32
-	Grad  []float32
-	// Group is "lora_a", "lora_b" or "full"; LoRA+ sets the learning rate by it.
-	Group string
-	// Decay says whether AdamW's weight decay applies (not to norms and biases).
-	Decay bool
-
-	data, grad backend.Place
 }

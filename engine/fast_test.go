@@ -125,11 +125,7 @@ func gradientsOf(t *testing.T, path string, cfg engine.SessionConfig) map[string
 	}
 	out := map[string][]float64{}
 	for _, p := range s.Params() {
-		g := make([]float64, len(p.Grad))
-		for i, v := range p.Grad {
-			g[i] = float64(v)
-		}
-		out[p.Name] = g
+		out[p.Name] = float64s(numbers(t, p.Grad))
 	}
 	return out
 }

@@ -280,9 +280,9 @@ func (p *pass) outside(il int, v *graph.Value) backend.Place {
 	}
 	param := p.s.byName[name]
 	if v.Kind == graph.Grad {
-		return param.grad
+		return param.Grad.At
 	}
-	return param.data
+	return param.Value.At
 }
 
 // dropKey keys a stage's dropout masks: by seed, micro-batch and stage; the graph's streams tell its tensors apart.

@@ -133,10 +133,10 @@ func (r *trial) run(t *testing.T, rows []refmodel.Row, dLogP []float64) []float6
 }
 
 // gradients gives the session's, by name.
-func (r *trial) gradients() map[string][]float64 {
+func (r *trial) gradients(t *testing.T) map[string][]float64 {
 	out := map[string][]float64{}
 	for _, p := range r.session.Params() {
-		out[p.Name] = float64s(p.Grad)
+		out[p.Name] = float64s(numbers(t, p.Grad))
 	}
 	return out
 }
@@ -175,12 +175,14 @@ func (r *trial) check(t *testing.T, rows []refmodel.Row, c closeness) {
 	}
 	d := lossWeights(n)
 	wantLogP, wantGrads := r.want(t, rows, d)
-	r.session.ZeroGrad()
+	if err := r.session.ZeroGrad(); err != nil {
+		t.Fatal(err)
+	}
 	gotLogP := r.run(t, rows, d)
 	if e := farthest(gotLogP, wantLogP); !(e <= c.logp) {
 		t.Errorf("log-probabilities differ by %.3g of the largest, want at most %.3g", e, c.logp)
 	}
-	got := r.gradients()
+	got := r.gradients(t)
 	r.complete(t, got)
 	var worst closeness
 	for name, g := range got {
@@ -280,7 +282,7 @@ func TestRecorded(t *testing.T) {
 				if e := farthest(logp, want.LogP); !(e <= exactLogP) {
 					t.Errorf("log-probabilities differ by %.3g of the largest, want at most %.3g", e, exactLogP)
 				}
-				got := r.gradients()
+				got := r.gradients(t)
 				r.complete(t, got)
 				worst := 0.0
 				for name, g := range got {

@@ -147,10 +147,12 @@ func TestReferenceBatches(t *testing.T) {
 
 				d := lossWeights(200)
 				_, want := r.want(t, all, d)
-				r.session.ZeroGrad()
+				if err := r.session.ZeroGrad(); err != nil {
+					t.Fatal(err)
+				}
 				r.run(t, all[:2], d[:counted(all[:2])])
 				r.run(t, all[2:], d[counted(all[:2]):counted(all)])
-				for name, g := range r.gradients() {
+				for name, g := range r.gradients(t) {
 					if norm, cosine := apart(g, want[name].Data); !(norm <= exactNorm) || !(cosine <= exactCosine) {
 						t.Errorf("gradient of %s over two passes: relative difference of norms %.3g, 1-cosine %.3g", name, norm, cosine)
 					}

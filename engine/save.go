@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"github.com/ggtune/ggtune/bindings/ggml"
+	"github.com/ggtune/ggtune/engine/backend"
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/internal/atomicfile"
 )
@@ -41,7 +42,7 @@ func (s *Session) RoundParams() (changed bool, err error) {
 		if !ok || t.Type == gguf.F32 {
 			continue
 		}
-		if err := roundTo(p.Data, t); err != nil {
+		if err := roundTo(p.Value, t); err != nil {
 			return changed, fmt.Errorf("round tensor %q to %v: %w", t.Name, t.Type, err)
 		}
 		changed = true
@@ -50,12 +51,9 @@ func (s *Session) RoundParams() (changed bool, err error) {
 }
 
 // roundTo replaces numbers with what t's storage type makes of them, a few rows at a time.
-func roundTo(data []float32, t *gguf.TensorInfo) error {
-	row := int(t.Shape[0])
-	step := max(1, (1<<20)/row) * row
-	for at := 0; at < len(data); at += step {
-		part := data[at:min(at+step, len(data))]
-		b, err := ggml.Quantize(ggml.Type(t.Type), part, int64(row))
+func roundTo(v backend.Floats, t *gguf.TensorInfo) error {
+	return eachRows(v, t, func(part []float32, at int64) error {
+		b, err := ggml.Quantize(ggml.Type(t.Type), part, t.Shape[0])
 		if err != nil {
 			return err
 		}
@@ -66,6 +64,22 @@ func roundTo(data []float32, t *gguf.TensorInfo) error {
 			if x-x != 0 {
 				return errors.New("a value of it is beyond that type's range; take the model in f32, or train with a lower learning rate (--lr)")
 			}
+		}
+		return v.Upload(part, at)
+	})
+}
+
+// eachRows downloads a few rows of v at a time and gives them to do, with the number of the first element.
+func eachRows(v backend.Floats, t *gguf.TensorInfo, do func(part []float32, at int64) error) error {
+	step := max(1, piece/t.Shape[0]) * t.Shape[0]
+	buffer := make([]float32, min(step, v.N))
+	for at := int64(0); at < v.N; at += step {
+		part := buffer[:min(step, v.N-at)]
+		if err := v.Download(part, at); err != nil {
+			return err
+		}
+		if err := do(part, at); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -91,7 +105,7 @@ func (s *Session) SaveModel(ctx context.Context, fsys atomicfile.FS, path string
 			}
 			continue
 		}
-		if err := w.Add(t.Name, t.Type, t.Shape, quantized(p.Data, t)); err != nil {
+		if err := w.Add(t.Name, t.Type, t.Shape, quantized(p.Value, t)); err != nil {
 			return err
 		}
 	}
@@ -99,21 +113,15 @@ func (s *Session) SaveModel(ctx context.Context, fsys atomicfile.FS, path string
 }
 
 // quantized writes numbers in t's storage type, a few rows at a time.
-func quantized(data []float32, t *gguf.TensorInfo) gguf.TensorSource {
+func quantized(v backend.Floats, t *gguf.TensorInfo) gguf.TensorSource {
 	return func(dst io.Writer) error {
-		row := int(t.Shape[0])
-		rows := max(1, (1<<20)/row)
-		for at := 0; at < len(data); {
-			n := min(rows*row, len(data)-at)
-			b, err := ggml.Quantize(ggml.Type(t.Type), data[at:at+n], int64(row))
+		return eachRows(v, t, func(part []float32, _ int64) error {
+			b, err := ggml.Quantize(ggml.Type(t.Type), part, t.Shape[0])
 			if err != nil {
 				return err
 			}
-			if _, err := dst.Write(b); err != nil {
-				return err
-			}
-			at += n
-		}
-		return nil
+			_, err = dst.Write(b)
+			return err
+		})
 	}
 }

@@ -26,16 +26,28 @@ func TestRoundParams(t *testing.T) {
 		p := s.byName["blk.1.ffn_up.weight"]
 		const x = 1 + 1.0/256 + 1.0/4096 // f16 keeps 10 bits behind the point, bf16 7
 		want := map[gguf.Type]float32{gguf.F32: x, gguf.F16: 1 + 1.0/256, gguf.BF16: 1 + 1.0/128}[typ]
-		p.Data[len(p.Data)-1] = x
+		set := func(at int64, x float32) {
+			if err := p.Value.Upload([]float32{x}, at); err != nil {
+				t.Fatal(err)
+			}
+		}
+		all := func() []float32 {
+			v, err := p.Value.All()
+			if err != nil {
+				t.Fatal(err)
+			}
+			return v
+		}
+		set(p.Len()-1, x)
 		changed, err := s.RoundParams()
-		if got := p.Data[len(p.Data)-1]; err != nil || changed != (typ != gguf.F32) || got != want {
+		once := all()
+		if got := once[len(once)-1]; err != nil || changed != (typ != gguf.F32) || got != want {
 			t.Errorf("%v: got %v, %v, %v, want %v", typ, got, changed, err, want)
 		}
-		once := slices.Clone(p.Data)
-		if _, err := s.RoundParams(); err != nil || !slices.Equal(p.Data, once) {
+		if _, err := s.RoundParams(); err != nil || !slices.Equal(all(), once) {
 			t.Errorf("%v: a second rounding changed something: %v", typ, err)
 		}
-		p.Data[0] = 1e6
+		set(0, 1e6)
 		if _, err := s.RoundParams(); typ == gguf.F16 && (err == nil || !strings.Contains(err.Error(), p.Name) || !strings.Contains(err.Error(), "range")) || typ != gguf.F16 && err != nil {
 			t.Errorf("%v: a million: got %v", typ, err)
 		}

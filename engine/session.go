@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"sync"
 	"time"
-	"unsafe"
 
-	"github.com/ggtune/ggtune/bindings/ggml"
 	"github.com/ggtune/ggtune/engine/adapter"
 	"github.com/ggtune/ggtune/engine/backend"
 	"github.com/ggtune/ggtune/engine/cpu"
@@ -22,8 +20,7 @@ type SessionConfig struct {
 	Threads int // 1 to ggml.MaxThreads; read where Backend is nil
 	// Exact computes every product in f32; the default packs activations for the fastest product the CPU has.
 	Exact bool
-	// Adapter holds the LoRA pairs to train, or nil. The session moves their numbers into its own memory: until Close, A
-	// and B of each pair are the live parameters.
+	// Adapter holds the LoRA pairs to train, or nil. The session copies their numbers; Session.Adapter brings them up to date.
 	Adapter *adapter.Adapter
 	// Full trains every tensor of the model, in f32.
 	Full bool
@@ -139,7 +136,7 @@ func (s *Session) stack(il int) (pairs []*adapter.Pair, floats int64) {
 	return pairs, floats
 }
 
-// Close frees the session's memory. The adapter's numbers are copied out first, so that it stays usable.
+// Close frees the session's memory.
 func (s *Session) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -147,9 +144,6 @@ func (s *Session) Close() error {
 		return nil
 	}
 	s.closed = true
-	for _, p := range s.pairs {
-		p.A, p.B = append([]float32(nil), p.A...), append([]float32(nil), p.B...)
-	}
 	s.params = nil
 	if s.owned {
 		return s.backend.Close()
@@ -160,24 +154,11 @@ func (s *Session) Close() error {
 	return nil
 }
 
-// Params lists the trained tensors.
-func (s *Session) Params() []*Param { return s.params }
-
-// ZeroGrad sets every gradient to zero.
-func (s *Session) ZeroGrad() {
-	for _, p := range s.params {
-		clear(p.Grad)
-	}
-}
-
 // Model is the model the session runs over.
 func (s *Session) Model() *Model { return s.model }
 
 // Config says what the session trains and how it computes.
 func (s *Session) Config() SessionConfig { return s.cfg }
-
-// Adapter holds the trained pairs, or is nil.
-func (s *Session) Adapter() *adapter.Adapter { return s.adapter }
 
 // Bytes is the memory the session has allocated beside the mapped weights.
 func (s *Session) Bytes() int64 { return s.backend.Bytes() }
@@ -261,153 +242,4 @@ func (s *Session) addPair(p *adapter.Pair) error {
 		s.lowest = min(s.lowest, s.model.hp.NLayer)
 	}
 	return nil
-}
-
-// addParams moves what is trained into memory of the session's own.
-func (s *Session) addParams() error {
-	if s.adapter != nil {
-		if err := s.addPairs(); err != nil {
-			return err
-		}
-	}
-	if !s.full {
-		return nil
-	}
-	for _, info := range s.model.file.Tensors {
-		if t, ok := s.model.tensors[info.Name]; ok && t.trainable() {
-			if err := s.addTensor(info.Name, t); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// addPairs adds the adapter's halves in its own order; where they lie is another matter: see stack.
-func (s *Session) addPairs() error {
-	as := map[*adapter.Pair]room{}
-	for il := range s.model.hp.NLayer {
-		pairs, n := s.stack(il)
-		layer, err := s.newRoom(n)
-		if err != nil {
-			return err
-		}
-		for _, p := range pairs {
-			as[p] = layer.part(s.pairAt[p], int64(len(p.A)))
-		}
-	}
-	for i := range s.adapter.Pairs {
-		p := &s.adapter.Pairs[i]
-		a, ok := as[p]
-		var errA error
-		if !ok { // outside the layers
-			a, errA = s.newRoom(int64(len(p.A)))
-		}
-		b, errB := s.newRoom(int64(len(p.B)))
-		if err := errors.Join(errA, errB); err != nil {
-			return err
-		}
-		s.addHalf(p.Tensor, "lora_a", &p.A, p.AShape, a)
-		s.addHalf(p.Tensor, "lora_b", &p.B, p.BShape, b)
-	}
-	return nil
-}
-
-// addHalf moves half a pair into its room.
-func (s *Session) addHalf(tensor, half string, data *[]float32, shape [2]int64, r room) {
-	p := s.addParam(&Param{Name: tensor + "." + half, Shape: shape[:], Group: half, Decay: true}, r)
-	copy(p.Data, *data)
-	*data = p.Data
-}
-
-func (s *Session) addTensor(name string, t tensor) error {
-	n := int64(1)
-	for _, d := range t.part.Shape {
-		n *= d
-	}
-	r, err := s.newRoom(n)
-	if err != nil {
-		return err
-	}
-	p := s.addParam(&Param{Name: name, Shape: t.part.Shape, Group: "full", Decay: len(t.part.Shape) == 2}, r)
-	return ggml.DequantizeTo(ggml.Type(t.info.Type), p.Data, t.data)
-}
-
-// addParam adds p with its memory.
-func (s *Session) addParam(p *Param, r room) *Param {
-	p.data, p.grad = r.data, r.grad
-	p.Data, p.Grad = s.numbers(r.data, r.n), s.numbers(r.grad, r.n)
-	s.params = append(s.params, p)
-	s.byName[p.Name] = p
-	return p
-}
-
-// numbers are n numbers of the backend's memory.
-func (s *Session) numbers(at backend.Place, n int64) []float32 {
-	b, err := s.backend.(backend.Host).HostBytes(at, n*4)
-	if err != nil {
-		panic(err)
-	}
-	return unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(b))), n)
-}
-
-// A room is the memory of n trained numbers and their gradients.
-type room struct {
-	data, grad backend.Place
-	n          int64
-}
-
-func (s *Session) newRoom(n int64) (r room, err error) {
-	r.n = n
-	for _, at := range []*backend.Place{&r.data, &r.grad} {
-		if at.Mem, err = s.backend.Alloc(n * 4); err != nil {
-			return r, err
-		}
-		s.rooms = append(s.rooms, at.Mem)
-	}
-	return r, nil
-}
-
-// part is n numbers of r, from at.
-func (r room) part(at, n int64) room { return room{r.data.Add(at * 4), r.grad.Add(at * 4), n} }
-
-// An area is a block of memory that grows to the largest batch.
-type area struct {
-	mem   backend.Mem
-	bytes int64
-}
-
-func (a *area) at(offset int64) backend.Place { return backend.Place{Mem: a.mem, At: offset} }
-
-// grow makes the area at least n bytes; its contents are lost.
-func (a *area) grow(b backend.Backend, n int64) error {
-	if a.mem != 0 && a.bytes >= n {
-		return nil
-	}
-	b.Free(a.mem)
-	*a = area{}
-	m, err := b.Alloc(n)
-	if err == nil {
-		*a = area{m, n}
-	}
-	return err
-}
-
-// memory is what a batch needs beside the parameters.
-type memory struct {
-	work   area // one stage's temporaries
-	inputs area // indices of the batch
-	acts   area // the input of every layer (or of two, without a backward pass), and the last one's output
-	grads  area // the gradient of a stage's output and input
-	keep   area // kept activations
-	outs   area // logp and its gradient
-}
-
-func (m *memory) all() []backend.Mem {
-	return []backend.Mem{m.work.mem, m.inputs.mem, m.acts.mem, m.grads.mem, m.keep.mem, m.outs.mem}
-}
-
-// bytesOf sees numbers as the bytes they are.
-func bytesOf[T int32 | float32](v []T) []byte {
-	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(v))), len(v)*4)
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/engine/adapter"
 	"github.com/ggtune/ggtune/engine/arch"
+	"github.com/ggtune/ggtune/engine/backend"
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/engine/synth"
 )
@@ -63,6 +64,40 @@ func openRig(t testing.TB, path string, change func(*engine.SessionConfig, *adap
 	return &rig{Session: s, t: t, model: m}
 }
 
+// adapter is the session's, with its numbers as they are now.
+func (r *rig) adapter() *adapter.Adapter {
+	r.t.Helper()
+	a, err := r.Adapter()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return a
+}
+
+func (r *rig) zeroGrad() {
+	r.t.Helper()
+	if err := r.ZeroGrad(); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// numbers are those of a device's memory.
+func numbers(t testing.TB, f backend.Floats) []float32 {
+	t.Helper()
+	v, err := f.All()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+func upload(t testing.TB, f backend.Floats, v []float32) {
+	t.Helper()
+	if err := f.Upload(v, 0); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func (r *rig) forward(b *engine.Batch, opt engine.Options) *engine.Output {
 	r.t.Helper()
 	out, err := r.Forward(context.Background(), b, opt)
@@ -75,7 +110,7 @@ func (r *rig) forward(b *engine.Batch, opt engine.Options) *engine.Output {
 // pass runs forward and backward with the given coefficients and returns logp and the gradients by name.
 func (r *rig) pass(b *engine.Batch, coef []float32) ([]float32, map[string][]float32) {
 	r.t.Helper()
-	r.ZeroGrad()
+	r.zeroGrad()
 	out := r.forward(b, engine.Options{Backward: true, Dropout: true})
 	if coef == nil {
 		coef = coefficients(len(out.LogP))
@@ -89,7 +124,7 @@ func (r *rig) pass(b *engine.Batch, coef []float32) ([]float32, map[string][]flo
 func (r *rig) grads() map[string][]float32 {
 	g := map[string][]float32{}
 	for _, p := range r.Params() {
-		g[p.Name] = slices.Clone(p.Grad)
+		g[p.Name] = numbers(r.t, p.Grad)
 	}
 	return g
 }
@@ -215,11 +250,13 @@ func (r *rig) checkDirection(b *engine.Batch, p *engine.Param, grad []float32) {
 		r.t.Errorf("%s: the gradient is zero everywhere", p.Name)
 		return
 	}
-	was := slices.Clone(p.Data)
+	was := numbers(r.t, p.Value)
+	moved := make([]float32, len(was))
 	loss := func(step float64) float64 {
-		for i := range p.Data {
-			p.Data[i] = was[i] + float32(step*float64(grad[i])/norm)
+		for i := range moved {
+			moved[i] = was[i] + float32(step*float64(grad[i])/norm)
 		}
+		upload(r.t, p.Value, moved)
 		sum := 0.0
 		logp := r.forward(b, engine.Options{Dropout: true}).LogP
 		for i, c := range coefficients(len(logp)) {
@@ -230,7 +267,7 @@ func (r *rig) checkDirection(b *engine.Batch, p *engine.Param, grad []float32) {
 	// The step changes the loss by about 1e-2: far above its rounding, small enough for the third derivative.
 	step := min(1e-2, 1e-2/norm)
 	want := (loss(step) - loss(-step)) / (2 * step)
-	copy(p.Data, was)
+	upload(r.t, p.Value, was)
 	if e := math.Abs(want-norm) / norm; !(e <= differenceTolerance) {
 		r.t.Errorf("%s: slope along the gradient: got %.6g, finite difference %.6g (off by %.2g)", p.Name, norm, want, e)
 	}
@@ -319,7 +356,7 @@ func TestPackedEqualsUnpacked(t *testing.T) {
 		compareGrads(t, rowsGrads, grads, packingTolerance)
 
 		// One row a micro-batch, gradients summed.
-		r.ZeroGrad()
+		r.zeroGrad()
 		at := 0
 		for _, row := range apart {
 			if len(row.Counted) == 0 {

@@ -40,7 +40,9 @@ func (p *Parts) accumulateCoupled(ctx context.Context, st *State) error {
 	if err != nil {
 		return err
 	}
-	p.Engine.ZeroGrad()
+	if err := p.Engine.ZeroGrad(); err != nil {
+		return err
+	}
 	grad := narrow(r.Grad)
 	for _, m := range micros {
 		if ctx.Err() != nil {

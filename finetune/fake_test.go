@@ -5,8 +5,11 @@ import (
 	"errors"
 	"math"
 	"math/rand/v2"
+	"testing"
 
 	"github.com/ggtune/ggtune/engine"
+	"github.com/ggtune/ggtune/engine/backend"
+	"github.com/ggtune/ggtune/engine/cpu"
 )
 
 // A fakeEngine is a bigram model with a low-rank adapter, computed in F64: the logits of the token after x are
@@ -15,6 +18,7 @@ type fakeEngine struct {
 	vocab, dim, rank int
 	w, e             []float64 // [vocab][vocab], [vocab][dim]
 	a, b             *engine.Param
+	av, bv, ag, bg   []float32 // their numbers and gradients
 	dropout          float64
 	seed             uint64
 
@@ -25,7 +29,8 @@ type fakeEngine struct {
 	onParams  func()                          // called before gradients are looked at
 }
 
-func newFakeEngine(vocab int, seed uint64) *fakeEngine {
+func newFakeEngine(t *testing.T, vocab int, seed uint64) *fakeEngine {
+	t.Helper()
 	f := &fakeEngine{vocab: vocab, dim: 6, rank: 3, seed: seed}
 	g := rand.New(rand.NewPCG(seed, 1))
 	fill := func(n int, scale float64) []float64 {
@@ -36,12 +41,39 @@ func newFakeEngine(vocab int, seed uint64) *fakeEngine {
 		return out
 	}
 	f.w, f.e = fill(vocab*vocab, 0.5), fill(vocab*f.dim, 1)
-	f.a = &engine.Param{Name: "blk.0.fake.lora_a", Shape: []int64{int64(f.dim), int64(f.rank)}, Data: make([]float32, f.dim*f.rank), Grad: make([]float32, f.dim*f.rank), Group: "lora_a", Decay: true}
-	f.b = &engine.Param{Name: "blk.0.fake.lora_b", Shape: []int64{int64(f.rank), int64(vocab)}, Data: make([]float32, f.rank*vocab), Grad: make([]float32, f.rank*vocab), Group: "lora_b", Decay: true}
-	for i, x := range fill(len(f.a.Data), 0.5) {
-		f.a.Data[i] = float32(x)
+	b := newBackend(t)
+	f.a, f.av, f.ag = newParam(t, b, "blk.0.fake.lora_a", "lora_a", f.dim, f.rank)
+	f.b, f.bv, f.bg = newParam(t, b, "blk.0.fake.lora_b", "lora_b", f.rank, vocab)
+	for i, x := range fill(len(f.av), 0.5) {
+		f.av[i] = float32(x)
 	}
 	return f
+}
+
+func newBackend(t *testing.T) backend.Backend {
+	t.Helper()
+	b, err := cpu.New(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { b.Close() })
+	return b
+}
+
+// newParam gives a matrix of zeros to train, with its numbers and gradients where they lie.
+func newParam(t *testing.T, b backend.Backend, name, group string, ne0, ne1 int) (p *engine.Param, value, grad []float32) {
+	t.Helper()
+	p = &engine.Param{Name: name, Shape: []int64{int64(ne0), int64(ne1)}, Group: group, Decay: true}
+	for f, host := range map[*backend.Floats]*[]float32{&p.Value: &value, &p.Grad: &grad} {
+		var err error
+		if *f, err = backend.NewFloats(b, int64(ne0*ne1)); err != nil {
+			t.Fatal(err)
+		}
+		if *host, err = f.Host(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return p, value, grad
 }
 
 func (f *fakeEngine) Params() []*engine.Param {
@@ -51,9 +83,10 @@ func (f *fakeEngine) Params() []*engine.Param {
 	return []*engine.Param{f.a, f.b}
 }
 
-func (f *fakeEngine) ZeroGrad() {
-	clear(f.a.Grad)
-	clear(f.b.Grad)
+func (f *fakeEngine) ZeroGrad() error {
+	clear(f.ag)
+	clear(f.bg)
+	return nil
 }
 
 // each calls do for every counted token with its number, its predecessor's token, itself, and a key for its dropout.
@@ -101,7 +134,7 @@ func (f *fakeEngine) softmax(x int32, in []float64) (p, mid []float64) {
 	mid = make([]float64, f.rank)
 	for r := range mid {
 		for d, v := range in {
-			mid[r] += v * float64(f.a.Data[d*f.rank+r])
+			mid[r] += v * float64(f.av[d*f.rank+r])
 		}
 	}
 	p = append([]float64(nil), f.w[int(x)*f.vocab:(int(x)+1)*f.vocab]...)
@@ -109,7 +142,7 @@ func (f *fakeEngine) softmax(x int32, in []float64) (p, mid []float64) {
 	for v := range p {
 		if !f.lastOpt.NoAdapter {
 			for r := range mid {
-				p[v] += mid[r] * float64(f.b.Data[r*f.vocab+v])
+				p[v] += mid[r] * float64(f.bv[r*f.vocab+v])
 			}
 		}
 		p[v] = math.Exp(p[v])
@@ -145,7 +178,7 @@ func (f *fakeEngine) Backward(ctx context.Context, g *engine.OutputGrad) error {
 	if f.last == nil || !f.lastOpt.Backward {
 		return errors.New("no forward pass to go back from")
 	}
-	da, db := make([]float64, len(f.a.Grad)), make([]float64, len(f.b.Grad))
+	da, db := make([]float64, len(f.ag)), make([]float64, len(f.bg))
 	each(f.last, func(k int, prev, tok int32, key uint64) {
 		in := f.input(prev, key)
 		p, mid := f.softmax(prev, in)
@@ -158,7 +191,7 @@ func (f *fakeEngine) Backward(ctx context.Context, g *engine.OutputGrad) error {
 			d *= float64(g.LogP[k])
 			for r := range mid {
 				db[r*f.vocab+v] += d * mid[r]
-				dmid[r] += d * float64(f.b.Data[r*f.vocab+v])
+				dmid[r] += d * float64(f.bv[r*f.vocab+v])
 			}
 		}
 		for i, v := range in {
@@ -168,10 +201,10 @@ func (f *fakeEngine) Backward(ctx context.Context, g *engine.OutputGrad) error {
 		}
 	})
 	for i, d := range da {
-		f.a.Grad[i] += float32(d)
+		f.ag[i] += float32(d)
 	}
 	for i, d := range db {
-		f.b.Grad[i] += float32(d)
+		f.bg[i] += float32(d)
 	}
 	f.last = nil
 	return nil

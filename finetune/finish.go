@@ -123,7 +123,7 @@ func (r *run) takeBest(step int) error {
 	defer f.Close()
 	var tensors []checkpoint.Tensor
 	for _, p := range r.sess.Params() {
-		tensors = append(tensors, checkpoint.Floats(p.Name, p.Data))
+		tensors = append(tensors, checkpoint.DeviceFloats(p.Name, p.Value))
 	}
 	return f.Read(tensors)
 }
@@ -144,10 +144,7 @@ func (r *run) write(ctx context.Context, s *report.Summary) (*verify.Probe, erro
 		hash = &s.ModelSHA256
 		err = r.sess.SaveModel(ctx, nil, path)
 	} else {
-		a := r.sess.Adapter()
-		a.Info = (&origin.Run{Config: &r.cfg, Method: r.how, BaseSHA256: r.meta.BaseSHA256, Reference: r.meta.RefAdapter,
-			Template: r.text.Template(), Version: version()}).Info()
-		err = a.Save(ctx, nil, path)
+		err = r.saveAdapter(ctx, path)
 	}
 	if err != nil {
 		return nil, err
@@ -158,6 +155,17 @@ func (r *run) write(ctx context.Context, s *report.Summary) (*verify.Probe, erro
 	}
 	*hash = &sum
 	return probe, nil
+}
+
+// saveAdapter writes what was trained with what it says about its making.
+func (r *run) saveAdapter(ctx context.Context, path string) error {
+	a, err := r.sess.Adapter()
+	if err != nil {
+		return err
+	}
+	a.Info = (&origin.Run{Config: &r.cfg, Method: r.how, BaseSHA256: r.meta.BaseSHA256, Reference: r.meta.RefAdapter,
+		Template: r.text.Template(), Version: version()}).Info()
+	return a.Save(ctx, nil, path)
 }
 
 // publish gives the verified result its name, adapter.gguf or model.gguf: what bears it has always been verified.

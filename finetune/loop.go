@@ -17,10 +17,10 @@ import (
 // An Engine computes log-probabilities and their gradients; engine.Session is one.
 type Engine interface {
 	Forward(ctx context.Context, b *engine.Batch, o engine.Options) (*engine.Output, error)
-	// Backward adds to Param.Grad.
+	// Backward adds to the gradients of Params.
 	Backward(ctx context.Context, g *engine.OutputGrad) error
 	Params() []*engine.Param
-	ZeroGrad()
+	ZeroGrad() error
 }
 
 // Batches gives out micro-batches: a pure function of the cursor. encode.Loader is one.
@@ -88,7 +88,9 @@ func (p *Parts) accumulate(ctx context.Context, st *State) error {
 		return p.accumulateCoupled(ctx, st)
 	}
 	if st.Pending.Micros == 0 {
-		p.Engine.ZeroGrad()
+		if err := p.Engine.ZeroGrad(); err != nil {
+			return err
+		}
 	}
 	for last := false; !last; {
 		if ctx.Err() != nil {
@@ -164,7 +166,9 @@ func (p *Parts) giveUp(ctx context.Context, st *State, start State, err error) e
 			return err // the last checkpoint stands
 		}
 		*st = start
-		p.Engine.ZeroGrad()
+		if zero := p.Engine.ZeroGrad(); zero != nil {
+			return endedBy(err, zero)
+		}
 	}
 	return endedBy(err, p.Save(st))
 }

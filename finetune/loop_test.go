@@ -52,7 +52,7 @@ type rig struct {
 
 func newRig(t *testing.T, d *encode.Dataset, batch, accum, steps int) *rig {
 	t.Helper()
-	r := &rig{engine: newFakeEngine(fakeVocab, 3)}
+	r := &rig{engine: newFakeEngine(t, fakeVocab, 3)}
 	l, err := encode.NewLoader(d, encode.LoadOptions{Window: 24, Batch: batch, Seed: 8, Shuffle: true})
 	if err != nil {
 		t.Fatal(err)
@@ -86,7 +86,7 @@ func (r *rig) run(t *testing.T, ctx context.Context) {
 func (r *rig) tensors() []checkpoint.Tensor {
 	var out []checkpoint.Tensor
 	for _, p := range r.engine.Params() {
-		out = append(out, checkpoint.Floats(p.Name, p.Data), checkpoint.Floats(p.Name+".grad", p.Grad))
+		out = append(out, checkpoint.DeviceFloats(p.Name, p.Value), checkpoint.DeviceFloats(p.Name+".grad", p.Grad))
 	}
 	return append(out, r.opt.State()...)
 }
@@ -144,10 +144,10 @@ func TestMicroBatches(t *testing.T) {
 			t.Fatalf("step %d: one batch %+v, four micro-batches %+v", i+1, a, b)
 		}
 	}
-	for k, p := range one.engine.Params() {
-		for i, x := range p.Data {
-			if y := four.engine.Params()[k].Data[i]; math.Abs(float64(x-y)) > tol {
-				t.Fatalf("%s[%d]: %v and %v", p.Name, i, x, y)
+	for name, v := range map[string][2][]float32{"a": {one.engine.av, four.engine.av}, "b": {one.engine.bv, four.engine.bv}} {
+		for i, x := range v[0] {
+			if y := v[1][i]; math.Abs(float64(x-y)) > tol {
+				t.Fatalf("%s[%d]: %v and %v", name, i, x, y)
 			}
 		}
 	}
@@ -233,7 +233,7 @@ func TestNotFinite(t *testing.T) {
 		"gradient": {func(r *rig) {
 			r.engine.onParams = func() {
 				if r.engine.forwards == 9 {
-					r.engine.b.Grad[1] = float32(math.Inf(1))
+					r.engine.bg[1] = float32(math.Inf(1))
 				}
 			}
 		}, `"blk.0.fake.lora_b"`},
@@ -298,7 +298,7 @@ func TestStoppedNotFinite(t *testing.T) {
 	}
 	r.engine.onParams = func() {
 		if r.engine.forwards == 8 {
-			r.engine.b.Grad[1] = float32(math.NaN())
+			r.engine.bg[1] = float32(math.NaN())
 		}
 	}
 	if err := Loop(ctx, r.parts, &r.state); !errors.Is(err, stop) || !errors.Is(err, ErrNotFinite) {

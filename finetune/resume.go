@@ -53,9 +53,9 @@ func gradName(param string) string { return param + ".grad" }
 func (r *run) tensors(withGrad bool) []checkpoint.Tensor {
 	var out []checkpoint.Tensor
 	for _, p := range r.sess.Params() {
-		out = append(out, checkpoint.Floats(p.Name, p.Data))
+		out = append(out, checkpoint.DeviceFloats(p.Name, p.Value))
 		if withGrad {
-			out = append(out, checkpoint.Floats(gradName(p.Name), p.Grad))
+			out = append(out, checkpoint.DeviceFloats(gradName(p.Name), p.Grad))
 		}
 	}
 	return append(out, r.opt.State()...)

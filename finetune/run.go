@@ -213,7 +213,7 @@ func (r *run) announce() {
 		s.Held = &r.rows.Held.Counts
 	}
 	for _, p := range r.sess.Params() {
-		s.Trained += int64(len(p.Data))
+		s.Trained += p.Len()
 	}
 	r.rep.Report(s)
 	for _, n := range r.rows.Notes {

@@ -16,7 +16,7 @@ type State struct {
 	Pending Pending       `json:"pending"`
 }
 
-// Pending is what the micro-batches of the unfinished step have added up to. Its gradients lie in Param.Grad.
+// Pending is what the micro-batches of the unfinished step have added up to. Its gradients lie in the parameters.
 type Pending struct {
 	Micros  int             `json:"micros"` // 0: no step has begun
 	Sum     float64         `json:"sum"`    // of the loss, over Units

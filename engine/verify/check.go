@@ -254,8 +254,16 @@ func slopes(ctx context.Context, s *engine.Session, tokens []int32) ([]GradientC
 
 // slope moves p along its gradient, both ways, and measures what the loss does.
 func slope(p *engine.Param, loss func() (float64, error)) (GradientCheck, error) {
+	was, err := p.Value.All()
+	if err != nil {
+		return GradientCheck{}, err
+	}
+	grad, err := p.Grad.All()
+	if err != nil {
+		return GradientCheck{}, err
+	}
 	norm := 0.0
-	for _, g := range p.Grad {
+	for _, g := range grad {
 		norm += float64(g) * float64(g)
 	}
 	norm = math.Sqrt(norm)
@@ -264,18 +272,21 @@ func slope(p *engine.Param, loss func() (float64, error)) (GradientCheck, error)
 		c.Error = math.Inf(1) // every pair is on the way to the loss: a zero gradient is a wrong one
 		return c, nil
 	}
-	was := append([]float32(nil), p.Data...)
-	defer copy(p.Data, was)
-	step := checkLossChange / norm
+	step, moved := checkLossChange/norm, make([]float32, len(was))
 	var l [2]float64
 	for k, sign := range []float64{1, -1} {
-		for i := range p.Data {
-			p.Data[i] = was[i] + float32(sign*step*float64(p.Grad[i])/norm)
+		for i := range moved {
+			moved[i] = was[i] + float32(sign*step*float64(grad[i])/norm)
 		}
-		var err error
+		if err := p.Value.Upload(moved, 0); err != nil {
+			return c, err
+		}
 		if l[k], err = loss(); err != nil {
 			return c, err
 		}
+	}
+	if err := p.Value.Upload(was, 0); err != nil {
+		return c, err
 	}
 	c.Finite = (l[0] - l[1]) / (2 * step)
 	c.Error = math.Abs(c.Slope-c.Finite) / c.Slope

@@ -90,7 +90,9 @@ const learningRate = 1e-5
 // step trains on one row: the loss is the mean of −logp. It returns how long it took, and of that the optimizer.
 func (t *trainer) step(ctx context.Context, row engine.Row) (whole, optimizer time.Duration, err error) {
 	began := time.Now()
-	t.session.ZeroGrad()
+	if err := t.session.ZeroGrad(); err != nil {
+		return 0, 0, err
+	}
 	out, err := t.session.Forward(ctx, &engine.Batch{Rows: []engine.Row{row}}, engine.Options{Backward: true, Dropout: true})
 	if err != nil {
 		return 0, 0, err

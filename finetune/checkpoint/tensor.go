@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/ggtune/ggtune/engine/backend"
 	"github.com/ggtune/ggtune/engine/gguf"
 )
 
@@ -27,6 +28,11 @@ type Memory interface {
 // Floats is a tensor of numbers in Go's memory.
 func Floats(name string, v []float32) Tensor {
 	return Tensor{Name: name, Type: gguf.F32, N: int64(len(v)), Memory: floats(v)}
+}
+
+// DeviceFloats is a tensor of numbers in a device's memory.
+func DeviceFloats(name string, f backend.Floats) Tensor {
+	return Tensor{Name: name, Type: gguf.F32, N: f.N, Memory: f}
 }
 
 type floats []float32

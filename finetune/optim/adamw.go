@@ -7,6 +7,7 @@ import (
 
 	"github.com/ggtune/ggtune/bindings/kernels"
 	"github.com/ggtune/ggtune/engine"
+	"github.com/ggtune/ggtune/engine/backend"
 	"github.com/ggtune/ggtune/finetune/checkpoint"
 )
 
@@ -28,11 +29,12 @@ type AdamWConfig struct {
 //
 // Moments are kept in F32, each update is computed in F64. It is not safe for concurrent use.
 type AdamW struct {
-	cfg    AdamWConfig
-	params []*engine.Param
-	m, v   [][]float32
-	spans  []span
-	t      int // updates done
+	cfg           AdamWConfig
+	params        []*engine.Param
+	m, v          [][]float32
+	values, grads [][]float32
+	spans         []span
+	t             int // updates done
 }
 
 // NewAdamW makes an optimizer for params with moments of zero.
@@ -46,12 +48,15 @@ func NewAdamW(params []*engine.Param, cfg AdamWConfig) (*AdamW, error) {
 		return nil, fmt.Errorf("adamw: weight decay %g and LoRA+ ratio %g: neither may be negative", cfg.WeightDecay, cfg.LoRAPlus)
 	}
 	a := &AdamW{cfg: cfg, params: params, spans: spansOf(params)}
+	var err, errGrad error
+	a.values, err = hostViews(params, func(p *engine.Param) backend.Floats { return p.Value })
+	a.grads, errGrad = hostViews(params, func(p *engine.Param) backend.Floats { return p.Grad })
+	if err := errors.Join(err, errGrad); err != nil {
+		return nil, fmt.Errorf("adamw: %w", err)
+	}
 	for _, p := range params {
-		if len(p.Data) != len(p.Grad) {
-			return nil, fmt.Errorf("adamw: %q has %d values and %d gradients", p.Name, len(p.Data), len(p.Grad))
-		}
-		a.m = append(a.m, make([]float32, len(p.Data)))
-		a.v = append(a.v, make([]float32, len(p.Data)))
+		a.m = append(a.m, make([]float32, p.Len()))
+		a.v = append(a.v, make([]float32, p.Len()))
 	}
 	return a, nil
 }
@@ -80,8 +85,8 @@ func (a *AdamW) Update(lr, scale float64) error {
 		}
 		var spoiled [1]float32
 		call := kernels.Call{Op: kernels.OpAdamW, NArgs: 5, F: [8]float64{scale, b1, b2, keep, rate / correct1, correct2, a.cfg.Eps}}
-		call.A = [kernels.MaxArgs]kernels.Arg{row(p.Data[s.from:s.to]), row(a.m[s.param][s.from:s.to]), row(a.v[s.param][s.from:s.to]),
-			row(p.Grad[s.from:s.to]), row(spoiled[:])}
+		call.A = [kernels.MaxArgs]kernels.Arg{row(a.values[s.param][s.from:s.to]), row(a.m[s.param][s.from:s.to]), row(a.v[s.param][s.from:s.to]),
+			row(a.grads[s.param][s.from:s.to]), row(spoiled[:])}
 		if faults[i] = kernels.Run(&call, 1); faults[i] == nil && spoiled[0] != 0 {
 			faults[i] = fmt.Errorf("%w: update %d at learning rate %g spoiled %q", ErrParams, a.t, lr, p.Name)
 		}

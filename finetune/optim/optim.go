@@ -12,6 +12,7 @@ import (
 
 	"github.com/ggtune/ggtune/bindings/kernels"
 	"github.com/ggtune/ggtune/engine"
+	"github.com/ggtune/ggtune/engine/backend"
 )
 
 // chunk is how many numbers one goroutine takes at a time. It also fixes the order of sums: partial sums are of chunks,
@@ -24,11 +25,23 @@ type span struct{ param, from, to int }
 func spansOf(params []*engine.Param) []span {
 	var out []span
 	for i, p := range params {
-		for from := 0; from < len(p.Data); from += chunk {
-			out = append(out, span{i, from, min(from+chunk, len(p.Data))})
+		for from := 0; from < int(p.Len()); from += chunk {
+			out = append(out, span{i, from, min(from+chunk, int(p.Len()))})
 		}
 	}
 	return out
+}
+
+// hostViews are numbers of each parameter where they lie.
+func hostViews(params []*engine.Param, of func(*engine.Param) backend.Floats) ([][]float32, error) {
+	out := make([][]float32, len(params))
+	for i, p := range params {
+		var err error
+		if out[i], err = of(p).Host(); err != nil {
+			return nil, fmt.Errorf("%q: %w", p.Name, err)
+		}
+	}
+	return out, nil
 }
 
 // row is a slice as the kernels take it.
@@ -59,13 +72,17 @@ func parallel(n, threads int, do func(i int)) {
 // GradNorm is the Euclidean norm of all gradients together, in F64. The result does not depend on threads. If a gradient
 // is not finite, the error names the first tensor that has one, and the norm is not finite.
 func GradNorm(params []*engine.Param, threads int) (float64, error) {
+	grads, err := hostViews(params, func(p *engine.Param) backend.Floats { return p.Grad })
+	if err != nil {
+		return math.NaN(), err
+	}
 	spans := spansOf(params)
 	sums := make([]float64, len(spans))
 	faults := make([]error, len(spans))
 	parallel(len(spans), threads, func(i int) {
 		var sum [2]float32 // a double's bytes
 		call := kernels.Call{Op: kernels.OpSquares, NArgs: 2}
-		call.A[0], call.A[1] = row(sum[:]), row(params[spans[i].param].Grad[spans[i].from:spans[i].to])
+		call.A[0], call.A[1] = row(sum[:]), row(grads[spans[i].param][spans[i].from:spans[i].to])
 		faults[i] = kernels.Run(&call, 1)
 		sums[i] = math.Float64frombits(uint64(math.Float32bits(sum[1]))<<32 | uint64(math.Float32bits(sum[0])))
 	})

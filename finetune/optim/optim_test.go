@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/ggtune/ggtune/engine"
+	"github.com/ggtune/ggtune/engine/backend"
+	"github.com/ggtune/ggtune/engine/cpu"
 )
 
 // value is the formula of scripts/record_torch.py: number i of a tensor, exact in float32, within ±2^-shift.
@@ -58,16 +60,18 @@ func TestAdamWEqualsTorch(t *testing.T) {
 	for _, c := range rec.Cases {
 		t.Run(c.Name, func(t *testing.T) {
 			cfg := AdamWConfig{Beta1: c.Beta1, Beta2: c.Beta2, Eps: c.Eps, Threads: 2}
-			var params []*engine.Param
+			b := newBackend(t)
+			var params params
 			for _, x := range c.Tensors {
-				p := &engine.Param{Name: x.Name, Data: make([]float32, x.N), Grad: make([]float32, x.N), Decay: x.WeightDecay > 0}
-				for i := range p.Data {
-					p.Data[i] = value(c.Name+"."+x.Name, i, x.Shift)
+				p := newParam(t, b, x.Name, "", x.N)
+				p.Decay = x.WeightDecay > 0
+				for i := range p.value {
+					p.value[i] = value(c.Name+"."+x.Name, i, x.Shift)
 				}
 				cfg.WeightDecay = max(cfg.WeightDecay, x.WeightDecay)
 				params = append(params, p)
 			}
-			a, err := NewAdamW(params, cfg)
+			a, err := NewAdamW(params.list(), cfg)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -76,7 +80,7 @@ func TestAdamWEqualsTorch(t *testing.T) {
 				for k, x := range c.Tensors {
 					for i := range x.N {
 						// Half of the scale lies in the gradient and half in Update's factor, which must be the same.
-						params[k].Grad[i] = 2 * value(c.Name+"."+x.Name+".grad", step*x.N+i, x.GradShift)
+						params[k].grad[i] = 2 * value(c.Name+"."+x.Name+".grad", step*x.N+i, x.GradShift)
 					}
 				}
 				mustUpdate(t, a, c.LR, 0.5)
@@ -87,7 +91,7 @@ func TestAdamWEqualsTorch(t *testing.T) {
 						}
 						for i, w := range want {
 							compared++
-							worst = max(worst, math.Abs(float64(p.Data[i])-w))
+							worst = max(worst, math.Abs(float64(p.value[i])-w))
 						}
 					}
 				}
@@ -100,12 +104,56 @@ func TestAdamWEqualsTorch(t *testing.T) {
 	}
 }
 
-func bigParams(n int) []*engine.Param {
+// A param is one with its numbers and gradients where they lie.
+type param struct {
+	*engine.Param
+	value, grad []float32
+}
+
+type params []param
+
+func (p params) list() []*engine.Param {
 	var out []*engine.Param
+	for _, x := range p {
+		out = append(out, x.Param)
+	}
+	return out
+}
+
+func newBackend(t *testing.T) backend.Backend {
+	t.Helper()
+	b, err := cpu.New(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { b.Close() })
+	return b
+}
+
+func newParam(t *testing.T, b backend.Backend, name, group string, n int) param {
+	t.Helper()
+	p := param{Param: &engine.Param{Name: name, Group: group}}
+	for f, host := range map[*backend.Floats]*[]float32{&p.Value: &p.value, &p.Grad: &p.grad} {
+		var err error
+		if *f, err = backend.NewFloats(b, int64(n)); err != nil {
+			t.Fatal(err)
+		}
+		if *host, err = f.Host(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return p
+}
+
+func bigParams(t *testing.T, n int) params {
+	t.Helper()
+	b := newBackend(t)
+	var out params
 	for k, name := range []string{"a", "b"} {
-		p := &engine.Param{Name: name, Data: make([]float32, n+k), Grad: make([]float32, n+k), Group: "lora_" + name, Decay: true}
-		for i := range p.Data {
-			p.Data[i], p.Grad[i] = value(name, i, 0), value(name+"g", i, 3)
+		p := newParam(t, b, name, "lora_"+name, n+k)
+		p.Decay = true
+		for i := range p.value {
+			p.value[i], p.grad[i] = value(name, i, 0), value(name+"g", i, 3)
 		}
 		out = append(out, p)
 	}
@@ -114,13 +162,13 @@ func bigParams(n int) []*engine.Param {
 
 // TestThreadsDoNotMatter wants equal bits from one and three goroutines, over chunk borders.
 func TestThreadsDoNotMatter(t *testing.T) {
-	run := func(threads int) (float64, []*engine.Param) {
-		params := bigParams(2*chunk + 7)
-		a, err := NewAdamW(params, AdamWConfig{Beta1: 0.9, Beta2: 0.99, Eps: 1e-8, WeightDecay: 0.1, LoRAPlus: 4, Threads: threads})
+	run := func(threads int) (float64, params) {
+		params := bigParams(t, 2*chunk+7)
+		a, err := NewAdamW(params.list(), AdamWConfig{Beta1: 0.9, Beta2: 0.99, Eps: 1e-8, WeightDecay: 0.1, LoRAPlus: 4, Threads: threads})
 		if err != nil {
 			t.Fatal(err)
 		}
-		norm, err := GradNorm(params, threads)
+		norm, err := GradNorm(params.list(), threads)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -133,9 +181,9 @@ func TestThreadsDoNotMatter(t *testing.T) {
 		t.Errorf("norm: %v with 1 thread, %v with 3", n1, n3)
 	}
 	for k := range p1 {
-		for i := range p1[k].Data {
-			if p1[k].Data[i] != p3[k].Data[i] {
-				t.Fatalf("%s[%d]: %v with 1 thread, %v with 3", p1[k].Name, i, p1[k].Data[i], p3[k].Data[i])
+		for i := range p1[k].value {
+			if p1[k].value[i] != p3[k].value[i] {
+				t.Fatalf("%s[%d]: %v with 1 thread, %v with 3", p1[k].Name, i, p1[k].value[i], p3[k].value[i])
 			}
 		}
 	}
@@ -143,19 +191,19 @@ func TestThreadsDoNotMatter(t *testing.T) {
 
 // TestLoRAPlus: Adam's first step is the learning rate itself, whatever the gradient, so the ratio can be read off.
 func TestLoRAPlus(t *testing.T) {
-	params := []*engine.Param{
-		{Name: "a", Group: "lora_a", Data: []float32{1}, Grad: []float32{3}},
-		{Name: "b", Group: "lora_b", Data: []float32{1}, Grad: []float32{-5}},
-	}
-	a, err := NewAdamW(params, AdamWConfig{Beta1: 0.9, Beta2: 0.999, Eps: 1e-12, LoRAPlus: 16})
+	b := newBackend(t)
+	params := params{newParam(t, b, "a", "lora_a", 1), newParam(t, b, "b", "lora_b", 1)}
+	params[0].value[0], params[0].grad[0] = 1, 3
+	params[1].value[0], params[1].grad[0] = 1, -5
+	a, err := NewAdamW(params.list(), AdamWConfig{Beta1: 0.9, Beta2: 0.999, Eps: 1e-12, LoRAPlus: 16})
 	if err != nil {
 		t.Fatal(err)
 	}
 	mustUpdate(t, a, 0.01, 1)
-	if got := params[0].Data[0]; math.Abs(float64(got)-0.99) > 1e-6 {
+	if got := params[0].value[0]; math.Abs(float64(got)-0.99) > 1e-6 {
 		t.Errorf("lora_a: got %v, want 0.99", got)
 	}
-	if got := params[1].Data[0]; math.Abs(float64(got)-1.16) > 1e-6 {
+	if got := params[1].value[0]; math.Abs(float64(got)-1.16) > 1e-6 {
 		t.Errorf("lora_b: got %v, want 1.16", got)
 	}
 }
@@ -170,10 +218,10 @@ func mustUpdate(t *testing.T, a *AdamW, lr, scale float64) {
 // TestUpdateNotFinite: a rate that takes a parameter beyond F32 is told, with the parameter's name.
 func TestUpdateNotFinite(t *testing.T) {
 	for _, threads := range []int{1, 3} {
-		params := bigParams(2*chunk + 7)
+		params := bigParams(t, 2*chunk+7)
 		last := params[len(params)-1]
-		last.Data[len(last.Data)-1] = float32(math.Inf(1))
-		a, err := NewAdamW(params, AdamWConfig{Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, Threads: threads})
+		last.value[len(last.value)-1] = float32(math.Inf(1))
+		a, err := NewAdamW(params.list(), AdamWConfig{Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, Threads: threads})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -187,13 +235,15 @@ func TestUpdateNotFinite(t *testing.T) {
 }
 
 func TestGradNorm(t *testing.T) {
-	params := []*engine.Param{{Name: "a", Data: make([]float32, 2), Grad: []float32{3, 0}}, {Name: "b", Data: make([]float32, 1), Grad: []float32{4}}}
-	if norm, err := GradNorm(params, 2); err != nil || norm != 5 {
+	b := newBackend(t)
+	params := params{newParam(t, b, "a", "", 2), newParam(t, b, "b", "", 1)}
+	params[0].grad[0], params[1].grad[0] = 3, 4
+	if norm, err := GradNorm(params.list(), 2); err != nil || norm != 5 {
 		t.Errorf("got %v, %v; want 5", norm, err)
 	}
 	for _, bad := range []float32{float32(math.NaN()), float32(math.Inf(-1))} {
-		params[1].Grad[0] = bad
-		if _, err := GradNorm(params, 1); err == nil || !strings.Contains(err.Error(), `"b"`) {
+		params[1].grad[0] = bad
+		if _, err := GradNorm(params.list(), 1); err == nil || !strings.Contains(err.Error(), `"b"`) {
 			t.Errorf("with %v: error %v, want one that names \"b\"", bad, err)
 		}
 	}
@@ -207,19 +257,19 @@ func TestGradNorm(t *testing.T) {
 // TestStateRestores: an optimizer given another's state goes on as the other would.
 func TestStateRestores(t *testing.T) {
 	cfg := AdamWConfig{Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, WeightDecay: 0.01}
-	one, two := bigParams(10), bigParams(10)
-	a, err := NewAdamW(one, cfg)
+	one, two := bigParams(t, 10), bigParams(t, 10)
+	a, err := NewAdamW(one.list(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := NewAdamW(two, cfg)
+	b, err := NewAdamW(two.list(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	mustUpdate(t, a, 0.1, 1)
 	mustUpdate(t, a, 0.1, 1)
 	for k := range one {
-		copy(two[k].Data, one[k].Data)
+		copy(two[k].value, one[k].value)
 	}
 	to := b.State()
 	for i, s := range a.State() {
@@ -235,9 +285,9 @@ func TestStateRestores(t *testing.T) {
 	mustUpdate(t, a, 0.1, 1)
 	mustUpdate(t, b, 0.1, 1)
 	for k := range one {
-		for i := range one[k].Data {
-			if one[k].Data[i] != two[k].Data[i] {
-				t.Fatalf("%s[%d]: %v, restored %v", one[k].Name, i, one[k].Data[i], two[k].Data[i])
+		for i := range one[k].value {
+			if one[k].value[i] != two[k].value[i] {
+				t.Fatalf("%s[%d]: %v, restored %v", one[k].Name, i, one[k].value[i], two[k].value[i])
 			}
 		}
 	}

@@ -1,0 +1,86 @@
+package backend
+
+import (
+	"fmt"
+	"unsafe"
+)
+
+// Floats are N F32 numbers, one after the other, in a backend's memory. Its zero value is none.
+type Floats struct {
+	Backend Backend
+	At      Place
+	N       int64
+}
+
+// NewFloats allocates n numbers, all zero. Who allocates frees the block At.Mem.
+func NewFloats(b Backend, n int64) (Floats, error) {
+	m, err := b.Alloc(4 * n)
+	if err != nil {
+		return Floats{}, err
+	}
+	return Floats{Backend: b, At: Place{Mem: m}, N: n}, nil
+}
+
+// Part is n numbers of f, from one on.
+func (f Floats) Part(from, n int64) Floats {
+	if from < 0 || n < 0 || from > f.N-n {
+		panic(fmt.Sprintf("backend: numbers %d to %d of %d", from, from+n, f.N))
+	}
+	return Floats{f.Backend, f.At.Add(4 * from), n}
+}
+
+// Upload writes numbers from one on.
+func (f Floats) Upload(src []float32, from int64) error { return f.Write(bytesOf(src), 4*from) }
+
+// Download reads numbers from one on.
+func (f Floats) Download(dst []float32, from int64) error { return f.Read(bytesOf(dst), 4*from) }
+
+// All downloads all numbers.
+func (f Floats) All() ([]float32, error) {
+	out := make([]float32, f.N)
+	return out, f.Download(out, 0)
+}
+
+// Zero clears them.
+func (f Floats) Zero() error { return f.Backend.Zero(f.At, 4*f.N) }
+
+// Read copies bytes out, from byte at on; with Write it makes f what a checkpoint's tensor lies in.
+func (f Floats) Read(dst []byte, at int64) error {
+	if err := f.within(at, len(dst)); err != nil {
+		return err
+	}
+	return f.Backend.Download(dst, f.At.Add(at))
+}
+
+// Write copies bytes in, from byte at on.
+func (f Floats) Write(src []byte, at int64) error {
+	if err := f.within(at, len(src)); err != nil {
+		return err
+	}
+	return f.Backend.Upload(f.At.Add(at), src)
+}
+
+func (f Floats) within(at int64, n int) error {
+	if at < 0 || at > 4*f.N-int64(n) {
+		return fmt.Errorf("backend: bytes %d to %d of %d numbers", at, at+int64(n), f.N)
+	}
+	return nil
+}
+
+// Host is the numbers where they lie, valid until their block is freed. The backend must be a Host.
+func (f Floats) Host() ([]float32, error) {
+	h, ok := f.Backend.(Host)
+	if !ok {
+		return nil, fmt.Errorf("backend: the memory of device %s is not the process's", f.Backend.Name())
+	}
+	b, err := h.HostBytes(f.At, 4*f.N)
+	if err != nil {
+		return nil, err
+	}
+	return unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(b))), f.N), nil
+}
+
+// bytesOf sees numbers as the bytes they are.
+func bytesOf(v []float32) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(v))), 4*len(v))
+}
