@@ -97,11 +97,11 @@ func (m *Model) addTensor(p arch.Part, il int) error {
 	if err != nil {
 		return err
 	}
-	t := tensor{part: p, info: info, shape: graph.Shape{info.Shape[0], 1}}
+	t := tensor{part: p, info: info, shape: graph.Matrix(info.Shape[0], 1)}
 	if len(info.Shape) > 1 {
 		t.shape[1] = info.Shape[1]
 	}
-	want := graph.Shape{p.Shape[0], 1}
+	want := graph.Matrix(p.Shape[0], 1)
 	if len(p.Shape) > 1 {
 		want[1] = p.Shape[1]
 	}

@@ -229,7 +229,7 @@ func (s *Session) addPair(p *adapter.Pair) error {
 	if p.Flipped {
 		in, out = p.BShape[1], p.AShape[1]
 	}
-	if !ok || t.shape != (graph.Shape{in, out}) {
+	if !ok || t.shape != graph.Matrix(in, out) {
 		return fmt.Errorf("engine: adapter pair %q is for a tensor of shape [%d %d], the model's is %v; the adapter belongs to another model", p.Tensor, in, out, t.shape)
 	}
 	s.pairs[p.Tensor] = p

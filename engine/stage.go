@@ -159,4 +159,4 @@ func (s *Session) differentiate(st *stage, g *graph.Graph, x graph.ID, il int, s
 	return err
 }
 
-func valueBytes(v *graph.Value) int64 { return v.Shape[0] * v.Shape[1] * 4 }
+func valueBytes(v *graph.Value) int64 { return v.Shape.Elements() * 4 }

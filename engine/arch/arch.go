@@ -18,9 +18,9 @@ type HParams struct {
 	NVocab                             int
 	NCtxTrain                          int // tokens
 	NormEps                            float64
-	Rope                               graph.Rope // Dim is 0 where positions are learned
-	RopeFactors                        bool       // the file has rope_freqs.weight
-	TiedOutput                         bool       // the output head is token_embd.weight
+	Rope                               graph.Rotary // Dim is 0 where positions are learned
+	RopeFactors                        bool         // the file has rope_freqs.weight
+	TiedOutput                         bool         // the output head is token_embd.weight
 }
 
 // A Role is a tensor's part in its layer or in the model: its name in the file without "blk.N." and ".weight".

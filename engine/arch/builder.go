@@ -48,12 +48,12 @@ const (
 
 // Input gives the stage's input.
 func (b *Builder) Input() graph.ID {
-	return b.bound(graph.Input, InputX, graph.F32, graph.Shape{int64(b.HP.NEmbd), b.T})
+	return b.bound(graph.Input, InputX, graph.F32, graph.Matrix(int64(b.HP.NEmbd), b.T))
 }
 
 // Indices gives an i32 input of n elements.
 func (b *Builder) Indices(name string, n int64) graph.ID {
-	return b.bound(graph.Input, name, graph.I32, graph.Shape{1, n})
+	return b.bound(graph.Input, name, graph.I32, graph.Matrix(1, n))
 }
 
 func (b *Builder) bound(kind graph.Kind, name string, typ int32, s graph.Shape) graph.ID {
@@ -135,7 +135,7 @@ func (b *Builder) down(role Role, p Pair, x graph.ID, scale float64) graph.ID {
 }
 
 func (b *Builder) lora(role Role, which string, ne0, ne1 int64) graph.ID {
-	return b.G.Bound(graph.Value{Name: string(role) + ".weight" + which, Kind: graph.Param, Type: graph.F32, Shape: graph.Shape{ne0, ne1},
+	return b.G.Bound(graph.Value{Name: string(role) + ".weight" + which, Kind: graph.Param, Type: graph.F32, Shape: graph.Matrix(ne0, ne1),
 		Ref: graph.None, Delta: true})
 }
 
@@ -166,7 +166,7 @@ func (b *Builder) LayerNorm(role Role, x graph.ID) graph.ID {
 func (b *Builder) Rope(x graph.ID, heads int) graph.ID {
 	factors := graph.None
 	if b.HP.RopeFactors {
-		factors = b.bound(graph.Weight, string(RopeFreqs)+".weight", graph.F32, graph.Shape{int64(b.HP.Rope.Dim / 2), 1})
+		factors = b.bound(graph.Weight, string(RopeFreqs)+".weight", graph.F32, graph.Matrix(int64(b.HP.Rope.Dim/2), 1))
 	}
 	return b.G.Rope(x, b.Indices(InputPos, b.T), factors, heads, b.HP.HeadDim, b.HP.Rope)
 }
@@ -174,7 +174,8 @@ func (b *Builder) Rope(x graph.ID, heads int) graph.ID {
 // Attention attends under the batch's tree, scores scaled by scale.
 func (b *Builder) Attention(q, k, v graph.ID, scale float64) graph.ID {
 	tree := b.Indices(InputTree, 1+3*b.Segments)
-	return b.G.Attention(q, k, v, tree, b.HP.NHead, b.HP.NHeadKV, b.HP.HeadDim, scale)
+	a := graph.AttentionAttr{Heads: b.HP.NHead, KVHeads: b.HP.NHeadKV, HeadDim: b.HP.HeadDim, Scale: scale}
+	return b.G.Attention(q, k, v, tree, a)
 }
 
 // Logits gives the whole vocabulary's logits [n_vocab, C] from h, the rows after the last norm.

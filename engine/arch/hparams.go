@@ -105,7 +105,7 @@ func ropeHParams(f *gguf.File, neox bool) (HParams, error) {
 	k := keys{f: f, arch: name}
 	hp := k.sizes()
 	hp.NormEps = k.float("attention.layer_norm_rms_epsilon", 0)
-	hp.Rope = graph.Rope{
+	hp.Rope = graph.Rotary{
 		Dim: k.size("rope.dimension_count", hp.HeadDim), Neox: neox,
 		FreqBase: k.float("rope.freq_base", 10000), FreqScale: 1, AttnFactor: k.float("rope.scaling.attn_factor", 1), BetaFast: 32, BetaSlow: 1,
 		CtxOrig: k.size("rope.scaling.original_context_length", hp.NCtxTrain),

@@ -53,7 +53,7 @@ func (b *Backend) Threads() int { return b.threads }
 // Check refuses operations that no call is known for.
 func (b *Backend) Check(g *graph.Graph) error {
 	for i := range g.Nodes {
-		if emitters[g.Nodes[i].Op] == nil {
+		if emitters[g.Nodes[i].Op].calls == nil {
 			return fmt.Errorf("cpu: operation %v is not known", g.Nodes[i].Op)
 		}
 	}

@@ -42,9 +42,9 @@ func (l *lowering) fuse() {
 	}
 }
 
-func product(n *graph.Node) bool { return n.Op == graph.OpLinear || n.Op == graph.OpLinearT }
+func product(n *graph.Node) bool { return n.Op == graph.Linear || n.Op == graph.LinearT }
 
-func biased(n *graph.Node) bool { return n.Op == graph.OpLinear && n.In[2] != graph.None }
+func biased(n *graph.Node) bool { return n.Op == graph.Linear && n.In[2] != graph.None }
 
 // lesser is which of two joined products comes second in their call: a LoRA pair's, else the thinner one, and of equals the
 // first.

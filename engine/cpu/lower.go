@@ -35,10 +35,10 @@ func lower(g *graph.Graph, keep []graph.ID, prec precision) (*program, error) {
 		if l.left[l.at] {
 			continue
 		}
-		emitters[g.Nodes[l.at].Op](l, &g.Nodes[l.at])
+		emitters[g.Nodes[l.at].Op].calls(l, &g.Nodes[l.at])
 		wide, _ := l.joined(&g.Nodes[l.at]) // nearly all of a joined call's work
 		for len(l.phases) < len(l.calls) {
-			l.phases = append(l.phases, phaseOf(g, wide))
+			l.phases = append(l.phases, emitters[wide.Op].phase(g, wide))
 		}
 	}
 	l.checkOutputs()
@@ -82,10 +82,6 @@ func (l *lowering) measureLives() {
 	}
 }
 
-// inPlace lists, for operations that may overwrite them, the input that each output can take the memory of.
-var inPlace = map[graph.Op][]int{graph.OpAdd: {0}, graph.OpRope: {0}, graph.OpDropout: {0}, graph.OpSwiGLU: {0}, graph.OpSwiGLUBack: {0, 1},
-	graph.OpGELU: {0}, graph.OpGELUBack: {0}}
-
 // shareSlots gives every value its slot. A value takes over the slot of the value it starts from (or overwrites) when
 // nothing else needs that one any more; going backwards, so that a chain of sums ends in the memory of its result.
 func (l *lowering) shareSlots() {
@@ -108,7 +104,7 @@ func (l *lowering) shareSlots() {
 				l.slotOf[out] = l.newSlot(graph.None, valueBytes(&g.Values[out]))
 			}
 		}
-		over := inPlace[n.Op]
+		over := n.Op.Overwrites
 		if over == nil {
 			l.take(l.accOf(i), n, 0, i)
 			continue
@@ -158,7 +154,7 @@ func (l *lowering) newSlot(value graph.ID, bytes int64) int {
 	return len(l.slots) - 1
 }
 
-func valueBytes(v *graph.Value) int64 { return v.Shape[0] * v.Shape[1] * 4 }
+func valueBytes(v *graph.Value) int64 { return v.Shape.Elements() * 4 }
 
 // checkOutputs refuses outputs that no node computes: nothing would write their memory.
 func (l *lowering) checkOutputs() {
@@ -203,7 +199,7 @@ type view struct {
 
 var absent = view{slot: -1}
 
-// whole sees all of a value.
+// whole sees all of a value: rows one after the other, whatever the dimensions above them.
 func (l *lowering) whole(id graph.ID) view {
 	if id == graph.None {
 		return absent
@@ -213,7 +209,7 @@ func (l *lowering) whole(id graph.ID) view {
 	if v.Kind == graph.Weight {
 		nb1 = 0
 	}
-	return view{slot: l.slotOf[id], ne0: v.Shape[0], ne1: v.Shape[1], nb1: nb1, typ: kernels.Type(v.Type)}
+	return view{slot: l.slotOf[id], ne0: v.Shape[0], ne1: v.Shape[1] * v.Shape[2], nb1: nb1, typ: kernels.Type(v.Type)}
 }
 
 // runs sees a value's rows cut into runs of n elements.

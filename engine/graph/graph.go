@@ -2,7 +2,10 @@
 // memory, no thread and no kernel; package engine lowers a graph to calls and places its values.
 package graph
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // An ID names a value of one graph. None is the absent value.
 type ID int32
@@ -28,10 +31,25 @@ const (
 	I32 int32 = 26
 )
 
-// A Shape is [ne0, ne1] in ggml order: ne0 contiguous elements a row, ne1 rows (tokens, for activations).
-type Shape [2]int64
+// A Shape is [ne0, ne1, ne2] in ggml order: ne0 contiguous elements a row, ne1 rows (tokens, for activations), ne2 matrices
+// (experts, for weights that have several). Make it with Matrix, so that no dimension is left at 0.
+type Shape [3]int64
 
-// A Value is one matrix of the graph.
+// Matrix is the shape of ne1 rows of ne0 elements.
+func Matrix(ne0, ne1 int64) Shape { return Shape{ne0, ne1, 1} }
+
+// Elements is the number of elements.
+func (s Shape) Elements() int64 { return s[0] * s[1] * s[2] }
+
+// String leaves a third dimension of 1 out.
+func (s Shape) String() string {
+	if s[2] == 1 {
+		return fmt.Sprint(s[:2])
+	}
+	return fmt.Sprint(s[:])
+}
+
+// A Value is one run of numbers of the graph.
 type Value struct {
 	Name  string
 	Kind  Kind
@@ -42,34 +60,13 @@ type Value struct {
 	Delta bool
 }
 
-// Rope holds the parameters of the rotary embedding, named as in llama.cpp.
-type Rope struct {
-	FreqBase, FreqScale, ExtFactor, AttnFactor, BetaFast, BetaSlow float64
-	Dim                                                            int // rotated elements of a head (n_rot)
-	Neox                                                           bool
-	CtxOrig                                                        int
-}
-
-// An Attr holds a node's constants; an operation uses those its comment names.
-type Attr struct {
-	Scale                   float64
-	Eps                     float64
-	Heads, KVHeads, HeadDim int
-	Rope                    Rope
-	Inverse                 bool  // OpRope: rotate back
-	Offset, Width           int64 // OpSlice, OpUnslice, OpScatter
-	Rate                    float64
-	Stream                  int64 // OpDropout: which mask
-	WithMean                bool  // OpHead: also give the softmax's mean rows, which its derivative needs
-}
-
 // A Node applies one operation. Out values are Temps it defines, or Grads it adds to.
 type Node struct {
-	Op   Op
+	Op   *Op
 	In   []ID // optional inputs may be None
 	Out  []ID
-	Acc  ID // None, or the value the first output starts from (out = Acc + …)
-	Attr Attr
+	Acc  ID  // None, or the value the first output starts from (out = Acc + …)
+	Attr any // the operation's constants: a comparable struct of its own, or nil
 }
 
 // A Graph is a list of nodes in an order that computes every value before its use. Build one with its methods, then look
@@ -102,6 +99,9 @@ func (g *Graph) Output(id ID) {
 // Bound adds a value that is bound from outside (not a Temp). A second call with the same kind, name and Ref gives the
 // same value.
 func (g *Graph) Bound(v Value) ID {
+	if v.Shape[0] < 0 || v.Shape[1] < 0 || v.Shape[2] < 1 {
+		g.fail("value %q has the shape %v", v.Name, v.Shape[:])
+	}
 	for i := range g.Values {
 		have := &g.Values[i]
 		if have.Kind == v.Kind && have.Name == v.Name && have.Ref == v.Ref {
@@ -139,15 +139,17 @@ func (g *Graph) fail(format string, args ...any) {
 // emit appends a node whose outputs are new Temps, after checking its inputs' shapes. It returns len(shapes) IDs, all None
 // if the graph is at fault.
 func (g *Graph) emit(n Node) []ID {
-	spec := &specs[n.Op]
-	outs := make([]ID, spec.outs)
+	outs := make([]ID, n.Op.Outs)
 	for i := range outs {
 		outs[i] = None
 	}
 	if g.err != nil {
 		return outs
 	}
-	shapes, err := spec.shape(g, &n)
+	shapes, err := g.check(&n)
+	if err == nil && n.Acc != None && !n.Op.Starts {
+		err = errors.New("starts from no value")
+	}
 	if err != nil {
 		g.fail("%s%s: %v", n.Op, g.describe(n.In), err)
 		return outs
@@ -171,7 +173,7 @@ func (g *Graph) into(n Node, grads ...ID) {
 	if g.err != nil {
 		return
 	}
-	if _, err := specs[n.Op].shape(g, &n); err != nil {
+	if _, err := g.check(&n); err != nil {
 		g.fail("%s%s: %v", n.Op, g.describe(n.In), err)
 		return
 	}

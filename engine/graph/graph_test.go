@@ -11,67 +11,20 @@ import (
 // about 1e-9 here.
 const derivativeTolerance = 1e-7
 
-// A case builds a graph from bound values; every Param and the Input named "x" is differentiated.
-var cases = []struct {
-	name  string
-	build func(g *Graph) ID
-}{
-	{"linear, frozen weight", func(g *Graph) ID { return g.Linear(weight(g, 5, 4), x(g, 5, 3), None, None, 0.7) }},
-	{"linear, trained weight, bias, acc", func(g *Graph) ID {
-		return g.Linear(param(g, "w", 5, 5), x(g, 5, 3), param(g, "b", 5, 1), x(g, 5, 3), 1.3)
-	}},
-	{"add of one value twice", func(g *Graph) ID { return g.Add(x(g, 4, 2), x(g, 4, 2)) }},
-	{"slices that overlap", func(g *Graph) ID {
-		y := g.Linear(param(g, "w", 6, 6), x(g, 6, 2), None, None, 1)
-		return g.Add(g.Slice(y, 0, 4), g.Slice(y, 2, 4))
-	}},
-	{"rms_norm, rows", func(g *Graph) ID { return g.RMSNorm(x(g, 6, 3), param(g, "w", 6, 1), 1e-5) }},
-	{"rms_norm, heads", func(g *Graph) ID { return g.RMSNorm(x(g, 6, 3), param(g, "w", 3, 1), 1e-5) }},
-	{"layer_norm", func(g *Graph) ID {
-		return g.LayerNorm(x(g, 6, 3), param(g, "w", 6, 1), param(g, "b", 6, 1), 1e-5)
-	}},
-	{"layer_norm without bias", func(g *Graph) ID { return g.LayerNorm(x(g, 6, 3), param(g, "w", 6, 1), None, 1e-5) }},
-	{"rope, adjacent pairs", func(g *Graph) ID { return rope(g, false) }},
-	{"rope, halves", func(g *Graph) ID { return rope(g, true) }},
-	{"attention", func(g *Graph) ID {
-		h := x(g, 8, 6)
-		q := g.Linear(param(g, "q", 8, 8), h, None, None, 1)
-		k := g.Linear(param(g, "k", 8, 4), h, None, None, 1)
-		v := g.Linear(param(g, "v", 8, 4), h, None, None, 1)
-		return g.Attention(q, k, v, bound(g, "tree", I32, 1, 10), 4, 2, 2, 0.6)
-	}},
-	{"swiglu", func(g *Graph) ID {
-		return g.SwiGLU(x(g, 5, 2), g.Linear(param(g, "w", 5, 5), x(g, 5, 2), None, None, 1))
-	}},
-	{"gelu", func(g *Graph) ID { return g.GELU(x(g, 5, 2)) }},
-	{"dropout", func(g *Graph) ID { return g.Dropout(x(g, 5, 2), 0.25, 1) }},
-	{"rows of a table", func(g *Graph) ID { return g.Add(g.Rows(param(g, "w", 5, 4), bound(g, "ids", I32, 1, 3)), x(g, 5, 3)) }},
-	{"rows of an activation", func(g *Graph) ID { return g.Rows(x(g, 5, 4), bound(g, "ids", I32, 1, 3)) }},
-	{"head", func(g *Graph) ID {
-		h := x(g, 5, 3)
-		a := g.Linear(param(g, "a", 5, 2), h, None, None, 1)
-		return g.Head(h, param(g, "w", 5, 7), bound(g, "ids", I32, 1, 3), a, param(g, "b", 2, 7), true)
-	}},
-	{"head over a frozen weight", func(g *Graph) ID {
-		return g.Head(x(g, 5, 3), weight(g, 5, 7), bound(g, "ids", I32, 1, 3), None, None, true)
-	}},
-	{"layer", layer},
-}
-
 func bound(g *Graph, name string, typ int32, ne0, ne1 int64) ID {
-	return g.Bound(Value{Name: name, Kind: Input, Type: typ, Shape: Shape{ne0, ne1}, Ref: None})
+	return g.Bound(Value{Name: name, Kind: Input, Type: typ, Shape: Matrix(ne0, ne1), Ref: None})
 }
 func x(g *Graph, ne0, ne1 int64) ID { return bound(g, "x", F32, ne0, ne1) }
 func weight(g *Graph, ne0, ne1 int64) ID {
-	return g.Bound(Value{Name: "frozen", Kind: Weight, Shape: Shape{ne0, ne1}, Ref: None})
+	return g.Bound(Value{Name: "frozen", Kind: Weight, Shape: Matrix(ne0, ne1), Ref: None})
 }
 func param(g *Graph, name string, ne0, ne1 int64) ID {
-	return g.Bound(Value{Name: name, Kind: Param, Shape: Shape{ne0, ne1}, Ref: None})
+	return g.Bound(Value{Name: name, Kind: Param, Shape: Matrix(ne0, ne1), Ref: None})
 }
 
-func rope(g *Graph, neox bool) ID {
-	p := Rope{FreqBase: 100, Dim: 4, Neox: neox}
-	return g.Rope(x(g, 12, 3), bound(g, "pos", I32, 1, 3), weight(g, 2, 1), 2, 6, p)
+// deep is the input x with three dimensions.
+func deep(g *Graph) ID {
+	return g.Bound(Value{Name: "x", Kind: Input, Type: F32, Shape: Shape{3, 2, 2}, Ref: None})
 }
 
 // layer is a transformer layer with a LoRA pair: every value has several uses.
@@ -81,13 +34,15 @@ func layer(g *Graph) ID {
 	y := g.Linear(weight(g, 4, 4), h, None, None, 1)
 	a := g.Linear(param(g, "a", 4, 2), g.Dropout(h, 0.25, 1), None, None, 1)
 	q := g.Linear(param(g, "b", 2, 4), a, None, y, 0.5)
-	o := g.Attention(q, q, h, bound(g, "tree", I32, 1, 10), 2, 2, 2, 0.7)
+	o := g.Attention(q, q, h, bound(g, "tree", I32, 1, 10), AttentionAttr{Heads: 2, KVHeads: 2, HeadDim: 2, Scale: 0.7})
 	mid := g.Linear(param(g, "o", 4, 4), o, None, h0, 1)
 	return g.Linear(param(g, "d", 4, 4), g.SwiGLU(mid, g.GELU(mid)), None, mid, 1)
 }
 
+var _ = differences("layer", layer)
+
 func TestDerivatives(t *testing.T) {
-	for _, c := range cases {
+	for _, c := range diffCases {
 		for _, keep := range []bool{true, false} {
 			name := c.name + ", recomputed"
 			if keep {
@@ -174,7 +129,7 @@ func fill(f *Graph) values {
 		case v.Name == "pos":
 			vals[ID(i)] = []float64{0, 1, 5}
 		default:
-			vals[ID(i)] = randoms(r, int(v.Shape[0]*v.Shape[1]))
+			vals[ID(i)] = randoms(r, int(v.Shape.Elements()))
 		}
 	}
 	return vals
@@ -198,7 +153,7 @@ func backward(f *Graph, b *Backward, forward map[ID][]float64, coef []float64) m
 		case v.Kind == Saved:
 			m[ID(i)] = forward[v.Ref]
 		case v.Kind == Grad:
-			m[ID(i)] = make([]float64, v.Shape[0]*v.Shape[1])
+			m[ID(i)] = make([]float64, v.Shape.Elements())
 			grads[v.Name] = m[ID(i)]
 		case v.Kind == Input && v.Name == GradName(0):
 			m[ID(i)] = coef
@@ -219,12 +174,12 @@ func TestKeptValuesAreCostly(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, id := range b.Keep {
-		if op := f.Nodes[f.Producer(id)].Op; specs[op].cheap {
+		if op := f.Nodes[f.Producer(id)].Op; op.Cheap {
 			t.Errorf("keeps the output of %v, which is cheap to compute again", op)
 		}
 	}
 	for _, n := range b.Graph.Nodes {
-		if n.Op == OpAttention {
+		if n.Op == Attention {
 			t.Error("attention is computed again though its output can be kept")
 		}
 	}
@@ -243,7 +198,7 @@ func TestNormsAreMadeTwice(t *testing.T) {
 		}
 		norms := 0
 		for _, n := range b.Graph.Nodes {
-			if n.Op == OpRMSNorm {
+			if n.Op == RMSNorm {
 				norms++
 			}
 		}
@@ -264,7 +219,12 @@ func TestShapesAreChecked(t *testing.T) {
 		{"acc", func(g *Graph) { g.Linear(weight(g, 5, 4), x(g, 5, 3), None, x(g, 5, 3), 1) }, "adds to [5 3] what is [4 3]"},
 		{"slice", func(g *Graph) { g.Slice(x(g, 6, 3), 4, 4) }, "elements 4..8 of rows of 6"},
 		{"norm", func(g *Graph) { g.RMSNorm(x(g, 6, 3), param(g, "w", 4, 1), 1) }, "rows of 6, weight of 4"},
-		{"heads", func(g *Graph) { g.Attention(x(g, 6, 3), x(g, 6, 3), x(g, 6, 3), x(g, 6, 3), 3, 2, 2, 1) }, "3 heads over 2"},
+		{"heads", func(g *Graph) {
+			g.Attention(x(g, 6, 3), x(g, 6, 3), x(g, 6, 3), x(g, 6, 3), AttentionAttr{Heads: 3, KVHeads: 2, HeadDim: 2, Scale: 1})
+		}, "3 heads over 2"},
+		{"three dimensions", func(g *Graph) { g.Slice(deep(g), 0, 2) }, "takes two dimensions, not [3 2 2]"},
+		{"no third dimension", func(g *Graph) { g.Bound(Value{Name: "x", Shape: Shape{3, 2}}) }, "has the shape [3 2 0]"},
+		{"no start", func(g *Graph) { g.emit(Node{Op: GELU, In: []ID{x(g, 6, 3)}, Acc: x(g, 6, 3)}) }, "starts from no value"},
 		{"rebound", func(g *Graph) { x(g, 6, 3); x(g, 6, 4) }, "bound as"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -277,10 +237,11 @@ func TestShapesAreChecked(t *testing.T) {
 	}
 }
 
-func TestEveryOperationHasAName(t *testing.T) {
-	for op := Op(1); op < opEnd; op++ {
-		if specs[op].name == "" || specs[op].shape == nil {
-			t.Errorf("operation %d has no entry in the table", op)
-		}
+// TestNoDerivative: a graph whose gradient meets an operation that has no derivative is refused.
+func TestNoDerivative(t *testing.T) {
+	f := &Graph{}
+	f.Output(f.emit(Node{Op: GELUBack, In: []ID{x(f, 4, 2), x(f, 4, 2)}, Acc: None})[0])
+	if _, err := Differentiate(f, []ID{f.Find(Input, "x")}, true); err == nil || !strings.Contains(err.Error(), "gelu_back has no derivative") {
+		t.Fatalf("got error %v, want one that names gelu_back", err)
 	}
 }

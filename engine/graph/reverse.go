@@ -83,7 +83,7 @@ func costly(f *Graph, wanted []ID, needs []bool) []ID {
 		}
 		seen[id] = true
 		n := &f.Nodes[f.producer[id]]
-		if !specs[n.Op].cheap {
+		if !n.Op.Cheap {
 			list = append(list, id)
 			return
 		}
@@ -107,10 +107,11 @@ type reverse struct {
 	needs []bool
 	kept  []bool
 	local []ID // of each forward value: its ID in out, or None
-	// passing is local for normalised values while only repeated nodes read them. A derivative that asks for one gets it made
-	// again, from its input, which the norm's own derivative needs: in between, where a layer needs most memory, it is not held.
+	// passing is local for values that are made twice, while only repeated nodes read them (Op.MadeTwice).
 	passing []ID
 	grad    []ID // of each forward value: the gradient so far, in out, or None
+	// sum is out.Add, which pass may not name: an operation's derivative that named Add would be part of Add's own value.
+	sum func(a, b ID) ID
 }
 
 func run(f *Graph, wanted []ID, needs []bool, keep []ID) *reverse {
@@ -119,6 +120,7 @@ func run(f *Graph, wanted []ID, needs []bool, keep []ID) *reverse {
 	for i := range r.local {
 		r.local[i], r.passing[i], r.grad[i] = None, None, None
 	}
+	r.sum = r.out.Add
 	for _, id := range keep {
 		r.kept[id] = true
 	}
@@ -129,9 +131,14 @@ func run(f *Graph, wanted []ID, needs []bool, keep []ID) *reverse {
 	}
 	for i := len(f.Nodes) - 1; i >= 0; i-- {
 		n := &f.Nodes[i]
-		if r.reached(n) {
-			specs[n.Op].back(r, n)
+		if !r.reached(n) {
+			continue
 		}
+		if n.Op.back == nil {
+			r.out.fail("%v has no derivative", n.Op)
+			break
+		}
+		n.Op.back(r, n)
 	}
 	for _, id := range wanted {
 		g := r.grad[id]
@@ -157,14 +164,14 @@ func (r *reverse) reached(n *Node) bool {
 // need gives a derivative a forward value in the backward graph: bound, kept, or computed again.
 func (r *reverse) need(id ID) ID { return r.find(id, r.local) }
 
-// find is need for whoever keeps the norms it was given in the table norms.
-func (r *reverse) find(id ID, norms []ID) ID {
+// find is need for whoever keeps the values made twice in the table passing.
+func (r *reverse) find(id ID, passing []ID) ID {
 	if id == None {
 		return None
 	}
 	v, table := r.f.Values[id], r.local
-	if v.Kind == Temp && !r.kept[id] && isNorm(r.f.Nodes[r.f.producer[id]].Op) {
-		table = norms
+	if v.Kind == Temp && !r.kept[id] && r.f.Nodes[r.f.producer[id]].Op.MadeTwice {
+		table = passing
 	}
 	if table[id] != None {
 		return table[id]
@@ -206,7 +213,7 @@ func (r *reverse) pass(to, grad ID) {
 		r.grad[to] = grad
 		return
 	}
-	r.grad[to] = r.out.Add(r.grad[to], grad)
+	r.grad[to] = r.sum(r.grad[to], grad)
 }
 
 // into adds to the gradient of to by a node that can start from what is there.

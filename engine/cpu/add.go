@@ -1,0 +1,10 @@
+package cpu
+
+import (
+	"github.com/ggtune/ggtune/bindings/kernels"
+	"github.com/ggtune/ggtune/engine/graph"
+)
+
+var _ = emit(graph.Add, rest, func(l *lowering, n *graph.Node) {
+	l.call(kernels.OpAdd, []float64{1}, nil, l.whole(n.Out[0]), l.whole(n.In[0]), l.whole(n.In[1]))
+})

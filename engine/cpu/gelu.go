@@ -1,0 +1,14 @@
+package cpu
+
+import (
+	"github.com/ggtune/ggtune/bindings/kernels"
+	"github.com/ggtune/ggtune/engine/graph"
+)
+
+var _ = emit(graph.GELU, rest, func(l *lowering, n *graph.Node) {
+	l.call(kernels.OpGELU, nil, nil, l.whole(n.Out[0]), l.whole(n.In[0]))
+})
+
+var _ = emit(graph.GELUBack, rest, func(l *lowering, n *graph.Node) {
+	l.call(kernels.OpGELUBack, nil, nil, l.whole(n.Out[0]), l.whole(n.In[0]), l.whole(n.In[1]))
+})

@@ -1,0 +1,59 @@
+package graph
+
+import "fmt"
+
+// An AttentionAttr holds the constants of attention and of its derivatives.
+type AttentionAttr struct {
+	Heads, KVHeads, HeadDim int
+	Scale                   float64 // factor of qᵀk
+}
+
+// Attention: q [HeadDim·Heads,T], k, v [HeadDim·KVHeads,T], tree i32 → o as q, lse [Heads,T].
+var Attention = register(&Op{Name: "attention", Outs: 2, shape: shapeAttention, back: backAttention})
+
+// AttentionDelta: o, do → [Heads,T], the row sums of o∘do per head.
+var AttentionDelta = register(&Op{Name: "attention_delta", Outs: 1, shape: shapeDelta})
+
+// AttentionBackQ: q, k, v, lse, delta, do, tree → dq.
+var AttentionBackQ = register(&Op{Name: "attention_back_q", Outs: 1, shape: shapeOf(0)})
+
+// AttentionBackKV: q, k, v, lse, delta, do, tree → dk, dv.
+var AttentionBackKV = register(&Op{Name: "attention_back_kv", Outs: 2, shape: shapeOf(1, 2)})
+
+// Attention adds attention under the tree's mask and returns o.
+func (g *Graph) Attention(q, k, v, tree ID, a AttentionAttr) ID {
+	return g.emit(Node{Op: Attention, In: []ID{q, k, v, tree}, Acc: None, Attr: a})[0]
+}
+
+// Attention's backward pass from the log-sum-exp of its scores (Dao et al. 2022, FlashAttention, algorithm 4).
+func backAttention(r *reverse, n *Node) {
+	q, k, v, tree := r.need(n.In[0]), r.need(n.In[1]), r.need(n.In[2]), r.need(n.In[3])
+	o, lse, do := r.need(n.Out[0]), r.need(n.Out[1]), r.grad[n.Out[0]]
+	delta := r.out.emit(Node{Op: AttentionDelta, In: []ID{o, do}, Acc: None, Attr: n.Attr})[0]
+	in := []ID{q, k, v, lse, delta, do, tree}
+	if r.needs[n.In[0]] {
+		r.pass(n.In[0], r.out.emit(Node{Op: AttentionBackQ, In: in, Acc: None, Attr: n.Attr})[0])
+	}
+	if r.needs[n.In[1]] || r.needs[n.In[2]] {
+		d := r.out.emit(Node{Op: AttentionBackKV, In: in, Acc: None, Attr: n.Attr})
+		r.pass(n.In[1], d[0])
+		r.pass(n.In[2], d[1])
+	}
+}
+
+func shapeAttention(g *Graph, n *Node) ([]Shape, error) {
+	q, k, v, a := g.shape(n.In[0]), g.shape(n.In[1]), g.shape(n.In[2]), n.Attr.(AttentionAttr)
+	switch {
+	case a.KVHeads <= 0 || a.Heads%a.KVHeads != 0:
+		return nil, fmt.Errorf("%d heads over %d key heads", a.Heads, a.KVHeads)
+	case q[0] != int64(a.Heads*a.HeadDim) || k[0] != int64(a.KVHeads*a.HeadDim) || k != v || k[1] != q[1]:
+		return nil, fmt.Errorf("q %v, k %v, v %v with heads %d/%d of %d", q, k, v, a.Heads, a.KVHeads, a.HeadDim)
+	}
+	return []Shape{q, Matrix(int64(a.Heads), q[1])}, nil
+}
+
+func shapeDelta(g *Graph, n *Node) ([]Shape, error) {
+	o, do := g.shape(n.In[0]), g.shape(n.In[1])
+	heads := int64(n.Attr.(AttentionAttr).Heads)
+	return []Shape{Matrix(heads, o[1])}, want(o == do, "shapes %v and %v differ", o, do)
+}
