@@ -6,8 +6,10 @@ import (
 )
 
 // alsoQuick names those of the full form that reach what the other quick ones do not.
-var alsoQuick = []string{"method-orpo,ipo,sft-lora", "full-qwen3-bf16", "full-gpt2-f32", "type-iq4_xs", "model-llama-wide", "model-llama-bias", "option-heads",
-	"memory-rows", "memory-some-kept", "data-tasks", "data-ref-adapter", "handed-over-full-f32", "handed-over-kto", "handed-over-finished", "resumed-sft"}
+var alsoQuick = []string{
+	"method-orpo,ipo,sft-lora", "full-qwen3-bf16", "full-gpt2-f32", "type-iq4_xs", "model-llama-wide", "model-llama-bias",
+	"option-heads", "memory-rows", "memory-some-kept", "data-tasks", "data-ref-adapter", "handed-over-full-f32",
+	"handed-over-kto", "handed-over-finished", "resumed-sft"}
 
 // ggtune is a command line, cut at spaces; F/ is the folder of fixtures.
 func ggtune(line string) command { return command{args: strings.Fields(line)} }
@@ -44,18 +46,26 @@ func cases() []testCase {
 	add := func(quick bool, name string, cmds ...command) {
 		out = append(out, testCase{name: name, quick: quick, then: cmds})
 	}
-	add(true, "sft", train("llama-q8_0", "sft.jsonl", "--steps 6 --batch 2 --accum 3 --dropout 0.1 --eval-split 0.2 --eval-every 2 --best --save-every 2 --threads 2"))
-	add(true, "sft-packed", train("llama-q4_K", "sft.jsonl", "--rank 4 --alpha 3 --clip 0.1 --weight-decay 0.1 --lora-plus 4 --rslora --schedule wsd --decay 0.5 --min-lr 0.1"))
-	add(true, "sft-chat", train("qwen3-q8_0", "chat.jsonl", "--packing none --batch 3 --mask last --schedule linear --json"))
-	add(true, "dpo", train("qwen2-q8_0", "pairs.jsonl", "--method dpo --rpo-alpha 0.5 --dropout 0.1 --batch 2 --eval-data F/heldpairs.jsonl --eval-every 2"))
+	add(true, "sft", train("llama-q8_0", "sft.jsonl", "--steps 6 --batch 2 --accum 3 --dropout 0.1 --eval-split 0.2 "+
+		"--eval-every 2 --best --save-every 2 --threads 2"))
+	add(true, "sft-packed", train("llama-q4_K", "sft.jsonl", "--rank 4 --alpha 3 --clip 0.1 --weight-decay 0.1 "+
+		"--lora-plus 4 --rslora --schedule wsd --decay 0.5 --min-lr 0.1"))
+	add(true, "sft-chat",
+		train("qwen3-q8_0", "chat.jsonl", "--packing none --batch 3 --mask last --schedule linear --json"))
+	add(true, "dpo",
+		train("qwen2-q8_0", "pairs.jsonl",
+			"--method dpo --rpo-alpha 0.5 --dropout 0.1 --batch 2 --eval-data F/heldpairs.jsonl --eval-every 2"))
 	add(true, "kto", train("gpt2-q8_0", "verdicts.jsonl", "--method kto --batch 2 --accum 2 --desirable-weight 1.5"))
 	add(true, "mix", train("llama-q8_0", "pairs.jsonl", "--method dpo,sft --loss-weights 1,0.3"))
 	add(true, "cpt-full", train("llama-f16", "text.txt", "--method cpt --full --eval-split 0.2 --text-split line"))
-	add(true, "exact-output", train("llama-q4_K", "sft.jsonl", "--exact --targets output,attn_v,ffn_gate --layers 1 --schedule constant"))
+	add(true, "exact-output",
+		train("llama-q4_K", "sft.jsonl", "--exact --targets output,attn_v,ffn_gate --layers 1 --schedule constant"))
 	out = append(out, testCase{name: "handed-over", quick: true,
-		begun: []command{stopped(train("llama-q8_0", "sft.jsonl", "--accum 60 --dropout 0.1 --eval-split 0.2 --eval-every 2"))},
-		then:  []command{ggtune("train -o run --resume")}})
-	add(true, "init-adapter", train("qwen3-q8_0", "pairs.jsonl", "--method dpo --init-adapter F/qwen3-q8_0-adapter.gguf"))
+		begun: []command{
+			stopped(train("llama-q8_0", "sft.jsonl", "--accum 60 --dropout 0.1 --eval-split 0.2 --eval-every 2"))},
+		then: []command{ggtune("train -o run --resume")}})
+	add(true, "init-adapter",
+		train("qwen3-q8_0", "pairs.jsonl", "--method dpo --init-adapter F/qwen3-q8_0-adapter.gguf"))
 	add(true, "commands", commands("llama-q8_0", "--threads 1")...)
 	add(true, "wrong", wrong()...)
 	add(true, "help", help()...)
@@ -138,7 +148,8 @@ func wrong() []command {
 
 // help is what every command says of its options.
 func help() (out []command) {
-	for _, name := range strings.Fields("demo train eval generate chat rate compare inspect plan check bench quantize version") {
+	for _, name := range strings.Fields(
+		"demo train eval generate chat rate compare inspect plan check bench quantize version") {
 		out = append(out, ggtune(name+" --help"))
 	}
 	return append(out, ggtune("help"))

@@ -21,9 +21,10 @@ import (
 	"github.com/ggtune/ggtune/engine/gguf"
 )
 
-// maskedKeys are the keys of JSON objects, and of adapters' metadata, whose values may differ: times, speeds, memory in use, the
-// version, and the hash of a file that names the version (its content is compared).
-var maskedKeys = []string{"seconds", "reference_seconds", "tok_per_s", "peak_bytes", "free_bytes", "time", "version", "ggtune.version", "adapter_sha256"}
+// maskedKeys are the keys of JSON objects, and of adapters' metadata, whose values may differ: times, speeds, memory in
+// use, the version, and the hash of a file that names the version (its content is compared).
+var maskedKeys = []string{"seconds", "reference_seconds", "tok_per_s", "peak_bytes", "free_bytes", "time", "version",
+	"ggtune.version", "adapter_sha256"}
 
 // maskedText are the parts of lines that may differ.
 var maskedText = []struct {
@@ -35,7 +36,8 @@ var maskedText = []struct {
 	{regexp.MustCompile(`\bin (\d+ h \d+ min|\d+ min \d+ s|\d+ s),`), "in TIME,"},
 	{regexp.MustCompile(`\b[0-9.]+ ([GMk]B|bytes?)\b`), "SIZE"},
 	// Of several tensors that forbid full training, one is named, and chance says which.
-	{regexp.MustCompile(`tensor "[^"]+" is storage type (\S+); full-parameter`), "TENSOR is storage type $1; full-parameter"},
+	{regexp.MustCompile(`tensor "[^"]+" is storage type (\S+); full-parameter`),
+		"TENSOR is storage type $1; full-parameter"},
 }
 
 // results compares what a command printed and how it ended.
@@ -199,7 +201,8 @@ func compareGGUF(old, new string) (string, error) {
 	for i := range was.Tensors {
 		x, y := &was.Tensors[i], &is.Tensors[i]
 		if x.Name != y.Name || x.Type != y.Type || !slices.Equal(x.Shape, y.Shape) {
-			return fmt.Sprintf("tensor %d is %s %s %v, now %s %s %v", i, x.Name, x.Type, x.Shape, y.Name, y.Type, y.Shape), nil
+			return fmt.Sprintf("tensor %d is %s %s %v, now %s %s %v", i, x.Name, x.Type, x.Shape, y.Name, y.Type,
+				y.Shape), nil
 		}
 		p, err := was.Data(x)
 		if err != nil {

@@ -24,12 +24,14 @@ func models() map[string]synth.Spec {
 	}
 	chat := func(s *synth.Spec) { s.ChatTemplate = synth.ChatML }
 	out := map[string]synth.Spec{
-		"llama-tied":    tiny("llama", gguf.Q8_0, func(s *synth.Spec) { s.Tied = true }),
-		"llama-bias":    tiny("llama", gguf.Q5_1, func(s *synth.Spec) { s.Bias = true }),
-		"llama-factors": tiny("llama", gguf.Q4_0, func(s *synth.Spec) { s.RopeFactors, s.Tokenizer = true, synth.Llama3 }),
-		"llama-long":    tiny("llama", gguf.Q8_0, func(s *synth.Spec) { s.Ctx, s.Heads, s.KVHeads = 2048, 2, 1 }),
-		"llama-wide":    tiny("llama", gguf.Q4_K, func(s *synth.Spec) { s.Embd, s.HeadDim, s.Heads, s.KVHeads = 512, 128, 3, 1 }),
-		"llama-deep":    tiny("llama", gguf.Q8_0, func(s *synth.Spec) { s.Layers, s.Seed = 5, 2 }),
+		"llama-tied": tiny("llama", gguf.Q8_0, func(s *synth.Spec) { s.Tied = true }),
+		"llama-bias": tiny("llama", gguf.Q5_1, func(s *synth.Spec) { s.Bias = true }),
+		"llama-factors": tiny("llama", gguf.Q4_0,
+			func(s *synth.Spec) { s.RopeFactors, s.Tokenizer = true, synth.Llama3 }),
+		"llama-long": tiny("llama", gguf.Q8_0, func(s *synth.Spec) { s.Ctx, s.Heads, s.KVHeads = 2048, 2, 1 }),
+		"llama-wide": tiny("llama", gguf.Q4_K,
+			func(s *synth.Spec) { s.Embd, s.HeadDim, s.Heads, s.KVHeads = 512, 128, 3, 1 }),
+		"llama-deep": tiny("llama", gguf.Q8_0, func(s *synth.Spec) { s.Layers, s.Seed = 5, 2 }),
 	}
 	for _, arch := range synth.Archs() {
 		change := chat
@@ -47,7 +49,8 @@ func models() map[string]synth.Spec {
 }
 
 // storageTypes are those that nothing but a case for each is for.
-var storageTypes = []gguf.Type{gguf.Q4_0, gguf.Q4_1, gguf.Q5_0, gguf.Q5_1, gguf.Q2_K, gguf.Q3_K, gguf.Q5_K, gguf.Q6_K, gguf.IQ4_NL, gguf.IQ4_XS,
+var storageTypes = []gguf.Type{gguf.Q4_0, gguf.Q4_1, gguf.Q5_0, gguf.Q5_1, gguf.Q2_K, gguf.Q3_K, gguf.Q5_K, gguf.Q6_K,
+	gguf.IQ4_NL, gguf.IQ4_XS,
 	gguf.IQ3_S, gguf.IQ2_XS, gguf.IQ1_S, gguf.TQ2_0, gguf.MXFP4}
 
 // fixtures writes models, data and adapters that both builds are given. The adapters are made by the old build.
@@ -71,7 +74,8 @@ func fixtures(ctx context.Context, dir string, old build) error {
 		if _, err := old.runAll(ctx, work, []command{cmd}, nil); err != nil {
 			return err
 		}
-		if err := os.Rename(filepath.Join(work, runName, "adapter.gguf"), filepath.Join(dir, m+"-adapter.gguf")); err != nil {
+		if err := os.Rename(filepath.Join(work, runName, "adapter.gguf"),
+			filepath.Join(dir, m+"-adapter.gguf")); err != nil {
 			return err
 		}
 	}
@@ -81,7 +85,8 @@ func fixtures(ctx context.Context, dir string, old build) error {
 // datasets writes small texts of every kind of example. They differ in length, so that rows are packed, padded and cut.
 func datasets() map[string]string {
 	rng := rand.New(rand.NewPCG(1, 2))
-	words := strings.Fields("the a number word cat dog one two three seven is was not over under red blue 7 42 ünder 水 and so it goes")
+	words := strings.Fields(
+		"the a number word cat dog one two three seven is was not over under red blue 7 42 ünder 水 and so it goes")
 	say := func(least, most int) string {
 		var out []string
 		for range least + rng.IntN(most-least+1) {
@@ -129,25 +134,31 @@ func datasets() map[string]string {
 		}),
 		"renamed.jsonl": lines(12, func(int) any { return object{"frage": say(1, 6), "antwort": " " + say(1, 6)} }),
 		"text.txt":      say(300, 300) + "\n" + say(200, 200) + "\n" + say(40, 40) + "\n" + say(250, 250) + "\n",
-		"sft.csv":       "prompt,completion\n" + strings.Repeat(say(2, 5)+","+say(1, 3)+"\n", 5) + say(3, 3) + ",\"" + say(2, 2) + ", and\"\n",
+		"sft.csv": "prompt,completion\n" + strings.Repeat(say(2, 5)+","+say(1, 3)+"\n", 5) + say(3, 3) + ",\"" +
+			say(2, 2) + ", and\"\n",
 		"reasoning.jsonl": lines(10, func(int) any {
-			return object{"messages": []object{turn("user", 3), {"role": "assistant", "content": say(1, 4), "reasoning_content": say(2, 5)}}}
+			return object{"messages": []object{turn("user", 3),
+				{"role": "assistant", "content": say(1, 4), "reasoning_content": say(2, 5)}}}
 		}),
 		"scored.jsonl": lines(8, func(int) any {
-			return object{"prompt": say(1, 4), "responses": []string{say(1, 3), say(2, 4), say(3, 5)}, "scores": []int{rng.IntN(3), 4, rng.IntN(5)}}
+			return object{"prompt": say(1, 4), "responses": []string{say(1, 3), say(2, 4), say(3, 5)},
+				"scores": []int{rng.IntN(3), 4, rng.IntN(5)}}
 		}),
-		"task.json": `{"Definition": ["Say what it is."], "Positive Examples": [{"input": "a cat", "output": "cat", "explanation": "it is"},
-{"input": "a dog", "output": "dog", "explanation": ""}], "Negative Examples": [], "Instances": [{"id": "1", "input": "one cow", "output": ["cow"]},
-{"id": "2", "input": "two cows", "output": ["cow"]}, {"id": "3", "input": "a red cat", "output": ["cat"]}, {"id": "4", "input": "seven dogs", "output": ["dog"]}]}`,
+		"task.json": `{"Definition": ["Say what it is."], "Positive Examples": [
+{"input": "a cat", "output": "cat", "explanation": "it is"}, {"input": "a dog", "output": "dog", "explanation": ""}],
+"Negative Examples": [], "Instances": [
+{"id": "1", "input": "one cow", "output": ["cow"]}, {"id": "2", "input": "two cows", "output": ["cow"]},
+{"id": "3", "input": "a red cat", "output": ["cat"]}, {"id": "4", "input": "seven dogs", "output": ["dog"]}]}`,
 		"prompt.txt":      "the number one is",
 		"empty.jsonl":     "",
 		"malformed.jsonl": `{"prompt": "a", "completion": "b"}` + "\n" + `{"prompt": "a", "completion":` + "\n",
 		"fields.jsonl":    `{"frage": "a", "antwort": "b"}` + "\n",
-		"mute.jsonl":      `{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", "weight": 0}]}` + "\n",
-		"long.jsonl":      `{"prompt": "` + strings.Repeat("one ", 60) + `", "completion": "two"}` + "\n",
-		"broken.jinja":    "{% for m in messages %}{{ m.content",
-		"settings.toml":   "rank = 3\nsteps = 2\nseq_len = 96\nthreads = 1\n",
-		"typo.toml":       "rnak = 3\n",
-		"broken.toml":     "rank = \n= 3\n",
+		"mute.jsonl": `{"messages": [{"role": "user", "content": "a"}, ` +
+			`{"role": "assistant", "content": "b", "weight": 0}]}` + "\n",
+		"long.jsonl":    `{"prompt": "` + strings.Repeat("one ", 60) + `", "completion": "two"}` + "\n",
+		"broken.jinja":  "{% for m in messages %}{{ m.content",
+		"settings.toml": "rank = 3\nsteps = 2\nseq_len = 96\nthreads = 1\n",
+		"typo.toml":     "rnak = 3\n",
+		"broken.toml":   "rank = \n= 3\n",
 	}
 }

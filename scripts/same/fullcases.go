@@ -4,23 +4,30 @@ package main
 func fullCases() (out []testCase) {
 	add := func(name string, cmds ...command) { out = append(out, testCase{name: name, then: cmds}) }
 	for _, m := range methods {
-		add("method-"+m.name+"-lora", train("llama-q8_0", m.data, "--method "+m.name+" --batch 2 --dropout 0.1 "+m.options))
-		add("method-"+m.name+"-full", train("qwen3-f32", m.data, "--method "+m.name+" --full --packing none --threads 2 "+m.options))
+		add("method-"+m.name+"-lora",
+			train("llama-q8_0", m.data, "--method "+m.name+" --batch 2 --dropout 0.1 "+m.options))
+		add("method-"+m.name+"-full",
+			train("qwen3-f32", m.data, "--method "+m.name+" --full --packing none --threads 2 "+m.options))
 	}
 	for _, arch := range []string{"gpt2", "llama", "qwen2", "qwen3"} {
 		for _, typ := range []string{"q8_0", "q4_K", "f16", "bf16", "f32"} {
 			add("arch-"+arch+"-"+typ, train(arch+"-"+typ, "sft.jsonl", "--batch 2 --targets all-linear"),
-				filesOnly(ggtune("eval --json -m F/"+arch+"-"+typ+".gguf -a run/adapter.gguf -d F/heldpairs.jsonl --method dpo --threads 1")))
+				filesOnly(ggtune("eval --json -m F/"+arch+"-"+typ+
+					".gguf -a run/adapter.gguf -d F/heldpairs.jsonl --method dpo --threads 1")))
 			if typ[1:] != "8_0" && typ[1:] != "4_K" {
-				add("full-"+arch+"-"+typ, train(arch+"-"+typ, "pairs.jsonl", "--method dpo,sft --full --eval-split 0.3 --eval-every 2 --patience 1 --weight-decay 0.1"))
+				add("full-"+arch+"-"+typ,
+					train(arch+"-"+typ, "pairs.jsonl",
+						"--method dpo,sft --full --eval-split 0.3 --eval-every 2 --patience 1 --weight-decay 0.1"))
 			}
 		}
 	}
 	for _, t := range storageTypes {
-		add("type-"+t.String(), train("llama-"+t.String(), "sft.jsonl", "--steps 2"), train("llama-"+t.String(), "sft.jsonl", "--steps 1 --exact -o exact"))
+		add("type-"+t.String(), train("llama-"+t.String(), "sft.jsonl", "--steps 2"),
+			train("llama-"+t.String(), "sft.jsonl", "--steps 1 --exact -o exact"))
 	}
 	for _, name := range []string{"llama-tied", "llama-bias", "llama-factors", "llama-deep", "llama-wide"} {
-		add("model-"+name, train(name, "pairs.jsonl", "--method dpo --steps 3 --batch 2"), train(name, "sft.jsonl", "--steps 3 --batch 2 --dropout 0.2 --threads 2 -o sft"))
+		add("model-"+name, train(name, "pairs.jsonl", "--method dpo --steps 3 --batch 2"),
+			train(name, "sft.jsonl", "--steps 3 --batch 2 --dropout 0.2 --threads 2 -o sft"))
 	}
 	for _, o := range trainOptions {
 		add("option-"+o.name, train("llama-q8_0", "sft.jsonl", o.options))
@@ -78,10 +85,12 @@ var trainOptions = []struct{ name, options string }{
 	{"json", "--json"},
 }
 
-// memoryCases have rows and models so large that attention works in blocks, and memory so small that layers are computed again.
+// memoryCases have rows and models so large that attention works in blocks, and memory so small that layers are
+// computed again.
 func memoryCases() (out []testCase) {
 	long := func(options string) command {
-		return train("llama-long", "text.txt", "--method cpt --text-split file --seq-len 700 --steps 2 --accum 1 "+options)
+		return train("llama-long", "text.txt", "--method cpt --text-split file --seq-len 700 --steps 2 --accum 1 "+
+			options)
 	}
 	for _, c := range []struct {
 		name string
@@ -113,8 +122,10 @@ func dataCases() (out []testCase) {
 		{"text", "llama-q8_0", "text.txt", "--text-split paragraph --method cpt"},
 		{"ranked", "llama-q8_0", "scored.jsonl", "--method dpo --ranked-pairs best-worst --template plain"},
 		{"ranked-kto", "llama-q8_0", "pairs.jsonl", "--method kto"},
-		{"ref-adapter", "llama-q8_0", "pairs.jsonl", "--method dpo --ref-adapter F/llama-q8_0-adapter.gguf --ref-cache cache.bin"},
-		{"ref-none", "llama-q8_0", "pairs.jsonl", "--method ipo --init-adapter F/llama-q8_0-adapter.gguf --ref-adapter none"},
+		{"ref-adapter", "llama-q8_0", "pairs.jsonl",
+			"--method dpo --ref-adapter F/llama-q8_0-adapter.gguf --ref-cache cache.bin"},
+		{"ref-none", "llama-q8_0", "pairs.jsonl",
+			"--method ipo --init-adapter F/llama-q8_0-adapter.gguf --ref-adapter none"},
 		{"init-sft", "llama-q8_0", "sft.jsonl", "--init-adapter F/llama-q8_0-adapter.gguf"},
 	} {
 		out = append(out, testCase{name: "data-" + d.name, then: []command{train(d.model, d.data, d.options),
@@ -131,13 +142,17 @@ func resumeCases() (out []testCase) {
 		{"mix", "qwen2-q8_0", "pairs.jsonl", "--accum 60 --method dpo,sft"},
 		{"cpt-full", "gpt2-f16", "text.txt", "--accum 60 --method cpt --full --text-split line"},
 		{"full-f32", "llama-f32", "chat.jsonl", "--accum 60 --full --template plain --weight-decay 0.1 --lr 1e-4"},
-		{"lora-plus", "llama-bf16", "sft.jsonl", "--accum 60 --lora-plus 4 --rslora --schedule wsd --packing none --batch 2"},
+		{"lora-plus", "llama-bf16", "sft.jsonl",
+			"--accum 60 --lora-plus 4 --rslora --schedule wsd --packing none --batch 2"},
 	} {
 		begin := stopped(train(r.model, r.data, r.options))
 		out = append(out,
-			testCase{name: "handed-over-" + r.name, begun: []command{begin}, then: []command{ggtune("train -o run --resume")}},
+			testCase{name: "handed-over-" + r.name, begun: []command{begin},
+				then: []command{ggtune("train -o run --resume")}},
 			// keep 1, so that no checkpoint stays that lies where the signal came.
-			testCase{name: "resumed-" + r.name, then: []command{filesOnly(stopped(train(r.model, r.data, "--keep 1 "+r.options))), filesOnly(ggtune("train -o run --resume"))}})
+			testCase{name: "resumed-" + r.name,
+				then: []command{filesOnly(stopped(train(r.model, r.data, "--keep 1 "+r.options))),
+					filesOnly(ggtune("train -o run --resume"))}})
 	}
 	// Methods that couple rows keep no half of a step: the run stops between two.
 	kto := train("llama-q8_0", "verdicts.jsonl", "--method kto --steps 40 --batch 2 --save-every 1 --keep 1")
@@ -148,9 +163,15 @@ func resumeCases() (out []testCase) {
 	// Before the first step, while the reference is asked.
 	early := train("llama-q8_0", "many-pairs.jsonl", "--method dpo --steps 3000 --accum 1")
 	early.code, early.until, early.left = exitInterrupted, "\ncounted tokens", runName+"/reference.bin"
-	out = append(out, testCase{name: "handed-over-reference", begun: []command{early}, then: []command{ggtune("train -o run --resume --steps 3")}})
+	out = append(out,
+		testCase{name: "handed-over-reference", begun: []command{early},
+			then: []command{ggtune("train -o run --resume --steps 3")}})
 	// A finished run is begun again where it ended, and may go further where the schedule allows it.
-	out = append(out, testCase{name: "handed-over-finished", begun: []command{train("llama-q8_0", "sft.jsonl", "--schedule constant")},
-		then: []command{fails(1, "train -o run --resume --rank 3"), fails(1, "train -o run --resume -d F/held.jsonl"), ggtune("train -o run --resume --steps 7"), ggtune("inspect --json run")}})
+	out = append(out,
+		testCase{name: "handed-over-finished",
+			begun: []command{train("llama-q8_0", "sft.jsonl", "--schedule constant")},
+			then: []command{fails(1, "train -o run --resume --rank 3"),
+				fails(1, "train -o run --resume -d F/held.jsonl"), ggtune("train -o run --resume --steps 7"),
+				ggtune("inspect --json run")}})
 	return out
 }

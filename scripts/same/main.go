@@ -6,8 +6,8 @@
 //	go build -o new ./cmd/ggtune            # at the commit after
 //	go run ./scripts/same -quick old new    # less than a minute; without -quick everything
 //
-// It needs nothing but the two binaries. Exit code 1: they differ, or a case did not do what it is there for. With -prove
-// NEW trains with another seed, and each case that trains must be found different: the comparison is not blind.
+// It needs nothing but the two binaries. Exit code 1: they differ, or a case did not do what it is there for. With
+// -prove NEW trains with another seed, and each case that trains must be found different: the comparison is not blind.
 package main
 
 import (
@@ -23,9 +23,11 @@ import (
 func main() {
 	o := options{}
 	flag.BoolVar(&o.quick, "quick", false, "only the cases that cover most in the least time")
-	flag.StringVar(&o.keep, "keep", "", "work in this new `directory` and leave it; otherwise in a temporary one, left if something differs")
+	flag.StringVar(&o.keep, "keep", "",
+		"work in this new `directory` and leave it; otherwise in a temporary one, left if something differs")
 	flag.StringVar(&o.only, "run", "", "only the cases whose names match `regexp`")
-	flag.BoolVar(&o.prove, "prove", false, "let NEW train with another seed: each case that trains must be found different")
+	flag.BoolVar(&o.prove, "prove", false,
+		"let NEW train with another seed: each case that trains must be found different")
 	flag.Usage = func() {
 		fmt.Fprintln(os.Stderr, "usage: go run ./scripts/same [-quick] [-run REGEXP] [-keep DIR] [-prove] OLD NEW")
 		flag.PrintDefaults()

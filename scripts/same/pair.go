@@ -60,8 +60,8 @@ func newPair(dir, old, new string) (*pair, error) {
 type command struct {
 	args []string
 	code int // the exit code that it must have
-	// until: interrupt it once its standard output holds this text. left is a pattern of what must be there then, in the
-	// case's folder; where it is not, the signal came at another place than was meant, and the command is run anew.
+	// until: interrupt it once its standard output holds this text. left is a pattern of what must be there then, in
+	// the case's folder; where it is not, the signal came at another place than was meant, and the command is run anew.
 	until, left string
 	// filesOnly: what it prints follows from when it was interrupted, and is not compared.
 	filesOnly bool
@@ -149,7 +149,8 @@ func (b build) runAll(ctx context.Context, dir string, cmds []command, extra []s
 		}
 		out = append(out, r)
 		if r.code != m.code {
-			return out, fmt.Errorf("ggtune %s: exit code %d, want %d; it said:\n%s", strings.Join(m.args, " "), r.code, m.code, r.stderr)
+			return out, fmt.Errorf("ggtune %s: exit code %d, want %d; it said:\n%s", strings.Join(m.args, " "), r.code,
+				m.code, r.stderr)
 		}
 	}
 	return out, nil

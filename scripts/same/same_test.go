@@ -17,7 +17,8 @@ import (
 func TestCompareFiles(t *testing.T) {
 	stateFile := func(meta map[string]any, numbers ...float32) string {
 		path := filepath.Join(t.TempDir(), "state.bin")
-		if err := checkpoint.WriteFile(nil, path, meta, []checkpoint.Tensor{checkpoint.Floats("a", numbers)}); err != nil {
+		if err := checkpoint.WriteFile(nil, path, meta,
+			[]checkpoint.Tensor{checkpoint.Floats("a", numbers)}); err != nil {
 			t.Fatal(err)
 		}
 		b, err := os.ReadFile(path)
@@ -32,15 +33,18 @@ func TestCompareFiles(t *testing.T) {
 		want                string // in the difference; "" is none
 	}{
 		{"times", "metrics.jsonl", `{"loss":1,"tok_per_s":3}`, `{"tok_per_s":4,"loss":1}`, ""},
-		{"last digit", "metrics.jsonl", `{"loss":1.0000000000000002}`, `{"loss":1}`, "object 1: .loss is 1.0000000000000002, now 1"},
+		{"last digit", "metrics.jsonl", `{"loss":1.0000000000000002}`, `{"loss":1}`,
+			"object 1: .loss is 1.0000000000000002, now 1"},
 		{"null for a time", "report.json", `{"seconds":1}`, `{"seconds":null}`, ".seconds"},
 		{"new key", "report.json", `{}`, `{"a":1}`, ".a was not there"},
 		{"lost key", "report.json", `{"a":[{"b":1}]}`, `{"a":[{}]}`, ".a[0].b is missing"},
 		{"lost line", "metrics.jsonl", "{}\n{}\n", "{}\n", "object 2"},
 		{"comment and order", "run.toml", "a = 1\nb = 2\n", "# b\nb = 2\na = 1\n", ""},
 		{"setting", "run.toml", "a = 1\n", "a = 2\n", ".a is 1, now 2"},
-		{"version and settings' order", "state.bin", stateFile(object{"version": "1", "config": "a = 1\nb = 2"}, 1), stateFile(object{"version": "2", "config": "b = 2\na = 1"}, 1), ""},
-		{"settings of a checkpoint", "state.bin", stateFile(object{"config": "a = 1"}, 1), stateFile(object{"config": "a = 2"}, 1), ".config: .a is 1, now 2"},
+		{"version and settings' order", "state.bin", stateFile(object{"version": "1", "config": "a = 1\nb = 2"}, 1),
+			stateFile(object{"version": "2", "config": "b = 2\na = 1"}, 1), ""},
+		{"settings of a checkpoint", "state.bin", stateFile(object{"config": "a = 1"}, 1),
+			stateFile(object{"config": "a = 2"}, 1), ".config: .a is 1, now 2"},
 		{"state", "state.bin", stateFile(object{"step": 1}, 1), stateFile(object{"step": 2}, 1), ".step is 1, now 2"},
 		{"number of a checkpoint", "state.bin", stateFile(nil, 1, 2), stateFile(nil, 1, 3), "tensor a: byte 6 of 8"},
 		{"length of a checkpoint", "state.bin", stateFile(nil, 1, 2), stateFile(nil, 1), "tensor 0"},
@@ -72,7 +76,8 @@ func TestCompareGGUF(t *testing.T) {
 	}
 	was := file(func(*gguf.Writer) {})
 	check(t, "m.gguf", was, file(func(w *gguf.Writer) { w.SetString("ggtune.version", "2") }), "")
-	check(t, "m.gguf", was, file(func(w *gguf.Writer) { w.SetString("general.name", "another") }), "metadata general.name")
+	check(t, "m.gguf", was, file(func(w *gguf.Writer) { w.SetString("general.name", "another") }),
+		"metadata general.name")
 	check(t, "m.gguf", was, file(func(w *gguf.Writer) { w.SetBool("extra", true) }), "metadata keys")
 	is := bytes.Clone(was)
 	is[len(is)-40] ^= 1
@@ -100,10 +105,12 @@ func check(t *testing.T, name string, was, is []byte, want string) {
 func TestText(t *testing.T) {
 	p := &pair{old: build{version: "v1.2"}, new: build{version: "(devel)"}}
 	const line = "step 1/4: loss 4.5674, 1033 tok/s, 58.1 MB, 3 s left\nby v1.2 in 3 s, peak memory 1.2 GB\n"
-	if got := p.text([]byte(line), []byte("step 1/4: loss 4.5674, 9 tok/s, 7 bytes, 1 min 3 s left\nby (devel) in 2 h 1 min, peak memory 9 kB\n")); got != "" {
+	const slower = "step 1/4: loss 4.5674, 9 tok/s, 7 bytes, 1 min 3 s left\nby (devel) in 2 h 1 min, peak memory 9 kB\n"
+	if got := p.text([]byte(line), []byte(slower)); got != "" {
 		t.Error(got)
 	}
-	for _, other := range []string{strings.Replace(line, "4.5674", "4.5675", 1), line + "more\n", strings.TrimSuffix(line, "\n")} {
+	for _, other := range []string{strings.Replace(line, "4.5674", "4.5675", 1), line + "more\n",
+		strings.TrimSuffix(line, "\n")} {
 		if p.text([]byte(line), []byte(other)) == "" {
 			t.Errorf("%q was not found different", other)
 		}
