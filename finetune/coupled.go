@@ -2,8 +2,6 @@ package finetune
 
 import (
 	"context"
-	"fmt"
-	"strings"
 
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/finetune/encode"
@@ -17,12 +15,12 @@ func (p *Parts) accumulateCoupled(ctx context.Context, st *State) error {
 	whole := context.WithoutCancel(ctx)
 	all := &method.Inputs{}
 	var micros []*encode.Micro
-	cursor, tokens := st.Cursor, 0
+	tokens := 0
 	for last := false; !last; {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		m, next, err := p.Data.Next(cursor)
+		m, err := p.Source.Next(ctx)
 		if err != nil {
 			return err
 		}
@@ -33,7 +31,7 @@ func (p *Parts) accumulateCoupled(ctx context.Context, st *State) error {
 		}
 		all.Append(in)
 		micros = append(micros, m)
-		cursor, tokens = next, tokens+m.Tokens
+		tokens += m.Tokens
 		last = m.EndsEpoch || len(micros) == p.Accum
 	}
 	r, err := p.judge(all, micros...)
@@ -62,24 +60,6 @@ func (p *Parts) accumulateCoupled(ctx context.Context, st *State) error {
 	if err := st.Pending.add(r, len(micros), tokens); err != nil {
 		return err
 	}
-	st.Cursor, st.Micros = cursor, st.Micros+uint64(len(micros))
+	st.Place, st.Micros = p.Source.Place(), st.Micros+uint64(len(micros))
 	return nil
-}
-
-// places names where the examples of micro-batches came from: the first few.
-func places(micros []*encode.Micro) string {
-	const most = 4
-	var out []string
-	n := 0
-	for _, m := range micros {
-		for _, s := range m.Sources {
-			if n++; n <= most {
-				out = append(out, s.String())
-			}
-		}
-	}
-	if n > most {
-		out = append(out, fmt.Sprintf("and %d more", n-most))
-	}
-	return strings.Join(out, ", ")
 }

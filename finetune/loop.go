@@ -4,6 +4,7 @@ package finetune
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -23,9 +24,15 @@ type Engine interface {
 	ZeroGrad() error
 }
 
-// Batches gives out micro-batches: a pure function of the cursor. encode.Loader is one.
-type Batches interface {
-	Next(encode.Cursor) (*encode.Micro, encode.Cursor, error)
+// A Source gives out micro-batches and knows its place among them; encode.Stream is one. From a place on it gives what it
+// gave before, so that a run goes on from a checkpoint, or from the beginning of a step that failed, as if nothing had been.
+type Source interface {
+	// Next gives the micro-batch at its place and goes on behind it. On cancel it may return context.Cause(ctx).
+	Next(ctx context.Context) (*encode.Micro, error)
+	// Place says where it stands, as JSON: a checkpoint keeps it.
+	Place() json.RawMessage
+	// Return goes back to what Place gave, now or in an earlier process; nil is the beginning.
+	Return(place json.RawMessage) error
 }
 
 // An Optimizer changes the parameters by their gradients times scale. Its error says that they are not finite after.
@@ -45,7 +52,7 @@ const (
 // Parts is what the loop runs on.
 type Parts struct {
 	Engine    Engine
-	Data      Batches
+	Source    Source
 	Method    *method.Method
 	Optimizer Optimizer
 	LR        func(step int) float64 // learning rate of the update that follows step updates
@@ -66,6 +73,10 @@ type Parts struct {
 // Loop trains from st until p.Steps updates are done, AfterStep says stop, or ctx is cancelled; then the micro-batch under
 // way is finished, the state saved, and context.Cause(ctx) returned. st is kept up to date.
 func Loop(ctx context.Context, p Parts, st *State) error {
+	if err := p.Source.Return(st.Place); err != nil {
+		return err
+	}
+	st.Place = p.Source.Place()
 	for st.Step < p.Steps {
 		start := *st
 		if err := p.accumulate(ctx, st); err != nil {
@@ -96,7 +107,7 @@ func (p *Parts) accumulate(ctx context.Context, st *State) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		m, next, err := p.Data.Next(st.Cursor)
+		m, err := p.Source.Next(ctx)
 		if err != nil {
 			return err
 		}
@@ -116,7 +127,7 @@ func (p *Parts) accumulate(ctx context.Context, st *State) error {
 		if err := st.Pending.add(r, 1, m.Tokens); err != nil {
 			return err
 		}
-		st.Cursor, st.Micros = next, st.Micros+1
+		st.Place, st.Micros = p.Source.Place(), st.Micros+1
 		last = m.EndsEpoch || st.Pending.Micros == p.Accum
 		if p.Progress != nil {
 			p.Progress(st)
@@ -208,7 +219,7 @@ func (p *Parts) judge(in *method.Inputs, micros ...*encode.Micro) (method.Result
 	}
 	if math.IsNaN(sum) || math.IsInf(sum, 0) {
 		return r, fmt.Errorf("loss %g over the examples at %s is %w; %s",
-			r.Sum, places(micros), ErrNotFinite, afterNotFinite)
+			r.Sum, encode.Places(micros...), ErrNotFinite, afterNotFinite)
 	}
 	return r, nil
 }

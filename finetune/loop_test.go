@@ -2,6 +2,7 @@ package finetune
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"math"
 	"math/rand/v2"
@@ -62,7 +63,7 @@ func newRig(t *testing.T, d *encode.Dataset, batch, accum, steps int) *rig {
 		t.Fatal(err)
 	}
 	course := optim.Course{Steps: steps, Warmup: 3}
-	r.parts = Parts{Engine: r.engine, Data: l, Method: method.SFT, Optimizer: r.opt, Accum: accum, Steps: steps, Clip: 1, Threads: 2,
+	r.parts = Parts{Engine: r.engine, Source: encode.NewStream(l), Method: method.SFT, Optimizer: r.opt, Accum: accum, Steps: steps, Clip: 1, Threads: 2,
 		LR: func(step int) float64 { return 0.02 * optim.Cosine.Factor(course, step) },
 		AfterStep: func(_ context.Context, _ *State, s StepStats) (bool, error) {
 			r.steps = append(r.steps, s)
@@ -212,8 +213,8 @@ func TestLastStepOfEpoch(t *testing.T) {
 	}
 	r.parts.Steps = 2 * perEpoch
 	r.run(t, t.Context())
-	if want := (encode.Cursor{Epoch: 2}); r.state.Cursor != want || int(r.state.Tokens) != 2*d.Counts.Tokens {
-		t.Errorf("after %d steps: %+v, want cursor %+v and %d tokens", r.parts.Steps, r.state, want, 2*d.Counts.Tokens)
+	if want := `{"epoch":2,"row":0}`; string(r.state.Place) != want || int(r.state.Tokens) != 2*d.Counts.Tokens {
+		t.Errorf("after %d steps: %+v, want place %s and %d tokens", r.parts.Steps, r.state, want, 2*d.Counts.Tokens)
 	}
 }
 
@@ -385,5 +386,86 @@ func TestAfterStepEnds(t *testing.T) {
 		if err := Loop(t.Context(), r.parts, &r.state); err != want || r.state.Step != step+1 {
 			t.Errorf("got %v at step %d, want %v at %d", err, r.state.Step, want, step+1)
 		}
+	}
+}
+
+// A dealer is a source that makes its rows: what it gives next depends on all that it gave before.
+type dealer struct{ State, Dealt int }
+
+func (s *dealer) Next(context.Context) (*encode.Micro, error) {
+	m := &encode.Micro{}
+	row := engine.Row{Tokens: []int32{int32(s.State % fakeVocab)}}
+	for i := range 5 {
+		row.Tokens = append(row.Tokens, (2*row.Tokens[i]+1)%fakeVocab)
+		row.Counted = append(row.Counted, int32(i+1))
+	}
+	row.Segments = []engine.Segment{{Len: len(row.Tokens), Parent: -1}}
+	m.Batch.Rows, m.Tokens, m.Counted = []engine.Row{row}, len(row.Tokens), len(row.Counted)
+	m.Sequences = []method.Sequence{{Len: m.Counted}}
+	m.Sources = []data.Source{{File: "dealt", Line: s.Dealt}}
+	s.State, s.Dealt = (7*s.State+s.Dealt+3)%1009, s.Dealt+1
+	return m, nil
+}
+
+func (s *dealer) Place() json.RawMessage {
+	b, _ := json.Marshal(s)
+	return b
+}
+
+func (s *dealer) Return(place json.RawMessage) error {
+	*s = dealer{State: 5}
+	if place == nil {
+		return nil
+	}
+	return json.Unmarshal(place, s)
+}
+
+// TestOtherSource: a source with a state of its own is put back to a step's beginning by a step that failed, and to where it
+// was by a stop within a step; what follows is as if neither had been.
+func TestOtherSource(t *testing.T) {
+	build := func() *rig {
+		r := newRig(t, fakeData(t, 9, 6), 1, 3, 8)
+		r.parts.Source = &dealer{}
+		return r
+	}
+	straight := build()
+	straight.run(t, t.Context())
+	// Fails in step 2, then goes on in the same process.
+	failed := build()
+	failed.engine.onForward = func(n int, out *engine.Output) {
+		if n == 5 {
+			out.LogP[0] = float32(math.NaN())
+		}
+	}
+	if err := Loop(t.Context(), failed.parts, &failed.state); !errors.Is(err, ErrNotFinite) || !strings.Contains(err.Error(), "dealt:4") {
+		t.Fatalf("got %v, want that example 4 has no finite loss", err)
+	}
+	failed.run(t, t.Context())
+	if !reflect.DeepEqual(failed.memory(t), straight.memory(t)) || !reflect.DeepEqual(failed.steps, straight.steps) {
+		t.Error("after a failed step the run ends elsewhere")
+	}
+	// Stops within step 2, and goes on in another process.
+	stop := errors.New("stop")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	first := build()
+	first.engine.onForward = func(n int, _ *engine.Output) {
+		if n == 5 {
+			cancel(stop)
+		}
+	}
+	if err := Loop(ctx, first.parts, &first.state); !errors.Is(err, stop) {
+		t.Fatal(err)
+	}
+	second := build()
+	second.restore(t, first.memory(t), first.opt.Updates())
+	second.state = first.saved[0]
+	second.run(t, t.Context())
+	if !reflect.DeepEqual(second.memory(t), straight.memory(t)) || !reflect.DeepEqual(append(first.steps, second.steps...), straight.steps) {
+		t.Error("after a stop the run ends elsewhere")
+	}
+	r := build()
+	r.state.Place = json.RawMessage("{")
+	if err := Loop(t.Context(), r.parts, &r.state); err == nil || r.engine.forwards > 0 {
+		t.Errorf("a place that the source does not know: got %v after %d passes", err, r.engine.forwards)
 	}
 }

@@ -1,12 +1,12 @@
 package finetune
 
 import (
+	"encoding/binary"
 	"math"
 	"os"
 	"path/filepath"
 	"testing"
 
-	"encoding/binary"
 	"github.com/ggtune/ggtune/bindings/kernels"
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/engine/synth"

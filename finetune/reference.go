@@ -56,7 +56,7 @@ func (r *reference) places(m *encode.Micro) [][]float32 {
 // of gives the log-probabilities of m's counted tokens, in order.
 func (r *reference) of(_ context.Context, m *encode.Micro) ([]float64, error) {
 	if !r.known(m) {
-		return nil, fmt.Errorf("the reference's log-probabilities of the examples at %s are missing", places([]*encode.Micro{m}))
+		return nil, fmt.Errorf("the reference's log-probabilities of the examples at %s are missing", encode.Places(m))
 	}
 	out := make([]float64, 0, m.Counted)
 	for _, part := range r.places(m) {
@@ -101,7 +101,7 @@ func (r *reference) compute(ctx context.Context, ref *referenceModel, rows *enco
 				at += copy(part, out.LogP[at:at+m.Sequences[i].Len])
 			}
 			if !r.known(m) {
-				return fmt.Errorf("the reference's log-probabilities of the examples at %s are %w; look at the model with ggtune check", places([]*encode.Micro{m}), ErrNotFinite)
+				return fmt.Errorf("the reference's log-probabilities of the examples at %s are %w; look at the model with ggtune check", encode.Places(m), ErrNotFinite)
 			}
 			if time.Since(last) > often {
 				if err := saved(); err != nil {

@@ -16,6 +16,7 @@ import (
 	"github.com/ggtune/ggtune/finetune/checkpoint"
 	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/finetune/corpus"
+	"github.com/ggtune/ggtune/finetune/encode"
 	"github.com/ggtune/ggtune/finetune/eval"
 	"github.com/ggtune/ggtune/finetune/method"
 	"github.com/ggtune/ggtune/finetune/optim"
@@ -43,6 +44,7 @@ type run struct {
 	saved checkpoint.ID // the newest checkpoint written or resumed from
 	// The reference's log-probabilities, nil where the method needs none.
 	refTrain, refHeld *reference
+	source            *encode.Stream
 	clock             time.Time // when the step under way began
 }
 
@@ -289,9 +291,9 @@ func (r *run) train(ctx context.Context) error {
 			return err
 		}
 	}
-	r.clock = time.Now()
+	r.source, r.clock = encode.NewStream(r.rows.TrainRows), time.Now()
 	err = Loop(ctx, Parts{
-		Engine: r.sess, Data: r.rows.TrainRows, Method: r.how, Optimizer: r.opt, Reference: r.refTrain.of,
+		Engine: r.sess, Source: r.source, Method: r.how, Optimizer: r.opt, Reference: r.refTrain.of,
 		LR:    func(step int) float64 { return r.cfg.LR * sched.Factor(r.meta.Course, step) },
 		Accum: r.cfg.Accum, Steps: r.meta.Course.Steps, Clip: r.cfg.Clip, Threads: r.cfg.Threads,
 		AfterStep: r.afterStep, Save: r.saveEarly,
@@ -315,7 +317,7 @@ func (r *run) afterStep(ctx context.Context, st *State, s StepStats) (stop bool,
 	defer func() { r.clock = time.Now() }()
 	r.meta.Seconds += elapsed
 	line := report.Line{Step: s.Step, Loss: s.Loss, LR: s.LR, GradNorm: s.GradNorm, Tokens: s.Tokens, Counted: s.Counted, TokPerS: float64(s.Tokens) / elapsed,
-		Epoch: float64(st.Cursor.Epoch) + float64(st.Cursor.Row)/float64(r.rows.TrainRows.Rows()), Figures: figures(nil, "", s.Metrics)}
+		Epoch: r.source.Epoch(), Figures: figures(nil, "", s.Metrics)}
 	if err := r.log.Append(line); err != nil {
 		return false, err
 	}

@@ -1,19 +1,20 @@
 package finetune
 
 import (
-	"github.com/ggtune/ggtune/finetune/encode"
+	"encoding/json"
+
 	"github.com/ggtune/ggtune/finetune/method"
 )
 
 // State is where a run stands between two micro-batches. With the parameters, the optimizer's moments and, in an unfinished
 // step, the gradient sums, it is all that the next step depends on.
 type State struct {
-	Step    int           `json:"step"`    // updates done
-	Micros  uint64        `json:"micros"`  // micro-batches done; the next one's number keys its dropout
-	Cursor  encode.Cursor `json:"cursor"`  // the next micro-batch
-	Tokens  int64         `json:"tokens"`  // trained on in finished steps
-	Counted int64         `json:"counted"` // of them, those whose loss counted
-	Pending Pending       `json:"pending"`
+	Step    int             `json:"step"`    // updates done
+	Micros  uint64          `json:"micros"`  // micro-batches done; the next one's number keys its dropout
+	Place   json.RawMessage `json:"cursor"`  // the source's, at the next micro-batch
+	Tokens  int64           `json:"tokens"`  // trained on in finished steps
+	Counted int64           `json:"counted"` // of them, those whose loss counted
+	Pending Pending         `json:"pending"`
 }
 
 // Pending is what the micro-batches of the unfinished step have added up to. Its gradients lie in the parameters.

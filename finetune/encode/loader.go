@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/finetune/data"
@@ -37,10 +38,16 @@ type LoadOptions struct {
 	Shuffle bool // a new order of rows every epoch; without it, the data's order
 	// Limit keeps at most that many rows, drawn by the seed; 0 keeps all.
 	Limit int
+	// Of several machines that train together, World in number, this is the one numbered Rank, from 0; World 0 is one alone.
+	Rank, World int
 }
 
 // A Loader gives out micro-batches. What it gives is a pure function of the dataset, the options and the cursor. It is not
 // safe for concurrent use.
+//
+// Of each World micro-batches that follow one another in an epoch, a loader gives out the one numbered Rank, and the cursor
+// behind all of them: machines that begin at one cursor stay together, and what they get is, in the order of their ranks, what
+// one machine would get. Where an epoch ends with fewer than World, the last ranks get one of no rows.
 type Loader struct {
 	items []Item
 	rows  [][]int32 // items of each row
@@ -53,6 +60,10 @@ type Loader struct {
 func NewLoader(d *Dataset, opt LoadOptions) (*Loader, error) {
 	if opt.Batch < 1 || opt.Window < 2 {
 		return nil, fmt.Errorf("batch %d of rows of %d tokens: need at least 1 row of 2", opt.Batch, opt.Window)
+	}
+	opt.World = max(opt.World, 1)
+	if opt.Rank < 0 || opt.Rank >= opt.World {
+		return nil, fmt.Errorf("rank %d of %d machines: need 0 to %d", opt.Rank, opt.World, opt.World-1)
 	}
 	if len(d.Items) == 0 {
 		return nil, errors.New("the data has no row; give at least one example")
@@ -104,7 +115,7 @@ func (l *Loader) Longest() (tokens, counted int) {
 // Rows is the number of rows in an epoch.
 func (l *Loader) Rows() int { return len(l.rows) }
 
-// Micros is the number of micro-batches in an epoch.
+// Micros is the number of micro-batches in an epoch, of all machines together.
 func (l *Loader) Micros() int { return (len(l.rows) + l.opt.Batch - 1) / l.opt.Batch }
 
 // Row lists the items of row i, before any shuffling.
@@ -125,8 +136,9 @@ func (l *Loader) Next(c Cursor) (*Micro, Cursor, error) {
 		l.epoch, l.order = c.Epoch, l.epochOrder(c.Epoch)
 	}
 	m := &Micro{}
-	end := min(c.Row+l.opt.Batch, len(l.rows))
-	for _, r := range l.order[c.Row:end] {
+	end := min(c.Row+l.opt.Batch*l.opt.World, len(l.rows))
+	from := min(c.Row+l.opt.Batch*l.opt.Rank, end)
+	for _, r := range l.order[from:min(from+l.opt.Batch, end)] {
 		l.addRow(m, l.rows[r])
 	}
 	c.Row = end
@@ -189,4 +201,22 @@ func (m *Micro) Inputs(logp []float32, ref []float64) (*method.Inputs, error) {
 		in.LogP[i] = float64(lp)
 	}
 	return in, nil
+}
+
+// Places names where the examples of micro-batches came from: the first few.
+func Places(micros ...*Micro) string {
+	const most = 4
+	var out []string
+	n := 0
+	for _, m := range micros {
+		for _, s := range m.Sources {
+			if n++; n <= most {
+				out = append(out, s.String())
+			}
+		}
+	}
+	if n > most {
+		out = append(out, fmt.Sprintf("and %d more", n-most))
+	}
+	return strings.Join(out, ", ")
 }
