@@ -48,7 +48,7 @@ var exceptions = []struct {
 }
 
 // testOnly packages are for tests and stay out of the binary.
-var testOnly = []string{"internal/testdata", "internal/atomicfile/faultfs"}
+var testOnly = []string{"internal/testdata", "internal/atomicfile/faultfs", "engine/backend/distant"}
 
 // A file is one Go file: its folder, its imports of this module (without the module path) and others.
 type file struct {
