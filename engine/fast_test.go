@@ -98,7 +98,7 @@ func gradientsOf(t *testing.T, path string, cfg engine.SessionConfig) map[string
 	defer m.Close()
 	cfg.Full = strings.Contains(path, "-f32") || strings.Contains(path, "-f16")
 	if !cfg.Full {
-		if cfg.Adapter, err = adapter.New(m.Arch(), m.HParams(), adapter.Config{Rank: 16, Alpha: 16, Init: "kaiming", Seed: 1}); err != nil {
+		if cfg.Adapter, err = adapter.New(m.Net(), adapter.Config{Rank: 16, Alpha: 16, Init: "kaiming", Seed: 1}); err != nil {
 			t.Fatal(err)
 		}
 		for i := range cfg.Adapter.Pairs {

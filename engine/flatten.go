@@ -19,8 +19,8 @@ func (s *Session) flatten(b *Batch) (indices, error) {
 func (s *Session) flattenRow(x *indices, row *Row) error {
 	base, seg0 := int32(len(x.tokens)), x.tree[0]
 	for i, t := range row.Tokens {
-		if t < 0 || int(t) >= s.model.hp.NVocab {
-			return fmt.Errorf("token %d at index %d is outside the vocabulary of %d", t, i, s.model.hp.NVocab)
+		if t < 0 || int(t) >= s.model.net.NVocab {
+			return fmt.Errorf("token %d at index %d is outside the vocabulary of %d", t, i, s.model.net.NVocab)
 		}
 	}
 	x.tokens = append(x.tokens, row.Tokens...)
@@ -83,8 +83,8 @@ func lastToken(segs []Segment, i int) int32 {
 
 // Positions is the longest sequence the model can place: a table's length where positions are learned.
 func (s *Session) Positions() int {
-	if s.model.hp.Rope.Dim == 0 {
-		return s.model.hp.NCtxTrain
+	if n := s.model.net.Positions; n > 0 {
+		return n
 	}
 	return 1 << 24
 }

@@ -19,8 +19,7 @@ var ErrClosed = errors.New("closed")
 // A Model is a GGUF file whose weights are mapped and used as they lie. It is safe for concurrent reading.
 type Model struct {
 	file    *gguf.File
-	arch    arch.Arch
-	hp      arch.HParams
+	net     *arch.Net
 	tensors map[string]tensor // by name
 }
 
@@ -54,7 +53,7 @@ func (m *Model) check() error {
 		return err
 	}
 	var err error
-	if m.arch, m.hp, err = arch.Of(f); err != nil {
+	if m.net, err = arch.Of(f); err != nil {
 		return err
 	}
 	m.tensors = map[string]tensor{}
@@ -64,18 +63,18 @@ func (m *Model) check() error {
 			faults = append(faults, err)
 		}
 	}
-	for _, p := range m.arch.Global(m.hp) {
+	for _, p := range m.net.Global() {
 		add(p, -1)
 	}
 	const enough = 100 // faults; a file that says it has millions of layers must not make as many messages
-	for il := 0; il < m.hp.NLayer && len(faults) < enough; il++ {
-		for _, p := range m.arch.Layer(m.hp) {
+	for il := 0; il < m.net.NLayer && len(faults) < enough; il++ {
+		for _, p := range m.net.Layer(il).Parts() {
 			add(p, il)
 		}
 	}
 	for i := range f.Tensors {
 		if _, ok := m.tensors[f.Tensors[i].Name]; !ok && len(faults) == 0 {
-			faults = append(faults, m.fault("tensor %q is none that architecture %q has here; training without it would train another model", f.Tensors[i].Name, m.arch.Name))
+			faults = append(faults, m.fault("tensor %q is none that architecture %q has here; training without it would train another model", f.Tensors[i].Name, m.net.Arch))
 		}
 	}
 	const shown = 5 // a file of another shape has hundreds of faults; a few tell enough
@@ -87,11 +86,14 @@ func (m *Model) check() error {
 
 func (m *Model) addTensor(p arch.Part, il int) error {
 	name := p.Name(il)
+	if _, ok := m.tensors[name]; ok { // a shared one
+		return nil
+	}
 	if !m.file.HasTensor(name) {
 		if p.Optional {
 			return nil
 		}
-		return m.fault("tensor %q is missing, which architecture %q needs", name, m.arch.Name)
+		return m.fault("tensor %q is missing, which architecture %q needs", name, m.net.Arch)
 	}
 	info, err := m.file.Tensor(name)
 	if err != nil {
@@ -157,11 +159,11 @@ func (m *Model) Path() string { return m.file.Path() }
 // File gives the metadata and tensor table.
 func (m *Model) File() *gguf.File { return m.file }
 
-// Arch is the architecture.
-func (m *Model) Arch() arch.Arch { return m.arch }
+// Net is what the architecture made of the file.
+func (m *Model) Net() *arch.Net { return m.net }
 
 // HParams are the model's sizes.
-func (m *Model) HParams() arch.HParams { return m.hp }
+func (m *Model) HParams() arch.HParams { return m.net.HParams }
 
 // SHA256 reads the whole file and returns its hash, in hex.
 func (m *Model) SHA256(ctx context.Context) (string, error) { return m.file.SHA256(ctx) }
@@ -193,5 +195,5 @@ func (m *Model) StorageTypes() string {
 	return strings.Join(s, ", ")
 }
 
-// trainable says whether full training changes the tensor: all but the constants of the rotary embedding.
-func (t *tensor) trainable() bool { return t.part.Role != arch.RopeFreqs }
+// trainable says whether full training changes the tensor: all but the tables that layers share.
+func (t *tensor) trainable() bool { return !t.part.Shared }

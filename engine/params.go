@@ -84,7 +84,7 @@ func (s *Session) addParams() error {
 // addPairs adds the adapter's halves in its own order; where they lie is another matter: see stack.
 func (s *Session) addPairs() error {
 	as := map[*adapter.Pair]room{}
-	for il := range s.model.hp.NLayer {
+	for il := range s.model.net.NLayer {
 		pairs, n := s.stack(il)
 		layer, err := s.newRoom(n)
 		if err != nil {

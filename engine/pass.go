@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/ggtune/ggtune/engine/arch"
 	"github.com/ggtune/ggtune/engine/backend"
@@ -56,7 +55,7 @@ func (p *pass) plan() error {
 	s := p.s
 	sh := shape{tokens: p.tokens, counted: p.counted, segments: int64((len(p.idx.tree) - 1) / 3),
 		adapter: s.adapter != nil && !p.opt.NoAdapter, dropout: p.opt.Dropout && s.cfg.Dropout > 0, back: p.opt.Backward, logits: p.opt.Logits}
-	n := s.model.hp.NLayer
+	n := s.model.net.NLayer
 	p.layers, p.keepAt = make([]*stage, n), make([]int64, n)
 	var err error
 	at := func(il int) shape {
@@ -103,7 +102,7 @@ func (p *pass) stageList() []*stage {
 type sizes struct{ work, inputs, acts, grads, keep, outs int64 }
 
 func (p *pass) sizes() sizes {
-	row := backend.Aligned(p.tokens * int64(p.s.model.hp.NEmbd) * 4)
+	row := backend.Aligned(p.tokens * int64(p.s.model.net.NEmbd) * 4)
 	z := sizes{keep: p.final.keepSize, outs: backend.Aligned(p.outWidth()*p.counted*4) + backend.Aligned(p.counted*4), acts: 2 * row}
 	for _, st := range p.stageList() {
 		z.work = max(z.work, st.forward.Work())
@@ -165,12 +164,12 @@ func (p *pass) act(il int) backend.Place {
 	if !p.opt.Backward {
 		il &= 1
 	}
-	return p.s.mem.acts.at(int64(il) * backend.Aligned(p.tokens*int64(p.s.model.hp.NEmbd)*4))
+	return p.s.mem.acts.at(int64(il) * backend.Aligned(p.tokens*int64(p.s.model.net.NEmbd)*4))
 }
 
 // grad is the gradient of act(il).
 func (p *pass) grad(il int) backend.Place {
-	return p.s.mem.grads.at(int64(il&1) * backend.Aligned(p.tokens*int64(p.s.model.hp.NEmbd)*4))
+	return p.s.mem.grads.at(int64(il&1) * backend.Aligned(p.tokens*int64(p.s.model.net.NEmbd)*4))
 }
 
 func (p *pass) logpAt() backend.Place { return p.s.mem.outs.at(0) }
@@ -179,7 +178,7 @@ func (p *pass) coefAt() backend.Place { return p.s.mem.outs.at(backend.Aligned(p
 // outWidth is the numbers given for each counted token.
 func (p *pass) outWidth() int64 {
 	if p.opt.Logits {
-		return int64(p.s.model.hp.NVocab)
+		return int64(p.s.model.net.NVocab)
 	}
 	return 1
 }
@@ -271,12 +270,13 @@ func (p *pass) outside(il int, v *graph.Value) backend.Place {
 	if v.Kind == graph.Input {
 		return p.index(v.Name)
 	}
-	name := v.Name
-	if il >= 0 && !strings.HasPrefix(name, string(arch.RopeFreqs)) {
-		name = fmt.Sprintf("blk.%d.%s", il, name)
-	}
 	if v.Kind == graph.Weight {
+		name, _, _ := p.s.find(il, v.Name)
 		return backend.Place{Mem: p.s.weights[name]}
+	}
+	name := v.Name
+	if il >= 0 {
+		name = arch.InLayer(il, name)
 	}
 	param := p.s.byName[name]
 	if v.Kind == graph.Grad {

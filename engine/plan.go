@@ -24,7 +24,7 @@ func Plan(m *Model, cfg SessionConfig, tokens, counted, rowLen int) (Footprint, 
 		return Footprint{}, err
 	}
 	defer s.Close()
-	f := Footprint{Weights: m.Bytes(), Layers: m.hp.NLayer, Trained: s.trainedCount()}
+	f := Footprint{Weights: m.Bytes(), Layers: m.net.NLayer, Trained: s.trainedCount()}
 	f.Params = 2 * 4 * f.Trained
 	rows := (tokens + rowLen - 1) / rowLen
 	p := &pass{s: s, opt: Options{Backward: true, Dropout: true}, tokens: int64(tokens), counted: int64(counted)}

@@ -50,15 +50,15 @@ type Session struct {
 	byName  map[string]*Param
 	lowest  int // the lowest stage with something trained: -1 the embedding, a layer, or n_layer: the head
 
-	backend    backend.Backend
-	owned      bool                   // the backend is the session's own
-	weights    map[string]backend.Mem // by tensor name
-	rooms      []backend.Mem          // of the parameters
-	stages     map[stageKey]*stage
-	signatures map[int]string
-	mem        memory
-	run        *pass // the forward pass that a Backward may follow, or nil
-	profile    backend.Profile
+	backend backend.Backend
+	owned   bool                   // the backend is the session's own
+	weights map[string]backend.Mem // by tensor name
+	rooms   []backend.Mem          // of the parameters
+	stages  map[stageKey]*stage
+	kinds   map[int]any // of each stage: see kind
+	mem     memory
+	run     *pass // the forward pass that a Backward may follow, or nil
+	profile backend.Profile
 }
 
 // NewSession makes a session over m. Close it before m.
@@ -97,9 +97,9 @@ func newSession(m *Model, cfg SessionConfig) (*Session, error) {
 	if !(cfg.Dropout >= 0 && cfg.Dropout < 1) {
 		return nil, fmt.Errorf("engine: dropout is %g, expected 0 to below 1", cfg.Dropout)
 	}
-	s := &Session{cfg: cfg, model: m, adapter: cfg.Adapter, full: cfg.Full, lowest: m.hp.NLayer + 1,
+	s := &Session{cfg: cfg, model: m, adapter: cfg.Adapter, full: cfg.Full, lowest: m.net.NLayer + 1,
 		pairs: map[string]*adapter.Pair{}, pairAt: map[*adapter.Pair]int64{}, byName: map[string]*Param{},
-		weights: map[string]backend.Mem{}, stages: map[stageKey]*stage{}, signatures: map[int]string{}, backend: cfg.Backend}
+		weights: map[string]backend.Mem{}, stages: map[stageKey]*stage{}, kinds: map[int]any{}, backend: cfg.Backend}
 	if s.backend == nil {
 		b, err := cpu.New(cfg.Threads)
 		if err != nil {
@@ -117,7 +117,7 @@ func newSession(m *Model, cfg SessionConfig) (*Session, error) {
 				return nil, err
 			}
 		}
-		for il := range m.hp.NLayer {
+		for il := range m.net.NLayer {
 			s.stack(il)
 		}
 	}
@@ -127,7 +127,7 @@ func newSession(m *Model, cfg SessionConfig) (*Session, error) {
 // stack gives the A halves of a layer's pairs their places one after the other, in the order of the architecture's parts:
 // those of roles that share an input are one matrix then (arch.Builder.Linears). It returns them and their floats.
 func (s *Session) stack(il int) (pairs []*adapter.Pair, floats int64) {
-	for _, part := range s.model.arch.Layer(s.model.hp) {
+	for _, part := range s.model.net.Layer(il).Parts() {
 		if p, ok := s.pairs[part.Name(il)]; ok && part.Linear {
 			s.pairAt[p] = floats
 			pairs, floats = append(pairs, p), floats+int64(len(p.A))
@@ -239,7 +239,7 @@ func (s *Session) addPair(p *adapter.Pair) error {
 	case p.Flipped:
 		s.lowest = stageEmbed
 	default:
-		s.lowest = min(s.lowest, s.model.hp.NLayer)
+		s.lowest = min(s.lowest, s.model.net.NLayer)
 	}
 	return nil
 }

@@ -39,7 +39,7 @@ func openRig(t testing.TB, path string, change func(*engine.SessionConfig, *adap
 		change(&cfg, &ac)
 	}
 	if !cfg.Full && ac.Rank > 0 {
-		if cfg.Adapter, err = adapter.New(m.Arch(), m.HParams(), ac); err != nil {
+		if cfg.Adapter, err = adapter.New(m.Net(), ac); err != nil {
 			t.Fatal(err)
 		}
 		for i := range cfg.Adapter.Pairs {

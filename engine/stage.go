@@ -1,9 +1,6 @@
 package engine
 
 import (
-	"fmt"
-	"strings"
-
 	"github.com/ggtune/ggtune/engine/arch"
 	"github.com/ggtune/ggtune/engine/backend"
 	"github.com/ggtune/ggtune/engine/graph"
@@ -34,13 +31,13 @@ type shape struct {
 }
 
 type stageKey struct {
-	signature string
+	kind any
 	shape
 }
 
 // stage builds, or finds, the stage il (or stageEmbed, stageFinal) for batches of that shape.
 func (s *Session) stage(il int, sh shape) (*stage, error) {
-	key := stageKey{s.signature(il), sh}
+	key := stageKey{s.kind(il), sh}
 	if st, ok := s.stages[key]; ok {
 		return st, nil
 	}
@@ -56,46 +53,64 @@ func (s *Session) stage(il int, sh shape) (*stage, error) {
 	return st, nil
 }
 
-// signature tells stages apart whose graphs differ: by storage types, what is trained and where pairs stand.
-func (s *Session) signature(il int) string {
-	if sig, ok := s.signatures[il]; ok {
-		return sig
+// kind is a comparable value of all that the graph of stage il depends on beside its shape: what the architecture says of
+// it and, for each of its tensors, the storage type and what is trained beside it.
+func (s *Session) kind(il int) any {
+	if k, ok := s.kinds[il]; ok {
+		return k
 	}
-	var b strings.Builder
-	switch {
-	case il == stageEmbed:
-		b.WriteString("embed:")
-	case il == stageFinal:
-		b.WriteString("final:")
-	default:
-		b.WriteString("layer:")
-		for _, p := range s.model.arch.Layer(s.model.hp) {
-			if t, ok := s.model.tensors[p.Name(il)]; ok {
-				fmt.Fprintf(&b, "%s%s=%d", p.Role, p.Suffix, t.info.Type)
-				if pair, ok := s.pairs[p.Name(il)]; ok {
-					fmt.Fprintf(&b, "r%d", pair.Rank)
-				}
-				b.WriteByte(' ')
+	layer := s.layer(il)
+	k := any([2]any{min(il, 0), layer})
+	for _, p := range layer.Parts() {
+		tensor := [2]any{} // absent
+		if t, ok := s.model.tensors[p.Name(il)]; ok {
+			tensor[0] = t.info.Type
+			if pair, ok := s.pairs[p.Name(il)]; ok {
+				tensor[1] = pair.Rank
 			}
 		}
+		k = [2]any{k, tensor}
 	}
-	s.signatures[il] = b.String()
-	return b.String()
+	s.kinds[il] = k
+	return k
+}
+
+// layer is the architecture's word on stage il.
+func (s *Session) layer(il int) arch.Layer {
+	switch il {
+	case stageEmbed:
+		return s.model.net.Embed
+	case stageFinal:
+		return s.model.net.Final
+	}
+	return s.model.net.Layer(il)
+}
+
+// find gives the tensor that stage il knows by a name: its own, or one outside the layers.
+func (s *Session) find(il int, name string) (string, tensor, bool) {
+	if il >= 0 {
+		own := arch.InLayer(il, name)
+		if t, ok := s.model.tensors[own]; ok {
+			return own, t, true
+		}
+	}
+	t, ok := s.model.tensors[name]
+	return name, t, ok
 }
 
 func (s *Session) builder(il int, sh shape) *arch.Builder {
-	at := max(il, -1) // tensors outside the layers
 	return &arch.Builder{
-		G: &graph.Graph{}, HP: s.model.hp, T: sh.tokens, Segments: sh.segments,
+		G: &graph.Graph{}, HP: s.model.net.HParams, T: sh.tokens, Segments: sh.segments,
 		Tensor: func(r arch.Role, suffix string) (arch.Tensor, bool) {
-			t, ok := s.model.tensors[arch.TensorName(r, suffix, at)]
+			_, t, ok := s.find(il, string(r)+suffix)
 			if !ok {
 				return arch.Tensor{}, false
 			}
-			return arch.Tensor{Type: int32(t.info.Type), Shape: t.shape, Trained: s.full}, true
+			return arch.Tensor{Type: int32(t.info.Type), Shape: t.shape, Trained: s.full && t.trainable()}, true
 		},
 		Pair: func(r arch.Role) (arch.Pair, bool) {
-			p, ok := s.pairs[arch.TensorName(r, ".weight", at)]
+			name, _, _ := s.find(il, string(r)+".weight")
+			p, ok := s.pairs[name]
 			if !ok || !sh.adapter {
 				return arch.Pair{}, false
 			}
@@ -110,13 +125,14 @@ func (s *Session) builder(il int, sh shape) *arch.Builder {
 
 func (s *Session) buildStage(il int, sh shape) (*stage, error) {
 	b := s.builder(il, sh)
-	var x, y graph.ID
+	x, layer := graph.None, s.layer(il)
+	var y graph.ID
 	switch il {
 	case stageEmbed:
-		y = s.model.arch.Embed(b)
+		y = layer.Build(b, x)
 	case stageFinal:
 		x = b.Input()
-		h := s.model.arch.Final(b, b.G.Rows(x, b.Indices(arch.InputSources, sh.counted)))
+		h := layer.Build(b, b.G.Rows(x, b.Indices(arch.InputSources, sh.counted)))
 		if sh.logits {
 			y = b.Logits(h)
 		} else {
@@ -124,7 +140,7 @@ func (s *Session) buildStage(il int, sh shape) (*stage, error) {
 		}
 	default:
 		x = b.Input()
-		y = s.model.arch.Block(b, x)
+		y = layer.Build(b, x)
 	}
 	b.G.Output(y)
 	st := &stage{}

@@ -130,7 +130,7 @@ func Evaluate(ctx context.Context, cfg config.Config, adapterPath string, given 
 
 // tunedAdapter loads the adapter that is measured, and takes into cfg what it says about its making.
 func tunedAdapter(ctx context.Context, m *engine.Model, cfg *config.Config, path string, given func(string) bool, notes func([]string)) (*adapter.Adapter, error) {
-	a, err := adapter.Load(path, m.Arch(), m.HParams())
+	a, err := adapter.Load(path, m.Net())
 	if err != nil {
 		return nil, err
 	}

@@ -149,7 +149,7 @@ func (m *referenceModel) forward(ctx context.Context, b *engine.Batch) (*engine.
 func (m *referenceModel) open() (err error) {
 	sc := engine.SessionConfig{Threads: m.cfg.Threads, Exact: m.cfg.Exact, Seed: m.cfg.Seed}
 	if m.adapter != "" {
-		if sc.Adapter, err = adapter.Load(m.adapter, m.model.Arch(), m.model.HParams()); err != nil {
+		if sc.Adapter, err = adapter.Load(m.adapter, m.model.Net()); err != nil {
 			return fmt.Errorf("reference: %w", err)
 		}
 	}

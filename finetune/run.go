@@ -209,7 +209,7 @@ func aboutAdapter(path string, a *adapter.Adapter) string {
 }
 
 func (r *run) announce() {
-	s := report.Started{Model: r.cfg.Model, Arch: r.model.Arch().Name, Types: r.model.StorageTypes(), Method: r.how.Name, Unit: r.how.Unit, Template: r.text.TemplateName(),
+	s := report.Started{Model: r.cfg.Model, Arch: r.model.Net().Arch, Types: r.model.StorageTypes(), Method: r.how.Name, Unit: r.how.Unit, Template: r.text.TemplateName(),
 		Train: r.rows.Train.Counts, Memory: r.plan.Total, Steps: r.meta.Course.Steps, Step: r.meta.State.Step, Threads: r.cfg.Threads}
 	if r.rows.Held != nil {
 		s.Held = &r.rows.Held.Counts

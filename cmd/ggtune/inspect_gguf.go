@@ -27,6 +27,7 @@ type ggufInfo struct {
 	Parameters   int64             `json:"parameters"`
 	Types        []typeUse         `json:"types"`
 	HParams      map[string]int64  `json:"hparams,omitempty"`
+	sizes        []arch.Size       // HParams in the order of printing
 	TiedOutput   *bool             `json:"tied_output,omitempty"`
 	Tokenizer    *tokenizerInfo    `json:"tokenizer,omitempty"`
 	Template     string            `json:"template,omitempty"`
@@ -150,7 +151,7 @@ func describeGGUF(f *gguf.File) (*ggufInfo, error) {
 
 // describeModel adds the sizes and what can be trained.
 func (info *ggufInfo) describeModel(f *gguf.File) {
-	a, hp, err := arch.Of(f)
+	net, err := arch.Of(f)
 	if err != nil {
 		info.WhyNot = strings.TrimPrefix(err.Error(), f.Path()+": ")
 		return
@@ -159,13 +160,15 @@ func (info *ggufInfo) describeModel(f *gguf.File) {
 	if info.Tokenizer == nil {
 		info.Trainable, info.WhyNot = false, "it has no tokenizer (tokenizer.ggml.*)"
 	}
-	info.HParams = map[string]int64{"n_layer": int64(hp.NLayer), "n_embd": int64(hp.NEmbd), "n_ff": int64(hp.NFF), "n_head": int64(hp.NHead),
-		"n_head_kv": int64(hp.NHeadKV), "n_vocab": int64(hp.NVocab), "n_ctx_train": int64(hp.NCtxTrain)}
-	info.TiedOutput = &hp.TiedOutput
-	for _, p := range a.Layer(hp) {
-		if p.Linear {
-			info.Targets = append(info.Targets, string(p.Role))
-		}
+	info.sizes = slices.Concat([]arch.Size{{Name: "n_layer", N: net.NLayer}, {Name: "n_embd", N: net.NEmbd}}, net.Sizes,
+		[]arch.Size{{Name: "n_vocab", N: net.NVocab}, {Name: "n_ctx_train", N: net.NCtxTrain}})
+	info.HParams = map[string]int64{}
+	for _, s := range info.sizes {
+		info.HParams[s.Name] = int64(s.N)
+	}
+	info.TiedOutput = &net.TiedOutput
+	for _, r := range net.LinearRoles() {
+		info.Targets = append(info.Targets, string(r))
 	}
 }
 
@@ -219,8 +222,8 @@ func (info *ggufInfo) print(w io.Writer) {
 	}
 	if info.HParams != nil {
 		var s []string
-		for _, k := range []string{"n_layer", "n_embd", "n_ff", "n_head", "n_head_kv", "n_vocab", "n_ctx_train"} {
-			s = append(s, fmt.Sprintf("%s %d", k, info.HParams[k]))
+		for _, size := range info.sizes {
+			s = append(s, fmt.Sprintf("%s %d", size.Name, size.N))
 		}
 		line("sizes", "%s", strings.Join(s, ", "))
 		line("output", "%s", map[bool]string{true: "tied to token_embd", false: "its own output.weight"}[*info.TiedOutput])

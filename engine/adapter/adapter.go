@@ -77,38 +77,30 @@ func (c Config) Validate() error {
 }
 
 // New makes the pairs that c chooses for a model; A starts at random, B at zero, so that the adapter changes nothing yet.
-func New(a arch.Arch, hp arch.HParams, c Config) (*Adapter, error) {
+func New(net *arch.Net, c Config) (*Adapter, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	targets, err := Targets(a, hp, c.Targets)
+	targets, err := Targets(net, c.Targets)
 	if err != nil {
 		return nil, err
 	}
-	layers, err := layerSet(hp.NLayer, c.Layers)
+	layers, err := layerSet(net.NLayer, c.Layers)
 	if err != nil {
 		return nil, err
 	}
-	out := &Adapter{Arch: a.Name, Alpha: c.Alpha, Info: map[string]string{}}
+	out := &Adapter{Arch: net.Arch, Alpha: c.Alpha, Info: map[string]string{}}
 	if c.RSLoRA {
 		out.Alpha = c.Alpha * math.Sqrt(float64(c.Rank))
 	}
-	add := func(p arch.Part, il int) {
-		if !p.Linear || !slices.Contains(targets, p.Role) {
+	net.Linear(func(p arch.Part, il int) {
+		if !slices.Contains(targets, p.Role) || il >= 0 && !slices.Contains(layers, il) {
 			return
 		}
 		pair := newPair(p, il, int64(c.Rank))
 		pair.start(c)
 		out.Pairs = append(out.Pairs, pair)
-	}
-	for _, p := range a.Global(hp) {
-		add(p, -1)
-	}
-	for _, il := range layers {
-		for _, p := range a.Layer(hp) {
-			add(p, il)
-		}
-	}
+	})
 	return out, nil
 }
 
@@ -124,17 +116,6 @@ func newPair(p arch.Part, il int, rank int64) Pair {
 	return pair
 }
 
-// LayerRoles lists the linear roles of an architecture's layers: the default targets.
-func LayerRoles(a arch.Arch, hp arch.HParams) []arch.Role {
-	var roles []arch.Role
-	for _, p := range a.Layer(hp) {
-		if p.Linear {
-			roles = append(roles, p.Role)
-		}
-	}
-	return roles
-}
-
 // hubRoles are the names that PEFT's users know, from Hugging Face's models, for roles of ours.
 var hubRoles = map[string]arch.Role{
 	"q_proj": arch.AttnQ, "k_proj": arch.AttnK, "v_proj": arch.AttnV, "o_proj": arch.AttnOutput,
@@ -144,12 +125,13 @@ var hubRoles = map[string]arch.Role{
 
 // Targets resolves the names of target roles. Names are whole: attn_q does not take attn_q_norm. With tied embeddings
 // llama.cpp cannot run a pair on output or token_embd (it finds it under both uses), so both are refused.
-func Targets(a arch.Arch, hp arch.HParams, names []string) ([]arch.Role, error) {
-	known := LayerRoles(a, hp)
+func Targets(net *arch.Net, names []string) ([]arch.Role, error) {
+	layers := net.LinearRoles()
+	known := layers
 	if len(names) == 0 {
 		return known, nil
 	}
-	if !hp.TiedOutput {
+	if !net.TiedOutput {
 		known = append(known, arch.Output, arch.TokenEmbd)
 	}
 	var out []arch.Role
@@ -159,15 +141,15 @@ func Targets(a arch.Arch, hp arch.HParams, names []string) ([]arch.Role, error) 
 		case slices.Contains(known, r):
 			out = append(out, r)
 		case n == "all-linear": // PEFT's name for every linear role
-			out = append(out, LayerRoles(a, hp)...)
-		case hp.TiedOutput && (r == arch.Output || r == arch.TokenEmbd):
+			out = append(out, layers...)
+		case net.TiedOutput && (r == arch.Output || r == arch.TokenEmbd):
 			return nil, fmt.Errorf("target %q: the model's output head is its token embedding, and llama.cpp cannot run an adapter on a tensor with both uses; leave %q out", n, n)
 		default:
 			ours := ""
 			if r := hubRoles[n]; slices.Contains(known, r) {
 				ours = fmt.Sprintf("did you mean %s? ", r)
 			}
-			return nil, fmt.Errorf("target %q is no linear role of architecture %q; %sknown: %s, all-linear", n, a.Name, ours, join(known))
+			return nil, fmt.Errorf("target %q is no linear role of architecture %q; %sknown: %s, all-linear", n, net.Arch, ours, join(known))
 		}
 	}
 	slices.Sort(out)

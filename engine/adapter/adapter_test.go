@@ -12,19 +12,19 @@ import (
 	"github.com/ggtune/ggtune/engine/synth"
 )
 
-// sizes gives a tiny model's architecture and sizes.
-func sizes(t *testing.T, spec synth.Spec) (arch.Arch, arch.HParams) {
+// sizes gives a tiny model's net.
+func sizes(t *testing.T, spec synth.Spec) *arch.Net {
 	t.Helper()
 	f, err := gguf.Open(synth.Temp(t, spec))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	a, hp, err := arch.Of(f)
+	net, err := arch.Of(f)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return a, hp
+	return net
 }
 
 func config(change func(*adapter.Config)) adapter.Config {
@@ -49,7 +49,7 @@ func refused(t *testing.T, err error, parts ...string) {
 }
 
 func TestNewRefuses(t *testing.T) {
-	a, hp := sizes(t, synth.Tiny("llama", gguf.F32))
+	net := sizes(t, synth.Tiny("llama", gguf.F32))
 	for name, tt := range map[string]struct {
 		change func(*adapter.Config)
 		want   []string
@@ -70,7 +70,7 @@ func TestNewRefuses(t *testing.T) {
 		"one target wrong": {func(c *adapter.Config) { c.Targets = []string{"attn_q", "nothing"} }, []string{`"nothing"`}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := adapter.New(a, hp, config(tt.change))
+			_, err := adapter.New(net, config(tt.change))
 			refused(t, err, tt.want...)
 		})
 	}
@@ -90,8 +90,8 @@ func TestTargets(t *testing.T) {
 		"not attn_q_norm": {[]string{"attn_q"}, []arch.Role{arch.AttnQ}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			a, hp := sizes(t, synth.Tiny("qwen3", gguf.F32)) // the one with attn_q_norm
-			got, err := adapter.Targets(a, hp, tt.names)
+			net := sizes(t, synth.Tiny("qwen3", gguf.F32)) // the one with attn_q_norm
+			got, err := adapter.Targets(net, tt.names)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -105,8 +105,8 @@ func TestTargets(t *testing.T) {
 }
 
 func TestNewTakesWholeNames(t *testing.T) {
-	a, hp := sizes(t, synth.Tiny("qwen3", gguf.F32))
-	got, err := adapter.New(a, hp, config(func(c *adapter.Config) { c.Targets, c.Layers = []string{"attn_q"}, []int{1, 1} }))
+	net := sizes(t, synth.Tiny("qwen3", gguf.F32))
+	got, err := adapter.New(net, config(func(c *adapter.Config) { c.Targets, c.Layers = []string{"attn_q"}, []int{1, 1} }))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,12 +118,12 @@ func TestNewTakesWholeNames(t *testing.T) {
 // With tied embeddings llama.cpp would find a pair on token_embd under both of its uses.
 func TestTiedEmbeddingsRefuse(t *testing.T) {
 	for _, name := range []string{"qwen2", "gpt2"} {
-		a, hp := sizes(t, synth.Tiny(name, gguf.F32))
+		net := sizes(t, synth.Tiny(name, gguf.F32))
 		for _, target := range []string{"output", "token_embd"} {
-			_, err := adapter.Targets(a, hp, []string{target})
+			_, err := adapter.Targets(net, []string{target})
 			refused(t, err, `"`+target+`"`, "token embedding", "leave")
 		}
-		_, err := adapter.Targets(a, hp, []string{"nothing"})
+		_, err := adapter.Targets(net, []string{"nothing"})
 		refused(t, err, "known:")
 		if known := err.Error(); strings.Contains(known, "token_embd") {
 			t.Errorf("%s: the known targets of a tied model name token_embd: %s", name, known)
@@ -132,9 +132,9 @@ func TestTiedEmbeddingsRefuse(t *testing.T) {
 }
 
 func TestScale(t *testing.T) {
-	a, hp := sizes(t, synth.Tiny("llama", gguf.F32))
+	net := sizes(t, synth.Tiny("llama", gguf.F32))
 	for _, rs := range []bool{false, true} {
-		got, err := adapter.New(a, hp, config(func(c *adapter.Config) { c.Rank, c.RSLoRA = 16, rs }))
+		got, err := adapter.New(net, config(func(c *adapter.Config) { c.Rank, c.RSLoRA = 16, rs }))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -150,11 +150,11 @@ func TestScale(t *testing.T) {
 
 // A starts in its distribution, B at zero, each tensor from its own numbers.
 func TestInit(t *testing.T) {
-	a, hp := sizes(t, synth.Tiny("llama", gguf.F32))
+	net := sizes(t, synth.Tiny("llama", gguf.F32))
 	for _, init := range adapter.Inits() {
 		t.Run(init, func(t *testing.T) {
 			fresh := func(seed uint64, targets ...string) *adapter.Adapter {
-				ad, err := adapter.New(a, hp, config(func(c *adapter.Config) { c.Init, c.Seed, c.Targets = init, seed, targets }))
+				ad, err := adapter.New(net, config(func(c *adapter.Config) { c.Init, c.Seed, c.Targets = init, seed, targets }))
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -55,14 +55,15 @@ func (a *Adapter) Save(ctx context.Context, fsys atomicfile.FS, path string) err
 }
 
 // Load reads an adapter for a model of that architecture and size. An adapter of another one is refused.
-func Load(path string, a arch.Arch, hp arch.HParams) (*Adapter, error) {
+func Load(path string, net *arch.Net) (*Adapter, error) {
 	f, err := gguf.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	l := loader{f: f, out: &Adapter{Info: map[string]string{}}, parts: linearParts(a, hp), tied: hp.TiedOutput}
-	if err := l.header(a); err != nil {
+	l := loader{f: f, out: &Adapter{Info: map[string]string{}}, parts: map[string]place{}, tied: net.TiedOutput}
+	net.Linear(func(p arch.Part, il int) { l.parts[p.Name(il)] = place{p, il} })
+	if err := l.header(net.Arch); err != nil {
 		return nil, err
 	}
 	for i := range f.Tensors {
@@ -82,24 +83,6 @@ type place struct {
 	layer int
 }
 
-func linearParts(a arch.Arch, hp arch.HParams) map[string]place {
-	out := map[string]place{}
-	add := func(p arch.Part, il int) {
-		if p.Linear {
-			out[p.Name(il)] = place{p, il}
-		}
-	}
-	for _, p := range a.Global(hp) {
-		add(p, -1)
-	}
-	for il := range hp.NLayer {
-		for _, p := range a.Layer(hp) {
-			add(p, il)
-		}
-	}
-	return out
-}
-
 type loader struct {
 	f     *gguf.File
 	out   *Adapter
@@ -111,7 +94,7 @@ func (l *loader) fail(format string, args ...any) error {
 	return fmt.Errorf("%s: "+format, append([]any{l.f.Path()}, args...)...)
 }
 
-func (l *loader) header(a arch.Arch) error {
+func (l *loader) header(base string) error {
 	f := l.f
 	if err := f.CheckAdapter(); err != nil {
 		return err
@@ -126,8 +109,8 @@ func (l *loader) header(a arch.Arch) error {
 	if l.out.Arch, err = f.Architecture(); err != nil {
 		return err
 	}
-	if l.out.Arch != a.Name {
-		return l.fail("the adapter is for architecture %q, the model is %q; give the model that the adapter was trained on", l.out.Arch, a.Name)
+	if l.out.Arch != base {
+		return l.fail("the adapter is for architecture %q, the model is %q; give the model that the adapter was trained on", l.out.Arch, base)
 	}
 	alpha, err := f.Float32(keyAlpha)
 	if err != nil {

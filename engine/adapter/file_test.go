@@ -16,8 +16,8 @@ import (
 )
 
 func TestSaveLoad(t *testing.T) {
-	a, hp := sizes(t, synth.Tiny("llama", gguf.F32))
-	want, err := adapter.New(a, hp, config(func(c *adapter.Config) { c.RSLoRA, c.Targets = true, []string{"attn_q", "output", "token_embd"} }))
+	net := sizes(t, synth.Tiny("llama", gguf.F32))
+	want, err := adapter.New(net, config(func(c *adapter.Config) { c.RSLoRA, c.Targets = true, []string{"attn_q", "output", "token_embd"} }))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,7 +31,7 @@ func TestSaveLoad(t *testing.T) {
 	if err := want.Save(context.Background(), atomicfile.OS, path); err != nil {
 		t.Fatal(err)
 	}
-	got, err := adapter.Load(path, a, hp)
+	got, err := adapter.Load(path, net)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +55,7 @@ type half struct {
 }
 
 func TestLoadRefuses(t *testing.T) {
-	a, hp := sizes(t, synth.Tiny("llama", gguf.F32)) // n_embd 64, two key heads of four
+	net := sizes(t, synth.Tiny("llama", gguf.F32)) // n_embd 64, two key heads of four
 	const q = "blk.0.attn_q.weight"
 	pair := []half{{q + ".lora_a", []int64{64, 4}}, {q + ".lora_b", []int64{4, 64}}}
 	keep := func(*gguf.Writer) {}
@@ -106,7 +106,7 @@ func TestLoadRefuses(t *testing.T) {
 			if err := w.WriteFile(context.Background(), atomicfile.OS, path); err != nil {
 				t.Fatal(err)
 			}
-			_, err := adapter.Load(path, a, hp)
+			_, err := adapter.Load(path, net)
 			refused(t, err, append(tt.want, path)...)
 		})
 	}
@@ -114,8 +114,8 @@ func TestLoadRefuses(t *testing.T) {
 
 // TestLoadRefusesTiedEmbeddings: what New refuses, a file from elsewhere may hold.
 func TestLoadRefusesTiedEmbeddings(t *testing.T) {
-	a, hp := sizes(t, synth.Tiny("llama", gguf.F32))
-	ad, err := adapter.New(a, hp, config(func(c *adapter.Config) { c.Targets = []string{"token_embd"} }))
+	net := sizes(t, synth.Tiny("llama", gguf.F32))
+	ad, err := adapter.New(net, config(func(c *adapter.Config) { c.Targets = []string{"token_embd"} }))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,8 +123,8 @@ func TestLoadRefusesTiedEmbeddings(t *testing.T) {
 	if err := ad.Save(context.Background(), atomicfile.OS, path); err != nil {
 		t.Fatal(err)
 	}
-	hp.TiedOutput = true
-	if _, err := adapter.Load(path, a, hp); err == nil || !strings.Contains(err.Error(), "both uses") {
+	net.TiedOutput = true
+	if _, err := adapter.Load(path, net); err == nil || !strings.Contains(err.Error(), "both uses") {
 		t.Errorf("got error %v, want one that says the tensor has both uses", err)
 	}
 }

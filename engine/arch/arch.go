@@ -11,21 +11,19 @@ import (
 	"github.com/ggtune/ggtune/internal/registry"
 )
 
-// HParams are a model's sizes, named as in llama.cpp.
+// HParams are the sizes that every model has, named as in llama.cpp. What else an architecture reads is in its layers.
 type HParams struct {
-	NLayer, NEmbd, NFF, NHead, NHeadKV int
-	HeadDim                            int // elements of one head
-	NVocab                             int
-	NCtxTrain                          int // tokens
-	NormEps                            float64
-	Rope                               graph.Rotary // Dim is 0 where positions are learned
-	RopeFactors                        bool         // the file has rope_freqs.weight
-	TiedOutput                         bool         // the output head is token_embd.weight
+	NLayer, NEmbd, NVocab int
+	NCtxTrain             int // tokens
+	// Positions is the number of learned positions: no longer sequence can be placed. 0 where positions are computed.
+	Positions  int
+	TiedOutput bool // the output head is token_embd.weight
 }
 
 // A Role is a tensor's part in its layer or in the model: its name in the file without "blk.N." and ".weight".
 type Role string
 
+// Roles that several architectures have, or that others ask for; one that a single architecture has may stand in its file.
 const (
 	TokenEmbd    Role = "token_embd"
 	PositionEmbd Role = "position_embd"
@@ -53,31 +51,92 @@ type Part struct {
 	Shape    []int64
 	Optional bool
 	Linear   bool // a matrix that a LoRA pair may stand beside
+	Shared   bool // a table outside the layers that all of them read; never trained
 }
 
 // Name gives the part's tensor name in layer il, or in the model as a whole where il is below 0.
-func (p Part) Name(il int) string { return TensorName(p.Role, p.Suffix, il) }
+func (p Part) Name(il int) string {
+	if p.Shared {
+		il = -1
+	}
+	return TensorName(p.Role, p.Suffix, il)
+}
 
 // TensorName gives the file's name of a tensor; il below 0 means one outside the layers.
 func TensorName(role Role, suffix string, il int) string {
+	name := string(role) + suffix
 	if il < 0 {
-		return string(role) + suffix
+		return name
 	}
-	return fmt.Sprintf("blk.%d.%s%s", il, role, suffix)
+	return InLayer(il, name)
+}
+
+// InLayer gives the file's name of what layer il calls name.
+func InLayer(il int, name string) string { return fmt.Sprintf("blk.%d.%s", il, name) }
+
+// A Layer is a kind of layer: a comparable value that holds all its graph depends on but the storage types and what is
+// trained. Layers of equal value share one graph. The embedding and what follows the last layer are such values too.
+type Layer interface {
+	// Parts lists the layer's tensors. Those of the output head belong to what follows the last layer, save a tied one.
+	Parts() []Part
+	// Build gives the layer's output from its input x: [n_embd, T] both. The embedding has no input; what follows the last
+	// layer gives the rows that the output head multiplies.
+	Build(b *Builder, x graph.ID) graph.ID
+}
+
+// A Size is a number that people want to see of a model, named as in llama.cpp.
+type Size struct {
+	Name string
+	N    int
+}
+
+// A Net is a model as its architecture reads it.
+type Net struct {
+	HParams
+	Arch  string // the architecture's name
+	Sizes []Size // beside those of HParams
+	Embed Layer
+	Layer func(il int) Layer // il from 0 to below NLayer; a function, for a file may say that it has millions
+	Final Layer
+}
+
+// Global lists the tensors outside the layers.
+func (n *Net) Global() []Part { return append(n.Embed.Parts(), n.Final.Parts()...) }
+
+// Linear calls f for each matrix that a LoRA pair may stand beside: those outside the layers (il −1), then layer by layer.
+func (n *Net) Linear(f func(p Part, il int)) {
+	each := func(parts []Part, il int) {
+		for _, p := range parts {
+			if p.Linear {
+				f(p, il)
+			}
+		}
+	}
+	each(n.Global(), -1)
+	for il := range n.NLayer {
+		each(n.Layer(il).Parts(), il)
+	}
+}
+
+// LinearRoles lists the roles of the layers' linear parts.
+func (n *Net) LinearRoles() []Role {
+	var roles []Role
+	seen := map[Role]bool{}
+	n.Linear(func(p Part, il int) {
+		if il >= 0 && !seen[p.Role] {
+			seen[p.Role] = true
+			roles = append(roles, p.Role)
+		}
+	})
+	return roles
 }
 
 // An Arch is one architecture.
 type Arch struct {
 	Name string
-	// HParams reads the sizes from the metadata and checks that nothing is asked for which the graphs below lack.
-	HParams func(f *gguf.File) (HParams, error)
-	// Global and Layer list the tensors outside and inside a layer.
-	Global, Layer func(hp HParams) []Part
-	// Embed gives the first layer's input [n_embd, T]; Block a layer's output from its input; Final the rows that the output
-	// head multiplies.
-	Embed func(b *Builder) graph.ID
-	Block func(b *Builder, x graph.ID) graph.ID
-	Final func(b *Builder, x graph.ID) graph.ID
+	// Read makes a model's net from its metadata, and checks that nothing is asked for which the graphs lack. Arch is
+	// filled in by Of.
+	Read func(f Metadata) (*Net, error)
 }
 
 var archs = registry.New[Arch]("architecture")
@@ -90,16 +149,32 @@ func register(a Arch) Arch {
 // Names lists the architectures that can be trained.
 func Names() []string { return archs.Names() }
 
-// Of returns the architecture of a model file and its sizes.
-func Of(f *gguf.File) (Arch, HParams, error) {
+// Of reads a model.
+func Of(f Metadata) (*Net, error) {
 	name, err := f.Architecture()
 	if err != nil {
-		return Arch{}, HParams{}, err
+		return nil, err
 	}
 	a, err := archs.Get(name)
 	if err != nil {
-		return Arch{}, HParams{}, fmt.Errorf("%s: architecture %q cannot be trained; those that can: %s", f.Path(), name, strings.Join(Names(), ", "))
+		return nil, fmt.Errorf("%s: architecture %q cannot be trained; those that can: %s", f.Path(), name, strings.Join(Names(), ", "))
 	}
-	hp, err := a.HParams(f)
-	return a, hp, err
+	n, err := a.Read(f)
+	if err != nil {
+		return nil, err
+	}
+	n.Arch = name
+	return n, nil
+}
+
+// Metadata is what an architecture asks of a model file.
+type Metadata interface {
+	Path() string
+	Architecture() (string, error)
+	// Int and Float32 answer a missing key with gguf.ErrNoKey.
+	Int(key string) (int64, error)
+	Float32(key string) (float32, error)
+	StringOr(key, missing string) (string, error)
+	HasTensor(name string) bool
+	Tensor(name string) (*gguf.TensorInfo, error)
 }

@@ -153,29 +153,24 @@ func (b *Builder) Embedding() graph.ID {
 }
 
 // RMSNorm normalises x (or each head of it) with the role's weight.
-func (b *Builder) RMSNorm(role Role, x graph.ID) graph.ID {
-	return b.G.RMSNorm(x, b.Weight(role, ".weight"), b.HP.NormEps)
+func (b *Builder) RMSNorm(role Role, x graph.ID, eps float64) graph.ID {
+	return b.G.RMSNorm(x, b.Weight(role, ".weight"), eps)
 }
 
 // LayerNorm normalises x with the role's weight and bias.
-func (b *Builder) LayerNorm(role Role, x graph.ID) graph.ID {
-	return b.G.LayerNorm(x, b.Weight(role, ".weight"), b.Weight(role, ".bias"), b.HP.NormEps)
+func (b *Builder) LayerNorm(role Role, x graph.ID, eps float64) graph.ID {
+	return b.G.LayerNorm(x, b.Weight(role, ".weight"), b.Weight(role, ".bias"), eps)
 }
 
-// Rope rotates heads by their tokens' positions.
-func (b *Builder) Rope(x graph.ID, heads int) graph.ID {
-	factors := graph.None
-	if b.HP.RopeFactors {
-		factors = b.bound(graph.Weight, string(RopeFreqs)+".weight", graph.F32, graph.Matrix(int64(b.HP.Rope.Dim/2), 1))
-	}
-	return b.G.Rope(x, b.Indices(InputPos, b.T), factors, heads, b.HP.HeadDim, b.HP.Rope)
+// Rope rotates heads of headDim elements by their tokens' positions, with the model's frequency factors where it has any.
+func (b *Builder) Rope(x graph.ID, heads, headDim int, p graph.Rotary) graph.ID {
+	factors := b.Weight(RopeFreqs, ".weight")
+	return b.G.Rope(x, b.Indices(InputPos, b.T), factors, heads, headDim, p)
 }
 
-// Attention attends under the batch's tree, scores scaled by scale.
-func (b *Builder) Attention(q, k, v graph.ID, scale float64) graph.ID {
-	tree := b.Indices(InputTree, 1+3*b.Segments)
-	a := graph.AttentionAttr{Heads: b.HP.NHead, KVHeads: b.HP.NHeadKV, HeadDim: b.HP.HeadDim, Scale: scale}
-	return b.G.Attention(q, k, v, tree, a)
+// Attention attends under the batch's tree.
+func (b *Builder) Attention(q, k, v graph.ID, a graph.AttentionAttr) graph.ID {
+	return b.G.Attention(q, k, v, b.Indices(InputTree, 1+3*b.Segments), a)
 }
 
 // Logits gives the whole vocabulary's logits [n_vocab, C] from h, the rows after the last norm.

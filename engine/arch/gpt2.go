@@ -1,49 +1,45 @@
 package arch
 
-import (
-	"math"
-
-	"github.com/ggtune/ggtune/engine/gguf"
-	"github.com/ggtune/ggtune/engine/graph"
-)
+import "github.com/ggtune/ggtune/engine/graph"
 
 // GPT2 is GPT-2 (llama.cpp's src/models/gpt2.cpp): LayerNorm, learned positions, one matrix for q, k and v, GELU, biases.
-var GPT2 = register(Arch{
-	Name:    "gpt2",
-	HParams: gpt2HParams,
-	Global:  gpt2Global,
-	Layer:   gpt2Parts,
-	Embed:   gpt2Embed,
-	Block:   gpt2Block,
-	Final:   func(b *Builder, x graph.ID) graph.ID { return b.LayerNorm(OutputNorm, x) },
-})
+var GPT2 = register(Arch{Name: "gpt2", Read: readGPT2})
 
-func gpt2Embed(b *Builder) graph.ID {
+func readGPT2(f Metadata) (*Net, error) {
+	k := keysOf(f)
+	hp, ff := k.hparams(), k.size("feed_forward_length", 0)
+	hp.Positions = hp.NCtxTrain
+	a, eps := k.attention(hp.NEmbd), k.float("attention.layer_norm_epsilon", 0)
+	return &Net{
+		HParams: hp, Sizes: sizes(ff, a),
+		Embed: gpt2Embedding{embedding{hp.NEmbd, hp.NVocab}, hp.Positions},
+		Layer: func(int) Layer { return gpt2Layer{Embd: hp.NEmbd, FF: ff, AttentionAttr: a, Eps: eps} },
+		Final: gpt2Final{hp.NEmbd, hp.NVocab, eps},
+	}, k.err()
+}
+
+// A gpt2Embedding adds a vector of its own to each position.
+type gpt2Embedding struct {
+	embedding
+	Positions int
+}
+
+func (e gpt2Embedding) Parts() []Part {
+	return append(e.embedding.Parts(), Part{Role: PositionEmbd, Suffix: ".weight", Shape: []int64{int64(e.Embd), int64(e.Positions)}})
+}
+
+func (e gpt2Embedding) Build(b *Builder, _ graph.ID) graph.ID {
 	return b.G.Add(b.Embedding(), b.G.Rows(b.Weight(PositionEmbd, ".weight"), b.Indices(InputPos, b.T)))
 }
 
-func gpt2Block(b *Builder, x graph.ID) graph.ID {
-	embd, kv := int64(b.HP.NEmbd), int64(b.HP.NHeadKV*b.HP.HeadDim)
-	qkv := b.Linear(AttnQKV, b.LayerNorm(AttnNorm, x), graph.None)
-	q, k, v := b.G.Slice(qkv, 0, embd), b.G.Slice(qkv, embd, kv), b.G.Slice(qkv, embd+kv, kv)
-	o := b.Attention(q, k, v, 1/math.Sqrt(float64(b.HP.HeadDim)))
-	x = b.Linear(AttnOutput, o, x)
-	return b.Linear(FFNDown, b.G.GELU(b.Linear(FFNUp, b.LayerNorm(FFNNorm, x), graph.None)), x)
+type gpt2Layer struct {
+	Embd, FF int
+	graph.AttentionAttr
+	Eps float64
 }
 
-func gpt2Global(hp HParams) []Part {
-	embd, vocab := int64(hp.NEmbd), int64(hp.NVocab)
-	return []Part{
-		{Role: TokenEmbd, Suffix: ".weight", Shape: []int64{embd, vocab}, Linear: true},
-		{Role: PositionEmbd, Suffix: ".weight", Shape: []int64{embd, int64(hp.NCtxTrain)}},
-		{Role: OutputNorm, Suffix: ".weight", Shape: []int64{embd}},
-		{Role: OutputNorm, Suffix: ".bias", Shape: []int64{embd}},
-		{Role: Output, Suffix: ".weight", Shape: []int64{embd, vocab}, Optional: true, Linear: true},
-	}
-}
-
-func gpt2Parts(hp HParams) []Part {
-	embd, ff, qkv := int64(hp.NEmbd), int64(hp.NFF), int64((hp.NHead+2*hp.NHeadKV)*hp.HeadDim)
+func (l gpt2Layer) Parts() []Part {
+	embd, ff, qkv := int64(l.Embd), int64(l.FF), int64((l.Heads+2*l.KVHeads)*l.HeadDim)
 	weights := []Part{
 		{Role: AttnNorm, Suffix: ".weight", Shape: []int64{embd}},
 		{Role: AttnQKV, Suffix: ".weight", Shape: []int64{embd, qkv}, Linear: true},
@@ -59,9 +55,24 @@ func gpt2Parts(hp HParams) []Part {
 	return parts
 }
 
-func gpt2HParams(f *gguf.File) (HParams, error) {
-	k := keys{f: f, arch: "gpt2"}
-	hp := k.sizes()
-	hp.NormEps = k.float("attention.layer_norm_epsilon", 0)
-	return hp, k.err()
+func (l gpt2Layer) Build(b *Builder, x graph.ID) graph.ID {
+	embd, kv := int64(l.Embd), int64(l.KVHeads*l.HeadDim)
+	qkv := b.Linear(AttnQKV, b.LayerNorm(AttnNorm, x, l.Eps), graph.None)
+	q, k, v := b.G.Slice(qkv, 0, embd), b.G.Slice(qkv, embd, kv), b.G.Slice(qkv, embd+kv, kv)
+	x = b.Linear(AttnOutput, b.Attention(q, k, v, l.AttentionAttr), x)
+	return b.Linear(FFNDown, b.G.GELU(b.Linear(FFNUp, b.LayerNorm(FFNNorm, x, l.Eps), graph.None)), x)
 }
+
+type gpt2Final struct {
+	Embd, Vocab int
+	Eps         float64
+}
+
+func (o gpt2Final) Parts() []Part {
+	norm := Part{Role: OutputNorm, Suffix: ".weight", Shape: []int64{int64(o.Embd)}}
+	bias := norm
+	bias.Suffix = ".bias"
+	return []Part{norm, bias, head(o.Embd, o.Vocab)}
+}
+
+func (o gpt2Final) Build(b *Builder, x graph.ID) graph.ID { return b.LayerNorm(OutputNorm, x, o.Eps) }

@@ -1,20 +1,17 @@
 package arch
 
-import "github.com/ggtune/ggtune/engine/gguf"
-
 // Qwen2 is Qwen 2 and 2.5 (llama.cpp's src/models/qwen2.cpp): as llama, with biases on q, k and v and rotary positions over
 // the halves of a head.
 var Qwen2 = register(Arch{
-	Name:    "qwen2",
-	HParams: func(f *gguf.File) (HParams, error) { return ropeHParams(f, true) },
-	Global:  ropeGlobal,
-	Layer:   qwen2Parts,
-	Embed:   (*Builder).Embedding,
-	Block:   llamaBlock,
-	Final:   llamaFinal,
+	Name: "qwen2",
+	Read: func(f Metadata) (*Net, error) {
+		return readDecoder(f, true, func(l decoder) Layer { return qwen2Layer{l} })
+	},
 })
 
-func qwen2Parts(hp HParams) []Part {
-	parts := append(attentionParts(hp), swigluParts(hp)...)
+type qwen2Layer struct{ decoder }
+
+func (l qwen2Layer) Parts() []Part {
+	parts := l.decoder.Parts()
 	return append(parts, biases(parts, AttnQ, AttnK, AttnV)...)
 }

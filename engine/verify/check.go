@@ -183,8 +183,8 @@ func withSession(path string, cfg engine.SessionConfig, use func(*engine.Session
 
 // checkGradients trains nothing: it sets B off zero, so that A's gradient is not zero, and measures slopes.
 func checkGradients(ctx context.Context, m *engine.Model, tokens []int32, threads int, seed uint64) ([]GradientCheck, error) {
-	roles := adapter.LayerRoles(m.Arch(), m.HParams())
-	a, err := adapter.New(m.Arch(), m.HParams(), adapter.Config{Rank: 4, Alpha: 4, Init: "kaiming", Seed: seed})
+	roles := m.Net().LinearRoles()
+	a, err := adapter.New(m.Net(), adapter.Config{Rank: 4, Alpha: 4, Init: "kaiming", Seed: seed})
 	if err != nil {
 		return nil, err
 	}

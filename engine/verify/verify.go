@@ -149,7 +149,7 @@ func (p *Probe) sensitivity(ctx context.Context, base, path string, threads int)
 	}
 	defer m.Close()
 	again := func(exact bool) (*Probe, error) {
-		a, err := adapter.Load(path, m.Arch(), m.HParams())
+		a, err := adapter.Load(path, m.Net())
 		if err != nil {
 			return nil, err
 		}

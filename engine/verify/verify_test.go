@@ -57,7 +57,7 @@ func TestLlamaAgreesWithAdapters(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer m.Close()
-			back, err := adapter.Load(saved.path, m.Arch(), m.HParams())
+			back, err := adapter.Load(saved.path, m.Net())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -100,7 +100,7 @@ func verified(t *testing.T, path string, c adapter.Config, size float64) (verify
 		t.Fatal(err)
 	}
 	c.Rank, c.Alpha, c.Init, c.Seed = 4, 8, "kaiming", 1
-	ad, err := adapter.New(m.Arch(), m.HParams(), c)
+	ad, err := adapter.New(m.Net(), c)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -278,10 +278,10 @@ func (c *Config) speeds(ctx context.Context, path string, t Target, plans []plan
 	}
 	defer func() { err = errors.Join(err, m.Close()) }()
 	ppLen := ppTokens
-	if m.HParams().Rope.Dim == 0 { // learned positions end with the context
-		ppLen = min(ppLen, m.HParams().NCtxTrain)
-		if c.Tokens > m.HParams().NCtxTrain {
-			return nil, fmt.Errorf("rows of %d tokens, and the model has %d learned positions; give --tokens %d", c.Tokens, m.HParams().NCtxTrain, m.HParams().NCtxTrain)
+	if n := m.HParams().Positions; n > 0 {
+		ppLen = min(ppLen, n)
+		if c.Tokens > n {
+			return nil, fmt.Errorf("rows of %d tokens, and the model has %d learned positions; give --tokens %d", c.Tokens, n, n)
 		}
 	}
 	lm, err := llama.OpenModel(path, llama.UserModelOptions())

@@ -15,27 +15,29 @@ import (
 // matrix takes as much again.
 func flops(m *engine.Model, cfg engine.SessionConfig, tokens, counted, keptLayers int) map[string]float64 {
 	hp := m.HParams()
-	var all, last, first float64 // elements of a layer's matrices, of the last, and of those that multiply its input
-	for _, p := range m.Arch().Layer(hp) {
-		if !p.Linear {
-			continue
+	// Elements of the layers' matrices, of those computed again, and of those that multiply the lowest layer's input.
+	var all, again, first float64
+	m.Net().Linear(func(p arch.Part, il int) {
+		if il < 0 {
+			return
 		}
 		n := float64(p.Shape[0]) * float64(p.Shape[1])
 		all += n
-		switch p.Role {
-		case arch.FFNDown:
-			last += n
-		case arch.AttnQ, arch.AttnK, arch.AttnV, arch.AttnQKV:
-			first += n
+		if il < hp.NLayer-keptLayers && p.Role != arch.FFNDown {
+			again += n
 		}
-	}
-	layers := float64(hp.NLayer)
-	forward := layers*all + (layers-float64(keptLayers))*(all-last)
-	backward := layers*all - first
+		switch p.Role {
+		case arch.AttnQ, arch.AttnK, arch.AttnV, arch.AttnQKV:
+			if il == 0 {
+				first += n
+			}
+		}
+	})
+	forward, backward := all+again, all-first
 	// The head's logits, and the mean row of the softmax that the gradient is made from, in one pass.
 	head := 2 * float64(hp.NEmbd) * float64(hp.NVocab)
 	if cfg.Full {
-		backward = 2 * layers * all
+		backward = 2 * all
 		head += 2 * float64(hp.NEmbd) * float64(hp.NVocab) // logits again, and the matrix's gradient
 	}
 	return map[string]float64{

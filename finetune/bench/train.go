@@ -56,7 +56,7 @@ func (t Train) config(m *engine.Model, profile bool) (engine.SessionConfig, erro
 		return cfg, nil
 	}
 	var err error
-	cfg.Adapter, err = adapter.New(m.Arch(), m.HParams(), adapter.Config{Rank: t.Rank, Alpha: 2 * float64(t.Rank), Init: adapter.Inits()[0], Seed: 1})
+	cfg.Adapter, err = adapter.New(m.Net(), adapter.Config{Rank: t.Rank, Alpha: 2 * float64(t.Rank), Init: adapter.Inits()[0], Seed: 1})
 	return cfg, err
 }
 

@@ -19,12 +19,12 @@ func (c *Config) Session(m *engine.Model) (engine.SessionConfig, error) {
 
 func (c *Config) adapter(m *engine.Model) (*adapter.Adapter, error) {
 	if c.InitAdapter != "" {
-		return adapter.Load(c.InitAdapter, m.Arch(), m.HParams())
+		return adapter.Load(c.InitAdapter, m.Net())
 	}
 	layers, err := c.LayerNumbers(m.HParams().NLayer)
 	if err != nil {
 		return nil, err
 	}
-	return adapter.New(m.Arch(), m.HParams(), adapter.Config{Rank: c.Rank, Alpha: c.Alpha, RSLoRA: c.RSLoRA,
+	return adapter.New(m.Net(), adapter.Config{Rank: c.Rank, Alpha: c.Alpha, RSLoRA: c.RSLoRA,
 		Targets: c.Targets, Layers: layers, Init: c.Init, Seed: c.Seed})
 }

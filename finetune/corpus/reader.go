@@ -48,9 +48,7 @@ func Open(cfg *config.Config, m *engine.Model, how *method.Method) (*Reader, err
 	}
 	r := &Reader{cfg: cfg, how: how, all: how.AllTokens || mask == template.MaskAll,
 		limit: encode.Limits{SeqLen: cfg.SeqLen, OnLong: onLong}, context: m.HParams().NCtxTrain}
-	if m.HParams().Rope.Dim == 0 { // positions are learned, one vector each
-		r.limit.Positions = r.context
-	}
+	r.limit.Positions = m.HParams().Positions
 	r.text, err = openText(m, cfg.Template, template.Options{Mask: mask, DropReasoning: cfg.DropReasoning})
 	if err != nil {
 		return nil, err

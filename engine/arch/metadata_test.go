@@ -4,17 +4,19 @@ import (
 	"context"
 	"math"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/ggtune/ggtune/engine/arch"
 	"github.com/ggtune/ggtune/engine/gguf"
+	"github.com/ggtune/ggtune/engine/graph"
 	"github.com/ggtune/ggtune/engine/synth"
 	"github.com/ggtune/ggtune/internal/atomicfile"
 )
 
-// read writes a tiny model with changed metadata and reads its sizes.
-func read(t *testing.T, name string, change func(w *gguf.Writer)) (arch.HParams, error) {
+// read writes a tiny model with changed metadata and reads it.
+func read(t *testing.T, name string, change func(w *gguf.Writer)) (*arch.Net, error) {
 	t.Helper()
 	w, err := synth.Tiny(name, gguf.F32).Writer()
 	if err != nil {
@@ -30,11 +32,22 @@ func read(t *testing.T, name string, change func(w *gguf.Writer)) (arch.HParams,
 		t.Fatal(err)
 	}
 	defer f.Close()
-	_, hp, err := arch.Of(f)
+	net, err := arch.Of(f)
 	if err != nil && !strings.Contains(err.Error(), path) {
 		t.Errorf("error %q does not name the file", err)
 	}
-	return hp, err
+	return net, err
+}
+
+// ropeOf gives the rotary parameters of a net's first layer, from its graph.
+func ropeOf(t *testing.T, net *arch.Net) graph.Rotary {
+	t.Helper()
+	g := build(net, net.Layer(0), 0, nil)
+	i := slices.IndexFunc(g.Nodes, func(n graph.Node) bool { return n.Op == graph.Rope })
+	if g.Err() != nil || i < 0 {
+		t.Fatalf("the layer's graph has no rotary positions: %v", g.Err())
+	}
+	return g.Nodes[i].Attr.(graph.RopeAttr).Rotary
 }
 
 func remove(keys ...string) func(*gguf.Writer) {
@@ -102,24 +115,19 @@ func TestHParamsRefused(t *testing.T) {
 func TestHParamsOfTinyModels(t *testing.T) {
 	for _, name := range synth.Archs() {
 		s := synth.Tiny(name, gguf.F32)
-		hp, err := read(t, name, func(*gguf.Writer) {})
+		net, err := read(t, name, func(*gguf.Writer) {})
 		if err != nil {
 			t.Fatal(err)
 		}
-		head := s.HeadDim
-		if head == 0 {
-			head = s.Embd / s.Heads
+		want := arch.HParams{NLayer: s.Layers, NEmbd: s.Embd, NVocab: s.Vocab, NCtxTrain: s.Ctx, TiedOutput: s.Tied}
+		if name == "gpt2" {
+			want.Positions = s.Ctx
 		}
-		got := []int{hp.NLayer, hp.NEmbd, hp.NFF, hp.NHead, hp.NHeadKV, hp.HeadDim, hp.NVocab, hp.NCtxTrain}
-		want := []int{s.Layers, s.Embd, s.FF, s.Heads, s.KVHeads, head, s.Vocab, s.Ctx}
-		for i := range want {
-			if got[i] != want[i] {
-				t.Errorf("%s: sizes %v, want %v", name, got, want)
-				break
-			}
+		if net.HParams != want || net.Arch != name {
+			t.Errorf("%s: sizes %+v of %q, want %+v", name, net.HParams, net.Arch, want)
 		}
-		if hp.TiedOutput != s.Tied {
-			t.Errorf("%s: tied is %v, want %v", name, hp.TiedOutput, s.Tied)
+		if got, want := net.Sizes, []arch.Size{{"n_ff", s.FF}, {"n_head", s.Heads}, {"n_head_kv", s.KVHeads}}; !slices.Equal(got, want) {
+			t.Errorf("%s: shows %v, want %v", name, got, want)
 		}
 	}
 }
@@ -164,11 +172,11 @@ func TestRope(t *testing.T) {
 			rope{dim: 16, ctx: 32, base: 10000, scale: 0.25, ext: 1, attention: 1.5}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			hp, err := read(t, "llama", tt.change)
+			net, err := read(t, "llama", tt.change)
 			if err != nil {
 				t.Fatal(err)
 			}
-			r := hp.Rope
+			r := ropeOf(t, net)
 			got := rope{int(r.Dim), int(r.CtxOrig), float64(r.FreqBase), float64(r.FreqScale), float64(r.ExtFactor), float64(r.AttnFactor)}
 			if got != tt.want {
 				t.Errorf("got %+v, want %+v", got, tt.want)

@@ -3,6 +3,7 @@ package arch
 import (
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/engine/graph"
@@ -13,9 +14,19 @@ const maxSize = 1 << 24
 
 // keys reads metadata below "arch." and collects the faults.
 type keys struct {
-	f      *gguf.File
+	f      Metadata
 	arch   string
 	faults []error
+}
+
+// keysOf reads the metadata of a file whose architecture Of has found.
+func keysOf(f Metadata) *keys {
+	name, err := f.Architecture()
+	k := &keys{f: f, arch: name}
+	if err != nil {
+		k.faults = append(k.faults, err)
+	}
+	return k
 }
 
 func (k *keys) err() error { return errors.Join(k.faults...) }
@@ -67,21 +78,10 @@ func (k *keys) text(key, missing string) string {
 	return v
 }
 
-// sizes reads what every architecture has.
-func (k *keys) sizes() HParams {
-	hp := HParams{
-		NLayer: k.size("block_count", 0), NEmbd: k.size("embedding_length", 0), NFF: k.size("feed_forward_length", 0),
-		NHead: k.size("attention.head_count", 0), NCtxTrain: k.size("context_length", 0),
-	}
-	hp.NHeadKV = k.size("attention.head_count_kv", hp.NHead)
-	hp.HeadDim = k.size("attention.key_length", max(1, hp.NEmbd/hp.NHead))
-	if v := k.size("attention.value_length", hp.HeadDim); v != hp.HeadDim {
-		k.fail("heads have %d elements in keys and %d in values; expected the same", hp.HeadDim, v)
-	}
-	if hp.NHead%hp.NHeadKV != 0 {
-		k.fail("%d attention heads over %d key heads: expected a multiple", hp.NHead, hp.NHeadKV)
-	}
-	if n, err := k.f.IntOr(k.arch+".expert_count", 0); err == nil && n > 0 {
+// hparams reads what every model has.
+func (k *keys) hparams() HParams {
+	hp := HParams{NLayer: k.size("block_count", 0), NEmbd: k.size("embedding_length", 0), NCtxTrain: k.size("context_length", 0)}
+	if n, err := k.f.Int(k.arch + ".expert_count"); err == nil && n > 0 {
 		k.fail("the model is a mixture of %d experts, which cannot be trained; take a dense model", n)
 	}
 	if t, err := k.f.Tensor(string(TokenEmbd) + ".weight"); err != nil {
@@ -95,35 +95,42 @@ func (k *keys) sizes() HParams {
 	return hp
 }
 
-// ropeHParams reads the sizes of a model with RMSNorm and rotary positions. neox: the halves of a head are paired, not
-// adjacent elements. Defaults are llama.cpp's (src/llama-model.cpp, load_hparams; src/llama-context.cpp for YaRN).
-func ropeHParams(f *gguf.File, neox bool) (HParams, error) {
-	name, err := f.Architecture()
-	if err != nil {
-		return HParams{}, err
+// attention reads the sizes of attention, whose scores have the usual factor: 1/√HeadDim.
+func (k *keys) attention(embd int) graph.AttentionAttr {
+	a := graph.AttentionAttr{Heads: k.size("attention.head_count", 0)}
+	a.KVHeads = k.size("attention.head_count_kv", a.Heads)
+	a.HeadDim = k.size("attention.key_length", max(1, embd/a.Heads))
+	if v := k.size("attention.value_length", a.HeadDim); v != a.HeadDim {
+		k.fail("heads have %d elements in keys and %d in values; expected the same", a.HeadDim, v)
 	}
-	k := keys{f: f, arch: name}
-	hp := k.sizes()
-	hp.NormEps = k.float("attention.layer_norm_rms_epsilon", 0)
-	hp.Rope = graph.Rotary{
-		Dim: k.size("rope.dimension_count", hp.HeadDim), Neox: neox,
+	if a.Heads%a.KVHeads != 0 {
+		k.fail("%d attention heads over %d key heads: expected a multiple", a.Heads, a.KVHeads)
+	}
+	a.Scale = 1 / math.Sqrt(float64(a.HeadDim))
+	return a
+}
+
+// rope reads the parameters of rotary positions. neox: the halves of a head are paired, not adjacent elements. Defaults are
+// llama.cpp's (src/llama-model.cpp, load_hparams; src/llama-context.cpp for YaRN).
+func (k *keys) rope(hp HParams, head int, neox bool) graph.Rotary {
+	r := graph.Rotary{
+		Dim: k.size("rope.dimension_count", head), Neox: neox,
 		FreqBase: k.float("rope.freq_base", 10000), FreqScale: 1, AttnFactor: k.float("rope.scaling.attn_factor", 1), BetaFast: 32, BetaSlow: 1,
 		CtxOrig: k.size("rope.scaling.original_context_length", hp.NCtxTrain),
 	}
-	if hp.Rope.Dim > hp.HeadDim || hp.Rope.Dim%2 != 0 {
-		k.fail("metadata key %q is %d, expected an even number up to the head size %d", name+".rope.dimension_count", hp.Rope.Dim, hp.HeadDim)
+	if r.Dim > head || r.Dim%2 != 0 {
+		k.fail("metadata key %q is %d, expected an even number up to the head size %d", k.arch+".rope.dimension_count", r.Dim, head)
 	}
 	// "rope.scale_linear" is the name of older files.
 	factor := k.float("rope.scaling.factor", k.float("rope.scale_linear", 1))
 	switch kind := k.text("rope.scaling.type", "linear"); kind {
 	case "none":
 	case "linear":
-		hp.Rope.FreqScale = 1 / factor
+		r.FreqScale = 1 / factor
 	case "yarn":
-		hp.Rope.FreqScale, hp.Rope.ExtFactor = 1/factor, 1
+		r.FreqScale, r.ExtFactor = 1/factor, 1
 	default:
 		k.fail("rope scaling type %q cannot be trained; those that can: none, linear, yarn", kind)
 	}
-	hp.RopeFactors = f.HasTensor(string(RopeFreqs) + ".weight")
-	return hp, k.err()
+	return r
 }

@@ -1,0 +1,126 @@
+package arch_test
+
+import (
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"testing"
+
+	"github.com/ggtune/ggtune/engine/arch"
+	"github.com/ggtune/ggtune/engine/gguf"
+	"github.com/ggtune/ggtune/engine/graph"
+)
+
+// build makes the graph of a layer (il), of the embedding or of what follows the last layer (il -1), of a model that has
+// every optional tensor. asked, unless nil, gets the roles that were asked for a LoRA pair.
+func build(net *arch.Net, l arch.Layer, il int, asked map[arch.Role]bool) *graph.Graph {
+	const tokens, segments = 5, 2
+	tensors := map[string]arch.Part{}
+	for _, p := range append(net.Global(), l.Parts()...) {
+		tensors[string(p.Role)+p.Suffix] = p
+	}
+	b := &arch.Builder{G: &graph.Graph{}, HP: net.HParams, T: tokens, Segments: segments,
+		Tensor: func(r arch.Role, suffix string) (arch.Tensor, bool) {
+			p, ok := tensors[string(r)+suffix]
+			if !ok {
+				return arch.Tensor{}, false
+			}
+			return arch.Tensor{Shape: shape(p)}, true
+		},
+		Pair: func(r arch.Role) (arch.Pair, bool) {
+			if asked != nil {
+				asked[r] = true
+			}
+			return arch.Pair{}, false
+		},
+	}
+	switch {
+	case il >= 0:
+		b.G.Output(l.Build(b, b.Input()))
+	case l == net.Embed:
+		b.G.Output(l.Build(b, graph.None))
+	default:
+		b.G.Output(b.Head(l.Build(b, b.Input()), tokens, false))
+	}
+	return b.G
+}
+
+func shape(p arch.Part) graph.Shape {
+	if len(p.Shape) == 1 {
+		return graph.Matrix(p.Shape[0], 1)
+	}
+	return graph.Matrix(p.Shape[0], p.Shape[1])
+}
+
+// Every architecture's layers are comparable values that read each tensor they list, by its shape, and no other, and ask
+// for a LoRA pair beside each matrix that may have one.
+func TestLayers(t *testing.T) {
+	for _, name := range arch.Names() {
+		t.Run(name, func(t *testing.T) {
+			net, err := read(t, name, func(*gguf.Writer) {})
+			if err != nil {
+				t.Fatal(err)
+			}
+			net.TiedOutput = false
+			seen := map[string]bool{}
+			checkLayer(t, net, net.Embed, -1, seen)
+			for il := range net.NLayer {
+				if net.Layer(il) != net.Layer(il) { // panics where they cannot be compared
+					t.Errorf("layer %d does not equal itself", il)
+				}
+				checkLayer(t, net, net.Layer(il), il, seen)
+			}
+			checkLayer(t, net, net.Final, -1, seen)
+		})
+	}
+}
+
+func checkLayer(t *testing.T, net *arch.Net, l arch.Layer, il int, seen map[string]bool) {
+	t.Helper()
+	if !reflect.TypeOf(l).Comparable() {
+		t.Fatalf("%T cannot be compared", l)
+	}
+	asked, want, listed := map[arch.Role]bool{}, map[arch.Role]bool{}, map[string]graph.Shape{}
+	g := build(net, l, il, asked)
+	if g.Err() != nil {
+		t.Fatalf("%T: %v", l, g.Err())
+	}
+	for _, p := range l.Parts() {
+		if p.Linear && (len(p.Shape) != 2 || p.Suffix != ".weight") {
+			t.Errorf("%T: part %q of shape %v is no matrix of a linear layer", l, p.Name(il), p.Shape)
+		}
+		if p.Linear {
+			want[p.Role] = true
+		}
+		if seen[p.Name(il)] && !p.Shared {
+			t.Errorf("%T: tensor %q is listed twice", l, p.Name(il))
+		}
+		seen[p.Name(il)] = true
+		listed[string(p.Role)+p.Suffix] = shape(p)
+	}
+	read := map[string]graph.Shape{}
+	for _, v := range g.Values {
+		if v.Kind == graph.Weight {
+			read[v.Name] = v.Shape
+		}
+	}
+	if !maps.Equal(read, listed) {
+		t.Errorf("%T reads the tensors %v, and lists %v", l, read, listed)
+	}
+	if !maps.Equal(asked, want) {
+		t.Errorf("%T asks for pairs beside %v, want %v", l, names(asked), names(want))
+	}
+	if got, want := g.Value(g.Outputs[0]).Shape[0], int64(net.NEmbd); l != net.Final && got != want {
+		t.Errorf("%T gives rows of %d, want %d", l, got, want)
+	}
+}
+
+func names(m map[arch.Role]bool) []string {
+	var out []string
+	for r := range m {
+		out = append(out, fmt.Sprint(r))
+	}
+	slices.Sort(out)
+	return out
+}
