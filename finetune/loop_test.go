@@ -16,6 +16,7 @@ import (
 	"github.com/ggtune/ggtune/finetune/encode"
 	"github.com/ggtune/ggtune/finetune/method"
 	"github.com/ggtune/ggtune/finetune/optim"
+	"github.com/ggtune/ggtune/internal/setting"
 )
 
 const fakeVocab = 11
@@ -44,7 +45,7 @@ func fakeData(t *testing.T, n int, seed uint64) *encode.Dataset {
 // A rig is a run on the fake engine.
 type rig struct {
 	engine *fakeEngine
-	opt    *optim.AdamW
+	opt    optim.Running
 	parts  Parts
 	state  State
 	steps  []StepStats
@@ -58,11 +59,14 @@ func newRig(t *testing.T, d *encode.Dataset, batch, accum, steps int) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.opt, err = optim.NewAdamW(r.engine.Params(), optim.AdamWConfig{Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, WeightDecay: 0.01, LoRAPlus: 4, Threads: 2})
+	r.opt, err = optim.AdamW.Start(r.engine.Params(), setting.Values{"weight-decay": 0.01}, optim.Options{LoRAPlus: 4, Threads: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
-	course := optim.Course{Steps: steps, Warmup: 3}
+	course, err := optim.Cosine.Course(setting.Values{"warmup": min(3, float64(steps-1))}, steps)
+	if err != nil {
+		t.Fatal(err)
+	}
 	r.parts = Parts{Engine: r.engine, Source: encode.NewStream(l), Method: method.SFT, Optimizer: r.opt, Accum: accum, Steps: steps, Clip: 1, Threads: 2,
 		LR: func(step int) float64 { return 0.02 * optim.Cosine.Factor(course, step) },
 		AfterStep: func(_ context.Context, _ *State, s StepStats) (bool, error) {
@@ -187,7 +191,7 @@ func TestResume(t *testing.T) {
 			t.Fatalf("micro-batch %d: error %v, saved %+v", at, err, first.saved)
 		}
 		second := build()
-		second.restore(t, first.memory(t), first.opt.Updates())
+		second.restore(t, first.memory(t), first.state.Step)
 		second.state = first.saved[0]
 		second.run(t, t.Context())
 		if got := second.memory(t); !reflect.DeepEqual(got, want) {
@@ -323,7 +327,7 @@ func TestStoppedNotSaved(t *testing.T) {
 }
 
 // coupledSFT is SFT that claims to be coupled, with a figure.
-var coupledSFT = &method.Method{Name: "coupled", Unit: "token", Coupled: true, Reference: true, Loss: func(in *method.Inputs, s *method.Settings) (method.Result, error) {
+var coupledSFT = &method.Method{Name: "coupled", Unit: "token", Coupled: true, Reference: true, Loss: func(in *method.Inputs, s setting.Values) (method.Result, error) {
 	r, err := method.SFT.Loss(in, s)
 	kl := 0.0
 	for i := range in.LogP {
@@ -368,7 +372,7 @@ func TestCoupled(t *testing.T) {
 // TestNothingCounted: a step whose method counts nothing is an error, not a division by zero.
 func TestNothingCounted(t *testing.T) {
 	r := newRig(t, fakeData(t, 5, 6), 1, 1, 5)
-	r.parts.Method = &method.Method{Name: "none", Unit: "pair", Loss: func(in *method.Inputs, _ *method.Settings) (method.Result, error) {
+	r.parts.Method = &method.Method{Name: "none", Unit: "pair", Loss: func(in *method.Inputs, _ setting.Values) (method.Result, error) {
 		return method.Result{Grad: make([]float64, len(in.LogP))}, nil
 	}}
 	if err := Loop(t.Context(), r.parts, &r.state); err == nil || !strings.Contains(err.Error(), "0 pairs") {
@@ -457,7 +461,7 @@ func TestOtherSource(t *testing.T) {
 		t.Fatal(err)
 	}
 	second := build()
-	second.restore(t, first.memory(t), first.opt.Updates())
+	second.restore(t, first.memory(t), first.state.Step)
 	second.state = first.saved[0]
 	second.run(t, t.Context())
 	if !reflect.DeepEqual(second.memory(t), straight.memory(t)) || !reflect.DeepEqual(append(first.steps, second.steps...), straight.steps) {

@@ -66,7 +66,7 @@ func (r *recorder) referenceRows() (rows int) {
 // is one that llama.cpp agrees with, and `eval` finds the report's loss in it, with the adapter's own method and settings.
 func TestEveryMethodLearns(t *testing.T) {
 	for _, name := range append(method.Names(), "dpo,sft") {
-		how, err := method.New(name, nil, method.Unset())
+		how, err := method.New(name, nil, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -140,7 +140,7 @@ func TestReferenceCache(t *testing.T) {
 		note   string // "": the cache is used
 	}{
 		{"the same", func(*testing.T, *config.Config) {}, ""},
-		{"another beta", func(_ *testing.T, c *config.Config) { c.Beta = 0.5 }, ""},
+		{"another beta", func(_ *testing.T, c *config.Config) { c.Settings.Set("beta", 0.5) }, ""},
 		{"another method", func(_ *testing.T, c *config.Config) { c.Method = "ipo" }, ""},
 		{"other data", func(t *testing.T, c *config.Config) { c.Data = []string{tinyPairs(t, 30)} }, "for other data or another chat template"},
 		{"exact", func(_ *testing.T, c *config.Config) { c.Exact = true }, "for other settings of rows"},

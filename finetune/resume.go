@@ -95,7 +95,7 @@ func (r *run) restore(ctx context.Context) error {
 	}
 	r.opt.SetUpdates(m.State.Step)
 	// How far the run goes may be new; all else of its course is as it was.
-	m.Course.Steps = r.meta.Course.Steps
+	m.Course.Steps, m.Course.Settings = r.course.Steps, r.course.Settings
 	m.Config, m.Version = r.meta.Config, r.meta.Version
 	r.meta, r.saved = m, id
 	return nil

@@ -19,6 +19,7 @@ import (
 	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/finetune/report"
 	"github.com/ggtune/ggtune/internal/atomicfile/faultfs"
+	"github.com/ggtune/ggtune/internal/setting"
 )
 
 // begun opens a run and its directory.
@@ -151,7 +152,7 @@ func TestResumeOlderFull(t *testing.T) {
 // TestResumeRules: what a resumed run may change, and what is refused and why.
 func TestResumeRules(t *testing.T) {
 	base := tinyConfig(t, gguf.F32)
-	base.Schedule, base.Warmup, base.Steps, base.EvalEvery = "constant", 1, 4, 2
+	base.Schedule, base.Settings, base.Steps, base.EvalEvery = "constant", setting.Values{"warmup": 1}, 4, 2
 	mustTrain(t, base)
 	for _, tc := range []struct {
 		name   string

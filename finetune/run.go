@@ -26,22 +26,23 @@ import (
 
 // A run is all that one training run has open.
 type run struct {
-	cfg   config.Config
-	rep   report.Reporter
-	how   *method.Method
-	model *engine.Model
-	hash  *hashing
-	text  *corpus.Reader
-	rows  *corpus.Rows
-	plan  budget.Memory
-	start engine.SessionConfig // with the adapter as training starts
-	sess  *engine.Session
-	opt   *optim.AdamW
-	dir   *runDir
-	log   *report.Log
-	store checkpoint.Store
-	meta  meta
-	saved checkpoint.ID // the newest checkpoint written or resumed from
+	cfg    config.Config
+	rep    report.Reporter
+	how    *method.Method
+	model  *engine.Model
+	hash   *hashing
+	text   *corpus.Reader
+	rows   *corpus.Rows
+	plan   budget.Memory
+	start  engine.SessionConfig // with the adapter as training starts
+	sess   *engine.Session
+	course optim.Course
+	opt    optim.Running
+	dir    *runDir
+	log    *report.Log
+	store  checkpoint.Store
+	meta   meta
+	saved  checkpoint.ID // the newest checkpoint written or resumed from
 	// The reference's log-probabilities, nil where the method needs none.
 	refTrain, refHeld *reference
 	source            *encode.Stream
@@ -98,7 +99,9 @@ func (r *run) open(ctx context.Context) error {
 	if r.how, err = r.cfg.Loss(); err != nil {
 		return err
 	}
-	r.cfg.LR, r.cfg.Settings = r.cfg.PeakLR(r.how.Need), r.how.Settings()
+	if err := r.cfg.Resolve(r.how); err != nil {
+		return err
+	}
 	if r.model, err = engine.Open(r.cfg.Model); err != nil {
 		return err
 	}
@@ -115,7 +118,7 @@ func (r *run) open(ctx context.Context) error {
 	if r.rows, err = r.text.Read(ctx); err != nil {
 		return err
 	}
-	if err := r.cfg.CheckWarmup(r.rows.Steps()); err != nil {
+	if r.course, err = r.cfg.Course(r.rows.Steps()); err != nil {
 		return err
 	}
 	if r.start, err = r.cfg.Session(r.model); err != nil {
@@ -143,8 +146,7 @@ func (r *run) begin(ctx context.Context) error {
 	if r.sess, err = engine.NewSession(r.model, r.start); err != nil {
 		return err
 	}
-	if r.opt, err = optim.NewAdamW(r.sess.Params(), optim.AdamWConfig{Beta1: r.cfg.Beta1, Beta2: r.cfg.Beta2, Eps: r.cfg.Eps,
-		WeightDecay: r.cfg.WeightDecay, LoRAPlus: r.cfg.LoRAPlus, Threads: r.cfg.Threads}); err != nil {
+	if r.opt, err = r.cfg.Optimizer().Start(r.sess.Params(), r.cfg.Settings, optim.Options{LoRAPlus: r.cfg.LoRAPlus, Threads: r.cfg.Threads}); err != nil {
 		return err
 	}
 	r.store = checkpoint.Store{Dir: r.dir.file(dirCheckpoints), Keep: r.cfg.Keep}
@@ -183,7 +185,7 @@ func (r *run) describe() error {
 	if r.cfg.InitAdapter != "" {
 		text = append([]byte(aboutAdapter(r.cfg.InitAdapter, r.start.Adapter)), text...)
 	}
-	r.meta = meta{Version: version(), Config: string(text), Course: r.cfg.Course(r.rows.Steps()), TrainData: fingerprint(r.rows.Train), HeldData: fingerprint(r.rows.Held)}
+	r.meta = meta{Version: version(), Config: string(text), Course: r.course, TrainData: fingerprint(r.rows.Train), HeldData: fingerprint(r.rows.Held)}
 	if r.how.Reference {
 		if _, r.meta.RefAdapter, err = referenceAdapter(&r.cfg); err != nil {
 			return err

@@ -15,6 +15,7 @@ import (
 	"github.com/ggtune/ggtune/engine/synth"
 	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/finetune/report"
+	"github.com/ggtune/ggtune/internal/setting"
 	"github.com/ggtune/ggtune/internal/testdata"
 )
 
@@ -144,7 +145,7 @@ func TestNothingWritten(t *testing.T) {
 		"layer":         {func(c *config.Config) { c.Layers = "7" }, "outside the model's layers 0 to 1"},
 		"target":        {func(c *config.Config) { c.Targets = []string{"atn_q"} }, "attn_q"},
 		"memory":        {func(c *config.Config) { c.Memory, c.Rank = 1, 1024 }, "--memory is 1.0 MB; a smaller --rank"},
-		"warm-up":       {func(c *config.Config) { c.Steps, c.Epochs, c.Warmup = 0, 1, 16 }, "--warmup: 16 steps of warm-up, and the run has"},
+		"warm-up":       {func(c *config.Config) { c.Steps, c.Epochs, c.Settings = 0, 1, setting.Values{"warmup": 16} }, "--warmup: 16 steps of warm-up, and the run has"},
 		"last turn":     {func(c *config.Config) { c.Mask = "last" }, "--mask last: "},
 		"refuse long":   {func(c *config.Config) { c.SeqLen, c.OnLong = 8, "refuse" }, "longer than a row of 8"},
 		"all too long":  {func(c *config.Config) { c.SeqLen, c.OnLong, c.EvalSplit, c.EvalEvery = 4, "drop", 0, 0 }, "none of"},

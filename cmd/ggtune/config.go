@@ -12,6 +12,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/ggtune/ggtune/finetune/config"
+	"github.com/ggtune/ggtune/internal/setting"
 )
 
 // configFlags makes one flag for each option that keep admits, with the defaults shown in the help, and -c for a file of
@@ -38,14 +39,19 @@ func configFlag(o config.Option) cli.Flag {
 	case *uint64:
 		return &cli.Uint64Flag{Name: o.Name, Aliases: o.Aliases, Usage: o.Usage, Value: *v, Category: o.Group}
 	case *float64:
-		if math.IsNaN(*v) {
-			return &cli.Float64Flag{Name: o.Name, Aliases: o.Aliases, Usage: o.Usage, Category: o.Group, DefaultText: "the method's"}
-		}
 		return &cli.Float64Flag{Name: o.Name, Aliases: o.Aliases, Usage: o.Usage, Value: *v, Category: o.Group}
 	case *[]float64:
 		return &cli.StringSliceFlag{Name: o.Name, Aliases: o.Aliases, Usage: o.Usage, Category: o.Group}
 	case *bool:
 		return &cli.BoolFlag{Name: o.Name, Aliases: o.Aliases, Usage: o.Usage, Value: *v, Category: o.Group}
+	}
+	if s, ok := o.Value.(setting.Slot); ok {
+		x, known := s.Get()
+		f := &cli.Float64Flag{Name: o.Name, Aliases: o.Aliases, Usage: o.Usage, Value: x, Category: o.Group}
+		if !known {
+			f.DefaultText = o.Unset
+		}
+		return f
 	}
 	panic(fmt.Sprintf("option %s points to a %T", o.Name, o.Value))
 }
@@ -87,7 +93,7 @@ func given(c *cli.Context) (func(option string) bool, error) {
 }
 
 // setGiven writes the options that were given into cfg.
-func setGiven(c *cli.Context, cfg *config.Config) error {
+func setGiven(c *cli.Context, cfg *config.Config) (err error) {
 	for _, o := range cfg.Options() {
 		if !c.IsSet(o.Name) {
 			continue
@@ -105,9 +111,8 @@ func setGiven(c *cli.Context, cfg *config.Config) error {
 		case *uint64:
 			*v = c.Uint64(o.Name)
 		case *float64:
-			if *v = c.Float64(o.Name); math.IsNaN(*v) { // which stands for "not given"
-				return usagef("%s: %s is NaN; expected a number", c.Command.Name, dashes(o.Name))
-			}
+			*v = c.Float64(o.Name)
+			err = noNaN(c, o, *v)
 		case *[]float64:
 			*v = nil
 			for _, word := range listed(c.StringSlice(o.Name)) {
@@ -119,7 +124,21 @@ func setGiven(c *cli.Context, cfg *config.Config) error {
 			}
 		case *bool:
 			*v = c.Bool(o.Name)
+		case setting.Slot:
+			x := c.Float64(o.Name)
+			v.Set(x)
+			err = noNaN(c, o, x)
 		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func noNaN(c *cli.Context, o config.Option, x float64) error {
+	if math.IsNaN(x) {
+		return usagef("%s: %s is NaN; expected a number", c.Command.Name, dashes(o.Name))
 	}
 	return nil
 }

@@ -64,7 +64,7 @@ func (t Train) config(m *engine.Model, profile bool) (engine.SessionConfig, erro
 type trainer struct {
 	cfg       engine.SessionConfig
 	session   *engine.Session
-	optimizer *optim.AdamW
+	optimizer optim.Running
 	vocab     int
 }
 
@@ -77,7 +77,7 @@ func newTrainer(m *engine.Model, t Train, profile bool) (*trainer, error) {
 	if err != nil {
 		return nil, err
 	}
-	o, err := optim.NewAdamW(s.Params(), optim.AdamWConfig{Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, Threads: t.Threads})
+	o, err := optim.AdamW.Start(s.Params(), nil, optim.Options{Threads: t.Threads})
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}

@@ -132,7 +132,7 @@ func (p *planner) memory() error {
 		return err
 	}
 	p.Trained, p.Layers, p.KeptLayers = f.Trained, f.Layers, f.KeptLayers
-	p.ParamBytes, p.OptimizerBytes, p.WorkBytes, p.ActivationBytes = f.Params, optimizerBytes*f.Trained, f.Work+f.Inputs, f.Kept
+	p.ParamBytes, p.OptimizerBytes, p.WorkBytes, p.ActivationBytes = f.Params, p.cfg.Optimizer().StateBytes(f.Trained), f.Work+f.Inputs, f.Kept
 	p.TotalBytes, p.Fits = f.Total()+p.OptimizerBytes, refused == nil
 	p.LargestBatch = p.largestBatch()
 	return refused
@@ -152,7 +152,7 @@ func (p *planner) largestBatch() int {
 	}
 	fits := func(n int) bool {
 		f, err := Shape{Row: p.shape.Row, Counted: p.shape.Counted, Rows: n}.footprint(p.model, sc)
-		return err == nil && f.Total()+optimizerBytes*f.Trained <= allowed
+		return err == nil && f.Total()+p.cfg.Optimizer().StateBytes(f.Trained) <= allowed
 	}
 	lo, hi := 0, most+1 // lo fits, hi does not
 	for hi-lo > 1 {

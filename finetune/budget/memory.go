@@ -25,9 +25,6 @@ type Memory struct {
 	Total int64 // bytes beside the mapped weights, optimizer included
 }
 
-// optimizerBytes is AdamW's two moments for each trained parameter.
-const optimizerBytes = 2 * 4
-
 // courtesy is the memory, in bytes, that a run takes to save time where the user has not said what it may take: a
 // browser's worth. A 1.1B model recomputes most of its layers within it, and trains in its file's size and a gigabyte.
 const courtesy = 1e9
@@ -40,7 +37,7 @@ func PlanMemory(m *engine.Model, sc engine.SessionConfig, cfg *config.Config, sh
 	if err != nil {
 		return Memory{}, err
 	}
-	least := f.Total() + optimizerBytes*f.Trained
+	least := f.Total() + cfg.Optimizer().StateBytes(f.Trained)
 	allowed := int64(cfg.Memory) * 1e6
 	said := "--memory"
 	switch {
@@ -55,7 +52,7 @@ func PlanMemory(m *engine.Model, sc engine.SessionConfig, cfg *config.Config, sh
 	}
 	if least > allowed {
 		return Memory{}, fmt.Errorf("training %s takes %s beside the model file (%d parameters with their gradients and moments %s, a micro-batch of %d tokens %s), and %s is %s; %s",
-			m.Path(), report.Bytes(least), f.Trained, report.Bytes(f.Params+optimizerBytes*f.Trained), shape.Row*shape.Rows, report.Bytes(f.Work+f.Inputs), said, report.Bytes(allowed), fitting(m, sc, cfg, shape.Row, allowed))
+			m.Path(), report.Bytes(least), f.Trained, report.Bytes(f.Params+cfg.Optimizer().StateBytes(f.Trained)), shape.Row*shape.Rows, report.Bytes(f.Work+f.Inputs), said, report.Bytes(allowed), fitting(m, sc, cfg, shape.Row, allowed))
 	}
 	// The arena keeps what it needs whole layers at a time, so that less than this may be used.
 	b := Memory{Keep: min(allowed-least, f.KeepAllSize)}
@@ -63,7 +60,7 @@ func PlanMemory(m *engine.Model, sc engine.SessionConfig, cfg *config.Config, sh
 	if f, err = shape.footprint(m, sc); err != nil {
 		return Memory{}, err
 	}
-	b.Total = f.Total() + optimizerBytes*f.Trained
+	b.Total = f.Total() + cfg.Optimizer().StateBytes(f.Trained)
 	return b, nil
 }
 
@@ -81,7 +78,7 @@ func Crowded(model string, weights, total, free int64) string {
 func fitting(m *engine.Model, sc engine.SessionConfig, cfg *config.Config, rowLen int, allowed int64) string {
 	for n := rowLen; n >= 32; n /= 2 {
 		f, err := Shape{Row: n, Counted: n, Rows: 1}.footprint(m, sc)
-		if err == nil && f.Total()+optimizerBytes*f.Trained <= allowed {
+		if err == nil && f.Total()+cfg.Optimizer().StateBytes(f.Trained) <= allowed {
 			if n == rowLen {
 				return fmt.Sprintf("--batch 1 would fit (with --accum %d it learns the same)", cfg.Accum*cfg.Batch)
 			}

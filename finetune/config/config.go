@@ -15,9 +15,9 @@ import (
 
 	"github.com/BurntSushi/toml"
 
-	"github.com/ggtune/ggtune/finetune/method"
 	"github.com/ggtune/ggtune/internal/fileerr"
 	"github.com/ggtune/ggtune/internal/registry"
+	"github.com/ggtune/ggtune/internal/setting"
 )
 
 // A Config is all that a run depends on, one field for each option. Default has the defaults named here; Options
@@ -51,8 +51,9 @@ type Config struct {
 	Method string `toml:"method"`
 	// LossWeights weighs the losses of a Method that names several, in their order. Default: 1 each.
 	LossWeights []float64 `toml:"loss_weights"`
-	// Settings are the method's. Default: each method's own.
-	method.Settings
+	// Settings are those of the method, the schedule and the optimizer, by the names under which these declare them, with
+	// their defaults. Default: none given.
+	Settings setting.Values `toml:"-"`
 	// RefAdapter is the adapter with which the base is the reference; none is the base alone. Default "": InitAdapter, if there
 	// is one.
 	RefAdapter string `toml:"ref_adapter"`
@@ -99,12 +100,6 @@ type Config struct {
 	LR float64 `toml:"lr"`
 	// Schedule names the learning rate's course. Default cosine.
 	Schedule string `toml:"schedule"`
-	// Warmup is the linear rise at the start: steps if at least 1, otherwise a fraction of all steps. Default 0.03.
-	Warmup float64 `toml:"warmup"`
-	// Decay is the fall at the end of schedule wsd, in the same units. Default 0.2.
-	Decay float64 `toml:"decay"`
-	// MinLR is the learning rate at the end, as a fraction of the peak, 0 to 1. Default 0.
-	MinLR float64 `toml:"min_lr"`
 	// Epochs is how often the data is gone through, at least 1. Default 3.
 	Epochs int `toml:"epochs"`
 	// Steps is the number of updates; 0 leaves it to Epochs. Default 0.
@@ -113,13 +108,6 @@ type Config struct {
 	Batch int `toml:"batch"`
 	// Accum is the number of micro-batches in a step, at least 1. Default 4.
 	Accum int `toml:"accum"`
-	// WeightDecay is AdamW's decoupled decay, at least 0. Default 0.
-	WeightDecay float64 `toml:"weight_decay"`
-	// Beta1 and Beta2 are AdamW's, 0 to below 1. Default 0.9 and 0.999.
-	Beta1 float64 `toml:"beta1"`
-	Beta2 float64 `toml:"beta2"`
-	// Eps is AdamW's, above 0. Default 1e-8.
-	Eps float64 `toml:"eps"`
 	// Clip is the largest gradient norm, at least 0; 0 sets no limit. Default 1.
 	Clip float64 `toml:"clip"`
 
@@ -158,10 +146,9 @@ type Config struct {
 func Default() Config {
 	return Config{
 		TextSplit: "auto", TaskExamples: 2,
-		Method: "sft", Settings: method.Unset(), RankedPairs: "all", Mask: "assistant", SeqLen: 512, OnLong: "truncate", Packing: "best-fit",
+		Method: "sft", RankedPairs: "all", Mask: "assistant", SeqLen: 512, OnLong: "truncate", Packing: "best-fit",
 		Rank: 16, Alpha: 32, LoRAPlus: 1, Init: "kaiming",
-		Schedule: "cosine", Warmup: 0.03, Decay: 0.2, Epochs: 3, Batch: 1, Accum: 4,
-		Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, Clip: 1,
+		Schedule: "cosine", Epochs: 3, Batch: 1, Accum: 4, Clip: 1,
 		SaveEvery: 50, Keep: 2, Seed: 1, Device: "cpu",
 	}
 }
@@ -184,35 +171,67 @@ var tomlTypes = map[string]string{
 // ParseTOML sets the fields of c that the text names and leaves the others. name is used in messages. Errors are
 // *Error; every unknown key is named with the nearest known one.
 func (c *Config) ParseTOML(text, name string) error {
-	meta, err := toml.Decode(text, c)
+	slots, into := c.slots()
+	fields, err := toml.Decode(text, c)
 	if err != nil {
-		var pe toml.ParseError
-		if errors.As(err, &pe) {
-			return &Error{fmt.Errorf("%s:%d: %s", name, pe.Position.Line, pe.Message)}
+		return &Error{explainTOML(err, name)}
+	}
+	settings, err := toml.Decode(text, into)
+	if err != nil {
+		return &Error{explainTOML(err, name)}
+	}
+	var errs []error
+	for i, s := range slots {
+		switch x := reflect.ValueOf(into).Elem().Field(i).Interface().(*float64); {
+		case x == nil:
+		case math.IsNaN(*x):
+			errs = append(errs, fmt.Errorf("%s: %s is NaN; expected a number", name, key(s.Setting.Name)))
+		default:
+			s.Set(*x)
 		}
-		if m := badTOMLType.FindStringSubmatch(err.Error()); m != nil {
-			return &Error{fmt.Errorf("%s:%s: %s is %s, expected %s", name, m[1], m[2], tomlTypes[m[3]], tomlTypes[m[4]])}
-		}
-		return &Error{fmt.Errorf("%s: %w", name, err)}
 	}
 	var keys []string
-	var errs []error
 	for _, o := range c.Options() {
 		if o.Key != "" {
 			keys = append(keys, o.Key)
 		}
-		// NaN stands for a number that is not given.
-		if x, ok := o.Value.(*float64); ok && math.IsNaN(*x) && meta.IsDefined(o.Key) {
-			errs = append(errs, fmt.Errorf("%s: %s is NaN; expected a number", name, o.Key))
-		}
 	}
-	for _, k := range meta.Undecoded() {
-		errs = append(errs, fmt.Errorf("%s: %w", name, &registry.UnknownError{Kind: "key", Name: k.String(), Known: keys}))
+	other := settings.Undecoded()
+	for _, k := range fields.Undecoded() {
+		if slices.ContainsFunc(other, func(o toml.Key) bool { return slices.Equal(o, k) }) { // neither knows it
+			errs = append(errs, fmt.Errorf("%s: %w", name, &registry.UnknownError{Kind: "key", Name: k.String(), Known: keys}))
+		}
 	}
 	if len(errs) > 0 {
 		return &Error{errors.Join(errs...)}
 	}
 	return nil
+}
+
+// slots lists the places of all settings, and a pointer to a structure that has a number, or nil, for each: the TOML library
+// fills structures, with the line of a wrong type in its errors.
+func (c *Config) slots() (slots []setting.Slot, into any) {
+	var fields []reflect.StructField
+	for _, r := range readers() {
+		for _, s := range r.Settings() {
+			slots = append(slots, setting.Slot{Values: &c.Settings, Setting: s})
+			fields = append(fields, reflect.StructField{Name: fmt.Sprintf("F%d", len(fields)), Type: reflect.TypeFor[*float64](),
+				Tag: reflect.StructTag(fmt.Sprintf("toml:%q", key(s.Name)))})
+		}
+	}
+	return slots, reflect.New(reflect.StructOf(fields)).Interface()
+}
+
+// explainTOML puts the library's error into words of the file.
+func explainTOML(err error, name string) error {
+	var pe toml.ParseError
+	if errors.As(err, &pe) {
+		return fmt.Errorf("%s:%d: %s", name, pe.Position.Line, pe.Message)
+	}
+	if m := badTOMLType.FindStringSubmatch(err.Error()); m != nil {
+		return fmt.Errorf("%s:%s: %s is %s, expected %s", name, m[1], m[2], tomlTypes[m[3]], tomlTypes[m[4]])
+	}
+	return fmt.Errorf("%s: %w", name, err)
 }
 
 // LoadTOML is ParseTOML of a file.
@@ -230,8 +249,8 @@ func (c *Config) TOML() ([]byte, error) {
 	var b bytes.Buffer
 	group := ""
 	for _, o := range c.Options() {
-		x, number := o.Value.(*float64)
-		if o.Key == "" || number && math.IsNaN(*x) || c.InitAdapter != "" && slices.Contains(c.freshAdapter(), o.Value) {
+		x, given := o.Get()
+		if o.Key == "" || !given || c.InitAdapter != "" && slices.Contains(c.freshAdapter(), o.Value) {
 			continue
 		}
 		if o.Group != group {
@@ -243,7 +262,7 @@ func (c *Config) TOML() ([]byte, error) {
 		}
 		// A map of one key lets the library write the value as it must be.
 		var v bytes.Buffer
-		if err := toml.NewEncoder(&v).Encode(map[string]any{o.Key: reflect.ValueOf(o.Value).Elem().Interface()}); err != nil {
+		if err := toml.NewEncoder(&v).Encode(map[string]any{o.Key: x}); err != nil {
 			return nil, fmt.Errorf("settings as TOML: %w", err)
 		}
 		line := v.String()

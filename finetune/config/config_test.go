@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -11,8 +12,8 @@ import (
 	"testing"
 
 	"github.com/ggtune/ggtune/finetune/encode"
-	"github.com/ggtune/ggtune/finetune/method"
 	"github.com/ggtune/ggtune/finetune/template"
+	"github.com/ggtune/ggtune/internal/setting"
 )
 
 // TestOptionsBindEveryField: each field of Config has exactly one option, a key that is its toml tag, and a usage line; no
@@ -34,7 +35,7 @@ func TestOptionsBindEveryField(t *testing.T) {
 		}
 	}
 	fields := reflect.VisibleFields(v.Type())
-	fields = slices.DeleteFunc(fields, func(f reflect.StructField) bool { return f.Anonymous })
+	fields = slices.DeleteFunc(fields, func(f reflect.StructField) bool { return f.Name == "Settings" })
 	for _, f := range fields {
 		var bound []Option
 		for _, o := range opts {
@@ -50,8 +51,12 @@ func TestOptionsBindEveryField(t *testing.T) {
 			t.Errorf("field %s: key %q, tag %q", f.Name, bound[0].Key, key)
 		}
 	}
-	if len(fields) != len(opts) {
-		t.Errorf("%d options for %d fields", len(opts), len(fields))
+	settings := 0
+	for _, r := range readers() {
+		settings += len(r.Settings())
+	}
+	if len(fields)+settings != len(opts) {
+		t.Errorf("%d options for %d fields and %d settings", len(opts), len(fields), settings)
 	}
 }
 
@@ -85,7 +90,8 @@ func TestTOMLRoundTrip(t *testing.T) {
 	c := validConfig()
 	c.Model = `C:\models\"q".gguf`
 	c.Data = []string{"a,b.jsonl", "ü.txt"}
-	c.EvalSplit, c.LR, c.Seed, c.Full, c.Alpha, c.Beta, c.LossWeights = 0.1, 1e-5, 7, true, 0.5, 0.2, []float64{1, 0.5}
+	c.EvalSplit, c.LR, c.Seed, c.Full, c.Alpha, c.LossWeights = 0.1, 1e-5, 7, true, 0.5, []float64{1, 0.5}
+	c.Settings = setting.Values{"beta": 0.2, "min-lr": 0.1}
 	text, err := c.TOML()
 	if err != nil {
 		t.Fatal(err)
@@ -100,10 +106,12 @@ func TestTOMLRoundTrip(t *testing.T) {
 			*l = nil
 		}
 	}
-	if got.Beta != c.Beta || !math.IsNaN(got.Gamma) {
-		t.Errorf("beta %g, gamma %g, want %g and NaN, which is not written", got.Beta, got.Gamma, c.Beta)
+	// What has a default of its own is written with it; what each method has its own for is not.
+	want := setting.Values{"beta": 0.2, "min-lr": 0.1, "warmup": 0.03, "decay": 0.2, "weight-decay": 0, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8}
+	if !maps.Equal(got.Settings, want) {
+		t.Errorf("settings: got %v, want %v", got.Settings, want)
 	}
-	got.Settings, c.Settings = method.Settings{}, method.Settings{} // NaN is not equal to itself
+	got.Settings = c.Settings
 	if !reflect.DeepEqual(got, c) {
 		t.Errorf("got\n%+v, want\n%+v", got, c)
 	}
@@ -116,6 +124,9 @@ func TestTOMLErrors(t *testing.T) {
 		{"wrong type", "\nrank = \"8\"\n", "run.toml"},
 		{"no TOML", "rank = \n", "run.toml:1"},
 		{"a text for a list", "rank = 8\ndata = \"d.jsonl\"\n", "run.toml:2: data is a text in quotes, expected a list in brackets"},
+		{"a text for a setting", "rank = 8\nwarmup = \"1\"\n", "run.toml:2: warmup is a text in quotes, expected a number"},
+		{"no number", "beta = nan\n", "run.toml: beta is NaN; expected a number"},
+		{"near a setting", "warmpu = 1\n", `unknown key "warmpu"; nearest: "warmup"`},
 		{"a text for a number", "lr = \"1e-4\"\n", "run.toml:1: lr is a text in quotes, expected a number"},
 		{"a fraction", "epochs = 1.5\n", "run.toml:1: epochs is a fraction, expected a whole number"},
 		{"a number for a switch", "full = 1\n", "run.toml:1: full is a whole number, expected true or false"},
@@ -148,7 +159,7 @@ func TestValidate(t *testing.T) {
 		t.Fatalf("the defaults are refused: %v", c.Validate())
 	}
 	allowed := validConfig()
-	allowed.Schedule, allowed.Decay, allowed.MinLR, allowed.Steps, allowed.Warmup = "wsd", 3, 0.1, 10, 9
+	allowed.Schedule, allowed.Steps, allowed.Settings = "wsd", 10, setting.Values{"decay": 3, "min-lr": 0.1, "warmup": 9}
 	if err := allowed.Validate(); err != nil {
 		t.Errorf("a schedule's own settings are refused: %v", err)
 	}
@@ -166,15 +177,18 @@ func TestValidate(t *testing.T) {
 		{"names", func(c *Config) {
 			c.Method, c.Schedule, c.Packing, c.OnLong, c.Mask, c.Init, c.Device = "stf", "cosin", "best", "cut", "asistant", "x", "cuda"
 		}, []string{`unknown method "stf"; nearest: "sft"`, `"cosine"`, `"best-fit"`, "truncate", "known: assistant", "kaiming", "cpu"}},
-		{"rates", func(c *Config) { c.Dropout, c.MinLR, c.Beta1, c.EvalSplit = 1, 1.5, 1, 1 }, []string{"--dropout is 1", "--min-lr is 1.5", "--beta1 is 1", "--eval-split is 1"}},
+		{"rates", func(c *Config) {
+			c.Dropout, c.EvalSplit, c.Settings = 1, 1, setting.Values{"min-lr": 1.5, "beta1": 1, "warmup": math.NaN(), "eps": 0}
+		}, []string{"--dropout is 1", "--min-lr is 1.5; expected 0 to 1, a fraction of the peak", "--beta1 is 1; expected 0 to below 1", "--eval-split is 1", "--warmup is NaN", "--eps is 0"}},
 		{"patience without data", func(c *Config) { c.Patience = 2 }, []string{"--patience is 2; expected held-out", "--eval-every"}},
 		{"both held-out sets", func(c *Config) { c.EvalSplit, c.EvalData = 0.1, []string{"x"} }, []string{"--eval-split is given with --eval-data"}},
 		{"full with an adapter's options", func(c *Config) { c.Full, c.Dropout, c.Layers = true, 0.1, "0" }, []string{"--dropout is given with --full", "--layers is given with --full"}},
 		{"full with an adapter's numbers", func(c *Config) { c.Full, c.Rank, c.Alpha, c.LoRAPlus, c.Init = true, 8, 8, 16, "gaussian" },
 			[]string{"--rank is given with --full", "--alpha is given with --full", "--lora-plus is given with --full", "--init is given with --full"}},
-		{"what a schedule has not", func(c *Config) { c.Decay, c.Schedule, c.MinLR = 10, "constant", 0.1 },
-			[]string{"--decay is 10 with --schedule constant", "--min-lr is 0.1 with --schedule constant"}},
-		{"only a warm-up", func(c *Config) { c.Steps, c.Warmup = 10, 10 }, []string{"--warmup: 10 steps of warm-up, and the run has 10"}},
+		{"what a schedule has not", func(c *Config) { c.Schedule, c.Settings = "constant", setting.Values{"decay": 10, "min-lr": 0.1} },
+			[]string{"--decay is 10 with --schedule constant, which has no such part; expected --schedule wsd with it", "--min-lr is 0.1 with --schedule constant"}},
+		{"a setting that nobody has", func(c *Config) { c.Settings = setting.Values{"warmpu": 1} }, []string{`unknown setting "warmpu"; nearest: "warmup"`}},
+		{"only a warm-up", func(c *Config) { c.Steps, c.Settings = 10, setting.Values{"warmup": 10} }, []string{"--warmup: 10 steps of warm-up, and the run has 10"}},
 		{"every token and the last turn", func(c *Config) { c.Method, c.Mask = "cpt", "last" }, []string{"--mask is last with --method cpt"}},
 		{"data", func(c *Config) { c.Columns, c.TaskExamples, c.Format = []string{"answer"}, -1, "mesages" }, []string{`"answer" renames nothing`, "--task-examples is -1", `nearest: "messages"`}},
 		{"layers", func(c *Config) { c.Layers = "0-x" }, []string{`"0-x" is no layer`}},
@@ -205,10 +219,10 @@ func TestMethodOptions(t *testing.T) {
 		change func(c *Config)
 		want   string
 	}{
-		{"beta 0", func(c *Config) { c.Beta = 0 }, "--beta is 0; expected above 0"},
-		{"beta below 0", func(c *Config) { c.Beta = -1 }, "--beta is -1; expected above 0"},
-		{"gamma", func(c *Config) { c.Gamma = 1 }, "--gamma is given, and method dpo does not read it"},
-		{"smoothing", func(c *Config) { c.LabelSmoothing = 0.5 }, "--label-smoothing is 0.5"},
+		{"beta 0", func(c *Config) { c.Settings = setting.Values{"beta": 0} }, "--beta is 0; expected above 0"},
+		{"beta below 0", func(c *Config) { c.Settings = setting.Values{"beta": -1} }, "--beta is -1; expected above 0"},
+		{"gamma", func(c *Config) { c.Settings = setting.Values{"gamma": 1} }, "--gamma is given, and method dpo does not read it"},
+		{"smoothing", func(c *Config) { c.Settings = setting.Values{"label-smoothing": 0.5} }, "--label-smoothing is 0.5"},
 		{"a reference for a method without", func(c *Config) { c.Method, c.RefAdapter = "orpo", "a.gguf" }, "--ref-adapter is given with --method orpo"},
 		{"ranked pairs", func(c *Config) { c.RankedPairs = "some" }, "--ranked-pairs is some; expected all or best-worst"},
 		{"ranked pairs of plain data", func(c *Config) { c.Method, c.RankedPairs = "sft", "best-worst" }, "does not learn from preferences"},

@@ -2,7 +2,7 @@ package config
 
 import (
 	"fmt"
-	"math"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -40,31 +40,38 @@ func (c *Config) PeakLR(need method.Need) float64 {
 	return defaultLR
 }
 
-// Course plans the learning rates of a run of that many steps.
-func (c *Config) Course(steps int) optim.Course {
-	count := func(x float64) int {
-		if x < 1 {
-			x = math.Round(x * float64(steps))
+// Optimizer is the rule of the updates.
+func (c *Config) Optimizer() *optim.Optimizer { return optim.AdamW }
+
+// Course plans the learning rates of a run of that many steps. The error is an *Error.
+func (c *Config) Course(steps int) (optim.Course, error) {
+	s, err := optim.GetSchedule(c.Schedule)
+	if err != nil {
+		return optim.Course{}, &Error{err}
+	}
+	course, err := s.Course(c.Settings, steps)
+	if err != nil {
+		return optim.Course{}, &Error{err}
+	}
+	return course, nil
+}
+
+// Resolve puts what the method, the schedule and the optimizer take for what is not given into LR and Settings.
+func (c *Config) Resolve(how *method.Method) error {
+	s, err := optim.GetSchedule(c.Schedule)
+	if err != nil {
+		return &Error{err}
+	}
+	c.LR = c.PeakLR(how.Need)
+	set := maps.Clone(how.Settings())
+	for _, u := range slices.Concat(s.Reads, c.Optimizer().Reads) {
+		x, given := c.Settings[u.Setting.Name]
+		if !given {
+			x = u.Default
 		}
-		return min(int(x), steps)
+		set[u.Setting.Name] = x
 	}
-	// At least one step at the peak.
-	return optim.Course{Steps: steps, Warmup: min(count(c.Warmup), steps-1), MinRatio: c.MinLR, Decay: count(c.Decay)}
-}
-
-// CheckWarmup is an *Error if a run of so many steps would never leave the warm-up.
-func (c *Config) CheckWarmup(steps int) error {
-	if err := c.checkWarmup(steps); err != nil {
-		return &Error{fmt.Errorf("--%s: %w", c.optionOf(&c.Warmup).Name, err)}
-	}
-	return nil
-}
-
-// checkWarmup refuses a warm-up, given in steps, that a run of so many steps would never leave.
-func (c *Config) checkWarmup(steps int) error {
-	if c.Warmup >= 1 && c.Warmup >= float64(steps) {
-		return fmt.Errorf("%g steps of warm-up, and the run has %d: the learning rate would never reach its peak; expected fewer, or a fraction below 1", c.Warmup, steps)
-	}
+	c.Settings = set
 	return nil
 }
 

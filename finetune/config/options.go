@@ -2,12 +2,15 @@ package config
 
 import (
 	"fmt"
+	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/ggtune/ggtune/engine/adapter"
 	"github.com/ggtune/ggtune/finetune/method"
 	"github.com/ggtune/ggtune/finetune/optim"
 	"github.com/ggtune/ggtune/finetune/template"
+	"github.com/ggtune/ggtune/internal/setting"
 )
 
 // An Option binds a field of Config to its names: the command makes its flags from these, and ParseTOML its keys.
@@ -17,12 +20,37 @@ type Option struct {
 	Key     string   // of the TOML file; "" where the option belongs to the command line only
 	Usage   string   // one line; `WORD` names the value, as urfave/cli has it
 	Group   string
-	// Value points to the field: *string, *[]string, *int, *uint64, *float64, *[]float64 or *bool. A number that is NaN is
-	// not given.
+	// Value points to the field: *string, *[]string, *int, *uint64, *float64, *[]float64, *bool, or a setting.Slot.
 	Value any
+	// Unset is what help shows in place of a default where there is none: whose it is.
+	Unset string
 	Eval  bool // `ggtune eval` and `ggtune inspect` have it too
 	// Resume says what a resumed run may change.
 	Resume ResumeRule
+}
+
+// Get gives the value of the option; ok is false where none is given and there is no default.
+func (o *Option) Get() (x any, ok bool) {
+	if s, is := o.Value.(setting.Slot); is {
+		return s.Get()
+	}
+	return reflect.ValueOf(o.Value).Elem().Interface(), true
+}
+
+// key is the name of an option in TOML.
+func key(name string) string { return strings.ReplaceAll(name, "-", "_") }
+
+// readers are the kinds of part that declare settings.
+func readers() []setting.Readers {
+	return []setting.Readers{method.Readers(), optim.ScheduleReaders(), optim.Readers()}
+}
+
+// settings are the options of what parts of a kind declare.
+func (c *Config) settings(r setting.Readers) (out []Option) {
+	for _, s := range r.Settings() {
+		out = append(out, Option{Name: s.Name, Value: setting.Slot{Values: &c.Settings, Setting: s}, Usage: r.Help(s), Unset: "the " + r.Kind + "'s"})
+	}
+	return out
 }
 
 // Options lists every field of c.
@@ -44,7 +72,7 @@ func (c *Config) Options() []Option {
 		for _, o := range g.opts {
 			o.Group = g.name
 			if o.Key == "" && o.Value != &c.Resume {
-				o.Key = strings.ReplaceAll(o.Name, "-", "_")
+				o.Key = key(o.Name)
 			}
 			out = append(out, o)
 		}
@@ -75,8 +103,9 @@ func (c *Config) methodOptions() []Option {
 		{Name: "method", Value: &c.Method, Eval: true, Usage: "training `METHOD`: " + strings.Join(method.Names(), ", ") + "; several with commas are added up"},
 		{Name: "loss-weights", Value: &c.LossWeights, Eval: true, Usage: "`WEIGHT` of each of several methods, in their order, with commas"},
 	}
-	for _, s := range method.AllSettings() {
-		out = append(out, Option{Name: s.Name, Value: s.Field(&c.Settings), Eval: true, Usage: s.Usage + "; `NUMBER` " + s.Expected + s.DefaultsUsage()})
+	for _, o := range c.settings(method.Readers()) {
+		o.Eval = true
+		out = append(out, o)
 	}
 	return append(out,
 		Option{Name: "ref-adapter", Value: &c.RefAdapter, Eval: true, Resume: Names, Usage: "the reference is the base with this adapter `FILE`, or with none; without this option, with --init-adapter if there is one"},
@@ -116,22 +145,17 @@ func (c *Config) stepOptions() []Option {
 	for _, s := range optim.Schedules() {
 		schedules = append(schedules, s.Name)
 	}
-	return []Option{
+	return slices.Concat([]Option{
 		{Name: "lr", Value: &c.LR, Usage: fmt.Sprintf("peak learning `RATE`; 0: %g, with --full %g; methods of preferences %g and %g", defaultLR, defaultFullLR, defaultPreferLR, defaultFullPreferLR)},
 		{Name: "schedule", Value: &c.Schedule, Usage: "course of the learning rate: " + strings.Join(schedules, ", ")},
-		{Name: "warmup", Value: &c.Warmup, Usage: "rise at the start, over `N` steps, fewer than all, or a fraction of all below 1"},
-		{Name: "decay", Value: &c.Decay, Usage: "fall at the end of schedule wsd, over `N` steps, or a fraction of all below 1"},
-		{Name: "min-lr", Value: &c.MinLR, Usage: "learning rate at the end, as a `FRACTION` of the peak"},
+	}, c.settings(optim.ScheduleReaders()), []Option{
 		{Name: "epochs", Value: &c.Epochs, Resume: End, Usage: "go through the data `N` times, unless --steps is given"},
 		{Name: "steps", Value: &c.Steps, Resume: End, Usage: "make `N` updates; 0: as many as --epochs gives"},
 		{Name: "batch", Aliases: []string{"b"}, Value: &c.Batch, Eval: true, Usage: "`N` rows a micro-batch"},
 		{Name: "accum", Value: &c.Accum, Usage: "`N` micro-batches a step"},
-		{Name: "weight-decay", Value: &c.WeightDecay, Usage: "AdamW's decoupled weight `DECAY`"},
-		{Name: "beta1", Value: &c.Beta1, Usage: "AdamW's decay of the first moment"},
-		{Name: "beta2", Value: &c.Beta2, Usage: "AdamW's decay of the second moment"},
-		{Name: "eps", Value: &c.Eps, Usage: "AdamW's epsilon"},
+	}, c.settings(optim.Readers()), []Option{
 		{Name: "clip", Aliases: []string{"max-grad-norm"}, Value: &c.Clip, Usage: "largest gradient `NORM`; 0: no limit"},
-	}
+	})
 }
 
 func (c *Config) evalOptions() []Option {

@@ -2,7 +2,6 @@ package config
 
 import (
 	"fmt"
-	"math"
 	"reflect"
 )
 
@@ -22,7 +21,7 @@ const (
 func Compare(old, now *Config) (diffs []error, notes []string) {
 	was, is := old.Options(), now.Options()
 	for i := range is {
-		a, b := reflect.ValueOf(was[i].Value).Elem(), reflect.ValueOf(is[i].Value).Elem()
+		a, b := shown(&was[i]), shown(&is[i])
 		if is[i].Key == "" || equalOptions(a, b) {
 			continue
 		}
@@ -36,17 +35,18 @@ func Compare(old, now *Config) (diffs []error, notes []string) {
 	return diffs, notes
 }
 
-// equalOptions says whether two values of an option are the same: an empty list is none, and NaN is a number not given.
-func equalOptions(a, b reflect.Value) bool {
-	switch a.Kind() {
-	case reflect.Slice:
-		if a.Len()+b.Len() == 0 {
-			return true
-		}
-	case reflect.Float64:
-		if math.IsNaN(a.Float()) && math.IsNaN(b.Float()) {
-			return true
-		}
+// shown is an option's value, or that there is none.
+func shown(o *Option) any {
+	if x, given := o.Get(); given {
+		return x
 	}
-	return reflect.DeepEqual(a.Interface(), b.Interface())
+	return "not given"
+}
+
+// equalOptions says whether two values of an option are the same: an empty list is none.
+func equalOptions(a, b any) bool {
+	if x, y := reflect.ValueOf(a), reflect.ValueOf(b); x.Kind() == reflect.Slice && y.Kind() == reflect.Slice && x.Len()+y.Len() == 0 {
+		return true
+	}
+	return reflect.DeepEqual(a, b)
 }

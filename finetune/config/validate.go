@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"reflect"
 	"slices"
@@ -15,6 +16,7 @@ import (
 	"github.com/ggtune/ggtune/finetune/optim"
 	"github.com/ggtune/ggtune/finetune/template"
 	"github.com/ggtune/ggtune/internal/registry"
+	"github.com/ggtune/ggtune/internal/setting"
 )
 
 // Devices lists what this build can compute on.
@@ -37,7 +39,7 @@ func (c *Config) Validate() error {
 	}
 	v.adapter()
 	v.steps()
-	v.schedule()
+	v.names()
 	v.evaluation()
 	return v.result()
 }
@@ -94,6 +96,13 @@ func (v *validator) result() error {
 func (v *validator) need(ok bool, field any, found, expected string) {
 	if !ok {
 		v.errs = append(v.errs, fmt.Errorf("--%s %s; expected %s", v.c.optionOf(field).Name, found, expected))
+	}
+}
+
+// add records an error, if there is one.
+func (v *validator) add(err error) {
+	if err != nil {
+		v.errs = append(v.errs, err)
 	}
 }
 
@@ -181,7 +190,7 @@ func (v *validator) adapter() {
 		v.need(!c.Full, &c.Full, found, "one of them: --full trains no adapter")
 		fresh := std.freshAdapter()
 		for i, field := range c.freshAdapter() {
-			v.need(equalOptions(reflect.ValueOf(field).Elem(), reflect.ValueOf(fresh[i]).Elem()), field, found, expected)
+			v.need(equalOptions(reflect.ValueOf(field).Elem().Interface(), reflect.ValueOf(fresh[i]).Elem().Interface()), field, found, expected)
 		}
 	}
 	if !c.Full {
@@ -201,36 +210,59 @@ func (v *validator) adapter() {
 func (v *validator) steps() {
 	c := v.c
 	v.need(c.LR >= 0 && !math.IsInf(c.LR, 0), &c.LR, v.is(c.LR), fmt.Sprintf("above 0, such as %g", defaultLR))
-	v.known(&c.Schedule, errOf(optim.GetSchedule(c.Schedule)))
-	v.within(&c.Warmup, 0, 1e9, "steps, or a fraction below 1")
-	v.within(&c.Decay, 0, 1e9, "steps, or a fraction below 1")
-	v.need(c.MinLR >= 0 && c.MinLR <= 1, &c.MinLR, v.is(c.MinLR), "0 to 1, a fraction of the peak")
+	v.schedule()
 	v.need(c.Epochs >= 1, &c.Epochs, v.is(c.Epochs), "at least 1")
 	v.need(c.Steps >= 0, &c.Steps, v.is(c.Steps), "at least 1, or 0 to leave it to --epochs")
 	v.need(c.Accum >= 1, &c.Accum, v.is(c.Accum), "at least 1 micro-batch")
-	v.within(&c.WeightDecay, 0, math.Inf(1), "at least 0")
-	v.within(&c.Beta1, 0, 1, "0 to below 1")
-	v.within(&c.Beta2, 0, 1, "0 to below 1")
-	v.need(c.Eps > 0 && !math.IsInf(c.Eps, 0), &c.Eps, v.is(c.Eps), "above 0")
+	o := c.Optimizer()
+	v.read(optim.Readers(), o.Name, o.Reads)
 	v.within(&c.Clip, 0, math.Inf(1), "at least 0; 0 sets no limit")
 }
 
-// schedule refuses what the schedule would not look at.
+// schedule refuses one that is not known, what it does not read, and a course that is none.
 func (v *validator) schedule() {
 	c := v.c
 	s, err := optim.GetSchedule(c.Schedule)
+	v.known(&c.Schedule, err)
 	if err != nil {
-		return // told of by steps
+		// Whatever schedule was meant, no setting may be out of its range.
+		for _, s := range optim.ScheduleReaders().Settings() {
+			if x, given := c.Settings[s.Name]; given {
+				v.add(s.Check(x))
+			}
+		}
+		return
 	}
-	if s != optim.WSD {
-		v.need(c.Decay == Default().Decay, &c.Decay, v.is(c.Decay)+" with --schedule "+s.Name+", which has no such part", "--schedule wsd with it")
+	if v.read(optim.ScheduleReaders(), s.Name, s.Reads) && c.Steps > 0 {
+		_, err := s.Course(c.Settings, c.Steps)
+		v.add(err)
 	}
-	if s == optim.Constant {
-		v.need(c.MinLR == 0, &c.MinLR, v.is(c.MinLR)+" with --schedule constant, which does not fall", "another schedule with it")
+}
+
+// names refuses settings that nobody declares.
+func (v *validator) names() {
+	var known []string
+	for _, r := range readers() {
+		for _, s := range r.Settings() {
+			known = append(known, s.Name)
+		}
 	}
-	if c.Steps > 0 {
-		v.known(&c.Warmup, c.checkWarmup(c.Steps))
+	for _, name := range slices.Sorted(maps.Keys(v.c.Settings)) {
+		if !slices.Contains(known, name) {
+			v.add(&registry.UnknownError{Kind: "setting", Name: name, Known: known})
+		}
 	}
+}
+
+// read refuses settings of a kind of part that the one chosen does not read, and values out of range: ok is false.
+func (v *validator) read(r setting.Readers, chosen string, uses []setting.Use) (ok bool) {
+	_, unread, errs := setting.Resolve(v.c.Settings, uses, r.Settings())
+	for _, s := range unread {
+		v.errs = append(v.errs, fmt.Errorf("--%s is %g with --%s %s, which has no such part; expected --%[3]s %[5]s with it",
+			s.Name, v.c.Settings.Of(s), r.Kind, chosen, strings.Join(r.Of(s), " or ")))
+	}
+	v.errs = append(v.errs, errs...)
+	return len(unread)+len(errs) == 0
 }
 
 func (v *validator) evaluation() {

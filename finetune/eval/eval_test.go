@@ -10,6 +10,7 @@ import (
 	"github.com/ggtune/ggtune/finetune/data"
 	"github.com/ggtune/ggtune/finetune/encode"
 	"github.com/ggtune/ggtune/finetune/method"
+	"github.com/ggtune/ggtune/internal/setting"
 )
 
 // A ruler gives every counted token a log-probability of minus a tenth of its number.
@@ -46,7 +47,7 @@ func loader(t *testing.T) *encode.Loader {
 
 func TestRun(t *testing.T) {
 	figure := func(coupled bool) *method.Method {
-		return &method.Method{Name: "halves", Unit: "pair", Coupled: coupled, Loss: func(in *method.Inputs, _ *method.Settings) (method.Result, error) {
+		return &method.Method{Name: "halves", Unit: "pair", Coupled: coupled, Loss: func(in *method.Inputs, _ setting.Values) (method.Result, error) {
 			n := float64(len(in.LogP))
 			sum := 0.0
 			for _, lp := range in.LogP {

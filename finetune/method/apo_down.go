@@ -1,5 +1,7 @@
 package method
 
+import "github.com/ggtune/ggtune/internal/setting"
+
 // APODown is anchored preference optimisation for chosen answers that are worse than the model's own (D'Oosterlinck et al.
 // 2024, equation 8):
 //
@@ -12,10 +14,11 @@ var APODown = register(&Method{
 	Unit:      "pair",
 	Need:      Pairs,
 	Reference: true,
-	Defaults:  map[string]float64{"beta": 0.1},
-	Loss: overPairs(func(c, r answer, s *Settings) pairLoss {
-		x, y := s.Beta*c.ratio, s.Beta*r.ratio
+	Reads:     []setting.Use{beta.At(0.1)},
+	Loss: overPairs(func(c, r answer, s setting.Values) pairLoss {
+		b := s.Of(beta)
+		x, y := b*c.ratio, b*r.ratio
 		apart := bell(x - y)
-		return pairLoss{loss: sigmoid(x) + sigmoid(y-x), chosen: s.Beta * (bell(x) - apart), rejected: s.Beta * apart, chosenReward: x, rejectedReward: y}
+		return pairLoss{loss: sigmoid(x) + sigmoid(y-x), chosen: b * (bell(x) - apart), rejected: b * apart, chosenReward: x, rejectedReward: y}
 	}),
 })

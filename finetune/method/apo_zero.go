@@ -1,5 +1,7 @@
 package method
 
+import "github.com/ggtune/ggtune/internal/setting"
+
 // APOZero is anchored preference optimisation for chosen answers that are better than the model's own (D'Oosterlinck et al.
 // 2024, "Anchored Preference Optimization and Contrastive Revisions", equation 7):
 //
@@ -12,9 +14,10 @@ var APOZero = register(&Method{
 	Unit:      "pair",
 	Need:      Pairs,
 	Reference: true,
-	Defaults:  map[string]float64{"beta": 0.1},
-	Loss: overPairs(func(c, r answer, s *Settings) pairLoss {
-		x, y := s.Beta*c.ratio, s.Beta*r.ratio
-		return pairLoss{loss: sigmoid(-x) + sigmoid(y), chosen: -s.Beta * bell(x), rejected: s.Beta * bell(y), chosenReward: x, rejectedReward: y}
+	Reads:     []setting.Use{beta.At(0.1)},
+	Loss: overPairs(func(c, r answer, s setting.Values) pairLoss {
+		b := s.Of(beta)
+		x, y := b*c.ratio, b*r.ratio
+		return pairLoss{loss: sigmoid(-x) + sigmoid(y), chosen: -b * bell(x), rejected: b * bell(y), chosenReward: x, rejectedReward: y}
 	}),
 })

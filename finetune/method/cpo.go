@@ -1,5 +1,7 @@
 package method
 
+import "github.com/ggtune/ggtune/internal/setting"
+
 // CPO is contrastive preference optimisation, without a reference (Xu et al. 2024, "Contrastive Preference Optimization",
 // equation 3 and the NLL regulariser after it):
 //
@@ -10,14 +12,15 @@ package method
 //
 // Reward: β·log π(y).
 var CPO = register(&Method{
-	Name:     "cpo",
-	Doc:      "contrastive preference optimisation: a preference term and NLL, no reference (Xu et al. 2024)",
-	Unit:     "pair",
-	Need:     Pairs,
-	Defaults: map[string]float64{"beta": 0.1, "label-smoothing": 0, "rpo-alpha": 1},
-	Loss: overPairs(func(c, r answer, s *Settings) pairLoss {
-		x, y := s.Beta*c.logp, s.Beta*r.logp
-		loss, slope := logistic(x-y, 1-s.LabelSmoothing, s.LabelSmoothing)
-		return pairLoss{loss: loss, chosen: s.Beta * slope, rejected: -s.Beta * slope, nll: s.RPOAlpha, chosenReward: x, rejectedReward: y}
+	Name:  "cpo",
+	Doc:   "contrastive preference optimisation: a preference term and NLL, no reference (Xu et al. 2024)",
+	Unit:  "pair",
+	Need:  Pairs,
+	Reads: []setting.Use{beta.At(0.1), labelSmoothing.At(0), rpoAlpha.At(1)},
+	Loss: overPairs(func(c, r answer, s setting.Values) pairLoss {
+		b := s.Of(beta)
+		x, y := b*c.logp, b*r.logp
+		loss, slope := logistic(x-y, 1-s.Of(labelSmoothing), s.Of(labelSmoothing))
+		return pairLoss{loss: loss, chosen: b * slope, rejected: -b * slope, nll: s.Of(rpoAlpha), chosenReward: x, rejectedReward: y}
 	}),
 })

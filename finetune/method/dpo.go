@@ -1,5 +1,7 @@
 package method
 
+import "github.com/ggtune/ggtune/internal/setting"
+
 // DPO is direct preference optimisation (Rafailov et al. 2023, equation 7),
 //
 //	L = −log σ(β·h),  h = log π(y_w)/ref(y_w) − log π(y_l)/ref(y_l)
@@ -17,15 +19,16 @@ var DPO = register(&Method{
 	Unit:      "pair",
 	Need:      Pairs,
 	Reference: true,
-	Defaults:  map[string]float64{"beta": 0.1, "label-smoothing": 0, "rpo-alpha": 0, "ld-alpha": 1},
-	Loss: overPairs(func(c, r answer, s *Settings) pairLoss {
-		return againstReference(c, r, s, 1-s.LabelSmoothing, s.LabelSmoothing)
+	Reads:     []setting.Use{beta.At(0.1), labelSmoothing.At(0), rpoAlpha.At(0), ldAlpha.At(1)},
+	Loss: overPairs(func(c, r answer, s setting.Values) pairLoss {
+		return againstReference(c, r, s, 1-s.Of(labelSmoothing), s.Of(labelSmoothing))
 	}),
 })
 
 // againstReference is the logistic loss of DPO with weights of the preference as it is given and of its opposite.
-func againstReference(c, r answer, s *Settings, given, opposite float64) pairLoss {
-	x, y := s.Beta*c.ratio, s.Beta*r.ratio
+func againstReference(c, r answer, s setting.Values, given, opposite float64) pairLoss {
+	b := s.Of(beta)
+	x, y := b*c.ratio, b*r.ratio
 	loss, slope := logistic(x-y, given, opposite)
-	return pairLoss{loss: loss, chosen: s.Beta * slope, rejected: -s.Beta * slope, nll: s.RPOAlpha, chosenReward: x, rejectedReward: y}
+	return pairLoss{loss: loss, chosen: b * slope, rejected: -b * slope, nll: s.Of(rpoAlpha), chosenReward: x, rejectedReward: y}
 }

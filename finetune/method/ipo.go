@@ -1,5 +1,7 @@
 package method
 
+import "github.com/ggtune/ggtune/internal/setting"
+
 // IPO is identity preference optimisation (Azar et al. 2023, "A General Theoretical Paradigm to Understand Learning from
 // Human Preferences", equation 17, whose τ is beta):
 //
@@ -15,11 +17,12 @@ var IPO = register(&Method{
 	Unit:      "pair",
 	Need:      Pairs,
 	Reference: true,
-	Defaults:  map[string]float64{"beta": 0.1},
-	Loss: overPairs(func(c, r answer, s *Settings) pairLoss {
+	Reads:     []setting.Use{beta.At(0.1)},
+	Loss: overPairs(func(c, r answer, s setting.Values) pairLoss {
+		b := s.Of(beta)
 		x, y := c.ratio/c.n, r.ratio/r.n
-		off := x - y - 1/(2*s.Beta)
+		off := x - y - 1/(2*b)
 		return pairLoss{loss: off * off, chosen: 2 * off / c.n, rejected: -2 * off / r.n,
-			chosenReward: s.Beta * x, rejectedReward: s.Beta * y}
+			chosenReward: b * x, rejectedReward: b * y}
 	}),
 })

@@ -1,5 +1,20 @@
 package method
 
+import "github.com/ggtune/ggtune/internal/setting"
+
+var (
+	desirableWeight = &setting.Setting{
+		Name:  "desirable-weight",
+		Usage: "weight of desirable answers",
+		Range: setting.Above(0, "above 0"),
+	}
+	undesirableWeight = &setting.Setting{
+		Name:  "undesirable-weight",
+		Usage: "weight of undesirable answers",
+		Range: setting.Above(0, "above 0"),
+	}
+)
+
 // KTO learns from single answers under a verdict (Ethayarajh et al. 2024, "KTO: Model Alignment as Prospect Theoretic
 // Optimization", equation 8, in TRL's form):
 //
@@ -20,12 +35,12 @@ var KTO = register(&Method{
 	Need:      Verdicts,
 	Reference: true,
 	Coupled:   true,
-	Defaults:  map[string]float64{"beta": 0.1, "desirable-weight": 1, "undesirable-weight": 1},
+	Reads:     []setting.Use{beta.At(0.1), desirableWeight.At(1), undesirableWeight.At(1)},
 	Loss:      kto,
 })
 
-func kto(in *Inputs, s *Settings) (Result, error) {
-	res := Result{Grad: make([]float64, len(in.LogP))}
+func kto(in *Inputs, s setting.Values) (Result, error) {
+	res, b := Result{Grad: make([]float64, len(in.LogP))}, s.Of(beta)
 	z, err := mismatched(in)
 	if err != nil {
 		return res, err
@@ -34,16 +49,16 @@ func kto(in *Inputs, s *Settings) (Result, error) {
 	var accuracy float64
 	err = eachTwo(in, func(q, _ Sequence) {
 		r := in.answer(q, plain).ratio
-		k, sign, weight := 0, 1.0, s.DesirableWeight
+		k, sign, weight := 0, 1.0, s.Of(desirableWeight)
 		if !desirable(q) {
-			k, sign, weight = 1, -1, s.UndesirableWeight
+			k, sign, weight = 1, -1, s.Of(undesirableWeight)
 		}
-		x := sign * s.Beta * (r - z)
+		x := sign * b * (r - z)
 		res.Sum += weight * sigmoid(-x)
 		for t := range q.Len {
-			res.Grad[q.Start+t] = -sign * s.Beta * weight * bell(x)
+			res.Grad[q.Start+t] = -sign * b * weight * bell(x)
 		}
-		reward[k] += s.Beta * r
+		reward[k] += b * r
 		count[k]++
 		accuracy += greater(sign*r, sign*z)
 	})

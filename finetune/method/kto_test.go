@@ -6,6 +6,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/ggtune/ggtune/internal/setting"
 )
 
 // verdictOf is one judged answer of one token with its mismatched answer, by their log-ratios.
@@ -15,9 +17,7 @@ func verdictOf(label, ratio, mismatched float64) *Inputs {
 }
 
 func TestKTO(t *testing.T) {
-	o := Unset()
-	o.Beta, o.DesirableWeight, o.UndesirableWeight = 0.5, 2, 3
-	m, err := KTO.Configure(o)
+	m, err := KTO.Configure(setting.Values{"beta": 0.5, "desirable-weight": 2, "undesirable-weight": 3})
 	if err != nil {
 		t.Fatal(err)
 	}

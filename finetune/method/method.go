@@ -9,6 +9,7 @@ import (
 	"fmt"
 
 	"github.com/ggtune/ggtune/internal/registry"
+	"github.com/ggtune/ggtune/internal/setting"
 )
 
 // A Sequence is a run of counted tokens that belong together: an answer, a text.
@@ -74,17 +75,16 @@ type Method struct {
 	Coupled bool
 	// AllTokens says that every token of an example counts, prompts included.
 	AllTokens bool
-	// Defaults holds the settings that the method reads, by Setting.Name, with their defaults; NaN in a mixture, whose parts
-	// have their own.
-	Defaults map[string]float64
+	// Reads lists the settings that the method reads, with its defaults; in a mixture they are the parts'.
+	Reads []setting.Use
 
-	Loss func(in *Inputs, s *Settings) (Result, error)
+	Loss func(in *Inputs, s setting.Values) (Result, error)
 
 	// OverPairs is the form that a method of plain answers takes in a mixture with methods over pairs (see New), under the
 	// same name; nil: none.
 	OverPairs *Method
 
-	set Settings // see Configure
+	set setting.Values // see Configure
 }
 
 var methods = registry.New[*Method]("method")
@@ -118,7 +118,7 @@ func (m *Method) Evaluate(in *Inputs) (Result, error) {
 	if at != len(in.LogP) {
 		return Result{}, fmt.Errorf("method %s: %d log-probabilities for sequences of %d tokens", m.Name, len(in.LogP), at)
 	}
-	r, err := m.Loss(in, &m.set)
+	r, err := m.Loss(in, m.set)
 	if err != nil {
 		return Result{}, fmt.Errorf("method %s: %w", m.Name, err)
 	}

@@ -9,6 +9,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/ggtune/ggtune/internal/setting"
 )
 
 // randomInputs draws examples of two answers with labels, which every method can read in its way.
@@ -27,9 +29,24 @@ func randomInputs(g *rand.Rand, pairs int) *Inputs {
 	return in
 }
 
-// unusual has a value off every default for each setting.
-var unusual = map[string]float64{"beta": 0.7, "gamma": 0.4, "label-smoothing": 0.15, "rpo-alpha": 0.6, "ld-alpha": 0.3,
-	"desirable-weight": 1.3, "undesirable-weight": 0.8}
+// unusual gives every setting that the method reads a value off its default: the first of these within its range.
+func unusual(t *testing.T, m *Method) setting.Values {
+	t.Helper()
+	v := setting.Values{}
+	for i, u := range m.Reads {
+		for k := range 7 {
+			x := []float64{0.7, 0.4, 0.15, 0.6, 0.3, 1.3, 0.8}[(i+k)%7]
+			if u.Setting.Range.Holds(x) && x != u.Default {
+				v[u.Setting.Name] = x
+				break
+			}
+		}
+		if !v.Has(u.Setting) {
+			t.Fatalf("no unusual value for --%s", u.Setting.Name)
+		}
+	}
+	return v
+}
 
 // allMethods are the registered methods with their defaults and with unusual settings, and some mixtures.
 func allMethods(t *testing.T) []*Method {
@@ -45,32 +62,40 @@ func allMethods(t *testing.T) []*Method {
 	}
 	for _, m := range methods.All() {
 		add(m.Name, m, nil)
-		if len(m.Defaults) > 0 {
-			c, err := m.Configure(settingsOf(t, m, unusual))
+		if len(m.Reads) > 0 {
+			c, err := m.Configure(unusual(t, m))
 			add(m.Name+", unusual settings", c, err)
 		}
 	}
 	for _, names := range []string{"dpo,sft", "sft,simpo", "apo-zero,ipo,sft"} {
-		m, err := New(names, []float64{0.5, 2, 0.25}[:1+strings.Count(names, ",")], Unset())
+		m, err := New(names, []float64{0.5, 2, 0.25}[:1+strings.Count(names, ",")], nil)
 		add(names, m, err)
 	}
 	return out
 }
 
-// settingsOf gives those of values that the method reads.
-func settingsOf(t *testing.T, m *Method, values map[string]float64) Settings {
-	t.Helper()
-	o := Unset()
-	for _, s := range AllSettings() {
-		x, ok := values[s.Name]
-		if !ok {
-			t.Fatalf("no value for --%s", s.Name)
+// TestSettings: every setting is complete, its defaults are within its range, and each method that is told to read one does:
+// another value gives another loss or gradient.
+func TestSettings(t *testing.T) {
+	if err := Readers().Check(); err != nil {
+		t.Error(err)
+	}
+	for _, m := range methods.All() {
+		in := randomInputs(rand.New(rand.NewPCG(7, 8)), 4)
+		plain, err := m.Evaluate(in)
+		if err != nil {
+			t.Fatal(err)
 		}
-		if _, reads := m.Defaults[s.Name]; reads {
-			*s.Field(&o) = x
+		for _, u := range m.Reads {
+			c, err := m.Configure(setting.Values{u.Setting.Name: unusual(t, m)[u.Setting.Name]})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r, err := c.Evaluate(in); err != nil || r.Sum == plain.Sum && slices.Equal(r.Grad, plain.Grad) {
+				t.Errorf("%s does not look at --%s: %v", m.Name, u.Setting.Name, err)
+			}
 		}
 	}
-	return o
 }
 
 // TestGradients compares every method's gradient with central differences of its own loss.
@@ -194,12 +219,10 @@ func TestDegenerate(t *testing.T) {
 			t.Run(tc.name+"/"+m.Name, func(t *testing.T) { mustBeFinite(t, m, tc.in) })
 		}
 		for _, m := range methods.All() {
-			if _, reads := m.Defaults["beta"]; !reads {
+			if _, reads := setting.Reads(m.Reads, beta); !reads {
 				continue
 			}
-			o := Unset()
-			o.Beta = 1e-9
-			weak, err := m.Configure(o)
+			weak, err := m.Configure(setting.Values{"beta": 1e-9})
 			if err != nil {
 				t.Fatal(err)
 			}

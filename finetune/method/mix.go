@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 	"strings"
+
+	"github.com/ggtune/ggtune/internal/setting"
 )
 
 // New gives a method with settings: that of one name, or the weighed sum of several, named with commas (as TRL's loss_type
@@ -13,20 +15,20 @@ import (
 //
 // The parts must have the same kind of example; sft stands for the chosen answers' NLL beside methods over pairs. A setting
 // goes to every part that reads it; what is not given is each part's own default. It reports every fault at once.
-func New(names string, weights []float64, s Settings) (*Method, error) {
+func New(names string, weights []float64, given setting.Values) (*Method, error) {
 	list := strings.Split(names, ",")
 	if len(list) == 1 && len(weights) == 0 {
 		m, err := Get(names)
 		if err != nil {
 			return nil, err
 		}
-		return m.Configure(s)
+		return m.Configure(given)
 	}
 	m, err := mix(list, weights)
 	if err != nil {
 		return nil, fmt.Errorf("method %s: %w", names, err)
 	}
-	return m.Configure(s)
+	return m.Configure(given)
 }
 
 // mix makes the method that is the weighed sum of those named.
@@ -119,25 +121,26 @@ func (m *Method) examples() string {
 // Of the figures that several parts report, the first part's is shown: they are the same, but for rewards, whose definition is
 // the method's own. loss_NAME is each part's own loss, before its weight.
 func sumOf(parts []*Method, weights []float64) *Method {
-	out := &Method{Unit: parts[0].Unit, Need: parts[0].Need, AllTokens: parts[0].AllTokens, Defaults: map[string]float64{}}
+	out := &Method{Unit: parts[0].Unit, Need: parts[0].Need, AllTokens: parts[0].AllTokens}
 	var names []string
 	for _, m := range parts {
 		names = append(names, m.Name)
 		out.Reference = out.Reference || m.Reference
 		out.Coupled = out.Coupled || m.Coupled
-		for name := range m.Defaults {
-			out.Defaults[name] = math.NaN() // left to each part
+		for _, u := range m.Reads {
+			if _, again := setting.Reads(out.Reads, u.Setting); !again {
+				out.Reads = append(out.Reads, u.Setting.At(math.NaN())) // left to each part
+			}
 		}
 	}
 	out.Name = strings.Join(names, ",")
 	out.Doc = "weighed sum of " + strings.Join(names, " and ")
-	out.Loss = func(in *Inputs, s *Settings) (Result, error) {
+	out.Loss = func(in *Inputs, s setting.Values) (Result, error) {
 		sum := Result{Grad: make([]float64, len(in.LogP))}
 		var own []Metric
 		shown := map[string]bool{}
 		for i, m := range parts {
-			given := m.overlay(s)
-			r, err := m.Loss(in, &given)
+			r, err := m.Loss(in, m.overlay(s))
 			if err != nil {
 				return sum, fmt.Errorf("%s: %w", m.Name, err)
 			}
@@ -161,12 +164,12 @@ func sumOf(parts []*Method, weights []float64) *Method {
 	return out
 }
 
-// overlay gives the method's own defaults under those of s that are given and that it reads.
-func (m *Method) overlay(s *Settings) Settings {
+// overlay gives the method's own defaults under those values of s that it reads.
+func (m *Method) overlay(s setting.Values) setting.Values {
 	o := m.defaults()
-	for _, f := range AllSettings() {
-		if _, reads := m.Defaults[f.Name]; reads && !math.IsNaN(*f.Field(s)) {
-			*f.Field(&o) = *f.Field(s)
+	for _, u := range m.Reads {
+		if s.Has(u.Setting) {
+			o[u.Setting.Name] = s.Of(u.Setting)
 		}
 	}
 	return o

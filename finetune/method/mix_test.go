@@ -8,31 +8,29 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/ggtune/ggtune/internal/setting"
 )
 
 // TestMixture holds a mixture against the sum of its parts, each with its own defaults but for what is given.
 func TestMixture(t *testing.T) {
-	o := Unset()
-	o.Gamma, o.RPOAlpha = 0.3, 0.5
-	got, err := New("dpo, simpo,sft", []float64{2, 0.5, 0.25}, o)
+	got, err := New("dpo, simpo,sft", []float64{2, 0.5, 0.25}, setting.Values{"gamma": 0.3, "rpo-alpha": 0.5})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got.Name != "dpo,simpo,sft" || got.Unit != "pair" || got.Need != Pairs || !got.Reference || got.Coupled {
 		t.Errorf("got %+v", got)
 	}
-	only := func(m *Method, set func(*Settings)) *Method {
-		o := Unset()
-		set(&o)
-		c, err := m.Configure(o)
+	only := func(m *Method, given setting.Values) *Method {
+		c, err := m.Configure(given)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return c
 	}
 	parts := []*Method{
-		only(DPO, func(o *Settings) { o.RPOAlpha = 0.5 }),
-		only(SimPO, func(o *Settings) { o.Gamma = 0.3 }),
+		only(DPO, setting.Values{"rpo-alpha": 0.5}),
+		only(SimPO, setting.Values{"gamma": 0.3}),
 		SFT.OverPairs,
 	}
 	in := randomInputs(rand.New(rand.NewPCG(5, 6)), 3)
@@ -79,7 +77,7 @@ func TestSettingsRefused(t *testing.T) {
 		name    string
 		methods string
 		weights []float64
-		set     func(*Settings)
+		given   setting.Values
 		want    []string // each in the error; none: no error
 	}{
 		{"plain", "dpo", nil, nil, nil},
@@ -97,22 +95,18 @@ func TestSettingsRefused(t *testing.T) {
 		{"verdicts and answers", "kto,sft", nil, nil, []string{"sft"}},
 		{"answers and texts", "sft,cpt", nil, nil, []string{"whole texts"}},
 		{"texts and pairs", "cpt,dpo", nil, nil, []string{"whole texts"}},
-		{"beta 0", "dpo", nil, func(o *Settings) { o.Beta = 0 }, []string{"--beta is 0"}},
-		{"beta negative", "kto", nil, func(o *Settings) { o.Beta = -1 }, []string{"--beta is -1"}},
-		{"beta without end", "ipo", nil, func(o *Settings) { o.Beta = inf }, []string{"--beta is +Inf"}},
-		{"half of the labels wrong", "robust", nil, func(o *Settings) { o.LabelSmoothing = 0.5 }, []string{"--label-smoothing is 0.5"}},
-		{"not read", "sft", nil, func(o *Settings) { o.Beta = 0.1 }, []string{"--beta is given", "it reads no such option"}},
-		{"not read, beside a wrong one", "orpo", nil, func(o *Settings) { o.Gamma, o.Beta = 1, 0 }, []string{"--gamma is given", "it reads --beta", "--beta is 0"}},
-		{"read by one part", "dpo,simpo", nil, func(o *Settings) { o.Gamma = 1 }, nil},
-		{"read by no part", "dpo,sft", nil, func(o *Settings) { o.DesirableWeight = 1 }, []string{"--desirable-weight is given, and method dpo,sft does not read it", "--ld-alpha"}},
-		{"wrong for one part", "simpo,sft", nil, func(o *Settings) { o.Gamma = -1 }, []string{"--gamma is -1"}},
+		{"beta 0", "dpo", nil, setting.Values{"beta": 0}, []string{"--beta is 0"}},
+		{"beta negative", "kto", nil, setting.Values{"beta": -1}, []string{"--beta is -1"}},
+		{"beta without end", "ipo", nil, setting.Values{"beta": inf}, []string{"--beta is +Inf"}},
+		{"half of the labels wrong", "robust", nil, setting.Values{"label-smoothing": 0.5}, []string{"--label-smoothing is 0.5"}},
+		{"not read", "sft", nil, setting.Values{"beta": 0.1}, []string{"--beta is given", "it reads no such option"}},
+		{"not read, beside a wrong one", "orpo", nil, setting.Values{"gamma": 1, "beta": 0}, []string{"--gamma is given", "it reads --beta", "--beta is 0"}},
+		{"read by one part", "dpo,simpo", nil, setting.Values{"gamma": 1}, nil},
+		{"read by no part", "dpo,sft", nil, setting.Values{"desirable-weight": 1}, []string{"--desirable-weight is given, and method dpo,sft does not read it", "--ld-alpha"}},
+		{"wrong for one part", "simpo,sft", nil, setting.Values{"gamma": -1}, []string{"--gamma is -1"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			o := Unset()
-			if tc.set != nil {
-				tc.set(&o)
-			}
-			m, err := New(tc.methods, tc.weights, o)
+			m, err := New(tc.methods, tc.weights, tc.given)
 			if (err != nil) != (len(tc.want) > 0) || (err == nil) == (m == nil) {
 				t.Fatalf("got %v, %v", m, err)
 			}

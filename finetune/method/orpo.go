@@ -1,6 +1,10 @@
 package method
 
-import "math"
+import (
+	"math"
+
+	"github.com/ggtune/ggtune/internal/setting"
+)
 
 // ORPO is odds ratio preference optimisation, without a reference (Hong et al. 2024, equations 3 to 7):
 //
@@ -11,17 +15,18 @@ import "math"
 //
 // Reward: β times the mean log-probability per token.
 var ORPO = register(&Method{
-	Name:     "orpo",
-	Doc:      "odds ratio preference optimisation: NLL and an odds ratio, no reference (Hong et al. 2024)",
-	Unit:     "pair",
-	Need:     Pairs,
-	Defaults: map[string]float64{"beta": 0.1},
-	Loss: overPairs(func(c, r answer, s *Settings) pairLoss {
+	Name:  "orpo",
+	Doc:   "odds ratio preference optimisation: NLL and an odds ratio, no reference (Hong et al. 2024)",
+	Unit:  "pair",
+	Need:  Pairs,
+	Reads: []setting.Use{beta.At(0.1)},
+	Loss: overPairs(func(c, r answer, s setting.Values) pairLoss {
+		b := s.Of(beta)
 		x, y := c.logp/c.n, r.logp/r.n
 		oc, dc := logOdds(x)
 		or, dr := logOdds(y)
-		loss, slope := logistic(oc-or, s.Beta, 0)
-		return pairLoss{loss: loss, chosen: slope * dc / c.n, rejected: -slope * dr / r.n, nll: 1, chosenReward: s.Beta * x, rejectedReward: s.Beta * y}
+		loss, slope := logistic(oc-or, b, 0)
+		return pairLoss{loss: loss, chosen: slope * dc / c.n, rejected: -slope * dr / r.n, nll: 1, chosenReward: b * x, rejectedReward: b * y}
 	}),
 })
 

@@ -2,7 +2,8 @@ package method
 
 import (
 	"fmt"
-	"math"
+
+	"github.com/ggtune/ggtune/internal/setting"
 )
 
 // An answer is one of a pair's two, as a method sees it. Log-probabilities are sums over the answer's tokens, in nats.
@@ -30,8 +31,8 @@ type pairLoss struct {
 
 // overPairs makes the loss of a method that judges each pair by itself: the sum over the pairs, with the figures that
 // every such method reports.
-func overPairs(judge func(c, r answer, s *Settings) pairLoss) func(*Inputs, *Settings) (Result, error) {
-	return func(in *Inputs, s *Settings) (Result, error) {
+func overPairs(judge func(c, r answer, s setting.Values) pairLoss) func(*Inputs, setting.Values) (Result, error) {
+	return func(in *Inputs, s setting.Values) (Result, error) {
 		res := Result{Grad: make([]float64, len(in.LogP))}
 		var chosenReward, rejectedReward, accuracy float64
 		err := eachTwo(in, func(c, r Sequence) {
@@ -80,12 +81,16 @@ func eachTwo(in *Inputs, f func(first, second Sequence)) error {
 // likelihood of the excess is raised to the power α), for both models' log-probabilities, as TRL's ld_alpha since version 1;
 // TRL 0.24 spared the reference and measured the shared length from the row's beginning. 1 throughout for a method without
 // that setting.
-func discount(q Sequence, shared int, s *Settings) func(t int) float64 {
+func discount(q Sequence, shared int, s setting.Values) func(t int) float64 {
+	if !s.Has(ldAlpha) {
+		return plain
+	}
+	beyond := s.Of(ldAlpha)
 	return func(t int) float64 {
-		if t < shared || math.IsNaN(s.LDAlpha) {
+		if t < shared {
 			return 1
 		}
-		return s.LDAlpha
+		return beyond
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/ggtune/ggtune/internal/refmodel"
+	"github.com/ggtune/ggtune/internal/setting"
 )
 
 // Tolerances against TRL (scripts/record_trl.py): of a loss relative to itself, of a gradient relative to its largest number.
@@ -21,26 +22,20 @@ const (
 
 // A trlCase is one trainer's loss and its gradient.
 type trlCase struct {
-	Name     string             `json:"name"`
-	Method   string             `json:"method"`
-	Settings map[string]float64 `json:"settings"`
-	Weights  []float64          `json:"weights"`
-	Bare     bool               `json:"bare"` // prompts are their last token alone
-	Rows     []int              `json:"rows"` // which verdicts; none: all
-	Loss     float64            `json:"loss"`
-	Rewards  [2]*float64        `json:"rewards"` // means of the chosen and rejected, or desirable and undesirable, answers
-	Grad     []float64          `json:"grad"`
+	Name     string         `json:"name"`
+	Method   string         `json:"method"`
+	Settings setting.Values `json:"settings"`
+	Weights  []float64      `json:"weights"`
+	Bare     bool           `json:"bare"` // prompts are their last token alone
+	Rows     []int          `json:"rows"` // which verdicts; none: all
+	Loss     float64        `json:"loss"`
+	Rewards  [2]*float64    `json:"rewards"` // means of the chosen and rejected, or desirable and undesirable, answers
+	Grad     []float64      `json:"grad"`
 }
 
 func (c *trlCase) method(t *testing.T) *Method {
 	t.Helper()
-	o := Unset()
-	for _, s := range AllSettings() {
-		if x, ok := c.Settings[s.Name]; ok {
-			*s.Field(&o) = x
-		}
-	}
-	m, err := New(c.Method, c.Weights, o)
+	m, err := New(c.Method, c.Weights, c.Settings)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,5 +1,7 @@
 package method
 
+import "github.com/ggtune/ggtune/internal/setting"
+
 // Robust is DPO for preferences of which a known share is the wrong way round (Chowdhury et al. 2024, "Provably Robust DPO:
 // Aligning Language Models with Noisy Feedback", the rDPO loss):
 //
@@ -13,9 +15,9 @@ var Robust = register(&Method{
 	Unit:      "pair",
 	Need:      Pairs,
 	Reference: true,
-	Defaults:  map[string]float64{"beta": 0.1, "label-smoothing": 0.1, "rpo-alpha": 0, "ld-alpha": 1},
-	Loss: overPairs(func(c, r answer, s *Settings) pairLoss {
-		e := s.LabelSmoothing
+	Reads:     []setting.Use{beta.At(0.1), labelSmoothing.At(0.1), rpoAlpha.At(0), ldAlpha.At(1)},
+	Loss: overPairs(func(c, r answer, s setting.Values) pairLoss {
+		e := s.Of(labelSmoothing)
 		return againstReference(c, r, s, (1-e)/(1-2*e), -e/(1-2*e))
 	}),
 })

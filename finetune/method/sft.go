@@ -1,5 +1,7 @@
 package method
 
+import "github.com/ggtune/ggtune/internal/setting"
+
 // SFT is supervised fine-tuning: the cross-entropy of the counted tokens,
 //
 //	L = −Σ log p(xₜ | x₍<ₜ₎), divided over the step by the number of counted tokens.
@@ -21,13 +23,13 @@ var SFT = register(&Method{
 })
 
 // chosenOnly has no rewards to report: the other methods' are shown.
-func chosenOnly(in *Inputs, s *Settings) (Result, error) {
-	r, err := overPairs(func(answer, answer, *Settings) pairLoss { return pairLoss{nll: 1} })(in, s)
+func chosenOnly(in *Inputs, s setting.Values) (Result, error) {
+	r, err := overPairs(func(answer, answer, setting.Values) pairLoss { return pairLoss{nll: 1} })(in, s)
 	r.Metrics = answerMetrics(in, "chosen", "rejected", chosenOf)
 	return r, err
 }
 
-func crossEntropy(in *Inputs, _ *Settings) (Result, error) {
+func crossEntropy(in *Inputs, _ setting.Values) (Result, error) {
 	r := Result{Units: float64(len(in.LogP)), Grad: make([]float64, len(in.LogP))}
 	for i, lp := range in.LogP {
 		r.Sum -= lp

@@ -1,5 +1,7 @@
 package method
 
+import "github.com/ggtune/ggtune/internal/setting"
+
 // SPPO is self-play preference optimisation with hard labels (Wu et al. 2024, "Self-Play Preference Optimization for
 // Language Model Alignment", equation 4.7 with P = 1 for the chosen and 0 for the rejected answer, as TRL's sppo_hard):
 //
@@ -13,9 +15,10 @@ var SPPO = register(&Method{
 	Unit:      "pair",
 	Need:      Pairs,
 	Reference: true,
-	Defaults:  map[string]float64{"beta": 0.1},
-	Loss: overPairs(func(c, r answer, s *Settings) pairLoss {
-		x, y := c.ratio-0.5/s.Beta, r.ratio+0.5/s.Beta
-		return pairLoss{loss: x*x + y*y, chosen: 2 * x, rejected: 2 * y, chosenReward: s.Beta * c.ratio, rejectedReward: s.Beta * r.ratio}
+	Reads:     []setting.Use{beta.At(0.1)},
+	Loss: overPairs(func(c, r answer, s setting.Values) pairLoss {
+		b := s.Of(beta)
+		x, y := c.ratio-0.5/b, r.ratio+0.5/b
+		return pairLoss{loss: x*x + y*y, chosen: 2 * x, rejected: 2 * y, chosenReward: b * c.ratio, rejectedReward: b * r.ratio}
 	}),
 })

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/engine/backend"
 	"github.com/ggtune/ggtune/engine/cpu"
+	"github.com/ggtune/ggtune/internal/setting"
 )
 
 // value is the formula of scripts/record_torch.py: number i of a tensor, exact in float32, within ±2^-shift.
@@ -59,7 +61,7 @@ func TestAdamWEqualsTorch(t *testing.T) {
 	}
 	for _, c := range rec.Cases {
 		t.Run(c.Name, func(t *testing.T) {
-			cfg := AdamWConfig{Beta1: c.Beta1, Beta2: c.Beta2, Eps: c.Eps, Threads: 2}
+			given := setting.Values{"beta1": c.Beta1, "beta2": c.Beta2, "eps": c.Eps, "weight-decay": 0}
 			b := newBackend(t)
 			var params params
 			for _, x := range c.Tensors {
@@ -68,13 +70,10 @@ func TestAdamWEqualsTorch(t *testing.T) {
 				for i := range p.value {
 					p.value[i] = value(c.Name+"."+x.Name, i, x.Shift)
 				}
-				cfg.WeightDecay = max(cfg.WeightDecay, x.WeightDecay)
+				given["weight-decay"] = max(given["weight-decay"], x.WeightDecay)
 				params = append(params, p)
 			}
-			a, err := NewAdamW(params.list(), cfg)
-			if err != nil {
-				t.Fatal(err)
-			}
+			a := mustStart(t, params, given, Options{Threads: 2})
 			worst, compared := 0.0, 0
 			for step := range rec.Steps {
 				for k, x := range c.Tensors {
@@ -164,10 +163,7 @@ func bigParams(t *testing.T, n int) params {
 func TestThreadsDoNotMatter(t *testing.T) {
 	run := func(threads int) (float64, params) {
 		params := bigParams(t, 2*chunk+7)
-		a, err := NewAdamW(params.list(), AdamWConfig{Beta1: 0.9, Beta2: 0.99, Eps: 1e-8, WeightDecay: 0.1, LoRAPlus: 4, Threads: threads})
-		if err != nil {
-			t.Fatal(err)
-		}
+		a := mustStart(t, params, setting.Values{"beta2": 0.99, "weight-decay": 0.1}, Options{LoRAPlus: 4, Threads: threads})
 		norm, err := GradNorm(params.list(), threads)
 		if err != nil {
 			t.Fatal(err)
@@ -195,10 +191,7 @@ func TestLoRAPlus(t *testing.T) {
 	params := params{newParam(t, b, "a", "lora_a", 1), newParam(t, b, "b", "lora_b", 1)}
 	params[0].value[0], params[0].grad[0] = 1, 3
 	params[1].value[0], params[1].grad[0] = 1, -5
-	a, err := NewAdamW(params.list(), AdamWConfig{Beta1: 0.9, Beta2: 0.999, Eps: 1e-12, LoRAPlus: 16})
-	if err != nil {
-		t.Fatal(err)
-	}
+	a := mustStart(t, params, setting.Values{"eps": 1e-12}, Options{LoRAPlus: 16})
 	mustUpdate(t, a, 0.01, 1)
 	if got := params[0].value[0]; math.Abs(float64(got)-0.99) > 1e-6 {
 		t.Errorf("lora_a: got %v, want 0.99", got)
@@ -208,7 +201,16 @@ func TestLoRAPlus(t *testing.T) {
 	}
 }
 
-func mustUpdate(t *testing.T, a *AdamW, lr, scale float64) {
+func mustStart(t *testing.T, p params, given setting.Values, o Options) Running {
+	t.Helper()
+	a, err := AdamW.Start(p.list(), given, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func mustUpdate(t *testing.T, a Running, lr, scale float64) {
 	t.Helper()
 	if err := a.Update(lr, scale); err != nil {
 		t.Fatal(err)
@@ -221,10 +223,7 @@ func TestUpdateNotFinite(t *testing.T) {
 		params := bigParams(t, 2*chunk+7)
 		last := params[len(params)-1]
 		last.value[len(last.value)-1] = float32(math.Inf(1))
-		a, err := NewAdamW(params.list(), AdamWConfig{Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, Threads: threads})
-		if err != nil {
-			t.Fatal(err)
-		}
+		a := mustStart(t, params, nil, Options{Threads: threads})
 		if err := a.Update(0.01, 1); !errors.Is(err, ErrParams) || !strings.Contains(err.Error(), strconv.Quote(last.Name)) {
 			t.Errorf("%d threads: got %v, want an error that names %q", threads, err, last.Name)
 		}
@@ -254,58 +253,88 @@ func TestGradNorm(t *testing.T) {
 	}
 }
 
-// TestStateRestores: an optimizer given another's state goes on as the other would.
-func TestStateRestores(t *testing.T) {
-	cfg := AdamWConfig{Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, WeightDecay: 0.01}
-	one, two := bigParams(t, 10), bigParams(t, 10)
-	a, err := NewAdamW(one.list(), cfg)
-	if err != nil {
-		t.Fatal(err)
+// TestConformance: every optimizer's settings are complete and read, its state has the size that is planned for, and one that
+// is given another's state goes on as the other would.
+func TestConformance(t *testing.T) {
+	if err := errors.Join(Readers().Check(), ScheduleReaders().Check()); err != nil {
+		t.Error(err)
 	}
-	b, err := NewAdamW(two.list(), cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	mustUpdate(t, a, 0.1, 1)
-	mustUpdate(t, a, 0.1, 1)
-	for k := range one {
-		copy(two[k].value, one[k].value)
-	}
-	to := b.State()
-	for i, s := range a.State() {
-		if to[i].Name != s.Name {
-			t.Fatalf("state %d is %q in one and %q in the other", i, s.Name, to[i].Name)
-		}
-		piece := make([]byte, 4*s.N)
-		if err := errors.Join(s.Memory.Read(piece, 0), to[i].Memory.Write(piece, 0)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	b.SetUpdates(a.Updates())
-	mustUpdate(t, a, 0.1, 1)
-	mustUpdate(t, b, 0.1, 1)
-	for k := range one {
-		for i := range one[k].value {
-			if one[k].value[i] != two[k].value[i] {
-				t.Fatalf("%s[%d]: %v, restored %v", one[k].Name, i, one[k].value[i], two[k].value[i])
+	for _, o := range optimizers.All() {
+		t.Run(o.Name, func(t *testing.T) {
+			if o.Doc == "" || o.StateBytes == nil {
+				t.Fatalf("incomplete: %+v", o)
 			}
-		}
+			start := func(given setting.Values) (Running, params) {
+				params := bigParams(t, 10)
+				a, err := o.Start(params.list(), given, Options{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				return a, params
+			}
+			a, one := start(nil)
+			mustUpdate(t, a, 0.1, 1)
+			mustUpdate(t, a, 0.1, 1)
+			b, two := start(nil)
+			var size int64
+			to := b.State()
+			for i, s := range a.State() {
+				if to[i].Name != s.Name {
+					t.Fatalf("state %d is %q in one and %q in the other", i, s.Name, to[i].Name)
+				}
+				piece := make([]byte, s.N/int64(s.Type.BlockSize())*int64(s.Type.BlockBytes()))
+				size += int64(len(piece))
+				if err := errors.Join(s.Memory.Read(piece, 0), to[i].Memory.Write(piece, 0)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if want := o.StateBytes(int64(len(one[0].value) + len(one[1].value))); size != want {
+				t.Errorf("the state is %d bytes, and planned are %d", size, want)
+			}
+			for k := range one {
+				copy(two[k].value, one[k].value)
+			}
+			b.SetUpdates(2)
+			mustUpdate(t, a, 0.1, 1)
+			mustUpdate(t, b, 0.1, 1)
+			for k := range one {
+				if !slices.Equal(one[k].value, two[k].value) {
+					t.Fatalf("%s: %v, restored %v", one[k].Name, one[k].value, two[k].value)
+				}
+			}
+			for _, u := range o.Reads {
+				another := u.Default + 1
+				if !u.Setting.Range.Holds(another) {
+					another = u.Default / 2
+				}
+				c, three := start(setting.Values{u.Setting.Name: another})
+				for range 3 {
+					mustUpdate(t, c, 0.1, 1)
+				}
+				if slices.Equal(one[0].value, three[0].value) {
+					t.Errorf("another --%s changes nothing", u.Setting.Name)
+				}
+			}
+		})
 	}
 }
 
-func TestNewAdamWRefuses(t *testing.T) {
-	good := AdamWConfig{Beta1: 0.9, Beta2: 0.999, Eps: 1e-8}
-	for name, change := range map[string]func(*AdamWConfig){
-		"beta 1":    func(c *AdamWConfig) { c.Beta1 = 1 },
-		"beta NaN":  func(c *AdamWConfig) { c.Beta2 = math.NaN() },
-		"eps 0":     func(c *AdamWConfig) { c.Eps = 0 },
-		"decay":     func(c *AdamWConfig) { c.WeightDecay = -1 },
-		"lora plus": func(c *AdamWConfig) { c.LoRAPlus = -1 },
+func TestStartRefuses(t *testing.T) {
+	for name, tc := range map[string]struct {
+		given setting.Values
+		opts  Options
+	}{
+		"beta 1":    {given: setting.Values{"beta1": 1}},
+		"beta NaN":  {given: setting.Values{"beta2": math.NaN()}},
+		"eps 0":     {given: setting.Values{"eps": 0}},
+		"decay":     {given: setting.Values{"weight-decay": -1}},
+		"lora plus": {opts: Options{LoRAPlus: -1}},
 	} {
-		cfg := good
-		change(&cfg)
-		if _, err := NewAdamW(nil, cfg); err == nil {
-			t.Errorf("%s: no error for %+v", name, cfg)
+		if _, err := AdamW.Start(nil, tc.given, tc.opts); err == nil || !strings.HasPrefix(err.Error(), "adamw: ") {
+			t.Errorf("%s: got %v, want a refusal", name, err)
 		}
+	}
+	if _, err := Get("adam"); err == nil {
+		t.Error("an unknown optimizer is accepted")
 	}
 }

@@ -1,19 +1,36 @@
 package optim
 
 import (
+	"errors"
+	"fmt"
 	"math"
 
 	"github.com/ggtune/ggtune/internal/registry"
+	"github.com/ggtune/ggtune/internal/setting"
 )
 
-// A Course is what a schedule needs to know of a run.
+// The settings that several schedules read. Every schedule reads warmup.
+var (
+	warmup = &setting.Setting{
+		Name:    "warmup",
+		Usage:   "rise at the start, over `N` steps, fewer than all, or a fraction of all below 1",
+		Range:   setting.Below(0, 1e9, "steps, or a fraction below 1"),
+		Default: new(0.03),
+	}
+	minLR = &setting.Setting{
+		Name:    "min-lr",
+		Usage:   "learning rate at the end, as a `FRACTION` of the peak",
+		Range:   setting.Within(0, 1, "0 to 1, a fraction of the peak"),
+		Default: new(0.0),
+	}
+)
+
+// A Course is what a schedule needs to know of a run. It is made by Schedule.Course.
 type Course struct {
 	Steps  int // of the whole run, at least 1
 	Warmup int // steps of linear rise from 0, below Steps
-	// MinRatio is the learning rate at the end relative to the peak, 0 to 1.
-	MinRatio float64
-	// Decay is how many of the last steps a schedule with a plateau falls in.
-	Decay int
+	// Settings are those that the schedule reads. A checkpoint does without: they follow from the run's.
+	Settings setting.Values `json:"-"`
 }
 
 // A Schedule gives the learning rate of a step relative to the peak: a pure function of the step. Register one with a
@@ -23,19 +40,56 @@ type Schedule struct {
 	Doc  string
 	// UsesEnd says that the rate of a step depends on how long the run is: a finished run cannot be made longer then.
 	UsesEnd bool
-	// After gives the factor behind the warm-up: of step done of left steps (0 ≤ done < left), before MinRatio is applied.
+	// Reads lists the schedule's own settings, with those of all of them.
+	Reads []setting.Use
+	// After gives the factor behind the warm-up: of step done of left steps (0 ≤ done < left), before min-lr is applied.
 	After func(c Course, done, left int) float64
 }
 
 var schedules = registry.New[*Schedule]("schedule")
 
-func registerSchedule(s *Schedule) *Schedule { return schedules.Register(s.Name, s) }
+func registerSchedule(s *Schedule) *Schedule {
+	s.Reads = append([]setting.Use{warmup.Use()}, s.Reads...)
+	return schedules.Register(s.Name, s)
+}
 
 // GetSchedule gives the schedule of that name; the error lists the names.
 func GetSchedule(name string) (*Schedule, error) { return schedules.Get(name) }
 
 // Schedules lists the schedules by name.
 func Schedules() []*Schedule { return schedules.All() }
+
+// ScheduleReaders lists the schedules with the settings they read.
+func ScheduleReaders() setting.Readers {
+	r := setting.Readers{Kind: "schedule"}
+	for _, s := range Schedules() {
+		r.List = append(r.List, setting.Reader{Name: s.Name, Uses: s.Reads})
+	}
+	return r
+}
+
+// Course plans a run of that many steps. It refuses settings out of range, and a warm-up, given in steps, that the run would
+// never leave.
+func (s *Schedule) Course(given setting.Values, steps int) (Course, error) {
+	v, _, errs := setting.Resolve(given, s.Reads, ScheduleReaders().Settings())
+	if err := errors.Join(errs...); err != nil {
+		return Course{}, err
+	}
+	rise := v.Of(warmup)
+	if rise >= 1 && rise >= float64(steps) {
+		return Course{}, fmt.Errorf("--%s: %g steps of warm-up, and the run has %d: the learning rate would never reach its peak; expected fewer, or a fraction below 1", warmup.Name, rise, steps)
+	}
+	// At least one step at the peak.
+	return Course{Steps: steps, Warmup: min(inSteps(rise, steps), steps-1), Settings: v}, nil
+}
+
+// inSteps reads a length that is given in steps or, below 1, as a fraction of all.
+func inSteps(x float64, steps int) int {
+	if x < 1 {
+		x = math.Round(x * float64(steps))
+	}
+	return min(int(x), steps)
+}
 
 // Factor gives the learning rate of a step (from 0) relative to the peak. The warm-up's first step is 1/Warmup, not 0: a
 // step at rate 0 is a step wasted. Behind the end of the run it stays at its last value.
@@ -46,44 +100,9 @@ func (s *Schedule) Factor(c Course, step int) float64 {
 	left := max(c.Steps-c.Warmup, 1)
 	done := min(step-c.Warmup, left-1)
 	f := s.After(c, done, left)
-	return c.MinRatio + (1-c.MinRatio)*f
+	if _, falls := setting.Reads(s.Reads, minLR); falls {
+		least := c.Settings.Of(minLR)
+		f = least + (1-least)*f
+	}
+	return f
 }
-
-// Constant stays at the peak.
-var Constant = registerSchedule(&Schedule{
-	Name:  "constant",
-	Doc:   "stays at the peak after the warm-up",
-	After: func(Course, int, int) float64 { return 1 },
-})
-
-// Linear falls in a straight line; the step after the last would be at 0.
-var Linear = registerSchedule(&Schedule{
-	Name:    "linear",
-	Doc:     "falls in a straight line to the end",
-	UsesEnd: true,
-	After:   func(_ Course, done, left int) float64 { return 1 - float64(done)/float64(left) },
-})
-
-// Cosine falls as half a cosine (Loshchilov and Hutter 2017, "SGDR", equation 5, without restarts).
-var Cosine = registerSchedule(&Schedule{
-	Name:    "cosine",
-	Doc:     "falls as half a cosine to the end",
-	UsesEnd: true,
-	After: func(_ Course, done, left int) float64 {
-		return 0.5 * (1 + math.Cos(math.Pi*float64(done)/float64(left)))
-	},
-})
-
-// WSD is warm-up, stable, decay (Hu et al. 2024, "MiniCPM", section 4), with a straight fall.
-var WSD = registerSchedule(&Schedule{
-	Name:    "wsd",
-	Doc:     "stays at the peak, then falls in a straight line over the last steps",
-	UsesEnd: true,
-	After: func(c Course, done, left int) float64 {
-		decay := min(c.Decay, left)
-		if into := done - (left - decay); into > 0 {
-			return 1 - float64(into)/float64(decay)
-		}
-		return 1
-	},
-})

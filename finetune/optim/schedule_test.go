@@ -2,11 +2,13 @@ package optim
 
 import (
 	"math"
+	"strings"
 	"testing"
+
+	"github.com/ggtune/ggtune/internal/setting"
 )
 
 func TestSchedules(t *testing.T) {
-	c := Course{Steps: 10, Warmup: 2, Decay: 4}
 	for _, tc := range []struct {
 		s    *Schedule
 		min  float64
@@ -19,8 +21,17 @@ func TestSchedules(t *testing.T) {
 		{WSD, 0, []float64{0.5, 1, 1, 1, 1, 1, 1, 0.75, 0.5, 0.25, 0.25}},
 	} {
 		t.Run(tc.s.Name, func(t *testing.T) {
-			c := c
-			c.MinRatio = tc.min
+			given := setting.Values{"warmup": 2}
+			if tc.min != 0 {
+				given["min-lr"] = tc.min
+			}
+			if tc.s == WSD {
+				given["decay"] = 4
+			}
+			c, err := tc.s.Course(given, 10)
+			if err != nil {
+				t.Fatal(err)
+			}
 			for step, want := range tc.want {
 				if got := tc.s.Factor(c, step); math.Abs(got-want) > 1e-12 {
 					t.Errorf("step %d: got %v, want %v", step, got, want)
@@ -31,10 +42,17 @@ func TestSchedules(t *testing.T) {
 }
 
 // TestScheduleConformance checks every registered schedule: within 0 and 1, rising in the warm-up, never 0 within the run,
-// and never rising after it.
+// never rising after it, and another course for another value of each setting that it reads.
 func TestScheduleConformance(t *testing.T) {
 	for _, s := range Schedules() {
-		for _, c := range []Course{{Steps: 1}, {Steps: 2, Warmup: 1}, {Steps: 50, Warmup: 7, MinRatio: 0.1, Decay: 10}, {Steps: 5, Decay: 100}} {
+		course := func(given setting.Values, steps int) Course {
+			c, err := s.Course(given, steps)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return c
+		}
+		for _, c := range []Course{course(nil, 1), course(setting.Values{"warmup": 1}, 2), course(setting.Values{"warmup": 7}, 50), course(setting.Values{"warmup": 0, "decay": 100}, 5)} {
 			last := 0.0
 			for step := range c.Steps {
 				f := s.Factor(c, step)
@@ -48,13 +66,41 @@ func TestScheduleConformance(t *testing.T) {
 			}
 		}
 		if !s.UsesEnd {
-			a, b := s.Factor(Course{Steps: 10}, 5), s.Factor(Course{Steps: 20}, 5)
+			a, b := s.Factor(course(nil, 10), 5), s.Factor(course(nil, 20), 5)
 			if a != b {
 				t.Errorf("%s: step 5 of 10 is %v, of 20 %v, though the end is said not to matter", s.Name, a, b)
+			}
+		}
+		for _, u := range s.Reads {
+			plain, other := course(nil, 40), course(setting.Values{u.Setting.Name: u.Default + 0.5}, 40)
+			same := true
+			for step := range plain.Steps {
+				same = same && s.Factor(plain, step) == s.Factor(other, step)
+			}
+			if same {
+				t.Errorf("%s does not look at --%s", s.Name, u.Setting.Name)
 			}
 		}
 	}
 	if _, err := GetSchedule("cosin"); err == nil {
 		t.Error("an unknown schedule is accepted")
+	}
+}
+
+// TestCourse: lengths are steps or a fraction of all, and at least one step is at the peak.
+func TestCourse(t *testing.T) {
+	for _, tc := range []struct {
+		warmup float64
+		steps  int
+		want   int
+		err    string
+	}{
+		{0.03, 100, 3, ""}, {0.03, 10, 0, ""}, {0.99, 2, 1, ""}, {1, 2, 1, ""}, {2.9, 10, 2, ""}, {9, 10, 9, ""},
+		{10, 10, 0, "--warmup: 10 steps of warm-up, and the run has 10"}, {1, 1, 0, "--warmup: 1 steps"}, {-1, 10, 0, "--warmup is -1; expected steps"},
+	} {
+		c, err := Constant.Course(setting.Values{"warmup": tc.warmup, "decay": -7}, tc.steps)
+		if c.Warmup != tc.want || (err == nil) != (tc.err == "") || err != nil && !strings.Contains(err.Error(), tc.err) {
+			t.Errorf("warm-up %g of %d: got %d, %v; want %d, %q", tc.warmup, tc.steps, c.Warmup, err, tc.want, tc.err)
+		}
 	}
 }

@@ -3,13 +3,13 @@ package origin
 import (
 	"encoding/json"
 	"fmt"
-	"math"
 	"strconv"
 	"strings"
 
 	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/finetune/method"
 	"github.com/ggtune/ggtune/finetune/template"
+	"github.com/ggtune/ggtune/internal/setting"
 )
 
 // A fact is one thing that an adapter says.
@@ -98,7 +98,7 @@ func (t *taking) option(name, text string) bool {
 
 // learnsAnswers says whether the method learns from answers, and compares none.
 func (t *taking) learnsAnswers() bool {
-	how, err := method.New(t.cfg.Method, nil, method.Unset())
+	how, err := method.New(t.cfg.Method, nil, nil)
 	return err == nil && how.Need == method.Answers
 }
 
@@ -182,23 +182,18 @@ func asJSON(v any) string {
 
 // settings are the method's, by name.
 func settings(r *Run) (string, bool) {
-	set := map[string]float64{}
-	for _, o := range method.AllSettings() {
-		if x := *o.Field(&r.Config.Settings); !math.IsNaN(x) {
-			set[o.Name] = x
-		}
-	}
+	set := r.Method.Settings()
 	return asJSON(set), len(set) > 0
 }
 
 func takeSettings(t *taking, text string) {
-	var set map[string]float64
+	var set setting.Values
 	if err := json.Unmarshal([]byte(text), &set); err != nil || !t.sameMethod() {
 		return
 	}
-	for _, o := range method.AllSettings() {
-		if x, ok := set[o.Name]; ok && !t.given(o.Name) {
-			*o.Field(&t.cfg.Settings) = x
+	for _, s := range method.Readers().Settings() {
+		if set.Has(s) && !t.given(s.Name) {
+			t.cfg.Settings.Set(s.Name, set.Of(s))
 		}
 	}
 }

@@ -1,0 +1,84 @@
+package optim
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/ggtune/ggtune/engine"
+	"github.com/ggtune/ggtune/finetune/checkpoint"
+	"github.com/ggtune/ggtune/internal/registry"
+	"github.com/ggtune/ggtune/internal/setting"
+)
+
+// An Optimizer is a rule by which gradients change parameters. Register one with a package-level variable.
+type Optimizer struct {
+	Name string
+	Doc  string // one line, with the source
+	// Reads lists the optimizer's settings.
+	Reads []setting.Use
+	// StateBytes is the memory that it takes beside so many trained numbers and their gradients, bytes.
+	StateBytes func(numbers int64) int64
+
+	start func(params []*engine.Param, s setting.Values, o Options) (Running, error)
+}
+
+// Options are what every optimizer must know.
+type Options struct {
+	// LoRAPlus is the factor on the learning rate of lora_b parameters (Hayou et al. 2024, "LoRA+"); 0 or 1 is plain LoRA.
+	LoRAPlus float64
+	Threads  int // goroutines; the result does not depend on it
+}
+
+// rate is the learning rate of a parameter.
+func (o *Options) rate(lr float64, p *engine.Param) float64 {
+	if p.Group == "lora_b" && o.LoRAPlus > 0 {
+		return lr * o.LoRAPlus
+	}
+	return lr
+}
+
+// Running is an optimizer at work on parameters. It is not safe for concurrent use.
+type Running interface {
+	// Update changes the parameters by their gradients times scale, at learning rate lr. If one is not finite after, the
+	// error wraps ErrParams and names the first tensor that has one.
+	Update(lr, scale float64) error
+	// State lists what the next update depends on, as a checkpoint holds and fills it. SetUpdates restores the rest.
+	State() []checkpoint.Tensor
+	// SetUpdates restores the number of updates done.
+	SetUpdates(n int)
+}
+
+// ErrParams is wrapped by Update's error: parameters are not finite, and nothing of them is worth keeping.
+var ErrParams = errors.New("parameters are not finite")
+
+var optimizers = registry.New[*Optimizer]("optimizer")
+
+func registerOptimizer(o *Optimizer) *Optimizer { return optimizers.Register(o.Name, o) }
+
+// Get gives the optimizer of that name; the error lists the names.
+func Get(name string) (*Optimizer, error) { return optimizers.Get(name) }
+
+// Readers lists the optimizers with the settings they read.
+func Readers() setting.Readers {
+	r := setting.Readers{Kind: "optimizer"}
+	for _, o := range optimizers.All() {
+		r.List = append(r.List, setting.Reader{Name: o.Name, Uses: o.Reads})
+	}
+	return r
+}
+
+// Start puts the optimizer to work on parameters, as if no update had been done.
+func (o *Optimizer) Start(params []*engine.Param, given setting.Values, opts Options) (Running, error) {
+	v, _, errs := setting.Resolve(given, o.Reads, Readers().Settings())
+	if !(opts.LoRAPlus >= 0) {
+		errs = append(errs, fmt.Errorf("LoRA+ ratio %g: may not be negative", opts.LoRAPlus))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, fmt.Errorf("%s: %w", o.Name, err)
+	}
+	r, err := o.start(params, v, opts)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", o.Name, err)
+	}
+	return r, nil
+}

@@ -1,0 +1,249 @@
+// Package setting describes the numbers that parts of a run (methods, schedules, optimizers) can be told: each is declared
+// once, beside the part that owns it, and flags, files, checks and help are made from that. It knows no part.
+//
+//	var beta = &setting.Setting{Name: "beta", Usage: "strength of the pull", Range: setting.Above(0, "above 0")}
+//	…Reads: []setting.Use{beta.At(0.1)}…             who reads it, and with which default
+//	values, unread, err := setting.Resolve(given, reads, offered)
+//	values.Of(beta)
+package setting
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+)
+
+// A Setting is one number that can be told to whoever reads it.
+type Setting struct {
+	Name  string // of the flag, with dashes; a key of TOML has underscores
+	Usage string // one line, on what it is; `WORD` names the value
+	Range Range
+	// Default is that of all who read it; nil: each has its own.
+	Default *float64
+}
+
+// A Range says which values a setting may have.
+type Range struct {
+	Expected string // in words: "0 to below 1"
+	Holds    func(x float64) bool
+}
+
+// Above admits numbers above lo.
+func Above(lo float64, expected string) Range {
+	return Range{expected, func(x float64) bool { return x > lo && !math.IsInf(x, 0) }}
+}
+
+// AtLeast admits numbers from lo.
+func AtLeast(lo float64, expected string) Range {
+	return Range{expected, func(x float64) bool { return x >= lo && !math.IsInf(x, 0) }}
+}
+
+// Within admits numbers from lo to hi.
+func Within(lo, hi float64, expected string) Range {
+	return Range{expected, func(x float64) bool { return x >= lo && x <= hi }}
+}
+
+// Below admits numbers from lo to below hi.
+func Below(lo, hi float64, expected string) Range {
+	return Range{expected, func(x float64) bool { return x >= lo && x < hi }}
+}
+
+// A Use is a setting that somebody reads, with the default that it has there.
+type Use struct {
+	Setting *Setting
+	// Default is NaN where a reader made of parts leaves it to them.
+	Default float64
+}
+
+// At is the use of a setting with that default.
+func (s *Setting) At(x float64) Use { return Use{s, x} }
+
+// Use is the use of a setting with the default of all who read it. Without one it panics: the declaration is at fault.
+func (s *Setting) Use() Use {
+	if s.Default == nil {
+		panic(fmt.Sprintf("setting: %s has no default of its own", s.Name))
+	}
+	return s.At(*s.Default)
+}
+
+// Reads finds the use of a setting.
+func Reads(uses []Use, s *Setting) (Use, bool) {
+	for _, u := range uses {
+		if u.Setting == s {
+			return u, true
+		}
+	}
+	return Use{}, false
+}
+
+// Values are the values of settings, by name. What is not there is not given.
+type Values map[string]float64
+
+// Of is the value of a setting: the one that is there, or the default of all who read it. It panics without either: who
+// asks has not declared that it reads the setting.
+func (v Values) Of(s *Setting) float64 {
+	x, ok := v.Get(s)
+	if !ok {
+		panic(fmt.Sprintf("setting: %s is asked for and has no value", s.Name))
+	}
+	return x
+}
+
+// Get is Of, ok whether there is a value.
+func (v Values) Get(s *Setting) (x float64, ok bool) {
+	if x, ok = v[s.Name]; !ok && s.Default != nil {
+		return *s.Default, true
+	}
+	return x, ok
+}
+
+// Has says whether a value is there; a default of all who read it is not.
+func (v Values) Has(s *Setting) bool { _, ok := v[s.Name]; return ok }
+
+// Set gives a setting a value. Copies of v keep what they had.
+func (v *Values) Set(name string, x float64) {
+	c := Values{}
+	maps.Copy(c, *v)
+	c[name] = x
+	*v = c
+}
+
+// A Slot is the place of one setting among values, as a pointer is a field's.
+type Slot struct {
+	Values  *Values
+	Setting *Setting
+}
+
+// Get is Values.Get.
+func (s Slot) Get() (x float64, ok bool) { return s.Values.Get(s.Setting) }
+
+// Set is Values.Set.
+func (s Slot) Set(x float64) { s.Values.Set(s.Setting.Name, x) }
+
+// Resolve gives the values that a reader works with: what is given of the settings it uses, and its defaults for the rest.
+// unread are those of the offered settings that are given and not used; a value that is the default of all says nothing.
+// errs tell of every value out of its range.
+func Resolve(given Values, uses []Use, offered []*Setting) (v Values, unread []*Setting, errs []error) {
+	v = Values{}
+	for _, u := range uses {
+		if !math.IsNaN(u.Default) {
+			v[u.Setting.Name] = u.Default
+		}
+	}
+	for _, s := range offered {
+		x, ok := given[s.Name]
+		if !ok {
+			continue
+		}
+		if _, reads := Reads(uses, s); !reads {
+			if s.Default == nil || x != *s.Default {
+				unread = append(unread, s)
+			}
+			continue
+		}
+		if err := s.Check(x); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		v[s.Name] = x
+	}
+	return v, unread, errs
+}
+
+// Check is an error if a value is out of the setting's range.
+func (s *Setting) Check(x float64) error {
+	if s.Range.Holds(x) {
+		return nil
+	}
+	return fmt.Errorf("--%s is %g; expected %s", s.Name, x, s.Range.Expected)
+}
+
+// Readers are all parts of one kind, such as the methods.
+type Readers struct {
+	Kind string // what one is: "method"; also the option that chooses it
+	List []Reader
+}
+
+// A Reader is one of them, with what it reads.
+type Reader struct {
+	Name string
+	Uses []Use
+}
+
+// Settings lists what they read, each once: in the order of the readers, and before what stands behind it in its reader's
+// own order.
+func (r Readers) Settings() []*Setting {
+	var out []*Setting
+	for _, one := range r.List {
+		for i, u := range one.Uses {
+			if slices.Contains(out, u.Setting) {
+				continue
+			}
+			at := len(out)
+			if i+1 < len(one.Uses) {
+				if next := slices.Index(out, one.Uses[i+1].Setting); next >= 0 {
+					at = next
+				}
+			}
+			out = slices.Insert(out, at, u.Setting)
+		}
+	}
+	return out
+}
+
+// Of lists those that read a setting.
+func (r Readers) Of(s *Setting) (names []string) {
+	for _, one := range r.List {
+		if _, ok := Reads(one.Uses, s); ok {
+			names = append(names, one.Name)
+		}
+	}
+	return names
+}
+
+// Help is the line that an option shows: with the range and who reads it, where each has a default of its own.
+func (r Readers) Help(s *Setting) string {
+	if s.Default != nil {
+		return s.Usage
+	}
+	var who []string
+	for _, one := range r.List {
+		if u, ok := Reads(one.Uses, s); ok {
+			who = append(who, fmt.Sprintf("%s %g", one.Name, u.Default))
+		}
+	}
+	return fmt.Sprintf("%s; `NUMBER` %s (%s)", s.Usage, s.Range.Expected, strings.Join(who, ", "))
+}
+
+// Check tells of faults in declarations, which no user can cause: a setting without a name, usage or range, two of one name,
+// a default out of range.
+func (r Readers) Check() error {
+	var errs []error
+	names := map[string]bool{}
+	for _, s := range r.Settings() {
+		if s.Name == "" || s.Usage == "" || s.Range.Expected == "" || s.Range.Holds == nil || names[s.Name] {
+			errs = append(errs, fmt.Errorf("a %s's setting is incomplete or declared twice: %+v", r.Kind, *s))
+		}
+		names[s.Name] = true
+	}
+	if len(errs) > 0 {
+		return errors.Join(errs...)
+	}
+	for _, one := range r.List {
+		for i, u := range one.Uses {
+			if _, again := Reads(one.Uses[:i], u.Setting); again {
+				errs = append(errs, fmt.Errorf("%s %s reads --%s twice", r.Kind, one.Name, u.Setting.Name))
+			}
+			if d := u.Setting.Default; d != nil && u.Default != *d {
+				errs = append(errs, fmt.Errorf("%s %s has %g for --%s, whose default is %g", r.Kind, one.Name, u.Default, u.Setting.Name, *d))
+			}
+			if err := u.Setting.Check(u.Default); err != nil {
+				errs = append(errs, fmt.Errorf("the default of %s %s: %w", r.Kind, one.Name, err))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
