@@ -1,5 +1,5 @@
-// Package finetune trains: it brings data, method, optimizer and engine together in one loop. It knows no flag and no
-// terminal.
+// Package finetune is the training loop: micro-batches from a source, through engine and method, to updates of an optimizer.
+// It knows no file, no text and no settings; package run wires it.
 package finetune
 
 import (
@@ -178,15 +178,15 @@ func (p *Parts) giveUp(ctx context.Context, st *State, start State, err error) e
 		}
 		*st = start
 		if zero := p.Engine.ZeroGrad(); zero != nil {
-			return endedBy(err, zero)
+			return EndedBy(err, zero)
 		}
 	}
-	return endedBy(err, p.Save(st))
+	return EndedBy(err, p.Save(st))
 }
 
-// endedBy is the error of a run that ends because of err after saving its state: err, or, where nothing was saved, that and
+// EndedBy is the error of a run that ends because of err after saving its state: err, or, where nothing was saved, that and
 // no longer err, by which callers know a run that can go on from where it stood.
-func endedBy(err, notSaved error) error {
+func EndedBy(err, notSaved error) error {
 	if notSaved == nil {
 		return err
 	}

@@ -15,10 +15,10 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/ggtune/ggtune/bindings/llama"
-	"github.com/ggtune/ggtune/finetune"
 	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/finetune/generate"
 	"github.com/ggtune/ggtune/finetune/report"
+	"github.com/ggtune/ggtune/finetune/run"
 	"github.com/ggtune/ggtune/finetune/template"
 )
 
@@ -84,7 +84,7 @@ func demoAction(c *cli.Context) error {
 	fmt.Fprintf(say, "ggtune demo: a LoRA adapter on a very small model (2 million parameters, q8_0, made by ggtune itself),\n"+
 		"which is to answer as a pirate. The files are in %s.\n\n", dir)
 	r := demoResult{Model: filepath.Join(dir, "base.gguf"), Data: filepath.Join(dir, "train.jsonl"), EvalData: filepath.Join(dir, "heldout.jsonl")}
-	s, err := finetune.Train(c.Context, demoConfig(c, dir, n), report.NewTerminal(say, isTerminal(say)))
+	s, err := run.Train(c.Context, demoConfig(c, dir, n), report.NewTerminal(say, isTerminal(say)))
 	if err != nil {
 		return err
 	}

@@ -8,9 +8,9 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/ggtune/ggtune/finetune"
 	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/finetune/report"
+	"github.com/ggtune/ggtune/finetune/run"
 	"github.com/ggtune/ggtune/internal/count"
 )
 
@@ -41,7 +41,7 @@ func evalAction(c *cli.Context) error {
 		return err
 	}
 	rep := report.NewTerminal(c.App.ErrWriter, isTerminal(c.App.ErrWriter))
-	e, err := finetune.Evaluate(c.Context, *cfg, c.String("adapter"), chosen, rep)
+	e, err := run.Evaluate(c.Context, *cfg, c.String("adapter"), chosen, rep)
 	if err != nil {
 		return err
 	}

@@ -41,7 +41,7 @@ func usagef(format string, args ...any) error { return usageError{fmt.Errorf(for
 
 func main() {
 	ctx, stop := interruptible(os.Stderr)
-	code := run(ctx, os.Args, os.Stdin, os.Stdout, os.Stderr)
+	code := execute(ctx, os.Args, os.Stdin, os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
 }
@@ -80,8 +80,8 @@ func interruptible(stderr io.Writer) (ctx context.Context, stop func()) {
 	return ctx, func() { signal.Stop(signals); close(done); cancel(nil) }
 }
 
-// run is the whole command: it parses args, prints, and returns the exit code.
-func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
+// execute is the whole command: it parses args, prints, and returns the exit code.
+func execute(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
 	defer func() {
 		if p := recover(); p != nil {
 			fmt.Fprintf(stderr, "ggtune: internal error: %v\nThis is a fault in ggtune, not in your input. Please report it with the command line, the output of\n"+
@@ -134,7 +134,7 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer) *cli.App {
 		CustomAppHelpTemplate:     appHelp,
 		Commands:                  commands(),
 		Flags:                     []cli.Flag{&cli.BoolFlag{Name: "version", Usage: "print the version"}},
-		ExitErrHandler:            func(*cli.Context, error) {}, // run reports; cli would call os.Exit
+		ExitErrHandler:            func(*cli.Context, error) {}, // execute reports; cli would call os.Exit
 		OnUsageError:              func(_ *cli.Context, err error, _ bool) error { return usageError{err} },
 		Action: func(c *cli.Context) error {
 			if c.Bool("version") {

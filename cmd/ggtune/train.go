@@ -9,9 +9,9 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/ggtune/ggtune/finetune"
 	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/finetune/report"
+	"github.com/ggtune/ggtune/finetune/run"
 )
 
 func trainCommand() *cli.Command {
@@ -42,7 +42,7 @@ func trainAction(c *cli.Context) error {
 		return err
 	}
 	rep, failed := reporter(c)
-	_, err = finetune.Train(c.Context, *cfg, rep)
+	_, err = run.Train(c.Context, *cfg, rep)
 	if errors.Is(err, errInterrupted) && context.Cause(c.Context) == errInterrupted {
 		// A run that has begun can go on even from before its first step: what the reference said of its data is kept.
 		if _, none := os.Stat(filepath.Join(cfg.Output, "run.toml")); none != nil {

@@ -47,6 +47,9 @@ var exceptions = []struct {
 	{"internal/refmodel", "engine/gguf", false, "it reads and writes GGUF files; a second reader would be a second way of doing it"},
 }
 
+// loop is what the training loop, in finetune itself, builds on: it knows no file, no text and no settings.
+var loop = []string{"finetune/encode", "finetune/method", "finetune/optim"}
+
 // testOnly packages are for tests and stay out of the binary.
 var testOnly = []string{"internal/testdata", "internal/atomicfile/faultfs", "engine/backend/distant"}
 
@@ -164,6 +167,14 @@ func violation(f file, to string) string {
 	}
 	if below := under(f.dir, "engine") || under(f.dir, "quant"); below && !f.test && to == "bindings/llama" && f.dir != "engine/verify" {
 		return "engine/verify is the only package of engine, and of what it builds on, that imports llama.cpp"
+	}
+	switch within := under(f.dir, "finetune"); {
+	case within && to == "finetune" && f.dir != "finetune/run":
+		return "within finetune only run imports the loop"
+	case within && to == "finetune/run":
+		return "run wires the others, and none of them knows of it"
+	case f.dir == "finetune" && !f.test && under(to, "finetune") && !slices.Contains(loop, to):
+		return fmt.Sprintf("of finetune, the loop imports only %q", loop)
 	}
 	folder, may := rule(f.dir)
 	if folder == "" {
@@ -286,7 +297,15 @@ func TestViolation(t *testing.T) {
 		{"cmd/ggtune/main_test.go", "internal/testdata", true},
 		{"finetune/loop.go", "engine", true},
 		{"finetune/loop.go", "cmd/ggtune", false},
-		{"finetune/data/jsonl.go", "finetune", true},
+		{"finetune/loop.go", "finetune/encode", true},
+		{"finetune/loop.go", "finetune/config", false},
+		{"finetune/loop_test.go", "finetune/data", true},
+		{"finetune/run/run.go", "finetune", true},
+		{"finetune/run/run.go", "finetune/config", true},
+		{"finetune/generate/chat.go", "finetune", false},
+		{"finetune/generate/chat.go", "finetune/run", false},
+		{"finetune/data/jsonl.go", "finetune", false},
+		{"cmd/ggtune/main.go", "finetune/run", true},
 		{"engine/model.go", "finetune/data", false},
 		{"engine/model.go", "engine/graph", true},
 		{"engine/model.go", "quant", true},

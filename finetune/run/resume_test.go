@@ -1,4 +1,4 @@
-package finetune
+package run
 
 import (
 	"context"
@@ -25,13 +25,13 @@ import (
 // begun opens a run and its directory.
 func begun(t *testing.T, c config.Config, change func(r *run)) *run {
 	t.Helper()
-	r := &run{cfg: c, rep: report.Silent{}}
+	r := &run{setup: setup{cfg: c}, rep: report.Silent{}}
 	t.Cleanup(func() {
 		if err := r.close(); err != nil {
 			t.Error(err)
 		}
 	})
-	if err := r.open(t.Context()); err != nil {
+	if err := r.open(t.Context(), r.rep); err != nil {
 		t.Fatal(err)
 	}
 	change(r)

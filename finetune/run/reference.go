@@ -1,4 +1,4 @@
-package finetune
+package run
 
 import (
 	"context"
@@ -12,6 +12,7 @@ import (
 
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/engine/adapter"
+	"github.com/ggtune/ggtune/finetune"
 	"github.com/ggtune/ggtune/finetune/checkpoint"
 	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/finetune/encode"
@@ -24,6 +25,9 @@ type reference struct {
 	logp  []float32 // of the items one after the other; NaN where it is not known yet
 	start []int     // where each item's begin
 }
+
+// References are those of a run's rows, nil where the method needs none.
+type references struct{ train, held *reference }
 
 func newReference(d *encode.Dataset) *reference {
 	r := &reference{start: make([]int, len(d.Items))}
@@ -85,7 +89,7 @@ func (r *reference) compute(ctx context.Context, ref *referenceModel, rows *enco
 	c := encode.Cursor{}
 	for range min(micros, rows.Micros()) {
 		if ctx.Err() != nil {
-			return endedBy(context.Cause(ctx), saved())
+			return finetune.EndedBy(context.Cause(ctx), saved())
 		}
 		m, next, err := rows.Next(c)
 		if err != nil {
@@ -101,7 +105,7 @@ func (r *reference) compute(ctx context.Context, ref *referenceModel, rows *enco
 				at += copy(part, out.LogP[at:at+m.Sequences[i].Len])
 			}
 			if !r.known(m) {
-				return fmt.Errorf("the reference's log-probabilities of the examples at %s are %w; look at the model with ggtune check", encode.Places(m), ErrNotFinite)
+				return fmt.Errorf("the reference's log-probabilities of the examples at %s are %w; look at the model with ggtune check", encode.Places(m), finetune.ErrNotFinite)
 			}
 			if time.Since(last) > often {
 				if err := saved(); err != nil {
@@ -206,13 +210,13 @@ func (r *run) reference(ctx context.Context) (err error) {
 	}
 	key := referenceKey{Kind: kindReference, Base: r.meta.BaseSHA256, Adapter: r.meta.RefAdapter, Train: r.meta.TrainData, Held: r.meta.HeldData, Packing: r.cfg.Packing,
 		SeqLen: r.cfg.SeqLen, Seed: r.cfg.Seed, EvalRows: r.cfg.EvalRows, Exact: r.cfg.Exact}
-	r.refTrain = newReference(r.rows.Train)
-	tensors := []checkpoint.Tensor{checkpoint.Floats("train", r.refTrain.logp)}
+	r.refs.train = newReference(r.rows.Train)
+	tensors := []checkpoint.Tensor{checkpoint.Floats("train", r.refs.train.logp)}
 	reached, trained := r.rows.Reached()
 	total := trained
 	if r.rows.HeldRows != nil {
-		r.refHeld = newReference(r.rows.Held)
-		tensors = append(tensors, checkpoint.Floats("held", r.refHeld.logp))
+		r.refs.held = newReference(r.rows.Held)
+		tensors = append(tensors, checkpoint.Floats("held", r.refs.held.logp))
 		total += r.rows.HeldRows.Rows()
 	}
 	file := r.cfg.RefCache
@@ -227,12 +231,12 @@ func (r *run) reference(ctx context.Context) (err error) {
 	save := func() error { return checkpoint.WriteFile(nil, file, key, tensors) }
 	before := 0
 	progress := func(rows int) { r.rep.Report(report.Progress{What: "reference", Done: before + rows, Total: total}) }
-	if err := r.refTrain.compute(ctx, ref, r.rows.TrainRows, reached, progress, save); err != nil {
+	if err := r.refs.train.compute(ctx, ref, r.rows.TrainRows, reached, progress, save); err != nil {
 		return err
 	}
 	before = trained
-	if r.refHeld != nil {
-		if err := r.refHeld.compute(ctx, ref, r.rows.HeldRows, r.rows.HeldRows.Micros(), progress, save); err != nil {
+	if r.refs.held != nil {
+		if err := r.refs.held.compute(ctx, ref, r.rows.HeldRows, r.rows.HeldRows.Micros(), progress, save); err != nil {
 			return err
 		}
 	}

@@ -1,4 +1,4 @@
-package finetune
+package run
 
 import (
 	"errors"
@@ -182,8 +182,8 @@ func TestCachedReferenceIsNotOpened(t *testing.T) {
 	r := begun(t, pairConfig(t, "dpo"), func(*run) {})
 	never := func() error { return errors.New("saved, and nothing is new") }
 	m := &referenceModel{} // of no model: opening it would fail
-	err := r.refTrain.compute(t.Context(), m, r.rows.TrainRows, r.meta.Course.Steps*r.cfg.Accum, func(int) {}, never)
-	if err := errors.Join(err, r.refHeld.compute(t.Context(), m, r.rows.HeldRows, r.rows.HeldRows.Micros(), func(int) {}, never)); err != nil {
+	err := r.refs.train.compute(t.Context(), m, r.rows.TrainRows, r.meta.Course.Steps*r.cfg.Accum, func(int) {}, never)
+	if err := errors.Join(err, r.refs.held.compute(t.Context(), m, r.rows.HeldRows, r.rows.HeldRows.Micros(), func(int) {}, never)); err != nil {
 		t.Error(err)
 	}
 	if m.sess != nil {
@@ -338,9 +338,9 @@ func TestReadingShows(t *testing.T) {
 			c := pairConfig(t, tc.method)
 			c.EvalSplit, c.EvalEvery = tc.split, 0
 			rec := &recorder{}
-			r := &run{cfg: c, rep: rec}
+			r := &run{setup: setup{cfg: c}, rep: rec}
 			defer r.close()
-			if err := r.open(t.Context()); err != nil {
+			if err := r.open(t.Context(), r.rep); err != nil {
 				t.Fatal(err)
 			}
 			var got []int

@@ -1,4 +1,4 @@
-package finetune
+package run
 
 import (
 	"context"
@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/engine/verify"
 	"github.com/ggtune/ggtune/finetune/checkpoint"
 	"github.com/ggtune/ggtune/finetune/eval"
@@ -43,9 +42,7 @@ func (r *run) finish(ctx context.Context) (report.Summary, error) {
 	}
 	// llama.cpp needs memory of its own: ours goes first, with the parameters, their gradients and moments of a full model.
 	base := r.cfg.Model
-	err = errors.Join(r.sess.Close(), r.text.Close(), r.model.Close())
-	r.sess, r.opt, r.text, r.model = nil, nil, nil, nil
-	if err != nil {
+	if err := errors.Join(r.numbers.close(), r.setup.close()); err != nil {
 		return report.Summary{}, err
 	}
 	if err := r.verify(ctx, probe, base, &s); err != nil {
@@ -121,11 +118,7 @@ func (r *run) takeBest(step int) error {
 		return fmt.Errorf("the best step's parameters: %w", err)
 	}
 	defer f.Close()
-	var tensors []checkpoint.Tensor
-	for _, p := range r.sess.Params() {
-		tensors = append(tensors, checkpoint.DeviceFloats(p.Name, p.Value))
-	}
-	return f.Read(tensors)
+	return f.Read(r.params())
 }
 
 // write writes the result under the name of one that is not verified, and computes the logits that llama.cpp is to find in
@@ -181,7 +174,7 @@ func (r *run) publish(s *report.Summary) error {
 	if err := atomicfile.OS.SyncDir(r.dir.path); err != nil {
 		return fmt.Errorf("flush %s to disk: %w; the result is whole, but may be missing after a power cut", r.dir.path, err)
 	}
-	r.rep.Report(savedEvent(what, s.Result, s.ResultStep))
+	r.rep.Report(report.Saved{What: what, Path: s.Result, Step: s.ResultStep})
 	return nil
 }
 
@@ -205,14 +198,4 @@ func (r *run) verify(ctx context.Context, probe *verify.Probe, base string, s *r
 	s.LlamaMaxDiff, s.LlamaBaseDiff = &a.Trained.Max, &a.Base.Max
 	r.rep.Report(report.Progress{What: "verify", Done: 1, Total: 1})
 	return nil
-}
-
-// fileSHA256 is the hash of a GGUF file: one of an adapter, or of the result.
-func fileSHA256(path string) (string, error) {
-	f, err := gguf.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	return f.SHA256(context.Background())
 }

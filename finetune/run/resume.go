@@ -1,4 +1,4 @@
-package finetune
+package run
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 
 	"github.com/ggtune/ggtune/engine/verify"
+	"github.com/ggtune/ggtune/finetune"
 	"github.com/ggtune/ggtune/finetune/checkpoint"
 	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/finetune/eval"
@@ -26,7 +27,7 @@ type meta struct {
 	HeldData    string       `json:"held_data"`
 	Course      optim.Course `json:"course"`
 
-	State      State            `json:"state"`
+	State      finetune.State   `json:"state"`
 	Best       eval.Best        `json:"best"`
 	Evaluated  int              `json:"evaluated"` // step of the last evaluation
 	LastEval   *float64         `json:"last_eval"` // the loss it found
@@ -44,21 +45,6 @@ func ResumeConfig(output string) (*config.Config, error) {
 	}
 	c.Output, c.Resume = output, true
 	return &c, nil
-}
-
-// gradName is the name under which a checkpoint keeps the gradient sum of a parameter.
-func gradName(param string) string { return param + ".grad" }
-
-// tensors lists all numbers of the run: parameters, moments and, within a step, gradient sums.
-func (r *run) tensors(withGrad bool) []checkpoint.Tensor {
-	var out []checkpoint.Tensor
-	for _, p := range r.sess.Params() {
-		out = append(out, checkpoint.DeviceFloats(p.Name, p.Value))
-		if withGrad {
-			out = append(out, checkpoint.DeviceFloats(gradName(p.Name), p.Grad))
-		}
-	}
-	return append(out, r.opt.State()...)
 }
 
 // restore goes on from the newest whole checkpoint, if there is one, after making sure that it is of this run.
@@ -139,23 +125,4 @@ func (r *run) compatible(m *meta) (notes []string, err error) {
 		}
 	}
 	return notes, errors.Join(errs...)
-}
-
-// save writes a checkpoint of st.
-func (r *run) save(st *State) error {
-	r.meta.State = *st
-	id := checkpoint.ID{Step: st.Step, Micros: st.Pending.Micros}
-	if err := r.log.Sync(); err != nil {
-		return err
-	}
-	var keep []checkpoint.ID
-	if r.meta.Best.Seen > 0 {
-		keep = append(keep, checkpoint.ID{Step: r.meta.Best.Step})
-	}
-	if err := r.store.Save(id, r.meta, []byte(r.meta.Config), r.tensors(st.Pending.Micros > 0), keep...); err != nil {
-		return err
-	}
-	r.saved = id
-	r.rep.Report(savedEvent("checkpoint", r.store.Path(id), st.Step))
-	return nil
 }

@@ -1,4 +1,4 @@
-package finetune
+package run
 
 import (
 	"errors"
@@ -9,7 +9,9 @@ import (
 
 	"github.com/gofrs/flock"
 
+	"github.com/ggtune/ggtune/finetune/checkpoint"
 	"github.com/ggtune/ggtune/finetune/config"
+	"github.com/ggtune/ggtune/finetune/report"
 	"github.com/ggtune/ggtune/internal/atomicfile"
 )
 
@@ -31,6 +33,31 @@ const (
 
 // runFiles are those by which a directory is known to hold a run.
 var runFiles = []string{fileConfig, fileMetrics, fileReport, fileAdapter, fileModel, dirCheckpoints}
+
+// A book is what a run keeps on disk: its directory, the log of its steps, its checkpoints.
+type book struct {
+	dir   *runDir
+	log   *report.Log
+	store checkpoint.Store
+	saved checkpoint.ID // the newest checkpoint written or resumed from
+}
+
+// save writes a checkpoint, and keeps that of the best step beside it.
+func (b *book) save(m *meta, tensors []checkpoint.Tensor) error {
+	id := checkpoint.ID{Step: m.State.Step, Micros: m.State.Pending.Micros}
+	if err := b.log.Sync(); err != nil {
+		return err
+	}
+	var keep []checkpoint.ID
+	if m.Best.Seen > 0 {
+		keep = append(keep, checkpoint.ID{Step: m.Best.Step})
+	}
+	if err := b.store.Save(id, m, []byte(m.Config), tensors, keep...); err != nil {
+		return err
+	}
+	b.saved = id
+	return nil
+}
 
 // A runDir is a run's directory, locked against other processes.
 type runDir struct {

@@ -1,0 +1,93 @@
+package run
+
+import (
+	"context"
+
+	"github.com/ggtune/ggtune/engine/verify"
+	"github.com/ggtune/ggtune/finetune"
+	"github.com/ggtune/ggtune/finetune/eval"
+	"github.com/ggtune/ggtune/finetune/method"
+	"github.com/ggtune/ggtune/finetune/report"
+)
+
+// measureBase takes the measurements that are only possible, or only meaningful, before the first step.
+func (r *run) measureBase(ctx context.Context) error {
+	if r.meta.State.Step > 0 || r.meta.State.Pending.Micros > 0 {
+		return nil
+	}
+	if r.rows.HeldRows != nil && r.meta.EvalBefore == nil {
+		res, err := r.measure(ctx, eval.Options{NoAdapter: !r.cfg.Full && r.cfg.InitAdapter == ""})
+		if err != nil {
+			return err
+		}
+		r.meta.EvalBefore = &res.Loss
+		r.rep.Report(report.Evaluated{Loss: res.Loss, Perplexity: res.Perplexity(), Metrics: res.Metrics})
+	}
+	return r.measureDistance(ctx, &r.meta)
+}
+
+// measureDistance measures for m, where it does not hold it, llama.cpp's distance from a base that is trained in full. The
+// session must hold the base.
+func (r *run) measureDistance(ctx context.Context, m *meta) error {
+	tokens := r.rows.Probe()
+	if !r.cfg.Full || m.BaseDiff != nil || tokens == nil {
+		return nil
+	}
+	// llama.cpp maps the file that is mapped here, so that the weights are in memory once; what it takes beside them is a
+	// context of a few tokens.
+	p, err := verify.NewProbe(ctx, r.sess, tokens)
+	if err != nil {
+		return err
+	}
+	d, err := p.Distance(ctx, r.cfg.Model, r.cfg.Threads)
+	if err != nil {
+		return err
+	}
+	m.BaseDiff = &d
+	return nil
+}
+
+// measure evaluates on the held-out rows.
+func (r *run) measure(ctx context.Context, o eval.Options) (eval.Result, error) {
+	o.Progress = func(rows int) {
+		r.rep.Report(report.Progress{What: "evaluate", Done: rows, Total: r.rows.HeldRows.Rows()})
+	}
+	o.Reference = r.refs.held.of
+	return eval.Run(ctx, r.sess, r.rows.HeldRows, r.how, o)
+}
+
+// owed makes up for an evaluation that an interruption prevented.
+func (r *run) owed(ctx context.Context, st *finetune.State) error {
+	every := r.cfg.EvalEvery
+	if every == 0 || st.Step == 0 || st.Step%every != 0 || r.meta.Evaluated == st.Step || st.Pending.Micros > 0 {
+		return nil
+	}
+	_, err := r.evaluate(ctx, st.Step) // the step's checkpoint is there already
+	return err
+}
+
+// evaluate measures the held-out loss after a step, adds it to the step's line, and says whether it is the lowest yet.
+func (r *run) evaluate(ctx context.Context, step int) (better bool, err error) {
+	res, err := r.measure(ctx, eval.Options{})
+	if err != nil {
+		return false, err
+	}
+	better = r.meta.Best.Add(step, res.Loss)
+	r.meta.Evaluated, r.meta.LastEval = step, &res.Loss
+	r.rep.Report(report.Evaluated{Step: step, Loss: res.Loss, Perplexity: res.Perplexity(), Best: better, Metrics: res.Metrics})
+	return better, r.log.Amend(func(l *report.Line) {
+		l.EvalLoss = &res.Loss
+		l.Figures = figures(l.Figures, "eval_", res.Metrics)
+	})
+}
+
+// figures adds a method's figures to a map, under names with prefix before them.
+func figures(to map[string]float64, prefix string, metrics []method.Metric) map[string]float64 {
+	for _, m := range metrics {
+		if to == nil {
+			to = map[string]float64{}
+		}
+		to[prefix+m.Name] = m.Sum / m.Weight
+	}
+	return to
+}

@@ -1,0 +1,63 @@
+package run
+
+import (
+	"github.com/ggtune/ggtune/engine"
+	"github.com/ggtune/ggtune/finetune/checkpoint"
+	"github.com/ggtune/ggtune/finetune/optim"
+)
+
+// Numbers are what training changes, and what a checkpoint holds of them.
+type numbers struct {
+	sess *engine.Session
+	opt  optim.Running
+}
+
+// newNumbers gives those that training starts with. It is to be closed, after an error too.
+func newNumbers(s *setup) (n numbers, err error) {
+	if n.sess, err = engine.NewSession(s.model, s.start); err != nil {
+		return n, err
+	}
+	n.opt, err = s.cfg.Optimizer().Start(n.sess.Params(), s.cfg.Settings, optim.Options{LoRAPlus: s.cfg.LoRAPlus, Threads: s.cfg.Threads})
+	return n, err
+}
+
+// close frees them; it may be called again.
+func (n *numbers) close() error {
+	if n.sess == nil {
+		return nil
+	}
+	err := n.sess.Close()
+	n.sess, n.opt = nil, nil
+	return err
+}
+
+// params lists the parameters alone.
+func (n *numbers) params() (out []checkpoint.Tensor) {
+	for _, p := range n.sess.Params() {
+		out = append(out, checkpoint.DeviceFloats(p.Name, p.Value))
+	}
+	return out
+}
+
+// count is how many parameters there are.
+func (n *numbers) count() (total int64) {
+	for _, p := range n.sess.Params() {
+		total += p.Len()
+	}
+	return total
+}
+
+// gradName is the name under which a checkpoint keeps the gradient sum of a parameter.
+func gradName(param string) string { return param + ".grad" }
+
+// tensors lists all numbers: parameters, moments and, within a step, gradient sums.
+func (n *numbers) tensors(withGrad bool) []checkpoint.Tensor {
+	var out []checkpoint.Tensor
+	for _, p := range n.sess.Params() {
+		out = append(out, checkpoint.DeviceFloats(p.Name, p.Value))
+		if withGrad {
+			out = append(out, checkpoint.DeviceFloats(gradName(p.Name), p.Grad))
+		}
+	}
+	return append(out, n.opt.State()...)
+}

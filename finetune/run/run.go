@@ -1,0 +1,189 @@
+// Package run carries one training run from its settings to a result that llama.cpp has loaded: it wires data, model, loop,
+// checkpoints and report together, goes on with a run that was stopped, and measures a model the way a run does. It knows no
+// flag and no terminal.
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/ggtune/ggtune/finetune"
+	"github.com/ggtune/ggtune/finetune/budget"
+	"github.com/ggtune/ggtune/finetune/checkpoint"
+	"github.com/ggtune/ggtune/finetune/config"
+	"github.com/ggtune/ggtune/finetune/encode"
+	"github.com/ggtune/ggtune/finetune/optim"
+	"github.com/ggtune/ggtune/finetune/report"
+	"github.com/ggtune/ggtune/internal/atomicfile"
+)
+
+// A run is one training run under way.
+type run struct {
+	setup
+	numbers
+	book
+	refs   references
+	meta   meta
+	rep    report.Reporter
+	source *encode.Stream
+	clock  time.Time // when the step under way began
+}
+
+// Train runs a training run from its data to a result that llama.cpp has loaded, and tells rep what happens. On cancel it
+// saves and returns context.Cause(ctx); a *config.Error says that the settings are at fault and nothing was done.
+func Train(ctx context.Context, cfg config.Config, rep report.Reporter) (_ report.Summary, err error) {
+	if err := cfg.Validate(); err != nil {
+		return report.Summary{}, err
+	}
+	if err := checkOutput(&cfg); err != nil {
+		return report.Summary{}, err
+	}
+	if cfg.Threads == 0 {
+		cfg.Threads = budget.PhysicalCores()
+	}
+	r := &run{setup: setup{cfg: cfg}, rep: rep}
+	defer func() { err = errors.Join(err, r.close()) }()
+	if err := r.open(ctx, rep); err != nil {
+		return report.Summary{}, err
+	}
+	if err := r.begin(ctx); err != nil {
+		return report.Summary{}, err
+	}
+	if err := r.train(ctx); err != nil {
+		return report.Summary{}, err
+	}
+	return r.finish(ctx)
+}
+
+// begin makes or takes over the run's directory, and brings the run to where it stands.
+func (r *run) begin(ctx context.Context) error {
+	var err error
+	if r.dir, err = openRunDir(&r.cfg); err != nil {
+		return err
+	}
+	if r.numbers, err = newNumbers(&r.setup); err != nil {
+		return err
+	}
+	r.store = checkpoint.Store{Dir: r.dir.file(dirCheckpoints), Keep: r.cfg.Keep}
+	if r.meta, err = r.describe(); err != nil {
+		return err
+	}
+	if r.cfg.Resume {
+		if err := r.restore(ctx); err != nil {
+			return err
+		}
+	}
+	r.announce()
+	// A base that cannot be measured begins no run. One that was stopped meanwhile has begun: it can be resumed.
+	stopped := r.reference(ctx)
+	if stopped == nil {
+		stopped = r.measureBase(ctx)
+	}
+	if stopped != nil && ctx.Err() == nil {
+		return stopped
+	}
+	if err := atomicfile.WriteFile(nil, r.dir.file(fileConfig), []byte(r.meta.Config), filePermissions); err != nil {
+		return err
+	}
+	if r.log, err = report.OpenLog(r.dir.file(fileMetrics), r.meta.State.Step); err != nil {
+		return err
+	}
+	return stopped
+}
+
+func (r *run) announce() {
+	s := report.Started{Model: r.cfg.Model, Arch: r.model.Net().Arch, Types: r.model.StorageTypes(), Method: r.how.Name, Unit: r.how.Unit, Template: r.text.TemplateName(),
+		Train: r.rows.Train.Counts, Memory: r.plan.Total, Steps: r.meta.Course.Steps, Step: r.meta.State.Step, Threads: r.cfg.Threads, Trained: r.count()}
+	if r.rows.Held != nil {
+		s.Held = &r.rows.Held.Counts
+	}
+	r.rep.Report(s)
+	for _, n := range r.rows.Notes {
+		r.note("%s", n)
+	}
+}
+
+func (r *run) note(format string, args ...any) {
+	r.rep.Report(report.Notice{Text: fmt.Sprintf(format, args...)})
+}
+
+// train runs the loop from where the run stands.
+func (r *run) train(ctx context.Context) error {
+	sched, err := optim.GetSchedule(r.cfg.Schedule)
+	if err != nil {
+		return err
+	}
+	st := r.meta.State
+	if err := r.owed(ctx, &st); err != nil {
+		return err
+	}
+	if r.meta.Best.Stop(r.cfg.Patience) {
+		return nil
+	}
+	if st.Step < r.meta.Course.Steps {
+		if err := r.dir.unfinish(); err != nil {
+			return err
+		}
+	}
+	r.source, r.clock = encode.NewStream(r.rows.TrainRows), time.Now()
+	err = finetune.Loop(ctx, finetune.Parts{
+		Engine: r.sess, Source: r.source, Method: r.how, Optimizer: r.opt, Reference: r.refs.train.of,
+		LR:    func(step int) float64 { return r.cfg.LR * sched.Factor(r.meta.Course, step) },
+		Accum: r.cfg.Accum, Steps: r.meta.Course.Steps, Clip: r.cfg.Clip, Threads: r.cfg.Threads,
+		AfterStep: r.afterStep, Save: r.saveEarly,
+		Progress: func(st *finetune.State) {
+			r.rep.Report(report.Progress{What: "train", Done: st.Pending.Micros, Total: r.cfg.Accum})
+		},
+	}, &st)
+	r.meta.State = st
+	return err
+}
+
+// close gives back what is open, in reverse.
+func (r *run) close() error {
+	return errors.Join(r.log.Close(), r.numbers.close(), r.setup.close(), r.dir.Close())
+}
+
+// saveEarly saves a run that ends before its time, the seconds of its unfinished step included.
+func (r *run) saveEarly(st *finetune.State) error {
+	r.meta.Seconds += time.Since(r.clock).Seconds()
+	return r.save(st)
+}
+
+// afterStep reports a step, evaluates, saves, and decides whether to stop.
+func (r *run) afterStep(ctx context.Context, st *finetune.State, s finetune.StepStats) (stop bool, err error) {
+	elapsed := time.Since(r.clock).Seconds()
+	defer func() { r.clock = time.Now() }()
+	r.meta.Seconds += elapsed
+	line := report.Line{Step: s.Step, Loss: s.Loss, LR: s.LR, GradNorm: s.GradNorm, Tokens: s.Tokens, Counted: s.Counted, TokPerS: float64(s.Tokens) / elapsed,
+		Epoch: r.source.Epoch(), Figures: figures(nil, "", s.Metrics)}
+	if err := r.log.Append(line); err != nil {
+		return false, err
+	}
+	r.rep.Report(report.Step{Line: line, Steps: r.meta.Course.Steps, Memory: report.PeakBytes()})
+	better := false
+	if every := r.cfg.EvalEvery; every > 0 && s.Step%every == 0 {
+		if better, err = r.evaluate(ctx, s.Step); err != nil {
+			// The step itself is done and must not be lost; the evaluation is owed.
+			return false, finetune.EndedBy(err, r.save(st))
+		}
+	}
+	last := st.Step >= r.meta.Course.Steps
+	stop = r.meta.Best.Stop(r.cfg.Patience)
+	if every := r.cfg.SaveEvery; better || last || stop || every > 0 && s.Step%every == 0 {
+		err = r.save(st)
+	}
+	return stop, err
+}
+
+// save writes a checkpoint of st.
+func (r *run) save(st *finetune.State) error {
+	r.meta.State = *st
+	if err := r.book.save(&r.meta, r.tensors(st.Pending.Micros > 0)); err != nil {
+		return err
+	}
+	r.rep.Report(report.Saved{What: "checkpoint", Path: r.store.Path(r.saved), Step: st.Step})
+	return nil
+}

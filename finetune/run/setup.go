@@ -1,0 +1,139 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"slices"
+	"strings"
+
+	"github.com/ggtune/ggtune/engine"
+	"github.com/ggtune/ggtune/engine/adapter"
+	"github.com/ggtune/ggtune/finetune/budget"
+	"github.com/ggtune/ggtune/finetune/config"
+	"github.com/ggtune/ggtune/finetune/corpus"
+	"github.com/ggtune/ggtune/finetune/method"
+	"github.com/ggtune/ggtune/finetune/optim"
+	"github.com/ggtune/ggtune/finetune/report"
+)
+
+// A setup is what a run is made from: its settings, model and rows. Nothing is written for it.
+type setup struct {
+	cfg    config.Config
+	how    *method.Method
+	model  *engine.Model
+	hash   *hashing
+	text   *corpus.Reader
+	rows   *corpus.Rows
+	course optim.Course
+	plan   budget.Memory
+	start  engine.SessionConfig // with the adapter as training starts
+}
+
+// open reads the model and the data and plans the memory.
+func (s *setup) open(ctx context.Context, rep report.Reporter) error {
+	var err error
+	if s.how, err = s.cfg.Loss(); err != nil {
+		return err
+	}
+	if err := s.cfg.Resolve(s.how); err != nil {
+		return err
+	}
+	if s.model, err = engine.Open(s.cfg.Model); err != nil {
+		return err
+	}
+	s.hash = startHashing(ctx, s.model)
+	if s.cfg.Full {
+		if err := s.model.CheckFull(); err != nil {
+			return err
+		}
+	}
+	if s.text, err = corpus.Open(&s.cfg, s.model, s.how); err != nil {
+		return err
+	}
+	s.text.Progress = func(done, total int) { rep.Report(report.Progress{What: "read", Done: done, Total: total}) }
+	if s.rows, err = s.text.Read(ctx); err != nil {
+		return err
+	}
+	if s.course, err = s.cfg.Course(s.rows.Steps()); err != nil {
+		return err
+	}
+	if s.start, err = s.cfg.Session(s.model); err != nil {
+		return err
+	}
+	var shape budget.Shape
+	shape.Row, shape.Counted, shape.Rows = s.rows.Largest()
+	free := budget.FreeMemory()
+	if s.plan, err = budget.PlanMemory(s.model, s.start, &s.cfg, shape, free); err != nil {
+		return err
+	}
+	s.start.KeepBytes = s.plan.Keep
+	if note := budget.Crowded(s.model.Path(), s.model.File().Bytes(), s.plan.Total, free); note != "" {
+		s.rows.Notes = append(s.rows.Notes, note)
+	}
+	return nil
+}
+
+// close gives back what is open. It may be called again.
+func (s *setup) close() error {
+	if s.hash != nil {
+		s.hash.stop()
+	}
+	err := s.text.Close()
+	if s.model != nil {
+		err = errors.Join(err, s.model.Close())
+	}
+	s.text, s.model = nil, nil
+	return err
+}
+
+// describe gives what a checkpoint says about the run before its first step.
+func (s *setup) describe() (m meta, err error) {
+	text, err := s.cfg.TOML()
+	if err != nil {
+		return m, err
+	}
+	if s.cfg.InitAdapter != "" {
+		text = append([]byte(aboutAdapter(s.cfg.InitAdapter, s.start.Adapter)), text...)
+	}
+	m = meta{Version: version(), Config: string(text), Course: s.course, TrainData: fingerprint(s.rows.Train), HeldData: fingerprint(s.rows.Held)}
+	if s.how.Reference {
+		if _, m.RefAdapter, err = referenceAdapter(&s.cfg); err != nil {
+			return m, err
+		}
+	}
+	if s.cfg.InitAdapter != "" {
+		if m.InitAdapter, err = fileSHA256(s.cfg.InitAdapter); err != nil {
+			return m, fmt.Errorf("--init-adapter: %w", err)
+		}
+	}
+	m.BaseSHA256, err = s.hash.wait()
+	return m, err
+}
+
+// aboutAdapter is a comment for run.toml on the adapter that training starts from.
+func aboutAdapter(path string, a *adapter.Adapter) string {
+	var ranks []int64
+	for i := range a.Pairs {
+		ranks = append(ranks, a.Pairs[i].Rank)
+	}
+	slices.Sort(ranks)
+	return fmt.Sprintf("# init_adapter %q has rank %s and alpha %g\n\n", path, strings.Trim(fmt.Sprint(slices.Compact(ranks)), "[]"), a.Alpha)
+}
+
+// version is that of the module, as the Go tools recorded it in the binary.
+func version() string {
+	const module = "github.com/ggtune/ggtune"
+	if info, ok := debug.ReadBuildInfo(); ok {
+		if info.Main.Path == module {
+			return info.Main.Version
+		}
+		for _, m := range info.Deps { // a program that uses ggtune as a library
+			if m.Path == module {
+				return m.Version
+			}
+		}
+	}
+	return "unknown"
+}
