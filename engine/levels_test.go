@@ -6,6 +6,7 @@ import (
 
 	"github.com/ggtune/ggtune/bindings/kernels"
 	"github.com/ggtune/ggtune/engine"
+	"github.com/ggtune/ggtune/engine/arch"
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/engine/synth"
 	"github.com/ggtune/ggtune/internal/refmodel"
@@ -27,7 +28,7 @@ func TestReferenceLevels(t *testing.T) {
 			t.Fatal(err)
 		}
 		tried++
-		for _, name := range synth.Archs() {
+		for _, name := range arch.Names() {
 			for mode, c := range map[string]closeness{"exact": exact, "fast": fast} {
 				t.Run(l.String()+"/"+name+"/"+mode, func(t *testing.T) {
 					path := synth.Temp(t, synth.Tiny(name, gguf.Q4_K))

@@ -8,6 +8,7 @@ import (
 
 	"github.com/ggtune/ggtune/bindings/ggml"
 	"github.com/ggtune/ggtune/engine"
+	"github.com/ggtune/ggtune/engine/arch"
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/engine/synth"
 	"github.com/ggtune/ggtune/internal/refmodel"
@@ -78,7 +79,7 @@ func TestReferenceMixes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range synth.Archs() {
+	for _, name := range arch.Names() {
 		t.Run(name, func(t *testing.T) {
 			spec := synth.Tiny(name, gguf.Q4_K)
 			spec.Mix = m
@@ -93,7 +94,7 @@ func TestReferenceMixes(t *testing.T) {
 // TestReferenceFullHalves: full training starts from the stored halves and goes on in f32.
 func TestReferenceFullHalves(t *testing.T) {
 	for _, typ := range []gguf.Type{gguf.F16, gguf.BF16} {
-		for _, name := range synth.Archs() {
+		for _, name := range arch.Names() {
 			t.Run(name+"/"+typ.String(), func(t *testing.T) {
 				path := synth.Temp(t, synth.Tiny(name, typ))
 				m := loadReference(t, path, 0)
@@ -272,7 +273,7 @@ var fast = closeness{logp: 2e-2, norm: 6e-2, cosine: 2e-3}
 // TestReferenceFast: the default mode rounds activations, and must stay near the reference all the same.
 func TestReferenceFast(t *testing.T) {
 	for _, typ := range []gguf.Type{gguf.F32, gguf.BF16, gguf.Q8_0, gguf.Q4_K} {
-		for _, name := range synth.Archs() {
+		for _, name := range arch.Names() {
 			t.Run(name+"/"+typ.String(), func(t *testing.T) {
 				path := synth.Temp(t, synth.Tiny(name, typ))
 				m := loadReference(t, path, 4)

@@ -49,8 +49,8 @@ func NewPlan(f *gguf.File, m mix.Mix) (Plan, error) {
 	places := mix.Places(f.Tensors)
 	for i, t := range f.Tensors {
 		if t.Type.IsQuantized() {
-			return p, fmt.Errorf("%s: tensor %q is storage type %s, quantized already; start from an f32, f16 or bf16 file of the model",
-				f.Path(), t.Name, t.Type)
+			return p, fmt.Errorf("%s: tensor %q is storage type %s, quantized already; start from an f32, f16 or bf16 "+
+				"file of the model", f.Path(), t.Name, t.Type)
 		}
 		c := Change{Tensor: t, To: t.Type}
 		if t.Type.IsFloat() && t.Type != gguf.F64 {

@@ -25,7 +25,8 @@ func source(t *testing.T, edit func(name string, x []float32)) *gguf.File {
 	for _, tensor := range []struct {
 		name  string
 		shape []int64
-	}{{"blk.0.attn_q.weight", []int64{64, 48}}, {"blk.0.ffn_down.weight", []int64{44, 64}}, {"output_norm.weight", []int64{64}}} {
+	}{{"blk.0.attn_q.weight", []int64{64, 48}}, {"blk.0.ffn_down.weight", []int64{44, 64}}, {"output_norm.weight",
+		[]int64{64}}} {
 		n := int64(1)
 		for _, d := range tensor.shape {
 			n *= d
@@ -103,7 +104,8 @@ func TestWrite(t *testing.T) {
 	} {
 		t.Run(tc.mix.Name, func(t *testing.T) {
 			out := write(t, src, tc.mix)
-			for name, want := range map[string]gguf.Type{"blk.0.attn_q.weight": tc.attn, "blk.0.ffn_down.weight": tc.down, "output_norm.weight": gguf.F32} {
+			for name, want := range map[string]gguf.Type{"blk.0.attn_q.weight": tc.attn, "blk.0.ffn_down.weight": tc.down,
+				"output_norm.weight": gguf.F32} {
 				info, err := out.Tensor(name)
 				if err != nil {
 					t.Fatal(err)
@@ -166,7 +168,8 @@ func TestPlanCountsBytesAndFallbacks(t *testing.T) {
 
 func TestRefusals(t *testing.T) {
 	quantized := write(t, source(t, nil), mix.Q80)
-	if _, err := NewPlan(quantized, mix.F16); err == nil || !strings.Contains(err.Error(), `tensor "blk.0.attn_q.weight" is storage type q8_0, quantized already`) {
+	if _, err := NewPlan(quantized, mix.F16); err == nil || !strings.Contains(err.Error(),
+		`tensor "blk.0.attn_q.weight" is storage type q8_0, quantized already`) {
 		t.Errorf("a quantized model: got %v", err)
 	}
 
@@ -183,7 +186,8 @@ func TestRefusals(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := Write(context.Background(), nil, src, p, link); err == nil || !strings.Contains(err.Error(), "it is the model that is being read") {
+	if err := Write(context.Background(), nil, src, p, link); err == nil || !strings.Contains(err.Error(),
+		"it is the model that is being read") {
 		t.Errorf("over its own source: got %v", err)
 	}
 	if after, err := os.ReadFile(src.Path()); err != nil || !bytes.Equal(before, after) {

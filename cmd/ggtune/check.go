@@ -56,16 +56,16 @@ func checkAction(c *cli.Context) error {
 		r.print(c)
 	}
 	if fault != nil {
-		return fmt.Errorf("check %s: %w; do not train this model with this build, and report it with the output of ggtune check --json",
-			model, fault)
+		return fmt.Errorf("check %s: %w; do not train this model with this build, and report it with the output of "+
+			"ggtune check --json", model, fault)
 	}
 	return nil
 }
 
 // numbers makes what is no number the largest there is: JSON has neither NaN nor infinity.
 func (r *checkResult) numbers() *checkResult {
-	figures := []*float64{&r.LogitsMaxDiff, &r.ExactMaxDiff, &r.LargestLogit, &r.LogitsRMSDiff, &r.ExactRMSDiff, &r.LogitsRMS,
-		&r.LogitError, &r.ExactError, &r.GradientError}
+	figures := []*float64{&r.LogitsMaxDiff, &r.ExactMaxDiff, &r.LargestLogit, &r.LogitsRMSDiff, &r.ExactRMSDiff,
+		&r.LogitsRMS, &r.LogitError, &r.ExactError, &r.GradientError}
 	for i := range r.Gradients {
 		g := &r.Gradients[i]
 		figures = append(figures, &g.Slope, &g.Finite, &g.Error)
@@ -83,8 +83,8 @@ func (r *checkResult) print(c *cli.Context) {
 	if r.Note != "" {
 		fmt.Fprintln(w, r.Note)
 	}
-	fmt.Fprintf(w, "logits beside llama.cpp's, root mean square of the difference: %.3g, in exact mode %.3g; the logits' own is %.3g\n",
-		r.LogitsRMSDiff, r.ExactRMSDiff, r.LogitsRMS)
+	fmt.Fprintf(w, "logits beside llama.cpp's, root mean square of the difference: %.3g, in exact mode %.3g; the "+
+		"logits' own is %.3g\n", r.LogitsRMSDiff, r.ExactRMSDiff, r.LogitsRMS)
 	fmt.Fprintf(w, "the largest difference: %.3g, in exact mode %.3g; the largest logit is %.3g\n\n",
 		r.LogitsMaxDiff, r.ExactMaxDiff, r.LargestLogit)
 	fmt.Fprintf(w, "%-36s %12s %12s %10s\n", "gradient of", "slope", "finite", "error")

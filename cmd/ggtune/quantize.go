@@ -21,7 +21,8 @@ func quantizeCommand() *cli.Command {
 		Name:      "quantize",
 		Usage:     "write a model in another storage type",
 		UsageText: "--type TYPE IN.gguf OUT.gguf",
-		Description: "Converts an f32, f16 or bf16 model. Norms and biases stay f32. Types:\n" + strings.Join(types, "\n") + "\n\n" +
+		Description: "Converts an f32, f16 or bf16 model. Norms and biases stay f32. Types:\n" +
+			strings.Join(types, "\n") + "\n\n" +
 			"  ggtune quantize --type q8_0 model-f16.gguf model-q8_0.gguf",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "type", Usage: "storage `TYPE` to write", Value: "q8_0"},
@@ -48,7 +49,8 @@ type quantizeResult struct {
 
 func quantizeAction(c *cli.Context) error {
 	if c.NArg() != 2 {
-		return usagef("quantize: %s given, expected two: ggtune quantize --type q8_0 IN.gguf OUT.gguf", count.Of(c.NArg(), "argument"))
+		return usagef("quantize: %s given, expected two: ggtune quantize --type q8_0 IN.gguf OUT.gguf",
+			count.Of(c.NArg(), "argument"))
 	}
 	in, out := c.Args().Get(0), c.Args().Get(1)
 	to, err := mix.ToWrite(c.String("type"))
@@ -86,9 +88,11 @@ func quantizeAction(c *cli.Context) error {
 		return printJSON(c.App.Writer, r)
 	}
 	verb := map[bool]string{false: "wrote", true: "would write"}[r.DryRun]
-	fmt.Fprintf(c.App.Writer, "%s %s: %s, tensors %s → %s, %d of %d changed\n", verb, out, to.Name, byteCount(r.Before), byteCount(r.After), r.Changed, r.Tensors)
+	fmt.Fprintf(c.App.Writer, "%s %s: %s, tensors %s → %s, %d of %d changed\n", verb, out, to.Name, byteCount(r.Before),
+		byteCount(r.After), r.Changed, r.Tensors)
 	if r.Fallback > 0 {
-		fmt.Fprintf(c.App.Writer, "f16 in place of %s, for rows that are not whole blocks: %s\n", to.Name, count.Of(r.Fallback, "tensor"))
+		fmt.Fprintf(c.App.Writer, "f16 in place of %s, for rows that are not whole blocks: %s\n", to.Name,
+			count.Of(r.Fallback, "tensor"))
 	}
 	return nil
 }

@@ -134,9 +134,23 @@ func (n *Net) LinearRoles() []Role {
 // An Arch is one architecture.
 type Arch struct {
 	Name string
+	// Example says what generated models of the architecture have.
+	Example Example
 	// Read makes a model's net from its metadata, and checks that nothing is asked for which the graphs lack. Arch is
 	// filled in by Of.
 	Read func(f Metadata) (*Net, error)
+}
+
+// An Example says how a usual model of an architecture differs from a plain one: one with the sizes that every model has,
+// an output matrix of its own, fewer key heads than heads, and no optional tensor.
+type Example struct {
+	Tokenizer string // tokenizer.ggml.pre of byte-level BPE; empty: SPM
+	Tied      bool   // the output head is token_embd.weight
+	AllHeads  bool   // every head has keys and values of its own
+	WideHeads bool   // heads are larger than n_embd/n_head
+	Biases    bool   // the optional biases are there
+	// Keys are metadata below the architecture's name (int, float32 or string) beside those of all models.
+	Keys map[string]any
 }
 
 var archs = registry.New[Arch]("architecture")
@@ -148,6 +162,9 @@ func register(a Arch) Arch {
 
 // Names lists the architectures that can be trained.
 func Names() []string { return archs.Names() }
+
+// Get finds an architecture by name.
+func Get(name string) (Arch, error) { return archs.Get(name) }
 
 // Of reads a model.
 func Of(f Metadata) (*Net, error) {

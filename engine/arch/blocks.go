@@ -27,13 +27,13 @@ func (a attention) parts() []Part {
 		{Role: AttnQ, Suffix: ".weight", Shape: []int64{embd, q}, Linear: true},
 		{Role: AttnK, Suffix: ".weight", Shape: []int64{embd, kv}, Linear: true},
 		{Role: AttnV, Suffix: ".weight", Shape: []int64{embd, kv}, Linear: true},
-		{Role: AttnOutput, Suffix: ".weight", Shape: []int64{q, embd}, Linear: true},
-		{Role: RopeFreqs, Suffix: ".weight", Shape: []int64{int64(a.Rope.Dim / 2)}, Optional: true, Shared: true},
 	}
 	if a.HeadNorm {
-		parts = append(parts, Part{Role: AttnQNorm, Suffix: ".weight", Shape: []int64{head}}, Part{Role: AttnKNorm, Suffix: ".weight", Shape: []int64{head}})
+		parts = append(parts, Part{Role: AttnQNorm, Suffix: ".weight", Shape: []int64{head}},
+			Part{Role: AttnKNorm, Suffix: ".weight", Shape: []int64{head}})
 	}
-	return parts
+	return append(parts, Part{Role: AttnOutput, Suffix: ".weight", Shape: []int64{q, embd}, Linear: true},
+		Part{Role: RopeFreqs, Suffix: ".weight", Shape: []int64{int64(a.Rope.Dim / 2)}, Optional: true, Shared: true})
 }
 
 func (a attention) build(b *Builder, x graph.ID) graph.ID {

@@ -3,7 +3,11 @@ package arch
 import "github.com/ggtune/ggtune/engine/graph"
 
 // GPT2 is GPT-2 (llama.cpp's src/models/gpt2.cpp): LayerNorm, learned positions, one matrix for q, k and v, GELU, biases.
-var GPT2 = register(Arch{Name: "gpt2", Read: readGPT2})
+var GPT2 = register(Arch{
+	Name:    "gpt2",
+	Example: Example{Tokenizer: "gpt-2", Tied: true, AllHeads: true},
+	Read:    readGPT2,
+})
 
 func readGPT2(f Metadata) (*Net, error) {
 	k := keysOf(f)

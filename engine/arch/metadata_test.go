@@ -113,7 +113,7 @@ func TestHParamsRefused(t *testing.T) {
 }
 
 func TestHParamsOfTinyModels(t *testing.T) {
-	for _, name := range synth.Archs() {
+	for _, name := range arch.Names() {
 		s := synth.Tiny(name, gguf.F32)
 		net, err := read(t, name, func(*gguf.Writer) {})
 		if err != nil {

@@ -3,7 +3,8 @@ package arch
 // Qwen3 is Qwen 3, dense (llama.cpp's src/models/qwen3.cpp): as qwen2 without the biases, each head of q and k normalised
 // before it is rotated, and a head size of its own.
 var Qwen3 = register(Arch{
-	Name: "qwen3",
+	Name:    "qwen3",
+	Example: Example{Tokenizer: "qwen2", WideHeads: true},
 	Read: func(f Metadata) (*Net, error) {
 		return readDecoder(f, true, func(l decoder) Layer {
 			l.Attn.HeadNorm = true

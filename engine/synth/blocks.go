@@ -39,7 +39,8 @@ func dAt(at int) func([]byte, scale) {
 
 func dmAt0(b []byte, s scale) { le(b, 0, s.d); le(b, 2, s.m) }
 
-// makers has every quantized type that ggml can dequantize. Field offsets are those of the block structs of ggml-common.h.
+// makers has every quantized type that ggml can dequantize. Field offsets are those of the block structs of
+// ggml-common.h.
 var makers = map[gguf.Type]blockMaker{
 	gguf.Q4_0:    {rms: math.Sqrt(21.5), signed: true, put: dAt(0)},   // −8…7
 	gguf.Q4_1:    {rms: math.Sqrt(21.25), minRatio: -7.5, put: dmAt0}, // 0…15 − 7.5
@@ -87,9 +88,9 @@ func putQ2_K(b []byte, s scale) {
 	le(b, 82, s.m)
 }
 
-// putQ4_K makes the 8 scales 34 to 49 and the offsets nearly, but not always, equal to them. It packs them into 12 bytes as
-// get_scale_min_k4 of ggml-quants.c unpacks them: the low 6 bits of bytes 0-3 and 4-7 are the first four scales and
-// offsets; nibbles of bytes 8-11, with the top 2 bits of bytes 0-3 and 4-7, the last four.
+// putQ4_K makes the 8 scales 34 to 49 and the offsets nearly, but not always, equal to them. It packs them into 12
+// bytes as get_scale_min_k4 of ggml-quants.c unpacks them: the low 6 bits of bytes 0-3 and 4-7 are the first four
+// scales and offsets; nibbles of bytes 8-11, with the top 2 bits of bytes 0-3 and 4-7, the last four.
 func putQ4_K(b []byte, s scale) {
 	le(b, 0, s.d)
 	le(b, 2, s.m)
@@ -123,14 +124,15 @@ func putTQ2_0(b []byte, s scale) {
 	le(b, 64, s.d)
 }
 
-// scales makes 16 scales around the one that gives the elements deviation std. They differ, so that a kernel which takes a
-// neighbour's scale is found out.
+// scales makes 16 scales around the one that gives the elements deviation std. They differ, so that a kernel which
+// takes a neighbour's scale is found out.
 func (mk blockMaker) scales(std float64) [16]scale {
 	var out [16]scale
 	const spread = 1.0262 // root mean square of the factors below
 	for i := range out {
 		d := std / mk.rms / spread * (1 + (float64(i)-7.5)/20)
-		// Six bits of precision, and no finer than 2^-23: then d·minRatio is exact in half precision, and so is the centring.
+		// Six bits of precision, and no finer than 2^-23: then d·minRatio is exact in half precision, and so is the
+		// centring.
 		_, e := math.Frexp(d)
 		step := math.Ldexp(1, max(e-6, -23))
 		d = max(math.Round(d/step), 1) * step
@@ -184,9 +186,8 @@ func (s stream) blocks(w io.Writer, t gguf.Type, n int64, finish func(b []byte))
 	return nil
 }
 
-// mxfp4 makes blocks whose shared exponent, a power of two, is that nearest to std or one more or less: the deviation is
-// within a factor of √2 of std. The elements of scale 1 are ±{0, 0.5,
-// 1, 1.5, 2, 3, 4, 6}.
+// mxfp4 makes blocks whose shared exponent, a power of two, is that nearest to std or one more or less: the deviation
+// is within a factor of √2 of std. The elements of scale 1 are ±{0, 0.5, 1, 1.5, 2, 3, 4, 6}.
 func (s stream) mxfp4(w io.Writer, n int64, std float64) error {
 	const rms = 3.845 // √(68.5/8), times 1.314 for the exponents −1, 0, 0, 1
 	e := byte(127 + int(math.Round(math.Log2(std/rms))))

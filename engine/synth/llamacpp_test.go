@@ -8,13 +8,14 @@ import (
 
 	"github.com/ggtune/ggtune/bindings/ggml"
 	"github.com/ggtune/ggtune/bindings/llama"
+	"github.com/ggtune/ggtune/engine/arch"
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/engine/synth"
 	"github.com/ggtune/ggtune/quant/mix"
 )
 
-// loads runs the model in llama.cpp and checks that its logits are those of a model whose activations neither vanish nor
-// explode.
+// loads runs the model in llama.cpp and checks that its logits are those of a model whose activations neither vanish
+// nor explode.
 func loads(t *testing.T, s synth.Spec) {
 	t.Helper()
 	m, err := llama.OpenModel(synth.Temp(t, s), llama.VerifyModelOptions())
@@ -56,12 +57,12 @@ func weightTypes() []gguf.Type {
 }
 
 func TestLlamaCppLoads(t *testing.T) {
-	for _, arch := range synth.Archs() {
+	for _, name := range arch.Names() {
 		for _, typ := range []gguf.Type{gguf.F32, gguf.Q8_0, gguf.Q4_K} {
-			t.Run(arch+" "+typ.String(), func(t *testing.T) { loads(t, synth.Tiny(arch, typ)) })
+			t.Run(name+" "+typ.String(), func(t *testing.T) { loads(t, synth.Tiny(name, typ)) })
 		}
-		t.Run(arch+" Q4_K_M", func(t *testing.T) {
-			s := synth.Tiny(arch, gguf.Q4_K)
+		t.Run(name+" Q4_K_M", func(t *testing.T) {
+			s := synth.Tiny(name, gguf.Q4_K)
 			s.Layers = 9
 			m, err := mix.Get("Q4_K_M")
 			if err != nil {

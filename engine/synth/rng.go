@@ -7,8 +7,8 @@ import (
 )
 
 // A stream is a counter-based generator: its i-th word is a function of key and i alone, so tensors can be made in any
-// order and any part of one again. The mixing function is splitmix64's (Steele, Lea, Flood: Fast splittable pseudorandom
-// number generators, OOPSLA 2014).
+// order and any part of one again. The mixing function is splitmix64's (Steele, Lea, Flood: Fast splittable
+// pseudorandom number generators, OOPSLA 2014).
 type stream struct{ key uint64 }
 
 func newStream(seed uint64, name string) stream {
@@ -33,8 +33,8 @@ func (s stream) fill(b []byte, i uint64) {
 	}
 }
 
-// normal turns a word into a bell-shaped number of mean 0 and deviation 1: the sum of four 16-bit uniform numbers, which
-// is within ±3.5 and costs a tenth of a true normal.
+// normal turns a word into a bell-shaped number of mean 0 and deviation 1: the sum of four 16-bit uniform numbers,
+// which is within ±3.5 and costs a tenth of a true normal.
 func normal(w uint64) float64 {
 	sum := int64(w&0xffff) + int64(w>>16&0xffff) + int64(w>>32&0xffff) + int64(w>>48)
 	const deviation = 37837.22 // √(4·(65536²−1)/12)

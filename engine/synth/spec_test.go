@@ -5,13 +5,16 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/ggtune/ggtune/engine/arch"
 	"github.com/ggtune/ggtune/engine/gguf"
+	"github.com/ggtune/ggtune/engine/graph"
 	"github.com/ggtune/ggtune/quant/mix"
 )
 
@@ -75,7 +78,8 @@ blk.0.ffn_norm.weight [64]
 blk.0.ffn_gate.weight [64 128]
 blk.0.ffn_up.weight [64 128]
 blk.0.ffn_down.weight [128 64]`},
-		{"llama with everything", func(s *Spec) { s.Bias, s.RopeFactors, s.Tied = true, true, true }, "llama", `token_embd.weight [64 320]
+		{"llama with everything", func(s *Spec) { s.Bias, s.RopeFactors, s.Tied = true, true, true }, "llama",
+			`token_embd.weight [64 320]
 output_norm.weight [64]
 rope_freqs.weight [8]
 blk.0.attn_norm.weight [64]
@@ -153,7 +157,7 @@ blk.0.ffn_down.bias [64]`},
 				if x.Layer <= 0 {
 					got = append(got, fmt.Sprint(x.Name, " ", x.Shape))
 				}
-				if matrix := len(x.Shape) == 2 && x.Role != PositionEmbd; (x.Type == gguf.Q8_0) != matrix {
+				if matrix := len(x.Shape) == 2 && x.Part.Role != arch.PositionEmbd; (x.Type == gguf.Q8_0) != matrix {
 					t.Errorf("%s is %s", x.Name, x.Type)
 				}
 				if want, _ := x.Type.Size(x.Shape); x.Size != want {
@@ -168,11 +172,12 @@ blk.0.ffn_down.bias [64]`},
 }
 
 // Roles and fall-backs of mixes. The whole table of mixes, architectures, depths and widths was compared with what
-// llama_model_quantize makes of the same models (43,180 tensors, none different); these cases hold the points where the
-// rules turn.
+// llama_model_quantize makes of the same models (43,180 tensors, none different); these cases hold the points where
+// the rules turn.
 func TestMixes(t *testing.T) {
 	deep := Spec{Arch: "llama", Layers: 22, Embd: 2048, FF: 5632, Heads: 32, KVHeads: 4, Vocab: 32000, Ctx: 512}
-	narrow := Spec{Arch: "qwen2", Layers: 24, Embd: 896, FF: 4864, Heads: 14, KVHeads: 2, Vocab: 151936, Ctx: 512, Tied: true}
+	narrow := Spec{Arch: "qwen2", Layers: 24, Embd: 896, FF: 4864, Heads: 14, KVHeads: 2, Vocab: 151936, Ctx: 512,
+		Tied: true}
 	odd := Spec{Arch: "llama", Layers: 2, Embd: 48, FF: 96, Heads: 4, Vocab: 300, Ctx: 64}
 	gpt := Spec{Arch: "gpt2", Layers: 8, Embd: 256, FF: 512, Heads: 4, Vocab: 300, Ctx: 64, Tied: true}
 	for _, tt := range []struct {
@@ -180,17 +185,21 @@ func TestMixes(t *testing.T) {
 		mix, tensors string // tensors: "name:type" …
 	}{
 		// Of 22 layers the first 2 and the last 3 (⌊7·22/8⌋ = 19) have more bits, and every third from the second on.
-		{deep, "Q4_K_M", "output:q6_K token_embd:q4_K blk.0.attn_v:q6_K blk.1.ffn_down:q6_K blk.2.ffn_down:q4_K blk.4.attn_v:q6_K blk.5.attn_v:q4_K blk.18.ffn_down:q4_K blk.19.ffn_down:q6_K blk.0.attn_k:q4_K blk.0.ffn_gate:q4_K"},
+		{deep, "Q4_K_M", "output:q6_K token_embd:q4_K blk.0.attn_v:q6_K blk.1.ffn_down:q6_K blk.2.ffn_down:q4_K " +
+			"blk.4.attn_v:q6_K blk.5.attn_v:q4_K blk.18.ffn_down:q4_K blk.19.ffn_down:q6_K blk.0.attn_k:q4_K " +
+			"blk.0.ffn_gate:q4_K"},
 		{deep, "Q5_K_M", "output:q6_K blk.0.attn_v:q6_K blk.2.attn_v:q5_K"},
 		{deep, "q8_0", "output:q8_0 token_embd:q8_0 blk.0.attn_v:q8_0"},
 		{deep, "Q4_0", "output:q6_K token_embd:q4_0 blk.0.ffn_down:q4_0"},
 		{deep, "Q6_K", "output:q6_K token_embd:q6_K blk.3.ffn_up:q6_K"},
 		{deep, "Q2_K", "token_embd:q2_K blk.0.attn_v:q4_K blk.0.attn_output:q3_K blk.0.ffn_down:q3_K blk.0.ffn_up:q2_K"},
-		{deep, "Q3_K_M", "blk.0.attn_v:q5_K blk.2.attn_v:q4_K blk.0.ffn_down:q5_K blk.1.ffn_down:q4_K blk.9.attn_output:q4_K blk.9.attn_q:q3_K"},
+		{deep, "Q3_K_M", "blk.0.attn_v:q5_K blk.2.attn_v:q4_K blk.0.ffn_down:q5_K blk.1.ffn_down:q4_K " +
+			"blk.9.attn_output:q4_K blk.9.attn_q:q3_K"},
 		{deep, "Q4_K_S", "blk.3.attn_v:q5_K blk.4.attn_v:q4_K blk.1.ffn_down:q5_K blk.2.ffn_down:q4_K"},
 		{deep, "F16", "output:f16 blk.0.ffn_down:f16"},
 		// Rows of 896 hold no blocks of 256, rows of 4864 do.
-		{narrow, "Q4_K_M", "token_embd:q8_0 blk.0.attn_q:q5_0 blk.0.attn_v:q8_0 blk.3.attn_v:q5_0 blk.0.ffn_up:q5_0 blk.0.ffn_down:q6_K blk.3.ffn_down:q4_K"},
+		{narrow, "Q4_K_M", "token_embd:q8_0 blk.0.attn_q:q5_0 blk.0.attn_v:q8_0 blk.3.attn_v:q5_0 blk.0.ffn_up:q5_0 " +
+			"blk.0.ffn_down:q6_K blk.3.ffn_down:q4_K"},
 		{narrow, "Q5_K_M", "blk.3.attn_q:q5_1"},
 		{narrow, "Q2_K", "blk.3.ffn_up:iq4_nl blk.3.ffn_down:q3_K"},
 		{odd, "Q4_K_M", "output:f16 blk.0.attn_q:f16 blk.0.ffn_down:q5_0 blk.1.ffn_down:q8_0"},
@@ -255,13 +264,19 @@ func TestValidate(t *testing.T) {
 		change func(*Spec)
 		want   []string
 	}{
-		{"zero", func(s *Spec) { *s = Spec{} }, []string{`architecture "" is unknown; known: gpt2, llama`, "layers is 0", "context is 0"}},
+		{"zero", func(s *Spec) { *s = Spec{} }, []string{`unknown architecture ""`, "gpt2, llama", "layers is 0",
+			"context is 0"}},
 		{"KV heads", func(s *Spec) { s.KVHeads = 3 }, []string{"3 KV heads do not divide 4 heads"}},
 		{"negative KV heads", func(s *Spec) { s.KVHeads = -1 }, []string{"-1 KV heads"}},
-		{"odd head", func(s *Spec) { s.HeadDim = 15 }, []string{"head dimension is 15"}},
-		{"head of its own", func(s *Spec) { s.Arch, s.HeadDim = "qwen2", 32 }, []string{"qwen2 without a head dimension of its own"}},
-		{"rope factors", func(s *Spec) { s.Arch, s.RopeFactors = "qwen3", true }, []string{"for llama only"}},
-		{"type without weights", func(s *Spec) { s.Type = gguf.Q8_K; s.Embd = 256; s.FF = 256 }, []string{"q8_K holds no weights"}},
+		{"odd head", func(s *Spec) { s.HeadDim = 15 },
+			[]string{`"llama.rope.dimension_count" is 15, expected an even number`}},
+		{"head of its own", func(s *Spec) { s.Arch, s.HeadDim = "qwen2", 32 },
+			[]string{"4 heads of 32 do not make an embedding of 64, which a bias of q needs"}},
+		{"rope factors", func(s *Spec) { s.Arch, s.RopeFactors = "gpt2", true },
+			[]string{"rope factors do not exist for gpt2"}},
+		{"biases", func(s *Spec) { s.Arch, s.Bias = "qwen3", true }, []string{"optional biases do not exist for qwen3"}},
+		{"type without weights", func(s *Spec) { s.Type = gguf.Q8_K; s.Embd = 256; s.FF = 256 },
+			[]string{"q8_K holds no weights"}},
 		{"double precision", func(s *Spec) { s.Type = gguf.F64 }, []string{"f64 holds no weights"}},
 		{"unknown type", func(s *Spec) { s.Type = 77 }, []string{"storage type 77, unknown"}},
 		{"small vocabulary", func(s *Spec) { s.Vocab = 200 }, []string{`tokenizer "spm" has 259 tokens`, `"none"`}},
@@ -283,7 +298,7 @@ func TestRopeFactors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v := s.ropeFactors().values
+	v := s.ropeFactors()
 	// The converter's values for Llama 3.1: 1 up to index 28, 8 from 35 on (of 64), rising between.
 	for i, x := range v {
 		switch {
@@ -327,3 +342,67 @@ func TestTokenizers(t *testing.T) {
 		}
 	}
 }
+
+// An architecture that is new here needs nothing but its own file: its tensors, and the metadata that it reads.
+func TestArchitectureOfItsOwn(t *testing.T) {
+	odd := arch.Arch{Name: "odd",
+		Example: arch.Example{Keys: map[string]any{"window": 16, "cap": float32(30), "kind": "round"}}}
+	odd.Read = func(f arch.Metadata) (*arch.Net, error) {
+		window, err := f.Int("odd.window")
+		layers, err2 := f.Int("odd.block_count")
+		softcap, err3 := f.Float32("odd.cap")
+		kind, err4 := f.StringOr("odd.kind", "")
+		if softcap != 30 || kind != "round" {
+			t.Errorf("read %g and %q, want 30 and round", softcap, kind)
+		}
+		return &arch.Net{
+			HParams: arch.HParams{NLayer: int(layers)}, Embed: oddLayer{"token_embd", 64, 320},
+			Final: oddLayer{"output", 64, 320},
+			Layer: func(int) arch.Layer { return oddLayer{"mixer", int64(window), 64} },
+		}, errors.Join(err, err2, err3, err4)
+	}
+	s := Tiny("odd", gguf.F32)
+	net, keys, err := s.read(odd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, x := range s.plan(odd, net) {
+		got = append(got, fmt.Sprint(x.Name, " ", x.Shape))
+	}
+	for _, k := range keys[len(keys)-4:] {
+		got = append(got, fmt.Sprint(k.name, " ", k.value))
+	}
+	want := []string{"token_embd.weight [64 320]", "output.weight [64 320]", "blk.0.mixer.weight [16 64]",
+		"blk.0.mixer.bias [64]",
+		"blk.1.mixer.weight [16 64]", "blk.1.mixer.bias [64]", "vocab_size 320", "cap 30", "kind round", "window 16"}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("tensors and the last metadata (-want +got):\n%s", d)
+	}
+	for _, wrong := range []map[string]any{{}, {"window": "wide"}} {
+		odd.Example.Keys = wrong
+		odd.Read = func(f arch.Metadata) (*arch.Net, error) {
+			_, err := f.Int("odd.window")
+			return nil, err
+		}
+		if _, _, err := s.read(odd); err == nil || !strings.Contains(err.Error(), "odd.window") {
+			t.Errorf("metadata %v: got error %v, want one that names the key", wrong, err)
+		}
+	}
+}
+
+// An oddLayer is one matrix and its bias.
+type oddLayer struct {
+	role    arch.Role
+	in, out int64
+}
+
+func (l oddLayer) Parts() []arch.Part {
+	parts := []arch.Part{{Role: l.role, Suffix: ".weight", Shape: []int64{l.in, l.out}, Linear: true}}
+	if l.role == "mixer" {
+		parts = append(parts, arch.Part{Role: l.role, Suffix: ".bias", Shape: []int64{l.out}})
+	}
+	return parts
+}
+
+func (l oddLayer) Build(*arch.Builder, graph.ID) graph.ID { return graph.None }

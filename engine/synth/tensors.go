@@ -2,147 +2,121 @@ package synth
 
 import (
 	"encoding/binary"
-	"fmt"
 	"io"
 	"math"
+	"slices"
 
+	"github.com/ggtune/ggtune/engine/arch"
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/quant/mix"
 )
 
-// Roles of matrices. Vectors have the role "vector".
-const (
-	TokenEmbd    = "token_embd"
-	PositionEmbd = "position_embd"
-	Output       = "output"
-	AttnQ        = "attn_q"
-	AttnK        = "attn_k"
-	AttnV        = "attn_v"
-	AttnQKV      = "attn_qkv"
-	AttnOutput   = "attn_output"
-	FFNGate      = "ffn_gate"
-	FFNUp        = "ffn_up"
-	FFNDown      = "ffn_down"
-	Vector       = "vector"
-)
-
 // A Tensor is one tensor of a generated model.
 type Tensor struct {
-	gguf.TensorInfo         // Offset is not set
-	Role            string  // one of the constants above
+	gguf.TensorInfo // Offset is not set
+	Part            arch.Part
 	Layer           int     // -1 outside the layers
-	matrix          bool    // its type is the mix's
 	mean, std       float64 // of its elements
 	values          []float32
 }
 
 // plan lists all tensors, with types that fit their rows where there is a fall-back.
-func (s Spec) plan() []Tensor {
-	p := &planner{s: s}
-	// Embedding and output rows have deviation 2/√n_embd: logits of normalized activations then have deviation about 2, tied
-	// or not. The first norm brings the embedding to size.
-	embdStd := 2 / math.Sqrt(float64(s.Embd))
-	p.matrix(TokenEmbd, -1, s.Embd, s.Vocab, embdStd)
-	if s.Arch == "gpt2" {
-		p.vectors("position_embd.weight", PositionEmbd, -1, []int64{int64(s.Embd), int64(s.Ctx)}, 0, embdStd)
-	}
-	p.norm("output_norm", -1, s.Embd)
-	if !s.Tied {
-		p.matrix(Output, -1, s.Embd, s.Vocab, embdStd)
-	}
-	if s.RopeFactors {
-		p.ts = append(p.ts, s.ropeFactors())
-	}
-	for i := range s.Layers {
-		p.layer(i)
-	}
-	p.types()
-	return p.ts
-}
-
-// types gives each matrix its storage type, which depends on the whole model.
-func (p *planner) types() {
-	infos := make([]gguf.TensorInfo, len(p.ts))
-	for i := range p.ts {
-		infos[i] = p.ts[i].TensorInfo
-	}
-	m := p.s.mix()
-	for i, place := range mix.Places(infos) {
-		if t := &p.ts[i]; t.matrix {
-			t.Type = mix.Fit(m.Of(place), place.Row())
+func (s Spec) plan(a arch.Arch, net *arch.Net) []Tensor {
+	var ts, shared []Tensor
+	add := func(parts []arch.Part, layer int) {
+		for _, p := range s.order(a, parts) {
+			t := s.tensor(p, layer)
+			switch {
+			case !p.Shared:
+				ts = append(ts, t)
+			case !slices.ContainsFunc(shared, func(o Tensor) bool { return o.Name == t.Name }): // each layer lists it
+				t.Layer = -1
+				shared = append(shared, t)
+			}
 		}
 	}
-}
-
-type planner struct {
-	s  Spec
-	ts []Tensor
-}
-
-func (p *planner) layer(i int) {
-	s := p.s
-	q, kv := s.Heads*s.headDim(), s.kvHeads()*s.headDim()
-	p.norm("attn_norm", i, s.Embd)
-	if s.Arch == "gpt2" {
-		p.linear(AttnQKV, i, s.Embd, q+2*kv, true)
-	} else {
-		bias := s.Arch == "qwen2" || s.Bias
-		p.linear(AttnQ, i, s.Embd, q, bias)
-		p.linear(AttnK, i, s.Embd, kv, bias)
-		p.linear(AttnV, i, s.Embd, kv, bias)
+	add(net.Global(), -1)
+	global := len(ts)
+	for il := range net.NLayer {
+		add(net.Layer(il).Parts(), il)
 	}
-	if s.Arch == "qwen3" {
-		p.norm("attn_q_norm", i, s.headDim())
-		p.norm("attn_k_norm", i, s.headDim())
+	ts = append(ts[:global:global], append(shared, ts[global:]...)...)
+	infos := make([]gguf.TensorInfo, len(ts))
+	for i := range ts {
+		infos[i] = ts[i].TensorInfo
 	}
-	bias := s.Arch == "gpt2" || s.Bias
-	p.linear(AttnOutput, i, q, s.Embd, bias)
-	p.norm("ffn_norm", i, s.Embd)
-	if s.Arch != "gpt2" {
-		p.linear(FFNGate, i, s.Embd, s.FF, bias)
+	m := s.mix()
+	for i, place := range mix.Places(infos) {
+		if ts[i].Part.Linear {
+			ts[i].Type = mix.Fit(m.Of(place), place.Row())
+		}
 	}
-	p.linear(FFNUp, i, s.Embd, s.FF, bias)
-	p.linear(FFNDown, i, s.FF, s.Embd, bias)
+	return ts
 }
 
-func tensorName(stem string, layer int, suffix string) string {
-	if layer < 0 {
-		return stem + "." + suffix
+// order gives the parts that the model has in the order of files: each weight's bias behind it.
+func (s Spec) order(a arch.Arch, parts []arch.Part) []arch.Part {
+	biases := map[arch.Role]arch.Part{}
+	for _, p := range parts {
+		if p.Suffix == ".bias" {
+			biases[p.Role] = p
+		}
 	}
-	return fmt.Sprintf("blk.%d.%s.%s", layer, stem, suffix)
-}
-
-// linear adds a matrix of in-element rows and unit gain (deviation 1/√in), and its bias.
-func (p *planner) linear(role string, layer, in, out int, bias bool) {
-	p.matrix(role, layer, in, out, 1/math.Sqrt(float64(in)))
-	if bias {
-		p.vectors(tensorName(role, layer, "bias"), Vector, layer, []int64{int64(out)}, 0, 0.1)
+	var out []arch.Part
+	add := func(p arch.Part) {
+		if !p.Optional || s.has(a, p) {
+			out = append(out, p)
+		}
 	}
-}
-
-func (p *planner) matrix(role string, layer, in, out int, std float64) {
-	p.ts = append(p.ts, Tensor{
-		TensorInfo: gguf.TensorInfo{Name: tensorName(role, layer, "weight"), Shape: []int64{int64(in), int64(out)}},
-		Role:       role, Layer: layer, std: std, matrix: true,
-	})
-}
-
-// norm adds a norm's weight, and its bias where the architecture's norm is LayerNorm.
-func (p *planner) norm(stem string, layer, n int) {
-	p.vectors(tensorName(stem, layer, "weight"), Vector, layer, []int64{int64(n)}, 1, 0.1)
-	if p.s.Arch == "gpt2" {
-		p.vectors(tensorName(stem, layer, "bias"), Vector, layer, []int64{int64(n)}, 0, 0.1)
+	for _, p := range parts {
+		if p.Suffix == ".bias" {
+			continue
+		}
+		add(p)
+		if b, ok := biases[p.Role]; ok {
+			add(b)
+		}
 	}
+	return out
 }
 
-// vectors adds a tensor that is never quantized.
-func (p *planner) vectors(name, role string, layer int, shape []int64, mean, std float64) {
-	p.ts = append(p.ts, Tensor{TensorInfo: gguf.TensorInfo{Name: name, Type: gguf.F32, Shape: shape}, Role: role, Layer: layer, mean: mean, std: std})
+// has says whether the model has an optional part.
+func (s Spec) has(a arch.Arch, p arch.Part) bool {
+	switch {
+	case p.Role == arch.Output:
+		return !s.Tied
+	case p.Role == arch.RopeFreqs:
+		return s.RopeFactors
+	case p.Suffix == ".bias":
+		return s.Bias || a.Example.Biases
+	}
+	return true // whatever else a model may have, the generated one shows
 }
 
-// ropeFactors are Llama 3.1's divisors of the rotary frequencies: 1 for short wavelengths, 8 for long ones, blended between
-// (rope_scaling "llama3" of transformers' modeling_rope_utils.py, with its published factor 8, low 1, high 4, context 8192).
-func (s Spec) ropeFactors() Tensor {
+// tensor chooses a part's elements. Rows of matrices outside the layers have deviation 2/√n: logits of normalized
+// activations then have deviation about 2, tied or not, and the first norm brings the embedding to size. Those of the
+// layers have unit gain (deviation 1/√n), norms are about 1 and biases about 0. What a LoRA pair cannot stand beside
+// is never quantized.
+func (s Spec) tensor(p arch.Part, layer int) Tensor {
+	t := Tensor{TensorInfo: gguf.TensorInfo{Name: p.Name(layer), Type: gguf.F32, Shape: p.Shape}, Part: p, Layer: layer,
+		std: 0.1}
+	switch {
+	case p.Role == arch.RopeFreqs:
+		t.values = s.ropeFactors()
+	case len(p.Shape) > 1 && layer < 0:
+		t.std = 2 / math.Sqrt(float64(p.Shape[0]))
+	case len(p.Shape) > 1:
+		t.std = 1 / math.Sqrt(float64(p.Shape[0]))
+	case p.Suffix == ".weight":
+		t.mean = 1
+	}
+	return t
+}
+
+// ropeFactors are Llama 3.1's divisors of the rotary frequencies: 1 for short wavelengths, 8 for long ones, blended
+// between (rope_scaling "llama3" of transformers' modeling_rope_utils.py, with its published factor 8, low 1, high 4,
+// context 8192).
+func (s Spec) ropeFactors() []float32 {
 	const factor, low, high, ctx = 8.0, 1.0, 4.0, 8192.0
 	d := s.headDim()
 	out := make([]float32, d/2)
@@ -158,7 +132,7 @@ func (s Spec) ropeFactors() Tensor {
 			out[i] = float32(1 / ((1-smooth)/factor + smooth))
 		}
 	}
-	return Tensor{TensorInfo: gguf.TensorInfo{Name: "rope_freqs.weight", Type: gguf.F32, Shape: []int64{int64(d / 2)}}, Role: Vector, Layer: -1, values: out}
+	return out
 }
 
 func (t Tensor) source(s Spec) gguf.TensorSource {

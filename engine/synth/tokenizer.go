@@ -3,6 +3,7 @@ package synth
 import (
 	"fmt"
 
+	"github.com/ggtune/ggtune/engine/arch"
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/internal/registry"
 )
@@ -14,8 +15,8 @@ type Tokenizer string
 const (
 	// SPM is Llama 2's kind: <unk>, <s>, </s>, byte tokens, and pieces with scores. BOS is added.
 	SPM Tokenizer = "spm"
-	// GPT2, Qwen2, SmolLM and Llama3 are byte-level BPE with the pre-tokenizer and special tokens of the models they are named
-	// after.
+	// GPT2, Qwen2, SmolLM and Llama3 are byte-level BPE with the pre-tokenizer and special tokens of the models they are
+	// named after.
 	GPT2   Tokenizer = "gpt-2"
 	Qwen2  Tokenizer = "qwen2"
 	SmolLM Tokenizer = "smollm"
@@ -25,7 +26,9 @@ const (
 )
 
 // ChatML is a chat template in the format of Qwen and SmolLM.
-const ChatML = `{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}`
+const ChatML = `{% for message in messages %}` +
+	`{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n' }}{% endfor %}` +
+	`{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}`
 
 // Token types of llama.h (enum llama_token_type).
 const (
@@ -43,9 +46,11 @@ type bpeKind struct {
 }
 
 var bpeKinds = map[Tokenizer]bpeKind{
-	GPT2:   {special: []string{"<|endoftext|>"}, bos: "<|endoftext|>", eos: "<|endoftext|>"},
-	Qwen2:  {special: []string{"<|endoftext|>", "<|im_start|>", "<|im_end|>"}, bos: "<|endoftext|>", eos: "<|im_end|>", pad: "<|endoftext|>"},
-	SmolLM: {special: []string{"<|endoftext|>", "<|im_start|>", "<|im_end|>"}, bos: "<|im_start|>", eos: "<|im_end|>", pad: "<|im_end|>"},
+	GPT2: {special: []string{"<|endoftext|>"}, bos: "<|endoftext|>", eos: "<|endoftext|>"},
+	Qwen2: {special: []string{"<|endoftext|>", "<|im_start|>", "<|im_end|>"}, bos: "<|endoftext|>", eos: "<|im_end|>",
+		pad: "<|endoftext|>"},
+	SmolLM: {special: []string{"<|endoftext|>", "<|im_start|>", "<|im_end|>"}, bos: "<|im_start|>", eos: "<|im_end|>",
+		pad: "<|im_end|>"},
 	Llama3: {
 		special: []string{"<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"},
 		bos:     "<|begin_of_text|>", eos: "<|end_of_text|>", eot: "<|eot_id|>", addBOS: true,
@@ -68,11 +73,8 @@ func (s Spec) tokenizerKind() Tokenizer {
 	if s.Tokenizer != "" {
 		return s.Tokenizer
 	}
-	switch s.Arch {
-	case "gpt2":
-		return GPT2
-	case "qwen2", "qwen3":
-		return Qwen2
+	if a, err := arch.Get(s.Arch); err == nil && a.Example.Tokenizer != "" {
+		return Tokenizer(a.Example.Tokenizer)
 	}
 	return SPM
 }
@@ -89,10 +91,12 @@ func (s Spec) tokenizer() (*vocabulary, error) {
 	case isBPE:
 		v, least = bpeVocabulary(kind, k, s.Vocab)
 	default:
-		return nil, &registry.UnknownError{Kind: "tokenizer", Name: string(kind), Known: []string{string(GPT2), string(Llama3), string(NoTokenizer), string(Qwen2), string(SmolLM), string(SPM)}}
+		return nil, &registry.UnknownError{Kind: "tokenizer", Name: string(kind),
+			Known: []string{string(GPT2), string(Llama3), string(NoTokenizer), string(Qwen2), string(SmolLM), string(SPM)}}
 	}
 	if s.Vocab < least {
-		return nil, fmt.Errorf("vocabulary is %d; tokenizer %q has %d tokens of its own; use at least that, or tokenizer %q", s.Vocab, kind, least, NoTokenizer)
+		return nil, fmt.Errorf("vocabulary is %d; tokenizer %q has %d tokens of its own; use at least that, or tokenizer %q",
+			s.Vocab, kind, least, NoTokenizer)
 	}
 	for i := len(v.tokens); i < s.Vocab; i++ {
 		v.add(fmt.Sprintf("<unused%d>", i), 0, tokenUnused)
@@ -130,16 +134,20 @@ func (v *vocabulary) write(w *gguf.Writer) {
 
 // Letters by frequency, and the merges of the commonest pairs of them; each merge's parts stand before it.
 var (
-	letters  = []string{"e", "t", "a", "o", "i", "n", "s", "r", "h", "l", "d", "u", "c", "m", "f", "y", "w", "g", "p", "b", "v", "k", "x", "q", "j", "z", ".", ","}
+	letters = []string{"e", "t", "a", "o", "i", "n", "s", "r", "h", "l", "d", "u", "c", "m", "f", "y", "w", "g", "p",
+		"b", "v", "k", "x", "q", "j", "z", ".", ","}
 	pairings = [][2]string{
-		{" ", "t"}, {"h", "e"}, {" ", "a"}, {"i", "n"}, {" t", "he"}, {"r", "e"}, {"o", "n"}, {" ", "s"}, {" ", "w"}, {"e", "r"},
-		{"a", "t"}, {"n", "d"}, {"o", "u"}, {" a", "nd"}, {"e", "d"}, {"in", "g"}, {" ", "o"}, {" t", "o"}, {"i", "s"}, {"e", "n"},
+		{" ", "t"}, {"h", "e"}, {" ", "a"}, {"i", "n"}, {" t", "he"}, {"r", "e"}, {"o", "n"}, {" ", "s"}, {" ", "w"}, {"e",
+			"r"},
+		{"a", "t"}, {"n", "d"}, {"o", "u"}, {" a", "nd"}, {"e", "d"}, {"in", "g"}, {" ", "o"}, {" t", "o"}, {"i", "s"}, {"e",
+			"n"},
 	}
 )
 
 // spmVocabulary makes as much of the SPM vocabulary as size allows, and says what it needs at least.
 func spmVocabulary(size int) (v *vocabulary, least int) {
-	v = &vocabulary{kind: SPM, model: "llama", addBOS: true, ids: map[string]uint32{"unknown_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}}
+	v = &vocabulary{kind: SPM, model: "llama", addBOS: true, ids: map[string]uint32{"unknown_token_id": 0,
+		"bos_token_id": 1, "eos_token_id": 2}}
 	v.add("<unk>", 0, tokenUnknown)
 	v.add("<s>", 0, tokenControl)
 	v.add("</s>", 0, tokenControl)
@@ -192,7 +200,8 @@ func bpeVocabulary(kind Tokenizer, k bpeKind, size int) (v *vocabulary, least in
 	}
 	for _, s := range k.special {
 		id := v.add(s, 0, tokenControl)
-		for key, name := range map[string]string{"bos_token_id": k.bos, "eos_token_id": k.eos, "padding_token_id": k.pad, "eot_token_id": k.eot} {
+		for key, name := range map[string]string{"bos_token_id": k.bos, "eos_token_id": k.eos, "padding_token_id": k.pad,
+			"eot_token_id": k.eot} {
 			if name == s {
 				v.ids[key] = id
 			}
@@ -209,7 +218,8 @@ func bpeText(text [256]rune, s string) string {
 	return string(out)
 }
 
-// printable says whether GPT-2 writes a byte as the character of that number (bytes_to_unicode in openai/gpt-2's encoder.py).
+// printable says whether GPT-2 writes a byte as the character of that number (bytes_to_unicode in openai/gpt-2's
+// encoder.py).
 func printable(b int) bool { return b >= '!' && b <= '~' || b >= 0xa1 && b <= 0xac || b >= 0xae }
 
 // byteRunes is GPT-2's printable stand-in for each byte: the character itself, or one from U+0100 on.

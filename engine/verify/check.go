@@ -64,9 +64,9 @@ const (
 
 // checkText is what Check computes on, as its tokenizer reads it: plain English that the smallest tokenizer has
 // letters for, and longer than a probe in all.
-const checkText = "The old keeper of the lighthouse climbed the stairs every evening at six, lit the lamp, and wrote in a " +
-	"small green book what the weather had been. One night the wind blew so hard that the door would not open, and she " +
-	"had to sing to stay awake."
+const checkText = "The old keeper of the lighthouse climbed the stairs every evening at six, lit the lamp, and wrote " +
+	"in a small green book what the weather had been. One night the wind blew so hard that the door would not open, and " +
+	"she had to sing to stay awake."
 
 // Check compares a model's logits with llama.cpp's, and the gradients of a LoRA pair on every linear role (in one
 // layer each, spread over the model) with finite differences, in exact mode. It opens the model three times, one after
@@ -108,8 +108,8 @@ func (r *Report) tokens(s *engine.Session, seed uint64) []int32 {
 	r.Tokens, r.LogitBound = "text", textBound
 	if err != nil {
 		r.Tokens, r.LogitBound = "random", randomBound
-		r.Note = fmt.Sprintf("no text can be computed on, so that tokens were drawn at random, and logits may differ by more: %v",
-			err)
+		r.Note = fmt.Sprintf("no text can be computed on, so that tokens were drawn at random, and logits may differ by "+
+			"more: %v", err)
 		rng := rand.New(rand.NewPCG(seed, 1))
 		for ids = nil; len(ids) < probeTokens; {
 			ids = append(ids, int32(rng.IntN(m.HParams().NVocab)))
@@ -162,8 +162,8 @@ func (r *Report) Err() error {
 	if size > 0 && r.LogitsRMSDiff <= fast && r.ExactRMSDiff <= exact && r.GradientError <= GradientBound {
 		return nil
 	}
-	return fmt.Errorf("out of bounds: logits (of size %.3g) differ from llama.cpp's by %.3g in the root mean square, at most "+
-		"%.3g expected, in exact mode by %.3g, at most %.3g; gradients by %.3g of theirs, at most %g",
+	return fmt.Errorf("out of bounds: logits (of size %.3g) differ from llama.cpp's by %.3g in the root mean square, at "+
+		"most %.3g expected, in exact mode by %.3g, at most %.3g; gradients by %.3g of theirs, at most %g",
 		size, r.LogitsRMSDiff, fast, r.ExactRMSDiff, exact, r.GradientError, GradientBound)
 }
 
@@ -182,7 +182,9 @@ func withSession(path string, cfg engine.SessionConfig, use func(*engine.Session
 }
 
 // checkGradients trains nothing: it sets B off zero, so that A's gradient is not zero, and measures slopes.
-func checkGradients(ctx context.Context, m *engine.Model, tokens []int32, threads int, seed uint64) ([]GradientCheck, error) {
+func checkGradients(
+	ctx context.Context, m *engine.Model, tokens []int32, threads int, seed uint64,
+) ([]GradientCheck, error) {
 	roles := m.Net().LinearRoles()
 	a, err := adapter.New(m.Net(), adapter.Config{Rank: 4, Alpha: 4, Init: "kaiming", Seed: seed})
 	if err != nil {

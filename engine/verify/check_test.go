@@ -42,7 +42,8 @@ func TestCheckPassesOnGeneratedModels(t *testing.T) {
 					want = floatBound
 				}
 				if rep.Tokens != "text" || rep.ExactBound != want {
-					t.Errorf("computed on %s tokens, with a bound of %g in exact mode; want text and %g", rep.Tokens, rep.ExactBound, want)
+					t.Errorf("computed on %s tokens, with a bound of %g in exact mode; want text and %g", rep.Tokens, rep.ExactBound,
+						want)
 				}
 			})
 		}
@@ -52,7 +53,8 @@ func TestCheckPassesOnGeneratedModels(t *testing.T) {
 		s.Tokenizer = synth.NoTokenizer
 		rep := passes(t, synth.Temp(t, s))
 		if rep.Tokens != "random" || rep.LogitBound != randomBound || !strings.Contains(rep.Note, "no tokenizer") {
-			t.Errorf("tokens %q, bound %g, note %q; want random ones, and a note that says why", rep.Tokens, rep.LogitBound, rep.Note)
+			t.Errorf("tokens %q, bound %g, note %q; want random ones, and a note that says why", rep.Tokens, rep.LogitBound,
+				rep.Note)
 		}
 	})
 	t.Run("fewer positions than tokens", func(t *testing.T) {
@@ -191,8 +193,10 @@ func TestReportErr(t *testing.T) {
 		{"gradient NaN", 0.1, 0.01, 10, nan, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			r := &Report{LogitBound: textBound, ExactBound: floatBound, Gradients: []GradientCheck{{Error: 1e-4}, {Error: tc.gradErr}}}
-			r.judge(&Probe{Trained: []float32{float32(tc.size), -float32(tc.size)}}, Distance{RMS: tc.fast}, Distance{RMS: tc.exact})
+			r := &Report{LogitBound: textBound, ExactBound: floatBound,
+				Gradients: []GradientCheck{{Error: 1e-4}, {Error: tc.gradErr}}}
+			r.judge(&Probe{Trained: []float32{float32(tc.size), -float32(tc.size)}}, Distance{RMS: tc.fast},
+				Distance{RMS: tc.exact})
 			if err := r.Err(); (err == nil) != tc.ok {
 				t.Errorf("got %v, want within bounds: %v (%+v)", err, tc.ok, r)
 			}

@@ -165,8 +165,8 @@ func (p *Probe) sensitivity(ctx context.Context, base, path string, threads int)
 		return 0, err
 	}
 	if d, size := rms(same.Trained, p.Trained), rms(p.Trained, nil); !(d <= agreementFloor*size) {
-		return 0, fmt.Errorf("verify %s: %w: read again, the file gives logits (of size %.3g) that differ by %.3g from those that "+
-			"were trained", path, ErrDisagree, size, d)
+		return 0, fmt.Errorf("verify %s: %w: read again, the file gives logits (of size %.3g) that differ by %.3g from "+
+			"those that were trained", path, ErrDisagree, size, d)
 	}
 	other, err := again(!p.exact)
 	if err != nil {
@@ -222,9 +222,9 @@ func (p *Probe) judge(a Agreement, path string, sensitivity, floor float64) erro
 	if a.Trained.RMS <= bound { // false for NaN
 		return nil
 	}
-	return fmt.Errorf("verify %s: %w: logits (of size %.3g) differ by %.3g in the root mean square, expected at most %.3g "+
-		"(%d times the base model's own %.3g, times %.2g for what training added to the effect of rounding, or %g of their size); "+
-		"run ggtune check on the base, and report this with its output",
+	return fmt.Errorf("verify %s: %w: logits (of size %.3g) differ by %.3g in the root mean square, expected at most "+
+		"%.3g (%d times the base model's own %.3g, times %.2g for what training added to the effect of rounding, or %g of "+
+		"their size); run ggtune check on the base, and report this with its output",
 		path, ErrDisagree, size, a.Trained.RMS, bound, agreementFactor, a.Base.RMS, sensitivity, floor)
 }
 

@@ -139,7 +139,8 @@ func verified(t *testing.T, path string, c adapter.Config, size float64) (verify
 		t.Fatal(err)
 	}
 	if d, err := p.VerifyAdapter(context.Background(), path, idle, 1); !errors.Is(err, verify.ErrDisagree) {
-		t.Errorf("an adapter that does nothing in the trained one's place: got %+v and error %v, want %v", d, err, verify.ErrDisagree)
+		t.Errorf("an adapter that does nothing in the trained one's place: got %+v and error %v, want %v", d, err,
+			verify.ErrDisagree)
 	}
 	return a, savedAdapter{out, ad.Pairs}
 }

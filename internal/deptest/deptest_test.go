@@ -27,7 +27,7 @@ var allowed = map[string][]string{
 	"engine":       {"engine", "quant", "bindings", "internal"},
 	"engine/gguf":  {"internal"},
 	"engine/graph": {"internal"},
-	"engine/synth": {"engine/gguf", "engine/arch", "quant", "internal"},
+	"engine/synth": {"engine/gguf", "engine/arch", "engine/graph", "quant", "internal"},
 	"quant":        {"engine/gguf", "bindings", "internal"},
 	"bindings":     {"bindings", "third_party", "internal"},
 	"third_party":  {},

@@ -1,5 +1,5 @@
-// Package testdata finds the real models and datasets that some tests use. It does not know what is in them; they are not
-// part of the repository.
+// Package testdata finds the real models and datasets that some tests use. It does not know what is in them; they are
+// not part of the repository.
 package testdata
 
 import (
@@ -15,8 +15,9 @@ const Env = "GGTUNE_DATA"
 // EnvModels names the one for published models, which are too large to lie among the data.
 const EnvModels = "GGTUNE_MODELS"
 
-// Shared returns the folder of real data: $GGTUNE_DATA, or ../shared/data relative to the repository root. It skips the test
-// where there is none. A $GGTUNE_DATA that is not a folder fails the test: whoever sets it wants the tests to run.
+// Shared returns the folder of real data: $GGTUNE_DATA, or ../shared/data relative to the repository root. It skips
+// the test where there is none. A $GGTUNE_DATA that is not a folder fails the test: whoever sets it wants the tests to
+// run.
 func Shared(t testing.TB) string {
 	t.Helper()
 	if dir := os.Getenv(Env); dir != "" {
@@ -42,8 +43,8 @@ func Path(t testing.TB, elem ...string) string {
 	return path
 }
 
-// Model returns a published model, by its file's name, in $GGTUNE_MODELS or build/models under the repository root. It skips
-// the test where there is none.
+// Model returns a published model, by its file's name, in $GGTUNE_MODELS or build/models under the repository root. It
+// skips the test where there is none.
 func Model(t testing.TB, name string) string {
 	t.Helper()
 	dir := os.Getenv(EnvModels)

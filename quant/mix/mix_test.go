@@ -21,8 +21,8 @@ func TestMixes(t *testing.T) {
 			t.Errorf("%s and %s are both file type %d", m.Name, other, m.FileType)
 		}
 		numbers[m.FileType] = m.Name
-		for _, role := range []string{"token_embd", "output", "attn_q", "attn_k", "attn_v", "attn_qkv", "attn_output", "ffn_up",
-			"ffn_down", "new"} {
+		for _, role := range []string{"token_embd", "output", "attn_q", "attn_k", "attn_v", "attn_qkv", "attn_output",
+			"ffn_up", "ffn_down", "new"} {
 			for _, row := range []int64{256, 96, 44} {
 				p := Place{Role: role, Layer: 3, NLayer: 22, Shape: []int64{row, 4}, GQA: 8}
 				got := Fit(m.Of(p), row)

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/ggtune/ggtune/engine/arch"
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/engine/synth"
 )
@@ -33,13 +34,13 @@ func models() map[string]synth.Spec {
 			func(s *synth.Spec) { s.Embd, s.HeadDim, s.Heads, s.KVHeads = 512, 128, 3, 1 }),
 		"llama-deep": tiny("llama", gguf.Q8_0, func(s *synth.Spec) { s.Layers, s.Seed = 5, 2 }),
 	}
-	for _, arch := range synth.Archs() {
+	for _, name := range arch.Names() {
 		change := chat
-		if arch == "llama" || arch == "gpt2" { // their tokenizers lack the template's tokens
+		if name == "llama" || name == "gpt2" { // their tokenizers lack the template's tokens
 			change = nil
 		}
 		for _, t := range []gguf.Type{gguf.F32, gguf.F16, gguf.BF16, gguf.Q8_0, gguf.Q4_K} {
-			out[arch+"-"+t.String()] = tiny(arch, t, change)
+			out[name+"-"+t.String()] = tiny(name, t, change)
 		}
 	}
 	for _, t := range storageTypes {

@@ -1,0 +1,153 @@
+package synth
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/ggtune/ggtune/engine/arch"
+	"github.com/ggtune/ggtune/engine/gguf"
+)
+
+// A key is one of a model's metadata, without the architecture's name.
+type key struct {
+	name  string
+	value any // int, float32 or string
+	// with names the key whose reading says that files of the architecture have this one; empty: all files have it.
+	with string
+}
+
+// keys are the metadata that a file may have, in the order in which they are written.
+func (s Spec) keys(a arch.Arch) []key {
+	// Where positions are computed, files say how large a head is; where they are learned it is n_embd/n_head.
+	const rotary = "rope.dimension_count"
+	out := []key{
+		{"context_length", s.Ctx, ""},
+		{"embedding_length", s.Embd, ""},
+		{"block_count", s.Layers, ""},
+		{"feed_forward_length", s.FF, ""},
+		{"attention.head_count", s.Heads, ""},
+		{"attention.head_count_kv", s.kvHeads(), ""},
+		{"vocab_size", s.Vocab, ""},
+		{"attention.layer_norm_epsilon", s.normEps(), "attention.layer_norm_epsilon"},
+		{"attention.layer_norm_rms_epsilon", s.normEps(), "attention.layer_norm_rms_epsilon"},
+		{"rope.freq_base", s.ropeBase(), rotary},
+		{rotary, s.headDim(), rotary},
+		{"attention.key_length", s.headDim(), rotary},
+		{"attention.value_length", s.headDim(), rotary},
+	}
+	for _, name := range slices.Sorted(maps.Keys(a.Example.Keys)) {
+		out = append(out, key{name, a.Example.Keys[name], ""})
+	}
+	return out
+}
+
+// A draft is a file that is still to be written, as an architecture reads it: it answers from the Spec, and notes what
+// is asked.
+type draft struct {
+	s     Spec
+	keys  []key
+	asked map[string]bool // with the architecture's name
+}
+
+// read has the architecture read what the Spec will be, and gives the metadata that it goes by.
+func (s Spec) read(a arch.Arch) (*arch.Net, []key, error) {
+	d := &draft{s: s, keys: s.keys(a), asked: map[string]bool{}}
+	net, err := a.Read(d)
+	if err != nil {
+		return nil, nil, err
+	}
+	written := slices.DeleteFunc(d.keys, func(k key) bool { return k.with != "" && !d.asked[s.Arch+"."+k.with] })
+	return net, written, nil
+}
+
+func (d *draft) find(name string) any {
+	d.asked[name] = true
+	for _, k := range d.keys {
+		if d.s.Arch+"."+k.name == name {
+			return k.value
+		}
+	}
+	return nil
+}
+
+func (d *draft) Path() string                  { return "generated model" }
+func (d *draft) Architecture() (string, error) { return d.s.Arch, nil }
+
+func (d *draft) Int(name string) (int64, error) {
+	switch v := d.find(name).(type) {
+	case nil:
+		return 0, fmt.Errorf("generated model: %w: %q", gguf.ErrNoKey, name)
+	case int:
+		return int64(v), nil
+	default:
+		return 0, fmt.Errorf("generated model: metadata key %q is %v, asked for as a whole number", name, v)
+	}
+}
+
+func (d *draft) Float32(name string) (float32, error) {
+	switch v := d.find(name).(type) {
+	case nil:
+		return 0, fmt.Errorf("generated model: %w: %q", gguf.ErrNoKey, name)
+	case float32:
+		return v, nil
+	default:
+		return 0, fmt.Errorf("generated model: metadata key %q is %v, asked for as a number of f32", name, v)
+	}
+}
+
+func (d *draft) StringOr(name, missing string) (string, error) {
+	switch v := d.find(name).(type) {
+	case nil:
+		return missing, nil
+	case string:
+		return v, nil
+	default:
+		return "", fmt.Errorf("generated model: metadata key %q is %v, asked for as text", name, v)
+	}
+}
+
+// HasTensor knows those on which the rest of a net depends.
+func (d *draft) HasTensor(name string) bool {
+	switch name {
+	case arch.TensorName(arch.TokenEmbd, ".weight", -1):
+		return true
+	case arch.TensorName(arch.Output, ".weight", -1):
+		return !d.s.Tied
+	case arch.TensorName(arch.RopeFreqs, ".weight", -1):
+		return d.s.RopeFactors
+	}
+	return false
+}
+
+// Tensor knows the embedding, whose rows are the vocabulary.
+func (d *draft) Tensor(name string) (*gguf.TensorInfo, error) {
+	if name == arch.TensorName(arch.TokenEmbd, ".weight", -1) {
+		return &gguf.TensorInfo{Name: name, Shape: []int64{int64(d.s.Embd), int64(d.s.Vocab)}}, nil
+	}
+	return nil, fmt.Errorf("generated model: tensor %q is not known before the architecture has said its tensors", name)
+}
+
+// metadata writes all but the tokenizer.
+func (s Spec) metadata(w *gguf.Writer, keys []key) {
+	name := s.Name
+	if name == "" {
+		name = "generated " + s.Arch
+	}
+	w.SetString("general.architecture", s.Arch)
+	w.SetString("general.type", "model")
+	w.SetString("general.name", name)
+	w.SetUint32("general.file_type", s.mix().FileType)
+	w.SetUint32("general.quantization_version", 2) // GGML_QNT_VERSION
+	for _, k := range keys {
+		at := s.Arch + "." + k.name
+		switch v := k.value.(type) {
+		case int:
+			w.SetUint32(at, uint32(v))
+		case float32:
+			w.SetFloat32(at, v)
+		case string:
+			w.SetString(at, v)
+		}
+	}
+}
