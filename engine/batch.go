@@ -23,16 +23,3 @@ type Batch struct {
 	// a recomputed layer see the same. The loop passes a number unique to the micro-batch within the run.
 	DropoutStep uint64
 }
-
-// An Output holds what a forward pass gives, in the order of the batch's counted tokens (row by row).
-type Output struct {
-	LogP []float32 // log-probability of each counted token, nats
-	// Logits is set instead where Options.Logits asked for it: the vocabulary's logits [n_vocab, counted] at the
-	// predecessor of each counted token.
-	Logits []float32
-}
-
-// An OutputGrad is the gradient of the loss with respect to an Output.
-type OutputGrad struct {
-	LogP []float32 // dLoss/dLogP, one per counted token
-}

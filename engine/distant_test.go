@@ -39,14 +39,14 @@ func (r *rig) train() training {
 		}
 		b.DropoutStep = uint64(step)
 		r.zeroGrad()
-		logp := r.forward(b, engine.Options{Backward: true, Dropout: true}).LogP
+		logp := r.forward(b, engine.Options{Backward: true, Dropout: true})[engine.LogP]
 		coef := make([]float32, len(logp))
 		loss := 0.0
 		for i, x := range logp {
 			coef[i], loss = -1/float32(len(logp)), loss-float64(x)/float64(len(logp))
 		}
 		out.losses = append(out.losses, loss)
-		if err := r.Backward(context.Background(), &engine.OutputGrad{LogP: coef}); err != nil {
+		if err := r.Backward(context.Background(), engine.Outputs{engine.LogP: coef}); err != nil {
 			r.t.Fatal(err)
 		}
 		for _, p := range r.Params() {

@@ -1,74 +1,88 @@
 package engine
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
 
-// flatten checks a batch and lays its rows one after the other: one forest over all tokens.
-func (s *Session) flatten(b *Batch) (indices, error) {
-	x := indices{tree: []int32{0}}
-	for r := range b.Rows {
-		if err := s.flattenRow(&x, &b.Rows[r]); err != nil {
-			return x, fmt.Errorf("engine: row %d: %w", r, err)
+	"github.com/ggtune/ggtune/engine/arch"
+)
+
+// indices are a batch's integers, as the kernels take them, by the names of the inputs they are bound to.
+type indices map[string][]int32
+
+func (x indices) add(name string, v ...int32) { x[name] = append(x[name], v...) }
+
+// A laid row is one with its place in a batch.
+type laid struct {
+	*Row
+	token, segment int32   // how many tokens and segments of the batch come before it
+	before         []int32 // of each token, its predecessor in the tree, or -1
+}
+
+// flatten checks a batch and lays its rows one after the other: one forest over all tokens, and what is wanted of it.
+func (s *Session) flatten(b *Batch, want []*Output) (indices, error) {
+	x := indices{arch.InputTree: {0}}
+	var of []*reading // each once
+	for _, o := range want {
+		if !slices.Contains(of, o.of) {
+			of = append(of, o.of)
 		}
 	}
-	if len(x.targets) == 0 {
-		return x, fmt.Errorf("engine: a batch of %d rows has no counted token", len(b.Rows))
+	for i := range b.Rows {
+		r, err := s.lay(x, &b.Rows[i])
+		for _, f := range of {
+			if err == nil {
+				err = f.row(x, r)
+			}
+		}
+		if err != nil {
+			return x, fmt.Errorf("engine: row %d: %w", i, err)
+		}
+	}
+	for _, f := range of {
+		if len(x[f.names[0]]) == 0 {
+			return x, fmt.Errorf("engine: a batch of %d rows has no %s", len(b.Rows), f.what)
+		}
 	}
 	return x, nil
 }
 
-func (s *Session) flattenRow(x *indices, row *Row) error {
-	base, seg0 := int32(len(x.tokens)), x.tree[0]
+// lay adds a row's tokens and segments.
+func (s *Session) lay(x indices, row *Row) (*laid, error) {
+	r := &laid{Row: row, token: int32(len(x[arch.InputTokens])), segment: x[arch.InputTree][0], before: make([]int32, len(row.Tokens))}
 	for i, t := range row.Tokens {
 		if t < 0 || int(t) >= s.model.net.NVocab {
-			return fmt.Errorf("token %d at index %d is outside the vocabulary of %d", t, i, s.model.net.NVocab)
+			return nil, fmt.Errorf("token %d at index %d is outside the vocabulary of %d", t, i, s.model.net.NVocab)
 		}
 	}
-	x.tokens = append(x.tokens, row.Tokens...)
-	before := make([]int32, len(row.Tokens)) // of each token, its predecessor in the tree, or -1
+	x.add(arch.InputTokens, row.Tokens...)
 	at := 0
 	ends := make([]int, len(row.Segments)) // position after each segment's last token
 	for i, g := range row.Segments {
 		if g.Start != at || g.Len < 0 || g.Start+g.Len > len(row.Tokens) || g.Parent >= i || g.Parent < -1 {
-			return fmt.Errorf("segment %d (start %d, length %d, parent %d) does not continue a tree of %d tokens", i, g.Start, g.Len, g.Parent, len(row.Tokens))
+			return nil, fmt.Errorf("segment %d (start %d, length %d, parent %d) does not continue a tree of %d tokens", i, g.Start, g.Len, g.Parent, len(row.Tokens))
 		}
 		pos, parent, prev := 0, int32(-1), int32(-1)
 		if g.Parent >= 0 {
-			pos, parent = ends[g.Parent], seg0+int32(g.Parent)
+			pos, parent = ends[g.Parent], r.segment+int32(g.Parent)
 			prev = lastToken(row.Segments, g.Parent)
 		}
 		for t := g.Start; t < g.Start+g.Len; t++ {
-			before[t], prev = prev, int32(t)
-			x.pos = append(x.pos, int32(pos))
+			r.before[t], prev = prev, int32(t)
+			x.add(arch.InputPos, int32(pos))
 			pos++
 		}
 		ends[i], at = pos, g.Start+g.Len
 		if limit := s.Positions(); pos > limit {
-			return fmt.Errorf("a sequence of %d tokens is longer than the model's %d learned positions; use shorter rows (--seq-len %d)", pos, limit, limit)
+			return nil, fmt.Errorf("a sequence of %d tokens is longer than the model's %d learned positions; use shorter rows (--seq-len %d)", pos, limit, limit)
 		}
-		x.tree = append(x.tree, base+int32(g.Start), base+int32(at), parent)
-		x.tree[0]++
+		x.add(arch.InputTree, r.token+int32(g.Start), r.token+int32(at), parent)
+		x[arch.InputTree][0]++
 	}
 	if at != len(row.Tokens) {
-		return fmt.Errorf("segments cover %d of %d tokens", at, len(row.Tokens))
+		return nil, fmt.Errorf("segments cover %d of %d tokens", at, len(row.Tokens))
 	}
-	return x.count(row, before, base)
-}
-
-// count adds the row's counted tokens.
-func (x *indices) count(row *Row, before []int32, base int32) error {
-	last := int32(-1)
-	for _, t := range row.Counted {
-		if t <= last || int(t) >= len(row.Tokens) {
-			return fmt.Errorf("counted token %d after %d: expected ascending indices below %d", t, last, len(row.Tokens))
-		}
-		if before[t] < 0 {
-			return fmt.Errorf("counted token %d begins a root segment, so nothing predicts it", t)
-		}
-		x.sources = append(x.sources, base+before[t])
-		x.targets = append(x.targets, row.Tokens[t])
-		last = t
-	}
-	return nil
+	return r, nil
 }
 
 // lastToken is the last token of segment i or, where it is empty, of its nearest ancestor with tokens; -1 if there is none.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/ggtune/ggtune/engine/arch"
 	"github.com/ggtune/ggtune/engine/backend"
@@ -12,49 +14,52 @@ import (
 
 // A pass is one batch on its way through the model, forward and back.
 type pass struct {
-	s       *Session
-	opt     Options
-	tokens  int64
-	counted int64
-	key     uint64 // of the dropout masks
-	idx     indices
+	s      *Session
+	opt    Options
+	tokens int64
+	key    uint64 // of the dropout masks
+	want   want
+	idx    indices
+	idxAt  map[string]int64 // where each list of indices lies among the inputs, bytes
 
 	embed, final *stage
 	layers       []*stage
 	keepAt       []int64 // offset of each layer's kept values in the keep area; the last stage's are at 0
 }
 
-// indices are a batch's integers, as the kernels take them.
-type indices struct {
-	tokens, pos, tree, sources, targets []int32
-}
-
 // newPass checks b, plans its stages and allocates what they need.
 func (s *Session) newPass(b *Batch, opt Options) (*pass, error) {
-	idx, err := s.flatten(b)
-	if err != nil {
-		return nil, err
-	}
-	p := &pass{s: s, opt: opt, idx: idx, tokens: int64(len(idx.tokens)), counted: int64(len(idx.targets)),
-		key: mix(s.cfg.Seed, b.DropoutStep)}
-	if opt.Backward && opt.Logits {
-		return nil, errors.New("engine: forward: a backward pass starts from log-probabilities, not from logits")
-	}
 	if opt.Backward && len(s.params) == 0 {
 		return nil, errors.New("engine: forward: a backward pass is asked for, and the session trains nothing")
 	}
-	if err := p.plan(); err != nil {
+	idx, err := s.flatten(b, opt.outputs())
+	if err != nil {
 		return nil, err
 	}
+	p, err := s.plannedPass(idx, opt)
+	if err != nil {
+		return nil, err
+	}
+	p.key = mix(s.cfg.Seed, b.DropoutStep)
 	return p, p.allocate()
+}
+
+// plannedPass chooses the stages of a pass over flattened rows, and takes no memory.
+func (s *Session) plannedPass(idx indices, opt Options) (*pass, error) {
+	p := &pass{s: s, opt: opt, idx: idx, tokens: int64(len(idx[arch.InputTokens]))}
+	var err error
+	if p.want, err = s.want(&opt, idx); err != nil {
+		return nil, err
+	}
+	return p, p.plan()
 }
 
 // plan chooses every stage: as many layers as the budget allows keep their activations, from the last one down (the
 // order in which the backward pass frees them would not matter: all are kept until it begins).
 func (p *pass) plan() error {
 	s := p.s
-	sh := shape{tokens: p.tokens, counted: p.counted, segments: int64((len(p.idx.tree) - 1) / 3),
-		adapter: s.adapter != nil && !p.opt.NoAdapter, dropout: p.opt.Dropout && s.cfg.Dropout > 0, back: p.opt.Backward, logits: p.opt.Logits}
+	sh := shape{tokens: p.tokens, segments: int64((len(p.idx[arch.InputTree]) - 1) / 3),
+		adapter: s.adapter != nil && !p.opt.NoAdapter, dropout: p.opt.Dropout && s.cfg.Dropout > 0, back: p.opt.Backward}
 	n := s.model.net.NLayer
 	p.layers, p.keepAt = make([]*stage, n), make([]int64, n)
 	var err error
@@ -68,7 +73,7 @@ func (p *pass) plan() error {
 		q.inputGrad = q.back && s.lowest <= below
 		return q
 	}
-	if p.final, err = s.stage(stageFinal, at(stageFinal)); err != nil {
+	if p.final, err = s.stage(stageFinal, at(stageFinal), p.want); err != nil {
 		return err
 	}
 	used := p.final.keepSize
@@ -77,19 +82,19 @@ func (p *pass) plan() error {
 		q.recompute = true
 		if q.back && s.cfg.KeepBytes > 0 {
 			q.recompute = false
-			st, err := s.stage(il, q)
+			st, err := s.stage(il, q, nil)
 			if err != nil {
 				return err
 			}
 			q.recompute = used+st.keepSize > s.cfg.KeepBytes
 		}
-		if p.layers[il], err = s.stage(il, q); err != nil {
+		if p.layers[il], err = s.stage(il, q, nil); err != nil {
 			return err
 		}
 		p.keepAt[il] = used
 		used += p.layers[il].keepSize
 	}
-	p.embed, err = s.stage(stageEmbed, at(stageEmbed))
+	p.embed, err = s.stage(stageEmbed, at(stageEmbed), nil)
 	return err
 }
 
@@ -103,7 +108,7 @@ type sizes struct{ work, inputs, acts, grads, keep, outs int64 }
 
 func (p *pass) sizes() sizes {
 	row := backend.Aligned(p.tokens * int64(p.s.model.net.NEmbd) * 4)
-	z := sizes{keep: p.final.keepSize, outs: backend.Aligned(p.outWidth()*p.counted*4) + backend.Aligned(p.counted*4), acts: 2 * row}
+	z := sizes{keep: p.final.keepSize, outs: p.want.bytes(), acts: 2 * row}
 	for _, st := range p.stageList() {
 		z.work = max(z.work, st.forward.Work())
 		if st.backward != nil {
@@ -116,7 +121,7 @@ func (p *pass) sizes() sizes {
 	if p.opt.Backward {
 		z.acts, z.grads = int64(len(p.layers)+1)*row, 2*row
 	}
-	for _, v := range p.idx.list() {
+	for _, v := range p.idx {
 		z.inputs += backend.Aligned(int64(len(v)) * 4)
 	}
 	return z
@@ -133,30 +138,25 @@ func (p *pass) allocate() error {
 		}
 	}
 	at := int64(0)
-	for _, v := range p.idx.list() {
+	p.idxAt = map[string]int64{}
+	for _, name := range slices.Sorted(maps.Keys(p.idx)) {
+		v := p.idx[name]
 		if err := b.Upload(m.inputs.at(at), bytesOf(v)); err != nil {
 			return err
 		}
+		p.idxAt[name] = at
 		at += backend.Aligned(int64(len(v)) * 4)
 	}
 	return nil
 }
 
-func (x *indices) list() [5][]int32 {
-	return [5][]int32{x.tokens, x.pos, x.tree, x.sources, x.targets}
-}
-
 // index finds a named input of indices.
 func (p *pass) index(name string) backend.Place {
-	names := [5]string{arch.InputTokens, arch.InputPos, arch.InputTree, arch.InputSources, arch.InputTargets}
-	at := int64(0)
-	for i, v := range p.idx.list() {
-		if names[i] == name {
-			return p.s.mem.inputs.at(at)
-		}
-		at += backend.Aligned(int64(len(v)) * 4)
+	at, ok := p.idxAt[name]
+	if !ok {
+		panic("engine: no input named " + name)
 	}
-	panic("engine: no input named " + name)
+	return p.s.mem.inputs.at(at)
 }
 
 // act is the input of layer il; il = n_layer is the last one's output.
@@ -172,61 +172,65 @@ func (p *pass) grad(il int) backend.Place {
 	return p.s.mem.grads.at(int64(il&1) * backend.Aligned(p.tokens*int64(p.s.model.net.NEmbd)*4))
 }
 
-func (p *pass) logpAt() backend.Place { return p.s.mem.outs.at(0) }
-func (p *pass) coefAt() backend.Place { return p.s.mem.outs.at(backend.Aligned(p.counted * 4)) }
-
-// outWidth is the numbers given for each counted token.
-func (p *pass) outWidth() int64 {
-	if p.opt.Logits {
-		return int64(p.s.model.net.NVocab)
+// outputs downloads what was asked for.
+func (p *pass) outputs() (Outputs, error) {
+	out := Outputs{}
+	for _, a := range p.want {
+		v := make([]float32, a.count)
+		if err := p.s.backend.Download(bytesOf(v), p.s.mem.outs.at(a.value)); err != nil {
+			return nil, err
+		}
+		out[a.Output] = v
 	}
-	return 1
-}
-
-func (p *pass) output() (*Output, error) {
-	out := make([]float32, p.outWidth()*p.counted)
-	err := p.s.backend.Download(bytesOf(out), p.logpAt())
-	if p.opt.Logits {
-		return &Output{Logits: out}, err
-	}
-	return &Output{LogP: out}, err
+	return out, nil
 }
 
 func (p *pass) forward(ctx context.Context) error {
 	n := len(p.layers)
-	if err := p.runForward(ctx, stageEmbed, p.embed, backend.Place{}, p.act(0), 0); err != nil {
+	if err := p.runForward(ctx, stageEmbed, p.embed, backend.Place{}, 0, p.act(0)); err != nil {
 		return err
 	}
 	for il, st := range p.layers {
-		if err := p.runForward(ctx, il, st, p.act(il), p.act(il+1), p.keepAt[il]); err != nil {
+		if err := p.runForward(ctx, il, st, p.act(il), p.keepAt[il], p.act(il+1)); err != nil {
 			return err
 		}
 	}
-	return p.runForward(ctx, stageFinal, p.final, p.act(n), p.logpAt(), 0)
+	var y []backend.Place
+	for _, a := range p.want {
+		y = append(y, p.s.mem.outs.at(a.value))
+	}
+	return p.runForward(ctx, stageFinal, p.final, p.act(n), 0, y...)
 }
 
-func (p *pass) backward(ctx context.Context, coef []float32) error {
+func (p *pass) backward(ctx context.Context, grad Outputs) error {
 	n := len(p.layers)
-	if err := p.s.backend.Upload(p.coefAt(), bytesOf(coef)); err != nil {
-		return err
+	var dy []backend.Place
+	for _, a := range p.want {
+		at := p.s.mem.outs.at(a.grad)
+		if err := p.s.backend.Upload(at, bytesOf(grad[a.Output])); err != nil {
+			return err
+		}
+		dy = append(dy, at)
 	}
-	if err := p.runBackward(ctx, stageFinal, p.final, p.act(n), p.coefAt(), p.grad(n), 0); err != nil {
+	if err := p.runBackward(ctx, stageFinal, p.final, p.act(n), p.grad(n), 0, dy...); err != nil {
 		return err
 	}
 	for il := n - 1; il >= max(0, p.s.lowest); il-- {
-		if err := p.runBackward(ctx, il, p.layers[il], p.act(il), p.grad(il+1), p.grad(il), p.keepAt[il]); err != nil {
+		if err := p.runBackward(ctx, il, p.layers[il], p.act(il), p.grad(il), p.keepAt[il], p.grad(il+1)); err != nil {
 			return err
 		}
 	}
-	return p.runBackward(ctx, stageEmbed, p.embed, backend.Place{}, p.grad(0), backend.Place{}, 0)
+	return p.runBackward(ctx, stageEmbed, p.embed, backend.Place{}, backend.Place{}, 0, p.grad(0))
 }
 
-func (p *pass) runForward(ctx context.Context, il int, st *stage, x, y backend.Place, keepAt int64) error {
+// runForward computes a stage's outputs y from its input x.
+func (p *pass) runForward(ctx context.Context, il int, st *stage, x backend.Place, keepAt int64, y ...backend.Place) error {
 	g := st.forward.Graph()
 	return p.s.execute(ctx, st.forward, p.dropKey(il), func(id graph.ID, v *graph.Value) backend.Place {
+		if i := slices.Index(g.Outputs, id); i >= 0 {
+			return y[i]
+		}
 		switch {
-		case id == g.Outputs[0]:
-			return y
 		case v.Kind == graph.Temp:
 			return p.kept(st, id, keepAt)
 		case v.Kind == graph.Input && v.Name == arch.InputX:
@@ -236,21 +240,26 @@ func (p *pass) runForward(ctx context.Context, il int, st *stage, x, y backend.P
 	})
 }
 
-func (p *pass) runBackward(ctx context.Context, il int, st *stage, x, dy, dx backend.Place, keepAt int64) error {
+// runBackward computes the gradient dx of a stage's input x from those of its outputs, and adds to the parameters'.
+func (p *pass) runBackward(ctx context.Context, il int, st *stage, x, dx backend.Place, keepAt int64, dy ...backend.Place) error {
 	if st.backward == nil {
 		return nil
 	}
 	g := st.backward.Graph()
+	places := map[string]backend.Place{arch.InputX: x}
+	for i, at := range dy {
+		places[graph.GradName(i)] = at
+	}
 	return p.s.execute(ctx, st.backward, p.dropKey(il), func(id graph.ID, v *graph.Value) backend.Place {
 		switch {
 		case len(g.Outputs) > 0 && id == g.Outputs[0]:
 			return dx
 		case v.Kind == graph.Saved:
 			return p.kept(st, v.Ref, keepAt)
-		case v.Kind == graph.Input && v.Name == arch.InputX:
-			return x
-		case v.Kind == graph.Input && v.Name == graph.GradName(0):
-			return dy
+		case v.Kind == graph.Input:
+			if at, ok := places[v.Name]; ok {
+				return at
+			}
 		}
 		return p.outside(il, v)
 	})

@@ -1,5 +1,7 @@
 package engine
 
+import "github.com/ggtune/ggtune/engine/arch"
+
 // A Footprint is the memory that a session needs for one batch shape, in bytes, before it is allocated.
 type Footprint struct {
 	Weights     int64 // the mapped model file's tensors: page cache, resident while they are in use
@@ -27,11 +29,10 @@ func Plan(m *Model, cfg SessionConfig, tokens, counted, rowLen int) (Footprint, 
 	f := Footprint{Weights: m.Bytes(), Layers: m.net.NLayer, Trained: s.trainedCount()}
 	f.Params = 2 * 4 * f.Trained
 	rows := (tokens + rowLen - 1) / rowLen
-	p := &pass{s: s, opt: Options{Backward: true, Dropout: true}, tokens: int64(tokens), counted: int64(counted)}
-	n := int32(tokens)
-	p.idx = indices{tokens: make([]int32, n), pos: make([]int32, n), tree: make([]int32, 1+3*rows),
-		sources: make([]int32, counted), targets: make([]int32, counted)}
-	if err := p.plan(); err != nil {
+	p, err := s.plannedPass(indices{arch.InputTokens: make([]int32, tokens), arch.InputPos: make([]int32, tokens),
+		arch.InputTree: make([]int32, 1+3*rows), arch.InputSources: make([]int32, counted), arch.InputTargets: make([]int32, counted)},
+		Options{Backward: true, Dropout: true})
+	if err != nil {
 		return Footprint{}, err
 	}
 	z := p.sizes()

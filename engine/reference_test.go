@@ -121,10 +121,10 @@ func (r *trial) run(t *testing.T, rows []refmodel.Row, dLogP []float64) []float6
 	if err != nil {
 		t.Fatal(err)
 	}
-	logp := float64s(out.LogP)
-	g := &engine.OutputGrad{}
+	logp := float64s(out[engine.LogP])
+	g := engine.Outputs{}
 	for _, d := range dLogP {
-		g.LogP = append(g.LogP, float32(d))
+		g[engine.LogP] = append(g[engine.LogP], float32(d))
 	}
 	if err := r.session.Backward(context.Background(), g); err != nil {
 		t.Fatal(err)

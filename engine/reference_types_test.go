@@ -195,18 +195,18 @@ func TestReferenceLogits(t *testing.T) {
 					want = append(want, p.Logits(int(c)-1)...)
 				}
 				b := &engine.Batch{Rows: []engine.Row{engineRow(row)}}
-				out, err := r.session.Forward(context.Background(), b, engine.Options{Logits: true, NoAdapter: off})
+				out, err := r.session.Forward(context.Background(), b, engine.Options{Want: []*engine.Output{engine.Logits}, NoAdapter: off})
 				if err != nil {
 					t.Fatal(err)
 				}
-				if e := farthest(float64s(out.Logits), want); !(e <= tolerance) {
+				if e := farthest(float64s(out[engine.Logits]), want); !(e <= tolerance) {
 					t.Errorf("adapter off %v: logits differ by %.3g of the largest, want at most %.3g", off, e, tolerance)
 				}
 				out, err = r.session.Forward(context.Background(), b, engine.Options{NoAdapter: off})
 				if err != nil {
 					t.Fatal(err)
 				}
-				if e := farthest(float64s(out.LogP), p.LogP); !(e <= exactLogP) {
+				if e := farthest(float64s(out[engine.LogP]), p.LogP); !(e <= exactLogP) {
 					t.Errorf("adapter off %v: log-probabilities differ by %.3g of the largest, want at most %.3g", off, e, exactLogP)
 				}
 			}

@@ -78,7 +78,7 @@ func TestEmptySegmentsPassOn(t *testing.T) {
 	holed := chain(ids)
 	holed.Segments = []engine.Segment{{Len: 3, Parent: -1}, {Start: 3}, {Start: 3, Len: 3, Parent: 1}}
 	want, got := r.forward(batch(plain), engine.Options{}), r.forward(batch(holed), engine.Options{})
-	if d := relative(got.LogP, want.LogP); d > 1e-6 {
+	if d := relative(got[engine.LogP], want[engine.LogP]); d > 1e-6 {
 		t.Errorf("with an empty segment log-probabilities differ by %g of their size", d)
 	}
 }
@@ -102,14 +102,14 @@ func TestLearnedPositionsEnd(t *testing.T) {
 func TestBackwardRefused(t *testing.T) {
 	r := newRig(t, synth.Tiny("llama", gguf.F32), nil)
 	ctx, b := context.Background(), batch(chain(tokens(1, 5, 320)))
-	grad := &engine.OutputGrad{LogP: make([]float32, 4)}
+	grad := engine.Outputs{engine.LogP: make([]float32, 4)}
 	without := "without a forward pass"
 	says(t, r.Backward(ctx, grad), without)
 	r.forward(b, engine.Options{})
 	says(t, r.Backward(ctx, grad), without)
 	r.forward(b, engine.Options{Backward: true})
 	for _, n := range []int{0, 3, 5} {
-		says(t, r.Backward(ctx, &engine.OutputGrad{LogP: make([]float32, n)}), "gradients for 4 counted tokens")
+		says(t, r.Backward(ctx, engine.Outputs{engine.LogP: make([]float32, n)}), "gradients for 4 counted tokens")
 	}
 	if err := r.Backward(ctx, grad); err != nil { // a refusal before did not use the pass up
 		t.Fatal(err)
@@ -119,8 +119,10 @@ func TestBackwardRefused(t *testing.T) {
 	_, err := r.Forward(ctx, &engine.Batch{}, engine.Options{Backward: true})
 	says(t, err, "no counted token")
 	says(t, r.Backward(ctx, grad), without)
-	_, err = r.Forward(ctx, b, engine.Options{Backward: true, Logits: true})
-	says(t, err, "not from logits")
+	_, err = r.Forward(ctx, b, engine.Options{Backward: true, Want: []*engine.Output{engine.Logits}})
+	says(t, err, "from output logits")
+	_, err = r.Forward(ctx, b, engine.Options{Want: []*engine.Output{engine.LogP, engine.LogP}})
+	says(t, err, "logp is asked for twice")
 }
 
 func TestNothingToTrain(t *testing.T) {
@@ -165,7 +167,7 @@ func TestUseAfterClose(t *testing.T) {
 		}
 	}
 	_, err := r.Forward(ctx, b, engine.Options{})
-	backward := r.Backward(ctx, &engine.OutputGrad{LogP: make([]float32, 4)})
+	backward := r.Backward(ctx, engine.Outputs{engine.LogP: make([]float32, 4)})
 	if !errors.Is(err, engine.ErrClosed) || !errors.Is(backward, engine.ErrClosed) {
 		t.Errorf("closed session: forward says %v, backward %v; expected ErrClosed", err, backward)
 	}

@@ -174,8 +174,8 @@ func (s *Session) Profile() map[backend.Phase]time.Duration {
 	return out
 }
 
-// Forward computes the log-probabilities of b's counted tokens.
-func (s *Session) Forward(ctx context.Context, b *Batch, opt Options) (*Output, error) {
+// Forward computes what opt wants of b.
+func (s *Session) Forward(ctx context.Context, b *Batch, opt Options) (Outputs, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -192,12 +192,12 @@ func (s *Session) Forward(ctx context.Context, b *Batch, opt Options) (*Output, 
 	if opt.Backward {
 		s.run = p
 	}
-	return p.output()
+	return p.outputs()
 }
 
-// Backward adds the gradients of the parameters, given those of the outputs of the Forward before it (which must have been
-// asked with Options.Backward). It may follow a Forward once.
-func (s *Session) Backward(ctx context.Context, g *OutputGrad) error {
+// Backward adds the gradients of the parameters, given the loss's derivatives by the outputs of the Forward before it (which must have
+// been asked with Options.Backward). It may follow a Forward once.
+func (s *Session) Backward(ctx context.Context, grad Outputs) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -205,12 +205,13 @@ func (s *Session) Backward(ctx context.Context, g *OutputGrad) error {
 		return fmt.Errorf("engine: backward: session %w", ErrClosed)
 	case s.run == nil:
 		return errors.New("engine: backward without a forward pass before it that was asked to keep what it needs")
-	case len(g.LogP) != int(s.run.counted):
-		return fmt.Errorf("engine: backward: %d gradients for %d counted tokens", len(g.LogP), s.run.counted)
+	}
+	if err := s.run.want.check(grad); err != nil {
+		return err
 	}
 	p := s.run
 	s.run = nil
-	return p.backward(ctx, g.LogP)
+	return p.backward(ctx, grad)
 }
 
 // execute runs a program on the session's memory.

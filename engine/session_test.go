@@ -98,7 +98,7 @@ func upload(t testing.TB, f backend.Floats, v []float32) {
 	}
 }
 
-func (r *rig) forward(b *engine.Batch, opt engine.Options) *engine.Output {
+func (r *rig) forward(b *engine.Batch, opt engine.Options) engine.Outputs {
 	r.t.Helper()
 	out, err := r.Forward(context.Background(), b, opt)
 	if err != nil {
@@ -113,12 +113,12 @@ func (r *rig) pass(b *engine.Batch, coef []float32) ([]float32, map[string][]flo
 	r.zeroGrad()
 	out := r.forward(b, engine.Options{Backward: true, Dropout: true})
 	if coef == nil {
-		coef = coefficients(len(out.LogP))
+		coef = coefficients(len(out[engine.LogP]))
 	}
-	if err := r.Backward(context.Background(), &engine.OutputGrad{LogP: coef}); err != nil {
+	if err := r.Backward(context.Background(), engine.Outputs{engine.LogP: coef}); err != nil {
 		r.t.Fatal(err)
 	}
-	return out.LogP, r.grads()
+	return out[engine.LogP], r.grads()
 }
 
 func (r *rig) grads() map[string][]float32 {
@@ -258,7 +258,7 @@ func (r *rig) checkDirection(b *engine.Batch, p *engine.Param, grad []float32) {
 		}
 		upload(r.t, p.Value, moved)
 		sum := 0.0
-		logp := r.forward(b, engine.Options{Dropout: true}).LogP
+		logp := r.forward(b, engine.Options{Dropout: true})[engine.LogP]
 		for i, c := range coefficients(len(logp)) {
 			sum += float64(c) * float64(logp[i])
 		}
@@ -363,7 +363,7 @@ func TestPackedEqualsUnpacked(t *testing.T) {
 				continue
 			}
 			r.forward(batch(row), engine.Options{Backward: true})
-			if err := r.Backward(context.Background(), &engine.OutputGrad{LogP: coef[at : at+len(row.Counted)]}); err != nil {
+			if err := r.Backward(context.Background(), engine.Outputs{engine.LogP: coef[at : at+len(row.Counted)]}); err != nil {
 				t.Fatal(err)
 			}
 			at += len(row.Counted)
@@ -378,11 +378,11 @@ func TestAdapterOffIsTheBase(t *testing.T) {
 		with := openRig(t, path, nil)
 		without := openRig(t, path, func(_ *engine.SessionConfig, a *adapter.Config) { a.Rank = 0 })
 		b := batch(chain(tokens(1, 15, spec.Vocab)))
-		base := without.forward(b, engine.Options{}).LogP
-		if off := with.forward(b, engine.Options{NoAdapter: true}).LogP; !slices.Equal(off, base) {
+		base := without.forward(b, engine.Options{})[engine.LogP]
+		if off := with.forward(b, engine.Options{NoAdapter: true})[engine.LogP]; !slices.Equal(off, base) {
 			t.Errorf("with the adapter off the log-probabilities are not the base's: %v, want %v", off, base)
 		}
-		if on := with.forward(b, engine.Options{}).LogP; slices.Equal(on, base) {
+		if on := with.forward(b, engine.Options{})[engine.LogP]; slices.Equal(on, base) {
 			t.Error("the adapter changes nothing")
 		}
 	})

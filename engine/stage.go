@@ -23,25 +23,25 @@ const (
 
 // A shape is what a stage's graph depends on beside the model.
 type shape struct {
-	tokens, counted, segments int64
-	adapter, dropout, back    bool
-	recompute                 bool // keep nothing of a layer but its input
-	inputGrad                 bool // the gradient of the stage's input is wanted
-	logits                    bool // the last stage gives logits, not log-probabilities
+	tokens, segments       int64
+	adapter, dropout, back bool
+	recompute              bool // keep nothing of a layer but its input
+	inputGrad              bool // the gradient of the stage's input is wanted
 }
 
 type stageKey struct {
 	kind any
 	shape
+	want string // of the last stage
 }
 
-// stage builds, or finds, the stage il (or stageEmbed, stageFinal) for batches of that shape.
-func (s *Session) stage(il int, sh shape) (*stage, error) {
-	key := stageKey{s.kind(il), sh}
+// stage builds, or finds, the stage il (or stageEmbed, stageFinal) for batches of that shape. w is what the last one gives.
+func (s *Session) stage(il int, sh shape, w want) (*stage, error) {
+	key := stageKey{s.kind(il), sh, w.key()}
 	if st, ok := s.stages[key]; ok {
 		return st, nil
 	}
-	st, err := s.buildStage(il, sh)
+	st, err := s.buildStage(il, sh, w)
 	if err != nil {
 		return nil, err
 	}
@@ -123,26 +123,21 @@ func (s *Session) builder(il int, sh shape) *arch.Builder {
 	}
 }
 
-func (s *Session) buildStage(il int, sh shape) (*stage, error) {
+func (s *Session) buildStage(il int, sh shape, w want) (*stage, error) {
 	b := s.builder(il, sh)
 	x, layer := graph.None, s.layer(il)
-	var y graph.ID
 	switch il {
 	case stageEmbed:
-		y = layer.Build(b, x)
+		b.G.Output(layer.Build(b, x))
 	case stageFinal:
 		x = b.Input()
-		h := layer.Build(b, b.G.Rows(x, b.Indices(arch.InputSources, sh.counted)))
-		if sh.logits {
-			y = b.Logits(h)
-		} else {
-			y = b.Head(h, sh.counted, sh.back)
+		for _, a := range w {
+			b.G.Output(a.build(&top{Builder: b, x: x, after: layer, n: a.n, back: sh.back}))
 		}
 	default:
 		x = b.Input()
-		y = layer.Build(b, x)
+		b.G.Output(layer.Build(b, x))
 	}
-	b.G.Output(y)
 	st := &stage{}
 	if err := s.differentiate(st, b.G, x, il, sh); err != nil {
 		return nil, err

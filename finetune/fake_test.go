@@ -25,7 +25,7 @@ type fakeEngine struct {
 	last      *engine.Batch
 	lastOpt   engine.Options
 	forwards  int
-	onForward func(n int, out *engine.Output) // may spoil the output or stop the run
+	onForward func(n int, out engine.Outputs) // may spoil the output or stop the run
 	onParams  func()                          // called before gradients are looked at
 }
 
@@ -154,15 +154,15 @@ func (f *fakeEngine) softmax(x int32, in []float64) (p, mid []float64) {
 	return p, mid
 }
 
-func (f *fakeEngine) Forward(ctx context.Context, b *engine.Batch, o engine.Options) (*engine.Output, error) {
+func (f *fakeEngine) Forward(ctx context.Context, b *engine.Batch, o engine.Options) (engine.Outputs, error) {
 	if ctx.Err() != nil {
 		return nil, errors.New("the engine was given a cancelled context")
 	}
 	f.last, f.lastOpt = b, o
-	out := &engine.Output{}
+	out := engine.Outputs{}
 	each(b, func(k int, prev, tok int32, key uint64) {
 		p, _ := f.softmax(prev, f.input(prev, key))
-		out.LogP = append(out.LogP, float32(math.Log(p[tok])))
+		out[engine.LogP] = append(out[engine.LogP], float32(math.Log(p[tok])))
 	})
 	f.forwards++
 	if f.onForward != nil {
@@ -171,7 +171,7 @@ func (f *fakeEngine) Forward(ctx context.Context, b *engine.Batch, o engine.Opti
 	return out, nil
 }
 
-func (f *fakeEngine) Backward(ctx context.Context, g *engine.OutputGrad) error {
+func (f *fakeEngine) Backward(ctx context.Context, g engine.Outputs) error {
 	if ctx.Err() != nil {
 		return errors.New("the engine was given a cancelled context")
 	}
@@ -188,7 +188,7 @@ func (f *fakeEngine) Backward(ctx context.Context, g *engine.OutputGrad) error {
 			if int32(v) == tok {
 				d++
 			}
-			d *= float64(g.LogP[k])
+			d *= float64(g[engine.LogP][k])
 			for r := range mid {
 				db[r*f.vocab+v] += d * mid[r]
 				dmid[r] += d * float64(f.bv[r*f.vocab+v])

@@ -17,9 +17,9 @@ import (
 
 // An Engine computes log-probabilities and their gradients; engine.Session is one.
 type Engine interface {
-	Forward(ctx context.Context, b *engine.Batch, o engine.Options) (*engine.Output, error)
+	Forward(ctx context.Context, b *engine.Batch, o engine.Options) (engine.Outputs, error)
 	// Backward adds to the gradients of Params.
-	Backward(ctx context.Context, g *engine.OutputGrad) error
+	Backward(ctx context.Context, g engine.Outputs) error
 	Params() []*engine.Param
 	ZeroGrad() error
 }
@@ -121,7 +121,7 @@ func (p *Parts) accumulate(ctx context.Context, st *State) error {
 		if err != nil {
 			return err
 		}
-		if err := p.Engine.Backward(whole, &engine.OutputGrad{LogP: narrow(r.Grad)}); err != nil {
+		if err := p.Engine.Backward(whole, engine.Outputs{engine.LogP: narrow(r.Grad)}); err != nil {
 			return err
 		}
 		if err := st.Pending.add(r, 1, m.Tokens); err != nil {
@@ -204,7 +204,7 @@ func (p *Parts) forward(ctx context.Context, m *encode.Micro, o engine.Options) 
 			return nil, err
 		}
 	}
-	return m.Inputs(out.LogP, ref)
+	return m.Inputs(out[engine.LogP], ref)
 }
 
 // judge asks the method, and refuses what is no number before anything is added to it.

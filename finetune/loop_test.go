@@ -176,7 +176,7 @@ func TestResume(t *testing.T) {
 	for at := uint64(1); ; at++ {
 		first := build()
 		ctx, cancel := context.WithCancelCause(t.Context())
-		first.engine.onForward = func(n int, _ *engine.Output) {
+		first.engine.onForward = func(n int, _ engine.Outputs) {
 			if n == int(at) {
 				cancel(stop)
 			}
@@ -229,9 +229,9 @@ func TestNotFinite(t *testing.T) {
 		want  string
 	}{
 		"loss": {func(r *rig) {
-			r.engine.onForward = func(n int, out *engine.Output) {
+			r.engine.onForward = func(n int, out engine.Outputs) {
 				if n == 8 {
-					out.LogP[0] = float32(math.NaN())
+					out[engine.LogP][0] = float32(math.NaN())
 				}
 			}
 		}, "fake:"},
@@ -296,7 +296,7 @@ func TestStoppedNotFinite(t *testing.T) {
 	r := newRig(t, fakeData(t, 40, 4), 1, 3, 50)
 	stop := errors.New("stop")
 	ctx, cancel := context.WithCancelCause(t.Context())
-	r.engine.onForward = func(n int, _ *engine.Output) {
+	r.engine.onForward = func(n int, _ engine.Outputs) {
 		if n == 8 {
 			cancel(stop)
 		}
@@ -359,7 +359,7 @@ func TestCoupled(t *testing.T) {
 	again := newRig(t, d, 1, 3, 6)
 	again.parts.Method, again.parts.Reference = coupled.parts.Method, coupled.parts.Reference
 	stop := errors.New("stop")
-	again.engine.onForward = func(n int, _ *engine.Output) {
+	again.engine.onForward = func(n int, _ engine.Outputs) {
 		if n == 6+4 { // the second step's backward half
 			cancel(stop)
 		}
@@ -436,9 +436,9 @@ func TestOtherSource(t *testing.T) {
 	straight.run(t, t.Context())
 	// Fails in step 2, then goes on in the same process.
 	failed := build()
-	failed.engine.onForward = func(n int, out *engine.Output) {
+	failed.engine.onForward = func(n int, out engine.Outputs) {
 		if n == 5 {
-			out.LogP[0] = float32(math.NaN())
+			out[engine.LogP][0] = float32(math.NaN())
 		}
 	}
 	if err := Loop(t.Context(), failed.parts, &failed.state); !errors.Is(err, ErrNotFinite) || !strings.Contains(err.Error(), "dealt:4") {
@@ -452,7 +452,7 @@ func TestOtherSource(t *testing.T) {
 	stop := errors.New("stop")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	first := build()
-	first.engine.onForward = func(n int, _ *engine.Output) {
+	first.engine.onForward = func(n int, _ engine.Outputs) {
 		if n == 5 {
 			cancel(stop)
 		}

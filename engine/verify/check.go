@@ -233,14 +233,14 @@ func slopes(ctx context.Context, s *engine.Session, tokens []int32) ([]GradientC
 		}
 		sum := 0.0
 		for i, c := range coef {
-			sum += float64(c) * float64(out.LogP[i])
+			sum += float64(c) * float64(out[engine.LogP][i])
 		}
 		return sum, nil
 	}
 	if _, err := loss(true); err != nil {
 		return nil, err
 	}
-	if err := s.Backward(ctx, &engine.OutputGrad{LogP: coef}); err != nil {
+	if err := s.Backward(ctx, engine.Outputs{engine.LogP: coef}); err != nil {
 		return nil, err
 	}
 	var out []GradientCheck

@@ -45,12 +45,12 @@ func NewProbe(ctx context.Context, s *engine.Session, tokens []int32) (*Probe, e
 
 // logits gives those of the whole vocabulary for every token but the last of a plain sequence.
 func logits(ctx context.Context, s *engine.Session, tokens []int32, opt engine.Options) ([]float32, error) {
-	opt.Logits = true
+	opt.Want = []*engine.Output{engine.Logits}
 	out, err := s.Forward(ctx, &engine.Batch{Rows: []engine.Row{engine.PlainRow(tokens)}}, opt)
 	if err != nil {
 		return nil, err
 	}
-	return out.Logits, nil
+	return out[engine.Logits], nil
 }
 
 // A Distance says how far llama.cpp's logits are from ours, over all tokens of the vocabulary and all positions of a

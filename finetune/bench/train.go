@@ -97,11 +97,11 @@ func (t *trainer) step(ctx context.Context, row engine.Row) (whole, optimizer ti
 	if err != nil {
 		return 0, 0, err
 	}
-	grad := make([]float32, len(out.LogP))
+	grad := make([]float32, len(out[engine.LogP]))
 	for i := range grad {
 		grad[i] = -1
 	}
-	if err := t.session.Backward(ctx, &engine.OutputGrad{LogP: grad}); err != nil {
+	if err := t.session.Backward(ctx, engine.Outputs{engine.LogP: grad}); err != nil {
 		return 0, 0, err
 	}
 	computed := time.Now()

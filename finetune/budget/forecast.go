@@ -192,9 +192,10 @@ func (p *planner) time(ctx context.Context) (err error) {
 		return fmt.Errorf("plan: rows of %d tokens are too short to measure", n)
 	}
 	batch := &engine.Batch{Rows: []engine.Row{row}}
-	grad := &engine.OutputGrad{LogP: make([]float32, len(row.Counted))}
-	for i := range grad.LogP {
-		grad.LogP[i] = -1 / float32(len(grad.LogP))
+	grad := engine.Outputs{engine.LogP: make([]float32, len(row.Counted))}
+	logp := grad[engine.LogP]
+	for i := range logp {
+		logp[i] = -1 / float32(len(logp))
 	}
 	forward := func() error {
 		_, err := sess.Forward(ctx, batch, engine.Options{})

@@ -15,7 +15,7 @@ import (
 
 // An Engine computes log-probabilities; engine.Session is one.
 type Engine interface {
-	Forward(ctx context.Context, b *engine.Batch, o engine.Options) (*engine.Output, error)
+	Forward(ctx context.Context, b *engine.Batch, o engine.Options) (engine.Outputs, error)
 }
 
 // Options of a measurement.
@@ -112,7 +112,7 @@ func inputs(ctx context.Context, e Engine, batch *encode.Micro, m *method.Method
 			return nil, err
 		}
 	}
-	return batch.Inputs(out.LogP, ref)
+	return batch.Inputs(out[engine.LogP], ref)
 }
 
 // Best remembers the lowest loss of a run. The zero value has seen none.

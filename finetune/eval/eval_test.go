@@ -16,12 +16,12 @@ import (
 // A ruler gives every counted token a log-probability of minus a tenth of its number.
 type ruler struct{ opts []engine.Options }
 
-func (r *ruler) Forward(_ context.Context, b *engine.Batch, o engine.Options) (*engine.Output, error) {
+func (r *ruler) Forward(_ context.Context, b *engine.Batch, o engine.Options) (engine.Outputs, error) {
 	r.opts = append(r.opts, o)
-	out := &engine.Output{}
+	out := engine.Outputs{}
 	for _, row := range b.Rows {
 		for _, c := range row.Counted {
-			out.LogP = append(out.LogP, -0.1*float32(row.Tokens[c]))
+			out[engine.LogP] = append(out[engine.LogP], -0.1*float32(row.Tokens[c]))
 		}
 	}
 	return out, nil

@@ -102,7 +102,7 @@ func (r *reference) compute(ctx context.Context, ref *referenceModel, rows *enco
 			}
 			at := 0
 			for i, part := range r.places(m) {
-				at += copy(part, out.LogP[at:at+m.Sequences[i].Len])
+				at += copy(part, out[engine.LogP][at:at+m.Sequences[i].Len])
 			}
 			if !r.known(m) {
 				return fmt.Errorf("the reference's log-probabilities of the examples at %s are %w; look at the model with ggtune check", encode.Places(m), finetune.ErrNotFinite)
@@ -141,7 +141,7 @@ type referenceModel struct {
 	sess    *engine.Session // nil until a row is asked for
 }
 
-func (m *referenceModel) forward(ctx context.Context, b *engine.Batch) (*engine.Output, error) {
+func (m *referenceModel) forward(ctx context.Context, b *engine.Batch) (engine.Outputs, error) {
 	if m.sess == nil {
 		if err := m.open(); err != nil {
 			return nil, err

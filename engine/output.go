@@ -1,0 +1,128 @@
+package engine
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/ggtune/ggtune/engine/arch"
+	"github.com/ggtune/ggtune/engine/backend"
+	"github.com/ggtune/ggtune/engine/graph"
+	"github.com/ggtune/ggtune/internal/registry"
+)
+
+// An Output is one kind of thing that a forward pass can be asked for. Each has a file of its own, which registers it with a
+// package-level variable.
+type Output struct {
+	Name string
+	Doc  string
+	// of is what of a batch it is given for.
+	of *reading
+	// width is how many numbers are given for each.
+	width func(hp arch.HParams) int64
+	// build gives them, [width, n].
+	build func(t *top) graph.ID
+	// ends says that it takes no derivatives: no backward pass starts from it.
+	ends bool
+}
+
+// Outputs are numbers by kind: width for each thing of the batch that a kind is given for, in the batch's order (row by row).
+// What Backward is given are the loss's derivatives by them.
+type Outputs map[*Output][]float32
+
+var outputs = registry.New[*Output]("output")
+
+func registerOutput(o *Output) *Output { return outputs.Register(o.Name, o) }
+
+// OutputKinds lists all there are, by name.
+func OutputKinds() []*Output { return outputs.All() }
+
+// A reading is the part of a batch that outputs are given for, as index inputs of their graphs.
+type reading struct {
+	what string // one of them, for people
+	// names are those of the inputs; the first has one index for each thing.
+	names []string
+	// row adds a row's indices.
+	row func(x indices, r *laid) error
+}
+
+// A top is what an output's graph is built from.
+type top struct {
+	*arch.Builder
+	x     graph.ID   // the last layer's output [n_embd, T]
+	after arch.Layer // what follows it
+	n     int64      // how many are asked for
+	back  bool       // derivatives will come
+}
+
+// rows gives those rows of the last layer's output that an index input names, with what follows it.
+func (t *top) rows(index string) graph.ID {
+	return t.after.Build(t.Builder, t.G.Rows(t.x, t.Indices(index, t.n)))
+}
+
+// An asked is one output of a pass.
+type asked struct {
+	*Output
+	n     int64 // how many things it is given for
+	count int64 // numbers
+	// Where its numbers and the loss's derivatives by them lie among the pass's outputs, in bytes.
+	value, grad int64
+}
+
+// A want is all that a pass is asked for.
+type want []asked
+
+// want checks what a pass over a batch is asked for, and gives it its places.
+func (s *Session) want(opt *Options, x indices) (want, error) {
+	var out want
+	bytes := int64(0)
+	for i, o := range opt.outputs() {
+		if slices.Contains(opt.Want[:min(i, len(opt.Want))], o) {
+			return nil, fmt.Errorf("engine: forward: output %s is asked for twice", o.Name)
+		}
+		if opt.Backward && o.ends {
+			return nil, fmt.Errorf("engine: forward: a backward pass is asked for, and none can start from output %s", o.Name)
+		}
+		a := asked{Output: o, n: int64(len(x[o.of.names[0]])), value: bytes}
+		a.count = a.n * o.width(s.model.net.HParams)
+		bytes += backend.Aligned(4 * a.count)
+		if opt.Backward {
+			a.grad = bytes
+			bytes += backend.Aligned(4 * a.count)
+		}
+		out = append(out, a)
+	}
+	return out, nil
+}
+
+// bytes is the memory of w's numbers, with that of the derivatives in a pass that goes back.
+func (w want) bytes() int64 {
+	last := w[len(w)-1]
+	return max(last.value, last.grad) + backend.Aligned(4*last.count)
+}
+
+// key tells apart what differs in the graph of the last stage.
+func (w want) key() string {
+	var b strings.Builder
+	for _, a := range w {
+		fmt.Fprintf(&b, "%s %d ", a.Name, a.n)
+	}
+	return b.String()
+}
+
+// check refuses derivatives that are not those of w's outputs.
+func (w want) check(grad Outputs) error {
+	for _, a := range w {
+		g, ok := grad[a.Output]
+		if !ok {
+			return fmt.Errorf("engine: backward: no gradients for output %s, which the forward pass gave", a.Name)
+		}
+		if int64(len(g)) != a.count {
+			return fmt.Errorf("engine: backward: %d gradients for %d %ss", len(g), a.n, a.of.what)
+		}
+	}
+	if len(grad) != len(w) {
+		return fmt.Errorf("engine: backward: gradients for %d outputs of %d", len(grad), len(w))
+	}
+	return nil
+}
