@@ -80,6 +80,24 @@ func TestUsageNamesChoices(t *testing.T) {
 	}
 }
 
+// TestSettings: what parts declare is sound, no two kinds of part use one name, and an option shows the default where there is
+// one, and whose it is where there is none.
+func TestSettings(t *testing.T) {
+	c := Default()
+	for _, r := range readers() {
+		if err := r.Check(); err != nil {
+			t.Error(err)
+		}
+		for _, s := range r.Settings() {
+			slot := setting.Slot{Values: &c.Settings, Setting: s}
+			o := c.optionOf(slot)
+			if x, known := o.Get(); known != (s.Default != nil) || known && x != *s.Default || o.Unset != "the "+r.Kind+"'s" {
+				t.Errorf("--%s: got %v, %v, %q", s.Name, x, known, o.Unset)
+			}
+		}
+	}
+}
+
 func validConfig() Config {
 	c := Default()
 	c.Model, c.Data, c.Output = "m.gguf", []string{"d.jsonl"}, "run"
@@ -107,7 +125,14 @@ func TestTOMLRoundTrip(t *testing.T) {
 		}
 	}
 	// What has a default of its own is written with it; what each method has its own for is not.
-	want := setting.Values{"beta": 0.2, "min-lr": 0.1, "warmup": 0.03, "decay": 0.2, "weight-decay": 0, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8}
+	want := maps.Clone(c.Settings)
+	for _, r := range readers() {
+		for _, s := range r.Settings() {
+			if x, known := want.Get(s); known {
+				want[s.Name] = x
+			}
+		}
+	}
 	if !maps.Equal(got.Settings, want) {
 		t.Errorf("settings: got %v, want %v", got.Settings, want)
 	}

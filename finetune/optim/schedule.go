@@ -59,6 +59,16 @@ func GetSchedule(name string) (*Schedule, error) { return schedules.Get(name) }
 // Schedules lists the schedules by name.
 func Schedules() []*Schedule { return schedules.All() }
 
+// Endless lists the schedules under which a run may grow: no rate of theirs depends on where it ends.
+func Endless() (names []string) {
+	for _, s := range Schedules() {
+		if !s.UsesEnd {
+			names = append(names, s.Name)
+		}
+	}
+	return names
+}
+
 // ScheduleReaders lists the schedules with the settings they read.
 func ScheduleReaders() setting.Readers {
 	r := setting.Readers{Kind: "schedule"}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 
 	"github.com/ggtune/ggtune/engine/verify"
 	"github.com/ggtune/ggtune/finetune"
@@ -120,8 +121,8 @@ func (r *run) compatible(m *meta) (notes []string, err error) {
 		case serr != nil:
 			errs = append(errs, serr)
 		case s.UsesEnd:
-			errs = append(errs, fmt.Errorf("the run was to have %s, and is to have %d now, but the learning rates of schedule %s follow from that number; only schedule constant lets a run grow: begin a new one",
-				count.Of(m.Course.Steps, "step"), now, s.Name))
+			errs = append(errs, fmt.Errorf("the run was to have %s, and is to have %d now, but the learning rates of schedule %s follow from that number; only schedule %s lets a run grow: begin a new one",
+				count.Of(m.Course.Steps, "step"), now, s.Name, strings.Join(optim.Endless(), " or ")))
 		}
 	}
 	return notes, errors.Join(errs...)

@@ -205,7 +205,7 @@ func TestResumeRules(t *testing.T) {
 	cosine.Schedule, cosine.Output = "cosine", filepath.Join(t.TempDir(), "run")
 	mustTrain(t, cosine)
 	cosine.Resume, cosine.Steps = true, 9
-	if _, err := Train(t.Context(), cosine, report.Silent{}); err == nil || !strings.Contains(err.Error(), "schedule cosine") {
+	if _, err := Train(t.Context(), cosine, report.Silent{}); err == nil || !strings.Contains(err.Error(), "schedule cosine follow from that number; only schedule constant lets") {
 		t.Errorf("more steps under cosine: got %v", err)
 	}
 }
