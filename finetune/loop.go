@@ -1,5 +1,3 @@
-// Package finetune is the training loop: micro-batches from a source, through engine and method, to updates of an optimizer.
-// It knows no file, no text and no settings; package run wires it.
 package finetune
 
 import (

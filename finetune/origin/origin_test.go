@@ -10,6 +10,7 @@ import (
 	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/finetune/method"
 	"github.com/ggtune/ggtune/finetune/template"
+	"github.com/ggtune/ggtune/internal/setting"
 )
 
 // making is a run of which every fact says something.
@@ -56,6 +57,42 @@ func TestKeys(t *testing.T) {
 		return slices.Contains([]string{"columns", "loss_weights", "method_settings", "ranked_pairs", "reference_sha256", "template", "template_sha256"}, k)
 	}); !slices.Equal(got, want) {
 		t.Errorf("a run with less to say: got %q, want %q", got, want)
+	}
+}
+
+// silent are the options of `ggtune eval` that an adapter says nothing of, and why.
+var silent = map[string]string{
+	"model": "base_sha256 tells it", "ref-adapter": "reference_sha256 tells it",
+	"data": "other data is measured on", "format": "is that data's", "replace-invalid": "is that data's", "strict": "is that data's",
+	"packing": "changes only the last bits", "batch": "changes only the last bits", "threads": "changes only the last bits",
+	"exact": "is the machine's", "device": "is the machine's", "eval-rows": "is the measurement's",
+}
+
+// TestEveryOptionIsDecided: each option that changes what an adapter is measured with is in the table, or left out with a
+// reason; none is forgotten.
+func TestEveryOptionIsDecided(t *testing.T) {
+	keys := map[string]bool{}
+	for _, f := range facts {
+		if keys[f.key] {
+			t.Errorf("%s stands in the table twice", f.key)
+		}
+		keys[f.key] = true
+	}
+	left := maps.Clone(silent)
+	c := config.Default()
+	for _, o := range c.Options() {
+		_, isSetting := o.Value.(setting.Slot) // method_settings holds them all
+		if !o.Eval || isSetting {
+			continue
+		}
+		_, isSilent := silent[o.Name]
+		if said := keys[o.Key]; said == isSilent {
+			t.Errorf("--%s: in the table %v, left out %v; want one of them", o.Name, said, isSilent)
+		}
+		delete(left, o.Name)
+	}
+	for name := range left {
+		t.Errorf("--%s is left out, and is no option of eval", name)
 	}
 }
 

@@ -95,7 +95,7 @@ func (r *run) begin(ctx context.Context) error {
 
 func (r *run) announce() {
 	s := report.Started{Model: r.cfg.Model, Arch: r.model.Net().Arch, Types: r.model.StorageTypes(), Method: r.how.Name, Unit: r.how.Unit, Template: r.text.TemplateName(),
-		Train: r.rows.Train.Counts, Memory: r.plan.Total, Steps: r.meta.Course.Steps, Step: r.meta.State.Step, Threads: r.cfg.Threads, Trained: r.count()}
+		Train: r.rows.Train.Counts, Memory: r.memory.Total, Steps: r.meta.Course.Steps, Step: r.meta.State.Step, Threads: r.cfg.Threads, Trained: r.count()}
 	if r.rows.Held != nil {
 		s.Held = &r.rows.Held.Counts
 	}

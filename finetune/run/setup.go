@@ -27,7 +27,7 @@ type setup struct {
 	text   *corpus.Reader
 	rows   *corpus.Rows
 	course optim.Course
-	plan   budget.Memory
+	memory budget.Memory
 	start  engine.SessionConfig // with the adapter as training starts
 }
 
@@ -65,11 +65,11 @@ func (s *setup) open(ctx context.Context, rep report.Reporter) error {
 	var shape budget.Shape
 	shape.Row, shape.Counted, shape.Rows = s.rows.Largest()
 	free := budget.FreeMemory()
-	if s.plan, err = budget.PlanMemory(s.model, s.start, &s.cfg, shape, free); err != nil {
+	if s.memory, err = budget.PlanMemory(s.model, s.start, &s.cfg, shape, free); err != nil {
 		return err
 	}
-	s.start.KeepBytes = s.plan.Keep
-	if note := budget.Crowded(s.model.Path(), s.model.File().Bytes(), s.plan.Total, free); note != "" {
+	s.start.KeepBytes = s.memory.Keep
+	if note := budget.Crowded(s.model.Path(), s.model.File().Bytes(), s.memory.Total, free); note != "" {
 		s.rows.Notes = append(s.rows.Notes, note)
 	}
 	return nil
