@@ -29,6 +29,7 @@ type tensor struct {
 	info  *gguf.TensorInfo
 	shape graph.Shape
 	row   int64 // bytes of a row
+	stage int   // the lowest that reads it: see Session.lowest
 	data  []byte
 }
 
@@ -58,19 +59,18 @@ func (m *Model) check() error {
 	}
 	m.tensors = map[string]tensor{}
 	var faults []error
-	add := func(p arch.Part, il int) {
-		if err := m.addTensor(p, il); err != nil {
-			faults = append(faults, err)
+	add := func(parts []arch.Part, il, stage int) {
+		for _, p := range parts {
+			if err := m.addTensor(p, il, stage); err != nil {
+				faults = append(faults, err)
+			}
 		}
 	}
-	for _, p := range m.net.Global() {
-		add(p, -1)
-	}
+	add(m.net.Embed.Parts(), -1, stageEmbed)
+	add(m.net.Final.Parts(), -1, m.net.NLayer)
 	const enough = 100 // faults; a file that says it has millions of layers must not make as many messages
 	for il := 0; il < m.net.NLayer && len(faults) < enough; il++ {
-		for _, p := range m.net.Layer(il).Parts() {
-			add(p, il)
-		}
+		add(m.net.Layer(il).Parts(), il, il)
 	}
 	for i := range f.Tensors {
 		if _, ok := m.tensors[f.Tensors[i].Name]; !ok && len(faults) == 0 {
@@ -84,7 +84,7 @@ func (m *Model) check() error {
 	return errors.Join(faults...)
 }
 
-func (m *Model) addTensor(p arch.Part, il int) error {
+func (m *Model) addTensor(p arch.Part, il, stage int) error {
 	name := p.Name(il)
 	if _, ok := m.tensors[name]; ok { // a shared one
 		return nil
@@ -99,7 +99,7 @@ func (m *Model) addTensor(p arch.Part, il int) error {
 	if err != nil {
 		return err
 	}
-	t := tensor{part: p, info: info, shape: graph.Matrix(info.Shape[0], 1)}
+	t := tensor{part: p, stage: stage, info: info, shape: graph.Matrix(info.Shape[0], 1)}
 	if len(info.Shape) > 1 {
 		t.shape[1] = info.Shape[1]
 	}

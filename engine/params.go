@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/ggtune/ggtune/bindings/ggml"
@@ -51,22 +50,13 @@ func (s *Session) Adapter() (*adapter.Adapter, error) {
 	if s.closed {
 		return nil, fmt.Errorf("engine: adapter: session %w", ErrClosed)
 	}
-	for i := range s.adapter.Pairs {
-		p := &s.adapter.Pairs[i]
-		a, b := s.byName[p.Tensor+".lora_a"], s.byName[p.Tensor+".lora_b"]
-		if err := errors.Join(a.Value.Download(p.A, 0), b.Value.Download(p.B, 0)); err != nil {
-			return nil, err
-		}
-	}
-	return s.adapter, nil
+	return s.adapter, s.syncDeltas()
 }
 
 // addParams gives what is trained memory of the session's own.
 func (s *Session) addParams() error {
-	if s.adapter != nil {
-		if err := s.addPairs(); err != nil {
-			return err
-		}
+	if err := s.addDeltas(); err != nil {
+		return err
 	}
 	if !s.full {
 		return nil
@@ -79,43 +69,6 @@ func (s *Session) addParams() error {
 		}
 	}
 	return nil
-}
-
-// addPairs adds the adapter's halves in its own order; where they lie is another matter: see stack.
-func (s *Session) addPairs() error {
-	as := map[*adapter.Pair]room{}
-	for il := range s.model.net.NLayer {
-		pairs, n := s.stack(il)
-		layer, err := s.newRoom(n)
-		if err != nil {
-			return err
-		}
-		for _, p := range pairs {
-			as[p] = layer.part(s.pairAt[p], int64(len(p.A)))
-		}
-	}
-	for i := range s.adapter.Pairs {
-		p := &s.adapter.Pairs[i]
-		a, ok := as[p]
-		var errA error
-		if !ok { // outside the layers
-			a, errA = s.newRoom(int64(len(p.A)))
-		}
-		b, errB := s.newRoom(int64(len(p.B)))
-		if err := errors.Join(errA, errB); err != nil {
-			return err
-		}
-		if err := errors.Join(s.addHalf(p.Tensor, "lora_a", p.A, p.AShape, a), s.addHalf(p.Tensor, "lora_b", p.B, p.BShape, b)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// addHalf copies half a pair into its room.
-func (s *Session) addHalf(tensor, half string, data []float32, shape [2]int64, r room) error {
-	p := s.addParam(&Param{Name: tensor + "." + half, Shape: shape[:], Group: half, Decay: true}, r)
-	return p.Value.Upload(data, 0)
 }
 
 func (s *Session) addTensor(name string, t tensor) error {

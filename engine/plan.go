@@ -49,16 +49,3 @@ func Plan(m *Model, cfg SessionConfig, tokens, counted, rowLen int) (Footprint, 
 	f.KeepAllSize = p.sizes().keep
 	return f, nil
 }
-
-func (s *Session) trainedCount() int64 {
-	var n int64
-	for _, t := range s.model.tensors {
-		if s.full && t.trainable() {
-			n += t.shape[0] * t.shape[1]
-		}
-	}
-	if s.adapter != nil {
-		n += s.adapter.Count()
-	}
-	return n
-}

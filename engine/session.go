@@ -10,6 +10,7 @@ import (
 	"github.com/ggtune/ggtune/engine/adapter"
 	"github.com/ggtune/ggtune/engine/backend"
 	"github.com/ggtune/ggtune/engine/cpu"
+	"github.com/ggtune/ggtune/engine/delta"
 	"github.com/ggtune/ggtune/engine/graph"
 )
 
@@ -44,8 +45,7 @@ type Session struct {
 	model   *Model
 	adapter *adapter.Adapter
 	full    bool
-	pairs   map[string]*adapter.Pair // by tensor name
-	pairAt  map[*adapter.Pair]int64  // where a pair's A begins among those of its layer, in floats
+	uses    map[string]delta.Use // what stands beside a weight, by tensor name
 	params  []*Param
 	byName  map[string]*Param
 	lowest  int // the lowest stage with something trained: -1 the embedding, a layer, or n_layer: the head
@@ -98,7 +98,7 @@ func newSession(m *Model, cfg SessionConfig) (*Session, error) {
 		return nil, fmt.Errorf("engine: dropout is %g, expected 0 to below 1", cfg.Dropout)
 	}
 	s := &Session{cfg: cfg, model: m, adapter: cfg.Adapter, full: cfg.Full, lowest: m.net.NLayer + 1,
-		pairs: map[string]*adapter.Pair{}, pairAt: map[*adapter.Pair]int64{}, byName: map[string]*Param{},
+		uses: map[string]delta.Use{}, byName: map[string]*Param{},
 		weights: map[string]backend.Mem{}, stages: map[stageKey]*stage{}, kinds: map[int]any{}, backend: cfg.Backend}
 	if s.backend == nil {
 		b, err := cpu.New(cfg.Threads)
@@ -111,29 +111,7 @@ func newSession(m *Model, cfg SessionConfig) (*Session, error) {
 		s.lowest = stageEmbed
 		return s, m.CheckFull()
 	}
-	if s.adapter != nil {
-		for i := range s.adapter.Pairs {
-			if err := s.addPair(&s.adapter.Pairs[i]); err != nil {
-				return nil, err
-			}
-		}
-		for il := range m.net.NLayer {
-			s.stack(il)
-		}
-	}
-	return s, nil
-}
-
-// stack gives the A halves of a layer's pairs their places one after the other, in the order of the architecture's parts:
-// those of roles that share an input are one matrix then (arch.Builder.Linears). It returns them and their floats.
-func (s *Session) stack(il int) (pairs []*adapter.Pair, floats int64) {
-	for _, part := range s.model.net.Layer(il).Parts() {
-		if p, ok := s.pairs[part.Name(il)]; ok && part.Linear {
-			s.pairAt[p] = floats
-			pairs, floats = append(pairs, p), floats+int64(len(p.A))
-		}
-	}
-	return pairs, floats
+	return s, s.planDeltas()
 }
 
 // Close frees the session's memory.
@@ -221,26 +199,4 @@ func (s *Session) execute(ctx context.Context, p backend.Program, dropKey int64,
 		b.Profile = &s.profile
 	}
 	return p.Run(ctx, &b)
-}
-
-// addPair registers a pair after checking that it fits its tensor.
-func (s *Session) addPair(p *adapter.Pair) error {
-	t, ok := s.model.tensors[p.Tensor]
-	in, out := p.AShape[0], p.BShape[1]
-	if p.Flipped {
-		in, out = p.BShape[1], p.AShape[1]
-	}
-	if !ok || t.shape != graph.Matrix(in, out) {
-		return fmt.Errorf("engine: adapter pair %q is for a tensor of shape [%d %d], the model's is %v; the adapter belongs to another model", p.Tensor, in, out, t.shape)
-	}
-	s.pairs[p.Tensor] = p
-	switch {
-	case p.Layer >= 0:
-		s.lowest = min(s.lowest, p.Layer)
-	case p.Flipped:
-		s.lowest = stageEmbed
-	default:
-		s.lowest = min(s.lowest, s.model.net.NLayer)
-	}
-	return nil
 }

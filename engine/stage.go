@@ -65,8 +65,8 @@ func (s *Session) kind(il int) any {
 		tensor := [2]any{} // absent
 		if t, ok := s.model.tensors[p.Name(il)]; ok {
 			tensor[0] = t.info.Type
-			if pair, ok := s.pairs[p.Name(il)]; ok {
-				tensor[1] = pair.Rank
+			if use, ok := s.uses[p.Name(il)]; ok {
+				tensor[1] = use
 			}
 		}
 		k = [2]any{k, tensor}
@@ -100,25 +100,13 @@ func (s *Session) find(il int, name string) (string, tensor, bool) {
 
 func (s *Session) builder(il int, sh shape) *arch.Builder {
 	return &arch.Builder{
-		G: &graph.Graph{}, HP: s.model.net.HParams, T: sh.tokens, Segments: sh.segments,
+		G: &graph.Graph{}, HP: s.model.net.HParams, T: sh.tokens, Segments: sh.segments, Sets: s.setsAt(il, sh),
 		Tensor: func(r arch.Role, suffix string) (arch.Tensor, bool) {
 			_, t, ok := s.find(il, string(r)+suffix)
 			if !ok {
 				return arch.Tensor{}, false
 			}
 			return arch.Tensor{Type: int32(t.info.Type), Shape: t.shape, Trained: s.full && t.trainable()}, true
-		},
-		Pair: func(r arch.Role) (arch.Pair, bool) {
-			name, _, _ := s.find(il, string(r)+".weight")
-			p, ok := s.pairs[name]
-			if !ok || !sh.adapter {
-				return arch.Pair{}, false
-			}
-			out := arch.Pair{Rank: p.Rank, Scale: s.adapter.Scale(p), At: s.pairAt[p]}
-			if sh.dropout {
-				out.Dropout = s.cfg.Dropout
-			}
-			return out, true
 		},
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/ggtune/ggtune/engine/arch"
+	"github.com/ggtune/ggtune/engine/delta"
+	"github.com/ggtune/ggtune/engine/graph"
 )
 
 // A Pair is one LoRA pair (Hu et al. 2021): beside y = W x stands Scale·B(A x). Both are stored as llama.cpp reads them, in
@@ -38,13 +40,18 @@ type Adapter struct {
 // Scale is what the pair's product is multiplied by.
 func (a *Adapter) Scale(p *Pair) float64 { return a.Alpha / float64(p.Rank) }
 
-// Count is the number of parameters.
-func (a *Adapter) Count() int64 {
-	n := 0
+// Deltas are the pairs as changes of a model's graph, in their order. Their values are the pairs' own.
+func (a *Adapter) Deltas() []delta.Placed {
+	out := make([]delta.Placed, len(a.Pairs))
 	for i := range a.Pairs {
-		n += len(a.Pairs[i].A) + len(a.Pairs[i].B)
+		p := &a.Pairs[i]
+		l := delta.LoRA{Rank: p.Rank, Scale: a.Scale(p)}
+		out[i] = delta.Placed{Tensor: p.Tensor, Delta: l, Weight: graph.Matrix(p.AShape[0], p.BShape[1]), Values: [][]float32{p.A, p.B}}
+		if p.Flipped {
+			out[i].Delta, out[i].Weight = delta.LoRARows(l), graph.Matrix(p.BShape[1], p.AShape[1])
+		}
 	}
-	return int64(n)
+	return out
 }
 
 // A Config chooses the pairs of a new adapter.
@@ -105,12 +112,12 @@ func New(net *arch.Net, c Config) (*Adapter, error) {
 }
 
 func newPair(p arch.Part, il int, rank int64) Pair {
-	pair := Pair{Tensor: p.Name(il), Role: p.Role, Layer: il, Rank: rank,
-		AShape: [2]int64{p.Shape[0], rank}, BShape: [2]int64{rank, p.Shape[1]}}
-	if p.Role == arch.TokenEmbd {
-		pair.Flipped = true
-		pair.AShape, pair.BShape = [2]int64{rank, p.Shape[1]}, [2]int64{rank, p.Shape[0]}
+	pair := Pair{Tensor: p.Name(il), Role: p.Role, Layer: il, Rank: rank, Flipped: p.Role == arch.TokenEmbd}
+	halves := delta.LoRA{Rank: rank}.Params(graph.Matrix(p.Shape[0], p.Shape[1]))
+	if pair.Flipped {
+		halves = delta.LoRARows{Rank: rank}.Params(graph.Matrix(p.Shape[0], p.Shape[1]))
 	}
+	pair.AShape, pair.BShape = [2]int64(halves[0].Shape[:]), [2]int64(halves[1].Shape[:])
 	pair.A = make([]float32, pair.AShape[0]*pair.AShape[1])
 	pair.B = make([]float32, pair.BShape[0]*pair.BShape[1])
 	return pair

@@ -10,6 +10,7 @@ import (
 
 	"github.com/ggtune/ggtune/bindings/ggml"
 	"github.com/ggtune/ggtune/engine/arch"
+	"github.com/ggtune/ggtune/engine/delta"
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/internal/atomicfile"
 )
@@ -21,8 +22,8 @@ const (
 	keyAdapter   = "adapter.type"
 	keyAlpha     = "adapter.lora.alpha"
 	infoPrefix   = "ggtune."
-	suffixA      = ".lora_a"
-	suffixB      = ".lora_b"
+	suffixA      = "." + delta.A
+	suffixB      = "." + delta.B
 	fileTypeF32  = 0
 	keyFileType  = "general.file_type"
 	keyQuantVers = "general.quantization_version"

@@ -8,12 +8,13 @@ import (
 	"testing"
 
 	"github.com/ggtune/ggtune/engine/arch"
+	"github.com/ggtune/ggtune/engine/delta"
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/engine/graph"
 )
 
 // build makes the graph of a layer (il), of the embedding or of what follows the last layer (il -1), of a model that has
-// every optional tensor. asked, unless nil, gets the roles that were asked for a LoRA pair.
+// every optional tensor. asked, unless nil, gets the roles that were asked for what is trained beside them.
 func build(net *arch.Net, l arch.Layer, il int, asked map[arch.Role]bool) *graph.Graph {
 	const tokens, segments = 5, 2
 	tensors := map[string]arch.Part{}
@@ -28,12 +29,12 @@ func build(net *arch.Net, l arch.Layer, il int, asked map[arch.Role]bool) *graph
 			}
 			return arch.Tensor{Shape: shape(p)}, true
 		},
-		Pair: func(r arch.Role) (arch.Pair, bool) {
+		Sets: []arch.Set{func(r arch.Role) (delta.Use, bool) {
 			if asked != nil {
 				asked[r] = true
 			}
-			return arch.Pair{}, false
-		},
+			return delta.Use{}, false
+		}},
 	}
 	switch {
 	case il >= 0:
@@ -54,7 +55,7 @@ func shape(p arch.Part) graph.Shape {
 }
 
 // Every architecture's layers are comparable values that read each tensor they list, by its shape, and no other, and ask
-// for a LoRA pair beside each matrix that may have one.
+// for what is trained beside each matrix that may have something.
 func TestLayers(t *testing.T) {
 	for _, name := range arch.Names() {
 		t.Run(name, func(t *testing.T) {
@@ -109,7 +110,7 @@ func checkLayer(t *testing.T, net *arch.Net, l arch.Layer, il int, seen map[stri
 		t.Errorf("%T reads the tensors %v, and lists %v", l, read, listed)
 	}
 	if !maps.Equal(asked, want) {
-		t.Errorf("%T asks for pairs beside %v, want %v", l, names(asked), names(want))
+		t.Errorf("%T asks what is trained beside %v, want %v", l, names(asked), names(want))
 	}
 	if got, want := g.Value(g.Outputs[0]).Shape[0], int64(net.NEmbd); l != net.Final && got != want {
 		t.Errorf("%T gives rows of %d, want %d", l, got, want)

@@ -1,6 +1,12 @@
 package arch
 
-import "github.com/ggtune/ggtune/engine/graph"
+import (
+	"reflect"
+	"slices"
+
+	"github.com/ggtune/ggtune/engine/delta"
+	"github.com/ggtune/ggtune/engine/graph"
+)
 
 // A Tensor is what a Builder asks of the model about one tensor.
 type Tensor struct {
@@ -9,14 +15,9 @@ type Tensor struct {
 	Trained bool // a Param: its own numbers change
 }
 
-// A Pair is a LoRA pair beside a linear weight: y += Scale·B(A x).
-type Pair struct {
-	Rank    int64
-	Scale   float64
-	Dropout float64 // probability that an element of x is zeroed on the way to A; 0 where dropout is off
-	// At is where A begins among the As of the stage, in floats. Those that lie one after the other are one matrix.
-	At int64
-}
+// A Set is what is trained beside weights and applied together: it gives the delta at a role of the stage at hand, if there
+// is one.
+type Set func(role Role) (delta.Use, bool)
 
 // A Builder builds the graph of one stage: the embedding, one layer, or what follows the last. Values are named by role,
 // without the layer's number, so that layers alike share one graph.
@@ -28,10 +29,10 @@ type Builder struct {
 	Segments int64
 	// Tensor describes "role.weight" or "role.bias" of the stage at hand; false where the model has none.
 	Tensor func(role Role, suffix string) (Tensor, bool)
-	// Pair gives the LoRA pair of a role of the stage at hand, if there is one.
-	Pair func(role Role) (Pair, bool)
+	// Sets are applied in their order: each changes what those before it make of a layer.
+	Sets []Set
 
-	streams int64
+	streams int64 // masks of dropout so far
 }
 
 // Names of the values that a stage's graph is bound to.
@@ -42,8 +43,6 @@ const (
 	InputTree    = "tree"    // i32, the attention kernels' tree
 	InputSources = "sources" // i32 [1, C]: the token that predicts each counted one
 	InputTargets = "targets" // i32 [1, C]: the counted tokens
-	LoraA        = ".lora_a"
-	LoraB        = ".lora_b"
 )
 
 // Input gives the stage's input.
@@ -72,84 +71,137 @@ func (b *Builder) Weight(role Role, suffix string) graph.ID {
 	return b.bound(graph.Weight, string(role)+suffix, t.Type, t.Shape)
 }
 
-// Linear multiplies x by the role's weight, adds its bias and its LoRA pair where they exist, and adds acc (or None).
+// Linear multiplies x by the role's weight and adds its bias and acc (or None), as changed by what is trained beside it.
 func (b *Builder) Linear(role Role, x, acc graph.ID) graph.ID {
-	w := b.Weight(role, ".weight")
-	y := b.G.Linear(w, x, b.Weight(role, ".bias"), acc, 1)
-	p, ok := b.Pair(role)
-	if !ok || b.G.Err() != nil {
-		return y
-	}
-	s := b.G.Value(w).Shape
-	return b.G.Linear(b.lora(role, LoraB, p.Rank, s[1]), b.down(role, p, x, 1), graph.None, y, p.Scale)
+	return b.linear(len(b.Sets), role, x, acc)
 }
 
-// Linears is Linear for roles that share their input. The As of their pairs, where they lie one after the other, are bound as
-// one matrix under the first one's name, and multiply x in one product: each alone is too thin to repay reading x for it.
-// Dropout, whose mask is a role's own, keeps them apart.
-func (b *Builder) Linears(x graph.ID, roles ...Role) []graph.ID {
-	var pairs []Role
-	rank, end := int64(0), int64(-1)
-	for _, role := range roles {
-		p, ok := b.Pair(role)
+// linear is Linear with the first n sets.
+func (b *Builder) linear(n int, role Role, x, acc graph.ID) graph.ID {
+	for n--; n >= 0; n-- {
+		use, ok := b.Sets[n](role)
 		if !ok {
 			continue
 		}
-		if p.Dropout > 0 || end >= 0 && p.At != end {
-			pairs = nil
-			break
+		d, ok := use.Delta.(delta.Linear)
+		if !ok {
+			return b.unfit(role, use)
 		}
-		pairs, rank, end = append(pairs, role), rank+p.Rank, p.At+p.Rank*b.G.Value(x).Shape[0]
+		return d.Apply(b.site(use, role, x, acc, func(acc graph.ID) graph.ID { return b.linear(n, role, x, acc) }))
 	}
+	return b.G.Linear(b.Weight(role, ".weight"), x, b.Weight(role, ".bias"), acc, 1)
+}
+
+// Linears is Linear for roles that share their input, whose deltas may then be joined.
+func (b *Builder) Linears(x graph.ID, roles ...Role) []graph.ID {
 	out := make([]graph.ID, len(roles))
-	if len(pairs) < 2 || b.G.Err() != nil {
+	if !slices.ContainsFunc(b.Sets, func(s Set) bool { return b.joined(s, roles) != nil }) {
 		for i, role := range roles {
 			out[i] = b.Linear(role, x, graph.None)
 		}
 		return out
 	}
 	for i, role := range roles {
-		out[i] = b.G.Linear(b.Weight(role, ".weight"), x, b.Weight(role, ".bias"), graph.None, 1)
+		out[i] = b.linear(0, role, x, graph.None)
 	}
-	z := b.G.Linear(b.lora(pairs[0], LoraA, b.G.Value(x).Shape[0], rank), x, graph.None, graph.None, 1)
-	at := int64(0)
-	for i, role := range roles {
-		p, ok := b.Pair(role)
-		if !ok {
-			continue
-		}
-		s := b.G.Value(out[i]).Shape
-		out[i] = b.G.Linear(b.lora(role, LoraB, p.Rank, s[0]), b.G.Slice(z, at, p.Rank), graph.None, out[i], p.Scale)
-		at += p.Rank
+	for _, set := range b.Sets {
+		b.change(set, x, roles, out)
 	}
 	return out
 }
 
-// down gives scale·A x, with dropout on x.
-func (b *Builder) down(role Role, p Pair, x graph.ID, scale float64) graph.ID {
-	b.streams++
-	if p.Dropout > 0 {
-		x = b.G.Dropout(x, p.Dropout, b.streams)
+// change applies one set to the outputs of roles that share their input.
+func (b *Builder) change(set Set, x graph.ID, roles []Role, out []graph.ID) {
+	var sites []*delta.Site
+	var at []int // of each site: its role
+	for i, role := range roles {
+		if use, ok := set(role); ok {
+			y := out[i]
+			sites = append(sites, b.site(use, role, x, graph.None, func(graph.ID) graph.ID { return y }))
+			at = append(at, i)
+		}
 	}
-	return b.G.Linear(b.lora(role, LoraA, b.G.Value(x).Shape[0], p.Rank), x, graph.None, graph.None, scale)
+	if join := b.joined(set, roles); join != nil {
+		for k, y := range join.Join(sites) {
+			out[at[k]] = y
+		}
+		return
+	}
+	for k, s := range sites {
+		if d, ok := s.Delta.(delta.Linear); ok {
+			out[at[k]] = d.Apply(s)
+		} else {
+			out[at[k]] = b.unfit(roles[at[k]], s.Use)
+		}
+	}
 }
 
-func (b *Builder) lora(role Role, which string, ne0, ne1 int64) graph.ID {
-	return b.G.Bound(graph.Value{Name: string(role) + ".weight" + which, Kind: graph.Param, Type: graph.F32, Shape: graph.Matrix(ne0, ne1),
-		Ref: graph.None, Delta: true})
+// joined gives the first of a set's deltas at the roles if they can be joined: several of one type, which lie one right
+// behind the other. Dropout, whose mask is a role's own, keeps them apart.
+func (b *Builder) joined(set Set, roles []Role) delta.Joiner {
+	var first delta.Joiner
+	n, end := 0, int64(0)
+	for _, role := range roles {
+		use, ok := set(role)
+		if !ok {
+			continue
+		}
+		j, ok := use.Delta.(delta.Joiner)
+		if !ok || use.Dropout > 0 || n > 0 && (use.At != end || reflect.TypeOf(j) != reflect.TypeOf(first)) {
+			return nil
+		}
+		if n == 0 {
+			first = j
+		}
+		n, end = n+1, use.At+delta.Stacked(j, b.shape(role))
+	}
+	if n < 2 {
+		return nil
+	}
+	return first
 }
 
-// Embedding gathers the tokens' rows of token_embd. Its LoRA pair is stored flipped, as llama.cpp's build_inp_embd reads it: A [r, n_vocab] is
-// indexed by token, B [r, n_embd] multiplies.
+// site is the place of a delta beside a role's weight.
+func (b *Builder) site(use delta.Use, role Role, x, acc graph.ID, base func(acc graph.ID) graph.ID) *delta.Site {
+	return &delta.Site{Use: use, G: b.G, Name: string(role) + ".weight", Weight: b.shape(role), X: x, Acc: acc, Base: base,
+		Drop: func(x graph.ID) graph.ID {
+			if use.Dropout == 0 {
+				return x
+			}
+			b.streams++
+			return b.G.Dropout(x, use.Dropout, b.streams)
+		}}
+}
+
+// shape is that of a role's weight, which a delta stands beside.
+func (b *Builder) shape(role Role) graph.Shape {
+	t, _ := b.Tensor(role, ".weight")
+	return t.Shape
+}
+
+// unfit makes the graph at fault: the delta cannot stand where it was put.
+func (b *Builder) unfit(role Role, use delta.Use) graph.ID {
+	b.G.Fail("%T cannot stand beside %q", use.Delta, role)
+	return graph.None
+}
+
+// Embedding gathers the tokens' rows of token_embd.
 func (b *Builder) Embedding() graph.ID {
 	ids := b.Indices(InputTokens, b.T)
 	x := b.G.Rows(b.Weight(TokenEmbd, ".weight"), ids)
-	p, ok := b.Pair(TokenEmbd)
-	if !ok {
-		return x
+	for _, set := range b.Sets {
+		use, ok := set(TokenEmbd)
+		if !ok {
+			continue
+		}
+		d, ok := use.Delta.(delta.Rows)
+		if !ok {
+			return b.unfit(TokenEmbd, use)
+		}
+		y := x
+		x = d.Gather(b.site(use, TokenEmbd, graph.None, graph.None, func(graph.ID) graph.ID { return y }), ids)
 	}
-	a := b.G.Rows(b.lora(TokenEmbd, LoraA, p.Rank, int64(b.HP.NVocab)), ids)
-	return b.G.Linear(b.lora(TokenEmbd, LoraB, p.Rank, int64(b.HP.NEmbd)), a, graph.None, x, p.Scale)
+	return x
 }
 
 // RMSNorm normalises x (or each head of it) with the role's weight.
@@ -189,9 +241,16 @@ func (b *Builder) Head(h graph.ID, c int64, mean bool) graph.ID {
 		role = TokenEmbd
 	}
 	w, h2, w2 := b.Weight(role, ".weight"), graph.None, graph.None
-	if p, ok := b.Pair(Output); ok && !b.HP.TiedOutput {
-		h2 = b.down(Output, p, h, p.Scale)
-		w2 = b.lora(Output, LoraB, p.Rank, int64(b.HP.NVocab))
+	for _, set := range b.Sets {
+		use, ok := set(Output)
+		if !ok || b.HP.TiedOutput {
+			continue
+		}
+		d, ok := use.Delta.(delta.Head)
+		if !ok || w2 != graph.None { // the head adds one product
+			return b.unfit(Output, use)
+		}
+		h2, w2 = d.Product(b.site(use, Output, h, graph.None, nil))
 	}
 	return b.G.Head(h, w, b.Indices(InputTargets, c), h2, w2, mean)
 }

@@ -100,13 +100,13 @@ func (g *Graph) Output(id ID) {
 // same value.
 func (g *Graph) Bound(v Value) ID {
 	if v.Shape[0] < 0 || v.Shape[1] < 0 || v.Shape[2] < 1 {
-		g.fail("value %q has the shape %v", v.Name, v.Shape[:])
+		g.Fail("value %q has the shape %v", v.Name, v.Shape[:])
 	}
 	for i := range g.Values {
 		have := &g.Values[i]
 		if have.Kind == v.Kind && have.Name == v.Name && have.Ref == v.Ref {
 			if have.Shape != v.Shape || have.Type != v.Type {
-				g.fail("value %q is bound as %v and as %v", v.Name, have.Shape, v.Shape)
+				g.Fail("value %q is bound as %v and as %v", v.Name, have.Shape, v.Shape)
 			}
 			return ID(i)
 		}
@@ -130,7 +130,8 @@ func (g *Graph) push(v Value, node int32) ID {
 	return ID(len(g.Values) - 1)
 }
 
-func (g *Graph) fail(format string, args ...any) {
+// Fail makes g at fault: for whoever builds it and finds that it cannot be built.
+func (g *Graph) Fail(format string, args ...any) {
 	if g.err == nil {
 		g.err = fmt.Errorf("graph: "+format, args...)
 	}
@@ -151,11 +152,11 @@ func (g *Graph) emit(n Node) []ID {
 		err = errors.New("starts from no value")
 	}
 	if err != nil {
-		g.fail("%s%s: %v", n.Op, g.describe(n.In), err)
+		g.Fail("%s%s: %v", n.Op, g.describe(n.In), err)
 		return outs
 	}
 	if n.Acc != None && g.Values[n.Acc].Shape != shapes[0] {
-		g.fail("%s: adds to %v what is %v", n.Op, g.Values[n.Acc].Shape, shapes[0])
+		g.Fail("%s: adds to %v what is %v", n.Op, g.Values[n.Acc].Shape, shapes[0])
 		return outs
 	}
 	for i, s := range shapes {
@@ -174,7 +175,7 @@ func (g *Graph) into(n Node, grads ...ID) {
 		return
 	}
 	if _, err := g.check(&n); err != nil {
-		g.fail("%s%s: %v", n.Op, g.describe(n.In), err)
+		g.Fail("%s%s: %v", n.Op, g.describe(n.In), err)
 		return
 	}
 	n.Acc, n.Out = None, grads

@@ -135,7 +135,7 @@ func run(f *Graph, wanted []ID, needs []bool, keep []ID) *reverse {
 			continue
 		}
 		if n.Op.back == nil {
-			r.out.fail("%v has no derivative", n.Op)
+			r.out.Fail("%v has no derivative", n.Op)
 			break
 		}
 		n.Op.back(r, n)
@@ -143,7 +143,7 @@ func run(f *Graph, wanted []ID, needs []bool, keep []ID) *reverse {
 	for _, id := range wanted {
 		g := r.grad[id]
 		if g == None {
-			r.out.fail("input %q has no path to an output", f.Values[id].Name)
+			r.out.Fail("input %q has no path to an output", f.Values[id].Name)
 			break
 		}
 		r.out.Output(g)

@@ -28,6 +28,8 @@ var allowed = map[string][]string{
 	"engine/gguf":  {"internal"},
 	"engine/graph": {"internal"},
 	"engine/synth": {"engine/gguf", "engine/arch", "engine/graph", "quant", "internal"},
+	"engine/delta": {"engine/graph"},
+	"engine/arch":  {"engine/gguf", "engine/graph", "engine/delta", "internal"},
 	"quant":        {"engine/gguf", "bindings", "internal"},
 	"bindings":     {"bindings", "third_party", "internal"},
 	"third_party":  {},

@@ -1,0 +1,108 @@
+// Package delta knows what may be trained beside a frozen weight, as a change of the graph around it: a LoRA pair is one. It
+// knows no model, no file, and no memory but the order that a delta asks for.
+package delta
+
+import (
+	"slices"
+
+	"github.com/ggtune/ggtune/engine/graph"
+)
+
+// A Delta is a change of what one weight computes: a comparable value that holds all its graph depends on but the numbers
+// of its parameters. It is one or more of Linear, Rows and Head, by where it may stand.
+type Delta interface {
+	// Params lists what is trained beside a weight of that shape.
+	Params(weight graph.Shape) []Param
+}
+
+// A Param is one trained tensor of a delta, in f32.
+type Param struct {
+	Name  string // behind the weight's name and a dot; parameters of one name may have a learning rate of their own
+	Shape graph.Shape
+	Decay bool // weight decay applies
+	// Stacked asks for a place right behind the stacked parameter of the layer's part before, so that Join may see several as
+	// one. One parameter of a delta at most, and only within the layers.
+	Stacked bool
+}
+
+// Stacked is the number of elements of a delta's stacked parameter, beside a weight of that shape; 0 where it has none.
+func Stacked(d Delta, weight graph.Shape) int64 {
+	for _, p := range d.Params(weight) {
+		if p.Stacked {
+			return p.Shape.Elements()
+		}
+	}
+	return 0
+}
+
+// Linear is a Delta of a linear layer.
+type Linear interface {
+	Delta
+	// Apply gives the layer's output, which starts from s.Acc.
+	Apply(s *Site) graph.ID
+}
+
+// A Joiner is a Linear that does in fewer steps for several layers with one input what Apply does for each.
+type Joiner interface {
+	Linear
+	// Join gives the layers' outputs. The sites' deltas are of the receiver's type, their stacked parameters lie one right
+	// behind the other, no input is dropped, and nothing is to start from (Acc is None).
+	Join(sites []*Site) []graph.ID
+}
+
+// Rows is a Delta of a table that is read by row, such as the token embedding.
+type Rows interface {
+	Delta
+	// Gather gives the rows ids; s.Base are those of the table.
+	Gather(s *Site, ids graph.ID) graph.ID
+}
+
+// Head is a Delta of the output head, whose logits are never stored.
+type Head interface {
+	Delta
+	// Product gives h2 and w2, of which w2 h2 is added to the logits of the head's input s.X.
+	Product(s *Site) (h2, w2 graph.ID)
+}
+
+// A Placed is a delta beside one weight of a model, with its numbers.
+type Placed struct {
+	Delta
+	Tensor string      // the weight's name
+	Weight graph.Shape // the shape that the delta was made for
+	// Values are the numbers of each parameter, in the order of Params: its beginnings, and what it is brought up to date in.
+	Values [][]float32
+}
+
+// A Use is a delta at work in a graph: comparable, like the delta itself.
+type Use struct {
+	Delta   Delta
+	Dropout float64 // probability that an element of the input is zeroed on its way into the delta; 0 where dropout is off
+	// At is where its stacked parameter begins among those of the layer, in elements.
+	At int64
+}
+
+// A Site is the place of a delta in a graph that is being built.
+type Site struct {
+	Use
+	G      *graph.Graph
+	Name   string      // of the weight in the stage at hand
+	Weight graph.Shape // [n_in, n_out]
+	X      graph.ID    // the layer's input [n_in, T]
+	Acc    graph.ID    // None, or what the output starts from
+	// Base gives acc (or None) + what the layer computes without this delta. To be called once.
+	Base func(acc graph.ID) graph.ID
+	// Drop zeroes elements of a value as Use.Dropout says. To be called once, or each call draws a mask of its own.
+	Drop func(x graph.ID) graph.ID
+}
+
+// Param binds a parameter of the site's delta.
+func (s *Site) Param(name string) graph.ID {
+	list := s.Delta.Params(s.Weight)
+	i := slices.IndexFunc(list, func(p Param) bool { return p.Name == name })
+	return s.bind(name, list[i].Shape)
+}
+
+// bind gives a trained value beside the weight.
+func (s *Site) bind(name string, shape graph.Shape) graph.ID {
+	return s.G.Bound(graph.Value{Name: s.Name + "." + name, Kind: graph.Param, Type: graph.F32, Shape: shape, Ref: graph.None, Delta: true})
+}

@@ -1,0 +1,80 @@
+package delta
+
+import "github.com/ggtune/ggtune/engine/graph"
+
+// LoRA is a pair of thin matrices (Hu et al. 2021): beside y = W x stands Scale·B(A x), with A [n_in, Rank] and B [Rank, n_out].
+type LoRA struct {
+	Rank  int64
+	Scale float64
+}
+
+// The names of a pair's halves, in llama.cpp's adapter files too.
+const (
+	A = "lora_a"
+	B = "lora_b"
+)
+
+// Params are both halves.
+func (l LoRA) Params(w graph.Shape) []Param {
+	return []Param{
+		{Name: A, Shape: graph.Matrix(w[0], l.Rank), Decay: true, Stacked: true},
+		{Name: B, Shape: graph.Matrix(l.Rank, w[1]), Decay: true},
+	}
+}
+
+// Apply adds Scale·B(A x) to the layer's output.
+func (l LoRA) Apply(s *Site) graph.ID {
+	y := s.Base(s.Acc)
+	b := s.Param(B)
+	return s.G.Linear(b, l.down(s, 1), graph.None, y, l.Scale)
+}
+
+// down gives scale·A x, with dropout on x.
+func (l LoRA) down(s *Site, scale float64) graph.ID {
+	x := s.Drop(s.X)
+	return s.G.Linear(s.Param(A), x, graph.None, graph.None, scale)
+}
+
+// Join binds the As as one matrix under the first one's name, which multiplies x in one product: each alone is too thin to
+// repay reading x for it.
+func (l LoRA) Join(sites []*Site) []graph.ID {
+	rank := int64(0)
+	for _, s := range sites {
+		rank += s.Delta.(LoRA).Rank
+	}
+	first := sites[0]
+	z := first.G.Linear(first.bind(A, graph.Matrix(first.Weight[0], rank)), first.X, graph.None, graph.None, 1)
+	out, at := make([]graph.ID, len(sites)), int64(0)
+	for i, s := range sites {
+		p := s.Delta.(LoRA)
+		b := s.Param(B)
+		out[i] = s.G.Linear(b, s.G.Slice(z, at, p.Rank), graph.None, s.Base(graph.None), p.Scale)
+		at += p.Rank
+	}
+	return out
+}
+
+// Product is the pair beside the output head: A x, scaled, and B.
+func (l LoRA) Product(s *Site) (h2, w2 graph.ID) {
+	h2 = l.down(s, l.Scale)
+	return h2, s.Param(B)
+}
+
+// LoRARows is a pair beside a table that is read by row, stored flipped, as llama.cpp's build_inp_embd reads it: A [Rank, n_rows]
+// is indexed by row, B [Rank, n_in] multiplies.
+type LoRARows LoRA
+
+// Params are both halves.
+func (l LoRARows) Params(w graph.Shape) []Param {
+	return []Param{
+		{Name: A, Shape: graph.Matrix(l.Rank, w[1]), Decay: true},
+		{Name: B, Shape: graph.Matrix(l.Rank, w[0]), Decay: true},
+	}
+}
+
+// Gather adds Scale·B A[ids] to the table's rows.
+func (l LoRARows) Gather(s *Site, ids graph.ID) graph.ID {
+	y := s.Base(graph.None)
+	a := s.G.Rows(s.Param(A), ids)
+	return s.G.Linear(s.Param(B), a, graph.None, y, l.Scale)
+}
