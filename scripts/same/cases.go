@@ -7,9 +7,9 @@ import (
 
 // alsoQuick names those of the full form that reach what the other quick ones do not.
 var alsoQuick = []string{
-	"method-orpo,ipo,sft-lora", "full-qwen3-bf16", "full-gpt2-f32", "type-iq4_xs", "model-llama-wide", "model-llama-bias",
-	"option-heads", "memory-rows", "memory-some-kept", "data-tasks", "data-ref-adapter", "handed-over-full-f32",
-	"handed-over-kto", "handed-over-finished", "resumed-sft"}
+	"method-orpo,ipo,sft-lora", "full-qwen3-bf16", "full-gpt2-f32", "type-iq4_xs", "model-llama-wide",
+	"model-llama-bias", "option-heads", "memory-rows", "memory-some-kept", "data-tasks", "data-ref-adapter",
+	"handed-over-full-f32", "handed-over-kto", "handed-over-finished", "resumed-sft"}
 
 // ggtune is a command line, cut at spaces; F/ is the folder of fixtures.
 func ggtune(line string) command { return command{args: strings.Fields(line)} }

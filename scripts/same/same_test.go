@@ -105,7 +105,7 @@ func check(t *testing.T, name string, was, is []byte, want string) {
 func TestText(t *testing.T) {
 	p := &pair{old: build{version: "v1.2"}, new: build{version: "(devel)"}}
 	const line = "step 1/4: loss 4.5674, 1033 tok/s, 58.1 MB, 3 s left\nby v1.2 in 3 s, peak memory 1.2 GB\n"
-	const slower = "step 1/4: loss 4.5674, 9 tok/s, 7 bytes, 1 min 3 s left\nby (devel) in 2 h 1 min, peak memory 9 kB\n"
+	const slower = "step 1/4: loss 4.5674, 9 tok/s, 7 kB, 1 min 3 s left\nby (devel) in 2 h 1 min, peak memory 9 GB\n"
 	if got := p.text([]byte(line), []byte(slower)); got != "" {
 		t.Error(got)
 	}
