@@ -46,7 +46,7 @@ func (r *rig) train() training {
 			coef[i], loss = -1/float32(len(logp)), loss-float64(x)/float64(len(logp))
 		}
 		out.losses = append(out.losses, loss)
-		if err := r.Backward(context.Background(), engine.Outputs{engine.LogP: coef}); err != nil {
+		if err := r.Backward(context.Background(), engine.Outputs{engine.LogP: coef}, nil); err != nil {
 			r.t.Fatal(err)
 		}
 		for _, p := range r.Params() {

@@ -120,7 +120,7 @@ func gradientsOf(t *testing.T, path string, cfg engine.SessionConfig) map[string
 	if _, err := s.Forward(context.Background(), &engine.Batch{Rows: []engine.Row{row}}, engine.Options{Backward: true}); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Backward(context.Background(), engine.Outputs{engine.LogP: coef}); err != nil {
+	if err := s.Backward(context.Background(), engine.Outputs{engine.LogP: coef}, nil); err != nil {
 		t.Fatal(err)
 	}
 	out := map[string][]float64{}

@@ -76,7 +76,7 @@ func gradients(t *testing.T, s *Session, b *Batch, want ...*Output) []float32 {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Backward(context.Background(), factors(out)); err != nil {
+	if err := s.Backward(context.Background(), factors(out), nil); err != nil {
 		t.Fatal(err)
 	}
 	var all []float32
@@ -178,7 +178,7 @@ func TestSeveralOutputs(t *testing.T) {
 	if largest == 0 || !(worst <= tol*largest) {
 		t.Errorf("gradients differ by %g, the largest is %g", worst, largest)
 	}
-	if err := s.Backward(context.Background(), Outputs{LogP: nil}); err == nil {
+	if err := s.Backward(context.Background(), Outputs{LogP: nil}, nil); err == nil {
 		t.Error("a backward pass without a forward pass")
 	}
 	if _, err := s.Forward(context.Background(), b, Options{Want: []*Output{hidden, LogP}, Backward: true}); err != nil {
@@ -188,7 +188,7 @@ func TestSeveralOutputs(t *testing.T) {
 		"one of two":   {LogP: make([]float32, 4)},
 		"another kind": {LogP: make([]float32, 4), hidden: make([]float32, 4*s.model.HParams().NEmbd), Logits: nil},
 	} {
-		if err := s.Backward(context.Background(), g); err == nil {
+		if err := s.Backward(context.Background(), g, nil); err == nil {
 			t.Errorf("%s: no error", name)
 		}
 	}

@@ -202,8 +202,7 @@ func (p *pass) forward(ctx context.Context) error {
 	return p.runForward(ctx, stageFinal, p.final, p.act(n), 0, y...)
 }
 
-func (p *pass) backward(ctx context.Context, grad Outputs) error {
-	n := len(p.layers)
+func (p *pass) backward(ctx context.Context, grad Outputs, ready func(*Param) error) error {
 	var dy []backend.Place
 	for _, a := range p.want {
 		at := p.s.mem.outs.at(a.grad)
@@ -212,15 +211,26 @@ func (p *pass) backward(ctx context.Context, grad Outputs) error {
 		}
 		dy = append(dy, at)
 	}
-	if err := p.runBackward(ctx, stageFinal, p.final, p.act(n), p.grad(n), 0, dy...); err != nil {
-		return err
-	}
-	for il := n - 1; il >= max(0, p.s.lowest); il-- {
-		if err := p.runBackward(ctx, il, p.layers[il], p.act(il), p.grad(il), p.keepAt[il], p.grad(il+1)); err != nil {
+	way := p.wayBack()
+	w := p.watch(way, ready)
+	for i, one := range way {
+		var err error
+		switch il, n := one.il, len(p.layers); il {
+		case stageFinal:
+			err = p.runBackward(ctx, il, one.st, p.act(n), p.grad(n), 0, dy...)
+		case stageEmbed:
+			err = p.runBackward(ctx, il, one.st, backend.Place{}, backend.Place{}, 0, p.grad(0))
+		default:
+			err = p.runBackward(ctx, il, one.st, p.act(il), p.grad(il), p.keepAt[il], p.grad(il+1))
+		}
+		if err == nil {
+			err = w.after(p, i, i == len(way)-1)
+		}
+		if err != nil {
 			return err
 		}
 	}
-	return p.runBackward(ctx, stageEmbed, p.embed, backend.Place{}, backend.Place{}, 0, p.grad(0))
+	return nil
 }
 
 // runForward computes a stage's outputs y from its input x.

@@ -126,7 +126,7 @@ func (r *trial) run(t *testing.T, rows []refmodel.Row, dLogP []float64) []float6
 	for _, d := range dLogP {
 		g[engine.LogP] = append(g[engine.LogP], float32(d))
 	}
-	if err := r.session.Backward(context.Background(), g); err != nil {
+	if err := r.session.Backward(context.Background(), g, nil); err != nil {
 		t.Fatal(err)
 	}
 	return logp

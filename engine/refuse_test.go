@@ -104,21 +104,21 @@ func TestBackwardRefused(t *testing.T) {
 	ctx, b := context.Background(), batch(chain(tokens(1, 5, 320)))
 	grad := engine.Outputs{engine.LogP: make([]float32, 4)}
 	without := "without a forward pass"
-	says(t, r.Backward(ctx, grad), without)
+	says(t, r.Backward(ctx, grad, nil), without)
 	r.forward(b, engine.Options{})
-	says(t, r.Backward(ctx, grad), without)
+	says(t, r.Backward(ctx, grad, nil), without)
 	r.forward(b, engine.Options{Backward: true})
 	for _, n := range []int{0, 3, 5} {
-		says(t, r.Backward(ctx, engine.Outputs{engine.LogP: make([]float32, n)}), "gradients for 4 counted tokens")
+		says(t, r.Backward(ctx, engine.Outputs{engine.LogP: make([]float32, n)}, nil), "gradients for 4 counted tokens")
 	}
-	if err := r.Backward(ctx, grad); err != nil { // a refusal before did not use the pass up
+	if err := r.Backward(ctx, grad, nil); err != nil { // a refusal before did not use the pass up
 		t.Fatal(err)
 	}
-	says(t, r.Backward(ctx, grad), without)
+	says(t, r.Backward(ctx, grad, nil), without)
 	r.forward(b, engine.Options{Backward: true})
 	_, err := r.Forward(ctx, &engine.Batch{}, engine.Options{Backward: true})
 	says(t, err, "no counted token")
-	says(t, r.Backward(ctx, grad), without)
+	says(t, r.Backward(ctx, grad, nil), without)
 	_, err = r.Forward(ctx, b, engine.Options{Backward: true, Want: []*engine.Output{engine.Logits}})
 	says(t, err, "from output logits")
 	_, err = r.Forward(ctx, b, engine.Options{Want: []*engine.Output{engine.LogP, engine.LogP}})
@@ -167,7 +167,7 @@ func TestUseAfterClose(t *testing.T) {
 		}
 	}
 	_, err := r.Forward(ctx, b, engine.Options{})
-	backward := r.Backward(ctx, engine.Outputs{engine.LogP: make([]float32, 4)})
+	backward := r.Backward(ctx, engine.Outputs{engine.LogP: make([]float32, 4)}, nil)
 	if !errors.Is(err, engine.ErrClosed) || !errors.Is(backward, engine.ErrClosed) {
 		t.Errorf("closed session: forward says %v, backward %v; expected ErrClosed", err, backward)
 	}

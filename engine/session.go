@@ -174,8 +174,10 @@ func (s *Session) Forward(ctx context.Context, b *Batch, opt Options) (Outputs, 
 }
 
 // Backward adds the gradients of the parameters, given the loss's derivatives by the outputs of the Forward before it (which must have
-// been asked with Options.Backward). It may follow a Forward once.
-func (s *Session) Backward(ctx context.Context, grad Outputs) error {
+// been asked with Options.Backward). It may follow a Forward once. ready, unless nil, is called for each parameter once, when nothing more
+// is added to its gradient in this pass: in the last micro-batch of a step, while others are still to come, it may be read then. The
+// order of the calls follows from the model and what is trained; an error ends the pass.
+func (s *Session) Backward(ctx context.Context, grad Outputs, ready func(*Param) error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -189,7 +191,7 @@ func (s *Session) Backward(ctx context.Context, grad Outputs) error {
 	}
 	p := s.run
 	s.run = nil
-	return p.backward(ctx, grad)
+	return p.backward(ctx, grad, ready)
 }
 
 // execute runs a program on the session's memory.

@@ -115,7 +115,7 @@ func (r *rig) pass(b *engine.Batch, coef []float32) ([]float32, map[string][]flo
 	if coef == nil {
 		coef = coefficients(len(out[engine.LogP]))
 	}
-	if err := r.Backward(context.Background(), engine.Outputs{engine.LogP: coef}); err != nil {
+	if err := r.Backward(context.Background(), engine.Outputs{engine.LogP: coef}, nil); err != nil {
 		r.t.Fatal(err)
 	}
 	return out[engine.LogP], r.grads()
@@ -363,7 +363,7 @@ func TestPackedEqualsUnpacked(t *testing.T) {
 				continue
 			}
 			r.forward(batch(row), engine.Options{Backward: true})
-			if err := r.Backward(context.Background(), engine.Outputs{engine.LogP: coef[at : at+len(row.Counted)]}); err != nil {
+			if err := r.Backward(context.Background(), engine.Outputs{engine.LogP: coef[at : at+len(row.Counted)]}, nil); err != nil {
 				t.Fatal(err)
 			}
 			at += len(row.Counted)

@@ -49,7 +49,7 @@ func (p *Parts) accumulateCoupled(ctx context.Context, st *State) error {
 		if _, err := p.Engine.Forward(whole, &m.Batch, engine.Options{Backward: true, Dropout: true}); err != nil {
 			return err
 		}
-		if err := p.Engine.Backward(whole, engine.Outputs{engine.LogP: grad[:m.Counted]}); err != nil {
+		if err := p.Engine.Backward(whole, engine.Outputs{engine.LogP: grad[:m.Counted]}, nil); err != nil {
 			return err
 		}
 		grad = grad[m.Counted:]

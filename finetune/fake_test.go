@@ -171,7 +171,7 @@ func (f *fakeEngine) Forward(ctx context.Context, b *engine.Batch, o engine.Opti
 	return out, nil
 }
 
-func (f *fakeEngine) Backward(ctx context.Context, g engine.Outputs) error {
+func (f *fakeEngine) Backward(ctx context.Context, g engine.Outputs, _ func(*engine.Param) error) error {
 	if ctx.Err() != nil {
 		return errors.New("the engine was given a cancelled context")
 	}

@@ -16,8 +16,8 @@ import (
 // An Engine computes log-probabilities and their gradients; engine.Session is one.
 type Engine interface {
 	Forward(ctx context.Context, b *engine.Batch, o engine.Options) (engine.Outputs, error)
-	// Backward adds to the gradients of Params.
-	Backward(ctx context.Context, g engine.Outputs) error
+	// Backward adds to the gradients of Params, and tells of each that is done.
+	Backward(ctx context.Context, g engine.Outputs, ready func(*engine.Param) error) error
 	Params() []*engine.Param
 	ZeroGrad() error
 }
@@ -119,7 +119,7 @@ func (p *Parts) accumulate(ctx context.Context, st *State) error {
 		if err != nil {
 			return err
 		}
-		if err := p.Engine.Backward(whole, engine.Outputs{engine.LogP: narrow(r.Grad)}); err != nil {
+		if err := p.Engine.Backward(whole, engine.Outputs{engine.LogP: narrow(r.Grad)}, nil); err != nil {
 			return err
 		}
 		if err := st.Pending.add(r, 1, m.Tokens); err != nil {

@@ -240,7 +240,7 @@ func slopes(ctx context.Context, s *engine.Session, tokens []int32) ([]GradientC
 	if _, err := loss(true); err != nil {
 		return nil, err
 	}
-	if err := s.Backward(ctx, engine.Outputs{engine.LogP: coef}); err != nil {
+	if err := s.Backward(ctx, engine.Outputs{engine.LogP: coef}, nil); err != nil {
 		return nil, err
 	}
 	var out []GradientCheck

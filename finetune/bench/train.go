@@ -101,7 +101,7 @@ func (t *trainer) step(ctx context.Context, row engine.Row) (whole, optimizer ti
 	for i := range grad {
 		grad[i] = -1
 	}
-	if err := t.session.Backward(ctx, engine.Outputs{engine.LogP: grad}); err != nil {
+	if err := t.session.Backward(ctx, engine.Outputs{engine.LogP: grad}, nil); err != nil {
 		return 0, 0, err
 	}
 	computed := time.Now()

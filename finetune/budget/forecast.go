@@ -210,7 +210,7 @@ func (p *planner) time(ctx context.Context) (err error) {
 		if _, err := sess.Forward(ctx, batch, engine.Options{Backward: true, Dropout: true}); err != nil {
 			return err
 		}
-		return sess.Backward(ctx, grad)
+		return sess.Backward(ctx, grad, nil)
 	})
 	if err != nil {
 		return err
