@@ -47,12 +47,16 @@ func TestToWrite(t *testing.T) {
 	if m, err := ToWrite("Q8_0"); err != nil || m.Name != "q8_0" {
 		t.Errorf("capitals: got %v, %v", m.Name, err)
 	}
-	const can = "bf16, f16, f32, q8_0"
+	var names []string
+	for _, m := range Written() {
+		names = append(names, m.Name)
+	}
+	can := strings.Join(names, ", ")
 	for name, want := range map[string]string{
 		"q9_9":   "known: " + can,
-		"q4_K_M": "storage type q4_K is read, but cannot be written; those that can: " + can,
 		"iq4_xs": "storage type iq4_xs is read, but cannot be written; those that can: " + can,
-		"q3_k":   "storage type q3_K is read",
+		"q3_K":   "storage type q3_K is read, but cannot be written; those that can: " + can,
+		"q1_K_M": `unknown storage type "q1_k_m"`,
 	} {
 		if m, err := ToWrite(name); err == nil || !strings.Contains(err.Error(), want) || m.Of != nil {
 			t.Errorf("%s: got %q and %v, want %q", name, m.Name, err, want)
