@@ -8,9 +8,9 @@ import (
 	"github.com/ggtune/ggtune/finetune/method"
 )
 
-// accumulateCoupled is accumulate for methods whose loss couples the rows of a step: Forward for all micro-batches, the
-// method once, then Forward again and Backward for each. It keeps no place within the step: a run that is stopped goes on
-// from the step's beginning.
+// accumulateCoupled is accumulate for methods whose loss couples the rows of a step: Forward for all micro-batches,
+// the method once, then Forward again and Backward for each. It keeps no place within the step: a run that is stopped
+// goes on from the step's beginning.
 func (p *Parts) accumulateCoupled(ctx context.Context, st *State) error {
 	whole := context.WithoutCancel(ctx)
 	all := &method.Inputs{}

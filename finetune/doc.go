@@ -1,5 +1,5 @@
-// Package finetune is the training loop: micro-batches from a source, through engine and method, to updates of an optimizer.
-// It knows no file, no text and no settings. Package run wires it:
+// Package finetune is the training loop: micro-batches from a source, through engine and method, to updates of an
+// optimizer. It knows no file, no text and no settings. Package run wires it:
 //
 //	settings → corpus: data, template, tokens → rows        (config, data, template, encode, corpus)
 //	budget: do the model and its largest micro-batch fit?   (budget)
@@ -13,6 +13,6 @@
 //	    report; now and then evaluate and save              (run, eval, report)
 //	write, have llama.cpp compute the same from it, publish (run, engine/verify, origin)
 //
-// A method that couples the rows of a step sees all of them at once: Forward for each, the method once, then Forward and
-// Backward for each (coupled.go).
+// A method that couples the rows of a step sees all of them at once: Forward for each, the method once, then Forward
+// and Backward for each (coupled.go).
 package finetune

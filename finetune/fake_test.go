@@ -61,7 +61,8 @@ func newBackend(t *testing.T) backend.Backend {
 }
 
 // newParam gives a matrix of zeros to train, with its numbers and gradients where they lie.
-func newParam(t *testing.T, b backend.Backend, name, group string, ne0, ne1 int) (p *engine.Param, value, grad []float32) {
+func newParam(t *testing.T, b backend.Backend, name, group string, ne0, ne1 int) (
+	p *engine.Param, value, grad []float32) {
 	t.Helper()
 	p = &engine.Param{Name: name, Shape: []int64{int64(ne0), int64(ne1)}, Group: group, Decay: true}
 	for f, host := range map[*backend.Floats]*[]float32{&p.Value: &value, &p.Grad: &grad} {

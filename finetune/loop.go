@@ -22,8 +22,9 @@ type Engine interface {
 	ZeroGrad() error
 }
 
-// A Source gives out micro-batches and knows its place among them; encode.Stream is one. From a place on it gives what it
-// gave before, so that a run goes on from a checkpoint, or from the beginning of a step that failed, as if nothing had been.
+// A Source gives out micro-batches and knows its place among them; encode.Stream is one. From a place on it gives what
+// it gave before, so that a run goes on from a checkpoint, or from the beginning of a step that failed, as if nothing
+// had been.
 type Source interface {
 	// Next gives the micro-batch at its place and goes on behind it. On cancel it may return context.Cause(ctx).
 	Next(ctx context.Context) (*encode.Micro, error)
@@ -68,8 +69,8 @@ type Parts struct {
 	Save func(st *State) error
 }
 
-// Loop trains from st until p.Steps updates are done, AfterStep says stop, or ctx is cancelled; then the micro-batch under
-// way is finished, the state saved, and context.Cause(ctx) returned. st is kept up to date.
+// Loop trains from st until p.Steps updates are done, AfterStep says stop, or ctx is cancelled; then the micro-batch
+// under way is finished, the state saved, and context.Cause(ctx) returned. st is kept up to date.
 func Loop(ctx context.Context, p Parts, st *State) error {
 	if err := p.Source.Return(st.Place); err != nil {
 		return err
@@ -138,7 +139,8 @@ func (p *Parts) accumulate(ctx context.Context, st *State) error {
 func (p *Parts) update(st *State) (StepStats, error) {
 	pd := st.Pending
 	if !(pd.Units > 0) {
-		return StepStats{}, fmt.Errorf("step %d: the method counted %g %ss in %d tokens; nothing can be learned from this step", st.Step+1, pd.Units, p.Method.Unit, pd.Tokens)
+		return StepStats{}, fmt.Errorf("step %d: the method counted %g %ss in %d tokens; nothing can be learned "+
+			"from this step", st.Step+1, pd.Units, p.Method.Unit, pd.Tokens)
 	}
 	norm, err := optim.GradNorm(p.Engine.Params(), p.Threads)
 	if err != nil {
@@ -148,7 +150,8 @@ func (p *Parts) update(st *State) (StepStats, error) {
 	s := StepStats{Step: st.Step + 1, Loss: pd.Sum / pd.Units, LR: p.LR(st.Step), GradNorm: norm,
 		Tokens: pd.Tokens, Counted: pd.Counted, Metrics: pd.Metrics}
 	if err := p.Optimizer.Update(s.LR, optim.ClipScale(norm, p.Clip)/pd.Units); err != nil {
-		return StepStats{}, fmt.Errorf("step %d: %w: %w; the last checkpoint stands; %s", st.Step+1, ErrNotFinite, err, mendNotFinite)
+		return StepStats{}, fmt.Errorf("step %d: %w: %w; the last checkpoint stands; %s", st.Step+1, ErrNotFinite, err,
+			mendNotFinite)
 	}
 	st.Step++
 	st.Tokens += int64(pd.Tokens)
@@ -157,8 +160,8 @@ func (p *Parts) update(st *State) (StepStats, error) {
 	return s, nil
 }
 
-// giveUp ends the run before its time with a state on disk that it can go on from: where it stands, if it was told to stop,
-// and otherwise the step's beginning, because nothing of a step that failed may be kept.
+// giveUp ends the run before its time with a state on disk that it can go on from: where it stands, if it was told to
+// stop, and otherwise the step's beginning, because nothing of a step that failed may be kept.
 func (p *Parts) giveUp(ctx context.Context, st *State, start State, err error) error {
 	if errors.Is(err, optim.ErrParams) {
 		return err // what was before the update is gone; the last checkpoint stands
@@ -167,7 +170,8 @@ func (p *Parts) giveUp(ctx context.Context, st *State, start State, err error) e
 	if told && st.Pending.Micros > 0 {
 		// update would have found these sums out; on disk they would end every resumed run.
 		if _, bad := optim.GradNorm(p.Engine.Params(), p.Threads); bad != nil {
-			told, err = false, errors.Join(err, fmt.Errorf("step %d: %w: %w; %s", st.Step+1, ErrNotFinite, bad, afterNotFinite))
+			told, err = false, errors.Join(err, fmt.Errorf("step %d: %w: %w; %s", st.Step+1, ErrNotFinite, bad,
+				afterNotFinite))
 		}
 	}
 	if !told {
@@ -182,8 +186,8 @@ func (p *Parts) giveUp(ctx context.Context, st *State, start State, err error) e
 	return EndedBy(err, p.Save(st))
 }
 
-// EndedBy is the error of a run that ends because of err after saving its state: err, or, where nothing was saved, that and
-// no longer err, by which callers know a run that can go on from where it stood.
+// EndedBy is the error of a run that ends because of err after saving its state: err, or, where nothing was saved,
+// that and no longer err, by which callers know a run that can go on from where it stood.
 func EndedBy(err, notSaved error) error {
 	if notSaved == nil {
 		return err

@@ -37,7 +37,8 @@ func fakeData(t *testing.T, n int, seed uint64) *encode.Dataset {
 			tokens[k] = (2*tokens[k-1] + 1) % fakeVocab
 			counted[k] = k > 1
 		}
-		d.Add(encode.Item{Source: data.Source{File: "fake", Line: i + 1}, Tokens: tokens, Counted: counted, Segments: []engine.Segment{{Len: len(tokens), Parent: -1}}})
+		d.Add(encode.Item{Source: data.Source{File: "fake", Line: i + 1}, Tokens: tokens, Counted: counted,
+			Segments: []engine.Segment{{Len: len(tokens), Parent: -1}}})
 	}
 	return d
 }
@@ -59,7 +60,8 @@ func newRig(t *testing.T, d *encode.Dataset, batch, accum, steps int) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.opt, err = optim.AdamW.Start(r.engine.Params(), setting.Values{"weight-decay": 0.01}, optim.Options{LoRAPlus: 4, Threads: 2})
+	r.opt, err = optim.AdamW.Start(r.engine.Params(), setting.Values{"weight-decay": 0.01},
+		optim.Options{LoRAPlus: 4, Threads: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +69,8 @@ func newRig(t *testing.T, d *encode.Dataset, batch, accum, steps int) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.parts = Parts{Engine: r.engine, Source: encode.NewStream(l), Method: method.SFT, Optimizer: r.opt, Accum: accum, Steps: steps, Clip: 1, Threads: 2,
+	r.parts = Parts{Engine: r.engine, Source: encode.NewStream(l), Method: method.SFT, Optimizer: r.opt, Accum: accum,
+		Steps: steps, Clip: 1, Threads: 2,
 		LR: func(step int) float64 { return 0.02 * optim.Cosine.Factor(course, step) },
 		AfterStep: func(_ context.Context, _ *State, s StepStats) (bool, error) {
 			r.steps = append(r.steps, s)
@@ -140,8 +143,8 @@ func TestMicroBatches(t *testing.T) {
 	one, four := newRig(t, d, 4, 1, 12), newRig(t, d, 1, 4, 12)
 	one.run(t, t.Context())
 	four.run(t, t.Context())
-	// Gradients are summed in float32 in another order; Adam divides them by their own size, so that parameters differ by
-	// a rounding error times the learning rate: measured 4e-7.
+	// Gradients are summed in float32 in another order; Adam divides them by their own size, so that parameters differ
+	// by a rounding error times the learning rate: measured 4e-7.
 	const tol = 1e-5
 	for i := range one.steps {
 		a, b := one.steps[i], four.steps[i]
@@ -149,7 +152,8 @@ func TestMicroBatches(t *testing.T) {
 			t.Fatalf("step %d: one batch %+v, four micro-batches %+v", i+1, a, b)
 		}
 	}
-	for name, v := range map[string][2][]float32{"a": {one.engine.av, four.engine.av}, "b": {one.engine.bv, four.engine.bv}} {
+	for name, v := range map[string][2][]float32{"a": {one.engine.av, four.engine.av},
+		"b": {one.engine.bv, four.engine.bv}} {
 		for i, x := range v[0] {
 			if y := v[1][i]; math.Abs(float64(x-y)) > tol {
 				t.Fatalf("%s[%d]: %v and %v", name, i, x, y)
@@ -195,7 +199,8 @@ func TestResume(t *testing.T) {
 		second.state = first.saved[0]
 		second.run(t, t.Context())
 		if got := second.memory(t); !reflect.DeepEqual(got, want) {
-			t.Fatalf("stopped after micro-batch %d (step %d): the end differs from that of a straight run", at, first.state.Step)
+			t.Fatalf("stopped after micro-batch %d (step %d): the end differs from that of a straight run", at,
+				first.state.Step)
 		}
 		if got := append(first.steps, second.steps...); !reflect.DeepEqual(got, straight.steps) {
 			t.Fatalf("stopped after micro-batch %d: steps\n%+v, want\n%+v", at, got, straight.steps)
@@ -222,7 +227,8 @@ func TestLastStepOfEpoch(t *testing.T) {
 	}
 }
 
-// TestNotFinite: what is no number stops the run before it reaches a parameter, and the state saved is that before the step.
+// TestNotFinite: what is no number stops the run before it reaches a parameter, and the state saved is that before the
+// step.
 func TestNotFinite(t *testing.T) {
 	for name, tc := range map[string]struct {
 		spoil func(r *rig)
@@ -254,7 +260,8 @@ func TestNotFinite(t *testing.T) {
 			}
 			tc.spoil(r)
 			err := Loop(t.Context(), r.parts, &r.state)
-			if !errors.Is(err, ErrNotFinite) || !strings.Contains(err.Error(), tc.want) || !strings.Contains(err.Error(), "--lr") {
+			if !errors.Is(err, ErrNotFinite) || !strings.Contains(err.Error(), tc.want) ||
+				!strings.Contains(err.Error(), "--lr") {
 				t.Fatalf("got %v, want an error about %s that says what to do", err, tc.want)
 			}
 			r.engine.onParams = nil
@@ -270,8 +277,8 @@ func TestNotFinite(t *testing.T) {
 	}
 }
 
-// TestParametersNotFinite: an update that spoils parameters ends the run, and nothing of them is saved, even if it was being
-// told to stop.
+// TestParametersNotFinite: an update that spoils parameters ends the run, and nothing of them is saved, even if it was
+// being told to stop.
 func TestParametersNotFinite(t *testing.T) {
 	r := newRig(t, fakeData(t, 40, 4), 1, 3, 50)
 	ctx, cancel := context.WithCancelCause(t.Context())
@@ -283,7 +290,8 @@ func TestParametersNotFinite(t *testing.T) {
 		return 1e39
 	}
 	err := Loop(ctx, r.parts, &r.state)
-	if !errors.Is(err, ErrNotFinite) || !errors.Is(err, optim.ErrParams) || !strings.Contains(err.Error(), "--lr") || !strings.Contains(err.Error(), "step 3") {
+	if !errors.Is(err, ErrNotFinite) || !errors.Is(err, optim.ErrParams) || !strings.Contains(err.Error(), "--lr") ||
+		!strings.Contains(err.Error(), "step 3") {
 		t.Errorf("got %v, want an error about step 3 that says what to do", err)
 	}
 	if len(r.saved) != 0 || r.state.Step != 2 {
@@ -321,23 +329,26 @@ func TestStoppedNotSaved(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(stop)
 	r.parts.Save = func(*State) error { return full }
-	if err := Loop(ctx, r.parts, &r.state); !errors.Is(err, full) || errors.Is(err, stop) || !strings.Contains(err.Error(), "stop") {
+	if err := Loop(ctx, r.parts, &r.state); !errors.Is(err, full) || errors.Is(err, stop) ||
+		!strings.Contains(err.Error(), "stop") {
 		t.Errorf("got %v, want that nothing was saved, and why the run was ending", err)
 	}
 }
 
 // coupledSFT is SFT that claims to be coupled, with a figure.
-var coupledSFT = &method.Method{Name: "coupled", Unit: "token", Coupled: true, Reference: true, Loss: func(in *method.Inputs, s setting.Values) (method.Result, error) {
-	r, err := method.SFT.Loss(in, s)
-	kl := 0.0
-	for i := range in.LogP {
-		kl += in.LogP[i] - in.Ref[i]
-	}
-	r.Metrics = []method.Metric{{Name: "kl", Sum: kl, Weight: r.Units}}
-	return r, err
-}}
+var coupledSFT = &method.Method{Name: "coupled", Unit: "token", Coupled: true, Reference: true,
+	Loss: func(in *method.Inputs, s setting.Values) (method.Result, error) {
+		r, err := method.SFT.Loss(in, s)
+		kl := 0.0
+		for i := range in.LogP {
+			kl += in.LogP[i] - in.Ref[i]
+		}
+		r.Metrics = []method.Metric{{Name: "kl", Sum: kl, Weight: r.Units}}
+		return r, err
+	}}
 
-// TestCoupled: an additive loss gives the same run through the coupled way, and its stop goes back to the step's start.
+// TestCoupled: an additive loss gives the same run through the coupled way, and its stop goes back to the step's
+// start.
 func TestCoupled(t *testing.T) {
 	d := fakeData(t, 17, 5)
 	plain, coupled := newRig(t, d, 1, 3, 6), newRig(t, d, 1, 3, 6)
@@ -364,7 +375,8 @@ func TestCoupled(t *testing.T) {
 			cancel(stop)
 		}
 	}
-	if err := Loop(ctx, again.parts, &again.state); !errors.Is(err, stop) || len(again.saved) != 1 || again.saved[0].Step != 1 || again.saved[0].Pending.Micros != 0 {
+	if err := Loop(ctx, again.parts, &again.state); !errors.Is(err, stop) || len(again.saved) != 1 ||
+		again.saved[0].Step != 1 || again.saved[0].Pending.Micros != 0 {
 		t.Errorf("got %v, saved %+v; want the state after step 1", err, again.saved)
 	}
 }
@@ -372,9 +384,10 @@ func TestCoupled(t *testing.T) {
 // TestNothingCounted: a step whose method counts nothing is an error, not a division by zero.
 func TestNothingCounted(t *testing.T) {
 	r := newRig(t, fakeData(t, 5, 6), 1, 1, 5)
-	r.parts.Method = &method.Method{Name: "none", Unit: "pair", Loss: func(in *method.Inputs, _ setting.Values) (method.Result, error) {
-		return method.Result{Grad: make([]float64, len(in.LogP))}, nil
-	}}
+	r.parts.Method = &method.Method{Name: "none", Unit: "pair",
+		Loss: func(in *method.Inputs, _ setting.Values) (method.Result, error) {
+			return method.Result{Grad: make([]float64, len(in.LogP))}, nil
+		}}
 	if err := Loop(t.Context(), r.parts, &r.state); err == nil || !strings.Contains(err.Error(), "0 pairs") {
 		t.Errorf("got %v", err)
 	}
@@ -424,8 +437,8 @@ func (s *dealer) Return(place json.RawMessage) error {
 	return json.Unmarshal(place, s)
 }
 
-// TestOtherSource: a source with a state of its own is put back to a step's beginning by a step that failed, and to where it
-// was by a stop within a step; what follows is as if neither had been.
+// TestOtherSource: a source with a state of its own is put back to a step's beginning by a step that failed, and to
+// where it was by a stop within a step; what follows is as if neither had been.
 func TestOtherSource(t *testing.T) {
 	build := func() *rig {
 		r := newRig(t, fakeData(t, 9, 6), 1, 3, 8)
@@ -441,7 +454,8 @@ func TestOtherSource(t *testing.T) {
 			out[engine.LogP][0] = float32(math.NaN())
 		}
 	}
-	if err := Loop(t.Context(), failed.parts, &failed.state); !errors.Is(err, ErrNotFinite) || !strings.Contains(err.Error(), "dealt:4") {
+	if err := Loop(t.Context(), failed.parts, &failed.state); !errors.Is(err, ErrNotFinite) ||
+		!strings.Contains(err.Error(), "dealt:4") {
 		t.Fatalf("got %v, want that example 4 has no finite loss", err)
 	}
 	failed.run(t, t.Context())
@@ -464,7 +478,8 @@ func TestOtherSource(t *testing.T) {
 	second.restore(t, first.memory(t), first.state.Step)
 	second.state = first.saved[0]
 	second.run(t, t.Context())
-	if !reflect.DeepEqual(second.memory(t), straight.memory(t)) || !reflect.DeepEqual(append(first.steps, second.steps...), straight.steps) {
+	if !reflect.DeepEqual(second.memory(t), straight.memory(t)) ||
+		!reflect.DeepEqual(append(first.steps, second.steps...), straight.steps) {
 		t.Error("after a stop the run ends elsewhere")
 	}
 	r := build()

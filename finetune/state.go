@@ -6,8 +6,8 @@ import (
 	"github.com/ggtune/ggtune/finetune/method"
 )
 
-// State is where a run stands between two micro-batches. With the parameters, the optimizer's moments and, in an unfinished
-// step, the gradient sums, it is all that the next step depends on.
+// State is where a run stands between two micro-batches. With the parameters, the optimizer's moments and, in an
+// unfinished step, the gradient sums, it is all that the next step depends on.
 type State struct {
 	Step    int             `json:"step"`    // updates done
 	Micros  uint64          `json:"micros"`  // micro-batches done; the next one's number keys its dropout

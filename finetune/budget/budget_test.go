@@ -45,14 +45,16 @@ func TestPlanMemory(t *testing.T) {
 	if asked, err := PlanMemory(m, sc, &c, shape, least.Total); err != nil || asked.Total > least.Total {
 		t.Errorf("more asked for than is free: %+v, %v", asked, err)
 	}
-	if _, err := PlanMemory(m, sc, &c, shape, least.Total-1); err == nil || !strings.Contains(err.Error(), "free memory") {
+	if _, err := PlanMemory(m, sc, &c, shape, least.Total-1); err == nil ||
+		!strings.Contains(err.Error(), "free memory") {
 		t.Errorf("more asked for than is free, and that too little: got %v", err)
 	}
 	c.Memory = 0
 	for _, tc := range []struct {
 		free int64
 		want string
-	}{{least.Total - 1, "--batch 1 would fit (with --accum 4"}, {least.Total / 8, "--batch 1 --seq-len "}, {1000, "a smaller --rank"}} {
+	}{{least.Total - 1, "--batch 1 would fit (with --accum 4"}, {least.Total / 8, "--batch 1 --seq-len "},
+		{1000, "a smaller --rank"}} {
 		if _, err := PlanMemory(m, sc, &c, shape, tc.free); err == nil || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%d bytes: got %v, want %q", tc.free, err, tc.want)
 		}
@@ -66,7 +68,8 @@ func TestCrowded(t *testing.T) {
 		want                 bool
 	}{{600e6, 400e6, 1e9, false}, {600e6, 400e6 + 1, 1e9, true}, {600e6, 400e6, 0, false}} {
 		got := Crowded("m.gguf", tc.weights, tc.total, tc.free)
-		if (got != "") != tc.want || tc.want && (!strings.Contains(got, "m.gguf") || !strings.Contains(got, "600.0 MB")) {
+		if (got != "") != tc.want ||
+			tc.want && (!strings.Contains(got, "m.gguf") || !strings.Contains(got, "600.0 MB")) {
 			t.Errorf("%+v: got %q", tc, got)
 		}
 	}
@@ -135,13 +138,15 @@ func rowsOf(t *testing.T, c *config.Config) *corpus.Rows {
 	return rows
 }
 
-// TestPlanOfReference: the time of a run includes its reference pass, over the rows that the run reaches and those held out.
+// TestPlanOfReference: the time of a run includes its reference pass, over the rows that the run reaches and those
+// held out.
 func TestPlanOfReference(t *testing.T) {
 	for _, tc := range []struct {
 		name, method string
 		steps        int
 		rows         int // of the training rows, that the reference is run over
-	}{{"all rows", "dpo", 40, 15}, {"a few steps", "dpo", 3, 6}, {"two forward passes a step", "kto", 3, 6}, {"no reference", "orpo", 3, 0}} {
+	}{{"all rows", "dpo", 40, 15}, {"a few steps", "dpo", 3, 6}, {"two forward passes a step", "kto", 3, 6},
+		{"no reference", "orpo", 3, 0}} {
 		t.Run(tc.name, func(t *testing.T) {
 			c := pairConfig(t, tc.method)
 			c.Steps = tc.steps
@@ -156,8 +161,10 @@ func TestPlanOfReference(t *testing.T) {
 				}
 				return
 			}
-			if f.ReferenceSeconds == nil || *f.ReferenceSeconds <= 0 || math.Abs(*f.Seconds-*f.ReferenceSeconds-training) > 1e-9 {
-				t.Fatalf("got %g s, of it %v for the reference, want %g beside it", *f.Seconds, f.ReferenceSeconds, training)
+			if f.ReferenceSeconds == nil || *f.ReferenceSeconds <= 0 ||
+				math.Abs(*f.Seconds-*f.ReferenceSeconds-training) > 1e-9 {
+				t.Fatalf("got %g s, of it %v for the reference, want %g beside it", *f.Seconds, f.ReferenceSeconds,
+					training)
 			}
 			rows := rowsOf(t, &c)
 			train, held := rows.Train.Counts, rows.Held.Counts

@@ -43,7 +43,8 @@ type Forecast struct {
 	// Time, measured on a short row; null where it was not asked for.
 	TokPerS *float64 `json:"tok_per_s"`
 	Seconds *float64 `json:"seconds"` // of the reference pass and of training, without evaluations; null without data
-	// ReferenceSeconds is the reference pass's part of Seconds, if no cache holds it; null too for methods without a reference.
+	// ReferenceSeconds is the reference pass's part of Seconds, if no cache holds it; null too for methods without a
+	// reference.
 	ReferenceSeconds *float64 `json:"reference_seconds"`
 
 	forward float64 // tok/s of a forward pass alone; 0 where it was not measured
@@ -60,9 +61,9 @@ type planner struct {
 	shape   Shape
 }
 
-// NewForecast works out what a training run would take, from the model, from the data where cfg names some, and, if timed,
-// from one short forward and backward pass. The error of a run that does not fit says what would; the forecast is returned
-// with it.
+// NewForecast works out what a training run would take, from the model, from the data where cfg names some, and, if
+// timed, from one short forward and backward pass. The error of a run that does not fit says what would; the forecast
+// is returned with it.
 func NewForecast(ctx context.Context, cfg config.Config, timed bool) (_ *Forecast, err error) {
 	if err := cfg.ValidatePlan(); err != nil {
 		return nil, err
@@ -83,7 +84,8 @@ func NewForecast(ctx context.Context, cfg config.Config, timed bool) (_ *Forecas
 			return nil, err
 		}
 	}
-	p.Forecast = &Forecast{Model: cfg.Model, Types: p.model.StorageTypes(), ModelBytes: p.model.File().Bytes(), FreeBytes: FreeMemory()}
+	p.Forecast = &Forecast{Model: cfg.Model, Types: p.model.StorageTypes(), ModelBytes: p.model.File().Bytes(),
+		FreeBytes: FreeMemory()}
 	if err := p.read(ctx); err != nil {
 		return nil, err
 	}
@@ -132,7 +134,8 @@ func (p *planner) memory() error {
 		return err
 	}
 	p.Trained, p.Layers, p.KeptLayers = f.Trained, f.Layers, f.KeptLayers
-	p.ParamBytes, p.OptimizerBytes, p.WorkBytes, p.ActivationBytes = f.Params, p.cfg.Optimizer().StateBytes(f.Trained), f.Work+f.Inputs, f.Kept
+	p.ParamBytes, p.OptimizerBytes, p.WorkBytes, p.ActivationBytes = f.Params, p.cfg.Optimizer().StateBytes(f.Trained),
+		f.Work+f.Inputs, f.Kept
 	p.TotalBytes, p.Fits = f.Total()+p.OptimizerBytes, refused == nil
 	p.LargestBatch = p.largestBatch()
 	return refused
@@ -165,8 +168,8 @@ func (p *planner) largestBatch() int {
 	return lo
 }
 
-// timedTokens is the length of the row that speed is measured on: enough for the products to be what takes the time, short
-// enough that a large model answers in seconds.
+// timedTokens is the length of the row that speed is measured on: enough for the products to be what takes the time,
+// short enough that a large model answers in seconds.
 const timedTokens = 128
 
 // time measures a forward and backward pass and, for a method with a reference, a forward pass.

@@ -29,9 +29,10 @@ type Memory struct {
 // browser's worth. A 1.1B model recomputes most of its layers within it, and trains in its file's size and a gigabyte.
 const courtesy = 1e9
 
-// PlanMemory decides how much memory a session may keep activations in, and refuses a run that does not fit into free bytes
-// (0: not known).
-func PlanMemory(m *engine.Model, sc engine.SessionConfig, cfg *config.Config, shape Shape, free int64) (Memory, error) {
+// PlanMemory decides how much memory a session may keep activations in, and refuses a run that does not fit into free
+// bytes (0: not known).
+func PlanMemory(m *engine.Model, sc engine.SessionConfig, cfg *config.Config, shape Shape,
+	free int64) (Memory, error) {
 	sc.KeepBytes = 0
 	f, err := shape.footprint(m, sc)
 	if err != nil {
@@ -51,8 +52,11 @@ func PlanMemory(m *engine.Model, sc engine.SessionConfig, cfg *config.Config, sh
 		}
 	}
 	if least > allowed {
-		return Memory{}, fmt.Errorf("training %s takes %s beside the model file (%d parameters with their gradients and moments %s, a micro-batch of %d tokens %s), and %s is %s; %s",
-			m.Path(), report.Bytes(least), f.Trained, report.Bytes(f.Params+cfg.Optimizer().StateBytes(f.Trained)), shape.Row*shape.Rows, report.Bytes(f.Work+f.Inputs), said, report.Bytes(allowed), fitting(m, sc, cfg, shape.Row, allowed))
+		return Memory{}, fmt.Errorf("training %s takes %s beside the model file (%d parameters with their gradients "+
+			"and moments %s, a micro-batch of %d tokens %s), and %s is %s; %s",
+			m.Path(), report.Bytes(least), f.Trained, report.Bytes(f.Params+cfg.Optimizer().StateBytes(f.Trained)),
+			shape.Row*shape.Rows, report.Bytes(f.Work+f.Inputs), said, report.Bytes(allowed),
+			fitting(m, sc, cfg, shape.Row, allowed))
 	}
 	// The arena keeps what it needs whole layers at a time, so that less than this may be used.
 	b := Memory{Keep: min(allowed-least, f.KeepAllSize)}
@@ -64,13 +68,14 @@ func PlanMemory(m *engine.Model, sc engine.SessionConfig, cfg *config.Config, sh
 	return b, nil
 }
 
-// Crowded says that a run will read its model from disk over and over, "" if the mapped weights fit beside what it takes
-// (or nobody knows: free is 0). All figures are bytes.
+// Crowded says that a run will read its model from disk over and over, "" if the mapped weights fit beside what it
+// takes (or nobody knows: free is 0). All figures are bytes.
 func Crowded(model string, weights, total, free int64) string {
 	if free == 0 || weights+total <= free {
 		return ""
 	}
-	return fmt.Sprintf("%s (%s) and what training takes (%s) are more than the memory that is free (%s): the model will be read from disk again in every step, which is slow; close other programs, or take a smaller model",
+	return fmt.Sprintf("%s (%s) and what training takes (%s) are more than the memory that is free (%s): the model "+
+		"will be read from disk again in every step, which is slow; close other programs, or take a smaller model",
 		model, report.Bytes(weights), report.Bytes(total), report.Bytes(free))
 }
 

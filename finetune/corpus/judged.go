@@ -20,8 +20,8 @@ type input struct {
 	all     []int // the indices of its examples
 	dropped int   // left out in reading
 
-	// prompts tells the prompts of pairs and verdicts apart; nil where nobody asks. others is, for each verdict, the example
-	// whose answer stands beside it.
+	// prompts tells the prompts of pairs and verdicts apart; nil where nobody asks. others is, for each verdict, the
+	// example whose answer stands beside it.
 	prompts [][sha256.Size]byte
 	others  []int
 }
@@ -53,7 +53,8 @@ func (r *Reader) look(ctx context.Context, in *input) error {
 	}
 	var ok bool
 	if in.others, ok = encode.Others(judged); !ok {
-		return fmt.Errorf("%s: every verdict (%d) is on one answer, and %s sets each beside the answer to another example; give at least 2 that differ",
+		return fmt.Errorf("%s: every verdict (%d) is on one answer, and %s sets each beside the answer to another "+
+			"example; give at least 2 that differ",
 			in.ds.Source(0), in.ds.Len(), r.how.Name)
 	}
 	return nil
@@ -67,8 +68,8 @@ func hashOf(messages []data.Message, text string) (sum [sha256.Size]byte, err er
 	return sha256.Sum256(b), err
 }
 
-// split holds out part of the examples. The judged ones on one prompt stay together: a held-out prompt that was trained on
-// would flatter the figures. Where all are on one prompt, those of one record do.
+// split holds out part of the examples. The judged ones on one prompt stay together: a held-out prompt that was
+// trained on would flatter the figures. Where all are on one prompt, those of one record do.
 func (in *input) split(cfg *config.Config) (train, held []int, err error) {
 	n, of := in.units()
 	if n < 2 {

@@ -41,18 +41,23 @@ func branches(s *Reader, it *encode.Item) []string {
 	return out
 }
 
-const chatTurns = `[{"role": "user", "content": "ab"}, {"role": "assistant", "content": "cd"}, {"role": "user", "content": "ef"}]`
+const chatTurns = `[{"role": "user", "content": "ab"}, {"role": "assistant", "content": "cd"}, {"role": "user", ` +
+	`"content": "ef"}]`
 
 // TestPairs: a preference becomes its prompt and two answers, of which no word of the prompt counts.
 func TestPairs(t *testing.T) {
-	chat := `{"prompt": ` + chatTurns + `, "chosen": [{"role": "assistant", "content": "gh"}], "rejected": [{"role": "assistant", "content": "gi"}, {"role": "user", "content": "jk"}, {"role": "assistant", "content": "lm"}]}`
+	chat := `{"prompt": ` + chatTurns + `, "chosen": [{"role": "assistant", "content": "gh"}], "rejected": ` +
+		`[{"role": "assistant", "content": "gi"}, {"role": "user", "content": "jk"}, {"role": "assistant", ` +
+		`"content": "lm"}]}`
 	root := "<s> [user] ab|[assistant] cd|[user] ef|[assistant] "
 	for _, tc := range []struct {
 		name, line string
 		want       []string
 	}{
-		{"literal", `{"prompt": "ab", "chosen": " cd", "rejected": " ce"}`, []string{"<s> ab", "[ ][c][d][</s>]", "[ ][c][e][</s>]"}},
-		{"empty prompt", `{"prompt": "", "chosen": "cd", "rejected": "ce"}`, []string{"<s>", "[ ][c][d][</s>]", "[ ][c][e][</s>]"}},
+		{"literal", `{"prompt": "ab", "chosen": " cd", "rejected": " ce"}`,
+			[]string{"<s> ab", "[ ][c][d][</s>]", "[ ][c][e][</s>]"}},
+		{"empty prompt", `{"prompt": "", "chosen": "cd", "rejected": "ce"}`,
+			[]string{"<s>", "[ ][c][d][</s>]", "[ ][c][e][</s>]"}},
 		{"messages", chat, []string{root, "[g][h][|][</s>]", "[g][i][|][user] jk|[assistant] [l][m][|][</s>]"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -74,14 +79,16 @@ func TestCutOff(t *testing.T) {
 		chatTurns: {"<s> [user] ab|[assistant] cd|[user] ef|[assistant] ", "[ ][c][|][</s>]", "[ ][d]|"},
 	} {
 		s, r, err := textFor(t, pairs, barTemplate, nil,
-			`{"prompt": `+prompt+`, "answers": [{"text": " d", "stop": "length"}, {"text": " c", "stop": "end"}], "choice": "b"}`)
+			`{"prompt": `+prompt+`, "answers": [{"text": " d", "stop": "length"}, {"text": " c", "stop": "end"}], `+
+				`"choice": "b"}`)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if got := branches(s, &r.Train.Items[0]); !slices.Equal(got, want) {
 			t.Errorf("got %q, want %q", got, want)
 		}
-		if notes := strings.Join(r.Notes, "\n"); !strings.Contains(notes, "1 example: an answer was cut off when it was written; its end is not trained on; the first at ") {
+		if notes := strings.Join(r.Notes, "\n"); !strings.Contains(notes,
+			"1 example: an answer was cut off when it was written; its end is not trained on; the first at ") {
 			t.Errorf("notes %q", notes)
 		}
 	}
@@ -114,7 +121,8 @@ func TestVerdicts(t *testing.T) {
 
 // TestPairsAsVerdicts: pairs serve a method that learns from verdicts.
 func TestPairsAsVerdicts(t *testing.T) {
-	_, r, err := textFor(t, verdicts, "", nil, `{"prompt": "ab", "chosen": " c", "rejected": " d"}`, `{"prompt": "cd", "chosen": " e", "rejected": " f"}`)
+	_, r, err := textFor(t, verdicts, "", nil, `{"prompt": "ab", "chosen": " c", "rejected": " d"}`,
+		`{"prompt": "cd", "chosen": " e", "rejected": " f"}`)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,15 +140,21 @@ func TestBadJudgements(t *testing.T) {
 		lines  []string
 		want   string
 	}{
-		{"one verdict", verdicts, nil, []string{good}, "data.jsonl:1: every verdict (1) is on one answer, and verdicts sets each beside the answer to another example"},
-		{"one answer", verdicts, nil, []string{good, `{"prompt": "cd", "completion": " c", "label": false}`}, "every verdict (2) is on one answer"},
+		{"one verdict", verdicts, nil, []string{good}, "data.jsonl:1: every verdict (1) is on one answer, and " +
+			"verdicts sets each beside the answer to another example"},
+		{"one answer", verdicts, nil, []string{good, `{"prompt": "cd", "completion": " c", "label": false}`},
+			"every verdict (2) is on one answer"},
 		{"one class", verdicts, nil, []string{good, `{"prompt": "cd", "completion": " d", "label": true}`},
-			"data.jsonl:1: every answer that is left (2) is desirable, and --method verdicts needs both kinds: add undesirable ones, labelled false"},
-		{"the other class", verdicts, nil, []string{`{"prompt": "cd", "completion": " c", "label": false}`, `{"prompt": "cd", "completion": " d", "label": false}`},
+			"data.jsonl:1: every answer that is left (2) is desirable, and --method verdicts needs both kinds: add " +
+				"undesirable ones, labelled false"},
+		{"the other class", verdicts, nil, []string{`{"prompt": "cd", "completion": " c", "label": false}`,
+			`{"prompt": "cd", "completion": " d", "label": false}`},
 			"is undesirable, and --method verdicts needs both kinds: add desirable ones, labelled true"},
 		{"plain data", pairs, nil, []string{`{"prompt": "cd", "completion": " c"}`}, "learns from pairs"},
-		{"all too long", pairs, func(c *config.Config) { c.SeqLen = 8 }, []string{`{"prompt": "ab", "chosen": " cdefgh", "rejected": " d"}`}, "--seq-len 14 takes them in"},
-		{"nothing to split", pairs, func(c *config.Config) { c.EvalSplit = 0.5 }, []string{`{"prompt": "ab", "chosen": " c", "rejected": " d"}`}, "part of 1 example; at least 2"},
+		{"all too long", pairs, func(c *config.Config) { c.SeqLen = 8 },
+			[]string{`{"prompt": "ab", "chosen": " cdefgh", "rejected": " d"}`}, "--seq-len 14 takes them in"},
+		{"nothing to split", pairs, func(c *config.Config) { c.EvalSplit = 0.5 },
+			[]string{`{"prompt": "ab", "chosen": " c", "rejected": " d"}`}, "part of 1 example; at least 2"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			_, _, err := textFor(t, tc.how, "", tc.change, tc.lines...)
@@ -154,7 +168,8 @@ func TestBadJudgements(t *testing.T) {
 // TestTreeNotes: what is left out or cut for its length is said, with what would take it in.
 func TestTreeNotes(t *testing.T) {
 	long := `{"prompt": "cd", "chosen": " cdefghijklmnop", "rejected": " d"}`
-	_, r, err := textFor(t, pairs, "", func(c *config.Config) { c.SeqLen = 16 }, `{"prompt": "ab", "chosen": " c", "rejected": " d"}`, long)
+	_, r, err := textFor(t, pairs, "", func(c *config.Config) { c.SeqLen = 16 },
+		`{"prompt": "ab", "chosen": " c", "rejected": " d"}`, long)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,26 +177,31 @@ func TestTreeNotes(t *testing.T) {
 		t.Errorf("counts %+v", c)
 	}
 	want := "longer than a row of 16 tokens (answers that are compared are not cut); the first is"
-	if notes := strings.Join(r.Notes, "\n"); !strings.Contains(notes, want) || !strings.Contains(notes, "data.jsonl:2; --seq-len 23 takes all in") {
+	if notes := strings.Join(r.Notes, "\n"); !strings.Contains(notes, want) ||
+		!strings.Contains(notes, "data.jsonl:2; --seq-len 23 takes all in") {
 		t.Errorf("notes %q", notes)
 	}
 	_, r, err = textFor(t, verdicts, "", func(c *config.Config) { c.SeqLen = 14 },
-		`{"prompt": "ab", "completion": " c", "label": false}`, `{"prompt": "cd", "completion": " efghij", "label": true}`)
+		`{"prompt": "ab", "completion": " c", "label": false}`,
+		`{"prompt": "cd", "completion": " efghij", "label": true}`)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if notes := strings.Join(r.Notes, "\n"); !strings.Contains(notes, "beside 1 verdict the other example's answer is cut") {
+	if notes := strings.Join(r.Notes, "\n"); !strings.Contains(notes,
+		"beside 1 verdict the other example's answer is cut") {
 		t.Errorf("notes %q", notes)
 	}
 }
 
-// TestEmptyPrompt: where the model writes no token before the text, an example with an empty prompt is left out, counted and
-// told of, like any other that cannot be used; it is refused only if that is asked for, or if nothing else is there.
+// TestEmptyPrompt: where the model writes no token before the text, an example with an empty prompt is left out,
+// counted and told of, like any other that cannot be used; it is refused only if that is asked for, or if nothing else
+// is there.
 func TestEmptyPrompt(t *testing.T) {
 	noBOS := func(c *config.Config) { c.Model = synth.Temp(t, synth.Tiny("qwen2", gguf.F32)) }
 	strict := func(c *config.Config) { noBOS(c); c.Strict = true }
 	empty := `{"prompt": "", "chosen": "cd", "rejected": "xy"}`
-	good := []string{`{"prompt": "ab", "chosen": " c", "rejected": " d"}`, `{"prompt": "ef", "chosen": " e", "rejected": " f"}`}
+	good := []string{`{"prompt": "ab", "chosen": " c", "rejected": " d"}`,
+		`{"prompt": "ef", "chosen": " e", "rejected": " f"}`}
 	for _, tc := range []struct {
 		name    string
 		how     *method.Method
@@ -193,7 +213,8 @@ func TestEmptyPrompt(t *testing.T) {
 		{"pairs", pairs, noBOS, append(good[:2:2], empty), 1, ""},
 		{"verdicts", verdicts, noBOS, append(good[:2:2], empty), 2, ""},
 		{"strict", pairs, strict, append(good[:2:2], empty), 0, "data.jsonl:3: its answers have no token before them"},
-		{"no other", pairs, noBOS, []string{empty}, 0, "none of 1 example is left: 1 with no token before the answers"},
+		{"no other", pairs, noBOS, []string{empty}, 0, "none of 1 example is left: 1 with no token before the " +
+			"answers"},
 		{"with BOS", pairs, nil, append(good[:2:2], empty), 0, ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -211,8 +232,10 @@ func TestEmptyPrompt(t *testing.T) {
 			if c.DroppedBare != tc.dropped || c.Examples != c.Items+tc.dropped {
 				t.Errorf("got %+v, want %d dropped", c, tc.dropped)
 			}
-			note := fmt.Sprintf("left out: %s whose answers have no token before them to be predicted from", count.Of(tc.dropped, "example"))
-			if notes := strings.Join(r.Notes, "\n"); tc.dropped > 0 && (!strings.Contains(notes, note) || !strings.Contains(notes, "data.jsonl:3")) {
+			note := fmt.Sprintf("left out: %s whose answers have no token before them to be predicted from",
+				count.Of(tc.dropped, "example"))
+			if notes := strings.Join(r.Notes, "\n"); tc.dropped > 0 &&
+				(!strings.Contains(notes, note) || !strings.Contains(notes, "data.jsonl:3")) {
 				t.Errorf("notes %q", notes)
 			}
 		})
@@ -224,7 +247,8 @@ func TestSplitKeepsPrompts(t *testing.T) {
 	var lines, same []string
 	for i := range 30 {
 		lines = append(lines, fmt.Sprintf(`{"prompt": "p%d", "chosen": " c%d", "rejected": " d%d"}`, i%10, i, i))
-		same = append(same, fmt.Sprintf(`{"prompt": "p", "responses": ["c%d", "d%d", "e%d"], "scores": [1, 2, 3]}`, i, i, i))
+		same = append(same, fmt.Sprintf(`{"prompt": "p", "responses": ["c%d", "d%d", "e%d"], "scores": [1, 2, 3]}`,
+			i, i, i))
 	}
 	for _, tc := range []struct {
 		name  string
@@ -275,7 +299,8 @@ func TestRealPreferences(t *testing.T) {
 			}
 			defer v.Close()
 			cfg := config.Default()
-			s := &Reader{cfg: &cfg, text: &text{vocab: v, model: path, own: string(source)}, limit: encode.Limits{SeqLen: 1 << 20}}
+			s := &Reader{cfg: &cfg, text: &text{vocab: v, model: path, own: string(source)},
+				limit: encode.Limits{SeqLen: 1 << 20}}
 			if err := s.text.open(); err != nil {
 				t.Fatal(err)
 			}
@@ -283,11 +308,15 @@ func TestRealPreferences(t *testing.T) {
 				file string
 				want data.Want
 			}{
-				{"dpo_en_demo.json", data.WantPairs}, {"dpo_zh_demo.json", data.WantPairs}, {"v1_dpo_demo.jsonl", data.WantPairs},
-				{"llms_from_scratch_preference.json", data.WantPairs}, {"alpaca_eval_gpt4_judged.jsonl", data.WantPairs},
-				{"mctaco_answer_pairs.jsonl", data.WantPairs}, {"kto_en_demo.json", data.WantVerdicts}, {"mctaco_answers_kto.jsonl", data.WantVerdicts},
+				{"dpo_en_demo.json", data.WantPairs}, {"dpo_zh_demo.json", data.WantPairs},
+				{"v1_dpo_demo.jsonl", data.WantPairs},
+				{"llms_from_scratch_preference.json", data.WantPairs},
+				{"alpaca_eval_gpt4_judged.jsonl", data.WantPairs},
+				{"mctaco_answer_pairs.jsonl", data.WantPairs}, {"kto_en_demo.json", data.WantVerdicts},
+				{"mctaco_answers_kto.jsonl", data.WantVerdicts},
 			} {
-				ds, err := data.Open(context.Background(), []string{testdata.Path(t, "preference", f.file)}, data.Options{Want: f.want})
+				ds, err := data.Open(context.Background(), []string{testdata.Path(t, "preference", f.file)},
+					data.Options{Want: f.want})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -333,7 +362,8 @@ func checkTree(t *testing.T, s *Reader, x, other *data.Example) {
 		if got := slices.Concat(tree.Counted[:root.Len], tree.Counted[g.Start:g.Start+g.Len]); !slices.Equal(got, alone.Counted) {
 			t.Fatalf("%s: the tree counts %v, alone %v", x.Source, got, alone.Counted)
 		}
-		if bos := s.text.vocab.BOS(); s.text.vocab.AddBOS() && (alone.Tokens[0] != bos || slices.Contains(alone.Tokens[1:], bos)) {
+		if bos := s.text.vocab.BOS(); s.text.vocab.AddBOS() &&
+			(alone.Tokens[0] != bos || slices.Contains(alone.Tokens[1:], bos)) {
 			t.Errorf("%s: not one BOS: %v", x.Source, alone.Tokens)
 		}
 		counted, last := "", int32(-1)
@@ -370,7 +400,8 @@ func TestInspectChoices(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(v.Notes) == 0 || v.Notes[0] != "the data holds pairs, and is shown as --method dpo reads it" || len(v.Examples[0].Answers) != 2 {
+	if len(v.Notes) == 0 || v.Notes[0] != "the data holds pairs, and is shown as --method dpo reads it" ||
+		len(v.Examples[0].Answers) != 2 {
 		t.Errorf("notes %q, examples %+v", v.Notes, v.Examples)
 	}
 	it := v.Rows[0].Items[0]
@@ -378,7 +409,8 @@ func TestInspectChoices(t *testing.T) {
 	for _, tok := range it.Tokens {
 		parts[tok.Segment] += tok.Text
 	}
-	if !slices.Equal(it.Segments, []string{"prompt", "chosen", "rejected"}) || !slices.Equal(parts, []string{"<s> ab", " cd</s>", " ce</s>"}) {
+	if !slices.Equal(it.Segments, []string{"prompt", "chosen", "rejected"}) ||
+		!slices.Equal(parts, []string{"<s> ab", " cd</s>", " ce</s>"}) {
 		t.Errorf("got %q: %q", it.Segments, parts)
 	}
 }

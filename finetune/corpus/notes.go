@@ -13,10 +13,12 @@ import (
 func dropNotes(ds *data.Dataset) []string {
 	var out []string
 	for _, d := range ds.Stats().Dropped {
-		out = append(out, fmt.Sprintf("left out: %s (%s); the first at %s", count.Of(d.Count, "example"), d.Reason, d.First[0]))
+		out = append(out, fmt.Sprintf("left out: %s (%s); the first at %s", count.Of(d.Count, "example"), d.Reason,
+			d.First[0]))
 	}
 	if c := ds.Stats().CutOff; c != nil {
-		out = append(out, fmt.Sprintf("%s: %s; its end is not trained on; the first at %s", count.Of(c.Count, "example"), c.Reason, c.First[0]))
+		out = append(out, fmt.Sprintf("%s: %s; its end is not trained on; the first at %s",
+			count.Of(c.Count, "example"), c.Reason, c.First[0]))
 	}
 	return out
 }
@@ -25,7 +27,8 @@ func dropNotes(ds *data.Dataset) []string {
 func (r *Reader) lengthNotes(rows *Rows) []string {
 	var out []string
 	if r.limit.Window() < r.limit.SeqLen {
-		out = append(out, fmt.Sprintf("%s has %d learned positions: examples are limited to that many tokens (rows still pack several up to %d)", r.text.model, r.context, r.cfg.SeqLen))
+		out = append(out, fmt.Sprintf("%s has %d learned positions: examples are limited to that many tokens (rows "+
+			"still pack several up to %d)", r.text.model, r.context, r.cfg.SeqLen))
 	}
 	longest := 0
 	for _, d := range []*encode.Dataset{rows.Train, rows.Held} {
@@ -36,16 +39,20 @@ func (r *Reader) lengthNotes(rows *Rows) []string {
 			longest = max(longest, d.Items[i].Depth())
 		}
 		if d.Counts.DroppedCut > 0 {
-			out = append(out, fmt.Sprintf("left out: %s whose prompt fills a row of %d tokens, such as %s; a larger --seq-len takes in more",
+			out = append(out, fmt.Sprintf("left out: %s whose prompt fills a row of %d tokens, such as %s; a larger "+
+				"--seq-len takes in more",
 				count.Of(d.Counts.DroppedCut, "example"), r.limit.Window(), d.CutAnswers()[0]))
 		}
 		out = append(out, r.treeNotes(d)...)
 	}
 	if r.cutBeside > 0 {
-		out = append(out, fmt.Sprintf("beside %s the other example's answer is cut to fit the row: it is a sample of what the model would say, and not trained on", count.Of(r.cutBeside, "verdict")))
+		out = append(out, fmt.Sprintf("beside %s the other example's answer is cut to fit the row: it is a sample "+
+			"of what the model would say, and not trained on", count.Of(r.cutBeside, "verdict")))
 	}
 	if r.context > 0 && longest > r.context {
-		out = append(out, fmt.Sprintf("the longest example has %d tokens, and %s was trained to read %d at once: what lies beyond may be learned badly; --seq-len %d stays within", longest, r.text.model, r.context, r.context))
+		out = append(out, fmt.Sprintf("the longest example has %d tokens, and %s was trained to read %d at once: "+
+			"what lies beyond may be learned badly; --seq-len %d stays within", longest, r.text.model, r.context,
+			r.context))
 	}
 	return out
 }
@@ -55,15 +62,19 @@ func (r *Reader) treeNotes(d *encode.Dataset) []string {
 	var out []string
 	l := d.LongTrees()
 	if l.Count > 0 {
-		out = append(out, fmt.Sprintf("left out: %s whose prompt and answers together are longer than a row of %d tokens (answers that are compared are not cut); the first is %s; --seq-len %d takes all in",
+		out = append(out, fmt.Sprintf("left out: %s whose prompt and answers together are longer than a row of %d "+
+			"tokens (answers that are compared are not cut); the first is %s; --seq-len %d takes all in",
 			count.Of(l.Count, "example"), r.limit.SeqLen, l.First, l.Longest))
 	}
 	if l.Deep > 0 {
-		out = append(out, fmt.Sprintf("left out: %s longer than the %d positions that %s has learned, whatever the row length; the first is %s",
+		out = append(out, fmt.Sprintf("left out: %s longer than the %d positions that %s has learned, whatever the "+
+			"row length; the first is %s",
 			count.Of(l.Deep, "example"), r.limit.Positions, r.text.model, l.FirstDeep))
 	}
 	if n := d.Counts.DroppedBare; n > 0 {
-		out = append(out, fmt.Sprintf("left out: %s whose answers have no token before them to be predicted from (the prompt is empty, or a part of their first token, and %s expects no beginning-of-text token); the first is %s",
+		out = append(out, fmt.Sprintf("left out: %s whose answers have no token before them to be predicted from "+
+			"(the prompt is empty, or a part of their first token, and %s expects no beginning-of-text token); the "+
+			"first is %s",
 			count.Of(n, "example"), r.text.model, d.FirstBare()))
 	}
 	return out
@@ -82,5 +93,6 @@ func (r *Reader) needBoth(d *encode.Dataset) error {
 	case desirable == 0:
 		found, missing, label = missing, found, true
 	}
-	return fmt.Errorf("%s: every answer that is left (%d) is %s, and --method %s needs both kinds: add %s ones, labelled %v", d.Items[0].Source, len(d.Items), found, r.how.Name, missing, label)
+	return fmt.Errorf("%s: every answer that is left (%d) is %s, and --method %s needs both kinds: add %s ones, "+
+		"labelled %v", d.Items[0].Source, len(d.Items), found, r.how.Name, missing, label)
 }

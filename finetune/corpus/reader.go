@@ -1,5 +1,5 @@
-// Package corpus makes rows: data and a chat template become tokens, tokens share rows, and what became of the examples is
-// counted and noted. It knows no loss and computes nothing with the model.
+// Package corpus makes rows: data and a chat template become tokens, tokens share rows, and what became of the
+// examples is counted and noted. It knows no loss and computes nothing with the model.
 package corpus
 
 import (
@@ -71,7 +71,8 @@ func (r *Reader) Template() *template.Template { return r.text.tmpl }
 func (r *Reader) TemplateName() string { return r.text.templateName() }
 
 // wants is what data is read as, for what a method needs.
-var wants = map[method.Need]data.Want{method.Answers: data.WantAnswers, method.Pairs: data.WantPairs, method.Verdicts: data.WantVerdicts}
+var wants = map[method.Need]data.Want{method.Answers: data.WantAnswers, method.Pairs: data.WantPairs,
+	method.Verdicts: data.WantVerdicts}
 
 // openData opens data files with the run's options.
 func openData(ctx context.Context, cfg *config.Config, paths []string, need method.Need) (*data.Dataset, error) {
@@ -83,8 +84,10 @@ func openData(ctx context.Context, cfg *config.Config, paths []string, need meth
 	if examples == 0 {
 		examples = -1 // data.Options means none by it
 	}
-	return data.Open(ctx, paths, data.Options{Format: cfg.Format, Columns: columns, Split: cfg.TextSplit, ReplaceInvalid: cfg.ReplaceInvalid,
-		Strict: cfg.Strict, Want: wants[need], BestWorst: cfg.RankedPairs == "best-worst", Instructions: data.InstructionOptions{Examples: examples, Chat: cfg.TaskChat}})
+	return data.Open(ctx, paths, data.Options{Format: cfg.Format, Columns: columns, Split: cfg.TextSplit,
+		ReplaceInvalid: cfg.ReplaceInvalid, Strict: cfg.Strict, Want: wants[need],
+		BestWorst:    cfg.RankedPairs == "best-worst",
+		Instructions: data.InstructionOptions{Examples: examples, Chat: cfg.TaskChat}})
 }
 
 // readInto opens data and hands it to use; split says that part of it will be held out.
@@ -106,7 +109,8 @@ func (r *Reader) readInto(ctx context.Context, paths []string, split bool, use f
 	return use(in)
 }
 
-// encode turns the examples of in with the given indices into items. Dropped is how many are told as left out in reading.
+// encode turns the examples of in with the given indices into items. Dropped is how many are told as left out in
+// reading.
 func (r *Reader) encode(ctx context.Context, in *input, which []int, dropped int) (*encode.Dataset, error) {
 	out, err := encode.NewDataset(r.how.Need, r.limit)
 	if err != nil {
@@ -146,12 +150,15 @@ func (r *Reader) example(in *input, i int) ([]encode.Item, error) {
 	if err != nil {
 		return nil, err
 	}
-	if (x.Kind == data.KindText || x.Kind == data.KindCompletion) && r.text.opts.Mask == template.MaskLast && !r.AnyKind {
-		return nil, &config.Error{Err: fmt.Errorf("--mask last: %s is an example of %v, which has no turns; expected conversations; leave --mask out", x.Source, x.Kind)}
+	if (x.Kind == data.KindText || x.Kind == data.KindCompletion) && r.text.opts.Mask == template.MaskLast &&
+		!r.AnyKind {
+		return nil, &config.Error{Err: fmt.Errorf("--mask last: %s is an example of %v, which has no turns; "+
+			"expected conversations; leave --mask out", x.Source, x.Kind)}
 	}
 	switch x.Kind {
 	case data.KindText:
-		return r.text.enc.Text(x.Source, x.Text, encode.Part{Continues: x.Continues, Continued: x.Continued}, r.limit.Window())
+		return r.text.enc.Text(x.Source, x.Text, encode.Part{Continues: x.Continues, Continued: x.Continued},
+			r.limit.Window())
 	case data.KindCompletion:
 		if r.all {
 			return r.text.enc.Text(x.Source, x.Prompt+x.Completion, encode.Part{}, r.limit.Window())

@@ -94,7 +94,8 @@ func (r *Rows) pack() error {
 	if err != nil {
 		return err
 	}
-	o := encode.LoadOptions{Window: r.cfg.SeqLen, Packing: packing, Batch: r.cfg.Batch, Seed: r.cfg.Seed, Shuffle: true}
+	o := encode.LoadOptions{Window: r.cfg.SeqLen, Packing: packing, Batch: r.cfg.Batch, Seed: r.cfg.Seed,
+		Shuffle: true}
 	if r.Train != nil {
 		if r.TrainRows, err = encode.NewLoader(r.Train, o); err != nil {
 			return err
@@ -121,15 +122,15 @@ func (r *Rows) StepsPerEpoch() int {
 	return (r.TrainRows.Micros() + r.cfg.Accum - 1) / r.cfg.Accum
 }
 
-// Reached gives the micro-batches of training rows that a run goes through, over all epochs, and how many rows it meets in
-// them: in a few steps not all.
+// Reached gives the micro-batches of training rows that a run goes through, over all epochs, and how many rows it
+// meets in them: in a few steps not all.
 func (r *Rows) Reached() (micros, trained int) {
 	micros = r.Steps() * r.cfg.Accum
 	return micros, min(r.TrainRows.Rows(), micros*r.cfg.Batch)
 }
 
-// Largest gives the tokens and counted tokens of the longest row, held-out ones included, and how many rows of a micro-batch
-// of that size there are.
+// Largest gives the tokens and counted tokens of the longest row, held-out ones included, and how many rows of a
+// micro-batch of that size there are.
 func (r *Rows) Largest() (tokens, counted, n int) {
 	tokens, counted = r.TrainRows.Longest()
 	n = r.TrainRows.Rows()

@@ -93,19 +93,22 @@ func (t *text) render(messages []data.Message, tools json.RawMessage) (*template
 	if err := t.needTemplate(); err != nil {
 		return nil, err
 	}
-	conv := template.Conversation{Tools: tools, BOS: t.bos, EOS: t.eos, Messages: make([]template.Message, len(messages))}
+	conv := template.Conversation{Tools: tools, BOS: t.bos, EOS: t.eos,
+		Messages: make([]template.Message, len(messages))}
 	for i, m := range messages {
-		turn := template.Message{Role: string(m.Role), Content: m.Content, Reasoning: m.Reasoning, ToolCallID: m.ToolCallID, Name: m.Name, Train: m.Train}
+		turn := template.Message{Role: string(m.Role), Content: m.Content, Reasoning: m.Reasoning,
+			ToolCallID: m.ToolCallID, Name: m.Name, Train: m.Train}
 		for _, c := range m.ToolCalls {
-			turn.ToolCalls = append(turn.ToolCalls, template.ToolCall{ID: c.ID, Type: c.Type, Name: c.Name, Arguments: c.Arguments})
+			turn.ToolCalls = append(turn.ToolCalls, template.ToolCall{ID: c.ID, Type: c.Type, Name: c.Name,
+				Arguments: c.Arguments})
 		}
 		conv.Messages[i] = turn
 	}
 	return t.tmpl.Render(conv, t.opts)
 }
 
-// answered encodes the prompt of x with an answer. The end of one that was cut off does not count: it would teach to stop in
-// the middle.
+// answered encodes the prompt of x with an answer. The end of one that was cut off does not count: it would teach to
+// stop in the middle.
 func (t *text) answered(x *data.Example, a *data.Answer) (encode.Item, error) {
 	if a.Messages == nil {
 		it, err := t.enc.Completion(x.Source, x.Prompt, a.Text)

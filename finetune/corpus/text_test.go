@@ -15,7 +15,8 @@ import (
 	"github.com/ggtune/ggtune/finetune/method"
 )
 
-const barTemplate = `{% for m in messages %}[{{ m.role }}] {{ m.content }}|{% endfor %}{% if add_generation_prompt %}[assistant] {% endif %}`
+const barTemplate = `{% for m in messages %}[{{ m.role }}] {{ m.content }}|{% endfor %}` +
+	`{% if add_generation_prompt %}[assistant] {% endif %}`
 
 // textOf opens a tiny model with the given template and reads the data written in lines.
 func textOf(t *testing.T, template string, change func(c *config.Config), lines ...string) (*Reader, *Rows, error) {
@@ -24,7 +25,8 @@ func textOf(t *testing.T, template string, change func(c *config.Config), lines 
 }
 
 // textFor is textOf for a method that need not be registered; nil: the one that the configuration names.
-func textFor(t *testing.T, how *method.Method, template string, change func(c *config.Config), lines ...string) (*Reader, *Rows, error) {
+func textFor(t *testing.T, how *method.Method, template string, change func(c *config.Config),
+	lines ...string) (*Reader, *Rows, error) {
 	t.Helper()
 	spec := synth.Tiny("llama", gguf.F32)
 	spec.ChatTemplate = template
@@ -70,7 +72,8 @@ func countedText(s *Reader, it *encode.Item) string {
 
 // TestMasks: what counts in each kind of example, by mask and method.
 func TestMasks(t *testing.T) {
-	chat := `{"messages": [{"role": "user", "content": "ab"}, {"role": "assistant", "content": "cd"}, {"role": "user", "content": "ef"}, {"role": "assistant", "content": "gh"}]}`
+	chat := `{"messages": [{"role": "user", "content": "ab"}, {"role": "assistant", "content": "cd"}, {"role": ` +
+		`"user", "content": "ef"}, {"role": "assistant", "content": "gh"}]}`
 	pair := `{"prompt": "ab", "completion": " cd"}`
 	text := `{"text": "ab cd"}`
 	for _, tc := range []struct {
@@ -81,7 +84,8 @@ func TestMasks(t *testing.T) {
 		{"every answer", chat, nil, []string{"cd", "gh"}, []string{"ab", "ef", "user"}},
 		{"last answer", chat, func(c *config.Config) { c.Mask = "last" }, []string{"gh"}, []string{"cd", "ab"}},
 		{"everything", chat, func(c *config.Config) { c.Mask = "all" }, []string{"ab", "cd", "[user]", "gh"}, nil},
-		{"cpt of a conversation", chat, func(c *config.Config) { c.Method = "cpt" }, []string{"ab", "cd", "[user]", "gh"}, nil},
+		{"cpt of a conversation", chat, func(c *config.Config) { c.Method = "cpt" },
+			[]string{"ab", "cd", "[user]", "gh"}, nil},
 		{"completion", pair, nil, []string{"cd"}, []string{"ab"}},
 		{"cpt of a completion", pair, func(c *config.Config) { c.Method = "cpt" }, []string{"b cd"}, nil},
 		{"text", text, nil, []string{"b cd"}, nil},
@@ -109,13 +113,15 @@ func TestMasks(t *testing.T) {
 // TestDataNotes: what is left out or stands in is said, with its place.
 func TestDataNotes(t *testing.T) {
 	chat := `{"messages": [{"role": "user", "content": "ab"}, {"role": "assistant", "content": "cd"}]}`
-	long := fmt.Sprintf(`{"messages": [{"role": "user", "content": %q}, {"role": "assistant", "content": "cd"}]}`, strings.Repeat("word ", 60))
+	long := fmt.Sprintf(`{"messages": [{"role": "user", "content": %q}, {"role": "assistant", "content": "cd"}]}`,
+		strings.Repeat("word ", 60))
 	_, r, err := textOf(t, "", func(c *config.Config) { c.SeqLen = 32 }, chat, long)
 	if err != nil {
 		t.Fatal(err)
 	}
 	notes := strings.Join(r.Notes, "\n")
-	for _, want := range []string{"has no chat template", "left out: 1 example whose prompt fills a row of 32 tokens", "data.jsonl:2"} {
+	for _, want := range []string{"has no chat template", "left out: 1 example whose prompt fills a row of 32 tokens",
+		"data.jsonl:2"} {
 		if !strings.Contains(notes, want) {
 			t.Errorf("notes %q lack %q", notes, want)
 		}
@@ -127,7 +133,8 @@ func TestDataNotes(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "data.jsonl:1") || !strings.Contains(err.Error(), "--template") {
 		t.Errorf("a template that fails: got %v", err)
 	}
-	if _, _, err = textOf(t, barTemplate, func(c *config.Config) { c.Template = "chatmll" }, chat); err == nil || !strings.Contains(err.Error(), `"chatml"`) {
+	if _, _, err = textOf(t, barTemplate, func(c *config.Config) { c.Template = "chatmll" }, chat); err == nil ||
+		!strings.Contains(err.Error(), `"chatml"`) {
 		t.Errorf("an unknown template: got %v", err)
 	}
 }

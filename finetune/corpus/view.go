@@ -71,8 +71,8 @@ func Inspect(ctx context.Context, cfg *config.Config, n int) (*View, error) {
 	return v, v.tokens(ctx, cfg, how, n)
 }
 
-// open opens the data for cfg's method. Where that is the default, which need not be what the user has in mind, and the data
-// is of another kind, it takes a method that learns from such data, and gives the configuration with that.
+// open opens the data for cfg's method. Where that is the default, which need not be what the user has in mind, and
+// the data is of another kind, it takes a method that learns from such data, and gives the configuration with that.
 func (v *View) open(ctx context.Context, cfg *config.Config) (*config.Config, *method.Method, *data.Dataset, error) {
 	how, err := cfg.Loss()
 	if err != nil {
@@ -85,7 +85,8 @@ func (v *View) open(ctx context.Context, cfg *config.Config) (*config.Config, *m
 	}
 	other := *cfg
 	other.Method = map[data.Want]string{data.WantPairs: "dpo", data.WantVerdicts: "kto"}[unsuited.Gives]
-	v.Notes = append(v.Notes, fmt.Sprintf("the data holds %v, and is shown as --method %s reads it", unsuited.Gives, other.Method))
+	v.Notes = append(v.Notes, fmt.Sprintf("the data holds %v, and is shown as --method %s reads it", unsuited.Gives,
+		other.Method))
 	return v.open(ctx, &other)
 }
 
@@ -121,7 +122,8 @@ func (r *Reader) view(it *encode.Item) ItemView {
 	v := ItemView{Source: it.Source.String(), Segments: r.segmentNames(it)}
 	for i, g := range it.Segments {
 		for k := g.Start; k < g.Start+g.Len; k++ {
-			v.Tokens = append(v.Tokens, TokenView{ID: it.Tokens[k], Text: r.text.enc.Piece(it.Tokens[k]), Counted: it.Counted[k], Segment: i})
+			v.Tokens = append(v.Tokens, TokenView{ID: it.Tokens[k], Text: r.text.enc.Piece(it.Tokens[k]),
+				Counted: it.Counted[k], Segment: i})
 		}
 	}
 	return v

@@ -38,16 +38,18 @@ type LoadOptions struct {
 	Shuffle bool // a new order of rows every epoch; without it, the data's order
 	// Limit keeps at most that many rows, drawn by the seed; 0 keeps all.
 	Limit int
-	// Of several machines that train together, World in number, this is the one numbered Rank, from 0; World 0 is one alone.
+	// Of several machines that train together, World in number, this is the one numbered Rank, from 0; World 0 is one
+	// alone.
 	Rank, World int
 }
 
-// A Loader gives out micro-batches. What it gives is a pure function of the dataset, the options and the cursor. It is not
-// safe for concurrent use.
+// A Loader gives out micro-batches. What it gives is a pure function of the dataset, the options and the cursor. It is
+// not safe for concurrent use.
 //
-// Of each World micro-batches that follow one another in an epoch, a loader gives out the one numbered Rank, and the cursor
-// behind all of them: machines that begin at one cursor stay together, and what they get is, in the order of their ranks, what
-// one machine would get. Where an epoch ends with fewer than World, the last ranks get one of no rows.
+// Of each World micro-batches that follow one another in an epoch, a loader gives out the one numbered Rank, and the
+// cursor behind all of them: machines that begin at one cursor stay together, and what they get is, in the order of
+// their ranks, what one machine would get. Where an epoch ends with fewer than World, the last ranks get one of no
+// rows.
 type Loader struct {
 	items []Item
 	rows  [][]int32 // items of each row
@@ -72,7 +74,8 @@ func NewLoader(d *Dataset, opt LoadOptions) (*Loader, error) {
 	for i := range d.Items {
 		lengths[i] = len(d.Items[i].Tokens)
 		if lengths[i] > opt.Window || lengths[i] == 0 {
-			return nil, fmt.Errorf("%s: %d tokens do not make part of a row of %d", d.Items[i].Source, lengths[i], opt.Window)
+			return nil, fmt.Errorf("%s: %d tokens do not make part of a row of %d", d.Items[i].Source, lengths[i],
+				opt.Window)
 		}
 	}
 	l := &Loader{items: d.Items, rows: pack(lengths, opt.Window, opt.Packing, opt.Seed), opt: opt, epoch: -1}
@@ -130,7 +133,8 @@ func (l *Loader) Row(i int) []*Item {
 // Next gives the micro-batch at c and the cursor behind it.
 func (l *Loader) Next(c Cursor) (*Micro, Cursor, error) {
 	if c.Epoch < 0 || c.Row < 0 || c.Row >= len(l.rows) {
-		return nil, c, fmt.Errorf("cursor at epoch %d, row %d is outside the data of %d rows: it belongs to other data", c.Epoch, c.Row, len(l.rows))
+		return nil, c, fmt.Errorf("cursor at epoch %d, row %d is outside the data of %d rows: it belongs to other "+
+			"data", c.Epoch, c.Row, len(l.rows))
 	}
 	if l.epoch != c.Epoch {
 		l.epoch, l.order = c.Epoch, l.epochOrder(c.Epoch)
@@ -194,7 +198,8 @@ func (l *Loader) addRow(m *Micro, items []int32) {
 // Inputs puts a forward pass's log-probabilities, and the reference's (or nil), beside what they mean.
 func (m *Micro) Inputs(logp []float32, ref []float64) (*method.Inputs, error) {
 	if len(logp) != m.Counted || ref != nil && len(ref) != m.Counted {
-		return nil, fmt.Errorf("forward pass gave %d log-probabilities, and the reference %d, for %d counted tokens", len(logp), len(ref), m.Counted)
+		return nil, fmt.Errorf("forward pass gave %d log-probabilities, and the reference %d, for %d counted tokens",
+			len(logp), len(ref), m.Counted)
 	}
 	in := &method.Inputs{LogP: make([]float64, len(logp)), Ref: ref, Sequences: m.Sequences}
 	for i, lp := range logp {

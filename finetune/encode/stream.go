@@ -6,8 +6,8 @@ import (
 	"fmt"
 )
 
-// A Stream gives out a loader's micro-batches one after the other, for ever, and knows its place among them. It is not safe
-// for concurrent use.
+// A Stream gives out a loader's micro-batches one after the other, for ever, and knows its place among them. It is not
+// safe for concurrent use.
 type Stream struct {
 	rows *Loader
 	at   Cursor

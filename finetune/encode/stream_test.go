@@ -14,7 +14,8 @@ func shards(t *testing.T, world, batch int) (out []*Loader) {
 		items = append(items, itemOf(line, 4+line%5, 1, 2))
 	}
 	for rank := range world {
-		l, err := NewLoader(dataset(t, Limits{SeqLen: 10}, items...), LoadOptions{Window: 10, Batch: batch, Seed: 3, Shuffle: true, Rank: rank, World: world})
+		l, err := NewLoader(dataset(t, Limits{SeqLen: 10}, items...),
+			LoadOptions{Window: 10, Batch: batch, Seed: 3, Shuffle: true, Rank: rank, World: world})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -65,14 +66,17 @@ func TestShards(t *testing.T) {
 				want[i].EndsEpoch = false
 			}
 			if !reflect.DeepEqual(got, want) {
-				t.Errorf("batch %d, %d machines: their %d micro-batches are not the %d of one", batch, world, len(got), len(want))
+				t.Errorf("batch %d, %d machines: their %d micro-batches are not the %d of one", batch, world, len(got),
+					len(want))
 			}
 			if perEpoch := len(want) / 2; short != 2*((world-perEpoch%world)%world) {
-				t.Errorf("batch %d, %d machines: %d micro-batches of no rows, %d an epoch in all", batch, world, short, perEpoch)
+				t.Errorf("batch %d, %d machines: %d micro-batches of no rows, %d an epoch in all", batch, world, short,
+					perEpoch)
 			}
 		}
 	}
-	if _, err := NewLoader(dataset(t, Limits{SeqLen: 10}, itemOf(1, 5, 1)), LoadOptions{Window: 10, Batch: 1, Rank: 2, World: 2}); err == nil {
+	if _, err := NewLoader(dataset(t, Limits{SeqLen: 10}, itemOf(1, 5, 1)),
+		LoadOptions{Window: 10, Batch: 1, Rank: 2, World: 2}); err == nil {
 		t.Error("rank 2 of 2 is accepted")
 	}
 }

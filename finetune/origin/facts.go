@@ -58,7 +58,8 @@ var facts = []fact{
 	{key: "columns", of: option("columns").of, take: takeColumns},
 	{key: templateName, of: ofTemplate((*template.Template).Name), take: takeTemplate},
 	{key: "template_sha256", of: ofTemplate((*template.Template).SHA256), differs: otherTemplate},
-	{key: "reference_sha256", of: func(r *Run) (string, bool) { return r.Reference, r.Method.Reference }, differs: otherReference},
+	{key: "reference_sha256", of: func(r *Run) (string, bool) { return r.Reference, r.Method.Reference },
+		differs: otherReference},
 }
 
 // option is the fact of what an option was. Its key is that of the settings file.
@@ -200,7 +201,8 @@ func takeSettings(t *taking, text string) {
 
 func takeColumns(t *taking, text string) {
 	if t.option("columns", text) {
-		t.note("the adapter was trained on data with --columns %s, and the data here is read so too; --columns gives other names", strings.Join(t.cfg.Columns, ", "))
+		t.note("the adapter was trained on data with --columns %s, and the data here is read so too; --columns "+
+			"gives other names", strings.Join(t.cfg.Columns, ", "))
 	}
 }
 
@@ -221,7 +223,8 @@ func takeTemplate(t *taking, name string) {
 	case t.origin.Template() != "":
 		t.cfg.Template = name
 	default:
-		t.note("the adapter was trained with chat template %s; give it with --template if the data holds conversations", name)
+		t.note("the adapter was trained with chat template %s; give it with --template if the data holds "+
+			"conversations", name)
 	}
 }
 
@@ -233,21 +236,24 @@ func otherBase(o *Origin, want string, u Use) string {
 	if want == "" || u.ModelSHA256 == "" || want == u.ModelSHA256 {
 		return ""
 	}
-	return fmt.Sprintf("%s was trained on another base (sha256 %.12s…) than %s (%.12s…): its effect here is not what was trained", o.Adapter, want, u.Model, u.ModelSHA256)
+	return fmt.Sprintf("%s was trained on another base (sha256 %.12s…) than %s (%.12s…): its effect here is not "+
+		"what was trained", o.Adapter, want, u.Model, u.ModelSHA256)
 }
 
 func otherTemplate(o *Origin, want string, u Use) string {
 	if want == "" || u.Template == nil || want == u.Template.SHA256() {
 		return ""
 	}
-	return fmt.Sprintf("%s was trained with chat template %q; %q, in use here, is another one (--template names one)", o.Adapter, o.Info[templateName], u.Template.Name())
+	return fmt.Sprintf("%s was trained with chat template %q; %q, in use here, is another one (--template names one)",
+		o.Adapter, o.Info[templateName], u.Template.Name())
 }
 
 func otherReference(o *Origin, want string, u Use) string {
 	if u.Reference == nil || want == *u.Reference {
 		return ""
 	}
-	return fmt.Sprintf("%s was trained against %s, and is compared with %s here; --ref-adapter names another", o.Adapter, ReferenceName(want), ReferenceName(*u.Reference))
+	return fmt.Sprintf("%s was trained against %s, and is compared with %s here; --ref-adapter names another",
+		o.Adapter, ReferenceName(want), ReferenceName(*u.Reference))
 }
 
 // ReferenceName says which reference has an adapter with that hash.

@@ -68,8 +68,8 @@ func Read(adapter string) (*Origin, error) {
 // Base is the hash of the model that the adapter was trained on, or "".
 func (o *Origin) Base() string { return o.Info[base] }
 
-// Template is the built-in template that the adapter was trained with, or "". Another template's name may be a file's, and a
-// stranger's adapter does not say which file is opened.
+// Template is the built-in template that the adapter was trained with, or "". Another template's name may be a file's,
+// and a stranger's adapter does not say which file is opened.
 func (o *Origin) Template() string {
 	if name := o.Info[templateName]; slices.Contains(template.Names(), name) {
 		return name
@@ -77,8 +77,8 @@ func (o *Origin) Template() string {
 	return ""
 }
 
-// TakeDefaults sets the settings that the user did not choose to what they were in the adapter's making. given says whether
-// an option was chosen. The notes say what the user should know of it.
+// TakeDefaults sets the settings that the user did not choose to what they were in the adapter's making. given says
+// whether an option was chosen. The notes say what the user should know of it.
 func (o *Origin) TakeDefaults(cfg *config.Config, given func(option string) bool) (notes []string) {
 	t := &taking{cfg: cfg, origin: o, given: given}
 	for _, f := range facts {
@@ -93,7 +93,8 @@ func (o *Origin) TakeDefaults(cfg *config.Config, given func(option string) bool
 type Use struct {
 	Model, ModelSHA256 string             // file and hash; "" if not known
 	Template           *template.Template // nil if none
-	Reference          *string            // hash of the reference's adapter, "" for the base alone; nil if there is none
+	// Reference is the hash of the reference's adapter, "" for the base alone; nil if there is no reference.
+	Reference *string
 }
 
 // Differs warns of what is otherwise than in the adapter's making.

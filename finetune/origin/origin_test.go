@@ -41,20 +41,23 @@ func making(t *testing.T, how string) *Run {
 
 // TestKeys: the keys are in files that people have.
 func TestKeys(t *testing.T) {
-	want := []string{"base_sha256", "columns", "drop_reasoning", "loss_weights", "mask", "method", "method_settings", "on_long", "ranked_pairs", "reference_sha256",
+	want := []string{"base_sha256", "columns", "drop_reasoning", "loss_weights", "mask", "method", "method_settings",
+		"on_long", "ranked_pairs", "reference_sha256",
 		"seq_len", "task_chat", "task_examples", "template", "template_sha256", "text_split", "version"}
 	info := making(t, "dpo,sft").Info()
 	if got := slices.Sorted(maps.Keys(info)); !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	if got, want := info["columns"]+info["loss_weights"]+info["method_settings"], `["prompt=ask","completion=say"][0.8,1]{"beta":0.3}`; got != want {
+	if got, want := info["columns"]+info["loss_weights"]+info["method_settings"],
+		`["prompt=ask","completion=say"][0.8,1]{"beta":0.3}`; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 	r := making(t, "sft")
 	r.Config.Columns, r.Template = nil, nil
 	got := slices.Sorted(maps.Keys(r.Info()))
 	if want := slices.DeleteFunc(want, func(k string) bool {
-		return slices.Contains([]string{"columns", "loss_weights", "method_settings", "ranked_pairs", "reference_sha256", "template", "template_sha256"}, k)
+		return slices.Contains([]string{"columns", "loss_weights", "method_settings", "ranked_pairs",
+			"reference_sha256", "template", "template_sha256"}, k)
 	}); !slices.Equal(got, want) {
 		t.Errorf("a run with less to say: got %q, want %q", got, want)
 	}
@@ -63,13 +66,15 @@ func TestKeys(t *testing.T) {
 // silent are the options of `ggtune eval` that an adapter says nothing of, and why.
 var silent = map[string]string{
 	"model": "base_sha256 tells it", "ref-adapter": "reference_sha256 tells it",
-	"data": "other data is measured on", "format": "is that data's", "replace-invalid": "is that data's", "strict": "is that data's",
-	"packing": "changes only the last bits", "batch": "changes only the last bits", "threads": "changes only the last bits",
-	"exact": "is the machine's", "device": "is the machine's", "eval-rows": "is the measurement's",
+	"data": "other data is measured on", "format": "is that data's", "replace-invalid": "is that data's",
+	"strict":  "is that data's",
+	"packing": "changes only the last bits", "batch": "changes only the last bits",
+	"threads": "changes only the last bits",
+	"exact":   "is the machine's", "device": "is the machine's", "eval-rows": "is the measurement's",
 }
 
-// TestEveryOptionIsDecided: each option that changes what an adapter is measured with is in the table, or left out with a
-// reason; none is forgotten.
+// TestEveryOptionIsDecided: each option that changes what an adapter is measured with is in the table, or left out
+// with a reason; none is forgotten.
 func TestEveryOptionIsDecided(t *testing.T) {
 	keys := map[string]bool{}
 	for _, f := range facts {
@@ -119,7 +124,8 @@ func TestTakeDefaults(t *testing.T) {
 			if !reflect.DeepEqual(taken, want) {
 				t.Errorf("%s, the user's own choice: %v; got\n%+v, want\n%+v", how, chosen, taken, want)
 			}
-			if told := len(notes) == 1 && strings.Contains(notes[0], "--columns prompt=ask, completion=say"); told == chosen {
+			if told := len(notes) == 1 && strings.Contains(notes[0],
+				"--columns prompt=ask, completion=say"); told == chosen {
 				t.Errorf("%s, the user's own choice: %v; notes %q", how, chosen, notes)
 			}
 		}
@@ -128,14 +134,16 @@ func TestTakeDefaults(t *testing.T) {
 
 // TestForeign: what is no value of its option, or a stranger's, changes nothing.
 func TestForeign(t *testing.T) {
-	o := &Origin{Adapter: "a.gguf", Info: map[string]string{"seq_len": "many", "task_chat": "perhaps", "columns": "[]", "loss_weights": `"x"`, "method_settings": "[1]",
+	o := &Origin{Adapter: "a.gguf", Info: map[string]string{"seq_len": "many", "task_chat": "perhaps", "columns": "[]",
+		"loss_weights": `"x"`, "method_settings": "[1]",
 		"on_long": "", "mask": "", "template": "/etc/passwd", "other": "x"}}
 	taken, want := config.Default(), config.Default()
 	notes := o.TakeDefaults(&taken, func(string) bool { return false })
 	if !reflect.DeepEqual(taken, want) {
 		t.Errorf("got\n%+v, want\n%+v", taken, want)
 	}
-	if len(notes) != 1 || !strings.Contains(notes[0], "was trained with chat template /etc/passwd; give it with --template") {
+	if len(notes) != 1 || !strings.Contains(notes[0], "was trained with chat template /etc/passwd; give it with "+
+		"--template") {
 		t.Errorf("notes %q", notes)
 	}
 	// Settings of another method than the one in use say nothing.
@@ -164,16 +172,19 @@ func TestDiffers(t *testing.T) {
 	}{
 		{"nothing known", Use{}, ""},
 		{"all the same", Use{Model: "m.gguf", ModelSHA256: "ba5e", Template: r.Template, Reference: &same}, ""},
-		{"base", Use{Model: "m.gguf", ModelSHA256: "0ff"}, "a.gguf was trained on another base (sha256 ba5e…) than m.gguf (0ff…)"},
+		{"base", Use{Model: "m.gguf", ModelSHA256: "0ff"},
+			"a.gguf was trained on another base (sha256 ba5e…) than m.gguf (0ff…)"},
 		{"template", Use{Template: other}, `trained with chat template "chatml"; "alpaca", in use here`},
-		{"reference", Use{Reference: &alone}, "was trained against the base with an adapter (sha256 4ef…), and is compared with the base alone"},
+		{"reference", Use{Reference: &alone}, "was trained against the base with an adapter (sha256 4ef…), and is " +
+			"compared with the base alone"},
 	} {
 		got := strings.Join(o.Differs(tc.use), "\n")
 		if !strings.Contains(got, tc.want) || (got == "") != (tc.want == "") {
 			t.Errorf("%s: got %q, want %q", tc.name, got, tc.want)
 		}
 	}
-	if got := (&Origin{}).Differs(Use{Model: "m", ModelSHA256: "0ff", Template: other, Reference: &alone}); len(got) > 0 {
+	if got := (&Origin{}).Differs(Use{Model: "m", ModelSHA256: "0ff", Template: other,
+		Reference: &alone}); len(got) > 0 {
 		t.Errorf("an adapter that says nothing: %q", got)
 	}
 }

@@ -51,8 +51,8 @@ func rewritten(t *testing.T, meta func(w *gguf.Writer), tensor func(name string,
 
 func sameTensor(_ string, data []byte) []byte { return data }
 
-// TestBadModels: files that are sound but no model to train are refused with what was found and expected, before anything
-// is written.
+// TestBadModels: files that are sound but no model to train are refused with what was found and expected, before
+// anything is written.
 func TestBadModels(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
@@ -60,7 +60,8 @@ func TestBadModels(t *testing.T) {
 		tensor func(name string, data []byte) []byte
 		want   []string
 	}{
-		{"a vocabulary", func(*gguf.Writer) {}, func(string, []byte) []byte { return nil }, []string{"holds a vocabulary but no tensors"}},
+		{"a vocabulary", func(*gguf.Writer) {}, func(string, []byte) []byte { return nil },
+			[]string{"holds a vocabulary but no tensors"}},
 		{"another architecture", func(w *gguf.Writer) { w.SetString("general.architecture", "mamba") }, sameTensor,
 			[]string{`architecture "mamba" cannot be trained`, "gpt2, llama, qwen2, qwen3"}},
 		{"a tensor missing", func(*gguf.Writer) {}, func(name string, data []byte) []byte {
@@ -77,7 +78,8 @@ func TestBadModels(t *testing.T) {
 		}, []string{`tensor "blk.1.ffn_up.weight" is storage type f64`, "f32, f16, q4_0"}},
 		{"millions of layers", func(w *gguf.Writer) { w.SetUint32("llama.block_count", 1<<24) }, sameTensor,
 			[]string{`tensor "blk.2.`, "at least"}},
-		{"other sizes than the tensors'", func(w *gguf.Writer) { w.SetUint32("llama.feed_forward_length", 96) }, sameTensor,
+		{"other sizes than the tensors'", func(w *gguf.Writer) { w.SetUint32("llama.feed_forward_length", 96) },
+			sameTensor,
 			[]string{"has shape [64 128], expected [64 96]"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -112,7 +114,8 @@ func TestNaNInModel(t *testing.T) {
 			c := tinyConfig(t, gguf.F32)
 			c.Model, c.EvalSplit, c.EvalEvery = model, held, 0
 			_, err := Train(t.Context(), c, report.Silent{})
-			if err == nil || !strings.Contains(err.Error(), "not finite") || !strings.Contains(err.Error(), "ggtune check") {
+			if err == nil || !strings.Contains(err.Error(), "not finite") ||
+				!strings.Contains(err.Error(), "ggtune check") {
 				t.Errorf("got %v, want that a loss is not finite and what to do", err)
 			}
 			if _, err := os.Stat(filepath.Join(c.Output, fileAdapter)); !errors.Is(err, os.ErrNotExist) {
@@ -138,7 +141,8 @@ func TestAdapterOfAnotherShape(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			e := c
 			e.Model = synth.Temp(t, spec)
-			if _, err := Evaluate(t.Context(), e, s.Result, nil, report.Silent{}); err == nil || !strings.Contains(err.Error(), "belongs to another model") ||
+			if _, err := Evaluate(t.Context(), e, s.Result, nil, report.Silent{}); err == nil ||
+				!strings.Contains(err.Error(), "belongs to another model") ||
 				!strings.Contains(err.Error(), "adapter.gguf") {
 				t.Errorf("got %v, want that the adapter belongs to another model", err)
 			}

@@ -74,7 +74,8 @@ func checkOutput(cfg *config.Config) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		if cfg.Resume {
-			return fmt.Errorf("resume %s: there is no such directory; leave out --resume to begin a run there", cfg.Output)
+			return fmt.Errorf("resume %s: there is no such directory; leave out --resume to begin a run there",
+				cfg.Output)
 		}
 		return nil
 	case err != nil:
@@ -86,7 +87,8 @@ func checkOutput(cfg *config.Config) error {
 	}
 	for _, name := range runFiles {
 		if _, err := os.Lstat(filepath.Join(cfg.Output, name)); err == nil {
-			return fmt.Errorf("%s already holds a run (%s); go on with it with --resume, or name another directory with --output", cfg.Output, name)
+			return fmt.Errorf("%s already holds a run (%s); go on with it with --resume, or name another directory "+
+				"with --output", cfg.Output, name)
 		}
 	}
 	return nil
@@ -103,10 +105,12 @@ func openRunDir(cfg *config.Config) (*runDir, error) {
 	d.lock = flock.New(d.file(fileLock))
 	ok, err := d.lock.TryLock()
 	if err != nil {
-		return nil, fmt.Errorf("output directory %s: lock: %w; choose a directory you may write in with --output", cfg.Output, err)
+		return nil, fmt.Errorf("output directory %s: lock: %w; choose a directory you may write in with --output",
+			cfg.Output, err)
 	}
 	if !ok {
-		return nil, fmt.Errorf("output directory %s is in use by another ggtune; wait for it, or name another with --output", cfg.Output)
+		return nil, fmt.Errorf("output directory %s is in use by another ggtune; wait for it, or name another with "+
+			"--output", cfg.Output)
 	}
 	// Between the first look and the lock another process may have begun a run here.
 	if err := checkOutput(cfg); err != nil {
@@ -128,15 +132,15 @@ func (d *runDir) unfinish() error {
 	return nil
 }
 
-// Close gives the lock up, and removes a directory made for a run that left nothing in it; it may be called again and on
-// nil.
+// Close gives the lock up, and removes a directory made for a run that left nothing in it; it may be called again and
+// on nil.
 func (d *runDir) Close() error {
 	if d == nil {
 		return nil
 	}
 	if entries, err := os.ReadDir(d.path); d.made && err == nil && len(entries) == 1 && entries[0].Name() == fileLock {
-		// While the lock is held, so that no other process loses its own. Windows removes no open file: there it stays, and
-		// the directory can be used all the same.
+		// While the lock is held, so that no other process loses its own. Windows removes no open file: there it
+		// stays, and the directory can be used all the same.
 		if os.Remove(d.file(fileLock)) == nil {
 			_ = os.Remove(d.path)
 		}

@@ -35,7 +35,8 @@ type Evaluation struct {
 
 // MarshalJSON writes the stable keys of `eval --json`.
 func (e Evaluation) MarshalJSON() ([]byte, error) {
-	m := map[string]any{"loss": e.Loss, "perplexity": finite(e.Perplexity), "tokens": e.Tokens, "counted_tokens": e.Counted, "rows": e.Rows,
+	m := map[string]any{"loss": e.Loss, "perplexity": finite(e.Perplexity), "tokens": e.Tokens,
+		"counted_tokens": e.Counted, "rows": e.Rows,
 		"method": e.Method, "model": e.Model, "adapter": nil, "data": e.Data}
 	if e.Adapter != "" {
 		m["adapter"] = e.Adapter
@@ -54,10 +55,12 @@ func finite(x float64) any {
 	return x
 }
 
-// Evaluate measures a model on cfg.Data, with the adapter in a file unless its name is "". What the adapter says about its
-// making (method, template, mask, row length, and how the data is read) is taken where given, asked with the option's name, says that the user did
-// not choose; nil means nothing was chosen. Of cfg only what Options marks as Eval is used.
-func Evaluate(ctx context.Context, cfg config.Config, adapterPath string, given func(option string) bool, rep report.Reporter) (_ Evaluation, err error) {
+// Evaluate measures a model on cfg.Data, with the adapter in a file unless its name is "". What the adapter says about
+// its making (method, template, mask, row length, and how the data is read) is taken where given, asked with the
+// option's name, says that the user did not choose; nil means nothing was chosen. Of cfg only what Options marks as
+// Eval is used.
+func Evaluate(ctx context.Context, cfg config.Config, adapterPath string, given func(option string) bool,
+	rep report.Reporter) (_ Evaluation, err error) {
 	if err := cfg.ValidateEval(adapterPath != ""); err != nil {
 		return Evaluation{}, err
 	}
@@ -109,7 +112,8 @@ func Evaluate(ctx context.Context, cfg config.Config, adapterPath string, given 
 			return Evaluation{}, err
 		}
 		notes(made.Differs(origin.Use{Reference: &sum}))
-		if ref, err = measureReference(ctx, m, &cfg, path, held, func(n int) { rep.Report(report.Progress{What: "reference", Done: n, Total: total}) }); err != nil {
+		if ref, err = measureReference(ctx, m, &cfg, path, held,
+			func(n int) { rep.Report(report.Progress{What: "reference", Done: n, Total: total}) }); err != nil {
 			return Evaluation{}, err
 		}
 	}
@@ -124,12 +128,14 @@ func Evaluate(ctx context.Context, cfg config.Config, adapterPath string, given 
 	if err != nil {
 		return Evaluation{}, err
 	}
-	return Evaluation{Loss: res.Loss, Perplexity: res.Perplexity(), Tokens: res.Tokens, Counted: res.Counted, Rows: total, Method: how.Name, Unit: how.Unit,
+	return Evaluation{Loss: res.Loss, Perplexity: res.Perplexity(), Tokens: res.Tokens, Counted: res.Counted,
+		Rows: total, Method: how.Name, Unit: how.Unit,
 		Model: cfg.Model, Adapter: adapterPath, Figures: figures(nil, "", res.Metrics), Data: held.Held.Counts}, nil
 }
 
 // tunedAdapter loads the adapter that is measured, and takes into cfg what it says about its making.
-func tunedAdapter(ctx context.Context, m *engine.Model, cfg *config.Config, path string, given func(string) bool, notes func([]string)) (*adapter.Adapter, error) {
+func tunedAdapter(ctx context.Context, m *engine.Model, cfg *config.Config, path string, given func(string) bool,
+	notes func([]string)) (*adapter.Adapter, error) {
 	a, err := adapter.Load(path, m.Net())
 	if err != nil {
 		return nil, err
@@ -150,7 +156,8 @@ func tunedAdapter(ctx context.Context, m *engine.Model, cfg *config.Config, path
 }
 
 // measureReference runs the reference over held-out rows; nothing is kept on disk.
-func measureReference(ctx context.Context, m *engine.Model, cfg *config.Config, adapterPath string, held *corpus.Rows, progress func(rows int)) (_ *reference, err error) {
+func measureReference(ctx context.Context, m *engine.Model, cfg *config.Config, adapterPath string, held *corpus.Rows,
+	progress func(rows int)) (_ *reference, err error) {
 	base := &referenceModel{model: m, cfg: cfg, adapter: adapterPath}
 	defer func() { err = errors.Join(err, base.Close()) }()
 	ref := newReference(held.Held)

@@ -40,7 +40,8 @@ func (r *run) finish(ctx context.Context) (report.Summary, error) {
 	if err != nil {
 		return report.Summary{}, err
 	}
-	// llama.cpp needs memory of its own: ours goes first, with the parameters, their gradients and moments of a full model.
+	// llama.cpp needs memory of its own: ours goes first, with the parameters, their gradients and moments of a full
+	// model.
 	base := r.cfg.Model
 	if err := errors.Join(r.numbers.close(), r.setup.close()); err != nil {
 		return report.Summary{}, err
@@ -55,7 +56,8 @@ func (r *run) finish(ctx context.Context) (report.Summary, error) {
 		s.PeakBytes = &n
 	}
 	title := fmt.Sprintf("%s: loss of %s", r.cfg.Output, r.how.Name)
-	if err := report.WritePlot(r.dir.file(filePlot), title, "loss ("+report.LossUnit(r.how.Unit)+")", r.log.Lines(), r.meta.EvalBefore); err != nil {
+	if err := report.WritePlot(r.dir.file(filePlot), title, "loss ("+report.LossUnit(r.how.Unit)+")", r.log.Lines(),
+		r.meta.EvalBefore); err != nil {
 		return report.Summary{}, err
 	}
 	if err := report.WriteSummary(r.dir.file(fileReport), s); err != nil {
@@ -68,7 +70,8 @@ func (r *run) finish(ctx context.Context) (report.Summary, error) {
 // summary is the report so far: what is known before the result is written.
 func (r *run) summary() report.Summary {
 	st := &r.meta.State
-	s := report.Summary{BaseSHA256: r.meta.BaseSHA256, Steps: st.Step, Tokens: st.Tokens, Counted: st.Counted, EvalLossBefore: r.meta.EvalBefore, Seconds: r.meta.Seconds,
+	s := report.Summary{BaseSHA256: r.meta.BaseSHA256, Steps: st.Step, Tokens: st.Tokens, Counted: st.Counted,
+		EvalLossBefore: r.meta.EvalBefore, Seconds: r.meta.Seconds,
 		Method: r.how.Name, ResultStep: st.Step, Stopped: "steps", Train: r.rows.Train.Counts}
 	if lines := r.log.Lines(); len(lines) > 0 {
 		s.FirstLoss, s.LastLoss = &lines[0].Loss, &lines[len(lines)-1].Loss
@@ -93,8 +96,8 @@ func (r *run) summary() report.Summary {
 	return s
 }
 
-// round makes the parameters of a full model what the file will hold, and measures them again if that changed them: the
-// report tells of the file. The steps, and their checkpoints, have the parameters before rounding.
+// round makes the parameters of a full model what the file will hold, and measures them again if that changed them:
+// the report tells of the file. The steps, and their checkpoints, have the parameters before rounding.
 func (r *run) round(ctx context.Context, s *report.Summary) error {
 	if !r.cfg.Full {
 		return nil
@@ -121,8 +124,8 @@ func (r *run) takeBest(step int) error {
 	return f.Read(r.params())
 }
 
-// write writes the result under the name of one that is not verified, and computes the logits that llama.cpp is to find in
-// it.
+// write writes the result under the name of one that is not verified, and computes the logits that llama.cpp is to
+// find in it.
 func (r *run) write(ctx context.Context, s *report.Summary) (*verify.Probe, error) {
 	tokens := r.rows.Probe()
 	if tokens == nil {
@@ -172,7 +175,8 @@ func (r *run) publish(s *report.Summary) error {
 		return fmt.Errorf("name the verified result: %w", err)
 	}
 	if err := atomicfile.OS.SyncDir(r.dir.path); err != nil {
-		return fmt.Errorf("flush %s to disk: %w; the result is whole, but may be missing after a power cut", r.dir.path, err)
+		return fmt.Errorf("flush %s to disk: %w; the result is whole, but may be missing after a power cut",
+			r.dir.path, err)
 	}
 	r.rep.Report(report.Saved{What: what, Path: s.Result, Step: s.ResultStep})
 	return nil

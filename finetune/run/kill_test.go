@@ -34,8 +34,8 @@ func TestKilledChild(t *testing.T) {
 	}
 }
 
-// TestKilled kills a training process without warning, several times, and wants the run that is resumed after it to end
-// where a straight run ends.
+// TestKilled kills a training process without warning, several times, and wants the run that is resumed after it to
+// end where a straight run ends.
 func TestKilled(t *testing.T) {
 	c := tinyConfig(t, gguf.F32)
 	c.Steps, c.SaveEvery = 40, 1
@@ -87,7 +87,8 @@ func TestKilled(t *testing.T) {
 	}
 }
 
-// newest gives the step of the newest checkpoint, 0 without one. A directory that goes while it is read counts as none.
+// newest gives the step of the newest checkpoint, 0 without one. A directory that goes while it is read counts as
+// none.
 func newest(t *testing.T, s *checkpoint.Store) int {
 	t.Helper()
 	ids, err := s.List()

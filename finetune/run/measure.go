@@ -26,15 +26,15 @@ func (r *run) measureBase(ctx context.Context) error {
 	return r.measureDistance(ctx, &r.meta)
 }
 
-// measureDistance measures for m, where it does not hold it, llama.cpp's distance from a base that is trained in full. The
-// session must hold the base.
+// measureDistance measures for m, where it does not hold it, llama.cpp's distance from a base that is trained in full.
+// The session must hold the base.
 func (r *run) measureDistance(ctx context.Context, m *meta) error {
 	tokens := r.rows.Probe()
 	if !r.cfg.Full || m.BaseDiff != nil || tokens == nil {
 		return nil
 	}
-	// llama.cpp maps the file that is mapped here, so that the weights are in memory once; what it takes beside them is a
-	// context of a few tokens.
+	// llama.cpp maps the file that is mapped here, so that the weights are in memory once; what it takes beside them
+	// is a context of a few tokens.
 	p, err := verify.NewProbe(ctx, r.sess, tokens)
 	if err != nil {
 		return err
@@ -74,7 +74,8 @@ func (r *run) evaluate(ctx context.Context, step int) (better bool, err error) {
 	}
 	better = r.meta.Best.Add(step, res.Loss)
 	r.meta.Evaluated, r.meta.LastEval = step, &res.Loss
-	r.rep.Report(report.Evaluated{Step: step, Loss: res.Loss, Perplexity: res.Perplexity(), Best: better, Metrics: res.Metrics})
+	r.rep.Report(report.Evaluated{Step: step, Loss: res.Loss, Perplexity: res.Perplexity(), Best: better,
+		Metrics: res.Metrics})
 	return better, r.log.Amend(func(l *report.Line) {
 		l.EvalLoss = &res.Loss
 		l.Figures = figures(l.Figures, "eval_", res.Metrics)

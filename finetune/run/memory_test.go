@@ -9,8 +9,8 @@ import (
 	"github.com/ggtune/ggtune/engine/gguf"
 )
 
-// TestMemoryDoesNotMatter: layers computed again give the numbers of layers kept, bit for bit, so that --memory may change
-// over a resume.
+// TestMemoryDoesNotMatter: layers computed again give the numbers of layers kept, bit for bit, so that --memory may
+// change over a resume.
 func TestMemoryDoesNotMatter(t *testing.T) {
 	want := map[string][]byte{}
 	for i, keep := range []int64{0, 1 << 40} {
@@ -37,7 +37,8 @@ func TestMemoryDoesNotMatter(t *testing.T) {
 // TestHeldOutRowsAreCounted: memory is planned for the held-out rows too, where they are longer.
 func TestHeldOutRowsAreCounted(t *testing.T) {
 	long := filepath.Join(t.TempDir(), "long.jsonl")
-	if err := os.WriteFile(long, []byte(`{"prompt": "the number", "completion": " is even or odd or even or odd or even or odd or even"}`+"\n"), 0o666); err != nil {
+	if err := os.WriteFile(long, []byte(`{"prompt": "the number", "completion": " is even or odd or even or odd or `+
+		`even or odd or even"}`+"\n"), 0o666); err != nil {
 		t.Fatal(err)
 	}
 	c := tinyConfig(t, gguf.F32)

@@ -17,7 +17,8 @@ func newNumbers(s *setup) (n numbers, err error) {
 	if n.sess, err = engine.NewSession(s.model, s.start); err != nil {
 		return n, err
 	}
-	n.opt, err = s.cfg.Optimizer().Start(n.sess.Params(), s.cfg.Settings, optim.Options{LoRAPlus: s.cfg.LoRAPlus, Threads: s.cfg.Threads})
+	n.opt, err = s.cfg.Optimizer().Start(n.sess.Params(), s.cfg.Settings,
+		optim.Options{LoRAPlus: s.cfg.LoRAPlus, Threads: s.cfg.Threads})
 	return n, err
 }
 

@@ -15,12 +15,12 @@ import (
 )
 
 // levelNoise is how far the result may lie from that of the machine that wrote it: a tensor's numbers relative to its
-// largest, a figure relative to itself where it is above 1. Measured between portable and AVX-512, in exact mode: 2.8e-6
-// and 5.1e-7.
+// largest, a figure relative to itself where it is above 1. Measured between portable and AVX-512, in exact mode:
+// 2.8e-6 and 5.1e-7.
 const levelNoise = 3e-5
 
-// TestResumeOldRun: a run that ggtune began in its first version, stopped with the gradients of a step half summed, ends
-// where that version's own straight run did, at every instruction-set level of this CPU.
+// TestResumeOldRun: a run that ggtune began in its first version, stopped with the gradients of a step half summed,
+// ends where that version's own straight run did, at every instruction-set level of this CPU.
 //
 // testdata/run-v1 holds it as it was left, and of the straight run the adapter and metrics.jsonl; both were made with
 //
@@ -124,8 +124,10 @@ func nearMetrics(t *testing.T, got, want []report.Line) {
 	for i, w := range want {
 		g := got[i]
 		figures := map[string][2]float64{
-			"epoch": {g.Epoch, w.Epoch}, "loss": {g.Loss, w.Loss}, "lr": {g.LR, w.LR}, "grad_norm": {g.GradNorm, w.GradNorm},
-			"tokens": {float64(g.Tokens), float64(w.Tokens)}, "counted_tokens": {float64(g.Counted), float64(w.Counted)},
+			"epoch": {g.Epoch, w.Epoch}, "loss": {g.Loss, w.Loss}, "lr": {g.LR, w.LR},
+			"grad_norm":      {g.GradNorm, w.GradNorm},
+			"tokens":         {float64(g.Tokens), float64(w.Tokens)},
+			"counted_tokens": {float64(g.Counted), float64(w.Counted)},
 		}
 		if (g.EvalLoss == nil) != (w.EvalLoss == nil) {
 			t.Errorf("step %d: held-out loss %v, want %v", w.Step, g.EvalLoss, w.EvalLoss)

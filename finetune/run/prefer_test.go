@@ -62,8 +62,9 @@ func (r *recorder) referenceRows() (rows int) {
 	return rows
 }
 
-// TestEveryMethodLearns trains a generated model with every method of preferences: the held-out margin rises, the result
-// is one that llama.cpp agrees with, and `eval` finds the report's loss in it, with the adapter's own method and settings.
+// TestEveryMethodLearns trains a generated model with every method of preferences: the held-out margin rises, the
+// result is one that llama.cpp agrees with, and `eval` finds the report's loss in it, with the adapter's own method
+// and settings.
 func TestEveryMethodLearns(t *testing.T) {
 	for _, name := range append(method.Names(), "dpo,sft") {
 		how, err := method.New(name, nil, nil)
@@ -83,7 +84,8 @@ func TestEveryMethodLearns(t *testing.T) {
 			}
 			acc, margin := rec.evaluated("accuracy"), rec.evaluated("margin")
 			if n := len(acc); n < 2 || !(acc[n-1] > 0.7) || !(margin[n-1] > margin[0]) {
-				t.Errorf("held-out accuracy %v, margin %v; want accuracy above 0.7 and a margin that has risen", acc, margin)
+				t.Errorf("held-out accuracy %v, margin %v; want accuracy above 0.7 and a margin that has risen", acc,
+					margin)
 			}
 			if how.Reference && acc[0] != 0.5 {
 				t.Errorf("accuracy before the first step is %g, want 0.5: the policy is the reference", acc[0])
@@ -101,7 +103,8 @@ func TestEveryMethodLearns(t *testing.T) {
 	}
 }
 
-// TestPreferenceResume: a run with a reference that was stopped, in the reference pass or later, ends as a straight one.
+// TestPreferenceResume: a run with a reference that was stopped, in the reference pass or later, ends as a straight
+// one.
 func TestPreferenceResume(t *testing.T) {
 	for _, name := range []string{"dpo", "kto"} {
 		straight := pairConfig(t, name)
@@ -142,7 +145,8 @@ func TestReferenceCache(t *testing.T) {
 		{"the same", func(*testing.T, *config.Config) {}, ""},
 		{"another beta", func(_ *testing.T, c *config.Config) { c.Settings.Set("beta", 0.5) }, ""},
 		{"another method", func(_ *testing.T, c *config.Config) { c.Method = "ipo" }, ""},
-		{"other data", func(t *testing.T, c *config.Config) { c.Data = []string{tinyPairs(t, 30)} }, "for other data or another chat template"},
+		{"other data", func(t *testing.T, c *config.Config) { c.Data = []string{tinyPairs(t, 30)} },
+			"for other data or another chat template"},
 		{"exact", func(_ *testing.T, c *config.Config) { c.Exact = true }, "for other settings of rows"},
 		{"damaged", func(t *testing.T, c *config.Config) {
 			if err := os.WriteFile(c.RefCache, []byte(cache[:len(cache)-8]), 0o666); err != nil {
@@ -163,7 +167,8 @@ func TestReferenceCache(t *testing.T) {
 				t.Fatal(err)
 			}
 			notes := rec.notes()
-			if used := !strings.Contains(notes, "computed anew"); used != (tc.note == "") || !strings.Contains(notes, tc.note) {
+			if used := !strings.Contains(notes, "computed anew"); used != (tc.note == "") ||
+				!strings.Contains(notes, tc.note) {
 				t.Errorf("notes %q, want %q", notes, tc.note)
 			}
 			if rec.referenceRows() == 0 {
@@ -176,14 +181,15 @@ func TestReferenceCache(t *testing.T) {
 	}
 }
 
-// TestCachedReferenceIsNotOpened: where the cache holds every row, no session of the reference is opened, which would take
-// memory and threads beside training's.
+// TestCachedReferenceIsNotOpened: where the cache holds every row, no session of the reference is opened, which would
+// take memory and threads beside training's.
 func TestCachedReferenceIsNotOpened(t *testing.T) {
 	r := begun(t, pairConfig(t, "dpo"), func(*run) {})
 	never := func() error { return errors.New("saved, and nothing is new") }
 	m := &referenceModel{} // of no model: opening it would fail
 	err := r.refs.train.compute(t.Context(), m, r.rows.TrainRows, r.meta.Course.Steps*r.cfg.Accum, func(int) {}, never)
-	if err := errors.Join(err, r.refs.held.compute(t.Context(), m, r.rows.HeldRows, r.rows.HeldRows.Micros(), func(int) {}, never)); err != nil {
+	if err := errors.Join(err, r.refs.held.compute(t.Context(), m, r.rows.HeldRows, r.rows.HeldRows.Micros(),
+		func(int) {}, never)); err != nil {
 		t.Error(err)
 	}
 	if m.sess != nil {
@@ -191,8 +197,8 @@ func TestCachedReferenceIsNotOpened(t *testing.T) {
 	}
 }
 
-// TestReferenceCacheIsNoOther: a file that is no reference cache is not replaced by one, and a cache that cannot be written
-// is found out before the pass that fills it.
+// TestReferenceCacheIsNoOther: a file that is no reference cache is not replaced by one, and a cache that cannot be
+// written is found out before the pass that fills it.
 func TestReferenceCacheIsNoOther(t *testing.T) {
 	c := pairConfig(t, "dpo")
 	mustTrain(t, c)
@@ -200,14 +206,16 @@ func TestReferenceCacheIsNoOther(t *testing.T) {
 	if err != nil || len(states) == 0 {
 		t.Fatalf("no checkpoint: %v", err)
 	}
-	for name, content := range map[string]string{"a model": readFile(t, c.Model), "data": readFile(t, c.Data[0]), "a checkpoint": readFile(t, states[0]), "a note": "eggs"} {
+	for name, content := range map[string]string{"a model": readFile(t, c.Model), "data": readFile(t, c.Data[0]),
+		"a checkpoint": readFile(t, states[0]), "a note": "eggs"} {
 		t.Run(name, func(t *testing.T) {
 			c := c
 			c.Output, c.RefCache = filepath.Join(t.TempDir(), "run"), filepath.Join(t.TempDir(), "mine")
 			if err := os.WriteFile(c.RefCache, []byte(content), 0o666); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := Train(t.Context(), c, report.Silent{}); err == nil || !strings.Contains(err.Error(), "--ref-cache") {
+			if _, err := Train(t.Context(), c, report.Silent{}); err == nil ||
+				!strings.Contains(err.Error(), "--ref-cache") {
 				t.Errorf("got %v, want it refused", err)
 			}
 			if readFile(t, c.RefCache) != content {
@@ -222,8 +230,8 @@ func TestReferenceCacheIsNoOther(t *testing.T) {
 	}
 }
 
-// TestInitAdapter: a run that starts from an adapter begins where that ended, and has it as its reference unless another is
-// named.
+// TestInitAdapter: a run that starts from an adapter begins where that ended, and has it as its reference unless
+// another is named.
 func TestInitAdapter(t *testing.T) {
 	sft := tinyConfig(t, gguf.F32)
 	sft.Dropout = 0
@@ -241,7 +249,8 @@ func TestInitAdapter(t *testing.T) {
 	}
 	// What its settings file says of the adapter is that adapter's, and the file serves to go on with the run.
 	saved := readFile(t, c.Output, fileConfig)
-	if !strings.Contains(saved, "has rank 4 and alpha 32\n") || strings.Contains(saved, "\nrank =") || strings.Contains(saved, "\nalpha =") {
+	if !strings.Contains(saved, "has rank 4 and alpha 32\n") || strings.Contains(saved, "\nrank =") ||
+		strings.Contains(saved, "\nalpha =") {
 		t.Errorf("run.toml:\n%s", saved)
 	}
 	resumed, err := ResumeConfig(c.Output)
@@ -254,16 +263,18 @@ func TestInitAdapter(t *testing.T) {
 	e := config.Default()
 	e.Model, e.Data, e.Threads = c.Model, c.Data, 1
 	quiet := &recorder{}
-	if _, err := Evaluate(t.Context(), e, tuned.Result, nil, quiet); err != nil || !strings.Contains(quiet.notes(), "was trained against the base with an adapter") {
+	if _, err := Evaluate(t.Context(), e, tuned.Result, nil, quiet); err != nil ||
+		!strings.Contains(quiet.notes(), "was trained against the base with an adapter") {
 		t.Errorf("eval against the base alone: %v, notes %q", err, quiet.notes())
 	}
 	e.RefAdapter = s.Result
 	quiet = &recorder{}
-	if got, err := Evaluate(t.Context(), e, tuned.Result, nil, quiet); err != nil || strings.Contains(quiet.notes(), "was trained against") || !(got.Loss < math.Ln2) {
+	if got, err := Evaluate(t.Context(), e, tuned.Result, nil, quiet); err != nil ||
+		strings.Contains(quiet.notes(), "was trained against") || !(got.Loss < math.Ln2) {
 		t.Errorf("eval against the adapter: %+v, %v, notes %q", got, err, quiet.notes())
 	}
-	// Against the base alone, the policy is not its reference from the first step on; a run of one step asks the reference about
-	// the rows of that step, and about those held out.
+	// Against the base alone, the policy is not its reference from the first step on; a run of one step asks the
+	// reference about the rows of that step, and about those held out.
 	alone := c
 	alone.Output, alone.RefAdapter, alone.Steps = filepath.Join(t.TempDir(), "alone"), "none", 1
 	short := &recorder{}
@@ -283,11 +294,13 @@ func TestInitAdapter(t *testing.T) {
 		t.Errorf("orpo from the adapter: %+v, %v", got, err)
 	}
 
-	// A resumed run keeps the adapter that it started from: its parameters are the checkpoint's, but its scale is not there.
+	// A resumed run keeps the adapter that it started from: its parameters are the checkpoint's, but its scale is not
+	// there.
 	louder := sft
 	louder.Output, louder.Alpha = filepath.Join(t.TempDir(), "louder"), 2*sft.Alpha
 	c.Resume, c.InitAdapter = true, mustTrain(t, louder).Result
-	if _, err := Train(t.Context(), c, report.Silent{}); err == nil || !strings.Contains(err.Error(), "--init-adapter") {
+	if _, err := Train(t.Context(), c, report.Silent{}); err == nil ||
+		!strings.Contains(err.Error(), "--init-adapter") {
 		t.Errorf("resumed from another adapter: got %v", err)
 	}
 
@@ -296,13 +309,14 @@ func TestInitAdapter(t *testing.T) {
 	c.Model, c.RefAdapter = sft.Model, s.Result
 	mustTrain(t, c)
 	c.Resume, c.RefAdapter = true, ""
-	if _, err := Train(t.Context(), c, report.Silent{}); err == nil || !strings.Contains(err.Error(), "the reference is the base alone, and was the base with an adapter") {
+	if _, err := Train(t.Context(), c, report.Silent{}); err == nil ||
+		!strings.Contains(err.Error(), "the reference is the base alone, and was the base with an adapter") {
 		t.Errorf("resumed with another reference: got %v", err)
 	}
 }
 
-// TestCountedAnswers: pairs taken as verdicts have the counted tokens that they have as pairs, in the table, in the steps and in
-// evaluations: the answers that kto sets beside the judged ones are not trained on.
+// TestCountedAnswers: pairs taken as verdicts have the counted tokens that they have as pairs, in the table, in the
+// steps and in evaluations: the answers that kto sets beside the judged ones are not trained on.
 func TestCountedAnswers(t *testing.T) {
 	counted := func(name string) []int {
 		c := pairConfig(t, name)
@@ -333,7 +347,8 @@ func TestReadingShows(t *testing.T) {
 		name, method string
 		split        float64
 		want         []int // examples of each pass
-	}{{"pairs", "dpo", 0, []int{40}}, {"pairs, split by prompt", "dpo", 0.2, []int{40, 8, 32}}, {"verdicts", "kto", 0, []int{80, 80}}} {
+	}{{"pairs", "dpo", 0, []int{40}}, {"pairs, split by prompt", "dpo", 0.2, []int{40, 8, 32}},
+		{"verdicts", "kto", 0, []int{80, 80}}} {
 		t.Run(tc.name, func(t *testing.T) {
 			c := pairConfig(t, tc.method)
 			c.EvalSplit, c.EvalEvery = tc.split, 0

@@ -19,8 +19,8 @@ import (
 	"github.com/ggtune/ggtune/finetune/report"
 )
 
-// A reference holds the reference model's log-probabilities of every counted token of a dataset, so that the reference is
-// run once and not in every epoch. It is not safe for concurrent use.
+// A reference holds the reference model's log-probabilities of every counted token of a dataset, so that the reference
+// is run once and not in every epoch. It is not safe for concurrent use.
 type reference struct {
 	logp  []float32 // of the items one after the other; NaN where it is not known yet
 	start []int     // where each item's begin
@@ -81,9 +81,10 @@ func (r *reference) known(m *encode.Micro) bool {
 	return true
 }
 
-// compute runs the reference over what is missing of the first micro-batches of rows. saved is called now and then with what
-// there is so far, and before it returns because of ctx.
-func (r *reference) compute(ctx context.Context, ref *referenceModel, rows *encode.Loader, micros int, progress func(rows int), saved func() error) error {
+// compute runs the reference over what is missing of the first micro-batches of rows. saved is called now and then
+// with what there is so far, and before it returns because of ctx.
+func (r *reference) compute(ctx context.Context, ref *referenceModel, rows *encode.Loader, micros int,
+	progress func(rows int), saved func() error) error {
 	const often = 2 * time.Minute // what a killed process loses
 	last, done := time.Now(), 0
 	c := encode.Cursor{}
@@ -105,7 +106,8 @@ func (r *reference) compute(ctx context.Context, ref *referenceModel, rows *enco
 				at += copy(part, out[engine.LogP][at:at+m.Sequences[i].Len])
 			}
 			if !r.known(m) {
-				return fmt.Errorf("the reference's log-probabilities of the examples at %s are %w; look at the model with ggtune check", encode.Places(m), finetune.ErrNotFinite)
+				return fmt.Errorf("the reference's log-probabilities of the examples at %s are %w; look at the "+
+					"model with ggtune check", encode.Places(m), finetune.ErrNotFinite)
 			}
 			if time.Since(last) > often {
 				if err := saved(); err != nil {
@@ -121,7 +123,8 @@ func (r *reference) compute(ctx context.Context, ref *referenceModel, rows *enco
 	return nil
 }
 
-// referenceAdapter is the adapter with which the base is the reference: its file, and the hash of that; "" for the base alone.
+// referenceAdapter is the adapter with which the base is the reference: its file, and the hash of that; "" for the
+// base alone.
 func referenceAdapter(cfg *config.Config) (path, sum string, err error) {
 	if path = cfg.ReferenceAdapter(); path == "" {
 		return "", "", nil
@@ -132,8 +135,8 @@ func referenceAdapter(cfg *config.Config) (path, sum string, err error) {
 	return path, sum, nil
 }
 
-// A referenceModel is the reference at work. It is opened for the first row: a cache may hold them all, and then a session
-// would take memory and threads for nothing. What it needs is freed with it, before training takes its own.
+// A referenceModel is the reference at work. It is opened for the first row: a cache may hold them all, and then a
+// session would take memory and threads for nothing. What it needs is freed with it, before training takes its own.
 type referenceModel struct {
 	model   *engine.Model
 	cfg     *config.Config
@@ -174,8 +177,9 @@ type referenceKey struct {
 	Kind    string `json:"kind"` // kindReference: checkpoints are files of the same form
 	Base    string `json:"base_sha256"`
 	Adapter string `json:"adapter_sha256"` // "" for the base alone
-	Train   string `json:"train_data"`     // fingerprints of tokens, marks and trees: of data, tokenizer, template and settings of rows
-	Held    string `json:"held_data"`
+	// Train and Held are fingerprints of tokens, marks and trees: of data, tokenizer, template and settings of rows.
+	Train string `json:"train_data"`
+	Held  string `json:"held_data"`
 	// What shares a row may change the last bits.
 	Packing  string `json:"packing"`
 	SeqLen   int    `json:"seq_len"`
@@ -208,7 +212,8 @@ func (r *run) reference(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	key := referenceKey{Kind: kindReference, Base: r.meta.BaseSHA256, Adapter: r.meta.RefAdapter, Train: r.meta.TrainData, Held: r.meta.HeldData, Packing: r.cfg.Packing,
+	key := referenceKey{Kind: kindReference, Base: r.meta.BaseSHA256, Adapter: r.meta.RefAdapter,
+		Train: r.meta.TrainData, Held: r.meta.HeldData, Packing: r.cfg.Packing,
 		SeqLen: r.cfg.SeqLen, Seed: r.cfg.Seed, EvalRows: r.cfg.EvalRows, Exact: r.cfg.Exact}
 	r.refs.train = newReference(r.rows.Train)
 	tensors := []checkpoint.Tensor{checkpoint.Floats("train", r.refs.train.logp)}
@@ -236,7 +241,8 @@ func (r *run) reference(ctx context.Context) (err error) {
 	}
 	before = trained
 	if r.refs.held != nil {
-		if err := r.refs.held.compute(ctx, ref, r.rows.HeldRows, r.rows.HeldRows.Micros(), progress, save); err != nil {
+		if err := r.refs.held.compute(ctx, ref, r.rows.HeldRows, r.rows.HeldRows.Micros(), progress,
+			save); err != nil {
 			return err
 		}
 	}
@@ -246,13 +252,14 @@ func (r *run) reference(ctx context.Context) (err error) {
 	return save()
 }
 
-// cached fills tensors from the cache in a file, where it is of this key. One of another key is not used, and said so; a file
-// that somebody named and that is no cache is refused. Where there is none it makes one, so that a place that cannot be
-// written to is known before the pass, which may take long, and not after it.
+// cached fills tensors from the cache in a file, where it is of this key. One of another key is not used, and said so;
+// a file that somebody named and that is no cache is refused. Where there is none it makes one, so that a place that
+// cannot be written to is known before the pass, which may take long, and not after it.
 func (r *run) cached(file string, key referenceKey, tensors []checkpoint.Tensor) error {
 	f, err := checkpoint.OpenFile(file)
 	noCache := func(why string) error {
-		return fmt.Errorf("--ref-cache: %s is no cache of the reference's log-probabilities, and is left as it is: %s; name another file", file, why)
+		return fmt.Errorf("--ref-cache: %s is no cache of the reference's log-probabilities, and is left as it is: "+
+			"%s; name another file", file, why)
 	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -274,7 +281,8 @@ func (r *run) cached(file string, key referenceKey, tensors []checkpoint.Tensor)
 		return noCache("it holds a checkpoint")
 	}
 	if is != key {
-		r.note("%s holds the reference's log-probabilities for %s; they are computed anew, and replace it", file, key.changed(is))
+		r.note("%s holds the reference's log-probabilities for %s; they are computed anew, and replace it", file,
+			key.changed(is))
 		return nil
 	}
 	return f.Read(tensors)

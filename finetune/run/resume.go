@@ -19,10 +19,11 @@ import (
 
 // meta is what a checkpoint holds beside numbers: all that tells the next step what it would have been.
 type meta struct {
-	Version     string       `json:"version"` // of the ggtune that wrote it
-	Config      string       `json:"config"`  // run.toml
-	BaseSHA256  string       `json:"base_sha256"`
-	RefAdapter  string       `json:"reference_sha256"`    // of the reference's adapter; "" for the base alone, or no reference
+	Version    string `json:"version"` // of the ggtune that wrote it
+	Config     string `json:"config"`  // run.toml
+	BaseSHA256 string `json:"base_sha256"`
+	// RefAdapter is of the reference's adapter; "" for the base alone, or no reference.
+	RefAdapter  string       `json:"reference_sha256"`
 	InitAdapter string       `json:"init_adapter_sha256"` // "" for a fresh one
 	TrainData   string       `json:"train_data"`          // fingerprints
 	HeldData    string       `json:"held_data"`
@@ -37,8 +38,8 @@ type meta struct {
 	Seconds    float64          `json:"seconds"`       // of training
 }
 
-// ResumeConfig gives the settings of the run in directory output, for a resumed run to begin from; options given anew are
-// set on top. Train compares the two.
+// ResumeConfig gives the settings of the run in directory output, for a resumed run to begin from; options given anew
+// are set on top. Train compares the two.
 func ResumeConfig(output string) (*config.Config, error) {
 	c := config.Default()
 	if err := c.LoadTOML(filepath.Join(output, fileConfig)); err != nil {
@@ -96,11 +97,14 @@ func (r *run) compatible(m *meta) (notes []string, err error) {
 	}
 	var errs []error
 	if m.BaseSHA256 != r.meta.BaseSHA256 {
-		errs = append(errs, fmt.Errorf("the model %s (sha256 %.12s…) is not the one the run began with (%s, sha256 %.12s…); give that one with --model",
+		errs = append(errs, fmt.Errorf("the model %s (sha256 %.12s…) is not the one the run began with (%s, sha256 "+
+			"%.12s…); give that one with --model",
 			r.cfg.Model, r.meta.BaseSHA256, old.Model, m.BaseSHA256))
 	}
 	if m.RefAdapter != r.meta.RefAdapter {
-		errs = append(errs, fmt.Errorf("the reference is %s, and was %s when the run began; give that one with --ref-adapter, or as --init-adapter", origin.ReferenceName(r.meta.RefAdapter), origin.ReferenceName(m.RefAdapter)))
+		errs = append(errs, fmt.Errorf("the reference is %s, and was %s when the run began; give that one with "+
+			"--ref-adapter, or as --init-adapter", origin.ReferenceName(r.meta.RefAdapter),
+			origin.ReferenceName(m.RefAdapter)))
 	}
 	// The shapes may agree where the scale does not, which no checkpoint holds.
 	if m.InitAdapter != r.meta.InitAdapter {
@@ -110,10 +114,12 @@ func (r *run) compatible(m *meta) (notes []string, err error) {
 	errs = append(errs, diffs...)
 	// Other options than the run's give other rows: say so only where the options are the same.
 	if len(diffs) == 0 && m.TrainData != r.meta.TrainData {
-		errs = append(errs, errors.New("the training data gives other rows than it did when the run began: it has changed, or the chat template has; restore it, or begin a new run"))
+		errs = append(errs, errors.New("the training data gives other rows than it did when the run began: it has "+
+			"changed, or the chat template has; restore it, or begin a new run"))
 	}
 	if len(diffs) == 0 && m.HeldData != r.meta.HeldData {
-		errs = append(errs, errors.New("the held-out data is not that of the run's beginning; restore it, or begin a new run"))
+		errs = append(errs, errors.New("the held-out data is not that of the run's beginning; restore it, or begin "+
+			"a new run"))
 	}
 	if now := r.meta.Course.Steps; now != m.Course.Steps {
 		s, serr := optim.GetSchedule(r.cfg.Schedule)
@@ -121,7 +127,8 @@ func (r *run) compatible(m *meta) (notes []string, err error) {
 		case serr != nil:
 			errs = append(errs, serr)
 		case s.UsesEnd:
-			errs = append(errs, fmt.Errorf("the run was to have %s, and is to have %d now, but the learning rates of schedule %s follow from that number; only schedule %s lets a run grow: begin a new one",
+			errs = append(errs, fmt.Errorf("the run was to have %s, and is to have %d now, but the learning rates "+
+				"of schedule %s follow from that number; only schedule %s lets a run grow: begin a new one",
 				count.Of(m.Course.Steps, "step"), now, s.Name, strings.Join(optim.Endless(), " or ")))
 		}
 	}

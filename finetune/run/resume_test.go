@@ -41,7 +41,8 @@ func begun(t *testing.T, c config.Config, change func(r *run)) *run {
 	return r
 }
 
-// stopAndResume stops a run at the first event that at picks, asks then about what it left, and has it go on to its end.
+// stopAndResume stops a run at the first event that at picks, asks then about what it left, and has it go on to its
+// end.
 func stopAndResume(t *testing.T, c config.Config, at func(report.Event) bool, then func()) {
 	t.Helper()
 	stop := errors.New("stop")
@@ -98,9 +99,18 @@ func TestInterruptAndResume(t *testing.T) {
 			s, ok := e.(report.Step)
 			return ok && s.Step == 3
 		},
-		"after the evaluation of step 3": func(e report.Event) bool { s, ok := e.(report.Evaluated); return ok && s.Step == 3 },
-		"after the last step":            func(e report.Event) bool { s, ok := e.(report.Step); return ok && s.Step == 6 },
-		"while verifying":                func(e report.Event) bool { p, ok := e.(report.Progress); return ok && p.What == "verify" },
+		"after the evaluation of step 3": func(e report.Event) bool {
+			s, ok := e.(report.Evaluated)
+			return ok && s.Step == 3
+		},
+		"after the last step": func(e report.Event) bool {
+			s, ok := e.(report.Step)
+			return ok && s.Step == 6
+		},
+		"while verifying": func(e report.Event) bool {
+			p, ok := e.(report.Progress)
+			return ok && p.What == "verify"
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := c
@@ -111,8 +121,8 @@ func TestInterruptAndResume(t *testing.T) {
 	}
 }
 
-// TestResumeOlderFull: a checkpoint of full training from before llama.cpp's distance from the base was kept as it is now, when
-// it was one number under another name, is gone on from as any other.
+// TestResumeOlderFull: a checkpoint of full training from before llama.cpp's distance from the base was kept as it is
+// now, when it was one number under another name, is gone on from as any other.
 func TestResumeOlderFull(t *testing.T) {
 	c := tinyConfig(t, gguf.F16)
 	c.Full, c.Dropout, c.Rank, c.LR = true, 0, config.Default().Rank, 1e-3
@@ -140,7 +150,8 @@ func TestResumeOlderFull(t *testing.T) {
 		if err := f.Read(tensors); err != nil {
 			t.Fatal(err)
 		}
-		if err := checkpoint.WriteFile(nil, filepath.Join(c.Output, dirCheckpoints, id.String(), "state.bin"), m, tensors); err != nil {
+		if err := checkpoint.WriteFile(nil, filepath.Join(c.Output, dirCheckpoints, id.String(), "state.bin"), m,
+			tensors); err != nil {
 			t.Fatal(err)
 		}
 	})
@@ -179,7 +190,8 @@ func TestResumeRules(t *testing.T) {
 			s.Seed = 99
 			c.Model = synth.Temp(t, s)
 		}, "is not the one the run began with", ""},
-		{"other data", func(c *config.Config) { c.Data = []string{tinyData(t, 38)} }, "the training data gives other rows", ""},
+		{"other data", func(c *config.Config) { c.Data = []string{tinyData(t, 38)} },
+			"the training data gives other rows", ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			c := base
@@ -205,7 +217,8 @@ func TestResumeRules(t *testing.T) {
 	cosine.Schedule, cosine.Output = "cosine", filepath.Join(t.TempDir(), "run")
 	mustTrain(t, cosine)
 	cosine.Resume, cosine.Steps = true, 9
-	if _, err := Train(t.Context(), cosine, report.Silent{}); err == nil || !strings.Contains(err.Error(), "schedule cosine follow from that number; only schedule constant lets") {
+	if _, err := Train(t.Context(), cosine, report.Silent{}); err == nil ||
+		!strings.Contains(err.Error(), "schedule cosine follow from that number; only schedule constant lets") {
 		t.Errorf("more steps under cosine: got %v", err)
 	}
 }
@@ -214,7 +227,8 @@ func TestResumeRules(t *testing.T) {
 func TestOutputDirectory(t *testing.T) {
 	c := tinyConfig(t, gguf.F32)
 	c.Resume = true
-	if _, err := Train(t.Context(), c, report.Silent{}); err == nil || !strings.Contains(err.Error(), "no such directory") {
+	if _, err := Train(t.Context(), c, report.Silent{}); err == nil ||
+		!strings.Contains(err.Error(), "no such directory") {
 		t.Errorf("resume from nowhere: got %v", err)
 	}
 	c.Resume = false
@@ -230,7 +244,8 @@ func TestOutputDirectory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Train(t.Context(), c, report.Silent{}); err == nil || !strings.Contains(err.Error(), "in use by another ggtune") {
+	if _, err := Train(t.Context(), c, report.Silent{}); err == nil ||
+		!strings.Contains(err.Error(), "in use by another ggtune") {
 		t.Errorf("a locked directory: got %v", err)
 	}
 	if err := d.Close(); err != nil {
@@ -254,7 +269,8 @@ func TestPatienceAndBest(t *testing.T) {
 	c.Steps, c.EvalEvery, c.Patience, c.Keep, c.SaveEvery = 40, 1, 2, 1, 0
 	c.EvalSplit, c.EvalData = 0, []string{tinyData(t, 10)}
 	s := mustTrain(t, c)
-	if s.Stopped != "patience" || s.Steps >= 40 || s.BestStep == nil || s.ResultStep != *s.BestStep || s.ResultStep >= s.Steps {
+	if s.Stopped != "patience" || s.Steps >= 40 || s.BestStep == nil || s.ResultStep != *s.BestStep ||
+		s.ResultStep >= s.Steps {
 		t.Fatalf("got %+v", s)
 	}
 	store := checkpoint.Store{Dir: filepath.Join(c.Output, dirCheckpoints)}
@@ -309,7 +325,8 @@ func TestNotVerified(t *testing.T) {
 	mustTrain(t, *resumed)
 }
 
-// TestExtendedIsUnfinished: a finished run that is made longer is not finished until it is again; the adapter it had stays.
+// TestExtendedIsUnfinished: a finished run that is made longer is not finished until it is again; the adapter it had
+// stays.
 func TestExtendedIsUnfinished(t *testing.T) {
 	c := tinyConfig(t, gguf.F32)
 	c.Schedule, c.Steps = "constant", 2
@@ -337,7 +354,8 @@ func TestExtendedIsUnfinished(t *testing.T) {
 	}
 }
 
-// TestFullDisk: a checkpoint that cannot be written ends the run with what to do, and the one before can be resumed from.
+// TestFullDisk: a checkpoint that cannot be written ends the run with what to do, and the one before can be resumed
+// from.
 func TestFullDisk(t *testing.T) {
 	c := tinyConfig(t, gguf.F32)
 	r := begun(t, c, func(*run) {})

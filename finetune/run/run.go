@@ -1,6 +1,6 @@
-// Package run carries one training run from its settings to a result that llama.cpp has loaded: it wires data, model, loop,
-// checkpoints and report together, goes on with a run that was stopped, and measures a model the way a run does. It knows no
-// flag and no terminal.
+// Package run carries one training run from its settings to a result that llama.cpp has loaded: it wires data, model,
+// loop, checkpoints and report together, goes on with a run that was stopped, and measures a model the way a run does.
+// It knows no flag and no terminal.
 package run
 
 import (
@@ -31,8 +31,8 @@ type run struct {
 	clock  time.Time // when the step under way began
 }
 
-// Train runs a training run from its data to a result that llama.cpp has loaded, and tells rep what happens. On cancel it
-// saves and returns context.Cause(ctx); a *config.Error says that the settings are at fault and nothing was done.
+// Train runs a training run from its data to a result that llama.cpp has loaded, and tells rep what happens. On cancel
+// it saves and returns context.Cause(ctx); a *config.Error says that the settings are at fault and nothing was done.
 func Train(ctx context.Context, cfg config.Config, rep report.Reporter) (_ report.Summary, err error) {
 	if err := cfg.Validate(); err != nil {
 		return report.Summary{}, err
@@ -94,8 +94,10 @@ func (r *run) begin(ctx context.Context) error {
 }
 
 func (r *run) announce() {
-	s := report.Started{Model: r.cfg.Model, Arch: r.model.Net().Arch, Types: r.model.StorageTypes(), Method: r.how.Name, Unit: r.how.Unit, Template: r.text.TemplateName(),
-		Train: r.rows.Train.Counts, Memory: r.memory.Total, Steps: r.meta.Course.Steps, Step: r.meta.State.Step, Threads: r.cfg.Threads, Trained: r.count()}
+	s := report.Started{Model: r.cfg.Model, Arch: r.model.Net().Arch, Types: r.model.StorageTypes(),
+		Method: r.how.Name, Unit: r.how.Unit, Template: r.text.TemplateName(),
+		Train: r.rows.Train.Counts, Memory: r.memory.Total, Steps: r.meta.Course.Steps, Step: r.meta.State.Step,
+		Threads: r.cfg.Threads, Trained: r.count()}
 	if r.rows.Held != nil {
 		s.Held = &r.rows.Held.Counts
 	}
@@ -157,7 +159,8 @@ func (r *run) afterStep(ctx context.Context, st *finetune.State, s finetune.Step
 	elapsed := time.Since(r.clock).Seconds()
 	defer func() { r.clock = time.Now() }()
 	r.meta.Seconds += elapsed
-	line := report.Line{Step: s.Step, Loss: s.Loss, LR: s.LR, GradNorm: s.GradNorm, Tokens: s.Tokens, Counted: s.Counted, TokPerS: float64(s.Tokens) / elapsed,
+	line := report.Line{Step: s.Step, Loss: s.Loss, LR: s.LR, GradNorm: s.GradNorm, Tokens: s.Tokens,
+		Counted: s.Counted, TokPerS: float64(s.Tokens) / elapsed,
 		Epoch: r.source.Epoch(), Figures: figures(nil, "", s.Metrics)}
 	if err := r.log.Append(line); err != nil {
 		return false, err

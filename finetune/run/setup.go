@@ -97,7 +97,8 @@ func (s *setup) describe() (m meta, err error) {
 	if s.cfg.InitAdapter != "" {
 		text = append([]byte(aboutAdapter(s.cfg.InitAdapter, s.start.Adapter)), text...)
 	}
-	m = meta{Version: version(), Config: string(text), Course: s.course, TrainData: fingerprint(s.rows.Train), HeldData: fingerprint(s.rows.Held)}
+	m = meta{Version: version(), Config: string(text), Course: s.course, TrainData: fingerprint(s.rows.Train),
+		HeldData: fingerprint(s.rows.Held)}
 	if s.how.Reference {
 		if _, m.RefAdapter, err = referenceAdapter(&s.cfg); err != nil {
 			return m, err
@@ -119,7 +120,8 @@ func aboutAdapter(path string, a *adapter.Adapter) string {
 		ranks = append(ranks, a.Pairs[i].Rank)
 	}
 	slices.Sort(ranks)
-	return fmt.Sprintf("# init_adapter %q has rank %s and alpha %g\n\n", path, strings.Trim(fmt.Sprint(slices.Compact(ranks)), "[]"), a.Alpha)
+	return fmt.Sprintf("# init_adapter %q has rank %s and alpha %g\n\n", path,
+		strings.Trim(fmt.Sprint(slices.Compact(ranks)), "[]"), a.Alpha)
 }
 
 // version is that of the module, as the Go tools recorded it in the binary.

@@ -115,21 +115,26 @@ func TestTrain(t *testing.T) {
 		}
 	}
 	var written report.Summary
-	if err := json.Unmarshal([]byte(readFile(t, c.Output, fileReport)), &written); err != nil || !reflect.DeepEqual(written, s) {
+	if err := json.Unmarshal([]byte(readFile(t, c.Output, fileReport)), &written); err != nil ||
+		!reflect.DeepEqual(written, s) {
 		t.Errorf("report.json: %v, got %+v, want %+v", err, written, s)
 	}
-	if s.Steps != 6 || s.AdapterSHA256 == nil || s.LlamaMaxDiff == nil || s.EvalLossAfter == nil || !(*s.EvalLossAfter < *s.EvalLossBefore) {
+	if s.Steps != 6 || s.AdapterSHA256 == nil || s.LlamaMaxDiff == nil || s.EvalLossAfter == nil ||
+		!(*s.EvalLossAfter < *s.EvalLossBefore) {
 		t.Errorf("got %+v", s)
 	}
 	lines := metrics(t, c.Output)
-	if len(lines) != 6 || lines[2].EvalLoss == nil || lines[5].EvalLoss == nil || lines[0].EvalLoss != nil || lines[5].LR >= lines[2].LR {
+	if len(lines) != 6 || lines[2].EvalLoss == nil || lines[5].EvalLoss == nil || lines[0].EvalLoss != nil ||
+		lines[5].LR >= lines[2].LR {
 		t.Errorf("metrics: %+v", lines)
 	}
 	again := config.Default()
-	if err := again.LoadTOML(filepath.Join(c.Output, fileConfig)); err != nil || again.Steps != 6 || again.LR != c.LR || again.Dropout != 0.1 {
+	if err := again.LoadTOML(filepath.Join(c.Output, fileConfig)); err != nil || again.Steps != 6 ||
+		again.LR != c.LR || again.Dropout != 0.1 {
 		t.Errorf("run.toml: %+v, %v", again, err)
 	}
-	if _, err := Train(t.Context(), c, report.Silent{}); err == nil || !strings.Contains(err.Error(), "already holds a run") {
+	if _, err := Train(t.Context(), c, report.Silent{}); err == nil ||
+		!strings.Contains(err.Error(), "already holds a run") {
 		t.Errorf("a second run into the same directory: got %v", err)
 	}
 }
@@ -144,11 +149,16 @@ func TestNothingWritten(t *testing.T) {
 		"no such model": {func(c *config.Config) { c.Model = filepath.Join(t.TempDir(), "no.gguf") }, "no.gguf"},
 		"layer":         {func(c *config.Config) { c.Layers = "7" }, "outside the model's layers 0 to 1"},
 		"target":        {func(c *config.Config) { c.Targets = []string{"atn_q"} }, "attn_q"},
-		"memory":        {func(c *config.Config) { c.Memory, c.Rank = 1, 1024 }, "--memory is 1.0 MB; a smaller --rank"},
-		"warm-up":       {func(c *config.Config) { c.Steps, c.Epochs, c.Settings = 0, 1, setting.Values{"warmup": 16} }, "--warmup: 16 steps of warm-up, and the run has"},
-		"last turn":     {func(c *config.Config) { c.Mask = "last" }, "--mask last: "},
-		"refuse long":   {func(c *config.Config) { c.SeqLen, c.OnLong = 8, "refuse" }, "longer than a row of 8"},
-		"all too long":  {func(c *config.Config) { c.SeqLen, c.OnLong, c.EvalSplit, c.EvalEvery = 4, "drop", 0, 0 }, "none of"},
+		"memory": {func(c *config.Config) { c.Memory, c.Rank = 1, 1024 },
+			"--memory is 1.0 MB; a smaller --rank"},
+		"warm-up": {func(c *config.Config) {
+			c.Steps, c.Epochs, c.Settings = 0, 1,
+				setting.Values{"warmup": 16}
+		}, "--warmup: 16 steps of warm-up, and the run has"},
+		"last turn":   {func(c *config.Config) { c.Mask = "last" }, "--mask last: "},
+		"refuse long": {func(c *config.Config) { c.SeqLen, c.OnLong = 8, "refuse" }, "longer than a row of 8"},
+		"all too long": {func(c *config.Config) { c.SeqLen, c.OnLong, c.EvalSplit, c.EvalEvery = 4, "drop", 0, 0 },
+			"none of"},
 		"full quantized": {func(c *config.Config) {
 			c.Full, c.Dropout, c.Rank = true, 0, config.Default().Rank
 			c.Model = synth.Temp(t, synth.Tiny("llama", gguf.Q8_0))
@@ -183,7 +193,8 @@ func heldConfig(c config.Config, t *testing.T) config.Config {
 	return c
 }
 
-// TestEvaluate: an adapter's own settings are taken, the base is told from another one, and the report's loss is found again.
+// TestEvaluate: an adapter's own settings are taken, the base is told from another one, and the report's loss is found
+// again.
 func TestEvaluate(t *testing.T) {
 	c := tinyConfig(t, gguf.F32)
 	held := tinyData(t, 10)
@@ -221,7 +232,8 @@ func TestEvaluate(t *testing.T) {
 	other.Seed = 5
 	e.Model = synth.Temp(t, other)
 	rec := &recorder{}
-	if _, err := Evaluate(t.Context(), e, adapter, nil, rec); err != nil || !strings.Contains(rec.notes(), "another base") {
+	if _, err := Evaluate(t.Context(), e, adapter, nil, rec); err != nil ||
+		!strings.Contains(rec.notes(), "another base") {
 		t.Errorf("another base: notes %q, %v", rec.notes(), err)
 	}
 }
@@ -231,7 +243,8 @@ func TestFull(t *testing.T) {
 	c := tinyConfig(t, gguf.F16)
 	c.Full, c.Dropout, c.Rank, c.LR = true, 0, config.Default().Rank, 1e-3
 	s := mustTrain(t, c)
-	if s.ModelSHA256 == nil || s.AdapterSHA256 != nil || s.Result != filepath.Join(c.Output, fileModel) || !(*s.EvalLossAfter < *s.EvalLossBefore) {
+	if s.ModelSHA256 == nil || s.AdapterSHA256 != nil || s.Result != filepath.Join(c.Output, fileModel) ||
+		!(*s.EvalLossAfter < *s.EvalLossBefore) {
 		t.Errorf("got %+v", s)
 	}
 	e := heldConfig(c, t)
@@ -241,8 +254,8 @@ func TestFull(t *testing.T) {
 	}
 }
 
-// TestFullIsMeasuredAsWritten: the report's loss of a model trained in bf16 is that of the file, not of the numbers before
-// they were rounded to it; the run's own evaluation of its last step is of those.
+// TestFullIsMeasuredAsWritten: the report's loss of a model trained in bf16 is that of the file, not of the numbers
+// before they were rounded to it; the run's own evaluation of its last step is of those.
 func TestFullIsMeasuredAsWritten(t *testing.T) {
 	c := tinyConfig(t, gguf.BF16)
 	c.Full, c.Exact, c.Dropout, c.Rank, c.LR = true, true, 0, config.Default().Rank, 3e-3
@@ -256,7 +269,8 @@ func TestFullIsMeasuredAsWritten(t *testing.T) {
 	}
 	lines := metrics(t, c.Output)
 	before := *lines[len(lines)-1].EvalLoss
-	if off, rounding := math.Abs(got.Loss-*s.EvalLossAfter), math.Abs(got.Loss-before); !(off <= 1e-6) || !(rounding > 10*off && rounding > 1e-5) {
+	if off, rounding := math.Abs(got.Loss-*s.EvalLossAfter), math.Abs(got.Loss-before); !(off <= 1e-6) ||
+		!(rounding > 10*off && rounding > 1e-5) {
 		t.Errorf("loss of the file %.9g, the report's %.9g, before rounding %.9g", got.Loss, *s.EvalLossAfter, before)
 	}
 }
@@ -279,7 +293,8 @@ func TestTrainReal(t *testing.T) {
 // TestAdapterSaysHowDataIsRead: eval reads data as the adapter's run did, unless the user says otherwise.
 func TestAdapterSaysHowDataIsRead(t *testing.T) {
 	c := tinyConfig(t, gguf.F32)
-	c.DropReasoning, c.OnLong, c.Columns, c.TextSplit, c.TaskExamples, c.TaskChat = true, "drop", []string{"prompt=ask", "completion=say"}, "line", 0, true
+	c.DropReasoning, c.OnLong, c.Columns, c.TextSplit, c.TaskExamples, c.TaskChat = true, "drop",
+		[]string{"prompt=ask", "completion=say"}, "line", 0, true
 	c.Steps, c.EvalSplit = 2, 0
 	renamed := func(n int) []string {
 		path := filepath.Join(t.TempDir(), "renamed.jsonl")
@@ -295,7 +310,8 @@ func TestAdapterSaysHowDataIsRead(t *testing.T) {
 	e.Model, e.Data, e.Threads = c.Model, c.EvalData, 1
 	rec := &recorder{}
 	got, err := Evaluate(t.Context(), e, s.Result, nil, rec)
-	if err != nil || math.Abs(got.Loss-*s.EvalLossAfter) > 1e-4 || !strings.Contains(rec.notes(), "--columns prompt=ask") {
+	if err != nil || math.Abs(got.Loss-*s.EvalLossAfter) > 1e-4 ||
+		!strings.Contains(rec.notes(), "--columns prompt=ask") {
 		t.Errorf("got %+v, %v, notes %q; want loss %g", got, err, rec.notes(), *s.EvalLossAfter)
 	}
 }
