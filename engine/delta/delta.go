@@ -75,7 +75,9 @@ type Placed struct {
 
 // A Use is a delta at work in a graph: comparable, like the delta itself.
 type Use struct {
-	Delta   Delta
+	Delta Delta
+	// Set begins the names of its parameters: each of several sets has its own.
+	Set     string
 	Dropout float64 // probability that an element of the input is zeroed on its way into the delta; 0 where dropout is off
 	// At is where its stacked parameter begins among those of the layer, in elements.
 	At int64
@@ -104,5 +106,5 @@ func (s *Site) Param(name string) graph.ID {
 
 // bind gives a trained value beside the weight.
 func (s *Site) bind(name string, shape graph.Shape) graph.ID {
-	return s.G.Bound(graph.Value{Name: s.Name + "." + name, Kind: graph.Param, Type: graph.F32, Shape: shape, Ref: graph.None, Delta: true})
+	return s.G.Bound(graph.Value{Name: s.Set + s.Name + "." + name, Kind: graph.Param, Type: graph.F32, Shape: shape, Ref: graph.None, Delta: true})
 }
