@@ -10,7 +10,7 @@ import (
 	"github.com/ggtune/ggtune/finetune/method"
 )
 
-// A Reporter is told what happens. Report is called from one goroutine at a time. A nil Reporter is silent: use Silent.
+// A Reporter is told what happens. Report is called from one goroutine at a time. Who wants to be told nothing gives Silent.
 type Reporter interface {
 	Report(e Event)
 }
