@@ -20,7 +20,8 @@ func (s *Session) planDeltas() error {
 	for _, d := range s.deltas() {
 		t, ok := s.model.tensors[d.Tensor]
 		if !ok || t.shape != d.Weight {
-			return fmt.Errorf("engine: adapter pair %q is for a tensor of shape %v, the model's is %v; the adapter belongs to another model", d.Tensor, d.Weight, t.shape)
+			return fmt.Errorf("engine: adapter pair %q is for a tensor of shape %v, the model's is %v; the adapter "+
+				"belongs to another model", d.Tensor, d.Weight, t.shape)
 		}
 		s.uses[d.Tensor] = delta.Use{Delta: d.Delta}
 		s.lowest = min(s.lowest, t.stage)
@@ -45,8 +46,8 @@ func (s *Session) stack(il int) (n int64) {
 	return n
 }
 
-// addDeltas gives the parameters of the deltas their memory and their beginnings, in the order of the deltas; where they lie
-// is another matter: see stack.
+// addDeltas gives the parameters of the deltas their memory and their beginnings, in the order of the deltas; where
+// they lie is another matter: see stack.
 func (s *Session) addDeltas() error {
 	list := s.deltas()
 	if len(list) == 0 {

@@ -91,8 +91,8 @@ func set(name string, of map[arch.Role]delta.Delta) arch.Set {
 	}
 }
 
-// TestDeltas: several sets at one layer apply in their order, whatever their kinds, joined or not: the outputs and every
-// gradient are those of the formulas.
+// TestDeltas: several sets at one layer apply in their order, whatever their kinds, joined or not: the outputs and
+// every gradient are those of the formulas.
 func TestDeltas(t *testing.T) {
 	one, two := delta.LoRA{Rank: nRank, Scale: 0.5}, delta.LoRA{Rank: nRank, Scale: -2}
 	all := func(d delta.Delta) map[arch.Role]delta.Delta {
@@ -111,10 +111,12 @@ func TestDeltas(t *testing.T) {
 			func(v formulas) [][]float64 {
 				return [][]float64{sum(v["acc"], v.base("attn_q"), v.pair("a:attn_q.weight", 0.5))}
 			}},
-		"pairs around another kind": {[]arch.Set{set("a:", all(one)), set("b:", all(mixed{})), set("c:", all(two))}, linear,
+		"pairs around another kind": {[]arch.Set{set("a:", all(one)), set("b:", all(mixed{})), set("c:", all(two))},
+			linear,
 			func(v formulas) [][]float64 {
 				y := sum(v.base("attn_q"), v.pair("a:attn_q.weight", 0.5))
-				return [][]float64{sum(v["acc"], v.product("b:attn_q.weight.mix", y, nOut, 1), v.pair("c:attn_q.weight", -2))}
+				return [][]float64{
+					sum(v["acc"], v.product("b:attn_q.weight.mix", y, nOut, 1), v.pair("c:attn_q.weight", -2))}
 			}},
 		"joined pairs": {[]arch.Set{set("a:", all(one))}, linears,
 			func(v formulas) (y [][]float64) {
@@ -129,9 +131,11 @@ func TestDeltas(t *testing.T) {
 			func(v formulas) [][]float64 {
 				q := sum(v.base("attn_q"), v.pair("a:attn_q.weight", 0.5), v.pair("c:attn_q.weight", -2))
 				k := v.product("b:attn_k.weight.mix", sum(v.base("attn_k"), v.pair("a:attn_k.weight", 0.5)), nOut, 1)
-				return [][]float64{q, k, sum(v.base("attn_v"), v.pair("a:attn_v.weight", 0.5), v.pair("c:attn_v.weight", -2))}
+				return [][]float64{q, k,
+					sum(v.base("attn_v"), v.pair("a:attn_v.weight", 0.5), v.pair("c:attn_v.weight", -2))}
 			}},
-		"kinds that cannot be joined": {[]arch.Set{set("a:", map[arch.Role]delta.Delta{arch.AttnQ: one, arch.AttnK: mixed{}})}, linears,
+		"kinds that cannot be joined": {
+			[]arch.Set{set("a:", map[arch.Role]delta.Delta{arch.AttnQ: one, arch.AttnK: mixed{}})}, linears,
 			func(v formulas) [][]float64 {
 				k := v.product("a:attn_k.weight.mix", v.base("attn_k"), nOut, 1)
 				return [][]float64{sum(v.base("attn_q"), v.pair("a:attn_q.weight", 0.5)), k, v.base("attn_v")}
@@ -145,7 +149,8 @@ func TestDeltas(t *testing.T) {
 					}
 					return arch.Tensor{Shape: graph.Matrix(nIn, nOut), Trained: true}, true
 				}}
-			acc := b.G.Bound(graph.Value{Name: "acc", Kind: graph.Input, Shape: graph.Matrix(nOut, nTokens), Ref: graph.None})
+			acc := b.G.Bound(graph.Value{Name: "acc", Kind: graph.Input, Shape: graph.Matrix(nOut, nTokens),
+				Ref: graph.None})
 			for _, y := range tt.build(b, b.Input(), acc) {
 				b.G.Output(y)
 			}
@@ -166,15 +171,24 @@ func TestDeltasRefused(t *testing.T) {
 		build func(b *arch.Builder) graph.ID
 		want  string
 	}{
-		"rows beside a layer":      {[]arch.Set{at(arch.AttnQ, rows)}, func(b *arch.Builder) graph.ID { return b.Linear(arch.AttnQ, b.Input(), graph.None) }, `LoRARows cannot stand beside "attn_q"`},
-		"a pair beside a table":    {[]arch.Set{at(arch.TokenEmbd, pair)}, (*arch.Builder).Embedding, `LoRA cannot stand beside "token_embd"`},
-		"another kind at the head": {[]arch.Set{at(arch.Output, mixed{})}, func(b *arch.Builder) graph.ID { return b.Head(b.Input(), nTokens, false) }, `mixed cannot stand beside "output"`},
+		"rows beside a layer": {[]arch.Set{at(arch.AttnQ, rows)},
+			func(b *arch.Builder) graph.ID { return b.Linear(arch.AttnQ, b.Input(), graph.None) },
+			`LoRARows cannot stand beside "attn_q"`},
+		"a pair beside a table": {[]arch.Set{at(arch.TokenEmbd, pair)}, (*arch.Builder).Embedding,
+			`LoRA cannot stand beside "token_embd"`},
+		"another kind at the head": {[]arch.Set{at(arch.Output, mixed{})},
+			func(b *arch.Builder) graph.ID { return b.Head(b.Input(), nTokens, false) },
+			`mixed cannot stand beside "output"`},
 		"two at the head": {[]arch.Set{at(arch.Output, pair), at(arch.Output, pair)},
-			func(b *arch.Builder) graph.ID { return b.Head(b.Input(), nTokens, false) }, `LoRA cannot stand beside "output"`},
+			func(b *arch.Builder) graph.ID { return b.Head(b.Input(), nTokens, false) },
+			`LoRA cannot stand beside "output"`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := &arch.Builder{G: &graph.Graph{}, T: nTokens, Sets: tt.sets, HP: arch.HParams{NEmbd: nIn},
-				Tensor: func(arch.Role, string) (arch.Tensor, bool) { return arch.Tensor{Shape: graph.Matrix(nIn, nOut)}, true }}
+				Tensor: func(arch.Role, string) (arch.Tensor,
+					bool) {
+					return arch.Tensor{Shape: graph.Matrix(nIn, nOut)}, true
+				}}
 			tt.build(b)
 			if err := b.G.Err(); err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("got error %v, want one with %q", err, tt.want)
@@ -183,8 +197,8 @@ func TestDeltasRefused(t *testing.T) {
 	}
 }
 
-// compareWithMeaning runs a graph and its derivative with random numbers, and compares outputs and gradients with those of a
-// meaning: gradients by finite differences in float64.
+// compareWithMeaning runs a graph and its derivative with random numbers, and compares outputs and gradients with those
+// of a meaning: gradients by finite differences in float64.
 func compareWithMeaning(t *testing.T, g *graph.Graph, meaning func(formulas) [][]float64) {
 	t.Helper()
 	m := newMachine(t)
@@ -326,15 +340,16 @@ func (m *machine) run(g *graph.Graph) (out [][]float64) {
 	for _, id := range g.Outputs {
 		outs[id] = m.alloc(g.Value(id).Shape.Elements())
 	}
-	err = p.Run(context.Background(), &backend.Binding{Work: m.alloc(p.Work()/4 + 1), Of: func(id graph.ID, v *graph.Value) backend.Place {
-		switch at, ok := outs[id]; {
-		case ok:
-			return at
-		case v.Kind == graph.Grad:
-			return m.grads[v.Name]
-		}
-		return m.places[v.Name]
-	}})
+	err = p.Run(context.Background(),
+		&backend.Binding{Work: m.alloc(p.Work()/4 + 1), Of: func(id graph.ID, v *graph.Value) backend.Place {
+			switch at, ok := outs[id]; {
+			case ok:
+				return at
+			case v.Kind == graph.Grad:
+				return m.grads[v.Name]
+			}
+			return m.places[v.Name]
+		}})
 	if err != nil {
 		m.t.Fatal(err)
 	}

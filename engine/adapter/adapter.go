@@ -1,5 +1,5 @@
-// Package adapter holds LoRA pairs: which tensors they stand beside, how they start, and how they are kept in llama.cpp's
-// adapter format. It knows no graph, no optimizer and no memory but its own.
+// Package adapter holds LoRA pairs: which tensors they stand beside, how they start, and how they are kept in
+// llama.cpp's adapter format. It knows no graph, no optimizer and no memory but its own.
 package adapter
 
 import (
@@ -14,8 +14,8 @@ import (
 	"github.com/ggtune/ggtune/engine/graph"
 )
 
-// A Pair is one LoRA pair (Hu et al. 2021): beside y = W x stands Scale·B(A x). Both are stored as llama.cpp reads them, in
-// ggml order.
+// A Pair is one LoRA pair (Hu et al. 2021): beside y = W x stands Scale·B(A x). Both are stored as llama.cpp reads
+// them, in ggml order.
 type Pair struct {
 	Tensor  string // name of W in the base, e.g. "blk.0.attn_q.weight"
 	Role    arch.Role
@@ -46,7 +46,8 @@ func (a *Adapter) Deltas() []delta.Placed {
 	for i := range a.Pairs {
 		p := &a.Pairs[i]
 		l := delta.LoRA{Rank: p.Rank, Scale: a.Scale(p)}
-		out[i] = delta.Placed{Tensor: p.Tensor, Delta: l, Weight: graph.Matrix(p.AShape[0], p.BShape[1]), Values: [][]float32{p.A, p.B}}
+		out[i] = delta.Placed{Tensor: p.Tensor, Delta: l, Weight: graph.Matrix(p.AShape[0], p.BShape[1]),
+			Values: [][]float32{p.A, p.B}}
 		if p.Flipped {
 			out[i].Delta, out[i].Weight = delta.LoRARows(l), graph.Matrix(p.BShape[1], p.AShape[1])
 		}
@@ -75,7 +76,9 @@ func (c Config) Validate() error {
 		faults = append(faults, fmt.Errorf("rank is %d, expected 1 to 1024", c.Rank))
 	}
 	if !(c.Alpha > 0) || math.IsInf(c.Alpha, 0) {
-		faults = append(faults, fmt.Errorf("alpha is %g, expected a number above 0 (llama.cpp reads alpha 0 as \"no alpha\" and would scale by 1)", c.Alpha))
+		faults = append(faults,
+			fmt.Errorf("alpha is %g, expected a number above 0 (llama.cpp reads alpha 0 as \"no alpha\" and would "+
+				"scale by 1)", c.Alpha))
 	}
 	if !slices.Contains(Inits(), c.Init) {
 		faults = append(faults, fmt.Errorf("init is %q, expected one of: %s", c.Init, strings.Join(Inits(), ", ")))
@@ -83,7 +86,8 @@ func (c Config) Validate() error {
 	return errors.Join(faults...)
 }
 
-// New makes the pairs that c chooses for a model; A starts at random, B at zero, so that the adapter changes nothing yet.
+// New makes the pairs that c chooses for a model; A starts at random, B at zero, so that the adapter changes nothing
+// yet.
 func New(net *arch.Net, c Config) (*Adapter, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
@@ -150,13 +154,15 @@ func Targets(net *arch.Net, names []string) ([]arch.Role, error) {
 		case n == "all-linear": // PEFT's name for every linear role
 			out = append(out, layers...)
 		case net.TiedOutput && (r == arch.Output || r == arch.TokenEmbd):
-			return nil, fmt.Errorf("target %q: the model's output head is its token embedding, and llama.cpp cannot run an adapter on a tensor with both uses; leave %q out", n, n)
+			return nil, fmt.Errorf("target %q: the model's output head is its token embedding, and llama.cpp cannot "+
+				"run an adapter on a tensor with both uses; leave %q out", n, n)
 		default:
 			ours := ""
 			if r := hubRoles[n]; slices.Contains(known, r) {
 				ours = fmt.Sprintf("did you mean %s? ", r)
 			}
-			return nil, fmt.Errorf("target %q is no linear role of architecture %q; %sknown: %s, all-linear", n, net.Arch, ours, join(known))
+			return nil, fmt.Errorf("target %q is no linear role of architecture %q; %sknown: %s, all-linear", n,
+				net.Arch, ours, join(known))
 		}
 	}
 	slices.Sort(out)

@@ -54,20 +54,25 @@ func TestNewRefuses(t *testing.T) {
 		change func(*adapter.Config)
 		want   []string
 	}{
-		"rank 0":           {func(c *adapter.Config) { c.Rank = 0 }, []string{"rank is 0"}},
-		"rank too large":   {func(c *adapter.Config) { c.Rank = 1025 }, []string{"rank is 1025", "1024"}},
-		"alpha 0":          {func(c *adapter.Config) { c.Alpha = 0 }, []string{"alpha is 0"}},
-		"alpha below 0":    {func(c *adapter.Config) { c.Alpha = -1 }, []string{"alpha is -1"}},
-		"alpha NaN":        {func(c *adapter.Config) { c.Alpha = math.NaN() }, []string{"alpha is NaN"}},
-		"alpha infinite":   {func(c *adapter.Config) { c.Alpha = math.Inf(1) }, []string{"alpha is +Inf"}},
-		"unknown init":     {func(c *adapter.Config) { c.Init = "zero" }, []string{`"zero"`, "kaiming, gaussian"}},
-		"every fault":      {func(c *adapter.Config) { *c = adapter.Config{} }, []string{"rank is 0", "alpha is 0", `init is ""`}},
-		"unknown target":   {func(c *adapter.Config) { c.Targets = []string{"q_proj"} }, []string{`"q_proj"`, "; did you mean attn_q? known: attn_q, attn_k, attn_v, attn_output", "output, token_embd, all-linear"}},
-		"a norm":           {func(c *adapter.Config) { c.Targets = []string{"attn_norm"} }, []string{`"attn_norm"`, "known:"}},
-		"part of a name":   {func(c *adapter.Config) { c.Targets = []string{"attn"} }, []string{`"attn"`, "known:"}},
-		"layer below 0":    {func(c *adapter.Config) { c.Layers = []int{-1} }, []string{"layer -1", "layers 0 to 1"}},
-		"layer beyond":     {func(c *adapter.Config) { c.Layers = []int{0, 2} }, []string{"layer 2", "layers 0 to 1"}},
-		"one target wrong": {func(c *adapter.Config) { c.Targets = []string{"attn_q", "nothing"} }, []string{`"nothing"`}},
+		"rank 0":         {func(c *adapter.Config) { c.Rank = 0 }, []string{"rank is 0"}},
+		"rank too large": {func(c *adapter.Config) { c.Rank = 1025 }, []string{"rank is 1025", "1024"}},
+		"alpha 0":        {func(c *adapter.Config) { c.Alpha = 0 }, []string{"alpha is 0"}},
+		"alpha below 0":  {func(c *adapter.Config) { c.Alpha = -1 }, []string{"alpha is -1"}},
+		"alpha NaN":      {func(c *adapter.Config) { c.Alpha = math.NaN() }, []string{"alpha is NaN"}},
+		"alpha infinite": {func(c *adapter.Config) { c.Alpha = math.Inf(1) }, []string{"alpha is +Inf"}},
+		"unknown init":   {func(c *adapter.Config) { c.Init = "zero" }, []string{`"zero"`, "kaiming, gaussian"}},
+		"every fault": {func(c *adapter.Config) { *c = adapter.Config{} },
+			[]string{"rank is 0", "alpha is 0", `init is ""`}},
+		"unknown target": {func(c *adapter.Config) { c.Targets = []string{"q_proj"} },
+			[]string{`"q_proj"`, "; did you mean attn_q? known: attn_q, attn_k, attn_v, attn_output",
+				"output, token_embd, all-linear"}},
+		"a norm": {func(c *adapter.Config) { c.Targets = []string{"attn_norm"} },
+			[]string{`"attn_norm"`, "known:"}},
+		"part of a name": {func(c *adapter.Config) { c.Targets = []string{"attn"} }, []string{`"attn"`, "known:"}},
+		"layer below 0":  {func(c *adapter.Config) { c.Layers = []int{-1} }, []string{"layer -1", "layers 0 to 1"}},
+		"layer beyond":   {func(c *adapter.Config) { c.Layers = []int{0, 2} }, []string{"layer 2", "layers 0 to 1"}},
+		"one target wrong": {func(c *adapter.Config) { c.Targets = []string{"attn_q", "nothing"} },
+			[]string{`"nothing"`}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := adapter.New(net, config(tt.change))
@@ -106,7 +111,8 @@ func TestTargets(t *testing.T) {
 
 func TestNewTakesWholeNames(t *testing.T) {
 	net := sizes(t, synth.Tiny("qwen3", gguf.F32))
-	got, err := adapter.New(net, config(func(c *adapter.Config) { c.Targets, c.Layers = []string{"attn_q"}, []int{1, 1} }))
+	got, err := adapter.New(net,
+		config(func(c *adapter.Config) { c.Targets, c.Layers = []string{"attn_q"}, []int{1, 1} }))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,7 +149,8 @@ func TestScale(t *testing.T) {
 			alpha, scale = 32, 2
 		}
 		if got.Alpha != alpha || got.Scale(&got.Pairs[0]) != scale {
-			t.Errorf("rsLoRA %v: alpha %g, scale %g; want %g and %g", rs, got.Alpha, got.Scale(&got.Pairs[0]), alpha, scale)
+			t.Errorf("rsLoRA %v: alpha %g, scale %g; want %g and %g", rs, got.Alpha, got.Scale(&got.Pairs[0]), alpha,
+				scale)
 		}
 	}
 }
@@ -154,7 +161,8 @@ func TestInit(t *testing.T) {
 	for _, init := range adapter.Inits() {
 		t.Run(init, func(t *testing.T) {
 			fresh := func(seed uint64, targets ...string) *adapter.Adapter {
-				ad, err := adapter.New(net, config(func(c *adapter.Config) { c.Init, c.Seed, c.Targets = init, seed, targets }))
+				ad, err := adapter.New(net,
+					config(func(c *adapter.Config) { c.Init, c.Seed, c.Targets = init, seed, targets }))
 				if err != nil {
 					t.Fatal(err)
 				}

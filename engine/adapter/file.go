@@ -48,7 +48,8 @@ func (a *Adapter) Save(ctx context.Context, fsys atomicfile.FS, path string) err
 	}
 	for i := range a.Pairs {
 		p := &a.Pairs[i]
-		if err := errors.Join(w.AddFloats(p.Tensor+suffixA, p.AShape[:], p.A), w.AddFloats(p.Tensor+suffixB, p.BShape[:], p.B)); err != nil {
+		if err := errors.Join(w.AddFloats(p.Tensor+suffixA, p.AShape[:], p.A),
+			w.AddFloats(p.Tensor+suffixB, p.BShape[:], p.B)); err != nil {
 			return err
 		}
 	}
@@ -111,7 +112,9 @@ func (l *loader) header(base string) error {
 		return err
 	}
 	if l.out.Arch != base {
-		return l.fail("the adapter is for architecture %q, the model is %q; give the model that the adapter was trained on", l.out.Arch, base)
+		return l.fail(
+			"the adapter is for architecture %q, the model is %q; give the model that the adapter was trained on",
+			l.out.Arch, base)
 	}
 	alpha, err := f.Float32(keyAlpha)
 	if err != nil {
@@ -138,14 +141,17 @@ func (l *loader) tensor(t *gguf.TensorInfo) error {
 		if base, ok = strings.CutSuffix(t.Name, suffixB); ok && l.f.HasTensor(base+suffixA) {
 			return nil
 		}
-		return l.fail("tensor %q is no half of a LoRA pair; expected names ending in %s and %s", t.Name, suffixA, suffixB)
+		return l.fail("tensor %q is no half of a LoRA pair; expected names ending in %s and %s", t.Name, suffixA,
+			suffixB)
 	}
 	at, ok := l.parts[base]
 	if ok && at.part.Role == arch.TokenEmbd && l.tied {
-		return l.fail("tensor %q: the model's output head is its token embedding, and llama.cpp cannot run an adapter on a tensor with both uses; train one without that target", t.Name)
+		return l.fail("tensor %q: the model's output head is its token embedding, and llama.cpp cannot run an "+
+			"adapter on a tensor with both uses; train one without that target", t.Name)
 	}
 	if !ok {
-		return l.fail("tensor %q: the model has no linear tensor %q; the adapter belongs to another model", t.Name, base)
+		return l.fail("tensor %q: the model has no linear tensor %q; the adapter belongs to another model", t.Name,
+			base)
 	}
 	b, err := l.f.Tensor(base + suffixB)
 	if err != nil {
@@ -156,7 +162,8 @@ func (l *loader) tensor(t *gguf.TensorInfo) error {
 	}
 	p := newPair(at.part, at.layer, b.Shape[0])
 	if [2]int64(t.Shape) != p.AShape || [2]int64(b.Shape) != p.BShape {
-		return l.fail("pair %q has shapes %v and %v, the model needs %v and %v; the adapter belongs to another model", base, t.Shape, b.Shape, p.AShape, p.BShape)
+		return l.fail("pair %q has shapes %v and %v, the model needs %v and %v; the adapter belongs to another model",
+			base, t.Shape, b.Shape, p.AShape, p.BShape)
 	}
 	if err := errors.Join(l.read(p.A, t), l.read(p.B, b)); err != nil {
 		return err

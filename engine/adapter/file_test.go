@@ -17,7 +17,8 @@ import (
 
 func TestSaveLoad(t *testing.T) {
 	net := sizes(t, synth.Tiny("llama", gguf.F32))
-	want, err := adapter.New(net, config(func(c *adapter.Config) { c.RSLoRA, c.Targets = true, []string{"attn_q", "output", "token_embd"} }))
+	want, err := adapter.New(net,
+		config(func(c *adapter.Config) { c.RSLoRA, c.Targets = true, []string{"attn_q", "output", "token_embd"} }))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,24 +68,37 @@ func TestLoadRefuses(t *testing.T) {
 		halves []half
 		want   []string
 	}{
-		"no tensors":        {keep, nil, []string{"holds no LoRA pair", ".lora_a"}},
-		"A alone":           {keep, pair[:1], []string{q + ".lora_b", "no such tensor"}},
-		"B alone":           {keep, pair[1:], []string{q + ".lora_b", "no half of a LoRA pair"}},
-		"another tensor":    {keep, append([]half{{"blk.0.attn_q.weight", []int64{64, 64}}}, pair...), []string{"no half of a LoRA pair"}},
-		"alpha missing":     {func(w *gguf.Writer) { w.Delete("adapter.lora.alpha") }, pair, []string{"adapter.lora.alpha", "missing"}},
-		"alpha 0":           {alpha(0), pair, []string{"adapter.lora.alpha is 0", "above 0"}},
-		"alpha below 0":     {alpha(-2), pair, []string{"adapter.lora.alpha is -2"}},
-		"alpha NaN":         {alpha(math.NaN()), pair, []string{"adapter.lora.alpha is NaN"}},
-		"alpha infinite":    {alpha(math.Inf(1)), pair, []string{"adapter.lora.alpha is +Inf"}},
-		"a model":           {func(w *gguf.Writer) { w.SetString("general.type", "model") }, pair, []string{"a model, not an adapter"}},
-		"another type":      {func(w *gguf.Writer) { w.SetString("adapter.type", "loha") }, pair, []string{`"loha"`, "only lora"}},
-		"another arch":      {func(w *gguf.Writer) { w.SetString("general.architecture", "qwen2") }, pair, []string{`"qwen2"`, `"llama"`}},
-		"another width":     {keep, []half{{q + ".lora_a", []int64{32, 4}}, {q + ".lora_b", []int64{4, 64}}}, []string{"[32 4]", "[64 4]", "another model"}},
-		"another height":    {keep, []half{{q + ".lora_a", []int64{64, 4}}, {q + ".lora_b", []int64{4, 32}}}, []string{"[4 32]", "[4 64]", "another model"}},
-		"ranks that differ": {keep, []half{{q + ".lora_a", []int64{64, 4}}, {q + ".lora_b", []int64{2, 64}}}, []string{"[64 4]", "[64 2]"}},
-		"a vector":          {keep, []half{{q + ".lora_a", []int64{64}}, {q + ".lora_b", []int64{1, 64}}}, []string{"expected matrices"}},
-		"a layer too many":  {keep, []half{{"blk.2.attn_q.weight.lora_a", []int64{64, 4}}, {"blk.2.attn_q.weight.lora_b", []int64{4, 64}}}, []string{"blk.2.attn_q.weight", "another model"}},
-		"a pair on a norm":  {keep, []half{{"blk.0.attn_norm.weight.lora_a", []int64{64, 4}}, {"blk.0.attn_norm.weight.lora_b", []int64{4, 1}}}, []string{"no linear tensor"}},
+		"no tensors": {keep, nil, []string{"holds no LoRA pair", ".lora_a"}},
+		"A alone":    {keep, pair[:1], []string{q + ".lora_b", "no such tensor"}},
+		"B alone":    {keep, pair[1:], []string{q + ".lora_b", "no half of a LoRA pair"}},
+		"another tensor": {keep, append([]half{{"blk.0.attn_q.weight", []int64{64, 64}}}, pair...),
+			[]string{"no half of a LoRA pair"}},
+		"alpha missing": {func(w *gguf.Writer) { w.Delete("adapter.lora.alpha") }, pair,
+			[]string{"adapter.lora.alpha", "missing"}},
+		"alpha 0":        {alpha(0), pair, []string{"adapter.lora.alpha is 0", "above 0"}},
+		"alpha below 0":  {alpha(-2), pair, []string{"adapter.lora.alpha is -2"}},
+		"alpha NaN":      {alpha(math.NaN()), pair, []string{"adapter.lora.alpha is NaN"}},
+		"alpha infinite": {alpha(math.Inf(1)), pair, []string{"adapter.lora.alpha is +Inf"}},
+		"a model": {func(w *gguf.Writer) { w.SetString("general.type", "model") }, pair,
+			[]string{"a model, not an adapter"}},
+		"another type": {func(w *gguf.Writer) { w.SetString("adapter.type", "loha") }, pair,
+			[]string{`"loha"`, "only lora"}},
+		"another arch": {func(w *gguf.Writer) { w.SetString("general.architecture", "qwen2") }, pair,
+			[]string{`"qwen2"`, `"llama"`}},
+		"another width": {keep, []half{{q + ".lora_a", []int64{32, 4}}, {q + ".lora_b", []int64{4, 64}}},
+			[]string{"[32 4]", "[64 4]", "another model"}},
+		"another height": {keep, []half{{q + ".lora_a", []int64{64, 4}}, {q + ".lora_b", []int64{4, 32}}},
+			[]string{"[4 32]", "[4 64]", "another model"}},
+		"ranks that differ": {keep, []half{{q + ".lora_a", []int64{64, 4}}, {q + ".lora_b", []int64{2, 64}}},
+			[]string{"[64 4]", "[64 2]"}},
+		"a vector": {keep, []half{{q + ".lora_a", []int64{64}}, {q + ".lora_b", []int64{1, 64}}},
+			[]string{"expected matrices"}},
+		"a layer too many": {keep,
+			[]half{{"blk.2.attn_q.weight.lora_a", []int64{64, 4}}, {"blk.2.attn_q.weight.lora_b", []int64{4, 64}}},
+			[]string{"blk.2.attn_q.weight", "another model"}},
+		"a pair on a norm": {keep,
+			[]half{{"blk.0.attn_norm.weight.lora_a", []int64{64, 4}}, {"blk.0.attn_norm.weight.lora_b", []int64{4, 1}}},
+			[]string{"no linear tensor"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var w gguf.Writer

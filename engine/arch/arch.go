@@ -23,7 +23,8 @@ type HParams struct {
 // A Role is a tensor's part in its layer or in the model: its name in the file without "blk.N." and ".weight".
 type Role string
 
-// Roles that several architectures have, or that others ask for; one that a single architecture has may stand in its file.
+// Roles that several architectures have, or that others ask for; one that a single architecture has may stand in its
+// file.
 const (
 	TokenEmbd    Role = "token_embd"
 	PositionEmbd Role = "position_embd"
@@ -79,8 +80,8 @@ func InLayer(il int, name string) string { return fmt.Sprintf("blk.%d.%s", il, n
 type Layer interface {
 	// Parts lists the layer's tensors. Those of the output head belong to what follows the last layer, save a tied one.
 	Parts() []Part
-	// Build gives the layer's output from its input x: [n_embd, T] both. The embedding has no input; what follows the last
-	// layer gives the rows that the output head multiplies.
+	// Build gives the layer's output from its input x: [n_embd, T] both. The embedding has no input; what follows the
+	// last layer gives the rows that the output head multiplies.
 	Build(b *Builder, x graph.ID) graph.ID
 }
 
@@ -103,7 +104,8 @@ type Net struct {
 // Global lists the tensors outside the layers.
 func (n *Net) Global() []Part { return append(n.Embed.Parts(), n.Final.Parts()...) }
 
-// Linear calls f for each matrix that a LoRA pair may stand beside: those outside the layers (il −1), then layer by layer.
+// Linear calls f for each matrix that a LoRA pair may stand beside: those outside the layers (il −1), then layer by
+// layer.
 func (n *Net) Linear(f func(p Part, il int)) {
 	each := func(parts []Part, il int) {
 		for _, p := range parts {
@@ -141,8 +143,8 @@ type Arch struct {
 	Read func(f Metadata) (*Net, error)
 }
 
-// An Example says how a usual model of an architecture differs from a plain one: one with the sizes that every model has,
-// an output matrix of its own, fewer key heads than heads, and no optional tensor.
+// An Example says how a usual model of an architecture differs from a plain one: one with the sizes that every model
+// has, an output matrix of its own, fewer key heads than heads, and no optional tensor.
 type Example struct {
 	Tokenizer string // tokenizer.ggml.pre of byte-level BPE; empty: SPM
 	Tied      bool   // the output head is token_embd.weight
@@ -174,7 +176,8 @@ func Of(f Metadata) (*Net, error) {
 	}
 	a, err := archs.Get(name)
 	if err != nil {
-		return nil, fmt.Errorf("%s: architecture %q cannot be trained; those that can: %s", f.Path(), name, strings.Join(Names(), ", "))
+		return nil, fmt.Errorf("%s: architecture %q cannot be trained; those that can: %s", f.Path(), name,
+			strings.Join(Names(), ", "))
 	}
 	n, err := a.Read(f)
 	if err != nil {

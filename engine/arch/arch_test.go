@@ -13,8 +13,8 @@ import (
 	"github.com/ggtune/ggtune/engine/graph"
 )
 
-// build makes the graph of a layer (il), of the embedding or of what follows the last layer (il -1), of a model that has
-// every optional tensor. asked, unless nil, gets the roles that were asked for what is trained beside them.
+// build makes the graph of a layer (il), of the embedding or of what follows the last layer (il -1), of a model that
+// has every optional tensor. asked, unless nil, gets the roles that were asked for what is trained beside them.
 func build(net *arch.Net, l arch.Layer, il int, asked map[arch.Role]bool) *graph.Graph {
 	const tokens, segments = 5, 2
 	tensors := map[string]arch.Part{}
@@ -54,8 +54,8 @@ func shape(p arch.Part) graph.Shape {
 	return graph.Matrix(p.Shape[0], p.Shape[1])
 }
 
-// Every architecture's layers are comparable values that read each tensor they list, by its shape, and no other, and ask
-// for what is trained beside each matrix that may have something.
+// Every architecture's layers are comparable values that read each tensor they list, by its shape, and no other, and
+// ask for what is trained beside each matrix that may have something.
 func TestLayers(t *testing.T) {
 	for _, name := range arch.Names() {
 		t.Run(name, func(t *testing.T) {

@@ -105,5 +105,6 @@ func (o rmsFinal) Build(b *Builder, x graph.ID) graph.ID { return b.RMSNorm(Outp
 
 // head is the output head's matrix, which a model with tied embeddings lacks.
 func head(embd, vocab int) Part {
-	return Part{Role: Output, Suffix: ".weight", Shape: []int64{int64(embd), int64(vocab)}, Optional: true, Linear: true}
+	return Part{Role: Output, Suffix: ".weight", Shape: []int64{int64(embd), int64(vocab)}, Optional: true,
+		Linear: true}
 }

@@ -15,12 +15,12 @@ type Tensor struct {
 	Trained bool // a Param: its own numbers change
 }
 
-// A Set is what is trained beside weights and applied together: it gives the delta at a role of the stage at hand, if there
-// is one.
+// A Set is what is trained beside weights and applied together: it gives the delta at a role of the stage at hand, if
+// there is one.
 type Set func(role Role) (delta.Use, bool)
 
-// A Builder builds the graph of one stage: the embedding, one layer, or what follows the last. Values are named by role,
-// without the layer's number, so that layers alike share one graph.
+// A Builder builds the graph of one stage: the embedding, one layer, or what follows the last. Values are named by
+// role, without the layer's number, so that layers alike share one graph.
 type Builder struct {
 	G  *graph.Graph
 	HP HParams
@@ -71,7 +71,8 @@ func (b *Builder) Weight(role Role, suffix string) graph.ID {
 	return b.bound(graph.Weight, string(role)+suffix, t.Type, t.Shape)
 }
 
-// Linear multiplies x by the role's weight and adds its bias and acc (or None), as changed by what is trained beside it.
+// Linear multiplies x by the role's weight and adds its bias and acc (or None), as changed by what is trained beside
+// it.
 func (b *Builder) Linear(role Role, x, acc graph.ID) graph.ID {
 	return b.linear(len(b.Sets), role, x, acc)
 }
@@ -163,7 +164,8 @@ func (b *Builder) joined(set Set, roles []Role) delta.Joiner {
 
 // site is the place of a delta beside a role's weight.
 func (b *Builder) site(use delta.Use, role Role, x, acc graph.ID, base func(acc graph.ID) graph.ID) *delta.Site {
-	return &delta.Site{Use: use, G: b.G, Name: string(role) + ".weight", Weight: b.shape(role), X: x, Acc: acc, Base: base,
+	return &delta.Site{Use: use, G: b.G, Name: string(role) + ".weight", Weight: b.shape(role), X: x, Acc: acc,
+		Base: base,
 		Drop: func(x graph.ID) graph.ID {
 			if use.Dropout == 0 {
 				return x
@@ -214,7 +216,8 @@ func (b *Builder) LayerNorm(role Role, x graph.ID, eps float64) graph.ID {
 	return b.G.LayerNorm(x, b.Weight(role, ".weight"), b.Weight(role, ".bias"), eps)
 }
 
-// Rope rotates heads of headDim elements by their tokens' positions, with the model's frequency factors where it has any.
+// Rope rotates heads of headDim elements by their tokens' positions, with the model's frequency factors where it has
+// any.
 func (b *Builder) Rope(x graph.ID, heads, headDim int, p graph.Rotary) graph.ID {
 	factors := b.Weight(RopeFreqs, ".weight")
 	return b.G.Rope(x, b.Indices(InputPos, b.T), factors, heads, headDim, p)

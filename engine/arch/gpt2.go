@@ -2,7 +2,8 @@ package arch
 
 import "github.com/ggtune/ggtune/engine/graph"
 
-// GPT2 is GPT-2 (llama.cpp's src/models/gpt2.cpp): LayerNorm, learned positions, one matrix for q, k and v, GELU, biases.
+// GPT2 is GPT-2 (llama.cpp's src/models/gpt2.cpp): LayerNorm, learned positions, one matrix for q, k and v, GELU,
+// biases.
 var GPT2 = register(Arch{
 	Name:    "gpt2",
 	Example: Example{Tokenizer: "gpt-2", Tied: true, AllHeads: true},
@@ -29,7 +30,8 @@ type gpt2Embedding struct {
 }
 
 func (e gpt2Embedding) Parts() []Part {
-	return append(e.embedding.Parts(), Part{Role: PositionEmbd, Suffix: ".weight", Shape: []int64{int64(e.Embd), int64(e.Positions)}})
+	return append(e.embedding.Parts(),
+		Part{Role: PositionEmbd, Suffix: ".weight", Shape: []int64{int64(e.Embd), int64(e.Positions)}})
 }
 
 func (e gpt2Embedding) Build(b *Builder, _ graph.ID) graph.ID {

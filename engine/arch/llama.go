@@ -2,8 +2,8 @@ package arch
 
 import "github.com/ggtune/ggtune/engine/graph"
 
-// Llama is Llama 2 and 3, Mistral, TinyLlama, SmolLM and others of their shape (llama.cpp's src/models/llama.cpp): RMSNorm,
-// rotary positions over adjacent pairs, grouped-query attention, SwiGLU.
+// Llama is Llama 2 and 3, Mistral, TinyLlama, SmolLM and others of their shape (llama.cpp's src/models/llama.cpp):
+// RMSNorm, rotary positions over adjacent pairs, grouped-query attention, SwiGLU.
 var Llama = register(Arch{
 	Name: "llama",
 	Read: func(f Metadata) (*Net, error) {

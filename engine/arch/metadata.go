@@ -80,7 +80,8 @@ func (k *keys) text(key, missing string) string {
 
 // hparams reads what every model has.
 func (k *keys) hparams() HParams {
-	hp := HParams{NLayer: k.size("block_count", 0), NEmbd: k.size("embedding_length", 0), NCtxTrain: k.size("context_length", 0)}
+	hp := HParams{NLayer: k.size("block_count", 0), NEmbd: k.size("embedding_length", 0),
+		NCtxTrain: k.size("context_length", 0)}
 	if n, err := k.f.Int(k.arch + ".expert_count"); err == nil && n > 0 {
 		k.fail("the model is a mixture of %d experts, which cannot be trained; take a dense model", n)
 	}
@@ -110,16 +111,18 @@ func (k *keys) attention(embd int) graph.AttentionAttr {
 	return a
 }
 
-// rope reads the parameters of rotary positions. neox: the halves of a head are paired, not adjacent elements. Defaults are
-// llama.cpp's (src/llama-model.cpp, load_hparams; src/llama-context.cpp for YaRN).
+// rope reads the parameters of rotary positions. neox: the halves of a head are paired, not adjacent elements. Defaults
+// are llama.cpp's (src/llama-model.cpp, load_hparams; src/llama-context.cpp for YaRN).
 func (k *keys) rope(hp HParams, head int, neox bool) graph.Rotary {
 	r := graph.Rotary{
 		Dim: k.size("rope.dimension_count", head), Neox: neox,
-		FreqBase: k.float("rope.freq_base", 10000), FreqScale: 1, AttnFactor: k.float("rope.scaling.attn_factor", 1), BetaFast: 32, BetaSlow: 1,
+		FreqBase: k.float("rope.freq_base", 10000), FreqScale: 1, AttnFactor: k.float("rope.scaling.attn_factor", 1),
+		BetaFast: 32, BetaSlow: 1,
 		CtxOrig: k.size("rope.scaling.original_context_length", hp.NCtxTrain),
 	}
 	if r.Dim > head || r.Dim%2 != 0 {
-		k.fail("metadata key %q is %d, expected an even number up to the head size %d", k.arch+".rope.dimension_count", r.Dim, head)
+		k.fail("metadata key %q is %d, expected an even number up to the head size %d", k.arch+".rope.dimension_count",
+			r.Dim, head)
 	}
 	// "rope.scale_linear" is the name of older files.
 	factor := k.float("rope.scaling.factor", k.float("rope.scale_linear", 1))

@@ -76,27 +76,43 @@ func TestHParamsRefused(t *testing.T) {
 		change func(*gguf.Writer)
 		want   []string
 	}{
-		"unknown architecture": {"llama", text("general.architecture", "mamba"), []string{`"mamba"`, "gpt2, llama, qwen2, qwen3"}},
-		"no layers":            {"llama", remove("llama.block_count"), []string{`"llama.block_count"`, "missing"}},
-		"no norm epsilon":      {"llama", remove("llama.attention.layer_norm_rms_epsilon"), []string{"layer_norm_rms_epsilon", "missing"}},
-		"gpt2: no epsilon":     {"gpt2", remove("gpt2.attention.layer_norm_epsilon"), []string{"gpt2.attention.layer_norm_epsilon", "missing"}},
-		"every missing key":    {"qwen2", remove("qwen2.embedding_length", "qwen2.context_length"), []string{`"qwen2.embedding_length"`, `"qwen2.context_length"`}},
-		"zero layers":          {"llama", number("llama.block_count", 0), []string{"is 0", "1 to 16777216"}},
-		"zero heads":           {"llama", number("llama.attention.head_count", 0), []string{"head_count", "is 0"}},
-		"zero key heads":       {"llama", number("llama.attention.head_count_kv", 0), []string{"head_count_kv", "is 0"}},
-		"absurd size":          {"llama", number("llama.feed_forward_length", 1<<31), []string{"feed_forward_length", "2147483648"}},
-		"size below 0":         {"llama", func(w *gguf.Writer) { w.Set("llama.block_count", gguf.NumberValue(int32(-2))) }, []string{"block_count", "is -2"}},
+		"unknown architecture": {"llama", text("general.architecture", "mamba"),
+			[]string{`"mamba"`, "gpt2, llama, qwen2, qwen3"}},
+		"no layers": {"llama", remove("llama.block_count"), []string{`"llama.block_count"`, "missing"}},
+		"no norm epsilon": {"llama", remove("llama.attention.layer_norm_rms_epsilon"),
+			[]string{"layer_norm_rms_epsilon", "missing"}},
+		"gpt2: no epsilon": {"gpt2", remove("gpt2.attention.layer_norm_epsilon"),
+			[]string{"gpt2.attention.layer_norm_epsilon", "missing"}},
+		"every missing key": {"qwen2", remove("qwen2.embedding_length", "qwen2.context_length"),
+			[]string{`"qwen2.embedding_length"`, `"qwen2.context_length"`}},
+		"zero layers": {"llama", number("llama.block_count", 0), []string{"is 0", "1 to 16777216"}},
+		"zero heads":  {"llama", number("llama.attention.head_count", 0), []string{"head_count", "is 0"}},
+		"zero key heads": {"llama", number("llama.attention.head_count_kv", 0),
+			[]string{"head_count_kv", "is 0"}},
+		"absurd size": {"llama", number("llama.feed_forward_length", 1<<31),
+			[]string{"feed_forward_length", "2147483648"}},
+		"size below 0": {"llama",
+			func(w *gguf.Writer) { w.Set("llama.block_count", gguf.NumberValue(int32(-2))) },
+			[]string{"block_count", "is -2"}},
 		"size of another type": {"llama", text("llama.block_count", "two"), []string{"block_count", "string"}},
-		"head ratio":           {"llama", number("llama.attention.head_count_kv", 3), []string{"4 attention heads over 3 key heads", "multiple"}},
-		"keys unlike values":   {"llama", number("llama.attention.value_length", 8), []string{"16 elements in keys and 8 in values"}},
-		"experts":              {"llama", number("llama.expert_count", 8), []string{"mixture of 8 experts", "dense"}},
-		"odd rope dimension":   {"llama", number("llama.rope.dimension_count", 15), []string{"rope.dimension_count", "is 15", "even"}},
+		"head ratio": {"llama", number("llama.attention.head_count_kv", 3),
+			[]string{"4 attention heads over 3 key heads", "multiple"}},
+		"keys unlike values": {"llama", number("llama.attention.value_length", 8),
+			[]string{"16 elements in keys and 8 in values"}},
+		"experts": {"llama", number("llama.expert_count", 8), []string{"mixture of 8 experts", "dense"}},
+		"odd rope dimension": {"llama", number("llama.rope.dimension_count", 15),
+			[]string{"rope.dimension_count", "is 15", "even"}},
 		"rope beyond the head": {"llama", number("llama.rope.dimension_count", 32), []string{"is 32", "head size 16"}},
-		"rope scaling":         {"llama", text("llama.rope.scaling.type", "longrope"), []string{`"longrope"`, "none, linear, yarn"}},
-		"rope base 0":          {"llama", float("llama.rope.freq_base", 0), []string{"rope.freq_base", "is 0", "positive"}},
-		"rope base infinite":   {"llama", float("llama.rope.freq_base", math.Inf(1)), []string{"rope.freq_base", "is +Inf"}},
-		"rope factor NaN":      {"llama", float("llama.rope.scaling.factor", math.NaN()), []string{"rope.scaling.factor", "is NaN"}},
-		"epsilon below 0":      {"qwen3", float("qwen3.attention.layer_norm_rms_epsilon", -1), []string{"layer_norm_rms_epsilon", "is -1"}},
+		"rope scaling": {"llama", text("llama.rope.scaling.type", "longrope"),
+			[]string{`"longrope"`, "none, linear, yarn"}},
+		"rope base 0": {"llama", float("llama.rope.freq_base", 0),
+			[]string{"rope.freq_base", "is 0", "positive"}},
+		"rope base infinite": {"llama", float("llama.rope.freq_base", math.Inf(1)),
+			[]string{"rope.freq_base", "is +Inf"}},
+		"rope factor NaN": {"llama", float("llama.rope.scaling.factor", math.NaN()),
+			[]string{"rope.scaling.factor", "is NaN"}},
+		"epsilon below 0": {"qwen3", float("qwen3.attention.layer_norm_rms_epsilon", -1),
+			[]string{"layer_norm_rms_epsilon", "is -1"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := read(t, tt.arch, tt.change)
@@ -126,7 +142,8 @@ func TestHParamsOfTinyModels(t *testing.T) {
 		if net.HParams != want || net.Arch != name {
 			t.Errorf("%s: sizes %+v of %q, want %+v", name, net.HParams, net.Arch, want)
 		}
-		if got, want := net.Sizes, []arch.Size{{"n_ff", s.FF}, {"n_head", s.Heads}, {"n_head_kv", s.KVHeads}}; !slices.Equal(got, want) {
+		if got, want := net.Sizes,
+			[]arch.Size{{"n_ff", s.FF}, {"n_head", s.Heads}, {"n_head_kv", s.KVHeads}}; !slices.Equal(got, want) {
 			t.Errorf("%s: shows %v, want %v", name, got, want)
 		}
 	}
@@ -159,8 +176,9 @@ func TestRope(t *testing.T) {
 		change func(*gguf.Writer)
 		want   rope
 	}{
-		"as written":         {func(*gguf.Writer) {}, plain},
-		"defaults":           {remove(at+"dimension_count", at+"freq_base", "llama.attention.key_length", "llama.attention.value_length"), plain},
+		"as written": {func(*gguf.Writer) {}, plain},
+		"defaults": {remove(at+"dimension_count", at+"freq_base", "llama.attention.key_length",
+			"llama.attention.value_length"), plain},
 		"base":               {float(at+"freq_base", 500000), with(func(r *rope) { r.base = 500000 })},
 		"part of a head":     {number(at+"dimension_count", 8), with(func(r *rope) { r.dim = 8 })},
 		"none":               {scaling("none"), plain},
@@ -168,7 +186,8 @@ func TestRope(t *testing.T) {
 		"linear by default":  {float(at+"scaling.factor", 4), quarter},
 		"older name":         {float(at+"scale_linear", 4), quarter},
 		"newer before older": {scaling("linear", float(at+"scale_linear", 2)), quarter},
-		"yarn": {scaling("yarn", number(at+"scaling.original_context_length", 32), float(at+"scaling.attn_factor", 1.5)),
+		"yarn": {scaling("yarn", number(at+"scaling.original_context_length", 32),
+			float(at+"scaling.attn_factor", 1.5)),
 			rope{dim: 16, ctx: 32, base: 10000, scale: 0.25, ext: 1, attention: 1.5}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -177,7 +196,8 @@ func TestRope(t *testing.T) {
 				t.Fatal(err)
 			}
 			r := ropeOf(t, net)
-			got := rope{int(r.Dim), int(r.CtxOrig), float64(r.FreqBase), float64(r.FreqScale), float64(r.ExtFactor), float64(r.AttnFactor)}
+			got := rope{int(r.Dim), int(r.CtxOrig), float64(r.FreqBase), float64(r.FreqScale), float64(r.ExtFactor),
+				float64(r.AttnFactor)}
 			if got != tt.want {
 				t.Errorf("got %+v, want %+v", got, tt.want)
 			}

@@ -1,7 +1,7 @@
 package arch
 
-// Qwen2 is Qwen 2 and 2.5 (llama.cpp's src/models/qwen2.cpp): as llama, with biases on q, k and v and rotary positions over
-// the halves of a head.
+// Qwen2 is Qwen 2 and 2.5 (llama.cpp's src/models/qwen2.cpp): as llama, with biases on q, k and v and rotary positions
+// over the halves of a head.
 var Qwen2 = register(Arch{
 	Name:    "qwen2",
 	Example: Example{Tokenizer: "qwen2", Tied: true, Biases: true},

@@ -1,7 +1,7 @@
 package arch
 
-// Qwen3 is Qwen 3, dense (llama.cpp's src/models/qwen3.cpp): as qwen2 without the biases, each head of q and k normalised
-// before it is rotated, and a head size of its own.
+// Qwen3 is Qwen 3, dense (llama.cpp's src/models/qwen3.cpp): as qwen2 without the biases, each head of q and k
+// normalised before it is rotated, and a head size of its own.
 var Qwen3 = register(Arch{
 	Name:    "qwen3",
 	Example: Example{Tokenizer: "qwen2", WideHeads: true},

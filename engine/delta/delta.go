@@ -1,5 +1,5 @@
-// Package delta knows what may be trained beside a frozen weight, as a change of the graph around it: a LoRA pair is one. It
-// knows no model, no file, and no memory but the order that a delta asks for.
+// Package delta knows what may be trained beside a frozen weight, as a change of the graph around it: a LoRA pair is
+// one. It knows no model, no file, and no memory but the order that a delta asks for.
 package delta
 
 import (
@@ -8,8 +8,8 @@ import (
 	"github.com/ggtune/ggtune/engine/graph"
 )
 
-// A Delta is a change of what one weight computes: a comparable value that holds all its graph depends on but the numbers
-// of its parameters. It is one or more of Linear, Rows and Head, by where it may stand.
+// A Delta is a change of what one weight computes: a comparable value that holds all its graph depends on but the
+// numbers of its parameters. It is one or more of Linear, Rows and Head, by where it may stand.
 type Delta interface {
 	// Params lists what is trained beside a weight of that shape.
 	Params(weight graph.Shape) []Param
@@ -20,8 +20,8 @@ type Param struct {
 	Name  string // behind the weight's name and a dot; parameters of one name may have a learning rate of their own
 	Shape graph.Shape
 	Decay bool // weight decay applies
-	// Stacked asks for a place right behind the stacked parameter of the layer's part before, so that Join may see several as
-	// one. One parameter of a delta at most, and only within the layers.
+	// Stacked asks for a place right behind the stacked parameter of the layer's part before, so that Join may see
+	// several as one. One parameter of a delta at most, and only within the layers.
 	Stacked bool
 }
 
@@ -45,8 +45,8 @@ type Linear interface {
 // A Joiner is a Linear that does in fewer steps for several layers with one input what Apply does for each.
 type Joiner interface {
 	Linear
-	// Join gives the layers' outputs. The sites' deltas are of the receiver's type, their stacked parameters lie one right
-	// behind the other, no input is dropped, and nothing is to start from (Acc is None).
+	// Join gives the layers' outputs. The sites' deltas are of the receiver's type, their stacked parameters lie one
+	// right behind the other, no input is dropped, and nothing is to start from (Acc is None).
 	Join(sites []*Site) []graph.ID
 }
 
@@ -69,7 +69,8 @@ type Placed struct {
 	Delta
 	Tensor string      // the weight's name
 	Weight graph.Shape // the shape that the delta was made for
-	// Values are the numbers of each parameter, in the order of Params: its beginnings, and what it is brought up to date in.
+	// Values are the numbers of each parameter, in the order of Params: its beginnings, and what it is brought up to
+	// date in.
 	Values [][]float32
 }
 
@@ -77,8 +78,9 @@ type Placed struct {
 type Use struct {
 	Delta Delta
 	// Set begins the names of its parameters: each of several sets has its own.
-	Set     string
-	Dropout float64 // probability that an element of the input is zeroed on its way into the delta; 0 where dropout is off
+	Set string
+	// probability that an element of the input is zeroed on its way into the delta; 0 where dropout is off
+	Dropout float64
 	// At is where its stacked parameter begins among those of the layer, in elements.
 	At int64
 }
@@ -106,5 +108,6 @@ func (s *Site) Param(name string) graph.ID {
 
 // bind gives a trained value beside the weight.
 func (s *Site) bind(name string, shape graph.Shape) graph.ID {
-	return s.G.Bound(graph.Value{Name: s.Set + s.Name + "." + name, Kind: graph.Param, Type: graph.F32, Shape: shape, Ref: graph.None, Delta: true})
+	return s.G.Bound(graph.Value{Name: s.Set + s.Name + "." + name, Kind: graph.Param, Type: graph.F32, Shape: shape,
+		Ref: graph.None, Delta: true})
 }

@@ -2,7 +2,8 @@ package delta
 
 import "github.com/ggtune/ggtune/engine/graph"
 
-// LoRA is a pair of thin matrices (Hu et al. 2021): beside y = W x stands Scale·B(A x), with A [n_in, Rank] and B [Rank, n_out].
+// LoRA is a pair of thin matrices (Hu et al. 2021): beside y = W x stands Scale·B(A x), with A [n_in, Rank] and B
+// [Rank, n_out].
 type LoRA struct {
 	Rank  int64
 	Scale float64
@@ -35,8 +36,8 @@ func (l LoRA) down(s *Site, scale float64) graph.ID {
 	return s.G.Linear(s.Param(A), x, graph.None, graph.None, scale)
 }
 
-// Join binds the As as one matrix under the first one's name, which multiplies x in one product: each alone is too thin to
-// repay reading x for it.
+// Join binds the As as one matrix under the first one's name, which multiplies x in one product: each alone is too thin
+// to repay reading x for it.
 func (l LoRA) Join(sites []*Site) []graph.ID {
 	rank := int64(0)
 	for _, s := range sites {
@@ -60,8 +61,8 @@ func (l LoRA) Product(s *Site) (h2, w2 graph.ID) {
 	return h2, s.Param(B)
 }
 
-// LoRARows is a pair beside a table that is read by row, stored flipped, as llama.cpp's build_inp_embd reads it: A [Rank, n_rows]
-// is indexed by row, B [Rank, n_in] multiplies.
+// LoRARows is a pair beside a table that is read by row, stored flipped, as llama.cpp's build_inp_embd reads it: A
+// [Rank, n_rows] is indexed by row, B [Rank, n_in] multiplies.
 type LoRARows LoRA
 
 // Params are both halves.
