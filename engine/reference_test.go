@@ -300,35 +300,42 @@ func TestRecorded(t *testing.T) {
 
 // A size is a tiny model of an awkward size.
 type size struct {
-	name, arch string
-	hp         refmodel.HParams
-	optional   func(name string) bool
+	arch string
+	refmodel.Example
 }
 
-func sizes() []size {
-	untied := func(name string) bool { return name == "output.weight" }
-	all := func(string) bool { return true }
-	noFactors := func(name string) bool { return name != "rope_freqs.weight" }
-	rope := func(dim int, neox bool) refmodel.Rope {
-		return refmodel.Rope{Dim: dim, Base: 10000, Scale: 1, Neox: neox, AttnFactor: 1}
+// sizes are the examples of every architecture that can be trained: one without a reference is a fault.
+func sizes(t *testing.T) []size {
+	t.Helper()
+	var out []size
+	for _, a := range refmodel.Architectures() {
+		for _, e := range a.Examples {
+			out = append(out, size{a.Name, e})
+		}
 	}
-	const eps = 1.0 / 65536
-	return []size{
-		{"llama", "llama", refmodel.HParams{NLayer: 3, NEmbd: 64, NFF: 96, NHead: 4, NHeadKV: 2, HeadDim: 16, NVocab: 300, NCtxTrain: 128, NormEps: eps, Rope: rope(16, false)}, untied},
-		{"llama, every optional tensor, odd sizes", "llama", refmodel.HParams{NLayer: 2, NEmbd: 42, NFF: 51, NHead: 3, NHeadKV: 1, HeadDim: 14, NVocab: 77, NCtxTrain: 128, NormEps: eps, Rope: rope(14, false)}, all},
-		{"llama, heads of 80", "llama", refmodel.HParams{NLayer: 1, NEmbd: 80, NFF: 33, NHead: 1, NHeadKV: 1, HeadDim: 80, NVocab: 65, NCtxTrain: 128, NormEps: eps, Rope: rope(80, false)}, nil},
-		{"qwen2", "qwen2", refmodel.HParams{NLayer: 2, NEmbd: 48, NFF: 72, NHead: 6, NHeadKV: 2, HeadDim: 8, NVocab: 131, NCtxTrain: 128, NormEps: eps, Rope: rope(8, true)}, noFactors},
-		{"qwen2 tied, no biases", "qwen2", refmodel.HParams{NLayer: 2, NEmbd: 32, NFF: 40, NHead: 4, NHeadKV: 4, HeadDim: 8, NVocab: 64, NCtxTrain: 128, NormEps: eps, Rope: rope(8, true)}, nil},
-		{"qwen3", "qwen3", refmodel.HParams{NLayer: 2, NEmbd: 32, NFF: 56, NHead: 4, NHeadKV: 2, HeadDim: 24, NVocab: 150, NCtxTrain: 128, NormEps: eps, Rope: rope(24, true)}, untied},
-		{"gpt2", "gpt2", refmodel.HParams{NLayer: 2, NEmbd: 36, NFF: 100, NHead: 3, NHeadKV: 3, HeadDim: 12, NVocab: 129, NCtxTrain: 128, NormEps: eps}, nil},
-		{"gpt2 untied", "gpt2", refmodel.HParams{NLayer: 1, NEmbd: 64, NFF: 64, NHead: 2, NHeadKV: 2, HeadDim: 32, NVocab: 96, NCtxTrain: 128, NormEps: eps}, untied},
+	for _, name := range arch.Names() {
+		if !slices.ContainsFunc(out, func(s size) bool { return s.arch == name }) {
+			t.Errorf("architecture %q has no example in the reference to be compared with", name)
+		}
 	}
+	return out
+}
+
+// sizeOf finds an example by its name.
+func sizeOf(t *testing.T, name string) size {
+	t.Helper()
+	all := sizes(t)
+	i := slices.IndexFunc(all, func(s size) bool { return s.Name == name })
+	if i < 0 {
+		t.Fatalf("no example %q", name)
+	}
+	return all[i]
 }
 
 // models gives a size's model for full training, and with LoRA pairs of an odd rank.
 func (s size) models(t *testing.T) map[string]*refmodel.Model {
 	t.Helper()
-	m, err := refmodel.Generate(s.arch, s.hp, 3, s.optional)
+	m, err := refmodel.Generate(s.arch, s.HParams, 3, s.Optional)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -369,9 +376,9 @@ func rowsFor(vocab int) map[string]refmodel.Row {
 // TestReference holds the exact mode against the float64 reference: every architecture, awkward sizes, adapters on every
 // role, full training, every shape of row.
 func TestReference(t *testing.T) {
-	for _, s := range sizes() {
+	for _, s := range sizes(t) {
 		for kind, m := range s.models(t) {
-			t.Run(s.name+"/"+kind, func(t *testing.T) {
+			t.Run(s.Name+"/"+kind, func(t *testing.T) {
 				r := newTrial(t, m, engine.SessionConfig{Threads: 1, Exact: true})
 				for name, row := range rowsFor(m.NVocab) {
 					t.Run(name, func(t *testing.T) { r.check(t, []refmodel.Row{row}, exact) })

@@ -107,7 +107,7 @@ func TestReferenceFullHalves(t *testing.T) {
 
 // TestReferenceSomePairs: no backward goes below the lowest pair, and none is lost above it.
 func TestReferenceSomePairs(t *testing.T) {
-	s := sizes()[0] // three layers, untied
+	s := sizeOf(t, "llama") // three layers, untied
 	whole := s.models(t)["adapter"]
 	for _, names := range [][]string{
 		{"output.weight"},
@@ -136,9 +136,9 @@ func TestReferenceSomePairs(t *testing.T) {
 // TestReferenceBatches: rows of unlike lengths in one batch, larger and smaller batches after it, and gradients summed over
 // two passes.
 func TestReferenceBatches(t *testing.T) {
-	for _, s := range []size{sizes()[1], sizes()[5], sizes()[6]} {
+	for _, s := range []size{sizeOf(t, "llama, every optional tensor, odd sizes"), sizeOf(t, "qwen3"), sizeOf(t, "gpt2")} {
 		for kind, m := range s.models(t) {
-			t.Run(s.name+"/"+kind, func(t *testing.T) {
+			t.Run(s.Name+"/"+kind, func(t *testing.T) {
 				rows := rowsFor(m.NVocab)
 				all := []refmodel.Row{rows["one counted"], rows["tree"], rows["chain"], rows["packed"]}
 				r := newTrial(t, m, engine.SessionConfig{Threads: 1, Exact: true})
@@ -174,8 +174,8 @@ func counted(rows []refmodel.Row) int {
 // TestReferenceLogits: the logits behind each counted token's predecessor, with the adapter and without.
 func TestReferenceLogits(t *testing.T) {
 	const tolerance = 1e-5 // of the largest logit
-	for _, s := range sizes() {
-		t.Run(s.name, func(t *testing.T) {
+	for _, s := range sizes(t) {
+		t.Run(s.Name, func(t *testing.T) {
 			m := s.models(t)["adapter"]
 			r := newTrial(t, m, engine.SessionConfig{Threads: 1, Exact: true})
 			base := *m
@@ -228,7 +228,7 @@ func TestReferenceLong(t *testing.T) {
 		"forest": {Tokens: tokens, Segments: grow(n, 40, true)},
 		"packed": {Tokens: tokens, Segments: grow(n, 90, false)},
 	}
-	s := size{"llama", "llama", hp, nil}
+	s := size{"llama", refmodel.Example{HParams: hp}}
 	for kind, m := range s.models(t) {
 		for name, row := range rows {
 			t.Run(kind+"/"+name, func(t *testing.T) {

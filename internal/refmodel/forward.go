@@ -27,17 +27,14 @@ func (m *Model) Forward(row Row) (*Pass, error) {
 	if err != nil {
 		return nil, err
 	}
-	if m.Arch == "gpt2" && len(row.Tokens) > 0 && slices.Max(tr.pos) >= m.NCtxTrain {
+	a := m.of()
+	if a.Positions && len(row.Tokens) > 0 && slices.Max(tr.pos) >= m.NCtxTrain {
 		return nil, fmt.Errorf("the row reaches position %d of %d learned ones", slices.Max(tr.pos), m.NCtxTrain)
 	}
 	p := &Pass{row: row, tree: tr, params: map[string]*node{}, model: m}
 	x := p.embed()
 	for il := range m.NLayer {
-		if m.Arch == "gpt2" {
-			x = p.gpt2Layer(il, x)
-		} else {
-			x = p.ropeLayer(il, x)
-		}
+		x = a.Layer(p, il, x)
 	}
 	p.head(p.norm(x, "output_norm"))
 	for _, c := range row.Counted {
@@ -50,8 +47,8 @@ func (m *Model) Forward(row Row) (*Pass, error) {
 // Logits gives the scores of every vocabulary entry for the token that follows token i.
 func (p *Pass) Logits(i int) []float64 { return p.logits.val.Row(i) }
 
-// Gradients are those of the loss with respect to every weight, by tensor name, and to every LoRA matrix, by the weight's
-// name with .lora_a or .lora_b.
+// Gradients are those of the loss with respect to every weight, by tensor name, and to every LoRA matrix, by the
+// weight's name with .lora_a or .lora_b.
 type Gradients map[string]*Matrix
 
 // Add adds the gradients of another row.
@@ -119,7 +116,7 @@ func (p *Pass) embed() *node {
 	if a, b, scale := p.pair(name); a != nil {
 		x = p.tape.add(x, p.tape.linear(b, p.tape.rows(a, ids), scale))
 	}
-	if p.model.Arch == "gpt2" {
+	if p.model.of().Positions {
 		x = p.tape.add(x, p.tape.rows(p.weight("position_embd.weight"), p.tree.pos))
 	}
 	return x
@@ -138,42 +135,12 @@ func (p *Pass) linear(x *node, role string) *node {
 	return y
 }
 
-// norm is LayerNorm for gpt2, RMSNorm for the others.
+// norm is the architecture's.
 func (p *Pass) norm(x *node, role string) *node {
-	if p.model.Arch == "gpt2" {
+	if p.model.of().LayerNorm {
 		return p.tape.layerNorm(x, p.weight(role+".weight"), p.weight(role+".bias"), p.model.NormEps)
 	}
 	return p.tape.rmsNorm(x, p.weight(role+".weight"), p.model.NormEps)
-}
-
-// ropeLayer is a layer of llama, qwen2 or qwen3.
-func (p *Pass) ropeLayer(il int, x *node) *node {
-	hp, role := p.model.HParams, func(r string) string { return fmt.Sprintf("blk.%d.%s", il, r) }
-	h := p.norm(x, role("attn_norm"))
-	q, k, v := p.linear(h, role("attn_q")), p.linear(h, role("attn_k")), p.linear(h, role("attn_v"))
-	if p.model.Arch == "qwen3" {
-		q, k = p.norm(q, role("attn_q_norm")), p.norm(k, role("attn_k_norm"))
-	}
-	var factors []float64
-	if f := p.model.Weights["rope_freqs.weight"]; f != nil {
-		factors = f.Data
-	}
-	q, k = p.tape.rope(q, p.tree, hp, factors), p.tape.rope(k, p.tree, hp, factors)
-	x = p.tape.add(x, p.linear(p.tape.attention(q, k, v, p.tree, hp), role("attn_output")))
-	h = p.norm(x, role("ffn_norm"))
-	h = p.tape.swiglu(p.linear(h, role("ffn_gate")), p.linear(h, role("ffn_up")))
-	return p.tape.add(x, p.linear(h, role("ffn_down")))
-}
-
-// gpt2Layer is a layer of gpt2.
-func (p *Pass) gpt2Layer(il int, x *node) *node {
-	hp, role := p.model.HParams, func(r string) string { return fmt.Sprintf("blk.%d.%s", il, r) }
-	qkv := p.linear(p.norm(x, role("attn_norm")), role("attn_qkv"))
-	nq, nkv := hp.NHead*hp.HeadDim, hp.NHeadKV*hp.HeadDim
-	q, k, v := p.tape.slice(qkv, 0, nq), p.tape.slice(qkv, nq, nkv), p.tape.slice(qkv, nq+nkv, nkv)
-	x = p.tape.add(x, p.linear(p.tape.attention(q, k, v, p.tree, hp), role("attn_output")))
-	h := p.tape.gelu(p.linear(p.norm(x, role("ffn_norm")), role("ffn_up")))
-	return p.tape.add(x, p.linear(h, role("ffn_down")))
 }
 
 // head scores the vocabulary after every token.

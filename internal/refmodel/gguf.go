@@ -11,8 +11,8 @@ import (
 // A Dequantize turns the bytes of n elements of a storage type into numbers, exactly as stored.
 type Dequantize func(t gguf.Type, data []byte, n int) ([]float32, error)
 
-// Load reads a model from an open file. Tensors in F32 are read as they are; dequantize is asked for all others and may be
-// nil where there are none.
+// Load reads a model from an open file. Tensors in F32 are read as they are; dequantize is asked for all others and may
+// be nil where there are none.
 func Load(f *gguf.File, dequantize Dequantize) (*Model, error) {
 	m := &Model{Weights: map[string]*Matrix{}}
 	for i := range f.Tensors {
@@ -47,7 +47,8 @@ func loadTensor(f *gguf.File, t *gguf.TensorInfo, dequantize Dequantize) (*Matri
 	if t.Type == gguf.F32 {
 		for i := range w.Data {
 			b := data[4*i:]
-			w.Data[i] = float64(math.Float32frombits(uint32(b[0]) | uint32(b[1])<<8 | uint32(b[2])<<16 | uint32(b[3])<<24))
+			w.Data[i] = float64(
+				math.Float32frombits(uint32(b[0]) | uint32(b[1])<<8 | uint32(b[2])<<16 | uint32(b[3])<<24))
 		}
 		return w, nil
 	}
@@ -103,13 +104,16 @@ func (m *Model) loadHParams(f *gguf.File) error {
 		return err
 	}
 	m.HeadDim = size("attention.key_length", m.NEmbd/m.NHead)
-	if m.Arch == "gpt2" {
-		m.NormEps = number("attention.layer_norm_epsilon", 0)
+	a, err := archs.Get(m.Arch)
+	if err != nil {
 		return err
 	}
-	m.NormEps = number("attention.layer_norm_rms_epsilon", 0)
+	m.NormEps = number(a.epsilonKey(), 0)
+	if a.Positions {
+		return err
+	}
 	m.Rope = Rope{
-		Dim: size("rope.dimension_count", m.HeadDim), Neox: m.Arch != "llama", Base: number("rope.freq_base", 10000),
+		Dim: size("rope.dimension_count", m.HeadDim), Neox: a.Neox, Base: number("rope.freq_base", 10000),
 		Scale: 1, CtxOrig: size("rope.scaling.original_context_length", m.NCtxTrain), AttnFactor: 1,
 	}
 	kind, e := f.StringOr(key("rope.scaling.type"), "linear")
@@ -125,8 +129,8 @@ func (m *Model) loadHParams(f *gguf.File) error {
 	return err
 }
 
-// WriteGGUF writes the model, without its LoRA pairs, as F32 tensors under path, with a vocabulary of made-up words of the
-// model's size. Every number must be exact in float32.
+// WriteGGUF writes the model, without its LoRA pairs, as F32 tensors under path, with a vocabulary of made-up words of
+// the model's size. Every number must be exact in float32.
 func (m *Model) WriteGGUF(path string) error {
 	if err := m.Validate(); err != nil {
 		return err
@@ -184,11 +188,11 @@ func (m *Model) setHParams(w *gguf.Writer) {
 	} {
 		w.SetUint32(key(s.name), uint32(s.v))
 	}
-	if m.Arch == "gpt2" {
-		w.SetFloat32(key("attention.layer_norm_epsilon"), float32(m.NormEps))
+	a := m.of()
+	w.SetFloat32(key(a.epsilonKey()), float32(m.NormEps))
+	if a.Positions {
 		return
 	}
-	w.SetFloat32(key("attention.layer_norm_rms_epsilon"), float32(m.NormEps))
 	w.SetUint32(key("rope.dimension_count"), uint32(m.Rope.Dim))
 	w.SetFloat32(key("rope.freq_base"), float32(m.Rope.Base))
 	switch {

@@ -2,8 +2,8 @@ package refmodel
 
 import "math"
 
-// A node is a value of the computation and the gradient of the loss with respect to it, of the same shape: one row a token,
-// or a parameter.
+// A node is a value of the computation and the gradient of the loss with respect to it, of the same shape: one row a
+// token, or a parameter.
 type node struct{ val, grad *Matrix }
 
 // A tape remembers how to carry gradients back through each operation done so far.
@@ -190,8 +190,8 @@ func (t *tape) swiglu(gate, up *node) *node {
 	return y
 }
 
-// gelu gives the tanh approximation that GPT-2 and ggml use: x/2·(1+tanh(√(2/π)(x+0.044715x³))) (Hendrycks and Gimpel 2016,
-// section 2).
+// gelu gives the tanh approximation that GPT-2 and ggml use: x/2·(1+tanh(√(2/π)(x+0.044715x³))) (Hendrycks and Gimpel
+// 2016, section 2).
 func (t *tape) gelu(x *node) *node {
 	const cubic = 0.044715
 	root := math.Sqrt(2 / math.Pi)

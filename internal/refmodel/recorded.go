@@ -59,8 +59,8 @@ type Digest struct {
 }
 
 // Difference says how far a gradient is from the recorded one, relative to its norm: the greatest of the differences of
-// the norm, the two probes and the kept numbers. A gradient that is off by a vector of relative length d moves a probe by
-// about d, wherever the fault is. It is +Inf for a gradient of another length.
+// the norm, the two probes and the kept numbers. A gradient that is off by a vector of relative length d moves a probe
+// by about d, wherever the fault is. It is +Inf for a gradient of another length.
 func (d Digest) Difference(got []float64) float64 {
 	if len(got) != d.N {
 		return math.Inf(1)
@@ -89,8 +89,8 @@ func sign(name string, probe, i int) float64 {
 	return -1
 }
 
-// formulaBits gives 64 bits for number i of a tensor: FNV-1a of the name, then SplitMix64's output i+1 from there. The same
-// as bits in scripts/record_torch.py.
+// formulaBits gives 64 bits for number i of a tensor: FNV-1a of the name, then SplitMix64's output i+1 from there. The
+// same as bits in scripts/record_torch.py.
 func formulaBits(name string, i int) uint64 {
 	h := uint64(0xcbf29ce484222325)
 	for _, c := range []byte(name) {
@@ -212,8 +212,8 @@ func (rec *recording) recorded() *Recorded {
 		NLayer: hp.NLayer, NEmbd: hp.NEmbd, NFF: hp.NFF, NHead: hp.NHead, NHeadKV: hp.NHeadKV, HeadDim: hp.HeadDim,
 		NVocab: hp.NVocab, NCtxTrain: hp.NCtxTrain, NormEps: hp.NormEps,
 	}}
-	if rec.Arch != "gpt2" {
-		m.Rope = Rope{Dim: hp.HeadDim, Neox: rec.Arch != "llama", Base: hp.RopeBase, Scale: 1 / hp.RopeFactor,
+	if a, err := archs.Get(rec.Arch); err == nil && !a.Positions { // an unknown one is refused with the model
+		m.Rope = Rope{Dim: hp.HeadDim, Neox: a.Neox, Base: hp.RopeBase, Scale: 1 / hp.RopeFactor,
 			Yarn: hp.RopeScaling == "yarn", CtxOrig: hp.RopeCtxOrig, AttnFactor: 1}
 	}
 	for _, t := range rec.Tensors {

@@ -5,8 +5,9 @@ import (
 	"testing"
 )
 
-// Tolerances against the recordings, relative to the largest log-probability or logit and to a gradient's norm. transformers
-// rounds to float32 inside RMSNorm and in the rotary angles; gpt2, which has neither, agrees to the digits that are kept.
+// Tolerances against the recordings, relative to the largest log-probability or logit and to a gradient's norm.
+// transformers rounds to float32 inside RMSNorm and in the rotary angles; gpt2, which has neither, agrees to the digits
+// that are kept.
 const (
 	recordedOutput = 2e-6 // measured 2.5e-7
 	recordedGrad   = 6e-6 // measured 1.3e-6
@@ -46,11 +47,13 @@ func compare(t *testing.T, m *Model, row Row, want Run) {
 	if loss := -sum(pass.LogP) / float64(len(pass.LogP)); !(math.Abs(loss-want.Loss) <= recordedOutput*want.Loss) {
 		t.Errorf("loss is %.9g, want %.9g", loss, want.Loss)
 	}
-	t.Logf("log-probabilities differ by %.3g, logits by %.3g", difference(pass.LogP, want.LogP), difference(pass.Logits(want.LogitsAt), want.Logits))
+	t.Logf("log-probabilities differ by %.3g, logits by %.3g", difference(pass.LogP, want.LogP),
+		difference(pass.Logits(want.LogitsAt), want.Logits))
 	for name, digest := range want.Grads {
 		d := digest.Difference(grads[name].Data)
 		if !(d <= recordedGrad) {
-			t.Errorf("gradient of %s differs by %.3g of its norm %.3g, want at most %.3g", name, d, digest.Norm, recordedGrad)
+			t.Errorf("gradient of %s differs by %.3g of its norm %.3g, want at most %.3g", name, d, digest.Norm,
+				recordedGrad)
 		}
 		worst = max(worst, d)
 	}

@@ -1,9 +1,9 @@
-// Package refmodel knows whole language models, forward and backward, as plain loops over float64: the yardstick that the
-// engine is held against. It shares no graph, kernel, name table or arithmetic with the engine and knows nothing of speed,
-// storage types or training.
+// Package refmodel knows whole language models, forward and backward, as plain loops over float64: the yardstick that
+// the engine is held against. It shares no graph, kernel, name table or arithmetic with the engine and knows nothing of
+// speed, storage types or training.
 //
-// What it computes is stated by llama.cpp's src/models/{llama,qwen2,qwen3,gpt2}.cpp; that it computes it rightly is shown
-// by finite differences over every parameter and by recordings of PyTorch's transformers (testdata/torch).
+// What it computes is stated by llama.cpp's src/models/{llama,qwen2,qwen3,gpt2}.cpp; that it computes it rightly is
+// shown by finite differences over every parameter and by recordings of PyTorch's transformers (testdata/torch).
 package refmodel
 
 import (
@@ -12,8 +12,8 @@ import (
 	"slices"
 )
 
-// A Matrix holds Rows rows of Cols numbers, row after row. A GGUF tensor of shape [ne0, ne1] is a Matrix of ne1 rows and
-// ne0 columns; a vector is one row.
+// A Matrix holds Rows rows of Cols numbers, row after row. A GGUF tensor of shape [ne0, ne1] is a Matrix of ne1 rows
+// and ne0 columns; a vector is one row.
 type Matrix struct {
 	Rows, Cols int
 	Data       []float64
@@ -32,13 +32,13 @@ type HParams struct {
 	NLayer, NEmbd, NFF, NHead, NHeadKV int
 	HeadDim                            int // elements of one head
 	NVocab                             int
-	NCtxTrain                          int     // tokens; gpt2's learned positions
-	NormEps                            float64 // added to the variance (gpt2) or to the mean square
-	Rope                               Rope    // unused by gpt2
+	NCtxTrain                          int     // tokens; learned positions
+	NormEps                            float64 // added to the variance (LayerNorm) or to the mean square
+	Rope                               Rope    // unused where positions are learned
 }
 
-// A Pair is a LoRA pair beside the weight W [N rows, K columns] of a linear layer: y = W x + Scale·B(A x), with A of r rows
-// and K columns, B of N rows and r columns.
+// A Pair is a LoRA pair beside the weight W [N rows, K columns] of a linear layer: y = W x + Scale·B(A x), with A of r
+// rows and K columns, B of N rows and r columns.
 //
 // Beside token_embd.weight [n_vocab, n_embd] the pair is stored flipped, as llama.cpp's build_inp_embd reads it: A has
 // n_vocab rows of r columns and is indexed by token, B has n_embd rows of r columns.
@@ -47,16 +47,17 @@ type Pair struct {
 	Scale float64 // alpha / r
 }
 
-// A Model is the weights of one model, by GGUF tensor name, and the LoRA pairs, by the name of the weight they stand beside.
-// It is not changed by Forward, and is safe for concurrent use as long as nobody writes to its matrices.
+// A Model is the weights of one model, by GGUF tensor name, and the LoRA pairs, by the name of the weight they stand
+// beside. It is not changed by Forward, and is safe for concurrent use as long as nobody writes to its matrices.
 type Model struct {
-	Arch string // "llama", "qwen2", "qwen3" or "gpt2"
+	Arch string // one of Architectures
 	HParams
 	Weights map[string]*Matrix
 	LoRA    map[string]Pair
 }
 
-// A Segment is one run of tokens in a row's tree: its tokens see the earlier ones of the segment and all of its ancestors'.
+// A Segment is one run of tokens in a row's tree: its tokens see the earlier ones of the segment and all of its
+// ancestors'.
 type Segment struct {
 	Start, Len int
 	Parent     int // index of an earlier segment, or -1
@@ -74,9 +75,6 @@ func Chain(tokens, counted []int32) Row {
 	return Row{Tokens: tokens, Counted: counted, Segments: []Segment{{0, len(tokens), -1}}}
 }
 
-// Architectures lists those that are known.
-func Architectures() []string { return []string{"gpt2", "llama", "qwen2", "qwen3"} }
-
 // A Tensor is the name and size of one tensor of a model.
 type Tensor struct {
 	Name       string
@@ -87,82 +85,26 @@ type Tensor struct {
 
 // Tensors lists the tensors of an architecture with the given sizes, in an order that never changes.
 func Tensors(arch string, hp HParams) ([]Tensor, error) {
-	if !slices.Contains(Architectures(), arch) {
-		return nil, fmt.Errorf("architecture %q is not one of %v", arch, Architectures())
+	a, err := archs.Get(arch)
+	if err != nil {
+		return nil, err
 	}
 	list := []Tensor{{Name: "token_embd.weight", Rows: hp.NVocab, Cols: hp.NEmbd, Linear: true}}
-	if arch == "gpt2" {
+	if a.Positions {
 		list = append(list, Tensor{Name: "position_embd.weight", Rows: hp.NCtxTrain, Cols: hp.NEmbd})
 	}
 	for il := range hp.NLayer {
-		if arch == "gpt2" {
-			list = append(list, gpt2Tensors(hp, il)...)
-		} else {
-			list = append(list, ropeTensors(arch, hp, il)...)
-		}
+		list = append(list, a.Tensors(hp, il)...)
 	}
 	list = append(list, Tensor{Name: "output_norm.weight", Rows: 1, Cols: hp.NEmbd})
-	if arch == "gpt2" {
+	if a.LayerNorm {
 		list = append(list, Tensor{Name: "output_norm.bias", Rows: 1, Cols: hp.NEmbd})
-	} else {
+	}
+	if !a.Positions {
 		list = append(list, Tensor{Name: "rope_freqs.weight", Rows: 1, Cols: hp.Rope.Dim / 2, Optional: true})
 	}
-	return append(list, Tensor{Name: "output.weight", Rows: hp.NVocab, Cols: hp.NEmbd, Optional: true, Linear: true}), nil
-}
-
-// ropeTensors lists layer il of the architectures with RMSNorm and rotary positions.
-func ropeTensors(arch string, hp HParams, il int) []Tensor {
-	q, kv := hp.NHead*hp.HeadDim, hp.NHeadKV*hp.HeadDim
-	var list []Tensor
-	add := func(role string, rows, cols int) {
-		list = append(list, Tensor{Name: tensorName(il, role, "weight"), Rows: rows, Cols: cols, Linear: rows > 1})
-	}
-	bias := func(role string, cols int, archs ...string) {
-		if slices.Contains(archs, arch) {
-			list = append(list, Tensor{Name: tensorName(il, role, "bias"), Rows: 1, Cols: cols, Optional: true})
-		}
-	}
-	add("attn_norm", 1, hp.NEmbd)
-	add("attn_q", q, hp.NEmbd)
-	bias("attn_q", q, "llama", "qwen2")
-	add("attn_k", kv, hp.NEmbd)
-	bias("attn_k", kv, "llama", "qwen2")
-	add("attn_v", kv, hp.NEmbd)
-	bias("attn_v", kv, "llama", "qwen2")
-	if arch == "qwen3" {
-		add("attn_q_norm", 1, hp.HeadDim)
-		add("attn_k_norm", 1, hp.HeadDim)
-	}
-	add("attn_output", hp.NEmbd, q)
-	bias("attn_output", hp.NEmbd, "llama")
-	add("ffn_norm", 1, hp.NEmbd)
-	add("ffn_gate", hp.NFF, hp.NEmbd)
-	bias("ffn_gate", hp.NFF, "llama")
-	add("ffn_up", hp.NFF, hp.NEmbd)
-	bias("ffn_up", hp.NFF, "llama")
-	add("ffn_down", hp.NEmbd, hp.NFF)
-	bias("ffn_down", hp.NEmbd, "llama")
-	return list
-}
-
-// gpt2Tensors lists layer il of gpt2.
-func gpt2Tensors(hp HParams, il int) []Tensor {
-	var list []Tensor
-	add := func(role string, rows, cols int) {
-		list = append(list,
-			Tensor{Name: tensorName(il, role, "weight"), Rows: rows, Cols: cols, Linear: rows > 1},
-			Tensor{Name: tensorName(il, role, "bias"), Rows: 1, Cols: max(rows, 1)})
-		if rows == 1 { // a norm: its bias is as long as its weight
-			list[len(list)-1].Cols = cols
-		}
-	}
-	add("attn_norm", 1, hp.NEmbd)
-	add("attn_qkv", (hp.NHead+2*hp.NHeadKV)*hp.HeadDim, hp.NEmbd)
-	add("attn_output", hp.NEmbd, hp.NHead*hp.HeadDim)
-	add("ffn_norm", 1, hp.NEmbd)
-	add("ffn_up", hp.NFF, hp.NEmbd)
-	add("ffn_down", hp.NEmbd, hp.NFF)
-	return list
+	return append(list, Tensor{Name: "output.weight", Rows: hp.NVocab, Cols: hp.NEmbd, Optional: true, Linear: true}),
+		nil
 }
 
 func tensorName(il int, role, suffix string) string {
@@ -191,7 +133,8 @@ func (m *Model) Validate() error {
 			return fmt.Errorf("%s model: tensor %q is missing", m.Arch, t.Name)
 		}
 		if ok && (w.Rows != t.Rows || w.Cols != t.Cols || len(w.Data) != t.Rows*t.Cols) {
-			return fmt.Errorf("%s model: tensor %q has %d rows and %d columns, expected %d and %d", m.Arch, t.Name, w.Rows, w.Cols, t.Rows, t.Cols)
+			return fmt.Errorf("%s model: tensor %q has %d rows and %d columns, expected %d and %d", m.Arch, t.Name,
+				w.Rows, w.Cols, t.Rows, t.Cols)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(m.Weights)) {

@@ -26,26 +26,41 @@ type variant struct {
 func variants() []variant {
 	plain := Rope{Dim: 4, Base: 100, Scale: 1}
 	neox := Rope{Dim: 4, Base: 100, Scale: 1, Neox: true}
-	return []variant{
+	list := []variant{
 		{name: "llama", arch: "llama", untied: true, rope: plain, dim: 4, layers: 2},
-		{name: "llama tied, biases, frequency factors", arch: "llama", biases: true, freqs: true, rope: plain, dim: 4, layers: 1},
-		{name: "llama, part of a head rotated", arch: "llama", rope: Rope{Dim: 2, Base: 100, Scale: 0.5}, dim: 4, layers: 1},
+		{name: "llama tied, biases, frequency factors", arch: "llama", biases: true, freqs: true, rope: plain, dim: 4,
+			layers: 1},
+		{name: "llama, part of a head rotated", arch: "llama", rope: Rope{Dim: 2, Base: 100, Scale: 0.5}, dim: 4,
+			layers: 1},
 		{name: "qwen2", arch: "qwen2", biases: true, rope: neox, dim: 4, layers: 1},
-		{name: "qwen2, yarn", arch: "qwen2", untied: true, rope: Rope{Dim: 4, Base: 100, Scale: 0.25, Neox: true, Yarn: true, CtxOrig: 64, AttnFactor: 0.875}, dim: 4, layers: 1},
-		{name: "qwen3", arch: "qwen3", untied: true, rope: Rope{Dim: 6, Base: 100, Scale: 1, Neox: true}, dim: 6, layers: 1},
+		{name: "qwen2, yarn", arch: "qwen2", untied: true,
+			rope: Rope{Dim: 4, Base: 100, Scale: 0.25, Neox: true, Yarn: true, CtxOrig: 64, AttnFactor: 0.875}, dim: 4,
+			layers: 1},
+		{name: "qwen3", arch: "qwen3", untied: true, rope: Rope{Dim: 6, Base: 100, Scale: 1, Neox: true}, dim: 6,
+			layers: 1},
 		{name: "gpt2", arch: "gpt2", dim: 4, layers: 2},
 		{name: "gpt2 untied", arch: "gpt2", untied: true, dim: 4, layers: 1},
 	}
+	for _, a := range Architectures() { // those without a wish of their own
+		if !slices.ContainsFunc(list, func(v variant) bool { return v.arch == a.Name }) {
+			plain.Neox = a.Neox
+			list = append(list,
+				variant{name: a.Name, arch: a.Name, untied: true, biases: true, rope: plain, dim: 4, layers: 2})
+		}
+	}
+	return list
 }
 
 // model makes a variant's weights and LoRA pairs of rank 2 beside every linear weight that may have one.
 func (v variant) model(t testing.TB) *Model {
-	hp := HParams{NLayer: v.layers, NEmbd: 8, NFF: 6, NHead: 2, NHeadKV: 1, HeadDim: v.dim, NVocab: 11, NCtxTrain: 9, NormEps: 1.0 / 1024, Rope: v.rope}
+	hp := HParams{NLayer: v.layers, NEmbd: 8, NFF: 6, NHead: 2, NHeadKV: 1, HeadDim: v.dim, NVocab: 11, NCtxTrain: 9,
+		NormEps: 1.0 / 1024, Rope: v.rope}
 	if v.arch == "gpt2" {
 		hp.NHeadKV = 2
 	}
 	m, err := Generate(v.arch, hp, 1, func(name string) bool {
-		return name == "output.weight" && v.untied || name == "rope_freqs.weight" && v.freqs || strings.HasSuffix(name, ".bias") && v.biases
+		return name == "output.weight" && v.untied || name == "rope_freqs.weight" && v.freqs ||
+			strings.HasSuffix(name, ".bias") && v.biases
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -137,7 +152,8 @@ func TestFiniteDifferences(t *testing.T) {
 					p.Data[i] = at
 					e := math.Abs(grads[name].Data[i]-want) / size
 					if !(e <= tolerance) {
-						t.Fatalf("gradient of %s[%d] is %.9g, finite differences give %.9g", name, i, grads[name].Data[i], want)
+						t.Fatalf("gradient of %s[%d] is %.9g, finite differences give %.9g", name, i,
+							grads[name].Data[i], want)
 					}
 					worst = max(worst, e)
 				}
@@ -147,8 +163,8 @@ func TestFiniteDifferences(t *testing.T) {
 	}
 }
 
-// TestTreeEqualsSeparate: each path from a root to a leaf, run alone, gives the same log-probabilities and, added up, the
-// same gradients.
+// TestTreeEqualsSeparate: each path from a root to a leaf, run alone, gives the same log-probabilities and, added up,
+// the same gradients.
 func TestTreeEqualsSeparate(t *testing.T) {
 	const tolerance = 1e-12 // measured 5e-15
 	r := forest()
@@ -207,7 +223,8 @@ func TestMergedEqualsAdapter(t *testing.T) {
 			merged := *m
 			merged.LoRA, merged.Weights = nil, maps.Clone(m.Weights)
 			for name, p := range m.LoRA {
-				w := &Matrix{Rows: m.Weights[name].Rows, Cols: m.Weights[name].Cols, Data: slices.Clone(m.Weights[name].Data)}
+				w := &Matrix{Rows: m.Weights[name].Rows, Cols: m.Weights[name].Cols,
+					Data: slices.Clone(m.Weights[name].Data)}
 				for n := range w.Rows {
 					for k := range w.Cols {
 						for r := range p.B.Cols {
@@ -274,17 +291,24 @@ func TestRefusals(t *testing.T) {
 		want   string
 	}{
 		{"architecture", func(m *Model, r *Row) { m.Arch = "bert" }, `architecture "bert"`},
-		{"missing tensor", func(m *Model, r *Row) { delete(m.Weights, "blk.0.attn_v.weight") }, `"blk.0.attn_v.weight" is missing`},
+		{"missing tensor", func(m *Model, r *Row) { delete(m.Weights, "blk.0.attn_v.weight") },
+			`"blk.0.attn_v.weight" is missing`},
 		{"unknown tensor", func(m *Model, r *Row) { m.Weights["blk.0.ssm.weight"] = NewMatrix(1, 1) }, "not used"},
-		{"shape", func(m *Model, r *Row) { m.Weights["output_norm.weight"] = NewMatrix(1, 7) }, "7 columns, expected 1 and 8"},
-		{"pair beside a norm", func(m *Model, r *Row) { m.LoRA["output_norm.weight"] = m.LoRA["output.weight"] }, "not a linear weight"},
-		{"pair's shape", func(m *Model, r *Row) { m.LoRA["token_embd.weight"] = m.LoRA["output.weight"] }, "expected 11x2 and 8x2"},
-		{"pair with tied embeddings", func(m *Model, r *Row) { delete(m.Weights, "output.weight"); delete(m.LoRA, "output.weight") }, "tied embeddings"},
+		{"shape", func(m *Model, r *Row) { m.Weights["output_norm.weight"] = NewMatrix(1, 7) },
+			"7 columns, expected 1 and 8"},
+		{"pair beside a norm", func(m *Model, r *Row) { m.LoRA["output_norm.weight"] = m.LoRA["output.weight"] },
+			"not a linear weight"},
+		{"pair's shape", func(m *Model, r *Row) { m.LoRA["token_embd.weight"] = m.LoRA["output.weight"] },
+			"expected 11x2 and 8x2"},
+		{"pair with tied embeddings",
+			func(m *Model, r *Row) { delete(m.Weights, "output.weight"); delete(m.LoRA, "output.weight") },
+			"tied embeddings"},
 		{"token", func(m *Model, r *Row) { r.Tokens[3] = 11 }, "outside the vocabulary of 11"},
 		{"counted root", func(m *Model, r *Row) { r.Counted[5] = 6 }, "no predecessor"},
 		{"parent", func(m *Model, r *Row) { r.Segments[1].Parent = 1 }, "expected an earlier segment"},
 		{"gap", func(m *Model, r *Row) { r.Segments[1].Len = 1 }, "expected a start of 3"},
-		{"uncovered", func(m *Model, r *Row) { r.Segments = r.Segments[:4]; r.Counted = r.Counted[:5] }, "cover 6 tokens of 9"},
+		{"uncovered", func(m *Model, r *Row) { r.Segments = r.Segments[:4]; r.Counted = r.Counted[:5] },
+			"cover 6 tokens of 9"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			m, r := base.model(t), forest()
@@ -310,7 +334,8 @@ func TestRefusals(t *testing.T) {
 	t.Run("not exact", func(t *testing.T) {
 		m := base.model(t)
 		m.Weights["output_norm.weight"].Data[0] = 0.1
-		if err := m.WriteGGUF(filepath.Join(t.TempDir(), "m.gguf")); err == nil || !strings.Contains(err.Error(), "not exact") {
+		if err := m.WriteGGUF(filepath.Join(t.TempDir(), "m.gguf")); err == nil ||
+			!strings.Contains(err.Error(), "not exact") {
 			t.Errorf("got %v, want a refusal", err)
 		}
 	})

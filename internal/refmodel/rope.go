@@ -14,8 +14,8 @@ type Rope struct {
 	AttnFactor float64 // cosine and sine are multiplied by it on top of YaRN's own 1 + ln(factor)/10
 }
 
-// YaRN's bounds, in turns within CtxOrig positions: pairs that turn oftener than the first keep their frequency, those that
-// turn less often than the second are scaled whole. llama.cpp's defaults.
+// YaRN's bounds, in turns within CtxOrig positions: pairs that turn oftener than the first keep their frequency, those
+// that turn less often than the second are scaled whole. llama.cpp's defaults.
 const (
 	yarnBetaFast = 32
 	yarnBetaSlow = 1
@@ -86,7 +86,8 @@ func (t *tape) rope(x *node, tr *tree, hp HParams, factors []float64) *node {
 	t.onBackward(func() {
 		for tok := range x.val.Rows {
 			for head := 0; head < x.val.Cols; head += hp.HeadDim {
-				axpy(x.grad.Row(tok)[head+hp.Rope.Dim:head+hp.HeadDim], 1, y.grad.Row(tok)[head+hp.Rope.Dim:head+hp.HeadDim])
+				axpy(x.grad.Row(tok)[head+hp.Rope.Dim:head+hp.HeadDim], 1,
+					y.grad.Row(tok)[head+hp.Rope.Dim:head+hp.HeadDim])
 			}
 		}
 		for _, u := range turns {

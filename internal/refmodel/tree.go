@@ -14,7 +14,8 @@ func newTree(r Row, vocab int) (*tree, error) {
 	t := &tree{}
 	for is, s := range r.Segments {
 		if s.Start != len(t.pos) || s.Len < 1 || s.Start+s.Len > len(r.Tokens) {
-			return nil, fmt.Errorf("segment %d covers tokens [%d, %d), expected a start of %d and an end up to %d", is, s.Start, s.Start+s.Len, len(t.pos), len(r.Tokens))
+			return nil, fmt.Errorf("segment %d covers tokens [%d, %d), expected a start of %d and an end up to %d", is,
+				s.Start, s.Start+s.Len, len(t.pos), len(r.Tokens))
 		}
 		if s.Parent < -1 || s.Parent >= is {
 			return nil, fmt.Errorf("segment %d has parent %d, expected an earlier segment or -1", is, s.Parent)

@@ -1,0 +1,58 @@
+package refmodel
+
+import "github.com/ggtune/ggtune/internal/registry"
+
+// An Architecture is what the reference knows of one, in a file of its own: a second description, which shares nothing
+// with the engine's.
+type Architecture struct {
+	Name      string
+	LayerNorm bool // with biases; otherwise RMSNorm
+	Positions bool // learned, one vector each; otherwise rotary
+	Neox      bool // the halves of a head are rotated, not adjacent elements
+	// Tensors lists those of layer il.
+	Tensors func(hp HParams, il int) []Tensor
+	// Layer gives the output of layer il.
+	Layer func(p *Pass, il int, x *node) *node
+	// Examples are tiny models of awkward sizes, which the engine is compared with.
+	Examples []Example
+}
+
+// An Example is a model that Generate makes.
+type Example struct {
+	Name     string
+	HParams  HParams
+	Optional func(name string) bool // which optional tensors it has; nil: none
+}
+
+var archs = registry.New[Architecture]("architecture")
+
+func register(a Architecture) Architecture { return archs.Register(a.Name, a) }
+
+// Architectures lists those that are known.
+func Architectures() []Architecture { return archs.All() }
+
+// of is the architecture of a model that has been validated.
+func (m *Model) of() Architecture {
+	a, err := archs.Get(m.Arch)
+	if err != nil {
+		panic(err)
+	}
+	return a
+}
+
+// epsilonKey is the metadata key of NormEps, without the architecture's name.
+func (a Architecture) epsilonKey() string {
+	if a.LayerNorm {
+		return "attention.layer_norm_epsilon"
+	}
+	return "attention.layer_norm_rms_epsilon"
+}
+
+// exampleEps is the NormEps of examples, exact in float32.
+const exampleEps = 1.0 / 65536
+
+func exampleRope(dim int, neox bool) Rope {
+	return Rope{Dim: dim, Base: 10000, Scale: 1, Neox: neox, AttnFactor: 1}
+}
+
+func onlyOutput(name string) bool { return name == "output.weight" }
