@@ -7,56 +7,48 @@ import (
 	"github.com/ggtune/ggtune/engine/delta"
 )
 
-// deltas lists what is trained beside weights.
-func (s *Session) deltas() []delta.Placed {
-	if s.adapter == nil {
-		return nil
-	}
-	return s.adapter.Deltas()
-}
-
-// planDeltas checks that every delta fits its weight, and says where they stand.
-func (s *Session) planDeltas() error {
-	for _, d := range s.deltas() {
-		t, ok := s.model.tensors[d.Tensor]
-		if !ok || t.shape != d.Weight {
+// planDeltas checks that every delta of a set fits its weight, and says where they stand.
+func (s *Session) planDeltas(t *set) error {
+	for _, d := range t.deltas() {
+		x, ok := s.model.tensors[d.Tensor]
+		if !ok || x.shape != d.Weight {
 			return fmt.Errorf("engine: adapter pair %q is for a tensor of shape %v, the model's is %v; the adapter "+
-				"belongs to another model", d.Tensor, d.Weight, t.shape)
+				"belongs to another model", d.Tensor, d.Weight, x.shape)
 		}
-		s.uses[d.Tensor] = delta.Use{Delta: d.Delta}
-		s.lowest = min(s.lowest, t.stage)
+		t.uses[d.Tensor] = delta.Use{Delta: d.Delta, Set: t.prefix()}
+		t.lowest = min(t.lowest, x.stage)
 	}
 	for il := range s.model.net.NLayer {
-		s.stack(il)
+		s.stack(t, il)
 	}
 	return nil
 }
 
 // stack gives the stacked parameters of a layer's deltas their places one right behind the other, in the order of the
 // architecture's parts, and returns their number of elements.
-func (s *Session) stack(il int) (n int64) {
+func (s *Session) stack(t *set, il int) (n int64) {
 	for _, part := range s.model.net.Layer(il).Parts() {
 		name := part.Name(il)
-		if use, ok := s.uses[name]; ok {
+		if use, ok := t.uses[name]; ok {
 			use.At = n
-			s.uses[name] = use
+			t.uses[name] = use
 			n += delta.Stacked(use.Delta, s.model.tensors[name].shape)
 		}
 	}
 	return n
 }
 
-// addDeltas gives the parameters of the deltas their memory and their beginnings, in the order of the deltas; where
+// addDeltas gives the parameters of a set's deltas their memory and their beginnings, in the order of the deltas; where
 // they lie is another matter: see stack.
-func (s *Session) addDeltas() error {
-	list := s.deltas()
+func (s *Session) addDeltas(t *set) error {
+	list := t.deltas()
 	if len(list) == 0 {
 		return nil
 	}
 	stacks := make([]room, s.model.net.NLayer)
 	for il := range stacks {
 		var err error
-		if stacks[il], err = s.newRoom(s.stack(il)); err != nil {
+		if stacks[il], err = s.newRoom(t, s.stack(t, il)); err != nil {
 			return err
 		}
 	}
@@ -67,11 +59,11 @@ func (s *Session) addDeltas() error {
 			var r room
 			var err error
 			if p.Stacked && il >= 0 && il < len(stacks) {
-				r = stacks[il].part(s.uses[d.Tensor].At, n)
-			} else if r, err = s.newRoom(n); err != nil {
+				r = stacks[il].part(t.uses[d.Tensor].At, n)
+			} else if r, err = s.newRoom(t, n); err != nil {
 				return err
 			}
-			q := s.addParam(&Param{Name: d.Tensor + "." + p.Name, Shape: p.Shape[:2], Group: p.Name, Decay: p.Decay}, r)
+			q := s.addParam(t, &Param{Name: d.Tensor + "." + p.Name, Shape: p.Shape[:2], Group: p.Name, Decay: p.Decay}, r)
 			if err := q.Value.Upload(d.Values[i], 0); err != nil {
 				return err
 			}
@@ -80,44 +72,22 @@ func (s *Session) addDeltas() error {
 	return nil
 }
 
-// syncDeltas brings the deltas' own numbers up to date.
-func (s *Session) syncDeltas() error {
-	for _, d := range s.deltas() {
-		for i, p := range d.Params(d.Weight) {
-			if err := s.byName[d.Tensor+"."+p.Name].Value.Download(d.Values[i], 0); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// setsAt gives what is applied in stage il.
+// setsAt gives what stands beside weights in stage il.
 func (s *Session) setsAt(il int, sh shape) []arch.Set {
-	if !sh.adapter {
-		return nil
-	}
-	return []arch.Set{func(r arch.Role) (delta.Use, bool) {
-		name, _, _ := s.find(il, string(r)+".weight")
-		use, ok := s.uses[name]
-		if sh.dropout {
-			use.Dropout = s.cfg.Dropout
+	var out []arch.Set
+	for _, t := range s.in(sh.apply) {
+		if len(t.uses) == 0 {
+			continue
 		}
-		return use, ok
-	}}
-}
-
-// trainedCount is the number of trained parameters.
-func (s *Session) trainedCount() (n int64) {
-	for _, t := range s.model.tensors {
-		if s.full && t.trainable() {
-			n += t.shape.Elements()
-		}
+		out = append(out, func(r arch.Role) (delta.Use, bool) {
+			name, _, _ := s.find(il, string(r)+".weight")
+			use, ok := t.uses[name]
+			use.Frozen = sh.train>>t.bit&1 == 0
+			if sh.dropout {
+				use.Dropout = t.Dropout
+			}
+			return use, ok
+		})
 	}
-	for _, d := range s.deltas() {
-		for _, p := range d.Params(d.Weight) {
-			n += p.Shape.Elements()
-		}
-	}
-	return n
+	return out
 }

@@ -145,9 +145,9 @@ func TestDeltas(t *testing.T) {
 			b := &arch.Builder{G: &graph.Graph{}, T: nTokens, Sets: tt.sets, HP: arch.HParams{NEmbd: nIn},
 				Tensor: func(_ arch.Role, suffix string) (arch.Tensor, bool) {
 					if suffix == ".bias" {
-						return arch.Tensor{Shape: graph.Matrix(nOut, 1), Trained: true}, true
+						return arch.Tensor{Shape: graph.Matrix(nOut, 1), Own: true}, true
 					}
-					return arch.Tensor{Shape: graph.Matrix(nIn, nOut), Trained: true}, true
+					return arch.Tensor{Shape: graph.Matrix(nIn, nOut), Own: true}, true
 				}}
 			acc := b.G.Bound(graph.Value{Name: "acc", Kind: graph.Input, Shape: graph.Matrix(nOut, nTokens),
 				Ref: graph.None})

@@ -69,9 +69,9 @@ func (r *rig) result() []byte {
 	r.t.Helper()
 	path := filepath.Join(r.t.TempDir(), "result.gguf")
 	var err error
-	if r.Config().Full {
-		_, err = r.RoundParams()
-		err = errors.Join(err, r.SaveModel(context.Background(), atomicfile.OS, path))
+	if r.Config().Whole() {
+		_, err = r.RoundParams("")
+		err = errors.Join(err, r.SaveModel(context.Background(), atomicfile.OS, path, ""))
 	} else {
 		err = r.adapter().Save(context.Background(), atomicfile.OS, path)
 	}
@@ -90,14 +90,14 @@ func (r *rig) result() []byte {
 func TestDistantDevice(t *testing.T) {
 	for name, c := range map[string]struct {
 		typ    gguf.Type
-		change func(*engine.SessionConfig, *adapter.Config)
+		change func(*setup, *adapter.Config)
 	}{
-		"lora":          {gguf.Q8_0, func(c *engine.SessionConfig, _ *adapter.Config) { c.Exact = false }},
-		"kept, dropout": {gguf.F32, func(c *engine.SessionConfig, _ *adapter.Config) { c.KeepBytes, c.Dropout = 1<<40, 0.2 }},
-		"output": {gguf.F32, func(_ *engine.SessionConfig, a *adapter.Config) {
+		"lora":          {gguf.Q8_0, func(c *setup, _ *adapter.Config) { c.Exact = false }},
+		"kept, dropout": {gguf.F32, func(c *setup, _ *adapter.Config) { c.KeepBytes, c.Dropout = 1<<40, 0.2 }},
+		"output": {gguf.F32, func(_ *setup, a *adapter.Config) {
 			a.Targets = []string{"output", "token_embd", "ffn_up"}
 		}},
-		"full": {gguf.F16, func(c *engine.SessionConfig, _ *adapter.Config) { c.Full = true }},
+		"full": {gguf.F16, func(c *setup, _ *adapter.Config) { c.Full = true }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			spec := synth.Tiny("llama", c.typ)
@@ -106,7 +106,7 @@ func TestDistantDevice(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			r := newRig(t, spec, func(sc *engine.SessionConfig, ac *adapter.Config) {
+			r := newRig(t, spec, func(sc *setup, ac *adapter.Config) {
 				c.change(sc, ac)
 				sc.Backend = device
 			})

@@ -96,16 +96,19 @@ func gradientsOf(t *testing.T, path string, cfg engine.SessionConfig) map[string
 		t.Fatal(err)
 	}
 	defer m.Close()
-	cfg.Full = strings.Contains(path, "-f32") || strings.Contains(path, "-f16")
-	if !cfg.Full {
-		if cfg.Adapter, err = adapter.New(m.Net(), adapter.Config{Rank: 16, Alpha: 16, Init: "kaiming", Seed: 1}); err != nil {
+	if strings.Contains(path, "-f32") || strings.Contains(path, "-f16") {
+		cfg.Sets = []engine.Set{{Whole: engine.Everything}}
+	} else {
+		a, err := adapter.New(m.Net(), adapter.Config{Rank: 16, Alpha: 16, Init: "kaiming", Seed: 1})
+		if err != nil {
 			t.Fatal(err)
 		}
-		for i := range cfg.Adapter.Pairs {
-			for j := range cfg.Adapter.Pairs[i].B {
-				cfg.Adapter.Pairs[i].B[j] = float32(math.Sin(float64(i+3*j))) * 0.02
+		for i := range a.Pairs {
+			for j := range a.Pairs[i].B {
+				a.Pairs[i].B[j] = float32(math.Sin(float64(i+3*j))) * 0.02
 			}
 		}
+		cfg.Sets = []engine.Set{{Adapter: a}}
 	}
 	s, err := engine.NewSession(m, cfg)
 	if err != nil {

@@ -29,7 +29,7 @@ type tensor struct {
 	info  *gguf.TensorInfo
 	shape graph.Shape
 	row   int64 // bytes of a row
-	stage int   // the lowest that reads it: see Session.lowest
+	stage int   // the lowest that reads it: see set.lowest
 	data  []byte
 }
 
@@ -193,6 +193,14 @@ func (m *Model) StorageTypes() string {
 		s = append(s, fmt.Sprintf("%v %d", t, counts[t]))
 	}
 	return strings.Join(s, ", ")
+}
+
+// layer is the layer of a tensor, or -1 outside the layers.
+func (m *Model) layer(t *tensor) int {
+	if t.stage == m.net.NLayer {
+		return -1
+	}
+	return t.stage
 }
 
 // trainable says whether full training changes the tensor: all but the tables that layers share.

@@ -31,7 +31,11 @@ func outputSession(t *testing.T) (*Session, *Batch) {
 			a.Pairs[i].B[j] = float32(r.NormFloat64() * 0.05)
 		}
 	}
-	s, err := NewSession(m, SessionConfig{Threads: 1, Exact: true, Adapter: a})
+	head := Head{Role: "value_head", Shape: []int64{int64(m.HParams().NEmbd), 1}}
+	for range head.Shape[0] {
+		head.Values = append(head.Values, float32(r.NormFloat64()))
+	}
+	s, err := NewSession(m, SessionConfig{Threads: 1, Exact: true, Sets: []Set{{Adapter: a}, {Name: "value", Heads: []Head{head}}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,6 +56,16 @@ var hidden = &Output{
 	of:    countedTokens,
 	width: func(hp arch.HParams) int64 { return int64(hp.NEmbd) },
 	build: func(t *top) graph.ID { return t.rows(arch.InputSources) },
+}
+
+// valued is a number for each counted token, from a head that the model lacks.
+var valued = &Output{
+	Name:  "valued",
+	of:    countedTokens,
+	width: func(arch.HParams) int64 { return 1 },
+	build: func(t *top) graph.ID {
+		return t.G.Linear(t.Weight("value_head", ".weight"), t.rows(arch.InputSources), graph.None, graph.None, 1)
+	},
 }
 
 // factors are made up derivatives of a loss.
@@ -93,7 +107,7 @@ func gradients(t *testing.T, s *Session, b *Batch, want ...*Output) []float32 {
 // TestOutputConformance: every kind gives width finite numbers for each thing, and either refuses to begin a backward pass or
 // gives gradients that finite differences confirm.
 func TestOutputConformance(t *testing.T) {
-	for _, o := range append(OutputKinds(), hidden) {
+	for _, o := range append(OutputKinds(), hidden, valued) {
 		t.Run(o.Name, func(t *testing.T) {
 			s, b := outputSession(t)
 			ctx := context.Background()
@@ -121,11 +135,18 @@ func TestOutputConformance(t *testing.T) {
 	}
 }
 
-// outputSlope moves a parameter along its gradient, both ways.
+// outputSlope moves parameters along their gradients, both ways.
 func outputSlope(t *testing.T, s *Session, b *Batch, o *Output) {
 	t.Helper()
 	gradients(t, s, b, o)
-	p := s.Params()[1]
+	moveAlong(t, s, b, o, s.Params()[1])
+	if o == valued {
+		moveAlong(t, s, b, o, s.byName["value/value_head.weight"])
+	}
+}
+
+func moveAlong(t *testing.T, s *Session, b *Batch, o *Output, p *Param) {
+	t.Helper()
 	was, err := p.Value.All()
 	if err != nil {
 		t.Fatal(err)
@@ -156,6 +177,9 @@ func outputSlope(t *testing.T, s *Session, b *Batch, o *Output) {
 		for i, c := range factors(out)[o] {
 			loss[k] += float64(c) * float64(out[o][i])
 		}
+	}
+	if err := p.Value.Upload(was, 0); err != nil {
+		t.Fatal(err)
 	}
 	const tol = 1e-2 // measured 1e-3
 	if got := (loss[0] - loss[1]) / (2 * step); !(math.Abs(got-norm) <= tol*norm) {
@@ -204,5 +228,22 @@ func TestSeveralOutputs(t *testing.T) {
 	}
 	if found != 1 {
 		t.Errorf("%d last stages without a head, want 1", found)
+	}
+}
+
+// TestHeadIsBroughtUpToDate: a head's numbers are the caller's until they are asked for.
+func TestHeadIsBroughtUpToDate(t *testing.T) {
+	s, _ := outputSession(t)
+	p := s.byName["value/value_head.weight"]
+	if err := p.Value.Upload([]float32{42}, 0); err != nil {
+		t.Fatal(err)
+	}
+	h := s.cfg.Sets[1].Heads[0]
+	if h.Values[0] == 42 {
+		t.Error("the session writes into the head it was given, unasked")
+	}
+	set, err := s.Set("value")
+	if err != nil || set.Heads[0].Values[0] != 42 || h.Values[0] != 42 {
+		t.Errorf("got %v, %v, want the trained number", set.Heads[0].Values[0], err)
 	}
 }

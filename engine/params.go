@@ -1,17 +1,14 @@
 package engine
 
 import (
-	"fmt"
-
 	"github.com/ggtune/ggtune/bindings/ggml"
-	"github.com/ggtune/ggtune/engine/adapter"
 	"github.com/ggtune/ggtune/engine/backend"
 )
 
 // A Param is one trained tensor. Its numbers and their gradients lie in the session's backend, valid until the session is closed;
 // they may be written only between passes.
 type Param struct {
-	Name  string // GGUF tensor name, with .lora_a or .lora_b for an adapter's
+	Name  string // GGUF tensor name, with .lora_a or .lora_b for an adapter's; behind the set's name and a slash, if it has one
 	Shape []int64
 	Value backend.Floats
 	Grad  backend.Floats
@@ -27,7 +24,7 @@ func (p *Param) Len() int64 { return p.Value.N }
 // piece is how many numbers are brought to the host at a time where a whole tensor is read or written.
 const piece = 1 << 20
 
-// Params lists the trained tensors.
+// Params lists the trained tensors, set by set: a set's deltas in the adapter's order, then the model's tensors in the file's, then heads.
 func (s *Session) Params() []*Param { return s.params }
 
 // ZeroGrad sets every gradient to zero.
@@ -40,30 +37,27 @@ func (s *Session) ZeroGrad() error {
 	return nil
 }
 
-// Adapter gives the adapter that is trained, its numbers brought up to date, or nil. Between calls they are what they were.
-func (s *Session) Adapter() (*adapter.Adapter, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.adapter == nil {
-		return nil, nil
-	}
-	if s.closed {
-		return nil, fmt.Errorf("engine: adapter: session %w", ErrClosed)
-	}
-	return s.adapter, s.syncDeltas()
-}
-
-// addParams gives what is trained memory of the session's own.
+// addParams gives what the sets hold memory of the session's own.
 func (s *Session) addParams() error {
-	if err := s.addDeltas(); err != nil {
-		return err
-	}
-	if !s.full {
-		return nil
-	}
-	for _, info := range s.model.file.Tensors {
-		if t, ok := s.model.tensors[info.Name]; ok && t.trainable() {
-			if err := s.addTensor(info.Name, t); err != nil {
+	for _, t := range s.sets {
+		if err := s.addDeltas(t); err != nil {
+			return err
+		}
+		for _, info := range s.model.file.Tensors {
+			if _, ok := t.own[info.Name]; ok {
+				if err := s.addTensor(t, info.Name, s.model.tensors[info.Name]); err != nil {
+					return err
+				}
+			}
+		}
+		for i := range t.Heads {
+			h := &t.Heads[i]
+			r, err := s.newRoom(t, int64(len(h.Values)))
+			if err != nil {
+				return err
+			}
+			p := s.addParam(t, &Param{Name: h.tensor(), Shape: h.Shape, Group: "full", Decay: true}, r)
+			if err := p.Value.Upload(h.Values, 0); err != nil {
 				return err
 			}
 		}
@@ -71,22 +65,20 @@ func (s *Session) addParams() error {
 	return nil
 }
 
-func (s *Session) addTensor(name string, t tensor) error {
-	n := int64(1)
-	for _, d := range t.part.Shape {
-		n *= d
-	}
-	r, err := s.newRoom(n)
+// addTensor adds a tensor of the model that begins as it lies in the file.
+func (s *Session) addTensor(t *set, name string, x tensor) error {
+	n := x.shape.Elements()
+	r, err := s.newRoom(t, n)
 	if err != nil {
 		return err
 	}
-	p := s.addParam(&Param{Name: name, Shape: t.part.Shape, Group: "full", Decay: len(t.part.Shape) == 2}, r)
+	p := s.addParam(t, &Param{Name: name, Shape: x.part.Shape, Group: "full", Decay: len(x.part.Shape) == 2}, r)
 	buffer := make([]float32, min(n, piece))
 	for at := int64(0); at < n; at += piece {
 		some := buffer[:min(n-at, piece)]
-		// Whole numbers of elements are whole numbers of bytes: CheckFull lets no quantized type through.
-		each := int64(len(t.data)) / n
-		if err := ggml.DequantizeTo(ggml.Type(t.info.Type), some, t.data[at*each:][:int64(len(some))*each]); err != nil {
+		// Whole numbers of elements are whole numbers of bytes: checkWhole lets no quantized type through.
+		each := int64(len(x.data)) / n
+		if err := ggml.DequantizeTo(ggml.Type(x.info.Type), some, x.data[at*each:][:int64(len(some))*each]); err != nil {
 			return err
 		}
 		if err := p.Value.Upload(some, at); err != nil {
@@ -96,19 +88,27 @@ func (s *Session) addTensor(name string, t tensor) error {
 	return nil
 }
 
-// addParam adds p with its memory.
-func (s *Session) addParam(p *Param, r room) *Param {
+// addParam adds p to a set, with its memory.
+func (s *Session) addParam(t *set, p *Param, r room) *Param {
+	p.Name = t.prefix() + p.Name
 	p.Value, p.Grad = r.value, r.grad
-	s.params = append(s.params, p)
+	t.params = append(t.params, p)
+	if !t.Frozen {
+		s.params = append(s.params, p)
+	}
 	s.byName[p.Name] = p
 	return p
 }
 
-// A room is the memory of trained numbers and their gradients.
+// A room is the memory of a set's numbers and, unless it is frozen, of their gradients.
 type room struct{ value, grad backend.Floats }
 
-func (s *Session) newRoom(n int64) (r room, err error) {
-	for _, f := range []*backend.Floats{&r.value, &r.grad} {
+func (s *Session) newRoom(t *set, n int64) (r room, err error) {
+	want := []*backend.Floats{&r.value, &r.grad}
+	if t.Frozen {
+		want = want[:1]
+	}
+	for _, f := range want {
 		if *f, err = backend.NewFloats(s.backend, n); err != nil {
 			return r, err
 		}
@@ -118,4 +118,23 @@ func (s *Session) newRoom(n int64) (r room, err error) {
 }
 
 // part is n numbers of r, from at.
-func (r room) part(at, n int64) room { return room{r.value.Part(at, n), r.grad.Part(at, n)} }
+func (r room) part(at, n int64) room {
+	out := room{value: r.value.Part(at, n)}
+	if r.grad.N > 0 {
+		out.grad = r.grad.Part(at, n)
+	}
+	return out
+}
+
+// count is the number of a set's parameters.
+func (t *set) count() (n int64) {
+	for _, shape := range t.own {
+		n += shape.Elements()
+	}
+	for _, d := range t.deltas() {
+		for _, p := range d.Params(d.Weight) {
+			n += p.Shape.Elements()
+		}
+	}
+	return n
+}

@@ -2,10 +2,10 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/ggtune/ggtune/engine/arch"
 	"github.com/ggtune/ggtune/engine/backend"
@@ -19,6 +19,9 @@ type pass struct {
 	tokens int64
 	key    uint64 // of the dropout masks
 	want   want
+	apply  mask // sets in force
+	train  mask // of them, those that get gradients
+	lowest int  // the lowest stage with something trained
 	idx    indices
 	idxAt  map[string]int64 // where each list of indices lies among the inputs, bytes
 
@@ -29,9 +32,6 @@ type pass struct {
 
 // newPass checks b, plans its stages and allocates what they need.
 func (s *Session) newPass(b *Batch, opt Options) (*pass, error) {
-	if opt.Backward && len(s.params) == 0 {
-		return nil, errors.New("engine: forward: a backward pass is asked for, and the session trains nothing")
-	}
 	idx, err := s.flatten(b, opt.outputs())
 	if err != nil {
 		return nil, err
@@ -51,6 +51,13 @@ func (s *Session) plannedPass(idx indices, opt Options) (*pass, error) {
 	if p.want, err = s.want(&opt, idx); err != nil {
 		return nil, err
 	}
+	if p.apply, p.train, err = s.choose(&opt); err != nil {
+		return nil, err
+	}
+	p.lowest = s.model.net.NLayer + 1
+	for _, t := range s.in(p.train) {
+		p.lowest = min(p.lowest, t.lowest)
+	}
 	return p, p.plan()
 }
 
@@ -59,7 +66,10 @@ func (s *Session) plannedPass(idx indices, opt Options) (*pass, error) {
 func (p *pass) plan() error {
 	s := p.s
 	sh := shape{tokens: p.tokens, segments: int64((len(p.idx[arch.InputTree]) - 1) / 3),
-		adapter: s.adapter != nil && !p.opt.NoAdapter, dropout: p.opt.Dropout && s.cfg.Dropout > 0, back: p.opt.Backward}
+		apply: p.apply, train: p.train, back: p.opt.Backward}
+	for _, t := range s.in(p.apply) {
+		sh.dropout = sh.dropout || p.opt.Dropout && t.Dropout > 0
+	}
 	n := s.model.net.NLayer
 	p.layers, p.keepAt = make([]*stage, n), make([]int64, n)
 	var err error
@@ -69,8 +79,8 @@ func (p *pass) plan() error {
 		if il == stageFinal {
 			below = n - 1
 		}
-		q.back = sh.back && (il == stageFinal || il >= s.lowest)
-		q.inputGrad = q.back && s.lowest <= below
+		q.back = sh.back && (il == stageFinal || il >= p.lowest)
+		q.inputGrad = q.back && p.lowest <= below
 		return q
 	}
 	if p.final, err = s.stage(stageFinal, at(stageFinal), p.want); err != nil {
@@ -293,9 +303,15 @@ func (p *pass) outside(il int, v *graph.Value) backend.Place {
 		name, _, _ := p.s.find(il, v.Name)
 		return backend.Place{Mem: p.s.weights[name]}
 	}
-	name := v.Name
+	set, name, ok := strings.Cut(v.Name, "/")
+	if !ok {
+		set, name = "", v.Name
+	}
 	if il >= 0 {
 		name = arch.InLayer(il, name)
+	}
+	if ok {
+		name = set + "/" + name
 	}
 	param := p.s.byName[name]
 	if v.Kind == graph.Grad {

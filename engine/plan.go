@@ -5,7 +5,7 @@ import "github.com/ggtune/ggtune/engine/arch"
 // A Footprint is the memory that a session needs for one batch shape, in bytes, before it is allocated.
 type Footprint struct {
 	Weights     int64 // the mapped model file's tensors: page cache, resident while they are in use
-	Params      int64 // trained parameters and their gradients
+	Params      int64 // parameters and the gradients of those trained
 	Work        int64 // one layer's temporaries
 	Inputs      int64 // the input of every layer, and the gradients that pass between layers
 	Kept        int64 // activations kept for the backward pass
@@ -26,8 +26,14 @@ func Plan(m *Model, cfg SessionConfig, tokens, counted, rowLen int) (Footprint, 
 		return Footprint{}, err
 	}
 	defer s.Close()
-	f := Footprint{Weights: m.Bytes(), Layers: m.net.NLayer, Trained: s.trainedCount()}
-	f.Params = 2 * 4 * f.Trained
+	f := Footprint{Weights: m.Bytes(), Layers: m.net.NLayer}
+	for _, t := range s.sets {
+		n := t.count()
+		f.Params += 4 * n
+		if !t.Frozen {
+			f.Trained, f.Params = f.Trained+n, f.Params+4*n
+		}
+	}
 	rows := (tokens + rowLen - 1) / rowLen
 	p, err := s.plannedPass(indices{arch.InputTokens: make([]int32, tokens), arch.InputPos: make([]int32, tokens),
 		arch.InputTree: make([]int32, 1+3*rows), arch.InputSources: make([]int32, counted), arch.InputTargets: make([]int32, counted)},

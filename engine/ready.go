@@ -17,7 +17,7 @@ type step struct {
 // wayBack lists the stages in the order in which the backward pass runs them.
 func (p *pass) wayBack() []step {
 	out := []step{{stageFinal, p.final}}
-	for il := len(p.layers) - 1; il >= max(0, p.s.lowest); il-- {
+	for il := len(p.layers) - 1; il >= max(0, p.lowest); il-- {
 		out = append(out, step{il, p.layers[il]})
 	}
 	return append(out, step{stageEmbed, p.embed})

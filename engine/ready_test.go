@@ -15,10 +15,10 @@ import (
 // TestReady: each parameter is told of once, when its gradient is what it is at the end of the pass, and as early as that: what the
 // last layer trains before the first layer's gradients are made.
 func TestReady(t *testing.T) {
-	for name, change := range map[string]func(*engine.SessionConfig, *adapter.Config){
+	for name, change := range map[string]func(*setup, *adapter.Config){
 		"lora":      nil,
-		"one layer": func(_ *engine.SessionConfig, a *adapter.Config) { a.Layers = []int{1} },
-		"full":      func(c *engine.SessionConfig, _ *adapter.Config) { c.Full = true },
+		"one layer": func(_ *setup, a *adapter.Config) { a.Layers = []int{1} },
+		"full":      func(c *setup, _ *adapter.Config) { c.Full = true },
 	} {
 		t.Run(name, func(t *testing.T) {
 			eachArch(t, func(t *testing.T, spec synth.Spec) {

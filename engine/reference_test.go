@@ -50,9 +50,9 @@ func openTrial(t *testing.T, path string, m *refmodel.Model, cfg engine.SessionC
 	}
 	t.Cleanup(func() { em.Close() })
 	if len(m.LoRA) > 0 {
-		cfg.Adapter = adapterOf(t, m)
+		cfg.Sets = []engine.Set{{Adapter: adapterOf(t, m)}}
 	} else {
-		cfg.Full = true
+		cfg.Sets = []engine.Set{{Whole: engine.Everything}}
 	}
 	s, err := engine.NewSession(em, cfg)
 	if err != nil {

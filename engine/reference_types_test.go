@@ -183,7 +183,9 @@ func TestReferenceLogits(t *testing.T) {
 			row := rowsFor(m.NVocab)["chain"]
 			for _, off := range []bool{false, true} {
 				ref := m
+				var apply engine.Choice
 				if off {
+					apply = engine.Only()
 					ref = &base
 				}
 				p, err := ref.Forward(row)
@@ -195,14 +197,14 @@ func TestReferenceLogits(t *testing.T) {
 					want = append(want, p.Logits(int(c)-1)...)
 				}
 				b := &engine.Batch{Rows: []engine.Row{engineRow(row)}}
-				out, err := r.session.Forward(context.Background(), b, engine.Options{Want: []*engine.Output{engine.Logits}, NoAdapter: off})
+				out, err := r.session.Forward(context.Background(), b, engine.Options{Want: []*engine.Output{engine.Logits}, Apply: apply})
 				if err != nil {
 					t.Fatal(err)
 				}
 				if e := farthest(float64s(out[engine.Logits]), want); !(e <= tolerance) {
 					t.Errorf("adapter off %v: logits differ by %.3g of the largest, want at most %.3g", off, e, tolerance)
 				}
-				out, err = r.session.Forward(context.Background(), b, engine.Options{NoAdapter: off})
+				out, err = r.session.Forward(context.Background(), b, engine.Options{Apply: apply})
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -126,7 +126,7 @@ func TestBackwardRefused(t *testing.T) {
 }
 
 func TestNothingToTrain(t *testing.T) {
-	r := newRig(t, synth.Tiny("llama", gguf.F32), func(_ *engine.SessionConfig, ac *adapter.Config) { ac.Rank = 0 })
+	r := newRig(t, synth.Tiny("llama", gguf.F32), func(_ *setup, ac *adapter.Config) { ac.Rank = 0 })
 	_, err := r.Forward(context.Background(), batch(chain(tokens(1, 5, 320))), engine.Options{Backward: true})
 	says(t, err, "trains nothing")
 }
@@ -134,15 +134,13 @@ func TestNothingToTrain(t *testing.T) {
 func TestSessionConfigRefused(t *testing.T) {
 	r := newRig(t, synth.Tiny("llama", gguf.F32), nil)
 	for _, d := range []float64{-0.1, 1, math.NaN(), math.Inf(1)} {
-		_, err := engine.NewSession(r.model, engine.SessionConfig{Threads: 1, Dropout: d})
+		_, err := engine.NewSession(r.model, engine.SessionConfig{Threads: 1, Sets: []engine.Set{{Dropout: d}}})
 		says(t, err, "dropout is", "0 to below 1")
 	}
-	_, err := engine.NewSession(r.model, engine.SessionConfig{Threads: 1, Full: true, Adapter: r.adapter()})
-	says(t, err, "not both")
-	_, err = engine.NewSession(r.model, engine.SessionConfig{Threads: 0})
+	_, err := engine.NewSession(r.model, engine.SessionConfig{Threads: 0})
 	says(t, err, "thread")
 	other := newRig(t, synth.Tiny("qwen3", gguf.F32), nil) // its heads are larger
-	_, err = engine.NewSession(r.model, engine.SessionConfig{Threads: 1, Adapter: other.adapter()})
+	_, err = engine.NewSession(r.model, engine.SessionConfig{Threads: 1, Sets: []engine.Set{{Adapter: other.adapter()}}})
 	says(t, err, "blk.0.attn_q.weight", "another model")
 }
 
@@ -154,7 +152,7 @@ func TestUseAfterClose(t *testing.T) {
 	trained := numbers(t, r.Params()[1].Value)
 	trained[0] = 42
 	upload(t, r.Params()[1].Value, trained)
-	pair := &r.Config().Adapter.Pairs[0]
+	pair := &r.Config().Sets[0].Adapter.Pairs[0]
 	if pair.B[0] == 42 {
 		t.Error("the session writes into the adapter it was given, unasked")
 	}
@@ -174,8 +172,8 @@ func TestUseAfterClose(t *testing.T) {
 	if n := len(r.Params()); n != 0 {
 		t.Errorf("a closed session gives %d parameters, whose memory is gone", n)
 	}
-	if _, err := r.Adapter(); !errors.Is(err, engine.ErrClosed) {
-		t.Errorf("closed session: adapter says %v; expected ErrClosed", err)
+	if _, err := r.Set(""); !errors.Is(err, engine.ErrClosed) {
+		t.Errorf("closed session: set says %v; expected ErrClosed", err)
 	}
 	if !slices.Equal(pair.B, trained) {
 		t.Error("the adapter lost its numbers when the session closed")
@@ -184,24 +182,24 @@ func TestUseAfterClose(t *testing.T) {
 
 // What Plan foretells is what a session then has allocated, within 5%.
 func TestPlanForetellsMemory(t *testing.T) {
-	for name, change := range map[string]func(*engine.SessionConfig, *adapter.Config){
+	for name, change := range map[string]func(*setup, *adapter.Config){
 		"recomputed":    nil,
-		"kept":          func(c *engine.SessionConfig, _ *adapter.Config) { c.KeepBytes = 1 << 40 },
-		"half kept":     func(c *engine.SessionConfig, _ *adapter.Config) { c.KeepBytes = 1 << 20 },
-		"fast, dropout": func(c *engine.SessionConfig, _ *adapter.Config) { c.Exact, c.Dropout = false, 0.1 },
-		"full":          func(c *engine.SessionConfig, _ *adapter.Config) { c.Full = true },
-		"one layer":     func(_ *engine.SessionConfig, a *adapter.Config) { a.Layers = []int{1} },
+		"kept":          func(c *setup, _ *adapter.Config) { c.KeepBytes = 1 << 40 },
+		"half kept":     func(c *setup, _ *adapter.Config) { c.KeepBytes = 1 << 20 },
+		"fast, dropout": func(c *setup, _ *adapter.Config) { c.Exact, c.Dropout = false, 0.1 },
+		"full":          func(c *setup, _ *adapter.Config) { c.Full = true },
+		"one layer":     func(_ *setup, a *adapter.Config) { a.Layers = []int{1} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			eachArch(t, func(t *testing.T, spec synth.Spec) {
 				var cfg engine.SessionConfig
-				r := newRig(t, spec, func(c *engine.SessionConfig, a *adapter.Config) {
+				r := newRig(t, spec, func(c *setup, a *adapter.Config) {
 					if change != nil {
 						change(c, a)
 					}
-					cfg = *c
+					cfg = c.SessionConfig
 				})
-				cfg.Adapter = r.adapter()
+				cfg.Sets = r.Config().Sets
 				const rows, length = 3, 64
 				b := batch()
 				for i := range uint64(rows) {

@@ -15,30 +15,39 @@ import (
 // CheckFull says why the model cannot be trained in full: quantized weights hold too few values for small updates to move
 // them.
 func (m *Model) CheckFull() error {
-	for name, t := range m.tensors {
-		if t.info.Type.IsQuantized() {
-			return m.fault("tensor %q is storage type %v; full-parameter training needs f32, f16 or bf16 weights: train a LoRA adapter on this file, or take the model in one of those types", name, t.info.Type)
+	for name := range m.tensors {
+		if err := m.checkWhole(name); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// RoundParams rounds the trained tensors to the base's own storage types, so that the session computes what SaveModel writes;
-// changed says that it did anything, which it does not where all are F32. A value beyond the range of its type is an error.
-// The session must train the full model; training on goes on from the rounded values.
-func (s *Session) RoundParams() (changed bool, err error) {
+// checkWhole is CheckFull for one tensor.
+func (m *Model) checkWhole(name string) error {
+	if t := m.tensors[name].info.Type; t.IsQuantized() {
+		return m.fault("tensor %q is storage type %v; full-parameter training needs f32, f16 or bf16 weights: train a LoRA adapter on this file, or take the model in one of those types", name, t)
+	}
+	return nil
+}
+
+// RoundParams rounds a set's tensors of the model to the base's own storage types, so that the session computes what SaveModel
+// writes; changed says that it did anything, which it does not where all are F32. A value beyond the range of its type is an
+// error. Training on goes on from the rounded values.
+func (s *Session) RoundParams(set string) (changed bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return false, fmt.Errorf("engine: round parameters: session %w", ErrClosed)
 	}
-	if !s.full {
-		return false, errors.New("engine: round parameters: an adapter is written as it is; only a full model is rounded")
+	own, err := s.wholeOf(set)
+	if err != nil {
+		return false, fmt.Errorf("engine: round parameters: %w", err)
 	}
 	f := s.model.file
 	for i := range f.Tensors {
 		t := &f.Tensors[i]
-		p, ok := s.byName[t.Name]
+		p, ok := own[t.Name]
 		if !ok || t.Type == gguf.F32 {
 			continue
 		}
@@ -48,6 +57,19 @@ func (s *Session) RoundParams() (changed bool, err error) {
 		changed = true
 	}
 	return changed, nil
+}
+
+// wholeOf gives the parameters of a set that are tensors of the model, by name.
+func (s *Session) wholeOf(name string) (map[string]*Param, error) {
+	t := s.set(name)
+	if t == nil || t.Whole == nil {
+		return nil, fmt.Errorf("set %q has no tensors of the model", name)
+	}
+	own := map[string]*Param{}
+	for x := range t.own {
+		own[x] = s.byName[t.prefix()+x]
+	}
+	return own, nil
 }
 
 // roundTo replaces numbers with what t's storage type makes of them, a few rows at a time.
@@ -85,20 +107,23 @@ func eachRows(v backend.Floats, t *gguf.TensorInfo, do func(part []float32, at i
 	return nil
 }
 
-// SaveModel writes the model with its trained tensors in the base's own storage types, everything else as in the base,
-// atomically. The session must train the full model.
-func (s *Session) SaveModel(ctx context.Context, fsys atomicfile.FS, path string) error {
+// SaveModel writes the model with a set's tensors in the base's own storage types, everything else as in the base, atomically.
+func (s *Session) SaveModel(ctx context.Context, fsys atomicfile.FS, path, set string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return fmt.Errorf("engine: save %s: session %w", path, ErrClosed)
+	}
+	own, err := s.wholeOf(set)
+	if err != nil {
+		return fmt.Errorf("engine: save %s: %w", path, err)
 	}
 	f := s.model.file
 	var w gguf.Writer
 	w.CopyMetadata(f)
 	for i := range f.Tensors {
 		t := &f.Tensors[i]
-		p, ok := s.byName[t.Name]
+		p, ok := own[t.Name]
 		if !ok {
 			if err := w.AddFrom(f, t); err != nil {
 				return err

@@ -18,7 +18,7 @@ func TestRoundParams(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer m.Close()
-		s, err := NewSession(m, SessionConfig{Threads: 1, Full: true})
+		s, err := NewSession(m, SessionConfig{Threads: 1, Sets: []Set{{Whole: Everything}}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -39,16 +39,16 @@ func TestRoundParams(t *testing.T) {
 			return v
 		}
 		set(p.Len()-1, x)
-		changed, err := s.RoundParams()
+		changed, err := s.RoundParams("")
 		once := all()
 		if got := once[len(once)-1]; err != nil || changed != (typ != gguf.F32) || got != want {
 			t.Errorf("%v: got %v, %v, %v, want %v", typ, got, changed, err, want)
 		}
-		if _, err := s.RoundParams(); err != nil || !slices.Equal(all(), once) {
+		if _, err := s.RoundParams(""); err != nil || !slices.Equal(all(), once) {
 			t.Errorf("%v: a second rounding changed something: %v", typ, err)
 		}
 		set(0, 1e6)
-		if _, err := s.RoundParams(); typ == gguf.F16 && (err == nil || !strings.Contains(err.Error(), p.Name) || !strings.Contains(err.Error(), "range")) || typ != gguf.F16 && err != nil {
+		if _, err := s.RoundParams(""); typ == gguf.F16 && (err == nil || !strings.Contains(err.Error(), p.Name) || !strings.Contains(err.Error(), "range")) || typ != gguf.F16 && err != nil {
 			t.Errorf("%v: a million: got %v", typ, err)
 		}
 	}

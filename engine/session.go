@@ -7,10 +7,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/ggtune/ggtune/engine/adapter"
 	"github.com/ggtune/ggtune/engine/backend"
 	"github.com/ggtune/ggtune/engine/cpu"
-	"github.com/ggtune/ggtune/engine/delta"
 	"github.com/ggtune/ggtune/engine/graph"
 )
 
@@ -21,12 +19,8 @@ type SessionConfig struct {
 	Threads int // 1 to ggml.MaxThreads; read where Backend is nil
 	// Exact computes every product in f32; the default packs activations for the fastest product the CPU has.
 	Exact bool
-	// Adapter holds the LoRA pairs to train, or nil. The session copies their numbers; Session.Adapter brings them up to date.
-	Adapter *adapter.Adapter
-	// Full trains every tensor of the model, in f32.
-	Full bool
-	// Dropout is the probability that an element of a LoRA pair's input is zeroed in training, 0 to below 1.
-	Dropout float64
+	// Sets are what passes apply and train, beside the model or in its place. None: the model as it is.
+	Sets []Set
 	// Seed keys the dropout masks.
 	Seed uint64
 	// KeepBytes is the memory that activations kept for the backward pass may take, in bytes; layers beyond it are computed again. 0
@@ -39,16 +33,13 @@ type SessionConfig struct {
 // A Session runs passes over one model. It belongs to one goroutine at a time, which a mutex enforces; Backward goes
 // with the Forward before it.
 type Session struct {
-	mu      sync.Mutex
-	closed  bool
-	cfg     SessionConfig
-	model   *Model
-	adapter *adapter.Adapter
-	full    bool
-	uses    map[string]delta.Use // what stands beside a weight, by tensor name
-	params  []*Param
-	byName  map[string]*Param
-	lowest  int // the lowest stage with something trained: -1 the embedding, a layer, or n_layer: the head
+	mu     sync.Mutex
+	closed bool
+	cfg    SessionConfig
+	model  *Model
+	sets   []*set
+	params []*Param          // of the sets that are not frozen
+	byName map[string]*Param // of all sets
 
 	backend backend.Backend
 	owned   bool                   // the backend is the session's own
@@ -91,14 +82,7 @@ func (s *Session) hold() error {
 
 // newSession makes a session that has taken no memory and no thread yet.
 func newSession(m *Model, cfg SessionConfig) (*Session, error) {
-	if cfg.Full && cfg.Adapter != nil {
-		return nil, errors.New("engine: a session trains an adapter or the full model, not both")
-	}
-	if !(cfg.Dropout >= 0 && cfg.Dropout < 1) {
-		return nil, fmt.Errorf("engine: dropout is %g, expected 0 to below 1", cfg.Dropout)
-	}
-	s := &Session{cfg: cfg, model: m, adapter: cfg.Adapter, full: cfg.Full, lowest: m.net.NLayer + 1,
-		uses: map[string]delta.Use{}, byName: map[string]*Param{},
+	s := &Session{cfg: cfg, model: m, byName: map[string]*Param{},
 		weights: map[string]backend.Mem{}, stages: map[stageKey]*stage{}, kinds: map[int]any{}, backend: cfg.Backend}
 	if s.backend == nil {
 		b, err := cpu.New(cfg.Threads)
@@ -107,11 +91,7 @@ func newSession(m *Model, cfg SessionConfig) (*Session, error) {
 		}
 		s.backend, s.owned = b, true
 	}
-	if s.full {
-		s.lowest = stageEmbed
-		return s, m.CheckFull()
-	}
-	return s, s.planDeltas()
+	return s, s.planSets()
 }
 
 // Close frees the session's memory.

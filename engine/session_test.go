@@ -22,34 +22,52 @@ type rig struct {
 	model *engine.Model
 }
 
-func newRig(t testing.TB, spec synth.Spec, change func(*engine.SessionConfig, *adapter.Config)) *rig {
+func newRig(t testing.TB, spec synth.Spec, change func(*setup, *adapter.Config)) *rig {
 	t.Helper()
 	return openRig(t, synth.Temp(t, spec), change)
 }
 
-func openRig(t testing.TB, path string, change func(*engine.SessionConfig, *adapter.Config)) *rig {
+// A setup is what most tests say of a session: one set, named "", of an adapter or the full model; others stand behind it.
+type setup struct {
+	engine.SessionConfig
+	Full    bool
+	Dropout float64
+}
+
+// newAdapter is one whose B is off zero.
+func newAdapter(t testing.TB, m *engine.Model, c adapter.Config) *adapter.Adapter {
+	t.Helper()
+	a, err := adapter.New(m.Net(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range a.Pairs {
+		r := rand.New(rand.NewPCG(3, uint64(i)))
+		for j := range a.Pairs[i].B {
+			a.Pairs[i].B[j] = float32(r.NormFloat64() * 0.05)
+		}
+	}
+	return a
+}
+
+func openRig(t testing.TB, path string, change func(*setup, *adapter.Config)) *rig {
 	t.Helper()
 	m, err := engine.Open(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg := engine.SessionConfig{Threads: 1, Exact: true, Seed: 1}
+	cfg := setup{SessionConfig: engine.SessionConfig{Threads: 1, Exact: true, Seed: 1}}
 	ac := adapter.Config{Rank: 4, Alpha: 8, Init: "kaiming", Seed: 7}
 	if change != nil {
 		change(&cfg, &ac)
 	}
-	if !cfg.Full && ac.Rank > 0 {
-		if cfg.Adapter, err = adapter.New(m.Net(), ac); err != nil {
-			t.Fatal(err)
-		}
-		for i := range cfg.Adapter.Pairs {
-			r := rand.New(rand.NewPCG(3, uint64(i)))
-			for j := range cfg.Adapter.Pairs[i].B {
-				cfg.Adapter.Pairs[i].B[j] = float32(r.NormFloat64() * 0.05)
-			}
-		}
+	switch {
+	case cfg.Full:
+		cfg.Sets = []engine.Set{{Whole: engine.Everything}}
+	case ac.Rank > 0:
+		cfg.Sets = append([]engine.Set{{Adapter: newAdapter(t, m, ac), Dropout: cfg.Dropout}}, cfg.Sets...)
 	}
-	s, err := engine.NewSession(m, cfg)
+	s, err := engine.NewSession(m, cfg.SessionConfig)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,11 +85,11 @@ func openRig(t testing.TB, path string, change func(*engine.SessionConfig, *adap
 // adapter is the session's, with its numbers as they are now.
 func (r *rig) adapter() *adapter.Adapter {
 	r.t.Helper()
-	a, err := r.Adapter()
+	set, err := r.Set("")
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	return a
+	return set.Adapter
 }
 
 func (r *rig) zeroGrad() {
@@ -219,9 +237,9 @@ func eachArch(t *testing.T, f func(t *testing.T, spec synth.Spec)) {
 }
 
 func TestGradientsByFiniteDifferences(t *testing.T) {
-	modes := map[string]func(*engine.SessionConfig, *adapter.Config){
-		"lora": func(c *engine.SessionConfig, _ *adapter.Config) { c.Dropout = 0.25 },
-		"full": func(c *engine.SessionConfig, _ *adapter.Config) { c.Full = true },
+	modes := map[string]func(*setup, *adapter.Config){
+		"lora": func(c *setup, _ *adapter.Config) { c.Dropout = 0.25 },
+		"full": func(c *setup, _ *adapter.Config) { c.Full = true },
 	}
 	for mode, change := range modes {
 		t.Run(mode, func(t *testing.T) {
@@ -279,7 +297,7 @@ func TestKeptEqualsRecomputed(t *testing.T) {
 		for _, exact := range []bool{true, false} {
 			var first map[string][]float32
 			for _, keep := range []int64{0, 1 << 40} {
-				r := newRig(t, spec, func(c *engine.SessionConfig, _ *adapter.Config) {
+				r := newRig(t, spec, func(c *setup, _ *adapter.Config) {
 					c.KeepBytes, c.Exact, c.Dropout = keep, exact, 0.1
 				})
 				_, g := r.pass(b, nil)
@@ -302,7 +320,7 @@ func TestThreadsGiveTheSameBits(t *testing.T) {
 		var logp []float32
 		var grads map[string][]float32
 		for _, n := range []int{1, 2} {
-			r := newRig(t, spec, func(c *engine.SessionConfig, _ *adapter.Config) { c.Threads, c.Exact = n, false })
+			r := newRig(t, spec, func(c *setup, _ *adapter.Config) { c.Threads, c.Exact = n, false })
 			l, g := r.pass(b, nil)
 			if logp == nil {
 				logp, grads = l, g
@@ -376,10 +394,10 @@ func TestAdapterOffIsTheBase(t *testing.T) {
 	eachArch(t, func(t *testing.T, spec synth.Spec) {
 		path := synth.Temp(t, spec)
 		with := openRig(t, path, nil)
-		without := openRig(t, path, func(_ *engine.SessionConfig, a *adapter.Config) { a.Rank = 0 })
+		without := openRig(t, path, func(_ *setup, a *adapter.Config) { a.Rank = 0 })
 		b := batch(chain(tokens(1, 15, spec.Vocab)))
 		base := without.forward(b, engine.Options{})[engine.LogP]
-		if off := with.forward(b, engine.Options{NoAdapter: true})[engine.LogP]; !slices.Equal(off, base) {
+		if off := with.forward(b, engine.Options{Apply: engine.Only()})[engine.LogP]; !slices.Equal(off, base) {
 			t.Errorf("with the adapter off the log-probabilities are not the base's: %v, want %v", off, base)
 		}
 		if on := with.forward(b, engine.Options{})[engine.LogP]; slices.Equal(on, base) {

@@ -23,10 +23,11 @@ const (
 
 // A shape is what a stage's graph depends on beside the model.
 type shape struct {
-	tokens, segments       int64
-	adapter, dropout, back bool
-	recompute              bool // keep nothing of a layer but its input
-	inputGrad              bool // the gradient of the stage's input is wanted
+	tokens, segments int64
+	apply, train     mask
+	dropout, back    bool
+	recompute        bool // keep nothing of a layer but its input
+	inputGrad        bool // the gradient of the stage's input is wanted
 }
 
 type stageKey struct {
@@ -54,7 +55,7 @@ func (s *Session) stage(il int, sh shape, w want) (*stage, error) {
 }
 
 // kind is a comparable value of all that the graph of stage il depends on beside its shape: what the architecture says of
-// it and, for each of its tensors, the storage type and what is trained beside it.
+// it and, for each of its tensors, the storage type and what the sets have in its place or beside it.
 func (s *Session) kind(il int) any {
 	if k, ok := s.kinds[il]; ok {
 		return k
@@ -62,14 +63,16 @@ func (s *Session) kind(il int) any {
 	layer := s.layer(il)
 	k := any([2]any{min(il, 0), layer})
 	for _, p := range layer.Parts() {
-		tensor := [2]any{} // absent
-		if t, ok := s.model.tensors[p.Name(il)]; ok {
-			tensor[0] = t.info.Type
-			if use, ok := s.uses[p.Name(il)]; ok {
-				tensor[1] = use
-			}
+		x, ok := s.model.tensors[p.Name(il)]
+		if !ok {
+			k = [2]any{k, nil}
+			continue
 		}
-		k = [2]any{k, tensor}
+		k = [2]any{k, x.info.Type}
+		for _, t := range s.sets {
+			_, own := t.own[p.Name(il)]
+			k = [3]any{k, t.uses[p.Name(il)], own}
+		}
 	}
 	s.kinds[il] = k
 	return k
@@ -102,11 +105,16 @@ func (s *Session) builder(il int, sh shape) *arch.Builder {
 	return &arch.Builder{
 		G: &graph.Graph{}, HP: s.model.net.HParams, T: sh.tokens, Segments: sh.segments, Sets: s.setsAt(il, sh),
 		Tensor: func(r arch.Role, suffix string) (arch.Tensor, bool) {
-			_, t, ok := s.find(il, string(r)+suffix)
+			name, x, ok := s.find(il, string(r)+suffix)
+			for _, t := range s.in(sh.apply) {
+				if shape, own := t.own[name]; own {
+					return arch.Tensor{Shape: shape, Own: true, Set: t.prefix(), Frozen: sh.train>>t.bit&1 == 0}, true
+				}
+			}
 			if !ok {
 				return arch.Tensor{}, false
 			}
-			return arch.Tensor{Type: int32(t.info.Type), Shape: t.shape, Trained: s.full && t.trainable()}, true
+			return arch.Tensor{Type: int32(x.info.Type), Shape: x.shape}, true
 		},
 	}
 }

@@ -141,7 +141,7 @@ func (f *fakeEngine) softmax(x int32, in []float64) (p, mid []float64) {
 	p = append([]float64(nil), f.w[int(x)*f.vocab:(int(x)+1)*f.vocab]...)
 	sum := 0.0
 	for v := range p {
-		if !f.lastOpt.NoAdapter {
+		if !f.lastOpt.Apply.None() {
 			for r := range mid {
 				p[v] += mid[r] * float64(f.bv[r*f.vocab+v])
 			}

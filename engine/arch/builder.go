@@ -10,9 +10,12 @@ import (
 
 // A Tensor is what a Builder asks of the model about one tensor.
 type Tensor struct {
-	Type    int32 // ggml's number
-	Shape   graph.Shape
-	Trained bool // a Param: its own numbers change
+	Type  int32 // ggml's number
+	Shape graph.Shape
+	// Own says that a set has numbers of its own for the tensor: a Param, its name behind Set, with no gradient if Frozen.
+	Own    bool
+	Set    string
+	Frozen bool
 }
 
 // A Set is what is trained beside weights and applied together: it gives the delta at a role of the stage at hand, if
@@ -65,8 +68,9 @@ func (b *Builder) Weight(role Role, suffix string) graph.ID {
 	if !ok {
 		return graph.None
 	}
-	if t.Trained {
-		return b.bound(graph.Param, string(role)+suffix, graph.F32, t.Shape)
+	if t.Own {
+		return b.G.Bound(graph.Value{Name: t.Set + string(role) + suffix, Kind: graph.Param, Type: graph.F32, Shape: t.Shape,
+			Ref: graph.None, Frozen: t.Frozen})
 	}
 	return b.bound(graph.Weight, string(role)+suffix, t.Type, t.Shape)
 }

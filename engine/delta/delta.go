@@ -78,7 +78,8 @@ type Placed struct {
 type Use struct {
 	Delta Delta
 	// Set begins the names of its parameters: each of several sets has its own.
-	Set string
+	Set    string
+	Frozen bool // its parameters get no gradients
 	// probability that an element of the input is zeroed on its way into the delta; 0 where dropout is off
 	Dropout float64
 	// At is where its stacked parameter begins among those of the layer, in elements.
@@ -109,5 +110,5 @@ func (s *Site) Param(name string) graph.ID {
 // bind gives a trained value beside the weight.
 func (s *Site) bind(name string, shape graph.Shape) graph.ID {
 	return s.G.Bound(graph.Value{Name: s.Set + s.Name + "." + name, Kind: graph.Param, Type: graph.F32, Shape: shape,
-		Ref: graph.None, Delta: true})
+		Ref: graph.None, Delta: true, Frozen: s.Frozen})
 }

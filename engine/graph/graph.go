@@ -58,6 +58,8 @@ type Value struct {
 	Ref   ID // Saved: the value's ID in the forward graph
 	// Delta says of a Param or Grad that it belongs to a change beside a weight, such as a LoRA pair, and is no weight of the model.
 	Delta bool
+	// Frozen says of a Param that no gradient is wanted of it.
+	Frozen bool
 }
 
 // A Node applies one operation. Out values are Temps it defines, or Grads it adds to.

@@ -16,8 +16,11 @@ func (g *Graph) LayerNorm(x, w, b ID, eps float64) ID {
 
 func backLayerNorm(r *reverse, n *Node) {
 	x, w, dy := n.In[0], n.In[1], r.grad[n.Out[0]]
-	if g := r.accumulator(w); g != None {
-		r.out.into(Node{Op: LayerNormGrad, In: []ID{r.need(x), dy}, Attr: n.Attr}, g, r.accumulator(n.In[2]))
+	switch gw, gb := r.accumulator(w), r.accumulator(n.In[2]); {
+	case gw != None:
+		r.out.into(Node{Op: LayerNormGrad, In: []ID{r.need(x), dy}, Attr: n.Attr}, gw, gb)
+	case gb != None:
+		r.out.into(Node{Op: BiasGrad, In: []ID{dy}}, gb)
 	}
 	if r.needs[x] {
 		r.into(x, Node{Op: LayerNormBack, In: []ID{r.need(x), r.need(w), dy}, Attr: n.Attr})

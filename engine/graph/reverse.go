@@ -44,7 +44,7 @@ func Differentiate(f *Graph, wanted []ID, keep bool, always ...ID) (*Backward, e
 func dependents(f *Graph, wanted []ID) []bool {
 	needs := make([]bool, len(f.Values))
 	for i := range f.Values {
-		needs[i] = f.Values[i].Kind == Param
+		needs[i] = trained(&f.Values[i])
 	}
 	for _, id := range wanted {
 		needs[id] = true
@@ -225,9 +225,12 @@ func (r *reverse) into(to ID, n Node) {
 	r.grad[to] = r.out.emit(n)[0]
 }
 
-// accumulator gives the Grad of a Param, or None where id is no Param.
+// trained says whether the gradient of a value is added to a Grad.
+func trained(v *Value) bool { return v.Kind == Param && !v.Frozen }
+
+// accumulator gives the Grad of a Param, or None where id is no Param or a frozen one.
 func (r *reverse) accumulator(id ID) ID {
-	if id == None || r.f.Values[id].Kind != Param {
+	if id == None || !trained(&r.f.Values[id]) {
 		return None
 	}
 	v := r.f.Values[id]

@@ -201,7 +201,7 @@ func checkGradients(
 		}
 	}
 	a.Pairs = pairs
-	s, err := engine.NewSession(m, engine.SessionConfig{Threads: threads, Exact: true, Adapter: a})
+	s, err := engine.NewSession(m, engine.SessionConfig{Threads: threads, Exact: true, Sets: []engine.Set{{Adapter: a}}})
 	if err != nil {
 		return nil, err
 	}

@@ -37,8 +37,8 @@ func NewProbe(ctx context.Context, s *engine.Session, tokens []int32) (*Probe, e
 	if p.Trained, err = logits(ctx, s, p.Tokens, engine.Options{}); err != nil {
 		return nil, err
 	}
-	if !cfg.Full {
-		p.Base, err = logits(ctx, s, p.Tokens, engine.Options{NoAdapter: true})
+	if !cfg.Whole() {
+		p.Base, err = logits(ctx, s, p.Tokens, engine.Options{Apply: engine.Only()})
 	}
 	return p, err
 }
@@ -153,7 +153,7 @@ func (p *Probe) sensitivity(ctx context.Context, base, path string, threads int)
 		if err != nil {
 			return nil, err
 		}
-		s, err := engine.NewSession(m, engine.SessionConfig{Threads: threads, Exact: exact, Adapter: a})
+		s, err := engine.NewSession(m, engine.SessionConfig{Threads: threads, Exact: exact, Sets: []engine.Set{{Adapter: a}}})
 		if err != nil {
 			return nil, err
 		}

@@ -109,7 +109,7 @@ func verified(t *testing.T, path string, c adapter.Config, size float64) (verify
 			ad.Pairs[i].B[j] = float32(math.Sin(float64(i+3*j)) * size)
 		}
 	}
-	s, err := engine.NewSession(m, engine.SessionConfig{Threads: 1, Adapter: ad})
+	s, err := engine.NewSession(m, engine.SessionConfig{Threads: 1, Sets: []engine.Set{{Adapter: ad}}})
 	if err != nil {
 		t.Fatal(err)
 	}

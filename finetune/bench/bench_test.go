@@ -252,7 +252,7 @@ func TestFlops(t *testing.T) {
 		{"recompute", false, 0, 4*layer - 2*down, 2*layer - first, 2 * head},
 		{"full", true, 2, 2 * layer, 4 * layer, 4 * head},
 	} {
-		got := flops(m, engine.SessionConfig{Full: tc.full}, 10, 5, tc.kept)
+		got := flops(m, tc.full, 10, 5, tc.kept)
 		if got["linear forward"] != 20*tc.forward || got["linear backward"] != 20*tc.backward || got["output head"] != 10*tc.head {
 			t.Errorf("%s: %v, want forward %g, backward %g, head %g", tc.name, got, 20*tc.forward, 20*tc.backward, 10*tc.head)
 		}

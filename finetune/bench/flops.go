@@ -13,7 +13,7 @@ import (
 // of its input. Layers whose activations are not kept compute their products again, save the last one's, which nothing in the backward
 // pass reads. The lowest layer's input needs no gradient unless the embedding is trained. In full training the gradient of each
 // matrix takes as much again.
-func flops(m *engine.Model, cfg engine.SessionConfig, tokens, counted, keptLayers int) map[string]float64 {
+func flops(m *engine.Model, full bool, tokens, counted, keptLayers int) map[string]float64 {
 	hp := m.HParams()
 	// Elements of the layers' matrices, of those computed again, and of those that multiply the lowest layer's input.
 	var all, again, first float64
@@ -36,7 +36,7 @@ func flops(m *engine.Model, cfg engine.SessionConfig, tokens, counted, keptLayer
 	forward, backward := all+again, all-first
 	// The head's logits, and the mean row of the softmax that the gradient is made from, in one pass.
 	head := 2 * float64(hp.NEmbd) * float64(hp.NVocab)
-	if cfg.Full {
+	if full {
 		backward = 2 * all
 		head += 2 * float64(hp.NEmbd) * float64(hp.NVocab) // logits again, and the matrix's gradient
 	}

@@ -70,7 +70,7 @@ func (g *group) measure(ctx context.Context, t Train, plans []plan) (cases []Cas
 				if s.against, _, err = tr.step(ctx, others[i]); err != nil {
 					return nil, err
 				}
-				if s.reference, err = tr.forward(ctx, rows[i], engine.Options{NoAdapter: true}); err != nil {
+				if s.reference, err = tr.forward(ctx, rows[i], engine.Options{Apply: engine.Only()}); err != nil {
 					return nil, err
 				}
 			}
@@ -150,7 +150,7 @@ func (g *group) summary(tr *trainer, t Train, p plan, row engine.Row, samples []
 		return c, err
 	}
 	c.SessionBytes, c.KeptLayers, c.Layers = foot.Total(), foot.KeptLayers, foot.Layers
-	c.Phases = g.phases(samples, flops(g.model, tr.cfg, n, counted, foot.KeptLayers))
+	c.Phases = g.phases(samples, flops(g.model, tr.cfg.Whole(), n, counted, foot.KeptLayers))
 	return c, nil
 }
 

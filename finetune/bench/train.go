@@ -51,12 +51,13 @@ func freeMemory() int64 {
 }
 
 func (t Train) config(m *engine.Model, profile bool) (engine.SessionConfig, error) {
-	cfg := engine.SessionConfig{Threads: t.Threads, KeepBytes: t.KeepBytes, Seed: 1, Profile: profile, Full: t.Rank == 0}
-	if cfg.Full {
+	cfg := engine.SessionConfig{Threads: t.Threads, KeepBytes: t.KeepBytes, Seed: 1, Profile: profile}
+	if t.Rank == 0 {
+		cfg.Sets = []engine.Set{{Whole: engine.Everything}}
 		return cfg, nil
 	}
-	var err error
-	cfg.Adapter, err = adapter.New(m.Net(), adapter.Config{Rank: t.Rank, Alpha: 2 * float64(t.Rank), Init: adapter.Inits()[0], Seed: 1})
+	a, err := adapter.New(m.Net(), adapter.Config{Rank: t.Rank, Alpha: 2 * float64(t.Rank), Init: adapter.Inits()[0], Seed: 1})
+	cfg.Sets = []engine.Set{{Adapter: a}}
 	return cfg, err
 }
 

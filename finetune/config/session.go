@@ -5,15 +5,16 @@ import (
 	"github.com/ggtune/ggtune/engine/adapter"
 )
 
-// Session is the engine's share of the settings, with the adapter as training starts: that of InitAdapter, or a fresh one.
+// Session is the engine's share of the settings, with one set, named "": the full model, or the adapter as training starts: that of InitAdapter, or a fresh one.
 // An error about the settings is an *Error.
 func (c *Config) Session(m *engine.Model) (engine.SessionConfig, error) {
-	sc := engine.SessionConfig{Threads: c.Threads, Exact: c.Exact, Full: c.Full, Dropout: c.Dropout, Seed: c.Seed}
+	sc := engine.SessionConfig{Threads: c.Threads, Exact: c.Exact, Seed: c.Seed}
 	if c.Full {
+		sc.Sets = []engine.Set{{Whole: engine.Everything}}
 		return sc, nil
 	}
-	var err error
-	sc.Adapter, err = c.adapter(m)
+	a, err := c.adapter(m)
+	sc.Sets = []engine.Set{{Adapter: a, Dropout: c.Dropout}}
 	return sc, err
 }
 

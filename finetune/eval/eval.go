@@ -102,7 +102,11 @@ func Run(ctx context.Context, e Engine, data *encode.Loader, m *method.Method, o
 }
 
 func inputs(ctx context.Context, e Engine, batch *encode.Micro, m *method.Method, o Options) (*method.Inputs, error) {
-	out, err := e.Forward(context.WithoutCancel(ctx), &batch.Batch, engine.Options{NoAdapter: o.NoAdapter})
+	var opt engine.Options
+	if o.NoAdapter {
+		opt.Apply = engine.Only()
+	}
+	out, err := e.Forward(context.WithoutCancel(ctx), &batch.Batch, opt)
 	if err != nil {
 		return nil, err
 	}

@@ -78,7 +78,7 @@ func TestRun(t *testing.T) {
 			t.Errorf("%s: figures %+v", tc.m.Name, got.Metrics)
 		}
 		for _, o := range r.opts {
-			if o.Backward || o.Dropout || !o.NoAdapter {
+			if o.Backward || o.Dropout || !o.Apply.None() {
 				t.Errorf("%s: forward pass with %+v", tc.m.Name, o)
 			}
 		}

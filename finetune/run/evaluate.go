@@ -83,10 +83,12 @@ func Evaluate(ctx context.Context, cfg config.Config, adapterPath string, given 
 	sc := engine.SessionConfig{Threads: cfg.Threads, Exact: cfg.Exact, Seed: cfg.Seed}
 	made := &origin.Origin{}
 	if adapterPath != "" {
-		if sc.Adapter, err = tunedAdapter(ctx, m, &cfg, adapterPath, given, notes); err != nil {
+		a, err := tunedAdapter(ctx, m, &cfg, adapterPath, given, notes)
+		if err != nil {
 			return Evaluation{}, err
 		}
-		made = &origin.Origin{Adapter: adapterPath, Info: sc.Adapter.Info}
+		sc.Sets = []engine.Set{{Adapter: a}}
+		made = &origin.Origin{Adapter: adapterPath, Info: a.Info}
 	}
 	how, err := cfg.Loss()
 	if err != nil {

@@ -102,7 +102,7 @@ func (r *run) round(ctx context.Context, s *report.Summary) error {
 	if !r.cfg.Full {
 		return nil
 	}
-	changed, err := r.sess.RoundParams()
+	changed, err := r.sess.RoundParams("")
 	if err != nil || !changed || r.rows.HeldRows == nil {
 		return err
 	}
@@ -138,7 +138,7 @@ func (r *run) write(ctx context.Context, s *report.Summary) (*verify.Probe, erro
 	path, hash := r.dir.file(fileUnverified), &s.AdapterSHA256
 	if r.cfg.Full {
 		hash = &s.ModelSHA256
-		err = r.sess.SaveModel(ctx, nil, path)
+		err = r.sess.SaveModel(ctx, nil, path, "")
 	} else {
 		err = r.saveAdapter(ctx, path)
 	}
@@ -155,10 +155,11 @@ func (r *run) write(ctx context.Context, s *report.Summary) (*verify.Probe, erro
 
 // saveAdapter writes what was trained with what it says about its making.
 func (r *run) saveAdapter(ctx context.Context, path string) error {
-	a, err := r.sess.Adapter()
+	set, err := r.sess.Set("")
 	if err != nil {
 		return err
 	}
+	a := set.Adapter
 	a.Info = (&origin.Run{Config: &r.cfg, Method: r.how, BaseSHA256: r.meta.BaseSHA256, Reference: r.meta.RefAdapter,
 		Template: r.text.Template(), Version: version()}).Info()
 	return a.Save(ctx, nil, path)

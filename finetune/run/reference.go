@@ -156,9 +156,11 @@ func (m *referenceModel) forward(ctx context.Context, b *engine.Batch) (engine.O
 func (m *referenceModel) open() (err error) {
 	sc := engine.SessionConfig{Threads: m.cfg.Threads, Exact: m.cfg.Exact, Seed: m.cfg.Seed}
 	if m.adapter != "" {
-		if sc.Adapter, err = adapter.Load(m.adapter, m.model.Net()); err != nil {
+		a, err := adapter.Load(m.adapter, m.model.Net())
+		if err != nil {
 			return fmt.Errorf("reference: %w", err)
 		}
+		sc.Sets = []engine.Set{{Adapter: a}}
 	}
 	m.sess, err = engine.NewSession(m.model, sc)
 	return err
