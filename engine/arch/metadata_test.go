@@ -77,7 +77,7 @@ func TestHParamsRefused(t *testing.T) {
 		want   []string
 	}{
 		"unknown architecture": {"llama", text("general.architecture", "mamba"),
-			[]string{`"mamba"`, "gpt2, llama, qwen2, qwen3"}},
+			[]string{`"mamba"`, strings.Join(arch.Names(), ", ")}},
 		"no layers": {"llama", remove("llama.block_count"), []string{`"llama.block_count"`, "missing"}},
 		"no norm epsilon": {"llama", remove("llama.attention.layer_norm_rms_epsilon"),
 			[]string{"layer_norm_rms_epsilon", "missing"}},
