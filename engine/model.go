@@ -1,5 +1,3 @@
-// Package engine computes: it maps a model's weights, runs forward and backward passes over them, and holds the trained
-// parameters with their gradients. It knows no training method, no dataset and no text.
 package engine
 
 import (

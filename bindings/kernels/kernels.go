@@ -1,5 +1,3 @@
-// Package kernels knows the border with ggtune's own C kernels: the call structure, the instruction-set levels, and how to
-// run one call. It does not know threads, graphs or who owns a tensor's memory.
 package kernels
 
 /*

@@ -1,5 +1,3 @@
-// Package cpu runs compute graphs on the processor: it lowers a graph to kernel calls, joins and places them, and runs them on a
-// pool of threads. It is the reference that other backends are held to. It knows no model and no session.
 package cpu
 
 import (

@@ -1,5 +1,3 @@
-// Package graph holds a compute graph as plain data: values, nodes, their shapes and their derivatives. It knows no
-// memory, no thread and no kernel; package engine lowers a graph to calls and places its values.
 package graph
 
 import (

@@ -1,5 +1,3 @@
-// Package data turns files of training data into Examples, one file of this package per format. It knows no chat
-// template and no token.
 package data
 
 import (

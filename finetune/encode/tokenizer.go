@@ -1,5 +1,3 @@
-// Package encode turns text into token rows and back: it is the only place where text meets tokens. It knows which tokens
-// count, how rows are cut and packed, and where in the data a run stands; it knows no file format and no loss.
 package encode
 
 import (

@@ -1,6 +1,3 @@
-// Package run carries one training run from its settings to a result that llama.cpp has loaded: it wires data, model,
-// loop, checkpoints and report together, goes on with a run that was stopped, and measures a model the way a run does.
-// It knows no flag and no terminal.
 package run
 
 import (

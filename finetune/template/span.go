@@ -1,5 +1,3 @@
-// Package template renders conversations with Jinja chat templates into text spans, each of which knows whether it is
-// trained on. It knows no dataset and no token.
 package template
 
 import (
