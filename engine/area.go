@@ -34,12 +34,12 @@ type memory struct {
 	inputs area // indices of the batch
 	acts   area // the input of every layer (or of two, without a backward pass), and the last one's output
 	grads  area // the gradient of a stage's output and input
-	keep   area // kept activations
+	kept   area // kept activations
 	outs   area // logp and its gradient
 }
 
 func (m *memory) all() []backend.Mem {
-	return []backend.Mem{m.work.mem, m.inputs.mem, m.acts.mem, m.grads.mem, m.keep.mem, m.outs.mem}
+	return []backend.Mem{m.work.mem, m.inputs.mem, m.acts.mem, m.grads.mem, m.kept.mem, m.outs.mem}
 }
 
 // bytesOf sees numbers as the bytes they are.

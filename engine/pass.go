@@ -27,7 +27,7 @@ type pass struct {
 
 	embed, final *stage
 	layers       []*stage
-	keepAt       []int64 // offset of each layer's kept values in the keep area; the last stage's are at 0
+	keptAt       []int64 // offset of each layer's kept values in the area of kept values; the last stage's are at 0
 }
 
 // newPass checks b, plans its stages and allocates what they need.
@@ -71,7 +71,7 @@ func (p *pass) plan() error {
 		sh.dropout = sh.dropout || p.opt.Dropout && t.Dropout > 0
 	}
 	n := s.model.net.NLayer
-	p.layers, p.keepAt = make([]*stage, n), make([]int64, n)
+	p.layers, p.keptAt = make([]*stage, n), make([]int64, n)
 	var err error
 	at := func(il int) shape {
 		q := sh
@@ -86,7 +86,7 @@ func (p *pass) plan() error {
 	if p.final, err = s.stage(stageFinal, at(stageFinal), p.want); err != nil {
 		return err
 	}
-	used := p.final.keepSize
+	used := p.final.keptBytes
 	for il := n - 1; il >= 0; il-- {
 		q := at(il)
 		q.recompute = true
@@ -96,13 +96,13 @@ func (p *pass) plan() error {
 			if err != nil {
 				return err
 			}
-			q.recompute = used+st.keepSize > s.cfg.KeepBytes
+			q.recompute = used+st.keptBytes > s.cfg.KeepBytes
 		}
 		if p.layers[il], err = s.stage(il, q, nil); err != nil {
 			return err
 		}
-		p.keepAt[il] = used
-		used += p.layers[il].keepSize
+		p.keptAt[il] = used
+		used += p.layers[il].keptBytes
 	}
 	p.embed, err = s.stage(stageEmbed, at(stageEmbed), nil)
 	return err
@@ -114,11 +114,11 @@ func (p *pass) stageList() []*stage {
 }
 
 // sizes are the bytes of each area that a pass needs.
-type sizes struct{ work, inputs, acts, grads, keep, outs int64 }
+type sizes struct{ work, inputs, acts, grads, kept, outs int64 }
 
 func (p *pass) sizes() sizes {
 	row := backend.Aligned(p.tokens * int64(p.s.model.net.NEmbd) * 4)
-	z := sizes{keep: p.final.keepSize, outs: p.want.bytes(), acts: 2 * row}
+	z := sizes{kept: p.final.keptBytes, outs: p.want.bytes(), acts: 2 * row}
 	for _, st := range p.stageList() {
 		z.work = max(z.work, st.forward.Work())
 		if st.backward != nil {
@@ -126,7 +126,7 @@ func (p *pass) sizes() sizes {
 		}
 	}
 	for _, st := range p.layers {
-		z.keep += st.keepSize
+		z.kept += st.keptBytes
 	}
 	if p.opt.Backward {
 		z.acts, z.grads = int64(len(p.layers)+1)*row, 2*row
@@ -142,7 +142,7 @@ func (p *pass) allocate() error {
 	for _, a := range []struct {
 		area *area
 		n    int64
-	}{{&m.work, z.work}, {&m.inputs, z.inputs}, {&m.acts, z.acts}, {&m.grads, z.grads}, {&m.keep, z.keep}, {&m.outs, z.outs}} {
+	}{{&m.work, z.work}, {&m.inputs, z.inputs}, {&m.acts, z.acts}, {&m.grads, z.grads}, {&m.kept, z.kept}, {&m.outs, z.outs}} {
 		if err := a.area.grow(b, a.n); err != nil {
 			return fmt.Errorf("engine: memory for a batch of %d tokens: %w; use shorter rows (--seq-len), fewer rows (--batch), or keep fewer activations (--memory)", p.tokens, err)
 		}
@@ -201,7 +201,7 @@ func (p *pass) forward(ctx context.Context) error {
 		return err
 	}
 	for il, st := range p.layers {
-		if err := p.runForward(ctx, il, st, p.act(il), p.keepAt[il], p.act(il+1)); err != nil {
+		if err := p.runForward(ctx, il, st, p.act(il), p.keptAt[il], p.act(il+1)); err != nil {
 			return err
 		}
 	}
@@ -231,7 +231,7 @@ func (p *pass) backward(ctx context.Context, grad Outputs, ready func(*Param) er
 		case stageEmbed:
 			err = p.runBackward(ctx, il, one.st, backend.Place{}, backend.Place{}, 0, p.grad(0))
 		default:
-			err = p.runBackward(ctx, il, one.st, p.act(il), p.grad(il), p.keepAt[il], p.grad(il+1))
+			err = p.runBackward(ctx, il, one.st, p.act(il), p.grad(il), p.keptAt[il], p.grad(il+1))
 		}
 		if err == nil {
 			err = w.after(p, i, i == len(way)-1)
@@ -244,7 +244,7 @@ func (p *pass) backward(ctx context.Context, grad Outputs, ready func(*Param) er
 }
 
 // runForward computes a stage's outputs y from its input x.
-func (p *pass) runForward(ctx context.Context, il int, st *stage, x backend.Place, keepAt int64, y ...backend.Place) error {
+func (p *pass) runForward(ctx context.Context, il int, st *stage, x backend.Place, keptAt int64, y ...backend.Place) error {
 	g := st.forward.Graph()
 	return p.s.execute(ctx, st.forward, p.dropKey(il), func(id graph.ID, v *graph.Value) backend.Place {
 		if i := slices.Index(g.Outputs, id); i >= 0 {
@@ -252,7 +252,7 @@ func (p *pass) runForward(ctx context.Context, il int, st *stage, x backend.Plac
 		}
 		switch {
 		case v.Kind == graph.Temp:
-			return p.kept(st, id, keepAt)
+			return p.keptPlace(st, id, keptAt)
 		case v.Kind == graph.Input && v.Name == arch.InputX:
 			return x
 		}
@@ -261,7 +261,7 @@ func (p *pass) runForward(ctx context.Context, il int, st *stage, x backend.Plac
 }
 
 // runBackward computes the gradient dx of a stage's input x from those of its outputs, and adds to the parameters'.
-func (p *pass) runBackward(ctx context.Context, il int, st *stage, x, dx backend.Place, keepAt int64, dy ...backend.Place) error {
+func (p *pass) runBackward(ctx context.Context, il int, st *stage, x, dx backend.Place, keptAt int64, dy ...backend.Place) error {
 	if st.backward == nil {
 		return nil
 	}
@@ -275,7 +275,7 @@ func (p *pass) runBackward(ctx context.Context, il int, st *stage, x, dx backend
 		case len(g.Outputs) > 0 && id == g.Outputs[0]:
 			return dx
 		case v.Kind == graph.Saved:
-			return p.kept(st, v.Ref, keepAt)
+			return p.keptPlace(st, v.Ref, keptAt)
 		case v.Kind == graph.Input:
 			if at, ok := places[v.Name]; ok {
 				return at
@@ -285,10 +285,10 @@ func (p *pass) runBackward(ctx context.Context, il int, st *stage, x, dx backend
 	})
 }
 
-func (p *pass) kept(st *stage, id graph.ID, keepAt int64) backend.Place {
-	for i, k := range st.keep {
+func (p *pass) keptPlace(st *stage, id graph.ID, keptAt int64) backend.Place {
+	for i, k := range st.kept {
 		if k == id {
-			return p.s.mem.keep.at(keepAt + st.keeps[i])
+			return p.s.mem.kept.at(keptAt + st.keptAt[i])
 		}
 	}
 	panic(fmt.Sprintf("engine: value %d is bound to nothing", id))

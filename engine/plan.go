@@ -4,15 +4,15 @@ import "github.com/ggtune/ggtune/engine/arch"
 
 // A Footprint is the memory that a session needs for one batch shape, in bytes, before it is allocated.
 type Footprint struct {
-	Weights     int64 // the mapped model file's tensors: page cache, resident while they are in use
-	Params      int64 // parameters and the gradients of those trained
-	Work        int64 // one layer's temporaries
-	Inputs      int64 // the input of every layer, and the gradients that pass between layers
-	Kept        int64 // activations kept for the backward pass
-	KeptLayers  int   // layers whose activations are kept; the others are computed again
-	Layers      int
-	Trained     int64 // number of trained parameters
-	KeepAllSize int64 // what Kept would be if every layer's activations were kept
+	Weights    int64 // the mapped model file's tensors: page cache, resident while they are in use
+	Params     int64 // parameters and the gradients of those trained
+	Work       int64 // one layer's temporaries
+	Inputs     int64 // the input of every layer, and the gradients that pass between layers
+	Kept       int64 // activations kept for the backward pass
+	KeptLayers int   // layers whose activations are kept; the others are computed again
+	Layers     int
+	Trained    int64 // number of trained parameters
+	AllKept    int64 // what Kept would be if every layer's activations were kept
 }
 
 // Total is the memory beside the mapped weights.
@@ -42,9 +42,9 @@ func Plan(m *Model, cfg SessionConfig, tokens, counted, rowLen int) (Footprint, 
 		return Footprint{}, err
 	}
 	z := p.sizes()
-	f.Work, f.Inputs, f.Kept = z.work, z.acts+z.grads+z.inputs+z.outs, z.keep
+	f.Work, f.Inputs, f.Kept = z.work, z.acts+z.grads+z.inputs+z.outs, z.kept
 	for _, st := range p.layers {
-		if st.keepSize > 0 {
+		if st.keptBytes > 0 {
 			f.KeptLayers++
 		}
 	}
@@ -52,6 +52,6 @@ func Plan(m *Model, cfg SessionConfig, tokens, counted, rowLen int) (Footprint, 
 	if err := p.plan(); err != nil {
 		return Footprint{}, err
 	}
-	f.KeepAllSize = p.sizes().keep
+	f.AllKept = p.sizes().kept
 	return f, nil
 }

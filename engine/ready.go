@@ -5,27 +5,27 @@ import "github.com/ggtune/ggtune/engine/graph"
 // A watch tells of parameters whose gradients nothing more is added to: once of each, while the pass goes on below.
 type watch struct {
 	ready func(*Param) error
-	last  map[*Param]int // the last step of the way back that adds to a parameter's gradient
+	last  map[*Param]int // the last leg of the way back that adds to a parameter's gradient
 }
 
-// A step is one stage on the way back.
-type step struct {
+// A leg is one stage on the way back.
+type leg struct {
 	il int
 	st *stage
 }
 
 // wayBack lists the stages in the order in which the backward pass runs them.
-func (p *pass) wayBack() []step {
-	out := []step{{stageFinal, p.final}}
+func (p *pass) wayBack() []leg {
+	out := []leg{{stageFinal, p.final}}
 	for il := len(p.layers) - 1; il >= max(0, p.lowest); il-- {
-		out = append(out, step{il, p.layers[il]})
+		out = append(out, leg{il, p.layers[il]})
 	}
-	return append(out, step{stageEmbed, p.embed})
+	return append(out, leg{stageEmbed, p.embed})
 }
 
-// watch finds out which step is a parameter's last from where the steps' graphs write: an accumulator may be those of several
-// parameters, and a tensor may be used by several stages.
-func (p *pass) watch(way []step, ready func(*Param) error) *watch {
+// watch finds out which leg is a parameter's last from where the legs' graphs write: an accumulator may be those of
+// several parameters, and a tensor may be used by several stages.
+func (p *pass) watch(way []leg, ready func(*Param) error) *watch {
 	if ready == nil {
 		return nil
 	}
@@ -51,7 +51,7 @@ func (p *pass) watch(way []step, ready func(*Param) error) *watch {
 	return w
 }
 
-// after tells of the parameters whose last step was i; those that no step adds to are told of after the last one.
+// after tells of the parameters whose last leg was i; those that no leg adds to are told of after the last one.
 func (w *watch) after(p *pass, i int, end bool) error {
 	if w == nil {
 		return nil

@@ -214,7 +214,7 @@ func TestPlanForetellsMemory(t *testing.T) {
 				if sum := float64(plan.Params + plan.Work + plan.Inputs + plan.Kept); math.Abs(sum/got-1) > 0.05 {
 					t.Errorf("planned %.0f bytes (%+v), allocated %.0f", sum, plan, got)
 				}
-				if plan.Total() != plan.Params+plan.Work+plan.Inputs+plan.Kept || plan.KeepAllSize < plan.Kept {
+				if plan.Total() != plan.Params+plan.Work+plan.Inputs+plan.Kept || plan.AllKept < plan.Kept {
 					t.Errorf("the plan contradicts itself: %+v", plan)
 				}
 				var trained int64

@@ -41,15 +41,15 @@ type Session struct {
 	params []*Param          // of the sets that are not frozen
 	byName map[string]*Param // of all sets
 
-	backend backend.Backend
-	owned   bool                   // the backend is the session's own
-	weights map[string]backend.Mem // by tensor name
-	rooms   []backend.Mem          // of the parameters
-	stages  map[stageKey]*stage
-	kinds   map[int]any // of each stage: see kind
-	mem     memory
-	run     *pass // the forward pass that a Backward may follow, or nil
-	profile backend.Profile
+	backend   backend.Backend
+	owned     bool                   // the backend is the session's own
+	weights   map[string]backend.Mem // by tensor name
+	rooms     []backend.Mem          // of the parameters
+	stages    map[stageKey]*stage
+	kinds     map[int]any // of each stage: see kind
+	mem       memory
+	forwarded *pass // the forward pass that a Backward may follow, or nil
+	profile   backend.Profile
 }
 
 // NewSession makes a session over m. Close it before m.
@@ -139,7 +139,7 @@ func (s *Session) Forward(ctx context.Context, b *Batch, opt Options) (Outputs, 
 	if s.closed {
 		return nil, fmt.Errorf("engine: forward: session %w", ErrClosed)
 	}
-	s.run = nil
+	s.forwarded = nil
 	p, err := s.newPass(b, opt)
 	if err != nil {
 		return nil, err
@@ -148,7 +148,7 @@ func (s *Session) Forward(ctx context.Context, b *Batch, opt Options) (Outputs, 
 		return nil, err
 	}
 	if opt.Backward {
-		s.run = p
+		s.forwarded = p
 	}
 	return p.outputs()
 }
@@ -163,14 +163,14 @@ func (s *Session) Backward(ctx context.Context, grad Outputs, ready func(*Param)
 	switch {
 	case s.closed:
 		return fmt.Errorf("engine: backward: session %w", ErrClosed)
-	case s.run == nil:
+	case s.forwarded == nil:
 		return errors.New("engine: backward without a forward pass before it that was asked to keep what it needs")
 	}
-	if err := s.run.want.check(grad); err != nil {
+	if err := s.forwarded.want.check(grad); err != nil {
 		return err
 	}
-	p := s.run
-	s.run = nil
+	p := s.forwarded
+	s.forwarded = nil
 	return p.backward(ctx, grad, ready)
 }
 

@@ -8,11 +8,11 @@ import (
 
 // A stage is one crossing into C and back: the embedding, one layer, or what follows the last layer.
 type stage struct {
-	forward  backend.Program
-	backward backend.Program // nil where nothing is trained and no gradient passes
-	keeps    []int64         // offset of each kept value (forward.exports after the outputs) in the stage's keep area
-	keep     []graph.ID
-	keepSize int64 // bytes
+	forward   backend.Program
+	backward  backend.Program // nil where nothing is trained and no gradient passes
+	keptAt    []int64         // offset of each kept value (forward.exports after the outputs) in the area of kept values
+	kept      []graph.ID
+	keptBytes int64 // bytes
 }
 
 // The stages that are no layer.
@@ -139,12 +139,12 @@ func (s *Session) buildStage(il int, sh shape, w want) (*stage, error) {
 		return nil, err
 	}
 	var err error
-	if st.forward, err = s.backend.Compile(b.G, st.keep, s.cfg.Exact); err != nil {
+	if st.forward, err = s.backend.Compile(b.G, st.kept, s.cfg.Exact); err != nil {
 		return nil, err
 	}
-	for _, id := range st.keep {
-		st.keeps = append(st.keeps, st.keepSize)
-		st.keepSize += backend.Aligned(valueBytes(b.G.Value(id)))
+	for _, id := range st.kept {
+		st.keptAt = append(st.keptAt, st.keptBytes)
+		st.keptBytes += backend.Aligned(valueBytes(b.G.Value(id)))
 	}
 	return st, nil
 }
@@ -161,7 +161,7 @@ func (s *Session) differentiate(st *stage, g *graph.Graph, x graph.ID, il int, s
 	if err != nil || bw == nil {
 		return err
 	}
-	st.keep = bw.Keep
+	st.kept = bw.Keep
 	st.backward, err = s.backend.Compile(bw.Graph, nil, s.cfg.Exact)
 	return err
 }

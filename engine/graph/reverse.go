@@ -24,7 +24,7 @@ func Differentiate(f *Graph, wanted []ID, keep bool, always ...ID) (*Backward, e
 	if keep {
 		always = append(always, costly(f, wanted, needs)...)
 	}
-	r := run(f, wanted, needs, always)
+	r := reversed(f, wanted, needs, always)
 	if r.out.err != nil {
 		return nil, r.out.err
 	}
@@ -73,7 +73,7 @@ func costly(f *Graph, wanted []ID, needs []bool) []ID {
 			all = append(all, ID(i))
 		}
 	}
-	asked := run(f, wanted, needs, all).out
+	asked := reversed(f, wanted, needs, all).out
 	seen := make([]bool, len(f.Values))
 	var list []ID
 	var visit func(id ID)
@@ -114,7 +114,7 @@ type reverse struct {
 	sum func(a, b ID) ID
 }
 
-func run(f *Graph, wanted []ID, needs []bool, keep []ID) *reverse {
+func reversed(f *Graph, wanted []ID, needs []bool, keep []ID) *reverse {
 	r := &reverse{f: f, out: &Graph{}, needs: needs, kept: make([]bool, len(f.Values)),
 		local: make([]ID, len(f.Values)), passing: make([]ID, len(f.Values)), grad: make([]ID, len(f.Values))}
 	for i := range r.local {

@@ -142,7 +142,7 @@ func (s Spec) model() (*model, error) {
 	if err != nil {
 		return nil, errors.Join(append(errs, err)...)
 	}
-	m.keys, m.tensors = keys, s.plan(a, net)
+	m.keys, m.tensors = keys, s.list(a, net)
 	return &m, errors.Join(append(errs, s.checkParts(m.tensors), checkTypes(m.tensors))...)
 }
 

@@ -367,7 +367,7 @@ func TestArchitectureOfItsOwn(t *testing.T) {
 		t.Fatal(err)
 	}
 	var got []string
-	for _, x := range s.plan(odd, net) {
+	for _, x := range s.list(odd, net) {
 		got = append(got, fmt.Sprint(x.Name, " ", x.Shape))
 	}
 	for _, k := range keys[len(keys)-4:] {

@@ -20,8 +20,8 @@ type Tensor struct {
 	values          []float32
 }
 
-// plan lists all tensors, with types that fit their rows where there is a fall-back.
-func (s Spec) plan(a arch.Arch, net *arch.Net) []Tensor {
+// list gives all tensors, with types that fit their rows where there is a fall-back.
+func (s Spec) list(a arch.Arch, net *arch.Net) []Tensor {
 	var ts, shared []Tensor
 	add := func(parts []arch.Part, layer int) {
 		for _, p := range s.order(a, parts) {

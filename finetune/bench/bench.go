@@ -78,7 +78,7 @@ func (c *Config) Validate() error {
 			faults = append(faults, err)
 		}
 	}
-	if _, err := plansOf(c.Cases); err != nil {
+	if _, err := workloadsOf(c.Cases); err != nil {
 		faults = append(faults, err)
 	}
 	return errors.Join(faults...)
@@ -250,17 +250,17 @@ func (c *Config) target(ctx context.Context, t Target, r *Report) ([]Case, error
 		return nil, err
 	}
 	defer remove()
-	plans, err := plansOf(c.Cases)
+	workloads, err := workloadsOf(c.Cases)
 	if err != nil {
 		return nil, err
 	}
-	cases, err := c.speeds(ctx, path, t, plans, r)
+	cases, err := c.speeds(ctx, path, t, workloads, r)
 	if err != nil || c.Train == nil {
 		return cases, err
 	}
 	for i := range cases { // after llama.cpp's memory and ours is free again
 		c.say("%s, %s: peak memory", t, cases[i].Case)
-		peak, err := c.Train(ctx, c.train(path, plans[i]))
+		peak, err := c.Train(ctx, c.train(path, workloads[i]))
 		if err != nil {
 			return nil, fmt.Errorf("case %s, in a process of its own: %w", cases[i].Case, err)
 		}
@@ -271,7 +271,8 @@ func (c *Config) target(ctx context.Context, t Target, r *Report) ([]Case, error
 
 // speeds measures all cases of one model: those that share a session in the same rounds, so that whatever slows the
 // machine down for a while slows both sides of a ratio.
-func (c *Config) speeds(ctx context.Context, path string, t Target, plans []plan, r *Report) (cases []Case, err error) {
+func (c *Config) speeds(ctx context.Context, path string, t Target, workloads []workload,
+	r *Report) (cases []Case, err error) {
 	m, err := engine.Open(path)
 	if err != nil {
 		return nil, err
@@ -294,17 +295,17 @@ func (c *Config) speeds(ctx context.Context, path string, t Target, plans []plan
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, lc.Close()) }()
-	for len(plans) > 0 {
+	for len(workloads) > 0 {
 		n := 1
-		for n < len(plans) && plans[n].session == plans[0].session {
+		for n < len(workloads) && workloads[n].session == workloads[0].session {
 			n++
 		}
 		g := &group{cfg: c, target: t, model: m, llama: lc, ppLen: ppLen, peak: r.productPeak()}
-		got, err := g.measure(ctx, c.train(path, plans[0]), plans[:n])
+		got, err := g.measure(ctx, c.train(path, workloads[0]), workloads[:n])
 		if err != nil {
 			return nil, err
 		}
-		cases, plans = append(cases, got...), plans[n:]
+		cases, workloads = append(cases, got...), workloads[n:]
 	}
 	return cases, nil
 }

@@ -205,7 +205,7 @@ func TestRows(t *testing.T) {
 	if mean := 100 * n / float64(examples); mean < 55 || mean > 65 {
 		t.Errorf("examples have %.1f tokens on average, want about 60", mean)
 	}
-	for _, p := range plans {
+	for _, p := range workloads {
 		row := p.row(newRand(), 8, 10)
 		if len(row.Counted) == 0 {
 			t.Errorf("%s: a row of 8 tokens has none counted", p.name)

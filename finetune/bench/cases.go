@@ -7,8 +7,8 @@ import (
 	"github.com/ggtune/ggtune/internal/registry"
 )
 
-// A plan is one way of training.
-type plan struct {
+// A workload is one way of training.
+type workload struct {
 	name    string
 	about   string
 	session sessionKind
@@ -28,7 +28,7 @@ type sessionKind struct {
 	full      bool
 }
 
-var plans = []plan{
+var workloads = []workload{
 	{"kept", "full rows, every token counted, activations kept as memory allows", sessionKind{}, fullRow, nil},
 	{"packed", "rows packed from short examples, 60 tokens on average", sessionKind{}, packedRow, nil},
 	{"masked", "full rows, the second half counted", sessionKind{}, maskedRow, nil},
@@ -41,7 +41,7 @@ var plans = []plan{
 
 // CaseNames lists the cases, with what each is.
 func CaseNames() (names, about []string) {
-	for _, p := range plans {
+	for _, p := range workloads {
 		names, about = append(names, p.name), append(about, p.about)
 	}
 	return names, about
@@ -50,8 +50,8 @@ func CaseNames() (names, about []string) {
 // DefaultCases are measured where none are named.
 func DefaultCases() []string { return []string{"kept", "packed", "masked", "recompute"} }
 
-// plansOf finds the named cases, in the order of plans, so that those of one session stand together.
-func plansOf(names []string) ([]plan, error) {
+// workloadsOf finds the named cases, in the order of workloads, so that those of one session stand together.
+func workloadsOf(names []string) ([]workload, error) {
 	if len(names) == 0 {
 		names = DefaultCases()
 	}
@@ -59,8 +59,8 @@ func plansOf(names []string) ([]plan, error) {
 	for _, n := range names {
 		asked[n] = true
 	}
-	var out []plan
-	for _, p := range plans {
+	var out []workload
+	for _, p := range workloads {
 		if asked[p.name] {
 			out = append(out, p)
 			delete(asked, p.name)

@@ -25,7 +25,7 @@ type group struct {
 type sample struct {
 	prompt, forward, step time.Duration
 	phases                map[string]time.Duration
-	against, reference    time.Duration // of plans with a row to be held against
+	against, reference    time.Duration // of workloads with a row to be held against
 }
 
 // phaseOptimizer and phaseRest are the parts of a step that a session's profile does not know or not wholly.
@@ -34,7 +34,7 @@ const (
 	phaseRest      = "rest"      // norms, activations, positions, sums; and what is between kernels
 )
 
-func (g *group) measure(ctx context.Context, t Train, plans []plan) (cases []Case, err error) {
+func (g *group) measure(ctx context.Context, t Train, workloads []workload) (cases []Case, err error) {
 	tr, err := newTrainer(g.model, t, true)
 	if err != nil {
 		return nil, err
@@ -42,16 +42,16 @@ func (g *group) measure(ctx context.Context, t Train, plans []plan) (cases []Cas
 	defer func() { err = errors.Join(err, tr.session.Close()) }()
 	rng := newRand()
 	full := fullRow(rng, g.cfg.Tokens, tr.vocab)
-	rows, others := make([]engine.Row, len(plans)), make([]engine.Row, len(plans))
-	for i, p := range plans {
+	rows, others := make([]engine.Row, len(workloads)), make([]engine.Row, len(workloads))
+	for i, p := range workloads {
 		rows[i] = p.row(newRand(), g.cfg.Tokens, tr.vocab)
 		if p.against != nil {
 			others[i] = p.against(newRand(), g.cfg.Tokens, tr.vocab)
 		}
 	}
-	samples := make([][]sample, len(plans))
+	samples := make([][]sample, len(workloads))
 	for round := range g.cfg.Rounds + 1 {
-		g.cfg.say("%s: round %d of %d (%s)", g.target, round, g.cfg.Rounds, names(plans))
+		g.cfg.say("%s: round %d of %d (%s)", g.target, round, g.cfg.Rounds, names(workloads))
 		prompt, err := g.llama.PromptTime(ctx, g.ppLen)
 		if err != nil {
 			return nil, err
@@ -60,13 +60,13 @@ func (g *group) measure(ctx context.Context, t Train, plans []plan) (cases []Cas
 		if err != nil {
 			return nil, err
 		}
-		for i := range plans {
+		for i := range workloads {
 			s, err := tr.sample(ctx, rows[i])
 			if err != nil {
 				return nil, err
 			}
 			s.prompt, s.forward = prompt, forward
-			if plans[i].against != nil {
+			if workloads[i].against != nil {
 				if s.against, _, err = tr.step(ctx, others[i]); err != nil {
 					return nil, err
 				}
@@ -79,7 +79,7 @@ func (g *group) measure(ctx context.Context, t Train, plans []plan) (cases []Cas
 			}
 		}
 	}
-	for i, p := range plans {
+	for i, p := range workloads {
 		c, err := g.summary(tr, t, p, rows[i], samples[i])
 		if err != nil {
 			return nil, err
@@ -89,9 +89,9 @@ func (g *group) measure(ctx context.Context, t Train, plans []plan) (cases []Cas
 	return cases, nil
 }
 
-func names(plans []plan) string {
+func names(workloads []workload) string {
 	out := ""
-	for _, p := range plans {
+	for _, p := range workloads {
 		out += ", " + p.name
 	}
 	return out[2:]
@@ -117,7 +117,7 @@ func (t *trainer) sample(ctx context.Context, row engine.Row) (sample, error) {
 }
 
 // summary turns rounds into a Case.
-func (g *group) summary(tr *trainer, t Train, p plan, row engine.Row, samples []sample) (Case, error) {
+func (g *group) summary(tr *trainer, t Train, p workload, row engine.Row, samples []sample) (Case, error) {
 	n, counted := len(row.Tokens), len(row.Counted)
 	c := Case{Case: p.name, Tokens: n, Counted: counted, PPLen: g.ppLen, FileBytes: g.model.File().Bytes()}
 	c.Model, c.Type = g.target.label(g.model)

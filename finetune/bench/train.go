@@ -25,7 +25,7 @@ type Train struct {
 }
 
 // train makes the session's data of one case.
-func (c *Config) train(path string, p plan) Train {
+func (c *Config) train(path string, p workload) Train {
 	t := Train{Path: path, Case: p.name, Threads: c.Threads, Tokens: c.Tokens, Rank: c.Rank, KeepBytes: c.KeepBytes, Level: c.Level}
 	if p.session.rank > 0 {
 		t.Rank = p.session.rank
@@ -135,7 +135,7 @@ const peakSteps = 2
 // TrainPeak trains a few steps and returns the most memory this process has had resident, in bytes, the mapped model file
 // included. It is meant for a process that does nothing else.
 func TrainPeak(ctx context.Context, t Train) (peak int64, err error) {
-	found, err := plansOf([]string{t.Case})
+	found, err := workloadsOf([]string{t.Case})
 	if err != nil {
 		return 0, err
 	}

@@ -59,7 +59,7 @@ func PlanMemory(m *engine.Model, sc engine.SessionConfig, cfg *config.Config, sh
 			fitting(m, sc, cfg, shape.Row, allowed))
 	}
 	// The arena keeps what it needs whole layers at a time, so that less than this may be used.
-	b := Memory{Keep: min(allowed-least, f.KeepAllSize)}
+	b := Memory{Keep: min(allowed-least, f.AllKept)}
 	sc.KeepBytes = b.Keep
 	if f, err = shape.footprint(m, sc); err != nil {
 		return Memory{}, err

@@ -88,10 +88,10 @@ func NewLoader(d *Dataset, opt LoadOptions) (*Loader, error) {
 
 // limit keeps a sample of the rows, in their order, and counts what is left.
 func (l *Loader) limit(d *Dataset) {
-	keep := permutation(len(l.rows), l.opt.Seed, streamLimit, 0)[:l.opt.Limit]
-	slices.Sort(keep)
+	drawn := permutation(len(l.rows), l.opt.Seed, streamLimit, 0)[:l.opt.Limit]
+	slices.Sort(drawn)
 	d.Counts.Items, d.Counts.Tokens, d.Counts.Counted = 0, 0, 0
-	for i, r := range keep {
+	for i, r := range drawn {
 		l.rows[i] = l.rows[r]
 		for _, at := range l.rows[i] {
 			d.Counts.Items++
@@ -99,7 +99,7 @@ func (l *Loader) limit(d *Dataset) {
 			d.Counts.Counted += l.items[at].numTrained(d.need)
 		}
 	}
-	l.rows = l.rows[:len(keep)]
+	l.rows = l.rows[:len(drawn)]
 }
 
 // Longest gives the most tokens of a row, and the most whose log-probability is asked for.

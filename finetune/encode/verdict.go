@@ -35,8 +35,8 @@ type Judged struct{ Prompt, Answer [sha256.Size]byte }
 // Others gives for each verdict the place of one with another answer to another prompt, the next in a circle; where all are
 // on one prompt, of one with another answer. ok is false where all answers are equal.
 func Others(x []Judged) (others []int, ok bool) {
-	prompts := runs(len(x), func(i, j int) bool { return x[i].Prompt == x[j].Prompt })
-	answers := runs(len(x), func(i, j int) bool { return x[i].Answer == x[j].Answer })
+	prompts := stretches(len(x), func(i, j int) bool { return x[i].Prompt == x[j].Prompt })
+	answers := stretches(len(x), func(i, j int) bool { return x[i].Answer == x[j].Answer })
 	others = make([]int, len(x))
 	for i := range x {
 		j := otherThan(x, i, answers, prompts)
@@ -73,10 +73,10 @@ func otherThan(x []Judged, i int, answers, prompts []int) int {
 	return -1
 }
 
-// runs gives for each of n places in a circle how far it is to the next that is not the same; 0 where all are.
-func runs(n int, same func(i, j int) bool) []int {
+// stretches gives for each of n places in a circle how far it is to the next that is not the same; 0 where all are.
+func stretches(n int, same func(i, j int) bool) []int {
 	far := make([]int, n)
-	for k := 2*n - 1; k >= 0; k-- { // twice around, because the last run may go on at the beginning
+	for k := 2*n - 1; k >= 0; k-- { // twice around, because the last stretch may go on at the beginning
 		i, j := k%n, (k+1)%n
 		switch {
 		case !same(i, j):
