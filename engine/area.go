@@ -43,6 +43,6 @@ func (m *memory) all() []backend.Mem {
 }
 
 // bytesOf sees numbers as the bytes they are.
-func bytesOf[T int32 | float32](v []T) []byte {
-	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(v))), len(v)*4)
+func bytesOf[T int32 | int64 | float32](v []T) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(v))), len(v)*int(unsafe.Sizeof(*new(T))))
 }

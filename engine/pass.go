@@ -23,7 +23,7 @@ type pass struct {
 	train  mask // of them, those that get gradients
 	lowest int  // the lowest stage with something trained
 	idx    indices
-	idxAt  map[string]int64 // where each list of indices lies among the inputs, bytes
+	idxAt  map[string]int64 // where each list of indices, and the first stage's dropout key, lie among the inputs, bytes
 
 	embed, final *stage
 	layers       []*stage
@@ -66,10 +66,7 @@ func (s *Session) plannedPass(idx indices, opt Options) (*pass, error) {
 func (p *pass) plan() error {
 	s := p.s
 	sh := shape{tokens: p.tokens, segments: int64((len(p.idx[arch.InputTree]) - 1) / 3),
-		apply: p.apply, train: p.train, back: p.opt.Backward}
-	for _, t := range s.in(p.apply) {
-		sh.dropout = sh.dropout || p.opt.Dropout && t.Dropout > 0
-	}
+		apply: p.apply, train: p.train, dropout: p.drops(), back: p.opt.Backward}
 	n := s.model.net.NLayer
 	p.layers, p.keptAt = make([]*stage, n), make([]int64, n)
 	var err error
@@ -134,6 +131,9 @@ func (p *pass) sizes() sizes {
 	for _, v := range p.idx {
 		z.inputs += backend.Aligned(int64(len(v)) * 4)
 	}
+	if p.drops() {
+		z.inputs += dropKeyAt(len(p.layers))
+	}
 	return z
 }
 
@@ -157,14 +157,18 @@ func (p *pass) allocate() error {
 		p.idxAt[name] = at
 		at += backend.Aligned(int64(len(v)) * 4)
 	}
-	return nil
+	p.idxAt[arch.InputDropKey] = at
+	return b.Upload(m.inputs.at(at), bytesOf(p.dropKeys()))
 }
 
-// index finds a named input of indices.
-func (p *pass) index(name string) backend.Place {
+// input finds a named input of stage il.
+func (p *pass) input(il int, name string) backend.Place {
 	at, ok := p.idxAt[name]
 	if !ok {
 		panic("engine: no input named " + name)
+	}
+	if name == arch.InputDropKey {
+		at += dropKeyAt(il)
 	}
 	return p.s.mem.inputs.at(at)
 }
@@ -246,7 +250,7 @@ func (p *pass) backward(ctx context.Context, grad Outputs, ready func(*Param) er
 // runForward computes a stage's outputs y from its input x.
 func (p *pass) runForward(ctx context.Context, il int, st *stage, x backend.Place, keptAt int64, y ...backend.Place) error {
 	g := st.forward.Graph()
-	return p.s.execute(ctx, st.forward, p.dropKey(il), func(id graph.ID, v *graph.Value) backend.Place {
+	return p.s.execute(ctx, st.forward, func(id graph.ID, v *graph.Value) backend.Place {
 		if i := slices.Index(g.Outputs, id); i >= 0 {
 			return y[i]
 		}
@@ -270,7 +274,7 @@ func (p *pass) runBackward(ctx context.Context, il int, st *stage, x, dx backend
 	for i, at := range dy {
 		places[graph.GradName(i)] = at
 	}
-	return p.s.execute(ctx, st.backward, p.dropKey(il), func(id graph.ID, v *graph.Value) backend.Place {
+	return p.s.execute(ctx, st.backward, func(id graph.ID, v *graph.Value) backend.Place {
 		switch {
 		case len(g.Outputs) > 0 && id == g.Outputs[0]:
 			return dx
@@ -297,7 +301,7 @@ func (p *pass) keptPlace(st *stage, id graph.ID, keptAt int64) backend.Place {
 // outside resolves weights, parameters, their gradients and the batch's indices.
 func (p *pass) outside(il int, v *graph.Value) backend.Place {
 	if v.Kind == graph.Input {
-		return p.index(v.Name)
+		return p.input(il, v.Name)
 	}
 	if v.Kind == graph.Weight {
 		name, _, _ := p.s.find(il, v.Name)
@@ -319,9 +323,6 @@ func (p *pass) outside(il int, v *graph.Value) backend.Place {
 	}
 	return param.Value.At
 }
-
-// dropKey keys a stage's dropout masks: by seed, micro-batch and stage; the graph's streams tell its tensors apart.
-func (p *pass) dropKey(il int) int64 { return int64(mix(p.key, uint64(il+2))) }
 
 // mix is SplitMix64's finalizer over a pair (Steele, Lea & Flood 2014).
 func mix(a, b uint64) uint64 {

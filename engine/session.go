@@ -175,8 +175,8 @@ func (s *Session) Backward(ctx context.Context, grad Outputs, ready func(*Param)
 }
 
 // execute runs a program on the session's memory.
-func (s *Session) execute(ctx context.Context, p backend.Program, dropKey int64, of func(graph.ID, *graph.Value) backend.Place) error {
-	b := backend.Binding{Work: s.mem.work.at(0), Of: of, DropKey: dropKey}
+func (s *Session) execute(ctx context.Context, p backend.Program, of func(graph.ID, *graph.Value) backend.Place) error {
+	b := backend.Binding{Work: s.mem.work.at(0), Of: of}
 	if s.cfg.Profile {
 		b.Profile = &s.profile
 	}

@@ -15,15 +15,12 @@ import (
 )
 
 func vec(f []float32) kernels.Arg {
-	return kernels.Arg{Data: unsafe.Pointer(&f[0]), Ne0: int64(len(f)), Ne1: 1, Nb1: int64(4 * len(f)), Type: kernels.F32}
+	return kernels.Matrix(unsafe.Pointer(&f[0]), kernels.F32, int64(len(f)), 1, int64(4*len(f)))
 }
 
 // add is the call out = a + f·b.
 func add(out, a, b []float32, f float64) kernels.Call {
-	c := kernels.Call{Op: kernels.OpAdd, NArgs: 3}
-	c.A[0], c.A[1], c.A[2] = vec(out), vec(a), vec(b)
-	c.F[0] = f
-	return c
+	return kernels.OpAdd.Call(kernels.AddConstants{Factor: f}, vec(out), vec(a), vec(b))
 }
 
 func newPool(t *testing.T, threads int) *Pool {

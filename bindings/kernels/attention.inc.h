@@ -1,4 +1,4 @@
-// Attention over trees of tokens; included by every kern_*.c. The softmax is computed online (Milakov and Gimelshein 2018;
+// Attention over trees of tokens. The softmax is computed online (Milakov and Gimelshein 2018;
 // blocked as in FlashAttention, Dao et al. 2022): scores exist for one tile and one block of keys at a time. The backward
 // passes compute the probabilities again from the log-sum-exp. Inside, scores are in units of log 2, which saves exponentials a
 // multiplication; the log-sum-exp that leaves is in nats.
@@ -7,10 +7,29 @@
 // segment. A query tile's vectors are GT_VL consecutive tokens of one of the head's query heads, heads of a group first, so
 // that a group shares the keys it reads. A tile meets the keys of its own segment, then those of its ancestors, runs of
 // neighbouring segments joined; blocks that the tree hides are never visited.
+//
+// Tree: i32 data, {n_seg, then n_seg × (start, end, parent)}: segment s covers tokens [start,end), parent < s or -1.
+// Token t of s sees its own segment up to and including t, and every token of s's ancestors.
+//
+// GT_OP_ATTN        a0 out o [d·n_head,T]; a1 out lse [n_head,T]; a2 q [d·n_head,T]; a3 k [d·n_kv,T]; a4 v [d·n_kv,T];
+//                   a5 tree i32. lse is the log-sum-exp of the scaled scores, nats.
+// GT_OP_ATTN_DELTA  delta[h,t] = Σ_d do·o.   a0 out delta [n_head,T]; a1 o; a2 do. Of the constants n_head and d.
+// GT_OP_ATTN_BACK_Q a0 out dq; a1 q; a2 k; a3 v; a4 lse; a5 delta; a6 do; a7 tree.
+// GT_OP_ATTN_BACK_KV a0 out dk; a1 out dv; a2 q; a3 k; a4 v; a5 lse; a6 delta; a7 do; a8 tree.
 #ifndef GT_ATTENTION_INC_H
 #define GT_ATTENTION_INC_H
 
+#include "kernels.h"
 #include "attn_limits.h"
+
+typedef struct gt_attn_constants {
+    double  scale; // factor of the scores
+    int64_t n_head, n_kv, d;
+    bool    fast; // BF16 products where the level has them
+} gt_attn_constants;
+
+#ifdef GT_KERNELS
+
 #include "attn_tile.inc.h"
 
 #define GT_LOG2E 1.44269504088896341f
@@ -40,8 +59,9 @@ typedef struct gt_attn {
 } gt_attn;
 
 static gt_attn gt_attn_of(const gt_call * c, const gt_arg * tree) {
-    gt_attn at = {.n_head = c->i[0], .n_kv = c->i[1], .d = c->i[2], .scale = (float) c->f[0]};
-    at.fast    = GT_HAS_BF16 && c->i[3];
+    const gt_attn_constants k = GT_CONSTANTS(attn, c);
+    gt_attn at = {.n_head = k.n_head, .n_kv = k.n_kv, .d = k.d, .scale = (float) k.scale};
+    at.fast    = GT_HAS_BF16 && k.fast;
     at.dots    = at.fast ? (at.d + 1) / 2 : at.d;
     at.group   = at.n_head / at.n_kv;
     at.nv      = at.d > 128 ? 1 : GT_ATTN_NV;
@@ -336,5 +356,86 @@ static void gt_k_attn(const gt_call * c, int ith, int nth) {
 }
 
 #include "attn_back.inc.h"
+
+#endif
+
+#ifdef GT_CHECKS
+
+// tree_fault checks that the segments cover the tokens [0, t) in order and that parents come first. It reads the tree: a
+// kernel follows it through memory without looking.
+static const char * tree_fault(const gt_arg * a, int64_t t) {
+    if (a->type != GT_I32 || !a->data || a->ne1 != 1 || a->ne0 < 1) return "attention: the tree is not one row of i32";
+    const int32_t * data = a->data;
+    if (data[0] < 0 || data[0] > GT_ATTN_MAX_SEG) return "attention: the tree has more than 65536 segments, or fewer than none";
+    if (a->ne0 < 1 + 3 * (int64_t) data[0]) return "attention: the tree ends before its last segment";
+    int64_t at = 0;
+    for (int64_t s = 0; s < data[0]; s++) {
+        const int32_t * seg = data + 1 + 3 * s;
+        if (seg[0] != at || seg[1] < seg[0]) return "attention: the tree's segments do not follow each other";
+        if (seg[2] < -1 || seg[2] >= s) return "attention: a segment's parent does not come before it";
+        at = seg[1];
+    }
+    return at == t ? NULL : "attention: the tree's segments do not cover the tokens";
+}
+
+static const char * heads_fault(const gt_attn_constants * k) {
+    const int64_t n_head = k->n_head, n_kv = k->n_kv, d = k->d;
+    if (n_head < 1 || n_head > 65536 || n_kv < 1 || n_kv > n_head || n_head % n_kv) {
+        return "attention: the number of heads is no multiple of the number of key/value heads";
+    }
+    if (d < 1 || d > GT_ATTN_MAX_D) return "attention: a head's length is not within 1 and 256";
+    return isfinite(k->scale) ? NULL : "attention: the scale is not finite";
+}
+
+const char * gt_check_attn(const gt_call * c) {
+    const gt_attn_constants k = GT_CONSTANTS(attn, c);
+    const gt_arg * a     = c->a;
+    const char *   fault = heads_fault(&k);
+    if (fault) return fault;
+    const int64_t n_head = k.n_head, t = a[2].ne1, q = n_head * k.d, kv = k.n_kv * k.d;
+    if (!gt_is_f32(&a[0], q, t) || !gt_is_f32(&a[2], q, t)) return "attention: o or q is not f32 [d·n_head, tokens]";
+    if (!gt_is_f32(&a[1], n_head, t)) return "attention: lse is not f32 [n_head, tokens]";
+    if (!gt_is_f32(&a[3], kv, t) || !gt_is_f32(&a[4], kv, t)) return "attention: k or v is not f32 [d·n_kv, tokens]";
+    if (!gt_all_apart(c, 0) || !gt_all_apart(c, 1)) return "attention: an output overlaps another argument";
+    return tree_fault(&a[5], t);
+}
+
+const char * gt_check_attn_delta(const gt_call * c) {
+    const gt_attn_constants k = GT_CONSTANTS(attn, c);
+    const gt_arg * a      = c->a;
+    const int64_t  n_head = k.n_head, d = k.d, t = a[1].ne1;
+    if (n_head < 1 || n_head > 65536 || d < 1 || d > GT_ATTN_MAX_D) return "attention: heads or their length are out of range";
+    if (!gt_is_f32(&a[0], n_head, t)) return "attention: delta is not f32 [n_head, tokens]";
+    if (!gt_is_f32(&a[1], n_head * d, t) || !gt_is_f32(&a[2], n_head * d, t)) return "attention: o or its gradient is not f32 [d·n_head, tokens]";
+    return gt_all_apart(c, 0) ? NULL : "attention: delta overlaps another argument";
+}
+
+// back_fault checks what both backward passes share; i is the index of q, the first of q, k, v, lse, delta, do, tree.
+static const char * back_fault(const gt_call * c, int i) {
+    const gt_attn_constants k = GT_CONSTANTS(attn, c);
+    const gt_arg * a     = c->a + i;
+    const char *   fault = heads_fault(&k);
+    if (fault) return fault;
+    const int64_t n_head = k.n_head, t = a[0].ne1, q = n_head * k.d, kv = k.n_kv * k.d;
+    if (!gt_is_f32(&a[0], q, t) || !gt_is_f32(&a[5], q, t)) return "attention: q or o's gradient is not f32 [d·n_head, tokens]";
+    if (!gt_is_f32(&a[1], kv, t) || !gt_is_f32(&a[2], kv, t)) return "attention: k or v is not f32 [d·n_kv, tokens]";
+    if (!gt_is_f32(&a[3], n_head, t) || !gt_is_f32(&a[4], n_head, t)) return "attention: lse or delta is not f32 [n_head, tokens]";
+    for (int j = 0; j < i; j++) {
+        if (!gt_all_apart(c, j)) return "attention: a gradient overlaps another argument";
+    }
+    return tree_fault(&a[6], t);
+}
+
+const char * gt_check_attn_back_q(const gt_call * c) {
+    if (!gt_is_like(&c->a[0], &c->a[1])) return "attention: q's gradient is not shaped like q";
+    return back_fault(c, 1);
+}
+
+const char * gt_check_attn_back_kv(const gt_call * c) {
+    if (!gt_is_like(&c->a[0], &c->a[3]) || !gt_is_like(&c->a[1], &c->a[4])) return "attention: k's or v's gradient is not shaped like it";
+    return back_fault(c, 2);
+}
+
+#endif
 
 #endif

@@ -35,7 +35,7 @@ func BenchmarkAttention(b *testing.B) {
 			}
 		}
 		for mode, fast := range []string{"exact", "fast"} {
-			a.fast = int64(mode)
+			a.fast = mode == 1
 			benchAttention(b, a, c.name+" "+fast, pairs)
 		}
 	}
@@ -67,30 +67,30 @@ func BenchmarkRows(b *testing.B) {
 	for i := range pos {
 		pos[i] = int32(i)
 	}
-	norm := func(c *Call) *Call { c.F[0] = eps; return c }
+	norm, back := NormConstants{Eps: eps}, NormBackConstants{Eps: eps}
 	rope := ropeCase{d: 64, nRot: 64, nHead: n / 64, base: 10000, scale: 1, attn: 1}
 	neox := rope
-	neox.mode = 2
+	neox.neox = true
 	for _, c := range []struct {
 		name     string
 		matrices int
 		call     *Call
 	}{
-		{"add", 3, callOf(OpAdd, out, x, y)},
-		{"bias_grad", 1, callOf(OpBiasGrad, bias, x)},
-		{"copy", 2, callOf(OpCopy, out, x)},
-		{"zero", 1, callOf(OpZero, out)},
-		{"rms_norm", 2, norm(callOf(OpRMSNorm, out, x, w))},
-		{"rms_norm_back", 3, norm(callOf(OpRMSNormBack, out, x, w, y))},
-		{"rms_norm_grad", 2, norm(callOf(OpRMSNormGrad, bias, x, y))},
-		{"layer_norm", 2, norm(callOf(OpLayerNorm, out, x, w, bias))},
-		{"layer_norm_back", 3, norm(callOf(OpLayerNormBack, out, x, w, y))},
-		{"rope pairs", 2, rope.call(out, x, pos, 0)},
-		{"rope halves", 2, neox.call(out, x, pos, 0)},
-		{"swiglu", 3, callOf(OpSwiGLU, out, x, y)},
-		{"swiglu_back", 5, callOf(OpSwiGLUBack, out, u, x, y, z)},
-		{"gelu", 2, callOf(OpGELU, out, x)},
-		{"gelu_back", 3, callOf(OpGELUBack, out, x, y)},
+		{"add", 3, callOf(OpAdd, AddConstants{Factor: 1}, out, x, y)},
+		{"bias_grad", 1, callOf(OpBiasGrad, None{}, bias, x)},
+		{"copy", 2, callOf(OpCopy, CopyConstants{}, out, x)},
+		{"zero", 1, callOf(OpZero, None{}, out)},
+		{"rms_norm", 2, callOf(OpRMSNorm, norm, out, x, w)},
+		{"rms_norm_back", 3, callOf(OpRMSNormBack, back, out, x, w, y)},
+		{"rms_norm_grad", 2, callOf(OpRMSNormGrad, norm, bias, x, y)},
+		{"layer_norm", 2, callOf(OpLayerNorm, norm, out, x, w, bias)},
+		{"layer_norm_back", 3, callOf(OpLayerNormBack, back, out, x, w, y)},
+		{"rope pairs", 2, rope.call(out, x, pos, false)},
+		{"rope halves", 2, neox.call(out, x, pos, false)},
+		{"swiglu", 3, callOf(OpSwiGLU, None{}, out, x, y)},
+		{"swiglu_back", 5, callOf(OpSwiGLUBack, None{}, out, u, x, y, z)},
+		{"gelu", 2, callOf(OpGELU, None{}, out, x)},
+		{"gelu_back", 3, callOf(OpGELUBack, None{}, out, x, y)},
 		{"dropout", 2, dropoutCall(out, x, 0.1, 1, 1)},
 	} {
 		b.Run(c.name, func(b *testing.B) {

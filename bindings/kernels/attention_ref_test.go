@@ -15,7 +15,7 @@ func treeArg(segs []treeSeg) Arg {
 	for _, s := range segs {
 		data = append(data, int32(s.start), int32(s.end), int32(s.parent))
 	}
-	return Arg{Data: unsafe.Pointer(&data[0]), Ne0: int64(len(data)), Ne1: 1, Nb1: int64(len(data)) * 4, Type: I32}
+	return Matrix(unsafe.Pointer(&data[0]), I32, int64(len(data)), 1, int64(len(data))*4)
 }
 
 // treeOf makes consecutive segments from pairs of length and parent.

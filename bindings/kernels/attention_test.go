@@ -14,7 +14,7 @@ const attnTolerance = 2e-5
 // An attnCase is one attention problem: its shapes, its tree and its arguments.
 type attnCase struct {
 	nHead, nKV, d int
-	fast          int64
+	fast          bool
 	scale         float64
 	segs          []treeSeg
 	q, k, v, do   *matrix
@@ -38,14 +38,13 @@ func newAttn(r *rand.Rand, nHead, nKV, d, pad int, segs []treeSeg) *attnCase {
 	return a
 }
 
-func (a *attnCase) call(op Op, args ...*matrix) *Call {
-	c := callOf(op, args...)
+func (a *attnCase) call(op Kernel[AttnConstants], args ...*matrix) *Call {
+	k := AttnConstants{Scale: a.scale, NHead: int64(a.nHead), NKV: int64(a.nKV), D: int64(a.d), Fast: a.fast}
+	c := callOf(op, k, args...)
 	if op != OpAttnDelta {
 		c.A[c.NArgs] = treeArg(a.segs)
 		c.NArgs++
 	}
-	c.F[0] = a.scale
-	c.I = [8]int64{int64(a.nHead), int64(a.nKV), int64(a.d), a.fast}
 	return c
 }
 
@@ -90,7 +89,7 @@ func (a *attnCase) check(t *testing.T, want attnWant) {
 		got  *matrix
 		want mat
 	}{{"o", a.o, want.o}, {"lse", a.lse, want.lse}, {"delta", a.delta, want.delta}, {"dq", a.dq, want.dq}, {"dk", a.dk, want.dk}, {"dv", a.dv, want.dv}} {
-		if a.fast != 0 {
+		if a.fast {
 			if e := distance(x.got, x.want); e > fastTolerance {
 				t.Errorf("%s, fast: %s lies %.1e from the reference", a, x.name, e)
 			}
@@ -127,7 +126,7 @@ func distance(got *matrix, want mat) float64 {
 func (a *attnCase) bothModes(t *testing.T) {
 	want := a.want()
 	atEveryLevel(t, func(t *testing.T) {
-		for a.fast = range int64(2) {
+		for _, a.fast = range []bool{false, true} {
 			a.run(t)
 			a.check(t, want)
 		}
@@ -259,7 +258,6 @@ func TestAttentionRefuses(t *testing.T) {
 			"head length":        func(a *attnCase) { a.d = 16 },
 			"head length 0":      func(a *attnCase) { a.d = 0 },
 			"scale":              func(a *attnCase) { a.scale = math.NaN() },
-			"mode":               func(a *attnCase) { a.fast = 2 },
 			"short tree":         func(a *attnCase) { a.segs = treeOf(6, -1, 3, 0) },
 			"long tree":          func(a *attnCase) { a.segs = treeOf(6, -1, 5, 0) },
 			"gap in the tree":    func(a *attnCase) { a.segs = []treeSeg{{0, 5, -1}, {6, 10, 0}} },

@@ -6,7 +6,8 @@
 #define GT_ATTN_BACK_INC_H
 
 static void gt_k_attn_delta(const gt_call * c, int ith, int nth) {
-    const int64_t n_head = c->i[0], d = c->i[2];
+    const gt_attn_constants k = GT_CONSTANTS(attn, c);
+    const int64_t n_head = k.n_head, d = k.d;
     int64_t       lo, hi;
     gt_share(c->a[1].ne1, 1, ith, nth, &lo, &hi);
     for (int64_t t = lo; t < hi; t++) {

@@ -5,16 +5,18 @@
 // in there is static, so names need no suffix; a level exports only its gt_table_<level>, an array of functions by
 // operation number. So even a plain `go build` for baseline x86-64 carries all x86 levels, and gt_level picks one.
 //
-// To add an operation "foo" to, say, rows.inc.h:
-//   1. add X(GT_OP_FOO, foo) to the list in ops_rows.h (ops_attention.h, ops_gemm.h likewise);
-//   2. define   static void gt_k_foo(const gt_call * c, int ith, int nth)   in rows.inc.h (or a file it includes). It may
-//      use vec.h, its GT_HAS_…, gt_share and gt_scratch; code for one level goes inside
-//      #if GT_HAS_…, never inside #ifdef __AVX512F__;
-//   3. define   const char * gt_check_foo(const gt_call * c)   in a plain .c file, compiled once (check_rows.c,
-//      check_attention.c, check_gemm.c). gt_check has by then looked at what holds for every argument: see arg_fault.
-// A name missing anywhere is a compile or link error.
+// To add an operation "foo":
+//   1. add X(GT_OP_FOO, foo) to the list in ops.h;
+//   2. write foo.inc.h, or add to a file of its family, and list a new file in ops.inc.h. It holds
+//      - what the operation computes, from which arguments;
+//      - its constants, if it has any: gt_foo_constants;
+//      - under #ifdef GT_KERNELS   static void gt_k_foo(const gt_call * c, int ith, int nth). It may use vec.h, its GT_HAS_…,
+//        gt_share and gt_scratch; code for one level goes inside #if GT_HAS_…, never inside #ifdef __AVX512F__;
+//      - under #ifdef GT_CHECKS    const char * gt_check_foo(const gt_call * c), with args.h. gt_check has by then looked at what
+//        holds for every argument: see arg_fault;
+//   3. name it for Go, with its constants: foo.go.
+// A name missing anywhere is a compile or link error, an operation without a test at every level a failing test.
 #include "level.h"
-#include "ops.h"
 
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -24,10 +26,13 @@
 GT_OPS(GT_DECLARE)
 
 #define GT_CHECK_ENTRY(op, name) [op] = gt_check_##name,
-static const gt_checker checkers[GT_OP_LIMIT] = {GT_OPS(GT_CHECK_ENTRY)};
+static const gt_checker checkers[GT_OP_END] = {GT_OPS(GT_CHECK_ENTRY)};
 
-#define GT_ASSERT_OP(op, name) _Static_assert((int) op > 0 && (int) op < (int) GT_OP_LIMIT, "GT_OP_LIMIT is too small");
-GT_OPS(GT_ASSERT_OP)
+const char * gt_op_name(int op) {
+#define GT_NAME_ENTRY(op, name) [op] = #name,
+    static const char * const names[GT_OP_END] = {GT_OPS(GT_NAME_ENTRY)};
+    return op > GT_OP_NONE && op < GT_OP_END ? names[op] : NULL;
+}
 
 _Static_assert(GT_ISA_PORTABLE == GT_LEVEL_PORTABLE && GT_ISA_AVX2 == GT_LEVEL_AVX2 && GT_ISA_AVX2_VNNI == GT_LEVEL_AVX2_VNNI &&
                    GT_ISA_AVX512 == GT_LEVEL_AVX512 && GT_ISA_AVX512_VNNI == GT_LEVEL_AVX512_VNNI &&
@@ -103,17 +108,21 @@ int gt_packed_format(void) { return table->packed_format; }
 // that do not overlap. How large an element is depends on the type and is left to the operation's own check.
 static const char * arg_fault(const gt_arg * a) {
     const int64_t most = (int64_t) 1 << 40;
-    if (a->ne0 < 0 || a->ne1 < 0 || a->nb1 < 0) return "an argument has a negative size";
-    if (a->ne0 > most || a->ne1 > most || a->nb1 > most) return "an argument has an absurd size";
+    if (a->ne0 < 0 || a->ne1 < 0 || a->ne2 < 0 || a->nb1 < 0 || a->nb2 < 0) return "an argument has a negative size";
+    if (a->ne0 > most || a->ne1 > most || a->ne2 > most || a->nb1 > most || a->nb2 > most) return "an argument has an absurd size";
     if ((a->type == GT_F32 || a->type == GT_I32) && a->data) {
         if (a->ne1 > 1 && a->nb1 < a->ne0 * 4) return "rows of an argument overlap";
         if (((uintptr_t) a->data & 3) || (a->ne1 > 1 && (a->nb1 & 3))) return "a 4-byte argument is not aligned to 4 bytes";
+    }
+    if ((a->type == GT_F64 || a->type == GT_I64) && a->data) {
+        if (a->ne1 > 1 && a->nb1 < a->ne0 * 8) return "rows of an argument overlap";
+        if (((uintptr_t) a->data & 7) || (a->ne1 > 1 && (a->nb1 & 7))) return "an 8-byte argument is not aligned to 8 bytes";
     }
     return NULL;
 }
 
 const char * gt_check(const gt_call * call) {
-    if (call->op <= 0 || call->op >= GT_OP_LIMIT || !checkers[call->op]) return "unknown operation";
+    if (call->op <= GT_OP_NONE || call->op >= GT_OP_END) return "unknown operation";
     if (call->n_args < 0 || call->n_args > GT_MAX_ARGS) return "the number of arguments is out of range";
     for (int i = 0; i < GT_MAX_ARGS; i++) {
         if (i >= call->n_args && call->a[i].data) return "an argument lies beyond n_args";

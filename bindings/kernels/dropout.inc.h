@@ -1,12 +1,24 @@
 // Dropout (Srivastava et al. 2014) with a counter-based generator: Philox4x32-10 of Salmon, Moraes, Dror and Shaw, "Parallel
 // random numbers: as easy as 1, 2, 3", SC 2011. Any mask can be made again from (seed, stream, element), in any order and by any
-// thread. Included by rows.inc.h.
+// thread.
 //
 // Elements are numbered along the rows, ne0·row + col. A block of 64 elements takes sixteen counters: number w of counter l
 // belongs to element 16·w + l, so that lanes need no shuffling and every level draws the same numbers. The counter is
 // (block·16 + l as two words, stream as two words), the key is the seed.
+//
+// GT_OP_DROPOUT     a0 out = a1·mask/(1−rate); a2 key i64 [1,1]. The mask is a counter-based function of (key, stream, element's
+//                   index ne0·row+col). A backward pass is the same call on the gradient. a0 may be a1.
 #ifndef GT_DROPOUT_INC_H
 #define GT_DROPOUT_INC_H
+
+#include "kernels.h"
+
+typedef struct gt_dropout_constants {
+    double  rate;
+    int64_t stream;
+} gt_dropout_constants;
+
+#ifdef GT_KERNELS
 
 enum { GT_DROPOUT_BLOCK = 64, GT_DROPOUT_LANES = 16 };
 
@@ -80,13 +92,28 @@ static void gt_dropout_row(float * y, const float * x, int64_t count, uint64_t e
 }
 
 static void gt_k_dropout(const gt_call * c, int ith, int nth) {
+    const gt_dropout_constants k = GT_CONSTANTS(dropout, c);
     const int64_t ne0       = c->a[0].ne0;
-    const int32_t threshold = (int32_t) lround(c->f[0] * (1 << 24));
-    const float   scale     = (float) (1 / (1 - c->f[0]));
+    const int32_t threshold = (int32_t) lround(k.rate * (1 << 24));
+    const float   scale     = (float) (1 / (1 - k.rate));
     GT_EACH_ROW(&c->a[0], {
-        gt_dropout_row(gt_arg_row(&c->a[0], r), gt_arg_row(&c->a[1], r), ne0, (uint64_t) (ne0 * r), (uint64_t) c->i[0],
-                       (uint64_t) c->i[1], threshold, scale);
+        gt_dropout_row(gt_arg_row(&c->a[0], r), gt_arg_row(&c->a[1], r), ne0, (uint64_t) (ne0 * r), (uint64_t) *(const int64_t *) c->a[2].data,
+                       (uint64_t) k.stream, threshold, scale);
     });
 }
+
+#endif
+
+#ifdef GT_CHECKS
+
+const char * gt_check_dropout(const gt_call * c) {
+    const double rate = GT_CONSTANTS(dropout, c).rate;
+    if (!(rate >= 0 && rate < 1)) return "dropout: the rate is not within 0 and 1";
+    if (!gt_is_matrix(&c->a[2], GT_I64, 1, 1)) return "dropout: the key is not one i64";
+    if (!gt_apart(&c->a[0], &c->a[2])) return "dropout: the output overlaps the key";
+    return gt_inputs_like(c, 1, 1);
+}
+
+#endif
 
 #endif

@@ -5,6 +5,7 @@ import (
 	"math/bits"
 	"math/rand/v2"
 	"testing"
+	"unsafe"
 )
 
 // philox is Philox4x32-10 one counter at a time, from Salmon et al. 2011, table 2 and section 3.3.
@@ -47,8 +48,8 @@ func kept(seed, stream int64, element uint64, rate float64) bool {
 }
 
 func dropoutCall(y, x *matrix, rate float64, seed, stream int64) *Call {
-	c := callOf(OpDropout, y, x)
-	c.F[0], c.I[0], c.I[1] = rate, seed, stream
+	c := callOf(OpDropout, DropoutConstants{Rate: rate, Stream: stream}, y, x)
+	c.NArgs, c.A[2] = 3, Matrix(unsafe.Pointer(&seed), I64, 1, 1, 8)
 	return c
 }
 

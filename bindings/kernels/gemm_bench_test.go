@@ -16,17 +16,16 @@ func BenchmarkLinear(b *testing.B) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for _, typ := range benchTypes {
 		w := randomWeights(r, typ, k, n)
-		for _, op := range []Op{OpLinear, OpLinearT} {
+		for _, op := range []Kernel[LinearConstants]{OpLinear, OpLinearT} {
 			in, out := k, n
 			if op == OpLinearT {
 				in, out = n, k
 			}
 			x := randomMatrix(r, in, t)
 			y := newMatrix(out, t)
-			b.Run(fmt.Sprintf("%s/%s", w.name(), map[Op]string{OpLinear: "forward", OpLinearT: "backward"}[op]), func(b *testing.B) {
-				call := &Call{Op: op, NArgs: 4, F: [8]float64{1}}
-				call.A[0], call.A[1], call.A[2] = y.arg(), packed(b, x).arg(), w.arg()
-				measure(b, 2*k*n*t, call)
+			b.Run(fmt.Sprintf("%s/%s", w.name(), map[Kernel[LinearConstants]]string{OpLinear: "forward", OpLinearT: "backward"}[op]), func(b *testing.B) {
+				call := op.Call(LinearConstants{Scale: 1}, y.arg(), packed(b, x).arg(), w.arg())
+				measure(b, 2*k*n*t, &call)
 			})
 		}
 	}
@@ -39,29 +38,24 @@ func BenchmarkAdapter(b *testing.B) {
 	x, g := randomMatrix(r, k, t), randomMatrix(r, rank, t)
 	down, up := randomWeights(r, F32, k, rank), randomWeights(r, F32, rank, k)
 	y, z, dw, dwT := newMatrix(k, t), newMatrix(rank, t), newMatrix(k, rank), newMatrix(rank, k)
+	plain, acc := LinearConstants{Scale: 1}, LinearConstants{Scale: 1, Acc: true}
+	outer, fast := OuterConstants{Scale: 1, Acc: true}, OuterConstants{Scale: 1, Acc: true, Fast: true}
 	for _, c := range []struct {
 		name string
-		op   Op
-		args []Arg
-		acc  int64
-		fast int64
+		call Call
 	}{
-		{"A x", OpLinear, []Arg{z.arg(), x.arg(), down.arg()}, 0, 0},
-		{"B g", OpLinear, []Arg{y.arg(), g.arg(), up.arg()}, 1, 0},
-		{"Bt dy", OpLinearT, []Arg{z.arg(), x.arg(), up.arg()}, 0, 0},
-		{"At dg", OpLinearT, []Arg{y.arg(), g.arg(), down.arg()}, 1, 0},
-		{"dA", OpOuter, []Arg{dw.arg(), x.arg(), g.arg()}, 1, 0},
-		{"dB", OpOuter, []Arg{dwT.arg(), g.arg(), x.arg()}, 1, 0},
-		{"dA/fast", OpOuter, []Arg{dw.arg(), x.arg(), g.arg()}, 1, 1},
-		{"dB/fast", OpOuter, []Arg{dwT.arg(), g.arg(), x.arg()}, 1, 1},
-		{"A x/packed", OpLinear, []Arg{z.arg(), packed(b, x).arg(), down.arg()}, 0, 0},
-		{"Bt dy/packed", OpLinearT, []Arg{z.arg(), packed(b, x).arg(), up.arg()}, 0, 0},
+		{"A x", OpLinear.Call(plain, z.arg(), x.arg(), down.arg())},
+		{"B g", OpLinear.Call(acc, y.arg(), g.arg(), up.arg())},
+		{"Bt dy", OpLinearT.Call(plain, z.arg(), x.arg(), up.arg())},
+		{"At dg", OpLinearT.Call(acc, y.arg(), g.arg(), down.arg())},
+		{"dA", OpOuter.Call(outer, dw.arg(), x.arg(), g.arg())},
+		{"dB", OpOuter.Call(outer, dwT.arg(), g.arg(), x.arg())},
+		{"dA/fast", OpOuter.Call(fast, dw.arg(), x.arg(), g.arg())},
+		{"dB/fast", OpOuter.Call(fast, dwT.arg(), g.arg(), x.arg())},
+		{"A x/packed", OpLinear.Call(plain, z.arg(), packed(b, x).arg(), down.arg())},
+		{"Bt dy/packed", OpLinearT.Call(plain, z.arg(), packed(b, x).arg(), up.arg())},
 	} {
-		b.Run(c.name, func(b *testing.B) {
-			call := &Call{Op: c.op, NArgs: int32(len(c.args)), F: [8]float64{1}, I: [8]int64{c.acc, c.fast}}
-			copy(call.A[:], c.args)
-			measure(b, 2*k*rank*t, call)
-		})
+		b.Run(c.name, func(b *testing.B) { measure(b, 2*k*rank*t, &c.call) })
 	}
 }
 
@@ -70,11 +64,10 @@ func BenchmarkPair(b *testing.B) {
 	const k, n, t, rank = 2048, 2048, 512, 16
 	r := rand.New(rand.NewPCG(1, 2))
 	w, up, x, g, y := randomWeights(r, q8, k, n), randomWeights(r, F32, rank, n), randomMatrix(r, k, t), randomMatrix(r, rank, t), newMatrix(n, t)
-	call := &Call{Op: OpLinear, NArgs: 6, F: [8]float64{1, 2}}
-	call.A[0], call.A[1], call.A[2] = y.arg(), packed(b, x).arg(), w.arg()
-	b.Run("without", func(b *testing.B) { measure(b, 2*k*n*t, call) })
+	call := OpLinear.Call(LinearConstants{Scale: 1, Scale2: 2}, y.arg(), packed(b, x).arg(), w.arg(), Arg{}, Arg{}, Arg{})
+	b.Run("without", func(b *testing.B) { measure(b, 2*k*n*t, &call) })
 	call.A[4], call.A[5] = g.arg(), up.arg()
-	b.Run("with", func(b *testing.B) { measure(b, 2*k*n*t, call) })
+	b.Run("with", func(b *testing.B) { measure(b, 2*k*n*t, &call) })
 }
 
 // BenchmarkOuter measures the gradient of a whole matrix, as full-parameter training needs it.
@@ -83,11 +76,8 @@ func BenchmarkOuter(b *testing.B) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for _, name := range []string{"exact", "fast"} {
 		b.Run(name, func(b *testing.B) {
-			call := &Call{Op: OpOuter, NArgs: 3, F: [8]float64{1}, I: [8]int64{1}}
-			if name == "fast" {
-				call.I[1] = 1
-			}
-			call.A[0], call.A[1], call.A[2] = newMatrix(k, n).arg(), randomMatrix(r, k, t).arg(), randomMatrix(r, n, t).arg()
+			call := callOf(OpOuter, OuterConstants{Scale: 1, Acc: true, Fast: name == "fast"}, newMatrix(k, n), randomMatrix(r, k, t),
+				randomMatrix(r, n, t))
 			measure(b, 2*k*n*t, call)
 		})
 	}
@@ -103,15 +93,14 @@ func BenchmarkHead(b *testing.B) {
 		scratch := newMatrix(int(HeadScratchBytes(k, 0, v, c, true))/4, 1)
 		for _, passes := range []int{1, 2} {
 			b.Run(fmt.Sprintf("%s/passes=%d", d.w.name(), passes), func(b *testing.B) {
-				call := &Call{NArgs: 10}
-				call.A[0], call.A[1], call.A[3], call.A[4], call.A[5], call.A[9] = logp.arg(), lse.arg(), d.h.arg(), d.w.arg(), ints(d.targets, c), scratch.arg()
+				call := OpHead.Call(HeadConstants{}, logp.arg(), lse.arg(), Arg{}, d.h.arg(), d.w.arg(), ints(d.targets, c), Arg{}, Arg{}, Arg{},
+					scratch.arg())
 				if passes == 2 {
 					call.A[2] = e.arg()
 				}
-				call.Op = OpHead
-				merge := *call
-				merge.Op = OpHeadMerge
-				measure(b, float64(passes)*2*k*v*c, call, &merge)
+				merge := call
+				merge.Op = OpHeadMerge.Op
+				measure(b, float64(passes)*2*k*v*c, &call, &merge)
 			})
 		}
 	}
@@ -119,9 +108,8 @@ func BenchmarkHead(b *testing.B) {
 
 func BenchmarkPack(b *testing.B) {
 	x := randomMatrix(rand.New(rand.NewPCG(1, 2)), 2048, 512)
-	call := &Call{Op: OpPack, NArgs: 2}
-	call.A[0], call.A[1] = packed(b, x).arg(), x.arg()
-	measure(b, 2048*512, call) // one "operation" a number
+	call := OpPack.Call(None{}, packed(b, x).arg(), x.arg())
+	measure(b, 2048*512, &call) // one "operation" a number
 }
 
 // cpuSeconds returns the processor time this process has used: benchmarks here are of one thread, and on a busy machine its

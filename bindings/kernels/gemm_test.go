@@ -85,7 +85,7 @@ func onThreads(t *testing.T, what string, before *matrix, call func(out *matrix)
 
 // linearCase is one product with a stored matrix; k and n are the layer's inputs and outputs.
 type linearCase struct {
-	op      Op
+	op      Kernel[LinearConstants]
 	typ     Type
 	k, n, t int
 	fast    bool
@@ -99,7 +99,7 @@ type linearCase struct {
 
 func (c linearCase) String() string {
 	tr, _ := traitsOf(c.typ)
-	return fmt.Sprintf("op%d/%s/k%d n%d t%d fast=%v bias=%v acc=%v rank=%d", c.op, tr.name, c.k, c.n, c.t, c.fast, c.bias, c.acc, c.rank)
+	return fmt.Sprintf("%v/%s/k%d n%d t%d fast=%v bias=%v acc=%v rank=%d", c.op.Op, tr.name, c.k, c.n, c.t, c.fast, c.bias, c.acc, c.rank)
 }
 
 func (c linearCase) run(t *testing.T, r *rand.Rand) {
@@ -111,8 +111,7 @@ func (c linearCase) run(t *testing.T, r *rand.Rand) {
 	x := fill(r, newStrided(in, c.t, in+3))
 	before := fill(r, newStrided(out, c.t, out+5))
 	bias := randomMatrix(r, out, 1)
-	call := &Call{Op: c.op, NArgs: 6, F: [8]float64{c.scale, 0.75}}
-	call.A[1], call.A[2] = x.arg(), w.arg()
+	call := c.op.Call(LinearConstants{Scale: c.scale, Scale2: 0.75, Acc: c.acc}, Arg{}, x.arg(), w.arg(), Arg{}, Arg{}, Arg{})
 	w2, x2 := newStored(F32, 1, 1), fill(r, newStrided(c.rank, c.t, c.rank+1))
 	if c.rank > 0 {
 		if w2 = randomWeights(r, c.typ2, c.rank, out); c.op == OpLinearT {
@@ -129,12 +128,9 @@ func (c linearCase) run(t *testing.T, r *rand.Rand) {
 	if c.bias {
 		call.A[3] = bias.arg()
 	}
-	if c.acc {
-		call.I[0] = 1
-	}
 	one := onThreads(t, c.String(), before, func(y *matrix) *Call {
 		call.A[0] = y.arg()
-		return call
+		return &call
 	})
 	entry := func(w *matrix) func(r, j int) float32 {
 		if c.op == OpLinearT {
@@ -173,7 +169,7 @@ var gemmError = map[float64]float64{}
 func TestLinear(t *testing.T) {
 	atEveryLevel(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(3, 4))
-		for _, op := range []Op{OpLinear, OpLinearT} {
+		for _, op := range []Kernel[LinearConstants]{OpLinear, OpLinearT} {
 			for _, fast := range []bool{false, true} {
 				for _, c := range []linearCase{
 					{typ: F32, k: 1, n: 1, t: 1},
@@ -212,7 +208,7 @@ func TestLinearNotFinite(t *testing.T) {
 		r := rand.New(rand.NewPCG(11, 12))
 		const k, n, tokens = 300, 40, 9
 		for _, bad := range []float32{float32(math.NaN()), float32(math.Inf(1)), float32(math.Inf(-1))} {
-			for _, op := range []Op{OpLinear, OpLinearT} {
+			for _, op := range []Kernel[LinearConstants]{OpLinear, OpLinearT} {
 				in, out := k, n
 				if op == OpLinearT {
 					in, out = n, k
@@ -229,16 +225,15 @@ func TestLinearNotFinite(t *testing.T) {
 					} else {
 						x.row(token)[33] = bad
 					}
-					call := &Call{Op: op, NArgs: 3, F: [8]float64{1}}
-					call.A[0], call.A[1], call.A[2] = y.arg(), packed(t, x).arg(), w.arg()
-					if err := Run(call, 2); err != nil {
+					call := op.Call(LinearConstants{Scale: 1}, y.arg(), packed(t, x).arg(), w.arg())
+					if err := Run(&call, 2); err != nil {
 						t.Fatal(err)
 					}
 					for tok := range tokens {
 						for j, v := range y.row(tok) {
 							reached := !inWeights && tok == token || inWeights && j == output
 							if finite := !math.IsNaN(float64(v)) && !math.IsInf(float64(v), 0); finite == reached {
-								t.Fatalf("op%d with %v (in the weights: %v): token %d output %d is %v", op, bad, inWeights, tok, j, v)
+								t.Fatalf("%v with %v (in the weights: %v): token %d output %d is %v", op.Op, bad, inWeights, tok, j, v)
 							}
 						}
 					}
@@ -253,7 +248,7 @@ func TestLinearTypes(t *testing.T) {
 	atEveryLevel(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(5, 6))
 		for _, typ := range storageTypes() {
-			for _, op := range []Op{OpLinear, OpLinearT} {
+			for _, op := range []Kernel[LinearConstants]{OpLinear, OpLinearT} {
 				linearCase{op: op, typ: typ, k: 512, n: 37, t: 15, fast: true, scale: 1}.run(t, r)
 				linearCase{op: op, typ: typ, k: 256, n: 3, t: 2, scale: 1}.run(t, r)
 				tr, _ := traitsOf(typ)
@@ -272,24 +267,26 @@ func TestLinearTypes(t *testing.T) {
 func TestOuter(t *testing.T) {
 	atEveryLevel(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(7, 8))
-		for _, c := range []struct{ k, n, t, acc, fast int }{
-			{1, 1, 1, 0, 0}, {33, 16, 7, 1, 0}, {300, 5, 0, 0, 0}, {300, 5, 0, 1, 0}, {40, 70, 530, 1, 0}, {16, 300, 19, 0, 0}, {5, 0, 3, 0, 0},
-			{1, 1, 1, 0, 1}, {33, 16, 7, 1, 1}, {300, 5, 0, 1, 1}, {40, 70, 1030, 1, 1}, {16, 300, 19, 0, 1}, {600, 48, 64, 0, 1},
+		for _, c := range []struct {
+			k, n, t   int
+			acc, fast bool
+		}{
+			{1, 1, 1, false, false}, {33, 16, 7, true, false}, {300, 5, 0, false, false}, {300, 5, 0, true, false}, {40, 70, 530, true, false}, {16, 300, 19, false, false}, {5, 0, 3, false, false},
+			{1, 1, 1, false, true}, {33, 16, 7, true, true}, {300, 5, 0, true, true}, {40, 70, 1030, true, true}, {16, 300, 19, false, true}, {600, 48, 64, false, true},
 		} {
 			x, dy := fill(r, newStrided(c.k, c.t, c.k+1)), fill(r, newStrided(c.n, c.t, c.n+2))
 			before := fill(r, newStrided(c.k, c.n, c.k+3))
-			call := &Call{Op: OpOuter, NArgs: 3, F: [8]float64{0.5}, I: [8]int64{int64(c.acc), int64(c.fast)}}
-			tol := tolerance(c.fast == 1, tolF32, tolF32, tolBF16) // no level has integers here
-			call.A[1], call.A[2] = x.arg(), dy.arg()
+			call := OpOuter.Call(OuterConstants{Scale: 0.5, Acc: c.acc, Fast: c.fast}, Arg{}, x.arg(), dy.arg())
+			tol := tolerance(c.fast, tolF32, tolF32, tolBF16) // no level has integers here
 			one := onThreads(t, fmt.Sprintf("outer %+v", c), before, func(dw *matrix) *Call {
 				call.A[0] = dw.arg()
-				return call
+				return &call
 			})
 			sum, norm := product(c.n, c.k, c.t, false, func(n, i int) float32 { return dy.row(i)[n] }, func(i, k int) float32 { return x.row(i)[k] })
 			for n := range c.n {
 				for k := range c.k {
 					want, by := 0.5*sum[n][k], 0.5*norm[n][k]
-					if c.acc == 1 {
+					if c.acc {
 						want += float64(before.row(n)[k])
 						by += math.Abs(float64(before.row(n)[k]))
 					}
@@ -306,9 +303,8 @@ func TestLinearRefuses(t *testing.T) {
 	r := rand.New(rand.NewPCG(9, 9))
 	w, x, y := randomWeights(r, q8, 64, 8), randomMatrix(r, 64, 3), newMatrix(8, 3)
 	good := func() *Call {
-		c := &Call{Op: OpLinear, NArgs: 4, F: [8]float64{1}}
-		c.A[0], c.A[1], c.A[2] = y.arg(), x.arg(), w.arg()
-		return c
+		c := OpLinear.Call(LinearConstants{Scale: 1}, y.arg(), x.arg(), w.arg(), Arg{})
+		return &c
 	}
 	if err := Check(good()); err != nil {
 		t.Fatal(err)
@@ -326,6 +322,7 @@ func TestLinearRefuses(t *testing.T) {
 		"absent matrix":       func(c *Call) { c.A[2].Data = nil },
 		"absent output":       func(c *Call) { c.A[0].Data = nil },
 		"negative size":       func(c *Call) { c.A[0].Ne1 = -3 },
+		"several matrices":    func(c *Call) { c.A[2].Ne2 = 2 },
 		"bias of wrong size":  func(c *Call) { c.A[3] = x.arg() },
 		"half a second pair":  func(c *Call) { c.NArgs, c.A[4] = 6, x.arg() },
 		"second pair's size":  func(c *Call) { c.NArgs, c.A[4], c.A[5] = 6, x.arg(), randomMatrix(r, 64, 9).arg() },

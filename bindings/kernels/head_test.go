@@ -51,7 +51,7 @@ func newHead(r *rand.Rand, typ Type, k, v, c, rank int, spread float64) *head {
 }
 
 func ints(v []int32, n int) Arg {
-	return Arg{Data: unsafe.Pointer(&v[0]), Ne0: int64(n), Ne1: 1, Nb1: int64(n) * 4, Type: I32}
+	return Matrix(unsafe.Pointer(&v[0]), I32, int64(n), 1, int64(n)*4)
 }
 
 // headOut is what the head's operations write.
@@ -61,8 +61,8 @@ func (d *head) run(t *testing.T, exact, back bool, nth int) headOut {
 	t.Helper()
 	c, k, rank := d.h.ne1, d.w.ne0, 0
 	o := headOut{newMatrix(c, 1), newMatrix(c, 1), newStrided(k, c, k+1), nil}
-	call := &Call{Op: OpHead, NArgs: 10}
-	call.A[0], call.A[1], call.A[3], call.A[4], call.A[5] = o.logp.arg(), o.lse.arg(), d.h.arg(), d.w.arg(), ints(d.targets, c)
+	call := callOf(OpHead, HeadConstants{Exact: exact}, o.logp, o.lse, nil, d.h)
+	call.NArgs, call.A[4], call.A[5] = 10, d.w.arg(), ints(d.targets, c)
 	if back {
 		call.A[2] = o.e.arg()
 	}
@@ -74,12 +74,9 @@ func (d *head) run(t *testing.T, exact, back bool, nth int) headOut {
 			call.A[8] = o.e2.arg()
 		}
 	}
-	if exact {
-		call.I[0] = 1
-	}
 	scratch := newMatrix(int(HeadScratchBytes(int64(k), int64(rank), int64(d.w.ne1), int64(c), back))/4, 1)
 	call.A[9] = scratch.arg()
-	for _, op := range []Op{OpHead, OpHeadMerge} {
+	for _, op := range []Op{OpHead.Op, OpHeadMerge.Op} {
 		call.Op = op
 		if err := Run(call, nth); err != nil {
 			t.Fatal(err)
@@ -176,21 +173,19 @@ func (d *head) checkGradients(t *testing.T, r *rand.Rand, o headOut, softmax [][
 				}
 			}
 		}
-		back := &Call{Op: OpHeadBack, NArgs: 8}
 		got := newStrided(k, c, k+2)
-		back.A[0], back.A[1], back.A[2], back.A[3], back.A[4] = got.arg(), pair.e.arg(), coef.arg(), pair.w.arg(), ints(d.targets, c)
+		back := callOf(OpHeadBack, None{}, got, pair.e, coef)
+		back.NArgs, back.A[3], back.A[4] = 8, pair.w.arg(), ints(d.targets, c)
 		if err := Run(back, 3); err != nil {
 			t.Fatal(err)
 		}
 		got.checkGuards(t)
 		near(t, "dh", got, dh, tol)
-		call := &Call{Op: OpHeadGradW, NArgs: 9}
+		call := callOf(OpHeadGradW, HeadConstants{Exact: exact})
+		call.NArgs = 9
 		call.A[2], call.A[3], call.A[4], call.A[5], call.A[6] = d.h.arg(), d.w.arg(), ints(d.targets, c), o.lse.arg(), coef.arg()
 		if d.w2 != nil {
 			call.A[7], call.A[8] = d.h2.arg(), d.w2.arg()
-		}
-		if exact {
-			call.I[0] = 1
 		}
 		one := onThreads(t, "dW", newStrided(k, v, k+1), func(grad *matrix) *Call {
 			call.A[0] = grad.arg()
@@ -295,8 +290,8 @@ func TestHeadTargetOutside(t *testing.T) {
 	d.targets[1] = 40
 	o := d.run(t, true, true, 1)
 	dh, coef := newMatrix(8, 2), newMatrix(2, 1)
-	back := &Call{Op: OpHeadBack, NArgs: 5}
-	back.A[0], back.A[1], back.A[2], back.A[3], back.A[4] = dh.arg(), o.e.arg(), coef.arg(), d.w.arg(), ints(d.targets, 2)
+	back := callOf(OpHeadBack, None{}, dh, o.e, coef)
+	back.NArgs, back.A[3], back.A[4] = 5, d.w.arg(), ints(d.targets, 2)
 	if err := Run(back, 1); err != nil {
 		t.Fatal(err)
 	}
@@ -316,11 +311,9 @@ func TestHeadRefuses(t *testing.T) {
 	logp, lse, e, e2 := newMatrix(3, 1), newMatrix(3, 1), newMatrix(32, 3), newMatrix(2, 3)
 	scratch := newMatrix(int(HeadScratchBytes(32, 2, 64, 3, true))/4, 1)
 	good := func() *Call {
-		c := &Call{Op: OpHead, NArgs: 10}
-		for i, a := range []Arg{logp.arg(), lse.arg(), e.arg(), d.h.arg(), d.w.arg(), ints(d.targets, 3), d.h2.arg(), d.w2.arg(), e2.arg(), scratch.arg()} {
-			c.A[i] = a
-		}
-		return c
+		c := OpHead.Call(HeadConstants{}, logp.arg(), lse.arg(), e.arg(), d.h.arg(), d.w.arg(), ints(d.targets, 3), d.h2.arg(),
+			d.w2.arg(), e2.arg(), scratch.arg())
+		return &c
 	}
 	if err := Check(good()); err != nil {
 		t.Fatal(err)

@@ -1,15 +1,14 @@
 // The body of every kern_*.c: all kernels, static, and one exported table GT_TABLE of them.
 #include "level.h"
-#include "ops.h"
 #include "vec.h"
 
 #include "unpack.inc.h"
 #include "micro.inc.h"
 #include "gemm.inc.h"
-#include "gemm_ops.inc.h"
-#include "gemm_head.inc.h"
-#include "attention.inc.h"
-#include "rows.inc.h"
+#include "each.inc.h"
+
+#define GT_KERNELS
+#include "ops.inc.h"
 
 #define GT_ENTRY(op, name) [op] = gt_k_##name,
 

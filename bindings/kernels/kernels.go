@@ -27,69 +27,36 @@ const (
 	F16    Type = C.GT_F16
 	BF16   Type = C.GT_BF16
 	I32    Type = C.GT_I32
+	I64    Type = C.GT_I64
+	F64    Type = C.GT_F64
 	Packed Type = C.GT_PACKED
 )
 
-// Op is an operation's number; kernels.h says what each computes and from which arguments.
-type Op int32
-
-// The operations, in the order of kernels.h.
-const (
-	OpPack      Op = C.GT_OP_PACK
-	OpLinear    Op = C.GT_OP_LINEAR
-	OpLinearT   Op = C.GT_OP_LINEAR_T
-	OpOuter     Op = C.GT_OP_OUTER
-	OpHead      Op = C.GT_OP_HEAD
-	OpHeadMerge Op = C.GT_OP_HEAD_MERGE
-	OpHeadBack  Op = C.GT_OP_HEAD_BACK
-	OpHeadGradW Op = C.GT_OP_HEAD_GRAD_W
-
-	OpAttn       Op = C.GT_OP_ATTN
-	OpAttnDelta  Op = C.GT_OP_ATTN_DELTA
-	OpAttnBackQ  Op = C.GT_OP_ATTN_BACK_Q
-	OpAttnBackKV Op = C.GT_OP_ATTN_BACK_KV
-
-	OpAdd           Op = C.GT_OP_ADD
-	OpBiasGrad      Op = C.GT_OP_BIAS_GRAD
-	OpCopy          Op = C.GT_OP_COPY
-	OpZero          Op = C.GT_OP_ZERO
-	OpRMSNorm       Op = C.GT_OP_RMS_NORM
-	OpRMSNormBack   Op = C.GT_OP_RMS_NORM_BACK
-	OpRMSNormGrad   Op = C.GT_OP_RMS_NORM_GRAD
-	OpLayerNorm     Op = C.GT_OP_LAYER_NORM
-	OpLayerNormBack Op = C.GT_OP_LAYER_NORM_BACK
-	OpLayerNormGrad Op = C.GT_OP_LAYER_NORM_GRAD
-	OpRope          Op = C.GT_OP_ROPE
-	OpSwiGLU        Op = C.GT_OP_SWIGLU
-	OpSwiGLUBack    Op = C.GT_OP_SWIGLU_BACK
-	OpGELU          Op = C.GT_OP_GELU
-	OpGELUBack      Op = C.GT_OP_GELU_BACK
-	OpDropout       Op = C.GT_OP_DROPOUT
-	OpRows          Op = C.GT_OP_ROWS
-	OpRowsAdd       Op = C.GT_OP_ROWS_ADD
-	OpAdamW         Op = C.GT_OP_ADAMW
-	OpSquares       Op = C.GT_OP_SQUARES
-)
-
-// Arg is one argument of a call, a run of Ne1 rows of Ne0 contiguous elements, Nb1 bytes apart. It mirrors gt_arg. Data
-// is borrowed: nil means the argument is absent.
+// Arg is one argument of a call: Ne1 rows of Ne0 contiguous elements, Nb1 bytes apart, and Ne2 such matrices, Nb2 bytes apart. It
+// mirrors gt_arg. Data is borrowed: nil means the argument is absent.
 type Arg struct {
 	Data unsafe.Pointer
 	Ne0  int64
 	Ne1  int64
+	Ne2  int64
 	Nb1  int64
+	Nb2  int64
 	Type Type
 	_    int32
 }
 
+// Matrix is the argument of ne1 rows of ne0 elements, nb1 bytes apart.
+func Matrix(data unsafe.Pointer, typ Type, ne0, ne1, nb1 int64) Arg {
+	return Arg{Data: data, Ne0: ne0, Ne1: ne1, Ne2: 1, Nb1: nb1, Nb2: nb1 * ne1, Type: typ}
+}
+
 // Call is one operation on its arguments. It mirrors gt_call byte for byte, so that an array of calls can be handed to the
-// thread pool as it is.
+// thread pool as it is. Make it with Kernel.Call.
 type Call struct {
-	Op    Op
-	NArgs int32
-	A     [MaxArgs]Arg
-	F     [8]float64
-	I     [8]int64
+	Op        Op
+	NArgs     int32
+	A         [MaxArgs]Arg
+	constants [16]int64
 }
 
 // Level is an instruction-set level: the same kernels compiled for what a CPU offers.
@@ -156,7 +123,7 @@ func Check(c *Call) error {
 	defer pin.Unpin()
 	pinArgs(&pin, c)
 	if msg := C.gt_check((*C.gt_call)(unsafe.Pointer(c))); msg != nil {
-		return fmt.Errorf("kernels: operation %d: %s", c.Op, C.GoString(msg))
+		return fmt.Errorf("kernels: %v: %s", c.Op, C.GoString(msg))
 	}
 	return nil
 }
@@ -184,29 +151,10 @@ func pinArgs(pin *runtime.Pinner, c *Call) {
 	}
 }
 
-// PackedFormat returns what products of the fast mode are made of at the current level.
-func PackedFormat() Format { return Format(C.gt_packed_format()) }
-
-// PackedBytes returns the size in bytes of OpPack's output for x [k, t] at the current level.
-func PackedBytes(k, t int64) int64 { return int64(C.gt_packed_bytes(C.int64_t(k), C.int64_t(t))) }
-
-// HeadScratchBytes returns the size in bytes of the scratch that OpHead and OpHeadMerge need for at most c tokens, a head
-// [k, v], a second pair of rank r (0: none) and, if back, the mean rows.
-func HeadScratchBytes(k, r, v, c int64, back bool) int64 {
-	var b C.int
-	if back {
-		b = 1
-	}
-	return int64(C.gt_head_scratch_bytes(C.int64_t(k), C.int64_t(r), C.int64_t(v), C.int64_t(c), b))
-}
-
-// HeadChunk returns the most tokens one OpHead call takes.
-func HeadChunk() int64 { return int64(C.gt_head_chunk()) }
-
 // layout returns the C structures' sizes and the offsets of gt_call's fields, for the test that holds Arg and Call to them.
-func layout() (arg, call uintptr, offsets [5]uintptr) {
+func layout() (arg, call uintptr, offsets [4]uintptr) {
 	var c C.gt_call
-	return C.sizeof_gt_arg, C.sizeof_gt_call, [5]uintptr{
-		unsafe.Offsetof(c.op), unsafe.Offsetof(c.n_args), unsafe.Offsetof(c.a), unsafe.Offsetof(c.f), unsafe.Offsetof(c.i),
+	return C.sizeof_gt_arg, C.sizeof_gt_call, [4]uintptr{
+		unsafe.Offsetof(c.op), unsafe.Offsetof(c.n_args), unsafe.Offsetof(c.a), unsafe.Offsetof(c.constants),
 	}
 }

@@ -13,14 +13,14 @@
 #define GT_ISA_AVX512_BF16 5
 #define GT_ISA_NEON 6
 
-enum { GT_OP_LIMIT = 80, GT_LEVELS = 7 };
+enum { GT_LEVELS = 7 };
 
 typedef void (*gt_kernel)(const gt_call * call, int ith, int nth);
 typedef const char * (*gt_checker)(const gt_call * call);
 
 // One level's kernels by operation number, and what the level decides beside them.
 typedef struct gt_table {
-    gt_kernel run[GT_OP_LIMIT];
+    gt_kernel run[GT_OP_END];
     size_t (*packed_bytes)(int64_t k, int64_t t);
     int packed_format; // GT_FORMAT_*
 } gt_table;

@@ -51,7 +51,7 @@ func (m *matrix) clone() *matrix {
 }
 
 func (m *matrix) arg() Arg {
-	return Arg{Data: unsafe.Pointer(&m.v[0]), Ne0: int64(m.ne0), Ne1: int64(m.ne1), Nb1: int64(m.stride) * 4, Type: F32}
+	return Matrix(unsafe.Pointer(&m.v[0]), F32, int64(m.ne0), int64(m.ne1), int64(m.stride)*4)
 }
 
 // checkGuards fails the test if a kernel wrote between the rows or behind the last one.
@@ -90,7 +90,7 @@ func (w *stored) name() string {
 }
 
 func (w *stored) arg() Arg {
-	return Arg{Data: unsafe.Pointer(&w.b[0]), Ne0: int64(w.ne0), Ne1: int64(w.ne1), Nb1: int64(w.nb1), Type: w.typ}
+	return Matrix(unsafe.Pointer(&w.b[0]), w.typ, int64(w.ne0), int64(w.ne1), int64(w.nb1))
 }
 
 // newStored makes room for rows that are apart. Floats are aligned to 4 bytes, every other type begins at an odd multiple of 2.
@@ -142,16 +142,15 @@ type packedActs struct {
 }
 
 func (p *packedActs) arg() Arg {
-	return Arg{Data: unsafe.Pointer(&p.b[0]), Ne0: int64(p.ne0), Ne1: int64(p.ne1), Type: Packed}
+	return Matrix(unsafe.Pointer(&p.b[0]), Packed, int64(p.ne0), int64(p.ne1), 0)
 }
 
 func packed(t testing.TB, x *matrix) *packedActs {
 	t.Helper()
 	p := &packedActs{make([]float32, PackedBytes(int64(x.ne0), int64(x.ne1))/4+1), x.ne0, x.ne1}
 	p.b[len(p.b)-1] = guard
-	call := &Call{Op: OpPack, NArgs: 2}
-	call.A[0], call.A[1] = p.arg(), x.arg()
-	if err := Run(call, 2); err != nil {
+	call := OpPack.Call(None{}, p.arg(), x.arg())
+	if err := Run(&call, 2); err != nil {
 		t.Fatal(err)
 	}
 	if p.b[len(p.b)-1] != guard {

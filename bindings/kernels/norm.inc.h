@@ -1,9 +1,30 @@
-// RMSNorm (Zhang and Sennrich 2019) and LayerNorm (Ba et al. 2016), forward and backward; included by rows.inc.h.
+// RMSNorm (Zhang and Sennrich 2019) and LayerNorm (Ba et al. 2016), forward and backward; and gradients of biases.
 //
 // A row's sums are taken in F32 lane by lane over runs of GT_NORM_RUN numbers and the runs added in F64: the error stays below
 // about 1e-6 relative at any row length, and the order depends on the length alone.
+//
+// GT_OP_RMS_NORM    a0 out y [n,R]; a1 x [n,R]; a2 w [n] f32.  y = x/√(mean x²+eps)·w.
+// GT_OP_RMS_NORM_BACK    a0 out dx; a1 x; a2 w; a3 dy. With acc.
+// GT_OP_RMS_NORM_GRAD    a0 inout dw [n] += Σ_rows dy·x/rms; a1 x; a2 dy.
+// GT_OP_LAYER_NORM  a0 out y; a1 x; a2 w; a3 b or absent.
+// GT_OP_LAYER_NORM_BACK  a0 out dx; a1 x; a2 w; a3 dy. With acc.
+// GT_OP_LAYER_NORM_GRAD  a0 inout dw [n]; a1 inout db [n] or absent; a2 x; a3 dy.
+// GT_OP_BIAS_GRAD   a0 inout db [n] += Σ_t a1 [n,T].
 #ifndef GT_NORM_INC_H
 #define GT_NORM_INC_H
+
+#include "kernels.h"
+
+typedef struct gt_norm_constants {
+    double eps;
+} gt_norm_constants;
+
+typedef struct gt_norm_back_constants {
+    double eps;
+    bool   acc;
+} gt_norm_back_constants;
+
+#ifdef GT_KERNELS
 
 enum { GT_NORM_RUN = 4096 };
 
@@ -38,38 +59,30 @@ static float gt_rms_of(const float * x, int64_t count, double eps) {
 }
 
 static void gt_k_rms_norm(const gt_call * c, int ith, int nth) {
+    const gt_norm_constants k = GT_CONSTANTS(norm, c);
     const int64_t ne0 = c->a[0].ne0;
     const float * w   = c->a[2].data;
     GT_EACH_ROW(&c->a[0], {
         float *       y = gt_arg_row(&c->a[0], r);
         const float * x = gt_arg_row(&c->a[1], r);
-        const gt_vf   s = gt_splat(gt_rms_of(x, ne0, c->f[0]));
+        const gt_vf   s = gt_splat(gt_rms_of(x, ne0, k.eps));
         GT_EACH(ne0, GT_ST(y, GT_LD(x) * s * GT_LD(w)););
     });
 }
 
-// GT_EACH_INTO stores v in the elements of y, or adds it to them.
-#define GT_EACH_INTO(acc, y, count, v)                      \
-    do {                                                    \
-        if (acc) {                                          \
-            GT_EACH(count, GT_ST(y, GT_LD(y) + (v)););      \
-        } else {                                            \
-            GT_EACH(count, GT_ST(y, v););                   \
-        }                                                   \
-    } while (0)
-
 // With s = 1/√(mean x² + eps): dx = s·w∘dy − x·s³/n·Σ w∘dy∘x.
 static void gt_k_rms_norm_back(const gt_call * c, int ith, int nth) {
+    const gt_norm_back_constants k = GT_CONSTANTS(norm_back, c);
     const int64_t ne0 = c->a[0].ne0;
     const float * w   = c->a[2].data;
     GT_EACH_ROW(&c->a[0], {
         float *       dx  = gt_arg_row(&c->a[0], r);
         const float * x   = gt_arg_row(&c->a[1], r);
         const float * dy  = gt_arg_row(&c->a[3], r);
-        const float   s   = gt_rms_of(x, ne0, c->f[0]);
+        const float   s   = gt_rms_of(x, ne0, k.eps);
         const double  dot = GT_SUM(ne0, GT_LD(w) * GT_LD(dy) * GT_LD(x));
         const gt_vf   s1  = gt_splat(s), s3 = gt_splat((float) ((double) s * s * s / (double) ne0 * dot));
-        GT_EACH_INTO(c->i[0], dx, ne0, s1 * GT_LD(w) * GT_LD(dy) - s3 * GT_LD(x));
+        GT_EACH_INTO(k.acc, dx, ne0, s1 * GT_LD(w) * GT_LD(dy) - s3 * GT_LD(x));
     });
 }
 
@@ -88,13 +101,14 @@ static gt_moments gt_moments_of(const float * x, int64_t count, double eps) {
 }
 
 static void gt_k_layer_norm(const gt_call * c, int ith, int nth) {
+    const gt_norm_constants k = GT_CONSTANTS(norm, c);
     const int64_t ne0 = c->a[0].ne0;
     const float * w   = c->a[2].data;
     const float * b   = c->a[3].data;
     GT_EACH_ROW(&c->a[0], {
         float *       y = gt_arg_row(&c->a[0], r);
         const float * x = gt_arg_row(&c->a[1], r);
-        gt_moments    m = gt_moments_of(x, ne0, c->f[0]);
+        gt_moments    m = gt_moments_of(x, ne0, k.eps);
         if (b) {
             GT_EACH(ne0, GT_ST(y, (GT_LD(x) - m.mean) * m.scale * GT_LD(w) + GT_LD(b)););
         } else {
@@ -105,17 +119,18 @@ static void gt_k_layer_norm(const gt_call * c, int ith, int nth) {
 
 // With x̂ = (x − mean)·s and g = w∘dy: dx = s·(g − mean(g) − x̂·mean(g∘x̂)).
 static void gt_k_layer_norm_back(const gt_call * c, int ith, int nth) {
+    const gt_norm_back_constants k = GT_CONSTANTS(norm_back, c);
     const int64_t ne0 = c->a[0].ne0;
     const float * w   = c->a[2].data;
     GT_EACH_ROW(&c->a[0], {
         float *       dx = gt_arg_row(&c->a[0], r);
         const float * x  = gt_arg_row(&c->a[1], r);
         const float * dy = gt_arg_row(&c->a[3], r);
-        gt_moments    m  = gt_moments_of(x, ne0, c->f[0]);
+        gt_moments    m  = gt_moments_of(x, ne0, k.eps);
         const float   s  = m.scale;
         const float   g  = (float) (GT_SUM(ne0, GT_LD(w) * GT_LD(dy)) / (double) ne0);
         const float   gx = (float) (GT_SUM(ne0, GT_LD(w) * GT_LD(dy) * ((GT_LD(x) - m.mean) * s)) / (double) ne0);
-        GT_EACH_INTO(c->i[0], dx, ne0, s * (GT_LD(w) * GT_LD(dy) - g - (GT_LD(x) - m.mean) * s * gx));
+        GT_EACH_INTO(k.acc, dx, ne0, s * (GT_LD(w) * GT_LD(dy) - g - (GT_LD(x) - m.mean) * s * gx));
     });
 }
 
@@ -169,25 +184,84 @@ static void gt_k_bias_grad(const gt_call * c, int ith, int nth) {
 
 // A thread needs every row's moments, so each computes them all: one more reading of x, against a barrier.
 static void gt_k_rms_norm_grad(const gt_call * c, int ith, int nth) {
+    const gt_norm_constants k = GT_CONSTANTS(norm, c);
     int64_t lo, hi, rows = c->a[1].ne1;
     gt_share(c->a[0].ne0, 16, ith, nth, &lo, &hi);
     for (int64_t r = 0; r < rows && lo < hi; r += GT_GRAD_ROWS) {
         gt_moments    m[GT_GRAD_ROWS];
         const int64_t end = r + GT_GRAD_ROWS < rows ? r + GT_GRAD_ROWS : rows;
-        for (int64_t i = r; i < end; i++) m[i - r] = (gt_moments){0, gt_rms_of(gt_arg_row(&c->a[1], i), c->a[1].ne0, c->f[0])};
+        for (int64_t i = r; i < end; i++) m[i - r] = (gt_moments){0, gt_rms_of(gt_arg_row(&c->a[1], i), c->a[1].ne0, k.eps)};
         gt_columns_grad(c->a[0].data, NULL, &c->a[1], &c->a[2], m, r, end, lo, hi);
     }
 }
 
 static void gt_k_layer_norm_grad(const gt_call * c, int ith, int nth) {
+    const gt_norm_constants k = GT_CONSTANTS(norm, c);
     int64_t lo, hi, rows = c->a[2].ne1;
     gt_share(c->a[0].ne0, 16, ith, nth, &lo, &hi);
     for (int64_t r = 0; r < rows && lo < hi; r += GT_GRAD_ROWS) {
         gt_moments    m[GT_GRAD_ROWS];
         const int64_t end = r + GT_GRAD_ROWS < rows ? r + GT_GRAD_ROWS : rows;
-        for (int64_t i = r; i < end; i++) m[i - r] = gt_moments_of(gt_arg_row(&c->a[2], i), c->a[2].ne0, c->f[0]);
+        for (int64_t i = r; i < end; i++) m[i - r] = gt_moments_of(gt_arg_row(&c->a[2], i), c->a[2].ne0, k.eps);
         gt_columns_grad(c->a[0].data, c->a[1].data, &c->a[2], &c->a[3], m, r, end, lo, hi);
     }
 }
+
+#endif
+
+#ifdef GT_CHECKS
+
+static const char * norm_fault(double eps, const gt_arg * x, const gt_arg * w) {
+    if (!(eps >= 0 && eps < 1)) return "norm: eps is not within 0 and 1";
+    if (x->ne0 < 1) return "norm: rows are empty";
+    return gt_is_vector(w, x->ne0) ? NULL : "norm: the weight is not f32 [n]";
+}
+
+static const char * rms_norm_fault(const gt_call * c, double eps) {
+    const char * fault = norm_fault(eps, &c->a[1], &c->a[2]);
+    if (!fault && !gt_apart(&c->a[0], &c->a[2])) fault = "norm: the output overlaps the weight";
+    return fault ? fault : gt_inputs_like(c, 1, 1);
+}
+
+const char * gt_check_rms_norm(const gt_call * c) { return rms_norm_fault(c, GT_CONSTANTS(norm, c).eps); }
+
+const char * gt_check_layer_norm(const gt_call * c) {
+    const char * fault = gt_check_rms_norm(c);
+    if (fault || !c->a[3].data) return fault;
+    if (!gt_is_vector(&c->a[3], c->a[1].ne0)) return "norm: the bias is not f32 [n]";
+    return gt_apart(&c->a[0], &c->a[3]) ? NULL : "norm: the output overlaps the bias";
+}
+
+const char * gt_check_rms_norm_back(const gt_call * c) {
+    const gt_norm_back_constants k     = GT_CONSTANTS(norm_back, c);
+    const char *                 fault = rms_norm_fault(c, k.eps);
+    if (!fault && k.acc && !gt_apart(&c->a[0], &c->a[1])) fault = "norm: a gradient added to cannot be the input";
+    return fault ? fault : gt_inputs_like(c, 3, 3);
+}
+
+const char * gt_check_layer_norm_back(const gt_call * c) { return gt_check_rms_norm_back(c); }
+
+const char * gt_check_rms_norm_grad(const gt_call * c) {
+    const char * fault = norm_fault(GT_CONSTANTS(norm, c).eps, &c->a[1], &c->a[0]);
+    if (fault) return fault;
+    if (!gt_is_like(&c->a[1], &c->a[2]) || c->a[1].type != GT_F32) return "norm: input and gradient are not f32 of one shape";
+    return gt_all_apart(c, 0) ? NULL : "norm: the weight's gradient overlaps another argument";
+}
+
+const char * gt_check_layer_norm_grad(const gt_call * c) {
+    const char * fault = norm_fault(GT_CONSTANTS(norm, c).eps, &c->a[2], &c->a[0]);
+    if (fault) return fault;
+    if (!gt_is_like(&c->a[2], &c->a[3]) || c->a[2].type != GT_F32) return "norm: input and gradient are not f32 of one shape";
+    if (c->a[1].data && !gt_is_vector(&c->a[1], c->a[2].ne0)) return "norm: the bias's gradient is not f32 [n]";
+    return gt_all_apart(c, 0) && gt_all_apart(c, 1) ? NULL : "norm: a parameter's gradient overlaps another argument";
+}
+
+const char * gt_check_bias_grad(const gt_call * c) {
+    if (!gt_is_f32(&c->a[1], c->a[1].ne0, c->a[1].ne1)) return "bias_grad: the gradient is not f32";
+    if (!gt_is_vector(&c->a[0], c->a[1].ne0)) return "bias_grad: the bias's gradient is not f32 [n]";
+    return gt_apart(&c->a[0], &c->a[1]) ? NULL : "bias_grad: the arguments overlap";
+}
+
+#endif
 
 #endif

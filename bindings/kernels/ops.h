@@ -1,15 +1,39 @@
-// The list of operations: X(enumerator, name). Each needs a kernel gt_k_<name> and a check gt_check_<name>; dispatch.c says
-// where they live.
+// The list of operations: X(enumerator, name). ops.inc.h says where they stand.
 #ifndef GT_OPS_H
 #define GT_OPS_H
 
-#include "ops_attention.h"
-#include "ops_gemm.h"
-#include "ops_rows.h"
-
-#define GT_OPS(X)    \
-    GT_OPS_GEMM(X)   \
-    GT_OPS_ATTENTION(X) \
-    GT_OPS_ROWS(X)
+#define GT_OPS(X)                             \
+    X(GT_OP_PACK, pack)                       \
+    X(GT_OP_LINEAR, linear)                   \
+    X(GT_OP_LINEAR_T, linear_t)               \
+    X(GT_OP_OUTER, outer)                     \
+    X(GT_OP_HEAD, head)                       \
+    X(GT_OP_HEAD_MERGE, head_merge)           \
+    X(GT_OP_HEAD_BACK, head_back)             \
+    X(GT_OP_HEAD_GRAD_W, head_grad_w)         \
+    X(GT_OP_ATTN, attn)                       \
+    X(GT_OP_ATTN_DELTA, attn_delta)           \
+    X(GT_OP_ATTN_BACK_Q, attn_back_q)         \
+    X(GT_OP_ATTN_BACK_KV, attn_back_kv)       \
+    X(GT_OP_ROWS, rows)                       \
+    X(GT_OP_ROWS_ADD, rows_add)               \
+    X(GT_OP_ADD, add)                         \
+    X(GT_OP_BIAS_GRAD, bias_grad)             \
+    X(GT_OP_COPY, copy)                       \
+    X(GT_OP_ZERO, zero)                       \
+    X(GT_OP_RMS_NORM, rms_norm)               \
+    X(GT_OP_RMS_NORM_BACK, rms_norm_back)     \
+    X(GT_OP_RMS_NORM_GRAD, rms_norm_grad)     \
+    X(GT_OP_LAYER_NORM, layer_norm)           \
+    X(GT_OP_LAYER_NORM_BACK, layer_norm_back) \
+    X(GT_OP_LAYER_NORM_GRAD, layer_norm_grad) \
+    X(GT_OP_ROPE, rope)                       \
+    X(GT_OP_SWIGLU, swiglu)                   \
+    X(GT_OP_SWIGLU_BACK, swiglu_back)         \
+    X(GT_OP_GELU, gelu)                       \
+    X(GT_OP_GELU_BACK, gelu_back)             \
+    X(GT_OP_DROPOUT, dropout)                 \
+    X(GT_OP_ADAMW, adamw)                     \
+    X(GT_OP_SQUARES, squares)
 
 #endif

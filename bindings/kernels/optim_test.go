@@ -4,6 +4,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"testing"
+	"unsafe"
 )
 
 // TestAdamW holds an update to its formula in float64, whose F32 rounding the kernel shares: one unit in the last place is
@@ -11,7 +12,7 @@ import (
 func TestAdamW(t *testing.T) {
 	atEveryLevel(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(31, 32))
-		f := [8]float64{0.7, 0.9, 0.99, 0.999, 0.1, 0.3, 1e-8}
+		f := AdamWConstants{Scale: 0.7, Beta1: 0.9, Beta2: 0.99, Keep: 0.999, Rate: 0.1, Correct2: 0.3, Eps: 1e-8}
 		for _, n := range []int{0, 1, 3, 8, 15, 16, 33, 1000} {
 			x, m, v, g := fill(r, newStrided(n, 2, n+1)), fill(r, newStrided(n, 2, n+3)), fill(r, newStrided(n, 2, n)), fill(r, newStrided(n, 2, n+2))
 			for row := range 2 {
@@ -21,9 +22,8 @@ func TestAdamW(t *testing.T) {
 			}
 			for _, nth := range []int{1, 3} {
 				gx, gm, gv, bad := x.clone(), m.clone(), v.clone(), newMatrix(1, 2)
-				call := &Call{Op: OpAdamW, NArgs: 5, F: f}
-				call.A[0], call.A[1], call.A[2], call.A[3], call.A[4] = gx.arg(), gm.arg(), gv.arg(), g.arg(), bad.arg()
-				if err := Run(call, nth); err != nil {
+				call := OpAdamW.Call(None{}, gx.arg(), gm.arg(), gv.arg(), g.arg(), f.Arg(), bad.arg())
+				if err := Run(&call, nth); err != nil {
 					t.Fatal(err)
 				}
 				for _, got := range []*matrix{gx, gm, gv} {
@@ -34,10 +34,10 @@ func TestAdamW(t *testing.T) {
 						t.Errorf("n %d: finite numbers are said not to be", n)
 					}
 					for i := range n {
-						d := f[0] * float64(g.row(row)[i])
-						wm := f[1]*float64(m.row(row)[i]) + (1-f[1])*d
-						wv := f[2]*float64(v.row(row)[i]) + (1-f[2])*d*d
-						wx := f[3]*float64(x.row(row)[i]) - f[4]*wm/(math.Sqrt(wv)/f[5]+f[6])
+						d := f.Scale * float64(g.row(row)[i])
+						wm := f.Beta1*float64(m.row(row)[i]) + (1-f.Beta1)*d
+						wv := f.Beta2*float64(v.row(row)[i]) + (1-f.Beta2)*d*d
+						wx := f.Keep*float64(x.row(row)[i]) - f.Rate*wm/(math.Sqrt(wv)/f.Correct2+f.Eps)
 						for _, p := range []struct {
 							what string
 							got  float32
@@ -55,9 +55,9 @@ func TestAdamW(t *testing.T) {
 			for _, at := range []int{0, 18} {
 				x, bad := fill(r, newMatrix(19, 2)), newMatrix(1, 2)
 				x.row(1)[at] = spoil
-				call := &Call{Op: OpAdamW, NArgs: 5, F: f}
-				call.A[0], call.A[1], call.A[2], call.A[3], call.A[4] = x.arg(), newMatrix(19, 2).arg(), newMatrix(19, 2).arg(), randomMatrix(r, 19, 2).arg(), bad.arg()
-				if err := Run(call, 2); err != nil {
+				call := OpAdamW.Call(None{}, x.arg(), newMatrix(19, 2).arg(), newMatrix(19, 2).arg(), randomMatrix(r, 19, 2).arg(), f.Arg(),
+					bad.arg())
+				if err := Run(&call, 2); err != nil {
 					t.Fatal(err)
 				}
 				if b := bad.row(1)[0]; bad.row(0)[0] != 0 || b == b {
@@ -73,20 +73,20 @@ func TestSquares(t *testing.T) {
 	atEveryLevel(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(33, 34))
 		for _, n := range []int{0, 1, 7, 32, 33, 5000} {
-			x, sums := fill(r, newStrided(n, 3, n+1)), newMatrix(2, 3)
-			call := &Call{Op: OpSquares, NArgs: 2}
-			call.A[0], call.A[1] = sums.arg(), x.arg()
-			if err := Run(call, 2); err != nil {
+			x, sums := fill(r, newStrided(n, 3, n+1)), make([]float64, 4)
+			call := OpSquares.Call(None{}, Matrix(unsafe.Pointer(&sums[0]), F64, 1, 3, 8), x.arg())
+			if err := Run(&call, 2); err != nil {
 				t.Fatal(err)
 			}
-			sums.checkGuards(t)
+			if sums[3] != 0 {
+				t.Fatal("a number behind the sums was overwritten")
+			}
 			for row := range 3 {
 				want := 0.0
 				for _, v := range x.row(row) {
 					want += float64(v) * float64(v)
 				}
-				s := sums.row(row)
-				got := math.Float64frombits(uint64(math.Float32bits(s[1]))<<32 | uint64(math.Float32bits(s[0])))
+				got := sums[row]
 				if math.Abs(got-want) > 1e-13*want {
 					t.Errorf("n %d row %d: %v, want %v", n, row, got, want)
 				}

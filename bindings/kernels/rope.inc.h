@@ -1,10 +1,24 @@
 // Rotary position embeddings (Su et al. 2021) with frequency factors and YaRN (Peng et al. 2023), as ggml computes them
 // (ggml-cpu/ops.cpp: ggml_rope_cache_init, rope_yarn; ggml.c: ggml_rope_yarn_corr_dims): angles grow by an F32 product from pair
-// to pair, so that ours carry the same rounding. Included by rows.inc.h.
+// to pair, so that ours carry the same rounding.
+//
+// GT_OP_ROPE        a0 out; a1 x [d·n_head,T] (a0 may be a1); a2 pos i32 [T,1]; a3 frequency factors f32 [n_rot/2] or absent.
 #ifndef GT_ROPE_INC_H
 #define GT_ROPE_INC_H
 
-#include "rope_limits.h"
+#include "kernels.h"
+
+typedef struct gt_rope_constants {
+    double  freq_base, freq_scale, ext_factor, attn_factor, beta_fast, beta_slow;
+    int64_t n_head, d, n_rot, n_ctx_orig;
+    bool    neox;    // pairs are halves (ggml's NEOX), not neighbours (NORMAL)
+    bool    inverse; // rotate back
+} gt_rope_constants;
+
+// The longest rotation one call may ask for: a token's table of cosines and sines lies on the stack.
+enum { GT_ROPE_MAX = 1024 };
+
+#ifdef GT_KERNELS
 
 typedef struct gt_rope {
     int64_t       n_rot;
@@ -18,20 +32,20 @@ static float gt_rope_corr(int64_t n_rot, int64_t n_ctx_orig, float turns, float 
     return (float) n_rot * logf((float) n_ctx_orig / (turns * 2 * 3.14159265358979323846f)) / (2 * logf(base));
 }
 
-static gt_rope gt_rope_of(const gt_call * c) {
-    const float base = (float) c->f[0];
+static gt_rope gt_rope_of(const gt_rope_constants * k, const float * factors) {
+    const float base = (float) k->freq_base;
     gt_rope     p    = {
-               .n_rot       = c->i[2],
-               .theta_scale = powf(base, -2.0f / (float) c->i[2]),
-               .freq_scale  = (float) c->f[1],
-               .ext_factor  = (float) c->f[2],
-               .attn_factor = (float) c->f[3],
-               .sign        = c->i[4] ? -1.0f : 1.0f,
-               .factors     = c->a[3].data,
+               .n_rot       = k->n_rot,
+               .theta_scale = powf(base, -2.0f / (float) k->n_rot),
+               .freq_scale  = (float) k->freq_scale,
+               .ext_factor  = (float) k->ext_factor,
+               .attn_factor = (float) k->attn_factor,
+               .sign        = k->inverse ? -1.0f : 1.0f,
+               .factors     = factors,
     };
     if (p.ext_factor != 0) {
-        p.low  = fmaxf(0, floorf(gt_rope_corr(p.n_rot, c->i[5], (float) c->f[4], base)));
-        p.high = fminf((float) p.n_rot - 1, ceilf(gt_rope_corr(p.n_rot, c->i[5], (float) c->f[5], base)));
+        p.low  = fmaxf(0, floorf(gt_rope_corr(p.n_rot, k->n_ctx_orig, (float) k->beta_fast, base)));
+        p.high = fminf((float) p.n_rot - 1, ceilf(gt_rope_corr(p.n_rot, k->n_ctx_orig, (float) k->beta_slow, base)));
         // YaRN's attention temperature, folded into the rotation.
         p.attn_factor *= 1.0f + 0.1f * logf(1.0f / p.freq_scale);
     }
@@ -87,12 +101,13 @@ static void gt_rope_halves(float * y, const float * x, int64_t n_rot, const floa
 }
 
 static void gt_k_rope(const gt_call * c, int ith, int nth) {
-    const gt_rope p      = gt_rope_of(c);
-    const int64_t n_head = c->i[0], d = c->i[1], half = p.n_rot / 2;
+    const gt_rope_constants k = GT_CONSTANTS(rope, c);
+    const gt_rope p      = gt_rope_of(&k, c->a[3].data);
+    const int64_t n_head = k.n_head, d = k.d, half = p.n_rot / 2;
     float         cs[GT_ROPE_MAX], sn[GT_ROPE_MAX];
     GT_EACH_ROW(&c->a[0], {
         gt_rope_table(&p, *(const int32_t *) gt_arg_row(&c->a[2], r), cs, sn);
-        if (c->i[3] == 0) {
+        if (!k.neox) {
             for (int64_t i = half - 1; i >= 0; i--) {
                 cs[2 * i] = cs[2 * i + 1] = cs[i];
                 sn[2 * i + 1]             = sn[i];
@@ -102,7 +117,7 @@ static void gt_k_rope(const gt_call * c, int ith, int nth) {
         for (int64_t h = 0; h < n_head; h++) {
             float *       y = gt_arg_row(&c->a[0], r) + h * d;
             const float * x = gt_arg_row(&c->a[1], r) + h * d;
-            if (c->i[3] == 0) {
+            if (!k.neox) {
                 gt_rope_pairs(y, x, p.n_rot, cs, sn);
             } else {
                 gt_rope_halves(y, x, p.n_rot, cs, sn);
@@ -111,5 +126,29 @@ static void gt_k_rope(const gt_call * c, int ith, int nth) {
         }
     });
 }
+
+#endif
+
+#ifdef GT_CHECKS
+
+const char * gt_check_rope(const gt_call * c) {
+    const gt_rope_constants k = GT_CONSTANTS(rope, c);
+    const int64_t n_head = k.n_head, d = k.d, n_rot = k.n_rot;
+    if (n_head < 1 || n_head > 65536 || d < 1 || d > 65536 || c->a[0].ne0 != n_head * d) {
+        return "rope: rows are not n_head heads of d numbers";
+    }
+    if (n_rot < 2 || n_rot > d || n_rot > GT_ROPE_MAX || n_rot % 2) return "rope: n_rot is odd or not within 2, d and 1024";
+    if (!(k.freq_base > 0) || !(k.freq_scale > 0) || !isfinite(k.freq_base) || !isfinite(k.freq_scale) || !isfinite(k.attn_factor)) {
+        return "rope: a frequency base or scale is not a positive number";
+    }
+    if (k.ext_factor != 0 && (k.n_ctx_orig < 1 || !(k.beta_fast > 0) || !(k.beta_slow > 0) || !(k.freq_base > 1))) {
+        return "rope: YaRN needs the original context length, both betas and a frequency base above 1";
+    }
+    if (!gt_is_matrix(&c->a[2], GT_I32, 1, c->a[0].ne1)) return "rope: the positions are not i32 [1, tokens]";
+    if (c->a[3].data && (c->a[3].type != GT_F32 || c->a[3].ne0 < n_rot / 2)) return "rope: there are fewer frequency factors than pairs";
+    return gt_inputs_like(c, 1, 1);
+}
+
+#endif
 
 #endif

@@ -24,11 +24,9 @@ const (
 // forward is the reference it is the gradient of, and wrt, for each output, the forward input it belongs to.
 type rowOp struct {
 	name    string
-	op      Op
+	op      Call // with its constants
 	out, in []shape
-	f0      float64
-	acc     bool // i0, and the outputs are added to
-	sums    bool // always adds
+	adds    bool // to what the outputs hold
 	ref     []func(in []mat) mat
 	forward func(in []mat) mat
 	wrt     []int
@@ -38,39 +36,39 @@ type rowOp struct {
 const eps = 1e-5
 
 func rowOps() []rowOp {
-	m, v := asMatrix, asVector
+	m, v, norm := asMatrix, asVector, NormConstants{Eps: eps}
 	type refs = []func(in []mat) mat
 	return []rowOp{
-		{name: "add", op: OpAdd, out: []shape{m}, in: []shape{m, m}, f0: -0.75, inPlace: []int{0, 1},
+		{name: "add", op: OpAdd.Call(AddConstants{Factor: -0.75}), out: []shape{m}, in: []shape{m, m}, inPlace: []int{0, 1},
 			ref: refs{pointwise(func(x []float64) float64 { return x[0] - 0.75*x[1] })}},
-		{name: "bias_grad", op: OpBiasGrad, out: []shape{v}, in: []shape{m}, sums: true, ref: refs{refColumnSum}},
-		{name: "copy", op: OpCopy, out: []shape{m}, in: []shape{m}, inPlace: []int{0},
+		{name: "bias_grad", op: OpBiasGrad.Call(None{}), out: []shape{v}, in: []shape{m}, adds: true, ref: refs{refColumnSum}},
+		{name: "copy", op: OpCopy.Call(CopyConstants{}), out: []shape{m}, in: []shape{m}, inPlace: []int{0},
 			ref: refs{pointwise(func(x []float64) float64 { return x[0] })}},
-		{name: "copy acc", op: OpCopy, out: []shape{m}, in: []shape{m}, acc: true,
+		{name: "copy acc", op: OpCopy.Call(CopyConstants{Acc: true}), out: []shape{m}, in: []shape{m}, adds: true,
 			ref: refs{pointwise(func(x []float64) float64 { return x[0] })}},
-		{name: "rms_norm", op: OpRMSNorm, out: []shape{m}, in: []shape{m, v}, f0: eps, inPlace: []int{0}, ref: refs{refRMSNorm(eps)}},
-		{name: "rms_norm_back", op: OpRMSNormBack, out: []shape{m}, in: []shape{m, v, m}, f0: eps, inPlace: []int{0, 2},
+		{name: "rms_norm", op: OpRMSNorm.Call(norm), out: []shape{m}, in: []shape{m, v}, inPlace: []int{0}, ref: refs{refRMSNorm(eps)}},
+		{name: "rms_norm_back", op: OpRMSNormBack.Call(NormBackConstants{Eps: eps}), out: []shape{m}, in: []shape{m, v, m}, inPlace: []int{0, 2},
 			ref: refs{refRMSNormBack(eps)}, forward: refRMSNorm(eps), wrt: []int{0}},
-		{name: "rms_norm_back acc", op: OpRMSNormBack, out: []shape{m}, in: []shape{m, v, m}, f0: eps, acc: true,
+		{name: "rms_norm_back acc", op: OpRMSNormBack.Call(NormBackConstants{Eps: eps, Acc: true}), out: []shape{m}, in: []shape{m, v, m}, adds: true,
 			ref: refs{refRMSNormBack(eps)}},
-		{name: "rms_norm_grad", op: OpRMSNormGrad, out: []shape{v}, in: []shape{m, m}, f0: eps, sums: true,
+		{name: "rms_norm_grad", op: OpRMSNormGrad.Call(norm), out: []shape{v}, in: []shape{m, m}, adds: true,
 			ref: refs{refRMSNormGrad(eps)}, forward: refRMSNorm(eps), wrt: []int{1}},
-		{name: "layer_norm", op: OpLayerNorm, out: []shape{m}, in: []shape{m, v, v}, f0: eps, inPlace: []int{0}, ref: refs{refLayerNorm(eps)}},
-		{name: "layer_norm without bias", op: OpLayerNorm, out: []shape{m}, in: []shape{m, v, asAbsent}, f0: eps, ref: refs{refLayerNorm(eps)}},
-		{name: "layer_norm_back", op: OpLayerNormBack, out: []shape{m}, in: []shape{m, v, m}, f0: eps, inPlace: []int{0, 2},
+		{name: "layer_norm", op: OpLayerNorm.Call(norm), out: []shape{m}, in: []shape{m, v, v}, inPlace: []int{0}, ref: refs{refLayerNorm(eps)}},
+		{name: "layer_norm without bias", op: OpLayerNorm.Call(norm), out: []shape{m}, in: []shape{m, v, asAbsent}, ref: refs{refLayerNorm(eps)}},
+		{name: "layer_norm_back", op: OpLayerNormBack.Call(NormBackConstants{Eps: eps}), out: []shape{m}, in: []shape{m, v, m}, inPlace: []int{0, 2},
 			ref: refs{refLayerNormBack(eps)}, forward: refLayerNorm(eps), wrt: []int{0}},
-		{name: "layer_norm_back acc", op: OpLayerNormBack, out: []shape{m}, in: []shape{m, v, m}, f0: eps, acc: true,
+		{name: "layer_norm_back acc", op: OpLayerNormBack.Call(NormBackConstants{Eps: eps, Acc: true}), out: []shape{m}, in: []shape{m, v, m}, adds: true,
 			ref: refs{refLayerNormBack(eps)}},
-		{name: "layer_norm_grad", op: OpLayerNormGrad, out: []shape{v, v}, in: []shape{m, m}, f0: eps, sums: true,
+		{name: "layer_norm_grad", op: OpLayerNormGrad.Call(norm), out: []shape{v, v}, in: []shape{m, m}, adds: true,
 			ref: refs{refLayerNormGrad(eps), refColumnSum}, forward: refLayerNorm(eps), wrt: []int{1, 2}},
-		{name: "layer_norm_grad without bias", op: OpLayerNormGrad, out: []shape{v, asAbsent}, in: []shape{m, m}, f0: eps, sums: true,
+		{name: "layer_norm_grad without bias", op: OpLayerNormGrad.Call(norm), out: []shape{v, asAbsent}, in: []shape{m, m}, adds: true,
 			ref: refs{refLayerNormGrad(eps), nil}},
-		{name: "swiglu", op: OpSwiGLU, out: []shape{m}, in: []shape{m, m}, inPlace: []int{0, 1}, ref: refs{pointwise(refSilu)}},
-		{name: "swiglu_back", op: OpSwiGLUBack, out: []shape{m, m}, in: []shape{m, m, m}, inPlace: []int{0, 1, 2},
+		{name: "swiglu", op: OpSwiGLU.Call(None{}), out: []shape{m}, in: []shape{m, m}, inPlace: []int{0, 1}, ref: refs{pointwise(refSilu)}},
+		{name: "swiglu_back", op: OpSwiGLUBack.Call(None{}), out: []shape{m, m}, in: []shape{m, m, m}, inPlace: []int{0, 1, 2},
 			ref:     refs{pointwise(refSiluGrad), pointwise(func(x []float64) float64 { return x[2] * x[0] * refSigmoid(x[0]) })},
 			forward: pointwise(refSilu), wrt: []int{0, 1}},
-		{name: "gelu", op: OpGELU, out: []shape{m}, in: []shape{m}, inPlace: []int{0}, ref: refs{pointwise(refGELU)}},
-		{name: "gelu_back", op: OpGELUBack, out: []shape{m}, in: []shape{m, m}, inPlace: []int{0, 1},
+		{name: "gelu", op: OpGELU.Call(None{}), out: []shape{m}, in: []shape{m}, inPlace: []int{0}, ref: refs{pointwise(refGELU)}},
+		{name: "gelu_back", op: OpGELUBack.Call(None{}), out: []shape{m}, in: []shape{m, m}, inPlace: []int{0, 1},
 			ref: refs{pointwise(refGELUGrad)}, forward: pointwise(refGELU), wrt: []int{0}},
 	}
 }
@@ -86,12 +84,7 @@ func (o rowOp) argument(s shape, n, rows, pad int, rnd *rand.Rand) *matrix {
 }
 
 func (o rowOp) call(outs, ins []*matrix) *Call {
-	c := callOf(o.op, append(append([]*matrix(nil), outs...), ins...)...)
-	c.F[0] = o.f0
-	if o.acc {
-		c.I[0] = 1
-	}
-	return c
+	return o.op.with(append(append([]*matrix(nil), outs...), ins...)...)
 }
 
 // TestRowOps compares every row operation, at every level and thread count, with its reference, over sizes around the
@@ -128,7 +121,7 @@ func (o rowOp) test(t *testing.T, n, rows, pad int) {
 			continue
 		}
 		want := o.ref[i](in64)
-		if o.acc || o.sums {
+		if o.adds {
 			for j, v := range toMat(outs[i]).d {
 				want.d[j] += v
 			}
@@ -156,15 +149,15 @@ func (o rowOp) test(t *testing.T, n, rows, pad int) {
 func (o rowOp) testDifferences(t *testing.T, what string, before, got []*matrix, in []mat) {
 	dy := in[len(in)-1]
 	forward := append([]mat(nil), in[:len(in)-1]...)
-	for len(forward) < 2 && o.op != OpGELUBack { // a weight's gradient is taken at any weight
+	for len(forward) < 2 && o.op.Op != OpGELUBack.Op { // a weight's gradient is taken at any weight
 		forward = append(forward, newMat(dy.ne0, 1))
 	}
-	if o.op == OpLayerNormGrad {
+	if o.op.Op == OpLayerNormGrad.Op {
 		forward = append(forward, newMat(dy.ne0, 1))
 	}
 	for i, w := range o.wrt {
 		want := differences(o.forward, forward, dy, w)
-		if o.sums {
+		if o.adds {
 			for j, v := range toMat(before[i]).d {
 				want.d[j] += v
 			}
@@ -178,7 +171,7 @@ func (o rowOp) testDifferences(t *testing.T, what string, before, got []*matrix,
 func TestZero(t *testing.T) {
 	atEveryLevel(t, func(t *testing.T) {
 		x := fill(rand.New(rand.NewPCG(1, 2)), newStrided(19, 5, 22))
-		got := runThreads(t, "zero", []*matrix{x}, func(o []*matrix) *Call { return callOf(OpZero, o...) })
+		got := runThreads(t, "zero", []*matrix{x}, func(o []*matrix) *Call { return callOf(OpZero, None{}, o...) })
 		sameBits(t, "zero", got[0], newStrided(19, 5, 22))
 	})
 }
@@ -193,7 +186,7 @@ func TestActivationsFarOut(t *testing.T) {
 			one.row(0)[i] = 1
 		}
 		for _, o := range rowOps() {
-			if o.op != OpGELU && o.op != OpGELUBack && o.op != OpSwiGLU && o.op != OpSwiGLUBack {
+			if op := o.op.Op; op != OpGELU.Op && op != OpGELUBack.Op && op != OpSwiGLU.Op && op != OpSwiGLUBack.Op {
 				continue
 			}
 			ins, in64 := []*matrix{x}, []mat{toMat(x)}

@@ -31,14 +31,20 @@ func toMat(x *matrix) mat {
 }
 
 // callOf makes a call of arguments that may be absent (nil).
-func callOf(op Op, args ...*matrix) *Call {
-	c := &Call{Op: op, NArgs: int32(len(args))}
+func callOf[K any](kernel Kernel[K], constants K, args ...*matrix) *Call {
+	c := kernel.Call(constants)
+	return c.with(args...)
+}
+
+// with gives the call arguments.
+func (c Call) with(args ...*matrix) *Call {
+	c.NArgs = int32(len(args))
 	for i, a := range args {
 		if a != nil {
 			c.A[i] = a.arg()
 		}
 	}
-	return c
+	return &c
 }
 
 // farthest returns the largest |got − want| / (1 + |want|), and where it is.

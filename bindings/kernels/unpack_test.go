@@ -91,11 +91,8 @@ func TestRowsEqualGGML(t *testing.T) {
 			size := len(b) / rows
 			unaligned := append(make([]byte, 2, len(b)+2), b...)[2:]
 			got, ids := newMatrix(n, 3), []int32{4, 0, 4}
-			call := &Call{Op: OpRows, NArgs: 3}
-			call.A[0] = got.arg()
-			call.A[1] = Arg{Data: unsafe.Pointer(&unaligned[0]), Ne0: n, Ne1: rows, Nb1: int64(size), Type: typ}
-			call.A[2] = Arg{Data: unsafe.Pointer(&ids[0]), Ne0: 3, Ne1: 1, Nb1: 12, Type: I32}
-			if err := Run(call, 2); err != nil {
+			call := OpRows.Call(None{}, got.arg(), Matrix(unsafe.Pointer(&unaligned[0]), typ, n, rows, int64(size)), ints(ids, 3))
+			if err := Run(&call, 2); err != nil {
 				t.Fatal(err)
 			}
 			for i, id := range ids {
@@ -133,13 +130,10 @@ func TestRowsFloats(t *testing.T) {
 		}
 		for _, typ := range []Type{F16, BF16} {
 			got, ids := newMatrix(257, 2), []int32{254, 3} // odd rows of 257 in 255 rows
-			call := &Call{Op: OpRows, NArgs: 3}
-			call.A[0] = got.arg()
-			call.A[1] = Arg{Data: unsafe.Pointer(&b[0]), Ne0: 257, Ne1: 255, Nb1: 514, Type: typ}
-			call.A[2] = Arg{Data: unsafe.Pointer(&ids[0]), Ne0: 2, Ne1: 1, Nb1: 8, Type: I32}
+			call := OpRows.Call(None{}, got.arg(), Matrix(unsafe.Pointer(&b[0]), typ, 257, 255, 514), ints(ids, 2))
 			for id := range int32(255) {
 				ids[0] = id
-				if err := Run(call, 1); err != nil {
+				if err := Run(&call, 1); err != nil {
 					t.Fatal(err)
 				}
 				for k, g := range got.row(0) {
@@ -188,10 +182,8 @@ func TestRowsAdd(t *testing.T) {
 		}
 		for _, nth := range []int{1, 2, 3, 5} {
 			got := table.clone()
-			call := &Call{Op: OpRowsAdd, NArgs: 3, F: [8]float64{0.5}}
-			call.A[0], call.A[1] = got.arg(), x.arg()
-			call.A[2] = Arg{Data: unsafe.Pointer(&ids[0]), Ne0: 4, Ne1: 1, Nb1: 16, Type: I32}
-			if err := Run(call, nth); err != nil {
+			call := OpRowsAdd.Call(RowsAddConstants{Scale: 0.5}, got.arg(), x.arg(), ints(ids, 4))
+			if err := Run(&call, nth); err != nil {
 				t.Fatal(err)
 			}
 			got.checkGuards(t)

@@ -40,12 +40,13 @@ type Builder struct {
 
 // Names of the values that a stage's graph is bound to.
 const (
-	InputX       = "x"       // [n_embd, T]: the stage's input
-	InputTokens  = "tokens"  // i32 [1, T]
-	InputPos     = "pos"     // i32 [1, T]
-	InputTree    = "tree"    // i32, the attention kernels' tree
-	InputSources = "sources" // i32 [1, C]: the token that predicts each counted one
-	InputTargets = "targets" // i32 [1, C]: the counted tokens
+	InputX       = "x"           // [n_embd, T]: the stage's input
+	InputTokens  = "tokens"      // i32 [1, T]
+	InputPos     = "pos"         // i32 [1, T]
+	InputTree    = "tree"        // i32, the attention kernels' tree
+	InputSources = "sources"     // i32 [1, C]: the token that predicts each counted one
+	InputTargets = "targets"     // i32 [1, C]: the counted tokens
+	InputDropKey = "dropout_key" // i64 [1, 1]: what the masks of dropout depend on beside their streams
 )
 
 // Input gives the stage's input.
@@ -175,7 +176,8 @@ func (b *Builder) site(use delta.Use, role Role, x, acc graph.ID, base func(acc 
 				return x
 			}
 			b.streams++
-			return b.G.Dropout(x, use.Dropout, b.streams)
+			key := b.bound(graph.Input, InputDropKey, graph.I64, graph.Matrix(1, 1))
+			return b.G.Dropout(x, key, use.Dropout, b.streams)
 		}}
 }
 

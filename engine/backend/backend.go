@@ -86,8 +86,6 @@ type Binding struct {
 	Work Place // of at least Program.Work bytes; its contents are lost
 	// Of gives the place of a bound value, an output or a kept value.
 	Of func(id graph.ID, v *graph.Value) Place
-	// DropKey keys the masks of dropout; the graph's streams tell its tensors apart.
-	DropKey int64
 	// Profile, unless nil, has the time spent in each Phase added to it.
 	Profile *Profile
 }

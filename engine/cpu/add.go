@@ -6,5 +6,5 @@ import (
 )
 
 var _ = emit(graph.Add, rest, func(l *lowering, n *graph.Node) {
-	l.call(kernels.OpAdd, []float64{1}, nil, l.whole(n.Out[0]), l.whole(n.In[0]), l.whole(n.In[1]))
+	call(l, kernels.OpAdd, kernels.AddConstants{Factor: 1}, l.whole(n.Out[0]), l.whole(n.In[0]), l.whole(n.In[1]))
 })

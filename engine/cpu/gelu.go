@@ -6,9 +6,9 @@ import (
 )
 
 var _ = emit(graph.GELU, rest, func(l *lowering, n *graph.Node) {
-	l.call(kernels.OpGELU, nil, nil, l.whole(n.Out[0]), l.whole(n.In[0]))
+	call(l, kernels.OpGELU, kernels.None{}, l.whole(n.Out[0]), l.whole(n.In[0]))
 })
 
 var _ = emit(graph.GELUBack, rest, func(l *lowering, n *graph.Node) {
-	l.call(kernels.OpGELUBack, nil, nil, l.whole(n.Out[0]), l.whole(n.In[0]), l.whole(n.In[1]))
+	call(l, kernels.OpGELUBack, kernels.None{}, l.whole(n.Out[0]), l.whole(n.In[0]), l.whole(n.In[1]))
 })

@@ -10,7 +10,7 @@ import (
 var _ = emit(graph.Head, in(backend.PhaseHead), func(l *lowering, n *graph.Node) {
 	logp, lse, e, e2 := l.flat(n.Out[0]), l.flat(n.Out[1]), l.whole(n.Out[2]), l.whole(n.Out[3])
 	h, w, targets, h2, w2 := l.whole(n.In[0]), l.whole(n.In[1]), l.flat(n.In[2]), l.whole(n.In[3]), l.whole(n.In[4])
-	exact, back := 1-l.prec.fast(), n.Attr.(graph.HeadAttr).WithMean
+	exact, back := kernels.HeadConstants{Exact: l.exact}, n.Attr.(graph.HeadAttr).WithMean
 	chunk := kernels.HeadChunk()
 	bytes := kernels.HeadScratchBytes(h.ne0, h2.ne0, w.ne1, min(chunk, h.ne1), back)
 	scratch := view{slot: l.newSlot(graph.None, bytes), ne0: (bytes + 3) / 4, ne1: 1, nb1: bytes, typ: kernels.F32}
@@ -18,19 +18,19 @@ var _ = emit(graph.Head, in(backend.PhaseHead), func(l *lowering, n *graph.Node)
 		c := min(chunk, h.ne1-at)
 		views := []view{logp.span(at, c), lse.span(at, c), e.rows(at, c), h.rows(at, c), w, targets.span(at, c),
 			h2.rows(at, c), w2, e2.rows(at, c), scratch}
-		l.call(kernels.OpHead, nil, []int64{exact}, views...)
-		l.call(kernels.OpHeadMerge, nil, []int64{exact}, views...)
+		call(l, kernels.OpHead, exact, views...)
+		call(l, kernels.OpHeadMerge, exact, views...)
 	}
 })
 
 var _ = emit(graph.HeadBack, in(backend.PhaseHead), func(l *lowering, n *graph.Node) {
 	coef, w, targets, e, w2, e2 := n.In[0], n.In[1], n.In[2], n.In[3], n.In[4], n.In[5]
-	l.call(kernels.OpHeadBack, nil, nil, l.whole(n.Out[0]), l.whole(e), l.flat(coef), l.whole(w), l.flat(targets),
+	call(l, kernels.OpHeadBack, kernels.None{}, l.whole(n.Out[0]), l.whole(e), l.flat(coef), l.whole(w), l.flat(targets),
 		l.whole(n.Out[1]), l.whole(e2), l.whole(w2))
 })
 
 var _ = emit(graph.HeadGrad, in(backend.PhaseHead), func(l *lowering, n *graph.Node) {
 	h, w, targets, lse, coef, h2, w2 := n.In[0], n.In[1], n.In[2], n.In[3], n.In[4], n.In[5], n.In[6]
-	l.call(kernels.OpHeadGradW, nil, []int64{1 - l.prec.fast()}, l.whole(n.Out[0]), l.whole(n.Out[1]), l.whole(h), l.whole(w),
+	call(l, kernels.OpHeadGradW, kernels.HeadConstants{Exact: l.exact}, l.whole(n.Out[0]), l.whole(n.Out[1]), l.whole(h), l.whole(w),
 		l.flat(targets), l.flat(lse), l.flat(coef), l.whole(h2), l.whole(w2))
 })

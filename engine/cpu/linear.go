@@ -31,13 +31,13 @@ var _ = emit(graph.LinearT, productPhase(backend.PhaseLinearBackward), func(l *l
 })
 
 // product emits a product and, in the same call, the one joined with it.
-func (l *lowering) product(op kernels.Op, acc int64, wide, thin *graph.Node, views []view) {
-	f := []float64{wide.Attr.(graph.LinearAttr).Scale, 0}
+func (l *lowering) product(op kernels.Kernel[kernels.LinearConstants], acc bool, wide, thin *graph.Node, views []view) {
+	k := kernels.LinearConstants{Scale: wide.Attr.(graph.LinearAttr).Scale, Acc: acc}
 	if thin != nil {
-		f[1] = thin.Attr.(graph.LinearAttr).Scale
+		k.Scale2 = thin.Attr.(graph.LinearAttr).Scale
 		views = append(views, l.operand(thin.In[1]), l.whole(thin.In[0]))
 	}
-	l.call(op, f, []int64{acc}, views...)
+	call(l, op, k, views...)
 }
 
 func outerPhase(g *graph.Graph, n *graph.Node) backend.Phase {
@@ -48,10 +48,10 @@ func outerPhase(g *graph.Graph, n *graph.Node) backend.Phase {
 }
 
 var _ = emit(graph.Outer, outerPhase, func(l *lowering, n *graph.Node) {
-	l.call(kernels.OpOuter, []float64{n.Attr.(graph.LinearAttr).Scale}, []int64{1, l.prec.fast()},
-		l.whole(n.Out[0]), l.whole(n.In[0]), l.whole(n.In[1]))
+	k := kernels.OuterConstants{Scale: n.Attr.(graph.LinearAttr).Scale, Acc: true, Fast: !l.exact}
+	call(l, kernels.OpOuter, k, l.whole(n.Out[0]), l.whole(n.In[0]), l.whole(n.In[1]))
 })
 
 var _ = emit(graph.BiasGrad, rest, func(l *lowering, n *graph.Node) {
-	l.call(kernels.OpBiasGrad, nil, nil, l.whole(n.Out[0]), l.whole(n.In[0]))
+	call(l, kernels.OpBiasGrad, kernels.None{}, l.whole(n.Out[0]), l.whole(n.In[0]))
 })

@@ -7,25 +7,13 @@ import (
 	"github.com/ggtune/ggtune/engine/graph"
 )
 
-// precision chooses the arithmetic of products with frozen weights.
-type precision struct {
-	exact bool // f32 throughout; otherwise activations are packed for the fastest product the CPU has
-}
-
-// fast is the kernels' flag: 1 where products may be of rounded numbers.
-func (p precision) fast() int64 {
-	if p.exact {
-		return 0
-	}
-	return 1
-}
-
-// lower turns g into calls. Values of keep are exported beside the outputs.
-func lower(g *graph.Graph, keep []graph.ID, prec precision) (*program, error) {
+// lower turns g into calls. Values of keep are exported beside the outputs. exact asks for products of f32 throughout; otherwise
+// activations are packed for the fastest product the CPU has.
+func lower(g *graph.Graph, keep []graph.ID, exact bool) (*program, error) {
 	if g.Err() != nil {
 		return nil, g.Err()
 	}
-	l := &lowering{program: program{graph: g, slotOf: make([]int, len(g.Values))}, prec: prec, packed: map[graph.ID]int{}}
+	l := &lowering{program: program{graph: g, slotOf: make([]int, len(g.Values))}, exact: exact, packed: map[graph.ID]int{}}
 	l.exports = append(append([]graph.ID(nil), g.Outputs...), keep...)
 	l.measureLives()
 	l.findWide()
@@ -51,7 +39,7 @@ func lower(g *graph.Graph, keep []graph.ID, prec precision) (*program, error) {
 
 type lowering struct {
 	program
-	prec     precision
+	exact    bool
 	lastUse  []int // of each value: the last node that reads it, or -1
 	exported []bool
 	packed   map[graph.ID]int // of a value: the slot of its packed form
@@ -91,7 +79,7 @@ func (l *lowering) shareSlots() {
 	}
 	for i := range g.Values {
 		if id := graph.ID(i); g.Values[i].Kind != graph.Temp || l.exported[i] {
-			l.slotOf[i] = l.newSlot(id, valueBytes(&g.Values[i]))
+			l.slotOf[i] = l.newSlot(id, g.Values[i].Bytes())
 		}
 	}
 	for i := len(g.Nodes) - 1; i >= 0; i-- {
@@ -101,7 +89,7 @@ func (l *lowering) shareSlots() {
 		n := &g.Nodes[i]
 		for _, out := range n.Out {
 			if out != graph.None && l.slotOf[out] < 0 {
-				l.slotOf[out] = l.newSlot(graph.None, valueBytes(&g.Values[out]))
+				l.slotOf[out] = l.newSlot(graph.None, g.Values[out].Bytes())
 			}
 		}
 		over := n.Op.Overwrites
@@ -154,8 +142,6 @@ func (l *lowering) newSlot(value graph.ID, bytes int64) int {
 	return len(l.slots) - 1
 }
 
-func valueBytes(v *graph.Value) int64 { return v.Shape.Elements() * 4 }
-
 // checkOutputs refuses outputs that no node computes: nothing would write their memory.
 func (l *lowering) checkOutputs() {
 	for _, id := range l.graph.Outputs {
@@ -166,19 +152,17 @@ func (l *lowering) checkOutputs() {
 }
 
 // call appends a kernel call on views.
-func (l *lowering) call(op kernels.Op, f []float64, i []int64, views ...view) {
-	var c kernels.Call
+func call[K any](l *lowering, kernel kernels.Kernel[K], constants K, views ...view) {
+	c := kernel.Call(constants)
+	c.NArgs = int32(len(views))
 	var as [kernels.MaxArgs]arg
-	c.Op, c.NArgs = op, int32(len(views))
-	copy(c.F[:], f)
-	copy(c.I[:], i)
 	at := len(l.calls)
 	for k, v := range views {
 		as[k] = arg{slot: v.slot, shift: v.shift}
 		if v.slot < 0 {
 			continue
 		}
-		c.A[k] = kernels.Arg{Ne0: v.ne0, Ne1: v.ne1, Nb1: v.nb1, Type: v.typ}
+		c.A[k] = kernels.Matrix(nil, v.typ, v.ne0, v.ne1, v.nb1)
 		s := &l.slots[v.slot]
 		if s.first < 0 {
 			s.first = at
@@ -205,9 +189,9 @@ func (l *lowering) whole(id graph.ID) view {
 		return absent
 	}
 	v := l.graph.Value(id)
-	nb1 := v.Shape[0] * 4
-	if v.Kind == graph.Weight {
-		nb1 = 0
+	nb1 := int64(0)
+	if v.Kind != graph.Weight {
+		nb1 = v.Shape[0] * graph.TypeBytes(v.Type)
 	}
 	return view{slot: l.slotOf[id], ne0: v.Shape[0], ne1: v.Shape[1] * v.Shape[2], nb1: nb1, typ: kernels.Type(v.Type)}
 }
@@ -252,28 +236,28 @@ func (v view) rows(from, n int64) view {
 }
 
 // start puts the value that node's first output starts from into its slot, and returns the kernels' acc flag.
-func (l *lowering) start(n *graph.Node) int64 {
+func (l *lowering) start(n *graph.Node) bool {
 	acc := l.accOf(l.at)
 	if acc == graph.None {
-		return 0
+		return false
 	}
 	if l.slotOf[acc] != l.slotOf[n.Out[0]] {
-		l.call(kernels.OpCopy, nil, []int64{0}, l.whole(n.Out[0]), l.whole(acc))
+		call(l, kernels.OpCopy, kernels.CopyConstants{}, l.whole(n.Out[0]), l.whole(acc))
 	}
-	return 1
+	return true
 }
 
 // operand sees activations as products take them: a thin product takes them packed where they are anyway.
 func (l *lowering) operand(x graph.ID) view {
 	v := l.whole(x)
-	if l.prec.exact || !l.wide[x] {
+	if l.exact || !l.wide[x] {
 		return v
 	}
 	at, ok := l.packed[x]
 	if !ok {
 		at = l.newSlot(graph.None, kernels.PackedBytes(v.ne0, v.ne1))
 		l.packed[x] = at
-		l.call(kernels.OpPack, nil, nil, view{slot: at, ne0: v.ne0, ne1: v.ne1, nb1: 0, typ: kernels.Packed}, v)
+		call(l, kernels.OpPack, kernels.None{}, view{slot: at, ne0: v.ne0, ne1: v.ne1, nb1: 0, typ: kernels.Packed}, v)
 	}
 	return view{slot: at, ne0: v.ne0, ne1: v.ne1, typ: kernels.Packed}
 }

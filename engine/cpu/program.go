@@ -40,7 +40,7 @@ type program struct {
 
 // Compile lowers g to kernel calls.
 func (b *Backend) Compile(g *graph.Graph, keep []graph.ID, exact bool) (backend.Program, error) {
-	p, err := lower(g, keep, precision{exact: exact})
+	p, err := lower(g, keep, exact)
 	if err != nil {
 		return nil, err
 	}
@@ -120,11 +120,8 @@ func (p *program) bind(dst []kernels.Call, bind *backend.Binding) ([]kernels.Cal
 			}
 			c.A[j].Data = unsafe.Add(places[a.slot].p, a.shift)
 			if c.A[j].Nb1 == 0 {
-				c.A[j].Nb1 = places[a.slot].row
+				c.A[j].Nb1, c.A[j].Nb2 = places[a.slot].row, places[a.slot].row*c.A[j].Ne1
 			}
-		}
-		if c.Op == kernels.OpDropout {
-			c.I[0] = bind.DropKey
 		}
 		dst = append(dst, c)
 	}

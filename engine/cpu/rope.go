@@ -7,15 +7,8 @@ import (
 
 var _ = emit(graph.Rope, rest, func(l *lowering, n *graph.Node) {
 	r := n.Attr.(graph.RopeAttr)
-	mode, inverse := int64(0), int64(0)
-	if r.Neox {
-		mode = 2
-	}
-	if r.Inverse {
-		inverse = 1
-	}
-	f := []float64{r.FreqBase, r.FreqScale, r.ExtFactor, r.AttnFactor, r.BetaFast, r.BetaSlow}
-	i := []int64{int64(r.Heads), int64(r.HeadDim), int64(r.Dim), mode, inverse, int64(r.CtxOrig)}
-	pos := l.whole(n.In[1])
-	l.call(kernels.OpRope, f, i, l.whole(n.Out[0]), l.whole(n.In[0]), pos, l.whole(n.In[2]))
+	k := kernels.RopeConstants{FreqBase: r.FreqBase, FreqScale: r.FreqScale, ExtFactor: r.ExtFactor, AttnFactor: r.AttnFactor,
+		BetaFast: r.BetaFast, BetaSlow: r.BetaSlow, NHead: int64(r.Heads), D: int64(r.HeadDim), NRot: int64(r.Dim),
+		NCtxOrig: int64(r.CtxOrig), Neox: r.Neox, Inverse: r.Inverse}
+	call(l, kernels.OpRope, k, l.whole(n.Out[0]), l.whole(n.In[0]), l.whole(n.In[1]), l.whole(n.In[2]))
 })

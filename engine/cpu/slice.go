@@ -7,13 +7,13 @@ import (
 
 var _ = emit(graph.Slice, rest, func(l *lowering, n *graph.Node) {
 	a := n.Attr.(graph.SliceAttr)
-	l.call(kernels.OpCopy, nil, []int64{0}, l.whole(n.Out[0]), l.part(n.In[0], a.Offset, a.Width))
+	call(l, kernels.OpCopy, kernels.CopyConstants{}, l.whole(n.Out[0]), l.part(n.In[0], a.Offset, a.Width))
 })
 
 var _ = emit(graph.Unslice, rest, func(l *lowering, n *graph.Node) {
-	if l.start(n) == 0 {
-		l.call(kernels.OpZero, nil, nil, l.whole(n.Out[0]))
+	if !l.start(n) {
+		call(l, kernels.OpZero, kernels.None{}, l.whole(n.Out[0]))
 	}
 	dy := l.whole(n.In[0])
-	l.call(kernels.OpCopy, nil, []int64{1}, l.part(n.Out[0], n.Attr.(graph.SliceAttr).Offset, dy.ne0), dy)
+	call(l, kernels.OpCopy, kernels.CopyConstants{Acc: true}, l.part(n.Out[0], n.Attr.(graph.SliceAttr).Offset, dy.ne0), dy)
 })

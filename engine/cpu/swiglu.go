@@ -6,9 +6,9 @@ import (
 )
 
 var _ = emit(graph.SwiGLU, rest, func(l *lowering, n *graph.Node) {
-	l.call(kernels.OpSwiGLU, nil, nil, l.whole(n.Out[0]), l.whole(n.In[0]), l.whole(n.In[1]))
+	call(l, kernels.OpSwiGLU, kernels.None{}, l.whole(n.Out[0]), l.whole(n.In[0]), l.whole(n.In[1]))
 })
 
 var _ = emit(graph.SwiGLUBack, rest, func(l *lowering, n *graph.Node) {
-	l.call(kernels.OpSwiGLUBack, nil, nil, append(l.all(n.Out), l.all(n.In)...)...)
+	call(l, kernels.OpSwiGLUBack, kernels.None{}, append(l.all(n.Out), l.all(n.In)...)...)
 })

@@ -10,4 +10,4 @@ var _ = meaning(Dropout, func(e *evaluator) {
 	}
 })
 
-var _ = differences("dropout", func(g *Graph) ID { return g.Dropout(x(g, 5, 2), 0.25, 1) })
+var _ = differences("dropout", func(g *Graph) ID { return g.Dropout(x(g, 5, 2), bound(g, "key", I64, 1, 1), 0.25, 1) })

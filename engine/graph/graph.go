@@ -17,6 +17,7 @@ type Kind uint8
 const (
 	Temp   Kind = iota // computed by a node of this graph
 	Input              // bound from outside by name; read only
+	State              // bound from outside by name, read and written: what an operation brings up to date (Op.Updates)
 	Weight             // a frozen model tensor, bound by name; any storage type
 	Param              // a trained f32 tensor, bound by name
 	Grad               // the gradient accumulator of a Param, bound by its name; nodes add to it
@@ -27,7 +28,17 @@ const (
 const (
 	F32 int32 = 0
 	I32 int32 = 26
+	I64 int32 = 27
+	F64 int32 = 28
 )
+
+// TypeBytes is the size of an element of one of these types.
+func TypeBytes(t int32) int64 {
+	if t == I64 || t == F64 {
+		return 8
+	}
+	return 4
+}
 
 // A Shape is [ne0, ne1, ne2] in ggml order: ne0 contiguous elements a row, ne1 rows (tokens, for activations), ne2 matrices
 // (experts, for weights that have several). Make it with Matrix, so that no dimension is left at 0.
@@ -59,6 +70,9 @@ type Value struct {
 	// Frozen says of a Param that no gradient is wanted of it.
 	Frozen bool
 }
+
+// Bytes is the size of a value that is no Weight.
+func (v *Value) Bytes() int64 { return v.Shape.Elements() * TypeBytes(v.Type) }
 
 // A Node applies one operation. Out values are Temps it defines, or Grads it adds to.
 type Node struct {
@@ -161,7 +175,7 @@ func (g *Graph) emit(n Node) []ID {
 	}
 	for i, s := range shapes {
 		if s != (Shape{}) {
-			outs[i] = g.push(Value{Kind: Temp, Type: F32, Shape: s, Ref: None}, int32(len(g.Nodes)))
+			outs[i] = g.push(Value{Kind: Temp, Type: n.Op.OutType, Shape: s, Ref: None}, int32(len(g.Nodes)))
 		}
 	}
 	n.Out = outs

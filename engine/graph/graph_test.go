@@ -32,7 +32,7 @@ func layer(g *Graph) ID {
 	h0 := x(g, 4, 6)
 	h := g.RMSNorm(h0, param(g, "n", 4, 1), 1e-5)
 	y := g.Linear(weight(g, 4, 4), h, None, None, 1)
-	a := g.Linear(param(g, "a", 4, 2), g.Dropout(h, 0.25, 1), None, None, 1)
+	a := g.Linear(param(g, "a", 4, 2), g.Dropout(h, bound(g, "key", I64, 1, 1), 0.25, 1), None, None, 1)
 	q := g.Linear(param(g, "b", 2, 4), a, None, y, 0.5)
 	o := g.Attention(q, q, h, bound(g, "tree", I32, 1, 10), AttentionAttr{Heads: 2, KVHeads: 2, HeadDim: 2, Scale: 0.7})
 	mid := g.Linear(param(g, "o", 4, 4), o, None, h0, 1)

@@ -23,6 +23,12 @@ type Op struct {
 	Starts bool
 	// Overwrites lists, for each output, the input whose memory it may take.
 	Overwrites []int
+	// OutType is the element type of the outputs.
+	OutType int32
+	// Updates lists the inputs that it overwrites with their next values: States.
+	Updates []int
+	// NoGrad: it is part of an optimizer's step, which nothing differentiates.
+	NoGrad bool
 	// Deep: its inputs may have a third dimension, because it looks at each number or each row for itself.
 	Deep bool
 
@@ -46,6 +52,11 @@ func (g *Graph) check(n *Node) ([]Shape, error) {
 	for _, id := range n.In {
 		if id != None && g.shape(id)[2] != 1 && !n.Op.Deep {
 			return nil, fmt.Errorf("takes two dimensions, not %v", g.shape(id))
+		}
+	}
+	for _, k := range n.Op.Updates {
+		if v := g.Value(n.In[k]); v.Kind != State {
+			return nil, fmt.Errorf("brings %q up to date, which is bound to be read only", v.Name)
 		}
 	}
 	return n.Op.shape(g, n)

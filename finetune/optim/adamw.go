@@ -95,9 +95,9 @@ func (a *adamW) Update(lr, scale float64) error {
 			keep = 1 - rate*lambda
 		}
 		var spoiled [1]float32
-		call := kernels.Call{Op: kernels.OpAdamW, NArgs: 5, F: [8]float64{scale, b1, b2, keep, rate / correct1, correct2, e}}
-		call.A = [kernels.MaxArgs]kernels.Arg{row(a.values[s.param][s.from:s.to]), row(a.m[s.param][s.from:s.to]), row(a.v[s.param][s.from:s.to]),
-			row(a.grads[s.param][s.from:s.to]), row(spoiled[:])}
+		k := kernels.AdamWConstants{Scale: scale, Beta1: b1, Beta2: b2, Keep: keep, Rate: rate / correct1, Correct2: correct2, Eps: e}
+		call := kernels.OpAdamW.Call(kernels.None{}, row(a.values[s.param][s.from:s.to]), row(a.m[s.param][s.from:s.to]),
+			row(a.v[s.param][s.from:s.to]), row(a.grads[s.param][s.from:s.to]), k.Arg(), row(spoiled[:]))
 		if faults[i] = kernels.Run(&call, 1); faults[i] == nil && spoiled[0] != 0 {
 			faults[i] = fmt.Errorf("%w: update %d at learning rate %g spoiled %q", ErrParams, a.t, lr, p.Name)
 		}

@@ -46,7 +46,7 @@ func hostViews(params []*engine.Param, of func(*engine.Param) backend.Floats) ([
 
 // row is a slice as the kernels take it.
 func row(v []float32) kernels.Arg {
-	return kernels.Arg{Data: unsafe.Pointer(unsafe.SliceData(v)), Ne0: int64(len(v)), Ne1: 1, Nb1: 4 * int64(len(v)), Type: kernels.F32}
+	return kernels.Matrix(unsafe.Pointer(unsafe.SliceData(v)), kernels.F32, int64(len(v)), 1, 4*int64(len(v)))
 }
 
 // parallel calls do for 0…n-1 from the given number of goroutines and waits for all.
@@ -80,11 +80,9 @@ func GradNorm(params []*engine.Param, threads int) (float64, error) {
 	sums := make([]float64, len(spans))
 	faults := make([]error, len(spans))
 	parallel(len(spans), threads, func(i int) {
-		var sum [2]float32 // a double's bytes
-		call := kernels.Call{Op: kernels.OpSquares, NArgs: 2}
-		call.A[0], call.A[1] = row(sum[:]), row(grads[spans[i].param][spans[i].from:spans[i].to])
+		sum := kernels.Matrix(unsafe.Pointer(&sums[i]), kernels.F64, 1, 1, 8)
+		call := kernels.OpSquares.Call(kernels.None{}, sum, row(grads[spans[i].param][spans[i].from:spans[i].to]))
 		faults[i] = kernels.Run(&call, 1)
-		sums[i] = math.Float64frombits(uint64(math.Float32bits(sum[1]))<<32 | uint64(math.Float32bits(sum[0])))
 	})
 	if err := errors.Join(faults...); err != nil {
 		return math.NaN(), err

@@ -204,9 +204,9 @@ func (r *run) of(id graph.ID, v *graph.Value) backend.Place {
 		}
 		return backend.Place{Mem: m, At: at.At}
 	}
-	c := copied{back: v.Kind == graph.Grad || r.written[id]}
+	c := copied{back: v.Kind == graph.Grad || v.Kind == graph.State || r.written[id]}
 	var err error
-	if c.here, err = b.at(at, bytesOf(v)); err == nil {
+	if c.here, err = b.at(at, v.Bytes()); err == nil {
 		c.cpu.Mem, err = b.cpu.Alloc(int64(len(c.here)))
 	}
 	if err == nil && v.Kind != graph.Temp {
@@ -225,6 +225,3 @@ func (r *run) free() {
 		r.backend.cpu.Free(v.cpu.Mem)
 	}
 }
-
-// bytesOf is the size of a bound value that is no weight: of F32 or I32.
-func bytesOf(v *graph.Value) int64 { return 4 * v.Shape[0] * v.Shape[1] }

@@ -2,7 +2,32 @@
 // the vocabulary at a time, logits l, then p = exp(l - m) under a running shift m, then Σ p and Σ p·W. At the end
 // lse = m + log Σ p. m follows the maximum lazily: it moves only when a logit exceeds it by GT_HEAD_SLACK, so sums are
 // rarely rescaled and p stays far from overflow.
+//
+// GT_OP_HEAD        For each of C counted tokens, over the vocabulary v in [0,V): l_v = W_v·h + W2_v·h2; lse = log Σ exp l_v;
+//                   logp = l_target − lse; e = Σ softmax(l)_v W_v (and e2 with W2): the softmax's mean row, from which
+//                   GT_OP_HEAD_BACK makes the gradient for any coefficient without a second pass over the vocabulary.
+//                   a0 out logp [C,1]; a1 out lse [C,1]; a2 out e [K,C] or absent (no backward wanted); a3 in h [K,C] f32;
+//                   a4 in W [K,V]; a5 in targets i32 [C,1]; a6 in h2 [r,C] or absent; a7 in W2 f32 [r,V]; a8 out e2 [r,C];
+//                   a9 scratch, gt_head_scratch_bytes(...). exact: f32 products.
+//                   The vocabulary is cut into shards whose number depends on shapes alone; GT_OP_HEAD writes each
+//                   shard's maximum, sum and mean row into the scratch, GT_OP_HEAD_MERGE (same arguments) joins them
+//                   in order. At most gt_head_chunk() tokens a call; more are done by further pairs of calls on sub-ranges.
+// GT_OP_HEAD_BACK   dh[:,c] = coef[c]·(W_target(c) − e[:,c]); dh2 likewise.  a0 out dh [K,C]; a1 in e; a2 in coef [C,1];
+//                   a3 in W; a4 in targets; a5 out dh2 [r,C] or absent; a6 in e2; a7 in W2.
+// GT_OP_HEAD_GRAD_W dW[v] += Σ_c coef[c]·(1[v=target(c)] − softmax_v(c))·h[:,c], and dW2 with h2; logits recomputed
+//                   shard by shard.   a0 inout dW f32 [K,V] or absent; a1 inout dW2 f32 [r,V] or absent; a2 h; a3 W;
+//                   a4 targets; a5 lse; a6 coef; a7 h2; a8 W2.
+#ifndef GT_HEAD_INC_H
+#define GT_HEAD_INC_H
+
+#include "kernels.h"
 #include "head_shape.h"
+
+typedef struct gt_head_constants {
+    bool exact;
+} gt_head_constants;
+
+#ifdef GT_KERNELS
 
 #define GT_HEAD_SLACK 8.0f
 
@@ -104,7 +129,7 @@ static void gt_head_shard(const gt_head * d, const int32_t * targets, int back, 
 }
 
 static gt_head gt_head_of(const gt_call * c) {
-    return (gt_head){.h = c->a[3], .w = c->a[4], .h2 = c->a[6], .w2 = c->a[7], .c = c->a[3].ne1, .exact = c->i[0] != 0};
+    return (gt_head){.h = c->a[3], .w = c->a[4], .h2 = c->a[6], .w2 = c->a[7], .c = c->a[3].ne1, .exact = GT_CONSTANTS(head, c).exact};
 }
 
 static void gt_k_head(const gt_call * c, int ith, int nth) {
@@ -193,7 +218,7 @@ static void gt_head_grad(const gt_arg * dw, const gt_arg * x, int exact, int64_t
 
 // Threads share the vocabulary; tokens go by in chunks, in order.
 static void gt_k_head_grad_w(const gt_call * c, int ith, int nth) {
-    gt_head         d       = {.h = c->a[2], .w = c->a[3], .h2 = c->a[7], .w2 = c->a[8], .exact = c->i[0] != 0};
+    gt_head         d       = {.h = c->a[2], .w = c->a[3], .h2 = c->a[7], .w2 = c->a[8], .exact = GT_CONSTANTS(head, c).exact};
     const int32_t * targets = c->a[4].data;
     const float *   lse     = c->a[5].data, *coef = c->a[6].data;
     int64_t         lo, hi, tokens = d.h.ne1;
@@ -218,3 +243,78 @@ static void gt_k_head_grad_w(const gt_call * c, int ith, int nth) {
         }
     }
 }
+
+#endif
+
+#ifdef GT_CHECKS
+
+int64_t gt_head_chunk(void) { return GT_HEAD_CHUNK; }
+
+size_t gt_head_scratch_bytes(int64_t k, int64_t r, int64_t v, int64_t c, int back) {
+    return (size_t) (gt_head_shards(v) * gt_head_shard_floats(k, r, c, back)) * sizeof(float);
+}
+
+// head_inputs_fault looks at the head's matrix and tokens, and at the second pair where there is one.
+static const char * head_inputs_fault(const gt_arg * h, const gt_arg * w, const gt_arg * targets, const gt_arg * h2, const gt_arg * w2) {
+    GT_TRY(gt_weights_fault(w));
+    if (w->ne1 < 1 || w->ne0 < 1) return "the output head is empty";
+    if (w->ne1 > INT32_MAX) return "the output head has more rows than a token number can name";
+    GT_TRY(gt_f32_fault(h, w->ne0, h->ne1));
+    GT_TRY(gt_ids_fault(targets, h->ne1));
+    if (!h2->data && !w2->data) return NULL;
+    GT_TRY(gt_f32_fault(w2, w2->ne0, w->ne1));
+    if (w2->ne0 < 1) return "the second pair is empty";
+    return gt_f32_fault(h2, w2->ne0, h->ne1);
+}
+
+const char * gt_check_head(const gt_call * c) {
+    const gt_arg * w = &c->a[4];
+    int64_t        n = c->a[3].ne1, r = c->a[6].data ? c->a[7].ne0 : 0;
+    GT_TRY(head_inputs_fault(&c->a[3], w, &c->a[5], &c->a[6], &c->a[7]));
+    if (n > GT_HEAD_CHUNK) return "the output head takes at most gt_head_chunk tokens a call";
+    GT_TRY(gt_vector_fault(&c->a[0], n));
+    GT_TRY(gt_vector_fault(&c->a[1], n));
+    if (c->a[2].data) {
+        GT_TRY(gt_f32_fault(&c->a[2], w->ne0, n));
+        if (r) GT_TRY(gt_f32_fault(&c->a[8], r, n));
+    }
+    const gt_arg * s = &c->a[9];
+    if (!s->data && n) return "the output head's scratch is absent";
+    if (s->type != GT_F32) return "an argument that must be f32 is not";
+    if (s->ne1 != 1) return "the output head's scratch is not one row";
+    int small = (size_t) s->ne0 * sizeof(float) < gt_head_scratch_bytes(w->ne0, r, w->ne1, n, c->a[2].data != NULL);
+    if (small) return "the output head's scratch is too small";
+    return gt_outputs_fault(c, 1 << 0 | 1 << 1 | 1 << 2 | 1 << 8 | 1 << 9);
+}
+
+const char * gt_check_head_merge(const gt_call * c) { return gt_check_head(c); }
+
+const char * gt_check_head_back(const gt_call * c) {
+    const gt_arg * w = &c->a[3];
+    int64_t        n = c->a[0].ne1;
+    GT_TRY(gt_weights_fault(w));
+    GT_TRY(gt_f32_fault(&c->a[0], w->ne0, n));
+    GT_TRY(gt_f32_fault(&c->a[1], w->ne0, n));
+    GT_TRY(gt_vector_fault(&c->a[2], n));
+    GT_TRY(gt_ids_fault(&c->a[4], n));
+    GT_TRY(gt_outputs_fault(c, 1 << 0 | 1 << 5));
+    if (!c->a[5].data) return NULL;
+    GT_TRY(gt_f32_fault(&c->a[7], c->a[7].ne0, w->ne1));
+    GT_TRY(gt_f32_fault(&c->a[5], c->a[7].ne0, n));
+    return gt_f32_fault(&c->a[6], c->a[7].ne0, n);
+}
+
+const char * gt_check_head_grad_w(const gt_call * c) {
+    const gt_arg *h = &c->a[2], *w = &c->a[3];
+    GT_TRY(head_inputs_fault(h, w, &c->a[4], &c->a[7], &c->a[8]));
+    GT_TRY(gt_vector_fault(&c->a[5], h->ne1));
+    GT_TRY(gt_vector_fault(&c->a[6], h->ne1));
+    GT_TRY(gt_outputs_fault(c, 1 << 0 | 1 << 1));
+    if (c->a[0].data) GT_TRY(gt_f32_fault(&c->a[0], w->ne0, w->ne1));
+    if (c->a[1].data && !c->a[7].data) return "a gradient of the second pair is asked for, but there is none";
+    return c->a[1].data ? gt_f32_fault(&c->a[1], c->a[8].ne0, w->ne1) : NULL;
+}
+
+#endif
+
+#endif

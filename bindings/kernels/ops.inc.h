@@ -1,0 +1,16 @@
+// All operations. The files are read for three things: without GT_KERNELS and GT_CHECKS for the constants (the Go side), with
+// GT_KERNELS for the kernels (once a level, kern.inc.h), with GT_CHECKS for the checks (once, checks.c).
+#include "pack.inc.h"
+#include "linear.inc.h"
+#include "outer.inc.h"
+#include "head.inc.h"
+#include "attention.inc.h"
+#include "rows.inc.h"
+#include "add.inc.h"
+#include "copy.inc.h"
+#include "norm.inc.h"
+#include "rope.inc.h"
+#include "swiglu.inc.h"
+#include "gelu.inc.h"
+#include "dropout.inc.h"
+#include "optim.inc.h"
