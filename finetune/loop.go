@@ -16,9 +16,8 @@ import (
 // An Engine computes log-probabilities and their gradients; engine.Session is one.
 type Engine interface {
 	Forward(ctx context.Context, b *engine.Batch, o engine.Options) (engine.Outputs, error)
-	// Backward adds to the gradients of Params, and tells of each that is done.
+	// Backward adds to the parameters' gradients, and tells of each that is done.
 	Backward(ctx context.Context, g engine.Outputs, ready func(*engine.Param) error) error
-	Params() []*engine.Param
 	ZeroGrad() error
 }
 
@@ -34,8 +33,11 @@ type Source interface {
 	Return(place json.RawMessage) error
 }
 
-// An Optimizer changes the parameters by their gradients times scale. Its error says that they are not finite after.
+// An Optimizer works on the engine's parameters.
 type Optimizer interface {
+	// GradNorm is the Euclidean norm of all gradients; its error says that one is not finite.
+	GradNorm() (float64, error)
+	// Update changes the parameters by their gradients times scale. Its error says that they are not finite after.
 	Update(lr, scale float64) error
 }
 
@@ -58,7 +60,6 @@ type Parts struct {
 	Accum     int                    // micro-batches a step; the last step of an epoch may have fewer
 	Steps     int                    // updates of the whole run
 	Clip      float64                // largest gradient norm; 0: no limit
-	Threads   int                    // for the gradient norm, whose value does not depend on it
 	// Reference gives the reference model's log-probabilities; nil where the method needs none.
 	Reference func(ctx context.Context, m *encode.Micro) ([]float64, error)
 	// Progress is called after every micro-batch; nil: nobody asks.
@@ -142,7 +143,7 @@ func (p *Parts) update(st *State) (StepStats, error) {
 		return StepStats{}, fmt.Errorf("step %d: the method counted %g %ss in %d tokens; nothing can be learned "+
 			"from this step", st.Step+1, pd.Units, p.Method.Unit, pd.Tokens)
 	}
-	norm, err := optim.GradNorm(p.Engine.Params(), p.Threads)
+	norm, err := p.Optimizer.GradNorm()
 	if err != nil {
 		return StepStats{}, fmt.Errorf("step %d: %w: %w; %s", st.Step+1, ErrNotFinite, err, afterNotFinite)
 	}
@@ -169,7 +170,7 @@ func (p *Parts) giveUp(ctx context.Context, st *State, start State, err error) e
 	told := ctx.Err() != nil && errors.Is(err, context.Cause(ctx))
 	if told && st.Pending.Micros > 0 {
 		// update would have found these sums out; on disk they would end every resumed run.
-		if _, bad := optim.GradNorm(p.Engine.Params(), p.Threads); bad != nil {
+		if _, bad := p.Optimizer.GradNorm(); bad != nil {
 			told, err = false, errors.Join(err, fmt.Errorf("step %d: %w: %w; %s", st.Step+1, ErrNotFinite, bad,
 				afterNotFinite))
 		}

@@ -46,7 +46,7 @@ func fakeData(t *testing.T, n int, seed uint64) *encode.Dataset {
 // A rig is a run on the fake engine.
 type rig struct {
 	engine *fakeEngine
-	opt    optim.Running
+	opt    *optim.Running
 	parts  Parts
 	state  State
 	steps  []StepStats
@@ -61,7 +61,7 @@ func newRig(t *testing.T, d *encode.Dataset, batch, accum, steps int) *rig {
 		t.Fatal(err)
 	}
 	r.opt, err = optim.AdamW.Start(r.engine.Params(), setting.Values{"weight-decay": 0.01},
-		optim.Options{LoRAPlus: 4, Threads: 2})
+		optim.Options{LoRAPlus: 4})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +70,7 @@ func newRig(t *testing.T, d *encode.Dataset, batch, accum, steps int) *rig {
 		t.Fatal(err)
 	}
 	r.parts = Parts{Engine: r.engine, Source: encode.NewStream(l), Method: method.SFT, Optimizer: r.opt, Accum: accum,
-		Steps: steps, Clip: 1, Threads: 2,
+		Steps: steps, Clip: 1,
 		LR: func(step int) float64 { return 0.02 * optim.Cosine.Factor(course, step) },
 		AfterStep: func(_ context.Context, _ *State, s StepStats) (bool, error) {
 			r.steps = append(r.steps, s)
@@ -242,7 +242,7 @@ func TestNotFinite(t *testing.T) {
 			}
 		}, "fake:"},
 		"gradient": {func(r *rig) {
-			r.engine.onParams = func() {
+			r.engine.afterBackward = func() {
 				if r.engine.forwards == 9 {
 					r.engine.bg[1] = float32(math.Inf(1))
 				}
@@ -264,7 +264,7 @@ func TestNotFinite(t *testing.T) {
 				!strings.Contains(err.Error(), "--lr") {
 				t.Fatalf("got %v, want an error about %s that says what to do", err, tc.want)
 			}
-			r.engine.onParams = nil
+			r.engine.afterBackward = nil
 			after := r.memory(t)
 			before[1], before[3], after[1], after[3] = nil, nil, nil, nil // gradients of the failed step
 			if !reflect.DeepEqual(after, before) {
@@ -309,7 +309,7 @@ func TestStoppedNotFinite(t *testing.T) {
 			cancel(stop)
 		}
 	}
-	r.engine.onParams = func() {
+	r.engine.afterBackward = func() {
 		if r.engine.forwards == 8 {
 			r.engine.bg[1] = float32(math.NaN())
 		}

@@ -39,7 +39,7 @@ func (g *group) measure(ctx context.Context, t Train, workloads []workload) (cas
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, tr.session.Close()) }()
+	defer func() { err = errors.Join(err, tr.close()) }()
 	rng := newRand()
 	full := fullRow(rng, g.cfg.Tokens, tr.vocab)
 	rows, others := make([]engine.Row, len(workloads)), make([]engine.Row, len(workloads))

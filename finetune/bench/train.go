@@ -65,7 +65,7 @@ func (t Train) config(m *engine.Model, profile bool) (engine.SessionConfig, erro
 type trainer struct {
 	cfg       engine.SessionConfig
 	session   *engine.Session
-	optimizer optim.Running
+	optimizer *optim.Running
 	vocab     int
 }
 
@@ -78,11 +78,17 @@ func newTrainer(m *engine.Model, t Train, profile bool) (*trainer, error) {
 	if err != nil {
 		return nil, err
 	}
-	o, err := optim.AdamW.Start(s.Params(), nil, optim.Options{Threads: t.Threads})
+	o, err := optim.AdamW.Start(s.Params(), nil, optim.Options{})
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return &trainer{cfg: cfg, session: s, optimizer: o, vocab: m.HParams().NVocab}, nil
+}
+
+// close frees the session and what works on it.
+func (t *trainer) close() error {
+	t.optimizer.Close()
+	return t.session.Close()
 }
 
 // learningRate is small enough that the loss of random tokens stays finite over any number of rounds.
@@ -107,7 +113,7 @@ func (t *trainer) step(ctx context.Context, row engine.Row) (whole, optimizer ti
 	}
 	computed := time.Now()
 	n := float64(len(row.Counted))
-	norm, err := optim.GradNorm(t.session.Params(), t.cfg.Threads)
+	norm, err := t.optimizer.GradNorm()
 	if err != nil {
 		return 0, 0, err
 	}
@@ -153,7 +159,7 @@ func TrainPeak(ctx context.Context, t Train) (peak int64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	defer func() { err = errors.Join(err, tr.session.Close()) }()
+	defer func() { err = errors.Join(err, tr.close()) }()
 	row := found[0].row(newRand(), t.Tokens, tr.vocab)
 	for range peakSteps {
 		if _, _, err := tr.step(ctx, row); err != nil {

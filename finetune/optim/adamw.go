@@ -4,10 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"unsafe"
 
-	"github.com/ggtune/ggtune/bindings/kernels"
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/engine/backend"
+	"github.com/ggtune/ggtune/engine/graph"
 	"github.com/ggtune/ggtune/finetune/checkpoint"
 	"github.com/ggtune/ggtune/internal/setting"
 )
@@ -55,65 +56,101 @@ var AdamW = registerOptimizer(&Optimizer{
 })
 
 type adamW struct {
-	set           setting.Values
-	opts          Options
-	params        []*engine.Param
-	m, v          [][]float32
-	values, grads [][]float32
-	spans         []span
-	t             int // updates done
+	*computation
+	set    setting.Values
+	opts   Options
+	params []*engine.Param
+	m, v   []backend.Floats
+	t      int // updates done
+	// constants are those of each parameter, as the backend reads them.
+	constants   []constants
+	constantsAt backend.Place
 }
 
-func startAdamW(params []*engine.Param, s setting.Values, o Options) (Running, error) {
-	a := &adamW{set: s, opts: o, params: params, spans: spansOf(params)}
-	var err, errGrad error
-	a.values, err = hostViews(params, func(p *engine.Param) backend.Floats { return p.Value })
-	a.grads, errGrad = hostViews(params, func(p *engine.Param) backend.Floats { return p.Grad })
-	if err := errors.Join(err, errGrad); err != nil {
+// constants are AdamW's, as long as a value's alignment.
+type constants struct {
+	graph.AdamWConstants
+	_ [backend.Alignment - 8*graph.AdamWNumbers]byte
+}
+
+func startAdamW(params []*engine.Param, s setting.Values, o Options) (rule, error) {
+	a := &adamW{computation: newComputation(params), set: s, opts: o, params: params, constants: make([]constants, len(params))}
+	if err := a.build(); err != nil {
+		a.close()
 		return nil, err
 	}
-	for _, p := range params {
-		a.m = append(a.m, make([]float32, p.Len()))
-		a.v = append(a.v, make([]float32, p.Len()))
-	}
 	return a, nil
+}
+
+// build makes the graph of an update: a node for each part of a parameter.
+func (a *adamW) build() error {
+	if len(a.params) == 0 {
+		return nil
+	}
+	all, err := a.floats(backend.Alignment / 4 * int64(len(a.params)))
+	if err != nil {
+		return err
+	}
+	a.constantsAt = all.At
+	for i, p := range a.params {
+		m, errM := a.floats(p.Len())
+		v, errV := a.floats(p.Len())
+		if err := errors.Join(errM, errV); err != nil {
+			return err
+		}
+		a.m, a.v = append(a.m, m), append(a.v, v)
+		k := a.bind(graph.Input, graph.F64, graph.Matrix(graph.AdamWNumbers, 1), all.At.Add(backend.Alignment*int64(i)))
+		eachPart(p.Len(), func(from int64, shape graph.Shape) {
+			a.give(p, a.graph.AdamW(a.part(graph.State, p.Value, from, shape), a.part(graph.State, m, from, shape),
+				a.part(graph.State, v, from, shape), a.part(graph.Input, p.Grad, from, shape), k))
+		})
+	}
+	return a.compile()
 }
 
 func (a *adamW) Update(lr, scale float64) error {
 	a.t++
 	b1, b2 := a.set.Of(beta1), a.set.Of(beta2)
-	lambda, e := a.set.Of(weightDecay), a.set.Of(eps)
 	correct1 := 1 - math.Pow(b1, float64(a.t))
-	correct2 := math.Sqrt(1 - math.Pow(b2, float64(a.t)))
-	faults := make([]error, len(a.spans))
-	parallel(len(a.spans), a.opts.Threads, func(i int) {
-		s := a.spans[i]
-		p := a.params[s.param]
+	k := graph.AdamWConstants{Scale: scale, Beta1: b1, Beta2: b2, Correct2: math.Sqrt(1 - math.Pow(b2, float64(a.t))), Eps: a.set.Of(eps)}
+	for i, p := range a.params {
 		rate := a.opts.rate(lr, p)
-		keep := 1.0
+		k.Keep, k.Rate = 1, rate/correct1
 		if p.Decay {
-			keep = 1 - rate*lambda
+			k.Keep = 1 - rate*a.set.Of(weightDecay)
 		}
-		var spoiled [1]float32
-		k := kernels.AdamWConstants{Scale: scale, Beta1: b1, Beta2: b2, Keep: keep, Rate: rate / correct1, Correct2: correct2, Eps: e}
-		call := kernels.OpAdamW.Call(kernels.None{}, row(a.values[s.param][s.from:s.to]), row(a.m[s.param][s.from:s.to]),
-			row(a.v[s.param][s.from:s.to]), row(a.grads[s.param][s.from:s.to]), k.Arg(), row(spoiled[:]))
-		if faults[i] = kernels.Run(&call, 1); faults[i] == nil && spoiled[0] != 0 {
-			faults[i] = fmt.Errorf("%w: update %d at learning rate %g spoiled %q", ErrParams, a.t, lr, p.Name)
+		a.constants[i].AdamWConstants = k
+	}
+	if err := a.upload(); err != nil {
+		return err
+	}
+	var spoiled *engine.Param
+	if err := a.run(func(p *engine.Param, x float64) {
+		if spoiled == nil && x != 0 {
+			spoiled = p
 		}
-	})
-	for _, err := range faults {
-		if err != nil {
-			return err
-		}
+	}); err != nil {
+		return err
+	}
+	if spoiled != nil {
+		return fmt.Errorf("%w: update %d at learning rate %g spoiled %q", ErrParams, a.t, lr, spoiled.Name)
 	}
 	return nil
+}
+
+// upload brings the constants to the backend.
+func (a *adamW) upload() error {
+	if len(a.constants) == 0 {
+		return nil
+	}
+	all := unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(a.constants))), backend.Alignment*len(a.constants))
+	return a.backend.Upload(a.constantsAt, all)
 }
 
 func (a *adamW) State() []checkpoint.Tensor {
 	out := make([]checkpoint.Tensor, 0, 2*len(a.params))
 	for i, p := range a.params {
-		out = append(out, checkpoint.Floats(p.Name+".adam_m", a.m[i]), checkpoint.Floats(p.Name+".adam_v", a.v[i]))
+		out = append(out, checkpoint.DeviceFloats(p.Name+".adam_m", a.m[i]), checkpoint.DeviceFloats(p.Name+".adam_v", a.v[i]))
 	}
 	return out
 }

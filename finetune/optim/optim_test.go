@@ -62,7 +62,7 @@ func TestAdamWEqualsTorch(t *testing.T) {
 	for _, c := range rec.Cases {
 		t.Run(c.Name, func(t *testing.T) {
 			given := setting.Values{"beta1": c.Beta1, "beta2": c.Beta2, "eps": c.Eps, "weight-decay": 0}
-			b := newBackend(t)
+			b := newBackend(t, 1)
 			var params params
 			for _, x := range c.Tensors {
 				p := newParam(t, b, x.Name, "", x.N)
@@ -73,7 +73,7 @@ func TestAdamWEqualsTorch(t *testing.T) {
 				given["weight-decay"] = max(given["weight-decay"], x.WeightDecay)
 				params = append(params, p)
 			}
-			a := mustStart(t, params, given, Options{Threads: 2})
+			a := mustStart(t, params, given, Options{})
 			worst, compared := 0.0, 0
 			for step := range rec.Steps {
 				for k, x := range c.Tensors {
@@ -119,9 +119,9 @@ func (p params) list() []*engine.Param {
 	return out
 }
 
-func newBackend(t *testing.T) backend.Backend {
+func newBackend(t *testing.T, threads int) backend.Backend {
 	t.Helper()
-	b, err := cpu.New(1)
+	b, err := cpu.New(threads)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,9 +144,8 @@ func newParam(t *testing.T, b backend.Backend, name, group string, n int) param 
 	return p
 }
 
-func bigParams(t *testing.T, n int) params {
+func bigParams(t *testing.T, b backend.Backend, n int) params {
 	t.Helper()
-	b := newBackend(t)
 	var out params
 	for k, name := range []string{"a", "b"} {
 		p := newParam(t, b, name, "lora_"+name, n+k)
@@ -159,12 +158,12 @@ func bigParams(t *testing.T, n int) params {
 	return out
 }
 
-// TestThreadsDoNotMatter wants equal bits from one and three goroutines, over chunk borders.
+// TestThreadsDoNotMatter wants equal bits from one and three threads, over chunk borders.
 func TestThreadsDoNotMatter(t *testing.T) {
 	run := func(threads int) (float64, params) {
-		params := bigParams(t, 2*chunk+7)
-		a := mustStart(t, params, setting.Values{"beta2": 0.99, "weight-decay": 0.1}, Options{LoRAPlus: 4, Threads: threads})
-		norm, err := GradNorm(params.list(), threads)
+		params := bigParams(t, newBackend(t, threads), 2*chunk+7)
+		a := mustStart(t, params, setting.Values{"beta2": 0.99, "weight-decay": 0.1}, Options{LoRAPlus: 4})
+		norm, err := a.GradNorm()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -187,7 +186,7 @@ func TestThreadsDoNotMatter(t *testing.T) {
 
 // TestLoRAPlus: Adam's first step is the learning rate itself, whatever the gradient, so the ratio can be read off.
 func TestLoRAPlus(t *testing.T) {
-	b := newBackend(t)
+	b := newBackend(t, 1)
 	params := params{newParam(t, b, "a", "lora_a", 1), newParam(t, b, "b", "lora_b", 1)}
 	params[0].value[0], params[0].grad[0] = 1, 3
 	params[1].value[0], params[1].grad[0] = 1, -5
@@ -201,16 +200,17 @@ func TestLoRAPlus(t *testing.T) {
 	}
 }
 
-func mustStart(t *testing.T, p params, given setting.Values, o Options) Running {
+func mustStart(t *testing.T, p params, given setting.Values, o Options) *Running {
 	t.Helper()
 	a, err := AdamW.Start(p.list(), given, o)
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(a.Close)
 	return a
 }
 
-func mustUpdate(t *testing.T, a Running, lr, scale float64) {
+func mustUpdate(t *testing.T, a *Running, lr, scale float64) {
 	t.Helper()
 	if err := a.Update(lr, scale); err != nil {
 		t.Fatal(err)
@@ -220,10 +220,10 @@ func mustUpdate(t *testing.T, a Running, lr, scale float64) {
 // TestUpdateNotFinite: a rate that takes a parameter beyond F32 is told, with the parameter's name.
 func TestUpdateNotFinite(t *testing.T) {
 	for _, threads := range []int{1, 3} {
-		params := bigParams(t, 2*chunk+7)
+		params := bigParams(t, newBackend(t, threads), 2*chunk+7)
 		last := params[len(params)-1]
 		last.value[len(last.value)-1] = float32(math.Inf(1))
-		a := mustStart(t, params, nil, Options{Threads: threads})
+		a := mustStart(t, params, nil, Options{})
 		if err := a.Update(0.01, 1); !errors.Is(err, ErrParams) || !strings.Contains(err.Error(), strconv.Quote(last.Name)) {
 			t.Errorf("%d threads: got %v, want an error that names %q", threads, err, last.Name)
 		}
@@ -234,15 +234,16 @@ func TestUpdateNotFinite(t *testing.T) {
 }
 
 func TestGradNorm(t *testing.T) {
-	b := newBackend(t)
+	b := newBackend(t, 1)
 	params := params{newParam(t, b, "a", "", 2), newParam(t, b, "b", "", 1)}
 	params[0].grad[0], params[1].grad[0] = 3, 4
-	if norm, err := GradNorm(params.list(), 2); err != nil || norm != 5 {
+	a := mustStart(t, params, nil, Options{})
+	if norm, err := a.GradNorm(); err != nil || norm != 5 {
 		t.Errorf("got %v, %v; want 5", norm, err)
 	}
 	for _, bad := range []float32{float32(math.NaN()), float32(math.Inf(-1))} {
 		params[1].grad[0] = bad
-		if _, err := GradNorm(params.list(), 1); err == nil || !strings.Contains(err.Error(), `"b"`) {
+		if _, err := a.GradNorm(); err == nil || !strings.Contains(err.Error(), `"b"`) {
 			t.Errorf("with %v: error %v, want one that names \"b\"", bad, err)
 		}
 	}
@@ -264,8 +265,8 @@ func TestConformance(t *testing.T) {
 			if o.Doc == "" || o.StateBytes == nil {
 				t.Fatalf("incomplete: %+v", o)
 			}
-			start := func(given setting.Values) (Running, params) {
-				params := bigParams(t, 10)
+			start := func(given setting.Values) (*Running, params) {
+				params := bigParams(t, newBackend(t, 1), 10)
 				a, err := o.Start(params.list(), given, Options{})
 				if err != nil {
 					t.Fatal(err)
@@ -336,5 +337,25 @@ func TestStartRefuses(t *testing.T) {
 	}
 	if _, err := Get("adam"); err == nil {
 		t.Error("an unknown optimizer is accepted")
+	}
+}
+
+// TestClose: an optimizer gives back what it takes of a backend, and may be closed again.
+func TestClose(t *testing.T) {
+	b := newBackend(t, 1)
+	params := bigParams(t, b, 10)
+	before := b.Bytes()
+	a, err := AdamW.Start(params.list(), nil, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if now := b.Bytes(); now < before+AdamW.StateBytes(21) {
+		t.Errorf("%d bytes more, the state alone is %d", now-before, AdamW.StateBytes(21))
+	}
+	for range 2 {
+		a.Close()
+	}
+	if now := b.Bytes(); now != before {
+		t.Errorf("%d bytes are left", now-before)
 	}
 }

@@ -1,3 +1,5 @@
+// Package optim holds learning-rate schedules and optimizers: it turns summed gradients into new parameters, on the backend where they
+// lie. It knows no loss, no data and no session.
 package optim
 
 import (
@@ -19,14 +21,13 @@ type Optimizer struct {
 	// StateBytes is the memory that it takes beside so many trained numbers and their gradients, bytes.
 	StateBytes func(numbers int64) int64
 
-	start func(params []*engine.Param, s setting.Values, o Options) (Running, error)
+	start func(params []*engine.Param, s setting.Values, o Options) (rule, error)
 }
 
 // Options are what every optimizer must know.
 type Options struct {
 	// LoRAPlus is the factor on the learning rate of lora_b parameters (Hayou et al. 2024, "LoRA+"); 0 or 1 is plain LoRA.
 	LoRAPlus float64
-	Threads  int // goroutines; the result does not depend on it
 }
 
 // rate is the learning rate of a parameter.
@@ -37,8 +38,24 @@ func (o *Options) rate(lr float64, p *engine.Param) float64 {
 	return lr
 }
 
-// Running is an optimizer at work on parameters. It is not safe for concurrent use.
-type Running interface {
+// Running is an optimizer at work on parameters. Close it before their session. It is not safe for concurrent use.
+type Running struct {
+	rule
+	norm norm
+}
+
+// GradNorm is the Euclidean norm of all gradients together, in F64. If a gradient is not finite, the error names the first tensor
+// that has one, and the norm is not finite.
+func (r *Running) GradNorm() (float64, error) { return r.norm.of() }
+
+// Close frees the state. It may be called again.
+func (r *Running) Close() {
+	r.rule.close()
+	r.norm.close()
+}
+
+// A rule is an optimizer's own part of Running.
+type rule interface {
 	// Update changes the parameters by their gradients times scale, at learning rate lr. If one is not finite after, the
 	// error wraps ErrParams and names the first tensor that has one.
 	Update(lr, scale float64) error
@@ -46,6 +63,7 @@ type Running interface {
 	State() []checkpoint.Tensor
 	// SetUpdates restores the number of updates done.
 	SetUpdates(n int)
+	close()
 }
 
 // ErrParams is wrapped by Update's error: parameters are not finite, and nothing of them is worth keeping.
@@ -68,7 +86,7 @@ func Readers() setting.Readers {
 }
 
 // Start puts the optimizer to work on parameters, as if no update had been done.
-func (o *Optimizer) Start(params []*engine.Param, given setting.Values, opts Options) (Running, error) {
+func (o *Optimizer) Start(params []*engine.Param, given setting.Values, opts Options) (*Running, error) {
 	v, _, errs := setting.Resolve(given, o.Reads, Readers().Settings())
 	if !(opts.LoRAPlus >= 0) {
 		errs = append(errs, fmt.Errorf("LoRA+ ratio %g: may not be negative", opts.LoRAPlus))
@@ -76,9 +94,15 @@ func (o *Optimizer) Start(params []*engine.Param, given setting.Values, opts Opt
 	if err := errors.Join(errs...); err != nil {
 		return nil, fmt.Errorf("%s: %w", o.Name, err)
 	}
+	n, err := newNorm(params)
+	if err != nil {
+		n.close()
+		return nil, fmt.Errorf("gradient norm: %w", err)
+	}
 	r, err := o.start(params, v, opts)
 	if err != nil {
+		n.close()
 		return nil, fmt.Errorf("%s: %w", o.Name, err)
 	}
-	return r, nil
+	return &Running{rule: r, norm: n}, nil
 }

@@ -9,7 +9,7 @@ import (
 // Numbers are what training changes, and what a checkpoint holds of them.
 type numbers struct {
 	sess *engine.Session
-	opt  optim.Running
+	opt  *optim.Running
 }
 
 // newNumbers gives those that training starts with. It is to be closed, after an error too.
@@ -18,7 +18,7 @@ func newNumbers(s *setup) (n numbers, err error) {
 		return n, err
 	}
 	n.opt, err = s.cfg.Optimizer().Start(n.sess.Params(), s.cfg.Settings,
-		optim.Options{LoRAPlus: s.cfg.LoRAPlus, Threads: s.cfg.Threads})
+		optim.Options{LoRAPlus: s.cfg.LoRAPlus})
 	return n, err
 }
 
@@ -26,6 +26,9 @@ func newNumbers(s *setup) (n numbers, err error) {
 func (n *numbers) close() error {
 	if n.sess == nil {
 		return nil
+	}
+	if n.opt != nil {
+		n.opt.Close()
 	}
 	err := n.sess.Close()
 	n.sess, n.opt = nil, nil

@@ -130,7 +130,7 @@ func (r *run) train(ctx context.Context) error {
 	err = finetune.Loop(ctx, finetune.Parts{
 		Engine: r.sess, Source: r.source, Method: r.how, Optimizer: r.opt, Reference: r.refs.train.of,
 		LR:    func(step int) float64 { return r.cfg.LR * sched.Factor(r.meta.Course, step) },
-		Accum: r.cfg.Accum, Steps: r.meta.Course.Steps, Clip: r.cfg.Clip, Threads: r.cfg.Threads,
+		Accum: r.cfg.Accum, Steps: r.meta.Course.Steps, Clip: r.cfg.Clip,
 		AfterStep: r.afterStep, Save: r.saveEarly,
 		Progress: func(st *finetune.State) {
 			r.rep.Report(report.Progress{What: "train", Done: st.Pending.Micros, Total: r.cfg.Accum})
