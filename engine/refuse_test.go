@@ -152,7 +152,7 @@ func TestUseAfterClose(t *testing.T) {
 	trained := numbers(t, r.Params()[1].Value)
 	trained[0] = 42
 	upload(t, r.Params()[1].Value, trained)
-	pair := &r.Config().Sets[0].Adapter.Pairs[0]
+	pair := &r.Config().Sets[0].Adapter.(*adapter.Adapter).Pairs[0]
 	if pair.B[0] == 42 {
 		t.Error("the session writes into the adapter it was given, unasked")
 	}

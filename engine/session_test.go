@@ -89,7 +89,7 @@ func (r *rig) adapter() *adapter.Adapter {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	return set.Adapter
+	return set.Adapter.(*adapter.Adapter)
 }
 
 func (r *rig) zeroGrad() {

@@ -7,29 +7,37 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/ggtune/ggtune/engine/adapter"
 	"github.com/ggtune/ggtune/engine/arch"
 	"github.com/ggtune/ggtune/engine/delta"
 	"github.com/ggtune/ggtune/engine/graph"
 )
 
-// A Set is what is applied together, under a name: a policy, a reference, a value head. A pass says which sets are in force and
-// which of them get gradients.
+// A Set is what is applied together, under a name: a policy, a reference, a value head. A pass says which sets are in
+// force and which of them get gradients.
 type Set struct {
-	// Name tells the session's sets apart; it holds no slash. Parameters are named "name/blk.0.attn_q.weight.lora_a", and without
-	// the first part where it is "".
+	// Name tells the session's sets apart; it holds no slash. Parameters are named "name/blk.0.attn_q.weight.lora_a",
+	// and without the first part where it is "".
 	Name string
-	// Adapter holds what stands beside weights, or is nil. The session copies its numbers; Session.Set brings them up to date.
-	Adapter *adapter.Adapter
-	// Whole chooses tensors of the model that the set has numbers of its own for, in f32: by their part and layer (-1 outside the
-	// layers). They begin as the model's. nil: none.
+	// Adapter holds what stands beside weights, such as an *adapter.Adapter, or is nil. The session copies its numbers;
+	// Session.Set brings them up to date.
+	Adapter Deltas
+	// Whole chooses tensors of the model that the set has numbers of its own for, in f32: by their part and layer (-1
+	// outside the layers). They begin as the model's. nil: none.
 	Whole func(p arch.Part, il int) bool
 	// Heads are tensors that the model lacks and outputs ask for.
 	Heads []Head
 	// Frozen sets are applied and not trained: they have no gradients and are not among Params.
 	Frozen bool
-	// Dropout is the probability that an element of the input of what stands beside a weight is zeroed in training, 0 to below 1.
+	// Dropout is the probability that an element of the input of what stands beside a weight is zeroed in training, 0
+	// to below 1.
 	Dropout float64
+}
+
+// Deltas are what stands beside weights.
+type Deltas interface {
+	// Deltas lists them, at most one beside a weight, in the order of their parameters. It always gives the same
+	// memory.
+	Deltas() []delta.Placed
 }
 
 // A Head is a tensor outside the layers that a set has and the model does not.
@@ -62,8 +70,8 @@ func (c Choice) None() bool { return c.some && len(c.names) == 0 }
 // maxSets is the number of bits of a mask.
 const maxSets = 64
 
-// A mask is some of a session's sets, one bit each, in the session's order: in it they are applied, whatever order a Choice
-// names them in.
+// A mask is some of a session's sets, one bit each, in the session's order: in it they are applied, whatever order a
+// Choice names them in.
 type mask uint64
 
 func (m mask) has(s *set) bool { return m>>s.bit&1 != 0 }
@@ -111,7 +119,8 @@ func (s *Session) planSets() error {
 		case !(c.Dropout >= 0 && c.Dropout < 1):
 			return fmt.Errorf("engine: dropout is %g, expected 0 to below 1", c.Dropout)
 		}
-		t := &set{Set: c, bit: i, uses: map[string]delta.Use{}, own: map[string]graph.Shape{}, lowest: s.model.net.NLayer + 1}
+		t := &set{Set: c, bit: i, uses: map[string]delta.Use{}, own: map[string]graph.Shape{},
+			lowest: s.model.net.NLayer + 1}
 		s.sets = append(s.sets, t)
 		if err := errors.Join(s.planDeltas(t), s.planWhole(t), s.planHeads(t)); err != nil {
 			return err
@@ -144,7 +153,8 @@ func (s *Session) planHeads(t *set) error {
 			return fmt.Errorf("engine: head %q: the model has a tensor of that name", h.Role)
 		}
 		if len(h.Shape) != 2 || h.Shape[0] < 1 || h.Shape[1] < 1 || int64(len(h.Values)) != h.Shape[0]*h.Shape[1] {
-			return fmt.Errorf("engine: head %q: %d numbers for shape %v, expected those of a matrix", h.Role, len(h.Values), h.Shape)
+			return fmt.Errorf("engine: head %q: %d numbers for shape %v, expected those of a matrix", h.Role,
+				len(h.Values), h.Shape)
 		}
 		t.own[h.tensor()] = graph.Matrix(h.Shape[0], h.Shape[1])
 		t.lowest = min(t.lowest, s.model.net.NLayer)
@@ -227,7 +237,8 @@ func (s *Session) agree(apply mask) error {
 	for _, t := range s.in(apply) {
 		for name := range t.own {
 			if other := of[name]; other != nil {
-				return fmt.Errorf("engine: forward: sets %q and %q both have numbers for tensor %q; apply one of them", other.Name, t.Name, name)
+				return fmt.Errorf("engine: forward: sets %q and %q both have numbers for tensor %q; apply one of them",
+					other.Name, t.Name, name)
 			}
 			of[name] = t
 		}
@@ -235,7 +246,8 @@ func (s *Session) agree(apply mask) error {
 	return nil
 }
 
-// Set gives a set with the numbers of its adapter and its heads brought up to date; between calls they are what they were.
+// Set gives a set with the numbers of its adapter and its heads brought up to date; between calls they are what they
+// were.
 func (s *Session) Set(name string) (Set, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/ggtune/ggtune/engine/adapter"
 	"github.com/ggtune/ggtune/engine/verify"
 	"github.com/ggtune/ggtune/finetune/checkpoint"
 	"github.com/ggtune/ggtune/finetune/eval"
@@ -159,7 +160,7 @@ func (r *run) saveAdapter(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	a := set.Adapter
+	a := set.Adapter.(*adapter.Adapter) // config.Session has put it there
 	a.Info = (&origin.Run{Config: &r.cfg, Method: r.how, BaseSHA256: r.meta.BaseSHA256, Reference: r.meta.RefAdapter,
 		Template: r.text.Template(), Version: version()}).Info()
 	return a.Save(ctx, nil, path)

@@ -95,7 +95,7 @@ func (s *setup) describe() (m meta, err error) {
 		return m, err
 	}
 	if s.cfg.InitAdapter != "" {
-		text = append([]byte(aboutAdapter(s.cfg.InitAdapter, s.start.Sets[0].Adapter)), text...)
+		text = append([]byte(aboutAdapter(s.cfg.InitAdapter, s.start.Sets[0].Adapter.(*adapter.Adapter))), text...)
 	}
 	m = meta{Version: version(), Config: string(text), Course: s.course, TrainData: fingerprint(s.rows.Train),
 		HeldData: fingerprint(s.rows.Held)}
