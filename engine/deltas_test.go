@@ -8,15 +8,11 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/ggtune/ggtune/engine"
-	"github.com/ggtune/ggtune/engine/adapter"
 	"github.com/ggtune/ggtune/engine/arch"
 	"github.com/ggtune/ggtune/engine/backend"
 	"github.com/ggtune/ggtune/engine/cpu"
 	"github.com/ggtune/ggtune/engine/delta"
-	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/engine/graph"
-	"github.com/ggtune/ggtune/engine/synth"
 )
 
 // Sizes of the layers below: x [nIn, nTokens], W [nIn, nOut], bias [nOut].
@@ -163,44 +159,6 @@ func TestDeltas(t *testing.T) {
 			}
 			compareWithMeaning(t, b.G, tt.meaning)
 		})
-	}
-}
-
-// A fixed list of deltas.
-type fixed []delta.Placed
-
-func (f fixed) Deltas() []delta.Placed { return f }
-
-// TestOtherKinds: a session trains a kind of delta that it has never heard of, beside an adapter.
-func TestOtherKinds(t *testing.T) {
-	spec := synth.Tiny("llama", gguf.F32)
-	var mix fixed
-	r := newRig(t, spec, func(c *setup, _ *adapter.Config) {
-		for _, role := range []arch.Role{arch.AttnQ, arch.FFNUp} {
-			n := map[arch.Role]int{arch.AttnQ: spec.Embd, arch.FFNUp: spec.FF}[role]
-			m := make([]float32, n*n) // near the identity
-			for i := range m {
-				m[i] = float32(math.Sin(float64(i))) * 0.02
-				if i%(n+1) == 0 {
-					m[i]++
-				}
-			}
-			mix = append(mix, delta.Placed{Delta: mixed{}, Tensor: arch.TensorName(role, ".weight", 1),
-				Weight: graph.Matrix(int64(spec.Embd), int64(n)), Values: [][]float32{m}})
-		}
-		c.Sets = []engine.Set{{Name: "mix", Adapter: mix}}
-	})
-	b := batch(chain(tokens(1, 17, spec.Vocab)))
-	_, grads := r.pass(b, nil)
-	checked := 0
-	for _, p := range r.Params() {
-		if p.Group == "mix" {
-			r.checkDirection(b, p, grads[p.Name])
-			checked++
-		}
-	}
-	if checked != len(mix) {
-		t.Errorf("%d parameters of the other kind, want %d", checked, len(mix))
 	}
 }
 
