@@ -11,15 +11,15 @@ type Segment struct {
 type Row struct {
 	Tokens   []int32
 	Segments []Segment // in order, covering Tokens without gap or overlap
-	// Counted lists, ascending, the indices into Tokens whose log-probability is asked for. A token is predicted from its
-	// predecessor in the tree, so the first token of a root segment cannot be counted.
+	// Counted lists, ascending, the indices into Tokens whose log-probability is asked for. A token is predicted from
+	// its predecessor in the tree, so the first token of a root segment cannot be counted.
 	Counted []int32
 }
 
 // A Batch is one micro-batch: one forward and one backward pass.
 type Batch struct {
 	Rows []Row
-	// DropoutStep keys the dropout masks (with the session's seed): equal keys give equal masks, so that a resumed run and
-	// a recomputed layer see the same. The loop passes a number unique to the micro-batch within the run.
+	// DropoutStep keys the dropout masks (with the session's seed): equal keys give equal masks, so that a resumed
+	// run and a recomputed layer see the same. The loop passes a number unique to the micro-batch within the run.
 	DropoutStep uint64
 }

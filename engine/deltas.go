@@ -63,7 +63,8 @@ func (s *Session) addDeltas(t *set) error {
 			} else if r, err = s.newRoom(t, n); err != nil {
 				return err
 			}
-			q := s.addParam(t, &Param{Name: d.Tensor + "." + p.Name, Shape: p.Shape[:2], Group: p.Name, Decay: p.Decay}, r)
+			q := s.addParam(t, &Param{Name: d.Tensor + "." + p.Name, Shape: p.Shape[:2], Group: p.Name,
+				Decay: p.Decay}, r)
 			if err := q.Value.Upload(d.Values[i], 0); err != nil {
 				return err
 			}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,6 +15,7 @@ import (
 	"github.com/ggtune/ggtune/engine/backend"
 	"github.com/ggtune/ggtune/engine/backend/distant"
 	"github.com/ggtune/ggtune/engine/gguf"
+	"github.com/ggtune/ggtune/engine/graph"
 	"github.com/ggtune/ggtune/engine/synth"
 	"github.com/ggtune/ggtune/internal/atomicfile"
 )
@@ -25,8 +27,8 @@ type training struct {
 	file   []byte // the result
 }
 
-// train takes steps of gradient descent over batches of several shapes, through nothing but what every backend has, and writes the
-// result.
+// train takes steps of gradient descent over batches of several shapes, through nothing but what every backend has,
+// and writes the result.
 func (r *rig) train() training {
 	r.t.Helper()
 	const rate = 0.05
@@ -85,8 +87,8 @@ func (r *rig) result() []byte {
 	return file
 }
 
-// TestDistantDevice: a device whose memory the process cannot see trains as the processor does, bit for bit, through the same
-// session.
+// TestDistantDevice: a device whose memory the process cannot see trains as the processor does, bit for bit, through
+// the same session.
 func TestDistantDevice(t *testing.T) {
 	for name, c := range map[string]struct {
 		typ    gguf.Type
@@ -139,4 +141,41 @@ func leaks(b backend.Backend) error {
 		return errors.New("the session leaves memory on the backend")
 	}
 	return nil
+}
+
+// A poor device lacks an operation.
+type poor struct {
+	*distant.Backend
+	without *graph.Op
+}
+
+func (p *poor) Check(g *graph.Graph) error {
+	for i := range g.Nodes {
+		if g.Nodes[i].Op == p.without {
+			return fmt.Errorf("operation %v is not known", p.without)
+		}
+	}
+	return nil
+}
+
+// TestPoorDevice: what a device cannot run is told, with its name, and nothing runs.
+func TestPoorDevice(t *testing.T) {
+	device, err := distant.New(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer device.Close()
+	for _, c := range []struct {
+		op       *graph.Op
+		backward bool
+	}{{graph.SwiGLU, false}, {graph.LinearT, true}} {
+		r := newRig(t, synth.Tiny("llama", gguf.F32), func(s *setup, _ *adapter.Config) { s.Backend = &poor{device, c.op} })
+		b := batch(chain(tokens(1, 5, 320)))
+		_, err := r.Forward(context.Background(), b, engine.Options{Backward: true})
+		says(t, err, "device distant", c.op.Name)
+		if _, err := r.Forward(context.Background(), b, engine.Options{}); (err == nil) != c.backward {
+			t.Errorf("without %v a forward pass alone says %v", c.op, err)
+		}
+		r.Close()
+	}
 }

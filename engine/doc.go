@@ -17,6 +17,6 @@
 //	    run the stages downwards to the lowest with something trained: dx[i] ← back[i](x[i], dx[i+1]);
 //	    the parameters' gradients are added to                                    (pass.go, ready.go)
 //
-// Plan is all of that without the memory (plan.go). Session.Set and Session.SaveModel give what was trained (params.go,
+// Plan is all of that without the memory (plan.go). Session.Set and Session.SaveModel give what was trained (sets.go,
 // save.go).
 package engine

@@ -11,8 +11,8 @@ func (p *pass) drops() bool {
 	return p.opt.Dropout && slices.ContainsFunc(p.s.in(p.apply), func(s *set) bool { return s.Dropout > 0 })
 }
 
-// dropKeys are the keys of the stages' dropout masks, by seed, micro-batch and stage; the graph's streams tell a stage's
-// tensors apart. Each is at a place of its own: see dropKeyAt.
+// dropKeys are the keys of the stages' dropout masks, by seed, micro-batch and stage; the graph's streams tell a
+// stage's tensors apart. Each is at a place of its own: see dropKeyAt.
 func (p *pass) dropKeys() []int64 {
 	if !p.drops() {
 		return nil

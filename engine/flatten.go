@@ -49,7 +49,8 @@ func (s *Session) flatten(b *Batch, want []*Output) (indices, error) {
 
 // lay adds a row's tokens and segments.
 func (s *Session) lay(x indices, row *Row) (*laid, error) {
-	r := &laid{Row: row, token: int32(len(x[arch.InputTokens])), segment: x[arch.InputTree][0], before: make([]int32, len(row.Tokens))}
+	r := &laid{Row: row, token: int32(len(x[arch.InputTokens])), segment: x[arch.InputTree][0],
+		before: make([]int32, len(row.Tokens))}
 	for i, t := range row.Tokens {
 		if t < 0 || int(t) >= s.model.net.NVocab {
 			return nil, fmt.Errorf("token %d at index %d is outside the vocabulary of %d", t, i, s.model.net.NVocab)
@@ -60,7 +61,8 @@ func (s *Session) lay(x indices, row *Row) (*laid, error) {
 	ends := make([]int, len(row.Segments)) // position after each segment's last token
 	for i, g := range row.Segments {
 		if g.Start != at || g.Len < 0 || g.Start+g.Len > len(row.Tokens) || g.Parent >= i || g.Parent < -1 {
-			return nil, fmt.Errorf("segment %d (start %d, length %d, parent %d) does not continue a tree of %d tokens", i, g.Start, g.Len, g.Parent, len(row.Tokens))
+			return nil, fmt.Errorf("segment %d (start %d, length %d, parent %d) does not continue a tree of %d "+
+				"tokens", i, g.Start, g.Len, g.Parent, len(row.Tokens))
 		}
 		pos, parent, prev := 0, int32(-1), int32(-1)
 		if g.Parent >= 0 {
@@ -74,7 +76,8 @@ func (s *Session) lay(x indices, row *Row) (*laid, error) {
 		}
 		ends[i], at = pos, g.Start+g.Len
 		if limit := s.Positions(); pos > limit {
-			return nil, fmt.Errorf("a sequence of %d tokens is longer than the model's %d learned positions; use shorter rows (--seq-len %d)", pos, limit, limit)
+			return nil, fmt.Errorf("a sequence of %d tokens is longer than the model's %d learned positions; use "+
+				"shorter rows (--seq-len %d)", pos, limit, limit)
 		}
 		x.add(arch.InputTree, r.token+int32(g.Start), r.token+int32(at), parent)
 		x[arch.InputTree][0]++
@@ -85,7 +88,8 @@ func (s *Session) lay(x indices, row *Row) (*laid, error) {
 	return r, nil
 }
 
-// lastToken is the last token of segment i or, where it is empty, of its nearest ancestor with tokens; -1 if there is none.
+// lastToken is the last token of segment i or, where it is empty, of its nearest ancestor with tokens; -1 if there is
+// none.
 func lastToken(segs []Segment, i int) int32 {
 	for ; i >= 0; i = segs[i].Parent {
 		if segs[i].Len > 0 {

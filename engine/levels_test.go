@@ -12,8 +12,8 @@ import (
 	"github.com/ggtune/ggtune/internal/refmodel"
 )
 
-// TestReferenceLevels: a whole model's pass at every instruction-set level of this CPU is the reference's, exact and fast. A
-// binary runs at the level it finds, so that a user's is not the one of the machine that tested it.
+// TestReferenceLevels: a whole model's pass at every instruction-set level of this CPU is the reference's, exact and
+// fast. A binary runs at the level it finds, so that a user's is not the one of the machine that tested it.
 func TestReferenceLevels(t *testing.T) {
 	defer func(was kernels.Level) {
 		if err := kernels.SetLevel(was); err != nil {
@@ -33,7 +33,8 @@ func TestReferenceLevels(t *testing.T) {
 				t.Run(l.String()+"/"+name+"/"+mode, func(t *testing.T) {
 					path := synth.Temp(t, synth.Tiny(name, gguf.Q4_K))
 					m := loadReference(t, path, 4)
-					r := openTrial(t, path, m, engine.SessionConfig{Threads: 1, Exact: mode == "exact", KeepBytes: 1 << 30})
+					r := openTrial(t, path, m, engine.SessionConfig{Threads: 1, Exact: mode == "exact",
+						KeepBytes: 1 << 30})
 					r.check(t, []refmodel.Row{short(m.NVocab)}, c)
 				})
 			}

@@ -14,8 +14,8 @@ import (
 	"github.com/ggtune/ggtune/internal/testdata"
 )
 
-// Tolerances of our logits against llama.cpp's, relative to the largest logit. llama.cpp rounds activations to 8 bits a number
-// where weights are quantized, ours to bf16 in the fast mode and not at all in the exact one.
+// Tolerances of our logits against llama.cpp's, relative to the largest logit. llama.cpp rounds activations to 8 bits
+// a number where weights are quantized, ours to bf16 in the fast mode and not at all in the exact one.
 const (
 	llamaFloat     = 1e-5 // f32 weights, exact mode; measured 9e-7
 	llamaGELU      = 1e-3 // the same where there is a GELU, which llama.cpp reads from a table of f16; measured 2.8e-4
@@ -73,7 +73,8 @@ func TestLogitsEqualLlama(t *testing.T) {
 					bound = exactBound(name)
 				}
 				if !(exact <= bound) || !(fast <= llamaQuantized) {
-					t.Errorf("logits differ from llama.cpp's by %.3g (exact; bound %g) and %.3g (fast; bound %g) of the largest", exact, bound, fast, llamaQuantized)
+					t.Errorf("logits differ from llama.cpp's by %.3g (exact; bound %g) and %.3g (fast; bound %g) of "+
+						"the largest", exact, bound, fast, llamaQuantized)
 				}
 			})
 		}
@@ -100,7 +101,8 @@ func TestLogitsEqualLlamaOnVariants(t *testing.T) {
 			spec := synth.Tiny(c.arch, gguf.F32)
 			c.change(&spec)
 			if d := llamaDifference(t, synth.Temp(t, spec), true); !(d <= exactBound(c.arch)) {
-				t.Errorf("logits differ from llama.cpp's by %.3g of the largest, want at most %g", d, exactBound(c.arch))
+				t.Errorf("logits differ from llama.cpp's by %.3g of the largest, want at most %g", d,
+					exactBound(c.arch))
 			}
 		})
 	}

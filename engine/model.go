@@ -72,7 +72,8 @@ func (m *Model) check() error {
 	}
 	for i := range f.Tensors {
 		if _, ok := m.tensors[f.Tensors[i].Name]; !ok && len(faults) == 0 {
-			faults = append(faults, m.fault("tensor %q is none that architecture %q has here; training without it would train another model", f.Tensors[i].Name, m.net.Arch))
+			faults = append(faults, m.fault("tensor %q is none that architecture %q has here; training without it "+
+				"would train another model", f.Tensors[i].Name, m.net.Arch))
 		}
 	}
 	const shown = 5 // a file of another shape has hundreds of faults; a few tell enough
@@ -109,10 +110,12 @@ func (m *Model) addTensor(p arch.Part, il, stage int) error {
 		return m.fault("tensor %q has shape %v, expected %v from the metadata", name, info.Shape, p.Shape)
 	}
 	if len(p.Shape) == 1 && info.Type != gguf.F32 {
-		return m.fault("tensor %q is storage type %v; norms and biases are f32 in files that llama.cpp runs; convert the model again", name, info.Type)
+		return m.fault("tensor %q is storage type %v; norms and biases are f32 in files that llama.cpp runs; "+
+			"convert the model again", name, info.Type)
 	}
 	if !weightType(info.Type) {
-		return m.fault("tensor %q is storage type %v, which is no weight type of llama.cpp; known: %s; take a file of the model in one of these", name, info.Type, weightTypes())
+		return m.fault("tensor %q is storage type %v, which is no weight type of llama.cpp; known: %s; take a file "+
+			"of the model in one of these", name, info.Type, weightTypes())
 	}
 	if t.data, err = m.file.Data(info); err != nil {
 		return err

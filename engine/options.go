@@ -6,10 +6,11 @@ type Options struct {
 	Want []*Output
 	// Backward keeps what Session.Backward needs; without it only the outputs are computed.
 	Backward bool
-	// Apply chooses the session's sets that are in force, each on top of those before it; the zero value is all of them. Only() is
-	// none: the outputs are the base model's (the reference of preference methods).
+	// Apply chooses the session's sets that are in force, each on top of those before it; the zero value is all of
+	// them. Only() is none: the outputs are the base model's (the reference of preference methods).
 	Apply Choice
-	// Train chooses those that a backward pass makes gradients of; the zero value is all that are applied and not frozen.
+	// Train chooses those that a backward pass makes gradients of; the zero value is all that are applied and not
+	// frozen.
 	Train Choice
 	// Dropout drops inputs of what stands beside weights, at the sets' rates; evaluation leaves it off.
 	Dropout bool

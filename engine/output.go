@@ -11,8 +11,8 @@ import (
 	"github.com/ggtune/ggtune/internal/registry"
 )
 
-// An Output is one kind of thing that a forward pass can be asked for. Each has a file of its own, which registers it with a
-// package-level variable.
+// An Output is one kind of thing that a forward pass can be asked for. Each has a file of its own, which registers it
+// with a package-level variable.
 type Output struct {
 	Name string
 	Doc  string
@@ -26,8 +26,8 @@ type Output struct {
 	ends bool
 }
 
-// Outputs are numbers by kind: width for each thing of the batch that a kind is given for, in the batch's order (row by row).
-// What Backward is given are the loss's derivatives by them.
+// Outputs are numbers by kind: width for each thing of the batch that a kind is given for, in the batch's order (row
+// by row). What Backward is given are the loss's derivatives by them.
 type Outputs map[*Output][]float32
 
 var outputs = registry.New[*Output]("output")
@@ -81,7 +81,8 @@ func (s *Session) want(opt *Options, x indices) (want, error) {
 			return nil, fmt.Errorf("engine: forward: output %s is asked for twice", o.Name)
 		}
 		if opt.Backward && o.ends {
-			return nil, fmt.Errorf("engine: forward: a backward pass is asked for, and none can start from output %s", o.Name)
+			return nil, fmt.Errorf("engine: forward: a backward pass is asked for, and none can start from output %s",
+				o.Name)
 		}
 		a := asked{Output: o, n: int64(len(x[o.of.names[0]])), value: bytes}
 		a.count = a.n * o.width(s.model.net.HParams)

@@ -5,8 +5,8 @@ import (
 	"github.com/ggtune/ggtune/engine/graph"
 )
 
-// Logits are the whole vocabulary's at the predecessor of each counted token, [n_vocab, counted]: for checks against another
-// implementation.
+// Logits are the whole vocabulary's at the predecessor of each counted token, [n_vocab, counted]: for checks against
+// another implementation.
 var Logits = registerOutput(&Output{
 	Name:  "logits",
 	Doc:   "the logits of the whole vocabulary at the predecessor of each counted token",

@@ -24,7 +24,8 @@ var countedTokens = &reading{
 		last := int32(-1)
 		for _, t := range r.Counted {
 			if t <= last || int(t) >= len(r.Tokens) {
-				return fmt.Errorf("counted token %d after %d: expected ascending indices below %d", t, last, len(r.Tokens))
+				return fmt.Errorf("counted token %d after %d: expected ascending indices below %d", t, last,
+					len(r.Tokens))
 			}
 			if r.before[t] < 0 {
 				return fmt.Errorf("counted token %d begins a root segment, so nothing predicts it", t)

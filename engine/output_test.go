@@ -35,7 +35,8 @@ func outputSession(t *testing.T) (*Session, *Batch) {
 	for range head.Shape[0] {
 		head.Values = append(head.Values, float32(r.NormFloat64()))
 	}
-	s, err := NewSession(m, SessionConfig{Threads: 1, Exact: true, Sets: []Set{{Adapter: a}, {Name: "value", Heads: []Head{head}}}})
+	s, err := NewSession(m, SessionConfig{Threads: 1, Exact: true,
+		Sets: []Set{{Adapter: a}, {Name: "value", Heads: []Head{head}}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,8 +105,8 @@ func gradients(t *testing.T, s *Session, b *Batch, want ...*Output) []float32 {
 	return all
 }
 
-// TestOutputConformance: every kind gives width finite numbers for each thing, and either refuses to begin a backward pass or
-// gives gradients that finite differences confirm.
+// TestOutputConformance: every kind gives width finite numbers for each thing, and either refuses to begin a backward
+// pass or gives gradients that finite differences confirm.
 func TestOutputConformance(t *testing.T) {
 	for _, o := range append(OutputKinds(), hidden, valued) {
 		t.Run(o.Name, func(t *testing.T) {
@@ -187,8 +188,8 @@ func moveAlong(t *testing.T, s *Session, b *Batch, o *Output, p *Param) {
 	}
 }
 
-// TestSeveralOutputs: outputs asked for at once are those asked for one by one, and gradients those of their sum. What needs no
-// output head has none.
+// TestSeveralOutputs: outputs asked for at once are those asked for one by one, and gradients those of their sum.
+// What needs no output head has none.
 func TestSeveralOutputs(t *testing.T) {
 	s, b := outputSession(t)
 	logp, head := gradients(t, s, b, LogP), gradients(t, s, b, hidden)
@@ -205,7 +206,8 @@ func TestSeveralOutputs(t *testing.T) {
 	if err := s.Backward(context.Background(), Outputs{LogP: nil}, nil); err == nil {
 		t.Error("a backward pass without a forward pass")
 	}
-	if _, err := s.Forward(context.Background(), b, Options{Want: []*Output{hidden, LogP}, Backward: true}); err != nil {
+	if _, err := s.Forward(context.Background(), b, Options{Want: []*Output{hidden, LogP},
+		Backward: true}); err != nil {
 		t.Fatal(err)
 	}
 	for name, g := range map[string]Outputs{

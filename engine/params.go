@@ -5,10 +5,12 @@ import (
 	"github.com/ggtune/ggtune/engine/backend"
 )
 
-// A Param is one trained tensor. Its numbers and their gradients lie in the session's backend, valid until the session is closed;
-// they may be written only between passes.
+// A Param is one trained tensor. Its numbers and their gradients lie in the session's backend, valid until the
+// session is closed; they may be written only between passes.
 type Param struct {
-	Name  string // GGUF tensor name, with .lora_a or .lora_b for an adapter's; behind the set's name and a slash, if it has one
+	// Name is the GGUF tensor name, with .lora_a or .lora_b for an adapter's; behind the set's name and a slash, if it has
+	// one.
+	Name  string
 	Shape []int64
 	Value backend.Floats
 	Grad  backend.Floats
@@ -24,7 +26,8 @@ func (p *Param) Len() int64 { return p.Value.N }
 // piece is how many numbers are brought to the host at a time where a whole tensor is read or written.
 const piece = 1 << 20
 
-// Params lists the trained tensors, set by set: a set's deltas in the adapter's order, then the model's tensors in the file's, then heads.
+// Params lists the trained tensors, set by set: a set's deltas in the adapter's order, then the model's tensors in
+// the file's, then heads.
 func (s *Session) Params() []*Param { return s.params }
 
 // ZeroGrad sets every gradient to zero.
@@ -78,7 +81,8 @@ func (s *Session) addTensor(t *set, name string, x tensor) error {
 		some := buffer[:min(n-at, piece)]
 		// Whole numbers of elements are whole numbers of bytes: checkWhole lets no quantized type through.
 		each := int64(len(x.data)) / n
-		if err := ggml.DequantizeTo(ggml.Type(x.info.Type), some, x.data[at*each:][:int64(len(some))*each]); err != nil {
+		if err := ggml.DequantizeTo(ggml.Type(x.info.Type), some,
+			x.data[at*each:][:int64(len(some))*each]); err != nil {
 			return err
 		}
 		if err := p.Value.Upload(some, at); err != nil {

@@ -23,7 +23,7 @@ type pass struct {
 	train  mask // of them, those that get gradients
 	lowest int  // the lowest stage with something trained
 	idx    indices
-	idxAt  map[string]int64 // where each list of indices, and the first stage's dropout key, lie among the inputs, bytes
+	idxAt  map[string]int64 // where each list of indices and the first dropout key lie among the inputs, bytes
 
 	embed, final *stage
 	layers       []*stage
@@ -142,9 +142,11 @@ func (p *pass) allocate() error {
 	for _, a := range []struct {
 		area *area
 		n    int64
-	}{{&m.work, z.work}, {&m.inputs, z.inputs}, {&m.acts, z.acts}, {&m.grads, z.grads}, {&m.kept, z.kept}, {&m.outs, z.outs}} {
+	}{{&m.work, z.work}, {&m.inputs, z.inputs}, {&m.acts, z.acts}, {&m.grads, z.grads}, {&m.kept, z.kept},
+		{&m.outs, z.outs}} {
 		if err := a.area.grow(b, a.n); err != nil {
-			return fmt.Errorf("engine: memory for a batch of %d tokens: %w; use shorter rows (--seq-len), fewer rows (--batch), or keep fewer activations (--memory)", p.tokens, err)
+			return fmt.Errorf("engine: memory for a batch of %d tokens: %w; use shorter rows (--seq-len), fewer "+
+				"rows (--batch), or keep fewer activations (--memory)", p.tokens, err)
 		}
 	}
 	at := int64(0)
@@ -248,7 +250,8 @@ func (p *pass) backward(ctx context.Context, grad Outputs, ready func(*Param) er
 }
 
 // runForward computes a stage's outputs y from its input x.
-func (p *pass) runForward(ctx context.Context, il int, st *stage, x backend.Place, keptAt int64, y ...backend.Place) error {
+func (p *pass) runForward(ctx context.Context, il int, st *stage, x backend.Place, keptAt int64,
+	y ...backend.Place) error {
 	g := st.forward.Graph()
 	return p.s.execute(ctx, st.forward, func(id graph.ID, v *graph.Value) backend.Place {
 		if i := slices.Index(g.Outputs, id); i >= 0 {
@@ -265,7 +268,8 @@ func (p *pass) runForward(ctx context.Context, il int, st *stage, x backend.Plac
 }
 
 // runBackward computes the gradient dx of a stage's input x from those of its outputs, and adds to the parameters'.
-func (p *pass) runBackward(ctx context.Context, il int, st *stage, x, dx backend.Place, keptAt int64, dy ...backend.Place) error {
+func (p *pass) runBackward(ctx context.Context, il int, st *stage, x, dx backend.Place, keptAt int64,
+	dy ...backend.Place) error {
 	if st.backward == nil {
 		return nil
 	}

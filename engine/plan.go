@@ -18,8 +18,8 @@ type Footprint struct {
 // Total is the memory beside the mapped weights.
 func (f Footprint) Total() int64 { return f.Params + f.Work + f.Inputs + f.Kept }
 
-// Plan computes what a session with cfg needs for batches of that many tokens, of which counted count, in rows of rowLen
-// tokens. It allocates nothing but what describes it.
+// Plan computes what a session with cfg needs for batches of that many tokens, of which counted count, in rows of
+// rowLen tokens. It allocates nothing but what describes it.
 func Plan(m *Model, cfg SessionConfig, tokens, counted, rowLen int) (Footprint, error) {
 	s, err := newSession(m, cfg)
 	if err != nil {
@@ -36,7 +36,8 @@ func Plan(m *Model, cfg SessionConfig, tokens, counted, rowLen int) (Footprint, 
 	}
 	rows := (tokens + rowLen - 1) / rowLen
 	p, err := s.plannedPass(indices{arch.InputTokens: make([]int32, tokens), arch.InputPos: make([]int32, tokens),
-		arch.InputTree: make([]int32, 1+3*rows), arch.InputSources: make([]int32, counted), arch.InputTargets: make([]int32, counted)},
+		arch.InputTree: make([]int32, 1+3*rows), arch.InputSources: make([]int32, counted),
+		arch.InputTargets: make([]int32, counted)},
 		Options{Backward: true, Dropout: true})
 	if err != nil {
 		return Footprint{}, err

@@ -12,8 +12,8 @@ import (
 	"github.com/ggtune/ggtune/engine/synth"
 )
 
-// TestReady: each parameter is told of once, when its gradient is what it is at the end of the pass, and as early as that: what the
-// last layer trains before the first layer's gradients are made.
+// TestReady: each parameter is told of once, when its gradient is what it is at the end of the pass, and as early as
+// that: what the last layer trains before the first layer's gradients are made.
 func TestReady(t *testing.T) {
 	for name, change := range map[string]func(*setup, *adapter.Config){
 		"lora":      nil,
@@ -30,7 +30,8 @@ func TestReady(t *testing.T) {
 				var told []*engine.Param
 				grads := map[string][]float32{}
 				// A parameter of the first layer that has any; a tied embedding has gradients from the head on.
-				first := r.Params()[slices.IndexFunc(r.Params(), func(p *engine.Param) bool { return strings.HasPrefix(p.Name, "blk.") })]
+				first := r.Params()[slices.IndexFunc(r.Params(),
+					func(p *engine.Param) bool { return strings.HasPrefix(p.Name, "blk.") })]
 				early := 0
 				err := r.Backward(context.Background(), ones, func(p *engine.Param) error {
 					told = append(told, p)

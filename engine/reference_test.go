@@ -31,7 +31,8 @@ type trial struct {
 	model   *refmodel.Model
 }
 
-// newTrial opens a session that trains m's LoRA pairs, or all of its weights where it has none, over m written to a file.
+// newTrial opens a session that trains m's LoRA pairs, or all of its weights where it has none, over m written to a
+// file.
 func newTrial(t *testing.T, m *refmodel.Model, cfg engine.SessionConfig) *trial {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "model.gguf")
@@ -188,11 +189,13 @@ func (r *trial) check(t *testing.T, rows []refmodel.Row, c closeness) {
 	for name, g := range got {
 		norm, cosine := apart(g, wantGrads[name].Data)
 		if !(norm <= c.norm) || !(cosine <= c.cosine) {
-			t.Errorf("gradient of %s: relative difference of norms %.3g, 1-cosine %.3g; want at most %.3g and %.3g", name, norm, cosine, c.norm, c.cosine)
+			t.Errorf("gradient of %s: relative difference of norms %.3g, 1-cosine %.3g; want at most %.3g and %.3g",
+				name, norm, cosine, c.norm, c.cosine)
 		}
 		worst.norm, worst.cosine = max(worst.norm, norm), max(worst.cosine, cosine)
 	}
-	t.Logf("%d gradients: log-probabilities within %.2g, norms %.2g, 1-cosine %.2g", len(got), farthest(gotLogP, wantLogP), worst.norm, worst.cosine)
+	t.Logf("%d gradients: log-probabilities within %.2g, norms %.2g, 1-cosine %.2g", len(got),
+		farthest(gotLogP, wantLogP), worst.norm, worst.cosine)
 }
 
 // complete checks that the session trains exactly what the trial asked for.
@@ -365,16 +368,18 @@ func rowsFor(vocab int) map[string]refmodel.Row {
 	return map[string]refmodel.Row{
 		"chain": refmodel.Chain(tokens(40), from(7, 40)),
 		"tree": {Tokens: tokens(37), Counted: slices.Concat(from(3, 10), from(10, 15), from(19, 30), from(33, 37)),
-			Segments: []refmodel.Segment{{Start: 0, Len: 10, Parent: -1}, {Start: 10, Len: 7, Parent: 0}, {Start: 17, Len: 1, Parent: 0},
+			Segments: []refmodel.Segment{{Start: 0, Len: 10, Parent: -1}, {Start: 10, Len: 7, Parent: 0},
+				{Start: 17, Len: 1, Parent: 0},
 				{Start: 18, Len: 12, Parent: 2}, {Start: 30, Len: 7, Parent: 1}}},
 		"packed": {Tokens: tokens(33), Counted: slices.Concat(from(1, 5), from(7, 20), from(30, 33)),
-			Segments: []refmodel.Segment{{Start: 0, Len: 5, Parent: -1}, {Start: 5, Len: 1, Parent: -1}, {Start: 6, Len: 14, Parent: -1}, {Start: 20, Len: 13, Parent: -1}}},
+			Segments: []refmodel.Segment{{Start: 0, Len: 5, Parent: -1}, {Start: 5, Len: 1, Parent: -1},
+				{Start: 6, Len: 14, Parent: -1}, {Start: 20, Len: 13, Parent: -1}}},
 		"one counted": refmodel.Chain(tokens(9), from(4, 5)),
 	}
 }
 
-// TestReference holds the exact mode against the float64 reference: every architecture, awkward sizes, adapters on every
-// role, full training, every shape of row.
+// TestReference holds the exact mode against the float64 reference: every architecture, awkward sizes, adapters on
+// every role, full training, every shape of row.
 func TestReference(t *testing.T) {
 	for _, s := range sizes(t) {
 		for kind, m := range s.models(t) {

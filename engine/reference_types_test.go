@@ -70,7 +70,8 @@ func TestReferenceStorageTypes(t *testing.T) {
 // short is a row for models whose rows of 256 elements cost the reference time.
 func short(vocab int) refmodel.Row {
 	return refmodel.Row{Tokens: rowsFor(vocab)["tree"].Tokens[:13], Counted: []int32{4, 5, 7, 12},
-		Segments: []refmodel.Segment{{Start: 0, Len: 6, Parent: -1}, {Start: 6, Len: 3, Parent: 0}, {Start: 9, Len: 4, Parent: 0}}}
+		Segments: []refmodel.Segment{{Start: 0, Len: 6, Parent: -1}, {Start: 6, Len: 3, Parent: 0},
+			{Start: 9, Len: 4, Parent: 0}}}
 }
 
 // TestReferenceMixes: types mixed within a file, on every architecture.
@@ -133,10 +134,11 @@ func TestReferenceSomePairs(t *testing.T) {
 	}
 }
 
-// TestReferenceBatches: rows of unlike lengths in one batch, larger and smaller batches after it, and gradients summed over
-// two passes.
+// TestReferenceBatches: rows of unlike lengths in one batch, larger and smaller batches after it, and gradients
+// summed over two passes.
 func TestReferenceBatches(t *testing.T) {
-	for _, s := range []size{sizeOf(t, "llama, every optional tensor, odd sizes"), sizeOf(t, "qwen3"), sizeOf(t, "gpt2")} {
+	for _, s := range []size{sizeOf(t, "llama, every optional tensor, odd sizes"), sizeOf(t, "qwen3"),
+		sizeOf(t, "gpt2")} {
 		for kind, m := range s.models(t) {
 			t.Run(s.Name+"/"+kind, func(t *testing.T) {
 				rows := rowsFor(m.NVocab)
@@ -155,7 +157,8 @@ func TestReferenceBatches(t *testing.T) {
 				r.run(t, all[2:], d[counted(all[:2]):counted(all)])
 				for name, g := range r.gradients(t) {
 					if norm, cosine := apart(g, want[name].Data); !(norm <= exactNorm) || !(cosine <= exactCosine) {
-						t.Errorf("gradient of %s over two passes: relative difference of norms %.3g, 1-cosine %.3g", name, norm, cosine)
+						t.Errorf("gradient of %s over two passes: relative difference of norms %.3g, 1-cosine %.3g",
+							name, norm, cosine)
 					}
 				}
 			})
@@ -197,19 +200,22 @@ func TestReferenceLogits(t *testing.T) {
 					want = append(want, p.Logits(int(c)-1)...)
 				}
 				b := &engine.Batch{Rows: []engine.Row{engineRow(row)}}
-				out, err := r.session.Forward(context.Background(), b, engine.Options{Want: []*engine.Output{engine.Logits}, Apply: apply})
+				out, err := r.session.Forward(context.Background(), b,
+					engine.Options{Want: []*engine.Output{engine.Logits}, Apply: apply})
 				if err != nil {
 					t.Fatal(err)
 				}
 				if e := farthest(float64s(out[engine.Logits]), want); !(e <= tolerance) {
-					t.Errorf("adapter off %v: logits differ by %.3g of the largest, want at most %.3g", off, e, tolerance)
+					t.Errorf("adapter off %v: logits differ by %.3g of the largest, want at most %.3g", off, e,
+						tolerance)
 				}
 				out, err = r.session.Forward(context.Background(), b, engine.Options{Apply: apply})
 				if err != nil {
 					t.Fatal(err)
 				}
 				if e := farthest(float64s(out[engine.LogP]), p.LogP); !(e <= exactLogP) {
-					t.Errorf("adapter off %v: log-probabilities differ by %.3g of the largest, want at most %.3g", off, e, exactLogP)
+					t.Errorf("adapter off %v: log-probabilities differ by %.3g of the largest, want at most %.3g",
+						off, e, exactLogP)
 				}
 			}
 		})
@@ -218,7 +224,8 @@ func TestReferenceLogits(t *testing.T) {
 
 // TestReferenceLong: rows beyond the attention's blocks, the head's chunks and the products' tiles.
 func TestReferenceLong(t *testing.T) {
-	hp := refmodel.HParams{NLayer: 1, NEmbd: 24, NFF: 700, NHead: 2, NHeadKV: 1, HeadDim: 12, NVocab: 600, NCtxTrain: 512, NormEps: 1.0 / 65536,
+	hp := refmodel.HParams{NLayer: 1, NEmbd: 24, NFF: 700, NHead: 2, NHeadKV: 1, HeadDim: 12, NVocab: 600,
+		NCtxTrain: 512, NormEps: 1.0 / 65536,
 		Rope: refmodel.Rope{Dim: 12, Base: 10000, Scale: 1, AttnFactor: 1}}
 	const n = 420
 	tokens := make([]int32, n)

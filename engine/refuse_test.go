@@ -36,24 +36,41 @@ func TestBatchesRefused(t *testing.T) {
 		row  engine.Row
 		want []string
 	}{
-		"token beyond":        {engine.Row{Tokens: []int32{5, 6, 320, 8}, Segments: root, Counted: []int32{1}}, []string{"token 320 at index 2", "vocabulary of 320"}},
-		"token below 0":       {engine.Row{Tokens: []int32{-1, 6, 7, 8}, Segments: root, Counted: []int32{1}}, []string{"token -1 at index 0"}},
-		"no segments":         {engine.Row{Tokens: ids, Counted: []int32{1}}, []string{"cover 0 of 4"}},
-		"tokens left over":    {engine.Row{Tokens: ids, Segments: segs(engine.Segment{Len: 3, Parent: -1}), Counted: []int32{1}}, []string{"cover 3 of 4"}},
-		"segment beyond":      {engine.Row{Tokens: ids, Segments: segs(engine.Segment{Len: 5, Parent: -1}), Counted: []int32{1}}, []string{"segment 0", "length 5", "4 tokens"}},
-		"length below 0":      {engine.Row{Tokens: ids, Segments: segs(engine.Segment{Len: -1, Parent: -1}), Counted: []int32{1}}, []string{"segment 0", "length -1"}},
-		"a gap":               {engine.Row{Tokens: ids, Segments: segs(engine.Segment{Len: 1, Parent: -1}, engine.Segment{Start: 2, Len: 2}), Counted: []int32{1}}, []string{"segment 1", "start 2"}},
-		"an overlap":          {engine.Row{Tokens: ids, Segments: segs(engine.Segment{Len: 2, Parent: -1}, engine.Segment{Start: 1, Len: 3}), Counted: []int32{1}}, []string{"segment 1", "start 1"}},
-		"its own parent":      {engine.Row{Tokens: ids, Segments: segs(engine.Segment{Len: 4, Parent: 0}), Counted: []int32{1}}, []string{"segment 0", "parent 0"}},
-		"a later parent":      {engine.Row{Tokens: ids, Segments: segs(engine.Segment{Len: 2, Parent: 1}, engine.Segment{Start: 2, Len: 2, Parent: -1}), Counted: []int32{1}}, []string{"segment 0", "parent 1"}},
-		"parent below -1":     {engine.Row{Tokens: ids, Segments: segs(engine.Segment{Len: 4, Parent: -2}), Counted: []int32{1}}, []string{"parent -2"}},
-		"first token counted": {engine.Row{Tokens: ids, Segments: root, Counted: []int32{0, 1}}, []string{"counted token 0", "root", "nothing predicts it"}},
-		"second root's first": {engine.Row{Tokens: ids, Segments: segs(engine.Segment{Len: 2, Parent: -1}, engine.Segment{Start: 2, Len: 2, Parent: -1}), Counted: []int32{1, 2}}, []string{"counted token 2", "nothing predicts it"}},
-		"after an empty root": {engine.Row{Tokens: ids, Segments: segs(engine.Segment{Parent: -1}, engine.Segment{Len: 4}), Counted: []int32{0}}, []string{"counted token 0", "nothing predicts it"}},
-		"counted beyond":      {engine.Row{Tokens: ids, Segments: root, Counted: []int32{4}}, []string{"counted token 4", "below 4"}},
-		"counted below 0":     {engine.Row{Tokens: ids, Segments: root, Counted: []int32{-1}}, []string{"counted token -1"}},
-		"counted twice":       {engine.Row{Tokens: ids, Segments: root, Counted: []int32{2, 2}}, []string{"counted token 2 after 2", "ascending"}},
-		"nothing counted":     {engine.Row{Tokens: ids, Segments: root}, []string{"no counted token"}},
+		"token beyond": {engine.Row{Tokens: []int32{5, 6, 320, 8}, Segments: root, Counted: []int32{1}},
+			[]string{"token 320 at index 2", "vocabulary of 320"}},
+		"token below 0": {engine.Row{Tokens: []int32{-1, 6, 7, 8}, Segments: root, Counted: []int32{1}},
+			[]string{"token -1 at index 0"}},
+		"no segments": {engine.Row{Tokens: ids, Counted: []int32{1}}, []string{"cover 0 of 4"}},
+		"tokens left over": {engine.Row{Tokens: ids, Segments: segs(engine.Segment{Len: 3, Parent: -1}),
+			Counted: []int32{1}}, []string{"cover 3 of 4"}},
+		"segment beyond": {engine.Row{Tokens: ids, Segments: segs(engine.Segment{Len: 5, Parent: -1}),
+			Counted: []int32{1}}, []string{"segment 0", "length 5", "4 tokens"}},
+		"length below 0": {engine.Row{Tokens: ids, Segments: segs(engine.Segment{Len: -1, Parent: -1}),
+			Counted: []int32{1}}, []string{"segment 0", "length -1"}},
+		"a gap": {engine.Row{Tokens: ids, Segments: segs(engine.Segment{Len: 1, Parent: -1},
+			engine.Segment{Start: 2, Len: 2}), Counted: []int32{1}}, []string{"segment 1", "start 2"}},
+		"an overlap": {engine.Row{Tokens: ids, Segments: segs(engine.Segment{Len: 2, Parent: -1},
+			engine.Segment{Start: 1, Len: 3}), Counted: []int32{1}}, []string{"segment 1", "start 1"}},
+		"its own parent": {engine.Row{Tokens: ids, Segments: segs(engine.Segment{Len: 4, Parent: 0}),
+			Counted: []int32{1}}, []string{"segment 0", "parent 0"}},
+		"a later parent": {engine.Row{Tokens: ids, Segments: segs(engine.Segment{Len: 2, Parent: 1},
+			engine.Segment{Start: 2, Len: 2, Parent: -1}), Counted: []int32{1}}, []string{"segment 0", "parent 1"}},
+		"parent below -1": {engine.Row{Tokens: ids, Segments: segs(engine.Segment{Len: 4, Parent: -2}),
+			Counted: []int32{1}}, []string{"parent -2"}},
+		"first token counted": {engine.Row{Tokens: ids, Segments: root, Counted: []int32{0, 1}},
+			[]string{"counted token 0", "root", "nothing predicts it"}},
+		"second root's first": {engine.Row{Tokens: ids, Segments: segs(engine.Segment{Len: 2, Parent: -1},
+			engine.Segment{Start: 2, Len: 2, Parent: -1}), Counted: []int32{1, 2}},
+			[]string{"counted token 2", "nothing predicts it"}},
+		"after an empty root": {engine.Row{Tokens: ids, Segments: segs(engine.Segment{Parent: -1},
+			engine.Segment{Len: 4}), Counted: []int32{0}}, []string{"counted token 0", "nothing predicts it"}},
+		"counted beyond": {engine.Row{Tokens: ids, Segments: root, Counted: []int32{4}},
+			[]string{"counted token 4", "below 4"}},
+		"counted below 0": {engine.Row{Tokens: ids, Segments: root, Counted: []int32{-1}},
+			[]string{"counted token -1"}},
+		"counted twice": {engine.Row{Tokens: ids, Segments: root, Counted: []int32{2, 2}},
+			[]string{"counted token 2 after 2", "ascending"}},
+		"nothing counted": {engine.Row{Tokens: ids, Segments: root}, []string{"no counted token"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := r.Forward(context.Background(), batch(tt.row), engine.Options{})
@@ -91,7 +108,8 @@ func TestLearnedPositionsEnd(t *testing.T) {
 	_, err := r.Forward(context.Background(), batch(chain(tokens(1, most+1, 320))), engine.Options{})
 	says(t, err, "sequence of 129 tokens", "128 learned positions", "--seq-len 128")
 	row := chain(tokens(1, most+40, 320))
-	row.Segments = []engine.Segment{{Len: 100, Parent: -1}, {Start: 100, Len: 28}, {Start: 128, Len: 28}, {Start: 156, Len: 12, Parent: -1}}
+	row.Segments = []engine.Segment{{Len: 100, Parent: -1}, {Start: 100, Len: 28}, {Start: 128, Len: 28},
+		{Start: 156, Len: 12, Parent: -1}}
 	row.Counted = []int32{1, 127, 128, 155, 157}
 	r.forward(batch(row), engine.Options{})
 	row.Segments[1].Len, row.Segments[2] = 27, engine.Segment{Start: 127, Len: 29}
@@ -140,7 +158,8 @@ func TestSessionConfigRefused(t *testing.T) {
 	_, err := engine.NewSession(r.model, engine.SessionConfig{Threads: 0})
 	says(t, err, "thread")
 	other := newRig(t, synth.Tiny("qwen3", gguf.F32), nil) // its heads are larger
-	_, err = engine.NewSession(r.model, engine.SessionConfig{Threads: 1, Sets: []engine.Set{{Adapter: other.adapter()}}})
+	_, err = engine.NewSession(r.model, engine.SessionConfig{Threads: 1,
+		Sets: []engine.Set{{Adapter: other.adapter()}}})
 	says(t, err, "blk.0.attn_q.weight", "another model")
 }
 
@@ -222,7 +241,8 @@ func TestPlanForetellsMemory(t *testing.T) {
 					trained += p.Len()
 				}
 				if plan.Trained != trained || plan.Weights != r.model.Bytes() || plan.Layers != spec.Layers {
-					t.Errorf("planned %+v; trained are %d numbers, weights %d bytes, %d layers", plan, trained, r.model.Bytes(), spec.Layers)
+					t.Errorf("planned %+v; trained are %d numbers, weights %d bytes, %d layers", plan, trained,
+						r.model.Bytes(), spec.Layers)
 				}
 			})
 		})

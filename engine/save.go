@@ -12,8 +12,8 @@ import (
 	"github.com/ggtune/ggtune/internal/atomicfile"
 )
 
-// CheckFull says why the model cannot be trained in full: quantized weights hold too few values for small updates to move
-// them.
+// CheckFull says why the model cannot be trained in full: quantized weights hold too few values for small updates to
+// move them.
 func (m *Model) CheckFull() error {
 	for name := range m.tensors {
 		if err := m.checkWhole(name); err != nil {
@@ -26,14 +26,15 @@ func (m *Model) CheckFull() error {
 // checkWhole is CheckFull for one tensor.
 func (m *Model) checkWhole(name string) error {
 	if t := m.tensors[name].info.Type; t.IsQuantized() {
-		return m.fault("tensor %q is storage type %v; full-parameter training needs f32, f16 or bf16 weights: train a LoRA adapter on this file, or take the model in one of those types", name, t)
+		return m.fault("tensor %q is storage type %v; full-parameter training needs f32, f16 or bf16 weights: train "+
+			"a LoRA adapter on this file, or take the model in one of those types", name, t)
 	}
 	return nil
 }
 
-// RoundParams rounds a set's tensors of the model to the base's own storage types, so that the session computes what SaveModel
-// writes; changed says that it did anything, which it does not where all are F32. A value beyond the range of its type is an
-// error. Training on goes on from the rounded values.
+// RoundParams rounds a set's tensors of the model to the base's own storage types, so that the session computes what
+// SaveModel writes; changed says that it did anything, which it does not where all are F32. A value beyond the range
+// of its type is an error. Training on goes on from the rounded values.
 func (s *Session) RoundParams(set string) (changed bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -84,7 +85,8 @@ func roundTo(v backend.Floats, t *gguf.TensorInfo) error {
 		}
 		for _, x := range part {
 			if x-x != 0 {
-				return errors.New("a value of it is beyond that type's range; take the model in f32, or train with a lower learning rate (--lr)")
+				return errors.New("a value of it is beyond that type's range; take the model in f32, or train with " +
+					"a lower learning rate (--lr)")
 			}
 		}
 		return v.Upload(part, at)
@@ -107,7 +109,8 @@ func eachRows(v backend.Floats, t *gguf.TensorInfo, do func(part []float32, at i
 	return nil
 }
 
-// SaveModel writes the model with a set's tensors in the base's own storage types, everything else as in the base, atomically.
+// SaveModel writes the model with a set's tensors in the base's own storage types, everything else as in the base,
+// atomically.
 func (s *Session) SaveModel(ctx context.Context, fsys atomicfile.FS, path, set string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

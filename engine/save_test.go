@@ -9,8 +9,8 @@ import (
 	"github.com/ggtune/ggtune/engine/synth"
 )
 
-// TestRoundParams: rounding is what the storage type does, does nothing a second time or to F32, and tells of a value that
-// does not fit, with the tensor's name.
+// TestRoundParams: rounding is what the storage type does, does nothing a second time or to F32, and tells of a value
+// that does not fit, with the tensor's name.
 func TestRoundParams(t *testing.T) {
 	for _, typ := range []gguf.Type{gguf.F32, gguf.F16, gguf.BF16} {
 		m, err := Open(synth.Temp(t, synth.Tiny("llama", typ)))
@@ -48,7 +48,9 @@ func TestRoundParams(t *testing.T) {
 			t.Errorf("%v: a second rounding changed something: %v", typ, err)
 		}
 		set(0, 1e6)
-		if _, err := s.RoundParams(""); typ == gguf.F16 && (err == nil || !strings.Contains(err.Error(), p.Name) || !strings.Contains(err.Error(), "range")) || typ != gguf.F16 && err != nil {
+		if _, err := s.RoundParams(""); typ == gguf.F16 &&
+			(err == nil || !strings.Contains(err.Error(), p.Name) || !strings.Contains(err.Error(), "range")) ||
+			typ != gguf.F16 && err != nil {
 			t.Errorf("%v: a million: got %v", typ, err)
 		}
 	}

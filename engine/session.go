@@ -14,7 +14,8 @@ import (
 
 // A SessionConfig says what a session trains and how it computes.
 type SessionConfig struct {
-	// Backend computes; the session must be closed before it. nil: a CPU backend of the session's own, with Threads threads.
+	// Backend computes; the session must be closed before it. nil: a CPU backend of the session's own, with Threads
+	// threads.
 	Backend backend.Backend
 	Threads int // 1 to ggml.MaxThreads; read where Backend is nil
 	// Exact computes every product in f32; the default packs activations for the fastest product the CPU has.
@@ -23,8 +24,8 @@ type SessionConfig struct {
 	Sets []Set
 	// Seed keys the dropout masks.
 	Seed uint64
-	// KeepBytes is the memory that activations kept for the backward pass may take, in bytes; layers beyond it are computed again. 0
-	// computes every layer again.
+	// KeepBytes is the memory that activations kept for the backward pass may take, in bytes; layers beyond it are
+	// computed again. 0 computes every layer again.
 	KeepBytes int64
 	// Profile sums the time spent in each Phase.
 	Profile bool
@@ -71,7 +72,8 @@ func NewSession(m *Model, cfg SessionConfig) (*Session, error) {
 // hold gives the backend the model's weights.
 func (s *Session) hold() error {
 	for name, t := range s.model.tensors {
-		m, err := s.backend.Hold(backend.Weight{Name: name, Type: int32(t.info.Type), Shape: t.shape, Row: t.row, Data: t.data})
+		m, err := s.backend.Hold(backend.Weight{Name: name, Type: int32(t.info.Type), Shape: t.shape, Row: t.row,
+			Data: t.data})
 		if err != nil {
 			return fmt.Errorf("engine: tensor %q: %w", name, err)
 		}
@@ -91,7 +93,11 @@ func newSession(m *Model, cfg SessionConfig) (*Session, error) {
 		}
 		s.backend, s.owned = b, true
 	}
-	return s, s.planSets()
+	if err := s.planSets(); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
 }
 
 // Close frees the session's memory.
@@ -153,10 +159,11 @@ func (s *Session) Forward(ctx context.Context, b *Batch, opt Options) (Outputs, 
 	return p.outputs()
 }
 
-// Backward adds the gradients of the parameters, given the loss's derivatives by the outputs of the Forward before it (which must have
-// been asked with Options.Backward). It may follow a Forward once. ready, unless nil, is called for each parameter once, when nothing more
-// is added to its gradient in this pass: in the last micro-batch of a step, while others are still to come, it may be read then. The
-// order of the calls follows from the model and what is trained; an error ends the pass.
+// Backward adds the gradients of the parameters, given the loss's derivatives by the outputs of the Forward before it
+// (which must have been asked with Options.Backward). It may follow a Forward once. ready, unless nil, is called for
+// each parameter once, when nothing more is added to its gradient in this pass: in the last micro-batch of a step,
+// while others are still to come, it may be read then. The order of the calls follows from the model and what is
+// trained; an error ends the pass.
 func (s *Session) Backward(ctx context.Context, grad Outputs, ready func(*Param) error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -27,7 +27,8 @@ func newRig(t testing.TB, spec synth.Spec, change func(*setup, *adapter.Config))
 	return openRig(t, synth.Temp(t, spec), change)
 }
 
-// A setup is what most tests say of a session: one set, named "", of an adapter or the full model; others stand behind it.
+// A setup is what most tests say of a session: one set, named "", of an adapter or the full model; others stand
+// behind it.
 type setup struct {
 	engine.SessionConfig
 	Full    bool
@@ -176,12 +177,13 @@ func tokens(seed uint64, n, vocab int) []int32 {
 
 func batch(rows ...engine.Row) *engine.Batch { return &engine.Batch{Rows: rows, DropoutStep: 3} }
 
-// tree is a prompt of 9 tokens with two answers, the second with a continuation of its own, as one row; separate gives the
-// same counted tokens as one row each.
+// tree is a prompt of 9 tokens with two answers, the second with a continuation of its own, as one row; separate
+// gives the same counted tokens as one row each.
 func tree(vocab int) (row engine.Row, separate []engine.Row) {
 	prompt, a, b, c := tokens(1, 9, vocab), tokens(2, 5, vocab), tokens(3, 7, vocab), tokens(4, 4, vocab)
 	row.Tokens = slices.Concat(prompt, a, b, c)
-	row.Segments = []engine.Segment{{Start: 0, Len: 9, Parent: -1}, {Start: 9, Len: 5}, {Start: 14, Len: 7}, {Start: 21, Len: 4, Parent: 2}}
+	row.Segments = []engine.Segment{{Start: 0, Len: 9, Parent: -1}, {Start: 9, Len: 5}, {Start: 14, Len: 7},
+		{Start: 21, Len: 4, Parent: 2}}
 	for i := 9; i < len(row.Tokens); i++ {
 		row.Counted = append(row.Counted, int32(i))
 	}
@@ -195,11 +197,12 @@ func tree(vocab int) (row engine.Row, separate []engine.Row) {
 
 // Named tolerances, with the noise measured on the generated models beside them.
 const (
-	// packingTolerance bounds the relative difference (norm of the difference over norm) of gradients computed in another
-	// arrangement of the same tokens, f32: attention blocks and sums over tokens fall differently. Measured: 2e-6.
+	// packingTolerance bounds the relative difference (norm of the difference over norm) of gradients computed in
+	// another arrangement of the same tokens, f32: attention blocks and sums over tokens fall differently. Measured:
+	// 2e-6.
 	packingTolerance = 2e-5
-	// differenceTolerance bounds the relative error of f32 directional derivatives against central differences. Measured: up to 3e-3
-	// (the loss's own rounding over a step of 1e-2).
+	// differenceTolerance bounds the relative error of f32 directional derivatives against central differences.
+	// Measured: up to 3e-3 (the loss's own rounding over a step of 1e-2).
 	differenceTolerance = 1e-2
 )
 
@@ -287,7 +290,8 @@ func (r *rig) checkDirection(b *engine.Batch, p *engine.Param, grad []float32) {
 	want := (loss(step) - loss(-step)) / (2 * step)
 	upload(r.t, p.Value, was)
 	if e := math.Abs(want-norm) / norm; !(e <= differenceTolerance) {
-		r.t.Errorf("%s: slope along the gradient: got %.6g, finite difference %.6g (off by %.2g)", p.Name, norm, want, e)
+		r.t.Errorf("%s: slope along the gradient: got %.6g, finite difference %.6g (off by %.2g)", p.Name, norm, want,
+			e)
 	}
 }
 
@@ -306,7 +310,8 @@ func TestKeptEqualsRecomputed(t *testing.T) {
 				}
 				for name := range g {
 					if !slices.Equal(g[name], first[name]) {
-						t.Fatalf("exact %v: gradient of %s differs between kept and recomputed activations (%.3g)", exact, name, relative(g[name], first[name]))
+						t.Fatalf("exact %v: gradient of %s differs between kept and recomputed activations (%.3g)",
+							exact, name, relative(g[name], first[name]))
 					}
 				}
 			}
@@ -381,7 +386,8 @@ func TestPackedEqualsUnpacked(t *testing.T) {
 				continue
 			}
 			r.forward(batch(row), engine.Options{Backward: true})
-			if err := r.Backward(context.Background(), engine.Outputs{engine.LogP: coef[at : at+len(row.Counted)]}, nil); err != nil {
+			if err := r.Backward(context.Background(), engine.Outputs{engine.LogP: coef[at : at+len(row.Counted)]},
+				nil); err != nil {
 				t.Fatal(err)
 			}
 			at += len(row.Counted)

@@ -32,8 +32,8 @@ func alone(t *testing.T, m *engine.Model, set engine.Set) *rig {
 // normsAndBiases are what is no matrix.
 func normsAndBiases(p arch.Part, _ int) bool { return len(p.Shape) == 1 }
 
-// TestSetsOfOneSession: a policy, a frozen reference, a second policy and norms of their own in one session give what a session of
-// each gives, log-probabilities and gradients, bit for bit; so does the model without any.
+// TestSetsOfOneSession: a policy, a frozen reference, a second policy and norms of their own in one session give what
+// a session of each gives, log-probabilities and gradients, bit for bit; so does the model without any.
 func TestSetsOfOneSession(t *testing.T) {
 	eachArch(t, func(t *testing.T, spec synth.Spec) {
 		m, err := engine.Open(synth.Temp(t, spec))
@@ -42,9 +42,11 @@ func TestSetsOfOneSession(t *testing.T) {
 		}
 		defer m.Close()
 		named := func(name string, rank int, layers ...int) engine.Set {
-			return engine.Set{Name: name, Adapter: newAdapter(t, m, adapter.Config{Rank: rank, Alpha: 8, Init: "kaiming", Seed: uint64(rank), Layers: layers})}
+			return engine.Set{Name: name, Adapter: newAdapter(t, m,
+				adapter.Config{Rank: rank, Alpha: 8, Init: "kaiming", Seed: uint64(rank), Layers: layers})}
 		}
-		sets := []engine.Set{named("policy", 4), named("reference", 3), named("critic", 2, 1), {Name: "norms", Whole: normsAndBiases}, {Name: "frozen norms", Whole: normsAndBiases, Frozen: true}}
+		sets := []engine.Set{named("policy", 4), named("reference", 3), named("critic", 2, 1),
+			{Name: "norms", Whole: normsAndBiases}, {Name: "frozen norms", Whole: normsAndBiases, Frozen: true}}
 		sets[1].Frozen = true
 		s, err := engine.NewSession(m, engine.SessionConfig{Threads: 1, Exact: true, Sets: sets})
 		if err != nil {
@@ -96,8 +98,8 @@ func TestSetsOfOneSession(t *testing.T) {
 	})
 }
 
-// TestSetsTogether: sets applied at once stand on top of each other, and those that are not to be trained get no gradients while
-// others do.
+// TestSetsTogether: sets applied at once stand on top of each other, and those that are not to be trained get no
+// gradients while others do.
 func TestSetsTogether(t *testing.T) {
 	eachArch(t, func(t *testing.T, spec synth.Spec) {
 		var under engine.Set
@@ -107,7 +109,8 @@ func TestSetsTogether(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer m.Close()
-			under = engine.Set{Name: "under", Adapter: newAdapter(t, m, adapter.Config{Rank: 3, Alpha: 8, Init: "kaiming", Seed: 9})}
+			under = engine.Set{Name: "under", Adapter: newAdapter(t, m,
+				adapter.Config{Rank: 3, Alpha: 8, Init: "kaiming", Seed: 9})}
 			c.Sets = []engine.Set{under, {Name: "norms", Whole: normsAndBiases}}
 		})
 		b := batch(chain(tokens(1, 17, spec.Vocab)))
@@ -139,8 +142,8 @@ func TestSetsTogether(t *testing.T) {
 	})
 }
 
-// TestWholeTensors: tensors chosen by role and layer get the gradients of finite differences, others none; in a quantized model those
-// that are not quantized can be.
+// TestWholeTensors: tensors chosen by role and layer get the gradients of finite differences, others none; in a
+// quantized model those that are not quantized can be.
 func TestWholeTensors(t *testing.T) {
 	for name, c := range map[string]struct {
 		typ    gguf.Type
@@ -148,11 +151,14 @@ func TestWholeTensors(t *testing.T) {
 	}{
 		"norms and biases": {gguf.F32, normsAndBiases},
 		"biases":           {gguf.F32, func(p arch.Part, _ int) bool { return p.Suffix == ".bias" }},
-		"weights of norms": {gguf.F32, func(p arch.Part, _ int) bool { return len(p.Shape) == 1 && p.Suffix == ".weight" }},
-		"one layer":        {gguf.F16, func(_ arch.Part, il int) bool { return il == 1 }},
-		"one role":         {gguf.F32, func(p arch.Part, _ int) bool { return p.Role == arch.AttnOutput }},
-		"outside":          {gguf.F32, func(_ arch.Part, il int) bool { return il < 0 }},
-		"of a quantized":   {gguf.Q8_0, normsAndBiases},
+		"weights of norms": {gguf.F32, func(p arch.Part, _ int) bool {
+			return len(p.Shape) == 1 &&
+				p.Suffix == ".weight"
+		}},
+		"one layer":      {gguf.F16, func(_ arch.Part, il int) bool { return il == 1 }},
+		"one role":       {gguf.F32, func(p arch.Part, _ int) bool { return p.Role == arch.AttnOutput }},
+		"outside":        {gguf.F32, func(_ arch.Part, il int) bool { return il < 0 }},
+		"of a quantized": {gguf.Q8_0, normsAndBiases},
 	} {
 		t.Run(name, func(t *testing.T) {
 			eachArch(t, func(t *testing.T, spec synth.Spec) {
@@ -180,7 +186,8 @@ func TestWholeTensors(t *testing.T) {
 
 func TestSetsRefused(t *testing.T) {
 	r := newRig(t, synth.Tiny("llama", gguf.Q8_0), func(c *setup, _ *adapter.Config) {
-		c.Sets = []engine.Set{{Name: "norms", Whole: normsAndBiases}, {Name: "other", Whole: normsAndBiases, Frozen: true}}
+		c.Sets = []engine.Set{{Name: "norms", Whole: normsAndBiases},
+			{Name: "other", Whole: normsAndBiases, Frozen: true}}
 	})
 	head := func(role arch.Role, n int, shape ...int64) []engine.Head {
 		return []engine.Head{{Role: role, Shape: shape, Values: make([]float32, n)}}
@@ -206,7 +213,8 @@ func TestSetsRefused(t *testing.T) {
 	}{
 		{engine.Options{Apply: engine.Only("nroms")}, `no set is named "nroms"; the session's: "", "norms", "other"`},
 		{engine.Options{}, `"norms" and "other" both have numbers for tensor`},
-		{engine.Options{Apply: engine.Only("", "other"), Backward: true, Train: engine.Only("other")}, "frozen or not applied"},
+		{engine.Options{Apply: engine.Only("", "other"), Backward: true, Train: engine.Only("other")},
+			"frozen or not applied"},
 		{engine.Options{Apply: engine.Only(""), Backward: true, Train: engine.Only("norms")}, "frozen or not applied"},
 		{engine.Options{Apply: engine.Only("other"), Backward: true}, "trains nothing"},
 		{engine.Options{Apply: engine.Only(), Backward: true}, "trains nothing"},

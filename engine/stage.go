@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"fmt"
+
 	"github.com/ggtune/ggtune/engine/arch"
 	"github.com/ggtune/ggtune/engine/backend"
 	"github.com/ggtune/ggtune/engine/graph"
@@ -10,7 +12,7 @@ import (
 type stage struct {
 	forward   backend.Program
 	backward  backend.Program // nil where nothing is trained and no gradient passes
-	keptAt    []int64         // offset of each kept value (forward.exports after the outputs) in the area of kept values
+	keptAt    []int64         // offset of each kept value in the area of kept values
 	kept      []graph.ID
 	keptBytes int64 // bytes
 }
@@ -36,7 +38,8 @@ type stageKey struct {
 	want string // of the last stage
 }
 
-// stage builds, or finds, the stage il (or stageEmbed, stageFinal) for batches of that shape. w is what the last one gives.
+// stage builds, or finds, the stage il (or stageEmbed, stageFinal) for batches of that shape. w is what the last one
+// gives.
 func (s *Session) stage(il int, sh shape, w want) (*stage, error) {
 	key := stageKey{s.kind(il), sh, w.key()}
 	if st, ok := s.stages[key]; ok {
@@ -54,8 +57,8 @@ func (s *Session) stage(il int, sh shape, w want) (*stage, error) {
 	return st, nil
 }
 
-// kind is a comparable value of all that the graph of stage il depends on beside its shape: what the architecture says of
-// it and, for each of its tensors, the storage type and what the sets have in its place or beside it.
+// kind is a comparable value of all that the graph of stage il depends on beside its shape: what the architecture
+// says of it and, for each of its tensors, the storage type and what the sets have in its place or beside it.
 func (s *Session) kind(il int) any {
 	if k, ok := s.kinds[il]; ok {
 		return k
@@ -139,7 +142,7 @@ func (s *Session) buildStage(il int, sh shape, w want) (*stage, error) {
 		return nil, err
 	}
 	var err error
-	if st.forward, err = s.backend.Compile(b.G, st.kept, s.cfg.Exact); err != nil {
+	if st.forward, err = s.compile(b.G, st.kept); err != nil {
 		return nil, err
 	}
 	for _, id := range st.kept {
@@ -147,6 +150,17 @@ func (s *Session) buildStage(il int, sh shape, w want) (*stage, error) {
 		st.keptBytes += backend.Aligned(valueBytes(b.G.Value(id)))
 	}
 	return st, nil
+}
+
+// compile has the backend compile a graph that it can run.
+func (s *Session) compile(g *graph.Graph, kept []graph.ID) (backend.Program, error) {
+	if g.Err() != nil {
+		return nil, g.Err()
+	}
+	if err := s.backend.Check(g); err != nil {
+		return nil, fmt.Errorf("engine: device %s: %w", s.backend.Name(), err)
+	}
+	return s.backend.Compile(g, kept, s.cfg.Exact)
 }
 
 func (s *Session) differentiate(st *stage, g *graph.Graph, x graph.ID, il int, sh shape) error {
@@ -162,7 +176,7 @@ func (s *Session) differentiate(st *stage, g *graph.Graph, x graph.ID, il int, s
 		return err
 	}
 	st.kept = bw.Keep
-	st.backward, err = s.backend.Compile(bw.Graph, nil, s.cfg.Exact)
+	st.backward, err = s.compile(bw.Graph, nil)
 	return err
 }
 

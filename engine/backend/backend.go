@@ -1,5 +1,5 @@
-// Package backend says what a device must be able to do for the engine: hold weights, give memory, turn a compute graph into a
-// program and run it. It knows no model, no session and no device; engine/cpu is one.
+// Package backend says what a device must be able to do for the engine: hold weights, give memory, turn a compute
+// graph into a program and run it. It knows no model, no session and no device; engine/cpu is one.
 //
 // Memory is addressed by handle and offset, never by pointer: a device's memory need not be the process's.
 package backend
@@ -23,8 +23,8 @@ type Place struct {
 // Add is the place n bytes behind p.
 func (p Place) Add(n int64) Place { return Place{p.Mem, p.At + n} }
 
-// Alignment is that of every block, and what offsets of values within one are multiples of, in bytes: a cache line, and the
-// widest vector register.
+// Alignment is that of every block, and what offsets of values within one are multiples of, in bytes: a cache line,
+// and the widest vector register.
 const Alignment = 64
 
 // Aligned rounds a number of bytes up to Alignment.
@@ -56,8 +56,8 @@ type Backend interface {
 	Download(dst []byte, src Place) error
 	// Zero clears bytes.
 	Zero(at Place, bytes int64) error
-	// Compile turns g into a program. Values of keep are bound from outside beside g's outputs. exact asks for F32 throughout; otherwise the
-	// arithmetic of products is the device's fastest that trains as well.
+	// Compile turns g into a program. Values of keep are bound from outside beside g's outputs. exact asks for F32
+	// throughout; otherwise the arithmetic of products is the device's fastest that trains as well.
 	Compile(g *graph.Graph, keep []graph.ID, exact bool) (Program, error)
 	// Bytes is the memory that Alloc has given and Free not taken back.
 	Bytes() int64

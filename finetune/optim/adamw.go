@@ -40,7 +40,8 @@ var (
 	}
 )
 
-// AdamW is Adam with decoupled weight decay (Loshchilov and Hutter 2019, algorithm 2), as torch.optim.AdamW computes it:
+// AdamW is Adam with decoupled weight decay (Loshchilov and Hutter 2019, algorithm 2), as torch.optim.AdamW computes
+// it:
 //
 //	θ ← θ − η·λ·θ
 //	m ← β₁·m + (1−β₁)·g        v ← β₂·v + (1−β₂)·g²
@@ -74,7 +75,8 @@ type constants struct {
 }
 
 func startAdamW(params []*engine.Param, s setting.Values, o Options) (rule, error) {
-	a := &adamW{computation: newComputation(params), set: s, opts: o, params: params, constants: make([]constants, len(params))}
+	a := &adamW{computation: newComputation(params), set: s, opts: o, params: params,
+		constants: make([]constants, len(params))}
 	if err := a.build(); err != nil {
 		a.close()
 		return nil, err
@@ -112,7 +114,8 @@ func (a *adamW) Update(lr, scale float64) error {
 	a.t++
 	b1, b2 := a.set.Of(beta1), a.set.Of(beta2)
 	correct1 := 1 - math.Pow(b1, float64(a.t))
-	k := graph.AdamWConstants{Scale: scale, Beta1: b1, Beta2: b2, Correct2: math.Sqrt(1 - math.Pow(b2, float64(a.t))), Eps: a.set.Of(eps)}
+	k := graph.AdamWConstants{Scale: scale, Beta1: b1, Beta2: b2, Correct2: math.Sqrt(1 - math.Pow(b2, float64(a.t))),
+		Eps: a.set.Of(eps)}
 	for i, p := range a.params {
 		rate := a.opts.rate(lr, p)
 		k.Keep, k.Rate = 1, rate/correct1
@@ -150,7 +153,8 @@ func (a *adamW) upload() error {
 func (a *adamW) State() []checkpoint.Tensor {
 	out := make([]checkpoint.Tensor, 0, 2*len(a.params))
 	for i, p := range a.params {
-		out = append(out, checkpoint.DeviceFloats(p.Name+".adam_m", a.m[i]), checkpoint.DeviceFloats(p.Name+".adam_v", a.v[i]))
+		out = append(out, checkpoint.DeviceFloats(p.Name+".adam_m", a.m[i]),
+			checkpoint.DeviceFloats(p.Name+".adam_v", a.v[i]))
 	}
 	return out
 }

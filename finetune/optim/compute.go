@@ -12,8 +12,8 @@ import (
 	"github.com/ggtune/ggtune/engine/graph"
 )
 
-// chunk is the length of a row that a parameter's numbers are seen as. It fixes the order of sums: those of rows are added in
-// order, so that neither the number of threads nor the backend's way of sharing rows out changes a result.
+// chunk is the length of a row that a parameter's numbers are seen as. It fixes the order of sums: those of rows are
+// added in order, so that neither the number of threads nor the backend's way of sharing rows out changes a result.
 const chunk = 1 << 15
 
 // eachPart calls do for the whole rows of n numbers, as one matrix, and for what is left behind them.
@@ -92,8 +92,11 @@ func (c *computation) give(p *engine.Param, id graph.ID) {
 
 // compile makes the graph ready to run.
 func (c *computation) compile() error {
-	if len(c.graph.Nodes) == 0 {
+	if c.graph.Err() != nil || len(c.graph.Nodes) == 0 {
 		return c.graph.Err()
+	}
+	if err := c.backend.Check(&c.graph); err != nil {
+		return fmt.Errorf("device %s: %w", c.backend.Name(), err)
 	}
 	var err error
 	if c.program, err = c.backend.Compile(&c.graph, nil, true); err != nil {
@@ -116,7 +119,8 @@ func (c *computation) run(do func(p *engine.Param, x float64)) error {
 	if c.program == nil {
 		return nil
 	}
-	b := backend.Binding{Work: backend.Place{Mem: c.work}, Of: func(id graph.ID, _ *graph.Value) backend.Place { return c.places[id] }}
+	b := backend.Binding{Work: backend.Place{Mem: c.work},
+		Of: func(id graph.ID, _ *graph.Value) backend.Place { return c.places[id] }}
 	if err := c.program.Run(context.Background(), &b); err != nil {
 		return err
 	}
@@ -160,8 +164,8 @@ func newNorm(params []*engine.Param) (norm, error) {
 	return n, n.compile()
 }
 
-// of is the Euclidean norm, in F64. If a gradient is not finite, the error names the first tensor that has one, and the norm is
-// not finite.
+// of is the Euclidean norm, in F64. If a gradient is not finite, the error names the first tensor that has one, and
+// the norm is not finite.
 func (n *norm) of() (float64, error) {
 	var total float64
 	var bad *engine.Param
@@ -184,8 +188,8 @@ func (n *norm) of() (float64, error) {
 	return root, nil
 }
 
-// ClipScale is the factor that brings a gradient of the given norm to at most limit (Pascanu et al. 2013); limit 0 leaves
-// it alone.
+// ClipScale is the factor that brings a gradient of the given norm to at most limit (Pascanu et al. 2013); limit 0
+// leaves it alone.
 func ClipScale(norm, limit float64) float64 {
 	if limit <= 0 || norm <= limit {
 		return 1

@@ -13,8 +13,8 @@ import (
 	"github.com/ggtune/ggtune/engine/synth"
 )
 
-// TestDistantDevice: on a device whose memory the process cannot see a model is trained, forward, back, gradient norm and update, as
-// on the processor, bit for bit.
+// TestDistantDevice: on a device whose memory the process cannot see a model is trained, forward, back, gradient norm
+// and update, as on the processor, bit for bit.
 func TestDistantDevice(t *testing.T) {
 	path := synth.Temp(t, synth.Tiny("llama", gguf.Q8_0))
 	device, err := distant.New(1)
@@ -47,7 +47,8 @@ func trainOn(t *testing.T, path string, b backend.Backend) (figures []float64) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := engine.NewSession(m, engine.SessionConfig{Backend: b, Seed: 1, Sets: []engine.Set{{Adapter: a, Dropout: 0.1}}})
+	s, err := engine.NewSession(m, engine.SessionConfig{Backend: b, Seed: 1,
+		Sets: []engine.Set{{Adapter: a, Dropout: 0.1}}})
 	if err != nil {
 		t.Fatal(err)
 	}

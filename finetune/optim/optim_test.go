@@ -224,10 +224,12 @@ func TestUpdateNotFinite(t *testing.T) {
 		last := params[len(params)-1]
 		last.value[len(last.value)-1] = float32(math.Inf(1))
 		a := mustStart(t, params, nil, Options{})
-		if err := a.Update(0.01, 1); !errors.Is(err, ErrParams) || !strings.Contains(err.Error(), strconv.Quote(last.Name)) {
+		if err := a.Update(0.01, 1); !errors.Is(err, ErrParams) ||
+			!strings.Contains(err.Error(), strconv.Quote(last.Name)) {
 			t.Errorf("%d threads: got %v, want an error that names %q", threads, err, last.Name)
 		}
-		if err := a.Update(1e39, 1); !errors.Is(err, ErrParams) || !strings.Contains(err.Error(), strconv.Quote(params[0].Name)) {
+		if err := a.Update(1e39, 1); !errors.Is(err, ErrParams) ||
+			!strings.Contains(err.Error(), strconv.Quote(params[0].Name)) {
 			t.Errorf("%d threads, rate 1e39: got %v, want an error that names %q", threads, err, params[0].Name)
 		}
 	}
@@ -254,8 +256,8 @@ func TestGradNorm(t *testing.T) {
 	}
 }
 
-// TestConformance: every optimizer's settings are complete and read, its state has the size that is planned for, and one that
-// is given another's state goes on as the other would.
+// TestConformance: every optimizer's settings are complete and read, its state has the size that is planned for, and
+// one that is given another's state goes on as the other would.
 func TestConformance(t *testing.T) {
 	if err := errors.Join(Readers().Check(), ScheduleReaders().Check()); err != nil {
 		t.Error(err)

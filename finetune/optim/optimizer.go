@@ -1,5 +1,5 @@
-// Package optim holds learning-rate schedules and optimizers: it turns summed gradients into new parameters, on the backend where they
-// lie. It knows no loss, no data and no session.
+// Package optim holds learning-rate schedules and optimizers: it turns summed gradients into new parameters, on the
+// backend where they lie. It knows no loss, no data and no session.
 package optim
 
 import (
@@ -26,7 +26,8 @@ type Optimizer struct {
 
 // Options are what every optimizer must know.
 type Options struct {
-	// LoRAPlus is the factor on the learning rate of lora_b parameters (Hayou et al. 2024, "LoRA+"); 0 or 1 is plain LoRA.
+	// LoRAPlus is the factor on the learning rate of lora_b parameters (Hayou et al. 2024, "LoRA+"); 0 or 1 is plain
+	// LoRA.
 	LoRAPlus float64
 }
 
@@ -44,8 +45,8 @@ type Running struct {
 	norm norm
 }
 
-// GradNorm is the Euclidean norm of all gradients together, in F64. If a gradient is not finite, the error names the first tensor
-// that has one, and the norm is not finite.
+// GradNorm is the Euclidean norm of all gradients together, in F64. If a gradient is not finite, the error names the
+// first tensor that has one, and the norm is not finite.
 func (r *Running) GradNorm() (float64, error) { return r.norm.of() }
 
 // Close frees the state. It may be called again.
@@ -56,8 +57,8 @@ func (r *Running) Close() {
 
 // A rule is an optimizer's own part of Running.
 type rule interface {
-	// Update changes the parameters by their gradients times scale, at learning rate lr. If one is not finite after, the
-	// error wraps ErrParams and names the first tensor that has one.
+	// Update changes the parameters by their gradients times scale, at learning rate lr. If one is not finite after,
+	// the error wraps ErrParams and names the first tensor that has one.
 	Update(lr, scale float64) error
 	// State lists what the next update depends on, as a checkpoint holds and fills it. SetUpdates restores the rest.
 	State() []checkpoint.Tensor

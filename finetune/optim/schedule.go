@@ -42,7 +42,8 @@ type Schedule struct {
 	UsesEnd bool
 	// Reads lists the schedule's own settings, with those of all of them.
 	Reads []setting.Use
-	// After gives the factor behind the warm-up: of step done of left steps (0 ≤ done < left), before min-lr is applied.
+	// After gives the factor behind the warm-up: of step done of left steps (0 ≤ done < left), before min-lr is
+	// applied.
 	After func(c Course, done, left int) float64
 }
 
@@ -78,8 +79,8 @@ func ScheduleReaders() setting.Readers {
 	return r
 }
 
-// Course plans a run of that many steps. It refuses settings out of range, and a warm-up, given in steps, that the run would
-// never leave.
+// Course plans a run of that many steps. It refuses settings out of range, and a warm-up, given in steps, that the
+// run would never leave.
 func (s *Schedule) Course(given setting.Values, steps int) (Course, error) {
 	v, _, errs := setting.Resolve(given, s.Reads, ScheduleReaders().Settings())
 	if err := errors.Join(errs...); err != nil {
@@ -87,7 +88,8 @@ func (s *Schedule) Course(given setting.Values, steps int) (Course, error) {
 	}
 	rise := v.Of(warmup)
 	if rise >= 1 && rise >= float64(steps) {
-		return Course{}, fmt.Errorf("--%s: %g steps of warm-up, and the run has %d: the learning rate would never reach its peak; expected fewer, or a fraction below 1", warmup.Name, rise, steps)
+		return Course{}, fmt.Errorf("--%s: %g steps of warm-up, and the run has %d: the learning rate would never "+
+			"reach its peak; expected fewer, or a fraction below 1", warmup.Name, rise, steps)
 	}
 	// At least one step at the peak.
 	return Course{Steps: steps, Warmup: min(inSteps(rise, steps), steps-1), Settings: v}, nil
@@ -101,8 +103,8 @@ func inSteps(x float64, steps int) int {
 	return min(int(x), steps)
 }
 
-// Factor gives the learning rate of a step (from 0) relative to the peak. The warm-up's first step is 1/Warmup, not 0: a
-// step at rate 0 is a step wasted. Behind the end of the run it stays at its last value.
+// Factor gives the learning rate of a step (from 0) relative to the peak. The warm-up's first step is 1/Warmup, not
+// 0: a step at rate 0 is a step wasted. Behind the end of the run it stays at its last value.
 func (s *Schedule) Factor(c Course, step int) float64 {
 	if step < c.Warmup {
 		return float64(step+1) / float64(c.Warmup)

@@ -17,7 +17,8 @@ func TestSchedules(t *testing.T) {
 		{Constant, 0, []float64{0.5, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1}},
 		{Linear, 0, []float64{0.5, 1, 1, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125, 0.125}},
 		{Linear, 0.2, []float64{0.5, 1, 1, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.3}},
-		{Cosine, 0, []float64{0.5, 1, 1, 0.9619397662556434, 0.8535533905932737, 0.6913417161825449, 0.5, 0.3086582838174551, 0.14644660940672627, 0.03806023374435663, 0.03806023374435663}},
+		{Cosine, 0, []float64{0.5, 1, 1, 0.9619397662556434, 0.8535533905932737, 0.6913417161825449, 0.5,
+			0.3086582838174551, 0.14644660940672627, 0.03806023374435663, 0.03806023374435663}},
 		{WSD, 0, []float64{0.5, 1, 1, 1, 1, 1, 1, 0.75, 0.5, 0.25, 0.25}},
 	} {
 		t.Run(tc.s.Name, func(t *testing.T) {
@@ -41,8 +42,8 @@ func TestSchedules(t *testing.T) {
 	}
 }
 
-// TestScheduleConformance checks every registered schedule: within 0 and 1, rising in the warm-up, never 0 within the run,
-// never rising after it, and another course for another value of each setting that it reads.
+// TestScheduleConformance checks every registered schedule: within 0 and 1, rising in the warm-up, never 0 within the
+// run, never rising after it, and another course for another value of each setting that it reads.
 func TestScheduleConformance(t *testing.T) {
 	for _, s := range Schedules() {
 		course := func(given setting.Values, steps int) Course {
@@ -52,7 +53,8 @@ func TestScheduleConformance(t *testing.T) {
 			}
 			return c
 		}
-		for _, c := range []Course{course(nil, 1), course(setting.Values{"warmup": 1}, 2), course(setting.Values{"warmup": 7}, 50), course(setting.Values{"warmup": 0, "decay": 100}, 5)} {
+		for _, c := range []Course{course(nil, 1), course(setting.Values{"warmup": 1}, 2),
+			course(setting.Values{"warmup": 7}, 50), course(setting.Values{"warmup": 0, "decay": 100}, 5)} {
 			last := 0.0
 			for step := range c.Steps {
 				f := s.Factor(c, step)
@@ -96,10 +98,12 @@ func TestCourse(t *testing.T) {
 		err    string
 	}{
 		{0.03, 100, 3, ""}, {0.03, 10, 0, ""}, {0.99, 2, 1, ""}, {1, 2, 1, ""}, {2.9, 10, 2, ""}, {9, 10, 9, ""},
-		{10, 10, 0, "--warmup: 10 steps of warm-up, and the run has 10"}, {1, 1, 0, "--warmup: 1 steps"}, {-1, 10, 0, "--warmup is -1; expected steps"},
+		{10, 10, 0, "--warmup: 10 steps of warm-up, and the run has 10"}, {1, 1, 0, "--warmup: 1 steps"},
+		{-1, 10, 0, "--warmup is -1; expected steps"},
 	} {
 		c, err := Constant.Course(setting.Values{"warmup": tc.warmup, "decay": -7}, tc.steps)
-		if c.Warmup != tc.want || (err == nil) != (tc.err == "") || err != nil && !strings.Contains(err.Error(), tc.err) {
+		if c.Warmup != tc.want || (err == nil) != (tc.err == "") || err != nil &&
+			!strings.Contains(err.Error(), tc.err) {
 			t.Errorf("warm-up %g of %d: got %d, %v; want %d, %q", tc.warmup, tc.steps, c.Warmup, err, tc.want, tc.err)
 		}
 	}

@@ -1,5 +1,6 @@
-// Package distant is a device of which the process sees nothing: the processor behind memory that is reached through handles
-// alone. It is for tests of what works on backends: they must give on it what they give on the processor, bit for bit.
+// Package distant is a device of which the process sees nothing: the processor behind memory that is reached through
+// handles alone. It is for tests of what works on backends: they must give on it what they give on the processor, bit
+// for bit.
 package distant
 
 import (
@@ -31,7 +32,8 @@ func New(threads int) (*Backend, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Backend{cpu: c, blocks: map[backend.Mem][]byte{}, weights: map[backend.Mem]backend.Mem{}, last: 1 << 40}, nil
+	return &Backend{cpu: c, blocks: map[backend.Mem][]byte{}, weights: map[backend.Mem]backend.Mem{}, last: 1 << 40},
+		nil
 }
 
 // Name is "distant".
