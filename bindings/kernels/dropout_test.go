@@ -93,7 +93,7 @@ func TestDropoutStatistics(t *testing.T) {
 	}
 	mask := func(seed, stream int64) *matrix {
 		y := newMatrix(n, rows)
-		if err := Run(dropoutCall(y, one, rate, seed, stream), 1); err != nil {
+		if err := runCall(dropoutCall(y, one, rate, seed, stream), 1); err != nil {
 			t.Fatal(err)
 		}
 		return y

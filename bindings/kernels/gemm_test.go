@@ -71,7 +71,7 @@ func onThreads(t *testing.T, what string, before *matrix, call func(out *matrix)
 	var one *matrix
 	for _, nth := range []int{1, 2, 3, 5} {
 		out := before.clone()
-		if err := Run(call(out), nth); err != nil {
+		if err := runCall(call(out), nth); err != nil {
 			t.Fatalf("%s: %v", what, err)
 		}
 		out.checkGuards(t)
@@ -226,7 +226,7 @@ func TestLinearNotFinite(t *testing.T) {
 						x.row(token)[33] = bad
 					}
 					call := op.Call(LinearConstants{Scale: 1}, y.arg(), packed(t, x).arg(), w.arg())
-					if err := Run(&call, 2); err != nil {
+					if err := runCall(&call, 2); err != nil {
 						t.Fatal(err)
 					}
 					for tok := range tokens {

@@ -78,7 +78,7 @@ func (d *head) run(t *testing.T, exact, back bool, nth int) headOut {
 	call.A[9] = scratch.arg()
 	for _, op := range []Op{OpHead.Op, OpHeadMerge.Op} {
 		call.Op = op
-		if err := Run(call, nth); err != nil {
+		if err := runCall(call, nth); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -176,7 +176,7 @@ func (d *head) checkGradients(t *testing.T, r *rand.Rand, o headOut, softmax [][
 		got := newStrided(k, c, k+2)
 		back := callOf(OpHeadBack, None{}, got, pair.e, coef)
 		back.NArgs, back.A[3], back.A[4] = 8, pair.w.arg(), ints(d.targets, c)
-		if err := Run(back, 3); err != nil {
+		if err := runCall(back, 3); err != nil {
 			t.Fatal(err)
 		}
 		got.checkGuards(t)
@@ -292,7 +292,7 @@ func TestHeadTargetOutside(t *testing.T) {
 	dh, coef := newMatrix(8, 2), newMatrix(2, 1)
 	back := callOf(OpHeadBack, None{}, dh, o.e, coef)
 	back.NArgs, back.A[3], back.A[4] = 5, d.w.arg(), ints(d.targets, 2)
-	if err := Run(back, 1); err != nil {
+	if err := runCall(back, 1); err != nil {
 		t.Fatal(err)
 	}
 	if a, b := dh.row(0)[3], dh.row(1)[3]; a != 0 || b == b {

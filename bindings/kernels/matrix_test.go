@@ -150,7 +150,7 @@ func packed(t testing.TB, x *matrix) *packedActs {
 	p := &packedActs{make([]float32, PackedBytes(int64(x.ne0), int64(x.ne1))/4+1), x.ne0, x.ne1}
 	p.b[len(p.b)-1] = guard
 	call := OpPack.Call(None{}, p.arg(), x.arg())
-	if err := Run(&call, 2); err != nil {
+	if err := runCall(&call, 2); err != nil {
 		t.Fatal(err)
 	}
 	if p.b[len(p.b)-1] != guard {

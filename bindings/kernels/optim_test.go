@@ -23,7 +23,7 @@ func TestAdamW(t *testing.T) {
 			for _, nth := range []int{1, 3} {
 				gx, gm, gv, bad := x.clone(), m.clone(), v.clone(), newMatrix(1, 2)
 				call := OpAdamW.Call(None{}, gx.arg(), gm.arg(), gv.arg(), g.arg(), f.Arg(), bad.arg())
-				if err := Run(&call, nth); err != nil {
+				if err := runCall(&call, nth); err != nil {
 					t.Fatal(err)
 				}
 				for _, got := range []*matrix{gx, gm, gv} {
@@ -57,7 +57,7 @@ func TestAdamW(t *testing.T) {
 				x.row(1)[at] = spoil
 				call := OpAdamW.Call(None{}, x.arg(), newMatrix(19, 2).arg(), newMatrix(19, 2).arg(), randomMatrix(r, 19, 2).arg(), f.Arg(),
 					bad.arg())
-				if err := Run(&call, 2); err != nil {
+				if err := runCall(&call, 2); err != nil {
 					t.Fatal(err)
 				}
 				if b := bad.row(1)[0]; bad.row(0)[0] != 0 || b == b {
@@ -75,7 +75,7 @@ func TestSquares(t *testing.T) {
 		for _, n := range []int{0, 1, 7, 32, 33, 5000} {
 			x, sums := fill(r, newStrided(n, 3, n+1)), make([]float64, 4)
 			call := OpSquares.Call(None{}, Matrix(unsafe.Pointer(&sums[0]), F64, 1, 3, 8), x.arg())
-			if err := Run(&call, 2); err != nil {
+			if err := runCall(&call, 2); err != nil {
 				t.Fatal(err)
 			}
 			if sums[3] != 0 {

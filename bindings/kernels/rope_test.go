@@ -143,7 +143,7 @@ func TestRopeInverse(t *testing.T) {
 		x := fill(rand.New(rand.NewPCG(2, 2)), newMatrix(96, 3))
 		y := x.clone()
 		for _, inverse := range []bool{false, true} {
-			if err := Run(c.call(y, y, pos, inverse), 1); err != nil {
+			if err := runCall(c.call(y, y, pos, inverse), 1); err != nil {
 				t.Fatal(err)
 			}
 		}

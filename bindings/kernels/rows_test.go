@@ -137,7 +137,7 @@ func (o rowOp) test(t *testing.T, n, rows, pad int) {
 		shared := append([]*matrix(nil), ins...)
 		shared[i] = ins[i].clone()
 		over := append([]*matrix{shared[i]}, got[1:]...)
-		if err := Run(o.call(over, shared), 2); err != nil {
+		if err := runCall(o.call(over, shared), 2); err != nil {
 			t.Fatalf("%s: in place of input %d: %v", what, i, err)
 		}
 		sameBits(t, fmt.Sprintf("%s: in place of input %d", what, i), over[0], got[0])
@@ -197,7 +197,7 @@ func TestActivationsFarOut(t *testing.T) {
 			for i := range outs {
 				outs[i] = newMatrix(len(xs), 1)
 			}
-			if err := Run(o.call(outs, ins), 1); err != nil {
+			if err := runCall(o.call(outs, ins), 1); err != nil {
 				t.Fatal(err)
 			}
 			for i, out := range outs {

@@ -80,7 +80,7 @@ func runThreads(t *testing.T, what string, outs []*matrix, call func(outs []*mat
 				got[i] = o.clone()
 			}
 		}
-		if err := Run(call(got), n); err != nil {
+		if err := runCall(call(got), n); err != nil {
 			t.Fatalf("%s: %v", what, err)
 		}
 		for i, g := range got {

@@ -92,7 +92,7 @@ func TestRowsEqualGGML(t *testing.T) {
 			unaligned := append(make([]byte, 2, len(b)+2), b...)[2:]
 			got, ids := newMatrix(n, 3), []int32{4, 0, 4}
 			call := OpRows.Call(None{}, got.arg(), Matrix(unsafe.Pointer(&unaligned[0]), typ, n, rows, int64(size)), ints(ids, 3))
-			if err := Run(&call, 2); err != nil {
+			if err := runCall(&call, 2); err != nil {
 				t.Fatal(err)
 			}
 			for i, id := range ids {
@@ -133,7 +133,7 @@ func TestRowsFloats(t *testing.T) {
 			call := OpRows.Call(None{}, got.arg(), Matrix(unsafe.Pointer(&b[0]), typ, 257, 255, 514), ints(ids, 2))
 			for id := range int32(255) {
 				ids[0] = id
-				if err := Run(&call, 1); err != nil {
+				if err := runCall(&call, 1); err != nil {
 					t.Fatal(err)
 				}
 				for k, g := range got.row(0) {
@@ -183,7 +183,7 @@ func TestRowsAdd(t *testing.T) {
 		for _, nth := range []int{1, 2, 3, 5} {
 			got := table.clone()
 			call := OpRowsAdd.Call(RowsAddConstants{Scale: 0.5}, got.arg(), x.arg(), ints(ids, 4))
-			if err := Run(&call, nth); err != nil {
+			if err := runCall(&call, nth); err != nil {
 				t.Fatal(err)
 			}
 			got.checkGuards(t)

@@ -22,8 +22,8 @@ type blockMaker struct {
 	put func(b []byte, s scale)
 }
 
-// holdsWeights says whether generate knows the type.
-func holdsWeights(t gguf.Type) bool {
+// HoldsWeights says whether a storage type is one of weights, which can be generated.
+func HoldsWeights(t gguf.Type) bool {
 	_, ok := makers[t]
 	return ok || t == gguf.F32 || t == gguf.F16 || t == gguf.BF16 || t == gguf.MXFP4
 }

@@ -178,7 +178,7 @@ func checkTypes(ts []Tensor) error {
 		if t.Size, err = t.Type.Size(t.Shape); err != nil {
 			errs = append(errs, fmt.Errorf("tensor %s %w", t.Name, err))
 		}
-		if t.Type.Known() && !holdsWeights(t.Type) {
+		if t.Type.Known() && !HoldsWeights(t.Type) {
 			errs = append(errs, fmt.Errorf("tensor %s: storage type %s holds no weights; choose one that llama.cpp runs",
 				t.Name, t.Type))
 			break

@@ -1,6 +1,7 @@
 package synth
 
 import (
+	"bytes"
 	"encoding/binary"
 	"io"
 	"math"
@@ -142,4 +143,11 @@ func (t Tensor) source(s Spec) gguf.TensorSource {
 		}
 		return newStream(s.Seed, t.Name).generate(w, t.Type, t.Elements(), t.mean, t.std)
 	}
+}
+
+// Numbers gives n random elements of a storage type, of mean 0 and deviation std. The same seed gives the same ones.
+func Numbers(t gguf.Type, n int64, std float64, seed uint64) ([]byte, error) {
+	var b bytes.Buffer
+	err := newStream(seed, "numbers").generate(&b, t, n, 0, std)
+	return b.Bytes(), err
 }

@@ -1,0 +1,22 @@
+package parity
+
+import "github.com/ggtune/ggtune/engine/graph"
+
+// attention is of 70 tokens: two rows, the first with two answers to one prompt.
+func attention(b *Builder, a graph.AttentionAttr) graph.ID {
+	q, k := int64(a.Heads*a.HeadDim), int64(a.KVHeads*a.HeadDim)
+	tree := b.Ints("tree", 4, 0, 21, -1, 21, 40, 0, 40, 57, 0, 57, 70, -1)
+	return b.G.Attention(b.X(q, 70), b.Param("k", k, 70), b.Param("v", k, 70), tree, a)
+}
+
+var _ = add(
+	Case{"attention", func(b *Builder) graph.ID {
+		return attention(b, graph.AttentionAttr{Heads: 4, KVHeads: 4, HeadDim: 32, Scale: 0.2})
+	}, Rounded},
+	Case{"attention, groups, odd length", func(b *Builder) graph.ID {
+		return attention(b, graph.AttentionAttr{Heads: 6, KVHeads: 2, HeadDim: 33, Scale: 0.15})
+	}, Rounded},
+	Case{"attention, long heads", func(b *Builder) graph.ID {
+		return attention(b, graph.AttentionAttr{Heads: 2, KVHeads: 1, HeadDim: 200, Scale: 0.07})
+	}, Rounded},
+)

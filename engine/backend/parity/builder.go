@@ -1,0 +1,146 @@
+package parity
+
+import (
+	"encoding/binary"
+	"errors"
+	"math"
+	"math/rand/v2"
+
+	"github.com/ggtune/ggtune/engine/gguf"
+	"github.com/ggtune/ggtune/engine/graph"
+	"github.com/ggtune/ggtune/engine/synth"
+)
+
+// A key names a bound value: by its name, or, of what the forward graph computes and the backward graph reads, by its ID there.
+type key struct {
+	kind graph.Kind
+	name string
+	id   graph.ID
+}
+
+func keyOf(forward bool, id graph.ID, v *graph.Value) key {
+	switch {
+	case v.Kind == graph.Saved:
+		return key{kind: graph.Temp, id: v.Ref}
+	case v.Kind == graph.Temp && forward:
+		return key{kind: graph.Temp, id: id}
+	case v.Kind == graph.Temp:
+		return key{kind: graph.Saved, id: id} // an output of the backward graph
+	}
+	return key{kind: v.Kind, name: v.Name}
+}
+
+// A Builder builds a case's graph of values that it fills with numbers, the same ones every time.
+type Builder struct {
+	G    *graph.Graph
+	data map[key][]byte
+	errs []error
+}
+
+func (b *Builder) fault() error { return errors.Join(append(b.errs, b.G.Err())...) }
+
+func (b *Builder) bound(kind graph.Kind, name string, typ int32, s graph.Shape, data []byte) graph.ID {
+	b.data[key{kind: kind, name: name}] = data
+	return b.G.Bound(graph.Value{Name: name, Kind: kind, Type: typ, Shape: s, Ref: graph.None})
+}
+
+// seed makes the numbers of values of different names differ.
+func seed(name string) uint64 {
+	h := uint64(1469598103934665603)
+	for _, c := range []byte(name) {
+		h = (h ^ uint64(c)) * 1099511628211
+	}
+	return h
+}
+
+// normals are n bell-shaped F32 numbers.
+func normals(n int64, seed uint64) []byte {
+	r := rand.New(rand.NewPCG(seed, 1))
+	var b []byte
+	for range n {
+		b = binary.LittleEndian.AppendUint32(b, math.Float32bits(float32(r.NormFloat64())))
+	}
+	return b
+}
+
+// X is the input whose gradient is compared.
+func (b *Builder) X(ne0, ne1 int64) graph.ID { return b.Input("x", graph.Matrix(ne0, ne1)) }
+
+// Input is an F32 input.
+func (b *Builder) Input(name string, s graph.Shape) graph.ID {
+	return b.bound(graph.Input, name, graph.F32, s, normals(s.Elements(), seed(name)))
+}
+
+// Param is a trained matrix, whose gradient is compared.
+func (b *Builder) Param(name string, ne0, ne1 int64) graph.ID {
+	return b.bound(graph.Param, name, graph.F32, graph.Matrix(ne0, ne1), normals(ne0*ne1, seed(name)))
+}
+
+// State is what an optimizer keeps, from numbers that are not negative.
+func (b *Builder) State(name string, ne0, ne1 int64) graph.ID {
+	data := normals(ne0*ne1, seed(name))
+	for i := 3; i < len(data); i += 4 {
+		data[i] &^= 0x80
+	}
+	return b.bound(graph.State, name, graph.F32, graph.Matrix(ne0, ne1), data)
+}
+
+// Weight is a frozen matrix of a storage type, of deviation 1/√ne0.
+func (b *Builder) Weight(name string, typ gguf.Type, ne0, ne1 int64) graph.ID {
+	data, err := synth.Numbers(typ, ne0*ne1, 1/math.Sqrt(float64(ne0)), seed(name))
+	b.errs = append(b.errs, err)
+	return b.bound(graph.Weight, name, int32(typ), graph.Matrix(ne0, ne1), data)
+}
+
+// Ints is an I32 input.
+func (b *Builder) Ints(name string, v ...int32) graph.ID {
+	var data []byte
+	for _, x := range v {
+		data = binary.LittleEndian.AppendUint32(data, uint32(x))
+	}
+	return b.bound(graph.Input, name, graph.I32, graph.Matrix(1, int64(len(v))), data)
+}
+
+// Key is an I64 input of one number.
+func (b *Builder) Key(name string, v int64) graph.ID {
+	return b.bound(graph.Input, name, graph.I64, graph.Matrix(1, 1), binary.LittleEndian.AppendUint64(nil, uint64(v)))
+}
+
+// Doubles is an F64 input.
+func (b *Builder) Doubles(name string, v ...float64) graph.ID {
+	var data []byte
+	for _, x := range v {
+		data = binary.LittleEndian.AppendUint64(data, math.Float64bits(x))
+	}
+	return b.bound(graph.Input, name, graph.F64, graph.Matrix(int64(len(v)), 1), data)
+}
+
+// differentiated says whether the case is of operations that have derivatives.
+func (b *Builder) differentiated() bool {
+	for _, n := range b.G.Nodes {
+		if n.Op.NoGrad {
+			return false
+		}
+	}
+	return true
+}
+
+func (b *Builder) wanted() []graph.ID {
+	if x := b.G.Find(graph.Input, "x"); x != graph.None {
+		return []graph.ID{x}
+	}
+	return nil
+}
+
+// floats reads F32 or F64 numbers.
+func floats(b []byte, typ int32) []float64 {
+	var out []float64
+	for ; len(b) > 0; b = b[graph.TypeBytes(typ):] {
+		if typ == graph.F64 {
+			out = append(out, math.Float64frombits(binary.LittleEndian.Uint64(b)))
+		} else {
+			out = append(out, float64(math.Float32frombits(binary.LittleEndian.Uint32(b))))
+		}
+	}
+	return out
+}

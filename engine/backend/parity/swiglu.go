@@ -1,0 +1,5 @@
+package parity
+
+import "github.com/ggtune/ggtune/engine/graph"
+
+var _ = add(Case{"swiglu", func(b *Builder) graph.ID { return b.G.SwiGLU(b.X(67, 9), b.Param("u", 67, 9)) }, 0})
