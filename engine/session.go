@@ -124,7 +124,7 @@ func (s *Session) Model() *Model { return s.model }
 // Config says what the session trains and how it computes.
 func (s *Session) Config() SessionConfig { return s.cfg }
 
-// Bytes is the memory the session has allocated beside the mapped weights.
+// Bytes is the memory that is taken on the session's backend beside the mapped weights, by others too.
 func (s *Session) Bytes() int64 { return s.backend.Bytes() }
 
 // Profile gives the time spent in each phase since the session began, if the config asked for it.
