@@ -1,5 +1,3 @@
-// Package optim holds learning-rate schedules and optimizers: it turns summed gradients into new parameters, on the
-// backend where they lie. It knows no loss, no data and no session.
 package optim
 
 import (
