@@ -196,8 +196,8 @@ func (l *lowering) whole(id graph.ID) view {
 	return view{slot: l.slotOf[id], ne0: v.Shape[0], ne1: v.Shape[1] * v.Shape[2], nb1: nb1, typ: kernels.Type(v.Type)}
 }
 
-// runs sees a value's rows cut into runs of n elements.
-func (l *lowering) runs(id graph.ID, n int64) view {
+// cut sees a value's rows cut into pieces of n elements.
+func (l *lowering) cut(id graph.ID, n int64) view {
 	v := l.whole(id)
 	v.ne0, v.ne1, v.nb1 = n, v.ne0/n*v.ne1, n*4
 	return v

@@ -15,18 +15,18 @@ func normBack(n *graph.Node, acc bool) kernels.NormBackConstants {
 
 var _ = emit(graph.RMSNorm, rest, func(l *lowering, n *graph.Node) {
 	w := l.whole(n.In[1])
-	call(l, kernels.OpRMSNorm, norm(n), l.runs(n.Out[0], w.ne0), l.runs(n.In[0], w.ne0), w)
+	call(l, kernels.OpRMSNorm, norm(n), l.cut(n.Out[0], w.ne0), l.cut(n.In[0], w.ne0), w)
 })
 
 var _ = emit(graph.RMSNormBack, rest, func(l *lowering, n *graph.Node) {
 	acc, w := l.start(n), l.whole(n.In[1])
 	call(l, kernels.OpRMSNormBack, normBack(n, acc),
-		l.runs(n.Out[0], w.ne0), l.runs(n.In[0], w.ne0), w, l.runs(n.In[2], w.ne0))
+		l.cut(n.Out[0], w.ne0), l.cut(n.In[0], w.ne0), w, l.cut(n.In[2], w.ne0))
 })
 
 var _ = emit(graph.RMSNormGrad, rest, func(l *lowering, n *graph.Node) {
 	dw := l.whole(n.Out[0])
-	call(l, kernels.OpRMSNormGrad, norm(n), dw, l.runs(n.In[0], dw.ne0), l.runs(n.In[1], dw.ne0))
+	call(l, kernels.OpRMSNormGrad, norm(n), dw, l.cut(n.In[0], dw.ne0), l.cut(n.In[1], dw.ne0))
 })
 
 var _ = emit(graph.LayerNorm, rest, func(l *lowering, n *graph.Node) {
