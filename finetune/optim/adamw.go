@@ -102,7 +102,7 @@ func (a *adamW) build() error {
 		}
 		a.m, a.v = append(a.m, m), append(a.v, v)
 		k := a.bind(graph.Input, graph.F64, graph.Matrix(graph.AdamWNumbers, 1), all.At.Add(backend.Alignment*int64(i)))
-		eachPart(p.Len(), func(from int64, shape graph.Shape) {
+		eachPart(p.Len(), updated, func(from int64, shape graph.Shape) {
 			a.give(p, a.graph.AdamW(a.part(graph.State, p.Value, from, shape), a.part(graph.State, m, from, shape),
 				a.part(graph.State, v, from, shape), a.part(graph.Input, p.Grad, from, shape), k))
 		})

@@ -12,15 +12,20 @@ import (
 	"github.com/ggtune/ggtune/engine/graph"
 )
 
-// chunk is the length of a row that a parameter's numbers are seen as. It fixes the order of sums: those of rows are
-// added in order, so that neither the number of threads nor the backend's way of sharing rows out changes a result.
-const chunk = 1 << 15
+// The lengths of rows that a parameter's numbers are seen as.
+const (
+	// chunk is that of sums, whose order it fixes: those of rows are added in order, so that neither the number of threads nor
+	// the backend's way of sharing rows out changes a result.
+	chunk = 1 << 15
+	// updated is that of updates, number by number: short, so that there are rows for every thread in half a LoRA pair.
+	updated = 1 << 12
+)
 
 // eachPart calls do for the whole rows of n numbers, as one matrix, and for what is left behind them.
-func eachPart(n int64, do func(from int64, shape graph.Shape)) {
-	rest := n % chunk
+func eachPart(n, row int64, do func(from int64, shape graph.Shape)) {
+	rest := n % row
 	if n > rest {
-		do(0, graph.Matrix(chunk, n/chunk))
+		do(0, graph.Matrix(row, n/row))
 	}
 	if rest > 0 {
 		do(n-rest, graph.Matrix(rest, 1))
@@ -157,7 +162,7 @@ type norm struct{ *computation }
 func newNorm(params []*engine.Param) (norm, error) {
 	n := norm{newComputation(params)}
 	for _, p := range params {
-		eachPart(p.Len(), func(from int64, shape graph.Shape) {
+		eachPart(p.Len(), chunk, func(from int64, shape graph.Shape) {
 			n.give(p, n.graph.Squares(n.part(graph.Input, p.Grad, from, shape)))
 		})
 	}
