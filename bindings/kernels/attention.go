@@ -5,10 +5,11 @@ import "C"
 
 // AttnConstants are those of attention and of its derivatives.
 type AttnConstants struct {
-	Scale      float64 // factor of the scores
-	NHead, NKV int64
-	D          int64 // a head's length
-	Fast       bool  // BF16 products where the level has them
+	Scale         float64 // factor of the scores
+	NHead, NKV    int64
+	D             int64 // a head's length
+	Fast          bool  // BF16 products where the level has them
+	Bidirectional bool  // a token sees the later ones of its segment too
 }
 
 // Attention over trees of tokens, and its derivatives.

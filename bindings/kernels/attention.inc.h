@@ -9,7 +9,7 @@
 // neighbouring segments joined; blocks that the tree hides are never visited.
 //
 // Tree: i32 data, {n_seg, then n_seg × (start, end, parent)}: segment s covers tokens [start,end), parent < s or -1.
-// Token t of s sees its own segment up to and including t, and every token of s's ancestors.
+// Token t of s sees its own segment up to and including t (all of it if bidirectional), and every token of s's ancestors.
 //
 // GT_OP_ATTN        a0 out o [d·n_head,T]; a1 out lse [n_head,T]; a2 q [d·n_head,T]; a3 k [d·n_kv,T]; a4 v [d·n_kv,T];
 //                   a5 tree i32. lse is the log-sum-exp of the scaled scores, nats.
@@ -25,7 +25,8 @@
 typedef struct gt_attn_constants {
     double  scale; // factor of the scores
     int64_t n_head, n_kv, d;
-    bool    fast; // BF16 products where the level has them
+    bool    fast;          // BF16 products where the level has them
+    bool    bidirectional; // a token sees the later ones of its segment too
 } gt_attn_constants;
 
 #ifdef GT_KERNELS
@@ -50,6 +51,7 @@ typedef struct gt_attn {
     int64_t         n_head, n_kv, group, d;
     float           scale;
     int             fast;  // BF16 products; only where the level has them
+    int             both;  // a token sees the later ones of its segment too
     int64_t         dots;  // what a dot runs over: d numbers, or in the fast mode pairs
     int             nv;    // vectors in a tile
     int64_t         lw;    // floats between a tile's rows
@@ -62,6 +64,7 @@ static gt_attn gt_attn_of(const gt_call * c, const gt_arg * tree) {
     const gt_attn_constants k = GT_CONSTANTS(attn, c);
     gt_attn at = {.n_head = k.n_head, .n_kv = k.n_kv, .d = k.d, .scale = (float) k.scale};
     at.fast    = GT_HAS_BF16 && k.fast;
+    at.both    = k.bidirectional;
     at.dots    = at.fast ? (at.d + 1) / 2 : at.d;
     at.group   = at.n_head / at.n_kv;
     at.nv      = at.d > 128 ? 1 : GT_ATTN_NV;
@@ -165,8 +168,9 @@ static int64_t gt_attn_outside(const gt_attn * at, int64_t s, int keys, uint64_t
 
 // gt_attn_cost estimates a tile's work: its vectors times the rows they meet.
 static int64_t gt_attn_cost(const gt_attn * at, const gt_attn_vecs * t, int64_t outside, int keys) {
-    if (keys) return t->n * at->group * (outside + gt_seg_end(at, t->seg) - t->first[0]);
-    return t->n * (outside + t->first[t->n - 1] + t->count[t->n - 1] - gt_seg_start(at, t->seg));
+    const int64_t start = gt_seg_start(at, t->seg), end = gt_seg_end(at, t->seg);
+    if (keys) return t->n * at->group * (outside + end - (at->both ? start : t->first[0]));
+    return t->n * (outside + (at->both ? end : t->first[t->n - 1] + t->count[t->n - 1]) - start);
 }
 
 typedef void (*gt_attn_fn)(const gt_call * c, const gt_attn * at, const gt_attn_vecs * t, const uint64_t * desc);
@@ -203,8 +207,10 @@ static void gt_attn_each(const gt_call * c, const gt_attn * at, int keys, int it
 }
 
 // gt_attn_mask hides, in one vector of scores of rows [b0, b1), the lanes the tree hides: lanes are the tokens first, first+1,
-// …; rows are keys and lanes see no later row, or (keys_are_lanes) rows are queries and lanes are seen by no earlier row.
-static void gt_attn_mask(float * s, int64_t lw, int64_t b0, int64_t b1, int64_t first, int keys_are_lanes) {
+// …; rows are keys and lanes see no later row, or (keys_are_lanes) rows are queries and lanes are seen by no earlier row. What
+// belongs to another segment is not met at all.
+static void gt_attn_mask(const gt_attn * at, float * s, int64_t lw, int64_t b0, int64_t b1, int64_t first, int keys_are_lanes) {
+    if (at->both) return;
     gt_vi lane;
     for (int i = 0; i < GT_VL; i++) lane[i] = i;
     const gt_vf hidden = gt_splat(-INFINITY);
@@ -280,7 +286,7 @@ static void gt_attn_block(gt_attn_state * st, int j, int64_t b0, int64_t b1) {
     gt_attn_dot(at->fast, t->n - j, k.p, k.stride, n, at->dots, st->q + x, st->s + x, lw);
     for (int v = j; v < t->n; v++) {
         float * s = st->s + v * GT_VL;
-        gt_attn_mask(s, lw, b0, b1, t->first[v], 0);
+        gt_attn_mask(at, s, lw, b0, b1, t->first[v], 0);
         alpha[v - j] = gt_attn_online(at->fast, s, lw, n, &st->max[v], &st->sum[v]);
     }
     const gt_rows v = gt_attn_for_sum(at, st->v, b0, n, at->fast ? st->room + GT_ATTN_ROOM / 2 : st->room);
@@ -289,22 +295,24 @@ static void gt_attn_block(gt_attn_state * st, int j, int64_t b0, int64_t b1) {
 
 // gt_attn_keys_block returns the end of the block of keys that begins at b0, at most hi, and in *j the first vector whose
 // tokens see b0 (hi lies behind the tile's last token). A block ends where a vector's sight ends, so that no vector is
-// given keys that all its lanes are blind to.
+// given keys that all its lanes are blind to. None ends where tokens see both ways.
 static int64_t gt_attn_keys_block(const gt_attn * at, const gt_attn_vecs * t, int64_t b0, int64_t hi, int * j) {
     int v = 0;
+    *j    = 0;
+    if (at->both) return gt_min_i(b0 + at->block, hi);
     while (v + 1 < t->n && t->first[v] + GT_VL <= b0) v++;
     *j = v;
     return gt_min_i(gt_min_i(b0 + at->block, hi), t->first[v] + GT_VL);
 }
 
-// gt_attn_keys_range steps to the next run of keys that the tile of t sees: first its own segment's, up to its last token, and
+// gt_attn_keys_range steps to the next run of keys that the tile of t sees: first its own segment's, as far as it sees, and
 // whatever ancestors lie directly before, then the other ancestors', nearest first. *next is the segment to begin with, -1
 // before the first call. It returns 0 when there is none left.
 static int gt_attn_keys_range(const gt_attn * at, const gt_attn_vecs * t, int64_t * next, int64_t * lo, int64_t * hi) {
     int64_t s = *next;
     if (s == -1) {
         s   = t->seg;
-        *hi = t->first[t->n - 1] + t->count[t->n - 1];
+        *hi = at->both ? gt_seg_end(at, s) : t->first[t->n - 1] + t->count[t->n - 1];
     } else if (s == -2) {
         return 0;
     } else {

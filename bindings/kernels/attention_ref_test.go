@@ -45,13 +45,13 @@ func randomTree(r *rand.Rand, maxSegs, maxLen int) []treeSeg {
 	return treeOf(pairs...)
 }
 
-// visible lists, for every token, the tokens it sees, straight from the definition in kernels.h.
-func visible(segs []treeSeg) [][]int {
+// visible lists, for every token, the tokens it sees, straight from the definition in attention.inc.h.
+func visible(segs []treeSeg, both bool) [][]int {
 	var out [][]int
 	for s, seg := range segs {
 		for t := seg.start; t < seg.end; t++ {
 			var seen []int
-			for u := seg.start; u <= t; u++ {
+			for u := seg.start; u <= t || both && u < seg.end; u++ {
 				seen = append(seen, u)
 			}
 			for a := segs[s].parent; a >= 0; a = segs[a].parent {

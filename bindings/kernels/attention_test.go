@@ -14,7 +14,7 @@ const attnTolerance = 2e-5
 // An attnCase is one attention problem: its shapes, its tree and its arguments.
 type attnCase struct {
 	nHead, nKV, d int
-	fast          bool
+	fast, both    bool
 	scale         float64
 	segs          []treeSeg
 	q, k, v, do   *matrix
@@ -23,7 +23,7 @@ type attnCase struct {
 }
 
 func (a *attnCase) String() string {
-	return fmt.Sprintf("%d heads, %d kv, d %d, tree %v", a.nHead, a.nKV, a.d, a.segs)
+	return fmt.Sprintf("%d heads, %d kv, d %d, tree %v, bidirectional %v", a.nHead, a.nKV, a.d, a.segs, a.both)
 }
 
 // newAttn makes random arguments; pad floats lie between rows.
@@ -39,7 +39,7 @@ func newAttn(r *rand.Rand, nHead, nKV, d, pad int, segs []treeSeg) *attnCase {
 }
 
 func (a *attnCase) call(op Kernel[AttnConstants], args ...*matrix) *Call {
-	k := AttnConstants{Scale: a.scale, NHead: int64(a.nHead), NKV: int64(a.nKV), D: int64(a.d), Fast: a.fast}
+	k := AttnConstants{Scale: a.scale, NHead: int64(a.nHead), NKV: int64(a.nKV), D: int64(a.d), Fast: a.fast, Bidirectional: a.both}
 	c := callOf(op, k, args...)
 	if op != OpAttnDelta {
 		c.A[c.NArgs] = treeArg(a.segs)
@@ -68,7 +68,9 @@ func (a *attnCase) run(t *testing.T) {
 	a.dk, a.dv = out[0], out[1]
 }
 
-func (a *attnCase) ref() attnRef { return attnRef{a.nHead, a.nKV, a.d, a.scale, visible(a.segs)} }
+func (a *attnCase) ref() attnRef {
+	return attnRef{a.nHead, a.nKV, a.d, a.scale, visible(a.segs, a.both)}
+}
 
 // attnWant is what the reference makes of an attnCase.
 type attnWant struct{ o, lse, delta, dq, dk, dv mat }
@@ -122,13 +124,20 @@ func distance(got *matrix, want mat) float64 {
 	return math.Sqrt(diff/n) / (0.1 + math.Sqrt(size/n))
 }
 
-// bothModes runs a, exact and fast, at every level and compares it with the reference.
-func (a *attnCase) bothModes(t *testing.T) {
-	want := a.want()
+// allModes runs a, causal and bidirectional, exact and fast, at every level and compares it with the reference.
+func (a *attnCase) allModes(t *testing.T) {
+	var want [2]attnWant
+	for i := range want {
+		a.both = i == 1
+		want[i] = a.want()
+	}
 	atEveryLevel(t, func(t *testing.T) {
-		for _, a.fast = range []bool{false, true} {
-			a.run(t)
-			a.check(t, want)
+		for i := range want {
+			for _, a.fast = range []bool{false, true} {
+				a.both = i == 1
+				a.run(t)
+				a.check(t, want[i])
+			}
 		}
 	})
 }
@@ -167,7 +176,7 @@ func TestAttention(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			pad := c.d % 3 // some rows lie apart
-			newAttn(rand.New(rand.NewPCG(1, uint64(c.d))), c.nHead, c.nKV, c.d, pad, c.segs).bothModes(t)
+			newAttn(rand.New(rand.NewPCG(1, uint64(c.d))), c.nHead, c.nKV, c.d, pad, c.segs).allModes(t)
 		})
 	}
 }
@@ -178,13 +187,19 @@ func TestAttentionRandom(t *testing.T) {
 		r := rand.New(rand.NewPCG(7, seed))
 		maxLen := []int{2, 9, 40}[r.IntN(3)]
 		nKV := 1 + r.IntN(3)
-		newAttn(r, nKV*(1+r.IntN(5)), nKV, 1+r.IntN(40), r.IntN(3), randomTree(r, 12, maxLen)).bothModes(t)
+		newAttn(r, nKV*(1+r.IntN(5)), nKV, 1+r.IntN(40), r.IntN(3), randomTree(r, 12, maxLen)).allModes(t)
 	}
 }
 
 // TestAttentionDifferences holds the gradients to central differences of the reference's forward pass.
 func TestAttentionDifferences(t *testing.T) {
 	a := newAttn(rand.New(rand.NewPCG(3, 4)), 4, 2, 8, 0, treeOf(6, -1, 4, 0, 5, 0, 7, -1, 3, 2))
+	for _, a.both = range []bool{false, true} {
+		a.differences(t)
+	}
+}
+
+func (a *attnCase) differences(t *testing.T) {
 	ref, in := a.ref(), []mat{toMat(a.q), toMat(a.k), toMat(a.v)}
 	forward := func(in []mat) mat { o, _ := ref.forward(in); return o }
 	var want [3]mat

@@ -70,7 +70,7 @@ static void gt_attn_back_q_tile(const gt_call * c, const gt_attn * at, const gt_
             const gt_rows vd = gt_attn_for_dot(at, val, b0, n, room + GT_ATTN_ROOM / 2);
             gt_attn_dot(at->fast, t->n - j, vd.p, vd.stride, n, at->dots, go + x, dp + x, lw);
             for (int v = j; v < t->n; v++) {
-                gt_attn_mask(s + v * GT_VL, lw, b0, b1, t->first[v], 0);
+                gt_attn_mask(at, s + v * GT_VL, lw, b0, b1, t->first[v], 0);
                 gt_attn_grad(at->fast, s + v * GT_VL, dp + v * GT_VL, lw, n, lse[v], delta[v]);
             }
             gt_attn_sum(at->fast, t->n - j, k.p, k.stride, gt_attn_sums(at, n), d, dp + x, dq + x, lw, NULL);
@@ -127,7 +127,7 @@ static void gt_attn_back_block(const gt_attn_back * st, int nv, int64_t h, int64
     gt_attn_dot(at->fast, nv, qd.p, qd.stride, n, at->dots, st->k, st->s, lw);
     gt_attn_dot(at->fast, nv, gd.p, gd.stride, n, at->dots, st->v, st->dp, lw);
     for (int v = 0; v < nv; v++) {
-        gt_attn_mask(st->s + v * GT_VL, lw, b0, b1, st->t->first[v], 1);
+        gt_attn_mask(at, st->s + v * GT_VL, lw, b0, b1, st->t->first[v], 1);
         gt_attn_grad_rows(at->fast, st->s + v * GT_VL, st->dp + v * GT_VL, lw, n, gt_rows_of(&a[5], h), gt_rows_of(&a[6], h), b0);
     }
     gt_attn_sum(at->fast, nv, go.p, go.stride, gt_attn_sums(at, n), d, st->s, st->dv, lw, NULL);
@@ -135,13 +135,13 @@ static void gt_attn_back_block(const gt_attn_back * st, int nv, int64_t h, int64
 }
 
 // gt_attn_back_rows lets the tile be met by the queries of tokens [lo, hi), head after head of the group. Tokens before a
-// vector's first do not see it; blocks end where a vector comes into sight.
+// vector's first do not see it, unless tokens see both ways; blocks end where a vector comes into sight.
 static void gt_attn_back_rows(const gt_attn_back * st, int64_t lo, int64_t hi) {
     const gt_attn_vecs * t = st->t;
     for (int64_t h = t->kv * st->at->group; h < (t->kv + 1) * st->at->group; h++) {
         for (int64_t b0 = lo, b1; b0 < hi; b0 = b1) {
             int nv = 1;
-            while (nv < t->n && t->first[nv] <= b0) nv++;
+            while (nv < t->n && (st->at->both || t->first[nv] <= b0)) nv++;
             b1 = gt_min_i(b0 + st->at->block / 2, hi);
             if (nv < t->n) b1 = gt_min_i(b1, t->first[nv]);
             gt_attn_back_block(st, nv, h, b0, b1);
@@ -161,8 +161,8 @@ static void gt_attn_back_kv_tile(const gt_call * c, const gt_attn * at, const gt
     }
     memset(dk, 0, (size_t) (lw * d) * sizeof(float));
     memset(dv, 0, (size_t) (lw * d) * sizeof(float));
-    // The tile's own segment from its first token on, then the descendants, neighbours joined.
-    int64_t lo = t->first[0], hi = gt_seg_end(at, t->seg);
+    // The tile's own segment from its first token on (or all of it), then the descendants, neighbours joined.
+    int64_t lo = at->both ? gt_seg_start(at, t->seg) : t->first[0], hi = gt_seg_end(at, t->seg);
     for (int64_t r = t->seg + 1; r < at->n_seg; r++) {
         if (!(desc[r / 64] >> (r % 64) & 1)) continue;
         if (gt_seg_start(at, r) != hi) {

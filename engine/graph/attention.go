@@ -6,6 +6,7 @@ import "fmt"
 type AttentionAttr struct {
 	Heads, KVHeads, HeadDim int
 	Scale                   float64 // factor of qᵀk
+	Bidirectional           bool    // a token sees the later ones of its segment too, not the earlier ones alone
 }
 
 // Attention: q [HeadDim·Heads,T], k, v [HeadDim·KVHeads,T], tree i32 → o as q, lse [Heads,T].

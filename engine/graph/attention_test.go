@@ -3,7 +3,7 @@ package graph
 import "math"
 
 // visible reads the tree {n, (start, end, parent)…} and says whether token t sees token u.
-func visible(tree []float64, t, u int) bool {
+func visible(tree []float64, t, u int, both bool) bool {
 	seg := func(x int) int {
 		for s := range int(tree[0]) {
 			if x >= int(tree[1+3*s]) && x < int(tree[2+3*s]) {
@@ -14,7 +14,7 @@ func visible(tree []float64, t, u int) bool {
 	}
 	st, su := seg(t), seg(u)
 	if st == su {
-		return u <= t
+		return u <= t || both
 	}
 	for st >= 0 {
 		st = int(tree[3+3*st])
@@ -41,7 +41,7 @@ func attend(e *evaluator, f func(s []seen)) {
 		for h := range a.Heads {
 			var all []seen
 			for u := range t {
-				if !visible(tree, c, u) {
+				if !visible(tree, c, u, a.Bidirectional) {
 					continue
 				}
 				s := seen{query: c*a.Heads + h, key: (u*a.KVHeads + h/(a.Heads/a.KVHeads)) * a.HeadDim,
@@ -106,11 +106,16 @@ var _ = meaning(AttentionBackKV, func(e *evaluator) {
 	})
 })
 
-var _ = differences("attention", func(g *Graph) ID {
+func attention(g *Graph, both bool) ID {
 	h := x(g, 8, 6)
 	q := g.Linear(param(g, "q", 8, 8), h, None, None, 1)
 	k := g.Linear(param(g, "k", 8, 4), h, None, None, 1)
 	v := g.Linear(param(g, "v", 8, 4), h, None, None, 1)
-	a := AttentionAttr{Heads: 4, KVHeads: 2, HeadDim: 2, Scale: 0.6}
+	a := AttentionAttr{Heads: 4, KVHeads: 2, HeadDim: 2, Scale: 0.6, Bidirectional: both}
 	return g.Attention(q, k, v, bound(g, "tree", I32, 1, 10), a)
-})
+}
+
+var (
+	_ = differences("attention", func(g *Graph) ID { return attention(g, false) })
+	_ = differences("attention, bidirectional", func(g *Graph) ID { return attention(g, true) })
+)

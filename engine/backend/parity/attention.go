@@ -16,6 +16,9 @@ var _ = add(
 	Case{"attention, groups, odd length", func(b *Builder) graph.ID {
 		return attention(b, graph.AttentionAttr{Heads: 6, KVHeads: 2, HeadDim: 33, Scale: 0.15})
 	}, Rounded},
+	Case{"attention, bidirectional", func(b *Builder) graph.ID {
+		return attention(b, graph.AttentionAttr{Heads: 4, KVHeads: 2, HeadDim: 32, Scale: 0.2, Bidirectional: true})
+	}, Rounded},
 	Case{"attention, long heads", func(b *Builder) graph.ID {
 		return attention(b, graph.AttentionAttr{Heads: 2, KVHeads: 1, HeadDim: 200, Scale: 0.07})
 	}, Rounded},
