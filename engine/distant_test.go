@@ -12,7 +12,6 @@ import (
 
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/engine/adapter"
-	"github.com/ggtune/ggtune/engine/backend"
 	"github.com/ggtune/ggtune/engine/backend/distant"
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/engine/graph"
@@ -136,9 +135,9 @@ func TestDistantDevice(t *testing.T) {
 }
 
 // leaks says that a closed session has left memory on a backend.
-func leaks(b backend.Backend) error {
-	if n := b.Bytes(); n != 0 {
-		return errors.New("the session leaves memory on the backend")
+func leaks(b *distant.Backend) error {
+	if n := b.Bytes(); n != 0 || b.Held() != 0 {
+		return fmt.Errorf("the session leaves %d bytes and %d weights on the backend", n, b.Held())
 	}
 	return nil
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -100,7 +102,7 @@ func newSession(m *Model, cfg SessionConfig) (*Session, error) {
 	return s, nil
 }
 
-// Close frees the session's memory.
+// Close frees the session's memory, and gives the weights back to whoever mapped them.
 func (s *Session) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -112,7 +114,8 @@ func (s *Session) Close() error {
 	if s.owned {
 		return s.backend.Close()
 	}
-	for _, m := range append(s.rooms, s.mem.all()...) {
+	held := slices.Collect(maps.Values(s.weights))
+	for _, m := range slices.Concat(held, s.rooms, s.mem.all()) {
 		s.backend.Free(m)
 	}
 	return nil

@@ -35,9 +35,11 @@ type Source interface {
 
 // An Optimizer works on the engine's parameters.
 type Optimizer interface {
-	// GradNorm is the Euclidean norm of all gradients; its error says that one is not finite.
+	// GradNorm is the Euclidean norm of all gradients. An error with a norm that is no number says that one of them is
+	// none, any other that the norm could not be computed.
 	GradNorm() (float64, error)
-	// Update changes the parameters by their gradients times scale. Its error says that they are not finite after.
+	// Update changes the parameters by their gradients times scale. Its error wraps optim.ErrParams if they are not
+	// finite after.
 	Update(lr, scale float64) error
 }
 
@@ -143,22 +145,38 @@ func (p *Parts) update(st *State) (StepStats, error) {
 		return StepStats{}, fmt.Errorf("step %d: the method counted %g %ss in %d tokens; nothing can be learned "+
 			"from this step", st.Step+1, pd.Units, p.Method.Unit, pd.Tokens)
 	}
-	norm, err := p.Optimizer.GradNorm()
+	norm, err := p.gradNorm(st)
 	if err != nil {
-		return StepStats{}, fmt.Errorf("step %d: %w: %w; %s", st.Step+1, ErrNotFinite, err, afterNotFinite)
+		return StepStats{}, err
 	}
 	norm /= pd.Units
 	s := StepStats{Step: st.Step + 1, Loss: pd.Sum / pd.Units, LR: p.LR(st.Step), GradNorm: norm,
 		Tokens: pd.Tokens, Counted: pd.Counted, Metrics: pd.Metrics}
-	if err := p.Optimizer.Update(s.LR, optim.ClipScale(norm, p.Clip)/pd.Units); err != nil {
+	err = p.Optimizer.Update(s.LR, optim.ClipScale(norm, p.Clip)/pd.Units)
+	switch {
+	case errors.Is(err, optim.ErrParams):
 		return StepStats{}, fmt.Errorf("step %d: %w: %w; the last checkpoint stands; %s", st.Step+1, ErrNotFinite, err,
 			mendNotFinite)
+	case err != nil:
+		return StepStats{}, fmt.Errorf("step %d: %w; the last checkpoint stands", st.Step+1, err)
 	}
 	st.Step++
 	st.Tokens += int64(pd.Tokens)
 	st.Counted += int64(pd.Counted)
 	st.Pending = Pending{}
 	return s, nil
+}
+
+// gradNorm is the norm of the gradient sums of the step under way.
+func (p *Parts) gradNorm(st *State) (float64, error) {
+	norm, err := p.Optimizer.GradNorm()
+	switch {
+	case err == nil:
+		return norm, nil
+	case norm-norm == 0: // no gradient is at fault
+		return norm, fmt.Errorf("step %d: gradient norm: %w", st.Step+1, err)
+	}
+	return norm, fmt.Errorf("step %d: %w: %w; %s", st.Step+1, ErrNotFinite, err, afterNotFinite)
 }
 
 // giveUp ends the run before its time with a state on disk that it can go on from: where it stands, if it was told to
@@ -170,9 +188,8 @@ func (p *Parts) giveUp(ctx context.Context, st *State, start State, err error) e
 	told := ctx.Err() != nil && errors.Is(err, context.Cause(ctx))
 	if told && st.Pending.Micros > 0 {
 		// update would have found these sums out; on disk they would end every resumed run.
-		if _, bad := p.Optimizer.GradNorm(); bad != nil {
-			told, err = false, errors.Join(err, fmt.Errorf("step %d: %w: %w; %s", st.Step+1, ErrNotFinite, bad,
-				afterNotFinite))
+		if _, bad := p.gradNorm(st); bad != nil {
+			told, err = false, errors.Join(err, bad)
 		}
 	}
 	if !told {

@@ -299,6 +299,46 @@ func TestParametersNotFinite(t *testing.T) {
 	}
 }
 
+// A faulty optimizer's device fails.
+type faulty struct {
+	*optim.Running
+	norm, update error
+}
+
+func (f faulty) GradNorm() (float64, error) {
+	if f.norm != nil {
+		return 0, f.norm
+	}
+	return f.Running.GradNorm()
+}
+
+func (f faulty) Update(lr, scale float64) error {
+	if f.update != nil {
+		return f.update
+	}
+	return f.Running.Update(lr, scale)
+}
+
+// TestOptimizerFails: what the optimizer cannot compute is no number that is not finite, and after an update that may be
+// half done nothing is saved.
+func TestOptimizerFails(t *testing.T) {
+	lost := errors.New("device lost")
+	for name, f := range map[string]faulty{"norm": {norm: lost}, "update": {update: lost}} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, fakeData(t, 40, 4), 1, 3, 50)
+			f.Running = r.opt
+			r.parts.Optimizer = f
+			err := Loop(t.Context(), r.parts, &r.state)
+			if !errors.Is(err, lost) || errors.Is(err, ErrNotFinite) || !strings.Contains(err.Error(), "step 1") {
+				t.Errorf("got %v, want an error about step 1 that says what failed", err)
+			}
+			if len(r.saved) != 0 {
+				t.Errorf("saved %+v, want nothing", r.saved)
+			}
+		})
+	}
+}
+
 // TestStoppedNotFinite: a run told to stop within a step whose sums are no number keeps the state before that step.
 func TestStoppedNotFinite(t *testing.T) {
 	r := newRig(t, fakeData(t, 40, 4), 1, 3, 50)

@@ -297,7 +297,7 @@ static gt_store_type gt_type_of(int32_t type) {
     }
 }
 
-enum { GT_BLOCK_MAX = 256 }; // the longest block of any type; check_gemm.c holds types to it
+enum { GT_BLOCK_MAX = 256 }; // the longest block of any type; args.h holds types to it
 
 // gt_unpack_range writes elements [k, k+n) of a row of any type; k and n need not be multiples of the block.
 static void gt_unpack_range(const gt_store_type * s, const uint8_t * row, int64_t k, int64_t n, float * dst) {

@@ -36,7 +36,7 @@ type Weight struct {
 	Type  int32       // ggml's number
 	Shape graph.Shape // elements
 	Row   int64       // bytes of a row
-	Data  []byte      // borrowed until the backend is closed; read only
+	Data  []byte      // borrowed until the block is freed; read only
 }
 
 // A Backend computes graphs on one device. It belongs to one goroutine at a time.
@@ -45,11 +45,11 @@ type Backend interface {
 	Name() string
 	// Check says which operation of g, or which attribute or type of one, the backend lacks.
 	Check(g *graph.Graph) error
-	// Hold makes a weight readable by programs. The block is freed with the backend.
+	// Hold makes a weight readable by programs.
 	Hold(w Weight) (Mem, error)
 	// Alloc gives a zeroed block of bytes.
 	Alloc(bytes int64) (Mem, error)
-	// Free frees a block of Alloc; the zero Mem is none.
+	// Free frees a block of Hold or Alloc, once; the zero Mem is none, and of a closed backend nothing is left to free.
 	Free(m Mem)
 	// Upload copies into a block of Alloc, Download out of one.
 	Upload(dst Place, src []byte) error

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"unsafe"
 
+	"github.com/ggtune/ggtune/bindings"
 	"github.com/ggtune/ggtune/bindings/ggml"
 	"github.com/ggtune/ggtune/bindings/kernels"
 	"github.com/ggtune/ggtune/engine/backend"
@@ -27,6 +28,7 @@ type block struct {
 	p     unsafe.Pointer
 	bytes int64
 	row   int64 // a weight's, bytes; 0 for memory of the arena
+	taken bool  // not free
 }
 
 var (
@@ -73,6 +75,7 @@ func (b *Backend) Alloc(bytes int64) (backend.Mem, error) {
 }
 
 func (b *Backend) add(k block) backend.Mem {
+	k.taken = true
 	if n := len(b.free); n > 0 {
 		m := b.free[n-1]
 		b.free = b.free[:n-1]
@@ -83,16 +86,16 @@ func (b *Backend) add(k block) backend.Mem {
 	return backend.Mem(len(b.blocks))
 }
 
-// Free gives a block of Alloc back.
+// Free gives a block back. It panics for one that was freed before: by now another may have its handle.
 func (b *Backend) Free(m backend.Mem) {
-	if m == 0 {
+	if m == 0 || b.closed {
 		return
 	}
 	k := &b.blocks[m-1]
-	if k.row != 0 {
-		panic("cpu: a weight is freed with its backend")
+	if !k.taken {
+		panic(fmt.Sprintf("cpu: block %d is freed twice", m))
 	}
-	if k.bytes > 0 {
+	if k.row == 0 && k.bytes > 0 {
 		b.arena.Free(k.p)
 	}
 	*k = block{}
@@ -101,6 +104,9 @@ func (b *Backend) Free(m backend.Mem) {
 
 // HostBytes is the memory of n bytes at a place.
 func (b *Backend) HostBytes(at backend.Place, n int64) ([]byte, error) {
+	if b.closed {
+		return nil, fmt.Errorf("cpu: memory: backend %w", bindings.ErrClosed)
+	}
 	if at.Mem == 0 || int(at.Mem) > len(b.blocks) {
 		return nil, fmt.Errorf("cpu: no block has handle %d", at.Mem)
 	}

@@ -2,9 +2,11 @@ package cpu
 
 import (
 	"context"
+	"fmt"
 	"time"
 	"unsafe"
 
+	"github.com/ggtune/ggtune/bindings"
 	"github.com/ggtune/ggtune/bindings/ggml"
 	"github.com/ggtune/ggtune/bindings/kernels"
 	"github.com/ggtune/ggtune/engine/backend"
@@ -57,6 +59,9 @@ func (p *program) Work() int64 { return p.work }
 // Run binds the calls and runs them in one crossing into C.
 func (p *program) Run(ctx context.Context, bind *backend.Binding) error {
 	b := p.backend
+	if b.closed {
+		return fmt.Errorf("cpu: run: backend %w", bindings.ErrClosed)
+	}
 	if b.pool == nil {
 		var err error
 		if b.pool, err = ggml.NewPool(b.threads); err != nil {

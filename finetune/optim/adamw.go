@@ -111,6 +111,9 @@ func (a *adamW) build() error {
 }
 
 func (a *adamW) Update(lr, scale float64) error {
+	if err := a.open(); err != nil {
+		return err
+	}
 	a.t++
 	b1, b2 := a.set.Of(beta1), a.set.Of(beta2)
 	correct1 := 1 - math.Pow(b1, float64(a.t))

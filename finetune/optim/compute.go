@@ -43,6 +43,7 @@ type computation struct {
 	out     backend.Mem
 	bytes   int64 // of out
 	blocks  []backend.Mem
+	closed  bool
 }
 
 // A result is the numbers that one node gives, one for each row of a parameter's part.
@@ -121,8 +122,8 @@ func (c *computation) compile() error {
 
 // run computes the graph, all of it or nothing, and calls do for each number of the results in order.
 func (c *computation) run(do func(p *engine.Param, x float64)) error {
-	if c.program == nil {
-		return nil
+	if err := c.open(); err != nil || c.program == nil { // there are no parameters
+		return err
 	}
 	b := backend.Binding{Work: backend.Place{Mem: c.work},
 		Of: func(id graph.ID, _ *graph.Value) backend.Place { return c.places[id] }}
@@ -145,8 +146,17 @@ func (c *computation) run(do func(p *engine.Param, x float64)) error {
 	return nil
 }
 
+// open is an error once the memory is given back.
+func (c *computation) open() error {
+	if c.closed {
+		return fmt.Errorf("optimizer %w", engine.ErrClosed)
+	}
+	return nil
+}
+
 // close frees what was allocated; it may be called again.
 func (c *computation) close() {
+	c.closed = true
 	if c.backend == nil {
 		return
 	}
@@ -170,7 +180,7 @@ func newNorm(params []*engine.Param) (norm, error) {
 }
 
 // of is the Euclidean norm, in F64. If a gradient is not finite, the error names the first tensor that has one, and
-// the norm is not finite.
+// the norm is not finite; with any other error it is 0.
 func (n *norm) of() (float64, error) {
 	var total float64
 	var bad *engine.Param
@@ -180,7 +190,7 @@ func (n *norm) of() (float64, error) {
 			bad = p
 		}
 	}); err != nil {
-		return math.NaN(), err
+		return 0, err
 	}
 	root := math.Sqrt(total)
 	if bad != nil {

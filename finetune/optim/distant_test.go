@@ -30,8 +30,8 @@ func TestDistantDevice(t *testing.T) {
 	if n := len(want); want[n-2] >= want[0] {
 		t.Errorf("losses and norms %v: nothing is learned", want)
 	}
-	if device.Bytes() != 0 {
-		t.Errorf("%d bytes are left on the device", device.Bytes())
+	if device.Bytes() != 0 || device.Held() != 0 {
+		t.Errorf("%d bytes and %d weights are left on the device", device.Bytes(), device.Held())
 	}
 }
 

@@ -235,6 +235,18 @@ func TestUpdateNotFinite(t *testing.T) {
 	}
 }
 
+// TestClosed: a closed optimizer does nothing, and says so.
+func TestClosed(t *testing.T) {
+	a := mustStart(t, params{newParam(t, newBackend(t, 1), "a", "", 2)}, nil, Options{})
+	a.Close()
+	if err := a.Update(0.01, 1); !errors.Is(err, engine.ErrClosed) {
+		t.Errorf("update: got %v, want that it is closed", err)
+	}
+	if norm, err := a.GradNorm(); !errors.Is(err, engine.ErrClosed) || norm != 0 {
+		t.Errorf("norm: got %g, %v; want that it is closed", norm, err)
+	}
+}
+
 func TestGradNorm(t *testing.T) {
 	b := newBackend(t, 1)
 	params := params{newParam(t, b, "a", "", 2), newParam(t, b, "b", "", 1)}

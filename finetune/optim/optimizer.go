@@ -44,7 +44,8 @@ type Running struct {
 }
 
 // GradNorm is the Euclidean norm of all gradients together, in F64. If a gradient is not finite, the error names the
-// first tensor that has one, and the norm is not finite.
+// first tensor that has one, and the norm is not finite; with any other error, of a norm that could not be computed, it
+// is 0.
 func (r *Running) GradNorm() (float64, error) { return r.norm.of() }
 
 // Close frees the state. It may be called again.

@@ -17,7 +17,7 @@ import (
 type Backend struct {
 	cpu     *cpu.Backend
 	blocks  map[backend.Mem][]byte
-	weights map[backend.Mem]backend.Mem // the processor's handle of a copy
+	weights map[backend.Mem]weight
 	last    backend.Mem
 	bytes   int64
 	// Runs counts the programs run.
@@ -26,13 +26,16 @@ type Backend struct {
 
 var _ backend.Backend = (*Backend)(nil)
 
+// A weight is the processor's handles of a copy: of its memory, and of the weight in it.
+type weight struct{ copied, held backend.Mem }
+
 // New gives a device of that many threads. Close it.
 func New(threads int) (*Backend, error) {
 	c, err := cpu.New(threads)
 	if err != nil {
 		return nil, err
 	}
-	return &Backend{cpu: c, blocks: map[backend.Mem][]byte{}, weights: map[backend.Mem]backend.Mem{}, last: 1 << 40},
+	return &Backend{cpu: c, blocks: map[backend.Mem][]byte{}, weights: map[backend.Mem]weight{}, last: 1 << 40},
 		nil
 }
 
@@ -55,18 +58,18 @@ func (b *Backend) Hold(w backend.Weight) (backend.Mem, error) {
 		return 0, err
 	}
 	data, err := b.cpu.HostBytes(backend.Place{Mem: block}, int64(len(w.Data)))
-	if err != nil {
-		return 0, err
+	if err == nil {
+		copy(data, w.Data)
+		w.Data = data
+		var m backend.Mem
+		if m, err = b.cpu.Hold(w); err == nil {
+			h := b.handle()
+			b.weights[h] = weight{block, m}
+			return h, nil
+		}
 	}
-	copy(data, w.Data)
-	w.Data = data
-	m, err := b.cpu.Hold(w)
-	if err != nil {
-		return 0, err
-	}
-	h := b.handle()
-	b.weights[h] = m
-	return h, nil
+	b.cpu.Free(block)
+	return 0, err
 }
 
 // Alloc gives a block.
@@ -82,7 +85,13 @@ func (b *Backend) Alloc(bytes int64) (backend.Mem, error) {
 
 // Free panics for what is no block.
 func (b *Backend) Free(m backend.Mem) {
-	if m == 0 {
+	if m == 0 || b.blocks == nil {
+		return
+	}
+	if w, ok := b.weights[m]; ok {
+		b.cpu.Free(w.held)
+		b.cpu.Free(w.copied)
+		delete(b.weights, m)
 		return
 	}
 	p, ok := b.blocks[m]
@@ -124,6 +133,9 @@ func (b *Backend) Zero(at backend.Place, bytes int64) error {
 	clear(p)
 	return err
 }
+
+// Held is the number of weights.
+func (b *Backend) Held() int { return len(b.weights) }
 
 // Bytes is the memory of the blocks.
 func (b *Backend) Bytes() int64 { return b.bytes }
@@ -200,11 +212,11 @@ func (r *run) of(id graph.ID, v *graph.Value) backend.Place {
 	b := r.backend
 	at := r.bind.Of(id, v)
 	if v.Kind == graph.Weight {
-		m, ok := b.weights[at.Mem]
+		w, ok := b.weights[at.Mem]
 		if !ok {
 			r.faults = append(r.faults, fmt.Errorf("distant: %d is no weight", at.Mem))
 		}
-		return backend.Place{Mem: m, At: at.At}
+		return backend.Place{Mem: w.held, At: at.At}
 	}
 	c := copied{back: v.Kind == graph.Grad || v.Kind == graph.State || r.written[id]}
 	var err error
