@@ -37,7 +37,7 @@ func TestLlamaRunsRecordedModels(t *testing.T) {
 				got := llamaLogits(t, base, path, c.Row.Tokens, want.LogitsAt)
 				e := farthest(float64s(got), want.Logits)
 				t.Logf("%s: logits within %.2g", kind, e)
-				if bound := exactBound(c.Model.Arch); !(e <= bound) {
+				if bound := exactBound(t, c.Model.Arch); !(e <= bound) {
 					t.Errorf("%s: llama.cpp's logits differ from transformers' by %.3g of the largest, want at most "+
 						"%.3g", kind, e, bound)
 				}

@@ -149,20 +149,3 @@ func pointwise(f func(x []float64) float64) func(in []mat) mat {
 }
 
 func refSigmoid(x float64) float64 { return 1 / (1 + math.Exp(-x)) }
-
-func refSilu(x []float64) float64 { return x[0] * refSigmoid(x[0]) * x[1] }
-
-func refSiluGrad(x []float64) float64 {
-	s := refSigmoid(x[0])
-	return x[2] * x[1] * s * (1 + x[0]*(1-s))
-}
-
-func refGELU(x []float64) float64 {
-	return 0.5 * x[0] * (1 + math.Tanh(math.Sqrt(2/math.Pi)*(x[0]+0.044715*x[0]*x[0]*x[0])))
-}
-
-func refGELUGrad(x []float64) float64 {
-	v, c := x[0], math.Sqrt(2/math.Pi)
-	th := math.Tanh(c * (v + 0.044715*v*v*v))
-	return x[1] * (0.5*(1+th) + 0.5*v*(1-th*th)*c*(1+3*0.044715*v*v))
-}

@@ -151,6 +151,8 @@ type Example struct {
 	AllHeads  bool   // every head has keys and values of its own
 	WideHeads bool   // heads are larger than n_embd/n_head
 	Biases    bool   // the optional biases are there
+	// Rounded says that llama.cpp computes a part of it in f16 whatever the weights: it reads GELU from a table.
+	Rounded bool
 	// Keys are metadata below the architecture's name (int, float32 or string) beside those of all models.
 	Keys map[string]any
 }

@@ -6,7 +6,7 @@ import "github.com/ggtune/ggtune/engine/graph"
 // biases.
 var GPT2 = register(Arch{
 	Name:    "gpt2",
-	Example: Example{Tokenizer: "gpt-2", Tied: true, AllHeads: true},
+	Example: Example{Tokenizer: "gpt-2", Tied: true, AllHeads: true, Rounded: true},
 	Read:    readGPT2,
 })
 

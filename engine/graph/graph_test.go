@@ -237,6 +237,16 @@ func TestShapesAreChecked(t *testing.T) {
 	}
 }
 
+// TestGradientIsAddedUp: a trained value that is read by an operation whose derivative does not add to it is refused,
+// and not left without a gradient.
+func TestGradientIsAddedUp(t *testing.T) {
+	f := &Graph{}
+	f.Output(f.SwiGLU(x(f, 4, 2), param(f, "u", 4, 2)))
+	if _, err := Differentiate(f, nil, true); err == nil || !strings.Contains(err.Error(), `"u" is trained`) {
+		t.Fatalf("got error %v, want one that names u", err)
+	}
+}
+
 // TestNoDerivative: a graph whose gradient meets an operation that has no derivative is refused.
 func TestNoDerivative(t *testing.T) {
 	f := &Graph{}

@@ -140,6 +140,11 @@ func reversed(f *Graph, wanted []ID, needs []bool, keep []ID) *reverse {
 		}
 		n.Op.back(r, n)
 	}
+	for i := range f.Values {
+		if v := &f.Values[i]; trained(v) && r.grad[i] != None {
+			r.out.Fail("%q is trained, and is read by an operation that adds up no gradient of it", v.Name)
+		}
+	}
 	for _, id := range wanted {
 		g := r.grad[id]
 		if g == None {

@@ -34,6 +34,7 @@ func open(t testing.TB, opts data.Options, paths ...string) *data.Dataset {
 	if err != nil {
 		t.Fatal(err)
 	}
+	tried[d.Format()] = true
 	t.Cleanup(func() {
 		if err := d.Close(); err != nil {
 			t.Error(err)

@@ -2,9 +2,7 @@ package optim
 
 import (
 	"errors"
-	"fmt"
 	"math"
-	"unsafe"
 
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/engine/backend"
@@ -58,25 +56,16 @@ var AdamW = registerOptimizer(&Optimizer{
 
 type adamW struct {
 	*computation
-	set    setting.Values
-	opts   Options
-	params []*engine.Param
-	m, v   []backend.Floats
-	t      int // updates done
-	// constants are those of each parameter, as the backend reads them.
-	constants   []constants
-	constantsAt backend.Place
-}
-
-// constants are AdamW's, as long as a value's alignment.
-type constants struct {
-	graph.AdamWConstants
-	_ [backend.Alignment - 8*graph.AdamWNumbers]byte
+	set       setting.Values
+	opts      Options
+	params    []*engine.Param
+	m, v      []backend.Floats
+	constants constants[graph.AdamWConstants]
+	t         int // updates done
 }
 
 func startAdamW(params []*engine.Param, s setting.Values, o Options) (rule, error) {
-	a := &adamW{computation: newComputation(params), set: s, opts: o, params: params,
-		constants: make([]constants, len(params))}
+	a := &adamW{computation: newComputation(params), set: s, opts: o, params: params}
 	if err := a.build(); err != nil {
 		a.close()
 		return nil, err
@@ -85,15 +74,10 @@ func startAdamW(params []*engine.Param, s setting.Values, o Options) (rule, erro
 }
 
 // build makes the graph of an update: a node for each part of a parameter.
-func (a *adamW) build() error {
-	if len(a.params) == 0 {
-		return nil
-	}
-	all, err := a.floats(backend.Alignment / 4 * int64(len(a.params)))
-	if err != nil {
+func (a *adamW) build() (err error) {
+	if a.constants, err = newConstants[graph.AdamWConstants](a.computation, len(a.params)); err != nil {
 		return err
 	}
-	a.constantsAt = all.At
 	for i, p := range a.params {
 		m, errM := a.floats(p.Len())
 		v, errV := a.floats(p.Len())
@@ -101,7 +85,7 @@ func (a *adamW) build() error {
 			return err
 		}
 		a.m, a.v = append(a.m, m), append(a.v, v)
-		k := a.bind(graph.Input, graph.F64, graph.Matrix(graph.AdamWNumbers, 1), all.At.Add(backend.Alignment*int64(i)))
+		k := a.constants.bind(i)
 		eachPart(p.Len(), updated, func(from int64, shape graph.Shape) {
 			a.give(p, a.graph.AdamW(a.part(graph.State, p.Value, from, shape), a.part(graph.State, m, from, shape),
 				a.part(graph.State, v, from, shape), a.part(graph.Input, p.Grad, from, shape), k))
@@ -111,9 +95,6 @@ func (a *adamW) build() error {
 }
 
 func (a *adamW) Update(lr, scale float64) error {
-	if err := a.open(); err != nil {
-		return err
-	}
 	a.t++
 	b1, b2 := a.set.Of(beta1), a.set.Of(beta2)
 	correct1 := 1 - math.Pow(b1, float64(a.t))
@@ -125,32 +106,12 @@ func (a *adamW) Update(lr, scale float64) error {
 		if p.Decay {
 			k.Keep = 1 - rate*a.set.Of(weightDecay)
 		}
-		a.constants[i].AdamWConstants = k
+		a.constants.set(i, k)
 	}
-	if err := a.upload(); err != nil {
+	if err := a.constants.upload(); err != nil {
 		return err
 	}
-	var spoiled *engine.Param
-	if err := a.run(func(p *engine.Param, x float64) {
-		if spoiled == nil && x != 0 {
-			spoiled = p
-		}
-	}); err != nil {
-		return err
-	}
-	if spoiled != nil {
-		return fmt.Errorf("%w: update %d at learning rate %g spoiled %q", ErrParams, a.t, lr, spoiled.Name)
-	}
-	return nil
-}
-
-// upload brings the constants to the backend.
-func (a *adamW) upload() error {
-	if len(a.constants) == 0 {
-		return nil
-	}
-	all := unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(a.constants))), backend.Alignment*len(a.constants))
-	return a.backend.Upload(a.constantsAt, all)
+	return a.update(a.t, lr)
 }
 
 func (a *adamW) State() []checkpoint.Tensor {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"unsafe"
 
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/engine/backend"
@@ -146,6 +147,23 @@ func (c *computation) run(do func(p *engine.Param, x float64)) error {
 	return nil
 }
 
+// update is run of an optimizer's t-th update, whose results are 0, or no number where a row of the parameter is not
+// finite after: then the error says so.
+func (c *computation) update(t int, lr float64) error {
+	var spoiled *engine.Param
+	if err := c.run(func(p *engine.Param, x float64) {
+		if spoiled == nil && x != 0 {
+			spoiled = p
+		}
+	}); err != nil {
+		return err
+	}
+	if spoiled != nil {
+		return fmt.Errorf("%w: update %d at learning rate %g spoiled %q", ErrParams, t, lr, spoiled.Name)
+	}
+	return nil
+}
+
 // open is an error once the memory is given back.
 func (c *computation) open() error {
 	if c.closed {
@@ -164,6 +182,52 @@ func (c *computation) close() {
 		c.backend.Free(m)
 	}
 	c.program, c.blocks, c.work, c.out = nil, nil, 0, 0
+}
+
+// constants are what an operation reads beside each parameter and what changes from run to run: a K, which is a
+// structure of float64.
+type constants[K any] struct {
+	c    *computation
+	each []byte // as the backend reads them, each at a value's alignment
+	at   backend.Place
+}
+
+func newConstants[K any](c *computation, params int) (constants[K], error) {
+	if params == 0 {
+		return constants[K]{}, nil
+	}
+	k := constants[K]{c: c, each: make([]byte, int64(params)*constantsBytes[K]())}
+	all, err := c.floats(int64(len(k.each)) / 4)
+	k.at = all.At
+	return k, err
+}
+
+// constantsBytes is the distance from one parameter's to the next one's.
+func constantsBytes[K any]() int64 {
+	var one K
+	return backend.Aligned(int64(unsafe.Sizeof(one)))
+}
+
+// bind names those of a parameter in the graph: f64 [numbers of K, 1].
+func (k *constants[K]) bind(i int) graph.ID {
+	var one K
+	at := k.at.Add(int64(i) * constantsBytes[K]())
+	return k.c.bind(graph.Input, graph.F64, graph.Matrix(int64(unsafe.Sizeof(one)/8), 1), at)
+}
+
+// set gives a parameter new ones, which upload brings to the backend.
+func (k *constants[K]) set(i int, x K) {
+	copy(k.each[int64(i)*constantsBytes[K]():], unsafe.Slice((*byte)(unsafe.Pointer(&x)), unsafe.Sizeof(x)))
+}
+
+func (k *constants[K]) upload() error {
+	if len(k.each) == 0 {
+		return nil
+	}
+	if err := k.c.open(); err != nil {
+		return err
+	}
+	return k.c.backend.Upload(k.at, k.each)
 }
 
 // A norm is that of all gradients together.

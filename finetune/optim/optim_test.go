@@ -160,9 +160,13 @@ func bigParams(t *testing.T, b backend.Backend, n int) params {
 
 // TestThreadsDoNotMatter wants equal bits from one and three threads, over chunk borders.
 func TestThreadsDoNotMatter(t *testing.T) {
+	eachOptimizer(t, threadsDoNotMatter)
+}
+
+func threadsDoNotMatter(t *testing.T, o *Optimizer) {
 	run := func(threads int) (float64, params) {
 		params := bigParams(t, newBackend(t, threads), 2*chunk+7)
-		a := mustStart(t, params, setting.Values{"beta2": 0.99, "weight-decay": 0.1}, Options{LoRAPlus: 4})
+		a := mustStartOf(t, o, params, setting.Values{"beta2": 0.99, "weight-decay": 0.1}, Options{LoRAPlus: 4})
 		norm, err := a.GradNorm()
 		if err != nil {
 			t.Fatal(err)
@@ -200,9 +204,20 @@ func TestLoRAPlus(t *testing.T) {
 	}
 }
 
+func eachOptimizer(t *testing.T, test func(t *testing.T, o *Optimizer)) {
+	for _, o := range optimizers.All() {
+		t.Run(o.Name, func(t *testing.T) { test(t, o) })
+	}
+}
+
 func mustStart(t *testing.T, p params, given setting.Values, o Options) *Running {
 	t.Helper()
-	a, err := AdamW.Start(p.list(), given, o)
+	return mustStartOf(t, AdamW, p, given, o)
+}
+
+func mustStartOf(t *testing.T, how *Optimizer, p params, given setting.Values, o Options) *Running {
+	t.Helper()
+	a, err := how.Start(p.list(), given, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -219,11 +234,15 @@ func mustUpdate(t *testing.T, a *Running, lr, scale float64) {
 
 // TestUpdateNotFinite: a rate that takes a parameter beyond F32 is told, with the parameter's name.
 func TestUpdateNotFinite(t *testing.T) {
+	eachOptimizer(t, updateNotFinite)
+}
+
+func updateNotFinite(t *testing.T, o *Optimizer) {
 	for _, threads := range []int{1, 3} {
 		params := bigParams(t, newBackend(t, threads), 2*chunk+7)
 		last := params[len(params)-1]
 		last.value[len(last.value)-1] = float32(math.Inf(1))
-		a := mustStart(t, params, nil, Options{})
+		a := mustStartOf(t, o, params, nil, Options{})
 		if err := a.Update(0.01, 1); !errors.Is(err, ErrParams) ||
 			!strings.Contains(err.Error(), strconv.Quote(last.Name)) {
 			t.Errorf("%d threads: got %v, want an error that names %q", threads, err, last.Name)
@@ -237,7 +256,11 @@ func TestUpdateNotFinite(t *testing.T) {
 
 // TestClosed: a closed optimizer does nothing, and says so.
 func TestClosed(t *testing.T) {
-	a := mustStart(t, params{newParam(t, newBackend(t, 1), "a", "", 2)}, nil, Options{})
+	eachOptimizer(t, closed)
+}
+
+func closed(t *testing.T, o *Optimizer) {
+	a := mustStartOf(t, o, params{newParam(t, newBackend(t, 1), "a", "", 2)}, nil, Options{})
 	a.Close()
 	if err := a.Update(0.01, 1); !errors.Is(err, engine.ErrClosed) {
 		t.Errorf("update: got %v, want that it is closed", err)
@@ -356,15 +379,16 @@ func TestStartRefuses(t *testing.T) {
 
 // TestClose: an optimizer gives back what it takes of a backend, and may be closed again.
 func TestClose(t *testing.T) {
+	eachOptimizer(t, closes)
+}
+
+func closes(t *testing.T, o *Optimizer) {
 	b := newBackend(t, 1)
 	params := bigParams(t, b, 10)
 	before := b.Bytes()
-	a, err := AdamW.Start(params.list(), nil, Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if now := b.Bytes(); now < before+AdamW.StateBytes(21) {
-		t.Errorf("%d bytes more, the state alone is %d", now-before, AdamW.StateBytes(21))
+	a := mustStartOf(t, o, params, nil, Options{})
+	if now := b.Bytes(); now < before+o.StateBytes(21) {
+		t.Errorf("%d bytes more, the state alone is %d", now-before, o.StateBytes(21))
 	}
 	for range 2 {
 		a.Close()

@@ -6,7 +6,7 @@ import "github.com/ggtune/ggtune/engine/graph"
 func attention(b *Builder, a graph.AttentionAttr) graph.ID {
 	q, k := int64(a.Heads*a.HeadDim), int64(a.KVHeads*a.HeadDim)
 	tree := b.Ints("tree", 4, 0, 21, -1, 21, 40, 0, 40, 57, 0, 57, 70, -1)
-	return b.G.Attention(b.X(q, 70), b.Param("k", k, 70), b.Param("v", k, 70), tree, a)
+	return b.G.Attention(b.X(q, 70), b.Input("k", graph.Matrix(k, 70)), b.Input("v", graph.Matrix(k, 70)), tree, a)
 }
 
 var _ = add(

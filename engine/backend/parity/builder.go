@@ -63,10 +63,10 @@ func normals(n int64, seed uint64) []byte {
 	return b
 }
 
-// X is the input whose gradient is compared.
+// X is an input x.
 func (b *Builder) X(ne0, ne1 int64) graph.ID { return b.Input("x", graph.Matrix(ne0, ne1)) }
 
-// Input is an F32 input.
+// Input is an F32 input, whose gradient is compared.
 func (b *Builder) Input(name string, s graph.Shape) graph.ID {
 	return b.bound(graph.Input, name, graph.F32, s, normals(s.Elements(), seed(name)))
 }
@@ -125,11 +125,14 @@ func (b *Builder) differentiated() bool {
 	return true
 }
 
-func (b *Builder) wanted() []graph.ID {
-	if x := b.G.Find(graph.Input, "x"); x != graph.None {
-		return []graph.ID{x}
+// wanted are the inputs whose gradients are compared.
+func (b *Builder) wanted() (out []graph.ID) {
+	for i := range b.G.Values {
+		if v := &b.G.Values[i]; v.Kind == graph.Input && v.Type == graph.F32 {
+			out = append(out, graph.ID(i))
+		}
 	}
-	return nil
+	return out
 }
 
 // floats reads F32 or F64 numbers.

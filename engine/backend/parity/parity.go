@@ -14,7 +14,7 @@ import (
 	"github.com/ggtune/ggtune/engine/graph"
 )
 
-// A Case is a graph. Its outputs, the gradients of its Params and that of the input x are compared, or, of an optimizer's
+// A Case is a graph. Its outputs, the gradients of its Params and F32 inputs are compared, or, of an optimizer's
 // step, its outputs and States.
 type Case struct {
 	Name  string
@@ -108,8 +108,8 @@ func (c Case) run(t *testing.T, pins *runtime.Pinner, dev backend.Backend, m mod
 	s.download("output", b.G, b.G.Outputs[0])
 	if back != nil {
 		s.execute(back.Graph, nil, m.exact)
-		for _, id := range back.Graph.Outputs {
-			s.download("gradient of x", back.Graph, id)
+		for i, id := range back.Graph.Outputs {
+			s.download("gradient of "+b.G.Value(b.wanted()[i]).Name, back.Graph, id)
 		}
 	}
 	return s.results

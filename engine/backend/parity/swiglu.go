@@ -2,4 +2,6 @@ package parity
 
 import "github.com/ggtune/ggtune/engine/graph"
 
-var _ = add(Case{"swiglu", func(b *Builder) graph.ID { return b.G.SwiGLU(b.X(67, 9), b.Param("u", 67, 9)) }, 0})
+var _ = add(Case{"swiglu", func(b *Builder) graph.ID {
+	return b.G.SwiGLU(b.X(67, 9), b.Input("u", graph.Matrix(67, 9)))
+}, 0})
