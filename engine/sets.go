@@ -74,8 +74,6 @@ const maxSets = 64
 // Choice names them in.
 type mask uint64
 
-func (m mask) has(s *set) bool { return m>>s.bit&1 != 0 }
-
 // A set is a Set at work in a session.
 type set struct {
 	Set
