@@ -12,7 +12,7 @@ func TestPeak(t *testing.T) {
 	const lowest, highest = 0.2e9, 20e12 // operations a second of one thread
 	rates := map[Format]float64{}
 	for _, f := range Formats() {
-		r, err := Peak(f, 1, 5*time.Millisecond)
+		r, err := best(f)
 		if f != FormatF32 && errors.Is(err, ErrFormat) {
 			continue
 		}
@@ -29,6 +29,18 @@ func TestPeak(t *testing.T) {
 		t.Errorf("bf16 runs at %.3g operations a second, f32 at %.3g", b, rates[FormatF32])
 	}
 	t.Logf("%v", rates)
+}
+
+// best is the highest of a few measurements: whatever else the machine does can only make one lower.
+func best(f Format) (rate float64, err error) {
+	for range 5 {
+		r, err := Peak(f, 1, 5*time.Millisecond)
+		if err != nil {
+			return 0, err
+		}
+		rate = max(rate, r)
+	}
+	return rate, nil
 }
 
 func TestPeakRefuses(t *testing.T) {
