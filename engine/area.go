@@ -1,10 +1,6 @@
 package engine
 
-import (
-	"unsafe"
-
-	"github.com/ggtune/ggtune/engine/backend"
-)
+import "github.com/ggtune/ggtune/engine/backend"
 
 // An area is a block of memory that grows to the largest batch.
 type area struct {
@@ -40,9 +36,4 @@ type memory struct {
 
 func (m *memory) all() []backend.Mem {
 	return []backend.Mem{m.work.mem, m.inputs.mem, m.acts.mem, m.grads.mem, m.kept.mem, m.outs.mem}
-}
-
-// bytesOf sees numbers as the bytes they are.
-func bytesOf[T int32 | int64 | float32](v []T) []byte {
-	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(v))), len(v)*int(unsafe.Sizeof(*new(T))))
 }

@@ -83,7 +83,7 @@ func (s *Session) setsAt(il int, sh shape) []arch.Set {
 		out = append(out, func(r arch.Role) (delta.Use, bool) {
 			name, _, _ := s.find(il, string(r)+".weight")
 			use, ok := t.uses[name]
-			use.Frozen = sh.train>>t.bit&1 == 0
+			use.Frozen = !sh.train.has(t)
 			if sh.dropout {
 				use.Dropout = t.Dropout
 			}

@@ -153,14 +153,14 @@ func (p *pass) allocate() error {
 	p.idxAt = map[string]int64{}
 	for _, name := range slices.Sorted(maps.Keys(p.idx)) {
 		v := p.idx[name]
-		if err := b.Upload(m.inputs.at(at), bytesOf(v)); err != nil {
+		if err := b.Upload(m.inputs.at(at), backend.BytesOf(v)); err != nil {
 			return err
 		}
 		p.idxAt[name] = at
 		at += backend.Aligned(int64(len(v)) * 4)
 	}
 	p.idxAt[arch.InputDropKey] = at
-	return b.Upload(m.inputs.at(at), bytesOf(p.dropKeys()))
+	return b.Upload(m.inputs.at(at), backend.BytesOf(p.dropKeys()))
 }
 
 // input finds a named input of stage il.
@@ -193,7 +193,7 @@ func (p *pass) outputs() (Outputs, error) {
 	out := Outputs{}
 	for _, a := range p.want {
 		v := make([]float32, a.count)
-		if err := p.s.backend.Download(bytesOf(v), p.s.mem.outs.at(a.value)); err != nil {
+		if err := p.s.backend.Download(backend.BytesOf(v), p.s.mem.outs.at(a.value)); err != nil {
 			return nil, err
 		}
 		out[a.Output] = v
@@ -222,7 +222,7 @@ func (p *pass) backward(ctx context.Context, grad Outputs, ready func(*Param) er
 	var dy []backend.Place
 	for _, a := range p.want {
 		at := p.s.mem.outs.at(a.grad)
-		if err := p.s.backend.Upload(at, bytesOf(grad[a.Output])); err != nil {
+		if err := p.s.backend.Upload(at, backend.BytesOf(grad[a.Output])); err != nil {
 			return err
 		}
 		dy = append(dy, at)

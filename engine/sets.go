@@ -74,6 +74,8 @@ const maxSets = 64
 // Choice names them in.
 type mask uint64
 
+func (m mask) has(t *set) bool { return m>>t.bit&1 != 0 }
+
 // A set is a Set at work in a session.
 type set struct {
 	Set
@@ -176,7 +178,7 @@ func (s *Session) set(name string) *set {
 func (s *Session) in(m mask) []*set {
 	var out []*set
 	for _, t := range s.sets {
-		if m>>t.bit&1 != 0 {
+		if m.has(t) {
 			out = append(out, t)
 		}
 	}
@@ -198,7 +200,7 @@ func (s *Session) pick(c Choice, may mask) (mask, error) {
 			}
 			return 0, fmt.Errorf("no set is named %q; the session's: %s", name, strings.Join(known, ", "))
 		}
-		if may>>t.bit&1 == 0 {
+		if !may.has(t) {
 			return 0, fmt.Errorf("set %q is frozen or not applied", name)
 		}
 		out |= 1 << t.bit

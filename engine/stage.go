@@ -111,7 +111,7 @@ func (s *Session) builder(il int, sh shape) *arch.Builder {
 			name, x, ok := s.find(il, string(r)+suffix)
 			for _, t := range s.in(sh.apply) {
 				if shape, own := t.own[name]; own {
-					return arch.Tensor{Shape: shape, Own: true, Set: t.prefix(), Frozen: sh.train>>t.bit&1 == 0}, true
+					return arch.Tensor{Shape: shape, Own: true, Set: t.prefix(), Frozen: !sh.train.has(t)}, true
 				}
 			}
 			if !ok {

@@ -30,10 +30,10 @@ func (f Floats) Part(from, n int64) Floats {
 }
 
 // Upload writes numbers from one on.
-func (f Floats) Upload(src []float32, from int64) error { return f.Write(bytesOf(src), 4*from) }
+func (f Floats) Upload(src []float32, from int64) error { return f.Write(BytesOf(src), 4*from) }
 
 // Download reads numbers from one on.
-func (f Floats) Download(dst []float32, from int64) error { return f.Read(bytesOf(dst), 4*from) }
+func (f Floats) Download(dst []float32, from int64) error { return f.Read(BytesOf(dst), 4*from) }
 
 // All downloads all numbers.
 func (f Floats) All() ([]float32, error) {
@@ -80,7 +80,7 @@ func (f Floats) Host() ([]float32, error) {
 	return unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(b))), f.N), nil
 }
 
-// bytesOf sees numbers as the bytes they are.
-func bytesOf(v []float32) []byte {
-	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(v))), 4*len(v))
+// BytesOf sees numbers as the bytes they are, which Upload and Download take.
+func BytesOf[T int32 | int64 | float32](v []T) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(v))), len(v)*int(unsafe.Sizeof(*new(T))))
 }

@@ -47,9 +47,6 @@ func New(threads int) (*Backend, error) {
 // Name is "cpu".
 func (b *Backend) Name() string { return "cpu" }
 
-// Threads is the number of threads.
-func (b *Backend) Threads() int { return b.threads }
-
 // Check refuses operations that no call is known for.
 func (b *Backend) Check(g *graph.Graph) error {
 	for i := range g.Nodes {
