@@ -25,7 +25,7 @@ func TestPeak(t *testing.T) {
 		rates[f] = r
 	}
 	// BF16 need not be faster: Intel's Emerald Rapids does half as many operations in it as in F32 (0.49 to 0.51 measured), AMD's
-	// Zen 4 and 5 twice as many. A loop that waited for its own sums would be at a twelfth.
+	// Zen 5 nearly twice as many. A loop that waited for its own sums would be at a twelfth.
 	if b, ok := rates[FormatBF16]; ok && b < rates[FormatF32]/4 {
 		t.Errorf("bf16 runs at %.3g operations a second, f32 at %.3g", b, rates[FormatF32])
 	}
