@@ -29,7 +29,7 @@ type Config struct {
 	Data []string `toml:"data"`
 	// Format forces the format of the data; "" finds it by content.
 	Format string `toml:"format"`
-	// Columns renames fields of the data, as "name=the data's name". Default none.
+	// Columns renames fields of the data, as "name=the data's name"; "=the data's name" is one that may be left out. Default none.
 	Columns []string `toml:"columns"`
 	// TextSplit says how plain text is cut into documents: auto, file, paragraph, line, or the separator. Default auto.
 	TextSplit string `toml:"text_split"`
@@ -39,7 +39,7 @@ type Config struct {
 	TaskChat bool `toml:"task_chat"`
 	// ReplaceInvalid puts U+FFFD in the place of bytes that are not UTF-8 instead of refusing them. Default false.
 	ReplaceInvalid bool `toml:"replace_invalid"`
-	// Strict refuses data of which a record would be left out. Default false: they are counted.
+	// Strict refuses data of which anything would be left out: an example, its end, a field. Default false: they are counted.
 	Strict bool `toml:"strict"`
 	// EvalData lists files and directories of held-out examples. Default none.
 	EvalData []string `toml:"eval_data"`

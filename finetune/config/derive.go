@@ -90,17 +90,21 @@ func (c *Config) ReferenceAdapter() string {
 	return path
 }
 
-// ColumnNames reads Columns: the data's name of each field that is renamed.
-func (c *Config) ColumnNames() (map[string]string, error) {
-	m := map[string]string{}
+// ColumnNames reads Columns: the data's name of each field that is renamed, and the fields that may be left out.
+func (c *Config) ColumnNames() (names map[string]string, unwanted []string, err error) {
+	names = map[string]string{}
 	for _, s := range c.Columns {
 		name, column, ok := strings.Cut(s, "=")
-		if !ok || name == "" || column == "" {
-			return nil, fmt.Errorf("%q renames nothing; expected NAME=COLUMN, such as completion=answer", s)
+		switch {
+		case !ok || column == "":
+			return nil, nil, fmt.Errorf("%q renames nothing; expected NAME=COLUMN, such as completion=answer, or =COLUMN for one that may be left out", s)
+		case name == "":
+			unwanted = append(unwanted, column)
+		default:
+			names[name] = column
 		}
-		m[name] = column
 	}
-	return m, nil
+	return names, unwanted, nil
 }
 
 // maxLayers is more than any model has.

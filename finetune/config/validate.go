@@ -125,7 +125,7 @@ func (v *validator) common() {
 	c := v.c
 	v.need(c.Model != "", &c.Model, "is missing", "a GGUF file")
 	v.need(len(c.Data) > 0, &c.Data, "is missing", "a file or directory of examples")
-	_, err := c.ColumnNames()
+	_, _, err := c.ColumnNames()
 	v.known(&c.Columns, err)
 	if c.Format != "" && !slices.Contains(data.Formats(), c.Format) {
 		v.known(&c.Format, &registry.UnknownError{Kind: "data format", Name: c.Format, Known: data.Formats()})

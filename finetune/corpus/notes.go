@@ -2,6 +2,7 @@ package corpus
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/ggtune/ggtune/finetune/data"
 	"github.com/ggtune/ggtune/finetune/encode"
@@ -20,7 +21,38 @@ func dropNotes(ds *data.Dataset) []string {
 		out = append(out, fmt.Sprintf("%s: %s; its end is not trained on; the first at %s",
 			count.Of(c.Count, "example"), c.Reason, c.First[0]))
 	}
+	return append(out, readNotes(ds)...)
+}
+
+// readNotes says what was not read of the examples that are kept, and what in them is worth a word.
+func readNotes(ds *data.Dataset) []string {
+	var out []string
+	if n := unreadNote(ds.Stats().Unread); n != "" {
+		out = append(out, n)
+	}
+	for _, d := range ds.Stats().Remarks {
+		out = append(out, fmt.Sprintf("%s: %s; the first at %s", count.Of(d.Count, "record"), d.Reason, d.First[0]))
+	}
 	return out
+}
+
+// unreadNote lists the fields that nothing reads, with the records that have them.
+func unreadNote(columns []data.Column) string {
+	const most = 20 // names; inspect --json gives all
+	var b strings.Builder
+	for i, c := range columns {
+		switch {
+		case i == most:
+			fmt.Fprintf(&b, ", and %s", count.Of(len(columns)-most, "other"))
+		case i < most:
+			fmt.Fprintf(&b, "%s%q (%d)", map[bool]string{true: ", "}[i > 0], c.Name, c.Count)
+		}
+	}
+	if b.Len() == 0 {
+		return ""
+	}
+	return "left out: fields of the data that nothing reads, with the number of records that have them: " + b.String() +
+		"; --columns NAME=FIELD reads one as another, --columns =FIELD says that it is not needed"
 }
 
 // lengthNotes says what the row length and the model's context did to the examples.

@@ -43,6 +43,9 @@ func Open(cfg *config.Config, m *engine.Model, how *method.Method) (*Reader, err
 	if err != nil {
 		return nil, err
 	}
+	if cfg.Strict {
+		onLong = encode.Refuse
+	}
 	if how.AllTokens {
 		mask = template.MaskAll
 	}
@@ -76,7 +79,7 @@ var wants = map[method.Need]data.Want{method.Answers: data.WantAnswers, method.P
 
 // openData opens data files with the run's options.
 func openData(ctx context.Context, cfg *config.Config, paths []string, need method.Need) (*data.Dataset, error) {
-	columns, err := cfg.ColumnNames()
+	columns, unwanted, err := cfg.ColumnNames()
 	if err != nil {
 		return nil, err
 	}
@@ -84,7 +87,7 @@ func openData(ctx context.Context, cfg *config.Config, paths []string, need meth
 	if examples == 0 {
 		examples = -1 // data.Options means none by it
 	}
-	return data.Open(ctx, paths, data.Options{Format: cfg.Format, Columns: columns, Split: cfg.TextSplit,
+	return data.Open(ctx, paths, data.Options{Format: cfg.Format, Columns: columns, Ignore: unwanted, Split: cfg.TextSplit,
 		ReplaceInvalid: cfg.ReplaceInvalid, Strict: cfg.Strict, Want: wants[need],
 		BestWorst:    cfg.RankedPairs == "best-worst",
 		Instructions: data.InstructionOptions{Examples: examples, Chat: cfg.TaskChat}})

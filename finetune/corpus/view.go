@@ -66,6 +66,7 @@ func Inspect(ctx context.Context, cfg *config.Config, n int) (*View, error) {
 		v.Examples = append(v.Examples, x)
 	}
 	if cfg.Model == "" {
+		v.Notes = append(v.Notes, readNotes(ds)...)
 		return v, nil
 	}
 	return v, v.tokens(ctx, cfg, how, n)

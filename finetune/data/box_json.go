@@ -14,28 +14,34 @@ var rowKeys = map[string]bool{"Instances": true, "data": true, "rows": true, "ex
 // maxHead is the longest value kept of the fields beside the rows, bytes; a task's definition and examples are far smaller.
 const maxHead = 1 << 20
 
-// recogniseJSON tells JSON Lines from a list, and from an object that holds rows or is one.
+// recogniseJSON tells JSON Lines from a list, from an object that holds rows or is one, and from objects one after the other
+// that take several lines each.
 func (f *file) recogniseJSON(text []byte, whole bool, o *Options) error {
 	if text[0] == '[' {
-		f.box = &jsonBox{f: f, o: o}
+		f.box = &jsonBox{f: f, o: o, layout: oneList}
 		return nil
 	}
 	line, rest, more := bytes.Cut(text, []byte("\n"))
-	line = bytes.TrimSpace(line)
+	line = bytes.TrimSpace(withoutNaN(line))
 	lone := whole && len(bytes.TrimSpace(rest)) == 0
 	if !lone && more && (json.Valid(line) || bytes.HasSuffix(line, []byte("}"))) {
 		f.box = &linesBox{f: f, o: o}
 		return nil
 	}
-	box := &jsonBox{f: f, o: o, object: true}
-	if err := box.readHead(); err != nil {
+	box := &jsonBox{f: f, o: o, layout: oneObject}
+	more, sameLine, err := box.readHead()
+	switch {
+	case err != nil:
 		return err
-	}
-	if box.rows == "" {
+	case more && sameLine: // lines that are longer than what was looked at
+		f.box = &linesBox{f: f, o: o}
+	case more:
+		f.box = &jsonBox{f: f, o: o, layout: manyObjects}
+	case box.rows == "":
 		f.box = &singleBox{linesBox{f: f, o: o}}
-		return nil
+	default:
+		f.box = box
 	}
-	f.box = box
 	return nil
 }
 
@@ -58,11 +64,20 @@ func (b *singleBox) scan(yield func(place, []byte) error) error {
 	return yield(place{off: b.f.bom + int64(lead), size: len(raw), line: line}, raw)
 }
 
-// A jsonBox is a JSON list of records, at the top or within an object.
+// A layout says how records lie in JSON that is not one a line.
+type layout uint8
+
+const (
+	oneList     layout = iota // the elements of a list
+	oneObject                 // the elements of a list within an object
+	manyObjects               // one after the other, over any number of lines
+)
+
+// A jsonBox is JSON whose records lie over any number of lines.
 type jsonBox struct {
 	f      *file
 	o      *Options
-	object bool
+	layout layout
 	rows   string // the key that holds the list, of an object
 	head   *Head  // the object's other fields
 }
@@ -72,8 +87,9 @@ type jsonScan struct {
 	f     *file
 	in    io.Reader
 	dec   *json.Decoder
-	most  int64   // bytes that may still be read before the value under way is too long
-	read  int64   // bytes read, from the beginning of the file
+	most  int64 // bytes that may still be read before the value under way is too long
+	read  int64 // bytes read, from the beginning of the file
+	nan   nanFilter
 	lines []int64 // offsets of the newlines read and not yet passed
 	line  int     // of the last offset asked for
 	box   *jsonBox
@@ -96,6 +112,7 @@ func (s *jsonScan) Read(p []byte) (int, error) {
 		return 0, errLong
 	}
 	n, err := s.in.Read(p[:min(int64(len(p)), s.most)])
+	s.nan.filter(p[:n])
 	for i, c := range p[:n] {
 		if c == '\n' {
 			s.lines = append(s.lines, s.read+int64(i))
@@ -128,8 +145,10 @@ func (s *jsonScan) fail(from int64, err error) error {
 	}
 	raw := make([]byte, min(1<<20, s.f.size-from))
 	n, _ := s.f.r.ReadAt(raw, from)
-	raw = bytes.TrimLeft(raw[:n], ",:")
-	from += int64(n - len(raw))
+	raw = withoutNaN(raw[:n])
+	if s.box.layout != manyObjects {
+		raw = bytes.TrimLeft(raw, ",:")
+	}
 	var v json.RawMessage
 	if e := json.NewDecoder(bytes.NewReader(raw)).Decode(&v); e != nil {
 		err = e
@@ -139,38 +158,40 @@ func (s *jsonScan) fail(from int64, err error) error {
 	return jsonError(Source{File: s.f.path, Line: line}, raw, whole(err))
 }
 
-// readHead reads an object's fields other than the rows, and finds which field holds the rows.
-func (b *jsonBox) readHead() error {
+// readHead reads an object's fields other than the rows, and finds which field holds the rows. more says that something
+// follows the object, sameLine that it lies on one line.
+func (b *jsonBox) readHead() (more, sameLine bool, err error) {
 	s := b.newScan()
 	b.head = &Head{fields: map[string]json.RawMessage{}}
 	if _, err := s.dec.Token(); err != nil {
-		return s.fail(b.f.bom, err)
+		return false, false, s.fail(b.f.bom, err)
 	}
+	first := s.lineAt(s.offset())
 	for s.dec.More() {
 		from := s.offset()
 		s.renew()
 		tok, err := s.dec.Token()
 		if err != nil {
-			return s.fail(from, err)
+			return false, false, s.fail(from, err)
 		}
 		key := tok.(string)
 		if _, twice := b.head.fields[key]; twice || key == b.rows {
-			return errorf(Source{File: b.f.path, Line: s.lineAt(from)}, "the name %q appears twice in one object; remove one of the two", key)
+			return false, false, errorf(Source{File: b.f.path, Line: s.lineAt(from)}, "the name %q appears twice in one object; remove one of the two", key)
 		}
 		from = s.offset()
 		if rowKeys[key] && b.rows == "" && b.isRows(from) {
 			b.rows = key
 			if _, err := s.dec.Token(); err != nil {
-				return s.fail(from, err)
+				return false, false, s.fail(from, err)
 			}
 			if err := s.elements(func(int64, json.RawMessage) error { return nil }); err != nil {
-				return err
+				return false, false, err
 			}
 			continue
 		}
 		var v json.RawMessage
 		if err := s.dec.Decode(&v); err != nil {
-			return s.fail(from, err)
+			return false, false, s.fail(from, err)
 		}
 		if len(v) > maxHead {
 			v = nil
@@ -179,9 +200,16 @@ func (b *jsonBox) readHead() error {
 	}
 	from := s.offset()
 	if _, err := s.dec.Token(); err != nil {
-		return s.fail(from, err)
+		return false, false, s.fail(from, err)
 	}
-	return s.end()
+	sameLine = s.lineAt(s.offset()) == first
+	if err := s.end(); err != nil {
+		if b.rows != "" && !sameLine {
+			return true, sameLine, err
+		}
+		return true, sameLine, nil
+	}
+	return false, sameLine, nil
 }
 
 // isRows says whether the value after the colon at from is a list of objects.
@@ -198,6 +226,18 @@ func (b *jsonBox) isRows(from int64) bool {
 
 // elements walks through the elements of the list whose bracket was just read, and its closing bracket.
 func (s *jsonScan) elements(f func(off int64, v json.RawMessage) error) error {
+	if err := s.values(f); err != nil {
+		return err
+	}
+	from := s.offset()
+	if _, err := s.dec.Token(); err != nil {
+		return s.fail(from, err)
+	}
+	return nil
+}
+
+// values walks through values up to a closing bracket or the end of the file.
+func (s *jsonScan) values(f func(off int64, v json.RawMessage) error) error {
 	for s.dec.More() {
 		from := s.offset()
 		s.renew()
@@ -211,10 +251,6 @@ func (s *jsonScan) elements(f func(off int64, v json.RawMessage) error) error {
 		if err := f(s.offset()-int64(len(v)), v); err != nil {
 			return err
 		}
-	}
-	from := s.offset()
-	if _, err := s.dec.Token(); err != nil {
-		return s.fail(from, err)
 	}
 	return nil
 }
@@ -238,10 +274,16 @@ func (b *jsonBox) scan(yield func(place, []byte) error) error {
 	each := func(off int64, v json.RawMessage) error {
 		return yield(place{off: off, size: len(v), line: s.lineAt(off)}, v)
 	}
+	if b.layout == manyObjects {
+		if err := s.values(each); err != nil {
+			return err
+		}
+		return s.end()
+	}
 	if _, err := s.dec.Token(); err != nil {
 		return s.fail(b.f.bom, err)
 	}
-	if !b.object {
+	if b.layout == oneList {
 		if err := s.elements(each); err != nil {
 			return err
 		}
@@ -269,13 +311,9 @@ func (b *jsonBox) scan(yield func(place, []byte) error) error {
 }
 
 func (b *jsonBox) record(p place, raw []byte) (*Record, error) {
-	src := Source{File: b.f.path, Line: p.line}
-	if s, ok := asText(raw); ok && !b.object && len(raw) > 0 && raw[0] == '"' { // a list of strings is a list of texts
-		return &Record{Source: src, document: &s}, nil
+	r, err := jsonRecord(Source{File: b.f.path, Line: p.line}, raw)
+	if err == nil {
+		r.Head = b.head
 	}
-	fields, err := parseObject(raw)
-	if err != nil {
-		return nil, jsonError(src, raw, err)
-	}
-	return &Record{Source: src, Fields: fields, Head: b.head}, nil
+	return r, err
 }

@@ -3,11 +3,8 @@ package data
 import (
 	"bufio"
 	"bytes"
-	"encoding/json"
 	"io"
 )
-
-func validJSON(b []byte) bool { return json.Valid(b) }
 
 // A linesBox is JSON Lines: one object a line. Empty lines are passed over, a carriage return before the newline too.
 type linesBox struct {
@@ -27,7 +24,20 @@ func (b *linesBox) scan(yield func(place, []byte) error) error {
 }
 
 func (b *linesBox) record(p place, raw []byte) (*Record, error) {
-	src := Source{File: b.f.path, Line: p.line}
+	return jsonRecord(Source{File: b.f.path, Line: p.line}, raw)
+}
+
+// jsonRecord reads a JSON value as a record: an object with fields, or a string, which is a text.
+func jsonRecord(src Source, raw []byte) (*Record, error) {
+	raw = bytes.TrimSpace(withoutNaN(raw))
+	if len(raw) > 0 && raw[0] == '"' {
+		if s, ok := asText(raw); ok {
+			if at := loneSurrogate(raw); at >= 0 {
+				return nil, jsonError(src, raw, surrogateError(raw, at))
+			}
+			return &Record{Source: src, document: &s}, nil
+		}
+	}
 	fields, err := parseObject(raw)
 	if err != nil {
 		return nil, jsonError(src, raw, err)

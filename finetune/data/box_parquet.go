@@ -2,7 +2,7 @@ package data
 
 import (
 	"bufio"
-	"encoding/json"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -163,6 +163,7 @@ func writeRows(w io.Writer, pf *parquet.File) error {
 func writeGroup(w io.Writer, g parquet.RowGroup, schema *parquet.Schema, rows []parquet.Row) error {
 	r := g.Rows()
 	defer r.Close()
+	var line bytes.Buffer
 	for {
 		n, err := r.ReadRows(rows)
 		for _, row := range rows[:n] {
@@ -170,11 +171,11 @@ func writeGroup(w io.Writer, g parquet.RowGroup, schema *parquet.Schema, rows []
 			if err := schema.Reconstruct(&m, row); err != nil {
 				return err
 			}
-			line, err := rowJSON(schema.Fields(), m)
-			if err != nil {
+			line.Reset()
+			if err := writeRow(&line, schema, m); err != nil {
 				return err
 			}
-			if _, err := io.WriteString(w, line); err != nil {
+			if _, err := w.Write(line.Bytes()); err != nil {
 				return err
 			}
 		}
@@ -190,58 +191,19 @@ func writeGroup(w io.Writer, g parquet.RowGroup, schema *parquet.Schema, rows []
 	}
 }
 
-func rowJSON(fields []parquet.Field, m map[string]any) (string, error) {
-	var b strings.Builder
+// writeRow writes a row with all its columns: here null is a value that is missing.
+func writeRow(b *bytes.Buffer, schema *parquet.Schema, m map[string]any) error {
 	b.WriteByte('{')
-	for i, f := range fields {
+	for i, f := range schema.Fields() {
 		if i > 0 {
 			b.WriteByte(',')
 		}
-		name, err := json.Marshal(f.Name())
-		if err != nil {
-			return "", err
-		}
-		v, err := json.Marshal(plainValue(m[f.Name()]))
-		if err != nil {
-			return "", fmt.Errorf("column %q: %w", f.Name(), err)
-		}
-		b.Write(name)
+		writeString(b, f.Name())
 		b.WriteByte(':')
-		b.Write(v)
+		if err := writeValue(b, f, m[f.Name()]); err != nil {
+			return fmt.Errorf("column %q: %w", f.Name(), err)
+		}
 	}
 	b.WriteString("}\n")
-	return b.String(), nil
-}
-
-// plainValue takes off what Parquet wraps lists in ({"list": [{"element": x}]}) and makes text of byte strings.
-func plainValue(v any) any {
-	switch v := v.(type) {
-	case []byte:
-		return string(v)
-	case []any:
-		out := make([]any, len(v))
-		for i, x := range v {
-			out[i] = plainValue(x)
-		}
-		return out
-	case map[string]any:
-		if list, ok := v["list"].([]any); ok && len(v) == 1 {
-			out := make([]any, len(list))
-			for i, x := range list {
-				if e, ok := x.(map[string]any); ok && len(e) == 1 {
-					for _, name := range []string{"element", "item", "array"} {
-						if inner, ok := e[name]; ok {
-							x = inner
-						}
-					}
-				}
-				out[i] = plainValue(x)
-			}
-			return out
-		}
-		for k, x := range v {
-			v[k] = plainValue(x)
-		}
-	}
-	return v
+	return nil
 }

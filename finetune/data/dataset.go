@@ -25,7 +25,9 @@ type Dataset struct {
 	format *Format
 	index  []entry
 	stats  Stats
-	sum    [sha256.Size]byte
+	// columns gives the places in stats.Unread by name.
+	columns map[string]int
+	sum     [sha256.Size]byte
 }
 
 // An entry says where an example lies.
@@ -42,6 +44,10 @@ type Stats struct {
 	Read    int    `json:"read"`    // examples found in them
 	Kept    int    `json:"kept"`
 	Dropped []Drop `json:"dropped"` // by reason, in the order of the first of each
+	// Unread counts the fields that nothing reads, in the order in which they were met.
+	Unread []Column `json:"unread,omitempty"`
+	// Remarks counts the records of which something else is to be said, by what it is.
+	Remarks []Drop `json:"remarks,omitempty"`
 	// CutOff counts the kept examples with an answer that was cut off before it came to us; nil: none is known.
 	CutOff *Drop `json:"cut_off,omitempty"`
 }
@@ -113,6 +119,7 @@ func (d *Dataset) emptyError(names []string) error {
 // scan reads a file's records into the index.
 func (d *Dataset) scan(ctx context.Context, f *file, h hash.Hash) error {
 	first := true
+	var head *Head
 	err := f.box.scan(func(p place, raw []byte) error {
 		if d.stats.Records%256 == 0 && ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -127,10 +134,11 @@ func (d *Dataset) scan(ctx context.Context, f *file, h hash.Hash) error {
 		if first {
 			addHead(h, r)
 		}
-		first = false
+		first, head = false, r.Head
 		d.stats.Records++
 		addHash(h, raw)
 		sub := uint32(0)
+		r.begin()
 		err = d.format.Examples(r, &d.opts, func(e Example) {
 			d.stats.Read++
 			if why := unlearnable(&e); why != "" {
@@ -144,21 +152,44 @@ func (d *Dataset) scan(ctx context.Context, f *file, h hash.Hash) error {
 		if err != nil {
 			return err
 		}
-		if d.opts.Strict && len(d.stats.Dropped) > 0 {
-			drop := d.stats.Dropped[0]
-			return fmt.Errorf("%s: %s: nothing can be learned from it; mend or remove it, or let such examples be dropped",
-				drop.First[0], drop.Reason)
-		}
-		if d.opts.Strict && d.stats.CutOff != nil {
-			return fmt.Errorf("%s: %s: its end cannot be learned; mend or remove it, or let such answers be learned without their end",
-				d.stats.CutOff.First[0], d.stats.CutOff.Reason)
+		r.end()
+		d.addMarks(r)
+		if d.opts.Strict {
+			return d.strict()
 		}
 		return nil
 	})
-	if err == nil && first {
+	if err != nil {
+		return err
+	}
+	for _, name := range head.unread() {
+		d.addUnread(name, Source{File: f.path, Line: 1})
+	}
+	if d.opts.Strict {
+		err = d.strict()
+	}
+	if first {
 		return fmt.Errorf("%s: the file holds no records", f.path)
 	}
 	return err
+}
+
+// strict refuses what would be left out.
+func (d *Dataset) strict() error {
+	st := &d.stats
+	switch {
+	case len(st.Dropped) > 0:
+		return fmt.Errorf("%s: %s: nothing can be learned from it; mend or remove it, or let such examples be dropped (without --strict)",
+			st.Dropped[0].First[0], st.Dropped[0].Reason)
+	case st.CutOff != nil:
+		return fmt.Errorf("%s: %s: its end cannot be learned; mend or remove it, or let such answers be learned without their end (without --strict)",
+			st.CutOff.First[0], st.CutOff.Reason)
+	case len(st.Unread) > 0:
+		c := st.Unread[0]
+		return fmt.Errorf("%s: nothing reads the field %q; if it means one that is read, say which (--columns NAME=%s); if it may be left out, "+
+			"say that (--columns =%s)", c.First, c.Name, c.Name, c.Name)
+	}
+	return nil
 }
 
 // addHash adds bytes to the dataset's hash, with their length, so that borders count.
@@ -224,11 +255,14 @@ func (d *Dataset) record(f *file, p place, raw []byte) (*Record, error) {
 		}
 		raw = bytes.ToValidUTF8(raw, []byte("\uFFFD"))
 	}
+	if d.opts.ReplaceInvalid && f.holdsJSON() {
+		raw = replaceSurrogates(raw)
+	}
 	r, err := f.box.record(p, raw)
 	if err != nil {
 		return nil, err
 	}
-	r.rename(d.opts.Columns)
+	r.rename(d.opts.Columns, d.opts.Ignore)
 	return r, nil
 }
 
@@ -246,14 +280,17 @@ func invalidUTF8(f *file, p place, raw []byte) error {
 		"bytes be replaced (--replace-invalid)", raw[off], p.off+int64(off))
 }
 
-func (d *Dataset) drop(reason string, at Source) {
-	for i := range d.stats.Dropped {
-		if drop := &d.stats.Dropped[i]; drop.Reason == reason {
-			drop.add(at)
-			return
+func (d *Dataset) drop(reason string, at Source) { d.stats.Dropped = note(d.stats.Dropped, reason, at) }
+
+// note counts one more of what the reason befell.
+func note(drops []Drop, reason string, at Source) []Drop {
+	for i := range drops {
+		if drops[i].Reason == reason {
+			drops[i].add(at)
+			return drops
 		}
 	}
-	d.stats.Dropped = append(d.stats.Dropped, Drop{reason, 1, []string{at.String()}})
+	return append(drops, Drop{reason, 1, []string{at.String()}})
 }
 
 func (drop *Drop) add(at Source) {

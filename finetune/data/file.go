@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"compress/gzip"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -34,6 +35,15 @@ type container interface {
 	scan(yield func(place, []byte) error) error
 	// record decodes the bytes of one record.
 	record(p place, raw []byte) (*Record, error)
+}
+
+// holdsJSON says whether records are JSON, in which a backslash means something.
+func (f *file) holdsJSON() bool {
+	switch f.box.(type) {
+	case *linesBox, *jsonBox, *singleBox:
+		return true
+	}
+	return false
 }
 
 // A place is where a record lies.
@@ -315,9 +325,9 @@ func (f *file) recognise(o *Options) error {
 		f.box = &csvBox{f: f, o: o, comma: ','}
 	case has(".tsv", ".tab"):
 		f.box = &csvBox{f: f, o: o, comma: '\t'}
-	case has(".jsonl", ".ndjson"):
-		f.box = &linesBox{f: f, o: o}
-	case has(".txt", ".md", ".text") && !looksJSON(trimmed):
+	case has(".jsonl", ".ndjson") && !looksJSON(trimmed, whole):
+		f.box = &linesBox{f: f, o: o} // which will say what is wrong with its first line
+	case has(".txt", ".md", ".text") && !looksJSON(trimmed, whole):
 		f.box = f.tableOrText(text, o)
 	case len(trimmed) > 0 && (trimmed[0] == '{' || trimmed[0] == '['):
 		return f.recogniseJSON(trimmed, whole, o)
@@ -342,9 +352,17 @@ func looksUTF16(head []byte) bool {
 	return n >= 2 && (zeros[0] > n/2 && zeros[1] == 0 || zeros[1] > n/2 && zeros[0] == 0)
 }
 
-// looksJSON says whether a text file is JSON after all: its first line, or its beginning, is an object or list.
-func looksJSON(text []byte) bool {
-	line, _, _ := bytes.Cut(text, []byte("\n"))
-	line = bytes.TrimSpace(line)
-	return len(line) > 0 && (line[0] == '{' || line[0] == '[') && (validJSON(line) || len(line) == 1)
+// looksJSON says whether a file is JSON whatever its name: its first line is an object or list, or begins one that goes on. whole
+// says that text is all of the file.
+func looksJSON(text []byte, whole bool) bool {
+	line, _, more := bytes.Cut(text, []byte("\n"))
+	line = bytes.TrimSpace(withoutNaN(line))
+	return len(line) > 0 && (line[0] == '{' || line[0] == '[') && (json.Valid(line) || (more || !whole) && goesOn(line))
+}
+
+// goesOn says whether nothing is wrong with a beginning of JSON but that it ends.
+func goesOn(line []byte) bool {
+	var v json.RawMessage
+	err := json.NewDecoder(bytes.NewReader(line)).Decode(&v)
+	return errors.Is(err, io.ErrUnexpectedEOF)
 }

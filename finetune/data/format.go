@@ -2,7 +2,6 @@ package data
 
 import (
 	"fmt"
-	"sort"
 	"strings"
 
 	"github.com/ggtune/ggtune/internal/registry"
@@ -20,6 +19,9 @@ type Format struct {
 	Preference bool
 	// Verdicts says that it reads verdicts on single answers and no pairs.
 	Verdicts bool
+	// Aside names fields that such data has and that say nothing to learn from, so that nobody need be told; a name that
+	// ends with a full stop stands for all that lies in it.
+	Aside []string
 	// Match says whether the record is of this format, by its fields.
 	Match func(r *Record) bool
 	// Examples reads a record and adds what is in it. An example that nothing can be learned from is added too: it is
@@ -38,13 +40,14 @@ func Formats() []string { return formats.Names() }
 var preference = []string{"chosen", "rejected", "chosen_messages", "rejected_messages"}
 
 // isPreference says whether the record holds a choice between answers, or a verdict on one. Plain data may have a label that
-// is no verdict; a boolean is one. Where verdicts are wanted every label must be one, and its format says so.
+// is no verdict; true or false is one. Where verdicts are wanted every label must be one, and its format says so.
 func isPreference(r *Record, want Want) bool {
 	if r.Any(preference...) {
 		return true
 	}
 	label, _ := r.Get("label")
-	verdict := want == WantVerdicts || r.Has("kto_tag") || describe(label) == "a boolean"
+	_, verdict := verdictOf(label)
+	verdict = verdict || want == WantVerdicts || r.Has("kto_tag")
 	for _, f := range formats.All() {
 		if f.Preference && (verdict || !f.Verdicts) && f.Match(r) {
 			return true
@@ -53,20 +56,25 @@ func isPreference(r *Record, want Want) bool {
 	return false
 }
 
-// detect finds the format of a record. Without one the error says what was found and what is known.
-func detect(r *Record, want Want) (*Format, error) {
-	var found []*Format
-	prefer := isPreference(r, want)
+// plainFormat finds the format of a record without choices or verdicts, or nil.
+func plainFormat(r *Record) *Format { return matching(r, false) }
+
+// matching finds the format of highest priority that matches.
+func matching(r *Record, preference bool) (found *Format) {
 	for _, f := range formats.All() {
-		if f.Preference == prefer && f.Match(r) {
-			found = append(found, f)
+		if f.Preference == preference && (found == nil || f.Priority > found.Priority) && f.Match(r) {
+			found = f
 		}
 	}
-	if len(found) == 0 {
-		return nil, unknownFormat(r, want)
+	return found
+}
+
+// detect finds the format of a record. Without one the error says what was found and what is known.
+func detect(r *Record, want Want) (*Format, error) {
+	if f := matching(r, isPreference(r, want)); f != nil {
+		return f, nil
 	}
-	sort.SliceStable(found, func(i, j int) bool { return found[i].Priority > found[j].Priority })
-	return found[0], nil
+	return nil, unknownFormat(r, want)
 }
 
 // gives says what is made of the format's records if nobody wants something else.
@@ -88,7 +96,7 @@ func (f *Format) suits(want Want) error {
 		return nil
 	case want == WantAnswers && gives == WantVerdicts:
 		why = fmt.Sprintf("found preference data (%q: verdicts on answers), which this method does not train on: it would learn the undesirable "+
-			"ones as well; a method that learns from verdicts does: kto", f.Name)
+			"ones as well; a method that learns from verdicts does: kto; if the column is no verdict, leave it out (--columns =label)", f.Name)
 	case want == WantAnswers:
 		why = fmt.Sprintf("found preference data (%q: choices between answers), which this method does not train on: it would learn the rejected "+
 			"ones as well; a preference method does: dpo, ipo, simpo, orpo, cpo, kto, …", f.Name)

@@ -2,6 +2,7 @@ package data
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 )
 
@@ -28,19 +29,12 @@ var Alpaca = register(&Format{
 		if err != nil {
 			return err
 		}
-		msgs = append(msgs, Message{Role: Assistant, Content: answer})
-		add(Example{Source: r.Source, Kind: KindMessages, Messages: msgs})
-		return nil
+		return addConversation(r, append(msgs, Message{Role: Assistant, Content: answer}), add)
 	},
 })
 
-// userTurn gives the turns up to an answer: the system prompt, earlier turns, and the user's, which is the field, if there is
-// one, and the input.
+// userTurn gives the turns up to an answer: earlier ones, and the user's, which is the field, if there is one, and the input.
 func userTurn(r *Record, field string) ([]Message, error) {
-	msgs, err := systemTurn(r)
-	if err != nil {
-		return nil, err
-	}
 	history, err := parseHistory(r)
 	if err != nil {
 		return nil, err
@@ -57,31 +51,70 @@ func userTurn(r *Record, field string) ([]Message, error) {
 			user = strings.TrimPrefix(user+"\n"+s, "\n")
 		}
 	}
-	return append(append(msgs, history...), Message{Role: User, Content: user}), nil
+	return append(history, Message{Role: User, Content: user}), nil
 }
+
+// systemFields are the names under which a system prompt stands beside a conversation. The first that says something is taken.
+var systemFields = []string{"system", "system_prompt", "system_message", "system_instruction", "sys_prompt"}
 
 // systemTurn gives the system prompt that stands beside a conversation, if there is one.
 func systemTurn(r *Record) ([]Message, error) {
-	system, err := r.Text("system")
-	if err != nil || system == "" {
-		return nil, err
+	for _, name := range systemFields {
+		if !r.Has(name) {
+			continue
+		}
+		system, err := r.Text(name)
+		if err != nil {
+			return nil, err
+		}
+		if system != "" {
+			return []Message{{Role: System, Content: system}}, nil
+		}
 	}
-	return []Message{{Role: System, Content: system}}, nil
+	return nil, nil
+}
+
+// underSystem puts the system prompt that stands beside a conversation before it, unless it is there.
+func underSystem(r *Record, turns []Message) ([]Message, error) {
+	system, err := systemTurn(r)
+	if err != nil || len(system) == 0 {
+		return turns, err
+	}
+	if len(turns) == 0 || turns[0].Role != System {
+		return append(system, turns...), nil
+	}
+	if strings.TrimSpace(turns[0].Content) == strings.TrimSpace(system[0].Content) {
+		return turns, nil
+	}
+	return nil, r.errorf("the conversation begins with a system prompt, and another stands beside it (%s); leave out one of the two, the second with --columns =NAME",
+		quoted(slices.DeleteFunc(r.Names(), func(n string) bool { return !slices.Contains(systemFields, n) })))
+}
+
+// addConversation adds a conversation with the system prompt and the tools that stand beside it.
+func addConversation(r *Record, turns []Message, add func(Example)) error {
+	turns, err := underSystem(r, turns)
+	if err != nil {
+		return err
+	}
+	tools, err := parseTools(r)
+	if err != nil {
+		return err
+	}
+	add(Example{Source: r.Source, Kind: KindMessages, Messages: turns, Tools: tools})
+	return nil
 }
 
 // parseHistory reads earlier turns: a list of pairs [instruction, answer].
 func parseHistory(r *Record) ([]Message, error) {
-	v, ok := r.Get("history")
-	if !ok {
-		return nil, nil
+	items, err := r.list("history", "pairs [instruction, answer]")
+	if err != nil {
+		return nil, err
 	}
-	v = embedded(v)
-	if s, ok := asText(v); ok && s == "" {
-		return nil, nil
-	}
-	var pairs [][]string
-	if err := json.Unmarshal(v, &pairs); err != nil {
-		return nil, r.errorf("field \"history\" is %s; expected a list of pairs [instruction, answer]", describe(v))
+	pairs := make([][]string, len(items))
+	for i, item := range items {
+		if err := json.Unmarshal(item, &pairs[i]); err != nil {
+			return nil, r.errorf("field \"history\", turn %d is no list of texts; expected two: instruction and answer", i+1)
+		}
 	}
 	var msgs []Message
 	for i, p := range pairs {

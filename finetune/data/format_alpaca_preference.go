@@ -8,7 +8,7 @@ var AlpacaPreference = register(&Format{
 	Priority:   55,
 	Preference: true,
 	Match: func(r *Record) bool {
-		return r.Has("chosen", "rejected") && (r.Any("instruction", "question", "query") || r.Has("prompt", "system") || r.Has("input") && !r.Has("prompt"))
+		return r.Has("chosen", "rejected") && (r.Any("instruction", "question", "query") || r.Has("prompt") && r.Any(systemFields...) || r.Has("input") && !r.Has("prompt"))
 	},
 	Examples: func(r *Record, o *Options, add func(Example)) error {
 		turns, err := instruction(r)
@@ -31,16 +31,12 @@ var AlpacaPreference = register(&Format{
 // promptFields are the names under which data holds what the user asked for.
 var promptFields = []string{"instruction", "question", "query", "prompt"}
 
-// instruction gives the turns up to an answer: the system prompt, earlier turns, and what the user asks for.
+// instruction gives the turns up to an answer: earlier ones, and what the user asks for.
 func instruction(r *Record) ([]Message, error) {
 	name := firstOf(r, promptFields)
 	if v, _ := r.Get(name); name != "prompt" || !isTurns(embedded(v)) {
 		return userTurn(r, name)
 	}
 	p, err := readSide(r, name)
-	if err != nil {
-		return nil, err
-	}
-	system, err := systemTurn(r)
-	return append(system, p.turns...), err
+	return p.turns, err
 }

@@ -20,11 +20,11 @@ var Completion = register(&Format{
 			return r.errorf("field \"prompt\" is %s and \"completion\" is %s; expected two strings or two lists of messages",
 				describe(pv), describe(cv))
 		}
-		prompt, err := parseMessages(r, "prompt", pv)
+		prompt, err := parseMessages(r, "prompt")
 		if err != nil {
 			return err
 		}
-		completion, err := parseMessages(r, "completion", cv)
+		completion, err := parseMessages(r, "completion")
 		if err != nil {
 			return err
 		}
@@ -32,11 +32,6 @@ var Completion = register(&Format{
 		for i := range prompt {
 			prompt[i].Train = &no
 		}
-		tools, err := parseTools(r, "tools")
-		if err != nil {
-			return err
-		}
-		add(Example{Source: r.Source, Kind: KindMessages, Messages: append(prompt, completion...), Tools: tools})
-		return nil
+		return addConversation(r, append(prompt, completion...), add)
 	},
 })

@@ -17,6 +17,7 @@ var NaturalInstructions = register(&Format{
 	Name:     "natural-instructions",
 	Fields:   `a JSON object with "Definition", "Instances" [{"input", "output"}][, "Positive Examples", "Negative Examples"]`,
 	Priority: 95,
+	Aside:    taskAside,
 	Match: func(r *Record) bool {
 		return r.Head.Get("Definition") != nil && r.Has("input", "output")
 	},
@@ -47,6 +48,11 @@ var NaturalInstructions = register(&Format{
 		return nil
 	},
 })
+
+// taskAside are a task's fields that are for people and catalogues, an instance's number, and examples that the options leave
+// out.
+var taskAside = []string{"id", "Contributors", "Source", "Name", "URL", "Categories", "Reasoning", "Input_language", "Output_language",
+	"Instruction_language", "Domains", "Instance License", "Unlabelled", "Positive Examples", "Negative Examples"}
 
 // firstText gives a string, or the first of a list of strings.
 func firstText(v json.RawMessage) (string, bool) {

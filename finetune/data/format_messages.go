@@ -7,16 +7,10 @@ var Messages = register(&Format{
 	Priority: 100,
 	Match:    func(r *Record) bool { return r.Has("messages") },
 	Examples: func(r *Record, o *Options, add func(Example)) error {
-		v, _ := r.Get("messages")
-		msgs, err := parseMessages(r, "messages", v)
+		msgs, err := parseMessages(r, "messages")
 		if err != nil {
 			return err
 		}
-		tools, err := parseTools(r, "tools")
-		if err != nil {
-			return err
-		}
-		add(Example{Source: r.Source, Kind: KindMessages, Messages: msgs, Tools: tools})
-		return nil
+		return addConversation(r, msgs, add)
 	},
 })

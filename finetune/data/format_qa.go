@@ -15,10 +15,6 @@ var QA = register(&Format{
 	Match:    func(r *Record) bool { _, ok := qaFields(r); return ok },
 	Examples: func(r *Record, o *Options, add func(Example)) error {
 		names, _ := qaFields(r)
-		msgs, err := systemTurn(r)
-		if err != nil {
-			return err
-		}
 		question, err := r.Text(names[0])
 		if err != nil {
 			return err
@@ -27,9 +23,7 @@ var QA = register(&Format{
 		if err != nil {
 			return err
 		}
-		msgs = append(msgs, Message{Role: User, Content: question}, Message{Role: Assistant, Content: answer})
-		add(Example{Source: r.Source, Kind: KindMessages, Messages: msgs})
-		return nil
+		return addConversation(r, []Message{{Role: User, Content: question}, {Role: Assistant, Content: answer}}, add)
 	},
 })
 

@@ -1,9 +1,6 @@
 package data
 
-import (
-	"encoding/json"
-	"strings"
-)
+import "strings"
 
 // Rated is what `ggtune rate` writes: a prompt, the answers that were shown, and a person's choice between them. Rows with a
 // choice hold it as "chosen" and "rejected" too, for other programs; here the choice itself is read.
@@ -12,6 +9,7 @@ var Rated = register(&Format{
 	Fields:     `"prompt", "answers" [{"text"}, {"text"}], "choice": "a", "b", "tie", "bad", "skip", or "edit" with "edited", "edited_from"`,
 	Priority:   90,
 	Preference: true,
+	Aside:      []string{"chosen", "rejected", "edited", "edited_from", "ggtune", "answers[]."},
 	Match:      func(r *Record) bool { return r.Has("prompt", "answers", "choice") },
 	Examples: func(r *Record, o *Options, add func(Example)) error {
 		prompt, err := readSide(r, "prompt")
@@ -75,8 +73,8 @@ type shown struct {
 
 func readShown(r *Record) (answers [2]shown, err error) {
 	v, _ := r.Get("answers")
-	var items []json.RawMessage
-	if json.Unmarshal(embedded(v), &items) != nil || len(items) != len(answers) {
+	items, err := listOf(v)
+	if err != nil || len(items) != len(answers) {
 		return answers, r.errorf("field \"answers\" is %s of %d; expected two answers", describe(embedded(v)), len(items))
 	}
 	for i, item := range items {
@@ -84,7 +82,7 @@ func readShown(r *Record) (answers [2]shown, err error) {
 		if err != nil {
 			return answers, r.errorf("field \"answers\", answer %d: %v", i+1, err)
 		}
-		x := &Record{Source: r.Source, Fields: fields}
+		x := r.inner("answers[]", fields)
 		if !x.Has("text") {
 			return answers, r.errorf("field \"answers\", answer %d has the fields %s; expected \"text\"", i+1, quoted(x.Names()))
 		}
@@ -96,6 +94,7 @@ func readShown(r *Record) (answers [2]shown, err error) {
 			return answers, err
 		}
 		answers[i].cutOff = stop == "length" || stop == "context"
+		x.end()
 	}
 	return answers, nil
 }

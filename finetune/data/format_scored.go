@@ -1,9 +1,11 @@
 package data
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 )
 
@@ -63,8 +65,8 @@ func scoredList(r *Record) string {
 		return ""
 	}
 	v, _ := r.Get(field)
-	var items []json.RawMessage
-	if describe(embedded(v)) != "a list" || json.Unmarshal(embedded(v), &items) != nil || len(items) == 0 {
+	items, err := listOf(v)
+	if err != nil || len(items) == 0 {
 		return ""
 	}
 	if firstOf(r, worthLists) != "" {
@@ -81,8 +83,8 @@ func scoredList(r *Record) string {
 func readScored(r *Record) ([]scored, error) {
 	field := scoredList(r)
 	v, _ := r.Get(field)
-	var items []json.RawMessage
-	if err := json.Unmarshal(embedded(v), &items); err != nil {
+	items, err := listOf(v)
+	if err != nil {
 		return nil, r.errorf("field %q: %v", field, err)
 	}
 	worths, list, err := worthList(r, len(items), field)
@@ -91,16 +93,16 @@ func readScored(r *Record) ([]scored, error) {
 	}
 	out := make([]scored, len(items))
 	for i, item := range items {
-		x := &Record{Source: r.Source, Fields: []Field{{"response", item}}}
+		x := r.inner(field+"[]", []Field{{Name: "response", Value: item}})
 		if describe(item) == "an object" {
 			own, err := parseObject(item)
 			if err != nil {
 				return nil, r.errorf("field %q, answer %d: %v", field, i+1, err)
 			}
-			if isTurns(item) { // a message that is the answer
-				own = append(own, x.Fields...)
-			}
 			x.Fields = own
+			if isTurns(item) {
+				x.Fields = messageOf(own)
+			}
 		}
 		text := firstOf(x, textFields)
 		if text == "" {
@@ -121,8 +123,30 @@ func readScored(r *Record) ([]scored, error) {
 		if out[i].worth, err = parseWorth(worth, name); err != nil {
 			return nil, r.errorf("field %q, answer %d: %v", field, i+1, err)
 		}
+		x.end()
 	}
 	return out, nil
+}
+
+// messageOf parts a message that is an answer from what it is worth.
+func messageOf(own []Field) []Field {
+	var worth []Field
+	var b bytes.Buffer
+	b.WriteByte('{')
+	for _, f := range own {
+		if slices.Contains(worthFields, f.Name) {
+			worth = append(worth, f)
+			continue
+		}
+		if b.Len() > 1 {
+			b.WriteByte(',')
+		}
+		writeString(&b, f.Name)
+		b.WriteByte(':')
+		b.Write(f.Value)
+	}
+	b.WriteByte('}')
+	return append(worth, Field{Name: "response", Value: b.Bytes()})
 }
 
 // worthList reads the list of what n answers are worth; nil where each answer says it itself.
@@ -132,8 +156,8 @@ func worthList(r *Record, n int, answers string) ([]json.RawMessage, string, err
 		return nil, "", nil
 	}
 	v, _ := r.Get(name)
-	var worths []json.RawMessage
-	if json.Unmarshal(embedded(v), &worths) != nil || len(worths) != n {
+	worths, err := listOf(v)
+	if err != nil || len(worths) != n {
 		return nil, "", r.errorf("field %q is %s of %d, and %q has %d answers; expected a number for each", name, describe(embedded(v)), len(worths), answers, n)
 	}
 	return worths, name, nil

@@ -1,7 +1,5 @@
 package data
 
-import "encoding/json"
-
 // SelfInstruct is the format of Self-Instruct's seed and user-oriented tasks (Wang et al. 2023): an instruction with
 // instances, each an example of its own.
 var SelfInstruct = register(&Format{
@@ -10,10 +8,9 @@ var SelfInstruct = register(&Format{
 	Priority: 85,
 	Match:    func(r *Record) bool { return r.Has("instruction", "instances") },
 	Examples: func(r *Record, o *Options, add func(Example)) error {
-		v, _ := r.Get("instances")
-		var items []json.RawMessage
-		if err := json.Unmarshal(embedded(v), &items); err != nil {
-			return r.errorf("field \"instances\" is %s; expected a list of {\"input\", \"output\"}", describe(v))
+		items, err := r.list("instances", "{\"input\", \"output\"}")
+		if err != nil {
+			return err
 		}
 		instruction, _ := r.Get("instruction")
 		for i, item := range items {
@@ -21,7 +18,7 @@ var SelfInstruct = register(&Format{
 			if err != nil {
 				return r.errorf("field \"instances\", instance %d: %v", i+1, err)
 			}
-			row := &Record{Source: r.Source, Fields: append([]Field{{"instruction", instruction}}, fields...)}
+			row := r.inner("instances[]", append([]Field{{Name: "instruction", Value: instruction}}, fields...))
 			row.Source.Sub = i + 1
 			if !row.Has("output") {
 				return row.errorf("an instance has the fields %s; expected \"input\" and \"output\"", quoted(row.Names()[1:]))
@@ -29,6 +26,7 @@ var SelfInstruct = register(&Format{
 			if err := Alpaca.Examples(row, o, add); err != nil {
 				return err
 			}
+			row.end()
 		}
 		return nil
 	},

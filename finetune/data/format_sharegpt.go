@@ -12,26 +12,15 @@ var ShareGPT = register(&Format{
 		if err != nil {
 			return err
 		}
-		tools, err := parseTools(r, "tools")
-		if err != nil {
-			return err
-		}
-		add(Example{Source: r.Source, Kind: KindMessages, Messages: msgs, Tools: tools})
-		return nil
+		return addConversation(r, msgs, add)
 	},
 })
 
-// conversation reads the turns of "conversations" or "messages", and the system prompt beside them.
+// conversation reads the turns of "conversations" or "messages".
 func conversation(r *Record) ([]Message, error) {
 	field := "conversations"
 	if !r.Has(field) {
 		field = "messages"
 	}
-	v, _ := r.Get(field)
-	msgs, err := parseMessages(r, field, v)
-	if err != nil {
-		return nil, err
-	}
-	system, err := systemTurn(r)
-	return append(system, msgs...), err
+	return parseMessages(r, field)
 }

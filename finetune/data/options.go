@@ -14,6 +14,8 @@ type Options struct {
 	// Columns gives the data's own names for fields: {"completion": "canonical_solution"} reads the column
 	// canonical_solution as completion. Default: none.
 	Columns map[string]string
+	// Ignore names fields that may be left out: they are neither read nor named as unread. Default: none.
+	Ignore []string
 	// Split says how plain text is cut into documents: "auto" (default: at lines "<|endoftext|>" where the file has
 	// them, else the file is one document), "file", "paragraph" (blank lines), "line", or any other text: the separator
 	// itself.
@@ -31,7 +33,7 @@ type Options struct {
 	TempDir string
 	// ReplaceInvalid puts U+FFFD in the place of bytes that are not UTF-8, instead of refusing them.
 	ReplaceInvalid bool
-	// Strict refuses the data where a record would be dropped.
+	// Strict refuses the data where anything would be left out: a record, the end of an answer, a field that nothing reads.
 	Strict bool
 	// Instructions says how Natural Instructions tasks are written.
 	Instructions InstructionOptions

@@ -21,10 +21,17 @@ type choices struct {
 
 func newChoices(r *Record, o *Options, prompt side, add func(Example)) (*choices, error) {
 	c := &choices{want: o.Want, add: add, prompt: Example{Source: r.Source}}
-	c.say(prompt)
 	var err error
-	c.prompt.Tools, err = parseTools(r, "tools")
-	return c, err
+	if prompt.chat {
+		if prompt.turns, err = underSystem(r, prompt.turns); err != nil {
+			return nil, err
+		}
+		if c.prompt.Tools, err = parseTools(r); err != nil {
+			return nil, err
+		}
+	}
+	c.say(prompt)
+	return c, nil
 }
 
 // pair gives a pair of answers, or its two verdicts. One that says nothing counts as one example.
@@ -93,10 +100,10 @@ func readSide(r *Record, field string) (side, error) {
 	}
 	switch describe(v) {
 	case "a list":
-		turns, err := parseMessages(r, field, v)
+		turns, err := parseMessages(r, field)
 		return side{chat: true, turns: turns}, err
 	case "an object":
-		m, err := parseMessage(v)
+		m, err := parseMessage(r, field, v)
 		if err != nil {
 			return side{}, r.errorf("field %q: %v", field, err)
 		}
@@ -120,8 +127,8 @@ func firstOf(r *Record, names []string) string {
 func isTurns(v json.RawMessage) bool {
 	switch describe(v) {
 	case "a list":
-		var items []json.RawMessage
-		return json.Unmarshal(v, &items) == nil && len(items) > 0 && describe(items[0]) == "an object" && isTurns(items[0])
+		items, err := listOf(v)
+		return err == nil && len(items) > 0 && describe(items[0]) == "an object" && isTurns(items[0])
 	case "an object":
 		fields, err := parseObject(v)
 		return err == nil && (&Record{Fields: fields}).Any("role", "from")

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -14,6 +15,8 @@ import (
 type Field struct {
 	Name  string
 	Value json.RawMessage
+
+	read bool // somebody asked for the value
 }
 
 // A Record is one row of a container, before its format is known: an object with fields, or a piece of plain text.
@@ -22,6 +25,9 @@ type Record struct {
 	Fields []Field
 	// Head is the object whose list the record is an element of (a task with its Definition), or nil.
 	Head *Head
+
+	marks *marks // nil until the record is to be read
+	path  string // of an object within a record: the names of the fields it lies in
 
 	document             *string // plain text
 	continues, continued bool
@@ -32,6 +38,7 @@ type Head struct {
 	fields map[string]json.RawMessage
 	mu     sync.Mutex
 	made   map[any]string
+	read   map[string]bool // fields that were asked for
 }
 
 // Get gives a field's value, nil where it is absent; h may be nil.
@@ -39,20 +46,42 @@ func (h *Head) Get(name string) json.RawMessage {
 	if h == nil {
 		return nil
 	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.read == nil {
+		h.read = map[string]bool{}
+	}
+	h.read[name] = true
 	return h.fields[name]
 }
 
-// Once gives the text that f makes of the head for a key, such as the options it was made with; f is called once for each.
-func (h *Head) Once(key any, f func() (string, error)) (string, error) {
+// unread lists the fields that nobody asked for, and that have something in them; h may be nil.
+func (h *Head) unread() []string {
+	if h == nil {
+		return nil
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if s, ok := h.made[key]; ok {
+	return slices.DeleteFunc(sortedKeys(h.fields), func(name string) bool {
+		v := h.fields[name]
+		return h.read[name] || v != nil && !saysSomething(v)
+	})
+}
+
+// Once gives the text that f makes of the head for a key, such as the options it was made with; f is called once for each, unless two ask at the same time.
+func (h *Head) Once(key any, f func() (string, error)) (string, error) {
+	h.mu.Lock()
+	s, ok := h.made[key]
+	h.mu.Unlock()
+	if ok {
 		return s, nil
 	}
 	s, err := f()
 	if err != nil {
 		return "", err
 	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	if h.made == nil {
 		h.made = map[any]string{}
 	}
@@ -63,7 +92,7 @@ func (h *Head) Once(key any, f func() (string, error)) (string, error) {
 // Has says whether the record has all the fields.
 func (r *Record) Has(names ...string) bool {
 	for _, n := range names {
-		if _, ok := r.Get(n); !ok {
+		if r.find(n) < 0 {
 			return false
 		}
 	}
@@ -80,14 +109,24 @@ func (r *Record) Any(names ...string) bool {
 	return false
 }
 
-// Get gives a field's value.
-func (r *Record) Get(name string) (json.RawMessage, bool) {
-	for _, f := range r.Fields {
-		if f.Name == name {
-			return f.Value, true
+// find gives the index of a field, -1 where there is none.
+func (r *Record) find(name string) int {
+	for i := range r.Fields {
+		if r.Fields[i].Name == name {
+			return i
 		}
 	}
-	return nil, false
+	return -1
+}
+
+// Get gives a field's value. A field that nobody gets is named as unread.
+func (r *Record) Get(name string) (json.RawMessage, bool) {
+	i := r.find(name)
+	if i < 0 {
+		return nil, false
+	}
+	r.Fields[i].read = true
+	return r.Fields[i].Value, true
 }
 
 // Names lists the record's fields in order.
@@ -99,8 +138,11 @@ func (r *Record) Names() []string {
 	return names
 }
 
-// rename gives fields the names that Options.Columns says they mean.
-func (r *Record) rename(columns map[string]string) {
+// rename gives fields the names that Options.Columns says they mean, and takes out those that nobody wants.
+func (r *Record) rename(columns map[string]string, unwanted []string) {
+	if len(unwanted) > 0 {
+		r.Fields = slices.DeleteFunc(r.Fields, func(f Field) bool { return slices.Contains(unwanted, f.Name) })
+	}
 	if len(columns) == 0 {
 		return
 	}
@@ -113,7 +155,7 @@ func (r *Record) rename(columns map[string]string) {
 	}
 	for _, to := range sortedKeys(columns) {
 		if v, ok := r.Get(columns[to]); ok && columns[to] != to {
-			out = append(out, Field{to, v})
+			out = append(out, Field{Name: to, Value: v})
 		}
 	}
 	r.Fields = out
@@ -185,11 +227,44 @@ func embedded(v json.RawMessage) json.RawMessage {
 	return v
 }
 
+// list gives the elements of the list in a field; of says what they are.
+func (r *Record) list(field, of string) ([]json.RawMessage, error) {
+	v, _ := r.Get(field)
+	items, err := listOf(v)
+	var syn *syntaxError
+	switch {
+	case errors.As(err, &syn):
+		return nil, r.errorf("field %q: %v", field, err)
+	case err != nil:
+		return nil, r.errorf("field %q is %s; expected a list of %s", field, describe(embedded(v)), of)
+	}
+	return items, nil
+}
+
+// listOf gives the elements of a list, which may be JSON within a string; null is an empty one.
+func listOf(v json.RawMessage) ([]json.RawMessage, error) {
+	v = embedded(v)
+	if at := loneSurrogate(v); at >= 0 {
+		return nil, surrogateError(v, at)
+	}
+	if text, ok := asText(v); ok && strings.TrimSpace(text) == "" { // null too
+		return nil, nil
+	}
+	var items []json.RawMessage
+	if describe(v) != "a list" || json.Unmarshal(v, &items) != nil {
+		return nil, fmt.Errorf("found %s", describe(v))
+	}
+	return items, nil
+}
+
 // parseObject splits a JSON object into its fields, in order. A name that appears twice is an error: which of the two is
 // meant nobody knows.
 func parseObject(doc []byte) ([]Field, error) {
 	if !json.Valid(doc) {
 		return nil, malformed(doc)
+	}
+	if at := loneSurrogate(doc); at >= 0 {
+		return nil, surrogateError(doc, at)
 	}
 	s := splitter{doc: doc}
 	if s.space(); s.doc[s.i] != '{' {
@@ -197,6 +272,7 @@ func parseObject(doc []byte) ([]Field, error) {
 	}
 	s.i++
 	var fields []Field
+	var seen map[string]bool // of many fields
 	for {
 		s.space()
 		switch s.doc[s.i] {
@@ -213,16 +289,32 @@ func parseObject(doc []byte) ([]Field, error) {
 				return nil, err
 			}
 		}
-		for _, f := range fields {
-			if f.Name == name {
-				return nil, fmt.Errorf("the name %q appears twice in one object; remove one of the two", name)
-			}
+		if twice(fields, &seen, name) {
+			return nil, fmt.Errorf("the name %q appears twice in one object; remove one of the two", name)
 		}
 		s.space()
 		s.i++ // the colon
 		s.space()
-		fields = append(fields, Field{name, s.value()})
+		fields = append(fields, Field{Name: name, Value: s.value()})
 	}
+}
+
+// twice says whether a name is among the fields. It looks through a few, and keeps a set of many: a stranger's object may have
+// any number of names.
+func twice(fields []Field, seen *map[string]bool, name string) bool {
+	const few = 32
+	if len(fields) < few {
+		return slices.ContainsFunc(fields, func(f Field) bool { return f.Name == name })
+	}
+	if *seen == nil {
+		*seen = map[string]bool{}
+		for _, f := range fields {
+			(*seen)[f.Name] = true
+		}
+	}
+	found := (*seen)[name]
+	(*seen)[name] = true
+	return found
 }
 
 // A splitter walks through a JSON value that is known to be valid.

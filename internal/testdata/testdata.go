@@ -43,6 +43,17 @@ func Path(t testing.TB, elem ...string) string {
 	return path
 }
 
+// Cases returns the folder of inputs that went wrong for people, one folder each with a word on what is right. It lies beside
+// that of Shared; without it the test is skipped.
+func Cases(t testing.TB) string {
+	t.Helper()
+	dir := filepath.Join(filepath.Dir(Shared(t)), "cases")
+	if st, err := os.Stat(dir); err != nil || !st.IsDir() {
+		t.Skipf("no cases at %s, beside the real data", dir)
+	}
+	return dir
+}
+
 // Model returns a published model, by its file's name, in $GGTUNE_MODELS or build/models under the repository root. It
 // skips the test where there is none.
 func Model(t testing.TB, name string) string {
