@@ -176,10 +176,24 @@ func openGenerator(c *cli.Context) (*generate.Generator, error) {
 	return generate.Open(cfg)
 }
 
+// rawTokens tokenizes a raw prompt, and warns of a beginning that is there twice.
+func rawTokens(c *cli.Context, g *generate.Generator, prompt string) ([]int32, error) {
+	tokens, err := g.Raw(prompt)
+	if err != nil {
+		return nil, err
+	}
+	bos, err := g.TwiceBegun(tokens)
+	if bos != "" {
+		fmt.Fprintf(c.App.ErrWriter, "note: the prompt begins with %q, and the model asks for one before every text: it reads two, which it never learned; "+
+			"leave it out of the prompt\n", bos)
+	}
+	return tokens, err
+}
+
 // promptTokens tokenizes the prompt: raw, or as a user's turn.
 func promptTokens(c *cli.Context, g *generate.Generator, prompt string) ([]int32, error) {
 	if !c.Bool("chat") {
-		return g.Raw(prompt)
+		return rawTokens(c, g, prompt)
 	}
 	chat, err := openChat(c, g)
 	if err != nil {

@@ -68,6 +68,8 @@ type Config struct {
 	Mask string `toml:"mask"`
 	// DropReasoning leaves out reasoning that the data keeps apart from the answer. Default false.
 	DropReasoning bool `toml:"drop_reasoning"`
+	// ControlTokens says what the texts of control tokens in literal text are: tokens, or plain text. Default tokens.
+	ControlTokens string `toml:"control_tokens"`
 	// SeqLen is the row length in tokens, at least 2. Default 512.
 	SeqLen int `toml:"seq_len"`
 	// OnLong says what becomes of longer examples: truncate, drop, refuse. Default truncate.
@@ -146,11 +148,19 @@ type Config struct {
 func Default() Config {
 	return Config{
 		TextSplit: "auto", TaskExamples: 2,
-		Method: "sft", RankedPairs: "all", Mask: "assistant", SeqLen: 512, OnLong: "truncate", Packing: "best-fit",
+		Method: "sft", RankedPairs: "all", Mask: "assistant", ControlTokens: "tokens", SeqLen: 512, OnLong: "truncate", Packing: "best-fit",
 		Rank: 16, Alpha: 32, LoRAPlus: 1, Init: "kaiming",
 		Schedule: "cosine", Epochs: 3, Batch: 1, Accum: 4, Clip: 1,
 		SaveEvery: 50, Keep: 2, Seed: 1, Device: "cpu",
 	}
+}
+
+// Before gives what a run's file is read onto: Default, and for options that are younger than the first runs what those did
+// where they now have a choice.
+func Before() Config {
+	c := Default()
+	c.ControlTokens = controlTokens[1]
+	return c
 }
 
 // An Error is a fault of the configuration itself: the user's to mend before anything is read.

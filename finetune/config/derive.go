@@ -107,6 +107,9 @@ func (c *Config) ColumnNames() (names map[string]string, unwanted []string, err 
 	return names, unwanted, nil
 }
 
+// PlainControl says that the texts of control tokens in literal text are text like any other.
+func (c *Config) PlainControl() bool { return c.ControlTokens == controlTokens[1] }
+
 // maxLayers is more than any model has.
 const maxLayers = 1 << 16
 

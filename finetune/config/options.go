@@ -119,6 +119,7 @@ func (c *Config) rowOptions() []Option {
 		{Name: "template", Value: &c.Template, Eval: true, Resume: Names, Usage: "chat template: a `FILE`, or one of " + strings.Join(template.Names(), ", ") + "; without it, the model's own"},
 		{Name: "mask", Value: &c.Mask, Eval: true, Usage: "train on `TURNS`: assistant (every answer), last (the last answer), all (every token)"},
 		{Name: "drop-reasoning", Value: &c.DropReasoning, Eval: true, Usage: "leave out reasoning that the data keeps apart from answers"},
+		{Name: "control-tokens", Value: &c.ControlTokens, Eval: true, Usage: "texts of control tokens in literal text: tokens, or plain (text like any other)"},
 		{Name: "seq-len", Value: &c.SeqLen, Eval: true, Usage: "row length of `N` tokens"},
 		{Name: "on-long", Value: &c.OnLong, Eval: true, Usage: "longer examples: truncate, drop or refuse"},
 		{Name: "packing", Value: &c.Packing, Eval: true, Usage: "how examples share rows: best-fit, sequential or none"},

@@ -133,6 +133,7 @@ func (v *validator) common() {
 	v.need(c.TextSplit != "", &c.TextSplit, "is empty", "auto, file, paragraph, line, or a separator")
 	v.need(c.TaskExamples >= 0, &c.TaskExamples, v.is(c.TaskExamples), "0 or more")
 	v.known(&c.Mask, errOf(template.ParseMask(c.Mask)))
+	v.need(slices.Contains(controlTokens, c.ControlTokens), &c.ControlTokens, v.is(c.ControlTokens), strings.Join(controlTokens, " or "))
 	v.known(&c.OnLong, errOf(encode.ParseOnLong(c.OnLong)))
 	v.known(&c.Packing, errOf(encode.ParsePacking(c.Packing)))
 	v.need(c.SeqLen >= 2 && c.SeqLen <= maxSeqLen, &c.SeqLen, v.is(c.SeqLen), fmt.Sprintf("2 tokens (one to predict the other from) to %d", maxSeqLen))
@@ -163,6 +164,9 @@ func (v *validator) method() {
 
 // rankedPairs are the values of RankedPairs, the default first.
 var rankedPairs = []string{"all", "best-worst"}
+
+// controlTokens are the values of ControlTokens, the default first.
+var controlTokens = []string{"tokens", "plain"}
 
 func errOf[T any](_ T, err error) error { return err }
 

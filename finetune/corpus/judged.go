@@ -124,6 +124,7 @@ func (r *Reader) tree(x *data.Example) (encode.Item, error) {
 		if items[i], err = r.text.answered(x, &x.Answers[i]); err != nil {
 			return encode.Item{}, err
 		}
+		r.text.look(&items[i])
 	}
 	return encode.Siblings(x.Source, items...)
 }
@@ -134,6 +135,7 @@ func (r *Reader) verdict(x, other *data.Example) (encode.Item, error) {
 	if err != nil {
 		return encode.Item{}, err
 	}
+	r.text.look(&own)
 	a := other.Answers[0]
 	switch chat := x.Answers[0].Messages != nil; {
 	case chat && a.Messages == nil:

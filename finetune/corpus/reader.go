@@ -52,10 +52,11 @@ func Open(cfg *config.Config, m *engine.Model, how *method.Method) (*Reader, err
 	r := &Reader{cfg: cfg, how: how, all: how.AllTokens || mask == template.MaskAll,
 		limit: encode.Limits{SeqLen: cfg.SeqLen, OnLong: onLong}, context: m.HParams().NCtxTrain}
 	r.limit.Positions = m.HParams().Positions
-	r.text, err = openText(m, cfg.Template, template.Options{Mask: mask, DropReasoning: cfg.DropReasoning})
+	r.text, err = openText(m, cfg.Template, template.Options{Mask: mask, DropReasoning: cfg.DropReasoning}, cfg.Strict)
 	if err != nil {
 		return nil, err
 	}
+	r.text.enc.Plain = cfg.PlainControl()
 	return r, nil
 }
 
@@ -67,8 +68,13 @@ func (r *Reader) Close() error {
 	return r.text.vocab.Close()
 }
 
-// Template is the chat template in use, nil if no example needed one.
-func (r *Reader) Template() *template.Template { return r.text.tmpl }
+// Template is the chat template in use, nil if no example needed one. Of two it is that of conversations without tools.
+func (r *Reader) Template() *template.Template {
+	if r.text.tmpl == nil {
+		return r.text.toolsT
+	}
+	return r.text.tmpl
+}
 
 // TemplateName says where it came from, "" if no example needed one.
 func (r *Reader) TemplateName() string { return r.text.templateName() }
@@ -160,21 +166,19 @@ func (r *Reader) example(in *input, i int) ([]encode.Item, error) {
 	}
 	switch x.Kind {
 	case data.KindText:
-		return r.text.enc.Text(x.Source, x.Text, encode.Part{Continues: x.Continues, Continued: x.Continued},
-			r.limit.Window())
+		part := encode.Part{Continues: x.Continues, Continued: x.Continued}
+		return r.text.document(x.Source, x.Text, part, r.limit.Window())
 	case data.KindCompletion:
 		if r.all {
-			return r.text.enc.Text(x.Source, x.Prompt+x.Completion, encode.Part{}, r.limit.Window())
+			return r.text.document(x.Source, x.Prompt+x.Completion, encode.Part{}, r.limit.Window())
 		}
-		it, err := r.text.enc.Completion(x.Source, x.Prompt, x.Completion)
-		return []encode.Item{it}, err
+		return r.text.one(r.text.enc.Completion(x.Source, x.Prompt, x.Completion))
 	case data.KindMessages:
-		said, err := r.text.render(x.Messages, x.Tools)
+		said, err := r.text.render(x.Source, x.Messages, x.Tools)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", x.Source, err)
+			return nil, err
 		}
-		it, err := r.text.enc.Conversation(x.Source, said)
-		return []encode.Item{it}, err
+		return r.text.one(r.text.enc.Conversation(x.Source, said))
 	case data.KindPair:
 		it, err := r.tree(&x)
 		return []encode.Item{it}, err

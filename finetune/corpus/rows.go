@@ -85,6 +85,7 @@ func (r *Reader) finish(rows *Rows) error {
 	if r.text.note != "" {
 		rows.Notes = append(rows.Notes, r.text.note)
 	}
+	rows.Notes = append(rows.Notes, r.text.said.notes()...)
 	rows.Notes = append(rows.Notes, r.lengthNotes(rows)...)
 	return rows.pack()
 }

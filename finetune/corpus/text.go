@@ -14,20 +14,28 @@ import (
 
 // A text is how messages become tokens: a model's tokenizer and, where an example needs one, a chat template.
 type text struct {
-	vocab *llama.Vocab
-	enc   *encode.Encoder
-	model string // path
-	named string // the template that the user asks for, or ""
-	own   string // the model's own, or ""
-	tmpl  *template.Template
-	note  string // which template stands in for a missing one
-	opts  template.Options
+	vocab  *llama.Vocab
+	enc    *encode.Encoder
+	model  string // path
+	named  string // the template that the user asks for, or ""
+	own    string // the model's own, or ""
+	tools  string // the model's own for conversations with tools, or ""
+	tmpl   *template.Template
+	toolsT *template.Template // of tools, once an example needed it
+	note   string             // which template stands in for a missing one
+	opts   template.Options
+	strict bool // what a template leaves out is refused
+	said   said
 
 	bos, eos string
 }
 
+// toolUse is the name under which a model's file has a second chat template, for conversations with tools. transformers and
+// llama.cpp take it for them too.
+const toolUse = "tool_use"
+
 // openText opens the tokenizer in the model file. Of opts it fills in what the tokenizer says.
-func openText(m *engine.Model, named string, opts template.Options) (*text, error) {
+func openText(m *engine.Model, named string, opts template.Options, strict bool) (*text, error) {
 	f := m.File()
 	if err := f.CheckTokenizer(); err != nil {
 		return nil, err
@@ -36,11 +44,15 @@ func openText(m *engine.Model, named string, opts template.Options) (*text, erro
 	if err != nil {
 		return nil, err
 	}
+	tools, err := f.StringOr("tokenizer.chat_template."+toolUse, "")
+	if err != nil {
+		return nil, err
+	}
 	v, err := llama.LoadVocab(m.Path())
 	if err != nil {
 		return nil, err
 	}
-	t := &text{vocab: v, model: m.Path(), named: named, own: own, opts: opts}
+	t := &text{vocab: v, model: m.Path(), named: named, own: own, tools: tools, opts: opts, strict: strict}
 	if err := t.open(); err != nil {
 		v.Close()
 		return nil, err
@@ -77,21 +89,45 @@ func (t *text) needTemplate() error {
 		return nil
 	}
 	var err error
-	t.tmpl, t.note, err = template.Find(t.named, t.own, t.model)
+	if t.tmpl, t.note, err = template.Find(t.named, t.own, t.model); err == nil {
+		t.said.template(t.tmpl)
+	}
 	return err
 }
 
-// templateName says where the template came from, "" if no example needed one.
+// template gives the chat template of a conversation.
+func (t *text) template(withTools bool) (*template.Template, error) {
+	if !withTools || t.named != "" || t.tools == "" {
+		return t.tmpl, t.needTemplate()
+	}
+	if t.toolsT == nil {
+		var err error
+		if t.toolsT, err = template.ParseOwn(t.tools, t.model, toolUse); err != nil {
+			return nil, err
+		}
+		t.said.template(t.toolsT)
+	}
+	return t.toolsT, nil
+}
+
+// templateName says where the templates in use came from, "" if no example needed one.
 func (t *text) templateName() string {
-	if t.tmpl == nil {
+	switch {
+	case t.tmpl == nil && t.toolsT == nil:
 		return ""
+	case t.tmpl == nil:
+		return t.toolsT.Name()
+	case t.toolsT != nil:
+		return t.tmpl.Name() + ", and its " + toolUse + " for conversations with tools"
 	}
 	return t.tmpl.Name()
 }
 
-func (t *text) render(messages []data.Message, tools json.RawMessage) (*template.Rendering, error) {
-	if err := t.needTemplate(); err != nil {
-		return nil, err
+// render renders the messages of the example from src.
+func (t *text) render(src data.Source, messages []data.Message, tools json.RawMessage) (*template.Rendering, error) {
+	tmpl, err := t.template(len(tools) > 0)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", src, err)
 	}
 	conv := template.Conversation{Tools: tools, BOS: t.bos, EOS: t.eos,
 		Messages: make([]template.Message, len(messages))}
@@ -104,7 +140,53 @@ func (t *text) render(messages []data.Message, tools json.RawMessage) (*template
 		}
 		conv.Messages[i] = turn
 	}
-	return t.tmpl.Render(conv, t.opts)
+	r, err := tmpl.Render(conv, t.opts)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", src, err)
+	}
+	if len(r.Omitted) > 0 && t.strict {
+		o := r.Omitted[0]
+		return nil, fmt.Errorf("%s: %schat template %s leaves out: %s; leave them out of the data, name another template with --template, or do without --strict",
+			src, turnOf(o.Message), tmpl.Name(), o.What)
+	}
+	t.said.omitted(src, tmpl, r.Omitted)
+	t.said.marks(tmpl, t.enc.NoTokens(r))
+	return r, nil
+}
+
+func turnOf(message int) string {
+	if message < 0 {
+		return ""
+	}
+	return fmt.Sprintf("message %d: ", message+1)
+}
+
+// look notes what is peculiar to an encoded example.
+func (t *text) look(it *encode.Item) {
+	if len(it.Straddling) > 0 {
+		t.said.straddle(it.Source, t.enc.Piece(it.Straddling[0]))
+	}
+	for id, n := range it.Control {
+		t.said.control(it.Source, t.enc.Piece(id), n)
+	}
+}
+
+// one is an example of one item.
+func (t *text) one(it encode.Item, err error) ([]encode.Item, error) {
+	if err != nil {
+		return nil, err
+	}
+	t.look(&it)
+	return []encode.Item{it}, nil
+}
+
+// document encodes literal text of which every token counts.
+func (t *text) document(src data.Source, text string, part encode.Part, window int) ([]encode.Item, error) {
+	items, err := t.enc.Text(src, text, part, window)
+	if len(items) > 0 {
+		t.look(&items[0])
+	}
+	return items, err
 }
 
 // answered encodes the prompt of x with an answer. The end of one that was cut off does not count: it would teach to
@@ -117,9 +199,9 @@ func (t *text) answered(x *data.Example, a *data.Answer) (encode.Item, error) {
 		}
 		return it, err
 	}
-	r, err := t.render(slices.Concat(x.Messages, a.Messages), x.Tools)
+	r, err := t.render(x.Source, slices.Concat(x.Messages, a.Messages), x.Tools)
 	if err != nil {
-		return encode.Item{}, fmt.Errorf("%s: %w", x.Source, err)
+		return encode.Item{}, err
 	}
 	if a.CutOff {
 		leaveOpen(r)

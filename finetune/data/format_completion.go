@@ -1,5 +1,7 @@
 package data
 
+import "encoding/json"
+
 // Completion is TRL's prompt and completion: literal text that no template touches, or two lists of messages, of which
 // only the completion's are trained.
 var Completion = register(&Format{
@@ -10,8 +12,8 @@ var Completion = register(&Format{
 	Examples: func(r *Record, o *Options, add func(Example)) error {
 		pv, _ := r.Get("prompt")
 		cv, _ := r.Get("completion")
-		pText, pOK := asText(pv)
-		cText, cOK := asText(cv)
+		pText, pOK := literal(pv)
+		cText, cOK := literal(cv)
 		if pOK && cOK {
 			add(Example{Source: r.Source, Kind: KindCompletion, Prompt: pText, Completion: cText})
 			return nil
@@ -35,3 +37,9 @@ var Completion = register(&Format{
 		return addConversation(r, append(prompt, completion...), add)
 	},
 })
+
+// literal gives a value as literal text. Messages that lie in a string, as in the cell of a table, are none.
+func literal(v json.RawMessage) (string, bool) {
+	s, ok := asText(v)
+	return s, ok && !isTurns(embedded(v))
+}

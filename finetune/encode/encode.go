@@ -2,6 +2,7 @@ package encode
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/finetune/data"
@@ -18,6 +19,12 @@ type Item struct {
 	Segments []engine.Segment
 	// Label is the example's own verdict where its method needs one (KTO: 1 desirable, 0 not).
 	Label float64
+	// Straddling are tokens across a border between what is given and what is written: who gives a model what is given, and
+	// no more, never brings it to that border. Of a tree they are not known.
+	Straddling []int32
+	// Control counts the texts of control tokens in literal text that were read as those tokens; of a text in several items
+	// it stands in the first.
+	Control map[int32]int
 }
 
 // NumCounted is the number of tokens whose log-probability is asked for.
@@ -93,16 +100,23 @@ func (e *Encoder) Conversation(src data.Source, r *template.Rendering) (Item, er
 	if len(spelt) > 1 && bos >= 0 && spelt[0].id == bos && spelt[1].id == bos {
 		return Item{}, fmt.Errorf("%s: the chat template writes the beginning-of-text token %q twice; name another template with --template", src, e.Piece(bos))
 	}
+	var straddling []int32
 	for _, s := range spelt {
 		tokens = append(tokens, s.id)
-		counted = append(counted, contains(marks[s.start:s.end], trained))
+		counts := contains(marks[s.start:s.end], trained)
+		counted = append(counted, counts)
+		if counts && marks[s.start]&trained == 0 {
+			straddling = append(straddling, s.id)
+		}
 	}
 	if !r.EndsTurn && endsTrained(r.Spans) {
 		if end := e.endOfTurn(); end >= 0 {
 			tokens, counted = append(tokens, end), append(counted, true)
 		}
 	}
-	return single(src, tokens, counted), nil
+	it := single(src, tokens, counted)
+	it.Straddling = straddling
+	return it, nil
 }
 
 // The marks of a byte of rendered text.
@@ -151,57 +165,92 @@ func (e *Encoder) endOfTurn() int32 {
 	return e.tok.EOS()
 }
 
-// plain encodes literal text: no control token is parsed.
-func (e *Encoder) plain(text string) ([]spelled, error) {
+// literal encodes literal text. The texts of control tokens become those tokens, unless the Encoder reads them as plain text;
+// control counts them.
+func (e *Encoder) literal(text string) (spelt []spelled, control map[int32]int, err error) {
 	if text == "" {
-		return nil, nil
+		return nil, nil, nil
 	}
-	return e.spell(text, []piece{{0, len(text), -1}})
+	pieces := []piece{{0, len(text), -1}}
+	if !e.Plain {
+		if pieces, err = e.partition(text, func(int, int) bool { return true }); err != nil {
+			return nil, nil, err
+		}
+	}
+	for _, p := range pieces {
+		if p.id >= 0 {
+			if control == nil {
+				control = map[int32]int{}
+			}
+			control[p.id]++
+		}
+	}
+	spelt, err = e.spell(text, pieces)
+	return spelt, control, err
+}
+
+// begins says whether a text itself begins with the beginning-of-text token.
+func (e *Encoder) begins(spelt []spelled) bool { return len(spelt) > 0 && spelt[0].id == e.tok.BOS() }
+
+// ends says whether a text itself ends with a token that ends a text or a turn, white space aside.
+func (e *Encoder) ends(spelt []spelled) bool {
+	for i := len(spelt) - 1; i >= 0; i-- {
+		if piece := e.pieces[spelt[i].id]; piece == "" || strings.TrimSpace(piece) != "" {
+			return e.tok.IsEOG(spelt[i].id)
+		}
+	}
+	return false
 }
 
 // Completion encodes a literal prompt and its completion as one text, BOS first if the model expects it, the end of text
-// last. The completion's tokens and the end of text count; so does a token that straddles the border.
+// last, unless the text has them. The completion's tokens and the end of text count; so does a token that straddles the border.
 func (e *Encoder) Completion(src data.Source, prompt, completion string) (Item, error) {
-	spelt, err := e.plain(prompt + completion)
+	spelt, control, err := e.literal(prompt + completion)
 	if err != nil {
 		return Item{}, fmt.Errorf("%s: %w", src, err)
 	}
 	var tokens []int32
 	var counted []bool
-	if bos := e.tok.BOS(); e.tok.AddBOS() && bos >= 0 {
+	if bos := e.tok.BOS(); e.tok.AddBOS() && bos >= 0 && !e.begins(spelt) {
 		tokens, counted = append(tokens, bos), append(counted, false)
 	}
+	var straddling []int32
 	for _, s := range spelt {
 		tokens = append(tokens, s.id)
 		counted = append(counted, s.end > len(prompt))
+		if s.start < len(prompt) && s.end > len(prompt) {
+			straddling = append(straddling, s.id)
+		}
 	}
-	if eos := e.tok.EOS(); eos >= 0 && completion != "" {
+	if eos := e.tok.EOS(); eos >= 0 && completion != "" && !e.ends(spelt) {
 		tokens, counted = append(tokens, eos), append(counted, true)
 	}
-	return single(src, tokens, counted), nil
+	it := single(src, tokens, counted)
+	it.Straddling, it.Control = straddling, control
+	return it, nil
 }
 
 // A Part says that a text is not a whole document: it continues one, or is continued.
 type Part struct{ Continues, Continued bool }
 
-// Text encodes a document of plain text, every token counted, with the end of text behind it, and cuts it into items of at
-// most window tokens. Every token but the document's first is counted once: a later item begins with BOS, where the model
+// Text encodes a document of literal text, every token counted, with the end of text behind it unless it has one, and cuts it
+// into items of at most window tokens. Every token but the document's first is counted once: a later item begins with BOS, where the model
 // expects it, and with the last token of the item before, which there does not count.
 func (e *Encoder) Text(src data.Source, text string, part Part, window int) ([]Item, error) {
-	spelt, err := e.plain(text)
+	spelt, control, err := e.literal(text)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", src, err)
 	}
 	var doc []int32
 	bos := e.tok.BOS()
 	withBOS := e.tok.AddBOS() && bos >= 0
-	if withBOS {
+	if withBOS && !e.begins(spelt) {
 		doc = append(doc, bos)
 	}
 	for _, s := range spelt {
 		doc = append(doc, s.id)
 	}
-	if eos := e.tok.EOS(); eos >= 0 && len(spelt) > 0 && !part.Continued {
+	if eos := e.tok.EOS(); eos >= 0 && len(spelt) > 0 && !part.Continued && !e.ends(spelt) {
 		doc = append(doc, eos)
 	}
 	// A later item needs BOS, the token before and one of its own.
@@ -230,6 +279,9 @@ func (e *Encoder) Text(src data.Source, text string, part Part, window int) ([]I
 			counted[i] = true
 		}
 		items = append(items, single(src, tokens, counted))
+	}
+	if len(items) > 0 {
+		items[0].Control = control
 	}
 	return items, nil
 }

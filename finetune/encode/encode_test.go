@@ -158,7 +158,9 @@ func TestCompletion(t *testing.T) {
 	for _, tc := range []struct{ name, prompt, completion, want string }{
 		{"border between tokens", "hi.", " hello", "<s>¦hi¦.¦[ hello]¦[</s>]"},
 		{"token across the border", "hello.", "\nhi", "<s>¦hello¦[.⏎]¦[hi]¦[</s>]"},
-		{"marks are text", "<s>", "</s>", "<s>¦<¦s¦>¦[<]¦[/]¦[s]¦[>]¦[</s>]"},
+		{"its own beginning and end", "<s>hi", "hello</s>", "<s>¦hi¦[hello]¦[</s>]"},
+		{"its own marks", "<|im_start|>user\nhi<|im_end|>", "hello<|im_end|>\n", "<s>¦<|im_start|>¦user¦⏎¦hi¦<|im_end|>¦[hello]¦[<|im_end|>]¦[⏎]"},
+		{"a mark within", "hi<|im_end|>", " hello", "<s>¦hi¦<|im_end|>¦[ hello]¦[</s>]"},
 		{"empty prompt", "", "hi", "<s>¦[hi]¦[</s>]"},
 		{"empty completion", "hi", "", "<s>¦hi"},
 	} {
@@ -170,7 +172,32 @@ func TestCompletion(t *testing.T) {
 			if got := shown(e, it); got != tc.want {
 				t.Errorf("got %s, want %s", got, tc.want)
 			}
+			if across := tc.name == "token across the border"; across != (len(it.Straddling) == 1) {
+				t.Errorf("straddling: %v", it.Straddling)
+			}
 		})
+	}
+	it, err := e.Completion(src, "<s>hi<s>", "hello</s>")
+	if err != nil || it.Control[v.bos] != 2 || it.Control[v.eos] != 1 || len(it.Control) != 2 {
+		t.Errorf("control tokens: got %v, %v", it.Control, err)
+	}
+	e.Plain = true
+	it, err = e.Completion(src, "<s>", "</s>")
+	if got, want := shown(e, it), "<s>¦<¦s¦>¦[<]¦[/]¦[s]¦[>]¦[</s>]"; err != nil || got != want || it.Control != nil {
+		t.Errorf("plain: got %s, %v, want %s", got, err, want)
+	}
+}
+
+// TestNoTokens: marks that a template wrote are found once, and those of the data not at all.
+func TestNoTokens(t *testing.T) {
+	e := newEncoder(t, newFakeVocab())
+	r := &template.Rendering{Spans: []template.Span{{Text: "<|im_start|><|user|>a<|x|>b<start_of_turn></s>"}}, Data: [][2]int{{20, 27}}}
+	want := []NoToken{{"<|user|>", 3}, {"<start_of_turn>", 15}}
+	if got := e.NoTokens(r); !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	if got := e.NoTokens(r); got != nil {
+		t.Errorf("again: got %v", got)
 	}
 }
 
@@ -181,7 +208,7 @@ func TestText(t *testing.T) {
 		v := newFakeVocab()
 		v.addBOS = bos
 		e := newEncoder(t, v)
-		whole, err := v.Encode(text, true, false)
+		whole, err := v.Encode(text, true, true)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -217,18 +244,21 @@ func TestText(t *testing.T) {
 func TestTextParts(t *testing.T) {
 	for _, tc := range []struct {
 		bos  bool
+		text string
 		part Part
 		want string
 	}{
-		{true, Part{}, "<s>¦[hi]¦[ world]¦[</s>]"},
-		{true, Part{Continued: true}, "<s>¦[hi]¦[ world]"},
-		{true, Part{Continues: true}, "<s>¦hi¦[ world]¦[</s>]"},
-		{false, Part{Continues: true, Continued: true}, "hi¦[ world]"},
+		{true, "hi world", Part{}, "<s>¦[hi]¦[ world]¦[</s>]"},
+		{true, "hi world", Part{Continued: true}, "<s>¦[hi]¦[ world]"},
+		{true, "hi world", Part{Continues: true}, "<s>¦hi¦[ world]¦[</s>]"},
+		{false, "hi world", Part{Continues: true, Continued: true}, "hi¦[ world]"},
+		{true, "<s>hi world<|im_end|>\n", Part{}, "<s>¦[hi]¦[ world]¦[<|im_end|>]¦[⏎]"},
+		{false, "<s>hi</s> world", Part{}, "<s>¦[hi]¦[</s>]¦[ world]¦[</s>]"},
 	} {
 		v := newFakeVocab()
 		v.addBOS = tc.bos
 		e := newEncoder(t, v)
-		items, err := e.Text(src, "hi world", tc.part, 10)
+		items, err := e.Text(src, tc.text, tc.part, 10)
 		if err != nil || len(items) != 1 || shown(e, items[0]) != tc.want {
 			t.Errorf("%+v: got %v, %v, want %s", tc.part, items, err, tc.want)
 		}

@@ -44,9 +44,12 @@ func newFakeVocab() *fakeVocab {
 	return v
 }
 
-func (v *fakeVocab) BOS() int32   { return v.bos }
-func (v *fakeVocab) EOS() int32   { return v.eos }
-func (v *fakeVocab) EOT() int32   { return v.eot }
+func (v *fakeVocab) BOS() int32 { return v.bos }
+func (v *fakeVocab) EOS() int32 { return v.eos }
+func (v *fakeVocab) EOT() int32 { return v.eot }
+func (v *fakeVocab) IsEOG(id int32) bool {
+	return id >= 0 && (id == v.eos || id == v.eot)
+}
 func (v *fakeVocab) AddBOS() bool { return v.addBOS }
 func (v *fakeVocab) N() int       { return len(v.texts) }
 

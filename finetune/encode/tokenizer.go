@@ -17,6 +17,8 @@ type Tokenizer interface {
 	BOS() int32
 	EOS() int32
 	EOT() int32
+	// IsEOG says that the token ends a text or a turn.
+	IsEOG(id int32) bool
 	// AddBOS says that the model expects BOS before every text.
 	AddBOS() bool
 	// N is the number of tokens.
@@ -32,9 +34,13 @@ type Tokenizer interface {
 // pieces keep the merges across the borders of spans, and the space that SPM vocabularies put in front of a text is put in
 // front of each piece, as llama.cpp does.
 type Encoder struct {
+	// Plain reads the texts of control tokens in literal text as plain text. In messages they always are.
+	Plain bool
+
 	tok     Tokenizer
-	pieces  []string       // by id; "" for control tokens
-	control []controlToken // longest text first, then by id
+	pieces  []string        // by id; "" for control tokens
+	control []controlToken  // longest text first, then by id
+	marks   map[string]bool // that NoTokens has looked at
 }
 
 type controlToken struct {

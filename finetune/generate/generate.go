@@ -203,6 +203,16 @@ func (g *Generator) Raw(prompt string) ([]int32, error) {
 	return tokens, nil
 }
 
+// TwiceBegun gives the text of the beginning-of-text token where raw begins with two: the prompt's own and the one that the
+// model asks for. "" is all other prompts.
+func (g *Generator) TwiceBegun(raw []int32) (string, error) {
+	v := g.model.Vocab()
+	if bos := v.BOS(); len(raw) < 2 || bos < 0 || raw[0] != bos || raw[1] != bos {
+		return "", nil
+	}
+	return v.Piece(v.BOS(), true)
+}
+
 // Continue writes up to n tokens after prompt. yield, if not nil, gets the text as it comes, in whole characters. What the
 // context holds already of the prompt is not read again. The error may be a *LongError. On cancel it returns what was written
 // and context.Cause(ctx).

@@ -17,6 +17,8 @@ type fact struct {
 	key string // under prefix
 	// of is what a run has to say; false: nothing.
 	of func(r *Run) (text string, ok bool)
+	// before is what an adapter of ours means that is older than the fact; "": nothing.
+	before string
 	// take sets what follows from it for who uses the adapter; nil: no setting does.
 	take func(t *taking, text string)
 	// differs warns where u is otherwise, "" if all is well or not known; nil: there is nothing to warn of.
@@ -49,6 +51,7 @@ var facts = []fact{
 	option("text-split"),
 	option("ranked-pairs").saidIf(func(r *Run) bool { return r.Method.Need != method.Answers }),
 	option("seq-len"),
+	option("control-tokens").meantBefore(config.Before().ControlTokens),
 	option("task-examples"),
 	option("drop-reasoning"),
 	option("task-chat"),
@@ -69,6 +72,11 @@ func option(name string) fact {
 		of:   func(r *Run) (string, bool) { return write(field(r.Config, name)) },
 		take: func(t *taking, text string) { t.option(name, text) },
 	}
+}
+
+func (f fact) meantBefore(text string) fact {
+	f.before = text
+	return f
 }
 
 // saidIf limits f to runs that it says something of.

@@ -82,7 +82,11 @@ func (o *Origin) Template() string {
 func (o *Origin) TakeDefaults(cfg *config.Config, given func(option string) bool) (notes []string) {
 	t := &taking{cfg: cfg, origin: o, given: given}
 	for _, f := range facts {
-		if text, ok := o.Info[f.key]; ok && f.take != nil {
+		text, ok := o.Info[f.key]
+		if !ok && o.Base() != "" && f.before != "" {
+			text, ok = f.before, true
+		}
+		if ok && f.take != nil {
 			f.take(t, text)
 		}
 	}

@@ -41,7 +41,7 @@ type meta struct {
 // ResumeConfig gives the settings of the run in directory output, for a resumed run to begin from; options given anew
 // are set on top. Train compares the two.
 func ResumeConfig(output string) (*config.Config, error) {
-	c := config.Default()
+	c := config.Before()
 	if err := c.LoadTOML(filepath.Join(output, fileConfig)); err != nil {
 		return nil, fmt.Errorf("resume: %w", err)
 	}
@@ -91,7 +91,7 @@ func (r *run) restore(ctx context.Context) error {
 
 // compatible refuses to resume what would be another run.
 func (r *run) compatible(m *meta) (notes []string, err error) {
-	old := config.Default()
+	old := config.Before()
 	if err := old.ParseTOML(m.Config, "its "+fileConfig); err != nil {
 		return nil, err
 	}

@@ -29,6 +29,11 @@ func Find(name, own, model string) (t *Template, note string, err error) {
 	return t, note, err
 }
 
+// ParseOwn parses a further template that a model brings under a name of its own.
+func ParseOwn(source, model, name string) (*Template, error) {
+	return Parse(source, ownPrefix+model+" ("+name+")")
+}
+
 // named is a built-in template, or one in a file.
 func named(name string) (*Template, error) {
 	t, err := Builtin(name)

@@ -32,16 +32,24 @@ type masker struct {
 	// first and last bound a message's words in the text; first is -1 where none appear.
 	first, last []int
 	calls       []bool // words of the message's tool calls appear
+	// written counts the bytes of each message's fields in the text, white space aside; tools says that the definitions appear.
+	written [][fields]int
+	tools   bool
 }
 
 func (t *Template) spans(conv Conversation, opts Options, pieces []jinja.Piece) (*Rendering, error) {
 	m := &masker{t: t, conv: conv, opts: opts}
 	m.lay(pieces)
+	for i, msg := range conv.Messages {
+		if len(msg.ToolCalls) > 0 && !m.calls[i] {
+			return nil, t.noCalls(i)
+		}
+	}
 	regions, err := m.regions()
 	if err != nil {
 		return nil, err
 	}
-	r := &Rendering{Spans: m.cut(regions), Data: m.data()}
+	r := &Rendering{Spans: m.cut(regions), Data: m.data(), Omitted: m.omitted()}
 	r.StartsWithBOS = conv.BOS != "" && strings.HasPrefix(m.text, conv.BOS)
 	r.EndsTurn = len(regions) > 0 && regions[len(regions)-1].ended
 	return r, nil
@@ -61,7 +69,7 @@ func (m *masker) data() [][2]int {
 // lay puts the pieces one after the other.
 func (m *masker) lay(pieces []jinja.Piece) {
 	n := len(m.conv.Messages)
-	m.first, m.last, m.calls = make([]int, n), make([]int, n), make([]bool, n)
+	m.first, m.last, m.calls, m.written = make([]int, n), make([]int, n), make([]bool, n), make([][fields]int, n)
 	for i := range m.first {
 		m.first[i] = -1
 	}
@@ -71,10 +79,11 @@ func (m *masker) lay(pieces []jinja.Piece) {
 		b.WriteString(p.Text)
 		switch {
 		case p.Origin == toolsOrigin:
-			s.foreign = true
+			s.foreign, m.tools = true, true
 		case p.Origin > 0:
 			s.message, s.field = (p.Origin-1)/fields, (p.Origin-1)%fields
-			s.foreign = s.field == fieldName
+			s.foreign = s.field == fieldName || s.field == fieldCallID
+			m.written[s.message][s.field] += inked(p.Text)
 		}
 		if s.message >= 0 && !s.foreign {
 			if m.first[s.message] < 0 {
@@ -174,10 +183,6 @@ func (m *masker) present(i int, msg Message) error {
 	if said && m.first[i] < 0 {
 		return m.t.errorf(i, "chat template %s writes nothing of this %s message, so it cannot be trained on; "+
 			"leave it out, or name another template with --template", m.t.name, msg.Role)
-	}
-	if len(msg.ToolCalls) > 0 && !m.calls[i] {
-		return m.t.errorf(i, "chat template %s does not write tool calls; leave them out, or name another template with --template",
-			m.t.name)
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/ggtune/ggtune/internal/jinja"
 )
@@ -15,6 +16,8 @@ type capabilities struct {
 	emptyContent    bool // wants "" rather than none as the content of a message with tool calls only
 	objectArguments bool // wants the arguments of tool calls as an object: a string of JSON is parsed for it
 	stringArguments bool // wants them as a string of JSON: an object is written as one for it
+	calls           bool // writes tool calls
+	date            bool // writes the date
 	callIDs         bool // fails on tool calls without an id: those that the data leaves without one are numbered
 }
 
@@ -60,7 +63,26 @@ func (t *Template) probe() capabilities {
 			caps = typed
 		}
 	}
-	return t.probeCalls(caps)
+	caps = t.probeCalls(caps)
+	caps.date = t.probeDate(caps)
+	return caps
+}
+
+// probeDate finds out whether the text depends on the date, with tools or without.
+func (t *Template) probeDate(caps capabilities) bool {
+	if !strings.Contains(t.source, "strftime_now") {
+		return false
+	}
+	withTools := probeChat
+	withTools.Tools = probeTools
+	for _, conv := range []Conversation{probeChat, withTools} {
+		one, ok1 := t.try(conv, caps, Options{Now: time.Date(2001, 2, 3, 0, 0, 0, 0, time.UTC)}, false)
+		other, ok2 := t.try(conv, caps, Options{Now: time.Date(2012, 11, 14, 0, 0, 0, 0, time.UTC)}, false)
+		if ok1 && ok2 && join(one) != join(other) {
+			return true
+		}
+	}
+	return false
 }
 
 // says reports whether words of a message's content are among the pieces.
@@ -81,6 +103,7 @@ func (t *Template) probeCalls(caps capabilities) capabilities {
 		if !ok {
 			continue
 		}
+		c.calls = true
 		_, ok = t.tryMessages(withoutIDs(callMessages[:n]), c)
 		c.callIDs = !ok
 		return c
@@ -95,6 +118,7 @@ func (t *Template) probeForms(caps capabilities, messages []Message) (best capab
 		{stringArguments: true}, {stringArguments: true, emptyContent: true},
 	} {
 		c := caps
+		c.calls = true
 		c.objectArguments, c.stringArguments, c.emptyContent = form.objectArguments, form.stringArguments, form.emptyContent
 		pieces, rendered := t.tryMessages(messages, c)
 		if !rendered {

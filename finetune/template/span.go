@@ -1,8 +1,10 @@
 package template
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -45,11 +47,19 @@ type Rendering struct {
 	// Data lists, ascending, the bytes [start, end) of the text that the data wrote: words of messages, names, tool
 	// definitions. All else is the template's own: only there is the text of a control token that token.
 	Data [][2]int
+	// Omitted lists what the data says and the template leaves out, in the order of the messages.
+	Omitted []Omission
 	// StartsWithBOS says that the text begins with Conversation.BOS: the tokenizer must not add a second one.
 	StartsWithBOS bool
 	// EndsTurn says that the last trained turn is followed by one of Options.EndOfTurn in the text: the end of the turn is
 	// written, and no token need be added for it.
 	EndsTurn bool
+}
+
+// An Omission is something that the data says and the template does not write.
+type Omission struct {
+	Message int // -1: of the conversation
+	What    string
 }
 
 // Text gives the whole rendered text.
@@ -59,6 +69,12 @@ func (r *Rendering) Text() string {
 		b.WriteString(s.Text)
 	}
 	return b.String()
+}
+
+// Own says that all bytes [start, end) of the text are the template's own.
+func (r *Rendering) Own(start, end int) bool {
+	i, _ := slices.BinarySearchFunc(r.Data, start+1, func(d [2]int, at int) int { return cmp.Compare(d[1], at) })
+	return i == len(r.Data) || r.Data[i][0] >= end
 }
 
 // A Message is one turn as the template sees it.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -33,8 +34,7 @@ type Options struct {
 	EndOfTurn []string
 	// Vars are further variables for the template, such as enable_thinking; values are what encoding/json can encode.
 	Vars map[string]any
-	// Now is the date that templates which print one are shown. Default 2024-07-26, the date that Llama 3's own template
-	// falls back to, so that equal data gives equal text on every day.
+	// Now is the date that templates which print one are shown. Default DefaultDate.
 	Now time.Time
 	// DropReasoning leaves out Message.Reasoning. Without it, reasoning that the template has no place for is an error.
 	DropReasoning bool
@@ -42,9 +42,12 @@ type Options struct {
 	Limits jinja.Limits
 }
 
+// DefaultDate is the date that Llama 3's own template falls back to: equal data gives equal text on every day.
+var DefaultDate = time.Date(2024, 7, 26, 0, 0, 0, 0, time.UTC)
+
 func (o Options) now() time.Time {
 	if o.Now.IsZero() {
-		return time.Date(2024, 7, 26, 0, 0, 0, 0, time.UTC)
+		return DefaultDate
 	}
 	return o.Now
 }
@@ -159,12 +162,22 @@ func (t *Template) run(conv Conversation, opts Options, addPrompt bool) ([]jinja
 	if !errors.As(err, &je) {
 		return nil, err
 	}
+	if i := slices.IndexFunc(conv.Messages, func(m Message) bool { return len(m.ToolCalls) > 0 }); i >= 0 && !t.caps.calls && !je.Raised {
+		return nil, t.noCalls(i)
+	}
 	e := &Error{Template: t.name, Message: t.culprit(conv, opts, je), Reason: mend(err).Error(), Err: err}
 	if je.Raised {
 		e.Reason = fmt.Sprintf("%v; change the conversation, or name another template with --template", err)
 	}
 	return nil, e
 }
+
+func (t *Template) noCalls(message int) error {
+	return t.errorf(message, "chat template %s has no place for tool calls; leave them out, or name another template with --template", t.name)
+}
+
+// WritesDate says that the template writes the date, which is Options.Now.
+func (t *Template) WritesDate() bool { return t.caps.date }
 
 // culprit finds the message at which the template raised its exception: the last of the shortest beginning of the
 // conversation that it refuses for the same reason. -1: not found.
@@ -194,7 +207,8 @@ const (
 	fieldContent = iota
 	fieldReasoning
 	fieldToolCall
-	fieldName // written by the data, but no part of what the message says
+	fieldName // written by the data, but no part of what the message says; so is the id of the call that is answered
+	fieldCallID
 	fields
 
 	toolsOrigin = -1
@@ -251,7 +265,7 @@ func (t *Template) message(i int, m Message, opts Options, caps capabilities) (*
 	d.Set("role", jinja.Marked(m.Role, 0))
 	content := jinja.Value(jinja.Marked(m.Content, origin(i, fieldContent)))
 	switch {
-	case m.Content == "" && len(m.ToolCalls) > 0 && !caps.emptyContent:
+	case m.Content == "" && len(m.ToolCalls) > 0 && caps.calls && !caps.emptyContent:
 		content = nil
 	case caps.typedContent:
 		part := jinja.NewDict()
@@ -264,7 +278,7 @@ func (t *Template) message(i int, m Message, opts Options, caps capabilities) (*
 		d.Set("name", jinja.Marked(m.Name, origin(i, fieldName)))
 	}
 	if m.ToolCallID != "" {
-		d.Set("tool_call_id", jinja.Marked(m.ToolCallID, origin(i, fieldName)))
+		d.Set("tool_call_id", jinja.Marked(m.ToolCallID, origin(i, fieldCallID)))
 	}
 	if m.Reasoning != "" && !opts.DropReasoning {
 		key := t.reasoningKey()

@@ -193,7 +193,7 @@ func TestRefusals(t *testing.T) {
 		{"no messages", "x", template.Conversation{}, -1, "no messages"},
 		{"alternation", template.Llama2, twice, 2, "message 3: chat template test refused the conversation: Conversation roles must alternate"},
 		{"reasoning", template.ChatML, reasoning, 1, "message 2: it has reasoning"},
-		{"calls", template.ChatML, calls, 1, "does not write tool calls"},
+		{"calls", template.ChatML, calls, 1, "has no place for tool calls"},
 		{"malformed call", template.ChatML, badCall, 1, `the arguments of the call of "f" are not JSON`},
 		{"malformed tools", template.ChatML, badTools, -1, "the tool definitions are not JSON"},
 		{"drops the answer", "{{ messages[0].content }}", chat("q", "a"), 1, "writes nothing of this assistant message"},
