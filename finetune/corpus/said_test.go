@@ -216,3 +216,31 @@ func TestStraddles(t *testing.T) {
 		}
 	}
 }
+
+// TestCases reads with a chat model what went wrong for people.
+func TestCases(t *testing.T) {
+	dir := testdata.Cases(t)
+	plain, tools := chatModel(t, synth.ChatML), chatModel(t, synth.ChatML, toolTemplate)
+	for _, tc := range []struct {
+		name, model, file string
+		strict            bool
+		note, err         string
+	}{
+		{"calls", plain, "tool-calls-plain-template/data.jsonl", false, "", "data.jsonl:1: message 2: chat template built into " + plain + " has no place for tool calls"},
+		{"tools", plain, "tools-dropped-silently/data.jsonl", false, "leaves out: tool definitions", ""},
+		{"tools with a template", tools, "tools-dropped-silently/data.jsonl", true, "", ""},
+		{"strict", plain, "strict-does-not-refuse-long/data.jsonl", true, "", "data.jsonl:1: "},
+		{"columns", plain, "unread-columns/orca.jsonl", false, `nothing reads, with the number of records that have them: "id" (2)`, ""},
+		{"text in a chat format", plain, "control-tokens-in-literal-text/text.jsonl", false, `"<|im_end|>" (2), "<|im_start|>" (2)`, ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			_, rows, err := readData(t, tc.model, filepath.Join(dir, tc.file), func(c *config.Config) { c.Strict = tc.strict })
+			if (err != nil) != (tc.err != "") || err != nil && !strings.Contains(err.Error(), tc.err) {
+				t.Fatalf("got %v, want %q", err, tc.err)
+			}
+			if err == nil && !strings.Contains(strings.Join(rows.Notes, "\n"), tc.note) {
+				t.Errorf("notes %q lack %q", rows.Notes, tc.note)
+			}
+		})
+	}
+}

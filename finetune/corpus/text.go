@@ -161,7 +161,7 @@ func turnOf(message int) string {
 	return fmt.Sprintf("message %d: ", message+1)
 }
 
-// look notes what is peculiar to an encoded example.
+// look notes what is peculiar to an encoded example, which need not keep it.
 func (t *text) look(it *encode.Item) {
 	if len(it.Straddling) > 0 {
 		t.said.straddle(it.Source, t.enc.Piece(it.Straddling[0]))
@@ -169,6 +169,7 @@ func (t *text) look(it *encode.Item) {
 	for id, n := range it.Control {
 		t.said.control(it.Source, t.enc.Piece(id), n)
 	}
+	it.Straddling, it.Control = nil, nil
 }
 
 // one is an example of one item.
