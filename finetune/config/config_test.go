@@ -282,3 +282,23 @@ func TestParseLayers(t *testing.T) {
 		}
 	}
 }
+
+// TestBefore: a run that is older than an option goes on as it began.
+func TestBefore(t *testing.T) {
+	old := Before()
+	if err := old.ParseTOML("model = \"m.gguf\"\n", "run.toml"); err != nil {
+		t.Fatal(err)
+	}
+	if !old.PlainControl() {
+		t.Errorf("control tokens: got %q, want plain", old.ControlTokens)
+	}
+	now := Default()
+	text, err := now.TOML()
+	if err != nil {
+		t.Fatal(err)
+	}
+	read := Before()
+	if err := read.ParseTOML(string(text), "run.toml"); err != nil || read.PlainControl() {
+		t.Errorf("a run of now: got %q, %v, want tokens", read.ControlTokens, err)
+	}
+}

@@ -188,3 +188,19 @@ func TestDiffers(t *testing.T) {
 		t.Errorf("an adapter that says nothing: %q", got)
 	}
 }
+
+// TestOlder: an adapter of ours that is older than an option was trained as was done before it.
+func TestOlder(t *testing.T) {
+	info := making(t, "sft").Info()
+	delete(info, "control_tokens")
+	for _, tc := range []struct {
+		info  map[string]string
+		plain bool
+	}{{info, true}, {map[string]string{}, false}} {
+		taken := config.Default()
+		(&Origin{Adapter: "a.gguf", Info: tc.info}).TakeDefaults(&taken, func(string) bool { return false })
+		if taken.PlainControl() != tc.plain {
+			t.Errorf("of %d facts: got control tokens %q", len(tc.info), taken.ControlTokens)
+		}
+	}
+}
