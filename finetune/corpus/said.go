@@ -15,14 +15,20 @@ import (
 
 // said collects what the user should know of how examples became text, each thing once.
 type said struct {
-	found []finding
-	lines []string // of templates
-	seen  []string // marks that are no tokens
+	found    []finding
+	lines    []string // of templates
+	noTokens []noTokens
 
 	tokens    map[string]int // control tokens that literal text spells, by their texts
 	spelt     finding        // the examples in which it does
 	straddles finding        // those whose border lies within a token
 	token     string         // of the first of these
+}
+
+// noTokens are a template's marks that are no tokens of the vocabulary.
+type noTokens struct {
+	template string
+	marks    []string
 }
 
 // A finding is one thing that befell some examples.
@@ -85,24 +91,25 @@ func (s *said) template(t *template.Template) {
 	}
 }
 
-// marks says which of a template's marks are no tokens of the vocabulary.
+// marks says which of a template's marks are no tokens of the vocabulary. Each mark comes once.
 func (s *said) marks(t *template.Template, marks []encode.NoToken) {
-	var names []string
 	for _, m := range marks {
-		if !slices.Contains(s.seen, m.Text) {
-			s.seen = append(s.seen, m.Text)
-			names = append(names, fmt.Sprintf("%q (%s)", m.Text, count.Of(m.Tokens, "token")))
+		i := slices.IndexFunc(s.noTokens, func(n noTokens) bool { return n.template == t.Name() })
+		if i < 0 {
+			i = len(s.noTokens)
+			s.noTokens = append(s.noTokens, noTokens{template: t.Name()})
 		}
-	}
-	if len(names) > 0 {
-		s.lines = append(s.lines, fmt.Sprintf("chat template %s writes marks that are no tokens of this vocabulary, and are learned as ordinary text: %s",
-			t.Name(), strings.Join(names, ", ")))
+		s.noTokens[i].marks = append(s.noTokens[i].marks, fmt.Sprintf("%q (%s)", m.Text, count.Of(m.Tokens, "token")))
 	}
 }
 
 // notes words it all.
 func (s *said) notes() []string {
 	out := slices.Clone(s.lines)
+	for _, n := range s.noTokens {
+		out = append(out, fmt.Sprintf("chat template %s writes marks that are no tokens of this vocabulary, and are learned as ordinary text: %s",
+			n.template, strings.Join(n.marks, ", ")))
+	}
 	for _, f := range s.found {
 		out = append(out, fmt.Sprintf("%s: %s; the first at %s", count.Of(f.count, "example"), f.what, f.first))
 	}

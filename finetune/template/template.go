@@ -162,7 +162,8 @@ func (t *Template) run(conv Conversation, opts Options, addPrompt bool) ([]jinja
 	if !errors.As(err, &je) {
 		return nil, err
 	}
-	if i := slices.IndexFunc(conv.Messages, func(m Message) bool { return len(m.ToolCalls) > 0 }); i >= 0 && !t.caps.calls && !je.Raised {
+	i := slices.IndexFunc(conv.Messages, func(m Message) bool { return len(m.ToolCalls) > 0 })
+	if i >= 0 && !je.Raised && !strings.Contains(t.source, "tool_calls") { // it failed on what only such a message has
 		return nil, t.noCalls(i)
 	}
 	e := &Error{Template: t.name, Message: t.culprit(conv, opts, je), Reason: mend(err).Error(), Err: err}
