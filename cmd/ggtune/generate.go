@@ -184,7 +184,8 @@ func rawTokens(c *cli.Context, g *generate.Generator, prompt string) ([]int32, e
 	}
 	bos, err := g.TwiceBegun(tokens)
 	if bos != "" {
-		fmt.Fprintf(c.App.ErrWriter, "note: the prompt begins with %q, and the model asks for one before every text: it reads two, which it never learned; "+
+		fmt.Fprintf(c.App.ErrWriter, "note: the prompt begins with %q, and the model asks for one before every "+
+			"text: it reads two, which it never learned; "+
 			"leave it out of the prompt\n", bos)
 	}
 	return tokens, err

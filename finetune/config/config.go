@@ -29,7 +29,8 @@ type Config struct {
 	Data []string `toml:"data"`
 	// Format forces the format of the data; "" finds it by content.
 	Format string `toml:"format"`
-	// Columns renames fields of the data, as "name=the data's name"; "=the data's name" is one that may be left out. Default none.
+	// Columns renames fields of the data, as "name=the data's name"; "=the data's name" is one that may be left out.
+	// Default none.
 	Columns []string `toml:"columns"`
 	// TextSplit says how plain text is cut into documents: auto, file, paragraph, line, or the separator. Default auto.
 	TextSplit string `toml:"text_split"`
@@ -39,7 +40,8 @@ type Config struct {
 	TaskChat bool `toml:"task_chat"`
 	// ReplaceInvalid puts U+FFFD in the place of bytes that are not UTF-8 instead of refusing them. Default false.
 	ReplaceInvalid bool `toml:"replace_invalid"`
-	// Strict refuses data of which anything would be left out: an example, its end, a field. Default false: they are counted.
+	// Strict refuses data of which anything would be left out: an example, its end, a field. Default false: they are
+	// counted.
 	Strict bool `toml:"strict"`
 	// EvalData lists files and directories of held-out examples. Default none.
 	EvalData []string `toml:"eval_data"`
@@ -148,15 +150,16 @@ type Config struct {
 func Default() Config {
 	return Config{
 		TextSplit: "auto", TaskExamples: 2,
-		Method: "sft", RankedPairs: "all", Mask: "assistant", ControlTokens: "tokens", SeqLen: 512, OnLong: "truncate", Packing: "best-fit",
+		Method: "sft", RankedPairs: "all", Mask: "assistant", ControlTokens: "tokens", SeqLen: 512,
+		OnLong: "truncate", Packing: "best-fit",
 		Rank: 16, Alpha: 32, LoRAPlus: 1, Init: "kaiming",
 		Schedule: "cosine", Epochs: 3, Batch: 1, Accum: 4, Clip: 1,
 		SaveEvery: 50, Keep: 2, Seed: 1, Device: "cpu",
 	}
 }
 
-// Before gives what a run's file is read onto: Default, and for options that are younger than the first runs what those did
-// where they now have a choice.
+// Before gives what a run's file is read onto: Default, and for options that are younger than the first runs what
+// those did where they now have a choice.
 func Before() Config {
 	c := Default()
 	c.ControlTokens = controlTokens[1]

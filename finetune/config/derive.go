@@ -97,7 +97,8 @@ func (c *Config) ColumnNames() (names map[string]string, unwanted []string, err 
 		name, column, ok := strings.Cut(s, "=")
 		switch {
 		case !ok || column == "":
-			return nil, nil, fmt.Errorf("%q renames nothing; expected NAME=COLUMN, such as completion=answer, or =COLUMN for one that may be left out", s)
+			return nil, nil, fmt.Errorf("%q renames nothing; expected NAME=COLUMN, such as completion=answer, "+
+				"or =COLUMN for one that may be left out", s)
 		case name == "":
 			unwanted = append(unwanted, column)
 		default:

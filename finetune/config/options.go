@@ -90,7 +90,8 @@ func (c *Config) fileOptions() []Option {
 		{Name: "task-examples", Value: &c.TaskExamples, Eval: true, Usage: "show `N` examples in the prompts of Natural Instructions tasks"},
 		{Name: "task-chat", Value: &c.TaskChat, Eval: true, Usage: "make instances of Natural Instructions tasks conversations"},
 		{Name: "replace-invalid", Value: &c.ReplaceInvalid, Eval: true, Usage: "replace bytes that are not UTF-8 instead of refusing them"},
-		{Name: "strict", Value: &c.Strict, Eval: true, Resume: Free, Usage: "refuse data of which anything would be left out"},
+		{Name: "strict", Value: &c.Strict, Eval: true, Resume: Free, Usage: "refuse data of which anything " +
+			"would be left out"},
 		{Name: "eval-data", Value: &c.EvalData, Resume: Names, Usage: "`FILE` or directory of held-out examples; may be given again"},
 		{Name: "eval-split", Value: &c.EvalSplit, Resume: Same, Usage: "without --eval-data: hold out this `FRACTION` of the examples"},
 		{Name: "output", Aliases: []string{"o"}, Value: &c.Output, Resume: Names, Usage: "`DIRECTORY` of the run"},
@@ -119,7 +120,8 @@ func (c *Config) rowOptions() []Option {
 		{Name: "template", Value: &c.Template, Eval: true, Resume: Names, Usage: "chat template: a `FILE`, or one of " + strings.Join(template.Names(), ", ") + "; without it, the model's own"},
 		{Name: "mask", Value: &c.Mask, Eval: true, Usage: "train on `TURNS`: assistant (every answer), last (the last answer), all (every token)"},
 		{Name: "drop-reasoning", Value: &c.DropReasoning, Eval: true, Usage: "leave out reasoning that the data keeps apart from answers"},
-		{Name: "control-tokens", Value: &c.ControlTokens, Eval: true, Usage: "texts of control tokens in literal text: tokens, or plain (text like any other)"},
+		{Name: "control-tokens", Value: &c.ControlTokens, Eval: true, Usage: "texts of control tokens in " +
+			"literal text: tokens, or plain (text like any other)"},
 		{Name: "seq-len", Value: &c.SeqLen, Eval: true, Usage: "row length of `N` tokens"},
 		{Name: "on-long", Value: &c.OnLong, Eval: true, Usage: "longer examples: truncate, drop or refuse"},
 		{Name: "packing", Value: &c.Packing, Eval: true, Usage: "how examples share rows: best-fit, sequential or none"},

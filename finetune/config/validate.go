@@ -133,7 +133,8 @@ func (v *validator) common() {
 	v.need(c.TextSplit != "", &c.TextSplit, "is empty", "auto, file, paragraph, line, or a separator")
 	v.need(c.TaskExamples >= 0, &c.TaskExamples, v.is(c.TaskExamples), "0 or more")
 	v.known(&c.Mask, errOf(template.ParseMask(c.Mask)))
-	v.need(slices.Contains(controlTokens, c.ControlTokens), &c.ControlTokens, v.is(c.ControlTokens), strings.Join(controlTokens, " or "))
+	v.need(slices.Contains(controlTokens, c.ControlTokens), &c.ControlTokens, v.is(c.ControlTokens),
+		strings.Join(controlTokens, " or "))
 	v.known(&c.OnLong, errOf(encode.ParseOnLong(c.OnLong)))
 	v.known(&c.Packing, errOf(encode.ParsePacking(c.Packing)))
 	v.need(c.SeqLen >= 2 && c.SeqLen <= maxSeqLen, &c.SeqLen, v.is(c.SeqLen), fmt.Sprintf("2 tokens (one to predict the other from) to %d", maxSeqLen))

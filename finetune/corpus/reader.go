@@ -93,7 +93,8 @@ func openData(ctx context.Context, cfg *config.Config, paths []string, need meth
 	if examples == 0 {
 		examples = -1 // data.Options means none by it
 	}
-	return data.Open(ctx, paths, data.Options{Format: cfg.Format, Columns: columns, Ignore: unwanted, Split: cfg.TextSplit,
+	return data.Open(ctx, paths, data.Options{Format: cfg.Format, Columns: columns, Ignore: unwanted,
+		Split:          cfg.TextSplit,
 		ReplaceInvalid: cfg.ReplaceInvalid, Strict: cfg.Strict, Want: wants[need],
 		BestWorst:    cfg.RankedPairs == "best-worst",
 		Instructions: data.InstructionOptions{Examples: examples, Chat: cfg.TaskChat}})

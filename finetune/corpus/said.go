@@ -86,7 +86,8 @@ func (s *said) omitted(src data.Source, t *template.Template, omissions []templa
 // template says what is peculiar to a template that is in use from now on.
 func (s *said) template(t *template.Template) {
 	if t.WritesDate() {
-		s.lines = append(s.lines, fmt.Sprintf("chat template %s writes the date; every example is given %s, so that equal data gives equal rows on every day",
+		s.lines = append(s.lines, fmt.Sprintf("chat template %s writes the date; every example is given %s, so "+
+			"that equal data gives equal rows on every day",
 			t.Name(), template.DefaultDate.Format("2006-01-02")))
 	}
 }
@@ -107,19 +108,23 @@ func (s *said) marks(t *template.Template, marks []encode.NoToken) {
 func (s *said) notes() []string {
 	out := slices.Clone(s.lines)
 	for _, n := range s.noTokens {
-		out = append(out, fmt.Sprintf("chat template %s writes marks that are no tokens of this vocabulary, and are learned as ordinary text: %s",
+		out = append(out, fmt.Sprintf("chat template %s writes marks that are no tokens of this vocabulary, and "+
+			"are learned as ordinary text: %s",
 			n.template, strings.Join(n.marks, ", ")))
 	}
 	for _, f := range s.found {
 		out = append(out, fmt.Sprintf("%s: %s; the first at %s", count.Of(f.count, "example"), f.what, f.first))
 	}
 	if s.spelt.count > 0 {
-		out = append(out, fmt.Sprintf("%s of literal text: control tokens of this model are spelt in it, and are read as those tokens: %s; the first at %s; --control-tokens plain reads them as text",
+		out = append(out, fmt.Sprintf("%s of literal text: control tokens of this model are spelt in it, and "+
+			"are read as those tokens: %s; the first at %s; --control-tokens plain reads them as text",
 			count.Of(s.spelt.count, "example"), s.spelling(), s.spelt.first))
 	}
 	if s.straddles.count > 0 {
-		out = append(out, fmt.Sprintf("%s: what is given and what is to be written meet within a token, such as %q in the first, at %s: a model that is given the one never stands where it learned to begin the other; "+
-			"let the prompt end before a space or a line end, and the answer begin with it", count.Of(s.straddles.count, "example"), s.token, s.straddles.first))
+		out = append(out, fmt.Sprintf("%s: what is given and what is to be written meet within a token, such as "+
+			"%q in the first, at %s: a model that is given the one never stands where it learned to begin the other; "+
+			"let the prompt end before a space or a line end, and the answer begin with it",
+			count.Of(s.straddles.count, "example"), s.token, s.straddles.first))
 	}
 	return out
 }

@@ -30,8 +30,8 @@ type text struct {
 	bos, eos string
 }
 
-// toolUse is the name under which a model's file has a second chat template, for conversations with tools. transformers and
-// llama.cpp take it for them too.
+// toolUse is the name under which a model's file has a second chat template, for conversations with tools.
+// transformers and llama.cpp take it for them too.
 const toolUse = "tool_use"
 
 // openText opens the tokenizer in the model file. Of opts it fills in what the tokenizer says.
@@ -146,7 +146,8 @@ func (t *text) render(src data.Source, messages []data.Message, tools json.RawMe
 	}
 	if len(r.Omitted) > 0 && t.strict {
 		o := r.Omitted[0]
-		return nil, fmt.Errorf("%s: %schat template %s leaves out: %s; leave them out of the data, name another template with --template, or do without --strict",
+		return nil, fmt.Errorf("%s: %schat template %s leaves out: %s; leave them out of the data, name another "+
+			"template with --template, or do without --strict",
 			src, turnOf(o.Message), tmpl.Name(), o.What)
 	}
 	t.said.omitted(src, tmpl, r.Omitted)

@@ -18,8 +18,8 @@ type csvBox struct {
 	header []string
 }
 
-// A tableReader cuts a table into cells after RFC 4180, with one rule for commas and tabs: a cell that begins with a quote ends
-// with one, and a quote within it is written twice; in any other cell a quote is a quote.
+// A tableReader cuts a table into cells after RFC 4180, with one rule for commas and tabs: a cell that begins with a
+// quote ends with one, and a quote within it is written twice; in any other cell a quote is a quote.
 type tableReader struct {
 	in    *bufio.Reader
 	comma byte
@@ -60,7 +60,8 @@ func (t *tableReader) next() (c byte, ok bool, err error) {
 	return c, true, nil
 }
 
-// row reads a row and gives its cells and the line it begins on; io.EOF where there is none. Blank lines are passed over.
+// row reads a row and gives its cells and the line it begins on; io.EOF where there is none. Blank lines are passed
+// over.
 func (t *tableReader) row() (cells []string, line int, err error) {
 	t.begin = t.off
 	for {
@@ -121,7 +122,8 @@ func (t *tableReader) quotedCell(number int) (cell string, end bool, err error) 
 		case err != nil:
 			return "", false, err
 		case !ok:
-			return "", false, &tableError{line, fmt.Sprintf("the quote with which cell %d begins is not closed before the end of the file; "+
+			return "", false, &tableError{line, fmt.Sprintf("the quote with which cell %d begins is not closed "+
+				"before the end of the file; "+
 				"write it twice within quotes if it belongs to the text", number)}
 		case c != '"':
 			if n := len(text); c == '\n' && n > 0 && text[n-1] == '\r' {
@@ -148,13 +150,15 @@ func (t *tableReader) quotedCell(number int) (cell string, end bool, err error) 
 		case c == t.comma:
 			return string(text), false, nil
 		}
-		return "", false, &tableError{line, fmt.Sprintf("cell %d begins with a quote that is closed on line %d, and goes on behind it; a cell that "+
+		return "", false, &tableError{line, fmt.Sprintf("cell %d begins with a quote that is closed on line %d, "+
+			"and goes on behind it; a cell that "+
 			"begins with a quote ends with one, and a quote within it is written twice", number, t.line)}
 	}
 }
 
-// swallowed says whether a row of several lines is more likely several rows, of which one cell begins with a quote that is only
-// closed further down: it lies by tabs, which texts hardly have, and every line of it has as many as the header.
+// swallowed says whether a row of several lines is more likely several rows, of which one cell begins with a quote
+// that is only closed further down: it lies by tabs, which texts hardly have, and every line of it has as many as the
+// header.
 func swallowed(raw []byte, cells int) bool {
 	lines := bytes.Split(bytes.Trim(raw, "\r\n"), []byte("\n"))
 	for _, line := range lines {
@@ -185,7 +189,8 @@ func (b *csvBox) scan(yield func(place, []byte) error) error {
 		}
 		src := Source{File: b.f.path, Line: line}
 		if len(rec) != len(b.header) {
-			return errorf(src, "the row has %d cells, the header %d (%s); quote cells that hold the separator or a newline",
+			return errorf(src, "the row has %d cells, the header %d (%s); quote cells that hold the separator "+
+				"or a newline",
 				len(rec), len(b.header), quoted(b.header))
 		}
 		raw := make([]byte, t.off-from)
@@ -193,7 +198,8 @@ func (b *csvBox) scan(yield func(place, []byte) error) error {
 			return b.fail(err, line)
 		}
 		if b.comma == '\t' && t.line-line > 1 && swallowed(raw, len(rec)) {
-			return errorf(src, "malformed table: a quote at the beginning of a cell is closed only on line %d, and every line between looks like a row; "+
+			return errorf(src, "malformed table: a quote at the beginning of a cell is closed only on line %d, "+
+				"and every line between looks like a row; "+
 				"write the quote twice within quotes if it belongs to the text", t.line-1)
 		}
 		if err := yield(place{off: b.f.bom + from, size: len(raw), line: line}, raw); err != nil {
@@ -206,7 +212,8 @@ func (b *csvBox) fail(err error, line int) error {
 	var te *tableError
 	switch {
 	case errors.Is(err, errLong):
-		return errorf(Source{File: b.f.path, Line: line}, "a row is longer than %d bytes; a quote may not be closed, or raise the limit on records", b.o.MaxRecord)
+		return errorf(Source{File: b.f.path, Line: line}, "a row is longer than %d bytes; a quote may not be "+
+			"closed, or raise the limit on records", b.o.MaxRecord)
 	case errors.As(err, &te):
 		return errorf(Source{File: b.f.path, Line: te.line}, "malformed table: %s", te.reason)
 	case err == io.EOF:

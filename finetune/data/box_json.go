@@ -14,8 +14,8 @@ var rowKeys = map[string]bool{"Instances": true, "data": true, "rows": true, "ex
 // maxHead is the longest value kept of the fields beside the rows, bytes; a task's definition and examples are far smaller.
 const maxHead = 1 << 20
 
-// recogniseJSON tells JSON Lines from a list, from an object that holds rows or is one, and from objects one after the other
-// that take several lines each.
+// recogniseJSON tells JSON Lines from a list, from an object that holds rows or is one, and from objects one after
+// the other that take several lines each.
 func (f *file) recogniseJSON(text []byte, whole bool, o *Options) error {
 	if text[0] == '[' {
 		f.box = &jsonBox{f: f, o: o, layout: oneList}
@@ -176,7 +176,8 @@ func (b *jsonBox) readHead() (more, sameLine bool, err error) {
 		}
 		key := tok.(string)
 		if _, twice := b.head.fields[key]; twice || key == b.rows {
-			return false, false, errorf(Source{File: b.f.path, Line: s.lineAt(from)}, "the name %q appears twice in one object; remove one of the two", key)
+			return false, false, errorf(Source{File: b.f.path, Line: s.lineAt(from)},
+				"the name %q appears twice in one object; remove one of the two", key)
 		}
 		from = s.offset()
 		if rowKeys[key] && b.rows == "" && b.isRows(from) {

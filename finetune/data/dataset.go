@@ -179,14 +179,17 @@ func (d *Dataset) strict() error {
 	st := &d.stats
 	switch {
 	case len(st.Dropped) > 0:
-		return fmt.Errorf("%s: %s: nothing can be learned from it; mend or remove it, or let such examples be dropped (without --strict)",
+		return fmt.Errorf("%s: %s: nothing can be learned from it; mend or remove it, or let such examples be "+
+			"dropped (without --strict)",
 			st.Dropped[0].First[0], st.Dropped[0].Reason)
 	case st.CutOff != nil:
-		return fmt.Errorf("%s: %s: its end cannot be learned; mend or remove it, or let such answers be learned without their end (without --strict)",
+		return fmt.Errorf("%s: %s: its end cannot be learned; mend or remove it, or let such answers be learned "+
+			"without their end (without --strict)",
 			st.CutOff.First[0], st.CutOff.Reason)
 	case len(st.Unread) > 0:
 		c := st.Unread[0]
-		return fmt.Errorf("%s: nothing reads the field %q; if it means one that is read, say which (--columns NAME=%s); if it may be left out, "+
+		return fmt.Errorf("%s: nothing reads the field %q; if it means one that is read, say which (--columns "+
+			"NAME=%s); if it may be left out, "+
 			"say that (--columns =%s)", c.First, c.Name, c.Name, c.Name)
 	}
 	return nil

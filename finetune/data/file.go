@@ -352,8 +352,8 @@ func looksUTF16(head []byte) bool {
 	return n >= 2 && (zeros[0] > n/2 && zeros[1] == 0 || zeros[1] > n/2 && zeros[0] == 0)
 }
 
-// looksJSON says whether a file is JSON whatever its name: its first line is an object or list, or begins one that goes on. whole
-// says that text is all of the file.
+// looksJSON says whether a file is JSON whatever its name: its first line is an object or list, or begins one that
+// goes on. whole says that text is all of the file.
 func looksJSON(text []byte, whole bool) bool {
 	line, _, more := bytes.Cut(text, []byte("\n"))
 	line = bytes.TrimSpace(withoutNaN(line))

@@ -19,8 +19,8 @@ type Format struct {
 	Preference bool
 	// Verdicts says that it reads verdicts on single answers and no pairs.
 	Verdicts bool
-	// Aside names fields that such data has and that say nothing to learn from, so that nobody need be told; a name that
-	// ends with a full stop stands for all that lies in it.
+	// Aside names fields that such data has and that say nothing to learn from, so that nobody need be told; a name
+	// that ends with a full stop stands for all that lies in it.
 	Aside []string
 	// Match says whether the record is of this format, by its fields.
 	Match func(r *Record) bool
@@ -96,7 +96,8 @@ func (f *Format) suits(want Want) error {
 		return nil
 	case want == WantAnswers && gives == WantVerdicts:
 		why = fmt.Sprintf("found preference data (%q: verdicts on answers), which this method does not train on: it would learn the undesirable "+
-			"ones as well; a method that learns from verdicts does: kto; if the column is no verdict, leave it out (--columns =label)", f.Name)
+			"ones as well; a method that learns from verdicts does: kto; if the column is no verdict, leave it "+
+			"out (--columns =label)", f.Name)
 	case want == WantAnswers:
 		why = fmt.Sprintf("found preference data (%q: choices between answers), which this method does not train on: it would learn the rejected "+
 			"ones as well; a preference method does: dpo, ipo, simpo, orpo, cpo, kto, …", f.Name)

@@ -33,7 +33,8 @@ var Alpaca = register(&Format{
 	},
 })
 
-// userTurn gives the turns up to an answer: earlier ones, and the user's, which is the field, if there is one, and the input.
+// userTurn gives the turns up to an answer: earlier ones, and the user's, which is the field, if there is one, and
+// the input.
 func userTurn(r *Record, field string) ([]Message, error) {
 	history, err := parseHistory(r)
 	if err != nil {
@@ -54,7 +55,8 @@ func userTurn(r *Record, field string) ([]Message, error) {
 	return append(history, Message{Role: User, Content: user}), nil
 }
 
-// systemFields are the names under which a system prompt stands beside a conversation. The first that says something is taken.
+// systemFields are the names under which a system prompt stands beside a conversation. The first that says something
+// is taken.
 var systemFields = []string{"system", "system_prompt", "system_message", "system_instruction", "sys_prompt"}
 
 // systemTurn gives the system prompt that stands beside a conversation, if there is one.
@@ -86,7 +88,8 @@ func underSystem(r *Record, turns []Message) ([]Message, error) {
 	if strings.TrimSpace(turns[0].Content) == strings.TrimSpace(system[0].Content) {
 		return turns, nil
 	}
-	return nil, r.errorf("the conversation begins with a system prompt, and another stands beside it (%s); leave out one of the two, the second with --columns =NAME",
+	return nil, r.errorf("the conversation begins with a system prompt, and another stands beside it (%s); "+
+		"leave out one of the two, the second with --columns =NAME",
 		quoted(slices.DeleteFunc(r.Names(), func(n string) bool { return !slices.Contains(systemFields, n) })))
 }
 
@@ -113,7 +116,8 @@ func parseHistory(r *Record) ([]Message, error) {
 	pairs := make([][]string, len(items))
 	for i, item := range items {
 		if err := json.Unmarshal(item, &pairs[i]); err != nil {
-			return nil, r.errorf("field \"history\", turn %d is no list of texts; expected two: instruction and answer", i+1)
+			return nil, r.errorf("field \"history\", turn %d is no list of texts; expected two: instruction and "+
+				"answer", i+1)
 		}
 	}
 	var msgs []Message

@@ -8,7 +8,8 @@ var AlpacaPreference = register(&Format{
 	Priority:   55,
 	Preference: true,
 	Match: func(r *Record) bool {
-		return r.Has("chosen", "rejected") && (r.Any("instruction", "question", "query") || r.Has("prompt") && r.Any(systemFields...) || r.Has("input") && !r.Has("prompt"))
+		return r.Has("chosen", "rejected") && (r.Any("instruction", "question",
+			"query") || r.Has("prompt") && r.Any(systemFields...) || r.Has("input") && !r.Has("prompt"))
 	},
 	Examples: func(r *Record, o *Options, add func(Example)) error {
 		turns, err := instruction(r)

@@ -49,9 +49,10 @@ var NaturalInstructions = register(&Format{
 	},
 })
 
-// taskAside are a task's fields that are for people and catalogues, an instance's number, and examples that the options leave
-// out.
-var taskAside = []string{"id", "Contributors", "Source", "Name", "URL", "Categories", "Reasoning", "Input_language", "Output_language",
+// taskAside are a task's fields that are for people and catalogues, an instance's number, and examples that the
+// options leave out.
+var taskAside = []string{"id", "Contributors", "Source", "Name", "URL", "Categories", "Reasoning", "Input_language",
+	"Output_language",
 	"Instruction_language", "Domains", "Instance License", "Unlabelled", "Positive Examples", "Negative Examples"}
 
 // firstText gives a string, or the first of a list of strings.

@@ -2,8 +2,8 @@ package data
 
 import "encoding/json"
 
-// KTO is TRL's unpaired preference data, an answer with a verdict, LLaMA-Factory's, a conversation with a verdict on its last
-// turn, and any other data of single answers that has a verdict beside each.
+// KTO is TRL's unpaired preference data, an answer with a verdict, LLaMA-Factory's, a conversation with a verdict on
+// its last turn, and any other data of single answers that has a verdict beside each.
 var KTO = register(&Format{
 	Name:       "kto",
 	Fields:     `"prompt", "completion", or any plain format of answers, and "label" or "kto_tag": true or false`,

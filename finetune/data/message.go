@@ -178,16 +178,17 @@ type trainMark uint8
 const (
 	trainsIf  trainMark = iota + 1 // true or 1: it is
 	maskedIf                       // true or 1: it is not
-	ambiguous                      // other programs do not agree on what it says, or it says more than a whole message can be
+	ambiguous                      // programs do not agree on what it says, or it says it of a part of the message
 )
 
 // trainMarks are the fields that say whether a message is trained on, as other trainers write them: LLaMA-Factory and
-// ms-swift (loss, loss_weight, loss_scale), OpenAI and Mistral (weight), axolotl (train, training, train_detail), torchtune
-// (masked).
+// ms-swift (loss, loss_weight, loss_scale), OpenAI and Mistral (weight), axolotl (train, training, train_detail),
+// torchtune (masked).
 var trainMarks = map[string]trainMark{
 	"loss": trainsIf, "loss_weight": trainsIf, "loss_scale": trainsIf, "loss_mask": trainsIf, "weight": trainsIf,
-	"train": trainsIf, "training": trainsIf, "trainable": trainsIf, "trained": trainsIf, "masked": maskedIf, "ignore_loss": maskedIf,
-	"mask": ambiguous, "train_detail": ambiguous, "training_detail": ambiguous,
+	"train": trainsIf, "training": trainsIf, "trainable": trainsIf, "trained": trainsIf, "masked": maskedIf,
+	"ignore_loss": maskedIf,
+	"mask":        ambiguous, "train_detail": ambiguous, "training_detail": ambiguous,
 }
 
 func (m *Message) setTrain(v json.RawMessage, mark trainMark) error {
@@ -195,7 +196,8 @@ func (m *Message) setTrain(v json.RawMessage, mark trainMark) error {
 		return nil
 	}
 	if mark == ambiguous {
-		return errors.New("this way to say what is trained on is not supported; write \"train\": true or false for the whole message")
+		return errors.New("this way to say what is trained on is not supported; write \"train\": true or false " +
+			"for the whole message")
 	}
 	train, err := parseTrain(v)
 	if err != nil {
@@ -243,8 +245,8 @@ func boolText(v json.RawMessage) (b, ok bool) {
 	return false, false
 }
 
-// parseCalls reads one tool call or a list of them in the field of r that path names: {"name", "arguments"}, also within
-// {"type": "function", "function": …}.
+// parseCalls reads one tool call or a list of them in the field of r that path names: {"name", "arguments"}, also
+// within {"type": "function", "function": …}.
 func parseCalls(r *Record, path string, doc json.RawMessage) ([]ToolCall, error) {
 	doc = bytes.TrimSpace(doc)
 	if len(doc) == 0 || doc[0] != '[' {
@@ -305,8 +307,8 @@ func parseCall(r *Record, path string, doc json.RawMessage) (ToolCall, error) {
 	return c, nil
 }
 
-// parseTools reads a list of tool definitions, which may be JSON within a string: "tools", or "functions", as OpenAI's API had
-// it before; nil where there are none.
+// parseTools reads a list of tool definitions, which may be JSON within a string: "tools", or "functions", as
+// OpenAI's API had it before; nil where there are none.
 func parseTools(r *Record) (json.RawMessage, error) {
 	field := "tools"
 	if v, _ := r.Get(field); !saysSomething(embedded(v)) && r.Has("functions") {

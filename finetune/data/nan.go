@@ -2,9 +2,9 @@ package data
 
 import "bytes"
 
-// A nanFilter takes NaN, Infinity and -Infinity out of JSON that is read in pieces: Python's json module writes such numbers,
-// and JSON has none. In their place stands nothing, an empty string or null, with spaces up to the same length, so that
-// offsets stay as they are.
+// A nanFilter takes NaN, Infinity and -Infinity out of JSON that is read in pieces: Python's json module writes such
+// numbers, and JSON has none. In their place stands nothing, an empty string or null, with spaces up to the same
+// length, so that offsets stay as they are.
 type nanFilter struct {
 	text   bool   // within a string
 	escape bool   // behind a backslash there

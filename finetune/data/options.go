@@ -33,7 +33,8 @@ type Options struct {
 	TempDir string
 	// ReplaceInvalid puts U+FFFD in the place of bytes that are not UTF-8, instead of refusing them.
 	ReplaceInvalid bool
-	// Strict refuses the data where anything would be left out: a record, the end of an answer, a field that nothing reads.
+	// Strict refuses the data where anything would be left out: a record, the end of an answer, a field that nothing
+	// reads.
 	Strict bool
 	// Instructions says how Natural Instructions tasks are written.
 	Instructions InstructionOptions

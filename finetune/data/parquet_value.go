@@ -14,8 +14,9 @@ import (
 	"github.com/parquet-go/parquet-go/format"
 )
 
-// writeValue writes a Parquet value as the JSON that the row would have in a JSONL file: the fields of a struct in the order of
-// the schema, without those that are null, because a struct has the fields of all rows and is padded with nulls.
+// writeValue writes a Parquet value as the JSON that the row would have in a JSONL file: the fields of a struct in
+// the order of the schema, without those that are null, because a struct has the fields of all rows and is padded
+// with nulls.
 func writeValue(b *bytes.Buffer, n parquet.Node, v any) error {
 	switch v := v.(type) {
 	case nil:
@@ -116,8 +117,8 @@ func fieldsOf(n parquet.Node) []parquet.Field {
 	return n.Fields()
 }
 
-// elementOf gives the node of a list's elements: lists are wrapped, {"list": [{"element": x}]}, and the library takes the
-// wrapping off the values, not off the schema.
+// elementOf gives the node of a list's elements: lists are wrapped, {"list": [{"element": x}]}, and the library takes
+// the wrapping off the values, not off the schema.
 func elementOf(n parquet.Node) parquet.Node {
 	outer := fieldsOf(n)
 	if len(outer) != 1 || !outer[0].Repeated() {
@@ -161,8 +162,9 @@ func writeFloat(b *bytes.Buffer, x float64, as any) error {
 	return err
 }
 
-// writeBytes writes a byte string as the text it is. Bytes that are no UTF-8 are kept in a column declared to be text, so that
-// they are refused as in any other file; in one of plain bytes, such as an image, they make an object that no text is read from.
+// writeBytes writes a byte string as the text it is. Bytes that are no UTF-8 are kept in a column declared to be
+// text, so that they are refused as in any other file; in one of plain bytes, such as an image, they make an object
+// that no text is read from.
 func writeBytes(b *bytes.Buffer, n parquet.Node, v string) {
 	text := false
 	if t := n.Type().LogicalType(); t != nil {

@@ -68,7 +68,8 @@ func (h *Head) unread() []string {
 	})
 }
 
-// Once gives the text that f makes of the head for a key, such as the options it was made with; f is called once for each, unless two ask at the same time.
+// Once gives the text that f makes of the head for a key, such as the options it was made with; f is called once for
+// each, unless two ask at the same time.
 func (h *Head) Once(key any, f func() (string, error)) (string, error) {
 	h.mu.Lock()
 	s, ok := h.made[key]
@@ -299,8 +300,8 @@ func parseObject(doc []byte) ([]Field, error) {
 	}
 }
 
-// twice says whether a name is among the fields. It looks through a few, and keeps a set of many: a stranger's object may have
-// any number of names.
+// twice says whether a name is among the fields. It looks through a few, and keeps a set of many: a stranger's object
+// may have any number of names.
 func twice(fields []Field, seen *map[string]bool, name string) bool {
 	const few = 32
 	if len(fields) < few {

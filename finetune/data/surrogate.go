@@ -5,8 +5,9 @@ import (
 	"unicode/utf16"
 )
 
-// loneSurrogate finds an escape in JSON text that is half of a surrogate pair, as \ud83d without its other half: no character,
-// and what becomes of it depends on the program. It gives the offset of its backslash, -1 where there is none.
+// loneSurrogate finds an escape in JSON text that is half of a surrogate pair, as \ud83d without its other half: no
+// character, and what becomes of it depends on the program. It gives the offset of its backslash, -1 where there is
+// none.
 func loneSurrogate(doc []byte) int {
 	for i := 0; ; {
 		k := bytes.IndexByte(doc[i:], '\\')
@@ -50,7 +51,8 @@ func escapedUnit(s []byte) (r rune, ok bool) {
 }
 
 func surrogateError(doc []byte, at int) error {
-	return &syntaxError{int64(at) + 1, "the escape " + string(doc[at:at+6]) + " is half of a surrogate pair, which is no character; write the " +
+	return &syntaxError{int64(at) + 1, "the escape " + string(doc[at:at+6]) + " is half of a surrogate pair, " +
+		"which is no character; write the " +
 		"other half beside it, or let it be replaced (--replace-invalid)"}
 }
 

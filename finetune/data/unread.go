@@ -54,7 +54,8 @@ func (r *Record) end() {
 			r.marks.add(r.path, f.Name)
 		case f.read && isPlaceholder(f.Value):
 			s, _ := asText(f.Value)
-			r.remark(fmt.Sprintf("the field %q is the text %q, as programs write a missing value; it is taken as text", r.path+f.Name, s))
+			r.remark(fmt.Sprintf("the field %q is the text %q, as programs write a missing value; it is taken "+
+				"as text", r.path+f.Name, s))
 		}
 	}
 }

@@ -213,7 +213,8 @@ func (d *Dataset) Check() error {
 	}
 	if n := len(d.tooLong); n > 0 {
 		for _, s := range d.tooLong[:min(n, maxNamed)] {
-			errs = append(errs, fmt.Errorf("%s: longer than a row of %d; raise --seq-len, or let it be cut or left out (--on-long truncate or drop, without --strict)", s, d.lim.SeqLen))
+			errs = append(errs, fmt.Errorf("%s: longer than a row of %d; raise --seq-len, or let it be cut or "+
+				"left out (--on-long truncate or drop, without --strict)", s, d.lim.SeqLen))
 		}
 		if n > maxNamed {
 			errs = append(errs, fmt.Errorf("and %s longer than a row", count.Of(n-maxNamed, "more example")))

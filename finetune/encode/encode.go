@@ -19,11 +19,11 @@ type Item struct {
 	Segments []engine.Segment
 	// Label is the example's own verdict where its method needs one (KTO: 1 desirable, 0 not).
 	Label float64
-	// Straddling are tokens across a border between what is given and what is written: who gives a model what is given, and
-	// no more, never brings it to that border. Of a tree they are not known.
+	// Straddling are tokens across a border between what is given and what is written: who gives a model what is
+	// given, and no more, never brings it to that border. Of a tree they are not known.
 	Straddling []int32
-	// Control counts the texts of control tokens in literal text that were read as those tokens; of a text in several items
-	// it stands in the first.
+	// Control counts the texts of control tokens in literal text that were read as those tokens; of a text in several
+	// items it stands in the first.
 	Control map[int32]int
 }
 
@@ -165,8 +165,8 @@ func (e *Encoder) endOfTurn() int32 {
 	return e.tok.EOS()
 }
 
-// literal encodes literal text. The texts of control tokens become those tokens, unless the Encoder reads them as plain text;
-// control counts them.
+// literal encodes literal text. The texts of control tokens become those tokens, unless the Encoder reads them as
+// plain text; control counts them.
 func (e *Encoder) literal(text string) (spelt []spelled, control map[int32]int, err error) {
 	if text == "" {
 		return nil, nil, nil
@@ -202,8 +202,9 @@ func (e *Encoder) ends(spelt []spelled) bool {
 	return false
 }
 
-// Completion encodes a literal prompt and its completion as one text, BOS first if the model expects it, the end of text
-// last, unless the text has them. The completion's tokens and the end of text count; so does a token that straddles the border.
+// Completion encodes a literal prompt and its completion as one text, BOS first if the model expects it, the end of
+// text last, unless the text has them. The completion's tokens and the end of text count; so does a token that
+// straddles the border.
 func (e *Encoder) Completion(src data.Source, prompt, completion string) (Item, error) {
 	spelt, control, err := e.literal(prompt + completion)
 	if err != nil {
@@ -233,9 +234,10 @@ func (e *Encoder) Completion(src data.Source, prompt, completion string) (Item, 
 // A Part says that a text is not a whole document: it continues one, or is continued.
 type Part struct{ Continues, Continued bool }
 
-// Text encodes a document of literal text, every token counted, with the end of text behind it unless it has one, and cuts it
-// into items of at most window tokens. Every token but the document's first is counted once: a later item begins with BOS, where the model
-// expects it, and with the last token of the item before, which there does not count.
+// Text encodes a document of literal text, every token counted, with the end of text behind it unless it has one, and
+// cuts it into items of at most window tokens. Every token but the document's first is counted once: a later item
+// begins with BOS, where the model expects it, and with the last token of the item before, which there does not
+// count.
 func (e *Encoder) Text(src data.Source, text string, part Part, window int) ([]Item, error) {
 	spelt, control, err := e.literal(text)
 	if err != nil {

@@ -16,8 +16,8 @@ type NoToken struct {
 // beginning and end of a text. Marks in brackets are ordinary text to many models.
 var mark = regexp.MustCompile(`<\|[^<>|\s]{1,64}\|>|<｜[^<>｜\s]{1,64}｜>|<(?:start|end)_of_turn>|</?s>`)
 
-// NoTokens lists the marks that the template itself wrote and that are no tokens of the vocabulary. Each is given once in the
-// life of the Encoder.
+// NoTokens lists the marks that the template itself wrote and that are no tokens of the vocabulary. Each is given
+// once in the life of the Encoder.
 func (e *Encoder) NoTokens(r *template.Rendering) []NoToken {
 	text := r.Text()
 	var out []NoToken

@@ -203,8 +203,8 @@ func (g *Generator) Raw(prompt string) ([]int32, error) {
 	return tokens, nil
 }
 
-// TwiceBegun gives the text of the beginning-of-text token where raw begins with two: the prompt's own and the one that the
-// model asks for. "" is all other prompts.
+// TwiceBegun gives the text of the beginning-of-text token where raw begins with two: the prompt's own and the one
+// that the model asks for. "" is all other prompts.
 func (g *Generator) TwiceBegun(raw []int32) (string, error) {
 	v := g.model.Vocab()
 	if bos := v.BOS(); len(raw) < 2 || bos < 0 || raw[0] != bos || raw[1] != bos {

@@ -32,7 +32,8 @@ type masker struct {
 	// first and last bound a message's words in the text; first is -1 where none appear.
 	first, last []int
 	calls       []bool // words of the message's tool calls appear
-	// written counts the bytes of each message's fields in the text, white space aside; tools says that the definitions appear.
+	// written counts the bytes of each message's fields in the text, white space aside; tools says that the
+	// definitions appear.
 	written [][fields]int
 	tools   bool
 }

@@ -13,8 +13,8 @@ const (
 	omittedName     = "names of speakers"
 )
 
-// omitted lists what the template leaves out. That it puts words of its own around the data's, or white space, is its business.
-// The id of a call, and the name of the tool that answers, only link messages.
+// omitted lists what the template leaves out. That it puts words of its own around the data's, or white space, is its
+// business. The id of a call, and the name of the tool that answers, only link messages.
 func (m *masker) omitted() []Omission {
 	var out []Omission
 	add := func(message int, what string) { out = append(out, Omission{message, what}) }

@@ -174,7 +174,8 @@ func (t *Template) run(conv Conversation, opts Options, addPrompt bool) ([]jinja
 }
 
 func (t *Template) noCalls(message int) error {
-	return t.errorf(message, "chat template %s has no place for tool calls; leave them out, or name another template with --template", t.name)
+	return t.errorf(message, "chat template %s has no place for tool calls; leave them out, or name another "+
+		"template with --template", t.name)
 }
 
 // WritesDate says that the template writes the date, which is Options.Now.

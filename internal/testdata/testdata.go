@@ -43,8 +43,8 @@ func Path(t testing.TB, elem ...string) string {
 	return path
 }
 
-// Cases returns the folder of inputs that went wrong for people, one folder each with a word on what is right. It lies beside
-// that of Shared; without it the test is skipped.
+// Cases returns the folder of inputs that went wrong for people, one folder each with a word on what is right. It
+// lies beside that of Shared; without it the test is skipped.
 func Cases(t testing.TB) string {
 	t.Helper()
 	dir := filepath.Join(filepath.Dir(Shared(t)), "cases")
