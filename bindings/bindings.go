@@ -5,6 +5,7 @@ package bindings
 /*
 #cgo CXXFLAGS: -std=c++17 -Wall -Wextra
 #include <stdlib.h>
+#include "fault.h"
 #include "status.h"
 */
 import "C"
@@ -21,6 +22,13 @@ import (
 // runs afterwards and takes its place: no Go function is called from C, and nothing is printed behind the caller's back.
 func init() { C.gt_install() }
 
+// ExitFault is the exit code of a process that EndOnFault ends.
+const ExitFault = C.GT_EXIT_FAULT
+
+// EndOnFault makes a fault in C code that nothing can mend, or a fatal error of Go's runtime with debug.SetTraceback("crash"), write
+// one line and end the process with ExitFault. It is for a program's beginning; a library leaves that to its host.
+func EndOnFault() { C.gt_end_on_fault() }
+
 // ErrClosed is the error of every use of a handle after its Close.
 var ErrClosed = errors.New("already closed")
 
@@ -30,13 +38,15 @@ type Code int32
 // The codes.
 const (
 	OK        Code = C.GT_OK
-	Failed    Code = C.GT_FAILED    // the library reported failure
-	Invalid   Code = C.GT_INVALID   // an argument is out of range; nothing was called
-	NoMemory  Code = C.GT_NO_MEMORY // memory could not be had
-	Missing   Code = C.GT_MISSING   // a table of the library lacks a key that the input asks for
-	Exception Code = C.GT_EXCEPTION // any other C++ exception
-	Assertion Code = C.GT_ASSERTION // an internal check of the library failed; only Close is left to the objects of the call
-	Aborted   Code = C.GT_ABORTED   // stopped on request
+	Failed    Code = C.GT_FAILED     // the library reported failure
+	Invalid   Code = C.GT_INVALID    // an argument is out of range; nothing was called
+	NoMemory  Code = C.GT_NO_MEMORY  // memory could not be had
+	Missing   Code = C.GT_MISSING    // a table of the library lacks a key that the input asks for
+	Exception Code = C.GT_EXCEPTION  // any other C++ exception
+	Assertion Code = C.GT_ASSERTION  // an internal check of the library failed; only Close is left to the objects of the call
+	Aborted   Code = C.GT_ABORTED    // stopped on request
+	Lost      Code = C.GT_LOST       // a mapped file was changed, or its disk failed; what was computed meanwhile is worthless
+	NotFinite Code = C.GT_NOT_FINITE // a result is no number
 )
 
 // Error is a failed call: what was being done, the kind of failure, and the library's own words, which include the errors
@@ -58,8 +68,10 @@ func (e *Error) Is(target error) bool {
 
 // Errors to match with errors.Is.
 var (
-	ErrAborted  error = &Error{Code: Aborted}
-	ErrNoMemory error = &Error{Code: NoMemory}
+	ErrAborted   error = &Error{Code: Aborted}
+	ErrNoMemory  error = &Error{Code: NoMemory}
+	ErrLost      error = &Error{Code: Lost}
+	ErrNotFinite error = &Error{Code: NotFinite}
 )
 
 // A LogLine is one line that ggml or llama.cpp logged.

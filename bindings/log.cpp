@@ -3,6 +3,7 @@
 #include "ggmlapi.h"
 #include "llamaapi.h"
 
+#include "fault.h"
 #include "guard.h"
 
 #include <cstdarg>
@@ -10,6 +11,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <mutex>
+#include <unistd.h>
 
 namespace {
 
@@ -76,6 +78,9 @@ void assertion_failed(const char * message) {
         throw gt::assertion(message);
     }
     fprintf(stderr, "ggtune: an internal check of ggml failed: %s\n", message);
+    if (gt_ends_on_fault()) {
+        _exit(GT_EXIT_FAULT);
+    }
 }
 
 } // namespace

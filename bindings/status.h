@@ -19,6 +19,8 @@ enum {
     GT_EXCEPTION, // any other C++ exception
     GT_ASSERTION, // an assertion of ggml or llama.cpp failed; the objects of the call are unusable except for freeing them
     GT_ABORTED,   // stopped on request
+    GT_LOST,      // a mapped file lost pages meanwhile (fault.h): whatever was computed is worthless
+    GT_NOT_FINITE, // a result is no number
 };
 
 typedef struct gt_status {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 
 	"github.com/ggtune/ggtune/engine/arch"
 	"github.com/ggtune/ggtune/engine/gguf"
@@ -19,6 +20,7 @@ type Model struct {
 	file    *gguf.File
 	net     *arch.Net
 	tensors map[string]tensor // by name
+	lost    atomic.Bool       // a page of the mapping could not be read: see intact
 }
 
 // A tensor is one mapped weight.
@@ -113,7 +115,7 @@ func (m *Model) addTensor(p arch.Part, il, stage int) error {
 		return m.fault("tensor %q is storage type %v; norms and biases are f32 in files that llama.cpp runs; "+
 			"convert the model again", name, info.Type)
 	}
-	if !weightType(info.Type) {
+	if !info.Type.Multiplies() {
 		return m.fault("tensor %q is storage type %v, which is no weight type of llama.cpp; known: %s; take a file "+
 			"of the model in one of these", name, info.Type, weightTypes())
 	}
@@ -125,13 +127,11 @@ func (m *Model) addTensor(p arch.Part, il, stage int) error {
 	return nil
 }
 
-func weightType(t gguf.Type) bool { return !t.IsInt() && t != gguf.F64 }
-
 // weightTypes lists the storage types that weights may have.
 func weightTypes() string {
 	var names []string
 	for _, t := range gguf.Types() {
-		if weightType(t) {
+		if t.Multiplies() {
 			names = append(names, t.String())
 		}
 	}

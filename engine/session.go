@@ -153,7 +153,7 @@ func (s *Session) Forward(ctx context.Context, b *Batch, opt Options) (Outputs, 
 	if err != nil {
 		return nil, err
 	}
-	if err := p.forward(ctx); err != nil {
+	if err := s.model.intact(p.forward(ctx)); err != nil {
 		return nil, err
 	}
 	if opt.Backward {
@@ -181,7 +181,7 @@ func (s *Session) Backward(ctx context.Context, grad Outputs, ready func(*Param)
 	}
 	p := s.forwarded
 	s.forwarded = nil
-	return p.backward(ctx, grad, ready)
+	return s.model.intact(p.backward(ctx, grad, ready))
 }
 
 // execute runs a program on the session's memory.

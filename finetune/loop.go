@@ -193,7 +193,8 @@ func (p *Parts) giveUp(ctx context.Context, st *State, start State, err error) e
 		}
 	}
 	if !told {
-		if !errors.Is(err, ErrNotFinite) || start.Pending.Micros > 0 {
+		sound := errors.Is(err, ErrNotFinite) || errors.Is(err, engine.ErrChanged)
+		if !sound || start.Pending.Micros > 0 {
 			return err // the last checkpoint stands
 		}
 		*st = start

@@ -121,38 +121,76 @@ const chunkElements = 1 << 20
 // converted reads a tensor a few rows at a time and writes them in the new type.
 func converted(f *gguf.File, c *Change) gguf.TensorSource {
 	return func(dst io.Writer) error {
-		data, err := f.Data(&c.Tensor)
-		if err != nil {
-			return err
-		}
-		row := c.Tensor.Shape[0]
-		rowBytes := int64(len(data)) / (c.Tensor.Elements() / row)
-		step := max(1, chunkElements/row)
-		x := make([]float32, step*row)
-		for at := int64(0); at < int64(len(data)); at += step * rowBytes {
-			part := data[at:min(at+step*rowBytes, int64(len(data)))]
-			n := int64(len(part)) / rowBytes * row
-			if err := ggml.DequantizeTo(ggml.Type(c.Tensor.Type), x[:n], part); err != nil {
-				return err
-			}
-			if i := notFinite(x[:n]); i >= 0 {
-				return fmt.Errorf("%s: tensor %q: element %d is %v; the file is damaged or the model diverged: %w",
-					f.Path(), c.Tensor.Name, at/rowBytes*row+int64(i), x[i], errNotFinite)
-			}
-			if i := beyondF16(c.To, x[:n]); i >= 0 {
+		return eachChunk(f, &c.Tensor, func(at int64, x []float32) error {
+			if i := beyondF16(c.To, x); i >= 0 {
 				return fmt.Errorf("%s: tensor %q: element %d is %v, beyond f16's %v; use bf16 or q8_0",
-					f.Path(), c.Tensor.Name, at/rowBytes*row+int64(i), x[i], maxF16)
+					f.Path(), c.Tensor.Name, at+int64(i), x[i], maxF16)
 			}
-			out, err := ggml.Quantize(ggml.Type(c.To), x[:n], row)
+			out, err := ggml.Quantize(ggml.Type(c.To), x, c.Tensor.Shape[0])
 			if err != nil {
 				return err
 			}
-			if _, err := dst.Write(out); err != nil {
-				return err
-			}
-		}
-		return nil
+			_, err = dst.Write(out)
+			return err
+		})
 	}
+}
+
+// Largest finds the largest magnitude among a file's weights and the tensor that holds it, and refuses the first weight that is no
+// finite number. It reads the file, which takes seconds for a large model. On cancel it returns context.Cause(ctx).
+func Largest(ctx context.Context, f *gguf.File) (tensor string, largest float32, err error) {
+	for i := range f.Tensors {
+		t := &f.Tensors[i]
+		if !ggml.Type(t.Type).Dequantizes() {
+			continue
+		}
+		err := eachChunk(f, t, func(_ int64, x []float32) error {
+			for _, v := range x {
+				if max(v, -v) > largest {
+					tensor, largest = t.Name, max(v, -v)
+				}
+			}
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			return nil
+		})
+		if err != nil {
+			return "", 0, err
+		}
+	}
+	return tensor, largest, nil
+}
+
+// eachChunk reads a tensor a few rows at a time as f32; at is the index of a chunk's first element. What is no finite number is refused.
+func eachChunk(f *gguf.File, t *gguf.TensorInfo, use func(at int64, x []float32) error) error {
+	data, err := f.Data(t)
+	if err != nil {
+		return err
+	}
+	row := int64(1) // a scalar's
+	if len(t.Shape) > 0 {
+		row = t.Shape[0]
+	}
+	rowBytes := int64(len(data)) / (t.Elements() / row)
+	step := max(1, chunkElements/row)
+	x := make([]float32, min(step, t.Elements()/row)*row)
+	for at := int64(0); at < int64(len(data)); at += step * rowBytes {
+		part := data[at:min(at+step*rowBytes, int64(len(data)))]
+		n := int64(len(part)) / rowBytes * row
+		if err := ggml.DequantizeTo(ggml.Type(t.Type), x[:n], part); err != nil {
+			return err
+		}
+		first := at / rowBytes * row
+		if i := notFinite(x[:n]); i >= 0 {
+			return fmt.Errorf("%s: tensor %q: element %d is %v; the file is damaged or the model diverged: %w",
+				f.Path(), t.Name, first+int64(i), x[i], errNotFinite)
+		}
+		if err := use(first, x[:n]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 var errNotFinite = errors.New("not a finite number")

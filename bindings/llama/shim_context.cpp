@@ -2,6 +2,7 @@
 #include "shim_internal.h"
 
 #include <chrono>
+#include <cmath>
 #include <cstring>
 
 namespace {
@@ -242,8 +243,31 @@ int gt_sampler_reset(gt_sampler * s, gt_status * st) {
     });
 }
 
+namespace {
+
+// predicts says whether logits are a distribution: a number is the largest, so that no NaN and no positive infinity is among
+// them. llama.cpp's samplers end the process where the sum of the probabilities is no number.
+bool predicts(const float * logits, int32_t n) {
+    float largest = -INFINITY;
+    bool  numbers = true;
+    for (int32_t i = 0; i < n; i++) {
+        numbers = numbers && logits[i] < INFINITY; // false for NaN
+        largest = logits[i] > largest ? logits[i] : largest;
+    }
+    return numbers && largest > -INFINITY;
+}
+
+} // namespace
+
 int gt_sampler_sample(gt_sampler * s, gt_context * c, int32_t * token, gt_status * st) {
     return gt::guard(st, [&]() -> int {
+        const float * logits = llama_get_logits_ith(c->ctx, -1);
+        if (!logits) {
+            return gt_fail(st, GT_FAILED, "there are no logits to draw from");
+        }
+        if (!predicts(logits, c->model->n_vocab)) {
+            return gt_fail(st, GT_NOT_FINITE, "the model's prediction is no number");
+        }
         *token = llama_sampler_sample(s->chain, c->ctx, -1);
         return GT_OK;
     });

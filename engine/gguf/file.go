@@ -58,7 +58,8 @@ type File struct {
 
 type part struct {
 	path string
-	f    *os.File // kept for hashing: the path may come to mean another file
+	f    *os.File    // kept for hashing: the path may come to mean another file
+	st   os.FileInfo // when it was opened
 	m    mmap.MMap
 }
 
@@ -67,8 +68,8 @@ func (p *part) close() error {
 }
 
 // Open maps a GGUF file and reads its metadata and tensor table. If it is a part of a split model, all parts are opened,
-// whichever was named. Errors match ErrNotGGUF, ErrTruncated, ErrMalformed or those of the file system. The file must not
-// be changed while it is open: a mapping that loses its end ends the process.
+// whichever was named. Errors match ErrNotGGUF, ErrTruncated, ErrMalformed or those of the file system. The file should not
+// be changed while it is open: see CheckUnchanged. What reads the mapping of a file that lost its end meets a fault.
 func Open(path string) (*File, error) {
 	p, h, err := openPart(path)
 	if err != nil {
@@ -144,12 +145,18 @@ func mapPart(path string, file *os.File) (*part, *header, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("map %s (%d bytes) into memory: %w; see the limit on virtual memory (ulimit -v)", path, st.Size(), err)
 	}
-	h, err := parse(m)
+	var h *header
+	err = reading(path, m, func() error {
+		if h, err = parse(m); err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+		return nil
+	})
 	if err != nil {
 		m.Unmap()
-		return nil, nil, fmt.Errorf("%s: %w", path, err)
+		return nil, nil, err
 	}
-	return &part{path: path, f: file, m: m}, h, nil
+	return &part{path: path, f: file, st: st, m: m}, h, nil
 }
 
 // exampleIn names a GGUF file in a directory: of a run's, its adapter or model.

@@ -145,8 +145,10 @@ func (w *Writer) AddFrom(f *File, t *TensorInfo) error {
 		if err != nil {
 			return err
 		}
-		_, err = dst.Write(b)
-		return err
+		return reading(f.parts[t.Part].path, b, func() error {
+			_, err := dst.Write(b)
+			return err
+		})
 	})
 }
 

@@ -100,7 +100,7 @@ func (p *Probe) VerifyAdapter(ctx context.Context, base, path string, threads in
 		if a.Base, err = p.distance(ctx, c, p.Base); err != nil {
 			return err
 		}
-		lora, err := m.LoadAdapter(path)
+		lora, err := LoadAdapter(m, path)
 		if err != nil {
 			return err
 		}
@@ -253,7 +253,7 @@ func (p *Probe) distance(ctx context.Context, c *llama.Context, rows []float32) 
 }
 
 func withLlama(path string, n, threads int, use func(*llama.Model, *llama.Context) error) (err error) {
-	m, err := llama.OpenModel(path, llama.VerifyModelOptions())
+	m, err := OpenModel(path, llama.VerifyModelOptions())
 	if err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/ggtune/ggtune/bindings/kernels"
 	"github.com/ggtune/ggtune/bindings/llama"
 	"github.com/ggtune/ggtune/engine"
+	"github.com/ggtune/ggtune/engine/verify"
 )
 
 // A Config says what is measured.
@@ -285,7 +286,7 @@ func (c *Config) speeds(ctx context.Context, path string, t Target, workloads []
 			return nil, fmt.Errorf("rows of %d tokens, and the model has %d learned positions; give --tokens %d", c.Tokens, n, n)
 		}
 	}
-	lm, err := llama.OpenModel(path, llama.UserModelOptions())
+	lm, err := verify.OpenModel(path, llama.UserModelOptions())
 	if err != nil {
 		return nil, err
 	}

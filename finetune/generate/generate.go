@@ -9,8 +9,10 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/ggtune/ggtune/bindings"
 	"github.com/ggtune/ggtune/bindings/llama"
 	"github.com/ggtune/ggtune/engine/gguf"
+	"github.com/ggtune/ggtune/engine/verify"
 	"github.com/ggtune/ggtune/finetune/origin"
 	"github.com/ggtune/ggtune/internal/count"
 )
@@ -38,6 +40,7 @@ const defaultCtx = 4096
 
 // A Generator is an open model. It is used by one goroutine at a time.
 type Generator struct {
+	file     *gguf.File // the model's, to notice that it is changed meanwhile
 	model    *llama.Model
 	context  *llama.Context
 	adapters []loaded
@@ -58,50 +61,47 @@ type loaded struct {
 
 // Open opens the model and the adapters, the first of which is switched on. Close it.
 func Open(cfg Config) (*Generator, error) {
-	own, err := check(cfg.Model)
-	if err != nil {
-		return nil, err
-	}
-	m, err := llama.OpenModel(cfg.Model, llama.UserModelOptions())
-	if err != nil {
-		return nil, err
-	}
-	g := &Generator{model: m, inUse: Base, ownTemplate: own}
+	g := &Generator{inUse: Base}
 	if err := g.open(cfg); err != nil {
 		return nil, errors.Join(err, g.Close())
 	}
 	return g, nil
 }
 
-// check reads the file with our own reader first, which trusts no length and says better what is wrong, and gives its chat
-// template.
-func check(path string) (template string, err error) {
-	f, err := gguf.Open(path)
-	if err != nil {
-		return "", err
+// openModel opens the model, which must hold a tokenizer, and reads its chat template.
+func (g *Generator) openModel(path string) error {
+	var err error
+	if g.file, err = gguf.Open(path); err != nil {
+		return err
 	}
-	defer f.Close()
-	if err := f.CheckModel(); err != nil {
-		return "", err
+	if err := g.file.CheckModel(); err != nil {
+		return err
 	}
-	if err := f.CheckTokenizer(); err != nil {
-		return "", err
+	if err := g.file.CheckTokenizer(); err != nil {
+		return err
 	}
-	return f.StringOr("tokenizer.chat_template", "")
+	if g.ownTemplate, err = g.file.StringOr("tokenizer.chat_template", ""); err != nil {
+		return err
+	}
+	g.model, err = verify.OpenModel(path, llama.UserModelOptions())
+	return err
 }
 
 func (g *Generator) open(cfg Config) error {
+	if err := g.openModel(cfg.Model); err != nil {
+		return err
+	}
 	trained := g.model.Info().NCtxTrain
 	g.nCtx = cfg.Ctx
 	if g.nCtx == 0 {
 		g.nCtx = min(trained, defaultCtx)
 	}
 	for _, c := range cfg.Adapters {
-		o, err := origin.Read(c.Path) // first: as in check, our own reader says better what is wrong
+		o, err := origin.Read(c.Path) // first: our own reader says better what is wrong
 		if err != nil {
 			return err
 		}
-		a, err := g.model.LoadAdapter(c.Path)
+		a, err := verify.LoadAdapter(g.model, c.Path)
 		if err != nil {
 			return err
 		}
@@ -131,7 +131,7 @@ func (g *Generator) Close() error {
 	for _, a := range g.adapters {
 		errs = append(errs, a.Close())
 	}
-	return errors.Join(append(errs, g.model.Close())...)
+	return errors.Join(append(errs, g.model.Close(), g.file.Close())...)
 }
 
 // Use switches to adapter i of Config.Adapters, or to none: Base. If that is a change, what was read before is forgotten.
@@ -254,6 +254,11 @@ func (g *Generator) Continue(ctx context.Context, prompt []int32, n int, s llama
 	})
 	put(pending)
 	r.Text, r.Tokens = text.String(), len(tokens)
+	if changed := g.file.CheckUnchanged(); changed != nil {
+		err = changed // whatever else happened, and whatever was written
+	} else if errors.Is(err, bindings.ErrNotFinite) {
+		err = fmt.Errorf("%w: %w", err, g.notFinite(ctx))
+	}
 	if err := errors.Join(err, failed); err != nil {
 		g.held = g.held[:min(len(g.held), g.context.Len())]
 		return r, err

@@ -1,0 +1,32 @@
+package verify
+
+import (
+	"github.com/ggtune/ggtune/bindings/llama"
+	"github.com/ggtune/ggtune/engine/gguf"
+)
+
+// OpenModel opens a model with llama.cpp, after our own reader has looked at it: it trusts no length, refuses what llama.cpp does
+// not survive, and says better what is wrong. No other function of the module hands a model to llama.cpp. Close it.
+func OpenModel(path string, o llama.ModelOptions) (*llama.Model, error) {
+	if err := checked(path, (*gguf.File).CheckRuns); err != nil {
+		return nil, err
+	}
+	return llama.OpenModel(path, o)
+}
+
+// LoadAdapter is OpenModel for an adapter of m. Close it before m.
+func LoadAdapter(m *llama.Model, path string) (*llama.Adapter, error) {
+	if err := checked(path, (*gguf.File).CheckAdapterRuns); err != nil {
+		return nil, err
+	}
+	return m.LoadAdapter(path)
+}
+
+func checked(path string, check func(*gguf.File) error) error {
+	f, err := gguf.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return check(f)
+}
