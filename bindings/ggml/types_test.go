@@ -25,6 +25,10 @@ func TestTypesEqualGGUF(t *testing.T) {
 		if !g.Known() {
 			continue // the table need not hold types that no file stores
 		}
+		// What ggml cannot turn into numbers it has no product for either.
+		if g.Multiplies() != b.Dequantizes() {
+			t.Errorf("type %v: gguf says that it multiplies: %v; ggml that it turns into numbers: %v", g, g.Multiplies(), b.Dequantizes())
+		}
 		if int64(g.BlockSize()) != b.BlockSize() || int64(g.BlockBytes()) != b.TypeSize() || !strings.EqualFold(g.String(), b.String()) {
 			t.Errorf("type %d: gguf has %v %d/%d, ggml %v %d/%d", i, g, g.BlockSize(), g.BlockBytes(), b, b.BlockSize(), b.TypeSize())
 		}

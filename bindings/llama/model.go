@@ -15,13 +15,13 @@ import "C"
 import (
 	"errors"
 	"fmt"
-	"os"
 	"runtime"
 	"strings"
 	"sync"
 	"unsafe"
 
 	"github.com/ggtune/ggtune/bindings"
+	"github.com/ggtune/ggtune/internal/regular"
 )
 
 // ErrInUse is the error of closing a handle that others still depend on.
@@ -245,17 +245,11 @@ func readable(path string) error {
 	if err := bindings.CheckPath(path); err != nil {
 		return err
 	}
-	f, err := os.Open(path)
+	f, err := regular.Open(path)
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	if info, err := f.Stat(); err != nil {
-		return err
-	} else if !info.Mode().IsRegular() {
-		return fmt.Errorf("%s: not a regular file, so llama.cpp cannot map it", path)
-	}
-	return nil
+	return f.Close()
 }
 
 // statusError makes an error of a status. Of llama.cpp's log lines it keeps what they say and drops which function said

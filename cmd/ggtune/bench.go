@@ -16,7 +16,7 @@ import (
 
 	"github.com/ggtune/ggtune/finetune/bench"
 	"github.com/ggtune/ggtune/internal/count"
-	"github.com/ggtune/ggtune/internal/fileerr"
+	"github.com/ggtune/ggtune/internal/regular"
 )
 
 func benchCommand() *cli.Command {
@@ -183,9 +183,9 @@ func benchTrain(c *cli.Context) error {
 }
 
 func readReport(path string) (*bench.Report, error) {
-	b, err := os.ReadFile(path)
+	b, err := regular.Read(path, maxSmall)
 	if err != nil {
-		return nil, fileerr.Open(path, err)
+		return nil, err
 	}
 	var r bench.Report
 	if err := json.Unmarshal(b, &r); err != nil {

@@ -139,7 +139,7 @@ func (t *talk) answer(line string) error {
 	}
 	var show func(string)
 	if !t.c.Bool("json") {
-		show = func(text string) { io.WriteString(t.c.App.Writer, text) }
+		show = func(text string) { io.WriteString(modelText(t.c.App.Writer), text) }
 	}
 	r, err := t.g.Continue(t.c.Context, tokens, t.most, t.sampling, show)
 	if long := (*generate.LongError)(nil); errors.As(err, &long) && isTerminal(t.c.App.Reader) {

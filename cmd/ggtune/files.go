@@ -10,6 +10,9 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
+// maxSmall is the most bytes of a file that is read whole: a prompt, a report.
+const maxSmall = 16 << 20
+
 // refuseExisting keeps a command from replacing a file that the user did not say may go (--force), and from beginning work
 // whose result has no place.
 func refuseExisting(c *cli.Context, path string) error {

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/urfave/cli/v2"
 
@@ -11,7 +10,7 @@ import (
 	"github.com/ggtune/ggtune/finetune/generate"
 	"github.com/ggtune/ggtune/finetune/template"
 	"github.com/ggtune/ggtune/internal/count"
-	"github.com/ggtune/ggtune/internal/fileerr"
+	"github.com/ggtune/ggtune/internal/regular"
 )
 
 func generateCommand() *cli.Command {
@@ -103,7 +102,7 @@ func generateAction(c *cli.Context) error {
 
 // writeText prints one text as it comes, or as one JSON line.
 func writeText(c *cli.Context, g *generate.Generator, prompt string, tokens []int32, s llama.Sampling, adapter *string) error {
-	w := c.App.Writer
+	w := modelText(c.App.Writer)
 	if c.Bool("json") {
 		r, err := g.Continue(c.Context, tokens, c.Int("predict"), s, nil)
 		if err != nil {
@@ -136,14 +135,11 @@ func promptText(c *cli.Context) (string, error) {
 	case path != "" && c.IsSet("prompt"):
 		return "", usagef("generate: --prompt and --file are both given; give one")
 	case path == "-":
-		b, err := io.ReadAll(c.App.Reader)
+		b, err := regular.ReadFrom(c.App.Reader, "standard input", maxSmall)
 		return string(b), err
 	case path != "":
-		b, err := os.ReadFile(path)
-		if err != nil {
-			return "", fileerr.Open(path, err)
-		}
-		return string(b), nil
+		b, err := regular.Read(path, maxSmall)
+		return string(b), err
 	case !c.IsSet("prompt"):
 		return "", missing(c, "prompt", `"Once upon a time"`)
 	}

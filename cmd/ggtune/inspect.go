@@ -11,6 +11,7 @@ import (
 
 	"github.com/ggtune/ggtune/internal/count"
 	"github.com/ggtune/ggtune/internal/fileerr"
+	"github.com/ggtune/ggtune/internal/regular"
 )
 
 func inspectCommand() *cli.Command {
@@ -72,9 +73,9 @@ func looksLikeGGUF(path string) (bool, error) {
 	if filepath.Ext(path) == ".gguf" {
 		return true, nil
 	}
-	f, err := os.Open(path)
+	f, err := regular.Open(path)
 	if err != nil {
-		return false, fileerr.Open(path, err)
+		return false, err
 	}
 	defer f.Close()
 	head := make([]byte, 4)

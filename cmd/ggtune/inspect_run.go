@@ -14,6 +14,7 @@ import (
 
 	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/finetune/report"
+	"github.com/ggtune/ggtune/internal/regular"
 )
 
 // runInfo is what inspect says of a run's directory.
@@ -71,7 +72,7 @@ func describeRun(dir string) (*runInfo, error) {
 		return nil, err
 	}
 	info := &runInfo{Kind: "run", Path: dir, Model: cfg.Model, Data: cfg.Data, Method: cfg.Method, Checkpoints: []string{}}
-	metrics, err := os.ReadFile(filepath.Join(dir, "metrics.jsonl"))
+	metrics, err := regular.Read(filepath.Join(dir, "metrics.jsonl"), 1<<30)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
@@ -94,7 +95,7 @@ func describeRun(dir string) (*runInfo, error) {
 		}
 	}
 	slices.Sort(info.Checkpoints)
-	text, err := os.ReadFile(filepath.Join(dir, "report.json"))
+	text, err := regular.Read(filepath.Join(dir, "report.json"), maxSmall)
 	if errors.Is(err, fs.ErrNotExist) {
 		return info, nil
 	}

@@ -4,19 +4,24 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"syscall"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-func init() { scriptCommands["interrupted"] = scriptInterrupted }
+func init() {
+	scriptCommands["interrupted"] = scriptInterrupted
+	scriptCommands["meanwhile"] = scriptMeanwhile
+}
 
-// scriptInterrupted: `interrupted INT|TERM|twice|early ggtune train args…` starts a run, signals it after its first step, or
+// scriptInterrupted: `interrupted INT|TERM|HUP|twice|early ggtune train args…` starts a run, signals it after its first step, or
 // early, when it has told of its data, and demands exit code 130. twice sends INT again, late enough to be another key press:
 // the run ends at once. Its standard error becomes the file stderr.txt.
 func scriptInterrupted(ts *testscript.TestScript, neg bool, args []string) {
@@ -36,31 +41,13 @@ func scriptInterrupted(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Fatalf("the first signal of two was enough %d times", tries)
 }
 
-var signals = map[string]syscall.Signal{"INT": syscall.SIGINT, "TERM": syscall.SIGTERM, "twice": syscall.SIGINT, "early": syscall.SIGINT}
+var signals = map[string]syscall.Signal{"INT": syscall.SIGINT, "TERM": syscall.SIGTERM, "HUP": syscall.SIGHUP, "twice": syscall.SIGINT, "early": syscall.SIGINT}
 
 // interruptOnce starts a run and interrupts it, and returns what it wrote to its standard error.
 func interruptOnce(ts *testscript.TestScript, how string, args []string) []byte {
-	outPath, errPath := ts.MkAbs("stdout.txt"), ts.MkAbs("stderr.txt")
-	stdout, err := os.Create(outPath)
-	ts.Check(err)
-	defer stdout.Close()
-	stderr, err := os.Create(errPath)
-	ts.Check(err)
-	defer stderr.Close()
-	cmd := &exec.Cmd{Path: lookPath(ts, args[0]), Args: args, Dir: ts.MkAbs("."), Stdout: stdout, Stderr: stderr,
-		Env: append(os.Environ(), "PATH="+ts.Getenv("PATH"))}
-	ts.Check(cmd.Start())
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
-		text, err := os.ReadFile(outPath)
-		ts.Check(err)
-		if how == "early" && bytes.Contains(text, []byte("\ncounted tokens")) || bytes.Contains(text, []byte("\nstep ")) && bytes.Contains(text, []byte("tok/s")) {
-			break
-		}
-		if time.Now().After(deadline) {
-			_ = cmd.Process.Kill()
-			ts.Fatalf("no step within a minute; output:\n%s", text)
-		}
-	}
+	cmd := startUntil(ts, args, func(text []byte) bool {
+		return how == "early" && bytes.Contains(text, []byte("\ncounted tokens")) || bytes.Contains(text, []byte("\nstep ")) && bytes.Contains(text, []byte("tok/s"))
+	})
 	if how == "twice" {
 		time.Sleep(3 * sameSignal) // into the next micro-batch
 	}
@@ -70,12 +57,72 @@ func interruptOnce(ts *testscript.TestScript, how string, args []string) []byte 
 		_ = cmd.Process.Signal(syscall.SIGINT) // the first may have been enough
 	}
 	_ = cmd.Wait() // a code above 0 is what is wanted
-	text, err := os.ReadFile(errPath)
+	text, err := os.ReadFile(ts.MkAbs("stderr.txt"))
 	ts.Check(err)
 	if code := cmd.ProcessState.ExitCode(); code != exitInterrupted {
 		ts.Fatalf("exit code %d, want %d; standard error:\n%s", code, exitInterrupted, text)
 	}
 	return text
+}
+
+// startUntil starts a program, whose outputs become the files stdout.txt and stderr.txt, and waits until it has written what enough
+// wants on its standard output.
+func startUntil(ts *testscript.TestScript, args []string, enough func(stdout []byte) bool) *exec.Cmd {
+	outPath := ts.MkAbs("stdout.txt")
+	stdout, err := os.Create(outPath)
+	ts.Check(err)
+	defer stdout.Close()
+	stderr, err := os.Create(ts.MkAbs("stderr.txt"))
+	ts.Check(err)
+	defer stderr.Close()
+	cmd := &exec.Cmd{Path: lookPath(ts, args[0]), Args: args, Dir: ts.MkAbs("."), Stdout: stdout, Stderr: stderr,
+		Env: append(os.Environ(), "PATH="+ts.Getenv("PATH"))}
+	ts.Check(cmd.Start())
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		text, err := os.ReadFile(outPath)
+		ts.Check(err)
+		if enough(text) {
+			return cmd
+		}
+		if time.Now().After(deadline) {
+			_ = cmd.Process.Kill()
+			ts.Fatalf("not begun within a minute; output:\n%s", text)
+		}
+	}
+}
+
+// scriptMeanwhile: `meanwhile CODE truncate|overwrite FILE program args…` starts a program and, once it has begun to compute (a step, or a
+// first text), cuts FILE to half or writes over it, and demands an exit code.
+func scriptMeanwhile(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 5 {
+		ts.Fatalf("usage: meanwhile CODE truncate|overwrite FILE program args...")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	path := ts.MkAbs(args[2])
+	cmd := startUntil(ts, args[3:], func(text []byte) bool {
+		return bytes.Contains(text, []byte("tok/s")) || args[4] != "train" && len(text) > 0
+	})
+	old, err := os.ReadFile(path)
+	ts.Check(err)
+	switch args[1] {
+	case "truncate":
+		ts.Check(os.Truncate(path, int64(len(old)/2)))
+	case "overwrite":
+		f, err := os.OpenFile(path, os.O_WRONLY, 0)
+		ts.Check(err)
+		_, err = f.Write(old)
+		ts.Check(errors.Join(err, f.Close()))
+	default:
+		ts.Fatalf("meanwhile: %q is no way of changing a file", args[1])
+	}
+	_ = cmd.Wait() // a code above 0 is what is wanted
+	if code := cmd.ProcessState.ExitCode(); code != want {
+		text, err := os.ReadFile(ts.MkAbs("stderr.txt"))
+		ts.Check(err)
+		ts.Fatalf("exit code %d, want %d; standard error:\n%s", code, want, text)
+	}
+	ts.Check(os.WriteFile(path, old, 0o666))
 }
 
 // lookPath finds a program in the script's own PATH.

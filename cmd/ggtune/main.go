@@ -17,6 +17,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/ggtune/ggtune/bindings"
 	"github.com/ggtune/ggtune/finetune/config"
 )
 
@@ -25,7 +26,8 @@ const (
 	exitDone        = 0
 	exitFailure     = 1
 	exitUsage       = 2
-	exitInterrupted = 130 // 128 + SIGINT, as shells have it; SIGTERM gives the same
+	exitFault       = bindings.ExitFault // a fault in ggtune or a library
+	exitInterrupted = 130                // 128 + SIGINT, as shells have it; SIGTERM and SIGHUP give the same
 )
 
 // errInterrupted is the cause of the context's end when the user asked to stop.
@@ -40,22 +42,35 @@ func (e usageError) Unwrap() error { return e.err }
 func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
 func main() {
+	prepare()
 	ctx, stop := interruptible(os.Stderr)
 	code := execute(ctx, os.Args, os.Stdin, os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
 }
 
+// prepare says how the process dies, before anything can go wrong.
+func prepare() {
+	// A fault must not look like a mistake on the command line, for which Go's runtime would leave the same exit code.
+	bindings.EndOnFault()
+	debug.SetTraceback("crash")
+	// Where standard output is closed, writing fails like anywhere else, instead of ending the process behind our back.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+}
+
 // sameSignal is how close two signals are one: timeout(1) and some shells signal the process and then its whole group, and a
 // person cannot press twice that fast.
 const sameSignal = 100 * time.Millisecond
 
-// interruptible returns a context that the first SIGINT or SIGTERM ends with errInterrupted; the second leaves the process
+// interruptible returns a context that the first SIGINT, SIGTERM or SIGHUP (unless it was ignored at the start, as nohup has it) ends with errInterrupted; the second leaves the process
 // at once. What a run has saved by then is whole: files appear by rename.
 func interruptible(stderr io.Writer) (ctx context.Context, stop func()) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) {
+		signal.Notify(signals, syscall.SIGHUP)
+	}
 	done := make(chan struct{})
 	go func() {
 		select {
@@ -82,14 +97,22 @@ func interruptible(stderr io.Writer) (ctx context.Context, stop func()) {
 
 // execute is the whole command: it parses args, prints, and returns the exit code.
 func execute(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
+	out := &sink{w: stdout}
+	stderr = &sink{w: stderr}
+	defer func() {
+		if err := out.close(); err != nil && code == exitDone {
+			fmt.Fprintf(stderr, "ggtune: standard output: %v\n", err)
+			code = exitFailure
+		}
+	}()
 	defer func() {
 		if p := recover(); p != nil {
 			fmt.Fprintf(stderr, "ggtune: internal error: %v\nThis is a fault in ggtune, not in your input. Please report it with the command line, the output of\n"+
 				"`ggtune version` and the lines below to https://github.com/ggtune/ggtune/issues\n\n%s", p, debug.Stack())
-			code = exitFailure
+			code = exitFault
 		}
 	}()
-	app := newApp(stdin, stdout, stderr)
+	app := newApp(stdin, out, stderr)
 	args, err := arrange(app, args)
 	if err == nil {
 		err = app.RunContext(ctx, args)
@@ -213,7 +236,7 @@ Commands:
 {{range .VisibleCommands}}  {{printf "%-10s" .Name}} {{.Usage}}
 {{end}}
 ggtune COMMAND --help shows a command's options and examples. Options may stand before or after arguments.
-Exit codes: 0 done, 1 failure, 2 usage, 130 interrupted.
+Exit codes: 0 done, 1 failure, 2 usage, 70 a fault in ggtune, 130 interrupted.
 `
 
 const commandHelp = `ggtune {{.Name}}: {{.Usage}}

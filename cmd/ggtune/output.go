@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
@@ -19,7 +18,7 @@ func jsonFlag() cli.Flag {
 
 // printJSON writes one object as one line.
 func printJSON(w io.Writer, v any) error {
-	enc := json.NewEncoder(w)
+	enc := json.NewEncoder(verbatim(w))
 	enc.SetEscapeHTML(false)
 	if err := enc.Encode(v); err != nil {
 		return fmt.Errorf("standard output: %w", err)
@@ -30,7 +29,7 @@ func printJSON(w io.Writer, v any) error {
 // isTerminal says whether a reader or writer is a terminal: progress bars are drawn only there, and only there is a person
 // asked again.
 func isTerminal(rw any) bool {
-	f, ok := rw.(*os.File)
+	f, ok := rw.(interface{ Fd() uintptr })
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 

@@ -8,8 +8,11 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"ggtune": main})
+	testscript.Main(m, scriptPrograms)
 }
+
+// scriptPrograms are what the scripts may run.
+var scriptPrograms = map[string]func(){"ggtune": main}
 
 // TestScript runs testdata/script/*.txtar against the command itself: a process with its own arguments, output, signals
 // and exit code.

@@ -59,6 +59,6 @@ func reporter(c *cli.Context) (rep report.Reporter, failed func() error) {
 	if !c.Bool("json") {
 		return report.NewTerminal(c.App.Writer, isTerminal(c.App.Writer)), func() error { return nil }
 	}
-	j := report.NewJSON(c.App.Writer)
+	j := report.NewJSON(verbatim(c.App.Writer))
 	return report.Several{j, report.NewTerminal(c.App.ErrWriter, isTerminal(c.App.ErrWriter))}, j.Err
 }

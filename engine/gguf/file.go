@@ -14,8 +14,8 @@ import (
 
 	"github.com/edsrzf/mmap-go"
 
-	"github.com/ggtune/ggtune/internal/fileerr"
 	"github.com/ggtune/ggtune/internal/registry"
+	"github.com/ggtune/ggtune/internal/regular"
 )
 
 // TensorInfo describes one tensor of a file.
@@ -114,9 +114,12 @@ func (f *File) index() error {
 }
 
 func openPart(path string) (*part, *header, error) {
-	file, err := os.Open(path)
+	if st, err := os.Stat(path); err == nil && st.IsDir() {
+		return nil, nil, fmt.Errorf("open %s: it is a directory; name a file in it%s", path, exampleIn(path))
+	}
+	file, err := regular.Open(path)
 	if err != nil {
-		return nil, nil, fileerr.Open(path, err)
+		return nil, nil, err
 	}
 	p, h, err := mapPart(path, file)
 	if err != nil {
@@ -132,10 +135,6 @@ func mapPart(path string, file *os.File) (*part, *header, error) {
 		return nil, nil, fmt.Errorf("open %s: %w", path, err)
 	}
 	switch {
-	case st.IsDir():
-		return nil, nil, fmt.Errorf("open %s: it is a directory; name a file in it%s", path, exampleIn(path))
-	case !st.Mode().IsRegular():
-		return nil, nil, fmt.Errorf("open %s: it is %v, not a regular file; a model is mapped into memory, so save it to disk first", path, st.Mode().Type())
 	case st.Size() == 0: // an empty mapping is an error of its own
 		return nil, nil, fmt.Errorf("%s: %w: it is empty; download it again", path, ErrNotGGUF)
 	case int64(int(st.Size())) != st.Size():

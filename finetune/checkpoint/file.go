@@ -10,11 +10,11 @@ import (
 	"fmt"
 	"hash"
 	"io"
-	"os"
 	"strings"
 
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/internal/atomicfile"
+	"github.com/ggtune/ggtune/internal/regular"
 )
 
 // The state file, all numbers little-endian:
@@ -129,7 +129,7 @@ type File struct {
 
 // OpenFile opens and verifies a state file: it is read whole once.
 func OpenFile(name string) (*File, error) {
-	f, err := os.Open(name)
+	f, err := regular.Open(name)
 	if err != nil {
 		return nil, fmt.Errorf("read checkpoint: %w", err)
 	}

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os"
 	"reflect"
 	"regexp"
 	"slices"
@@ -15,8 +14,8 @@ import (
 
 	"github.com/BurntSushi/toml"
 
-	"github.com/ggtune/ggtune/internal/fileerr"
 	"github.com/ggtune/ggtune/internal/registry"
+	"github.com/ggtune/ggtune/internal/regular"
 	"github.com/ggtune/ggtune/internal/setting"
 )
 
@@ -249,9 +248,10 @@ func explainTOML(err error, name string) error {
 
 // LoadTOML is ParseTOML of a file.
 func (c *Config) LoadTOML(path string) error {
-	text, err := os.ReadFile(path)
+	const most = 1 << 20 // bytes; ours have 4,000
+	text, err := regular.Read(path, most)
 	if err != nil {
-		return &Error{fileerr.Open(path, err)}
+		return &Error{err}
 	}
 	return c.ParseTOML(string(text), path)
 }

@@ -14,7 +14,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/ggtune/ggtune/finetune/data"
-	"github.com/ggtune/ggtune/internal/fileerr"
+	"github.com/ggtune/ggtune/internal/regular"
 )
 
 // An Item is a prompt from a file, with its two answers if they were prepared.
@@ -139,14 +139,14 @@ var answerFields = []string{"completion", "chosen", "rejected", "response", "lab
 
 // bareRows says whether a file is JSON lines whose rows hold prompts and no training examples, by its first row.
 func bareRows(path string) (bool, error) {
-	f, err := os.Open(path)
+	if st, err := os.Stat(path); err == nil && st.IsDir() {
+		return false, nil // data.Open reads those
+	}
+	f, err := regular.Open(path)
 	if err != nil {
-		return false, fileerr.Open(path, err)
+		return false, err
 	}
 	defer f.Close()
-	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
-		return false, err // a directory, for one: data.Open has the words
-	}
 	b := bufio.NewReader(io.LimitReader(f, maxLine))
 	for {
 		line, err := b.ReadBytes('\n')
@@ -172,9 +172,9 @@ func isBare(row map[string]json.RawMessage) bool {
 
 // rows reads JSON lines with prompts.
 func (r *promptReader) rows(ctx context.Context, path string) error {
-	f, err := os.Open(path)
+	f, err := regular.Open(path)
 	if err != nil {
-		return fileerr.Open(path, err)
+		return err
 	}
 	defer f.Close()
 	sc := bufio.NewScanner(f)

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -15,7 +14,7 @@ import (
 
 	"github.com/ggtune/ggtune/internal/atomicfile"
 	"github.com/ggtune/ggtune/internal/count"
-	"github.com/ggtune/ggtune/internal/fileerr"
+	"github.com/ggtune/ggtune/internal/regular"
 )
 
 // maxFile bounds what is read of a file of choices: a person's lifetime of them is far smaller.
@@ -95,20 +94,11 @@ func lock(path string) (*flock.Flock, error) {
 }
 
 func readFile(path string) ([]byte, error) {
-	f, err := os.Open(path)
+	b, err := regular.Read(path, maxFile)
 	if err != nil {
-		return nil, fileerr.Open(path, err)
+		return nil, fmt.Errorf("read choices: %w", err)
 	}
-	defer f.Close()
-	switch st, err := f.Stat(); {
-	case err != nil:
-		return nil, err
-	case !st.Mode().IsRegular():
-		return nil, fmt.Errorf("%s: it is not a regular file; name a file of choices", path)
-	case st.Size() > maxFile:
-		return nil, fmt.Errorf("%s: it has %d bytes, expected at most %d for a file of choices; name another with -o", path, st.Size(), maxFile)
-	}
-	return io.ReadAll(io.LimitReader(f, maxFile))
+	return b, nil
 }
 
 // eachLine calls yield with every line that is not blank, its number from 1, and whether its newline is there.

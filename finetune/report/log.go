@@ -9,6 +9,7 @@ import (
 	"os"
 
 	"github.com/ggtune/ggtune/internal/atomicfile"
+	"github.com/ggtune/ggtune/internal/regular"
 )
 
 // A Log is a run's metrics.jsonl: one line for each step, in order, each step once, also over resumes. It is not safe for
@@ -19,10 +20,13 @@ type Log struct {
 	lines []Line
 }
 
+// maxLog bounds a log, bytes: a million steps have 300 MB.
+const maxLog = 1 << 30
+
 // OpenLog opens the log of a run that stands at step: later lines, and a last one cut short, are removed, because the run
 // is about to write them again.
 func OpenLog(path string, step int) (*Log, error) {
-	raw, err := os.ReadFile(path)
+	raw, err := regular.Read(path, maxLog)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("read metrics: %w", err)
 	}

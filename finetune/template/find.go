@@ -4,8 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"strings"
+
+	"github.com/ggtune/ggtune/internal/regular"
 )
 
 // ownPrefix begins the name of a template that a model brings.
@@ -40,7 +41,8 @@ func named(name string) (*Template, error) {
 	if err == nil {
 		return t, nil
 	}
-	source, readErr := os.ReadFile(name)
+	const most = 1 << 20 // bytes; published templates have 20,000 at most
+	source, readErr := regular.Read(name, most)
 	switch {
 	case errors.Is(readErr, fs.ErrNotExist):
 		return nil, fmt.Errorf("%w; nor is there a file of that name", err)

@@ -1,0 +1,64 @@
+//go:build unix
+
+package ggml
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ggtune/ggtune/bindings"
+	"github.com/ggtune/ggtune/bindings/kernels"
+)
+
+// cut maps n floats of a file, which is then cut to a quarter.
+func cut(t *testing.T, n int) []byte {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "weights")
+	if err := os.WriteFile(path, make([]byte, 4*n), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	b, err := unix.Mmap(int(f.Fd()), 0, 4*n, unix.PROT_READ, unix.MAP_SHARED)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Munmap(b) })
+	if err := os.Truncate(path, int64(n)); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// A file that loses its end while it is mapped fails the calls that read it, on whichever thread, and only those: the pool works on.
+func TestLostPages(t *testing.T) {
+	const n = 1 << 20
+	p, a := newPool(t, 3), newArena(t)
+	out, in := floats(t, a, n), floats(t, a, n)
+	sum := func(x kernels.Arg) error {
+		// All threads of the pool share rows, not elements.
+		rows := func(x kernels.Arg) kernels.Arg { x.Ne0, x.Ne1, x.Nb1 = n/64, 64, 4*n/64; return x }
+		c := kernels.Call{Op: kernels.OpAdd, NArgs: 3}
+		c.A[0], c.A[1], c.A[2], c.F[0] = rows(vec(out)), rows(vec(in)), rows(x), 1
+		return p.Run([]kernels.Call{c}, nil)
+	}
+	b := cut(t, n)
+	gone := kernels.Arg{Data: unsafe.Pointer(&b[0]), Ne0: n, Ne1: 1, Nb1: 4 * n, Type: kernels.F32}
+	if err := sum(gone); !errors.Is(err, bindings.ErrLost) {
+		t.Errorf("the kernels: got %v, want ErrLost", err)
+	}
+	if err := sum(vec(in)); err != nil {
+		t.Errorf("the kernels on other memory: %v", err)
+	}
+	if _, err := Dequantize(F16, cut(t, n), 2*n); !errors.Is(err, bindings.ErrLost) {
+		t.Errorf("ggml: got %v, want ErrLost", err)
+	}
+}
