@@ -152,6 +152,9 @@ func describeGGUF(f *gguf.File) (*ggufInfo, error) {
 // describeModel adds the sizes and what can be trained.
 func (info *ggufInfo) describeModel(f *gguf.File) {
 	net, err := arch.Of(f)
+	if err == nil {
+		err = f.CheckRuns()
+	}
 	if err != nil {
 		info.WhyNot = strings.TrimPrefix(err.Error(), f.Path()+": ")
 		return

@@ -41,6 +41,17 @@ func (f *File) CheckAdapterRuns() error {
 // activations, and f64; a test compares this with ggml's own table.
 func (t Type) Multiplies() bool { return t.Known() && !t.IsInt() && t != F64 && t != Q8_1 && t != Q8_K }
 
+// weightTypes lists the storage types that weights may have.
+func weightTypes() string {
+	var names []string
+	for _, t := range Types() {
+		if t.Multiplies() {
+			names = append(names, t.String())
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
 // checkTypes refuses the first tensor in a type that it cannot be computed with.
 func (f *File) checkTypes() error {
 	for i := range f.Tensors {
@@ -54,8 +65,8 @@ func (f *File) checkTypes() error {
 			return fmt.Errorf("%s: tensor %q is storage type %v; norms, biases and other vectors are f32 in files that llama.cpp runs; get the model from another source, or convert it again",
 				f.Path(), t.Name, t.Type)
 		case !t.Type.Multiplies():
-			return fmt.Errorf("%s: tensor %q is storage type %v, which is no weight type: llama.cpp cannot multiply by it; get the model from another source, or convert it again",
-				f.Path(), t.Name, t.Type)
+			return fmt.Errorf("%s: tensor %q is storage type %v, which is no weight type: llama.cpp cannot multiply by it; known: %s; get the model in one of these",
+				f.Path(), t.Name, t.Type, weightTypes())
 		}
 	}
 	return nil

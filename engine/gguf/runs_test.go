@@ -10,7 +10,9 @@ import (
 // What llama.cpp asserts, or worse, is refused before it in words that name the place and what was expected.
 func TestCheckRuns(t *testing.T) {
 	number := func(key string, v uint32) func(*Writer) { return func(w *Writer) { w.SetUint32("llama."+key, v) } }
-	float := func(key string, v float64) func(*Writer) { return func(w *Writer) { w.SetFloat32("llama."+key, float32(v)) } }
+	float := func(key string, v float64) func(*Writer) {
+		return func(w *Writer) { w.SetFloat32("llama."+key, float32(v)) }
+	}
 	add := func(name string, typ Type, shape ...int64) func(*Writer) {
 		return func(w *Writer) {
 			size, err := typ.Size(shape)

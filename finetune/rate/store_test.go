@@ -270,7 +270,7 @@ func TestStoreRefuses(t *testing.T) {
 	if _, _, err := OpenStore(nil, filepath.Join(t.TempDir(), "no", "c.jsonl")); err == nil || !strings.Contains(err.Error(), "choose a folder that exists") {
 		t.Errorf("no such folder: %v", err)
 	}
-	if _, _, err := OpenStore(nil, t.TempDir()); err == nil || !strings.Contains(err.Error(), "not a regular file") {
+	if _, _, err := OpenStore(nil, t.TempDir()); err == nil || !strings.Contains(err.Error(), "is a directory") {
 		t.Errorf("a folder: %v", err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -282,6 +283,33 @@ func TestFolders(t *testing.T) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// llama.cpp asserts, or worse, on models and adapters that are not what it expects: they reach it through one door, where they are checked.
+func TestOneDoorToLlama(t *testing.T) {
+	const door = "engine/verify/open.go"
+	open := regexp.MustCompile(`\b(llama\.OpenModel|\w+\.LoadAdapter)\(`)
+	seen := false
+	for _, f := range load(t, root(t)) {
+		if f.test || under(f.dir, "bindings") {
+			continue
+		}
+		text, err := os.ReadFile(filepath.Join(root(t), filepath.FromSlash(f.path)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, call := range open.FindAllString(string(text), -1) {
+			switch {
+			case f.path == door:
+				seen = true
+			case call != "verify.LoadAdapter(":
+				t.Errorf("%s calls %s): go through %s", f.path, call, door)
+			}
+		}
+	}
+	if !seen {
+		t.Errorf("%s opens no model", door)
 	}
 }
 
