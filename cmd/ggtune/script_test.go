@@ -2,12 +2,18 @@ package main
 
 import (
 	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/ggtune/ggtune/internal/fuzzing"
 )
 
 func TestMain(m *testing.M) {
+	if scriptPrograms[filepath.Base(os.Args[0])] == nil { // or the arguments are that program's
+		fuzzing.Short()
+	}
 	testscript.Main(m, scriptPrograms)
 }
 

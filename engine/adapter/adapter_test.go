@@ -13,7 +13,7 @@ import (
 )
 
 // sizes gives a tiny model's net.
-func sizes(t *testing.T, spec synth.Spec) *arch.Net {
+func sizes(t testing.TB, spec synth.Spec) *arch.Net {
 	t.Helper()
 	f, err := gguf.Open(synth.Temp(t, spec))
 	if err != nil {

@@ -9,15 +9,16 @@ import (
 	"github.com/ggtune/ggtune/finetune/data"
 )
 
-// readAll opens data under small limits and reads every example. Whatever the data, it must not panic, what it opens must
-// read again, and a piece of a text must not be longer than asked.
-func readAll(t *testing.T, name string, content []byte, opts data.Options) {
+// readAll opens data in dir under small limits and reads every example. Whatever the data, it must not panic, what it opens must
+// read again, and a piece of a text must not be longer than asked. dir is used again and again: to make one for each input takes longer
+// than all else.
+func readAll(t *testing.T, dir, name string, content []byte, opts data.Options) {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), name)
+	path := filepath.Join(dir, name)
 	if err := os.WriteFile(path, content, 0o666); err != nil {
 		t.Fatal(err)
 	}
-	opts.MaxRecord, opts.MaxInflated, opts.MaxDocument, opts.TempDir = 1<<16, 1<<20, 1024, t.TempDir()
+	opts.MaxRecord, opts.MaxInflated, opts.MaxDocument, opts.TempDir = 1<<16, 1<<20, 1024, dir
 	d, err := data.Open(context.Background(), []string{path}, opts)
 	if err != nil {
 		if err.Error() == "" {
@@ -70,10 +71,11 @@ func FuzzRecords(f *testing.F) {
 		f.Add([]byte(s), false)
 		f.Add([]byte(s), true)
 	}
+	dir := f.TempDir()
 	f.Fuzz(func(t *testing.T, content []byte, replace bool) {
 		for want := data.WantAnswers; want <= data.WantVerdicts; want++ {
-			readAll(t, "a.json", content, data.Options{ReplaceInvalid: replace, Want: want, BestWorst: replace})
-			readAll(t, "a.jsonl", content, data.Options{ReplaceInvalid: replace, Want: want, BestWorst: replace})
+			readAll(t, dir, "a.json", content, data.Options{ReplaceInvalid: replace, Want: want, BestWorst: replace})
+			readAll(t, dir, "a.jsonl", content, data.Options{ReplaceInvalid: replace, Want: want, BestWorst: replace})
 		}
 	})
 }
@@ -82,9 +84,10 @@ func FuzzTable(f *testing.F) {
 	f.Add([]byte("prompt,completion\na,\"b\"\"c\nd\"\n"))
 	f.Add([]byte("question\tanswer\nq\ta\n"))
 	f.Add([]byte("\xef\xbb\xbfmessages\n\"[{\"\"role\"\": \"\"assistant\"\", \"\"content\"\": \"\"a\"\"}]\"\n"))
+	dir := f.TempDir()
 	f.Fuzz(func(t *testing.T, content []byte) {
-		readAll(t, "a.csv", content, data.Options{})
-		readAll(t, "a.tsv", content, data.Options{})
+		readAll(t, dir, "a.csv", content, data.Options{})
+		readAll(t, dir, "a.tsv", content, data.Options{})
 	})
 }
 
@@ -92,23 +95,26 @@ func FuzzText(f *testing.F) {
 	f.Add([]byte("one\n\ntwo\r\n\r\nthree\n<|endoftext|>\nfour"), "paragraph")
 	f.Add([]byte("one\n<|endoftext|>\ntwo"), "auto")
 	f.Add([]byte("ü\xc3"), "line")
+	dir := f.TempDir()
 	f.Fuzz(func(t *testing.T, content []byte, split string) {
-		readAll(t, "a.txt", content, data.Options{Split: split, ReplaceInvalid: true})
+		readAll(t, dir, "a.txt", content, data.Options{Split: split, ReplaceInvalid: true})
 	})
 }
 
 func FuzzCompressed(f *testing.F) {
 	f.Add([]byte(gz(f, `{"text": "one"}`)))
 	f.Add([]byte(zst(f, `{"text": "one"}`)))
-	f.Fuzz(func(t *testing.T, content []byte) { readAll(t, "a.gz", content, data.Options{}) })
+	dir := f.TempDir()
+	f.Fuzz(func(t *testing.T, content []byte) { readAll(t, dir, "a.gz", content, data.Options{}) })
 }
 
 func FuzzParquet(f *testing.F) {
 	f.Add([]byte(parquetFile(f, []parquetRow{{ID: 1, Messages: []parquetMessage{{"user", "q"}, {"assistant", "a"}}}})))
+	dir := f.TempDir()
 	f.Fuzz(func(t *testing.T, content []byte) {
 		if len(content) > 1<<16 {
 			t.Skip("larger files only cost time")
 		}
-		readAll(t, "a.parquet", content, data.Options{})
+		readAll(t, dir, "a.parquet", content, data.Options{})
 	})
 }

@@ -54,7 +54,8 @@ var exceptions = []struct {
 var loop = []string{"finetune/encode", "finetune/method", "finetune/optim"}
 
 // testOnly packages are for tests and stay out of the binary.
-var testOnly = []string{"internal/testdata", "internal/atomicfile/faultfs", "engine/backend/distant", "engine/backend/parity"}
+var testOnly = []string{"internal/testdata", "internal/atomicfile/faultfs", "internal/fuzzing", "engine/backend/distant",
+	"engine/backend/parity"}
 
 // A file is one Go file: its folder, its imports of this module (without the module path) and others.
 type file struct {

@@ -1,0 +1,9 @@
+package rate
+
+import (
+	"testing"
+
+	"github.com/ggtune/ggtune/internal/fuzzing"
+)
+
+func TestMain(m *testing.M) { fuzzing.Main(m) }
