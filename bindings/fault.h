@@ -11,9 +11,9 @@ extern "C" {
 // The exit code of a process that a fault ends, where gt_end_on_fault was called.
 enum { GT_EXIT_FAULT = 70 };
 
-// gt_pages_lost counts the pages of mapped files that C code found gone since the process began: a file was made shorter, or
+// On Linux gt_pages_lost counts the pages of mapped files that C code found gone since the process began: a file was made shorter, or
 // its disk failed. Each was replaced by zeros, so that the thread that read it, whichever it is, goes on: what is computed
-// meanwhile is worthless, and whoever asked for it must compare the count before and after.
+// meanwhile is worthless, and whoever asked for it must compare the count before and after. Elsewhere such a page is a fault.
 uint64_t gt_pages_lost(void);
 
 // gt_end_on_fault makes a fault that nothing can mend (a bad pointer in C, a failed assertion, an instruction that this

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"reflect"
@@ -356,6 +357,31 @@ func TestStoppedNotFinite(t *testing.T) {
 	}
 	if err := Loop(ctx, r.parts, &r.state); !errors.Is(err, stop) || !errors.Is(err, ErrNotFinite) {
 		t.Errorf("got %v, want both reasons", err)
+	}
+	if len(r.saved) != 1 || r.saved[0].Step != 2 || r.saved[0].Pending.Micros != 0 || r.saved[0].Micros != 6 {
+		t.Errorf("saved %+v, want the state after step 2", r.saved)
+	}
+}
+
+// A changedEngine finds in its second micro-batch of step 3 that the model's file was changed.
+type changedEngine struct {
+	*fakeEngine
+	backwards int
+}
+
+func (e *changedEngine) Backward(ctx context.Context, g engine.Outputs, ready func(*engine.Param) error) error {
+	if e.backwards++; e.backwards == 8 {
+		return fmt.Errorf("m.gguf: %w", engine.ErrChanged)
+	}
+	return e.fakeEngine.Backward(ctx, g, ready)
+}
+
+// TestChangedModel: a model that was changed under a run ends it with the state before the step in which that was noticed.
+func TestChangedModel(t *testing.T) {
+	r := newRig(t, fakeData(t, 40, 4), 1, 3, 50)
+	r.parts.Engine = &changedEngine{fakeEngine: r.engine}
+	if err := Loop(t.Context(), r.parts, &r.state); !errors.Is(err, engine.ErrChanged) {
+		t.Errorf("got %v, want ErrChanged", err)
 	}
 	if len(r.saved) != 1 || r.saved[0].Step != 2 || r.saved[0].Pending.Micros != 0 || r.saved[0].Micros != 6 {
 		t.Errorf("saved %+v, want the state after step 2", r.saved)

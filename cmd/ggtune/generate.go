@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 
@@ -135,8 +136,7 @@ func promptText(c *cli.Context) (string, error) {
 	case path != "" && c.IsSet("prompt"):
 		return "", usagef("generate: --prompt and --file are both given; give one")
 	case path == "-":
-		b, err := regular.ReadFrom(c.App.Reader, "standard input", maxSmall)
-		return string(b), err
+		return readStdin(c)
 	case path != "":
 		b, err := regular.Read(path, maxSmall)
 		return string(b), err
@@ -144,6 +144,26 @@ func promptText(c *cli.Context) (string, error) {
 		return "", missing(c, "prompt", `"Once upon a time"`)
 	}
 	return c.String("prompt"), nil
+}
+
+// readStdin reads all of standard input, or returns context.Cause(c.Context) once that ends. The reading is in a goroutine that ends with the
+// process: a read from a terminal or a pipe cannot be cancelled, and Ctrl-C must not wait for one.
+func readStdin(c *cli.Context) (string, error) {
+	type result struct {
+		text []byte
+		err  error
+	}
+	out := make(chan result, 1)
+	go func() {
+		b, err := regular.ReadFrom(c.App.Reader, "standard input", maxSmall)
+		out <- result{b, err}
+	}()
+	select {
+	case <-c.Context.Done():
+		return "", context.Cause(c.Context)
+	case r := <-out:
+		return string(r.text), r.err
+	}
 }
 
 // openGenerator opens what -m, -a and the options beside them name.
