@@ -15,7 +15,11 @@ import (
 // CheckFull says why the model cannot be trained in full: quantized weights hold too few values for small updates to
 // move them.
 func (m *Model) CheckFull() error {
-	for name := range m.tensors {
+	for i := range m.file.Tensors { // the file's order: the same is named each time
+		name := m.file.Tensors[i].Name
+		if _, used := m.tensors[name]; !used {
+			continue
+		}
 		if err := m.checkWhole(name); err != nil {
 			return err
 		}
