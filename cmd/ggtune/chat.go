@@ -137,11 +137,16 @@ func (t *talk) answer(line string) error {
 	if err != nil {
 		return err
 	}
-	var show func(string)
-	if !t.c.Bool("json") {
-		show = func(text string) { io.WriteString(modelText(t.c.App.Writer), text) }
+	read := busy(t.c, "read")
+	show := func(text string) {
+		read()
+		io.WriteString(modelText(t.c.App.Writer), text)
+	}
+	if t.c.Bool("json") {
+		show = nil
 	}
 	r, err := t.g.Continue(t.c.Context, tokens, t.most, t.sampling, show)
+	read()
 	if long := (*generate.LongError)(nil); errors.As(err, &long) && isTerminal(t.c.App.Reader) {
 		fmt.Fprintf(t.c.App.ErrWriter, "note: %v; /reset begins anew\n", err)
 		return nil
@@ -218,7 +223,9 @@ func openChat(c *cli.Context, g *generate.Generator) (*generate.Chat, error) {
 
 // noteBase warns of an adapter that was trained on another base.
 func noteBase(c *cli.Context, g *generate.Generator) error {
+	hashed := busy(c, "hash "+c.String("model"))
 	notes, err := g.BaseNotes(c.Context)
+	hashed()
 	for _, note := range notes {
 		fmt.Fprintln(c.App.ErrWriter, "note:", note)
 	}

@@ -42,7 +42,9 @@ func checkAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	checked := busy(c, "compute")
 	rep, err := verify.Check(c.Context, model, n, c.Uint64("seed"))
+	checked()
 	if err != nil {
 		return err
 	}

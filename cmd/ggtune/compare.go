@@ -6,11 +6,11 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/schollz/progressbar/v3"
 	"github.com/urfave/cli/v2"
 
 	"github.com/ggtune/ggtune/finetune/rate"
 	"github.com/ggtune/ggtune/finetune/rate/answer"
+	"github.com/ggtune/ggtune/finetune/report"
 	"github.com/ggtune/ggtune/internal/atomicfile"
 	"github.com/ggtune/ggtune/internal/count"
 )
@@ -85,18 +85,18 @@ func compareAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	report, err := compareAnswers(c, cfg, items)
+	made, err := compareAnswers(c, cfg, items)
 	if err != nil {
 		return err
 	}
-	r.Prompts, r.Equal, r.Failed = len(report.Records), report.Equal(), len(report.Failed)
-	for _, why := range report.Failed {
+	r.Prompts, r.Equal, r.Failed = len(made.Records), made.Equal(), len(made.Failed)
+	for _, why := range made.Failed {
 		fmt.Fprintln(c.App.ErrWriter, "note: not answered:", why)
 	}
 	if r.Prompts == 0 {
 		return fmt.Errorf("compare: none of %s could be answered; the notes above say why", count.Of(len(items), "prompt"))
 	}
-	if err := writeReport(report, r); err != nil {
+	if err := writeReport(made, r); err != nil {
 		return err
 	}
 	if c.Bool("json") {
@@ -118,32 +118,26 @@ func compareAnswers(c *cli.Context, cfg answer.Config, items []rate.Item) (*rate
 	if cfg.Sampling.Temp > 0 {
 		r.Sampled = fmt.Sprintf("temperature %g, both with the same seed", cfg.Sampling.Temp)
 	}
-	bar := progressbar.DefaultSilent(int64(len(items)))
-	if isTerminal(c.App.ErrWriter) {
-		bar = progressbar.NewOptions(len(items), progressbar.OptionSetWriter(c.App.ErrWriter), progressbar.OptionSetDescription("answering"),
-			progressbar.OptionShowCount(), progressbar.OptionClearOnFinish())
-	}
+	told := report.NewTerminal(c.App.ErrWriter, screen(c.App.ErrWriter))
 	err = authors.Compare(c.Context, items, func(i int, rec rate.Record, err error) error {
 		if err != nil {
 			r.Failed = append(r.Failed, fmt.Sprintf("%s: %v", items[i].Source, err))
 		} else {
 			r.Records = append(r.Records, rec)
 		}
-		return bar.Add(1)
+		told.Report(report.Progress{What: "answer", Done: i + 1, Total: len(items)})
+		return nil
 	})
-	if err == nil {
-		err = bar.Finish()
-	}
 	return r, err
 }
 
-func writeReport(report *rate.Report, r compareResult) error {
-	lines, err := report.JSONL()
+func writeReport(made *rate.Report, r compareResult) error {
+	lines, err := made.JSONL()
 	if err != nil {
 		return err
 	}
 	var html bytes.Buffer
-	if err := report.WriteHTML(&html); err != nil {
+	if err := made.WriteHTML(&html); err != nil {
 		return err
 	}
 	if err := atomicfile.WriteFile(nil, r.JSONL, lines, 0o666); err != nil {

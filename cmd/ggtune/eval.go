@@ -40,7 +40,7 @@ func evalAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	rep := report.NewTerminal(c.App.ErrWriter, isTerminal(c.App.ErrWriter))
+	rep := report.NewTerminal(c.App.ErrWriter, screen(c.App.ErrWriter))
 	e, err := run.Evaluate(c.Context, *cfg, c.String("adapter"), chosen, rep)
 	if err != nil {
 		return err

@@ -105,7 +105,9 @@ func generateAction(c *cli.Context) error {
 func writeText(c *cli.Context, g *generate.Generator, prompt string, tokens []int32, s llama.Sampling, adapter *string) error {
 	w := modelText(c.App.Writer)
 	if c.Bool("json") {
+		written := busy(c, "write")
 		r, err := g.Continue(c.Context, tokens, c.Int("predict"), s, nil)
+		written()
 		if err != nil {
 			return err
 		}
@@ -118,10 +120,18 @@ func writeText(c *cli.Context, g *generate.Generator, prompt string, tokens []in
 		}
 		fmt.Fprintf(w, "--- %s\n", name)
 	}
-	if !c.Bool("chat") {
-		fmt.Fprint(w, prompt) // as llama.cpp does
+	read, began := busy(c, "read the prompt"), false
+	begin := func() {
+		if read(); !began && !c.Bool("chat") {
+			fmt.Fprint(w, prompt) // as llama.cpp does
+		}
+		began = true
 	}
-	r, err := g.Continue(c.Context, tokens, c.Int("predict"), s, func(text string) { io.WriteString(w, text) })
+	r, err := g.Continue(c.Context, tokens, c.Int("predict"), s, func(text string) {
+		begin()
+		io.WriteString(w, text)
+	})
+	begin()
 	fmt.Fprintln(w)
 	if err == nil && r.Stop == generate.StopContext {
 		fmt.Fprintf(c.App.ErrWriter, "note: the context of %s is full; --ctx raises it\n", count.Of(g.NCtx(), "token"))

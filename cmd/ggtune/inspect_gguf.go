@@ -71,7 +71,10 @@ func inspectGGUF(c *cli.Context, path string) error {
 		return err
 	}
 	if c.Bool("hash") {
-		if info.SHA256, err = f.SHA256(c.Context); err != nil {
+		hashed := busy(c, "hash "+path)
+		info.SHA256, err = f.SHA256(c.Context)
+		hashed()
+		if err != nil {
 			return err
 		}
 	}

@@ -33,5 +33,32 @@ func isTerminal(rw any) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
+// screen describes a writer to those who draw on terminals.
+func screen(w any) report.Screen {
+	if !isTerminal(w) {
+		return report.Screen{}
+	}
+	fd := int(w.(*os.File).Fd())
+	columns := func() int {
+		n, _, err := term.GetSize(fd)
+		if err != nil {
+			return 0
+		}
+		return n
+	}
+	return report.Screen{Columns: columns, Colour: colours(os.Getenv)}
+}
+
+// colours says whether a terminal shows colours, and the user wants them (https://no-color.org).
+func colours(env func(name string) string) bool {
+	kind := env("TERM")
+	return kind != "" && kind != "dumb" && env("NO_COLOR") == ""
+}
+
+// busy shows on the terminal of messages that what is under way, until stop is called; it may be called again.
+func busy(c *cli.Context, what string) (stop func()) {
+	return report.Wait(c.App.ErrWriter, screen(c.App.ErrWriter), what)
+}
+
 // byteCount writes a size as people read it.
 func byteCount(n int64) string { return report.Bytes(n) }

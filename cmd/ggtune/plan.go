@@ -33,7 +33,9 @@ func planAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	planned := busy(c, "read and measure")
 	f, err := budget.NewForecast(c.Context, *cfg, !c.Bool("no-time"))
+	planned()
 	if f != nil {
 		if c.Bool("json") {
 			if jsonErr := printJSON(c.App.Writer, f); jsonErr != nil {

@@ -80,7 +80,10 @@ func quantizeAction(c *cli.Context) error {
 		if err := refuseExisting(c, out); err != nil {
 			return err
 		}
-		if err := quant.Write(c.Context, nil, f, plan, out); err != nil {
+		written := busy(c, "write "+out)
+		err := quant.Write(c.Context, nil, f, plan, out)
+		written()
+		if err != nil {
 			return err
 		}
 	}

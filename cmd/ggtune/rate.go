@@ -265,6 +265,8 @@ func rateSession(c *cli.Context, s *rate.Session, cfg answer.Config, given int) 
 
 // openAuthors opens those who answer, and says what of their templates and bases the user should know.
 func openAuthors(c *cli.Context, cfg answer.Config) (*answer.Authors, error) {
+	loaded := busy(c, "load "+cfg.Model)
+	defer loaded()
 	a, err := answer.Open(c.Context, cfg)
 	if err != nil {
 		return nil, err
@@ -273,6 +275,7 @@ func openAuthors(c *cli.Context, cfg answer.Config) (*answer.Authors, error) {
 	if err != nil {
 		return nil, errors.Join(err, a.Close())
 	}
+	loaded()
 	for _, n := range append(a.Notes, notes...) {
 		fmt.Fprintln(c.App.ErrWriter, "note:", n)
 	}

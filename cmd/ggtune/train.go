@@ -57,8 +57,8 @@ func trainAction(c *cli.Context) error {
 // gives what went wrong in writing JSON.
 func reporter(c *cli.Context) (rep report.Reporter, failed func() error) {
 	if !c.Bool("json") {
-		return report.NewTerminal(c.App.Writer, isTerminal(c.App.Writer)), func() error { return nil }
+		return report.NewTerminal(c.App.Writer, screen(c.App.Writer)), func() error { return nil }
 	}
 	j := report.NewJSON(verbatim(c.App.Writer))
-	return report.Several{j, report.NewTerminal(c.App.ErrWriter, isTerminal(c.App.ErrWriter))}, j.Err
+	return report.Several{j, report.NewTerminal(c.App.ErrWriter, screen(c.App.ErrWriter))}, j.Err
 }

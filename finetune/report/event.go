@@ -35,9 +35,10 @@ type Started struct {
 	Threads  int
 }
 
-// Progress is how far a part of the run is. It comes often.
+// Progress is how far a part of the run is. It comes often. A Total of 0 says that the part has begun and nobody knows
+// how long it will take; the next event ends it.
 type Progress struct {
-	What        string // "read" (examples), "reference" (rows), "train" (micro-batches of a step), "evaluate" (rows), "verify"
+	What        string // "read" (examples), "reference" (rows), "train" (micro-batches of a step), "evaluate" (rows), …
 	Done, Total int
 }
 
@@ -172,16 +173,36 @@ func orNaN(x *float64) float64 {
 	return *x
 }
 
+// Tenths gives the mean losses over the first and the last tenth of lines, at least one each, and how many that is; 0
+// without lines.
+func Tenths(lines []Line) (first, last float64, n int) {
+	if len(lines) == 0 {
+		return 0, 0, 0
+	}
+	n = max(len(lines)/10, 1)
+	for i := range n {
+		first += lines[i].Loss / float64(n)
+		last += lines[len(lines)-1-i].Loss / float64(n)
+	}
+	return first, last, n
+}
+
 // A Summary is report.json. A figure that does not apply is null.
 type Summary struct {
-	BaseSHA256     string   `json:"base_sha256"`
-	AdapterSHA256  *string  `json:"adapter_sha256"` // of adapter.gguf; null for full training
-	ModelSHA256    *string  `json:"model_sha256"`   // of model.gguf; null for an adapter
-	Steps          int      `json:"steps"`
-	Tokens         int64    `json:"tokens"`
-	Counted        int64    `json:"counted_tokens"`
-	FirstLoss      *float64 `json:"first_loss"`
-	LastLoss       *float64 `json:"last_loss"`
+	BaseSHA256    string   `json:"base_sha256"`
+	AdapterSHA256 *string  `json:"adapter_sha256"` // of adapter.gguf; null for full training
+	ModelSHA256   *string  `json:"model_sha256"`   // of model.gguf; null for an adapter
+	Steps         int      `json:"steps"`
+	Tokens        int64    `json:"tokens"`
+	Counted       int64    `json:"counted_tokens"`
+	FirstLoss     *float64 `json:"first_loss"`
+	LastLoss      *float64 `json:"last_loss"`
+	// The mean losses over the first and the last tenth of the steps, at least one each, and how many steps that is: one
+	// step's loss says more of its rows than of the training.
+	FirstTenth *float64 `json:"first_tenth_loss"`
+	LastTenth  *float64 `json:"last_tenth_loss"`
+	TenthSteps int      `json:"tenth_steps"`
+
 	EvalLossBefore *float64 `json:"eval_loss_before"` // of the untouched base
 	EvalLossAfter  *float64 `json:"eval_loss_after"`  // of what was written
 	Seconds        float64  `json:"seconds"`          // of training, all parts of a resumed run together
@@ -191,6 +212,9 @@ type Summary struct {
 	// of the base alone, which bounds what may be asked.
 	LlamaMaxDiff  *float64 `json:"llama_cpp_max_diff"`
 	LlamaBaseDiff *float64 `json:"llama_cpp_base_diff"`
+	// The same as root mean squares, by which the result was judged.
+	LlamaRMSDiff     *float64 `json:"llama_cpp_rms_diff"`
+	LlamaBaseRMSDiff *float64 `json:"llama_cpp_base_rms_diff"`
 
 	Method     string   `json:"method"`
 	ResultStep int      `json:"result_step"` // the step whose parameters were written

@@ -4,10 +4,9 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strings"
 	"time"
-
-	"github.com/schollz/progressbar/v3"
 
 	"github.com/ggtune/ggtune/finetune/encode"
 	"github.com/ggtune/ggtune/internal/count"
@@ -15,130 +14,138 @@ import (
 
 // A Terminal writes for people: tables, lines, and on a terminal a progress bar.
 type Terminal struct {
-	w    io.Writer
-	tty  bool
-	bar  *progressbar.ProgressBar
-	what string // what the bar shows
+	w      io.Writer
+	screen Screen
+	bar    bar
+	wait   *waiting // nil unless a part of unknown length is under way
 
 	began time.Time // of the steps counted for the time left
 	from  int       // the step they began at
 	shown int       // the last step written as a line
 	steps int       // of the run
 	done  int       // steps done
-	text  string    // what the bar last said of a step
+	parts []string  // what the bar last said of a step
 }
 
-// NewTerminal writes to w; tty says that it is a terminal, on which lines can be drawn over.
-func NewTerminal(w io.Writer, tty bool) *Terminal { return &Terminal{w: w, tty: tty} }
+// NewTerminal writes to w, which s describes.
+func NewTerminal(w io.Writer, s Screen) *Terminal {
+	return &Terminal{w: w, screen: s, bar: bar{w: w, screen: s}}
+}
 
 // Report implements Reporter.
 func (t *Terminal) Report(e Event) {
+	t.wait.stop()
+	t.wait = nil
 	switch e := e.(type) {
 	case Started:
 		t.line("%s", Table(e))
 		t.began, t.from, t.done, t.steps = time.Now(), e.Step, e.Step, e.Steps
 	case Progress:
+		if e.What != "train" && t.done == t.from {
+			t.began = time.Now() // what comes before the first step says nothing of the steps
+		}
 		t.progress(e)
 	case Step:
 		t.step(e)
 	case Evaluated:
-		best := ""
-		if e.Best {
-			best = ", the lowest yet"
-		}
-		perplexity := ""
-		if !math.IsNaN(e.Perplexity) {
-			perplexity = fmt.Sprintf(", perplexity %.3f", e.Perplexity)
-		}
-		t.line("step %d: held-out loss %.4f%s%s%s", e.Step, e.Loss, perplexity, telling(func(name string) (float64, bool) {
-			for _, m := range e.Metrics {
-				if m.Name == name {
-					return m.Sum / m.Weight, true
-				}
-			}
-			return 0, false
-		}), best)
+		t.evaluated(e)
 	case Saved:
 		t.line("%s: %s", e.What, e.Path)
 	case Notice:
-		t.line("note: %s", e.Text)
+		t.line("%s %s", t.screen.paint(yellow, "note:"), e.Text)
 	case Done:
-		t.line("%s", closing(e.Summary))
+		t.line("%s", closing(e.Summary, t.screen))
 	}
 }
 
 // line writes text below whatever the bar shows.
 func (t *Terminal) line(format string, args ...any) {
-	if t.bar != nil {
-		// What is on the bar's line would show through.
-		_ = t.bar.Clear()
-		t.bar, t.what = nil, ""
-	}
+	t.bar.clear() // what is on its line would show through
 	fmt.Fprintf(t.w, format+"\n", args...)
 }
 
-// draw shows a bar of what; a finished one takes no more numbers, and another pass of the same kind has another total.
-func (t *Terminal) draw(what string, done, total int, text string) {
-	if t.bar == nil || t.what != what || t.bar.IsFinished() {
-		if t.bar != nil {
-			_ = t.bar.Clear()
-		}
-		t.what = what
-		t.bar = progressbar.NewOptions(max(total, 1), progressbar.OptionSetWriter(t.w), progressbar.OptionShowCount(),
-			progressbar.OptionSetPredictTime(false), progressbar.OptionSetElapsedTime(false), progressbar.OptionSetWidth(20),
-			progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionShowDescriptionAtLineEnd(), progressbar.OptionClearOnFinish())
+// evaluated shows a measurement.
+func (t *Terminal) evaluated(e Evaluated) {
+	best, perplexity := "", ""
+	if e.Best {
+		best = ", " + t.screen.paint(green, "the lowest yet")
 	}
-	t.bar.Describe(text)
-	_ = t.bar.Set(min(done, total)) // fails only beyond the total
+	if !math.IsNaN(e.Perplexity) {
+		perplexity = fmt.Sprintf(", perplexity %.3f", e.Perplexity)
+	}
+	figures := ""
+	for _, f := range telling(func(name string) (float64, bool) {
+		for _, m := range e.Metrics {
+			if m.Name == name {
+				return m.Sum / m.Weight, true
+			}
+		}
+		return 0, false
+	}) {
+		figures += ", " + f
+	}
+	t.line("step %d: held-out loss %.4f%s%s%s", e.Step, e.Loss, perplexity, figures, best)
 }
 
 // progress shows how far a part is; a step's micro-batches stand behind what the last step was like, because on a large
 // model one alone takes a minute.
 func (t *Terminal) progress(e Progress) {
 	switch {
-	case !t.tty:
+	case !t.screen.isTerminal():
+	case e.Total == 0:
+		t.bar.clear()
+		t.wait = wait(t.w, t.screen, e.What)
 	case e.What != "train":
-		t.draw(e.What, e.Done, e.Total, e.What)
+		t.bar.draw(e.What, e.Done, e.Total, e.What)
 	case e.Total > 1:
-		text := fmt.Sprintf("micro-batch %d/%d", e.Done, e.Total)
-		if t.text != "" {
-			text = t.text + ", " + text
-		}
-		t.draw("train", t.done, t.steps, text)
+		t.bar.draw("train", t.done, t.steps, slices.Concat(t.parts, []string{fmt.Sprintf("micro-batch %d/%d", e.Done, e.Total)})...)
 	}
 }
 
-// step shows one update: on the bar, or as one of about twenty lines.
+// step shows one update: on the bar, or as one of about twenty lines. What matters most comes first: a narrow bar leaves
+// out what is behind.
 func (t *Terminal) step(e Step) {
-	left := ""
+	parts := []string{fmt.Sprintf("loss %.4f", e.Loss)}
 	if n := e.Step - t.from; n > 0 && e.Steps > e.Step && !t.began.IsZero() {
-		left = ", " + duration(time.Since(t.began)/time.Duration(n)*time.Duration(e.Steps-e.Step)) + " left"
+		parts = append(parts, left(time.Since(t.began)/time.Duration(n)*time.Duration(e.Steps-e.Step)))
 	}
-	memory := ""
+	parts = append(parts, telling(func(name string) (float64, bool) { x, ok := e.Figures[name]; return x, ok })...)
+	parts = append(parts, fmt.Sprintf("%.0f tok/s", e.TokPerS))
 	if e.Memory > 0 {
-		memory = ", " + Bytes(e.Memory)
+		parts = append(parts, Bytes(e.Memory))
 	}
-	text := fmt.Sprintf("loss %.4f%s, %.0f tok/s%s%s", e.Loss, telling(func(name string) (float64, bool) { x, ok := e.Figures[name]; return x, ok }), e.TokPerS, memory, left)
-	t.done, t.text = e.Step, text
-	if t.tty {
-		t.draw("train", e.Step, e.Steps, text)
+	t.done, t.parts = e.Step, parts
+	if t.screen.isTerminal() {
+		t.bar.draw("train", e.Step, e.Steps, parts...)
 		return
 	}
 	if every := max(e.Steps/20, 1); e.Step-t.shown >= every || e.Step == t.from+1 || e.Step == e.Steps {
 		t.shown = e.Step
-		t.line("step %d/%d: %s", e.Step, e.Steps, text)
+		t.line("step %d/%d: %s", e.Step, e.Steps, strings.Join(parts, ", "))
 	}
 }
 
 // telling shows those of a method's figures that say at a glance how it goes, where there are some.
-func telling(figure func(name string) (float64, bool)) string {
-	out := ""
+func telling(figure func(name string) (float64, bool)) (out []string) {
 	for _, name := range []string{"accuracy", "margin", "kl"} {
 		if x, ok := figure(name); ok && !math.IsNaN(x) {
-			out += fmt.Sprintf(", %s %.3g", name, x)
+			out = append(out, fmt.Sprintf("%s %.3g", name, x))
 		}
 	}
 	return out
+}
+
+// left says how long it will take, as exactly as it is known.
+func left(d time.Duration) string {
+	switch {
+	case d >= 48*time.Hour:
+		return fmt.Sprintf("%.0f d left", d.Hours()/24)
+	case d >= time.Hour:
+		return fmt.Sprintf("%.1f h left", d.Hours())
+	case d >= time.Minute:
+		return fmt.Sprintf("%.0f min left", d.Minutes())
+	}
+	return fmt.Sprintf("%.0f s left", d.Seconds())
 }
 
 func duration(d time.Duration) string {
@@ -206,24 +213,48 @@ func CountsTable(train encode.Counts, held *encode.Counts) string {
 	return b.String()
 }
 
-func closing(s Summary) string {
+// closing sums a run up; it compares like with like.
+func closing(s Summary, screen Screen) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s, %s (%d counted) in %s", count.Of(s.Steps, "step"), count.Of(s.Tokens, "token"), s.Counted, duration(time.Duration(s.Seconds*float64(time.Second))))
+	fmt.Fprintf(&b, "%s, %s (%d counted) in %s", count.Of(s.Steps, "step"), count.Of(s.Tokens, "token"), s.Counted,
+		duration(time.Duration(s.Seconds*float64(time.Second))))
 	if s.TokPerS != nil {
 		fmt.Fprintf(&b, ", %.0f tok/s", *s.TokPerS)
 	}
 	if s.PeakBytes != nil {
 		fmt.Fprintf(&b, ", peak memory %s", Bytes(*s.PeakBytes))
 	}
-	if s.FirstLoss != nil && s.LastLoss != nil {
-		fmt.Fprintf(&b, "\nloss %.4f -> %.4f", *s.FirstLoss, *s.LastLoss)
-	}
 	if s.EvalLossBefore != nil && s.EvalLossAfter != nil {
-		fmt.Fprintf(&b, ", held out %.4f -> %.4f", *s.EvalLossBefore, *s.EvalLossAfter)
+		fmt.Fprintf(&b, "\nheld-out loss %.4f before, %.4f after", *s.EvalLossBefore, *s.EvalLossAfter)
 	}
-	if s.LlamaMaxDiff != nil && s.LlamaBaseDiff != nil {
-		fmt.Fprintf(&b, "\nllama.cpp loads it; its logits differ from ours by at most %.2g (base alone: %.2g)", *s.LlamaMaxDiff, *s.LlamaBaseDiff)
+	if s.FirstTenth != nil && s.LastTenth != nil && s.Steps > 1 {
+		fmt.Fprintf(&b, "\ntraining loss %.4f -> %.4f (%s)", *s.FirstTenth, *s.LastTenth, tenths(s.TenthSteps))
 	}
-	fmt.Fprintf(&b, "\nwritten: %s (step %d)", s.Result, s.ResultStep)
+	if s.LlamaMaxDiff != nil && s.LlamaBaseDiff != nil && s.LlamaRMSDiff != nil && s.LlamaBaseRMSDiff != nil {
+		b.WriteString("\n" + agreement(s))
+	}
+	fmt.Fprintf(&b, "\n%s %s (step %d)", screen.paint(green, "written:"), s.Result, s.ResultStep)
 	return b.String()
+}
+
+func tenths(steps int) string {
+	if steps == 1 {
+		return "the first and the last step"
+	}
+	return fmt.Sprintf("means of the first and the last %d steps", steps)
+}
+
+// rounded is a root mean square difference of logits from which on llama.cpp must have rounded activations: where it does
+// not, both agree to 1e-5 (measured, with f32 weights).
+const rounded = 1e-3
+
+// agreement says how far llama.cpp's logits are from ours, and what that means.
+func agreement(s Summary) string {
+	text := fmt.Sprintf("llama.cpp loads it and computes the same: logits differ by %.2g (root mean square; %.2g at most)",
+		*s.LlamaRMSDiff, *s.LlamaMaxDiff)
+	if *s.LlamaBaseRMSDiff < rounded {
+		return text
+	}
+	return text + fmt.Sprintf(",\n  those of the base before training by %.2g (%.2g): llama.cpp rounds activations, to 8 bits "+
+		"where weights are quantized, and that makes this difference", *s.LlamaBaseRMSDiff, *s.LlamaBaseDiff)
 }

@@ -56,9 +56,7 @@ func (r *run) finish(ctx context.Context) (report.Summary, error) {
 	if n := report.PeakBytes(); n > 0 {
 		s.PeakBytes = &n
 	}
-	title := fmt.Sprintf("%s: loss of %s", r.cfg.Output, r.how.Name)
-	if err := report.WritePlot(r.dir.file(filePlot), title, "loss ("+report.LossUnit(r.how.Unit)+")", r.log.Lines(),
-		r.meta.EvalBefore); err != nil {
+	if err := r.draw(); err != nil {
 		return report.Summary{}, err
 	}
 	if err := report.WriteSummary(r.dir.file(fileReport), s); err != nil {
@@ -66,6 +64,13 @@ func (r *run) finish(ctx context.Context) (report.Summary, error) {
 	}
 	r.rep.Report(report.Done{Summary: s})
 	return s, nil
+}
+
+// draw draws the losses so far.
+func (r *run) draw() error {
+	title := fmt.Sprintf("%s: loss of %s", r.cfg.Output, r.how.Name)
+	return report.WritePlot(r.dir.file(filePlot), title, "loss ("+report.LossUnit(r.how.Unit)+")", r.log.Lines(),
+		r.meta.EvalBefore)
 }
 
 // summary is the report so far: what is known before the result is written.
@@ -76,6 +81,8 @@ func (r *run) summary() report.Summary {
 		Method: r.how.Name, ResultStep: st.Step, Stopped: "steps", Train: r.rows.Train.Counts}
 	if lines := r.log.Lines(); len(lines) > 0 {
 		s.FirstLoss, s.LastLoss = &lines[0].Loss, &lines[len(lines)-1].Loss
+		first, last, n := report.Tenths(lines)
+		s.FirstTenth, s.LastTenth, s.TenthSteps = &first, &last, n
 	}
 	if s.Seconds > 0 {
 		rate := float64(s.Tokens) / s.Seconds
@@ -186,7 +193,8 @@ func (r *run) publish(s *report.Summary) error {
 
 // verify has llama.cpp load the result and compares its logits with ours.
 func (r *run) verify(ctx context.Context, probe *verify.Probe, base string, s *report.Summary) error {
-	r.rep.Report(report.Progress{What: "verify", Done: 0, Total: 1})
+	r.rep.Report(report.Progress{What: "verify"})
+	defer r.rep.Report(report.Progress{What: "verify", Done: 1, Total: 1})
 	var a verify.Agreement
 	var err error
 	path := r.dir.file(fileUnverified)
@@ -202,6 +210,6 @@ func (r *run) verify(ctx context.Context, probe *verify.Probe, base string, s *r
 		return err
 	}
 	s.LlamaMaxDiff, s.LlamaBaseDiff = &a.Trained.Max, &a.Base.Max
-	r.rep.Report(report.Progress{What: "verify", Done: 1, Total: 1})
+	s.LlamaRMSDiff, s.LlamaBaseRMSDiff = &a.Trained.RMS, &a.Base.RMS
 	return nil
 }

@@ -26,6 +26,7 @@ type run struct {
 	rep    report.Reporter
 	source *encode.Stream
 	clock  time.Time // when the step under way began
+	drawn  time.Time // when the losses were drawn
 }
 
 // Train runs a training run from its data to a result that llama.cpp has loaded, and tells rep what happens. On cancel
@@ -64,7 +65,7 @@ func (r *run) begin(ctx context.Context) error {
 		return err
 	}
 	r.store = checkpoint.Store{Dir: r.dir.file(dirCheckpoints), Keep: r.cfg.Keep}
-	if r.meta, err = r.describe(); err != nil {
+	if r.meta, err = r.describe(r.rep); err != nil {
 		return err
 	}
 	if r.cfg.Resume {
@@ -151,6 +152,9 @@ func (r *run) saveEarly(st *finetune.State) error {
 	return r.save(st)
 }
 
+// drawEvery is how long a plot of the losses stands while the run goes on: a long run's takes about 50 ms to draw.
+const drawEvery = 10 * time.Second
+
 // afterStep reports a step, evaluates, saves, and decides whether to stop.
 func (r *run) afterStep(ctx context.Context, st *finetune.State, s finetune.StepStats) (stop bool, err error) {
 	elapsed := time.Since(r.clock).Seconds()
@@ -163,6 +167,12 @@ func (r *run) afterStep(ctx context.Context, st *finetune.State, s finetune.Step
 		return false, err
 	}
 	r.rep.Report(report.Step{Line: line, Steps: r.meta.Course.Steps, Memory: report.PeakBytes()})
+	if time.Since(r.drawn) > drawEvery {
+		if err := r.draw(); err != nil {
+			return false, err
+		}
+		r.drawn = time.Now()
+	}
 	better := false
 	if every := r.cfg.EvalEvery; every > 0 && s.Step%every == 0 {
 		if better, err = r.evaluate(ctx, s.Step); err != nil {

@@ -89,7 +89,7 @@ func (s *setup) close() error {
 }
 
 // describe gives what a checkpoint says about the run before its first step.
-func (s *setup) describe() (m meta, err error) {
+func (s *setup) describe(rep report.Reporter) (m meta, err error) {
 	text, err := s.cfg.TOML()
 	if err != nil {
 		return m, err
@@ -109,6 +109,7 @@ func (s *setup) describe() (m meta, err error) {
 			return m, fmt.Errorf("--init-adapter: %w", err)
 		}
 	}
+	rep.Report(report.Progress{What: "hash " + s.cfg.Model})
 	m.BaseSHA256, err = s.hash.wait()
 	return m, err
 }
