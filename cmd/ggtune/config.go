@@ -1,6 +1,7 @@
 package main
 
 import (
+	"flag"
 	"fmt"
 	"math"
 	"os"
@@ -45,6 +46,9 @@ func configFlag(o config.Option) cli.Flag {
 	case *bool:
 		return &cli.BoolFlag{Name: o.Name, Aliases: o.Aliases, Usage: o.Usage, Value: *v, Category: o.Group}
 	}
+	if v, ok := o.Value.(flag.Value); ok {
+		return &cli.StringFlag{Name: o.Name, Aliases: o.Aliases, Usage: o.Usage, DefaultText: v.String(), Category: o.Group}
+	}
 	if s, ok := o.Value.(setting.Slot); ok {
 		x, known := s.Get()
 		f := &cli.Float64Flag{Name: o.Name, Aliases: o.Aliases, Usage: o.Usage, Value: x, Category: o.Group}
@@ -56,21 +60,25 @@ func configFlag(o config.Option) cli.Flag {
 	panic(fmt.Sprintf("option %s points to a %T", o.Name, o.Value))
 }
 
-// settings resolves those of a command: defaults, then the file of -c (with --resume, the one in the run's directory), then
-// the options given.
+// settings resolves those of a command: defaults (with --resume, what the run began with), then the file of -c, then the
+// options given.
 func settings(c *cli.Context) (*config.Config, error) {
 	cfg := config.Default()
-	path := c.String("config")
-	if path == "" && c.Bool("resume") && c.String("output") != "" {
+	if c.Bool("resume") && c.String("output") != "" {
 		saved := filepath.Join(c.String("output"), "run.toml")
 		switch _, err := os.Stat(saved); {
 		case err == nil:
-			path = saved
-		case !c.IsSet("model"): // else the run may have been stopped before it wrote anything
-			return nil, usagef("%s: --resume finds no run in %s: %w; name the run's directory with --output", c.Command.Name, c.String("output"), err)
+			began, err := config.LoadRun(saved)
+			if err != nil {
+				return nil, err
+			}
+			cfg = *began
+		case c.String("config") == "" && !c.IsSet("model"): // else the run may have been stopped before it wrote anything
+			return nil, usagef("%s: --resume finds no run in %s: %w; name the run's directory with --output", c.Command.Name,
+				c.String("output"), err)
 		}
 	}
-	if path != "" {
+	if path := c.String("config"); path != "" {
 		if err := cfg.LoadTOML(path); err != nil {
 			return nil, err
 		}
@@ -124,6 +132,10 @@ func setGiven(c *cli.Context, cfg *config.Config) (err error) {
 			}
 		case *bool:
 			*v = c.Bool(o.Name)
+		case flag.Value: // a number, or auto
+			if err := v.Set(c.String(o.Name)); err != nil {
+				return usagef("%s: %s: %w", c.Command.Name, dashes(o.Name), err)
+			}
 		case setting.Slot:
 			x := c.Float64(o.Name)
 			v.Set(x)

@@ -111,7 +111,7 @@ func pairConfig(t *testing.T, how string) config.Config {
 	}
 	c := config.Default()
 	c.Model, c.Data, c.Method = synth.Temp(t, synth.Tiny("llama", gguf.F32)), []string{path}, how
-	c.SeqLen, c.Packing, c.Accum, c.Threads, c.EvalSplit, c.Rank = 64, "sequential", 2, 1, 0.2, 4
+	c.SeqLen, c.Packing, c.Accum, c.Threads, c.EvalSplit, c.Rank = 64, "sequential", 2, 1, config.Fixed(0.2), 4
 	return c
 }
 

@@ -44,8 +44,9 @@ type Config struct {
 	Strict bool `toml:"strict"`
 	// EvalData lists files and directories of held-out examples. Default none.
 	EvalData []string `toml:"eval_data"`
-	// EvalSplit is the fraction of the training examples held out when there is no EvalData, 0 to below 1. Default 0.
-	EvalSplit float64 `toml:"eval_split"`
+	// EvalSplit is the fraction of the training examples held out when there is no EvalData, 0 to below 1. Default auto:
+	// 5 %, at least 8 and at most 200, and none of fewer than 100.
+	EvalSplit Auto[float64] `toml:"eval_split"`
 	// Output is the run's directory. Required for training.
 	Output string `toml:"output"`
 	// Method names the loss, or several with commas, weighed by LossWeights. Default sft.
@@ -114,8 +115,9 @@ type Config struct {
 	// Clip is the largest gradient norm, at least 0; 0 sets no limit. Default 1.
 	Clip float64 `toml:"clip"`
 
-	// EvalEvery is the number of steps between evaluations; 0 evaluates at the start and the end. Default 0.
-	EvalEvery int `toml:"eval_every"`
+	// EvalEvery is the number of steps between evaluations; 0 evaluates at the start and the end. Default auto: 10 to 19
+	// evaluations.
+	EvalEvery Auto[int] `toml:"eval_every"`
 	// EvalRows limits an evaluation to that many rows; 0 takes all. Default 0.
 	EvalRows int `toml:"eval_rows"`
 	// Patience ends the run after that many evaluations without a lower loss; 0 never does. Default 0.
@@ -153,16 +155,34 @@ func Default() Config {
 		OnLong: "truncate", Packing: "best-fit",
 		Rank: 16, Alpha: 32, LoRAPlus: 1, Init: "kaiming",
 		Schedule: "cosine", Epochs: 3, Batch: 1, Accum: 4, Clip: 1,
+		EvalSplit: Auto[float64]{Auto: true}, EvalEvery: Auto[int]{Auto: true},
 		SaveEvery: 50, Keep: 2, Seed: 1, Device: "cpu",
 	}
 }
 
-// Before gives what a run's file is read onto: Default, and for options that are younger than the first runs what
-// those did where they now have a choice.
+// Before is what a run's file is read onto: Default, and for options that are younger than the first runs, or whose
+// default has changed since, what runs did then.
 func Before() Config {
 	c := Default()
-	c.ControlTokens = controlTokens[1]
+	for _, o := range c.Options() {
+		if o.before != nil {
+			o.before()
+		}
+	}
 	return c
+}
+
+// ParseRun gives the settings of a run from the text that TOML wrote for it, perhaps in an older version. A key that is
+// not there was not known to that version, and takes the value that it then had. name is used in messages.
+func ParseRun(text, name string) (*Config, error) {
+	c := Before()
+	return &c, c.ParseTOML(text, name)
+}
+
+// LoadRun is ParseRun of a file.
+func LoadRun(path string) (*Config, error) {
+	c := Before()
+	return &c, c.LoadTOML(path)
 }
 
 // An Error is a fault of the configuration itself: the user's to mend before anything is read.
@@ -237,6 +257,9 @@ func (c *Config) slots() (slots []setting.Slot, into any) {
 // explainTOML puts the library's error into words of the file.
 func explainTOML(err error, name string) error {
 	var pe toml.ParseError
+	if errors.As(err, &pe) && strings.HasPrefix(pe.Message, notAuto) {
+		return fmt.Errorf("%s:%d: %s %s", name, pe.Position.Line, pe.LastKey, pe.Message)
+	}
 	if errors.As(err, &pe) {
 		return fmt.Errorf("%s:%d: %s", name, pe.Position.Line, pe.Message)
 	}

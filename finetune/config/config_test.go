@@ -108,7 +108,7 @@ func TestTOMLRoundTrip(t *testing.T) {
 	c := validConfig()
 	c.Model = `C:\models\"q".gguf`
 	c.Data = []string{"a,b.jsonl", "ü.txt"}
-	c.EvalSplit, c.LR, c.Seed, c.Full, c.Alpha, c.LossWeights = 0.1, 1e-5, 7, true, 0.5, []float64{1, 0.5}
+	c.EvalSplit, c.LR, c.Seed, c.Full, c.Alpha, c.LossWeights = Fixed(0.1), 1e-5, 7, true, 0.5, []float64{1, 0.5}
 	c.Settings = setting.Values{"beta": 0.2, "min-lr": 0.1}
 	text, err := c.TOML()
 	if err != nil {
@@ -203,10 +203,10 @@ func TestValidate(t *testing.T) {
 			c.Method, c.Schedule, c.Packing, c.OnLong, c.Mask, c.Init, c.Device = "stf", "cosin", "best", "cut", "asistant", "x", "cuda"
 		}, []string{`unknown method "stf"; nearest: "sft"`, `"cosine"`, `"best-fit"`, "truncate", "known: assistant", "kaiming", "cpu"}},
 		{"rates", func(c *Config) {
-			c.Dropout, c.EvalSplit, c.Settings = 1, 1, setting.Values{"min-lr": 1.5, "beta1": 1, "warmup": math.NaN(), "eps": 0}
+			c.Dropout, c.EvalSplit, c.Settings = 1, Fixed(1.0), setting.Values{"min-lr": 1.5, "beta1": 1, "warmup": math.NaN(), "eps": 0}
 		}, []string{"--dropout is 1", "--min-lr is 1.5; expected 0 to 1, a fraction of the peak", "--beta1 is 1; expected 0 to below 1", "--eval-split is 1", "--warmup is NaN", "--eps is 0"}},
-		{"patience without data", func(c *Config) { c.Patience = 2 }, []string{"--patience is 2; expected held-out", "--eval-every"}},
-		{"both held-out sets", func(c *Config) { c.EvalSplit, c.EvalData = 0.1, []string{"x"} }, []string{"--eval-split is given with --eval-data"}},
+		{"patience without data", func(c *Config) { c.Patience, c.EvalSplit, c.EvalEvery = 2, Fixed(0.0), Fixed(0) }, []string{"--patience is 2; expected held-out", "--eval-every"}},
+		{"both held-out sets", func(c *Config) { c.EvalSplit, c.EvalData = Fixed(0.1), []string{"x"} }, []string{"--eval-split is given with --eval-data"}},
 		{"full with an adapter's options", func(c *Config) { c.Full, c.Dropout, c.Layers = true, 0.1, "0" }, []string{"--dropout is given with --full", "--layers is given with --full"}},
 		{"full with an adapter's numbers", func(c *Config) { c.Full, c.Rank, c.Alpha, c.LoRAPlus, c.Init = true, 8, 8, 16, "gaussian" },
 			[]string{"--rank is given with --full", "--alpha is given with --full", "--lora-plus is given with --full", "--init is given with --full"}},

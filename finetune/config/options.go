@@ -20,13 +20,17 @@ type Option struct {
 	Key     string   // of the TOML file; "" where the option belongs to the command line only
 	Usage   string   // one line; `WORD` names the value, as urfave/cli has it
 	Group   string
-	// Value points to the field: *string, *[]string, *int, *uint64, *float64, *[]float64, *bool, or a setting.Slot.
+	// Value points to the field: *string, *[]string, *int, *uint64, *float64, *[]float64, *bool, an *Auto, or a
+	// setting.Slot.
 	Value any
 	// Unset is what help shows in place of a default where there is none: whose it is.
 	Unset string
 	Eval  bool // `ggtune eval` and `ggtune inspect` have it too
 	// Resume says what a resumed run may change.
 	Resume ResumeRule
+	// before gives the field the value that runs had before its default was changed, or before there was the option; nil
+	// where the default always was what it is.
+	before func()
 }
 
 // Get gives the value of the option; ok is false where none is given and there is no default.
@@ -93,7 +97,8 @@ func (c *Config) fileOptions() []Option {
 		{Name: "strict", Value: &c.Strict, Eval: true, Resume: Free, Usage: "refuse data of which anything " +
 			"would be left out"},
 		{Name: "eval-data", Value: &c.EvalData, Resume: Names, Usage: "`FILE` or directory of held-out examples; may be given again"},
-		{Name: "eval-split", Value: &c.EvalSplit, Resume: Same, Usage: "without --eval-data: hold out this `FRACTION` of the examples"},
+		{Name: "eval-split", Value: &c.EvalSplit, Resume: Same, before: func() { c.EvalSplit = Fixed(0.0) },
+			Usage: "without --eval-data: hold out this `FRACTION` of the examples; 0: none; auto: 5 %, 8 to 200, and none of fewer than 100"},
 		{Name: "output", Aliases: []string{"o"}, Value: &c.Output, Resume: Names, Usage: "`DIRECTORY` of the run"},
 		{Name: "resume", Value: &c.Resume, Usage: "go on from the newest checkpoint in the run's directory"},
 	}
@@ -120,8 +125,9 @@ func (c *Config) rowOptions() []Option {
 		{Name: "template", Value: &c.Template, Eval: true, Resume: Names, Usage: "chat template: a `FILE`, or one of " + strings.Join(template.Names(), ", ") + "; without it, the model's own"},
 		{Name: "mask", Value: &c.Mask, Eval: true, Usage: "train on `TURNS`: assistant (every answer), last (the last answer), all (every token)"},
 		{Name: "drop-reasoning", Value: &c.DropReasoning, Eval: true, Usage: "leave out reasoning that the data keeps apart from answers"},
-		{Name: "control-tokens", Value: &c.ControlTokens, Eval: true, Usage: "texts of control tokens in " +
-			"literal text: tokens, or plain (text like any other)"},
+		{Name: "control-tokens", Value: &c.ControlTokens, Eval: true,
+			before: func() { c.ControlTokens = controlTokens[1] },
+			Usage:  "texts of control tokens in literal text: tokens, or plain (text like any other)"},
 		{Name: "seq-len", Value: &c.SeqLen, Eval: true, Usage: "row length of `N` tokens"},
 		{Name: "on-long", Value: &c.OnLong, Eval: true, Usage: "longer examples: truncate, drop or refuse"},
 		{Name: "packing", Value: &c.Packing, Eval: true, Usage: "how examples share rows: best-fit, sequential or none"},
@@ -163,7 +169,8 @@ func (c *Config) stepOptions() []Option {
 
 func (c *Config) evalOptions() []Option {
 	return []Option{
-		{Name: "eval-every", Value: &c.EvalEvery, Resume: Free, Usage: "evaluate every `N` steps; 0: at the start and the end"},
+		{Name: "eval-every", Value: &c.EvalEvery, Resume: Free, before: func() { c.EvalEvery = Fixed(0) },
+			Usage: "evaluate every `N` steps; 0: at the start and the end; auto: 10 to 19 times"},
 		{Name: "eval-rows", Value: &c.EvalRows, Eval: true, Resume: Same, Usage: "evaluate on at most `N` rows; 0: all"},
 		{Name: "patience", Value: &c.Patience, Resume: Free, Usage: "stop after `N` evaluations without a lower loss; 0: never"},
 		{Name: "best", Value: &c.Best, Resume: Free, Usage: "the result is the step with the lowest held-out loss, not the last; --patience implies it"},

@@ -272,16 +272,23 @@ func (v *validator) read(r setting.Readers, chosen string, uses []setting.Use) (
 
 func (v *validator) evaluation() {
 	c := v.c
-	v.within(&c.EvalSplit, 0, 1, "0 to below 1")
-	for _, field := range []*int{&c.EvalEvery, &c.EvalRows, &c.Patience, &c.SaveEvery} {
+	v.need(c.EvalSplit.N >= 0 && c.EvalSplit.N < 1, &c.EvalSplit, v.is(c.EvalSplit), "auto, or 0 to below 1")
+	v.need(c.EvalEvery.N >= 0, &c.EvalEvery, v.is(c.EvalEvery), "auto, or 0 or more")
+	for _, field := range []*int{&c.EvalRows, &c.Patience, &c.SaveEvery} {
 		v.need(*field >= 0, field, v.is(*field), "0 or more")
 	}
 	v.need(c.Keep >= 1, &c.Keep, v.is(c.Keep), "at least 1, to resume from")
-	held := len(c.EvalData) > 0 || c.EvalSplit > 0
-	v.need(c.EvalSplit == 0 || len(c.EvalData) == 0, &c.EvalSplit, "is given with --eval-data", "one of them")
+	v.need(c.EvalSplit.N == 0 || len(c.EvalData) == 0, &c.EvalSplit, "is given with --eval-data", "one of them")
+	v.measured(len(c.EvalData) > 0 || c.MayHold())
+	v.need(c.Patience == 0 || c.EvalEvery.Auto || c.EvalEvery.N > 0, &c.Patience, v.is(c.Patience),
+		"--eval-every with it, to evaluate before the end")
+}
+
+// measured refuses what needs held-out examples where there are none.
+func (v *validator) measured(held bool) {
+	c := v.c
 	const need = "held-out examples to measure on: --eval-data or --eval-split"
 	v.need(held || c.Patience == 0, &c.Patience, v.is(c.Patience), need)
 	v.need(held || !c.Best, &c.Best, "is given", need)
-	v.need(held || c.EvalEvery == 0, &c.EvalEvery, v.is(c.EvalEvery), need)
-	v.need(c.Patience == 0 || c.EvalEvery > 0, &c.Patience, v.is(c.Patience), "--eval-every with it, to evaluate before the end")
+	v.need(held || c.EvalEvery.N == 0, &c.EvalEvery, v.is(c.EvalEvery), need)
 }

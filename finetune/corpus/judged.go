@@ -69,17 +69,25 @@ func hashOf(messages []data.Message, text string) (sum [sha256.Size]byte, err er
 }
 
 // split holds out part of the examples. The judged ones on one prompt stay together: a held-out prompt that was
-// trained on would flatter the figures. Where all are on one prompt, those of one record do.
-func (in *input) split(cfg *config.Config) (train, held []int, err error) {
+// trained on would flatter the figures. Where all are on one prompt, those of one record do. The note says what was
+// decided where the user left it to us.
+func (in *input) split(cfg *config.Config) (train, held []int, note string, err error) {
 	n, of := in.units()
-	if n < 2 {
-		what := "example"
-		if len(in.all) > 1 {
-			what = "prompt"
-		}
-		return nil, nil, fmt.Errorf("--eval-split holds out part of %s; at least 2 are needed", count.Of(n, what))
+	what := "example"
+	if n < len(in.all) {
+		what = "prompt"
 	}
-	_, out := encode.Split(n, cfg.EvalSplit, cfg.Seed)
+	k := cfg.Held(n)
+	switch auto := cfg.EvalSplit.Auto; {
+	case n < 2 && !auto:
+		return nil, nil, "", fmt.Errorf("--eval-split holds out part of %s; at least 2 are needed", count.Of(n, what))
+	case auto && k == 0:
+		note = fmt.Sprintf("none of %s is held out, being fewer than %d, so that only the loss of training is known; "+
+			"--eval-split 0.1 holds some out, --eval-data names others", count.Of(n, what), config.AutoHoldFrom)
+	case auto:
+		note = fmt.Sprintf("%d of %s are held out to measure on; --eval-split 0 trains on all", k, count.Of(n, what))
+	}
+	_, out := encode.Split(n, k, cfg.Seed)
 	for i, u := range of {
 		if _, isHeld := slices.BinarySearch(out, u); isHeld {
 			held = append(held, i)
@@ -87,7 +95,7 @@ func (in *input) split(cfg *config.Config) (train, held []int, err error) {
 			train = append(train, i)
 		}
 	}
-	return train, held, nil
+	return train, held, note, nil
 }
 
 // units numbers what is held out together: of gives each example's unit.

@@ -153,7 +153,7 @@ func TestBadJudgements(t *testing.T) {
 		{"plain data", pairs, nil, []string{`{"prompt": "cd", "completion": " c"}`}, "learns from pairs"},
 		{"all too long", pairs, func(c *config.Config) { c.SeqLen = 8 },
 			[]string{`{"prompt": "ab", "chosen": " cdefgh", "rejected": " d"}`}, "--seq-len 14 takes them in"},
-		{"nothing to split", pairs, func(c *config.Config) { c.EvalSplit = 0.5 },
+		{"nothing to split", pairs, func(c *config.Config) { c.EvalSplit = config.Fixed(0.5) },
 			[]string{`{"prompt": "ab", "chosen": " c", "rejected": " d"}`}, "part of 1 example; at least 2"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -259,7 +259,7 @@ func TestSplitKeepsPrompts(t *testing.T) {
 		{"prompts", lines, func(line int) int { return (line - 1) % 10 }, 6},
 		{"one prompt", same, func(line int) int { return line }, 18},
 	} {
-		_, r, err := textFor(t, pairs, barTemplate, func(c *config.Config) { c.EvalSplit = 0.2 }, tc.lines...)
+		_, r, err := textFor(t, pairs, barTemplate, func(c *config.Config) { c.EvalSplit = config.Fixed(0.2) }, tc.lines...)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -20,17 +20,23 @@ type Rows struct {
 // Read reads, encodes and packs the data of a training run.
 func (r *Reader) Read(ctx context.Context) (*Rows, error) {
 	out := &Rows{cfg: r.cfg}
-	err := r.readInto(ctx, r.cfg.Data, r.cfg.EvalSplit > 0, func(in *input) error {
+	err := r.readInto(ctx, r.cfg.Data, r.cfg.MayHold(), func(in *input) error {
 		out.Notes = append(out.Notes, dropNotes(in.ds)...)
 		train := in.all
-		if r.cfg.EvalSplit > 0 {
+		if r.cfg.MayHold() {
 			var held []int
+			var note string
 			var err error
-			if train, held, err = in.split(r.cfg); err != nil {
+			if train, held, note, err = in.split(r.cfg); err != nil {
 				return err
 			}
-			if out.Held, err = r.encode(ctx, in, held, 0); err != nil {
-				return err
+			if note != "" {
+				out.Notes = append(out.Notes, note)
+			}
+			if len(held) > 0 {
+				if out.Held, err = r.encode(ctx, in, held, 0); err != nil {
+					return err
+				}
 			}
 		}
 		var err error
@@ -128,6 +134,14 @@ func (r *Rows) StepsPerEpoch() int {
 func (r *Rows) Reached() (micros, trained int) {
 	micros = r.Steps() * r.cfg.Accum
 	return micros, min(r.TrainRows.Rows(), micros*r.cfg.Batch)
+}
+
+// EvalEvery is the number of steps between evaluations, 0 where there are none.
+func (r *Rows) EvalEvery() int {
+	if r.Held == nil {
+		return 0
+	}
+	return r.cfg.EvalSteps(r.Steps())
 }
 
 // Largest gives the tokens and counted tokens of the longest row, held-out ones included, and how many rows of a

@@ -145,7 +145,7 @@ func TestSplitIsDisjoint(t *testing.T) {
 	for i := range 20 {
 		lines = append(lines, fmt.Sprintf(`{"prompt": "p%d", "completion": " c%d"}`, i, i))
 	}
-	_, r, err := textOf(t, "", func(c *config.Config) { c.EvalSplit = 0.25 }, lines...)
+	_, r, err := textOf(t, "", func(c *config.Config) { c.EvalSplit = config.Fixed(0.25) }, lines...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,7 +161,7 @@ func TestSplitIsDisjoint(t *testing.T) {
 	if r.HeldRows.Rows() == 0 || r.Probe() == nil {
 		t.Error("no held-out rows, or no probe")
 	}
-	_, _, err = textOf(t, "", func(c *config.Config) { c.EvalSplit = 0.5 }, lines[0])
+	_, _, err = textOf(t, "", func(c *config.Config) { c.EvalSplit = config.Fixed(0.5) }, lines[0])
 	if err == nil || !strings.Contains(err.Error(), "at least 2") {
 		t.Errorf("one example to split: got %v", err)
 	}

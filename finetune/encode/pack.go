@@ -151,12 +151,10 @@ func (o *rooms) take(n int) (row, room int) {
 	return row, room
 }
 
-// Split picks the given fraction of n examples (rounded, at least one of each part) for evaluation, by the seed. held is
-// ascending.
-func Split(n int, fraction float64, seed uint64) (train, held []int) {
-	k := min(max(int(float64(n)*fraction+0.5), 1), n-1)
+// Split picks k of n examples for evaluation, by the seed. held is ascending.
+func Split(n, k int, seed uint64) (train, held []int) {
 	out := make([]bool, n)
-	for _, i := range permutation(n, seed, streamSplit, 0)[:max(k, 0)] {
+	for _, i := range permutation(n, seed, streamSplit, 0)[:k] {
 		out[i] = true
 	}
 	for i, h := range out {

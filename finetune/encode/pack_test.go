@@ -81,15 +81,13 @@ func TestPermutation(t *testing.T) {
 
 func TestSplit(t *testing.T) {
 	for _, tc := range []struct {
-		n    int
-		f    float64
-		held int
-	}{{100, 0.1, 10}, {5, 0.01, 1}, {5, 0.99, 4}, {2, 0.5, 1}} {
-		train, held := Split(tc.n, tc.f, 9)
+		n, k int
+	}{{100, 10}, {5, 1}, {5, 4}, {2, 1}, {3, 0}} {
+		train, held := Split(tc.n, tc.k, 9)
 		all := append(slices.Clone(train), held...)
 		slices.Sort(all)
-		if len(held) != tc.held || len(all) != tc.n || all[0] != 0 || all[tc.n-1] != tc.n-1 {
-			t.Errorf("%d at %g: got %v and %v, want %d held out", tc.n, tc.f, train, held, tc.held)
+		if len(held) != tc.k || len(all) != tc.n || all[0] != 0 || all[tc.n-1] != tc.n-1 {
+			t.Errorf("%d of %d: got %v and %v", tc.k, tc.n, train, held)
 		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/ggtune/ggtune/engine/arch"
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/engine/synth"
+	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/finetune/report"
 )
 
@@ -113,7 +114,7 @@ func TestNaNInModel(t *testing.T) {
 	for name, held := range map[string]float64{"measured first": 0.2, "trained on at once": 0} {
 		t.Run(name, func(t *testing.T) {
 			c := tinyConfig(t, gguf.F32)
-			c.Model, c.EvalSplit, c.EvalEvery = model, held, 0
+			c.Model, c.EvalSplit, c.EvalEvery = model, config.Fixed(held), config.Fixed(0)
 			_, err := Train(t.Context(), c, report.Silent{})
 			if err == nil || !strings.Contains(err.Error(), "not finite") ||
 				!strings.Contains(err.Error(), "ggtune check") {
@@ -132,7 +133,7 @@ func TestNaNInModel(t *testing.T) {
 // TestAdapterOfAnotherShape: an adapter of the same architecture but another size is refused.
 func TestAdapterOfAnotherShape(t *testing.T) {
 	c := tinyConfig(t, gguf.F32)
-	c.Steps, c.EvalSplit, c.EvalEvery = 1, 0, 0
+	c.Steps, c.EvalSplit, c.EvalEvery = 1, config.Fixed(0.0), config.Fixed(0)
 	s := mustTrain(t, c)
 	wide := synth.Tiny("llama", gguf.F32)
 	wide.Embd *= 2

@@ -58,7 +58,7 @@ func (r *run) measure(ctx context.Context, o eval.Options) (eval.Result, error) 
 
 // owed makes up for an evaluation that an interruption prevented.
 func (r *run) owed(ctx context.Context, st *finetune.State) error {
-	every := r.cfg.EvalEvery
+	every := r.rows.EvalEvery()
 	if every == 0 || st.Step == 0 || st.Step%every != 0 || r.meta.Evaluated == st.Step || st.Pending.Micros > 0 {
 		return nil
 	}

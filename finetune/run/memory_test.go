@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/ggtune/ggtune/engine/gguf"
+	"github.com/ggtune/ggtune/finetune/config"
 )
 
 // TestMemoryDoesNotMatter: layers computed again give the numbers of layers kept, bit for bit, so that --memory may
@@ -42,7 +43,7 @@ func TestHeldOutRowsAreCounted(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := tinyConfig(t, gguf.F32)
-	c.EvalSplit, c.EvalData, c.Packing, c.Batch = 0, []string{long}, "none", 4
+	c.EvalSplit, c.EvalData, c.Packing, c.Batch = config.Fixed(0.0), []string{long}, "none", 4
 	r := begun(t, c, func(*run) {})
 	train, _ := r.rows.TrainRows.Longest()
 	held, _ := r.rows.HeldRows.Longest()

@@ -76,7 +76,7 @@ func TestEveryMethodLearns(t *testing.T) {
 		}
 		t.Run(name, func(t *testing.T) {
 			c := pairConfig(t, name)
-			c.Dropout, c.Steps, c.EvalEvery, c.LR = 0, 20, 0, 1e-2
+			c.Dropout, c.Steps, c.EvalEvery, c.LR = 0, 20, config.Fixed(0), 1e-2
 			rec := &recorder{}
 			s, err := Train(t.Context(), c, rec)
 			if err != nil {
@@ -238,7 +238,7 @@ func TestInitAdapter(t *testing.T) {
 	s := mustTrain(t, sft)
 	c := pairConfig(t, "dpo")
 	c.Model, c.InitAdapter, c.Rank, c.LR, c.Dropout = sft.Model, s.Result, config.Default().Rank, 1e-2, 0
-	c.Steps, c.EvalEvery = 10, 0
+	c.Steps, c.EvalEvery = 10, config.Fixed(0)
 	rec := &recorder{}
 	tuned, err := Train(t.Context(), c, rec)
 	if err != nil {
@@ -321,7 +321,7 @@ func TestCountedAnswers(t *testing.T) {
 	counted := func(name string) []int {
 		c := pairConfig(t, name)
 		c.Data = []string{tinyPairs(t, 12)}
-		c.EvalSplit, c.EvalData, c.EvalEvery, c.Epochs, c.Steps = 0, c.Data, 0, 1, 0
+		c.EvalSplit, c.EvalData, c.EvalEvery, c.Epochs, c.Steps = config.Fixed(0.0), c.Data, config.Fixed(0), 1, 0
 		s := mustTrain(t, c)
 		steps := 0
 		for _, l := range metrics(t, c.Output) {
@@ -351,7 +351,7 @@ func TestReadingShows(t *testing.T) {
 		{"verdicts", "kto", 0, []int{80, 80}}} {
 		t.Run(tc.name, func(t *testing.T) {
 			c := pairConfig(t, tc.method)
-			c.EvalSplit, c.EvalEvery = tc.split, 0
+			c.EvalSplit, c.EvalEvery = config.Fixed(tc.split), config.Fixed(0)
 			rec := &recorder{}
 			r := &run{setup: setup{cfg: c}, rep: rec}
 			defer r.close()

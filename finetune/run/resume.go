@@ -41,12 +41,12 @@ type meta struct {
 // ResumeConfig gives the settings of the run in directory output, for a resumed run to begin from; options given anew
 // are set on top. Train compares the two.
 func ResumeConfig(output string) (*config.Config, error) {
-	c := config.Before()
-	if err := c.LoadTOML(filepath.Join(output, fileConfig)); err != nil {
+	c, err := config.LoadRun(filepath.Join(output, fileConfig))
+	if err != nil {
 		return nil, fmt.Errorf("resume: %w", err)
 	}
 	c.Output, c.Resume = output, true
-	return &c, nil
+	return c, nil
 }
 
 // restore goes on from the newest whole checkpoint, if there is one, after making sure that it is of this run.
@@ -91,8 +91,8 @@ func (r *run) restore(ctx context.Context) error {
 
 // compatible refuses to resume what would be another run.
 func (r *run) compatible(m *meta) (notes []string, err error) {
-	old := config.Before()
-	if err := old.ParseTOML(m.Config, "its "+fileConfig); err != nil {
+	old, err := config.ParseRun(m.Config, "its "+fileConfig)
+	if err != nil {
 		return nil, err
 	}
 	var errs []error
@@ -110,7 +110,7 @@ func (r *run) compatible(m *meta) (notes []string, err error) {
 	if m.InitAdapter != r.meta.InitAdapter {
 		errs = append(errs, errors.New("--init-adapter is not the one that the run began with; give that one"))
 	}
-	diffs, notes := config.Compare(&old, &r.cfg)
+	diffs, notes := config.Compare(old, &r.cfg)
 	errs = append(errs, diffs...)
 	// Other options than the run's give other rows: say so only where the options are the same.
 	if len(diffs) == 0 && m.TrainData != r.meta.TrainData {

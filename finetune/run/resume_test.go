@@ -163,7 +163,7 @@ func TestResumeOlderFull(t *testing.T) {
 // TestResumeRules: what a resumed run may change, and what is refused and why.
 func TestResumeRules(t *testing.T) {
 	base := tinyConfig(t, gguf.F32)
-	base.Schedule, base.Settings, base.Steps, base.EvalEvery = "constant", setting.Values{"warmup": 1}, 4, 2
+	base.Schedule, base.Settings, base.Steps, base.EvalEvery = "constant", setting.Values{"warmup": 1}, 4, config.Fixed(2)
 	mustTrain(t, base)
 	for _, tc := range []struct {
 		name   string
@@ -173,7 +173,7 @@ func TestResumeRules(t *testing.T) {
 	}{
 		{"nothing", func(c *config.Config) {}, "", ""},
 		{"more steps", func(c *config.Config) { c.Steps = 6 }, "", ""},
-		{"intervals", func(c *config.Config) { c.SaveEvery, c.EvalEvery, c.Keep = 1, 1, 5 }, "", ""},
+		{"intervals", func(c *config.Config) { c.SaveEvery, c.EvalEvery, c.Keep = 1, config.Fixed(1), 5 }, "", ""},
 		{"threads", func(c *config.Config) { c.Threads = 2 }, "", "last bits"},
 		{"the model elsewhere", func(c *config.Config) {
 			path := filepath.Join(t.TempDir(), "moved.gguf")
@@ -266,8 +266,8 @@ func TestOutputDirectory(t *testing.T) {
 func TestPatienceAndBest(t *testing.T) {
 	c := tinyConfig(t, gguf.F32)
 	c.LR, c.Clip, c.Schedule = 0.05, 0, "constant" // far too much: the loss rises at once
-	c.Steps, c.EvalEvery, c.Patience, c.Keep, c.SaveEvery = 40, 1, 2, 1, 0
-	c.EvalSplit, c.EvalData = 0, []string{tinyData(t, 10)}
+	c.Steps, c.EvalEvery, c.Patience, c.Keep, c.SaveEvery = 40, config.Fixed(1), 2, 1, 0
+	c.EvalSplit, c.EvalData = config.Fixed(0.0), []string{tinyData(t, 10)}
 	s := mustTrain(t, c)
 	if s.Stopped != "patience" || s.Steps >= 40 || s.BestStep == nil || s.ResultStep != *s.BestStep ||
 		s.ResultStep >= s.Steps {
@@ -359,7 +359,7 @@ func TestExtendedIsUnfinished(t *testing.T) {
 func TestFullDisk(t *testing.T) {
 	c := tinyConfig(t, gguf.F32)
 	r := begun(t, c, func(*run) {})
-	r.cfg.EvalEvery = 0
+	r.cfg.EvalEvery = config.Fixed(0)
 	saves := 0
 	r.rep = &recorder{on: func(e report.Event) {
 		if s, ok := e.(report.Saved); ok && s.What == "checkpoint" {

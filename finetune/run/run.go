@@ -174,7 +174,7 @@ func (r *run) afterStep(ctx context.Context, st *finetune.State, s finetune.Step
 		r.drawn = time.Now()
 	}
 	better := false
-	if every := r.cfg.EvalEvery; every > 0 && s.Step%every == 0 {
+	if every := r.rows.EvalEvery(); every > 0 && s.Step%every == 0 {
 		if better, err = r.evaluate(ctx, s.Step); err != nil {
 			// The step itself is done and must not be lost; the evaluation is owed.
 			return false, finetune.EndedBy(err, r.save(st))

@@ -56,6 +56,9 @@ func (s *setup) open(ctx context.Context, rep report.Reporter) error {
 	if s.rows, err = s.text.Read(ctx); err != nil {
 		return err
 	}
+	if err := s.cfg.NeedHeld(s.rows.Held != nil); err != nil {
+		return err
+	}
 	if s.course, err = s.cfg.Course(s.rows.Steps()); err != nil {
 		return err
 	}

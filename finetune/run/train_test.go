@@ -41,7 +41,7 @@ func tinyConfig(t *testing.T, typ gguf.Type) config.Config {
 	c.Data = []string{tinyData(t, 40)}
 	c.Output = filepath.Join(t.TempDir(), "run")
 	c.SeqLen, c.Packing, c.Batch, c.Accum, c.Steps, c.Threads = 64, "sequential", 1, 2, 6, 1
-	c.EvalSplit, c.EvalEvery, c.SaveEvery, c.Dropout, c.Rank, c.LR = 0.2, 3, 2, 0.1, 4, 5e-3
+	c.EvalSplit, c.EvalEvery, c.SaveEvery, c.Dropout, c.Rank, c.LR = config.Fixed(0.2), config.Fixed(3), 2, 0.1, 4, 5e-3
 	return c
 }
 
@@ -157,7 +157,9 @@ func TestNothingWritten(t *testing.T) {
 		}, "--warmup: 16 steps of warm-up, and the run has"},
 		"last turn":   {func(c *config.Config) { c.Mask = "last" }, "--mask last: "},
 		"refuse long": {func(c *config.Config) { c.SeqLen, c.OnLong = 8, "refuse" }, "longer than a row of 8"},
-		"all too long": {func(c *config.Config) { c.SeqLen, c.OnLong, c.EvalSplit, c.EvalEvery = 4, "drop", 0, 0 },
+		"all too long": {func(c *config.Config) {
+			c.SeqLen, c.OnLong, c.EvalSplit, c.EvalEvery = 4, "drop", config.Fixed(0.0), config.Fixed(0)
+		},
 			"none of"},
 		"full quantized": {func(c *config.Config) {
 			c.Full, c.Dropout, c.Rank = true, 0, config.Default().Rank
@@ -198,7 +200,7 @@ func heldConfig(c config.Config, t *testing.T) config.Config {
 func TestEvaluate(t *testing.T) {
 	c := tinyConfig(t, gguf.F32)
 	held := tinyData(t, 10)
-	c.EvalSplit, c.EvalData, c.SeqLen = 0, []string{held}, 48
+	c.EvalSplit, c.EvalData, c.SeqLen = config.Fixed(0.0), []string{held}, 48
 	s := mustTrain(t, c)
 	e := config.Default()
 	e.Model, e.Data, e.Threads = c.Model, []string{held}, 1
@@ -259,7 +261,7 @@ func TestFull(t *testing.T) {
 func TestFullIsMeasuredAsWritten(t *testing.T) {
 	c := tinyConfig(t, gguf.BF16)
 	c.Full, c.Exact, c.Dropout, c.Rank, c.LR = true, true, 0, config.Default().Rank, 3e-3
-	c.EvalSplit, c.EvalData = 0, []string{tinyData(t, 10)}
+	c.EvalSplit, c.EvalData = config.Fixed(0.0), []string{tinyData(t, 10)}
 	s := mustTrain(t, c)
 	e := c
 	e.Model, e.Data = s.Result, c.EvalData
@@ -281,7 +283,7 @@ func TestTrainReal(t *testing.T) {
 	c.Model = testdata.Path(t, "models", "stories260K", "stories260K-q8_0.gguf")
 	c.Data = []string{testdata.Path(t, "text", "tinystories.jsonl")}
 	c.Output = filepath.Join(t.TempDir(), "run")
-	c.EvalSplit, c.SeqLen, c.EvalRows, c.Steps, c.LR, c.Threads = 0.2, 128, 8, 8, 2e-3, 2
+	c.EvalSplit, c.SeqLen, c.EvalRows, c.Steps, c.LR, c.Threads = config.Fixed(0.2), 128, 8, 8, 2e-3, 2
 	s := mustTrain(t, c)
 	// Measured: 1.90 to 1.72 nats.
 	t.Logf("held out: %g, then %g", *s.EvalLossBefore, *s.EvalLossAfter)
@@ -295,7 +297,7 @@ func TestAdapterSaysHowDataIsRead(t *testing.T) {
 	c := tinyConfig(t, gguf.F32)
 	c.DropReasoning, c.OnLong, c.Columns, c.TextSplit, c.TaskExamples, c.TaskChat = true, "drop",
 		[]string{"prompt=ask", "completion=say"}, "line", 0, true
-	c.Steps, c.EvalSplit = 2, 0
+	c.Steps, c.EvalSplit = 2, config.Fixed(0.0)
 	renamed := func(n int) []string {
 		path := filepath.Join(t.TempDir(), "renamed.jsonl")
 		text := strings.NewReplacer(`"prompt"`, `"ask"`, `"completion"`, `"say"`).Replace(readFile(t, tinyData(t, n)))

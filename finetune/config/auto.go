@@ -1,0 +1,121 @@
+package config
+
+import (
+	"fmt"
+	"strconv"
+)
+
+// An Auto is a number, or left to what is decided once the data is known.
+type Auto[T int | float64] struct {
+	Auto bool
+	N    T // 0 with Auto
+}
+
+// autoWord is how Auto is spelled on the command line and in TOML.
+const autoWord = "auto"
+
+// Fixed is the number n.
+func Fixed[T int | float64](n T) Auto[T] { return Auto[T]{N: n} }
+
+// String spells it.
+func (a Auto[T]) String() string {
+	if a.Auto {
+		return autoWord
+	}
+	return fmt.Sprint(a.N)
+}
+
+// Set reads what String spells; what is no such number is an error, and changes nothing.
+func (a *Auto[T]) Set(text string) error {
+	if text == autoWord {
+		*a = Auto[T]{Auto: true}
+		return nil
+	}
+	var n T
+	var err error
+	switch p := any(&n).(type) {
+	case *int:
+		*p, err = strconv.Atoi(text)
+	case *float64:
+		*p, err = strconv.ParseFloat(text, 64)
+	}
+	if err != nil || n != n {
+		return fmt.Errorf("%q is neither %s nor %s", text, autoWord, kind(n))
+	}
+	*a = Fixed(n)
+	return nil
+}
+
+// kind names what a number may be.
+func kind(n any) string {
+	if _, whole := n.(int); whole {
+		return "a whole number"
+	}
+	return "a number"
+}
+
+// MarshalTOML implements toml.Marshaler: the number as one, the word in quotes.
+func (a Auto[T]) MarshalTOML() ([]byte, error) {
+	if a.Auto {
+		return strconv.AppendQuote(nil, autoWord), nil
+	}
+	return fmt.Append(nil, a.N), nil
+}
+
+// notAuto begins the error of UnmarshalTOML, which the library gives back as text only, without the key.
+const notAuto = "is neither "
+
+// UnmarshalTOML implements toml.Unmarshaler.
+func (a *Auto[T]) UnmarshalTOML(v any) error {
+	if err := a.Set(fmt.Sprint(v)); err != nil {
+		return fmt.Errorf("%s%s nor %q", notAuto, kind(a.N), autoWord)
+	}
+	return nil
+}
+
+// The rule of EvalSplit's auto. Of fewer than AutoHoldFrom examples training needs all. The mean loss over 8 answers
+// tells at least whether it falls; over 200 its standard error is 7 % of the spread of the answers' losses, and more
+// would take time from training.
+const (
+	AutoHoldFrom = 100
+	autoShare    = 0.05
+	autoLeast    = 8
+	autoMost     = 200
+)
+
+// autoEvaluations is how often a run is measured at least, and less than twice as often at most, if it has as many
+// steps.
+const autoEvaluations = 10
+
+// Held is how many of n examples are held out.
+func (c *Config) Held(n int) int {
+	switch {
+	case !c.MayHold():
+		return 0
+	case !c.EvalSplit.Auto: // at least one of each part
+		return max(min(max(int(float64(n)*c.EvalSplit.N+0.5), 1), n-1), 0)
+	case n < AutoHoldFrom:
+		return 0
+	}
+	return min(max(int(autoShare*float64(n)+0.5), autoLeast), autoMost)
+}
+
+// MayHold says that examples are held out if there are enough.
+func (c *Config) MayHold() bool {
+	return len(c.EvalData) == 0 && (c.EvalSplit.Auto || c.EvalSplit.N > 0)
+}
+
+// EvalSteps is the number of steps between evaluations of a run of that many; 0: only at the start and the end.
+func (c *Config) EvalSteps(steps int) int {
+	if c.EvalEvery.Auto {
+		return max(steps/autoEvaluations, 1)
+	}
+	return c.EvalEvery.N
+}
+
+// NeedHeld refuses options that measure on held-out examples where it turned out that there are none.
+func (c *Config) NeedHeld(held bool) error {
+	v := &validator{c: c}
+	v.measured(held)
+	return v.result()
+}

@@ -1,0 +1,120 @@
+package config
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+)
+
+// TestAuto: a number is written as one and the word in quotes, both are read, and nothing else is.
+func TestAuto(t *testing.T) {
+	for _, tc := range []struct{ text, wrong string }{
+		{text: `"auto"`}, {text: "0.25"}, {text: "0"}, {text: "1e-07"},
+		{text: `"most"`, wrong: "run.toml:1: eval_split"}, {text: "true", wrong: "eval_split"},
+		{text: "nan", wrong: "eval_split"}, {text: "[0.1]", wrong: "eval_split"},
+	} {
+		c := Default()
+		err := c.ParseTOML("eval_split = "+tc.text+"\n", "run.toml")
+		if tc.wrong != "" {
+			if err == nil || !strings.Contains(err.Error(), tc.wrong) ||
+				!strings.Contains(err.Error(), `eval_split is neither a number nor "auto"`) {
+				t.Errorf("%s: got %v, want %q and what is expected", tc.text, err, tc.wrong)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("%s: %v", tc.text, err)
+			continue
+		}
+		if b, err := c.EvalSplit.MarshalTOML(); err != nil || string(b) != tc.text {
+			t.Errorf("got %s, %v, want %s", b, err, tc.text)
+		}
+	}
+	var every Auto[int]
+	if err := every.Set("2.5"); err == nil || !strings.Contains(err.Error(), "a whole number") {
+		t.Errorf("2.5 steps: got %v", err)
+	}
+	if err := every.Set("12"); err != nil || every != Fixed(12) || every.String() != "12" {
+		t.Errorf("got %v, %v", every, err)
+	}
+}
+
+// TestHeld: how many examples are held out.
+func TestHeld(t *testing.T) {
+	auto := Auto[float64]{Auto: true}
+	for _, tc := range []struct {
+		split   Auto[float64]
+		data    []string
+		n, want int
+	}{
+		{auto, nil, 0, 0}, {auto, nil, 99, 0}, {auto, nil, 100, 8}, {auto, nil, 159, 8}, {auto, nil, 170, 9},
+		{auto, nil, 1000, 50},
+		{auto, nil, 4000, 200}, {auto, nil, 1_000_000, 200}, {auto, []string{"held.jsonl"}, 1000, 0},
+		{Fixed(0.0), nil, 1000, 0}, {Fixed(0.1), nil, 40, 4}, {Fixed(0.01), nil, 5, 1},
+		{Fixed(0.99), nil, 5, 4}, {Fixed(0.5), nil, 1, 0},
+	} {
+		c := Config{EvalSplit: tc.split, EvalData: tc.data}
+		if got := c.Held(tc.n); got != tc.want {
+			t.Errorf("%v of %d, other data %v: got %d, want %d", tc.split, tc.n, tc.data, got, tc.want)
+		}
+	}
+}
+
+// TestEvalSteps: a run of enough steps is measured 10 to 19 times beside its start, a shorter one after each step.
+func TestEvalSteps(t *testing.T) {
+	c := Default()
+	for steps := 1; steps < 3000; steps++ {
+		every := c.EvalSteps(steps)
+		if n := steps / every; n < min(steps, autoEvaluations) || n >= 2*autoEvaluations {
+			t.Fatalf("%d steps, every %d: %d evaluations", steps, every, n)
+		}
+	}
+	c.EvalEvery = Fixed(7)
+	if got := c.EvalSteps(1000); got != 7 {
+		t.Errorf("got %d, want what was asked for", got)
+	}
+}
+
+// TestParseRun: what a run's file does not name was not known when it was written, and means what it meant then; what
+// it names counts.
+func TestParseRun(t *testing.T) {
+	c, err := ParseRun("rank = 3\n", "run.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Default()
+	want.Rank, want.EvalSplit, want.EvalEvery = 3, Fixed(0.0), Fixed(0)
+	if !reflect.DeepEqual(*c, want) {
+		t.Errorf("got\n%+v, want\n%+v", *c, want)
+	}
+	now := validConfig()
+	text, err := now.TOML()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c, err = ParseRun(string(text), "run.toml"); err != nil || c.EvalSplit != now.EvalSplit ||
+		c.EvalEvery != now.EvalEvery {
+		t.Errorf("a run of this version: got %v and %v, %v", c.EvalSplit, c.EvalEvery, err)
+	}
+}
+
+// TestNeedHeld: what measures on held-out examples is refused once it is known that there are none.
+func TestNeedHeld(t *testing.T) {
+	c := validConfig()
+	if err := c.NeedHeld(false); err != nil {
+		t.Errorf("nothing asked for: %v", err)
+	}
+	c.Patience, c.Best, c.EvalEvery = 2, true, Fixed(3)
+	if err := c.Validate(); err != nil {
+		t.Errorf("there may be some: %v", err)
+	}
+	err := c.NeedHeld(false)
+	for _, want := range []string{"--patience is 2", "--best", "--eval-every is 3"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %q", err, want)
+		}
+	}
+	if err := c.NeedHeld(true); err != nil {
+		t.Error(err)
+	}
+}
