@@ -199,7 +199,16 @@ func openGenerator(c *cli.Context) (*generate.Generator, error) {
 	if a := c.String("adapter"); a != "" {
 		cfg.Adapters = []generate.Adapter{{Path: a, Scale: float32(c.Float64("scale"))}}
 	}
-	return generate.Open(cfg)
+	loaded := busy(c, "load "+model)
+	g, err := generate.Open(cfg)
+	loaded()
+	if err != nil {
+		return nil, err
+	}
+	for _, note := range g.Notes() {
+		fmt.Fprintln(c.App.ErrWriter, "note:", note)
+	}
+	return g, nil
 }
 
 // rawTokens tokenizes a raw prompt, and warns of a beginning that is there twice.

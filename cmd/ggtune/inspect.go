@@ -9,6 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/ggtune/ggtune/finetune/checkpoint"
 	"github.com/ggtune/ggtune/internal/count"
 	"github.com/ggtune/ggtune/internal/fileerr"
 	"github.com/ggtune/ggtune/internal/regular"
@@ -19,7 +20,8 @@ func inspectCommand() *cli.Command {
 		Name:      "inspect",
 		Usage:     "say what a model, adapter, dataset or run is",
 		UsageText: "[options] FILE-OR-DIRECTORY",
-		Description: "A model: sizes, storage types, tokenizer, template, what can be trained. An adapter: its base, rank, targets.\n" +
+		Description: "A model: sizes, storage types, tokenizer, template, what can be trained. An adapter: its base, rank, targets;\n" +
+			"a checkpoint is inspected by its adapter.\n" +
 			"A dataset: its format and counts; with -m also the rows, each token with its text and whether it is trained on.\n" +
 			"A run directory: how far it came and what it reached.\n\n" +
 			"  ggtune inspect model.gguf --tensors\n" +
@@ -50,8 +52,12 @@ func inspectAction(c *cli.Context) error {
 		return fileerr.Open(path, err)
 	}
 	if st.IsDir() {
-		if _, err := os.Stat(filepath.Join(path, "state.bin")); err == nil {
-			return fmt.Errorf("%s: this is a checkpoint; its run is inspected: ggtune inspect %s", path, filepath.Join(path, "..", ".."))
+		if checkpoint.Is(path) {
+			file, err := checkpoint.FindAdapter(path)
+			if err != nil {
+				return fmt.Errorf("%w; its run is inspected: ggtune inspect %s", err, filepath.Join(path, "..", ".."))
+			}
+			return inspectGGUF(c, file)
 		}
 		if _, err := os.Stat(filepath.Join(path, "run.toml")); err == nil {
 			return inspectRun(c, path)

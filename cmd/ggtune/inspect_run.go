@@ -6,12 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
-	"slices"
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/ggtune/ggtune/finetune/checkpoint"
 	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/finetune/report"
 	"github.com/ggtune/ggtune/internal/regular"
@@ -28,6 +27,7 @@ type runInfo struct {
 	Step        int      `json:"step"` // the last in metrics.jsonl
 	Loss        *float64 `json:"loss"` // of that step
 	Checkpoints []string `json:"checkpoints"`
+	Adapter     *string  `json:"adapter"` // the file that -a takes for this run; null: there is none yet
 	// Report is report.json, which a run writes at its end.
 	Report *report.Summary `json:"report"`
 }
@@ -55,6 +55,9 @@ func inspectRun(c *cli.Context, dir string) error {
 	}
 	for _, name := range info.Checkpoints {
 		fmt.Fprintf(w, "  checkpoint   %s\n", name)
+	}
+	if info.Adapter != nil && !info.Finished {
+		fmt.Fprintf(w, "  adapter      %s, unfinished; -a %s takes it\n", *info.Adapter, dir)
 	}
 	if s := info.Report; s != nil {
 		fmt.Fprintf(w, "  tokens       %d, of which counted %d\n", s.Tokens, s.Counted)
@@ -85,16 +88,17 @@ func describeRun(dir string) (*runInfo, error) {
 		}
 		info.Step, info.Loss = line.Step, &line.Loss
 	}
-	entries, err := os.ReadDir(filepath.Join(dir, "checkpoints"))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	store := checkpoint.Store{Dir: filepath.Join(dir, checkpoint.Dir)}
+	ids, err := store.List()
+	if err != nil {
 		return nil, err
 	}
-	for _, e := range entries {
-		if e.IsDir() && e.Name()[0] != '.' {
-			info.Checkpoints = append(info.Checkpoints, filepath.Join(dir, "checkpoints", e.Name()))
-		}
+	for _, id := range ids {
+		info.Checkpoints = append(info.Checkpoints, store.Path(id))
 	}
-	slices.Sort(info.Checkpoints)
+	if file, err := checkpoint.FindAdapter(dir); err == nil {
+		info.Adapter = &file
+	}
 	text, err := regular.Read(filepath.Join(dir, "report.json"), maxSmall)
 	if errors.Is(err, fs.ErrNotExist) {
 		return info, nil

@@ -18,7 +18,7 @@ func modelFlag() cli.Flag {
 }
 
 func adapterFlag() cli.Flag {
-	return &cli.StringFlag{Name: "adapter", Aliases: []string{"a", "lora"}, Usage: "LoRA adapter `FILE`"}
+	return &cli.StringFlag{Name: "adapter", Aliases: []string{"a", "lora"}, Usage: "LoRA adapter: a `FILE`, or the directory of a run or checkpoint"}
 }
 
 func threadsFlag() cli.Flag {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
@@ -38,7 +39,7 @@ func screen(w any) report.Screen {
 	if !isTerminal(w) {
 		return report.Screen{}
 	}
-	fd := int(w.(*os.File).Fd())
+	fd := int(w.(interface{ Fd() uintptr }).Fd())
 	columns := func() int {
 		n, _, err := term.GetSize(fd)
 		if err != nil {

@@ -72,6 +72,9 @@ func printForecast(c *cli.Context, f *budget.Forecast) {
 	if f.Steps != nil {
 		line("run", "%s, %s", count.Of(*f.Steps, "step"), count.Of(*f.RunTokens, "token"))
 	}
+	if f.DiskBytes != nil {
+		line("on disk, at most", "%s", byteCount(*f.DiskBytes))
+	}
 	if f.TokPerS != nil {
 		line("speed", "about %.0f tok/s, measured on a short row", *f.TokPerS)
 	}

@@ -40,6 +40,8 @@ type Forecast struct {
 	// With data: what the run does. Null without.
 	Steps     *int `json:"steps"`
 	RunTokens *int `json:"run_tokens"` // of all epochs or steps
+	// DiskBytes is what the run's directory holds at most at one time.
+	DiskBytes *int64 `json:"disk_bytes"`
 	// Time, measured on a short row; null where it was not asked for.
 	TokPerS *float64 `json:"tok_per_s"`
 	Seconds *float64 `json:"seconds"` // of the reference pass and of training, without evaluations; null without data
@@ -66,6 +68,9 @@ type planner struct {
 // is returned with it.
 func NewForecast(ctx context.Context, cfg config.Config, timed bool) (_ *Forecast, err error) {
 	if err := cfg.ValidatePlan(); err != nil {
+		return nil, err
+	}
+	if err := cfg.FindAdapters(); err != nil {
 		return nil, err
 	}
 	if cfg.Threads == 0 {
@@ -258,6 +263,9 @@ func (p *planner) course() {
 	steps, perEpoch, tokens := p.rows.Steps(), p.rows.StepsPerEpoch(), p.rows.Train.Counts.Tokens
 	all := int(float64(tokens) * float64(steps) / float64(perEpoch))
 	p.Steps, p.RunTokens = &steps, &all
+	disk := PlanDisk(p.cfg, Course{Trained: p.Trained, Model: p.ModelBytes, Steps: steps,
+		Every: p.rows.EvalEvery(), Reference: p.rows.ReferenceTokens(p.how)})
+	p.DiskBytes = &disk.Total
 	if p.TokPerS == nil {
 		return
 	}

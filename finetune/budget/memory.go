@@ -21,8 +21,9 @@ func (s Shape) footprint(m *engine.Model, sc engine.SessionConfig) (engine.Footp
 
 // A Memory is what a run takes, decided before it begins.
 type Memory struct {
-	Keep  int64 // bytes for activations kept for the backward pass
-	Total int64 // bytes beside the mapped weights, optimizer included
+	Keep    int64 // bytes for activations kept for the backward pass
+	Total   int64 // bytes beside the mapped weights, optimizer included
+	Trained int64 // parameters
 }
 
 // courtesy is the memory, in bytes, that a run takes to save time where the user has not said what it may take: a
@@ -59,7 +60,7 @@ func PlanMemory(m *engine.Model, sc engine.SessionConfig, cfg *config.Config, sh
 			fitting(m, sc, cfg, shape.Row, allowed))
 	}
 	// The arena keeps what it needs whole layers at a time, so that less than this may be used.
-	b := Memory{Keep: min(allowed-least, f.AllKept)}
+	b := Memory{Keep: min(allowed-least, f.AllKept), Trained: f.Trained}
 	sc.KeepBytes = b.Keep
 	if f, err = shape.footprint(m, sc); err != nil {
 		return Memory{}, err

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -15,6 +16,9 @@ import (
 
 	"github.com/ggtune/ggtune/internal/atomicfile"
 )
+
+// Dir is the directory of a run's checkpoints, within the run's own.
+const Dir = "checkpoints"
 
 // The files of a checkpoint.
 const (
@@ -72,6 +76,9 @@ type Store struct {
 	FS   atomicfile.FS // nil: the real file system
 	Dir  string        // made on the first Save
 	Keep int           // how many of the newest are kept, at least 1
+	// Beside puts further files into the directory of a checkpoint that is being written, for other readers than Open;
+	// nil: none.
+	Beside func(id ID, dir string) error
 }
 
 func (s *Store) fsys() atomicfile.FS {
@@ -132,6 +139,11 @@ func (s *Store) write(id ID, meta any, config []byte, tensors []Tensor) error {
 	if err := errors.Join(encode(f, meta, tensors), f.Close()); err != nil {
 		return err
 	}
+	if s.Beside != nil {
+		if err := s.Beside(id, d.TempPath()); err != nil {
+			return err
+		}
+	}
 	return d.Commit()
 }
 
@@ -171,6 +183,12 @@ func (s *Store) List() ([]ID, error) {
 	}
 	slices.SortFunc(ids, compare)
 	return ids, nil
+}
+
+// Is says whether a directory is a checkpoint.
+func Is(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, stateFile))
+	return err == nil
 }
 
 // Open opens one checkpoint and verifies it.

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/ggtune/ggtune/finetune/checkpoint"
 	"github.com/ggtune/ggtune/finetune/method"
 	"github.com/ggtune/ggtune/finetune/optim"
 )
@@ -77,6 +78,22 @@ func (c *Config) Resolve(how *method.Method) error {
 
 // noAdapter is the RefAdapter of a run that starts from an adapter and is still held to the base alone.
 const noAdapter = "none"
+
+// FindAdapters puts the files of the adapters that InitAdapter and RefAdapter name in their place: they may name a run's
+// directory, or a checkpoint's. Who opens adapters calls it first.
+func (c *Config) FindAdapters() error {
+	for _, field := range []*string{&c.InitAdapter, &c.RefAdapter} {
+		if *field == "" || *field == noAdapter {
+			continue
+		}
+		file, err := checkpoint.FindAdapter(*field)
+		if err != nil {
+			return fmt.Errorf("--%s: %w", c.optionOf(field).Name, err)
+		}
+		*field = file
+	}
+	return nil
+}
 
 // ReferenceAdapter is the file of the adapter with which the base is the reference; "" for the base alone.
 func (c *Config) ReferenceAdapter() string {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/finetune/encode"
+	"github.com/ggtune/ggtune/finetune/method"
 )
 
 // Rows are what a run trains and measures on.
@@ -142,6 +143,19 @@ func (r *Rows) EvalEvery() int {
 		return 0
 	}
 	return r.cfg.EvalSteps(r.Steps())
+}
+
+// ReferenceTokens is how many log-probabilities a reference gives of the rows: one for each counted token, 0 for methods
+// without one.
+func (r *Rows) ReferenceTokens(how *method.Method) int {
+	if !how.Reference {
+		return 0
+	}
+	n := r.Train.Counts.Counted
+	if r.Held != nil {
+		n += r.Held.Counts.Counted
+	}
+	return n
 }
 
 // Largest gives the tokens and counted tokens of the longest row, held-out ones included, and how many rows of a

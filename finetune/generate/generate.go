@@ -13,6 +13,7 @@ import (
 	"github.com/ggtune/ggtune/bindings/llama"
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/engine/verify"
+	"github.com/ggtune/ggtune/finetune/checkpoint"
 	"github.com/ggtune/ggtune/finetune/origin"
 	"github.com/ggtune/ggtune/internal/count"
 )
@@ -28,7 +29,7 @@ type Config struct {
 
 // An Adapter names an adapter to load.
 type Adapter struct {
-	Path  string
+	Path  string  // a file, a run's directory, or that of a checkpoint
 	Scale float32 // beside the scale in the adapter's file; 1 as trained
 }
 
@@ -44,7 +45,8 @@ type Generator struct {
 	model    *llama.Model
 	context  *llama.Context
 	adapters []loaded
-	inUse    int     // index into adapters, or Base
+	inUse    int // index into adapters, or Base
+	notes    []string
 	held     []int32 // tokens that the context has read
 	nCtx     int
 	// ownTemplate is the chat template in the model's file, or "".
@@ -97,11 +99,18 @@ func (g *Generator) open(cfg Config) error {
 		g.nCtx = min(trained, defaultCtx)
 	}
 	for _, c := range cfg.Adapters {
-		o, err := origin.Read(c.Path) // first: our own reader says better what is wrong
+		file, err := checkpoint.FindAdapter(c.Path)
 		if err != nil {
 			return err
 		}
-		a, err := verify.LoadAdapter(g.model, c.Path)
+		o, err := origin.Read(file) // first: our own reader says better what is wrong
+		if err != nil {
+			return err
+		}
+		if note := o.Unfinished(); note != "" {
+			g.notes = append(g.notes, note)
+		}
+		a, err := verify.LoadAdapter(g.model, file)
 		if err != nil {
 			return err
 		}
@@ -152,6 +161,9 @@ func (g *Generator) Use(i int) error {
 
 // InUse is the adapter in use, or Base.
 func (g *Generator) InUse() int { return g.inUse }
+
+// Notes say which adapters are of unfinished runs.
+func (g *Generator) Notes() []string { return g.notes }
 
 // Vocab is the model's tokenizer.
 func (g *Generator) Vocab() *llama.Vocab { return g.model.Vocab() }

@@ -38,6 +38,7 @@ const (
 	base         = "base_sha256"
 	templateName = "template"
 	methodName   = "method"
+	unfinished   = "unfinished"
 )
 
 // facts is the table. What is taken is taken in this order: what some settings mean depends on the method.
@@ -61,6 +62,7 @@ var facts = []fact{
 	{key: "columns", of: option("columns").of, take: takeColumns},
 	{key: templateName, of: ofTemplate((*template.Template).Name), take: takeTemplate},
 	{key: "template_sha256", of: ofTemplate((*template.Template).SHA256), differs: otherTemplate},
+	{key: unfinished, of: func(r *Run) (string, bool) { return r.Unfinished, r.Unfinished != "" }},
 	{key: "reference_sha256", of: func(r *Run) (string, bool) { return r.Reference, r.Method.Reference },
 		differs: otherReference},
 }

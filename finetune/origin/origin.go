@@ -3,6 +3,7 @@
 package origin
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -20,6 +21,7 @@ type Run struct {
 	Reference  string             // hash of the reference's adapter, "" for the base alone
 	Template   *template.Template // nil: no example needed one
 	Version    string             // of ggtune
+	Unfinished string             // how far the run had come, such as "step 3 of 10"; "": to its end
 }
 
 // Info is what an adapter that the run writes says: texts by key.
@@ -67,6 +69,15 @@ func Read(adapter string) (*Origin, error) {
 
 // Base is the hash of the model that the adapter was trained on, or "".
 func (o *Origin) Base() string { return o.Info[base] }
+
+// Unfinished says of an adapter whose run had not come to its end that it is one, and how far it had come; "" of others.
+func (o *Origin) Unfinished() string {
+	if o.Info[unfinished] == "" {
+		return ""
+	}
+	return fmt.Sprintf("%s is of an unfinished run (%s), and llama.cpp has not been compared with it", o.Adapter,
+		o.Info[unfinished])
+}
 
 // Template is the built-in template that the adapter was trained with, or "". Another template's name may be a file's,
 // and a stranger's adapter does not say which file is opened.

@@ -3,14 +3,17 @@ package run
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/gofrs/flock"
 
 	"github.com/ggtune/ggtune/finetune/checkpoint"
 	"github.com/ggtune/ggtune/finetune/config"
+	"github.com/ggtune/ggtune/finetune/origin"
 	"github.com/ggtune/ggtune/finetune/report"
 	"github.com/ggtune/ggtune/internal/atomicfile"
 )
@@ -21,18 +24,18 @@ const (
 	fileMetrics     = "metrics.jsonl"
 	filePlot        = "loss.svg"
 	fileReport      = "report.json"
-	fileAdapter     = "adapter.gguf"
-	fileModel       = "model.gguf"
+	fileAdapter     = checkpoint.AdapterFile
+	fileModel       = checkpoint.ModelFile
 	fileReference   = "reference.bin"    // the reference's log-probabilities
 	fileUnverified  = ".unverified.gguf" // the result until llama.cpp has computed the same from it
 	fileLock        = ".lock"
-	dirCheckpoints  = "checkpoints"
+	dirCheckpoints  = checkpoint.Dir
 	dirPermissions  = 0o777
 	filePermissions = 0o666
 )
 
-// runFiles are those by which a directory is known to hold a run.
-var runFiles = []string{fileConfig, fileMetrics, fileReport, fileAdapter, fileModel, dirCheckpoints}
+// worthKeeping are those of a run that a new one must not replace. Of the others nothing can be gone on with.
+var worthKeeping = []string{fileReport, fileAdapter, fileModel}
 
 // A book is what a run keeps on disk: its directory, the log of its steps, its checkpoints.
 type book struct {
@@ -85,13 +88,33 @@ func checkOutput(cfg *config.Config) error {
 	case cfg.Resume:
 		return nil
 	}
-	for _, name := range runFiles {
-		if _, err := os.Lstat(filepath.Join(cfg.Output, name)); err == nil {
-			return fmt.Errorf("%s already holds a run (%s); go on with it with --resume, or name another directory "+
-				"with --output", cfg.Output, name)
-		}
+	name, err := holds(cfg.Output)
+	if err == nil && name != "" {
+		err = fmt.Errorf("%s already holds a run (%s); go on with it with --resume, or name another directory with "+
+			"--output", cfg.Output, name)
 	}
-	return nil
+	return err
+}
+
+// holds names what a directory has that a new run must not replace, "" if there is nothing. A run that died before its
+// first checkpoint leaves nothing such.
+func holds(dir string) (name string, err error) {
+	is := func(name string) bool {
+		_, err := os.Lstat(filepath.Join(dir, name))
+		return err == nil
+	}
+	if i := slices.IndexFunc(worthKeeping, is); i >= 0 {
+		return worthKeeping[i], nil
+	}
+	store := checkpoint.Store{Dir: filepath.Join(dir, dirCheckpoints)}
+	if ids, err := store.List(); err != nil || len(ids) > 0 {
+		return dirCheckpoints, err
+	}
+	// A run makes both: a file of settings alone is somebody's own.
+	if is(fileConfig) && !is(fileMetrics) {
+		return fileConfig, nil
+	}
+	return "", nil
 }
 
 // openRunDir makes the directory if need be and locks it until Close.
@@ -122,14 +145,50 @@ func openRunDir(cfg *config.Config) (*runDir, error) {
 	return d, nil
 }
 
-// unfinish takes the marks of a finished run away: report.json, and a result that was never verified.
+// unfinish takes the marks of an end away: report.json, a result that was never verified, and the adapter of a run that
+// was stopped, which is in its checkpoint too.
 func (d *runDir) unfinish() error {
-	for _, name := range []string{fileReport, fileUnverified} {
+	names := []string{fileReport, fileUnverified}
+	if d.stopped() {
+		names = append(names, fileAdapter)
+	}
+	for _, name := range names {
 		if err := os.Remove(d.file(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("go on with the run in %s: %w", d.path, err)
 		}
 	}
 	return nil
+}
+
+// stopped says whether the adapter is that of a run that was stopped.
+func (d *runDir) stopped() bool {
+	o, err := origin.Read(d.file(fileAdapter))
+	return err == nil && o.Unfinished() != ""
+}
+
+// leave gives the adapter of a checkpoint the place of the run's result, unless that of a finished run is there:
+// written is whether it did, false too for a checkpoint without one.
+func (d *runDir) leave(dir string) (written bool, err error) {
+	if _, err := os.Lstat(d.file(fileAdapter)); err == nil && !d.stopped() {
+		return false, nil
+	}
+	from, err := os.Open(filepath.Join(dir, fileAdapter))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer from.Close()
+	to, err := atomicfile.Create(nil, d.file(fileAdapter), filePermissions)
+	if err != nil {
+		return false, err
+	}
+	defer to.Abort()
+	if _, err := io.Copy(to, from); err != nil {
+		return false, fmt.Errorf("copy %s to %s: %w", from.Name(), to.Path(), err)
+	}
+	return true, to.Commit()
 }
 
 // Close gives the lock up, and removes a directory made for a run that left nothing in it; it may be called again and

@@ -10,6 +10,7 @@ import (
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/engine/adapter"
 	"github.com/ggtune/ggtune/finetune/budget"
+	"github.com/ggtune/ggtune/finetune/checkpoint"
 	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/finetune/corpus"
 	"github.com/ggtune/ggtune/finetune/encode"
@@ -55,7 +56,8 @@ func finite(x float64) any {
 	return x
 }
 
-// Evaluate measures a model on cfg.Data, with the adapter in a file unless its name is "". What the adapter says about
+// Evaluate measures a model on cfg.Data, with the adapter that a path names (a file, a run's directory, a checkpoint's)
+// unless that is "". What the adapter says about
 // its making (method, template, mask, row length, and how the data is read) is taken where given, asked with the
 // option's name, says that the user did not choose; nil means nothing was chosen. Of cfg only what Options marks as
 // Eval is used.
@@ -66,6 +68,12 @@ func Evaluate(ctx context.Context, cfg config.Config, adapterPath string, given 
 	}
 	if given == nil {
 		given = func(string) bool { return false }
+	}
+	if adapterPath, err = checkpoint.FindAdapter(adapterPath); err != nil {
+		return Evaluation{}, err
+	}
+	if err := cfg.FindAdapters(); err != nil {
+		return Evaluation{}, err
 	}
 	if cfg.Threads == 0 {
 		cfg.Threads = budget.PhysicalCores()
@@ -145,6 +153,9 @@ func tunedAdapter(ctx context.Context, m *engine.Model, cfg *config.Config, path
 	h := startHashing(ctx, m)
 	defer h.stop()
 	made := &origin.Origin{Adapter: path, Info: a.Info}
+	if note := made.Unfinished(); note != "" {
+		notes([]string{note})
+	}
 	notes(made.TakeDefaults(cfg, given))
 	sum, err := h.wait()
 	if err != nil {

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"github.com/ggtune/ggtune/engine/adapter"
 	"github.com/ggtune/ggtune/engine/verify"
+	"github.com/ggtune/ggtune/finetune"
 	"github.com/ggtune/ggtune/finetune/checkpoint"
 	"github.com/ggtune/ggtune/finetune/eval"
 	"github.com/ggtune/ggtune/finetune/origin"
@@ -148,7 +150,7 @@ func (r *run) write(ctx context.Context, s *report.Summary) (*verify.Probe, erro
 		hash = &s.ModelSHA256
 		err = r.sess.SaveModel(ctx, nil, path, "")
 	} else {
-		err = r.saveAdapter(ctx, path)
+		err = r.saveAdapter(ctx, path, "")
 	}
 	if err != nil {
 		return nil, err
@@ -161,19 +163,46 @@ func (r *run) write(ctx context.Context, s *report.Summary) (*verify.Probe, erro
 	return probe, nil
 }
 
-// saveAdapter writes what was trained with what it says about its making.
-func (r *run) saveAdapter(ctx context.Context, path string) error {
+// saveAdapter writes what was trained with what it says about its making. unfinished is how far the run has come, "" at
+// its end.
+func (r *run) saveAdapter(ctx context.Context, path, unfinished string) error {
 	set, err := r.sess.Set("")
 	if err != nil {
 		return err
 	}
 	a := set.Adapter.(*adapter.Adapter) // config.Session has put it there
 	a.Info = (&origin.Run{Config: &r.cfg, Method: r.how, BaseSHA256: r.meta.BaseSHA256, Reference: r.meta.RefAdapter,
-		Template: r.text.Template(), Version: version()}).Info()
+		Template: r.text.Template(), Version: version(), Unfinished: unfinished}).Info()
 	return a.Save(ctx, nil, path)
 }
 
-// publish gives the verified result its name, adapter.gguf or model.gguf: what bears it has always been verified.
+// adapterBeside puts the adapter into the directory of a checkpoint, so that it can be used before the run ends.
+func (r *run) adapterBeside(id checkpoint.ID, dir string) error {
+	if r.cfg.Full {
+		return nil
+	}
+	return r.saveAdapter(context.Background(), filepath.Join(dir, fileAdapter),
+		fmt.Sprintf("step %d of %d", id.Step, r.meta.Course.Steps))
+}
+
+// leave makes what a run has learned usable that ends because it was told to: the error of a run that ended otherwise,
+// or that has saved nothing, is given back as it is.
+func (r *run) leave(ctx context.Context, err error) error {
+	if ctx.Err() == nil || !errors.Is(err, context.Cause(ctx)) || r.saved == (checkpoint.ID{}) {
+		return err
+	}
+	written, failed := r.dir.leave(r.store.Path(r.saved))
+	if failed = errors.Join(failed, r.draw()); failed != nil {
+		return finetune.EndedBy(err, failed)
+	}
+	if written {
+		r.rep.Report(report.Saved{What: "unfinished adapter", Path: r.dir.file(fileAdapter), Step: r.saved.Step})
+	}
+	return err
+}
+
+// publish gives the verified result its name, adapter.gguf or model.gguf: what bears it, and does not say of itself
+// that it is unfinished, has always been verified.
 func (r *run) publish(s *report.Summary) error {
 	what, name := "adapter", fileAdapter
 	if r.cfg.Full {

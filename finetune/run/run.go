@@ -35,6 +35,9 @@ func Train(ctx context.Context, cfg config.Config, rep report.Reporter) (_ repor
 	if err := cfg.Validate(); err != nil {
 		return report.Summary{}, err
 	}
+	if err := cfg.FindAdapters(); err != nil {
+		return report.Summary{}, err
+	}
 	if err := checkOutput(&cfg); err != nil {
 		return report.Summary{}, err
 	}
@@ -50,9 +53,10 @@ func Train(ctx context.Context, cfg config.Config, rep report.Reporter) (_ repor
 		return report.Summary{}, err
 	}
 	if err := r.train(ctx); err != nil {
-		return report.Summary{}, err
+		return report.Summary{}, r.leave(ctx, err)
 	}
-	return r.finish(ctx)
+	s, err := r.finish(ctx)
+	return s, r.leave(ctx, err)
 }
 
 // begin makes or takes over the run's directory, and brings the run to where it stands.
@@ -64,7 +68,7 @@ func (r *run) begin(ctx context.Context) error {
 	if r.numbers, err = newNumbers(&r.setup); err != nil {
 		return err
 	}
-	r.store = checkpoint.Store{Dir: r.dir.file(dirCheckpoints), Keep: r.cfg.Keep}
+	r.store = checkpoint.Store{Dir: r.dir.file(dirCheckpoints), Keep: r.cfg.Keep, Beside: r.adapterBeside}
 	if r.meta, err = r.describe(r.rep); err != nil {
 		return err
 	}

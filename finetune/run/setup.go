@@ -72,6 +72,11 @@ func (s *setup) open(ctx context.Context, rep report.Reporter) error {
 		return err
 	}
 	s.start.KeepBytes = s.memory.Keep
+	room := budget.Course{Trained: s.memory.Trained, Model: s.model.File().Bytes(), Steps: s.course.Steps,
+		Every: s.rows.EvalEvery(), Reference: s.rows.ReferenceTokens(s.how)}
+	if err := budget.CheckDisk(budget.PlanDisk(&s.cfg, room), s.cfg.Output, budget.FreeDisk(s.cfg.Output)); err != nil {
+		return err
+	}
 	if note := budget.Crowded(s.model.Path(), s.model.File().Bytes(), s.memory.Total, free); note != "" {
 		s.rows.Notes = append(s.rows.Notes, note)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/ggtune/ggtune/bindings/llama"
 	"github.com/ggtune/ggtune/engine/gguf"
+	"github.com/ggtune/ggtune/finetune/checkpoint"
 	"github.com/ggtune/ggtune/finetune/generate"
 	"github.com/ggtune/ggtune/finetune/rate"
 	"github.com/ggtune/ggtune/finetune/template"
@@ -33,7 +34,7 @@ type Config struct {
 
 // A Side is a model with an adapter, or without.
 type Side struct {
-	Adapter string  // path; "": the base
+	Adapter string  // a file, a run's directory or a checkpoint's; "": the base
 	Scale   float32 // of the adapter; 1 as trained
 }
 
@@ -49,7 +50,8 @@ type Authors struct {
 type side struct {
 	use  int // for Generator.Use
 	name string
-	hash *string // of the adapter
+	file string  // of the adapter, "" for the base
+	hash *string // of it
 	chat *generate.Chat
 }
 
@@ -75,11 +77,15 @@ func Open(ctx context.Context, cfg Config) (*Authors, error) {
 			a.sides[1] = a.sides[0]
 			continue
 		}
-		a.sides[i] = side{use: len(gen.Adapters), name: filepath.Base(s.Adapter)}
+		file, err := checkpoint.FindAdapter(s.Adapter)
+		if err != nil {
+			return nil, err
+		}
+		a.sides[i] = side{use: len(gen.Adapters), name: filepath.Base(s.Adapter), file: file}
 		if filepath.Base(cfg.Sides[1-i].Adapter) == a.sides[i].name {
 			a.sides[i].name = filepath.ToSlash(s.Adapter) // every run's adapter is called adapter.gguf
 		}
-		gen.Adapters = append(gen.Adapters, generate.Adapter{Path: s.Adapter, Scale: s.Scale})
+		gen.Adapters = append(gen.Adapters, generate.Adapter{Path: file, Scale: s.Scale})
 	}
 	var err error
 	if a.g, err = generate.Open(gen); err != nil {
@@ -92,10 +98,11 @@ func Open(ctx context.Context, cfg Config) (*Authors, error) {
 }
 
 func (a *Authors) open(ctx context.Context) error {
+	a.Notes = append(a.Notes, a.g.Notes()...)
 	for i := range a.sides {
 		s := &a.sides[i]
-		if path := a.cfg.Sides[i].Adapter; path != "" {
-			sum, err := hash(ctx, path)
+		if s.file != "" {
+			sum, err := hash(ctx, s.file)
 			if err != nil {
 				return err
 			}
