@@ -46,8 +46,7 @@ func TestLostPages(t *testing.T) {
 	sum := func(x kernels.Arg) error {
 		// All threads of the pool share rows, not elements.
 		rows := func(x kernels.Arg) kernels.Arg { x.Ne0, x.Ne1, x.Nb1 = n/64, 64, 4*n/64; return x }
-		c := kernels.Call{Op: kernels.OpAdd, NArgs: 3}
-		c.A[0], c.A[1], c.A[2], c.F[0] = rows(vec(out)), rows(vec(in)), rows(x), 1
+		c := kernels.OpAdd.Call(kernels.AddConstants{Factor: 1}, rows(vec(out)), rows(vec(in)), rows(x))
 		return p.Run([]kernels.Call{c}, nil)
 	}
 	b := cut(t, n)

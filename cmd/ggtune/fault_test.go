@@ -31,8 +31,8 @@ func faulty() {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(exitFailure)
 		}
-		call := kernels.Call{Op: kernels.OpZero, NArgs: 1}
-		call.A[0] = kernels.Arg{Data: unsafe.Pointer(&b[0]), Ne0: 1 << 10, Ne1: 1 << 8, Nb1: 1 << 12, Type: kernels.F32}
+		call := kernels.OpZero.Call(kernels.None{},
+			kernels.Arg{Data: unsafe.Pointer(&b[0]), Ne0: 1 << 10, Ne1: 1 << 8, Nb1: 1 << 12, Type: kernels.F32})
 		if how == "kernel" {
 			_ = kernels.Run(&call, 1)
 			return

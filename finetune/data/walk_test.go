@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/ggtune/ggtune/finetune/data"
+	"github.com/ggtune/ggtune/internal/fuzzing"
 )
 
 // tried are the formats that tests have read data of.
@@ -15,6 +16,7 @@ var tried = map[string]bool{}
 
 // TestMain fails a run of all tests in which a format was not read.
 func TestMain(m *testing.M) {
+	fuzzing.Short()
 	code := m.Run()
 	given := func(name string) bool { return flag.Lookup("test."+name).Value.String() != "" }
 	if !given("run") && !given("skip") && !given("list") && !given("fuzz") {

@@ -1,9 +1,0 @@
-package data_test
-
-import (
-	"testing"
-
-	"github.com/ggtune/ggtune/internal/fuzzing"
-)
-
-func TestMain(m *testing.M) { fuzzing.Main(m) }
