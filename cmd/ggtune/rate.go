@@ -14,6 +14,7 @@ import (
 	"github.com/ggtune/ggtune/finetune/rate"
 	"github.com/ggtune/ggtune/finetune/rate/answer"
 	"github.com/ggtune/ggtune/finetune/rate/page"
+	"github.com/ggtune/ggtune/internal/loopback"
 )
 
 func rateCommand() *cli.Command {
@@ -287,12 +288,12 @@ func ratePage(ctx context.Context, c *cli.Context, s *rate.Session, finish bool)
 	if abs, err := filepath.Abs(file); err == nil {
 		file = abs
 	}
-	l, err := page.Listen(c.Int("port"))
+	l, err := loopback.Listen(c.Int("port"))
 	if err != nil {
 		return err
 	}
 	p := page.New(s, page.Config{File: file, Finish: finish})
-	url := "http://" + l.Addr().String() + p.Path()
+	url := p.URL(l)
 	if c.Bool("json") {
 		err = printJSON(c.App.Writer, map[string]string{"url": url, "output": file})
 	} else {

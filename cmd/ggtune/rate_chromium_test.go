@@ -121,6 +121,9 @@ const slip = 350 * time.Millisecond
 
 const pair = `document.getElementById("view").dataset.id`
 
+// pairText is what a person sees of a pair: its prompt, and both answers in their order.
+const pairText = `[...document.querySelectorAll(".prompt .text, article .text")].map((p) => p.textContent).join("\n---\n")`
+
 // ready waits until a pair can be rated, and past the moment in which a key would still be meant for the one before.
 func (b *browser) ready() (id string) {
 	b.t.Helper()
@@ -167,9 +170,12 @@ func TestRateInChromium(t *testing.T) {
 	args := []string{"-m", model, "-d", prompts, "-o", choices, "-n", "24", "--threads", "1"}
 	r := startRating(t, args...)
 	b.do("open the page", chromedp.Navigate(r.url))
-	for _, key := range []string{"1", "b", "t", "x", "s", "2"} {
+	for _, key := range []string{"1", "b", "t", "x", "s"} {
 		b.press(key)
 	}
+	b.ready()
+	sixth := b.eval(pairText)
+	b.press("2")
 	if got := choicesIn(t, choices); got != "a b tie bad skip b" {
 		t.Errorf("after six: %s", got)
 	}
@@ -178,6 +184,9 @@ func TestRateInChromium(t *testing.T) {
 		t.Errorf("after the undo: %s", got)
 	}
 	undone := b.ready()
+	if got := b.eval(pairText); got != sixth {
+		t.Errorf("the undo shows\n%s\nwant\n%s", got, sixth)
+	}
 	b.do("reload", chromedp.Reload())
 	if got := b.ready(); got != undone {
 		t.Errorf("after a reload: pair %s, want %s", got, undone)

@@ -89,7 +89,7 @@ func revision(r *http.Request) (uint64, error) {
 }
 
 func (v *Server) choice(w http.ResponseWriter, r *http.Request) {
-	if !v.form(w, r) {
+	if !v.door.Form(w, r) {
 		return
 	}
 	d := rate.Decision{ID: r.PostForm.Get("id"), Choice: rate.Choice(r.PostForm.Get("choice"))}
@@ -113,7 +113,7 @@ func (v *Server) choice(w http.ResponseWriter, r *http.Request) {
 }
 
 func (v *Server) undo(w http.ResponseWriter, r *http.Request) {
-	if !v.form(w, r) {
+	if !v.door.Form(w, r) {
 		return
 	}
 	n, err := revision(r)
@@ -124,7 +124,7 @@ func (v *Server) undo(w http.ResponseWriter, r *http.Request) {
 }
 
 func (v *Server) prompt(w http.ResponseWriter, r *http.Request) {
-	if !v.form(w, r) {
+	if !v.door.Form(w, r) {
 		return
 	}
 	text := r.PostForm.Get("text")
