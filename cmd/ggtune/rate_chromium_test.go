@@ -179,7 +179,10 @@ func TestRateInChromium(t *testing.T) {
 	if got := choicesIn(t, choices); got != "a b tie bad skip b" {
 		t.Errorf("after six: %s", got)
 	}
-	b.press("u")
+	// At once, as one does who has slipped.
+	seventh := b.eval(pair)
+	b.key("u")
+	b.until("another pair after u", fmt.Sprintf("%s !== %q", pair, seventh))
 	if got := choicesIn(t, choices); got != "a b tie bad skip" {
 		t.Errorf("after the undo: %s", got)
 	}

@@ -107,7 +107,7 @@
         box.focus();
         box.setSelectionRange(box.value.length, box.value.length);
         d.scrollIntoView({ block: "nearest" });
-      } else if (!b.disabled && performance.now() - since > slip) {
+      } else if (!b.disabled && (key === "u" || performance.now() - since > slip)) { // an undo is meant for the pair before
         b.click();
       }
       return;
