@@ -38,19 +38,20 @@ func cut(t *testing.T, n int) []byte {
 	return b
 }
 
-// A file that loses its end while it is mapped fails the calls that read it, on whichever thread, and only those: the pool works on.
+// A file that loses its end while it is mapped fails the calls that read it, on whichever thread, and only those: the
+// pool works on.
 func TestLostPages(t *testing.T) {
 	const n = 1 << 20
 	p, a := newPool(t, 3), newArena(t)
 	out, in := floats(t, a, n), floats(t, a, n)
 	sum := func(x kernels.Arg) error {
 		// All threads of the pool share rows, not elements.
-		rows := func(x kernels.Arg) kernels.Arg { x.Ne0, x.Ne1, x.Nb1 = n/64, 64, 4*n/64; return x }
+		rows := func(x kernels.Arg) kernels.Arg { return kernels.Matrix(x.Data, x.Type, n/64, 64, 4*n/64) }
 		c := kernels.OpAdd.Call(kernels.AddConstants{Factor: 1}, rows(vec(out)), rows(vec(in)), rows(x))
 		return p.Run([]kernels.Call{c}, nil)
 	}
 	b := cut(t, n)
-	gone := kernels.Arg{Data: unsafe.Pointer(&b[0]), Ne0: n, Ne1: 1, Nb1: 4 * n, Type: kernels.F32}
+	gone := kernels.Matrix(unsafe.Pointer(&b[0]), kernels.F32, n, 1, 4*n)
 	if err := sum(gone); !errors.Is(err, bindings.ErrLost) {
 		t.Errorf("the kernels: got %v, want ErrLost", err)
 	}

@@ -48,6 +48,10 @@ func TestEveryOptionReachesItsField(t *testing.T) {
 					want = []string{"7"}
 				case *int:
 					want = 7
+				case *config.Auto[int]:
+					want = config.Fixed(7)
+				case *config.Auto[float64]:
+					want = config.Fixed(7.0)
 				case *uint64:
 					want = uint64(7)
 				case *float64, setting.Slot:

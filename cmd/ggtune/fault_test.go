@@ -32,7 +32,7 @@ func faulty() {
 			os.Exit(exitFailure)
 		}
 		call := kernels.OpZero.Call(kernels.None{},
-			kernels.Arg{Data: unsafe.Pointer(&b[0]), Ne0: 1 << 10, Ne1: 1 << 8, Nb1: 1 << 12, Type: kernels.F32})
+			kernels.Matrix(unsafe.Pointer(&b[0]), kernels.F32, 1<<10, 1<<8, 1<<12))
 		if how == "kernel" {
 			_ = kernels.Run(&call, 1)
 			return

@@ -83,7 +83,7 @@ func TestParseRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := Default()
-	want.Rank, want.EvalSplit, want.EvalEvery = 3, Fixed(0.0), Fixed(0)
+	want.Rank, want.EvalSplit, want.EvalEvery, want.ControlTokens = 3, Fixed(0.0), Fixed(0), "plain"
 	if !reflect.DeepEqual(*c, want) {
 		t.Errorf("got\n%+v, want\n%+v", *c, want)
 	}

@@ -93,13 +93,7 @@ func lock(path string) (*flock.Flock, error) {
 	}
 }
 
-func readFile(path string) ([]byte, error) {
-	b, err := regular.Read(path, maxFile)
-	if err != nil {
-		return nil, fmt.Errorf("read choices: %w", err)
-	}
-	return b, nil
-}
+func readFile(path string) ([]byte, error) { return regular.Read(path, maxFile) }
 
 // eachLine calls yield with every line that is not blank, its number from 1, and whether its newline is there.
 func eachLine(data []byte, yield func(n int, line []byte, whole bool) error) error {
