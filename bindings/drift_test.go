@@ -65,6 +65,7 @@ func TestDriftIsNoticed(t *testing.T) {
 		{"a parameter too few", "llamaapi.h", "llama_memory_clear(llama_memory_t mem, bool data)", "llama_memory_clear(llama_memory_t mem)", "llama_memory_clear"},
 		{"a result", "ggmlapi.h", "size_t                ggml_tensor_overhead(void)", "int                ggml_tensor_overhead(void)", "ggml_tensor_overhead"},
 		{"const", "llamaapi.h", "llama_n_ctx(const struct llama_context * ctx)", "llama_n_ctx(struct llama_context * ctx)", "llama_n_ctx"},
+		{"an array's length", "ggmlapi.h", "GT_CONST(GGML_MAX_SRC, 10)", "GT_CONST(GGML_MAX_SRC, 9)", "GGML_MAX_SRC"},
 		{"a callback's type", "ggmlapi.h", "typedef bool (*ggml_abort_callback)(void * data);", "typedef int (*ggml_abort_callback)(void * data);", "ggml_abort_callback"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -9,16 +9,21 @@
 extern "C" {
 #endif
 
+struct ggml_backend_buffer;
 struct ggml_backend_buffer_type;
 struct ggml_backend_device;
 struct ggml_cgraph;
 struct ggml_context;
-struct ggml_tensor;
 struct ggml_threadpool;
 struct gguf_context;
 
 GT_CONST(GGML_MAX_N_THREADS, 512) // the size of a thread pool's affinity mask
 GT_CONST(GGML_N_TASKS_MAX, -1)    // "as many tasks as there are threads"
+
+GT_CONST(GGML_MAX_DIMS, 4)
+GT_CONST(GGML_MAX_SRC, 10)
+GT_CONST(GGML_MAX_NAME, 64)
+GT_CONST(GGML_MAX_OP_PARAMS, 64) // bytes
 
 #define GT_LIST_ggml_status(X)      \
     X(GGML_STATUS_ALLOC_FAILED, -2) \
@@ -62,6 +67,27 @@ GT_ENUM(ggml_sched_priority, GT_LIST_ggml_sched_priority)
     X(GGUF_TYPE_STRING, 8)    \
     X(GGUF_TYPE_ARRAY, 9)
 GT_ENUM(gguf_type, GT_LIST_gguf_type)
+
+#define GT_LIST_ggml_op(X) X(GGML_OP_NONE, 0)
+GT_ENUM(ggml_op, GT_LIST_ggml_op)
+
+// What an adapter's numbers are found by: nothing of llama.cpp's interface leads to them.
+#define GT_LIST_ggml_tensor(F)                                                  \
+    F(ggml_tensor, enum ggml_type, type, )                                      \
+    F(ggml_tensor, struct ggml_backend_buffer *, buffer, )                      \
+    F(ggml_tensor, int64_t, ne, [GGML_MAX_DIMS])                                \
+    F(ggml_tensor, size_t, nb, [GGML_MAX_DIMS])                                 \
+    F(ggml_tensor, enum ggml_op, op, )                                          \
+    F(ggml_tensor, int32_t, op_params, [GGML_MAX_OP_PARAMS / sizeof(int32_t)])  \
+    F(ggml_tensor, int32_t, flags, )                                            \
+    F(ggml_tensor, struct ggml_tensor *, src, [GGML_MAX_SRC])                   \
+    F(ggml_tensor, struct ggml_tensor *, view_src, )                            \
+    F(ggml_tensor, size_t, view_offs, )                                         \
+    F(ggml_tensor, void *, data, )                                              \
+    F(ggml_tensor, char, name, [GGML_MAX_NAME])                                 \
+    F(ggml_tensor, void *, extra, )                                             \
+    F(ggml_tensor, char, padding, [8])
+GT_STRUCT(ggml_tensor, GT_LIST_ggml_tensor)
 
 typedef bool (*ggml_abort_callback)(void * data);             // true stops a computation
 typedef void (*ggml_abort_callback_t)(const char * message);  // told of a failed assertion before the process ends
@@ -128,6 +154,9 @@ void                  ggml_graph_add_node(struct ggml_cgraph * cgraph, struct gg
 struct ggml_tensor *  ggml_custom_4d(struct ggml_context * ctx, enum ggml_type type, int64_t ne0, int64_t ne1, int64_t ne2,
                                      int64_t ne3, struct ggml_tensor ** args, int n_args, ggml_custom_op_t fun, int n_tasks,
                                      void * userdata);
+
+int64_t               ggml_nelements(const struct ggml_tensor * tensor);
+void                  ggml_backend_tensor_set(struct ggml_tensor * tensor, const void * data, size_t offset, size_t size);
 
 // Threads and computing.
 void                     ggml_threadpool_params_init(struct ggml_threadpool_params * p, int n_threads);

@@ -102,6 +102,8 @@ type Context struct {
 	logits  bool  // the last computation left logits of its last token
 	broken  error // an internal check of llama.cpp failed: the context cannot be trusted any more
 	want    []int8
+	applied int              // adapters in use
+	found   map[string]found // of the one adapter in use, by name; nil until Overwrite has looked
 	cleanup runtime.Cleanup
 }
 
@@ -205,6 +207,7 @@ func (c *Context) SetAdapters(adapters []*Adapter, scales []float32) error {
 	}
 	code := C.gt_context_set_adapters(c.ptr, &ptrs[0], &cs[0], C.int32_t(len(adapters)), &c.status)
 	c.n, c.logits = 0, false
+	c.applied, c.found = len(adapters), nil
 	err := c.result(c.model.path+": set adapters", code)
 	if err != nil {
 		c.broken = err

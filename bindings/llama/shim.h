@@ -75,6 +75,15 @@ int        gt_context_prompt_time(gt_context * c, int32_t n, int64_t * ns, gt_st
 // its release. After a failure it can only be released.
 int        gt_context_set_adapters(gt_context * c, gt_adapter ** adapters, const float * scales, int32_t n, gt_status * st);
 
+
+// gt_context_find finds the numbers of the one adapter in use by a computation, and forgets everything; *n is how many tensors there
+// are. It is needed once after each gt_context_set_adapters. After a failure other than GT_ABORTED the context can only be released.
+int          gt_context_find(gt_context * c, int32_t * n, gt_status * st);
+// gt_context_found gives what was found: a name, which lives as long as the adapter, and a number of floats.
+const char * gt_context_found(gt_context * c, int32_t i, int64_t * floats);
+// gt_context_overwrite replaces all floats of what was found. Nothing is forgotten by it: the caller does that.
+int          gt_context_overwrite(gt_context * c, int32_t i, const float * values, gt_status * st);
+
 int  gt_adapter_open(gt_model * m, const char * path, gt_adapter ** out, gt_status * st);
 void gt_adapter_retain(gt_adapter * a);
 void gt_adapter_release(gt_adapter * a);

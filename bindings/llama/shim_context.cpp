@@ -1,6 +1,7 @@
 // Contexts and samplers.
 #include "shim_internal.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstring>
@@ -9,8 +10,24 @@ namespace {
 
 bool stopped(void * data) { return __atomic_load_n((int32_t *)data, __ATOMIC_RELAXED) != 0; }
 
+bool is_half(const char * name) {
+    const size_t n = strlen(name), k = strlen(".lora_a");
+    return n > k && (!strcmp(name + n - k, ".lora_a") || !strcmp(name + n - k, ".lora_b"));
+}
+
+// look is asked of each node of a graph whether it is wanted, and looks instead at what the node is computed from.
+bool look(struct ggml_tensor * t, bool, void * data) {
+    gt_context * c = (gt_context *)data;
+    for (struct ggml_tensor * s : t->src) {
+        if (s && is_half(s->name) && std::find(c->found.begin(), c->found.end(), s) == c->found.end()) {
+            c->found.push_back(s);
+        }
+    }
+    return false;
+}
+
 // reopen makes c->ctx, in place of the one there was. It leaves NULL where llama.cpp reports failure.
-void reopen(gt_context * c) {
+void reopen(gt_context * c, bool looking = false) {
     if (c->ctx) {
         llama_free(c->ctx);
         c->ctx = nullptr;
@@ -25,6 +42,8 @@ void reopen(gt_context * c) {
     params.flash_attn_type     = (enum llama_flash_attn_type)o.flash_attn;
     params.type_k              = (enum ggml_type)o.type_k;
     params.type_v              = (enum ggml_type)o.type_v;
+    params.cb_eval             = looking ? look : nullptr;
+    params.cb_eval_user_data   = c;
     params.abort_callback      = stopped;
     params.abort_callback_data = &c->stop;
     c->ctx = llama_init_from_model(c->model->model, params);
@@ -32,6 +51,22 @@ void reopen(gt_context * c) {
         llama_attach_threadpool(c->ctx, c->pool, c->pool);
         c->n_batch = (int32_t)llama_n_batch(c->ctx);
     }
+}
+
+// restart makes a new c->ctx with the adapters in use. llama.cpp keeps the graph of its last computation for the next one of equal
+// size, and does not notice that adapters have changed (it compares the address of their list): they would be ignored. A new
+// context has no graph to keep.
+int restart(gt_context * c, bool looking, gt_status * st) {
+    reopen(c, looking);
+    if (!c->ctx) {
+        return GT_FAILED; // the guard adds what was logged
+    }
+    for (size_t i = 0; i < c->adapters.size(); i++) {
+        if (llama_set_adapter_lora(c->ctx, c->adapters[i]->adapter, c->scales[i]) != 0) {
+            return gt_fail(st, GT_FAILED, "llama.cpp refuses adapter %zu", i);
+        }
+    }
+    return GT_OK;
 }
 
 void open_context(gt_context * c) {
@@ -173,10 +208,13 @@ int gt_context_prompt_time(gt_context * c, int32_t n, int64_t * ns, gt_status * 
 
 int gt_context_set_adapters(gt_context * c, gt_adapter ** adapters, const float * scales, int32_t n, gt_status * st) {
     return gt::guard(st, [&]() -> int {
-        // llama.cpp keeps the graph of its last computation for the next one of equal size, and does not notice that adapters
-        // have changed (it compares the address of their list): they would be ignored. A new context has no graph to keep.
-        reopen(c);
+        if (c->ctx) {
+            llama_free(c->ctx); // before the adapters that it applies
+            c->ctx = nullptr;
+        }
         std::vector<gt_adapter *> held(adapters, adapters + n);
+        c->scales.assign(scales, scales + n);
+        c->found.clear();
         for (gt_adapter * a : held) {
             a->refs++;
         }
@@ -184,14 +222,42 @@ int gt_context_set_adapters(gt_context * c, gt_adapter ** adapters, const float 
         for (gt_adapter * a : held) {
             gt_adapter_release(a);
         }
-        if (!c->ctx) {
-            return GT_FAILED; // the guard adds what was logged
+        return restart(c, false, st);
+    });
+}
+
+int gt_context_find(gt_context * c, int32_t * n, gt_status * st) {
+    return gt::guard(st, [&]() -> int {
+        c->found.clear();
+        if (int code = restart(c, true, st)) {
+            return code;
         }
-        for (int32_t i = 0; i < n; i++) {
-            if (llama_set_adapter_lora(c->ctx, adapters[i]->adapter, scales[i]) != 0) {
-                return gt_fail(st, GT_FAILED, "llama.cpp refuses adapter %d", i);
-            }
+        // Any token passes through every tensor that a decoder has.
+        const int32_t token   = 0;
+        const int8_t  want    = 1;
+        const int     decoded = eval(c, &token, 1, 0, &want, st);
+        if (decoded) {
+            c->found.clear();
         }
+        // What follows is to be computed as a context without a look computes it.
+        if (int code = restart(c, false, st)) {
+            return code;
+        }
+        *n = (int32_t)c->found.size();
+        return decoded;
+    });
+}
+
+const char * gt_context_found(gt_context * c, int32_t i, int64_t * floats) {
+    struct ggml_tensor * t = c->found[(size_t)i];
+    *floats = t->type == GGML_TYPE_F32 ? ggml_nelements(t) : 0; // no number of floats fits another type
+    return t->name;
+}
+
+int gt_context_overwrite(gt_context * c, int32_t i, const float * values, gt_status * st) {
+    return gt::guard(st, [&]() -> int {
+        struct ggml_tensor * t = c->found[(size_t)i];
+        ggml_backend_tensor_set(t, values, 0, (size_t)ggml_nelements(t) * sizeof(float));
         return GT_OK;
     });
 }

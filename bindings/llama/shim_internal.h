@@ -29,6 +29,8 @@ struct gt_context {
     struct ggml_threadpool *  pool  = nullptr;
     gt_context_options        options = {};
     std::vector<gt_adapter *> adapters;
+    std::vector<float>        scales; // of the adapters
+    std::vector<struct ggml_tensor *> found; // of the one adapter in use, once looked for
     std::vector<llama_pos>    pos;
     int32_t                   n_batch = 0;
     int32_t                   stop    = 0;
