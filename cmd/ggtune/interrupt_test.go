@@ -65,6 +65,9 @@ func interruptOnce(ts *testscript.TestScript, how string, args []string) []byte 
 	return text
 }
 
+// beginWithin is long enough for a step of some seconds on a machine that does much else.
+const beginWithin = 5 * time.Minute
+
 // startUntil starts a program, whose outputs become the files stdout.txt and stderr.txt, and waits until it has written what enough
 // wants on its standard output.
 func startUntil(ts *testscript.TestScript, args []string, enough func(stdout []byte) bool) *exec.Cmd {
@@ -78,7 +81,7 @@ func startUntil(ts *testscript.TestScript, args []string, enough func(stdout []b
 	cmd := &exec.Cmd{Path: lookPath(ts, args[0]), Args: args, Dir: ts.MkAbs("."), Stdout: stdout, Stderr: stderr,
 		Env: append(os.Environ(), "PATH="+ts.Getenv("PATH"))}
 	ts.Check(cmd.Start())
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(beginWithin); ; time.Sleep(10 * time.Millisecond) {
 		text, err := os.ReadFile(outPath)
 		ts.Check(err)
 		if enough(text) {
@@ -86,7 +89,7 @@ func startUntil(ts *testscript.TestScript, args []string, enough func(stdout []b
 		}
 		if time.Now().After(deadline) {
 			_ = cmd.Process.Kill()
-			ts.Fatalf("not begun within a minute; output:\n%s", text)
+			ts.Fatalf("not begun within %v; output:\n%s", beginWithin, text)
 		}
 	}
 }
