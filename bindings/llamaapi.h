@@ -148,6 +148,7 @@ const struct llama_vocab * llama_model_get_vocab(const struct llama_model * mode
 int32_t                    llama_model_n_ctx_train(const struct llama_model * model);
 int32_t                    llama_model_n_embd(const struct llama_model * model);
 int32_t                    llama_model_n_layer(const struct llama_model * model);
+const char *               llama_print_system_info(void);
 uint64_t                   llama_model_size(const struct llama_model * model);
 uint64_t                   llama_model_n_params(const struct llama_model * model);
 bool                       llama_model_has_encoder(const struct llama_model * model);
@@ -162,6 +163,7 @@ int32_t                     llama_set_adapter_lora(struct llama_context * ctx, s
 struct llama_context_params llama_context_default_params(void);
 struct llama_context *      llama_init_from_model(struct llama_model * model, struct llama_context_params params);
 void                        llama_free(struct llama_context * ctx);
+void                        llama_memory_breakdown_print(const struct llama_context * ctx);
 uint32_t                    llama_n_ctx(const struct llama_context * ctx);
 uint32_t                    llama_n_batch(const struct llama_context * ctx);
 llama_memory_t              llama_get_memory(const struct llama_context * ctx);

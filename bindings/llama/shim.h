@@ -23,6 +23,7 @@ typedef struct gt_model_options {
     bool    vocab_only;
     bool    use_mmap;
     bool    use_extra_bufts;
+    bool    no_alloc; // only say what would be allocated (gt_context_log_memory); use_mmap must be off
     int32_t n_gpu_layers;
 } gt_model_options;
 
@@ -40,6 +41,10 @@ typedef struct gt_model_info {
 
 // What gt_model_flags says of a token.
 enum { GT_TOKEN_EOG = 1, GT_TOKEN_CONTROL = 2, GT_TOKEN_BYTE = 4, GT_TOKEN_UNKNOWN = 8, GT_TOKEN_USER_DEFINED = 16, GT_TOKEN_NORMAL = 32 };
+
+// gt_features sets *out to the CPU features that ggml was compiled with, as "CPU : AVX2 = 1 | … | ". llama.cpp writes into one
+// string of its own: copy it before the next call.
+int  gt_features(const char ** out, gt_status * st);
 
 int  gt_model_open(const char * path, const gt_model_options * options, gt_model ** out, gt_model_info * info, gt_status * st);
 void gt_model_release(gt_model * m);
@@ -71,6 +76,8 @@ int        gt_context_eval(gt_context * c, const int32_t * tokens, int32_t n, in
                            gt_status * st);
 // gt_context_prompt_time forgets everything, then reads n arbitrary tokens with logits of the last, and sets *ns to how long that took.
 int        gt_context_prompt_time(gt_context * c, int32_t n, int64_t * ns, gt_status * st);
+// gt_context_log_memory writes what the model and the context take to the log, as a table in MiB.
+int        gt_context_log_memory(gt_context * c, gt_status * st);
 // gt_context_set_adapters replaces the adapters in use and forgets everything. The context holds them until the next call or
 // its release. After a failure it can only be released.
 int        gt_context_set_adapters(gt_context * c, gt_adapter ** adapters, const float * scales, int32_t n, gt_status * st);

@@ -150,6 +150,13 @@ void gt_context_release(gt_context * c) {
 
 int32_t * gt_context_stop_flag(gt_context * c) { return &c->stop; }
 
+int gt_context_log_memory(gt_context * c, gt_status * st) {
+    return gt::guard(st, [&]() -> int {
+        llama_memory_breakdown_print(c->ctx);
+        return GT_OK;
+    });
+}
+
 int gt_context_keep(gt_context * c, int32_t n, gt_status * st) {
     return gt::guard(st, [&]() -> int {
         llama_memory_t memory = llama_get_memory(c->ctx);

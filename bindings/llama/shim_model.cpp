@@ -129,6 +129,13 @@ void describe(const gt_model * m, gt_model_info * info) {
 
 } // namespace
 
+int gt_features(const char ** out, gt_status * st) {
+    return gt::guard(st, [&]() -> int {
+        *out = llama_print_system_info();
+        return GT_OK;
+    });
+}
+
 int gt_model_open(const char * path, const gt_model_options * o, gt_model ** out, gt_model_info * info, gt_status * st) {
     *out = nullptr;
     return gt::guard(st, [&]() -> int {
@@ -141,6 +148,7 @@ int gt_model_open(const char * path, const gt_model_options * o, gt_model ** out
         params.vocab_only      = o->vocab_only;
         params.use_mmap        = o->use_mmap;
         params.use_extra_bufts = o->use_extra_bufts;
+        params.no_alloc        = o->no_alloc;
         params.n_gpu_layers    = o->n_gpu_layers;
         // llama.cpp's own callback for progress writes dots to the log
         params.progress_callback = [](float, void *) { return true; };

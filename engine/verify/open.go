@@ -14,6 +14,14 @@ func OpenModel(path string, o llama.ModelOptions) (*llama.Model, error) {
 	return llama.OpenModel(path, o)
 }
 
+// PlanMemory says what OpenModel and a context with these options would take, of a file that OpenModel would open.
+func PlanMemory(path string, mo llama.ModelOptions, co llama.ContextOptions) (llama.Memory, error) {
+	if err := checked(path, (*gguf.File).CheckRuns); err != nil {
+		return llama.Memory{}, err
+	}
+	return llama.PlanMemory(path, mo, co)
+}
+
 // LoadAdapter is OpenModel for an adapter of m. Close it before m.
 func LoadAdapter(m *llama.Model, path string) (*llama.Adapter, error) {
 	if err := checked(path, (*gguf.File).CheckAdapterRuns); err != nil {

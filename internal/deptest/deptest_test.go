@@ -290,7 +290,7 @@ func TestFolders(t *testing.T) {
 // llama.cpp asserts, or worse, on models and adapters that are not what it expects: they reach it through one door, where they are checked.
 func TestOneDoorToLlama(t *testing.T) {
 	const door = "engine/verify/open.go"
-	open := regexp.MustCompile(`\b(llama\.OpenModel|\w+\.LoadAdapter)\(`)
+	open := regexp.MustCompile(`\b(llama\.OpenModel|llama\.PlanMemory|\w+\.LoadAdapter)\(`)
 	seen := false
 	for _, f := range load(t, root(t)) {
 		if f.test || under(f.dir, "bindings") {

@@ -1,0 +1,85 @@
+package llama
+
+/*
+#include "shim.h"
+*/
+import "C"
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/ggtune/ggtune/bindings"
+)
+
+// A Memory is what llama.cpp would take beside a model's mapped file, in bytes. llama.cpp gives each figure in whole MiB, rounded
+// down.
+type Memory struct {
+	Repacked int64 // copies of weights in layouts that its fastest kernels want (ModelOptions.UseExtraBufts)
+	KV       int64 // keys and values of the whole context
+	Work     int64 // of a batch
+}
+
+// Total is all of it, in bytes.
+func (m Memory) Total() int64 { return m.Repacked + m.KV + m.Work }
+
+// PlanMemory says what OpenModel and NewContext with these options would take. It allocates none of it and reads no weights.
+// What holds for files of strangers with OpenModel holds here.
+func PlanMemory(path string, mo ModelOptions, co ContextOptions) (_ Memory, err error) {
+	// Nothing is mapped where nothing is allocated: the weights that would be are left out of the sum.
+	m, err := openModel("plan llama.cpp's memory", path, &C.gt_model_options{
+		no_alloc: true, use_extra_bufts: C.bool(mo.UseExtraBufts), n_gpu_layers: C.int32_t(mo.GPULayers)})
+	if err != nil {
+		return Memory{}, err
+	}
+	defer func() { err = errors.Join(err, m.Close()) }()
+	c, err := m.NewContext(co)
+	if err != nil {
+		return Memory{}, err
+	}
+	defer func() { err = errors.Join(err, c.Close()) }()
+	since := bindings.LogNext()
+	if C.gt_context_log_memory(c.ptr, &c.status) != C.GT_OK {
+		return Memory{}, statusError(path+": plan llama.cpp's memory", &c.status)
+	}
+	return readMemory(path, bindings.Log(since))
+}
+
+// readMemory reads llama.cpp's table: "| - NAME | self = model + context + compute |" in MiB. Its C interface has no other
+// way to ask. The row Host holds the weights that would be mapped.
+func readMemory(path string, lines []bindings.LogLine) (Memory, error) {
+	var m Memory
+	rows := 0
+	for _, line := range lines {
+		cells := strings.Split(line.Text, "|")
+		if len(cells) < 3 || !strings.HasPrefix(strings.TrimSpace(cells[1]), "- ") {
+			continue
+		}
+		_, sum, _ := strings.Cut(cells[2], "=")
+		var mib [3]int64
+		parts := strings.Split(sum, "+")
+		if len(parts) != len(mib) {
+			return Memory{}, fmt.Errorf("%s: plan llama.cpp's memory: it writes %q, expected name | self = model + context + compute",
+				path, line.Text)
+		}
+		for i, p := range parts {
+			n, err := strconv.ParseInt(strings.TrimSpace(p), 10, 64)
+			if err != nil {
+				return Memory{}, fmt.Errorf("%s: plan llama.cpp's memory: it writes %q: %w", path, line.Text, err)
+			}
+			mib[i] = n << 20
+		}
+		if strings.TrimSpace(cells[1]) != "- Host" {
+			m.Repacked += mib[0]
+		}
+		m.KV += mib[1]
+		m.Work += mib[2]
+		rows++
+	}
+	if rows == 0 {
+		return Memory{}, fmt.Errorf("%s: plan llama.cpp's memory: it writes no table of it", path)
+	}
+	return m, nil
+}
