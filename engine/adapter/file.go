@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math"
+	"slices"
 	"sort"
 	"strings"
 
@@ -31,6 +33,24 @@ const (
 
 // Save writes the adapter as llama.cpp reads it, atomically, with its tensors in f32.
 func (a *Adapter) Save(ctx context.Context, fsys atomicfile.FS, path string) error {
+	w, err := a.writer()
+	if err != nil {
+		return err
+	}
+	return w.WriteFile(ctx, fsys, path)
+}
+
+// Write writes what Save writes to dst.
+func (a *Adapter) Write(ctx context.Context, dst io.Writer) error {
+	w, err := a.writer()
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(ctx, dst)
+	return err
+}
+
+func (a *Adapter) writer() (*gguf.Writer, error) {
 	var w gguf.Writer
 	w.SetString(keyType, "adapter")
 	w.SetString(keyArch, a.Arch)
@@ -50,10 +70,30 @@ func (a *Adapter) Save(ctx context.Context, fsys atomicfile.FS, path string) err
 		p := &a.Pairs[i]
 		if err := errors.Join(w.AddFloats(p.Tensor+suffixA, p.AShape[:], p.A),
 			w.AddFloats(p.Tensor+suffixB, p.BShape[:], p.B)); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return w.WriteFile(ctx, fsys, path)
+	return &w, nil
+}
+
+// Halves lists the tensors of the file and their numbers, which are the adapter's own.
+func (a *Adapter) Halves(each func(name string, values []float32)) {
+	for i := range a.Pairs {
+		p := &a.Pairs[i]
+		each(p.Tensor+suffixA, p.A)
+		each(p.Tensor+suffixB, p.B)
+	}
+}
+
+// Nothing is an adapter of the same form that changes nothing.
+func (a *Adapter) Nothing() *Adapter {
+	out := *a
+	out.Pairs = slices.Clone(a.Pairs)
+	for i := range out.Pairs {
+		p := &out.Pairs[i]
+		p.B = make([]float32, len(p.B)) // with which any A gives 0
+	}
+	return &out
 }
 
 // Load reads an adapter for a model of that architecture and size. An adapter of another one is refused.

@@ -2,6 +2,7 @@ package generate
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/ggtune/ggtune/engine/gguf"
@@ -14,6 +15,10 @@ func (g *Generator) notFinite(ctx context.Context) error {
 	model := g.model.Path()
 	tensor, size, err := largest(ctx, model)
 	if g.inUse == Base || err != nil {
+		if g.held != nil && err == nil {
+			return errors.New("with the adapter as it is now, the model computes no numbers; train with a lower " +
+				"learning rate (--lr)")
+		}
 		if err == nil {
 			err = fmt.Errorf("%s: its weights lead beyond the range of numbers; the largest is %.3g, in tensor %q; get the model again, "+
 				"or look at it with ggtune check", model, size, tensor)

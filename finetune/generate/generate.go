@@ -25,6 +25,9 @@ type Config struct {
 	Ctx      int       // most tokens of prompt and text together; 0: what the model was trained for, at most defaultCtx
 	Threads  int       // 1 to 512
 	Hash     bool      // begin the model's hash at once, for ModelSHA256
+	// Lean takes as little memory as can be: weights stay as they lie in the mapped file, without the copies that are
+	// faster to compute with, and prompts are read a few tokens at a time.
+	Lean bool
 }
 
 // An Adapter names an adapter to load.
@@ -39,15 +42,20 @@ const Base = -1
 // defaultCtx bounds the memory for keys and values of models that were trained for very long texts.
 const defaultCtx = 4096
 
+// leanBatch is how many tokens of a prompt are read together with Lean: llama.cpp reserves room for the logits of all of
+// them, 67 MB with a vocabulary of 262,144.
+const leanBatch = 64
+
 // A Generator is an open model. It is used by one goroutine at a time.
 type Generator struct {
 	file     *gguf.File // the model's, to notice that it is changed meanwhile
 	model    *llama.Model
 	context  *llama.Context
 	adapters []loaded
-	inUse    int // index into adapters, or Base
+	held     *llama.Adapter // beyond adapters, once Hold has loaded it
+	inUse    int            // index into adapters, or Base
 	notes    []string
-	held     []int32 // tokens that the context has read
+	read     []int32 // tokens that the context has read
 	nCtx     int
 	// ownTemplate is the chat template in the model's file, or "".
 	ownTemplate string
@@ -71,7 +79,7 @@ func Open(cfg Config) (*Generator, error) {
 }
 
 // openModel opens the model, which must hold a tokenizer, and reads its chat template.
-func (g *Generator) openModel(path string) error {
+func (g *Generator) openModel(path string, o llama.ModelOptions) error {
 	var err error
 	if g.file, err = gguf.Open(path); err != nil {
 		return err
@@ -85,12 +93,16 @@ func (g *Generator) openModel(path string) error {
 	if g.ownTemplate, err = g.file.StringOr("tokenizer.chat_template", ""); err != nil {
 		return err
 	}
-	g.model, err = verify.OpenModel(path, llama.UserModelOptions())
+	g.model, err = verify.OpenModel(path, o)
 	return err
 }
 
 func (g *Generator) open(cfg Config) error {
-	if err := g.openModel(cfg.Model); err != nil {
+	options := llama.UserModelOptions()
+	if cfg.Lean {
+		options.UseExtraBufts = false
+	}
+	if err := g.openModel(cfg.Model, options); err != nil {
 		return err
 	}
 	trained := g.model.Info().NCtxTrain
@@ -120,8 +132,12 @@ func (g *Generator) open(cfg Config) error {
 	if cfg.Hash {
 		g.sum = startSum(cfg.Model)
 	}
+	how := llama.UserContextOptions(g.nCtx, cfg.Threads)
+	if cfg.Lean {
+		how.NBatch, how.NUBatch = leanBatch, leanBatch
+	}
 	var err error
-	if g.context, err = g.model.NewContext(llama.UserContextOptions(g.nCtx, cfg.Threads)); err != nil {
+	if g.context, err = g.model.NewContext(how); err != nil {
 		return err
 	}
 	if len(g.adapters) > 0 {
@@ -140,6 +156,7 @@ func (g *Generator) Close() error {
 	for _, a := range g.adapters {
 		errs = append(errs, a.Close())
 	}
+	errs = append(errs, g.held.Close())
 	return errors.Join(append(errs, g.model.Close(), g.file.Close())...)
 }
 
@@ -148,10 +165,13 @@ func (g *Generator) Use(i int) error {
 	if i < Base || i >= len(g.adapters) {
 		return fmt.Errorf("adapter %d: there are %d", i, len(g.adapters))
 	}
+	if g.held != nil {
+		return errors.New("another adapter: the one in training is held")
+	}
 	if i == g.inUse {
 		return nil
 	}
-	g.held, g.inUse = nil, i
+	g.read, g.inUse = nil, i
 	if i == Base {
 		return g.context.SetAdapters(nil, nil)
 	}
@@ -234,13 +254,13 @@ func (g *Generator) Continue(ctx context.Context, prompt []int32, n int, s llama
 		return r, &LongError{Tokens: len(prompt), Ctx: g.nCtx, Trained: g.model.Info().NCtxTrain}
 	}
 	kept := 0
-	for kept < len(g.held) && kept < len(prompt)-1 && g.held[kept] == prompt[kept] {
+	for kept < len(g.read) && kept < len(prompt)-1 && g.read[kept] == prompt[kept] {
 		kept++
 	}
 	if err := g.context.Truncate(kept); err != nil {
 		return r, err
 	}
-	g.held = append(g.held[:kept:kept], prompt[kept:]...)
+	g.read = append(g.read[:kept:kept], prompt[kept:]...)
 	var text strings.Builder
 	put := func(b []byte) {
 		// A model may write bytes that are no character. Each becomes U+FFFD, in the stream as in the result.
@@ -272,12 +292,12 @@ func (g *Generator) Continue(ctx context.Context, prompt []int32, n int, s llama
 		err = fmt.Errorf("%w: %w", err, g.notFinite(ctx))
 	}
 	if err := errors.Join(err, failed); err != nil {
-		g.held = g.held[:min(len(g.held), g.context.Len())]
+		g.read = g.read[:min(len(g.read), g.context.Len())]
 		return r, err
 	}
 	// The last token was drawn but not read.
 	if len(tokens) > 0 {
-		g.held = append(g.held, tokens[:len(tokens)-1]...)
+		g.read = append(g.read, tokens[:len(tokens)-1]...)
 	}
 	switch read := g.context.Len(); {
 	case len(tokens) == n:
@@ -285,7 +305,7 @@ func (g *Generator) Continue(ctx context.Context, prompt []int32, n int, s llama
 	case read == g.nCtx:
 		r.Stop = StopContext
 	}
-	g.held = g.held[:min(len(g.held), g.context.Len())]
+	g.read = g.read[:min(len(g.read), g.context.Len())]
 	return r, nil
 }
 
