@@ -15,11 +15,13 @@ import (
 	"github.com/ggtune/ggtune/internal/count"
 )
 
-// inspectOptions are those of training that change what a row looks like.
+// inspectOptions are those of training that change what a row looks like, and what the data is held against.
 func inspectOptions(o config.Option) bool {
 	switch o.Name {
 	case "data", "threads", "device", "exact", "batch", "eval-rows":
 		return false
+	case "dedup", "eval-data":
+		return true
 	}
 	return o.Eval
 }
@@ -72,7 +74,7 @@ func printData(w io.Writer, path string, v *corpus.View) {
 	if v.Template != "" {
 		fmt.Fprintf(w, "  template     %s\n", v.Template)
 	}
-	fmt.Fprintf(w, "\n%s", report.CountsTable(*v.Counts, nil))
+	fmt.Fprintf(w, "\n%s", report.CountsTable(*v.Counts, v.Held))
 	printNotes(w, v.Notes)
 	for _, row := range v.Rows {
 		fmt.Fprintf(w, "\nrow %d\n", row.Row)

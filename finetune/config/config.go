@@ -14,6 +14,7 @@ import (
 
 	"github.com/BurntSushi/toml"
 
+	"github.com/ggtune/ggtune/finetune/alike"
 	"github.com/ggtune/ggtune/internal/registry"
 	"github.com/ggtune/ggtune/internal/regular"
 	"github.com/ggtune/ggtune/internal/setting"
@@ -42,6 +43,9 @@ type Config struct {
 	// Strict refuses data of which anything would be left out: an example, its end, a field. Default false: they are
 	// counted.
 	Strict bool `toml:"strict"`
+	// Dedup says which training examples are left out that say what an earlier or a held-out one says: none, exact,
+	// near (and exact). Default none: they are counted.
+	Dedup string `toml:"dedup"`
 	// EvalData lists files and directories of held-out examples. Default none.
 	EvalData []string `toml:"eval_data"`
 	// EvalSplit is the fraction of the training examples held out when there is no EvalData, 0 to below 1. Default auto:
@@ -150,7 +154,7 @@ type Config struct {
 // conversations.
 func Default() Config {
 	return Config{
-		TextSplit: "auto", TaskExamples: 2,
+		TextSplit: "auto", TaskExamples: 2, Dedup: dedups[alike.Unlike],
 		Method: "sft", RankedPairs: "all", Mask: "assistant", ControlTokens: "tokens", SeqLen: 512,
 		OnLong: "truncate", Packing: "best-fit",
 		Rank: 16, Alpha: 32, LoRAPlus: 1, Init: "kaiming",

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/ggtune/ggtune/finetune/alike"
 	"github.com/ggtune/ggtune/finetune/checkpoint"
 	"github.com/ggtune/ggtune/finetune/method"
 	"github.com/ggtune/ggtune/finetune/optim"
@@ -124,6 +125,9 @@ func (c *Config) ColumnNames() (names map[string]string, unwanted []string, err 
 	}
 	return names, unwanted, nil
 }
+
+// Dedups says which duplicates are left out: Near ones means exact ones too.
+func (c *Config) Dedups() alike.How { return alike.How(slices.Index(dedups, c.Dedup)) }
 
 // PlainControl says that the texts of control tokens in literal text are text like any other.
 func (c *Config) PlainControl() bool { return c.ControlTokens == controlTokens[1] }

@@ -96,6 +96,8 @@ func (c *Config) fileOptions() []Option {
 		{Name: "replace-invalid", Value: &c.ReplaceInvalid, Eval: true, Usage: "replace bytes that are not UTF-8 instead of refusing them"},
 		{Name: "strict", Value: &c.Strict, Eval: true, Resume: Free, Usage: "refuse data of which anything " +
 			"would be left out"},
+		{Name: "dedup", Value: &c.Dedup, Resume: Same, Usage: "leave out training examples that repeat an earlier or a held-out one: " +
+			strings.Join(dedups, ", ")},
 		{Name: "eval-data", Value: &c.EvalData, Resume: Names, Usage: "`FILE` or directory of held-out examples; may be given again"},
 		{Name: "eval-split", Value: &c.EvalSplit, Resume: Same, before: func() { c.EvalSplit = Fixed(0.0) },
 			Usage: "without --eval-data: hold out this `FRACTION` of the examples; 0: none; auto: 5 %, 8 to 200, and none of fewer than 100"},

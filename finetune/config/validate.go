@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/ggtune/ggtune/engine/adapter"
+	"github.com/ggtune/ggtune/finetune/alike"
 	"github.com/ggtune/ggtune/finetune/data"
 	"github.com/ggtune/ggtune/finetune/encode"
 	"github.com/ggtune/ggtune/finetune/method"
@@ -130,6 +131,7 @@ func (v *validator) common() {
 	if c.Format != "" && !slices.Contains(data.Formats(), c.Format) {
 		v.known(&c.Format, &registry.UnknownError{Kind: "data format", Name: c.Format, Known: data.Formats()})
 	}
+	v.need(slices.Contains(dedups, c.Dedup), &c.Dedup, v.is(c.Dedup), strings.Join(dedups, ", "))
 	v.need(c.TextSplit != "", &c.TextSplit, "is empty", "auto, file, paragraph, line, or a separator")
 	v.need(c.TaskExamples >= 0, &c.TaskExamples, v.is(c.TaskExamples), "0 or more")
 	v.known(&c.Mask, errOf(template.ParseMask(c.Mask)))
@@ -168,6 +170,9 @@ var rankedPairs = []string{"all", "best-worst"}
 
 // controlTokens are the values of ControlTokens, the default first.
 var controlTokens = []string{"tokens", "plain"}
+
+// dedups are the values of Dedup by what it leaves out: what is nearly alike, and so what is exactly.
+var dedups = []string{alike.Unlike: "none", alike.Exact: "exact", alike.Near: "near"}
 
 func errOf[T any](_ T, err error) error { return err }
 

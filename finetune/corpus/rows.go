@@ -13,6 +13,7 @@ type Rows struct {
 	Train, Held *encode.Dataset // one of them is nil without such data
 	TrainRows   *encode.Loader
 	HeldRows    *encode.Loader
+	Repeats     Repeats  // what the training data repeats
 	Notes       []string // what became of the examples, for the user
 
 	cfg *config.Config
@@ -20,50 +21,70 @@ type Rows struct {
 
 // Read reads, encodes and packs the data of a training run.
 func (r *Reader) Read(ctx context.Context) (*Rows, error) {
-	out := &Rows{cfg: r.cfg}
-	err := r.readInto(ctx, r.cfg.Data, r.cfg.MayHold(), func(in *input) error {
-		out.Notes = append(out.Notes, dropNotes(in.ds)...)
-		train := in.all
-		if r.cfg.MayHold() {
-			var held []int
-			var note string
-			var err error
-			if train, held, note, err = in.split(r.cfg); err != nil {
-				return err
-			}
-			if note != "" {
-				out.Notes = append(out.Notes, note)
-			}
-			if len(held) > 0 {
-				if out.Held, err = r.encode(ctx, in, held, 0); err != nil {
-					return err
-				}
-			}
-		}
-		var err error
-		out.Train, err = r.encode(ctx, in, train, in.dropped)
-		return err
-	})
-	if err == nil && len(r.cfg.EvalData) > 0 {
-		out.Held, err = r.whole(ctx, r.cfg.EvalData, &out.Notes)
-	}
+	out, err := r.read(ctx, r.cfg.MayHold())
 	if err != nil {
-		return nil, err
-	}
-	if err := r.finish(out); err != nil {
 		return nil, err
 	}
 	return out, r.needBoth(out.Train)
 }
 
-// ReadWhole is Read of all the data as training rows, of which none is held out.
-func (r *Reader) ReadWhole(ctx context.Context) (*Rows, error) {
+// ReadWhole is Read of data of which nothing is split off.
+func (r *Reader) ReadWhole(ctx context.Context) (*Rows, error) { return r.read(ctx, false) }
+
+func (r *Reader) read(ctx context.Context, split bool) (*Rows, error) {
 	out := &Rows{cfg: r.cfg}
-	var err error
-	if out.Train, err = r.whole(ctx, r.cfg.Data, &out.Notes); err != nil {
+	err := r.readInto(ctx, r.cfg.Data, split, func(in *input) error {
+		out.Notes = append(out.Notes, dropNotes(in.ds)...)
+		if len(r.cfg.EvalData) > 0 {
+			return r.readInto(ctx, r.cfg.EvalData, false, func(held *input) error {
+				out.Notes = append(out.Notes, dropNotes(held.ds)...)
+				return r.both(ctx, out, in, in.all, held, held.all, held.dropped)
+			})
+		}
+		if !split {
+			return r.both(ctx, out, in, in.all, nil, nil, 0)
+		}
+		train, held, note, err := in.split(r.cfg)
+		if err != nil {
+			return err
+		}
+		if note != "" {
+			out.Notes = append(out.Notes, note)
+		}
+		return r.both(ctx, out, in, train, in, held, 0)
+	})
+	if err != nil {
 		return nil, err
 	}
 	return out, r.finish(out)
+}
+
+// both encodes what is trained on, and what is held out unless that is nothing. heldDropped is how many examples are
+// told as left out of that in reading.
+func (r *Reader) both(ctx context.Context, out *Rows, in *input, train []int, heldIn *input, held []int,
+	heldDropped int) error {
+	s, err := r.repeats(ctx, in, train, heldIn, held)
+	if err != nil {
+		return err
+	}
+	dropped := len(train) - len(s.kept)
+	out.Notes = append(out.Notes, s.found.notes(dropped)...)
+	out.Repeats = s.found
+	if out.Train, err = r.encode(ctx, in, s.kept, in.dropped); err != nil {
+		return err
+	}
+	c := &out.Train.Counts
+	c.Examples += dropped
+	c.Exact, c.Near, c.DroppedAlike = s.found.Exact.Count, s.found.Near.Count, dropped
+	if len(held) == 0 {
+		return nil
+	}
+	if out.Held, err = r.encode(ctx, heldIn, held, heldDropped); err != nil {
+		return err
+	}
+	c = &out.Held.Counts
+	c.Exact, c.Near = s.found.HeldExact.Count, s.found.HeldNear.Count
+	return nil
 }
 
 // ReadHeld is Read of all the data as held-out rows.

@@ -23,7 +23,10 @@ type View struct {
 	Template string         `json:"template,omitempty"` // where it came from; "" if no example needed one
 	Notes    []string       `json:"notes,omitempty"`
 	Counts   *encode.Counts `json:"counts"` // null without a model
+	Held     *encode.Counts `json:"eval_counts,omitempty"`
 	Rows     []RowView      `json:"rows,omitempty"`
+	// Repeats are the duplicates within the data, and between it and cfg.EvalData.
+	Repeats Repeats `json:"duplicates"`
 }
 
 // A RowView is one packed row.
@@ -67,7 +70,7 @@ func Inspect(ctx context.Context, cfg *config.Config, n int) (*View, error) {
 	}
 	if cfg.Model == "" {
 		v.Notes = append(v.Notes, readNotes(ds)...)
-		return v, nil
+		return v, v.repeats(ctx, cfg, how)
 	}
 	return v, v.tokens(ctx, cfg, how, n)
 }
@@ -91,6 +94,26 @@ func (v *View) open(ctx context.Context, cfg *config.Config) (*config.Config, *m
 	return v.open(ctx, &other)
 }
 
+// repeats looks for duplicates where no tokens are wanted.
+func (v *View) repeats(ctx context.Context, cfg *config.Config, how *method.Method) error {
+	r := &Reader{cfg: cfg, how: how}
+	found := func(in, held *input) error {
+		var out []int
+		if held != nil {
+			out = held.all
+		}
+		s, err := r.repeats(ctx, in, in.all, held, out)
+		v.Repeats, v.Notes = s.found, append(v.Notes, s.found.notes(len(in.all)-len(s.kept))...)
+		return err
+	}
+	return r.readInto(ctx, cfg.Data, false, func(in *input) error {
+		if len(cfg.EvalData) == 0 {
+			return found(in, nil)
+		}
+		return r.readInto(ctx, cfg.EvalData, false, func(held *input) error { return found(in, held) })
+	})
+}
+
 // tokens adds what becomes of the data with the model's tokenizer and template.
 func (v *View) tokens(ctx context.Context, cfg *config.Config, how *method.Method, n int) (err error) {
 	m, err := engine.Open(cfg.Model)
@@ -108,6 +131,10 @@ func (v *View) tokens(ctx context.Context, cfg *config.Config, how *method.Metho
 		return err
 	}
 	v.Template, v.Notes, v.Counts = r.TemplateName(), append(v.Notes, rows.Notes...), &rows.Train.Counts
+	v.Repeats = rows.Repeats
+	if rows.Held != nil {
+		v.Held = &rows.Held.Counts
+	}
 	for i := range min(n, rows.TrainRows.Rows()) {
 		row := RowView{Row: i}
 		for _, it := range rows.TrainRows.Row(i) {

@@ -60,10 +60,15 @@ type Counts struct {
 	// DroppedCut were truncated and had no counted token left (the prompt fills the row), and are left out.
 	DroppedCut  int `json:"dropped_cut"`
 	DroppedBare int `json:"dropped_bare"` // left out: see ErrBare
-	Items       int `json:"items"`        // kept; a long text gives several
-	Rows        int `json:"rows"`
-	Tokens      int `json:"tokens"` // a shared prompt once
-	Counted     int `json:"counted_tokens"`
+	// Exact and Near count duplicates: of training examples those of an earlier one, of held-out examples those that
+	// are trained on too. DroppedAlike are left out for it.
+	Exact        int `json:"duplicates"`
+	Near         int `json:"near_duplicates"`
+	DroppedAlike int `json:"dropped_duplicates"`
+	Items        int `json:"items"` // kept; a long text gives several
+	Rows         int `json:"rows"`
+	Tokens       int `json:"tokens"` // a shared prompt once
+	Counted      int `json:"counted_tokens"`
 }
 
 // Limits says what a row may hold.
