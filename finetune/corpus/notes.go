@@ -27,6 +27,9 @@ func dropNotes(ds *data.Dataset) []string {
 // readNotes says what was not read of the examples that are kept, and what in them is worth a word.
 func readNotes(ds *data.Dataset) []string {
 	var out []string
+	for _, what := range ds.Stats().Skipped {
+		out = append(out, fmt.Sprintf("left out: %s, not a regular file", what))
+	}
 	if n := unreadNote(ds.Stats().Unread); n != "" {
 		out = append(out, n)
 	}

@@ -170,7 +170,7 @@ func swallowed(raw []byte, cells int) bool {
 }
 
 func (b *csvBox) scan(yield func(place, []byte) error) error {
-	t := newTableReader(io.NewSectionReader(b.f.r, b.f.bom, b.f.size-b.f.bom), b.comma, b.o.MaxRecord)
+	t := newTableReader(io.NewSectionReader(b.f, b.f.bom, b.f.size-b.f.bom), b.comma, b.o.MaxRecord)
 	header, line, err := t.row()
 	if err != nil {
 		return b.fail(err, line)
@@ -194,7 +194,7 @@ func (b *csvBox) scan(yield func(place, []byte) error) error {
 				len(rec), len(b.header), quoted(b.header))
 		}
 		raw := make([]byte, t.off-from)
-		if _, err := b.f.r.ReadAt(raw, b.f.bom+from); err != nil && err != io.EOF {
+		if _, err := b.f.ReadAt(raw, b.f.bom+from); err != nil && err != io.EOF {
 			return b.fail(err, line)
 		}
 		if b.comma == '\t' && t.line-line > 1 && swallowed(raw, len(rec)) {

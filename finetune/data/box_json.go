@@ -55,7 +55,7 @@ func (b *singleBox) scan(yield func(place, []byte) error) error {
 			"raise the limit on records, or write one record a line", size, b.o.MaxRecord)
 	}
 	raw := make([]byte, size)
-	if _, err := b.f.r.ReadAt(raw, b.f.bom); err != nil && err != io.EOF {
+	if _, err := b.f.ReadAt(raw, b.f.bom); err != nil && err != io.EOF {
 		return fmt.Errorf("reading %s: %w", b.f.path, err)
 	}
 	lead := len(raw) - len(bytes.TrimLeft(raw, " \t\r\n"))
@@ -98,7 +98,7 @@ type jsonScan struct {
 var errLong = errors.New("longer than the limit on records")
 
 func (b *jsonBox) newScan() *jsonScan {
-	s := &jsonScan{f: b.f, in: io.NewSectionReader(b.f.r, b.f.bom, b.f.size-b.f.bom), read: b.f.bom, line: 1, box: b}
+	s := &jsonScan{f: b.f, in: io.NewSectionReader(b.f, b.f.bom, b.f.size-b.f.bom), read: b.f.bom, line: 1, box: b}
 	s.dec = json.NewDecoder(s)
 	s.renew()
 	return s
@@ -144,7 +144,7 @@ func (s *jsonScan) fail(from int64, err error) error {
 			s.box.o.MaxRecord)
 	}
 	raw := make([]byte, min(1<<20, s.f.size-from))
-	n, _ := s.f.r.ReadAt(raw, from)
+	n, _ := s.f.ReadAt(raw, from)
 	raw = withoutNaN(raw[:n])
 	if s.box.layout != manyObjects {
 		raw = bytes.TrimLeft(raw, ",:")
@@ -216,7 +216,7 @@ func (b *jsonBox) readHead() (more, sameLine bool, err error) {
 // isRows says whether the value after the colon at from is a list of objects.
 func (b *jsonBox) isRows(from int64) bool {
 	buf := make([]byte, 4096)
-	n, _ := b.f.r.ReadAt(buf, from)
+	n, _ := b.f.ReadAt(buf, from)
 	v := bytes.TrimLeft(buf[:n], ": \t\r\n")
 	if len(v) == 0 || v[0] != '[' {
 		return false

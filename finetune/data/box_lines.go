@@ -47,7 +47,7 @@ func jsonRecord(src Source, raw []byte) (*Record, error) {
 
 // lines calls yield with every line, without its newline. A line longer than most is an error.
 func (f *file) lines(most int, yield func(place, []byte) error) error {
-	r := bufio.NewReaderSize(io.NewSectionReader(f.r, f.bom, f.size-f.bom), 256<<10)
+	r := bufio.NewReaderSize(io.NewSectionReader(f, f.bom, f.size-f.bom), 256<<10)
 	off := f.bom
 	var long []byte // a line that does not fit the reader's buffer
 	for n := 1; ; n++ {

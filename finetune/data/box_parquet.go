@@ -18,7 +18,7 @@ import (
 //
 // The library believes the sizes that the file declares, so all of them are checked first: those of the columns and those
 // in the header of every page. A fault or panic of the library becomes an error.
-func (f *file) spoolParquet(o *Options) (err error) {
+func (f *file) spoolParquet(o *Options, rm *room) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("%s: malformed Parquet: %v", f.path, r)
@@ -27,14 +27,14 @@ func (f *file) spoolParquet(o *Options) (err error) {
 	malformed := func(err error) error {
 		return fmt.Errorf("%s: malformed Parquet: %v; the file may be cut off or damaged", f.path, err)
 	}
-	pf, err := parquet.OpenFile(f.r, f.size, parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true))
+	pf, err := parquet.OpenFile(f, f.size, parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true))
 	if err != nil {
 		return malformed(err)
 	}
 	if err := f.checkParquet(pf, o); err != nil {
 		return err
 	}
-	w := &spool{o: o}
+	w := &spool{room: rm}
 	done := false
 	defer func() { // also where the library panics
 		if !done {
@@ -42,14 +42,18 @@ func (f *file) spoolParquet(o *Options) (err error) {
 		}
 	}()
 	buf := bufio.NewWriterSize(w, 1<<16)
-	if err := writeRows(buf, pf); err != nil {
-		if errors.Is(err, errInflated) || w.err != nil {
-			return fmt.Errorf("%s: expanding it: %w", f.path, err)
-		}
-		return malformed(err)
+	err = writeRows(buf, pf, o.MaxRecord)
+	if err == nil {
+		err = buf.Flush()
 	}
-	if err := buf.Flush(); err != nil {
-		return fmt.Errorf("%s: expanding it: %w", f.path, err)
+	var long *longRow
+	switch {
+	case w.err != nil:
+		return fmt.Errorf("%s: expanding it: %w", f.path, w.err)
+	case errors.As(err, &long):
+		return errorf(Source{File: f.path, Line: long.row}, "the row is longer than %d bytes; leave the column out, or write it as JSONL", o.MaxRecord)
+	case err != nil:
+		return malformed(err)
 	}
 	if w.size == 0 {
 		return fmt.Errorf("%s: the file has no rows", f.path)
@@ -62,21 +66,35 @@ func (f *file) spoolParquet(o *Options) (err error) {
 	return nil
 }
 
-// checkParquet bounds what the file declares of itself.
+// checkParquet bounds what the file declares of itself, and with it the memory that reading it takes: of every column one page
+// lies in it, and as many values as one row has.
 func (f *file) checkParquet(pf *parquet.File, o *Options) error {
 	var total int64
-	for _, g := range pf.Metadata().RowGroups {
-		for _, c := range g.Columns {
+	for i, g := range pf.Metadata().RowGroups {
+		var pages, listed int64
+		for k, c := range g.Columns {
 			m := &c.MetaData
 			size := m.TotalUncompressedSize
 			if size < 0 || size > o.MaxInflated || total > o.MaxInflated-size {
-				return fmt.Errorf("%s: %w of %d bytes (a column declares %d); raise the limit if the file is to be trusted",
-					f.path, errInflated, o.MaxInflated, size)
+				return fmt.Errorf("%s: column %q declares %d bytes: %w", f.path, columnName(m), size, (&room{o: o}).tooLarge())
 			}
 			total += size
-			if err := f.checkPages(m, o); err != nil {
-				return fmt.Errorf("%s: malformed Parquet: column %q: %w", f.path, strings.Join(m.PathInSchema, "."), err)
+			largest, values, err := f.checkPages(m, o)
+			if err != nil {
+				return fmt.Errorf("%s: malformed Parquet: column %q: %w", f.path, columnName(m), err)
 			}
+			pages += largest
+			if leaf := pf.Schema().Columns(); k < len(leaf) && isRepeated(pf.Schema(), leaf[k]) {
+				listed += values
+			}
+		}
+		switch most := maxPages * int64(o.MaxRecord); {
+		case pages > most:
+			return fmt.Errorf("%s: the largest pages of row group %d have %d bytes together; at most %d are accepted: write it with smaller pages, "+
+				"with fewer columns, or as JSONL", f.path, i, pages, most)
+		case listed > int64(o.MaxRecord):
+			return fmt.Errorf("%s: the lists of row group %d have %d values, which one row could hold; at most %d are accepted: write it in smaller "+
+				"row groups, with fewer columns, or as JSONL", f.path, i, listed, o.MaxRecord)
 		}
 	}
 	if n := pf.NumRows(); n < 0 || n > o.MaxInflated {
@@ -85,47 +103,60 @@ func (f *file) checkParquet(pf *parquet.File, o *Options) error {
 	return nil
 }
 
+// maxPages is how many times the longest record the pages of all columns may take that lie in memory at once. Writers' pages have
+// a megabyte, some a hundred.
+const maxPages = 16
+
+func columnName(m *format.ColumnMetaData) string { return strings.Join(m.PathInSchema, ".") }
+
+// isRepeated says whether a row may have many values in a column.
+func isRepeated(schema *parquet.Schema, path []string) bool {
+	leaf, ok := schema.Lookup(path...)
+	return ok && leaf.MaxRepetitionLevel > 0
+}
+
 // maxPageHeader is the longest page header accepted, bytes; it holds a few numbers and the column's smallest and largest
 // value.
 const maxPageHeader = 1 << 20
 
-// checkPages walks over the page headers of a column: what a page declares must lie in the file and within the limits.
-func (f *file) checkPages(m *format.ColumnMetaData, o *Options) error {
+// checkPages walks over the page headers of a column: what a page declares must lie in the file and within the limits. It gives
+// the bytes of the largest page, with those of the dictionary, and the values of all.
+func (f *file) checkPages(m *format.ColumnMetaData, o *Options) (largest, values int64, err error) {
 	off := m.DataPageOffset
 	if d := m.DictionaryPageOffset; d > 0 && d < off {
 		off = d
 	}
 	if off < 4 || m.TotalCompressedSize < 0 || off > f.size || m.TotalCompressedSize > f.size-off {
-		return fmt.Errorf("it declares %d bytes at offset %d of a file of %d", m.TotalCompressedSize, off, f.size)
+		return 0, 0, fmt.Errorf("it declares %d bytes at offset %d of a file of %d", m.TotalCompressedSize, off, f.size)
 	}
 	most := 4 * int64(o.MaxRecord)
-	end := off + m.TotalCompressedSize
-	for off < end {
+	var dictionary int64
+	for end := off + m.TotalCompressedSize; off < end; {
 		h, length, err := f.pageHeader(off, end)
 		if err != nil {
-			return fmt.Errorf("the page header at offset %d: %w", off, err)
-		}
-		values := int64(0)
-		switch {
-		case h.DataPageHeader.Valid:
-			values = int64(h.DataPageHeader.V.NumValues)
-		case h.DataPageHeaderV2.Valid:
-			values = int64(h.DataPageHeaderV2.V.NumValues)
-		case h.DictionaryPageHeader.Valid:
-			values = int64(h.DictionaryPageHeader.V.NumValues)
+			return 0, 0, fmt.Errorf("the page header at offset %d: %w", off, err)
 		}
 		size, expanded := int64(h.CompressedPageSize), int64(h.UncompressedPageSize)
+		n := int64(0)
+		switch {
+		case h.DataPageHeader.Valid:
+			n = int64(h.DataPageHeader.V.NumValues)
+		case h.DataPageHeaderV2.Valid:
+			n = int64(h.DataPageHeaderV2.V.NumValues)
+		case h.DictionaryPageHeader.Valid:
+			n, dictionary = int64(h.DictionaryPageHeader.V.NumValues), expanded
+		}
 		body := off + length
 		if size < 0 || size > end-body {
-			return fmt.Errorf("the page at offset %d declares %d bytes, of which the column has %d", off, size, end-body)
+			return 0, 0, fmt.Errorf("the page at offset %d declares %d bytes, of which the column has %d", off, size, end-body)
 		}
-		if expanded < 0 || expanded > most || values < 0 || values > most {
-			return fmt.Errorf("the page at offset %d declares %d bytes and %d values; at most %d are accepted: four times the limit on records",
-				off, expanded, values, most)
+		if expanded < 0 || expanded > most || n < 0 || n > most {
+			return 0, 0, fmt.Errorf("the page at offset %d declares %d bytes and %d values; at most %d are accepted: four times the limit on records",
+				off, expanded, n, most)
 		}
-		off = body + size
+		largest, values, off = max(largest, expanded), values+n, body+size
 	}
-	return nil
+	return largest + dictionary, values, nil
 }
 
 // pageHeader reads the page header at off and gives its length. It decodes from bytes in memory: what the header says of
@@ -133,7 +164,7 @@ func (f *file) checkPages(m *format.ColumnMetaData, o *Options) error {
 func (f *file) pageHeader(off, end int64) (h format.PageHeader, length int64, err error) {
 	for size := int64(4 << 10); ; size = maxPageHeader {
 		buf := make([]byte, min(size, end-off))
-		if _, err = f.r.ReadAt(buf, off); err != nil && err != io.EOF {
+		if _, err = f.ReadAt(buf, off); err != nil && err != io.EOF {
 			return h, 0, err
 		}
 		var protocol thrift.CompactProtocol
@@ -148,25 +179,36 @@ func (f *file) pageHeader(off, end int64) (h format.PageHeader, length int64, er
 	}
 }
 
-// writeRows writes every row as a JSON object, its columns in the order of the file.
-func writeRows(w io.Writer, pf *parquet.File) error {
+// A longRow is a row with more bytes than a record may have. The values of a dictionary are a few bytes each in the file, and
+// as long as they please in a row.
+type longRow struct{ row int }
+
+func (e *longRow) Error() string { return fmt.Sprintf("row %d is too long", e.row) }
+
+// writeRows writes every row as a JSON object, its columns in the order of the file. most bounds the bytes of a row.
+func writeRows(w io.Writer, pf *parquet.File, most int) error {
 	schema := pf.Schema()
 	rows := make([]parquet.Row, 64)
+	n := 0
 	for _, g := range pf.RowGroups() {
-		if err := writeGroup(w, g, schema, rows); err != nil {
+		if err := writeGroup(w, g, schema, rows, &n, most); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func writeGroup(w io.Writer, g parquet.RowGroup, schema *parquet.Schema, rows []parquet.Row) error {
+// writeGroup writes the rows of a group behind the n before it.
+func writeGroup(w io.Writer, g parquet.RowGroup, schema *parquet.Schema, rows []parquet.Row, n *int, most int) error {
 	r := g.Rows()
 	defer r.Close()
 	var line bytes.Buffer
 	for {
-		n, err := r.ReadRows(rows)
-		for _, row := range rows[:n] {
+		got, err := r.ReadRows(rows)
+		for _, row := range rows[:got] {
+			if *n++; rowBytes(row) > int64(most) {
+				return &longRow{*n}
+			}
 			m := map[string]any{}
 			if err := schema.Reconstruct(&m, row); err != nil {
 				return err
@@ -185,10 +227,21 @@ func writeGroup(w io.Writer, g parquet.RowGroup, schema *parquet.Schema, rows []
 		if err != nil {
 			return err
 		}
-		if n == 0 {
+		if got == 0 {
 			return io.ErrNoProgress
 		}
 	}
+}
+
+// rowBytes is what a row's values have at least, written out.
+func rowBytes(row parquet.Row) int64 {
+	n := int64(len(row))
+	for _, v := range row {
+		if k := v.Kind(); k == parquet.ByteArray || k == parquet.FixedLenByteArray {
+			n += int64(len(v.ByteArray()))
+		}
+	}
+	return n
 }
 
 // writeRow writes a row with all its columns: here null is a value that is missing.

@@ -65,7 +65,7 @@ func (d *documents) run() error {
 			d.spare = append(d.spare[:0], d.buf...)
 			for len(d.spare) <= 2*most && next < d.b.f.size {
 				part := make([]byte, min(int64(most)+1, d.b.f.size-next))
-				n, err := d.b.f.r.ReadAt(part, next)
+				n, err := d.b.f.ReadAt(part, next)
 				if n == 0 && err != nil {
 					return errorf(Source{File: d.b.f.path, Line: d.line}, "reading it: %v", err)
 				}

@@ -39,11 +39,13 @@ type entry struct {
 
 // Stats count what was read.
 type Stats struct {
-	Files   int    `json:"files"`
-	Records int    `json:"records"` // lines, rows, documents
-	Read    int    `json:"read"`    // examples found in them
-	Kept    int    `json:"kept"`
-	Dropped []Drop `json:"dropped"` // by reason, in the order of the first of each
+	Files int `json:"files"`
+	// Skipped says of each thing in a directory that has a data file's name and is none what it is: "data/a.jsonl is a pipe".
+	Skipped []string `json:"skipped,omitempty"`
+	Records int      `json:"records"` // lines, rows, documents
+	Read    int      `json:"read"`    // examples found in them
+	Kept    int      `json:"kept"`
+	Dropped []Drop   `json:"dropped"` // by reason, in the order of the first of each
 	// Unread counts the fields that nothing reads, in the order in which they were met.
 	Unread []Column `json:"unread,omitempty"`
 	// Remarks counts the records of which something else is to be said, by what it is.
@@ -77,9 +79,12 @@ func Open(ctx context.Context, paths []string, opts Options) (_ *Dataset, err er
 			d.Close()
 		}
 	}()
-	names, err := expand(paths)
+	names, skipped, err := expand(paths)
 	if err != nil {
 		return nil, err
+	}
+	if d.stats.Skipped = skipped; opts.Strict && len(skipped) > 0 {
+		return nil, fmt.Errorf("%s, not a regular file: it cannot be read; take it out of the directory, or do without --strict", skipped[0])
 	}
 	if opts.Format != "" {
 		if d.format, err = formats.Get(opts.Format); err != nil {
@@ -90,13 +95,12 @@ func Open(ctx context.Context, paths []string, opts Options) (_ *Dataset, err er
 		}
 	}
 	h := sha256.New()
+	rm := &room{o: &d.opts}
 	for _, name := range names {
-		f, err := openFile(name, &d.opts)
-		if err != nil {
-			return nil, err
-		}
-		d.files = append(d.files, f)
-		if err := d.scan(ctx, f, h); err != nil {
+		if err := d.add(ctx, name, rm, h); err != nil {
+			if ctx.Err() != nil {
+				err = context.Cause(ctx) // whatever else went wrong: reading was stopped
+			}
 			return nil, err
 		}
 	}
@@ -108,6 +112,18 @@ func Open(ctx context.Context, paths []string, opts Options) (_ *Dataset, err er
 	return d, nil
 }
 
+// add opens a file and reads its records into the index. The context's end stops it wherever it is.
+func (d *Dataset) add(ctx context.Context, name string, rm *room, h hash.Hash) error {
+	f, err := openFile(name, &d.opts, rm, func() error { return context.Cause(ctx) })
+	if err != nil {
+		return err
+	}
+	d.files = append(d.files, f)
+	err = d.scan(f, h)
+	f.stop = nil
+	return err
+}
+
 func (d *Dataset) emptyError(names []string) error {
 	var why strings.Builder
 	for _, drop := range d.stats.Dropped {
@@ -117,13 +133,10 @@ func (d *Dataset) emptyError(names []string) error {
 }
 
 // scan reads a file's records into the index.
-func (d *Dataset) scan(ctx context.Context, f *file, h hash.Hash) error {
+func (d *Dataset) scan(f *file, h hash.Hash) error {
 	first := true
 	var head *Head
 	err := f.box.scan(func(p place, raw []byte) error {
-		if d.stats.Records%256 == 0 && ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
 		r, err := d.record(f, p, raw)
 		if err != nil {
 			return err
@@ -345,7 +358,7 @@ func (d *Dataset) At(i int) (Example, error) {
 	e := d.index[i]
 	f := d.files[e.file]
 	raw := make([]byte, e.size)
-	if _, err := f.r.ReadAt(raw, e.off); err != nil && err != io.EOF {
+	if _, err := f.ReadAt(raw, e.off); err != nil && err != io.EOF {
 		return Example{}, errorf(d.Source(i), "reading it again: %v", err)
 	}
 	r, err := d.record(f, e.place, raw)

@@ -10,23 +10,35 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"sort"
 	"strings"
 
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/ggtune/ggtune/internal/fileerr"
+	"github.com/ggtune/ggtune/internal/regular"
 )
 
 // A file is one opened data file: its bytes, expanded where it is compressed, and how to find records in them.
 type file struct {
 	path string
-	r    io.ReaderAt
+	in   io.ReaderAt
+	// stop says why no more is to be read; nil: nothing stops it. While a dataset is opened, files are read from end to end.
+	stop func() error
 	size int64
 	bom  int64 // bytes of a byte order mark to skip
 	box  container
-	// close frees what r holds: the file, or the temporary copy.
+	// close frees what in holds: the file, or the temporary copy.
 	close func() error
+}
+
+// ReadAt implements io.ReaderAt.
+func (f *file) ReadAt(p []byte, off int64) (int, error) {
+	if f.stop != nil {
+		if err := f.stop(); err != nil {
+			return 0, err
+		}
+	}
+	return f.in.ReadAt(p, off)
 }
 
 // A container knows how records lie in a file.
@@ -77,9 +89,9 @@ func plainName(name string) string {
 }
 
 // expand lists the files that the paths name: a directory gives the data files in it, sorted by name, hidden ones and
-// those in subdirectories left out.
-func expand(paths []string) ([]string, error) {
-	var out []string
+// those in subdirectories left out. What has the name of a data file there and is a pipe or another thing that cannot be read
+// twice is skipped.
+func expand(paths []string) (out, skipped []string, err error) {
 	seen := map[string]string{}
 	add := func(path string) error {
 		key := path
@@ -96,45 +108,71 @@ func expand(paths []string) ([]string, error) {
 	for _, path := range paths {
 		st, err := os.Stat(path)
 		if err != nil {
-			return nil, fileerr.Open(path, err)
+			return nil, nil, fileerr.Open(path, err)
 		}
 		if !st.IsDir() {
 			if err := add(path); err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 			continue
 		}
-		entries, err := os.ReadDir(path)
+		files, others, err := inDirectory(path)
 		if err != nil {
-			return nil, fileerr.Open(path, err)
+			return nil, nil, err
 		}
-		sort.Slice(entries, func(i, j int) bool { return entries[i].Name() < entries[j].Name() })
-		n := len(out)
-		for _, e := range entries {
-			if e.IsDir() || strings.HasPrefix(e.Name(), ".") || !isDataFile(e.Name()) {
-				continue
+		skipped = append(skipped, others...)
+		for _, name := range files {
+			if err := add(name); err != nil {
+				return nil, nil, err
 			}
-			if err := add(filepath.Join(path, e.Name())); err != nil {
-				return nil, err
-			}
-		}
-		if len(out) == n {
-			return nil, fmt.Errorf("%s: the directory holds no data files; expected files named *%s, optionally with .gz or .zst",
-				path, strings.Join(dataSuffixes, ", *"))
 		}
 	}
-	return out, nil
+	return out, skipped, nil
+}
+
+// inDirectory lists the data files of a directory, and what else has such a name.
+func inDirectory(dir string) (files, others []string, err error) {
+	entries, err := os.ReadDir(dir) // sorted by name
+	if err != nil {
+		return nil, nil, fileerr.Open(dir, err)
+	}
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), ".") || !isDataFile(e.Name()) {
+			continue
+		}
+		path := filepath.Join(dir, e.Name())
+		st, err := os.Stat(path)
+		switch {
+		case err != nil:
+			return nil, nil, fileerr.Open(path, err)
+		case st.IsDir():
+		case !st.Mode().IsRegular():
+			others = append(others, fmt.Sprintf("%s is %s", path, regular.Kind(st.Mode())))
+		default:
+			files = append(files, path)
+		}
+	}
+	if len(files) > 0 {
+		return files, others, nil
+	}
+	but := ""
+	if len(others) > 0 {
+		but = "; " + strings.Join(others, ", ")
+	}
+	return nil, nil, fmt.Errorf("%s: the directory holds no data files; expected files named *%s, optionally with .gz or .zst%s",
+		dir, strings.Join(dataSuffixes, ", *"), but)
 }
 
 // sniffSize is how much of a file is looked at to recognise it, bytes.
 const sniffSize = 64 << 10
 
-func openFile(path string, o *Options) (_ *file, err error) {
-	src, err := os.Open(path)
+// openFile opens a data file. Of what is compressed the expanded bytes take up room.
+func openFile(path string, o *Options, rm *room, stop func() error) (_ *file, err error) {
+	src, err := regular.Open(path)
 	if err != nil {
-		return nil, fileerr.Open(path, err)
+		return nil, err
 	}
-	f := &file{path: path, r: src, close: src.Close}
+	f := &file{path: path, in: src, stop: stop, close: src.Close}
 	defer func() {
 		if err != nil {
 			f.close()
@@ -145,9 +183,6 @@ func openFile(path string, o *Options) (_ *file, err error) {
 		return nil, fileerr.Open(path, err)
 	}
 	f.size = st.Size()
-	if !st.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s: it is not a regular file; save the data to a file first", path)
-	}
 	for depth := 0; ; depth++ {
 		head, err := f.head()
 		if err != nil {
@@ -163,11 +198,11 @@ func openFile(path string, o *Options) (_ *file, err error) {
 		if depth > 0 {
 			return nil, fmt.Errorf("%s: it is compressed more than once; expand it", path)
 		}
-		if err := f.inflate(kind, o); err != nil {
+		if err := f.inflate(kind, rm); err != nil {
 			return nil, err
 		}
 	}
-	if err := f.recognise(o); err != nil {
+	if err := f.recognise(o, rm); err != nil {
 		return nil, err
 	}
 	return f, nil
@@ -176,7 +211,7 @@ func openFile(path string, o *Options) (_ *file, err error) {
 // head reads the beginning of the file.
 func (f *file) head() ([]byte, error) {
 	buf := make([]byte, min(sniffSize, f.size))
-	n, err := f.r.ReadAt(buf, 0)
+	n, err := f.ReadAt(buf, 0)
 	if err != nil && err != io.EOF {
 		return nil, fmt.Errorf("reading %s: %w", f.path, err)
 	}
@@ -194,8 +229,8 @@ func compression(head []byte) string {
 }
 
 // inflate replaces the file's bytes by the expanded ones.
-func (f *file) inflate(kind string, o *Options) error {
-	in := bufio.NewReader(io.NewSectionReader(f.r, 0, f.size))
+func (f *file) inflate(kind string, rm *room) error {
+	in := bufio.NewReader(io.NewSectionReader(f, 0, f.size))
 	var r io.Reader
 	switch kind {
 	case "gzip":
@@ -212,11 +247,11 @@ func (f *file) inflate(kind string, o *Options) error {
 		defer z.Close()
 		r = z
 	}
-	w := &spool{o: o}
+	w := &spool{room: rm}
 	if _, err := io.Copy(w, r); err != nil {
 		w.discard()
-		if errors.Is(err, errInflated) || w.err != nil {
-			return fmt.Errorf("%s: expanding it: %w", f.path, err)
+		if w.err != nil {
+			return fmt.Errorf("%s: expanding it: %w", f.path, w.err)
 		}
 		return fmt.Errorf("%s: malformed %s: %v; the file may be cut off: fetch or compress it again", f.path, kind, err)
 	}
@@ -226,68 +261,12 @@ func (f *file) inflate(kind string, o *Options) error {
 // replace makes a spool's content the file's.
 func (f *file) replace(w *spool) error {
 	old := f.close
-	f.r, f.size, f.close = w.readerAt(), w.size, w.discard
+	f.in, f.size, f.close = w.readerAt(), w.size, w.discard
 	return old()
 }
 
-// errInflated is the error of a file that expands beyond the limit.
-var errInflated = errors.New("it expands beyond the limit")
-
-// A spool takes expanded bytes, in memory as long as they are few, then in a temporary file.
-type spool struct {
-	o    *Options
-	mem  []byte
-	tmp  *os.File
-	size int64
-	err  error // of the temporary file
-}
-
-func (w *spool) Write(p []byte) (int, error) {
-	if w.size+int64(len(p)) > w.o.MaxInflated {
-		return 0, fmt.Errorf("%w of %d bytes; raise the limit if the file is to be trusted", errInflated, w.o.MaxInflated)
-	}
-	w.size += int64(len(p))
-	if w.tmp == nil && len(w.mem)+len(p) <= w.o.InMemory {
-		w.mem = append(w.mem, p...)
-		return len(p), nil
-	}
-	if w.tmp == nil {
-		w.tmp, w.err = os.CreateTemp(w.o.TempDir, "ggtune-data-*")
-		if w.err != nil {
-			return 0, w.err
-		}
-		if _, w.err = w.tmp.Write(w.mem); w.err != nil {
-			return 0, w.err
-		}
-		w.mem = nil
-	}
-	n, err := w.tmp.Write(p)
-	if err != nil {
-		w.err = err
-	}
-	return n, err
-}
-
-func (w *spool) readerAt() io.ReaderAt {
-	if w.tmp != nil {
-		return w.tmp
-	}
-	return bytes.NewReader(w.mem)
-}
-
-func (w *spool) discard() error {
-	w.mem = nil
-	if w.tmp == nil {
-		return nil
-	}
-	name := w.tmp.Name()
-	err := w.tmp.Close()
-	w.tmp = nil
-	return errors.Join(err, os.Remove(name))
-}
-
 // recognise finds the container by the file's content, and by its name where the content leaves it open.
-func (f *file) recognise(o *Options) error {
+func (f *file) recognise(o *Options, rm *room) error {
 	head, err := f.head()
 	if err != nil {
 		return err
@@ -302,7 +281,7 @@ func (f *file) recognise(o *Options) error {
 		if f.size < 12 {
 			return fmt.Errorf("%s: the Parquet file is cut off at %d bytes", f.path, f.size)
 		}
-		return f.spoolParquet(o)
+		return f.spoolParquet(o, rm)
 	}
 	name := plainName(f.path)
 	has := func(suffixes ...string) bool {

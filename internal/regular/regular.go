@@ -66,18 +66,24 @@ func ReadFrom(r io.Reader, path string, most int64) ([]byte, error) {
 }
 
 func check(path string, st fs.FileInfo) error {
-	kind := "of another kind"
-	switch m := st.Mode(); {
-	case m.IsRegular():
+	switch {
+	case st.Mode().IsRegular():
 		return nil
-	case m.IsDir():
+	case st.IsDir():
 		return fileerr.Open(path, syscall.EISDIR)
-	case m&fs.ModeNamedPipe != 0:
-		kind = "a pipe"
-	case m&fs.ModeDevice != 0:
-		kind = "a device"
-	case m&fs.ModeSocket != 0:
-		kind = "a socket"
 	}
-	return fmt.Errorf("open %s: it is %s, %w; save it to a file first", path, kind, ErrKind)
+	return fmt.Errorf("open %s: it is %s, %w; save it to a file first", path, Kind(st.Mode()), ErrKind)
+}
+
+// Kind says what is no regular file and no directory.
+func Kind(m fs.FileMode) string {
+	switch {
+	case m&fs.ModeNamedPipe != 0:
+		return "a pipe"
+	case m&fs.ModeDevice != 0:
+		return "a device"
+	case m&fs.ModeSocket != 0:
+		return "a socket"
+	}
+	return "of another kind"
 }
