@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -22,9 +21,13 @@ func chatCommand() *cli.Command {
 		Name:      "chat",
 		Usage:     "talk with a model, with or without an adapter",
 		UsageText: "-m model.gguf [-a adapter.gguf] [options]",
-		Description: "Reads a line, answers, and remembers. A line that begins with a slash is a command:\n" + talkHelp() + "\n" +
+		Description: "Reads a line, answers, and remembers. Ctrl-C stops an answer, Ctrl-D ends. A line that begins with a\n" +
+			"slash is a command; with a space before the slash it is a message:\n" + talkHelp() + "\n" +
+			"In a terminal lines can be edited, earlier ones come with the arrow keys and Ctrl-R, and are kept for the\n" +
+			"next time in " + historyPlace + ", which only you can read.\n\n" +
 			"  ggtune chat -m model.gguf -a run/adapter.gguf --system \"You are terse.\"",
-		Flags: append(append([]cli.Flag{modelFlag(), adapterFlag()}, chatFlags()...), append(samplingFlags(), seedFlag(), threadsFlag(), deviceFlag(), jsonFlag())...),
+		Flags: append(append([]cli.Flag{modelFlag(), adapterFlag()}, chatFlags()...),
+			append(samplingFlags(), seedFlag(), threadsFlag(), deviceFlag(), jsonFlag())...),
 		Action: func(c *cli.Context) error {
 			if err := noArguments(c); err != nil {
 				return err
@@ -41,36 +44,25 @@ func chatFlags() []cli.Flag {
 		&cli.IntFlag{Name: "predict", Aliases: []string{"n"}, Usage: "at most `N` tokens an answer; 0: until the model ends it"},
 		&cli.IntFlag{Name: "ctx", Usage: "context of `N` tokens; 0: what the model was trained for, at most 4096"},
 		&cli.Float64Flag{Name: "scale", Usage: "multiply the adapter's effect by `X`", Value: 1},
+		&cli.BoolFlag{Name: "no-history", Usage: "neither read nor write the file of lines typed earlier"},
 	}
 }
 
-// talkCommands are what a line may ask for in place of an answer.
-var talkCommands = []struct{ name, about string }{
-	{"/reset", "forget the conversation"},
-	{"/base", "switch the adapter off"},
-	{"/adapter", "switch the adapter on again"},
-	{"/help", "list these commands"},
-	{"/quit", "end; so does the end of the input"},
-}
-
-// talkHelp is a line for each command.
-func talkHelp() string {
-	var b strings.Builder
-	for _, c := range talkCommands {
-		fmt.Fprintf(&b, "  %-9s %s\n", c.name, c.about)
-	}
-	return b.String()
-}
+// errStopped is the cause of the end of an answer that the user had enough of.
+var errStopped = errors.New("the answer was stopped")
 
 // A talk is one running conversation.
 type talk struct {
 	c        *cli.Context
 	g        *generate.Generator
 	chat     *generate.Chat
-	messages []template.Message
+	system   string
+	messages []template.Message // without the system message
 	sampling llama.Sampling
 	most     int // tokens of an answer
-	terminal bool
+	// person says that somebody types the lines, who is told of what went wrong and may go on, where a program fails.
+	person bool
+	saved  saved
 }
 
 func chatAction(c *cli.Context) error {
@@ -93,49 +85,77 @@ func chatAction(c *cli.Context) error {
 	if err := noteBase(c, g); err != nil {
 		return err
 	}
-	t := &talk{c: c, g: g, chat: chat, sampling: s, most: c.Int("predict"), terminal: isTerminal(c.App.Writer) && !c.Bool("json")}
-	t.reset()
+	t := &talk{c: c, g: g, chat: chat, system: c.String("system"), sampling: s, most: c.Int("predict"),
+		person: isTerminal(c.App.Reader) && !c.Bool("json")}
 	if t.most == 0 {
 		t.most = math.MaxInt32 // the end of the turn or of the context comes first
 	}
-	nextLine := readLines(c.App.Reader)
+	if t.person && isTerminal(c.App.Writer) {
+		t.banner()
+	}
+	lines := openLines(c)
+	defer lines.close()
+	return t.run(lines)
+}
+
+// banner says with whom one talks, and how.
+func (t *talk) banner() {
+	who := t.c.String("model")
+	if a := t.c.String("adapter"); a != "" {
+		who += ", adapter " + a
+	}
+	var names []string
+	for _, c := range talkCommands() {
+		names = append(names, c.name)
+	}
+	fmt.Fprintf(t.c.App.Writer, "%s; context of %s\nCommands: %s\nCtrl-C stops an answer, Ctrl-D ends.\n\n", who,
+		count.Of(t.g.NCtx(), "token"), strings.Join(names, " "))
+}
+
+// run answers lines until their end.
+func (t *talk) run(lines lines) error {
 	for {
-		if t.terminal {
-			fmt.Fprint(c.App.Writer, "> ")
+		prompt := "> "
+		if t.c.String("adapter") != "" && t.g.InUse() == generate.Base {
+			prompt = "base> "
 		}
-		line, err := nextLine(c.Context)
+		line, err := lines.next(t.c.Context, prompt)
 		if err == io.EOF {
-			if t.terminal {
-				fmt.Fprintln(c.App.Writer)
-			}
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		switch line = strings.TrimSpace(line); {
-		case line == "":
-			continue
-		case line == "/quit":
-			return nil
+		switch text := strings.TrimSpace(line); {
+		case text == "":
 		case strings.HasPrefix(line, "/"):
-			if err := t.command(line); err != nil {
+			if err := t.command(text); err == errQuit {
+				return nil
+			} else if err != nil {
 				return err
 			}
-			continue
-		}
-		if err := t.answer(line); err != nil {
-			return err
+		default:
+			if err := t.answer(text); err != nil {
+				return err
+			}
 		}
 	}
 }
 
-// answer lets the model answer a line. A person whose conversation no longer fits is told, and may go on; a program fails.
+// conversation is what the template renders.
+func (t *talk) conversation(system string, messages []template.Message) []template.Message {
+	if system == "" {
+		return messages
+	}
+	return append([]template.Message{{Role: "system", Content: system}}, messages...)
+}
+
+// answer lets the model answer a line.
 func (t *talk) answer(line string) error {
 	messages := append(t.messages[:len(t.messages):len(t.messages)], template.Message{Role: "user", Content: line})
-	tokens, err := t.chat.Prompt(messages)
+	tokens, err := t.chat.Prompt(t.conversation(t.system, messages))
 	if err != nil {
-		return err
+		return t.told(err, "")
 	}
 	read := busy(t.c, "read")
 	show := func(text string) {
@@ -145,22 +165,52 @@ func (t *talk) answer(line string) error {
 	if t.c.Bool("json") {
 		show = nil
 	}
-	r, err := t.g.Continue(t.c.Context, tokens, t.most, t.sampling, show)
+	ctx, release := t.stoppable()
+	r, err := t.g.Continue(ctx, tokens, t.most, t.sampling, show)
+	release()
 	read()
-	if long := (*generate.LongError)(nil); errors.As(err, &long) && isTerminal(t.c.App.Reader) {
-		fmt.Fprintf(t.c.App.ErrWriter, "note: %v; /reset begins anew\n", err)
-		return nil
+	if long := (*generate.LongError)(nil); errors.As(err, &long) {
+		return t.told(err, "; /reset begins anew")
 	}
-	if err != nil {
+	stopped := errors.Is(err, errStopped) && t.c.Context.Err() == nil
+	if err != nil && !stopped {
 		return err
 	}
+	if stopped && r.Text == "" {
+		fmt.Fprintln(t.c.App.ErrWriter, "\nnote: stopped before the answer began; the conversation is as it was")
+		return nil
+	}
 	t.messages = messages
-	return t.answered(line, r)
+	return t.answered(line, r, stopped)
 }
 
-// answered shows the end of an answer and remembers it.
-func (t *talk) answered(prompt string, r generate.Result) error {
-	t.messages = append(t.messages, template.Message{Role: "assistant", Content: r.Text})
+// stoppable is the context of an answer. Where a person waits for it Ctrl-C ends that context, once; pressed again it
+// ends the program, as anywhere else. release must be called.
+func (t *talk) stoppable() (ctx context.Context, release func()) {
+	if !t.person {
+		return t.c.Context, func() {}
+	}
+	ctx, stop := context.WithCancelCause(t.c.Context)
+	back := divertInterrupt(ctx, func() { stop(errStopped) })
+	return ctx, func() { back(); stop(nil) }
+}
+
+// told tells a person of what went wrong with a line; for a program it is the end.
+func (t *talk) told(err error, way string) error {
+	if !t.person {
+		return err
+	}
+	fmt.Fprintf(t.c.App.ErrWriter, "note: %v%s\n", err, way)
+	return nil
+}
+
+// answered shows the end of an answer and remembers it. What the model did not end itself is nothing to learn from.
+func (t *talk) answered(prompt string, r generate.Result, stopped bool) error {
+	answer := template.Message{Role: "assistant", Content: r.Text}
+	if stopped || r.Stop != generate.StopEnd {
+		answer.Train = new(bool)
+	}
+	t.messages = append(t.messages, answer)
 	if t.c.Bool("json") {
 		line := generateLine{Result: r, Prompt: prompt}
 		if a := t.c.String("adapter"); a != "" && t.g.InUse() != generate.Base {
@@ -169,42 +219,11 @@ func (t *talk) answered(prompt string, r generate.Result) error {
 		return printJSON(t.c.App.Writer, line)
 	}
 	fmt.Fprintln(t.c.App.Writer)
-	if r.Stop == generate.StopContext {
+	switch {
+	case stopped:
+		fmt.Fprintln(t.c.App.ErrWriter, "note: stopped; what was said is remembered, /again answers anew")
+	case r.Stop == generate.StopContext:
 		fmt.Fprintf(t.c.App.ErrWriter, "note: the context of %s is full; /reset begins anew, --ctx raises it\n", count.Of(t.g.NCtx(), "token"))
-	}
-	return nil
-}
-
-func (t *talk) reset() {
-	t.messages = nil
-	if s := t.c.String("system"); s != "" {
-		t.messages = []template.Message{{Role: "system", Content: s}}
-	}
-}
-
-// command does what a line that begins with a slash asks.
-func (t *talk) command(line string) error {
-	w := t.c.App.ErrWriter
-	switch line {
-	case "/reset":
-		t.reset()
-	case "/base", "/adapter":
-		if t.c.String("adapter") == "" {
-			fmt.Fprintln(w, "there is no adapter; start with -a adapter.gguf")
-			return nil
-		}
-		if line == "/base" {
-			return t.g.Use(generate.Base)
-		}
-		return t.g.Use(0)
-	case "/help":
-		fmt.Fprint(w, talkHelp())
-	default:
-		var known []string
-		for _, c := range talkCommands {
-			known = append(known, c.name)
-		}
-		fmt.Fprintf(w, "unknown command %s; known: %s\n", line, strings.Join(known, ", "))
 	}
 	return nil
 }
@@ -230,38 +249,4 @@ func noteBase(c *cli.Context, g *generate.Generator) error {
 		fmt.Fprintln(c.App.ErrWriter, "note:", note)
 	}
 	return err
-}
-
-// readLines gives a function that reads the next line of r, or returns context.Cause(ctx) once ctx ends. The reading is in a
-// goroutine: a read from a terminal cannot be cancelled, and Ctrl-C must not wait for one. It reads only when asked, so that
-// another program may have the terminal in between, and ends with the process.
-func readLines(r io.Reader) func(ctx context.Context) (string, error) {
-	type result struct {
-		text string
-		err  error
-	}
-	ask, out := make(chan struct{}), make(chan result)
-	go func() {
-		b := bufio.NewReader(r)
-		for range ask {
-			text, err := b.ReadString('\n')
-			if text != "" {
-				err = nil // it comes again
-			}
-			out <- result{text, err}
-		}
-	}()
-	return func(ctx context.Context) (string, error) {
-		select {
-		case <-ctx.Done():
-			return "", context.Cause(ctx)
-		case ask <- struct{}{}:
-		}
-		select {
-		case <-ctx.Done():
-			return "", context.Cause(ctx)
-		case l := <-out:
-			return l.text, l.err
-		}
-	}
 }

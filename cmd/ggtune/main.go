@@ -13,7 +13,6 @@ import (
 	"runtime/debug"
 	"slices"
 	"syscall"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -29,9 +28,6 @@ const (
 	exitFault       = bindings.ExitFault // a fault in ggtune or a library
 	exitInterrupted = 130                // 128 + SIGINT, as shells have it; SIGTERM and SIGHUP give the same
 )
-
-// errInterrupted is the cause of the context's end when the user asked to stop.
-var errInterrupted = errors.New("interrupted")
 
 // A usageError is the user's to mend on the command line: exit code 2.
 type usageError struct{ err error }
@@ -56,43 +52,6 @@ func prepare() {
 	debug.SetTraceback("crash")
 	// Where standard output is closed, writing fails like anywhere else, instead of ending the process behind our back.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
-}
-
-// sameSignal is how close two signals are one: timeout(1) and some shells signal the process and then its whole group, and a
-// person cannot press twice that fast.
-const sameSignal = 100 * time.Millisecond
-
-// interruptible returns a context that the first SIGINT, SIGTERM or SIGHUP (unless it was ignored at the start, as nohup has it) ends with errInterrupted; the second leaves the process
-// at once. What a run has saved by then is whole: files appear by rename.
-func interruptible(stderr io.Writer) (ctx context.Context, stop func()) {
-	ctx, cancel := context.WithCancelCause(context.Background())
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	if !signal.Ignored(syscall.SIGHUP) {
-		signal.Notify(signals, syscall.SIGHUP)
-	}
-	done := make(chan struct{})
-	go func() {
-		select {
-		case <-signals:
-		case <-done:
-			return
-		}
-		fmt.Fprintln(stderr, "\nggtune: stopping (again to leave at once)")
-		cancel(errInterrupted)
-		first := time.Now()
-		for {
-			select {
-			case <-signals:
-				if time.Since(first) > sameSignal {
-					os.Exit(exitInterrupted)
-				}
-			case <-done:
-				return
-			}
-		}
-	}()
-	return ctx, func() { signal.Stop(signals); close(done); cancel(nil) }
 }
 
 // execute is the whole command: it parses args, prints, and returns the exit code.
