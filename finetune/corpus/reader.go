@@ -79,6 +79,14 @@ func (r *Reader) Template() *template.Template {
 // TemplateName says where it came from, "" if no example needed one.
 func (r *Reader) TemplateName() string { return r.text.templateName() }
 
+// Literal encodes a text of which every token counts, in items of at most window tokens.
+func (r *Reader) Literal(name, text string, window int) ([]encode.Item, error) {
+	if p := r.limit.Positions; p > 0 {
+		window = min(window, p)
+	}
+	return r.text.enc.Text(data.Source{File: name, Line: 1}, text, encode.Part{}, window)
+}
+
 // wants is what data is read as, for what a method needs.
 var wants = map[method.Need]data.Want{method.Answers: data.WantAnswers, method.Pairs: data.WantPairs,
 	method.Verdicts: data.WantVerdicts}

@@ -187,6 +187,15 @@ func Tenths(lines []Line) (first, last float64, n int) {
 	return first, last, n
 }
 
+// A General is what a run did to a fixed text that it had nothing to do with: eval.General.
+type General struct {
+	Before   float64 `json:"loss_before"` // nats per token, of the untouched base
+	After    float64 `json:"loss_after"`  // of what was written
+	Tokens   int     `json:"tokens"`
+	KL       float64 `json:"kl"` // nats per prediction, KL(base‖tuned)
+	KLTokens int     `json:"kl_tokens"`
+}
+
 // A Summary is report.json. A figure that does not apply is null.
 type Summary struct {
 	BaseSHA256    string   `json:"base_sha256"`
@@ -205,8 +214,9 @@ type Summary struct {
 
 	EvalLossBefore *float64 `json:"eval_loss_before"` // of the untouched base
 	EvalLossAfter  *float64 `json:"eval_loss_after"`  // of what was written
-	Seconds        float64  `json:"seconds"`          // of training, all parts of a resumed run together
-	TokPerS        *float64 `json:"tok_per_s"`        // trained tokens over seconds
+	General        *General `json:"general"`
+	Seconds        float64  `json:"seconds"`   // of training, all parts of a resumed run together
+	TokPerS        *float64 `json:"tok_per_s"` // trained tokens over seconds
 	PeakBytes      *int64   `json:"peak_bytes"`
 	// LlamaMaxDiff is the largest difference between our logits and llama.cpp's with the written file; LlamaBaseDiff is that
 	// of the base alone, which bounds what may be asked.

@@ -230,6 +230,10 @@ func closing(s Summary, screen Screen) string {
 	if s.EvalLossBefore != nil && s.EvalLossAfter != nil {
 		fmt.Fprintf(&b, "\nheld-out loss %.4f before, %.4f after", *s.EvalLossBefore, *s.EvalLossAfter)
 	}
+	if g := s.General; g != nil {
+		fmt.Fprintf(&b, "\ngeneral text: loss %.4f before, %.4f after; its predictions moved by %.3g nats (KL from the base)",
+			g.Before, g.After, g.KL)
+	}
 	if s.FirstTenth != nil && s.LastTenth != nil && s.Steps > 1 {
 		fmt.Fprintf(&b, "\ntraining loss %.4f -> %.4f (%s)", *s.FirstTenth, *s.LastTenth, tenths(s.TenthSteps))
 	}

@@ -39,6 +39,9 @@ func (r *run) finish(ctx context.Context) (report.Summary, error) {
 	if err := r.round(ctx, &s); err != nil {
 		return report.Summary{}, err
 	}
+	if err := r.forgetting(ctx, &s); err != nil {
+		return report.Summary{}, err
+	}
 	probe, err := r.write(ctx, &s)
 	if err != nil {
 		return report.Summary{}, err

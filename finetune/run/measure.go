@@ -56,6 +56,30 @@ func (r *run) measure(ctx context.Context, o eval.Options) (eval.Result, error) 
 	return eval.Run(ctx, r.sess, r.rows.HeldRows, r.how, o)
 }
 
+// forgetting measures what the run did to text that it had nothing to do with. A text or a figure that this model gives
+// no number for is no reason to lose the result.
+func (r *run) forgetting(ctx context.Context, s *report.Summary) error {
+	const what = "general text"
+	items, err := r.text.Literal(what, eval.GeneralText, eval.GeneralWindow)
+	if err != nil {
+		r.note("what the run did to general text is not measured: %v", err)
+		return nil
+	}
+	r.rep.Report(report.Progress{What: what})
+	g, err := eval.MeasureGeneral(ctx, r.sess, r.model.HParams().NVocab, items, func(done int) {
+		r.rep.Report(report.Progress{What: what, Done: done, Total: len(items)})
+	})
+	if err != nil {
+		return err
+	}
+	if !g.Finite() {
+		r.note("what the run did to general text is not known: its loss is %g before and %g after", g.Before, g.After)
+		return nil
+	}
+	s.General = &report.General{Before: g.Before, After: g.After, Tokens: g.Tokens, KL: g.KL, KLTokens: g.KLTokens}
+	return nil
+}
+
 // owed makes up for an evaluation that an interruption prevented.
 func (r *run) owed(ctx context.Context, st *finetune.State) error {
 	every := r.rows.EvalEvery()
