@@ -202,6 +202,9 @@ func printReport(out io.Writer, r *bench.Report) error {
 		fmt.Fprintf(w, " %s %.0f", p.Format, p.GFLOPS)
 	}
 	fmt.Fprintf(w, " GFLOP/s; products are %s\n", r.Product)
+	if r.Warning != "" {
+		fmt.Fprintf(w, "warning: %s\n", r.Warning)
+	}
 	for from := 0; from < len(r.Cases); {
 		to := from + 1
 		for to < len(r.Cases) && r.Cases[to].Model == r.Cases[from].Model && r.Cases[to].Type == r.Cases[from].Type {

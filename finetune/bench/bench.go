@@ -97,6 +97,10 @@ type Report struct {
 	Product string  `json:"product_format"` // number format of the training products: the one that OfPeak is relative to
 	Cases   []Case  `json:"cases"`
 
+	LlamaCpp []string `json:"llama_cpp"` // what the llama.cpp inside was compiled for, in its names
+	// Warning says why R flatters us: llama.cpp was compiled for less than our kernels use. Empty where it was not.
+	Warning string `json:"warning,omitempty"`
+
 	bestLevel bool // Level is the best this CPU has
 }
 
@@ -165,6 +169,9 @@ func Run(ctx context.Context, c Config) (_ *Report, err error) {
 	defer func() { err = errors.Join(err, restore()) }()
 	c.Targets = append([]Target(nil), c.Targets...)
 	r := newReport(&c)
+	if err := r.askLlama(); err != nil {
+		return nil, err
+	}
 	if err := r.measurePeaks(&c); err != nil {
 		return nil, err
 	}

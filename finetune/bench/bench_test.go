@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ggtune/ggtune/bindings/kernels"
+	"github.com/ggtune/ggtune/bindings/llama"
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/engine/synth"
@@ -80,6 +81,13 @@ func TestRunAtLevel(t *testing.T) {
 	}
 	if _, err := Compare(&Report{Level: was.String(), Cases: r.Cases}, r, 0.1); err == nil || !strings.Contains(err.Error(), "--level") {
 		t.Errorf("reports of two levels compared: error %v", err)
+	}
+	if has, err := llama.Features(); err != nil || len(r.LlamaCpp) != len(has) || r.Warning != "" {
+		t.Errorf("beside a llama.cpp of %v, warning %q, error %v; it has %v", r.LlamaCpp, r.Warning, err, has)
+	}
+	other := &Report{Level: r.Level, LlamaCpp: []string{"SSE3"}, Cases: r.Cases}
+	if _, err := Compare(other, r, 0.1); err == nil || !strings.Contains(err.Error(), "compiled for SSE3") {
+		t.Errorf("reports beside two builds of llama.cpp compared: error %v", err)
 	}
 	c.Level = "mmx"
 	if _, err := Run(context.Background(), c); !errors.Is(err, kernels.ErrLevel) || !strings.Contains(err.Error(), "portable") {
