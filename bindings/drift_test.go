@@ -19,34 +19,46 @@ func realHeaders(t *testing.T) []string {
 		t.Fatalf("go list: %v\n%s", err, out)
 	}
 	dir := strings.TrimSpace(string(out))
-	return []string{filepath.Join(dir, "ml/backend/ggml/ggml/include"), filepath.Join(dir, "llama/llama.cpp/include")}
+	return []string{filepath.Join(dir, "ml/backend/ggml/ggml/include"), filepath.Join(dir, "llama/llama.cpp/include"),
+		filepath.Join(dir, "llama/llama.cpp/src")}
 }
 
 // compile checks, without making code, that ours, a folder holding our headers, agrees with the real ones.
 func compile(t *testing.T, ours string) (string, error) {
 	t.Helper()
-	cc := os.Getenv("CC")
-	if cc == "" {
-		out, err := exec.Command("go", "env", "CC").Output()
+	out, err := check(t, ours, "CC", "c", "gnu11",
+		"#include <llama.h>\n#include <gguf.h>\n#define GT_DRIFT 1\n#include \"ggmlapi.h\"\n#include \"llamaapi.h\"\n")
+	if err != nil {
+		return out, err
+	}
+	return check(t, ours, "CXX", "c++", "gnu++17", "#include <llama-model.h>\n#include \"llamainternal.h\"\n")
+}
+
+// check compiles a text with the compiler that Go uses under that name.
+func check(t *testing.T, dir, compiler, language, standard, text string) (string, error) {
+	t.Helper()
+	name := os.Getenv(compiler)
+	if name == "" {
+		out, err := exec.Command("go", "env", compiler).Output()
 		if err != nil {
 			t.Fatal(err)
 		}
-		cc = strings.TrimSpace(string(out))
+		name = strings.TrimSpace(string(out))
 	}
-	args := []string{"-std=gnu11", "-fsyntax-only", "-Wall", "-Werror", "-x", "c"}
+	args := []string{"-std=" + standard, "-fsyntax-only", "-Wall", "-Werror", "-x", language}
 	for _, dir := range realHeaders(t) {
 		args = append(args, "-isystem", dir)
 	}
-	cmd := exec.Command(strings.Fields(cc)[0], append(strings.Fields(cc)[1:], append(args, "-")...)...)
-	cmd.Dir = ours // where the compiler looks first for what standard input includes
-	cmd.Stdin = strings.NewReader("#include <llama.h>\n#include <gguf.h>\n#define GT_DRIFT 1\n#include \"ggmlapi.h\"\n#include \"llamaapi.h\"\n")
+	cmd := exec.Command(strings.Fields(name)[0], append(strings.Fields(name)[1:], append(args, "-")...)...)
+	cmd.Dir = dir // where the compiler looks first for what standard input includes
+	cmd.Stdin = strings.NewReader(text)
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }
 
 func TestNoDrift(t *testing.T) {
 	if out, err := compile(t, "."); err != nil {
-		t.Errorf("our declarations differ from the supplier's; mend ggmlapi.h or llamaapi.h, and what uses them: %v\n%s", err, out)
+		t.Errorf("our declarations differ from the supplier's; mend ggmlapi.h, llamaapi.h or llamainternal.h, and what uses them: %v\n%s", err, out)
 	}
 }
 
@@ -64,6 +76,7 @@ func TestDriftIsNoticed(t *testing.T) {
 		{"a parameter's type", "llamaapi.h", "llama_sampler_init_dist(uint32_t seed)", "llama_sampler_init_dist(int32_t seed)", "llama_sampler_init_dist"},
 		{"a parameter too few", "llamaapi.h", "llama_memory_clear(llama_memory_t mem, bool data)", "llama_memory_clear(llama_memory_t mem)", "llama_memory_clear"},
 		{"a result", "ggmlapi.h", "size_t                ggml_tensor_overhead(void)", "int                ggml_tensor_overhead(void)", "ggml_tensor_overhead"},
+		{"what is not in llama.h", "llamainternal.h", "const std::vector<", "std::vector<", "llama_internal_get_tensor_map"},
 		{"const", "llamaapi.h", "llama_n_ctx(const struct llama_context * ctx)", "llama_n_ctx(struct llama_context * ctx)", "llama_n_ctx"},
 		{"an array's length", "ggmlapi.h", "GT_CONST(GGML_MAX_SRC, 10)", "GT_CONST(GGML_MAX_SRC, 9)", "GGML_MAX_SRC"},
 		{"a callback's type", "ggmlapi.h", "typedef bool (*ggml_abort_callback)(void * data);", "typedef int (*ggml_abort_callback)(void * data);", "ggml_abort_callback"},
@@ -71,7 +84,7 @@ func TestDriftIsNoticed(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
-			for _, name := range []string{"declare.h", "ggmlapi.h", "llamaapi.h"} {
+			for _, name := range []string{"declare.h", "ggmlapi.h", "llamaapi.h", "llamainternal.h"} {
 				b, err := os.ReadFile(name)
 				if err != nil {
 					t.Fatal(err)

@@ -26,6 +26,16 @@ bool look(struct ggml_tensor * t, bool, void * data) {
     return false;
 }
 
+// make_room lets graphs of the model have nodes enough for that many adapters. llama.cpp allows 8 nodes for each of the model's
+// tensors, which the model itself takes up, and counts none of an adapter's (llama_context::graph_max_nodes): it asserts when
+// it computes. An adapter makes 4 nodes and 2 inputs for each tensor that it changes, and changes none twice. So its list
+// of tensors is extended by some without a name, which nothing looks for.
+void make_room(gt_model * m, size_t adapters) {
+    // the interface has it const; the model, whose own it is, is not
+    auto & list = const_cast<std::vector<std::pair<std::string, struct ggml_tensor *>> &>(llama_internal_get_tensor_map(m->model));
+    list.resize(std::max(list.size(), m->n_tensors * (1 + adapters)));
+}
+
 // reopen makes c->ctx, in place of the one there was. It leaves NULL where llama.cpp reports failure.
 void reopen(gt_context * c, bool looking = false) {
     if (c->ctx) {
@@ -46,6 +56,8 @@ void reopen(gt_context * c, bool looking = false) {
     params.cb_eval_user_data   = c;
     params.abort_callback      = stopped;
     params.abort_callback_data = &c->stop;
+    std::lock_guard<std::mutex> lock(c->model->tensors);
+    make_room(c->model, c->adapters.size());
     c->ctx = llama_init_from_model(c->model->model, params);
     if (c->ctx) {
         llama_attach_threadpool(c->ctx, c->pool, c->pool);

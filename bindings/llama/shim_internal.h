@@ -6,8 +6,10 @@
 
 #include "../guard.h"
 #include "../llamaapi.h"
+#include "../llamainternal.h"
 
 #include <atomic>
+#include <mutex>
 #include <vector>
 
 struct gt_model {
@@ -15,6 +17,8 @@ struct gt_model {
     struct llama_model *       model = nullptr;
     const struct llama_vocab * vocab = nullptr;
     int32_t                    n_vocab = 0;
+    size_t                     n_tensors = 0; // of its own
+    std::mutex                 tensors;       // whoever reads or extends llama.cpp's list of them
 };
 
 struct gt_adapter {

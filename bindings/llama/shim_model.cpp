@@ -158,6 +158,7 @@ int gt_model_open(const char * path, const gt_model_options * o, gt_model ** out
             if (m->model) {
                 m->vocab   = llama_model_get_vocab(m->model);
                 m->n_vocab = llama_vocab_n_tokens(m->vocab);
+                m->n_tensors = llama_internal_get_tensor_map(m->model).size();
                 describe(m, info);
             }
         } catch (...) {
@@ -296,6 +297,7 @@ int gt_decode(gt_model * m, const int32_t * tokens, int32_t n_tokens, bool speci
 int gt_adapter_open(gt_model * m, const char * path, gt_adapter ** out, gt_status * st) {
     *out = nullptr;
     return gt::guard(st, [&]() -> int {
+        std::lock_guard<std::mutex> lock(m->tensors);
         struct llama_adapter_lora * adapter = llama_adapter_lora_init(m->model, path);
         if (!adapter) {
             return GT_FAILED; // the guard adds what was logged
