@@ -20,19 +20,19 @@ type Event interface{ event() }
 
 // A Started run has read its data and is about to train.
 type Started struct {
-	Model    string // path
-	Arch     string
-	Types    string // storage types of its matrices
-	Method   string
-	Unit     string         // what the loss is per: token, pair, …
-	Template string         // where the chat template came from; "" where none was needed
-	Train    encode.Counts  // of the training data
-	Held     *encode.Counts // of the held-out data, or nil
-	Trained  int64          // parameters
-	Memory   int64          // bytes planned beside the mapped model file
-	Steps    int            // of the whole run
-	Step     int            // done already: above 0 when resumed
-	Threads  int
+	Model    string         `json:"model"` // path
+	Arch     string         `json:"arch"`
+	Types    string         `json:"types"` // storage types of its matrices
+	Method   string         `json:"method"`
+	Unit     string         `json:"unit"`          // what the loss is per: token, pair, …
+	Template string         `json:"template"`      // where the chat template came from; "" where none was needed
+	Train    encode.Counts  `json:"data"`          // of the training data
+	Held     *encode.Counts `json:"eval_data"`     // of the held-out data, or nil
+	Trained  int64          `json:"parameters"`    // trained ones
+	Memory   int64          `json:"planned_bytes"` // beside the mapped model file
+	Steps    int            `json:"steps"`         // of the whole run
+	Step     int            `json:"step"`          // done already: above 0 when resumed
+	Threads  int            `json:"threads"`
 }
 
 // Progress is how far a part of the run is. It comes often. A Total of 0 says that the part has begun and nobody knows
@@ -45,8 +45,7 @@ type Progress struct {
 // A Step is one update.
 type Step struct {
 	Line
-	Steps  int
-	Memory int64 // bytes resident at most, so far; 0 where the system does not say
+	Steps int
 }
 
 // Evaluated is one measurement on held-out rows.
@@ -103,6 +102,7 @@ type Line struct {
 	Tokens   int     // of this step, padding excluded, a shared prompt once
 	Counted  int
 	TokPerS  float64  // tokens a second, of this step
+	Peak     int64    // bytes resident at most, so far; 0 where the system does not say
 	EvalLoss *float64 // where an evaluation followed this step
 	// Figures are the method's own, and those of an evaluation under names with eval_ before them.
 	Figures map[string]float64
@@ -112,7 +112,10 @@ type Line struct {
 func (l Line) MarshalJSON() ([]byte, error) {
 	m := map[string]any{
 		"step": l.Step, "epoch": number(l.Epoch), "loss": number(l.Loss), "lr": number(l.LR), "grad_norm": number(l.GradNorm),
-		"tokens": l.Tokens, "counted_tokens": l.Counted, "tok_per_s": number(l.TokPerS),
+		"tokens": l.Tokens, "counted_tokens": l.Counted, "tok_per_s": number(l.TokPerS), "peak_bytes": nil,
+	}
+	if l.Peak > 0 {
+		m["peak_bytes"] = l.Peak
 	}
 	for k, v := range l.Figures {
 		m[k] = number(v)
@@ -134,6 +137,7 @@ func (l *Line) UnmarshalJSON(b []byte) error {
 		Tokens   int      `json:"tokens"`
 		Counted  int      `json:"counted_tokens"`
 		TokPerS  *float64 `json:"tok_per_s"`
+		Peak     int64    `json:"peak_bytes"`
 		EvalLoss *float64 `json:"eval_loss"`
 	}
 	if err := json.Unmarshal(b, &fixed); err != nil {
@@ -143,11 +147,11 @@ func (l *Line) UnmarshalJSON(b []byte) error {
 	if err := json.Unmarshal(b, &all); err != nil {
 		return err
 	}
-	for _, k := range []string{"step", "epoch", "loss", "lr", "grad_norm", "tokens", "counted_tokens", "tok_per_s", "eval_loss"} {
+	for _, k := range []string{"step", "epoch", "loss", "lr", "grad_norm", "tokens", "counted_tokens", "tok_per_s", "peak_bytes", "eval_loss"} {
 		delete(all, k)
 	}
 	*l = Line{Step: fixed.Step, Epoch: orNaN(fixed.Epoch), Loss: orNaN(fixed.Loss), LR: orNaN(fixed.LR), GradNorm: orNaN(fixed.GradNorm),
-		Tokens: fixed.Tokens, Counted: fixed.Counted, TokPerS: orNaN(fixed.TokPerS), EvalLoss: fixed.EvalLoss}
+		Tokens: fixed.Tokens, Counted: fixed.Counted, TokPerS: orNaN(fixed.TokPerS), Peak: fixed.Peak, EvalLoss: fixed.EvalLoss}
 	for k, v := range all {
 		if x, ok := v.(float64); ok {
 			if l.Figures == nil {

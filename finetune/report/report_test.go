@@ -16,7 +16,8 @@ import (
 )
 
 func lineOf(step int) Line {
-	return Line{Step: step, Epoch: 0.5, Loss: 3 / float64(step), LR: 1e-4, GradNorm: 2, Tokens: 100, Counted: 60, TokPerS: 12.5}
+	return Line{Step: step, Epoch: 0.5, Loss: 3 / float64(step), LR: 1e-4, GradNorm: 2, Tokens: 100, Counted: 60, TokPerS: 12.5,
+		Peak: 1e7}
 }
 
 func TestLineRoundTrip(t *testing.T) {
@@ -31,7 +32,7 @@ func TestLineRoundTrip(t *testing.T) {
 	if err := json.Unmarshal(b, &got); err != nil || !reflect.DeepEqual(got, l) {
 		t.Errorf("got %+v, %v from %s, want %+v", got, err, b, l)
 	}
-	for _, key := range []string{"step", "epoch", "loss", "lr", "grad_norm", "tokens", "counted_tokens", "tok_per_s", "accuracy", "eval_loss"} {
+	for _, key := range []string{"step", "epoch", "loss", "lr", "grad_norm", "tokens", "counted_tokens", "tok_per_s", "peak_bytes", "accuracy", "eval_loss"} {
 		if !strings.Contains(string(b), `"`+key+`":`) {
 			t.Errorf("%s lacks %q", b, key)
 		}
@@ -130,7 +131,7 @@ func events() []Event {
 			Train: encode.Counts{Examples: 10, DroppedLong: 1, DroppedCut: 2, Truncated: 3, Items: 7, Rows: 4, Tokens: 200, Counted: 150}, Held: &held},
 		Notice{"something"},
 		Progress{"train", 1, 2},
-		Step{Line: lineOf(1), Steps: 2, Memory: 1e7},
+		Step{Line: lineOf(1), Steps: 2},
 		Progress{"evaluate", 1, 1},
 		Evaluated{Step: 1, Loss: 1.5, Perplexity: 4.48, Best: true},
 		Saved{"checkpoint", "run/checkpoints/step-00000001", 1},

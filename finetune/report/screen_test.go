@@ -38,7 +38,8 @@ func TestBarFits(t *testing.T) {
 				term.began, term.steps = time.Now().Add(-9*time.Second), steps
 				l := lineOf(1)
 				l.Figures = map[string]float64{"accuracy": 0.512, "margin": -0.000123, "kl": 1.25e-7}
-				term.Report(Step{Line: l, Steps: steps, Memory: 123_456_789_012})
+				l.Peak = 123_456_789_012
+				term.Report(Step{Line: l, Steps: steps})
 				term.bar.lib, term.bar.what = nil, "" // not throttled
 				term.Report(Progress{What: "train", Done: 15, Total: 16})
 				term.bar.lib, term.bar.what = nil, ""

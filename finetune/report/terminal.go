@@ -111,8 +111,8 @@ func (t *Terminal) step(e Step) {
 	}
 	parts = append(parts, telling(func(name string) (float64, bool) { x, ok := e.Figures[name]; return x, ok })...)
 	parts = append(parts, fmt.Sprintf("%.0f tok/s", e.TokPerS))
-	if e.Memory > 0 {
-		parts = append(parts, Bytes(e.Memory))
+	if e.Peak > 0 {
+		parts = append(parts, Bytes(e.Peak))
 	}
 	t.done, t.parts = e.Step, parts
 	if t.screen.isTerminal() {

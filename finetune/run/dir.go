@@ -15,20 +15,21 @@ import (
 	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/finetune/origin"
 	"github.com/ggtune/ggtune/finetune/report"
+	"github.com/ggtune/ggtune/finetune/rundir"
 	"github.com/ggtune/ggtune/internal/atomicfile"
 )
 
 // The files of a run's directory.
 const (
-	fileConfig      = "run.toml"
-	fileMetrics     = "metrics.jsonl"
-	filePlot        = "loss.svg"
-	fileReport      = "report.json"
+	fileConfig      = rundir.Settings
+	fileStart       = rundir.Start
+	fileMetrics     = rundir.Metrics
+	filePlot        = rundir.Plot
+	fileReport      = rundir.Report
 	fileAdapter     = checkpoint.AdapterFile
 	fileModel       = checkpoint.ModelFile
 	fileReference   = "reference.bin"    // the reference's log-probabilities
 	fileUnverified  = ".unverified.gguf" // the result until llama.cpp has computed the same from it
-	fileLock        = ".lock"
 	dirCheckpoints  = checkpoint.Dir
 	dirPermissions  = 0o777
 	filePermissions = 0o666
@@ -125,9 +126,8 @@ func openRunDir(cfg *config.Config) (*runDir, error) {
 	if err := os.MkdirAll(d.path, dirPermissions); err != nil {
 		return nil, fmt.Errorf("output directory: %w; choose a directory you may write in with --output", err)
 	}
-	d.lock = flock.New(d.file(fileLock))
-	ok, err := d.lock.TryLock()
-	if err != nil {
+	var ok bool
+	if d.lock, ok, err = rundir.Lock(d.path); err != nil {
 		return nil, fmt.Errorf("output directory %s: lock: %w; choose a directory you may write in with --output",
 			cfg.Output, err)
 	}
@@ -197,12 +197,10 @@ func (d *runDir) Close() error {
 	if d == nil {
 		return nil
 	}
-	if entries, err := os.ReadDir(d.path); d.made && err == nil && len(entries) == 1 && entries[0].Name() == fileLock {
-		// While the lock is held, so that no other process loses its own. Windows removes no open file: there it
-		// stays, and the directory can be used all the same.
-		if os.Remove(d.file(fileLock)) == nil {
-			_ = os.Remove(d.path)
-		}
+	// While the lock is held, so that no other process loses its own. Where it cannot be removed the directory can be used
+	// all the same.
+	if d.made && rundir.RemoveLock(d.path) {
+		_ = os.Remove(d.path)
 	}
 	d.made = false
 	return d.lock.Close()

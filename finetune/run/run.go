@@ -24,13 +24,15 @@ type run struct {
 	refs   references
 	meta   meta
 	rep    report.Reporter
+	told   *told // what rep is told, from begin on
+	asked  asked
 	source *encode.Stream
 	clock  time.Time // when the step under way began
 	drawn  time.Time // when the losses were drawn
 }
 
 // Train runs a training run from its data to a result that llama.cpp has loaded, and tells rep what happens. On cancel
-// it saves and returns context.Cause(ctx); a *config.Error says that the settings are at fault and nothing was done.
+// it saves and returns context.Cause(ctx), and ErrAsked when somebody else asked it to stop (rundir.AskToStop); a *config.Error says that the settings are at fault and nothing was done.
 func Train(ctx context.Context, cfg config.Config, rep report.Reporter) (_ report.Summary, err error) {
 	if err := cfg.Validate(); err != nil {
 		return report.Summary{}, err
@@ -45,6 +47,8 @@ func Train(ctx context.Context, cfg config.Config, rep report.Reporter) (_ repor
 		cfg.Threads = budget.PhysicalCores()
 	}
 	r := &run{setup: setup{cfg: cfg}, rep: rep}
+	ctx, r.asked.stop = context.WithCancelCause(ctx)
+	defer r.asked.stop(nil)
 	defer func() { err = errors.Join(err, r.close()) }()
 	if err := r.open(ctx, rep); err != nil {
 		return report.Summary{}, err
@@ -62,9 +66,12 @@ func Train(ctx context.Context, cfg config.Config, rep report.Reporter) (_ repor
 // begin makes or takes over the run's directory, and brings the run to where it stands.
 func (r *run) begin(ctx context.Context) error {
 	var err error
+	r.told = &told{Reporter: r.rep}
+	r.rep = r.told
 	if r.dir, err = openRunDir(&r.cfg); err != nil {
 		return err
 	}
+	r.asked.heed(r.dir)
 	if r.numbers, err = newNumbers(&r.setup); err != nil {
 		return err
 	}
@@ -87,6 +94,9 @@ func (r *run) begin(ctx context.Context) error {
 		return stopped
 	}
 	if err := atomicfile.WriteFile(nil, r.dir.file(fileConfig), []byte(r.meta.Config), filePermissions); err != nil {
+		return err
+	}
+	if err := r.told.keep(r.dir.file(fileStart), r.cfg.Resume); err != nil {
 		return err
 	}
 	if r.log, err = report.OpenLog(r.dir.file(fileMetrics), r.meta.State.Step); err != nil {
@@ -147,6 +157,7 @@ func (r *run) train(ctx context.Context) error {
 
 // close gives back what is open, in reverse.
 func (r *run) close() error {
+	r.asked.end()
 	return errors.Join(r.log.Close(), r.numbers.close(), r.setup.close(), r.dir.Close())
 }
 
@@ -166,11 +177,11 @@ func (r *run) afterStep(ctx context.Context, st *finetune.State, s finetune.Step
 	r.meta.Seconds += elapsed
 	line := report.Line{Step: s.Step, Loss: s.Loss, LR: s.LR, GradNorm: s.GradNorm, Tokens: s.Tokens,
 		Counted: s.Counted, TokPerS: float64(s.Tokens) / elapsed,
-		Epoch: r.source.Epoch(), Figures: figures(nil, "", s.Metrics)}
+		Peak: report.PeakBytes(), Epoch: r.source.Epoch(), Figures: figures(nil, "", s.Metrics)}
 	if err := r.log.Append(line); err != nil {
 		return false, err
 	}
-	r.rep.Report(report.Step{Line: line, Steps: r.meta.Course.Steps, Memory: report.PeakBytes()})
+	r.rep.Report(report.Step{Line: line, Steps: r.meta.Course.Steps})
 	if time.Since(r.drawn) > drawEvery {
 		if err := r.draw(); err != nil {
 			return false, err
@@ -195,6 +206,9 @@ func (r *run) afterStep(ctx context.Context, st *finetune.State, s finetune.Step
 // save writes a checkpoint of st.
 func (r *run) save(st *finetune.State) error {
 	r.meta.State = *st
+	if err := r.told.err; err != nil {
+		return err
+	}
 	if err := r.book.save(&r.meta, r.tensors(st.Pending.Micros > 0)); err != nil {
 		return err
 	}

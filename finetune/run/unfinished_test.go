@@ -144,7 +144,7 @@ func TestDeadRunDoesNotBlock(t *testing.T) {
 		t.Errorf("settings that may be somebody's own: got %v", err)
 	}
 	write(fileMetrics, `{"step":1,"loss":9}`+"\n"+`{"step":2,"lo`)
-	write(fileLock, "")
+	write(".lock", "")
 	write(filePlot, "<svg/>")
 	if s := mustTrain(t, c); *s.LastLoss != *straight.LastLoss {
 		t.Errorf("got loss %v, want %v", *s.LastLoss, *straight.LastLoss)
