@@ -18,6 +18,7 @@ import (
 
 	"github.com/ggtune/ggtune/bindings"
 	"github.com/ggtune/ggtune/finetune/config"
+	"github.com/ggtune/ggtune/finetune/run"
 )
 
 // Exit codes: a contract for scripts.
@@ -86,7 +87,7 @@ func exitCode(ctx context.Context, err error, stderr io.Writer) int {
 	switch {
 	case err == nil:
 		return exitDone
-	case errors.Is(err, errInterrupted), errors.Is(err, context.Canceled) && context.Cause(ctx) == errInterrupted:
+	case errors.Is(err, errInterrupted), errors.Is(err, run.ErrAsked), errors.Is(err, context.Canceled) && context.Cause(ctx) == errInterrupted:
 		if err != errInterrupted {
 			fmt.Fprintln(stderr, "ggtune:", err)
 		}
@@ -132,7 +133,7 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer) *cli.App {
 
 // commands lists the subcommands in the order in which a user meets them.
 func commands() []*cli.Command {
-	list := []*cli.Command{demoCommand(), trainCommand(), evalCommand(), generateCommand(), chatCommand(), rateCommand(), compareCommand(), inspectCommand(), planCommand(),
+	list := []*cli.Command{demoCommand(), trainCommand(), watchCommand(), evalCommand(), generateCommand(), chatCommand(), rateCommand(), compareCommand(), inspectCommand(), planCommand(),
 		checkCommand(), benchCommand(), quantizeCommand(), versionCommand()}
 	for _, c := range list {
 		c.CustomHelpTemplate = commandHelp

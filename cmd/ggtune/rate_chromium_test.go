@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -14,107 +13,17 @@ import (
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/input"
-	"github.com/chromedp/cdproto/log"
-	"github.com/chromedp/cdproto/network"
-	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/engine/synth"
 	"github.com/ggtune/ggtune/finetune/rate"
+	"github.com/ggtune/ggtune/internal/chromium"
 )
 
-// chromium finds the browser, or skips the test: $CHROMIUM, or one of the names it goes by.
-func chromium(t *testing.T) string {
-	t.Helper()
-	names := []string{"chromium", "chromium-browser", "google-chrome", "google-chrome-stable"}
-	if env := os.Getenv("CHROMIUM"); env != "" {
-		names = []string{env}
-	}
-	for _, name := range names {
-		if path, err := exec.LookPath(name); err == nil {
-			return path
-		}
-	}
-	t.Skipf("no browser among %q: install Chromium, or set CHROMIUM to one, to test the page of `ggtune rate` in it", names)
-	return ""
-}
-
-// A browser is a tab of headless Chromium that fails the test on any error of the page's script or of its policy.
-type browser struct {
-	t   *testing.T
-	ctx context.Context
-}
-
-func newBrowser(t *testing.T) *browser {
-	t.Helper()
-	opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(chromium(t)), chromedp.NoSandbox)
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	t.Cleanup(cancel)
-	ctx, cancel = chromedp.NewExecAllocator(ctx, opts...)
-	t.Cleanup(cancel)
-	ctx, cancel = chromedp.NewContext(ctx)
-	t.Cleanup(cancel)
-	err := chromedp.Listen(ctx, func(ev any) {
-		switch e := ev.(type) {
-		case *runtime.EventExceptionThrown:
-			t.Errorf("the page's script: %+v", e.ExceptionDetails)
-		case *log.EventEntryAdded:
-			if strings.Contains(e.Entry.Text, "Content Security Policy") {
-				t.Errorf("the page against its own policy: %s", e.Entry.Text)
-			}
-		case *network.EventRequestWillBeSent:
-			if u := e.Request.URL; !strings.HasPrefix(u, "http://127.0.0.1:") && !strings.HasPrefix(u, "data:") {
-				t.Errorf("the page asks for %s", u)
-			}
-		}
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &browser{t, ctx}
-}
-
-func (b *browser) do(what string, actions ...chromedp.Action[chromedp.Void]) {
-	b.t.Helper()
-	if err := chromedp.Do(b.ctx, actions...); err != nil {
-		b.t.Fatalf("%s: %v; the page is\n%s", what, err, b.html())
-	}
-}
-
-func (b *browser) html() string {
-	s, err := chromedp.Run(b.ctx, chromedp.Evaluate[string]("document.documentElement.outerHTML"))
-	if err != nil {
-		return err.Error()
-	}
-	return s
-}
-
-func (b *browser) eval(expression string) string {
-	b.t.Helper()
-	s, err := chromedp.Run(b.ctx, chromedp.Evaluate[string](expression))
-	if err != nil {
-		b.t.Fatalf("%s: %v; the page is\n%s", expression, err, b.html())
-	}
-	return s
-}
-
-// until waits for a condition of the page, in JavaScript. It asks from here: what chromedp polls with inside the page, the
-// page's policy forbids.
-func (b *browser) until(what, condition string) {
-	b.t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		// While a page is being left, an error is no surprise.
-		ok, err := chromedp.Run(b.ctx, chromedp.Evaluate[bool]("Boolean("+condition+")"))
-		if err == nil && ok {
-			return
-		}
-		if time.Now().After(deadline) || b.ctx.Err() != nil {
-			b.t.Fatalf("%s: not within 30 s (%v); the page is\n%s", what, err, b.html())
-		}
-	}
-}
+// A browser has rate's page open.
+type browser struct{ *chromium.Browser }
 
 // slip is how long the page takes a key for one that was meant for the pair before, and a little more.
 const slip = 350 * time.Millisecond
@@ -126,17 +35,17 @@ const pairText = `[...document.querySelectorAll(".prompt .text, article .text")]
 
 // ready waits until a pair can be rated, and past the moment in which a key would still be meant for the one before.
 func (b *browser) ready() (id string) {
-	b.t.Helper()
-	b.until("a pair that is ready", `document.getElementById("view")?.dataset.ready === "true"`)
+	b.T.Helper()
+	b.Until("a pair that is ready", `document.getElementById("view")?.dataset.ready === "true"`)
 	time.Sleep(slip)
-	return b.eval(pair)
+	return b.Eval(pair)
 }
 
 // key presses a key as a keyboard does: the page can keep its letter from being typed. chromedp's own KeyEvent sends the letter
 // after the key in any case.
 func (b *browser) key(letter string) {
-	b.t.Helper()
-	b.do("press "+letter, chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+	b.T.Helper()
+	b.Do("press "+letter, chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
 		down := input.DispatchKeyEventParams{Type: kb.KeyDown, Key: letter, Text: letter, UnmodifiedText: letter}
 		if _, err := cdp.Call(ctx, t, input.DispatchKeyEvent, down); err != nil {
 			return err
@@ -148,16 +57,16 @@ func (b *browser) key(letter string) {
 
 // press rates the pair on show by a key, and waits for another.
 func (b *browser) press(key string) {
-	b.t.Helper()
+	b.T.Helper()
 	id := b.ready()
 	b.key(key)
-	b.until("another pair after "+key, fmt.Sprintf("%s !== %q", pair, id))
+	b.Until("another pair after "+key, fmt.Sprintf("%s !== %q", pair, id))
 }
 
 // Ten pairs by keyboard in a real browser, with an undo, a reload, a second tab, a server that is killed and started again, and
 // an edit: nothing is lost.
 func TestRateInChromium(t *testing.T) {
-	b := newBrowser(t)
+	b := &browser{chromium.New(t)}
 	dir := t.TempDir()
 	model, prompts, choices := synth.Temp(t, synth.Tiny("llama", gguf.F32)), filepath.Join(dir, "prompts.txt"), filepath.Join(dir, "choices.jsonl")
 	var text strings.Builder
@@ -169,39 +78,39 @@ func TestRateInChromium(t *testing.T) {
 	}
 	args := []string{"-m", model, "-d", prompts, "-o", choices, "-n", "24", "--threads", "1"}
 	r := startRating(t, args...)
-	b.do("open the page", chromedp.Navigate(r.url))
+	b.Do("open the page", chromedp.Navigate(r.url))
 	for _, key := range []string{"1", "b", "t", "x", "s"} {
 		b.press(key)
 	}
 	b.ready()
-	sixth := b.eval(pairText)
+	sixth := b.Eval(pairText)
 	b.press("2")
 	if got := choicesIn(t, choices); got != "a b tie bad skip b" {
 		t.Errorf("after six: %s", got)
 	}
 	// At once, as one does who has slipped.
-	seventh := b.eval(pair)
+	seventh := b.Eval(pair)
 	b.key("u")
-	b.until("another pair after u", fmt.Sprintf("%s !== %q", pair, seventh))
+	b.Until("another pair after u", fmt.Sprintf("%s !== %q", pair, seventh))
 	if got := choicesIn(t, choices); got != "a b tie bad skip" {
 		t.Errorf("after the undo: %s", got)
 	}
 	undone := b.ready()
-	if got := b.eval(pairText); got != sixth {
+	if got := b.Eval(pairText); got != sixth {
 		t.Errorf("the undo shows\n%s\nwant\n%s", got, sixth)
 	}
-	b.do("reload", chromedp.Reload())
+	b.Do("reload", chromedp.Reload())
 	if got := b.ready(); got != undone {
 		t.Errorf("after a reload: pair %s, want %s", got, undone)
 	}
 
 	// What a second tab decides, the first one shows by itself.
-	other, cancel := chromedp.NewContext(b.ctx)
+	other, cancel := chromedp.NewContext(b.Ctx)
 	defer cancel()
-	second := &browser{t, other}
-	second.do("open a second tab", chromedp.Navigate(r.url))
+	second := &browser{&chromium.Browser{T: t, Ctx: other}}
+	second.Do("open a second tab", chromedp.Navigate(r.url))
 	second.press("a")
-	b.until("the second tab's choice in the first", fmt.Sprintf("%s !== %q", pair, undone))
+	b.Until("the second tab's choice in the first", fmt.Sprintf("%s !== %q", pair, undone))
 	if got := choicesIn(t, choices); got != "a b tie bad skip a" {
 		t.Errorf("after the second tab: %s", got)
 	}
@@ -212,14 +121,14 @@ func TestRateInChromium(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = r.cmd.Wait() // killed
-	b.until("the page says that the server is gone", `document.getElementById("notice").textContent.includes("What you rated is saved")`)
+	b.Until("the page says that the server is gone", `document.getElementById("notice").textContent.includes("What you rated is saved")`)
 	stale := r.url
 	r = startRating(t, args...)
-	b.do("open the old address", chromedp.Navigate(r.url[:strings.LastIndex(strings.TrimSuffix(r.url, "/"), "/")]+stale[strings.LastIndex(strings.TrimSuffix(stale, "/"), "/"):]))
-	if got := b.eval(`document.body.innerText`); !strings.Contains(got, "Open the address that ggtune printed last") {
+	b.Do("open the old address", chromedp.Navigate(r.url[:strings.LastIndex(strings.TrimSuffix(r.url, "/"), "/")]+stale[strings.LastIndex(strings.TrimSuffix(stale, "/"), "/"):]))
+	if got := b.Eval(`document.body.innerText`); !strings.Contains(got, "Open the address that ggtune printed last") {
 		t.Errorf("the old key shows %q", got)
 	}
-	b.do("open the new address", chromedp.Navigate(r.url))
+	b.Do("open the new address", chromedp.Navigate(r.url))
 	if got := b.ready(); got != before {
 		t.Errorf("after a new start: pair %s, want %s", got, before)
 	}
@@ -228,23 +137,23 @@ func TestRateInChromium(t *testing.T) {
 	}
 
 	b.key("e")
-	b.until("the edit box", `document.activeElement.id === "edit-0"`)
-	b.do("type", chromedp.KeyEvent(" and better 1 2 u"), chromedp.KeyEvent(kb.Enter, chromedp.KeyModifiers(chromedp.ModifierCtrl)))
-	b.until("another pair after the edit", fmt.Sprintf("%s !== %q", pair, before))
+	b.Until("the edit box", `document.activeElement.id === "edit-0"`)
+	b.Do("type", chromedp.KeyEvent(" and better 1 2 u"), chromedp.KeyEvent(kb.Enter, chromedp.KeyModifiers(chromedp.ModifierCtrl)))
+	b.Until("another pair after the edit", fmt.Sprintf("%s !== %q", pair, before))
 	for _, key := range []string{"1", "2", "t"} {
 		b.press(key)
 	}
-	b.until("the end", `document.body.innerText.includes("All pairs are rated")`)
+	b.Until("the end", `document.body.innerText.includes("All pairs are rated")`)
 	// Who types a prompt of his own on the last page goes on.
 	b.key("n")
-	b.until("the prompt box", `document.activeElement.id === "text"`)
-	b.do("type a prompt", chromedp.KeyEvent("my own"), chromedp.KeyEvent(kb.Enter, chromedp.KeyModifiers(chromedp.ModifierCtrl)))
-	b.until("the typed prompt", `document.querySelector(".prompt")?.innerText.includes("my own")`)
+	b.Until("the prompt box", `document.activeElement.id === "text"`)
+	b.Do("type a prompt", chromedp.KeyEvent("my own"), chromedp.KeyEvent(kb.Enter, chromedp.KeyModifiers(chromedp.ModifierCtrl)))
+	b.Until("the typed prompt", `document.querySelector(".prompt")?.innerText.includes("my own")`)
 	b.press("t")
-	b.until("the end", `document.body.innerText.includes("All pairs are rated")`)
+	b.Until("the end", `document.body.innerText.includes("All pairs are rated")`)
 	time.Sleep(slip)
 	b.key("f")
-	b.until("the last page", `document.body.innerText.includes("This page can be closed")`)
+	b.Until("the last page", `document.body.innerText.includes("This page can be closed")`)
 	if err := r.cmd.Wait(); err != nil {
 		t.Errorf("the command ended with %v, want exit code 0", err)
 	}
@@ -278,27 +187,27 @@ func checkChoices(t *testing.T, path string) {
 
 // Without JavaScript the page is forms that work, and that follow what is being written.
 func TestRateInChromiumWithoutJavaScript(t *testing.T) {
-	b := newBrowser(t)
+	b := &browser{chromium.New(t)}
 	dir := t.TempDir()
 	model, prompts, choices := synth.Temp(t, synth.Tiny("llama", gguf.F32)), filepath.Join(dir, "p.txt"), filepath.Join(dir, "c.jsonl")
 	if err := os.WriteFile(prompts, []byte("one\ntwo\n"), 0o666); err != nil {
 		t.Fatal(err)
 	}
 	r := startRating(t, "-m", model, "-d", prompts, "-o", choices, "-n", "24", "--threads", "1", "--template", "plain")
-	b.do("switch JavaScript off", chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+	b.Do("switch JavaScript off", chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
 		_, err := cdp.Call(ctx, t, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
 		return err
 	}))
-	b.do("open the page", chromedp.Navigate(r.url))
+	b.Do("open the page", chromedp.Navigate(r.url))
 	// Each press waits for the page that the one before led to: by its revision, and by its notice.
 	for _, button := range []string{
 		`[data-revision="0"] button[value="a"]:enabled`, `[data-revision="1"] button[form="undo"]:enabled`,
 		`[data-revision="2"] button[value="tie"]:enabled`, `[data-revision="3"][data-ready="true"] summary[data-key="e"]`,
 		`[data-revision="3"] details[open] button[name="edit"][value="b"]`, `[data-revision="3"] #notice:not([hidden]) ~ form button[value="b"]:enabled`,
 	} {
-		b.do("press "+button, chromedp.Click(chromedp.CSS(button)))
+		b.Do("press "+button, chromedp.Click(chromedp.CSS(button)))
 	}
-	b.do("finish", chromedp.Click(chromedp.CSS(`form[action$="finish"] button`)))
+	b.Do("finish", chromedp.Click(chromedp.CSS(`form[action$="finish"] button`)))
 	if err := r.cmd.Wait(); err != nil {
 		t.Errorf("the command ended with %v, want exit code 0", err)
 	}

@@ -20,12 +20,14 @@ func trainCommand() *cli.Command {
 		Usage:     "train an adapter, or a whole model, on your data",
 		UsageText: "-m base.gguf -d data.jsonl -o run [options]",
 		Description: "Writes run/adapter.gguf (with --full: run/model.gguf), verified by llama.cpp, and beside it metrics.jsonl, report.json, loss.svg,\n" +
-			"run.toml (all settings, for -c) and checkpoints. Ctrl-C saves and stops; --resume goes on.\n\n" +
+			"run.toml (all settings, for -c) and checkpoints. Ctrl-C saves and stops; --resume goes on. --page shows it all in the browser.\n\n" +
 			"  ggtune train -m model-q4_k_m.gguf -d data.jsonl -o run --rank 16 --epochs 2\n" +
 			"  ggtune train -m model.gguf -d data.jsonl -o run --eval-split 0.1 --eval-every 50 --patience 3\n" +
 			"  ggtune train -o run --resume\n" +
 			"  llama-cli -m model-q4_k_m.gguf --lora run/adapter.gguf",
-		Flags:  append(configFlags(func(config.Option) bool { return true }), jsonFlag()),
+		Flags: append(append(configFlags(func(config.Option) bool { return true }),
+			&cli.BoolFlag{Name: "page", Usage: "show the run in the browser; serves a page to this machine only"}),
+			append(pageFlags(), jsonFlag())...),
 		Action: trainAction,
 	}
 }
@@ -41,9 +43,30 @@ func trainAction(c *cli.Context) error {
 	if err := cfg.Validate(); err != nil {
 		return err
 	}
+	if err := checkPort(c); err != nil {
+		return err
+	}
+	if c.IsSet("port") && !c.Bool("page") {
+		return usagef("train: --port is of the page; give --page too")
+	}
 	rep, failed := reporter(c)
-	_, err = run.Train(c.Context, *cfg, rep)
-	if errors.Is(err, errInterrupted) && context.Cause(c.Context) == errInterrupted {
+	train := func(ctx context.Context, rep report.Reporter) error {
+		_, err := run.Train(ctx, *cfg, rep)
+		return err
+	}
+	if c.Bool("page") {
+		err = watchRun(c, cfg.Output, rep, train, func(url string) error {
+			w := c.App.Writer
+			if c.Bool("json") {
+				w = c.App.ErrWriter
+			}
+			_, err := fmt.Fprintf(w, "Watch in a browser on this machine:\n\n  %s\n\n", url)
+			return err
+		})
+	} else {
+		err = train(c.Context, rep)
+	}
+	if errors.Is(err, errInterrupted) || errors.Is(err, run.ErrAsked) {
 		// A run that has begun can go on even from before its first step: what the reference said of its data is kept.
 		if _, none := os.Stat(filepath.Join(cfg.Output, "run.toml")); none != nil {
 			return fmt.Errorf("%w before there was anything to save", err)

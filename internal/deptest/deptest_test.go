@@ -54,7 +54,7 @@ var exceptions = []struct {
 var loop = []string{"finetune/encode", "finetune/method", "finetune/optim"}
 
 // testOnly packages are for tests and stay out of the binary.
-var testOnly = []string{"internal/testdata", "internal/atomicfile/faultfs", "internal/fuzzing", "engine/backend/distant",
+var testOnly = []string{"internal/testdata", "internal/atomicfile/faultfs", "internal/fuzzing", "internal/chromium", "engine/backend/distant",
 	"engine/backend/parity"}
 
 // A file is one Go file: its folder, its imports of this module (without the module path) and others.

@@ -1,0 +1,294 @@
+package page
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+
+	"github.com/ggtune/ggtune/finetune/encode"
+	"github.com/ggtune/ggtune/finetune/report"
+	"github.com/ggtune/ggtune/finetune/rundir"
+	"github.com/ggtune/ggtune/finetune/watch"
+	"github.com/ggtune/ggtune/internal/chromium"
+	"github.com/ggtune/ggtune/internal/loopback"
+)
+
+// evil tries to be more than text.
+const evil = `<img src=x onerror=alert(1)><script>alert(1)</script>`
+
+// lineOf is a step of a run of dpo.
+func lineOf(step int) report.Line {
+	x := float64(step)
+	l := report.Line{Step: step, Epoch: x / 700, Loss: 0.7*math.Exp(-x/600) + 0.05*math.Sin(x*x), LR: 1e-4 * min(x/100, 1),
+		GradNorm: 1 + math.Abs(math.Sin(x)), Tokens: 900, Counted: 400, TokPerS: 300 + 20*math.Sin(x*1.7), Peak: 6e8 + int64(step)*1000,
+		Figures: map[string]float64{"accuracy": 0.5 + x/5000, "margin": x / 500, "rewards_chosen": x / 2000, "rewards_rejected": -x / 700}}
+	if step%100 == 0 {
+		loss := 0.69 * math.Exp(-x/700)
+		l.EvalLoss = &loss
+		l.Figures["eval_accuracy"], l.Figures["eval_margin"] = 0.5+x/5200, x/550
+	}
+	return l
+}
+
+// running makes a run of so many steps that is under way, half of them done.
+func running(t *testing.T, steps int) (dir string, log *report.Log) {
+	t.Helper()
+	dir = filepath.Join(t.TempDir(), "run "+evil[:14])
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	lock, ok, err := rundir.Lock(dir)
+	if !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	t.Cleanup(func() { lock.Close() })
+	log, err = report.OpenLog(filepath.Join(dir, rundir.Metrics), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { log.Close() })
+	for step := 1; step <= steps/2; step++ {
+		if err := log.Append(lineOf(step)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	held := encode.Counts{Examples: 200, Rows: 90, Tokens: 45678, Counted: 23456}
+	start := report.Start{Started: report.Started{Model: "m" + evil + ".gguf", Arch: "llama", Types: "q4_1 210", Method: "dpo", Unit: "pair",
+		Train: encode.Counts{Examples: 5000, DroppedRead: 2, Rows: 2100, Tokens: 1234567, Counted: 654321}, Held: &held,
+		Trained: 4884480, Memory: 812e6, Steps: steps, Threads: 2}, Notes: []string{"a note " + evil},
+		Before: map[string]float64{"eval_loss": 0.6931, "eval_accuracy": 0.5}}
+	if err := start.Write(filepath.Join(dir, rundir.Start)); err != nil {
+		t.Fatal(err)
+	}
+	write(t, dir, rundir.Settings, "# "+evil+"\nmodel = \"m.gguf\"\n")
+	write(t, dir, rundir.Samples, sample(t, 0, "Why is the sky blue?")+sample(t, steps/2, "A haiku, please. "+evil))
+	return dir, log
+}
+
+func sample(t *testing.T, step int, prompt string) string {
+	t.Helper()
+	b, err := json.Marshal(map[string]any{"step": step, "prompt": prompt, "base": "of the base " + evil,
+		"tuned": fmt.Sprintf("of step %d\n%s", step, strings.Repeat("Air scatters blue light more than red light. ", 6))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b) + "\n"
+}
+
+func write(t *testing.T, dir, name, text string) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o666); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// serve serves the page of a run and gives its address.
+func serve(t *testing.T, dir string, cfg Config) string {
+	t.Helper()
+	l, err := loopback.Listen(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := New(watch.Open(dir, nil), cfg)
+	ctx, cancel := context.WithCancel(context.Background())
+	served := make(chan error, 1)
+	go func() { served <- v.Serve(ctx, l, nil) }()
+	t.Cleanup(func() { cancel(); <-served })
+	return v.URL(l)
+}
+
+// points are those of a panel's series, as drawn.
+func points(b *chromium.Browser, panel, series string) (out [][2]float64) {
+	b.T.Helper()
+	text := b.Eval(fmt.Sprintf(`JSON.stringify(document.querySelector(%q).chart.series.get(%q))`, `.panel[data-name="`+panel+`"]`, series))
+	if err := json.Unmarshal([]byte(text), &out); err != nil {
+		b.T.Fatalf("%s, %s: %v: %.200s", panel, series, err, text)
+	}
+	return out
+}
+
+// vertices counts those of a panel's line.
+func vertices(panel, series string) string {
+	return fmt.Sprintf(`(document.querySelector('.panel[data-name=%q] path[data-series=%q]')?.getAttribute("d").match(/[ML]/g) ?? []).length`, panel, series)
+}
+
+// A run of 2,000 steps that is opened half way shows all its points within a second, each panel the numbers of metrics.jsonl, and
+// then what follows.
+func TestRunInChromium(t *testing.T) {
+	const steps = 2000
+	b := chromium.New(t)
+	dir, log := running(t, steps)
+	url := serve(t, dir, Config{Command: "ggtune watch"})
+	b.Do("open nothing", chromedp.Navigate("about:blank")) // the browser itself takes its time to start
+	// Measured in the page, from the beginning of its being opened; the best of three, because the machine may be busy.
+	best := math.Inf(1)
+	for range 3 {
+		b.Do("open the page", chromedp.Navigate(url))
+		b.Until("all points", vertices("loss", "each step")+" === 1000")
+		best = min(best, number(t, b.Eval(`String(document.querySelector('.panel[data-name="peak_bytes"]').chart.drawn)`)))
+	}
+	if best > 1000 {
+		t.Errorf("all points were there after %v ms, want 1,000 at most", best)
+	}
+	t.Logf("all points after %.0f ms", best)
+	lines := read(t, dir)
+	check := func() {
+		t.Helper()
+		for _, p := range []struct{ panel, series, key string }{
+			{"loss", "each step", "loss"}, {"loss", "held out", "eval_loss"}, {"lr", "value", "lr"}, {"grad_norm", "each step", "grad_norm"},
+			{"tok_per_s", "each step", "tok_per_s"}, {"peak_bytes", "value", "peak_bytes"}, {"own accuracy", "each step", "accuracy"},
+			{"own accuracy", "held out", "eval_accuracy"}, {"own margin", "each step", "margin"}, {"own margin", "held out", "eval_margin"},
+			{"own rewards_chosen", "each step", "rewards_chosen"}, {"own rewards_rejected", "each step", "rewards_rejected"},
+		} {
+			var want [][2]float64
+			if x, ok := map[string]float64{"eval_loss": 0.6931, "eval_accuracy": 0.5}[p.key]; ok {
+				want = append(want, [2]float64{0, x})
+			}
+			for _, l := range lines {
+				if x, ok := l[p.key].(float64); ok {
+					want = append(want, [2]float64{l["step"].(float64), x})
+				}
+			}
+			if got := points(b, p.panel, p.series); !reflect.DeepEqual(got, want) {
+				t.Errorf("%s, %s: got %d points, want the %d of %s in metrics.jsonl; the last are %v and %v", p.panel, p.series, len(got), len(want),
+					p.key, got[max(len(got)-3, 0):], want[max(len(want)-3, 0):])
+			}
+		}
+	}
+	check()
+	last := lines[len(lines)-1]
+	for name, want := range map[string]string{"step": "1000/2000", "loss": fmt.Sprintf("%.4f", last["loss"]),
+		"held-out loss": fmt.Sprintf("%.4f", last["eval_loss"]), "learning rate": "1e-4", "memory": "601.0 MB",
+		"tok/s": fmt.Sprintf("%.0f", last["tok_per_s"])} {
+		if got := b.Eval(fmt.Sprintf(`document.querySelector('#figures [data-name=%q] dd')?.textContent ?? "none"`, name)); got != want {
+			t.Errorf("%s: got %q, want %q", name, got, want)
+		}
+	}
+	if got := b.Eval(`document.querySelector('#figures [data-name="time left, about"] dd')?.textContent ?? "none"`); got != "50 min 0 s" &&
+		!strings.HasPrefix(got, "49 min") && !strings.HasPrefix(got, "50 min") { // 1,000 steps of 900 tokens at about 300 tok/s
+		t.Errorf("time left: %q, want about 50 min", got)
+	}
+	text := b.Eval(`document.body.innerText`)
+	for _, want := range []string{"1234567", "654321", "45678", "A haiku, please. " + evil, "of the base " + evil, "of step 1000", "a note " + evil,
+		"m" + evil + ".gguf", "running"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the page does not show %q", want)
+		}
+	}
+	b.Do("open the settings", chromedp.Click(chromedp.CSS("#settings summary")))
+	b.Until("the settings", fmt.Sprintf(`document.querySelector("#settings pre").innerText.includes(%q)`, evil))
+	if n := b.Eval(`String(document.querySelectorAll("img, main script").length)`); n != "0" {
+		t.Errorf("text of files became %s elements", n)
+	}
+	pictures(b, "run")
+
+	// What follows comes by itself: steps, an evaluation that changes the last line, a sample; and a resume that takes steps back.
+	for step := steps/2 + 1; step <= steps/2+100; step++ {
+		l := lineOf(step)
+		eval := l.EvalLoss
+		l.EvalLoss = nil
+		if err := log.Append(l); err != nil {
+			t.Fatal(err)
+		}
+		if eval != nil {
+			b.Until("the steps before the evaluation", vertices("loss", "each step")+fmt.Sprintf(" === %d", step))
+			if err := log.Amend(func(l *report.Line) { l.EvalLoss = eval }); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	b.Until("the evaluation", vertices("loss", "held out")+" === 12")
+	lines = read(t, dir)
+	check()
+	again, err := report.OpenLog(filepath.Join(dir, rundir.Metrics), 1050)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	b.Until("the steps that were taken back are gone", vertices("loss", "each step")+" === 1050")
+	lines = read(t, dir)
+	check()
+}
+
+// pictures writes what the page looks like where a person asks for it: the tests see no ugliness.
+func pictures(b *chromium.Browser, name string) {
+	dir := os.Getenv("PAGE_PICTURES")
+	if dir == "" {
+		return
+	}
+	for _, width := range []int64{1280, 390} {
+		for _, dark := range []bool{false, true} {
+			b.Look(width, 900, dark)
+			time.Sleep(500 * time.Millisecond) // it is drawn anew
+			b.Picture(filepath.Join(dir, fmt.Sprintf("%s-%d-dark-%v.png", name, width, dark)))
+		}
+	}
+}
+
+func read(t *testing.T, dir string) (lines []map[string]any) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(dir, rundir.Metrics))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		var m map[string]any
+		if err := json.Unmarshal([]byte(line), &m); err != nil {
+			t.Fatal(err)
+		}
+		lines = append(lines, m)
+	}
+	return lines
+}
+
+func number(t *testing.T, text string) float64 {
+	t.Helper()
+	var x float64
+	if _, err := fmt.Sscan(text, &x); err != nil {
+		t.Fatalf("%q is no number: %v", text, err)
+	}
+	return x
+}
+
+// The buttons pass wishes on, each where it can be heard, and show why one was not.
+func TestButtonsInChromium(t *testing.T) {
+	b := chromium.New(t)
+	dir := filepath.Join(t.TempDir(), "run")
+	if err := os.Mkdir(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	write(t, dir, rundir.Settings, "model = \"m.gguf\"\n")
+	lock, ok, err := rundir.Lock(dir)
+	if !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	defer lock.Close()
+	asked := make(chan bool, 1)
+	url := serve(t, dir, Config{Command: "ggtune watch", Stop: func() error { return rundir.AskToStop(dir) },
+		Continue: func() error { asked <- true; return fmt.Errorf("no, for %s", evil) }})
+	b.Do("open the page", chromedp.Navigate(url))
+	shown := func(id string) string { return fmt.Sprintf(`!document.getElementById(%q).hidden`, id) }
+	b.Until("a run that can be stopped, and not begun", shown("stop")+" && !("+shown("continue")+")")
+	b.Do("stop", chromedp.Click(chromedp.CSS("#stop")))
+	b.Until("stopping", `document.getElementById("state").dataset.state === "stopping" && document.getElementById("stop").hidden`)
+	if !rundir.Asked(dir) {
+		t.Error("the run was not asked to stop")
+	}
+	rundir.Forget(dir)
+	if err := lock.Close(); err != nil {
+		t.Fatal(err)
+	}
+	b.Until("a run that can go on", shown("continue")+" && !("+shown("stop")+")")
+	b.Do("continue", chromedp.Click(chromedp.CSS("#continue")))
+	<-asked
+	b.Until("why not", fmt.Sprintf(`document.getElementById("notice").innerText.includes(%q)`, "no, for "+evil))
+}

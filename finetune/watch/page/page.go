@@ -1,0 +1,158 @@
+// Package page is the browser page on which a person watches a run. It knows what finetune/watch sees of it, and passes on
+// two wishes: to stop, and to go on; who may open it, internal/loopback decides.
+package page
+
+import (
+	"bytes"
+	"context"
+	"embed"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/ggtune/ggtune/finetune/watch"
+	"github.com/ggtune/ggtune/internal/loopback"
+)
+
+//go:embed static
+var files embed.FS
+
+// Config says what the page can do.
+type Config struct {
+	Command string // "ggtune watch"
+	// Stop asks the run to save and stop, Continue lets it go on in this process. Their errors are shown on the page.
+	Stop, Continue func() error
+}
+
+// A Server serves the page of one run. It is safe for concurrent use.
+type Server struct {
+	cfg  Config
+	run  *watch.Run
+	door *loopback.Server
+	over chan struct{} // closed when the serving ends
+	end  func()
+}
+
+// New makes a server with a key of its own.
+func New(run *watch.Run, cfg Config) *Server {
+	v := &Server{cfg: cfg, run: run, over: make(chan struct{})}
+	v.end = sync.OnceFunc(func() { close(v.over) })
+	mux := http.NewServeMux()
+	for path, file := range map[string]struct{ name, kind string }{
+		"/{$}":      {"page.html", "text/html; charset=utf-8"},
+		"/page.css": {"page.css", "text/css; charset=utf-8"},
+		"/chart.js": {"chart.js", "text/javascript; charset=utf-8"},
+		"/page.js":  {"page.js", "text/javascript; charset=utf-8"},
+	} {
+		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", file.kind)
+			http.ServeFileFS(w, r, files, "static/"+file.name)
+		})
+	}
+	mux.HandleFunc("GET /events", v.events)
+	mux.HandleFunc("POST /stop", v.wish(cfg.Stop))
+	mux.HandleFunc("POST /continue", v.wish(cfg.Continue))
+	v.door = loopback.New(mux, loopback.Config{Command: cfg.Command, Kept: "What the run has written is in its directory: " +
+		"`ggtune watch` shows it.", Orders: "Wishes"})
+	return v
+}
+
+// Path is the part of the address that holds the key.
+func (v *Server) Path() string { return v.door.Path() }
+
+// URL is the address on a listener.
+func (v *Server) URL(l net.Listener) string { return v.door.URL(l) }
+
+// ServeHTTP implements http.Handler.
+func (v *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { v.door.ServeHTTP(w, r) }
+
+// Serve answers requests on l until finished is closed, and then returns nil, or until ctx ends, and then returns
+// context.Cause(ctx). It closes l.
+func (v *Server) Serve(ctx context.Context, l net.Listener, finished <-chan struct{}) error {
+	return v.door.Serve(ctx, l, finished, v.end)
+}
+
+// wish passes a wish on and answers whether it was heard.
+func (v *Server) wish(do func() error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if err := do(); err != nil {
+			http.Error(w, err.Error(), http.StatusConflict)
+			return
+		}
+		w.WriteHeader(http.StatusNoContent)
+	}
+}
+
+// An event says what has changed.
+type event struct {
+	Status  json.RawMessage `json:"status,omitempty"`
+	Metrics *watch.Lines    `json:"metrics,omitempty"`
+	Samples *watch.Lines    `json:"samples,omitempty"`
+	Over    bool            `json:"over"` // the serving ends, and this is the last
+}
+
+// lookEvery is how often the run's files are looked at while somebody watches.
+const lookEvery = 250 * time.Millisecond
+
+// events streams what changes, beginning with all there is, until the browser goes or the serving ends.
+func (v *Server) events(w http.ResponseWriter, r *http.Request) {
+	rc := http.NewResponseController(w)
+	w.Header().Set("Content-Type", "text/event-stream")
+	// A browser that has lost the stream tries again after so many milliseconds.
+	if _, err := fmt.Fprint(w, "retry: 2000\n\n"); err != nil {
+		return
+	}
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	var seen viewer
+	for over := false; ; {
+		e, changed, err := seen.look(v.run)
+		if err != nil {
+			return
+		}
+		e.Over = over
+		if changed || over {
+			b, err := json.Marshal(e)
+			if err != nil {
+				return
+			}
+			if _, err := fmt.Fprintf(w, "data: %s\n\n", b); err != nil || rc.Flush() != nil || over {
+				return
+			}
+		}
+		select {
+		case <-r.Context().Done():
+			return
+		case <-v.over:
+			over = true
+		case <-tick.C:
+		}
+	}
+}
+
+// A viewer is what one browser has been told.
+type viewer struct {
+	status []byte
+	place  watch.Place
+}
+
+// look gives what it has not been told yet.
+func (s *viewer) look(run *watch.Run) (e event, changed bool, err error) {
+	var bad error
+	e.Metrics, e.Samples, s.place, bad = run.Since(s.place)
+	st := run.Status()
+	if bad != nil {
+		st.Faults = append(st.Faults, bad.Error())
+	}
+	status, err := json.Marshal(st)
+	if err != nil {
+		return e, false, err
+	}
+	if !bytes.Equal(status, s.status) {
+		s.status, e.Status = status, status
+	}
+	return e, e.Status != nil || e.Metrics != nil || e.Samples != nil, nil
+}
