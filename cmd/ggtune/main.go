@@ -133,7 +133,7 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer) *cli.App {
 
 // commands lists the subcommands in the order in which a user meets them.
 func commands() []*cli.Command {
-	list := []*cli.Command{demoCommand(), trainCommand(), watchCommand(), evalCommand(), generateCommand(), chatCommand(), rateCommand(), compareCommand(), inspectCommand(), planCommand(),
+	list := []*cli.Command{demoCommand(), trainCommand(), watchCommand(), runsCommand(), evalCommand(), generateCommand(), chatCommand(), rateCommand(), compareCommand(), inspectCommand(), planCommand(),
 		checkCommand(), benchCommand(), quantizeCommand(), versionCommand()}
 	for _, c := range list {
 		c.CustomHelpTemplate = commandHelp

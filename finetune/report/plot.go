@@ -6,6 +6,7 @@ import (
 	"image/color"
 	"math"
 	"regexp"
+	"slices"
 	"strings"
 
 	"gonum.org/v1/plot"
@@ -34,7 +35,11 @@ var (
 	each   = inkwell{rgb(168, 196, 232), "#35557f"}
 	mean   = inkwell{rgb(26, 84, 168), "#6ea8ff"}
 	held   = inkwell{rgb(196, 58, 40), "#ff8a70"}
-	inks   = []inkwell{ground, ink, grid, each, mean, held}
+	// Of several runs: Okabe and Ito's colours, which colour-blind readers can tell apart, darkened for a light ground.
+	runs = []inkwell{{rgb(0, 104, 168), "#56b4e9"}, {rgb(204, 82, 0), "#ff9d4d"}, {rgb(0, 128, 92), "#3fd0a4"},
+		{rgb(176, 72, 136), "#e79fc8"}, {rgb(122, 108, 0), "#f0e442"}, {rgb(90, 90, 96), "#c4c4cc"},
+		{rgb(92, 60, 168), "#b7a2ff"}, {rgb(160, 24, 32), "#ff7a7a"}}
+	inks = append([]inkwell{ground, ink, grid, each, mean, held}, runs...)
 )
 
 // The size of a plot, and of what stands above its axes.
@@ -43,6 +48,9 @@ const (
 	plotHeight = 4.5 * vg.Inch
 	plotHead   = 44 // points: a line of title, a line that says what the curves are
 	plotMargin = 10
+	plotRow    = 16 // of names of curves
+	plotStroke = 18
+	plotGap    = 5
 	// mostPoints of a curve: more than the plot has pixels beside each other.
 	mostPoints = 1500
 )
@@ -50,7 +58,7 @@ const (
 // WritePlot draws the losses of a run over its steps as an SVG file: each step's, their running mean, and the held-out
 // losses, with the untouched base's (or nil) at step 0. It is light or dark as the reader's other pages are.
 func WritePlot(path, title, unit string, lines []Line, before *float64) error {
-	b, err := drawPlot(title, unit, lines, before)
+	b, err := drawPlot(title, unit, curves(lines, before))
 	if err != nil {
 		return fmt.Errorf("draw %s: %w", path, err)
 	}
@@ -59,16 +67,15 @@ func WritePlot(path, title, unit string, lines []Line, before *float64) error {
 
 // A curve of a plot.
 type curve struct {
-	name  string
+	name  string // "": it is not named
 	xys   plotter.XYs
 	ink   inkwell
 	width vg.Length
 	dots  bool
 }
 
-// curves gives those that have a point.
-func curves(lines []Line, before *float64) (out []curve) {
-	var loss, smooth, kept plotter.XYs
+// losses gives each step's loss, their running mean, and the held-out losses, with the untouched base's (or nil) at step 0.
+func losses(lines []Line, before *float64) (loss, smooth, kept plotter.XYs) {
 	if before != nil {
 		kept = append(kept, plotter.XY{X: 0, Y: *before})
 	}
@@ -85,14 +92,53 @@ func curves(lines []Line, before *float64) (out []curve) {
 			kept = append(kept, plotter.XY{X: float64(l.Step), Y: *l.EvalLoss})
 		}
 	}
-	for _, c := range []curve{{"each step", loss, each, 1, false}, {"mean of 20 steps", smooth, mean, 1.75, false},
-		{"held out", kept, held, 1.75, true}} {
-		if len(c.xys) > 0 {
-			c.xys = thin(c.xys)
-			out = append(out, c)
-		}
+	return thin(loss), thin(smooth), thin(kept)
+}
+
+// curves gives those that have a point.
+func curves(lines []Line, before *float64) []curve {
+	loss, smooth, kept := losses(lines, before)
+	return drawable([]curve{{"each step", loss, each, 1, false}, {"mean of 20 steps", smooth, mean, 1.75, false},
+		{"held out", kept, held, 1.75, true}})
+}
+
+func drawable(all []curve) []curve {
+	return slices.DeleteFunc(all, func(c curve) bool { return len(c.xys) == 0 })
+}
+
+// A Curve is the loss of one of several runs.
+type Curve struct {
+	name         string
+	smooth, kept plotter.XYs
+}
+
+// NewCurve makes a run's: the running mean of its losses, and the held-out ones, with the untouched base's (or nil) at step 0.
+func NewCurve(name string, lines []Line, before *float64) Curve {
+	_, smooth, kept := losses(lines, before)
+	return Curve{name, smooth, kept}
+}
+
+// WriteCurves draws the losses of several runs over each other as an SVG file. There are colours for only so many: more
+// are an error.
+func WriteCurves(path, unit string, several []Curve) error {
+	if len(several) > len(runs) {
+		return fmt.Errorf("draw %s: %d runs are more than can be told apart; name at most %d", path, len(several), len(runs))
 	}
-	return out
+	var all []curve
+	for i, c := range several {
+		// The name stands with the first that has points.
+		training := curve{c.name, c.smooth, runs[i], 1, false}
+		heldOut := curve{"", c.kept, runs[i], 1.75, true}
+		if len(c.smooth) == 0 {
+			heldOut.name = c.name
+		}
+		all = append(all, training, heldOut)
+	}
+	b, err := drawPlot("lines: mean of 20 steps; dots: held out", unit, drawable(all))
+	if err != nil {
+		return fmt.Errorf("draw %s: %w", path, err)
+	}
+	return atomicfile.WriteFile(nil, path, b, 0o666)
 }
 
 // thin replaces neighbours by their mean until there are few enough.
@@ -114,7 +160,7 @@ func thin(xys plotter.XYs) plotter.XYs {
 	return out
 }
 
-func drawPlot(title, unit string, lines []Line, before *float64) ([]byte, error) {
+func drawPlot(title, unit string, all []curve) ([]byte, error) {
 	p := plot.New()
 	p.BackgroundColor = ground.light
 	p.X.Label.Text, p.Y.Label.Text = "step", unit
@@ -125,16 +171,27 @@ func drawPlot(title, unit string, lines []Line, before *float64) ([]byte, error)
 	g := plotter.NewGrid()
 	g.Horizontal.Color, g.Vertical.Color = grid.light, grid.light
 	p.Add(g)
-	canvas := vgsvg.New(plotWidth, plotHeight)
+	style := draw.TextStyle{Color: ink.light, Font: sans(11), Handler: p.TextHandler, YAlign: draw.YBottom}
+	names := legend(style, all)
+	head := plotHead + vg.Length(names[len(names)-1].row)*plotRow
+	canvas := vgsvg.New(plotWidth, plotHeight+head-plotHead)
 	whole := draw.New(canvas)
 	whole.SetColor(ground.light)
 	whole.Fill(whole.Rectangle.Path())
-	head := draw.Crop(whole, plotMargin, -plotMargin, plotHeight-plotHead+4, -6)
-	style := draw.TextStyle{Color: ink.light, Font: sans(12), Handler: p.TextHandler, YAlign: draw.YTop}
-	head.FillText(style, vg.Point{X: head.Min.X, Y: head.Max.Y}, title)
-	style.Font, style.YAlign = sans(11), draw.YBottom
-	x := head.Min.X
-	for _, c := range curves(lines, before) {
+	top := draw.Crop(whole, plotMargin, -plotMargin, whole.Max.Y-head+4, -6)
+	above := style
+	above.Font, above.YAlign = sans(12), draw.YTop
+	top.FillText(above, vg.Point{X: top.Min.X, Y: top.Max.Y}, title)
+	for i, n := range names[:len(all)] {
+		if all[i].name == "" {
+			continue
+		}
+		at := vg.Point{X: top.Min.X + n.x, Y: top.Min.Y + head - plotHead - vg.Length(n.row)*plotRow}
+		y := at.Y + style.FontExtents().Height/2
+		top.StrokeLine2(draw.LineStyle{Color: all[i].ink.light, Width: all[i].width}, at.X, y, at.X+plotStroke, y)
+		top.FillText(style, vg.Point{X: at.X + plotStroke + plotGap, Y: at.Y}, all[i].name)
+	}
+	for _, c := range all {
 		line, points, err := plotter.NewLinePoints(c.xys)
 		if err != nil {
 			return nil, err
@@ -146,20 +203,38 @@ func drawPlot(title, unit string, lines []Line, before *float64) ([]byte, error)
 		if c.dots || len(c.xys) == 1 {
 			p.Add(points)
 		}
-		// What the curves are stands above them: nothing lies on them there.
-		const stroke, gap = 18, 5 // points
-		y := head.Min.Y + style.FontExtents().Height/2
-		head.StrokeLine2(draw.LineStyle{Color: c.ink.light, Width: c.width}, x, y, x+stroke, y)
-		head.FillText(style, vg.Point{X: x + stroke + gap, Y: head.Min.Y}, c.name)
-		// The reader's typeface may be a fifth wider than the one that text is measured with.
-		x += stroke + gap + 1.2*style.Width(c.name) + 3*gap
 	}
-	p.Draw(draw.Crop(whole, plotMargin, -plotMargin, plotMargin, -plotHead))
+	p.Draw(draw.Crop(whole, plotMargin, -plotMargin, plotMargin, -head))
 	var b bytes.Buffer
 	if _, err := canvas.WriteTo(&b); err != nil {
 		return nil, err
 	}
 	return finishSVG(b.String()), nil
+}
+
+// A label is where a curve's name stands above the plot: nothing lies on the curves there.
+type label struct {
+	row int
+	x   vg.Length
+}
+
+// legend places the names of curves in as many rows as they need.
+func legend(style draw.TextStyle, all []curve) []label {
+	out, at := make([]label, len(all)), label{}
+	for i, c := range all {
+		if c.name == "" {
+			out[i] = at
+			continue
+		}
+		// The reader's typeface may be a fifth wider than the one that text is measured with.
+		width := plotStroke + plotGap + 1.2*style.Width(c.name)
+		if at.x > 0 && at.x+width > plotWidth-2*plotMargin {
+			at = label{row: at.row + 1}
+		}
+		out[i] = at
+		at.x += width + 3*plotGap
+	}
+	return append(out, at)
 }
 
 // sans is a typeface without serifs, of that size in points. Text is measured with the one that the library brings.

@@ -3,6 +3,7 @@ package report
 import (
 	"bytes"
 	"encoding/xml"
+	"fmt"
 	"io"
 	"math"
 	"os"
@@ -48,7 +49,7 @@ func TestPlotDark(t *testing.T) {
 	before, after := 3.5, 1.5
 	lines := []Line{lineOf(1), lineOf(2)}
 	lines[1].EvalLoss = &after
-	b, err := drawPlot("run", "nats", lines, &before)
+	b, err := drawPlot("run", "nats", curves(lines, &before))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,5 +82,48 @@ func TestPlotThin(t *testing.T) {
 	if len(xys) > mostPoints || len(xys) < mostPoints/2 || xys[0].X > 100 || xys[len(xys)-1].X < 99_900 ||
 		math.Abs(xys[700].Y-(xys[700].X-1)) > 1e-6 {
 		t.Errorf("%d points from %v to %v", len(xys), xys[0], xys[len(xys)-1])
+	}
+}
+
+// TestPlotOfRuns: every run has its name and a colour of its own; names that are many take several rows; more runs than
+// colours are refused.
+func TestPlotOfRuns(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "runs.svg")
+	var several []Curve
+	for i := range len(runs) {
+		before := 3 + float64(i)
+		lines := []Line{lineOf(1), lineOf(2), lineOf(3)}
+		if i == 1 {
+			lines = nil // nothing but the base's measurement
+		}
+		several = append(several, NewCurve(fmt.Sprintf("experiments/a-long-name-of-a-run-%d", i), lines, &before))
+	}
+	if err := WriteCurves(path, "loss", several); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := map[string]bool{}
+	for i, ink := range runs {
+		name := fmt.Sprintf(">experiments/a-long-name-of-a-run-%d</text>", i)
+		before, _, found := strings.Cut(string(text), name)
+		if !found {
+			t.Errorf("run %d is not named", i)
+		}
+		_, y, _ := strings.Cut(before[strings.LastIndex(before, "<text"):], " y=\"")
+		y, _, _ = strings.Cut(y, "\"")
+		rows[y] = true
+		hex := fmt.Sprintf("#%02X%02X%02X", ink.light.R, ink.light.G, ink.light.B)
+		if _, drawn, _ := strings.Cut(string(text), "</style>"); strings.Count(drawn, hex) < 2 { // its name's stroke, and its curve
+			t.Errorf("run %d is not drawn in %s", i, hex)
+		}
+	}
+	if len(rows) < 2 {
+		t.Errorf("all names stand in %d row, want several", len(rows))
+	}
+	if err := WriteCurves(path, "loss", append(several, several[0])); err == nil || !strings.Contains(err.Error(), "at most 8") {
+		t.Errorf("one too many: %v", err)
 	}
 }

@@ -1,0 +1,129 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/ggtune/ggtune/finetune/report"
+	"github.com/ggtune/ggtune/finetune/watch"
+)
+
+func runsCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "runs",
+		Usage:     "list runs, and lay their losses over each other",
+		UsageText: "[DIR…] [options]",
+		Description: "Lists the runs in the directories named and below them; without one, in this one. Losses are means over the first and the\n" +
+			"last tenth of a run's steps, and what was measured on held-out rows before and after.\n\n" +
+			"  ggtune runs\n" +
+			"  ggtune runs a b/run-2 --svg losses.svg",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "svg", Usage: "draw the losses of all of them into `FILE`"},
+			jsonFlag(),
+		},
+		Action: runsAction,
+	}
+}
+
+func runsAction(c *cli.Context) error {
+	roots := c.Args().Slice()
+	if len(roots) == 0 {
+		roots = []string{"."}
+	}
+	dirs, notes, err := watch.Find(c.Context, roots)
+	if err != nil {
+		return err
+	}
+	if len(dirs) == 0 {
+		return fmt.Errorf("runs: no run is in %s or below; --output of train names a run's directory", strings.Join(roots, ", "))
+	}
+	var entries []watch.Entry
+	for _, dir := range dirs {
+		e := watch.Look(dir)
+		entries = append(entries, e)
+		notes = append(notes, e.Faults...)
+	}
+	for _, n := range notes {
+		fmt.Fprintln(c.App.ErrWriter, "note:", n)
+	}
+	if path := c.String("svg"); path != "" {
+		if err := drawRuns(path, entries); err != nil {
+			return err
+		}
+	}
+	if c.Bool("json") {
+		return printJSON(c.App.Writer, map[string]any{"runs": entries})
+	}
+	return runsTable(c.App.Writer, entries)
+}
+
+// drawRuns draws the losses of runs over each other.
+func drawRuns(path string, entries []watch.Entry) error {
+	unit, curves := entries[0].Unit, []report.Curve{}
+	for i := range entries {
+		if entries[i].Unit != unit {
+			unit = "" // losses of different kinds: the reader knows which they are
+		}
+		curves = append(curves, entries[i].Curve())
+	}
+	label := "loss"
+	if unit != "" {
+		label += " (" + report.LossUnit(unit) + ")"
+	}
+	return report.WriteCurves(path, label, curves)
+}
+
+func runsTable(w io.Writer, entries []watch.Entry) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "run\tstate\tmethod\tmodel\tdata\tsteps\tloss\theld out\tlast step")
+	for _, e := range entries {
+		steps := fmt.Sprint(e.Step)
+		if e.Steps != nil {
+			steps += fmt.Sprintf("/%d", *e.Steps)
+		}
+		var data []string
+		for _, d := range e.Data {
+			data = append(data, filepath.Base(d))
+		}
+		when := "-"
+		if e.Time != nil {
+			when = e.Time.Local().Format(time.DateTime)
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", oneLine(e.Path), e.State, e.Method, oneLine(filepath.Base(e.Model)),
+			oneLine(strings.Join(data, ", ")), steps, fromTo(e.FirstTenth, e.LastTenth), fromTo(e.EvalBefore, e.EvalLoss), when)
+	}
+	if err := t.Flush(); err != nil {
+		return fmt.Errorf("standard output: %w", err)
+	}
+	return nil
+}
+
+// fromTo shows two losses, those of them that are known.
+func fromTo(a, b *float64) string {
+	show := func(x *float64) string {
+		if x == nil {
+			return "-"
+		}
+		return fmt.Sprintf("%.4f", *x)
+	}
+	if a == nil && b == nil {
+		return "-"
+	}
+	return show(a) + " -> " + show(b)
+}
+
+// oneLine keeps a name from breaking a table.
+func oneLine(name string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return '?'
+		}
+		return r
+	}, name)
+}

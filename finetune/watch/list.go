@@ -1,0 +1,157 @@
+package watch
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/BurntSushi/toml"
+
+	"github.com/ggtune/ggtune/finetune/report"
+	"github.com/ggtune/ggtune/finetune/rundir"
+	"github.com/ggtune/ggtune/internal/regular"
+)
+
+// An Entry is a run in a list of runs. What is not known of it is null.
+type Entry struct {
+	Path   string     `json:"path"`
+	State  State      `json:"state"`
+	Method string     `json:"method"`
+	Unit   string     `json:"unit"` // what the loss is per; "" for a run from before start.json
+	Model  string     `json:"model"`
+	Data   []string   `json:"data"`
+	Step   int        `json:"step"`  // steps done
+	Steps  *int       `json:"steps"` // of the whole run
+	Time   *time.Time `json:"time"`  // of its last step
+
+	// Means over the first and the last tenth of the steps done, as report.json has them: one step says little.
+	FirstTenth *float64 `json:"first_tenth_loss"`
+	LastTenth  *float64 `json:"last_tenth_loss"`
+	EvalBefore *float64 `json:"eval_loss_before"` // of the untouched base
+	EvalLoss   *float64 `json:"eval_loss"`        // the last; of a run that is done, that of what was written
+	Faults     []string `json:"faults"`           // of its files
+
+	lines []report.Line
+}
+
+// Find lists the directories of runs among roots and below them, sorted. What cannot be read is named in notes.
+func Find(ctx context.Context, roots []string) (dirs, notes []string, err error) {
+	for _, root := range roots {
+		err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+			switch {
+			case ctx.Err() != nil:
+				return context.Cause(ctx)
+			case err != nil && path == root:
+				return fmt.Errorf("look for runs: %w", err)
+			case err != nil:
+				notes = append(notes, fmt.Sprintf("%s is left out: %v", path, err))
+				return fs.SkipDir
+			case !d.IsDir() && path == root:
+				return fmt.Errorf("look for runs: %s is a file; name a run's directory, or one that holds some", root)
+			case d.IsDir() && IsRun(path):
+				dirs = append(dirs, path)
+				return fs.SkipDir
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, nil, err
+		}
+	}
+	slices.Sort(dirs)
+	return slices.Compact(dirs), notes, nil
+}
+
+// Look describes a run. It fails on nothing: what is damaged is named in Faults.
+func Look(dir string) Entry {
+	e := Entry{Path: dir, Data: []string{}, Faults: []string{}}
+	fault := func(err error) {
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			e.Faults = append(e.Faults, err.Error())
+		}
+	}
+	fault(e.settings(filepath.Join(dir, rundir.Settings)))
+	start, err := report.ReadStart(filepath.Join(dir, rundir.Start))
+	fault(err)
+	if err == nil {
+		e.Unit, e.Steps = start.Unit, &start.Steps
+		if x, ok := start.Before["eval_loss"]; ok {
+			e.EvalBefore = &x
+		}
+	}
+	e.metrics(dir, fault)
+	done, err := readReport(dir)
+	fault(err)
+	if done != nil {
+		e.Steps, e.EvalLoss = &done.Steps, done.EvalLossAfter
+		if e.EvalBefore == nil {
+			e.EvalBefore = done.EvalLossBefore
+		}
+	}
+	e.State = state(dir, false, done != nil)
+	return e
+}
+
+// settings reads of run.toml what a list shows: other keys may be of a newer version.
+func (e *Entry) settings(path string) error {
+	text, err := regular.Read(path, mostSmall)
+	if err != nil {
+		return err
+	}
+	var keys struct {
+		Model  string   `toml:"model"`
+		Method string   `toml:"method"`
+		Data   []string `toml:"data"`
+	}
+	if _, err := toml.Decode(string(text), &keys); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	e.Model, e.Method, e.Data = keys.Model, keys.Method, append(e.Data, keys.Data...)
+	return nil
+}
+
+// metrics reads metrics.jsonl.
+func (e *Entry) metrics(dir string, fault func(error)) {
+	t := tail{path: filepath.Join(dir, rundir.Metrics)}
+	fault(t.refresh())
+	for _, l := range t.lines {
+		var line report.Line
+		if err := json.Unmarshal(l.text, &line); err != nil {
+			fault(fmt.Errorf("%s:%d: %w", t.path, len(e.lines)+1, err))
+			break
+		}
+		e.lines = append(e.lines, line)
+		if line.EvalLoss != nil {
+			e.EvalLoss = line.EvalLoss
+		}
+	}
+	if len(e.lines) == 0 {
+		return
+	}
+	e.Step = e.lines[len(e.lines)-1].Step
+	first, last, _ := report.Tenths(e.lines)
+	e.FirstTenth, e.LastTenth = finite(first), finite(last)
+	if st, err := os.Stat(t.path); err == nil {
+		at := st.ModTime().UTC().Truncate(time.Second)
+		e.Time = &at
+	}
+}
+
+// finite is nil for what is no number: JSON has none such.
+func finite(x float64) *float64 {
+	if x-x != 0 {
+		return nil
+	}
+	return &x
+}
+
+// Curve is the run's loss, for a plot of several.
+func (e *Entry) Curve() report.Curve {
+	return report.NewCurve(e.Path, e.lines, e.EvalBefore)
+}
