@@ -3,130 +3,19 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"reflect"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
-	"github.com/creack/pty"
-	"golang.org/x/term"
-
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/engine/synth"
 )
-
-// An onTerminal is ggtune on a terminal of its own.
-type onTerminal struct {
-	t       *testing.T
-	cmd     *exec.Cmd
-	keys    *os.File // what is written here is typed
-	tty     *os.File
-	started *term.State
-	mu      sync.Mutex
-	shown   []byte
-	seen    int // how much of shown has been waited for
-	ended   chan struct{}
-}
-
-func startOnTerminal(t *testing.T, env []string, args ...string) *onTerminal {
-	t.Helper()
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	o := &onTerminal{t: t, ended: make(chan struct{})}
-	if o.keys, o.tty, err = pty.Open(); err != nil {
-		t.Skipf("no terminal to be had here: %v", err)
-	}
-	t.Cleanup(func() { o.keys.Close(); o.tty.Close() })
-	if err := pty.Setsize(o.keys, &pty.Winsize{Rows: 24, Cols: 80}); err != nil {
-		t.Fatal(err)
-	}
-	o.started = o.mode()
-	o.cmd = &exec.Cmd{Path: exe, Args: append([]string{"ggtune"}, args...), Stdin: o.tty, Stdout: o.tty, Stderr: o.tty,
-		Env:         append(os.Environ(), append(env, "TERM=xterm")...),
-		SysProcAttr: &syscall.SysProcAttr{Setsid: true, Setctty: true}}
-	if err := o.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = o.cmd.Process.Kill() })
-	go func() {
-		defer close(o.ended)
-		b := make([]byte, 4096)
-		for {
-			n, err := o.keys.Read(b)
-			o.mu.Lock()
-			o.shown = append(o.shown, b[:n]...)
-			o.mu.Unlock()
-			if err != nil {
-				return
-			}
-		}
-	}()
-	return o
-}
-
-// mode is how the terminal is set.
-func (o *onTerminal) mode() *term.State {
-	o.t.Helper()
-	state, err := term.GetState(int(o.tty.Fd()))
-	if err != nil {
-		o.t.Fatal(err)
-	}
-	return state
-}
-
-// waits until the terminal shows text, after all that was waited for before.
-func (o *onTerminal) waits(text string) {
-	o.t.Helper()
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
-		o.mu.Lock()
-		at := bytes.Index(o.shown[o.seen:], []byte(text))
-		if at >= 0 {
-			o.seen += at + len(text)
-			o.mu.Unlock()
-			return
-		}
-		rest := string(o.shown[o.seen:])
-		o.mu.Unlock()
-		if time.Now().After(deadline) {
-			o.t.Fatalf("the terminal does not show %q within a minute, but\n%q", text, rest)
-		}
-	}
-}
-
-func (o *onTerminal) types(keys string) {
-	o.t.Helper()
-	if _, err := o.keys.WriteString(keys); err != nil {
-		o.t.Fatal(err)
-	}
-}
-
-// ends waits for the end of the process and demands an exit code, and a terminal that is set as it was.
-func (o *onTerminal) ends(code int) {
-	o.t.Helper()
-	err := o.cmd.Wait()
-	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
-		o.t.Fatal(err)
-	}
-	if got := o.cmd.ProcessState.ExitCode(); got != code {
-		o.mu.Lock()
-		defer o.mu.Unlock()
-		o.t.Fatalf("exit code %d, want %d; shown:\n%s", got, code, o.shown)
-	}
-	if got := o.mode(); !reflect.DeepEqual(got, o.started) {
-		o.t.Errorf("the terminal is left as %+v, want %+v", got, o.started)
-	}
-}
 
 const ctrlC, ctrlD, up = "\x03", "\x04", "\x1b[A"
 
@@ -212,12 +101,6 @@ func TestChatOnTerminal(t *testing.T) {
 	o.waits("\n> ")
 	o.types("/quit\r")
 	o.ends(exitDone)
-}
-
-func (o *onTerminal) length() int {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return len(o.shown)
 }
 
 // A signal ends the program while it waits for a line, and the terminal is as it was.

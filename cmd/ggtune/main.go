@@ -133,10 +133,12 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer) *cli.App {
 
 // commands lists the subcommands in the order in which a user meets them.
 func commands() []*cli.Command {
-	list := []*cli.Command{demoCommand(), trainCommand(), watchCommand(), runsCommand(), evalCommand(), generateCommand(), chatCommand(), rateCommand(), compareCommand(), inspectCommand(), planCommand(),
-		checkCommand(), benchCommand(), quantizeCommand(), versionCommand()}
+	list := []*cli.Command{demoCommand(), trainCommand(), watchCommand(), runsCommand(), evalCommand(), generateCommand(),
+		chatCommand(), rateCommand(), compareCommand(), inspectCommand(), planCommand(), checkCommand(), benchCommand(),
+		quantizeCommand(), completionCommand(), versionCommand()}
 	for _, c := range list {
 		c.CustomHelpTemplate = commandHelp
+		c.HideHelpCommand = true // an argument may be a file of that name
 		for _, f := range c.Flags {
 			if b, ok := f.(*cli.BoolFlag); ok {
 				b.DisableDefaultText = true // "(default: false)" says nothing

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -16,8 +17,8 @@ import (
 	"github.com/ggtune/ggtune/internal/setting"
 )
 
-// TestOptionsBindEveryField: each field of Config has exactly one option, a key that is its toml tag, and a usage line; no
-// name is taken twice.
+// TestOptionsBindEveryField: each field of Config has exactly one option, a key that is its toml tag, and a usage
+// line; no name is taken twice.
 func TestOptionsBindEveryField(t *testing.T) {
 	c := Default()
 	v := reflect.ValueOf(&c).Elem()
@@ -80,8 +81,8 @@ func TestUsageNamesChoices(t *testing.T) {
 	}
 }
 
-// TestSettings: what parts declare is sound, no two kinds of part use one name, and an option shows the default where there is
-// one, and whose it is where there is none.
+// TestSettings: what parts declare is sound, no two kinds of part use one name, and an option shows the default where
+// there is one, and whose it is where there is none.
 func TestSettings(t *testing.T) {
 	c := Default()
 	for _, r := range readers() {
@@ -300,5 +301,33 @@ func TestBefore(t *testing.T) {
 	read := Before()
 	if err := read.ParseTOML(string(text), "run.toml"); err != nil || read.PlainControl() {
 		t.Errorf("a run of now: got %q, %v, want tokens", read.ControlTokens, err)
+	}
+}
+
+// What shells complete is what is accepted: every name of an option passes, and one that is none does not, but where
+// others will do too.
+func TestValues(t *testing.T) {
+	open := []string{"text-split", "template"} // a separator, a file
+	several := 0
+	for i, o := range new(Config).Options() {
+		if len(o.Values) == 0 {
+			continue
+		}
+		several++
+		for _, name := range append([]string{"no such name"}, o.Values...) {
+			c := validConfig()
+			*c.Options()[i].Value.(*string) = name
+			errs := ""
+			if err := c.Validate(); err != nil {
+				errs = err.Error()
+			}
+			told := strings.Contains(errs, "--"+o.Name+" is "+name) || strings.Contains(errs, strconv.Quote(name))
+			if want := name == "no such name" && !slices.Contains(open, o.Name); told != want {
+				t.Errorf("--%s %q: refused %v, want %v: %s", o.Name, name, told, want, errs)
+			}
+		}
+	}
+	if several < 10 {
+		t.Errorf("%d options have values, want 10 and more", several)
 	}
 }

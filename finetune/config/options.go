@@ -23,6 +23,8 @@ type Option struct {
 	// Value points to the field: *string, *[]string, *int, *uint64, *float64, *[]float64, *bool, an *Auto, or a
 	// setting.Slot.
 	Value any
+	// Values are the names that it takes, where there are a few; shells complete them.
+	Values []string
 	// Unset is what help shows in place of a default where there is none: whose it is.
 	Unset string
 	Eval  bool // `ggtune eval` and `ggtune inspect` have it too
@@ -72,9 +74,13 @@ func (c *Config) Options() []Option {
 		{"Machine", c.machineOptions()},
 	}
 	var out []Option
+	values := c.values()
 	for _, g := range groups {
 		for _, o := range g.opts {
 			o.Group = g.name
+			if _, one := o.Value.(*string); one {
+				o.Values = values[o.Value]
+			}
 			if o.Key == "" && o.Value != &c.Resume {
 				o.Key = key(o.Name)
 			}
@@ -152,13 +158,10 @@ func (c *Config) adapterOptions() []Option {
 }
 
 func (c *Config) stepOptions() []Option {
-	var schedules []string
-	for _, s := range optim.Schedules() {
-		schedules = append(schedules, s.Name)
-	}
 	return slices.Concat([]Option{
 		{Name: "lr", Value: &c.LR, Usage: fmt.Sprintf("peak learning `RATE`; 0: %g, with --full %g; methods of preferences %g and %g", defaultLR, defaultFullLR, defaultPreferLR, defaultFullPreferLR)},
-		{Name: "schedule", Value: &c.Schedule, Usage: "course of the learning rate: " + strings.Join(schedules, ", ")},
+		{Name: "schedule", Value: &c.Schedule,
+			Usage: "course of the learning rate: " + strings.Join(optim.ScheduleNames(), ", ")},
 	}, c.settings(optim.ScheduleReaders()), []Option{
 		{Name: "epochs", Value: &c.Epochs, Resume: End, Usage: "go through the data `N` times, unless --steps is given"},
 		{Name: "steps", Value: &c.Steps, Resume: End, Usage: "make `N` updates; 0: as many as --epochs gives"},

@@ -9,6 +9,9 @@ import (
 // endOfText is the line that separates documents in text made for GPT-2 and its kin.
 const endOfText = "<|endoftext|>"
 
+// Splits lists the values of Options.Split that have a name.
+func Splits() []string { return []string{"auto", "file", "paragraph", "line"} }
+
 // A textBox is plain text. Documents are separated as Options.Split says; one longer than Options.MaxDocument is cut.
 type textBox struct {
 	f *file

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"slices"
 
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/finetune/data"
@@ -25,6 +26,9 @@ const (
 )
 
 var onLongNames = []string{"truncate", "drop", "refuse"}
+
+// OnLongs lists the names.
+func OnLongs() []string { return slices.Clone(onLongNames) }
 
 // String gives the name as options write it.
 func (o OnLong) String() string { return nameOf(onLongNames, uint8(o), "on-long") }

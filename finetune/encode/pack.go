@@ -18,6 +18,9 @@ const (
 
 var packingNames = []string{"best-fit", "sequential", "none"}
 
+// Packings lists the names.
+func Packings() []string { return slices.Clone(packingNames) }
+
 // String gives the name as options write it.
 func (p Packing) String() string { return nameOf(packingNames, uint8(p), "packing") }
 

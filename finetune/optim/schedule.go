@@ -57,6 +57,9 @@ func registerSchedule(s *Schedule) *Schedule {
 // GetSchedule gives the schedule of that name; the error lists the names.
 func GetSchedule(name string) (*Schedule, error) { return schedules.Get(name) }
 
+// ScheduleNames lists the names of the schedules.
+func ScheduleNames() []string { return schedules.Names() }
+
 // Schedules lists the schedules by name.
 func Schedules() []*Schedule { return schedules.All() }
 

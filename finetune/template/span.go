@@ -124,12 +124,19 @@ func (m Mask) String() string {
 	return fmt.Sprintf("mask %d", uint8(m))
 }
 
+// Masks lists the names of the masks.
+func Masks() (names []string) {
+	for m := MaskAssistant; m <= MaskAll; m++ {
+		names = append(names, m.String())
+	}
+	return names
+}
+
 // ParseMask gives the mask of that name; the error lists the names.
 func ParseMask(name string) (Mask, error) {
-	for m := MaskAssistant; m <= MaskAll; m++ {
-		if m.String() == name {
-			return m, nil
-		}
+	names := Masks()
+	if i := slices.Index(names, name); i >= 0 {
+		return Mask(i), nil
 	}
-	return 0, fmt.Errorf("loss mask %q is unknown; known: assistant, last, all", name)
+	return 0, fmt.Errorf("loss mask %q is unknown; known: %s", name, strings.Join(names, ", "))
 }

@@ -1,0 +1,30 @@
+package config
+
+import (
+	"github.com/ggtune/ggtune/engine/adapter"
+	"github.com/ggtune/ggtune/finetune/data"
+	"github.com/ggtune/ggtune/finetune/encode"
+	"github.com/ggtune/ggtune/finetune/method"
+	"github.com/ggtune/ggtune/finetune/optim"
+	"github.com/ggtune/ggtune/finetune/template"
+)
+
+// values are the names that a field may hold, where it holds one of a few. Of TextSplit and Template they are not
+// all: a separator or a file will do as well.
+func (c *Config) values() map[any][]string {
+	return map[any][]string{
+		&c.Format:        data.Formats(),
+		&c.TextSplit:     data.Splits(),
+		&c.Dedup:         dedups,
+		&c.Method:        method.Names(),
+		&c.RankedPairs:   rankedPairs,
+		&c.Template:      template.Names(),
+		&c.Mask:          template.Masks(),
+		&c.ControlTokens: controlTokens,
+		&c.OnLong:        encode.OnLongs(),
+		&c.Packing:       encode.Packings(),
+		&c.Init:          adapter.Inits(),
+		&c.Schedule:      optim.ScheduleNames(),
+		&c.Device:        Devices(),
+	}
+}
