@@ -10,9 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"regexp"
 	"runtime"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -95,7 +93,6 @@ type Context struct {
 	model  *Model
 	nCtx   int
 	nBatch int
-	bytes  int64
 
 	mu      sync.Mutex
 	ptr     *C.gt_context
@@ -125,7 +122,6 @@ func (m *Model) NewContext(o ContextOptions) (*Context, error) {
 		o.NCtx = m.info.NCtxTrain
 	}
 	c := &Context{model: m, nBatch: o.NBatch}
-	since := bindings.LogNext()
 	err := m.adopt("make a context", func(p *C.gt_model) error {
 		var n C.int32_t
 		if C.gt_context_open(p, &C.gt_context_options{
@@ -142,7 +138,6 @@ func (m *Model) NewContext(o ContextOptions) (*Context, error) {
 		return nil, err
 	}
 	c.nBatch = min(c.nBatch, c.nCtx)
-	c.bytes = buffers(bindings.Log(since))
 	c.stop = (*int32)(unsafe.Pointer(C.gt_context_stop_flag(c.ptr)))
 	c.cleanup = runtime.AddCleanup(c, func(p *C.gt_context) { C.gt_context_release(p) }, c.ptr)
 	return c, nil
@@ -153,24 +148,6 @@ func (c *Context) Model() *Model { return c.model }
 
 // NCtx returns the most tokens the context holds.
 func (c *Context) NCtx() int { return c.nCtx }
-
-// Bytes returns what the context takes beside the model, as llama.cpp counts it: keys and values, temporaries, logits.
-func (c *Context) Bytes() int64 { return c.bytes }
-
-// bufferSize matches what llama.cpp says of each buffer that it makes. Nothing of its interface gives the sizes.
-var bufferSize = regexp.MustCompile(` buffer size = +([0-9.]+) MiB$`)
-
-// buffers adds up the buffers that lines tell of.
-func buffers(lines []bindings.LogLine) int64 {
-	var mib float64
-	for _, l := range lines {
-		if m := bufferSize.FindStringSubmatch(l.Text); m != nil {
-			x, _ := strconv.ParseFloat(m[1], 64) // what matched is a number, or counts as 0
-			mib += x
-		}
-	}
-	return int64(mib * (1 << 20))
-}
 
 // Len returns the number of tokens it has read.
 func (c *Context) Len() int {

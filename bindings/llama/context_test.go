@@ -12,8 +12,6 @@ import (
 
 	"github.com/ggtune/ggtune/bindings"
 	"github.com/ggtune/ggtune/bindings/llama"
-	"github.com/ggtune/ggtune/engine/gguf"
-	"github.com/ggtune/ggtune/engine/synth"
 	"github.com/ggtune/ggtune/internal/testdata"
 )
 
@@ -367,26 +365,5 @@ func TestSampling(t *testing.T) {
 		if _, err := llama.NewSampler(s); err == nil {
 			t.Errorf("%+v: no error", s)
 		}
-	}
-}
-
-// What a context says it takes is at least its keys, values and logits, and grows with it as they do.
-func TestContextBytes(t *testing.T) {
-	m, err := llama.OpenModel(synth.Temp(t, synth.Tiny("llama", gguf.F32)), llama.VerifyModelOptions())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer m.Close()
-	const layers, kv, vocab = 2, 32, 320 // of the tiny model
-	of := func(nCtx int) int64 {
-		return newContext(t, m, llama.VerifyContextOptions(nCtx, 1)).Bytes()
-	}
-	small, large := of(256), of(4096)
-	keys := func(nCtx int) int64 { return int64(nCtx) * layers * 2 * kv * 4 }
-	if least := keys(256) + 4*vocab; small < least || small > least+4<<20 {
-		t.Errorf("got %d bytes for 256 tokens, want %d and a few MB at most", small, least)
-	}
-	if grown := large - small; grown < keys(4096-256) {
-		t.Errorf("3840 more tokens take %d bytes, want at least the %d of their keys and values", grown, keys(4096-256))
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/finetune/corpus"
 	"github.com/ggtune/ggtune/finetune/method"
+	"github.com/ggtune/ggtune/finetune/sample"
 )
 
 // A Forecast is what a run would take.
@@ -29,6 +30,7 @@ type Forecast struct {
 	OptimizerBytes  int64 `json:"optimizer_bytes"`
 	WorkBytes       int64 `json:"work_bytes"`       // one layer's temporaries, and every layer's input
 	ActivationBytes int64 `json:"activation_bytes"` // kept for the backward pass
+	SampleBytes     int64 `json:"sample_bytes"`     // of llama.cpp, for answers while the model trains
 	KeptLayers      int   `json:"kept_layers"`      // the others are computed again
 	Layers          int   `json:"layers"`
 	TotalBytes      int64 `json:"total_bytes"`
@@ -60,6 +62,7 @@ type planner struct {
 	model   *engine.Model
 	rows    *corpus.Rows         // nil without data
 	session engine.SessionConfig // as training would have it
+	samples *sample.Plan         // what is asked meanwhile; nil: nothing
 	shape   Shape
 }
 
@@ -122,6 +125,14 @@ func (p *planner) read(ctx context.Context) (err error) {
 			return err
 		}
 		p.shape.Row, p.shape.Counted, p.shape.Rows = p.rows.Largest()
+		prompts, err := sample.Prompts(ctx, p.cfg, text, p.rows)
+		if err != nil {
+			return err
+		}
+		// Where llama.cpp will not answer, a run goes on without.
+		if p.samples, err = sample.NewPlan(p.cfg, p.model, prompts); err != nil {
+			p.samples = nil
+		}
 	}
 	p.Tokens, p.Counted = p.shape.Row*p.shape.Rows, p.shape.Counted*p.shape.Rows
 	return nil
@@ -129,7 +140,7 @@ func (p *planner) read(ctx context.Context) (err error) {
 
 // memory works out the footprint, and whether it fits.
 func (p *planner) memory() error {
-	m, refused := PlanMemory(p.model, p.session, p.cfg, p.shape, p.FreeBytes)
+	m, refused := PlanMemory(p.model, p.session, p.cfg, p.shape, p.samples.Bytes, p.FreeBytes)
 	if refused != nil {
 		m.Keep = 0
 	}
@@ -141,7 +152,8 @@ func (p *planner) memory() error {
 	p.Trained, p.Layers, p.KeptLayers = f.Trained, f.Layers, f.KeptLayers
 	p.ParamBytes, p.OptimizerBytes, p.WorkBytes, p.ActivationBytes = f.Params, p.cfg.Optimizer().StateBytes(f.Trained),
 		f.Work+f.Inputs, f.Kept
-	p.TotalBytes, p.Fits = f.Total()+p.OptimizerBytes, refused == nil
+	p.SampleBytes = m.Samples
+	p.TotalBytes, p.Fits = f.Total()+p.OptimizerBytes+p.SampleBytes, refused == nil
 	p.LargestBatch = p.largestBatch()
 	return refused
 }
@@ -160,7 +172,7 @@ func (p *planner) largestBatch() int {
 	}
 	fits := func(n int) bool {
 		f, err := Shape{Row: p.shape.Row, Counted: p.shape.Counted, Rows: n}.footprint(p.model, sc)
-		return err == nil && f.Total()+p.cfg.Optimizer().StateBytes(f.Trained) <= allowed
+		return err == nil && f.Total()+p.cfg.Optimizer().StateBytes(f.Trained)+p.SampleBytes <= allowed
 	}
 	lo, hi := 0, most+1 // lo fits, hi does not
 	for hi-lo > 1 {

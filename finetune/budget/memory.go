@@ -24,6 +24,7 @@ type Memory struct {
 	Keep    int64 // bytes for activations kept for the backward pass
 	Total   int64 // bytes beside the mapped weights, optimizer included
 	Trained int64 // parameters
+	Samples int64 // of Total, what llama.cpp takes to answer prompts meanwhile
 }
 
 // courtesy is the memory, in bytes, that a run takes to save time where the user has not said what it may take: a
@@ -31,15 +32,17 @@ type Memory struct {
 const courtesy = 1e9
 
 // PlanMemory decides how much memory a session may keep activations in, and refuses a run that does not fit into free
-// bytes (0: not known).
+// bytes (0: not known). samples gives the bytes that answers to prompts take meanwhile, for that many parameters. Answers
+// are worth less than the training: where there is no room for both, none is planned for them.
 func PlanMemory(m *engine.Model, sc engine.SessionConfig, cfg *config.Config, shape Shape,
-	free int64) (Memory, error) {
+	samples func(trained int64) int64, free int64) (Memory, error) {
 	sc.KeepBytes = 0
 	f, err := shape.footprint(m, sc)
 	if err != nil {
 		return Memory{}, err
 	}
-	least := f.Total() + cfg.Optimizer().StateBytes(f.Trained)
+	beside := samples(f.Trained)
+	least := f.Total() + cfg.Optimizer().StateBytes(f.Trained) + beside
 	allowed := int64(cfg.Memory) * 1e6
 	said := "--memory"
 	switch {
@@ -52,6 +55,9 @@ func PlanMemory(m *engine.Model, sc engine.SessionConfig, cfg *config.Config, sh
 			allowed = least
 		}
 	}
+	if least > allowed && beside > 0 {
+		return PlanMemory(m, sc, cfg, shape, withoutSamples, free)
+	}
 	if least > allowed {
 		return Memory{}, fmt.Errorf("training %s takes %s beside the model file (%d parameters with their gradients "+
 			"and moments %s, a micro-batch of %d tokens %s), and %s is %s; %s",
@@ -60,14 +66,16 @@ func PlanMemory(m *engine.Model, sc engine.SessionConfig, cfg *config.Config, sh
 			fitting(m, sc, cfg, shape.Row, allowed))
 	}
 	// The arena keeps what it needs whole layers at a time, so that less than this may be used.
-	b := Memory{Keep: min(allowed-least, f.AllKept), Trained: f.Trained}
+	b := Memory{Keep: min(allowed-least, f.AllKept), Trained: f.Trained, Samples: beside}
 	sc.KeepBytes = b.Keep
 	if f, err = shape.footprint(m, sc); err != nil {
 		return Memory{}, err
 	}
-	b.Total = f.Total() + cfg.Optimizer().StateBytes(f.Trained)
+	b.Total = f.Total() + cfg.Optimizer().StateBytes(f.Trained) + beside
 	return b, nil
 }
+
+func withoutSamples(int64) int64 { return 0 }
 
 // Crowded says that a run will read its model from disk over and over, "" if the mapped weights fit beside what it
 // takes (or nobody knows: free is 0). All figures are bytes.

@@ -113,6 +113,17 @@ func (c *Config) EvalSteps(steps int) int {
 	return c.EvalEvery.N
 }
 
+// Samples says that answers are to be written while training.
+func (c *Config) Samples() bool { return c.SampleEvery.Auto || c.SampleEvery.N > 0 }
+
+// SampleSteps is the number of steps between answers of a run of that many; 0: only at the end.
+func (c *Config) SampleSteps(steps int) int {
+	if c.SampleEvery.Auto {
+		return c.EvalSteps(steps)
+	}
+	return c.SampleEvery.N
+}
+
 // NeedHeld refuses options that measure on held-out examples where it turned out that there are none.
 func (c *Config) NeedHeld(held bool) error {
 	v := &validator{c: c}

@@ -84,6 +84,7 @@ func TestParseRun(t *testing.T) {
 	}
 	want := Default()
 	want.Rank, want.EvalSplit, want.EvalEvery, want.ControlTokens = 3, Fixed(0.0), Fixed(0), "plain"
+	want.SampleEvery = Fixed(0)
 	if !reflect.DeepEqual(*c, want) {
 		t.Errorf("got\n%+v, want\n%+v", *c, want)
 	}
@@ -116,5 +117,53 @@ func TestNeedHeld(t *testing.T) {
 	}
 	if err := c.NeedHeld(true); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestSampleSteps: answers are written at evaluations, or as often as was asked, whether or not there are any.
+func TestSampleSteps(t *testing.T) {
+	c := Default()
+	if !c.Samples() || c.SampleSteps(1000) != c.EvalSteps(1000) {
+		t.Errorf("got every %d steps, want %d, that of evaluations", c.SampleSteps(1000), c.EvalSteps(1000))
+	}
+	c.SampleEvery = Fixed(7)
+	if got := c.SampleSteps(1000); !c.Samples() || got != 7 {
+		t.Errorf("got every %d steps, want what was asked for", got)
+	}
+	c.SampleEvery = Fixed(0)
+	if c.Samples() {
+		t.Error("0 means never")
+	}
+}
+
+// TestSampleFaults: options of samples that contradict each other or others.
+func TestSampleFaults(t *testing.T) {
+	ask := func(c *Config) { c.SamplePrompts = []string{"what?"} }
+	for _, tc := range []struct {
+		says   string
+		change func(c *Config)
+	}{
+		{"", ask},
+		{"", func(c *Config) { c.Full = true }}, // auto: a note says why there are none
+		{"", func(c *Config) { c.SampleEvery = Fixed(0) }},
+		{"--sample-every is -1", func(c *Config) { c.SampleEvery = Fixed(-1) }},
+		{"--sample-tokens is 0", func(c *Config) { c.SampleTokens = 0 }},
+		{"--sample-temp is -1", func(c *Config) { c.SampleTemp = -1 }},
+		{"--sample-share is 0", func(c *Config) { c.SampleShare = 0 }},
+		{"--sample-share is 1.5", func(c *Config) { c.SampleShare = 1.5 }},
+		{"--sample-prompts is given with --sample-every 0", func(c *Config) { ask(c); c.SampleEvery = Fixed(0) }},
+		{"--sample-prompts is given with --full", func(c *Config) { ask(c); c.Full = true }},
+		{"--sample-every is given with --full", func(c *Config) { c.SampleEvery, c.Full = Fixed(5), true }},
+		{"--sample-every is 5", func(c *Config) { c.SampleEvery, c.EvalSplit = Fixed(5), Fixed(0.0) }},
+		{"", func(c *Config) { ask(c); c.SampleEvery, c.EvalSplit = Fixed(5), Fixed(0.0) }},
+	} {
+		c := validConfig()
+		tc.change(&c)
+		switch err := c.Validate(); {
+		case tc.says == "" && err != nil:
+			t.Errorf("%v", err)
+		case tc.says != "" && (err == nil || !strings.Contains(err.Error(), tc.says)):
+			t.Errorf("got %v, want %q", err, tc.says)
+		}
 	}
 }

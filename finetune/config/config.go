@@ -135,6 +135,18 @@ type Config struct {
 	// Resume goes on from the newest checkpoint in Output. Default false.
 	Resume bool `toml:"-"`
 
+	// SamplePrompts lists what the model is asked while it trains: a text, a file with one on each line, or one of examples.
+	// Default: four of the held-out examples.
+	SamplePrompts []string `toml:"sample_prompts"`
+	// SampleEvery is the number of steps between answers to them; 0 writes none. Default auto: at each evaluation.
+	SampleEvery Auto[int] `toml:"sample_every"`
+	// SampleTokens is the most tokens of an answer, at least 1. Default 64.
+	SampleTokens int `toml:"sample_tokens"`
+	// SampleTemp is the temperature that answers are drawn with; 0 takes the likeliest token. Default 0.
+	SampleTemp float64 `toml:"sample_temp"`
+	// SampleShare is the most of a run's time that answers may take, above 0; 1 sets no limit. Default 0.05.
+	SampleShare float64 `toml:"sample_share"`
+
 	// Seed is the seed of every random choice. Default 1.
 	Seed uint64 `toml:"seed"`
 	// Threads is the number of threads; 0 means one for each physical core. Default 0.
@@ -160,6 +172,7 @@ func Default() Config {
 		Rank: 16, Alpha: 32, LoRAPlus: 1, Init: "kaiming",
 		Schedule: "cosine", Epochs: 3, Batch: 1, Accum: 4, Clip: 1,
 		EvalSplit: Auto[float64]{Auto: true}, EvalEvery: Auto[int]{Auto: true},
+		SampleEvery: Auto[int]{Auto: true}, SampleTokens: 64, SampleShare: 0.05,
 		SaveEvery: 50, Keep: 2, Seed: 1, Device: "cpu",
 	}
 }

@@ -120,7 +120,7 @@ func TestTOMLRoundTrip(t *testing.T) {
 		t.Fatalf("%v in\n%s", err, text)
 	}
 	// An empty list comes back as one that is not nil.
-	for _, l := range []*[]string{&got.EvalData, &got.Targets, &got.Columns} {
+	for _, l := range []*[]string{&got.EvalData, &got.Targets, &got.Columns, &got.SamplePrompts} {
 		if len(*l) == 0 {
 			*l = nil
 		}

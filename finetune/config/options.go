@@ -71,6 +71,7 @@ func (c *Config) Options() []Option {
 		{"What is trained", c.adapterOptions()},
 		{"How it is trained", c.stepOptions()},
 		{"Evaluation and checkpoints", c.evalOptions()},
+		{"Samples while training", c.sampleOptions()},
 		{"Machine", c.machineOptions()},
 	}
 	var out []Option
@@ -181,6 +182,18 @@ func (c *Config) evalOptions() []Option {
 		{Name: "best", Value: &c.Best, Resume: Free, Usage: "the result is the step with the lowest held-out loss, not the last; --patience implies it"},
 		{Name: "save-every", Value: &c.SaveEvery, Resume: Free, Usage: "checkpoint every `N` steps; 0: at the end"},
 		{Name: "keep", Value: &c.Keep, Resume: Free, Usage: "keep the `N` newest checkpoints beside the best"},
+	}
+}
+
+func (c *Config) sampleOptions() []Option {
+	return []Option{
+		{Name: "sample-prompts", Value: &c.SamplePrompts, Resume: Free, Usage: "`FILE` with a prompt on each line, or of " +
+			"examples, or \"a text\"; may be given again; without it, four of the held-out examples"},
+		{Name: "sample-every", Value: &c.SampleEvery, Resume: Free, before: func() { c.SampleEvery = Fixed(0) },
+			Usage: "write answers to the prompts every `N` steps and at the end; 0: never; auto: at each evaluation"},
+		{Name: "sample-tokens", Value: &c.SampleTokens, Resume: Free, Usage: "answers of at most `N` tokens"},
+		{Name: "sample-temp", Value: &c.SampleTemp, Resume: Free, Usage: "`TEMPERATURE` of the answers; 0: always the likeliest token"},
+		{Name: "sample-share", Value: &c.SampleShare, Resume: Free, Usage: "spend at most this `FRACTION` of the run's time on them; 1: no limit"},
 	}
 }
 

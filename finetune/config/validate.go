@@ -42,6 +42,7 @@ func (c *Config) Validate() error {
 	v.steps()
 	v.names()
 	v.evaluation()
+	v.samples()
 	return v.result()
 }
 
@@ -289,6 +290,20 @@ func (v *validator) evaluation() {
 		"--eval-every with it, to evaluate before the end")
 }
 
+func (v *validator) samples() {
+	c := v.c
+	v.need(c.SampleEvery.N >= 0, &c.SampleEvery, v.is(c.SampleEvery), "auto, or 0 or more")
+	v.need(c.SampleTokens >= 1 && c.SampleTokens <= maxSeqLen, &c.SampleTokens, v.is(c.SampleTokens), fmt.Sprintf("1 to %d", maxSeqLen))
+	v.within(&c.SampleTemp, 0, math.Inf(1), "0 or more; common are 0.5 to 1")
+	v.need(c.SampleShare > 0 && c.SampleShare <= 1, &c.SampleShare, v.is(c.SampleShare), "above 0, at most 1")
+	asked := len(c.SamplePrompts) > 0
+	v.need(!asked || c.Samples(), &c.SamplePrompts, "is given with --sample-every 0", "one of them")
+	const full, expected = "is given with --full", "it for an adapter only: llama.cpp writes the answers, with the " +
+		"weights of the model file, which training in full leaves as they are"
+	v.need(!c.Full || !asked, &c.SamplePrompts, full, expected)
+	v.need(!c.Full || c.SampleEvery.N == 0, &c.SampleEvery, full, expected)
+}
+
 // measured refuses what needs held-out examples where there are none.
 func (v *validator) measured(held bool) {
 	c := v.c
@@ -296,4 +311,6 @@ func (v *validator) measured(held bool) {
 	v.need(held || c.Patience == 0, &c.Patience, v.is(c.Patience), need)
 	v.need(held || !c.Best, &c.Best, "is given", need)
 	v.need(held || c.EvalEvery.N == 0, &c.EvalEvery, v.is(c.EvalEvery), need)
+	v.need(held || c.SampleEvery.N == 0 || len(c.SamplePrompts) > 0, &c.SampleEvery, v.is(c.SampleEvery),
+		"something to ask: --sample-prompts, or held-out examples")
 }

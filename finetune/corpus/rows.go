@@ -15,6 +15,7 @@ type Rows struct {
 	HeldRows    *encode.Loader
 	Repeats     Repeats  // what the training data repeats
 	Notes       []string // what became of the examples, for the user
+	Prompts     []Prompt // some of the held-out examples, where samples are wanted
 
 	cfg *config.Config
 }
@@ -84,26 +85,37 @@ func (r *Reader) both(ctx context.Context, out *Rows, in *input, train []int, he
 	}
 	c = &out.Held.Counts
 	c.Exact, c.Near = s.found.HeldExact.Count, s.found.HeldNear.Count
-	return nil
+	return r.ownPrompts(heldIn, out)
 }
 
 // ReadHeld is Read of all the data as held-out rows.
 func (r *Reader) ReadHeld(ctx context.Context) (*Rows, error) {
 	out := &Rows{cfg: r.cfg}
 	var err error
-	if out.Held, err = r.whole(ctx, r.cfg.Data, &out.Notes); err != nil {
+	if out.Held, err = r.whole(ctx, r.cfg.Data, &out.Notes, nil); err != nil {
 		return nil, err
 	}
 	return out, r.finish(out)
 }
 
-// whole reads and encodes all of some data, and notes what was left out.
-func (r *Reader) whole(ctx context.Context, paths []string, notes *[]string) (out *encode.Dataset, err error) {
+// ownPrompts takes prompts from the held-out examples of in, where they are wanted.
+func (r *Reader) ownPrompts(in *input, rows *Rows) (err error) {
+	if r.cfg.Samples() && len(r.cfg.SamplePrompts) == 0 {
+		rows.Prompts, err = r.prompts(in, rows.Held, heldPrompts)
+	}
+	return err
+}
+
+// whole reads and encodes all of some data, and notes what was left out. then, unless it is nil, sees both.
+func (r *Reader) whole(ctx context.Context, paths []string, notes *[]string,
+	then func(in *input, d *encode.Dataset) error) (out *encode.Dataset, err error) {
 	err = r.readInto(ctx, paths, false, func(in *input) error {
 		*notes = append(*notes, dropNotes(in.ds)...)
 		var err error
-		out, err = r.encode(ctx, in, in.all, in.dropped)
-		return err
+		if out, err = r.encode(ctx, in, in.all, in.dropped); err != nil || then == nil {
+			return err
+		}
+		return then(in, out)
 	})
 	return out, err
 }
@@ -164,6 +176,14 @@ func (r *Rows) EvalEvery() int {
 		return 0
 	}
 	return r.cfg.EvalSteps(r.Steps())
+}
+
+// SampleEvery is the number of steps between answers to prompts, 0 where they are written at the end only.
+func (r *Rows) SampleEvery() int {
+	if r.cfg.SampleEvery.Auto && r.Held != nil {
+		return r.EvalEvery() // beside each measurement
+	}
+	return r.cfg.SampleSteps(r.Steps())
 }
 
 // ReferenceTokens is how many log-probabilities a reference gives of the rows: one for each counted token, 0 for methods

@@ -51,6 +51,7 @@ func (v *fakeVocab) IsEOG(id int32) bool {
 	return id >= 0 && (id == v.eos || id == v.eot)
 }
 func (v *fakeVocab) AddBOS() bool { return v.addBOS }
+func (v *fakeVocab) AddEOS() bool { return false }
 func (v *fakeVocab) N() int       { return len(v.texts) }
 
 func (v *fakeVocab) Piece(id int32, special bool) (string, error) {

@@ -1,6 +1,7 @@
 package encode
 
 import (
+	"errors"
 	"fmt"
 	"sort"
 	"strings"
@@ -21,6 +22,8 @@ type Tokenizer interface {
 	IsEOG(id int32) bool
 	// AddBOS says that the model expects BOS before every text.
 	AddBOS() bool
+	// AddEOS says that addSpecial adds EOS.
+	AddEOS() bool
 	// N is the number of tokens.
 	N() int
 }
@@ -78,6 +81,23 @@ func New(tok Tokenizer) (*Encoder, error) {
 	}
 	sort.SliceStable(e.control, func(i, j int) bool { return len(e.control[i].text) > len(e.control[j].text) })
 	return e, nil
+}
+
+// Raw gives the tokens of a literal prompt as llama.cpp's own programs do: BOS in front as the model asks, the texts of
+// control tokens read as those tokens.
+func Raw(tok Tokenizer, prompt string) ([]int32, error) {
+	tokens, err := tok.Encode(prompt, true, true)
+	if err != nil {
+		return nil, fmt.Errorf("prompt: %w", err)
+	}
+	// A model that asks for EOS after every text would end it before it began.
+	if n := len(tokens); n > 0 && tok.AddEOS() && tokens[n-1] == tok.EOS() {
+		tokens = tokens[:n-1]
+	}
+	if len(tokens) == 0 {
+		return nil, errors.New("the prompt is empty, and the model has no token that begins a text; give some text")
+	}
+	return tokens, nil
 }
 
 // Tokenizer gives the tokenizer the Encoder was made with.

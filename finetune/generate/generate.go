@@ -14,6 +14,7 @@ import (
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/engine/verify"
 	"github.com/ggtune/ggtune/finetune/checkpoint"
+	"github.com/ggtune/ggtune/finetune/encode"
 	"github.com/ggtune/ggtune/finetune/origin"
 	"github.com/ggtune/ggtune/internal/count"
 )
@@ -78,6 +79,25 @@ func Open(cfg Config) (*Generator, error) {
 	return g, nil
 }
 
+func (c *Config) modelOptions() llama.ModelOptions {
+	o := llama.UserModelOptions()
+	o.UseExtraBufts = !c.Lean
+	return o
+}
+
+func (c *Config) contextOptions(nCtx int) llama.ContextOptions {
+	o := llama.UserContextOptions(nCtx, c.Threads)
+	if c.Lean {
+		o.NBatch, o.NUBatch = leanBatch, leanBatch
+	}
+	return o
+}
+
+// PlanMemory says what Open would take beside the mapped model and the adapters, without taking it.
+func PlanMemory(cfg Config) (llama.Memory, error) {
+	return verify.PlanMemory(cfg.Model, cfg.modelOptions(), cfg.contextOptions(cfg.Ctx))
+}
+
 // openModel opens the model, which must hold a tokenizer, and reads its chat template.
 func (g *Generator) openModel(path string, o llama.ModelOptions) error {
 	var err error
@@ -98,11 +118,7 @@ func (g *Generator) openModel(path string, o llama.ModelOptions) error {
 }
 
 func (g *Generator) open(cfg Config) error {
-	options := llama.UserModelOptions()
-	if cfg.Lean {
-		options.UseExtraBufts = false
-	}
-	if err := g.openModel(cfg.Model, options); err != nil {
+	if err := g.openModel(cfg.Model, cfg.modelOptions()); err != nil {
 		return err
 	}
 	trained := g.model.Info().NCtxTrain
@@ -132,12 +148,8 @@ func (g *Generator) open(cfg Config) error {
 	if cfg.Hash {
 		g.sum = startSum(cfg.Model)
 	}
-	how := llama.UserContextOptions(g.nCtx, cfg.Threads)
-	if cfg.Lean {
-		how.NBatch, how.NUBatch = leanBatch, leanBatch
-	}
 	var err error
-	if g.context, err = g.model.NewContext(how); err != nil {
+	if g.context, err = g.model.NewContext(cfg.contextOptions(g.nCtx)); err != nil {
 		return err
 	}
 	if len(g.adapters) > 0 {
@@ -220,19 +232,7 @@ func (e *LongError) Error() string {
 // Raw tokenizes a prompt as llama.cpp's own programs do: BOS in front as the model asks, the names of control tokens read
 // as those tokens.
 func (g *Generator) Raw(prompt string) ([]int32, error) {
-	v := g.model.Vocab()
-	tokens, err := v.Encode(prompt, true, true)
-	if err != nil {
-		return nil, fmt.Errorf("prompt: %w", err)
-	}
-	// A model that asks for EOS after every text would end it before it began.
-	if n := len(tokens); n > 0 && v.AddEOS() && tokens[n-1] == v.EOS() {
-		tokens = tokens[:n-1]
-	}
-	if len(tokens) == 0 {
-		return nil, errors.New("the prompt is empty, and the model has no token that begins a text; give some text")
-	}
-	return tokens, nil
+	return encode.Raw(g.model.Vocab(), prompt)
 }
 
 // TwiceBegun gives the text of the beginning-of-text token where raw begins with two: the prompt's own and the one

@@ -38,6 +38,3 @@ func (g *Generator) Hold(ctx context.Context, a *adapter.Adapter) error {
 	g.held, g.inUse = held, Base
 	return nil
 }
-
-// Bytes is the memory that is taken beside the mapped model and adapters, as llama.cpp counts it.
-func (g *Generator) Bytes() int64 { return g.context.Bytes() }

@@ -57,6 +57,9 @@ type Evaluated struct {
 	Metrics    []method.Metric
 }
 
+// Sampled is what the base and the model in training answer to one prompt after a step.
+type Sampled struct{ Sample }
+
 // Saved is a checkpoint or a result on disk.
 type Saved struct {
 	What string // "checkpoint", "adapter", "model"
@@ -74,6 +77,7 @@ func (Started) event()   {}
 func (Progress) event()  {}
 func (Step) event()      {}
 func (Evaluated) event() {}
+func (Sampled) event()   {}
 func (Saved) event()     {}
 func (Notice) event()    {}
 func (Done) event()      {}

@@ -3,9 +3,12 @@ package report
 import (
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"time"
+	"unicode"
 
+	"github.com/rivo/uniseg"
 	"github.com/schollz/progressbar/v3"
 )
 
@@ -24,6 +27,23 @@ func (s Screen) columns() int {
 		return n
 	}
 	return 80 // what terminals have had since they were made of cardboard
+}
+
+// plainColumns is how wide a line is that is written to no terminal.
+const plainColumns = 120
+
+// shortened is text on one line of so many columns; what steers a terminal is a space in it.
+func shortened(text string, columns int) string {
+	text = strings.Join(strings.FieldsFunc(text, func(r rune) bool { return unicode.IsControl(r) || unicode.IsSpace(r) }), " ")
+	if uniseg.StringWidth(text) <= columns {
+		return text
+	}
+	var b strings.Builder
+	room := columns - 1 // for the ellipsis
+	for g := uniseg.NewGraphemes(text); g.Next() && g.Width() <= room; room -= g.Width() {
+		b.WriteString(g.Str())
+	}
+	return strings.TrimRight(b.String(), " ") + "…"
 }
 
 // Colours are SGR parameters of ECMA-48, of which every terminal has its own shades.

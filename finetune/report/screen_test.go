@@ -7,6 +7,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/rivo/uniseg"
 )
 
 // wide is a terminal of that many columns, without colours.
@@ -128,5 +130,33 @@ func TestWait(t *testing.T) {
 	Wait(&short, Screen{}, "x")()
 	if short.String() != "" {
 		t.Errorf("a short wait shows: %q", short.String())
+	}
+}
+
+// TestSampledFits: answers stand on a line each, cut where it ends, and steer no terminal; those to other prompts than the
+// first are left to the file.
+func TestSampledFits(t *testing.T) {
+	for _, columns := range []int{30, 40, 80, 120} {
+		var b bytes.Buffer
+		term := NewTerminal(&b, wide(columns))
+		term.Report(Sampled{Sample{Step: 120, Prompt: "What is the capital of France, and of which country is Ottawa the capital?",
+			Base: "\x1b[31mParis.\r\n\tAnd " + strings.Repeat("首都は", 40), Tuned: "Paris."}})
+		lines := strings.Split(strings.TrimSpace(b.String()), "\n")
+		if len(lines) != 3 || strings.ContainsAny(b.String(), "\x1b\r\t") {
+			t.Fatalf("%d columns: got %q", columns, b.String())
+		}
+		for _, l := range lines {
+			if n := uniseg.StringWidth(l); n >= columns {
+				t.Errorf("%d columns: %d: %q", columns, n, l)
+			}
+		}
+		if !strings.HasSuffix(lines[1], "…") || lines[2] != "  tuned: Paris." {
+			t.Errorf("%d columns: got %q", columns, lines)
+		}
+		b.Reset()
+		term.Report(Sampled{Sample{Step: 120, Index: 1, Prompt: "x"}})
+		if b.Len() > 0 {
+			t.Errorf("of another prompt: %q", b.String())
+		}
 	}
 }

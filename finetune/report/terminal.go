@@ -49,6 +49,8 @@ func (t *Terminal) Report(e Event) {
 		t.step(e)
 	case Evaluated:
 		t.evaluated(e)
+	case Sampled:
+		t.sampled(e.Sample)
 	case Saved:
 		t.line("%s: %s", e.What, e.Path)
 	case Notice:
@@ -85,6 +87,22 @@ func (t *Terminal) evaluated(e Evaluated) {
 		figures += ", " + f
 	}
 	t.line("step %d: held-out loss %.4f%s%s%s", e.Step, e.Loss, perplexity, figures, best)
+}
+
+// sampled shows the answers to the first prompt, each on a line: samples.jsonl has them whole, and the others.
+func (t *Terminal) sampled(s Sample) {
+	if s.Index > 0 {
+		return
+	}
+	columns := plainColumns
+	if t.screen.isTerminal() {
+		columns = t.screen.columns() - 1 // the last column breaks the line on some terminals
+	}
+	for _, l := range []struct{ name, text string }{
+		{fmt.Sprintf("step %d, asked: ", s.Step), s.Prompt}, {"  base:  ", s.Base}, {"  tuned: ", s.Tuned},
+	} {
+		t.line("%s%s", l.name, shortened(l.text, columns-len(l.name)))
+	}
 }
 
 // progress shows how far a part is; a step's micro-batches stand behind what the last step was like, because on a large

@@ -24,6 +24,7 @@ const (
 	fileConfig      = rundir.Settings
 	fileStart       = rundir.Start
 	fileMetrics     = rundir.Metrics
+	fileSamples     = rundir.Samples
 	filePlot        = rundir.Plot
 	fileReport      = rundir.Report
 	fileAdapter     = checkpoint.AdapterFile
@@ -40,16 +41,18 @@ var worthKeeping = []string{fileReport, fileAdapter, fileModel}
 
 // A book is what a run keeps on disk: its directory, the log of its steps, its checkpoints.
 type book struct {
-	dir   *runDir
-	log   *report.Log
-	store checkpoint.Store
-	saved checkpoint.ID // the newest checkpoint written or resumed from
+	dir *runDir
+	log *report.Log
+	// answered are the answers while it trains.
+	answered *report.Samples
+	store    checkpoint.Store
+	saved    checkpoint.ID // the newest checkpoint written or resumed from
 }
 
 // save writes a checkpoint, and keeps that of the best step beside it.
 func (b *book) save(m *meta, tensors []checkpoint.Tensor) error {
 	id := checkpoint.ID{Step: m.State.Step, Micros: m.State.Pending.Micros}
-	if err := b.log.Sync(); err != nil {
+	if err := errors.Join(b.log.Sync(), b.answered.Sync()); err != nil {
 		return err
 	}
 	var keep []checkpoint.ID

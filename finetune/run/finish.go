@@ -25,6 +25,9 @@ func (r *run) finish(ctx context.Context) (report.Summary, error) {
 			return report.Summary{}, err
 		}
 	}
+	if err := r.sample(ctx, st.Step); err != nil {
+		return report.Summary{}, err
+	}
 	if r.saved.Step != st.Step {
 		if err := r.save(st); err != nil {
 			return report.Summary{}, err
@@ -49,7 +52,7 @@ func (r *run) finish(ctx context.Context) (report.Summary, error) {
 	// llama.cpp needs memory of its own: ours goes first, with the parameters, their gradients and moments of a full
 	// model.
 	base := r.cfg.Model
-	if err := errors.Join(r.numbers.close(), r.setup.close()); err != nil {
+	if err := errors.Join(r.endSamples(), r.numbers.close(), r.setup.close()); err != nil {
 		return report.Summary{}, err
 	}
 	if err := r.verify(ctx, probe, base, &s); err != nil {

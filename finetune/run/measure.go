@@ -80,14 +80,21 @@ func (r *run) forgetting(ctx context.Context, s *report.Summary) error {
 	return nil
 }
 
-// owed makes up for an evaluation that an interruption prevented.
+// owed makes up for an evaluation, or answers, that an interruption prevented.
 func (r *run) owed(ctx context.Context, st *finetune.State) error {
-	every := r.rows.EvalEvery()
-	if every == 0 || st.Step == 0 || st.Step%every != 0 || r.meta.Evaluated == st.Step || st.Pending.Micros > 0 {
+	if st.Step == 0 || st.Pending.Micros > 0 {
 		return nil
 	}
-	_, err := r.evaluate(ctx, st.Step) // the step's checkpoint is there already
-	return err
+	every := r.rows.EvalEvery()
+	if every > 0 && st.Step%every == 0 && r.meta.Evaluated != st.Step {
+		if _, err := r.evaluate(ctx, st.Step); err != nil { // the step's checkpoint is there already
+			return err
+		}
+	}
+	if st.Step < r.meta.Course.Steps && r.due(st.Step) {
+		return r.sample(ctx, st.Step)
+	}
+	return nil
 }
 
 // evaluate measures the held-out loss after a step, adds it to the step's line, and says whether it is the lowest yet.

@@ -36,6 +36,9 @@ type meta struct {
 	EvalBefore *float64         `json:"eval_before"`
 	BaseDiff   *verify.Distance `json:"base_distance"` // full training: llama.cpp's distance from the base's logits
 	Seconds    float64          `json:"seconds"`       // of training
+
+	Sampled       int     `json:"sampled"`        // step of the last round of answers
+	SampleSeconds float64 `json:"sample_seconds"` // that answers took
 }
 
 // ResumeConfig gives the settings of the run in directory output, for a resumed run to begin from; options given anew

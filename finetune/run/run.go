@@ -13,6 +13,7 @@ import (
 	"github.com/ggtune/ggtune/finetune/encode"
 	"github.com/ggtune/ggtune/finetune/optim"
 	"github.com/ggtune/ggtune/finetune/report"
+	"github.com/ggtune/ggtune/finetune/sample"
 	"github.com/ggtune/ggtune/internal/atomicfile"
 )
 
@@ -29,6 +30,10 @@ type run struct {
 	source *encode.Stream
 	clock  time.Time // when the step under way began
 	drawn  time.Time // when the losses were drawn
+	// sampler answers prompts with the adapter in training; nil: nobody asks.
+	sampler *sample.Sampler
+	// saidFewer is that not all answers to prompts are written.
+	saidFewer bool
 }
 
 // Train runs a training run from its data to a result that llama.cpp has loaded, and tells rep what happens. On cancel
@@ -102,6 +107,12 @@ func (r *run) begin(ctx context.Context) error {
 	if r.log, err = report.OpenLog(r.dir.file(fileMetrics), r.meta.State.Step); err != nil {
 		return err
 	}
+	if r.answered, err = report.OpenSamples(r.dir.file(fileSamples), r.meta.State.Step); err != nil {
+		return err
+	}
+	if stopped == nil {
+		r.openSampler()
+	}
 	return stopped
 }
 
@@ -158,7 +169,8 @@ func (r *run) train(ctx context.Context) error {
 // close gives back what is open, in reverse.
 func (r *run) close() error {
 	r.asked.end()
-	return errors.Join(r.log.Close(), r.numbers.close(), r.setup.close(), r.dir.Close())
+	return errors.Join(r.endSamples(), r.answered.Close(), r.log.Close(), r.numbers.close(), r.setup.close(),
+		r.dir.Close())
 }
 
 // saveEarly saves a run that ends before its time, the seconds of its unfinished step included.
@@ -197,6 +209,11 @@ func (r *run) afterStep(ctx context.Context, st *finetune.State, s finetune.Step
 	}
 	last := st.Step >= r.meta.Course.Steps
 	stop = r.meta.Best.Stop(r.cfg.Patience)
+	if !last && !stop && r.due(s.Step) { // the last answers are finish's
+		if err := r.sample(ctx, s.Step); err != nil {
+			return false, finetune.EndedBy(err, r.save(st))
+		}
+	}
 	if every := r.cfg.SaveEvery; better || last || stop || every > 0 && s.Step%every == 0 {
 		err = r.save(st)
 	}

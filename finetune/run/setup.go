@@ -16,19 +16,21 @@ import (
 	"github.com/ggtune/ggtune/finetune/method"
 	"github.com/ggtune/ggtune/finetune/optim"
 	"github.com/ggtune/ggtune/finetune/report"
+	"github.com/ggtune/ggtune/finetune/sample"
 )
 
 // A setup is what a run is made from: its settings, model and rows. Nothing is written for it.
 type setup struct {
-	cfg    config.Config
-	how    *method.Method
-	model  *engine.Model
-	hash   *hashing
-	text   *corpus.Reader
-	rows   *corpus.Rows
-	course optim.Course
-	memory budget.Memory
-	start  engine.SessionConfig // with the adapter as training starts
+	cfg     config.Config
+	how     *method.Method
+	model   *engine.Model
+	hash    *hashing
+	text    *corpus.Reader
+	rows    *corpus.Rows
+	course  optim.Course
+	memory  budget.Memory
+	samples *sample.Plan         // what is asked meanwhile; nil: nothing
+	start   engine.SessionConfig // with the adapter as training starts
 }
 
 // open reads the model and the data and plans the memory.
@@ -68,8 +70,16 @@ func (s *setup) open(ctx context.Context, rep report.Reporter) error {
 	var shape budget.Shape
 	shape.Row, shape.Counted, shape.Rows = s.rows.Largest()
 	free := budget.FreeMemory()
-	if s.memory, err = budget.PlanMemory(s.model, s.start, &s.cfg, shape, free); err != nil {
+	if err := s.planSamples(ctx); err != nil {
 		return err
+	}
+	if s.memory, err = budget.PlanMemory(s.model, s.start, &s.cfg, shape, s.samples.Bytes, free); err != nil {
+		return err
+	}
+	if s.samples != nil && s.memory.Samples == 0 {
+		s.note("no answers are written while the model trains: there is no room for the %s that llama.cpp takes for them",
+			report.Bytes(s.samples.Bytes(s.memory.Trained)))
+		s.samples = nil
 	}
 	s.start.KeepBytes = s.memory.Keep
 	room := budget.Course{Trained: s.memory.Trained, Model: s.model.File().Bytes(), Steps: s.course.Steps,
@@ -78,9 +88,14 @@ func (s *setup) open(ctx context.Context, rep report.Reporter) error {
 		return err
 	}
 	if note := budget.Crowded(s.model.Path(), s.model.File().Bytes(), s.memory.Total, free); note != "" {
-		s.rows.Notes = append(s.rows.Notes, note)
+		s.note("%s", note)
 	}
 	return nil
+}
+
+// note keeps something that the user should know, until the run is announced.
+func (s *setup) note(format string, args ...any) {
+	s.rows.Notes = append(s.rows.Notes, fmt.Sprintf(format, args...))
 }
 
 // close gives back what is open. It may be called again.
