@@ -64,6 +64,9 @@ func printForecast(c *cli.Context, f *budget.Forecast) {
 		again = "; the others are computed again"
 	}
 	line("kept activations", "%s (%d of %d layers%s)", byteCount(f.ActivationBytes), f.KeptLayers, f.Layers, again)
+	if f.SampleBytes > 0 {
+		line("llama.cpp, for samples", "%s", byteCount(f.SampleBytes))
+	}
 	line("together, beside the model", "%s", byteCount(f.TotalBytes))
 	if f.FreeBytes > 0 {
 		line("free", "%s", byteCount(f.FreeBytes))

@@ -13,7 +13,7 @@ import (
 // planSamples decides what the model is asked while it trains. Why nothing is, where something was wanted, is noted.
 func (s *setup) planSamples(ctx context.Context) error {
 	if s.cfg.Full && s.cfg.Samples() {
-		s.note("with --full no answers are written while the model trains: llama.cpp would write them with the weights " +
+		s.note("with --full there are no samples while training: llama.cpp would write them with the weights " +
 			"of the model file, which stay as they are until the end")
 		return nil
 	}
@@ -23,7 +23,7 @@ func (s *setup) planSamples(ctx context.Context) error {
 	}
 	if s.samples, err = sample.NewPlan(&s.cfg, s.model, prompts); err != nil {
 		s.samples = nil
-		s.note("no answers are written while the model trains: %v", err)
+		s.note("no samples while training: %v", err)
 	}
 	return nil
 }
@@ -37,7 +37,7 @@ func (r *run) openSampler() {
 	var err error
 	if r.sampler, err = r.samples.Open(&r.cfg); err != nil {
 		r.sampler = nil
-		r.note("no answers are written while the model trains: %v", err)
+		r.note("no samples while training: %v", err)
 		return
 	}
 	r.sampler.Remember(r.answered.Lines())
@@ -68,7 +68,7 @@ func (r *run) sample(ctx context.Context, step int) error {
 	case err != nil:
 		return err
 	case failed != nil:
-		r.note("no more answers are written while the model trains: %v", failed)
+		r.note("no more samples while training: %v", failed)
 		return r.endSamples()
 	}
 	r.meta.Sampled = step
@@ -122,7 +122,7 @@ func (r *run) answers(ctx context.Context, step int) (failed, err error) {
 // fewer says, once, that not all answers are written.
 func (r *run) fewer() {
 	if !r.saidFewer {
-		r.note("more answers would take over %g %% of the run's time: fewer are written (--sample-share, --sample-tokens)",
+		r.note("more samples would take over %g %% of the run's time: fewer are written (--sample-share, --sample-tokens)",
 			100*r.cfg.SampleShare)
 	}
 	r.saidFewer = true

@@ -327,7 +327,7 @@ func TestNoSamples(t *testing.T) {
 		name, says string
 		change     func(c *config.Config)
 	}{
-		{"full", "with --full no answers are written", func(c *config.Config) {
+		{"full", "with --full there are no samples", func(c *config.Config) {
 			c.Full, c.Rank, c.Dropout, c.SampleEvery = true, config.Default().Rank, 0, config.Auto[int]{Auto: true}
 		}},
 		{"long prompts", "each prompt is longer than the 128 tokens", func(c *config.Config) {
@@ -357,7 +357,7 @@ func TestSamplesFail(t *testing.T) {
 	if err := r.train(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if n := strings.Count(rec.notes(), "no more answers are written"); n != 1 || r.sampler != nil {
+	if n := strings.Count(rec.notes(), "no more samples while training"); n != 1 || r.sampler != nil {
 		t.Errorf("said %d times, want once: %s", n, rec.notes())
 	}
 }

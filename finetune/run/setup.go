@@ -77,7 +77,7 @@ func (s *setup) open(ctx context.Context, rep report.Reporter) error {
 		return err
 	}
 	if s.samples != nil && s.memory.Samples == 0 {
-		s.note("no answers are written while the model trains: there is no room for the %s that llama.cpp takes for them",
+		s.note("no samples while training: there is no room for the %s that llama.cpp takes for them",
 			report.Bytes(s.samples.Bytes(s.memory.Trained)))
 		s.samples = nil
 	}
