@@ -167,6 +167,15 @@ func (m *Model) Bytes() int64 {
 	return n
 }
 
+// Params is the number of the model's parameters.
+func (m *Model) Params() int64 {
+	var n int64
+	for _, t := range m.tensors {
+		n += t.info.Elements()
+	}
+	return n
+}
+
 // StorageTypes lists the storage types of the model's matrices with the number of each, e.g. "q4_k 154, q6_k 15".
 func (m *Model) StorageTypes() string {
 	counts, order := map[gguf.Type]int{}, []gguf.Type(nil)

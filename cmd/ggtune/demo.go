@@ -16,6 +16,7 @@ import (
 
 	"github.com/ggtune/ggtune/bindings/llama"
 	"github.com/ggtune/ggtune/finetune/config"
+	"github.com/ggtune/ggtune/finetune/encode"
 	"github.com/ggtune/ggtune/finetune/generate"
 	"github.com/ggtune/ggtune/finetune/report"
 	"github.com/ggtune/ggtune/finetune/run"
@@ -128,8 +129,9 @@ func demoConfig(c *cli.Context, dir string, threads int) config.Config {
 	cfg.Data = []string{filepath.Join(dir, "train.jsonl")}
 	cfg.EvalData = []string{filepath.Join(dir, "heldout.jsonl")}
 	cfg.Output = filepath.Join(dir, "run")
-	cfg.SeqLen, cfg.Batch, cfg.Accum, cfg.Epochs = 256, 4, 1, 10
-	cfg.LR, cfg.Dropout = 2e-3, 0.1
+	cfg.SeqLen, cfg.Packing, cfg.Batch = 256, encode.BestFit.String(), 4
+	cfg.Accum, cfg.Epochs = config.Fixed(1), config.Fixed(10)
+	cfg.LR, cfg.Dropout = config.Fixed(2e-3), 0.1
 	cfg.Seed, cfg.Threads = c.Uint64("seed"), threads
 	return cfg
 }

@@ -55,6 +55,9 @@ func printForecast(c *cli.Context, f *budget.Forecast) {
 	}
 	line("model", "%s (%s), %s, mapped", f.Model, f.Types, byteCount(f.ModelBytes))
 	line("trained", "%s", count.Of(f.Trained, "parameter"))
+	for i, chosen := range f.Chosen {
+		line([]string{"chosen", ""}[min(i, 1)], "%s", chosen)
+	}
 	line("largest micro-batch", "%s, %d counted", count.Of(f.Tokens, "token"), f.Counted)
 	line("parameters and gradients", "%s", byteCount(f.ParamBytes))
 	line("AdamW's moments", "%s", byteCount(f.OptimizerBytes))

@@ -23,7 +23,7 @@ func TestPlanMemory(t *testing.T) {
 	}
 	defer m.Close()
 	c := config.Default()
-	c.Threads = 1
+	c.Threads, c.Accum = 1, config.Fixed(4)
 	sc, err := c.Session(m)
 	if err != nil {
 		t.Fatal(err)
@@ -121,7 +121,7 @@ func pairConfig(t *testing.T, how string) config.Config {
 	}
 	c := config.Default()
 	c.Model, c.Data, c.Method = synth.Temp(t, synth.Tiny("llama", gguf.F32)), []string{path}, how
-	c.SeqLen, c.Packing, c.Accum, c.Threads, c.EvalSplit, c.Rank = 64, "sequential", 2, 1, config.Fixed(0.2), 4
+	c.SeqLen, c.Packing, c.Accum, c.Threads, c.EvalSplit, c.Rank = 64, "sequential", config.Fixed(2), 1, config.Fixed(0.2), 4
 	return c
 }
 

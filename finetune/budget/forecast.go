@@ -51,6 +51,9 @@ type Forecast struct {
 	// reference.
 	ReferenceSeconds *float64 `json:"reference_seconds"`
 
+	// Chosen says which settings were left to ggtune, and why they are as they are.
+	Chosen []string `json:"chosen"`
+
 	forward float64 // tok/s of a forward pass alone; 0 where it was not measured
 }
 
@@ -125,6 +128,9 @@ func (p *planner) read(ctx context.Context) (err error) {
 			return err
 		}
 		p.shape.Row, p.shape.Counted, p.shape.Rows = p.rows.Largest()
+		if p.Chosen, err = p.cfg.Resolve(p.how, p.rows.Fit(p.model)); err != nil {
+			return err
+		}
 		prompts, err := sample.Prompts(ctx, p.cfg, text, p.rows)
 		if err != nil {
 			return err
@@ -133,6 +139,8 @@ func (p *planner) read(ctx context.Context) (err error) {
 		if p.samples, err = sample.NewPlan(p.cfg, p.model, prompts); err != nil {
 			p.samples = nil
 		}
+	} else if p.Chosen, err = p.cfg.Resolve(p.how, config.Fit{Params: p.model.Params()}); err != nil {
+		return err
 	}
 	p.Tokens, p.Counted = p.shape.Row*p.shape.Rows, p.shape.Counted*p.shape.Rows
 	return nil

@@ -94,7 +94,7 @@ func fitting(m *engine.Model, sc engine.SessionConfig, cfg *config.Config, rowLe
 		f, err := Shape{Row: n, Counted: n, Rows: 1}.footprint(m, sc)
 		if err == nil && f.Total()+cfg.Optimizer().StateBytes(f.Trained) <= allowed {
 			if n == rowLen {
-				return fmt.Sprintf("--batch 1 would fit (with --accum %d it learns the same)", cfg.Accum*cfg.Batch)
+				return fmt.Sprintf("--batch 1 would fit (with --accum %d it learns the same)", cfg.Accum.N*cfg.Batch)
 			}
 			return fmt.Sprintf("--batch 1 --seq-len %d would fit", n)
 		}

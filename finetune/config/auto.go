@@ -67,7 +67,8 @@ const notAuto = "is neither "
 
 // UnmarshalTOML implements toml.Unmarshaler.
 func (a *Auto[T]) UnmarshalTOML(v any) error {
-	if err := a.Set(fmt.Sprint(v)); err != nil {
+	text, quoted := v.(string)
+	if wrong := quoted && text != autoWord; wrong || a.Set(fmt.Sprint(v)) != nil {
 		return fmt.Errorf("%s%s nor %q", notAuto, kind(a.N), autoWord)
 	}
 	return nil

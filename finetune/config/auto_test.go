@@ -10,7 +10,7 @@ import (
 func TestAuto(t *testing.T) {
 	for _, tc := range []struct{ text, wrong string }{
 		{text: `"auto"`}, {text: "0.25"}, {text: "0"}, {text: "1e-07"},
-		{text: `"most"`, wrong: "run.toml:1: eval_split"}, {text: "true", wrong: "eval_split"},
+		{text: `"0.25"`, wrong: "run.toml:1: eval_split"}, {text: `"most"`, wrong: "run.toml:1: eval_split"}, {text: "true", wrong: "eval_split"},
 		{text: "nan", wrong: "eval_split"}, {text: "[0.1]", wrong: "eval_split"},
 	} {
 		c := Default()
@@ -85,6 +85,7 @@ func TestParseRun(t *testing.T) {
 	want := Default()
 	want.Rank, want.EvalSplit, want.EvalEvery, want.ControlTokens = 3, Fixed(0.0), Fixed(0), "plain"
 	want.SampleEvery = Fixed(0)
+	want.Packing, want.Accum, want.Epochs = "best-fit", Fixed(4), Fixed(3)
 	if !reflect.DeepEqual(*c, want) {
 		t.Errorf("got\n%+v, want\n%+v", *c, want)
 	}

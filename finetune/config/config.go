@@ -80,7 +80,8 @@ type Config struct {
 	SeqLen int `toml:"seq_len"`
 	// OnLong says what becomes of longer examples: truncate, drop, refuse. Default truncate.
 	OnLong string `toml:"on_long"`
-	// Packing says how examples share rows: best-fit, sequential, none. Default best-fit.
+	// Packing says how examples share rows: best-fit, sequential, none. Default auto: best-fit, or none for training
+	// where too few rows would be left (see fit.go).
 	Packing string `toml:"packing"`
 
 	// InitAdapter is the adapter that training starts from, with its rank, alpha, targets and layers. Default "": a fresh one.
@@ -104,18 +105,18 @@ type Config struct {
 	// Init is how A starts: kaiming, gaussian. Default kaiming.
 	Init string `toml:"init"`
 
-	// LR is the peak learning rate, above 0. Default 2e-4; for methods of preferences, and with Full, 2e-5; both: 1e-6.
-	LR float64 `toml:"lr"`
+	// LR is the peak learning rate, above 0. Default auto: by the method and the size of the model (see fit.go).
+	LR Auto[float64] `toml:"lr"`
 	// Schedule names the learning rate's course. Default cosine.
 	Schedule string `toml:"schedule"`
-	// Epochs is how often the data is gone through, at least 1. Default 3.
-	Epochs int `toml:"epochs"`
+	// Epochs is how often the data is gone through, at least 1. Default auto: 3, up to 10 for few preferences.
+	Epochs Auto[int] `toml:"epochs"`
 	// Steps is the number of updates; 0 leaves it to Epochs. Default 0.
 	Steps int `toml:"steps"`
 	// Batch is the number of rows in a micro-batch, at least 1. Default 1.
 	Batch int `toml:"batch"`
-	// Accum is the number of micro-batches in a step, at least 1. Default 4.
-	Accum int `toml:"accum"`
+	// Accum is the number of micro-batches in a step, at least 1. Default auto: 4, fewer where an epoch has few.
+	Accum Auto[int] `toml:"accum"`
 	// Clip is the largest gradient norm, at least 0; 0 sets no limit. Default 1.
 	Clip float64 `toml:"clip"`
 
@@ -168,9 +169,10 @@ func Default() Config {
 	return Config{
 		TextSplit: "auto", TaskExamples: 2, Dedup: dedups[alike.Unlike],
 		Method: "sft", RankedPairs: "all", Mask: "assistant", ControlTokens: "tokens", SeqLen: 512,
-		OnLong: "truncate", Packing: "best-fit",
+		OnLong: "truncate", Packing: autoWord,
 		Rank: 16, Alpha: 32, LoRAPlus: 1, Init: "kaiming",
-		Schedule: "cosine", Epochs: 3, Batch: 1, Accum: 4, Clip: 1,
+		LR: Auto[float64]{Auto: true}, Schedule: "cosine", Epochs: Auto[int]{Auto: true}, Batch: 1,
+		Accum: Auto[int]{Auto: true}, Clip: 1,
 		EvalSplit: Auto[float64]{Auto: true}, EvalEvery: Auto[int]{Auto: true},
 		SampleEvery: Auto[int]{Auto: true}, SampleTokens: 64, SampleShare: 0.05,
 		SaveEvery: 50, Keep: 2, Seed: 1, Device: "cpu",

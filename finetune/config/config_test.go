@@ -109,7 +109,7 @@ func TestTOMLRoundTrip(t *testing.T) {
 	c := validConfig()
 	c.Model = `C:\models\"q".gguf`
 	c.Data = []string{"a,b.jsonl", "ü.txt"}
-	c.EvalSplit, c.LR, c.Seed, c.Full, c.Alpha, c.LossWeights = Fixed(0.1), 1e-5, 7, true, 0.5, []float64{1, 0.5}
+	c.EvalSplit, c.LR, c.Seed, c.Full, c.Alpha, c.LossWeights = Fixed(0.1), Fixed(1e-5), 7, true, 0.5, []float64{1, 0.5}
 	c.Settings = setting.Values{"beta": 0.2, "min-lr": 0.1}
 	text, err := c.TOML()
 	if err != nil {
@@ -153,8 +153,9 @@ func TestTOMLErrors(t *testing.T) {
 		{"a text for a setting", "rank = 8\nwarmup = \"1\"\n", "run.toml:2: warmup is a text in quotes, expected a number"},
 		{"no number", "beta = nan\n", "run.toml: beta is NaN; expected a number"},
 		{"near a setting", "warmpu = 1\n", `unknown key "warmpu"; nearest: "warmup"`},
-		{"a text for a number", "lr = \"1e-4\"\n", "run.toml:1: lr is a text in quotes, expected a number"},
-		{"a fraction", "epochs = 1.5\n", "run.toml:1: epochs is a fraction, expected a whole number"},
+		{"a text for a number", "lr = \"1e-4\"\n", `run.toml:1: lr is neither a number nor "auto"`},
+		{"a fraction", "steps = 1.5\n", "run.toml:1: steps is a fraction, expected a whole number"},
+		{"a fraction where auto may be", "epochs = 1.5\n", `run.toml:1: epochs is neither a whole number nor "auto"`},
 		{"a number for a switch", "full = 1\n", "run.toml:1: full is a whole number, expected true or false"},
 		{"a list for a text", "model = [\"m\"]\n", "run.toml:1: model is a list in brackets, expected a text in quotes"},
 	} {
@@ -196,10 +197,10 @@ func TestValidate(t *testing.T) {
 	}{
 		{"nothing given", func(c *Config) { c.Model, c.Data, c.Output = "", nil, "" }, []string{"--model is missing", "--data is missing", "--output is missing"}},
 		{"rank 0, alpha 0", func(c *Config) { c.Rank, c.Alpha = 0, 0 }, []string{"--rank is 0; expected 1 to 1024", "--alpha is 0; expected above 0"}},
-		{"learning rate", func(c *Config) { c.LR = -1e-4 }, []string{"--lr is -0.0001; expected above 0"}},
-		{"not numbers", func(c *Config) { c.LR, c.Alpha, c.Clip = math.NaN(), math.Inf(1), math.NaN() }, []string{"--lr is NaN", "--alpha is +Inf", "--clip is NaN"}},
+		{"learning rate", func(c *Config) { c.LR = Fixed(-1e-4) }, []string{"--lr is -0.0001; expected auto, or above 0"}},
+		{"not numbers", func(c *Config) { c.LR, c.Alpha, c.Clip = Fixed(math.NaN()), math.Inf(1), math.NaN() }, []string{"--lr is NaN", "--alpha is +Inf", "--clip is NaN"}},
 		{"a seed that TOML cannot hold", func(c *Config) { c.Seed = 1 << 63 }, []string{"--seed is 9223372036854775808; expected 0 to 9223372036854775807"}},
-		{"counts", func(c *Config) { c.Batch, c.Accum, c.Epochs, c.Steps = 0, 0, 0, -1 }, []string{"--batch is 0", "--accum is 0", "--epochs is 0", "--steps is -1"}},
+		{"counts", func(c *Config) { c.Batch, c.Accum, c.Epochs, c.Steps = 0, Fixed(0), Fixed(0), -1 }, []string{"--batch is 0", "--accum is 0", "--epochs is 0", "--steps is -1"}},
 		{"names", func(c *Config) {
 			c.Method, c.Schedule, c.Packing, c.OnLong, c.Mask, c.Init, c.Device = "stf", "cosin", "best", "cut", "asistant", "x", "cuda"
 		}, []string{`unknown method "stf"; nearest: "sft"`, `"cosine"`, `"best-fit"`, "truncate", "known: assistant", "kaiming", "cpu"}},

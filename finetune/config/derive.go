@@ -18,30 +18,6 @@ func (c *Config) Loss() (*method.Method, error) {
 	return method.New(c.Method, c.LossWeights, c.Settings)
 }
 
-// The default learning rates: LR's zero value takes one of them. Those for preferences are between the published ones for
-// adapters (5e-6, Zephyr's DPO with QLoRA) and what short runs on small models need; full ones are TRL's.
-const (
-	defaultLR           = 2e-4
-	defaultFullLR       = 2e-5
-	defaultPreferLR     = 2e-5
-	defaultFullPreferLR = 1e-6
-)
-
-// PeakLR is LR or its default for a method with that need.
-func (c *Config) PeakLR(need method.Need) float64 {
-	switch {
-	case c.LR != 0:
-		return c.LR
-	case need != method.Answers && c.Full:
-		return defaultFullPreferLR
-	case need != method.Answers:
-		return defaultPreferLR
-	case c.Full:
-		return defaultFullLR
-	}
-	return defaultLR
-}
-
 // Optimizer is the rule of the updates.
 func (c *Config) Optimizer() *optim.Optimizer { return optim.AdamW }
 
@@ -58,13 +34,17 @@ func (c *Config) Course(steps int) (optim.Course, error) {
 	return course, nil
 }
 
-// Resolve puts what the method, the schedule and the optimizer take for what is not given into LR and Settings.
-func (c *Config) Resolve(how *method.Method) error {
+// Resolve puts values in the place of what is left to ggtune, and what the method, the schedule and the optimizer take
+// for what is not given into Settings. It says what was chosen for this model and data, and why.
+func (c *Config) Resolve(how *method.Method, f Fit) (chosen []string, err error) {
 	s, err := optim.GetSchedule(c.Schedule)
 	if err != nil {
-		return &Error{err}
+		return nil, &Error{err}
 	}
-	c.LR = c.PeakLR(how.Need)
+	chosen = c.choose(how, f)
+	if how, err = c.Loss(); err != nil {
+		return nil, err
+	}
 	set := maps.Clone(how.Settings())
 	for _, u := range slices.Concat(s.Reads, c.Optimizer().Reads) {
 		x, given := c.Settings[u.Setting.Name]
@@ -74,7 +54,7 @@ func (c *Config) Resolve(how *method.Method) error {
 		set[u.Setting.Name] = x
 	}
 	c.Settings = set
-	return nil
+	return chosen, nil
 }
 
 // noAdapter is the RefAdapter of a run that starts from an adapter and is still held to the base alone.

@@ -139,7 +139,8 @@ func (c *Config) rowOptions() []Option {
 			Usage:  "texts of control tokens in literal text: tokens, or plain (text like any other)"},
 		{Name: "seq-len", Value: &c.SeqLen, Eval: true, Usage: "row length of `N` tokens"},
 		{Name: "on-long", Value: &c.OnLong, Eval: true, Usage: "longer examples: truncate, drop or refuse"},
-		{Name: "packing", Value: &c.Packing, Eval: true, Usage: "how examples share rows: best-fit, sequential or none"},
+		{Name: "packing", Value: &c.Packing, Eval: true, before: func() { c.Packing = "best-fit" },
+			Usage: "how examples share rows: best-fit, sequential or none; auto: best-fit, none for few examples"},
 	}
 }
 
@@ -160,14 +161,18 @@ func (c *Config) adapterOptions() []Option {
 
 func (c *Config) stepOptions() []Option {
 	return slices.Concat([]Option{
-		{Name: "lr", Value: &c.LR, Usage: fmt.Sprintf("peak learning `RATE`; 0: %g, with --full %g; methods of preferences %g and %g", defaultLR, defaultFullLR, defaultPreferLR, defaultFullPreferLR)},
+		{Name: "lr", Value: &c.LR, Usage: fmt.Sprintf("peak learning `RATE`; auto: %g, for preferences %g, from a billion "+
+			"parameters %g; with --full %g and %g", answersLR, preferLR, preferLargeLR, fullAnswersLR, fullPreferLR)},
 		{Name: "schedule", Value: &c.Schedule,
 			Usage: "course of the learning rate: " + strings.Join(optim.ScheduleNames(), ", ")},
 	}, c.settings(optim.ScheduleReaders()), []Option{
-		{Name: "epochs", Value: &c.Epochs, Resume: End, Usage: "go through the data `N` times, unless --steps is given"},
+		{Name: "epochs", Value: &c.Epochs, Resume: End, before: func() { c.Epochs = Fixed(3) },
+			Usage: fmt.Sprintf("go through the data `N` times, unless --steps is given; auto: %d, for few preferences up to %d",
+				usualEpochs, mostEpochs)},
 		{Name: "steps", Value: &c.Steps, Resume: End, Usage: "make `N` updates; 0: as many as --epochs gives"},
 		{Name: "batch", Aliases: []string{"b"}, Value: &c.Batch, Eval: true, Usage: "`N` rows a micro-batch"},
-		{Name: "accum", Value: &c.Accum, Usage: "`N` micro-batches a step"},
+		{Name: "accum", Value: &c.Accum, before: func() { c.Accum = Fixed(4) },
+			Usage: fmt.Sprintf("`N` micro-batches a step; auto: %d, fewer where an epoch has few", usualAccum)},
 	}, c.settings(optim.Readers()), []Option{
 		{Name: "clip", Aliases: []string{"max-grad-norm"}, Value: &c.Clip, Usage: "largest gradient `NORM`; 0: no limit"},
 	})

@@ -139,7 +139,9 @@ func (v *validator) common() {
 	v.need(slices.Contains(controlTokens, c.ControlTokens), &c.ControlTokens, v.is(c.ControlTokens),
 		strings.Join(controlTokens, " or "))
 	v.known(&c.OnLong, errOf(encode.ParseOnLong(c.OnLong)))
-	v.known(&c.Packing, errOf(encode.ParsePacking(c.Packing)))
+	if c.Packing != autoWord {
+		v.known(&c.Packing, errOf(encode.ParsePacking(c.Packing)))
+	}
 	v.need(c.SeqLen >= 2 && c.SeqLen <= maxSeqLen, &c.SeqLen, v.is(c.SeqLen), fmt.Sprintf("2 tokens (one to predict the other from) to %d", maxSeqLen))
 	// run.toml must hold it, for --resume: TOML's numbers end there.
 	v.need(c.Seed <= math.MaxInt64, &c.Seed, v.is(c.Seed), fmt.Sprintf("0 to %d", int64(math.MaxInt64)))
@@ -220,11 +222,11 @@ func (v *validator) adapter() {
 
 func (v *validator) steps() {
 	c := v.c
-	v.need(c.LR >= 0 && !math.IsInf(c.LR, 0), &c.LR, v.is(c.LR), fmt.Sprintf("above 0, such as %g", defaultLR))
+	v.need(c.LR.Auto || c.LR.N > 0 && !math.IsInf(c.LR.N, 0), &c.LR, v.is(c.LR), fmt.Sprintf("auto, or above 0, such as %g", answersLR))
 	v.schedule()
-	v.need(c.Epochs >= 1, &c.Epochs, v.is(c.Epochs), "at least 1")
+	v.need(c.Epochs.Auto || c.Epochs.N >= 1, &c.Epochs, v.is(c.Epochs), "auto, or at least 1")
 	v.need(c.Steps >= 0, &c.Steps, v.is(c.Steps), "at least 1, or 0 to leave it to --epochs")
-	v.need(c.Accum >= 1, &c.Accum, v.is(c.Accum), "at least 1 micro-batch")
+	v.need(c.Accum.Auto || c.Accum.N >= 1, &c.Accum, v.is(c.Accum), "auto, or at least 1 micro-batch")
 	o := c.Optimizer()
 	v.read(optim.Readers(), o.Name, o.Reads)
 	v.within(&c.Clip, 0, math.Inf(1), "at least 0; 0 sets no limit")

@@ -22,7 +22,7 @@ func (c *Config) values() map[any][]string {
 		&c.Mask:          template.Masks(),
 		&c.ControlTokens: controlTokens,
 		&c.OnLong:        encode.OnLongs(),
-		&c.Packing:       encode.Packings(),
+		&c.Packing:       append([]string{autoWord}, encode.Packings()...),
 		&c.Init:          adapter.Inits(),
 		&c.Schedule:      optim.ScheduleNames(),
 		&c.Device:        Devices(),

@@ -2,7 +2,9 @@ package corpus
 
 import (
 	"context"
+	"math"
 
+	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/finetune/encode"
 	"github.com/ggtune/ggtune/finetune/method"
@@ -17,7 +19,9 @@ type Rows struct {
 	Notes       []string // what became of the examples, for the user
 	Prompts     []Prompt // some of the held-out examples, where samples are wanted
 
-	cfg *config.Config
+	cfg     *config.Config
+	how     *method.Method
+	packing encode.Packing // of the rows
 }
 
 // Read reads, encodes and packs the data of a training run.
@@ -33,7 +37,7 @@ func (r *Reader) Read(ctx context.Context) (*Rows, error) {
 func (r *Reader) ReadWhole(ctx context.Context) (*Rows, error) { return r.read(ctx, false) }
 
 func (r *Reader) read(ctx context.Context, split bool) (*Rows, error) {
-	out := &Rows{cfg: r.cfg}
+	out := &Rows{cfg: r.cfg, how: r.how}
 	err := r.readInto(ctx, r.cfg.Data, split, func(in *input) error {
 		out.Notes = append(out.Notes, dropNotes(in.ds)...)
 		if len(r.cfg.EvalData) > 0 {
@@ -90,7 +94,7 @@ func (r *Reader) both(ctx context.Context, out *Rows, in *input, train []int, he
 
 // ReadHeld is Read of all the data as held-out rows.
 func (r *Reader) ReadHeld(ctx context.Context) (*Rows, error) {
-	out := &Rows{cfg: r.cfg}
+	out := &Rows{cfg: r.cfg, how: r.how}
 	var err error
 	if out.Held, err = r.whole(ctx, r.cfg.Data, &out.Notes, nil); err != nil {
 		return nil, err
@@ -130,16 +134,26 @@ func (r *Reader) finish(rows *Rows) error {
 	return rows.pack()
 }
 
+// pack packs the rows: as was asked for, or best, unless too few would be left to train on.
 func (r *Rows) pack() error {
-	packing, err := encode.ParsePacking(r.cfg.Packing)
-	if err != nil {
+	var err error
+	if r.packing, err = r.cfg.Pack(r.how, math.MaxInt); err != nil {
 		return err
 	}
-	o := encode.LoadOptions{Window: r.cfg.SeqLen, Packing: packing, Batch: r.cfg.Batch, Seed: r.cfg.Seed,
+	o := encode.LoadOptions{Window: r.cfg.SeqLen, Packing: r.packing, Batch: r.cfg.Batch, Seed: r.cfg.Seed,
 		Shuffle: true}
 	if r.Train != nil {
 		if r.TrainRows, err = encode.NewLoader(r.Train, o); err != nil {
 			return err
+		}
+		if r.packing, err = r.cfg.Pack(r.how, r.TrainRows.Micros()); err != nil {
+			return err
+		}
+		if r.packing != o.Packing {
+			o.Packing = r.packing
+			if r.TrainRows, err = encode.NewLoader(r.Train, o); err != nil {
+				return err
+			}
 		}
 	}
 	if r.Held == nil {
@@ -150,23 +164,28 @@ func (r *Rows) pack() error {
 	return err
 }
 
+// Fit is what defaults are fitted to: these rows, for a model.
+func (r *Rows) Fit(m *engine.Model) config.Fit {
+	return config.Fit{Params: m.Params(), Examples: len(r.Train.Items), Micros: r.TrainRows.Micros(), Packing: r.packing}
+}
+
 // Steps is how many updates a whole run on the training rows makes.
 func (r *Rows) Steps() int {
 	if r.cfg.Steps > 0 {
 		return r.cfg.Steps
 	}
-	return r.cfg.Epochs * r.StepsPerEpoch()
+	return r.cfg.Epochs.N * r.StepsPerEpoch()
 }
 
 // StepsPerEpoch is how many updates go through the training rows once.
 func (r *Rows) StepsPerEpoch() int {
-	return (r.TrainRows.Micros() + r.cfg.Accum - 1) / r.cfg.Accum
+	return (r.TrainRows.Micros() + r.cfg.Accum.N - 1) / r.cfg.Accum.N
 }
 
 // Reached gives the micro-batches of training rows that a run goes through, over all epochs, and how many rows it
 // meets in them: in a few steps not all.
 func (r *Rows) Reached() (micros, trained int) {
-	micros = r.Steps() * r.cfg.Accum
+	micros = r.Steps() * r.cfg.Accum.N
 	return micros, min(r.TrainRows.Rows(), micros*r.cfg.Batch)
 }
 

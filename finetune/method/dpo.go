@@ -19,7 +19,7 @@ var DPO = register(&Method{
 	Unit:      "pair",
 	Need:      Pairs,
 	Reference: true,
-	Reads:     []setting.Use{beta.At(0.1), labelSmoothing.At(0), rpoAlpha.At(0), ldAlpha.At(1)},
+	Reads:     []setting.Use{beta.At(0.1).Below(1000, 0.5), labelSmoothing.At(0), rpoAlpha.At(0), ldAlpha.At(1)},
 	Loss: overPairs(func(c, r answer, s setting.Values) pairLoss {
 		return againstReference(c, r, s, 1-s.Of(labelSmoothing), s.Of(labelSmoothing))
 	}),

@@ -33,6 +33,7 @@ type Started struct {
 	Steps    int            `json:"steps"`         // of the whole run
 	Step     int            `json:"step"`          // done already: above 0 when resumed
 	Threads  int            `json:"threads"`
+	Chosen   []string       `json:"chosen"` // settings that were left to ggtune, and why they are as they are
 }
 
 // Progress is how far a part of the run is. It comes often. A Total of 0 says that the part has begun and nobody knows

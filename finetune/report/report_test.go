@@ -128,7 +128,8 @@ func events() []Event {
 	held := encode.Counts{Examples: 2, Rows: 1, Tokens: 20, Counted: 10}
 	return []Event{
 		Started{Model: "m.gguf", Arch: "llama", Types: "q8_0 43", Method: "sft", Template: "built into m.gguf", Steps: 2, Threads: 2, Trained: 1000, Memory: 5e6,
-			Train: encode.Counts{Examples: 10, DroppedLong: 1, DroppedCut: 2, Truncated: 3, Items: 7, Rows: 4, Tokens: 200, Counted: 150}, Held: &held},
+			Chosen: []string{"--lr 5e-05: a reason", "--accum 1: another"},
+			Train:  encode.Counts{Examples: 10, DroppedLong: 1, DroppedCut: 2, Truncated: 3, Items: 7, Rows: 4, Tokens: 200, Counted: 150}, Held: &held},
 		Notice{"something"},
 		Progress{"train", 1, 2},
 		Step{Line: lineOf(1), Steps: 2},
@@ -152,7 +153,8 @@ func TestTerminal(t *testing.T) {
 		b.Report(e)
 	}
 	for _, want := range []string{"examples read                                        10            2\n", "no answer left after truncation              2            0\n",
-		"counted tokens                                      150           10\n", "note: something\n", "step 1/2: loss 3.0000, 0 s left, 12 tok/s, 10.0 MB", "held-out loss 1.5000, perplexity 4.480, the lowest yet",
+		"counted tokens                                      150           10\n", "note: something\n",
+		"steps     2\nchosen    --lr 5e-05: a reason\n          --accum 1: another\n\n", "step 1/2: loss 3.0000, 0 s left, 12 tok/s, 10.0 MB", "held-out loss 1.5000, perplexity 4.480, the lowest yet",
 		"checkpoint: run/", "2 steps, 200 tokens (120 counted) in 1 min 15 s, 50 tok/s, peak memory 12.0 MB\nheld-out loss 3.0000 before, 1.0000 after\n" +
 			"training loss 3.0000 -> 1.0000 (the first and the last step)\nllama.cpp loads it and computes the same: logits differ by 1 (root mean square; 3 at most),\n" +
 			"  those of the base before training by 1 (1): llama.cpp rounds activations, to 8 bits where weights are quantized, and that makes this difference\n" +

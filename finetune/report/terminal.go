@@ -201,7 +201,15 @@ func Table(s Started) string {
 	if s.Step > 0 {
 		fmt.Fprintf(&b, ", %d done", s.Step)
 	}
-	b.WriteString("\n\n")
+	b.WriteByte('\n')
+	for i, c := range s.Chosen {
+		name := ""
+		if i == 0 {
+			name = "chosen"
+		}
+		fmt.Fprintf(&b, "%-9s %s\n", name, c)
+	}
+	b.WriteByte('\n')
 	b.WriteString(CountsTable(s.Train, s.Held))
 	return b.String()
 }

@@ -27,7 +27,7 @@ func Example() {
 	cfg := config.Default() // config.Config says what each field is; Validate finds what it may not be
 	cfg.Model, cfg.Data = filepath.Join(demo, "base.gguf"), []string{filepath.Join(demo, "train.jsonl")}
 	cfg.Output = filepath.Join(dir, "run")
-	cfg.SeqLen, cfg.Accum, cfg.Steps, cfg.LR = 256, 1, 20, 4e-3
+	cfg.SeqLen, cfg.Accum, cfg.Steps, cfg.LR = 256, config.Fixed(1), 20, config.Fixed(4e-3)
 	result, err := run.Train(ctx, cfg, report.Silent{}) // report.NewTerminal(os.Stderr, report.Screen{}) shows how far it is
 	check(err)
 	fmt.Println("trained and loaded by llama.cpp:", filepath.Base(result.Result), "after", result.Steps, "steps")

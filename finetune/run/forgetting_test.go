@@ -21,7 +21,7 @@ func TestForgetting(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := tinyConfig(t, gguf.F32)
-			c.LR = 0.01
+			c.LR = config.Fixed(0.01)
 			change(&c)
 			s := mustTrain(t, c)
 			g := s.General

@@ -76,7 +76,7 @@ func TestEveryMethodLearns(t *testing.T) {
 		}
 		t.Run(name, func(t *testing.T) {
 			c := pairConfig(t, name)
-			c.Dropout, c.Steps, c.EvalEvery, c.LR = 0, 20, config.Fixed(0), 1e-2
+			c.Dropout, c.Steps, c.EvalEvery, c.LR = 0, 20, config.Fixed(0), config.Fixed(1e-2)
 			rec := &recorder{}
 			s, err := Train(t.Context(), c, rec)
 			if err != nil {
@@ -187,7 +187,7 @@ func TestCachedReferenceIsNotOpened(t *testing.T) {
 	r := begun(t, pairConfig(t, "dpo"), func(*run) {})
 	never := func() error { return errors.New("saved, and nothing is new") }
 	m := &referenceModel{} // of no model: opening it would fail
-	err := r.refs.train.compute(t.Context(), m, r.rows.TrainRows, r.meta.Course.Steps*r.cfg.Accum, func(int) {}, never)
+	err := r.refs.train.compute(t.Context(), m, r.rows.TrainRows, r.meta.Course.Steps*r.cfg.Accum.N, func(int) {}, never)
 	if err := errors.Join(err, r.refs.held.compute(t.Context(), m, r.rows.HeldRows, r.rows.HeldRows.Micros(),
 		func(int) {}, never)); err != nil {
 		t.Error(err)
@@ -237,7 +237,7 @@ func TestInitAdapter(t *testing.T) {
 	sft.Dropout = 0
 	s := mustTrain(t, sft)
 	c := pairConfig(t, "dpo")
-	c.Model, c.InitAdapter, c.Rank, c.LR, c.Dropout = sft.Model, s.Result, config.Default().Rank, 1e-2, 0
+	c.Model, c.InitAdapter, c.Rank, c.LR, c.Dropout = sft.Model, s.Result, config.Default().Rank, config.Fixed(1e-2), 0
 	c.Steps, c.EvalEvery = 10, config.Fixed(0)
 	rec := &recorder{}
 	tuned, err := Train(t.Context(), c, rec)
@@ -321,7 +321,7 @@ func TestCountedAnswers(t *testing.T) {
 	counted := func(name string) []int {
 		c := pairConfig(t, name)
 		c.Data = []string{tinyPairs(t, 12)}
-		c.EvalSplit, c.EvalData, c.EvalEvery, c.Epochs, c.Steps = config.Fixed(0.0), c.Data, config.Fixed(0), 1, 0
+		c.EvalSplit, c.EvalData, c.EvalEvery, c.Epochs, c.Steps = config.Fixed(0.0), c.Data, config.Fixed(0), config.Fixed(1), 0
 		s := mustTrain(t, c)
 		steps := 0
 		for _, l := range metrics(t, c.Output) {

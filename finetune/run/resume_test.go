@@ -125,7 +125,7 @@ func TestInterruptAndResume(t *testing.T) {
 // now, when it was one number under another name, is gone on from as any other.
 func TestResumeOlderFull(t *testing.T) {
 	c := tinyConfig(t, gguf.F16)
-	c.Full, c.Dropout, c.Rank, c.LR = true, 0, config.Default().Rank, 1e-3
+	c.Full, c.Dropout, c.Rank, c.LR = true, 0, config.Default().Rank, config.Fixed(1e-3)
 	straight := c
 	straight.Output = filepath.Join(t.TempDir(), "straight")
 	mustTrain(t, straight)
@@ -183,7 +183,7 @@ func TestResumeRules(t *testing.T) {
 			c.Model = path
 		}, "", ""},
 		{"rank", func(c *config.Config) { c.Rank = 8 }, "--rank is 8, and was 4 when the run began", ""},
-		{"two options", func(c *config.Config) { c.LR, c.SeqLen = 1, 32 }, "--lr is 1, and was 0.005", ""},
+		{"two options", func(c *config.Config) { c.LR, c.SeqLen = config.Fixed(1.0), 32 }, "--lr is 1, and was 0.005", ""},
 		{"schedule", func(c *config.Config) { c.Schedule = "linear" }, "--schedule is linear, and was constant", ""},
 		{"another model", func(c *config.Config) {
 			s := synth.Tiny("llama", gguf.F32)
@@ -265,7 +265,7 @@ func TestOutputDirectory(t *testing.T) {
 // TestPatienceAndBest: a run that gets worse stops, and its result is the best step's.
 func TestPatienceAndBest(t *testing.T) {
 	c := tinyConfig(t, gguf.F32)
-	c.LR, c.Clip, c.Schedule = 0.05, 0, "constant" // far too much: the loss rises at once
+	c.LR, c.Clip, c.Schedule = config.Fixed(0.05), 0, "constant" // far too much: the loss rises at once
 	c.Steps, c.EvalEvery, c.Patience, c.Keep, c.SaveEvery = 40, config.Fixed(1), 2, 1, 0
 	c.EvalSplit, c.EvalData = config.Fixed(0.0), []string{tinyData(t, 10)}
 	s := mustTrain(t, c)

@@ -120,7 +120,7 @@ func (r *run) announce() {
 	s := report.Started{Model: r.cfg.Model, Arch: r.model.Net().Arch, Types: r.model.StorageTypes(),
 		Method: r.how.Name, Unit: r.how.Unit, Template: r.text.TemplateName(),
 		Train: r.rows.Train.Counts, Memory: r.memory.Total, Steps: r.meta.Course.Steps, Step: r.meta.State.Step,
-		Threads: r.cfg.Threads, Trained: r.count()}
+		Threads: r.cfg.Threads, Trained: r.count(), Chosen: r.chosen}
 	if r.rows.Held != nil {
 		s.Held = &r.rows.Held.Counts
 	}
@@ -155,11 +155,11 @@ func (r *run) train(ctx context.Context) error {
 	r.source, r.clock = encode.NewStream(r.rows.TrainRows), time.Now()
 	err = finetune.Loop(ctx, finetune.Parts{
 		Engine: r.sess, Source: r.source, Method: r.how, Optimizer: r.opt, Reference: r.refs.train.of,
-		LR:    func(step int) float64 { return r.cfg.LR * sched.Factor(r.meta.Course, step) },
-		Accum: r.cfg.Accum, Steps: r.meta.Course.Steps, Clip: r.cfg.Clip,
+		LR:    func(step int) float64 { return r.cfg.LR.N * sched.Factor(r.meta.Course, step) },
+		Accum: r.cfg.Accum.N, Steps: r.meta.Course.Steps, Clip: r.cfg.Clip,
 		AfterStep: r.afterStep, Save: r.saveEarly,
 		Progress: func(st *finetune.State) {
-			r.rep.Report(report.Progress{What: "train", Done: st.Pending.Micros, Total: r.cfg.Accum})
+			r.rep.Report(report.Progress{What: "train", Done: st.Pending.Micros, Total: r.cfg.Accum.N})
 		},
 	}, &st)
 	r.meta.State = st

@@ -165,7 +165,7 @@ func answers(t *testing.T, c config.Config, dir string, to []report.Sample) (out
 // logits have changed, and are those of the file that the run saved, loaded anew, to the bit.
 func TestOverwrittenLogits(t *testing.T) {
 	c := tinyConfig(t, gguf.Q8_0)
-	c.Steps, c.SaveEvery, c.SampleEvery, c.LR = 1, 1, config.Fixed(0), 0.05
+	c.Steps, c.SaveEvery, c.SampleEvery, c.LR = 1, 1, config.Fixed(0), config.Fixed(0.05)
 	r := begun(t, c, func(*run) {})
 	m, err := verify.OpenModel(c.Model, llama.VerifyModelOptions())
 	if err != nil {

@@ -27,6 +27,7 @@ type setup struct {
 	hash    *hashing
 	text    *corpus.Reader
 	rows    *corpus.Rows
+	chosen  []string // what was left to ggtune, and why it is as it is
 	course  optim.Course
 	memory  budget.Memory
 	samples *sample.Plan         // what is asked meanwhile; nil: nothing
@@ -37,9 +38,6 @@ type setup struct {
 func (s *setup) open(ctx context.Context, rep report.Reporter) error {
 	var err error
 	if s.how, err = s.cfg.Loss(); err != nil {
-		return err
-	}
-	if err := s.cfg.Resolve(s.how); err != nil {
 		return err
 	}
 	if s.model, err = engine.Open(s.cfg.Model); err != nil {
@@ -59,6 +57,9 @@ func (s *setup) open(ctx context.Context, rep report.Reporter) error {
 		return err
 	}
 	if err := s.cfg.NeedHeld(s.rows.Held != nil); err != nil {
+		return err
+	}
+	if err := s.choose(); err != nil {
 		return err
 	}
 	if s.course, err = s.cfg.Course(s.rows.Steps()); err != nil {
@@ -91,6 +92,19 @@ func (s *setup) open(ctx context.Context, rep report.Reporter) error {
 		s.note("%s", note)
 	}
 	return nil
+}
+
+// choose settles what was left to ggtune, now that the model and the rows are known.
+func (s *setup) choose() error {
+	var err error
+	if s.chosen, err = s.cfg.Resolve(s.how, s.rows.Fit(s.model)); err != nil {
+		return err
+	}
+	if few := s.cfg.FewUpdates(s.rows.Steps()); few != "" {
+		s.note("%s", few)
+	}
+	s.how, err = s.cfg.Loss()
+	return err
 }
 
 // note keeps something that the user should know, until the run is announced.

@@ -40,8 +40,8 @@ func tinyConfig(t *testing.T, typ gguf.Type) config.Config {
 	c.Model = synth.Temp(t, synth.Tiny("llama", typ))
 	c.Data = []string{tinyData(t, 40)}
 	c.Output = filepath.Join(t.TempDir(), "run")
-	c.SeqLen, c.Packing, c.Batch, c.Accum, c.Steps, c.Threads = 64, "sequential", 1, 2, 6, 1
-	c.EvalSplit, c.EvalEvery, c.SaveEvery, c.Dropout, c.Rank, c.LR = config.Fixed(0.2), config.Fixed(3), 2, 0.1, 4, 5e-3
+	c.SeqLen, c.Packing, c.Batch, c.Accum, c.Steps, c.Threads = 64, "sequential", 1, config.Fixed(2), 6, 1
+	c.EvalSplit, c.EvalEvery, c.SaveEvery, c.Dropout, c.Rank, c.LR = config.Fixed(0.2), config.Fixed(3), 2, 0.1, 4, config.Fixed(5e-3)
 	return c
 }
 
@@ -152,7 +152,7 @@ func TestNothingWritten(t *testing.T) {
 		"memory": {func(c *config.Config) { c.Memory, c.Rank = 1, 1024 },
 			"--memory is 1.0 MB; a smaller --rank"},
 		"warm-up": {func(c *config.Config) {
-			c.Steps, c.Epochs, c.Settings = 0, 1,
+			c.Steps, c.Epochs, c.Settings = 0, config.Fixed(1),
 				setting.Values{"warmup": 16}
 		}, "--warmup: 16 steps of warm-up, and the run has"},
 		"last turn":   {func(c *config.Config) { c.Mask = "last" }, "--mask last: "},
@@ -243,7 +243,7 @@ func TestEvaluate(t *testing.T) {
 // TestFull trains every tensor of an F16 model.
 func TestFull(t *testing.T) {
 	c := tinyConfig(t, gguf.F16)
-	c.Full, c.Dropout, c.Rank, c.LR = true, 0, config.Default().Rank, 1e-3
+	c.Full, c.Dropout, c.Rank, c.LR = true, 0, config.Default().Rank, config.Fixed(1e-3)
 	s := mustTrain(t, c)
 	if s.ModelSHA256 == nil || s.AdapterSHA256 != nil || s.Result != filepath.Join(c.Output, fileModel) ||
 		!(*s.EvalLossAfter < *s.EvalLossBefore) {
@@ -260,7 +260,7 @@ func TestFull(t *testing.T) {
 // before they were rounded to it; the run's own evaluation of its last step is of those.
 func TestFullIsMeasuredAsWritten(t *testing.T) {
 	c := tinyConfig(t, gguf.BF16)
-	c.Full, c.Exact, c.Dropout, c.Rank, c.LR = true, true, 0, config.Default().Rank, 3e-3
+	c.Full, c.Exact, c.Dropout, c.Rank, c.LR = true, true, 0, config.Default().Rank, config.Fixed(3e-3)
 	c.EvalSplit, c.EvalData = config.Fixed(0.0), []string{tinyData(t, 10)}
 	s := mustTrain(t, c)
 	e := c
@@ -283,7 +283,7 @@ func TestTrainReal(t *testing.T) {
 	c.Model = testdata.Path(t, "models", "stories260K", "stories260K-q8_0.gguf")
 	c.Data = []string{testdata.Path(t, "text", "tinystories.jsonl")}
 	c.Output = filepath.Join(t.TempDir(), "run")
-	c.EvalSplit, c.SeqLen, c.EvalRows, c.Steps, c.LR, c.Threads = config.Fixed(0.2), 128, 8, 8, 2e-3, 2
+	c.EvalSplit, c.SeqLen, c.EvalRows, c.Steps, c.LR, c.Threads = config.Fixed(0.2), 128, 8, 8, config.Fixed(2e-3), 2
 	s := mustTrain(t, c)
 	// Measured: 1.90 to 1.72 nats.
 	t.Logf("held out: %g, then %g", *s.EvalLossBefore, *s.EvalLossAfter)

@@ -56,10 +56,19 @@ type Use struct {
 	Setting *Setting
 	// Default is NaN where a reader made of parts leaves it to them.
 	Default float64
+	// Few is the default of a run on fewer than Many examples; Many 0: there is no other.
+	Few  float64
+	Many int
 }
 
 // At is the use of a setting with that default.
-func (s *Setting) At(x float64) Use { return Use{s, x} }
+func (s *Setting) At(x float64) Use { return Use{Setting: s, Default: x} }
+
+// Below is the use with another default for runs on fewer than n examples.
+func (u Use) Below(n int, x float64) Use {
+	u.Few, u.Many = x, n
+	return u
+}
 
 // Use is the use of a setting with the default of all who read it. Without one it panics: the declaration is at fault.
 func (s *Setting) Use() Use {
@@ -212,7 +221,11 @@ func (r Readers) Help(s *Setting) string {
 	var who []string
 	for _, one := range r.List {
 		if u, ok := Reads(one.Uses, s); ok {
-			who = append(who, fmt.Sprintf("%s %g", one.Name, u.Default))
+			x := fmt.Sprintf("%s %g", one.Name, u.Default)
+			if u.Many > 0 {
+				x += fmt.Sprintf(" and below %d examples %g", u.Many, u.Few)
+			}
+			who = append(who, x)
 		}
 	}
 	return fmt.Sprintf("%s; `NUMBER` %s (%s)", s.Usage, s.Range.Expected, strings.Join(who, ", "))
@@ -242,6 +255,9 @@ func (r Readers) Check() error {
 			}
 			if err := u.Setting.Check(u.Default); err != nil {
 				errs = append(errs, fmt.Errorf("the default of %s %s: %w", r.Kind, one.Name, err))
+			}
+			if err := u.Setting.Check(u.Few); u.Many > 0 && err != nil {
+				errs = append(errs, fmt.Errorf("the default of %s %s for few examples: %w", r.Kind, one.Name, err))
 			}
 		}
 	}

@@ -113,10 +113,11 @@ func TestCheck(t *testing.T) {
 		t.Error(err)
 	}
 	for want, r := range map[string][]Use{
-		"incomplete":               {{&Setting{Name: "x"}, 0}},
-		"declared twice":           {pull.At(1), {&Setting{Name: "pull", Usage: "u", Range: pull.Range}, 1}},
+		"incomplete":               {(&Setting{Name: "x"}).At(0)},
+		"declared twice":           {pull.At(1), (&Setting{Name: "pull", Usage: "u", Range: pull.Range}).At(1)},
 		"reads --pull twice":       {pull.At(1), pull.At(1)},
 		"has 4 for --rise":         {rise.At(4)},
+		"for few examples":         {pull.At(1).Below(9, -1)},
 		"the default of part x: -": {pull.At(-1)},
 	} {
 		if err := (Readers{"part", []Reader{{"x", r}}}).Check(); err == nil || !strings.Contains(err.Error(), want) {

@@ -26,7 +26,7 @@ func fullCases() (out []testCase) {
 			train("llama-"+t.String(), "sft.jsonl", "--steps 1 --exact -o exact"))
 	}
 	for _, name := range []string{"llama-tied", "llama-bias", "llama-factors", "llama-deep", "llama-wide"} {
-		add("model-"+name, train(name, "pairs.jsonl", "--method dpo --steps 3 --batch 2"),
+		add("model-"+name, train(name, "pairs.jsonl", "--method dpo --beta 0.1 --steps 3 --batch 2"),
 			train(name, "sft.jsonl", "--steps 3 --batch 2 --dropout 0.2 --threads 2 -o sft"))
 	}
 	for _, o := range trainOptions {
@@ -99,7 +99,7 @@ func memoryCases() (out []testCase) {
 		{"rows", long("--batch 2 --threads 2")},
 		{"rows-exact", long("--exact")},
 		{"recomputed", train("llama-deep", "sft.jsonl", "--memory 2 --dropout 0.1")},
-		{"some-kept", train("llama-deep", "pairs.jsonl", "--memory 3 --method dpo --threads 2")},
+		{"some-kept", train("llama-deep", "pairs.jsonl", "--memory 3 --method dpo --beta 0.1 --threads 2")},
 		{"packed", train("llama-long", "chat.jsonl", "--template llama2 --seq-len 600 --batch 2 --dropout 0.1")},
 		{"kto-full", train("llama-bf16", "verdicts.jsonl", "--method kto --full --memory 30")},
 	} {
@@ -120,10 +120,10 @@ func dataCases() (out []testCase) {
 		{"reasoning", "qwen3-q8_0", "reasoning.jsonl", "--drop-reasoning"},
 		{"tasks", "qwen3-q8_0", "task.json", "--task-chat --task-examples 1 --seq-len 250"},
 		{"text", "llama-q8_0", "text.txt", "--text-split paragraph --method cpt"},
-		{"ranked", "llama-q8_0", "scored.jsonl", "--method dpo --ranked-pairs best-worst --template plain"},
+		{"ranked", "llama-q8_0", "scored.jsonl", "--method dpo --beta 0.1 --ranked-pairs best-worst --template plain"},
 		{"ranked-kto", "llama-q8_0", "pairs.jsonl", "--method kto"},
 		{"ref-adapter", "llama-q8_0", "pairs.jsonl",
-			"--method dpo --ref-adapter F/llama-q8_0-adapter.gguf --ref-cache cache.bin"},
+			"--method dpo --beta 0.1 --ref-adapter F/llama-q8_0-adapter.gguf --ref-cache cache.bin"},
 		{"ref-none", "llama-q8_0", "pairs.jsonl",
 			"--method ipo --init-adapter F/llama-q8_0-adapter.gguf --ref-adapter none"},
 		{"init-sft", "llama-q8_0", "sft.jsonl", "--init-adapter F/llama-q8_0-adapter.gguf"},
@@ -138,7 +138,7 @@ func dataCases() (out []testCase) {
 func resumeCases() (out []testCase) {
 	for _, r := range []struct{ name, model, data, options string }{
 		{"sft", "llama-q4_K", "sft.jsonl", "--accum 60 --eval-split 0.2 --eval-every 2 --best --threads 2"},
-		{"dpo", "qwen3-q8_0", "pairs.jsonl", "--accum 60 --method dpo --rpo-alpha 0.1 --dropout 0.1"},
+		{"dpo", "qwen3-q8_0", "pairs.jsonl", "--accum 60 --method dpo --beta 0.1 --rpo-alpha 0.1 --dropout 0.1"},
 		{"mix", "qwen2-q8_0", "pairs.jsonl", "--accum 60 --method dpo,sft"},
 		{"cpt-full", "gpt2-f16", "text.txt", "--accum 60 --method cpt --full --text-split line"},
 		{"full-f32", "llama-f32", "chat.jsonl", "--accum 60 --full --template plain --weight-decay 0.1 --lr 1e-4"},
@@ -161,7 +161,7 @@ func resumeCases() (out []testCase) {
 		testCase{name: "handed-over-kto", begun: []command{kto}, then: []command{ggtune("train -o run --resume")}},
 		testCase{name: "resumed-kto", then: []command{filesOnly(kto), filesOnly(ggtune("train -o run --resume"))}})
 	// Before the first step, while the reference is asked.
-	early := train("llama-q8_0", "many-pairs.jsonl", "--method dpo --steps 3000 --accum 1")
+	early := train("llama-q8_0", "many-pairs.jsonl", "--method dpo --beta 0.1 --steps 3000 --accum 1")
 	early.code, early.until, early.left = exitInterrupted, "\ncounted tokens", runName+"/reference.bin"
 	out = append(out,
 		testCase{name: "handed-over-reference", begun: []command{early},

@@ -1,0 +1,139 @@
+package config
+
+import (
+	"fmt"
+
+	"github.com/ggtune/ggtune/finetune/encode"
+	"github.com/ggtune/ggtune/finetune/method"
+	"github.com/ggtune/ggtune/internal/count"
+	"github.com/ggtune/ggtune/internal/setting"
+)
+
+// The peak learning rates of auto. Those of preferences are lower for models from largeModel parameters up.
+// docs/defaults.md has what was measured and what others advise.
+const (
+	answersLR     = 2e-4
+	preferLR      = 5e-5
+	preferLargeLR = 1e-5
+	fullAnswersLR = 2e-5
+	fullPreferLR  = 1e-6
+	largeModel    = 1_000_000_000
+)
+
+// The rule of packing, accum and epochs: an epoch should make epochUpdates and a run of preferences runUpdates. Where
+// the usual numbers do not give as many, rows are packed less, then fewer of them make a step, then there are more
+// epochs.
+const (
+	usualAccum   = 4
+	usualEpochs  = 3
+	mostEpochs   = 10
+	epochUpdates = 30
+	runUpdates   = 60
+)
+
+// A Fit is what the defaults are fitted to.
+type Fit struct {
+	Params   int64          // of the model
+	Examples int            // for training
+	Micros   int            // micro-batches of an epoch; 0: there is no data
+	Packing  encode.Packing // that Pack chose
+}
+
+// Pack is how the training rows are packed, of which the best packing would make that many micro-batches an epoch.
+func (c *Config) Pack(how *method.Method, micros int) (encode.Packing, error) {
+	if c.Packing != autoWord {
+		return encode.ParsePacking(c.Packing)
+	}
+	// A coupled method estimates over the examples of a step, and needs several.
+	if c.Steps == 0 && micros < epochUpdates && !how.Coupled {
+		return encode.Unpacked, nil
+	}
+	return encode.BestFit, nil
+}
+
+// choose puts values in the place of what was left to ggtune, and says what and why.
+func (c *Config) choose(how *method.Method, f Fit) (said []string) {
+	say := func(field any, why string, args ...any) {
+		o := c.optionOf(field)
+		x, _ := o.Get()
+		said = append(said, fmt.Sprintf("--%s %v: %s", o.Name, x, fmt.Sprintf(why, args...)))
+	}
+	if c.LR.Auto {
+		lr, why := c.fitLR(how.Need, f.Params)
+		c.LR = Fixed(lr)
+		say(&c.LR, "%s", why)
+	}
+	if c.Packing == autoWord {
+		c.Packing = f.Packing.String()
+		if f.Packing == encode.Unpacked {
+			say(&c.Packing, "packed, an epoch would make fewer than %d updates", epochUpdates)
+		}
+	}
+	if c.Accum.Auto {
+		c.Accum = Fixed(usualAccum)
+		if f.Micros > 0 && c.Steps == 0 {
+			c.Accum.N = min(max(f.Micros/epochUpdates, 1), usualAccum)
+		}
+		if c.Accum.N < usualAccum {
+			say(&c.Accum, "with %d an epoch would make %s", usualAccum, count.Of(updates(f.Micros, usualAccum), "update"))
+		}
+	}
+	if c.Epochs.Auto {
+		c.Epochs = Fixed(usualEpochs)
+		if n := updates(f.Micros, c.Accum.N); n > 0 && c.Steps == 0 && how.Need != method.Answers {
+			c.Epochs.N = min(max((runUpdates+n-1)/n, usualEpochs), mostEpochs)
+		}
+		if c.Epochs.N > usualEpochs {
+			say(&c.Epochs, "preferences need some %d updates, and an epoch makes %d", runUpdates,
+				updates(f.Micros, c.Accum.N))
+		}
+	}
+	for _, u := range how.Reads {
+		if _, given := c.Settings[u.Setting.Name]; !given && f.Micros > 0 && f.Examples < u.Many {
+			c.Settings.Set(u.Setting.Name, u.Few)
+			s := setting.Slot{Values: &c.Settings, Setting: u.Setting}
+			x, _ := s.Get()
+			said = append(said, fmt.Sprintf("--%s %g: %s, fewer than %d", u.Setting.Name, x,
+				count.Of(f.Examples, "example"), u.Many))
+		}
+	}
+	return said
+}
+
+// updates is how many updates an epoch of so many micro-batches makes.
+func updates(micros, accum int) int { return (micros + accum - 1) / accum }
+
+// fitLR chooses the peak learning rate, and says why.
+func (c *Config) fitLR(need method.Need, params int64) (lr float64, why string) {
+	size := fmt.Sprintf("%.3g million parameters", float64(params)/1e6)
+	switch {
+	case need != method.Answers && c.Full:
+		return fullPreferLR, "preferences, full training"
+	case c.Full:
+		return fullAnswersLR, "full training"
+	case need == method.Answers:
+		return answersLR, "an adapter"
+	case params < largeModel:
+		return preferLR, "preferences, an adapter, " + size
+	}
+	return preferLargeLR, "preferences, an adapter, " + size
+}
+
+// FewUpdates says that a run of that many updates teaches little, and how it would make more; "" where it has enough,
+// or where their number was asked for.
+func (c *Config) FewUpdates(steps int) string {
+	if c.Steps > 0 || steps >= runUpdates {
+		return ""
+	}
+	more := "--epochs"
+	switch {
+	case c.Accum.N > 1:
+		more = "--accum 1"
+	case c.Batch > 1:
+		more = "--batch 1"
+	case c.Packing != encode.Unpacked.String():
+		more = "--packing none"
+	}
+	return fmt.Sprintf("a run of %s teaches a model little; more examples make more of them, and so does %s",
+		count.Of(steps, "update"), more)
+}

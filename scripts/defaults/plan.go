@@ -1,0 +1,113 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// A trial is one training run.
+type trial struct {
+	Model  string  `json:"model"` // the file's name
+	Method string  `json:"method"`
+	Data   string  `json:"data"`
+	Rows   int     `json:"rows"`
+	LR     float64 `json:"lr"`
+	Accum  int     `json:"accum"`
+	Epochs int     `json:"epochs"`
+	Pack   string  `json:"packing"`
+	Beta   float64 `json:"beta,omitempty"` // 0: the method's own
+	Seed   uint64  `json:"seed"`
+
+	file string // of the model
+}
+
+func (t trial) name() string {
+	return fmt.Sprintf("%s %s %s %d lr %g accum %d epochs %d packing %s beta %g seed %d", t.Model, t.Method, t.Data,
+		t.Rows, t.LR, t.Accum, t.Epochs, t.Pack, t.Beta, t.Seed)
+}
+
+// dataOf is what a method is measured on.
+func dataOf(method string, rows int) string {
+	all := ""
+	if rows > 1000 {
+		all = "-all"
+	}
+	switch {
+	case method == "sft" && rows > 500:
+		return "gsm8k"
+	case method == "sft":
+		return "short"
+	case method == "kto":
+		return "verdicts" + all
+	}
+	return "mctaco" + all
+}
+
+// A setup is a point of the grid.
+type setup struct {
+	lr            float64
+	accum, epochs int
+	pack          string
+	beta          float64
+}
+
+const (
+	packed = "best-fit"
+	single = "none"
+)
+
+// grids are the points for each method and number of rows, the most telling first.
+var grids = []struct {
+	method string
+	rows   int
+	setups []setup
+}{
+	{"dpo", 40, []setup{{2e-5, 4, 3, packed, 0}, {5e-5, 1, 3, single, 0.5}, {2e-4, 1, 3, single, 0.5},
+		{1e-4, 1, 3, packed, 0}, {5e-5, 1, 3, single, 0}, {2e-4, 1, 3, single, 0}, {5e-5, 1, 10, packed, 0.5},
+		{2e-4, 4, 3, single, 0.5}}},
+	{"sft", 40, []setup{{2e-4, 4, 3, packed, 0}, {2e-4, 1, 3, single, 0}, {5e-5, 1, 3, single, 0},
+		{8e-4, 4, 3, single, 0}, {2e-4, 4, 3, single, 0}, {8e-4, 1, 3, single, 0}, {2e-4, 1, 3, packed, 0}}},
+	{"kto", 40, []setup{{2e-5, 4, 3, packed, 0}, {5e-5, 1, 3, single, 0}, {2e-4, 1, 3, packed, 0},
+		{2e-4, 1, 3, single, 0}}},
+	{"dpo", 200, []setup{{2e-5, 4, 3, packed, 0}, {5e-5, 1, 3, packed, 0.5}, {2e-4, 1, 3, packed, 0.5},
+		{5e-5, 4, 3, single, 0.5}, {2e-4, 4, 3, single, 0.5}}},
+	{"sft", 200, []setup{{2e-4, 4, 3, packed, 0}, {2e-4, 1, 3, packed, 0}, {2e-4, 4, 3, single, 0},
+		{8e-4, 1, 3, packed, 0}}},
+	{"kto", 200, []setup{{2e-5, 4, 3, packed, 0}, {5e-5, 1, 3, packed, 0}, {2e-4, 1, 3, packed, 0}}},
+	{"dpo", 1000, []setup{{5e-5, 1, 1, packed, 0}, {2e-4, 1, 1, packed, 0}, {5e-5, 4, 1, packed, 0}}},
+	{"sft", 1000, []setup{{2e-4, 4, 1, packed, 0}, {8e-4, 4, 1, packed, 0}, {2e-4, 1, 1, packed, 0}}},
+	{"kto", 1000, []setup{{5e-5, 1, 1, packed, 0}, {2e-4, 1, 1, packed, 0}}},
+	{"dpo", 5000, []setup{{5e-5, 4, 1, packed, 0}, {2e-4, 4, 1, packed, 0}}},
+	{"sft", 5000, []setup{{2e-4, 4, 1, packed, 0}, {8e-4, 4, 1, packed, 0}}},
+	{"kto", 3500, []setup{{5e-5, 4, 1, packed, 0}, {2e-4, 4, 1, packed, 0}}},
+}
+
+// nameOf is a model's name in the results.
+func nameOf(file string) string { return strings.TrimSuffix(filepath.Base(file), ".gguf") }
+
+// plan lists all trials in the order in which they are run: the grids' first points for every model, then their next.
+func plan(files []string) (out []trial) {
+	type ranked struct {
+		trial
+		rank int
+	}
+	var all []ranked
+	for i, g := range grids {
+		for j, s := range g.setups {
+			for k, file := range files {
+				t := trial{Model: nameOf(file), Method: g.method, Data: dataOf(g.method, g.rows),
+					Rows: g.rows, LR: s.lr, Accum: s.accum, Epochs: s.epochs, Pack: s.pack, Beta: s.beta, Seed: 1, file: file}
+				// A grid's points are worth less the later they come, and so are larger data and models.
+				all = append(all, ranked{t, 3*(i/3) + j + 3*k})
+			}
+		}
+	}
+	slices.SortStableFunc(all, func(a, b ranked) int { return cmp.Compare(a.rank, b.rank) })
+	for _, r := range all {
+		out = append(out, r.trial)
+	}
+	return out
+}

@@ -1,0 +1,68 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+)
+
+// printTable writes what was measured as Markdown, cell by cell: method, number of rows, model. The lowest loss of a cell
+// is set in bold, and a cell without a run is named.
+func printTable(w io.Writer, results []result, models []string) {
+	fmt.Fprintln(w, "| method, data | rows | model | lr | packing | accum | epochs | β | updates | held-out loss | accuracy | kl |")
+	fmt.Fprintln(w, "|---|---|---|---|---|---|---|---|---|---|---|---|")
+	for _, g := range grids {
+		for _, model := range models {
+			data := dataOf(g.method, g.rows)
+			var cell []result
+			for _, r := range results {
+				if r.Method == g.method && r.Rows == g.rows && r.Model == model && r.Data == data {
+					cell = append(cell, r)
+				}
+			}
+			head := fmt.Sprintf("| %s, %s | %d | %s", g.method, data, g.rows, short(model))
+			if len(cell) == 0 {
+				fmt.Fprintf(w, "%s | not measured | | | | | | | | |\n", head)
+			}
+			slices.SortStableFunc(cell, func(a, b result) int { return cmp.Compare(a.setting(), b.setting()) })
+			best := slices.MinFunc(append(cell, result{After: map[string]float64{"loss": 1e9}}), byLoss)
+			for _, r := range cell {
+				fmt.Fprintln(w, head+r.row(r.name() == best.name()))
+			}
+		}
+	}
+}
+
+func byLoss(a, b result) int { return cmp.Compare(a.After["loss"], b.After["loss"]) }
+
+// short is a model's name without its storage type.
+func short(model string) string {
+	name, _, _ := strings.Cut(model, ".")
+	return strings.TrimSuffix(name, "-q4_k_m")
+}
+
+// setting orders the runs of a cell.
+func (r result) setting() string {
+	return fmt.Sprintf("%s %d %d %g %g", r.Pack, r.Accum, r.Epochs, r.Beta, r.LR)
+}
+
+func (r result) row(best bool) string {
+	loss := fmt.Sprintf("%.4f", r.After["loss"])
+	if best {
+		loss = "**" + loss + "**"
+	}
+	figure := func(name string) string {
+		if x, ok := r.After[name]; ok {
+			return fmt.Sprintf("%.3f", x)
+		}
+		return ""
+	}
+	beta := ""
+	if r.Method != "sft" {
+		beta = fmt.Sprint(cmp.Or(r.Beta, 0.1))
+	}
+	return fmt.Sprintf(" | %g | %s | %d | %d | %s | %d | %.4f → %s | %s | %s |", r.LR, r.Pack, r.Accum, r.Epochs, beta,
+		r.Updates, r.Before, loss, figure("accuracy"), figure("kl"))
+}
