@@ -68,15 +68,15 @@ var grids = []struct {
 	{"dpo", 40, []setup{{2e-5, 4, 3, packed, 0}, {5e-5, 1, 3, single, 0.5}, {2e-4, 1, 3, single, 0.5},
 		{1e-4, 1, 3, packed, 0}, {5e-5, 1, 3, single, 0}, {2e-4, 1, 3, single, 0}, {5e-5, 1, 10, packed, 0.5},
 		{2e-4, 4, 3, single, 0.5}}},
-	{"sft", 40, []setup{{2e-4, 4, 3, packed, 0}, {2e-4, 1, 3, single, 0}, {5e-5, 1, 3, single, 0},
-		{8e-4, 4, 3, single, 0}, {2e-4, 4, 3, single, 0}, {8e-4, 1, 3, single, 0}, {2e-4, 1, 3, packed, 0}}},
-	{"kto", 40, []setup{{2e-5, 4, 3, packed, 0}, {5e-5, 1, 3, single, 0}, {2e-4, 1, 3, packed, 0},
-		{2e-4, 1, 3, single, 0}}},
-	{"dpo", 200, []setup{{2e-5, 4, 3, packed, 0}, {5e-5, 1, 3, packed, 0.5}, {2e-4, 1, 3, packed, 0.5},
-		{5e-5, 4, 3, single, 0.5}, {2e-4, 4, 3, single, 0.5}}},
-	{"sft", 200, []setup{{2e-4, 4, 3, packed, 0}, {2e-4, 1, 3, packed, 0}, {2e-4, 4, 3, single, 0},
-		{8e-4, 1, 3, packed, 0}}},
-	{"kto", 200, []setup{{2e-5, 4, 3, packed, 0}, {5e-5, 1, 3, packed, 0}, {2e-4, 1, 3, packed, 0}}},
+	{"sft", 40, []setup{{2e-4, 4, 3, packed, 0}, {2e-4, 1, 3, single, 0}, {4e-4, 1, 3, single, 0},
+		{5e-5, 1, 3, single, 0}, {8e-4, 4, 3, single, 0}, {8e-4, 1, 3, single, 0}, {2e-4, 4, 3, single, 0}}},
+	{"kto", 40, []setup{{2e-5, 4, 3, packed, 0}, {5e-5, 1, 3, single, 0}, {5e-5, 1, 10, packed, 0},
+		{2e-4, 1, 3, single, 0}, {2e-4, 1, 10, packed, 0}}},
+	{"dpo", 200, []setup{{2e-5, 4, 3, packed, 0}, {5e-5, 4, 3, single, 0.5}, {5e-5, 4, 3, single, 0},
+		{2e-4, 4, 3, single, 0.5}, {5e-5, 1, 3, packed, 0.5}}},
+	{"sft", 200, []setup{{2e-4, 4, 3, packed, 0}, {2e-4, 4, 3, single, 0}, {4e-4, 4, 3, single, 0},
+		{8e-4, 4, 3, single, 0}, {2e-4, 1, 3, packed, 0}}},
+	{"kto", 200, []setup{{2e-5, 4, 3, packed, 0}, {5e-5, 1, 6, packed, 0}, {2e-4, 1, 6, packed, 0}}},
 	{"dpo", 1000, []setup{{5e-5, 1, 1, packed, 0}, {2e-4, 1, 1, packed, 0}, {5e-5, 4, 1, packed, 0}}},
 	{"sft", 1000, []setup{{2e-4, 4, 1, packed, 0}, {8e-4, 4, 1, packed, 0}, {2e-4, 1, 1, packed, 0}}},
 	{"kto", 1000, []setup{{5e-5, 1, 1, packed, 0}, {2e-4, 1, 1, packed, 0}}},
@@ -100,8 +100,12 @@ func plan(files []string) (out []trial) {
 			for k, file := range files {
 				t := trial{Model: nameOf(file), Method: g.method, Data: dataOf(g.method, g.rows),
 					Rows: g.rows, LR: s.lr, Accum: s.accum, Epochs: s.epochs, Pack: s.pack, Beta: s.beta, Seed: 1, file: file}
-				// A grid's points are worth less the later they come, and so are larger data and models.
-				all = append(all, ranked{t, 3*(i/3) + j + 3*k})
+				// A grid's points tell less the later they come, and so do grids of more rows and of the second model.
+				rank := 2*(i/3) + j + 2*k
+				if g.method == "kto" && i+k > 2 { // the dearest to measure
+					rank += 2
+				}
+				all = append(all, ranked{t, rank})
 			}
 		}
 	}
