@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -12,6 +13,8 @@ import (
 
 	"github.com/ggtune/ggtune/finetune/report"
 	"github.com/ggtune/ggtune/finetune/watch"
+	"github.com/ggtune/ggtune/finetune/watch/page"
+	"github.com/ggtune/ggtune/internal/loopback"
 )
 
 func runsCommand() *cli.Command {
@@ -22,16 +25,23 @@ func runsCommand() *cli.Command {
 		Description: "Lists the runs in the directories named and below them; without one, in this one. Losses are means over the first and the\n" +
 			"last tenth of a run's steps, and what was measured on held-out rows before and after.\n\n" +
 			"  ggtune runs\n" +
+			"  ggtune runs a b/run-2 --page\n" +
 			"  ggtune runs a b/run-2 --svg losses.svg",
-		Flags: []cli.Flag{
+		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "svg", Usage: "draw the losses of all of them into `FILE`"},
-			jsonFlag(),
-		},
+			&cli.BoolFlag{Name: "page", Usage: "show them in the browser, as they go on; serves a page to this machine only"},
+		}, append(pageFlags(), jsonFlag())...),
 		Action: runsAction,
 	}
 }
 
 func runsAction(c *cli.Context) error {
+	if err := checkPort(c); err != nil {
+		return err
+	}
+	if c.IsSet("port") && !c.Bool("page") {
+		return usagef("runs: --port is of the page; give --page too")
+	}
 	roots := c.Args().Slice()
 	if len(roots) == 0 {
 		roots = []string{"."}
@@ -52,15 +62,38 @@ func runsAction(c *cli.Context) error {
 	for _, n := range notes {
 		fmt.Fprintln(c.App.ErrWriter, "note:", n)
 	}
+	if most := len(report.Colours()); len(dirs) > most && (c.Bool("page") || c.IsSet("svg")) {
+		return fmt.Errorf("runs: %d runs are more than can be told apart in a drawing; name at most %d", len(dirs), most)
+	}
 	if path := c.String("svg"); path != "" {
 		if err := drawRuns(path, entries); err != nil {
 			return err
 		}
 	}
-	if c.Bool("json") {
-		return printJSON(c.App.Writer, map[string]any{"runs": entries})
+	if !c.Bool("page") {
+		if c.Bool("json") {
+			return printJSON(c.App.Writer, map[string]any{"runs": entries})
+		}
+		return runsTable(c.App.Writer, entries)
 	}
-	return runsTable(c.App.Writer, entries)
+	p := page.NewRuns("ggtune runs", dirs)
+	l, err := loopback.Listen(c.Int("port"))
+	if err != nil {
+		return err
+	}
+	if err := showAddress(c, p.URL(l), map[string]any{"url": p.URL(l), "runs": entries}); err != nil {
+		return errors.Join(err, l.Close())
+	}
+	return p.Serve(c.Context, l, nil)
+}
+
+// showAddress tells where a page is: as JSON what says so.
+func showAddress(c *cli.Context, url string, what any) error {
+	if c.Bool("json") {
+		return printJSON(c.App.Writer, what)
+	}
+	_, err := fmt.Fprintf(c.App.Writer, "Watch in a browser on this machine:\n\n  %s\n\nCtrl-C ends.\n", url)
+	return err
 }
 
 // drawRuns draws the losses of runs over each other.

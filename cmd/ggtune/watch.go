@@ -34,11 +34,7 @@ func watchAction(c *cli.Context) error {
 	}
 	rep, failed := reporter(c)
 	err = watchRun(c, dir, rep, nil, func(url string) error {
-		if c.Bool("json") {
-			return printJSON(c.App.Writer, map[string]string{"url": url, "run": dir})
-		}
-		_, err := fmt.Fprintf(c.App.Writer, "Watch in a browser on this machine:\n\n  %s\n\nCtrl-C ends.\n", url)
-		return err
+		return showAddress(c, url, map[string]string{"url": url, "run": dir})
 	})
 	if werr := failed(); werr != nil {
 		return werr

@@ -118,6 +118,32 @@ func NewCurve(name string, lines []Line, before *float64) Curve {
 	return Curve{name, smooth, kept}
 }
 
+// Points gives the running mean and the held-out losses, each as steps and values, ascending.
+func (c Curve) Points() (smooth, kept [][2]float64) {
+	pairs := func(xys plotter.XYs) [][2]float64 {
+		out := make([][2]float64, len(xys))
+		for i, p := range xys {
+			out[i] = [2]float64{p.X, p.Y}
+		}
+		return out
+	}
+	return pairs(c.smooth), pairs(c.kept)
+}
+
+// A Colour is how one of several runs is drawn, as CSS writes it.
+type Colour struct{ Light, Dark string }
+
+// Colours are those of runs, in their order. So many can be told apart.
+func Colours() []Colour {
+	var out []Colour
+	for _, c := range runs {
+		out = append(out, Colour{hex(c.light), c.dark})
+	}
+	return out
+}
+
+func hex(c color.RGBA) string { return fmt.Sprintf("#%02X%02X%02X", c.R, c.G, c.B) }
+
 // WriteCurves draws the losses of several runs over each other as an SVG file. There are colours for only so many: more
 // are an error.
 func WriteCurves(path, unit string, several []Curve) error {
@@ -252,10 +278,10 @@ func finishSVG(svg string) []byte {
 	var css strings.Builder
 	css.WriteString("<style>@media (prefers-color-scheme: dark) {\n")
 	for _, c := range inks {
-		hex := fmt.Sprintf("#%02X%02X%02X", c.light.R, c.light.G, c.light.B)
+		light := hex(c.light)
 		for _, what := range []string{"fill", "stroke"} {
 			// The library writes colours into each element; only !important goes before those.
-			fmt.Fprintf(&css, "[style*=%q] { %s: %s !important }\n", what+":"+hex, what, c.dark)
+			fmt.Fprintf(&css, "[style*=%q] { %s: %s !important }\n", what+":"+light, what, c.dark)
 		}
 	}
 	css.WriteString("}</style>\n")

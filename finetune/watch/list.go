@@ -155,3 +155,32 @@ func finite(x float64) *float64 {
 func (e *Entry) Curve() report.Curve {
 	return report.NewCurve(e.Path, e.lines, e.EvalBefore)
 }
+
+// A Lister looks at the same runs again and again, at each only when its files have changed. It is not safe for concurrent
+// use.
+type Lister struct {
+	dirs    []string
+	entries []Entry
+	stamps  []string
+}
+
+// NewLister looks at the runs in dirs.
+func NewLister(dirs []string) *Lister {
+	return &Lister{dirs: dirs, entries: make([]Entry, len(dirs)), stamps: make([]string, len(dirs))}
+}
+
+// Look describes the runs as they are now.
+func (l *Lister) Look() []Entry {
+	for i, dir := range l.dirs {
+		stamp := fmt.Sprint(rundir.Running(dir), rundir.Asked(dir))
+		for _, name := range []string{rundir.Settings, rundir.Start, rundir.Metrics, rundir.Report} {
+			if st, err := os.Stat(filepath.Join(dir, name)); err == nil {
+				stamp += fmt.Sprint(" ", name, st.Size(), st.ModTime().UnixNano())
+			}
+		}
+		if stamp != l.stamps[i] {
+			l.entries[i], l.stamps[i] = Look(dir), stamp
+		}
+	}
+	return slices.Clone(l.entries)
+}

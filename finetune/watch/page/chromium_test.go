@@ -292,3 +292,41 @@ func TestButtonsInChromium(t *testing.T) {
 	<-asked
 	b.Until("why not", fmt.Sprintf(`document.getElementById("notice").innerText.includes(%q)`, "no, for "+evil))
 }
+
+// Several runs lie over each other, with the numbers of their files, and follow them.
+func TestRunsInChromium(t *testing.T) {
+	b := chromium.New(t)
+	one, log := running(t, 40)
+	two, _ := running(t, 60)
+	l, err := loopback.Listen(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := NewRuns("ggtune runs", []string{one, two})
+	ctx, cancel := context.WithCancel(context.Background())
+	served := make(chan error, 1)
+	go func() { served <- v.Serve(ctx, l, nil) }()
+	t.Cleanup(func() { cancel(); <-served })
+	b.Do("open the page", chromedp.Navigate(v.URL(l)))
+	b.Until("two curves", `document.querySelectorAll('.panel[data-name="loss"] path').length === 2`)
+	for dir, steps := range map[string]int{one: 20, two: 30} {
+		got := points(b, "loss", dir)
+		if len(got) != steps || math.Abs(got[0][1]-lineOf(1).Loss) > 1e-9 || got[steps-1][0] != float64(steps) {
+			t.Errorf("%s: %d points, want %d: %v", dir, len(got), steps, got)
+		}
+		if got := points(b, "held", dir); len(got) != 1 || got[0] != [2]float64{0, 0.6931} {
+			t.Errorf("%s: held out %v", dir, got)
+		}
+	}
+	text := b.Eval(`document.body.innerText`)
+	for _, want := range []string{one, two, "20/40", "30/60", "running"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the page does not show %q:\n%s", want, text)
+		}
+	}
+	pictures(b, "runs")
+	if err := log.Append(lineOf(21)); err != nil {
+		t.Fatal(err)
+	}
+	b.Until("a step more", `document.body.innerText.includes("21/40")`)
+}

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -27,37 +28,44 @@ type Config struct {
 	Stop, Continue func() error
 }
 
-// A Server serves the page of one run. It is safe for concurrent use.
+// A Server serves a page: of one run, or of several. It is safe for concurrent use.
 type Server struct {
-	cfg  Config
-	run  *watch.Run
 	door *loopback.Server
 	over chan struct{} // closed when the serving ends
 	end  func()
 }
 
-// New makes a server with a key of its own.
-func New(run *watch.Run, cfg Config) *Server {
-	v := &Server{cfg: cfg, run: run, over: make(chan struct{})}
+// newServer makes one that serves files of static under their names, html as the page itself, and what handle adds.
+func newServer(command, html string, static []string, handle func(*Server, *http.ServeMux)) *Server {
+	v := &Server{over: make(chan struct{})}
 	v.end = sync.OnceFunc(func() { close(v.over) })
 	mux := http.NewServeMux()
-	for path, file := range map[string]struct{ name, kind string }{
-		"/{$}":      {"page.html", "text/html; charset=utf-8"},
-		"/page.css": {"page.css", "text/css; charset=utf-8"},
-		"/chart.js": {"chart.js", "text/javascript; charset=utf-8"},
-		"/page.js":  {"page.js", "text/javascript; charset=utf-8"},
-	} {
-		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, r *http.Request) {
-			w.Header().Set("Content-Type", file.kind)
-			http.ServeFileFS(w, r, files, "static/"+file.name)
+	serve := func(pattern, name string) {
+		mux.HandleFunc("GET "+pattern, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", kinds[filepath.Ext(name)])
+			http.ServeFileFS(w, r, files, "static/"+name)
 		})
 	}
-	mux.HandleFunc("GET /events", v.events)
-	mux.HandleFunc("POST /stop", v.wish(cfg.Stop))
-	mux.HandleFunc("POST /continue", v.wish(cfg.Continue))
-	v.door = loopback.New(mux, loopback.Config{Command: cfg.Command, Kept: "What the run has written is in its directory: " +
+	serve("/{$}", html)
+	for _, name := range static {
+		serve("/"+name, name)
+	}
+	handle(v, mux)
+	v.door = loopback.New(mux, loopback.Config{Command: command, Kept: "What a run has written is in its directory: " +
 		"`ggtune watch` shows it.", Orders: "Wishes"})
 	return v
+}
+
+// kinds are media types by a file's end: what the system thinks of them may be anything.
+var kinds = map[string]string{".html": "text/html; charset=utf-8", ".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
+
+// New makes a server of one run's page, with a key of its own.
+func New(run *watch.Run, cfg Config) *Server {
+	return newServer(cfg.Command, "page.html", []string{"page.css", "chart.js", "page.js"}, func(v *Server, mux *http.ServeMux) {
+		mux.HandleFunc("GET /events", func(w http.ResponseWriter, r *http.Request) { v.events(w, r, run) })
+		mux.HandleFunc("POST /stop", wish(cfg.Stop))
+		mux.HandleFunc("POST /continue", wish(cfg.Continue))
+	})
 }
 
 // Path is the part of the address that holds the key.
@@ -76,7 +84,7 @@ func (v *Server) Serve(ctx context.Context, l net.Listener, finished <-chan stru
 }
 
 // wish passes a wish on and answers whether it was heard.
-func (v *Server) wish(do func() error) http.HandlerFunc {
+func wish(do func() error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if err := do(); err != nil {
 			http.Error(w, err.Error(), http.StatusConflict)
@@ -98,7 +106,7 @@ type event struct {
 const lookEvery = 250 * time.Millisecond
 
 // events streams what changes, beginning with all there is, until the browser goes or the serving ends.
-func (v *Server) events(w http.ResponseWriter, r *http.Request) {
+func (v *Server) events(w http.ResponseWriter, r *http.Request, run *watch.Run) {
 	rc := http.NewResponseController(w)
 	w.Header().Set("Content-Type", "text/event-stream")
 	// A browser that has lost the stream tries again after so many milliseconds.
@@ -109,7 +117,7 @@ func (v *Server) events(w http.ResponseWriter, r *http.Request) {
 	defer tick.Stop()
 	var seen viewer
 	for over := false; ; {
-		e, changed, err := seen.look(v.run)
+		e, changed, err := seen.look(run)
 		if err != nil {
 			return
 		}

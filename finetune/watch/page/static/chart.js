@@ -101,7 +101,7 @@ class Chart {
       const d = points.map(([a, b], i) => (i ? "L" : "M") + this.x(a).toFixed(1) + " " + y(b).toFixed(1)).join("");
       parts.push(Chart.node("path", { class: kind, d, "data-series": name }));
       // A line of one point cannot be seen.
-      if (kind === "held" || points.length === 1) {
+      if (kind.includes("held") || points.length === 1) {
         for (const [a, b] of points) parts.push(Chart.node("circle", { class: kind, cx: this.x(a), cy: y(b), r: 3 }));
       }
     }

@@ -154,7 +154,9 @@
       ["planned", `${bytes(start.planned_bytes)} beside the model file`], ["threads", start.threads]] : []);
     table("result", r ? [["written", `${r.result} (step ${r.result_step})`], ["training", `${r.steps} steps in ${time(r.seconds)}`],
       ...(finite(r.eval_loss_before) && finite(r.eval_loss_after) ? [["held-out loss", `${r.eval_loss_before.toFixed(4)} before, ${r.eval_loss_after.toFixed(4)} after`]] : []),
-      ...(finite(r.first_tenth_loss) ? [["training loss", `${r.first_tenth_loss.toFixed(4)} → ${r.last_tenth_loss.toFixed(4)} (means of ${r.tenth_steps} steps)`]] : [])] : []);
+      ...(finite(r.first_tenth_loss) ? [["training loss", `${r.first_tenth_loss.toFixed(4)} → ${r.last_tenth_loss.toFixed(4)} (means of ${r.tenth_steps} steps)`]] : []),
+      ...(r.general ? [["general text", `loss ${r.general.loss_before.toFixed(4)} before, ${r.general.loss_after.toFixed(4)} after; KL from the base ${short(r.general.kl)} nats`]] : []),
+      ...(finite(r.llama_cpp_rms_diff) ? [["llama.cpp", `computes the same: logits differ by ${short(r.llama_cpp_rms_diff)} (root mean square)`]] : [])] : []);
     $("notes").hidden = !start?.notes?.length;
     $("notes").querySelector("ul").replaceChildren(...(start?.notes ?? []).map((n) => {
       const li = document.createElement("li");
@@ -173,9 +175,9 @@
     if (!steps.length) return;
     const pick = $("sample-step"), step = steps.find((s) => String(s) === chosen) ?? steps[steps.length - 1];
     pick.replaceChildren(...steps.map((s) => new Option(String(s), String(s), false, s === step)));
-    const side = (to, title, text) => {
+    const side = (to, title, text, end, tokens) => {
       const box = add(to, "div");
-      add(box, "h3").textContent = title;
+      add(box, "h3").textContent = title + (end === "length" || end === "context" ? `, cut off after ${tokens} tokens` : "");
       const p = add(box, "p", "text");
       if (typeof text === "string" && text !== "") {
         p.textContent = text;
@@ -189,8 +191,9 @@
       box.className = "sample";
       add(box, "p", "text").textContent = typeof s.prompt === "string" ? s.prompt : JSON.stringify(s.prompt);
       const sides = add(box, "div", "sides");
-      side(sides, "base", s.base);
-      side(sides, "tuned", s.tuned);
+      side(sides, "base", s.base, s.base_end, s.base_tokens);
+      side(sides, "tuned", s.tuned, s.tuned_end, s.tuned_tokens);
+      if (typeof s.expected === "string") side(sides, "in the data", s.expected);
       return box;
     }));
   }
