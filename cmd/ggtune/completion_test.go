@@ -78,7 +78,7 @@ func TestComplete(t *testing.T) {
 // freeText are options of text that shells cannot complete. A new one is either named here, or its help says `FILE`
 // or `DIRECTORY`, or what it takes is in config's values or in ownValues.
 var freeText = strings.Fields(`columns eval-split eval-every loss-weights targets layers system prompt
-	bench.type bench.level compare.output`)
+	notify bench.type bench.level compare.output`)
 
 func TestOptionsOfTextComplete(t *testing.T) {
 	for _, c := range commands() {

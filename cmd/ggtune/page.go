@@ -32,7 +32,8 @@ func checkPort(c *cli.Context) error {
 type watched struct {
 	live   *watch.Live
 	rep    report.Reporter // the terminal's
-	wishes chan struct{}   // to go on
+	again  func(context.Context, report.Reporter) error
+	wishes chan struct{} // to go on
 	mu     sync.Mutex
 	busy   bool // this process trains, or is about to
 }
@@ -42,6 +43,13 @@ type watched struct {
 func watchRun(c *cli.Context, dir string, rep report.Reporter, first func(context.Context, report.Reporter) error,
 	show func(url string) error) error {
 	w := &watched{live: &watch.Live{}, rep: rep, wishes: make(chan struct{}, 1)}
+	w.again = func(ctx context.Context, rep report.Reporter) error {
+		cfg, err := run.ResumeConfig(dir)
+		if err != nil {
+			return err
+		}
+		return announced(ctx, c, *cfg, rep)
+	}
 	p := page.New(watch.Open(dir, w.live), page.Config{Command: "ggtune " + c.Command.Name,
 		Stop: func() error { return rundir.AskToStop(dir) }, Continue: func() error { return w.wish(dir) }})
 	l, err := loopback.Listen(c.Int("port"))
@@ -62,22 +70,14 @@ func watchRun(c *cli.Context, dir string, rep report.Reporter, first func(contex
 		}
 		served <- err
 	}()
-	err = w.work(ctx, dir, first)
+	err = w.work(ctx, first)
 	close(finished)
 	<-served
 	return err
 }
 
 // work trains: first what the command came for, and then whatever the page asks for.
-func (w *watched) work(ctx context.Context, dir string, first func(context.Context, report.Reporter) error) error {
-	again := func(ctx context.Context, rep report.Reporter) error {
-		cfg, err := run.ResumeConfig(dir)
-		if err != nil {
-			return err
-		}
-		_, err = run.Train(ctx, *cfg, rep)
-		return err
-	}
+func (w *watched) work(ctx context.Context, first func(context.Context, report.Reporter) error) error {
 	next := first
 	for {
 		if next != nil {
@@ -95,7 +95,7 @@ func (w *watched) work(ctx context.Context, dir string, first func(context.Conte
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-w.wishes:
-			next = again
+			next = w.again
 		}
 	}
 }

@@ -27,7 +27,7 @@ func trainCommand() *cli.Command {
 			"  llama-cli -m model-q4_k_m.gguf --lora run/adapter.gguf",
 		Flags: append(append(configFlags(func(config.Option) bool { return true }),
 			&cli.BoolFlag{Name: "page", Usage: "show the run in the browser; serves a page to this machine only"}),
-			append(pageFlags(), jsonFlag())...),
+			append(pageFlags(), notifyFlag(), jsonFlag())...),
 		Action: trainAction,
 	}
 }
@@ -51,8 +51,7 @@ func trainAction(c *cli.Context) error {
 	}
 	rep, failed := reporter(c)
 	train := func(ctx context.Context, rep report.Reporter) error {
-		_, err := run.Train(ctx, *cfg, rep)
-		return err
+		return announced(ctx, c, *cfg, rep)
 	}
 	if c.Bool("page") {
 		err = watchRun(c, cfg.Output, rep, train, func(url string) error {

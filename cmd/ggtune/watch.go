@@ -19,7 +19,7 @@ func watchCommand() *cli.Command {
 			"is under way to save and stop, in whichever process it is, and let one that was stopped go on, in this one.\n\n" +
 			"  ggtune watch run\n" +
 			"  ggtune train -m model.gguf -d data.jsonl -o run --page",
-		Flags:  append(pageFlags(), jsonFlag()),
+		Flags:  append(pageFlags(), notifyFlag(), jsonFlag()),
 		Action: watchAction,
 	}
 }

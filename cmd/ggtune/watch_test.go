@@ -142,7 +142,9 @@ func TestStopAndContinueFromPages(t *testing.T) {
 		t.Fatalf("exit code %d", code)
 	}
 
-	s := show(t, append(args, out, "--page")...)
+	told := filepath.Join(dir, "told")
+	notify := []string{"--notify", `echo "$GGTUNE_OUTCOME" >>` + told}
+	s := show(t, append(append(args, out, "--page"), notify...)...)
 	s.until(watch.Running, 2)
 	s.post("continue", http.StatusConflict)
 	s.post("stop", http.StatusNoContent)
@@ -158,12 +160,12 @@ func TestStopAndContinueFromPages(t *testing.T) {
 		}
 	}
 
-	w := show(t, "watch", out)
+	w := show(t, append([]string{"watch", out}, notify...)...)
 	w.until(watch.Stopped, 5)
 	w.post("continue", http.StatusNoContent)
 	w.until(watch.Running, 8)
 	// Another process sees the run, and can stop it, but starts no second one.
-	other := show(t, "watch", out)
+	other := show(t, append([]string{"watch", out}, notify...)...)
 	other.until(watch.Running, 8)
 	other.post("continue", http.StatusConflict)
 	other.post("stop", http.StatusNoContent)
@@ -172,6 +174,9 @@ func TestStopAndContinueFromPages(t *testing.T) {
 	w.until(watch.Done, 24)
 	other.interrupt()
 	w.interrupt()
+	if got, want := read(t, told), "stopped\nstopped\nstopped\ndone\n"; got != want {
+		t.Errorf("told of %q, want %q", got, want)
+	}
 	for _, name := range []string{"adapter.gguf", "run.toml"} {
 		got, want := read(t, filepath.Join(out, name)), read(t, filepath.Join(straight, name))
 		if name == "run.toml" { // it names its directory
