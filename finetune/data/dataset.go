@@ -247,6 +247,11 @@ func (d *Dataset) check(r *Record, f *file, firstOfFile bool) error {
 		if !d.format.Match(r) {
 			return d.mismatch(r, true)
 		}
+		if field := verdictField(r); field != "" && !d.format.Preference && KTO.Match(r) {
+			return r.errorf("the field %q is a verdict on the answer, and the format %q that was asked for reads the answer as one to "+
+				"learn, whatever the verdict; kto trains on verdicts, if no format is asked for; if the column is no verdict, leave it out (--columns =%s)",
+				field, d.format.Name, field)
+		}
 		return nil
 	}
 	if d.format.Match(r) {

@@ -45,9 +45,7 @@ func isPreference(r *Record, want Want) bool {
 	if r.Any(preference...) {
 		return true
 	}
-	label, _ := r.Get("label")
-	_, verdict := verdictOf(label)
-	verdict = verdict || want == WantVerdicts || r.Has("kto_tag")
+	verdict := want == WantVerdicts || verdictField(r) != ""
 	for _, f := range formats.All() {
 		if f.Preference && (verdict || !f.Verdicts) && f.Match(r) {
 			return true

@@ -82,6 +82,18 @@ func parseVerdict(r *Record) (bool, error) {
 	return false, r.errorf("field %q is %s, %.40s; expected true (a desirable answer) or false", field, describe(v), v)
 }
 
+// verdictField names the field that holds a verdict, "" if none does. A label may be anything else.
+func verdictField(r *Record) string {
+	label, _ := r.Get("label")
+	if _, ok := verdictOf(label); ok {
+		return "label"
+	}
+	if r.Has("kto_tag") {
+		return "kto_tag"
+	}
+	return ""
+}
+
 func verdictOf(v json.RawMessage) (good, ok bool) {
 	if describe(v) == "a boolean" && json.Unmarshal(v, &good) == nil {
 		return good, true

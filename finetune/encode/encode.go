@@ -210,8 +210,9 @@ func (e *Encoder) Completion(src data.Source, prompt, completion string) (Item, 
 	if err != nil {
 		return Item{}, fmt.Errorf("%s: %w", src, err)
 	}
-	var tokens []int32
-	var counted []bool
+	// As large as they become: rows stay in memory for the whole run.
+	tokens := make([]int32, 0, len(spelt)+2)
+	counted := make([]bool, 0, len(spelt)+2)
 	if bos := e.tok.BOS(); e.tok.AddBOS() && bos >= 0 && !e.begins(spelt) {
 		tokens, counted = append(tokens, bos), append(counted, false)
 	}
