@@ -17,6 +17,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/ggtune/ggtune/bindings"
+	_ "github.com/ggtune/ggtune/bindings/start" // says what is wrong where Go's runtime could not begin
 	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/finetune/run"
 )
@@ -53,6 +54,19 @@ func prepare() {
 	debug.SetTraceback("crash")
 	// Where standard output is closed, writing fails like anywhere else, instead of ending the process behind our back.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	paceMemory()
+}
+
+// gcPercent is how much garbage there may be, in percent of what is in use, before it is collected. What is in use is mostly
+// tokens, which cost the collector nothing: by Go's own 100 a run takes twice their memory, by this a quarter more, in the same
+// time (10 MB of JSONL: 12.5 s and 13.2 s).
+const gcPercent = 25
+
+// paceMemory holds memory close to what is in use, unless the user has said by Go's own means what is wanted.
+func paceMemory() {
+	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
 }
 
 // execute is the whole command: it parses args, prints, and returns the exit code.

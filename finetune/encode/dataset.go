@@ -200,7 +200,7 @@ func (d *Dataset) add(it Item) {
 }
 
 func truncate(it Item, n int) Item {
-	it.Tokens, it.Counted = it.Tokens[:n:n], it.Counted[:n:n]
+	it.Tokens, it.Counted = slices.Clone(it.Tokens[:n]), slices.Clone(it.Counted[:n]) // so that what is cut off is freed
 	it.Segments = []engine.Segment{{Start: 0, Len: n, Parent: -1}}
 	return it
 }
