@@ -1,12 +1,11 @@
 package main
 
 import (
-	"fmt"
 	"io"
-	"strings"
 	"sync"
-	"unicode"
 	"unicode/utf8"
+
+	"github.com/ggtune/ggtune/internal/visible"
 )
 
 // A sink is standard output or standard error as every command writes to it. It remembers that it could not be written, so that the
@@ -32,7 +31,7 @@ func (s *sink) Write(p []byte) (int, error) {
 		s.held = append(s.held, text[len(text)-cut:]...)
 		text = text[:len(text)-cut]
 	}
-	if _, s.err = io.WriteString(s.w, escaped(string(text))); s.err != nil {
+	if _, s.err = io.WriteString(s.w, visible.Escape(string(text))); s.err != nil {
 		return 0, s.err
 	}
 	return len(p), nil
@@ -98,26 +97,4 @@ func cutCharacter(b []byte) int {
 		}
 	}
 	return 0
-}
-
-// escaped writes format characters (Unicode's class Cf: U+202E, which turns the text after it round, and its kin) as Go does in strings.
-// Two of them belong to the spelling of words and emoji and stay.
-func escaped(s string) string {
-	if !strings.ContainsFunc(s, misleads) {
-		return s
-	}
-	var b strings.Builder
-	for _, r := range s {
-		if misleads(r) {
-			fmt.Fprintf(&b, "\\u%04x", r)
-			continue
-		}
-		b.WriteRune(r)
-	}
-	return b.String()
-}
-
-func misleads(r rune) bool {
-	const nonJoiner, joiner = '\u200c', '\u200d'
-	return r > unicode.MaxASCII && unicode.Is(unicode.Cf, r) && r != nonJoiner && r != joiner
 }

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+	"strings"
 
 	"github.com/ggtune/ggtune/internal/count"
+	"github.com/ggtune/ggtune/internal/visible"
 )
 
 //go:embed report.html
@@ -37,7 +39,12 @@ func (r *Report) Equal() int {
 
 // WriteHTML writes the report as one page that needs no other file.
 func (r *Report) WriteHTML(w io.Writer) error {
-	if err := reportTemplate.Execute(w, r); err != nil {
+	var b strings.Builder
+	err := reportTemplate.Execute(&b, r)
+	if err == nil {
+		_, err = io.WriteString(w, visible.Escape(b.String()))
+	}
+	if err != nil {
 		return fmt.Errorf("write the report: %w", err)
 	}
 	return nil

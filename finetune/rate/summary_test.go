@@ -99,7 +99,7 @@ func TestReadChoices(t *testing.T) {
 }
 
 func TestReport(t *testing.T) {
-	r := Report{Model: "m.gguf", Names: [2]string{"base", "<x>.gguf"}, Sampled: "greedy", Failed: []string{"f:3: too long"}}
+	r := Report{Model: "m.gguf", Names: [2]string{"base", "<x>.gguf"}, Sampled: "greedy", Failed: []string{"f:3: too long \u202e"}}
 	for i := range 2 {
 		rec := record(i, "")
 		rec.Answers[1] = Answer{Text: "<script>", Stop: "length", Tokens: 9}
@@ -110,7 +110,7 @@ func TestReport(t *testing.T) {
 	if err := r.WriteHTML(&b); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"&lt;x&gt;.gguf", "&lt;script&gt;", "cut off after 9 tokens", "In 1 both answers are equal", "Not answered: f:3: too long", "default-src 'none'"} {
+	for _, want := range []string{"&lt;x&gt;.gguf", "&lt;script&gt;", "cut off after 9 tokens", "In 1 both answers are equal", `Not answered: f:3: too long \u202e`, "default-src 'none'"} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("the page has no %q", want)
 		}

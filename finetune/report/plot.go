@@ -17,6 +17,7 @@ import (
 	"gonum.org/v1/plot/vg/vgsvg"
 
 	"github.com/ggtune/ggtune/internal/atomicfile"
+	"github.com/ggtune/ggtune/internal/visible"
 )
 
 // An inkwell is a colour on a light ground, and what it becomes where the reader prefers a dark one.
@@ -187,6 +188,10 @@ func thin(xys plotter.XYs) plotter.XYs {
 }
 
 func drawPlot(title, unit string, all []curve) ([]byte, error) {
+	title, all = visible.Escape(title), slices.Clone(all)
+	for i := range all {
+		all[i].name = visible.Escape(all[i].name)
+	}
 	p := plot.New()
 	p.BackgroundColor = ground.light
 	p.X.Label.Text, p.Y.Label.Text = "step", unit

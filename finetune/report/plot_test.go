@@ -44,6 +44,21 @@ func TestPlot(t *testing.T) {
 	}
 }
 
+// TestPlotNames: a name that would turn the text round is shown as what it is.
+func TestPlotNames(t *testing.T) {
+	lines := []Line{lineOf(1), lineOf(2)}
+	several := []curve{{name: "\u2066run", xys: curves(lines, nil)[0].xys, ink: runs[0], width: 1}}
+	b, err := drawPlot("a\u202eb", "nats", several)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`>a\u202eb</text>`, `>\u2066run</text>`} {
+		if !bytes.Contains(b, []byte(want)) {
+			t.Errorf("no %s in:\n%.3000s", want, b)
+		}
+	}
+}
+
 // TestPlotDark: every colour that the plot is drawn in has one for a dark ground, and no other is drawn in.
 func TestPlotDark(t *testing.T) {
 	before, after := 3.5, 1.5

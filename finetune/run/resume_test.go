@@ -191,7 +191,7 @@ func TestResumeRules(t *testing.T) {
 			c.Model = synth.Temp(t, s)
 		}, "is not the one the run began with", ""},
 		{"other data", func(c *config.Config) { c.Data = []string{tinyData(t, 38)} },
-			"the training data gives other rows than it did when the run began: it has changed, or the chat template has, or this "+
+			"the training data gives other rows than it did when the run began: it has changed, or the chat template has, or this " +
 				"version of ggtune reads it otherwise", ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
