@@ -99,15 +99,11 @@ func (b *bench) one(ctx context.Context, t trial) error {
 	if err != nil {
 		return err
 	}
-	args := []string{"train", "-m", t.file, "-d", train, "--eval-data", held, "-o", filepath.Join(dir, "run"), "-t", "1",
-		"--method", t.Method, "--lr", fmt.Sprint(t.LR), "--accum", fmt.Sprint(t.Accum), "--epochs", fmt.Sprint(t.Epochs),
-		"--eval-every", "0", "--seed", fmt.Sprint(t.Seed), "--save-every", "0", "--packing", t.Pack}
+	args := append([]string{"train", "-m", t.file, "-d", train, "--eval-data", held, "-o", filepath.Join(dir, "run"),
+		"-t", "1", "--eval-every", "0", "--save-every", "0"}, t.options()...)
 	if t.Method != "sft" { // the same rows have the same reference
 		name := fmt.Sprintf("%s %s %d %s %d", t.Model, t.Data, t.Rows, t.Pack, t.Seed)
 		args = append(args, "--ref-cache", filepath.Join(b.cache, name))
-	}
-	if t.Beta != 0 {
-		args = append(args, "--beta", fmt.Sprint(t.Beta))
 	}
 	begin := time.Now()
 	if out, err := exec.CommandContext(ctx, b.ggtune, args...).CombinedOutput(); err != nil {

@@ -71,12 +71,12 @@ func passage(t *testing.T, line string) string {
 
 // TestTable: every cell of the grids is there, measured or not, and the lowest loss of a cell stands out.
 func TestTable(t *testing.T) {
-	r := result{trial: trial{Model: "m.Q4", Method: "sft", Data: "short", Rows: 40, LR: 2e-4, Accum: 4, Epochs: 3,
+	r := result{trial: trial{Model: "m.Q4", Method: "sft", Data: "short", Rows: 40, LR: 2e-4, Accum: 4, Epochs: 3, Seed: 1,
 		Pack: packed}, Updates: 3, Before: 1.5, After: map[string]float64{"loss": 1.25}}
 	better := r
 	better.LR, better.After = 8e-4, map[string]float64{"loss": 1.125}
 	var b bytes.Buffer
-	printTable(&b, []result{r, better}, []string{"m.Q4", "other"})
+	printTable(&b, []result{r, better}, []model{{name: "m.Q4"}, {name: "other"}})
 	for _, want := range []string{
 		"| sft, short | 40 | m | 0.0002 | best-fit | 4 | 3 |  | 3 | 1.5000 → 1.2500 |  |  |\n",
 		"| sft, short | 40 | m | 0.0008 | best-fit | 4 | 3 |  | 3 | 1.5000 → **1.1250** |  |  |\n",
@@ -88,6 +88,27 @@ func TestTable(t *testing.T) {
 	}
 	if got, want := strings.Count(b.String(), "\n"), 2+2*len(grids)+1; got != want {
 		t.Errorf("%d lines, want %d", got, want)
+	}
+}
+
+// TestChecks: what ggtune chose stands beside the best of the grid, and what was not run is named.
+func TestChecks(t *testing.T) {
+	m := []model{{name: "m"}}
+	var results []result
+	for i, tr := range checks(m)[:7] {
+		results = append(results, result{trial: tr, Before: 3, After: map[string]float64{"loss": 2 - float64(i%3)/4}})
+	}
+	var b bytes.Buffer
+	printChecks(&b, results, m)
+	want := "| m | short | 1 | 3.0000 | 2.0000 | 1.5000 | lr 0.0002, accum 4 | +33.3 % |\n| m | code | 1 | not measured"
+	if !strings.Contains(b.String(), want) || strings.Count(b.String(), "\n") != 2+9 {
+		t.Errorf("lacks %q:\n%s", want, b.String())
+	}
+	if got := strings.Join(checks(m)[0].options(), " "); got != "--method sft --seed 1" {
+		t.Errorf("what is left to ggtune is told: %s", got)
+	}
+	if got := strings.Join(checks(m)[1].options(), " "); got != "--method sft --seed 1 --lr 0.0002 --accum 1 --epochs 3 --packing best-fit" {
+		t.Errorf("got %s", got)
 	}
 }
 
@@ -114,7 +135,7 @@ func TestRead(t *testing.T) {
 // TestPlan: no trial is there twice, and each has data.
 func TestPlan(t *testing.T) {
 	seen := map[string]bool{}
-	for _, tr := range plan([]string{"a.gguf", "b.gguf"}) {
+	for _, tr := range plan([]model{{name: "a"}, {name: "b"}}) {
 		if seen[tr.name()] {
 			t.Errorf("%s is there twice", tr.name())
 		}

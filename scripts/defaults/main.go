@@ -16,7 +16,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"strings"
 	"time"
 )
 
@@ -24,18 +23,19 @@ type options struct {
 	ggtune, data, models, out, only string
 	jobs                            int
 	until                           string
-	table                           bool
+	table, check                    bool
 }
 
 func main() {
 	var o options
 	flag.StringVar(&o.ggtune, "ggtune", "ggtune", "the `program` to measure")
 	flag.StringVar(&o.data, "data", "", "`directory` with instruct/gsm8k_train_alpaca.json and the other files of sources.go")
-	flag.StringVar(&o.models, "models", "", "`files` of the models, with commas")
+	flag.StringVar(&o.models, "models", "", "`files` of the models, with commas; FILE@256 is trained on rows of 256 tokens")
 	flag.StringVar(&o.out, "o", "results.jsonl", "`file` that results are appended to")
 	flag.StringVar(&o.only, "run", "", "only runs whose name has this `text` in it")
 	flag.IntVar(&o.jobs, "jobs", 1, "`N` runs at a time, each with one thread")
 	flag.StringVar(&o.until, "until", "", "begin no run after this `time` of the day, such as 15:40")
+	flag.BoolVar(&o.check, "check", false, "compare what ggtune chooses by itself with a small grid: three data sets, three seeds")
 	flag.BoolVar(&o.table, "table", false, "print the table and run nothing")
 	flag.Parse()
 	if flag.NArg() != 0 || o.models == "" || !o.table && o.data == "" {
@@ -51,16 +51,20 @@ func main() {
 }
 
 func (o options) run(ctx context.Context) error {
+	models, err := parseModels(o.models)
+	if err != nil {
+		return err
+	}
 	done, err := readResults(o.out)
 	if err != nil {
 		return err
 	}
 	if o.table {
-		var models []string
-		for _, file := range strings.Split(o.models, ",") {
-			models = append(models, nameOf(file))
+		if o.check {
+			printChecks(os.Stdout, done, models)
+		} else {
+			printTable(os.Stdout, done, models)
 		}
-		printTable(os.Stdout, done, models)
 		return nil
 	}
 	end := time.Time{}
@@ -76,5 +80,8 @@ func (o options) run(ctx context.Context) error {
 	for _, r := range done {
 		b.done[r.name()] = true
 	}
-	return b.all(ctx, plan(strings.Split(o.models, ",")))
+	if o.check {
+		return b.all(ctx, checks(models))
+	}
+	return b.all(ctx, plan(models))
 }

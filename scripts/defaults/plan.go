@@ -5,10 +5,11 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 )
 
-// A trial is one training run.
+// A trial is one training run; settings that are 0 or "" are left to ggtune.
 type trial struct {
 	Model  string  `json:"model"` // the file's name
 	Method string  `json:"method"`
@@ -20,6 +21,7 @@ type trial struct {
 	Pack   string  `json:"packing"`
 	Beta   float64 `json:"beta,omitempty"` // 0: the method's own
 	Seed   uint64  `json:"seed"`
+	SeqLen int     `json:"seq_len,omitempty"` // 0: the default
 
 	file string // of the model
 }
@@ -46,6 +48,24 @@ func dataOf(method string, rows int) string {
 	return "mctaco" + all
 }
 
+// options are the command line's part that tells the trial from others; what is left to ggtune is not there.
+func (t trial) options() []string {
+	out := []string{"--method", t.Method, "--seed", fmt.Sprint(t.Seed)}
+	for _, o := range []struct {
+		name  string
+		value any
+		left  bool
+	}{
+		{"--lr", t.LR, t.LR == 0}, {"--accum", t.Accum, t.Accum == 0}, {"--epochs", t.Epochs, t.Epochs == 0},
+		{"--packing", t.Pack, t.Pack == ""}, {"--beta", t.Beta, t.Beta == 0}, {"--seq-len", t.SeqLen, t.SeqLen == 0},
+	} {
+		if !o.left {
+			out = append(out, o.name, fmt.Sprint(o.value))
+		}
+	}
+	return out
+}
+
 // A setup is a point of the grid.
 type setup struct {
 	lr            float64
@@ -66,30 +86,52 @@ var grids = []struct {
 	setups []setup
 }{
 	{"dpo", 40, []setup{{2e-5, 4, 3, packed, 0}, {5e-5, 1, 3, single, 0.5}, {2e-4, 1, 3, single, 0.5},
-		{1e-4, 1, 3, packed, 0}, {5e-5, 1, 3, single, 0}, {2e-4, 1, 3, single, 0}, {5e-5, 1, 10, packed, 0.5},
-		{2e-4, 4, 3, single, 0.5}}},
-	{"sft", 40, []setup{{2e-4, 4, 3, packed, 0}, {2e-4, 1, 3, single, 0}, {4e-4, 1, 3, single, 0},
-		{5e-5, 1, 3, single, 0}, {8e-4, 4, 3, single, 0}, {8e-4, 1, 3, single, 0}, {2e-4, 4, 3, single, 0}}},
+		{1e-4, 1, 3, packed, 0}, {5e-5, 1, 3, single, 0}, {1e-4, 1, 3, single, 0.5}, {2e-4, 4, 3, single, 0.5},
+		{5e-5, 4, 3, single, 0.5}, {2e-4, 1, 3, single, 0}, {5e-5, 1, 10, packed, 0.5}}},
+	{"sft", 40, []setup{{2e-4, 4, 3, packed, 0}, {2e-4, 1, 3, single, 0}, {2e-4, 4, 3, single, 0},
+		{4e-4, 4, 3, single, 0}, {4e-4, 1, 3, single, 0}, {5e-5, 1, 3, single, 0}, {8e-4, 4, 3, single, 0},
+		{8e-4, 1, 3, single, 0}}},
 	{"kto", 40, []setup{{2e-5, 4, 3, packed, 0}, {5e-5, 1, 3, single, 0}, {5e-5, 1, 10, packed, 0},
 		{2e-4, 1, 3, single, 0}, {2e-4, 1, 10, packed, 0}}},
-	{"dpo", 200, []setup{{2e-5, 4, 3, packed, 0}, {5e-5, 4, 3, single, 0.5}, {5e-5, 4, 3, single, 0},
-		{2e-4, 4, 3, single, 0.5}, {5e-5, 1, 3, packed, 0.5}}},
-	{"sft", 200, []setup{{2e-4, 4, 3, packed, 0}, {2e-4, 4, 3, single, 0}, {4e-4, 4, 3, single, 0},
-		{8e-4, 4, 3, single, 0}, {2e-4, 1, 3, packed, 0}}},
-	{"kto", 200, []setup{{2e-5, 4, 3, packed, 0}, {5e-5, 1, 6, packed, 0}, {2e-4, 1, 6, packed, 0}}},
-	{"dpo", 1000, []setup{{5e-5, 1, 1, packed, 0}, {2e-4, 1, 1, packed, 0}, {5e-5, 4, 1, packed, 0}}},
-	{"sft", 1000, []setup{{2e-4, 4, 1, packed, 0}, {8e-4, 4, 1, packed, 0}, {2e-4, 1, 1, packed, 0}}},
-	{"kto", 1000, []setup{{5e-5, 1, 1, packed, 0}, {2e-4, 1, 1, packed, 0}}},
-	{"dpo", 5000, []setup{{5e-5, 4, 1, packed, 0}, {2e-4, 4, 1, packed, 0}}},
-	{"sft", 5000, []setup{{2e-4, 4, 1, packed, 0}, {8e-4, 4, 1, packed, 0}}},
+	{"dpo", 200, []setup{{2e-5, 4, 3, packed, 0}, {5e-5, 4, 3, single, 0.5}, {5e-5, 1, 3, packed, 0.5},
+		{5e-5, 1, 3, packed, 0}, {2e-4, 4, 3, single, 0.5}, {2e-4, 1, 3, packed, 0.5}}},
+	{"sft", 200, []setup{{2e-4, 4, 3, packed, 0}, {2e-4, 4, 3, single, 0}, {8e-4, 4, 3, single, 0},
+		{5e-5, 4, 3, single, 0}, {2e-4, 1, 3, packed, 0}, {2e-4, 1, 3, single, 0}}},
+	{"kto", 200, []setup{{2e-5, 4, 3, packed, 0}, {5e-5, 1, 3, packed, 0}, {5e-5, 1, 6, packed, 0},
+		{2e-4, 1, 3, packed, 0}}},
+	{"dpo", 1000, []setup{{5e-5, 4, 3, packed, 0}, {2e-5, 4, 3, packed, 0}, {2e-4, 4, 3, packed, 0},
+		{5e-5, 4, 3, packed, 0.5}, {5e-5, 1, 3, packed, 0}}},
+	{"sft", 1000, []setup{{2e-4, 4, 3, packed, 0}, {8e-4, 4, 3, packed, 0}, {5e-5, 4, 3, packed, 0},
+		{2e-4, 1, 3, packed, 0}}},
+	{"kto", 1000, []setup{{5e-5, 4, 3, packed, 0}, {2e-5, 4, 3, packed, 0}, {2e-4, 4, 3, packed, 0}}},
+	{"dpo", 5000, []setup{{5e-5, 4, 1, packed, 0}, {2e-4, 4, 1, packed, 0}, {5e-5, 1, 1, packed, 0}}},
+	{"sft", 5000, []setup{{2e-4, 4, 1, packed, 0}, {8e-4, 4, 1, packed, 0}, {2e-4, 1, 1, packed, 0}}},
 	{"kto", 3500, []setup{{5e-5, 4, 1, packed, 0}, {2e-4, 4, 1, packed, 0}}},
 }
 
-// nameOf is a model's name in the results.
-func nameOf(file string) string { return strings.TrimSuffix(filepath.Base(file), ".gguf") }
+// A model is one that is trained.
+type model struct {
+	name, file string
+	seqLen     int // of its rows; 0: the default
+}
+
+// parseModels reads a list of files, each with the length of its rows behind an @ where the model reads no more.
+func parseModels(list string) (out []model, err error) {
+	for _, word := range strings.Split(list, ",") {
+		file, length, some := strings.Cut(word, "@")
+		m := model{name: strings.TrimSuffix(filepath.Base(file), ".gguf"), file: file}
+		if some {
+			if m.seqLen, err = strconv.Atoi(length); err != nil {
+				return nil, fmt.Errorf("-models: %q: the length of rows is no number", word)
+			}
+		}
+		out = append(out, m)
+	}
+	return out, nil
+}
 
 // plan lists all trials in the order in which they are run: the grids' first points for every model, then their next.
-func plan(files []string) (out []trial) {
+func plan(models []model) (out []trial) {
 	type ranked struct {
 		trial
 		rank int
@@ -97,9 +139,10 @@ func plan(files []string) (out []trial) {
 	var all []ranked
 	for i, g := range grids {
 		for j, s := range g.setups {
-			for k, file := range files {
-				t := trial{Model: nameOf(file), Method: g.method, Data: dataOf(g.method, g.rows),
-					Rows: g.rows, LR: s.lr, Accum: s.accum, Epochs: s.epochs, Pack: s.pack, Beta: s.beta, Seed: 1, file: file}
+			for k, m := range models {
+				t := trial{Model: m.name, Method: g.method, Data: dataOf(g.method, g.rows),
+					Rows: g.rows, LR: s.lr, Accum: s.accum, Epochs: s.epochs, Pack: s.pack, Beta: s.beta, Seed: 1,
+					SeqLen: m.seqLen, file: m.file}
 				// A grid's points tell less the later they come, and so do grids of more rows and of the second model.
 				rank := 2*(i/3) + j + 2*k
 				if g.method == "kto" && i+k > 2 { // the dearest to measure
@@ -112,6 +155,29 @@ func plan(files []string) (out []trial) {
 	slices.SortStableFunc(all, func(a, b ranked) int { return cmp.Compare(a.rank, b.rank) })
 	for _, r := range all {
 		out = append(out, r.trial)
+	}
+	return out
+}
+
+// checks lists the trials that compare what ggtune chooses by itself with a small grid, on three sets of answers drawn with
+// three seeds each.
+func checks(models []model) (out []trial) {
+	const rows = 200
+	setups := []setup{{}}
+	for _, lr := range []float64{2e-4, 8e-4, 5e-5} {
+		for _, accum := range []int{1, 4} {
+			setups = append(setups, setup{lr, accum, 3, packed, 0})
+		}
+	}
+	for seed := uint64(1); seed <= 3; seed++ {
+		for _, data := range []string{"short", "code", "gsm8k"} {
+			for _, m := range models {
+				for _, s := range setups {
+					out = append(out, trial{Model: m.name, Method: "sft", Data: data, Rows: rows, LR: s.lr, Accum: s.accum,
+						Epochs: s.epochs, Pack: s.pack, Seed: seed, SeqLen: m.seqLen, file: m.file})
+				}
+			}
+		}
 	}
 	return out
 }

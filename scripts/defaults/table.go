@@ -10,19 +10,19 @@ import (
 
 // printTable writes what was measured as Markdown, cell by cell: method, number of rows, model. The lowest loss of a cell
 // is set in bold, and a cell without a run is named.
-func printTable(w io.Writer, results []result, models []string) {
+func printTable(w io.Writer, results []result, models []model) {
 	fmt.Fprintln(w, "| method, data | rows | model | lr | packing | accum | epochs | β | updates | held-out loss | accuracy | kl |")
 	fmt.Fprintln(w, "|---|---|---|---|---|---|---|---|---|---|---|---|")
 	for _, g := range grids {
-		for _, model := range models {
+		for _, m := range models {
 			data := dataOf(g.method, g.rows)
 			var cell []result
 			for _, r := range results {
-				if r.Method == g.method && r.Rows == g.rows && r.Model == model && r.Data == data {
+				if r.Method == g.method && r.Rows == g.rows && r.Model == m.name && r.Data == data && r.Seed == 1 && r.LR > 0 {
 					cell = append(cell, r)
 				}
 			}
-			head := fmt.Sprintf("| %s, %s | %d | %s", g.method, data, g.rows, short(model))
+			head := fmt.Sprintf("| %s, %s | %d | %s", g.method, data, g.rows, short(m.name))
 			if len(cell) == 0 {
 				fmt.Fprintf(w, "%s | not measured | | | | | | | | |\n", head)
 			}
@@ -65,4 +65,37 @@ func (r result) row(best bool) string {
 	}
 	return fmt.Sprintf(" | %g | %s | %d | %d | %s | %d | %.4f → %s | %s | %s |", r.LR, r.Pack, r.Accum, r.Epochs, beta,
 		r.Updates, r.Before, loss, figure("accuracy"), figure("kl"))
+}
+
+// printChecks writes, for each model, data set and seed, the loss of what ggtune chose beside the lowest of the grid.
+func printChecks(w io.Writer, results []result, models []model) {
+	fmt.Fprintln(w, "| model | data | seed | base | defaults | best of the grid | with | defaults are |")
+	fmt.Fprintln(w, "|---|---|---|---|---|---|---|---|")
+	done := map[string]result{}
+	for _, r := range results {
+		done[r.name()] = r
+	}
+	var own *result
+	var grid []result
+	trials := checks(models)
+	for i, t := range trials {
+		if r, is := done[t.name()]; is && t.LR == 0 {
+			own = &r
+		} else if is {
+			grid = append(grid, r)
+		}
+		if last := i+1 == len(trials) || trials[i+1].LR == 0; !last {
+			continue
+		}
+		head := fmt.Sprintf("| %s | %s | %d |", short(t.Model), t.Data, t.Seed)
+		if own == nil || len(grid) == 0 {
+			fmt.Fprintln(w, head+" not measured | | | | |")
+		} else {
+			best := slices.MinFunc(grid, byLoss)
+			x, y := own.After["loss"], best.After["loss"]
+			fmt.Fprintf(w, "%s %.4f | %.4f | %.4f | lr %g, accum %d | %+.1f %% |\n", head, own.Before, x, y, best.LR, best.Accum,
+				100*(x/y-1))
+		}
+		own, grid = nil, nil
+	}
 }
