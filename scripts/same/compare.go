@@ -23,8 +23,8 @@ import (
 
 // maskedKeys are the keys of JSON objects, and of adapters' metadata, whose values may differ: times, speeds, memory in
 // use, the version, and the hash of a file that names the version (its content is compared).
-var maskedKeys = []string{"seconds", "reference_seconds", "tok_per_s", "peak_bytes", "free_bytes", "time", "version",
-	"ggtune.version", "adapter_sha256"}
+var maskedKeys = []string{"seconds", "reference_seconds", "sample_seconds", "tok_per_s", "peak_bytes", "free_bytes",
+	"time", "version", "ggtune.version", "adapter_sha256"}
 
 // dropped are keys of a checkpoint that were written once and are no longer: they follow from the settings in .config.
 var dropped = []string{".course.MinRatio", ".course.Decay"}
