@@ -214,31 +214,55 @@ func Table(s Started) string {
 	return b.String()
 }
 
+// A CountRow is a line of the table of what became of the examples.
+type CountRow struct {
+	Name  string `json:"name"`
+	Train int    `json:"train"`
+	Held  *int   `json:"held"` // null without held-out examples
+}
+
+// CountRows gives the table's lines.
+func CountRows(train encode.Counts, held *encode.Counts) (rows []CountRow) {
+	for _, r := range []struct {
+		name string
+		of   func(c encode.Counts) int
+	}{
+		{"examples read", func(c encode.Counts) int { return c.Examples }},
+		{"dropped: nothing to learn from", func(c encode.Counts) int { return c.DroppedRead }},
+		{"dropped: longer than a row", func(c encode.Counts) int { return c.DroppedLong }},
+		{"dropped: no answer left after truncation", func(c encode.Counts) int { return c.DroppedCut }},
+		{"dropped: no token before the answers", func(c encode.Counts) int { return c.DroppedBare }},
+		{"dropped: duplicates (--dedup)", func(c encode.Counts) int { return c.DroppedAlike }},
+		{"exact duplicates", func(c encode.Counts) int { return c.Exact }},
+		{"near duplicates", func(c encode.Counts) int { return c.Near }},
+		{"truncated", func(c encode.Counts) int { return c.Truncated }},
+		{"rows", func(c encode.Counts) int { return c.Rows }},
+		{"tokens", func(c encode.Counts) int { return c.Tokens }},
+		{"counted tokens", func(c encode.Counts) int { return c.Counted }},
+	} {
+		row := CountRow{Name: r.name, Train: r.of(train)}
+		if held != nil {
+			n := r.of(*held)
+			row.Held = &n
+		}
+		rows = append(rows, row)
+	}
+	return rows
+}
+
 // CountsTable shows what became of the examples, of the held-out ones too where there are any.
 func CountsTable(train encode.Counts, held *encode.Counts) string {
 	var b strings.Builder
-	row := func(name string, of func(c encode.Counts) int) {
-		fmt.Fprintf(&b, "%-42s %12d", name, of(train))
-		if held != nil {
-			fmt.Fprintf(&b, " %12d", of(*held))
-		}
-		b.WriteByte('\n')
-	}
 	if held != nil {
 		fmt.Fprintf(&b, "%-42s %12s %12s\n", "", "training", "held out")
 	}
-	row("examples read", func(c encode.Counts) int { return c.Examples })
-	row("dropped: nothing to learn from", func(c encode.Counts) int { return c.DroppedRead })
-	row("dropped: longer than a row", func(c encode.Counts) int { return c.DroppedLong })
-	row("dropped: no answer left after truncation", func(c encode.Counts) int { return c.DroppedCut })
-	row("dropped: no token before the answers", func(c encode.Counts) int { return c.DroppedBare })
-	row("dropped: duplicates (--dedup)", func(c encode.Counts) int { return c.DroppedAlike })
-	row("exact duplicates", func(c encode.Counts) int { return c.Exact })
-	row("near duplicates", func(c encode.Counts) int { return c.Near })
-	row("truncated", func(c encode.Counts) int { return c.Truncated })
-	row("rows", func(c encode.Counts) int { return c.Rows })
-	row("tokens", func(c encode.Counts) int { return c.Tokens })
-	row("counted tokens", func(c encode.Counts) int { return c.Counted })
+	for _, r := range CountRows(train, held) {
+		fmt.Fprintf(&b, "%-42s %12d", r.Name, r.Train)
+		if r.Held != nil {
+			fmt.Fprintf(&b, " %12d", *r.Held)
+		}
+		b.WriteByte('\n')
+	}
 	return b.String()
 }
 

@@ -34,14 +34,15 @@ const mostSmall = 1 << 20
 
 // A Status is all of a run but its steps and samples.
 type Status struct {
-	State    State           `json:"state"`
-	Name     string          `json:"name"`     // of its directory
-	Activity string          `json:"activity"` // what it is at beside steps, where it runs in this process
-	Failed   string          `json:"failed"`   // why it ended, where it ran in this process and failed
-	Faults   []string        `json:"faults"`   // of its files
-	Start    *report.Start   `json:"start"`    // null for a run from before start.json
-	Settings string          `json:"settings"` // run.toml
-	Report   *report.Summary `json:"report"`   // null until its end
+	State    State             `json:"state"`
+	Name     string            `json:"name"`     // of its directory
+	Activity string            `json:"activity"` // what it is at beside steps, where it runs in this process
+	Failed   string            `json:"failed"`   // why it ended, where it ran in this process and failed
+	Faults   []string          `json:"faults"`   // of its files
+	Start    *report.Start     `json:"start"`    // null for a run from before start.json
+	Counts   []report.CountRow `json:"counts"`   // what became of the data, as the start-up table has it
+	Settings string            `json:"settings"` // run.toml
+	Report   *report.Summary   `json:"report"`   // null until its end
 }
 
 // A Run is a run's directory as others see it. It is safe for concurrent use.
@@ -88,6 +89,9 @@ func (r *Run) Status() Status {
 		if err == nil {
 			s.Start = &from
 		}
+	}
+	if s.Start != nil {
+		s.Counts = report.CountRows(s.Start.Train, s.Start.Held)
 	}
 	s.Report, err = readReport(r.dir)
 	fault(err)

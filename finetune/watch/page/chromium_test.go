@@ -179,7 +179,7 @@ func TestRunInChromium(t *testing.T) {
 	}
 	text := b.Eval(`document.body.innerText`)
 	for _, want := range []string{"1234567", "654321", "45678", "A haiku, please. " + evil, "of the base " + evil, "of step 1000", "a note " + evil,
-		"m" + evil + ".gguf", "running"} {
+		"m" + evil + ".gguf", "running", "near duplicates"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the page does not show %q", want)
 		}

@@ -131,10 +131,6 @@
     document.title = (last ? `${last.step}${steps ? "/" + steps : ""}: ${finite(last.loss) ? last.loss.toFixed(4) : "no number"} – ` : "") + (status?.name ?? "ggtune");
   }
 
-  const counts = [["examples read", "examples"], ["dropped: nothing to learn from", "dropped_read"], ["dropped: longer than a row", "dropped_long"],
-    ["dropped: no answer left after truncation", "dropped_cut"], ["dropped: no token before the answers", "dropped_bare"],
-    ["truncated", "truncated"], ["rows", "rows"], ["tokens", "tokens"], ["counted tokens", "counted_tokens"]];
-
   const words = { preparing: "preparing", running: "running", stopping: "stopping: the state is being saved", stopped: "stopped", done: "done" };
 
   function drawStatus() {
@@ -146,9 +142,8 @@
     $("stop").hidden = over || s.state !== "running";
     $("continue").hidden = over || s.state !== "stopped" || !s.settings;
     say([s.failed, ...s.faults].filter(Boolean).join("\n"));
-    const held = start?.eval_data;
-    table("data", start ? (held ? [["", "training", "held out"]] : []).concat(counts.map(([name, key]) =>
-      [name, start.data[key], ...(held ? [held[key]] : [])])) : []);
+    const held = s.counts?.some((c) => c.held !== null);
+    table("data", (held ? [["", "training", "held out"]] : []).concat((s.counts ?? []).map((c) => [c.name, c.train, ...(held ? [c.held] : [])])));
     table("about", start ? [["model", `${start.model} (${start.arch}; ${start.types})`], ["method", start.method],
       ...(start.template ? [["template", start.template]] : []), ["trained", `${start.parameters} parameters`],
       ["planned", `${bytes(start.planned_bytes)} beside the model file`], ["threads", start.threads]] : []);
