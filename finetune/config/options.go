@@ -182,7 +182,7 @@ func (c *Config) evalOptions() []Option {
 	return []Option{
 		{Name: "eval-every", Value: &c.EvalEvery, Resume: Free, before: func() { c.EvalEvery = Fixed(0) },
 			Usage: "evaluate every `N` steps; 0: at the start and the end; auto: 10 to 19 times"},
-		{Name: "eval-rows", Value: &c.EvalRows, Eval: true, Resume: Same, Usage: "evaluate on at most `N` rows; 0: all"},
+		{Name: "eval-rows", Value: &c.EvalRows, Eval: true, Resume: Same, Usage: "evaluate on at most `N` rows, with --choices and --match of questions; 0: all"},
 		{Name: "patience", Value: &c.Patience, Resume: Free, Usage: "stop after `N` evaluations without a lower loss; 0: never"},
 		{Name: "best", Value: &c.Best, Resume: Free, Usage: "the result is the step with the lowest held-out loss, not the last; --patience implies it"},
 		{Name: "save-every", Value: &c.SaveEvery, Resume: Free, Usage: "checkpoint every `N` steps; 0: at the end"},
@@ -204,7 +204,7 @@ func (c *Config) sampleOptions() []Option {
 
 func (c *Config) machineOptions() []Option {
 	return []Option{
-		{Name: "seed", Aliases: []string{"s"}, Value: &c.Seed, Usage: "seed of every random choice"},
+		{Name: "seed", Aliases: []string{"s"}, Value: &c.Seed, Eval: true, Usage: "seed of every random choice"},
 		{Name: "threads", Aliases: []string{"t"}, Value: &c.Threads, Eval: true, Resume: Bits, Usage: "`N` threads; 0: one for each physical core"},
 		{Name: "device", Value: &c.Device, Eval: true, Usage: "what computes: cpu"},
 		{Name: "exact", Value: &c.Exact, Eval: true, Usage: "compute every product in F32 instead of the fastest format"},

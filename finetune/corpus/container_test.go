@@ -15,9 +15,11 @@ import (
 
 	"github.com/parquet-go/parquet-go"
 
+	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/finetune/data"
 	"github.com/ggtune/ggtune/finetune/encode"
+	sft "github.com/ggtune/ggtune/finetune/method"
 )
 
 // formatRows has rows of every format that a record of its own holds, with what is awkward for one container or another:
@@ -49,8 +51,16 @@ var formatRows = map[string]struct {
 	"scored":                 {"dpo", []string{`{"instruction": "i", "completions": [{"response": "a", "overall_score": 2.5}, {"response": "b", "overall_score": 4}]}`, `{"instruction": "i", "completions": [{"response": "c", "overall_score": 1}, {"response": "d", "overall_score": 0.5}]}`}},
 	"rated":                  {"dpo", []string{`{"prompt": [{"role": "user", "content": "q"}], "answers": [{"text": "x", "stop": "length"}, {"text": "y"}], "choice": "b"}`}},
 	"kto":                    {"kto", []string{`{"prompt": "p", "completion": "a", "label": true}`, `{"prompt": "q", "completion": "b", "label": false}`}},
-	"kto of answers":         {"kto", []string{`{"question": "p", "answer": "a", "label": true}`, `{"question": "q", "answer": "b", "label": false}`}},
+	"choices": {asChoices, []string{`{"question": "q \"1\"", "choices": {"text": ["a", "b, c"], "label": ["A", "B"]}, "answerKey": "B"}`,
+		`{"question": "r\ts", "choices": {"text": ["d", "e"], "label": ["A", "B"]}, "answerKey": "A"}`}},
+	"winogrande": {asChoices, []string{`{"sentence": "Ann paid Bea, for _ was poor.", "option1": "Ann", "option2": "Bea", "answer": "2"}`}},
+	"choice-instruction": {asChoices, []string{`{"instruction": "Please choose the correct answer to the question: q\n\nAnswer1: a Answer2: b\n\nAnswer format: answer1/answer2", ` +
+		`"input": "", "output": "answer2", "answer": "answer2"}`}},
+	"kto of answers": {"kto", []string{`{"question": "p", "answer": "a", "label": true}`, `{"question": "q", "answer": "b", "label": false}`}},
 }
+
+// asChoices stands for the method of rows that are read as multiple choice.
+const asChoices = "choices"
 
 // containers write rows, given as JSON objects, each in its own way.
 var containers = map[string]func(t *testing.T, rows []string) string{
@@ -311,6 +321,9 @@ func itemsIn(t *testing.T, model, method, file string, rows []string) []string {
 	if err := os.WriteFile(path, []byte(containers[file](t, rows)), 0o666); err != nil {
 		t.Fatal(err)
 	}
+	if method == asChoices {
+		return choicesIn(t, model, path)
+	}
 	r, read, err := readData(t, model, path, func(c *config.Config) { c.Method = method })
 	if err != nil {
 		t.Fatalf("%s: %v", file, err)
@@ -318,6 +331,30 @@ func itemsIn(t *testing.T, model, method, file string, rows []string) []string {
 	var out []string
 	for i := range read.Train.Items {
 		out = append(out, spellItem(r, &read.Train.Items[i]))
+	}
+	return out
+}
+
+func choicesIn(t *testing.T, model, path string) (out []string) {
+	t.Helper()
+	c := config.Default()
+	c.Model, c.Data, c.Packing = model, []string{path}, "none"
+	m, err := engine.Open(model)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	r, err := Open(&c, m, sft.SFT)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	read, err := r.ReadChoices(t.Context(), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, q := range read.Questions {
+		out = append(out, fmt.Sprintf("%s %d %v", spellItem(r, read.Rows.Row(i)[0]), q.Right, q.Lengths))
 	}
 	return out
 }

@@ -91,8 +91,8 @@ func (r *Reader) Literal(name, text string, window int) ([]encode.Item, error) {
 var wants = map[method.Need]data.Want{method.Answers: data.WantAnswers, method.Pairs: data.WantPairs,
 	method.Verdicts: data.WantVerdicts}
 
-// openData opens data files with the run's options.
-func openData(ctx context.Context, cfg *config.Config, paths []string, need method.Need) (*data.Dataset, error) {
+// openData opens data files with the run's options. chat says that multiple choice becomes conversations.
+func openData(ctx context.Context, cfg *config.Config, paths []string, want data.Want, chat bool) (*data.Dataset, error) {
 	columns, unwanted, err := cfg.ColumnNames()
 	if err != nil {
 		return nil, err
@@ -103,14 +103,14 @@ func openData(ctx context.Context, cfg *config.Config, paths []string, need meth
 	}
 	return data.Open(ctx, paths, data.Options{Format: cfg.Format, Columns: columns, Ignore: unwanted,
 		Split:          cfg.TextSplit,
-		ReplaceInvalid: cfg.ReplaceInvalid, Strict: cfg.Strict, Want: wants[need],
+		ReplaceInvalid: cfg.ReplaceInvalid, Strict: cfg.Strict, Want: want, ChatChoices: chat,
 		BestWorst:    cfg.RankedPairs == "best-worst",
 		Instructions: data.InstructionOptions{Examples: examples, Chat: cfg.TaskChat}})
 }
 
 // readInto opens data and hands it to use; split says that part of it will be held out.
 func (r *Reader) readInto(ctx context.Context, paths []string, split bool, use func(in *input) error) error {
-	ds, err := openData(ctx, r.cfg, paths, r.how.Need)
+	ds, err := openData(ctx, r.cfg, paths, wants[r.how.Need], false)
 	if err != nil {
 		return err
 	}

@@ -129,17 +129,7 @@ func (t *text) render(src data.Source, messages []data.Message, tools json.RawMe
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", src, err)
 	}
-	conv := template.Conversation{Tools: tools, BOS: t.bos, EOS: t.eos,
-		Messages: make([]template.Message, len(messages))}
-	for i, m := range messages {
-		turn := template.Message{Role: string(m.Role), Content: m.Content, Reasoning: m.Reasoning,
-			ToolCallID: m.ToolCallID, Name: m.Name, Train: m.Train}
-		for _, c := range m.ToolCalls {
-			turn.ToolCalls = append(turn.ToolCalls, template.ToolCall{ID: c.ID, Type: c.Type, Name: c.Name,
-				Arguments: c.Arguments})
-		}
-		conv.Messages[i] = turn
-	}
+	conv := template.Conversation{Tools: tools, BOS: t.bos, EOS: t.eos, Messages: turns(messages)}
 	r, err := tmpl.Render(conv, t.opts)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", src, err)
@@ -195,7 +185,7 @@ func (t *text) document(src data.Source, text string, part encode.Part, window i
 // stop in the middle.
 func (t *text) answered(x *data.Example, a *data.Answer) (encode.Item, error) {
 	if a.Messages == nil {
-		it, err := t.enc.Completion(x.Source, x.Prompt, a.Text)
+		it, err := t.enc.Completion(x.Source, x.Prompt+a.Given, a.Text)
 		if n := len(it.Tokens); err == nil && a.CutOff && t.vocab.IsEOG(it.Tokens[n-1]) {
 			it.Counted[n-1] = false
 		}

@@ -82,7 +82,7 @@ func (v *View) open(ctx context.Context, cfg *config.Config) (*config.Config, *m
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	ds, err := openData(ctx, cfg, cfg.Data, how.Need)
+	ds, err := openData(ctx, cfg, cfg.Data, wants[how.Need], false)
 	var unsuited *data.UnsuitedError
 	if !errors.As(err, &unsuited) || cfg.Method != config.Default().Method || unsuited.Gives == data.WantAnswers {
 		return cfg, how, ds, err

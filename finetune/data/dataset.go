@@ -322,6 +322,9 @@ func (drop *Drop) add(at Source) {
 }
 
 func (d *Dataset) countCutOff(e *Example) {
+	if e.Kind == KindChoice { // none has an end
+		return
+	}
 	for _, a := range e.Answers {
 		if !a.CutOff {
 			continue

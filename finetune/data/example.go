@@ -15,6 +15,7 @@ const (
 	KindText                       // Text: literal text, every token counts
 	KindPair                       // a prompt and two Answers, the chosen one and the rejected one
 	KindVerdict                    // a prompt and one of Answers, which is Desirable or not
+	KindChoice                     // a question and Answers, of which one is Right
 )
 
 // String gives the kind's name in messages and reports.
@@ -30,6 +31,8 @@ func (k Kind) String() string {
 		return "pair"
 	case KindVerdict:
 		return "verdict"
+	case KindChoice:
+		return "choice"
 	}
 	return fmt.Sprintf("kind %d", uint8(k))
 }
@@ -63,8 +66,9 @@ type Example struct {
 	Prompt     string // KindCompletion: not counted; KindPair, KindVerdict: the prompt where the answers are literal text
 	Completion string // KindCompletion: counted
 
-	Answers   []Answer // KindPair: chosen, rejected; KindVerdict: one
+	Answers   []Answer // KindPair: chosen, rejected; KindVerdict: one; KindChoice: all
 	Desirable bool     // KindVerdict
+	Right     int      // KindChoice: index into Answers
 
 	Text string // KindText
 	// A long document is cut into several examples. Continues says that this one begins where the example before it in
@@ -79,6 +83,8 @@ type Example struct {
 type Answer struct {
 	Messages []Message
 	Text     string
+	// Given is literal text between the prompt and Text that is given too: what fills a blank before what follows it.
+	Given string
 	// CutOff says that whoever wrote it was stopped: it has no end that could be learned.
 	CutOff bool
 }

@@ -19,6 +19,8 @@ type Format struct {
 	Preference bool
 	// Verdicts says that it reads verdicts on single answers and no pairs.
 	Verdicts bool
+	// Choices says that it reads multiple choice, which is answered and not learned from.
+	Choices bool
 	// Aside names fields that such data has and that say nothing to learn from, so that nobody need be told; a name
 	// that ends with a full stop stands for all that lies in it.
 	Aside []string
@@ -47,7 +49,7 @@ func isPreference(r *Record, want Want) bool {
 	}
 	verdict := want == WantVerdicts || verdictField(r) != ""
 	for _, f := range formats.All() {
-		if f.Preference && (verdict || !f.Verdicts) && f.Match(r) {
+		if !f.Choices && f.Preference && (verdict || !f.Verdicts) && f.Match(r) {
 			return true
 		}
 	}
@@ -55,12 +57,14 @@ func isPreference(r *Record, want Want) bool {
 }
 
 // plainFormat finds the format of a record without choices or verdicts, or nil.
-func plainFormat(r *Record) *Format { return matching(r, false) }
+func plainFormat(r *Record) *Format {
+	return matching(r, func(f *Format) bool { return f.gives() == WantAnswers })
+}
 
-// matching finds the format of highest priority that matches.
-func matching(r *Record, preference bool) (found *Format) {
+// matching finds the format of highest priority that matches, of those that may be.
+func matching(r *Record, may func(f *Format) bool) (found *Format) {
 	for _, f := range formats.All() {
-		if f.Preference == preference && (found == nil || f.Priority > found.Priority) && f.Match(r) {
+		if may(f) && (found == nil || f.Priority > found.Priority) && f.Match(r) {
 			found = f
 		}
 	}
@@ -69,7 +73,12 @@ func matching(r *Record, preference bool) (found *Format) {
 
 // detect finds the format of a record. Without one the error says what was found and what is known.
 func detect(r *Record, want Want) (*Format, error) {
-	if f := matching(r, isPreference(r, want)); f != nil {
+	may := func(f *Format) bool { return f.Choices }
+	if want != WantChoices {
+		preference := isPreference(r, want)
+		may = func(f *Format) bool { return !f.Choices && f.Preference == preference }
+	}
+	if f := matching(r, may); f != nil {
 		return f, nil
 	}
 	return nil, unknownFormat(r, want)
@@ -78,6 +87,8 @@ func detect(r *Record, want Want) (*Format, error) {
 // gives says what is made of the format's records if nobody wants something else.
 func (f *Format) gives() Want {
 	switch {
+	case f.Choices:
+		return WantChoices
 	case f.Verdicts:
 		return WantVerdicts
 	case f.Preference:
@@ -92,6 +103,11 @@ func (f *Format) suits(want Want) error {
 	switch gives := f.gives(); {
 	case gives == want, gives == WantPairs && want == WantVerdicts:
 		return nil
+	case gives == WantChoices:
+		why = fmt.Sprintf("%q is multiple choice, which `ggtune eval --choices` measures; no method trains on it", f.Name)
+	case want == WantChoices:
+		why = fmt.Sprintf("%q is %v, and --choices measures multiple choice: a question with choices, one of them "+
+			"right. Formats of it:%s", f.Name, gives, knownFormats(want))
 	case want == WantAnswers && gives == WantVerdicts:
 		why = fmt.Sprintf("found preference data (%q: verdicts on answers), which this method does not train on: it would learn the undesirable "+
 			"ones as well; a method that learns from verdicts does: kto; if the column is no verdict, leave it "+
@@ -116,7 +132,8 @@ func (f *Format) suits(want Want) error {
 func knownFormats(want Want) string {
 	var b strings.Builder
 	for _, f := range formats.All() {
-		if f.Preference == (want != WantAnswers) && (want == WantVerdicts || !f.Verdicts) {
+		if f.Choices == (want == WantChoices) && (f.Choices || f.Preference == (want != WantAnswers) &&
+			(want == WantVerdicts || !f.Verdicts)) {
 			fmt.Fprintf(&b, "\n  %-22s %s", f.Name, f.Fields)
 		}
 	}
@@ -124,7 +141,7 @@ func knownFormats(want Want) string {
 }
 
 func unknownFormat(r *Record, want Want) error {
-	if isPreference(r, want) {
+	if want != WantChoices && isPreference(r, want) {
 		return r.errorf("found preference data of which a part is missing: the fields are %s; formats of preference data:%s",
 			quoted(r.Names()), knownFormats(WantVerdicts))
 	}
@@ -148,6 +165,8 @@ func (d *Dataset) mismatch(r *Record, forced bool) error {
 // unlearnable says why nothing can be learned from an example, or "".
 func unlearnable(e *Example) string {
 	switch e.Kind {
+	case KindChoice:
+		return unanswerable(e)
 	case KindPair, KindVerdict:
 		return unlearnableChoice(e)
 	case KindText:

@@ -38,6 +38,8 @@ type Options struct {
 	Strict bool
 	// Instructions says how Natural Instructions tasks are written.
 	Instructions InstructionOptions
+	// ChatChoices makes multiple choice conversations. Default: literal text.
+	ChatChoices bool
 	// Want says what kind of example is looked for. Default WantAnswers.
 	Want Want
 	// BestWorst makes one pair of a ranked list, its best and its worst answer, in place of all pairs of unequal rank.
@@ -52,6 +54,7 @@ const (
 	WantAnswers  Want = iota // KindMessages, KindCompletion and KindText
 	WantPairs                // KindPair
 	WantVerdicts             // KindVerdict; a pair gives two, its chosen answer desirable and its rejected one not
+	WantChoices              // KindChoice
 )
 
 // String says what a method with this want learns from.
@@ -63,6 +66,8 @@ func (w Want) String() string {
 		return "pairs"
 	case WantVerdicts:
 		return "verdicts"
+	case WantChoices:
+		return "multiple choice"
 	}
 	return fmt.Sprintf("want %d", uint8(w))
 }

@@ -1,6 +1,7 @@
 package generate
 
 import (
+	"encoding/json"
 	"fmt"
 
 	"github.com/ggtune/ggtune/finetune/encode"
@@ -56,7 +57,12 @@ func (c *Chat) Template() *template.Template { return c.template }
 // Prompt gives the tokens of a conversation with the opening of the assistant's next turn. The names of control tokens in
 // the messages are plain text.
 func (c *Chat) Prompt(messages []template.Message) ([]int32, error) {
-	r, err := c.template.RenderPrompt(template.Conversation{Messages: messages, BOS: c.bos, EOS: c.eos}, template.Options{DropReasoning: true})
+	return c.PromptWith(messages, nil)
+}
+
+// PromptWith is Prompt of a conversation with tools.
+func (c *Chat) PromptWith(messages []template.Message, tools json.RawMessage) ([]int32, error) {
+	r, err := c.template.RenderPrompt(template.Conversation{Messages: messages, Tools: tools, BOS: c.bos, EOS: c.eos}, template.Options{DropReasoning: true})
 	if err != nil {
 		return nil, err
 	}

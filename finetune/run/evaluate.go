@@ -57,63 +57,35 @@ func finite(x float64) any {
 }
 
 // Evaluate measures a model on cfg.Data, with the adapter that a path names (a file, a run's directory, a checkpoint's)
-// unless that is "". What the adapter says about
-// its making (method, template, mask, row length, and how the data is read) is taken where given, asked with the
-// option's name, says that the user did not choose; nil means nothing was chosen. Of cfg only what Options marks as
-// Eval is used.
+// unless that is "". What the adapter says about its making (method, template, mask, row length, and how the data is
+// read) is taken where given, asked with the option's name, says that the user did not choose; nil means nothing was
+// chosen. Of cfg only what Options marks as Eval is used.
 func Evaluate(ctx context.Context, cfg config.Config, adapterPath string, given func(option string) bool,
 	rep report.Reporter) (_ Evaluation, err error) {
-	if err := cfg.ValidateEval(adapterPath != ""); err != nil {
-		return Evaluation{}, err
-	}
-	if given == nil {
-		given = func(string) bool { return false }
-	}
-	if adapterPath, err = checkpoint.FindAdapter(adapterPath); err != nil {
-		return Evaluation{}, err
-	}
 	if err := cfg.FindAdapters(); err != nil {
 		return Evaluation{}, err
 	}
-	if cfg.Threads == 0 {
-		cfg.Threads = budget.PhysicalCores()
-	}
-	m, err := engine.Open(cfg.Model)
+	m, err := openMeasured(ctx, &cfg, adapterPath, given, rep)
 	if err != nil {
 		return Evaluation{}, err
 	}
-	defer func() { err = errors.Join(err, m.Close()) }()
-	notes := func(list []string) {
-		for _, n := range list {
-			rep.Report(report.Notice{Text: n})
-		}
-	}
-	sc := engine.SessionConfig{Threads: cfg.Threads, Exact: cfg.Exact, Seed: cfg.Seed}
-	made := &origin.Origin{}
-	if adapterPath != "" {
-		a, err := tunedAdapter(ctx, m, &cfg, adapterPath, given, notes)
-		if err != nil {
-			return Evaluation{}, err
-		}
-		sc.Sets = []engine.Set{{Adapter: a}}
-		made = &origin.Origin{Adapter: adapterPath, Info: a.Info}
-	}
+	defer func() { err = errors.Join(err, m.model.Close()) }()
 	how, err := cfg.Loss()
 	if err != nil {
 		return Evaluation{}, err
 	}
-	text, err := corpus.Open(&cfg, m, how)
+	text, err := corpus.Open(&cfg, m.model, how)
 	if err != nil {
 		return Evaluation{}, err
 	}
 	defer func() { err = errors.Join(err, text.Close()) }()
-	text.AnyKind = !given("mask")
+	text.AnyKind = given == nil || !given("mask")
 	held, err := text.ReadHeld(ctx)
 	if err != nil {
 		return Evaluation{}, err
 	}
-	notes(held.Notes)
-	notes(made.Differs(origin.Use{Template: text.Template()}))
+	m.notes(held.Notes)
+	m.notes(m.made.Differs(origin.Use{Template: text.Template()}))
 	total := held.HeldRows.Rows()
 	var ref *reference
 	if how.Reference {
@@ -121,13 +93,13 @@ func Evaluate(ctx context.Context, cfg config.Config, adapterPath string, given 
 		if err != nil {
 			return Evaluation{}, err
 		}
-		notes(made.Differs(origin.Use{Reference: &sum}))
-		if ref, err = measureReference(ctx, m, &cfg, path, held,
+		m.notes(m.made.Differs(origin.Use{Reference: &sum}))
+		if ref, err = measureReference(ctx, m.model, &cfg, path, held,
 			func(n int) { rep.Report(report.Progress{What: "reference", Done: n, Total: total}) }); err != nil {
 			return Evaluation{}, err
 		}
 	}
-	sess, err := engine.NewSession(m, sc)
+	sess, err := engine.NewSession(m.model, m.session)
 	if err != nil {
 		return Evaluation{}, err
 	}
@@ -140,7 +112,53 @@ func Evaluate(ctx context.Context, cfg config.Config, adapterPath string, given 
 	}
 	return Evaluation{Loss: res.Loss, Perplexity: res.Perplexity(), Tokens: res.Tokens, Counted: res.Counted,
 		Rows: total, Method: how.Name, Unit: how.Unit,
-		Model: cfg.Model, Adapter: adapterPath, Figures: figures(nil, "", res.Metrics), Data: held.Held.Counts}, nil
+		Model: cfg.Model, Adapter: m.adapter, Figures: figures(nil, "", res.Metrics), Data: held.Held.Counts}, nil
+}
+
+// A measured model is one that is opened to be measured, with an adapter or none.
+type measured struct {
+	model   *engine.Model
+	session engine.SessionConfig
+	adapter string         // its file, or ""
+	made    *origin.Origin // what it says of its making
+	notes   func([]string) // tells the user
+}
+
+// openMeasured opens the model of cfg, and the adapter that a path names, from which cfg takes what the user has not
+// given.
+func openMeasured(ctx context.Context, cfg *config.Config, adapterPath string, given func(option string) bool,
+	rep report.Reporter) (_ *measured, err error) {
+	if err := cfg.ValidateEval(adapterPath != ""); err != nil {
+		return nil, err
+	}
+	if given == nil {
+		given = func(string) bool { return false }
+	}
+	m := &measured{made: &origin.Origin{}, notes: func(list []string) {
+		for _, n := range list {
+			rep.Report(report.Notice{Text: n})
+		}
+	}}
+	if m.adapter, err = checkpoint.FindAdapter(adapterPath); err != nil {
+		return nil, err
+	}
+	if cfg.Threads == 0 {
+		cfg.Threads = budget.PhysicalCores()
+	}
+	if m.model, err = engine.Open(cfg.Model); err != nil {
+		return nil, err
+	}
+	m.session = engine.SessionConfig{Threads: cfg.Threads, Exact: cfg.Exact, Seed: cfg.Seed}
+	if m.adapter == "" {
+		return m, nil
+	}
+	a, err := tunedAdapter(ctx, m.model, cfg, m.adapter, given, m.notes)
+	if err != nil {
+		return nil, errors.Join(err, m.model.Close())
+	}
+	m.session.Sets = []engine.Set{{Adapter: a}}
+	m.made = &origin.Origin{Adapter: m.adapter, Info: a.Info}
+	return m, nil
 }
 
 // tunedAdapter loads the adapter that is measured, and takes into cfg what it says about its making.

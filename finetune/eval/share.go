@@ -1,0 +1,87 @@
+package eval
+
+import (
+	"math"
+	"math/rand/v2"
+	"slices"
+)
+
+// A Share is how many of some things are right, with what is not known of it.
+type Share struct {
+	Value float64 `json:"value"`
+	// StdErr is the standard error of the mean: the sample's standard deviation over √n, as lm-evaluation-harness has
+	// it.
+	StdErr float64 `json:"stderr"`
+	// Interval holds the true share with 95 % confidence.
+	Interval [2]float64 `json:"interval"`
+}
+
+// z95 is the quantile of the normal distribution for 95 % confidence.
+const z95 = 1.959963984540054
+
+// ShareOf counts what is right, with Wilson's interval (Wilson 1927), which holds for few and for extreme shares too.
+func ShareOf(right []bool) Share {
+	n, k := float64(len(right)), 0.0
+	for _, r := range right {
+		if r {
+			k++
+		}
+	}
+	p := k / n
+	s := Share{Value: p}
+	if n > 1 {
+		s.StdErr = math.Sqrt(p * (1 - p) / (n - 1))
+	}
+	mid := (p + z95*z95/(2*n)) / (1 + z95*z95/n)
+	half := z95 / (1 + z95*z95/n) * math.Sqrt(p*(1-p)/n+z95*z95/(4*n*n))
+	s.Interval = [2]float64{max(mid-half, 0), min(mid+half, 1)}
+	return s
+}
+
+// resamples is how often MeanOf draws: the interval's ends then lie within a tenth of a standard error.
+const resamples = 2000
+
+// MeanOf is the mean of what is estimated of each thing, with a percentile bootstrap interval (Efron 1979) that the seed
+// fixes.
+func MeanOf(x []float64, seed uint64) Share {
+	n := len(x)
+	s := Share{Value: mean(x)}
+	if n > 1 {
+		ss := 0.0
+		for _, v := range x {
+			ss += (v - s.Value) * (v - s.Value)
+		}
+		s.StdErr = math.Sqrt(ss/float64(n-1)) / math.Sqrt(float64(n))
+	}
+	r := rand.New(rand.NewPCG(seed, uint64(n)))
+	means := make([]float64, resamples)
+	for i := range means {
+		for range n {
+			means[i] += x[r.IntN(n)] / float64(n)
+		}
+	}
+	slices.Sort(means)
+	s.Interval = [2]float64{means[resamples/40], means[resamples-1-resamples/40]}
+	return s
+}
+
+func mean(x []float64) float64 {
+	sum := 0.0
+	for _, v := range x {
+		sum += v
+	}
+	return sum / float64(len(x))
+}
+
+// PassAtK estimates, without bias, how likely one of k answers is right, from n answers of which c are: 1 - C(n-c, k)/C(n, k)
+// (Chen et al. 2021, Evaluating Large Language Models Trained on Code, equation 1).
+func PassAtK(n, c, k int) float64 {
+	if n-c < k {
+		return 1
+	}
+	miss := 1.0
+	for i := n - c + 1; i <= n; i++ {
+		miss *= 1 - float64(k)/float64(i)
+	}
+	return 1 - miss
+}
