@@ -9,7 +9,7 @@ import (
 )
 
 // TestChoose: the sums of log-probabilities, and the choices by them and by them over lengths; of equal ones the first.
-// Figures by numpy: argmax([-0.9, -1.2, -0.9]) = 0; argmax over lengths 3, 6, 3 = 1.
+// Worked out by hand: argmax([-0.9, -1.2, -0.9]) = 0; argmax over lengths 3, 6, 3 = 1.
 func TestChoose(t *testing.T) {
 	d, err := encode.NewDataset(method.Answers, encode.Limits{SeqLen: 64})
 	if err != nil {

@@ -128,7 +128,7 @@ func TestChoicesTuned(t *testing.T) {
 	if err := os.WriteFile(lc.Data[0], []byte(strings.Join(lessons, "\n")), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	lc.Output, lc.LR, lc.Steps, lc.Accum = filepath.Join(t.TempDir(), "run"), 0.02, 60, 12
+	lc.Output, lc.LR, lc.Steps, lc.Accum = filepath.Join(t.TempDir(), "run"), config.Fixed(0.02), 60, config.Fixed(12)
 	lc.SeqLen = 28 // too short for some of the questions, which are measured nevertheless
 	mustTrain(t, lc)
 	n := 0
