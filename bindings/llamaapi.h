@@ -169,6 +169,7 @@ uint32_t                    llama_n_batch(const struct llama_context * ctx);
 llama_memory_t              llama_get_memory(const struct llama_context * ctx);
 void                        llama_memory_clear(llama_memory_t mem, bool data);
 bool                        llama_memory_seq_rm(llama_memory_t mem, llama_seq_id seq_id, llama_pos p0, llama_pos p1);
+void                        llama_set_n_threads(struct llama_context * ctx, int32_t n_threads, int32_t n_threads_batch);
 void                        llama_attach_threadpool(struct llama_context * ctx, ggml_threadpool_t threadpool,
                                                     ggml_threadpool_t threadpool_batch);
 int32_t                     llama_decode(struct llama_context * ctx, struct llama_batch batch);

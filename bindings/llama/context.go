@@ -93,6 +93,8 @@ type Context struct {
 	model  *Model
 	nCtx   int
 	nBatch int
+	// threads is the most that compute.
+	threads int
 
 	mu      sync.Mutex
 	ptr     *C.gt_context
@@ -121,7 +123,7 @@ func (m *Model) NewContext(o ContextOptions) (*Context, error) {
 	if o.NCtx == 0 {
 		o.NCtx = m.info.NCtxTrain
 	}
-	c := &Context{model: m, nBatch: o.NBatch}
+	c := &Context{model: m, nBatch: o.NBatch, threads: o.Threads}
 	err := m.adopt("make a context", func(p *C.gt_model) error {
 		var n C.int32_t
 		if C.gt_context_open(p, &C.gt_context_options{
@@ -148,6 +150,19 @@ func (c *Context) Model() *Model { return c.model }
 
 // NCtx returns the most tokens the context holds.
 func (c *Context) NCtx() int { return c.nCtx }
+
+// SetThreads has n of the threads in the context's options compute, 1 or more. What is computed stays the same.
+func (c *Context) SetThreads(n int) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.usable("set threads"); err != nil {
+		return err
+	}
+	if n < 1 || n > c.threads {
+		return fmt.Errorf("set threads: %d: want 1 to the context's %d", n, c.threads)
+	}
+	return c.result(c.model.path+": set threads", C.gt_context_set_threads(c.ptr, C.int32_t(n), &c.status))
+}
 
 // Len returns the number of tokens it has read.
 func (c *Context) Len() int {

@@ -138,3 +138,40 @@ func TestOverwriteRefusals(t *testing.T) {
 		t.Errorf("a refused overwrite changed the logits by %g", d)
 	}
 }
+
+// However many threads compute, the logits are the same, to the bit, also after a new adapter.
+func TestSetThreads(t *testing.T) {
+	m, err := llama.OpenModel(synth.Temp(t, synth.Tiny("llama", gguf.Q8_0)), llama.VerifyModelOptions())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	c := newContext(t, m, llama.VerifyContextOptions(32, 3))
+	tokens := []int32{1, 20, 30, 40, 300, 5, 6, 7, 8, 9}
+	var want []float32
+	for i, n := range []int{3, 1, 2, 3} {
+		if err := c.SetThreads(n); err != nil {
+			t.Fatal(err)
+		}
+		if i == 2 {
+			if err := c.SetAdapters(nil, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got, err := c.Logits(t.Context(), tokens, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want == nil {
+			want = got
+		}
+		if d := maxDiff(got, want); d != 0 {
+			t.Errorf("%d threads: logits differ by %g", n, d)
+		}
+	}
+	for _, n := range []int{0, 4} {
+		if err := c.SetThreads(n); err == nil {
+			t.Errorf("%d of 3 threads: no error", n)
+		}
+	}
+}

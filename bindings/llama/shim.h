@@ -68,6 +68,8 @@ typedef struct gt_context_options {
 int        gt_context_open(gt_model * m, const gt_context_options * options, gt_context ** out, int32_t * n_ctx, gt_status * st);
 void       gt_context_release(gt_context * c);
 int32_t *  gt_context_stop_flag(gt_context * c); // lives as long as c; any thread may set it to 1 atomically
+// gt_context_set_threads has so many of the options' threads compute, 1 or more.
+int        gt_context_set_threads(gt_context * c, int32_t threads, gt_status * st);
 // gt_context_keep forgets all tokens but the first n.
 int        gt_context_keep(gt_context * c, int32_t n, gt_status * st);
 // gt_context_eval appends n tokens, at most n_batch, at position pos. want[i] asks for the logits of token i. out is NULL, or

@@ -47,8 +47,8 @@ void reopen(gt_context * c, bool looking = false) {
     params.n_ctx               = o.n_ctx;
     params.n_batch             = o.n_batch;
     params.n_ubatch            = o.n_ubatch;
-    params.n_threads           = o.threads;
-    params.n_threads_batch     = o.threads;
+    params.n_threads           = c->threads;
+    params.n_threads_batch     = c->threads;
     params.flash_attn_type     = (enum llama_flash_attn_type)o.flash_attn;
     params.type_k              = (enum ggml_type)o.type_k;
     params.type_v              = (enum ggml_type)o.type_v;
@@ -124,6 +124,7 @@ int gt_context_open(gt_model * m, const gt_context_options * o, gt_context ** ou
         gt_context * c = new gt_context;
         c->model       = m;
         c->options     = *o;
+        c->threads     = o->threads;
         m->refs++;
         try {
             open_context(c);
@@ -158,6 +159,14 @@ void gt_context_release(gt_context * c) {
     }
     gt_model_release(c->model);
     delete c;
+}
+
+int gt_context_set_threads(gt_context * c, int32_t threads, gt_status * st) {
+    return gt::guard(st, [&]() -> int {
+        c->threads = threads;
+        llama_set_n_threads(c->ctx, threads, threads);
+        return GT_OK;
+    });
 }
 
 int32_t * gt_context_stop_flag(gt_context * c) { return &c->stop; }

@@ -37,6 +37,7 @@ struct gt_context {
     std::vector<struct ggml_tensor *> found; // of the one adapter in use, once looked for
     std::vector<llama_pos>    pos;
     int32_t                   n_batch = 0;
+    int32_t                   threads = 0; // of those in options, so many compute
     int32_t                   stop    = 0;
 };
 

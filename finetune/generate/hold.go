@@ -12,6 +12,9 @@ import (
 	"github.com/ggtune/ggtune/internal/memfile"
 )
 
+// SetThreads has n of the threads in the Config compute, 1 or more.
+func (g *Generator) SetThreads(n int) error { return g.context.SetThreads(n) }
+
 // Hold makes the model write with an adapter as it is now, which no file need hold. The first time it is loaded, through
 // memory, in place of whatever is in use; after that, where only its numbers may have changed, they are put over the old
 // ones. What was read before is forgotten. When ctx is done it returns its cause. A Generator that holds an adapter uses

@@ -89,20 +89,24 @@ func (r *run) answers(ctx context.Context, step int) (failed, err error) {
 		return nil, err
 	}
 	began := time.Now()
-	r.sampler.Begin(set.Adapter.(*adapter.Adapter)) // config.Session has put it there
+	room := func() float64 {
+		return sample.Room(r.cfg.SampleShare, r.meta.SampleSeconds+time.Since(began).Seconds(), r.meta.Seconds)
+	}
 	r.sampler.Progress = func(done, total int) {
 		r.rep.Report(report.Progress{What: "sample", Done: done, Total: total})
+	}
+	// config.Session has put it there
+	if ok, failed := r.sampler.Begin(ctx, set.Adapter.(*adapter.Adapter), room()); failed != nil || !ok {
+		if failed == nil {
+			r.fewer()
+		}
+		return failed, nil
 	}
 	for i := range r.sampler.Len() {
 		if r.answered.Has(step, r.sampler.Input(i)) {
 			continue
 		}
-		cost, failed := r.sampler.Cost(ctx, i)
-		if failed != nil {
-			return failed, nil
-		}
-		spent := r.meta.SampleSeconds + time.Since(began).Seconds()
-		if !sample.Allows(r.cfg.SampleShare, spent, cost, r.meta.Seconds) {
+		if r.sampler.Cost(i) > room() {
 			r.fewer()
 			return nil, nil
 		}

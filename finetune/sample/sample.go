@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/ggtune/ggtune/bindings/llama"
@@ -31,14 +32,16 @@ type Sampler struct {
 	temp    float64
 	tokens  int                        // most of an answer
 	base    map[string]generate.Result // the base's answers, by what it read
-	cost    map[int]float64            // seconds of the last answer to a prompt
-	speed   speed
+	lengths map[int]int                // tokens of the last answer to a prompt
+	threads int                        // at most
+	speed   speed                      // of the round
+	least   float64                    // seconds that a round needs to begin
 
 	tuned *adapter.Adapter // of the round
 	holds *adapter.Adapter // what the model writes with, nil where that may have changed
 }
 
-// speed is what was measured before the first answer, in seconds a token; 0: not yet.
+// speed is in seconds a token.
 type speed struct{ read, write float64 }
 
 // Prompts are what cfg has the model asked: the user's, or those of the held-out rows. None is no error.
@@ -97,7 +100,7 @@ func (p *Plan) Bytes(trained int64) int64 {
 // Open opens the model a second time. Close it.
 func (p *Plan) Open(cfg *config.Config) (*Sampler, error) {
 	s := &Sampler{prompts: p.prompts, tokens: cfg.SampleTokens, how: llama.Greedy(), temp: cfg.SampleTemp,
-		base: map[string]generate.Result{}, cost: map[int]float64{}}
+		base: map[string]generate.Result{}, lengths: map[int]int{}, threads: p.open.Threads}
 	if cfg.SampleTemp > 0 {
 		s.how = llama.DefaultSampling(uint32(cfg.Seed))
 		s.how.Temp = float32(cfg.SampleTemp)
@@ -132,47 +135,93 @@ func (s *Sampler) Remember(lines []report.Sample) {
 	}
 }
 
-// Begin begins a round of answers, with an adapter as it is now.
-func (s *Sampler) Begin(a *adapter.Adapter) { s.tuned, s.holds = a, nil }
-
-// Cost is how many seconds the answers to prompt i will take, as far as is known. The first time it measures.
-func (s *Sampler) Cost(ctx context.Context, i int) (float64, error) {
-	if err := s.measure(ctx); err != nil {
-		return 0, err
+// Begin begins a round of answers, with an adapter as it is now, and measures how fast they are written, which takes at
+// most room seconds: ok is false where that is not enough. It finds out how many threads to write with: where other
+// programs have the cores, llama.cpp's threads wait for each other, and two of them can be fifty times slower than one.
+func (s *Sampler) Begin(ctx context.Context, a *adapter.Adapter, room float64) (ok bool, err error) {
+	if room < s.least {
+		return false, nil // what is there would be spent on measuring
 	}
-	p := &s.prompts[i]
-	one, known := s.cost[i]
-	if !known {
-		one = s.speed.read*float64(len(p.Tokens)) + s.speed.write*float64(s.tokens)
+	s.tuned, s.holds = a, nil
+	began := time.Now()
+	within, cancel := limited(ctx, room)
+	defer cancel()
+	v, err := s.measure(within, 1)
+	if err == nil && s.threads > 1 {
+		v, err = s.compare(within, v, time.Since(began).Seconds())
 	}
-	if _, known := s.base[p.Input]; !known {
-		return 2 * one, nil
+	s.least = time.Since(began).Seconds()
+	if err != nil {
+		if ctx.Err() == nil && within.Err() != nil {
+			s.least *= 2 // so that all attempts together take no more than twice the last
+			return false, nil
+		}
+		return false, err
 	}
-	return one, nil
+	s.speed = v
+	return true, nil
 }
 
-// measure times the reading of a prompt and the writing of a few tokens.
-func (s *Sampler) measure(ctx context.Context) error {
-	if s.speed.write > 0 {
-		return nil
+// limited is ctx that ends after so many seconds, which may be without end.
+func limited(ctx context.Context, seconds float64) (context.Context, context.CancelFunc) {
+	if seconds >= math.MaxInt64/float64(time.Second) {
+		return context.WithCancel(ctx)
 	}
+	return context.WithTimeout(ctx, time.Duration(seconds*float64(time.Second)))
+}
+
+// compare measures all threads against one, which had the given speed after so many seconds, and leaves the faster way set.
+func (s *Sampler) compare(ctx context.Context, one speed, took float64) (speed, error) {
+	within, cancel := limited(ctx, took)
+	defer cancel()
+	all, err := s.measure(within, s.threads)
+	switch {
+	case err == nil && all.write < one.write:
+		return all, nil
+	case err == nil, ctx.Err() == nil && within.Err() != nil:
+		return one, s.g.SetThreads(1)
+	}
+	return one, err
+}
+
+// measure times the reading of the beginning of a prompt, and the writing of a few tokens behind it.
+func (s *Sampler) measure(ctx context.Context, threads int) (v speed, err error) {
+	const read, written = 16, 4 // tokens: the first of a process is slow, as threads start and pages are mapped
+	if err := s.g.SetThreads(threads); err != nil {
+		return v, err
+	}
+	s.holds = nil // what was read is forgotten with it
 	if err := s.hold(ctx, s.tuned); err != nil {
-		return err
+		return v, err
 	}
-	const some = 4 // tokens: the first of a process is slow, as threads start and pages are mapped
-	p := &s.prompts[0]
+	some := s.prompts[0].Tokens
+	some = some[:min(len(some), read)]
 	began := time.Now()
-	if _, err := s.g.Continue(ctx, p.Tokens, 1, s.how, nil); err != nil {
-		return err
+	if _, err := s.g.Continue(ctx, some, 1, s.how, nil); err != nil {
+		return v, err
 	}
-	s.speed.read = time.Since(began).Seconds() / float64(len(p.Tokens))
-	began = time.Now() // the prompt but its last token is not read again
-	r, err := s.g.Continue(ctx, p.Tokens, some, s.how, nil)
+	v.read = time.Since(began).Seconds() / float64(len(some))
+	began = time.Now() // all but the last of them are not read again
+	r, err := s.g.Continue(ctx, some, written, s.how, nil)
 	if err != nil {
-		return err
+		return v, err
 	}
-	s.speed.write = time.Since(began).Seconds() / float64(max(r.Tokens, 1))
-	return nil
+	v.write = time.Since(began).Seconds() / float64(max(r.Tokens, 1))
+	return v, nil
+}
+
+// Cost is how many seconds the answers to prompt i will take, as far as is known: the last one's length is.
+func (s *Sampler) Cost(i int) float64 {
+	p := &s.prompts[i]
+	n, known := s.lengths[i]
+	if !known {
+		n = s.tokens
+	}
+	one := s.speed.read*float64(len(p.Tokens)) + s.speed.write*float64(n)
+	if _, known := s.base[p.Input]; !known {
+		return 2 * one
+	}
+	return one
 }
 
 // hold makes the model write with a. The adapter of the base is another one each time.
@@ -207,12 +256,11 @@ func (s *Sampler) Answer(ctx context.Context, i int) (report.Sample, error) {
 	if err := s.hold(ctx, s.tuned); err != nil {
 		return report.Sample{}, err
 	}
-	mark := time.Now()
 	tuned, err := s.write(ctx, i, 1)
 	if err != nil {
 		return report.Sample{}, err
 	}
-	s.cost[i] = time.Since(mark).Seconds()
+	s.lengths[i] = tuned.Tokens + 1 // with the end
 	return report.Sample{Index: i, Prompt: p.Text, Input: p.Input, Expected: orNull(p.Expected), Source: orNull(p.Source),
 		Base: base.Text, Tuned: tuned.Text, BaseEnd: string(base.Stop), TunedEnd: string(tuned.Stop),
 		BaseTokens: base.Tokens, TunedTokens: tuned.Tokens, MaxTokens: s.tokens, Temp: s.temp,

@@ -1,12 +1,14 @@
 package sample
 
-// Allows says whether answers that take cost more seconds leave all of them within a share of the time, after as many
-// seconds of training; spent is what earlier ones took. It is asked before each, so that they spread over the run: the
+import "math"
+
+// Room is how many seconds there are for answers after as many seconds of training, so that all of them, those that were
+// spent before included, stay within a share of the time. It is asked before each, so that they spread over the run: the
 // longer it has gone on, the more has been earned.
-func Allows(share, spent, cost, trained float64) bool {
+func Room(share, spent, trained float64) float64 {
 	if share >= 1 {
-		return true
+		return math.Inf(1)
 	}
-	// spent + cost ≤ share · (trained + spent + cost)
-	return (1-share)*(spent+cost) <= share*trained
+	// spent + room = share · (trained + spent + room)
+	return share/(1-share)*trained - spent
 }

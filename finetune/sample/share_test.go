@@ -2,9 +2,9 @@ package sample
 
 import "testing"
 
-// TestAllows: however long answers take, and whenever they are asked for, they stay within their share; and where they are
+// TestRoom: however long answers take, and whenever they are asked for, they stay within their share; and where they are
 // cheap enough none is left out.
-func TestAllows(t *testing.T) {
+func TestRoom(t *testing.T) {
 	for _, tc := range []struct {
 		share, cost, step float64 // seconds of an answer, of a step
 		want              int     // answers of 100 steps with one asked for after each
@@ -15,7 +15,7 @@ func TestAllows(t *testing.T) {
 		spent, n := 0.0, 0
 		for step := 1; step <= 100; step++ {
 			trained := float64(step) * tc.step
-			if Allows(tc.share, spent, tc.cost, trained) {
+			if tc.cost <= Room(tc.share, spent, trained) {
 				spent += tc.cost
 				n++
 			}
