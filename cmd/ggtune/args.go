@@ -8,6 +8,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/internal/registry"
 )
 
@@ -79,72 +80,38 @@ func known(c *cli.Command, arg string, options map[string]bool) error {
 	if _, ok := options[name]; ok {
 		return nil
 	}
-	// Our own names come first: of two as near, they win.
-	names, ours := slices.Sorted(maps.Keys(options)), map[string]string{}
-	for our, others := range otherNames {
-		if _, ok := options[our]; ok {
-			for _, other := range others {
-				ours[other] = our
-			}
-		}
-	}
-	names = append(names, slices.Sorted(maps.Keys(ours))...)
 	prefix, where := "", "a command's options stand behind its name; `ggtune --help` lists the commands"
 	if c != nil {
 		prefix, where = c.Name+": ", "`ggtune "+c.Name+" --help` lists all"
 	}
 	option, _, _ := strings.Cut(arg, "=")
-	near, ok := registry.Nearest(name, names)
+	hint, ok := otherNames().Hint(name, slices.Collect(maps.Keys(options)))
 	if !ok {
 		return usagef("%sunknown option %s (%s)", prefix, option, where)
 	}
-	hint := dashes(near)
-	if our := ours[near]; our != "" {
-		hint = fmt.Sprintf("%s (%s)", dashes(our), usageOf(c, our)) // which may take another unit, or other words
+	our := dashes(hint.Ours)
+	if hint.Theirs != "" {
+		our = fmt.Sprintf("%s (%s)", our, usageOf(c, hint.Ours)) // which may take another unit, or other words
 	}
-	return usagef("%sunknown option %s; did you mean %s? (%s)", prefix, option, hint, where)
+	if hint.Exact(name) {
+		return usagef("%sunknown option %s; ggtune calls it %s (%s)", prefix, option, our, where)
+	}
+	return usagef("%sunknown option %s; did you mean %s? (%s)", prefix, option, our, where)
 }
 
-// otherNames are the names that PEFT, TRL, Axolotl, LLaMA-Factory and llama.cpp, or other commands of ours, have for our
-// options: their users are shown ours. A command takes its own names only.
-var otherNames = map[string][]string{
-	"accum":          {"gradient-accumulation-steps"},
-	"alpha":          {"lora-alpha"},
-	"batch":          {"batch-size", "micro-batch-size", "per-device-train-batch-size", "train-batch-size"},
-	"best":           {"load-best-model-at-end"},
-	"beta1":          {"adam-beta1"},
-	"beta2":          {"adam-beta2"},
-	"ctx":            {"c", "ctx-size", "n-ctx"},
-	"data":           {"dataset", "train-data", "train-file"},
-	"dropout":        {"lora-dropout"},
-	"epochs":         {"num-epochs", "num-train-epochs"},
-	"eps":            {"adam-epsilon"},
-	"eval-data":      {"eval-file", "validation-file"},
-	"eval-every":     {"eval-steps"},
-	"eval-split":     {"val-set-size", "val-size"},
-	"init":           {"init-lora-weights"},
-	"init-adapter":   {"a", "adapter", "lora"},
-	"keep":           {"save-total-limit"},
-	"layers":         {"layers-to-transform"},
-	"lora-plus":      {"loraplus-lr-ratio"},
-	"lr":             {"learning-rate"},
-	"model":          {"base-model", "model-name-or-path", "model-path"},
-	"output":         {"output-dir"},
-	"patience":       {"early-stopping-patience"},
-	"predict":        {"max-new-tokens", "max-tokens", "n-predict"},
-	"rank":           {"lora-r", "lora-rank"},
-	"repeat-penalty": {"repetition-penalty"},
-	"resume":         {"resume-from-checkpoint"},
-	"rslora":         {"use-rslora"},
-	"save-every":     {"save-steps"},
-	"schedule":       {"lr-scheduler", "lr-scheduler-type"},
-	"seq-len":        {"cutoff-len", "max-length", "max-seq-len", "max-seq-length", "sequence-len"},
-	"steps":          {"iters", "max-steps"},
-	"system":         {"sys", "system-prompt"},
-	"targets":        {"lora-target", "lora-target-modules", "target-modules"},
-	"temp":           {"temperature"},
-	"template":       {"chat-template", "chat-template-file"},
-	"warmup":         {"warmup-ratio", "warmup-steps"},
+// otherNames are the names that other tools, or other commands of ours, have for our options: their users are shown
+// ours. A command takes its own names only.
+func otherNames() config.Others {
+	all := config.OtherNames()
+	maps.Copy(all, config.Others{
+		"ctx":            {"c", "ctx-size", "n-ctx"},
+		"predict":        {"max-new-tokens", "max-tokens", "n-predict"},
+		"repeat-penalty": {"repetition-penalty"},
+		"scale":          {"lora-scale", "lora-scaled"},
+		"system":         {"sys", "system-prompt"},
+		"temp":           {"temperature"},
+	})
+	return all
 }
 
 // usageOf is what a command's help says of an option.

@@ -62,45 +62,58 @@ func TestArrangeErrors(t *testing.T) {
 
 // Users come with the option names of other tools.
 func TestOptionsOfOtherTools(t *testing.T) {
-	for _, tc := range []struct{ command, option, want string }{
-		{"train", "--lora-alpha", "--alpha"},
-		{"train", "--lora_alpha=16", "--alpha"},
-		{"train", "--lora-aplha", "--alpha"},
-		{"train", "--lora-rank", "--rank"},
-		{"train", "--lora-r", "--rank"},
-		{"train", "--lora-dropout", "--dropout"},
-		{"train", "--target-modules", "--targets"},
-		{"train", "--batch-size", "--batch"},
-		{"train", "--per-device-train-batch-size", "--batch"},
-		{"train", "--per_device_train_batch_size", "--batch"},
-		{"train", "--gradient-accumulation-steps", "--accum"},
-		{"train", "--learning-rate", "--lr"},
-		{"train", "--lr-scheduler-type", "--schedule"},
-		{"train", "--warmup-ratio", "--warmup"},
-		{"train", "--warmup-steps", "--warmup"},
-		{"train", "--num-train-epochs", "--epochs"},
-		{"train", "--max-steps", "--steps"},
-		{"train", "--max-seq-length", "--seq-len"},
-		{"train", "--max-length", "--seq-len"},
-		{"train", "--output-dir", "--output"},
-		{"train", "--lora", "--init-adapter"},
-		{"train", "-a", "--init-adapter"},
-		{"plan", "--lora-alpha", "--alpha"},
-		{"eval", "--max-length", "--seq-len"},
-		{"generate", "--temperature", "--temp"},
-		{"generate", "--ctx-size", "--ctx"},
-		{"chat", "-c", "--ctx"},
-		{"rate", "--n-predict", "--predict"},
-		{"generate", "--lora-alpha", ""},
-		{"generate", "--learning-rate", ""},
-		{"quantize", "-c", ""},
+	for _, tc := range []struct {
+		command, option, want string
+		slip                  bool
+	}{
+		{"train", "--lora-alpha", "--alpha", false},
+		{"train", "--lora_alpha=16", "--alpha", false},
+		{"train", "--lora-aplha", "--alpha", true},
+		{"train", "--lora-rank", "--rank", false},
+		{"train", "--lora-r", "--rank", false},
+		{"train", "--lora-dropout", "--dropout", false},
+		{"train", "--target-modules", "--targets", false},
+		{"train", "--batch-size", "--batch", false},
+		{"train", "--per-device-train-batch-size", "--batch", false},
+		{"train", "--per_device_train_batch_size", "--batch", false},
+		{"train", "--gradient-accumulation-steps", "--accum", false},
+		{"train", "--learning-rate", "--lr", false},
+		{"train", "--lr-scheduler-type", "--schedule", false},
+		{"train", "--warmup-ratio", "--warmup", false},
+		{"train", "--warmup-steps", "--warmup", false},
+		{"train", "--num-train-epochs", "--epochs", false},
+		{"train", "--max-steps", "--steps", false},
+		{"train", "--max-seq-length", "--seq-len", false},
+		{"train", "--max-length", "--seq-len", false},
+		{"train", "--output-dir", "--output", false},
+		{"train", "--lora", "--init-adapter", false},
+		{"train", "-a", "--init-adapter", false},
+		{"train", "--kto_desirable_weight", "--desirable-weight", false},
+		{"train", "--dpo-beta", "--beta", false},
+		{"train", "--train-on-inputs", "--mask", false},
+		{"train", "--random_state", "--seed", false},
+		{"train", "--cutoff-len", "--seq-len", false},
+		{"train", "--iters", "--steps", false},
+		{"plan", "--lora-alpha", "--alpha", false},
+		{"eval", "--max-length", "--seq-len", false},
+		{"generate", "--temperature", "--temp", false},
+		{"generate", "--ctx-size", "--ctx", false},
+		{"chat", "-c", "--ctx", false},
+		{"rate", "--n-predict", "--predict", false},
+		{"generate", "--lora-alpha", "", false},
+		{"generate", "--learning-rate", "", false},
+		{"quantize", "-c", "", false},
 	} {
 		t.Run(tc.command+tc.option, func(t *testing.T) {
 			_, err := arrange(newApp(nil, nil, nil), []string{"ggtune", tc.command, tc.option, "1"})
 			if err == nil {
 				t.Fatal("no error")
 			}
-			_, hint, found := strings.Cut(err.Error(), "; did you mean ")
+			say := "; ggtune calls it "
+			if tc.slip {
+				say = "; did you mean "
+			}
+			_, hint, found := strings.Cut(err.Error(), say)
 			if got, _, _ := strings.Cut(hint, " ("); got != tc.want || found != (tc.want != "") {
 				t.Errorf("got %v, want %q", err, tc.want)
 			}
@@ -108,7 +121,8 @@ func TestOptionsOfOtherTools(t *testing.T) {
 	}
 	// Ours may be in another unit: the hint says what it takes.
 	_, err := arrange(newApp(nil, nil, nil), []string{"ggtune", "train", "--warmup-ratio", "0.1"})
-	want := "train: unknown option --warmup-ratio; did you mean --warmup (rise at the start, over N steps, fewer than all, or a fraction of all below 1)? " +
+	want := "train: unknown option --warmup-ratio; ggtune calls it --warmup (rise at the start, over N steps, " +
+		"fewer than all, or a fraction of all below 1) " +
 		"(`ggtune train --help` lists all)"
 	if err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
@@ -117,7 +131,7 @@ func TestOptionsOfOtherTools(t *testing.T) {
 
 // An entry that no command can use is a slip in the table.
 func TestOtherNamesAreOfUse(t *testing.T) {
-	for ours, others := range otherNames {
+	for ours, others := range otherNames() {
 		for _, other := range others {
 			if !slices.ContainsFunc(commands(), func(c *cli.Command) bool {
 				options := takesValue(c)

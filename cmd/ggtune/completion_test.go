@@ -39,6 +39,7 @@ func TestComplete(t *testing.T) {
 		{"the sign, as bash has it", []string{"train", "--packing", "="}, []string{"best-fit", "none"}, nil},
 		{"behind such a value", []string{"train", "--packing", "=", "none", "--me"}, []string{"--method"},
 			[]string{"none"}},
+		{"a number or a word", []string{"train", "--eval-every", ""}, []string{"auto"}, nil},
 		{"a number", []string{"train", "--rank", ""}, nil, nil},
 		{"a switch takes no value", []string{"train", "--full", "--me"}, []string{"--method"}, nil},
 		{"an argument", []string{"inspect", "r"}, []string{":files"}, nil},
@@ -77,7 +78,7 @@ func TestComplete(t *testing.T) {
 
 // freeText are options of text that shells cannot complete. A new one is either named here, or its help says `FILE`
 // or `DIRECTORY`, or what it takes is in config's values or in ownValues.
-var freeText = strings.Fields(`columns eval-split eval-every loss-weights targets layers system prompt
+var freeText = strings.Fields(`columns loss-weights targets layers system prompt
 	notify bench.type bench.level compare.output`)
 
 func TestOptionsOfTextComplete(t *testing.T) {

@@ -241,22 +241,42 @@ func (c *Config) ParseTOML(text, name string) error {
 			s.Set(*x)
 		}
 	}
-	var keys []string
-	for _, o := range c.Options() {
-		if o.Key != "" {
-			keys = append(keys, o.Key)
-		}
-	}
 	other := settings.Undecoded()
 	for _, k := range fields.Undecoded() {
 		if slices.ContainsFunc(other, func(o toml.Key) bool { return slices.Equal(o, k) }) { // neither knows it
-			errs = append(errs, fmt.Errorf("%s: %w", name, &registry.UnknownError{Kind: "key", Name: k.String(), Known: keys}))
+			errs = append(errs, fmt.Errorf("%s: %w", name, c.unknownKey(k.String())))
 		}
 	}
 	if len(errs) > 0 {
 		return &Error{errors.Join(errs...)}
 	}
 	return nil
+}
+
+// unknownKey is the error of a key that no option has, with our name for what other tools, or the command line, call
+// otherwise.
+func (c *Config) unknownKey(name string) error {
+	others := OtherNames()
+	var names, keys []string
+	usage := map[string]string{}
+	for _, o := range c.Options() {
+		names = append(names, o.Name)
+		usage[o.Name] = strings.ReplaceAll(o.Usage, "`", "")
+		others[o.Name] = append(others[o.Name], o.Aliases...)
+		if o.Key != "" {
+			keys = append(keys, o.Key)
+		}
+	}
+	hint, _ := others.Hint(name, names)
+	switch {
+	case hint.Ours != "" && !slices.Contains(keys, key(hint.Ours)):
+		return fmt.Errorf("unknown key %q; --%s is an option of the command line alone (%s)", name, hint.Ours, usage[hint.Ours])
+	case hint.Exact(name):
+		return fmt.Errorf("unknown key %q; ggtune calls it %s (%s)", name, key(hint.Ours), usage[hint.Ours])
+	case hint.Theirs != "":
+		return fmt.Errorf("unknown key %q; did you mean %s (%s)?", name, key(hint.Ours), usage[hint.Ours])
+	}
+	return &registry.UnknownError{Kind: "key", Name: name, Known: keys}
 }
 
 // slots lists the places of all settings, and a pointer to a structure that has a number, or nil, for each: the TOML library

@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"flag"
 	"maps"
 	"math"
 	"os"
@@ -146,6 +147,16 @@ func TestTOMLRoundTrip(t *testing.T) {
 func TestTOMLErrors(t *testing.T) {
 	for _, tc := range []struct{ name, text, want string }{
 		{"unknown key", "rank = 8\nrnak = 16\n", `unknown key "rnak"; nearest: "rank"`},
+		{"another tool's key", "learning_rate = 1e-4\n",
+			`run.toml: unknown key "learning_rate"; ggtune calls it lr (peak learning RATE;`},
+		{"another tool's key, in its way of writing", "maxSeqLength = 512\n",
+			`unknown key "maxSeqLength"; ggtune calls it seq_len (`},
+		{"a slip in another tool's key", "lora_aplha = 8\n",
+			`unknown key "lora_aplha"; did you mean alpha (LoRA ALPHA: `},
+		{"an option's other name", "max_grad_norm = 1.0\n", `unknown key "max_grad_norm"; ggtune calls it clip (`},
+		{"a setting of a part", "dpo_beta = 0.1\n", `unknown key "dpo_beta"; ggtune calls it beta (`},
+		{"an option of the command line alone", "resume_from_checkpoint = true\n",
+			`unknown key "resume_from_checkpoint"; --resume is an option of the command line alone (`},
 		{"table", "[lora]\nrank = 8\n", `unknown key "lora`},
 		{"wrong type", "\nrank = \"8\"\n", "run.toml"},
 		{"no TOML", "rank = \n", "run.toml:1"},
@@ -317,6 +328,12 @@ func TestValues(t *testing.T) {
 		several++
 		for _, name := range append([]string{"no such name"}, o.Values...) {
 			c := validConfig()
+			if v, isAuto := c.Options()[i].Value.(flag.Value); isAuto {
+				if accepted, want := v.Set(name) == nil, name == "auto"; accepted != want {
+					t.Errorf("--%s %q: accepted %v, want %v", o.Name, name, accepted, want)
+				}
+				continue
+			}
 			*c.Options()[i].Value.(*string) = name
 			errs := ""
 			if err := c.Validate(); err != nil {
@@ -330,5 +347,24 @@ func TestValues(t *testing.T) {
 	}
 	if several < 10 {
 		t.Errorf("%d options have values, want 10 and more", several)
+	}
+}
+
+// No name of another tool stands for two of ours, or is one of ours.
+func TestOtherNames(t *testing.T) {
+	taken := map[string]string{}
+	for _, o := range new(Config).Options() {
+		taken[o.Name] = o.Name
+	}
+	for ours, others := range OtherNames() {
+		if taken[ours] != ours {
+			t.Errorf("%s is no option of ours", ours)
+		}
+		for _, other := range others {
+			if taken[other] != "" {
+				t.Errorf("%s stands for %s, and for %s", other, ours, taken[other])
+			}
+			taken[other] = ours + " too"
+		}
 	}
 }

@@ -79,8 +79,11 @@ func (c *Config) Options() []Option {
 	for _, g := range groups {
 		for _, o := range g.opts {
 			o.Group = g.name
-			if _, one := o.Value.(*string); one {
+			switch o.Value.(type) {
+			case *string:
 				o.Values = values[o.Value]
+			case *Auto[int], *Auto[float64]:
+				o.Values = []string{autoWord}
 			}
 			if o.Key == "" && o.Value != &c.Resume {
 				o.Key = key(o.Name)

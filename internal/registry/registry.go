@@ -95,18 +95,25 @@ func (e *UnknownError) Error() string {
 	return b.String()
 }
 
+// marks are what tools part the words of a name with.
+var marks = strings.NewReplacer("-", "", "_", "", ".", "")
+
+func fold(name string) string { return marks.Replace(strings.ToLower(name)) }
+
+// Same says whether two names differ in nothing but letters' case and the marks - _ .
+func Same(a, b string) bool { return fold(a) == fold(b) }
+
 // Nearest finds the candidate that a misspelt name most likely means: the one with the smallest edit distance, letters'
 // case and the marks - _ . set aside, or else one that begins with name. ok is false if none is near: more than a quarter
 // of the longer one's letters, or of three letters more than one, would have to change.
 func Nearest(name string, candidates []string) (nearest string, ok bool) {
-	fold := strings.NewReplacer("-", "", "_", "", ".", "")
-	key := fold.Replace(strings.ToLower(name))
+	key := fold(name)
 	if key == "" {
 		return "", false
 	}
 	best := -1
 	for _, c := range candidates {
-		ck := fold.Replace(strings.ToLower(c))
+		ck := fold(c)
 		d := distance(key, ck)
 		if n := max(len([]rune(key)), len([]rune(ck))); 3*d > n || d > max(1, n/4) {
 			continue
@@ -120,7 +127,7 @@ func Nearest(name string, candidates []string) (nearest string, ok bool) {
 	}
 	for _, c := range candidates {
 		// An abbreviation; two letters would match too much.
-		if len(key) > 2 && strings.HasPrefix(fold.Replace(strings.ToLower(c)), key) {
+		if len(key) > 2 && strings.HasPrefix(fold(c), key) {
 			return c, true
 		}
 	}

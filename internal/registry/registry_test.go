@@ -85,3 +85,14 @@ func TestNearest(t *testing.T) {
 		t.Errorf("no candidates: got %q", got)
 	}
 }
+
+func TestSame(t *testing.T) {
+	for _, tc := range []struct {
+		a, b string
+		want bool
+	}{{"max-seq-length", "maxSeqLength", true}, {"max_seq.length", "max-seq-length", true}, {"lr", "rl", false}} {
+		if got := Same(tc.a, tc.b); got != tc.want {
+			t.Errorf("%s and %s: got %v, want %v", tc.a, tc.b, got, tc.want)
+		}
+	}
+}
