@@ -140,9 +140,18 @@ func TestRateInChromium(t *testing.T) {
 	b.Until("the edit box", `document.activeElement.id === "edit-0"`)
 	b.Do("type", chromedp.KeyEvent(" and better 1 2 u"), chromedp.KeyEvent(kb.Enter, chromedp.KeyModifiers(chromedp.ModifierCtrl)))
 	b.Until("another pair after the edit", fmt.Sprintf("%s !== %q", pair, before))
-	for _, key := range []string{"1", "2", "t"} {
+	for _, key := range []string{"1", "2"} {
 		b.press(key)
 	}
+	tenth := b.ready()
+	b.press("t")
+	b.Until("the end", `document.body.innerText.includes("All pairs are rated")`)
+	// The last choice can be taken back too, and is of the same pair.
+	b.key("u")
+	if got := b.ready(); got != tenth {
+		t.Errorf("the undo of the last choice shows %s, want %s", got, tenth)
+	}
+	b.key("t")
 	b.Until("the end", `document.body.innerText.includes("All pairs are rated")`)
 	// Who types a prompt of his own on the last page goes on.
 	b.key("n")

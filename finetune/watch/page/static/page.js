@@ -110,7 +110,7 @@
     if (last || steps) out.push(["step", `${last?.step ?? 0}${steps ? "/" + steps : ""}`]);
     put("loss", last?.loss, round(4));
     put("held-out loss", evals[evals.length - 1]?.[1], round(4));
-    put("time left, about", left(), time);
+    put("time left", left(), (s) => "about " + (s < 60 ? time(s) : time(Math.round(s / 60) * 60).replace(" 0 s", "")));
     put("epoch", last?.epoch, round(2));
     put("learning rate", last?.lr, short);
     put("gradient norm", last?.grad_norm, short);
