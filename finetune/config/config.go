@@ -109,7 +109,7 @@ type Config struct {
 	LR Auto[float64] `toml:"lr"`
 	// Schedule names the learning rate's course. Default cosine.
 	Schedule string `toml:"schedule"`
-	// Epochs is how often the data is gone through, at least 1. Default auto: 3, up to 10 for few preferences.
+	// Epochs is how often the data is gone through, at least 1. Default auto: 3, up to 10 for few pairs.
 	Epochs Auto[int] `toml:"epochs"`
 	// Steps is the number of updates; 0 leaves it to Epochs. Default 0.
 	Steps int `toml:"steps"`

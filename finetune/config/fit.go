@@ -9,20 +9,22 @@ import (
 	"github.com/ggtune/ggtune/internal/setting"
 )
 
-// The peak learning rates of auto. Those of preferences are lower for models from largeModel parameters up.
-// docs/defaults.md has what was measured and what others advise.
+// The peak learning rates of auto. Those of preferences are lower for models from largeModel parameters up, and for
+// verdicts, which press on every answer alike where most of them are of one kind. docs/defaults.md has what was measured
+// and what others advise.
 const (
 	answersLR     = 2e-4
-	preferLR      = 5e-5
+	pairsLR       = 5e-5
+	verdictsLR    = 2e-5
 	preferLargeLR = 1e-5
 	fullAnswersLR = 2e-5
 	fullPreferLR  = 1e-6
 	largeModel    = 1_000_000_000
 )
 
-// The rule of packing, accum and epochs: an epoch should make epochUpdates and a run of preferences runUpdates. Where
+// The rule of packing, accum and epochs: an epoch should make epochUpdates and a run on pairs runUpdates. Where
 // the usual numbers do not give as many, rows are packed less, then fewer of them make a step, then there are more
-// epochs.
+// epochs. A coupled method estimates over the examples of a step, and keeps it large.
 const (
 	usualAccum   = 4
 	usualEpochs  = 3
@@ -44,7 +46,6 @@ func (c *Config) Pack(how *method.Method, micros int) (encode.Packing, error) {
 	if c.Packing != autoWord {
 		return encode.ParsePacking(c.Packing)
 	}
-	// A coupled method estimates over the examples of a step, and needs several.
 	if c.Steps == 0 && micros < epochUpdates && !how.Coupled {
 		return encode.Unpacked, nil
 	}
@@ -71,7 +72,7 @@ func (c *Config) choose(how *method.Method, f Fit) (said []string) {
 	}
 	if c.Accum.Auto {
 		c.Accum = Fixed(usualAccum)
-		if f.Micros > 0 && c.Steps == 0 {
+		if f.Micros > 0 && c.Steps == 0 && !how.Coupled {
 			c.Accum.N = min(max(f.Micros/epochUpdates, 1), usualAccum)
 		}
 		if c.Accum.N < usualAccum {
@@ -80,11 +81,11 @@ func (c *Config) choose(how *method.Method, f Fit) (said []string) {
 	}
 	if c.Epochs.Auto {
 		c.Epochs = Fixed(usualEpochs)
-		if n := updates(f.Micros, c.Accum.N); n > 0 && c.Steps == 0 && how.Need != method.Answers {
+		if n := updates(f.Micros, c.Accum.N); n > 0 && c.Steps == 0 && how.Need == method.Pairs {
 			c.Epochs.N = min(max((runUpdates+n-1)/n, usualEpochs), mostEpochs)
 		}
 		if c.Epochs.N > usualEpochs {
-			say(&c.Epochs, "preferences need some %d updates, and an epoch makes %d", runUpdates,
+			say(&c.Epochs, "pairs need some %d updates, and an epoch makes %d", runUpdates,
 				updates(f.Micros, c.Accum.N))
 		}
 	}
@@ -113,20 +114,23 @@ func (c *Config) fitLR(need method.Need, params int64) (lr float64, why string) 
 		return fullAnswersLR, "full training"
 	case need == method.Answers:
 		return answersLR, "an adapter"
-	case params < largeModel:
-		return preferLR, "preferences, an adapter, " + size
+	case params >= largeModel:
+		return preferLargeLR, "preferences, an adapter, " + size
+	case need == method.Verdicts:
+		return verdictsLR, "verdicts, an adapter, " + size
 	}
-	return preferLargeLR, "preferences, an adapter, " + size
+	return pairsLR, "pairs, an adapter, " + size
 }
 
 // FewUpdates says that a run of that many updates teaches little, and how it would make more; "" where it has enough,
 // or where their number was asked for.
-func (c *Config) FewUpdates(steps int) string {
+func (c *Config) FewUpdates(how *method.Method, steps int) string {
 	if c.Steps > 0 || steps >= runUpdates {
 		return ""
 	}
 	more := "--epochs"
 	switch {
+	case how.Coupled: // smaller steps would not do
 	case c.Accum.N > 1:
 		more = "--accum 1"
 	case c.Batch > 1:

@@ -164,13 +164,14 @@ func (c *Config) adapterOptions() []Option {
 
 func (c *Config) stepOptions() []Option {
 	return slices.Concat([]Option{
-		{Name: "lr", Value: &c.LR, Usage: fmt.Sprintf("peak learning `RATE`; auto: %g, for preferences %g, from a billion "+
-			"parameters %g; with --full %g and %g", answersLR, preferLR, preferLargeLR, fullAnswersLR, fullPreferLR)},
+		{Name: "lr", Value: &c.LR, Usage: fmt.Sprintf("peak learning `RATE`; auto: %g, for pairs %g, for verdicts %g, both from "+
+			"a billion parameters %g; with --full %g, for preferences %g", answersLR, pairsLR, verdictsLR, preferLargeLR,
+			fullAnswersLR, fullPreferLR)},
 		{Name: "schedule", Value: &c.Schedule,
 			Usage: "course of the learning rate: " + strings.Join(optim.ScheduleNames(), ", ")},
 	}, c.settings(optim.ScheduleReaders()), []Option{
 		{Name: "epochs", Value: &c.Epochs, Resume: End, before: func() { c.Epochs = Fixed(3) },
-			Usage: fmt.Sprintf("go through the data `N` times, unless --steps is given; auto: %d, for few preferences up to %d",
+			Usage: fmt.Sprintf("go through the data `N` times, unless --steps is given; auto: %d, for few pairs up to %d",
 				usualEpochs, mostEpochs)},
 		{Name: "steps", Value: &c.Steps, Resume: End, Usage: "make `N` updates; 0: as many as --epochs gives"},
 		{Name: "batch", Aliases: []string{"b"}, Value: &c.Batch, Eval: true, Usage: "`N` rows a micro-batch"},

@@ -100,7 +100,7 @@ func (s *setup) choose() error {
 	if s.chosen, err = s.cfg.Resolve(s.how, s.rows.Fit(s.model)); err != nil {
 		return err
 	}
-	if few := s.cfg.FewUpdates(s.rows.Steps()); few != "" {
+	if few := s.cfg.FewUpdates(s.how, s.rows.Steps()); few != "" {
 		s.note("%s", few)
 	}
 	s.how, err = s.cfg.Loss()

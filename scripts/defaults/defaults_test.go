@@ -16,7 +16,8 @@ func TestWrite(t *testing.T) {
 	data, file := t.TempDir(), "answers.jsonl"
 	var text bytes.Buffer
 	for i := range 400 {
-		fmt.Fprintf(&text, `{"prompt": "Passage: %d\nQuestion: %d?", "completion": " %d", "label": %t}`+"\n", i/8, i/4, i, i%2 == 0)
+		fmt.Fprintf(&text, `{"prompt": "Passage: %d\nQuestion: %d?", "completion": " %d", "label": %t}`+"\n", i/8, i/4,
+			i, i%2 == 0)
 	}
 	if err := os.WriteFile(filepath.Join(data, file), text.Bytes(), 0o666); err != nil {
 		t.Fatal(err)
@@ -45,7 +46,8 @@ func TestWrite(t *testing.T) {
 			t.Errorf("%s is about a text that is held out", l)
 		}
 	}
-	if _, _, err := s.write(data, t.TempDir(), 1000, 1); err == nil || !strings.Contains(err.Error(), "expected 1000 and 8") {
+	_, _, err := s.write(data, t.TempDir(), 1000, 1)
+	if err == nil || !strings.Contains(err.Error(), "expected 1000 and 8") {
 		t.Errorf("more than there is: got %v", err)
 	}
 }
@@ -78,8 +80,8 @@ func TestTable(t *testing.T) {
 	var b bytes.Buffer
 	printTable(&b, []result{r, better}, []model{{name: "m.Q4"}, {name: "other"}})
 	for _, want := range []string{
-		"| sft, short | 40 | m | 0.0002 | best-fit | 4 | 3 |  | 3 | 1.5000 → 1.2500 |  |  |\n",
-		"| sft, short | 40 | m | 0.0008 | best-fit | 4 | 3 |  | 3 | 1.5000 → **1.1250** |  |  |\n",
+		"| sft, short | 40 | m | 0.0002 | best-fit | 4 | 3 |  | 3 | 1.5000 → 1.2500 |  |  |  |\n",
+		"| sft, short | 40 | m | 0.0008 | best-fit | 4 | 3 |  | 3 | 1.5000 → **1.1250** |  |  |  |\n",
 		"| sft, short | 40 | other | not measured |",
 	} {
 		if !strings.Contains(b.String(), want) {
@@ -107,7 +109,8 @@ func TestChecks(t *testing.T) {
 	if got := strings.Join(checks(m)[0].options(), " "); got != "--method sft --seed 1" {
 		t.Errorf("what is left to ggtune is told: %s", got)
 	}
-	if got := strings.Join(checks(m)[1].options(), " "); got != "--method sft --seed 1 --lr 0.0002 --accum 1 --epochs 3 --packing best-fit" {
+	all := "--method sft --seed 1 --lr 0.0002 --accum 1 --epochs 3 --packing best-fit"
+	if got := strings.Join(checks(m)[1].options(), " "); got != all {
 		t.Errorf("got %s", got)
 	}
 }
@@ -116,8 +119,9 @@ func TestChecks(t *testing.T) {
 func TestRead(t *testing.T) {
 	run := t.TempDir()
 	for name, text := range map[string]string{
-		"report.json":   `{"eval_loss_before": 0.7, "steps": 9}`,
-		"metrics.jsonl": `{"step": 8, "loss": 1}` + "\n" + `{"step": 9, "loss": 0.5, "eval_loss": 0.6, "eval_accuracy": 0.75}` + "\n",
+		"report.json": `{"eval_loss_before": 0.7, "steps": 9}`,
+		"metrics.jsonl": `{"step": 8, "loss": 1}` + "\n" +
+			`{"step": 9, "loss": 0.5, "eval_loss": 0.6, "eval_accuracy": 0.75}` + "\n",
 	} {
 		if err := os.WriteFile(filepath.Join(run, name), []byte(text), 0o666); err != nil {
 			t.Fatal(err)

@@ -4,7 +4,7 @@
 //
 //	go build -o ggtune ./cmd/ggtune
 //	go run ./scripts/defaults -ggtune ./ggtune -data DATA -models small.gguf,larger.gguf -o results.jsonl
-//	go run ./scripts/defaults -table -models small.gguf,larger.gguf -o results.jsonl  # the table of docs/defaults.md
+//	go run ./scripts/defaults -table -models small.gguf,larger.gguf -o results.jsonl  # as in docs/defaults.md
 //
 // What is in the file already is not run again, so that it can be stopped and started at any time. Runs are made in the
 // order of what they tell; those that were not reached stand in the table as not measured.
@@ -29,13 +29,13 @@ type options struct {
 func main() {
 	var o options
 	flag.StringVar(&o.ggtune, "ggtune", "ggtune", "the `program` to measure")
-	flag.StringVar(&o.data, "data", "", "`directory` with instruct/gsm8k_train_alpaca.json and the other files of sources.go")
-	flag.StringVar(&o.models, "models", "", "`files` of the models, with commas; FILE@256 is trained on rows of 256 tokens")
+	flag.StringVar(&o.data, "data", "", "`directory` with the files of sources.go")
+	flag.StringVar(&o.models, "models", "", "`files` of the models, with commas; FILE@256: on rows of 256 tokens")
 	flag.StringVar(&o.out, "o", "results.jsonl", "`file` that results are appended to")
 	flag.StringVar(&o.only, "run", "", "only runs whose name has this `text` in it")
 	flag.IntVar(&o.jobs, "jobs", 1, "`N` runs at a time, each with one thread")
 	flag.StringVar(&o.until, "until", "", "begin no run after this `time` of the day, such as 15:40")
-	flag.BoolVar(&o.check, "check", false, "compare what ggtune chooses by itself with a small grid: three data sets, three seeds")
+	flag.BoolVar(&o.check, "check", false, "what ggtune chooses against a small grid, on three data sets with three seeds")
 	flag.BoolVar(&o.table, "table", false, "print the table and run nothing")
 	flag.Parse()
 	if flag.NArg() != 0 || o.models == "" || !o.table && o.data == "" {

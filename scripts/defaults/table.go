@@ -8,11 +8,12 @@ import (
 	"strings"
 )
 
-// printTable writes what was measured as Markdown, cell by cell: method, number of rows, model. The lowest loss of a cell
-// is set in bold, and a cell without a run is named.
+// printTable writes what was measured as Markdown, cell by cell: method, number of rows, model. The lowest loss of answers
+// in a cell is set in bold (those of preferences compare only with the same β), and a cell without a run is named.
 func printTable(w io.Writer, results []result, models []model) {
-	fmt.Fprintln(w, "| method, data | rows | model | lr | packing | accum | epochs | β | updates | held-out loss | accuracy | kl |")
-	fmt.Fprintln(w, "|---|---|---|---|---|---|---|---|---|---|---|---|")
+	fmt.Fprintln(w, "| method, data | rows | model | lr | packing | accum | epochs | β | updates | held-out loss "+
+		"| accuracy | margin | kl |")
+	fmt.Fprintln(w, "|---|---|---|---|---|---|---|---|---|---|---|---|---|")
 	for _, g := range grids {
 		for _, m := range models {
 			data := dataOf(g.method, g.rows)
@@ -24,12 +25,12 @@ func printTable(w io.Writer, results []result, models []model) {
 			}
 			head := fmt.Sprintf("| %s, %s | %d | %s", g.method, data, g.rows, short(m.name))
 			if len(cell) == 0 {
-				fmt.Fprintf(w, "%s | not measured | | | | | | | | |\n", head)
+				fmt.Fprintf(w, "%s | not measured | | | | | | | | | |\n", head)
 			}
 			slices.SortStableFunc(cell, func(a, b result) int { return cmp.Compare(a.setting(), b.setting()) })
 			best := slices.MinFunc(append(cell, result{After: map[string]float64{"loss": 1e9}}), byLoss)
 			for _, r := range cell {
-				fmt.Fprintln(w, head+r.row(r.name() == best.name()))
+				fmt.Fprintln(w, head+r.row(r.Method == "sft" && r.name() == best.name()))
 			}
 		}
 	}
@@ -40,12 +41,12 @@ func byLoss(a, b result) int { return cmp.Compare(a.After["loss"], b.After["loss
 // short is a model's name without its storage type.
 func short(model string) string {
 	name, _, _ := strings.Cut(model, ".")
-	return strings.TrimSuffix(name, "-q4_k_m")
+	return strings.TrimSuffix(strings.TrimSuffix(name, "-q4_k_m"), "-q8_0")
 }
 
 // setting orders the runs of a cell.
 func (r result) setting() string {
-	return fmt.Sprintf("%s %d %d %g %g", r.Pack, r.Accum, r.Epochs, r.Beta, r.LR)
+	return fmt.Sprintf("%s %d %02d %g %.7f", r.Pack, r.Accum, r.Epochs, r.Beta, r.LR)
 }
 
 func (r result) row(best bool) string {
@@ -63,8 +64,8 @@ func (r result) row(best bool) string {
 	if r.Method != "sft" {
 		beta = fmt.Sprint(cmp.Or(r.Beta, 0.1))
 	}
-	return fmt.Sprintf(" | %g | %s | %d | %d | %s | %d | %.4f → %s | %s | %s |", r.LR, r.Pack, r.Accum, r.Epochs, beta,
-		r.Updates, r.Before, loss, figure("accuracy"), figure("kl"))
+	return fmt.Sprintf(" | %g | %s | %d | %d | %s | %d | %.4f → %s | %s | %s | %s |", r.LR, r.Pack, r.Accum, r.Epochs, beta,
+		r.Updates, r.Before, loss, figure("accuracy"), figure("margin"), figure("kl"))
 }
 
 // printChecks writes, for each model, data set and seed, the loss of what ggtune chose beside the lowest of the grid.
