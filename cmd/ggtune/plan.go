@@ -51,7 +51,7 @@ func planAction(c *cli.Context) error {
 func printForecast(c *cli.Context, f *budget.Forecast) {
 	w := c.App.Writer
 	line := func(name, format string, args ...any) {
-		fmt.Fprintf(w, "%-28s %s\n", name, fmt.Sprintf(format, args...))
+		fmt.Fprintf(w, "%-30s %s\n", name, fmt.Sprintf(format, args...))
 	}
 	line("model", "%s (%s), %s, mapped", f.Model, f.Types, byteCount(f.ModelBytes))
 	line("trained", "%s", count.Of(f.Trained, "parameter"))
@@ -71,10 +71,17 @@ func printForecast(c *cli.Context, f *budget.Forecast) {
 		line("llama.cpp, for samples", "%s", byteCount(f.SampleBytes))
 	}
 	line("together, beside the model", "%s", byteCount(f.TotalBytes))
+	if f.PeakBytes > 0 {
+		line("of the process, at most", "%s", byteCount(f.PeakBytes))
+	}
 	if f.FreeBytes > 0 {
 		line("free", "%s", byteCount(f.FreeBytes))
 	}
 	line("largest batch that fits", "%s", count.Of(f.LargestBatch, "row"))
+	if f.GenerateBytes > 0 {
+		line("to generate, beside the model", "%s, of it repacked weights %s", byteCount(f.GenerateBytes),
+			byteCount(f.RepackedBytes))
+	}
 	if f.Steps != nil {
 		line("run", "%s, %s", count.Of(*f.Steps, "step"), count.Of(*f.RunTokens, "token"))
 	}
@@ -82,7 +89,7 @@ func printForecast(c *cli.Context, f *budget.Forecast) {
 		line("on disk, at most", "%s", byteCount(*f.DiskBytes))
 	}
 	if f.TokPerS != nil {
-		line("speed", "about %.0f tok/s, measured on a short row", *f.TokPerS)
+		line("speed", "about %.0f tok/s, measured on rows like the run's", *f.TokPerS)
 	}
 	about := func(name string, seconds *float64) {
 		if seconds != nil {
@@ -91,4 +98,5 @@ func printForecast(c *cli.Context, f *budget.Forecast) {
 	}
 	about("time", f.Seconds)
 	about("of it, the reference pass", f.ReferenceSeconds)
+	about("of it, evaluations", f.EvalSeconds)
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"math"
 	"os"
 	"os/exec"
 	"strconv"
@@ -28,6 +29,7 @@ var scriptCommands = map[string]func(*testscript.TestScript, bool, []string){
 	"truncate": scriptTruncate,
 	"invalid":  scriptInvalid,
 	"fell":     scriptFell,
+	"within":   scriptWithin,
 }
 
 // scriptExits: `exits CODE program args…` runs a program and demands an exit code, which testscript's own `! exec` does
@@ -169,6 +171,29 @@ func scriptFell(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	if !ok1 || !ok2 || !(before >= times*after) {
 		ts.Fatalf("%s %v, %s %v: want a fall by %v times", args[1], object[args[1]], args[2], object[args[2]], times)
+	}
+}
+
+// scriptWithin: `within PLAN FILE KEY SHARE` demands that a key of two JSON objects differs by at most that share of FILE's.
+func scriptWithin(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 4 {
+		ts.Fatalf("usage: within PLAN FILE KEY SHARE")
+	}
+	var numbers [2]float64
+	for i := range numbers {
+		var object map[string]any
+		ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[i])), &object))
+		n, ok := object[args[2]].(float64)
+		if !ok {
+			ts.Fatalf("%s: %s is %v, want a number", args[i], args[2], object[args[2]])
+		}
+		numbers[i] = n
+	}
+	share, err := strconv.ParseFloat(args[3], 64)
+	ts.Check(err)
+	ts.Logf("%s: planned %.0f, was %.0f: %+.1f%%", args[2], numbers[0], numbers[1], 100*(numbers[0]/numbers[1]-1))
+	if !(math.Abs(numbers[0]/numbers[1]-1) <= share) {
+		ts.Fatalf("%s: planned %.0f, was %.0f", args[2], numbers[0], numbers[1])
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ggtune/ggtune/bindings/llama"
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/engine/synth"
@@ -166,22 +167,48 @@ func TestPlanOfReference(t *testing.T) {
 			}
 			training := float64(*f.RunTokens) / *f.TokPerS
 			if tc.rows == 0 {
-				if f.ReferenceSeconds != nil || *f.Seconds != training {
-					t.Errorf("got %g s, of it %v for the reference, want %g", *f.Seconds, f.ReferenceSeconds, training)
+				if f.ReferenceSeconds != nil || math.Abs(*f.Seconds-*f.EvalSeconds-training) > 1e-9 {
+					t.Errorf("got %g s, of it %v for the reference, want %g and %g", *f.Seconds, f.ReferenceSeconds, training,
+						*f.EvalSeconds)
 				}
 				return
 			}
 			if f.ReferenceSeconds == nil || *f.ReferenceSeconds <= 0 ||
-				math.Abs(*f.Seconds-*f.ReferenceSeconds-training) > 1e-9 {
-				t.Fatalf("got %g s, of it %v for the reference, want %g beside it", *f.Seconds, f.ReferenceSeconds,
-					training)
+				math.Abs(*f.Seconds-*f.ReferenceSeconds-*f.EvalSeconds-training) > 1e-9 {
+				t.Fatalf("got %g s, of it %v for the reference, want %g and %g beside it", *f.Seconds, f.ReferenceSeconds,
+					training, *f.EvalSeconds)
 			}
 			rows := rowsOf(t, &c)
 			train, held := rows.Train.Counts, rows.Held.Counts
 			want := float64(train.Tokens)*float64(tc.rows)/float64(train.Rows) + float64(held.Tokens)
-			if got := *f.ReferenceSeconds * f.forward; math.Abs(got-want) > 1e-6 {
+			if got := *f.ReferenceSeconds * f.pace.forward; math.Abs(got-want) > 1e-6 {
 				t.Errorf("the reference reads %g tokens, want %g", got, want)
 			}
 		})
+	}
+}
+
+// TestPlanOfGenerating: what llama.cpp takes to generate counts its repacked copy of the weights.
+func TestPlanOfGenerating(t *testing.T) {
+	s := synth.Tiny("llama", gguf.Q4_0)
+	s.Embd, s.FF, s.Ctx = 512, 2048, 1024
+	c := config.Default()
+	c.Model, c.Threads = synth.Temp(t, s), 1
+	f, err := NewForecast(t.Context(), c, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	has, err := llama.Features()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// 2 layers of q and output 512×512, k and v 512×256, three matrices 512×2048, at 4.5 bits; whole MiB of it
+	const copied = 2 * (2*512*512 + 2*512*256 + 3*512*2048) * 18 / 32
+	if want := int64(copied >> 20 << 20); has[llama.Repack] && f.RepackedBytes != want ||
+		!has[llama.Repack] && f.RepackedBytes != 0 {
+		t.Errorf("%d bytes of repacked weights, want %d with %v", f.RepackedBytes, want, has)
+	}
+	if f.GenerateBytes <= f.RepackedBytes {
+		t.Errorf("%d bytes to generate, of it %d repacked weights", f.GenerateBytes, f.RepackedBytes)
 	}
 }

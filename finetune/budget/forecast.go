@@ -3,13 +3,12 @@ package budget
 import (
 	"context"
 	"errors"
-	"fmt"
-	"math/rand/v2"
-	"time"
 
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/finetune/corpus"
+	"github.com/ggtune/ggtune/finetune/eval"
+	"github.com/ggtune/ggtune/finetune/generate"
 	"github.com/ggtune/ggtune/finetune/method"
 	"github.com/ggtune/ggtune/finetune/sample"
 )
@@ -34,27 +33,37 @@ type Forecast struct {
 	KeptLayers      int   `json:"kept_layers"`      // the others are computed again
 	Layers          int   `json:"layers"`
 	TotalBytes      int64 `json:"total_bytes"`
-	FreeBytes       int64 `json:"free_bytes"` // 0: the system does not say
-	Fits            bool  `json:"fits"`
+	// PeakBytes is what the process will have resident at most: TotalBytes, the mapped model, and the program with its data.
+	// 0 where the run does not fit.
+	PeakBytes int64 `json:"peak_bytes"`
+	FreeBytes int64 `json:"free_bytes"` // 0: the system does not say
+	Fits      bool  `json:"fits"`
 	// LargestBatch is how many rows of the longest one's length would fit at most, 0 if not one does.
 	LargestBatch int `json:"largest_batch"`
+
+	// GenerateBytes is what generating from the result takes beside the model file, with keys and values for a text of the
+	// usual length; of it, RepackedBytes are copies of weights in layouts that llama.cpp's fastest kernels want.
+	GenerateBytes int64 `json:"generate_bytes"`
+	RepackedBytes int64 `json:"repacked_bytes"`
 
 	// With data: what the run does. Null without.
 	Steps     *int `json:"steps"`
 	RunTokens *int `json:"run_tokens"` // of all epochs or steps
 	// DiskBytes is what the run's directory holds at most at one time.
 	DiskBytes *int64 `json:"disk_bytes"`
-	// Time, measured on a short row; null where it was not asked for.
-	TokPerS *float64 `json:"tok_per_s"`
-	Seconds *float64 `json:"seconds"` // of the reference pass and of training, without evaluations; null without data
+	// Time, measured on rows of the run's own; null where it was not asked for.
+	TokPerS *float64 `json:"tok_per_s"` // of training, updates included
+	Seconds *float64 `json:"seconds"`   // of training, the reference pass and evaluations; null without data
 	// ReferenceSeconds is the reference pass's part of Seconds, if no cache holds it; null too for methods without a
 	// reference.
 	ReferenceSeconds *float64 `json:"reference_seconds"`
+	// EvalSeconds is the part of Seconds that measuring held-out rows takes; null too where none are held out.
+	EvalSeconds *float64 `json:"eval_seconds"`
 
 	// Chosen says which settings were left to ggtune, and why they are as they are.
 	Chosen []string `json:"chosen"`
 
-	forward float64 // tok/s of a forward pass alone; 0 where it was not measured
+	pace pace
 }
 
 // A planner works out a Forecast.
@@ -67,10 +76,11 @@ type planner struct {
 	session engine.SessionConfig // as training would have it
 	samples *sample.Plan         // what is asked meanwhile; nil: nothing
 	shape   Shape
+	program footing // when all is read
 }
 
 // NewForecast works out what a training run would take, from the model, from the data where cfg names some, and, if
-// timed, from one short forward and backward pass. The error of a run that does not fit says what would; the forecast
+// timed, from some of its micro-batches. The error of a run that does not fit says what would; the forecast
 // is returned with it.
 func NewForecast(ctx context.Context, cfg config.Config, timed bool) (_ *Forecast, err error) {
 	if err := cfg.ValidatePlan(); err != nil {
@@ -106,12 +116,18 @@ func NewForecast(ctx context.Context, cfg config.Config, timed bool) (_ *Forecas
 	if err := p.memory(); err != nil {
 		return p.Forecast, err
 	}
-	if timed {
-		if err := p.time(ctx); err != nil {
-			return p.Forecast, err
-		}
+	llama, err := generate.PlanMemory(generate.Config{Model: cfg.Model, Threads: cfg.Threads,
+		Ctx: generate.UsualCtx(p.model.HParams().NCtxTrain)})
+	if err != nil {
+		return p.Forecast, err
 	}
-	p.course()
+	p.GenerateBytes, p.RepackedBytes = llama.Total(), llama.Repacked
+	live, err := p.measure(ctx, timed)
+	if err != nil {
+		return p.Forecast, err
+	}
+	p.PeakBytes = p.peak(live)
+	p.course(timed)
 	return p.Forecast, nil
 }
 
@@ -142,6 +158,7 @@ func (p *planner) read(ctx context.Context) (err error) {
 	} else if p.Chosen, err = p.cfg.Resolve(p.how, config.Fit{Params: p.model.Params()}); err != nil {
 		return err
 	}
+	p.program = measureProgram() // with the tokenizer, which a run keeps
 	p.Tokens, p.Counted = p.shape.Row*p.shape.Rows, p.shape.Counted*p.shape.Rows
 	return nil
 }
@@ -164,6 +181,12 @@ func (p *planner) memory() error {
 	p.TotalBytes, p.Fits = f.Total()+p.OptimizerBytes+p.SampleBytes, refused == nil
 	p.LargestBatch = p.largestBatch()
 	return refused
+}
+
+// peak is the most that the process will have resident, where live is what is in use on Go's heap with a session open.
+func (p *planner) peak(live int64) int64 {
+	computed, heap := eval.GeneralBytes(p.model.HParams().NVocab)
+	return p.program.grown(live+heap) + p.ModelBytes + p.TotalBytes + computed
 }
 
 // largestBatch finds how many rows fit, up to the power of two that is more than anybody asks for.
@@ -193,78 +216,6 @@ func (p *planner) largestBatch() int {
 	return lo
 }
 
-// timedTokens is the length of the row that speed is measured on: enough for the products to be what takes the time,
-// short enough that a large model answers in seconds.
-const timedTokens = 128
-
-// time measures a forward and backward pass and, for a method with a reference, a forward pass.
-func (p *planner) time(ctx context.Context) (err error) {
-	sess, err := engine.NewSession(p.model, p.session)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, sess.Close()) }()
-	hp := p.model.HParams()
-	n := min(timedTokens, p.cfg.SeqLen, hp.NCtxTrain)
-	row := engine.Row{Segments: []engine.Segment{{Len: n, Parent: -1}}}
-	rng := rand.New(rand.NewPCG(p.cfg.Seed, 0))
-	// As many tokens count as do in the data: the output head works for those only.
-	share := float64(p.Counted) / float64(p.Tokens)
-	for i := range n {
-		row.Tokens = append(row.Tokens, int32(rng.IntN(hp.NVocab)))
-		if i > 0 && float64(len(row.Counted)) < share*float64(i) {
-			row.Counted = append(row.Counted, int32(i))
-		}
-	}
-	if len(row.Counted) == 0 {
-		return fmt.Errorf("plan: rows of %d tokens are too short to measure", n)
-	}
-	batch := &engine.Batch{Rows: []engine.Row{row}}
-	grad := engine.Outputs{engine.LogP: make([]float32, len(row.Counted))}
-	logp := grad[engine.LogP]
-	for i := range logp {
-		logp[i] = -1 / float32(len(logp))
-	}
-	forward := func() error {
-		_, err := sess.Forward(ctx, batch, engine.Options{})
-		return err
-	}
-	speed, err := measured(ctx, n, func() error {
-		if p.how.Coupled {
-			if err := forward(); err != nil { // as the loop does
-				return err
-			}
-		}
-		if _, err := sess.Forward(ctx, batch, engine.Options{Backward: true, Dropout: true}); err != nil {
-			return err
-		}
-		return sess.Backward(ctx, grad, nil)
-	})
-	if err != nil {
-		return err
-	}
-	p.TokPerS = &speed
-	if p.how.Reference {
-		p.forward, err = measured(ctx, n, forward)
-	}
-	return err
-}
-
-// measured gives the tok/s of a pass over n tokens. The first one, which reads the model from disk, does not count.
-func measured(ctx context.Context, n int, pass func() error) (tokPerS float64, err error) {
-	var began time.Time
-	for range 2 {
-		if ctx.Err() != nil {
-			return 0, context.Cause(ctx)
-		}
-		began = time.Now()
-		if err := pass(); err != nil {
-			return 0, err
-		}
-	}
-	return float64(n) / time.Since(began).Seconds(), nil
-}
-
 // referenceTokens is how many tokens the reference is run over, training rows taken at their mean length.
 func (p *planner) referenceTokens() float64 {
 	_, rows := p.rows.Reached()
@@ -275,9 +226,28 @@ func (p *planner) referenceTokens() float64 {
 	return n
 }
 
-// course adds what the run does with its data.
-func (p *planner) course() {
+// measure opens a session as training would have it, measures how fast it is, if asked, and says what is in use on Go's
+// heap then: an adapter's numbers, as they are read and written, and what describes the computation.
+func (p *planner) measure(ctx context.Context, timed bool) (live int64, err error) {
+	sess, err := engine.NewSession(p.model, p.session)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, sess.Close()) }()
+	if timed {
+		if p.pace, err = p.measurePace(ctx, sess); err != nil {
+			return 0, err
+		}
+	}
+	return measureProgram().live, nil
+}
+
+// course adds what the run does with its data, and how long that takes.
+func (p *planner) course(timed bool) {
 	if p.rows == nil {
+		if timed {
+			p.TokPerS = &p.pace.train
+		}
 		return
 	}
 	steps, perEpoch, tokens := p.rows.Steps(), p.rows.StepsPerEpoch(), p.rows.Train.Counts.Tokens
@@ -286,14 +256,21 @@ func (p *planner) course() {
 	disk := PlanDisk(p.cfg, Course{Trained: p.Trained, Model: p.ModelBytes, Steps: steps,
 		Every: p.rows.EvalEvery(), Reference: p.rows.ReferenceTokens(p.how)})
 	p.DiskBytes = &disk.Total
-	if p.TokPerS == nil {
+	if !timed {
 		return
 	}
-	s := float64(all) / *p.TokPerS
+	s := float64(all)/p.pace.train + float64(steps)*p.pace.update
+	speed := float64(all) / s
+	p.TokPerS = &speed
 	if p.how.Reference {
-		ref := p.referenceTokens() / p.forward
+		ref := p.referenceTokens() / p.pace.forward
 		p.ReferenceSeconds = &ref
 		s += ref
+	}
+	if p.rows.Held != nil {
+		held := float64(p.rows.Evaluations()*p.rows.Held.Counts.Tokens) / p.pace.forward
+		p.EvalSeconds = &held
+		s += held
 	}
 	p.Seconds = &s
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/shirou/gopsutil/v4/cpu"
 	"github.com/shirou/gopsutil/v4/mem"
+	"github.com/shirou/gopsutil/v4/process"
 
 	"github.com/ggtune/ggtune/finetune/config"
 )
@@ -35,6 +36,38 @@ func FreeMemory() int64 {
 		free = min(free, max(limit-used, 0))
 	}
 	return free
+}
+
+// A footing is the program itself with what it has read, in bytes.
+type footing struct {
+	resident int64
+	heap     int64 // of it, Go's heap with its garbage
+	live     int64 // of that, what is in use (an adapter's numbers count whole, though zeros are not resident yet)
+}
+
+// measureProgram says what the program takes now.
+func measureProgram() footing {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return footing{resident: residentMemory(), heap: int64(m.HeapSys - m.HeapReleased), live: int64(m.HeapAlloc)}
+}
+
+// grown is what will be resident with so many bytes in use on Go's heap, which grows to twice as many before it is
+// collected (GOGC).
+func (f footing) grown(live int64) int64 { return f.resident - f.heap + max(f.heap, 2*live) }
+
+// residentMemory is how many bytes of the process are in memory now, 0 where the system does not say.
+func residentMemory() int64 {
+	self, err := process.NewProcess(int32(os.Getpid()))
+	if err != nil {
+		return 0
+	}
+	m, err := self.MemoryInfo()
+	if err != nil {
+		return 0
+	}
+	return int64(min(m.RSS, 1<<62))
 }
 
 // cgroupMemory reads the limit of the process's control group (cgroup v2) and what of it is in use beside file caches.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/finetune/data"
 	"github.com/ggtune/ggtune/finetune/encode"
 	"github.com/ggtune/ggtune/finetune/method"
@@ -65,13 +66,13 @@ func (r *Reader) lengthNotes(rows *Rows) []string {
 		out = append(out, fmt.Sprintf("%s has %d learned positions: examples are limited to that many tokens (rows "+
 			"still pack several up to %d)", r.text.model, r.context, r.cfg.SeqLen))
 	}
-	longest := 0
+	longest, widest := 0, 0
 	for _, d := range []*encode.Dataset{rows.Train, rows.Held} {
 		if d == nil {
 			continue
 		}
 		for i := range d.Items {
-			longest = max(longest, d.Items[i].Depth())
+			longest, widest = max(longest, d.Items[i].Depth()), max(widest, len(d.Items[i].Tokens))
 		}
 		if d.Counts.DroppedCut > 0 {
 			out = append(out, fmt.Sprintf("left out: %s whose prompt fills a row of %d tokens, such as %s; a larger "+
@@ -88,8 +89,29 @@ func (r *Reader) lengthNotes(rows *Rows) []string {
 		out = append(out, fmt.Sprintf("the longest example has %d tokens, and %s was trained to read %d at once: "+
 			"what lies beyond may be learned badly; --seq-len %d stays within", longest, r.text.model, r.context,
 			r.context))
+		return out
 	}
-	return out
+	return append(out, r.roomNotes(longest, widest)...)
+}
+
+// roomNotes says what a row length does that is more than the model was trained to read at once, or, where somebody chose
+// it, more than any example takes. The longest example has longest tokens one after the other, and the widest, with all its
+// answers, widest.
+func (r *Reader) roomNotes(longest, widest int) []string {
+	n := r.cfg.SeqLen
+	switch beyond := r.context > 0 && n > r.context && r.limit.Window() == r.limit.SeqLen; {
+	case widest == 0 || widest >= n || !beyond && n == config.Default().SeqLen:
+		return nil
+	case beyond:
+		return []string{fmt.Sprintf("--seq-len %d is more than the %d tokens that %s was trained to read at once; the "+
+			"longest example has %d, so that nothing is read beyond them: examples in one row are read apart", n, r.context,
+			r.text.model, longest)}
+	case r.cfg.Packing == encode.Unpacked.String():
+		return []string{fmt.Sprintf("--seq-len %d is more than any example takes: the longest has %d tokens, and no row is "+
+			"longer", n, widest)}
+	}
+	return []string{fmt.Sprintf("--seq-len %d is more than any example takes: the longest has %d tokens, and a row holds "+
+		"several, read apart; --seq-len %d takes less memory, with fewer examples a step", n, widest, widest)}
 }
 
 // treeNotes says which trees were left out for their length, or for want of a prompt.

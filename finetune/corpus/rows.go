@@ -205,6 +205,18 @@ func (r *Rows) SampleEvery() int {
 	return r.cfg.SampleSteps(r.Steps())
 }
 
+// Evaluations is how often a run measures the held-out rows: before its first step, after some, and after the last.
+func (r *Rows) Evaluations() int {
+	if r.Held == nil {
+		return 0
+	}
+	steps, every := r.Steps(), r.EvalEvery()
+	if every == 0 {
+		return 2
+	}
+	return 1 + (steps+every-1)/every
+}
+
 // ReferenceTokens is how many log-probabilities a reference gives of the rows: one for each counted token, 0 for methods
 // without one.
 func (r *Rows) ReferenceTokens(how *method.Method) int {

@@ -188,3 +188,32 @@ func TestLearnedPositions(t *testing.T) {
 		t.Errorf("beyond a llama's context: notes %q, %v", r.Notes, err)
 	}
 }
+
+// TestRoomNotes: a row length that is more than the model was trained for, or than any example takes, is said.
+func TestRoomNotes(t *testing.T) {
+	usual := config.Default().SeqLen
+	for _, tc := range []struct {
+		name                             string
+		seqLen, context, longest, widest int
+		packing                          string
+		want                             string
+	}{
+		{"usual", usual, 4 * usual, 100, 100, "best-fit", ""},
+		{"the usual length, more than it was trained for", usual, usual / 2, 100, 100, "best-fit", "the longest example has 100"},
+		{"more than it was trained for", 4096, 2048, 100, 120, "best-fit",
+			"more than the 2048 tokens that m.gguf was trained to read at once; the longest example has 100"},
+		{"the same, and it does not say", 4096, 0, 100, 120, "best-fit", "--seq-len 120 takes less memory"},
+		{"more than any takes, packed", 1024, 2048, 100, 120, "sequential", "--seq-len 120 takes less memory"},
+		{"more than any takes, each in a row", 1024, 2048, 100, 120, "none", "the longest has 120 tokens, and no row is longer"},
+		{"as the longest", 120, 2048, 100, 120, "best-fit", ""},
+		{"nothing is left", 1024, 2048, 0, 0, "best-fit", ""},
+	} {
+		c := config.Default()
+		c.SeqLen, c.Packing = tc.seqLen, tc.packing
+		r := &Reader{cfg: &c, context: tc.context, limit: encode.Limits{SeqLen: tc.seqLen}, text: &text{model: "m.gguf"}}
+		got := strings.Join(r.roomNotes(tc.longest, tc.widest), "\n")
+		if (got == "") != (tc.want == "") || !strings.Contains(got, tc.want) {
+			t.Errorf("%s: got %q, want %q", tc.name, got, tc.want)
+		}
+	}
+}

@@ -37,6 +37,12 @@ const (
 	klFloats = 1 << 22
 )
 
+// GeneralBytes is what MeasureGeneral takes for logits: as the engine computes them, and those of both models on Go's heap.
+func GeneralBytes(vocab int) (computed, heap int64) {
+	n := 4 * int64(max(min(klTokens, klFloats/vocab), 1)) * int64(vocab)
+	return n, 2 * n
+}
+
 // MeasureGeneral measures GeneralText, encoded as items for a model with that vocabulary, with what e trains and without.
 // Each item is read four times.
 // On cancel it returns context.Cause(ctx). progress is called with the items done.

@@ -70,6 +70,9 @@ type loaded struct {
 	origin *origin.Origin
 }
 
+// UsualCtx is Config.Ctx where it is 0, for a model that was trained for so many tokens.
+func UsualCtx(trained int) int { return min(trained, defaultCtx) }
+
 // Open opens the model and the adapters, the first of which is switched on. Close it.
 func Open(cfg Config) (*Generator, error) {
 	g := &Generator{inUse: Base}
@@ -93,7 +96,7 @@ func (c *Config) contextOptions(nCtx int) llama.ContextOptions {
 	return o
 }
 
-// PlanMemory says what Open would take beside the mapped model and the adapters, without taking it.
+// PlanMemory says what Open would take beside the mapped model and the adapters, without taking it. cfg.Ctx must be set.
 func PlanMemory(cfg Config) (llama.Memory, error) {
 	return verify.PlanMemory(cfg.Model, cfg.modelOptions(), cfg.contextOptions(cfg.Ctx))
 }
@@ -124,7 +127,7 @@ func (g *Generator) open(cfg Config) error {
 	trained := g.model.Info().NCtxTrain
 	g.nCtx = cfg.Ctx
 	if g.nCtx == 0 {
-		g.nCtx = min(trained, defaultCtx)
+		g.nCtx = UsualCtx(trained)
 	}
 	for _, c := range cfg.Adapters {
 		file, err := checkpoint.FindAdapter(c.Path)
