@@ -212,3 +212,26 @@ func TestPlanOfGenerating(t *testing.T) {
 		t.Errorf("%d bytes to generate, of it %d repacked weights", f.GenerateBytes, f.RepackedBytes)
 	}
 }
+
+// TestPlanOfMeasuring: the time of a run includes its measurements: of the held-out rows before, between and after its
+// steps, of the general text once.
+func TestPlanOfMeasuring(t *testing.T) {
+	for _, tc := range []struct {
+		steps, every, times int
+	}{{6, 0, 2}, {6, 2, 4}, {7, 2, 5}, {7, 10, 2}} {
+		c := pairConfig(t, "orpo")
+		c.EvalSplit, c.EvalEvery, c.Steps = config.Fixed(0.2), config.Fixed(tc.every), tc.steps
+		f, err := NewForecast(t.Context(), c, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rows := rowsOf(t, &c)
+		if got := rows.Evaluations(); got != tc.times {
+			t.Errorf("%d steps, measured every %d: %d times, want %d", tc.steps, tc.every, got, tc.times)
+		}
+		general := *f.EvalSeconds*f.pace.forward - float64(tc.times*rows.Held.Counts.Tokens)
+		if !(general > 4*1000) { // four readings of a page
+			t.Errorf("%g tokens of general text", general)
+		}
+	}
+}

@@ -57,7 +57,8 @@ type Forecast struct {
 	// ReferenceSeconds is the reference pass's part of Seconds, if no cache holds it; null too for methods without a
 	// reference.
 	ReferenceSeconds *float64 `json:"reference_seconds"`
-	// EvalSeconds is the part of Seconds that measuring held-out rows takes; null too where none are held out.
+	// EvalSeconds is the part of Seconds that measuring takes: held-out rows in the course of the run, general text at its
+	// end.
 	EvalSeconds *float64 `json:"eval_seconds"`
 
 	// Chosen says which settings were left to ggtune, and why they are as they are.
@@ -77,6 +78,7 @@ type planner struct {
 	samples *sample.Plan         // what is asked meanwhile; nil: nothing
 	shape   Shape
 	program footing // when all is read
+	general int     // tokens of the general text, 0 where the model cannot read it
 }
 
 // NewForecast works out what a training run would take, from the model, from the data where cfg names some, and, if
@@ -144,6 +146,11 @@ func (p *planner) read(ctx context.Context) (err error) {
 			return err
 		}
 		p.shape.Row, p.shape.Counted, p.shape.Rows = p.rows.Largest()
+		if items, err := text.Literal("general text", eval.GeneralText, eval.GeneralWindow); err == nil { // else a run says so
+			for i := range items {
+				p.general += len(items[i].Tokens)
+			}
+		}
 		if p.Chosen, err = p.cfg.Resolve(p.how, p.rows.Fit(p.model)); err != nil {
 			return err
 		}
@@ -267,10 +274,11 @@ func (p *planner) course(timed bool) {
 		p.ReferenceSeconds = &ref
 		s += ref
 	}
+	measured := float64(eval.GeneralReads * p.general)
 	if p.rows.Held != nil {
-		held := float64(p.rows.Evaluations()*p.rows.Held.Counts.Tokens) / p.pace.forward
-		p.EvalSeconds = &held
-		s += held
+		measured += float64(p.rows.Evaluations() * p.rows.Held.Counts.Tokens)
 	}
-	p.Seconds = &s
+	measured /= p.pace.forward
+	s += measured
+	p.EvalSeconds, p.Seconds = &measured, &s
 }

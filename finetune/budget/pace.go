@@ -59,7 +59,7 @@ func (p *planner) measurePace(ctx context.Context, sess *engine.Session) (out pa
 	if out.train, err = p.speed(ctx, train); err != nil {
 		return out, err
 	}
-	if p.how.Reference || p.rows != nil && p.rows.Held != nil {
+	if p.rows != nil {
 		if out.forward, err = p.speed(ctx, forward); err != nil {
 			return out, err
 		}

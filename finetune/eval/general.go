@@ -37,6 +37,10 @@ const (
 	klFloats = 1 << 22
 )
 
+// GeneralReads is how often MeasureGeneral reads its items: for losses and for predictions, each with and without what is
+// trained.
+const GeneralReads = 4
+
 // GeneralBytes is what MeasureGeneral takes for logits: as the engine computes them, and those of both models on Go's heap.
 func GeneralBytes(vocab int) (computed, heap int64) {
 	n := 4 * int64(max(min(klTokens, klFloats/vocab), 1)) * int64(vocab)
@@ -44,7 +48,7 @@ func GeneralBytes(vocab int) (computed, heap int64) {
 }
 
 // MeasureGeneral measures GeneralText, encoded as items for a model with that vocabulary, with what e trains and without.
-// Each item is read four times.
+// Each item is read GeneralReads times.
 // On cancel it returns context.Cause(ctx). progress is called with the items done.
 func MeasureGeneral(ctx context.Context, e Engine, vocab int, items []encode.Item, progress func(done int)) (General,
 	error) {
