@@ -91,27 +91,27 @@ func (r *Reader) lengthNotes(rows *Rows) []string {
 			r.context))
 		return out
 	}
+	if rows.Train == nil {
+		return out // a row length only limits what is measured
+	}
 	return append(out, r.roomNotes(longest, widest)...)
 }
 
-// roomNotes says what a row length does that is more than the model was trained to read at once, or, where somebody chose
-// it, more than any example takes. The longest example has longest tokens one after the other, and the widest, with all its
+// roomNotes says what a row length that somebody chose does if it is more than the model was trained to read at once, or
+// than any example takes. The longest example has longest tokens one after the other, and the widest, with all its
 // answers, widest.
 func (r *Reader) roomNotes(longest, widest int) []string {
 	n := r.cfg.SeqLen
-	switch beyond := r.context > 0 && n > r.context && r.limit.Window() == r.limit.SeqLen; {
-	case widest == 0 || widest >= n || !beyond && n == config.Default().SeqLen:
+	switch {
+	case widest == 0 || widest >= n || n == config.Default().SeqLen:
 		return nil
-	case beyond:
+	case r.context > 0 && n > r.context && r.limit.Positions == 0:
 		return []string{fmt.Sprintf("--seq-len %d is more than the %d tokens that %s was trained to read at once; the "+
 			"longest example has %d, so that nothing is read beyond them: examples in one row are read apart", n, r.context,
 			r.text.model, longest)}
-	case r.cfg.Packing == encode.Unpacked.String():
-		return []string{fmt.Sprintf("--seq-len %d is more than any example takes: the longest has %d tokens, and no row is "+
-			"longer", n, widest)}
 	}
-	return []string{fmt.Sprintf("--seq-len %d is more than any example takes: the longest has %d tokens, and a row holds "+
-		"several, read apart; --seq-len %d takes less memory, with fewer examples a step", n, widest, widest)}
+	return []string{fmt.Sprintf("--seq-len %d is more than any example takes: the longest has %d tokens, and only rows that "+
+		"hold several, read apart, are longer", n, widest)}
 }
 
 // treeNotes says which trees were left out for their length, or for want of a prompt.

@@ -199,12 +199,12 @@ func TestRoomNotes(t *testing.T) {
 		want                             string
 	}{
 		{"usual", usual, 4 * usual, 100, 100, "best-fit", ""},
-		{"the usual length, more than it was trained for", usual, usual / 2, 100, 100, "best-fit", "the longest example has 100"},
+		{"the usual length", usual, usual / 2, 100, 100, "best-fit", ""},
 		{"more than it was trained for", 4096, 2048, 100, 120, "best-fit",
 			"more than the 2048 tokens that m.gguf was trained to read at once; the longest example has 100"},
-		{"the same, and it does not say", 4096, 0, 100, 120, "best-fit", "--seq-len 120 takes less memory"},
-		{"more than any takes, packed", 1024, 2048, 100, 120, "sequential", "--seq-len 120 takes less memory"},
-		{"more than any takes, each in a row", 1024, 2048, 100, 120, "none", "the longest has 120 tokens, and no row is longer"},
+		{"the same, and it does not say", 4096, 0, 100, 120, "best-fit", "the longest has 120 tokens, and only rows that hold several"},
+		{"more than any takes, packed", 1024, 2048, 100, 120, "sequential", "the longest has 120 tokens, and only rows that hold several"},
+		{"more than any takes, each in a row", 1024, 2048, 100, 120, "none", "the longest has 120 tokens, and only rows that hold several"},
 		{"as the longest", 120, 2048, 100, 120, "best-fit", ""},
 		{"nothing is left", 1024, 2048, 0, 0, "best-fit", ""},
 	} {

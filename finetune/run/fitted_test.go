@@ -33,7 +33,7 @@ func TestFitted(t *testing.T) {
 	std := config.Default()
 	c := pairConfig(t, "dpo")
 	c.Steps, c.EvalSplit, c.EvalEvery, c.Dropout = 0, config.Fixed(0.0), config.Fixed(0), 0
-	c.LR, c.Packing, c.Accum, c.Epochs = std.LR, std.Packing, std.Accum, std.Epochs
+	c.LR, c.Packing, c.Accum, c.Epochs, c.SeqLen = std.LR, std.Packing, std.Accum, std.Epochs, std.SeqLen
 	straight := c
 	straight.Output = filepath.Join(t.TempDir(), "straight")
 	rec := &recorder{}
