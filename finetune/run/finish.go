@@ -61,7 +61,7 @@ func (r *run) finish(ctx context.Context) (report.Summary, error) {
 	if err := r.publish(&s); err != nil {
 		return report.Summary{}, err
 	}
-	if n := report.PeakBytes(); n > 0 {
+	if n := r.peak(); n > 0 {
 		s.PeakBytes = &n
 	}
 	if err := r.draw(); err != nil {

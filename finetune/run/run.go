@@ -32,6 +32,8 @@ type run struct {
 	drawn  time.Time // when the losses were drawn
 	// sampler answers prompts with the adapter in training; nil: nobody asks.
 	sampler *sample.Sampler
+	// twice is how many bytes of the model file are mapped a second time, for the samples.
+	twice int64
 	// saidFewer is that not all answers to prompts are written.
 	saidFewer bool
 }
@@ -189,7 +191,7 @@ func (r *run) afterStep(ctx context.Context, st *finetune.State, s finetune.Step
 	r.meta.Seconds += elapsed
 	line := report.Line{Step: s.Step, Loss: s.Loss, LR: s.LR, GradNorm: s.GradNorm, Tokens: s.Tokens,
 		Counted: s.Counted, TokPerS: float64(s.Tokens) / elapsed,
-		Peak: report.PeakBytes(), Epoch: r.source.Epoch(), Figures: figures(nil, "", s.Metrics)}
+		Peak: r.peak(), Epoch: r.source.Epoch(), Figures: figures(nil, "", s.Metrics)}
 	if err := r.log.Append(line); err != nil {
 		return false, err
 	}

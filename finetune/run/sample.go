@@ -40,8 +40,15 @@ func (r *run) openSampler() {
 		r.note("no samples while training: %v", err)
 		return
 	}
+	r.twice = r.model.File().Bytes()
 	r.sampler.Remember(r.answered.Lines())
 	r.meta.SampleSeconds += time.Since(began).Seconds()
+}
+
+// peak is the most memory that the process has had resident, 0 where the system does not say. The system counts a page of
+// a file for each time that it is mapped; that of the samples, which llama.cpp maps whole, is in memory once.
+func (r *run) peak() int64 {
+	return max(report.PeakBytes()-r.twice, 0)
 }
 
 // due says whether answers are to be written after a step that is not the last.

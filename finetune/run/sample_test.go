@@ -351,6 +351,11 @@ func TestSamplesFail(t *testing.T) {
 	r := begun(t, c, func(*run) {})
 	rec := &recorder{}
 	r.rep = rec
+	before, size := report.PeakBytes(), r.model.File().Bytes()
+	peak := r.peak()
+	if after := report.PeakBytes(); before > 0 && (peak < before-size || peak > after-size) {
+		t.Errorf("got a peak of %d bytes, want %d to %d without the model's second mapping", peak, before-size, after-size)
+	}
 	if err := r.sampler.Close(); err != nil {
 		t.Fatal(err)
 	}
