@@ -35,7 +35,7 @@ type Sampler struct {
 	lengths map[int]int                // tokens of the last answer to a prompt
 	threads int                        // at most
 	speed   speed                      // of the round
-	least   float64                    // seconds that a round needs to begin
+	least   float64                    // seconds that measuring takes
 
 	tuned *adapter.Adapter // of the round
 	holds *adapter.Adapter // what the model writes with, nil where that may have changed
@@ -139,8 +139,12 @@ func (s *Sampler) Remember(lines []report.Sample) {
 // most room seconds: ok is false where that is not enough. It finds out how many threads to write with: where other
 // programs have the cores, llama.cpp's threads wait for each other, and two of them can be fifty times slower than one.
 func (s *Sampler) Begin(ctx context.Context, a *adapter.Adapter, room float64) (ok bool, err error) {
-	if room < s.least {
-		return false, nil // what is there would be spent on measuring
+	least := s.least
+	if s.speed.write > 0 {
+		least += s.Cost(0)
+	}
+	if room < least {
+		return false, nil // what there is would be spent on measuring
 	}
 	s.tuned, s.holds = a, nil
 	began := time.Now()

@@ -85,6 +85,10 @@ func TestBegin(t *testing.T) {
 	if s.Cost(0) <= 0 || s.Cost(0) <= s.Cost(1) {
 		t.Errorf("a longer prompt costs %g, another %g seconds", s.Cost(0), s.Cost(1))
 	}
+	took := s.least
+	if ok, err := s.Begin(t.Context(), a, s.least+s.Cost(0)/2); ok || err != nil || s.least != took {
+		t.Errorf("room to measure and not to answer: got %v, %v, and measured again: %v", ok, err, s.least != took)
+	}
 	before := s.Cost(1)
 	answer(t, s, 1)
 	if after := s.Cost(1); after >= before {
