@@ -51,6 +51,7 @@ type search struct {
 	found Repeats
 	kept  []int            // of trained
 	known map[int]repeater // of held-out examples, by their place in heldOut
+	same  map[int]int      // held-out examples to the first that is the same
 }
 
 // A repeater is a training example that repeats a held-out one.
@@ -62,7 +63,7 @@ type repeater struct {
 // repeats looks for what train repeats of itself and of held, which may be nil, and gives what is left to train on.
 func (r *Reader) repeats(ctx context.Context, train *input, trained []int, held *input, heldOut []int) (*search, error) {
 	s := &search{train: train, trained: trained, held: held, heldOut: heldOut, drop: r.cfg.Dedups(),
-		strict: r.cfg.Strict, known: map[int]repeater{}}
+		strict: r.cfg.Strict, known: map[int]repeater{}, same: map[int]int{}}
 	return s, s.run(ctx, r.tell)
 }
 
@@ -109,10 +110,12 @@ func (s *search) run(ctx context.Context, tell func(done, total int)) error {
 		if err != nil {
 			return err
 		}
-		if i >= len(s.heldOut) {
-			if err := s.take(i, of, how); err != nil {
-				return err
+		if i < len(s.heldOut) {
+			if how == alike.Exact {
+				s.same[i] = of
 			}
+		} else if err := s.take(i, of, how); err != nil {
+			return err
 		}
 		tell(i+1, n)
 	}
@@ -147,7 +150,11 @@ func (s *search) take(i, of int, how alike.How) error {
 // countHeld counts each held-out example once, however often training repeats it.
 func (s *search) countHeld() {
 	for held := range s.heldOut {
-		switch k, ok := s.known[held]; {
+		first, ok := s.same[held]
+		if !ok {
+			first = held
+		}
+		switch k, ok := s.known[first]; {
 		case !ok:
 		case k.how == alike.Exact:
 			s.found.HeldExact.add(s.source(held), s.source(k.by))
