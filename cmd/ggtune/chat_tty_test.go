@@ -41,6 +41,7 @@ func TestChatOnTerminal(t *testing.T) {
 		if got := o.mode(); !reflect.DeepEqual(got, o.started) {
 			t.Errorf("while it answers the terminal is set as %+v, want %+v: a fault would leave it so", got, o.started)
 		}
+		time.Sleep(2 * sameSignal) // late enough to be another key press
 		o.types(ctrlC)
 		o.waits("note: stopped; what was said is remembered, /again answers anew")
 		o.waits("\n> ")

@@ -13,6 +13,7 @@ import (
 
 	"github.com/ggtune/ggtune/finetune/bench"
 	"github.com/ggtune/ggtune/finetune/config"
+	"github.com/ggtune/ggtune/finetune/eval"
 	"github.com/ggtune/ggtune/internal/registry"
 	"github.com/ggtune/ggtune/quant/mix"
 )
@@ -225,6 +226,7 @@ var ownValues = map[string]map[string]func() []string{
 		}
 		return names
 	}},
+	"eval":  {"match": eval.Matches},
 	"bench": {"shape": bench.Shapes, "cases": func() []string { names, _ := bench.CaseNames(); return names }},
 }
 

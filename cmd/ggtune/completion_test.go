@@ -49,6 +49,7 @@ func TestComplete(t *testing.T) {
 		{"options where arguments may stand", []string{"inspect", "--te"}, []string{"--tensors", "--template"}, nil},
 		{"arguments alone", []string{"inspect", "--", "--te"}, []string{":files"}, nil},
 		{"no argument", []string{"train", "--", ""}, nil, nil},
+		{"a way to match", []string{"eval", "--match", ""}, []string{"exact", "number", "regex"}, nil},
 		{"a type", []string{"quantize", "--type", "q"}, []string{"q8_0"}, []string{"f16"}},
 		{"a shape", []string{"bench", "--cases", "kept,pack"}, []string{"kept,packed"}, nil},
 		{"a shell", []string{"completion", ""}, []string{"bash", "fish", "zsh"}, []string{":files"}},
@@ -79,7 +80,7 @@ func TestComplete(t *testing.T) {
 // freeText are options of text that shells cannot complete. A new one is either named here, or its help says `FILE`
 // or `DIRECTORY`, or what it takes is in config's values or in ownValues.
 var freeText = strings.Fields(`columns loss-weights targets layers system prompt
-	notify bench.type bench.level compare.output`)
+	notify eval.pattern bench.type bench.level compare.output`)
 
 func TestOptionsOfTextComplete(t *testing.T) {
 	for _, c := range commands() {
