@@ -38,8 +38,8 @@ type watched struct {
 	busy   bool // this process trains, or is about to
 }
 
-// watchRun serves the page of the run in dir until ctx ends or, where first trains it, until that is done. show tells the
-// person the page's address.
+// watchRun serves the page of the run in dir until ctx ends or, where first trains it, until that is done. show tells
+// the person the page's address.
 func watchRun(c *cli.Context, dir string, rep report.Reporter, first func(context.Context, report.Reporter) error,
 	show func(url string) error) error {
 	w := &watched{live: &watch.Live{}, rep: rep, wishes: make(chan struct{}, 1)}

@@ -22,14 +22,15 @@ func runsCommand() *cli.Command {
 		Name:      "runs",
 		Usage:     "list runs, and lay their losses over each other",
 		UsageText: "[DIR…] [options]",
-		Description: "Lists the runs in the directories named and below them; without one, in this one. Losses are means over the first and the\n" +
-			"last tenth of a run's steps, and what was measured on held-out rows before and after.\n\n" +
+		Description: "Lists the runs in the directories named and below them; without one, in this one. Losses are means\n" +
+			"over the first and the last tenth of a run's steps, and what was measured on held-out rows before and after.\n\n" +
 			"  ggtune runs\n" +
 			"  ggtune runs a b/run-2 --page\n" +
 			"  ggtune runs a b/run-2 --svg losses.svg",
 		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "svg", Usage: "draw the losses of all of them into `FILE`"},
-			&cli.BoolFlag{Name: "page", Usage: "show them in the browser, as they go on; serves a page to this machine only"},
+			&cli.BoolFlag{Name: "page",
+				Usage: "show them in the browser, as they go on; serves a page to this machine only"},
 		}, append(pageFlags(), jsonFlag())...),
 		Action: runsAction,
 	}
@@ -51,7 +52,8 @@ func runsAction(c *cli.Context) error {
 		return err
 	}
 	if len(dirs) == 0 {
-		return fmt.Errorf("runs: no run is in %s or below; --output of train names a run's directory", strings.Join(roots, ", "))
+		return fmt.Errorf("runs: no run is in %s or below; --output of train names a run's directory",
+			strings.Join(roots, ", "))
 	}
 	var entries []watch.Entry
 	for _, dir := range dirs {
@@ -63,7 +65,8 @@ func runsAction(c *cli.Context) error {
 		fmt.Fprintln(c.App.ErrWriter, "note:", n)
 	}
 	if most := len(report.Colours()); len(dirs) > most && (c.Bool("page") || c.IsSet("svg")) {
-		return fmt.Errorf("runs: %d runs are more than can be told apart in a drawing; name at most %d", len(dirs), most)
+		return fmt.Errorf("runs: %d runs are more than can be told apart in a drawing; name at most %d",
+			len(dirs), most)
 	}
 	if path := c.String("svg"); path != "" {
 		if err := drawRuns(path, entries); err != nil {
@@ -128,8 +131,9 @@ func runsTable(w io.Writer, entries []watch.Entry) error {
 		if e.Time != nil {
 			when = e.Time.Local().Format(time.DateTime)
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", oneLine(e.Path), e.State, e.Method, oneLine(filepath.Base(e.Model)),
-			oneLine(strings.Join(data, ", ")), steps, fromTo(e.FirstTenth, e.LastTenth), fromTo(e.EvalBefore, e.EvalLoss), when)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", oneLine(e.Path), e.State, e.Method,
+			oneLine(filepath.Base(e.Model)), oneLine(strings.Join(data, ", ")), steps,
+			fromTo(e.FirstTenth, e.LastTenth), fromTo(e.EvalBefore, e.EvalLoss), when)
 	}
 	if err := t.Flush(); err != nil {
 		return fmt.Errorf("standard output: %w", err)

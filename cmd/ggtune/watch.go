@@ -15,8 +15,9 @@ func watchCommand() *cli.Command {
 		Name:      "watch",
 		Usage:     "show a run in the browser, while it goes on or later",
 		UsageText: "RUN [options]",
-		Description: "Serves a page to this machine only: losses, speed, memory, samples, settings, as they come. The page can ask a run that\n" +
-			"is under way to save and stop, in whichever process it is, and let one that was stopped go on, in this one.\n\n" +
+		Description: "Serves a page to this machine only: losses, speed, memory, samples, settings, as they come.\n" +
+			"The page can ask a run that is under way to save and stop, in whichever process it is, and let one that\n" +
+			"was stopped go on, in this one.\n\n" +
 			"  ggtune watch run\n" +
 			"  ggtune train -m model.gguf -d data.jsonl -o run --page",
 		Flags:  append(pageFlags(), notifyFlag(), jsonFlag()),
@@ -45,17 +46,19 @@ func watchAction(c *cli.Context) error {
 // oneRun gives the argument of a command that takes a run's directory.
 func oneRun(c *cli.Context) (string, error) {
 	if c.NArg() != 1 {
-		return "", usagef("%s: expected one directory of a run, got %d arguments; such as: ggtune %[1]s run", c.Command.Name, c.NArg())
+		return "", usagef("%s: expected one directory of a run, got %d arguments; such as: ggtune %[1]s run",
+			c.Command.Name, c.NArg())
 	}
 	dir := c.Args().First()
 	if st, err := os.Stat(dir); err != nil {
 		return "", fmt.Errorf("%s: %w", c.Command.Name, err)
 	} else if !st.IsDir() {
-		return "", fmt.Errorf("%s: %s is a file; name the directory of a run, as --output of train has it", c.Command.Name, dir)
+		return "", fmt.Errorf("%s: %s is a file; name the directory of a run, as --output of train has it",
+			c.Command.Name, dir)
 	}
 	if !watch.IsRun(dir) && !rundir.Running(dir) {
-		return "", fmt.Errorf("%s: %s holds no run: neither %s nor %s is there; name the directory that --output of train has", c.Command.Name,
-			dir, rundir.Settings, rundir.Metrics)
+		return "", fmt.Errorf("%s: %s holds no run: neither %s nor %s is there; name the directory that --output of "+
+			"train has", c.Command.Name, dir, rundir.Settings, rundir.Metrics)
 	}
 	return dir, nil
 }

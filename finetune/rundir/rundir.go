@@ -41,11 +41,12 @@ func Lock(dir string) (l *flock.Flock, ok bool, err error) {
 	return l, ok, err
 }
 
-// RemoveLock removes the file of a lock that is held, where nothing else is in the directory: removed says whether. Windows
-// removes no open file.
+// RemoveLock removes the file of a lock that is held, where nothing else is in the directory: removed says whether.
+// Windows removes no open file.
 func RemoveLock(dir string) (removed bool) {
 	entries, err := os.ReadDir(dir)
-	return err == nil && len(entries) == 1 && entries[0].Name() == lockFile && os.Remove(filepath.Join(dir, lockFile)) == nil
+	return err == nil && len(entries) == 1 && entries[0].Name() == lockFile &&
+		os.Remove(filepath.Join(dir, lockFile)) == nil
 }
 
 // Running says whether a run is under way in a directory, in this process or another.
@@ -60,8 +61,8 @@ func Running(dir string) bool {
 	return err == nil && !ok
 }
 
-// AskToStop asks the run that is under way in a directory, in this process or another, to save and stop. It does not wait
-// for that. Where none is under way the error says so.
+// AskToStop asks the run that is under way in a directory, in this process or another, to save and stop. It does not
+// wait for that. Where none is under way the error says so.
 func AskToStop(dir string) error {
 	if !Running(dir) {
 		return fmt.Errorf("stop the run in %s: none is under way", dir)

@@ -156,8 +156,8 @@ func (e *Entry) Curve() report.Curve {
 	return report.NewCurve(e.Path, e.lines, e.EvalBefore)
 }
 
-// A Lister looks at the same runs again and again, at each only when its files have changed. It is not safe for concurrent
-// use.
+// A Lister looks at the same runs again and again, at each only when its files have changed. It is not safe for
+// concurrent use.
 type Lister struct {
 	dirs    []string
 	entries []Entry

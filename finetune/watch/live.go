@@ -7,8 +7,8 @@ import (
 	"github.com/ggtune/ggtune/finetune/report"
 )
 
-// Live is a report.Reporter that keeps what a run in this process tells and does not write down: what it is at. It is safe
-// for concurrent use; the zero value knows of no run.
+// Live is a report.Reporter that keeps what a run in this process tells and does not write down: what it is at. It is
+// safe for concurrent use; the zero value knows of no run.
 type Live struct {
 	mu       sync.Mutex
 	active   bool // a run is under way in this process

@@ -1,5 +1,5 @@
-// Package watch looks at runs from outside: their files, as they grow, and whether they are under way. It trains nothing
-// and changes nothing.
+// Package watch looks at runs from outside: their files, as they grow, and whether they are under way. It trains
+// nothing and changes nothing.
 package watch
 
 import (

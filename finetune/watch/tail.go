@@ -63,15 +63,16 @@ func (t *tail) refresh() error {
 	return t.add(text)
 }
 
-// unchanged gives the number of bytes of f that need not be read again. Lines are added, or one of the last ones is changed
-// and the file replaced: the last line that is known stands where it stood if and only if none was.
+// unchanged gives the number of bytes of f that need not be read again. Lines are added, or one of the last ones is
+// changed and the file replaced: the last line that is known stands where it stood if and only if none was.
 func (t *tail) unchanged(f io.ReaderAt) int64 {
 	if len(t.lines) == 0 {
 		return 0
 	}
 	last := t.lines[len(t.lines)-1].text
 	now := make([]byte, len(last)+1)
-	if _, err := f.ReadAt(now, t.size-int64(len(now))); err != nil || !bytes.Equal(now[:len(last)], last) || now[len(last)] != '\n' {
+	_, err := f.ReadAt(now, t.size-int64(len(now)))
+	if err != nil || !bytes.Equal(now[:len(last)], last) || now[len(last)] != '\n' {
 		return 0
 	}
 	return t.size
@@ -102,7 +103,8 @@ func (t *tail) add(text []byte) error {
 		}
 		one := text[:n]
 		if len(one) == 0 || one[0] != '{' || !json.Valid(one) {
-			return fmt.Errorf("%s:%d: this line is no JSON object; the lines before it are shown", t.path, len(t.lines)+1)
+			return fmt.Errorf("%s:%d: this line is no JSON object; the lines before it are shown", t.path,
+				len(t.lines)+1)
 		}
 		t.lines = append(t.lines, line{slices.Clone(one), t.reads})
 		t.size += int64(n) + 1

@@ -96,8 +96,8 @@ func (b *Browser) Eval(expression string) string {
 	return s
 }
 
-// Until waits for a condition of the page, in JavaScript. It asks from here: what chromedp polls with inside the page, the
-// page's policy forbids.
+// Until waits for a condition of the page, in JavaScript. It asks from here: what chromedp polls with inside the page,
+// the page's policy forbids.
 func (b *Browser) Until(what, condition string) {
 	b.T.Helper()
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {

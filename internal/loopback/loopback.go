@@ -1,9 +1,9 @@
-// Package loopback serves a command's browser page to this machine only, under an address that holds a key. It knows who
-// may ask, and nothing of what is asked.
+// Package loopback serves a command's browser page to this machine only, under an address that holds a key. It knows
+// who may ask, and nothing of what is asked.
 //
-// Other programs and web pages on the machine can reach a loopback port. So every request must carry the key, which is in
-// the address that the person opens and nowhere else; a page elsewhere whose name is pointed at 127.0.0.1 (DNS rebinding) is
-// refused by its Host, a form sent from elsewhere by its Origin.
+// Other programs and web pages on the machine can reach a loopback port. So every request must carry the key, which is
+// in the address that the person opens and nowhere else; a page elsewhere whose name is pointed at 127.0.0.1 (DNS
+// rebinding) is refused by its Host, a form sent from elsewhere by its Origin.
 package loopback
 
 import (
@@ -36,7 +36,8 @@ const MaxBody = 1 << 20
 // Config says whose page it is.
 type Config struct {
 	Command string // "ggtune rate": for titles and refusals
-	// Kept is what a person who opens the address of an earlier start need not fear for: "What you rated before is saved."
+	// Kept is what a person who opens the address of an earlier start need not fear for: "What you rated before is
+	// saved."
 	Kept string
 	// Orders are what forms of the page give: "Choices".
 	Orders string
@@ -65,8 +66,8 @@ func (s *Server) URL(l net.Listener) string { return "http://" + l.Addr().String
 func Listen(port int) (net.Listener, error) {
 	l, err := net.Listen("tcp4", fmt.Sprintf("127.0.0.1:%d", port))
 	if err != nil {
-		return nil, fmt.Errorf("serve the page on 127.0.0.1:%d: %w; choose another port with --port, or leave it out for a "+
-			"free one", port, err)
+		return nil, fmt.Errorf("serve the page on 127.0.0.1:%d: %w; choose another port with --port, or leave it out for "+
+			"a free one", port, err)
 	}
 	return l, nil
 }
@@ -113,14 +114,15 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("Referrer-Policy", "same-origin")
 	h.Set("Cache-Control", "no-store")
 	if !local(r.Host) {
-		s.Refuse(w, http.StatusForbidden, "This address is not served here", "The page is served to this machine only, under "+
-			"127.0.0.1 or localhost. Open the address that ggtune printed.")
+		s.Refuse(w, http.StatusForbidden, "This address is not served here", "The page is served to this machine only, "+
+			"under 127.0.0.1 or localhost. Open the address that ggtune printed.")
 		return
 	}
 	key, rest, slash := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
 	if subtle.ConstantTimeCompare([]byte(key), []byte(s.key)) != 1 {
-		s.Refuse(w, http.StatusForbidden, "This page is from another run", fmt.Sprintf("Its address holds a key that is made "+
-			"anew each time %s starts. Open the address that ggtune printed last in its terminal. %s", s.cfg.Command, s.cfg.Kept))
+		s.Refuse(w, http.StatusForbidden, "This page is from another run", fmt.Sprintf("Its address holds a key that is "+
+			"made anew each time %s starts. Open the address that ggtune printed last in its terminal. %s",
+			s.cfg.Command, s.cfg.Kept))
 		return
 	}
 	if !slash {
@@ -128,8 +130,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if r.Method != http.MethodGet && r.Method != http.MethodHead && !sameOrigin(r) {
-		s.Refuse(w, http.StatusForbidden, "Sent from another page", s.cfg.Orders+" are taken only from ggtune's own page. "+
-			"Open the address that ggtune printed.")
+		s.Refuse(w, http.StatusForbidden, "Sent from another page", s.cfg.Orders+" are taken only from ggtune's own "+
+			"page. Open the address that ggtune printed.")
 		return
 	}
 	inner := r.Clone(r.Context())
@@ -176,8 +178,8 @@ func (s *Server) Refuse(w http.ResponseWriter, code int, title, text string) {
 	w.Write(b.Bytes())
 }
 
-// refusedStyle is the hash by which the policy of a refusal admits its one style: the style sheet is not served without the
-// key.
+// refusedStyle is the hash by which the policy of a refusal admits its one style: the style sheet is not served without
+// the key.
 var refusedStyle = func() string {
 	var b bytes.Buffer
 	if err := refused.ExecuteTemplate(&b, "refused-style", nil); err != nil {

@@ -1,5 +1,5 @@
-// Package page is the browser page on which a person watches a run. It knows what finetune/watch sees of it, and passes on
-// two wishes: to stop, and to go on; who may open it, internal/loopback decides.
+// Package page is the browser page on which a person watches a run. It knows what finetune/watch sees of it, and passes
+// on two wishes: to stop, and to go on; who may open it, internal/loopback decides.
 package page
 
 import (
@@ -57,11 +57,13 @@ func newServer(command, html string, static []string, handle func(*Server, *http
 }
 
 // kinds are media types by a file's end: what the system thinks of them may be anything.
-var kinds = map[string]string{".html": "text/html; charset=utf-8", ".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
+var kinds = map[string]string{".html": "text/html; charset=utf-8", ".css": "text/css; charset=utf-8",
+	".js": "text/javascript; charset=utf-8"}
 
 // New makes a server of one run's page, with a key of its own.
 func New(run *watch.Run, cfg Config) *Server {
-	return newServer(cfg.Command, "page.html", []string{"page.css", "chart.js", "page.js"}, func(v *Server, mux *http.ServeMux) {
+	static := []string{"page.css", "chart.js", "page.js"}
+	return newServer(cfg.Command, "page.html", static, func(v *Server, mux *http.ServeMux) {
 		mux.HandleFunc("GET /events", func(w http.ResponseWriter, r *http.Request) { v.events(w, r, run) })
 		mux.HandleFunc("POST /stop", wish(cfg.Stop))
 		mux.HandleFunc("POST /continue", wish(cfg.Continue))

@@ -22,7 +22,8 @@ type drawn struct {
 func NewRuns(command string, dirs []string) *Server {
 	var mu sync.Mutex
 	lister := watch.NewLister(dirs)
-	return newServer(command, "runs.html", []string{"page.css", "chart.js", "runs.js"}, func(v *Server, mux *http.ServeMux) {
+	static := []string{"page.css", "chart.js", "runs.js"}
+	return newServer(command, "runs.html", static, func(v *Server, mux *http.ServeMux) {
 		mux.HandleFunc("GET /colours.css", func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Type", kinds[".css"])
 			fmt.Fprint(w, colours())
@@ -54,9 +55,12 @@ func colours() string {
 		fmt.Fprintf(&dark, "  --run%d: %s;\n", i, c.Dark)
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, ":root {\n%s}\n@media (prefers-color-scheme: dark) {\n:root {\n%s}\n}\n", light.String(), dark.String())
+	fmt.Fprintf(&b, ":root {\n%s}\n@media (prefers-color-scheme: dark) {\n:root {\n%s}\n}\n",
+		light.String(), dark.String())
 	for i := range report.Colours() {
-		fmt.Fprintf(&b, "svg path.run%d { stroke: var(--run%d); }\nsvg circle.run%[1]d { fill: var(--run%[1]d); }\n.swatch.run%[1]d, .legend .run%[1]d::before { background: var(--run%[1]d); }\n", i, i)
+		fmt.Fprintf(&b, "svg path.run%d { stroke: var(--run%d); }\n"+
+			"svg circle.run%[1]d { fill: var(--run%[1]d); }\n"+
+			".swatch.run%[1]d, .legend .run%[1]d::before { background: var(--run%[1]d); }\n", i, i)
 	}
 	return b.String()
 }
