@@ -347,8 +347,8 @@ func TestReadingShows(t *testing.T) {
 		name, method string
 		split        float64
 		want         []int // examples of each pass
-	}{{"pairs", "dpo", 0, []int{40}}, {"pairs, split by prompt", "dpo", 0.2, []int{40, 8, 32}},
-		{"verdicts", "kto", 0, []int{80, 80}}} {
+	}{{"pairs", "dpo", 0, []int{40, 40}}, {"pairs, split by prompt", "dpo", 0.2, []int{40, 40, 32, 8}},
+		{"verdicts", "kto", 0, []int{80, 80, 80}}} {
 		t.Run(tc.name, func(t *testing.T) {
 			c := pairConfig(t, tc.method)
 			c.EvalSplit, c.EvalEvery = config.Fixed(tc.split), config.Fixed(0)
