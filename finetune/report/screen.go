@@ -67,11 +67,16 @@ type bar struct {
 	screen  Screen
 	what    string // what it shows
 	columns int    // of the line it was made for
+	shown   time.Time
 	lib     *progressbar.ProgressBar
 }
 
+// between is the least time between two drawings of a bar: ten a second are seen as movement, and cost nothing.
+const between = 100 * time.Millisecond
+
 // draw shows a bar of what, with as many of the parts behind it as there is room for. A finished one takes no more
-// numbers, and another pass of the same kind has another total.
+// numbers, and another pass of the same kind has another total. The library takes text and number apart and draws at
+// either; were it to leave out what comes too soon, the number would be that of the time before, until the next.
 func (b *bar) draw(what string, done, total int, parts ...string) {
 	total = max(total, 1)
 	columns := b.screen.columns()
@@ -83,10 +88,15 @@ func (b *bar) draw(what string, done, total int, parts ...string) {
 	if b.lib == nil || b.what != what || b.columns != columns || b.lib.IsFinished() || b.lib.GetMax() != total {
 		b.clear()
 		b.what, b.columns = what, columns
-		b.lib = progressbar.NewOptions(total, b.options(l)...)
+		b.lib = progressbar.NewOptions(total, append(b.options(l), progressbar.OptionSetDescription(l.text(parts)))...)
+	} else if done < total && time.Since(b.shown) < between {
+		return
 	}
-	b.lib.Describe(l.text(parts))
+	b.shown = time.Now()
 	_ = b.lib.Set(min(done, total)) // fails only beyond the total
+	if done < total {
+		b.lib.Describe(l.text(parts))
+	}
 }
 
 func (b *bar) options(l layout) []progressbar.Option {
@@ -97,8 +107,7 @@ func (b *bar) options(l layout) []progressbar.Option {
 	o := []progressbar.Option{progressbar.OptionSetWriter(b.w), progressbar.OptionSetPredictTime(false),
 		progressbar.OptionSetElapsedTime(false), progressbar.OptionSetWidth(l.bar), progressbar.OptionSetTheme(theme),
 		progressbar.OptionEnableColorCodes(b.screen.Colour), progressbar.OptionUseANSICodes(b.screen.Colour),
-		progressbar.OptionThrottle(100 * time.Millisecond), progressbar.OptionShowDescriptionAtLineEnd(),
-		progressbar.OptionClearOnFinish()}
+		progressbar.OptionShowDescriptionAtLineEnd(), progressbar.OptionClearOnFinish()}
 	if l.count {
 		o = append(o, progressbar.OptionShowCount())
 	}

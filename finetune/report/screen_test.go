@@ -2,6 +2,7 @@ package report
 
 import (
 	"bytes"
+	"fmt"
 	"regexp"
 	"strings"
 	"sync"
@@ -72,6 +73,30 @@ func TestBarResized(t *testing.T) {
 	term.Report(Step{Line: lineOf(2), Steps: 9})
 	if n, line := longest(out.String()); n >= 50 || n == 0 {
 		t.Errorf("%d columns: %q", n, line)
+	}
+}
+
+// TestBarCounts: the number on the bar is that of the step whose loss stands beside it, from the first drawing on, also
+// where a step is less than a percent.
+func TestBarCounts(t *testing.T) {
+	for _, steps := range []int{20, 1000} {
+		for _, colour := range []bool{false, true} {
+			var out bytes.Buffer
+			s := wide(80)
+			s.Colour = colour
+			term := NewTerminal(&out, s)
+			for step := 5; step <= 7; step++ {
+				term.bar.shown = time.Time{} // as if the step had taken its time
+				l := lineOf(step)
+				l.Loss = float64(step)
+				term.Report(Step{Line: l, Steps: steps})
+				drawn := strings.Split(strings.TrimRight(sgr.ReplaceAllString(out.String(), ""), "\r "), "\r")
+				want := fmt.Sprintf("(%d/%d) loss %d.0000", step, steps, step)
+				if got := drawn[len(drawn)-1]; !strings.Contains(got, want) {
+					t.Errorf("colour %v: got %q, want %q in it", colour, got, want)
+				}
+			}
+		}
 	}
 }
 
