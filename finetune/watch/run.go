@@ -83,10 +83,13 @@ func (r *Run) Status() Status {
 	text, err := regular.Read(filepath.Join(r.dir, rundir.Settings), mostSmall)
 	fault(err)
 	s.Settings = string(text)
-	if s.Start == nil {
+	// A run that goes on does not tell again what the base measures.
+	if s.Start == nil || s.Start.Step > 0 && s.Start.Before == nil {
 		from, err := report.ReadStart(filepath.Join(r.dir, rundir.Start))
 		fault(err)
-		if err == nil {
+		if err == nil && s.Start != nil {
+			s.Start.Before = from.Before
+		} else if err == nil {
 			s.Start = &from
 		}
 	}

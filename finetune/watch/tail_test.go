@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ggtune/ggtune/finetune/report"
 	"github.com/ggtune/ggtune/internal/atomicfile"
 )
 
@@ -153,6 +154,11 @@ func TestState(t *testing.T) {
 	live.Begin()
 	if s := r.Status(); s.State != Preparing || s.Activity == "" {
 		t.Errorf("begun: %+v", s)
+	}
+	write(t, filepath.Join(dir, "start.json"), `{"step":4,"before":{"eval_loss":2.5}}`)
+	live.Report(report.Started{Step: 4})
+	if s := r.Status(); s.Start == nil || s.Start.Before["eval_loss"] != 2.5 {
+		t.Errorf("gone on: %+v, want what the base measured when the run began", s.Start)
 	}
 	live.End("no room")
 	write(t, filepath.Join(dir, "report.json"), `{"steps":3}`)
