@@ -64,6 +64,9 @@ func configFlag(o config.Option) cli.Flag {
 // options given.
 func settings(c *cli.Context) (*config.Config, error) {
 	cfg := config.Default()
+	if c.Bool("resume") && c.String("output") == "" && c.String("config") == "" && !c.IsSet("model") {
+		return nil, usagef("%s: --resume: which run? name its directory with --output, such as --output run", c.Command.Name)
+	}
 	if c.Bool("resume") && c.String("output") != "" {
 		saved := filepath.Join(c.String("output"), "run.toml")
 		switch _, err := os.Stat(saved); {

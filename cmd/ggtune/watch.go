@@ -8,6 +8,7 @@ import (
 
 	"github.com/ggtune/ggtune/finetune/rundir"
 	"github.com/ggtune/ggtune/finetune/watch"
+	"github.com/ggtune/ggtune/internal/fileerr"
 )
 
 func watchCommand() *cli.Command {
@@ -51,7 +52,7 @@ func oneRun(c *cli.Context) (string, error) {
 	}
 	dir := c.Args().First()
 	if st, err := os.Stat(dir); err != nil {
-		return "", fmt.Errorf("%s: %w", c.Command.Name, err)
+		return "", fmt.Errorf("%s: %w", c.Command.Name, fileerr.Open(dir, err))
 	} else if !st.IsDir() {
 		return "", fmt.Errorf("%s: %s is a file; name the directory of a run, as --output of train has it",
 			c.Command.Name, dir)

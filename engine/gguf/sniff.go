@@ -36,7 +36,7 @@ func sniff(b []byte) string {
 	case bytes.HasPrefix(head, []byte("<!doctype")), bytes.HasPrefix(head, []byte("<html")), bytes.HasPrefix(head, []byte("<?xml")):
 		return "a web page, probably an error page saved under this name; download the file again, from its direct link"
 	case bytes.HasPrefix(head, []byte("{")), bytes.HasPrefix(head, []byte("[")):
-		return "JSON text; a model is expected here, not data or a configuration"
+		return "JSON text; a model or an adapter is expected here, not data or a configuration"
 	case len(bytes.Trim(b[:min(len(b), 4096)], "\x00")) == 0:
 		return "all zero bytes, as an interrupted download leaves; download it again"
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/ggtune/ggtune/finetune/report"
 	"github.com/ggtune/ggtune/finetune/rundir"
+	"github.com/ggtune/ggtune/internal/fileerr"
 	"github.com/ggtune/ggtune/internal/regular"
 )
 
@@ -48,7 +49,7 @@ func Find(ctx context.Context, roots []string) (dirs, notes []string, err error)
 			case ctx.Err() != nil:
 				return context.Cause(ctx)
 			case err != nil && path == root:
-				return fmt.Errorf("look for runs: %w", err)
+				return fmt.Errorf("look for runs: %w", fileerr.Open(root, err))
 			case err != nil:
 				notes = append(notes, fmt.Sprintf("%s is left out: %v", path, err))
 				return fs.SkipDir
