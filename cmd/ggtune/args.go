@@ -35,6 +35,7 @@ func arrange(app *cli.App, args []string) ([]string, error) {
 	options := takesValue(command)
 	head := slices.Clone(args[:at+1])
 	var rest []string
+	help := false
 	for i := at + 1; i < len(args); i++ {
 		a := args[i]
 		if a == "--" {
@@ -49,6 +50,7 @@ func arrange(app *cli.App, args []string) ([]string, error) {
 			return nil, err
 		}
 		head = append(head, a)
+		help = help || a == "--help" || a == "-h"
 		if name, _, joined := strings.Cut(strings.TrimLeft(a, "-"), "="); options[name] && !joined {
 			if i+1 >= len(args) {
 				return nil, usagef("%s: option %s needs a value", command.Name, a)
@@ -56,6 +58,9 @@ func arrange(app *cli.App, args []string) ([]string, error) {
 			i++
 			head = append(head, args[i])
 		}
+	}
+	if help {
+		rest = nil // cli takes an argument beside it for a topic of help
 	}
 	return append(append(head, "--"), rest...), nil
 }
