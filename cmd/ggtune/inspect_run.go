@@ -110,5 +110,9 @@ func describeRun(dir string) (*runInfo, error) {
 	if err := json.Unmarshal(text, info.Report); err != nil {
 		return nil, fmt.Errorf("%s: report.json: %w", dir, err)
 	}
+	// A run's directory may have been renamed or copied since: its result is the one in it.
+	if s := info.Report; s.Result != "" {
+		s.Result = filepath.Join(dir, filepath.Base(s.Result))
+	}
 	return info, nil
 }
