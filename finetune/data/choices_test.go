@@ -78,6 +78,7 @@ func TestChoicesRefused(t *testing.T) {
 		`{"question": "q", "choices": ["a", "b"], "answer": "C"}`:                             `d.jsonl:1: field "answer" is "C"; expected one of the labels "A", "B"`,
 		`{"question": "q", "choices": ["a", ["b"]], "answer": 0}`:                             `d.jsonl:1: field "choices", choice 2 is a list`,
 		`{"question": "q", "choices": {"text": ["a", "b"], "label": ["A"]}, "answer": "A"}`:   `2 texts and 1 labels`,
+		`{"question": "q", "choices": [], "answer": 0}`:                                       `d.jsonl:1: there are no choices`,
 		`{"question": "q", "choices": ["a", "b"], "answer": null}`:                            `expected which choice is right`,
 		`{"sentence": "no blank", "option1": "a", "option2": "b", "answer": "1"}`:             `has no blank _`,
 		`{"sentence": "a _ here", "option1": "a", "option2": "b", "answer": "3"}`:             `expected 1 or 2`,

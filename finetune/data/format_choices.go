@@ -144,6 +144,9 @@ func letter(i int) string { return string(rune('A' + i)) }
 // number that is a text.
 func rightChoice(r *Record, texts, labels []string) (int, error) {
 	field := firstOf(r, rightFields)
+	if len(texts) == 0 {
+		return 0, r.errorf("there are no choices; expected the texts of two or more")
+	}
 	v, _ := r.Get(field)
 	said, ok := asText(v)
 	if !ok || said == "" {

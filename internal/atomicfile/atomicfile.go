@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+
+	"github.com/ggtune/ggtune/internal/regular"
 )
 
 // ErrClosed is returned by operations on a File or Dir that was committed or aborted.
@@ -77,7 +79,8 @@ func Create(fsys FS, path string, perm fs.FileMode) (*File, error) {
 	case err == nil && st.IsDir():
 		return nil, fmt.Errorf("write %s: it is a directory; name a file", path)
 	case err == nil && st.Mode()&(fs.ModeDevice|fs.ModeNamedPipe|fs.ModeSocket) != 0:
-		return nil, fmt.Errorf("write %s: it is %s, not a regular file; name another file", path, st.Mode().Type())
+		return nil, fmt.Errorf("write %s: it is %s, not a regular file; name another file", path,
+			regular.Kind(st.Mode()))
 	case err == nil && st.Mode().IsRegular():
 		perm = st.Mode().Perm()
 	case err != nil && !errors.Is(err, fs.ErrNotExist):

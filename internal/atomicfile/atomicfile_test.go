@@ -284,6 +284,10 @@ func TestDirRefusals(t *testing.T) {
 
 func TestFileRefusals(t *testing.T) {
 	dir := t.TempDir()
+	pipe := filepath.Join(dir, "pipe")
+	if err := syscall.Mkfifo(pipe, 0o666); err != nil {
+		t.Fatal(err)
+	}
 	for _, tt := range []struct {
 		name, path, want string
 		is               error
@@ -291,7 +295,8 @@ func TestFileRefusals(t *testing.T) {
 		{"directory", dir, "it is a directory", nil},
 		{"missing folder", filepath.Join(dir, "no", "f"), "must exist", fs.ErrNotExist},
 		{"long name", filepath.Join(dir, strings.Repeat("x", 300)), "shorter name", syscall.ENAMETOOLONG},
-		{"device", os.DevNull, "not a regular file", nil},
+		{"device", os.DevNull, "it is a device, not a regular file", nil},
+		{"pipe", pipe, "it is a pipe, not a regular file", nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			err := atomicfile.WriteFile(nil, tt.path, []byte("x"), 0o666)
