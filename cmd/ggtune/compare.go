@@ -119,6 +119,7 @@ func compareAnswers(c *cli.Context, cfg answer.Config, items []rate.Item) (*rate
 		r.Sampled = fmt.Sprintf("temperature %g, both with the same seed", cfg.Sampling.Temp)
 	}
 	told := report.NewTerminal(c.App.ErrWriter, screen(c.App.ErrWriter))
+	defer told.Close()
 	err = authors.Compare(c.Context, items, func(i int, rec rate.Record, err error) error {
 		if err != nil {
 			r.Failed = append(r.Failed, fmt.Sprintf("%s: %v", items[i].Source, err))

@@ -85,7 +85,9 @@ func demoAction(c *cli.Context) error {
 	fmt.Fprintf(say, "ggtune demo: a LoRA adapter on a very small model (2 million parameters, q8_0, made by ggtune itself),\n"+
 		"which is to answer as a pirate. The files are in %s.\n\n", dir)
 	r := demoResult{Model: filepath.Join(dir, "base.gguf"), Data: filepath.Join(dir, "train.jsonl"), EvalData: filepath.Join(dir, "heldout.jsonl")}
-	s, err := run.Train(c.Context, demoConfig(c, dir, n), report.NewTerminal(say, screen(say)))
+	rep := report.NewTerminal(say, screen(say))
+	s, err := run.Train(c.Context, demoConfig(c, dir, n), rep)
+	rep.Close()
 	if err != nil {
 		return err
 	}

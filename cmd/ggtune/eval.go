@@ -49,6 +49,7 @@ func evalAction(c *cli.Context) error {
 		return err
 	}
 	rep := report.NewTerminal(c.App.ErrWriter, screen(c.App.ErrWriter))
+	defer rep.Close()
 	if c.Bool("choices") || c.String("match") != "" {
 		return evalAnswers(c, cfg, chosen, rep)
 	}

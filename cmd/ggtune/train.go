@@ -65,6 +65,7 @@ func trainAction(c *cli.Context) error {
 	} else {
 		err = train(c.Context, rep)
 	}
+	werr := failed()
 	if errors.Is(err, errInterrupted) || errors.Is(err, run.ErrAsked) {
 		// A run that has begun can go on even from before its first step: what the reference said of its data is kept.
 		if _, none := os.Stat(filepath.Join(cfg.Output, "run.toml")); none != nil {
@@ -72,15 +73,16 @@ func trainAction(c *cli.Context) error {
 		}
 		return fmt.Errorf("%w; go on with: ggtune train -o %s --resume", err, cfg.Output)
 	}
-	return errors.Join(err, failed())
+	return errors.Join(err, werr)
 }
 
 // reporter tells a run's events: to people on standard output, or as JSON there and to people on standard error. failed
-// gives what went wrong in writing JSON.
+// ends it before the command says its last, and gives what went wrong in writing JSON.
 func reporter(c *cli.Context) (rep report.Reporter, failed func() error) {
 	if !c.Bool("json") {
-		return report.NewTerminal(c.App.Writer, screen(c.App.Writer)), func() error { return nil }
+		t := report.NewTerminal(c.App.Writer, screen(c.App.Writer))
+		return t, func() error { t.Close(); return nil }
 	}
-	j := report.NewJSON(verbatim(c.App.Writer))
-	return report.Several{j, report.NewTerminal(c.App.ErrWriter, screen(c.App.ErrWriter))}, j.Err
+	j, t := report.NewJSON(verbatim(c.App.Writer)), report.NewTerminal(c.App.ErrWriter, screen(c.App.ErrWriter))
+	return report.Several{j, t}, func() error { t.Close(); return j.Err() }
 }

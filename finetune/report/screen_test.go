@@ -100,6 +100,18 @@ func TestBarCounts(t *testing.T) {
 	}
 }
 
+// TestBarLeft: of a bar that was broken off nothing stays on the line.
+func TestBarLeft(t *testing.T) {
+	var out bytes.Buffer
+	term := NewTerminal(&out, wide(80))
+	term.Report(Progress{What: "evaluate", Done: 0, Total: 2})
+	term.Close()
+	drawn := strings.Split(out.String(), "\r")
+	if last := drawn[len(drawn)-1]; len(drawn) < 3 || last != "" || strings.TrimSpace(drawn[len(drawn)-2]) != "" {
+		t.Errorf("got %q, want it wiped out", out.String())
+	}
+}
+
 // TestColour: lines have colours where the terminal shows them, and nowhere else.
 func TestColour(t *testing.T) {
 	for _, colour := range []bool{false, true} {

@@ -60,6 +60,14 @@ func (t *Terminal) Report(e Event) {
 	}
 }
 
+// Close takes away a bar that is left where something was broken off, so that what is said of it has a line of its own.
+// More may be reported.
+func (t *Terminal) Close() {
+	t.wait.stop()
+	t.wait = nil
+	t.bar.clear()
+}
+
 // line writes text below whatever the bar shows.
 func (t *Terminal) line(format string, args ...any) {
 	t.bar.clear() // what is on its line would show through
