@@ -41,7 +41,7 @@ func scriptInterrupted(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Fatalf("the first signal of two was enough %d times", tries)
 }
 
-var signals = map[string]syscall.Signal{"INT": syscall.SIGINT, "TERM": syscall.SIGTERM, "HUP": syscall.SIGHUP, "twice": syscall.SIGINT, "early": syscall.SIGINT}
+var signals = map[string]syscall.Signal{"INT": syscall.SIGINT, "TERM": syscall.SIGTERM, "HUP": syscall.SIGHUP, "QUIT": syscall.SIGQUIT, "twice": syscall.SIGINT, "early": syscall.SIGINT}
 
 // interruptOnce starts a run and interrupts it, and returns what it wrote to its standard error.
 func interruptOnce(ts *testscript.TestScript, how string, args []string) []byte {

@@ -28,7 +28,7 @@ const (
 	exitFailure     = 1
 	exitUsage       = 2
 	exitFault       = bindings.ExitFault // a fault in ggtune or a library
-	exitInterrupted = 130                // 128 + SIGINT, as shells have it; SIGTERM and SIGHUP give the same
+	exitInterrupted = 130                // 128 + SIGINT, as shells have it; SIGTERM, SIGQUIT and SIGHUP give the same
 )
 
 // A usageError is the user's to mend on the command line: exit code 2.

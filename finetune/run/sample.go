@@ -133,8 +133,8 @@ func (r *run) answers(ctx context.Context, step int) (failed, err error) {
 // fewer says, once, that not all answers are written.
 func (r *run) fewer() {
 	if !r.saidFewer {
-		r.note("more samples would take over %g %% of the run's time: fewer are written (--sample-share, --sample-tokens)",
-			100*r.cfg.SampleShare)
+		r.note("samples may take %g %% of the run's time, which is not enough yet for all of them: some are left out "+
+			"(--sample-share, --sample-tokens)", 100*r.cfg.SampleShare)
 	}
 	r.saidFewer = true
 }

@@ -313,7 +313,7 @@ func TestSampleShare(t *testing.T) {
 	if _, err := Train(t.Context(), c, rec); err != nil {
 		t.Fatal(err)
 	}
-	if n := strings.Count(rec.notes(), "fewer are written"); n != 1 {
+	if n := strings.Count(rec.notes(), "some are left out"); n != 1 {
 		t.Errorf("said %d times, want once: %s", n, rec.notes())
 	}
 	if _, err := os.Stat(filepath.Join(c.Output, fileSamples)); err == nil {
