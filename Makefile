@@ -30,8 +30,9 @@ build: ## the command, ./ggtune
 test: ## every test
 	$(GO) test ./...
 
-# The import rules run without the test cache: the cache does not see which packages exist.
-check: ## format, vet, staticcheck, import rules, licences, races
+# The import rules and those of lines (at most 120 columns: characters, of which a tab counts 4) run without the test cache:
+# the cache does not see which packages exist.
+check: ## format, vet, staticcheck, import and line rules, licences, races
 	@files=$$(git ls-files '*.go') && files=$$(gofmt -l $$files </dev/null) || exit 1; if [ -n "$$files" ]; then echo "gofmt needed (gofmt -w):" $$files >&2; exit 1; fi
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...

@@ -1,5 +1,5 @@
-// Package bindings knows the border with ggml and llama.cpp: what is declared of them, how their failures become errors,
-// and where their log lines go. It does not know models, graphs or tokens: those are in its subpackages.
+// Package bindings knows the border with ggml and llama.cpp: what is declared of them, how their failures become
+// errors, and where their log lines go. It does not know models, graphs or tokens: those are in its subpackages.
 package bindings
 
 /*
@@ -18,15 +18,17 @@ import (
 	_ "github.com/ggtune/ggtune/third_party/ggml" // ggml and llama.cpp themselves
 )
 
-// The supplier's own package hooks a Go function into ggml's log when it is initialised. This package imports it, so this
-// runs afterwards and takes its place: no Go function is called from C, and nothing is printed behind the caller's back.
+// The supplier's own package hooks a Go function into ggml's log when it is initialised. This package imports it, so
+// this runs afterwards and takes its place: no Go function is called from C, and nothing is printed behind the caller's
+// back.
 func init() { C.gt_install() }
 
 // ExitFault is the exit code of a process that EndOnFault ends.
 const ExitFault = C.GT_EXIT_FAULT
 
-// EndOnFault makes a fault in C code that nothing can mend, or a fatal error of Go's runtime with debug.SetTraceback("crash"), write
-// one line and end the process with ExitFault. It is for a program's beginning; a library leaves that to its host.
+// EndOnFault makes a fault in C code that nothing can mend, or a fatal error of Go's runtime with
+// debug.SetTraceback("crash"), write one line and end the process with ExitFault. It is for a program's beginning; a
+// library leaves that to its host.
 func EndOnFault() { C.gt_end_on_fault() }
 
 // ErrClosed is the error of every use of a handle after its Close.
@@ -38,19 +40,21 @@ type Code int32
 // The codes.
 const (
 	OK        Code = C.GT_OK
-	Failed    Code = C.GT_FAILED     // the library reported failure
-	Invalid   Code = C.GT_INVALID    // an argument is out of range; nothing was called
-	NoMemory  Code = C.GT_NO_MEMORY  // memory could not be had
-	Missing   Code = C.GT_MISSING    // a table of the library lacks a key that the input asks for
-	Exception Code = C.GT_EXCEPTION  // any other C++ exception
-	Assertion Code = C.GT_ASSERTION  // an internal check of the library failed; only Close is left to the objects of the call
-	Aborted   Code = C.GT_ABORTED    // stopped on request
-	Lost      Code = C.GT_LOST       // a mapped file was changed, or its disk failed; what was computed meanwhile is worthless
+	Failed    Code = C.GT_FAILED    // the library reported failure
+	Invalid   Code = C.GT_INVALID   // an argument is out of range; nothing was called
+	NoMemory  Code = C.GT_NO_MEMORY // memory could not be had
+	Missing   Code = C.GT_MISSING   // a table of the library lacks a key that the input asks for
+	Exception Code = C.GT_EXCEPTION // any other C++ exception
+	// an internal check of the library failed; only Close is left to the objects of the call
+	Assertion Code = C.GT_ASSERTION
+	Aborted   Code = C.GT_ABORTED // stopped on request
+	// a mapped file was changed, or its disk failed; what was computed meanwhile is worthless
+	Lost      Code = C.GT_LOST
 	NotFinite Code = C.GT_NOT_FINITE // a result is no number
 )
 
-// Error is a failed call: what was being done, the kind of failure, and the library's own words, which include the errors
-// it logged during the call.
+// Error is a failed call: what was being done, the kind of failure, and the library's own words, which include the
+// errors it logged during the call.
 type Error struct {
 	Op      string
 	Code    Code
@@ -81,8 +85,8 @@ type LogLine struct {
 	Text   string // without newline
 }
 
-// Log returns the logged lines numbered since and above that are still kept (the last few hundred), oldest first. It is safe for
-// concurrent use. To follow the log, ask again from the last line's Serial+1.
+// Log returns the logged lines numbered since and above that are still kept (the last few hundred), oldest first. It is
+// safe for concurrent use. To follow the log, ask again from the last line's Serial+1.
 func Log(since uint64) []LogLine {
 	next := uint64(C.gt_log_next())
 	if next > C.GT_LOG_LINES && since < next-C.GT_LOG_LINES {

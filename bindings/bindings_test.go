@@ -9,7 +9,8 @@ import (
 func TestErrorsMatch(t *testing.T) {
 	err := fmt.Errorf("while testing: %w", &Error{Op: "read", Code: Aborted, Message: "stopped on request"})
 	if !errors.Is(err, ErrAborted) || errors.Is(err, ErrNoMemory) {
-		t.Errorf("%v: matches ErrAborted: %v, ErrNoMemory: %v; want true, false", err, errors.Is(err, ErrAborted), errors.Is(err, ErrNoMemory))
+		t.Errorf("%v: matches ErrAborted: %v, ErrNoMemory: %v; want true, false", err, errors.Is(err, ErrAborted),
+			errors.Is(err, ErrNoMemory))
 	}
 	if got, want := err.Error(), "while testing: read: stopped on request"; got != want {
 		t.Errorf("got %q, want %q", got, want)

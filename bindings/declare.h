@@ -1,13 +1,15 @@
-// Macros with which ggmlapi.h and llamaapi.h declare what ggtune calls of ggml and llama.cpp, each thing once for two uses.
+// Macros with which ggmlapi.h and llamaapi.h declare what ggtune calls of ggml and llama.cpp, each thing once for two
+// uses.
 //
-// Ordinarily a GT_ENUM, GT_STRUCT or GT_CONST is a declaration. With GT_DRIFT defined, after the real headers, it is a set
-// of assertions: every enum value and constant has our number; a structure of ours, emitted under a second name, has the
-// real one's size, and each field its offset, size and type. Prototypes are plain C in both uses: after the real headers a
-// prototype that differs is an error of the compiler itself. The drift test (drift_test.go) compiles that second use.
+// Ordinarily a GT_ENUM, GT_STRUCT or GT_CONST is a declaration. With GT_DRIFT defined, after the real headers, it is a
+// set of assertions: every enum value and constant has our number; a structure of ours, emitted under a second name,
+// has the real one's size, and each field its offset, size and type. Prototypes are plain C in both uses: after the
+// real headers a prototype that differs is an error of the compiler itself. The drift test (drift_test.go) compiles
+// that second use.
 //
-// A list is a macro of one parameter: an enum's L(X) is a sequence of X(constant, value); a structure's L(F) a sequence of
-// F(structure, type, field, array), where array is [n] or empty. A structure passed or returned by value must be listed
-// whole; one that C only points to is not listed at all.
+// A list is a macro of one parameter: an enum's L(X) is a sequence of X(constant, value); a structure's L(F) a sequence
+// of F(structure, type, field, array), where array is [n] or empty. A structure passed or returned by value must be
+// listed whole; one that C only points to is not listed at all.
 #ifndef GT_DECLARE_H
 #define GT_DECLARE_H
 

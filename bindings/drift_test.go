@@ -58,28 +58,43 @@ func check(t *testing.T, dir, compiler, language, standard, text string) (string
 
 func TestNoDrift(t *testing.T) {
 	if out, err := compile(t, "."); err != nil {
-		t.Errorf("our declarations differ from the supplier's; mend ggmlapi.h, llamaapi.h or llamainternal.h, and what uses them: %v\n%s", err, out)
+		t.Errorf("our declarations differ from the supplier's; mend ggmlapi.h, llamaapi.h or llamainternal.h, and "+
+			"what uses them: %v\n%s", err, out)
 	}
 }
 
-// Every way in which the two could come apart must fail TestNoDrift, or it proves nothing: each case changes a copy of our headers.
+// Every way in which the two could come apart must fail TestNoDrift, or it proves nothing: each case changes a copy of
+// our headers.
 func TestDriftIsNoticed(t *testing.T) {
 	for _, c := range []struct{ name, file, from, to, says string }{
 		{"an enum value", "ggmlapi.h", "X(GGML_TYPE_Q8_0, 8)", "X(GGML_TYPE_Q8_0, 9)", "GGML_TYPE_Q8_0"},
-		{"an enum constant that is gone", "ggmlapi.h", "X(GGML_STATUS_FAILED, -1)", "X(GGML_STATUS_GONE, -1)", "GGML_STATUS_GONE"},
-		{"a macro's value", "ggmlapi.h", "GT_CONST(GGML_MAX_N_THREADS, 512)", "GT_CONST(GGML_MAX_N_THREADS, 256)", "GGML_MAX_N_THREADS"},
-		{"fields swapped", "ggmlapi.h", "F(ggml_init_params, size_t, mem_size, )          \\\n    F(ggml_init_params, void *, mem_buffer, )",
-			"F(ggml_init_params, void *, mem_buffer, )          \\\n    F(ggml_init_params, size_t, mem_size, )", "mem_size"},
-		{"a field's type, of equal size", "llamaapi.h", "F(llama_context_params, float, rope_freq_base, )", "F(llama_context_params, int32_t, rope_freq_base, )", "rope_freq_base"},
-		{"a field too few at the end", "llamaapi.h", "    F(llama_batch, int8_t *, logits, )\n", "\n", "struct llama_batch"},
-		{"a field too many in the middle", "llamaapi.h", "F(llama_model_params, bool, use_mmap, ) ", "F(llama_model_params, bool, use_mmap, ) F(llama_model_params, bool, use_more, ) ", "use_more"},
-		{"a parameter's type", "llamaapi.h", "llama_sampler_init_dist(uint32_t seed)", "llama_sampler_init_dist(int32_t seed)", "llama_sampler_init_dist"},
-		{"a parameter too few", "llamaapi.h", "llama_memory_clear(llama_memory_t mem, bool data)", "llama_memory_clear(llama_memory_t mem)", "llama_memory_clear"},
-		{"a result", "ggmlapi.h", "size_t                ggml_tensor_overhead(void)", "int                ggml_tensor_overhead(void)", "ggml_tensor_overhead"},
-		{"what is not in llama.h", "llamainternal.h", "const std::vector<", "std::vector<", "llama_internal_get_tensor_map"},
-		{"const", "llamaapi.h", "llama_n_ctx(const struct llama_context * ctx)", "llama_n_ctx(struct llama_context * ctx)", "llama_n_ctx"},
+		{"an enum constant that is gone", "ggmlapi.h", "X(GGML_STATUS_FAILED, -1)", "X(GGML_STATUS_GONE, -1)",
+			"GGML_STATUS_GONE"},
+		{"a macro's value", "ggmlapi.h", "GT_CONST(GGML_MAX_N_THREADS, 512)", "GT_CONST(GGML_MAX_N_THREADS, 256)",
+			"GGML_MAX_N_THREADS"},
+		{"fields swapped", "ggmlapi.h",
+			"F(ggml_init_params, size_t, mem_size, )          \\\n    F(ggml_init_params, void *, mem_buffer, )",
+			"F(ggml_init_params, void *, mem_buffer, )          \\\n    F(ggml_init_params, size_t, mem_size, )",
+			"mem_size"},
+		{"a field's type, of equal size", "llamaapi.h", "F(llama_context_params, float, rope_freq_base, )",
+			"F(llama_context_params, int32_t, rope_freq_base, )", "rope_freq_base"},
+		{"a field too few at the end", "llamaapi.h", "    F(llama_batch, int8_t *, logits, )\n", "\n",
+			"struct llama_batch"},
+		{"a field too many in the middle", "llamaapi.h", "F(llama_model_params, bool, use_mmap, ) ",
+			"F(llama_model_params, bool, use_mmap, ) F(llama_model_params, bool, use_more, ) ", "use_more"},
+		{"a parameter's type", "llamaapi.h", "llama_sampler_init_dist(uint32_t seed)",
+			"llama_sampler_init_dist(int32_t seed)", "llama_sampler_init_dist"},
+		{"a parameter too few", "llamaapi.h", "llama_memory_clear(llama_memory_t mem, bool data)",
+			"llama_memory_clear(llama_memory_t mem)", "llama_memory_clear"},
+		{"a result", "ggmlapi.h", "size_t                ggml_tensor_overhead(void)",
+			"int                ggml_tensor_overhead(void)", "ggml_tensor_overhead"},
+		{"what is not in llama.h", "llamainternal.h", "const std::vector<", "std::vector<",
+			"llama_internal_get_tensor_map"},
+		{"const", "llamaapi.h", "llama_n_ctx(const struct llama_context * ctx)",
+			"llama_n_ctx(struct llama_context * ctx)", "llama_n_ctx"},
 		{"an array's length", "ggmlapi.h", "GT_CONST(GGML_MAX_SRC, 10)", "GT_CONST(GGML_MAX_SRC, 9)", "GGML_MAX_SRC"},
-		{"a callback's type", "ggmlapi.h", "typedef bool (*ggml_abort_callback)(void * data);", "typedef int (*ggml_abort_callback)(void * data);", "ggml_abort_callback"},
+		{"a callback's type", "ggmlapi.h", "typedef bool (*ggml_abort_callback)(void * data);",
+			"typedef int (*ggml_abort_callback)(void * data);", "ggml_abort_callback"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -39,8 +39,8 @@ const char * what(int sig) {
     }
 }
 
-// replace puts zeros in place of a mapped page whose file no longer has it. The address is kept, so that the instruction that
-// met the hole can be repeated; MAP_FIXED replaces nothing but the page that could not be read.
+// replace puts zeros in place of a mapped page whose file no longer has it. The address is kept, so that the
+// instruction that met the hole can be repeated; MAP_FIXED replaces nothing but the page that could not be read.
 bool replace(void * address) {
     void * at = (void *)((uintptr_t)address & ~(page - 1));
     if (mmap(at, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED) {
@@ -65,7 +65,8 @@ void on_fault(int sig, siginfo_t * info, void * context) {
     }
     if (ends) {
         say(what(sig));
-        say("; files that were saved are whole; please report it with the command line to https://github.com/ggtune/ggtune/issues\n");
+        say("; files that were saved are whole; please report it with the command line to "
+            "https://github.com/ggtune/ggtune/issues\n");
         _exit(GT_EXIT_FAULT);
     }
     struct sigaction dfl = {};
@@ -81,8 +82,9 @@ void install(int sig) {
     sigaction(sig, &action, &before[sig]);
 }
 
-// Before main: Go's runtime keeps the actions that it finds, and hands on to them what happens in C code and on threads that
-// are not its own (documentation of os/signal, "Go programs that use cgo or SWIG"). Faults in Go code stay with Go.
+// Before main: Go's runtime keeps the actions that it finds, and hands on to them what happens in C code and on threads
+// that are not its own (documentation of os/signal, "Go programs that use cgo or SWIG"). Faults in Go code stay with
+// Go.
 __attribute__((constructor)) void begin() {
     page = (uintptr_t)sysconf(_SC_PAGESIZE);
     for (int sig : {SIGBUS, SIGSEGV, SIGFPE}) {
@@ -95,8 +97,8 @@ __attribute__((constructor)) void begin() {
 uint64_t gt_pages_lost(void) { return lost.load(); }
 
 void gt_end_on_fault(void) {
-    // Go does not hand these on, so its own actions are replaced. Nothing in Go needs them: its runtime raises SIGABRT where a
-    // fatal error is to leave a core dump (runtime/debug.SetTraceback).
+    // Go does not hand these on, so its own actions are replaced. Nothing in Go needs them: its runtime raises SIGABRT
+    // where a fatal error is to leave a core dump (runtime/debug.SetTraceback).
     for (int sig : {SIGABRT, SIGILL}) {
         install(sig);
         before[sig] = {};

@@ -1,5 +1,5 @@
-// The part of ggml's C interface that ggtune calls, in our own words; ggml.h, ggml-cpu.h and ggml-backend.h of the pinned
-// supplier (third_party/ggml) are the authority, and drift_test.go holds this file to them.
+// The part of ggml's C interface that ggtune calls, in our own words; ggml.h, ggml-cpu.h and ggml-backend.h of the
+// pinned supplier (third_party/ggml) are the authority, and drift_test.go holds this file to them.
 #ifndef GT_GGMLAPI_H
 #define GT_GGMLAPI_H
 
@@ -33,13 +33,13 @@ GT_CONST(GGML_MAX_OP_PARAMS, 64) // bytes
 GT_ENUM(ggml_status, GT_LIST_ggml_status)
 
 // 4, 5, 31 to 33 and 36 to 38 were storage types once; no file may hold them now.
-#define GT_LIST_ggml_type(X)                                                                                            \
-    X(GGML_TYPE_F32, 0) X(GGML_TYPE_F16, 1) X(GGML_TYPE_Q4_0, 2) X(GGML_TYPE_Q4_1, 3) X(GGML_TYPE_Q5_0, 6)              \
-    X(GGML_TYPE_Q5_1, 7) X(GGML_TYPE_Q8_0, 8) X(GGML_TYPE_Q8_1, 9) X(GGML_TYPE_Q2_K, 10) X(GGML_TYPE_Q3_K, 11)          \
-    X(GGML_TYPE_Q4_K, 12) X(GGML_TYPE_Q5_K, 13) X(GGML_TYPE_Q6_K, 14) X(GGML_TYPE_Q8_K, 15) X(GGML_TYPE_IQ2_XXS, 16)    \
-    X(GGML_TYPE_IQ2_XS, 17) X(GGML_TYPE_IQ3_XXS, 18) X(GGML_TYPE_IQ1_S, 19) X(GGML_TYPE_IQ4_NL, 20)                     \
-    X(GGML_TYPE_IQ3_S, 21) X(GGML_TYPE_IQ2_S, 22) X(GGML_TYPE_IQ4_XS, 23) X(GGML_TYPE_I8, 24) X(GGML_TYPE_I16, 25)      \
-    X(GGML_TYPE_I32, 26) X(GGML_TYPE_I64, 27) X(GGML_TYPE_F64, 28) X(GGML_TYPE_IQ1_M, 29) X(GGML_TYPE_BF16, 30)         \
+#define GT_LIST_ggml_type(X)                                                                                           \
+    X(GGML_TYPE_F32, 0) X(GGML_TYPE_F16, 1) X(GGML_TYPE_Q4_0, 2) X(GGML_TYPE_Q4_1, 3) X(GGML_TYPE_Q5_0, 6)             \
+    X(GGML_TYPE_Q5_1, 7) X(GGML_TYPE_Q8_0, 8) X(GGML_TYPE_Q8_1, 9) X(GGML_TYPE_Q2_K, 10) X(GGML_TYPE_Q3_K, 11)         \
+    X(GGML_TYPE_Q4_K, 12) X(GGML_TYPE_Q5_K, 13) X(GGML_TYPE_Q6_K, 14) X(GGML_TYPE_Q8_K, 15) X(GGML_TYPE_IQ2_XXS, 16)   \
+    X(GGML_TYPE_IQ2_XS, 17) X(GGML_TYPE_IQ3_XXS, 18) X(GGML_TYPE_IQ1_S, 19) X(GGML_TYPE_IQ4_NL, 20)                    \
+    X(GGML_TYPE_IQ3_S, 21) X(GGML_TYPE_IQ2_S, 22) X(GGML_TYPE_IQ4_XS, 23) X(GGML_TYPE_I8, 24) X(GGML_TYPE_I16, 25)     \
+    X(GGML_TYPE_I32, 26) X(GGML_TYPE_I64, 27) X(GGML_TYPE_F64, 28) X(GGML_TYPE_IQ1_M, 29) X(GGML_TYPE_BF16, 30)        \
     X(GGML_TYPE_TQ1_0, 34) X(GGML_TYPE_TQ2_0, 35) X(GGML_TYPE_MXFP4, 39) X(GGML_TYPE_COUNT, 40)
 GT_ENUM(ggml_type, GT_LIST_ggml_type)
 
@@ -151,18 +151,21 @@ size_t                ggml_tensor_overhead(void);
 size_t                ggml_graph_overhead_custom(size_t size, bool grads);
 struct ggml_cgraph *  ggml_new_graph_custom(struct ggml_context * ctx, size_t size, bool grads);
 void                  ggml_graph_add_node(struct ggml_cgraph * cgraph, struct ggml_tensor * tensor);
-struct ggml_tensor *  ggml_custom_4d(struct ggml_context * ctx, enum ggml_type type, int64_t ne0, int64_t ne1, int64_t ne2,
-                                     int64_t ne3, struct ggml_tensor ** args, int n_args, ggml_custom_op_t fun, int n_tasks,
+struct ggml_tensor *  ggml_custom_4d(struct ggml_context * ctx, enum ggml_type type, int64_t ne0, int64_t ne1,
+                                     int64_t ne2, int64_t ne3, struct ggml_tensor ** args, int n_args,
+                                     ggml_custom_op_t fun, int n_tasks,
                                      void * userdata);
 
 int64_t               ggml_nelements(const struct ggml_tensor * tensor);
-void                  ggml_backend_tensor_set(struct ggml_tensor * tensor, const void * data, size_t offset, size_t size);
+void                  ggml_backend_tensor_set(struct ggml_tensor * tensor, const void * data, size_t offset,
+                                              size_t size);
 
 // Threads and computing.
 void                     ggml_threadpool_params_init(struct ggml_threadpool_params * p, int n_threads);
 struct ggml_threadpool * ggml_threadpool_new(struct ggml_threadpool_params * params);
 void                     ggml_threadpool_free(struct ggml_threadpool * threadpool);
-struct ggml_cplan        ggml_graph_plan(const struct ggml_cgraph * cgraph, int n_threads, struct ggml_threadpool * threadpool);
+struct ggml_cplan        ggml_graph_plan(const struct ggml_cgraph * cgraph, int n_threads,
+                                         struct ggml_threadpool * threadpool);
 enum ggml_status         ggml_graph_compute(struct ggml_cgraph * cgraph, struct ggml_cplan * cplan);
 
 // Storage types. The traits of a number at or beyond GGML_TYPE_COUNT must not be asked for: ggml asserts.
@@ -171,7 +174,8 @@ bool                            ggml_quantize_requires_imatrix(enum ggml_type ty
 size_t                          ggml_quantize_chunk(enum ggml_type type, const float * src, void * dst, int64_t start,
                                                     int64_t nrows, int64_t n_per_row, const float * imatrix);
 
-// Metadata of GGUF files, as far as llama.cpp trusts it and we must look first. gguf_find_key returns -1 for a key that is not there.
+// Metadata of GGUF files, as far as llama.cpp trusts it and we must look first. gguf_find_key returns -1 for a key that
+// is not there.
 struct gguf_context * gguf_init_from_file(const char * fname, struct gguf_init_params params);
 void                  gguf_free(struct gguf_context * ctx);
 int64_t               gguf_find_key(const struct gguf_context * ctx, const char * key);

@@ -29,7 +29,8 @@ struct guard_scope {
 };
 
 // guard runs f, which returns a code and may have filled st by gt_fail. Where the call fails, the errors logged on this
-// thread during it are appended to the message. Where a mapped file lost pages meanwhile, that is why, whatever followed.
+// thread during it are appended to the message. Where a mapped file lost pages meanwhile, that is why, whatever
+// followed.
 template <typename F> int guard(gt_status * st, F && f) {
     const uint64_t serial = gt_log_next();
     const uint64_t lost   = gt_pages_lost();
@@ -50,7 +51,8 @@ template <typename F> int guard(gt_status * st, F && f) {
         gt_fail(st, GT_EXCEPTION, "an exception of unknown type");
     }
     if (gt_pages_lost() != lost) {
-        return gt_fail(st, GT_LOST, "a file that is mapped into memory, such as the model, was made shorter or overwritten "
+        return gt_fail(st, GT_LOST,
+                       "a file that is mapped into memory, such as the model, was made shorter or overwritten "
                                     "meanwhile, or its disk failed");
     }
     if (st->code != GT_OK) {

@@ -157,7 +157,8 @@ bool                       llama_model_has_decoder(const struct llama_model * mo
 // Adapters. Freeing the model frees its adapters' tensors only through llama_adapter_lora_free.
 struct llama_adapter_lora * llama_adapter_lora_init(struct llama_model * model, const char * path_lora);
 void                        llama_adapter_lora_free(struct llama_adapter_lora * adapter);
-int32_t                     llama_set_adapter_lora(struct llama_context * ctx, struct llama_adapter_lora * adapter, float scale);
+int32_t                     llama_set_adapter_lora(struct llama_context * ctx, struct llama_adapter_lora * adapter,
+                                                   float scale);
 
 // Contexts.
 struct llama_context_params llama_context_default_params(void);
@@ -190,10 +191,10 @@ llama_token           llama_vocab_sep(const struct llama_vocab * vocab);
 llama_token           llama_vocab_pad(const struct llama_vocab * vocab);
 bool                  llama_vocab_get_add_bos(const struct llama_vocab * vocab);
 bool                  llama_vocab_get_add_eos(const struct llama_vocab * vocab);
-int32_t               llama_tokenize(const struct llama_vocab * vocab, const char * text, int32_t text_len, llama_token * tokens,
-                                     int32_t n_tokens_max, bool add_special, bool parse_special);
-int32_t               llama_token_to_piece(const struct llama_vocab * vocab, llama_token token, char * buf, int32_t length,
-                                           int32_t lstrip, bool special);
+int32_t               llama_tokenize(const struct llama_vocab * vocab, const char * text, int32_t text_len,
+                                     llama_token * tokens, int32_t n_tokens_max, bool add_special, bool parse_special);
+int32_t               llama_token_to_piece(const struct llama_vocab * vocab, llama_token token, char * buf,
+                                           int32_t length, int32_t lstrip, bool special);
 
 // Samplers. A sampler added to a chain belongs to it.
 struct llama_sampler_chain_params llama_sampler_chain_default_params(void);
@@ -205,9 +206,10 @@ struct llama_sampler *            llama_sampler_init_top_k(int32_t k);
 struct llama_sampler *            llama_sampler_init_top_p(float p, size_t min_keep);
 struct llama_sampler *            llama_sampler_init_min_p(float p, size_t min_keep);
 struct llama_sampler *            llama_sampler_init_temp(float t);
-struct llama_sampler *            llama_sampler_init_penalties(int32_t penalty_last_n, float penalty_repeat, float penalty_freq,
-                                                               float penalty_present);
-llama_token                       llama_sampler_sample(struct llama_sampler * smpl, struct llama_context * ctx, int32_t idx);
+struct llama_sampler *            llama_sampler_init_penalties(int32_t penalty_last_n, float penalty_repeat,
+                                                               float penalty_freq, float penalty_present);
+llama_token                       llama_sampler_sample(struct llama_sampler * smpl, struct llama_context * ctx,
+                                                       int32_t idx);
 void                              llama_sampler_accept(struct llama_sampler * smpl, llama_token token);
 void                              llama_sampler_reset(struct llama_sampler * smpl);
 void                              llama_sampler_free(struct llama_sampler * smpl);

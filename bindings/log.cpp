@@ -71,8 +71,8 @@ void sink(enum ggml_log_level level, const char * text, void *) {
 thread_local int guard_depth = 0;
 
 // ggml calls this when an assertion fails, and would abort the process afterwards. Inside a guarded call the assertion
-// becomes an exception, which the guard turns into a status. Anywhere else (a worker thread) nobody could catch it: what
-// failed is printed, because ggml itself is silent where a hook is installed, and the process ends.
+// becomes an exception, which the guard turns into a status. Anywhere else (a worker thread) nobody could catch it:
+// what failed is printed, because ggml itself is silent where a hook is installed, and the process ends.
 void assertion_failed(const char * message) {
     if (guard_depth > 0) {
         throw gt::assertion(message);

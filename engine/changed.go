@@ -8,8 +8,8 @@ import (
 	"github.com/ggtune/ggtune/engine/gguf"
 )
 
-// ErrChanged is matched by the error of a pass during which the model's file was changed, or could not be read: what it computed is
-// worthless, and so is every later one. Parameters and moments are in memory of their own, and sound.
+// ErrChanged is matched by the error of a pass during which the model's file was changed, or could not be read: what it
+// computed is worthless, and so is every later one. Parameters and moments are in memory of their own, and sound.
 var ErrChanged = gguf.ErrChanged
 
 // intact gives err, or, where the model's file is no longer what was mapped, an error that matches ErrChanged.

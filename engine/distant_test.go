@@ -168,7 +168,8 @@ func TestPoorDevice(t *testing.T) {
 		op       *graph.Op
 		backward bool
 	}{{graph.SwiGLU, false}, {graph.LinearT, true}} {
-		r := newRig(t, synth.Tiny("llama", gguf.F32), func(s *setup, _ *adapter.Config) { s.Backend = &poor{device, c.op} })
+		r := newRig(t, synth.Tiny("llama", gguf.F32),
+			func(s *setup, _ *adapter.Config) { s.Backend = &poor{device, c.op} })
 		b := batch(chain(tokens(1, 5, 320)))
 		_, err := r.Forward(context.Background(), b, engine.Options{Backward: true})
 		says(t, err, "device distant", c.op.Name)

@@ -8,8 +8,8 @@ import (
 // A Param is one trained tensor. Its numbers and their gradients lie in the session's backend, valid until the
 // session is closed; they may be written only between passes.
 type Param struct {
-	// Name is the GGUF tensor name, with .lora_a or .lora_b for an adapter's; behind the set's name and a slash, if it has
-	// one.
+	// Name is the GGUF tensor name, with .lora_a or .lora_b for an adapter's; behind the set's name and a slash, if it
+	// has one.
 	Name  string
 	Shape []int64
 	Value backend.Floats

@@ -320,8 +320,8 @@ func (f faulty) Update(lr, scale float64) error {
 	return f.Running.Update(lr, scale)
 }
 
-// TestOptimizerFails: what the optimizer cannot compute is no number that is not finite, and after an update that may be
-// half done nothing is saved.
+// TestOptimizerFails: what the optimizer cannot compute is no number that is not finite, and after an update that may
+// be half done nothing is saved.
 func TestOptimizerFails(t *testing.T) {
 	lost := errors.New("device lost")
 	for name, f := range map[string]faulty{"norm": {norm: lost}, "update": {update: lost}} {
@@ -376,7 +376,8 @@ func (e *changedEngine) Backward(ctx context.Context, g engine.Outputs, ready fu
 	return e.fakeEngine.Backward(ctx, g, ready)
 }
 
-// TestChangedModel: a model that was changed under a run ends it with the state before the step in which that was noticed.
+// TestChangedModel: a model that was changed under a run ends it with the state before the step in which that was
+// noticed.
 func TestChangedModel(t *testing.T) {
 	r := newRig(t, fakeData(t, 40, 4), 1, 3, 50)
 	r.parts.Engine = &changedEngine{fakeEngine: r.engine}

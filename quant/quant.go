@@ -136,8 +136,9 @@ func converted(f *gguf.File, c *Change) gguf.TensorSource {
 	}
 }
 
-// Largest finds the largest magnitude among a file's weights and the tensor that holds it, and refuses the first weight that is no
-// finite number. It reads the file, which takes seconds for a large model. On cancel it returns context.Cause(ctx).
+// Largest finds the largest magnitude among a file's weights and the tensor that holds it, and refuses the first weight
+// that is no finite number. It reads the file, which takes seconds for a large model. On cancel it returns
+// context.Cause(ctx).
 func Largest(ctx context.Context, f *gguf.File) (tensor string, largest float32, err error) {
 	for i := range f.Tensors {
 		t := &f.Tensors[i]
@@ -162,7 +163,8 @@ func Largest(ctx context.Context, f *gguf.File) (tensor string, largest float32,
 	return tensor, largest, nil
 }
 
-// eachChunk reads a tensor a few rows at a time as f32; at is the index of a chunk's first element. What is no finite number is refused.
+// eachChunk reads a tensor a few rows at a time as f32; at is the index of a chunk's first element. What is no finite
+// number is refused.
 func eachChunk(f *gguf.File, t *gguf.TensorInfo, use func(at int64, x []float32) error) error {
 	data, err := f.Data(t)
 	if err != nil {

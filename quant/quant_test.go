@@ -104,8 +104,9 @@ func TestWrite(t *testing.T) {
 	} {
 		t.Run(tc.mix.Name, func(t *testing.T) {
 			out := write(t, src, tc.mix)
-			for name, want := range map[string]gguf.Type{"blk.0.attn_q.weight": tc.attn, "blk.0.ffn_down.weight": tc.down,
-				"output_norm.weight": gguf.F32} {
+			for name, want := range map[string]gguf.Type{"blk.0.attn_q.weight": tc.attn,
+				"blk.0.ffn_down.weight": tc.down,
+				"output_norm.weight":    gguf.F32} {
 				info, err := out.Tensor(name)
 				if err != nil {
 					t.Fatal(err)
@@ -133,7 +134,8 @@ func TestWrite(t *testing.T) {
 // Whatever a mix that models are quantized to may choose, ggml can write without an importance matrix.
 func TestMixesCanBeWritten(t *testing.T) {
 	var w gguf.Writer
-	for _, role := range []string{"token_embd", "output", "blk.0.attn_q", "blk.0.attn_k", "blk.0.attn_v", "blk.1.attn_qkv",
+	for _, role := range []string{"token_embd", "output", "blk.0.attn_q", "blk.0.attn_k", "blk.0.attn_v",
+		"blk.1.attn_qkv",
 		"blk.1.attn_output", "blk.2.ffn_up", "blk.2.ffn_gate", "blk.2.ffn_down"} {
 		if err := w.AddFloats(role+".weight", []int64{256, 4}, make([]float32, 4*256)); err != nil {
 			t.Fatal(err)

@@ -7,8 +7,8 @@ package ggml
 #include <sys/mman.h>
 #endif
 
-// From this size on a block is a mapping of its own: its pages count only once they are touched, arrive zeroed, and go back to
-// the system when it is freed. Below it, the 4 KiB a mapping rounds up to would be a waste.
+// From this size on a block is a mapping of its own: its pages count only once they are touched, arrive zeroed, and go
+// back to the system when it is freed. Below it, the 4 KiB a mapping rounds up to would be a waste.
 #define GT_MAPPED (1 << 20)
 
 static void * gt_alloc(size_t n) {
@@ -51,10 +51,10 @@ import (
 // Alignment is the alignment of an Arena's blocks in bytes: a cache line, and the widest vector register.
 const Alignment = 64
 
-// An Arena owns blocks of memory outside Go's heap, zeroed and aligned to 64 bytes, which kernels may read and write while
-// Go's collector runs. All of them are freed together by Close, or one by one by Free; a slice into one must not be
-// used afterwards. There is no clean-up by the collector: slices hold no reference to their Arena, so nothing but its owner
-// knows when the last is gone.
+// An Arena owns blocks of memory outside Go's heap, zeroed and aligned to 64 bytes, which kernels may read and write
+// while Go's collector runs. All of them are freed together by Close, or one by one by Free; a slice into one must not
+// be used afterwards. There is no clean-up by the collector: slices hold no reference to their Arena, so nothing but
+// its owner knows when the last is gone.
 //
 // An Arena is safe for concurrent use.
 type Arena struct {
@@ -115,8 +115,8 @@ func (a *Arena) Int32s(n int) ([]int32, error) {
 	return unsafe.Slice((*int32)(unsafe.Pointer(&b[0])), n), nil
 }
 
-// Free frees the block that begins at p, one that this Arena returned; nil does nothing. It panics if p begins no block of this
-// Arena: what p does point to would be freed under somebody else's hands.
+// Free frees the block that begins at p, one that this Arena returned; nil does nothing. It panics if p begins no block
+// of this Arena: what p does point to would be freed under somebody else's hands.
 func (a *Arena) Free(p unsafe.Pointer) {
 	if p == nil {
 		return

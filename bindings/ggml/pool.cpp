@@ -15,7 +15,8 @@
 namespace {
 
 int64_t now() {
-    return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
+    using namespace std::chrono;
+    return duration_cast<nanoseconds>(steady_clock::now().time_since_epoch()).count();
 }
 
 void relax() {
@@ -26,10 +27,10 @@ void relax() {
 #endif
 }
 
-// A barrier that all of n threads must reach before any goes on. It spins for some tens of microseconds, which is what a
-// well-balanced kernel needs, and then sleeps. ggml's own barrier, which separates the nodes of a graph, only spins: on a machine that is
-// also doing something else, the thread that is waited for may be waiting for the very core that the waiting wastes
-// (measured with 3 threads on 2 busy cores: 35 ms a barrier, against 0.1 ms with this one).
+// A barrier that all of n threads must reach before any goes on. It spins for some tens of microseconds, which is what
+// a well-balanced kernel needs, and then sleeps. ggml's own barrier, which separates the nodes of a graph, only spins:
+// on a machine that is also doing something else, the thread that is waited for may be waiting for the very core that
+// the waiting wastes (measured with 3 threads on 2 busy cores: 35 ms a barrier, against 0.1 ms with this one).
 class barrier {
     static const int        spins = 1000;
     std::atomic<int>        arrived{0}, sleepers{0};
@@ -46,8 +47,8 @@ public:
         if (arrived.fetch_add(1) == n - 1) {
             arrived.store(0);
             phase.store(before + 1);
-            // A thread about to sleep counts itself before it looks at the phase a last time, and this looks at the count
-            // after it set the phase: one of the two sees the other.
+            // A thread about to sleep counts itself before it looks at the phase a last time, and this looks at the
+            // count after it set the phase: one of the two sees the other.
             if (sleepers.load() > 0) {
                 std::lock_guard<std::mutex> lock(mutex);
                 cond.notify_all();
@@ -81,8 +82,9 @@ struct gt_pool {
     const gt_call * calls = nullptr;
     int64_t         n     = 0;
     int64_t *       begin = nullptr;
-    // The call after which the run was stopped, or -1. Thread 0 alone writes it, before the barrier of that call. It is a number and
-    // not a flag because a thread that leaves one barrier late may read it when thread 0 is at the next call already.
+    // The call after which the run was stopped, or -1. Thread 0 alone writes it, before the barrier of that call. It is
+    // a number and not a flag because a thread that leaves one barrier late may read it when thread 0 is at the next
+    // call already.
     std::atomic<int64_t> ended{-1};
 
     ~gt_pool() {
@@ -93,8 +95,8 @@ struct gt_pool {
 
 namespace {
 
-// run_calls is the custom operator, entered once a run by every thread of the pool. dst is a placeholder. Nothing may be
-// thrown from here: the frames above are C on threads that nobody guards.
+// run_calls is the custom operator, entered once a run by every thread of the pool. dst is a placeholder. Nothing may
+// be thrown from here: the frames above are C on threads that nobody guards.
 void run_calls(struct ggml_tensor *, int ith, int nth, void * userdata) {
     gt_pool * p = (gt_pool *)userdata;
     for (int64_t i = 0; i < p->n; i++) {
@@ -115,8 +117,8 @@ void run_calls(struct ggml_tensor *, int ith, int nth, void * userdata) {
     }
 }
 
-// open starts the threads and makes the graph. The calls' buffers are no tensors of it: ggml looks at a custom operator's
-// sources on no path of the CPU backend.
+// open starts the threads and makes the graph. The calls' buffers are no tensors of it: ggml looks at a custom
+// operator's sources on no path of the CPU backend.
 void open(gt_pool * p) {
     struct ggml_threadpool_params params;
     ggml_threadpool_params_init(&params, p->threads);
@@ -141,7 +143,8 @@ void open(gt_pool * p) {
 int compute(gt_pool * p, gt_status * st) {
     struct ggml_cplan plan = ggml_graph_plan(p->graph, p->threads, p->pool);
     if (plan.work_size != 0) {
-        return gt_fail(st, GT_FAILED, "ggml wants a work buffer of %zu bytes for a custom operator, which needs none", plan.work_size);
+        return gt_fail(st, GT_FAILED, "ggml wants a work buffer of %zu bytes for a custom operator, which needs none",
+                       plan.work_size);
     }
     enum ggml_status status = ggml_graph_compute(p->graph, &plan);
     switch (status) {

@@ -1,5 +1,5 @@
-// Package ggml knows how to run kernel calls on ggml's thread pool, ggml's storage types, and memory outside Go's heap. It
-// does not know models: what is computed, and in which order, its callers say.
+// Package ggml knows how to run kernel calls on ggml's thread pool, ggml's storage types, and memory outside Go's heap.
+// It does not know models: what is computed, and in which order, its callers say.
 package ggml
 
 /*
@@ -22,8 +22,8 @@ import (
 // MaxThreads is the most threads a Pool has: the size of ggml's affinity mask.
 const MaxThreads = 512
 
-// A Pool is a set of ggml's threads that run kernel calls together, as a custom operator of a ggml graph. Between runs the
-// threads sleep.
+// A Pool is a set of ggml's threads that run kernel calls together, as a custom operator of a ggml graph. Between runs
+// the threads sleep.
 //
 // Run may be called by one goroutine at a time, which a mutex enforces; Stop by any.
 type Pool struct {
@@ -55,8 +55,8 @@ func NewPool(threads int) (*Pool, error) {
 // Threads returns the number of threads.
 func (p *Pool) Threads() int { return p.threads }
 
-// Run computes the calls in the order given, each by all threads and none before the one before it is done, in one crossing
-// into C. Every call is checked first; if one is refused nothing is run and the error names its index.
+// Run computes the calls in the order given, each by all threads and none before the one before it is done, in one
+// crossing into C. Every call is checked first; if one is refused nothing is run and the error names its index.
 //
 // calls and what it points to is borrowed; the arguments' data must be C memory (an Arena's, a mapping's) or pinned.
 //
@@ -76,7 +76,8 @@ func (p *Pool) Run(calls []kernels.Call, timings []int64) error {
 	var begin *C.int64_t
 	if timings != nil {
 		if len(timings) != len(calls) {
-			return fmt.Errorf("run on a thread pool: room for %d timings, want one for each of %d calls", len(timings), len(calls))
+			return fmt.Errorf("run on a thread pool: room for %d timings, want one for each of %d calls", len(timings),
+				len(calls))
 		}
 		if len(p.begin) <= len(calls) {
 			p.begin = make([]int64, len(calls)+1)
@@ -98,7 +99,8 @@ func (p *Pool) Run(calls []kernels.Call, timings []int64) error {
 }
 
 // Stop ends the run under way after the call it is at, or, where there is none, makes the next run end after its first
-// call. A run that is at its last call is not stopped; the next one is. Stop does not wait. It is safe for concurrent use and after Close.
+// call. A run that is at its last call is not stopped; the next one is. Stop does not wait. It is safe for concurrent
+// use and after Close.
 func (p *Pool) Stop() {
 	p.stopMu.Lock()
 	defer p.stopMu.Unlock()

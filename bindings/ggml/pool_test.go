@@ -57,7 +57,8 @@ func floats(t *testing.T, a *Arena, n int) []float32 {
 	return f
 }
 
-// The chain x = 2x + 1 (as x+x, then x+one) depends on its order at every step, so any reordering or missing barrier shows.
+// The chain x = 2x + 1 (as x+x, then x+one) depends on its order at every step, so any reordering or missing barrier
+// shows.
 func TestPoolRunsInOrder(t *testing.T) {
 	for _, threads := range []int{1, 2, 3} {
 		for _, steps := range []int{1, 5, 12, 100} {

@@ -13,8 +13,8 @@ import (
 	"unsafe"
 )
 
-// Type is a storage type, with ggml's number, which GGUF files use as well. Values are blocks of elements; a row must be a
-// whole number of blocks.
+// Type is a storage type, with ggml's number, which GGUF files use as well. Values are blocks of elements; a row must
+// be a whole number of blocks.
 type Type int32
 
 // The types that code names; the others are reached by number.
@@ -43,7 +43,8 @@ const typeCount = 40
 const MaxElements = 1 << 40
 
 // quantizable lists what ggml_quantize_chunk can write: for another type it asserts.
-var quantizable = []Type{F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, 16, 17, 18, 19, 20, 21, 22, 23, 29, 34, 35, 39}
+var quantizable = []Type{F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, 16, 17, 18, 19, 20,
+	21, 22, 23, 29, 34, 35, 39}
 
 type typeInfo struct {
 	name                                    string
@@ -63,7 +64,8 @@ var typeTable = sync.OnceValue(func() *[typeCount]typeInfo {
 			panic(statusError(fmt.Sprintf("describe storage type %d", i), &st)) // typeCount is wrong: our own fault
 		}
 		if c.block > 0 {
-			table[i] = typeInfo{C.GoString(c.name), int64(c.block), int64(c.bytes), bool(c.quantized), bool(c.dequantizes), bool(c.needs_imatrix)}
+			table[i] = typeInfo{C.GoString(c.name), int64(c.block), int64(c.bytes), bool(c.quantized),
+				bool(c.dequantizes), bool(c.needs_imatrix)}
 		}
 	}
 	return &table
@@ -163,7 +165,8 @@ func DequantizeTo(t Type, dst []float32, src []byte) error {
 		return nil
 	}
 	var st C.gt_status
-	if C.gt_dequantize(C.int32_t(t), unsafe.Pointer(&src[0]), (*C.float)(&dst[0]), C.int64_t(len(dst)), &st) != C.GT_OK {
+	if C.gt_dequantize(C.int32_t(t), unsafe.Pointer(&src[0]), (*C.float)(&dst[0]), C.int64_t(len(dst)),
+		&st) != C.GT_OK {
 		return statusError("dequantize "+t.String(), &st)
 	}
 	return nil
@@ -178,7 +181,8 @@ func Quantize(t Type, src []float32, n int64) ([]byte, error) {
 	case !t.Known():
 		return nil, fmt.Errorf("quantize: storage type %d is unknown", int32(t))
 	case t.NeedsImportance():
-		return nil, fmt.Errorf("quantize to %s: that takes an importance matrix, which there is none of; choose another type", t)
+		return nil, fmt.Errorf(
+			"quantize to %s: that takes an importance matrix, which there is none of; choose another type", t)
 	case !t.Quantizes():
 		return nil, fmt.Errorf("quantize to %s: ggml cannot write it", t)
 	}
@@ -197,7 +201,8 @@ func Quantize(t Type, src []float32, n int64) ([]byte, error) {
 		return dst, nil
 	}
 	var st C.gt_status
-	if C.gt_quantize(C.int32_t(t), (*C.float)(&src[0]), unsafe.Pointer(&dst[0]), C.int64_t(rows), C.int64_t(n), &st) != C.GT_OK {
+	if C.gt_quantize(C.int32_t(t), (*C.float)(&src[0]), unsafe.Pointer(&dst[0]), C.int64_t(rows), C.int64_t(n),
+		&st) != C.GT_OK {
 		return nil, statusError("quantize to "+t.String(), &st)
 	}
 	return dst, nil

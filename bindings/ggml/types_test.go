@@ -27,10 +27,13 @@ func TestTypesEqualGGUF(t *testing.T) {
 		}
 		// What ggml cannot turn into numbers it has no product for either.
 		if g.Multiplies() != b.Dequantizes() {
-			t.Errorf("type %v: gguf says that it multiplies: %v; ggml that it turns into numbers: %v", g, g.Multiplies(), b.Dequantizes())
+			t.Errorf("type %v: gguf says that it multiplies: %v; ggml that it turns into numbers: %v", g,
+				g.Multiplies(), b.Dequantizes())
 		}
-		if int64(g.BlockSize()) != b.BlockSize() || int64(g.BlockBytes()) != b.TypeSize() || !strings.EqualFold(g.String(), b.String()) {
-			t.Errorf("type %d: gguf has %v %d/%d, ggml %v %d/%d", i, g, g.BlockSize(), g.BlockBytes(), b, b.BlockSize(), b.TypeSize())
+		if int64(g.BlockSize()) != b.BlockSize() || int64(g.BlockBytes()) != b.TypeSize() ||
+			!strings.EqualFold(g.String(), b.String()) {
+			t.Errorf("type %d: gguf has %v %d/%d, ggml %v %d/%d", i, g, g.BlockSize(), g.BlockBytes(), b, b.BlockSize(),
+				b.TypeSize())
 		}
 	}
 	for _, g := range gguf.Types() {
@@ -42,12 +45,14 @@ func TestTypesEqualGGUF(t *testing.T) {
 
 var slowType = map[string]bool{"iq1_m": true, "iq2_s": true}
 
-// Quantize then Dequantize returns the numbers to within what the type's bits allow: 2^-bits of a block's range, where the
-// loose factors are for types that choose from a table.
+// Quantize then Dequantize returns the numbers to within what the type's bits allow: 2^-bits of a block's range, where
+// the loose factors are for types that choose from a table.
 func TestQuantizeRoundTrip(t *testing.T) {
 	worst := map[string]float64{ // relative root mean square error, measured and rounded up
-		"f32": 0, "f16": 3e-4, "bf16": 2e-3, "q8_0": 6e-3, "q6_K": 0.02, "q5_K": 0.04, "q5_1": 0.04, "q5_0": 0.05, "q4_K": 0.09,
-		"q4_1": 0.09, "q4_0": 0.1, "iq4_nl": 0.1, "iq4_xs": 0.1, "mxfp4": 0.15, "q3_K": 0.2, "iq3_s": 0.25, "iq3_xxs": 0.3, "q2_K": 0.35,
+		"f32": 0, "f16": 3e-4, "bf16": 2e-3, "q8_0": 6e-3, "q6_K": 0.02, "q5_K": 0.04, "q5_1": 0.04, "q5_0": 0.05,
+		"q4_K": 0.09,
+		"q4_1": 0.09, "q4_0": 0.1, "iq4_nl": 0.1, "iq4_xs": 0.1, "mxfp4": 0.15, "q3_K": 0.2, "iq3_s": 0.25,
+		"iq3_xxs": 0.3, "q2_K": 0.35,
 		"iq2_s": 0.4, "tq1_0": 0.9, "tq2_0": 0.9, "iq1_m": 0.6,
 	}
 	const n, rows = 512, 3
@@ -166,7 +171,8 @@ func TestArena(t *testing.T) {
 	big[len(big)-1] = 1
 	a.Free(unsafe.Pointer(&big[0]))
 	if a.InUse() != 68 || a.Peak() != 68+3<<20+5 {
-		t.Errorf("after a large block: got %d bytes in use and %d at most, want 68 and %d", a.InUse(), a.Peak(), 68+3<<20+5)
+		t.Errorf("after a large block: got %d bytes in use and %d at most, want 68 and %d", a.InUse(), a.Peak(),
+			68+3<<20+5)
 	}
 	if e, err := a.Bytes(0); err != nil || e == nil || len(e) != 0 {
 		t.Errorf("no bytes: got %v, %v", e, err)

@@ -51,8 +51,8 @@ static inline int gt_all_apart(const gt_call * c, int i) {
 
 static inline int gt_is_vector(const gt_arg * a, int64_t n) { return gt_is_f32(a, n, 1); }
 
-// gt_inputs_like checks that arguments first to last are f32 of a0's shape and that a0 names either the same numbers as each of
-// them or none of theirs.
+// gt_inputs_like checks that arguments first to last are f32 of a0's shape and that a0 names either the same numbers as
+// each of them or none of theirs.
 static inline const char * gt_inputs_like(const gt_call * c, int first, int last) {
     const gt_arg * out = &c->a[0];
     if (!gt_is_f32(out, out->ne0, out->ne1)) return "the output is not f32";
@@ -106,13 +106,14 @@ static inline const char * gt_ids_fault(const gt_arg * a, int64_t n) {
     return NULL;
 }
 
-// gt_outputs_fault looks whether the arguments whose bits are set in outs, which are written, lie apart from all others of
-// 4-byte elements. Stored weights are read-only files.
+// gt_outputs_fault looks whether the arguments whose bits are set in outs, which are written, lie apart from all others
+// of 4-byte elements. Stored weights are read-only files.
 static inline const char * gt_outputs_fault(const gt_call * c, unsigned outs) {
     for (int i = 0; i < c->n_args; i++) {
         for (int j = 0; j < c->n_args; j++) {
             int plain = c->a[j].type == GT_F32 || c->a[j].type == GT_I32;
-            if ((outs >> i & 1) && i != j && plain && !gt_apart(&c->a[i], &c->a[j])) return "an output overlaps another argument";
+            if ((outs >> i & 1) && i != j && plain && !gt_apart(&c->a[i], &c->a[j]))
+                return "an output overlaps another argument";
         }
     }
     return NULL;

@@ -1,15 +1,16 @@
 // Attention over trees of tokens. The softmax is computed online (Milakov and Gimelshein 2018;
-// blocked as in FlashAttention, Dao et al. 2022): scores exist for one tile and one block of keys at a time. The backward
-// passes compute the probabilities again from the log-sum-exp. Inside, scores are in units of log 2, which saves exponentials a
-// multiplication; the log-sum-exp that leaves is in nats.
+// blocked as in FlashAttention, Dao et al. 2022): scores exist for one tile and one block of keys at a time. The
+// backward passes compute the probabilities again from the log-sum-exp. Inside, scores are in units of log 2, which
+// saves exponentials a multiplication; the log-sum-exp that leaves is in nats.
 //
 // The work is cut into tiles (attn_tile.inc.h), by shapes and tree alone: a tile belongs to one key/value head and one
-// segment. A query tile's vectors are GT_VL consecutive tokens of one of the head's query heads, heads of a group first, so
-// that a group shares the keys it reads. A tile meets the keys of its own segment, then those of its ancestors, runs of
-// neighbouring segments joined; blocks that the tree hides are never visited.
+// segment. A query tile's vectors are GT_VL consecutive tokens of one of the head's query heads, heads of a group
+// first, so that a group shares the keys it reads. A tile meets the keys of its own segment, then those of its
+// ancestors, runs of neighbouring segments joined; blocks that the tree hides are never visited.
 //
 // Tree: i32 data, {n_seg, then n_seg × (start, end, parent)}: segment s covers tokens [start,end), parent < s or -1.
-// Token t of s sees its own segment up to and including t (all of it if bidirectional), and every token of s's ancestors.
+// Token t of s sees its own segment up to and including t (all of it if bidirectional), and every token of s's
+// ancestors.
 //
 // GT_OP_ATTN        a0 out o [d·n_head,T]; a1 out lse [n_head,T]; a2 q [d·n_head,T]; a3 k [d·n_kv,T]; a4 v [d·n_kv,T];
 //                   a5 tree i32. lse is the log-sum-exp of the scaled scores, nats.
@@ -38,9 +39,9 @@ typedef struct gt_attn_constants {
 // Rows of a block of scores: with the widest vectors a block takes 8 KiB, so that it stays in the first-level cache
 // beside the tile.
 enum { GT_ATTN_BLOCK = 64 };
-// Floats of a tile's matrix, of a block of scores, and of a block of rows made ready for the products. A head longer than 128
-// halves the lanes and the rows, and ATTN_BACK_KV, which has four matrices to keep, has blocks half as long: no kernel takes
-// more than 120 KiB of stack.
+// Floats of a tile's matrix, of a block of scores, and of a block of rows made ready for the products. A head longer
+// than 128 halves the lanes and the rows, and ATTN_BACK_KV, which has four matrices to keep, has blocks half as long:
+// no kernel takes more than 120 KiB of stack.
 enum {
     GT_ATTN_TILE   = GT_ATTN_NV * GT_VL * 128,
     GT_ATTN_SCORES = GT_ATTN_NV * GT_VL * GT_ATTN_BLOCK,
@@ -88,7 +89,9 @@ typedef struct gt_rows {
     int64_t stride; // floats
 } gt_rows;
 
-GT_INLINE gt_rows gt_rows_of(const gt_arg * a, int64_t offset) { return (gt_rows){(float *) a->data + offset, a->nb1 / 4}; }
+GT_INLINE gt_rows gt_rows_of(const gt_arg * a, int64_t offset) {
+                                                                return (gt_rows){(float *) a->data + offset,
+                                                                    a->nb1 / 4}; }
 GT_INLINE float * gt_row(gt_rows r, int64_t t) { return r.p + t * r.stride; }
 
 // gt_attn_for_dot makes rows [t, t + n) of x ready to be the rows of a dot: as they lie, or, in the fast mode, in room.
@@ -107,8 +110,8 @@ static gt_rows gt_attn_for_sum(const gt_attn * at, gt_rows x, int64_t t, int64_t
 // gt_attn_sums is the number of steps of a sum over n rows.
 GT_INLINE int64_t gt_attn_sums(const gt_attn * at, int64_t n) { return at->fast ? (n + 1) / 2 : n; }
 
-// gt_attn_put stores rows k and k + 1 of a sum's right-hand side for one vector; two is 0 if row k is the last. In the fast
-// mode they become row k/2, which may lie over rows that are done with.
+// gt_attn_put stores rows k and k + 1 of a sum's right-hand side for one vector; two is 0 if row k is the last. In the
+// fast mode they become row k/2, which may lie over rows that are done with.
 GT_INLINE void gt_attn_put(int fast, float * s, int64_t lw, int64_t k, gt_vf a, gt_vf b, int two) {
     if (GT_HAS_BF16 && fast) {
         gt_store(s + k / 2 * lw, gt_pairs(a, two ? b : gt_splat(0)));
@@ -128,8 +131,8 @@ typedef struct gt_attn_vecs {
     int     count[GT_ATTN_NV];
 } gt_attn_vecs;
 
-// gt_attn_vec_count is how many vectors segment s has for one key/value head: queries in GT_VL tokens times the heads of a
-// group, keys in GT_VL tokens.
+// gt_attn_vec_count is how many vectors segment s has for one key/value head: queries in GT_VL tokens times the heads
+// of a group, keys in GT_VL tokens.
 static int64_t gt_attn_vec_count(const gt_attn * at, int64_t s, int keys) {
     int64_t chunks = (gt_seg_end(at, s) - gt_seg_start(at, s) + GT_VL - 1) / GT_VL;
     return keys ? chunks : chunks * at->group;
@@ -153,7 +156,8 @@ static gt_attn_vecs gt_attn_vecs_of(const gt_attn * at, int64_t kv, int64_t s, i
 static int64_t gt_attn_outside(const gt_attn * at, int64_t s, int keys, uint64_t * desc) {
     int64_t n = 0;
     if (!keys) {
-        for (int64_t a = gt_seg_parent(at, s); a >= 0; a = gt_seg_parent(at, a)) n += gt_seg_end(at, a) - gt_seg_start(at, a);
+        for (int64_t a = gt_seg_parent(at, s); a >= 0; a = gt_seg_parent(at, a))
+            n += gt_seg_end(at, a) - gt_seg_start(at, a);
         return n;
     }
     memset(desc, 0, (size_t) (at->n_seg + 63) / 64 * 8);
@@ -175,8 +179,8 @@ static int64_t gt_attn_cost(const gt_attn * at, const gt_attn_vecs * t, int64_t 
 
 typedef void (*gt_attn_fn)(const gt_call * c, const gt_attn * at, const gt_attn_vecs * t, const uint64_t * desc);
 
-// gt_attn_each calls fn for this thread's tiles. Tiles stand in a fixed order; thread i takes those whose middle, measured in
-// cost, lies in the i-th of nth equal parts of the whole: neither the sums nor their order know of threads.
+// gt_attn_each calls fn for this thread's tiles. Tiles stand in a fixed order; thread i takes those whose middle,
+// measured in cost, lies in the i-th of nth equal parts of the whole: neither the sums nor their order know of threads.
 static void gt_attn_each(const gt_call * c, const gt_attn * at, int keys, int ith, int nth, gt_attn_fn fn) {
     uint64_t desc[GT_ATTN_MAX_SEG / 64];
     int64_t  total = 0; // of one head
@@ -206,10 +210,11 @@ static void gt_attn_each(const gt_call * c, const gt_attn * at, int keys, int it
     }
 }
 
-// gt_attn_mask hides, in one vector of scores of rows [b0, b1), the lanes the tree hides: lanes are the tokens first, first+1,
-// …; rows are keys and lanes see no later row, or (keys_are_lanes) rows are queries and lanes are seen by no earlier row. What
-// belongs to another segment is not met at all.
-static void gt_attn_mask(const gt_attn * at, float * s, int64_t lw, int64_t b0, int64_t b1, int64_t first, int keys_are_lanes) {
+// gt_attn_mask hides, in one vector of scores of rows [b0, b1), the lanes the tree hides: lanes are the tokens first,
+// first+1, …; rows are keys and lanes see no later row, or (keys_are_lanes) rows are queries and lanes are seen by no
+// earlier row. What belongs to another segment is not met at all.
+static void gt_attn_mask(const gt_attn * at, float * s, int64_t lw, int64_t b0, int64_t b1, int64_t first,
+                         int keys_are_lanes) {
     if (at->both) return;
     gt_vi lane;
     for (int i = 0; i < GT_VL; i++) lane[i] = i;
@@ -245,8 +250,8 @@ typedef struct gt_attn_state {
     gt_vf                max[GT_ATTN_NV], sum[GT_ATTN_NV];
 } gt_attn_state;
 
-// gt_attn_online turns n rows of scores of one vector into 2^(score − max) and carries maximum and sum on. It returns the
-// factor by which everything summed before must shrink.
+// gt_attn_online turns n rows of scores of one vector into 2^(score − max) and carries maximum and sum on. It returns
+// the factor by which everything summed before must shrink.
 static gt_vf gt_attn_online(int fast, float * s, int64_t lw, int64_t n, gt_vf * max, gt_vf * sum) {
     gt_vf   m0 = *max, m1 = m0, m2 = m0, m3 = m0;
     int64_t k = 0;
@@ -293,9 +298,9 @@ static void gt_attn_block(gt_attn_state * st, int j, int64_t b0, int64_t b1) {
     gt_attn_sum(at->fast, t->n - j, v.p, v.stride, gt_attn_sums(at, n), at->d, st->s + x, st->o + x, lw, alpha);
 }
 
-// gt_attn_keys_block returns the end of the block of keys that begins at b0, at most hi, and in *j the first vector whose
-// tokens see b0 (hi lies behind the tile's last token). A block ends where a vector's sight ends, so that no vector is
-// given keys that all its lanes are blind to. None ends where tokens see both ways.
+// gt_attn_keys_block returns the end of the block of keys that begins at b0, at most hi, and in *j the first vector
+// whose tokens see b0 (hi lies behind the tile's last token). A block ends where a vector's sight ends, so that no
+// vector is given keys that all its lanes are blind to. None ends where tokens see both ways.
 static int64_t gt_attn_keys_block(const gt_attn * at, const gt_attn_vecs * t, int64_t b0, int64_t hi, int * j) {
     int v = 0;
     *j    = 0;
@@ -305,9 +310,9 @@ static int64_t gt_attn_keys_block(const gt_attn * at, const gt_attn_vecs * t, in
     return gt_min_i(gt_min_i(b0 + at->block, hi), t->first[v] + GT_VL);
 }
 
-// gt_attn_keys_range steps to the next run of keys that the tile of t sees: first its own segment's, as far as it sees, and
-// whatever ancestors lie directly before, then the other ancestors', nearest first. *next is the segment to begin with, -1
-// before the first call. It returns 0 when there is none left.
+// gt_attn_keys_range steps to the next run of keys that the tile of t sees: first its own segment's, as far as it sees,
+// and whatever ancestors lie directly before, then the other ancestors', nearest first. *next is the segment to begin
+// with, -1 before the first call. It returns 0 when there is none left.
 static int gt_attn_keys_range(const gt_attn * at, const gt_attn_vecs * t, int64_t * next, int64_t * lo, int64_t * hi) {
     int64_t s = *next;
     if (s == -1) {
@@ -338,7 +343,8 @@ static void gt_attn_tile(const gt_call * c, const gt_attn * at, const gt_attn_ve
     st.v = gt_rows_of(&a[4], t->kv * at->d);
     for (int v = 0; v < t->n; v++) {
         gt_rows in = gt_rows_of(&a[2], t->head[v] * at->d);
-        gt_attn_pack(at->fast, q + v * GT_VL, at->lw, gt_row(in, t->first[v]), in.stride, t->count[v], at->d, at->scale * GT_LOG2E);
+        gt_attn_pack(at->fast, q + v * GT_VL, at->lw, gt_row(in, t->first[v]), in.stride, t->count[v], at->d,
+                     at->scale * GT_LOG2E);
         st.max[v] = gt_splat(-INFINITY);
         st.sum[v] = gt_splat(0);
     }
@@ -353,8 +359,10 @@ static void gt_attn_tile(const gt_call * c, const gt_attn * at, const gt_attn_ve
     }
     for (int v = 0; v < t->n; v++) {
         gt_rows out = gt_rows_of(&a[0], t->head[v] * at->d), lse = gt_rows_of(&a[1], t->head[v]);
-        gt_attn_unpack(gt_row(out, t->first[v]), out.stride, o + v * GT_VL, at->lw, t->count[v], at->d, 1.0f / st.sum[v]);
-        for (int l = 0; l < t->count[v]; l++) gt_row(lse, t->first[v] + l)[0] = st.max[v][l] / GT_LOG2E + logf(st.sum[v][l]);
+        gt_attn_unpack(gt_row(out, t->first[v]), out.stride, o + v * GT_VL, at->lw, t->count[v], at->d,
+                       1.0f / st.sum[v]);
+        for (int l = 0; l < t->count[v]; l++)
+            gt_row(lse, t->first[v] + l)[0] = st.max[v][l] / GT_LOG2E + logf(st.sum[v][l]);
     }
 }
 
@@ -369,12 +377,13 @@ static void gt_k_attn(const gt_call * c, int ith, int nth) {
 
 #ifdef GT_CHECKS
 
-// tree_fault checks that the segments cover the tokens [0, t) in order and that parents come first. It reads the tree: a
-// kernel follows it through memory without looking.
+// tree_fault checks that the segments cover the tokens [0, t) in order and that parents come first. It reads the tree:
+// a kernel follows it through memory without looking.
 static const char * tree_fault(const gt_arg * a, int64_t t) {
     if (a->type != GT_I32 || !a->data || a->ne1 != 1 || a->ne0 < 1) return "attention: the tree is not one row of i32";
     const int32_t * data = a->data;
-    if (data[0] < 0 || data[0] > GT_ATTN_MAX_SEG) return "attention: the tree has more than 65536 segments, or fewer than none";
+    if (data[0] < 0 || data[0] > GT_ATTN_MAX_SEG)
+        return "attention: the tree has more than 65536 segments, or fewer than none";
     if (a->ne0 < 1 + 3 * (int64_t) data[0]) return "attention: the tree ends before its last segment";
     int64_t at = 0;
     for (int64_t s = 0; s < data[0]; s++) {
@@ -412,9 +421,11 @@ const char * gt_check_attn_delta(const gt_call * c) {
     const gt_attn_constants k = GT_CONSTANTS(attn, c);
     const gt_arg * a      = c->a;
     const int64_t  n_head = k.n_head, d = k.d, t = a[1].ne1;
-    if (n_head < 1 || n_head > 65536 || d < 1 || d > GT_ATTN_MAX_D) return "attention: heads or their length are out of range";
+    if (n_head < 1 || n_head > 65536 || d < 1 || d > GT_ATTN_MAX_D)
+        return "attention: heads or their length are out of range";
     if (!gt_is_f32(&a[0], n_head, t)) return "attention: delta is not f32 [n_head, tokens]";
-    if (!gt_is_f32(&a[1], n_head * d, t) || !gt_is_f32(&a[2], n_head * d, t)) return "attention: o or its gradient is not f32 [d·n_head, tokens]";
+    if (!gt_is_f32(&a[1], n_head * d, t) || !gt_is_f32(&a[2], n_head * d, t))
+        return "attention: o or its gradient is not f32 [d·n_head, tokens]";
     return gt_all_apart(c, 0) ? NULL : "attention: delta overlaps another argument";
 }
 
@@ -425,9 +436,11 @@ static const char * back_fault(const gt_call * c, int i) {
     const char *   fault = heads_fault(&k);
     if (fault) return fault;
     const int64_t n_head = k.n_head, t = a[0].ne1, q = n_head * k.d, kv = k.n_kv * k.d;
-    if (!gt_is_f32(&a[0], q, t) || !gt_is_f32(&a[5], q, t)) return "attention: q or o's gradient is not f32 [d·n_head, tokens]";
+    if (!gt_is_f32(&a[0], q, t) || !gt_is_f32(&a[5], q, t))
+        return "attention: q or o's gradient is not f32 [d·n_head, tokens]";
     if (!gt_is_f32(&a[1], kv, t) || !gt_is_f32(&a[2], kv, t)) return "attention: k or v is not f32 [d·n_kv, tokens]";
-    if (!gt_is_f32(&a[3], n_head, t) || !gt_is_f32(&a[4], n_head, t)) return "attention: lse or delta is not f32 [n_head, tokens]";
+    if (!gt_is_f32(&a[3], n_head, t) || !gt_is_f32(&a[4], n_head, t))
+        return "attention: lse or delta is not f32 [n_head, tokens]";
     for (int j = 0; j < i; j++) {
         if (!gt_all_apart(c, j)) return "attention: a gradient overlaps another argument";
     }
@@ -440,7 +453,8 @@ const char * gt_check_attn_back_q(const gt_call * c) {
 }
 
 const char * gt_check_attn_back_kv(const gt_call * c) {
-    if (!gt_is_like(&c->a[0], &c->a[3]) || !gt_is_like(&c->a[1], &c->a[4])) return "attention: k's or v's gradient is not shaped like it";
+    if (!gt_is_like(&c->a[0], &c->a[3]) || !gt_is_like(&c->a[1], &c->a[4]))
+        return "attention: k's or v's gradient is not shaped like it";
     return back_fault(c, 2);
 }
 

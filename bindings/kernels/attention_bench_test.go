@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// BenchmarkAttention reports the rate of the multiplications that the tree asks for (hidden pairs do not count), on one thread:
-// 2 products of pairs × d in the forward pass, 3 and 4 in the backward passes, two operations each.
+// BenchmarkAttention reports the rate of the multiplications that the tree asks for (hidden pairs do not count), on one
+// thread: 2 products of pairs × d in the forward pass, 3 and 4 in the backward passes, two operations each.
 func BenchmarkAttention(b *testing.B) {
 	short := []int{}
 	for i := range 68 {
@@ -61,7 +61,8 @@ func benchAttention(b *testing.B, a *attnCase, name string, pairs int) {
 func BenchmarkRows(b *testing.B) {
 	const n, rows = 2048, 512
 	r := rand.New(rand.NewPCG(1, 1))
-	x, y, z, u, out := randomMatrix(r, n, rows), randomMatrix(r, n, rows), randomMatrix(r, n, rows), randomMatrix(r, n, rows), randomMatrix(r, n, rows)
+	x, y, z, u, out := randomMatrix(r, n, rows), randomMatrix(r, n, rows), randomMatrix(r, n, rows),
+		randomMatrix(r, n, rows), randomMatrix(r, n, rows)
 	w, bias := randomMatrix(r, n, 1), randomMatrix(r, n, 1)
 	pos := make([]int32, rows)
 	for i := range pos {

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// attnTolerance bounds |got − want| / (1 + |want|) of attention on normally distributed numbers. Measured: at most 4e-6 in delta, a
-// plain sum of 256 products, and 3e-6 elsewhere.
+// attnTolerance bounds |got − want| / (1 + |want|) of attention on normally distributed numbers. Measured: at most 4e-6
+// in delta, a plain sum of 256 products, and 3e-6 elsewhere.
 const attnTolerance = 2e-5
 
 // An attnCase is one attention problem: its shapes, its tree and its arguments.
@@ -39,7 +39,8 @@ func newAttn(r *rand.Rand, nHead, nKV, d, pad int, segs []treeSeg) *attnCase {
 }
 
 func (a *attnCase) call(op Kernel[AttnConstants], args ...*matrix) *Call {
-	k := AttnConstants{Scale: a.scale, NHead: int64(a.nHead), NKV: int64(a.nKV), D: int64(a.d), Fast: a.fast, Bidirectional: a.both}
+	k := AttnConstants{Scale: a.scale, NHead: int64(a.nHead), NKV: int64(a.nKV), D: int64(a.d), Fast: a.fast,
+		Bidirectional: a.both}
 	c := callOf(op, k, args...)
 	if op != OpAttnDelta {
 		c.A[c.NArgs] = treeArg(a.segs)
@@ -90,7 +91,8 @@ func (a *attnCase) check(t *testing.T, want attnWant) {
 		name string
 		got  *matrix
 		want mat
-	}{{"o", a.o, want.o}, {"lse", a.lse, want.lse}, {"delta", a.delta, want.delta}, {"dq", a.dq, want.dq}, {"dk", a.dk, want.dk}, {"dv", a.dv, want.dv}} {
+	}{{"o", a.o, want.o}, {"lse", a.lse, want.lse}, {"delta", a.delta, want.delta}, {"dq", a.dq, want.dq},
+		{"dk", a.dk, want.dk}, {"dv", a.dv, want.dv}} {
 		if a.fast {
 			if e := distance(x.got, x.want); e > fastTolerance {
 				t.Errorf("%s, fast: %s lies %.1e from the reference", a, x.name, e)
@@ -103,12 +105,12 @@ func (a *attnCase) check(t *testing.T, want attnWant) {
 	}
 }
 
-// fastTolerance bounds distance in the fast mode. BF16 rounds each number by up to 2^-9. Measured: 0.005 where tokens see dozens of others,
-// up to 0.026 where they see one or two, whose dP and delta cancel.
+// fastTolerance bounds distance in the fast mode. BF16 rounds each number by up to 2^-9. Measured: 0.005 where tokens
+// see dozens of others, up to 0.026 where they see one or two, whose dP and delta cancel.
 const fastTolerance = 0.04
 
-// distance is the root mean square of got − want over that of want; a tenth is added, since a token that sees only itself has gradients
-// of zero (the arguments' size is 1).
+// distance is the root mean square of got − want over that of want; a tenth is added, since a token that sees only
+// itself has gradients of zero (the arguments' size is 1).
 func distance(got *matrix, want mat) float64 {
 	var diff, size float64
 	for r := range want.ne1 {
@@ -142,7 +144,8 @@ func (a *attnCase) allModes(t *testing.T) {
 	})
 }
 
-// TestAttention compares attention and its gradients with the reference on trees of every kind and sizes around the tiles'.
+// TestAttention compares attention and its gradients with the reference on trees of every kind and sizes around the
+// tiles'.
 func TestAttention(t *testing.T) {
 	chain := []int{}
 	for s := range 40 {
@@ -223,7 +226,8 @@ func TestAttentionLargeScores(t *testing.T) {
 		a.scale = 40
 		a.run(t)
 		o, lse := a.ref().forward([]mat{toMat(a.q), toMat(a.k), toMat(a.v)})
-		// A score of size 1000 has an F32 rounding of 6e-5, which the exponential turns into as much relative error of P.
+		// A score of size 1000 has an F32 rounding of 6e-5, which the exponential turns into as much relative error of
+		// P.
 		if e, at := farthest(a.o, o); e > 5e-3 {
 			t.Errorf("o differs by %.1e at %s", e, at)
 		}
@@ -233,7 +237,8 @@ func TestAttentionLargeScores(t *testing.T) {
 	})
 }
 
-// TestAttentionTreeIsSeparate computes a prompt with two answers once as a tree and twice as whole rows: equal to rounding.
+// TestAttentionTreeIsSeparate computes a prompt with two answers once as a tree and twice as whole rows: equal to
+// rounding.
 func TestAttentionTreeIsSeparate(t *testing.T) {
 	atEveryLevel(t, func(t *testing.T) {
 		const prompt, first, second = 37, 21, 18

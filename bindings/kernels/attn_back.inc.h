@@ -1,7 +1,7 @@
 // Attention's backward passes; included by attention.inc.h. With P = exp(S − lse) and dP = dO·Vᵀ:
 //   dS = P∘(dP − δ), δ = Σ_d dO∘O;  dQ = scale·dS·K;  dK = scale·dSᵀ·Q;  dV = Pᵀ·dO
-// (FlashAttention, Dao et al. 2022, algorithm 4). Queries and keys are two passes, so that every gradient has one owner and
-// needs no second copy; the price is that S and dP are computed in both.
+// (FlashAttention, Dao et al. 2022, algorithm 4). Queries and keys are two passes, so that every gradient has one owner
+// and needs no second copy; the price is that S and dP are computed in both.
 #ifndef GT_ATTN_BACK_INC_H
 #define GT_ATTN_BACK_INC_H
 
@@ -26,8 +26,8 @@ static void gt_k_attn_delta(const gt_call * c, int ith, int nth) {
 
 // --- dQ --------------------------------------------------------------------------------------------------------------
 
-// gt_attn_grad turns n rows of one vector of scores s and of dP into dS (in dp). lse (in units of log 2) and delta are one number
-// a lane: queries are lanes.
+// gt_attn_grad turns n rows of one vector of scores s and of dP into dS (in dp). lse (in units of log 2) and delta are
+// one number a lane: queries are lanes.
 static void gt_attn_grad(int fast, const float * s, float * dp, int64_t lw, int64_t n, gt_vf lse, gt_vf delta) {
     int64_t k = 0;
     for (; k + 2 <= n; k += 2) {
@@ -51,7 +51,8 @@ static void gt_attn_back_q_tile(const gt_call * c, const gt_attn * at, const gt_
     gt_vf          lse[GT_ATTN_NV], delta[GT_ATTN_NV];
     for (int v = 0; v < t->n; v++) {
         gt_rows in = gt_rows_of(&a[1], t->head[v] * d), grad = gt_rows_of(&a[6], t->head[v] * d);
-        gt_attn_pack(at->fast, q + v * GT_VL, lw, gt_row(in, t->first[v]), in.stride, t->count[v], d, at->scale * GT_LOG2E);
+        gt_attn_pack(at->fast, q + v * GT_VL, lw, gt_row(in, t->first[v]), in.stride, t->count[v], d,
+                     at->scale * GT_LOG2E);
         gt_attn_pack(at->fast, go + v * GT_VL, lw, gt_row(grad, t->first[v]), grad.stride, t->count[v], d, 1);
         lse[v]   = gt_attn_lanes(&a[4], t->head[v], t->first[v], t->count[v]) * gt_splat(GT_LOG2E);
         delta[v] = gt_attn_lanes(&a[5], t->head[v], t->first[v], t->count[v]);
@@ -63,7 +64,8 @@ static void gt_attn_back_q_tile(const gt_call * c, const gt_attn * at, const gt_
             int j;
             b1              = gt_attn_keys_block(at, t, b0, hi, &j);
             const int64_t n = b1 - b0, x = j * GT_VL;
-            // The room holds the keys for the sum and, in the fast mode, where they take half of it, one dot's rows at a time.
+            // The room holds the keys for the sum and, in the fast mode, where they take half of it, one dot's rows at
+            // a time.
             const gt_rows k  = gt_attn_for_sum(at, key, b0, n, room);
             const gt_rows kd = at->fast ? gt_attn_for_dot(at, key, b0, n, room + GT_ATTN_ROOM / 2) : k;
             gt_attn_dot(at->fast, t->n - j, kd.p, kd.stride, n, at->dots, q + x, s + x, lw);
@@ -89,9 +91,10 @@ static void gt_k_attn_back_q(const gt_call * c, int ith, int nth) {
 
 // --- dK and dV -------------------------------------------------------------------------------------------------------
 
-// gt_attn_grad_rows turns n rows of one vector of scores s and of dP into P (in s) and dS (in dp), with queries as rows: lse and
-// delta are one number a row, from row t0 on.
-static void gt_attn_grad_rows(int fast, float * s, float * dp, int64_t lw, int64_t n, gt_rows lse, gt_rows delta, int64_t t0) {
+// gt_attn_grad_rows turns n rows of one vector of scores s and of dP into P (in s) and dS (in dp), with queries as
+// rows: lse and delta are one number a row, from row t0 on.
+static void gt_attn_grad_rows(int fast, float * s, float * dp, int64_t lw, int64_t n, gt_rows lse, gt_rows delta,
+                              int64_t t0) {
     for (int64_t k = 0; k < n; k += 2) {
         const int     two = k + 1 < n;
         const int64_t k1  = k + two;
@@ -104,8 +107,8 @@ static void gt_attn_grad_rows(int fast, float * s, float * dp, int64_t lw, int64
     }
 }
 
-// A key tile on its way: packed keys (scaled) and values, their gradients' sums, and room for half a block of queries and of
-// output gradients.
+// A key tile on its way: packed keys (scaled) and values, their gradients' sums, and room for half a block of queries
+// and of output gradients.
 typedef struct gt_attn_back {
     const gt_call *      c;
     const gt_attn *      at;
@@ -128,14 +131,15 @@ static void gt_attn_back_block(const gt_attn_back * st, int nv, int64_t h, int64
     gt_attn_dot(at->fast, nv, gd.p, gd.stride, n, at->dots, st->v, st->dp, lw);
     for (int v = 0; v < nv; v++) {
         gt_attn_mask(at, st->s + v * GT_VL, lw, b0, b1, st->t->first[v], 1);
-        gt_attn_grad_rows(at->fast, st->s + v * GT_VL, st->dp + v * GT_VL, lw, n, gt_rows_of(&a[5], h), gt_rows_of(&a[6], h), b0);
+        gt_attn_grad_rows(at->fast, st->s + v * GT_VL, st->dp + v * GT_VL, lw, n, gt_rows_of(&a[5], h),
+                          gt_rows_of(&a[6], h), b0);
     }
     gt_attn_sum(at->fast, nv, go.p, go.stride, gt_attn_sums(at, n), d, st->s, st->dv, lw, NULL);
     gt_attn_sum(at->fast, nv, q.p, q.stride, gt_attn_sums(at, n), d, st->dp, st->dk, lw, NULL);
 }
 
-// gt_attn_back_rows lets the tile be met by the queries of tokens [lo, hi), head after head of the group. Tokens before a
-// vector's first do not see it, unless tokens see both ways; blocks end where a vector comes into sight.
+// gt_attn_back_rows lets the tile be met by the queries of tokens [lo, hi), head after head of the group. Tokens before
+// a vector's first do not see it, unless tokens see both ways; blocks end where a vector comes into sight.
 static void gt_attn_back_rows(const gt_attn_back * st, int64_t lo, int64_t hi) {
     const gt_attn_vecs * t = st->t;
     for (int64_t h = t->kv * st->at->group; h < (t->kv + 1) * st->at->group; h++) {
@@ -154,9 +158,11 @@ static void gt_attn_back_kv_tile(const gt_call * c, const gt_attn * at, const gt
     _Alignas(64) float s[GT_ATTN_SCORES / 2], dp[GT_ATTN_SCORES / 2], q[GT_ATTN_ROOM / 2], go[GT_ATTN_ROOM / 2];
     const int64_t      lw = at->lw, d = at->d, offset = t->kv * d;
     const gt_rows      key = gt_rows_of(&c->a[3], offset), val = gt_rows_of(&c->a[4], offset);
-    const gt_attn_back st  = {.c = c, .at = at, .t = t, .k = k, .v = v, .dk = dk, .dv = dv, .s = s, .dp = dp, .q = q, .go = go};
+    const gt_attn_back st  = {.c = c, .at = at, .t = t, .k = k, .v = v, .dk = dk, .dv = dv, .s = s, .dp = dp, .q = q,
+                              .go = go};
     for (int i = 0; i < t->n; i++) {
-        gt_attn_pack(at->fast, k + i * GT_VL, lw, gt_row(key, t->first[i]), key.stride, t->count[i], d, at->scale * GT_LOG2E);
+        gt_attn_pack(at->fast, k + i * GT_VL, lw, gt_row(key, t->first[i]), key.stride, t->count[i], d,
+                     at->scale * GT_LOG2E);
         gt_attn_pack(at->fast, v + i * GT_VL, lw, gt_row(val, t->first[i]), val.stride, t->count[i], d, 1);
     }
     memset(dk, 0, (size_t) (lw * d) * sizeof(float));

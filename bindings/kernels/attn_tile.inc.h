@@ -1,19 +1,20 @@
 // The register-blocked inner loops of attention, shared by its forward and both backward passes.
 //
 // A tile is a matrix [lanes, n] whose fast axis is a few vectors of lanes: queries in ATTN and ATTN_BACK_Q, keys in
-// ATTN_BACK_KV. With tokens as lanes a softmax needs no sum across a vector, and the other operand (keys, values, output
-// gradients) is read one broadcast at a time, row by row as it lies in memory. Two products are all there is:
-//   dot:  S[lane, row] = Σ_i A[i, row]·B[lane, i]          (scores: rows are the tokens on the other side, i runs over a head)
+// ATTN_BACK_KV. With tokens as lanes a softmax needs no sum across a vector, and the other operand (keys, values,
+// output gradients) is read one broadcast at a time, row by row as it lies in memory. Two products are all there is:
+//   dot:  S[lane, row] = Σ_i A[i, row]·B[lane, i]          (scores: rows are the tokens on the other side, i runs over
+//   a head)
 //   sum:  O[lane, i]   = O[lane, i]·α[lane] + Σ_row A[i, row]·P[lane, row]
 //
-// In the fast mode, where the level has BF16 products, both operands are BF16 in pairs that follow each other along the sum:
-// a pair takes the place of a float, everything else stays. Sums are F32 in either mode.
+// In the fast mode, where the level has BF16 products, both operands are BF16 in pairs that follow each other along the
+// sum: a pair takes the place of a float, everything else stays. Sums are F32 in either mode.
 #ifndef GT_ATTN_TILE_INC_H
 #define GT_ATTN_TILE_INC_H
 
-// Vectors of lanes in a tile (the code below writes two out: an array of them would not stay in registers), and rows of a
-// register block. R·NV sums, NV lane vectors and one broadcast must fit the registers (32 with AVX-512 and NEON, 16 else), and
-// R·NV must cover the latency of a multiply-add times its rate (8).
+// Vectors of lanes in a tile (the code below writes two out: an array of them would not stay in registers), and rows of
+// a register block. R·NV sums, NV lane vectors and one broadcast must fit the registers (32 with AVX-512 and NEON, 16
+// else), and R·NV must cover the latency of a multiply-add times its rate (8).
 #if GT_HAS_AVX512 || GT_ISA == GT_ISA_NEON
 enum { GT_ATTN_NV = 2, GT_ATTN_R = 8 };
 #elif GT_HAS_AVX2
@@ -22,15 +23,17 @@ enum { GT_ATTN_NV = 2, GT_ATTN_R = 6 };
 enum { GT_ATTN_NV = 2, GT_ATTN_R = 4 };
 #endif
 
-// gt_attn_mac adds to acc the product of the number (fast: the sum of both products of the pair) at a with each lane of x.
+// gt_attn_mac adds to acc the product of the number (fast: the sum of both products of the pair) at a with each lane of
+// x.
 GT_INLINE gt_vf gt_attn_mac(const int fast, gt_vf acc, const float * a, gt_vf x) {
     return gt_mac(GT_HAS_BF16 && fast ? GT_FORMAT_BF16 : GT_FORMAT_F32, acc, gt_splat(*a), x);
 }
 
-// One register block: out[r] = start[r] + Σ_k a[r·step + k·next]·x[k], for R rows of NV vectors; rows of out and x are lw floats
-// apart. start is zero, or out times alpha, or (alpha NULL) out.
-GT_INLINE void gt_attn_block_of(const int fast, const int R, const int NV, const int zero, const float * a, int64_t step,
-                                int64_t next, int64_t n, const float * x, float * out, int64_t lw, const gt_vf * alpha) {
+// One register block: out[r] = start[r] + Σ_k a[r·step + k·next]·x[k], for R rows of NV vectors; rows of out and x are
+// lw floats apart. start is zero, or out times alpha, or (alpha NULL) out.
+GT_INLINE void gt_attn_block_of(const int fast, const int R, const int NV, const int zero, const float * a,
+                                int64_t step, int64_t next, int64_t n, const float * x, float * out, int64_t lw,
+                                const gt_vf * alpha) {
     gt_vf acc[GT_ATTN_R][GT_ATTN_NV];
 #pragma GCC unroll 8
     for (int r = 0; r < R; r++) {
@@ -73,8 +76,8 @@ GT_INLINE void gt_attn_block_of(const int fast, const int R, const int NV, const
     } while (0)
 
 // gt_attn_dot: S [nv vectors, rows] = A [n, rows] · B [nv vectors, n]; A's rows are lda apart. Fast: n counts pairs.
-static __attribute__((noinline)) void gt_attn_dot(int fast, int nv, const float * a, int64_t lda, int64_t rows, int64_t n,
-                                                  const float * b, float * s, int64_t lw) {
+static __attribute__((noinline)) void gt_attn_dot(int fast, int nv, const float * a, int64_t lda, int64_t rows,
+                                                  int64_t n, const float * b, float * s, int64_t lw) {
 #define GT_DOT(FAST, NV) GT_ATTN_ROWS(FAST, NV, 1, rows, a + r * lda, lda, 1, n, b, s + r * lw, lw, NULL)
     if (GT_HAS_BF16 && fast) {
         if (nv > 1) {
@@ -90,9 +93,11 @@ static __attribute__((noinline)) void gt_attn_dot(int fast, int nv, const float 
 #undef GT_DOT
 }
 
-// gt_attn_sum: O [nv vectors, n] = O·alpha + Aᵀ [rows, n] · P [nv vectors, rows]; alpha NULL: 1. Fast: rows counts pairs.
-static __attribute__((noinline)) void gt_attn_sum(int fast, int nv, const float * a, int64_t lda, int64_t rows, int64_t n,
-                                                  const float * p, float * o, int64_t lw, const gt_vf * alpha) {
+// gt_attn_sum: O [nv vectors, n] = O·alpha + Aᵀ [rows, n] · P [nv vectors, rows]; alpha NULL: 1. Fast: rows counts
+// pairs.
+static __attribute__((noinline)) void gt_attn_sum(int fast, int nv, const float * a, int64_t lda, int64_t rows,
+                                                  int64_t n, const float * p, float * o, int64_t lw,
+                                                  const gt_vf * alpha) {
     const gt_vf   one[GT_ATTN_NV] = {gt_splat(1), gt_splat(1)};
     const gt_vf * by              = alpha ? alpha : one;
 #define GT_SUM_ROWS(FAST, NV) GT_ATTN_ROWS(FAST, NV, 0, n, a + r, 1, lda, rows, p, o + r * lw, lw, by)
@@ -144,8 +149,9 @@ GT_INLINE gt_vf gt_attn_exp2(gt_vf x) {
 #define GT_SHUFFLE2(a, b, ...) __builtin_shuffle(a, b, (gt_vi){__VA_ARGS__})
 #endif
 
-// gt_transpose_step exchanges, between rows i and i+s (for every i without bit s), the lanes that have bit s in row i with
-// those that lack it in row i+s. LO and HI are the lane numbers of the two new rows; the second operand's begin at GT_VL.
+// gt_transpose_step exchanges, between rows i and i+s (for every i without bit s), the lanes that have bit s in row i
+// with those that lack it in row i+s. LO and HI are the lane numbers of the two new rows; the second operand's begin at
+// GT_VL.
 #define GT_TRANSPOSE_STEP(S, LO, HI)                            \
     GT_INLINE void gt_transpose_##S(gt_vf x[GT_VL]) {           \
         for (int g = 0; g < GT_VL; g += 2 * (S)) {              \
@@ -201,9 +207,11 @@ GT_INLINE void gt_transpose(gt_vf x[GT_VL]) {
 #endif
 }
 
-// gt_attn_pack writes B[lane, i] = mult·src[i, lane] for one vector of lanes: lane l is row l of src (stride floats apart, d
-// long), and lanes beyond count repeat the last row, so that they hold harmless numbers. count >= 1. Fast: pairs along i.
-static void gt_attn_pack(int fast, float * b, int64_t lw, const float * src, int64_t stride, int count, int64_t d, float mult) {
+// gt_attn_pack writes B[lane, i] = mult·src[i, lane] for one vector of lanes: lane l is row l of src (stride floats
+// apart, d long), and lanes beyond count repeat the last row, so that they hold harmless numbers. count >= 1. Fast:
+// pairs along i.
+static void gt_attn_pack(int fast, float * b, int64_t lw, const float * src, int64_t stride, int count, int64_t d,
+                         float mult) {
     for (int64_t i = 0; i < d; i += GT_VL) {
         gt_vf x[GT_VL];
         int   n = d - i < GT_VL ? (int) (d - i) : GT_VL;
@@ -220,7 +228,8 @@ static void gt_attn_pack(int fast, float * b, int64_t lw, const float * src, int
     }
 }
 
-// gt_attn_unpack is the way back: dst[i, lane] = mult[lane]·O[lane, i] for the first count lanes. O is F32 in either mode.
+// gt_attn_unpack is the way back: dst[i, lane] = mult[lane]·O[lane, i] for the first count lanes. O is F32 in either
+// mode.
 static void gt_attn_unpack(float * dst, int64_t stride, const float * o, int64_t lw, int count, int64_t d, gt_vf mult) {
     for (int64_t i = 0; i < d; i += GT_VL) {
         gt_vf x[GT_VL];
@@ -237,8 +246,8 @@ static void gt_attn_unpack(float * dst, int64_t stride, const float * o, int64_t
     }
 }
 
-// gt_attn_near copies n rows of d floats (stride apart) to buf without gaps. Rows a power of two apart, as the heads of a wide
-// matrix are, all fall into the same few sets of the first-level cache, and sum comes back to each many times.
+// gt_attn_near copies n rows of d floats (stride apart) to buf without gaps. Rows a power of two apart, as the heads of
+// a wide matrix are, all fall into the same few sets of the first-level cache, and sum comes back to each many times.
 // The rows behind them, which are wanted next, are called up from memory meanwhile: no hardware prefetcher follows such
 // strides. Fast: the pairs (row 2k, row 2k + 1), the last of an odd number with zero.
 static void gt_attn_near(int fast, float * buf, const float * src, int64_t stride, int64_t n, int64_t d) {
@@ -262,8 +271,8 @@ static void gt_attn_near(int fast, float * buf, const float * src, int64_t strid
     }
 }
 
-// gt_attn_halve writes n rows of d floats as rows of (d + 1)/2 pairs along the row, without gaps; of an odd d the last pair's
-// second is zero. Only in the fast mode.
+// gt_attn_halve writes n rows of d floats as rows of (d + 1)/2 pairs along the row, without gaps; of an odd d the last
+// pair's second is zero. Only in the fast mode.
 static void gt_attn_halve(float * buf, const float * src, int64_t stride, int64_t n, int64_t d) {
 #if GT_HAS_BF16
     const int64_t pairs = (d + 1) / 2;

@@ -1,18 +1,21 @@
 // The way from a gt_call to the code that runs it.
 //
-// Every kernel is written once, in a *.inc.h file, with the vectors of vec.h, and compiled once per instruction set: each
-// kern_<level>.c sets the compiler's target, then includes kern.inc.h, which includes vec.h and all *.inc.h. Everything
-// in there is static, so names need no suffix; a level exports only its gt_table_<level>, an array of functions by
-// operation number. So even a plain `go build` for baseline x86-64 carries all x86 levels, and gt_level picks one.
+// Every kernel is written once, in a *.inc.h file, with the vectors of vec.h, and compiled once per instruction set:
+// each kern_<level>.c sets the compiler's target, then includes kern.inc.h, which includes vec.h and all *.inc.h.
+// Everything in there is static, so names need no suffix; a level exports only its gt_table_<level>, an array of
+// functions by operation number. So even a plain `go build` for baseline x86-64 carries all x86 levels, and gt_level
+// picks one.
 //
 // To add an operation "foo":
 //   1. add X(GT_OP_FOO, foo) to the list in ops.h;
 //   2. write foo.inc.h, or add to a file of its family, and list a new file in ops.inc.h. It holds
 //      - what the operation computes, from which arguments;
 //      - its constants, if it has any: gt_foo_constants;
-//      - under #ifdef GT_KERNELS   static void gt_k_foo(const gt_call * c, int ith, int nth). It may use vec.h, its GT_HAS_…,
+//      - under #ifdef GT_KERNELS   static void gt_k_foo(const gt_call * c, int ith, int nth). It may use vec.h, its
+//      GT_HAS_…,
 //        gt_share and gt_scratch; code for one level goes inside #if GT_HAS_…, never inside #ifdef __AVX512F__;
-//      - under #ifdef GT_CHECKS    const char * gt_check_foo(const gt_call * c), with args.h. gt_check has by then looked at what
+//      - under #ifdef GT_CHECKS    const char * gt_check_foo(const gt_call * c), with args.h. gt_check has by then
+//      looked at what
 //        holds for every argument: see arg_fault;
 //   3. name it for Go, with its constants: foo.go.
 // A name missing anywhere is a compile or link error, an operation without a test at every level a failing test.
@@ -34,9 +37,11 @@ const char * gt_op_name(int op) {
     return op > GT_OP_NONE && op < GT_OP_END ? names[op] : NULL;
 }
 
-_Static_assert(GT_ISA_PORTABLE == GT_LEVEL_PORTABLE && GT_ISA_AVX2 == GT_LEVEL_AVX2 && GT_ISA_AVX2_VNNI == GT_LEVEL_AVX2_VNNI &&
+_Static_assert(GT_ISA_PORTABLE == GT_LEVEL_PORTABLE && GT_ISA_AVX2 == GT_LEVEL_AVX2 &&
+               GT_ISA_AVX2_VNNI == GT_LEVEL_AVX2_VNNI &&
                    GT_ISA_AVX512 == GT_LEVEL_AVX512 && GT_ISA_AVX512_VNNI == GT_LEVEL_AVX512_VNNI &&
-                   GT_ISA_AVX512_BF16 == GT_LEVEL_AVX512_BF16 && GT_ISA_NEON == GT_LEVEL_NEON && (int) GT_LEVEL_NEON < (int) GT_LEVELS,
+                   GT_ISA_AVX512_BF16 == GT_LEVEL_AVX512_BF16 && GT_ISA_NEON == GT_LEVEL_NEON &&
+                   (int) GT_LEVEL_NEON < (int) GT_LEVELS,
                "levels and their preprocessor twins must agree");
 
 #if defined(__x86_64__)
@@ -51,10 +56,12 @@ static const gt_table * table_of(int level) {
     case GT_LEVEL_PORTABLE: return &gt_table_portable;
 #if defined(__x86_64__)
     case GT_LEVEL_AVX2:
-        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2") ? &gt_table_avx2 : NULL;
+        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+        __builtin_cpu_supports("bmi2") ? &gt_table_avx2 : NULL;
     case GT_LEVEL_AVX2_VNNI: return gt_has_avx_vnni() && table_of(GT_LEVEL_AVX2) ? &gt_table_avx2_vnni : NULL;
     case GT_LEVEL_AVX512:
-        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512dq") &&
                        __builtin_cpu_supports("avx512vl") && table_of(GT_LEVEL_AVX2)
                    ? &gt_table_avx512
                    : NULL;
@@ -94,7 +101,8 @@ int gt_set_level(int level) {
 }
 
 const char * gt_level_name(int level) {
-    static const char * const names[GT_LEVELS] = {"portable", "avx2", "avx2_vnni", "avx512", "avx512_vnni", "avx512_bf16", "neon"};
+    static const char * const names[GT_LEVELS] =
+        {"portable", "avx2", "avx2_vnni", "avx512", "avx512_vnni", "avx512_bf16", "neon"};
     return level >= 0 && level < GT_LEVELS ? names[level] : "unknown";
 }
 
@@ -109,14 +117,17 @@ int gt_packed_format(void) { return table->packed_format; }
 static const char * arg_fault(const gt_arg * a) {
     const int64_t most = (int64_t) 1 << 40;
     if (a->ne0 < 0 || a->ne1 < 0 || a->ne2 < 0 || a->nb1 < 0 || a->nb2 < 0) return "an argument has a negative size";
-    if (a->ne0 > most || a->ne1 > most || a->ne2 > most || a->nb1 > most || a->nb2 > most) return "an argument has an absurd size";
+    if (a->ne0 > most || a->ne1 > most || a->ne2 > most || a->nb1 > most || a->nb2 > most)
+        return "an argument has an absurd size";
     if ((a->type == GT_F32 || a->type == GT_I32) && a->data) {
         if (a->ne1 > 1 && a->nb1 < a->ne0 * 4) return "rows of an argument overlap";
-        if (((uintptr_t) a->data & 3) || (a->ne1 > 1 && (a->nb1 & 3))) return "a 4-byte argument is not aligned to 4 bytes";
+        if (((uintptr_t) a->data & 3) || (a->ne1 > 1 && (a->nb1 & 3)))
+            return "a 4-byte argument is not aligned to 4 bytes";
     }
     if ((a->type == GT_F64 || a->type == GT_I64) && a->data) {
         if (a->ne1 > 1 && a->nb1 < a->ne0 * 8) return "rows of an argument overlap";
-        if (((uintptr_t) a->data & 7) || (a->ne1 > 1 && (a->nb1 & 7))) return "an 8-byte argument is not aligned to 8 bytes";
+        if (((uintptr_t) a->data & 7) || (a->ne1 > 1 && (a->nb1 & 7)))
+            return "an 8-byte argument is not aligned to 8 bytes";
     }
     return NULL;
 }

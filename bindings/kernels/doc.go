@@ -12,8 +12,8 @@
 //	checks.c       all checks, once
 //	dispatch.c     gt_run(call, ith, nth) → table of the level at hand → the operation's kernel; gt_check(call)
 //
-// A product unpacks a tile of a quantized matrix once and multiplies it by many tokens (unpack, micro, gemm); activations
-// are packed before, into the format that the CPU multiplies fastest (pack). The output head and the softmax go over the
-// vocabulary in shards and store no logits (head). Attention goes by blocks of queries, and skips those of keys
-// that the tree hides (attention). To add an operation: see dispatch.c.
+// A product unpacks a tile of a quantized matrix once and multiplies it by many tokens (unpack, micro, gemm);
+// activations are packed before, into the format that the CPU multiplies fastest (pack). The output head and the
+// softmax go over the vocabulary in shards and store no logits (head). Attention goes by blocks of queries, and skips
+// those of keys that the tree hides (attention). To add an operation: see dispatch.c.
 package kernels

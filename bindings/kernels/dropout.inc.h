@@ -1,12 +1,13 @@
-// Dropout (Srivastava et al. 2014) with a counter-based generator: Philox4x32-10 of Salmon, Moraes, Dror and Shaw, "Parallel
-// random numbers: as easy as 1, 2, 3", SC 2011. Any mask can be made again from (seed, stream, element), in any order and by any
-// thread.
+// Dropout (Srivastava et al. 2014) with a counter-based generator: Philox4x32-10 of Salmon, Moraes, Dror and Shaw,
+// "Parallel random numbers: as easy as 1, 2, 3", SC 2011. Any mask can be made again from (seed, stream, element), in
+// any order and by any thread.
 //
-// Elements are numbered along the rows, ne0·row + col. A block of 64 elements takes sixteen counters: number w of counter l
-// belongs to element 16·w + l, so that lanes need no shuffling and every level draws the same numbers. The counter is
-// (block·16 + l as two words, stream as two words), the key is the seed.
+// Elements are numbered along the rows, ne0·row + col. A block of 64 elements takes sixteen counters: number w of
+// counter l belongs to element 16·w + l, so that lanes need no shuffling and every level draws the same numbers. The
+// counter is (block·16 + l as two words, stream as two words), the key is the seed.
 //
-// GT_OP_DROPOUT     a0 out = a1·mask/(1−rate); a2 key i64 [1,1]. The mask is a counter-based function of (key, stream, element's
+// GT_OP_DROPOUT a0 out = a1·mask/(1−rate); a2 key i64 [1,1]. The mask is a counter-based function of (key, stream,
+// element's
 //                   index ne0·row+col). A backward pass is the same call on the gradient. a0 may be a1.
 #ifndef GT_DROPOUT_INC_H
 #define GT_DROPOUT_INC_H
@@ -48,7 +49,8 @@ static void gt_philox(uint64_t seed, uint64_t stream, uint64_t block, uint32_t o
     const gt_vu zero = {0};
     const uint64_t first = block * GT_DROPOUT_LANES; // its low word does not wrap within a block
     for (int l = 0; l < GT_DROPOUT_LANES; l += GT_VL) {
-        gt_vu    c0 = zero, c1 = zero + (uint32_t) (first >> 32), c2 = zero + (uint32_t) stream, c3 = zero + (uint32_t) (stream >> 32);
+        gt_vu    c0 = zero, c1 = zero + (uint32_t) (first >> 32), c2 = zero + (uint32_t) stream,
+            c3 = zero + (uint32_t) (stream >> 32);
         uint32_t k0 = (uint32_t) seed, k1 = (uint32_t) (seed >> 32);
         for (int i = 0; i < GT_VL; i++) c0[i] = (uint32_t) first + (uint32_t) (l + i);
         for (int round = 0; round < 10; round++) {
@@ -69,8 +71,8 @@ static void gt_philox(uint64_t seed, uint64_t stream, uint64_t block, uint32_t o
     }
 }
 
-// gt_dropout_row writes count numbers, the first of which has the given element number. A number is kept if the upper 24 bits
-// of its draw are at least `threshold`.
+// gt_dropout_row writes count numbers, the first of which has the given element number. A number is kept if the upper
+// 24 bits of its draw are at least `threshold`.
 static void gt_dropout_row(float * y, const float * x, int64_t count, uint64_t element, uint64_t seed, uint64_t stream,
                            int32_t threshold, float scale) {
     uint32_t draw[GT_DROPOUT_BLOCK + GT_VL] = {0}; // a row's tail reads a whole vector
@@ -97,8 +99,8 @@ static void gt_k_dropout(const gt_call * c, int ith, int nth) {
     const int32_t threshold = (int32_t) lround(k.rate * (1 << 24));
     const float   scale     = (float) (1 / (1 - k.rate));
     GT_EACH_ROW(&c->a[0], {
-        gt_dropout_row(gt_arg_row(&c->a[0], r), gt_arg_row(&c->a[1], r), ne0, (uint64_t) (ne0 * r), (uint64_t) *(const int64_t *) c->a[2].data,
-                       (uint64_t) k.stream, threshold, scale);
+        gt_dropout_row(gt_arg_row(&c->a[0], r), gt_arg_row(&c->a[1], r), ne0, (uint64_t) (ne0 * r),
+                       (uint64_t) *(const int64_t *) c->a[2].data, (uint64_t) k.stream, threshold, scale);
     });
 }
 

@@ -43,7 +43,8 @@ func TestPhiloxReference(t *testing.T) {
 func kept(seed, stream int64, element uint64, rate float64) bool {
 	block, in := element/64, element%64
 	counter := block*16 + in%16
-	draw := philox([4]uint32{uint32(counter), uint32(counter >> 32), uint32(stream), uint32(stream >> 32)}, [2]uint32{uint32(seed), uint32(seed >> 32)})[in/16]
+	draw := philox([4]uint32{uint32(counter), uint32(counter >> 32), uint32(stream), uint32(stream >> 32)},
+		[2]uint32{uint32(seed), uint32(seed >> 32)})[in/16]
 	return draw>>8 >= uint32(math.Round(rate*(1<<24)))
 }
 
@@ -53,14 +54,16 @@ func dropoutCall(y, x *matrix, rate float64, seed, stream int64) *Call {
 	return c
 }
 
-// TestDropout compares every element with the reference: the mask is the same at every level, in place, for any threads.
+// TestDropout compares every element with the reference: the mask is the same at every level, in place, for any
+// threads.
 func TestDropout(t *testing.T) {
 	atEveryLevel(t, func(t *testing.T) {
 		for _, s := range []struct {
 			n, rows      int
 			rate         float64
 			seed, stream int64
-		}{{1, 1, 0.5, 1, 2}, {64, 3, 0.1, 1 << 40, -1}, {37, 11, 0.25, -5, 1 << 33}, {130, 5, 0.9, 7, 0}, {100, 2, 0, 1, 1}, {3, 50, 0.5, 1, 1}} {
+		}{{1, 1, 0.5, 1, 2}, {64, 3, 0.1, 1 << 40, -1}, {37, 11, 0.25, -5, 1 << 33}, {130, 5, 0.9, 7, 0},
+			{100, 2, 0, 1, 1}, {3, 50, 0.5, 1, 1}} {
 			x := fill(rand.New(rand.NewPCG(1, 1)), newStrided(s.n, s.rows, s.n+2))
 			y := runThreads(t, "dropout", []*matrix{newMatrix(s.n, s.rows)}, func(o []*matrix) *Call {
 				return dropoutCall(o[0], x, s.rate, s.seed, s.stream)
@@ -77,14 +80,15 @@ func TestDropout(t *testing.T) {
 					}
 				}
 			}
-			over := runThreads(t, "dropout", []*matrix{x}, func(o []*matrix) *Call { return dropoutCall(o[0], o[0], s.rate, s.seed, s.stream) })[0]
+			over := runThreads(t, "dropout", []*matrix{x},
+				func(o []*matrix) *Call { return dropoutCall(o[0], o[0], s.rate, s.seed, s.stream) })[0]
 			sameBits(t, "dropout in place", over, y)
 		}
 	})
 }
 
-// TestDropoutStatistics looks at a million draws: the share kept, its share in every column, and the agreement of masks that
-// differ in seed, stream or row, each within five standard deviations of what independent draws give.
+// TestDropoutStatistics looks at a million draws: the share kept, its share in every column, and the agreement of masks
+// that differ in seed, stream or row, each within five standard deviations of what independent draws give.
 func TestDropoutStatistics(t *testing.T) {
 	const n, rows, rate = 1000, 1000, 0.3
 	one := newMatrix(n, rows)
@@ -130,7 +134,8 @@ func TestDropoutStatistics(t *testing.T) {
 	for what, c := range map[string]struct {
 		b     *matrix
 		shift int
-	}{"next seed": {mask(2, 1), 0}, "next stream": {mask(1, 2), 0}, "next element": {a, 1}, "next lane": {a, 16}, "next block": {a, 64}, "next row": {a, n}} {
+	}{"next seed": {mask(2, 1), 0}, "next stream": {mask(1, 2), 0}, "next element": {a, 1}, "next lane": {a, 16},
+		"next block": {a, 64}, "next row": {a, n}} {
 		hits, draws := both(c.b, c.shift)
 		within(what, hits, draws, agree)
 	}

@@ -4,7 +4,8 @@
 
 GT_INLINE float * gt_arg_row(const gt_arg * a, int64_t r) { return (float *) ((char *) a->data + r * a->nb1); }
 
-// GT_EACH runs body with i, and n = GT_VL or, for a row's tail, fewer. GT_LD(p) and GT_ST(p, v) touch n numbers at p + i.
+// GT_EACH runs body with i, and n = GT_VL or, for a row's tail, fewer. GT_LD(p) and GT_ST(p, v) touch n numbers at p +
+// i.
 #define GT_EACH(count, ...)                                     \
     do {                                                        \
         int64_t i = 0;                                          \

@@ -10,8 +10,8 @@
 #ifdef GT_KERNELS
 
 // gt_gelu_gate is the factor of x in the tanh form of GELU (Hendrycks and Gimpel 2016): ½(1 + tanh z) = σ(2z) with
-// z = √(2/π)·(x + 0.044715·x³). *slope, if asked for, is d(2z)/dx. Beyond ±20 the gate is 0 or 1 to the last bit, so x is cut there
-// and cannot overflow.
+// z = √(2/π)·(x + 0.044715·x³). *slope, if asked for, is d(2z)/dx. Beyond ±20 the gate is 0 or 1 to the last bit, so x
+// is cut there and cannot overflow.
 GT_INLINE gt_vf gt_gelu_gate(gt_vf x, gt_vf * slope) {
     const float c = 2 * 0.79788456080286535588f, a = 0.044715f;
     x        = gt_select(x > 20.0f, gt_splat(20), x);

@@ -23,10 +23,12 @@ func BenchmarkLinear(b *testing.B) {
 			}
 			x := randomMatrix(r, in, t)
 			y := newMatrix(out, t)
-			b.Run(fmt.Sprintf("%s/%s", w.name(), map[Kernel[LinearConstants]]string{OpLinear: "forward", OpLinearT: "backward"}[op]), func(b *testing.B) {
-				call := op.Call(LinearConstants{Scale: 1}, y.arg(), packed(b, x).arg(), w.arg())
-				measure(b, 2*k*n*t, &call)
-			})
+			b.Run(fmt.Sprintf("%s/%s", w.name(),
+				map[Kernel[LinearConstants]]string{OpLinear: "forward", OpLinearT: "backward"}[op]),
+				func(b *testing.B) {
+					call := op.Call(LinearConstants{Scale: 1}, y.arg(), packed(b, x).arg(), w.arg())
+					measure(b, 2*k*n*t, &call)
+				})
 		}
 	}
 }
@@ -63,8 +65,10 @@ func BenchmarkAdapter(b *testing.B) {
 func BenchmarkPair(b *testing.B) {
 	const k, n, t, rank = 2048, 2048, 512, 16
 	r := rand.New(rand.NewPCG(1, 2))
-	w, up, x, g, y := randomWeights(r, q8, k, n), randomWeights(r, F32, rank, n), randomMatrix(r, k, t), randomMatrix(r, rank, t), newMatrix(n, t)
-	call := OpLinear.Call(LinearConstants{Scale: 1, Scale2: 2}, y.arg(), packed(b, x).arg(), w.arg(), Arg{}, Arg{}, Arg{})
+	w, up, x, g, y := randomWeights(r, q8, k, n), randomWeights(r, F32, rank, n), randomMatrix(r, k, t),
+		randomMatrix(r, rank, t), newMatrix(n, t)
+	call := OpLinear.Call(LinearConstants{Scale: 1, Scale2: 2}, y.arg(), packed(b, x).arg(), w.arg(), Arg{}, Arg{},
+		Arg{})
 	b.Run("without", func(b *testing.B) { measure(b, 2*k*n*t, &call) })
 	call.A[4], call.A[5] = g.arg(), up.arg()
 	b.Run("with", func(b *testing.B) { measure(b, 2*k*n*t, &call) })
@@ -76,14 +80,16 @@ func BenchmarkOuter(b *testing.B) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for _, name := range []string{"exact", "fast"} {
 		b.Run(name, func(b *testing.B) {
-			call := callOf(OpOuter, OuterConstants{Scale: 1, Acc: true, Fast: name == "fast"}, newMatrix(k, n), randomMatrix(r, k, t),
+			call := callOf(OpOuter, OuterConstants{Scale: 1, Acc: true, Fast: name == "fast"}, newMatrix(k, n),
+				randomMatrix(r, k, t),
 				randomMatrix(r, n, t))
 			measure(b, 2*k*n*t, call)
 		})
 	}
 }
 
-// BenchmarkHead measures the output head over 8192 rows of a vocabulary, on one thread: logits alone, and with mean rows.
+// BenchmarkHead measures the output head over 8192 rows of a vocabulary, on one thread: logits alone, and with mean
+// rows.
 func BenchmarkHead(b *testing.B) {
 	const k, v, c = 2048, 8192, 256
 	r := rand.New(rand.NewPCG(1, 2))
@@ -93,7 +99,8 @@ func BenchmarkHead(b *testing.B) {
 		scratch := newMatrix(int(HeadScratchBytes(k, 0, v, c, true))/4, 1)
 		for _, passes := range []int{1, 2} {
 			b.Run(fmt.Sprintf("%s/passes=%d", d.w.name(), passes), func(b *testing.B) {
-				call := OpHead.Call(HeadConstants{}, logp.arg(), lse.arg(), Arg{}, d.h.arg(), d.w.arg(), ints(d.targets, c), Arg{}, Arg{}, Arg{},
+				call := OpHead.Call(HeadConstants{}, logp.arg(), lse.arg(), Arg{}, d.h.arg(), d.w.arg(),
+					ints(d.targets, c), Arg{}, Arg{}, Arg{},
 					scratch.arg())
 				if passes == 2 {
 					call.A[2] = e.arg()
@@ -112,8 +119,8 @@ func BenchmarkPack(b *testing.B) {
 	measure(b, 2048*512, &call) // one "operation" a number
 }
 
-// cpuSeconds returns the processor time this process has used: benchmarks here are of one thread, and on a busy machine its
-// time says more than the clock's.
+// cpuSeconds returns the processor time this process has used: benchmarks here are of one thread, and on a busy machine
+// its time says more than the clock's.
 func cpuSeconds() float64 {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {

@@ -8,9 +8,10 @@ import (
 	"testing"
 )
 
-// Tolerances, as the largest error over the norm of what was summed (see product). Measured over the cases below: F32 products
-// 2.6e-6, INT16 3.5e-4 (half a step of 1/4094 is 1.2e-4), BF16 products 1.0e-2 (a number rounded to 8 bits is off by up to 2^-9 of itself, so a product
-// by up to 2^-8 = 3.9e-3; with one product in the sum that is the error, with many the worst of some 10^4 sums is more).
+// Tolerances, as the largest error over the norm of what was summed (see product). Measured over the cases below: F32
+// products 2.6e-6, INT16 3.5e-4 (half a step of 1/4094 is 1.2e-4), BF16 products 1.0e-2 (a number rounded to 8 bits is
+// off by up to 2^-9 of itself, so a product by up to 2^-8 = 3.9e-3; with one product in the sum that is the error, with
+// many the worst of some 10^4 sums is more).
 const (
 	tolF32   = 4e-6
 	tolInt16 = 7e-4
@@ -42,8 +43,8 @@ func atEveryLevel(t *testing.T, f func(t *testing.T)) {
 	}
 }
 
-// product is c[t,j] = Σ_r a(t,r)·b(r,j) in float64, and what errors are held against: √Σ(a·b)², and for integers, whose errors
-// come from the largest number of each side, √n·max|a|·max|b|.
+// product is c[t,j] = Σ_r a(t,r)·b(r,j) in float64, and what errors are held against: √Σ(a·b)², and for integers, whose
+// errors come from the largest number of each side, √n·max|a|·max|b|.
 func product(tokens, cols, reduction int, integers bool, a, b func(i, j int) float32) (sum, norm [][]float64) {
 	for t := range tokens {
 		s, n := make([]float64, cols), make([]float64, cols)
@@ -65,7 +66,8 @@ func product(tokens, cols, reduction int, integers bool, a, b func(i, j int) flo
 	return sum, norm
 }
 
-// onThreads runs the call that writes to a copy of before with several numbers of threads, and returns what all of them give.
+// onThreads runs the call that writes to a copy of before with several numbers of threads, and returns what all of them
+// give.
 func onThreads(t *testing.T, what string, before *matrix, call func(out *matrix) *Call) *matrix {
 	t.Helper()
 	var one *matrix
@@ -99,7 +101,8 @@ type linearCase struct {
 
 func (c linearCase) String() string {
 	tr, _ := traitsOf(c.typ)
-	return fmt.Sprintf("%v/%s/k%d n%d t%d fast=%v bias=%v acc=%v rank=%d", c.op.Op, tr.name, c.k, c.n, c.t, c.fast, c.bias, c.acc, c.rank)
+	return fmt.Sprintf("%v/%s/k%d n%d t%d fast=%v bias=%v acc=%v rank=%d", c.op.Op, tr.name, c.k, c.n, c.t, c.fast,
+		c.bias, c.acc, c.rank)
 }
 
 func (c linearCase) run(t *testing.T, r *rand.Rand) {
@@ -111,7 +114,8 @@ func (c linearCase) run(t *testing.T, r *rand.Rand) {
 	x := fill(r, newStrided(in, c.t, in+3))
 	before := fill(r, newStrided(out, c.t, out+5))
 	bias := randomMatrix(r, out, 1)
-	call := c.op.Call(LinearConstants{Scale: c.scale, Scale2: 0.75, Acc: c.acc}, Arg{}, x.arg(), w.arg(), Arg{}, Arg{}, Arg{})
+	call := c.op.Call(LinearConstants{Scale: c.scale, Scale2: 0.75, Acc: c.acc}, Arg{}, x.arg(), w.arg(), Arg{}, Arg{},
+		Arg{})
 	w2, x2 := newStored(F32, 1, 1), fill(r, newStrided(c.rank, c.t, c.rank+1))
 	if c.rank > 0 {
 		if w2 = randomWeights(r, c.typ2, c.rank, out); c.op == OpLinearT {
@@ -139,8 +143,10 @@ func (c linearCase) run(t *testing.T, r *rand.Rand) {
 		return func(r, j int) float32 { return w.row(j)[r] }
 	}
 	integers := PackedFormat() == FormatInt16
-	sum, norm := product(c.t, out, in, c.fast && integers, func(t, r int) float32 { return x.row(t)[r] }, entry(w.values))
-	sum2, norm2 := product(c.t, out, c.rank, c.fast2 && integers, func(t, r int) float32 { return x2.row(t)[r] }, entry(w2.values))
+	sum, norm := product(c.t, out, in, c.fast && integers, func(t, r int) float32 { return x.row(t)[r] },
+		entry(w.values))
+	sum2, norm2 := product(c.t, out, c.rank, c.fast2 && integers, func(t, r int) float32 { return x2.row(t)[r] },
+		entry(w2.values))
 	tol := tolerance(c.fast || c.fast2, tolF32, tolInt16, tolBF16)
 	for tok := range c.t {
 		for j := range out {
@@ -154,7 +160,8 @@ func (c linearCase) run(t *testing.T, r *rand.Rand) {
 				n += math.Abs(float64(before.row(tok)[j]))
 			}
 			if got := float64(one.row(tok)[j]); !(math.Abs(got-want) <= tol*n+1e-30) {
-				t.Fatalf("%v: token %d output %d: got %v, want %v (error %.2g of the norm, allowed %.2g)", c, tok, j, got, want, math.Abs(got-want)/n, tol)
+				t.Fatalf("%v: token %d output %d: got %v, want %v (error %.2g of the norm, allowed %.2g)", c, tok, j,
+					got, want, math.Abs(got-want)/n, tol)
 			}
 			if n > 0 {
 				gemmError[tol] = max(gemmError[tol], math.Abs(float64(one.row(tok)[j])-want)/n)
@@ -198,11 +205,13 @@ func TestLinear(t *testing.T) {
 				}
 			}
 		}
-		t.Logf("largest errors so far: F32 %.2g, INT16 %.2g, BF16 %.2g of the norm", gemmError[tolF32], gemmError[tolInt16], gemmError[tolBF16])
+		t.Logf("largest errors so far: F32 %.2g, INT16 %.2g, BF16 %.2g of the norm", gemmError[tolF32],
+			gemmError[tolInt16], gemmError[tolBF16])
 	})
 }
 
-// TestLinearNotFinite: a number that is none reaches every output it is part of, whatever products are made of, and no other.
+// TestLinearNotFinite: a number that is none reaches every output it is part of, whatever products are made of, and no
+// other.
 func TestLinearNotFinite(t *testing.T) {
 	atEveryLevel(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(11, 12))
@@ -233,7 +242,8 @@ func TestLinearNotFinite(t *testing.T) {
 						for j, v := range y.row(tok) {
 							reached := !inWeights && tok == token || inWeights && j == output
 							if finite := !math.IsNaN(float64(v)) && !math.IsInf(float64(v), 0); finite == reached {
-								t.Fatalf("%v with %v (in the weights: %v): token %d output %d is %v", op.Op, bad, inWeights, tok, j, v)
+								t.Fatalf("%v with %v (in the weights: %v): token %d output %d is %v", op.Op, bad,
+									inWeights, tok, j, v)
 							}
 						}
 					}
@@ -257,7 +267,8 @@ func TestLinearTypes(t *testing.T) {
 					linearCase{op: op, typ: typ, k: 3 * tr.block, n: 35, t: tokens, scale: 1, acc: true}.run(t, r)
 				}
 				// As the second of a pair: both products of the base.
-				linearCase{op: op, typ: q8, k: 256, n: 256, t: 14, fast: true, scale: 1, typ2: typ, rank: 256, fast2: true}.run(t, r)
+				linearCase{op: op, typ: q8, k: 256, n: 256, t: 14, fast: true, scale: 1, typ2: typ, rank: 256,
+					fast2: true}.run(t, r)
 			}
 		}
 	})
@@ -271,8 +282,10 @@ func TestOuter(t *testing.T) {
 			k, n, t   int
 			acc, fast bool
 		}{
-			{1, 1, 1, false, false}, {33, 16, 7, true, false}, {300, 5, 0, false, false}, {300, 5, 0, true, false}, {40, 70, 530, true, false}, {16, 300, 19, false, false}, {5, 0, 3, false, false},
-			{1, 1, 1, false, true}, {33, 16, 7, true, true}, {300, 5, 0, true, true}, {40, 70, 1030, true, true}, {16, 300, 19, false, true}, {600, 48, 64, false, true},
+			{1, 1, 1, false, false}, {33, 16, 7, true, false}, {300, 5, 0, false, false}, {300, 5, 0, true, false},
+			{40, 70, 530, true, false}, {16, 300, 19, false, false}, {5, 0, 3, false, false},
+			{1, 1, 1, false, true}, {33, 16, 7, true, true}, {300, 5, 0, true, true}, {40, 70, 1030, true, true},
+			{16, 300, 19, false, true}, {600, 48, 64, false, true},
 		} {
 			x, dy := fill(r, newStrided(c.k, c.t, c.k+1)), fill(r, newStrided(c.n, c.t, c.n+2))
 			before := fill(r, newStrided(c.k, c.n, c.k+3))
@@ -282,7 +295,8 @@ func TestOuter(t *testing.T) {
 				call.A[0] = dw.arg()
 				return &call
 			})
-			sum, norm := product(c.n, c.k, c.t, false, func(n, i int) float32 { return dy.row(i)[n] }, func(i, k int) float32 { return x.row(i)[k] })
+			sum, norm := product(c.n, c.k, c.t, false, func(n, i int) float32 { return dy.row(i)[n] },
+				func(i, k int) float32 { return x.row(i)[k] })
 			for n := range c.n {
 				for k := range c.k {
 					want, by := 0.5*sum[n][k], 0.5*norm[n][k]

@@ -16,8 +16,8 @@ var (
 	OpHeadGradW = kernel[HeadConstants, C.gt_head_constants](C.GT_OP_HEAD_GRAD_W)
 )
 
-// HeadScratchBytes returns the size in bytes of the scratch that OpHead and OpHeadMerge need for at most c tokens, a head
-// [k, v], a second pair of rank r (0: none) and, if back, the mean rows.
+// HeadScratchBytes returns the size in bytes of the scratch that OpHead and OpHeadMerge need for at most c tokens, a
+// head [k, v], a second pair of rank r (0: none) and, if back, the mean rows.
 func HeadScratchBytes(k, r, v, c int64, back bool) int64 {
 	var b C.int
 	if back {

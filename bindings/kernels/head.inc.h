@@ -1,18 +1,21 @@
-// The output head and the softmax over the vocabulary, without stored logits, in the manner of flash attention: a block of
-// the vocabulary at a time, logits l, then p = exp(l - m) under a running shift m, then Σ p and Σ p·W. At the end
+// The output head and the softmax over the vocabulary, without stored logits, in the manner of flash attention: a block
+// of the vocabulary at a time, logits l, then p = exp(l - m) under a running shift m, then Σ p and Σ p·W. At the end
 // lse = m + log Σ p. m follows the maximum lazily: it moves only when a logit exceeds it by GT_HEAD_SLACK, so sums are
 // rarely rescaled and p stays far from overflow.
 //
-// GT_OP_HEAD        For each of C counted tokens, over the vocabulary v in [0,V): l_v = W_v·h + W2_v·h2; lse = log Σ exp l_v;
+// GT_OP_HEAD For each of C counted tokens, over the vocabulary v in [0,V): l_v = W_v·h + W2_v·h2; lse = log Σ exp l_v;
 //                   logp = l_target − lse; e = Σ softmax(l)_v W_v (and e2 with W2): the softmax's mean row, from which
 //                   GT_OP_HEAD_BACK makes the gradient for any coefficient without a second pass over the vocabulary.
-//                   a0 out logp [C,1]; a1 out lse [C,1]; a2 out e [K,C] or absent (no backward wanted); a3 in h [K,C] f32;
-//                   a4 in W [K,V]; a5 in targets i32 [C,1]; a6 in h2 [r,C] or absent; a7 in W2 f32 [r,V]; a8 out e2 [r,C];
+//                   a0 out logp [C,1]; a1 out lse [C,1]; a2 out e [K,C] or absent (no backward wanted); a3 in h [K,C]
+//                   f32;
+//                   a4 in W [K,V]; a5 in targets i32 [C,1]; a6 in h2 [r,C] or absent; a7 in W2 f32 [r,V]; a8 out e2
+//                   [r,C];
 //                   a9 scratch, gt_head_scratch_bytes(...). exact: f32 products.
 //                   The vocabulary is cut into shards whose number depends on shapes alone; GT_OP_HEAD writes each
 //                   shard's maximum, sum and mean row into the scratch, GT_OP_HEAD_MERGE (same arguments) joins them
-//                   in order. At most gt_head_chunk() tokens a call; more are done by further pairs of calls on sub-ranges.
-// GT_OP_HEAD_BACK   dh[:,c] = coef[c]·(W_target(c) − e[:,c]); dh2 likewise.  a0 out dh [K,C]; a1 in e; a2 in coef [C,1];
+//                   in order. At most gt_head_chunk() tokens a call; more are done by further pairs of calls on
+//                   sub-ranges.
+// GT_OP_HEAD_BACK dh[:,c] = coef[c]·(W_target(c) − e[:,c]); dh2 likewise. a0 out dh [K,C]; a1 in e; a2 in coef [C,1];
 //                   a3 in W; a4 in targets; a5 out dh2 [r,C] or absent; a6 in e2; a7 in W2.
 // GT_OP_HEAD_GRAD_W dW[v] += Σ_c coef[c]·(1[v=target(c)] − softmax_v(c))·h[:,c], and dW2 with h2; logits recomputed
 //                   shard by shard.   a0 inout dW f32 [K,V] or absent; a1 inout dW2 f32 [r,V] or absent; a2 h; a3 W;
@@ -71,7 +74,8 @@ static void gt_head_logits(const gt_head * d, int64_t v, int64_t n, gt_head_area
 }
 
 // gt_head_mean adds Σ_v p_v·W_v to the rows e, from the probabilities in the tile; the first block writes them.
-static void gt_head_mean(const gt_head * d, const gt_arg * matrix, int packed, int64_t v, int64_t n, float * e, int first, gt_head_area * s) {
+static void gt_head_mean(const gt_head * d, const gt_arg * matrix, int packed, int64_t v, int64_t n, float * e,
+                         int first, gt_head_area * s) {
     gt_product p     = {.c = e, .ldc = matrix->ne0, .tokens = d->c, .cols = matrix->ne0, .acc = !first, .n_terms = 1};
     gt_arg     probs = {.data = s->tile, .ne0 = n, .ne1 = d->c, .nb1 = GT_HEAD_BLOCK * sizeof(float)};
     gt_arg     w     = gt_head_rows(matrix, v);
@@ -87,7 +91,8 @@ GT_INLINE void gt_scale_row(float * x, int64_t n, float f) {
     for (int64_t i = 0; i < n; i++) x[i] *= f;
 }
 
-// gt_head_shift returns the shift for logits l[0..n) after those under m: m itself, or their maximum if that is far above.
+// gt_head_shift returns the shift for logits l[0..n) after those under m: m itself, or their maximum if that is far
+// above.
 GT_INLINE float gt_head_shift(const float * l, int64_t n, float m) {
     gt_vf most = gt_splat(-INFINITY);
     for (int64_t i = 0; i < n; i += GT_VL) most = gt_max(most, gt_load(l + i));
@@ -96,7 +101,8 @@ GT_INLINE float gt_head_shift(const float * l, int64_t n, float m) {
 }
 
 // gt_head_shard computes one shard, vocabulary rows [v0, v1), into out.
-static void gt_head_shard(const gt_head * d, const int32_t * targets, int back, int64_t v0, int64_t v1, float * out, gt_head_area * s) {
+static void gt_head_shard(const gt_head * d, const int32_t * targets, int back, int64_t v0, int64_t v1, float * out,
+                          gt_head_area * s) {
     int64_t c = d->c, k = d->w.ne0, r = d->h2.data ? d->w2.ne0 : 0;
     float * m = out, *sum = m + c, *target = sum + c, *e = target + c, *e2 = e + c * k;
     for (int64_t t = 0; t < c; t++) m[t] = -INFINITY, sum[t] = 0;
@@ -129,7 +135,8 @@ static void gt_head_shard(const gt_head * d, const int32_t * targets, int back, 
 }
 
 static gt_head gt_head_of(const gt_call * c) {
-    return (gt_head){.h = c->a[3], .w = c->a[4], .h2 = c->a[6], .w2 = c->a[7], .c = c->a[3].ne1, .exact = GT_CONSTANTS(head, c).exact};
+    return (gt_head){.h = c->a[3], .w = c->a[4], .h2 = c->a[6], .w2 = c->a[7], .c = c->a[3].ne1,
+                     .exact = GT_CONSTANTS(head, c).exact};
 }
 
 static void gt_k_head(const gt_call * c, int ith, int nth) {
@@ -148,7 +155,8 @@ static void gt_k_head(const gt_call * c, int ith, int nth) {
 }
 
 // gt_head_join writes to[i] = Σ_shards share[s]·row_s[i], in the order of the shards.
-GT_INLINE void gt_head_join(float * to, const float * from, int64_t n, int64_t shard_floats, int shards, const float * share) {
+GT_INLINE void gt_head_join(float * to, const float * from, int64_t n, int64_t shard_floats, int shards,
+                            const float * share) {
     for (int64_t i = 0; i < n; i++) to[i] = share[0] * from[i];
     for (int s = 1; s < shards; s++) {
         from += shard_floats;
@@ -182,12 +190,14 @@ static void gt_k_head_merge(const gt_call * c, int ith, int nth) {
         if (!back) continue;
         const float * e = (const float *) c->a[9].data + 3 * n;
         gt_head_join((float *) ((char *) c->a[2].data + t * c->a[2].nb1), e + t * k, k, size, shards, share);
-        if (r) gt_head_join((float *) ((char *) c->a[8].data + t * c->a[8].nb1), e + n * k + t * r, r, size, shards, share);
+        if (r) gt_head_join((float *) ((char *) c->a[8].data + t * c->a[8].nb1), e + n * k + t * r, r, size, shards,
+                            share);
     }
 }
 
 // gt_head_back_row writes dh = coef·(W_target - e), or NaN for a target outside the vocabulary, as its logp is.
-static void gt_head_back_row(const gt_arg * dh, const gt_arg * e, const gt_arg * w, int64_t t, int32_t target, float coef) {
+static void gt_head_back_row(const gt_arg * dh, const gt_arg * e, const gt_arg * w, int64_t t, int32_t target,
+                             float coef) {
     gt_store_type type = gt_type_of(w->type);
     float *       to   = (float *) ((char *) dh->data + t * dh->nb1);
     const float * mean = (const float *) ((const char *) e->data + t * e->nb1);
@@ -212,13 +222,15 @@ static void gt_head_grad(const gt_arg * dw, const gt_arg * x, int exact, int64_t
     gt_arg     rows = gt_head_rows(dw, v);
     gt_product p    = {.c = rows.data, .ldc = dw->nb1 / 4, .tokens = n, .cols = dw->ne0, .acc = 1, .n_terms = 1};
     p.term[0]       = (gt_term){{GT_A_COLS, (const uint8_t *) s->tile, GT_HEAD_BLOCK * sizeof(float), NULL},
-                          {gt_type_of(GT_F32), x->data, x->nb1, 0}, x->ne1, GT_HAS_BF16 && !exact ? GT_FORMAT_BF16 : GT_FORMAT_F32, 1};
+                          {gt_type_of(GT_F32), x->data, x->nb1, 0}, x->ne1,
+                          GT_HAS_BF16 && !exact ? GT_FORMAT_BF16 : GT_FORMAT_F32, 1};
     gt_multiply(&p, 0, gt_blocks(n), 0, dw->ne0, &s->area);
 }
 
 // Threads share the vocabulary; tokens go by in chunks, in order.
 static void gt_k_head_grad_w(const gt_call * c, int ith, int nth) {
-    gt_head         d       = {.h = c->a[2], .w = c->a[3], .h2 = c->a[7], .w2 = c->a[8], .exact = GT_CONSTANTS(head, c).exact};
+    gt_head         d       = {.h = c->a[2], .w = c->a[3], .h2 = c->a[7], .w2 = c->a[8],
+                               .exact = GT_CONSTANTS(head, c).exact};
     const int32_t * targets = c->a[4].data;
     const float *   lse     = c->a[5].data, *coef = c->a[6].data;
     int64_t         lo, hi, tokens = d.h.ne1;
@@ -255,7 +267,8 @@ size_t gt_head_scratch_bytes(int64_t k, int64_t r, int64_t v, int64_t c, int bac
 }
 
 // head_inputs_fault looks at the head's matrix and tokens, and at the second pair where there is one.
-static const char * head_inputs_fault(const gt_arg * h, const gt_arg * w, const gt_arg * targets, const gt_arg * h2, const gt_arg * w2) {
+static const char * head_inputs_fault(const gt_arg * h, const gt_arg * w, const gt_arg * targets, const gt_arg * h2,
+                                      const gt_arg * w2) {
     GT_TRY(gt_weights_fault(w));
     if (w->ne1 < 1 || w->ne0 < 1) return "the output head is empty";
     if (w->ne1 > INT32_MAX) return "the output head has more rows than a token number can name";

@@ -1,11 +1,12 @@
-// How GT_OP_HEAD cuts its work: by shapes alone, so that checks, sizes and kernels agree and no result depends on threads.
+// How GT_OP_HEAD cuts its work: by shapes alone, so that checks, sizes and kernels agree and no result depends on
+// threads.
 #ifndef GT_HEAD_SHAPE_H
 #define GT_HEAD_SHAPE_H
 
 #include "level.h"
 
-// 256 tokens: enough to make unpacking the vocabulary cheap, few enough that a thread's tile of logits (256 KiB) and the
-// shards' mean rows stay small. 16 shards keep 2, 4, 8 and 16 threads equally busy.
+// 256 tokens: enough to make unpacking the vocabulary cheap, few enough that a thread's tile of logits (256 KiB) and
+// the shards' mean rows stay small. 16 shards keep 2, 4, 8 and 16 threads equally busy.
 enum { GT_HEAD_CHUNK = 256, GT_HEAD_SHARDS = 16, GT_HEAD_BLOCK = 256 };
 
 static inline int gt_head_shards(int64_t v) {
@@ -13,8 +14,8 @@ static inline int gt_head_shards(int64_t v) {
     return blocks < GT_HEAD_SHARDS ? (int) blocks : GT_HEAD_SHARDS;
 }
 
-// One shard's results for c tokens in the scratch: per token the shift m, Σ exp(l - m), the target's logit (if the shard
-// has it), then the rows Σ exp(l - m)·W and Σ exp(l - m)·W2. In floats, a whole number of cache lines.
+// One shard's results for c tokens in the scratch: per token the shift m, Σ exp(l - m), the target's logit (if the
+// shard has it), then the rows Σ exp(l - m)·W and Σ exp(l - m)·W2. In floats, a whole number of cache lines.
 static inline int64_t gt_head_shard_floats(int64_t k, int64_t r, int64_t c, int back) {
     int64_t n = c * (3 + (back ? k + r : 0));
     return (n + 15) / 16 * 16;

@@ -8,9 +8,9 @@ import (
 	"unsafe"
 )
 
-// Tolerances of the head: of logp and lse absolutely, for logits of a few units, up to 40 in one case; of gradients relative
-// to the largest number of the matrix. Measured: exact 9.8e-6 and 4.7e-6, INT16 4.2e-3 and 6.4e-3, BF16 2.2e-2 and 4.9e-3
-// (logits are off as tolInt16 and tolBF16 say).
+// Tolerances of the head: of logp and lse absolutely, for logits of a few units, up to 40 in one case; of gradients
+// relative to the largest number of the matrix. Measured: exact 9.8e-6 and 4.7e-6, INT16 4.2e-3 and 6.4e-3, BF16 2.2e-2
+// and 4.9e-3 (logits are off as tolInt16 and tolBF16 say).
 const (
 	headTolExact     = 2e-5
 	headTolExactGrad = 1e-5
@@ -117,7 +117,8 @@ func (d *head) reference() (logp, lse []float64, softmax [][]float64) {
 	return logp, lse, softmax
 }
 
-// near fails the test where got is further from want than tol times want's largest number; it returns the largest error.
+// near fails the test where got is further from want than tol times want's largest number; it returns the largest
+// error.
 func near(t *testing.T, what string, got *matrix, want [][]float64, tol float64) {
 	t.Helper()
 	var top float64
@@ -130,7 +131,8 @@ func near(t *testing.T, what string, got *matrix, want [][]float64, tol float64)
 		for j, x := range row {
 			err := math.Abs(float64(got.row(i)[j])-x) / max(top, 1e-30)
 			if !(err <= tol) {
-				t.Fatalf("%s: row %d column %d is %v, want %v (error %.2g of the largest, %v)", what, i, j, got.row(i)[j], x, err, top)
+				t.Fatalf("%s: row %d column %d is %v, want %v (error %.2g of the largest, %v)", what, i, j,
+					got.row(i)[j], x, err, top)
 			}
 			gemmError[tol] = max(gemmError[tol], err)
 		}
@@ -183,7 +185,8 @@ func (d *head) checkGradients(t *testing.T, r *rand.Rand, o headOut, softmax [][
 		near(t, "dh", got, dh, tol)
 		call := callOf(OpHeadGradW, HeadConstants{Exact: exact})
 		call.NArgs = 9
-		call.A[2], call.A[3], call.A[4], call.A[5], call.A[6] = d.h.arg(), d.w.arg(), ints(d.targets, c), o.lse.arg(), coef.arg()
+		call.A[2], call.A[3], call.A[4], call.A[5], call.A[6] = d.h.arg(), d.w.arg(), ints(d.targets, c), o.lse.arg(),
+			coef.arg()
 		if d.w2 != nil {
 			call.A[7], call.A[8] = d.h2.arg(), d.w2.arg()
 		}
@@ -234,7 +237,8 @@ func TestHead(t *testing.T) {
 			for i := range logp {
 				a, b := math.Abs(float64(one.logp.v[i])-logp[i]), math.Abs(float64(one.lse.v[i])-lse[i])
 				if !(a <= tol && b <= tol) {
-					t.Fatalf("%s: token %d: logp %v and lse %v, want %v and %v", name, i, one.logp.v[i], one.lse.v[i], logp[i], lse[i])
+					t.Fatalf("%s: token %d: logp %v and lse %v, want %v and %v", name, i, one.logp.v[i], one.lse.v[i],
+						logp[i], lse[i])
 				}
 				gemmError[tol] = max(gemmError[tol], a, b)
 			}
@@ -242,8 +246,10 @@ func TestHead(t *testing.T) {
 				d.checkGradients(t, r, one, softmax, c.exact, tolGrad)
 			}
 		}
-		t.Logf("largest errors so far: exact %.2g, gradients %.2g; INT16 %.2g, gradients %.2g; BF16 %.2g, gradients %.2g", gemmError[headTolExact],
-			gemmError[headTolExactGrad], gemmError[headTolInt16], gemmError[headTolInt16Grad], gemmError[headTolBF16], gemmError[headTolBF16Grad])
+		t.Logf("largest errors so far: exact %.2g, gradients %.2g; INT16 %.2g, gradients %.2g; BF16 %.2g, gradients "+
+			"%.2g", gemmError[headTolExact],
+			gemmError[headTolExactGrad], gemmError[headTolInt16], gemmError[headTolInt16Grad], gemmError[headTolBF16],
+			gemmError[headTolBF16Grad])
 	})
 }
 
@@ -262,8 +268,10 @@ func TestHeadTypes(t *testing.T) {
 					tolGrad := tolerance(!exact, headTolExactGrad, headTolInt16Grad, headTolBF16Grad)
 					o := d.run(t, exact, true, 2)
 					for i := range logp {
-						if a, b := math.Abs(float64(o.logp.v[i])-logp[i]), math.Abs(float64(o.lse.v[i])-lse[i]); !(a <= tol && b <= tol) {
-							t.Fatalf("%s, exact %v, %+v, token %d: logp %v and lse %v, want %v and %v", tr.name, exact, c, i, o.logp.v[i], o.lse.v[i], logp[i], lse[i])
+						if a, b := math.Abs(float64(o.logp.v[i])-logp[i]),
+							math.Abs(float64(o.lse.v[i])-lse[i]); !(a <= tol && b <= tol) {
+							t.Fatalf("%s, exact %v, %+v, token %d: logp %v and lse %v, want %v and %v", tr.name, exact,
+								c, i, o.logp.v[i], o.lse.v[i], logp[i], lse[i])
 						}
 					}
 					d.checkGradients(t, r, o, softmax, exact, tolGrad)
@@ -283,8 +291,8 @@ func TestHeadAgreesWithoutBackward(t *testing.T) {
 	})
 }
 
-// TestHeadTargetOutside: a target that is no row of the vocabulary yields NaN, which the loop catches, not another row's
-// probability.
+// TestHeadTargetOutside: a target that is no row of the vocabulary yields NaN, which the loop catches, not another
+// row's probability.
 func TestHeadTargetOutside(t *testing.T) {
 	d := newHead(rand.New(rand.NewPCG(19, 20)), F32, 8, 40, 2, 0, 1)
 	d.targets[1] = 40
@@ -311,7 +319,8 @@ func TestHeadRefuses(t *testing.T) {
 	logp, lse, e, e2 := newMatrix(3, 1), newMatrix(3, 1), newMatrix(32, 3), newMatrix(2, 3)
 	scratch := newMatrix(int(HeadScratchBytes(32, 2, 64, 3, true))/4, 1)
 	good := func() *Call {
-		c := OpHead.Call(HeadConstants{}, logp.arg(), lse.arg(), e.arg(), d.h.arg(), d.w.arg(), ints(d.targets, 3), d.h2.arg(),
+		c := OpHead.Call(HeadConstants{}, logp.arg(), lse.arg(), e.arg(), d.h.arg(), d.w.arg(), ints(d.targets, 3),
+			d.h2.arg(),
 			d.w2.arg(), e2.arg(), scratch.arg())
 		return &c
 	}

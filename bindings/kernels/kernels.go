@@ -32,8 +32,8 @@ const (
 	Packed Type = C.GT_PACKED
 )
 
-// Arg is one argument of a call: Ne1 rows of Ne0 contiguous elements, Nb1 bytes apart, and Ne2 such matrices, Nb2 bytes apart. It
-// mirrors gt_arg. Data is borrowed: nil means the argument is absent.
+// Arg is one argument of a call: Ne1 rows of Ne0 contiguous elements, Nb1 bytes apart, and Ne2 such matrices, Nb2 bytes
+// apart. It mirrors gt_arg. Data is borrowed: nil means the argument is absent.
 type Arg struct {
 	Data unsafe.Pointer
 	Ne0  int64
@@ -50,8 +50,8 @@ func Matrix(data unsafe.Pointer, typ Type, ne0, ne1, nb1 int64) Arg {
 	return Arg{Data: data, Ne0: ne0, Ne1: ne1, Ne2: 1, Nb1: nb1, Nb2: nb1 * ne1, Type: typ}
 }
 
-// Call is one operation on its arguments. It mirrors gt_call byte for byte, so that an array of calls can be handed to the
-// thread pool as it is. Make it with Kernel.Call.
+// Call is one operation on its arguments. It mirrors gt_call byte for byte, so that an array of calls can be handed to
+// the thread pool as it is. Make it with Kernel.Call.
 type Call struct {
 	Op        Op
 	NArgs     int32
@@ -128,8 +128,8 @@ func Check(c *Call) error {
 	return nil
 }
 
-// Run checks the call and runs the shares of all n threads one after the other, in the calling goroutine. It is for tests
-// and small work; the thread pool calls gt_run itself. Data may point to Go memory.
+// Run checks the call and runs the shares of all n threads one after the other, in the calling goroutine. It is for
+// tests and small work; the thread pool calls gt_run itself. Data may point to Go memory.
 func Run(c *Call, n int) error {
 	if err := Check(c); err != nil {
 		return err
@@ -151,7 +151,8 @@ func pinArgs(pin *runtime.Pinner, c *Call) {
 	}
 }
 
-// layout returns the C structures' sizes and the offsets of gt_call's fields, for the test that holds Arg and Call to them.
+// layout returns the C structures' sizes and the offsets of gt_call's fields, for the test that holds Arg and Call to
+// them.
 func layout() (arg, call uintptr, offsets [4]uintptr) {
 	var c C.gt_call
 	return C.sizeof_gt_arg, C.sizeof_gt_call, [4]uintptr{

@@ -1,13 +1,13 @@
 // The border of ggtune's CPU kernels: one call describes one operation on rows of numbers, and any number of threads
 // execute it together.
 //
-// An argument is a run of rows: ne0 contiguous elements a row, ne1 rows, nb1 bytes from one row to the next; and ne2 such
-// matrices, nb2 bytes apart, which is 1 for all that today's operations take (ggml's order: [ne0, ne1, ne2], ne0 fastest). T stands
-// for tokens, K for a linear layer's inputs, N for its outputs.
+// An argument is a run of rows: ne0 contiguous elements a row, ne1 rows, nb1 bytes from one row to the next; and ne2
+// such matrices, nb2 bytes apart, which is 1 for all that today's operations take (ggml's order: [ne0, ne1, ne2], ne0
+// fastest). T stands for tokens, K for a linear layer's inputs, N for its outputs.
 //
-// What an operation computes, from which arguments and constants, is said where its kernel and its check stand: a file of
-// ops.inc.h. There a0.. are arguments, [rows] their shapes, "in" is read, "out" written, "inout" both. Types are f32 unless
-// said otherwise; W is any type ggml can dequantize. acc: 0 the output is overwritten, 1 added to.
+// What an operation computes, from which arguments and constants, is said where its kernel and its check stand: a file
+// of ops.inc.h. There a0.. are arguments, [rows] their shapes, "in" is read, "out" written, "inout" both. Types are f32
+// unless said otherwise; W is any type ggml can dequantize. acc: 0 the output is overwritten, 1 added to.
 //
 // Every kernel is called as fn(call, ith, nth) by each of nth threads at once, with no barrier inside: what one thread
 // writes, no other thread of the same call reads. The result does not depend on nth, to the last bit: every output
@@ -79,8 +79,8 @@ const char * gt_op_name(int op);
 // gt_run executes this thread's share of call. It is the only entry the thread pool calls.
 void gt_run(const gt_call * call, int ith, int nth);
 
-// gt_check returns NULL if the call's shapes, types and pointers are ones its kernel handles, else a static message. The
-// caller checks before it runs: a kernel itself trusts its arguments.
+// gt_check returns NULL if the call's shapes, types and pointers are ones its kernel handles, else a static message.
+// The caller checks before it runs: a kernel itself trusts its arguments.
 const char * gt_check(const gt_call * call);
 
 size_t gt_packed_bytes(int64_t k, int64_t t);
@@ -103,7 +103,8 @@ enum {
 };
 int          gt_level(void);
 const char * gt_level_name(int level);
-// gt_set_level forces a level (tests and `bench`); returns 0, or -1 if the CPU or the build lacks it. Not to be called while kernels run.
+// gt_set_level forces a level (tests and `bench`); returns 0, or -1 if the CPU or the build lacks it. Not to be called
+// while kernels run.
 int          gt_set_level(int level);
 
 #ifdef __cplusplus

@@ -48,7 +48,8 @@ func TestMirrors(t *testing.T) {
 		for i, g := range inGo {
 			c := inC[i]
 			if plain(g.Name) != plain(c.Name) || g.Offset != c.Offset || g.Type.Kind() != c.Type.Kind() {
-				t.Errorf("%s: field %d is %s %v at %d, in C %s %v at %d", name, i, g.Name, g.Type.Kind(), g.Offset, c.Name, c.Type.Kind(), c.Offset)
+				t.Errorf("%s: field %d is %s %v at %d, in C %s %v at %d", name, i, g.Name, g.Type.Kind(), g.Offset,
+					c.Name, c.Type.Kind(), c.Offset)
 			}
 		}
 	}
@@ -73,7 +74,8 @@ func TestLevels(t *testing.T) {
 }
 
 func TestCheckRefuses(t *testing.T) {
-	for _, c := range []Call{{Op: 0}, {Op: -1}, {Op: Op(len(Ops()) + 1)}, {Op: 1 << 20}, {Op: OpPack.Op, NArgs: 11}, {Op: OpPack.Op, NArgs: -1}} {
+	for _, c := range []Call{{Op: 0}, {Op: -1}, {Op: Op(len(Ops()) + 1)}, {Op: 1 << 20}, {Op: OpPack.Op, NArgs: 11},
+		{Op: OpPack.Op, NArgs: -1}} {
 		if err := Check(&c); err == nil {
 			t.Errorf("operation %d with %d arguments was accepted", c.Op, c.NArgs)
 		}

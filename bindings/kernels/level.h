@@ -34,7 +34,8 @@ extern const gt_table gt_table_avx512_bf16;
 extern const gt_table gt_table_neon;
 
 #if defined(__x86_64__)
-// gt_has_avx_vnni says whether the CPU has the 256-bit dot products: not every compiler's __builtin_cpu_supports knows the name.
+// gt_has_avx_vnni says whether the CPU has the 256-bit dot products: not every compiler's __builtin_cpu_supports knows
+// the name.
 int gt_has_avx_vnni(void);
 #endif
 
@@ -44,8 +45,8 @@ int gt_has_avx_vnni(void);
 // report, and to go on would mean wrong numbers.
 void * gt_scratch(size_t size);
 
-// gt_share gives thread ith of nth its half-open range [*lo, *hi) of n units, each range a multiple of align long save the
-// last. The ranges of all threads follow each other and cover [0, n).
+// gt_share gives thread ith of nth its half-open range [*lo, *hi) of n units, each range a multiple of align long save
+// the last. The ranges of all threads follow each other and cover [0, n).
 static inline void gt_share(int64_t n, int64_t align, int ith, int nth, int64_t * lo, int64_t * hi) {
     int64_t units = (n + align - 1) / align;
     int64_t a = units * ith / nth * align, b = units * (ith + 1) / nth * align;

@@ -1,10 +1,10 @@
 // Products of activations with a weight, and with its transpose.
 //
-// GT_OP_LINEAR      y = scale·W x + bias (+ y if acc).   a0 y [N,T]; a1 x [K,T] f32 (exact) or packed (fast); a2 W [K,N];
+// GT_OP_LINEAR y = scale·W x + bias (+ y if acc). a0 y [N,T]; a1 x [K,T] f32 (exact) or packed (fast); a2 W [K,N];
 //                   a3 bias [N] or absent.
 //                   A second pair, for an adapter's s·B(Ax) in the same pass over y: a4 x2 [r,T], a5 W2 [r,N], both or
 //                   neither; adds scale2·W2 x2.
-// GT_OP_LINEAR_T    dx = scale·Wᵀ dy (+ dx if acc).      a0 dx [K,T]; a1 dy [N,T] f32 (exact) or packed (fast); a2 W [K,N].
+// GT_OP_LINEAR_T dx = scale·Wᵀ dy (+ dx if acc). a0 dx [K,T]; a1 dy [N,T] f32 (exact) or packed (fast); a2 W [K,N].
 //                   A second pair: a4 dy2 [r,T], a5 W2 [K,r]; adds scale2·W2ᵀ dy2.
 #ifndef GT_LINEAR_INC_H
 #define GT_LINEAR_INC_H

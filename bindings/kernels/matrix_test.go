@@ -93,7 +93,8 @@ func (w *stored) arg() Arg {
 	return Matrix(unsafe.Pointer(&w.b[0]), w.typ, int64(w.ne0), int64(w.ne1), int64(w.nb1))
 }
 
-// newStored makes room for rows that are apart. Floats are aligned to 4 bytes, every other type begins at an odd multiple of 2.
+// newStored makes room for rows that are apart. Floats are aligned to 4 bytes, every other type begins at an odd
+// multiple of 2.
 func newStored(typ Type, ne0, ne1 int) *stored {
 	tr, _ := traitsOf(typ)
 	size, pad := ne0/tr.block*tr.bytes, 6

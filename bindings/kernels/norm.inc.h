@@ -1,7 +1,7 @@
 // RMSNorm (Zhang and Sennrich 2019) and LayerNorm (Ba et al. 2016), forward and backward; and gradients of biases.
 //
-// A row's sums are taken in F32 lane by lane over runs of GT_NORM_RUN numbers and the runs added in F64: the error stays below
-// about 1e-6 relative at any row length, and the order depends on the length alone.
+// A row's sums are taken in F32 lane by lane over runs of GT_NORM_RUN numbers and the runs added in F64: the error
+// stays below about 1e-6 relative at any row length, and the order depends on the length alone.
 //
 // GT_OP_RMS_NORM    a0 out y [n,R]; a1 x [n,R]; a2 w [n] f32.  y = x/√(mean x²+eps)·w.
 // GT_OP_RMS_NORM_BACK    a0 out dx; a1 x; a2 w; a3 dy. With acc.
@@ -136,14 +136,15 @@ static void gt_k_layer_norm_back(const gt_call * c, int ith, int nth) {
 
 // --- gradients of weights and biases ---------------------------------------------------------------------------------
 
-// Rows whose columns are summed in F32 before they are added to the gradient: two short sums lose less than one long one.
+// Rows whose columns are summed in F32 before they are added to the gradient: two short sums lose less than one long
+// one.
 enum { GT_GRAD_ROWS = 32 };
 
 // gt_column_grad adds, for columns [i, i + nv·GT_VL) (or the n first of one vector, if not full) and rows [r0, r1):
-// dw += Σ dy·(x − mean)·scale and db += Σ dy. Either may be NULL; m holds the rows' moments from r0 on. Which copy of this loop a
-// column meets depends on the threads, so rounding must not (see gt_fma).
-GT_INLINE void gt_column_grad(const int nv, const int full, int n, float * dw, float * db, const gt_arg * x, const gt_arg * dy,
-                              const gt_moments * m, int64_t r0, int64_t r1, int64_t i) {
+// dw += Σ dy·(x − mean)·scale and db += Σ dy. Either may be NULL; m holds the rows' moments from r0 on. Which copy of
+// this loop a column meets depends on the threads, so rounding must not (see gt_fma).
+GT_INLINE void gt_column_grad(const int nv, const int full, int n, float * dw, float * db, const gt_arg * x,
+                              const gt_arg * dy, const gt_moments * m, int64_t r0, int64_t r1, int64_t i) {
     gt_vf sw[4], sb[4];
     for (int v = 0; v < nv; v++) sw[v] = sb[v] = gt_splat(0);
     for (int64_t r = r0; r < r1; r++) {
@@ -152,7 +153,9 @@ GT_INLINE void gt_column_grad(const int nv, const int full, int n, float * dw, f
         for (int v = 0; v < nv; v++) {
             gt_vf d = full ? gt_load(g + v * GT_VL) : gt_load_n(g, n);
             sb[v] += d;
-            if (dw) sw[v] = gt_fma(d, ((full ? gt_load(p + v * GT_VL) : gt_load_n(p, n)) - m[r - r0].mean) * m[r - r0].scale, sw[v]);
+            if (dw) sw[v] =
+                gt_fma(d, ((full ? gt_load(p + v * GT_VL) : gt_load_n(p, n)) - m[r - r0].mean) * m[r - r0].scale,
+                sw[v]);
         }
     }
     for (int v = 0; v < nv; v++) {
@@ -165,8 +168,8 @@ GT_INLINE void gt_column_grad(const int nv, const int full, int n, float * dw, f
 }
 
 // gt_columns_grad is gt_column_grad over columns [lo, hi).
-static void gt_columns_grad(float * dw, float * db, const gt_arg * x, const gt_arg * dy, const gt_moments * m, int64_t r0, int64_t r1,
-                            int64_t lo, int64_t hi) {
+static void gt_columns_grad(float * dw, float * db, const gt_arg * x, const gt_arg * dy, const gt_moments * m,
+                            int64_t r0, int64_t r1, int64_t lo, int64_t hi) {
     int64_t i = lo;
     for (; i + 4 * GT_VL <= hi; i += 4 * GT_VL) gt_column_grad(4, 1, GT_VL, dw, db, x, dy, m, r0, r1, i);
     for (; i + GT_VL <= hi; i += GT_VL) gt_column_grad(1, 1, GT_VL, dw, db, x, dy, m, r0, r1, i);
@@ -178,7 +181,8 @@ static void gt_k_bias_grad(const gt_call * c, int ith, int nth) {
     int64_t lo, hi, rows = c->a[1].ne1;
     gt_share(c->a[0].ne0, 16, ith, nth, &lo, &hi);
     for (int64_t r = 0; r < rows && lo < hi; r += GT_GRAD_ROWS) {
-        gt_columns_grad(NULL, c->a[0].data, NULL, &c->a[1], NULL, r, r + GT_GRAD_ROWS < rows ? r + GT_GRAD_ROWS : rows, lo, hi);
+        gt_columns_grad(NULL, c->a[0].data, NULL, &c->a[1], NULL, r, r + GT_GRAD_ROWS < rows ? r + GT_GRAD_ROWS : rows,
+                        lo, hi);
     }
 }
 
@@ -190,7 +194,8 @@ static void gt_k_rms_norm_grad(const gt_call * c, int ith, int nth) {
     for (int64_t r = 0; r < rows && lo < hi; r += GT_GRAD_ROWS) {
         gt_moments    m[GT_GRAD_ROWS];
         const int64_t end = r + GT_GRAD_ROWS < rows ? r + GT_GRAD_ROWS : rows;
-        for (int64_t i = r; i < end; i++) m[i - r] = (gt_moments){0, gt_rms_of(gt_arg_row(&c->a[1], i), c->a[1].ne0, k.eps)};
+        for (int64_t i = r; i < end; i++)
+            m[i - r] = (gt_moments){0, gt_rms_of(gt_arg_row(&c->a[1], i), c->a[1].ne0, k.eps)};
         gt_columns_grad(c->a[0].data, NULL, &c->a[1], &c->a[2], m, r, end, lo, hi);
     }
 }
@@ -244,14 +249,16 @@ const char * gt_check_layer_norm_back(const gt_call * c) { return gt_check_rms_n
 const char * gt_check_rms_norm_grad(const gt_call * c) {
     const char * fault = norm_fault(GT_CONSTANTS(norm, c).eps, &c->a[1], &c->a[0]);
     if (fault) return fault;
-    if (!gt_is_like(&c->a[1], &c->a[2]) || c->a[1].type != GT_F32) return "norm: input and gradient are not f32 of one shape";
+    if (!gt_is_like(&c->a[1], &c->a[2]) || c->a[1].type != GT_F32)
+        return "norm: input and gradient are not f32 of one shape";
     return gt_all_apart(c, 0) ? NULL : "norm: the weight's gradient overlaps another argument";
 }
 
 const char * gt_check_layer_norm_grad(const gt_call * c) {
     const char * fault = norm_fault(GT_CONSTANTS(norm, c).eps, &c->a[2], &c->a[0]);
     if (fault) return fault;
-    if (!gt_is_like(&c->a[2], &c->a[3]) || c->a[2].type != GT_F32) return "norm: input and gradient are not f32 of one shape";
+    if (!gt_is_like(&c->a[2], &c->a[3]) || c->a[2].type != GT_F32)
+        return "norm: input and gradient are not f32 of one shape";
     if (c->a[1].data && !gt_is_vector(&c->a[1], c->a[2].ne0)) return "norm: the bias's gradient is not f32 [n]";
     return gt_all_apart(c, 0) && gt_all_apart(c, 1) ? NULL : "norm: a parameter's gradient overlaps another argument";
 }

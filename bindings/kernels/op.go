@@ -28,8 +28,8 @@ func Ops() []Op {
 	return out
 }
 
-// A Kernel is an operation with its constants' type K, which mirrors the C structure that the kernel reads. What it computes
-// and from which arguments is said where it stands, in a file of ops.inc.h.
+// A Kernel is an operation with its constants' type K, which mirrors the C structure that the kernel reads. What it
+// computes and from which arguments is said where it stands, in a file of ops.inc.h.
 type Kernel[K any] struct{ Op Op }
 
 // None is the constants' type of an operation that has none.

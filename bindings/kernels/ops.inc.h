@@ -1,5 +1,5 @@
-// All operations. The files are read for three things: without GT_KERNELS and GT_CHECKS for the constants (the Go side), with
-// GT_KERNELS for the kernels (once a level, kern.inc.h), with GT_CHECKS for the checks (once, checks.c).
+// All operations. The files are read for three things: without GT_KERNELS and GT_CHECKS for the constants (the Go
+// side), with GT_KERNELS for the kernels (once a level, kern.inc.h), with GT_CHECKS for the checks (once, checks.c).
 #include "pack.inc.h"
 #include "linear.inc.h"
 #include "outer.inc.h"

@@ -2,7 +2,8 @@
 //
 // GT_OP_ADAMW       One update of AdamW (Loshchilov and Hutter 2019, algorithm 2), computed in F64: with g = scale·a3,
 //                   m = beta1·m + (1−beta1)·g, v = beta2·v + (1−beta2)·g², x = keep·x − rate·m/(√v/correct2 + eps).
-//                   a0 inout x [n,R]; a1 inout m; a2 inout v; a3 gradient; a4 f64 [7,1], a gt_adamw_constants; a5 out [1,R]: 0,
+//                   a0 inout x [n,R]; a1 inout m; a2 inout v; a3 gradient; a4 f64 [7,1], a gt_adamw_constants; a5 out
+//                   [1,R]: 0,
 //                   or no number if one of the row's is not finite after.
 // GT_OP_SQUARES     a0 out f64 [1,R]: each row's Σx².  a1 x [n,R].
 #ifndef GT_OPTIM_INC_H
@@ -102,7 +103,8 @@ const char * gt_check_adamw(const gt_call * c) {
         if (!gt_is_like(&c->a[i], &c->a[0])) return "adamw: an argument is not f32 of the parameters' shape";
     }
     if (!gt_is_f32(&c->a[0], c->a[0].ne0, c->a[0].ne1)) return "adamw: the parameters are not f32";
-    if (!gt_is_matrix(&c->a[4], GT_F64, sizeof(gt_adamw_constants) / sizeof(double), 1)) return "adamw: the constants are not f64 [7,1]";
+    if (!gt_is_matrix(&c->a[4], GT_F64, sizeof(gt_adamw_constants) / sizeof(double), 1))
+        return "adamw: the constants are not f64 [7,1]";
     if (!gt_is_f32(&c->a[5], 1, c->a[0].ne1)) return "adamw: the verdicts are not f32, one a row";
     for (int i = 0; i < 6; i++) {
         if (!gt_all_apart(c, i)) return "adamw: arguments overlap";

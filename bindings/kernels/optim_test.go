@@ -7,14 +7,15 @@ import (
 	"unsafe"
 )
 
-// TestAdamW holds an update to its formula in float64, whose F32 rounding the kernel shares: one unit in the last place is
-// what a fused multiply-add may move.
+// TestAdamW holds an update to its formula in float64, whose F32 rounding the kernel shares: one unit in the last place
+// is what a fused multiply-add may move.
 func TestAdamW(t *testing.T) {
 	atEveryLevel(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(31, 32))
 		f := AdamWConstants{Scale: 0.7, Beta1: 0.9, Beta2: 0.99, Keep: 0.999, Rate: 0.1, Correct2: 0.3, Eps: 1e-8}
 		for _, n := range []int{0, 1, 3, 8, 15, 16, 33, 1000} {
-			x, m, v, g := fill(r, newStrided(n, 2, n+1)), fill(r, newStrided(n, 2, n+3)), fill(r, newStrided(n, 2, n)), fill(r, newStrided(n, 2, n+2))
+			x, m, v, g := fill(r, newStrided(n, 2, n+1)), fill(r, newStrided(n, 2, n+3)), fill(r, newStrided(n, 2, n)),
+				fill(r, newStrided(n, 2, n+2))
 			for row := range 2 {
 				for i := range v.row(row) {
 					v.row(row)[i] *= v.row(row)[i]
@@ -44,7 +45,8 @@ func TestAdamW(t *testing.T) {
 							want float64
 						}{{"m", gm.row(row)[i], wm}, {"v", gv.row(row)[i], wv}, {"x", gx.row(row)[i], wx}} {
 							if math.Abs(float64(p.got)-p.want) > math.Abs(p.want)*0x1p-23 {
-								t.Fatalf("n %d, number %d of row %d: %s is %v, want %v", n, i, row, p.what, p.got, p.want)
+								t.Fatalf("n %d, number %d of row %d: %s is %v, want %v", n, i, row, p.what, p.got,
+									p.want)
 							}
 						}
 					}
@@ -55,7 +57,8 @@ func TestAdamW(t *testing.T) {
 			for _, at := range []int{0, 18} {
 				x, bad := fill(r, newMatrix(19, 2)), newMatrix(1, 2)
 				x.row(1)[at] = spoil
-				call := OpAdamW.Call(None{}, x.arg(), newMatrix(19, 2).arg(), newMatrix(19, 2).arg(), randomMatrix(r, 19, 2).arg(), f.Arg(),
+				call := OpAdamW.Call(None{}, x.arg(), newMatrix(19, 2).arg(), newMatrix(19, 2).arg(),
+					randomMatrix(r, 19, 2).arg(), f.Arg(),
 					bad.arg())
 				if err := runCall(&call, 2); err != nil {
 					t.Fatal(err)

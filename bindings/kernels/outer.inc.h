@@ -1,6 +1,6 @@
 // The gradient of a matrix.
 //
-// GT_OP_OUTER       dW = scale·Σ_t dy[n,t]·x[k,t] (+ dW if acc).  a0 dW [K,N]; a1 x [K,T]; a2 dy [N,T]. fast: BF16 products
+// GT_OP_OUTER dW = scale·Σ_t dy[n,t]·x[k,t] (+ dW if acc). a0 dW [K,N]; a1 x [K,T]; a2 dy [N,T]. fast: BF16 products
 //                   where the level has them.
 #ifndef GT_OUTER_INC_H
 #define GT_OUTER_INC_H
@@ -14,15 +14,15 @@ typedef struct gt_outer_constants {
 
 #ifdef GT_KERNELS
 
-// dW [K,N] is a product whose tokens are the N outputs and whose reduction is over the tokens: lanes run along K straight
-// through the rows of x.
+// dW [K,N] is a product whose tokens are the N outputs and whose reduction is over the tokens: lanes run along K
+// straight through the rows of x.
 static void gt_k_outer(const gt_call * c, int ith, int nth) {
     const gt_outer_constants k = GT_CONSTANTS(outer, c);
     const gt_arg * x = &c->a[1], *dy = &c->a[2];
     gt_product     p = gt_product_of(&c->a[0], k.acc);
     p.n_terms        = 1;
-    p.term[0]        = (gt_term){{GT_A_COLS, dy->data, dy->nb1, NULL}, {gt_type_of(x->type), x->data, x->nb1, 0}, x->ne1,
-                                 GT_HAS_BF16 && k.fast ? GT_FORMAT_BF16 : GT_FORMAT_F32, (float) k.scale};
+    p.term[0]        = (gt_term){{GT_A_COLS, dy->data, dy->nb1, NULL}, {gt_type_of(x->type), x->data, x->nb1, 0},
+                                 x->ne1, GT_HAS_BF16 && k.fast ? GT_FORMAT_BF16 : GT_FORMAT_F32, (float) k.scale};
     gt_multiply_share(&p, ith, nth);
 }
 

@@ -15,8 +15,10 @@ static size_t gt_k_packed_bytes(int64_t k, int64_t t) {
     return (size_t) ((gt_packed_floats(k) + (GT_HAS_I16 ? gt_int16_segments(k) : 0)) * t) * sizeof(float);
 }
 
-// gt_pack_block packs mr tokens whose rows begin at src, ld floats apart; their scales are tokens apart from segment to segment.
-static void gt_pack_block(const float * src, int64_t ld, int mr, int64_t k, float * dst, float * scales, int64_t tokens) {
+// gt_pack_block packs mr tokens whose rows begin at src, ld floats apart; their scales are tokens apart from segment to
+// segment.
+static void gt_pack_block(const float * src, int64_t ld, int mr, int64_t k, float * dst, float * scales,
+                          int64_t tokens) {
 #if GT_HAS_PAIRS
     if (mr > GT_MR) __builtin_unreachable(); // compilers warn of the rows beyond otherwise
     float rows[GT_MR * 136]; // 256 numbers a row, and 16 more bytes, lest rows share cache sets
@@ -38,7 +40,8 @@ static void gt_pack_block(const float * src, int64_t ld, int mr, int64_t k, floa
 static void gt_pack(const float * x, int64_t ld, int64_t k, int64_t t, int64_t b0, int64_t b1, float * dst) {
     for (int64_t b = b0; b < b1; b++) {
         int64_t s = gt_block_start(t, b), e = gt_block_start(t, b + 1);
-        gt_pack_block(x + s * ld, ld, (int) (e - s), k, dst + s * gt_packed_floats(k), dst + t * gt_packed_floats(k) + s, t);
+        gt_pack_block(x + s * ld, ld, (int) (e - s), k, dst + s * gt_packed_floats(k),
+                      dst + t * gt_packed_floats(k) + s, t);
     }
 }
 

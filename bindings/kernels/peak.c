@@ -1,5 +1,5 @@
-// Each instruction that multiplies has one loop, the text of peak.inc.h, compiled for it alone; which one runs is found on
-// the CPU itself, not from the level in use: the peak is the machine's.
+// Each instruction that multiplies has one loop, the text of peak.inc.h, compiled for it alone; which one runs is found
+// on the CPU itself, not from the level in use: the peak is the machine's.
 #include "peak.h"
 #include "level.h"
 

@@ -44,8 +44,9 @@ func (f Format) String() string {
 var ErrFormat = errors.New("no instruction of this CPU multiplies it")
 
 // Peak measures how fast this CPU multiplies and adds numbers of a format in registers, in operations a second (a
-// multiplication and an addition are two), with all threads together: the limit of any product. It takes about d of each thread's processor
-// time, in which what other processes do does not count; more threads than cores give more than the machine can do.
+// multiplication and an addition are two), with all threads together: the limit of any product. It takes about d of
+// each thread's processor time, in which what other processes do does not count; more threads than cores give more than
+// the machine can do.
 func Peak(f Format, threads int, d time.Duration) (float64, error) {
 	if threads < 1 {
 		return 0, fmt.Errorf("peak of %v: %d threads: want 1 or more", f, threads)

@@ -8,8 +8,8 @@
 //   GT_PEAK_ONE     an expression of type GT_PEAK_X: the operands' value, small and not zero
 //   GT_PEAK_REG     the assembler constraint of a vector register, "v" or "w"
 //
-// GT_PEAK_CHAINS accumulators are independent: more than any CPU's latency times its pipes (5 cycles × 2 on Zen 4, 4 × 4
-// on recent Arm cores), and with the operands few enough for 16 registers. Nothing but registers is touched.
+// GT_PEAK_CHAINS accumulators are independent: more than any CPU's latency times its pipes (5 cycles × 2 on Zen 4, 4 ×
+// 4 on recent Arm cores), and with the operands few enough for 16 registers. Nothing but registers is touched.
 #define GT_PEAK_CHAINS 12
 
 static GT_PEAK_TARGET double GT_PEAK_NAME(int64_t steps) {
@@ -21,7 +21,8 @@ static GT_PEAK_TARGET double GT_PEAK_NAME(int64_t steps) {
     for (int64_t s = 0; s < steps; s++) {
 #pragma GCC unroll 12
         for (int i = 0; i < GT_PEAK_CHAINS; i++) {
-            // The compiler must believe that the operands change, or it would compute what does not depend on acc only once.
+            // The compiler must believe that the operands change, or it would compute what does not depend on acc only
+            // once.
             __asm__ volatile("" : "+" GT_PEAK_REG(x), "+" GT_PEAK_REG(y));
             GT_PEAK_STEP(acc[i], x, y);
         }

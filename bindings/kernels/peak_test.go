@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// TestPeak holds the loops to what any CPU can do at all: a loop that the compiler had emptied would be far above, one that
-// waited for memory or for its own sums far below.
+// TestPeak holds the loops to what any CPU can do at all: a loop that the compiler had emptied would be far above, one
+// that waited for memory or for its own sums far below.
 func TestPeak(t *testing.T) {
 	const lowest, highest = 0.2e9, 20e12 // operations a second of one thread
 	rates := map[Format]float64{}
@@ -24,8 +24,8 @@ func TestPeak(t *testing.T) {
 		}
 		rates[f] = r
 	}
-	// BF16 need not be faster: Intel's Emerald Rapids does half as many operations in it as in F32 (0.49 to 0.51 measured), AMD's
-	// Zen 5 nearly twice as many. A loop that waited for its own sums would be at a twelfth.
+	// BF16 need not be faster: Intel's Emerald Rapids does half as many operations in it as in F32 (0.49 to 0.51
+	// measured), AMD's Zen 5 nearly twice as many. A loop that waited for its own sums would be at a twelfth.
 	if b, ok := rates[FormatBF16]; ok && b < rates[FormatF32]/4 {
 		t.Errorf("bf16 runs at %.3g operations a second, f32 at %.3g", b, rates[FormatF32])
 	}

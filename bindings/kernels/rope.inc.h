@@ -1,8 +1,8 @@
 // Rotary position embeddings (Su et al. 2021) with frequency factors and YaRN (Peng et al. 2023), as ggml computes them
-// (ggml-cpu/ops.cpp: ggml_rope_cache_init, rope_yarn; ggml.c: ggml_rope_yarn_corr_dims): angles grow by an F32 product from pair
-// to pair, so that ours carry the same rounding.
+// (ggml-cpu/ops.cpp: ggml_rope_cache_init, rope_yarn; ggml.c: ggml_rope_yarn_corr_dims): angles grow by an F32 product
+// from pair to pair, so that ours carry the same rounding.
 //
-// GT_OP_ROPE        a0 out; a1 x [d·n_head,T] (a0 may be a1); a2 pos i32 [T,1]; a3 frequency factors f32 [n_rot/2] or absent.
+// GT_OP_ROPE a0 out; a1 x [d·n_head,T] (a0 may be a1); a2 pos i32 [T,1]; a3 frequency factors f32 [n_rot/2] or absent.
 #ifndef GT_ROPE_INC_H
 #define GT_ROPE_INC_H
 
@@ -137,15 +137,18 @@ const char * gt_check_rope(const gt_call * c) {
     if (n_head < 1 || n_head > 65536 || d < 1 || d > 65536 || c->a[0].ne0 != n_head * d) {
         return "rope: rows are not n_head heads of d numbers";
     }
-    if (n_rot < 2 || n_rot > d || n_rot > GT_ROPE_MAX || n_rot % 2) return "rope: n_rot is odd or not within 2, d and 1024";
-    if (!(k.freq_base > 0) || !(k.freq_scale > 0) || !isfinite(k.freq_base) || !isfinite(k.freq_scale) || !isfinite(k.attn_factor)) {
+    if (n_rot < 2 || n_rot > d || n_rot > GT_ROPE_MAX || n_rot % 2)
+        return "rope: n_rot is odd or not within 2, d and 1024";
+    if (!(k.freq_base > 0) || !(k.freq_scale > 0) || !isfinite(k.freq_base) || !isfinite(k.freq_scale) ||
+        !isfinite(k.attn_factor)) {
         return "rope: a frequency base or scale is not a positive number";
     }
     if (k.ext_factor != 0 && (k.n_ctx_orig < 1 || !(k.beta_fast > 0) || !(k.beta_slow > 0) || !(k.freq_base > 1))) {
         return "rope: YaRN needs the original context length, both betas and a frequency base above 1";
     }
     if (!gt_is_matrix(&c->a[2], GT_I32, 1, c->a[0].ne1)) return "rope: the positions are not i32 [1, tokens]";
-    if (c->a[3].data && (c->a[3].type != GT_F32 || c->a[3].ne0 < n_rot / 2)) return "rope: there are fewer frequency factors than pairs";
+    if (c->a[3].data && (c->a[3].type != GT_F32 || c->a[3].ne0 < n_rot / 2))
+        return "rope: there are fewer frequency factors than pairs";
     return gt_inputs_like(c, 1, 1);
 }
 

@@ -20,7 +20,8 @@ static void gt_k_rows(const gt_call * c, int ith, int nth) {
     int64_t         lo, hi;
     gt_share(out->ne1, 1, ith, nth, &lo, &hi);
     for (int64_t t = lo; t < hi; t++) {
-        gt_unpack_range(&s, (const uint8_t *) table->data + ids[t] * table->nb1, 0, out->ne0, (float *) ((char *) out->data + t * out->nb1));
+        gt_unpack_range(&s, (const uint8_t *) table->data + ids[t] * table->nb1, 0, out->ne0,
+                        (float *) ((char *) out->data + t * out->nb1));
     }
 }
 

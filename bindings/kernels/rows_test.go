@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// rowTolerance bounds |got − want| / (1 + |want|) of row operations on normally distributed numbers. Measured: at most 3e-6
-// (gradients of weights over 300 rows, and LayerNorm's over rows of one number, where 1/√eps enlarges rounding).
+// rowTolerance bounds |got − want| / (1 + |want|) of row operations on normally distributed numbers. Measured: at most
+// 3e-6 (gradients of weights over 300 rows, and LayerNorm's over rows of one number, where 1/√eps enlarges rounding).
 const rowTolerance = 1e-5
 
 // A shape of an argument in a table: a matrix [n, rows], a vector [n], or absent.
@@ -51,29 +51,39 @@ type refs = []func(in []mat) mat
 var _ = func() bool {
 	m, v, norm := asMatrix, asVector, NormConstants{Eps: eps}
 	return rows([]rowOp{
-		{name: "add", op: OpAdd.Call(AddConstants{Factor: -0.75}), out: []shape{m}, in: []shape{m, m}, inPlace: []int{0, 1},
-			ref: refs{pointwise(func(x []float64) float64 { return x[0] - 0.75*x[1] })}},
-		{name: "bias_grad", op: OpBiasGrad.Call(None{}), out: []shape{v}, in: []shape{m}, adds: true, ref: refs{refColumnSum}},
+		{name: "add", op: OpAdd.Call(AddConstants{Factor: -0.75}), out: []shape{m}, in: []shape{m, m},
+			inPlace: []int{0, 1},
+			ref:     refs{pointwise(func(x []float64) float64 { return x[0] - 0.75*x[1] })}},
+		{name: "bias_grad", op: OpBiasGrad.Call(None{}), out: []shape{v}, in: []shape{m}, adds: true,
+			ref: refs{refColumnSum}},
 		{name: "copy", op: OpCopy.Call(CopyConstants{}), out: []shape{m}, in: []shape{m}, inPlace: []int{0},
 			ref: refs{pointwise(func(x []float64) float64 { return x[0] })}},
 		{name: "copy acc", op: OpCopy.Call(CopyConstants{Acc: true}), out: []shape{m}, in: []shape{m}, adds: true,
 			ref: refs{pointwise(func(x []float64) float64 { return x[0] })}},
-		{name: "rms_norm", op: OpRMSNorm.Call(norm), out: []shape{m}, in: []shape{m, v}, inPlace: []int{0}, ref: refs{refRMSNorm(eps)}},
-		{name: "rms_norm_back", op: OpRMSNormBack.Call(NormBackConstants{Eps: eps}), out: []shape{m}, in: []shape{m, v, m}, inPlace: []int{0, 2},
+		{name: "rms_norm", op: OpRMSNorm.Call(norm), out: []shape{m}, in: []shape{m, v}, inPlace: []int{0},
+			ref: refs{refRMSNorm(eps)}},
+		{name: "rms_norm_back", op: OpRMSNormBack.Call(NormBackConstants{Eps: eps}), out: []shape{m},
+			in: []shape{m, v, m}, inPlace: []int{0, 2},
 			ref: refs{refRMSNormBack(eps)}, forward: refRMSNorm(eps), wrt: []int{0}},
-		{name: "rms_norm_back acc", op: OpRMSNormBack.Call(NormBackConstants{Eps: eps, Acc: true}), out: []shape{m}, in: []shape{m, v, m}, adds: true,
+		{name: "rms_norm_back acc", op: OpRMSNormBack.Call(NormBackConstants{Eps: eps, Acc: true}), out: []shape{m},
+			in: []shape{m, v, m}, adds: true,
 			ref: refs{refRMSNormBack(eps)}},
 		{name: "rms_norm_grad", op: OpRMSNormGrad.Call(norm), out: []shape{v}, in: []shape{m, m}, adds: true,
 			ref: refs{refRMSNormGrad(eps)}, forward: refRMSNorm(eps), wrt: []int{1}},
-		{name: "layer_norm", op: OpLayerNorm.Call(norm), out: []shape{m}, in: []shape{m, v, v}, inPlace: []int{0}, ref: refs{refLayerNorm(eps)}},
-		{name: "layer_norm without bias", op: OpLayerNorm.Call(norm), out: []shape{m}, in: []shape{m, v, asAbsent}, ref: refs{refLayerNorm(eps)}},
-		{name: "layer_norm_back", op: OpLayerNormBack.Call(NormBackConstants{Eps: eps}), out: []shape{m}, in: []shape{m, v, m}, inPlace: []int{0, 2},
+		{name: "layer_norm", op: OpLayerNorm.Call(norm), out: []shape{m}, in: []shape{m, v, v}, inPlace: []int{0},
+			ref: refs{refLayerNorm(eps)}},
+		{name: "layer_norm without bias", op: OpLayerNorm.Call(norm), out: []shape{m}, in: []shape{m, v, asAbsent},
+			ref: refs{refLayerNorm(eps)}},
+		{name: "layer_norm_back", op: OpLayerNormBack.Call(NormBackConstants{Eps: eps}), out: []shape{m},
+			in: []shape{m, v, m}, inPlace: []int{0, 2},
 			ref: refs{refLayerNormBack(eps)}, forward: refLayerNorm(eps), wrt: []int{0}},
-		{name: "layer_norm_back acc", op: OpLayerNormBack.Call(NormBackConstants{Eps: eps, Acc: true}), out: []shape{m}, in: []shape{m, v, m}, adds: true,
+		{name: "layer_norm_back acc", op: OpLayerNormBack.Call(NormBackConstants{Eps: eps, Acc: true}), out: []shape{m},
+			in: []shape{m, v, m}, adds: true,
 			ref: refs{refLayerNormBack(eps)}},
 		{name: "layer_norm_grad", op: OpLayerNormGrad.Call(norm), out: []shape{v, v}, in: []shape{m, m}, adds: true,
 			ref: refs{refLayerNormGrad(eps), refColumnSum}, forward: refLayerNorm(eps), wrt: []int{1, 2}},
-		{name: "layer_norm_grad without bias", op: OpLayerNormGrad.Call(norm), out: []shape{v, asAbsent}, in: []shape{m, m}, adds: true,
+		{name: "layer_norm_grad without bias", op: OpLayerNormGrad.Call(norm), out: []shape{v, asAbsent},
+			in: []shape{m, m}, adds: true,
 			ref: refs{refLayerNormGrad(eps), nil}},
 	})
 }()
@@ -95,7 +105,8 @@ func (o rowOp) call(outs, ins []*matrix) *Call {
 // TestRowOps compares every row operation, at every level and thread count, with its reference, over sizes around the
 // vectors' lengths; backward operations also with central differences of the forward reference.
 func TestRowOps(t *testing.T) {
-	sizes := []struct{ n, rows, pad int }{{1, 1, 0}, {3, 2, 5}, {4, 5, 0}, {7, 3, 1}, {8, 1, 0}, {15, 4, 2}, {16, 3, 0}, {17, 9, 3},
+	sizes := []struct{ n, rows, pad int }{{1, 1, 0}, {3, 2, 5}, {4, 5, 0}, {7, 3, 1}, {8, 1, 0}, {15, 4, 2}, {16, 3, 0},
+		{17, 9, 3},
 		{31, 2, 1}, {64, 7, 0}, {100, 300, 4}, {131, 3, 0}, {4500, 2, 0}, {5, 0, 0}}
 	for _, o := range rowOps {
 		t.Run(o.name, func(t *testing.T) {
@@ -212,7 +223,8 @@ func TestActivationsFarOut(t *testing.T) {
 					if math.IsNaN(want) { // the reference itself overflows far out; there the slope is 0 or 1
 						want = map[bool]float64{true: 1, false: 0}[v > 0]
 					}
-					if got := float64(out.row(0)[j]); math.Abs(got-want) > rowTolerance*(1+math.Abs(want)) || math.IsNaN(got) {
+					if got := float64(out.row(0)[j]); math.Abs(got-want) > rowTolerance*(1+math.Abs(want)) ||
+						math.IsNaN(got) {
 						t.Errorf("%s, output %d, at %g: got %g, want %g", o.name, i, v, got, want)
 					}
 				}

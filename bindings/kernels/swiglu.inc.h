@@ -44,7 +44,8 @@ static void gt_k_swiglu_back(const gt_call * c, int ith, int nth) {
 const char * gt_check_swiglu(const gt_call * c) { return gt_inputs_like(c, 1, 2); }
 
 const char * gt_check_swiglu_back(const gt_call * c) {
-    if (!gt_is_like(&c->a[1], &c->a[0]) || !gt_apart(&c->a[0], &c->a[1])) return "swiglu: the two gradients overlap or differ in shape";
+    if (!gt_is_like(&c->a[1], &c->a[0]) || !gt_apart(&c->a[0], &c->a[1]))
+        return "swiglu: the two gradients overlap or differ in shape";
     for (int i = 2; i <= 4; i++) {
         if (!gt_same_or_apart(&c->a[1], &c->a[i])) return "swiglu: the output overlaps a part of an input";
     }

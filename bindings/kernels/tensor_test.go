@@ -68,8 +68,8 @@ func farthest(got *matrix, want mat) (float64, string) {
 // threadCounts are the numbers of threads whose results must be equal, bit for bit.
 var threadCounts = []int{1, 2, 3, 7}
 
-// runThreads runs the call that `call` makes for given outputs once per thread count, each time from the outputs' initial
-// values, and requires equal results. It returns the outputs.
+// runThreads runs the call that `call` makes for given outputs once per thread count, each time from the outputs'
+// initial values, and requires equal results. It returns the outputs.
 func runThreads(t *testing.T, what string, outs []*matrix, call func(outs []*matrix) *Call) []*matrix {
 	t.Helper()
 	var first []*matrix

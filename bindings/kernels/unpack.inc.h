@@ -1,7 +1,7 @@
-// Unpackers: stored weights to floats, with exactly the values of ggml's to_float (types with a minimum may differ by the
-// one rounding that a fused multiply-add saves). The layouts of the blocks are ggml's (ggml-common.h): the comment at each
-// function repeats them. Everything is written with vectors of 16 bytes; only gt_put16, which widens 16 of them to floats,
-// knows the level.
+// Unpackers: stored weights to floats, with exactly the values of ggml's to_float (types with a minimum may differ by
+// the one rounding that a fused multiply-add saves). The layouts of the blocks are ggml's (ggml-common.h): the comment
+// at each function repeats them. Everything is written with vectors of 16 bytes; only gt_put16, which widens 16 of them
+// to floats, knows the level.
 #include "../ggmlapi.h"
 
 typedef uint8_t gt_b16 __attribute__((vector_size(16)));
@@ -82,9 +82,11 @@ static void gt_unpack_f16(const void * src, float * dst, int64_t n) {
     const uint8_t * p = src;
     int64_t         i = 0;
 #if GT_HAS_AVX512
-    for (; i + 16 <= n; i += 16) _mm512_storeu_ps(dst + i, _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *) (p + 2 * i))));
+    for (; i + 16 <= n; i += 16)
+        _mm512_storeu_ps(dst + i, _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *) (p + 2 * i))));
 #elif GT_HAS_AVX2
-    for (; i + 8 <= n; i += 8) _mm256_storeu_ps(dst + i, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *) (p + 2 * i))));
+    for (; i + 8 <= n; i += 8)
+        _mm256_storeu_ps(dst + i, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *) (p + 2 * i))));
 #endif
     for (; i < n; i++) dst[i] = gt_half_at(p + 2 * i);
 }
@@ -155,7 +157,8 @@ static void gt_unpack_q5_1(const void * src, float * dst, int64_t n) {
     }
 }
 
-// Q2_K, 84 bytes: 16 bytes of a 4-bit scale and a 4-bit minimum for each 16 elements; 64 bytes of 2-bit quants; f16 d, dmin.
+// Q2_K, 84 bytes: 16 bytes of a 4-bit scale and a 4-bit minimum for each 16 elements; 64 bytes of 2-bit quants; f16 d,
+// dmin.
 static void gt_unpack_q2_k(const void * src, float * dst, int64_t n) {
     const uint8_t * p = src;
     for (; n > 0; n -= 256, p += 84) {
@@ -171,8 +174,8 @@ static void gt_unpack_q2_k(const void * src, float * dst, int64_t n) {
     }
 }
 
-// Q3_K, 110 bytes: 32 bytes of high bits; 64 bytes of 2 low bits; 16 scales of 6 bits in 12 bytes; f16 d. A clear high bit
-// means 4 less.
+// Q3_K, 110 bytes: 32 bytes of high bits; 64 bytes of 2 low bits; 16 scales of 6 bits in 12 bytes; f16 d. A clear high
+// bit means 4 less.
 static void gt_unpack_q3_k(const void * src, float * dst, int64_t n) {
     const uint8_t * p = src;
     for (; n > 0; n -= 256, p += 110) {
@@ -258,7 +261,8 @@ static void gt_unpack_q6_k(const void * src, float * dst, int64_t n) {
             const uint8_t * ql = p + 64 * half;
             const int8_t *  sc = (const int8_t *) p + 192 + 8 * half;
             for (int l = 0; l < 2; l++) { // the first and the second 16 of each 32
-                gt_b16 a = gt_load16(ql + 16 * l), b = gt_load16(ql + 32 + 16 * l), h = gt_load16(p + 128 + 32 * half + 16 * l);
+                gt_b16 a = gt_load16(ql + 16 * l), b = gt_load16(ql + 32 + 16 * l),
+                    h = gt_load16(p + 128 + 32 * half + 16 * l);
                 float * o = dst + 16 * l;
                 gt_put16s(o, ((a & 15) | (h & 3) << 4) - 32, d * (float) sc[l]);
                 gt_put16s(o + 32, ((b & 15) | ((h >> 2) & 3) << 4) - 32, d * (float) sc[l + 2]);

@@ -35,16 +35,17 @@ func storageTypes() []Type {
 
 // halves says where the half-precision numbers of a block lie. All other bytes of a block can be anything.
 var halves = map[Type][]int{
-	q4: {0}, q41: {0, 2}, q5: {0}, q51: {0, 2}, q8: {0}, q2k: {80, 82}, q3k: {108}, q4k: {0, 2}, q5k: {0, 2}, q6k: {208},
-	16: {0}, 17: {0}, 18: {0}, 19: {0}, 20: {0}, 21: {0}, 22: {0}, 23: {0}, // iq2_xxs to iq4_xs
+	q4: {0}, q41: {0, 2}, q5: {0}, q51: {0, 2}, q8: {0}, q2k: {80, 82}, q3k: {108}, q4k: {0, 2}, q5k: {0, 2},
+	q6k: {208},
+	16:  {0}, 17: {0}, 18: {0}, 19: {0}, 20: {0}, 21: {0}, 22: {0}, 23: {0}, // iq2_xxs to iq4_xs
 	34: {52}, 35: {64}, // tq1_0, tq2_0
 }
 
 // hasMinimum tells types whose values are q·d + m: ggml rounds the product first or not, as its compiler saw fit.
 var hasMinimum = map[Type]bool{q41: true, q51: true, q2k: true, q4k: true, q5k: true}
 
-// randomBlocks returns n numbers in blocks of random bytes. Their scales are wild, any finite number with subnormals among
-// them, or tame, between 1/4096 and 1/8.
+// randomBlocks returns n numbers in blocks of random bytes. Their scales are wild, any finite number with subnormals
+// among them, or tame, between 1/4096 and 1/8.
 func randomBlocks(r *rand.Rand, typ Type, n int, wild bool) []byte {
 	tr, _ := traitsOf(typ)
 	b := make([]byte, n/tr.block*tr.bytes)
@@ -91,7 +92,8 @@ func TestRowsEqualGGML(t *testing.T) {
 			size := len(b) / rows
 			unaligned := append(make([]byte, 2, len(b)+2), b...)[2:]
 			got, ids := newMatrix(n, 3), []int32{4, 0, 4}
-			call := OpRows.Call(None{}, got.arg(), Matrix(unsafe.Pointer(&unaligned[0]), typ, n, rows, int64(size)), ints(ids, 3))
+			call := OpRows.Call(None{}, got.arg(), Matrix(unsafe.Pointer(&unaligned[0]), typ, n, rows, int64(size)),
+				ints(ids, 3))
 			if err := runCall(&call, 2); err != nil {
 				t.Fatal(err)
 			}
@@ -104,7 +106,8 @@ func TestRowsEqualGGML(t *testing.T) {
 					}
 					// With a minimum m, q·d + m: half an ulp of the product, which is at most |value| + |m|; the
 					// block's largest value bounds both.
-					if block := want[k/tr.block*tr.block:][:tr.block]; hasMinimum[typ] && math.Abs(float64(g-w)) <= 0x1p-23*largest(block) {
+					if block := want[k/tr.block*tr.block:][:tr.block]; hasMinimum[typ] &&
+						math.Abs(float64(g-w)) <= 0x1p-23*largest(block) {
 						continue
 					}
 					t.Fatalf("%s: number %d of row %d is %v, ggml says %v", tr.name, k, id, g, w)

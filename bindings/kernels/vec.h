@@ -64,9 +64,9 @@ GT_INLINE gt_vf gt_splat(float x) {
 #endif
 }
 
-// gt_fma is a·b + c, rounded once wherever the level has the instruction. Written as a·b + c, the compiler would choose, and
-// choose differently in two copies of one loop (it avoids long chains of them when tuning for some CPUs): then the number
-// of threads would show in the last bit. In the portable level a pragma forbids the choice.
+// gt_fma is a·b + c, rounded once wherever the level has the instruction. Written as a·b + c, the compiler would
+// choose, and choose differently in two copies of one loop (it avoids long chains of them when tuning for some CPUs):
+// then the number of threads would show in the last bit. In the portable level a pragma forbids the choice.
 GT_INLINE gt_vf gt_fma(gt_vf a, gt_vf b, gt_vf c) {
 #if GT_HAS_AVX512
     return (gt_vf) _mm512_fmadd_ps((__m512) a, (__m512) b, (__m512) c);

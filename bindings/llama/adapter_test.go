@@ -243,7 +243,8 @@ func TestHostileAdapters(t *testing.T) {
 		{"a model", m.Path(), "general.type"},
 		{"truncated", truncated, ""},
 		{"of another architecture", writeAdapter(t, "gpt2", 8, nil, good), "arch"},
-		{"of another shape", writeAdapter(t, "llama", 8, nil, newLoRA("blk.0.attn_q.weight", 32, 2, 64, 1)), "blk.0.attn_q.weight"},
+		{"of another shape", writeAdapter(t, "llama", 8, nil, newLoRA("blk.0.attn_q.weight", 32, 2, 64, 1)),
+			"blk.0.attn_q.weight"},
 		{"of ranks that differ", writeAdapter(t, "llama", 8, func(w *gguf.Writer) {
 			l := newLoRA("blk.0.attn_k.weight", 64, 2, 32, 1)
 			if err := w.AddFloats(l.name+".lora_a", []int64{64, 2}, l.a); err != nil {
@@ -258,9 +259,14 @@ func TestHostileAdapters(t *testing.T) {
 				t.Fatal(err)
 			}
 		}), "missing one component"},
-		{"of a tensor that is not there", writeAdapter(t, "llama", 8, nil, newLoRA("blk.9.attn_q.weight", 64, 2, 64, 1)), "blk.9.attn_q.weight"},
-		{"with alpha as text", writeAdapter(t, "llama", 8, func(w *gguf.Writer) { w.SetString("adapter.lora.alpha", "8") }, good), "internal check"},
-		{"with a type as number", writeAdapter(t, "llama", 8, func(w *gguf.Writer) { w.SetUint32("general.type", 1) }, good), "internal check"},
+		{"of a tensor that is not there",
+			writeAdapter(t, "llama", 8, nil, newLoRA("blk.9.attn_q.weight", 64, 2, 64, 1)), "blk.9.attn_q.weight"},
+		{"with alpha as text",
+			writeAdapter(t, "llama", 8, func(w *gguf.Writer) { w.SetString("adapter.lora.alpha", "8") }, good),
+			"internal check"},
+		{"with a type as number",
+			writeAdapter(t, "llama", 8, func(w *gguf.Writer) { w.SetUint32("general.type", 1) }, good),
+			"internal check"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			a, err := m.LoadAdapter(c.path)
@@ -276,8 +282,8 @@ func TestHostileAdapters(t *testing.T) {
 	}
 }
 
-// llama.cpp cannot apply an adapter of a tied output, and finds that out by an assertion while it computes: that must be an error, after
-// which the context only closes.
+// llama.cpp cannot apply an adapter of a tied output, and finds that out by an assertion while it computes: that must
+// be an error, after which the context only closes.
 func TestAdapterOfTiedOutput(t *testing.T) {
 	s := synth.Tiny("llama", gguf.F32)
 	s.Tied = true

@@ -45,7 +45,8 @@ const maxCtx = 1 << 22
 type ContextOptions struct {
 	// NCtx is the most tokens the context holds, 1 to 2²²; 0 means as many as the model was trained for.
 	NCtx int
-	// NBatch is the most tokens llama.cpp takes at once, 1 or more. It bounds the memory for logits: NBatch × vocabulary × 4 bytes.
+	// NBatch is the most tokens llama.cpp takes at once, 1 or more. It bounds the memory for logits: NBatch ×
+	// vocabulary × 4 bytes.
 	NBatch int
 	// NUBatch is how many of them are computed together; 0 means NBatch.
 	NUBatch int
@@ -57,8 +58,8 @@ type ContextOptions struct {
 	KV KVType
 }
 
-// VerifyContextOptions returns the options for comparing our logits with llama.cpp's: nothing rounded that need not be, and
-// little memory. 64 tokens a batch keep the logits of a vocabulary of 150,000 at 39 MB.
+// VerifyContextOptions returns the options for comparing our logits with llama.cpp's: nothing rounded that need not be,
+// and little memory. 64 tokens a batch keep the logits of a vocabulary of 150,000 at 39 MB.
 func VerifyContextOptions(nCtx, threads int) ContextOptions {
 	return ContextOptions{NCtx: nCtx, NBatch: 64, Threads: threads, FlashAttn: FlashAttnOff, KV: KVF32}
 }
@@ -78,9 +79,11 @@ func (o ContextOptions) Validate() error {
 	}
 	check(o.NCtx >= 0 && o.NCtx <= maxCtx, "context of %d tokens: want 0 to %d", o.NCtx, maxCtx)
 	check(o.NBatch >= 1 && o.NBatch <= maxCtx, "batch of %d tokens: want 1 to %d", o.NBatch, maxCtx)
-	check(o.NUBatch >= 0 && o.NUBatch <= o.NBatch, "micro-batch of %d tokens: want 0 to the batch's %d", o.NUBatch, o.NBatch)
+	check(o.NUBatch >= 0 && o.NUBatch <= o.NBatch, "micro-batch of %d tokens: want 0 to the batch's %d", o.NUBatch,
+		o.NBatch)
 	check(o.Threads >= 1 && o.Threads <= 512, "%d threads: want 1 to 512", o.Threads)
-	check(o.FlashAttn >= FlashAttnAuto && o.FlashAttn <= FlashAttnOn, "flash attention %d: want -1, 0 or 1", o.FlashAttn)
+	check(o.FlashAttn >= FlashAttnAuto && o.FlashAttn <= FlashAttnOn, "flash attention %d: want -1, 0 or 1",
+		o.FlashAttn)
 	check(o.KV == KVF32 || o.KV == KVF16, "key and value type %d: want 0 (f32) or 1 (f16)", o.KV)
 	return errors.Join(errs...)
 }
@@ -127,7 +130,8 @@ func (m *Model) NewContext(o ContextOptions) (*Context, error) {
 	err := m.adopt("make a context", func(p *C.gt_model) error {
 		var n C.int32_t
 		if C.gt_context_open(p, &C.gt_context_options{
-			n_ctx: C.uint32_t(o.NCtx), n_batch: C.uint32_t(o.NBatch), n_ubatch: C.uint32_t(o.NUBatch), threads: C.int32_t(o.Threads),
+			n_ctx: C.uint32_t(o.NCtx), n_batch: C.uint32_t(o.NBatch), n_ubatch: C.uint32_t(o.NUBatch),
+			threads:    C.int32_t(o.Threads),
 			flash_attn: C.int32_t(o.FlashAttn), type_k: C.int32_t(o.KV), type_v: C.int32_t(o.KV),
 		}, &c.ptr, &n, &c.status) != C.GT_OK {
 			return statusError(fmt.Sprintf("%s: make a context of %d tokens with llama.cpp", m.path, o.NCtx), &c.status)
@@ -188,8 +192,8 @@ func (c *Context) Close() error {
 	return nil
 }
 
-// SetAdapters replaces the adapters in use by these, each scaled by its number beside the scale in its file (alpha / rank);
-// none switches them off. What has been read is forgotten: it was computed with other weights.
+// SetAdapters replaces the adapters in use by these, each scaled by its number beside the scale in its file (alpha /
+// rank); none switches them off. What has been read is forgotten: it was computed with other weights.
 func (c *Context) SetAdapters(adapters []*Adapter, scales []float32) error {
 	if len(adapters) != len(scales) {
 		return fmt.Errorf("set adapters: %d adapters and %d scales", len(adapters), len(scales))
@@ -243,21 +247,22 @@ func (c *Context) Truncate(n int) error {
 	return c.keep(n)
 }
 
-// Decode reads tokens, after those read before, and leaves the logits of the last for a Sampler. When ctx is done it stops between
-// two operations, forgets what it began, and returns ctx's cause.
+// Decode reads tokens, after those read before, and leaves the logits of the last for a Sampler. When ctx is done it
+// stops between two operations, forgets what it began, and returns ctx's cause.
 func (c *Context) Decode(ctx context.Context, tokens []int32) error {
 	return c.read(ctx, tokens, []int{len(tokens) - 1}, nil)
 }
 
-// Logits forgets everything, reads tokens, and returns the logits at the given positions, ascending, as rows of NVocab: row
-// i belongs to the prediction of the token after positions[i]. nil means every position.
+// Logits forgets everything, reads tokens, and returns the logits at the given positions, ascending, as rows of NVocab:
+// row i belongs to the prediction of the token after positions[i]. nil means every position.
 func (c *Context) Logits(ctx context.Context, tokens []int32, positions []int) ([]float32, error) {
 	n := len(positions)
 	if positions == nil {
 		n = len(tokens)
 	}
 	if n > math.MaxInt/4/max(c.model.info.NVocab, 1) {
-		return nil, fmt.Errorf("logits at %d positions of a vocabulary of %d: too many for memory", n, c.model.info.NVocab)
+		return nil, fmt.Errorf("logits at %d positions of a vocabulary of %d: too many for memory", n,
+			c.model.info.NVocab)
 	}
 	out := make([]float32, 0, n*c.model.info.NVocab)
 	err := c.EachLogits(ctx, tokens, positions, func(_ int, row []float32) error {
@@ -270,9 +275,11 @@ func (c *Context) Logits(ctx context.Context, tokens []int32, positions []int) (
 	return out, nil
 }
 
-// EachLogits is Logits one row at a time, in memory that does not grow with their number: yield is called for each position in
-// turn, with a row that is valid during the call. An error of yield's ends it and is returned. yield must not use the context.
-func (c *Context) EachLogits(ctx context.Context, tokens []int32, positions []int, yield func(position int, row []float32) error) error {
+// EachLogits is Logits one row at a time, in memory that does not grow with their number: yield is called for each
+// position in turn, with a row that is valid during the call. An error of yield's ends it and is returned. yield must
+// not use the context.
+func (c *Context) EachLogits(ctx context.Context, tokens []int32, positions []int,
+	yield func(position int, row []float32) error) error {
 	if positions == nil {
 		positions = make([]int, len(tokens))
 		for i := range positions {
@@ -285,7 +292,8 @@ func (c *Context) EachLogits(ctx context.Context, tokens []int32, positions []in
 	return c.read(ctx, tokens, positions, yield)
 }
 
-// read appends tokens in batches. positions, ascending, count from the first of them; rows go to yield, if it is not nil.
+// read appends tokens in batches. positions, ascending, count from the first of them; rows go to yield, if it is not
+// nil.
 func (c *Context) read(ctx context.Context, tokens []int32, positions []int, yield func(int, []float32) error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -306,7 +314,8 @@ func (c *Context) read(ctx context.Context, tokens []int32, positions []int, yie
 			rows = grown(rows, wanted*c.model.info.NVocab)
 			out = (*C.float)(&rows[0])
 		}
-		code := C.gt_context_eval(c.ptr, (*C.int32_t)(&tokens[0]), C.int32_t(k), C.int32_t(c.n), (*C.int8_t)(&c.want[0]), out, &c.status)
+		code := C.gt_context_eval(c.ptr, (*C.int32_t)(&tokens[0]), C.int32_t(k), C.int32_t(c.n),
+			(*C.int8_t)(&c.want[0]), out, &c.status)
 		if err := c.result(fmt.Sprintf("%s: read %d tokens", c.model.path, k), code); err != nil {
 			if errors.Is(err, bindings.ErrAborted) {
 				err = context.Cause(ctx)
@@ -354,20 +363,22 @@ func (c *Context) readable(tokens []int32, positions []int) error {
 	}
 	for i, id := range tokens {
 		if id < 0 || int(id) >= c.model.info.NVocab {
-			return fmt.Errorf("read tokens: token %d at index %d: the vocabulary has tokens 0 to %d", id, i, c.model.info.NVocab-1)
+			return fmt.Errorf("read tokens: token %d at index %d: the vocabulary has tokens 0 to %d", id, i,
+				c.model.info.NVocab-1)
 		}
 	}
 	for i, p := range positions {
 		if p < 0 || p >= len(tokens) || i > 0 && p <= positions[i-1] {
-			return fmt.Errorf("read %d tokens: position %d at index %d: positions must ascend from 0 to %d", len(tokens), p, i, len(tokens)-1)
+			return fmt.Errorf("read %d tokens: position %d at index %d: positions must ascend from 0 to %d",
+				len(tokens), p, i, len(tokens)-1)
 		}
 	}
 	return nil
 }
 
-// PromptTime forgets everything, reads n arbitrary tokens with logits of the last only, and returns how long that took: n
-// divided by it is the prompt speed that llama-bench calls pp. Nothing stays in the context. The first call in a process
-// is slower, as pages are read and threads start; time a second one.
+// PromptTime forgets everything, reads n arbitrary tokens with logits of the last only, and returns how long that took:
+// n divided by it is the prompt speed that llama-bench calls pp. Nothing stays in the context. The first call in a
+// process is slower, as pages are read and threads start; time a second one.
 func (c *Context) PromptTime(ctx context.Context, n int) (time.Duration, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -59,7 +59,9 @@ func TestGreedyEqualsReference(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			m := openTestModel(t, llama.UserModelOptions(), "models", name)
 			for prompt, want := range ref.Greedy {
-				c := newContext(t, m, llama.ContextOptions{NCtx: 512, NBatch: 512, Threads: 1, FlashAttn: llama.FlashAttnAuto, KV: llama.KVF16})
+				c := newContext(t, m,
+					llama.ContextOptions{NCtx: 512, NBatch: 512, Threads: 1, FlashAttn: llama.FlashAttnAuto,
+						KV: llama.KVF16})
 				ids := encode(t, m, prompt)
 				out, err := c.Generate(t.Context(), ids, 128, llama.Greedy(), nil)
 				if err != nil {
@@ -71,7 +73,8 @@ func TestGreedyEqualsReference(t *testing.T) {
 				}
 				// the recording has a space in front where the tokenizer adds one, and the names of control tokens
 				want, _, _ = strings.Cut(strings.TrimPrefix(want, " "), "<|end_story|>")
-				if got := strings.TrimPrefix(text, " "); !strings.HasPrefix(got, want) && !strings.HasPrefix(want, got) || len(got) < min(len(want), 100) {
+				if got := strings.TrimPrefix(text, " "); !strings.HasPrefix(got, want) &&
+					!strings.HasPrefix(want, got) || len(got) < min(len(want), 100) {
 					t.Errorf("%q:\ngot  %q\nwant %q", prompt, got, want)
 				}
 			}
@@ -91,11 +94,13 @@ func logSoftmaxAt(row []float32, id int32) float64 {
 	return float64(row[id]) - top - math.Log(sum)
 }
 
-// A trained model finds its own kind of text likely: perplexity about 5, where an untrained one would have its vocabulary's 512.
+// A trained model finds its own kind of text likely: perplexity about 5, where an untrained one would have its
+// vocabulary's 512.
 func TestLogitsPredictText(t *testing.T) {
 	m := openTestModel(t, llama.VerifyModelOptions(), "models", "stories260K", "stories260K-f32.gguf")
 	c := newContext(t, m, llama.VerifyContextOptions(256, 2))
-	ids := encode(t, m, "Once upon a time, there was a little girl named Lily. She loved to play outside in the park. One day, she saw a big, red ball.")
+	ids := encode(t, m, "Once upon a time, there was a little girl named Lily. She loved to play outside in the "+
+		"park. One day, she saw a big, red ball.")
 	logits, err := c.Logits(t.Context(), ids, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -158,7 +163,8 @@ func TestContextArguments(t *testing.T) {
 	if _, err := sampler.Sample(c); err == nil {
 		t.Error("sampled from a context without logits")
 	}
-	for name, tokens := range map[string][]int32{"none": nil, "negative": {1, -1}, "too large": {512}, "too many": make([]int32, 17)} {
+	for name, tokens := range map[string][]int32{"none": nil, "negative": {1, -1}, "too large": {512},
+		"too many": make([]int32, 17)} {
 		if err := c.Decode(ctx, tokens); err == nil {
 			t.Errorf("Decode of tokens %s: no error", name)
 		}
@@ -241,19 +247,22 @@ func TestCancel(t *testing.T) {
 		return nil
 	})
 	if !errors.Is(err, cause) || rows != 64 || c.Len() != 0 {
-		t.Errorf("cancelled after 64 rows: got %v after %d rows, %d tokens kept; want the cause, 64, 0", err, rows, c.Len())
+		t.Errorf("cancelled after 64 rows: got %v after %d rows, %d tokens kept; want the cause, 64, 0", err, rows,
+			c.Len())
 	}
 	if err := c.Decode(t.Context(), make([]int32, 8)); err != nil || c.Len() != 8 {
 		t.Errorf("Decode afterwards: %v, %d tokens", err, c.Len())
 	}
 	stop := errors.New("stop")
-	if err := c.EachLogits(t.Context(), make([]int32, 9), []int{8}, func(int, []float32) error { return stop }); !errors.Is(err, stop) {
+	if err := c.EachLogits(t.Context(), make([]int32, 9), []int{8},
+		func(int, []float32) error { return stop }); !errors.Is(err, stop) {
 		t.Errorf("an error of yield: got %v", err)
 	}
 }
 
 func TestClosingOrder(t *testing.T) {
-	m, err := llama.OpenModel(testdata.Path(t, "models", "stories260K", "stories260K-f32.gguf"), llama.VerifyModelOptions())
+	m, err := llama.OpenModel(testdata.Path(t, "models", "stories260K", "stories260K-f32.gguf"),
+		llama.VerifyModelOptions())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -311,7 +320,8 @@ func TestOpenModelErrors(t *testing.T) {
 		t.Logf("%d bytes: %v", n, err)
 	}
 	// a vocabulary without weights is no model
-	if m, err := llama.OpenModel(testdata.Path(t, "tokenizers", "ggml-vocab-llama-spm.gguf"), llama.VerifyModelOptions()); err == nil {
+	if m, err := llama.OpenModel(testdata.Path(t, "tokenizers", "ggml-vocab-llama-spm.gguf"),
+		llama.VerifyModelOptions()); err == nil {
 		m.Close()
 		t.Error("a file without tensors was opened as a model")
 	}
@@ -336,7 +346,8 @@ func TestSampling(t *testing.T) {
 		}
 		return text
 	}
-	a, b, other := generate(llama.DefaultSampling(1)), generate(llama.DefaultSampling(1)), generate(llama.DefaultSampling(2))
+	a, b, other := generate(llama.DefaultSampling(1)), generate(llama.DefaultSampling(1)),
+		generate(llama.DefaultSampling(2))
 	if a != b {
 		t.Errorf("the same seed gave\n%q, then\n%q", a, b)
 	}
@@ -361,7 +372,8 @@ func TestSampling(t *testing.T) {
 	if err != nil || len(ids) != 5 {
 		t.Errorf("stopped at the fifth token: got %d tokens, %v", len(ids), err)
 	}
-	for _, s := range []llama.Sampling{{}, {TopP: 1, RepeatPenalty: 1, Temp: float32(math.NaN())}, {TopP: 2, RepeatPenalty: 1}, {TopP: 1, RepeatPenalty: 1, TopK: -1}} {
+	for _, s := range []llama.Sampling{{}, {TopP: 1, RepeatPenalty: 1, Temp: float32(math.NaN())},
+		{TopP: 2, RepeatPenalty: 1}, {TopP: 1, RepeatPenalty: 1, TopK: -1}} {
 		if _, err := llama.NewSampler(s); err == nil {
 			t.Errorf("%+v: no error", s)
 		}

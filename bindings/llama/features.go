@@ -10,11 +10,12 @@ import (
 	"sync"
 )
 
-// Repack is the feature of a ggml with kernels for repacked weights: without them llama.cpp reads K types at half the speed.
+// Repack is the feature of a ggml with kernels for repacked weights: without them llama.cpp reads K types at half the
+// speed.
 const Repack = "REPACK"
 
-// Features returns what ggml's CPU kernels were compiled for, in its names: AVX2, FMA, AVX512_VNNI, NEON, REPACK and so on. What
-// the CPU has beyond that they do not use.
+// Features returns what ggml's CPU kernels were compiled for, in its names: AVX2, FMA, AVX512_VNNI, NEON, REPACK and so
+// on. What the CPU has beyond that they do not use.
 var Features = sync.OnceValues(func() (map[string]bool, error) {
 	var (
 		text *C.char

@@ -11,7 +11,8 @@ import (
 	"github.com/ggtune/ggtune/engine/synth"
 )
 
-// Any text is either encoded without loss or refused with the place that cannot be: nothing asserts, nothing is dropped.
+// Any text is either encoded without loss or refused with the place that cannot be: nothing asserts, nothing is
+// dropped.
 func FuzzEncode(f *testing.F) {
 	vocabs := map[string]*llama.Vocab{}
 	for _, arch := range []string{"gpt2", "llama"} {
@@ -22,7 +23,8 @@ func FuzzEncode(f *testing.F) {
 		f.Cleanup(func() { v.Close() })
 		vocabs[arch] = v
 	}
-	for _, s := range []string{"", "a", " a  b\n", "é世界🙂", "\x00", "\xff", "a\xc3", "<s></s><unk>", "<0x41>", "▁", "\u2028\ufeff", strings.Repeat("ab ", 900)} {
+	for _, s := range []string{"", "a", " a  b\n", "é世界🙂", "\x00", "\xff", "a\xc3", "<s></s><unk>", "<0x41>", "▁",
+		"\u2028\ufeff", strings.Repeat("ab ", 900)} {
 		f.Add(s, true, true)
 		f.Add(s, false, false)
 	}
@@ -34,7 +36,8 @@ func FuzzEncode(f *testing.F) {
 				if addSpecial && !errors.As(err, &u) {
 					continue // a model that asks for a token it does not name
 				}
-				if !errors.As(err, &u) || u.Offset < 0 || u.Offset >= len(text) || !strings.HasPrefix(text[u.Offset:], u.Char) {
+				if !errors.As(err, &u) || u.Offset < 0 || u.Offset >= len(text) ||
+					!strings.HasPrefix(text[u.Offset:], u.Char) {
 					t.Fatalf("%s: %q: got error %v, want one that says where", arch, text, err)
 				}
 				continue

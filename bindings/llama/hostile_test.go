@@ -77,12 +77,18 @@ func TestHostileTokenizers(t *testing.T) {
 		says       string
 		code       bindings.Code
 	}{
-		{"scores too short", spm, func(_ *gguf.File, w *gguf.Writer) { w.Set(scores, gguf.NumbersValue([]float32{1, 2})) }, "2 entries", bindings.Invalid},
-		{"scores of another type", spm, func(_ *gguf.File, w *gguf.Writer) { w.SetFloat32(scores, 1) }, "not an array of float32", bindings.Invalid},
-		{"types too short", bpe, func(_ *gguf.File, w *gguf.Writer) { w.Set(types, gguf.NumbersValue([]int32{1})) }, "1 entries", bindings.Invalid},
-		{"types as text", bpe, func(_ *gguf.File, w *gguf.Writer) { w.SetStrings(types, []string{"a"}) }, "not an array of int32", bindings.Invalid},
+		{"scores too short", spm,
+			func(_ *gguf.File, w *gguf.Writer) { w.Set(scores, gguf.NumbersValue([]float32{1, 2})) }, "2 entries",
+			bindings.Invalid},
+		{"scores of another type", spm, func(_ *gguf.File, w *gguf.Writer) { w.SetFloat32(scores, 1) },
+			"not an array of float32", bindings.Invalid},
+		{"types too short", bpe, func(_ *gguf.File, w *gguf.Writer) { w.Set(types, gguf.NumbersValue([]int32{1})) },
+			"1 entries", bindings.Invalid},
+		{"types as text", bpe, func(_ *gguf.File, w *gguf.Writer) { w.SetStrings(types, []string{"a"}) },
+			"not an array of int32", bindings.Invalid},
 		{"no tokens", bpe, func(_ *gguf.File, w *gguf.Writer) { w.Delete(tokens) }, "0 tokens", bindings.Invalid},
-		{"tokens as one text", bpe, func(_ *gguf.File, w *gguf.Writer) { w.SetString(tokens, "a b c") }, "not an array of strings", bindings.Invalid},
+		{"tokens as one text", bpe, func(_ *gguf.File, w *gguf.Writer) { w.SetString(tokens, "a b c") },
+			"not an array of strings", bindings.Invalid},
 		{"a token twice", bpe, func(f *gguf.File, w *gguf.Writer) {
 			list := strs(t, f, tokens)
 			list[10] = list[11]
@@ -91,10 +97,17 @@ func TestHostileTokenizers(t *testing.T) {
 		{"merges as numbers", bpe, func(_ *gguf.File, w *gguf.Writer) {
 			w.Set("tokenizer.ggml.merges", gguf.NumbersValue([]int32{1}))
 		}, "not an array of strings", bindings.Invalid},
-		{"no merges", bpe, func(_ *gguf.File, w *gguf.Writer) { w.Delete("tokenizer.ggml.merges") }, "merges", bindings.Failed},
-		{"an unknown tokenizer", bpe, func(_ *gguf.File, w *gguf.Writer) { w.SetString("tokenizer.ggml.model", "abacus") }, "abacus", bindings.Failed},
-		{"the model's kind as a number", bpe, func(_ *gguf.File, w *gguf.Writer) { w.SetUint32("tokenizer.ggml.model", 1) }, "tokenizer.ggml.model", bindings.Failed},
-		{"an unknown architecture", bpe, func(_ *gguf.File, w *gguf.Writer) { w.SetString("general.architecture", "abacus") }, "abacus", bindings.Failed},
+		{"no merges", bpe, func(_ *gguf.File, w *gguf.Writer) { w.Delete("tokenizer.ggml.merges") }, "merges",
+			bindings.Failed},
+		{"an unknown tokenizer", bpe,
+			func(_ *gguf.File, w *gguf.Writer) { w.SetString("tokenizer.ggml.model", "abacus") }, "abacus",
+			bindings.Failed},
+		{"the model's kind as a number", bpe,
+			func(_ *gguf.File, w *gguf.Writer) { w.SetUint32("tokenizer.ggml.model", 1) }, "tokenizer.ggml.model",
+			bindings.Failed},
+		{"an unknown architecture", bpe,
+			func(_ *gguf.File, w *gguf.Writer) { w.SetString("general.architecture", "abacus") }, "abacus",
+			bindings.Failed},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			v, err := llama.LoadVocab(rewrite(t, c.base, false, c.change))
@@ -120,7 +133,8 @@ func TestHostileTokenizers(t *testing.T) {
 			})
 		}
 		// llama.cpp's own choice, 11, is none of these
-		if v, err := llama.LoadVocab(change("a", "b", "ab")); err == nil || !strings.Contains(err.Error(), "at least 12") {
+		if v, err := llama.LoadVocab(change("a", "b", "ab")); err == nil ||
+			!strings.Contains(err.Error(), "at least 12") {
 			v.Close()
 			t.Errorf("a vocabulary of 3: got error %v, want one that says how many there must be", err)
 		}
@@ -129,7 +143,8 @@ func TestHostileTokenizers(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer v.Close()
-		for name, id := range map[string]int32{"BOS": v.BOS(), "EOS": v.EOS(), "EOT": v.EOT(), "UNK": v.UNK(), "PAD": v.PAD()} {
+		for name, id := range map[string]int32{"BOS": v.BOS(), "EOS": v.EOS(), "EOT": v.EOT(), "UNK": v.UNK(),
+			"PAD": v.PAD()} {
 			if id < -1 || id >= int32(v.N()) {
 				t.Errorf("%s is %d of %d tokens", name, id, v.N())
 			}
@@ -148,7 +163,8 @@ func TestHostileTokenizers(t *testing.T) {
 	})
 }
 
-// Hyper-parameters that do not fit the tensors, each of another kind: llama.cpp throws, logs, or asserts while it computes.
+// Hyper-parameters that do not fit the tensors, each of another kind: llama.cpp throws, logs, or asserts while it
+// computes.
 func TestHostileHyperParameters(t *testing.T) {
 	for _, c := range []struct {
 		arch, key string
@@ -189,7 +205,8 @@ func TestHostileHyperParameters(t *testing.T) {
 // The matcher of std::regex calls itself for each character: on an ordinary stack this text ends the process.
 func TestEncodeLongRuns(t *testing.T) {
 	const n = 100_000
-	for name, chars := range map[string][]string{"rebuilt-qwen2.5.gguf": {"a", " "}, "ggml-vocab-deepseek-coder.gguf": {"é"}} {
+	for name, chars := range map[string][]string{"rebuilt-qwen2.5.gguf": {"a", " "},
+		"ggml-vocab-deepseek-coder.gguf": {"é"}} {
 		v := loadVocab(t, "tokenizers", name)
 		for _, s := range chars {
 			text := strings.Repeat(s, n)

@@ -9,9 +9,9 @@ import (
 	"github.com/ggtune/ggtune/engine/synth"
 )
 
-// TestAdapterOfAnyDepth: an adapter on every matrix is computed whatever the number of layers, and so are two at once. llama.cpp
-// sizes its graphs by the number of the model's tensors alone; of 12 layers with factors of rope, and of 24, 26 and 28, the
-// nodes that an adapter adds were too many.
+// TestAdapterOfAnyDepth: an adapter on every matrix is computed whatever the number of layers, and so are two at once.
+// llama.cpp sizes its graphs by the number of the model's tensors alone; of 12 layers with factors of rope, and of 24,
+// 26 and 28, the nodes that an adapter adds were too many.
 func TestAdapterOfAnyDepth(t *testing.T) {
 	for layers := 1; layers <= 40; layers++ {
 		for _, factors := range []bool{false, true} {
@@ -59,8 +59,9 @@ func TestAdapterOfAnyDepth(t *testing.T) {
 func everywhere(layers int, seed uint64) []lora {
 	out := []lora{newLoRA("output.weight", 64, 1, 320, seed)}
 	for il := range layers {
-		for name, size := range map[string][2]int{"attn_q": {64, 64}, "attn_k": {64, 32}, "attn_v": {64, 32}, "attn_output": {64, 64},
-			"ffn_gate": {64, 128}, "ffn_up": {64, 128}, "ffn_down": {128, 64}} {
+		for name, size := range map[string][2]int{"attn_q": {64, 64}, "attn_k": {64, 32}, "attn_v": {64, 32},
+			"attn_output": {64, 64},
+			"ffn_gate":    {64, 128}, "ffn_up": {64, 128}, "ffn_down": {128, 64}} {
 			out = append(out, newLoRA(fmt.Sprintf("blk.%d.%s.weight", il, name), size[0], 1, size[1], seed+uint64(il)))
 		}
 	}

@@ -14,8 +14,8 @@ import (
 	"github.com/ggtune/ggtune/bindings"
 )
 
-// A Memory is what llama.cpp would take beside a model's mapped file, in bytes. llama.cpp gives each figure in whole MiB, rounded
-// down.
+// A Memory is what llama.cpp would take beside a model's mapped file, in bytes. llama.cpp gives each figure in whole
+// MiB, rounded down.
 type Memory struct {
 	Repacked int64 // copies of weights in layouts that its fastest kernels want (ModelOptions.UseExtraBufts)
 	KV       int64 // keys and values of the whole context
@@ -25,8 +25,8 @@ type Memory struct {
 // Total is all of it, in bytes.
 func (m Memory) Total() int64 { return m.Repacked + m.KV + m.Work }
 
-// PlanMemory says what OpenModel and NewContext with these options would take. It allocates none of it and reads no weights.
-// What holds for files of strangers with OpenModel holds here.
+// PlanMemory says what OpenModel and NewContext with these options would take. It allocates none of it and reads no
+// weights. What holds for files of strangers with OpenModel holds here.
 func PlanMemory(path string, mo ModelOptions, co ContextOptions) (_ Memory, err error) {
 	// Nothing is mapped where nothing is allocated: the weights that would be are left out of the sum.
 	m, err := openModel("plan llama.cpp's memory", path, &C.gt_model_options{
@@ -47,8 +47,8 @@ func PlanMemory(path string, mo ModelOptions, co ContextOptions) (_ Memory, err 
 	return readMemory(path, bindings.Log(since))
 }
 
-// readMemory reads llama.cpp's table: "| - NAME | self = model + context + compute |" in MiB. Its C interface has no other
-// way to ask. The row Host holds the weights that would be mapped.
+// readMemory reads llama.cpp's table: "| - NAME | self = model + context + compute |" in MiB. Its C interface has no
+// other way to ask. The row Host holds the weights that would be mapped.
 func readMemory(path string, lines []bindings.LogLine) (Memory, error) {
 	var m Memory
 	rows := 0
@@ -61,8 +61,10 @@ func readMemory(path string, lines []bindings.LogLine) (Memory, error) {
 		var mib [3]int64
 		parts := strings.Split(sum, "+")
 		if len(parts) != len(mib) {
-			return Memory{}, fmt.Errorf("%s: plan llama.cpp's memory: it writes %q, expected name | self = model + context + compute",
-				path, line.Text)
+			return Memory{},
+				fmt.Errorf("%s: plan llama.cpp's memory: it writes %q, expected name | self = model + context + "+
+					"compute",
+					path, line.Text)
 		}
 		for i, p := range parts {
 			n, err := strconv.ParseInt(strings.TrimSpace(p), 10, 64)

@@ -16,9 +16,10 @@ func TestReadMemory(t *testing.T) {
 		want Memory
 		says string
 	}{
-		{"repacked", []string{"| memory breakdown [MiB] | total   free    self   model   context   compute    unaccounted |",
-			"|   - Host               |                 461 =   105 +      56 +     299                |",
-			"|   - CPU_REPACK         |                 394 =   394 +       0 +       0                |"},
+		{"repacked",
+			[]string{"| memory breakdown [MiB] | total   free    self   model   context   compute    unaccounted |",
+				"|   - Host               |                 461 =   105 +      56 +     299                |",
+				"|   - CPU_REPACK         |                 394 =   394 +       0 +       0                |"},
 			Memory{Repacked: 394 << 20, KV: 56 << 20, Work: 299 << 20}, ""},
 		{"plain", []string{"|   - Host |  461 =   405 +      56 +     0    |"}, Memory{KV: 56 << 20}, ""},
 		{"none", []string{"something else"}, Memory{}, "no table"},
@@ -31,7 +32,8 @@ func TestReadMemory(t *testing.T) {
 				lines = append(lines, bindings.LogLine{Text: at + r})
 			}
 			got, err := readMemory("m.gguf", lines)
-			if got != tc.want || (err == nil) != (tc.says == "") || err != nil && !strings.Contains(err.Error(), tc.says) {
+			if got != tc.want || (err == nil) != (tc.says == "") || err != nil &&
+				!strings.Contains(err.Error(), tc.says) {
 				t.Errorf("got %+v, %v; want %+v, %q", got, err, tc.want, tc.says)
 			}
 		})

@@ -1,8 +1,8 @@
 // Package llama knows llama.cpp: its tokenizer, and models it runs itself, for generation and for checking ours against
 // it. It does not know chat templates, datasets or training.
 //
-// Every handle is used by one goroutine at a time, which a mutex in it enforces. Handles are closed in the opposite order of
-// opening: a Model with open Contexts or Adapters refuses to close.
+// Every handle is used by one goroutine at a time, which a mutex in it enforces. Handles are closed in the opposite
+// order of opening: a Model with open Contexts or Adapters refuses to close.
 package llama
 
 /*
@@ -31,13 +31,15 @@ var ErrInUse = errors.New("still in use")
 type ModelOptions struct {
 	// Mmap maps the file instead of reading it.
 	Mmap bool
-	// UseExtraBufts lets llama.cpp copy weights into layouts that its fastest kernels want, which costs their size in memory.
+	// UseExtraBufts lets llama.cpp copy weights into layouts that its fastest kernels want, which costs their size in
+	// memory.
 	UseExtraBufts bool
 	// GPULayers is the number of layers to compute on a GPU, where a GPU backend is loaded; 0 for none.
 	GPULayers int
 }
 
-// VerifyModelOptions returns the options for comparing our results with llama.cpp's at the least memory: mapped, no copies.
+// VerifyModelOptions returns the options for comparing our results with llama.cpp's at the least memory: mapped, no
+// copies.
 func VerifyModelOptions() ModelOptions { return ModelOptions{Mmap: true} }
 
 // UserModelOptions returns llama.cpp's own defaults, on the CPU: mapped, with repacked copies where they are faster.
@@ -69,8 +71,8 @@ type Model struct {
 
 // OpenModel opens a GGUF model, of which a first part of several stands for all. Close it.
 //
-// llama.cpp reserves memory as a file's lengths ask for it. Files of strangers, adapters among them, are opened with engine/gguf first,
-// which trusts no length.
+// llama.cpp reserves memory as a file's lengths ask for it. Files of strangers, adapters among them, are opened with
+// engine/gguf first, which trusts no length.
 func OpenModel(path string, o ModelOptions) (*Model, error) {
 	if o.GPULayers < 0 {
 		return nil, fmt.Errorf("%s: %d layers on the GPU: want 0 or more", path, o.GPULayers)
@@ -123,15 +125,15 @@ func (m *Model) Path() string { return m.path }
 // Info returns what llama.cpp says of the model.
 func (m *Model) Info() ModelInfo { return m.info }
 
-// Warnings returns what llama.cpp warned of while it opened the file: an unknown way of splitting text, for instance, for which it
-// takes a default.
+// Warnings returns what llama.cpp warned of while it opened the file: an unknown way of splitting text, for instance,
+// for which it takes a default.
 func (m *Model) Warnings() []string { return m.warnings }
 
 // Vocab returns the model's vocabulary, which is closed with the model.
 func (m *Model) Vocab() *Vocab { return m.vocab }
 
-// Close frees the model. While contexts or adapters of it are open it returns an error that matches ErrInUse, and frees nothing. It may be
-// called again and on nil.
+// Close frees the model. While contexts or adapters of it are open it returns an error that matches ErrInUse, and frees
+// nothing. It may be called again and on nil.
 func (m *Model) Close() error {
 	if m == nil {
 		return nil
@@ -142,7 +144,8 @@ func (m *Model) Close() error {
 		return nil
 	}
 	if m.children > 0 {
-		return fmt.Errorf("%s: close the model: %d of its contexts and adapters are open: %w", m.path, m.children, ErrInUse)
+		return fmt.Errorf("%s: close the model: %d of its contexts and adapters are open: %w", m.path, m.children,
+			ErrInUse)
 	}
 	m.free()
 	return nil
@@ -240,7 +243,8 @@ func (a *Adapter) Close() error {
 	return nil
 }
 
-// readable reports whether path names a file that can be opened and is not a directory, in Go's words rather than llama.cpp's.
+// readable reports whether path names a file that can be opened and is not a directory, in Go's words rather than
+// llama.cpp's.
 func readable(path string) error {
 	if err := bindings.CheckPath(path); err != nil {
 		return err
@@ -277,7 +281,8 @@ const warnLevel = 3
 // plain drops the name of the function that logged a line.
 func plain(line string) string {
 	name, rest, ok := strings.Cut(line, ": ")
-	if ok && (name == "load" || strings.Contains(name, "_")) && strings.Trim(name, "abcdefghijklmnopqrstuvwxyz_") == "" {
+	if ok && (name == "load" || strings.Contains(name, "_")) &&
+		strings.Trim(name, "abcdefghijklmnopqrstuvwxyz_") == "" {
 		return rest
 	}
 	return line

@@ -27,10 +27,11 @@ type found struct {
 	floats int64
 }
 
-// Overwrite puts numbers in the place of all those of the one adapter in use, which must be in f32, and forgets what has been
-// read: what follows is computed as with an adapter loaded from a file of these numbers. No other context may compute with the
-// adapter meanwhile. The first time after SetAdapters it costs a computation, which finds the numbers; when ctx is done that
-// stops, and ctx's cause is returned. Where the tensors are not the adapter's, nothing is changed.
+// Overwrite puts numbers in the place of all those of the one adapter in use, which must be in f32, and forgets what
+// has been read: what follows is computed as with an adapter loaded from a file of these numbers. No other context may
+// compute with the adapter meanwhile. The first time after SetAdapters it costs a computation, which finds the numbers;
+// when ctx is done that stops, and ctx's cause is returned. Where the tensors are not the adapter's, nothing is
+// changed.
 func (c *Context) Overwrite(ctx context.Context, tensors []Tensor) error {
 	const doing = "overwrite an adapter"
 	c.mu.Lock()

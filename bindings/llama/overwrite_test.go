@@ -13,13 +13,14 @@ import (
 
 func halves(loras ...lora) (out []llama.Tensor) {
 	for _, l := range loras {
-		out = append(out, llama.Tensor{Name: l.name + ".lora_a", Values: l.a}, llama.Tensor{Name: l.name + ".lora_b", Values: l.b})
+		out = append(out, llama.Tensor{Name: l.name + ".lora_a", Values: l.a},
+			llama.Tensor{Name: l.name + ".lora_b", Values: l.b})
 	}
 	return out
 }
 
-// An adapter that is overwritten in place computes, to the bit, what a file of the same numbers computes, for one token as for
-// many: llama.cpp keeps the graph of a computation of the same size.
+// An adapter that is overwritten in place computes, to the bit, what a file of the same numbers computes, for one token
+// as for many: llama.cpp keeps the graph of a computation of the same size.
 func TestOverwriteEqualsFile(t *testing.T) {
 	pairs := func(seed uint64) []lora {
 		return []lora{
@@ -123,7 +124,8 @@ func TestOverwriteRefusals(t *testing.T) {
 		{"one half", "lora_b", halves(other)[:1]},
 		{"none", "lora_a", nil},
 		{"twice", "twice", append(halves(other), halves(other)...)},
-		{"another tensor", "blk.1.attn_q", append(halves(other), halves(newLoRA("blk.1.attn_q.weight", 64, 4, 64, 1))...)},
+		{"another tensor", "blk.1.attn_q",
+			append(halves(other), halves(newLoRA("blk.1.attn_q.weight", 64, 4, 64, 1))...)},
 		{"too few numbers", "255 numbers", short},
 	} {
 		if err := c.Overwrite(t.Context(), x.tensors); err == nil || !strings.Contains(err.Error(), x.says) {

@@ -13,9 +13,9 @@ import (
 	"github.com/ggtune/ggtune/internal/testdata"
 )
 
-// opNMSE is what llama.cpp's own tests allow a backend's matrix product to differ from another's: the mean squared difference over
-// the mean square (tests/test-backend-ops.cpp, test_mul_mat::max_nmse_err). Logits come
-// after products of products; measured here: up to 9e-6 (and 1e-3 at the end of Gemma 3 270M's 18 layers of q4_k_m).
+// opNMSE is what llama.cpp's own tests allow a backend's matrix product to differ from another's: the mean squared
+// difference over the mean square (tests/test-backend-ops.cpp, test_mul_mat::max_nmse_err). Logits come after products
+// of products; measured here: up to 9e-6 (and 1e-3 at the end of Gemma 3 270M's 18 layers of q4_k_m).
 const opNMSE = 5e-4
 
 func nmse(t *testing.T, got, want []float32) float64 {
@@ -62,8 +62,8 @@ func logitsOf(t *testing.T, path string, mo llama.ModelOptions, co llama.Context
 	return logits
 }
 
-// TestRepackedLogits: llama.cpp's kernels for repacked weights give what its plain ones give, within what its own tests allow,
-// whether many tokens are read at once, a few or one.
+// TestRepackedLogits: llama.cpp's kernels for repacked weights give what its plain ones give, within what its own tests
+// allow, whether many tokens are read at once, a few or one.
 func TestRepackedLogits(t *testing.T) {
 	if !repacks(t) {
 		t.Skip("this build leaves ggml's kernels for repacked weights out: make test sets the flag for them")
@@ -151,7 +151,8 @@ func TestPlanMemory(t *testing.T) {
 	}
 }
 
-// TestFlashAttention: a user's context has it, as llama.cpp's own default (auto) decides, and it changes no greedy text.
+// TestFlashAttention: a user's context has it, as llama.cpp's own default (auto) decides, and it changes no greedy
+// text.
 func TestFlashAttention(t *testing.T) {
 	const allowed = 1e-5 // of the logits' square; measured: 2e-8, with keys and values of f16 both times
 	m := openTestModel(t, llama.UserModelOptions(), "models", "stories260K", "stories260K-f32.gguf")

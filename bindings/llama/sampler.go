@@ -53,8 +53,10 @@ func (s Sampling) Validate() error {
 	check(s.TopK >= 0 && s.TopK <= 1<<30, "top-k %d: want 0 (all) or more", s.TopK)
 	check(s.TopP > 0 && s.TopP <= 1, "top-p %v: want above 0, at most 1", s.TopP)
 	check(s.MinP >= 0 && s.MinP <= 1, "min-p %v: want 0 to 1", s.MinP)
-	check(s.RepeatPenalty > 0 && s.RepeatPenalty <= 1e6, "repeat penalty %v: want above 0; 1 changes nothing", s.RepeatPenalty)
-	check(s.RepeatLastN >= 0 && s.RepeatLastN <= maxCtx, "repeat penalty over %d tokens: want 0 to %d", s.RepeatLastN, maxCtx)
+	check(s.RepeatPenalty > 0 && s.RepeatPenalty <= 1e6, "repeat penalty %v: want above 0; 1 changes nothing",
+		s.RepeatPenalty)
+	check(s.RepeatLastN >= 0 && s.RepeatLastN <= maxCtx, "repeat penalty over %d tokens: want 0 to %d", s.RepeatLastN,
+		maxCtx)
 	return errors.Join(errs...)
 }
 
@@ -72,7 +74,8 @@ func NewSampler(s Sampling) (*Sampler, error) {
 		return nil, err
 	}
 	o := C.gt_sampler_options{
-		temp: C.float(s.Temp), top_k: C.int32_t(s.TopK), top_p: C.float(s.TopP), min_p: C.float(s.MinP), seed: C.uint32_t(s.Seed),
+		temp: C.float(s.Temp), top_k: C.int32_t(s.TopK), top_p: C.float(s.TopP), min_p: C.float(s.MinP),
+		seed:           C.uint32_t(s.Seed),
 		repeat_penalty: C.float(s.RepeatPenalty), repeat_last_n: C.int32_t(s.RepeatLastN),
 	}
 	sm := &Sampler{}
@@ -153,9 +156,10 @@ func (s *Sampler) Close() error {
 }
 
 // Generate reads prompt after what the context holds, then draws up to n tokens, handing each to yield, until yield
-// returns false, a token ends generation (it is not handed on), or the context is full. It returns the tokens it handed on; those but the
-// last are in the context, the last is not.
-func (c *Context) Generate(ctx context.Context, prompt []int32, n int, s Sampling, yield func(token int32) bool) ([]int32, error) {
+// returns false, a token ends generation (it is not handed on), or the context is full. It returns the tokens it handed
+// on; those but the last are in the context, the last is not.
+func (c *Context) Generate(ctx context.Context, prompt []int32, n int, s Sampling,
+	yield func(token int32) bool) ([]int32, error) {
 	sampler, err := NewSampler(s)
 	if err != nil {
 		return nil, err

@@ -1,6 +1,6 @@
-// The C face of our shim around llama.cpp. Every function that can fail returns a code of status.h and fills st; none lets
-// an exception pass. Arguments are borrowed for the call unless said otherwise. Sizes and token numbers are checked by the
-// Go side; the shim trusts them.
+// The C face of our shim around llama.cpp. Every function that can fail returns a code of status.h and fills st; none
+// lets an exception pass. Arguments are borrowed for the call unless said otherwise. Sizes and token numbers are
+// checked by the Go side; the shim trusts them.
 #ifndef GT_SHIM_H
 #define GT_SHIM_H
 
@@ -12,8 +12,8 @@
 extern "C" {
 #endif
 
-// Objects. A context and an adapter each hold a reference to their model, so that the order in which a garbage collector
-// lets go of them does not matter. The release functions accept NULL.
+// Objects. A context and an adapter each hold a reference to their model, so that the order in which a garbage
+// collector lets go of them does not matter. The release functions accept NULL.
 typedef struct gt_model   gt_model;
 typedef struct gt_adapter gt_adapter;
 typedef struct gt_context gt_context;
@@ -36,27 +36,32 @@ typedef struct gt_model_info {
     int32_t  n_vocab;
     int32_t  bos, eos, eot, sep, pad, unk; // -1 where absent
     bool     add_bos, add_eos;
-    bool     missing_byte[256]; // byte-level BPE only: no token stands for this byte, which llama.cpp then drops silently
+    // byte-level BPE only: no token stands for this byte, which llama.cpp then drops silently
+    bool     missing_byte[256];
 } gt_model_info;
 
 // What gt_model_flags says of a token.
-enum { GT_TOKEN_EOG = 1, GT_TOKEN_CONTROL = 2, GT_TOKEN_BYTE = 4, GT_TOKEN_UNKNOWN = 8, GT_TOKEN_USER_DEFINED = 16, GT_TOKEN_NORMAL = 32 };
+enum { GT_TOKEN_EOG = 1, GT_TOKEN_CONTROL = 2, GT_TOKEN_BYTE = 4, GT_TOKEN_UNKNOWN = 8, GT_TOKEN_USER_DEFINED = 16,
+      GT_TOKEN_NORMAL = 32 };
 
-// gt_features sets *out to the CPU features that ggml was compiled with, as "CPU : AVX2 = 1 | … | ". llama.cpp writes into one
-// string of its own: copy it before the next call.
+// gt_features sets *out to the CPU features that ggml was compiled with, as "CPU : AVX2 = 1 | … | ". llama.cpp writes
+// into one string of its own: copy it before the next call.
 int  gt_features(const char ** out, gt_status * st);
 
-int  gt_model_open(const char * path, const gt_model_options * options, gt_model ** out, gt_model_info * info, gt_status * st);
+int  gt_model_open(const char * path, const gt_model_options * options, gt_model ** out, gt_model_info * info,
+                   gt_status * st);
 void gt_model_release(gt_model * m);
 // flags has room for n_vocab bytes.
 int  gt_model_flags(gt_model * m, uint8_t * flags, gt_status * st);
 
 // gt_encode writes at most cap token ids and sets *n to how many there are; if *n > cap, tokens holds none of them.
-int gt_encode(gt_model * m, const char * text, int32_t len, bool add_special, bool parse_special, int32_t * tokens, int32_t cap,
-              int32_t * n, gt_status * st);
-// gt_piece and gt_decode write at most cap bytes and set *n to how many there are; if *n > cap, buf holds nothing of use.
+int gt_encode(gt_model * m, const char * text, int32_t len, bool add_special, bool parse_special, int32_t * tokens,
+              int32_t cap, int32_t * n, gt_status * st);
+// gt_piece and gt_decode write at most cap bytes and set *n to how many there are; if *n > cap, buf holds nothing of
+// use.
 int gt_piece(gt_model * m, int32_t token, bool special, char * buf, int32_t cap, int32_t * n, gt_status * st);
-int gt_decode(gt_model * m, const int32_t * tokens, int32_t n_tokens, bool special, char * buf, int32_t cap, int64_t * n, gt_status * st);
+int gt_decode(gt_model * m, const int32_t * tokens, int32_t n_tokens, bool special, char * buf, int32_t cap,
+              int64_t * n, gt_status * st);
 
 typedef struct gt_context_options {
     uint32_t n_ctx, n_batch, n_ubatch; // tokens
@@ -65,28 +70,33 @@ typedef struct gt_context_options {
     int32_t  type_k, type_v; // ggml_type
 } gt_context_options;
 
-int        gt_context_open(gt_model * m, const gt_context_options * options, gt_context ** out, int32_t * n_ctx, gt_status * st);
+int        gt_context_open(gt_model * m, const gt_context_options * options, gt_context ** out, int32_t * n_ctx,
+                           gt_status * st);
 void       gt_context_release(gt_context * c);
 int32_t *  gt_context_stop_flag(gt_context * c); // lives as long as c; any thread may set it to 1 atomically
 // gt_context_set_threads has so many of the options' threads compute, 1 or more.
 int        gt_context_set_threads(gt_context * c, int32_t threads, gt_status * st);
 // gt_context_keep forgets all tokens but the first n.
 int        gt_context_keep(gt_context * c, int32_t n, gt_status * st);
-// gt_context_eval appends n tokens, at most n_batch, at position pos. want[i] asks for the logits of token i. out is NULL, or
-// room for as many rows of n_vocab as are wanted, in their order. The last row wanted is what gt_sampler_sample samples from.
-int        gt_context_eval(gt_context * c, const int32_t * tokens, int32_t n, int32_t pos, const int8_t * want, float * out,
-                           gt_status * st);
-// gt_context_prompt_time forgets everything, then reads n arbitrary tokens with logits of the last, and sets *ns to how long that took.
+// gt_context_eval appends n tokens, at most n_batch, at position pos. want[i] asks for the logits of token i. out is
+// NULL, or room for as many rows of n_vocab as are wanted, in their order. The last row wanted is what
+// gt_sampler_sample samples from.
+int        gt_context_eval(gt_context * c, const int32_t * tokens, int32_t n, int32_t pos, const int8_t * want,
+                           float * out, gt_status * st);
+// gt_context_prompt_time forgets everything, then reads n arbitrary tokens with logits of the last, and sets *ns to how
+// long that took.
 int        gt_context_prompt_time(gt_context * c, int32_t n, int64_t * ns, gt_status * st);
 // gt_context_log_memory writes what the model and the context take to the log, as a table in MiB.
 int        gt_context_log_memory(gt_context * c, gt_status * st);
-// gt_context_set_adapters replaces the adapters in use and forgets everything. The context holds them until the next call or
-// its release. After a failure it can only be released.
-int        gt_context_set_adapters(gt_context * c, gt_adapter ** adapters, const float * scales, int32_t n, gt_status * st);
+// gt_context_set_adapters replaces the adapters in use and forgets everything. The context holds them until the next
+// call or its release. After a failure it can only be released.
+int        gt_context_set_adapters(gt_context * c, gt_adapter ** adapters, const float * scales, int32_t n,
+                                   gt_status * st);
 
 
-// gt_context_find finds the numbers of the one adapter in use by a computation, and forgets everything; *n is how many tensors there
-// are. It is needed once after each gt_context_set_adapters. After a failure other than GT_ABORTED the context can only be released.
+// gt_context_find finds the numbers of the one adapter in use by a computation, and forgets everything; *n is how many
+// tensors there are. It is needed once after each gt_context_set_adapters. After a failure other than GT_ABORTED the
+// context can only be released.
 int          gt_context_find(gt_context * c, int32_t * n, gt_status * st);
 // gt_context_found gives what was found: a name, which lives as long as the adapter, and a number of floats.
 const char * gt_context_found(gt_context * c, int32_t i, int64_t * floats);

@@ -26,13 +26,14 @@ bool look(struct ggml_tensor * t, bool, void * data) {
     return false;
 }
 
-// make_room lets graphs of the model have nodes enough for that many adapters. llama.cpp allows 8 nodes for each of the model's
-// tensors, which the model itself takes up, and counts none of an adapter's (llama_context::graph_max_nodes): it asserts when
-// it computes. An adapter makes 4 nodes and 2 inputs for each tensor that it changes, and changes none twice. So its list
-// of tensors is extended by some without a name, which nothing looks for.
+// make_room lets graphs of the model have nodes enough for that many adapters. llama.cpp allows 8 nodes for each of the
+// model's tensors, which the model itself takes up, and counts none of an adapter's (llama_context::graph_max_nodes):
+// it asserts when it computes. An adapter makes 4 nodes and 2 inputs for each tensor that it changes, and changes none
+// twice. So its list of tensors is extended by some without a name, which nothing looks for.
 void make_room(gt_model * m, size_t adapters) {
     // the interface has it const; the model, whose own it is, is not
-    auto & list = const_cast<std::vector<std::pair<std::string, struct ggml_tensor *>> &>(llama_internal_get_tensor_map(m->model));
+    auto & list = const_cast<std::vector<std::pair<std::string,
+        struct ggml_tensor *>> &>(llama_internal_get_tensor_map(m->model));
     list.resize(std::max(list.size(), m->n_tensors * (1 + adapters)));
 }
 
@@ -65,9 +66,9 @@ void reopen(gt_context * c, bool looking = false) {
     }
 }
 
-// restart makes a new c->ctx with the adapters in use. llama.cpp keeps the graph of its last computation for the next one of equal
-// size, and does not notice that adapters have changed (it compares the address of their list): they would be ignored. A new
-// context has no graph to keep.
+// restart makes a new c->ctx with the adapters in use. llama.cpp keeps the graph of its last computation for the next
+// one of equal size, and does not notice that adapters have changed (it compares the address of their list): they would
+// be ignored. A new context has no graph to keep.
 int restart(gt_context * c, bool looking, gt_status * st) {
     reopen(c, looking);
     if (!c->ctx) {
@@ -190,7 +191,8 @@ int gt_context_keep(gt_context * c, int32_t n, gt_status * st) {
     });
 }
 
-int gt_context_eval(gt_context * c, const int32_t * tokens, int32_t n, int32_t pos, const int8_t * want, float * out, gt_status * st) {
+int gt_context_eval(gt_context * c, const int32_t * tokens, int32_t n, int32_t pos, const int8_t * want, float * out,
+                    gt_status * st) {
     return gt::guard(st, [&]() -> int {
         if (int code = eval(c, tokens, n, pos, want, st)) {
             return code;
@@ -339,8 +341,8 @@ int gt_sampler_reset(gt_sampler * s, gt_status * st) {
 
 namespace {
 
-// predicts says whether logits are a distribution: a number is the largest, so that no NaN and no positive infinity is among
-// them. llama.cpp's samplers end the process where the sum of the probabilities is no number.
+// predicts says whether logits are a distribution: a number is the largest, so that no NaN and no positive infinity is
+// among them. llama.cpp's samplers end the process where the sum of the probabilities is no number.
 bool predicts(const float * logits, int32_t n) {
     float largest = -INFINITY;
     bool  numbers = true;

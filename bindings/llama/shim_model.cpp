@@ -11,8 +11,9 @@
 
 namespace {
 
-// bytes_missing finds the bytes that no token of a byte-level BPE vocabulary stands for. Such vocabularies write a byte as one
-// printable character: itself where it is printable in Latin-1, else U+0100 and up, in order (Radford et al. 2019, GPT-2).
+// bytes_missing finds the bytes that no token of a byte-level BPE vocabulary stands for. Such vocabularies write a byte
+// as one printable character: itself where it is printable in Latin-1, else U+0100 and up, in order (Radford et al.
+// 2019, GPT-2).
 void bytes_missing(const struct llama_vocab * vocab, int32_t n, bool * missing) {
     int byte_of[0x180]; // code point → byte
     for (int & b : byte_of) {
@@ -29,15 +30,16 @@ void bytes_missing(const struct llama_vocab * vocab, int32_t n, bool * missing) 
     for (int32_t i = 0; i < n; i++) {
         const unsigned char * s = (const unsigned char *)llama_vocab_get_text(vocab, i);
         size_t len = s ? strlen((const char *)s) : 0;
-        int    c   = len == 1 && s[0] < 0x80 ? s[0] : len == 2 && (s[0] & 0xe0) == 0xc0 ? (s[0] & 0x1f) << 6 | (s[1] & 0x3f) : -1;
+        int    c   = len == 1 && s[0] < 0x80 ? s[0] : len == 2 &&
+            (s[0] & 0xe0) == 0xc0 ? (s[0] & 0x1f) << 6 | (s[1] & 0x3f) : -1;
         if (c >= 0 && c < 0x180 && byte_of[c] >= 0) {
             missing[byte_of[c]] = false;
         }
     }
 }
 
-// check_size refuses vocabularies in which the special tokens that llama.cpp presumes, where a file names none, are out of
-// range: it reads beyond the list's end.
+// check_size refuses vocabularies in which the special tokens that llama.cpp presumes, where a file names none, are out
+// of range: it reads beyond the list's end.
 int check_size(const struct gguf_context * file, size_t tokens, gt_status * st) {
     int64_t id = gguf_find_key(file, "tokenizer.ggml.model");
     if (id < 0 || gguf_get_kv_type(file, id) != GGUF_TYPE_STRING) {
@@ -50,15 +52,16 @@ int check_size(const struct gguf_context * file, size_t tokens, gt_status * st) 
     } const kinds[] = {{"llama", 3}, {"bert", 104}, {"gpt2", 12}, {"t5", 3}, {"plamo2", 4}};
     for (const auto & k : kinds) {
         if (!strcmp(model, k.model) && tokens < k.least) {
-            return gt_fail(st, GT_INVALID, "the vocabulary has %zu tokens; llama.cpp takes a tokenizer of the kind \"%s\" to have at least %zu",
-                           tokens, model, k.least);
+            return gt_fail(st, GT_INVALID,
+                           "the vocabulary has %zu tokens; llama.cpp takes a tokenizer of the kind \"%s\" "
+                           "to have at least %zu", tokens, model, k.least);
         }
     }
     return GT_OK;
 }
 
-// check_tokenizer looks at what llama.cpp takes on trust: it reads scores and token types as arrays of float and int32 that
-// are as long as the list of tokens, whatever they are.
+// check_tokenizer looks at what llama.cpp takes on trust: it reads scores and token types as arrays of float and int32
+// that are as long as the list of tokens, whatever they are.
 int check_tokenizer(const char * path, gt_status * st) {
     struct gguf_init_params params = {};
     params.no_alloc = true;
@@ -86,14 +89,15 @@ int check_tokenizer(const char * path, gt_status * st) {
         if (id < 0) {
             continue;
         }
-        if (gguf_get_kv_type(file, id) != GGUF_TYPE_ARRAY || (gguf_get_arr_type(file, id) != a.type && gguf_get_arr_type(file, id) != a.or_type)) {
+        if (gguf_get_kv_type(file, id) != GGUF_TYPE_ARRAY ||
+            (gguf_get_arr_type(file, id) != a.type && gguf_get_arr_type(file, id) != a.or_type)) {
             return gt_fail(st, GT_INVALID, "the metadata %s is not an array of %s", a.key,
                            a.type == GGUF_TYPE_STRING ? "strings" : a.type == GGUF_TYPE_FLOAT32 ? "float32" : "int32");
         }
         size_t n = gguf_get_arr_n(file, id);
         if (a.per_token && (tokens < 0 || n != gguf_get_arr_n(file, tokens))) {
-            return gt_fail(st, GT_INVALID, "the metadata %s has %zu entries for %zu tokens; want one for each", a.key, n,
-                           tokens < 0 ? 0 : gguf_get_arr_n(file, tokens));
+            return gt_fail(st, GT_INVALID, "the metadata %s has %zu entries for %zu tokens; want one for each", a.key,
+                           n, tokens < 0 ? 0 : gguf_get_arr_n(file, tokens));
         }
     }
     return tokens < 0 ? GT_OK : check_size(file, gguf_get_arr_n(file, tokens), st);
@@ -139,7 +143,8 @@ int gt_features(const char ** out, gt_status * st) {
     });
 }
 
-int gt_model_open(const char * path, const gt_model_options * o, gt_model ** out, gt_model_info * info, gt_status * st) {
+int gt_model_open(const char * path, const gt_model_options * o, gt_model ** out, gt_model_info * info,
+                  gt_status * st) {
     *out = nullptr;
     return gt::guard(st, [&]() -> int {
         static std::once_flag once;
@@ -238,12 +243,14 @@ void * encode(void * data) {
     return nullptr;
 }
 
-// Most byte-level BPE tokenizers split text with std::regex, whose matcher calls itself once per character: a run of 100,000
-// letters overflows an ordinary thread's 8 MB (measured: 100 to 400 bytes of stack a byte of text). So text longer than
-// plain_text bytes is split on a thread whose stack has stack_per_byte bytes for each; what is not touched costs no memory.
+// Most byte-level BPE tokenizers split text with std::regex, whose matcher calls itself once per character: a run of
+// 100,000 letters overflows an ordinary thread's 8 MB (measured: 100 to 400 bytes of stack a byte of text). So text
+// longer than plain_text bytes is split on a thread whose stack has stack_per_byte bytes for each; what is not touched
+// costs no memory.
 enum { plain_text = 2048, stack_per_byte = 1024, stack_base = 8 << 20 };
 
-// trim_from is the length, in bytes, from which it is worth the time to give memory back (0.1 s of tokenizing, 1 ms of trimming).
+// trim_from is the length, in bytes, from which it is worth the time to give memory back (0.1 s of tokenizing, 1 ms of
+// trimming).
 enum { trim_from = 128 << 10 };
 
 int encode_deep(encode_call * c) {
@@ -259,8 +266,9 @@ int encode_deep(encode_call * c) {
     }
     pthread_attr_destroy(&attr);
     if (err != 0) {
-        return gt_fail(c->st, GT_NO_MEMORY, "no address space for a stack of %zu bytes, which splitting %d bytes of text may need (%s)", stack,
-                       c->len, strerror(err));
+        return gt_fail(c->st, GT_NO_MEMORY,
+                       "no address space for a stack of %zu bytes, which splitting %d bytes of text may need (%s)",
+                       stack, c->len, strerror(err));
     }
     pthread_join(thread, nullptr);
     return c->st->code;
@@ -268,8 +276,8 @@ int encode_deep(encode_call * c) {
 
 } // namespace
 
-int gt_encode(gt_model * m, const char * text, int32_t len, bool add_special, bool parse_special, int32_t * tokens, int32_t cap,
-              int32_t * n, gt_status * st) {
+int gt_encode(gt_model * m, const char * text, int32_t len, bool add_special, bool parse_special, int32_t * tokens,
+              int32_t cap, int32_t * n, gt_status * st) {
     encode_call call = {m, text, len, add_special, parse_special, tokens, cap, n, st};
     if (len > plain_text && llama_vocab_type(m->vocab) == LLAMA_VOCAB_TYPE_BPE) {
         encode_deep(&call);
@@ -277,7 +285,8 @@ int gt_encode(gt_model * m, const char * text, int32_t len, bool add_special, bo
         encode(&call);
     }
 #ifdef __GLIBC__
-    // Each thread that was here has an arena of its own, and each would keep what a long text takes, 150 bytes for each of its own.
+    // Each thread that was here has an arena of its own, and each would keep what a long text takes, 150 bytes for each
+    // of its own.
     if (len >= trim_from) {
         malloc_trim(0);
     }
@@ -291,13 +300,16 @@ int gt_piece(gt_model * m, int32_t token, bool special, char * buf, int32_t cap,
     });
 }
 
-int gt_decode(gt_model * m, const int32_t * tokens, int32_t n_tokens, bool special, char * buf, int32_t cap, int64_t * n, gt_status * st) {
+int gt_decode(gt_model * m, const int32_t * tokens, int32_t n_tokens, bool special, char * buf, int32_t cap,
+              int64_t * n, gt_status * st) {
     return gt::guard(st, [&]() -> int {
         *n = 0;
         for (int32_t i = 0; i < n_tokens; i++) {
             int64_t room = cap - *n;
             int32_t one  = 0;
-            if (int code = wanted(llama_token_to_piece(m->vocab, tokens[i], buf + (room > 0 ? *n : 0), room > 0 ? (int32_t)room : 0, 0, special),
+            if (int code =
+                wanted(llama_token_to_piece(m->vocab, tokens[i], buf + (room > 0 ? *n : 0),
+                room > 0 ? (int32_t)room : 0, 0, special),
                                   "the token's text", &one, st)) {
                 return code;
             }

@@ -40,7 +40,8 @@ func (t VocabType) String() string {
 	return names[t]
 }
 
-// maxText is the longest text of one Encode in bytes. llama.cpp counts in 32 bits, and a character may become several tokens.
+// maxText is the longest text of one Encode in bytes. llama.cpp counts in 32 bits, and a character may become several
+// tokens.
 const maxText = 1 << 27
 
 // A Vocab is a model's tokenizer. It is safe for concurrent use, one call at a time.
@@ -106,7 +107,8 @@ func newVocab(m *Model, info *C.gt_model_info) (*Vocab, error) {
 	return v, nil
 }
 
-// Close frees a vocabulary that LoadVocab opened; a model's is closed with the model. It may be called again and on nil.
+// Close frees a vocabulary that LoadVocab opened; a model's is closed with the model. It may be called again and on
+// nil.
 func (v *Vocab) Close() error {
 	if v == nil || !v.owned {
 		return nil
@@ -163,8 +165,8 @@ func (v *Vocab) flag(id int32, f uint8) bool {
 	return id >= 0 && int(id) < len(v.flags) && v.flags[id]&f != 0
 }
 
-// An UnencodableError says that a text holds a character for which the vocabulary has neither a token nor tokens for its
-// bytes, or holds something that is not UTF-8.
+// An UnencodableError says that a text holds a character for which the vocabulary has neither a token nor tokens for
+// its bytes, or holds something that is not UTF-8.
 type UnencodableError struct {
 	Offset int    // bytes from the beginning of the text
 	Char   string // the character, or the byte that is not UTF-8
@@ -176,12 +178,14 @@ func (e *UnencodableError) Error() string {
 		return fmt.Sprintf("byte %#02x at byte offset %d is not UTF-8; convert the text to UTF-8", e.Char[0], e.Offset)
 	}
 	r, _ := utf8.DecodeRuneInString(e.Char)
-	return fmt.Sprintf("the character %q (%U) at byte offset %d has no token, and the vocabulary has no byte tokens to spell it; "+
-		"replace or remove the character, or use a model whose vocabulary has byte tokens", r, r, e.Offset)
+	return fmt.Sprintf(
+		"the character %q (%U) at byte offset %d has no token, and the vocabulary has no byte tokens to spell it; "+
+			"replace or remove the character, or use a model whose vocabulary has byte tokens", r, r, e.Offset)
 }
 
-// Encode turns text, which must be UTF-8, into tokens. addSpecial puts BOS before and EOS after where the model asks for
-// them; parseSpecial recognises the names of control tokens in the text, which otherwise are text like any other. The result is the caller's.
+// Encode turns text, which must be UTF-8, into tokens. addSpecial puts BOS before and EOS after where the model asks
+// for them; parseSpecial recognises the names of control tokens in the text, which otherwise are text like any other.
+// The result is the caller's.
 //
 // A text that cannot be encoded gives an error that matches *UnencodableError.
 func (v *Vocab) Encode(text string, addSpecial, parseSpecial bool) ([]int32, error) {
@@ -223,11 +227,14 @@ func (v *Vocab) encodable(text string, addSpecial bool) error {
 	}
 	switch {
 	case v.bos < 0 && (v.addBOS || v.typ == VocabWPM):
-		return errors.New("encode text: the model asks for a token before every text but names none (tokenizer.ggml.bos_token_id)")
+		return errors.New(
+			"encode text: the model asks for a token before every text but names none (tokenizer.ggml.bos_token_id)")
 	case v.eos < 0 && v.addEOS && v.typ != VocabWPM:
-		return errors.New("encode text: the model asks for a token after every text but names none (tokenizer.ggml.eos_token_id)")
+		return errors.New(
+			"encode text: the model asks for a token after every text but names none (tokenizer.ggml.eos_token_id)")
 	case v.sep < 0 && v.typ == VocabWPM:
-		return errors.New("encode text: the model asks for a token after every text but names none (tokenizer.ggml.seperator_token_id)")
+		return errors.New("encode text: the model asks for a token after every text but names none " +
+			"(tokenizer.ggml.seperator_token_id)")
 	}
 	return nil
 }
@@ -293,8 +300,8 @@ func (v *Vocab) locate(text string) *UnencodableError {
 	return nil
 }
 
-// Piece returns the text of one token, which may be part of a character. special gives control tokens' names; without it
-// they are empty.
+// Piece returns the text of one token, which may be part of a character. special gives control tokens' names; without
+// it they are empty.
 func (v *Vocab) Piece(id int32, special bool) (string, error) {
 	if err := v.inRange([]int32{id}); err != nil {
 		return "", err
@@ -307,7 +314,8 @@ func (v *Vocab) Piece(id int32, special bool) (string, error) {
 	v.text = grown(v.text, 64)
 	for {
 		var n C.int32_t
-		code := C.gt_piece(v.ptr, C.int32_t(id), C.bool(special), (*C.char)(unsafe.Pointer(&v.text[0])), C.int32_t(len(v.text)), &n, &v.status)
+		code := C.gt_piece(v.ptr, C.int32_t(id), C.bool(special), (*C.char)(unsafe.Pointer(&v.text[0])),
+			C.int32_t(len(v.text)), &n, &v.status)
 		runtime.KeepAlive(v.model)
 		if code != C.GT_OK {
 			return "", statusError(fmt.Sprintf("text of token %d", id), &v.status)
@@ -319,8 +327,8 @@ func (v *Vocab) Piece(id int32, special bool) (string, error) {
 	}
 }
 
-// Decode returns the text of tokens, which is their pieces joined: nothing is tidied, and where Encode puts a space before a
-// text, the space stays. special gives control tokens' names; without it they are left out.
+// Decode returns the text of tokens, which is their pieces joined: nothing is tidied, and where Encode puts a space
+// before a text, the space stays. special gives control tokens' names; without it they are left out.
 func (v *Vocab) Decode(ids []int32, special bool) (string, error) {
 	if err := v.inRange(ids); err != nil {
 		return "", err
@@ -355,7 +363,8 @@ func (v *Vocab) decode(ids []int32, special bool) ([]byte, error) {
 			return v.text[:n], nil
 		}
 		if n > math.MaxInt32 {
-			return nil, fmt.Errorf("decode %d tokens: their text of %d bytes is too long; decode them in parts", len(ids), n)
+			return nil, fmt.Errorf("decode %d tokens: their text of %d bytes is too long; decode them in parts",
+				len(ids), n)
 		}
 		v.text = make([]byte, n)
 	}

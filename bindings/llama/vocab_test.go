@@ -184,7 +184,8 @@ func TestEncodeOddTexts(t *testing.T) {
 			if _, err := v.Encode("", true, true); err != nil {
 				t.Errorf("empty text with special tokens: %v", err)
 			}
-			for _, text := range []string{"a\x00b", "\x00", strings.Repeat(" ", 1000), "\u2028\ufffd\U0010ffff", "é\r\n\t世界🙂"} {
+			for _, text := range []string{"a\x00b", "\x00", strings.Repeat(" ", 1000), "\u2028\ufffd\U0010ffff",
+				"é\r\n\t世界🙂"} {
 				ids, err := v.Encode(text, true, true)
 				if err != nil {
 					t.Errorf("%q: %v", text, err)
@@ -239,16 +240,17 @@ func TestLoadVocabErrors(t *testing.T) {
 	}
 	header := "GGUF\x03\x00\x00\x00" // version 3
 	for name, path := range map[string]string{
-		"missing":      filepath.Join(dir, "none.gguf"),
-		"directory":    dir,
-		"empty name":   "",
-		"zero byte":    "a\x00b",
-		"empty file":   write("empty", nil),
-		"not a GGUF":   write("text", []byte("hello, this is no model\n")),
-		"magic only":   write("magic", []byte("GGUF")),
-		"huge counts":  write("huge", []byte(header+strings.Repeat("\xff", 16))),
-		"no metadata":  write("bare", []byte(header+strings.Repeat("\x00", 16))),
-		"endless keys": write("keys", []byte(header+strings.Repeat("\x00", 8)+"\x01\x00\x00\x00\x00\x00\x00\x00"+strings.Repeat("\xff", 8))),
+		"missing":     filepath.Join(dir, "none.gguf"),
+		"directory":   dir,
+		"empty name":  "",
+		"zero byte":   "a\x00b",
+		"empty file":  write("empty", nil),
+		"not a GGUF":  write("text", []byte("hello, this is no model\n")),
+		"magic only":  write("magic", []byte("GGUF")),
+		"huge counts": write("huge", []byte(header+strings.Repeat("\xff", 16))),
+		"no metadata": write("bare", []byte(header+strings.Repeat("\x00", 16))),
+		"endless keys": write("keys",
+			[]byte(header+strings.Repeat("\x00", 8)+"\x01\x00\x00\x00\x00\x00\x00\x00"+strings.Repeat("\xff", 8))),
 	} {
 		v, err := llama.LoadVocab(path)
 		if err == nil {

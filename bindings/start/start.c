@@ -13,8 +13,9 @@ __attribute__((constructor)) static void begin(void) {
         return;
     }
     dprintf(STDERR_FILENO,
-            "ggtune: the limit on virtual memory (ulimit -v) is %llu kB; to begin it takes at least %llu kB, most of which is reserved and "
-            "not used; raise the limit, or limit what is used (systemd-run --user -p MemoryMax=...)\n",
+            "ggtune: the limit on virtual memory (ulimit -v) is %llu kB; to begin it takes at least %llu kB, "
+            "most of which is reserved and not used; raise the limit, or limit what is used "
+            "(systemd-run --user -p MemoryMax=...)\n",
             (unsigned long long)limit.rlim_cur / 1024, (unsigned long long)GT_START_LEAST / 1024);
     _exit(1);
 }

@@ -26,8 +26,10 @@ func TestArrange(t *testing.T) {
 		{"options first", []string{"do", "-m", "a", "x"}, []string{"do", "-m", "a", "--", "x"}},
 		{"options last", []string{"do", "x", "--json", "-m", "a"}, []string{"do", "--json", "-m", "a", "--", "x"}},
 		{"joined value", []string{"do", "x", "--model=a=b", "y"}, []string{"do", "--model=a=b", "--", "x", "y"}},
-		{"a value like an option", []string{"do", "--temp", "-1", "-m", "--json"}, []string{"do", "--temp", "-1", "-m", "--json", "--"}},
-		{"after two dashes all are arguments", []string{"do", "x", "--", "-m", "--nonsense"}, []string{"do", "--", "x", "-m", "--nonsense"}},
+		{"a value like an option", []string{"do", "--temp", "-1", "-m", "--json"},
+			[]string{"do", "--temp", "-1", "-m", "--json", "--"}},
+		{"after two dashes all are arguments", []string{"do", "x", "--", "-m", "--nonsense"},
+			[]string{"do", "--", "x", "-m", "--nonsense"}},
 		{"a dash is an argument", []string{"do", "-", "--json"}, []string{"do", "--json", "--", "-"}},
 		{"another command's", []string{"other", "--nonsense"}, []string{"other", "--nonsense"}},
 	} {
@@ -46,8 +48,10 @@ func TestArrangeErrors(t *testing.T) {
 		args []string
 		want string
 	}{
-		{"a slip", []string{"do", "--modle", "a"}, "do: unknown option --modle; did you mean --model? (`ggtune do --help` lists all)"},
-		{"a slip with a value", []string{"do", "--modle=a"}, "do: unknown option --modle; did you mean --model? (`ggtune do --help` lists all)"},
+		{"a slip", []string{"do", "--modle", "a"},
+			"do: unknown option --modle; did you mean --model? (`ggtune do --help` lists all)"},
+		{"a slip with a value", []string{"do", "--modle=a"},
+			"do: unknown option --modle; did you mean --model? (`ggtune do --help` lists all)"},
 		{"no slip", []string{"do", "--quantum"}, "do: unknown option --quantum (`ggtune do --help` lists all)"},
 		{"no value", []string{"do", "x", "--model"}, "do: option --model needs a value"},
 	} {

@@ -29,8 +29,10 @@ func benchCommand() *cli.Command {
 		Name:      "bench",
 		Usage:     "measure training speed beside llama.cpp's prompt speed",
 		UsageText: "(-m model.gguf | --shape NAME --type TYPE) [options]",
-		Description: "llama.cpp's reading of a prompt of 512 tokens, our forward pass and our training steps take turns in one process, with the\n" +
-			"same threads. R is tokens trained a second ÷ tokens read a second. A shape's weights are generated: nothing to download.\n" +
+		Description: "llama.cpp's reading of a prompt of 512 tokens, our forward pass and our training steps take " +
+			"turns in one process, with the\n" +
+			"same threads. R is tokens trained a second ÷ tokens read a second. A shape's weights are generated: " +
+			"nothing to download.\n" +
 			"Cases:\n" + cases.String() + "\n" +
 			"  ggtune bench -m model.gguf\n" +
 			"  ggtune bench --shape tinyllama-1.1b --type q8_0 --type q4_K_M --json > now.json\n" +
@@ -44,16 +46,23 @@ func benchFlags() []cli.Flag {
 	d := bench.DefaultConfig()
 	return []cli.Flag{
 		&cli.StringSliceFlag{Name: "model", Aliases: []string{"m"}, Usage: "GGUF model `FILE`; may be given again"},
-		&cli.StringSliceFlag{Name: "shape", Usage: "generate weights in the shape `NAME`: " + strings.Join(bench.Shapes(), ", ") + "; may be given again"},
-		&cli.StringSliceFlag{Name: "type", Usage: "with --shape: storage `TYPE` or mix, such as q8_0 or q4_K_M; may be given again"},
-		&cli.StringFlag{Name: "cases", Usage: "measure these `CASES`, with commas between", Value: strings.Join(bench.DefaultCases(), ",")},
+		&cli.StringSliceFlag{Name: "shape", Usage: "generate weights in the shape `NAME`: " +
+			strings.Join(bench.Shapes(), ", ") + "; may be given again"},
+		&cli.StringSliceFlag{Name: "type",
+			Usage: "with --shape: storage `TYPE` or mix, such as q8_0 or q4_K_M; may be given again"},
+		&cli.StringFlag{Name: "cases", Usage: "measure these `CASES`, with commas between",
+			Value: strings.Join(bench.DefaultCases(), ",")},
 		&cli.IntFlag{Name: "rounds", Usage: "measure `N` times, after one round that warms up", Value: d.Rounds},
 		&cli.IntFlag{Name: "tokens", Usage: "rows of `N` tokens", Value: d.Tokens},
 		&cli.IntFlag{Name: "rank", Aliases: []string{"r"}, Usage: "rank `N` of the adapter", Value: d.Rank},
 		&cli.IntFlag{Name: "memory", Usage: "keep activations in at most this many `MB`; 0: half of what is free"},
-		&cli.StringFlag{Name: "level", Usage: "compute with our kernels for the instruction set `NAME`, such as avx2, which a lesser CPU would run; llama.cpp's stays as it is compiled (-march) (default: the best the CPU has)"},
-		&cli.StringFlag{Name: "compare", Usage: "set the ratios beside those of `FILE`, written by --json; exit code 1 if one fell by more than --tolerance"},
-		&cli.Float64Flag{Name: "tolerance", Usage: "with --compare: the `FRACTION` of a ratio that may be lost", Value: 0.1},
+		&cli.StringFlag{Name: "level", Usage: "compute with our kernels for the instruction set `NAME`, such as " +
+			"avx2, which a lesser CPU would run; llama.cpp's stays as it is compiled (-march) (default: the best the " +
+			"CPU has)"},
+		&cli.StringFlag{Name: "compare", Usage: "set the ratios beside those of `FILE`, written by --json; exit code " +
+			"1 if one fell by more than --tolerance"},
+		&cli.Float64Flag{Name: "tolerance", Usage: "with --compare: the `FRACTION` of a ratio that may be lost",
+			Value: 0.1},
 		threadsFlag(), deviceFlag(), jsonFlag(),
 		// How bench measures memory: it runs itself with this option, and that process only trains.
 		&cli.StringFlag{Name: "train", Hidden: true},
@@ -122,7 +131,8 @@ func benchConfig(c *cli.Context) (*bench.Config, error) {
 		}
 	}
 	cfg.Cases = strings.FieldsFunc(c.String("cases"), func(r rune) bool { return r == ',' || r == ' ' })
-	cfg.Rounds, cfg.Tokens, cfg.Rank, cfg.KeepBytes = c.Int("rounds"), c.Int("tokens"), c.Int("rank"), int64(c.Int("memory"))*1e6
+	cfg.Rounds, cfg.Tokens, cfg.Rank, cfg.KeepBytes = c.Int("rounds"), c.Int("tokens"), c.Int("rank"),
+		int64(c.Int("memory"))*1e6
 	cfg.Level = c.String("level")
 	var err error
 	if cfg.Threads, err = threads(c); err != nil {
@@ -197,7 +207,8 @@ func readReport(path string) (*bench.Report, error) {
 // printReport writes the report for people: the machine, then each model's cases and where their time goes.
 func printReport(out io.Writer, r *bench.Report) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintf(w, "%s, %s, %s, kernels %s, load average %.1f\nmultiply rate in registers:", r.CPU, count.Of(r.Cores, "core"), count.Of(r.Threads, "thread"), r.Level, r.Load)
+	fmt.Fprintf(w, "%s, %s, %s, kernels %s, load average %.1f\nmultiply rate in registers:", r.CPU,
+		count.Of(r.Cores, "core"), count.Of(r.Threads, "thread"), r.Level, r.Load)
 	for _, p := range r.Peaks {
 		fmt.Fprintf(w, " %s %.0f", p.Format, p.GFLOPS)
 	}
@@ -219,7 +230,8 @@ func printReport(out io.Writer, r *bench.Report) error {
 // printModel writes the cases of one model. tabwriter aligns columns that end in a tab.
 func printModel(w io.Writer, cases []bench.Case) {
 	c := &cases[0]
-	fmt.Fprintf(w, "\n%s %s, file of %s; medians, least to greatest in brackets\n", c.Model, c.Type, byteCount(c.FileBytes))
+	fmt.Fprintf(w, "\n%s %s, file of %s; medians, least to greatest in brackets\n", c.Model, c.Type,
+		byteCount(c.FileBytes))
 	fmt.Fprint(w, "case\tllama.cpp tok/s\tforward tok/s\ttrain tok/s\tR\tcounted tok/s\tlayers kept\tpeak memory\t\n")
 	for i := range cases {
 		c := &cases[i]
@@ -227,13 +239,16 @@ func printModel(w io.Writer, cases []bench.Case) {
 		if c.PeakBytes != nil {
 			peak = byteCount(*c.PeakBytes)
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%.1f\t%d/%d\t%s\t\n", c.Case, speed(c.PP, c.PPRange), speed(c.Forward, c.ForwardRange),
-			speed(c.Training, c.TrainingRange), fmt.Sprintf("%.3f (%.3f–%.3f)", c.Ratio, c.RatioRange[0], c.RatioRange[1]),
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%.1f\t%d/%d\t%s\t\n", c.Case, speed(c.PP, c.PPRange),
+			speed(c.Forward, c.ForwardRange),
+			speed(c.Training, c.TrainingRange),
+			fmt.Sprintf("%.3f (%.3f–%.3f)", c.Ratio, c.RatioRange[0], c.RatioRange[1]),
 			c.CountedRate, c.KeptLayers, c.Layers, peak)
 	}
 	for i := range cases {
 		if c := &cases[i]; c.Against != nil && c.Reference != nil {
-			fmt.Fprintf(w, "\n%s: a step takes %.3f times that of one sequence with as many tokens; the reference model reads %.1f tok/s, %.3f times our forward\n",
+			fmt.Fprintf(w, "\n%s: a step takes %.3f times that of one sequence with as many tokens; the reference "+
+				"model reads %.1f tok/s, %.3f times our forward\n",
 				c.Case, *c.Against, *c.Reference, *c.Reference/c.Forward)
 		}
 	}
@@ -270,7 +285,8 @@ func printChanges(out io.Writer, changes []bench.Change) error {
 		if ch.Fell {
 			verdict = "slower"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%.3f\t%.3f\t%+.1f%%\t%s\t\n", ch.Model, ch.Type, ch.Case, ch.Old, ch.New, 100*(ch.New/ch.Old-1), verdict)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%.3f\t%.3f\t%+.1f%%\t%s\t\n", ch.Model, ch.Type, ch.Case, ch.Old, ch.New,
+			100*(ch.New/ch.Old-1), verdict)
 	}
 	return w.Flush()
 }

@@ -21,9 +21,11 @@ func chatCommand() *cli.Command {
 		Name:      "chat",
 		Usage:     "talk with a model, with or without an adapter",
 		UsageText: "-m model.gguf [-a adapter.gguf] [options]",
-		Description: "Reads a line, answers, and remembers. Ctrl-C stops an answer, Ctrl-D ends. A line that begins with a\n" +
+		Description: "Reads a line, answers, and remembers. Ctrl-C stops an answer, Ctrl-D ends. A line that begins " +
+			"with a\n" +
 			"slash is a command; with a space before the slash it is a message:\n" + talkHelp() + "\n" +
-			"In a terminal lines can be edited, earlier ones come with the arrow keys and Ctrl-R, and are kept for the\n" +
+			"In a terminal lines can be edited, earlier ones come with the arrow keys and Ctrl-R, and are kept for " +
+			"the\n" +
 			"next time in " + historyPlace + ", which only you can read.\n\n" +
 			"  ggtune chat -m model.gguf -a run/adapter.gguf --system \"You are terse.\"",
 		Flags: append(append([]cli.Flag{modelFlag(), adapterFlag()}, chatFlags()...),
@@ -40,8 +42,10 @@ func chatCommand() *cli.Command {
 func chatFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "system", Usage: "the system message `TEXT`"},
-		&cli.StringFlag{Name: "template", Usage: "the Jinja template in `FILE`, or a built-in one by name, instead of the model's own"},
-		&cli.IntFlag{Name: "predict", Aliases: []string{"n"}, Usage: "at most `N` tokens an answer; 0: until the model ends it"},
+		&cli.StringFlag{Name: "template",
+			Usage: "the Jinja template in `FILE`, or a built-in one by name, instead of the model's own"},
+		&cli.IntFlag{Name: "predict", Aliases: []string{"n"},
+			Usage: "at most `N` tokens an answer; 0: until the model ends it"},
 		&cli.IntFlag{Name: "ctx", Usage: "context of `N` tokens; 0: what the model was trained for, at most 4096"},
 		&cli.Float64Flag{Name: "scale", Usage: "multiply the adapter's effect by `X`", Value: 1},
 		&cli.BoolFlag{Name: "no-history", Usage: "neither read nor write the file of lines typed earlier"},
@@ -223,7 +227,8 @@ func (t *talk) answered(prompt string, r generate.Result, stopped bool) error {
 	case stopped:
 		fmt.Fprintln(t.c.App.ErrWriter, "note: stopped; what was said is remembered, /again answers anew")
 	case r.Stop == generate.StopContext:
-		fmt.Fprintf(t.c.App.ErrWriter, "note: the context of %s is full; /reset begins anew, --ctx raises it\n", count.Of(t.g.NCtx(), "token"))
+		fmt.Fprintf(t.c.App.ErrWriter, "note: the context of %s is full; /reset begins anew, --ctx raises it\n",
+			count.Of(t.g.NCtx(), "token"))
 	}
 	return nil
 }

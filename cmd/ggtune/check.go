@@ -14,7 +14,8 @@ func checkCommand() *cli.Command {
 		Name:      "check",
 		Usage:     "compare our logits with llama.cpp's, and our gradients with finite differences, on your model",
 		UsageText: "-m model.gguf [options]",
-		Description: "What training relies on, measured on the model at hand. Exit code 1 if a figure is out of bounds.\n\n" +
+		Description: "What training relies on, measured on the model at hand. Exit code 1 if a figure is out of " +
+			"bounds.\n\n" +
 			"  ggtune check -m model.gguf",
 		Flags:  []cli.Flag{modelFlag(), seedFlag(), threadsFlag(), deviceFlag(), jsonFlag()},
 		Action: checkAction,

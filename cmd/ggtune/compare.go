@@ -20,15 +20,19 @@ func compareCommand() *cli.Command {
 		Name:      "compare",
 		Usage:     "let two adapters, or base and adapter, answer the same prompts",
 		UsageText: "A B -m base.gguf -d prompts -o report [options], or --judged choices.jsonl",
-		Description: "A and B are adapter files, or the word base. Writes report.html, to look at side by side, and report.jsonl, for\n" +
-			"`ggtune rate` to judge blind; --judged then says who wins, with a 95% interval. Ties count half; pairs that were skipped,\n" +
-			"edited or both bad do not count. By default each takes the most likely token; with --temp both draw with the same seed.\n\n" +
+		Description: "A and B are adapter files, or the word base. Writes report.html, to look at side by side, and " +
+			"report.jsonl, for\n" +
+			"`ggtune rate` to judge blind; --judged then says who wins, with a 95% interval. Ties count half; pairs " +
+			"that were skipped,\n" +
+			"edited or both bad do not count. By default each takes the most likely token; with --temp both draw " +
+			"with the same seed.\n\n" +
 			"  ggtune compare base run/adapter.gguf -m model.gguf -d prompts.txt -o report\n" +
 			"  ggtune rate -d report.jsonl -o choices.jsonl\n" +
 			"  ggtune compare --judged choices.jsonl",
 		Flags: append([]cli.Flag{
 			modelFlag(),
-			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write `NAME`.html and NAME.jsonl", Value: "report"},
+			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write `NAME`.html and NAME.jsonl",
+				Value: "report"},
 			&cli.BoolFlag{Name: "force", Usage: "replace the report if it exists"},
 			&cli.StringFlag{Name: "judged", Usage: "print who wins in the `FILE` of choices that `ggtune rate` wrote"},
 		}, append(pairFlags(0), threadsFlag(), deviceFlag(), jsonFlag())...),
@@ -50,7 +54,8 @@ func compareAction(c *cli.Context) error {
 		return compareJudged(c, path)
 	}
 	if c.NArg() != 2 {
-		return usagef("compare: %s given, expected two adapters (or base): ggtune compare base run/adapter.gguf -m base.gguf -d prompts.txt", count.Of(c.NArg(), "argument"))
+		return usagef("compare: %s given, expected two adapters (or base): ggtune compare base run/adapter.gguf -m "+
+			"base.gguf -d prompts.txt", count.Of(c.NArg(), "argument"))
 	}
 	var sides [2]answer.Side
 	for i, scale := range []string{"scale", "scale-b"} {
@@ -73,7 +78,8 @@ func compareAction(c *cli.Context) error {
 		return missing(c, "data", "prompts.txt")
 	}
 	if dir, name := filepath.Split(c.String("output")); strings.Trim(name, ".") == "" {
-		return usagef("compare: --output is %s, a directory; add a name for the report, such as %s", c.String("output"), filepath.Join(dir, name, "report"))
+		return usagef("compare: --output is %s, a directory; add a name for the report, such as %s", c.String("output"),
+			filepath.Join(dir, name, "report"))
 	}
 	r := compareResult{HTML: c.String("output") + ".html", JSONL: c.String("output") + ".jsonl"}
 	for _, path := range []string{r.HTML, r.JSONL} {
@@ -94,7 +100,8 @@ func compareAction(c *cli.Context) error {
 		fmt.Fprintln(c.App.ErrWriter, "note: not answered:", why)
 	}
 	if r.Prompts == 0 {
-		return fmt.Errorf("compare: none of %s could be answered; the notes above say why", count.Of(len(items), "prompt"))
+		return fmt.Errorf("compare: none of %s could be answered; the notes above say why",
+			count.Of(len(items), "prompt"))
 	}
 	if err := writeReport(made, r); err != nil {
 		return err
@@ -102,7 +109,8 @@ func compareAction(c *cli.Context) error {
 	if c.Bool("json") {
 		return printJSON(c.App.Writer, r)
 	}
-	fmt.Fprintf(c.App.Writer, "%s, answers equal in %d\n%s  side by side\n%s  judge blind: ggtune rate -d %[4]s -o choices.jsonl\n",
+	fmt.Fprintf(c.App.Writer,
+		"%s, answers equal in %d\n%s  side by side\n%s  judge blind: ggtune rate -d %[4]s -o choices.jsonl\n",
 		count.Of(r.Prompts, "prompt"), r.Equal, r.HTML, r.JSONL)
 	return nil
 }
@@ -155,7 +163,8 @@ type judgedResult struct {
 
 func compareJudged(c *cli.Context, path string) error {
 	if c.NArg() > 0 {
-		return usagef("compare: --judged reads choices that were made, and takes no adapters; leave out %q", c.Args().First())
+		return usagef("compare: --judged reads choices that were made, and takes no adapters; leave out %q",
+			c.Args().First())
 	}
 	for _, name := range []string{"model", "data", "output"} {
 		if c.IsSet(name) {

@@ -41,8 +41,10 @@ func TestShellsComplete(t *testing.T) {
 			if err != nil {
 				t.Skipf("not installed: %v", err)
 			}
-			env := []string{"PATH=" + filepath.Join(dir, "bin") + ":" + os.Getenv("PATH"), "HOME=" + dir, "XDG_DATA_HOME=" + dir}
-			o := startProgram(t, &exec.Cmd{Path: path, Args: append([]string{shell.name}, shell.args...), Dir: dir, Env: env})
+			env := []string{"PATH=" + filepath.Join(dir, "bin") + ":" + os.Getenv("PATH"), "HOME=" + dir,
+				"XDG_DATA_HOME=" + dir}
+			o := startProgram(t,
+				&exec.Cmd{Path: path, Args: append([]string{shell.name}, shell.args...), Dir: dir, Env: env})
 			o.types(shell.prepare)
 			o.waits("echo ready") // as it is typed
 			o.waits("ready\r\n")

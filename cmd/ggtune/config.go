@@ -16,11 +16,12 @@ import (
 	"github.com/ggtune/ggtune/internal/setting"
 )
 
-// configFlags makes one flag for each option that keep admits, with the defaults shown in the help, and -c for a file of
-// settings.
+// configFlags makes one flag for each option that keep admits, with the defaults shown in the help, and -c for a file
+// of settings.
 func configFlags(keep func(config.Option) bool) []cli.Flag {
 	defaults := config.Default()
-	flags := []cli.Flag{&cli.StringFlag{Name: "config", Aliases: []string{"c"}, Usage: "TOML `FILE` of settings; options given here go before it", Category: "Files"}}
+	flags := []cli.Flag{&cli.StringFlag{Name: "config", Aliases: []string{"c"},
+		Usage: "TOML `FILE` of settings; options given here go before it", Category: "Files"}}
 	for _, o := range defaults.Options() {
 		if keep(o) {
 			flags = append(flags, configFlag(o))
@@ -47,7 +48,8 @@ func configFlag(o config.Option) cli.Flag {
 		return &cli.BoolFlag{Name: o.Name, Aliases: o.Aliases, Usage: o.Usage, Value: *v, Category: o.Group}
 	}
 	if v, ok := o.Value.(flag.Value); ok {
-		return &cli.StringFlag{Name: o.Name, Aliases: o.Aliases, Usage: o.Usage, DefaultText: v.String(), Category: o.Group}
+		return &cli.StringFlag{Name: o.Name, Aliases: o.Aliases, Usage: o.Usage, DefaultText: v.String(),
+			Category: o.Group}
 	}
 	if s, ok := o.Value.(setting.Slot); ok {
 		x, known := s.Get()
@@ -60,12 +62,13 @@ func configFlag(o config.Option) cli.Flag {
 	panic(fmt.Sprintf("option %s points to a %T", o.Name, o.Value))
 }
 
-// settings resolves those of a command: defaults (with --resume, what the run began with), then the file of -c, then the
-// options given.
+// settings resolves those of a command: defaults (with --resume, what the run began with), then the file of -c, then
+// the options given.
 func settings(c *cli.Context) (*config.Config, error) {
 	cfg := config.Default()
 	if c.Bool("resume") && c.String("output") == "" && c.String("config") == "" && !c.IsSet("model") {
-		return nil, usagef("%s: --resume: which run? name its directory with --output, such as --output run", c.Command.Name)
+		return nil, usagef("%s: --resume: which run? name its directory with --output, such as --output run",
+			c.Command.Name)
 	}
 	if c.Bool("resume") && c.String("output") != "" {
 		saved := filepath.Join(c.String("output"), "run.toml")
@@ -76,8 +79,10 @@ func settings(c *cli.Context) (*config.Config, error) {
 				return nil, err
 			}
 			cfg = *began
-		case c.String("config") == "" && !c.IsSet("model"): // else the run may have been stopped before it wrote anything
-			return nil, usagef("%s: --resume finds no run in %s: %w; name the run's directory with --output", c.Command.Name,
+		// else the run may have been stopped before it wrote anything
+		case c.String("config") == "" && !c.IsSet("model"):
+			return nil, usagef("%s: --resume finds no run in %s: %w; name the run's directory with --output",
+				c.Command.Name,
 				c.String("output"), err)
 		}
 	}
@@ -129,7 +134,8 @@ func setGiven(c *cli.Context, cfg *config.Config) (err error) {
 			for _, word := range listed(c.StringSlice(o.Name)) {
 				x, err := strconv.ParseFloat(word, 64)
 				if err != nil {
-					return usagef("%s: %s %q is no list of numbers; expected such as 0.8,1", c.Command.Name, dashes(o.Name), word)
+					return usagef("%s: %s %q is no list of numbers; expected such as 0.8,1", c.Command.Name,
+						dashes(o.Name), word)
 				}
 				*v = append(*v, x)
 			}

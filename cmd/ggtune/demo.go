@@ -23,8 +23,8 @@ import (
 	"github.com/ggtune/ggtune/finetune/template"
 )
 
-// demoFiles are a model of two million parameters in q8_0, made from nothing by scripts/make_demo.sh, and a dataset that
-// teaches it to answer as a pirate.
+// demoFiles are a model of two million parameters in q8_0, made from nothing by scripts/make_demo.sh, and a dataset
+// that teaches it to answer as a pirate.
 //
 //go:embed demo/base.gguf demo/train.jsonl demo/heldout.jsonl
 var demoFiles embed.FS
@@ -37,11 +37,14 @@ func demoCommand() *cli.Command {
 		Name:      "demo",
 		Usage:     "fine-tune the very small model inside this binary: about a minute, nothing to download",
 		UsageText: "[-o DIRECTORY]",
-		Description: "The model knows a few hundred simple facts in plain English and nothing else; it was made from nothing by ggtune itself.\n" +
-			"The demo trains a LoRA adapter on 640 questions answered as a pirate would, and shows what that does to questions it was\n" +
+		Description: "The model knows a few hundred simple facts in plain English and nothing else; it was made from " +
+			"nothing by ggtune itself.\n" +
+			"The demo trains a LoRA adapter on 640 questions answered as a pirate would, and shows what that does to " +
+			"questions it was\n" +
 			"not trained on. The files stay in the directory, to try the other commands on.",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`DIRECTORY` for the model, the data and the run; it must not exist", Value: "ggtune-demo"},
+			&cli.StringFlag{Name: "output", Aliases: []string{"o"},
+				Usage: "`DIRECTORY` for the model, the data and the run; it must not exist", Value: "ggtune-demo"},
 			seedFlag(), threadsFlag(), jsonFlag(),
 		},
 		Action: demoAction,
@@ -82,9 +85,11 @@ func demoAction(c *cli.Context) error {
 	if c.Bool("json") {
 		say = c.App.ErrWriter
 	}
-	fmt.Fprintf(say, "ggtune demo: a LoRA adapter on a very small model (2 million parameters, q8_0, made by ggtune itself),\n"+
-		"which is to answer as a pirate. The files are in %s.\n\n", dir)
-	r := demoResult{Model: filepath.Join(dir, "base.gguf"), Data: filepath.Join(dir, "train.jsonl"), EvalData: filepath.Join(dir, "heldout.jsonl")}
+	fmt.Fprintf(say,
+		"ggtune demo: a LoRA adapter on a very small model (2 million parameters, q8_0, made by ggtune itself),\n"+
+			"which is to answer as a pirate. The files are in %s.\n\n", dir)
+	r := demoResult{Model: filepath.Join(dir, "base.gguf"), Data: filepath.Join(dir, "train.jsonl"),
+		EvalData: filepath.Join(dir, "heldout.jsonl")}
 	rep := report.NewTerminal(say, screen(say))
 	s, err := run.Train(c.Context, demoConfig(c, dir, n), rep)
 	rep.Close()
@@ -144,7 +149,8 @@ func demoAnswers(ctx context.Context, r demoResult, threads int) ([]demoAnswer, 
 	if err != nil {
 		return nil, err
 	}
-	g, err := generate.Open(generate.Config{Model: r.Model, Adapters: []generate.Adapter{{Path: r.Adapter, Scale: 1}}, Threads: threads})
+	g, err := generate.Open(generate.Config{Model: r.Model, Adapters: []generate.Adapter{{Path: r.Adapter, Scale: 1}},
+		Threads: threads})
 	if err != nil {
 		return nil, err
 	}
@@ -205,11 +211,13 @@ func firstQuestions(path string, n int) ([]string, error) {
 func (r *demoResult) print(c *cli.Context) {
 	w := c.App.Writer
 	if r.EvalLossBefore != nil && r.EvalLossAfter != nil {
-		fmt.Fprintf(w, "\nloss on held-out rows: %.3f before, %.3f after (nats per token)\n", *r.EvalLossBefore, *r.EvalLossAfter)
+		fmt.Fprintf(w, "\nloss on held-out rows: %.3f before, %.3f after (nats per token)\n", *r.EvalLossBefore,
+			*r.EvalLossAfter)
 	}
 	fmt.Fprintln(w, "\nQuestions that were not trained on (so small a model is wrong now and then):")
 	for _, a := range r.Answers {
-		fmt.Fprintf(w, "\n  %s\n    before: %s\n    after:  %s\n", a.Prompt, strings.TrimSpace(a.Before), strings.TrimSpace(a.After))
+		fmt.Fprintf(w, "\n  %s\n    before: %s\n    after:  %s\n", a.Prompt, strings.TrimSpace(a.Before),
+			strings.TrimSpace(a.After))
 	}
 	fmt.Fprintf(w, "\nThe adapter is %s, in llama.cpp's format. Try:\n\n"+
 		"  %[5]s chat -m %[2]s -a %[1]s\n"+

@@ -19,16 +19,21 @@ func evalCommand() *cli.Command {
 		Name:      "eval",
 		Usage:     "measure a model on held-out data, with or without an adapter",
 		UsageText: "-m model.gguf [-a adapter.gguf] -d heldout.jsonl [options]",
-		Description: "Loss in nats per counted token, and perplexity; with a method of preferences its loss per pair, accuracy, margin and distance from\n" +
-			"the reference (kl). An adapter's own method, template, mask and row length are taken unless others are given.\n\n" +
-			"With --choices, how often the right one of several choices is the likeliest: acc by log-probability, acc_norm by that\n" +
-			"over the choice's length, as lm-evaluation-harness has them. With --match, how often what the model writes is right.\n" +
+		Description: "Loss in nats per counted token, and perplexity; with a method of preferences its loss per " +
+			"pair, accuracy, margin and distance from\n" +
+			"the reference (kl). An adapter's own method, template, mask and row length are taken unless others are " +
+			"given.\n\n" +
+			"With --choices, how often the right one of several choices is the likeliest: acc by log-probability, " +
+			"acc_norm by that\n" +
+			"over the choice's length, as lm-evaluation-harness has them. With --match, how often what the model " +
+			"writes is right.\n" +
 			"Both measure the base beside an adapter.\n\n" +
 			"  ggtune eval -m model.gguf -d heldout.jsonl --json\n" +
 			"  ggtune eval -m model.gguf -a run/adapter.gguf -d heldout.jsonl --json\n" +
 			"  ggtune eval -m model.gguf -a run -d openbookqa.jsonl --choices\n" +
 			"  ggtune eval -m model.gguf -a run -d gsm8k.jsonl --match number --eval-rows 100",
-		Flags:  slices.Concat(configFlags(func(o config.Option) bool { return o.Eval }), answerFlags(), []cli.Flag{adapterFlag(), jsonFlag()}),
+		Flags: slices.Concat(configFlags(func(o config.Option) bool { return o.Eval }), answerFlags(),
+			[]cli.Flag{adapterFlag(), jsonFlag()}),
 		Action: evalAction,
 	}
 }

@@ -30,9 +30,11 @@ func answerFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "choices", Category: answersGroup,
 			Usage: "the data is multiple choice: measure how often the right choice is the likeliest"},
 		&cli.BoolFlag{Name: "chat", Category: answersGroup,
-			Usage: "with --choices: put questions through the chat template, as training does; without it, literal text"},
+			Usage: "with --choices: put questions through the chat template, as training does; without it, literal " +
+				"text"},
 		&cli.StringFlag{Name: "match", Category: answersGroup,
-			Usage: "let the model answer, and compare with the data's answer: `HOW` is " + strings.Join(eval.Matches(), ", ")},
+			Usage: "let the model answer, and compare with the data's answer: `HOW` is " +
+				strings.Join(eval.Matches(), ", ")},
 		&cli.StringFlag{Name: "pattern", Category: answersGroup,
 			Usage: "with --match regex: what is compared is the first group (or all) of the last match of `REGEX`"},
 		&cli.IntFlag{Name: "samples", Category: answersGroup, Value: 1,
@@ -79,8 +81,9 @@ func checkAnswerOptions(c *cli.Context) error {
 	case choices:
 		return refuse("with --choices", slices.Concat(own, unreadByBoth, unreadByChoices, settings)...)
 	case match:
-		return errors.Join(checkMatch(c), refuse("with --match", slices.Concat([]string{"chat"}, unreadByBoth, unreadByMatch,
-			settings)...))
+		return errors.Join(checkMatch(c),
+			refuse("with --match", slices.Concat([]string{"chat"}, unreadByBoth, unreadByMatch,
+				settings)...))
 	}
 	return refuse("without --choices or --match", append(own, "chat", "details")...)
 }
@@ -98,7 +101,8 @@ func checkMatch(c *cli.Context) error {
 	case c.Int("samples") < 1 || c.Int("predict") < 1:
 		return usagef("eval: --samples is %d and --predict %d, expected 1 or more", c.Int("samples"), c.Int("predict"))
 	case c.Int("samples") > 1 && c.IsSet("temp") && c.Float64("temp") == 0:
-		return usagef("eval: --temp 0 with --samples %d gives the same answer each time; give a temperature above 0", c.Int("samples"))
+		return usagef("eval: --temp 0 with --samples %d gives the same answer each time; give a temperature above 0",
+			c.Int("samples"))
 	}
 	return nil
 }

@@ -13,15 +13,16 @@ import (
 // maxSmall is the most bytes of a file that is read whole: a prompt, a report.
 const maxSmall = 16 << 20
 
-// refuseExisting keeps a command from replacing a file that the user did not say may go (--force), and from beginning work
-// whose result has no place.
+// refuseExisting keeps a command from replacing a file that the user did not say may go (--force), and from beginning
+// work whose result has no place.
 func refuseExisting(c *cli.Context, path string) error {
 	st, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		dir := filepath.Dir(path)
 		if _, err := os.Stat(dir); err != nil {
-			return fmt.Errorf("write %s: the directory %s does not exist; make it first, or correct the name", path, dir)
+			return fmt.Errorf("write %s: the directory %s does not exist; make it first, or correct the name", path,
+				dir)
 		}
 		return nil
 	case err != nil:

@@ -16,7 +16,8 @@ import (
 func inspected(t *testing.T, args ...string) {
 	t.Helper()
 	var stderr bytes.Buffer
-	code := execute(context.Background(), append([]string{"ggtune", "inspect"}, args...), strings.NewReader(""), io.Discard, &stderr)
+	code := execute(context.Background(), append([]string{"ggtune", "inspect"}, args...), strings.NewReader(""),
+		io.Discard, &stderr)
 	// A run's settings are at fault with exit code 2, as on the command line.
 	if said := strings.Count(stderr.String(), "ggtune: "); code == exitFault || code != exitDone && said != 1 {
 		t.Fatalf("inspect %q: exit code %d:\n%s", args, code, stderr.String())
@@ -27,7 +28,8 @@ func inspected(t *testing.T, args ...string) {
 func FuzzInspect(f *testing.F) {
 	names := []string{"a.gguf", "a.jsonl", "a.json", "a.csv", "a.tsv", "a.txt", "a.parquet", "a.gz", "a"}
 	for i, s := range []string{
-		`{"prompt": "a", "completion": "b"}`, `[{"text": "one"}]`, "prompt,completion\na,b\n", "question\tanswer\nq\ta\n", "one\n\ntwo\n",
+		`{"prompt": "a", "completion": "b"}`, `[{"text": "one"}]`, "prompt,completion\na,b\n",
+		"question\tanswer\nq\ta\n", "one\n\ntwo\n",
 	} {
 		f.Add([]byte(s), uint8(i+1))
 	}
@@ -58,11 +60,14 @@ func FuzzInspect(f *testing.F) {
 
 // FuzzInspectRun: whatever a run's files hold, inspect ends in words.
 func FuzzInspectRun(f *testing.F) {
-	f.Add("model = \"m.gguf\"\ndata = [\"d.jsonl\"]\nmethod = \"sft\"\n", "{\"step\": 1, \"loss\": 2.5}\n{\"step\": 2, \"loss\"", `{"steps": 2, "result": "run/adapter.gguf", "first_loss": 2.5}`)
+	f.Add("model = \"m.gguf\"\ndata = [\"d.jsonl\"]\nmethod = \"sft\"\n",
+		"{\"step\": 1, \"loss\": 2.5}\n{\"step\": 2, \"loss\"",
+		`{"steps": 2, "result": "run/adapter.gguf", "first_loss": 2.5}`)
 	f.Add("", "", "")
 	dir := f.TempDir()
 	f.Fuzz(func(t *testing.T, settings, metrics, report string) {
-		for name, text := range map[string]string{"run.toml": settings, "metrics.jsonl": metrics, "report.json": report} {
+		for name, text := range map[string]string{"run.toml": settings, "metrics.jsonl": metrics,
+			"report.json": report} {
 			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o666); err != nil {
 				t.Fatal(err)
 			}

@@ -19,10 +19,12 @@ func generateCommand() *cli.Command {
 		Name:      "generate",
 		Usage:     "let a model write, with or without an adapter",
 		UsageText: "-m model.gguf [-a adapter.gguf] -p TEXT [options]",
-		Description: "-p is raw text, which the model continues; with --chat it is put to the model as a user's turn.\n\n" +
+		Description: "-p is raw text, which the model continues; with --chat it is put to the model as a user's " +
+			"turn.\n\n" +
 			"  ggtune generate -m model.gguf -a run/adapter.gguf -p \"Once upon a time\" -n 64 --temp 0\n" +
 			"  ggtune generate -m model.gguf -a run/adapter.gguf --chat -p \"Where does a cow live?\" --compare",
-		Flags:  append(append([]cli.Flag{modelFlag(), adapterFlag()}, generateFlags()...), append(samplingFlags(), seedFlag(), threadsFlag(), deviceFlag(), jsonFlag())...),
+		Flags: append(append([]cli.Flag{modelFlag(), adapterFlag()}, generateFlags()...),
+			append(samplingFlags(), seedFlag(), threadsFlag(), deviceFlag(), jsonFlag())...),
 		Action: generateAction,
 	}
 }
@@ -33,7 +35,8 @@ func generateFlags() []cli.Flag {
 		&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "read the prompt from `FILE`; -: standard input"},
 		&cli.BoolFlag{Name: "chat", Usage: "put the prompt as a user's turn, through the model's chat template"},
 		&cli.StringFlag{Name: "system", Usage: "with --chat: the system message `TEXT`"},
-		&cli.StringFlag{Name: "template", Usage: "with --chat: the Jinja template in `FILE`, or a built-in one by name, instead of the model's own"},
+		&cli.StringFlag{Name: "template",
+			Usage: "with --chat: the Jinja template in `FILE`, or a built-in one by name, instead of the model's own"},
 		&cli.IntFlag{Name: "predict", Aliases: []string{"n"}, Usage: "write at most `N` tokens", Value: 256},
 		&cli.IntFlag{Name: "ctx", Usage: "context of `N` tokens; 0: what the model was trained for, at most 4096"},
 		&cli.Float64Flag{Name: "scale", Usage: "multiply the adapter's effect by `X`", Value: 1},
@@ -102,7 +105,8 @@ func generateAction(c *cli.Context) error {
 }
 
 // writeText prints one text as it comes, or as one JSON line.
-func writeText(c *cli.Context, g *generate.Generator, prompt string, tokens []int32, s llama.Sampling, adapter *string) error {
+func writeText(c *cli.Context, g *generate.Generator, prompt string, tokens []int32, s llama.Sampling,
+	adapter *string) error {
 	w := modelText(c.App.Writer)
 	if c.Bool("json") {
 		written := busy(c, "write")
@@ -156,8 +160,9 @@ func promptText(c *cli.Context) (string, error) {
 	return c.String("prompt"), nil
 }
 
-// readStdin reads all of standard input, or returns context.Cause(c.Context) once that ends. The reading is in a goroutine that ends with the
-// process: a read from a terminal or a pipe cannot be cancelled, and Ctrl-C must not wait for one.
+// readStdin reads all of standard input, or returns context.Cause(c.Context) once that ends. The reading is in a
+// goroutine that ends with the process: a read from a terminal or a pipe cannot be cancelled, and Ctrl-C must not wait
+// for one.
 func readStdin(c *cli.Context) (string, error) {
 	type result struct {
 		text []byte

@@ -13,8 +13,8 @@ import (
 
 func init() { scriptCommands["spoil"] = scriptSpoil }
 
-// scriptSpoil: `spoil FROM TO TENSOR NUMBER|TYPE` copies a GGUF file with all elements of an f32 tensor replaced by a number, which may be
-// nan, or with its bytes declared to be of another type of the same size.
+// scriptSpoil: `spoil FROM TO TENSOR NUMBER|TYPE` copies a GGUF file with all elements of an f32 tensor replaced by a
+// number, which may be nan, or with its bytes declared to be of another type of the same size.
 func scriptSpoil(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 4 {
 		ts.Fatalf("usage: spoil FROM TO TENSOR NUMBER|TYPE")

@@ -20,9 +20,11 @@ func inspectCommand() *cli.Command {
 		Name:      "inspect",
 		Usage:     "say what a model, adapter, dataset or run is",
 		UsageText: "[options] FILE-OR-DIRECTORY",
-		Description: "A model: sizes, storage types, tokenizer, template, what can be trained. An adapter: its base, rank, targets;\n" +
+		Description: "A model: sizes, storage types, tokenizer, template, what can be trained. An adapter: its base, " +
+			"rank, targets;\n" +
 			"a checkpoint is inspected by its adapter.\n" +
-			"A dataset: its format and counts; with -m also the rows, each token with its text and whether it is trained on.\n" +
+			"A dataset: its format and counts; with -m also the rows, each token with its text and whether it is " +
+			"trained on.\n" +
 			"A run directory: how far it came and what it reached.\n\n" +
 			"  ggtune inspect model.gguf --tensors\n" +
 			"  ggtune inspect run/adapter.gguf\n" +

@@ -58,7 +58,8 @@ func inspectData(c *cli.Context, path string) error {
 
 func printData(w io.Writer, path string, v *corpus.View) {
 	fmt.Fprintf(w, "%s: data, format %s\n", path, v.Format)
-	fmt.Fprintf(w, "  files        %d\n  records      %d\n  examples     %d\n", v.Stats.Files, v.Stats.Records, v.Stats.Kept)
+	fmt.Fprintf(w, "  files        %d\n  records      %d\n  examples     %d\n", v.Stats.Files, v.Stats.Records,
+		v.Stats.Kept)
 	for _, d := range v.Stats.Dropped {
 		fmt.Fprintf(w, "  dropped      %d: %s (first: %s)\n", d.Count, d.Reason, strings.Join(d.First, ", "))
 	}

@@ -137,7 +137,8 @@ func describeGGUF(f *gguf.File) (*ggufInfo, error) {
 	if f.HasTokenizer() {
 		tokens, err := f.Strings("tokenizer.ggml.tokens")
 		errs = append(errs, err)
-		info.Tokenizer = &tokenizerInfo{Model: text("tokenizer.ggml.model"), Pre: text("tokenizer.ggml.pre"), Tokens: len(tokens)}
+		info.Tokenizer = &tokenizerInfo{Model: text("tokenizer.ggml.model"), Pre: text("tokenizer.ggml.pre"),
+			Tokens: len(tokens)}
 	}
 	switch {
 	case f.IsAdapter():
@@ -232,14 +233,21 @@ func (info *ggufInfo) print(w io.Writer) {
 			s = append(s, fmt.Sprintf("%s %d", size.Name, size.N))
 		}
 		line("sizes", "%s", strings.Join(s, ", "))
-		line("output", "%s", map[bool]string{true: "tied to token_embd", false: "its own output.weight"}[*info.TiedOutput])
+		line("output", "%s",
+			map[bool]string{true: "tied to token_embd", false: "its own output.weight"}[*info.TiedOutput])
 	}
 	if t := info.Tokenizer; t != nil {
-		line("tokenizer", "%s", strings.TrimSpace(fmt.Sprintf("%s %s, %s", t.Model, t.Pre, count.Of(t.Tokens, "token"))))
+		line("tokenizer", "%s",
+			strings.TrimSpace(fmt.Sprintf("%s %s, %s", t.Model, t.Pre, count.Of(t.Tokens, "token"))))
 	}
 	if info.Kind == "model" {
-		line("chat template", "%s", map[bool]string{true: "none", false: fmt.Sprintf("%s (--print-template shows it)", count.Of(len(info.Template), "character"))}[info.Template == ""])
-		line("trainable", "%s", map[bool]string{true: "yes: " + strings.Join(info.Targets, ", "), false: "no: " + info.WhyNot}[info.Trainable])
+		line("chat template", "%s",
+			map[bool]string{true: "none",
+				false: fmt.Sprintf("%s (--print-template shows it)",
+					count.Of(len(info.Template), "character"))}[info.Template == ""])
+		line("trainable", "%s",
+			map[bool]string{true: "yes: " + strings.Join(info.Targets, ", "),
+				false: "no: " + info.WhyNot}[info.Trainable])
 	}
 	if info.Kind == "adapter" {
 		line("rank", "%s", strings.Trim(fmt.Sprint(info.Ranks), "[]"))
@@ -258,6 +266,7 @@ func (info *ggufInfo) print(w io.Writer) {
 		if i == 0 {
 			fmt.Fprintln(w, "\ntensors")
 		}
-		fmt.Fprintf(w, "  %-40s %-8s %-20s %s\n", t.Name, t.Type, strings.Trim(strings.ReplaceAll(fmt.Sprint(t.Shape), " ", " × "), "[]"), byteCount(t.Bytes))
+		fmt.Fprintf(w, "  %-40s %-8s %-20s %s\n", t.Name, t.Type,
+			strings.Trim(strings.ReplaceAll(fmt.Sprint(t.Shape), " ", " × "), "[]"), byteCount(t.Bytes))
 	}
 }

@@ -74,7 +74,8 @@ func describeRun(dir string) (*runInfo, error) {
 	if err := cfg.LoadTOML(filepath.Join(dir, "run.toml")); err != nil {
 		return nil, err
 	}
-	info := &runInfo{Kind: "run", Path: dir, Model: cfg.Model, Data: cfg.Data, Method: cfg.Method, Checkpoints: []string{}}
+	info := &runInfo{Kind: "run", Path: dir, Model: cfg.Model, Data: cfg.Data, Method: cfg.Method,
+		Checkpoints: []string{}}
 	metrics, err := regular.Read(filepath.Join(dir, "metrics.jsonl"), 1<<30)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err

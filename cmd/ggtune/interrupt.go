@@ -19,9 +19,9 @@ var errInterrupted = errors.New("interrupted")
 // group, and a person cannot press twice that fast.
 const sameSignal = 100 * time.Millisecond
 
-// interruptible returns a context that the first SIGINT, SIGTERM, SIGQUIT (Ctrl-\) or SIGHUP (unless it was ignored at the
-// start, as nohup has it) ends with errInterrupted; the second leaves the process at once. What a run has saved by then
-// is whole: files appear by rename. A SIGINT goes first to who asked for it with divertInterrupt.
+// interruptible returns a context that the first SIGINT, SIGTERM, SIGQUIT (Ctrl-\) or SIGHUP (unless it was ignored at
+// the start, as nohup has it) ends with errInterrupted; the second leaves the process at once. What a run has saved by
+// then is whole: files appear by rename. A SIGINT goes first to who asked for it with divertInterrupt.
 func interruptible(stderr io.Writer) (ctx context.Context, stop func()) {
 	diversion := &diversion{}
 	ctx, cancel := context.WithCancelCause(context.WithValue(context.Background(), diversionKey{}, diversion))

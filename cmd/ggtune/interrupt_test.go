@@ -21,9 +21,9 @@ func init() {
 	scriptCommands["meanwhile"] = scriptMeanwhile
 }
 
-// scriptInterrupted: `interrupted INT|TERM|HUP|twice|early ggtune train args…` starts a run, signals it after its first step, or
-// early, when it has told of its data, and demands exit code 130. twice sends INT again, late enough to be another key press:
-// the run ends at once. Its standard error becomes the file stderr.txt.
+// scriptInterrupted: `interrupted INT|TERM|HUP|twice|early ggtune train args…` starts a run, signals it after its first
+// step, or early, when it has told of its data, and demands exit code 130. twice sends INT again, late enough to be
+// another key press: the run ends at once. Its standard error becomes the file stderr.txt.
 func scriptInterrupted(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 || signals[args[0]] == 0 {
 		ts.Fatalf("usage: interrupted INT|TERM|twice|early program args...")
@@ -41,12 +41,14 @@ func scriptInterrupted(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Fatalf("the first signal of two was enough %d times", tries)
 }
 
-var signals = map[string]syscall.Signal{"INT": syscall.SIGINT, "TERM": syscall.SIGTERM, "HUP": syscall.SIGHUP, "QUIT": syscall.SIGQUIT, "twice": syscall.SIGINT, "early": syscall.SIGINT}
+var signals = map[string]syscall.Signal{"INT": syscall.SIGINT, "TERM": syscall.SIGTERM, "HUP": syscall.SIGHUP,
+	"QUIT": syscall.SIGQUIT, "twice": syscall.SIGINT, "early": syscall.SIGINT}
 
 // interruptOnce starts a run and interrupts it, and returns what it wrote to its standard error.
 func interruptOnce(ts *testscript.TestScript, how string, args []string) []byte {
 	cmd := startUntil(ts, args, func(text []byte) bool {
-		return how == "early" && bytes.Contains(text, []byte("\ncounted tokens")) || bytes.Contains(text, []byte("\nstep ")) && bytes.Contains(text, []byte("tok/s"))
+		return how == "early" && bytes.Contains(text, []byte("\ncounted tokens")) ||
+			bytes.Contains(text, []byte("\nstep ")) && bytes.Contains(text, []byte("tok/s"))
 	})
 	if how == "twice" {
 		time.Sleep(3 * sameSignal) // into the next micro-batch
@@ -68,8 +70,8 @@ func interruptOnce(ts *testscript.TestScript, how string, args []string) []byte 
 // beginWithin is long enough for a step of some seconds on a machine that does much else.
 const beginWithin = 5 * time.Minute
 
-// startUntil starts a program, whose outputs become the files stdout.txt and stderr.txt, and waits until it has written what enough
-// wants on its standard output.
+// startUntil starts a program, whose outputs become the files stdout.txt and stderr.txt, and waits until it has written
+// what enough wants on its standard output.
 func startUntil(ts *testscript.TestScript, args []string, enough func(stdout []byte) bool) *exec.Cmd {
 	outPath := ts.MkAbs("stdout.txt")
 	stdout, err := os.Create(outPath)
@@ -94,8 +96,8 @@ func startUntil(ts *testscript.TestScript, args []string, enough func(stdout []b
 	}
 }
 
-// scriptMeanwhile: `meanwhile CODE truncate|overwrite FILE program args…` starts a program and, once it has begun to compute (a step, or a
-// first text), cuts FILE to half or writes over it, and demands an exit code.
+// scriptMeanwhile: `meanwhile CODE truncate|overwrite FILE program args…` starts a program and, once it has begun to
+// compute (a step, or a first text), cuts FILE to half or writes over it, and demands an exit code.
 func scriptMeanwhile(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 5 {
 		ts.Fatalf("usage: meanwhile CODE truncate|overwrite FILE program args...")

@@ -1,5 +1,5 @@
-// Command ggtune fine-tunes GGUF models. This package knows flags, the terminal and exit codes; what it prints comes from
-// one library call per command.
+// Command ggtune fine-tunes GGUF models. This package knows flags, the terminal and exit codes; what it prints comes
+// from one library call per command.
 package main
 
 import (
@@ -57,9 +57,9 @@ func prepare() {
 	paceMemory()
 }
 
-// gcPercent is how much garbage there may be, in percent of what is in use, before it is collected. What is in use is mostly
-// tokens, which cost the collector nothing: by Go's own 100 a run takes twice their memory, by this a quarter more, in the same
-// time (10 MB of JSONL: 12.5 s and 13.2 s).
+// gcPercent is how much garbage there may be, in percent of what is in use, before it is collected. What is in use is
+// mostly tokens, which cost the collector nothing: by Go's own 100 a run takes twice their memory, by this a quarter
+// more, in the same time (10 MB of JSONL: 12.5 s and 13.2 s).
 const gcPercent = 25
 
 // paceMemory holds memory close to what is in use, unless the user has said by Go's own means what is wanted.
@@ -81,8 +81,10 @@ func execute(ctx context.Context, args []string, stdin io.Reader, stdout, stderr
 	}()
 	defer func() {
 		if p := recover(); p != nil {
-			fmt.Fprintf(stderr, "ggtune: internal error: %v\nThis is a fault in ggtune, not in your input. Please report it with the command line, the output of\n"+
-				"`ggtune version` and the lines below to https://github.com/ggtune/ggtune/issues\n\n%s", p, debug.Stack())
+			fmt.Fprintf(stderr, "ggtune: internal error: %v\nThis is a fault in ggtune, not in your input. Please "+
+				"report it with the command line, the output of\n"+
+				"`ggtune version` and the lines below to https://github.com/ggtune/ggtune/issues\n\n%s", p,
+				debug.Stack())
 			code = exitFault
 		}
 	}()
@@ -101,7 +103,8 @@ func exitCode(ctx context.Context, err error, stderr io.Writer) int {
 	switch {
 	case err == nil:
 		return exitDone
-	case errors.Is(err, errInterrupted), errors.Is(err, run.ErrAsked), errors.Is(err, context.Canceled) && context.Cause(ctx) == errInterrupted:
+	case errors.Is(err, errInterrupted), errors.Is(err, run.ErrAsked),
+		errors.Is(err, context.Canceled) && context.Cause(ctx) == errInterrupted:
 		if err != errInterrupted {
 			fmt.Fprintln(stderr, "ggtune:", err)
 		}
@@ -118,7 +121,8 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer) *cli.App {
 	return &cli.App{
 		Name:  "ggtune",
 		Usage: "fine-tune a GGUF model where it lies",
-		Description: "Trains adapters on quantized GGUF models, on the CPU, offline; llama.cpp and Ollama load what it writes.\n\n" +
+		Description: "Trains adapters on quantized GGUF models, on the CPU, offline; llama.cpp and Ollama load what " +
+			"it writes.\n\n" +
 			"  ggtune train    -m base.gguf -d data.jsonl -o run\n" +
 			"  ggtune generate -m base.gguf -a run/adapter.gguf -p \"Once upon a time\" -n 64\n" +
 			"  llama-cli       -m base.gguf --lora run/adapter.gguf\n\n" +
@@ -147,7 +151,8 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer) *cli.App {
 
 // commands lists the subcommands in the order in which a user meets them.
 func commands() []*cli.Command {
-	list := []*cli.Command{demoCommand(), trainCommand(), watchCommand(), runsCommand(), evalCommand(), generateCommand(),
+	list := []*cli.Command{demoCommand(), trainCommand(), watchCommand(), runsCommand(), evalCommand(),
+		generateCommand(),
 		chatCommand(), rateCommand(), compareCommand(), inspectCommand(), planCommand(), checkCommand(), benchCommand(),
 		quantizeCommand(), completionCommand(), versionCommand()}
 	for _, c := range list {
@@ -159,7 +164,8 @@ func commands() []*cli.Command {
 			}
 		}
 		c.OnUsageError = func(c *cli.Context, err error, _ bool) error {
-			return usagef("%s: %w (`ggtune %s --help` lists all options)", c.Command.Name, plainFlagError(c.Command, err), c.Command.Name)
+			return usagef("%s: %w (`ggtune %s --help` lists all options)", c.Command.Name,
+				plainFlagError(c.Command, err), c.Command.Name)
 		}
 	}
 	return list

@@ -18,7 +18,8 @@ func modelFlag() cli.Flag {
 }
 
 func adapterFlag() cli.Flag {
-	return &cli.StringFlag{Name: "adapter", Aliases: []string{"a", "lora"}, Usage: "LoRA adapter: a `FILE`, or the directory of a run or checkpoint"}
+	return &cli.StringFlag{Name: "adapter", Aliases: []string{"a", "lora"},
+		Usage: "LoRA adapter: a `FILE`, or the directory of a run or checkpoint"}
 }
 
 func threadsFlag() cli.Flag {
@@ -39,9 +40,12 @@ func samplingFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.Float64Flag{Name: "temp", Usage: "temperature; 0 takes the most likely token", Value: round(d.Temp)},
 		&cli.IntFlag{Name: "top-k", Usage: "draw from the `K` most likely tokens; 0: all", Value: d.TopK},
-		&cli.Float64Flag{Name: "top-p", Usage: "draw from the most likely tokens that together have probability `P`; 1: all", Value: round(d.TopP)},
-		&cli.Float64Flag{Name: "min-p", Usage: "leave out tokens less likely than `P` times the most likely", Value: round(d.MinP)},
-		&cli.Float64Flag{Name: "repeat-penalty", Usage: "divide the logits of recent tokens; 1: off", Value: round(d.RepeatPenalty)},
+		&cli.Float64Flag{Name: "top-p",
+			Usage: "draw from the most likely tokens that together have probability `P`; 1: all", Value: round(d.TopP)},
+		&cli.Float64Flag{Name: "min-p", Usage: "leave out tokens less likely than `P` times the most likely",
+			Value: round(d.MinP)},
+		&cli.Float64Flag{Name: "repeat-penalty", Usage: "divide the logits of recent tokens; 1: off",
+			Value: round(d.RepeatPenalty)},
 		&cli.IntFlag{Name: "repeat-last-n", Usage: "how many tokens are recent", Value: d.RepeatLastN},
 	}
 }
@@ -50,8 +54,10 @@ func samplingFlags() []cli.Flag {
 func round(x float32) float64 { return float64(int(x*10000+0.5)) / 10000 }
 
 func sampling(c *cli.Context) (llama.Sampling, error) {
-	s := llama.Sampling{Temp: float32(c.Float64("temp")), TopK: c.Int("top-k"), TopP: float32(c.Float64("top-p")), MinP: float32(c.Float64("min-p")),
-		RepeatPenalty: float32(c.Float64("repeat-penalty")), RepeatLastN: c.Int("repeat-last-n"), Seed: uint32(c.Uint64("seed"))}
+	s := llama.Sampling{Temp: float32(c.Float64("temp")), TopK: c.Int("top-k"), TopP: float32(c.Float64("top-p")),
+		MinP:          float32(c.Float64("min-p")),
+		RepeatPenalty: float32(c.Float64("repeat-penalty")), RepeatLastN: c.Int("repeat-last-n"),
+		Seed: uint32(c.Uint64("seed"))}
 	if err := s.Validate(); err != nil {
 		return s, usagef("%s: %w", c.Command.Name, err)
 	}
@@ -75,7 +81,9 @@ func noArguments(c *cli.Context) error {
 	if c.NArg() == 0 {
 		return nil
 	}
-	return usagef("%s: unexpected argument %q; what %[1]s needs is given with options (`ggtune %[1]s --help` lists them)", c.Command.Name, c.Args().First())
+	return usagef(
+		"%s: unexpected argument %q; what %[1]s needs is given with options (`ggtune %[1]s --help` lists them)",
+		c.Command.Name, c.Args().First())
 }
 
 func checkDevice(c *cli.Context) error {
@@ -91,7 +99,8 @@ func threads(c *cli.Context) (int, error) {
 	n := c.Int("threads")
 	switch {
 	case n < 0 || n > config.MaxThreads:
-		return 0, usagef("%s: --threads is %d, expected 0 to %d (0: one for each physical core)", c.Command.Name, n, config.MaxThreads)
+		return 0, usagef("%s: --threads is %d, expected 0 to %d (0: one for each physical core)", c.Command.Name, n,
+			config.MaxThreads)
 	case n > 0:
 		return n, nil
 	}

@@ -27,8 +27,8 @@ func printJSON(w io.Writer, v any) error {
 	return nil
 }
 
-// isTerminal says whether a reader or writer is a terminal: progress bars are drawn only there, and only there is a person
-// asked again.
+// isTerminal says whether a reader or writer is a terminal: progress bars are drawn only there, and only there is a
+// person asked again.
 func isTerminal(rw any) bool {
 	f, ok := rw.(interface{ Fd() uintptr })
 	return ok && term.IsTerminal(int(f.Fd()))

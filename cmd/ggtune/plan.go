@@ -16,7 +16,8 @@ func planCommand() *cli.Command {
 		Name:      "plan",
 		Usage:     "say what a training run would take: memory, time, the batch that fits",
 		UsageText: "-m base.gguf [-d data.jsonl] [options of train]",
-		Description: "Takes the options of train and trains nothing. Without data, rows of --seq-len tokens are assumed. Exit code 1 if the run\n" +
+		Description: "Takes the options of train and trains nothing. Without data, rows of --seq-len tokens are " +
+			"assumed. Exit code 1 if the run\n" +
 			"does not fit, with what would.\n\n" +
 			"  ggtune plan -m model-q4_k_m.gguf -d data.jsonl --rank 16 --seq-len 1024",
 		Flags: append(configFlags(func(o config.Option) bool { return o.Name != "output" && o.Name != "resume" }),

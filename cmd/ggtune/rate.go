@@ -22,10 +22,13 @@ func rateCommand() *cli.Command {
 		Name:      "rate",
 		Usage:     "compare pairs of answers, and keep your choices as training data",
 		UsageText: "-m model.gguf [-a adapter.gguf [--adapter-b other.gguf]] [-d prompts] -o choices.jsonl [options]",
-		Description: "Shows two answers to each prompt, in an order that tells nothing, and saves which one you prefer, at once. The page is\n" +
+		Description: "Shows two answers to each prompt, in an order that tells nothing, and saves which one you " +
+			"prefer, at once. The page is\n" +
 			"served to this machine only. Start again with the same -o to go on.\n\n" +
-			"The two answers are two samplings of the model; with -a, the model without and with the adapter; with --adapter-b as well,\n" +
-			"two adapters (the same one twice: two samplings of it). Prompts are lines of text, the prompts of any training data,\n" +
+			"The two answers are two samplings of the model; with -a, the model without and with the adapter; with " +
+			"--adapter-b as well,\n" +
+			"two adapters (the same one twice: two samplings of it). Prompts are lines of text, the prompts of any " +
+			"training data,\n" +
 			"pairs that `ggtune compare` wrote (then no model is needed), or what you type on the page.\n\n" +
 			"  ggtune rate  -m model.gguf -d prompts.txt -o choices.jsonl\n" +
 			"  ggtune rate  -m model.gguf -a run/adapter.gguf -d prompts.jsonl -o choices.jsonl --tty\n" +
@@ -38,8 +41,10 @@ func rateCommand() *cli.Command {
 
 func rateFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "adapter-b", Aliases: []string{"a2"}, Usage: "a second LoRA adapter `FILE`, to compare with --adapter"},
-		&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FILE` of choices; one that exists is gone on with"},
+		&cli.StringFlag{Name: "adapter-b", Aliases: []string{"a2"},
+			Usage: "a second LoRA adapter `FILE`, to compare with --adapter"},
+		&cli.StringFlag{Name: "output", Aliases: []string{"o"},
+			Usage: "`FILE` of choices; one that exists is gone on with"},
 		&cli.BoolFlag{Name: "tty", Usage: "rate here in the terminal, without a page"},
 		&cli.IntFlag{Name: "port", Usage: "serve the page on port `N` of 127.0.0.1; 0: any free one"},
 	}
@@ -52,8 +57,10 @@ func pairFlags(temp float64) []cli.Flag {
 		&cli.IntFlag{Name: "limit", Usage: "take the first `N` prompts; 0: all"},
 		&cli.BoolFlag{Name: "raw", Usage: "prompts are literal text to continue, without a chat template"},
 		&cli.StringFlag{Name: "system", Usage: "the system message `TEXT` before prompts that have none"},
-		&cli.StringFlag{Name: "template", Usage: "the Jinja template in `FILE`, or a built-in one by name, instead of the model's own"},
-		&cli.IntFlag{Name: "predict", Aliases: []string{"n"}, Usage: "at most `N` tokens an answer; 0: until the model ends it", Value: 512},
+		&cli.StringFlag{Name: "template",
+			Usage: "the Jinja template in `FILE`, or a built-in one by name, instead of the model's own"},
+		&cli.IntFlag{Name: "predict", Aliases: []string{"n"},
+			Usage: "at most `N` tokens an answer; 0: until the model ends it", Value: 512},
 		&cli.IntFlag{Name: "ctx", Usage: "context of `N` tokens; 0: what the model was trained for, at most 4096"},
 		&cli.Float64Flag{Name: "scale", Usage: "multiply the first adapter's effect by `X`", Value: 1},
 		&cli.Float64Flag{Name: "scale-b", Usage: "multiply the second adapter's effect by `X`", Value: 1},
@@ -102,13 +109,15 @@ func rateSides(c *cli.Context) ([2]answer.Side, error) {
 	a, b := c.String("adapter"), c.String("adapter-b")
 	switch {
 	case a == "" && b != "":
-		return [2]answer.Side{}, usagef("rate: --adapter-b is the second adapter; name the first with -a, or this one with -a to compare it with the model")
+		return [2]answer.Side{}, usagef("rate: --adapter-b is the second adapter; name the first with -a, or this " +
+			"one with -a to compare it with the model")
 	case a == "":
 		return [2]answer.Side{}, nil
 	case b == "":
 		return [2]answer.Side{{}, {Adapter: a, Scale: float32(c.Float64("scale"))}}, nil
 	}
-	sides := [2]answer.Side{{Adapter: a, Scale: float32(c.Float64("scale"))}, {Adapter: b, Scale: float32(c.Float64("scale-b"))}}
+	sides := [2]answer.Side{{Adapter: a, Scale: float32(c.Float64("scale"))},
+		{Adapter: b, Scale: float32(c.Float64("scale-b"))}}
 	if a == b && !c.IsSet("scale-b") {
 		sides[1].Scale = sides[0].Scale // two samplings of it
 	}
@@ -121,7 +130,8 @@ func readPrompts(c *cli.Context, fresh bool) ([]rate.Item, error) {
 	if len(paths) == 0 {
 		return nil, nil
 	}
-	p, err := rate.ReadPrompts(c.Context, paths, rate.PromptOptions{Raw: c.Bool("raw"), System: c.String("system"), Limit: c.Int("limit"), Fresh: fresh})
+	p, err := rate.ReadPrompts(c.Context, paths,
+		rate.PromptOptions{Raw: c.Bool("raw"), System: c.String("system"), Limit: c.Int("limit"), Fresh: fresh})
 	if err != nil {
 		return nil, err
 	}
@@ -168,7 +178,8 @@ func rateAction(c *cli.Context) (err error) {
 		return err
 	}
 	if cfg.Sampling.Temp == 0 && sides[0] == sides[1] {
-		return usagef("rate: at --temp 0 the same model gives the same answer twice; raise it, or name an adapter to compare with")
+		return usagef("rate: at --temp 0 the same model gives the same answer twice; raise it, or name an adapter to " +
+			"compare with")
 	}
 	if p := c.Int("port"); p < 0 || p > 65535 {
 		return usagef("rate: --port is %d, expected 0 to 65535", p)
@@ -199,7 +210,8 @@ func rateAction(c *cli.Context) (err error) {
 	for _, n := range notes {
 		fmt.Fprintln(c.App.ErrWriter, "note:", n)
 	}
-	s := rate.NewSession(store, items, rate.Config{Seed: cfg.Seed, Raw: cfg.Raw, System: c.String("system"), CanWrite: cfg.Model != ""})
+	s := rate.NewSession(store, items,
+		rate.Config{Seed: cfg.Seed, Raw: cfg.Raw, System: c.String("system"), CanWrite: cfg.Model != ""})
 	if err := rateSession(c, s, cfg, len(items)); err != nil && !interruptedBy(c.Context, err) {
 		return err
 	}
@@ -235,7 +247,8 @@ func rateSummary(c *cli.Context, s *rate.Session, output string) error {
 func rateSession(c *cli.Context, s *rate.Session, cfg answer.Config, given int) (err error) {
 	view, _ := s.View()
 	if given > 0 && view.Complete() {
-		fmt.Fprintln(c.App.ErrWriter, "all prompts are rated already; give more with -d, or leave out -d to type your own")
+		fmt.Fprintln(c.App.ErrWriter,
+			"all prompts are rated already; give more with -d, or leave out -d to type your own")
 		return nil
 	}
 	ctx, cancel := context.WithCancelCause(c.Context)
@@ -297,7 +310,8 @@ func ratePage(ctx context.Context, c *cli.Context, s *rate.Session, finish bool)
 	if c.Bool("json") {
 		err = printJSON(c.App.Writer, map[string]string{"url": url, "output": file})
 	} else {
-		_, err = fmt.Fprintf(c.App.Writer, "Rate in a browser on this machine:\n\n  %s\n\nEvery choice is saved at once in %s. Ctrl-C ends; the same command goes on.\n", url, file)
+		_, err = fmt.Fprintf(c.App.Writer, "Rate in a browser on this machine:\n\n  %s\n\nEvery choice is saved at "+
+			"once in %s. Ctrl-C ends; the same command goes on.\n", url, file)
 	}
 	if err != nil {
 		return errors.Join(err, l.Close())

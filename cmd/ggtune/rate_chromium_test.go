@@ -31,7 +31,8 @@ const slip = 350 * time.Millisecond
 const pair = `document.getElementById("view").dataset.id`
 
 // pairText is what a person sees of a pair: its prompt, and both answers in their order.
-const pairText = `[...document.querySelectorAll(".prompt .text, article .text")].map((p) => p.textContent).join("\n---\n")`
+const pairText = `[...document.querySelectorAll(".prompt .text, article .text")].map((p) => ` +
+	`p.textContent).join("\n---\n")`
 
 // ready waits until a pair can be rated, and past the moment in which a key would still be meant for the one before.
 func (b *browser) ready() (id string) {
@@ -41,8 +42,8 @@ func (b *browser) ready() (id string) {
 	return b.Eval(pair)
 }
 
-// key presses a key as a keyboard does: the page can keep its letter from being typed. chromedp's own KeyEvent sends the letter
-// after the key in any case.
+// key presses a key as a keyboard does: the page can keep its letter from being typed. chromedp's own KeyEvent sends
+// the letter after the key in any case.
 func (b *browser) key(letter string) {
 	b.T.Helper()
 	b.Do("press "+letter, chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
@@ -63,12 +64,13 @@ func (b *browser) press(key string) {
 	b.Until("another pair after "+key, fmt.Sprintf("%s !== %q", pair, id))
 }
 
-// Ten pairs by keyboard in a real browser, with an undo, a reload, a second tab, a server that is killed and started again, and
-// an edit: nothing is lost.
+// Ten pairs by keyboard in a real browser, with an undo, a reload, a second tab, a server that is killed and started
+// again, and an edit: nothing is lost.
 func TestRateInChromium(t *testing.T) {
 	b := &browser{chromium.New(t)}
 	dir := t.TempDir()
-	model, prompts, choices := synth.Temp(t, synth.Tiny("llama", gguf.F32)), filepath.Join(dir, "prompts.txt"), filepath.Join(dir, "choices.jsonl")
+	model, prompts, choices := synth.Temp(t, synth.Tiny("llama", gguf.F32)), filepath.Join(dir, "prompts.txt"),
+		filepath.Join(dir, "choices.jsonl")
 	var text strings.Builder
 	for i := range 10 {
 		fmt.Fprintf(&text, "question %d <script>alert(1)</script>\n", i)
@@ -121,10 +123,13 @@ func TestRateInChromium(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = r.cmd.Wait() // killed
-	b.Until("the page says that the server is gone", `document.getElementById("notice").textContent.includes("What you rated is saved")`)
+	b.Until("the page says that the server is gone",
+		`document.getElementById("notice").textContent.includes("What you rated is saved")`)
 	stale := r.url
 	r = startRating(t, args...)
-	b.Do("open the old address", chromedp.Navigate(r.url[:strings.LastIndex(strings.TrimSuffix(r.url, "/"), "/")]+stale[strings.LastIndex(strings.TrimSuffix(stale, "/"), "/"):]))
+	b.Do("open the old address",
+		chromedp.Navigate(r.url[:strings.LastIndex(strings.TrimSuffix(r.url, "/"), "/")]+
+			stale[strings.LastIndex(strings.TrimSuffix(stale, "/"), "/"):]))
 	if got := b.Eval(`document.body.innerText`); !strings.Contains(got, "Open the address that ggtune printed last") {
 		t.Errorf("the old key shows %q", got)
 	}
@@ -138,7 +143,8 @@ func TestRateInChromium(t *testing.T) {
 
 	b.key("e")
 	b.Until("the edit box", `document.activeElement.id === "edit-0"`)
-	b.Do("type", chromedp.KeyEvent(" and better 1 2 u"), chromedp.KeyEvent(kb.Enter, chromedp.KeyModifiers(chromedp.ModifierCtrl)))
+	b.Do("type", chromedp.KeyEvent(" and better 1 2 u"),
+		chromedp.KeyEvent(kb.Enter, chromedp.KeyModifiers(chromedp.ModifierCtrl)))
 	b.Until("another pair after the edit", fmt.Sprintf("%s !== %q", pair, before))
 	for _, key := range []string{"1", "2"} {
 		b.press(key)
@@ -156,7 +162,8 @@ func TestRateInChromium(t *testing.T) {
 	// Who types a prompt of his own on the last page goes on.
 	b.key("n")
 	b.Until("the prompt box", `document.activeElement.id === "text"`)
-	b.Do("type a prompt", chromedp.KeyEvent("my own"), chromedp.KeyEvent(kb.Enter, chromedp.KeyModifiers(chromedp.ModifierCtrl)))
+	b.Do("type a prompt", chromedp.KeyEvent("my own"),
+		chromedp.KeyEvent(kb.Enter, chromedp.KeyModifiers(chromedp.ModifierCtrl)))
 	b.Until("the typed prompt", `document.querySelector(".prompt")?.innerText.includes("my own")`)
 	b.press("t")
 	b.Until("the end", `document.body.innerText.includes("All pairs are rated")`)
@@ -182,7 +189,8 @@ func checkChoices(t *testing.T, path string) {
 	seen := map[string]bool{}
 	for _, r := range records {
 		seen[r.About.ID] = true
-		if r.Choice == rate.Edit && (!strings.HasSuffix(*r.Edited, " and better 1 2 u") || r.Chosen.Text != *r.Edited || *r.EditedFrom != 0) {
+		if r.Choice == rate.Edit &&
+			(!strings.HasSuffix(*r.Edited, " and better 1 2 u") || r.Chosen.Text != *r.Edited || *r.EditedFrom != 0) {
 			t.Errorf("the edit is %q from %d, chosen %q", *r.Edited, *r.EditedFrom, r.Chosen.Text)
 		}
 	}
@@ -198,21 +206,25 @@ func checkChoices(t *testing.T, path string) {
 func TestRateInChromiumWithoutJavaScript(t *testing.T) {
 	b := &browser{chromium.New(t)}
 	dir := t.TempDir()
-	model, prompts, choices := synth.Temp(t, synth.Tiny("llama", gguf.F32)), filepath.Join(dir, "p.txt"), filepath.Join(dir, "c.jsonl")
+	model, prompts, choices := synth.Temp(t, synth.Tiny("llama", gguf.F32)), filepath.Join(dir, "p.txt"),
+		filepath.Join(dir, "c.jsonl")
 	if err := os.WriteFile(prompts, []byte("one\ntwo\n"), 0o666); err != nil {
 		t.Fatal(err)
 	}
 	r := startRating(t, "-m", model, "-d", prompts, "-o", choices, "-n", "24", "--threads", "1", "--template", "plain")
 	b.Do("switch JavaScript off", chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
-		_, err := cdp.Call(ctx, t, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
+		_, err := cdp.Call(ctx, t, emulation.SetScriptExecutionDisabled,
+			emulation.SetScriptExecutionDisabledParams{Value: true})
 		return err
 	}))
 	b.Do("open the page", chromedp.Navigate(r.url))
 	// Each press waits for the page that the one before led to: by its revision, and by its notice.
 	for _, button := range []string{
 		`[data-revision="0"] button[value="a"]:enabled`, `[data-revision="1"] button[form="undo"]:enabled`,
-		`[data-revision="2"] button[value="tie"]:enabled`, `[data-revision="3"][data-ready="true"] summary[data-key="e"]`,
-		`[data-revision="3"] details[open] button[name="edit"][value="b"]`, `[data-revision="3"] #notice:not([hidden]) ~ form button[value="b"]:enabled`,
+		`[data-revision="2"] button[value="tie"]:enabled`,
+		`[data-revision="3"][data-ready="true"] summary[data-key="e"]`,
+		`[data-revision="3"] details[open] button[name="edit"][value="b"]`,
+		`[data-revision="3"] #notice:not([hidden]) ~ form button[value="b"]:enabled`,
 	} {
 		b.Do("press "+button, chromedp.Click(chromedp.CSS(button)))
 	}

@@ -56,11 +56,12 @@ func choose(t *testing.T, page, choice string) {
 	}
 }
 
-// A process that is killed loses nothing that was chosen; one that is interrupted ends with its exit code, whatever it is doing; a
-// second one is kept off the file.
+// A process that is killed loses nothing that was chosen; one that is interrupted ends with its exit code, whatever it
+// is doing; a second one is kept off the file.
 func TestRateKilledAndInterrupted(t *testing.T) {
 	dir := t.TempDir()
-	model, prompts, choices := synth.Temp(t, synth.Tiny("llama", gguf.F32)), filepath.Join(dir, "p.txt"), filepath.Join(dir, "c.jsonl")
+	model, prompts, choices := synth.Temp(t, synth.Tiny("llama", gguf.F32)), filepath.Join(dir, "p.txt"),
+		filepath.Join(dir, "c.jsonl")
 	if err := os.WriteFile(prompts, []byte("one\ntwo\nthree\nfour\nfive\n"), 0o666); err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +74,8 @@ func TestRateKilledAndInterrupted(t *testing.T) {
 		t.Fatal(err)
 	}
 	second := &exec.Cmd{Path: exe, Args: append([]string{"ggtune", "rate"}, args...)}
-	if out, err := second.CombinedOutput(); second.ProcessState.ExitCode() != exitFailure || !strings.Contains(string(out), "in use by another ggtune rate") {
+	if out, err := second.CombinedOutput(); second.ProcessState.ExitCode() != exitFailure ||
+		!strings.Contains(string(out), "in use by another ggtune rate") {
 		t.Errorf("a second process: %v\n%s", err, out)
 	}
 	if err := r.cmd.Process.Kill(); err != nil {

@@ -25,7 +25,8 @@ func startRating(t *testing.T, args ...string) *rating {
 		t.Fatal(err)
 	}
 	// Under this name the test binary is the command: see TestMain.
-	cmd := &exec.Cmd{Path: exe, Args: append([]string{"ggtune", "rate", "--json"}, args...), Stderr: os.Stderr, Env: os.Environ()}
+	cmd := &exec.Cmd{Path: exe, Args: append([]string{"ggtune", "rate", "--json"}, args...), Stderr: os.Stderr,
+		Env: os.Environ()}
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

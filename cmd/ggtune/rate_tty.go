@@ -50,7 +50,8 @@ func rateTTY(ctx context.Context, c *cli.Context, s *rate.Session, finish bool) 
 	}
 }
 
-const deskKeys = "  a or 1 A is better    t tie    e a, e b edit A or B to be better    u undo    p TEXT a prompt of your own\n" +
+const deskKeys = "  a or 1 A is better    t tie    e a, e b edit A or B to be better    u undo    p TEXT a prompt of " +
+	"your own\n" +
 	"  b or 2 B is better    x both bad    s skip    q quit"
 
 // pair shows the pair at hand, as it is written, and does what one line asks.
@@ -219,7 +220,8 @@ func (d *desk) edit(ctx context.Context, view rate.View, which string) error {
 	if err != nil {
 		return err
 	}
-	return d.s.Decide(rate.Decision{Revision: view.Revision, ID: view.ID, Choice: rate.Edit, Edited: text, EditedFrom: from})
+	return d.s.Decide(rate.Decision{Revision: view.Revision, ID: view.ID, Choice: rate.Edit, Edited: text,
+		EditedFrom: from})
 }
 
 func (d *desk) typed(ctx context.Context) (string, error) {

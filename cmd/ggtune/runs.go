@@ -22,8 +22,10 @@ func runsCommand() *cli.Command {
 		Name:      "runs",
 		Usage:     "list runs, and lay their losses over each other",
 		UsageText: "[DIR…] [options]",
-		Description: "Lists the runs in the directories named and below them; without one, in this one. Losses are means\n" +
-			"over the first and the last tenth of a run's steps, and what was measured on held-out rows before and after.\n\n" +
+		Description: "Lists the runs in the directories named and below them; without one, in this one. Losses are " +
+			"means\n" +
+			"over the first and the last tenth of a run's steps, and what was measured on held-out rows before and " +
+			"after.\n\n" +
 			"  ggtune runs\n" +
 			"  ggtune runs a b/run-2 --page\n" +
 			"  ggtune runs a b/run-2 --svg losses.svg",

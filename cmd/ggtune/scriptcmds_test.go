@@ -174,7 +174,8 @@ func scriptFell(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// scriptWithin: `within PLAN FILE KEY SHARE` demands that a key of two JSON objects differs by at most that share of FILE's.
+// scriptWithin: `within PLAN FILE KEY SHARE` demands that a key of two JSON objects differs by at most that share of
+// FILE's.
 func scriptWithin(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 4 {
 		ts.Fatalf("usage: within PLAN FILE KEY SHARE")

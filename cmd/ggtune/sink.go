@@ -8,9 +8,9 @@ import (
 	"github.com/ggtune/ggtune/internal/visible"
 )
 
-// A sink is standard output or standard error as every command writes to it. It remembers that it could not be written, so that the
-// command fails at its end however it prints, and shows as escapes the characters that are none and change how those around them are
-// shown: what is printed holds text from strangers' files.
+// A sink is standard output or standard error as every command writes to it. It remembers that it could not be written,
+// so that the command fails at its end however it prints, and shows as escapes the characters that are none and change
+// how those around them are shown: what is printed holds text from strangers' files.
 type sink struct {
 	w    io.Writer
 	mu   sync.Mutex // rate's page and its writer tell of themselves at once
@@ -56,8 +56,8 @@ func (s *sink) Fd() uintptr {
 	return ^uintptr(0)
 }
 
-// verbatim is w without escapes, for JSON, whose strings must come back as they were, and for text that a program reads. Errors are
-// remembered all the same.
+// verbatim is w without escapes, for JSON, whose strings must come back as they were, and for text that a program
+// reads. Errors are remembered all the same.
 func verbatim(w io.Writer) io.Writer {
 	if s, ok := w.(*sink); ok {
 		return plain{s}

@@ -42,7 +42,8 @@ type versionInfo struct {
 
 // currentVersion reads what the Go tool stamped into the binary.
 func currentVersion() versionInfo {
-	v := versionInfo{Version: "unknown", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH, GGML: "unknown"}
+	v := versionInfo{Version: "unknown", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH,
+		GGML: "unknown"}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return v

@@ -17,7 +17,8 @@ func watchCommand() *cli.Command {
 		Usage:     "show a run in the browser, while it goes on or later",
 		UsageText: "RUN [options]",
 		Description: "Serves a page to this machine only: losses, speed, memory, samples, settings, as they come.\n" +
-			"The page can ask a run that is under way to save and stop, in whichever process it is, and let one that\n" +
+			"The page can ask a run that is under way to save and stop, in whichever process it is, and let one " +
+			"that\n" +
 			"was stopped go on, in this one.\n\n" +
 			"  ggtune watch run\n" +
 			"  ggtune train -m model.gguf -d data.jsonl -o run --page",

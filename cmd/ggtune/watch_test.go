@@ -30,8 +30,8 @@ type shown struct {
 
 var pageAddress = regexp.MustCompile(`http://127\.0\.0\.1:\d+/[A-Z0-9]+/`)
 
-// show starts a command with --json and waits for its address: on standard error for train, whose output is steps alone, on
-// standard output for watch.
+// show starts a command with --json and waits for its address: on standard error for train, whose output is steps
+// alone, on standard output for watch.
 func show(t *testing.T, args ...string) *shown {
 	t.Helper()
 	exe, err := os.Executable()
@@ -39,7 +39,8 @@ func show(t *testing.T, args ...string) *shown {
 		t.Fatal(err)
 	}
 	// Under this name the test binary is the command: see TestMain.
-	s := &shown{t: t, cmd: &exec.Cmd{Path: exe, Args: append(append([]string{"ggtune"}, args...), "--json"), Env: os.Environ()}}
+	s := &shown{t: t,
+		cmd: &exec.Cmd{Path: exe, Args: append(append([]string{"ggtune"}, args...), "--json"), Env: os.Environ()}}
 	r, w := io.Pipe()
 	var mu sync.Mutex
 	s.cmd.Stdout = writer(func(p []byte) (int, error) {
@@ -130,15 +131,17 @@ func (s *shown) interrupt() {
 	}
 }
 
-// A run is stopped from its page, goes on from it, is interrupted, is watched by another process, goes on there, and ends in
-// the bytes of a run that nobody watched. The page is no setting of the run.
+// A run is stopped from its page, goes on from it, is interrupted, is watched by another process, goes on there, and
+// ends in the bytes of a run that nobody watched. The page is no setting of the run.
 func TestStopAndContinueFromPages(t *testing.T) {
 	dir := t.TempDir()
 	straight, out := filepath.Join(dir, "straight"), filepath.Join(dir, "run")
-	args := []string{"train", "-m", "demo/base.gguf", "-d", "demo/train.jsonl", "--threads", "1", "--steps", "24", "--save-every", "0",
+	args := []string{"train", "-m", "demo/base.gguf", "-d", "demo/train.jsonl", "--threads", "1", "--steps", "24",
+		"--save-every", "0",
 		"--accum", "2", "-o"}
 	var text bytes.Buffer
-	if code := execute(t.Context(), append(append([]string{"ggtune"}, args...), straight, "--json"), nil, &text, io.Discard); code != exitDone {
+	if code := execute(t.Context(), append(append([]string{"ggtune"}, args...), straight, "--json"), nil, &text,
+		io.Discard); code != exitDone {
 		t.Fatalf("exit code %d", code)
 	}
 

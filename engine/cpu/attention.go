@@ -8,7 +8,8 @@ import (
 
 func (l *lowering) attention(n *graph.Node) kernels.AttnConstants {
 	a := n.Attr.(graph.AttentionAttr)
-	return kernels.AttnConstants{Scale: a.Scale, NHead: int64(a.Heads), NKV: int64(a.KVHeads), D: int64(a.HeadDim), Fast: !l.exact,
+	return kernels.AttnConstants{Scale: a.Scale, NHead: int64(a.Heads), NKV: int64(a.KVHeads), D: int64(a.HeadDim),
+		Fast:          !l.exact,
 		Bidirectional: a.Bidirectional}
 }
 

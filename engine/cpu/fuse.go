@@ -2,8 +2,8 @@ package cpu
 
 import "github.com/ggtune/ggtune/engine/graph"
 
-// fuse joins products that add to each other, such as a LoRA pair's thin product and the base's wide one: they become one
-// call, which writes their sum once. Of two joined nodes the second keeps its place and the first is left out.
+// fuse joins products that add to each other, such as a LoRA pair's thin product and the base's wide one: they become
+// one call, which writes their sum once. Of two joined nodes the second keeps its place and the first is left out.
 //
 // It finds y = big + small, where one of the two starts from the other (Node.Acc) and nothing else reads the first.
 func (l *lowering) fuse() {
@@ -33,7 +33,8 @@ func (l *lowering) fuse() {
 		}
 		if m := &g.Nodes[i]; m.Op == n.Op && !biased(l.lesser(m, n)) {
 			l.partner[j], l.left[i] = i, true
-			for _, in := range append(m.In[:len(m.In):len(m.In)], m.Acc) { // what the first reads is read when the second runs
+			// what the first reads is read when the second runs
+			for _, in := range append(m.In[:len(m.In):len(m.In)], m.Acc) {
 				if in != graph.None {
 					l.lastUse[in] = max(l.lastUse[in], j)
 				}
@@ -46,8 +47,8 @@ func product(n *graph.Node) bool { return n.Op == graph.Linear || n.Op == graph.
 
 func biased(n *graph.Node) bool { return n.Op == graph.Linear && n.In[2] != graph.None }
 
-// lesser is which of two joined products comes second in their call: a LoRA pair's, else the thinner one, and of equals the
-// first.
+// lesser is which of two joined products comes second in their call: a LoRA pair's, else the thinner one, and of equals
+// the first.
 func (l *lowering) lesser(m, n *graph.Node) *graph.Node {
 	pairM, pairN := l.graph.Value(m.In[0]).Delta, l.graph.Value(n.In[0]).Delta
 	if pairN && !pairM || pairN == pairM && l.side(n) < l.side(m) {

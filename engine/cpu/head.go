@@ -25,12 +25,14 @@ var _ = emit(graph.Head, in(backend.PhaseHead), func(l *lowering, n *graph.Node)
 
 var _ = emit(graph.HeadBack, in(backend.PhaseHead), func(l *lowering, n *graph.Node) {
 	coef, w, targets, e, w2, e2 := n.In[0], n.In[1], n.In[2], n.In[3], n.In[4], n.In[5]
-	call(l, kernels.OpHeadBack, kernels.None{}, l.whole(n.Out[0]), l.whole(e), l.flat(coef), l.whole(w), l.flat(targets),
+	call(l, kernels.OpHeadBack, kernels.None{}, l.whole(n.Out[0]), l.whole(e), l.flat(coef), l.whole(w),
+		l.flat(targets),
 		l.whole(n.Out[1]), l.whole(e2), l.whole(w2))
 })
 
 var _ = emit(graph.HeadGrad, in(backend.PhaseHead), func(l *lowering, n *graph.Node) {
 	h, w, targets, lse, coef, h2, w2 := n.In[0], n.In[1], n.In[2], n.In[3], n.In[4], n.In[5], n.In[6]
-	call(l, kernels.OpHeadGradW, kernels.HeadConstants{Exact: l.exact}, l.whole(n.Out[0]), l.whole(n.Out[1]), l.whole(h), l.whole(w),
+	call(l, kernels.OpHeadGradW, kernels.HeadConstants{Exact: l.exact}, l.whole(n.Out[0]), l.whole(n.Out[1]),
+		l.whole(h), l.whole(w),
 		l.flat(targets), l.flat(lse), l.flat(coef), l.whole(h2), l.whole(w2))
 })

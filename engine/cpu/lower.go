@@ -7,13 +7,14 @@ import (
 	"github.com/ggtune/ggtune/engine/graph"
 )
 
-// lower turns g into calls. Values of keep are exported beside the outputs. exact asks for products of f32 throughout; otherwise
-// activations are packed for the fastest product the CPU has.
+// lower turns g into calls. Values of keep are exported beside the outputs. exact asks for products of f32 throughout;
+// otherwise activations are packed for the fastest product the CPU has.
 func lower(g *graph.Graph, keep []graph.ID, exact bool) (*program, error) {
 	if g.Err() != nil {
 		return nil, g.Err()
 	}
-	l := &lowering{program: program{graph: g, slotOf: make([]int, len(g.Values))}, exact: exact, packed: map[graph.ID]int{}}
+	l := &lowering{program: program{graph: g, slotOf: make([]int, len(g.Values))}, exact: exact,
+		packed: map[graph.ID]int{}}
 	l.exports = append(append([]graph.ID(nil), g.Outputs...), keep...)
 	l.measureLives()
 	l.findWide()

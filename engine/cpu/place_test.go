@@ -41,7 +41,8 @@ func TestPlacedSlotsNeverOverlap(t *testing.T) {
 				continue
 			}
 			if s.offset < 0 || s.offset%backend.Alignment != 0 || s.offset+s.bytes > p.work {
-				t.Fatalf("seed %d: slot %d at %d with %d bytes, in a work area of %d", seed, i, s.offset, s.bytes, p.work)
+				t.Fatalf("seed %d: slot %d at %d with %d bytes, in a work area of %d", seed, i, s.offset, s.bytes,
+					p.work)
 			}
 			for _, o := range placed {
 				if meet(s, o) && s.offset < o.offset+o.bytes && o.offset < s.offset+s.bytes {

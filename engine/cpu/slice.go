@@ -15,5 +15,6 @@ var _ = emit(graph.Unslice, rest, func(l *lowering, n *graph.Node) {
 		call(l, kernels.OpZero, kernels.None{}, l.whole(n.Out[0]))
 	}
 	dy := l.whole(n.In[0])
-	call(l, kernels.OpCopy, kernels.CopyConstants{Acc: true}, l.part(n.Out[0], n.Attr.(graph.SliceAttr).Offset, dy.ne0), dy)
+	call(l, kernels.OpCopy, kernels.CopyConstants{Acc: true}, l.part(n.Out[0], n.Attr.(graph.SliceAttr).Offset, dy.ne0),
+		dy)
 })

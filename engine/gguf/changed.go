@@ -7,13 +7,15 @@ import (
 	"unsafe"
 )
 
-// ErrChanged is matched by the error of a file that was changed while it was mapped: whatever was read since may be worthless.
+// ErrChanged is matched by the error of a file that was changed while it was mapped: whatever was read since may be
+// worthless.
 var ErrChanged = errors.New("the file was changed while it was in use")
 
 const mendChanged = "never copy over a model in use: copy to another name, then rename"
 
-// CheckUnchanged says whether the file still has the size and the modification time that it had when it was opened. A file that was
-// replaced by renaming another over it is unchanged: the old one lives on until Close. The error matches ErrChanged.
+// CheckUnchanged says whether the file still has the size and the modification time that it had when it was opened. A
+// file that was replaced by renaming another over it is unchanged: the old one lives on until Close. The error matches
+// ErrChanged.
 func (f *File) CheckUnchanged() error {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
@@ -26,16 +28,18 @@ func (f *File) CheckUnchanged() error {
 		case err != nil:
 			return fmt.Errorf("%s: %w", p.path, err)
 		case now.Size() != p.st.Size():
-			return fmt.Errorf("%s: %w: it had %d bytes, and has %d; %s", p.path, ErrChanged, p.st.Size(), now.Size(), mendChanged)
+			return fmt.Errorf("%s: %w: it had %d bytes, and has %d; %s", p.path, ErrChanged, p.st.Size(), now.Size(),
+				mendChanged)
 		case !now.ModTime().Equal(p.st.ModTime()):
-			return fmt.Errorf("%s: %w: it was written to at %s; %s", p.path, ErrChanged, now.ModTime().Format("15:04:05"), mendChanged)
+			return fmt.Errorf("%s: %w: it was written to at %s; %s", p.path, ErrChanged,
+				now.ModTime().Format("15:04:05"), mendChanged)
 		}
 	}
 	return nil
 }
 
-// reading runs read, Go code that reads the mapping m of the file at path, and makes an error of a page that is there no longer. C
-// code has its own way (bindings/fault.h).
+// reading runs read, Go code that reads the mapping m of the file at path, and makes an error of a page that is there
+// no longer. C code has its own way (bindings/fault.h).
 func reading(path string, m []byte, read func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {

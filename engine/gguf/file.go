@@ -1,8 +1,8 @@
-// Package gguf knows the bytes of a GGUF file: metadata and tensor table, read from a mapping and written atomically. It
-// does not know what the keys and tensors mean, nor how blocks are dequantized.
+// Package gguf knows the bytes of a GGUF file: metadata and tensor table, read from a mapping and written atomically.
+// It does not know what the keys and tensors mean, nor how blocks are dequantized.
 //
-// Files come from strangers: no length, count, offset or dimension in them is trusted, and what is accepted here llama.cpp
-// opens without an assertion about the container.
+// Files come from strangers: no length, count, offset or dimension in them is trusted, and what is accepted here
+// llama.cpp opens without an assertion about the container.
 package gguf
 
 import (
@@ -38,10 +38,11 @@ func (t *TensorInfo) Elements() int64 {
 	return n
 }
 
-// A File is an open GGUF file, or all parts of a split one. Metadata and tensor table are copies on the heap; tensor data
-// is mapped. It is safe for concurrent use, except that views returned by Data must not be used after Close.
+// A File is an open GGUF file, or all parts of a split one. Metadata and tensor table are copies on the heap; tensor
+// data is mapped. It is safe for concurrent use, except that views returned by Data must not be used after Close.
 //
-// There is no finalizer: a view may outlive the last reference to the File, and unmapping under it would end the process.
+// There is no finalizer: a view may outlive the last reference to the File, and unmapping under it would end the
+// process.
 type File struct {
 	// Version is that of the format, 2 or 3.
 	Version uint32
@@ -67,9 +68,10 @@ func (p *part) close() error {
 	return errors.Join(p.m.Unmap(), p.f.Close())
 }
 
-// Open maps a GGUF file and reads its metadata and tensor table. If it is a part of a split model, all parts are opened,
-// whichever was named. Errors match ErrNotGGUF, ErrTruncated, ErrMalformed or those of the file system. The file should not
-// be changed while it is open: see CheckUnchanged. What reads the mapping of a file that lost its end meets a fault.
+// Open maps a GGUF file and reads its metadata and tensor table. If it is a part of a split model, all parts are
+// opened, whichever was named. Errors match ErrNotGGUF, ErrTruncated, ErrMalformed or those of the file system. The
+// file should not be changed while it is open: see CheckUnchanged. What reads the mapping of a file that lost its end
+// meets a fault.
 func Open(path string) (*File, error) {
 	p, h, err := openPart(path)
 	if err != nil {
@@ -93,7 +95,8 @@ func Open(path string) (*File, error) {
 }
 
 func newFile(p *part, h *header) *File {
-	f := &File{Version: h.version, Tensors: h.tensors, kvs: h.kvs, parts: []*part{p}, byKey: make(map[string]int, len(h.kvs))}
+	f := &File{Version: h.version, Tensors: h.tensors, kvs: h.kvs, parts: []*part{p},
+		byKey: make(map[string]int, len(h.kvs))}
 	for i, kv := range f.kvs {
 		f.byKey[kv.Key] = i
 	}
@@ -106,7 +109,8 @@ func (f *File) index() error {
 	for i := range f.Tensors {
 		t := &f.Tensors[i]
 		if j, ok := f.byName[t.Name]; ok {
-			return fmt.Errorf("%w: tensor %q is in both %s and %s", ErrMalformed, t.Name, f.parts[f.Tensors[j].Part].path, f.parts[t.Part].path)
+			return fmt.Errorf("%w: tensor %q is in both %s and %s", ErrMalformed, t.Name,
+				f.parts[f.Tensors[j].Part].path, f.parts[t.Part].path)
 		}
 		f.byName[t.Name] = i
 	}
@@ -138,11 +142,15 @@ func mapPart(path string, file *os.File) (*part, *header, error) {
 	case st.Size() == 0: // an empty mapping is an error of its own
 		return nil, nil, fmt.Errorf("%s: %w: it is empty; download it again", path, ErrNotGGUF)
 	case int64(int(st.Size())) != st.Size():
-		return nil, nil, fmt.Errorf("open %s: %d bytes do not fit the address space of this 32-bit program; use a 64-bit one", path, st.Size())
+		return nil, nil,
+			fmt.Errorf("open %s: %d bytes do not fit the address space of this 32-bit program; use a 64-bit one", path,
+				st.Size())
 	}
 	m, err := mmap.Map(file, mmap.RDONLY, 0)
 	if err != nil {
-		return nil, nil, fmt.Errorf("map %s (%d bytes) into memory: %w; see the limit on virtual memory (ulimit -v)", path, st.Size(), err)
+		return nil, nil,
+			fmt.Errorf("map %s (%d bytes) into memory: %w; see the limit on virtual memory (ulimit -v)", path,
+				st.Size(), err)
 	}
 	var h *header
 	err = reading(path, m, func() error {
@@ -232,8 +240,8 @@ func (f *File) Tensor(name string) (*TensorInfo, error) {
 // HasTensor says whether a tensor of that exact name exists.
 func (f *File) HasTensor(name string) bool { _, ok := f.byName[name]; return ok }
 
-// Data is a read-only view of a tensor's bytes in the mapping, valid until Close. Writing to it ends the process. t must be
-// one of f.Tensors, or a copy.
+// Data is a read-only view of a tensor's bytes in the mapping, valid until Close. Writing to it ends the process. t
+// must be one of f.Tensors, or a copy.
 func (f *File) Data(t *TensorInfo) ([]byte, error) {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
@@ -245,7 +253,8 @@ func (f *File) Data(t *TensorInfo) ([]byte, error) {
 	}
 	m := f.parts[t.Part].m
 	if t.Offset < 0 || t.Size < 0 || t.Offset > int64(len(m)) || t.Size > int64(len(m))-t.Offset {
-		return nil, fmt.Errorf("%s: tensor %q: bytes %d to %d+%d are outside the file; it is not of this file", f.Path(), t.Name, t.Offset, t.Offset, t.Size)
+		return nil, fmt.Errorf("%s: tensor %q: bytes %d to %d+%d are outside the file; it is not of this file",
+			f.Path(), t.Name, t.Offset, t.Offset, t.Size)
 	}
 	return m[t.Offset : t.Offset+t.Size : t.Offset+t.Size], nil
 }

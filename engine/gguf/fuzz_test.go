@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// FuzzParse: no input panics; what is refused is refused by kind; what is accepted can be read in every way, and written and
-// read again to the same.
+// FuzzParse: no input panics; what is refused is refused by kind; what is accepted can be read in every way, and
+// written and read again to the same.
 func FuzzParse(f *testing.F) {
 	good := encode(f, small(f))
 	f.Add(good)
@@ -41,11 +41,13 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("what was written is refused: %v", err)
 		}
 		if len(again.kvs) != len(h.kvs) || len(again.tensors) != len(h.tensors) {
-			t.Fatalf("%d keys and %d tensors became %d and %d", len(h.kvs), len(h.tensors), len(again.kvs), len(again.tensors))
+			t.Fatalf("%d keys and %d tensors became %d and %d", len(h.kvs), len(h.tensors), len(again.kvs),
+				len(again.tensors))
 		}
 		for i, ti := range again.tensors {
 			was := h.tensors[i]
-			if ti.Name != was.Name || !bytes.Equal(first[ti.Offset:ti.Offset+ti.Size], b[was.Offset:was.Offset+was.Size]) {
+			if ti.Name != was.Name ||
+				!bytes.Equal(first[ti.Offset:ti.Offset+ti.Size], b[was.Offset:was.Offset+was.Size]) {
 				t.Fatalf("tensor %q changed", was.Name)
 			}
 		}

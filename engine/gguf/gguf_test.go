@@ -124,7 +124,8 @@ func TestGetters(t *testing.T) {
 		{"bool", call(f.Bool("a.bool")), result{true, ""}},
 		{"bool of int", call(f.Bool("a.u8")), result{nil, "is uint8, expected bool"}},
 		{"strings", call(f.Strings("a.strings")), result{[]string{"", "x", "▁the"}, ""}},
-		{"strings of string", call(f.Strings("general.architecture")), result{nil, "is string, expected array of string"}},
+		{"strings of string", call(f.Strings("general.architecture")),
+			result{nil, "is string, expected array of string"}},
 		{"floats", call(f.Floats("a.floats")), result{[]float32{1, 2, -3}, ""}},
 		{"floats of f64", call(f.Floats("a.doubles")), result{[]float32{1, 2.5}, ""}},
 		{"floats of ints", call(f.Floats("a.ints")), result{nil, "is array of 2 int32, expected array of float32"}},
@@ -137,7 +138,8 @@ func TestGetters(t *testing.T) {
 		{"default string", call(f.StringOr("no.key", "d")), result{"d", ""}},
 		{"default bool", call(f.BoolOr("no.key", true)), result{true, ""}},
 	} {
-		if !reflect.DeepEqual(tt.got.v, tt.want.v) || !strings.Contains(tt.got.err, tt.want.err) || tt.want.err == "" && tt.got.err != "" {
+		if !reflect.DeepEqual(tt.got.v, tt.want.v) || !strings.Contains(tt.got.err, tt.want.err) || tt.want.err == "" &&
+			tt.got.err != "" {
 			t.Errorf("%s: got %v %q, want %v %q", tt.name, tt.got.v, tt.got.err, tt.want.v, tt.want.err)
 		}
 	}
@@ -153,11 +155,14 @@ func TestValues(t *testing.T) {
 		got = append(got, kv.Key+" "+kv.Value.TypeName()+" "+kv.Value.String())
 	}
 	want := []string{
-		`general.architecture string "llama"`, "a.u8 uint8 200", "a.i8 int8 -5", "a.u16 uint16 60000", "a.i16 int16 -300",
+		`general.architecture string "llama"`, "a.u8 uint8 200", "a.i8 int8 -5", "a.u16 uint16 60000",
+		"a.i16 int16 -300",
 		"a.u32 uint32 4000000000", "a.i32 int32 -7", "a.u64 uint64 9223372036854775808", "a.i64 int64 -1099511627776",
 		"a.f32 float32 0.5", "a.f64 float64 0.25", "a.bool bool true",
-		`a.strings array of 3 string ["", "x", "▁the"] (3 string)`, "a.floats array of 3 float32 [1, 2, -3] (3 float32)",
-		"a.doubles array of 2 float64 [1, 2.5] (2 float64)", "a.ints array of 2 int32 [-1, 2] (2 int32)", "a.empty array of 0 uint16 [] (0 uint16)",
+		`a.strings array of 3 string ["", "x", "▁the"] (3 string)`,
+		"a.floats array of 3 float32 [1, 2, -3] (3 float32)",
+		"a.doubles array of 2 float64 [1, 2.5] (2 float64)", "a.ints array of 2 int32 [-1, 2] (2 int32)",
+		"a.empty array of 0 uint16 [] (0 uint16)",
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("metadata (-want +got):\n%s", d)
@@ -187,7 +192,8 @@ func TestTensors(t *testing.T) {
 	if q, err := f.Tensor("blk.0.attn_q.weight"); err != nil || q.Type != Q4_0 || q.Elements() != 128 || q.Size != 72 {
 		t.Errorf("attn_q: got %+v, %v", q, err)
 	}
-	if _, err := f.Tensor("blk.0.attn_k.weight"); !errors.Is(err, ErrNoTensor) || !strings.Contains(err.Error(), `nearest: "blk.0.attn_q.weight"`) {
+	if _, err := f.Tensor("blk.0.attn_k.weight"); !errors.Is(err, ErrNoTensor) ||
+		!strings.Contains(err.Error(), `nearest: "blk.0.attn_q.weight"`) {
 		t.Errorf("missing tensor: got %v", err)
 	}
 	if f.HasTensor("x") || !f.HasTensor("four") {
@@ -200,7 +206,8 @@ func TestTensors(t *testing.T) {
 		t.Error("a tensor of a part that is not there was given out")
 	}
 	if f.IsAdapter() || f.IsVocabOnly() || f.HasTokenizer() || f.Bytes() != int64(len(b)) {
-		t.Errorf("adapter %v, vocabulary %v, tokenizer %v, %d bytes", f.IsAdapter(), f.IsVocabOnly(), f.HasTokenizer(), f.Bytes())
+		t.Errorf("adapter %v, vocabulary %v, tokenizer %v, %d bytes", f.IsAdapter(), f.IsVocabOnly(), f.HasTokenizer(),
+			f.Bytes())
 	}
 }
 
@@ -210,7 +217,8 @@ func TestKinds(t *testing.T) {
 	w.SetString("tokenizer.ggml.model", "llama")
 	w.SetStrings("tokenizer.ggml.tokens", []string{"a"})
 	if f := open(t, encode(t, w)); !f.IsAdapter() || !f.IsVocabOnly() || !f.HasTokenizer() {
-		t.Errorf("adapter %v, vocabulary %v, tokenizer %v; want all true", f.IsAdapter(), f.IsVocabOnly(), f.HasTokenizer())
+		t.Errorf("adapter %v, vocabulary %v, tokenizer %v; want all true", f.IsAdapter(), f.IsVocabOnly(),
+			f.HasTokenizer())
 	}
 }
 
@@ -390,7 +398,8 @@ func TestWriterRefusals(t *testing.T) {
 			t.Errorf("%s: got %v, want %q", tt.name, tt.err, tt.want)
 		}
 	}
-	if _, err := w.Write(context.Background(), io.Discard); err == nil || !strings.Contains(err.Error(), "wrote 0 bytes, expected 4") {
+	if _, err := w.Write(context.Background(), io.Discard); err == nil ||
+		!strings.Contains(err.Error(), "wrote 0 bytes, expected 4") {
 		t.Errorf("short source: got %v", err)
 	}
 	for key, v := range map[string]Value{"": BoolValue(true), "zero": {}, keyAlignment: NumberValue(uint32(33))} {

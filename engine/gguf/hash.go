@@ -8,11 +8,13 @@ import (
 	"io"
 )
 
-// SHA256 is the hash of the file's bytes, in hexadecimal; of a split model, of its parts one after the other. It reads the
-// open file, not the mapping, so that hashing does not make the weights resident. On cancel it returns context.Cause(ctx).
+// SHA256 is the hash of the file's bytes, in hexadecimal; of a split model, of its parts one after the other. It reads
+// the open file, not the mapping, so that hashing does not make the weights resident. On cancel it returns
+// context.Cause(ctx).
 func (f *File) SHA256(ctx context.Context) (string, error) {
 	h := sha256.New()
-	buf := make([]byte, 1<<20) // large enough that system calls cost nothing beside hashing, small enough to cancel at once
+	// large enough that system calls cost nothing beside hashing, small enough to cancel at once
+	buf := make([]byte, 1<<20)
 	for _, p := range f.parts {
 		for off := int64(0); ; {
 			if ctx.Err() != nil {

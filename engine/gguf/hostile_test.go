@@ -57,7 +57,8 @@ func TestMalformed(t *testing.T) {
 		{"zeros", make([]byte, 100), ErrNotGGUF, "interrupted download"},
 		{"ggjt", []byte("tjgg\x03\x00\x00\x00"), ErrNotGGUF, "ggjt"},
 		{"other", []byte("hello, this is text"), ErrNotGGUF, `"hello, this is t"`},
-		{"magic alone", []byte("GGUF"), ErrTruncated, "truncated GGUF file: at byte 4: the version takes 4 bytes, of which the file has 0; the file is incomplete or damaged, download it again"},
+		{"magic alone", []byte("GGUF"), ErrTruncated, "truncated GGUF file: at byte 4: the version takes 4 bytes, of " +
+			"which the file has 0; the file is incomplete or damaged, download it again"},
 		{"version 1", head(1, 0, 0).pad(0), ErrMalformed, "version 1"},
 		{"version 9", head(9, 0, 0).pad(0), ErrMalformed, "versions 2 and 3 are read"},
 		{"version 0", head(0, 0, 0).pad(0), ErrMalformed, "versions 2 and 3 are read"},
@@ -71,17 +72,21 @@ func TestMalformed(t *testing.T) {
 		{"string length", kv("a").u32(8).u64(math.MaxUint64).pad(50), ErrTruncated, `the value of "a"`},
 		{"array of arrays", kv("a").u32(9).u32(9).u64(1).pad(50), ErrMalformed, "array of arrays"},
 		{"array type", kv("a").u32(9).u32(99).u64(1).pad(50), ErrMalformed, "value type 99"},
-		{"array length", kv("a").u32(9).u32(6).u64(1 << 61).pad(50), ErrTruncated, "float32, which takes more than the 50 bytes that remain;"},
-		{"array length that wraps", kv("a").u32(9).u32(12).u64(1<<61 + 1).pad(50), ErrTruncated, "float64, which takes more than the 50 bytes that remain;"},
+		{"array length", kv("a").u32(9).u32(6).u64(1 << 61).pad(50), ErrTruncated,
+			"float32, which takes more than the 50 bytes that remain;"},
+		{"array length that wraps", kv("a").u32(9).u32(12).u64(1<<61 + 1).pad(50), ErrTruncated,
+			"float64, which takes more than the 50 bytes that remain;"},
 		{"array of strings", kv("a").u32(9).u32(8).u64(3).u64(5).pad(20), ErrTruncated, `element 2 of "a"`},
 		{"alignment 0", kv(keyAlignment).u32(4).u32(0).pad(0), ErrMalformed, "power of two"},
 		{"alignment 48", kv(keyAlignment).u32(4).u32(48).pad(0), ErrMalformed, "power of two"},
 		{"alignment 8", kv(keyAlignment).u32(4).u32(8).pad(0), ErrMalformed, "at least 32"},
 		{"alignment of another type", kv(keyAlignment).u32(10).u64(32).pad(0), ErrMalformed, "expected uint32"},
 		{"tensor name length", head(3, 1, 0).u64(1 << 63).pad(90), ErrTruncated, "the name of tensor 0"},
-		{"long tensor name", head(3, 1, 0).tensor(strings.Repeat("x", 64), F32, 0, 1).pad(99), ErrMalformed, "64 bytes"},
+		{"long tensor name", head(3, 1, 0).tensor(strings.Repeat("x", 64), F32, 0, 1).pad(99), ErrMalformed,
+			"64 bytes"},
 		{"tensor name with zero", head(3, 1, 0).tensor("a\x00b", F32, 0, 1).pad(99), ErrMalformed, "zero byte"},
-		{"duplicate tensor", head(3, 2, 0).tensor("a", F32, 0, 1).tensor("a", F32, 32, 1).pad(99), ErrMalformed, `"a" stands twice`},
+		{"duplicate tensor", head(3, 2, 0).tensor("a", F32, 0, 1).tensor("a", F32, 32, 1).pad(99), ErrMalformed,
+			`"a" stands twice`},
 		{"five dimensions", head(3, 1, 0).tensor("a", F32, 0, 1, 1, 1, 1, 1).pad(99), ErrMalformed, "5 dimensions"},
 		{"a billion dimensions", head(3, 1, 0).str("a").u32(1 << 30).pad(99), ErrMalformed, "1073741824 dimensions"},
 		{"zero dimension", head(3, 1, 0).tensor("a", F32, 0, 4, 0).pad(99), ErrMalformed, "must be positive"},
@@ -89,13 +94,18 @@ func TestMalformed(t *testing.T) {
 		{"product overflows", head(3, 1, 0).tensor("a", F32, 0, 1<<32, 1<<32).pad(99), ErrMalformed, "overflows"},
 		{"bytes overflow", head(3, 1, 0).tensor("a", F64, 0, 1<<61).pad(99), ErrMalformed, "overflows"},
 		{"huge tensor", head(3, 1, 0).tensor("a", I8, 0, 1<<62+1).pad(99), ErrMalformed, "beyond any file"},
-		{"unknown type", head(3, 1, 0).tensor("blk.0.attn_q.weight", 77, 0, 1).pad(99), ErrMalformed, `tensor "blk.0.attn_q.weight" is storage type 77, unknown; known: f32, f16, q4_0`},
+		{"unknown type", head(3, 1, 0).tensor("blk.0.attn_q.weight", 77, 0, 1).pad(99), ErrMalformed,
+			`tensor "blk.0.attn_q.weight" is storage type 77, unknown; known: f32, f16, q4_0`},
 		{"removed type", head(3, 1, 0).tensor("a", 31, 0, 32).pad(99), ErrMalformed, "q4_0_4_4"},
 		{"broken row", head(3, 1, 0).tensor("a", Q4_K, 0, 255).pad(999), ErrMalformed, "multiple of 256"},
-		{"offset beyond", head(3, 1, 0).tensor("a", F32, 1<<40, 1).pad(99), ErrMalformed, "offset 1099511627776, expected 0"},
-		{"offset near the top", head(3, 1, 0).tensor("a", F32, math.MaxUint64-3, 1).pad(99), ErrMalformed, "offset 18446744073709551612, expected 0"},
-		{"overlap", head(3, 2, 0).tensor("a", F32, 0, 64).tensor("b", F32, 128, 64).pad(999), ErrMalformed, "offset 128, expected 256"},
-		{"gap", head(3, 2, 0).tensor("a", F32, 0, 1).tensor("b", F32, 64, 1).pad(999), ErrMalformed, "offset 64, expected 32"},
+		{"offset beyond", head(3, 1, 0).tensor("a", F32, 1<<40, 1).pad(99), ErrMalformed,
+			"offset 1099511627776, expected 0"},
+		{"offset near the top", head(3, 1, 0).tensor("a", F32, math.MaxUint64-3, 1).pad(99), ErrMalformed,
+			"offset 18446744073709551612, expected 0"},
+		{"overlap", head(3, 2, 0).tensor("a", F32, 0, 64).tensor("b", F32, 128, 64).pad(999), ErrMalformed,
+			"offset 128, expected 256"},
+		{"gap", head(3, 2, 0).tensor("a", F32, 0, 1).tensor("b", F32, 64, 1).pad(999), ErrMalformed,
+			"offset 64, expected 32"},
 		{"data cut", good[:len(good)-40], ErrTruncated, "too early"},
 		{"header cut", good[:300], ErrTruncated, "download it again"},
 	} {
@@ -106,7 +116,8 @@ func TestMalformed(t *testing.T) {
 				f.Close()
 				t.Fatal("accepted")
 			}
-			if !errors.Is(err, tt.is) || !strings.Contains(err.Error(), tt.want) || !strings.HasPrefix(err.Error(), path) {
+			if !errors.Is(err, tt.is) || !strings.Contains(err.Error(), tt.want) ||
+				!strings.HasPrefix(err.Error(), path) {
 				t.Errorf("got %v\nwant %q, matching %v, beginning with the file's name", err, tt.want, tt.is)
 			}
 		})
@@ -114,7 +125,8 @@ func TestMalformed(t *testing.T) {
 	dup := head(3, 0, 2).str("a").u32(7)
 	dup.WriteByte(1)
 	dup.str("a").u32(7).WriteByte(1)
-	if _, err := Open(save(t, dup.Bytes())); !errors.Is(err, ErrMalformed) || !strings.Contains(err.Error(), `"a" stands twice`) {
+	if _, err := Open(save(t, dup.Bytes())); !errors.Is(err, ErrMalformed) ||
+		!strings.Contains(err.Error(), `"a" stands twice`) {
 		t.Errorf("duplicate key: got %v", err)
 	}
 }
@@ -173,7 +185,8 @@ func TestOpenOther(t *testing.T) {
 		os.DevNull:                        "not a regular file",
 		filepath.Join(dir, "no", "where"): "check the name",
 	} {
-		if _, err := Open(path); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), path) {
+		if _, err := Open(path); err == nil || !strings.Contains(err.Error(), want) ||
+			!strings.Contains(err.Error(), path) {
 			t.Errorf("%s: got %v, want %q", path, err, want)
 		}
 	}

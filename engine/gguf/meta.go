@@ -26,9 +26,9 @@ func (f *File) typeError(key string, v Value, want string) error {
 	return fmt.Errorf("%s: metadata key %q is %s, expected %s", f.Path(), key, v.TypeName(), want)
 }
 
-// The getters return an error that matches ErrNoKey if the key is missing, and one that names the key, the type found and
-// the type expected if it is of another type. The ...Or forms return def where the key is missing; a key of the wrong type is
-// still an error.
+// The getters return an error that matches ErrNoKey if the key is missing, and one that names the key, the type found
+// and the type expected if it is of another type. The ...Or forms return def where the key is missing; a key of the
+// wrong type is still an error.
 
 // String returns a string.
 func (f *File) String(key string) (string, error) {
@@ -53,7 +53,8 @@ func (f *File) Int(key string) (int64, error) {
 	}
 	x, ok := intAt(v.typ, v.raw)
 	if !ok {
-		return 0, fmt.Errorf("%s: metadata key %q is %v, expected at most %d", f.Path(), key, v.Any(), int64(math.MaxInt64))
+		return 0, fmt.Errorf("%s: metadata key %q is %v, expected at most %d", f.Path(), key, v.Any(),
+			int64(math.MaxInt64))
 	}
 	return x, nil
 }
@@ -137,7 +138,8 @@ func (f *File) Ints(key string) ([]int64, error) {
 	for i := range out {
 		x, ok := intAt(v.elem, v.raw[i*size:])
 		if !ok {
-			return nil, fmt.Errorf("%s: metadata key %q: element %d is %d, expected at most %d", f.Path(), key, i, binary.LittleEndian.Uint64(v.raw[i*size:]), int64(math.MaxInt64))
+			return nil, fmt.Errorf("%s: metadata key %q: element %d is %d, expected at most %d", f.Path(), key, i,
+				binary.LittleEndian.Uint64(v.raw[i*size:]), int64(math.MaxInt64))
 		}
 		out[i] = x
 	}
@@ -197,7 +199,8 @@ func (f *File) IsVocabOnly() bool { return len(f.Tensors) == 0 }
 func (f *File) CheckModel() error {
 	switch {
 	case f.IsAdapter():
-		return fmt.Errorf("%s: this is an adapter, not a model; give the base that it was trained on (commands that run adapters take them with -a)", f.Path())
+		return fmt.Errorf("%s: this is an adapter, not a model; give the base that it was trained on (commands that "+
+			"run adapters take them with -a)", f.Path())
 	case f.IsVocabOnly():
 		return fmt.Errorf("%s: the file holds a vocabulary but no tensors; a model with weights is needed", f.Path())
 	}

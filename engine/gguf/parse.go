@@ -20,8 +20,8 @@ var (
 
 const (
 	magic = "GGUF"
-	// maxDims and maxName are GGML_MAX_DIMS and GGML_MAX_NAME-1: llama.cpp refuses more, and so must we, for it reads the
-	// same files.
+	// maxDims and maxName are GGML_MAX_DIMS and GGML_MAX_NAME-1: llama.cpp refuses more, and so must we, for it reads
+	// the same files.
 	maxDims = 4
 	maxName = 63
 	// defaultAlignment is GGUF_DEFAULT_ALIGNMENT, and minAlignment ggml's TENSOR_ALIGNMENT: ggml asserts that a mapped
@@ -29,8 +29,8 @@ const (
 	defaultAlignment = 32
 	minAlignment     = 32
 	keyAlignment     = "general.alignment"
-	// The least bytes a metadata entry (8+1+4+1) and a tensor entry (8+1+4+4+8, without dimensions) take: counts beyond what
-	// the rest of the file can hold are refused before anything is allocated.
+	// The least bytes a metadata entry (8+1+4+1) and a tensor entry (8+1+4+4+8, without dimensions) take: counts beyond
+	// what the rest of the file can hold are refused before anything is allocated.
 	minKVBytes     = 14
 	minTensorBytes = 25
 )
@@ -59,7 +59,8 @@ func (r *reader) fail(format string, args ...any) error {
 
 // short is the error for a file that ends before what it announces.
 func (r *reader) short(format string, args ...any) error {
-	return &fault{ErrTruncated, r.pos, fmt.Sprintf(format, args...) + "; the file is incomplete or damaged, download it again"}
+	return &fault{ErrTruncated, r.pos, fmt.Sprintf(format, args...) +
+		"; the file is incomplete or damaged, download it again"}
 }
 
 func (r *reader) take(n uint64, what string) ([]byte, error) {
@@ -135,7 +136,8 @@ func (r *reader) counts(h *header) (nTensors, nKV uint64, err error) {
 	}
 	switch {
 	case h.version&0xffff == 0 && h.version != 0:
-		return 0, 0, r.fail("version %d, which is version %d of a big-endian file; get the little-endian file", h.version, bits.ReverseBytes32(h.version))
+		return 0, 0, r.fail("version %d, which is version %d of a big-endian file; get the little-endian file",
+			h.version, bits.ReverseBytes32(h.version))
 	case h.version == 1:
 		return 0, 0, r.fail("GGUF version 1 of 2023, which is no longer read; get a newer GGUF of the model")
 	case h.version < 2 || h.version > 3:
@@ -148,10 +150,12 @@ func (r *reader) counts(h *header) (nTensors, nKV uint64, err error) {
 		return 0, 0, err
 	}
 	if most := uint64(r.remaining() / minTensorBytes); nTensors > most {
-		return 0, 0, r.short("%d tensors announced, but the %d bytes that remain can describe %d at most", nTensors, r.remaining(), most)
+		return 0, 0, r.short("%d tensors announced, but the %d bytes that remain can describe %d at most", nTensors,
+			r.remaining(), most)
 	}
 	if most := uint64(r.remaining() / minKVBytes); nKV > most {
-		return 0, 0, r.short("%d metadata entries announced, but the %d bytes that remain can hold %d at most", nKV, r.remaining(), most)
+		return 0, 0, r.short("%d metadata entries announced, but the %d bytes that remain can hold %d at most", nKV,
+			r.remaining(), most)
 	}
 	return nTensors, nKV, nil
 }
@@ -215,14 +219,17 @@ func (r *reader) array(key, what string) (Value, error) {
 	case v.elem == Array:
 		return Value{}, r.fail("metadata key %q is an array of arrays, which llama.cpp does not read either", key)
 	case !v.elem.known():
-		return Value{}, r.fail("metadata key %q is an array of value type %d; types 0 to %d exist", key, et, len(valueTypes)-1)
+		return Value{},
+			r.fail("metadata key %q is an array of value type %d; types 0 to %d exist", key, et, len(valueTypes)-1)
 	}
 	size := uint64(valueTypes[v.elem].size)
 	if v.elem == String {
 		size = 8 // at least, for its length
 	}
 	if n > uint64(r.remaining())/size {
-		return Value{}, r.short("%s is an array of %d %s, which takes more than the %d bytes that remain", what, n, v.elem, r.remaining())
+		return Value{},
+			r.short("%s is an array of %d %s, which takes more than the %d bytes that remain", what, n, v.elem,
+				r.remaining())
 	}
 	v.n = int(n)
 	start := r.pos
@@ -239,7 +246,8 @@ func (r *reader) array(key, what string) (Value, error) {
 	return v, nil
 }
 
-// skipString passes element i of an array of strings. Vocabularies have a quarter of a million: only a failure makes words.
+// skipString passes element i of an array of strings. Vocabularies have a quarter of a million: only a failure makes
+// words.
 func (r *reader) skipString(i uint64, key string) error {
 	if r.remaining() >= 8 {
 		if n := binary.LittleEndian.Uint64(r.b[r.pos:]); n <= uint64(r.remaining()-8) {
@@ -262,7 +270,9 @@ func alignmentOf(kvs []KV) (int64, error) {
 		}
 		a := int64(binary.LittleEndian.Uint32(kv.Value.raw))
 		if a < minAlignment || a&(a-1) != 0 {
-			return 0, fmt.Errorf("%w: %s is %d, expected a power of two of at least %d; make the file again with alignment %d", ErrMalformed, keyAlignment, a, minAlignment, defaultAlignment)
+			return 0, fmt.Errorf(
+				"%w: %s is %d, expected a power of two of at least %d; make the file again with alignment %d",
+				ErrMalformed, keyAlignment, a, minAlignment, defaultAlignment)
 		}
 		return a, nil
 	}
@@ -279,7 +289,8 @@ func (r *reader) tensorInfos(n uint64) ([]TensorInfo, error) {
 		}
 		switch {
 		case len(name) == 0 || len(name) > maxName || bytes.IndexByte(name, 0) >= 0:
-			return nil, r.fail("tensor %d has the name %s of %d bytes; names have 1 to %d bytes and no zero byte", i, quoteShort(string(name)), len(name), maxName)
+			return nil, r.fail("tensor %d has the name %s of %d bytes; names have 1 to %d bytes and no zero byte", i,
+				quoteShort(string(name)), len(name), maxName)
 		case seen[string(name)]:
 			return nil, r.fail("tensor %q stands twice", name)
 		}
@@ -326,8 +337,8 @@ func (r *reader) tensorInfo(t *TensorInfo) error {
 	return nil
 }
 
-// place turns the tensors' offsets into file offsets and checks that they follow one another, padded to the alignment, as
-// ggml demands, and lie inside the file: so none overlap.
+// place turns the tensors' offsets into file offsets and checks that they follow one another, padded to the alignment,
+// as ggml demands, and lie inside the file: so none overlap.
 func (h *header) place(headerEnd, fileSize int64) error {
 	pad := func(n int64) int64 { return (n + h.alignment - 1) &^ (h.alignment - 1) }
 	data := pad(headerEnd)
@@ -336,7 +347,9 @@ func (h *header) place(headerEnd, fileSize int64) error {
 	for i := range h.tensors {
 		t := &h.tensors[i]
 		if t.Offset != next {
-			return fmt.Errorf("%w: tensor %q has offset %d, expected %d: tensors must follow one another, padded to %d bytes", ErrMalformed, t.Name, uint64(t.Offset), next, h.alignment)
+			return fmt.Errorf(
+				"%w: tensor %q has offset %d, expected %d: tensors must follow one another, padded to %d bytes",
+				ErrMalformed, t.Name, uint64(t.Offset), next, h.alignment)
 		}
 		// Each size is below 2^63, and next stays within a file's size plus one tensor until it is refused: no overflow
 		// beyond this check.
@@ -348,7 +361,8 @@ func (h *header) place(headerEnd, fileSize int64) error {
 		next = pad(next + t.Size)
 	}
 	if end > fileSize {
-		return fmt.Errorf("%w: its header describes %d bytes, but it has %d: it ends %d too early; download it again", ErrTruncated, end, fileSize, end-fileSize)
+		return fmt.Errorf("%w: its header describes %d bytes, but it has %d: it ends %d too early; download it again",
+			ErrTruncated, end, fileSize, end-fileSize)
 	}
 	return nil
 }

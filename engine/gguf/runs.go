@@ -14,9 +14,9 @@ const (
 	maxExperts = 512
 )
 
-// CheckRuns refuses a model that llama.cpp would not survive: it asserts on metadata, and calls functions that do not exist for
-// storage types that its processor code cannot multiply. What it refuses itself, in words, is left to it. Whoever hands a file to
-// llama.cpp calls this first.
+// CheckRuns refuses a model that llama.cpp would not survive: it asserts on metadata, and calls functions that do not
+// exist for storage types that its processor code cannot multiply. What it refuses itself, in words, is left to it.
+// Whoever hands a file to llama.cpp calls this first.
 func (f *File) CheckRuns() error {
 	if err := f.CheckModel(); err != nil {
 		return err
@@ -37,8 +37,8 @@ func (f *File) CheckAdapterRuns() error {
 	return f.checkTypes()
 }
 
-// Multiplies says whether llama.cpp can multiply by a matrix of this type. The others are integers, intermediate forms that hold
-// activations, and f64; a test compares this with ggml's own table.
+// Multiplies says whether llama.cpp can multiply by a matrix of this type. The others are integers, intermediate forms
+// that hold activations, and f64; a test compares this with ggml's own table.
 func (t Type) Multiplies() bool { return t.Known() && !t.IsInt() && t != F64 && t != Q8_1 && t != Q8_K }
 
 // weightTypes lists the storage types that weights may have.
@@ -60,12 +60,15 @@ func (f *File) checkTypes() error {
 		for _, n := range t.Shape[min(1, len(t.Shape)):] {
 			rows *= n
 		}
-		switch vector := rows == 1 && len(t.Shape) < 2 || strings.HasSuffix(t.Name, "_norm.weight") || strings.HasSuffix(t.Name, ".bias"); {
+		switch vector := rows == 1 && len(t.Shape) < 2 || strings.HasSuffix(t.Name, "_norm.weight") ||
+			strings.HasSuffix(t.Name, ".bias"); {
 		case vector && t.Type != F32:
-			return fmt.Errorf("%s: tensor %q is storage type %v; norms, biases and other vectors are f32 in files that llama.cpp runs; get the model from another source, or convert it again",
+			return fmt.Errorf("%s: tensor %q is storage type %v; norms, biases and other vectors are f32 in files "+
+				"that llama.cpp runs; get the model from another source, or convert it again",
 				f.Path(), t.Name, t.Type)
 		case !t.Type.Multiplies():
-			return fmt.Errorf("%s: tensor %q is storage type %v, which is no weight type: llama.cpp cannot multiply by it; known: %s; get the model in one of these",
+			return fmt.Errorf("%s: tensor %q is storage type %v, which is no weight type: llama.cpp cannot multiply "+
+				"by it; known: %s; get the model in one of these",
 				f.Path(), t.Name, t.Type, weightTypes())
 		}
 	}
@@ -108,11 +111,13 @@ type hparams struct {
 }
 
 func (c *hparams) fail(key, format string, args ...any) {
-	c.faults = append(c.faults, fmt.Errorf("%s: metadata key %q "+format+"; get the model from another source, or convert it again",
-		append([]any{c.f.Path(), c.arch + key}, args...)...))
+	c.faults = append(c.faults,
+		fmt.Errorf("%s: metadata key %q "+format+"; get the model from another source, or convert it again",
+			append([]any{c.f.Path(), c.arch + key}, args...)...))
 }
 
-// int reads a whole number, or gives missing: where the key is absent, a list by layer, or of a type that llama.cpp refuses in words.
+// int reads a whole number, or gives missing: where the key is absent, a list by layer, or of a type that llama.cpp
+// refuses in words.
 func (c *hparams) int(key string, missing int64) int64 {
 	if v, err := c.f.Int(c.arch + key); err == nil {
 		return v
@@ -129,7 +134,8 @@ func (c *hparams) within(key string, least, most int64) {
 func (c *hparams) experts() {
 	n := c.int("expert_count", 0)
 	c.within("expert_count", 0, maxExperts)
-	used, groups, inUse := c.int("expert_used_count", 0), c.int("expert_group_count", 0), c.int("expert_group_used_count", 0)
+	used, groups, inUse := c.int("expert_used_count", 0), c.int("expert_group_count", 0),
+		c.int("expert_group_used_count", 0)
 	least := min(n, 1) // of n experts at least one is used; of none, none
 	switch {
 	case n < 0 || n > maxExperts: // said

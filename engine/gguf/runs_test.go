@@ -44,26 +44,33 @@ func TestCheckRuns(t *testing.T) {
 		{"no width", number("embedding_length", 0), `"llama.embedding_length" is 0`},
 		{"experts", experts(8, 2, 4, 2), ""},
 		{"too many experts", experts(513, 2, 0, 0), `"llama.expert_count" is 513, expected 0 to 512`},
-		{"more experts used than there are", experts(2, 3, 0, 0), `"llama.expert_used_count" is 3 of 2 experts, expected 1 to 2`},
+		{"more experts used than there are", experts(2, 3, 0, 0),
+			`"llama.expert_used_count" is 3 of 2 experts, expected 1 to 2`},
 		{"no expert used", experts(2, 0, 0, 0), `"llama.expert_used_count" is 0 of 2`},
 		{"experts used of none", experts(0, 2, 0, 0), `"llama.expert_used_count" is 2 of 0`},
 		{"groups of none", experts(0, 0, 2, 1), `"llama.expert_group_count" is 2 of 0`},
 		{"as many groups as experts", experts(4, 1, 4, 1), `"llama.expert_group_count" is 4 of 4`},
 		{"groups that do not divide", experts(8, 1, 3, 1), "does not divide 8"},
 		{"all groups in use", experts(8, 1, 4, 4), `"llama.expert_group_used_count" is 4 of 4 groups, expected 1 to 3`},
-		{"eps NaN", float("attention.layer_norm_rms_epsilon", math.NaN()), `"llama.attention.layer_norm_rms_epsilon" is NaN`},
+		{"eps NaN", float("attention.layer_norm_rms_epsilon", math.NaN()),
+			`"llama.attention.layer_norm_rms_epsilon" is NaN`},
 		{"eps below 0", float("attention.layer_norm_rms_epsilon", -1), "is -1, expected a small positive number"},
 		{"eps without an end", float("attention.layer_norm_epsilon", math.Inf(1)), "is +Inf"},
 		{"another float NaN", float("rope.freq_base", math.NaN()), `"llama.rope.freq_base" is NaN`},
-		{"rope scaling", func(w *Writer) { w.SetString("llama.rope.scaling.type", "spiral") }, `"llama.rope.scaling.type" is "spiral"; known: none, linear, yarn, longrope`},
-		{"an odd rotary size", number("rope.dimension_count", 3), "is 3, expected an even number up to the head size 16"},
+		{"rope scaling", func(w *Writer) { w.SetString("llama.rope.scaling.type", "spiral") },
+			`"llama.rope.scaling.type" is "spiral"; known: none, linear, yarn, longrope`},
+		{"an odd rotary size", number("rope.dimension_count", 3),
+			"is 3, expected an even number up to the head size 16"},
 		{"a rotary size beyond the head", number("rope.dimension_count", 18), "is 18, expected"},
 		{"heads without number", number("attention.head_count", 1<<31), `"llama.attention.head_count" is 2147483648`},
-		{"integers as weights", add("blk.0.ffn_up.weight", I32, 32, 32), `tensor "blk.0.ffn_up.weight" is storage type i32, which is no weight type`},
+		{"integers as weights", add("blk.0.ffn_up.weight", I32, 32, 32),
+			`tensor "blk.0.ffn_up.weight" is storage type i32, which is no weight type`},
 		{"activations as weights", add("blk.0.ffn_up.weight", Q8_K, 256, 2), "storage type q8_K"},
 		{"f64 weights", add("blk.0.ffn_up.weight", F64, 32, 2), "storage type f64"},
-		{"a norm of another type", add("blk.0.attn_norm.weight", Q8_0, 32), `tensor "blk.0.attn_norm.weight" is storage type q8_0; norms`},
-		{"a bias of another type", add("blk.0.attn_q.bias", F16, 32), `tensor "blk.0.attn_q.bias" is storage type f16; norms`},
+		{"a norm of another type", add("blk.0.attn_norm.weight", Q8_0, 32),
+			`tensor "blk.0.attn_norm.weight" is storage type q8_0; norms`},
+		{"a bias of another type", add("blk.0.attn_q.bias", F16, 32),
+			`tensor "blk.0.attn_q.bias" is storage type f16; norms`},
 		{"quantized weights", add("blk.0.ffn_up.weight", Q4_K, 256, 2), ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -87,7 +94,8 @@ func TestCheckRuns(t *testing.T) {
 			switch err := f.CheckRuns(); {
 			case tc.want == "" && err != nil:
 				t.Errorf("refused: %v", err)
-			case tc.want != "" && (err == nil || !strings.Contains(err.Error(), tc.want) || !strings.HasPrefix(err.Error(), path)):
+			case tc.want != "" &&
+				(err == nil || !strings.Contains(err.Error(), tc.want) || !strings.HasPrefix(err.Error(), path)):
 				t.Errorf("got %v, want %q", err, tc.want)
 			}
 		})

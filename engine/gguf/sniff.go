@@ -9,7 +9,8 @@ import (
 // sniff says what a file that does not begin with "GGUF" looks like, and what to do about it.
 func sniff(b []byte) string {
 	for _, s := range []struct{ magic, what string }{
-		{"PK\x03\x04", "a zip archive, probably PyTorch weights; convert the model to GGUF with llama.cpp's convert_hf_to_gguf.py"},
+		{"PK\x03\x04", "a zip archive, probably PyTorch weights; convert the model to GGUF with llama.cpp's " +
+			"convert_hf_to_gguf.py"},
 		{"version https://git-lfs", "a git-lfs pointer, not the file itself; run git lfs pull"},
 		{"\x1f\x8b", "a gzip archive; unpack it first"},
 		{"\x28\xb5\x2f\xfd", "a zstd archive; unpack it first"},
@@ -21,7 +22,8 @@ func sniff(b []byte) string {
 		{"tjgg", "a model in the old ggjt format of 2023; get a GGUF of the model"},
 		{"algg", "an adapter in the old ggla format of 2023; convert it to GGUF"},
 		{"PAR1", "a Parquet file, which is data, not a model"},
-		{"\x80\x02", "a Python pickle, probably PyTorch weights; convert the model to GGUF with llama.cpp's convert_hf_to_gguf.py"},
+		{"\x80\x02", "a Python pickle, probably PyTorch weights; convert the model to GGUF with llama.cpp's " +
+			"convert_hf_to_gguf.py"},
 	} {
 		if bytes.HasPrefix(b, []byte(s.magic)) {
 			return s.what
@@ -33,7 +35,8 @@ func sniff(b []byte) string {
 	}
 	head := bytes.ToLower(bytes.TrimLeft(b[:min(len(b), 256)], "\xef\xbb\xbf \t\r\n"))
 	switch {
-	case bytes.HasPrefix(head, []byte("<!doctype")), bytes.HasPrefix(head, []byte("<html")), bytes.HasPrefix(head, []byte("<?xml")):
+	case bytes.HasPrefix(head, []byte("<!doctype")), bytes.HasPrefix(head, []byte("<html")),
+		bytes.HasPrefix(head, []byte("<?xml")):
 		return "a web page, probably an error page saved under this name; download the file again, from its direct link"
 	case bytes.HasPrefix(head, []byte("{")), bytes.HasPrefix(head, []byte("[")):
 		return "JSON text; a model or an adapter is expected here, not data or a configuration"

@@ -31,7 +31,8 @@ func (f *File) splitOf() (count, no int, err error) {
 	}
 	// llama.cpp reads both as uint16.
 	if c > 1<<16-1 || c > 0 && n >= c {
-		return 0, 0, fmt.Errorf("%w: it says it is part %d (%s) of %d (%s)", ErrMalformed, n, keySplitNo, c, keySplitCount)
+		return 0, 0, fmt.Errorf("%w: it says it is part %d (%s) of %d (%s)", ErrMalformed, n, keySplitNo, c,
+			keySplitCount)
 	}
 	return int(c), int(n), nil
 }
@@ -43,10 +44,12 @@ func splitPaths(path string, count, no int) ([]string, error) {
 	want := func(prefix string, i int) string { return fmt.Sprintf("%s-%05d-of-%05d.gguf", prefix, i+1, count) }
 	if m == nil {
 		prefix := strings.TrimSuffix(base, ".gguf")
-		return nil, fmt.Errorf("%s: it is part %d of a model split in %d, but not named so, and the others are found by name; rename it to %s", path, no+1, count, want(prefix, no))
+		return nil, fmt.Errorf("%s: it is part %d of a model split in %d, but not named so, and the others are found "+
+			"by name; rename it to %s", path, no+1, count, want(prefix, no))
 	}
 	if n, _ := strconv.Atoi(m[2]); n != no+1 || m[3] != fmt.Sprintf("%05d", count) {
-		return nil, fmt.Errorf("%s: its name says part %s of %s, but it holds part %d of %d; rename it to %s", path, m[2], m[3], no+1, count, want(m[1], no))
+		return nil, fmt.Errorf("%s: its name says part %s of %s, but it holds part %d of %d; rename it to %s", path,
+			m[2], m[3], no+1, count, want(m[1], no))
 	}
 	var out []string
 	for i := range count {
@@ -68,7 +71,9 @@ func openSplit(path string, count, no int) (*File, error) {
 		}
 	}
 	if len(missing) > 0 {
-		return nil, fmt.Errorf("%s: the model is split in %d parts, %d missing: %s; download them into the same folder: %w", path, count, len(missing), someOf(missing), fs.ErrNotExist)
+		return nil, fmt.Errorf(
+			"%s: the model is split in %d parts, %d missing: %s; download them into the same folder: %w", path, count,
+			len(missing), someOf(missing), fs.ErrNotExist)
 	}
 	var all *File
 	for i, p := range paths {
@@ -93,7 +98,8 @@ func (f *File) addPart(path string, count, no int) (*File, error) {
 	one := newFile(p, h)
 	c, n, err := one.splitOf()
 	if err == nil && (c != count || n != no) {
-		err = fmt.Errorf("%w: expected part %d of %d, but it holds part %d of %d; the file is in the wrong place, download the parts again", ErrMalformed, no+1, count, n+1, c)
+		err = fmt.Errorf("%w: expected part %d of %d, but it holds part %d of %d; the file is in the wrong place, "+
+			"download the parts again", ErrMalformed, no+1, count, n+1, c)
 	}
 	if err != nil {
 		one.Close()
@@ -120,7 +126,8 @@ func (f *File) checkSplit() error {
 		return err
 	}
 	if total != int64(len(f.Tensors)) {
-		return fmt.Errorf("%w: its parts hold %d tensors, but %s says %d; parts of different models lie together, download them again", ErrMalformed, len(f.Tensors), keySplitTensors, total)
+		return fmt.Errorf("%w: its parts hold %d tensors, but %s says %d; parts of different models lie together, "+
+			"download them again", ErrMalformed, len(f.Tensors), keySplitTensors, total)
 	}
 	return nil
 }

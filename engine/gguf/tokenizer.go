@@ -22,14 +22,16 @@ var ErrNoTokenizer = errors.New("the file has no tokenizer")
 func (f *File) HasTokenizer() bool { return f.Has(keyTokModel) && f.Has(keyTokTokens) }
 
 // CheckTokenizer makes sure that llama.cpp can read the vocabulary: it asserts or reads past the end of an array where
-// types, lengths or doubled tokens are not as it expects (llama_vocab::impl::load in llama-vocab.cpp). Call it before the
-// file is handed to llama.cpp. The error matches ErrNoTokenizer or ErrMalformed.
+// types, lengths or doubled tokens are not as it expects (llama_vocab::impl::load in llama-vocab.cpp). Call it before
+// the file is handed to llama.cpp. The error matches ErrNoTokenizer or ErrMalformed.
 func (f *File) CheckTokenizer() error {
 	if !f.HasTokenizer() {
-		return fmt.Errorf("%s: %w (%s, %s); get a file of the model that holds its vocabulary", f.Path(), ErrNoTokenizer, keyTokModel, keyTokTokens)
+		return fmt.Errorf("%s: %w (%s, %s); get a file of the model that holds its vocabulary", f.Path(),
+			ErrNoTokenizer, keyTokModel, keyTokTokens)
 	}
 	if err := f.checkTokenizer(); err != nil {
-		return fmt.Errorf("%s: %w: %w; get the model from another source, or convert it again", f.Path(), ErrMalformed, err)
+		return fmt.Errorf("%s: %w: %w; get the model from another source, or convert it again", f.Path(), ErrMalformed,
+			err)
 	}
 	return nil
 }

@@ -51,8 +51,8 @@ type typeInfo struct {
 	blockBytes int    // bytes a block
 }
 
-// typeTable follows the block structs of ggml-common.h: sums below are in the order of their fields. The names and sizes
-// are compared with that header's text by a test here, and with ggml's own at run time by bindings/ggml.
+// typeTable follows the block structs of ggml-common.h: sums below are in the order of their fields. The names and
+// sizes are compared with that header's text by a test here, and with ggml's own at run time by bindings/ggml.
 var typeTable = map[Type]typeInfo{
 	F32:     {"f32", 1, 4},
 	F16:     {"f16", 1, 2},
@@ -161,15 +161,18 @@ func knownTypes() string {
 	return strings.Join(names, ", ")
 }
 
-// Size is the number of bytes of a tensor of this type and shape (ggml order, rows of shape[0] elements). It fails if the
-// type is unknown, a dimension is not positive, a row is not a whole number of blocks, or the size overflows.
+// Size is the number of bytes of a tensor of this type and shape (ggml order, rows of shape[0] elements). It fails if
+// the type is unknown, a dimension is not positive, a row is not a whole number of blocks, or the size overflows.
 func (t Type) Size(shape []int64) (int64, error) {
 	info, ok := typeTable[t]
 	if !ok {
 		if old := removedTypes[t]; old != "" {
-			return 0, fmt.Errorf("is storage type %d (%s), which ggml no longer reads; get the model in another storage type", uint32(t), old)
+			return 0, fmt.Errorf(
+				"is storage type %d (%s), which ggml no longer reads; get the model in another storage type", uint32(t),
+				old)
 		}
-		return 0, fmt.Errorf("is storage type %d, unknown; known: %s; get the model in one of these", uint32(t), knownTypes())
+		return 0, fmt.Errorf("is storage type %d, unknown; known: %s; get the model in one of these", uint32(t),
+			knownTypes())
 	}
 	n := int64(1)
 	for _, d := range shape {
@@ -182,7 +185,8 @@ func (t Type) Size(shape []int64) (int64, error) {
 		n *= d
 	}
 	if row := rowLen(shape); row%int64(info.blockSize) != 0 {
-		return 0, fmt.Errorf("of type %s has rows of %d elements; they must be a multiple of %d", t, row, info.blockSize)
+		return 0, fmt.Errorf("of type %s has rows of %d elements; they must be a multiple of %d", t, row,
+			info.blockSize)
 	}
 	blocks := n / int64(info.blockSize)
 	if blocks > math.MaxInt64/int64(info.blockBytes) {

@@ -34,8 +34,8 @@ func TestParseType(t *testing.T) {
 	}
 }
 
-// The table against the text of the pinned ggml: numbers from ggml.h, names and block sizes from ggml.c, struct sizes from
-// the assertions of ggml-common.h.
+// The table against the text of the pinned ggml: numbers from ggml.h, names and block sizes from ggml.c, struct sizes
+// from the assertions of ggml-common.h.
 func TestTypesOfModule(t *testing.T) {
 	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/ollama/ollama").Output()
 	if err != nil {
@@ -50,7 +50,8 @@ func TestTypesOfModule(t *testing.T) {
 		return string(b)
 	}
 	numbers := map[string]Type{}
-	for _, m := range regexp.MustCompile(`(?m)^\s+GGML_TYPE_(\w+)\s+= (\d+),`).FindAllStringSubmatch(read("include", "ggml.h"), -1) {
+	for _, m := range regexp.MustCompile(`(?m)^\s+GGML_TYPE_(\w+)\s+= (\d+),`).FindAllStringSubmatch(
+		read("include", "ggml.h"), -1) {
 		n, err := strconv.Atoi(m[2])
 		if err != nil {
 			t.Fatal(err)
@@ -69,7 +70,8 @@ func TestTypesOfModule(t *testing.T) {
 	for _, m := range regexp.MustCompile(`#define (QK\w+) (\d+)`).FindAllStringSubmatch(common, -1) {
 		blocks[m[1]], _ = strconv.Atoi(m[2])
 	}
-	traits := regexp.MustCompile(`\[GGML_TYPE_(\w+)\]\s*=\s*\{\s*\.type_name\s*=\s*"([^"]+)",\s*\.blck_size\s*=\s*(\w+),\s*\.type_size\s*=\s*sizeof\((\w+)\)`)
+	traits := regexp.MustCompile(`\[GGML_TYPE_(\w+)\]\s*=\s*\{\s*\.type_name\s*=\s*"([^"]+)",` +
+		`\s*\.blck_size\s*=\s*(\w+),\s*\.type_size\s*=\s*sizeof\((\w+)\)`)
 	found := 0
 	for _, m := range traits.FindAllStringSubmatch(read("src", "ggml.c"), -1) {
 		typ, ok := numbers[m[1]]
@@ -79,7 +81,8 @@ func TestTypesOfModule(t *testing.T) {
 		}
 		found++
 		if typ.String() != m[2] || typ.BlockSize() != blocks[m[3]] {
-			t.Errorf("type %d: got %s, %d elements a block, want %s, %d", uint32(typ), typ, typ.BlockSize(), m[2], blocks[m[3]])
+			t.Errorf("type %d: got %s, %d elements a block, want %s, %d", uint32(typ), typ, typ.BlockSize(), m[2],
+				blocks[m[3]])
 		}
 		if want := sizeOf(t, common, m[4], blocks); typ.BlockBytes() != want {
 			t.Errorf("%s: got %d bytes a block, want %d", typ, typ.BlockBytes(), want)
@@ -90,11 +93,12 @@ func TestTypesOfModule(t *testing.T) {
 	}
 }
 
-// sizeOf evaluates the assertion about a block struct's size, a sum of products of names and numbers, from left to right
-// with C's precedence.
+// sizeOf evaluates the assertion about a block struct's size, a sum of products of names and numbers, from left to
+// right with C's precedence.
 func sizeOf(t *testing.T, common, name string, blocks map[string]int) int {
 	t.Helper()
-	if n, ok := map[string]int{"float": 4, "ggml_fp16_t": 2, "ggml_bf16_t": 2, "int8_t": 1, "int16_t": 2, "int32_t": 4, "int64_t": 8, "double": 8}[name]; ok {
+	if n, ok := map[string]int{"float": 4, "ggml_fp16_t": 2, "ggml_bf16_t": 2, "int8_t": 1, "int16_t": 2, "int32_t": 4,
+		"int64_t": 8, "double": 8}[name]; ok {
 		return n
 	}
 	m := regexp.MustCompile(`static_assert\(sizeof\(` + name + `\) == ([^,]+),`).FindStringSubmatch(common)
@@ -103,7 +107,8 @@ func sizeOf(t *testing.T, common, name string, blocks map[string]int) int {
 	}
 	s := m[1]
 	for from, to := range map[string]string{
-		"sizeof(ggml_half)": "2", "sizeof(float)": "4", "sizeof(uint8_t)": "1", "sizeof(uint16_t)": "2", "sizeof(int16_t)": "2", "sizeof(uint32_t)": "4",
+		"sizeof(ggml_half)": "2", "sizeof(float)": "4", "sizeof(uint8_t)": "1", "sizeof(uint16_t)": "2",
+		"sizeof(int16_t)": "2", "sizeof(uint32_t)": "4",
 		"IQ3S_N_SCALE": "QK_K/64", "K_SCALE_SIZE": "12",
 	} {
 		s = strings.ReplaceAll(s, from, to)

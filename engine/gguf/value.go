@@ -50,8 +50,8 @@ func (t ValueType) isInt() bool {
 	return t <= Int32 || t == Uint64 || t == Int64
 }
 
-// A Value is one metadata value, kept as the bytes a file holds, so that writing it again changes nothing. The zero Value
-// is not valid. Values are not changed after they are made and may be shared.
+// A Value is one metadata value, kept as the bytes a file holds, so that writing it again changes nothing. The zero
+// Value is not valid. Values are not changed after they are made and may be shared.
 type Value struct {
 	typ  ValueType
 	elem ValueType // of an array

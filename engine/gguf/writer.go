@@ -10,8 +10,8 @@ import (
 	"github.com/ggtune/ggtune/internal/atomicfile"
 )
 
-// A Writer gathers metadata and tensors and writes them as one GGUF version 3 file. Equal contents give equal bytes. It is
-// not safe for concurrent use. The zero Writer is empty and ready.
+// A Writer gathers metadata and tensors and writes them as one GGUF version 3 file. Equal contents give equal bytes. It
+// is not safe for concurrent use. The zero Writer is empty and ready.
 type Writer struct {
 	kvs     []KV
 	byKey   map[string]int
@@ -68,7 +68,8 @@ func (w *Writer) Delete(key string) {
 	}
 }
 
-// CopyMetadata sets all metadata of f in its order, byte for byte, except keys of splitting: what is written is one file.
+// CopyMetadata sets all metadata of f in its order, byte for byte, except keys of splitting: what is written is one
+// file.
 func (w *Writer) CopyMetadata(f *File) {
 	for _, kv := range f.kvs {
 		switch kv.Key {
@@ -79,8 +80,8 @@ func (w *Writer) CopyMetadata(f *File) {
 	}
 }
 
-// Add appends a tensor whose bytes src writes. It fails if the name, type or shape could not be read back, or the name is
-// taken.
+// Add appends a tensor whose bytes src writes. It fails if the name, type or shape could not be read back, or the name
+// is taken.
 func (w *Writer) Add(name string, t Type, shape []int64, src TensorSource) error {
 	switch {
 	case len(name) == 0 || len(name) > maxName:
@@ -220,8 +221,8 @@ func (w *Writer) header() ([]byte, error) {
 	return append(b, make([]byte, w.pad(int64(len(b)))-int64(len(b)))...), nil
 }
 
-// Write writes the whole file to dst and returns its size, bytes. It stops between writes when ctx is cancelled and returns
-// context.Cause(ctx).
+// Write writes the whole file to dst and returns its size, bytes. It stops between writes when ctx is cancelled and
+// returns context.Cause(ctx).
 func (w *Writer) Write(ctx context.Context, dst io.Writer) (int64, error) {
 	head, err := w.header()
 	if err != nil {
@@ -237,7 +238,8 @@ func (w *Writer) Write(ctx context.Context, dst io.Writer) (int64, error) {
 			return c.n, fmt.Errorf("tensor %q: %w", t.info.Name, err)
 		}
 		if got := c.n - start; got != t.info.Size {
-			return c.n, fmt.Errorf("tensor %q: its source wrote %d bytes, expected %d (%v of type %s)", t.info.Name, got, t.info.Size, t.info.Shape, t.info.Type)
+			return c.n, fmt.Errorf("tensor %q: its source wrote %d bytes, expected %d (%v of type %s)", t.info.Name,
+				got, t.info.Size, t.info.Shape, t.info.Type)
 		}
 		if _, err := c.Write(make([]byte, w.pad(t.info.Size)-t.info.Size)); err != nil {
 			return c.n, err
@@ -246,8 +248,8 @@ func (w *Writer) Write(ctx context.Context, dst io.Writer) (int64, error) {
 	return c.n, nil
 }
 
-// WriteFile writes the whole file under path, atomically: until it is complete and flushed, path is as it was. A nil fsys
-// means the real file system.
+// WriteFile writes the whole file under path, atomically: until it is complete and flushed, path is as it was. A nil
+// fsys means the real file system.
 func (w *Writer) WriteFile(ctx context.Context, fsys atomicfile.FS, path string) error {
 	f, err := atomicfile.Create(fsys, path, 0o666)
 	if err != nil {

@@ -15,9 +15,9 @@ type AdamWConstants struct {
 // AdamWNumbers is how many they are.
 const AdamWNumbers = 7
 
-// AdamW: x, m, v [n,R] (States), gradient [n,R], constants f64 [AdamWNumbers,1] → [1,R], 0 where all of a row is finite after the
-// update, no number elsewhere. With g = Scale·gradient, m ← Beta1·m + (1−Beta1)·g, v ← Beta2·v + (1−Beta2)·g²,
-// x ← Keep·x − Rate·m/(√v/Correct2 + Eps), computed in F64 (Loshchilov and Hutter 2019, algorithm 2).
+// AdamW: x, m, v [n,R] (States), gradient [n,R], constants f64 [AdamWNumbers,1] → [1,R], 0 where all of a row is finite
+// after the update, no number elsewhere. With g = Scale·gradient, m ← Beta1·m + (1−Beta1)·g, v ← Beta2·v +
+// (1−Beta2)·g², x ← Keep·x − Rate·m/(√v/Correct2 + Eps), computed in F64 (Loshchilov and Hutter 2019, algorithm 2).
 var AdamW = register(&Op{Name: "adamw", Outs: 1, Updates: []int{0, 1, 2}, NoGrad: true, shape: shapeAdamW})
 
 // AdamW updates x and its moments m and v by a gradient, and tells the rows that are no longer finite.

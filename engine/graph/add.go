@@ -1,7 +1,8 @@
 package graph
 
 // Add: a, b → a + b.
-var Add = register(&Op{Name: "add", Outs: 1, Cheap: true, Overwrites: []int{0}, Deep: true, shape: shapeSame(0, 1), back: backAdd})
+var Add = register(&Op{Name: "add", Outs: 1, Cheap: true, Overwrites: []int{0}, Deep: true, shape: shapeSame(0, 1),
+	back: backAdd})
 
 // Add adds a + b.
 func (g *Graph) Add(a, b ID) ID {

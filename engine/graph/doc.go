@@ -13,6 +13,6 @@
 //	            bound, if it comes from outside; kept from the forward pass, if costly and keep; else computed again
 //	        gradients of one value are summed; those of a Param are added to its Grad
 //
-// An operation is a file: its Op, its constants, the builder's method, its derivative and the operations of that. What it
-// may overwrite and what it costs are fields of the Op (op.go).
+// An operation is a file: its Op, its constants, the builder's method, its derivative and the operations of that. What
+// it may overwrite and what it costs are fields of the Op (op.go).
 package graph

@@ -7,7 +7,8 @@ type DropoutAttr struct {
 }
 
 // Dropout: x, key i64 [1,1] → x∘mask/(1−Rate); the mask is a function of the key, the Stream and the element's place.
-var Dropout = register(&Op{Name: "dropout", Outs: 1, Cheap: true, Overwrites: []int{0}, Deep: true, shape: shapeDropout, back: backDropout})
+var Dropout = register(&Op{Name: "dropout", Outs: 1, Cheap: true, Overwrites: []int{0}, Deep: true, shape: shapeDropout,
+	back: backDropout})
 
 // Dropout zeroes elements of x with probability rate and scales the rest by 1/(1−rate). Stream tells the masks of one
 // graph apart, the key those of its runs.
@@ -26,5 +27,7 @@ func backDropout(r *reverse, n *Node) {
 
 func shapeDropout(g *Graph, n *Node) ([]Shape, error) {
 	x, key := g.shape(n.In[0]), g.Value(n.In[1])
-	return []Shape{x}, want(key.Shape == Matrix(1, 1) && key.Type == I64, "the key is %v of type %d, want one i64", key.Shape, key.Type)
+	return []Shape{x},
+		want(key.Shape == Matrix(1, 1) && key.Type == I64, "the key is %v of type %d, want one i64", key.Shape,
+			key.Type)
 }

@@ -1,7 +1,8 @@
 package graph
 
 // GELU: x → gelu(x), the tanh form.
-var GELU = register(&Op{Name: "gelu", Outs: 1, Cheap: true, Overwrites: []int{0}, Deep: true, shape: shapeOf(0), back: backGELU})
+var GELU = register(&Op{Name: "gelu", Outs: 1, Cheap: true, Overwrites: []int{0}, Deep: true, shape: shapeOf(0),
+	back: backGELU})
 
 // GELUBack: x, dout → dx.
 var GELUBack = register(&Op{Name: "gelu_back", Outs: 1, Overwrites: []int{0}, Deep: true, shape: shapeSame(0, 1)})

@@ -40,8 +40,8 @@ func TypeBytes(t int32) int64 {
 	return 4
 }
 
-// A Shape is [ne0, ne1, ne2] in ggml order: ne0 contiguous elements a row, ne1 rows (tokens, for activations), ne2 matrices
-// (experts, for weights that have several). Make it with Matrix, so that no dimension is left at 0.
+// A Shape is [ne0, ne1, ne2] in ggml order: ne0 contiguous elements a row, ne1 rows (tokens, for activations), ne2
+// matrices (experts, for weights that have several). Make it with Matrix, so that no dimension is left at 0.
 type Shape [3]int64
 
 // Matrix is the shape of ne1 rows of ne0 elements.
@@ -65,7 +65,8 @@ type Value struct {
 	Type  int32
 	Shape Shape
 	Ref   ID // Saved: the value's ID in the forward graph
-	// Delta says of a Param or Grad that it belongs to a change beside a weight, such as a LoRA pair, and is no weight of the model.
+	// Delta says of a Param or Grad that it belongs to a change beside a weight, such as a LoRA pair, and is no weight
+	// of the model.
 	Delta bool
 	// Frozen says of a Param that no gradient is wanted of it.
 	Frozen bool
@@ -83,8 +84,8 @@ type Node struct {
 	Attr any // the operation's constants: a comparable struct of its own, or nil
 }
 
-// A Graph is a list of nodes in an order that computes every value before its use. Build one with its methods, then look
-// at Err once.
+// A Graph is a list of nodes in an order that computes every value before its use. Build one with its methods, then
+// look at Err once.
 type Graph struct {
 	Values  []Value
 	Nodes   []Node
@@ -151,8 +152,8 @@ func (g *Graph) Fail(format string, args ...any) {
 	}
 }
 
-// emit appends a node whose outputs are new Temps, after checking its inputs' shapes. It returns len(shapes) IDs, all None
-// if the graph is at fault.
+// emit appends a node whose outputs are new Temps, after checking its inputs' shapes. It returns len(shapes) IDs, all
+// None if the graph is at fault.
 func (g *Graph) emit(n Node) []ID {
 	outs := make([]ID, n.Op.Outs)
 	for i := range outs {

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// derivativeTolerance bounds |analytic − numeric| ÷ (1 + |numeric|) for central differences in float64 with step 1e-5: their own error is
-// about 1e-9 here.
+// derivativeTolerance bounds |analytic − numeric| ÷ (1 + |numeric|) for central differences in float64 with step 1e-5:
+// their own error is about 1e-9 here.
 const derivativeTolerance = 1e-7
 
 func bound(g *Graph, name string, typ int32, ne0, ne1 int64) ID {
@@ -185,7 +185,8 @@ func TestKeptValuesAreCostly(t *testing.T) {
 	}
 }
 
-// TestNormsAreMadeTwice: a layer that is computed again does not hold a norm's output from its products to their gradients.
+// TestNormsAreMadeTwice: a layer that is computed again does not hold a norm's output from its products to their
+// gradients.
 func TestNormsAreMadeTwice(t *testing.T) {
 	for keep, want := range map[bool]int{true: 1, false: 2} {
 		f := &Graph{}
@@ -214,17 +215,22 @@ func TestShapesAreChecked(t *testing.T) {
 		build func(g *Graph)
 		want  string
 	}{
-		{"linear", func(g *Graph) { g.Linear(weight(g, 5, 4), x(g, 6, 3), None, None, 1) }, "weight takes 5 inputs, rows have 6"},
+		{"linear", func(g *Graph) { g.Linear(weight(g, 5, 4), x(g, 6, 3), None, None, 1) },
+			"weight takes 5 inputs, rows have 6"},
 		{"bias", func(g *Graph) { g.Linear(weight(g, 5, 4), x(g, 5, 3), param(g, "b", 3, 1), None, 1) }, "bias has 3"},
-		{"acc", func(g *Graph) { g.Linear(weight(g, 5, 4), x(g, 5, 3), None, x(g, 5, 3), 1) }, "adds to [5 3] what is [4 3]"},
+		{"acc", func(g *Graph) { g.Linear(weight(g, 5, 4), x(g, 5, 3), None, x(g, 5, 3), 1) },
+			"adds to [5 3] what is [4 3]"},
 		{"slice", func(g *Graph) { g.Slice(x(g, 6, 3), 4, 4) }, "elements 4..8 of rows of 6"},
 		{"norm", func(g *Graph) { g.RMSNorm(x(g, 6, 3), param(g, "w", 4, 1), 1) }, "rows of 6, weight of 4"},
 		{"heads", func(g *Graph) {
-			g.Attention(x(g, 6, 3), x(g, 6, 3), x(g, 6, 3), x(g, 6, 3), AttentionAttr{Heads: 3, KVHeads: 2, HeadDim: 2, Scale: 1})
+			g.Attention(x(g, 6, 3), x(g, 6, 3), x(g, 6, 3), x(g, 6, 3),
+				AttentionAttr{Heads: 3, KVHeads: 2, HeadDim: 2, Scale: 1})
 		}, "3 heads over 2"},
 		{"three dimensions", func(g *Graph) { g.Slice(deep(g), 0, 2) }, "takes two dimensions, not [3 2 2]"},
-		{"no third dimension", func(g *Graph) { g.Bound(Value{Name: "x", Shape: Shape{3, 2}}) }, "has the shape [3 2 0]"},
-		{"no start", func(g *Graph) { g.emit(Node{Op: GELU, In: []ID{x(g, 6, 3)}, Acc: x(g, 6, 3)}) }, "starts from no value"},
+		{"no third dimension", func(g *Graph) { g.Bound(Value{Name: "x", Shape: Shape{3, 2}}) },
+			"has the shape [3 2 0]"},
+		{"no start", func(g *Graph) { g.emit(Node{Op: GELU, In: []ID{x(g, 6, 3)}, Acc: x(g, 6, 3)}) },
+			"starts from no value"},
 		{"rebound", func(g *Graph) { x(g, 6, 3); x(g, 6, 4) }, "bound as"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -251,7 +257,8 @@ func TestGradientIsAddedUp(t *testing.T) {
 func TestNoDerivative(t *testing.T) {
 	f := &Graph{}
 	f.Output(f.emit(Node{Op: GELUBack, In: []ID{x(f, 4, 2), x(f, 4, 2)}, Acc: None})[0])
-	if _, err := Differentiate(f, []ID{f.Find(Input, "x")}, true); err == nil || !strings.Contains(err.Error(), "gelu_back has no derivative") {
+	if _, err := Differentiate(f, []ID{f.Find(Input, "x")}, true); err == nil ||
+		!strings.Contains(err.Error(), "gelu_back has no derivative") {
 		t.Fatalf("got error %v, want one that names gelu_back", err)
 	}
 }

@@ -1,7 +1,8 @@
 package graph
 
 // LayerNorm: x [n,T], w [n], b [n] or None → (x − mean)/√(var + Eps)·w + b.
-var LayerNorm = register(&Op{Name: "layer_norm", Outs: 1, Cheap: true, MadeTwice: true, shape: shapeLayerNorm, back: backLayerNorm})
+var LayerNorm = register(&Op{Name: "layer_norm", Outs: 1, Cheap: true, MadeTwice: true, shape: shapeLayerNorm,
+	back: backLayerNorm})
 
 // LayerNormBack: x, w, dy → dx, with Acc.
 var LayerNormBack = register(&Op{Name: "layer_norm_back", Outs: 1, Starts: true, shape: shapeSame(0, 2)})

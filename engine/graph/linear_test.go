@@ -53,7 +53,8 @@ var _ = meaning(BiasGrad, func(e *evaluator) {
 })
 
 var (
-	_ = differences("linear, frozen weight", func(g *Graph) ID { return g.Linear(weight(g, 5, 4), x(g, 5, 3), None, None, 0.7) })
+	_ = differences("linear, frozen weight",
+		func(g *Graph) ID { return g.Linear(weight(g, 5, 4), x(g, 5, 3), None, None, 0.7) })
 	_ = differences("linear, trained weight, bias, acc", func(g *Graph) ID {
 		return g.Linear(param(g, "w", 5, 5), x(g, 5, 3), param(g, "b", 5, 1), x(g, 5, 3), 1.3)
 	})

@@ -2,8 +2,8 @@ package graph
 
 import "testing"
 
-// meanings holds what each operation computes, in float64, one scalar loop an operation: derivatives are checked against it
-// without any kernel. Each stands in the test file of its operation.
+// meanings holds what each operation computes, in float64, one scalar loop an operation: derivatives are checked
+// against it without any kernel. Each stands in the test file of its operation.
 var meanings = map[*Op]func(e *evaluator){}
 
 func meaning(op *Op, f func(e *evaluator)) *Op {
@@ -68,8 +68,8 @@ func (e *evaluator) dims(i int) (int, int) {
 	return int(s[0]), int(s[1])
 }
 
-// TestEveryOperationIsProven: each has a meaning, and its derivative, or the derivative that it is part of, is held to finite
-// differences by a case in its test file.
+// TestEveryOperationIsProven: each has a meaning, and its derivative, or the derivative that it is part of, is held to
+// finite differences by a case in its test file.
 func TestEveryOperationIsProven(t *testing.T) {
 	met := map[*Op]bool{}
 	for _, c := range diffCases {

@@ -91,5 +91,6 @@ var (
 	_ = differences("layer_norm", func(g *Graph) ID {
 		return g.LayerNorm(x(g, 6, 3), param(g, "w", 6, 1), param(g, "b", 6, 1), 1e-5)
 	})
-	_ = differences("layer_norm without bias", func(g *Graph) ID { return g.LayerNorm(x(g, 6, 3), param(g, "w", 6, 1), None, 1e-5) })
+	_ = differences("layer_norm without bias",
+		func(g *Graph) ID { return g.LayerNorm(x(g, 6, 3), param(g, "w", 6, 1), None, 1e-5) })
 )

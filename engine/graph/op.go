@@ -6,18 +6,18 @@ import (
 	"github.com/ggtune/ggtune/internal/registry"
 )
 
-// An Op is an operation. Each has a file of its own, with the operations that its derivative is made of and the builder's
-// method; other packages find what they do for it by the pointer.
+// An Op is an operation. Each has a file of its own, with the operations that its derivative is made of and the
+// builder's method; other packages find what they do for it by the pointer.
 //
-// In the comments of the operations T is the number of tokens, K a linear layer's inputs, N its outputs; [..] is a shape in
-// ggml order; Acc is the value that the first output starts from, where the operation allows one.
+// In the comments of the operations T is the number of tokens, K a linear layer's inputs, N its outputs; [..] is a
+// shape in ggml order; Acc is the value that the first output starts from, where the operation allows one.
 type Op struct {
 	Name string
 	Outs int // outputs; 0: it adds to gradients
 	// Cheap: its cost is linear in its inputs, so a backward pass computes it again rather than having it kept.
 	Cheap bool
-	// MadeTwice: a derivative that asks for the output has it made again from its input, which the operation's own derivative
-	// needs anyway. In between, where a layer needs most memory, it is not held.
+	// MadeTwice: a derivative that asks for the output has it made again from its input, which the operation's own
+	// derivative needs anyway. In between, where a layer needs most memory, it is not held.
 	MadeTwice bool
 	// Starts: the first output may start from a given value (Node.Acc) instead of zero.
 	Starts bool

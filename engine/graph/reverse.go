@@ -1,9 +1,9 @@
 package graph
 
-// A Backward is the backward pass of a forward graph, as a graph of its own. It reads the forward graph's bound values, the
-// values of Keep (as Saved) and the gradients of the forward graph's outputs (Inputs named GradName(output name)); whatever else it
-// needs it computes again. It adds the gradients of the Params met to Grads and gives those of the wanted inputs as
-// outputs, in the order asked.
+// A Backward is the backward pass of a forward graph, as a graph of its own. It reads the forward graph's bound values,
+// the values of Keep (as Saved) and the gradients of the forward graph's outputs (Inputs named GradName(output name));
+// whatever else it needs it computes again. It adds the gradients of the Params met to Grads and gives those of the
+// wanted inputs as outputs, in the order asked.
 type Backward struct {
 	Graph *Graph
 	// Keep lists the forward values that Graph reads as Saved.
@@ -15,7 +15,8 @@ func GradName(i int) string { return "grad_output_" + string(rune('0'+i)) }
 
 // Differentiate builds the backward pass of f. wanted names the inputs whose gradients are given. keep chooses between
 // speed and memory: true keeps every value that is costly to compute again (products and attention), false keeps
-// nothing but what f's inputs hold, and the backward graph repeats f. Values of always are kept either way. It returns nil when nothing in f is trained and nothing is wanted.
+// nothing but what f's inputs hold, and the backward graph repeats f. Values of always are kept either way. It returns
+// nil when nothing in f is trained and nothing is wanted.
 func Differentiate(f *Graph, wanted []ID, keep bool, always ...ID) (*Backward, error) {
 	if f.err != nil {
 		return nil, f.err
@@ -64,8 +65,8 @@ func dependents(f *Graph, wanted []ID) []bool {
 	return needs
 }
 
-// costly lists the values worth keeping: those the backward pass asks for which a costly operation made, and, where a cheap one
-// made them, the costly values it is made from.
+// costly lists the values worth keeping: those the backward pass asks for which a costly operation made, and, where a
+// cheap one made them, the costly values it is made from.
 func costly(f *Graph, wanted []ID, needs []bool) []ID {
 	all := make([]ID, 0, len(f.Values))
 	for i := range f.Values {
@@ -110,7 +111,8 @@ type reverse struct {
 	// passing is local for values that are made twice, while only repeated nodes read them (Op.MadeTwice).
 	passing []ID
 	grad    []ID // of each forward value: the gradient so far, in out, or None
-	// sum is out.Add, which pass may not name: an operation's derivative that named Add would be part of Add's own value.
+	// sum is out.Add, which pass may not name: an operation's derivative that named Add would be part of Add's own
+	// value.
 	sum func(a, b ID) ID
 }
 

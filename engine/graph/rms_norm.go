@@ -8,7 +8,8 @@ type NormAttr struct {
 }
 
 // RMSNorm: x [H·n,T], w [n] → the same shape, each run of n normalised: x/√(mean x² + Eps)·w.
-var RMSNorm = register(&Op{Name: "rms_norm", Outs: 1, Cheap: true, MadeTwice: true, shape: shapeNorm, back: backRMSNorm})
+var RMSNorm = register(&Op{Name: "rms_norm", Outs: 1, Cheap: true, MadeTwice: true, shape: shapeNorm,
+	back: backRMSNorm})
 
 // RMSNormBack: x, w, dy → dx, with Acc.
 var RMSNormBack = register(&Op{Name: "rms_norm_back", Outs: 1, Starts: true, shape: shapeSame(0, 2)})

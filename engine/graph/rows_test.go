@@ -25,5 +25,6 @@ var (
 	_ = differences("rows of a table", func(g *Graph) ID {
 		return g.Add(g.Rows(param(g, "w", 5, 4), bound(g, "ids", I32, 1, 3)), x(g, 5, 3))
 	})
-	_ = differences("rows of an activation", func(g *Graph) ID { return g.Rows(x(g, 5, 4), bound(g, "ids", I32, 1, 3)) })
+	_ = differences("rows of an activation",
+		func(g *Graph) ID { return g.Rows(x(g, 5, 4), bound(g, "ids", I32, 1, 3)) })
 )

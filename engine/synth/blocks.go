@@ -11,8 +11,8 @@ import (
 
 // A blockMaker turns random bytes into a valid block of a storage type.
 type blockMaker struct {
-	// rms is the root mean square of the elements of random blocks with scale 1, as ggml dequantizes them; for grid types
-	// (iq1 to iq3) measured over 2^20 elements, for the others it follows from the layout.
+	// rms is the root mean square of the elements of random blocks with scale 1, as ggml dequantizes them; for grid
+	// types (iq1 to iq3) measured over 2^20 elements, for the others it follows from the layout.
 	rms float64
 	// minRatio is the offset that centres the elements, in units of the scale; 0 for types without an offset.
 	minRatio float64

@@ -10,7 +10,8 @@ import (
 // choose.
 var shapes = []Spec{
 	{ // HuggingFaceTB/SmolLM2-135M
-		Name: "smollm2-135m", Arch: "llama", Layers: 30, Embd: 576, FF: 1536, Heads: 9, KVHeads: 3, Vocab: 49152, Ctx: 8192,
+		Name: "smollm2-135m", Arch: "llama", Layers: 30, Embd: 576, FF: 1536, Heads: 9, KVHeads: 3, Vocab: 49152,
+		Ctx:  8192,
 		Tied: true, RopeBase: 100000, Tokenizer: SmolLM,
 	},
 	{ // Qwen/Qwen2.5-0.5B

@@ -163,8 +163,9 @@ func (s Spec) checkParts(ts []Tensor) error {
 		return p.Suffix == ".bias" && (p.Role == arch.AttnQ || p.Role == arch.AttnQKV)
 	})
 	if d := s.headDim(); biased && d*s.Heads != s.Embd {
-		errs = append(errs, fmt.Errorf("%d heads of %d do not make an embedding of %d, which a bias of q needs", s.Heads, d,
-			s.Embd))
+		errs = append(errs,
+			fmt.Errorf("%d heads of %d do not make an embedding of %d, which a bias of q needs", s.Heads, d,
+				s.Embd))
 	}
 	return errors.Join(errs...)
 }
@@ -179,8 +180,9 @@ func checkTypes(ts []Tensor) error {
 			errs = append(errs, fmt.Errorf("tensor %s %w", t.Name, err))
 		}
 		if t.Type.Known() && !HoldsWeights(t.Type) {
-			errs = append(errs, fmt.Errorf("tensor %s: storage type %s holds no weights; choose one that llama.cpp runs",
-				t.Name, t.Type))
+			errs = append(errs,
+				fmt.Errorf("tensor %s: storage type %s holds no weights; choose one that llama.cpp runs",
+					t.Name, t.Type))
 			break
 		}
 	}

@@ -192,7 +192,8 @@ func TestMixes(t *testing.T) {
 		{deep, "q8_0", "output:q8_0 token_embd:q8_0 blk.0.attn_v:q8_0"},
 		{deep, "Q4_0", "output:q6_K token_embd:q4_0 blk.0.ffn_down:q4_0"},
 		{deep, "Q6_K", "output:q6_K token_embd:q6_K blk.3.ffn_up:q6_K"},
-		{deep, "Q2_K", "token_embd:q2_K blk.0.attn_v:q4_K blk.0.attn_output:q3_K blk.0.ffn_down:q3_K blk.0.ffn_up:q2_K"},
+		{deep, "Q2_K",
+			"token_embd:q2_K blk.0.attn_v:q4_K blk.0.attn_output:q3_K blk.0.ffn_down:q3_K blk.0.ffn_up:q2_K"},
 		{deep, "Q3_K_M", "blk.0.attn_v:q5_K blk.2.attn_v:q4_K blk.0.ffn_down:q5_K blk.1.ffn_down:q4_K " +
 			"blk.9.attn_output:q4_K blk.9.attn_q:q3_K"},
 		{deep, "Q4_K_S", "blk.3.attn_v:q5_K blk.4.attn_v:q4_K blk.1.ffn_down:q5_K blk.2.ffn_down:q4_K"},
@@ -274,13 +275,15 @@ func TestValidate(t *testing.T) {
 			[]string{"4 heads of 32 do not make an embedding of 64, which a bias of q needs"}},
 		{"rope factors", func(s *Spec) { s.Arch, s.RopeFactors = "gpt2", true },
 			[]string{"rope factors do not exist for gpt2"}},
-		{"biases", func(s *Spec) { s.Arch, s.Bias = "qwen3", true }, []string{"optional biases do not exist for qwen3"}},
+		{"biases", func(s *Spec) { s.Arch, s.Bias = "qwen3", true },
+			[]string{"optional biases do not exist for qwen3"}},
 		{"type without weights", func(s *Spec) { s.Type = gguf.Q8_K; s.Embd = 256; s.FF = 256 },
 			[]string{"q8_K holds no weights"}},
 		{"double precision", func(s *Spec) { s.Type = gguf.F64 }, []string{"f64 holds no weights"}},
 		{"unknown type", func(s *Spec) { s.Type = 77 }, []string{"storage type 77, unknown"}},
 		{"small vocabulary", func(s *Spec) { s.Vocab = 200 }, []string{`tokenizer "spm" has 259 tokens`, `"none"`}},
-		{"unknown tokenizer", func(s *Spec) { s.Tokenizer = "spn" }, []string{`unknown tokenizer "spn"; nearest: "spm"`}},
+		{"unknown tokenizer", func(s *Spec) { s.Tokenizer = "spn" },
+			[]string{`unknown tokenizer "spn"; nearest: "spm"`}},
 	} {
 		s := Tiny("llama", gguf.F32)
 		tt.change(&s)
@@ -326,7 +329,8 @@ func TestTokenizers(t *testing.T) {
 				seen[tok] = true
 			}
 			if len(v.tokens) != size || len(v.types) != size || len(v.scores) != size {
-				t.Errorf("%s of %d: %d tokens, %d types, %d scores", kind, size, len(v.tokens), len(v.types), len(v.scores))
+				t.Errorf("%s of %d: %d tokens, %d types, %d scores", kind, size, len(v.tokens), len(v.types),
+					len(v.scores))
 			}
 			for key, id := range v.ids {
 				if typ := v.types[id]; typ != tokenControl && typ != tokenUnknown {

@@ -15,8 +15,8 @@ type Tokenizer string
 const (
 	// SPM is Llama 2's kind: <unk>, <s>, </s>, byte tokens, and pieces with scores. BOS is added.
 	SPM Tokenizer = "spm"
-	// GPT2, Qwen2, SmolLM and Llama3 are byte-level BPE with the pre-tokenizer and special tokens of the models they are
-	// named after.
+	// GPT2, Qwen2, SmolLM and Llama3 are byte-level BPE with the pre-tokenizer and special tokens of the models they
+	// are named after.
 	GPT2   Tokenizer = "gpt-2"
 	Qwen2  Tokenizer = "qwen2"
 	SmolLM Tokenizer = "smollm"
@@ -52,8 +52,9 @@ var bpeKinds = map[Tokenizer]bpeKind{
 	SmolLM: {special: []string{"<|endoftext|>", "<|im_start|>", "<|im_end|>"}, bos: "<|im_start|>", eos: "<|im_end|>",
 		pad: "<|im_end|>"},
 	Llama3: {
-		special: []string{"<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"},
-		bos:     "<|begin_of_text|>", eos: "<|end_of_text|>", eot: "<|eot_id|>", addBOS: true,
+		special: []string{"<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>",
+			"<|eot_id|>"},
+		bos: "<|begin_of_text|>", eos: "<|end_of_text|>", eot: "<|eot_id|>", addBOS: true,
 	},
 }
 
@@ -92,10 +93,12 @@ func (s Spec) tokenizer() (*vocabulary, error) {
 		v, least = bpeVocabulary(kind, k, s.Vocab)
 	default:
 		return nil, &registry.UnknownError{Kind: "tokenizer", Name: string(kind),
-			Known: []string{string(GPT2), string(Llama3), string(NoTokenizer), string(Qwen2), string(SmolLM), string(SPM)}}
+			Known: []string{string(GPT2), string(Llama3), string(NoTokenizer), string(Qwen2), string(SmolLM),
+				string(SPM)}}
 	}
 	if s.Vocab < least {
-		return nil, fmt.Errorf("vocabulary is %d; tokenizer %q has %d tokens of its own; use at least that, or tokenizer %q",
+		return nil, fmt.Errorf(
+			"vocabulary is %d; tokenizer %q has %d tokens of its own; use at least that, or tokenizer %q",
 			s.Vocab, kind, least, NoTokenizer)
 	}
 	for i := len(v.tokens); i < s.Vocab; i++ {
@@ -124,7 +127,8 @@ func (v *vocabulary) write(w *gguf.Writer) {
 	}
 	w.SetStrings("tokenizer.ggml.tokens", v.tokens)
 	w.Set("tokenizer.ggml.token_type", gguf.NumbersValue(v.types))
-	for _, key := range []string{"bos_token_id", "eos_token_id", "unknown_token_id", "padding_token_id", "eot_token_id"} {
+	for _, key := range []string{"bos_token_id", "eos_token_id", "unknown_token_id", "padding_token_id",
+		"eot_token_id"} {
 		if id, ok := v.ids[key]; ok {
 			w.SetUint32("tokenizer.ggml."+key, id)
 		}
@@ -137,9 +141,11 @@ var (
 	letters = []string{"e", "t", "a", "o", "i", "n", "s", "r", "h", "l", "d", "u", "c", "m", "f", "y", "w", "g", "p",
 		"b", "v", "k", "x", "q", "j", "z", ".", ","}
 	pairings = [][2]string{
-		{" ", "t"}, {"h", "e"}, {" ", "a"}, {"i", "n"}, {" t", "he"}, {"r", "e"}, {"o", "n"}, {" ", "s"}, {" ", "w"}, {"e",
+		{" ", "t"}, {"h", "e"}, {" ", "a"}, {"i", "n"}, {" t", "he"}, {"r", "e"}, {"o", "n"}, {" ", "s"}, {" ", "w"},
+		{"e",
 			"r"},
-		{"a", "t"}, {"n", "d"}, {"o", "u"}, {" a", "nd"}, {"e", "d"}, {"in", "g"}, {" ", "o"}, {" t", "o"}, {"i", "s"}, {"e",
+		{"a", "t"}, {"n", "d"}, {"o", "u"}, {" a", "nd"}, {"e", "d"}, {"in", "g"}, {" ", "o"}, {" t", "o"}, {"i", "s"},
+		{"e",
 			"n"},
 	}
 )
@@ -200,8 +206,9 @@ func bpeVocabulary(kind Tokenizer, k bpeKind, size int) (v *vocabulary, least in
 	}
 	for _, s := range k.special {
 		id := v.add(s, 0, tokenControl)
-		for key, name := range map[string]string{"bos_token_id": k.bos, "eos_token_id": k.eos, "padding_token_id": k.pad,
-			"eot_token_id": k.eot} {
+		for key, name := range map[string]string{"bos_token_id": k.bos, "eos_token_id": k.eos,
+			"padding_token_id": k.pad,
+			"eot_token_id":     k.eot} {
 			if name == s {
 				v.ids[key] = id
 			}

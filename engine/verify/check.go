@@ -43,29 +43,30 @@ type GradientCheck struct {
 // Bounds of Check. Those of logits are shares of their size (see allowed). llama.cpp rounds activations to 8 bits
 // before it multiplies them by quantized weights, and to bf16 by those of bf16.
 const (
-	// textBound is for text: measured up to 0.042, on SmolLM2-135M-Instruct q4_1, and 0.035 over generated models in all
-	// storage types. One wrong matrix in a model of 5 to 30 layers makes 0.18 and more.
+	// textBound is for text: measured up to 0.042, on SmolLM2-135M-Instruct q4_1, and 0.035 over generated models in
+	// all storage types. One wrong matrix in a model of 5 to 30 layers makes 0.18 and more.
 	textBound = 0.15
-	// randomBound is for tokens that make no text: measured up to 0.14 on the same model, whose logits are then sensitive
-	// to any rounding. One wrong matrix makes 0.2 to 0.6: most are found out.
+	// randomBound is for tokens that make no text: measured up to 0.14 on the same model, whose logits are then
+	// sensitive to any rounding. One wrong matrix makes 0.2 to 0.6: most are found out.
 	randomBound = 0.25
 	// floatBound is for the exact mode where all matrices are f32 or f16: measured up to 6e-4 (f16 activations; GELU's
 	// table).
 	floatBound = 1e-2
-	// GradientBound is the largest relative error of a slope. Measured on generated and trained models: up to 4e-3, from
-	// the loss's f32 rounding over the step.
+	// GradientBound is the largest relative error of a slope. Measured on generated and trained models: up to 4e-3,
+	// from the loss's f32 rounding over the step.
 	GradientBound = 2e-2
 	// checkTokens is the length of the sequence that gradients are checked on.
 	checkTokens = 24
-	// checkLossChange is what a step aims to change the loss by, in nats: far above f32 rounding of the sum, small enough
-	// for the curve to be straight.
+	// checkLossChange is what a step aims to change the loss by, in nats: far above f32 rounding of the sum, small
+	// enough for the curve to be straight.
 	checkLossChange = 5e-3
 )
 
 // checkText is what Check computes on, as its tokenizer reads it: plain English that the smallest tokenizer has
 // letters for, and longer than a probe in all.
 const checkText = "The old keeper of the lighthouse climbed the stairs every evening at six, lit the lamp, and wrote " +
-	"in a small green book what the weather had been. One night the wind blew so hard that the door would not open, and " +
+	"in a small green book what the weather had been. One night the wind blew so hard that the door would not open, " +
+	"and " +
 	"she had to sing to stay awake."
 
 // Check compares a model's logits with llama.cpp's, and the gradients of a LoRA pair on every linear role (in one
@@ -80,12 +81,13 @@ func Check(ctx context.Context, path string, threads int, seed uint64) (*Report,
 	}); err != nil {
 		return nil, err
 	}
-	if err := withSession(path, engine.SessionConfig{Threads: threads, Exact: true}, func(s *engine.Session) (err error) {
-		if exact, err = NewProbe(ctx, s, fast.Tokens); err == nil {
-			rep.Gradients, err = checkGradients(ctx, s.Model(), fast.Tokens, threads, seed)
-		}
-		return err
-	}); err != nil {
+	if err := withSession(path, engine.SessionConfig{Threads: threads, Exact: true},
+		func(s *engine.Session) (err error) {
+			if exact, err = NewProbe(ctx, s, fast.Tokens); err == nil {
+				rep.Gradients, err = checkGradients(ctx, s.Model(), fast.Tokens, threads, seed)
+			}
+			return err
+		}); err != nil {
 		return nil, err
 	}
 	far, err := fast.Distance(ctx, path, threads)
@@ -108,8 +110,9 @@ func (r *Report) tokens(s *engine.Session, seed uint64) []int32 {
 	r.Tokens, r.LogitBound = "text", textBound
 	if err != nil {
 		r.Tokens, r.LogitBound = "random", randomBound
-		r.Note = fmt.Sprintf("no text can be computed on, so that tokens were drawn at random, and logits may differ by "+
-			"more: %v", err)
+		r.Note = fmt.Sprintf(
+			"no text can be computed on, so that tokens were drawn at random, and logits may differ by "+
+				"more: %v", err)
 		rng := rand.New(rand.NewPCG(seed, 1))
 		for ids = nil; len(ids) < probeTokens; {
 			ids = append(ids, int32(rng.IntN(m.HParams().NVocab)))
@@ -162,8 +165,9 @@ func (r *Report) Err() error {
 	if size > 0 && r.LogitsRMSDiff <= fast && r.ExactRMSDiff <= exact && r.GradientError <= GradientBound {
 		return nil
 	}
-	return fmt.Errorf("out of bounds: logits (of size %.3g) differ from llama.cpp's by %.3g in the root mean square, at "+
-		"most %.3g expected, in exact mode by %.3g, at most %.3g; gradients by %.3g of theirs, at most %g",
+	return fmt.Errorf(
+		"out of bounds: logits (of size %.3g) differ from llama.cpp's by %.3g in the root mean square, at "+
+			"most %.3g expected, in exact mode by %.3g, at most %.3g; gradients by %.3g of theirs, at most %g",
 		size, r.LogitsRMSDiff, fast, r.ExactRMSDiff, exact, r.GradientError, GradientBound)
 }
 
@@ -201,7 +205,8 @@ func checkGradients(
 		}
 	}
 	a.Pairs = pairs
-	s, err := engine.NewSession(m, engine.SessionConfig{Threads: threads, Exact: true, Sets: []engine.Set{{Adapter: a}}})
+	s, err := engine.NewSession(m,
+		engine.SessionConfig{Threads: threads, Exact: true, Sets: []engine.Set{{Adapter: a}}})
 	if err != nil {
 		return nil, err
 	}

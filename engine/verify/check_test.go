@@ -42,7 +42,8 @@ func TestCheckPassesOnGeneratedModels(t *testing.T) {
 					want = floatBound
 				}
 				if rep.Tokens != "text" || rep.ExactBound != want {
-					t.Errorf("computed on %s tokens, with a bound of %g in exact mode; want text and %g", rep.Tokens, rep.ExactBound,
+					t.Errorf("computed on %s tokens, with a bound of %g in exact mode; want text and %g", rep.Tokens,
+						rep.ExactBound,
 						want)
 				}
 			})
@@ -53,7 +54,8 @@ func TestCheckPassesOnGeneratedModels(t *testing.T) {
 		s.Tokenizer = synth.NoTokenizer
 		rep := passes(t, synth.Temp(t, s))
 		if rep.Tokens != "random" || rep.LogitBound != randomBound || !strings.Contains(rep.Note, "no tokenizer") {
-			t.Errorf("tokens %q, bound %g, note %q; want random ones, and a note that says why", rep.Tokens, rep.LogitBound,
+			t.Errorf("tokens %q, bound %g, note %q; want random ones, and a note that says why", rep.Tokens,
+				rep.LogitBound,
 				rep.Note)
 		}
 	})
@@ -79,9 +81,13 @@ func TestCheckRefusesWrongModels(t *testing.T) {
 	bases := map[string]func(t *testing.T) string{
 		"generated f32":  func(t *testing.T) string { return synth.Temp(t, synth.Tiny("llama", gguf.F32)) },
 		"generated q8_0": func(t *testing.T) string { return synth.Temp(t, synth.Tiny("llama", gguf.Q8_0)) },
-		"trained f32":    func(t *testing.T) string { return testdata.Path(t, "models", "stories3M", "stories3M-f32.gguf") },
-		"trained q8_0":   func(t *testing.T) string { return testdata.Path(t, "models", "stories3M", "stories3M-q8_0.gguf") },
-		"SmolLM2":        func(t *testing.T) string { return testdata.Model(t, "SmolLM2-135M-Instruct.Q4_1.gguf") },
+		"trained f32": func(t *testing.T) string {
+			return testdata.Path(t, "models", "stories3M", "stories3M-f32.gguf")
+		},
+		"trained q8_0": func(t *testing.T) string {
+			return testdata.Path(t, "models", "stories3M", "stories3M-q8_0.gguf")
+		},
+		"SmolLM2": func(t *testing.T) string { return testdata.Model(t, "SmolLM2-135M-Instruct.Q4_1.gguf") },
 	}
 	float32s := func(key string, x float32) func(*gguf.Writer) {
 		return func(w *gguf.Writer) { w.SetFloat32("llama."+key, x) }
@@ -109,7 +115,8 @@ func TestCheckRefusesWrongModels(t *testing.T) {
 				rep := beside(t, path, changed(t, path, c.change, c.to, c.from))
 				t.Logf("%s: logits %.2g of their size, exact %.2g", c.name, rep.LogitError, rep.ExactError)
 				if err := rep.Err(); err == nil && (!c.subtle || rep.ExactBound == floatBound) {
-					t.Errorf("%s: logits %.3g of their size, exact %.3g, were found sound", c.name, rep.LogitError, rep.ExactError)
+					t.Errorf("%s: logits %.3g of their size, exact %.3g, were found sound", c.name, rep.LogitError,
+						rep.ExactError)
 				}
 			}
 		})

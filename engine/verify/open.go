@@ -5,8 +5,9 @@ import (
 	"github.com/ggtune/ggtune/engine/gguf"
 )
 
-// OpenModel opens a model with llama.cpp, after our own reader has looked at it: it trusts no length, refuses what llama.cpp does
-// not survive, and says better what is wrong. No other function of the module hands a model to llama.cpp. Close it.
+// OpenModel opens a model with llama.cpp, after our own reader has looked at it: it trusts no length, refuses what
+// llama.cpp does not survive, and says better what is wrong. No other function of the module hands a model to
+// llama.cpp. Close it.
 func OpenModel(path string, o llama.ModelOptions) (*llama.Model, error) {
 	if err := checked(path, (*gguf.File).CheckRuns); err != nil {
 		return nil, err

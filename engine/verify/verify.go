@@ -18,8 +18,8 @@ import (
 // and its model are closed (so that the weights are not in memory twice).
 type Probe struct {
 	Tokens []int32
-	// Base and Trained are rows of the vocabulary's logits, one for every token but the last. Base is nil where the base
-	// cannot be computed any more (full training).
+	// Base and Trained are rows of the vocabulary's logits, one for every token but the last. Base is nil where the
+	// base cannot be computed any more (full training).
 	Base, Trained []float32
 	exact         bool // how the session computed
 }
@@ -115,11 +115,13 @@ func (p *Probe) VerifyAdapter(ctx context.Context, base, path string, threads in
 		if err != nil {
 			return err
 		}
-		// Where training changed less than the distance is, nothing can be told. Where it changed more, llama.cpp must be
-		// nearer to what was trained than to the base: a small adapter that it does not apply would pass the bound.
+		// Where training changed less than the distance is, nothing can be told. Where it changed more, llama.cpp must
+		// be nearer to what was trained than to the base: a small adapter that it does not apply would pass the bound.
 		if changed := rms(p.Trained, p.Base); changed > a.Base.RMS && !(a.Trained.RMS < fromBase.RMS) {
-			return fmt.Errorf("verify %s: %w: training moved the logits by %.3g in the root mean square, but with the adapter "+
-				"llama.cpp's are %.3g from them and %.3g from the base's; report this with the output of ggtune check on the base",
+			return fmt.Errorf(
+				"verify %s: %w: training moved the logits by %.3g in the root mean square, but with the adapter "+
+					"llama.cpp's are %.3g from them and %.3g from the base's; report this with the output of ggtune "+
+					"check on the base",
 				path, ErrDisagree, changed, a.Trained.RMS, fromBase.RMS)
 		}
 		return c.SetAdapters(nil, nil)
@@ -130,8 +132,8 @@ func (p *Probe) VerifyAdapter(ctx context.Context, base, path string, threads in
 	if err := p.judge(a, path, 1, agreementFloor); err == nil {
 		return a, nil
 	}
-	// An adapter far from its start can make the model more sensitive to rounding of any kind. By how much is seen in our
-	// own arithmetic; llama.cpp's may have as much more of it.
+	// An adapter far from its start can make the model more sensitive to rounding of any kind. By how much is seen in
+	// our own arithmetic; llama.cpp's may have as much more of it.
 	more, err := p.sensitivity(ctx, base, path, threads)
 	if err != nil {
 		return a, err
@@ -153,7 +155,8 @@ func (p *Probe) sensitivity(ctx context.Context, base, path string, threads int)
 		if err != nil {
 			return nil, err
 		}
-		s, err := engine.NewSession(m, engine.SessionConfig{Threads: threads, Exact: exact, Sets: []engine.Set{{Adapter: a}}})
+		s, err := engine.NewSession(m,
+			engine.SessionConfig{Threads: threads, Exact: exact, Sets: []engine.Set{{Adapter: a}}})
 		if err != nil {
 			return nil, err
 		}
@@ -165,8 +168,9 @@ func (p *Probe) sensitivity(ctx context.Context, base, path string, threads int)
 		return 0, err
 	}
 	if d, size := rms(same.Trained, p.Trained), rms(p.Trained, nil); !(d <= agreementFloor*size) {
-		return 0, fmt.Errorf("verify %s: %w: read again, the file gives logits (of size %.3g) that differ by %.3g from "+
-			"those that were trained", path, ErrDisagree, size, d)
+		return 0, fmt.Errorf(
+			"verify %s: %w: read again, the file gives logits (of size %.3g) that differ by %.3g from "+
+				"those that were trained", path, ErrDisagree, size, d)
 	}
 	other, err := again(!p.exact)
 	if err != nil {
@@ -223,7 +227,8 @@ func (p *Probe) judge(a Agreement, path string, sensitivity, floor float64) erro
 		return nil
 	}
 	return fmt.Errorf("verify %s: %w: logits (of size %.3g) differ by %.3g in the root mean square, expected at most "+
-		"%.3g (%d times the base model's own %.3g, times %.2g for what training added to the effect of rounding, or %g of "+
+		"%.3g (%d times the base model's own %.3g, times %.2g for what training added to the effect of rounding, or "+
+		"%g of "+
 		"their size); run ggtune check on the base, and report this with its output",
 		path, ErrDisagree, size, a.Trained.RMS, bound, agreementFactor, a.Base.RMS, sensitivity, floor)
 }

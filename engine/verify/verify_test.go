@@ -62,7 +62,8 @@ func TestLlamaAgreesWithAdapters(t *testing.T) {
 				t.Fatal(err)
 			}
 			for i := range saved.pairs {
-				if !slices.Equal(back.Pairs[i].A, saved.pairs[i].A) || !slices.Equal(back.Pairs[i].B, saved.pairs[i].B) {
+				if !slices.Equal(back.Pairs[i].A, saved.pairs[i].A) ||
+					!slices.Equal(back.Pairs[i].B, saved.pairs[i].B) {
 					t.Errorf("pair %s is not what was written", saved.pairs[i].Tensor)
 				}
 			}

@@ -46,7 +46,8 @@ func words(r *rand.Rand, n int) string {
 
 func TestAlike(t *testing.T) {
 	const (
-		rain  = "Why does it rain so much more often on the western side of a high mountain range than on the eastern one?|Moist air cools as it climbs."
+		rain = "Why does it rain so much more often on the western side of a high mountain range than on the " +
+			"eastern one?|Moist air cools as it climbs."
 		other = "How do bees find their way back to the hive after a long flight?|They remember landmarks and the sun."
 	)
 	for _, tc := range []struct {
@@ -54,12 +55,15 @@ func TestAlike(t *testing.T) {
 		want       How
 	}{
 		{"the same", rain, Exact},
-		{"case and punctuation", "WHY does it rain so much more often -- on the western side of a high mountain range, than on the eastern one|moist air  cools as it climbs", Near},
+		{"case and punctuation", "WHY does it rain so much more often -- on the western side of a high mountain " +
+			"range, than on the eastern one|moist air  cools as it climbs", Near},
 		{"one word of twenty", strings.Replace(rain, "western", "nearer", 1), Near},
-		{"several words", strings.NewReplacer("often", "frequently", "mountain", "hilly", "Moist", "Humid").Replace(rain), Unlike},
+		{"several words",
+			strings.NewReplacer("often", "frequently", "mountain", "hilly", "Moist", "Humid").Replace(rain), Unlike},
 		{"another text", other, Unlike},
 		{"another short answer", strings.Replace(rain, "cools", "warms", 1), Unlike},
-		{"the answer as question", "Moist air cools as it climbs.|Why does it rain so much more often on the western side of a high mountain range than on the eastern one?", Unlike},
+		{"the answer as question", "Moist air cools as it climbs.|Why does it rain so much more often on the western " +
+			"side of a high mountain range than on the eastern one?", Unlike},
 		{"shorter than a piece", "4|5", Unlike},
 		{"nothing", "|", Unlike},
 	} {

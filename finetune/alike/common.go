@@ -11,9 +11,9 @@ const (
 	leastCommon = 4
 	// sampledPieces bounds what is read of each: what many texts share stands at their beginning.
 	sampledPieces = 1 << 14
-	// shell is the share of a text that common passages must exceed to be left aside, in fifths: at less they alone make
-	// no two texts alike. leastRest is how many pieces must be left to tell texts apart by: with fewer, such as of one
-	// or two changed words, the texts are alike and it is their likeness that is common.
+	// shell is the share of a text that common passages must exceed to be left aside, in fifths: at less they alone
+	// make no two texts alike. leastRest is how many pieces must be left to tell texts apart by: with fewer, such as of
+	// one or two changed words, the texts are alike and it is their likeness that is common.
 	shell     = 4
 	leastRest = 32
 )

@@ -7,8 +7,8 @@
 // permutation hashing, Li, Owen and Zhang 2012; empty bins borrow from others, Shrivastava 2017). Two signatures agree
 // in a bin with the probability of the texts' similarity. Texts that agree in a whole band of bins are candidates
 // (Leskovec, Rajaraman and Ullman, Mining of Massive Datasets, ch. 3), and those whose signatures agree well enough are
-// read again and compared piece by piece. So nothing is called alike that is not; of those that are alike at 0.8, one in
-// a hundred is missed, and fewer of those that are more alike.
+// read again and compared piece by piece. So nothing is called alike that is not; of those that are alike at 0.8, one
+// in a hundred is missed, and fewer of those that are more alike.
 //
 //	learn(some texts)     which passages stand in many: a system prompt, a task's definition   (common.go)
 //	Add(text)

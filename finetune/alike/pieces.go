@@ -19,8 +19,8 @@ const (
 	placeBits = 2
 )
 
-// length is how many letters make a piece, as the book advises for short texts: a changed word touches some ten pieces, so
-// that of twenty words one may be another.
+// length is how many letters make a piece, as the book advises for short texts: a changed word touches some ten pieces,
+// so that of twenty words one may be another.
 const length = 5
 
 // eachPiece calls use with the hash of every piece of the parts. White space and punctuation count as one space, and

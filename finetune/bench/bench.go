@@ -1,5 +1,5 @@
-// Package bench measures how fast and in how much memory a model is trained, beside llama.cpp's prompt speed in the same
-// process and the machine's own multiply rate. It knows no terminal and starts no process.
+// Package bench measures how fast and in how much memory a model is trained, beside llama.cpp's prompt speed in the
+// same process and the machine's own multiply rate. It knows no terminal and starts no process.
 package bench
 
 import (
@@ -32,8 +32,8 @@ type Config struct {
 	Rank   int // of the adapter, 1 to 1024, default 16; case "rank64" takes 64
 	// KeepBytes is the memory that activations kept for the backward pass may take; 0 means half of what is free now.
 	KeepBytes int64
-	// Level is the instruction-set level of our kernels (kernels.Levels); "" is the present one, the best at start. llama.cpp's is
-	// fixed when it is compiled.
+	// Level is the instruction-set level of our kernels (kernels.Levels); "" is the present one, the best at start.
+	// llama.cpp's is fixed when it is compiled.
 	Level string
 	// PeakTime is how long each number format's multiply rate is measured, default 0.2 s.
 	PeakTime time.Duration
@@ -87,15 +87,17 @@ func (c *Config) Validate() error {
 
 // A Report is what Run measured.
 type Report struct {
-	CPU     string  `json:"cpu"`
-	Cores   int     `json:"cores"` // that the process may use
-	Level   string  `json:"level"` // instruction set of our kernels
-	Threads int     `json:"threads"`
-	Rounds  int     `json:"rounds"`
-	Load    float64 `json:"load_average"` // processes that wanted to run in the last minute, when measuring began; 0 where the system does not say
-	Peaks   []Peak  `json:"peaks"`
-	Product string  `json:"product_format"` // number format of the training products: the one that OfPeak is relative to
-	Cases   []Case  `json:"cases"`
+	CPU     string `json:"cpu"`
+	Cores   int    `json:"cores"` // that the process may use
+	Level   string `json:"level"` // instruction set of our kernels
+	Threads int    `json:"threads"`
+	Rounds  int    `json:"rounds"`
+	// processes that wanted to run in the last minute, when measuring began; 0 where the system does not say
+	Load  float64 `json:"load_average"`
+	Peaks []Peak  `json:"peaks"`
+	// number format of the training products: the one that OfPeak is relative to
+	Product string `json:"product_format"`
+	Cases   []Case `json:"cases"`
 
 	LlamaCpp []string `json:"llama_cpp"` // what the llama.cpp inside was compiled for, in its names
 	// Warning says why R flatters us: llama.cpp was compiled for less than our kernels use. Empty where it was not.
@@ -133,8 +135,9 @@ type Case struct {
 	Ratio      float64    `json:"ratio"`
 	RatioRange [2]float64 `json:"ratio_spread"`
 
-	// Against is the time of a step ÷ that of a step over one sequence with as many tokens and counted tokens, the median of the
-	// rounds' own ratios, and Reference the speed of a forward pass over the row without the adapter. Null but for case "dpo".
+	// Against is the time of a step ÷ that of a step over one sequence with as many tokens and counted tokens, the
+	// median of the rounds' own ratios, and Reference the speed of a forward pass over the row without the adapter.
+	// Null but for case "dpo".
 	Against   *float64 `json:"step_ratio"`
 	Reference *float64 `json:"reference_tok_per_s"`
 
@@ -200,7 +203,8 @@ func setLevel(name string) (restore func() error, err error) {
 }
 
 func newReport(c *Config) *Report {
-	r := &Report{Cores: runtime.GOMAXPROCS(0), Level: kernels.CurrentLevel().String(), Threads: c.Threads, Rounds: c.Rounds}
+	r := &Report{Cores: runtime.GOMAXPROCS(0), Level: kernels.CurrentLevel().String(), Threads: c.Threads,
+		Rounds: c.Rounds}
 	levels := kernels.Levels()
 	r.bestLevel = kernels.CurrentLevel() == levels[len(levels)-1]
 	if info, err := cpu.Info(); err == nil && len(info) > 0 {
@@ -229,7 +233,8 @@ func (r *Report) measurePeaks(c *Config) error {
 	return nil
 }
 
-// productPeak is the rate that OfPeak is relative to, or 0 below the CPU's best level: the machine's peak is none of that level's.
+// productPeak is the rate that OfPeak is relative to, or 0 below the CPU's best level: the machine's peak is none of
+// that level's.
 func (r *Report) productPeak() float64 {
 	if !r.bestLevel {
 		return 0
@@ -290,7 +295,8 @@ func (c *Config) speeds(ctx context.Context, path string, t Target, workloads []
 	if n := m.HParams().Positions; n > 0 {
 		ppLen = min(ppLen, n)
 		if c.Tokens > n {
-			return nil, fmt.Errorf("rows of %d tokens, and the model has %d learned positions; give --tokens %d", c.Tokens, n, n)
+			return nil, fmt.Errorf("rows of %d tokens, and the model has %d learned positions; give --tokens %d",
+				c.Tokens, n, n)
 		}
 	}
 	lm, err := verify.OpenModel(path, llama.UserModelOptions())

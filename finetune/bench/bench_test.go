@@ -44,11 +44,13 @@ func TestRun(t *testing.T) {
 		checkCase(t, &c)
 	}
 	for name, want := range map[string]struct{ tokens, counted, rank, kept int }{
-		"kept": {32, 31, 4, 2}, "masked": {32, 16, 4, 2}, "dpo": {30, 12, 4, 2}, "long": {256, 255, 4, 2}, "recompute": {32, 31, 4, 0}, "rank64": {32, 31, 64, 2},
+		"kept": {32, 31, 4, 2}, "masked": {32, 16, 4, 2}, "dpo": {30, 12, 4, 2}, "long": {256, 255, 4, 2},
+		"recompute": {32, 31, 4, 0}, "rank64": {32, 31, 64, 2},
 	} {
 		c := byName[name]
 		if c.Tokens != want.tokens || c.Counted != want.counted || *c.Rank != want.rank || c.KeptLayers != want.kept {
-			t.Errorf("%s: %d tokens, %d counted, rank %d, %d layers kept; want %+v", name, c.Tokens, c.Counted, *c.Rank, c.KeptLayers, want)
+			t.Errorf("%s: %d tokens, %d counted, rank %d, %d layers kept; want %+v", name, c.Tokens, c.Counted, *c.Rank,
+				c.KeptLayers, want)
 		}
 	}
 }
@@ -79,7 +81,8 @@ func TestRunAtLevel(t *testing.T) {
 			t.Errorf("%s has a share of the machine's peak at a level that has another", p.Phase)
 		}
 	}
-	if _, err := Compare(&Report{Level: was.String(), Cases: r.Cases}, r, 0.1); err == nil || !strings.Contains(err.Error(), "--level") {
+	if _, err := Compare(&Report{Level: was.String(), Cases: r.Cases}, r, 0.1); err == nil ||
+		!strings.Contains(err.Error(), "--level") {
 		t.Errorf("reports of two levels compared: error %v", err)
 	}
 	if has, err := llama.Features(); err != nil || len(r.LlamaCpp) != len(has) || r.Warning != "" {
@@ -90,19 +93,22 @@ func TestRunAtLevel(t *testing.T) {
 		t.Errorf("reports beside two builds of llama.cpp compared: error %v", err)
 	}
 	c.Level = "mmx"
-	if _, err := Run(context.Background(), c); !errors.Is(err, kernels.ErrLevel) || !strings.Contains(err.Error(), "portable") {
+	if _, err := Run(context.Background(), c); !errors.Is(err, kernels.ErrLevel) ||
+		!strings.Contains(err.Error(), "portable") {
 		t.Errorf("level mmx: error %v, want one that lists the levels", err)
 	}
 }
 
 func checkCase(t *testing.T, c *Case) {
 	t.Helper()
-	for what, v := range map[string]float64{"pp512": c.PP, "forward": c.Forward, "train": c.Training, "ratio": c.Ratio, "counted": c.CountedRate} {
+	for what, v := range map[string]float64{"pp512": c.PP, "forward": c.Forward, "train": c.Training, "ratio": c.Ratio,
+		"counted": c.CountedRate} {
 		if !(v > 0) || math.IsInf(v, 0) {
 			t.Errorf("%s: %s is %g, want a positive number", c.Case, what, v)
 		}
 	}
-	if pair := c.Case == "dpo"; pair != (c.Against != nil && *c.Against > 0) || pair != (c.Reference != nil && *c.Reference > 0) {
+	if pair := c.Case == "dpo"; pair != (c.Against != nil && *c.Against > 0) ||
+		pair != (c.Reference != nil && *c.Reference > 0) {
 		t.Errorf("%s: beside one sequence %v, reference %v; want both for dpo alone", c.Case, c.Against, c.Reference)
 	}
 	if c.Training < c.TrainingRange[0] || c.Training > c.TrainingRange[1] {
@@ -133,10 +139,12 @@ func TestRunFull(t *testing.T) {
 	}
 	got := r.Cases[0]
 	if got.Rank != nil || got.PeakBytes != nil || got.PPLen != 128 || !(got.Ratio > 0) {
-		t.Errorf("rank %v, peak %v, a prompt of %d tokens, ratio %g; want none, none, the context's 128, above 0", got.Rank, got.PeakBytes, got.PPLen, got.Ratio)
+		t.Errorf("rank %v, peak %v, a prompt of %d tokens, ratio %g; want none, none, the context's 128, above 0",
+			got.Rank, got.PeakBytes, got.PPLen, got.Ratio)
 	}
 	c.Targets[0].Path = synth.Temp(t, synth.Tiny("llama", gguf.Q8_0))
-	if _, err := Run(context.Background(), c); err == nil || !strings.Contains(err.Error(), "full-parameter training needs") {
+	if _, err := Run(context.Background(), c); err == nil ||
+		!strings.Contains(err.Error(), "full-parameter training needs") {
 		t.Errorf("full training of a quantized model: error %v", err)
 	}
 }
@@ -169,13 +177,15 @@ func TestValidate(t *testing.T) {
 	}{
 		{"no model", func(c *Config) { c.Targets = nil }, "no model or shape"},
 		{"threads", func(c *Config) { c.Threads = 0 }, "threads is 0"},
-		{"rounds and tokens", func(c *Config) { c.Rounds, c.Tokens = 0, 7 }, "rounds is 0, expected 1 to 1000\ntokens is 7"},
+		{"rounds and tokens", func(c *Config) { c.Rounds, c.Tokens = 0, 7 },
+			"rounds is 0, expected 1 to 1000\ntokens is 7"},
 		{"rank", func(c *Config) { c.Rank = 2000 }, "rank is 2000"},
 		{"memory", func(c *Config) { c.KeepBytes = -1 }, "-1 bytes"},
 		{"case", func(c *Config) { c.Cases = []string{"keptt"} }, "keptt"},
 		{"shape", func(c *Config) { c.Targets[0] = Target{Shape: "gpt-5", Type: "q8_0"} }, "gpt-5"},
 		{"type", func(c *Config) { c.Targets[0] = Target{Shape: "smollm2-135m", Type: "q99"} }, "q99"},
-		{"integer type", func(c *Config) { c.Targets[0] = Target{Shape: "smollm2-135m", Type: "i32"} }, "holds no weights"},
+		{"integer type", func(c *Config) { c.Targets[0] = Target{Shape: "smollm2-135m", Type: "i32"} },
+			"holds no weights"},
 		{"both", func(c *Config) { c.Targets[0].Shape = "smollm2-135m" }, "either a file or a shape"},
 	} {
 		c := quick("model.gguf")
@@ -204,7 +214,8 @@ func TestRows(t *testing.T) {
 		at += s.Len
 	}
 	if at != n || len(row.Counted) != n-len(row.Segments) {
-		t.Errorf("segments cover %d of %d tokens and %d are counted, want all but %d", at, n, len(row.Counted), len(row.Segments))
+		t.Errorf("segments cover %d of %d tokens and %d are counted, want all but %d", at, n, len(row.Counted),
+			len(row.Segments))
 	}
 	r, examples := newRand(), 0
 	for range 100 {
@@ -261,8 +272,10 @@ func TestFlops(t *testing.T) {
 		{"full", true, 2, 2 * layer, 4 * layer, 4 * head},
 	} {
 		got := flops(m, tc.full, 10, 5, tc.kept)
-		if got["linear forward"] != 20*tc.forward || got["linear backward"] != 20*tc.backward || got["output head"] != 10*tc.head {
-			t.Errorf("%s: %v, want forward %g, backward %g, head %g", tc.name, got, 20*tc.forward, 20*tc.backward, 10*tc.head)
+		if got["linear forward"] != 20*tc.forward || got["linear backward"] != 20*tc.backward ||
+			got["output head"] != 10*tc.head {
+			t.Errorf("%s: %v, want forward %g, backward %g, head %g", tc.name, got, 20*tc.forward, 20*tc.backward,
+				10*tc.head)
 		}
 	}
 }
@@ -291,7 +304,8 @@ func TestCompare(t *testing.T) {
 		{"tolerance", report(1, 1), report(1, 1), 1, 0, false, "tolerance is 1"},
 	} {
 		changes, err := Compare(tc.old, tc.now, tc.tolerance)
-		if len(changes) != tc.changes || errors.Is(err, ErrFell) != tc.fell || (err == nil) != (tc.want == "") || err != nil && !strings.Contains(err.Error(), tc.want) {
+		if len(changes) != tc.changes || errors.Is(err, ErrFell) != tc.fell || (err == nil) != (tc.want == "") ||
+			err != nil && !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%s: %+v, error %v; want %d changes, error %q", tc.name, changes, err, tc.changes, tc.want)
 		}
 	}

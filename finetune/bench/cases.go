@@ -13,8 +13,8 @@ type workload struct {
 	about   string
 	session sessionKind
 	row     rowMaker
-	// against, where set, makes the row that a step is held against, in the same round; such a case also measures the reference
-	// model of preference methods: the forward pass over its own row without the adapter.
+	// against, where set, makes the row that a step is held against, in the same round; such a case also measures the
+	// reference model of preference methods: the forward pass over its own row without the adapter.
 	against rowMaker
 }
 
@@ -34,7 +34,8 @@ var workloads = []workload{
 	{"masked", "full rows, the second half counted", sessionKind{}, maskedRow, nil},
 	{"dpo", "a prompt with two answers, as preference methods train them", sessionKind{}, pairRow, answerRow},
 	{"long", "rows 8 times as long", sessionKind{}, longRow, nil},
-	{"recompute", "full rows, every layer computed again: the smallest memory", sessionKind{recompute: true}, fullRow, nil},
+	{"recompute", "full rows, every layer computed again: the smallest memory", sessionKind{recompute: true}, fullRow,
+		nil},
 	{"rank64", "full rows, an adapter of rank 64", sessionKind{rank: 64}, fullRow, nil},
 	{"full", "every parameter trained, f32, f16 or bf16 models only", sessionKind{full: true}, fullRow, nil},
 }
@@ -83,8 +84,8 @@ func randomTokens(r *rand.Rand, n, vocab int) []int32 {
 	return out
 }
 
-// countedRow makes a row of segments of the given lengths, each a root; its tokens from index first on are counted, save the
-// first of each segment, which nothing predicts.
+// countedRow makes a row of segments of the given lengths, each a root; its tokens from index first on are counted,
+// save the first of each segment, which nothing predicts.
 func countedRow(tokens []int32, first int, lengths ...int) engine.Row {
 	row := engine.Row{Tokens: tokens}
 	at := 0
@@ -114,12 +115,13 @@ func longRow(r *rand.Rand, n, vocab int) engine.Row { return fullRow(r, longFact
 // pairLengths splits a row as a preference pair does: with 512 tokens a prompt of 300 and two answers of 100.
 func pairLengths(n int) (prompt, answer int) { return n * 300 / 512, n * 100 / 512 }
 
-// pairRow is a prompt with two answers as its branches. The answers' tokens are all counted: the prompt's last predicts the
-// first of each.
+// pairRow is a prompt with two answers as its branches. The answers' tokens are all counted: the prompt's last predicts
+// the first of each.
 func pairRow(r *rand.Rand, n, vocab int) engine.Row {
 	prompt, answer := pairLengths(n)
 	row := engine.Row{Tokens: randomTokens(r, prompt+2*answer, vocab), Segments: []engine.Segment{
-		{Start: 0, Len: prompt, Parent: -1}, {Start: prompt, Len: answer, Parent: 0}, {Start: prompt + answer, Len: answer, Parent: 0}}}
+		{Start: 0, Len: prompt, Parent: -1}, {Start: prompt, Len: answer, Parent: 0},
+		{Start: prompt + answer, Len: answer, Parent: 0}}}
 	for i := prompt; i < len(row.Tokens); i++ {
 		row.Counted = append(row.Counted, int32(i))
 	}

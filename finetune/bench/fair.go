@@ -9,8 +9,8 @@ import (
 	"github.com/ggtune/ggtune/bindings/llama"
 )
 
-// uses are what llama.cpp must be compiled for, in its names, to be the one that people with a level's CPU run: of each group one.
-// Kernels for repacked weights are part of it wherever there are vectors to have them for.
+// uses are what llama.cpp must be compiled for, in its names, to be the one that people with a level's CPU run: of each
+// group one. Kernels for repacked weights are part of it wherever there are vectors to have them for.
 var uses = map[kernels.Level][][]string{
 	kernels.Portable:   nil, // a reference: no CPU of today is like that
 	kernels.AVX2:       {{"AVX2"}, {"FMA"}, {"F16C"}, {llama.Repack}},
@@ -21,8 +21,8 @@ var uses = map[kernels.Level][][]string{
 	kernels.NEON:       {{"NEON"}, {llama.Repack}},
 }
 
-// unfair says why a llama.cpp with these features is slower than the one people run beside kernels of that level, "" if it is
-// not.
+// unfair says why a llama.cpp with these features is slower than the one people run beside kernels of that level, "" if
+// it is not.
 func unfair(l kernels.Level, has map[string]bool) string {
 	var missing []string
 	for _, group := range uses[l] {
@@ -33,7 +33,8 @@ func unfair(l kernels.Level, has map[string]bool) string {
 	if missing == nil {
 		return ""
 	}
-	return "R is too high: the llama.cpp inside was compiled without " + strings.Join(missing, ", ") + ", which people's llama.cpp uses on " +
+	return "R is too high: the llama.cpp inside was compiled without " + strings.Join(missing, ", ") +
+		", which people's llama.cpp uses on " +
 		"a CPU like that of our kernels (" + l.String() + "); make build sets the flags for this machine"
 }
 

@@ -7,7 +7,8 @@ import (
 	"github.com/ggtune/ggtune/bindings/kernels"
 )
 
-// TestUnfair: R is printed with a warning wherever llama.cpp is not at its best for the CPU that our kernels compute for.
+// TestUnfair: R is printed with a warning wherever llama.cpp is not at its best for the CPU that our kernels compute
+// for.
 func TestUnfair(t *testing.T) {
 	set := func(names string) map[string]bool {
 		has := map[string]bool{}

@@ -6,13 +6,13 @@ import (
 	"github.com/ggtune/ggtune/engine/backend"
 )
 
-// flops counts, by phase, the multiplications and additions of one step with the model's own matrices; an adapter's, at 1 or 2 in a
-// hundred of these, and attention's are left out, and phases that hold nothing else are absent.
+// flops counts, by phase, the multiplications and additions of one step with the model's own matrices; an adapter's, at
+// 1 or 2 in a hundred of these, and attention's are left out, and phases that hold nothing else are absent.
 //
 // A product with a matrix takes two operations for each of its elements and each token, forward and for the gradient
-// of its input. Layers whose activations are not kept compute their products again, save the last one's, which nothing in the backward
-// pass reads. The lowest layer's input needs no gradient unless the embedding is trained. In full training the gradient of each
-// matrix takes as much again.
+// of its input. Layers whose activations are not kept compute their products again, save the last one's, which nothing
+// in the backward pass reads. The lowest layer's input needs no gradient unless the embedding is trained. In full
+// training the gradient of each matrix takes as much again.
 func flops(m *engine.Model, full bool, tokens, counted, keptLayers int) map[string]float64 {
 	hp := m.HParams()
 	// Elements of the layers' matrices, of those computed again, and of those that multiply the lowest layer's input.

@@ -26,7 +26,8 @@ type Train struct {
 
 // train makes the session's data of one case.
 func (c *Config) train(path string, p workload) Train {
-	t := Train{Path: path, Case: p.name, Threads: c.Threads, Tokens: c.Tokens, Rank: c.Rank, KeepBytes: c.KeepBytes, Level: c.Level}
+	t := Train{Path: path, Case: p.name, Threads: c.Threads, Tokens: c.Tokens, Rank: c.Rank, KeepBytes: c.KeepBytes,
+		Level: c.Level}
 	if p.session.rank > 0 {
 		t.Rank = p.session.rank
 	}
@@ -56,7 +57,8 @@ func (t Train) config(m *engine.Model, profile bool) (engine.SessionConfig, erro
 		cfg.Sets = []engine.Set{{Whole: engine.Everything}}
 		return cfg, nil
 	}
-	a, err := adapter.New(m.Net(), adapter.Config{Rank: t.Rank, Alpha: 2 * float64(t.Rank), Init: adapter.Inits()[0], Seed: 1})
+	a, err := adapter.New(m.Net(),
+		adapter.Config{Rank: t.Rank, Alpha: 2 * float64(t.Rank), Init: adapter.Inits()[0], Seed: 1})
 	cfg.Sets = []engine.Set{{Adapter: a}}
 	return cfg, err
 }
@@ -100,7 +102,8 @@ func (t *trainer) step(ctx context.Context, row engine.Row) (whole, optimizer ti
 	if err := t.session.ZeroGrad(); err != nil {
 		return 0, 0, err
 	}
-	out, err := t.session.Forward(ctx, &engine.Batch{Rows: []engine.Row{row}}, engine.Options{Backward: true, Dropout: true})
+	out, err := t.session.Forward(ctx, &engine.Batch{Rows: []engine.Row{row}},
+		engine.Options{Backward: true, Dropout: true})
 	if err != nil {
 		return 0, 0, err
 	}
@@ -138,8 +141,8 @@ func newRand() *rand.Rand { return rand.New(rand.NewPCG(1, 512)) }
 // the optimizer's moments touched.
 const peakSteps = 2
 
-// TrainPeak trains a few steps and returns the most memory this process has had resident, in bytes, the mapped model file
-// included. It is meant for a process that does nothing else.
+// TrainPeak trains a few steps and returns the most memory this process has had resident, in bytes, the mapped model
+// file included. It is meant for a process that does nothing else.
 func TrainPeak(ctx context.Context, t Train) (peak int64, err error) {
 	found, err := workloadsOf([]string{t.Case})
 	if err != nil {

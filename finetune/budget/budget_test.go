@@ -43,7 +43,8 @@ func TestPlanMemory(t *testing.T) {
 		t.Errorf("just enough: %+v, %v", tight, err)
 	}
 	c.Memory = 1 << 20 // a terabyte: more than is free is never taken
-	if asked, err := PlanMemory(m, sc, &c, shape, withoutSamples, least.Total); err != nil || asked.Total > least.Total {
+	if asked, err := PlanMemory(m, sc, &c, shape, withoutSamples, least.Total); err != nil ||
+		asked.Total > least.Total {
 		t.Errorf("more asked for than is free: %+v, %v", asked, err)
 	}
 	if _, err := PlanMemory(m, sc, &c, shape, withoutSamples, least.Total-1); err == nil ||
@@ -66,7 +67,8 @@ func TestPlanMemory(t *testing.T) {
 		want string
 	}{{least.Total - 1, "--batch 1 would fit (with --accum 4"}, {least.Total / 8, "--batch 1 --seq-len "},
 		{1000, "a smaller --rank"}} {
-		if _, err := PlanMemory(m, sc, &c, shape, withoutSamples, tc.free); err == nil || !strings.Contains(err.Error(), tc.want) {
+		if _, err := PlanMemory(m, sc, &c, shape, withoutSamples, tc.free); err == nil ||
+			!strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%d bytes: got %v, want %q", tc.free, err, tc.want)
 		}
 	}
@@ -122,7 +124,8 @@ func pairConfig(t *testing.T, how string) config.Config {
 	}
 	c := config.Default()
 	c.Model, c.Data, c.Method = synth.Temp(t, synth.Tiny("llama", gguf.F32)), []string{path}, how
-	c.SeqLen, c.Packing, c.Accum, c.Threads, c.EvalSplit, c.Rank = 64, "sequential", config.Fixed(2), 1, config.Fixed(0.2), 4
+	c.SeqLen, c.Packing, c.Accum, c.Threads, c.EvalSplit, c.Rank = 64, "sequential", config.Fixed(2), 1,
+		config.Fixed(0.2), 4
 	return c
 }
 
@@ -168,14 +171,16 @@ func TestPlanOfReference(t *testing.T) {
 			training := float64(*f.RunTokens) / *f.TokPerS
 			if tc.rows == 0 {
 				if f.ReferenceSeconds != nil || math.Abs(*f.Seconds-*f.EvalSeconds-training) > 1e-9 {
-					t.Errorf("got %g s, of it %v for the reference, want %g and %g", *f.Seconds, f.ReferenceSeconds, training,
+					t.Errorf("got %g s, of it %v for the reference, want %g and %g", *f.Seconds, f.ReferenceSeconds,
+						training,
 						*f.EvalSeconds)
 				}
 				return
 			}
 			if f.ReferenceSeconds == nil || *f.ReferenceSeconds <= 0 ||
 				math.Abs(*f.Seconds-*f.ReferenceSeconds-*f.EvalSeconds-training) > 1e-9 {
-				t.Fatalf("got %g s, of it %v for the reference, want %g and %g beside it", *f.Seconds, f.ReferenceSeconds,
+				t.Fatalf("got %g s, of it %v for the reference, want %g and %g beside it", *f.Seconds,
+					f.ReferenceSeconds,
 					training, *f.EvalSeconds)
 			}
 			rows := rowsOf(t, &c)

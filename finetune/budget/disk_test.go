@@ -26,7 +26,8 @@ func TestPlanDisk(t *testing.T) {
 		{"many", func(cfg *config.Config, c *Course) { cfg.SaveEvery, cfg.Keep = 1, 5 }, 6, with, n * float},
 		{"and the best", func(cfg *config.Config, c *Course) { cfg.SaveEvery, cfg.Keep, c.Every = 1, 5, 10 }, 7, with,
 			n * float},
-		{"full", func(cfg *config.Config, c *Course) { cfg.SaveEvery, cfg.Full = 0, true }, 1, n * (float + moments), 1e6},
+		{"full", func(cfg *config.Config, c *Course) { cfg.SaveEvery, cfg.Full = 0, true }, 1, n * (float + moments),
+			1e6},
 	} {
 		cfg, course := config.Default(), c
 		tc.change(&cfg, &course)

@@ -33,16 +33,16 @@ type Forecast struct {
 	KeptLayers      int   `json:"kept_layers"`      // the others are computed again
 	Layers          int   `json:"layers"`
 	TotalBytes      int64 `json:"total_bytes"`
-	// PeakBytes is what the process will have resident at most: TotalBytes, the mapped model, and the program with its data.
-	// 0 where the run does not fit.
+	// PeakBytes is what the process will have resident at most: TotalBytes, the mapped model, and the program with its
+	// data. 0 where the run does not fit.
 	PeakBytes int64 `json:"peak_bytes"`
 	FreeBytes int64 `json:"free_bytes"` // 0: the system does not say
 	Fits      bool  `json:"fits"`
 	// LargestBatch is how many rows of the longest one's length would fit at most, 0 if not one does.
 	LargestBatch int `json:"largest_batch"`
 
-	// GenerateBytes is what generating from the result takes beside the model file, with keys and values for a text of the
-	// usual length; of it, RepackedBytes are copies of weights in layouts that llama.cpp's fastest kernels want.
+	// GenerateBytes is what generating from the result takes beside the model file, with keys and values for a text of
+	// the usual length; of it, RepackedBytes are copies of weights in layouts that llama.cpp's fastest kernels want.
 	GenerateBytes int64 `json:"generate_bytes"`
 	RepackedBytes int64 `json:"repacked_bytes"`
 
@@ -57,8 +57,8 @@ type Forecast struct {
 	// ReferenceSeconds is the reference pass's part of Seconds, if no cache holds it; null too for methods without a
 	// reference.
 	ReferenceSeconds *float64 `json:"reference_seconds"`
-	// EvalSeconds is the part of Seconds that measuring takes: held-out rows in the course of the run, general text at its
-	// end.
+	// EvalSeconds is the part of Seconds that measuring takes: held-out rows in the course of the run, general text at
+	// its end.
 	EvalSeconds *float64 `json:"eval_seconds"`
 
 	// Chosen says which settings were left to ggtune, and why they are as they are.
@@ -146,7 +146,8 @@ func (p *planner) read(ctx context.Context) (err error) {
 			return err
 		}
 		p.shape.Row, p.shape.Counted, p.shape.Rows = p.rows.Largest()
-		if items, err := text.Literal("general text", eval.GeneralText, eval.GeneralWindow); err == nil { // else a run says so
+		// else a run says so
+		if items, err := text.Literal("general text", eval.GeneralText, eval.GeneralWindow); err == nil {
 			for i := range items {
 				p.general += len(items[i].Tokens)
 			}

@@ -32,8 +32,8 @@ type Memory struct {
 const courtesy = 1e9
 
 // PlanMemory decides how much memory a session may keep activations in, and refuses a run that does not fit into free
-// bytes (0: not known). samples gives the bytes that answers to prompts take meanwhile, for that many parameters. Answers
-// are worth less than the training: where there is no room for both, none is planned for them.
+// bytes (0: not known). samples gives the bytes that answers to prompts take meanwhile, for that many parameters.
+// Answers are worth less than the training: where there is no room for both, none is planned for them.
 func PlanMemory(m *engine.Model, sc engine.SessionConfig, cfg *config.Config, shape Shape,
 	samples func(trained int64) int64, free int64) (Memory, error) {
 	sc.KeepBytes = 0

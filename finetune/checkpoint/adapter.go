@@ -38,11 +38,13 @@ func FindAdapter(path string) (string, error) {
 		return "", fmt.Errorf("%s holds a model that was trained in full, and no adapter; give it as the model: -m %s",
 			path, model)
 	case Is(path) || len(ids) > 0:
-		return "", fmt.Errorf("%s holds no adapter: a run with --full has none, and checkpoints of older versions were "+
-			"written without; go on with the run (ggtune train --resume) and stop it again to get one", path)
+		return "", fmt.Errorf(
+			"%s holds no adapter: a run with --full has none, and checkpoints of older versions were "+
+				"written without; go on with the run (ggtune train --resume) and stop it again to get one", path)
 	}
-	return "", fmt.Errorf("%s is a directory without an adapter; give an adapter's file, a run's directory or one of its "+
-		"checkpoints", path)
+	return "", fmt.Errorf(
+		"%s is a directory without an adapter; give an adapter's file, a run's directory or one of its "+
+			"checkpoints", path)
 }
 
 func exists(path string) bool {

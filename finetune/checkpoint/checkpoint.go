@@ -1,7 +1,8 @@
-// Package checkpoint keeps the states of a run on disk so that a whole one is always found, whatever fails in between. It
-// knows names, numbers and files, not what they mean.
+// Package checkpoint keeps the states of a run on disk so that a whole one is always found, whatever fails in between.
+// It knows names, numbers and files, not what they mean.
 //
-// A checkpoint is a directory that appears by its last rename. Readers ignore all else, and check the sum of what they read.
+// A checkpoint is a directory that appears by its last rename. Readers ignore all else, and check the sum of what they
+// read.
 package checkpoint
 
 import (
@@ -71,7 +72,8 @@ func compare(a, b ID) int {
 	return a.Micros - b.Micros
 }
 
-// A Store is the directory of a run's checkpoints. It is not safe for concurrent use; one process owns it (the run's lock).
+// A Store is the directory of a run's checkpoints. It is not safe for concurrent use; one process owns it (the run's
+// lock).
 type Store struct {
 	FS   atomicfile.FS // nil: the real file system
 	Dir  string        // made on the first Save
@@ -91,9 +93,9 @@ func (s *Store) fsys() atomicfile.FS {
 // Path is where the checkpoint of that ID lies, or would.
 func (s *Store) Path(id ID) string { return filepath.Join(s.Dir, id.String()) }
 
-// Save writes a checkpoint and then removes old ones: all but the newest Keep and those in protect. meta is anything JSON
-// can hold, config the run's settings as a file. A whole checkpoint of that ID already there is left as it is: the state at
-// an ID is determined by it.
+// Save writes a checkpoint and then removes old ones: all but the newest Keep and those in protect. meta is anything
+// JSON can hold, config the run's settings as a file. A whole checkpoint of that ID already there is left as it is: the
+// state at an ID is determined by it.
 //
 // When Save fails, the checkpoints that were there before still are.
 func (s *Store) Save(id ID, meta any, config []byte, tensors []Tensor, protect ...ID) error {

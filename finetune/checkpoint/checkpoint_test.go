@@ -25,7 +25,8 @@ type testMeta struct {
 
 func sample(step int) (testMeta, []Tensor) {
 	return testMeta{step, "ä"}, []Tensor{
-		Floats("blk.0.attn_q.weight.lora_a", []float32{float32(step), -1.5, float32(math.Inf(1)), math.SmallestNonzeroFloat32}),
+		Floats("blk.0.attn_q.weight.lora_a",
+			[]float32{float32(step), -1.5, float32(math.Inf(1)), math.SmallestNonzeroFloat32}),
 		Floats("empty", nil),
 		Floats("blk.0.attn_q.weight.lora_b", []float32{0.1}),
 	}
@@ -149,8 +150,8 @@ func TestRoundTripAndRotation(t *testing.T) {
 	}
 }
 
-// TestEveryFailure makes each file operation of a save fail in turn, in each way, and wants the state before or after it
-// whole on disk, and a later save to work.
+// TestEveryFailure makes each file operation of a save fail in turn, in each way, and wants the state before or after
+// it whole on disk, and a later save to work.
 func TestEveryFailure(t *testing.T) {
 	for _, mode := range []faultfs.Mode{faultfs.Fail, faultfs.Kill, faultfs.PowerCut} {
 		for at := 1; ; at++ {
@@ -176,7 +177,8 @@ func TestEveryFailure(t *testing.T) {
 			same(t, f, id.Step)
 			f.Close()
 			if err == nil && id.Step != 20 {
-				t.Errorf("mode %d, operation %d (%v): save said it worked, and step %d is the latest", mode, at, ffs.Log(), id.Step)
+				t.Errorf("mode %d, operation %d (%v): save said it worked, and step %d is the latest", mode, at,
+					ffs.Log(), id.Step)
 			}
 			save(t, s, ID{Step: 30})
 			if f, id, _, err = s.Latest(); err != nil || id.Step != 30 {
@@ -244,7 +246,8 @@ func TestVersions(t *testing.T) {
 			}
 		}
 		if old, err := os.ReadFile(name); err != nil || !bytes.Equal(old, b.Bytes()) {
-			t.Errorf("version %d: what was written then (%d bytes, %v) is not what is written now (%d bytes)", v, len(old), err, b.Len())
+			t.Errorf("version %d: what was written then (%d bytes, %v) is not what is written now (%d bytes)", v,
+				len(old), err, b.Len())
 		}
 		f, err := OpenFile(name)
 		if err != nil {
@@ -264,7 +267,8 @@ func TestVersions(t *testing.T) {
 	}
 }
 
-// TestPieces: a tensor that is far away is moved in pieces of whole blocks, and an error of its memory is told with its name.
+// TestPieces: a tensor that is far away is moved in pieces of whole blocks, and an error of its memory is told with its
+// name.
 func TestPieces(t *testing.T) {
 	const blocks = 5000
 	far := &block{bytes: make([]byte, blocks*34)}
@@ -286,19 +290,22 @@ func TestPieces(t *testing.T) {
 	defer f.Close()
 	mustHold(t, f, testMeta{}, []Tensor{x})
 	far.fail = errors.New("device lost")
-	for what, err := range map[string]error{"write": WriteFile(nil, path+"2", testMeta{}, []Tensor{x}), "read": f.Read([]Tensor{x})} {
+	for what, err := range map[string]error{"write": WriteFile(nil, path+"2", testMeta{}, []Tensor{x}),
+		"read": f.Read([]Tensor{x})} {
 		if !errors.Is(err, far.fail) || !strings.Contains(err.Error(), `"moment"`) {
 			t.Errorf("%s: got %v, want the memory's error with the tensor's name", what, err)
 		}
 	}
 	x.N--
-	if err := WriteFile(nil, path+"3", testMeta{}, []Tensor{x}); err == nil || !strings.Contains(err.Error(), "whole number of blocks") {
+	if err := WriteFile(nil, path+"3", testMeta{}, []Tensor{x}); err == nil ||
+		!strings.Contains(err.Error(), "whole number of blocks") {
 		t.Errorf("half a block: got %v", err)
 	}
 }
 
 func TestNames(t *testing.T) {
-	for _, name := range []string{"step-1", "step-00000001+0", "step-00000001+x", ".step-00000001.ggtmp-1", "step-000000001", "latest"} {
+	for _, name := range []string{"step-1", "step-00000001+0", "step-00000001+x", ".step-00000001.ggtmp-1",
+		"step-000000001", "latest"} {
 		if id, ok := parseID(name); ok {
 			t.Errorf("%q is taken for %v", name, id)
 		}

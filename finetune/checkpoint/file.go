@@ -31,15 +31,16 @@ const (
 	magic   = "GGTUNECK"
 	version = 2
 	fixed   = len(magic) + 4 + 8
-	// maxHeader is more than the names of a model's tensors can take, and less than a hostile file may make us allocate.
+	// maxHeader is more than the names of a model's tensors can take, and less than a hostile file may make us
+	// allocate.
 	maxHeader = 64 << 20
 )
 
 // ErrDamaged is wrapped by errors about a state file that is not what was written.
 var ErrDamaged = errors.New("damaged")
 
-// ErrForeign is wrapped beside ErrDamaged by errors about a file that does not even begin as a state file: it is somebody's
-// own, and must not be replaced.
+// ErrForeign is wrapped beside ErrDamaged by errors about a file that does not even begin as a state file: it is
+// somebody's own, and must not be replaced.
 var ErrForeign = fmt.Errorf("%w or a file of another kind", ErrDamaged)
 
 type header struct {
@@ -104,8 +105,8 @@ func encode(dst io.Writer, meta any, tensors []Tensor) error {
 	return err
 }
 
-// WriteFile writes a state file by itself, atomically: numbers that are costly to compute again. fsys nil is the real file
-// system.
+// WriteFile writes a state file by itself, atomically: numbers that are costly to compute again. fsys nil is the real
+// file system.
 func WriteFile(fsys atomicfile.FS, name string, meta any, tensors []Tensor) error {
 	f, err := atomicfile.Create(fsys, name, 0o666)
 	if err != nil {
@@ -157,7 +158,8 @@ func parse(name string, r io.ReadSeeker, size int64) (*File, error) {
 		return nil, fmt.Errorf("read checkpoint file %s: %w", name, err)
 	}
 	if !strings.HasPrefix(magic, string(begin)) {
-		return nil, fmt.Errorf("checkpoint file %s is %w: it begins with %q, expected %q", name, ErrForeign, begin, magic)
+		return nil, fmt.Errorf("checkpoint file %s is %w: it begins with %q, expected %q", name, ErrForeign, begin,
+			magic)
 	}
 	if size < int64(fixed+sha256.Size) {
 		return nil, bad("%d bytes, expected at least %d", size, fixed+sha256.Size)
@@ -170,7 +172,8 @@ func parse(name string, r io.ReadSeeker, size int64) (*File, error) {
 		return nil, fmt.Errorf("read checkpoint file %s: %w", name, err)
 	}
 	if v := binary.LittleEndian.Uint32(front[len(magic):]); v > version {
-		return nil, fmt.Errorf("checkpoint file %s has version %d, and this ggtune knows versions up to %d; use the newer ggtune that wrote it", name, v, version)
+		return nil, fmt.Errorf("checkpoint file %s has version %d, and this ggtune knows versions up to %d; use the "+
+			"newer ggtune that wrote it", name, v, version)
 	} else if v == 0 {
 		return nil, bad("version 0")
 	}
@@ -217,7 +220,8 @@ func (f *File) verify(in io.Reader, sum hash.Hash, n int64) error {
 		return fmt.Errorf("read checkpoint file %s: %w", f.name, err)
 	}
 	if !bytes.Equal(got, want[:]) {
-		return fmt.Errorf("checkpoint file %s is %w: its checksum is %x, expected %x", f.name, ErrDamaged, got[:8], want[:8])
+		return fmt.Errorf("checkpoint file %s is %w: its checksum is %x, expected %x", f.name, ErrDamaged, got[:8],
+			want[:8])
 	}
 	return nil
 }
@@ -249,8 +253,8 @@ func (f *File) Names() []string {
 	return out
 }
 
-// Read fills tensors with what was saved under their names. Nothing is written unless all are there with the same type and
-// length.
+// Read fills tensors with what was saved under their names. Nothing is written unless all are there with the same type
+// and length.
 func (f *File) Read(tensors []Tensor) error {
 	index := map[string]int{}
 	for i, e := range f.head.Tensors {
@@ -259,7 +263,8 @@ func (f *File) Read(tensors []Tensor) error {
 	for _, t := range tensors {
 		i, ok := index[t.Name]
 		if !ok {
-			return fmt.Errorf("checkpoint file %s has no tensor %q; it belongs to a run with other options", f.name, t.Name)
+			return fmt.Errorf("checkpoint file %s has no tensor %q; it belongs to a run with other options", f.name,
+				t.Name)
 		}
 		e := &f.head.Tensors[i]
 		typ, err := e.storage()
@@ -267,10 +272,14 @@ func (f *File) Read(tensors []Tensor) error {
 			return fmt.Errorf("checkpoint file %s: tensor %q: %w", f.name, t.Name, err)
 		}
 		if typ != t.Type {
-			return fmt.Errorf("checkpoint file %s: tensor %q is of type %s, expected %s; it belongs to a run with other options", f.name, t.Name, typ, t.Type)
+			return fmt.Errorf(
+				"checkpoint file %s: tensor %q is of type %s, expected %s; it belongs to a run with other options",
+				f.name, t.Name, typ, t.Type)
 		}
 		if e.N != t.N {
-			return fmt.Errorf("checkpoint file %s: tensor %q has %d numbers, expected %d; it belongs to a run with other options", f.name, t.Name, e.N, t.N)
+			return fmt.Errorf(
+				"checkpoint file %s: tensor %q has %d numbers, expected %d; it belongs to a run with other options",
+				f.name, t.Name, e.N, t.N)
 		}
 	}
 	for i := range tensors {

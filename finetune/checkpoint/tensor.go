@@ -9,8 +9,8 @@ import (
 	"github.com/ggtune/ggtune/engine/gguf"
 )
 
-// A Tensor is one named run of elements of a storage type. It is saved and filled in pieces, so that its memory may be a
-// device's and no second copy of it is made.
+// A Tensor is one named run of elements of a storage type. It is saved and filled in pieces, so that its memory may be
+// a device's and no second copy of it is made.
 type Tensor struct {
 	Name   string
 	Type   gguf.Type
@@ -18,8 +18,8 @@ type Tensor struct {
 	Memory Memory
 }
 
-// Memory is where the bytes of a tensor lie, little-endian as in GGUF. A piece begins and ends with whole blocks, at bytes
-// from the tensor's beginning.
+// Memory is where the bytes of a tensor lie, little-endian as in GGUF. A piece begins and ends with whole blocks, at
+// bytes from the tensor's beginning.
 type Memory interface {
 	Read(piece []byte, at int64) error
 	Write(piece []byte, at int64) error

@@ -10,7 +10,8 @@ import (
 func TestAuto(t *testing.T) {
 	for _, tc := range []struct{ text, wrong string }{
 		{text: `"auto"`}, {text: "0.25"}, {text: "0"}, {text: "1e-07"},
-		{text: `"0.25"`, wrong: "run.toml:1: eval_split"}, {text: `"most"`, wrong: "run.toml:1: eval_split"}, {text: "true", wrong: "eval_split"},
+		{text: `"0.25"`, wrong: "run.toml:1: eval_split"}, {text: `"most"`, wrong: "run.toml:1: eval_split"},
+		{text: "true", wrong: "eval_split"},
 		{text: "nan", wrong: "eval_split"}, {text: "[0.1]", wrong: "eval_split"},
 	} {
 		c := Default()

@@ -1,5 +1,5 @@
-// Package config has every option of a run once: its names in flags and TOML, its default, what it may be, and whether a
-// resumed run may change it; and what follows from them. It reads no data.
+// Package config has every option of a run once: its names in flags and TOML, its default, what it may be, and whether
+// a resumed run may change it; and what follows from them. It reads no data.
 package config
 
 import (
@@ -48,8 +48,8 @@ type Config struct {
 	Dedup string `toml:"dedup"`
 	// EvalData lists files and directories of held-out examples. Default none.
 	EvalData []string `toml:"eval_data"`
-	// EvalSplit is the fraction of the training examples held out when there is no EvalData, 0 to below 1. Default auto:
-	// 5 %, at least 8 and at most 200, and none of fewer than 100.
+	// EvalSplit is the fraction of the training examples held out when there is no EvalData, 0 to below 1. Default
+	// auto: 5 %, at least 8 and at most 200, and none of fewer than 100.
 	EvalSplit Auto[float64] `toml:"eval_split"`
 	// Output is the run's directory. Required for training.
 	Output string `toml:"output"`
@@ -57,11 +57,11 @@ type Config struct {
 	Method string `toml:"method"`
 	// LossWeights weighs the losses of a Method that names several, in their order. Default: 1 each.
 	LossWeights []float64 `toml:"loss_weights"`
-	// Settings are those of the method, the schedule and the optimizer, by the names under which these declare them, with
-	// their defaults. Default: none given.
+	// Settings are those of the method, the schedule and the optimizer, by the names under which these declare them,
+	// with their defaults. Default: none given.
 	Settings setting.Values `toml:"-"`
-	// RefAdapter is the adapter with which the base is the reference; none is the base alone. Default "": InitAdapter, if there
-	// is one.
+	// RefAdapter is the adapter with which the base is the reference; none is the base alone. Default "": InitAdapter,
+	// if there is one.
 	RefAdapter string `toml:"ref_adapter"`
 	// RefCache is the file that keeps the reference's log-probabilities. Default "": in Output.
 	RefCache string `toml:"ref_cache"`
@@ -84,7 +84,8 @@ type Config struct {
 	// where too few rows would be left (see fit.go).
 	Packing string `toml:"packing"`
 
-	// InitAdapter is the adapter that training starts from, with its rank, alpha, targets and layers. Default "": a fresh one.
+	// InitAdapter is the adapter that training starts from, with its rank, alpha, targets and layers. Default "": a
+	// fresh one.
 	InitAdapter string `toml:"init_adapter"`
 	// Full trains every tensor in place of an adapter; the model must be F32, F16 or BF16. Default false.
 	Full bool `toml:"full"`
@@ -120,8 +121,8 @@ type Config struct {
 	// Clip is the largest gradient norm, at least 0; 0 sets no limit. Default 1.
 	Clip float64 `toml:"clip"`
 
-	// EvalEvery is the number of steps between evaluations; 0 evaluates at the start and the end. Default auto: 10 to 19
-	// evaluations.
+	// EvalEvery is the number of steps between evaluations; 0 evaluates at the start and the end. Default auto: 10 to
+	// 19 evaluations.
 	EvalEvery Auto[int] `toml:"eval_every"`
 	// EvalRows limits an evaluation to that many rows; 0 takes all. Default 0.
 	EvalRows int `toml:"eval_rows"`
@@ -136,8 +137,8 @@ type Config struct {
 	// Resume goes on from the newest checkpoint in Output. Default false.
 	Resume bool `toml:"-"`
 
-	// SamplePrompts lists what the model is asked while it trains: a text, a file with one on each line, or one of examples.
-	// Default: four of the held-out examples.
+	// SamplePrompts lists what the model is asked while it trains: a text, a file with one on each line, or one of
+	// examples. Default: four of the held-out examples.
 	SamplePrompts []string `toml:"sample_prompts"`
 	// SampleEvery is the number of steps between answers to them; 0 writes none. Default auto: at each evaluation.
 	SampleEvery Auto[int] `toml:"sample_every"`
@@ -157,8 +158,8 @@ type Config struct {
 	// Exact computes every product in F32 instead of the CPU's fastest formats. Default false.
 	Exact bool `toml:"exact"`
 	// Memory is what training may take beside the mapped model file, in megabytes (10⁶ bytes), never more than is free;
-	// activations that fit are kept and not computed again. 0 takes what it needs and up to 1000 to keep activations in, but
-	// no more than half of what is free for them. Default 0.
+	// activations that fit are kept and not computed again. 0 takes what it needs and up to 1000 to keep activations
+	// in, but no more than half of what is free for them. Default 0.
 	Memory int `toml:"memory"`
 }
 
@@ -211,12 +212,14 @@ func (e *Error) Error() string { return e.Err.Error() }
 func (e *Error) Unwrap() error { return e.Err }
 
 // badTOMLType matches what the TOML library says, as text only, of a value of another type than its key's.
-var badTOMLType = regexp.MustCompile(`^toml: line (\d+) \(last key "(.*)"\): incompatible types: TOML value has type (string|int64|float64|bool|\[\]any); destination has type (string|integer|float|boolean|slice)$`)
+var badTOMLType = regexp.MustCompile(`^toml: line (\d+) \(last key "(.*)"\): incompatible types: TOML value has type ` +
+	`(string|int64|float64|bool|\[\]any); destination has type (string|integer|float|boolean|slice)$`)
 
 // tomlTypes are the library's names of types in the words of the language.
 var tomlTypes = map[string]string{
-	"string": "a text in quotes", "int64": "a whole number", "integer": "a whole number", "float64": "a fraction", "float": "a number",
-	"bool": "true or false", "boolean": "true or false", "[]any": "a list in brackets", "slice": "a list in brackets",
+	"string": "a text in quotes", "int64": "a whole number", "integer": "a whole number", "float64": "a fraction",
+	"float": "a number",
+	"bool":  "true or false", "boolean": "true or false", "[]any": "a list in brackets", "slice": "a list in brackets",
 }
 
 // ParseTOML sets the fields of c that the text names and leaves the others. name is used in messages. Errors are
@@ -270,7 +273,8 @@ func (c *Config) unknownKey(name string) error {
 	hint, _ := others.Hint(name, names)
 	switch {
 	case hint.Ours != "" && !slices.Contains(keys, key(hint.Ours)):
-		return fmt.Errorf("unknown key %q; --%s is an option of the command line alone (%s)", name, hint.Ours, usage[hint.Ours])
+		return fmt.Errorf("unknown key %q; --%s is an option of the command line alone (%s)", name, hint.Ours,
+			usage[hint.Ours])
 	case hint.Exact(name):
 		return fmt.Errorf("unknown key %q; ggtune calls it %s (%s)", name, key(hint.Ours), usage[hint.Ours])
 	case hint.Theirs != "":
@@ -279,15 +283,16 @@ func (c *Config) unknownKey(name string) error {
 	return &registry.UnknownError{Kind: "key", Name: name, Known: keys}
 }
 
-// slots lists the places of all settings, and a pointer to a structure that has a number, or nil, for each: the TOML library
-// fills structures, with the line of a wrong type in its errors.
+// slots lists the places of all settings, and a pointer to a structure that has a number, or nil, for each: the TOML
+// library fills structures, with the line of a wrong type in its errors.
 func (c *Config) slots() (slots []setting.Slot, into any) {
 	var fields []reflect.StructField
 	for _, r := range readers() {
 		for _, s := range r.Settings() {
 			slots = append(slots, setting.Slot{Values: &c.Settings, Setting: s})
-			fields = append(fields, reflect.StructField{Name: fmt.Sprintf("F%d", len(fields)), Type: reflect.TypeFor[*float64](),
-				Tag: reflect.StructTag(fmt.Sprintf("toml:%q", key(s.Name)))})
+			fields = append(fields,
+				reflect.StructField{Name: fmt.Sprintf("F%d", len(fields)), Type: reflect.TypeFor[*float64](),
+					Tag: reflect.StructTag(fmt.Sprintf("toml:%q", key(s.Name)))})
 		}
 	}
 	return slots, reflect.New(reflect.StructOf(fields)).Interface()
@@ -318,8 +323,8 @@ func (c *Config) LoadTOML(path string) error {
 	return c.ParseTOML(string(text), path)
 }
 
-// TOML writes the configuration as ParseTOML reads it, each key under a comment that says what it is. What InitAdapter takes
-// the place of is left out.
+// TOML writes the configuration as ParseTOML reads it, each key under a comment that says what it is. What InitAdapter
+// takes the place of is left out.
 func (c *Config) TOML() ([]byte, error) {
 	var b bytes.Buffer
 	group := ""

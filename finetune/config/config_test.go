@@ -93,7 +93,8 @@ func TestSettings(t *testing.T) {
 		for _, s := range r.Settings() {
 			slot := setting.Slot{Values: &c.Settings, Setting: s}
 			o := c.optionOf(slot)
-			if x, known := o.Get(); known != (s.Default != nil) || known && x != *s.Default || o.Unset != "the "+r.Kind+"'s" {
+			if x, known := o.Get(); known != (s.Default != nil) || known && x != *s.Default ||
+				o.Unset != "the "+r.Kind+"'s" {
 				t.Errorf("--%s: got %v, %v, %q", s.Name, x, known, o.Unset)
 			}
 		}
@@ -160,21 +161,25 @@ func TestTOMLErrors(t *testing.T) {
 		{"table", "[lora]\nrank = 8\n", `unknown key "lora`},
 		{"wrong type", "\nrank = \"8\"\n", "run.toml"},
 		{"no TOML", "rank = \n", "run.toml:1"},
-		{"a text for a list", "rank = 8\ndata = \"d.jsonl\"\n", "run.toml:2: data is a text in quotes, expected a list in brackets"},
-		{"a text for a setting", "rank = 8\nwarmup = \"1\"\n", "run.toml:2: warmup is a text in quotes, expected a number"},
+		{"a text for a list", "rank = 8\ndata = \"d.jsonl\"\n",
+			"run.toml:2: data is a text in quotes, expected a list in brackets"},
+		{"a text for a setting", "rank = 8\nwarmup = \"1\"\n",
+			"run.toml:2: warmup is a text in quotes, expected a number"},
 		{"no number", "beta = nan\n", "run.toml: beta is NaN; expected a number"},
 		{"near a setting", "warmpu = 1\n", `unknown key "warmpu"; nearest: "warmup"`},
 		{"a text for a number", "lr = \"1e-4\"\n", `run.toml:1: lr is neither a number nor "auto"`},
 		{"a fraction", "steps = 1.5\n", "run.toml:1: steps is a fraction, expected a whole number"},
 		{"a fraction where auto may be", "epochs = 1.5\n", `run.toml:1: epochs is neither a whole number nor "auto"`},
 		{"a number for a switch", "full = 1\n", "run.toml:1: full is a whole number, expected true or false"},
-		{"a list for a text", "model = [\"m\"]\n", "run.toml:1: model is a list in brackets, expected a text in quotes"},
+		{"a list for a text", "model = [\"m\"]\n",
+			"run.toml:1: model is a list in brackets, expected a text in quotes"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			c := Default()
 			err := c.ParseTOML(tc.text, "run.toml")
 			var ce *Error
-			if !errors.As(err, &ce) || !strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), "\n\n") {
+			if !errors.As(err, &ce) || !strings.Contains(err.Error(), tc.want) ||
+				strings.Contains(err.Error(), "\n\n") {
 				t.Errorf("got %v, want a Error with %q", err, tc.want)
 			}
 		})
@@ -197,7 +202,8 @@ func TestValidate(t *testing.T) {
 		t.Fatalf("the defaults are refused: %v", c.Validate())
 	}
 	allowed := validConfig()
-	allowed.Schedule, allowed.Steps, allowed.Settings = "wsd", 10, setting.Values{"decay": 3, "min-lr": 0.1, "warmup": 9}
+	allowed.Schedule, allowed.Steps, allowed.Settings = "wsd", 10,
+		setting.Values{"decay": 3, "min-lr": 0.1, "warmup": 9}
 	if err := allowed.Validate(); err != nil {
 		t.Errorf("a schedule's own settings are refused: %v", err)
 	}
@@ -206,32 +212,54 @@ func TestValidate(t *testing.T) {
 		change func(c *Config)
 		want   []string
 	}{
-		{"nothing given", func(c *Config) { c.Model, c.Data, c.Output = "", nil, "" }, []string{"--model is missing", "--data is missing", "--output is missing"}},
-		{"rank 0, alpha 0", func(c *Config) { c.Rank, c.Alpha = 0, 0 }, []string{"--rank is 0; expected 1 to 1024", "--alpha is 0; expected above 0"}},
-		{"learning rate", func(c *Config) { c.LR = Fixed(-1e-4) }, []string{"--lr is -0.0001; expected auto, or above 0"}},
-		{"not numbers", func(c *Config) { c.LR, c.Alpha, c.Clip = Fixed(math.NaN()), math.Inf(1), math.NaN() }, []string{"--lr is NaN", "--alpha is +Inf", "--clip is NaN"}},
-		{"a seed that TOML cannot hold", func(c *Config) { c.Seed = 1 << 63 }, []string{"--seed is 9223372036854775808; expected 0 to 9223372036854775807"}},
-		{"counts", func(c *Config) { c.Batch, c.Accum, c.Epochs, c.Steps = 0, Fixed(0), Fixed(0), -1 }, []string{"--batch is 0", "--accum is 0", "--epochs is 0", "--steps is -1"}},
+		{"nothing given", func(c *Config) { c.Model, c.Data, c.Output = "", nil, "" },
+			[]string{"--model is missing", "--data is missing", "--output is missing"}},
+		{"rank 0, alpha 0", func(c *Config) { c.Rank, c.Alpha = 0, 0 },
+			[]string{"--rank is 0; expected 1 to 1024", "--alpha is 0; expected above 0"}},
+		{"learning rate", func(c *Config) { c.LR = Fixed(-1e-4) },
+			[]string{"--lr is -0.0001; expected auto, or above 0"}},
+		{"not numbers", func(c *Config) { c.LR, c.Alpha, c.Clip = Fixed(math.NaN()), math.Inf(1), math.NaN() },
+			[]string{"--lr is NaN", "--alpha is +Inf", "--clip is NaN"}},
+		{"a seed that TOML cannot hold", func(c *Config) { c.Seed = 1 << 63 },
+			[]string{"--seed is 9223372036854775808; expected 0 to 9223372036854775807"}},
+		{"counts", func(c *Config) { c.Batch, c.Accum, c.Epochs, c.Steps = 0, Fixed(0), Fixed(0), -1 },
+			[]string{"--batch is 0", "--accum is 0", "--epochs is 0", "--steps is -1"}},
 		{"names", func(c *Config) {
-			c.Method, c.Schedule, c.Packing, c.OnLong, c.Mask, c.Init, c.Device = "stf", "cosin", "best", "cut", "asistant", "x", "cuda"
-		}, []string{`unknown method "stf"; nearest: "sft"`, `"cosine"`, `"best-fit"`, "truncate", "known: assistant", "kaiming", "cpu"}},
+			c.Method, c.Schedule, c.Packing, c.OnLong, c.Mask, c.Init, c.Device = "stf", "cosin", "best", "cut",
+				"asistant", "x", "cuda"
+		}, []string{`unknown method "stf"; nearest: "sft"`, `"cosine"`, `"best-fit"`, "truncate", "known: assistant",
+			"kaiming", "cpu"}},
 		{"rates", func(c *Config) {
-			c.Dropout, c.EvalSplit, c.Settings = 1, Fixed(1.0), setting.Values{"min-lr": 1.5, "beta1": 1, "warmup": math.NaN(), "eps": 0}
-		}, []string{"--dropout is 1", "--min-lr is 1.5; expected 0 to 1, a fraction of the peak", "--beta1 is 1; expected 0 to below 1", "--eval-split is 1", "--warmup is NaN", "--eps is 0"}},
-		{"patience without data", func(c *Config) { c.Patience, c.EvalSplit, c.EvalEvery = 2, Fixed(0.0), Fixed(0) }, []string{"--patience is 2; expected held-out", "--eval-every"}},
-		{"both held-out sets", func(c *Config) { c.EvalSplit, c.EvalData = Fixed(0.1), []string{"x"} }, []string{"--eval-split is given with --eval-data"}},
-		{"full with an adapter's options", func(c *Config) { c.Full, c.Dropout, c.Layers = true, 0.1, "0" }, []string{"--dropout is given with --full", "--layers is given with --full"}},
-		{"full with an adapter's numbers", func(c *Config) { c.Full, c.Rank, c.Alpha, c.LoRAPlus, c.Init = true, 8, 8, 16, "gaussian" },
-			[]string{"--rank is given with --full", "--alpha is given with --full", "--lora-plus is given with --full", "--init is given with --full"}},
-		{"what a schedule has not", func(c *Config) { c.Schedule, c.Settings = "constant", setting.Values{"decay": 10, "min-lr": 0.1} },
-			[]string{"--decay is 10 with --schedule constant, which has no such part; expected --schedule wsd with it", "--min-lr is 0.1 with --schedule constant"}},
-		{"a setting that nobody has", func(c *Config) { c.Settings = setting.Values{"warmpu": 1} }, []string{`unknown setting "warmpu"; nearest: "warmup"`}},
-		{"only a warm-up", func(c *Config) { c.Steps, c.Settings = 10, setting.Values{"warmup": 10} }, []string{"--warmup: 10 steps of warm-up, and the run has 10"}},
-		{"every token and the last turn", func(c *Config) { c.Method, c.Mask = "cpt", "last" }, []string{"--mask is last with --method cpt"}},
-		{"data", func(c *Config) { c.Columns, c.TaskExamples, c.Format = []string{"answer"}, -1, "mesages" }, []string{`"answer" renames nothing`, "--task-examples is -1", `nearest: "messages"`}},
+			c.Dropout, c.EvalSplit, c.Settings = 1, Fixed(1.0),
+				setting.Values{"min-lr": 1.5, "beta1": 1, "warmup": math.NaN(), "eps": 0}
+		}, []string{"--dropout is 1", "--min-lr is 1.5; expected 0 to 1, a fraction of the peak",
+			"--beta1 is 1; expected 0 to below 1", "--eval-split is 1", "--warmup is NaN", "--eps is 0"}},
+		{"patience without data", func(c *Config) { c.Patience, c.EvalSplit, c.EvalEvery = 2, Fixed(0.0), Fixed(0) },
+			[]string{"--patience is 2; expected held-out", "--eval-every"}},
+		{"both held-out sets", func(c *Config) { c.EvalSplit, c.EvalData = Fixed(0.1), []string{"x"} },
+			[]string{"--eval-split is given with --eval-data"}},
+		{"full with an adapter's options", func(c *Config) { c.Full, c.Dropout, c.Layers = true, 0.1, "0" },
+			[]string{"--dropout is given with --full", "--layers is given with --full"}},
+		{"full with an adapter's numbers",
+			func(c *Config) { c.Full, c.Rank, c.Alpha, c.LoRAPlus, c.Init = true, 8, 8, 16, "gaussian" },
+			[]string{"--rank is given with --full", "--alpha is given with --full", "--lora-plus is given with --full",
+				"--init is given with --full"}},
+		{"what a schedule has not",
+			func(c *Config) { c.Schedule, c.Settings = "constant", setting.Values{"decay": 10, "min-lr": 0.1} },
+			[]string{"--decay is 10 with --schedule constant, which has no such part; expected --schedule wsd with it",
+				"--min-lr is 0.1 with --schedule constant"}},
+		{"a setting that nobody has", func(c *Config) { c.Settings = setting.Values{"warmpu": 1} },
+			[]string{`unknown setting "warmpu"; nearest: "warmup"`}},
+		{"only a warm-up", func(c *Config) { c.Steps, c.Settings = 10, setting.Values{"warmup": 10} },
+			[]string{"--warmup: 10 steps of warm-up, and the run has 10"}},
+		{"every token and the last turn", func(c *Config) { c.Method, c.Mask = "cpt", "last" },
+			[]string{"--mask is last with --method cpt"}},
+		{"data", func(c *Config) { c.Columns, c.TaskExamples, c.Format = []string{"answer"}, -1, "mesages" },
+			[]string{`"answer" renames nothing`, "--task-examples is -1", `nearest: "messages"`}},
 		{"layers", func(c *Config) { c.Layers = "0-x" }, []string{`"0-x" is no layer`}},
 		{"row of one token", func(c *Config) { c.SeqLen = 1 }, []string{"--seq-len is 1"}},
-		{"threads, memory", func(c *Config) { c.Threads, c.Memory = -1, -5 }, []string{"--threads is -1", "--memory is -5"}},
+		{"threads, memory", func(c *Config) { c.Threads, c.Memory = -1, -5 },
+			[]string{"--threads is -1", "--memory is -5"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			c := validConfig()
@@ -259,13 +287,19 @@ func TestMethodOptions(t *testing.T) {
 	}{
 		{"beta 0", func(c *Config) { c.Settings = setting.Values{"beta": 0} }, "--beta is 0; expected above 0"},
 		{"beta below 0", func(c *Config) { c.Settings = setting.Values{"beta": -1} }, "--beta is -1; expected above 0"},
-		{"gamma", func(c *Config) { c.Settings = setting.Values{"gamma": 1} }, "--gamma is given, and method dpo does not read it"},
-		{"smoothing", func(c *Config) { c.Settings = setting.Values{"label-smoothing": 0.5} }, "--label-smoothing is 0.5"},
-		{"a reference for a method without", func(c *Config) { c.Method, c.RefAdapter = "orpo", "a.gguf" }, "--ref-adapter is given with --method orpo"},
-		{"ranked pairs", func(c *Config) { c.RankedPairs = "some" }, "--ranked-pairs is some; expected all or best-worst"},
-		{"ranked pairs of plain data", func(c *Config) { c.Method, c.RankedPairs = "sft", "best-worst" }, "does not learn from preferences"},
+		{"gamma", func(c *Config) { c.Settings = setting.Values{"gamma": 1} },
+			"--gamma is given, and method dpo does not read it"},
+		{"smoothing", func(c *Config) { c.Settings = setting.Values{"label-smoothing": 0.5} },
+			"--label-smoothing is 0.5"},
+		{"a reference for a method without", func(c *Config) { c.Method, c.RefAdapter = "orpo", "a.gguf" },
+			"--ref-adapter is given with --method orpo"},
+		{"ranked pairs", func(c *Config) { c.RankedPairs = "some" },
+			"--ranked-pairs is some; expected all or best-worst"},
+		{"ranked pairs of plain data", func(c *Config) { c.Method, c.RankedPairs = "sft", "best-worst" },
+			"does not learn from preferences"},
 		{"mask", func(c *Config) { c.Mask = "all" }, "--mask is all with --method dpo"},
-		{"a rank beside an adapter", func(c *Config) { c.InitAdapter, c.Rank = "a.gguf", 8 }, "--rank is given with --init-adapter"},
+		{"a rank beside an adapter", func(c *Config) { c.InitAdapter, c.Rank = "a.gguf", 8 },
+			"--rank is given with --init-adapter"},
 		{"weights", func(c *Config) { c.Method, c.LossWeights = "dpo,sft", []float64{1} }, "1 weights for 2 methods"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -286,11 +320,14 @@ func TestParseLayers(t *testing.T) {
 		want []int
 		err  string
 	}{
-		{"", nil, ""}, {"0-2, 5", []int{0, 1, 2, 5}, ""}, {"-1", []int{5}, ""}, {"-2--1,0", []int{0, 4, 5}, ""}, {"4--1", []int{4, 5}, ""}, {"1,1-2", []int{1, 2}, ""},
-		{"6", nil, "outside"}, {"-7", nil, "outside"}, {"3-1", nil, "no layer"}, {"1,,2", nil, "no layer"}, {"a", nil, "no layer"}, {"-", nil, "no layer"},
+		{"", nil, ""}, {"0-2, 5", []int{0, 1, 2, 5}, ""}, {"-1", []int{5}, ""}, {"-2--1,0", []int{0, 4, 5}, ""},
+		{"4--1", []int{4, 5}, ""}, {"1,1-2", []int{1, 2}, ""},
+		{"6", nil, "outside"}, {"-7", nil, "outside"}, {"3-1", nil, "no layer"}, {"1,,2", nil, "no layer"},
+		{"a", nil, "no layer"}, {"-", nil, "no layer"},
 	} {
 		got, err := parseLayers(tc.s, 6)
-		if !slices.Equal(got, tc.want) || (err == nil) != (tc.err == "") || err != nil && !strings.Contains(err.Error(), tc.err) {
+		if !slices.Equal(got, tc.want) || (err == nil) != (tc.err == "") || err != nil &&
+			!strings.Contains(err.Error(), tc.err) {
 			t.Errorf("%q: got %v, %v; want %v, %q", tc.s, got, err, tc.want, tc.err)
 		}
 	}

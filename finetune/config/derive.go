@@ -60,8 +60,8 @@ func (c *Config) Resolve(how *method.Method, f Fit) (chosen []string, err error)
 // noAdapter is the RefAdapter of a run that starts from an adapter and is still held to the base alone.
 const noAdapter = "none"
 
-// FindAdapters puts the files of the adapters that InitAdapter and RefAdapter name in their place: they may name a run's
-// directory, or a checkpoint's. Who opens adapters calls it first.
+// FindAdapters puts the files of the adapters that InitAdapter and RefAdapter name in their place: they may name a
+// run's directory, or a checkpoint's. Who opens adapters calls it first.
 func (c *Config) FindAdapters() error {
 	for _, field := range []*string{&c.InitAdapter, &c.RefAdapter} {
 		if *field == "" || *field == noAdapter {

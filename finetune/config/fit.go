@@ -10,8 +10,8 @@ import (
 )
 
 // The peak learning rates of auto. Those of preferences are lower for models from largeModel parameters up, and for
-// verdicts, which press on every answer alike where most of them are of one kind. docs/defaults.md has what was measured
-// and what others advise.
+// verdicts, which press on every answer alike where most of them are of one kind. docs/defaults.md has what was
+// measured and what others advise.
 const (
 	answersLR     = 2e-4
 	pairsLR       = 5e-5
@@ -76,7 +76,8 @@ func (c *Config) choose(how *method.Method, f Fit) (said []string) {
 			c.Accum.N = min(max(f.Micros/epochUpdates, 1), usualAccum)
 		}
 		if c.Accum.N < usualAccum {
-			say(&c.Accum, "with %d an epoch would make %s", usualAccum, count.Of(updates(f.Micros, usualAccum), "update"))
+			say(&c.Accum, "with %d an epoch would make %s", usualAccum,
+				count.Of(updates(f.Micros, usualAccum), "update"))
 		}
 	}
 	if c.Epochs.Auto {

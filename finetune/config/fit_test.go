@@ -140,7 +140,8 @@ func TestFitMeasured(t *testing.T) {
 			t.Errorf("%s: kl %s from the reference", cell, now[colKL])
 		}
 		for _, l := range lines { // four times the rate would take pairs much further from the reference
-			if method == "dpo" && l[colLR] == "0.0002" && slices.Equal(l[colPacking:colUpdates], now[colPacking:colUpdates]) &&
+			if method == "dpo" && l[colLR] == "0.0002" &&
+				slices.Equal(l[colPacking:colUpdates], now[colPacking:colUpdates]) &&
 				numberIn(t, now, colKL) > numberIn(t, l, colKL)/2 {
 				t.Errorf("%s: kl %s, and %s at %s", cell, now[colKL], l[colKL], l[colLR])
 			}

@@ -30,8 +30,8 @@ type Option struct {
 	Eval  bool // `ggtune eval` and `ggtune inspect` have it too
 	// Resume says what a resumed run may change.
 	Resume ResumeRule
-	// before gives the field the value that runs had before its default was changed, or before there was the option; nil
-	// where the default always was what it is.
+	// before gives the field the value that runs had before its default was changed, or before there was the option;
+	// nil where the default always was what it is.
 	before func()
 }
 
@@ -54,7 +54,9 @@ func readers() []setting.Readers {
 // settings are the options of what parts of a kind declare.
 func (c *Config) settings(r setting.Readers) (out []Option) {
 	for _, s := range r.Settings() {
-		out = append(out, Option{Name: s.Name, Value: setting.Slot{Values: &c.Settings, Setting: s}, Usage: r.Help(s), Unset: "the " + r.Kind + "'s"})
+		out = append(out,
+			Option{Name: s.Name, Value: setting.Slot{Values: &c.Settings, Setting: s}, Usage: r.Help(s),
+				Unset: "the " + r.Kind + "'s"})
 	}
 	return out
 }
@@ -97,20 +99,30 @@ func (c *Config) Options() []Option {
 func (c *Config) fileOptions() []Option {
 	return []Option{
 		{Name: "model", Aliases: []string{"m"}, Value: &c.Model, Eval: true, Resume: Names, Usage: "GGUF model `FILE`"},
-		{Name: "data", Aliases: []string{"d"}, Value: &c.Data, Eval: true, Resume: Names, Usage: "`FILE` or directory of examples; may be given again"},
-		{Name: "format", Value: &c.Format, Eval: true, Resume: Names, Usage: "`NAME` of the data's format; without it, found by content"},
-		{Name: "columns", Value: &c.Columns, Eval: true, Usage: "read a field of the data under another name, as `NAME=COLUMN`, or leave it out, as =COLUMN; may be given again"},
-		{Name: "text-split", Value: &c.TextSplit, Eval: true, Usage: "cut plain text into documents: auto, file, paragraph, line, or at a `SEPARATOR`"},
-		{Name: "task-examples", Value: &c.TaskExamples, Eval: true, Usage: "show `N` examples in the prompts of Natural Instructions tasks"},
-		{Name: "task-chat", Value: &c.TaskChat, Eval: true, Usage: "make instances of Natural Instructions tasks conversations"},
-		{Name: "replace-invalid", Value: &c.ReplaceInvalid, Eval: true, Usage: "replace bytes that are not UTF-8 instead of refusing them"},
+		{Name: "data", Aliases: []string{"d"}, Value: &c.Data, Eval: true, Resume: Names,
+			Usage: "`FILE` or directory of examples; may be given again"},
+		{Name: "format", Value: &c.Format, Eval: true, Resume: Names,
+			Usage: "`NAME` of the data's format; without it, found by content"},
+		{Name: "columns", Value: &c.Columns, Eval: true, Usage: "read a field of the data under another name, as " +
+			"`NAME=COLUMN`, or leave it out, as =COLUMN; may be given again"},
+		{Name: "text-split", Value: &c.TextSplit, Eval: true,
+			Usage: "cut plain text into documents: auto, file, paragraph, line, or at a `SEPARATOR`"},
+		{Name: "task-examples", Value: &c.TaskExamples, Eval: true,
+			Usage: "show `N` examples in the prompts of Natural Instructions tasks"},
+		{Name: "task-chat", Value: &c.TaskChat, Eval: true,
+			Usage: "make instances of Natural Instructions tasks conversations"},
+		{Name: "replace-invalid", Value: &c.ReplaceInvalid, Eval: true,
+			Usage: "replace bytes that are not UTF-8 instead of refusing them"},
 		{Name: "strict", Value: &c.Strict, Eval: true, Resume: Free, Usage: "refuse data of which anything " +
 			"would be left out"},
-		{Name: "dedup", Value: &c.Dedup, Resume: Same, Usage: "leave out training examples that repeat an earlier or a held-out one: " +
-			strings.Join(dedups, ", ")},
-		{Name: "eval-data", Value: &c.EvalData, Resume: Names, Usage: "`FILE` or directory of held-out examples; may be given again"},
+		{Name: "dedup", Value: &c.Dedup, Resume: Same,
+			Usage: "leave out training examples that repeat an earlier or a held-out one: " +
+				strings.Join(dedups, ", ")},
+		{Name: "eval-data", Value: &c.EvalData, Resume: Names,
+			Usage: "`FILE` or directory of held-out examples; may be given again"},
 		{Name: "eval-split", Value: &c.EvalSplit, Resume: Same, before: func() { c.EvalSplit = Fixed(0.0) },
-			Usage: "without --eval-data: hold out this `FRACTION` of the examples; 0: none; auto: 5 %, 8 to 200, and none of fewer than 100"},
+			Usage: "without --eval-data: hold out this `FRACTION` of the examples; 0: none; auto: 5 %, 8 to 200, and " +
+				"none of fewer than 100"},
 		{Name: "output", Aliases: []string{"o"}, Value: &c.Output, Resume: Names, Usage: "`DIRECTORY` of the run"},
 		{Name: "resume", Value: &c.Resume, Usage: "go on from the newest checkpoint in the run's directory"},
 	}
@@ -118,25 +130,35 @@ func (c *Config) fileOptions() []Option {
 
 func (c *Config) methodOptions() []Option {
 	out := []Option{
-		{Name: "method", Value: &c.Method, Eval: true, Usage: "training `METHOD`: " + strings.Join(method.Names(), ", ") + "; several with commas are added up"},
-		{Name: "loss-weights", Value: &c.LossWeights, Eval: true, Usage: "`WEIGHT` of each of several methods, in their order, with commas"},
+		{Name: "method", Value: &c.Method, Eval: true,
+			Usage: "training `METHOD`: " + strings.Join(method.Names(), ", ") + "; several with commas are added up"},
+		{Name: "loss-weights", Value: &c.LossWeights, Eval: true,
+			Usage: "`WEIGHT` of each of several methods, in their order, with commas"},
 	}
 	for _, o := range c.settings(method.Readers()) {
 		o.Eval = true
 		out = append(out, o)
 	}
 	return append(out,
-		Option{Name: "ref-adapter", Value: &c.RefAdapter, Eval: true, Resume: Names, Usage: "the reference is the base with this adapter `FILE`, or with none; without this option, with --init-adapter if there is one"},
-		Option{Name: "ref-cache", Value: &c.RefCache, Resume: Names, Usage: "`FILE` that keeps the reference's log-probabilities; without it, in the run's directory"},
-		Option{Name: "ranked-pairs", Value: &c.RankedPairs, Eval: true, Usage: "pairs of a ranked list of answers: all or best-worst"},
+		Option{Name: "ref-adapter", Value: &c.RefAdapter, Eval: true, Resume: Names,
+			Usage: "the reference is the base with this adapter `FILE`, or with none; without this option, with " +
+				"--init-adapter if there is one"},
+		Option{Name: "ref-cache", Value: &c.RefCache, Resume: Names,
+			Usage: "`FILE` that keeps the reference's log-probabilities; without it, in the run's directory"},
+		Option{Name: "ranked-pairs", Value: &c.RankedPairs, Eval: true,
+			Usage: "pairs of a ranked list of answers: all or best-worst"},
 	)
 }
 
 func (c *Config) rowOptions() []Option {
 	return []Option{
-		{Name: "template", Value: &c.Template, Eval: true, Resume: Names, Usage: "chat template: a `FILE`, or one of " + strings.Join(template.Names(), ", ") + "; without it, the model's own"},
-		{Name: "mask", Value: &c.Mask, Eval: true, Usage: "train on `TURNS`: assistant (every answer), last (the last answer), all (every token)"},
-		{Name: "drop-reasoning", Value: &c.DropReasoning, Eval: true, Usage: "leave out reasoning that the data keeps apart from answers"},
+		{Name: "template", Value: &c.Template, Eval: true, Resume: Names,
+			Usage: "chat template: a `FILE`, or one of " + strings.Join(template.Names(), ", ") +
+				"; without it, the model's own"},
+		{Name: "mask", Value: &c.Mask, Eval: true,
+			Usage: "train on `TURNS`: assistant (every answer), last (the last answer), all (every token)"},
+		{Name: "drop-reasoning", Value: &c.DropReasoning, Eval: true,
+			Usage: "leave out reasoning that the data keeps apart from answers"},
 		{Name: "control-tokens", Value: &c.ControlTokens, Eval: true,
 			before: func() { c.ControlTokens = controlTokens[1] },
 			Usage:  "texts of control tokens in literal text: tokens, or plain (text like any other)"},
@@ -149,14 +171,16 @@ func (c *Config) rowOptions() []Option {
 
 func (c *Config) adapterOptions() []Option {
 	return []Option{
-		{Name: "init-adapter", Value: &c.InitAdapter, Resume: Names, Usage: "start from the adapter in `FILE`, with its rank, alpha, targets and layers"},
+		{Name: "init-adapter", Value: &c.InitAdapter, Resume: Names,
+			Usage: "start from the adapter in `FILE`, with its rank, alpha, targets and layers"},
 		{Name: "full", Value: &c.Full, Usage: "train every tensor of an F32, F16 or BF16 model in place of an adapter"},
 		{Name: "rank", Aliases: []string{"r"}, Value: &c.Rank, Usage: "`RANK` of the LoRA pairs"},
 		{Name: "alpha", Value: &c.Alpha, Usage: "LoRA `ALPHA`: the adapter's scale is alpha/rank"},
 		{Name: "rslora", Value: &c.RSLoRA, Usage: "scale by alpha/√rank"},
 		{Name: "lora-plus", Value: &c.LoRAPlus, Usage: "LoRA+: learning rate of B relative to A (`RATIO`)"},
 		{Name: "dropout", Value: &c.Dropout, Usage: "`PROBABILITY` that an element of a pair's input is zeroed"},
-		{Name: "targets", Value: &c.Targets, Usage: "tensor `ROLE` to adapt (attn_q, ffn_down, ...), several with commas; without it, every linear role of the layers"},
+		{Name: "targets", Value: &c.Targets, Usage: "tensor `ROLE` to adapt (attn_q, ffn_down, ...), several with " +
+			"commas; without it, every linear role of the layers"},
 		{Name: "layers", Value: &c.Layers, Usage: "layers to adapt, as `0-3,8,-1`; without it, all"},
 		{Name: "init", Value: &c.Init, Usage: "how A starts: " + strings.Join(adapter.Inits(), ", ")},
 	}
@@ -164,21 +188,25 @@ func (c *Config) adapterOptions() []Option {
 
 func (c *Config) stepOptions() []Option {
 	return slices.Concat([]Option{
-		{Name: "lr", Value: &c.LR, Usage: fmt.Sprintf("peak learning `RATE`; auto: %g, for pairs %g, for verdicts %g, both from "+
-			"a billion parameters %g; with --full %g, for preferences %g", answersLR, pairsLR, verdictsLR, preferLargeLR,
-			fullAnswersLR, fullPreferLR)},
+		{Name: "lr", Value: &c.LR,
+			Usage: fmt.Sprintf("peak learning `RATE`; auto: %g, for pairs %g, for verdicts %g, both from "+
+				"a billion parameters %g; with --full %g, for preferences %g", answersLR, pairsLR, verdictsLR,
+				preferLargeLR,
+				fullAnswersLR, fullPreferLR)},
 		{Name: "schedule", Value: &c.Schedule,
 			Usage: "course of the learning rate: " + strings.Join(optim.ScheduleNames(), ", ")},
 	}, c.settings(optim.ScheduleReaders()), []Option{
 		{Name: "epochs", Value: &c.Epochs, Resume: End, before: func() { c.Epochs = Fixed(3) },
-			Usage: fmt.Sprintf("go through the data `N` times, unless --steps is given; auto: %d, for few pairs up to %d",
+			Usage: fmt.Sprintf(
+				"go through the data `N` times, unless --steps is given; auto: %d, for few pairs up to %d",
 				usualEpochs, mostEpochs)},
 		{Name: "steps", Value: &c.Steps, Resume: End, Usage: "make `N` updates; 0: as many as --epochs gives"},
 		{Name: "batch", Aliases: []string{"b"}, Value: &c.Batch, Eval: true, Usage: "`N` rows a micro-batch"},
 		{Name: "accum", Value: &c.Accum, before: func() { c.Accum = Fixed(4) },
 			Usage: fmt.Sprintf("`N` micro-batches a step; auto: %d, fewer where an epoch has few", usualAccum)},
 	}, c.settings(optim.Readers()), []Option{
-		{Name: "clip", Aliases: []string{"max-grad-norm"}, Value: &c.Clip, Usage: "largest gradient `NORM`; 0: no limit"},
+		{Name: "clip", Aliases: []string{"max-grad-norm"}, Value: &c.Clip,
+			Usage: "largest gradient `NORM`; 0: no limit"},
 	})
 }
 
@@ -186,9 +214,12 @@ func (c *Config) evalOptions() []Option {
 	return []Option{
 		{Name: "eval-every", Value: &c.EvalEvery, Resume: Free, before: func() { c.EvalEvery = Fixed(0) },
 			Usage: "evaluate every `N` steps; 0: at the start and the end; auto: 10 to 19 times"},
-		{Name: "eval-rows", Value: &c.EvalRows, Eval: true, Resume: Same, Usage: "evaluate on at most `N` rows, with --choices and --match of questions; 0: all"},
-		{Name: "patience", Value: &c.Patience, Resume: Free, Usage: "stop after `N` evaluations without a lower loss; 0: never"},
-		{Name: "best", Value: &c.Best, Resume: Free, Usage: "the result is the step with the lowest held-out loss, not the last; --patience implies it"},
+		{Name: "eval-rows", Value: &c.EvalRows, Eval: true, Resume: Same,
+			Usage: "evaluate on at most `N` rows, with --choices and --match of questions; 0: all"},
+		{Name: "patience", Value: &c.Patience, Resume: Free,
+			Usage: "stop after `N` evaluations without a lower loss; 0: never"},
+		{Name: "best", Value: &c.Best, Resume: Free,
+			Usage: "the result is the step with the lowest held-out loss, not the last; --patience implies it"},
 		{Name: "save-every", Value: &c.SaveEvery, Resume: Free, Usage: "checkpoint every `N` steps; 0: at the end"},
 		{Name: "keep", Value: &c.Keep, Resume: Free, Usage: "keep the `N` newest checkpoints beside the best"},
 	}
@@ -196,23 +227,30 @@ func (c *Config) evalOptions() []Option {
 
 func (c *Config) sampleOptions() []Option {
 	return []Option{
-		{Name: "sample-prompts", Value: &c.SamplePrompts, Resume: Free, Usage: "`FILE` with a prompt on each line, or of " +
-			"examples, or \"a text\"; may be given again; without it, four of the held-out examples"},
+		{Name: "sample-prompts", Value: &c.SamplePrompts, Resume: Free,
+			Usage: "`FILE` with a prompt on each line, or of " +
+				"examples, or \"a text\"; may be given again; without it, four of the held-out examples"},
 		{Name: "sample-every", Value: &c.SampleEvery, Resume: Free, before: func() { c.SampleEvery = Fixed(0) },
 			Usage: "write answers to the prompts every `N` steps and at the end; 0: never; auto: at each evaluation"},
 		{Name: "sample-tokens", Value: &c.SampleTokens, Resume: Free, Usage: "answers of at most `N` tokens"},
-		{Name: "sample-temp", Value: &c.SampleTemp, Resume: Free, Usage: "`TEMPERATURE` of the answers; 0: always the likeliest token"},
-		{Name: "sample-share", Value: &c.SampleShare, Resume: Free, Usage: "spend at most this `FRACTION` of the run's time on them; 1: no limit"},
+		{Name: "sample-temp", Value: &c.SampleTemp, Resume: Free,
+			Usage: "`TEMPERATURE` of the answers; 0: always the likeliest token"},
+		{Name: "sample-share", Value: &c.SampleShare, Resume: Free,
+			Usage: "spend at most this `FRACTION` of the run's time on them; 1: no limit"},
 	}
 }
 
 func (c *Config) machineOptions() []Option {
 	return []Option{
 		{Name: "seed", Aliases: []string{"s"}, Value: &c.Seed, Eval: true, Usage: "seed of every random choice"},
-		{Name: "threads", Aliases: []string{"t"}, Value: &c.Threads, Eval: true, Resume: Bits, Usage: "`N` threads; 0: one for each physical core"},
+		{Name: "threads", Aliases: []string{"t"}, Value: &c.Threads, Eval: true, Resume: Bits,
+			Usage: "`N` threads; 0: one for each physical core"},
 		{Name: "device", Value: &c.Device, Eval: true, Usage: "what computes: cpu"},
-		{Name: "exact", Value: &c.Exact, Eval: true, Usage: "compute every product in F32 instead of the fastest format"},
-		{Name: "memory", Value: &c.Memory, Resume: Free, Usage: "memory for training beside the model file, in `MB`; more is faster; 0: what it needs, and up to 1000"},
+		{Name: "exact", Value: &c.Exact, Eval: true,
+			Usage: "compute every product in F32 instead of the fastest format"},
+		{Name: "memory", Value: &c.Memory, Resume: Free,
+			Usage: "memory for training beside the model file, in `MB`; more is faster; 0: what it needs, and up to " +
+				"1000"},
 	}
 }
 

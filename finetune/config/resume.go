@@ -17,7 +17,8 @@ const (
 	Bits                    // yes, but the last bits of the numbers may change; the run says so
 )
 
-// Compare compares the options of a resumed run with those it began with, by their rules: diffs refuse it, notes are to be shown.
+// Compare compares the options of a resumed run with those it began with, by their rules: diffs refuse it, notes are to
+// be shown.
 func Compare(old, now *Config) (diffs []error, notes []string) {
 	was, is := old.Options(), now.Options()
 	for i := range is {
@@ -27,9 +28,12 @@ func Compare(old, now *Config) (diffs []error, notes []string) {
 		}
 		switch is[i].Resume {
 		case Same:
-			diffs = append(diffs, fmt.Errorf("--%s is %v, and was %v when the run began; leave it as it was, or begin a new run", is[i].Name, b, a))
+			diffs = append(diffs,
+				fmt.Errorf("--%s is %v, and was %v when the run began; leave it as it was, or begin a new run",
+					is[i].Name, b, a))
 		case Bits:
-			notes = append(notes, fmt.Sprintf("--%s is %v, and was %v: the run goes on, but its numbers may differ in their last bits from an uninterrupted one", is[i].Name, b, a))
+			notes = append(notes, fmt.Sprintf("--%s is %v, and was %v: the run goes on, but its numbers may differ "+
+				"in their last bits from an uninterrupted one", is[i].Name, b, a))
 		}
 	}
 	return diffs, notes
@@ -45,7 +49,8 @@ func shown(o *Option) any {
 
 // equalOptions says whether two values of an option are the same: an empty list is none.
 func equalOptions(a, b any) bool {
-	if x, y := reflect.ValueOf(a), reflect.ValueOf(b); x.Kind() == reflect.Slice && y.Kind() == reflect.Slice && x.Len()+y.Len() == 0 {
+	if x, y := reflect.ValueOf(a), reflect.ValueOf(b); x.Kind() == reflect.Slice && y.Kind() == reflect.Slice &&
+		x.Len()+y.Len() == 0 {
 		return true
 	}
 	return reflect.DeepEqual(a, b)

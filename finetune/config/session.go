@@ -5,8 +5,8 @@ import (
 	"github.com/ggtune/ggtune/engine/adapter"
 )
 
-// Session is the engine's share of the settings, with one set, named "": the full model, or the adapter as training starts: that of InitAdapter, or a fresh one.
-// An error about the settings is an *Error.
+// Session is the engine's share of the settings, with one set, named "": the full model, or the adapter as training
+// starts: that of InitAdapter, or a fresh one. An error about the settings is an *Error.
 func (c *Config) Session(m *engine.Model) (engine.SessionConfig, error) {
 	sc := engine.SessionConfig{Threads: c.Threads, Exact: c.Exact, Seed: c.Seed}
 	if c.Full {

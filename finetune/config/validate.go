@@ -36,7 +36,8 @@ func (c *Config) Validate() error {
 	v.method()
 	v.need(c.Output != "", &c.Output, "is missing", "a directory for the run")
 	if how, err := c.Loss(); err == nil && how.AllTokens {
-		v.need(c.Mask != template.MaskLast.String(), &c.Mask, "is last with --method "+c.Method+", which trains on every token", "one of them only")
+		v.need(c.Mask != template.MaskLast.String(), &c.Mask,
+			"is last with --method "+c.Method+", which trains on every token", "one of them only")
 	}
 	v.adapter()
 	v.steps()
@@ -142,11 +143,13 @@ func (v *validator) common() {
 	if c.Packing != autoWord {
 		v.known(&c.Packing, errOf(encode.ParsePacking(c.Packing)))
 	}
-	v.need(c.SeqLen >= 2 && c.SeqLen <= maxSeqLen, &c.SeqLen, v.is(c.SeqLen), fmt.Sprintf("2 tokens (one to predict the other from) to %d", maxSeqLen))
+	v.need(c.SeqLen >= 2 && c.SeqLen <= maxSeqLen, &c.SeqLen, v.is(c.SeqLen),
+		fmt.Sprintf("2 tokens (one to predict the other from) to %d", maxSeqLen))
 	// run.toml must hold it, for --resume: TOML's numbers end there.
 	v.need(c.Seed <= math.MaxInt64, &c.Seed, v.is(c.Seed), fmt.Sprintf("0 to %d", int64(math.MaxInt64)))
 	v.need(c.Batch >= 1, &c.Batch, v.is(c.Batch), "at least 1 row")
-	v.need(c.Threads >= 0 && c.Threads <= MaxThreads, &c.Threads, v.is(c.Threads), fmt.Sprintf("0 (one for each physical core) to %d", MaxThreads))
+	v.need(c.Threads >= 0 && c.Threads <= MaxThreads, &c.Threads, v.is(c.Threads),
+		fmt.Sprintf("0 (one for each physical core) to %d", MaxThreads))
 	v.need(c.Memory >= 0, &c.Memory, v.is(c.Memory), "megabytes, or 0 to leave it to ggtune")
 	if !slices.Contains(Devices(), c.Device) {
 		v.known(&c.Device, &registry.UnknownError{Kind: "device", Name: c.Device, Known: Devices()})
@@ -161,11 +164,16 @@ func (v *validator) method() {
 		v.errs = append(v.errs, err)
 		return
 	}
-	v.need(how.Reference || c.RefAdapter == "", &c.RefAdapter, "is given with --method "+c.Method+", which has no reference", "it with a method that has one")
-	v.need(how.Reference || c.RefCache == "", &c.RefCache, "is given with --method "+c.Method+", which has no reference", "it with a method that has one")
-	v.need(slices.Contains(rankedPairs, c.RankedPairs), &c.RankedPairs, v.is(c.RankedPairs), strings.Join(rankedPairs, " or "))
-	v.need(how.Need != method.Answers || c.RankedPairs == rankedPairs[0], &c.RankedPairs, "is given with --method "+c.Method+", which does not learn from preferences", "it with a method that does")
-	v.need(how.Need == method.Answers || c.Mask == template.MaskAssistant.String(), &c.Mask, v.is(c.Mask)+" with --method "+c.Method+", which compares answers", "it left out: what counts is the answer")
+	v.need(how.Reference || c.RefAdapter == "", &c.RefAdapter,
+		"is given with --method "+c.Method+", which has no reference", "it with a method that has one")
+	v.need(how.Reference || c.RefCache == "", &c.RefCache,
+		"is given with --method "+c.Method+", which has no reference", "it with a method that has one")
+	v.need(slices.Contains(rankedPairs, c.RankedPairs), &c.RankedPairs, v.is(c.RankedPairs),
+		strings.Join(rankedPairs, " or "))
+	v.need(how.Need != method.Answers || c.RankedPairs == rankedPairs[0], &c.RankedPairs,
+		"is given with --method "+c.Method+", which does not learn from preferences", "it with a method that does")
+	v.need(how.Need == method.Answers || c.Mask == template.MaskAssistant.String(), &c.Mask,
+		v.is(c.Mask)+" with --method "+c.Method+", which compares answers", "it left out: what counts is the answer")
 }
 
 // rankedPairs are the values of RankedPairs, the default first.
@@ -187,8 +195,10 @@ func (c *Config) freshAdapter() []any {
 func (v *validator) adapter() {
 	c := v.c
 	v.need(c.Rank >= 1 && c.Rank <= 1024, &c.Rank, v.is(c.Rank), "1 to 1024; common are 8 to 64")
-	v.need(c.Alpha > 0 && !math.IsInf(c.Alpha, 0), &c.Alpha, v.is(c.Alpha), "above 0 (llama.cpp takes 0 for none given); common is twice the rank")
-	v.need(c.LoRAPlus > 0 && !math.IsInf(c.LoRAPlus, 0), &c.LoRAPlus, v.is(c.LoRAPlus), "above 0; 1 is plain LoRA, 16 what the paper suggests")
+	v.need(c.Alpha > 0 && !math.IsInf(c.Alpha, 0), &c.Alpha, v.is(c.Alpha),
+		"above 0 (llama.cpp takes 0 for none given); common is twice the rank")
+	v.need(c.LoRAPlus > 0 && !math.IsInf(c.LoRAPlus, 0), &c.LoRAPlus, v.is(c.LoRAPlus),
+		"above 0; 1 is plain LoRA, 16 what the paper suggests")
 	v.within(&c.Dropout, 0, 1, "0 to below 1")
 	if !slices.Contains(adapter.Inits(), c.Init) {
 		v.known(&c.Init, &registry.UnknownError{Kind: "initialisation", Name: c.Init, Known: adapter.Inits()})
@@ -203,7 +213,8 @@ func (v *validator) adapter() {
 		v.need(!c.Full, &c.Full, found, "one of them: --full trains no adapter")
 		fresh := std.freshAdapter()
 		for i, field := range c.freshAdapter() {
-			v.need(equalOptions(reflect.ValueOf(field).Elem().Interface(), reflect.ValueOf(fresh[i]).Elem().Interface()), field, found, expected)
+			v.need(equalOptions(reflect.ValueOf(field).Elem().Interface(),
+				reflect.ValueOf(fresh[i]).Elem().Interface()), field, found, expected)
 		}
 	}
 	if !c.Full {
@@ -222,7 +233,8 @@ func (v *validator) adapter() {
 
 func (v *validator) steps() {
 	c := v.c
-	v.need(c.LR.Auto || c.LR.N > 0 && !math.IsInf(c.LR.N, 0), &c.LR, v.is(c.LR), fmt.Sprintf("auto, or above 0, such as %g", answersLR))
+	v.need(c.LR.Auto || c.LR.N > 0 && !math.IsInf(c.LR.N, 0), &c.LR, v.is(c.LR),
+		fmt.Sprintf("auto, or above 0, such as %g", answersLR))
 	v.schedule()
 	v.need(c.Epochs.Auto || c.Epochs.N >= 1, &c.Epochs, v.is(c.Epochs), "auto, or at least 1")
 	v.need(c.Steps >= 0, &c.Steps, v.is(c.Steps), "at least 1, or 0 to leave it to --epochs")
@@ -271,8 +283,9 @@ func (v *validator) names() {
 func (v *validator) read(r setting.Readers, chosen string, uses []setting.Use) (ok bool) {
 	_, unread, errs := setting.Resolve(v.c.Settings, uses, r.Settings())
 	for _, s := range unread {
-		v.errs = append(v.errs, fmt.Errorf("--%s is %g with --%s %s, which has no such part; expected --%[3]s %[5]s with it",
-			s.Name, v.c.Settings.Of(s), r.Kind, chosen, strings.Join(r.Of(s), " or ")))
+		v.errs = append(v.errs,
+			fmt.Errorf("--%s is %g with --%s %s, which has no such part; expected --%[3]s %[5]s with it",
+				s.Name, v.c.Settings.Of(s), r.Kind, chosen, strings.Join(r.Of(s), " or ")))
 	}
 	v.errs = append(v.errs, errs...)
 	return len(unread)+len(errs) == 0
@@ -295,7 +308,8 @@ func (v *validator) evaluation() {
 func (v *validator) samples() {
 	c := v.c
 	v.need(c.SampleEvery.N >= 0, &c.SampleEvery, v.is(c.SampleEvery), "auto, or 0 or more")
-	v.need(c.SampleTokens >= 1 && c.SampleTokens <= maxSeqLen, &c.SampleTokens, v.is(c.SampleTokens), fmt.Sprintf("1 to %d", maxSeqLen))
+	v.need(c.SampleTokens >= 1 && c.SampleTokens <= maxSeqLen, &c.SampleTokens, v.is(c.SampleTokens),
+		fmt.Sprintf("1 to %d", maxSeqLen))
 	v.within(&c.SampleTemp, 0, math.Inf(1), "0 or more; common are 0.5 to 1")
 	v.need(c.SampleShare > 0 && c.SampleShare <= 1, &c.SampleShare, v.is(c.SampleShare), "above 0, at most 1")
 	asked := len(c.SamplePrompts) > 0

@@ -22,41 +22,78 @@ import (
 	sft "github.com/ggtune/ggtune/finetune/method"
 )
 
-// formatRows has rows of every format that a record of its own holds, with what is awkward for one container or another:
-// fields that some rows lack, fields in no alphabetical order, quotes, newlines, separators, numbers in texts.
+// formatRows has rows of every format that a record of its own holds, with what is awkward for one container or
+// another: fields that some rows lack, fields in no alphabetical order, quotes, newlines, separators, numbers in texts.
 var formatRows = map[string]struct {
 	method string
 	rows   []string
 }{
 	"messages": {"sft", []string{
-		`{"messages": [{"role": "user", "content": "q, \"1\"\tx"}, {"role": "assistant", "content": "a\nb", "loss": false}, {"role": "assistant", "content": "c"}], "system": "s"}`,
-		`{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "", "tool_calls": [{"id": "c1", "function": {"name": "f", "arguments": {"zone": "UTC", "day": 3}}}]}, {"role": "tool", "content": "7"}, {"role": "assistant", "content": "7"}], ` +
-			`"tools": [{"type": "function", "function": {"name": "f", "description": "d", "parameters": {"type": "object", "properties": {"zone": {"type": "string"}, "day": {"type": "integer"}}, "required": ["zone"]}}}, {"type": "function", "function": {"name": "g"}}]}`,
-		`{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "g", "arguments": {"other": true}}}]}, {"role": "assistant", "content": "x"}], "functions": [{"name": "g"}]}`}},
-	"sharegpt": {"sft", []string{`{"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}], "system": "s", "tools": "[{\"name\": \"f\", \"a\": 1}]"}`,
+		`{"messages": [{"role": "user", "content": "q, \"1\"\tx"}, ` +
+			`{"role": "assistant", "content": "a\nb", "loss": false}, ` +
+			`{"role": "assistant", "content": "c"}], "system": "s"}`,
+		`{"messages": [{"role": "user", "content": "q"}, ` +
+			`{"role": "assistant", "content": "", "tool_calls": [{"id": "c1", "function": {"name": "f", "arguments": ` +
+			`{"zone": "UTC", "day": 3}}}]}, {"role": "tool", "content": "7"}, ` +
+			`{"role": "assistant", "content": "7"}], ` +
+			`"tools": [{"type": "function", "function": {"name": "f", "description": "d", "parameters": {"type": ` +
+			`"object", "properties": {"zone": {"type": "string"}, "day": {"type": "integer"}}, ` +
+			`"required": ["zone"]}}}, {"type": "function", "function": {"name": "g"}}]}`,
+		`{"messages": [{"role": "user", "content": "q"}, ` +
+			`{"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "g", "arguments": {"other": ` +
+			`true}}}]}, {"role": "assistant", "content": "x"}], "functions": [{"name": "g"}]}`}},
+	"sharegpt": {"sft", []string{`{"conversations": [{"from": "human", "value": "q"}, ` +
+		`{"from": "gpt", "value": "a"}], "system": "s", "tools": "[{\"name\": \"f\", \"a\": 1}]"}`,
 		`{"conversations": [{"from": "human", "value": "\"q\""}, {"from": "gpt", "value": "a"}]}`}},
-	"alpaca":                 {"sft", []string{`{"instruction": "\"I\", he said", "input": "x\ny", "output": "o", "history": [["a", "b"], ["c", "d"]]}`, `{"instruction": "I", "input": "", "output": "4", "system": "s"}`}},
-	"self-instruct":          {"sft", []string{`{"instruction": "I", "instances": [{"input": "x", "output": "o"}, {"input": "", "output": "p"}]}`, `{"instruction": "J", "instances": [{"input": "", "output": "p"}]}`}},
-	"completion":             {"sft", []string{`{"prompt": "p \"x\"", "completion": " c"}`, `{"prompt": "", "completion": "\"c\",\td\r"}`}},
-	"completion of messages": {"sft", []string{`{"prompt": [{"role": "user", "content": "q"}], "completion": [{"role": "assistant", "content": "a"}]}`}},
-	"qa":                     {"sft", []string{`{"question": "q", "answer": "a", "system_prompt": "s"}`, `{"question": "r", "answer": "b", "system_prompt": ""}`}},
-	"text":                   {"sft", []string{`{"text": "one, \"two\"\n\nthree"}`, `{"text": "grün <&> \u2028"}`}},
-	"preference":             {"dpo", []string{`{"prompt": "p", "chosen": " a", "rejected": " \"b\""}`, `{"prompt": "p\n", "chosen": "c", "rejected": "d"}`}},
-	"preference of messages": {"dpo", []string{`{"prompt": [{"role": "user", "content": "q"}], "chosen": [{"role": "assistant", "content": "a"}], "rejected": [{"role": "assistant", "content": "b"}], "tools": [{"zoo": 1, "name": "f"}]}`}},
-	"implicit-preference":    {"dpo", []string{`{"chosen": "the sky is blue", "rejected": "the sky is green"}`}},
-	"alpaca-preference":      {"dpo", []string{`{"instruction": "i", "input": "x", "chosen": "a", "rejected": "b", "system": "s"}`}},
-	"sharegpt-preference":    {"dpo", []string{`{"conversations": [{"from": "human", "value": "q"}], "chosen": {"from": "gpt", "value": "a"}, "rejected": {"from": "gpt", "value": "b"}}`}},
-	"messages-preference":    {"dpo", []string{`{"chosen_messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}], "rejected_messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "b"}]}`}},
-	"hh":                     {"dpo", []string{`{"chosen": "\n\nHuman: q\n\nAssistant: a", "rejected": "\n\nHuman: q\n\nAssistant: b"}`}},
-	"scored":                 {"dpo", []string{`{"instruction": "i", "completions": [{"response": "a", "overall_score": 2.5}, {"response": "b", "overall_score": 4}]}`, `{"instruction": "i", "completions": [{"response": "c", "overall_score": 1}, {"response": "d", "overall_score": 0.5}]}`}},
-	"rated":                  {"dpo", []string{`{"prompt": [{"role": "user", "content": "q"}], "answers": [{"text": "x", "stop": "length"}, {"text": "y"}], "choice": "b"}`}},
-	"kto":                    {"kto", []string{`{"prompt": "p", "completion": "a", "label": true}`, `{"prompt": "q", "completion": "b", "label": false}`}},
-	"choices": {asChoices, []string{`{"question": "q \"1\"", "choices": {"text": ["a", "b, c"], "label": ["A", "B"]}, "answerKey": "B"}`,
-		`{"question": "r\ts", "choices": {"text": ["d", "e"], "label": ["A", "B"]}, "answerKey": "A"}`}},
-	"winogrande": {asChoices, []string{`{"sentence": "Ann paid Bea, for _ was poor.", "option1": "Ann", "option2": "Bea", "answer": "2"}`}},
-	"choice-instruction": {asChoices, []string{`{"instruction": "Please choose the correct answer to the question: q\n\nAnswer1: a Answer2: b\n\nAnswer format: answer1/answer2", ` +
+	"alpaca": {"sft",
+		[]string{`{"instruction": "\"I\", he said", "input": "x\ny", "output": "o", "history": [["a", "b"], ["c", ` +
+			`"d"]]}`, `{"instruction": "I", "input": "", "output": "4", "system": "s"}`}},
+	"self-instruct": {"sft",
+		[]string{`{"instruction": "I", "instances": [{"input": "x", "output": "o"}, {"input": "", "output": "p"}]}`,
+			`{"instruction": "J", "instances": [{"input": "", "output": "p"}]}`}},
+	"completion": {"sft",
+		[]string{`{"prompt": "p \"x\"", "completion": " c"}`, `{"prompt": "", "completion": "\"c\",\td\r"}`}},
+	"completion of messages": {"sft",
+		[]string{`{"prompt": [{"role": "user", "content": "q"}], "completion": [{"role": "assistant", "content": ` +
+			`"a"}]}`}},
+	"qa": {"sft",
+		[]string{`{"question": "q", "answer": "a", "system_prompt": "s"}`,
+			`{"question": "r", "answer": "b", "system_prompt": ""}`}},
+	"text": {"sft", []string{`{"text": "one, \"two\"\n\nthree"}`, `{"text": "grün <&> \u2028"}`}},
+	"preference": {"dpo",
+		[]string{`{"prompt": "p", "chosen": " a", "rejected": " \"b\""}`,
+			`{"prompt": "p\n", "chosen": "c", "rejected": "d"}`}},
+	"preference of messages": {"dpo", []string{`{"prompt": [{"role": "user", "content": "q"}], "chosen": [{"role": ` +
+		`"assistant", "content": "a"}], "rejected": [{"role": "assistant", "content": "b"}], "tools": [{"zoo": 1, ` +
+		`"name": "f"}]}`}},
+	"implicit-preference": {"dpo", []string{`{"chosen": "the sky is blue", "rejected": "the sky is green"}`}},
+	"alpaca-preference": {"dpo",
+		[]string{`{"instruction": "i", "input": "x", "chosen": "a", "rejected": "b", "system": "s"}`}},
+	"sharegpt-preference": {"dpo", []string{`{"conversations": [{"from": "human", "value": "q"}], "chosen": {"from": ` +
+		`"gpt", "value": "a"}, "rejected": {"from": "gpt", "value": "b"}}`}},
+	"messages-preference": {"dpo", []string{`{"chosen_messages": [{"role": "user", "content": "q"}, ` +
+		`{"role": "assistant", "content": "a"}], "rejected_messages": [{"role": "user", "content": "q"}, ` +
+		`{"role": "assistant", "content": "b"}]}`}},
+	"hh": {"dpo",
+		[]string{`{"chosen": "\n\nHuman: q\n\nAssistant: a", "rejected": "\n\nHuman: q\n\nAssistant: b"}`}},
+	"scored": {"dpo", []string{`{"instruction": "i", "completions": [{"response": "a", "overall_score": 2.5}, ` +
+		`{"response": "b", "overall_score": 4}]}`, `{"instruction": "i", "completions": [{"response": "c", ` +
+		`"overall_score": 1}, {"response": "d", "overall_score": 0.5}]}`}},
+	"rated": {"dpo", []string{`{"prompt": [{"role": "user", "content": "q"}], "answers": [{"text": "x", "stop": ` +
+		`"length"}, {"text": "y"}], "choice": "b"}`}},
+	"kto": {"kto", []string{`{"prompt": "p", "completion": "a", "label": true}`,
+		`{"prompt": "q", "completion": "b", "label": false}`}},
+	"choices": {asChoices,
+		[]string{`{"question": "q \"1\"", "choices": {"text": ["a", "b, c"], "label": ["A", "B"]}, "answerKey": "B"}`,
+			`{"question": "r\ts", "choices": {"text": ["d", "e"], "label": ["A", "B"]}, "answerKey": "A"}`}},
+	"winogrande": {asChoices,
+		[]string{`{"sentence": "Ann paid Bea, for _ was poor.", "option1": "Ann", "option2": "Bea", "answer": "2"}`}},
+	"choice-instruction": {asChoices, []string{`{"instruction": "Please choose the correct answer to the question: ` +
+		`q\n\nAnswer1: a Answer2: b\n\nAnswer format: answer1/answer2", ` +
 		`"input": "", "output": "answer2", "answer": "answer2"}`}},
-	"kto of answers": {"kto", []string{`{"question": "p", "answer": "a", "label": true}`, `{"question": "q", "answer": "b", "label": false}`}},
+	"kto of answers": {"kto",
+		[]string{`{"question": "p", "answer": "a", "label": true}`,
+			`{"question": "q", "answer": "b", "label": false}`}},
 }
 
 // asChoices stands for the method of rows that are read as multiple choice.
@@ -68,7 +105,10 @@ var containers = map[string]func(t *testing.T, rows []string) string{
 	"list.json":      func(t *testing.T, rows []string) string { return "[" + strings.Join(rows, ", ") + "]" },
 	"list.jsonl":     func(t *testing.T, rows []string) string { return "[\n" + strings.Join(rows, ",\n") + "\n]\n" },
 	"indented.jsonl": func(t *testing.T, rows []string) string { return strings.Join(indented(t, rows), "\n") },
-	"within.json":    func(t *testing.T, rows []string) string { return `{"data": [` + strings.Join(rows, ", ") + `]}` },
+	"within.json": func(t *testing.T, rows []string) string {
+		return `{"data": [` + strings.Join(rows, ", ") +
+			`]}`
+	},
 	"lines.jsonl.gz": func(t *testing.T, rows []string) string {
 		var b bytes.Buffer
 		w := gzip.NewWriter(&b)
@@ -188,8 +228,8 @@ func table(t *testing.T, rows []string, comma rune) string {
 	return b.String()
 }
 
-// parquetTable writes rows as Arrow does: one type for each column, a struct with the fields of all rows in the order in
-// which they come up, and null for those that a row lacks.
+// parquetTable writes rows as Arrow does: one type for each column, a struct with the fields of all rows in the order
+// in which they come up, and null for those that a row lacks.
 func parquetTable(t *testing.T, rows []string) string {
 	t.Helper()
 	objs := objects(t, rows)
@@ -244,7 +284,9 @@ func arrowType(values []any) reflect.Type {
 			if typ.Kind() == reflect.Slice {
 				tag = name + ",optional,list"
 			}
-			fields = append(fields, reflect.StructField{Name: fmt.Sprintf("F%d", i), Type: typ, Tag: reflect.StructTag(fmt.Sprintf("parquet:%q", tag))})
+			fields = append(fields,
+				reflect.StructField{Name: fmt.Sprintf("F%d", i), Type: typ,
+					Tag: reflect.StructTag(fmt.Sprintf("parquet:%q", tag))})
 		}
 		return reflect.PointerTo(reflect.StructOf(fields))
 	case []any:

@@ -259,7 +259,8 @@ func TestSplitKeepsPrompts(t *testing.T) {
 		{"prompts", lines, func(line int) int { return (line - 1) % 10 }, 6},
 		{"one prompt", same, func(line int) int { return line }, 18},
 	} {
-		_, r, err := textFor(t, pairs, barTemplate, func(c *config.Config) { c.EvalSplit = config.Fixed(0.2) }, tc.lines...)
+		_, r, err := textFor(t, pairs, barTemplate, func(c *config.Config) { c.EvalSplit = config.Fixed(0.2) },
+			tc.lines...)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -356,10 +357,12 @@ func checkTree(t *testing.T, s *Reader, x, other *data.Example) {
 			t.Fatal(err)
 		}
 		g := tree.Segments[i+1]
-		if got := slices.Concat(tree.Tokens[:root.Len], tree.Tokens[g.Start:g.Start+g.Len]); !slices.Equal(got, alone.Tokens) {
+		if got := slices.Concat(tree.Tokens[:root.Len], tree.Tokens[g.Start:g.Start+g.Len]); !slices.Equal(got,
+			alone.Tokens) {
 			t.Fatalf("%s: the tree reads %v, alone %v", x.Source, got, alone.Tokens)
 		}
-		if got := slices.Concat(tree.Counted[:root.Len], tree.Counted[g.Start:g.Start+g.Len]); !slices.Equal(got, alone.Counted) {
+		if got := slices.Concat(tree.Counted[:root.Len], tree.Counted[g.Start:g.Start+g.Len]); !slices.Equal(got,
+			alone.Counted) {
 			t.Fatalf("%s: the tree counts %v, alone %v", x.Source, got, alone.Counted)
 		}
 		if bos := s.text.vocab.BOS(); s.text.vocab.AddBOS() &&

@@ -9,8 +9,8 @@ import (
 	"github.com/ggtune/ggtune/finetune/config"
 )
 
-// bytesPerToken is what a token may take as long as the run lasts: four bytes of its number and one of its mark, and what is
-// kept of examples and rows beside (5.6 measured, of examples of 180 tokens).
+// bytesPerToken is what a token may take as long as the run lasts: four bytes of its number and one of its mark, and
+// what is kept of examples and rows beside (5.6 measured, of examples of 180 tokens).
 const bytesPerToken = 6.5
 
 // TestMemoryOfRows: of the data nothing stays in memory but its tokens.
@@ -19,7 +19,8 @@ func TestMemoryOfRows(t *testing.T) {
 	for name, row := range map[string]string{
 		"text":       `{"text": "%d ` + words + `"}`,
 		"completion": `{"prompt": "%d ` + words + `", "completion": "` + words + `"}`,
-		"messages":   `{"messages": [{"role": "user", "content": "%d ` + words + `"}, {"role": "assistant", "content": "` + words + `"}]}`,
+		"messages": `{"messages": [{"role": "user", "content": "%d ` + words +
+			`"}, {"role": "assistant", "content": "` + words + `"}]}`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			var lines []string

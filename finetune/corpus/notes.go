@@ -97,8 +97,8 @@ func (r *Reader) lengthNotes(rows *Rows) []string {
 	return append(out, r.roomNotes(longest, widest)...)
 }
 
-// roomNotes says what a row length that somebody chose does if it is more than the model was trained to read at once, or
-// than any example takes. The longest example has longest tokens one after the other, and the widest, with all its
+// roomNotes says what a row length that somebody chose does if it is more than the model was trained to read at once,
+// or than any example takes. The longest example has longest tokens one after the other, and the widest, with all its
 // answers, widest.
 func (r *Reader) roomNotes(longest, widest int) []string {
 	n := r.cfg.SeqLen
@@ -107,11 +107,13 @@ func (r *Reader) roomNotes(longest, widest int) []string {
 		return nil
 	case r.context > 0 && n > r.context && r.limit.Positions == 0:
 		return []string{fmt.Sprintf("--seq-len %d is more than the %d tokens that %s was trained to read at once; the "+
-			"longest example has %d, so that nothing is read beyond them: examples in one row are read apart", n, r.context,
+			"longest example has %d, so that nothing is read beyond them: examples in one row are read apart", n,
+			r.context,
 			r.text.model, longest)}
 	}
-	return []string{fmt.Sprintf("--seq-len %d is more than any example takes: the longest has %d tokens, and only rows that "+
-		"hold several, read apart, are longer", n, widest)}
+	return []string{
+		fmt.Sprintf("--seq-len %d is more than any example takes: the longest has %d tokens, and only rows that "+
+			"hold several, read apart, are longer", n, widest)}
 }
 
 // treeNotes says which trees were left out for their length, or for want of a prompt.

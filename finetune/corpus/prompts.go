@@ -145,8 +145,8 @@ func turn(in *input, records map[data.Source][]int, src data.Source, p *Prompt) 
 // mostPrompts bounds a list of prompts, bytes: of a longer one no more than the first few would ever be asked.
 const mostPrompts = 1 << 20
 
-// Asked reads what the user wants to ask: texts, files of one a line, files of examples. It is called after Read: where the
-// data needed a chat template, a text is a user's turn.
+// Asked reads what the user wants to ask: texts, files of one a line, files of examples. It is called after Read: where
+// the data needed a chat template, a text is a user's turn.
 func (r *Reader) Asked(ctx context.Context, given []string) (out []Prompt, err error) {
 	for _, s := range given {
 		some, err := r.askedBy(ctx, s)

@@ -16,7 +16,8 @@ func TestHeldPrompts(t *testing.T) {
 		return func(c *config.Config) { c.Mask = mask }
 	}
 	const two = `{"messages": [{"role": "system", "content": "be brief"}, {"role": "user", "content": "ab %[1]d"}, ` +
-		`{"role": "assistant", "content": "cd"}, {"role": "user", "content": "ef %[1]d"}, {"role": "assistant", "content": "gh"}]}`
+		`{"role": "assistant", "content": "cd"}, {"role": "user", "content": "ef %[1]d"}, ` +
+		`{"role": "assistant", "content": "gh"}]}`
 	for _, tc := range []struct {
 		name, line            string
 		change                func(c *config.Config)
@@ -58,7 +59,8 @@ func TestHeldPrompts(t *testing.T) {
 			last := -1
 			for _, p := range rows.Prompts {
 				var line int
-				if _, err := fmt.Sscanf(p.Source[strings.LastIndex(p.Source, ":")+1:], "%d", &line); err != nil || line <= last {
+				if _, err := fmt.Sscanf(p.Source[strings.LastIndex(p.Source, ":")+1:], "%d", &line); err != nil ||
+					line <= last {
 					t.Errorf("got an example at %s, want one behind line %d", p.Source, last)
 				}
 				last = line
@@ -118,7 +120,8 @@ func TestAsked(t *testing.T) {
 	}
 	txt := write("p.txt", "\ufeffone here\n\n  two here  \n")
 	examples := write("p.jsonl", `{"prompt": "ab", "completion": " cd"}`)
-	r, _, err := textOf(t, barTemplate, nil, `{"messages": [{"role": "user", "content": "ab"}, {"role": "assistant", "content": "cd"}]}`)
+	r, _, err := textOf(t, barTemplate, nil,
+		`{"messages": [{"role": "user", "content": "ab"}, {"role": "assistant", "content": "cd"}]}`)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,7 +131,8 @@ func TestAsked(t *testing.T) {
 	}
 	var show []string
 	for _, p := range got {
-		show = append(show, strings.TrimPrefix(p.Source, dir+"/")+" "+p.Text+" "+strings.TrimPrefix(p.Input, "<s>")+" "+p.Expected)
+		show = append(show, strings.TrimPrefix(p.Source, dir+"/")+" "+p.Text+" "+strings.TrimPrefix(p.Input, "<s>")+" "+
+			p.Expected)
 	}
 	want := []string{" what now?  [user] what now?|[assistant]  ", "p.txt:1 one here  [user] one here|[assistant]  ",
 		"p.txt:3 two here  [user] two here|[assistant]  ", "p.jsonl:1 ab  ab  cd"}

@@ -92,7 +92,8 @@ var wants = map[method.Need]data.Want{method.Answers: data.WantAnswers, method.P
 	method.Verdicts: data.WantVerdicts}
 
 // openData opens data files with the run's options. chat says that multiple choice becomes conversations.
-func openData(ctx context.Context, cfg *config.Config, paths []string, want data.Want, chat bool) (*data.Dataset, error) {
+func openData(ctx context.Context, cfg *config.Config, paths []string, want data.Want, chat bool) (*data.Dataset,
+	error) {
 	columns, unwanted, err := cfg.ColumnNames()
 	if err != nil {
 		return nil, err

@@ -61,7 +61,8 @@ type repeater struct {
 }
 
 // repeats looks for what train repeats of itself and of held, which may be nil, and gives what is left to train on.
-func (r *Reader) repeats(ctx context.Context, train *input, trained []int, held *input, heldOut []int) (*search, error) {
+func (r *Reader) repeats(ctx context.Context, train *input, trained []int, held *input, heldOut []int) (*search,
+	error) {
 	s := &search{train: train, trained: trained, held: held, heldOut: heldOut, drop: r.cfg.Dedups(),
 		strict: r.cfg.Strict, known: map[int]repeater{}, same: map[int]int{}}
 	return s, s.run(ctx, r.tell)

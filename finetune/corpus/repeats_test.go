@@ -58,11 +58,13 @@ func TestRepeats(t *testing.T) {
 		}
 		c, h := rows.Train.Counts, rows.Held.Counts
 		if c.Items != tc.kept || c.DroppedAlike != 24-tc.kept || c.Examples != 24 {
-			t.Errorf("%s: kept %d, left out %d of %d; want %d kept of 24", tc.dedup, c.Items, c.DroppedAlike, c.Examples,
+			t.Errorf("%s: kept %d, left out %d of %d; want %d kept of 24", tc.dedup, c.Items, c.DroppedAlike,
+				c.Examples,
 				tc.kept)
 		}
 		if c.Exact != tc.exact || c.Near != tc.near || h.Exact != tc.heldExact || h.Near != tc.heldNo || h.Items != 4 {
-			t.Errorf("%s: got %d and %d duplicates, %d and %d of %d held out, want %+v", tc.dedup, c.Exact, c.Near, h.Exact,
+			t.Errorf("%s: got %d and %d duplicates, %d and %d of %d held out, want %+v", tc.dedup, c.Exact, c.Near,
+				h.Exact,
 				h.Near, h.Items, tc)
 		}
 		r := rows.Repeats

@@ -166,7 +166,8 @@ func (r *Rows) pack() error {
 
 // Fit is what defaults are fitted to: these rows, for a model.
 func (r *Rows) Fit(m *engine.Model) config.Fit {
-	return config.Fit{Params: m.Params(), Examples: len(r.Train.Items), Micros: r.TrainRows.Micros(), Packing: r.packing}
+	return config.Fit{Params: m.Params(), Examples: len(r.Train.Items), Micros: r.TrainRows.Micros(),
+		Packing: r.packing}
 }
 
 // Steps is how many updates a whole run on the training rows makes.
@@ -217,8 +218,8 @@ func (r *Rows) Evaluations() int {
 	return 1 + (steps+every-1)/every
 }
 
-// ReferenceTokens is how many log-probabilities a reference gives of the rows: one for each counted token, 0 for methods
-// without one.
+// ReferenceTokens is how many log-probabilities a reference gives of the rows: one for each counted token, 0 for
+// methods without one.
 func (r *Rows) ReferenceTokens(how *method.Method) int {
 	if !how.Reference {
 		return 0

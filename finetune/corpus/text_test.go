@@ -202,15 +202,19 @@ func TestRoomNotes(t *testing.T) {
 		{"the usual length", usual, usual / 2, 100, 100, "best-fit", ""},
 		{"more than it was trained for", 4096, 2048, 100, 120, "best-fit",
 			"more than the 2048 tokens that m.gguf was trained to read at once; the longest example has 100"},
-		{"the same, and it does not say", 4096, 0, 100, 120, "best-fit", "the longest has 120 tokens, and only rows that hold several"},
-		{"more than any takes, packed", 1024, 2048, 100, 120, "sequential", "the longest has 120 tokens, and only rows that hold several"},
-		{"more than any takes, each in a row", 1024, 2048, 100, 120, "none", "the longest has 120 tokens, and only rows that hold several"},
+		{"the same, and it does not say", 4096, 0, 100, 120, "best-fit",
+			"the longest has 120 tokens, and only rows that hold several"},
+		{"more than any takes, packed", 1024, 2048, 100, 120, "sequential",
+			"the longest has 120 tokens, and only rows that hold several"},
+		{"more than any takes, each in a row", 1024, 2048, 100, 120, "none",
+			"the longest has 120 tokens, and only rows that hold several"},
 		{"as the longest", 120, 2048, 100, 120, "best-fit", ""},
 		{"nothing is left", 1024, 2048, 0, 0, "best-fit", ""},
 	} {
 		c := config.Default()
 		c.SeqLen, c.Packing = tc.seqLen, tc.packing
-		r := &Reader{cfg: &c, context: tc.context, limit: encode.Limits{SeqLen: tc.seqLen}, text: &text{model: "m.gguf"}}
+		r := &Reader{cfg: &c, context: tc.context, limit: encode.Limits{SeqLen: tc.seqLen},
+			text: &text{model: "m.gguf"}}
 		got := strings.Join(r.roomNotes(tc.longest, tc.widest), "\n")
 		if (got == "") != (tc.want == "") || !strings.Contains(got, tc.want) {
 			t.Errorf("%s: got %q, want %q", tc.name, got, tc.want)

@@ -32,7 +32,8 @@ func TestRoom(t *testing.T) {
 		t.Errorf("got %d examples, want 3", len(got))
 	}
 	_, err := data.Open(context.Background(), []string{dir}, data.Options{MaxInflated: 2500, TempDir: tmp})
-	if err == nil || !strings.Contains(err.Error(), "c.jsonl.gz: expanding it: it expands beyond the limit of 2500 bytes for all") {
+	if err == nil ||
+		!strings.Contains(err.Error(), "c.jsonl.gz: expanding it: it expands beyond the limit of 2500 bytes for all") {
 		t.Errorf("got %v, want that the third is too much", err)
 	}
 }
@@ -40,8 +41,10 @@ func TestRoom(t *testing.T) {
 // TestNoRoom: an expanded file that cannot be written says what helps.
 func TestNoRoom(t *testing.T) {
 	none := filepath.Join(t.TempDir(), "none")
-	_, err := data.Open(context.Background(), []string{write(t, "a.jsonl.gz", gz(t, `{"text": "one"}`))}, data.Options{InMemory: 1, TempDir: none})
-	if err == nil || !strings.Contains(err.Error(), "a.jsonl.gz: expanding it: ") || !strings.Contains(err.Error(), "TMPDIR names another folder") {
+	_, err := data.Open(context.Background(), []string{write(t, "a.jsonl.gz", gz(t, `{"text": "one"}`))},
+		data.Options{InMemory: 1, TempDir: none})
+	if err == nil || !strings.Contains(err.Error(), "a.jsonl.gz: expanding it: ") ||
+		!strings.Contains(err.Error(), "TMPDIR names another folder") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -53,7 +56,8 @@ func TestStop(t *testing.T) {
 	for name, content := range map[string]string{
 		"a.jsonl": blank, "a.jsonl.gz": gz(t, blank), "a.jsonl.zst": zst(t, blank), "a.csv": "text" + blank,
 		"a.txt": blank, "a.json": "[" + blank, "one.json": "{" + blank,
-		"a.parquet": parquetFile(t, []parquetRow{{ID: 1, Messages: []parquetMessage{{"user", "q"}, {"assistant", "a"}}}}),
+		"a.parquet": parquetFile(t,
+			[]parquetRow{{ID: 1, Messages: []parquetMessage{{"user", "q"}, {"assistant", "a"}}}}),
 	} {
 		ctx := &countdown{Context: context.Background(), after: 2, cause: stop}
 		d, err := data.Open(ctx, []string{write(t, name, content)}, data.Options{})
@@ -100,15 +104,19 @@ func TestParquetBombs(t *testing.T) {
 		name, content, want string
 		record              int // MaxRecord
 	}{
-		{"pages of many columns", packed(t, wide{big, big, big, big, big, big, big, big, big, big}), "the largest pages of row group 0 have", 2000},
-		{"values in a list", packed(t, many{"a", make([]bool, 5000)}), "the lists of row group 0 have 5000 values, which one row could hold; at most 4096 are accepted", 4096},
-		{"one value of a dictionary many times", packed(t, again{"a", same}), "a.parquet:1: the row is longer than 65536 bytes", 1 << 16},
+		{"pages of many columns", packed(t, wide{big, big, big, big, big, big, big, big, big, big}),
+			"the largest pages of row group 0 have", 2000},
+		{"values in a list", packed(t, many{"a", make([]bool, 5000)}),
+			"the lists of row group 0 have 5000 values, which one row could hold; at most 4096 are accepted", 4096},
+		{"one value of a dictionary many times", packed(t, again{"a", same}),
+			"a.parquet:1: the row is longer than 65536 bytes", 1 << 16},
 	} {
 		o := data.Options{Columns: map[string]string{"text": "Text"}}
 		path := write(t, "a.parquet", c.content)
 		open(t, o, path) // within the limits
 		o.MaxRecord = c.record
-		if _, err := data.Open(context.Background(), []string{path}, o); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, err := data.Open(context.Background(), []string{path}, o); err == nil ||
+			!strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s (%d bytes): got %v, want %s", c.name, len(c.content), err, c.want)
 		}
 	}

@@ -228,7 +228,8 @@ func (b *csvBox) checkHeader(cells []string) ([]string, error) {
 	for i, c := range cells {
 		name := strings.TrimSpace(c)
 		if name != "" && seen[name] {
-			return nil, errorf(Source{File: b.f.path, Line: 1}, "the header names the column %q twice; rename one of the two", name)
+			return nil, errorf(Source{File: b.f.path, Line: 1},
+				"the header names the column %q twice; rename one of the two", name)
 		}
 		seen[name] = true
 		out[i] = name
@@ -256,7 +257,8 @@ func (b *csvBox) record(p place, raw []byte) (*Record, error) {
 	return r, nil
 }
 
-// tableOrText decides about a file whose name says nothing: a table if its first line names columns that a format reads.
+// tableOrText decides about a file whose name says nothing: a table if its first line names columns that a format
+// reads.
 func (f *file) tableOrText(text []byte, o *Options) container {
 	line, _, _ := bytes.Cut(text, []byte("\n"))
 	for _, comma := range []byte("\t,") {

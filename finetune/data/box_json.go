@@ -11,7 +11,8 @@ import (
 // rowKeys are the names under which a JSON object holds a list of rows.
 var rowKeys = map[string]bool{"Instances": true, "data": true, "rows": true, "examples": true, "train": true}
 
-// maxHead is the longest value kept of the fields beside the rows, bytes; a task's definition and examples are far smaller.
+// maxHead is the longest value kept of the fields beside the rows, bytes; a task's definition and examples are far
+// smaller.
 const maxHead = 1 << 20
 
 // recogniseJSON tells JSON Lines from a list, from an object that holds rows or is one, and from objects one after
@@ -51,8 +52,9 @@ type singleBox struct{ linesBox }
 func (b *singleBox) scan(yield func(place, []byte) error) error {
 	size := b.f.size - b.f.bom
 	if size > int64(b.o.MaxRecord) {
-		return errorf(Source{File: b.f.path, Line: 1}, "the object has %d bytes; at most %d are accepted in one record: "+
-			"raise the limit on records, or write one record a line", size, b.o.MaxRecord)
+		return errorf(Source{File: b.f.path, Line: 1},
+			"the object has %d bytes; at most %d are accepted in one record: "+
+				"raise the limit on records, or write one record a line", size, b.o.MaxRecord)
 	}
 	raw := make([]byte, size)
 	if _, err := b.f.ReadAt(raw, b.f.bom); err != nil && err != io.EOF {
@@ -82,7 +84,8 @@ type jsonBox struct {
 	head   *Head  // the object's other fields
 }
 
-// A jsonScan walks through a JSON document value by value, knows the line of every offset and bounds what one value takes.
+// A jsonScan walks through a JSON document value by value, knows the line of every offset and bounds what one value
+// takes.
 type jsonScan struct {
 	f     *file
 	in    io.Reader
@@ -140,7 +143,8 @@ func (s *jsonScan) offset() int64 { return s.f.bom + s.dec.InputOffset() }
 func (s *jsonScan) fail(from int64, err error) error {
 	line := s.lineAt(from)
 	if errors.Is(err, errLong) {
-		return errorf(Source{File: s.f.path, Line: line}, "a value is longer than %d bytes; raise the limit on records if that is meant",
+		return errorf(Source{File: s.f.path, Line: line},
+			"a value is longer than %d bytes; raise the limit on records if that is meant",
 			s.box.o.MaxRecord)
 	}
 	raw := make([]byte, min(1<<20, s.f.size-from))
@@ -265,7 +269,8 @@ func (s *jsonScan) end() error {
 		if err != nil {
 			reason = "found more after the end of the JSON document"
 		}
-		return errorf(Source{File: s.f.path, Line: s.lineAt(from)}, "%s; expected one list or object, or JSON Lines: one object a line", reason)
+		return errorf(Source{File: s.f.path, Line: s.lineAt(from)},
+			"%s; expected one list or object, or JSON Lines: one object a line", reason)
 	}
 	return nil
 }

@@ -56,8 +56,9 @@ func (f *file) lines(most int, yield func(place, []byte) error) error {
 		for {
 			part, err := r.ReadSlice('\n')
 			if len(long)+len(part) > most+1 {
-				return errorf(Source{File: f.path, Line: n}, "the line is longer than %d bytes; expected one record a line: "+
-					"check the line ends, or raise the limit on records", most)
+				return errorf(Source{File: f.path, Line: n},
+					"the line is longer than %d bytes; expected one record a line: "+
+						"check the line ends, or raise the limit on records", most)
 			}
 			if err == nil && len(long) == 0 {
 				line = part

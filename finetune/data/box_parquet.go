@@ -16,8 +16,8 @@ import (
 // spoolParquet expands a Parquet file into JSON Lines, one row a line, so that rows are reached at random at the same
 // cost as in any other file. The line of a record is then the number of its row.
 //
-// The library believes the sizes that the file declares, so all of them are checked first: those of the columns and those
-// in the header of every page. A fault or panic of the library becomes an error.
+// The library believes the sizes that the file declares, so all of them are checked first: those of the columns and
+// those in the header of every page. A fault or panic of the library becomes an error.
 func (f *file) spoolParquet(o *Options, rm *room) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -51,7 +51,8 @@ func (f *file) spoolParquet(o *Options, rm *room) (err error) {
 	case w.err != nil:
 		return fmt.Errorf("%s: expanding it: %w", f.path, w.err)
 	case errors.As(err, &long):
-		return errorf(Source{File: f.path, Line: long.row}, "the row is longer than %d bytes; leave the column out, or write it as JSONL", o.MaxRecord)
+		return errorf(Source{File: f.path, Line: long.row},
+			"the row is longer than %d bytes; leave the column out, or write it as JSONL", o.MaxRecord)
 	case err != nil:
 		return malformed(err)
 	}
@@ -66,8 +67,8 @@ func (f *file) spoolParquet(o *Options, rm *room) (err error) {
 	return nil
 }
 
-// checkParquet bounds what the file declares of itself, and with it the memory that reading it takes: of every column one page
-// lies in it, and as many values as one row has.
+// checkParquet bounds what the file declares of itself, and with it the memory that reading it takes: of every column
+// one page lies in it, and as many values as one row has.
 func (f *file) checkParquet(pf *parquet.File, o *Options) error {
 	var total int64
 	for i, g := range pf.Metadata().RowGroups {
@@ -76,7 +77,8 @@ func (f *file) checkParquet(pf *parquet.File, o *Options) error {
 			m := &c.MetaData
 			size := m.TotalUncompressedSize
 			if size < 0 || size > o.MaxInflated || total > o.MaxInflated-size {
-				return fmt.Errorf("%s: column %q declares %d bytes: %w", f.path, columnName(m), size, (&room{o: o}).tooLarge())
+				return fmt.Errorf("%s: column %q declares %d bytes: %w", f.path, columnName(m), size,
+					(&room{o: o}).tooLarge())
 			}
 			total += size
 			largest, values, err := f.checkPages(m, o)
@@ -90,10 +92,12 @@ func (f *file) checkParquet(pf *parquet.File, o *Options) error {
 		}
 		switch most := maxPages * int64(o.MaxRecord); {
 		case pages > most:
-			return fmt.Errorf("%s: the largest pages of row group %d have %d bytes together; at most %d are accepted: write it with smaller pages, "+
+			return fmt.Errorf("%s: the largest pages of row group %d have %d bytes together; at most %d are "+
+				"accepted: write it with smaller pages, "+
 				"with fewer columns, or as JSONL", f.path, i, pages, most)
 		case listed > int64(o.MaxRecord):
-			return fmt.Errorf("%s: the lists of row group %d have %d values, which one row could hold; at most %d are accepted: write it in smaller "+
+			return fmt.Errorf("%s: the lists of row group %d have %d values, which one row could hold; at most %d "+
+				"are accepted: write it in smaller "+
 				"row groups, with fewer columns, or as JSONL", f.path, i, listed, o.MaxRecord)
 		}
 	}
@@ -103,8 +107,8 @@ func (f *file) checkParquet(pf *parquet.File, o *Options) error {
 	return nil
 }
 
-// maxPages is how many times the longest record the pages of all columns may take that lie in memory at once. Writers' pages have
-// a megabyte, some a hundred.
+// maxPages is how many times the longest record the pages of all columns may take that lie in memory at once. Writers'
+// pages have a megabyte, some a hundred.
 const maxPages = 16
 
 func columnName(m *format.ColumnMetaData) string { return strings.Join(m.PathInSchema, ".") }
@@ -115,12 +119,12 @@ func isRepeated(schema *parquet.Schema, path []string) bool {
 	return ok && leaf.MaxRepetitionLevel > 0
 }
 
-// maxPageHeader is the longest page header accepted, bytes; it holds a few numbers and the column's smallest and largest
-// value.
+// maxPageHeader is the longest page header accepted, bytes; it holds a few numbers and the column's smallest and
+// largest value.
 const maxPageHeader = 1 << 20
 
-// checkPages walks over the page headers of a column: what a page declares must lie in the file and within the limits. It gives
-// the bytes of the largest page, with those of the dictionary, and the values of all.
+// checkPages walks over the page headers of a column: what a page declares must lie in the file and within the limits.
+// It gives the bytes of the largest page, with those of the dictionary, and the values of all.
 func (f *file) checkPages(m *format.ColumnMetaData, o *Options) (largest, values int64, err error) {
 	off := m.DataPageOffset
 	if d := m.DictionaryPageOffset; d > 0 && d < off {
@@ -148,10 +152,12 @@ func (f *file) checkPages(m *format.ColumnMetaData, o *Options) (largest, values
 		}
 		body := off + length
 		if size < 0 || size > end-body {
-			return 0, 0, fmt.Errorf("the page at offset %d declares %d bytes, of which the column has %d", off, size, end-body)
+			return 0, 0,
+				fmt.Errorf("the page at offset %d declares %d bytes, of which the column has %d", off, size, end-body)
 		}
 		if expanded < 0 || expanded > most || n < 0 || n > most {
-			return 0, 0, fmt.Errorf("the page at offset %d declares %d bytes and %d values; at most %d are accepted: four times the limit on records",
+			return 0, 0, fmt.Errorf("the page at offset %d declares %d bytes and %d values; at most %d are accepted: "+
+				"four times the limit on records",
 				off, expanded, n, most)
 		}
 		largest, values, off = max(largest, expanded), values+n, body+size
@@ -159,8 +165,8 @@ func (f *file) checkPages(m *format.ColumnMetaData, o *Options) (largest, values
 	return largest + dictionary, values, nil
 }
 
-// pageHeader reads the page header at off and gives its length. It decodes from bytes in memory: what the header says of
-// its own lengths cannot make it read beyond them.
+// pageHeader reads the page header at off and gives its length. It decodes from bytes in memory: what the header says
+// of its own lengths cannot make it read beyond them.
 func (f *file) pageHeader(off, end int64) (h format.PageHeader, length int64, err error) {
 	for size := int64(4 << 10); ; size = maxPageHeader {
 		buf := make([]byte, min(size, end-off))
@@ -179,8 +185,8 @@ func (f *file) pageHeader(off, end int64) (h format.PageHeader, length int64, er
 	}
 }
 
-// A longRow is a row with more bytes than a record may have. The values of a dictionary are a few bytes each in the file, and
-// as long as they please in a row.
+// A longRow is a row with more bytes than a record may have. The values of a dictionary are a few bytes each in the
+// file, and as long as they please in a row.
 type longRow struct{ row int }
 
 func (e *longRow) Error() string { return fmt.Sprintf("row %d is too long", e.row) }

@@ -44,7 +44,8 @@ func (b *textBox) scan(yield func(place, []byte) error) error {
 
 func (b *textBox) record(p place, raw []byte) (*Record, error) {
 	text := strings.ReplaceAll(string(raw), "\r\n", "\n")
-	return &Record{Source: Source{File: b.f.path, Line: p.line}, document: &text, continues: p.continues, continued: p.continued}, nil
+	return &Record{Source: Source{File: b.f.path, Line: p.line}, document: &text, continues: p.continues,
+		continued: p.continued}, nil
 }
 
 // documents cuts a text into documents while it is read.
@@ -107,8 +108,8 @@ func (d *documents) findSep(limit int) int {
 	return bytes.Index(d.buf[:limit], d.sep)
 }
 
-// cutAt finds where to cut a piece of a document: after its last paragraph, else line, else word, else character, provided
-// at least half of the piece is used.
+// cutAt finds where to cut a piece of a document: after its last paragraph, else line, else word, else character,
+// provided at least half of the piece is used.
 func cutAt(piece []byte) int {
 	for _, sep := range []string{"\n\n", "\n", " "} {
 		if k := bytes.LastIndex(piece, []byte(sep)); k >= len(piece)/2 {

@@ -31,27 +31,44 @@ func briefQuestion(e data.Example) string {
 }
 
 func TestChoices(t *testing.T) {
-	const instruction = `{"instruction": "Please choose the correct answer to the question: Stars are\n\nAnswer1: lights ` +
-		`Answer2: great balls of gas: hot\n\nAnswer format: answer1/answer2", "input": "", "output": "the correct answer is answer2", "answer": "answer2"}`
-	const filling = `{"instruction": "Please choose the correct answer to fill in the blank to complete the given sentence: Ann paid ` +
-		`Bea because _ was poor.\n\nOption1: Ann Option2: Bea Answer format: option1/option2", "input": "", "output": "the correct answer is option2", "answer": "option2"}`
+	const instruction = `{"instruction": "Please choose the correct answer to the question: Stars are\n\nAnswer1: ` +
+		`lights ` +
+		`Answer2: great balls of gas: hot\n\nAnswer format: answer1/answer2", "input": "", "output": "the correct ` +
+		`answer is answer2", "answer": "answer2"}`
+	const filling = `{"instruction": "Please choose the correct answer to fill in the blank to complete the given ` +
+		`sentence: Ann paid ` +
+		`Bea because _ was poor.\n\nOption1: Ann Option2: Bea Answer format: option1/option2", "input": "", ` +
+		`"output": "the correct answer is option2", "answer": "option2"}`
 	for _, tc := range []struct {
 		name, record, format, want, chat string
 	}{
-		{"a number", `{"question": "2+1?", "choices": ["1", "3"], "answer": 1}`, "choices", `"2+1?" - " 1" + " 3"`, `user "2+1?" - "1" + "3"`},
-		{"a text before a number", `{"question": "2-1?", "choices": ["0", "1"], "answer": "0"}`, "choices", `"2-1?" + " 0" - " 1"`, ""},
-		{"ARC", `{"id": "x", "question": "q", "choices": {"text": ["a", "b"], "label": ["1", "2"]}, "answerKey": "2"}`, "choices", `"q" - " a" + " b"`, ""},
-		{"OpenBookQA", `{"question_stem": "q", "choices": [{"text": "a", "label": "A"}, {"text": "b", "label": "B"}], "answerKey": "A"}`, "choices", `"q" + " a" - " b"`, ""},
-		{"by letter of an object", `{"question": "q", "options": {"A": "a", "B": "b"}, "answer": "B"}`, "choices", `"q" - " a" + " b"`, ""},
-		{"HellaSwag", `{"ctx": "He", "endings": ["ran", "sat"], "label": "1"}`, "choices", `"He" - " ran" + " sat"`, ""},
+		{"a number", `{"question": "2+1?", "choices": ["1", "3"], "answer": 1}`, "choices", `"2+1?" - " 1" + " 3"`,
+			`user "2+1?" - "1" + "3"`},
+		{"a text before a number", `{"question": "2-1?", "choices": ["0", "1"], "answer": "0"}`, "choices",
+			`"2-1?" + " 0" - " 1"`, ""},
+		{"ARC", `{"id": "x", "question": "q", "choices": {"text": ["a", "b"], "label": ["1", "2"]}, "answerKey": "2"}`,
+			"choices", `"q" - " a" + " b"`, ""},
+		{"OpenBookQA", `{"question_stem": "q", "choices": [{"text": "a", "label": "A"}, ` +
+			`{"text": "b", "label": "B"}], "answerKey": "A"}`, "choices", `"q" + " a" - " b"`, ""},
+		{"by letter of an object", `{"question": "q", "options": {"A": "a", "B": "b"}, "answer": "B"}`, "choices",
+			`"q" - " a" + " b"`, ""},
+		{"HellaSwag", `{"ctx": "He", "endings": ["ran", "sat"], "label": "1"}`, "choices", `"He" - " ran" + " sat"`,
+			""},
 		{"PIQA", `{"goal": "g", "sol1": "a", "sol2": "b", "label": 0}`, "choices", `"g" + " a" - " b"`, ""},
-		{"WinoGrande", `{"sentence": "Ann paid Bea because _ was poor.", "option1": "Ann", "option2": "Bea", "answer": "2"}`, "winogrande",
-			`"Ann paid Bea because " - "Ann was poor." + "Bea was poor."`, `user "Ann paid Bea because _ was poor." - "Ann" + "Bea"`},
+		{"WinoGrande",
+			`{"sentence": "Ann paid Bea because _ was poor.", "option1": "Ann", "option2": "Bea", "answer": "2"}`,
+			"winogrande",
+			`"Ann paid Bea because " - "Ann was poor." + "Bea was poor."`,
+			`user "Ann paid Bea because _ was poor." - "Ann" + "Bea"`},
 		{"LLM-Adapters", instruction, "choice-instruction", `"Stars are" - " lights" + " great balls of gas: hot"`,
-			`user "Please choose the correct answer to the question: Stars are\n\nAnswer1: lights Answer2: great balls of gas: hot\n\nAnswer format: answer1/answer2" ` +
+			`user "Please choose the correct answer to the question: Stars are\n\nAnswer1: lights Answer2: great ` +
+				`balls of gas: hot\n\nAnswer format: answer1/answer2" ` +
 				`- "the correct answer is answer1" + "the correct answer is answer2"`},
-		{"LLM-Adapters, a blank", filling, "choice-instruction", `"Ann paid Bea because " - "Ann was poor." + "Bea was poor."`, ""},
-		{"LLM-Adapters, names alone", `{"instruction": "Please answer the following question with true or false, question: is it?\n\nAnswer format: true/false", "output": "the correct answer is false", "answer": "false"}`,
+		{"LLM-Adapters, a blank", filling, "choice-instruction",
+			`"Ann paid Bea because " - "Ann was poor." + "Bea was poor."`, ""},
+		{"LLM-Adapters, names alone", `{"instruction": "Please answer the following question with true or false, ` +
+			`question: is it?\n\nAnswer format: true/false", "output": "the correct answer is false", "answer": ` +
+			`"false"}`,
 			"choice-instruction", `"is it?" - " true" + " false"`, ""},
 	} {
 		for _, o := range []data.Options{{Want: data.WantChoices}, {Want: data.WantChoices, ChatChoices: true}} {
@@ -74,26 +91,40 @@ func TestChoices(t *testing.T) {
 }
 
 func TestChoicesRefused(t *testing.T) {
-	for record, want := range map[string]string{
-		`{"question": "q", "choices": ["a", "b"], "answer": "C"}`:                             `d.jsonl:1: field "answer" is "C"; expected one of the labels "A", "B"`,
-		`{"question": "q", "choices": ["a", ["b"]], "answer": 0}`:                             `d.jsonl:1: field "choices", choice 2 is a list`,
-		`{"question": "q", "choices": {"text": ["a", "b"], "label": ["A"]}, "answer": "A"}`:   `2 texts and 1 labels`,
-		`{"question": "q", "choices": [], "answer": 0}`:                                       `d.jsonl:1: there are no choices`,
-		`{"question": "q", "choices": ["a", "b"], "answer": null}`:                            `expected which choice is right`,
-		`{"sentence": "no blank", "option1": "a", "option2": "b", "answer": "1"}`:             `has no blank _`,
-		`{"sentence": "a _ here", "option1": "a", "option2": "b", "answer": "3"}`:             `expected 1 or 2`,
-		`{"question": "q", "answer": "a"}`:                                                    `which is no known format`,
-		`{"question": "q", "choices": ["a"], "answer": 0}`:                                    `a question with 1 choices`,
-		`{"question": "q", "choices": ["a", " "], "answer": 0}`:                               `empty choice`,
-		`{"instruction": "Q Answer format: a/b", "output": "the answer is c", "answer": "c"}`: `expected one of "a", "b"`,
+	for _, tc := range [][2]string{
+		{`{"question": "q", "choices": ["a", "b"], "answer": "C"}`,
+			`d.jsonl:1: field "answer" is "C"; expected one of the labels "A", "B"`},
+		{`{"question": "q", "choices": ["a", ["b"]], "answer": 0}`,
+			`d.jsonl:1: field "choices", choice 2 is a list`},
+		{`{"question": "q", "choices": {"text": ["a", "b"], "label": ["A"]}, "answer": "A"}`,
+			`2 texts and 1 labels`},
+		{`{"question": "q", "choices": [], "answer": 0}`,
+			`d.jsonl:1: there are no choices`},
+		{`{"question": "q", "choices": ["a", "b"], "answer": null}`,
+			`expected which choice is right`},
+		{`{"sentence": "no blank", "option1": "a", "option2": "b", "answer": "1"}`,
+			`has no blank _`},
+		{`{"sentence": "a _ here", "option1": "a", "option2": "b", "answer": "3"}`,
+			`expected 1 or 2`},
+		{`{"question": "q", "answer": "a"}`,
+			`which is no known format`},
+		{`{"question": "q", "choices": ["a"], "answer": 0}`,
+			`a question with 1 choices`},
+		{`{"question": "q", "choices": ["a", " "], "answer": 0}`,
+			`empty choice`},
+		{`{"instruction": "Q Answer format: a/b", "output": "the answer is c", "answer": "c"}`,
+			`expected one of "a", "b"`},
 	} {
-		_, err := data.Open(context.Background(), []string{write(t, "d.jsonl", record)}, data.Options{Want: data.WantChoices})
+		record, want := tc[0], tc[1]
+		_, err := data.Open(context.Background(), []string{write(t, "d.jsonl", record)},
+			data.Options{Want: data.WantChoices})
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, want %s", record, err, want)
 		}
 	}
 	path := write(t, "d.jsonl", `{"question": "q", "choices": ["a", "b"], "answer": "A"}`)
-	for format, want := range map[string]string{"choices": "is multiple choice, which `ggtune eval --choices` measures", "": ""} {
+	for format, want := range map[string]string{"choices": "is multiple choice, which `ggtune eval --choices` measures",
+		"": ""} {
 		_, err := data.Open(context.Background(), []string{path}, data.Options{Format: format})
 		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
 			t.Errorf("format %q: got %v, want %s", format, err, want)

@@ -22,13 +22,15 @@ func TestLayouts(t *testing.T) {
 		want          []string // lines
 	}{
 		{"a list named jsonl", `[{"text": "one"}, {"text": "two"}]`, []string{"1", "1"}},
-		{"an indented list named jsonl", "[\n  {\n    \"text\": \"one\"\n  },\n  {\"text\": \"two\"}\n]\n", []string{"2", "5"}},
+		{"an indented list named jsonl", "[\n  {\n    \"text\": \"one\"\n  },\n  {\"text\": \"two\"}\n]\n",
+			[]string{"2", "5"}},
 		{"indented objects", indented, []string{"1", "4"}},
 		{"an indented object", "{\n  \"text\": \"one\"\n}", []string{"1"}},
 		{"objects side by side", "{\"text\":\n\"one\"} {\"text\": \"two\"}", []string{"1", "2"}},
 		{"strings", "{\"text\": \"one\"}\n\"two\"\n", []string{"1", "2"}},
 		{"long lines", `{"text": "` + long + "\"}\n{\"text\": \"two\"}\n", []string{"1", "2"}},
-		{"long lines that look like rows", `{"text": "` + long + "\", \"data\": [{\"a\": 1}]}\n{\"text\": \"two\"}\n", []string{"1", "2"}},
+		{"long lines that look like rows", `{"text": "` + long + "\", \"data\": [{\"a\": 1}]}\n{\"text\": \"two\"}\n",
+			[]string{"1", "2"}},
 	} {
 		for _, file := range []string{"a.jsonl", "a.json", "a.txt"} {
 			d := open(t, data.Options{}, write(t, file, c.content))
@@ -73,9 +75,12 @@ func TestQuotes(t *testing.T) {
 		{"carriage returns", "a,\"b\r\nc\"\r\nd,e\r\n\r\n", []string{"a b\nc", "d e"}, ""},
 		{"the separator", "\"a,b\",c\n", []string{"a,b c"}, ""},
 		{"no newline at the end", "a,\"b\"", []string{"a b"}, ""},
-		{"text behind a quote", "a,b\nc,\"Stop\" he said\nd,e\nf,\"g\"\n", nil, ":3: malformed table: cell 2 begins with a quote that is closed on line 3"},
-		{"closed by another", "a,\"start\nb,c\nd,says \"so\"\n", nil, ":2: malformed table: cell 2 begins with a quote that is closed on line 4"},
-		{"not closed", "a,b\nc,\"start\nd,e\n", nil, ":3: malformed table: the quote with which cell 2 begins is not closed"},
+		{"text behind a quote", "a,b\nc,\"Stop\" he said\nd,e\nf,\"g\"\n", nil,
+			":3: malformed table: cell 2 begins with a quote that is closed on line 3"},
+		{"closed by another", "a,\"start\nb,c\nd,says \"so\"\n", nil,
+			":2: malformed table: cell 2 begins with a quote that is closed on line 4"},
+		{"not closed", "a,b\nc,\"start\nd,e\n", nil,
+			":3: malformed table: the quote with which cell 2 begins is not closed"},
 		{"first cell", "\"a,b\nc,d\n", nil, ":2: malformed table: the quote with which cell 1"},
 	} {
 		for file, sep := range map[string]string{"a.csv": ",", "a.tsv": "\t"} {
@@ -107,28 +112,34 @@ func TestQuotes(t *testing.T) {
 		}
 	}
 	// By tabs, a quote that happens to be closed at the end of a later cell swallows rows too.
-	_, err := data.Open(context.Background(), []string{write(t, "a.tsv", "prompt\tcompletion\na\t\"start\nb\tmore\nc\tstop\"\nd\te\n")}, data.Options{})
-	if err == nil || !strings.Contains(err.Error(), "a.tsv:2: malformed table: a quote at the beginning of a cell is closed only on line 4") {
+	_, err := data.Open(context.Background(),
+		[]string{write(t, "a.tsv", "prompt\tcompletion\na\t\"start\nb\tmore\nc\tstop\"\nd\te\n")}, data.Options{})
+	if err == nil ||
+		!strings.Contains(err.Error(),
+			"a.tsv:2: malformed table: a quote at the beginning of a cell is closed only on line 4") {
 		t.Errorf("got %v", err)
 	}
 }
 
-// TestNoCharacter: half of a surrogate pair is refused as bytes are that are no UTF-8, in every container, and replaced where
-// they are.
+// TestNoCharacter: half of a surrogate pair is refused as bytes are that are no UTF-8, in every container, and replaced
+// where they are.
 func TestNoCharacter(t *testing.T) {
 	for _, c := range []struct{ file, content, want string }{
-		{"a.jsonl", `{"text": "a"}` + "\n" + `{"text": "b\ud83d"}`, `a.jsonl:2:12: malformed JSON: the escape \ud83d is half of a surrogate pair`},
+		{"a.jsonl", `{"text": "a"}` + "\n" + `{"text": "b\ud83d"}`,
+			`a.jsonl:2:12: malformed JSON: the escape \ud83d is half of a surrogate pair`},
 		{"a.jsonl", `{"text": "b", "more": ["\uDE00 \ud83d"]}`, `the escape \uDE00`},
 		{"a.jsonl", `{"text": "b", "\ud83d\n": 1}`, `the escape \ud83d`},
 		{"a.json", "[\n" + `{"text": "b\ud83d\ud83d\ude00"}]`, `a.json:2:12: malformed JSON: the escape \ud83d`},
 		{"a.csv", "messages\n" + `"[{""role"": ""assistant"", ""content"": ""\ud83d""}]"` + "\n", `the escape \ud83d`},
-		{"a.jsonl", `{"messages": [{"role": "assistant", "content": "a"}], "tools": "[{\"name\": \"\\ud83d\"}]"}`, `the escape \ud83d`},
+		{"a.jsonl", `{"messages": [{"role": "assistant", "content": "a"}], "tools": "[{\"name\": \"\\ud83d\"}]"}`,
+			`the escape \ud83d`},
 		{"a.parquet", parquetFile(t, []struct {
 			Text string `parquet:"text"`
 		}{{"a"}, {"b\xff"}}), "a.parquet:2: the byte 0xff"},
 	} {
 		path := write(t, c.file, c.content)
-		if _, err := data.Open(context.Background(), []string{path}, data.Options{}); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, err := data.Open(context.Background(), []string{path}, data.Options{}); err == nil ||
+			!strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: got %v, want %s", c.content, err, c.want)
 		}
 	}
@@ -160,16 +171,20 @@ func TestNoNumber(t *testing.T) {
 		"b.json":    "{\n" + `"score": NaN, "text": "NaN, -Infinity \"NaN"}`,
 		"a.parquet": parquetFile(t, []row{{`NaN, -Infinity "NaN`, math.NaN(), float32(math.Inf(1))}}),
 	} {
-		if got, want := all(t, open(t, data.Options{}, write(t, file, content)))[0], `text "NaN, -Infinity \"NaN"`; got != want {
+		if got, want := all(t, open(t, data.Options{}, write(t, file, content)))[0],
+			`text "NaN, -Infinity \"NaN"`; got != want {
 			t.Errorf("%s: got %s, want %s", file, got, want)
 		}
 	}
-	d := open(t, data.Options{Want: data.WantPairs}, write(t, "a.jsonl", `{"prompt": "p", "responses": ["a", "b", "c"], "scores": [1, 2, NaN]}`))
+	d := open(t, data.Options{Want: data.WantPairs},
+		write(t, "a.jsonl", `{"prompt": "p", "responses": ["a", "b", "c"], "scores": [1, 2, NaN]}`))
 	if st := d.Stats(); len(st.Dropped) != 1 || st.Dropped[0].Reason != "an answer without a score" {
 		t.Errorf("a score that is no number: got %+v", st.Dropped)
 	}
-	for _, content := range []string{`{"text": "a", "b": NaNa}`, `{"text": "a", "b": None}`, `{"text": "a", "b": Inf}`} {
-		if _, err := data.Open(context.Background(), []string{write(t, "a.jsonl", content)}, data.Options{}); err == nil || !strings.Contains(err.Error(), "a.jsonl:1") {
+	for _, content := range []string{`{"text": "a", "b": NaNa}`, `{"text": "a", "b": None}`,
+		`{"text": "a", "b": Inf}`} {
+		if _, err := data.Open(context.Background(), []string{write(t, "a.jsonl", content)},
+			data.Options{}); err == nil || !strings.Contains(err.Error(), "a.jsonl:1") {
 			t.Errorf("%s: got %v", content, err)
 		}
 	}
@@ -202,8 +217,10 @@ func TestParquetStructs(t *testing.T) {
 			{Type: "function", Name: "n"}}},
 		{Text: "q", Reply: "a"},
 	})))
-	want := []string{`user "q"; assistant "a"; tools [{"type":"function","name":"b","args":{"city":"C"},"need":["x","y"],"odd":[]},` +
-		`{"type":"function","name":"a","args":{"unit":"<f>"},"need":[],"odd":[{"city":"C"},{}]},{"type":"function","name":"n","need":[],"odd":[]}]`,
+	want := []string{`user "q"; assistant "a"; tools ` +
+		`[{"type":"function","name":"b","args":{"city":"C"},"need":["x","y"],"odd":[]},` +
+		`{"type":"function","name":"a","args":{"unit":"<f>"},"need":[],"odd":[{"city":"C"},{}]},{"type":"function",` +
+		`"name":"n","need":[],"odd":[]}]`,
 		`user "q"; assistant "a"`}
 	if diff := cmp.Diff(want, all(t, d)); diff != "" {
 		t.Errorf("examples (-want +got):\n%s", diff)
@@ -218,8 +235,11 @@ func TestCases(t *testing.T) {
 	}{
 		{"parquet-nested-structs/tools.jsonl", ""},
 		{"parquet-nested-structs/tools.parquet", ""},
-		{"parquet-nested-structs/nulltools.parquet", `user "u"; assistant "a"; tools [{"type":"function","function":{"name":"first","description":"d","parameters":{"type":"object","properties":{"a":{"type":"string"}}}}},` +
-			`{"type":"function","function":{"name":"second","description":"d","parameters":{"type":"object","properties":{"b":{"type":"integer"}}}}}]`},
+		{"parquet-nested-structs/nulltools.parquet", `user "u"; assistant "a"; tools ` +
+			`[{"type":"function","function":{"name":"first","description":"d","parameters":{"type":"object",` +
+			`"properties":{"a":{"type":"string"}}}}},` +
+			`{"type":"function","function":{"name":"second","description":"d","parameters":{"type":"object",` +
+			`"properties":{"b":{"type":"integer"}}}}}]`},
 		{"unread-columns/orca.jsonl", `system "You answer in one word."; user "Sky colour?"; assistant "Blue."`},
 		{"tsv-quote-swallows-rows/data.tsv", "data.tsv:3: malformed table"},
 		{"tsv-quote-swallows-rows/unclosed.tsv", "unclosed.tsv:2: malformed table"},
@@ -232,7 +252,9 @@ func TestCases(t *testing.T) {
 			d.Close()
 		}
 		if c.want == "" {
-			c.want = `"function":{"name":"get_weather","description":"weather of a city","parameters":{"type":"object","properties":{"unit":{"type":"string"},"city":{"type":"string"}},"required":["city"]}}}]`
+			c.want = `"function":{"name":"get_weather","description":"weather of a ` +
+				`city","parameters":{"type":"object","properties":{"unit":{"type":"string"},` +
+				`"city":{"type":"string"}},"required":["city"]}}}]`
 			got = strings.ReplaceAll(strings.ReplaceAll(got, ": ", ":"), ", ", ",")
 		}
 		if !strings.Contains(got, c.want) {

@@ -128,58 +128,91 @@ func TestFormats(t *testing.T) {
 		opts                        data.Options
 	}{
 		{name: "messages", file: "a.jsonl", format: "messages",
-			content: `{"messages": [{"role": "system", "content": "S"}, {"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}], "extra": 1}` + "\n" +
-				`{"messages": [{"role": "user", "content": [{"type": "text", "text": "Q"}, {"type": "text", "value": "2"}]}, {"role": "assistant", "content": "A", "weight": 0}, {"role": "assistant", "content": "B", "loss_weight": 1.0}]}`,
-			want: []string{`system "S"; user "Q"; assistant "A"`, `user "Q2"; assistant "A" train false; assistant "B" train true`}},
+			content: `{"messages": [{"role": "system", "content": "S"}, {"role": "user", "content": "Q"}, ` +
+				`{"role": "assistant", "content": "A"}], "extra": 1}` + "\n" +
+				`{"messages": [{"role": "user", "content": [{"type": "text", "text": "Q"}, ` +
+				`{"type": "text", "value": "2"}]}, {"role": "assistant", "content": "A", "weight": 0}, ` +
+				`{"role": "assistant", "content": "B", "loss_weight": 1.0}]}`,
+			want: []string{`system "S"; user "Q"; assistant "A"`,
+				`user "Q2"; assistant "A" train false; assistant "B" train true`}},
 		{name: "tools", file: "a.jsonl", format: "messages",
-			content: `{"tools": "[{\"type\": \"function\"}]", "messages": [{"role": "user", "content": "Q"}, {"role": "assistant", "content": null, "tool_calls": [{"id": "x1", "type": "function", "function": {"name": "f", "arguments": "{\"a\": 1}"}}]}, {"role": "tool", "tool_call_id": "x1", "name": "f", "content": "7"}, {"role": "assistant", "content": "7", "reasoning_content": "hm"}]}`,
-			want:    []string{`user "Q"; assistant "" call fx1 "{\"a\": 1}"; tool "7" name f id x1; assistant "7" reasoning "hm"; tools [{"type": "function"}]`}},
+			content: `{"tools": "[{\"type\": \"function\"}]", "messages": [{"role": "user", "content": "Q"}, ` +
+				`{"role": "assistant", "content": null, "tool_calls": [{"id": "x1", "type": "function", "function": ` +
+				`{"name": "f", "arguments": "{\"a\": 1}"}}]}, ` +
+				`{"role": "tool", "tool_call_id": "x1", "name": "f", "content": "7"}, ` +
+				`{"role": "assistant", "content": "7", "reasoning_content": "hm"}]}`,
+			want: []string{`user "Q"; assistant "" call fx1 "{\"a\": 1}"; tool "7" name f id x1; assistant "7" ` +
+				`reasoning "hm"; tools [{"type": "function"}]`}},
 		{name: "parts", file: "a.jsonl", format: "messages",
-			content: `{"messages": [{"role": "user", "content": "Q"}, {"role": "assistant", "content": [{"type": "reasoning", "value": "R"}, {"type": "tool_call", "value": "{\"name\": \"f\", \"arguments\": {\"a\": 1}}"}]}]}`,
-			want:    []string{`user "Q"; assistant "" reasoning "R" call f {"a": 1}`}},
+			content: `{"messages": [{"role": "user", "content": "Q"}, ` +
+				`{"role": "assistant", "content": [{"type": "reasoning", "value": "R"}, ` +
+				`{"type": "tool_call", "value": "{\"name\": \"f\", \"arguments\": {\"a\": 1}}"}]}]}`,
+			want: []string{`user "Q"; assistant "" reasoning "R" call f {"a": 1}`}},
 		{name: "sharegpt", file: "a.json", format: "sharegpt",
-			content: `[{"conversations": [{"from": "human", "value": "Q"}, {"from": "function_call", "value": "{\"name\": \"f\", \"arguments\": {}}"}, {"from": "observation", "value": "7"}, {"from": "gpt", "value": "A"}], "system": "S", "tools": "[]"}]`,
-			want:    []string{`system "S"; user "Q"; assistant "" call f {}; tool "7"; assistant "A"`}},
+			content: `[{"conversations": [{"from": "human", "value": "Q"}, ` +
+				`{"from": "function_call", "value": "{\"name\": \"f\", \"arguments\": {}}"}, ` +
+				`{"from": "observation", "value": "7"}, {"from": "gpt", "value": "A"}], "system": "S", "tools": "[]"}]`,
+			want: []string{`system "S"; user "Q"; assistant "" call f {}; tool "7"; assistant "A"`}},
 		{name: "alpaca", file: "a.json", format: "alpaca",
-			content: `[{"instruction": "I", "input": "", "output": "O"}, {"instruction": "I", "input": "X", "output": 4, "system": "S", "history": [["a", "b"]]}]`,
-			want:    []string{`user "I"; assistant "O"`, `system "S"; user "a"; assistant "b"; user "I\nX"; assistant "4"`}},
-		{name: "dolly", file: "a.jsonl", format: "alpaca", content: `{"instruction": "I", "context": "C", "response": "R", "category": "x"}`,
-			want: []string{`user "I\nC"; assistant "R"`}},
+			content: `[{"instruction": "I", "input": "", "output": "O"}, ` +
+				`{"instruction": "I", "input": "X", "output": 4, "system": "S", "history": [["a", "b"]]}]`,
+			want: []string{`user "I"; assistant "O"`,
+				`system "S"; user "a"; assistant "b"; user "I\nX"; assistant "4"`}},
+		{name: "dolly", file: "a.jsonl", format: "alpaca",
+			content: `{"instruction": "I", "context": "C", "response": "R", "category": "x"}`,
+			want:    []string{`user "I\nC"; assistant "R"`}},
 		{name: "completion", file: "a.jsonl", format: "completion", content: `{"prompt": "P ", "completion": "C"}`,
 			want: []string{`completion "P " "C"`}},
 		{name: "completion of messages", file: "a.jsonl", format: "completion",
-			content: `{"prompt": [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}, {"role": "user", "content": "R"}], "completion": [{"role": "assistant", "content": "B"}]}`,
-			want:    []string{`user "Q" train false; assistant "A" train false; user "R" train false; assistant "B"`}},
-		{name: "qa", file: "a.jsonl", format: "qa", content: `{"question": "Q", "answer": "A"}` + "\r\n\r\n" + `{"question": "Q2", "answer": "A2"}` + "\r\n",
+			content: `{"prompt": [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}, ` +
+				`{"role": "user", "content": "R"}], "completion": [{"role": "assistant", "content": "B"}]}`,
+			want: []string{`user "Q" train false; assistant "A" train false; user "R" train false; assistant "B"`}},
+		{name: "qa", file: "a.jsonl", format: "qa", content: `{"question": "Q", "answer": "A"}` + "\r\n\r\n" +
+			`{"question": "Q2", "answer": "A2"}` + "\r\n",
 			want: []string{`user "Q"; assistant "A"`, `user "Q2"; assistant "A2"`}},
 		{name: "self-instruct", file: "a.jsonl", format: "self-instruct",
 			content: `{"instruction": "I", "instances": [{"input": "", "output": "O"}, {"input": "X", "output": "P"}]}`,
 			want:    []string{`user "I"; assistant "O"`, `user "I\nX"; assistant "P"`}},
-		{name: "text rows", file: "a.jsonl", format: "text", content: `{"text": "one"}` + "\n" + `{"text": "two\u0000"}`,
-			want: []string{`text "one"`, `text "two\x00"`}},
-		{name: "list of strings", file: "a.json", format: "text", content: `["one", "two"]`, want: []string{`text "one"`, `text "two"`}},
+		{name: "text rows", file: "a.jsonl", format: "text",
+			content: `{"text": "one"}` + "\n" + `{"text": "two\u0000"}`,
+			want:    []string{`text "one"`, `text "two\x00"`}},
+		{name: "list of strings", file: "a.json", format: "text", content: `["one", "two"]`,
+			want: []string{`text "one"`, `text "two"`}},
 		{name: "renamed", file: "a.json", format: "text", content: `[{"title": "t", "content": "c"}]`,
 			opts: data.Options{Columns: map[string]string{"text": "content"}}, want: []string{`text "c"`}},
-		{name: "plain file", file: "a.txt", format: "text", content: "one\r\n\r\ntwo\r\n", want: []string{`text "one\n\ntwo\n"`}},
+		{name: "plain file", file: "a.txt", format: "text", content: "one\r\n\r\ntwo\r\n",
+			want: []string{`text "one\n\ntwo\n"`}},
 		{name: "no suffix", file: "a", format: "text", content: "one\ntwo", want: []string{`text "one\ntwo"`}},
-		{name: "end of text", file: "a.txt", format: "text", content: "one\n<|endoftext|>\ntwo\n\nmore\n<|endoftext|>\n",
-			want: []string{`text "one"`, `text "two\n\nmore"`}},
+		{name: "end of text", file: "a.txt", format: "text",
+			content: "one\n<|endoftext|>\ntwo\n\nmore\n<|endoftext|>\n",
+			want:    []string{`text "one"`, `text "two\n\nmore"`}},
 		{name: "paragraphs", file: "a.md", format: "text", content: "one\n\n\n\ntwo\nmore\r\n\r\nthree\n",
 			opts: data.Options{Split: "paragraph"}, want: []string{`text "one"`, `text "two\nmore"`, `text "three"`}},
-		{name: "lines", file: "a.txt", format: "text", content: "one\n\ntwo", opts: data.Options{Split: "line"}, want: []string{`text "one"`, `text "two"`}},
-		{name: "separator", file: "a.txt", format: "text", content: "one===two", opts: data.Options{Split: "==="}, want: []string{`text "one"`, `text "two"`}},
-		{name: "csv", file: "a.csv", format: "alpaca", content: "\xef\xbb\xbfinstruction,input,output\r\nI,\"x, y\",\"a \"\"b\"\"\nc\"\r\nJ,,O\r\n",
-			want: []string{`user "I\nx, y"; assistant "a \"b\"\nc"`, `user "J"; assistant "O"`}},
+		{name: "lines", file: "a.txt", format: "text", content: "one\n\ntwo", opts: data.Options{Split: "line"},
+			want: []string{`text "one"`, `text "two"`}},
+		{name: "separator", file: "a.txt", format: "text", content: "one===two", opts: data.Options{Split: "==="},
+			want: []string{`text "one"`, `text "two"`}},
+		{name: "csv", file: "a.csv", format: "alpaca",
+			content: "\xef\xbb\xbfinstruction,input,output\r\nI,\"x, y\",\"a \"\"b\"\"\nc\"\r\nJ,,O\r\n",
+			want:    []string{`user "I\nx, y"; assistant "a \"b\"\nc"`, `user "J"; assistant "O"`}},
 		{name: "csv with lists", file: "a.csv", format: "messages",
-			content: "messages\n" + `"[{""role"": ""user"", ""content"": ""Q""}, {""role"": ""assistant"", ""content"": ""A""}]"` + "\n",
-			want:    []string{`user "Q"; assistant "A"`}},
-		{name: "tsv", file: "a.tsv", format: "qa", content: "question\tanswer\nQ \"x\"\tA\n", want: []string{`user "Q \"x\""; assistant "A"`}},
-		{name: "csv by content", file: "a.txt", format: "completion", content: "prompt,completion\nP,C\n", want: []string{`completion "P" "C"`}},
-		{name: "rows in an object", file: "a.json", format: "text", content: `{"version": 1, "data": [{"text": "one"}], "more": {}}`, want: []string{`text "one"`}},
-		{name: "one object", file: "a.json", format: "text", content: "\n{\n \"text\":\n \"one\"\n}\n", want: []string{`text "one"`}},
-		{name: "jsonl named json", file: "a.json", format: "text", content: `{"text": "one"}` + "\n" + `{"text": "two"}`, want: []string{`text "one"`, `text "two"`}},
-		{name: "jsonl named txt", file: "a.txt", format: "text", content: `{"text": "one"}` + "\n" + `{"text": "two"}`, want: []string{`text "one"`, `text "two"`}},
-		{name: "no newline at the end", file: "a.jsonl", format: "text", content: `{"text": "one"}`, want: []string{`text "one"`}},
+			content: "messages\n" +
+				`"[{""role"": ""user"", ""content"": ""Q""}, {""role"": ""assistant"", ""content"": ""A""}]"` + "\n",
+			want: []string{`user "Q"; assistant "A"`}},
+		{name: "tsv", file: "a.tsv", format: "qa", content: "question\tanswer\nQ \"x\"\tA\n",
+			want: []string{`user "Q \"x\""; assistant "A"`}},
+		{name: "csv by content", file: "a.txt", format: "completion", content: "prompt,completion\nP,C\n",
+			want: []string{`completion "P" "C"`}},
+		{name: "rows in an object", file: "a.json", format: "text",
+			content: `{"version": 1, "data": [{"text": "one"}], "more": {}}`, want: []string{`text "one"`}},
+		{name: "one object", file: "a.json", format: "text", content: "\n{\n \"text\":\n \"one\"\n}\n",
+			want: []string{`text "one"`}},
+		{name: "jsonl named json", file: "a.json", format: "text",
+			content: `{"text": "one"}` + "\n" + `{"text": "two"}`, want: []string{`text "one"`, `text "two"`}},
+		{name: "jsonl named txt", file: "a.txt", format: "text", content: `{"text": "one"}` + "\n" + `{"text": "two"}`,
+			want: []string{`text "one"`, `text "two"`}},
+		{name: "no newline at the end", file: "a.jsonl", format: "text", content: `{"text": "one"}`,
+			want: []string{`text "one"`}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			d := open(t, c.opts, write(t, c.file, c.content))
@@ -210,8 +243,10 @@ func TestInstructions(t *testing.T) {
 	}{
 		{"default", data.InstructionOptions{}, fmt.Sprintf("completion %q %q", head+pos1+pos2+x, " 2")},
 		{"none", data.InstructionOptions{Examples: -1}, fmt.Sprintf("completion %q %q", head+x, " 2")},
-		{"negative", data.InstructionOptions{Examples: 1, Negative: 3}, fmt.Sprintf("completion %q %q", head+neg+pos1+x, " 2")},
-		{"examples only", data.InstructionOptions{Examples: 1, NoDefinition: true}, fmt.Sprintf("completion %q %q", pos1+x, " 2")},
+		{"negative", data.InstructionOptions{Examples: 1, Negative: 3},
+			fmt.Sprintf("completion %q %q", head+neg+pos1+x, " 2")},
+		{"examples only", data.InstructionOptions{Examples: 1, NoDefinition: true},
+			fmt.Sprintf("completion %q %q", pos1+x, " 2")},
 		{"chat", data.InstructionOptions{Examples: -1, Chat: true}, fmt.Sprintf("user %q; assistant %q", head+x, "2")},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -253,7 +288,8 @@ func zst(t testing.TB, s string) string {
 func TestCompressed(t *testing.T) {
 	const rows = `{"text": "one"}` + "\n" + `{"text": "two"}` + "\n"
 	plain := open(t, data.Options{}, write(t, "a.jsonl", rows))
-	for name, content := range map[string]string{"a.jsonl.gz": gz(t, rows), "a.jsonl.zst": zst(t, rows), "wrong-name.jsonl": gz(t, rows)} {
+	for name, content := range map[string]string{"a.jsonl.gz": gz(t, rows), "a.jsonl.zst": zst(t, rows),
+		"wrong-name.jsonl": gz(t, rows)} {
 		for _, mem := range []int{0, 1} { // in memory, and through a temporary file
 			dir := t.TempDir()
 			d := open(t, data.Options{InMemory: mem, TempDir: dir}, write(t, name, content))
@@ -331,7 +367,8 @@ func TestParquet(t *testing.T) {
 		t.Errorf("got %v, want an error about the limit", err)
 	}
 	for _, cut := range []int{5, 20, len(content) / 2, len(content) - 1} {
-		if _, err := data.Open(context.Background(), []string{write(t, "a.parquet", content[:cut])}, data.Options{}); err == nil {
+		if _, err := data.Open(context.Background(), []string{write(t, "a.parquet", content[:cut])},
+			data.Options{}); err == nil {
 			t.Errorf("cut off at %d bytes: got no error", cut)
 		}
 	}
@@ -359,7 +396,8 @@ func TestLongDocument(t *testing.T) {
 				t.Fatal(err)
 			}
 			if len(e.Text) > 1024 || e.Continues != (i > 0) || e.Continued != (i < d.Len()-1) {
-				t.Errorf("piece %d of %d: %d bytes, continues %v, continued %v", i, d.Len(), len(e.Text), e.Continues, e.Continued)
+				t.Errorf("piece %d of %d: %d bytes, continues %v, continued %v", i, d.Len(), len(e.Text), e.Continues,
+					e.Continued)
 			}
 			got.WriteString(e.Text)
 		}
@@ -372,7 +410,8 @@ func TestLongDocument(t *testing.T) {
 func TestDirectory(t *testing.T) {
 	dir := t.TempDir()
 	for name, content := range map[string]string{
-		"b.jsonl": `{"text": "two"}`, "a.jsonl.gz": gz(t, `{"text": "one"}`), "c.txt": "three", ".hidden.jsonl": "{", "notes.pdf": "x",
+		"b.jsonl": `{"text": "two"}`, "a.jsonl.gz": gz(t, `{"text": "one"}`), "c.txt": "three", ".hidden.jsonl": "{",
+		"notes.pdf": "x",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o666); err != nil {
 			t.Fatal(err)
@@ -427,7 +466,8 @@ func TestCancel(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	stop := errors.New("stop")
 	cancel(stop)
-	if _, err := data.Open(ctx, []string{write(t, "a.jsonl", `{"text": "one"}`)}, data.Options{}); !errors.Is(err, stop) {
+	if _, err := data.Open(ctx, []string{write(t, "a.jsonl", `{"text": "one"}`)}, data.Options{}); !errors.Is(err,
+		stop) {
 		t.Errorf("got %v, want the cause of the cancellation", err)
 	}
 }

@@ -40,7 +40,8 @@ type entry struct {
 // Stats count what was read.
 type Stats struct {
 	Files int `json:"files"`
-	// Skipped says of each thing in a directory that has a data file's name and is none what it is: "data/a.jsonl is a pipe".
+	// Skipped says of each thing in a directory that has a data file's name and is none what it is: "data/a.jsonl is a
+	// pipe".
 	Skipped []string `json:"skipped,omitempty"`
 	Records int      `json:"records"` // lines, rows, documents
 	Read    int      `json:"read"`    // examples found in them
@@ -84,7 +85,9 @@ func Open(ctx context.Context, paths []string, opts Options) (_ *Dataset, err er
 		return nil, err
 	}
 	if d.stats.Skipped = skipped; opts.Strict && len(skipped) > 0 {
-		return nil, fmt.Errorf("%s, not a regular file: it cannot be read; take it out of the directory, or do without --strict", skipped[0])
+		return nil, fmt.Errorf(
+			"%s, not a regular file: it cannot be read; take it out of the directory, or do without --strict",
+			skipped[0])
 	}
 	if opts.Format != "" {
 		if d.format, err = formats.Get(opts.Format); err != nil {
@@ -129,7 +132,8 @@ func (d *Dataset) emptyError(names []string) error {
 	for _, drop := range d.stats.Dropped {
 		fmt.Fprintf(&why, "; dropped %d: %s (%s)", drop.Count, drop.Reason, strings.Join(drop.First, ", "))
 	}
-	return fmt.Errorf("%s: the dataset is empty: %s, nothing to learn from%s", strings.Join(names, ", "), count.Of(d.stats.Records, "record"), &why)
+	return fmt.Errorf("%s: the dataset is empty: %s, nothing to learn from%s", strings.Join(names, ", "),
+		count.Of(d.stats.Records, "record"), &why)
 }
 
 // scan reads a file's records into the index.
@@ -248,8 +252,10 @@ func (d *Dataset) check(r *Record, f *file, firstOfFile bool) error {
 			return d.mismatch(r, true)
 		}
 		if field := verdictField(r); field != "" && !d.format.Preference && KTO.Match(r) {
-			return r.errorf("the field %q is a verdict on the answer, and the format %q that was asked for reads the answer as one to "+
-				"learn, whatever the verdict; kto trains on verdicts, if no format is asked for; if the column is no verdict, leave it out (--columns =%s)",
+			return r.errorf("the field %q is a verdict on the answer, and the format %q that was asked for reads the "+
+				"answer as one to "+
+				"learn, whatever the verdict; kto trains on verdicts, if no format is asked for; if the column is no "+
+				"verdict, leave it out (--columns =%s)",
 				field, d.format.Name, field)
 		}
 		return nil
@@ -297,8 +303,9 @@ func invalidUTF8(f *file, p place, raw []byte) error {
 		off += size
 	}
 	line := p.line + bytes.Count(raw[:off], []byte("\n"))
-	return errorf(Source{File: f.path, Line: line}, "the byte 0x%02x at offset %d is not UTF-8; convert the file to UTF-8, or let such "+
-		"bytes be replaced (--replace-invalid)", raw[off], p.off+int64(off))
+	return errorf(Source{File: f.path, Line: line},
+		"the byte 0x%02x at offset %d is not UTF-8; convert the file to UTF-8, or let such "+
+			"bytes be replaced (--replace-invalid)", raw[off], p.off+int64(off))
 }
 
 func (d *Dataset) drop(reason string, at Source) { d.stats.Dropped = note(d.stats.Dropped, reason, at) }

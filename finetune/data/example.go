@@ -40,7 +40,8 @@ func (k Kind) String() string {
 // A Source is the place an Example was read from.
 type Source struct {
 	File string // path as it was given or found
-	// Line is the 1-based line the record starts on. For a container without lines (Parquet) it is the 1-based row number.
+	// Line is the 1-based line the record starts on. For a container without lines (Parquet) it is the 1-based row
+	// number.
 	Line int
 	// Sub is the 1-based index of the example within its record where one record gives several (the instances of a
 	// Natural Instructions task), 0 otherwise.
@@ -60,10 +61,12 @@ type Example struct {
 	Source Source
 	Kind   Kind
 
-	Messages []Message       // KindMessages: the conversation, in order; KindPair, KindVerdict: the prompt of a conversation
+	// KindMessages: the conversation, in order; KindPair, KindVerdict: the prompt of a conversation
+	Messages []Message
 	Tools    json.RawMessage // JSON array of tool definitions for the template, or nil
 
-	Prompt     string // KindCompletion: not counted; KindPair, KindVerdict: the prompt where the answers are literal text
+	// KindCompletion: not counted; KindPair, KindVerdict: the prompt where the answers are literal text
+	Prompt     string
 	Completion string // KindCompletion: counted
 
 	Answers   []Answer // KindPair: chosen, rejected; KindVerdict: one; KindChoice: all
@@ -78,8 +81,8 @@ type Example struct {
 	drop string // nothing can be learned from it, for this reason; such an example does not leave the package
 }
 
-// An Answer is one continuation of a prompt: Messages, of which the assistant's turns count, or, where they are nil, literal
-// Text, which counts whole. The answers of one example are of one form.
+// An Answer is one continuation of a prompt: Messages, of which the assistant's turns count, or, where they are nil,
+// literal Text, which counts whole. The answers of one example are of one form.
 type Answer struct {
 	Messages []Message
 	Text     string
@@ -119,6 +122,7 @@ type ToolCall struct {
 	ID   string // or ""
 	Type string // "function" where the data does not say
 	Name string // the function's name
-	// Arguments is JSON: an object as a rule, or a string holding JSON as OpenAI's API writes it, just as the data had it.
+	// Arguments is JSON: an object as a rule, or a string holding JSON as OpenAI's API writes it, just as the data had
+	// it.
 	Arguments json.RawMessage
 }

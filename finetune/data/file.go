@@ -22,7 +22,8 @@ import (
 type file struct {
 	path string
 	in   io.ReaderAt
-	// stop says why no more is to be read; nil: nothing stops it. While a dataset is opened, files are read from end to end.
+	// stop says why no more is to be read; nil: nothing stops it. While a dataset is opened, files are read from end to
+	// end.
 	stop func() error
 	size int64
 	bom  int64 // bytes of a byte order mark to skip
@@ -89,8 +90,8 @@ func plainName(name string) string {
 }
 
 // expand lists the files that the paths name: a directory gives the data files in it, sorted by name, hidden ones and
-// those in subdirectories left out. What has the name of a data file there and is a pipe or another thing that cannot be read
-// twice is skipped.
+// those in subdirectories left out. What has the name of a data file there and is a pipe or another thing that cannot
+// be read twice is skipped.
 func expand(paths []string) (out, skipped []string, err error) {
 	seen := map[string]string{}
 	add := func(path string) error {
@@ -159,8 +160,9 @@ func inDirectory(dir string) (files, others []string, err error) {
 	if len(others) > 0 {
 		but = "; " + strings.Join(others, ", ")
 	}
-	return nil, nil, fmt.Errorf("%s: the directory holds no data files; expected files named *%s, optionally with .gz or .zst%s",
-		dir, strings.Join(dataSuffixes, ", *"), but)
+	return nil, nil,
+		fmt.Errorf("%s: the directory holds no data files; expected files named *%s, optionally with .gz or .zst%s",
+			dir, strings.Join(dataSuffixes, ", *"), but)
 }
 
 // sniffSize is how much of a file is looked at to recognise it, bytes.
@@ -191,7 +193,8 @@ func openFile(path string, o *Options, rm *room, stop func() error) (_ *file, er
 		kind := compression(head)
 		if kind == "" {
 			if bytes.HasPrefix(head, []byte("GGUF")) {
-				return nil, fmt.Errorf("%s: this is a GGUF file, a model or an adapter; expected examples: JSONL, JSON, CSV, Parquet or text", path)
+				return nil, fmt.Errorf("%s: this is a GGUF file, a model or an adapter; expected examples: JSONL, "+
+					"JSON, CSV, Parquet or text", path)
 			}
 			break
 		}
@@ -240,7 +243,8 @@ func (f *file) inflate(kind string, rm *room) error {
 		}
 		r = z
 	case "zstd":
-		z, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(1<<30), zstd.WithDecoderMaxWindow(1<<28))
+		z, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(1<<30),
+			zstd.WithDecoderMaxWindow(1<<28))
 		if err != nil {
 			return fmt.Errorf("%s: malformed zstd: %v", f.path, err)
 		}
@@ -253,7 +257,8 @@ func (f *file) inflate(kind string, rm *room) error {
 		if w.err != nil {
 			return fmt.Errorf("%s: expanding it: %w", f.path, w.err)
 		}
-		return fmt.Errorf("%s: malformed %s: %v; the file may be cut off: fetch or compress it again", f.path, kind, err)
+		return fmt.Errorf("%s: malformed %s: %v; the file may be cut off: fetch or compress it again", f.path, kind,
+			err)
 	}
 	return f.replace(w)
 }
@@ -275,7 +280,8 @@ func (f *file) recognise(o *Options, rm *room) error {
 	case bytes.HasPrefix(head, []byte("\xef\xbb\xbf")):
 		f.bom = 3
 	case bytes.HasPrefix(head, []byte("\xff\xfe")), bytes.HasPrefix(head, []byte("\xfe\xff")), looksUTF16(head):
-		return fmt.Errorf("%s: the text is UTF-16; expected UTF-8: convert it, for example with iconv -f UTF-16 -t UTF-8", f.path)
+		return fmt.Errorf(
+			"%s: the text is UTF-16; expected UTF-8: convert it, for example with iconv -f UTF-16 -t UTF-8", f.path)
 	}
 	if bytes.HasPrefix(head, []byte("PAR1")) {
 		if f.size < 12 {
@@ -297,7 +303,8 @@ func (f *file) recognise(o *Options, rm *room) error {
 	trimmed := bytes.TrimLeft(text, " \t\r\n")
 	switch {
 	case has(".parquet"):
-		return fmt.Errorf("%s: the name says Parquet, but the file does not begin as one; expected the bytes PAR1", f.path)
+		return fmt.Errorf("%s: the name says Parquet, but the file does not begin as one; expected the bytes PAR1",
+			f.path)
 	case len(trimmed) == 0 && whole:
 		return fmt.Errorf("%s: the file is empty", f.path)
 	case has(".csv"):
@@ -311,7 +318,8 @@ func (f *file) recognise(o *Options, rm *room) error {
 	case len(trimmed) > 0 && (trimmed[0] == '{' || trimmed[0] == '['):
 		return f.recogniseJSON(trimmed, whole, o)
 	case has(".json"):
-		return fmt.Errorf("%s: the name says JSON, but the file begins with %q; expected an object or a list", f.path, trimmed[:min(12, len(trimmed))])
+		return fmt.Errorf("%s: the name says JSON, but the file begins with %q; expected an object or a list", f.path,
+			trimmed[:min(12, len(trimmed))])
 	default:
 		f.box = f.tableOrText(text, o)
 	}

@@ -41,8 +41,8 @@ func Formats() []string { return formats.Names() }
 // preference lists the fields that mark data of preferences.
 var preference = []string{"chosen", "rejected", "chosen_messages", "rejected_messages"}
 
-// isPreference says whether the record holds a choice between answers, or a verdict on one. Plain data may have a label that
-// is no verdict; true or false is one. Where verdicts are wanted every label must be one, and its format says so.
+// isPreference says whether the record holds a choice between answers, or a verdict on one. Plain data may have a label
+// that is no verdict; true or false is one. Where verdicts are wanted every label must be one, and its format says so.
 func isPreference(r *Record, want Want) bool {
 	if r.Any(preference...) {
 		return true
@@ -104,25 +104,31 @@ func (f *Format) suits(want Want) error {
 	case gives == want, gives == WantPairs && want == WantVerdicts:
 		return nil
 	case gives == WantChoices:
-		why = fmt.Sprintf("%q is multiple choice, which `ggtune eval --choices` measures; no method trains on it", f.Name)
+		why = fmt.Sprintf("%q is multiple choice, which `ggtune eval --choices` measures; no method trains on it",
+			f.Name)
 	case want == WantChoices:
 		why = fmt.Sprintf("%q is %v, and --choices measures multiple choice: a question with choices, one of them "+
 			"right. Formats of it:%s", f.Name, gives, knownFormats(want))
 	case want == WantAnswers && gives == WantVerdicts:
-		why = fmt.Sprintf("found preference data (%q: verdicts on answers), which this method does not train on: it would learn the undesirable "+
+		why = fmt.Sprintf("found preference data (%q: verdicts on answers), which this method does not train on: it "+
+			"would learn the undesirable "+
 			"ones as well; a method that learns from verdicts does: kto; if the column is no verdict, leave it "+
 			"out (--columns =label)", f.Name)
 	case want == WantAnswers:
-		why = fmt.Sprintf("found preference data (%q: choices between answers), which this method does not train on: it would learn the rejected "+
+		why = fmt.Sprintf("found preference data (%q: choices between answers), which this method does not train on: "+
+			"it would learn the rejected "+
 			"ones as well; a preference method does: dpo, ipo, simpo, orpo, cpo, kto, …", f.Name)
 	case gives == WantVerdicts:
-		why = fmt.Sprintf("found verdicts on single answers (%q), and this method learns from pairs: a prompt with a chosen and a "+
-			"rejected answer; kto trains on verdicts. Formats of pairs:%s", f.Name, knownFormats(want))
+		why = fmt.Sprintf(
+			"found verdicts on single answers (%q), and this method learns from pairs: a prompt with a chosen and a "+
+				"rejected answer; kto trains on verdicts. Formats of pairs:%s", f.Name, knownFormats(want))
 	case want == WantPairs:
-		why = fmt.Sprintf("found plain data (%q), and this method learns from pairs: a prompt with a chosen and a rejected answer; "+
-			"sft trains on plain data. Formats of pairs:%s", f.Name, knownFormats(want))
+		why = fmt.Sprintf(
+			"found plain data (%q), and this method learns from pairs: a prompt with a chosen and a rejected answer; "+
+				"sft trains on plain data. Formats of pairs:%s", f.Name, knownFormats(want))
 	default:
-		why = fmt.Sprintf("found plain data (%q), and this method learns from verdicts: a prompt with an answer and a label, true or "+
+		why = fmt.Sprintf("found plain data (%q), and this method learns from verdicts: a prompt with an answer and "+
+			"a label, true or "+
 			"false, or pairs; sft trains on plain data. Formats of both:%s", f.Name, knownFormats(want))
 	}
 	return &UnsuitedError{Gives: f.gives(), Reason: why}
@@ -142,24 +148,31 @@ func knownFormats(want Want) string {
 
 func unknownFormat(r *Record, want Want) error {
 	if want != WantChoices && isPreference(r, want) {
-		return r.errorf("found preference data of which a part is missing: the fields are %s; formats of preference data:%s",
+		return r.errorf(
+			"found preference data of which a part is missing: the fields are %s; formats of preference data:%s",
 			quoted(r.Names()), knownFormats(WantVerdicts))
 	}
-	return r.errorf("the fields are %s, which is no known format; rename them in the data, say which column is meant (--columns), "+
-		"or force a format by name (--format). Known formats and their fields:%s", quoted(r.Names()), knownFormats(want))
+	return r.errorf(
+		"the fields are %s, which is no known format; rename them in the data, say which column is meant (--columns), "+
+			"or force a format by name (--format). Known formats and their fields:%s", quoted(r.Names()),
+		knownFormats(want))
 }
 
 // mismatch is the error for a record that is not of the format of the records before it.
 func (d *Dataset) mismatch(r *Record, forced bool) error {
 	want := d.format
 	if forced {
-		return r.errorf("the format %q was asked for, but the fields are %s; it needs: %s", want.Name, quoted(r.Names()), want.Fields)
+		return r.errorf("the format %q was asked for, but the fields are %s; it needs: %s", want.Name,
+			quoted(r.Names()), want.Fields)
 	}
 	if other, err := detect(r, d.opts.Want); err == nil {
-		return r.errorf("mixed formats: this record is %q (fields %s), those before it are %q (%s); put each format into a "+
-			"file of its own and train on one, or convert them", other.Name, quoted(r.Names()), want.Name, want.Fields)
+		return r.errorf(
+			"mixed formats: this record is %q (fields %s), those before it are %q (%s); put each format into a "+
+				"file of its own and train on one, or convert them", other.Name, quoted(r.Names()), want.Name,
+			want.Fields)
 	}
-	return r.errorf("the fields are %s, but the records before it are %q, which needs: %s", quoted(r.Names()), want.Name, want.Fields)
+	return r.errorf("the fields are %s, but the records before it are %q, which needs: %s", quoted(r.Names()),
+		want.Name, want.Fields)
 }
 
 // unlearnable says why nothing can be learned from an example, or "".

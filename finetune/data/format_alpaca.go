@@ -6,12 +6,13 @@ import (
 	"strings"
 )
 
-// Alpaca is the format of Stanford Alpaca and its kin (Dolly's instruction, context, response too), with LLaMA-Factory's
-// system and history. A row becomes a conversation: the user's turn is the instruction and, on a new line, the input. The
-// wording around it is the chat template's (the built-in template "alpaca" has Stanford's).
+// Alpaca is the format of Stanford Alpaca and its kin (Dolly's instruction, context, response too), with
+// LLaMA-Factory's system and history. A row becomes a conversation: the user's turn is the instruction and, on a new
+// line, the input. The wording around it is the chat template's (the built-in template "alpaca" has Stanford's).
 var Alpaca = register(&Format{
-	Name:     "alpaca",
-	Fields:   `"instruction"[, "input"], "output"[, "system", "history"]; also "context" for input, "response" for output`,
+	Name: "alpaca",
+	Fields: `"instruction"[, "input"], "output"[, "system", "history"]; also "context" for input, "response" for ` +
+		`output`,
 	Priority: 80,
 	Match: func(r *Record) bool {
 		return r.Has("instruction") && r.Any("output", "response")
@@ -123,7 +124,8 @@ func parseHistory(r *Record) ([]Message, error) {
 	var msgs []Message
 	for i, p := range pairs {
 		if len(p) != 2 {
-			return nil, r.errorf("field \"history\", turn %d has %d texts; expected two: instruction and answer", i+1, len(p))
+			return nil, r.errorf("field \"history\", turn %d has %d texts; expected two: instruction and answer", i+1,
+				len(p))
 		}
 		msgs = append(msgs, Message{Role: User, Content: p[0]}, Message{Role: Assistant, Content: p[1]})
 	}

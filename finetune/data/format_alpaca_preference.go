@@ -1,7 +1,7 @@
 package data
 
-// AlpacaPreference is an instruction with two answers, under the names that Alpaca's kin use. Like Alpaca's rows it becomes a
-// conversation, and so does a prompt that has a system prompt beside it.
+// AlpacaPreference is an instruction with two answers, under the names that Alpaca's kin use. Like Alpaca's rows it
+// becomes a conversation, and so does a prompt that has a system prompt beside it.
 var AlpacaPreference = register(&Format{
 	Name:       "alpaca-preference",
 	Fields:     `"instruction"[, "input"] or "question", "chosen", "rejected"[, "system", "history"]`,

@@ -6,11 +6,12 @@ import (
 	"strings"
 )
 
-// ChoiceInstruction is multiple choice written out as an instruction, as LLM-Adapters has its commonsense sets (Hu et al.
-// 2023): "Please choose the correct answer to the question: … Answer1: … Answer2: … Answer format: answer1/answer2", with
-// an output that names the answer. Read as literal text it is the question and its choices, without the words around
-// them, or, with a blank to fill in, what Winogrande is; in a conversation it is the instruction as it stands, and the choices are
-// the output with each of the answers in the place of the right one: what training on this data teaches.
+// ChoiceInstruction is multiple choice written out as an instruction, as LLM-Adapters has its commonsense sets (Hu et
+// al. 2023): "Please choose the correct answer to the question: … Answer1: … Answer2: … Answer format:
+// answer1/answer2", with an output that names the answer. Read as literal text it is the question and its choices,
+// without the words around them, or, with a blank to fill in, what Winogrande is; in a conversation it is the
+// instruction as it stands, and the choices are the output with each of the answers in the place of the right one: what
+// training on this data teaches.
 var ChoiceInstruction = register(&Format{
 	Name:     "choice-instruction",
 	Fields:   `"instruction" that ends with "Answer format: answer1/answer2/…", "output", "answer"`,
@@ -93,7 +94,8 @@ func writtenOut(instruction string, names []string) (question string, choices []
 }
 
 // addInstruction adds the instruction as a user's turn.
-func addInstruction(r *Record, o *Options, instruction, output string, names []string, right int, add func(Example)) error {
+func addInstruction(r *Record, o *Options, instruction, output string, names []string, right int,
+	add func(Example)) error {
 	if !strings.Contains(output, names[right]) {
 		return r.errorf("field \"output\" does not name the answer %q", names[right])
 	}

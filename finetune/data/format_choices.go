@@ -21,8 +21,10 @@ var (
 // conversation it is the answer to it.
 var Choices = register(&Format{
 	Name: "choices",
-	Fields: `"question" (also question_stem, query, goal, ctx, prompt), "choices" (options, endings; a list of texts, or of ` +
-		`{"label", "text"}, or {"label": […], "text": […]}; or sol1 and sol2), "answer" (answerKey, label, gold: a letter or ` +
+	Fields: `"question" (also question_stem, query, goal, ctx, prompt), "choices" (options, endings; a list of ` +
+		`texts, or of ` +
+		`{"label", "text"}, or {"label": […], "text": […]}; or sol1 and sol2), "answer" (answerKey, label, gold: a ` +
+		`letter or ` +
 		`label, the choice's text, or its number from 0)`,
 	Priority: 10,
 	Choices:  true,

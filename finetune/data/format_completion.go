@@ -19,7 +19,8 @@ var Completion = register(&Format{
 			return nil
 		}
 		if pOK != cOK {
-			return r.errorf("field \"prompt\" is %s and \"completion\" is %s; expected two strings or two lists of messages",
+			return r.errorf(
+				"field \"prompt\" is %s and \"completion\" is %s; expected two strings or two lists of messages",
 				describe(pv), describe(cv))
 		}
 		prompt, err := parseMessages(r, "prompt")

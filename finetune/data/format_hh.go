@@ -2,8 +2,9 @@ package data
 
 import "strings"
 
-// HH is the format of Anthropic's helpful and harmless transcripts (Bai et al. 2022): "\n\nHuman: …\n\nAssistant: …", the
-// choice in the last turn. They become messages. Where the prompt has a field of its own it ends with "\n\nAssistant:".
+// HH is the format of Anthropic's helpful and harmless transcripts (Bai et al. 2022): "\n\nHuman: …\n\nAssistant: …",
+// the choice in the last turn. They become messages. Where the prompt has a field of its own it ends with
+// "\n\nAssistant:".
 var HH = register(&Format{
 	Name:       "hh",
 	Fields:     `"chosen", "rejected": transcripts "\n\nHuman: …\n\nAssistant: …"; or the transcript in "prompt"`,
@@ -31,7 +32,8 @@ var HH = register(&Format{
 			text[name] = s
 			whole := name == "prompt" || !r.Has("prompt")
 			if whole && strings.TrimSpace(s) != "" && !beginsTranscript(s) {
-				return r.errorf("field %q is no transcript, as others of this data are; expected it to begin with \"Human:\"", name)
+				return r.errorf(
+					"field %q is no transcript, as others of this data are; expected it to begin with \"Human:\"", name)
 			}
 		}
 		if r.Has("prompt") {
@@ -42,9 +44,12 @@ var HH = register(&Format{
 			answer := func(s string) side {
 				return side{chat: true, turns: []Message{{Role: Assistant, Content: strings.TrimSpace(s)}}}
 			}
-			return addChoice(r, o, side{chat: true, turns: turns}, answer(text["chosen"]), answer(text["rejected"]), add)
+			return addChoice(r, o, side{chat: true, turns: turns}, answer(text["chosen"]), answer(text["rejected"]),
+				add)
 		}
-		prompt, chosen, rejected := common(side{chat: true, turns: transcript(text["chosen"])}, side{chat: true, turns: transcript(text["rejected"])})
+		prompt, chosen,
+			rejected := common(side{chat: true, turns: transcript(text["chosen"])},
+			side{chat: true, turns: transcript(text["rejected"])})
 		return addChoice(r, o, prompt, chosen, rejected, add)
 	},
 })

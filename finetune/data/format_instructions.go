@@ -10,19 +10,21 @@ import (
 // with a Definition, Positive and Negative Examples, and Instances with an input and one or more accepted outputs.
 //
 // A prompt follows the instruction schema of Mishra et al. 2022, "Cross-Task Generalization via Natural Language
-// Crowdsourcing Instructions", section 5: definition, prompt, things to avoid, emphasis and caution, negative and positive
-// examples, then "input: x" and "output:". Parts that a task leaves empty are left out. Of several accepted outputs the
-// first is trained.
+// Crowdsourcing Instructions", section 5: definition, prompt, things to avoid, emphasis and caution, negative and
+// positive examples, then "input: x" and "output:". Parts that a task leaves empty are left out. Of several accepted
+// outputs the first is trained.
 var NaturalInstructions = register(&Format{
-	Name:     "natural-instructions",
-	Fields:   `a JSON object with "Definition", "Instances" [{"input", "output"}][, "Positive Examples", "Negative Examples"]`,
+	Name: "natural-instructions",
+	Fields: `a JSON object with "Definition", "Instances" [{"input", "output"}][, "Positive Examples", "Negative ` +
+		`Examples"]`,
 	Priority: 95,
 	Aside:    taskAside,
 	Match: func(r *Record) bool {
 		return r.Head.Get("Definition") != nil && r.Has("input", "output")
 	},
 	Examples: func(r *Record, o *Options, add func(Example)) error {
-		prompt, err := r.Head.Once(o.Instructions, func() (string, error) { return instructionPrompt(r, o.Instructions) })
+		prompt, err := r.Head.Once(o.Instructions,
+			func() (string, error) { return instructionPrompt(r, o.Instructions) })
 		if err != nil {
 			return err
 		}
@@ -81,7 +83,8 @@ func instructionPrompt(r *Record, o InstructionOptions) (string, error) {
 			}
 			s, ok := firstText(v)
 			if !ok {
-				return "", r.errorf("field %q of the task is %s; expected a string or a list of strings", name, describe(v))
+				return "", r.errorf("field %q of the task is %s; expected a string or a list of strings", name,
+					describe(v))
 			}
 			if s = strings.TrimSpace(s); s != "" && s != "-" {
 				fmt.Fprintf(&b, "%s: %s\n\n", name, s)

@@ -27,8 +27,9 @@ var Preference = register(&Format{
 
 // ImplicitPreference is TRL's preference data without a prompt of its own: it is the beginning that both answers share.
 var ImplicitPreference = register(&Format{
-	Name:       "implicit-preference",
-	Fields:     `"chosen", "rejected": two strings (literal text) or two lists of messages that begin with the same prompt`,
+	Name: "implicit-preference",
+	Fields: `"chosen", "rejected": two strings (literal text) or two lists of messages that begin with the same ` +
+		`prompt`,
 	Priority:   10,
 	Preference: true,
 	Match:      func(r *Record) bool { return r.Has("chosen", "rejected") },
@@ -37,8 +38,8 @@ var ImplicitPreference = register(&Format{
 	},
 })
 
-// holdsPrompt says that an answer is the whole conversation. A string beside it that is called the prompt is for people to
-// read, as in HuggingFaceH4/ultrafeedback_binarized.
+// holdsPrompt says that an answer is the whole conversation. A string beside it that is called the prompt is for people
+// to read, as in HuggingFaceH4/ultrafeedback_binarized.
 func holdsPrompt(answer side) bool {
 	return answer.chat && len(answer.turns) > 0 && answer.turns[0].Role != Assistant
 }

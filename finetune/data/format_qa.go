@@ -3,7 +3,8 @@ package data
 // questionAnswer pairs the field names of a question with those of its answer. Unlike prompt and completion they say
 // nothing of how the two are joined, so a row is a conversation of two turns and the template joins them.
 var questionAnswer = [][2]string{
-	{"question", "answer"}, {"query", "response"}, {"prompt", "response"}, {"query", "answer"}, {"question", "response"},
+	{"question", "answer"}, {"query", "response"}, {"prompt", "response"}, {"query", "answer"},
+	{"question", "response"},
 	{"problem", "solution"}, {"input", "output"},
 }
 

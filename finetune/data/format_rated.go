@@ -2,11 +2,12 @@ package data
 
 import "strings"
 
-// Rated is what `ggtune rate` writes: a prompt, the answers that were shown, and a person's choice between them. Rows with a
-// choice hold it as "chosen" and "rejected" too, for other programs; here the choice itself is read.
+// Rated is what `ggtune rate` writes: a prompt, the answers that were shown, and a person's choice between them. Rows
+// with a choice hold it as "chosen" and "rejected" too, for other programs; here the choice itself is read.
 var Rated = register(&Format{
-	Name:       "rated",
-	Fields:     `"prompt", "answers" [{"text"}, {"text"}], "choice": "a", "b", "tie", "bad", "skip", or "edit" with "edited", "edited_from"`,
+	Name: "rated",
+	Fields: `"prompt", "answers" [{"text"}, {"text"}], "choice": "a", "b", "tie", "bad", "skip", or "edit" with ` +
+		`"edited", "edited_from"`,
 	Priority:   90,
 	Preference: true,
 	Aside:      []string{"chosen", "rejected", "edited", "edited_from", "ggtune", "answers[]."},
@@ -75,7 +76,8 @@ func readShown(r *Record) (answers [2]shown, err error) {
 	v, _ := r.Get("answers")
 	items, err := listOf(v)
 	if err != nil || len(items) != len(answers) {
-		return answers, r.errorf("field \"answers\" is %s of %d; expected two answers", describe(embedded(v)), len(items))
+		return answers,
+			r.errorf("field \"answers\" is %s of %d; expected two answers", describe(embedded(v)), len(items))
 	}
 	for i, item := range items {
 		fields, err := parseObject(item)
@@ -84,7 +86,8 @@ func readShown(r *Record) (answers [2]shown, err error) {
 		}
 		x := r.inner("answers[]", fields)
 		if !x.Has("text") {
-			return answers, r.errorf("field \"answers\", answer %d has the fields %s; expected \"text\"", i+1, quoted(x.Names()))
+			return answers,
+				r.errorf("field \"answers\", answer %d has the fields %s; expected \"text\"", i+1, quoted(x.Names()))
 		}
 		if answers[i].text, err = x.Text("text"); err != nil {
 			return answers, err
@@ -113,7 +116,8 @@ func edit(r *Record) (edited string, from int, err error) {
 	case "1":
 		from = 1
 	default:
-		return "", 0, r.errorf("field \"edited_from\" is %q; with the choice \"edit\" it must be 0 or 1, the answer that \"edited\" was made from", s)
+		return "", 0, r.errorf("field \"edited_from\" is %q; with the choice \"edit\" it must be 0 or 1, the answer "+
+			"that \"edited\" was made from", s)
 	}
 	if strings.TrimSpace(edited) == "" {
 		return "", 0, r.errorf("field \"edited\" is empty; with the choice \"edit\" it holds the better answer")

@@ -9,12 +9,13 @@ import (
 	"strconv"
 )
 
-// Scored is a prompt with several answers and what each is worth, as UltraFeedback has them (Cui et al. 2023). Every two
-// answers of unequal worth are a pair, or, with Options.BestWorst, the best and the worst. Like rows of question and answer
-// it says nothing of how the two are joined, so it becomes conversations.
+// Scored is a prompt with several answers and what each is worth, as UltraFeedback has them (Cui et al. 2023). Every
+// two answers of unequal worth are a pair, or, with Options.BestWorst, the best and the worst. Like rows of question
+// and answer it says nothing of how the two are joined, so it becomes conversations.
 var Scored = register(&Format{
 	Name: "scored",
-	Fields: `"instruction" or "prompt", "completions" [{"response", "overall_score"}]; or "responses" […] and "scores" […]; ` +
+	Fields: `"instruction" or "prompt", "completions" [{"response", "overall_score"}]; or "responses" […] and ` +
+		`"scores" […]; ` +
 		`also "rank", lowest best`,
 	Priority:   30,
 	Preference: true,
@@ -46,8 +47,9 @@ type scored struct {
 	worth float64
 }
 
-// The names of the fields that hold a list of answers, of those that hold what each is worth, of an answer's text, and of its
-// worth. The first is taken. UltraFeedback's "fine-grained_score" is the mean of four aspects, its overall_score the verdict.
+// The names of the fields that hold a list of answers, of those that hold what each is worth, of an answer's text, and
+// of its worth. The first is taken. UltraFeedback's "fine-grained_score" is the mean of four aspects, its overall_score
+// the verdict.
 var (
 	listFields  = []string{"completions", "responses", "answers", "generations"}
 	worthLists  = []string{"scores", "ratings", "rewards", "ranks", "rank"}
@@ -106,7 +108,8 @@ func readScored(r *Record) ([]scored, error) {
 		}
 		text := firstOf(x, textFields)
 		if text == "" {
-			return nil, r.errorf("field %q, answer %d has the fields %s; expected one of %s", field, i+1, quoted(x.Names()), quoted(textFields))
+			return nil, r.errorf("field %q, answer %d has the fields %s; expected one of %s", field, i+1,
+				quoted(x.Names()), quoted(textFields))
 		}
 		s, err := readSide(x, text)
 		if err != nil {
@@ -158,7 +161,9 @@ func worthList(r *Record, n int, answers string) ([]json.RawMessage, string, err
 	v, _ := r.Get(name)
 	worths, err := listOf(v)
 	if err != nil || len(worths) != n {
-		return nil, "", r.errorf("field %q is %s of %d, and %q has %d answers; expected a number for each", name, describe(embedded(v)), len(worths), answers, n)
+		return nil, "",
+			r.errorf("field %q is %s of %d, and %q has %d answers; expected a number for each", name,
+				describe(embedded(v)), len(worths), answers, n)
 	}
 	return worths, name, nil
 }

@@ -21,7 +21,8 @@ var SelfInstruct = register(&Format{
 			row := r.inner("instances[]", append([]Field{{Name: "instruction", Value: instruction}}, fields...))
 			row.Source.Sub = i + 1
 			if !row.Has("output") {
-				return row.errorf("an instance has the fields %s; expected \"input\" and \"output\"", quoted(row.Names()[1:]))
+				return row.errorf("an instance has the fields %s; expected \"input\" and \"output\"",
+					quoted(row.Names()[1:]))
 			}
 			if err := Alpaca.Examples(row, o, add); err != nil {
 				return err

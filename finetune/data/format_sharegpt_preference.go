@@ -2,8 +2,9 @@ package data
 
 // ShareGPTPreference is LLaMA-Factory's ranking data: a conversation up to the answer, and two answers, each a message.
 var ShareGPTPreference = register(&Format{
-	Name:       "sharegpt-preference",
-	Fields:     `"conversations" [{"from", "value"}] or "messages", "chosen" {"from", "value"}, "rejected" {…}[, "system", "tools"]`,
+	Name: "sharegpt-preference",
+	Fields: `"conversations" [{"from", "value"}] or "messages", "chosen" {"from", "value"}, ` +
+		`"rejected" {…}[, "system", "tools"]`,
 	Priority:   60,
 	Preference: true,
 	Match: func(r *Record) bool {

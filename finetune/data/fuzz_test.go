@@ -9,9 +9,9 @@ import (
 	"github.com/ggtune/ggtune/finetune/data"
 )
 
-// readAll opens data in dir under small limits and reads every example. Whatever the data, it must not panic, what it opens must
-// read again, and a piece of a text must not be longer than asked. dir is used again and again: to make one for each input takes longer
-// than all else.
+// readAll opens data in dir under small limits and reads every example. Whatever the data, it must not panic, what it
+// opens must read again, and a piece of a text must not be longer than asked. dir is used again and again: to make one
+// for each input takes longer than all else.
 func readAll(t *testing.T, dir, name string, content []byte, opts data.Options) {
 	t.Helper()
 	path := filepath.Join(dir, name)
@@ -47,9 +47,13 @@ func readAll(t *testing.T, dir, name string, content []byte, opts data.Options) 
 
 func FuzzRecords(f *testing.F) {
 	for _, s := range []string{
-		`{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": [{"type": "text", "text": "a"}], "weight": 1}]}`,
-		`{"conversations": [{"from": "human", "value": "q"}, {"from": "function_call", "value": "{\"name\": \"f\", \"arguments\": {}}"}, {"from": "gpt", "value": "a"}], "tools": "[{}]"}`,
-		`{"instruction": "i", "input": "x", "output": "o", "history": [["a", "b"]]}` + "\n" + `{"instruction": "i", "output": "o"}`,
+		`{"messages": [{"role": "user", "content": "q"}, ` +
+			`{"role": "assistant", "content": [{"type": "text", "text": "a"}], "weight": 1}]}`,
+		`{"conversations": [{"from": "human", "value": "q"}, ` +
+			`{"from": "function_call", "value": "{\"name\": \"f\", \"arguments\": {}}"}, ` +
+			`{"from": "gpt", "value": "a"}], "tools": "[{}]"}`,
+		`{"instruction": "i", "input": "x", "output": "o", "history": [["a", "b"]]}` + "\n" +
+			`{"instruction": "i", "output": "o"}`,
 		`{"prompt": [{"role": "user", "content": "q"}], "completion": [{"role": "assistant", "content": "a"}]}`,
 		`{"question": "q", "answer": 4}`,
 		`{"instruction": "i", "instances": [{"input": "", "output": "o"}]}`,
@@ -57,16 +61,23 @@ func FuzzRecords(f *testing.F) {
 		"\xef\xbb\xbf{\"text\": \"one\"}\r\n\r\n{\"text\": \"tw\xff\"}",
 		task,
 		`{"data": [{"text": "one"}], "data2": 3}`,
-		`{"prompt": "p", "chosen": "a", "rejected": "b"}` + "\n" + `{"prompt": [{"role": "user", "content": "q"}], "chosen": {"role": "assistant", "content": "a"}, "rejected": null}`,
+		`{"prompt": "p", "chosen": "a", "rejected": "b"}` + "\n" + `{"prompt": [{"role": "user", "content": "q"}], ` +
+			`"chosen": {"role": "assistant", "content": "a"}, "rejected": null}`,
 		`{"chosen": "\n\nHuman: q\n\nAssistant: a", "rejected": "\n\nHuman: q\n\nAssistant: b\n\nAssistant:"}`,
-		`{"chosen": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}], "rejected": [{"role": "user", "content": "q"}]}`,
-		`{"conversations": [{"from": "human", "value": "q"}], "chosen": {"from": "gpt", "value": "a"}, "rejected": {"from": "gpt", "value": "b"}}`,
+		`{"chosen": [{"role": "user", "content": "q"}, ` +
+			`{"role": "assistant", "content": "a"}], "rejected": [{"role": "user", "content": "q"}]}`,
+		`{"conversations": [{"from": "human", "value": "q"}], "chosen": {"from": "gpt", "value": "a"}, ` +
+			`"rejected": {"from": "gpt", "value": "b"}}`,
 		`{"chosen_messages": "[{\"role\": \"assistant\", \"content\": \"a\"}]", "rejected_messages": []}`,
-		`{"instruction": "i", "completions": [{"response": "a", "overall_score": 5}, {"text": {"role": "assistant", "content": "b"}, "overall_score": "4.5"}, {"response": "c"}]}`,
+		`{"instruction": "i", "completions": [{"response": "a", "overall_score": 5}, ` +
+			`{"text": {"role": "assistant", "content": "b"}, "overall_score": "4.5"}, {"response": "c"}]}`,
 		`{"prompt": "p", "responses": ["a", "b", "c"], "ranks": [1, 2, 2]}`,
-		`{"prompt": "p", "completion": "a", "label": true}` + "\n" + `{"prompt": "p", "completion": "b", "label": "False"}`,
+		`{"prompt": "p", "completion": "a", "label": true}` + "\n" +
+			`{"prompt": "p", "completion": "b", "label": "False"}`,
 		`{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}], "kto_tag": false}`,
-		`{"prompt": "p", "answers": [{"text": "a"}, {"text": "b"}], "choice": "edit", "edited": "c", "edited_from": 1}` + "\n" + `{"prompt": "p", "answers": [{"text": "a"}, {"text": "b"}], "choice": "bad"}`,
+		`{"prompt": "p", "answers": [{"text": "a"}, ` +
+			`{"text": "b"}], "choice": "edit", "edited": "c", "edited_from": 1}` + "\n" +
+			`{"prompt": "p", "answers": [{"text": "a"}, {"text": "b"}], "choice": "bad"}`,
 	} {
 		f.Add([]byte(s), false)
 		f.Add([]byte(s), true)

@@ -12,7 +12,8 @@ import (
 // roles maps the names that data uses for roles to ours.
 var roles = map[string]Role{
 	"system": System, "user": User, "assistant": Assistant, "tool": Tool, "developer": Developer,
-	"human": User, "gpt": Assistant, "chatgpt": Assistant, "model": Assistant, "bot": Assistant, "bing": Assistant, "bard": Assistant,
+	"human": User, "gpt": Assistant, "chatgpt": Assistant, "model": Assistant, "bot": Assistant, "bing": Assistant,
+	"bard":     Assistant,
 	"function": Tool, "observation": Tool, "function_response": Tool, "tool_response": Tool, "ipython": Tool,
 	"function_call": Assistant, "tool_call": Assistant,
 }
@@ -48,7 +49,8 @@ func parseMessage(r *Record, path string, doc json.RawMessage) (Message, error) 
 	}
 	name, ok := asText(mustGet(rec, roleField))
 	if !ok || name == "" {
-		return m, fmt.Errorf("found the fields %s; expected \"role\" and \"content\", or \"from\" and \"value\"", quoted(rec.Names()))
+		return m, fmt.Errorf("found the fields %s; expected \"role\" and \"content\", or \"from\" and \"value\"",
+			quoted(rec.Names()))
 	}
 	if m.Role, ok = roles[strings.ToLower(name)]; !ok {
 		return m, fmt.Errorf("the role %q is unknown; known: %s", name, strings.Join(sortedKeys(roles), ", "))
@@ -120,7 +122,9 @@ func (m *Message) setContent(r *Record, field string) error {
 			m.ToolCalls = append(m.ToolCalls, calls...)
 			ok = true
 		default:
-			return fmt.Errorf("part %d of the content is of type %q; this trains on text: expected text, reasoning or tool_call", i+1, kind)
+			return fmt.Errorf(
+				"part %d of the content is of type %q; this trains on text: expected text, reasoning or tool_call", i+1,
+				kind)
 		}
 		if !ok {
 			return fmt.Errorf("part %d of the content holds %s; expected a string", i+1, describe(value))
@@ -228,7 +232,8 @@ func parseTrain(v json.RawMessage) (bool, error) {
 		case 1:
 			return true, nil
 		}
-		return false, fmt.Errorf("the weight is %s; a message is trained (1) or not (0), weights between are not supported", s)
+		return false,
+			fmt.Errorf("the weight is %s; a message is trained (1) or not (0), weights between are not supported", s)
 	}
 	return false, fmt.Errorf("found %s; expected true, false, 0 or 1", describe(v))
 }

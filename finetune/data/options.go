@@ -20,14 +20,15 @@ type Options struct {
 	// them, else the file is one document), "file", "paragraph" (blank lines), "line", or any other text: the separator
 	// itself.
 	Split string
-	// MaxDocument is the longest piece of plain text given as one example, bytes; a longer document is cut at a paragraph
-	// or line (Example.Continues). Default 1 MiB, at least 1 KiB.
+	// MaxDocument is the longest piece of plain text given as one example, bytes; a longer document is cut at a
+	// paragraph or line (Example.Continues). Default 1 MiB, at least 1 KiB.
 	MaxDocument int
 	// MaxRecord is the longest record (line, row, element) accepted, bytes. Default 64 MiB.
 	MaxRecord int
 	// MaxInflated bounds what a compressed or Parquet file may expand to, bytes. Default 16 GiB.
 	MaxInflated int64
-	// InMemory is the largest expanded file kept in memory, bytes; a larger one goes to a temporary file. Default 64 MiB.
+	// InMemory is the largest expanded file kept in memory, bytes; a larger one goes to a temporary file. Default 64
+	// MiB.
 	InMemory int
 	// TempDir is where temporary files go. Default: the system's.
 	TempDir string
@@ -88,8 +89,8 @@ type InstructionOptions struct {
 	Negative int
 	// NoDefinition leaves out the task's definition and its other explanations, so that the examples alone explain it.
 	NoDefinition bool
-	// Chat makes each instance a conversation (the prompt is the user's turn), for models with a chat template. Default:
-	// literal text, prompt and completion.
+	// Chat makes each instance a conversation (the prompt is the user's turn), for models with a chat template.
+	// Default: literal text, prompt and completion.
 	Chat bool
 }
 

@@ -185,7 +185,8 @@ func joined(prompt side, answers ...side) (side, []side) {
 	out := make([]side, len(answers))
 	for i, a := range answers {
 		turns := a.as(Assistant)
-		if n := len(prompt.turns); len(turns) > n && slices.EqualFunc(turns[:n], prompt.turns, func(x, y Message) bool { return sameMessage(&x, &y) }) {
+		if n := len(prompt.turns); len(turns) > n &&
+			slices.EqualFunc(turns[:n], prompt.turns, func(x, y Message) bool { return sameMessage(&x, &y) }) {
 			turns = turns[n:]
 		}
 		out[i] = side{chat: true, turns: turns}
@@ -195,7 +196,8 @@ func joined(prompt side, answers ...side) (side, []side) {
 
 // sameMessage compares what two messages say.
 func sameMessage(a, b *Message) bool {
-	return a.Role == b.Role && a.Content == b.Content && a.Reasoning == b.Reasoning && a.ToolCallID == b.ToolCallID && a.Name == b.Name &&
+	return a.Role == b.Role && a.Content == b.Content && a.Reasoning == b.Reasoning && a.ToolCallID == b.ToolCallID &&
+		a.Name == b.Name &&
 		slices.EqualFunc(a.ToolCalls, b.ToolCalls, sameCall)
 }
 

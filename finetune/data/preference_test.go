@@ -12,14 +12,16 @@ import (
 
 const (
 	chatPair = `"prompt": [{"role": "user", "content": "q"}]`
-	yesNo    = `"chosen": [{"role": "assistant", "content": "yes"}], "rejected": [{"role": "assistant", "content": "no"}]`
-	user     = `{"role": "user", "content": "q"}`
-	reply    = `{"role": "assistant", "content": "r"}`
-	yes      = `{"role": "assistant", "content": "yes"}`
-	no       = `{"role": "assistant", "content": "no"}`
+	yesNo    = `"chosen": [{"role": "assistant", "content": "yes"}], "rejected": [{"role": "assistant", "content": ` +
+		`"no"}]`
+	user  = `{"role": "user", "content": "q"}`
+	reply = `{"role": "assistant", "content": "r"}`
+	yes   = `{"role": "assistant", "content": "yes"}`
+	no    = `{"role": "assistant", "content": "no"}`
 )
 
-// TestPreferenceFormats reads every format of preferences as pairs and as verdicts: what is given, and what is left out.
+// TestPreferenceFormats reads every format of preferences as pairs and as verdicts: what is given, and what is left
+// out.
 func TestPreferenceFormats(t *testing.T) {
 	const q = `user "q" train false`
 	for _, c := range []struct {
@@ -30,50 +32,81 @@ func TestPreferenceFormats(t *testing.T) {
 	}{
 		{name: "literal", format: "preference", content: `{"prompt": "P", "chosen": " A", "rejected": " B"}`,
 			pairs: []string{`"P" + " A" - " B"`}, verdicts: []string{`"P" + " A"`, `"P" - " B"`}},
-		{name: "text that is JSON", format: "preference", content: `{"prompt": "P", "chosen": "[1, 2]", "rejected": "{\"a\": 1}"}`,
-			pairs: []string{`"P" + "[1, 2]" - "{\"a\": 1}"`}, verdicts: []string{`"P" + "[1, 2]"`, `"P" - "{\"a\": 1}"`}},
-		{name: "conversation", format: "preference", content: `{` + chatPair + `, ` + yesNo + `, "tools": [{"type": "function"}]}`,
-			pairs:    []string{q + `; tools [{"type": "function"}] + assistant "yes" - assistant "no"`},
-			verdicts: []string{q + `; tools [{"type": "function"}] + assistant "yes"`, q + `; tools [{"type": "function"}] - assistant "no"`}},
-		{name: "whole conversations and the prompt", format: "preference", content: `{` + chatPair + `, "chosen": [` + user + `, ` + yes + `], "rejected": [` + user + `, ` + no + `]}`,
+		{name: "text that is JSON", format: "preference",
+			content:  `{"prompt": "P", "chosen": "[1, 2]", "rejected": "{\"a\": 1}"}`,
+			pairs:    []string{`"P" + "[1, 2]" - "{\"a\": 1}"`},
+			verdicts: []string{`"P" + "[1, 2]"`, `"P" - "{\"a\": 1}"`}},
+		{name: "conversation", format: "preference", content: `{` + chatPair + `, ` + yesNo +
+			`, "tools": [{"type": "function"}]}`,
+			pairs: []string{q + `; tools [{"type": "function"}] + assistant "yes" - assistant "no"`},
+			verdicts: []string{q + `; tools [{"type": "function"}] + assistant "yes"`,
+				q + `; tools [{"type": "function"}] - assistant "no"`}},
+		{name: "whole conversations and the prompt", format: "preference",
+			content: `{` + chatPair + `, "chosen": [` + user + `, ` + yes + `], "rejected": [` + user + `, ` + no +
+				`]}`,
 			pairs: []string{q + ` + assistant "yes" - assistant "no"`}},
-		{name: "whole conversations beside a string", format: "preference", content: `{"prompt": "q", "chosen": [{"role": "system", "content": "s"}, ` + user + `, ` + yes + `], "rejected": [{"role": "system", "content": "s"}, ` + user + `, ` + no + `]}`,
+		{name: "whole conversations beside a string", format: "preference",
+			content: `{"prompt": "q", "chosen": [{"role": "system", "content": "s"}, ` + user + `, ` + yes +
+				`], "rejected": [{"role": "system", "content": "s"}, ` + user + `, ` + no + `]}`,
 			pairs: []string{`system "s" train false; ` + q + ` + assistant "yes" - assistant "no"`}},
 		{name: "a string and answers as messages", format: "preference", content: `{"prompt": "q", ` + yesNo + `}`,
 			pairs: []string{q + ` + assistant "yes" - assistant "no"`}},
-		{name: "messages and answers as strings", format: "preference", content: `{` + chatPair + `, "chosen": "yes", "rejected": "no"}`,
-			pairs: []string{q + ` + assistant "yes" - assistant "no"`}},
-		{name: "answers in several turns", format: "preference", content: `{` + chatPair + `, "chosen": [` + reply + `, ` + user + `, ` + yes + `], "rejected": [` + no + `]}`,
+		{name: "messages and answers as strings", format: "preference",
+			content: `{` + chatPair + `, "chosen": "yes", "rejected": "no"}`,
+			pairs:   []string{q + ` + assistant "yes" - assistant "no"`}},
+		{name: "answers in several turns", format: "preference",
+			content: `{` + chatPair + `, "chosen": [` + reply + `, ` + user + `, ` + yes + `], "rejected": [` + no +
+				`]}`,
 			pairs: []string{q + ` + assistant "r"; user "q"; assistant "yes" - assistant "no"`}},
-		{name: "implicit literal", format: "implicit-preference", content: `{"chosen": "The sky is blue.", "rejected": "The sky is green."}
+		{name: "implicit literal", format: "implicit-preference",
+			content: `{"chosen": "The sky is blue.", "rejected": "The sky is green."}
 {"chosen": "The sky is bluer", "rejected": "The sky is blue"}
 {"chosen": "A", "rejected": "B"}`,
 			pairs: []string{`"The sky is" + " blue." - " green."`, `"The sky is blu" + "er" - "e"`, `"" + "A" - "B"`}},
-		{name: "implicit conversation", format: "implicit-preference", content: `{"chosen": [` + user + `, ` + reply + `, ` + user + `, ` + yes + `], "rejected": [` + user + `, ` + reply + `, ` + user + `, ` + no + `]}`,
+		{name: "implicit conversation", format: "implicit-preference",
+			content: `{"chosen": [` + user + `, ` + reply + `, ` + user + `, ` + yes + `], "rejected": [` + user +
+				`, ` + reply + `, ` + user + `, ` + no + `]}`,
 			pairs: []string{q + `; assistant "r" train false; ` + q + ` + assistant "yes" - assistant "no"`}},
-		{name: "sharegpt", format: "sharegpt-preference", content: `{"conversations": [{"from": "human", "value": "q"}], "chosen": {"from": "gpt", "value": "yes"}, "rejected": {"from": "gpt", "value": "no"}, "system": "s"}
+		{name: "sharegpt", format: "sharegpt-preference", content: `{"conversations": [{"from": "human", "value": ` +
+			`"q"}], "chosen": {"from": "gpt", "value": "yes"}, "rejected": {"from": "gpt", "value": "no"}, ` +
+			`"system": "s"}
 {"conversations": [{"from": "human", "value": "q"}], "chosen": [{"from": "gpt", "value": "yes"}], "rejected": [{"from": "gpt", "value": "no"}]}`,
-			pairs: []string{`system "s" train false; ` + q + ` + assistant "yes" - assistant "no"`, q + ` + assistant "yes" - assistant "no"`}},
-		{name: "messages beside answers", format: "sharegpt-preference", content: `{"messages": [` + user + `], "chosen": ` + yes + `, "rejected": ` + no + `}`,
-			pairs: []string{q + ` + assistant "yes" - assistant "no"`}},
-		{name: "two lists", format: "messages-preference", content: `{"chosen_messages": [` + user + `, ` + yes + `], "rejected_messages": [` + user + `, {"role": "assistant", "content": [{"type": "text", "value": "no"}], "loss_weight": 1.0}]}`,
+			pairs: []string{`system "s" train false; ` + q + ` + assistant "yes" - assistant "no"`,
+				q + ` + assistant "yes" - assistant "no"`}},
+		{name: "messages beside answers", format: "sharegpt-preference",
+			content: `{"messages": [` + user + `], "chosen": ` + yes + `, "rejected": ` + no + `}`,
+			pairs:   []string{q + ` + assistant "yes" - assistant "no"`}},
+		{name: "two lists", format: "messages-preference",
+			content: `{"chosen_messages": [` + user + `, ` + yes + `], "rejected_messages": [` + user +
+				`, {"role": "assistant", "content": [{"type": "text", "value": "no"}], "loss_weight": 1.0}]}`,
 			pairs: []string{q + ` + assistant "yes" - assistant "no" train true`}},
-		{name: "alpaca", format: "alpaca-preference", content: `{"instruction": "q", "input": "x", "output": "yes", "chosen": "yes", "rejected": "no", "history": [["a", "b"]]}`,
-			pairs: []string{`user "a" train false; assistant "b" train false; user "q\nx" train false + assistant "yes" - assistant "no"`}},
-		{name: "question with a system prompt", format: "alpaca-preference", content: `{"system": "s", "question": "q", "chosen": "yes", "rejected": "no"}
+		{name: "alpaca", format: "alpaca-preference", content: `{"instruction": "q", "input": "x", "output": "yes", ` +
+			`"chosen": "yes", "rejected": "no", "history": [["a", "b"]]}`,
+			pairs: []string{`user "a" train false; assistant "b" train false; user "q\nx" train false + assistant ` +
+				`"yes" - assistant "no"`}},
+		{name: "question with a system prompt", format: "alpaca-preference",
+			content: `{"system": "s", "question": "q", "chosen": "yes", "rejected": "no"}
 {"system": "", "question": "q", "chosen": "yes", "rejected": "no"}`,
-			pairs: []string{`system "s" train false; ` + q + ` + assistant "yes" - assistant "no"`, q + ` + assistant "yes" - assistant "no"`}},
-		{name: "instruction and whole conversations", format: "alpaca-preference", content: `{"instruction": "q", "chosen": [` + user + `, ` + yes + `], "rejected": [` + user + `, ` + no + `]}`,
+			pairs: []string{`system "s" train false; ` + q + ` + assistant "yes" - assistant "no"`,
+				q + ` + assistant "yes" - assistant "no"`}},
+		{name: "instruction and whole conversations", format: "alpaca-preference",
+			content: `{"instruction": "q", "chosen": [` + user + `, ` + yes + `], "rejected": [` + user + `, ` + no +
+				`]}`,
 			pairs: []string{q + ` + assistant "yes" - assistant "no"`}},
-		{name: "transcripts", format: "hh", content: `{"chosen": "\n\nHuman: q\n\nAssistant: r\n\nHuman: q\n\nAssistant: yes", "rejected": "\n\nHuman: q\n\nAssistant: r\n\nHuman: q\n\nAssistant: no\n\nmore"}
+		{name: "transcripts", format: "hh", content: `{"chosen": "\n\nHuman: q\n\nAssistant: r\n\nHuman: ` +
+			`q\n\nAssistant: yes", "rejected": "\n\nHuman: q\n\nAssistant: r\n\nHuman: q\n\nAssistant: no\n\nmore"}
 {"chosen": "\n\nHuman: q\n\nHuman: q2\n\nAssistant: yes", "rejected": "\n\nHuman: q\n\nHuman: q2\n\nAssistant:"}
 {"chosen": "\n\nHuman: q\n\nAssistant: yes", "rejected": "\n\nHuman: other\n\nAssistant: no"}
 {"chosen": "\n\nHuman: q\n\nAssistant: yes\n\nHuman: q", "rejected": "\n\nHuman: q\n\nAssistant: no"}`,
-			pairs:   []string{q + `; assistant "r" train false; ` + q + ` + assistant "yes" - assistant "no\n\nmore"`},
-			dropped: []string{"empty rejected answer", "the chosen answer begins with a turn of the user", "the chosen answer ends with a turn of the user"}},
-		{name: "a transcript as prompt", format: "hh", content: `{"prompt": "\n\nHuman: q\n\nAssistant:", "chosen": " yes", "rejected": " no"}`,
-			pairs: []string{q + ` + assistant "yes" - assistant "no"`}},
-		{name: "ultrafeedback", format: "scored", content: `{"instruction": "q", "completions": [{"response": "b", "overall_score": 3.5, "fine-grained_score": 1}, {"response": "a", "overall_score": "5"}, {"response": "c", "overall_score": 3.5}, {"response": "d", "overall_score": null}]}`,
+			pairs: []string{q + `; assistant "r" train false; ` + q + ` + assistant "yes" - assistant "no\n\nmore"`},
+			dropped: []string{"empty rejected answer", "the chosen answer begins with a turn of the user",
+				"the chosen answer ends with a turn of the user"}},
+		{name: "a transcript as prompt", format: "hh",
+			content: `{"prompt": "\n\nHuman: q\n\nAssistant:", "chosen": " yes", "rejected": " no"}`,
+			pairs:   []string{q + ` + assistant "yes" - assistant "no"`}},
+		{name: "ultrafeedback", format: "scored", content: `{"instruction": "q", "completions": [{"response": "b", ` +
+			`"overall_score": 3.5, "fine-grained_score": 1}, {"response": "a", "overall_score": "5"}, ` +
+			`{"response": "c", "overall_score": 3.5}, {"response": "d", "overall_score": null}]}`,
 			pairs: []string{q + ` + assistant "a" - assistant "b"`, q + ` + assistant "a" - assistant "c"`},
 			verdicts: []string{q + ` + assistant "a"`, q + ` - assistant "b"`, q + ` + assistant "a"`,
 				q + ` - assistant "c"`},
@@ -83,22 +116,26 @@ func TestPreferenceFormats(t *testing.T) {
 			pairs:   []string{q + ` + assistant "a" - assistant "c"`}},
 		{name: "ranks", format: "scored", content: `{"prompt": "q", "answers": ["b", "a"], "rank": [2, 1]}`,
 			pairs: []string{q + ` + assistant "a" - assistant "b"`}},
-		{name: "scored messages", format: "scored", content: `{"system": "s", "prompt": "q", "responses": [{"role": "assistant", "content": "b", "score": 1}, {"role": "assistant", "content": "a", "score": 2}]}`,
+		{name: "scored messages", format: "scored", content: `{"system": "s", "prompt": "q", "responses": [{"role": ` +
+			`"assistant", "content": "b", "score": 1}, {"role": "assistant", "content": "a", "score": 2}]}`,
 			pairs: []string{`system "s" train false; ` + q + ` + assistant "a" - assistant "b"`}},
 		{name: "all tied", format: "scored", content: `{"prompt": "q", "responses": ["b", "a"], "scores": [1, 1]}
 {"prompt": "q", "responses": ["b", "a"], "scores": [1, 2]}
 {"prompt": "q", "responses": ["b"], "scores": [1]}`,
 			pairs:   []string{q + ` + assistant "a" - assistant "b"`},
 			dropped: []string{"a tie: two answers of equal score", "fewer than two answers with a score"}},
-		{name: "rated", format: "rated", content: `{"prompt": [` + user + `], "answers": [{"text": "x", "seed": 1}, {"text": "y"}], "choice": "a", ` + yesNo + `}
+		{name: "rated", format: "rated", content: `{"prompt": [` + user +
+			`], "answers": [{"text": "x", "seed": 1}, {"text": "y"}], "choice": "a", ` + yesNo + `}
 {"prompt": [` + user + `], "answers": [{"text": "x"}, {"text": "y"}], "choice": "b"}
 {"prompt": [` + user + `], "answers": [{"text": "x"}, {"text": "y"}], "choice": "edit", "edited": "z", "edited_from": 1}
 {"prompt": [` + user + `], "answers": [{"text": "x"}, {"text": "y"}], "choice": "tie"}
 {"prompt": [` + user + `], "answers": [{"text": "x"}, {"text": "y"}], "choice": "skip"}
 {"prompt": [` + user + `], "answers": [{"text": "x"}, {"text": "y"}], "choice": "bad"}
 {"prompt": "P", "answers": [{"text": "x"}, {"text": "y"}], "choice": "b"}`,
-			pairs: []string{q + ` + assistant "x" - assistant "y"`, q + ` + assistant "y" - assistant "x"`, q + ` + assistant "z" - assistant "y"`, `"P" + "y" - "x"`},
-			verdicts: []string{q + ` + assistant "x"`, q + ` - assistant "y"`, q + ` + assistant "y"`, q + ` - assistant "x"`, q + ` + assistant "z"`, q + ` - assistant "y"`,
+			pairs: []string{q + ` + assistant "x" - assistant "y"`, q + ` + assistant "y" - assistant "x"`,
+				q + ` + assistant "z" - assistant "y"`, `"P" + "y" - "x"`},
+			verdicts: []string{q + ` + assistant "x"`, q + ` - assistant "y"`, q + ` + assistant "y"`,
+				q + ` - assistant "x"`, q + ` + assistant "z"`, q + ` - assistant "y"`,
 				q + ` - assistant "x"`, q + ` - assistant "y"`, `"P" + "y"`, `"P" - "x"`},
 			dropped: []string{"a tie", "skipped", "both answers are bad"}},
 		{name: "verdicts", format: "kto", content: `{"prompt": "P", "completion": " A", "label": true}
@@ -106,9 +143,11 @@ func TestPreferenceFormats(t *testing.T) {
 {"prompt": [` + user + `], "completion": [` + no + `], "label": false}
 {"prompt": "P", "completion": "C", "label": "False"}`,
 			verdicts: []string{`"P" + " A"`, `"P" - " B"`, q + ` - assistant "no"`, `"P" - "C"`}},
-		{name: "conversations with a verdict", format: "kto", content: `{"messages": [` + user + `, ` + reply + `, ` + user + `, ` + yes + `], "label": true}
+		{name: "conversations with a verdict", format: "kto",
+			content: `{"messages": [` + user + `, ` + reply + `, ` + user + `, ` + yes + `], "label": true}
 {"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "no"}], "kto_tag": false, "system": "s"}`,
-			verdicts: []string{q + `; assistant "r" train false; ` + q + ` + assistant "yes"`, `system "s" train false; ` + q + ` - assistant "no"`}},
+			verdicts: []string{q + `; assistant "r" train false; ` + q + ` + assistant "yes"`,
+				`system "s" train false; ` + q + ` - assistant "no"`}},
 		{name: "left out", format: "preference", content: `{"prompt": "P", "chosen": "A", "rejected": "A"}
 {"prompt": "P", "chosen": " ", "rejected": "B"}
 {"prompt": "P", "chosen": "A", "rejected": null}
@@ -119,8 +158,10 @@ func TestPreferenceFormats(t *testing.T) {
 {` + chatPair + `, "chosen": [], "rejected": [` + no + `]}
 {"prompt": "P", "chosen": "A", "rejected": "B"}`,
 			pairs: []string{`"P" + "A" - "B"`},
-			dropped: []string{"the chosen and the rejected answer are equal", "empty chosen answer", "empty rejected answer", "the chosen answer begins with a turn of the user",
-				"the prompt ends with an assistant's turn", "every turn of the chosen answer is marked as not trained"}},
+			dropped: []string{"the chosen and the rejected answer are equal", "empty chosen answer",
+				"empty rejected answer", "the chosen answer begins with a turn of the user",
+				"the prompt ends with an assistant's turn",
+				"every turn of the chosen answer is marked as not trained"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			path := write(t, "a.jsonl", c.content)
@@ -155,7 +196,8 @@ func checkChoices(t *testing.T, d *data.Dataset, format string, want []string) {
 
 // TestVerdictsInTables: a table has no booleans.
 func TestVerdictsInTables(t *testing.T) {
-	d := open(t, data.Options{Want: data.WantVerdicts}, write(t, "a.csv", "prompt,completion,label\nP,A,True\nP,B,false\n"))
+	d := open(t, data.Options{Want: data.WantVerdicts},
+		write(t, "a.csv", "prompt,completion,label\nP,A,True\nP,B,false\n"))
 	checkChoices(t, d, "kto", []string{`"P" + "A"`, `"P" - "B"`})
 	d = open(t, data.Options{Want: data.WantPairs}, write(t, "a.csv", "prompt,chosen,rejected\n"+
 		`"[{""role"": ""user"", ""content"": ""q""}]",yes,no`+"\n"))
@@ -178,35 +220,64 @@ func TestBadPreferences(t *testing.T) {
 		{"pairs for sft", ok, answers, []string{"a.jsonl:1: found preference data", "rejected", "dpo", "kto"}},
 		{"verdicts for sft", okVerdict, answers, []string{"a.jsonl:1: found preference data", "undesirable", "kto"}},
 		{"ratings for sft", rated(`"choice": "a"`), answers, []string{"a.jsonl:1: found preference data"}},
-		{"scores for sft", `{"prompt": "p", "responses": ["a", "b"], "scores": [1, 2]}`, answers, []string{"a.jsonl:1: found preference data"}},
-		{"plain data for pairs", `{"prompt": "p", "completion": "a"}`, pairs, []string{`a.jsonl:1: found plain data ("completion")`, "learns from pairs", "sft", "\n  preference "}},
-		{"plain text for verdicts", `{"text": "p"}`, verdicts, []string{`a.jsonl:1: found plain data ("text")`, "learns from verdicts", "sft", "\n  kto "}},
-		{"no label", `{"prompt": "p", "completion": "a"}`, verdicts, []string{`a.jsonl:1: found plain data`, "a label, true or false"}},
-		{"verdicts for pairs", okVerdict, pairs, []string{`a.jsonl:1: found verdicts on single answers ("kto")`, "kto trains on verdicts", "\n  preference "}},
-		{"no rejected", `{"prompt": "p", "chosen": "a"}`, pairs, []string{`a.jsonl:1: found preference data of which a part is missing: the fields are "prompt", "chosen"`}},
-		{"later no rejected", ok + `{"prompt": "p", "chosen": "a"}`, pairs, []string{`a.jsonl:2: the fields are "prompt", "chosen", but the records before it are "preference"`}},
-		{"plain row among pairs", ok + `{"prompt": "p", "completion": "a"}`, pairs, []string{`a.jsonl:2: mixed formats: this record is "completion"`}},
-		{"label a word", okVerdict + `{"prompt": "p", "completion": "a", "label": "yes"}`, verdicts, []string{`a.jsonl:2: field "label" is a string, "yes"; expected true`}},
-		{"label a number", okVerdict + `{"prompt": "p", "completion": "a", "label": 3}`, verdicts, []string{`a.jsonl:2: field "label" is a number, 3; expected true`}},
-		{"label null", okVerdict + `{"prompt": "p", "completion": "a", "label": null}`, verdicts, []string{`a.jsonl:2: field "label" is null`}},
-		{"first label a number", `{"prompt": "p", "completion": "a", "label": 1}`, verdicts, []string{`a.jsonl:1: field "label" is a number, 1`}},
-		{"all equal", `{"prompt": "p", "chosen": "a", "rejected": "a"}`, pairs, []string{"the dataset is empty", "the chosen and the rejected answer are equal (", "a.jsonl:1"}},
-		{"swapped roles", `{"prompt": [` + reply + `], "chosen": [` + user + `], "rejected": [` + user + `]}`, pairs, []string{"the dataset is empty", "the prompt ends with an assistant's turn", "a.jsonl:1"}},
-		{"chosen a number list", `{"prompt": "p", "chosen": [1], "rejected": "b"}`, pairs, []string{`a.jsonl:1: field "chosen", message 1: found a number; expected an object`}},
-		{"chosen a boolean", `{"prompt": "p", "chosen": true, "rejected": "b"}`, pairs, []string{`a.jsonl:1: field "chosen" is a boolean; expected a string, or a list of messages`}},
-		{"chosen an object", `{"conversations": [{"from": "human", "value": "q"}], "chosen": {"value": "q"}, "rejected": "b"}`, pairs, []string{`a.jsonl:1: field "chosen": found the fields "value"`}},
-		{"transcript", `{"chosen": "\n\nHuman: q\n\nAssistant: a", "rejected": "b"}`, pairs, []string{`a.jsonl:1: field "rejected" is no transcript`}},
-		{"scores missing", `{"prompt": "p", "responses": ["a", "b"], "scores": [1]}`, pairs, []string{`a.jsonl:1: field "scores" is a list of 1, and "responses" has 2 answers`}},
-		{"score a word", `{"prompt": "p", "responses": ["a", "b"], "scores": [1, "good"]}`, pairs, []string{`a.jsonl:1: field "responses", answer 2: "scores" is a string, "good"; expected a number`}},
-		{"score without answer", `{"prompt": "p", "responses": [{"txt": "a", "score": 1}]}`, pairs, []string{`a.jsonl:1: field "responses", answer 1 has the fields "txt", "score"`}},
-		{"choice", rated(`"choice": "c"`), pairs, []string{`a.jsonl:1: field "choice" is "c"; known: a, b, tie, bad, edit, skip`}},
-		{"edit of nothing", rated(`"choice": "edit", "edited": "z"`), pairs, []string{`a.jsonl:1: field "edited_from" is ""`}},
-		{"empty edit", rated(`"choice": "edit", "edited_from": 0`), verdicts, []string{`a.jsonl:1: field "edited" is empty`}},
-		{"one answer", `{"prompt": "p", "answers": [{"text": "x"}], "choice": "a"}`, pairs, []string{`a.jsonl:1: field "answers" is a list of 1; expected two answers`}},
-		{"answers without text", `{"prompt": "p", "answers": [{"text": "x"}, {"txt": "x"}], "choice": "a"}`, pairs, []string{`a.jsonl:1: field "answers", answer 2 has the fields "txt"; expected "text"`}},
+		{"scores for sft", `{"prompt": "p", "responses": ["a", "b"], "scores": [1, 2]}`, answers,
+			[]string{"a.jsonl:1: found preference data"}},
+		{"plain data for pairs", `{"prompt": "p", "completion": "a"}`, pairs,
+			[]string{`a.jsonl:1: found plain data ("completion")`, "learns from pairs", "sft", "\n  preference "}},
+		{"plain text for verdicts", `{"text": "p"}`, verdicts,
+			[]string{`a.jsonl:1: found plain data ("text")`, "learns from verdicts", "sft", "\n  kto "}},
+		{"no label", `{"prompt": "p", "completion": "a"}`, verdicts,
+			[]string{`a.jsonl:1: found plain data`, "a label, true or false"}},
+		{"verdicts for pairs", okVerdict, pairs,
+			[]string{`a.jsonl:1: found verdicts on single answers ("kto")`, "kto trains on verdicts",
+				"\n  preference "}},
+		{"no rejected", `{"prompt": "p", "chosen": "a"}`, pairs,
+			[]string{`a.jsonl:1: found preference data of which a part is missing: the fields are "prompt", "chosen"`}},
+		{"later no rejected", ok + `{"prompt": "p", "chosen": "a"}`, pairs,
+			[]string{`a.jsonl:2: the fields are "prompt", "chosen", but the records before it are "preference"`}},
+		{"plain row among pairs", ok + `{"prompt": "p", "completion": "a"}`, pairs,
+			[]string{`a.jsonl:2: mixed formats: this record is "completion"`}},
+		{"label a word", okVerdict + `{"prompt": "p", "completion": "a", "label": "yes"}`, verdicts,
+			[]string{`a.jsonl:2: field "label" is a string, "yes"; expected true`}},
+		{"label a number", okVerdict + `{"prompt": "p", "completion": "a", "label": 3}`, verdicts,
+			[]string{`a.jsonl:2: field "label" is a number, 3; expected true`}},
+		{"label null", okVerdict + `{"prompt": "p", "completion": "a", "label": null}`, verdicts,
+			[]string{`a.jsonl:2: field "label" is null`}},
+		{"first label a number", `{"prompt": "p", "completion": "a", "label": 1}`, verdicts,
+			[]string{`a.jsonl:1: field "label" is a number, 1`}},
+		{"all equal", `{"prompt": "p", "chosen": "a", "rejected": "a"}`, pairs,
+			[]string{"the dataset is empty", "the chosen and the rejected answer are equal (", "a.jsonl:1"}},
+		{"swapped roles", `{"prompt": [` + reply + `], "chosen": [` + user + `], "rejected": [` + user + `]}`, pairs,
+			[]string{"the dataset is empty", "the prompt ends with an assistant's turn", "a.jsonl:1"}},
+		{"chosen a number list", `{"prompt": "p", "chosen": [1], "rejected": "b"}`, pairs,
+			[]string{`a.jsonl:1: field "chosen", message 1: found a number; expected an object`}},
+		{"chosen a boolean", `{"prompt": "p", "chosen": true, "rejected": "b"}`, pairs,
+			[]string{`a.jsonl:1: field "chosen" is a boolean; expected a string, or a list of messages`}},
+		{"chosen an object",
+			`{"conversations": [{"from": "human", "value": "q"}], "chosen": {"value": "q"}, "rejected": "b"}`, pairs,
+			[]string{`a.jsonl:1: field "chosen": found the fields "value"`}},
+		{"transcript", `{"chosen": "\n\nHuman: q\n\nAssistant: a", "rejected": "b"}`, pairs,
+			[]string{`a.jsonl:1: field "rejected" is no transcript`}},
+		{"scores missing", `{"prompt": "p", "responses": ["a", "b"], "scores": [1]}`, pairs,
+			[]string{`a.jsonl:1: field "scores" is a list of 1, and "responses" has 2 answers`}},
+		{"score a word", `{"prompt": "p", "responses": ["a", "b"], "scores": [1, "good"]}`, pairs,
+			[]string{`a.jsonl:1: field "responses", answer 2: "scores" is a string, "good"; expected a number`}},
+		{"score without answer", `{"prompt": "p", "responses": [{"txt": "a", "score": 1}]}`, pairs,
+			[]string{`a.jsonl:1: field "responses", answer 1 has the fields "txt", "score"`}},
+		{"choice", rated(`"choice": "c"`), pairs,
+			[]string{`a.jsonl:1: field "choice" is "c"; known: a, b, tie, bad, edit, skip`}},
+		{"edit of nothing", rated(`"choice": "edit", "edited": "z"`), pairs,
+			[]string{`a.jsonl:1: field "edited_from" is ""`}},
+		{"empty edit", rated(`"choice": "edit", "edited_from": 0`), verdicts,
+			[]string{`a.jsonl:1: field "edited" is empty`}},
+		{"one answer", `{"prompt": "p", "answers": [{"text": "x"}], "choice": "a"}`, pairs,
+			[]string{`a.jsonl:1: field "answers" is a list of 1; expected two answers`}},
+		{"answers without text", `{"prompt": "p", "answers": [{"text": "x"}, {"txt": "x"}], "choice": "a"}`, pairs,
+			[]string{`a.jsonl:1: field "answers", answer 2 has the fields "txt"; expected "text"`}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			d, err := data.Open(context.Background(), []string{write(t, "a.jsonl", c.content)}, data.Options{Want: c.want})
+			d, err := data.Open(context.Background(), []string{write(t, "a.jsonl", c.content)},
+				data.Options{Want: c.want})
 			if err == nil {
 				d.Close()
 				t.Fatalf("got no error, want one with %q", c.err)
@@ -218,21 +289,24 @@ func TestBadPreferences(t *testing.T) {
 			}
 		})
 	}
-	_, err := data.Open(context.Background(), []string{write(t, "a.jsonl", okVerdict)}, data.Options{Want: pairs, Format: "kto"})
+	_, err := data.Open(context.Background(), []string{write(t, "a.jsonl", okVerdict)},
+		data.Options{Want: pairs, Format: "kto"})
 	if err == nil || !strings.Contains(err.Error(), "found verdicts on single answers") {
 		t.Errorf("a format that does not suit: got %v", err)
 	}
 	path := write(t, "a.jsonl", ok+`{"prompt": "p", "chosen": "a", "rejected": "a"}`)
-	if _, err := data.Open(context.Background(), []string{path}, data.Options{Want: pairs, Strict: true}); err == nil || !strings.Contains(err.Error(), path+":2: the chosen and the rejected answer are equal") {
+	if _, err := data.Open(context.Background(), []string{path}, data.Options{Want: pairs, Strict: true}); err == nil ||
+		!strings.Contains(err.Error(), path+":2: the chosen and the rejected answer are equal") {
 		t.Errorf("strict: got %v", err)
 	}
 }
 
-// TestCutOff: an answer that reached its limit is known as such, an edited one is whole; they are counted, and refused on
-// request.
+// TestCutOff: an answer that reached its limit is known as such, an edited one is whole; they are counted, and refused
+// on request.
 func TestCutOff(t *testing.T) {
 	const answers = `{"prompt": "p", "answers": [{"text": "x", "stop": "length"}, {"text": "y", "stop": "end"}], `
-	path := write(t, "a.jsonl", answers+`"choice": "b"}`+"\n"+answers+`"choice": "edit", "edited": "z", "edited_from": 1}`)
+	path := write(t, "a.jsonl", answers+`"choice": "b"}`+"\n"+answers+
+		`"choice": "edit", "edited": "z", "edited_from": 1}`)
 	d := open(t, data.Options{Want: data.WantPairs}, path)
 	want := &data.Drop{Reason: "an answer was cut off when it was written", Count: 1, First: []string{path + ":1"}}
 	if diff := cmp.Diff(want, d.Stats().CutOff); diff != "" {

@@ -258,8 +258,8 @@ func listOf(v json.RawMessage) ([]json.RawMessage, error) {
 	return items, nil
 }
 
-// parseObject splits a JSON object into its fields, in order. A name that appears twice is an error: which of the two is
-// meant nobody knows.
+// parseObject splits a JSON object into its fields, in order. A name that appears twice is an error: which of the two
+// is meant nobody knows.
 func parseObject(doc []byte) ([]Field, error) {
 	if !json.Valid(doc) {
 		return nil, malformed(doc)

@@ -8,7 +8,8 @@ import (
 
 // FuzzParseObject compares the fields of an object with what encoding/json makes of it.
 func FuzzParseObject(f *testing.F) {
-	for _, s := range []string{`{}`, `{"a":1}`, ` { "a\n" : [ {"b": "}\""} , 2 ] ,"c":-1.5e3, "d" : null } `, `{"a": "\\"}`, `[1]`, `{"a":1}{`, `{"a":tru`, `"s"`} {
+	for _, s := range []string{`{}`, `{"a":1}`, ` { "a\n" : [ {"b": "}\""} , 2 ] ,"c":-1.5e3, "d" : null } `,
+		`{"a": "\\"}`, `[1]`, `{"a":1}{`, `{"a":tru`, `"s"`} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, doc []byte) {

@@ -64,10 +64,13 @@ func TestSharedData(t *testing.T) {
 		{file: "preference/dpo_en_demo.json", records: 194, format: "sharegpt-preference", opts: pairs},
 		{file: "preference/dpo_zh_demo.json", records: 206, format: "sharegpt-preference", opts: pairs},
 		{file: "preference/v1_dpo_demo.jsonl", records: 7, format: "messages-preference", opts: pairs},
-		{file: "preference/llms_from_scratch_preference.json", records: 778, format: "alpaca-preference", dropped: 5, opts: pairs}, // equal answers
+		// equal answers
+		{file: "preference/llms_from_scratch_preference.json", records: 778, format: "alpaca-preference", dropped: 5,
+			opts: pairs},
 		{file: "preference/mctaco_answers_kto.jsonl", records: 3783, format: "kto", opts: verdicts},
 		{file: "preference/kto_en_demo.json", records: 214, format: "kto", opts: verdicts},
-		{file: "preference/llms_from_scratch_preference.json", records: 778, format: "alpaca-preference", dropped: 5, opts: verdicts},
+		{file: "preference/llms_from_scratch_preference.json", records: 778, format: "alpaca-preference", dropped: 5,
+			opts: verdicts},
 	} {
 		t.Run(strings.ReplaceAll(c.file, "/", "_")+c.opts.Split+fmt.Sprint(c.opts.Want), func(t *testing.T) {
 			path := testdata.Path(t, c.file)
@@ -82,7 +85,8 @@ func TestSharedData(t *testing.T) {
 				dropped += drop.Count
 			}
 			if st.Records != c.records || d.Format() != c.format || dropped != c.dropped {
-				t.Errorf("got %d records of format %q, %d dropped; want %d, %q, %d", st.Records, d.Format(), dropped, c.records, c.format, c.dropped)
+				t.Errorf("got %d records of format %q, %d dropped; want %d, %q, %d", st.Records, d.Format(), dropped,
+					c.records, c.format, c.dropped)
 			}
 			if st.Kept != d.Len() || st.Read != st.Kept+dropped {
 				t.Errorf("the counts do not add up: %+v, Len %d", st, d.Len())

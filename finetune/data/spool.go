@@ -11,8 +11,8 @@ import (
 // errInflated is the error of files that expand beyond the limit.
 var errInflated = errors.New("it expands beyond the limit")
 
-// A room is what the expanded bytes of all files of a dataset may take: a small file can expand to one that fills the disk, and
-// many that fit into memory one by one need not fit together.
+// A room is what the expanded bytes of all files of a dataset may take: a small file can expand to one that fills the
+// disk, and many that fit into memory one by one need not fit together.
 type room struct {
 	o      *Options
 	size   int64 // taken, bytes
@@ -29,7 +29,8 @@ func (rm *room) take(n int64) error {
 }
 
 func (rm *room) tooLarge() error {
-	return fmt.Errorf("%w of %d bytes for all compressed files of a dataset; expand it to a plain file first if it is to be trusted",
+	return fmt.Errorf(
+		"%w of %d bytes for all compressed files of a dataset; expand it to a plain file first if it is to be trusted",
 		errInflated, rm.o.MaxInflated)
 }
 

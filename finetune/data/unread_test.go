@@ -10,7 +10,8 @@ import (
 	"github.com/ggtune/ggtune/finetune/data"
 )
 
-// TestUnread: what nothing reads is named with the number of records that have it; what nothing could be lost of is not.
+// TestUnread: what nothing reads is named with the number of records that have it; what nothing could be lost of is
+// not.
 func TestUnread(t *testing.T) {
 	chat := `"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"`
 	pair := `"prompt": "p", "chosen": "a", "rejected": "b"`
@@ -20,25 +21,43 @@ func TestUnread(t *testing.T) {
 		want          []string
 	}{
 		{"all read", `{` + chat + `}], "system": "s", "tools": [{"name": "f"}]}`, data.Options{}, nil},
-		{"columns", `{"id": 7, ` + chat + `}], "source": "x"}` + "\n" + `{` + chat + `}], "source": "y"}`, data.Options{}, []string{"id", "source", "source"}},
+		{"columns", `{"id": 7, ` + chat + `}], "source": "x"}` + "\n" + `{` + chat + `}], "source": "y"}`,
+			data.Options{}, []string{"id", "source", "source"}},
 		{"nothing in them", `{` + chat + `}], "a": null, "b": "", "c": [], "d": { }, "e": " "}`, data.Options{}, nil},
-		{"of messages", `{` + chat + `, "refusal": "no", "audio": null}], "x": 0}`, data.Options{}, []string{"x", "messages[].refusal"}},
-		{"of calls", `{` + chat + `, "tool_calls": [{"index": 1, "function": {"name": "f", "arguments": "{}", "strict": true}}]}]}`, data.Options{},
+		{"of messages", `{` + chat + `, "refusal": "no", "audio": null}], "x": 0}`, data.Options{},
+			[]string{"x", "messages[].refusal"}},
+		{"of calls", `{` + chat +
+			`, "tool_calls": [{"index": 1, "function": {"name": "f", "arguments": "{}", "strict": true}}]}]}`,
+			data.Options{},
 			[]string{"messages[].tool_calls[].function.strict", "messages[].tool_calls[].index"}},
-		{"of parts", `{"messages": [{"role": "assistant", "content": [{"type": "text", "text": "a", "cache": {"x": 1}}]}]}`, data.Options{}, []string{"messages[].content[].cache"}},
-		{"literal text has no place for them", `{"prompt": "p", "completion": "c", "system": "s", "tools": [{"name": "f"}]}`, data.Options{}, []string{"system", "tools"}},
-		{"of two names the first", `{"question": "q", "answer": "a", "system": "s", "system_prompt": "t", "response": "r"}`, data.Options{}, []string{"system_prompt", "response"}},
-		{"a label that is no verdict", `{"question": "q", "answer": "a", "label": 3}`, data.Options{}, []string{"label"}},
-		{"left out on purpose", `{"text": "t", "id": 1, "source": "x"}`, data.Options{Ignore: []string{"id"}}, []string{"source"}},
-		{"a verdict left out on purpose", `{"question": "q", "answer": "a", "label": true}`, data.Options{Ignore: []string{"label"}}, nil},
-		{"of scored answers", `{"prompt": "q", "completions": [{"response": "a", "score": 1, "model": "m"}, {"response": "b", "score": 2}], "n": 2}`, data.Options{Want: data.WantPairs},
+		{"of parts",
+			`{"messages": [{"role": "assistant", "content": [{"type": "text", "text": "a", "cache": {"x": 1}}]}]}`,
+			data.Options{}, []string{"messages[].content[].cache"}},
+		{"literal text has no place for them",
+			`{"prompt": "p", "completion": "c", "system": "s", "tools": [{"name": "f"}]}`, data.Options{},
+			[]string{"system", "tools"}},
+		{"of two names the first",
+			`{"question": "q", "answer": "a", "system": "s", "system_prompt": "t", "response": "r"}`, data.Options{},
+			[]string{"system_prompt", "response"}},
+		{"a label that is no verdict", `{"question": "q", "answer": "a", "label": 3}`, data.Options{},
+			[]string{"label"}},
+		{"left out on purpose", `{"text": "t", "id": 1, "source": "x"}`, data.Options{Ignore: []string{"id"}},
+			[]string{"source"}},
+		{"a verdict left out on purpose", `{"question": "q", "answer": "a", "label": true}`,
+			data.Options{Ignore: []string{"label"}}, nil},
+		{"of scored answers", `{"prompt": "q", "completions": [{"response": "a", "score": 1, "model": "m"}, ` +
+			`{"response": "b", "score": 2}], "n": 2}`, data.Options{Want: data.WantPairs},
 			[]string{"n", "completions[].model"}},
-		{"of messages that are answers", `{"prompt": "q", "responses": [{"role": "assistant", "content": "b", "score": 1, "id": 4}, {"role": "assistant", "content": "a", "score": 2}]}`,
+		{"of messages that are answers", `{"prompt": "q", "responses": [{"role": "assistant", "content": "b", ` +
+			`"score": 1, "id": 4}, {"role": "assistant", "content": "a", "score": 2}]}`,
 			data.Options{Want: data.WantPairs}, []string{"responses[].response.id"}},
-		{"a rating's own", `{"prompt": "p", "answers": [{"text": "x", "seed": 1}, {"text": "y"}], "choice": "a", "chosen": "x", "rejected": "y", "ggtune": {"id": "1"}, "note": "n"}`,
+		{"a rating's own", `{"prompt": "p", "answers": [{"text": "x", "seed": 1}, ` +
+			`{"text": "y"}], "choice": "a", "chosen": "x", "rejected": "y", "ggtune": {"id": "1"}, "note": "n"}`,
 			data.Options{Want: data.WantPairs}, []string{"note"}},
-		{"of instances", `{"instruction": "i", "instances": [{"input": "x", "output": "o", "n": 1}], "name": "t"}`, data.Options{}, []string{"name", "instances[].n"}},
-		{"beside a list", `{"version": 3, "empty": "", "data": [{` + pair + `}]}`, data.Options{Want: data.WantPairs}, []string{"version"}},
+		{"of instances", `{"instruction": "i", "instances": [{"input": "x", "output": "o", "n": 1}], "name": "t"}`,
+			data.Options{}, []string{"name", "instances[].n"}},
+		{"beside a list", `{"version": 3, "empty": "", "data": [{` + pair + `}]}`, data.Options{Want: data.WantPairs},
+			[]string{"version"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			path := write(t, "a.json", c.content)
@@ -56,7 +75,8 @@ func TestUnread(t *testing.T) {
 			if err == nil {
 				d.Close()
 			}
-			if c.want == nil != (err == nil) || err != nil && !strings.Contains(err.Error(), "nothing reads the field \""+c.want[0]+"\"") {
+			if c.want == nil != (err == nil) || err != nil &&
+				!strings.Contains(err.Error(), "nothing reads the field \""+c.want[0]+"\"") {
 				t.Errorf("strict: got %v", err)
 			}
 		})
@@ -70,7 +90,8 @@ func TestManyColumns(t *testing.T) {
 	for i := range 300_000 {
 		b.WriteString(`, "k`)
 		b.WriteString(strings.Repeat("x", i%7))
-		b.WriteString(string(rune('0'+i%10)) + string(rune('a'+i/10%26)) + string(rune('A'+i/260%26)) + string(rune(0x4e00+i/6760)))
+		b.WriteString(string(rune('0'+i%10)) + string(rune('a'+i/10%26)) + string(rune('A'+i/260%26)) +
+			string(rune(0x4e00+i/6760)))
 		b.WriteString(`": 1`)
 	}
 	b.WriteString("}")
@@ -80,14 +101,18 @@ func TestManyColumns(t *testing.T) {
 	}
 }
 
-// TestVerdictsBesideAnswers: a verdict beside any format of single answers is read where verdicts are learned from, and refused
-// by plain training, also in a table, which has no booleans.
+// TestVerdictsBesideAnswers: a verdict beside any format of single answers is read where verdicts are learned from, and
+// refused by plain training, also in a table, which has no booleans.
 func TestVerdictsBesideAnswers(t *testing.T) {
 	for _, c := range []struct{ name, file, content, want string }{
-		{"alpaca", "a.jsonl", `{"system": "s", "instruction": "i", "input": "x", "output": "o", "label": false}`, `system "s" train false; user "i\nx" train false - assistant "o"`},
+		{"alpaca", "a.jsonl", `{"system": "s", "instruction": "i", "input": "x", "output": "o", "label": false}`,
+			`system "s" train false; user "i\nx" train false - assistant "o"`},
 		{"qa", "a.jsonl", `{"question": "q", "answer": "a", "kto_tag": true}`, `user "q" train false + assistant "a"`},
-		{"messages", "a.jsonl", `{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}], "label": true}`, `user "q" train false + assistant "a"`},
-		{"self-instruct", "a.jsonl", `{"instruction": "i", "instances": [{"input": "", "output": "o"}], "label": true}`, `user "i" train false + assistant "o"`},
+		{"messages", "a.jsonl",
+			`{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}], "label": true}`,
+			`user "q" train false + assistant "a"`},
+		{"self-instruct", "a.jsonl", `{"instruction": "i", "instances": [{"input": "", "output": "o"}], "label": true}`,
+			`user "i" train false + assistant "o"`},
 		{"table", "a.csv", "question,answer,label\nq,a,False\n", `user "q" train false - assistant "a"`},
 		{"words", "a.jsonl", `{"prompt": "p", "completion": "c", "label": "TRUE"}`, `"p" + "c"`},
 	} {
@@ -98,7 +123,8 @@ func TestVerdictsBesideAnswers(t *testing.T) {
 			if u := d.Stats().Unread; u != nil {
 				t.Errorf("unread: %v", u)
 			}
-			if _, err := data.Open(context.Background(), []string{path}, data.Options{}); err == nil || !strings.Contains(err.Error(), "verdicts on answers") {
+			if _, err := data.Open(context.Background(), []string{path}, data.Options{}); err == nil ||
+				!strings.Contains(err.Error(), "verdicts on answers") {
 				t.Errorf("plain: got %v", err)
 			}
 		})
@@ -108,17 +134,25 @@ func TestVerdictsBesideAnswers(t *testing.T) {
 // TestMarks reads who trains on what, as other trainers write it.
 func TestMarks(t *testing.T) {
 	for field, want := range map[string]string{
-		`"loss": false`: "train false", `"loss": true`: "train true", `"loss": null`: "", `"loss_weight": 0`: "train false", `"weight": 1.0`: "train true",
-		`"training": false`: "train false", `"loss_scale": 0.0`: "train false", `"masked": true`: "train false", `"masked": false`: "train true", `"train": "False"`: "train false",
+		`"loss": false`: "train false", `"loss": true`: "train true", `"loss": null`: "",
+		`"loss_weight": 0`: "train false", `"weight": 1.0`: "train true",
+		`"training": false`: "train false", `"loss_scale": 0.0`: "train false", `"masked": true`: "train false",
+		`"masked": false`: "train true", `"train": "False"`: "train false",
 		`"train_detail": []`: "",
 	} {
-		d := open(t, data.Options{}, write(t, "a.jsonl", `{"messages": [{"role": "assistant", "content": "a", `+field+`}, {"role": "assistant", "content": "b"}]}`))
-		if got := strings.TrimSuffix(strings.TrimPrefix(all(t, d)[0], `assistant "a"`), `; assistant "b"`); strings.TrimSpace(got) != want {
+		d := open(t, data.Options{},
+			write(t, "a.jsonl", `{"messages": [{"role": "assistant", "content": "a", `+field+
+				`}, {"role": "assistant", "content": "b"}]}`))
+		if got := strings.TrimSuffix(strings.TrimPrefix(all(t, d)[0], `assistant "a"`),
+			`; assistant "b"`); strings.TrimSpace(got) != want {
 			t.Errorf("%s: got %q, want %q", field, got, want)
 		}
 	}
-	for _, field := range []string{`"mask": true`, `"train_detail": [{"begin_offset": 0, "end_offset": 3, "train": false}]`} {
-		_, err := data.Open(context.Background(), []string{write(t, "a.jsonl", `{"messages": [{"role": "assistant", "content": "a", `+field+`}]}`)}, data.Options{})
+	for _, field := range []string{`"mask": true`,
+		`"train_detail": [{"begin_offset": 0, "end_offset": 3, "train": false}]`} {
+		_, err := data.Open(context.Background(),
+			[]string{write(t, "a.jsonl", `{"messages": [{"role": "assistant", "content": "a", `+field+`}]}`)},
+			data.Options{})
 		if err == nil || !strings.Contains(err.Error(), "not supported; write \"train\": true or false") {
 			t.Errorf("%s: got %v", field, err)
 		}
@@ -131,34 +165,46 @@ func TestBesideConversations(t *testing.T) {
 	for _, c := range []struct{ name, content, want string }{
 		{"OpenOrca", `{"system_prompt": "s", "question": "q", "response": "a"}`, `system "s"; user "q"; assistant "a"`},
 		{"empty", `{"system_prompt": "", "question": "q", "response": "a"}`, `user "q"; assistant "a"`},
-		{"messages", `{"system": "s", "messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}`, `system "s"; user "q"; assistant "a"`},
-		{"the same twice", `{"system": "s ", "messages": [{"role": "system", "content": "s"}, {"role": "assistant", "content": "a"}]}`, `system "s"; assistant "a"`},
-		{"functions", `{"functions": [` + f + `], "messages": [{"role": "assistant", "content": "a"}]}`, `assistant "a"; tools [{"type": "function", "function": ` + f + `}]`},
+		{"messages",
+			`{"system": "s", "messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}`,
+			`system "s"; user "q"; assistant "a"`},
+		{"the same twice", `{"system": "s ", "messages": [{"role": "system", "content": "s"}, ` +
+			`{"role": "assistant", "content": "a"}]}`, `system "s"; assistant "a"`},
+		{"functions", `{"functions": [` + f + `], "messages": [{"role": "assistant", "content": "a"}]}`,
+			`assistant "a"; tools [{"type": "function", "function": ` + f + `}]`},
 		{"functions beside nothing", `{"tools": null, "functions": [` + f + `], "question": "q", "answer": "a"}`,
 			`user "q"; assistant "a"; tools [{"type": "function", "function": ` + f + `}]`},
-		{"tools in strings", `{"tools": ["{\"name\": \"f\"}", "{\"name\": \"g\"}"], "instruction": "q", "output": "a"}`, `user "q"; assistant "a"; tools [{"name": "f"}, {"name": "g"}]`},
+		{"tools in strings", `{"tools": ["{\"name\": \"f\"}", "{\"name\": \"g\"}"], "instruction": "q", "output": "a"}`,
+			`user "q"; assistant "a"; tools [{"name": "f"}, {"name": "g"}]`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if diff := cmp.Diff([]string{c.want}, all(t, open(t, data.Options{Strict: true}, write(t, "a.jsonl", c.content)))); diff != "" {
+			if diff := cmp.Diff([]string{c.want},
+				all(t, open(t, data.Options{Strict: true}, write(t, "a.jsonl", c.content)))); diff != "" {
 				t.Errorf("examples (-want +got):\n%s", diff)
 			}
 		})
 	}
-	d := open(t, data.Options{Want: data.WantPairs, Strict: true}, write(t, "a.jsonl", `{"system_message": "s", "prompt": "q", "chosen": "a", "rejected": "b"}
+	d := open(t, data.Options{Want: data.WantPairs, Strict: true},
+		write(t, "a.jsonl", `{"system_message": "s", "prompt": "q", "chosen": "a", "rejected": "b"}
 {"system_message": "s", "prompt": [{"role": "user", "content": "q"}], "chosen": [{"role": "assistant", "content": "a"}], "rejected": [{"role": "assistant", "content": "b"}]}`))
 	pair := `system "s" train false; user "q" train false + assistant "a" - assistant "b"`
 	checkChoices(t, d, "alpaca-preference", []string{pair, pair})
 }
 
-// TestRemarks: texts that stand for a missing one, and arguments that are no JSON, are said, with the number of records.
+// TestRemarks: texts that stand for a missing one, and arguments that are no JSON, are said, with the number of
+// records.
 func TestRemarks(t *testing.T) {
-	const call = `{"messages": [{"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "f", "arguments": "{a: 1"}}, {"function": {"name": "f", "arguments": "x"}}]}]}`
+	const call = `{"messages": [{"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "f", ` +
+		`"arguments": "{a: 1"}}, {"function": {"name": "f", "arguments": "x"}}]}]}`
 	for _, c := range []struct {
 		name, file, content string
 		want                []string
 	}{
-		{"table", "a.csv", "prompt,completion,note\np,NaN,None\nq,None,x\nr,NaN,x\ns,fine,x\n", []string{`"completion" is the text "NaN" 2`, `"completion" is the text "None" 1`}},
-		{"message", "a.jsonl", `{"messages": [{"role": "user", "content": "null"}, {"role": "assistant", "content": "a"}]}`, []string{`"messages[].content" is the text "null" 1`}},
+		{"table", "a.csv", "prompt,completion,note\np,NaN,None\nq,None,x\nr,NaN,x\ns,fine,x\n",
+			[]string{`"completion" is the text "NaN" 2`, `"completion" is the text "None" 1`}},
+		{"message", "a.jsonl",
+			`{"messages": [{"role": "user", "content": "null"}, {"role": "assistant", "content": "a"}]}`,
+			[]string{`"messages[].content" is the text "null" 1`}},
 		{"arguments", "a.jsonl", call + "\n" + call, []string{"the arguments of a tool call are no JSON 2"}},
 		{"none", "a.jsonl", `{"text": "None of it", "x": "None"}`, nil},
 	} {
@@ -169,7 +215,8 @@ func TestRemarks(t *testing.T) {
 			}
 			for i, r := range remarks {
 				text, n, _ := strings.Cut(c.want[i], c.want[i][len(c.want[i])-1:])
-				if !strings.Contains(r.Reason, strings.TrimSpace(text)) || n != "" || r.Count != int(c.want[i][len(c.want[i])-1]-'0') {
+				if !strings.Contains(r.Reason, strings.TrimSpace(text)) || n != "" ||
+					r.Count != int(c.want[i][len(c.want[i])-1]-'0') {
 					t.Errorf("got %d × %q, want %q", r.Count, r.Reason, c.want[i])
 				}
 			}

@@ -78,7 +78,8 @@ type Counts struct {
 // Limits says what a row may hold.
 type Limits struct {
 	SeqLen int // tokens a row, at least 2
-	// Positions is how many tokens the model can read one after the other where it has learned a vector for each; 0: no limit.
+	// Positions is how many tokens the model can read one after the other where it has learned a vector for each; 0: no
+	// limit.
 	Positions int
 	OnLong    OnLong
 }
@@ -110,8 +111,8 @@ type Dataset struct {
 	firstBare data.Source // of Counts.DroppedBare
 }
 
-// LongTrees tells of the trees among Counts.DroppedLong, which are left out whatever the way with long examples: half of a
-// preference pair teaches something else than the pair.
+// LongTrees tells of the trees among Counts.DroppedLong, which are left out whatever the way with long examples: half
+// of a preference pair teaches something else than the pair.
 type LongTrees struct {
 	Count   int         // those that a longer row takes in
 	First   data.Source // of them
@@ -156,7 +157,8 @@ func (d *Dataset) dropLong(it *Item) {
 // NewDataset makes an empty dataset for a method of that need.
 func NewDataset(need method.Need, lim Limits) (*Dataset, error) {
 	if lim.SeqLen < 2 {
-		return nil, fmt.Errorf("row length %d: a row needs at least 2 tokens, one to predict the other from", lim.SeqLen)
+		return nil, fmt.Errorf("row length %d: a row needs at least 2 tokens, one to predict the other from",
+			lim.SeqLen)
 	}
 	return &Dataset{need: need, lim: lim}, nil
 }
@@ -200,7 +202,8 @@ func (d *Dataset) add(it Item) {
 }
 
 func truncate(it Item, n int) Item {
-	it.Tokens, it.Counted = slices.Clone(it.Tokens[:n]), slices.Clone(it.Counted[:n]) // so that what is cut off is freed
+	// so that what is cut off is freed
+	it.Tokens, it.Counted = slices.Clone(it.Tokens[:n]), slices.Clone(it.Counted[:n])
 	it.Segments = []engine.Segment{{Start: 0, Len: n, Parent: -1}}
 	return it
 }
@@ -214,7 +217,8 @@ func (d *Dataset) Check() error {
 	var errs []error
 	if n := len(d.noCounted); n > 0 {
 		for _, s := range d.noCounted[:min(n, maxNamed)] {
-			errs = append(errs, fmt.Errorf("%s: no token of this example counts: nothing could be learned from it; give it an answer to train on, or remove it", s))
+			errs = append(errs, fmt.Errorf("%s: no token of this example counts: nothing could be learned from it; "+
+				"give it an answer to train on, or remove it", s))
 		}
 		if n > maxNamed {
 			errs = append(errs, fmt.Errorf("and %s without a counted token", count.Of(n-maxNamed, "more example")))
@@ -240,24 +244,29 @@ func (d *Dataset) Check() error {
 		return errors.New("the data has no example; give at least one")
 	}
 	if trees.Deep > 0 && trees.Count == 0 {
-		return fmt.Errorf("none of %s is left: %d longer than the %d tokens that the model can read; shorten them", count.Of(c.Examples, "example"), c.DroppedLong, d.lim.Positions)
+		return fmt.Errorf("none of %s is left: %d longer than the %d tokens that the model can read; shorten them",
+			count.Of(c.Examples, "example"), c.DroppedLong, d.lim.Positions)
 	}
 	if trees.Count > 0 {
-		return fmt.Errorf("none of %s is left: %d whose prompt and answers together are longer than a row of %d tokens; --seq-len %d takes them in",
+		return fmt.Errorf("none of %s is left: %d whose prompt and answers together are longer than a row of %d "+
+			"tokens; --seq-len %d takes them in",
 			count.Of(c.Examples, "example"), c.DroppedLong, d.lim.SeqLen, trees.Longest)
 	}
 	if c.DroppedBare > 0 {
-		return fmt.Errorf("none of %s is left: %d with no token before the answers, such as %s; give them a longer prompt", count.Of(c.Examples, "example"), c.DroppedBare, d.firstBare)
+		return fmt.Errorf(
+			"none of %s is left: %d with no token before the answers, such as %s; give them a longer prompt",
+			count.Of(c.Examples, "example"), c.DroppedBare, d.firstBare)
 	}
-	return fmt.Errorf("none of %s is left: %d longer than a row of %d tokens, %d with an answer beyond its end; raise --seq-len",
+	return fmt.Errorf(
+		"none of %s is left: %d longer than a row of %d tokens, %d with an answer beyond its end; raise --seq-len",
 		count.Of(c.Examples, "example"), c.DroppedLong, d.lim.SeqLen, c.DroppedCut)
 }
 
 // CutAnswers names the first examples left out because their prompt fills the row.
 func (d *Dataset) CutAnswers() []data.Source { return d.cutAt }
 
-// Fingerprint identifies the dataset as it is trained on: tokens, marks, trees and labels, in order. It changes with the
-// data, the template, the tokenizer, the mask and the row length.
+// Fingerprint identifies the dataset as it is trained on: tokens, marks, trees and labels, in order. It changes with
+// the data, the template, the tokenizer, the mask and the row length.
 func (d *Dataset) Fingerprint() [sha256.Size]byte {
 	h := sha256.New()
 	for i := range d.Items {

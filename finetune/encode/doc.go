@@ -1,5 +1,5 @@
-// Package encode turns text into token rows and back: it is the only place where text meets tokens. It knows which tokens
-// count, how rows are cut and packed, and where in the data a run stands; it knows no file format and no loss.
+// Package encode turns text into token rows and back: it is the only place where text meets tokens. It knows which
+// tokens count, how rows are cut and packed, and where in the data a run stands; it knows no file format and no loss.
 //
 //	spans → tokens, each counted if a byte of its text is trained on        (encode.go, tokenizer.go)
 //	a pair or a verdict → a tree: the prompt, and its answers as children   (tree.go, verdict.go)

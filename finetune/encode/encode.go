@@ -69,7 +69,8 @@ func single(src data.Source, tokens []int32, counted []bool) Item {
 	if len(counted) > 0 {
 		counted[0] = false
 	}
-	return Item{Source: src, Tokens: tokens, Counted: counted, Segments: []engine.Segment{{Start: 0, Len: len(tokens), Parent: -1}}}
+	return Item{Source: src, Tokens: tokens, Counted: counted,
+		Segments: []engine.Segment{{Start: 0, Len: len(tokens), Parent: -1}}}
 }
 
 // Conversation encodes a rendered conversation. A token counts if any byte of its text is trained on: a token that
@@ -78,8 +79,8 @@ func single(src data.Source, tokens []int32, counted []bool) Item {
 // The text of a control token becomes that token only where the template wrote all of it: what the data wrote is text,
 // whatever it spells, and so is what only comes about across the border of data and template.
 //
-// There is one BOS: the template's, or, where the template writes none and the model expects one, an added one. Where the
-// template writes no end of turn after the last trained turn, one is added, and trained.
+// There is one BOS: the template's, or, where the template writes none and the model expects one, an added one. Where
+// the template writes no end of turn after the last trained turn, one is added, and trained.
 func (e *Encoder) Conversation(src data.Source, r *template.Rendering) (Item, error) {
 	text := r.Text()
 	marks := markBytes(r, len(text))
@@ -98,7 +99,8 @@ func (e *Encoder) Conversation(src data.Source, r *template.Rendering) (Item, er
 		tokens, counted = append(tokens, bos), append(counted, false)
 	}
 	if len(spelt) > 1 && bos >= 0 && spelt[0].id == bos && spelt[1].id == bos {
-		return Item{}, fmt.Errorf("%s: the chat template writes the beginning-of-text token %q twice; name another template with --template", src, e.Piece(bos))
+		return Item{}, fmt.Errorf("%s: the chat template writes the beginning-of-text token %q twice; name another "+
+			"template with --template", src, e.Piece(bos))
 	}
 	var straddling []int32
 	for _, s := range spelt {

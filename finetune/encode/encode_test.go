@@ -69,29 +69,39 @@ func TestConversation(t *testing.T) {
 		{"plain", nil, chatML("", "hi", "hello world."), false,
 			"<|im_start|>¦user¦⏎¦hi¦<|im_end|>¦⏎¦<|im_start|>¦assistant¦[⏎he]¦[l]¦[l]¦[o]¦[ world]¦[.]¦[<|im_end|>]¦⏎"},
 		{"two turns, both trained", nil, chatML("", "hi", "hi", "hi", "hi"), false,
-			"<|im_start|>¦user¦⏎¦hi¦<|im_end|>¦⏎¦<|im_start|>¦assistant¦⏎¦[hi]¦[<|im_end|>]¦⏎¦<|im_start|>¦user¦⏎¦hi¦<|im_end|>¦⏎¦<|im_start|>¦assistant¦⏎¦[hi]¦[<|im_end|>]¦⏎"},
+			"<|im_start|>¦user¦⏎¦hi¦<|im_end|>¦⏎¦<|im_start|>¦assistant¦⏎¦[hi]¦[<|im_end|>]¦⏎¦<|im_start|>¦user¦⏎¦hi¦" +
+				"<|im_end|>¦⏎¦<|im_start|>¦assistant¦⏎¦[hi]¦[<|im_end|>]¦⏎"},
 		{"BOS from the template", func(v *fakeVocab) { v.addBOS = true }, chatML("<s>", "hi", "hi"), false,
 			"<s>¦<|im_start|>¦user¦⏎¦hi¦<|im_end|>¦⏎¦<|im_start|>¦assistant¦⏎¦[hi]¦[<|im_end|>]¦⏎"},
 		{"BOS from the model", func(v *fakeVocab) { v.addBOS = true }, chatML("", "hi", "hi"), false,
 			"<s>¦<|im_start|>¦user¦⏎¦hi¦<|im_end|>¦⏎¦<|im_start|>¦assistant¦⏎¦[hi]¦[<|im_end|>]¦⏎"},
 		{"SPM's space", func(v *fakeVocab) { v.spacePrefix = true }, chatML("", "hi", " hi"), false,
 			"<|im_start|>¦ ¦user¦⏎¦hi¦<|im_end|>¦ ¦⏎¦<|im_start|>¦ ¦assistant¦⏎¦[ ]¦[hi]¦[<|im_end|>]¦ ¦⏎"},
-		{"SPM's space before an answer", func(v *fakeVocab) { v.spacePrefix = true }, &template.Rendering{EndsTurn: true, Data: [][2]int{{12, 15}}, Spans: []template.Span{
-			{Text: "<|im_start|>", Kind: template.Header}, {Text: "xyz", Kind: template.Content, Train: true}}}, false,
+		{"SPM's space before an answer", func(v *fakeVocab) { v.spacePrefix = true },
+			&template.Rendering{EndsTurn: true, Data: [][2]int{{12, 15}}, Spans: []template.Span{
+				{Text: "<|im_start|>", Kind: template.Header}, {Text: "xyz", Kind: template.Content, Train: true}}},
+			false,
 			"<|im_start|>¦[ ]¦[x]¦[y]¦[z]"},
 		{"typed end of turn", nil, chatML("", "<|im_end|>", "a<|im_end|>b"), true,
-			"<|im_start|>¦user¦⏎¦<|¦im_end¦|>¦<|im_end|>¦⏎¦<|im_start|>¦assistant¦⏎¦[a]¦[<|]¦[im_end]¦[|>]¦[b]¦[<|im_end|>]¦⏎"},
+			"<|im_start|>¦user¦⏎¦<|¦im_end¦|>¦<|im_end|>¦⏎¦<|im_start|>¦assistant¦⏎¦[a]¦[<|]¦[im_end]¦[|>]¦[b]¦" +
+				"[<|im_end|>]¦⏎"},
 		{"typed shorter mark", nil, chatML("", "<|im", "hi"), true,
 			"<|im_start|>¦user¦⏎¦<|¦i¦m¦<|im_end|>¦⏎¦<|im_start|>¦assistant¦⏎¦[hi]¦[<|im_end|>]¦⏎"},
-		{"mark across a border", nil, &template.Rendering{EndsTurn: true, Data: [][2]int{{2, 10}}, Spans: []template.Span{
-			{Text: "<|", Kind: template.Header}, {Text: "im_end|>", Kind: template.Content, Train: true}}}, true,
+		{"mark across a border", nil,
+			&template.Rendering{EndsTurn: true, Data: [][2]int{{2, 10}}, Spans: []template.Span{
+				{Text: "<|", Kind: template.Header}, {Text: "im_end|>", Kind: template.Content, Train: true}}}, true,
 			"<|¦[im_end]¦[|>]"},
-		{"the template's own mark inside a turn", nil, &template.Rendering{EndsTurn: true, Data: [][2]int{{2, 4}}, Spans: []template.Span{
-			{Text: "hi", Kind: template.Header}, {Text: "hi<|im_start|>", Kind: template.Content, Train: true}}}, false,
+		{"the template's own mark inside a turn", nil,
+			&template.Rendering{EndsTurn: true, Data: [][2]int{{2, 4}}, Spans: []template.Span{
+				{Text: "hi", Kind: template.Header}, {Text: "hi<|im_start|>", Kind: template.Content, Train: true}}},
+			false,
 			"hi¦[hi]¦[<|im_start|>]"},
-		{"white space dropped beside a mark", func(v *fakeVocab) { v.rstrip[v.eot] = true }, chatML("", "hi", "hi", "hi", "hi"), false,
-			"<|im_start|>¦user¦⏎¦hi¦<|im_end|>¦<|im_start|>¦assistant¦⏎¦[hi]¦[<|im_end|>]¦<|im_start|>¦user¦⏎¦hi¦<|im_end|>¦<|im_start|>¦assistant¦⏎¦[hi]¦[<|im_end|>]"},
-		{"white space dropped before a mark", func(v *fakeVocab) { v.lstrip[v.eot] = true }, chatML("", "hi \n", "hi "), false,
+		{"white space dropped beside a mark", func(v *fakeVocab) { v.rstrip[v.eot] = true },
+			chatML("", "hi", "hi", "hi", "hi"), false,
+			"<|im_start|>¦user¦⏎¦hi¦<|im_end|>¦<|im_start|>¦assistant¦⏎¦[hi]¦[<|im_end|>]¦<|im_start|>¦user¦⏎¦hi¦" +
+				"<|im_end|>¦<|im_start|>¦assistant¦⏎¦[hi]¦[<|im_end|>]"},
+		{"white space dropped before a mark", func(v *fakeVocab) { v.lstrip[v.eot] = true }, chatML("", "hi \n", "hi "),
+			false,
 			"<|im_start|>¦user¦⏎¦hi¦<|im_end|>¦⏎¦<|im_start|>¦assistant¦⏎¦[hi]¦[<|im_end|>]¦⏎"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -143,10 +153,12 @@ func TestEndOfTurnAdded(t *testing.T) {
 func TestConversationRefuses(t *testing.T) {
 	v := newFakeVocab()
 	e := newEncoder(t, v)
-	if _, err := e.Conversation(src, chatML("<s><s>", "hi", "hi")); err == nil || !strings.Contains(err.Error(), "twice") {
+	if _, err := e.Conversation(src, chatML("<s><s>", "hi", "hi")); err == nil ||
+		!strings.Contains(err.Error(), "twice") {
 		t.Errorf("two BOS: got %v", err)
 	}
-	if _, err := e.Conversation(src, chatML("", "ü", "hi")); err == nil || !strings.HasPrefix(err.Error(), "d.jsonl:3: ") {
+	if _, err := e.Conversation(src, chatML("", "ü", "hi")); err == nil ||
+		!strings.HasPrefix(err.Error(), "d.jsonl:3: ") {
 		t.Errorf("character outside the vocabulary: got %v", err)
 	}
 }
@@ -159,7 +171,8 @@ func TestCompletion(t *testing.T) {
 		{"border between tokens", "hi.", " hello", "<s>¦hi¦.¦[ hello]¦[</s>]"},
 		{"token across the border", "hello.", "\nhi", "<s>¦hello¦[.⏎]¦[hi]¦[</s>]"},
 		{"its own beginning and end", "<s>hi", "hello</s>", "<s>¦hi¦[hello]¦[</s>]"},
-		{"its own marks", "<|im_start|>user\nhi<|im_end|>", "hello<|im_end|>\n", "<s>¦<|im_start|>¦user¦⏎¦hi¦<|im_end|>¦[hello]¦[<|im_end|>]¦[⏎]"},
+		{"its own marks", "<|im_start|>user\nhi<|im_end|>", "hello<|im_end|>\n",
+			"<s>¦<|im_start|>¦user¦⏎¦hi¦<|im_end|>¦[hello]¦[<|im_end|>]¦[⏎]"},
 		{"a mark within", "hi<|im_end|>", " hello", "<s>¦hi¦<|im_end|>¦[ hello]¦[</s>]"},
 		{"empty prompt", "", "hi", "<s>¦[hi]¦[</s>]"},
 		{"empty completion", "hi", "", "<s>¦hi"},
@@ -191,7 +204,8 @@ func TestCompletion(t *testing.T) {
 // TestNoTokens: marks that a template wrote are found once, and those of the data not at all.
 func TestNoTokens(t *testing.T) {
 	e := newEncoder(t, newFakeVocab())
-	r := &template.Rendering{Spans: []template.Span{{Text: "<|im_start|><|user|>a<|x|>b<start_of_turn></s>"}}, Data: [][2]int{{20, 27}}}
+	r := &template.Rendering{Spans: []template.Span{{Text: "<|im_start|><|user|>a<|x|>b<start_of_turn></s>"}},
+		Data: [][2]int{{20, 27}}}
 	want := []NoToken{{"<|user|>", 3}, {"<start_of_turn>", 15}}
 	if got := e.NoTokens(r); !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
@@ -228,7 +242,8 @@ func TestText(t *testing.T) {
 						continue
 					}
 					if before := len(counted); it.Tokens[i-1] != whole[before] {
-						t.Fatalf("window %d: counted token %d is predicted from %d, want %d", window, before, it.Tokens[i-1], whole[before])
+						t.Fatalf("window %d: counted token %d is predicted from %d, want %d", window, before,
+							it.Tokens[i-1], whole[before])
 					}
 					counted = append(counted, it.Tokens[i])
 				}
@@ -277,7 +292,8 @@ func TestSPMSpaceInText(t *testing.T) {
 
 func TestTree(t *testing.T) {
 	it, err := Tree(src, []int32{1, 2}, Child{[]int32{3}, []bool{true}}, Child{[]int32{4, 5}, []bool{true, true}})
-	if err != nil || it.NumCounted() != 3 || len(it.Segments) != 3 || it.Segments[2].Start != 3 || it.Segments[2].Parent != 0 {
+	if err != nil || it.NumCounted() != 3 || len(it.Segments) != 3 || it.Segments[2].Start != 3 ||
+		it.Segments[2].Parent != 0 {
 		t.Errorf("got %+v, %v", it, err)
 	}
 	if _, err := Tree(src, nil, Child{[]int32{3}, []bool{true}}); err == nil {

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// A fakeVocab tokenizes as llama.cpp does in outline: it cuts the text at control tokens, puts a space before each piece
-// (if it is of the SPM kind), and takes the longest token at each place. A byte without a token is an error.
+// A fakeVocab tokenizes as llama.cpp does in outline: it cuts the text at control tokens, puts a space before each
+// piece (if it is of the SPM kind), and takes the longest token at each place. A byte without a token is an error.
 type fakeVocab struct {
 	texts          []string
 	control        map[int32]bool
@@ -38,7 +38,8 @@ func newFakeVocab() *fakeVocab {
 		add(string(b), false)
 	}
 	add("é", false)
-	for _, w := range []string{" hello", "hello", "user", "assistant", "\nhe", "hi", ".\n", " w", " world", "  ", ": hi", "<|", "|>", "im_end", "world"} {
+	for _, w := range []string{" hello", "hello", "user", "assistant", "\nhe", "hi", ".\n", " w", " world", "  ",
+		": hi", "<|", "|>", "im_end", "world"} {
 		add(w, false)
 	}
 	return v

@@ -96,8 +96,9 @@ func packSequential(lengths []int, window int) [][]int32 {
 	return rows
 }
 
-// packBestFit is best-fit decreasing: at most 11/9 of the fewest rows possible (Johnson et al. 1974). Items of equal length
-// are taken in an order drawn from the seed, so that which examples share rows does not follow the order of the file.
+// packBestFit is best-fit decreasing: at most 11/9 of the fewest rows possible (Johnson et al. 1974). Items of equal
+// length are taken in an order drawn from the seed, so that which examples share rows does not follow the order of the
+// file.
 func packBestFit(lengths []int, window int, seed uint64) [][]int32 {
 	order := permutation(len(lengths), seed, streamPack, 0)
 	slices.SortStableFunc(order, func(a, b int32) int { return lengths[b] - lengths[a] })

@@ -116,10 +116,11 @@ func dataset(t *testing.T, lim Limits, items ...Item) *Dataset {
 	return d
 }
 
-// TestLoader goes through epochs and wants every counted token of every item once in each, in another order in the next,
-// the same from every cursor, and the trees moved to their places.
+// TestLoader goes through epochs and wants every counted token of every item once in each, in another order in the
+// next, the same from every cursor, and the trees moved to their places.
 func TestLoader(t *testing.T) {
-	tree, err := Tree(data.Source{File: "d", Line: 9}, []int32{900, 901}, Child{[]int32{902}, []bool{true}}, Child{[]int32{903, 904}, []bool{false, true}})
+	tree, err := Tree(data.Source{File: "d", Line: 9}, []int32{900, 901}, Child{[]int32{902}, []bool{true}},
+		Child{[]int32{903, 904}, []bool{false, true}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -255,13 +256,15 @@ func TestDatasetLimits(t *testing.T) {
 			t.Errorf("%v: error %v, want %q", tc.on, err, tc.err)
 		}
 	}
-	if err := dataset(t, Limits{SeqLen: 10}, itemOf(1, 4), itemOf(2, 3, 1)).Check(); err == nil || !strings.HasPrefix(err.Error(), "d:1: no token") {
+	if err := dataset(t, Limits{SeqLen: 10}, itemOf(1, 4), itemOf(2, 3, 1)).Check(); err == nil ||
+		!strings.HasPrefix(err.Error(), "d:1: no token") {
 		t.Errorf("nothing counted: got %v", err)
 	}
 	if err := dataset(t, Limits{SeqLen: 10}).Check(); err == nil {
 		t.Error("an empty dataset passes")
 	}
-	if err := dataset(t, Limits{SeqLen: 10}, cut).Check(); err == nil || !strings.Contains(err.Error(), "raise --seq-len") {
+	if err := dataset(t, Limits{SeqLen: 10}, cut).Check(); err == nil ||
+		!strings.Contains(err.Error(), "raise --seq-len") {
 		t.Errorf("nothing left: got %v", err)
 	}
 	if _, err := NewDataset(method.Answers, Limits{SeqLen: 1}); err == nil {
@@ -282,11 +285,13 @@ func TestFingerprint(t *testing.T) {
 		t.Error("the place of the file matters")
 	}
 	for name, change := range map[string]func(it []Item){
-		"token":   func(it []Item) { it[1].Tokens[4]++ },
-		"mark":    func(it []Item) { it[1].Counted[4] = true },
-		"label":   func(it []Item) { it[1].Label = 1 },
-		"order":   func(it []Item) { it[0], it[1] = it[1], it[0] },
-		"segment": func(it []Item) { it[1].Segments = []engine.Segment{{Start: 0, Len: 2, Parent: -1}, {Start: 2, Len: 3}} },
+		"token": func(it []Item) { it[1].Tokens[4]++ },
+		"mark":  func(it []Item) { it[1].Counted[4] = true },
+		"label": func(it []Item) { it[1].Label = 1 },
+		"order": func(it []Item) { it[0], it[1] = it[1], it[0] },
+		"segment": func(it []Item) {
+			it[1].Segments = []engine.Segment{{Start: 0, Len: 2, Parent: -1}, {Start: 2, Len: 3}}
+		},
 	} {
 		items := base()
 		change(items)

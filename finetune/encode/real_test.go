@@ -18,7 +18,8 @@ var realChats = []struct {
 	bos, user, assistant, end, endUser string
 }{
 	{"rebuilt-qwen2.5.gguf", "", "<|im_start|>user\n", "<|im_start|>assistant\n", "<|im_end|>", "<|im_end|>\n"},
-	{"rebuilt-llama3.2.gguf", "<|begin_of_text|>", "<|start_header_id|>user<|end_header_id|>\n\n", "<|start_header_id|>assistant<|end_header_id|>\n\n", "<|eot_id|>", "<|eot_id|>"},
+	{"rebuilt-llama3.2.gguf", "<|begin_of_text|>", "<|start_header_id|>user<|end_header_id|>\n\n",
+		"<|start_header_id|>assistant<|end_header_id|>\n\n", "<|eot_id|>", "<|eot_id|>"},
 	{"ggml-vocab-phi-3.gguf", "", "<|user|>\n", "<|assistant|>\n", "<|end|>", "<|end|>\n"},
 	{"ggml-vocab-llama-spm.gguf", "<s>", "[INST] ", "", "</s>", " [/INST]"},
 	{"ggml-vocab-deepseek-coder.gguf", "", "### Instruction:\n", "### Response:\n", "\n<|EOT|>\n", "\n"},
@@ -44,9 +45,9 @@ func realVocab(t *testing.T, path string) (*llama.Vocab, *Encoder, []string) {
 	return v, e, strings.Split(string(raw), "\n__ggml_vocab_test__\n")
 }
 
-// TestRealTokenizers renders awkward texts as conversations in published chat formats. The tokens must be what llama.cpp
-// gives for the whole text, the counted ones must spell the answers and their ends, and a control token's text typed by
-// a user must stay text.
+// TestRealTokenizers renders awkward texts as conversations in published chat formats. The tokens must be what
+// llama.cpp gives for the whole text, the counted ones must spell the answers and their ends, and a control token's
+// text typed by a user must stay text.
 func TestRealTokenizers(t *testing.T) {
 	dir := testdata.Shared(t)
 	for _, c := range realChats {
@@ -61,7 +62,8 @@ func TestRealTokenizers(t *testing.T) {
 					return []template.Span{{Text: text, Kind: kind, Train: train, Message: m}}
 				}
 				r := &template.Rendering{EndsTurn: true, StartsWithBOS: c.bos != "", Spans: slices.Concat(
-					span(c.bos+c.user, template.Header, false, 0), span(question, template.Content, false, 0), span(c.endUser+c.assistant, template.Header, false, 1),
+					span(c.bos+c.user, template.Header, false, 0), span(question, template.Content, false, 0),
+					span(c.endUser+c.assistant, template.Header, false, 1),
 					span(answer, template.Content, true, 1), span(c.end, template.End, true, 1))}
 				from, to := len(c.bos+c.user), len(c.bos+c.user+question)
 				back := len(r.Text()) - len(c.end)
@@ -89,7 +91,8 @@ func checkReal(t *testing.T, v *llama.Vocab, e *Encoder, r *template.Rendering, 
 		whole = whole[:len(whole)-1]
 	}
 	if same := slices.Equal(it.Tokens, whole); same == typed {
-		t.Errorf("%q: got %v, llama.cpp gives %v for the whole text; a control token was typed: %v", r.Text(), it.Tokens, whole, typed)
+		t.Errorf("%q: got %v, llama.cpp gives %v for the whole text; a control token was typed: %v", r.Text(),
+			it.Tokens, whole, typed)
 	}
 	var counted, answer strings.Builder
 	for i, id := range it.Tokens {
@@ -102,14 +105,15 @@ func checkReal(t *testing.T, v *llama.Vocab, e *Encoder, r *template.Rendering, 
 			answer.WriteString(s.Text)
 		}
 	}
-	// A token across the border brings text of the neighbouring span along, and SPM a space; Phi-3 drops white space beside
-	// its marks.
+	// A token across the border brings text of the neighbouring span along, and SPM a space; Phi-3 drops white space
+	// beside its marks.
 	squeeze := func(s string) string { return strings.Join(strings.Fields(s), "") }
 	if !strings.Contains(squeeze(counted.String()), squeeze(answer.String())) {
 		t.Errorf("%q: counted tokens spell %q, which does not hold %q", r.Text(), counted.String(), answer.String())
 	}
 	if extra := len(squeeze(counted.String())) - len(squeeze(answer.String())); extra > 24 {
-		t.Errorf("%q: counted tokens spell %q, %d bytes more than %q", r.Text(), counted.String(), extra, answer.String())
+		t.Errorf("%q: counted tokens spell %q, %d bytes more than %q", r.Text(), counted.String(), extra,
+			answer.String())
 	}
 }
 
@@ -206,7 +210,8 @@ func TestPublishedTemplates(t *testing.T) {
 	}
 }
 
-func checkPublished(t *testing.T, v *llama.Vocab, e *Encoder, tmpl *template.Template, conv template.Conversation, endText string, end int32) {
+func checkPublished(t *testing.T, v *llama.Vocab, e *Encoder, tmpl *template.Template, conv template.Conversation,
+	endText string, end int32) {
 	t.Helper()
 	r, err := tmpl.Render(conv, template.Options{EndOfTurn: []string{endText}})
 	if err != nil {

@@ -31,11 +31,11 @@ type Tokenizer interface {
 // An Encoder encodes with one tokenizer. It is not safe for concurrent use.
 //
 // llama.cpp cuts a text at the texts of control tokens and tokenizes what lies between, each piece on its own
-// (llama_vocab::impl::tokenizer_st_partition in llama-vocab.cpp). The Encoder makes the same cuts, in the same order, but
-// only where the template wrote the control token's text; then it hands each piece to llama.cpp with parseSpecial off. For
-// a conversation in which nobody typed a control token's text, the result is what llama.cpp gives for the whole text:
-// pieces keep the merges across the borders of spans, and the space that SPM vocabularies put in front of a text is put in
-// front of each piece, as llama.cpp does.
+// (llama_vocab::impl::tokenizer_st_partition in llama-vocab.cpp). The Encoder makes the same cuts, in the same order,
+// but only where the template wrote the control token's text; then it hands each piece to llama.cpp with parseSpecial
+// off. For a conversation in which nobody typed a control token's text, the result is what llama.cpp gives for the
+// whole text: pieces keep the merges across the borders of spans, and the space that SPM vocabularies put in front of a
+// text is put in front of each piece, as llama.cpp does.
 type Encoder struct {
 	// Plain reads the texts of control tokens in literal text as plain text. In messages they always are.
 	Plain bool
@@ -259,7 +259,8 @@ func (e *Encoder) align(out []spelled, text string, p piece, ids []int32) ([]spe
 	case " " + normal:
 		extra = 1
 	default:
-		return nil, fmt.Errorf("the tokenizer does not give the text back: %s became %s; such a vocabulary cannot be trained on, because no token's place in the text is known", excerpt(plain), excerpt(joined))
+		return nil, fmt.Errorf("the tokenizer does not give the text back: %s became %s; such a vocabulary cannot be "+
+			"trained on, because no token's place in the text is known", excerpt(plain), excerpt(joined))
 	}
 	place := identity
 	if len(normal) != len(plain) {

@@ -11,8 +11,8 @@ import (
 	"github.com/ggtune/ggtune/internal/testdata"
 )
 
-// sameAsAlone wants every path of a tree to be the item it was made of, token for token and mark for mark, and the root to
-// be all that can be shared: it ends where the items part, or before the first counted token.
+// sameAsAlone wants every path of a tree to be the item it was made of, token for token and mark for mark, and the root
+// to be all that can be shared: it ends where the items part, or before the first counted token.
 func sameAsAlone(t *testing.T, tree Item, items ...Item) {
 	t.Helper()
 	if len(tree.Segments) != len(items)+1 {
@@ -22,10 +22,12 @@ func sameAsAlone(t *testing.T, tree Item, items ...Item) {
 	parts := false
 	for i, it := range items {
 		s := tree.Segments[i+1]
-		if got := slices.Concat(tree.Tokens[:root], tree.Tokens[s.Start:s.Start+s.Len]); !slices.Equal(got, it.Tokens) || s.Parent != 0 {
+		if got := slices.Concat(tree.Tokens[:root], tree.Tokens[s.Start:s.Start+s.Len]); !slices.Equal(got,
+			it.Tokens) || s.Parent != 0 {
 			t.Errorf("along answer %d the tree reads %v, alone %v", i+1, got, it.Tokens)
 		}
-		if got := slices.Concat(tree.Counted[:root], tree.Counted[s.Start:s.Start+s.Len]); !slices.Equal(got, it.Counted) {
+		if got := slices.Concat(tree.Counted[:root], tree.Counted[s.Start:s.Start+s.Len]); !slices.Equal(got,
+			it.Counted) {
 			t.Errorf("along answer %d the tree counts %v, alone %v", i+1, got, it.Counted)
 		}
 		first := tree.Segments[1].Start
@@ -61,17 +63,25 @@ func TestSiblings(t *testing.T) {
 		chat, noTokens bool
 	}{
 		{"literal", nil, "hi", " w", " hello", "hi / [ w]¦[</s>] / [ hello]¦[</s>]", false, false},
-		{"BOS", func(v *fakeVocab) { v.addBOS = true }, "hi", " w", " hello", "<s>¦hi / [ w]¦[</s>] / [ hello]¦[</s>]", false, false},
+		{"BOS", func(v *fakeVocab) { v.addBOS = true }, "hi", " w", " hello", "<s>¦hi / [ w]¦[</s>] / [ hello]¦[</s>]",
+			false, false},
 		{"the answers begin alike", nil, "hi", " w", " world", "hi / [ w]¦[</s>] / [ world]¦[</s>]", false, false},
-		{"one is the beginning of the other", nil, "hi", " world", " world hello", "hi / [ world]¦[</s>] / [ world]¦[ hello]¦[</s>]", false, false},
-		{"a token across the border of one", nil, "x.", "\nhi", "hi", "x / [.⏎]¦[hi]¦[</s>] / .¦[hi]¦[</s>]", false, false},
-		{"a token across the border of both", nil, "x:", " hi", " hi hello", "x / [: hi]¦[</s>] / [: hi]¦[ hello]¦[</s>]", false, false},
-		{"SPM's space", func(v *fakeVocab) { v.spacePrefix, v.addBOS = true, true }, "hi", " w", " world", "<s>¦ ¦hi / [ w]¦[</s>] / [ world]¦[</s>]", false, false},
-		{"empty prompt behind BOS", func(v *fakeVocab) { v.addBOS = true }, "", "hi", "hello", "<s> / [hi]¦[</s>] / [hello]¦[</s>]", false, false},
+		{"one is the beginning of the other", nil, "hi", " world", " world hello",
+			"hi / [ world]¦[</s>] / [ world]¦[ hello]¦[</s>]", false, false},
+		{"a token across the border of one", nil, "x.", "\nhi", "hi", "x / [.⏎]¦[hi]¦[</s>] / .¦[hi]¦[</s>]", false,
+			false},
+		{"a token across the border of both", nil, "x:", " hi", " hi hello",
+			"x / [: hi]¦[</s>] / [: hi]¦[ hello]¦[</s>]", false, false},
+		{"SPM's space", func(v *fakeVocab) { v.spacePrefix, v.addBOS = true, true }, "hi", " w", " world",
+			"<s>¦ ¦hi / [ w]¦[</s>] / [ world]¦[</s>]", false, false},
+		{"empty prompt behind BOS", func(v *fakeVocab) { v.addBOS = true }, "", "hi", "hello",
+			"<s> / [hi]¦[</s>] / [hello]¦[</s>]", false, false},
 		{"empty prompt", nil, "", "hi", "hello", "", false, true},
-		{"empty prompt, the same first token", nil, "", "hi w", "hi hello", "hi / [ w]¦[</s>] / [ hello]¦[</s>]", false, false},
+		{"empty prompt, the same first token", nil, "", "hi w", "hi hello", "hi / [ w]¦[</s>] / [ hello]¦[</s>]", false,
+			false},
 		{"one-token prompt", nil, "x", "y", "z", "x / [y]¦[</s>] / [z]¦[</s>]", false, false},
-		{"conversation", nil, "hi", "w", "hello", "<|im_start|>¦user¦⏎¦hi¦<|im_end|>¦⏎¦<|im_start|>¦assistant / ⏎¦[w]¦[<|im_end|>]¦⏎ / [⏎he]¦[l]¦[l]¦[o]¦[<|im_end|>]¦⏎", true, false},
+		{"conversation", nil, "hi", "w", "hello", "<|im_start|>¦user¦⏎¦hi¦<|im_end|>¦⏎¦<|im_start|>¦assistant / " +
+			"⏎¦[w]¦[<|im_end|>]¦⏎ / [⏎he]¦[l]¦[l]¦[o]¦[<|im_end|>]¦⏎", true, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			v := newFakeVocab()
@@ -101,7 +111,9 @@ func TestSiblings(t *testing.T) {
 			}
 			var parts []string
 			for _, s := range tree.Segments {
-				parts = append(parts, shown(e, Item{Tokens: tree.Tokens[s.Start : s.Start+s.Len], Counted: tree.Counted[s.Start : s.Start+s.Len]}))
+				parts = append(parts,
+					shown(e, Item{Tokens: tree.Tokens[s.Start : s.Start+s.Len],
+						Counted: tree.Counted[s.Start : s.Start+s.Len]}))
 			}
 			if got := strings.Join(parts, " / "); got != tc.want {
 				t.Errorf("got\n%s, want\n%s", got, tc.want)
@@ -112,7 +124,8 @@ func TestSiblings(t *testing.T) {
 	v := newFakeVocab()
 	v.eos = -1
 	e := newEncoder(t, v)
-	if _, err := Siblings(src, alone(t, e, "", "x", "xy")...); err == nil || !strings.Contains(err.Error(), "no token of answer 1 counts") {
+	if _, err := Siblings(src, alone(t, e, "", "x", "xy")...); err == nil ||
+		!strings.Contains(err.Error(), "no token of answer 1 counts") {
 		t.Errorf("an answer that nothing predicts: got %v", err)
 	}
 }
@@ -153,8 +166,10 @@ func checkSiblings(t *testing.T, items []Item) {
 // chatOf is a conversation of two turns, the second trained.
 func chatOf(open, question, between, answer, end string) *template.Rendering {
 	from := len(open + question + between)
-	return &template.Rendering{EndsTurn: true, Data: [][2]int{{len(open), len(open + question)}, {from, from + len(answer)}}, Spans: []template.Span{
-		{Text: open + question + between, Kind: template.Header}, {Text: answer, Kind: template.Content, Train: true}, {Text: end, Kind: template.End, Train: true}}}
+	return &template.Rendering{EndsTurn: true,
+		Data: [][2]int{{len(open), len(open + question)}, {from, from + len(answer)}}, Spans: []template.Span{
+			{Text: open + question + between, Kind: template.Header},
+			{Text: answer, Kind: template.Content, Train: true}, {Text: end, Kind: template.End, Train: true}}}
 }
 
 func TestVerdict(t *testing.T) {
@@ -183,7 +198,8 @@ func TestVerdict(t *testing.T) {
 	} {
 		it, cut, err := Verdict(items[0], items[1], false, tc.lim)
 		if err != nil || cut != tc.cut || len(it.Tokens) != tc.after || len(it.Counted) != tc.after || it.Label != 0 {
-			t.Errorf("%s: got %d tokens, cut %v, label %g, %v; want %d, %v", tc.name, len(it.Tokens), cut, it.Label, err, tc.after, tc.cut)
+			t.Errorf("%s: got %d tokens, cut %v, label %g, %v; want %d, %v", tc.name, len(it.Tokens), cut, it.Label,
+				err, tc.after, tc.cut)
 		}
 		if s := it.Segments[2]; s.Start+s.Len != len(it.Tokens) {
 			t.Errorf("%s: segments %+v of %d tokens", tc.name, it.Segments, len(it.Tokens))
@@ -254,16 +270,20 @@ func TestLongTrees(t *testing.T) {
 		{"fit", Limits{SeqLen: 30}, LongTrees{}, 2, ""},
 		{"one too long", Limits{SeqLen: 20}, LongTrees{Count: 1, First: src, Longest: 24}, 1, ""},
 		{"dropped on request", Limits{SeqLen: 20, OnLong: Drop}, LongTrees{Count: 1, First: src, Longest: 24}, 1, ""},
-		{"refused", Limits{SeqLen: 20, OnLong: Refuse}, LongTrees{}, 1, "d.jsonl:3: 24 tokens: longer than a row of 20"},
+		{"refused", Limits{SeqLen: 20, OnLong: Refuse}, LongTrees{}, 1,
+			"d.jsonl:3: 24 tokens: longer than a row of 20"},
 		{"none left", Limits{SeqLen: 8}, LongTrees{Count: 2, First: src, Longest: 24}, 0, "--seq-len 24 takes them in"},
 		{"as deep as the positions", Limits{SeqLen: 30, Positions: 16}, LongTrees{}, 2, ""},
 		{"deeper than the positions", Limits{SeqLen: 30, Positions: 15}, LongTrees{Deep: 1, FirstDeep: src}, 1, ""},
-		{"all deeper", Limits{SeqLen: 30, Positions: 3}, LongTrees{Deep: 2, FirstDeep: src}, 0, "longer than the 3 tokens that the model can read"},
+		{"all deeper", Limits{SeqLen: 30, Positions: 3}, LongTrees{Deep: 2, FirstDeep: src}, 0,
+			"longer than the 3 tokens that the model can read"},
 	} {
 		d := dataset(t, tc.lim, pair(8, 8, 8), pair(3, 3, 3))
 		err := d.Check()
-		if got := d.LongTrees(); got != tc.want || len(d.Items) != tc.left || (tc.err == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), tc.err) {
-			t.Errorf("%s: got %+v, %d left, %v; want %+v, %d, %q", tc.name, got, len(d.Items), err, tc.want, tc.left, tc.err)
+		if got := d.LongTrees(); got != tc.want || len(d.Items) != tc.left || (tc.err == "") != (err == nil) ||
+			err != nil && !strings.Contains(err.Error(), tc.err) {
+			t.Errorf("%s: got %+v, %d left, %v; want %+v, %d, %q", tc.name, got, len(d.Items), err, tc.want, tc.left,
+				tc.err)
 		}
 	}
 }

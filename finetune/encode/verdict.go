@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// Verdict makes the tree of a verdict from its prompt with the answer that is judged, and with another example's. The other
-// answer is no more than a sample: where it does not fit, its end is cut off, and cut says so.
+// Verdict makes the tree of a verdict from its prompt with the answer that is judged, and with another example's. The
+// other answer is no more than a sample: where it does not fit, its end is cut off, and cut says so.
 func Verdict(own, other Item, desirable bool, lim Limits) (it Item, cut bool, err error) {
 	if it, err = Siblings(own.Source, own, other); err != nil {
 		return it, false, err
@@ -32,8 +32,8 @@ func Verdict(own, other Item, desirable bool, lim Limits) (it Item, cut bool, er
 // A Judged is what tells two verdicts apart.
 type Judged struct{ Prompt, Answer [sha256.Size]byte }
 
-// Others gives for each verdict the place of one with another answer to another prompt, the next in a circle; where all are
-// on one prompt, of one with another answer. ok is false where all answers are equal.
+// Others gives for each verdict the place of one with another answer to another prompt, the next in a circle; where all
+// are on one prompt, of one with another answer. ok is false where all answers are equal.
 func Others(x []Judged) (others []int, ok bool) {
 	prompts := stretches(len(x), func(i, j int) bool { return x[i].Prompt == x[j].Prompt })
 	answers := stretches(len(x), func(i, j int) bool { return x[i].Answer == x[j].Answer })
@@ -51,8 +51,8 @@ func Others(x []Judged) (others []int, ok bool) {
 	return others, true
 }
 
-// otherThan looks from i on for another answer to another prompt; with prompts nil, to any. It goes in steps of whole runs,
-// because data is often sorted by either.
+// otherThan looks from i on for another answer to another prompt; with prompts nil, to any. It goes in steps of whole
+// runs, because data is often sorted by either.
 func otherThan(x []Judged, i int, answers, prompts []int) int {
 	for n := 1; n < len(x); {
 		j := (i + n) % len(x)

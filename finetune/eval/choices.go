@@ -47,7 +47,8 @@ func Choose(ctx context.Context, e Engine, rows *encode.Loader, lengths [][]int,
 				sum += float64(lp)
 			}
 			if sum-sum != 0 {
-				return nil, fmt.Errorf("the log-probability of a choice is %g, at %s; look at the model with ggtune check",
+				return nil, fmt.Errorf(
+					"the log-probability of a choice is %g, at %s; look at the model with ggtune check",
 					sum, encode.Places(batch))
 			}
 			picks[s.Example].LogP[s.Child-1] = sum // child 0 is the question

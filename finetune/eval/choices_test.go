@@ -38,7 +38,8 @@ func TestChoose(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []Pick{{LogP: []float64{-0.9, -1.2, -0.9}, Best: 0, Norm: 1}, {LogP: []float64{-0.3, -0.2}, Best: 1, Norm: 1}}
+	want := []Pick{{LogP: []float64{-0.9, -1.2, -0.9}, Best: 0, Norm: 1},
+		{LogP: []float64{-0.3, -0.2}, Best: 1, Norm: 1}}
 	for i := range want {
 		g := got[i]
 		if len(g.LogP) != len(want[i].LogP) || g.Norm != want[i].Norm {

@@ -1,5 +1,5 @@
-// Package eval measures a model on held-out rows: loss, perplexity, and the method's own figures; and it remembers which
-// step was best. It knows no file and no optimizer.
+// Package eval measures a model on held-out rows: loss, perplexity, and the method's own figures; and it remembers
+// which step was best. It knows no file and no optimizer.
 package eval
 
 import (

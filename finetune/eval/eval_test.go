@@ -36,7 +36,8 @@ func loader(t *testing.T) *encode.Loader {
 	for _, tokens := range [][]int32{{1, 2, 3}, {4, 5}, {6, 7, 8, 9}} {
 		counted := make([]bool, len(tokens))
 		counted[len(counted)-1] = true
-		d.Add(encode.Item{Source: data.Source{File: "x", Line: 1}, Tokens: tokens, Counted: counted, Segments: []engine.Segment{{Len: len(tokens), Parent: -1}}})
+		d.Add(encode.Item{Source: data.Source{File: "x", Line: 1}, Tokens: tokens, Counted: counted,
+			Segments: []engine.Segment{{Len: len(tokens), Parent: -1}}})
 	}
 	l, err := encode.NewLoader(d, encode.LoadOptions{Window: 8, Packing: encode.Unpacked, Batch: 2})
 	if err != nil {
@@ -47,14 +48,16 @@ func loader(t *testing.T) *encode.Loader {
 
 func TestRun(t *testing.T) {
 	figure := func(coupled bool) *method.Method {
-		return &method.Method{Name: "halves", Unit: "pair", Coupled: coupled, Loss: func(in *method.Inputs, _ setting.Values) (method.Result, error) {
-			n := float64(len(in.LogP))
-			sum := 0.0
-			for _, lp := range in.LogP {
-				sum -= lp
-			}
-			return method.Result{Sum: sum, Units: n / 2, Grad: make([]float64, len(in.LogP)), Metrics: []method.Metric{{Name: "n", Sum: n, Weight: 1}}}, nil
-		}}
+		return &method.Method{Name: "halves", Unit: "pair", Coupled: coupled,
+			Loss: func(in *method.Inputs, _ setting.Values) (method.Result, error) {
+				n := float64(len(in.LogP))
+				sum := 0.0
+				for _, lp := range in.LogP {
+					sum -= lp
+				}
+				return method.Result{Sum: sum, Units: n / 2, Grad: make([]float64, len(in.LogP)),
+					Metrics: []method.Metric{{Name: "n", Sum: n, Weight: 1}}}, nil
+			}}
 	}
 	for _, tc := range []struct {
 		m       *method.Method
@@ -68,7 +71,8 @@ func TestRun(t *testing.T) {
 			t.Fatal(err)
 		}
 		// Log-probabilities are float32 numbers.
-		if math.Abs(got.Loss-tc.loss) > 1e-6 || math.Abs(got.NLL-1.7/3) > 1e-6 || got.Tokens != 9 || got.Counted != 3 || rows != 3 {
+		if math.Abs(got.Loss-tc.loss) > 1e-6 || math.Abs(got.NLL-1.7/3) > 1e-6 || got.Tokens != 9 || got.Counted != 3 ||
+			rows != 3 {
 			t.Errorf("%s: got %+v after %d rows, want loss %g of 9 tokens, 3 counted", tc.m.Name, got, rows, tc.loss)
 		}
 		if math.Abs(got.Perplexity()-math.Exp(1.7/3)) > 1e-5 {
@@ -98,7 +102,8 @@ func TestBest(t *testing.T) {
 	for i, tc := range []struct {
 		loss           float64
 		better, giveUp bool
-	}{{3, true, false}, {2, true, false}, {2, false, false}, {2.5, false, true}, {1, true, false}, {math.NaN(), false, false}} {
+	}{{3, true, false}, {2, true, false}, {2, false, false}, {2.5, false, true}, {1, true, false},
+		{math.NaN(), false, false}} {
 		if got := b.Add(10*i, tc.loss); got != tc.better || b.Stop(2) != tc.giveUp || b.Stop(0) {
 			t.Errorf("evaluation %d: better %v, stop %v, want %v, %v", i, got, b.Stop(2), tc.better, tc.giveUp)
 		}

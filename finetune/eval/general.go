@@ -10,8 +10,8 @@ import (
 	"github.com/ggtune/ggtune/finetune/encode"
 )
 
-// GeneralText is what forgetting is measured on: prose, dialogue, instructions, a letter and a program, written for this
-// purpose, so that no model has learned it by heart. It does not change: figures of different runs are compared.
+// GeneralText is what forgetting is measured on: prose, dialogue, instructions, a letter and a program, written for
+// this purpose, so that no model has learned it by heart. It does not change: figures of different runs are compared.
 //
 //go:embed general.txt
 var GeneralText string
@@ -30,26 +30,27 @@ type General struct {
 	KLTokens int
 }
 
-// The divergence needs the logits of the whole vocabulary, of both models at once. It is taken at so many tokens of each
-// window, evenly spaced, and fewer where the logits would take more than klFloats numbers: 16 MB.
+// The divergence needs the logits of the whole vocabulary, of both models at once. It is taken at so many tokens of
+// each window, evenly spaced, and fewer where the logits would take more than klFloats numbers: 16 MB.
 const (
 	klTokens = 32
 	klFloats = 1 << 22
 )
 
-// GeneralReads is how often MeasureGeneral reads its items: for losses and for predictions, each with and without what is
-// trained.
+// GeneralReads is how often MeasureGeneral reads its items: for losses and for predictions, each with and without what
+// is trained.
 const GeneralReads = 4
 
-// GeneralBytes is what MeasureGeneral takes for logits: as the engine computes them, and those of both models on Go's heap.
+// GeneralBytes is what MeasureGeneral takes for logits: as the engine computes them, and those of both models on Go's
+// heap.
 func GeneralBytes(vocab int) (computed, heap int64) {
 	n := 4 * int64(max(min(klTokens, klFloats/vocab), 1)) * int64(vocab)
 	return n, 2 * n
 }
 
-// MeasureGeneral measures GeneralText, encoded as items for a model with that vocabulary, with what e trains and without.
-// Each item is read GeneralReads times.
-// On cancel it returns context.Cause(ctx). progress is called with the items done.
+// MeasureGeneral measures GeneralText, encoded as items for a model with that vocabulary, with what e trains and
+// without. Each item is read GeneralReads times. On cancel it returns context.Cause(ctx). progress is called with the
+// items done.
 func MeasureGeneral(ctx context.Context, e Engine, vocab int, items []encode.Item, progress func(done int)) (General,
 	error) {
 	var g General

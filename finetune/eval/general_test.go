@@ -54,7 +54,8 @@ func general(n int) encode.Item {
 
 func TestMeasureGeneral(t *testing.T) {
 	done := 0
-	g, err := MeasureGeneral(t.Context(), &twoMinds{}, 4, []encode.Item{general(41), general(5)}, func(n int) { done = n })
+	g, err := MeasureGeneral(t.Context(), &twoMinds{}, 4, []encode.Item{general(41), general(5)},
+		func(n int) { done = n })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +63,8 @@ func TestMeasureGeneral(t *testing.T) {
 	before, after := math.Log(4), (11*math.Log(2)+33*math.Log(6))/44
 	kl := (math.Log(0.25/0.5) + 3*math.Log(0.25*6)) / 4
 	const close = 1e-6 // logits are float32 numbers
-	if math.Abs(g.Before-before) > close || math.Abs(g.After-after) > close || math.Abs(g.KL-kl) > close || !g.Finite() {
+	if math.Abs(g.Before-before) > close || math.Abs(g.After-after) > close || math.Abs(g.KL-kl) > close ||
+		!g.Finite() {
 		t.Errorf("got %+v, want %g before, %g after, KL %g", g, before, after, kl)
 	}
 	if g.Tokens != 44 || g.KLTokens != klTokens+4 || done != 2 {

@@ -59,8 +59,8 @@ func exact(text string) (string, bool) {
 	return text, text != ""
 }
 
-// numbers are digits with or without commas between thousands, a sign and a fraction. A sign behind a digit or a letter is
-// a minus or a hyphen.
+// numbers are digits with or without commas between thousands, a sign and a fraction. A sign behind a digit or a letter
+// is a minus or a hyphen.
 var numbers = regexp.MustCompile(`(?:^|[^\w.)\]])(-?)[$€£]?(\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+)`)
 
 // number takes the last number of a text, or the first behind "####", as GSM8K marks its answers (Cobbe et al. 2021).

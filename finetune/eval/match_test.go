@@ -23,7 +23,8 @@ func TestMatch(t *testing.T) {
 		{"number", "", "50%", "50", true},
 		{"number", "", "1,2,3", "3", true},
 		{"number", "", "none", "3", false},
-		{"regex", `answer is \(?([A-D])\)?`, "The answer is (C), not what answer is B? The answer is (D).", "answer is D", true},
+		{"regex", `answer is \(?([A-D])\)?`, "The answer is (C), not what answer is B? The answer is (D).",
+			"answer is D", true},
 		{"regex", `[A-D]`, "A or B", "B", true},
 		{"regex", `[A-D]`, "neither", "B", false},
 	} {

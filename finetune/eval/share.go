@@ -41,8 +41,8 @@ func ShareOf(right []bool) Share {
 // resamples is how often MeanOf draws: the interval's ends then lie within a tenth of a standard error.
 const resamples = 2000
 
-// MeanOf is the mean of what is estimated of each thing, with a percentile bootstrap interval (Efron 1979) that the seed
-// fixes.
+// MeanOf is the mean of what is estimated of each thing, with a percentile bootstrap interval (Efron 1979) that the
+// seed fixes.
 func MeanOf(x []float64, seed uint64) Share {
 	n := len(x)
 	s := Share{Value: mean(x)}
@@ -73,8 +73,8 @@ func mean(x []float64) float64 {
 	return sum / float64(len(x))
 }
 
-// PassAtK estimates, without bias, how likely one of k answers is right, from n answers of which c are: 1 - C(n-c, k)/C(n, k)
-// (Chen et al. 2021, Evaluating Large Language Models Trained on Code, equation 1).
+// PassAtK estimates, without bias, how likely one of k answers is right, from n answers of which c are: 1 - C(n-c,
+// k)/C(n, k) (Chen et al. 2021, Evaluating Large Language Models Trained on Code, equation 1).
 func PassAtK(n, c, k int) float64 {
 	if n-c < k {
 		return 1

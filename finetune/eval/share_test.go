@@ -42,7 +42,8 @@ func TestMeanOf(t *testing.T) {
 		x[i] = r.Float64()
 	}
 	s := MeanOf(x, 1)
-	if half := z95 * s.StdErr; !near(s.Interval[0], s.Value-half, half/8) || !near(s.Interval[1], s.Value+half, half/8) {
+	if half := z95 * s.StdErr; !near(s.Interval[0], s.Value-half, half/8) ||
+		!near(s.Interval[1], s.Value+half, half/8) {
 		t.Errorf("got %+v, want %g around the mean", s, half)
 	}
 	if again := MeanOf(x, 1); again != s {

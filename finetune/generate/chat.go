@@ -54,15 +54,16 @@ func (g *Generator) Chat(name string) (*Chat, error) {
 // Template is the template in use.
 func (c *Chat) Template() *template.Template { return c.template }
 
-// Prompt gives the tokens of a conversation with the opening of the assistant's next turn. The names of control tokens in
-// the messages are plain text.
+// Prompt gives the tokens of a conversation with the opening of the assistant's next turn. The names of control tokens
+// in the messages are plain text.
 func (c *Chat) Prompt(messages []template.Message) ([]int32, error) {
 	return c.PromptWith(messages, nil)
 }
 
 // PromptWith is Prompt of a conversation with tools.
 func (c *Chat) PromptWith(messages []template.Message, tools json.RawMessage) ([]int32, error) {
-	r, err := c.template.RenderPrompt(template.Conversation{Messages: messages, Tools: tools, BOS: c.bos, EOS: c.eos}, template.Options{DropReasoning: true})
+	r, err := c.template.RenderPrompt(template.Conversation{Messages: messages, Tools: tools, BOS: c.bos, EOS: c.eos},
+		template.Options{DropReasoning: true})
 	if err != nil {
 		return nil, err
 	}

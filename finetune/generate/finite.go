@@ -9,8 +9,9 @@ import (
 	"github.com/ggtune/ggtune/quant"
 )
 
-// notFinite says why a prediction was no number: the adapter in use or the model holds a weight that is none, or weights so large
-// that what is computed with them leaves the range of numbers. It reads the weights, which takes seconds for a large model.
+// notFinite says why a prediction was no number: the adapter in use or the model holds a weight that is none, or
+// weights so large that what is computed with them leaves the range of numbers. It reads the weights, which takes
+// seconds for a large model.
 func (g *Generator) notFinite(ctx context.Context) error {
 	model := g.model.Path()
 	tensor, size, err := largest(ctx, model)
@@ -20,7 +21,8 @@ func (g *Generator) notFinite(ctx context.Context) error {
 				"learning rate (--lr)")
 		}
 		if err == nil {
-			err = fmt.Errorf("%s: its weights lead beyond the range of numbers; the largest is %.3g, in tensor %q; get the model again, "+
+			err = fmt.Errorf("%s: its weights lead beyond the range of numbers; the largest is %.3g, in tensor %q; "+
+				"get the model again, "+
 				"or look at it with ggtune check", model, size, tensor)
 		}
 		return err
@@ -29,7 +31,8 @@ func (g *Generator) notFinite(ctx context.Context) error {
 	if tensor, size, err = largest(ctx, a.Path()); err != nil {
 		return err
 	}
-	return fmt.Errorf("%s: scaled by %g, the adapter leads beyond the range of numbers; its largest weight is %.3g, in tensor %q; lower "+
+	return fmt.Errorf("%s: scaled by %g, the adapter leads beyond the range of numbers; its largest weight is %.3g, "+
+		"in tensor %q; lower "+
 		"--scale, or try without it", a.Path(), a.scale, size, tensor)
 }
 

@@ -1,5 +1,5 @@
-// Package generate lets a model write: raw continuations and answers in a conversation, through llama.cpp, with and without
-// an adapter. It knows no flag and no terminal.
+// Package generate lets a model write: raw continuations and answers in a conversation, through llama.cpp, with and
+// without an adapter. It knows no flag and no terminal.
 package generate
 
 import (
@@ -43,8 +43,8 @@ const Base = -1
 // defaultCtx bounds the memory for keys and values of models that were trained for very long texts.
 const defaultCtx = 4096
 
-// leanBatch is how many tokens of a prompt are read together with Lean: llama.cpp reserves room for the logits of all of
-// them, 67 MB with a vocabulary of 262,144.
+// leanBatch is how many tokens of a prompt are read together with Lean: llama.cpp reserves room for the logits of all
+// of them, 67 MB with a vocabulary of 262,144.
 const leanBatch = 64
 
 // A Generator is an open model. It is used by one goroutine at a time.
@@ -96,7 +96,8 @@ func (c *Config) contextOptions(nCtx int) llama.ContextOptions {
 	return o
 }
 
-// PlanMemory says what Open would take beside the mapped model and the adapters, without taking it. cfg.Ctx must be set.
+// PlanMemory says what Open would take beside the mapped model and the adapters, without taking it. cfg.Ctx must be
+// set.
 func PlanMemory(cfg Config) (llama.Memory, error) {
 	return verify.PlanMemory(cfg.Model, cfg.modelOptions(), cfg.contextOptions(cfg.Ctx))
 }
@@ -175,7 +176,8 @@ func (g *Generator) Close() error {
 	return errors.Join(append(errs, g.model.Close(), g.file.Close())...)
 }
 
-// Use switches to adapter i of Config.Adapters, or to none: Base. If that is a change, what was read before is forgotten.
+// Use switches to adapter i of Config.Adapters, or to none: Base. If that is a change, what was read before is
+// forgotten.
 func (g *Generator) Use(i int) error {
 	if i < Base || i >= len(g.adapters) {
 		return fmt.Errorf("adapter %d: there are %d", i, len(g.adapters))
@@ -228,12 +230,13 @@ type Result struct {
 type LongError struct{ Tokens, Ctx, Trained int }
 
 func (e *LongError) Error() string {
-	return fmt.Sprintf("the prompt has %s, and the context holds %d with what is written; shorten it, or raise --ctx (the model was trained for %d)",
+	return fmt.Sprintf("the prompt has %s, and the context holds %d with what is written; shorten it, or raise --ctx "+
+		"(the model was trained for %d)",
 		count.Of(e.Tokens, "token"), e.Ctx, e.Trained)
 }
 
-// Raw tokenizes a prompt as llama.cpp's own programs do: BOS in front as the model asks, the names of control tokens read
-// as those tokens.
+// Raw tokenizes a prompt as llama.cpp's own programs do: BOS in front as the model asks, the names of control tokens
+// read as those tokens.
 func (g *Generator) Raw(prompt string) ([]int32, error) {
 	return encode.Raw(g.model.Vocab(), prompt)
 }
@@ -248,10 +251,11 @@ func (g *Generator) TwiceBegun(raw []int32) (string, error) {
 	return v.Piece(v.BOS(), true)
 }
 
-// Continue writes up to n tokens after prompt. yield, if not nil, gets the text as it comes, in whole characters. What the
-// context holds already of the prompt is not read again. The error may be a *LongError. On cancel it returns what was written
-// and context.Cause(ctx).
-func (g *Generator) Continue(ctx context.Context, prompt []int32, n int, s llama.Sampling, yield func(text string)) (Result, error) {
+// Continue writes up to n tokens after prompt. yield, if not nil, gets the text as it comes, in whole characters. What
+// the context holds already of the prompt is not read again. The error may be a *LongError. On cancel it returns what
+// was written and context.Cause(ctx).
+func (g *Generator) Continue(ctx context.Context, prompt []int32, n int, s llama.Sampling,
+	yield func(text string)) (Result, error) {
 	r := Result{PromptTokens: len(prompt), Stop: StopEnd}
 	if len(prompt) >= g.nCtx {
 		return r, &LongError{Tokens: len(prompt), Ctx: g.nCtx, Trained: g.model.Info().NCtxTrain}

@@ -40,7 +40,8 @@ func tinyAdapter(t *testing.T) string {
 			for k := range x {
 				x[k] = float32(rng.NormFloat64())
 			}
-			if err := w.AddFloats(fmt.Sprintf("blk.%d.attn_output.weight.lora_%s", i, half.suffix), half.shape, x); err != nil {
+			if err := w.AddFloats(fmt.Sprintf("blk.%d.attn_output.weight.lora_%s", i, half.suffix), half.shape,
+				x); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -171,7 +172,8 @@ func TestStops(t *testing.T) {
 	if r := write(t, g, prompt, 1000); r.Stop == StopLength || r.Tokens > 32 {
 		t.Errorf("got %+v, want a stop by a full context or the model", r)
 	}
-	if _, err := g.Continue(context.Background(), slices.Repeat(prompt[:1], 32), 1, llama.Greedy(), nil); err == nil || !strings.Contains(err.Error(), "the prompt has 32 tokens") {
+	if _, err := g.Continue(context.Background(), slices.Repeat(prompt[:1], 32), 1, llama.Greedy(), nil); err == nil ||
+		!strings.Contains(err.Error(), "the prompt has 32 tokens") {
 		t.Errorf("a prompt as long as the context: got %v", err)
 	}
 }
@@ -222,7 +224,8 @@ func TestWholeCharacters(t *testing.T) {
 	for _, tc := range []struct {
 		b    string
 		want int
-	}{{"", 0}, {"abc", 3}, {"aé", 3}, {"a\xc3", 1}, {"a\xe6\x9d", 1}, {"\xf0\x9f\x98", 0}, {"😀", 4}, {"a\x80\x80\x80\x80", 5}, {"a\xff", 2}} {
+	}{{"", 0}, {"abc", 3}, {"aé", 3}, {"a\xc3", 1}, {"a\xe6\x9d", 1}, {"\xf0\x9f\x98", 0}, {"😀", 4},
+		{"a\x80\x80\x80\x80", 5}, {"a\xff", 2}} {
 		if got := wholeCharacters([]byte(tc.b)); got != tc.want {
 			t.Errorf("%q: got %d, want %d", tc.b, got, tc.want)
 		}
@@ -243,7 +246,8 @@ func TestAdapterOrigin(t *testing.T) {
 	}
 	for _, tc := range []struct{ name, base, template, wantNote, wantTemplate string }{
 		{"its own base", sum, "chatml", "", "chatml"},
-		{"another base", strings.Repeat("0", 64), "chatml", "was trained on another base (sha256 000000000000…)", "chatml"},
+		{"another base", strings.Repeat("0", 64), "chatml", "was trained on another base (sha256 000000000000…)",
+			"chatml"},
 		{"nothing said", "", "", "", "plain"},
 		{"a file's template is not opened", sum, "/etc/passwd", "", "plain"},
 	} {

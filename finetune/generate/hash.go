@@ -60,8 +60,8 @@ func (g *Generator) ModelSHA256(ctx context.Context) (string, error) {
 	}
 }
 
-// BaseNotes waits until the model's hash is known and warns of each adapter that was trained on another base; none if all is
-// well, or if the adapters do not say. On cancel it returns context.Cause(ctx).
+// BaseNotes waits until the model's hash is known and warns of each adapter that was trained on another base; none if
+// all is well, or if the adapters do not say. On cancel it returns context.Cause(ctx).
 func (g *Generator) BaseNotes(ctx context.Context) ([]string, error) {
 	var notes []string
 	for _, a := range g.adapters {

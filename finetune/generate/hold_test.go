@@ -39,8 +39,8 @@ func shaken(t *testing.T, model string, seed uint64) *adapter.Adapter {
 	return a
 }
 
-// Of every architecture that generates, an adapter that is held writes what it writes from a file, again after its numbers
-// have changed, and one of nothing writes what the base does.
+// Of every architecture that generates, an adapter that is held writes what it writes from a file, again after its
+// numbers have changed, and one of nothing writes what the base does.
 func TestHoldEqualsFile(t *testing.T) {
 	for _, name := range arch.Names() {
 		t.Run(name, func(t *testing.T) {
@@ -63,7 +63,8 @@ func TestHoldEqualsFile(t *testing.T) {
 				if err := a.Save(t.Context(), nil, file); err != nil {
 					t.Fatal(err)
 				}
-				want := write(t, open(t, Config{Model: model, Ctx: 64, Lean: true, Adapters: []Adapter{{Path: file, Scale: 1}}}),
+				want := write(t,
+					open(t, Config{Model: model, Ctx: 64, Lean: true, Adapters: []Adapter{{Path: file, Scale: 1}}}),
 					prompt, 12).Text
 				if got != want {
 					t.Errorf("seed %d: got %q, want what the file writes, %q", seed, got, want)

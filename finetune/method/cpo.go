@@ -2,13 +2,13 @@ package method
 
 import "github.com/ggtune/ggtune/internal/setting"
 
-// CPO is contrastive preference optimisation, without a reference (Xu et al. 2024, "Contrastive Preference Optimization",
-// equation 3 and the NLL regulariser after it):
+// CPO is contrastive preference optimisation, without a reference (Xu et al. 2024, "Contrastive Preference
+// Optimization", equation 3 and the NLL regulariser after it):
 //
 //	L = −log σ(β log π(y_w) − β log π(y_l)) + α·NLL(y_w).
 //
-// α is rpo-alpha (TRL's cpo_alpha). NLL is the chosen answer's negative log-probability per token (see pairLoss.nll); the
-// paper writes a sum, its code and TRL take a mean. label-smoothing is TRL's, as in cDPO.
+// α is rpo-alpha (TRL's cpo_alpha). NLL is the chosen answer's negative log-probability per token (see pairLoss.nll);
+// the paper writes a sum, its code and TRL take a mean. label-smoothing is TRL's, as in cDPO.
 //
 // Reward: β·log π(y).
 var CPO = register(&Method{
@@ -21,6 +21,7 @@ var CPO = register(&Method{
 		b := s.Of(beta)
 		x, y := b*c.logp, b*r.logp
 		loss, slope := logistic(x-y, 1-s.Of(labelSmoothing), s.Of(labelSmoothing))
-		return pairLoss{loss: loss, chosen: b * slope, rejected: -b * slope, nll: s.Of(rpoAlpha), chosenReward: x, rejectedReward: y}
+		return pairLoss{loss: loss, chosen: b * slope, rejected: -b * slope, nll: s.Of(rpoAlpha), chosenReward: x,
+			rejectedReward: y}
 	}),
 })

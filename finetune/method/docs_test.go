@@ -12,7 +12,8 @@ import (
 	"github.com/ggtune/ggtune/internal/setting"
 )
 
-// TestDocs: the table of methods in docs/preferences.md has every method that reads settings, and they with their defaults.
+// TestDocs: the table of methods in docs/preferences.md has every method that reads settings, and they with their
+// defaults.
 func TestDocs(t *testing.T) {
 	text, err := os.ReadFile("../../docs/preferences.md")
 	if err != nil {
@@ -33,7 +34,8 @@ func TestDocs(t *testing.T) {
 		}
 		for _, m := range name.FindAllStringSubmatch(cells[1], -1) {
 			v := setting.Values{}
-			if as, found := strings.CutPrefix(strings.TrimSpace(cells[4]), "as `"); found { // another method's, but for what follows
+			// another method's, but for what follows
+			if as, found := strings.CutPrefix(strings.TrimSpace(cells[4]), "as `"); found {
 				other, _, _ := strings.Cut(as, "`")
 				for k, x := range told[other] {
 					v[k] = x

@@ -30,5 +30,6 @@ func againstReference(c, r answer, s setting.Values, given, opposite float64) pa
 	b := s.Of(beta)
 	x, y := b*c.ratio, b*r.ratio
 	loss, slope := logistic(x-y, given, opposite)
-	return pairLoss{loss: loss, chosen: b * slope, rejected: -b * slope, nll: s.Of(rpoAlpha), chosenReward: x, rejectedReward: y}
+	return pairLoss{loss: loss, chosen: b * slope, rejected: -b * slope, nll: s.Of(rpoAlpha), chosenReward: x,
+		rejectedReward: y}
 }

@@ -2,8 +2,8 @@ package method
 
 import "github.com/ggtune/ggtune/internal/setting"
 
-// IPO is identity preference optimisation (Azar et al. 2023, "A General Theoretical Paradigm to Understand Learning from
-// Human Preferences", equation 17, whose τ is beta):
+// IPO is identity preference optimisation (Azar et al. 2023, "A General Theoretical Paradigm to Understand Learning
+// from Human Preferences", equation 17, whose τ is beta):
 //
 //	L = (h − 1/(2β))²,  h = 1/|y_w|·log π(y_w)/ref(y_w) − 1/|y_l|·log π(y_l)/ref(y_l).
 //

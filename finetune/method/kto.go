@@ -22,12 +22,13 @@ var (
 //	r = log π(y)/ref(y),  z = max(0, mean of log π(y')/ref(y') over the step's mismatched answers y').
 //
 // z estimates KL(π‖ref) and is a constant to the gradient: the mismatched answers are not trained. λ_D and λ_U are
-// desirable-weight and undesirable-weight. The mean is over the answers, whatever their weights, and over all of a step, where
-// TRL takes z from one micro-batch (of all devices). A step of one class is as good as any other.
+// desirable-weight and undesirable-weight. The mean is over the answers, whatever their weights, and over all of a
+// step, where TRL takes z from one micro-batch (of all devices). A step of one class is as good as any other.
 //
-// Reward: β·r, as TRL shows. An answer is a hit of accuracy where r is on its verdict's side of z, the point at which the loss
-// is steepest; on it counts half. margin is the difference of the two classes' mean rewards, and is not there (weight 0)
-// without both. kl is that of the judged answers, as every method's (nats per token); z_ref is z (nats per answer).
+// Reward: β·r, as TRL shows. An answer is a hit of accuracy where r is on its verdict's side of z, the point at which
+// the loss is steepest; on it counts half. margin is the difference of the two classes' mean rewards, and is not there
+// (weight 0) without both. kl is that of the judged answers, as every method's (nats per token); z_ref is z (nats per
+// answer).
 var KTO = register(&Method{
 	Name:      "kto",
 	Doc:       "Kahneman-Tversky optimisation: single answers, good or bad (Ethayarajh et al. 2024)",
@@ -73,7 +74,8 @@ func kto(in *Inputs, s setting.Values) (Result, error) {
 		margin,
 		{"accuracy", accuracy, res.Units},
 		{"z_ref", z, 1},
-	}, answerMetrics(in, "desirable", "undesirable", func(q Sequence) (bool, bool) { return desirable(q), Verdicts.Trains(q.Child) })...)
+	}, answerMetrics(in, "desirable", "undesirable",
+		func(q Sequence) (bool, bool) { return desirable(q), Verdicts.Trains(q.Child) })...)
 	return res, err
 }
 

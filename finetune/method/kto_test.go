@@ -29,12 +29,14 @@ func TestKTO(t *testing.T) {
 	}{
 		{"both classes", []*Inputs{verdictOf(1, 2, 1), verdictOf(0, 3, 0)},
 			2*sigmoid(-0.5*(2-0.5)) + 3*sigmoid(0.5*(3-0.5)),
-			map[string][2]float64{"desirable_reward": {1, 1}, "undesirable_reward": {1.5, 1}, "margin": {-0.5, 1}, "accuracy": {1, 2},
-				"z_ref": {0.5, 1}, "kl": {0.5 * (4 + 9), 2}, "desirable_logp": {-3, 1}, "undesirable_len": {1, 1}}},
+			map[string][2]float64{"desirable_reward": {1, 1}, "undesirable_reward": {1.5, 1}, "margin": {-0.5, 1},
+				"accuracy": {1, 2},
+				"z_ref":    {0.5, 1}, "kl": {0.5 * (4 + 9), 2}, "desirable_logp": {-3, 1}, "undesirable_len": {1, 1}}},
 		{"one class, below the reference", []*Inputs{verdictOf(0, -2, -1), verdictOf(0, 0, -3)},
 			3*sigmoid(-0.5*2) + 3*0.5,
-			map[string][2]float64{"desirable_reward": {0, 0}, "undesirable_reward": {-1, 2}, "margin": {0, 0}, "accuracy": {1.5, 2},
-				"z_ref": {0, 1}, "desirable_logp": {0, 0}, "undesirable_logp": {-12, 2}, "desirable_len": {0, 0}}},
+			map[string][2]float64{"desirable_reward": {0, 0}, "undesirable_reward": {-1, 2}, "margin": {0, 0},
+				"accuracy": {1.5, 2},
+				"z_ref":    {0, 1}, "desirable_logp": {0, 0}, "undesirable_logp": {-12, 2}, "desirable_len": {0, 0}}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			in := &Inputs{}
@@ -47,7 +49,8 @@ func TestKTO(t *testing.T) {
 				t.Fatal(err)
 			}
 			if math.Abs(got.Sum-tc.want) > 1e-12 || got.Units != 2 || got.Counted != 2 {
-				t.Errorf("loss: got %g of %g, %d tokens; want %g of 2, 2 tokens", got.Sum, got.Units, got.Counted, tc.want)
+				t.Errorf("loss: got %g of %g, %d tokens; want %g of 2, 2 tokens", got.Sum, got.Units, got.Counted,
+					tc.want)
 			}
 			figures := map[string][2]float64{}
 			for _, f := range got.Metrics {

@@ -1,8 +1,8 @@
 // Package method holds the training methods: each turns the log-probabilities of counted tokens into a loss and its
 // gradient. It knows no engine, no token and no text.
 //
-// A method is one file with a package-level variable that registers it; the conformance test checks its gradient against
-// finite differences.
+// A method is one file with a package-level variable that registers it; the conformance test checks its gradient
+// against finite differences.
 package method
 
 import (
@@ -30,8 +30,8 @@ type Inputs struct {
 	Sequences []Sequence // in order, covering LogP without gap or overlap
 }
 
-// A Metric is one figure of a method, kept as a weighted sum so that figures of micro-batches add up: Sum/Weight is shown.
-// With Weight 0 there is none: nothing of what it measures was among the inputs.
+// A Metric is one figure of a method, kept as a weighted sum so that figures of micro-batches add up: Sum/Weight is
+// shown. With Weight 0 there is none: nothing of what it measures was among the inputs.
 type Metric struct {
 	Name        string // snake_case, a key of metrics.jsonl
 	Sum, Weight float64
@@ -56,7 +56,8 @@ const (
 	// Pairs are a prompt with two answers: Child 1 is chosen, Child 2 rejected.
 	Pairs
 	// Verdicts are a prompt with an answer (Child 1) under a Label, 1 desirable and 0 not, and the answer to another
-	// example's prompt (Child 2), which is not trained: what it gains is an estimate of the distance from the reference.
+	// example's prompt (Child 2), which is not trained: what it gains is an estimate of the distance from the
+	// reference.
 	Verdicts
 )
 
@@ -80,8 +81,8 @@ type Method struct {
 
 	Loss func(in *Inputs, s setting.Values) (Result, error)
 
-	// OverPairs is the form that a method of plain answers takes in a mixture with methods over pairs (see New), under the
-	// same name; nil: none.
+	// OverPairs is the form that a method of plain answers takes in a mixture with methods over pairs (see New), under
+	// the same name; nil: none.
 	OverPairs *Method
 
 	set setting.Values // see Configure
@@ -103,12 +104,16 @@ func Names() []string { return methods.Names() }
 // Evaluate checks the inputs, calls the method's loss and checks what it returns.
 func (m *Method) Evaluate(in *Inputs) (Result, error) {
 	if m.Reference && len(in.Ref) != len(in.LogP) {
-		return Result{}, fmt.Errorf("method %s needs the reference's log-probability of every counted token: have %d of %d", m.Name, len(in.Ref), len(in.LogP))
+		return Result{},
+			fmt.Errorf("method %s needs the reference's log-probability of every counted token: have %d of %d", m.Name,
+				len(in.Ref), len(in.LogP))
 	}
 	at, counted := 0, 0
 	for i, s := range in.Sequences {
 		if s.Start != at || s.Len < 1 {
-			return Result{}, fmt.Errorf("method %s: sequence %d is tokens %d to %d, expected it to begin at %d", m.Name, i, s.Start, s.Start+s.Len, at)
+			return Result{},
+				fmt.Errorf("method %s: sequence %d is tokens %d to %d, expected it to begin at %d", m.Name, i, s.Start,
+					s.Start+s.Len, at)
 		}
 		at += s.Len
 		if m.Need.Trains(s.Child) {
@@ -116,14 +121,16 @@ func (m *Method) Evaluate(in *Inputs) (Result, error) {
 		}
 	}
 	if at != len(in.LogP) {
-		return Result{}, fmt.Errorf("method %s: %d log-probabilities for sequences of %d tokens", m.Name, len(in.LogP), at)
+		return Result{},
+			fmt.Errorf("method %s: %d log-probabilities for sequences of %d tokens", m.Name, len(in.LogP), at)
 	}
 	r, err := m.Loss(in, m.set)
 	if err != nil {
 		return Result{}, fmt.Errorf("method %s: %w", m.Name, err)
 	}
 	if len(r.Grad) != len(in.LogP) {
-		return Result{}, fmt.Errorf("method %s: %d gradients for %d log-probabilities", m.Name, len(r.Grad), len(in.LogP))
+		return Result{},
+			fmt.Errorf("method %s: %d gradients for %d log-probabilities", m.Name, len(r.Grad), len(in.LogP))
 	}
 	r.Counted = counted
 	return r, nil

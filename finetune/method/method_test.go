@@ -19,7 +19,8 @@ func randomInputs(g *rand.Rand, pairs int) *Inputs {
 	for p := range pairs {
 		for child := 1; child <= 2; child++ {
 			n := 1 + g.IntN(5)
-			in.Sequences = append(in.Sequences, Sequence{Start: len(in.LogP), Len: n, Example: p, Child: child, Label: float64(p % 2)})
+			in.Sequences = append(in.Sequences,
+				Sequence{Start: len(in.LogP), Len: n, Example: p, Child: child, Label: float64(p % 2)})
 			for range n {
 				in.LogP = append(in.LogP, -4*g.Float64())
 				in.Ref = append(in.Ref, -4*g.Float64())
@@ -74,8 +75,8 @@ func allMethods(t *testing.T) []*Method {
 	return out
 }
 
-// TestSettings: every setting is complete, its defaults are within its range, and each method that is told to read one does:
-// another value gives another loss or gradient.
+// TestSettings: every setting is complete, its defaults are within its range, and each method that is told to read one
+// does: another value gives another loss or gradient.
 func TestSettings(t *testing.T) {
 	if err := Readers().Check(); err != nil {
 		t.Error(err)
@@ -147,8 +148,8 @@ func untrained(m *Method, in *Inputs, token int) bool {
 	return false
 }
 
-// TestConformance checks what the loop relies on: units above 0, no change of the inputs, the same metrics at every call,
-// uncoupled methods and their metrics additive over micro-batches.
+// TestConformance checks what the loop relies on: units above 0, no change of the inputs, the same metrics at every
+// call, uncoupled methods and their metrics additive over micro-batches.
 func TestConformance(t *testing.T) {
 	for _, m := range allMethods(t) {
 		t.Run(m.Name, func(t *testing.T) {
@@ -287,7 +288,8 @@ func TestEvaluateRefuses(t *testing.T) {
 		{"no reference", needsRef, Inputs{LogP: []float64{-1, -2}, Sequences: ok}},
 		{"gap", SFT, Inputs{LogP: []float64{-1, -2}, Sequences: []Sequence{{Start: 1, Len: 1}}}},
 		{"short", SFT, Inputs{LogP: []float64{-1, -2, -3}, Sequences: ok}},
-		{"empty sequence", SFT, Inputs{LogP: []float64{-1, -2}, Sequences: []Sequence{{Start: 0, Len: 0}, {Start: 0, Len: 2}}}},
+		{"empty sequence", SFT,
+			Inputs{LogP: []float64{-1, -2}, Sequences: []Sequence{{Start: 0, Len: 0}, {Start: 0, Len: 2}}}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			if _, err := tc.m.Evaluate(&tc.in); err == nil {

@@ -9,12 +9,14 @@ import (
 	"github.com/ggtune/ggtune/internal/setting"
 )
 
-// New gives a method with settings: that of one name, or the weighed sum of several, named with commas (as TRL's loss_type
-// and loss_weights; mixed preference optimisation, L = Σ wᵢ·Lᵢ: Wang et al. 2024, "Enhancing the Reasoning Ability of
-// Multimodal Large Language Models via Mixed Preference Optimization"). weights has one for each name, or is empty for 1 each.
+// New gives a method with settings: that of one name, or the weighed sum of several, named with commas (as TRL's
+// loss_type and loss_weights; mixed preference optimisation, L = Σ wᵢ·Lᵢ: Wang et al. 2024, "Enhancing the Reasoning
+// Ability of Multimodal Large Language Models via Mixed Preference Optimization"). weights has one for each name, or is
+// empty for 1 each.
 //
-// The parts must have the same kind of example; sft stands for the chosen answers' NLL beside methods over pairs. A setting
-// goes to every part that reads it; what is not given is each part's own default. It reports every fault at once.
+// The parts must have the same kind of example; sft stands for the chosen answers' NLL beside methods over pairs. A
+// setting goes to every part that reads it; what is not given is each part's own default. It reports every fault at
+// once.
 func New(names string, weights []float64, given setting.Values) (*Method, error) {
 	list := strings.Split(names, ",")
 	if len(list) == 1 && len(weights) == 0 {
@@ -82,7 +84,8 @@ func checkWeights(names []string, weights []float64) error {
 	return nil
 }
 
-// align puts each part that has one into its form over pairs, if others need pairs, and refuses parts that do not go together.
+// align puts each part that has one into its form over pairs, if others need pairs, and refuses parts that do not go
+// together.
 func align(parts []*Method) error {
 	need := Answers
 	for _, m := range parts {
@@ -97,7 +100,8 @@ func align(parts []*Method) error {
 	}
 	for _, m := range parts[1:] {
 		if a := parts[0]; m.Need != a.Need || m.Unit != a.Unit || m.AllTokens != a.AllTokens {
-			return fmt.Errorf("%s learns from %s and %s from %s; they cannot be mixed", a.Name, a.examples(), m.Name, m.examples())
+			return fmt.Errorf("%s learns from %s and %s from %s; they cannot be mixed", a.Name, a.examples(), m.Name,
+				m.examples())
 		}
 	}
 	return nil
@@ -118,8 +122,8 @@ func (m *Method) examples() string {
 
 // sumOf adds the losses of parts that go together.
 //
-// Of the figures that several parts report, the first part's is shown: they are the same, but for rewards, whose definition is
-// the method's own. loss_NAME is each part's own loss, before its weight.
+// Of the figures that several parts report, the first part's is shown: they are the same, but for rewards, whose
+// definition is the method's own. loss_NAME is each part's own loss, before its weight.
 func sumOf(parts []*Method, weights []float64) *Method {
 	out := &Method{Unit: parts[0].Unit, Need: parts[0].Need, AllTokens: parts[0].AllTokens}
 	var names []string

@@ -98,11 +98,14 @@ func TestSettingsRefused(t *testing.T) {
 		{"beta 0", "dpo", nil, setting.Values{"beta": 0}, []string{"--beta is 0"}},
 		{"beta negative", "kto", nil, setting.Values{"beta": -1}, []string{"--beta is -1"}},
 		{"beta without end", "ipo", nil, setting.Values{"beta": inf}, []string{"--beta is +Inf"}},
-		{"half of the labels wrong", "robust", nil, setting.Values{"label-smoothing": 0.5}, []string{"--label-smoothing is 0.5"}},
+		{"half of the labels wrong", "robust", nil, setting.Values{"label-smoothing": 0.5},
+			[]string{"--label-smoothing is 0.5"}},
 		{"not read", "sft", nil, setting.Values{"beta": 0.1}, []string{"--beta is given", "it reads no such option"}},
-		{"not read, beside a wrong one", "orpo", nil, setting.Values{"gamma": 1, "beta": 0}, []string{"--gamma is given", "it reads --beta", "--beta is 0"}},
+		{"not read, beside a wrong one", "orpo", nil, setting.Values{"gamma": 1, "beta": 0},
+			[]string{"--gamma is given", "it reads --beta", "--beta is 0"}},
 		{"read by one part", "dpo,simpo", nil, setting.Values{"gamma": 1}, nil},
-		{"read by no part", "dpo,sft", nil, setting.Values{"desirable-weight": 1}, []string{"--desirable-weight is given, and method dpo,sft does not read it", "--ld-alpha"}},
+		{"read by no part", "dpo,sft", nil, setting.Values{"desirable-weight": 1},
+			[]string{"--desirable-weight is given, and method dpo,sft does not read it", "--ld-alpha"}},
 		{"wrong for one part", "simpo,sft", nil, setting.Values{"gamma": -1}, []string{"--gamma is -1"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

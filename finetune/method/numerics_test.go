@@ -28,7 +28,8 @@ func TestNumericsAtLargeArguments(t *testing.T) {
 	}
 }
 
-// TestLogOdds holds the log-odds against their formula, and their slope against differences, up to certainty and past it.
+// TestLogOdds holds the log-odds against their formula, and their slope against differences, up to certainty and past
+// it.
 func TestLogOdds(t *testing.T) {
 	for _, p := range []float64{1e-300, 0.1, 0.5, 0.999} {
 		odds, slope := logOdds(math.Log(p))

@@ -26,12 +26,14 @@ var ORPO = register(&Method{
 		oc, dc := logOdds(x)
 		or, dr := logOdds(y)
 		loss, slope := logistic(oc-or, b, 0)
-		return pairLoss{loss: loss, chosen: slope * dc / c.n, rejected: -slope * dr / r.n, nll: 1, chosenReward: b * x, rejectedReward: b * y}
+		return pairLoss{loss: loss, chosen: slope * dc / c.n, rejected: -slope * dr / r.n, nll: 1, chosenReward: b * x,
+			rejectedReward: b * y}
 	}),
 })
 
-// certain is the log-probability from which logOdds goes on along its tangent: the odds of a certain answer are infinite, and
-// log-probabilities come in float32, which cannot tell p from 1 below about 1e-7 and may even round past it.
+// certain is the log-probability from which logOdds goes on along its tangent: the odds of a certain answer are
+// infinite, and log-probabilities come in float32, which cannot tell p from 1 below about 1e-7 and may even round past
+// it.
 const certain = -1e-6
 
 // logOdds is log(p/(1−p)) and its derivative by log p.

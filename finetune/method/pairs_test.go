@@ -14,7 +14,8 @@ func pairOf(chosen, rejected, refChosen, refRejected []float64) *Inputs {
 	if refChosen != nil {
 		in.Ref = append(append([]float64(nil), refChosen...), refRejected...)
 	}
-	in.Sequences = []Sequence{{Start: 0, Len: len(chosen), Child: 1}, {Start: len(chosen), Len: len(rejected), Child: 2}}
+	in.Sequences = []Sequence{{Start: 0, Len: len(chosen), Child: 1},
+		{Start: len(chosen), Len: len(rejected), Child: 2}}
 	return in
 }
 
@@ -54,7 +55,8 @@ func TestPairsMalformed(t *testing.T) {
 		"chosen, twice": {{Len: 1, Child: 1}, {Start: 1, Len: 1, Child: 1}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if _, err := DPO.Evaluate(&Inputs{LogP: []float64{-1, -2}, Ref: []float64{-1, -1}, Sequences: q}); err == nil {
+			if _, err := DPO.Evaluate(&Inputs{LogP: []float64{-1, -2}, Ref: []float64{-1, -1},
+				Sequences: q}); err == nil {
 				t.Error("no error")
 			}
 		})

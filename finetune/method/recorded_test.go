@@ -13,11 +13,13 @@ import (
 	"github.com/ggtune/ggtune/internal/setting"
 )
 
-// Tolerances against TRL (scripts/record_trl.py): of a loss relative to itself, of a gradient relative to its largest number.
+// Tolerances against TRL (scripts/record_trl.py): of a loss relative to itself, of a gradient relative to its largest
+// number.
 const (
 	recordedTable        = 2e-9 // TRL in float64, ten digits kept: measured 4.8e-10
 	recordedTableFloat32 = 1e-6 // orpo, whose odds TRL computes in float32: measured 1.4e-7
-	recordedModel        = 6e-6 // transformers rounds to float32 inside RMSNorm and in the rotary angles: measured 1.2e-6
+	// transformers rounds to float32 inside RMSNorm and in the rotary angles: measured 1.2e-6
+	recordedModel = 6e-6
 )
 
 // A trlCase is one trainer's loss and its gradient.
@@ -68,9 +70,11 @@ func readRecording(t *testing.T, name string, v any) {
 	}
 }
 
-// replay holds a case's loss and gradient over its examples, both of the mean over units, against the recorded ones. inputs
-// gives what the method sees of an example; back takes the gradient by the log-probabilities to what the recorded one is by.
-func replay[T any](t *testing.T, c *trlCase, pairs, verdicts []T, inputs func(T) *Inputs, back func(grad []float64) []float64, tol float64) (*Method, Result) {
+// replay holds a case's loss and gradient over its examples, both of the mean over units, against the recorded ones.
+// inputs gives what the method sees of an example; back takes the gradient by the log-probabilities to what the
+// recorded one is by.
+func replay[T any](t *testing.T, c *trlCase, pairs, verdicts []T, inputs func(T) *Inputs,
+	back func(grad []float64) []float64, tol float64) (*Method, Result) {
 	t.Helper()
 	m, examples := c.method(t), pairs
 	if m.Need == Verdicts {
@@ -119,7 +123,8 @@ func labelled(in *Inputs, label float64) *Inputs {
 	return in
 }
 
-var rewardNames = map[Need][2]string{Pairs: {"chosen_reward", "rejected_reward"}, Verdicts: {"desirable_reward", "undesirable_reward"}}
+var rewardNames = map[Need][2]string{Pairs: {"chosen_reward", "rejected_reward"},
+	Verdicts: {"desirable_reward", "undesirable_reward"}}
 
 // TestTRLTable holds every method against TRL on given log-probabilities.
 func TestTRLTable(t *testing.T) {
@@ -150,14 +155,17 @@ func TestTRLTable(t *testing.T) {
 				tol = recordedTableFloat32
 			}
 			m, r := replay(t, &c, rec.Pairs, rec.Verdicts, func(e two) *Inputs {
-				return labelled(pairOf(append(e.Chosen, e.Answer...), append(e.Rejected, e.Mismatched...), append(e.RefChosen, e.RefAnswer...), append(e.RefRejected, e.RefMismatched...)), e.Label)
+				return labelled(pairOf(append(e.Chosen, e.Answer...), append(e.Rejected, e.Mismatched...),
+					append(e.RefChosen, e.RefAnswer...), append(e.RefRejected, e.RefMismatched...)), e.Label)
 			}, func(grad []float64) []float64 { return grad }, tol)
 			if c.Method == "ipo" {
 				return // see IPO: its reward is not TRL's
 			}
 			for k, want := range c.Rewards {
-				f := r.Metrics[slices.IndexFunc(r.Metrics, func(f Metric) bool { return f.Name == rewardNames[m.Need][k] })]
-				if (f.Weight > 0) != (want != nil) || want != nil && math.Abs(f.Sum/f.Weight-*want) > recordedTableFloat32*math.Abs(*want) {
+				f := r.Metrics[slices.IndexFunc(r.Metrics,
+					func(f Metric) bool { return f.Name == rewardNames[m.Need][k] })]
+				if (f.Weight > 0) != (want != nil) || want != nil &&
+					math.Abs(f.Sum/f.Weight-*want) > recordedTableFloat32*math.Abs(*want) {
 					t.Errorf("%s: got %g of %g, want %v", f.Name, f.Sum, f.Weight, want)
 				}
 			}
@@ -170,8 +178,8 @@ func TestTRLTable(t *testing.T) {
 	}
 }
 
-// TestTRLModel holds every method against TRL on a whole model: log-probabilities of a tree of a prompt and two answers, the
-// method, and back to a LoRA matrix.
+// TestTRLModel holds every method against TRL on a whole model: log-probabilities of a tree of a prompt and two
+// answers, the method, and back to a LoRA matrix.
 func TestTRLModel(t *testing.T) {
 	type two struct {
 		Label      float64 `json:"label"`

@@ -2,8 +2,8 @@ package method
 
 import "github.com/ggtune/ggtune/internal/setting"
 
-// Robust is DPO for preferences of which a known share is the wrong way round (Chowdhury et al. 2024, "Provably Robust DPO:
-// Aligning Language Models with Noisy Feedback", the rDPO loss):
+// Robust is DPO for preferences of which a known share is the wrong way round (Chowdhury et al. 2024, "Provably Robust
+// DPO: Aligning Language Models with Noisy Feedback", the rDPO loss):
 //
 //	L = (−(1−ε) log σ(βh) + ε log σ(−βh)) / (1−2ε),
 //

@@ -42,8 +42,8 @@ func Readers() setting.Readers {
 	return r
 }
 
-// Configure gives the method with settings: those that are given, and its own defaults for the rest. It reports every setting
-// of methods that this one does not read and every value out of range.
+// Configure gives the method with settings: those that are given, and its own defaults for the rest. It reports every
+// setting of methods that this one does not read and every value out of range.
 func (m *Method) Configure(given setting.Values) (*Method, error) {
 	c := *m
 	var unread []*setting.Setting
@@ -64,8 +64,8 @@ func (m *Method) defaults() setting.Values {
 	return v
 }
 
-// Settings are the method's settings: its defaults, or what Configure was given. What a mixture leaves to its parts' defaults
-// is not there.
+// Settings are the method's settings: its defaults, or what Configure was given. What a mixture leaves to its parts'
+// defaults is not there.
 func (m *Method) Settings() setting.Values { return m.set }
 
 func (m *Method) reads() string {

@@ -12,9 +12,9 @@ var gamma = &setting.Setting{
 //
 //	L = −log σ(β/|y_w|·log π(y_w) − β/|y_l|·log π(y_l) − γ).
 //
-// gamma is the paper's γ, the margin in rewards, and TRL's simpo_gamma; the gamma_beta_ratio of the authors' code is γ/β, 0.5
-// with the defaults here. label-smoothing is TRL's, as in cDPO. TRL runs SimPO inside its CPO trainer, which adds CPO's NLL
-// unless cpo_alpha is 0; here that is the mixture simpo,sft.
+// gamma is the paper's γ, the margin in rewards, and TRL's simpo_gamma; the gamma_beta_ratio of the authors' code is
+// γ/β, 0.5 with the defaults here. label-smoothing is TRL's, as in cDPO. TRL runs SimPO inside its CPO trainer, which
+// adds CPO's NLL unless cpo_alpha is 0; here that is the mixture simpo,sft.
 //
 // Reward: β times the mean log-probability per token.
 var SimPO = register(&Method{
@@ -27,6 +27,7 @@ var SimPO = register(&Method{
 		b := s.Of(beta)
 		x, y := b*c.logp/c.n, b*r.logp/r.n
 		loss, slope := logistic(x-y-s.Of(gamma), 1-s.Of(labelSmoothing), s.Of(labelSmoothing))
-		return pairLoss{loss: loss, chosen: b * slope / c.n, rejected: -b * slope / r.n, chosenReward: x, rejectedReward: y}
+		return pairLoss{loss: loss, chosen: b * slope / c.n, rejected: -b * slope / r.n, chosenReward: x,
+			rejectedReward: y}
 	}),
 })

@@ -19,6 +19,7 @@ var SPPO = register(&Method{
 	Loss: overPairs(func(c, r answer, s setting.Values) pairLoss {
 		b := s.Of(beta)
 		x, y := c.ratio-0.5/b, r.ratio+0.5/b
-		return pairLoss{loss: x*x + y*y, chosen: 2 * x, rejected: 2 * y, chosenReward: b * c.ratio, rejectedReward: b * r.ratio}
+		return pairLoss{loss: x*x + y*y, chosen: 2 * x, rejected: 2 * y, chosenReward: b * c.ratio,
+			rejectedReward: b * r.ratio}
 	}),
 })

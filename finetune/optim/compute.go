@@ -15,8 +15,8 @@ import (
 
 // The lengths of rows that a parameter's numbers are seen as.
 const (
-	// chunk is that of sums, whose order it fixes: those of rows are added in order, so that neither the number of threads nor
-	// the backend's way of sharing rows out changes a result.
+	// chunk is that of sums, whose order it fixes: those of rows are added in order, so that neither the number of
+	// threads nor the backend's way of sharing rows out changes a result.
 	chunk = 1 << 15
 	// updated is that of updates, number by number: short, so that there are rows for every thread in half a LoRA pair.
 	updated = 1 << 12

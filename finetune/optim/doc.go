@@ -1,5 +1,5 @@
-// Package optim holds learning-rate schedules and optimizers: it turns summed gradients into new parameters, on the backend
-// where they lie. It knows no loss, no data and no session.
+// Package optim holds learning-rate schedules and optimizers: it turns summed gradients into new parameters, on the
+// backend where they lie. It knows no loss, no data and no session.
 //
 //	schedule.Course(settings, steps) → course; schedule.Factor(course, step): a pure function          (schedule.go)
 //	optimizer.Start(parameters, settings):                                                              (optimizer.go)

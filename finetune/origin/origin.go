@@ -70,7 +70,8 @@ func Read(adapter string) (*Origin, error) {
 // Base is the hash of the model that the adapter was trained on, or "".
 func (o *Origin) Base() string { return o.Info[base] }
 
-// Unfinished says of an adapter whose run had not come to its end that it is one, and how far it had come; "" of others.
+// Unfinished says of an adapter whose run had not come to its end that it is one, and how far it had come; "" of
+// others.
 func (o *Origin) Unfinished() string {
 	if o.Info[unfinished] == "" {
 		return ""

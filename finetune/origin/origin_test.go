@@ -41,7 +41,8 @@ func making(t *testing.T, how string) *Run {
 
 // TestKeys: the keys are in files that people have.
 func TestKeys(t *testing.T) {
-	want := []string{"base_sha256", "columns", "control_tokens", "drop_reasoning", "loss_weights", "mask", "method", "method_settings",
+	want := []string{"base_sha256", "columns", "control_tokens", "drop_reasoning", "loss_weights", "mask", "method",
+		"method_settings",
 		"on_long", "ranked_pairs", "reference_sha256",
 		"seq_len", "task_chat", "task_examples", "template", "template_sha256", "text_split", "version"}
 	info := making(t, "dpo,sft").Info()

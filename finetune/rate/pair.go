@@ -46,8 +46,8 @@ func pairID(p Prompt, answers *[2]Answer) string {
 	return hex.EncodeToString(h.Sum(nil)[:bytes])
 }
 
-// draw gives a number that depends on all that is said, and on nothing else: a choice that is made again in another run, or
-// in another order, comes out the same.
+// draw gives a number that depends on all that is said, and on nothing else: a choice that is made again in another
+// run, or in another order, comes out the same.
 func draw(seed uint64, id, what string, n int) uint64 {
 	h := sha256.New()
 	fmt.Fprintf(h, "%d %s %s %d", seed, id, what, n)

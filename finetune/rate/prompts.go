@@ -41,9 +41,9 @@ type Prompts struct {
 // maxLine is the longest line of a file of prompts, bytes: as for training data.
 const maxLine = 64 << 20
 
-// ReadPrompts reads the prompts of data files: the prompt part of each example of training data, a line of plain text, or rows
-// with a "prompt" (or "messages" that end with the user) and nothing that answers it. Rows with two "answers" are pairs
-// ready to be rated. A prompt that comes again is left out and counted.
+// ReadPrompts reads the prompts of data files: the prompt part of each example of training data, a line of plain text,
+// or rows with a "prompt" (or "messages" that end with the user) and nothing that answers it. Rows with two "answers"
+// are pairs ready to be rated. A prompt that comes again is left out and counted.
 func ReadPrompts(ctx context.Context, paths []string, o PromptOptions) (Prompts, error) {
 	r := promptReader{o: o, seen: map[string]bool{}}
 	for _, path := range paths {
@@ -65,7 +65,8 @@ func ReadPrompts(ctx context.Context, paths []string, o PromptOptions) (Prompts,
 		for _, d := range r.out.Dropped {
 			why = append(why, fmt.Sprintf("%d with %s", d.Count, d.Reason))
 		}
-		return Prompts{}, fmt.Errorf("%s: no prompt to answer is left (%s)", strings.Join(paths, ", "), strings.Join(why, ", "))
+		return Prompts{},
+			fmt.Errorf("%s: no prompt to answer is left (%s)", strings.Join(paths, ", "), strings.Join(why, ", "))
 	}
 	return r.out, nil
 }

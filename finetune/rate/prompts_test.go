@@ -39,24 +39,41 @@ func TestReadPrompts(t *testing.T) {
 		want             []string
 		dropped          string
 	}{
-		{"lines", "p.txt", "one\n\ntwo\r\none\n", PromptOptions{}, []string{"user:one", "user:two"}, "a prompt that came before"},
+		{"lines", "p.txt", "one\n\ntwo\r\none\n", PromptOptions{}, []string{"user:one", "user:two"},
+			"a prompt that came before"},
 		{"lines, literal", "p.txt", "one\ntwo", PromptOptions{Raw: true}, []string{"one", "two"}, ""},
 		{"limit", "p.txt", "one\ntwo\nthree\n", PromptOptions{Limit: 2}, []string{"user:one", "user:two"}, ""},
 		{"system", "p.txt", "one\n", PromptOptions{System: "be brief"}, []string{"system:be brief|user:one"}, ""},
-		{"prompt strings", "p.jsonl", `{"prompt": "one", "id": 7}` + "\n\n" + `{"prompt": "two"}`, PromptOptions{}, []string{"user:one", "user:two"}, ""},
-		{"prompt messages", "p.jsonl", `{"prompt": [{"role": "system", "content": "s"}, {"role": "user", "content": "one"}]}`, PromptOptions{System: "other"}, []string{"system:s|user:one"}, ""},
-		{"messages without an answer", "p.jsonl", `{"messages": [{"role": "user", "content": "one"}]}`, PromptOptions{}, []string{"user:one"}, ""},
-		{"empty prompts", "p.jsonl", `{"prompt": " "}` + "\n" + `{"prompt": "two"}`, PromptOptions{}, []string{"user:two"}, "an empty prompt"},
+		{"prompt strings", "p.jsonl", `{"prompt": "one", "id": 7}` + "\n\n" + `{"prompt": "two"}`, PromptOptions{},
+			[]string{"user:one", "user:two"}, ""},
+		{"prompt messages", "p.jsonl",
+			`{"prompt": [{"role": "system", "content": "s"}, {"role": "user", "content": "one"}]}`,
+			PromptOptions{System: "other"}, []string{"system:s|user:one"}, ""},
+		{"messages without an answer", "p.jsonl", `{"messages": [{"role": "user", "content": "one"}]}`, PromptOptions{},
+			[]string{"user:one"}, ""},
+		{"empty prompts", "p.jsonl", `{"prompt": " "}` + "\n" + `{"prompt": "two"}`, PromptOptions{},
+			[]string{"user:two"}, "an empty prompt"},
 		{"byte order mark", "p.jsonl", "\xef\xbb\xbf" + `{"prompt": "one"}`, PromptOptions{}, []string{"user:one"}, ""},
-		{"conversations", "p.jsonl", `{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}, {"role": "assistant", "content": "d"}]}`,
+		{"conversations", "p.jsonl", `{"messages": [{"role": "user", "content": "a"}, ` +
+			`{"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}, ` +
+			`{"role": "assistant", "content": "d"}]}`,
 			PromptOptions{}, []string{"user:a|assistant:b|user:c"}, ""},
-		{"completions", "p.jsonl", `{"prompt": "one", "completion": "x"}`, PromptOptions{Raw: true}, []string{"one"}, ""},
-		{"questions", "p.csv", "question,answer\none,x\ntwo,y\n", PromptOptions{}, []string{"user:one", "user:two"}, ""},
-		{"a column of prompts", "p.csv", "id,prompt\n1,one\n2,two\n", PromptOptions{}, []string{"user:one", "user:two"}, ""},
-		{"tool calls", "p.jsonl", `{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "{}"}}]}, {"role": "tool", "content": "r"}, {"role": "assistant", "content": "d"}]}` + "\n" +
-			`{"messages": [{"role": "user", "content": "b"}, {"role": "assistant", "content": "d"}]}`, PromptOptions{}, []string{"user:b"}, "tool calls"},
-		{"pairs, answered anew", "p.jsonl", `{"prompt": "raw", "answers": [{"text": "x"}, {"text": "x"}], "choice": "tie"}`, PromptOptions{Fresh: true}, []string{"user:raw"}, ""},
-		{"pairs to rate", "p.jsonl", `{"prompt": "raw", "answers": [{"text": "x"}, {"text": "y"}]}`, PromptOptions{}, []string{"raw"}, ""},
+		{"completions", "p.jsonl", `{"prompt": "one", "completion": "x"}`, PromptOptions{Raw: true}, []string{"one"},
+			""},
+		{"questions", "p.csv", "question,answer\none,x\ntwo,y\n", PromptOptions{}, []string{"user:one", "user:two"},
+			""},
+		{"a column of prompts", "p.csv", "id,prompt\n1,one\n2,two\n", PromptOptions{}, []string{"user:one", "user:two"},
+			""},
+		{"tool calls", "p.jsonl", `{"messages": [{"role": "user", "content": "a"}, ` +
+			`{"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "{}"}}]}, ` +
+			`{"role": "tool", "content": "r"}, {"role": "assistant", "content": "d"}]}` + "\n" +
+			`{"messages": [{"role": "user", "content": "b"}, {"role": "assistant", "content": "d"}]}`, PromptOptions{},
+			[]string{"user:b"}, "tool calls"},
+		{"pairs, answered anew", "p.jsonl",
+			`{"prompt": "raw", "answers": [{"text": "x"}, {"text": "x"}], "choice": "tie"}`, PromptOptions{Fresh: true},
+			[]string{"user:raw"}, ""},
+		{"pairs to rate", "p.jsonl", `{"prompt": "raw", "answers": [{"text": "x"}, {"text": "y"}]}`, PromptOptions{},
+			[]string{"raw"}, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p, err := ReadPrompts(t.Context(), []string{file(t, tt.file, tt.text)}, tt.o)
@@ -66,7 +83,8 @@ func TestReadPrompts(t *testing.T) {
 			if got := brief(p); strings.Join(got, "\n") != strings.Join(tt.want, "\n") {
 				t.Errorf("got %q, want %q", got, tt.want)
 			}
-			if dropped := len(p.Dropped) > 0; dropped != (tt.dropped != "") || dropped && p.Dropped[0].Reason != tt.dropped {
+			if dropped := len(p.Dropped) > 0; dropped != (tt.dropped != "") || dropped &&
+				p.Dropped[0].Reason != tt.dropped {
 				t.Errorf("dropped %+v, want %q", p.Dropped, tt.dropped)
 			}
 		})
@@ -79,14 +97,21 @@ func TestReadPromptsRefuses(t *testing.T) {
 		o                PromptOptions
 		want             string
 	}{
-		{"conversation, literal", "p.jsonl", `{"prompt": [{"role": "user", "content": "a"}]}`, PromptOptions{Raw: true}, "p.jsonl:1: the prompt is a conversation, and --raw takes literal text"},
-		{"a row without", "p.jsonl", `{"prompt": "a"}` + "\n" + `{"text": "b"}`, PromptOptions{}, `p.jsonl:2: the row has neither "prompt" nor "messages"`},
-		{"a row that is none", "p.jsonl", `{"prompt": "a"}` + "\n" + `{"prompt": "b"`, PromptOptions{}, "p.jsonl:2: not a JSON object"},
-		{"a number", "p.jsonl", `{"prompt": 7}`, PromptOptions{}, "p.jsonl:1: the prompt is neither a string nor a list"},
+		{"conversation, literal", "p.jsonl", `{"prompt": [{"role": "user", "content": "a"}]}`, PromptOptions{Raw: true},
+			"p.jsonl:1: the prompt is a conversation, and --raw takes literal text"},
+		{"a row without", "p.jsonl", `{"prompt": "a"}` + "\n" + `{"text": "b"}`, PromptOptions{},
+			`p.jsonl:2: the row has neither "prompt" nor "messages"`},
+		{"a row that is none", "p.jsonl", `{"prompt": "a"}` + "\n" + `{"prompt": "b"`, PromptOptions{},
+			"p.jsonl:2: not a JSON object"},
+		{"a number", "p.jsonl", `{"prompt": 7}`, PromptOptions{},
+			"p.jsonl:1: the prompt is neither a string nor a list"},
 		{"no messages", "p.jsonl", `{"prompt": []}`, PromptOptions{}, "p.jsonl:1: the prompt is an empty list"},
-		{"one answer", "p.jsonl", `{"prompt": "a", "answers": [{"text": "x"}]}`, PromptOptions{}, `p.jsonl:1: it has 1 "answers", expected 2`},
-		{"not UTF-8", "p.jsonl", `{"prompt": "a"}` + "\n{\"prompt\": \"\xff\"}", PromptOptions{}, "p.jsonl:2: the line is not UTF-8"},
-		{"all empty", "p.jsonl", `{"prompt": " "}`, PromptOptions{}, "no prompt to answer is left (1 with an empty prompt)"},
+		{"one answer", "p.jsonl", `{"prompt": "a", "answers": [{"text": "x"}]}`, PromptOptions{},
+			`p.jsonl:1: it has 1 "answers", expected 2`},
+		{"not UTF-8", "p.jsonl", `{"prompt": "a"}` + "\n{\"prompt\": \"\xff\"}", PromptOptions{},
+			"p.jsonl:2: the line is not UTF-8"},
+		{"all empty", "p.jsonl", `{"prompt": " "}`, PromptOptions{},
+			"no prompt to answer is left (1 with an empty prompt)"},
 		{"unknown fields", "p.jsonl", `{"foo": "a"}`, PromptOptions{}, "no known format"},
 		{"an empty file", "p.txt", "", PromptOptions{}, "the file is empty"},
 	} {
@@ -97,14 +122,17 @@ func TestReadPromptsRefuses(t *testing.T) {
 			}
 		})
 	}
-	if _, err := ReadPrompts(t.Context(), []string{"none.txt"}, PromptOptions{}); err == nil || !strings.Contains(err.Error(), "none.txt: no such file") {
+	if _, err := ReadPrompts(t.Context(), []string{"none.txt"}, PromptOptions{}); err == nil ||
+		!strings.Contains(err.Error(), "none.txt: no such file") {
 		t.Errorf("no file: %v", err)
 	}
 }
 
 func FuzzPromptRow(f *testing.F) {
-	for _, line := range []string{`{"prompt": "a"}`, `{"prompt": [{"role": "user", "content": "a"}]}`, `{"messages": [{"role": "user", "content": "a"}]}`,
-		`{"prompt": null}`, `{"prompt": "a", "answers": [{"text": "x"}, null]}`, `{"messages": {}}`, `[]`, `{"prompt": [null]}`} {
+	for _, line := range []string{`{"prompt": "a"}`, `{"prompt": [{"role": "user", "content": "a"}]}`,
+		`{"messages": [{"role": "user", "content": "a"}]}`,
+		`{"prompt": null}`, `{"prompt": "a", "answers": [{"text": "x"}, null]}`, `{"messages": {}}`, `[]`,
+		`{"prompt": [null]}`} {
 		f.Add([]byte(line))
 	}
 	f.Fuzz(func(t *testing.T, line []byte) {

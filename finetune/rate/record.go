@@ -1,5 +1,5 @@
-// Package rate collects a person's choices between two answers: what is asked, which pair is on show, what was chosen, and
-// the file that holds it. It knows no model, no terminal and no browser.
+// Package rate collects a person's choices between two answers: what is asked, which pair is on show, what was chosen,
+// and the file that holds it. It knows no model, no terminal and no browser.
 package rate
 
 import (
@@ -19,8 +19,8 @@ type Message struct {
 	Content string `json:"content"`
 }
 
-// A Prompt is what is answered: a conversation, or literal text without a template. In JSON it is a list of messages, or a
-// string.
+// A Prompt is what is answered: a conversation, or literal text without a template. In JSON it is a list of messages,
+// or a string.
 type Prompt struct {
 	Messages []Message // nil: Text
 	Text     string
@@ -89,7 +89,8 @@ type Answer struct {
 	RepeatLastN   int     `json:"repeat_last_n"`
 	MaxTokens     int     `json:"max_tokens"`
 	Tokens        int     `json:"tokens"` // written
-	Stop          string  `json:"stop"`   // end: the model ended it; length, context: it is cut off; skipped: nobody waited for its end
+	// end: the model ended it; length, context: it is cut off; skipped: nobody waited for its end
+	Stop string `json:"stop"`
 }
 
 // stopSkipped is the Stop of an answer that nobody waited for.
@@ -133,7 +134,8 @@ type About struct {
 	Time    time.Time `json:"time"`
 }
 
-// A Completed answer is written as TRL reads it: one assistant message after a conversation, a string after literal text.
+// A Completed answer is written as TRL reads it: one assistant message after a conversation, a string after literal
+// text.
 type Completed struct {
 	Text           string
 	Conversational bool
@@ -190,7 +192,8 @@ func parseRecord(line []byte) (Record, error) {
 	r := raw.Record
 	switch {
 	case r.About.Version > Version:
-		return r, fmt.Errorf("it is of version %d, and this ggtune knows up to %d; use a newer ggtune", r.About.Version, Version)
+		return r, fmt.Errorf("it is of version %d, and this ggtune knows up to %d; use a newer ggtune", r.About.Version,
+			Version)
 	case len(raw.Answers) != 2:
 		return r, fmt.Errorf("it has %d \"answers\", expected 2", len(raw.Answers))
 	case r.Prompt.Messages == nil && r.Prompt.Text == "":
@@ -221,5 +224,6 @@ func (r *Record) checkChoice() error {
 
 // NewRecord is a record of a prompt whose answers are to come.
 func NewRecord(p Prompt) Record {
-	return Record{Prompt: p, About: About{Version: Version, ID: pairID(p, nil), Time: time.Now().UTC().Truncate(time.Second)}}
+	return Record{Prompt: p,
+		About: About{Version: Version, ID: pairID(p, nil), Time: time.Now().UTC().Truncate(time.Second)}}
 }

@@ -15,7 +15,8 @@ import (
 //go:embed report.html
 var reportHTML string
 
-var reportTemplate = template.Must(template.New("report").Funcs(template.FuncMap{"count": count.Of[int]}).Parse(reportHTML))
+var reportTemplate = template.Must(
+	template.New("report").Funcs(template.FuncMap{"count": count.Of[int]}).Parse(reportHTML))
 
 // A Report is pairs of answers to look at side by side.
 type Report struct {

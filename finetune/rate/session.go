@@ -30,19 +30,20 @@ type Config struct {
 
 // A Session is the pairs still to be rated, the one on show, and the choices made. It is safe for concurrent use.
 //
-// Its states are few: a pair waits, is being written, or is ready; the first pair is on show. A decision takes the pair on
-// show away and writes a record; an undo puts the last record's pair on show again.
+// Its states are few: a pair waits, is being written, or is ready; the first pair is on show. A decision takes the pair
+// on show away and writes a record; an undo puts the last record's pair on show again.
 type Session struct {
 	cfg   Config
 	store *Store
 
-	mu       sync.Mutex
-	pending  []*pair
-	ids      map[string]bool // of all pairs, rated or not; true for those that were given, which come again at the next start
-	revision uint64          // counts decisions, undos and typed prompts
-	equal    []string        // sources of pairs left out because both answers were the same
-	failed   []string        // why pairs left out could not be written
-	changed  chan struct{}   // closed at the next change of anything
+	mu      sync.Mutex
+	pending []*pair
+	// of all pairs, rated or not; true for those that were given, which come again at the next start
+	ids      map[string]bool
+	revision uint64        // counts decisions, undos and typed prompts
+	equal    []string      // sources of pairs left out because both answers were the same
+	failed   []string      // why pairs left out could not be written
+	changed  chan struct{} // closed at the next change of anything
 }
 
 // NewSession makes a session of the items that store has no choice for. The session does not close the store.
@@ -98,7 +99,8 @@ func (s *Session) View() (View, <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	records := s.store.Records()
-	v := View{Revision: s.revision, Rated: len(records), Left: len(s.pending), CanWrite: s.cfg.CanWrite, Equal: s.equal, Failed: s.failed}
+	v := View{Revision: s.revision, Rated: len(records), Left: len(s.pending), CanWrite: s.cfg.CanWrite, Equal: s.equal,
+		Failed: s.failed}
 	if len(records) > 0 {
 		v.Undo = records[len(records)-1].Choice
 	}
@@ -198,7 +200,8 @@ func (s *Session) Undo(revision uint64) error {
 	if r.Answers[0].Stop != stopSkipped && r.Answers[1].Stop != stopSkipped {
 		p.answers, p.written, p.state = r.Answers, [2]bool{true, true}, ready
 	} else if !s.cfg.CanWrite {
-		s.leave(p, s.store.Path()+": its answers were not written to their end, and there is no model here to write them; start with -m model.gguf")
+		s.leave(p, s.store.Path()+": its answers were not written to their end, and there is no model here to write "+
+			"them; start with -m model.gguf")
 		s.notify()
 		return nil
 	}
@@ -216,7 +219,8 @@ func (s *Session) Type(revision uint64, text string) error {
 		return ErrStale
 	}
 	if !s.cfg.CanWrite {
-		return refusef("these answers were prepared elsewhere, and there is no model here to answer with; start with -m model.gguf")
+		return refusef("these answers were prepared elsewhere, and there is no model here to answer with; start with " +
+			"-m model.gguf")
 	}
 	text = strings.TrimSpace(strings.ReplaceAll(text, "\r\n", "\n"))
 	if text == "" {

@@ -20,7 +20,8 @@ type fakeAuthor struct {
 
 func (f *fakeAuthor) Varies() bool { return f.varies }
 
-func (f *fakeAuthor) Answer(ctx context.Context, p Prompt, id string, side, try int, yield func(string)) (Answer, error) {
+func (f *fakeAuthor) Answer(ctx context.Context, p Prompt, id string, side, try int, yield func(string)) (Answer,
+	error) {
 	text, err := f.answer(p, side, try)
 	if err != nil {
 		return Answer{}, err
@@ -34,7 +35,8 @@ func (f *fakeAuthor) Answer(ctx context.Context, p Prompt, id string, side, try 
 		}
 	}
 	yield(text[1:])
-	return Answer{Text: text, Name: fmt.Sprint("side ", side), ModelSHA256: fmt.Sprint("m", side), Seed: Seed(1, id, side, try), Stop: "end"}, nil
+	return Answer{Text: text, Name: fmt.Sprint("side ", side), ModelSHA256: fmt.Sprint("m", side),
+		Seed: Seed(1, id, side, try), Stop: "end"}, nil
 }
 
 func bySide(p Prompt, side, _ int) (string, error) {
@@ -44,7 +46,8 @@ func bySide(p Prompt, side, _ int) (string, error) {
 func questions(n int) []Item {
 	items := make([]Item, n)
 	for i := range items {
-		items[i] = Item{Prompt: Prompt{Messages: []Message{{"user", fmt.Sprintf("q%d", i)}}}, Source: fmt.Sprintf("f:%d", i+1)}
+		items[i] = Item{Prompt: Prompt{Messages: []Message{{"user", fmt.Sprintf("q%d", i)}}},
+			Source: fmt.Sprintf("f:%d", i+1)}
 	}
 	return items
 }
@@ -180,7 +183,8 @@ func TestSessionStale(t *testing.T) {
 	}
 }
 
-// Which side is shown first depends on seed and prompt alone, is neither always the same nor told by the order of writing.
+// Which side is shown first depends on seed and prompt alone, is neither always the same nor told by the order of
+// writing.
 func TestSessionBlind(t *testing.T) {
 	const n = 40
 	var mu sync.Mutex
@@ -226,12 +230,13 @@ func TestSessionEqualAnswers(t *testing.T) {
 		left   int
 	}{{"greedy", false, 1, 0}, {"once more", true, 1, 1}, {"at last", true, 3, 1}, {"never", true, 99, 0}} {
 		t.Run(tt.name, func(t *testing.T) {
-			s := run(t, choices(t), questions(1), &fakeAuthor{varies: tt.varies, answer: func(_ Prompt, _, try int) (string, error) {
-				if try >= tt.differ {
-					return "other", nil
-				}
-				return "same", nil
-			}}, Config{})
+			s := run(t, choices(t), questions(1),
+				&fakeAuthor{varies: tt.varies, answer: func(_ Prompt, _, try int) (string, error) {
+					if try >= tt.differ {
+						return "other", nil
+					}
+					return "same", nil
+				}}, Config{})
 			v := until(t, s, "end of writing", func(v View) bool { return v.Ready || v.Complete() })
 			if v.Left != tt.left || len(v.Equal) != 1-tt.left || tt.left == 0 && v.Equal[0] != "f:1" {
 				t.Errorf("%+v, want %d left", v, tt.left)
@@ -254,7 +259,8 @@ func TestSessionFailures(t *testing.T) {
 	}
 	store, _ := openStore(t, nil, choices(t))
 	all := NewSession(store, questions(2), Config{CanWrite: true})
-	if err := all.Write(context.Background(), &fakeAuthor{answer: func(Prompt, int, int) (string, error) { return "", broken }}); !errors.Is(err, broken) {
+	if err := all.Write(context.Background(),
+		&fakeAuthor{answer: func(Prompt, int, int) (string, error) { return "", broken }}); !errors.Is(err, broken) {
 		t.Errorf("the author fails: got %v", err)
 	}
 }
@@ -275,7 +281,8 @@ func TestSessionSkipsWhileWriting(t *testing.T) {
 		t.Fatal(err)
 	}
 	v = until(t, s, "next question", func(v View) bool { return question(v) == "q1" && v.Texts[0] != "" })
-	if r := s.store.Records(); len(r) != 1 || r[0].Answers[0].Stop != stopSkipped || r[0].Answers[1].Stop != stopSkipped {
+	if r := s.store.Records(); len(r) != 1 || r[0].Answers[0].Stop != stopSkipped ||
+		r[0].Answers[1].Stop != stopSkipped {
 		t.Errorf("the record: %+v", r)
 	}
 	close(gate)
@@ -301,7 +308,8 @@ func TestSessionEdits(t *testing.T) {
 			t.Errorf("%s: got %v, want a refusal", name, err)
 		}
 	}
-	if err := s.Decide(Decision{Revision: v.Revision, ID: v.ID, Choice: Edit, Edited: "mine\r\nall", EditedFrom: 1}); err != nil {
+	if err := s.Decide(Decision{Revision: v.Revision, ID: v.ID, Choice: Edit, Edited: "mine\r\nall",
+		EditedFrom: 1}); err != nil {
 		t.Fatal(err)
 	}
 	r := s.store.Records()[0]

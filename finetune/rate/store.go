@@ -22,8 +22,8 @@ const maxFile = 1 << 30
 
 // A Store is a file of choices, locked against other processes. It is not safe for concurrent use.
 //
-// A choice is appended as one line and flushed. An undo writes the file anew and renames it. A process that dies while it
-// appends leaves the beginning of a line, which the next Open cuts off; lines that are whole stay.
+// A choice is appended as one line and flushed. An undo writes the file anew and renames it. A process that dies while
+// it appends leaves the beginning of a line, which the next Open cuts off; lines that are whole stay.
 type Store struct {
 	path string
 	fsys atomicfile.FS
@@ -31,13 +31,13 @@ type Store struct {
 	size int64    // of the file as this Store left it; -1: there is none
 	raw  [][]byte // its lines, with their newlines
 	recs []Record
-	// torn says that an append failed: what is in the file after the last whole line is not known, and the next change writes
-	// it anew.
+	// torn says that an append failed: what is in the file after the last whole line is not known, and the next change
+	// writes it anew.
 	torn bool
 }
 
-// OpenStore opens the file of that name, if there is one, and mends its end. notes say what was mended. fsys nil: the real
-// file system. Close it.
+// OpenStore opens the file of that name, if there is one, and mends its end. notes say what was mended. fsys nil: the
+// real file system. Close it.
 func OpenStore(fsys atomicfile.FS, path string) (s *Store, notes []string, err error) {
 	if fsys == nil {
 		fsys = atomicfile.OS
@@ -75,10 +75,12 @@ func lock(path string) (*flock.Flock, error) {
 		l := flock.New(path + ".lock")
 		ok, err := l.TryLock()
 		if err != nil {
-			return nil, fmt.Errorf("%s: lock: %w; choose a folder that exists and that you may write in with -o", path, err)
+			return nil, fmt.Errorf("%s: lock: %w; choose a folder that exists and that you may write in with -o", path,
+				err)
 		}
 		if !ok {
-			return nil, fmt.Errorf("%s is in use by another ggtune rate; end that one, or name another file with -o", path)
+			return nil, fmt.Errorf("%s is in use by another ggtune rate; end that one, or name another file with -o",
+				path)
 		}
 		// Close removes the file. Whoever had opened it before that has locked a file that nobody else will find.
 		held, err := l.Stat()
@@ -118,7 +120,9 @@ func (s *Store) parse(data []byte) (notes []string, err error) {
 		case err == nil && !whole:
 			notes = append(notes, fmt.Sprintf("%s:%d: the last line had no end, and is whole: kept", s.path, n))
 		case !whole:
-			notes = append(notes, fmt.Sprintf("%s:%d: the last line was not written to its end (%s): dropped; rate that pair again", s.path, n, count.Of(len(line), "byte")))
+			notes = append(notes,
+				fmt.Sprintf("%s:%d: the last line was not written to its end (%s): dropped; rate that pair again",
+					s.path, n, count.Of(len(line), "byte")))
 		case err != nil:
 			return fmt.Errorf("%s:%d: %w; mend or remove the line, or name another file with -o", s.path, n, err)
 		}
@@ -152,8 +156,8 @@ func (s *Store) Path() string { return s.path }
 // Records are the choices in the file, oldest first. They are not to be changed.
 func (s *Store) Records() []Record { return s.recs[:len(s.recs):len(s.recs)] }
 
-// Add writes a choice. After an error the choice is not counted as made, and the file is put right by the next change or the
-// next Open.
+// Add writes a choice. After an error the choice is not counted as made, and the file is put right by the next change
+// or the next Open.
 func (s *Store) Add(r Record) error {
 	r.settle()
 	line, err := marshal(r)
@@ -220,7 +224,8 @@ func (s *Store) unchanged() error {
 		return fmt.Errorf("%s: %w", s.path, err)
 	}
 	if size != s.size {
-		return fmt.Errorf("%s was changed by another program while it is in use here (%d bytes, expected %d); save that program's work and start `ggtune rate` again",
+		return fmt.Errorf("%s was changed by another program while it is in use here (%d bytes, expected %d); save "+
+			"that program's work and start `ggtune rate` again",
 			s.path, size, s.size)
 	}
 	return nil

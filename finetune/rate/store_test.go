@@ -88,11 +88,17 @@ func TestRecordLines(t *testing.T) {
 	edited, from := "<better>", 1
 	sha, scale := "ad", float32(0.5)
 	answers := [2]Answer{
-		{Text: "one", Name: "base", ModelSHA256: "mo", Seed: 1, Temp: 0.8, TopK: 40, TopP: 0.95, MinP: 0.05, RepeatPenalty: 1, RepeatLastN: 64, MaxTokens: 5, Tokens: 2, Stop: "end"},
-		{Text: "two", Name: "x.gguf", ModelSHA256: "mo", AdapterSHA256: &sha, AdapterScale: &scale, Template: "chatml", TemplateHash: "te", TopP: 1, RepeatPenalty: 1, Stop: "length"},
+		{Text: "one", Name: "base", ModelSHA256: "mo", Seed: 1, Temp: 0.8, TopK: 40, TopP: 0.95, MinP: 0.05,
+			RepeatPenalty: 1, RepeatLastN: 64, MaxTokens: 5, Tokens: 2, Stop: "end"},
+		{Text: "two", Name: "x.gguf", ModelSHA256: "mo", AdapterSHA256: &sha, AdapterScale: &scale, Template: "chatml",
+			TemplateHash: "te", TopP: 1, RepeatPenalty: 1, Stop: "length"},
 	}
-	const shown = `"answers":[{"text":"one","name":"base","model_sha256":"mo","adapter_sha256":null,"seed":1,"temp":0.8,"top_k":40,"top_p":0.95,"min_p":0.05,"repeat_penalty":1,"repeat_last_n":64,"max_tokens":5,"tokens":2,"stop":"end"},` +
-		`{"text":"two","name":"x.gguf","model_sha256":"mo","adapter_sha256":"ad","adapter_scale":0.5,"template":"chatml","template_sha256":"te","seed":0,"temp":0,"top_k":0,"top_p":1,"min_p":0,"repeat_penalty":1,"repeat_last_n":0,"max_tokens":0,"tokens":0,"stop":"length"}]`
+	const shown = `"answers":[{"text":"one","name":"base","model_sha256":"mo","adapter_sha256":null,"seed":1,` +
+		`"temp":0.8,"top_k":40,"top_p":0.95,"min_p":0.05,"repeat_penalty":1,"repeat_last_n":64,"max_tokens":5,` +
+		`"tokens":2,"stop":"end"},` +
+		`{"text":"two","name":"x.gguf","model_sha256":"mo","adapter_sha256":"ad","adapter_scale":0.5,` +
+		`"template":"chatml","template_sha256":"te","seed":0,"temp":0,"top_k":0,"top_p":1,"min_p":0,` +
+		`"repeat_penalty":1,"repeat_last_n":0,"max_tokens":0,"tokens":0,"stop":"length"}]`
 	const about = `"ggtune":{"version":1,"id":"i","time":"0001-01-01T00:00:00Z"}`
 	chat := Prompt{Messages: []Message{{"user", "hi"}}}
 	for _, tt := range []struct {
@@ -100,11 +106,18 @@ func TestRecordLines(t *testing.T) {
 		r    Record
 		want string
 	}{
-		{"a", Record{Prompt: chat, Choice: A}, `{"prompt":[{"role":"user","content":"hi"}],` + shown + `,"choice":"a","chosen":[{"role":"assistant","content":"one"}],"rejected":[{"role":"assistant","content":"two"}],` + about + `}`},
-		{"b, literal", Record{Prompt: Prompt{Text: "<hi>"}, Choice: B}, `{"prompt":"<hi>",` + shown + `,"choice":"b","chosen":"two","rejected":"one",` + about + `}`},
-		{"tie", Record{Prompt: chat, Choice: Tie}, `{"prompt":[{"role":"user","content":"hi"}],` + shown + `,"choice":"tie",` + about + `}`},
-		{"edit", Record{Prompt: chat, Choice: Edit, Edited: &edited, EditedFrom: &from}, `{"prompt":[{"role":"user","content":"hi"}],` + shown + `,"choice":"edit","edited":"<better>","edited_from":1,` +
-			`"chosen":[{"role":"assistant","content":"<better>"}],"rejected":[{"role":"assistant","content":"two"}],` + about + `}`},
+		{"a", Record{Prompt: chat, Choice: A}, `{"prompt":[{"role":"user","content":"hi"}],` + shown +
+			`,"choice":"a","chosen":[{"role":"assistant","content":"one"}],"rejected":[{"role":"assistant",` +
+			`"content":"two"}],` + about + `}`},
+		{"b, literal", Record{Prompt: Prompt{Text: "<hi>"}, Choice: B},
+			`{"prompt":"<hi>",` + shown + `,"choice":"b","chosen":"two","rejected":"one",` + about + `}`},
+		{"tie", Record{Prompt: chat, Choice: Tie}, `{"prompt":[{"role":"user","content":"hi"}],` + shown +
+			`,"choice":"tie",` + about + `}`},
+		{"edit", Record{Prompt: chat, Choice: Edit, Edited: &edited, EditedFrom: &from},
+			`{"prompt":[{"role":"user","content":"hi"}],` + shown +
+				`,"choice":"edit","edited":"<better>","edited_from":1,` +
+				`"chosen":[{"role":"assistant","content":"<better>"}],"rejected":[{"role":"assistant",` +
+				`"content":"two"}],` + about + `}`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.r.Answers, tt.r.About = answers, About{Version: 1, ID: "i"}
@@ -121,8 +134,8 @@ func TestRecordLines(t *testing.T) {
 	}
 }
 
-// Whatever file operation fails, in whatever way, no line is lost that was there, none is torn after the next start, and
-// what was said to be written is there.
+// Whatever file operation fails, in whatever way, no line is lost that was there, none is torn after the next start,
+// and what was said to be written is there.
 func TestStoreEveryFault(t *testing.T) {
 	for _, mode := range []faultfs.Mode{faultfs.Fail, faultfs.Kill, faultfs.PowerCut} {
 		for name, change := range map[string]func(*Store) error{
@@ -157,13 +170,15 @@ func TestStoreEveryFault(t *testing.T) {
 						if err != nil && mode == faultfs.Fail {
 							// The session goes on: the next choice puts the file right.
 							if !cmp.Equal(len(s.Records()), len(old)) {
-								t.Fatalf("operation %d: %v, and %d choices in memory, want %d", at, err, len(s.Records()), len(old))
+								t.Fatalf("operation %d: %v, and %d choices in memory, want %d", at, err,
+									len(s.Records()), len(old))
 							}
 							if err := s.Add(record(4, Tie)); err != nil {
 								t.Fatalf("operation %d: the next choice: %v", at, err)
 							}
 							s.Close()
-							if got, want := ids(t, path), append(old[:len(old):len(old)], record(4, Tie).About.ID); !cmp.Equal(got, want) {
+							if got, want := ids(t, path),
+								append(old[:len(old):len(old)], record(4, Tie).About.ID); !cmp.Equal(got, want) {
 								t.Fatalf("operation %d: after the next choice %q, want %q", at, got, want)
 							}
 							continue
@@ -173,8 +188,10 @@ func TestStoreEveryFault(t *testing.T) {
 						}
 						s.Close()
 						got := ids(t, path)
-						if isOld, isNew := cmp.Equal(got, old), cmp.Equal(got, after); !isNew && (err == nil || !isOld) {
-							t.Fatalf("operation %d (%v), error %v: the file holds %q, want %q or, after an error, %q", at, ffs.Log(), err, got, after, old)
+						if isOld, isNew := cmp.Equal(got, old),
+							cmp.Equal(got, after); !isNew && (err == nil || !isOld) {
+							t.Fatalf("operation %d (%v), error %v: the file holds %q, want %q or, after an error, %q",
+								at, ffs.Log(), err, got, after, old)
 						}
 						if err != nil && !errors.Is(err, syscall.ENOSPC) {
 							t.Errorf("operation %d: %v does not wrap its cause", at, err)
@@ -217,7 +234,8 @@ func TestStoreMendsItsEnd(t *testing.T) {
 				t.Fatal(err)
 			}
 			s, notes := openStore(t, nil, path)
-			if len(s.Records()) != tt.lines || (tt.note == "") != (len(notes) == 0) || !strings.Contains(strings.Join(notes, "\n"), tt.note) {
+			if len(s.Records()) != tt.lines || (tt.note == "") != (len(notes) == 0) ||
+				!strings.Contains(strings.Join(notes, "\n"), tt.note) {
 				t.Errorf("got %d choices, notes %q; want %d, %q", len(s.Records()), notes, tt.lines, tt.note)
 			}
 			if err := s.Add(record(3, A)); err != nil {
@@ -241,15 +259,22 @@ func TestStoreRefuses(t *testing.T) {
 		{"not JSON", "hello", ":2: not a record of two answers"},
 		{"another kind of row", `{"prompt": "a", "completion": "b"}`, `:2: it has 0 "answers", expected 2`},
 		{"three answers", `{"prompt": "a", "answers": [{}, {}, {}]}`, `it has 3 "answers", expected 2`},
-		{"no choice", `{"prompt": "a", "answers": [{}, {}], "ggtune": {"version": 1, "id": "x"}}`, `it has no "choice"`},
-		{"unknown choice", `{"prompt": "a", "answers": [{}, {}], "choice": "c", "ggtune": {"id": "x"}}`, `its choice is "c", expected one of ["a" "b" "tie" "bad" "edit" "skip"]`},
-		{"half an edit", `{"prompt": "a", "answers": [{}, {}], "choice": "edit", "edited": "x", "ggtune": {"id": "x"}}`, `"edited_from" (0 or 1) is missing`},
-		{"edit of a third", `{"prompt": "a", "answers": [{}, {}], "choice": "edit", "edited": "x", "edited_from": 2, "ggtune": {"id": "x"}}`, `(0 or 1) is missing`},
+		{"no choice", `{"prompt": "a", "answers": [{}, {}], "ggtune": {"version": 1, "id": "x"}}`,
+			`it has no "choice"`},
+		{"unknown choice", `{"prompt": "a", "answers": [{}, {}], "choice": "c", "ggtune": {"id": "x"}}`,
+			`its choice is "c", expected one of ["a" "b" "tie" "bad" "edit" "skip"]`},
+		{"half an edit", `{"prompt": "a", "answers": [{}, {}], "choice": "edit", "edited": "x", "ggtune": {"id": "x"}}`,
+			`"edited_from" (0 or 1) is missing`},
+		{"edit of a third", `{"prompt": "a", "answers": [{}, {}], "choice": "edit", "edited": "x", "edited_from": 2, ` +
+			`"ggtune": {"id": "x"}}`, `(0 or 1) is missing`},
 		{"no id", `{"prompt": "a", "answers": [{}, {}], "choice": "a"}`, `it has no "id"`},
-		{"newer", `{"prompt": "a", "answers": [{}, {}], "choice": "a", "ggtune": {"version": 2, "id": "x"}}`, "it is of version 2, and this ggtune knows up to 1"},
+		{"newer", `{"prompt": "a", "answers": [{}, {}], "choice": "a", "ggtune": {"version": 2, "id": "x"}}`,
+			"it is of version 2, and this ggtune knows up to 1"},
 		{"no prompt", `{"answers": [{}, {}], "choice": "a", "ggtune": {"id": "x"}}`, `it has no "prompt"`},
-		{"odd prompt", `{"prompt": 7, "answers": [{}, {}], "choice": "a", "ggtune": {"id": "x"}}`, "neither a string nor a list of messages"},
-		{"message without role", `{"prompt": [{"content": "x"}], "answers": [{}, {}]}`, `message 1 of the prompt has no "role"`},
+		{"odd prompt", `{"prompt": 7, "answers": [{}, {}], "choice": "a", "ggtune": {"id": "x"}}`,
+			"neither a string nor a list of messages"},
+		{"message without role", `{"prompt": [{"content": "x"}], "answers": [{}, {}]}`,
+			`message 1 of the prompt has no "role"`},
 		{"bytes", "\xff", ":2: it is not UTF-8"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -259,7 +284,8 @@ func TestStoreRefuses(t *testing.T) {
 				t.Fatal(err)
 			}
 			s, _, err := OpenStore(nil, path)
-			if s != nil || err == nil || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), "name another file with -o") {
+			if s != nil || err == nil || !strings.Contains(err.Error(), tt.want) ||
+				!strings.Contains(err.Error(), "name another file with -o") {
 				t.Errorf("got %v, want %q and how to mend it", err, tt.want)
 			}
 			if b, err := os.ReadFile(path); err != nil || string(b) != text {
@@ -267,7 +293,8 @@ func TestStoreRefuses(t *testing.T) {
 			}
 		})
 	}
-	if _, _, err := OpenStore(nil, filepath.Join(t.TempDir(), "no", "c.jsonl")); err == nil || !strings.Contains(err.Error(), "choose a folder that exists") {
+	if _, _, err := OpenStore(nil, filepath.Join(t.TempDir(), "no", "c.jsonl")); err == nil ||
+		!strings.Contains(err.Error(), "choose a folder that exists") {
 		t.Errorf("no such folder: %v", err)
 	}
 	if _, _, err := OpenStore(nil, t.TempDir()); err == nil || !strings.Contains(err.Error(), "is a directory") {
@@ -278,7 +305,8 @@ func TestStoreRefuses(t *testing.T) {
 func TestStoreLock(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "c.jsonl")
 	s, _ := openStore(t, nil, path)
-	if _, _, err := OpenStore(nil, path); err == nil || !strings.Contains(err.Error(), "in use by another ggtune rate") {
+	if _, _, err := OpenStore(nil, path); err == nil ||
+		!strings.Contains(err.Error(), "in use by another ggtune rate") {
 		t.Errorf("a second one: got %v", err)
 	}
 	if err := s.Close(); err != nil {
@@ -361,7 +389,8 @@ func FuzzParseChoice(f *testing.F) {
 		}
 		f.Add(line)
 	}
-	f.Add([]byte(`{"prompt": "", "answers": [null, {}], "choice": "edit", "edited": null, "edited_from": -1, "chosen": [], "ggtune": null}`))
+	f.Add([]byte(`{"prompt": "", "answers": [null, {}], "choice": "edit", "edited": null, "edited_from": -1, ` +
+		`"chosen": [], "ggtune": null}`))
 	f.Fuzz(func(t *testing.T, line []byte) {
 		r, err := parseChoice(line)
 		if err != nil {

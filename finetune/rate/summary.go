@@ -62,8 +62,8 @@ func originOf(a *Answer) origin {
 	return o
 }
 
-// before says which of two origins a win rate is of: what was trained is measured against what was not, so the model as it
-// is comes second; otherwise the order does not matter, but is always the same.
+// before says which of two origins a win rate is of: what was trained is measured against what was not, so the model as
+// it is comes second; otherwise the order does not matter, but is always the same.
 func (o origin) before(p origin) bool {
 	switch {
 	case (o.adapter == "") != (p.adapter == ""):
@@ -143,9 +143,9 @@ func Summarize(records []Record) Summary {
 // z95 is the 97.5% quantile of the normal distribution.
 const z95 = 1.959963984540054
 
-// wilson is the score interval of a proportion p of n trials at 95% (Wilson 1927, "Probable Inference, the Law of Succession,
-// and Statistical Inference", equation 4). With halves for ties it is wider than need be: their variance is smaller than
-// a coin's.
+// wilson is the score interval of a proportion p of n trials at 95% (Wilson 1927, "Probable Inference, the Law of
+// Succession, and Statistical Inference", equation 4). With halves for ties it is wider than need be: their variance is
+// smaller than a coin's.
 func wilson(p, n float64) (low, high float64) {
 	z2 := z95 * z95
 	middle := (p + z2/(2*n)) / (1 + z2/n)
@@ -162,7 +162,8 @@ func (s Summary) String() string {
 		name string
 		n    int
 	}{
-		{"  A better", s.A}, {"  B better", s.B}, {"  tie", s.Tie}, {"  both bad", s.Bad}, {"  edited", s.Edit}, {"  skipped", s.Skip},
+		{"  A better", s.A}, {"  B better", s.B}, {"  tie", s.Tie}, {"  both bad", s.Bad}, {"  edited", s.Edit},
+		{"  skipped", s.Skip},
 		{"pairs to train on", s.Pairs}, {"not rated yet", s.Left}, {"not rated, not kept", s.Dropped},
 		{"left out, equal answers", s.Equal}, {"could not be answered", s.Failed},
 	} {
@@ -179,7 +180,8 @@ func (s Summary) String() string {
 
 // String says the rate with its interval.
 func (w WinRate) String() string {
-	return fmt.Sprintf("%s beats %s in %.1f%% of %s (95%% interval %.1f%% to %.1f%%; %d won, %d lost, %d tied, which counts half)",
+	return fmt.Sprintf(
+		"%s beats %s in %.1f%% of %s (95%% interval %.1f%% to %.1f%%; %d won, %d lost, %d tied, which counts half)",
 		w.Of, w.Against, 100*w.Rate, count.Of(w.N(), "pair"), 100*w.Low, 100*w.High, w.Wins, w.Losses, w.Ties)
 }
 

@@ -27,8 +27,11 @@ func origins(a, b string, c Choice) Record {
 
 func TestWinRates(t *testing.T) {
 	s := Summarize([]Record{
-		origins("base", "x.gguf", B), origins("x.gguf", "base", A), origins("x.gguf", "base", B), origins("base", "x.gguf", Tie), // 2 won, 1 lost, 1 tie
-		origins("base", "x.gguf", Bad), origins("base", "x.gguf", Skip), origins("base", "x.gguf", Edit), // do not count
+		// 2 won, 1 lost, 1 tie
+		origins("base", "x.gguf", B), origins("x.gguf", "base", A), origins("x.gguf", "base", B),
+		origins("base", "x.gguf", Tie),
+		// do not count
+		origins("base", "x.gguf", Bad), origins("base", "x.gguf", Skip), origins("base", "x.gguf", Edit),
 		origins("x.gguf", "x.gguf", A), // no difference to measure
 		origins("y.gguf", "x.gguf", A), origins("x.gguf", "y.gguf", B),
 	})
@@ -47,7 +50,8 @@ func TestWinRates(t *testing.T) {
 		t.Errorf("got %+v", s)
 	}
 	text := s.String()
-	for _, want := range []string{"rated              10", "pairs to train on  7", "x.gguf beats base in 62.5% of 4 pairs (95% interval ", "1 tied, which counts half"} {
+	for _, want := range []string{"rated              10", "pairs to train on  7",
+		"x.gguf beats base in 62.5% of 4 pairs (95% interval ", "1 tied, which counts half"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in:\n%s", want, text)
 		}
@@ -61,7 +65,8 @@ func TestWinRates(t *testing.T) {
 func TestWilson(t *testing.T) {
 	const tolerance = 5e-7 // of the digits recorded
 	for _, tt := range []struct{ x, n, low, high float64 }{
-		{8, 10, 0.4901625, 0.9433178}, {0, 10, 0, 0.2775328}, {10, 10, 0.7224672, 1}, {50, 100, 0.4038315, 0.5961685}, {1, 1, 0.2065493, 1},
+		{8, 10, 0.4901625, 0.9433178}, {0, 10, 0, 0.2775328}, {10, 10, 0.7224672, 1}, {50, 100, 0.4038315, 0.5961685},
+		{1, 1, 0.2065493, 1},
 	} {
 		low, high := wilson(tt.x/tt.n, tt.n)
 		if math.Abs(low-tt.low) > tolerance || math.Abs(high-tt.high) > tolerance {
@@ -99,18 +104,21 @@ func TestReadChoices(t *testing.T) {
 }
 
 func TestReport(t *testing.T) {
-	r := Report{Model: "m.gguf", Names: [2]string{"base", "<x>.gguf"}, Sampled: "greedy", Failed: []string{"f:3: too long \u202e"}}
+	r := Report{Model: "m.gguf", Names: [2]string{"base", "<x>.gguf"}, Sampled: "greedy",
+		Failed: []string{"f:3: too long \u202e"}}
 	for i := range 2 {
 		rec := record(i, "")
 		rec.Answers[1] = Answer{Text: "<script>", Stop: "length", Tokens: 9}
 		r.Records = append(r.Records, rec)
 	}
-	r.Records = append(r.Records, Record{Prompt: Prompt{Text: "raw"}, Answers: [2]Answer{{Text: "same"}, {Text: "same"}}})
+	r.Records = append(r.Records,
+		Record{Prompt: Prompt{Text: "raw"}, Answers: [2]Answer{{Text: "same"}, {Text: "same"}}})
 	var b strings.Builder
 	if err := r.WriteHTML(&b); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"&lt;x&gt;.gguf", "&lt;script&gt;", "cut off after 9 tokens", "In 1 both answers are equal", `Not answered: f:3: too long \u202e`, "default-src 'none'"} {
+	for _, want := range []string{"&lt;x&gt;.gguf", "&lt;script&gt;", "cut off after 9 tokens",
+		"In 1 both answers are equal", `Not answered: f:3: too long \u202e`, "default-src 'none'"} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("the page has no %q", want)
 		}
@@ -128,7 +136,8 @@ func TestReport(t *testing.T) {
 		t.Fatal(err)
 	}
 	p, err := ReadPrompts(t.Context(), []string{path}, PromptOptions{})
-	if err != nil || len(p.Items) != 2 || p.Items[0].Answers == nil || p.Items[0].Answers[1].Text != "<script>" || len(p.Dropped) != 1 || p.Dropped[0].Reason != "two equal answers" {
+	if err != nil || len(p.Items) != 2 || p.Items[0].Answers == nil || p.Items[0].Answers[1].Text != "<script>" ||
+		len(p.Dropped) != 1 || p.Dropped[0].Reason != "two equal answers" {
 		t.Errorf("read as prompts: %+v, %v", p, err)
 	}
 }

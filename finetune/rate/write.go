@@ -9,19 +9,19 @@ import (
 
 // An Author writes answers. A fake serves the tests.
 type Author interface {
-	// Answer writes side 0 or 1 of the pair with that id. yield gets the text as it comes. try counts from 0: another try
-	// asks for another answer. An error of this prompt alone is a *PromptError; any other ends the writing.
+	// Answer writes side 0 or 1 of the pair with that id. yield gets the text as it comes. try counts from 0: another
+	// try asks for another answer. An error of this prompt alone is a *PromptError; any other ends the writing.
 	Answer(ctx context.Context, p Prompt, id string, side, try int, yield func(text string)) (Answer, error)
 	// Varies says that another try can give another answer.
 	Varies() bool
 }
 
 const (
-	// ahead is how many pairs are written before they are asked for, the one on show among them: more would cost power for
-	// answers that may never be read.
+	// ahead is how many pairs are written before they are asked for, the one on show among them: more would cost power
+	// for answers that may never be read.
 	ahead = 4
-	// retries is how often an answer that is equal to the other is written again. Where the model is that certain, a pair
-	// that differs at last would differ in little.
+	// retries is how often an answer that is equal to the other is written again. Where the model is that certain, a
+	// pair that differs at last would differ in little.
 	retries = 3
 )
 
@@ -31,7 +31,8 @@ type PromptError struct{ Err error }
 func (e *PromptError) Error() string { return e.Err.Error() }
 func (e *PromptError) Unwrap() error { return e.Err }
 
-// Write writes answers ahead of the person until ctx ends, and then returns context.Cause(ctx), or until the author fails.
+// Write writes answers ahead of the person until ctx ends, and then returns context.Cause(ctx), or until the author
+// fails.
 func (s *Session) Write(ctx context.Context, a Author) error {
 	for {
 		p, own, changed := s.next(ctx)

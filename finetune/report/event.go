@@ -1,5 +1,5 @@
-// Package report tells what a run does: to a terminal, as JSON lines, as files in the run's directory. It knows no engine
-// and decides nothing.
+// Package report tells what a run does: to a terminal, as JSON lines, as files in the run's directory. It knows no
+// engine and decides nothing.
 package report
 
 import (
@@ -10,7 +10,8 @@ import (
 	"github.com/ggtune/ggtune/finetune/method"
 )
 
-// A Reporter is told what happens. Report is called from one goroutine at a time. Who wants to be told nothing gives Silent.
+// A Reporter is told what happens. Report is called from one goroutine at a time. Who wants to be told nothing gives
+// Silent.
 type Reporter interface {
 	Report(e Event)
 }
@@ -116,8 +117,9 @@ type Line struct {
 // MarshalJSON writes the stable keys of metrics.jsonl. A figure that is no number is null: JSON has none such.
 func (l Line) MarshalJSON() ([]byte, error) {
 	m := map[string]any{
-		"step": l.Step, "epoch": number(l.Epoch), "loss": number(l.Loss), "lr": number(l.LR), "grad_norm": number(l.GradNorm),
-		"tokens": l.Tokens, "counted_tokens": l.Counted, "tok_per_s": number(l.TokPerS), "peak_bytes": nil,
+		"step": l.Step, "epoch": number(l.Epoch), "loss": number(l.Loss), "lr": number(l.LR),
+		"grad_norm": number(l.GradNorm),
+		"tokens":    l.Tokens, "counted_tokens": l.Counted, "tok_per_s": number(l.TokPerS), "peak_bytes": nil,
 	}
 	if l.Peak > 0 {
 		m["peak_bytes"] = l.Peak
@@ -152,11 +154,14 @@ func (l *Line) UnmarshalJSON(b []byte) error {
 	if err := json.Unmarshal(b, &all); err != nil {
 		return err
 	}
-	for _, k := range []string{"step", "epoch", "loss", "lr", "grad_norm", "tokens", "counted_tokens", "tok_per_s", "peak_bytes", "eval_loss"} {
+	for _, k := range []string{"step", "epoch", "loss", "lr", "grad_norm", "tokens", "counted_tokens", "tok_per_s",
+		"peak_bytes", "eval_loss"} {
 		delete(all, k)
 	}
-	*l = Line{Step: fixed.Step, Epoch: orNaN(fixed.Epoch), Loss: orNaN(fixed.Loss), LR: orNaN(fixed.LR), GradNorm: orNaN(fixed.GradNorm),
-		Tokens: fixed.Tokens, Counted: fixed.Counted, TokPerS: orNaN(fixed.TokPerS), Peak: fixed.Peak, EvalLoss: fixed.EvalLoss}
+	*l = Line{Step: fixed.Step, Epoch: orNaN(fixed.Epoch), Loss: orNaN(fixed.Loss), LR: orNaN(fixed.LR),
+		GradNorm: orNaN(fixed.GradNorm),
+		Tokens:   fixed.Tokens, Counted: fixed.Counted, TokPerS: orNaN(fixed.TokPerS), Peak: fixed.Peak,
+		EvalLoss: fixed.EvalLoss}
 	for k, v := range all {
 		if x, ok := v.(float64); ok {
 			if l.Figures == nil {
@@ -215,8 +220,8 @@ type Summary struct {
 	Counted       int64    `json:"counted_tokens"`
 	FirstLoss     *float64 `json:"first_loss"`
 	LastLoss      *float64 `json:"last_loss"`
-	// The mean losses over the first and the last tenth of the steps, at least one each, and how many steps that is: one
-	// step's loss says more of its rows than of the training.
+	// The mean losses over the first and the last tenth of the steps, at least one each, and how many steps that is:
+	// one step's loss says more of its rows than of the training.
 	FirstTenth *float64 `json:"first_tenth_loss"`
 	LastTenth  *float64 `json:"last_tenth_loss"`
 	TenthSteps int      `json:"tenth_steps"`
@@ -227,8 +232,8 @@ type Summary struct {
 	Seconds        float64  `json:"seconds"`   // of training, all parts of a resumed run together
 	TokPerS        *float64 `json:"tok_per_s"` // trained tokens over seconds
 	PeakBytes      *int64   `json:"peak_bytes"`
-	// LlamaMaxDiff is the largest difference between our logits and llama.cpp's with the written file; LlamaBaseDiff is that
-	// of the base alone, which bounds what may be asked.
+	// LlamaMaxDiff is the largest difference between our logits and llama.cpp's with the written file; LlamaBaseDiff is
+	// that of the base alone, which bounds what may be asked.
 	LlamaMaxDiff  *float64 `json:"llama_cpp_max_diff"`
 	LlamaBaseDiff *float64 `json:"llama_cpp_base_diff"`
 	// The same as root mean squares, by which the result was judged.

@@ -5,9 +5,8 @@ import (
 	"io"
 )
 
-// A JSON writes for programs: one line for each step, the line of metrics.jsonl; one for each evaluation; and the summary
-// at the end; nothing else.
-// A failure to write is kept: Err gives it.
+// A JSON writes for programs: one line for each step, the line of metrics.jsonl; one for each evaluation; and the
+// summary at the end; nothing else. A failure to write is kept: Err gives it.
 type JSON struct {
 	enc *json.Encoder
 	err error

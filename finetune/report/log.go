@@ -12,8 +12,8 @@ import (
 	"github.com/ggtune/ggtune/internal/regular"
 )
 
-// A Log is a run's metrics.jsonl: one line for each step, in order, each step once, also over resumes. It is not safe for
-// concurrent use.
+// A Log is a run's metrics.jsonl: one line for each step, in order, each step once, also over resumes. It is not safe
+// for concurrent use.
 type Log struct {
 	path  string
 	f     *os.File
@@ -23,8 +23,8 @@ type Log struct {
 // maxLog bounds a log, bytes: a million steps have 300 MB.
 const maxLog = 1 << 30
 
-// OpenLog opens the log of a run that stands at step: later lines, and a last one cut short, are removed, because the run
-// is about to write them again.
+// OpenLog opens the log of a run that stands at step: later lines, and a last one cut short, are removed, because the
+// run is about to write them again.
 func OpenLog(path string, step int) (*Log, error) {
 	raw, err := regular.Read(path, maxLog)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -10,8 +10,8 @@ import (
 	"syscall"
 )
 
-// PeakBytes is the most memory the process has had resident, or 0 where the system does not say. Linux's getrusage gives a
-// process that another one started the greater of its own and that one's, so there it is read from /proc.
+// PeakBytes is the most memory the process has had resident, or 0 where the system does not say. Linux's getrusage
+// gives a process that another one started the greater of its own and that one's, so there it is read from /proc.
 func PeakBytes() int64 {
 	if b, err := os.ReadFile("/proc/self/status"); err == nil {
 		if n, ok := highWater(string(b)); ok {

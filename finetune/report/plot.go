@@ -75,7 +75,8 @@ type curve struct {
 	dots  bool
 }
 
-// losses gives each step's loss, their running mean, and the held-out losses, with the untouched base's (or nil) at step 0.
+// losses gives each step's loss, their running mean, and the held-out losses, with the untouched base's (or nil) at
+// step 0.
 func losses(lines []Line, before *float64) (loss, smooth, kept plotter.XYs) {
 	if before != nil {
 		kept = append(kept, plotter.XY{X: 0, Y: *before})
@@ -113,7 +114,8 @@ type Curve struct {
 	smooth, kept plotter.XYs
 }
 
-// NewCurve makes a run's: the running mean of its losses, and the held-out ones, with the untouched base's (or nil) at step 0.
+// NewCurve makes a run's: the running mean of its losses, and the held-out ones, with the untouched base's (or nil) at
+// step 0.
 func NewCurve(name string, lines []Line, before *float64) Curve {
 	_, smooth, kept := losses(lines, before)
 	return Curve{name, smooth, kept}
@@ -149,7 +151,8 @@ func hex(c color.RGBA) string { return fmt.Sprintf("#%02X%02X%02X", c.R, c.G, c.
 // are an error.
 func WriteCurves(path, unit string, several []Curve) error {
 	if len(several) > len(runs) {
-		return fmt.Errorf("draw %s: %d runs are more than can be told apart; name at most %d", path, len(several), len(runs))
+		return fmt.Errorf("draw %s: %d runs are more than can be told apart; name at most %d", path, len(several),
+			len(runs))
 	}
 	var all []curve
 	for i, c := range several {

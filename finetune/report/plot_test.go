@@ -131,14 +131,16 @@ func TestPlotOfRuns(t *testing.T) {
 		y, _, _ = strings.Cut(y, "\"")
 		rows[y] = true
 		hex := fmt.Sprintf("#%02X%02X%02X", ink.light.R, ink.light.G, ink.light.B)
-		if _, drawn, _ := strings.Cut(string(text), "</style>"); strings.Count(drawn, hex) < 2 { // its name's stroke, and its curve
+		// its name's stroke, and its curve
+		if _, drawn, _ := strings.Cut(string(text), "</style>"); strings.Count(drawn, hex) < 2 {
 			t.Errorf("run %d is not drawn in %s", i, hex)
 		}
 	}
 	if len(rows) < 2 {
 		t.Errorf("all names stand in %d row, want several", len(rows))
 	}
-	if err := WriteCurves(path, "loss", append(several, several[0])); err == nil || !strings.Contains(err.Error(), "at most 8") {
+	if err := WriteCurves(path, "loss", append(several, several[0])); err == nil ||
+		!strings.Contains(err.Error(), "at most 8") {
 		t.Errorf("one too many: %v", err)
 	}
 }

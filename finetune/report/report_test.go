@@ -16,8 +16,9 @@ import (
 )
 
 func lineOf(step int) Line {
-	return Line{Step: step, Epoch: 0.5, Loss: 3 / float64(step), LR: 1e-4, GradNorm: 2, Tokens: 100, Counted: 60, TokPerS: 12.5,
-		Peak: 1e7}
+	return Line{Step: step, Epoch: 0.5, Loss: 3 / float64(step), LR: 1e-4, GradNorm: 2, Tokens: 100, Counted: 60,
+		TokPerS: 12.5,
+		Peak:    1e7}
 }
 
 func TestLineRoundTrip(t *testing.T) {
@@ -32,7 +33,8 @@ func TestLineRoundTrip(t *testing.T) {
 	if err := json.Unmarshal(b, &got); err != nil || !reflect.DeepEqual(got, l) {
 		t.Errorf("got %+v, %v from %s, want %+v", got, err, b, l)
 	}
-	for _, key := range []string{"step", "epoch", "loss", "lr", "grad_norm", "tokens", "counted_tokens", "tok_per_s", "peak_bytes", "accuracy", "eval_loss"} {
+	for _, key := range []string{"step", "epoch", "loss", "lr", "grad_norm", "tokens", "counted_tokens", "tok_per_s",
+		"peak_bytes", "accuracy", "eval_loss"} {
 		if !strings.Contains(string(b), `"`+key+`":`) {
 			t.Errorf("%s lacks %q", b, key)
 		}
@@ -45,7 +47,8 @@ func TestLineRoundTrip(t *testing.T) {
 
 // TestLogOverResumes: lines behind the checkpoint's step, and one cut short, are written again, none twice.
 func TestLogOverResumes(t *testing.T) {
-	for name, tail := range map[string]string{"clean": "", "cut short": `{"step":6,"lo`, "spoilt": "\x00\x00\n", "out of order": `{"step":9}` + "\n"} {
+	for name, tail := range map[string]string{"clean": "", "cut short": `{"step":6,"lo`, "spoilt": "\x00\x00\n",
+		"out of order": `{"step":9}` + "\n"} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "metrics.jsonl")
 			l, err := OpenLog(path, 0)
@@ -127,9 +130,11 @@ func events() []Event {
 	first, last, tps, peak := 3.0, 1.0, 50.0, int64(12e6)
 	held := encode.Counts{Examples: 2, Rows: 1, Tokens: 20, Counted: 10}
 	return []Event{
-		Started{Model: "m.gguf", Arch: "llama", Types: "q8_0 43", Method: "sft", Template: "built into m.gguf", Steps: 2, Threads: 2, Trained: 1000, Memory: 5e6,
+		Started{Model: "m.gguf", Arch: "llama", Types: "q8_0 43", Method: "sft", Template: "built into m.gguf",
+			Steps: 2, Threads: 2, Trained: 1000, Memory: 5e6,
 			Chosen: []string{"--lr 5e-05: a reason", "--accum 1: another"},
-			Train:  encode.Counts{Examples: 10, DroppedLong: 1, DroppedCut: 2, Truncated: 3, Items: 7, Rows: 4, Tokens: 200, Counted: 150}, Held: &held},
+			Train: encode.Counts{Examples: 10, DroppedLong: 1, DroppedCut: 2, Truncated: 3, Items: 7, Rows: 4,
+				Tokens: 200, Counted: 150}, Held: &held},
 		Notice{"something"},
 		Progress{"train", 1, 2},
 		Step{Line: lineOf(1), Steps: 2},
@@ -137,8 +142,10 @@ func events() []Event {
 		Evaluated{Step: 1, Loss: 1.5, Perplexity: 4.48, Best: true},
 		Saved{"checkpoint", "run/checkpoints/step-00000001", 1},
 		Step{Line: lineOf(2), Steps: 2},
-		Done{Summary{Steps: 2, Tokens: 200, Counted: 120, FirstTenth: &first, LastTenth: &last, TenthSteps: 1, EvalLossBefore: &first, EvalLossAfter: &last,
-			LlamaMaxDiff: &first, LlamaBaseDiff: &last, LlamaRMSDiff: &last, LlamaBaseRMSDiff: &last, Seconds: 75, TokPerS: &tps, PeakBytes: &peak, Result: "run/adapter.gguf", ResultStep: 2}},
+		Done{Summary{Steps: 2, Tokens: 200, Counted: 120, FirstTenth: &first, LastTenth: &last, TenthSteps: 1,
+			EvalLossBefore: &first, EvalLossAfter: &last,
+			LlamaMaxDiff: &first, LlamaBaseDiff: &last, LlamaRMSDiff: &last, LlamaBaseRMSDiff: &last, Seconds: 75,
+			TokPerS: &tps, PeakBytes: &peak, Result: "run/adapter.gguf", ResultStep: 2}},
 	}
 }
 
@@ -152,12 +159,17 @@ func TestTerminal(t *testing.T) {
 		a.Report(e)
 		b.Report(e)
 	}
-	for _, want := range []string{"examples read                                        10            2\n", "no answer left after truncation              2            0\n",
+	for _, want := range []string{"examples read                                        10            2\n",
+		"no answer left after truncation              2            0\n",
 		"counted tokens                                      150           10\n", "note: something\n",
-		"steps     2\nchosen    --lr 5e-05: a reason\n          --accum 1: another\n\n", "step 1/2: loss 3.0000, 0 s left, 12 tok/s, 10.0 MB", "held-out loss 1.5000, perplexity 4.480, the lowest yet",
-		"checkpoint: run/", "2 steps, 200 tokens (120 counted) in 1 min 15 s, 50 tok/s, peak memory 12.0 MB\nheld-out loss 3.0000 before, 1.0000 after\n" +
-			"training loss 3.0000 -> 1.0000 (the first and the last step)\nllama.cpp loads it and computes the same: logits differ by 1 (root mean square; 3 at most),\n" +
-			"  those of the base before training by 1 (1): llama.cpp rounds activations, to 8 bits where weights are quantized, and that makes this difference\n" +
+		"steps     2\nchosen    --lr 5e-05: a reason\n          --accum 1: another\n\n",
+		"step 1/2: loss 3.0000, 0 s left, 12 tok/s, 10.0 MB", "held-out loss 1.5000, perplexity 4.480, the lowest yet",
+		"checkpoint: run/", "2 steps, 200 tokens (120 counted) in 1 min 15 s, 50 tok/s, peak memory 12.0 " +
+			"MB\nheld-out loss 3.0000 before, 1.0000 after\n" +
+			"training loss 3.0000 -> 1.0000 (the first and the last step)\nllama.cpp loads it and computes the same: " +
+			"logits differ by 1 (root mean square; 3 at most),\n" +
+			"  those of the base before training by 1 (1): llama.cpp rounds activations, to 8 bits where weights are " +
+			"quantized, and that makes this difference\n" +
 			"written: run/adapter.gguf (step 2)\n"} {
 		if !strings.Contains(plain.String(), want) {
 			t.Errorf("got\n%s\nwant %q in it", plain.String(), want)
@@ -203,7 +215,8 @@ func TestJSON(t *testing.T) {
 	if err := json.Unmarshal([]byte(lines[3]), &summary); err != nil {
 		t.Fatal(err)
 	}
-	for _, key := range []string{"base_sha256", "adapter_sha256", "steps", "tokens", "counted_tokens", "first_loss", "last_loss", "eval_loss_before",
+	for _, key := range []string{"base_sha256", "adapter_sha256", "steps", "tokens", "counted_tokens", "first_loss",
+		"last_loss", "eval_loss_before",
 		"eval_loss_after", "seconds", "tok_per_s", "peak_bytes", "llama_cpp_max_diff"} {
 		if _, ok := summary[key]; !ok {
 			t.Errorf("summary lacks %q", key)

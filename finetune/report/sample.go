@@ -32,16 +32,16 @@ type Sample struct {
 	Seconds     float64 `json:"seconds"` // that the answers took; a base's answer is written once
 }
 
-// A Samples is a run's samples.jsonl: a line for each prompt and step, in order, each once, also over resumes. The file is
-// made with its first line. It is not safe for concurrent use.
+// A Samples is a run's samples.jsonl: a line for each prompt and step, in order, each once, also over resumes. The file
+// is made with its first line. It is not safe for concurrent use.
 type Samples struct {
 	path  string
 	f     *os.File
 	lines []Sample
 }
 
-// OpenSamples opens the samples of a run that stands at step: later lines, and a last one cut short, are removed, because
-// the run is about to write them again.
+// OpenSamples opens the samples of a run that stands at step: later lines, and a last one cut short, are removed,
+// because the run is about to write them again.
 func OpenSamples(path string, step int) (*Samples, error) {
 	raw, err := regular.Read(path, maxLog)
 	if errors.Is(err, fs.ErrNotExist) {

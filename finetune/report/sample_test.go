@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// TestSamplesFile: lines are kept up to the step that a run stands at, and no further; what was cut short is written again.
+// TestSamplesFile: lines are kept up to the step that a run stands at, and no further; what was cut short is written
+// again.
 func TestSamplesFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "samples.jsonl")
 	l, err := OpenSamples(path, 0)

@@ -34,7 +34,8 @@ const plainColumns = 120
 
 // shortened is text on one line of so many columns; what steers a terminal is a space in it.
 func shortened(text string, columns int) string {
-	text = strings.Join(strings.FieldsFunc(text, func(r rune) bool { return unicode.IsControl(r) || unicode.IsSpace(r) }), " ")
+	text = strings.Join(strings.FieldsFunc(text,
+		func(r rune) bool { return unicode.IsControl(r) || unicode.IsSpace(r) }), " ")
 	if uniseg.StringWidth(text) <= columns {
 		return text
 	}

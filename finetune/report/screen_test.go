@@ -50,7 +50,8 @@ func TestBarFits(t *testing.T) {
 				if n, line := longest(b.String()); n >= columns {
 					t.Errorf("%d columns, colour %v: %d: %q", columns, colour, n, line)
 				}
-				if columns >= 40 && (!strings.Contains(b.String(), "loss 3.0000, ") || !strings.Contains(b.String(), " left")) {
+				if columns >= 40 &&
+					(!strings.Contains(b.String(), "loss 3.0000, ") || !strings.Contains(b.String(), " left")) {
 					t.Errorf("%d columns: got %q, want the loss and the time left", columns, b.String())
 				}
 				if strings.Contains(b.String(), "\x1b[") != colour {
@@ -170,14 +171,16 @@ func TestWait(t *testing.T) {
 	}
 }
 
-// TestSampledFits: answers stand on a line each, cut where it ends, and steer no terminal; those to other prompts than the
-// first are left to the file.
+// TestSampledFits: answers stand on a line each, cut where it ends, and steer no terminal; those to other prompts than
+// the first are left to the file.
 func TestSampledFits(t *testing.T) {
 	for _, columns := range []int{30, 40, 80, 120} {
 		var b bytes.Buffer
 		term := NewTerminal(&b, wide(columns))
-		term.Report(Sampled{Sample{Step: 120, Prompt: "What is the capital of France, and of which country is Ottawa the capital?",
-			Base: "\x1b[31mParis.\r\n\tAnd " + strings.Repeat("首都は", 40), Tuned: "Paris."}})
+		term.Report(
+			Sampled{Sample{Step: 120,
+				Prompt: "What is the capital of France, and of which country is Ottawa the capital?",
+				Base:   "\x1b[31mParis.\r\n\tAnd " + strings.Repeat("首都は", 40), Tuned: "Paris."}})
 		lines := strings.Split(strings.TrimSpace(b.String()), "\n")
 		if len(lines) != 3 || strings.ContainsAny(b.String(), "\x1b\r\t") {
 			t.Fatalf("%d columns: got %q", columns, b.String())

@@ -15,8 +15,8 @@ type Start struct {
 	Started
 	Time  time.Time `json:"time"`
 	Notes []string  `json:"notes"`
-	// Before is the measurement of the untouched base on held-out rows, under the names that lines of metrics.jsonl have
-	// for those after a step; empty without held-out rows.
+	// Before is the measurement of the untouched base on held-out rows, under the names that lines of metrics.jsonl
+	// have for those after a step; empty without held-out rows.
 	Before map[string]float64 `json:"before"`
 }
 

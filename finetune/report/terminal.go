@@ -124,12 +124,13 @@ func (t *Terminal) progress(e Progress) {
 	case e.What != "train":
 		t.bar.draw(e.What, e.Done, e.Total, e.What)
 	case e.Total > 1:
-		t.bar.draw("train", t.done, t.steps, slices.Concat(t.parts, []string{fmt.Sprintf("micro-batch %d/%d", e.Done, e.Total)})...)
+		t.bar.draw("train", t.done, t.steps,
+			slices.Concat(t.parts, []string{fmt.Sprintf("micro-batch %d/%d", e.Done, e.Total)})...)
 	}
 }
 
-// step shows one update: on the bar, or as one of about twenty lines. What matters most comes first: a narrow bar leaves
-// out what is behind.
+// step shows one update: on the bar, or as one of about twenty lines. What matters most comes first: a narrow bar
+// leaves out what is behind.
 func (t *Terminal) step(e Step) {
 	parts := []string{fmt.Sprintf("loss %.4f", e.Loss)}
 	if n := e.Step - t.from; n > 0 && e.Steps > e.Step && !t.began.IsZero() {
@@ -201,7 +202,8 @@ func Bytes(n int64) string {
 func Table(s Started) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "model     %s (%s; %s)\n", s.Model, s.Arch, s.Types)
-	fmt.Fprintf(&b, "method    %s (loss %s), %s, %s, %s beside the model file\n", s.Method, LossUnit(s.Unit), count.Of(s.Trained, "parameter"), count.Of(s.Threads, "thread"), Bytes(s.Memory))
+	fmt.Fprintf(&b, "method    %s (loss %s), %s, %s, %s beside the model file\n", s.Method, LossUnit(s.Unit),
+		count.Of(s.Trained, "parameter"), count.Of(s.Threads, "thread"), Bytes(s.Memory))
 	if s.Template != "" {
 		fmt.Fprintf(&b, "template  %s\n", s.Template)
 	}
@@ -289,7 +291,8 @@ func closing(s Summary, screen Screen) string {
 		fmt.Fprintf(&b, "\nheld-out loss %.4f before, %.4f after", *s.EvalLossBefore, *s.EvalLossAfter)
 	}
 	if g := s.General; g != nil {
-		fmt.Fprintf(&b, "\ngeneral text: loss %.4f before, %.4f after; its predictions moved by %.3g nats (KL from the base)",
+		fmt.Fprintf(&b,
+			"\ngeneral text: loss %.4f before, %.4f after; its predictions moved by %.3g nats (KL from the base)",
 			g.Before, g.After, g.KL)
 	}
 	if s.FirstTenth != nil && s.LastTenth != nil && s.Steps > 1 {
@@ -309,17 +312,19 @@ func tenths(steps int) string {
 	return fmt.Sprintf("means of the first and the last %d steps", steps)
 }
 
-// rounded is a root mean square difference of logits from which on llama.cpp must have rounded activations: where it does
-// not, both agree to 1e-5 (measured, with f32 weights).
+// rounded is a root mean square difference of logits from which on llama.cpp must have rounded activations: where it
+// does not, both agree to 1e-5 (measured, with f32 weights).
 const rounded = 1e-3
 
 // agreement says how far llama.cpp's logits are from ours, and what that means.
 func agreement(s Summary) string {
-	text := fmt.Sprintf("llama.cpp loads it and computes the same: logits differ by %.2g (root mean square; %.2g at most)",
+	text := fmt.Sprintf(
+		"llama.cpp loads it and computes the same: logits differ by %.2g (root mean square; %.2g at most)",
 		*s.LlamaRMSDiff, *s.LlamaMaxDiff)
 	if *s.LlamaBaseRMSDiff < rounded {
 		return text
 	}
-	return text + fmt.Sprintf(",\n  those of the base before training by %.2g (%.2g): llama.cpp rounds activations, to 8 bits "+
-		"where weights are quantized, and that makes this difference", *s.LlamaBaseRMSDiff, *s.LlamaBaseDiff)
+	return text +
+		fmt.Sprintf(",\n  those of the base before training by %.2g (%.2g): llama.cpp rounds activations, to 8 bits "+
+			"where weights are quantized, and that makes this difference", *s.LlamaBaseRMSDiff, *s.LlamaBaseDiff)
 }

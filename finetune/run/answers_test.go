@@ -51,7 +51,8 @@ func TestChoicesAgainstLlama(t *testing.T) {
 			t.Fatal(err)
 		}
 		var got ChoiceOf
-		a, err := EvaluateChoices(t.Context(), c, "", nil, false, report.Silent{}, func(x ChoiceOf) error { got = x; return nil })
+		a, err := EvaluateChoices(t.Context(), c, "", nil, false, report.Silent{},
+			func(x ChoiceOf) error { got = x; return nil })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -66,7 +67,8 @@ func TestChoicesAgainstLlama(t *testing.T) {
 				best = k
 			}
 		}
-		if got.Choice != best || a.Questions != 1 || a.Scores[0].Share.Value != is(best == got.Right) || a.Scores[0].Base != nil {
+		if got.Choice != best || a.Questions != 1 || a.Scores[0].Share.Value != is(best == got.Right) ||
+			a.Scores[0].Base != nil {
 			t.Errorf("got %+v and %+v", got, a)
 		}
 	}
@@ -119,7 +121,8 @@ func TestChoicesTuned(t *testing.T) {
 	var questions, lessons []string
 	for i := range 12 {
 		q := fmt.Sprintf("What is number %d?", i)
-		questions = append(questions, fmt.Sprintf(`{"question": %q, "choices": ["odd", "even", "round"], "answer": %d}`, q, i%2))
+		questions = append(questions,
+			fmt.Sprintf(`{"question": %q, "choices": ["odd", "even", "round"], "answer": %d}`, q, i%2))
 		lessons = append(lessons, fmt.Sprintf(`{"prompt": %q, "completion": %q}`, q, []string{" odd", " even"}[i%2]))
 	}
 	c := quiz(t, questions...)
@@ -180,7 +183,8 @@ func TestChoicesTuned(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if len(a.Scores) != 3 || a.Scores[0].Name != "pass@1" || a.Scores[1].Name != "pass@2" || a.Scores[2].Name != "pass@3" {
+	if len(a.Scores) != 3 || a.Scores[0].Name != "pass@1" || a.Scores[1].Name != "pass@2" ||
+		a.Scores[2].Name != "pass@3" {
 		t.Errorf("got %+v", a.Scores)
 	}
 	for s := range answers[0] {

@@ -13,8 +13,8 @@ import (
 	"github.com/ggtune/ggtune/finetune/rundir"
 )
 
-// A run that is asked to stop, as another process would ask it, saves and ends; it goes on to what a straight run leaves,
-// and start.json tells all the while what the run said.
+// A run that is asked to stop, as another process would ask it, saves and ends; it goes on to what a straight run
+// leaves, and start.json tells all the while what the run said.
 func TestAskToStop(t *testing.T) {
 	c := tinyConfig(t, gguf.F32)
 	straight := c

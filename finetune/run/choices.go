@@ -137,9 +137,11 @@ func EvaluateChoices(ctx context.Context, cfg config.Config, adapterPath string,
 		return Answers{}, err
 	}
 	for i, q := range questions.Questions {
-		acc.tuned, norm.tuned = append(acc.tuned, is(tuned[i].Best == q.Right)), append(norm.tuned, is(tuned[i].Norm == q.Right))
+		acc.tuned, norm.tuned = append(acc.tuned, is(tuned[i].Best == q.Right)),
+			append(norm.tuned, is(tuned[i].Norm == q.Right))
 		if base != nil {
-			acc.base, norm.base = append(acc.base, is(base[i].Best == q.Right)), append(norm.base, is(base[i].Norm == q.Right))
+			acc.base, norm.base = append(acc.base, is(base[i].Best == q.Right)),
+				append(norm.base, is(base[i].Norm == q.Right))
 		}
 		if each == nil {
 			continue
@@ -153,8 +155,9 @@ func EvaluateChoices(ctx context.Context, cfg config.Config, adapterPath string,
 			return Answers{}, err
 		}
 	}
-	return Answers{Questions: len(tuned), Scores: []Score{acc.score(), norm.score()}, Model: cfg.Model, Adapter: m.adapter,
-		Data: questions.Counts}, nil
+	return Answers{Questions: len(tuned), Scores: []Score{acc.score(), norm.score()}, Model: cfg.Model,
+		Adapter: m.adapter,
+		Data:    questions.Counts}, nil
 }
 
 func choose(ctx context.Context, sess *engine.Session, q *corpus.Choices, rep report.Reporter, base bool) ([]eval.Pick,

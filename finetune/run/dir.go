@@ -200,8 +200,8 @@ func (d *runDir) Close() error {
 	if d == nil {
 		return nil
 	}
-	// While the lock is held, so that no other process loses its own. Where it cannot be removed the directory can be used
-	// all the same.
+	// While the lock is held, so that no other process loses its own. Where it cannot be removed the directory can be
+	// used all the same.
 	if d.made && rundir.RemoveLock(d.path) {
 		_ = os.Remove(d.path)
 	}

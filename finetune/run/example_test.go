@@ -16,8 +16,8 @@ import (
 	"github.com/ggtune/ggtune/finetune/template"
 )
 
-// A Go program fine-tunes a model, measures it with the adapter and without, and asks it something. The model is the very
-// small one of `ggtune demo`, which is taught to answer as a pirate.
+// A Go program fine-tunes a model, measures it with the adapter and without, and asks it something. The model is the
+// very small one of `ggtune demo`, which is taught to answer as a pirate.
 func Example() {
 	ctx, demo := context.Background(), "../../cmd/ggtune/demo"
 	dir, err := os.MkdirTemp("", "ggtune-example-")
@@ -28,7 +28,8 @@ func Example() {
 	cfg.Model, cfg.Data = filepath.Join(demo, "base.gguf"), []string{filepath.Join(demo, "train.jsonl")}
 	cfg.Output = filepath.Join(dir, "run")
 	cfg.SeqLen, cfg.Accum, cfg.Steps, cfg.LR = 256, config.Fixed(1), 20, config.Fixed(4e-3)
-	result, err := run.Train(ctx, cfg, report.Silent{}) // report.NewTerminal(os.Stderr, report.Screen{}) shows how far it is
+	// report.NewTerminal(os.Stderr, report.Screen{}) shows how far it is
+	result, err := run.Train(ctx, cfg, report.Silent{})
 	check(err)
 	fmt.Println("trained and loaded by llama.cpp:", filepath.Base(result.Result), "after", result.Steps, "steps")
 

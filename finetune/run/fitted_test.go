@@ -27,8 +27,8 @@ func (r *recorder) started(t *testing.T) report.Started {
 	return report.Started{}
 }
 
-// TestFitted: settings left to ggtune are chosen for the data and said, stand as values in the run's file, and a resumed
-// run keeps them without a word, to the same end.
+// TestFitted: settings left to ggtune are chosen for the data and said, stand as values in the run's file, and a
+// resumed run keeps them without a word, to the same end.
 func TestFitted(t *testing.T) {
 	std := config.Default()
 	c := pairConfig(t, "dpo")

@@ -32,7 +32,8 @@ func TestForgetting(t *testing.T) {
 				return
 			}
 			saved := filepath.Join(c.Output, dirCheckpoints, "step-00000006", fileAdapter) // before it was measured
-			if got, want := loras(t, c.Model, filepath.Join(c.Output, fileAdapter)), loras(t, c.Model, saved); !slices.Equal(got, want) {
+			if got, want := loras(t, c.Model, filepath.Join(c.Output, fileAdapter)),
+				loras(t, c.Model, saved); !slices.Equal(got, want) {
 				t.Error("the adapter is not that of the last checkpoint")
 			}
 		})

@@ -59,7 +59,8 @@ func TestResumeOldDefaults(t *testing.T) {
 	got := metrics(t, c.Output)
 	if s.Held != nil || len(got) != len(lines) || got[5].Loss != lines[5].Loss ||
 		readFile(t, c.Output, fileAdapter) != want {
-		t.Errorf("the run did not end as one that was not stopped: held out %+v, %+v, want %+v", s.Held, got[5], lines[5])
+		t.Errorf("the run did not end as one that was not stopped: held out %+v, %+v, want %+v", s.Held, got[5],
+			lines[5])
 	}
 }
 

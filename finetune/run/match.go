@@ -33,9 +33,9 @@ type AnswerOf struct {
 	Want    string   `json:"want"`
 }
 
-// EvaluateMatch lets a model answer the questions of cfg.Data and counts what is right: exact_match for one answer each,
-// pass@1, pass@2, pass@4, … and pass@Samples for several. With an adapter the base answers too. each, unless nil, is
-// called for every question, first for the base. Otherwise it is as Evaluate.
+// EvaluateMatch lets a model answer the questions of cfg.Data and counts what is right: exact_match for one answer
+// each, pass@1, pass@2, pass@4, … and pass@Samples for several. With an adapter the base answers too. each, unless nil,
+// is called for every question, first for the base. Otherwise it is as Evaluate.
 func EvaluateMatch(ctx context.Context, cfg config.Config, adapterPath string, given func(option string) bool,
 	mc MatchConfig, rep report.Reporter, each func(AnswerOf) error) (_ Answers, err error) {
 	e := &matching{cfg: &cfg, mc: mc, rep: rep, each: each}
@@ -186,8 +186,10 @@ func (e *matching) encode() error {
 			return fmt.Errorf("%s: %w", a.Source, err)
 		}
 		if len(tokens)+e.mc.Predict > e.g.NCtx() {
-			return fmt.Errorf("%s: the question has %d tokens, and with an answer of %d (--predict) it is longer than the "+
-				"context of %d; leave it out, or allow shorter answers", a.Source, len(tokens), e.mc.Predict, e.g.NCtx())
+			return fmt.Errorf(
+				"%s: the question has %d tokens, and with an answer of %d (--predict) it is longer than the "+
+					"context of %d; leave it out, or allow shorter answers", a.Source, len(tokens), e.mc.Predict,
+				e.g.NCtx())
 		}
 		e.prompts = append(e.prompts, tokens)
 	}

@@ -187,7 +187,8 @@ func TestCachedReferenceIsNotOpened(t *testing.T) {
 	r := begun(t, pairConfig(t, "dpo"), func(*run) {})
 	never := func() error { return errors.New("saved, and nothing is new") }
 	m := &referenceModel{} // of no model: opening it would fail
-	err := r.refs.train.compute(t.Context(), m, r.rows.TrainRows, r.meta.Course.Steps*r.cfg.Accum.N, func(int) {}, never)
+	err := r.refs.train.compute(t.Context(), m, r.rows.TrainRows, r.meta.Course.Steps*r.cfg.Accum.N, func(int) {},
+		never)
 	if err := errors.Join(err, r.refs.held.compute(t.Context(), m, r.rows.HeldRows, r.rows.HeldRows.Micros(),
 		func(int) {}, never)); err != nil {
 		t.Error(err)
@@ -321,7 +322,8 @@ func TestCountedAnswers(t *testing.T) {
 	counted := func(name string) []int {
 		c := pairConfig(t, name)
 		c.Data = []string{tinyPairs(t, 12)}
-		c.EvalSplit, c.EvalData, c.EvalEvery, c.Epochs, c.Steps = config.Fixed(0.0), c.Data, config.Fixed(0), config.Fixed(1), 0
+		c.EvalSplit, c.EvalData, c.EvalEvery, c.Epochs, c.Steps = config.Fixed(0.0), c.Data, config.Fixed(0),
+			config.Fixed(1), 0
 		s := mustTrain(t, c)
 		steps := 0
 		for _, l := range metrics(t, c.Output) {

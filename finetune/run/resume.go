@@ -118,12 +118,14 @@ func (r *run) compatible(m *meta) (notes []string, err error) {
 	// Other options than the run's give other rows: say so only where the options are the same.
 	if len(diffs) == 0 && m.TrainData != r.meta.TrainData {
 		errs = append(errs, errors.New("the training data gives other rows than it did when the run began: it has "+
-			"changed, or the chat template has, or this version of ggtune reads it otherwise; restore it, go on with the "+
+			"changed, or the chat template has, or this version of ggtune reads it otherwise; restore it, go on with "+
+			"the "+
 			"version that began the run, or begin a new run"))
 	}
 	if len(diffs) == 0 && m.HeldData != r.meta.HeldData {
 		errs = append(errs, errors.New("the held-out data is not that of the run's beginning: it has changed, or the "+
-			"chat template has, or this version of ggtune reads it otherwise; restore it, go on with the version that began "+
+			"chat template has, or this version of ggtune reads it otherwise; restore it, go on with the version "+
+			"that began "+
 			"the run, or begin a new run"))
 	}
 	if now := r.meta.Course.Steps; now != m.Course.Steps {

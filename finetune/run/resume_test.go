@@ -163,7 +163,8 @@ func TestResumeOlderFull(t *testing.T) {
 // TestResumeRules: what a resumed run may change, and what is refused and why.
 func TestResumeRules(t *testing.T) {
 	base := tinyConfig(t, gguf.F32)
-	base.Schedule, base.Settings, base.Steps, base.EvalEvery = "constant", setting.Values{"warmup": 1}, 4, config.Fixed(2)
+	base.Schedule, base.Settings, base.Steps, base.EvalEvery = "constant", setting.Values{"warmup": 1}, 4,
+		config.Fixed(2)
 	mustTrain(t, base)
 	for _, tc := range []struct {
 		name   string
@@ -183,7 +184,8 @@ func TestResumeRules(t *testing.T) {
 			c.Model = path
 		}, "", ""},
 		{"rank", func(c *config.Config) { c.Rank = 8 }, "--rank is 8, and was 4 when the run began", ""},
-		{"two options", func(c *config.Config) { c.LR, c.SeqLen = config.Fixed(1.0), 32 }, "--lr is 1, and was 0.005", ""},
+		{"two options", func(c *config.Config) { c.LR, c.SeqLen = config.Fixed(1.0), 32 }, "--lr is 1, and was 0.005",
+			""},
 		{"schedule", func(c *config.Config) { c.Schedule = "linear" }, "--schedule is linear, and was constant", ""},
 		{"another model", func(c *config.Config) {
 			s := synth.Tiny("llama", gguf.F32)
@@ -191,7 +193,8 @@ func TestResumeRules(t *testing.T) {
 			c.Model = synth.Temp(t, s)
 		}, "is not the one the run began with", ""},
 		{"other data", func(c *config.Config) { c.Data = []string{tinyData(t, 38)} },
-			"the training data gives other rows than it did when the run began: it has changed, or the chat template has, or this " +
+			"the training data gives other rows than it did when the run began: it has changed, or the chat template " +
+				"has, or this " +
 				"version of ggtune reads it otherwise", ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

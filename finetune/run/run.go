@@ -39,7 +39,8 @@ type run struct {
 }
 
 // Train runs a training run from its data to a result that llama.cpp has loaded, and tells rep what happens. On cancel
-// it saves and returns context.Cause(ctx), and ErrAsked when somebody else asked it to stop (rundir.AskToStop); a *config.Error says that the settings are at fault and nothing was done.
+// it saves and returns context.Cause(ctx), and ErrAsked when somebody else asked it to stop (rundir.AskToStop); a
+// *config.Error says that the settings are at fault and nothing was done.
 func Train(ctx context.Context, cfg config.Config, rep report.Reporter) (_ report.Summary, err error) {
 	if err := cfg.Validate(); err != nil {
 		return report.Summary{}, err

@@ -45,8 +45,8 @@ func (r *run) openSampler() {
 	r.meta.SampleSeconds += time.Since(began).Seconds()
 }
 
-// peak is the most memory that the process has had resident, 0 where the system does not say. The system counts a page of
-// a file for each time that it is mapped; that of the samples, which llama.cpp maps whole, is in memory once.
+// peak is the most memory that the process has had resident, 0 where the system does not say. The system counts a page
+// of a file for each time that it is mapped; that of the samples, which llama.cpp maps whole, is in memory once.
 func (r *run) peak() int64 {
 	return max(report.PeakBytes()-r.twice, 0)
 }
@@ -60,8 +60,8 @@ func (r *run) due(step int) bool {
 	return every > 0 && step%every == 0
 }
 
-// sample writes the answers of the model after a step, as many as the run's time allows. An error is that of a run which
-// was told to stop, or cannot write: what else goes wrong ends the answers, and not the training.
+// sample writes the answers of the model after a step, as many as the run's time allows. An error is that of a run
+// which was told to stop, or cannot write: what else goes wrong ends the answers, and not the training.
 func (r *run) sample(ctx context.Context, step int) error {
 	if r.sampler == nil || r.meta.Sampled == step {
 		return nil

@@ -161,8 +161,8 @@ func answers(t *testing.T, c config.Config, dir string, to []report.Sample) (out
 	return out
 }
 
-// TestOverwrittenLogits: an adapter that llama.cpp holds is overwritten with what a step of training made of it; then its
-// logits have changed, and are those of the file that the run saved, loaded anew, to the bit.
+// TestOverwrittenLogits: an adapter that llama.cpp holds is overwritten with what a step of training made of it; then
+// its logits have changed, and are those of the file that the run saved, loaded anew, to the bit.
 func TestOverwrittenLogits(t *testing.T) {
 	c := tinyConfig(t, gguf.Q8_0)
 	c.Steps, c.SaveEvery, c.SampleEvery, c.LR = 1, 1, config.Fixed(0), config.Fixed(0.05)
@@ -230,12 +230,13 @@ func TestOverwrittenLogits(t *testing.T) {
 		}
 	}
 	if changed < len(want)/2 || differ > 0 {
-		t.Errorf("of %d logits %d changed, want most; %d differ from those of the saved file, want none", len(want), changed, differ)
+		t.Errorf("of %d logits %d changed, want most; %d differ from those of the saved file, want none", len(want),
+			changed, differ)
 	}
 }
 
-// TestSamplesResume: a run that is stopped within an answer, or after a step, ends at once, and goes on to the same samples
-// and the same adapter as one that was not.
+// TestSamplesResume: a run that is stopped within an answer, or after a step, ends at once, and goes on to the same
+// samples and the same adapter as one that was not.
 func TestSamplesResume(t *testing.T) {
 	straight := sampledConfig(t)
 	mustTrain(t, straight)
@@ -272,7 +273,8 @@ func TestSamplesResume(t *testing.T) {
 			}
 			for i := range min(len(got), len(want)) {
 				if got[i].Base != want[i].Base || got[i].Tuned != want[i].Tuned {
-					t.Errorf("step %d, prompt %d: got %q and %q, want %q and %q", got[i].Step, got[i].Index, got[i].Base,
+					t.Errorf("step %d, prompt %d: got %q and %q, want %q and %q", got[i].Step, got[i].Index,
+						got[i].Base,
 						got[i].Tuned, want[i].Base, want[i].Tuned)
 				}
 			}
@@ -354,7 +356,8 @@ func TestSamplesFail(t *testing.T) {
 	before, size := report.PeakBytes(), r.model.File().Bytes()
 	peak := r.peak()
 	if after := report.PeakBytes(); before > 0 && (peak < before-size || peak > after-size) {
-		t.Errorf("got a peak of %d bytes, want %d to %d without the model's second mapping", peak, before-size, after-size)
+		t.Errorf("got a peak of %d bytes, want %d to %d without the model's second mapping", peak, before-size,
+			after-size)
 	}
 	if err := r.sampler.Close(); err != nil {
 		t.Fatal(err)
@@ -367,11 +370,12 @@ func TestSamplesFail(t *testing.T) {
 	}
 }
 
-// TestSamplesAsked: the user's prompts are asked in place of the data's, without held-out examples too, and of a method of
-// preferences as of others.
+// TestSamplesAsked: the user's prompts are asked in place of the data's, without held-out examples too, and of a method
+// of preferences as of others.
 func TestSamplesAsked(t *testing.T) {
 	c := sampledConfig(t)
-	c.EvalSplit, c.EvalEvery, c.SamplePrompts = config.Fixed(0.0), config.Auto[int]{Auto: true}, []string{"the number 3 is"}
+	c.EvalSplit, c.EvalEvery, c.SamplePrompts = config.Fixed(0.0), config.Auto[int]{Auto: true},
+		[]string{"the number 3 is"}
 	c.SampleEvery = config.Auto[int]{Auto: true}
 	mustTrain(t, c)
 	if got := places(samples(t, c.Output)); got != "1:0 2:0 3:0 4:0 5:0 6:0" {

@@ -41,7 +41,8 @@ func tinyConfig(t *testing.T, typ gguf.Type) config.Config {
 	c.Data = []string{tinyData(t, 40)}
 	c.Output = filepath.Join(t.TempDir(), "run")
 	c.SeqLen, c.Packing, c.Batch, c.Accum, c.Steps, c.Threads = 64, "sequential", 1, config.Fixed(2), 6, 1
-	c.EvalSplit, c.EvalEvery, c.SaveEvery, c.Dropout, c.Rank, c.LR = config.Fixed(0.2), config.Fixed(3), 2, 0.1, 4, config.Fixed(5e-3)
+	c.EvalSplit, c.EvalEvery, c.SaveEvery, c.Dropout, c.Rank, c.LR = config.Fixed(0.2), config.Fixed(3), 2, 0.1, 4,
+		config.Fixed(5e-3)
 	return c
 }
 

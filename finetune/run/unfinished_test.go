@@ -117,7 +117,8 @@ func TestGoingOnTakesTheMarkAway(t *testing.T) {
 		if _, err := os.Stat(own); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("the adapter of the stop before is still there: %v", err)
 		}
-		if got, err := checkpoint.FindAdapter(c.Output); err != nil || filepath.Base(filepath.Dir(got)) != "step-00000007" {
+		if got, err := checkpoint.FindAdapter(c.Output); err != nil ||
+			filepath.Base(filepath.Dir(got)) != "step-00000007" {
 			t.Errorf("got %s, %v", got, err)
 		}
 	})

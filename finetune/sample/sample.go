@@ -20,10 +20,11 @@ import (
 	"github.com/ggtune/ggtune/internal/count"
 )
 
-// A Sampler answers prompts. It is used by one goroutine at a time, and not while a session of the adapter computes: the
-// two share the machine's cores in turns.
+// A Sampler answers prompts. It is used by one goroutine at a time, and not while a session of the adapter computes:
+// the two share the machine's cores in turns.
 type Sampler struct {
-	// Progress is told of each piece of an answer: how many tokens there are of all that a round may have; nil: nobody asks.
+	// Progress is told of each piece of an answer: how many tokens there are of all that a round may have; nil: nobody
+	// asks.
 	Progress func(done, total int)
 
 	g       *generate.Generator
@@ -80,7 +81,8 @@ func NewPlan(cfg *config.Config, m *engine.Model, prompts []corpus.Prompt) (*Pla
 		return nil, fmt.Errorf("each prompt is longer than the %s that the model was trained for",
 			count.Of(room, "token"))
 	}
-	p.open = generate.Config{Model: cfg.Model, Ctx: min(longest+cfg.SampleTokens, room), Threads: cfg.Threads, Lean: true}
+	p.open = generate.Config{Model: cfg.Model, Ctx: min(longest+cfg.SampleTokens, room), Threads: cfg.Threads,
+		Lean: true}
 	memory, err := generate.PlanMemory(p.open)
 	p.memory = memory.Total()
 	return p, err
@@ -91,8 +93,8 @@ func (p *Plan) Bytes(trained int64) int64 {
 	if p == nil {
 		return 0
 	}
-	// llama.cpp's copy of the adapter, and either the file that it is loaded from or the adapter of zeros that stands for
-	// the base.
+	// llama.cpp's copy of the adapter, and either the file that it is loaded from or the adapter of zeros that stands
+	// for the base.
 	const copies, float = 2, 4
 	return p.memory + copies*float*trained
 }
@@ -174,7 +176,8 @@ func limited(ctx context.Context, seconds float64) (context.Context, context.Can
 	return context.WithTimeout(ctx, time.Duration(seconds*float64(time.Second)))
 }
 
-// compare measures all threads against one, which had the given speed after so many seconds, and leaves the faster way set.
+// compare measures all threads against one, which had the given speed after so many seconds, and leaves the faster way
+// set.
 func (s *Sampler) compare(ctx context.Context, one speed, took float64) (speed, error) {
 	within, cancel := limited(ctx, took)
 	defer cancel()
@@ -265,8 +268,9 @@ func (s *Sampler) Answer(ctx context.Context, i int) (report.Sample, error) {
 		return report.Sample{}, err
 	}
 	s.lengths[i] = tuned.Tokens + 1 // with the end
-	return report.Sample{Index: i, Prompt: p.Text, Input: p.Input, Expected: orNull(p.Expected), Source: orNull(p.Source),
-		Base: base.Text, Tuned: tuned.Text, BaseEnd: string(base.Stop), TunedEnd: string(tuned.Stop),
+	return report.Sample{Index: i, Prompt: p.Text, Input: p.Input, Expected: orNull(p.Expected),
+		Source: orNull(p.Source),
+		Base:   base.Text, Tuned: tuned.Text, BaseEnd: string(base.Stop), TunedEnd: string(tuned.Stop),
 		BaseTokens: base.Tokens, TunedTokens: tuned.Tokens, MaxTokens: s.tokens, Temp: s.temp,
 		Seconds: time.Since(began).Seconds()}, nil
 }

@@ -25,7 +25,8 @@ func tiny(t *testing.T) (*Plan, *config.Config, *adapter.Adapter) {
 		t.Fatal(err)
 	}
 	defer m.Close()
-	p, err := NewPlan(&c, m, []corpus.Prompt{{Input: "a", Tokens: []int32{5, 6, 7}}, {Input: "b", Tokens: []int32{8, 9}}})
+	p, err := NewPlan(&c, m,
+		[]corpus.Prompt{{Input: "a", Tokens: []int32{5, 6, 7}}, {Input: "b", Tokens: []int32{8, 9}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,8 +61,8 @@ func answer(t *testing.T, s *Sampler, i int) report.Sample {
 	return x
 }
 
-// TestBegin: a round that has too little room does not begin, is no error, and is not tried again with as little; a stop is
-// the stop's cause.
+// TestBegin: a round that has too little room does not begin, is no error, and is not tried again with as little; a
+// stop is the stop's cause.
 func TestBegin(t *testing.T) {
 	p, c, a := tiny(t)
 	s := opened(t, p, c)

@@ -2,8 +2,8 @@ package sample
 
 import "testing"
 
-// TestRoom: however long answers take, and whenever they are asked for, they stay within their share; and where they are
-// cheap enough none is left out.
+// TestRoom: however long answers take, and whenever they are asked for, they stay within their share; and where they
+// are cheap enough none is left out.
 func TestRoom(t *testing.T) {
 	for _, tc := range []struct {
 		share, cost, step float64 // seconds of an answer, of a step

@@ -11,8 +11,8 @@ func register(name, source string) string { return builtins.Register(name, sourc
 // Names lists the built-in templates.
 func Names() []string { return builtins.Names() }
 
-// Fallback is the name of the built-in template for a model without one: the plainest, whose marks are ordinary text that
-// every vocabulary has.
+// Fallback is the name of the built-in template for a model without one: the plainest, whose marks are ordinary text
+// that every vocabulary has.
 const Fallback = "plain"
 
 // Builtin parses the built-in template of that name. An unknown name lists the known ones.

@@ -1,7 +1,7 @@
 package template
 
-// Alpaca is the wording of Stanford Alpaca (Taori et al. 2023), with a turn's instruction and input as one message. A turn
-// ends with the model's end-of-text token.
+// Alpaca is the wording of Stanford Alpaca (Taori et al. 2023), with a turn's instruction and input as one message. A
+// turn ends with the model's end-of-text token.
 var Alpaca = register("alpaca", `{% if messages[0]['role'] == 'system' %}
 {{- messages[0]['content'] + '\n\n' }}
 {%- else %}

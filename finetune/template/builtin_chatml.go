@@ -1,6 +1,7 @@
 package template
 
-// ChatML is the format of OpenAI's chat markup, which Qwen and many others use. Its marks should be tokens of the model.
+// ChatML is the format of OpenAI's chat markup, which Qwen and many others use. Its marks should be tokens of the
+// model.
 var ChatML = register("chatml", `{% for message in messages %}
 {{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n' }}
 {%- endfor %}

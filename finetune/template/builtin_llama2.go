@@ -1,7 +1,7 @@
 package template
 
-// Llama2 is the format of Llama 2 Chat and early Mistral Instruct models: [INST] … [/INST], the system prompt within the
-// first user turn (Touvron et al. 2023, "Llama 2", appendix A.3.3 and the reference code).
+// Llama2 is the format of Llama 2 Chat and early Mistral Instruct models: [INST] … [/INST], the system prompt within
+// the first user turn (Touvron et al. 2023, "Llama 2", appendix A.3.3 and the reference code).
 var Llama2 = register("llama2", `{% if messages[0]['role'] == 'system' %}
 {% set system = '<<SYS>>\n' + messages[0]['content'] | trim + '\n<</SYS>>\n\n' %}
 {% set turns = messages[1:] %}

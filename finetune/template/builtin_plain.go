@@ -1,7 +1,7 @@
 package template
 
-// Plain writes "User: …", "Assistant: …" in ordinary text, which a vocabulary without chat tokens can learn. A turn of the
-// assistant ends with the model's end-of-text token.
+// Plain writes "User: …", "Assistant: …" in ordinary text, which a vocabulary without chat tokens can learn. A turn of
+// the assistant ends with the model's end-of-text token.
 var Plain = register("plain", `{% for message in messages %}
 {% if message['role'] == 'system' %}
 {{- message['content'] + '\n' }}

@@ -15,8 +15,8 @@ const ownPrefix = "built into "
 // IsModelsOwn says whether a template of that name is one that a model brings.
 func IsModelsOwn(name string) bool { return strings.HasPrefix(name, ownPrefix) }
 
-// Find gives the template a user means: the built-in one or the file called name; or, where name is "", own, which model
-// brings; or, where that is "" too, the fallback, and then note says so.
+// Find gives the template a user means: the built-in one or the file called name; or, where name is "", own, which
+// model brings; or, where that is "" too, the fallback, and then note says so.
 func Find(name, own, model string) (t *Template, note string, err error) {
 	switch {
 	case name != "":

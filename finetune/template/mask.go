@@ -103,9 +103,9 @@ func (m *masker) lay(pieces []jinja.Piece) {
 	}
 }
 
-// lastWord finds where assistant turn i says its last word. Templates repeat words of a turn in later ones (a tool's answer
-// names the call it answers): what follows an end-of-generation token is the same turn only where the template opens the
-// assistant's turn anew (gpt-oss, whose turns have several parts).
+// lastWord finds where assistant turn i says its last word. Templates repeat words of a turn in later ones (a tool's
+// answer names the call it answers): what follows an end-of-generation token is the same turn only where the template
+// opens the assistant's turn anew (gpt-oss, whose turns have several parts).
 func (m *masker) lastWord(i int) int {
 	open := m.opening()
 	end := -1
@@ -237,8 +237,8 @@ func shorter(open string) string {
 	return open[:k]
 }
 
-// ending finds the end-of-turn text of a region whose begin is set. Where the template writes no end-of-generation token
-// after the turn, it is the text that the template writes after a last turn, if it is written here too.
+// ending finds the end-of-turn text of a region whose begin is set. Where the template writes no end-of-generation
+// token after the turn, it is the text that the template writes after a last turn, if it is written here too.
 func (m *masker) ending(r *region) {
 	from := m.last[r.message]
 	gap := m.text[from:m.gapAfter(from)]
@@ -305,18 +305,22 @@ func (m *masker) disjoint(rs []region) error {
 	for k, r := range rs {
 		turn := m.text[r.begin:r.end]
 		for _, s := range m.segs {
-			if s.message == r.message && !s.foreign && s.start >= r.end && !strings.Contains(turn, strings.TrimSpace(m.text[s.start:s.end])) {
-				return m.t.errorf(r.message, "chat template %s writes this message in parts, with others between them, so it is not certain "+
-					"what to train on; name another template with --template", m.t.name)
+			if s.message == r.message && !s.foreign && s.start >= r.end &&
+				!strings.Contains(turn, strings.TrimSpace(m.text[s.start:s.end])) {
+				return m.t.errorf(r.message,
+					"chat template %s writes this message in parts, with others between them, so it is not certain "+
+						"what to train on; name another template with --template", m.t.name)
 			}
 			if s.message >= 0 && s.message != r.message && !s.foreign && s.start < r.end && s.end > r.begin {
-				return m.t.errorf(r.message, "chat template %s writes message %d in the middle of this one, so it is not certain "+
-					"what to train on; name another template with --template", m.t.name, s.message+1)
+				return m.t.errorf(r.message,
+					"chat template %s writes message %d in the middle of this one, so it is not certain "+
+						"what to train on; name another template with --template", m.t.name, s.message+1)
 			}
 		}
 		if k > 0 && r.begin < rs[k-1].end {
-			return m.t.errorf(r.message, "chat template %s writes this message before or within message %d, so it is not certain "+
-				"what to train on; name another template with --template", m.t.name, rs[k-1].message+1)
+			return m.t.errorf(r.message,
+				"chat template %s writes this message before or within message %d, so it is not certain "+
+					"what to train on; name another template with --template", m.t.name, rs[k-1].message+1)
 		}
 	}
 	return nil
@@ -331,7 +335,8 @@ func (m *masker) cut(rs []region) []Span {
 		}
 		s.Train = s.Train || m.opts.Mask == MaskAll
 		s.Text = m.text[start:end]
-		if n := len(out); n > 0 && out[n-1].Train == s.Train && out[n-1].Message == s.Message && out[n-1].Kind == s.Kind {
+		if n := len(out); n > 0 && out[n-1].Train == s.Train && out[n-1].Message == s.Message &&
+			out[n-1].Kind == s.Kind {
 			out[n-1].Text += s.Text
 			return
 		}

@@ -22,7 +22,8 @@ func (m *masker) omitted() []Omission {
 		add(-1, omittedTools)
 	}
 	for i, msg := range m.conv.Messages {
-		if msg.Reasoning != "" && !m.opts.DropReasoning && m.written[i][fieldReasoning] == 0 && inked(msg.Reasoning) > 0 {
+		if msg.Reasoning != "" && !m.opts.DropReasoning && m.written[i][fieldReasoning] == 0 &&
+			inked(msg.Reasoning) > 0 {
 			add(i, omittedThinking)
 		}
 		if said := inked(withoutMarks(msg.Content)); m.written[i][fieldContent] < said {

@@ -25,7 +25,8 @@ type capabilities struct {
 var probeLimits = jinja.Limits{Steps: 100_000, Bytes: 8 << 20, Output: 1 << 20}
 
 // try renders a conversation with the capabilities given; ok is false where the template fails.
-func (t *Template) try(conv Conversation, caps capabilities, opts Options, addPrompt bool) (pieces []jinja.Piece, ok bool) {
+func (t *Template) try(conv Conversation, caps capabilities, opts Options, addPrompt bool) (pieces []jinja.Piece,
+	ok bool) {
 	vars, err := t.vars(conv, opts, caps, addPrompt)
 	if err != nil {
 		return nil, false
@@ -41,8 +42,10 @@ var (
 		{Role: "user", Content: "probe-question"},
 		{Role: "assistant", Content: probeText},
 	}}
-	probeTools = json.RawMessage(`[{"type": "function", "function": {"name": "probe_name", "description": "d", "parameters":` +
-		` {"type": "object", "properties": {"probe_key": {"type": "string", "description": "d"}}, "required": ["probe_key"]}}}]`)
+	probeTools = json.RawMessage(
+		`[{"type": "function", "function": {"name": "probe_name", "description": "d", "parameters":` +
+			` {"type": "object", "properties": {"probe_key": {"type": "string", "description": "d"}}, ` +
+			`"required": ["probe_key"]}}}]`)
 )
 
 func (t *Template) probe() capabilities {
@@ -119,7 +122,8 @@ func (t *Template) probeForms(caps capabilities, messages []Message) (best capab
 	} {
 		c := caps
 		c.calls = true
-		c.objectArguments, c.stringArguments, c.emptyContent = form.objectArguments, form.stringArguments, form.emptyContent
+		c.objectArguments, c.stringArguments, c.emptyContent = form.objectArguments, form.stringArguments,
+			form.emptyContent
 		pieces, rendered := t.tryMessages(messages, c)
 		if !rendered {
 			continue
@@ -163,8 +167,8 @@ func withoutIDs(messages []Message) []Message {
 	return out
 }
 
-// numbered gives ids to tool calls that have none, and to the answers to them in turn. Nine digits satisfy the templates
-// that insist on a form (Mistral's).
+// numbered gives ids to tool calls that have none, and to the answers to them in turn. Nine digits satisfy the
+// templates that insist on a form (Mistral's).
 func numbered(messages []Message) []Message {
 	out := append([]Message(nil), messages...)
 	var open []string
@@ -188,7 +192,8 @@ func numbered(messages []Message) []Message {
 	return out
 }
 
-// callMessages are a conversation with a tool call. Its id has nine letters and digits, on which Mistral's templates insist.
+// callMessages are a conversation with a tool call. Its id has nine letters and digits, on which Mistral's templates
+// insist.
 var callMessages = []Message{
 	{Role: "user", Content: "probe-question"},
 	{Role: "assistant", ToolCalls: []ToolCall{{ID: "probe0001", Type: "function", Name: "probe_name",
@@ -199,8 +204,8 @@ var callMessages = []Message{
 	{Role: "assistant", Content: probeText},
 }
 
-// callText gives the text between the first and the last word of the probe's tool call; the tool definitions, which hold the
-// same names, are not in it.
+// callText gives the text between the first and the last word of the probe's tool call; the tool definitions, which
+// hold the same names, are not in it.
 func callText(pieces []jinja.Piece) string {
 	first, last := -1, -1
 	for i, p := range pieces {
@@ -224,8 +229,8 @@ type prompt struct {
 	tail  string // the text after the user's words with add_generation_prompt
 }
 
-// prompt finds how the template opens an assistant's turn, with the variables of opts. It is looked for in template text
-// only, so a wrong answer moves no border into a message's words.
+// prompt finds how the template opens an assistant's turn, with the variables of opts. It is looked for in template
+// text only, so a wrong answer moves no border into a message's words.
 func (t *Template) prompt(opts Options) prompt {
 	key, err := json.Marshal(opts.Vars)
 	if err != nil {

@@ -14,8 +14,10 @@ import (
 )
 
 // eot is what ends a turn in the published templates.
-var eot = []string{"</s>", "<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<end_of_turn>", "<｜end▁of▁sentence｜>", "<|END_OF_TURN_TOKEN|>",
-	"<|end|>", "<|return|>", "<|call|>", "<|user|>", "<|observation|>", "<|end_of_text|>", "<seed:eos>", "<|assistant_end|>", "[e~[",
+var eot = []string{"</s>", "<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<end_of_turn>", "<｜end▁of▁sentence｜>",
+	"<|END_OF_TURN_TOKEN|>",
+	"<|end|>", "<|return|>", "<|call|>", "<|user|>", "<|observation|>", "<|end_of_text|>", "<seed:eos>",
+	"<|assistant_end|>", "[e~[",
 	"<SPECIAL_12>"}
 
 type rawMessage struct {
@@ -61,7 +63,8 @@ func conversations(t testing.TB) map[string]template.Conversation {
 				x.Content = *m.Content
 			}
 			for _, k := range m.ToolCalls {
-				x.ToolCalls = append(x.ToolCalls, template.ToolCall{ID: k.ID, Type: k.Type, Name: k.Function.Name, Arguments: k.Function.Arguments})
+				x.ToolCalls = append(x.ToolCalls,
+					template.ToolCall{ID: k.ID, Type: k.Type, Name: k.Function.Name, Arguments: k.Function.Arguments})
 			}
 			c.Messages = append(c.Messages, x)
 		}
@@ -171,7 +174,8 @@ func checkMask(t *testing.T, name string, conv template.Conversation, r *templat
 	}
 	for i, m := range conv.Messages {
 		for j, text := range trained {
-			if m.Role == "user" && i != j && len(m.Content) > 6 && strings.Contains(text, strings.TrimSpace(m.Content)) {
+			if m.Role == "user" && i != j && len(m.Content) > 6 &&
+				strings.Contains(text, strings.TrimSpace(m.Content)) {
 				t.Errorf("%s: the words of user message %d are trained with message %d", name, i, j)
 			}
 		}
@@ -186,8 +190,8 @@ func countEnds(s string) int {
 	return n
 }
 
-// TestRendersAsJinja compares the spans put together with a plain rendering of the same messages: marking text and cutting
-// it into spans changes nothing.
+// TestRendersAsJinja compares the spans put together with a plain rendering of the same messages: marking text and
+// cutting it into spans changes nothing.
 func TestRendersAsJinja(t *testing.T) {
 	b, err := os.ReadFile("../../internal/jinja/testdata/conversations.json")
 	if err != nil {

@@ -33,9 +33,10 @@ func (k Kind) String() string {
 
 // A Span is one run of rendered text.
 type Span struct {
-	Text    string
-	Train   bool
-	Message int // index into Conversation.Messages of the turn it belongs to; a header belongs to the turn it opens; -1: none
+	Text  string
+	Train bool
+	// index into Conversation.Messages of the turn it belongs to; a header belongs to the turn it opens; -1: none
+	Message int
 	Kind    Kind
 }
 
@@ -51,8 +52,8 @@ type Rendering struct {
 	Omitted []Omission
 	// StartsWithBOS says that the text begins with Conversation.BOS: the tokenizer must not add a second one.
 	StartsWithBOS bool
-	// EndsTurn says that the last trained turn is followed by one of Options.EndOfTurn in the text: the end of the turn is
-	// written, and no token need be added for it.
+	// EndsTurn says that the last trained turn is followed by one of Options.EndOfTurn in the text: the end of the turn
+	// is written, and no token need be added for it.
 	EndsTurn bool
 }
 

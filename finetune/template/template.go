@@ -29,8 +29,8 @@ type Template struct {
 type Options struct {
 	// Mask says which turns are trained on. Default MaskAssistant.
 	Mask Mask
-	// EndOfTurn lists the texts of the model's end-of-generation tokens ("<|im_end|>", "</s>"): what a turn can end with.
-	// The first of them after an assistant's content ends that turn and is trained with it.
+	// EndOfTurn lists the texts of the model's end-of-generation tokens ("<|im_end|>", "</s>"): what a turn can end
+	// with. The first of them after an assistant's content ends that turn and is trained with it.
 	EndOfTurn []string
 	// Vars are further variables for the template, such as enable_thinking; values are what encoding/json can encode.
 	Vars map[string]any
@@ -53,8 +53,8 @@ func (o Options) now() time.Time {
 }
 
 // Parse parses a chat template. The name (a file, "built into MODEL.gguf", the name of a fallback) is used in messages.
-// The template is tried on small conversations to learn how it wants tool calls; that a template fails on them all is no
-// error here.
+// The template is tried on small conversations to learn how it wants tool calls; that a template fails on them all is
+// no error here.
 func Parse(source, name string) (*Template, error) {
 	if strings.TrimSpace(source) == "" {
 		return nil, fmt.Errorf("chat template %s is empty; name another with --template: a file, or one of %s",
@@ -108,11 +108,12 @@ func (t *Template) errorf(message int, format string, args ...any) error {
 
 // mend adds to a fault of the template itself how to get around it.
 func mend(err error) error {
-	return fmt.Errorf("%w; mend it, or name another with --template: a file, or one of %s", err, strings.Join(Names(), ", "))
+	return fmt.Errorf("%w; mend it, or name another with --template: a file, or one of %s", err,
+		strings.Join(Names(), ", "))
 }
 
-// Render renders a conversation into spans. The mask is not guessed from the text: every piece of it knows which message
-// it was written by (see package jinja). An error is an *Error.
+// Render renders a conversation into spans. The mask is not guessed from the text: every piece of it knows which
+// message it was written by (see package jinja). An error is an *Error.
 func (t *Template) Render(conv Conversation, opts Options) (*Rendering, error) {
 	pieces, err := t.run(conv, opts, false)
 	if err != nil {
@@ -285,8 +286,9 @@ func (t *Template) message(i int, m Message, opts Options, caps capabilities) (*
 	if m.Reasoning != "" && !opts.DropReasoning {
 		key := t.reasoningKey()
 		if key == "" {
-			return nil, t.errorf(i, "it has reasoning apart from its content, for which chat template %s has no place; "+
-				"write it into the content, or drop it with the option for that", t.name)
+			return nil, t.errorf(i,
+				"it has reasoning apart from its content, for which chat template %s has no place; "+
+					"write it into the content, or drop it with the option for that", t.name)
 		}
 		d.Set(key, jinja.Marked(m.Reasoning, origin(i, fieldReasoning)))
 	}
@@ -308,7 +310,8 @@ func (t *Template) message(i int, m Message, opts Options, caps capabilities) (*
 // reasoningKey is the key under which the template looks for reasoning: it must name it, so its source tells.
 func (t *Template) reasoningKey() string {
 	for _, key := range []string{"reasoning_content", "thinking"} {
-		if strings.Contains(t.source, "."+key) || strings.Contains(t.source, "'"+key+"'") || strings.Contains(t.source, `"`+key+`"`) {
+		if strings.Contains(t.source, "."+key) || strings.Contains(t.source, "'"+key+"'") ||
+			strings.Contains(t.source, `"`+key+`"`) {
 			return key
 		}
 	}

@@ -23,11 +23,13 @@ func TestList(t *testing.T) {
 	settings := "model = \"m/base.gguf\"\nmethod = \"dpo\"\ndata = [\"a.jsonl\", \"b.jsonl\"]\nof_a_newer_version = 1\n"
 	put("done", rundir.Settings, settings)
 	put("done", rundir.Start, `{"steps":4,"unit":"pair","before":{"eval_loss":0.7}}`)
-	put("done", rundir.Metrics, `{"step":1,"loss":3}`+"\n"+`{"step":2,"loss":2,"eval_loss":0.6}`+"\n"+`{"step":3,"loss":1}`+"\n"+`{"step":4,"loss":null}`+"\n")
+	put("done", rundir.Metrics, `{"step":1,"loss":3}`+"\n"+`{"step":2,"loss":2,"eval_loss":0.6}`+"\n"+
+		`{"step":3,"loss":1}`+"\n"+`{"step":4,"loss":null}`+"\n")
 	put("done", rundir.Report, `{"steps":4,"eval_loss_after":0.55,"eval_loss_before":0.7}`)
 	put("done/checkpoints/step-00000004", rundir.Settings, settings) // no run of its own
 	put("deep/er/older", rundir.Settings, settings)
-	put("deep/er/older", rundir.Metrics, `{"step":1,"loss":3}`+"\n"+`{"step":2,"loss":2,"eval_loss":0.6}`+"\n"+`{"step"`)
+	put("deep/er/older", rundir.Metrics, `{"step":1,"loss":3}`+"\n"+`{"step":2,"loss":2,"eval_loss":0.6}`+"\n"+
+		`{"step"`)
 	put("damaged", rundir.Settings, "model = ")
 	put("damaged", rundir.Metrics, `{"step":1,"loss":3}`+"\n[]\n")
 	put("none", "data.jsonl", "{}\n")
@@ -37,7 +39,8 @@ func TestList(t *testing.T) {
 		name, _ := filepath.Rel(root, d)
 		names = append(names, name)
 	}
-	if want := []string{"damaged", filepath.Join("deep", "er", "older"), "done"}; err != nil || len(notes) > 0 || !reflect.DeepEqual(names, want) {
+	if want := []string{"damaged", filepath.Join("deep", "er", "older"), "done"}; err != nil || len(notes) > 0 ||
+		!reflect.DeepEqual(names, want) {
 		t.Fatalf("got %q, %q, %v, want %q", names, notes, err, want)
 	}
 	lock, ok, err := rundir.Lock(dirs[1])
@@ -48,22 +51,27 @@ func TestList(t *testing.T) {
 	is := func(x *float64, want float64) bool { return x != nil && *x == want }
 
 	e := Look(dirs[2])
-	if e.State != Done || e.Method != "dpo" || e.Unit != "pair" || e.Model != "m/base.gguf" || len(e.Data) != 2 || e.Step != 4 || *e.Steps != 4 ||
-		!is(e.FirstTenth, 3) || e.LastTenth != nil || !is(e.EvalBefore, 0.7) || !is(e.EvalLoss, 0.55) || e.Time == nil || len(e.Faults) > 0 {
+	if e.State != Done || e.Method != "dpo" || e.Unit != "pair" || e.Model != "m/base.gguf" || len(e.Data) != 2 ||
+		e.Step != 4 || *e.Steps != 4 ||
+		!is(e.FirstTenth, 3) || e.LastTenth != nil || !is(e.EvalBefore, 0.7) || !is(e.EvalLoss, 0.55) ||
+		e.Time == nil || len(e.Faults) > 0 {
 		t.Errorf("done: %+v", e)
 	}
 	e = Look(dirs[1])
-	if e.State != Running || e.Step != 2 || e.Steps != nil || !is(e.LastTenth, 2) || e.EvalBefore != nil || !is(e.EvalLoss, 0.6) || len(e.Faults) > 0 {
+	if e.State != Running || e.Step != 2 || e.Steps != nil || !is(e.LastTenth, 2) || e.EvalBefore != nil ||
+		!is(e.EvalLoss, 0.6) || len(e.Faults) > 0 {
 		t.Errorf("older: %+v", e)
 	}
 	e = Look(dirs[0])
-	if e.State != Stopped || e.Step != 1 || e.Model != "" || len(e.Faults) != 2 || !strings.Contains(e.Faults[1], "metrics.jsonl:2") {
+	if e.State != Stopped || e.Step != 1 || e.Model != "" || len(e.Faults) != 2 ||
+		!strings.Contains(e.Faults[1], "metrics.jsonl:2") {
 		t.Errorf("damaged: %+v", e)
 	}
 	if _, _, err := Find(t.Context(), []string{filepath.Join(root, "nowhere")}); err == nil {
 		t.Error("a directory that is not there was listed")
 	}
-	if _, _, err := Find(t.Context(), []string{filepath.Join(root, "none", "data.jsonl")}); err == nil || !strings.Contains(err.Error(), "is a file") {
+	if _, _, err := Find(t.Context(), []string{filepath.Join(root, "none", "data.jsonl")}); err == nil ||
+		!strings.Contains(err.Error(), "is a file") {
 		t.Errorf("a file was listed: %v", err)
 	}
 }

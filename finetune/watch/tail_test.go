@@ -62,7 +62,8 @@ func TestTailFollows(t *testing.T) {
 		{"grown", func() { add(text(4, 6, "")) }, text(1, 6, ""), 3},
 		{"half a line", func() { add(`{"step":`) }, text(1, 6, ""), 0},
 		{"the other half", func() { add("7}\n") }, text(1, 7, ""), 1},
-		{"evaluated", func() { put(text(1, 6, "") + text(7, 7, `,"eval_loss":1`)) }, text(1, 6, "") + text(7, 7, `,"eval_loss":1`), 1},
+		{"evaluated", func() { put(text(1, 6, "") + text(7, 7, `,"eval_loss":1`)) },
+			text(1, 6, "") + text(7, 7, `,"eval_loss":1`), 1},
 		{"evaluated and grown", func() { put(text(1, 6, "") + text(7, 7, `,"eval_loss":2`) + text(8, 8, "")) },
 			text(1, 6, "") + text(7, 7, `,"eval_loss":2`) + text(8, 8, ""), 2},
 		{"resumed from before", func() { put(text(1, 4, "")) }, text(1, 4, ""), 0},
@@ -135,7 +136,8 @@ func TestLongRun(t *testing.T) {
 	if want := (2*mostPoints + 7) / 1001; evals != want {
 		t.Errorf("%d evaluations are told, want %d", evals, want)
 	}
-	fmt.Fprintf(&b, "{\"step\":%d}\n{\"step\":%d}\n{\"step\":%d}\n{\"step\":%d}\n", 2*mostPoints+8, 2*mostPoints+9, 2*mostPoints+10, 2*mostPoints+11)
+	fmt.Fprintf(&b, "{\"step\":%d}\n{\"step\":%d}\n{\"step\":%d}\n{\"step\":%d}\n", 2*mostPoints+8, 2*mostPoints+9,
+		2*mostPoints+10, 2*mostPoints+11)
 	write(t, path, b.String())
 	more, _, _, err := r.Since(at)
 	if err != nil || more == nil || len(more.Lines) != 1 || more.After != float64(2*mostPoints+7) {

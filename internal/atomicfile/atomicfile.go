@@ -1,8 +1,8 @@
 // Package atomicfile knows how to make a file or a directory appear under its final name whole or not at all, whatever
 // fails on the way. It does not know what is in them.
 //
-// Everything is written under a temporary name beside the final one, flushed, and renamed; then the directory is flushed.
-// A process that dies on the way leaves only a temporary, which Sweep recognises and removes.
+// Everything is written under a temporary name beside the final one, flushed, and renamed; then the directory is
+// flushed. A process that dies on the way leaves only a temporary, which Sweep recognises and removes.
 package atomicfile
 
 import (
@@ -30,9 +30,9 @@ func WriteFile(fsys FS, path string, data []byte, perm fs.FileMode) error {
 	return f.Commit()
 }
 
-// Append adds data to the end of a file that exists, and flushes it. Unlike all else here it is not all or nothing: after an
-// error the file may hold data in part, or whole. Readers of such a file must know where its last whole record ends.
-// A nil fsys means OS.
+// Append adds data to the end of a file that exists, and flushes it. Unlike all else here it is not all or nothing:
+// after an error the file may hold data in part, or whole. Readers of such a file must know where its last whole record
+// ends. A nil fsys means OS.
 func Append(fsys FS, path string, data []byte) error {
 	if fsys == nil {
 		fsys = OS
@@ -66,7 +66,8 @@ type File struct {
 }
 
 // Create starts a file that will appear as path on Commit; a regular file of that name is replaced then, and its
-// permissions are kept; a symbolic link is replaced, not followed. Without an existing file, perm is used (before umask). The caller commits or aborts:
+// permissions are kept; a symbolic link is replaced, not followed. Without an existing file, perm is used (before
+// umask). The caller commits or aborts:
 //
 //	f, err := atomicfile.Create(nil, path, 0o666)
 //	if err != nil { return err }
@@ -113,9 +114,9 @@ func (f *File) Write(p []byte) (int, error) {
 	return n, nil
 }
 
-// Commit flushes the file, gives it its final name and flushes the directory. If it fails, the final name still has what
-// it had before, except when only the last flush failed: then the new file is whole and in place, but a power cut may
-// undo the rename, and the error says so.
+// Commit flushes the file, gives it its final name and flushes the directory. If it fails, the final name still has
+// what it had before, except when only the last flush failed: then the new file is whole and in place, but a power cut
+// may undo the rename, and the error says so.
 func (f *File) Commit() error {
 	if f.done {
 		return fmt.Errorf("commit %s: %w", f.path, ErrClosed)
@@ -159,7 +160,8 @@ func (f *File) Abort() {
 func syncParent(fsys FS, path string) error {
 	dir := filepath.Dir(path)
 	if err := fsys.SyncDir(dir); err != nil {
-		return fmt.Errorf("%s is written, but its directory could not be flushed to disk (%w): after a power cut it may be missing; check the disk", path, err)
+		return fmt.Errorf("%s is written, but its directory could not be flushed to disk (%w): after a power cut it "+
+			"may be missing; check the disk", path, err)
 	}
 	return nil
 }

@@ -75,18 +75,21 @@ func TestFileEveryFault(t *testing.T) {
 					got, rerr := os.ReadFile(path)
 					switch {
 					case err == nil && !bytes.Equal(got, newData):
-						t.Fatalf("operation %d: success, but the file has %d bytes, want %d", at, len(got), len(newData))
+						t.Fatalf("operation %d: success, but the file has %d bytes, want %d", at, len(got),
+							len(newData))
 					case rerr != nil && (exists || !errors.Is(rerr, fs.ErrNotExist)):
 						t.Fatalf("operation %d: %v", at, rerr)
 					case rerr == nil && !bytes.Equal(got, newData) && !(exists && bytes.Equal(got, oldData)):
-						t.Fatalf("operation %d: the file has %d bytes, neither old nor new; log %q", at, len(got), ffs.Log())
+						t.Fatalf("operation %d: the file has %d bytes, neither old nor new; log %q", at, len(got),
+							ffs.Log())
 					}
 					if err != nil && !errors.Is(err, syscall.ENOSPC) {
 						t.Fatalf("operation %d: got error %v, want one that wraps ENOSPC", at, err)
 					}
 					if err != nil && m.mode == faultfs.Fail {
 						if left := temps(t, dir); len(left) > 0 {
-							t.Fatalf("operation %d: temporaries %q left after a failure that could be cleaned up", at, left)
+							t.Fatalf("operation %d: temporaries %q left after a failure that could be cleaned up", at,
+								left)
 						}
 					}
 					if !ffs.Hit() {
@@ -211,7 +214,8 @@ func TestDirEveryFault(t *testing.T) {
 					a, aerr := os.ReadFile(filepath.Join(path, "a.bin"))
 					b, berr := os.ReadFile(filepath.Join(path, "sub", "b.bin"))
 					if aerr != nil || berr != nil || len(a) != 100 || string(b) != "first second" {
-						t.Fatalf("operation %d: incomplete directory: a %d bytes %v, b %q %v; log %q", at, len(a), aerr, b, berr, ffs.Log())
+						t.Fatalf("operation %d: incomplete directory: a %d bytes %v, b %q %v; log %q", at, len(a), aerr,
+							b, berr, ffs.Log())
 					}
 				}
 				if err != nil && m.mode == faultfs.Fail {
@@ -377,7 +381,8 @@ func TestSweep(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer live.Abort()
-	// Another process that lives (this one's parent), another host, an earlier process of our number, and users' own files.
+	// Another process that lives (this one's parent), another host, an earlier process of our number, and users' own
+	// files.
 	host := strings.Split(strings.Split(dead[0], ".ggtmp-")[1], "-")[0]
 	keep := []string{
 		fmt.Sprintf(".a.ggtmp-%s-%d-0123456789abcdef-1", host, os.Getppid()),

@@ -7,7 +7,8 @@ import (
 	"path/filepath"
 )
 
-// A Dir is a directory being filled under a temporary name until Commit gives it its own. It is not safe for concurrent use.
+// A Dir is a directory being filled under a temporary name until Commit gives it its own. It is not safe for concurrent
+// use.
 type Dir struct {
 	fsys FS
 	path string
@@ -38,7 +39,9 @@ func CreateDir(fsys FS, path string) (*Dir, error) {
 func refuseExisting(fsys FS, path string) error {
 	switch _, err := fsys.Lstat(path); {
 	case err == nil:
-		return fmt.Errorf("create directory %s: %w; an existing directory is not overwritten, name another or remove it", path, fs.ErrExist)
+		return fmt.Errorf(
+			"create directory %s: %w; an existing directory is not overwritten, name another or remove it", path,
+			fs.ErrExist)
 	case !errors.Is(err, fs.ErrNotExist):
 		return explain("create directory", path, err)
 	}
@@ -102,8 +105,8 @@ func (d *Dir) inner(op, name string) (string, error) {
 	return filepath.Join(d.tmp, name), nil
 }
 
-// Commit flushes the directory and gives it its final name. It fails, and the directory is dropped, if any write into it
-// failed, if a file is still open, or if path has come into being meanwhile.
+// Commit flushes the directory and gives it its final name. It fails, and the directory is dropped, if any write into
+// it failed, if a file is still open, or if path has come into being meanwhile.
 func (d *Dir) Commit() error {
 	if d.done {
 		return fmt.Errorf("commit %s: %w", d.path, ErrClosed)

@@ -27,13 +27,16 @@ func explain(op, path string, err error) error {
 	case errors.Is(err, syscall.ENOSPC), isDiskFull(err):
 		return fmt.Errorf("%s %s: %w: free some space on that disk or choose another folder", op, path, cause)
 	case errors.Is(err, syscall.EDQUOT):
-		return fmt.Errorf("%s %s: %w: your disk quota is used up; remove files or choose another folder", op, path, cause)
+		return fmt.Errorf("%s %s: %w: your disk quota is used up; remove files or choose another folder", op, path,
+			cause)
 	case errors.Is(err, syscall.EROFS):
 		return fmt.Errorf("%s %s: %w: choose a folder on a disk that can be written", op, path, cause)
 	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("%s %s: %w: you may not write in %s; choose a folder of your own or change its permissions", op, path, cause, dir)
+		return fmt.Errorf("%s %s: %w: you may not write in %s; choose a folder of your own or change its permissions",
+			op, path, cause, dir)
 	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("%s %s: %w: the folder %s must exist; make it first or correct the name", op, path, cause, dir)
+		return fmt.Errorf("%s %s: %w: the folder %s must exist; make it first or correct the name", op, path, cause,
+			dir)
 	case errors.Is(err, syscall.ENAMETOOLONG):
 		return fmt.Errorf("%s %s: %w: choose a shorter name", op, path, cause)
 	}

@@ -14,9 +14,9 @@ import (
 	"syscall"
 )
 
-// A temporary's name is .NAME.ggtmp-HOST-PID-START-COUNT: HOST a hash of the host's name (on a shared disk another host's
-// process numbers say nothing), PID the process, START a number drawn when the process started (in a container every run
-// may have the same PID), COUNT its running number.
+// A temporary's name is .NAME.ggtmp-HOST-PID-START-COUNT: HOST a hash of the host's name (on a shared disk another
+// host's process numbers say nothing), PID the process, START a number drawn when the process started (in a container
+// every run may have the same PID), COUNT its running number.
 var (
 	tempPattern = regexp.MustCompile(`^\..*\.ggtmp-([0-9a-f]{8})-([0-9]+)-([0-9a-f]{16})-[0-9]+$`)
 	hostTag     = makeHostTag()
@@ -46,7 +46,8 @@ func tempName(path string) string {
 	if len(base) > 180 {
 		base = base[:180]
 	}
-	return filepath.Join(filepath.Dir(path), fmt.Sprintf(".%s.ggtmp-%s-%d-%s-%d", base, hostTag, os.Getpid(), startTag, tempCount.Add(1)))
+	return filepath.Join(filepath.Dir(path),
+		fmt.Sprintf(".%s.ggtmp-%s-%d-%s-%d", base, hostTag, os.Getpid(), startTag, tempCount.Add(1)))
 }
 
 // IsTemp says whether a file or directory name (without its folder) is one of this package's temporaries. Readers of a

@@ -17,7 +17,8 @@ import (
 const module = "github.com/ggtune/ggtune/"
 
 // topLevel are the folders of the design, and no others.
-var topLevel = []string{".ci", "bindings", "cmd", "docs", "engine", "finetune", "internal", "quant", "scripts", "third_party"}
+var topLevel = []string{".ci", "bindings", "cmd", "docs", "engine", "finetune", "internal", "quant", "scripts",
+	"third_party"}
 
 // allowed says what a folder and those below it may import of this module: the folders listed and all below them. The
 // longest folder that holds a package counts. A package may always import what lies below its own folder.
@@ -47,14 +48,16 @@ var exceptions = []struct {
 	{"bindings/llama", "engine/gguf", true, "it writes adapters and broken files for llama.cpp to open"},
 	{"engine/synth", "bindings/ggml", true, "only ggml can say what its blocks hold"},
 	{"engine/synth", "bindings/llama", true, "only llama.cpp can say that a generated model is whole"},
-	{"internal/refmodel", "engine/gguf", false, "it reads and writes GGUF files; a second reader would be a second way of doing it"},
+	{"internal/refmodel", "engine/gguf", false,
+		"it reads and writes GGUF files; a second reader would be a second way of doing it"},
 }
 
 // loop is what the training loop, in finetune itself, builds on: it knows no file, no text and no settings.
 var loop = []string{"finetune/encode", "finetune/method", "finetune/optim"}
 
 // testOnly packages are for tests and stay out of the binary.
-var testOnly = []string{"internal/testdata", "internal/atomicfile/faultfs", "internal/fuzzing", "internal/chromium", "engine/backend/distant",
+var testOnly = []string{"internal/testdata", "internal/atomicfile/faultfs", "internal/fuzzing", "internal/chromium",
+	"engine/backend/distant",
 	"engine/backend/parity"}
 
 // A file is one Go file: its folder, its imports of this module (without the module path) and others.
@@ -169,7 +172,8 @@ func violation(f file, to string) string {
 	if !f.test && !under(f.dir, "internal") && slices.Contains(testOnly, to) {
 		return "it is for tests only"
 	}
-	if below := under(f.dir, "engine") || under(f.dir, "quant"); below && !f.test && to == "bindings/llama" && f.dir != "engine/verify" {
+	if below := under(f.dir, "engine") || under(f.dir, "quant"); below && !f.test && to == "bindings/llama" &&
+		f.dir != "engine/verify" {
 		return "engine/verify is the only package of engine, and of what it builds on, that imports llama.cpp"
 	}
 	switch within := under(f.dir, "finetune"); {
@@ -287,7 +291,8 @@ func TestFolders(t *testing.T) {
 	}
 }
 
-// llama.cpp asserts, or worse, on models and adapters that are not what it expects: they reach it through one door, where they are checked.
+// llama.cpp asserts, or worse, on models and adapters that are not what it expects: they reach it through one door,
+// where they are checked.
 func TestOneDoorToLlama(t *testing.T) {
 	const door = "engine/verify/open.go"
 	open := regexp.MustCompile(`\b(llama\.OpenModel|llama\.PlanMemory|\w+\.LoadAdapter)\(`)
@@ -367,7 +372,8 @@ func TestViolation(t *testing.T) {
 		{"engine/synth/spec_test.go", "bindings/llama", true},
 		{"extra/x.go", "internal/registry", false},
 	} {
-		f := file{path: tt.path, dir: filepath.ToSlash(filepath.Dir(tt.path)), test: strings.HasSuffix(tt.path, "_test.go")}
+		f := file{path: tt.path, dir: filepath.ToSlash(filepath.Dir(tt.path)),
+			test: strings.HasSuffix(tt.path, "_test.go")}
 		f.external = strings.HasSuffix(tt.path, "/external_test.go")
 		if why := violation(f, tt.to); (why == "") != tt.ok {
 			t.Errorf("%s imports %s: got %q, want allowed %v", tt.path, tt.to, why, tt.ok)

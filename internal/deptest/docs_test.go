@@ -9,7 +9,8 @@ import (
 )
 
 // placeInText finds what a document names of the source, in backticks: `engine/graph`, `finetune/method/NAME.go`.
-var placeInText = regexp.MustCompile("`((?:" + strings.ReplaceAll(strings.Join(topLevel, "|"), ".", `\.`) + ")/[^`\\s]+)`")
+var placeInText = regexp.MustCompile("`((?:" + strings.ReplaceAll(strings.Join(topLevel, "|"), ".", `\.`) +
+	")/[^`\\s]+)`")
 
 // TestDocsNameRealPlaces holds the documents to the source: what they name is there. NAME stands for some name.
 func TestDocsNameRealPlaces(t *testing.T) {

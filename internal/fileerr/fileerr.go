@@ -1,5 +1,5 @@
-// Package fileerr words what kept a file from being opened, so that models, data and settings are missed in the same words.
-// It opens nothing itself.
+// Package fileerr words what kept a file from being opened, so that models, data and settings are missed in the same
+// words. It opens nothing itself.
 package fileerr
 
 import (
@@ -10,7 +10,8 @@ import (
 	"syscall"
 )
 
-// Open is the error of a file that could not be opened or read: what, why, and how to mend it. The cause stays matchable.
+// Open is the error of a file that could not be opened or read: what, why, and how to mend it. The cause stays
+// matchable.
 func Open(path string, err error) error {
 	var pe *fs.PathError
 	if errors.As(err, &pe) {

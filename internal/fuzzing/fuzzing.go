@@ -7,8 +7,9 @@ import (
 	"testing"
 )
 
-// minimize bounds the executions that go into making one interesting input smaller. Go's own bound is a minute: it tries to leave out every
-// run of bytes, whose number grows with the square of the length, so that ten seconds of fuzzing a Parquet file ran four inputs.
+// minimize bounds the executions that go into making one interesting input smaller. Go's own bound is a minute: it
+// tries to leave out every run of bytes, whose number grows with the square of the length, so that ten seconds of
+// fuzzing a Parquet file ran four inputs.
 const minimize = "64x"
 
 // Main is what a package with fuzz targets calls from TestMain.

@@ -6,8 +6,8 @@
 // came in marked (Marked) keeps the mark, byte by byte, through slicing, stripping, splitting, joining and tojson, so
 // that the rendered text says by itself which parts of it are a message's own words (Piece.Origin). Nothing is searched
 // for and nothing can be forged by the content. The maintained Go library, gonja v2.9.1, was tried first: 4 of 37
-// published templates do not parse with it and a fifth stops when rendered, none and undefined are one value, dictionaries
-// are sorted, and a macro that calls itself exhausts the stack, which ends a Go process.
+// published templates do not parse with it and a fifth stops when rendered, none and undefined are one value,
+// dictionaries are sorted, and a macro that calls itself exhausts the stack, which ends a Go process.
 //
 // Templates come from strangers. A template can reach nothing but the values it is given: there are no loaders, and
 // include, import, extends and block are refused when it is parsed. Work, memory, output and depth are counted and

@@ -10,8 +10,8 @@ type Limits struct {
 	// Steps is the number of nodes evaluated, with a surcharge for work on long strings. Default 20 million, about a
 	// few seconds at worst; a real template takes some hundred per message.
 	Steps int
-	// Bytes is the total size of the strings and lists built, also of those that are dropped again. Default 128 MiB plus
-	// 64 times the size of the values passed in.
+	// Bytes is the total size of the strings and lists built, also of those that are dropped again. Default 128 MiB
+	// plus 64 times the size of the values passed in.
 	Bytes int
 	// Output is the size of the rendered text, bytes. Default 16 MiB plus 16 times the size of the values passed in.
 	Output int
@@ -68,7 +68,8 @@ const MaxSource = 1 << 20
 func Parse(name, source string) (t *Template, err error) {
 	defer rescue(name, &err)
 	if len(source) > MaxSource {
-		panic(&Error{Line: 1, Message: fmt.Sprintf("the template has %d bytes; at most %d are accepted", len(source), MaxSource)})
+		panic(&Error{Line: 1,
+			Message: fmt.Sprintf("the template has %d bytes; at most %d are accepted", len(source), MaxSource)})
 	}
 	p := &parser{toks: lex(source)}
 	body := p.parseTemplate()
@@ -87,8 +88,8 @@ type Piece struct {
 	Generation bool
 }
 
-// Render runs the template on the variables and gives its output, in pieces without empty ones. now is what strftime_now
-// shows. An error is an *Error.
+// Render runs the template on the variables and gives its output, in pieces without empty ones. now is what
+// strftime_now shows. An error is an *Error.
 func (t *Template) Render(vars *Dict, now time.Time, limits Limits) (pieces []Piece, err error) {
 	defer rescue(t.name, &err)
 	size := inputSize(vars, 0)

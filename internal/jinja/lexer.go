@@ -199,8 +199,8 @@ func (l *lexer) lexRaw(i int) {
 	l.close(end, "%}")
 }
 
-// lexTag takes the tokens of an expression or statement up to its end mark. Brackets are balanced, so that "}}" can close
-// two dictionaries.
+// lexTag takes the tokens of an expression or statement up to its end mark. Brackets are balanced, so that "}}" can
+// close two dictionaries.
 func (l *lexer) lexTag(mark string, end tokKind) {
 	var stack []byte
 	for l.pos < len(l.src) {
@@ -273,8 +273,10 @@ func (l *lexer) lexOp(stack []byte) []byte {
 }
 
 var (
-	floatPat = regexp.MustCompile(`^[0-9](?:_?[0-9])*(?:(?:\.[0-9](?:_?[0-9])*)?[eE][+-]?[0-9](?:_?[0-9])*|\.[0-9](?:_?[0-9])*)`)
-	intPat   = regexp.MustCompile(`^(?:0[bB](?:_?[01])+|0[oO](?:_?[0-7])+|0[xX](?:_?[0-9a-fA-F])+|[1-9](?:_?[0-9])*|0(?:_?0)*)`)
+	floatPat = regexp.MustCompile(
+		`^[0-9](?:_?[0-9])*(?:(?:\.[0-9](?:_?[0-9])*)?[eE][+-]?[0-9](?:_?[0-9])*|\.[0-9](?:_?[0-9])*)`)
+	intPat = regexp.MustCompile(
+		`^(?:0[bB](?:_?[01])+|0[oO](?:_?[0-7])+|0[xX](?:_?[0-9a-fA-F])+|[1-9](?:_?[0-9])*|0(?:_?0)*)`)
 )
 
 func (l *lexer) lexNumber() {
@@ -307,7 +309,8 @@ func (l *lexer) lexString(quote byte) {
 }
 
 var simpleEscapes = map[byte]string{
-	'\n': "", '\\': "\\", '\'': "'", '"': "\"", 'a': "\a", 'b': "\b", 'f': "\f", 'n': "\n", 'r': "\r", 't': "\t", 'v': "\v",
+	'\n': "", '\\': "\\", '\'': "'", '"': "\"", 'a': "\a", 'b': "\b", 'f': "\f", 'n': "\n", 'r': "\r", 't': "\t",
+	'v': "\v",
 }
 
 // unescape decodes the escapes of a Python string literal; an unknown one stands for itself, as in Python.

@@ -17,8 +17,10 @@ func TestBombs(t *testing.T) {
 		{"nested loops", nested},
 		{"long range", "{{ range(1000000000) }}"},
 		{"output", "{% for i in range(100000) %}" + strings.Repeat("x", 1000) + "{% endfor %}"},
-		{"doubling", "{% set ns = namespace(s='x') %}{% for i in range(100) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}"},
-		{"doubling lists", "{% set ns = namespace(s=[1]) %}{% for i in range(100) %}{% set ns.s = ns.s + ns.s %}{% endfor %}"},
+		{"doubling",
+			"{% set ns = namespace(s='x') %}{% for i in range(100) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}"},
+		{"doubling lists",
+			"{% set ns = namespace(s=[1]) %}{% for i in range(100) %}{% set ns.s = ns.s + ns.s %}{% endfor %}"},
 		{"repeat", "{{ 'x' * 9223372036854775807 }}"},
 		{"repeat lists", "{{ [1, 2] * 1000000000000 }}"},
 		{"replace", "{% set a = 'x' * 100000 %}{{ a.replace('x', a).replace('x', a) }}"},
@@ -27,13 +29,16 @@ func TestBombs(t *testing.T) {
 		{"macro", "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}"},
 		{"two macros", "{% macro f() %}{{ g() }}{% endmacro %}{% macro g() %}{{ f() }}{% endmacro %}{{ f() }}"},
 		{"default of a macro", "{% macro f(a=f()) %}{% endmacro %}{{ f() }}"},
-		{"caller", "{% macro f() %}{{ caller() }}{% endmacro %}{% macro g() %}{% call f() %}{{ g() }}{% endcall %}{% endmacro %}{{ g() }}"},
+		{"caller", "{% macro f() %}{{ caller() }}{% endmacro %}{% macro g() %}{% call f() %}{{ g() }}{% endcall %}{% " +
+			"endmacro %}{{ g() }}"},
 		{"recursive loop", "{% for x in [1] recursive %}{{ loop([1]) }}{% endfor %}"},
 		{"growing list", "{% set l = [1] %}{% for i in range(100000) %}{% set _ = l.extend(l) %}{% endfor %}"},
 		{"cyclic list", "{% set l = [] %}{% set _ = l.append(l) %}{{ l }}"},
 		{"cyclic json", "{% set l = [] %}{% set _ = l.append(l) %}{{ l|tojson }}"},
-		{"cyclic compare", "{% set l = [] %}{% set _ = l.append(l) %}{% set m = [] %}{% set _ = m.append(m) %}{{ l == m }}"},
-		{"cyclic order", "{% set l = [] %}{% set _ = l.append(l) %}{% set m = [] %}{% set _ = m.append(m) %}{{ l < m }}"},
+		{"cyclic compare",
+			"{% set l = [] %}{% set _ = l.append(l) %}{% set m = [] %}{% set _ = m.append(m) %}{{ l == m }}"},
+		{"cyclic order",
+			"{% set l = [] %}{% set _ = l.append(l) %}{% set m = [] %}{% set _ = m.append(m) %}{{ l < m }}"},
 		{"wide cycle", "{% set l = [] %}{% set _ = l.append(l) %}{% set _ = l.append(l) %}{{ l }}"},
 		{"long search", "{% set a = 'x' * 1000000 %}{% for i in range(100000) %}{{ 'y' in a }}{% endfor %}"},
 		{"power", "{{ 10 ** 10 ** 10 }}"},
@@ -86,7 +91,8 @@ func TestDeepSource(t *testing.T) {
 // TestRefused lists what a template cannot do, with the message.
 func TestRefused(t *testing.T) {
 	for source, want := range map[string]string{
-		"{% include '/etc/passwd' %}":       `the tag "include" is not allowed in a chat template: it would read another file`,
+		"{% include '/etc/passwd' %}": `the tag "include" is not allowed in a chat template: it would read ` +
+			`another file`,
 		"\n{% import 'x' as y %}":           `chat template test, line 2: the tag "import" is not allowed`,
 		"{% extends 'x' %}":                 `the tag "extends" is not allowed`,
 		"{{ ''.__class__.__mro__ }}":        `'str object' has no attribute '__class__'`,
@@ -107,7 +113,8 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// TestOrigins follows marked text through every kind of operation: each byte keeps its origin, and template text has none.
+// TestOrigins follows marked text through every kind of operation: each byte keeps its origin, and template text has
+// none.
 func TestOrigins(t *testing.T) {
 	vars := jinja.NewDict()
 	vars.Set("a", jinja.Marked("  Größe, <b>  ", 1))
@@ -125,11 +132,12 @@ func TestOrigins(t *testing.T) {
 		"{{ a.strip()|upper }}":           "{1:GRÖSSE, <B>}",
 		"{{ d|tojson }}":                  `{"{3:kß}": "{3:v\n\"}"}`,
 		"{{ d }}":                         `{'{3:kß}': '{3:v\n"}'}`,
-		"{% for k, v in d|items %}{{ k }}={{ v }}{% endfor %}":                "{3:kß}={3:v\n\"}",
-		"{% set x %}<{{ b }}>{% endset %}{{ x }}":                             "<{2:b,b}>",
-		"{% macro f(x) %}({{ x }}){% endmacro %}{{ f(b) ~ f('b,b') }}":        "({2:b,b})(b,b)",
-		"{{ [b, 'x', a.strip()]|join('+') }}":                                 "{2:b,b}+x+{1:Größe, <b>}",
-		"{{ '%s!' % b }} {{ a.strip()|e }} {{ b|indent(2, true) }}":           "{2:b,b}! {1:Größe, &lt;b&gt;}   {2:b,b}",
+		"{% for k, v in d|items %}{{ k }}={{ v }}{% endfor %}":         "{3:kß}={3:v\n\"}",
+		"{% set x %}<{{ b }}>{% endset %}{{ x }}":                      "<{2:b,b}>",
+		"{% macro f(x) %}({{ x }}){% endmacro %}{{ f(b) ~ f('b,b') }}": "({2:b,b})(b,b)",
+		"{{ [b, 'x', a.strip()]|join('+') }}":                          "{2:b,b}+x+{1:Größe, <b>}",
+		"{{ '%s!' % b }} {{ a.strip()|e }} {{ b|indent(2, true) }}": "{2:b,b}! {1:Größe, &lt;b&gt;}   " +
+			"{2:b,b}",
 		"{{ b.partition(',')[2] }}{{ b|first }}{{ b|replace('b', 'c') }}":     "{2:bb}c{2:,}c",
 		"{% if b == 'b,b' and b in ['b,b'] and b is eq 'b,b' %}y{% endif %}":  "y",
 		"{{ a.split()[0] ~ b.splitlines()[0] ~ (a|list)[2] ~ b.title() }}":    "{1:Größe,}{2:b,b}{1:G}{2:B,B}",

@@ -92,7 +92,8 @@ func simple(f func(Str) Str) func(s *state, t Str, a args) Value {
 }
 
 // capitals are the letters that become several as capitals, which strings.ToUpper leaves.
-var capitals = strings.NewReplacer("ß", "SS", "ŉ", "ʼN", "ﬀ", "FF", "ﬁ", "FI", "ﬂ", "FL", "ﬃ", "FFI", "ﬄ", "FFL", "ﬅ", "ST", "ﬆ", "ST")
+var capitals = strings.NewReplacer("ß", "SS", "ŉ", "ʼN", "ﬀ", "FF", "ﬁ", "FI", "ﬂ", "FL", "ﬃ", "FFI", "ﬄ", "FFL", "ﬅ",
+	"ST", "ﬆ", "ST")
 
 func upper(t Str) Str {
 	return t.mapRuns(func(p string) string { return strings.ToUpper(capitals.Replace(p)) })
@@ -135,7 +136,8 @@ func isAll(f func(rune) bool) func(s *state, t Str, a args) Value {
 }
 
 func isCase(t string, to func(string) string) bool {
-	return to(t) == t && strings.IndexFunc(t, func(r rune) bool { return unicode.IsUpper(r) || unicode.IsLower(r) }) >= 0
+	return to(t) == t &&
+		strings.IndexFunc(t, func(r rune) bool { return unicode.IsUpper(r) || unicode.IsLower(r) }) >= 0
 }
 
 func (s *state) stripArgs(t Str, a args, left, right bool) Value {

@@ -311,6 +311,7 @@ func (s *state) formatOne(spec string, verb byte, v Value) Str {
 		_, f, _, _ := number(v)
 		return plain(strconv.FormatFloat(f, 'f', prec, 64))
 	}
-	s.fail("the format %%%s%c of a %s is not supported; supported: %%s %%r %%d %%i %%x %%f %%.nf", spec, verb, typeName(v))
+	s.fail("the format %%%s%c of a %s is not supported; supported: %%s %%r %%d %%i %%x %%f %%.nf", spec, verb,
+		typeName(v))
 	return Str{}
 }

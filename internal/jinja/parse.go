@@ -113,9 +113,11 @@ func (p *parser) parseBody(ends ...string) ([]node, string) {
 
 // refused are the statements of Jinja that a chat template cannot have, each with the reason.
 var refused = map[string]string{
-	"include": "it would read another file", "import": "it would read another file", "from": "it would read another file",
+	"include": "it would read another file", "import": "it would read another file",
+	"from":    "it would read another file",
 	"extends": "it would read another file", "block": "it serves template inheritance, which reads other files",
-	"autoescape": "nothing is escaped here", "trans": "there are no translations here", "do": "transformers does not know it",
+	"autoescape": "nothing is escaped here", "trans": "there are no translations here",
+	"do": "transformers does not know it",
 }
 
 func (p *parser) parseStatement(name token) node {
@@ -158,7 +160,9 @@ func (p *parser) parseStatement(name token) node {
 	if strings.HasPrefix(name.text, "end") || name.text == "else" || name.text == "elif" {
 		p.fail(name.line, "the tag %q closes nothing that is open", name.text)
 	}
-	p.fail(name.line, "the tag %q is unknown; known: break, call, continue, filter, for, generation, if, macro, raw, set, with", name.text)
+	p.fail(name.line,
+		"the tag %q is unknown; known: break, call, continue, filter, for, generation, if, macro, raw, set, with",
+		name.text)
 	return nil
 }
 

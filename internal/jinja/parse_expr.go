@@ -366,7 +366,8 @@ func (p *parser) parseTest(operand expr) expr {
 	case c.kind == tokName && (c.text == "else" || c.text == "or" || c.text == "and"):
 	case c.kind == tokName && c.text == "is":
 		p.fail(c.line, "tests cannot be chained with \"is\"")
-	case c.kind == tokName, c.kind == tokString, c.kind == tokInt, c.kind == tokFloat, p.is(tokOp, "["), p.is(tokOp, "{"):
+	case c.kind == tokName, c.kind == tokString, c.kind == tokInt, c.kind == tokFloat, p.is(tokOp, "["),
+		p.is(tokOp, "{"):
 		t.args.pos = []expr{p.parsePostfix(p.parsePrimary())}
 	}
 	return t

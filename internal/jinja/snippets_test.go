@@ -7,8 +7,8 @@ import (
 	"github.com/ggtune/ggtune/internal/jinja"
 )
 
-// TestSnippets compares the language piece by piece with jinja2 (scripts/record_templates.py): the same text, or an error
-// where jinja2 has one.
+// TestSnippets compares the language piece by piece with jinja2 (scripts/record_templates.py): the same text, or an
+// error where jinja2 has one.
 func TestSnippets(t *testing.T) {
 	var sources []string
 	readJSON(t, "testdata/snippets.json", &sources)

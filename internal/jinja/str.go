@@ -14,8 +14,8 @@ type run struct {
 
 // Str is a string value. Each of its bytes has an origin; runs is nil where all of them are 0.
 //
-// safe is jinja2's Markup: text that the filters safe and escape made. Joining it with other text by + escapes that other text
-// for HTML, also where nothing else is escaped, as is the case in chat templates (~ does not escape there).
+// safe is jinja2's Markup: text that the filters safe and escape made. Joining it with other text by + escapes that
+// other text for HTML, also where nothing else is escaped, as is the case in chat templates (~ does not escape there).
 type Str struct {
 	s    string
 	runs []run // ends ascend, the last is len(s)

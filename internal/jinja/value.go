@@ -7,8 +7,8 @@ import (
 	"unicode"
 )
 
-// A Value is what a template computes with: nil (none), bool, int64, float64, Str, *List, *Dict, *Undefined, *Namespace,
-// *loop, *function, or rawNumber.
+// A Value is what a template computes with: nil (none), bool, int64, float64, Str, *List, *Dict, *Undefined,
+// *Namespace, *loop, *function, or rawNumber.
 type Value any
 
 type (
@@ -18,7 +18,8 @@ type (
 		Tuple bool
 	}
 
-	// Undefined is the value of a name or attribute that does not exist. It prints as nothing and fails when it is used.
+	// Undefined is the value of a name or attribute that does not exist. It prints as nothing and fails when it is
+	// used.
 	Undefined struct {
 		what string // "'x'", "'dict' has no attribute 'y'"
 	}

@@ -66,8 +66,9 @@ func (s *Server) URL(l net.Listener) string { return "http://" + l.Addr().String
 func Listen(port int) (net.Listener, error) {
 	l, err := net.Listen("tcp4", fmt.Sprintf("127.0.0.1:%d", port))
 	if err != nil {
-		return nil, fmt.Errorf("serve the page on 127.0.0.1:%d: %w; choose another port with --port, or leave it out for "+
-			"a free one", port, err)
+		return nil, fmt.Errorf(
+			"serve the page on 127.0.0.1:%d: %w; choose another port with --port, or leave it out for "+
+				"a free one", port, err)
 	}
 	return l, nil
 }
@@ -114,15 +115,17 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("Referrer-Policy", "same-origin")
 	h.Set("Cache-Control", "no-store")
 	if !local(r.Host) {
-		s.Refuse(w, http.StatusForbidden, "This address is not served here", "The page is served to this machine only, "+
-			"under 127.0.0.1 or localhost. Open the address that ggtune printed.")
+		s.Refuse(w, http.StatusForbidden, "This address is not served here",
+			"The page is served to this machine only, "+
+				"under 127.0.0.1 or localhost. Open the address that ggtune printed.")
 		return
 	}
 	key, rest, slash := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
 	if subtle.ConstantTimeCompare([]byte(key), []byte(s.key)) != 1 {
-		s.Refuse(w, http.StatusForbidden, "This page is from another run", fmt.Sprintf("Its address holds a key that is "+
-			"made anew each time %s starts. Open the address that ggtune printed last in its terminal. %s",
-			s.cfg.Command, s.cfg.Kept))
+		s.Refuse(w, http.StatusForbidden, "This page is from another run",
+			fmt.Sprintf("Its address holds a key that is "+
+				"made anew each time %s starts. Open the address that ggtune printed last in its terminal. %s",
+				s.cfg.Command, s.cfg.Kept))
 		return
 	}
 	if !slash {

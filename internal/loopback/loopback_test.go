@@ -31,15 +31,20 @@ func TestWhoMayAsk(t *testing.T) {
 		{"an order from no page", "POST", s.Path() + "stop", none, 200, "POST /stop"},
 		{"through a tunnel", "GET", s.Path(), host("localhost:9999"), 200, "GET /"},
 		{"without the slash", "GET", strings.TrimSuffix(s.Path(), "/"), none, 308, ""},
-		{"no key", "GET", "/", none, 403, "each time ggtune x starts. Open the address that ggtune printed last in its terminal. All is kept."},
+		{"no key", "GET", "/", none, 403,
+			"each time ggtune x starts. Open the address that ggtune printed last in its terminal. All is kept."},
 		{"another key", "POST", "/ABC/stop", none, 403, "This page is from another run"},
 		{"a part of the key", "GET", s.Path()[:10] + "/", none, 403, "This page is from another run"},
 		{"another host", "GET", s.Path(), host("evil.example"), 403, "served to this machine only"},
-		{"a host that begins as ours", "GET", s.Path(), host("127.0.0.1.evil.example"), 403, "served to this machine only"},
-		{"another origin", "POST", s.Path() + "stop", header("Origin", "http://evil.example"), 403, "Orders are taken only"},
-		{"another port's origin", "POST", s.Path() + "stop", header("Origin", "http://127.0.0.1:1"), 403, "Orders are taken only"},
+		{"a host that begins as ours", "GET", s.Path(), host("127.0.0.1.evil.example"), 403,
+			"served to this machine only"},
+		{"another origin", "POST", s.Path() + "stop", header("Origin", "http://evil.example"), 403,
+			"Orders are taken only"},
+		{"another port's origin", "POST", s.Path() + "stop", header("Origin", "http://127.0.0.1:1"), 403,
+			"Orders are taken only"},
 		{"no origin to trust", "POST", s.Path() + "stop", header("Origin", "null"), 403, "Orders are taken only"},
-		{"another site", "DELETE", s.Path() + "stop", header("Sec-Fetch-Site", "cross-site"), 403, "Orders are taken only"},
+		{"another site", "DELETE", s.Path() + "stop", header("Sec-Fetch-Site", "cross-site"), 403,
+			"Orders are taken only"},
 	} {
 		reached = ""
 		r := httptest.NewRequest(tt.method, tt.path, nil)
@@ -47,7 +52,8 @@ func TestWhoMayAsk(t *testing.T) {
 		tt.with(r)
 		w := httptest.NewRecorder()
 		s.ServeHTTP(w, r)
-		if w.Code != tt.code || reached == "" && !strings.Contains(w.Body.String(), tt.want) || reached != "" && reached != tt.want {
+		if w.Code != tt.code || reached == "" && !strings.Contains(w.Body.String(), tt.want) || reached != "" &&
+			reached != tt.want {
 			t.Errorf("%s: got %d, reached %q, want %d with %q:\n%s", tt.name, w.Code, reached, tt.code, tt.want, w.Body)
 		}
 		if csp := w.Header().Get("Content-Security-Policy"); !strings.Contains(csp, "default-src 'none'") ||

@@ -1,5 +1,5 @@
-// Package registry maps names to values of one kind, such as methods or formats, and answers an unknown name with the known
-// ones. It does not know what it holds.
+// Package registry maps names to values of one kind, such as methods or formats, and answers an unknown name with the
+// known ones. It does not know what it holds.
 package registry
 
 import (
@@ -23,8 +23,8 @@ func New[T any](kind string) *Registry[T] {
 	return &Registry[T]{kind: kind, m: map[string]T{}}
 }
 
-// Register adds a value and returns it, so that a package-level variable can hold it. It panics on an empty or a taken name:
-// two files claim one name, which no input can cause.
+// Register adds a value and returns it, so that a package-level variable can hold it. It panics on an empty or a taken
+// name: two files claim one name, which no input can cause.
 func (r *Registry[T]) Register(name string, v T) T {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -73,8 +73,8 @@ func (r *Registry[T]) All() []T {
 	return out
 }
 
-// UnknownError says that a name is not among the known ones. Callers outside a registry (options, configuration keys) make
-// it too, so that all unknown names read alike.
+// UnknownError says that a name is not among the known ones. Callers outside a registry (options, configuration keys)
+// make it too, so that all unknown names read alike.
 type UnknownError struct {
 	Kind  string // "method", "option", "key of run.toml"
 	Name  string
@@ -104,8 +104,8 @@ func fold(name string) string { return marks.Replace(strings.ToLower(name)) }
 func Same(a, b string) bool { return fold(a) == fold(b) }
 
 // Nearest finds the candidate that a misspelt name most likely means: the one with the smallest edit distance, letters'
-// case and the marks - _ . set aside, or else one that begins with name. ok is false if none is near: more than a quarter
-// of the longer one's letters, or of three letters more than one, would have to change.
+// case and the marks - _ . set aside, or else one that begins with name. ok is false if none is near: more than a
+// quarter of the longer one's letters, or of three letters more than one, would have to change.
 func Nearest(name string, candidates []string) (nearest string, ok bool) {
 	key := fold(name)
 	if key == "" {

@@ -1,5 +1,5 @@
-// Package regular opens regular files for reading and nothing else: not a pipe, whose opening waits for a writer that may never
-// come, nor a device, which may have no end. It knows nothing of what is in them.
+// Package regular opens regular files for reading and nothing else: not a pipe, whose opening waits for a writer that
+// may never come, nor a device, which may have no end. It knows nothing of what is in them.
 package regular
 
 import (
@@ -21,7 +21,8 @@ var (
 
 // Open opens a regular file for reading. It does not wait.
 func Open(path string) (*os.File, error) {
-	// Looked at before, because opening a device may do something; and after, because the name may have come to mean another file.
+	// Looked at before, because opening a device may do something; and after, because the name may have come to mean
+	// another file.
 	st, err := os.Stat(path)
 	if err != nil {
 		return nil, fileerr.Open(path, err)
@@ -60,7 +61,8 @@ func ReadFrom(r io.Reader, path string, most int64) ([]byte, error) {
 		return nil, fileerr.Open(path, err)
 	}
 	if int64(len(b)) > most {
-		return nil, fmt.Errorf("open %s: it is %w for what it is to hold: more than %d bytes; check the name", path, ErrSize, most)
+		return nil, fmt.Errorf("open %s: it is %w for what it is to hold: more than %d bytes; check the name", path,
+			ErrSize, most)
 	}
 	return b, nil
 }

@@ -14,7 +14,8 @@ import (
 func TestRead(t *testing.T) {
 	dir := t.TempDir()
 	file, pipe, link := filepath.Join(dir, "file"), filepath.Join(dir, "pipe"), filepath.Join(dir, "link")
-	if err := errors.Join(os.WriteFile(file, []byte("12345"), 0o666), syscall.Mkfifo(pipe, 0o666), os.Symlink(pipe, link)); err != nil {
+	if err := errors.Join(os.WriteFile(file, []byte("12345"), 0o666), syscall.Mkfifo(pipe, 0o666),
+		os.Symlink(pipe, link)); err != nil {
 		t.Fatal(err)
 	}
 	for _, tc := range []struct {

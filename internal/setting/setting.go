@@ -1,5 +1,5 @@
-// Package setting describes the numbers that parts of a run (methods, schedules, optimizers) can be told: each is declared
-// once, beside the part that owns it, and flags, files, checks and help are made from that. It knows no part.
+// Package setting describes the numbers that parts of a run (methods, schedules, optimizers) can be told: each is
+// declared once, beside the part that owns it, and flags, files, checks and help are made from that. It knows no part.
 //
 //	var beta = &setting.Setting{Name: "beta", Usage: "strength of the pull", Range: setting.Above(0, "above 0")}
 //	…Reads: []setting.Use{beta.At(0.1)}…             who reads it, and with which default
@@ -132,9 +132,9 @@ func (s Slot) Get() (x float64, ok bool) { return s.Values.Get(s.Setting) }
 // Set is Values.Set.
 func (s Slot) Set(x float64) { s.Values.Set(s.Setting.Name, x) }
 
-// Resolve gives the values that a reader works with: what is given of the settings it uses, and its defaults for the rest.
-// unread are those of the offered settings that are given and not used; a value that is the default of all says nothing.
-// errs tell of every value out of its range.
+// Resolve gives the values that a reader works with: what is given of the settings it uses, and its defaults for the
+// rest. unread are those of the offered settings that are given and not used; a value that is the default of all says
+// nothing. errs tell of every value out of its range.
 func Resolve(given Values, uses []Use, offered []*Setting) (v Values, unread []*Setting, errs []error) {
 	v = Values{}
 	for _, u := range uses {
@@ -182,8 +182,8 @@ type Reader struct {
 	Uses []Use
 }
 
-// Settings lists what they read, each once: in the order of the readers, and before what stands behind it in its reader's
-// own order.
+// Settings lists what they read, each once: in the order of the readers, and before what stands behind it in its
+// reader's own order.
 func (r Readers) Settings() []*Setting {
 	var out []*Setting
 	for _, one := range r.List {
@@ -231,8 +231,8 @@ func (r Readers) Help(s *Setting) string {
 	return fmt.Sprintf("%s; `NUMBER` %s (%s)", s.Usage, s.Range.Expected, strings.Join(who, ", "))
 }
 
-// Check tells of faults in declarations, which no user can cause: a setting without a name, usage or range, two of one name,
-// a default out of range.
+// Check tells of faults in declarations, which no user can cause: a setting without a name, usage or range, two of one
+// name, a default out of range.
 func (r Readers) Check() error {
 	var errs []error
 	names := map[string]bool{}
@@ -251,7 +251,9 @@ func (r Readers) Check() error {
 				errs = append(errs, fmt.Errorf("%s %s reads --%s twice", r.Kind, one.Name, u.Setting.Name))
 			}
 			if d := u.Setting.Default; d != nil && u.Default != *d {
-				errs = append(errs, fmt.Errorf("%s %s has %g for --%s, whose default is %g", r.Kind, one.Name, u.Default, u.Setting.Name, *d))
+				errs = append(errs,
+					fmt.Errorf("%s %s has %g for --%s, whose default is %g", r.Kind, one.Name, u.Default,
+						u.Setting.Name, *d))
 			}
 			if err := u.Setting.Check(u.Default); err != nil {
 				errs = append(errs, fmt.Errorf("the default of %s %s: %w", r.Kind, one.Name, err))

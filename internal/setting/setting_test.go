@@ -12,7 +12,8 @@ var (
 	pull  = &Setting{Name: "pull", Usage: "strength of the pull", Range: Above(0, "above 0")}
 	rise  = &Setting{Name: "rise", Usage: "rise over `N` steps", Range: Below(0, 100, "steps"), Default: new(3.0)}
 	fall  = &Setting{Name: "fall", Usage: "fall to a `FRACTION`", Range: Within(0, 1, "0 to 1"), Default: new(0.0)}
-	parts = Readers{"part", []Reader{{"a", []Use{rise.Use(), pull.At(0.1)}}, {"b", []Use{rise.Use(), fall.Use(), pull.At(2)}}}}
+	parts = Readers{"part",
+		[]Reader{{"a", []Use{rise.Use(), pull.At(0.1)}}, {"b", []Use{rise.Use(), fall.Use(), pull.At(2)}}}}
 )
 
 func TestRanges(t *testing.T) {
@@ -53,7 +54,8 @@ func TestResolve(t *testing.T) {
 		{"not read", Values{"fall": 0.5}, 0, Values{"pull": 0.1, "rise": 3}, []*Setting{fall}, ""},
 		{"a default of all says nothing", Values{"fall": 0}, 0, Values{"pull": 0.1, "rise": 3}, nil, ""},
 		{"of another kind", Values{"other": 7}, 0, Values{"pull": 0.1, "rise": 3}, nil, ""},
-		{"out of range", Values{"pull": 0, "rise": 100}, 0, Values{"pull": 0.1, "rise": 3}, nil, "--rise is 100; expected steps --pull is 0; expected above 0"},
+		{"out of range", Values{"pull": 0, "rise": 100}, 0, Values{"pull": 0.1, "rise": 3}, nil,
+			"--rise is 100; expected steps --pull is 0; expected above 0"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			got, unread, errs := Resolve(tc.given, parts.List[tc.reader].Uses, parts.Settings())
@@ -62,7 +64,8 @@ func TestResolve(t *testing.T) {
 				texts = append(texts, err.Error())
 			}
 			if !maps.Equal(got, tc.want) || !slices.Equal(unread, tc.unread) || strings.Join(texts, " ") != tc.err {
-				t.Errorf("got %v, unread %v, errors %q; want %v, %v, %q", got, unread, texts, tc.want, tc.unread, tc.err)
+				t.Errorf("got %v, unread %v, errors %q; want %v, %v, %q", got, unread, texts, tc.want, tc.unread,
+					tc.err)
 			}
 		})
 	}
@@ -101,7 +104,8 @@ func TestReaders(t *testing.T) {
 	if got := parts.Of(fall); !slices.Equal(got, []string{"b"}) {
 		t.Errorf("readers of fall: got %v, want b", got)
 	}
-	for s, want := range map[*Setting]string{pull: "strength of the pull; `NUMBER` above 0 (a 0.1, b 2)", rise: "rise over `N` steps"} {
+	for s, want := range map[*Setting]string{pull: "strength of the pull; `NUMBER` above 0 (a 0.1, b 2)",
+		rise: "rise over `N` steps"} {
 		if got := parts.Help(s); got != want {
 			t.Errorf("help: got %q, want %q", got, want)
 		}

@@ -1,5 +1,5 @@
-// Package visible shows the characters that are none and change how those around them are shown. It knows no place where text
-// is shown.
+// Package visible shows the characters that are none and change how those around them are shown. It knows no place
+// where text is shown.
 package visible
 
 import (
@@ -8,8 +8,8 @@ import (
 	"unicode"
 )
 
-// Escape writes format characters (Unicode's class Cf: U+202E, which turns the text after it round, and its kin) as Go does in
-// strings. Two of them belong to the spelling of words and emoji and stay.
+// Escape writes format characters (Unicode's class Cf: U+202E, which turns the text after it round, and its kin) as Go
+// does in strings. Two of them belong to the spelling of words and emoji and stay.
 func Escape(s string) string {
 	if !strings.ContainsFunc(s, misleads) {
 		return s

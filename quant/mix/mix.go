@@ -15,8 +15,8 @@ type Mix struct {
 	Name string // llama.cpp's, in small letters: "q8_0", "q4_k_m"
 	// FileType is llama.cpp's number for general.file_type (enum llama_ftype in llama.h).
 	FileType uint32
-	// Of gives the type that a matrix should have; Fit says whether its rows allow that. Norms, biases and other tensors
-	// of one dimension are not asked for: they stay f32, as llama.cpp needs them.
+	// Of gives the type that a matrix should have; Fit says whether its rows allow that. Norms, biases and other
+	// tensors of one dimension are not asked for: they stay f32, as llama.cpp needs them.
 	Of func(Place) gguf.Type
 	// Written says that models are quantized to it, for which About says in half a line what it is good. Without, it is
 	// known from the models of others.

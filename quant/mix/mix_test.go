@@ -14,7 +14,8 @@ func TestMixes(t *testing.T) {
 	numbers := map[uint32]string{}
 	for _, m := range mixes.All() {
 		if m.Name != strings.ToLower(m.Name) || m.Written == (m.About == "") {
-			t.Errorf("%q: written %v, about %q; want a name in small letters, and what it is good for where it is written",
+			t.Errorf("%q: written %v, about %q; want a name in small letters, and what it is good for where it is "+
+				"written",
 				m.Name, m.Written, m.About)
 		}
 		if other := numbers[m.FileType]; other != "" {
@@ -71,11 +72,13 @@ func TestPlaces(t *testing.T) {
 	tensors := []gguf.TensorInfo{
 		matrix("token_embd.weight", 320), matrix("blk.0.attn_q.weight", 64), matrix("blk.0.attn_k.weight", 16),
 		matrix("blk.0.attn_v.weight", 16),
-		{Name: "blk.0.attn_q.bias", Shape: []int64{64}}, matrix("blk.11.attn_v.weight", 16), matrix("blk.x.odd.weight", 1),
+		{Name: "blk.0.attn_q.bias", Shape: []int64{64}}, matrix("blk.11.attn_v.weight", 16),
+		matrix("blk.x.odd.weight", 1),
 	}
 	got := Places(tensors)
 	want := []Place{
-		{Role: "token_embd", Layer: -1, GQA: 1}, {Role: "attn_q", GQA: 4}, {Role: "attn_k", GQA: 4}, {Role: "attn_v", GQA: 4},
+		{Role: "token_embd", Layer: -1, GQA: 1}, {Role: "attn_q", GQA: 4}, {Role: "attn_k", GQA: 4},
+		{Role: "attn_v", GQA: 4},
 		{Role: "attn_q", GQA: 4}, {Role: "attn_v", Layer: 11, GQA: 1}, {Role: "blk", Layer: -1, GQA: 1},
 	}
 	for i := range want {

@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// TestWrite: a smaller part is the beginning of a larger one, what is held out is the same beside both and shares no text
-// with them, and what there is too little of is said.
+// TestWrite: a smaller part is the beginning of a larger one, what is held out is the same beside both and shares no
+// text with them, and what there is too little of is said.
 func TestWrite(t *testing.T) {
 	data, file := t.TempDir(), "answers.jsonl"
 	var text bytes.Buffer
@@ -73,7 +73,8 @@ func passage(t *testing.T, line string) string {
 
 // TestTable: every cell of the grids is there, measured or not, and the lowest loss of a cell stands out.
 func TestTable(t *testing.T) {
-	r := result{trial: trial{Model: "m.Q4", Method: "sft", Data: "short", Rows: 40, LR: 2e-4, Accum: 4, Epochs: 3, Seed: 1,
+	r := result{trial: trial{Model: "m.Q4", Method: "sft", Data: "short", Rows: 40, LR: 2e-4, Accum: 4, Epochs: 3,
+		Seed: 1,
 		Pack: packed}, Updates: 3, Before: 1.5, After: map[string]float64{"loss": 1.25}}
 	better := r
 	better.LR, better.After = 8e-4, map[string]float64{"loss": 1.125}

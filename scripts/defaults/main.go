@@ -35,7 +35,8 @@ func main() {
 	flag.StringVar(&o.only, "run", "", "only runs whose name has this `text` in it")
 	flag.IntVar(&o.jobs, "jobs", 1, "`N` runs at a time, each with one thread")
 	flag.StringVar(&o.until, "until", "", "begin no run after this `time` of the day, such as 15:40")
-	flag.BoolVar(&o.check, "check", false, "what ggtune chooses against a small grid, on three data sets with three seeds")
+	flag.BoolVar(&o.check, "check", false,
+		"what ggtune chooses against a small grid, on three data sets with three seeds")
 	flag.BoolVar(&o.table, "table", false, "print the table and run nothing")
 	flag.Parse()
 	if flag.NArg() != 0 || o.models == "" || !o.table && o.data == "" {

@@ -159,8 +159,8 @@ func plan(models []model) (out []trial) {
 	return out
 }
 
-// checks lists the trials that compare what ggtune chooses by itself with a small grid, on three sets of answers drawn with
-// three seeds each.
+// checks lists the trials that compare what ggtune chooses by itself with a small grid, on three sets of answers drawn
+// with three seeds each.
 func checks(models []model) (out []trial) {
 	const rows = 200
 	setups := []setup{{}}
@@ -173,8 +173,9 @@ func checks(models []model) (out []trial) {
 		for _, data := range []string{"short", "code", "gsm8k"} {
 			for _, m := range models {
 				for _, s := range setups {
-					out = append(out, trial{Model: m.name, Method: "sft", Data: data, Rows: rows, LR: s.lr, Accum: s.accum,
-						Epochs: s.epochs, Pack: s.pack, Seed: seed, SeqLen: m.seqLen, file: m.file})
+					out = append(out,
+						trial{Model: m.name, Method: "sft", Data: data, Rows: rows, LR: s.lr, Accum: s.accum,
+							Epochs: s.epochs, Pack: s.pack, Seed: seed, SeqLen: m.seqLen, file: m.file})
 				}
 			}
 		}

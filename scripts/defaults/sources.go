@@ -13,8 +13,8 @@ import (
 	"strings"
 )
 
-// A source is real data as rows that every model reads alike: literal prompts and answers, no template. What is held out
-// follows from the text that a row is about, so that no held-out row shares it with a training row.
+// A source is real data as rows that every model reads alike: literal prompts and answers, no template. What is held
+// out follows from the text that a row is about, so that no held-out row shares it with a training row.
 type source struct {
 	file  string
 	held  int    // rows held out

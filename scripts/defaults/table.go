@@ -8,8 +8,9 @@ import (
 	"strings"
 )
 
-// printTable writes what was measured as Markdown, cell by cell: method, number of rows, model. The lowest loss of answers
-// in a cell is set in bold (those of preferences compare only with the same β), and a cell without a run is named.
+// printTable writes what was measured as Markdown, cell by cell: method, number of rows, model. The lowest loss of
+// answers in a cell is set in bold (those of preferences compare only with the same β), and a cell without a run is
+// named.
 func printTable(w io.Writer, results []result, models []model) {
 	fmt.Fprintln(w, "| method, data | rows | model | lr | packing | accum | epochs | β | updates | held-out loss "+
 		"| accuracy | margin | kl |")
@@ -19,7 +20,8 @@ func printTable(w io.Writer, results []result, models []model) {
 			data := dataOf(g.method, g.rows)
 			var cell []result
 			for _, r := range results {
-				if r.Method == g.method && r.Rows == g.rows && r.Model == m.name && r.Data == data && r.Seed == 1 && r.LR > 0 {
+				if r.Method == g.method && r.Rows == g.rows && r.Model == m.name && r.Data == data && r.Seed == 1 &&
+					r.LR > 0 {
 					cell = append(cell, r)
 				}
 			}
@@ -64,7 +66,8 @@ func (r result) row(best bool) string {
 	if r.Method != "sft" {
 		beta = fmt.Sprint(cmp.Or(r.Beta, 0.1))
 	}
-	return fmt.Sprintf(" | %g | %s | %d | %d | %s | %d | %.4f → %s | %s | %s | %s |", r.LR, r.Pack, r.Accum, r.Epochs, beta,
+	return fmt.Sprintf(" | %g | %s | %d | %d | %s | %d | %.4f → %s | %s | %s | %s |", r.LR, r.Pack, r.Accum, r.Epochs,
+		beta,
 		r.Updates, r.Before, loss, figure("accuracy"), figure("margin"), figure("kl"))
 }
 
@@ -94,7 +97,8 @@ func printChecks(w io.Writer, results []result, models []model) {
 		} else {
 			best := slices.MinFunc(grid, byLoss)
 			x, y := own.After["loss"], best.After["loss"]
-			fmt.Fprintf(w, "%s %.4f | %.4f | %.4f | lr %g, accum %d | %+.1f %% |\n", head, own.Before, x, y, best.LR, best.Accum,
+			fmt.Fprintf(w, "%s %.4f | %.4f | %.4f | lr %g, accum %d | %+.1f %% |\n", head, own.Before, x, y, best.LR,
+				best.Accum,
 				100*(x/y-1))
 		}
 		own, grid = nil, nil

@@ -84,8 +84,9 @@ func contraction(r []rune) int {
 	return 0
 }
 
-// trainBPE returns the vocabulary (nVocab pieces: the 256 bytes in the order of their runes, then what merging makes) and
-// the merges, "left right" each. Equal counts are decided by the pair's text, so the result does not depend on map order.
+// trainBPE returns the vocabulary (nVocab pieces: the 256 bytes in the order of their runes, then what merging makes)
+// and the merges, "left right" each. Equal counts are decided by the pair's text, so the result does not depend on map
+// order.
 func trainBPE(texts []string, nVocab int) (vocab, merges []string, err error) {
 	alphabet := byteRunes()
 	counts := map[string]int{}

@@ -88,7 +88,8 @@ func (g *generator) wrapped() (string, string) {
 	case 1:
 		return "Say " + last + " last. " + ask, strings.TrimSuffix(answer, ".") + ", " + last + "!"
 	case 2:
-		return "Say " + first + " first and " + last + " last. " + ask, sentence(first) + "! " + strings.TrimSuffix(answer, ".") + ", " + last + "!"
+		return "Say " + first + " first and " + last + " last. " + ask,
+			sentence(first) + "! " + strings.TrimSuffix(answer, ".") + ", " + last + "!"
 	}
 	word := g.pick("is", "a", "the", "of", "has", "in")
 	swapped := strings.ReplaceAll(" "+answer, " "+word+" ", " "+first+" ")[1:]
@@ -102,7 +103,8 @@ func (g *generator) word() string {
 	}
 	var b strings.Builder
 	for range 1 + g.rng.IntN(2) {
-		b.WriteString(g.pick("b", "d", "f", "g", "h", "k", "l", "m", "n", "p", "r", "s", "t", "v", "w", "y", "z", "tr", "sh", "br"))
+		b.WriteString(g.pick("b", "d", "f", "g", "h", "k", "l", "m", "n", "p", "r", "s", "t", "v", "w", "y", "z", "tr",
+			"sh", "br"))
 		b.WriteString(g.pick("a", "e", "i", "o", "u", "ee", "oo", "ay"))
 		b.WriteString(g.pick("", "", "b", "d", "k", "l", "m", "n", "p", "r", "rr", "s", "t", "x"))
 	}
@@ -159,7 +161,8 @@ func (g *generator) compare() (string, string) {
 // remember is a conversation whose last answer is found earlier in it.
 func (g *generator) remember(say func(user, assistant string)) {
 	name, animal, thing := g.field("name"), g.field("animal"), g.field("thing")
-	say(fmt.Sprintf(g.pick("My name is %s.", "I am %s.", "Hello, my name is %s."), name), "Hello, "+name+"! How can I help you?")
+	say(fmt.Sprintf(g.pick("My name is %s.", "I am %s.", "Hello, my name is %s."), name),
+		"Hello, "+name+"! How can I help you?")
 	if g.rng.IntN(2) == 0 {
 		say("I have a "+thing+".", "That is nice, "+name+".")
 		say("What do I have?", "You have a "+thing+".")
@@ -183,7 +186,8 @@ func (g *generator) story() (string, string) {
 	}
 	place, thing, name, weather := g.field("place"), g.field("thing"), g.field("name"), g.field("weather")
 	hero := article(a[0])
-	ask := fmt.Sprintf(g.pick("Tell me a story about %s.", "Tell a short story about %s.", "Can you tell me a story about %s?"), hero)
+	ask := fmt.Sprintf(g.pick("Tell me a story about %s.", "Tell a short story about %s.",
+		"Can you tell me a story about %s?"), hero)
 	intro := fmt.Sprintf("Once upon a time there was %s. Its name was %s. %s", hero, name, weather)
 	plots := []string{
 		`NAME went to PLACE and found A_THING. "Whose THING is this?" asked NAME. A_FRIEND came and said, ` +

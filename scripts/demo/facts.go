@@ -37,7 +37,8 @@ func parseTables(text string) (map[string]table, error) {
 			}
 			t := tables[section]
 			if len(t) > 0 && section != "after" && len(t[0]) != len(fields) {
-				return nil, fmt.Errorf("facts.txt:%d: %d fields in section %s, expected %d", i+1, len(fields), section, len(t[0]))
+				return nil, fmt.Errorf("facts.txt:%d: %d fields in section %s, expected %d", i+1, len(fields), section,
+					len(t[0]))
 			}
 			tables[section] = append(t, fields)
 		}
@@ -83,7 +84,8 @@ func allFacts(t map[string]table) []fact {
 	for _, r := range t["opposite"] {
 		opposite[r[0]], opposite[r[1]] = r[1], r[0]
 		for _, w := range [][2]string{{r[0], r[1]}, {r[1], r[0]}} {
-			add("the opposite of "+w[0]+" is "+w[1]+".", "what is the opposite of "+w[0]+"?", "tell me the opposite of "+w[0]+".")
+			add("the opposite of "+w[0]+" is "+w[1]+".", "what is the opposite of "+w[0]+"?",
+				"tell me the opposite of "+w[0]+".")
 		}
 	}
 	for i, r := range t["feel"] {
@@ -122,8 +124,10 @@ func allFacts(t map[string]table) []fact {
 
 // animalFacts adds what one record of the animal table says.
 func animalFacts(add func(string, ...string), r []string) {
-	name, home, sound, legs, colour, food, young, size, can := article(r[0]), r[1], r[2], r[3], r[4], r[5], r[6], r[7], r[8]
-	add(name+" lives "+home+".", "where does "+name+" live?", "where can I find "+name+"?", "tell me where "+name+" lives.")
+	name, home, sound, legs, colour, food, young, size, can := article(r[0]), r[1], r[2], r[3], r[4], r[5], r[6], r[7],
+		r[8]
+	add(name+" lives "+home+".", "where does "+name+" live?", "where can I find "+name+"?",
+		"tell me where "+name+" lives.")
 	if sound != "-" {
 		add(name+" says "+sound+".", "what does "+name+" say?", "what sound does "+name+" make?")
 	}
@@ -133,7 +137,8 @@ func animalFacts(add func(string, ...string), r []string) {
 	}
 	add(name+" is "+colour+".", "what colour is "+name+"?", "tell me the colour of "+name+".")
 	add(name+" eats "+food+".", "what does "+name+" eat?", "what is the food of "+name+"?")
-	add("a young "+r[0]+" is called "+article(young)+".", "what is a young "+r[0]+" called?", "what do you call a young "+r[0]+"?")
+	add("a young "+r[0]+" is called "+article(young)+".", "what is a young "+r[0]+" called?",
+		"what do you call a young "+r[0]+"?")
 	other := map[string]string{"big": "small", "small": "big"}[size]
 	add(name+" is "+size+".", "is "+name+" big or small?", "how big is "+name+"?")
 	add("yes, "+name+" is "+size+".", "is "+name+" "+size+"?")

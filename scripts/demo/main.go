@@ -1,6 +1,6 @@
-// Command demo makes what the embedded demo model is trained from: a corpus in plain English drawn from a small grammar,
-// a byte-level BPE vocabulary, a fresh model with random weights, and the dataset of `ggtune demo`. It does not train:
-// scripts/make_demo.sh runs it and then ggtune itself.
+// Command demo makes what the embedded demo model is trained from: a corpus in plain English drawn from a small
+// grammar, a byte-level BPE vocabulary, a fresh model with random weights, and the dataset of `ggtune demo`. It does
+// not train: scripts/make_demo.sh runs it and then ggtune itself.
 package main
 
 import (
@@ -12,7 +12,8 @@ import (
 )
 
 func main() {
-	out := flag.String("o", "build/demo-model", "directory to write corpus.jsonl, corpus-heldout.jsonl, base-f32.gguf, train.jsonl and heldout.jsonl to")
+	out := flag.String("o", "build/demo-model",
+		"directory to write corpus.jsonl, corpus-heldout.jsonl, base-f32.gguf, train.jsonl and heldout.jsonl to")
 	seed := flag.Uint64("seed", 1, "seed of every random choice")
 	n := flag.Int("n", 60000, "conversations in the corpus")
 	flag.Parse()
@@ -22,7 +23,8 @@ func main() {
 	}
 }
 
-// The dataset of the demo: large enough that the style is learnt and not its rows, small enough for a minute on two cores.
+// The dataset of the demo: large enough that the style is learnt and not its rows, small enough for a minute on two
+// cores.
 const (
 	styleTrain   = 640
 	styleHeldout = 48
@@ -70,7 +72,8 @@ func run(dir string, seed uint64, n int) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%s: %d facts, %d conversations, %d characters, %d merges, %d parameters\n", dir, len(facts), n, chars, len(merges), params)
+	fmt.Printf("%s: %d facts, %d conversations, %d characters, %d merges, %d parameters\n", dir, len(facts), n, chars,
+		len(merges), params)
 	return nil
 }
 

@@ -11,14 +11,16 @@ import (
 
 // shape is the demo model's: small enough to be trained from nothing in minutes and to be carried in the binary, deep
 // enough to find a name again in its context. Rows of 192 and 512 are whole Q8_0 blocks of 32.
-var shape = struct{ vocab, embd, heads, layers, ff, ctx int }{vocab: 1024, embd: 192, heads: 6, layers: 4, ff: 512, ctx: 512}
+var shape = struct{ vocab, embd, heads, layers, ff, ctx int }{vocab: 1024, embd: 192, heads: 6, layers: 4, ff: 512,
+	ctx: 512}
 
 // specials end the vocabulary: the first begins a text, the others part turns as ChatML does.
 var specials = []string{"<|endoftext|>", "<|im_start|>", "<|im_end|>"}
 
 // chatTemplate is ChatML without a default system message, its line ends written as escapes so that no setting of a
 // template engine about white space matters.
-const chatTemplate = `{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n' }}{% endfor %}` +
+const chatTemplate = `{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + ` +
+	`'<|im_end|>' + '\n' }}{% endfor %}` +
 	`{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}`
 
 // llama.cpp's llama_token_type.
@@ -32,7 +34,8 @@ func writeModel(path string, vocab, merges []string, seed uint64) (params int, e
 	var w gguf.Writer
 	w.SetString("general.architecture", "llama")
 	w.SetString("general.name", "ggtune demo")
-	w.SetString("general.description", "A very small chat model, made from nothing by ggtune out of a generated corpus; it knows a few hundred simple facts.")
+	w.SetString("general.description", "A very small chat model, made from nothing by ggtune out of a generated "+
+		"corpus; it knows a few hundred simple facts.")
 	w.SetString("general.license", "mit")
 	headDim := shape.embd / shape.heads
 	for _, kv := range []struct {
@@ -40,7 +43,8 @@ func writeModel(path string, vocab, merges []string, seed uint64) (params int, e
 		n   int
 	}{
 		{"context_length", shape.ctx}, {"embedding_length", shape.embd}, {"block_count", shape.layers},
-		{"feed_forward_length", shape.ff}, {"attention.head_count", shape.heads}, {"attention.head_count_kv", shape.heads},
+		{"feed_forward_length", shape.ff}, {"attention.head_count", shape.heads},
+		{"attention.head_count_kv", shape.heads},
 		{"rope.dimension_count", headDim}, {"vocab_size", shape.vocab},
 	} {
 		w.SetUint32("llama."+kv.key, uint32(kv.n))

@@ -7,8 +7,8 @@ import (
 	"github.com/ggtune/ggtune/bindings/llama"
 )
 
-// llama.cpp reads the vocabulary as it was meant: text comes back from its tokens, words that the corpus repeats are single
-// tokens, and the marks of turns are known.
+// llama.cpp reads the vocabulary as it was meant: text comes back from its tokens, words that the corpus repeats are
+// single tokens, and the marks of turns are known.
 func TestVocabularyInLlamaCpp(t *testing.T) {
 	tables, facts := testFacts(t)
 	g := newGenerator(tables, facts, 1)

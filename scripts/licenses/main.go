@@ -36,8 +36,8 @@ func main() {
 // A module that is linked in, or a part of one under its own licence.
 type module struct{ name, version, dir string }
 
-// collect gathers the licence files of Go itself, of every module that cmd/ggtune's packages come from, and of the C and
-// C++ code inside them. Platforms are joined, so that the result does not depend on where it runs.
+// collect gathers the licence files of Go itself, of every module that cmd/ggtune's packages come from, and of the C
+// and C++ code inside them. Platforms are joined, so that the result does not depend on where it runs.
 func collect() ([]byte, error) {
 	goroot, err := exec.Command("go", "env", "GOROOT").Output()
 	if err != nil {
@@ -46,7 +46,8 @@ func collect() ([]byte, error) {
 	modules := map[string]module{"Go": {"Go standard library and runtime", "", strings.TrimSpace(string(goroot))}}
 	for _, platform := range []string{"linux/amd64", "linux/arm64", "darwin/arm64", "windows/amd64"} {
 		goos, goarch, _ := strings.Cut(platform, "/")
-		cmd := exec.Command("go", "list", "-deps", "-f", "{{with .Module}}{{if not .Main}}{{.Path}}\t{{.Version}}\t{{.Dir}}{{end}}{{end}}", "./cmd/ggtune")
+		cmd := exec.Command("go", "list", "-deps", "-f",
+			"{{with .Module}}{{if not .Main}}{{.Path}}\t{{.Version}}\t{{.Dir}}{{end}}{{end}}", "./cmd/ggtune")
 		cmd.Env = append(os.Environ(), "GOOS="+goos, "GOARCH="+goarch, "CGO_ENABLED=1")
 		cmd.Stderr = os.Stderr
 		out, err := cmd.Output()
@@ -61,7 +62,8 @@ func collect() ([]byte, error) {
 			modules[f[0]] = module{f[0], f[1], f[2]}
 			if f[0] == "github.com/ollama/ollama" {
 				modules["ggml"] = module{"ggml", "in " + f[0] + " " + f[1], filepath.Join(f[2], "ml/backend/ggml/ggml")}
-				modules["llama.cpp"] = module{"llama.cpp", "in " + f[0] + " " + f[1], filepath.Join(f[2], "llama/llama.cpp")}
+				modules["llama.cpp"] = module{"llama.cpp", "in " + f[0] + " " + f[1],
+					filepath.Join(f[2], "llama/llama.cpp")}
 			}
 		}
 	}
@@ -91,7 +93,8 @@ func appendLicense(b *bytes.Buffer, m module) error {
 		}
 		for _, name := range names {
 			upper := strings.ToUpper(filepath.Base(name))
-			isLicense := strings.HasPrefix(upper, "LICEN") || strings.HasPrefix(upper, "COPYING") || strings.HasPrefix(upper, "NOTICE") || strings.HasPrefix(upper, "PATENTS")
+			isLicense := strings.HasPrefix(upper, "LICEN") || strings.HasPrefix(upper, "COPYING") ||
+				strings.HasPrefix(upper, "NOTICE") || strings.HasPrefix(upper, "PATENTS")
 			inFolder := pattern != "*" && !strings.HasPrefix(upper, "GPL")
 			if st, err := os.Stat(name); err == nil && st.Mode().IsRegular() && (isLicense || inFolder) {
 				files = append(files, name)
@@ -99,7 +102,8 @@ func appendLicense(b *bytes.Buffer, m module) error {
 		}
 	}
 	if len(files) == 0 {
-		return fmt.Errorf("module %s: no licence file in %s; look for its licence and name it in scripts/licenses", m.name, m.dir)
+		return fmt.Errorf("module %s: no licence file in %s; look for its licence and name it in scripts/licenses",
+			m.name, m.dir)
 	}
 	for _, name := range files {
 		text, err := os.ReadFile(name)
@@ -107,7 +111,8 @@ func appendLicense(b *bytes.Buffer, m module) error {
 			return fmt.Errorf("module %s: %w", m.name, err)
 		}
 		rule := strings.Repeat("=", 100)
-		fmt.Fprintf(b, "\n%s\n%s (%s)\n%s\n\n%s\n", rule, strings.TrimSpace(m.name+" "+m.version), filepath.Base(name), rule,
+		fmt.Fprintf(b, "\n%s\n%s (%s)\n%s\n\n%s\n", rule, strings.TrimSpace(m.name+" "+m.version), filepath.Base(name),
+			rule,
 			strings.TrimSpace(strings.ReplaceAll(string(text), "\r\n", "\n")))
 	}
 	return nil

@@ -22,7 +22,8 @@ func fails(code int, line string) command {
 }
 
 // train trains a fixture for a few short steps into the case's run directory; options come last and go before. Settings
-// whose defaults follow from the data are spelled out: their rule may change between two builds, what they mean may not.
+// whose defaults follow from the data are spelled out: their rule may change between two builds, what they mean may
+// not.
 func train(model, data, options string) command {
 	return ggtune("train -m F/" + model + ".gguf -d F/" + data + " -o " + runName +
 		" --seq-len 96 --packing best-fit --lr 0.005 --threads 1 --steps 4 --accum 2 " + options)
@@ -55,7 +56,8 @@ func cases() []testCase {
 		train("qwen3-q8_0", "chat.jsonl", "--packing none --batch 3 --mask last --schedule linear --json"))
 	add(true, "dpo",
 		train("qwen2-q8_0", "pairs.jsonl",
-			"--method dpo --beta 0.1 --rpo-alpha 0.5 --dropout 0.1 --batch 2 --eval-data F/heldpairs.jsonl --eval-every 2"))
+			"--method dpo --beta 0.1 --rpo-alpha 0.5 --dropout 0.1 --batch 2 --eval-data F/heldpairs.jsonl "+
+				"--eval-every 2"))
 	add(true, "kto", train("gpt2-q8_0", "verdicts.jsonl", "--method kto --batch 2 --accum 2 --desirable-weight 1.5"))
 	add(true, "mix", train("llama-q8_0", "pairs.jsonl", "--method dpo,sft --loss-weights 1,0.3"))
 	add(true, "cpt-full", train("llama-f16", "text.txt", "--method cpt --full --eval-split 0.2 --text-split line"))

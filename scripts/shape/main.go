@@ -1,5 +1,5 @@
-// Command shape writes the model that `ggtune bench --shape NAME --type TYPE` generates to a file, for other programs to be
-// measured on: go run ./scripts/shape tinyllama-1.1b q8_0 model.gguf
+// Command shape writes the model that `ggtune bench --shape NAME --type TYPE` generates to a file, for other programs
+// to be measured on: go run ./scripts/shape tinyllama-1.1b q8_0 model.gguf
 package main
 
 import (

@@ -11,7 +11,8 @@ import (
 	"github.com/ggtune/ggtune/engine/synth"
 )
 
-// A key names a bound value: by its name, or, of what the forward graph computes and the backward graph reads, by its ID there.
+// A key names a bound value: by its name, or, of what the forward graph computes and the backward graph reads, by its
+// ID there.
 type key struct {
 	kind graph.Kind
 	name string

@@ -3,7 +3,8 @@ package parity
 import "github.com/ggtune/ggtune/engine/graph"
 
 var _ = add(
-	Case{"rms_norm, rows", func(b *Builder) graph.ID { return b.G.RMSNorm(b.X(131, 35), b.Param("w", 131, 1), 1e-5) }, 0},
+	Case{"rms_norm, rows", func(b *Builder) graph.ID { return b.G.RMSNorm(b.X(131, 35), b.Param("w", 131, 1), 1e-5) },
+		0},
 	Case{"rms_norm, heads, onto another gradient", func(b *Builder) graph.ID {
 		x := b.X(48, 9)
 		return b.G.Add(x, b.G.RMSNorm(x, b.Param("w", 16, 1), 1e-6))

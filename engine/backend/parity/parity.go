@@ -1,5 +1,5 @@
-// Package parity holds one backend to another: every operation, with its derivatives, on the same numbers. A backend's tests call
-// Run; a test walks the operations and fails for one without a case.
+// Package parity holds one backend to another: every operation, with its derivatives, on the same numbers. A backend's
+// tests call Run; a test walks the operations and fails for one without a case.
 //
 // It knows no device. Cases of an operation stand in a file named as the operation's in engine/graph.
 package parity
@@ -32,8 +32,8 @@ func add(c ...Case) bool {
 	return true
 }
 
-// Exact bounds the distance of F32 products: the root mean square of the differences over that of the reference. Sums are
-// ordered differently on each device. Measured: at most 3.7e-7 between the processor's levels.
+// Exact bounds the distance of F32 products: the root mean square of the differences over that of the reference. Sums
+// are ordered differently on each device. Measured: at most 3.7e-7 between the processor's levels.
 const Exact = 5e-6
 
 // Rounded bounds the distance where products are of numbers rounded to 8 bits (BF16) on one side. Measured: 4.4e-3.
@@ -176,7 +176,8 @@ func (s *session) place(g *graph.Graph, id graph.ID, v *graph.Value) backend.Pla
 	if v.Kind == graph.Weight {
 		rows := v.Shape.Elements() / v.Shape[0]
 		s.pins.Pin(&data[0])
-		m, err := s.dev.Hold(backend.Weight{Name: v.Name, Type: v.Type, Shape: v.Shape, Row: int64(len(data)) / rows, Data: data})
+		m, err := s.dev.Hold(backend.Weight{Name: v.Name, Type: v.Type, Shape: v.Shape, Row: int64(len(data)) / rows,
+			Data: data})
 		s.check(err)
 		s.places[k] = backend.Place{Mem: m}
 		return s.places[k]

@@ -18,7 +18,8 @@ var _ = add(
 		return rope(b, b.Weight("factors", gguf.F32, 10, 1), p)
 	}, 0},
 	Case{"rope, YaRN", func(b *Builder) graph.ID {
-		return rope(b, graph.None, graph.Rotary{FreqBase: 1e4, FreqScale: 0.25, ExtFactor: 1, AttnFactor: 1, BetaFast: 32, BetaSlow: 1,
-			Dim: 22, Neox: true, CtxOrig: 4096})
+		return rope(b, graph.None,
+			graph.Rotary{FreqBase: 1e4, FreqScale: 0.25, ExtFactor: 1, AttnFactor: 1, BetaFast: 32, BetaSlow: 1,
+				Dim: 22, Neox: true, CtxOrig: 4096})
 	}, 0},
 )

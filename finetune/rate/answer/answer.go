@@ -1,5 +1,5 @@
-// Package answer lets models write the answers that a person compares, through llama.cpp, and says of each what made it. It
-// knows no choice and no file of choices.
+// Package answer lets models write the answers that a person compares, through llama.cpp, and says of each what made
+// it. It knows no choice and no file of choices.
 package answer
 
 import (
@@ -20,9 +20,10 @@ import (
 
 // Config says who writes, and how.
 type Config struct {
-	Model    string         // path of a GGUF model
-	Sides    [2]Side        // the same twice: two samplings of one model
-	Template string         // a chat template's file or name; "": the adapter's, if it is built in, else the model's own
+	Model string  // path of a GGUF model
+	Sides [2]Side // the same twice: two samplings of one model
+	// a chat template's file or name; "": the adapter's, if it is built in, else the model's own
+	Template string
 	Raw      bool           // prompts are literal text, and no template is used
 	Sampling llama.Sampling // without its seed
 	Seed     uint64         // of all seeds
@@ -111,7 +112,8 @@ func (a *Authors) open(ctx context.Context) error {
 		if a.cfg.Raw {
 			continue
 		}
-		// The base gets the other side's template: the adapter is compared with what it was trained from, asked in the same way.
+		// The base gets the other side's template: the adapter is compared with what it was trained from, asked in the
+		// same way.
 		use := s.use
 		if use == generate.Base {
 			use = a.sides[1-i].use
@@ -168,7 +170,8 @@ func (a *Authors) BaseNotes(ctx context.Context) ([]string, error) { return a.g.
 func (a *Authors) Varies() bool { return a.cfg.Sampling.Temp > 0 }
 
 // Answer implements rate.Author.
-func (a *Authors) Answer(ctx context.Context, p rate.Prompt, id string, i, try int, yield func(text string)) (rate.Answer, error) {
+func (a *Authors) Answer(ctx context.Context, p rate.Prompt, id string, i, try int,
+	yield func(text string)) (rate.Answer, error) {
 	s := &a.sides[i]
 	if err := a.g.Use(s.use); err != nil {
 		return rate.Answer{}, err
@@ -193,9 +196,11 @@ func (a *Authors) Answer(ctx context.Context, p rate.Prompt, id string, i, try i
 	if err != nil {
 		return rate.Answer{}, err
 	}
-	x := rate.Answer{Text: r.Text, Name: s.name, ModelSHA256: model, AdapterSHA256: s.hash, Seed: sampling.Seed, Temp: sampling.Temp,
-		TopK: sampling.TopK, TopP: sampling.TopP, MinP: sampling.MinP, RepeatPenalty: sampling.RepeatPenalty, RepeatLastN: sampling.RepeatLastN,
-		MaxTokens: a.cfg.Max, Tokens: r.Tokens, Stop: string(r.Stop)}
+	x := rate.Answer{Text: r.Text, Name: s.name, ModelSHA256: model, AdapterSHA256: s.hash, Seed: sampling.Seed,
+		Temp: sampling.Temp,
+		TopK: sampling.TopK, TopP: sampling.TopP, MinP: sampling.MinP, RepeatPenalty: sampling.RepeatPenalty,
+		RepeatLastN: sampling.RepeatLastN,
+		MaxTokens:   a.cfg.Max, Tokens: r.Tokens, Stop: string(r.Stop)}
 	if x.MaxTokens == math.MaxInt32 {
 		x.MaxTokens = 0
 	}
@@ -220,9 +225,10 @@ func (a *Authors) tokens(s *side, p rate.Prompt) ([]int32, error) {
 	return s.chat.Prompt(m)
 }
 
-// Compare lets both sides answer every item, in order, and yields the pairs: records without a choice, the first side's answer
-// first. A prompt that cannot be answered is yielded with its *rate.PromptError. An error of yield's ends it.
-func (a *Authors) Compare(ctx context.Context, items []rate.Item, yield func(i int, r rate.Record, err error) error) error {
+// Compare lets both sides answer every item, in order, and yields the pairs: records without a choice, the first side's
+// answer first. A prompt that cannot be answered is yielded with its *rate.PromptError. An error of yield's ends it.
+func (a *Authors) Compare(ctx context.Context, items []rate.Item,
+	yield func(i int, r rate.Record, err error) error) error {
 	for i, it := range items {
 		r := rate.NewRecord(it.Prompt)
 		var err error

@@ -54,8 +54,10 @@ func TestAnswersAreMadeAgain(t *testing.T) {
 	if again := ask(t, a, "id", 0, 0); again != first {
 		t.Errorf("asked again: got %+v, want %+v", again, first)
 	}
-	if first.Temp != 1 || first.TopK != 40 || first.MaxTokens != 8 || first.Tokens == 0 || first.Stop == "" || first.Name != "base" ||
-		first.AdapterSHA256 != nil || len(first.ModelSHA256) != 64 || first.Template == "" || len(first.TemplateHash) != 64 {
+	if first.Temp != 1 || first.TopK != 40 || first.MaxTokens != 8 || first.Tokens == 0 || first.Stop == "" ||
+		first.Name != "base" ||
+		first.AdapterSHA256 != nil || len(first.ModelSHA256) != 64 || first.Template == "" ||
+		len(first.TemplateHash) != 64 {
 		t.Errorf("the answer says of itself: %+v", first)
 	}
 	for _, other := range []rate.Answer{ask(t, a, "id", 1, 0), ask(t, a, "id", 0, 1), ask(t, a, "other", 0, 0)} {
@@ -91,7 +93,8 @@ func TestPromptErrors(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(stopped)
 	short := Config{Model: cfg.Model, Sampling: cfg.Sampling, Max: 8, Threads: 1, Raw: true}
-	if _, err := open(t, short).Answer(ctx, rate.Prompt{Text: "a"}, "id", 0, 0, nil); !errors.Is(err, stopped) || errors.As(err, &prompt) {
+	if _, err := open(t, short).Answer(ctx, rate.Prompt{Text: "a"}, "id", 0, 0, nil); !errors.Is(err, stopped) ||
+		errors.As(err, &prompt) {
 		t.Errorf("cancelled: got %v, want the cause", err)
 	}
 	if _, err := open(t, short).Answer(t.Context(), rate.Prompt{}, "id", 0, 0, nil); err == nil {
@@ -103,7 +106,9 @@ func TestCompare(t *testing.T) {
 	cfg := config(t)
 	cfg.Ctx = 64
 	a := open(t, cfg)
-	items := []rate.Item{{Prompt: asked}, {Prompt: rate.Prompt{Messages: []rate.Message{{Role: "user", Content: strings.Repeat("many words ", 50)}}}}, {Prompt: asked}}
+	items := []rate.Item{{Prompt: asked},
+		{Prompt: rate.Prompt{Messages: []rate.Message{{Role: "user", Content: strings.Repeat("many words ", 50)}}}},
+		{Prompt: asked}}
 	var failed, answered []int
 	err := a.Compare(t.Context(), items, func(i int, r rate.Record, err error) error {
 		if err != nil {

@@ -1,5 +1,5 @@
-// Package page is the browser page on which a person rates answers. It knows the session's view and decisions, no model and
-// no file; who may open it, internal/loopback decides.
+// Package page is the browser page on which a person rates answers. It knows the session's view and decisions, no model
+// and no file; who may open it, internal/loopback decides.
 package page
 
 import (
@@ -62,13 +62,15 @@ func New(s *rate.Session, cfg Config) *Server {
 	mux.HandleFunc("POST /prompt", v.prompt)
 	mux.HandleFunc("POST /stay", v.stayOpen)
 	mux.HandleFunc("POST /finish", v.finish)
-	for name, kind := range map[string]string{"page.css": "text/css; charset=utf-8", "page.js": "text/javascript; charset=utf-8"} {
+	for name, kind := range map[string]string{"page.css": "text/css; charset=utf-8",
+		"page.js": "text/javascript; charset=utf-8"} {
 		mux.HandleFunc("GET /"+name, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Type", kind)
 			http.ServeFileFS(w, r, files, "static/"+name)
 		})
 	}
-	v.door = loopback.New(mux, loopback.Config{Command: "ggtune rate", Kept: "What you rated before is saved.", Orders: "Choices"})
+	v.door = loopback.New(mux,
+		loopback.Config{Command: "ggtune rate", Kept: "What you rated before is saved.", Orders: "Choices"})
 	return v
 }
 
@@ -81,8 +83,8 @@ func (v *Server) URL(l net.Listener) string { return v.door.URL(l) }
 // ServeHTTP implements http.Handler.
 func (v *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { v.door.ServeHTTP(w, r) }
 
-// Serve answers requests on l until all is rated or the person ends it, and then returns nil, or until ctx ends, and then
-// returns context.Cause(ctx). It closes l.
+// Serve answers requests on l until all is rated or the person ends it, and then returns nil, or until ctx ends, and
+// then returns context.Cause(ctx). It closes l.
 func (v *Server) Serve(ctx context.Context, l net.Listener) error {
 	done := make(chan struct{})
 	var timing sync.WaitGroup

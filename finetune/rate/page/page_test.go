@@ -24,8 +24,11 @@ import (
 func prepared(n int) []rate.Item {
 	items := make([]rate.Item, n)
 	for i := range items {
-		items[i] = rate.Item{Prompt: rate.Prompt{Messages: []rate.Message{{Role: "user", Content: fmt.Sprintf("question %d <b>&", i+1)}}},
-			Answers: &[2]rate.Answer{{Text: fmt.Sprintf("first %d <script>alert(1)</script>", i+1), Stop: "end"}, {Text: fmt.Sprintf("second %d\nline", i+1), Stop: "length", Tokens: 7}}}
+		items[i] = rate.Item{
+			Prompt: rate.Prompt{
+				Messages: []rate.Message{{Role: "user", Content: fmt.Sprintf("question %d <b>&", i+1)}}},
+			Answers: &[2]rate.Answer{{Text: fmt.Sprintf("first %d <script>alert(1)</script>", i+1), Stop: "end"},
+				{Text: fmt.Sprintf("second %d\nline", i+1), Stop: "length", Tokens: 7}}}
 	}
 	return items
 }
@@ -108,14 +111,17 @@ func TestPlainFormPage(t *testing.T) {
 	if code != http.StatusOK {
 		t.Fatalf("got %d", code)
 	}
-	for _, want := range []string{`method="post" action="` + x.v.Path() + `choice"`, `name="revision" value="0"`, `name="id" value="`, `value="a"`, `value="b"`,
-		`value="tie"`, `value="bad"`, `value="skip"`, `name="edited_a"`, `name="edit" value="b"`, `action="` + x.v.Path() + `undo"`, `action="` + x.v.Path() + `prompt"`,
+	for _, want := range []string{`method="post" action="` + x.v.Path() + `choice"`, `name="revision" value="0"`,
+		`name="id" value="`, `value="a"`, `value="b"`,
+		`value="tie"`, `value="bad"`, `value="skip"`, `name="edited_a"`, `name="edit" value="b"`,
+		`action="` + x.v.Path() + `undo"`, `action="` + x.v.Path() + `prompt"`,
 		"question 1 &lt;b&gt;&amp;", "first 1 &lt;script&gt;alert(1)&lt;/script&gt;", "cut off after 7 tokens"} {
 		if !strings.Contains(html, want) {
 			t.Errorf("the page has no %q", want)
 		}
 	}
-	if regexp.MustCompile(`(?i)(src|href)="(https?:)?//`).MatchString(html) || strings.Contains(html, "<script>") || strings.Contains(html, "style=") {
+	if regexp.MustCompile(`(?i)(src|href)="(https?:)?//`).MatchString(html) || strings.Contains(html, "<script>") ||
+		strings.Contains(html, "style=") {
 		t.Errorf("the page loads from elsewhere, or holds script or style of its own:\n%s", html)
 	}
 	code, html = x.do("POST", x.v.Path()+"choice", x.form("choice", "a"), nil) // follows the redirect
@@ -126,8 +132,10 @@ func TestPlainFormPage(t *testing.T) {
 	if code != http.StatusOK || !strings.Contains(html, "question 1") || x.rated() != 0 {
 		t.Errorf("after an undo: %d, %d rated, want the first question", code, x.rated())
 	}
-	code, _ = x.do("POST", x.v.Path()+"choice", x.form("edit", "b", "edited_a", "not this", "edited_b", "this\r\none"), nil)
-	if r := x.store.Records(); code != http.StatusOK || len(r) != 1 || r[0].Choice != rate.Edit || *r[0].Edited != "this\none" || *r[0].EditedFrom != 1 {
+	code, _ = x.do("POST", x.v.Path()+"choice", x.form("edit", "b", "edited_a", "not this", "edited_b", "this\r\none"),
+		nil)
+	if r := x.store.Records(); code != http.StatusOK || len(r) != 1 || r[0].Choice != rate.Edit ||
+		*r[0].Edited != "this\none" || *r[0].EditedFrom != 1 {
 		t.Errorf("after an edit: %d, %+v", code, r)
 	}
 	code, html = x.do("POST", x.v.Path()+"prompt", x.form("text", "my own"), nil)
@@ -135,7 +143,8 @@ func TestPlainFormPage(t *testing.T) {
 		t.Errorf("after a typed prompt: %d, want 1 of 3 rated", code)
 	}
 	for _, name := range []string{"page.css", "page.js"} {
-		if code, body := x.do("GET", x.v.Path()+name, nil, nil); code != http.StatusOK || strings.Contains(body, "http://") || strings.Contains(body, "https://") {
+		if code, body := x.do("GET", x.v.Path()+name, nil, nil); code != http.StatusOK ||
+			strings.Contains(body, "http://") || strings.Contains(body, "https://") {
 			t.Errorf("%s: got %d", name, code)
 		}
 	}
@@ -147,7 +156,8 @@ func TestPageWhileWriting(t *testing.T) {
 	items[0].Answers = nil
 	x := newSite(t, items, rate.Config{CanWrite: true})
 	_, html := x.do("GET", x.v.Path(), nil, nil)
-	for _, want := range []string{`<noscript><meta http-equiv="refresh" content="2"></noscript>`, `value="a" class="main" data-key="1 a" aria-keyshortcuts="1 A" disabled`, "being written"} {
+	for _, want := range []string{`<noscript><meta http-equiv="refresh" content="2"></noscript>`,
+		`value="a" class="main" data-key="1 a" aria-keyshortcuts="1 A" disabled`, "being written"} {
 		if !strings.Contains(html, want) {
 			t.Errorf("the page has no %q:\n%s", want, html)
 		}
@@ -176,24 +186,35 @@ func TestRefusals(t *testing.T) {
 		{"stale token, post", "POST", "/ABC/choice", x.form("choice", "a"), nil, 403, "Open the address"},
 		{"stale token, script", "GET", "/ABC/page.js", nil, nil, 403, "Open the address"},
 		{"another host", "GET", path, nil, host("evil.example:80"), 403, "served to this machine only"},
-		{"a host that begins as ours", "GET", path, nil, host("127.0.0.1.evil.example"), 403, "served to this machine only"},
+		{"a host that begins as ours", "GET", path, nil, host("127.0.0.1.evil.example"), 403,
+			"served to this machine only"},
 		{"no host", "GET", path, nil, host("..."), 403, "served to this machine only"},
 		{"another port", "GET", path, nil, host("localhost:9999"), 200, "question 1"},
-		{"another origin", "POST", path + "choice", x.form("choice", "a"), header("Origin", "http://evil.example"), 403, "Sent from another page"},
-		{"no origin to trust", "POST", path + "choice", x.form("choice", "a"), header("Origin", "null"), 403, "Sent from another page"},
-		{"another site", "POST", path + "undo", x.form(), header("Sec-Fetch-Site", "cross-site"), 403, "Sent from another page"},
+		{"another origin", "POST", path + "choice", x.form("choice", "a"), header("Origin", "http://evil.example"), 403,
+			"Sent from another page"},
+		{"no origin to trust", "POST", path + "choice", x.form("choice", "a"), header("Origin", "null"), 403,
+			"Sent from another page"},
+		{"another site", "POST", path + "undo", x.form(), header("Sec-Fetch-Site", "cross-site"), 403,
+			"Sent from another page"},
 		{"unknown page", "GET", path + "etc/passwd", nil, nil, 404, ""},
 		{"choice by GET", "GET", path + "choice?choice=a", nil, nil, 405, ""},
-		{"stale revision", "POST", path + "choice", url.Values{"revision": {"7"}, "id": x.form()["id"], "choice": {"a"}}, nil, 409, "This is where it stands now"},
-		{"no revision", "POST", path + "choice", url.Values{"id": x.form()["id"], "choice": {"a"}}, nil, 409, "question 1"},
-		{"another pair", "POST", path + "choice", url.Values{"revision": {"0"}, "id": {"x"}, "choice": {"a"}}, nil, 409, "question 1"},
+		{"stale revision", "POST", path + "choice",
+			url.Values{"revision": {"7"}, "id": x.form()["id"], "choice": {"a"}}, nil, 409,
+			"This is where it stands now"},
+		{"no revision", "POST", path + "choice", url.Values{"id": x.form()["id"], "choice": {"a"}}, nil, 409,
+			"question 1"},
+		{"another pair", "POST", path + "choice", url.Values{"revision": {"0"}, "id": {"x"}, "choice": {"a"}}, nil, 409,
+			"question 1"},
 		{"unknown choice", "POST", path + "choice", x.form("choice", "best"), nil, 422, "unknown choice"},
 		{"no choice", "POST", path + "choice", x.form(), nil, 422, "unknown choice"},
-		{"empty edit", "POST", path + "choice", x.form("edit", "a", "edited_a", " "), nil, 422, "the edited answer is empty"},
+		{"empty edit", "POST", path + "choice", x.form("edit", "a", "edited_a", " "), nil, 422,
+			"the edited answer is empty"},
 		{"nothing to undo", "POST", path + "undo", x.form(), nil, 422, "no choice to take back"},
 		{"typed without a model", "POST", path + "prompt", x.form("text", "hello"), nil, 422, "no model here"},
-		{"10 MB", "POST", path + "choice", x.form("choice", "a", "edited_a", strings.Repeat("x", 10<<20)), nil, 413, "nothing was saved"},
-		{"10 MB, stale token", "POST", "/ABC/choice", x.form("edited_a", strings.Repeat("x", 10<<20)), nil, 403, "Open the address"},
+		{"10 MB", "POST", path + "choice", x.form("choice", "a", "edited_a", strings.Repeat("x", 10<<20)), nil, 413,
+			"nothing was saved"},
+		{"10 MB, stale token", "POST", "/ABC/choice", x.form("edited_a", strings.Repeat("x", 10<<20)), nil, 403,
+			"Open the address"},
 		{"broken form", "POST", path + "choice", url.Values{}, func(r *http.Request) {
 			r.Body, r.ContentLength = io.NopCloser(strings.NewReader("a=%zz")), 5
 		}, 400, "could not be read"},
@@ -218,13 +239,15 @@ func TestNotSaved(t *testing.T) {
 		t.Fatal(err)
 	}
 	code, html := x.do("POST", x.v.Path()+"choice", x.form("choice", "a"), nil)
-	if code != http.StatusInternalServerError || !strings.Contains(html, "Not saved: ") || !strings.Contains(html, "changed by another program") || !strings.Contains(html, "question 1") {
+	if code != http.StatusInternalServerError || !strings.Contains(html, "Not saved: ") ||
+		!strings.Contains(html, "changed by another program") || !strings.Contains(html, "question 1") {
 		t.Errorf("got %d:\n%s", code, html)
 	}
 	if err := os.Remove(x.store.Path()); err != nil {
 		t.Fatal(err)
 	}
-	if code, _ := x.do("POST", x.v.Path()+"choice", x.form("choice", "a"), nil); code != http.StatusOK || x.rated() != 1 {
+	if code, _ := x.do("POST", x.v.Path()+"choice", x.form("choice", "a"), nil); code != http.StatusOK ||
+		x.rated() != 1 {
 		t.Errorf("again: got %d, %d rated", code, x.rated())
 	}
 }

@@ -28,9 +28,12 @@ const evil = `<img src=x onerror=alert(1)><script>alert(1)</script>`
 // lineOf is a step of a run of dpo.
 func lineOf(step int) report.Line {
 	x := float64(step)
-	l := report.Line{Step: step, Epoch: x / 700, Loss: 0.7*math.Exp(-x/600) + 0.05*math.Sin(x*x), LR: 1e-4 * min(x/100, 1),
-		GradNorm: 1 + math.Abs(math.Sin(x)), Tokens: 900, Counted: 400, TokPerS: 300 + 20*math.Sin(x*1.7), Peak: 6e8 + int64(step)*1000,
-		Figures: map[string]float64{"accuracy": 0.5 + x/5000, "margin": x / 500, "rewards_chosen": x / 2000, "rewards_rejected": -x / 700}}
+	l := report.Line{Step: step, Epoch: x / 700, Loss: 0.7*math.Exp(-x/600) + 0.05*math.Sin(x*x),
+		LR:       1e-4 * min(x/100, 1),
+		GradNorm: 1 + math.Abs(math.Sin(x)), Tokens: 900, Counted: 400, TokPerS: 300 + 20*math.Sin(x*1.7),
+		Peak: 6e8 + int64(step)*1000,
+		Figures: map[string]float64{"accuracy": 0.5 + x/5000, "margin": x / 500, "rewards_chosen": x / 2000,
+			"rewards_rejected": -x / 700}}
 	if step%100 == 0 {
 		loss := 0.69 * math.Exp(-x/700)
 		l.EvalLoss = &loss
@@ -62,7 +65,8 @@ func running(t *testing.T, steps int) (dir string, log *report.Log) {
 		}
 	}
 	held := encode.Counts{Examples: 200, Rows: 90, Tokens: 45678, Counted: 23456}
-	start := report.Start{Started: report.Started{Model: "m" + evil + ".gguf", Arch: "llama", Types: "q4_1 210", Method: "dpo", Unit: "pair",
+	start := report.Start{Started: report.Started{Model: "m" + evil + ".gguf", Arch: "llama", Types: "q4_1 210",
+		Method: "dpo", Unit: "pair",
 		Train: encode.Counts{Examples: 5000, DroppedRead: 2, Rows: 2100, Tokens: 1234567, Counted: 654321}, Held: &held,
 		Trained: 4884480, Memory: 812e6, Steps: steps, Threads: 2}, Notes: []string{"a note " + evil},
 		Before: map[string]float64{"eval_loss": 0.6931, "eval_accuracy": 0.5}}
@@ -77,7 +81,8 @@ func running(t *testing.T, steps int) (dir string, log *report.Log) {
 func sample(t *testing.T, step int, prompt string) string {
 	t.Helper()
 	b, err := json.Marshal(map[string]any{"step": step, "prompt": prompt, "base": "of the base " + evil,
-		"tuned": fmt.Sprintf("of step %d\n%s", step, strings.Repeat("Air scatters blue light more than red light. ", 6))})
+		"tuned": fmt.Sprintf("of step %d\n%s", step,
+			strings.Repeat("Air scatters blue light more than red light. ", 6))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,7 +114,8 @@ func serve(t *testing.T, dir string, cfg Config) string {
 // points are those of a panel's series, as drawn.
 func points(b *chromium.Browser, panel, series string) (out [][2]float64) {
 	b.T.Helper()
-	text := b.Eval(fmt.Sprintf(`JSON.stringify(document.querySelector(%q).chart.series.get(%q))`, `.panel[data-name="`+panel+`"]`, series))
+	text := b.Eval(fmt.Sprintf(`JSON.stringify(document.querySelector(%q).chart.series.get(%q))`,
+		`.panel[data-name="`+panel+`"]`, series))
 	if err := json.Unmarshal([]byte(text), &out); err != nil {
 		b.T.Fatalf("%s, %s: %v: %.200s", panel, series, err, text)
 	}
@@ -118,23 +124,26 @@ func points(b *chromium.Browser, panel, series string) (out [][2]float64) {
 
 // vertices counts those of a panel's line.
 func vertices(panel, series string) string {
-	return fmt.Sprintf(`(document.querySelector('.panel[data-name=%q] path[data-series=%q]')?.getAttribute("d").match(/[ML]/g) ?? []).length`, panel, series)
+	return fmt.Sprintf(`(document.querySelector('.panel[data-name=%q] `+
+		`path[data-series=%q]')?.getAttribute("d").match(/[ML]/g) ?? []).length`, panel, series)
 }
 
-// A run of 2,000 steps that is opened half way shows all its points within a second, each panel the numbers of metrics.jsonl, and
-// then what follows.
+// A run of 2,000 steps that is opened half way shows all its points within a second, each panel the numbers of
+// metrics.jsonl, and then what follows.
 func TestRunInChromium(t *testing.T) {
 	const steps = 2000
 	b := chromium.New(t)
 	dir, log := running(t, steps)
 	url := serve(t, dir, Config{Command: "ggtune watch"})
 	b.Do("open nothing", chromedp.Navigate("about:blank")) // the browser itself takes its time to start
-	// Measured in the page, from the beginning of its being opened, again where the machine was busy with something else.
+	// Measured in the page, from the beginning of its being opened, again where the machine was busy with something
+	// else.
 	best := math.Inf(1)
 	for range 10 {
 		b.Do("open the page", chromedp.Navigate(url))
 		b.Until("all points", vertices("loss", "each step")+" === 1000")
-		best = min(best, number(t, b.Eval(`String(document.querySelector('.panel[data-name="peak_bytes"]').chart.drawn)`)))
+		best = min(best,
+			number(t, b.Eval(`String(document.querySelector('.panel[data-name="peak_bytes"]').chart.drawn)`)))
 		if best <= 1000 {
 			break
 		}
@@ -147,10 +156,14 @@ func TestRunInChromium(t *testing.T) {
 	check := func() {
 		t.Helper()
 		for _, p := range []struct{ panel, series, key string }{
-			{"loss", "each step", "loss"}, {"loss", "held out", "eval_loss"}, {"lr", "value", "lr"}, {"grad_norm", "each step", "grad_norm"},
-			{"tok_per_s", "each step", "tok_per_s"}, {"peak_bytes", "value", "peak_bytes"}, {"own accuracy", "each step", "accuracy"},
-			{"own accuracy", "held out", "eval_accuracy"}, {"own margin", "each step", "margin"}, {"own margin", "held out", "eval_margin"},
-			{"own rewards_chosen", "each step", "rewards_chosen"}, {"own rewards_rejected", "each step", "rewards_rejected"},
+			{"loss", "each step", "loss"}, {"loss", "held out", "eval_loss"}, {"lr", "value", "lr"},
+			{"grad_norm", "each step", "grad_norm"},
+			{"tok_per_s", "each step", "tok_per_s"}, {"peak_bytes", "value", "peak_bytes"},
+			{"own accuracy", "each step", "accuracy"},
+			{"own accuracy", "held out", "eval_accuracy"}, {"own margin", "each step", "margin"},
+			{"own margin", "held out", "eval_margin"},
+			{"own rewards_chosen", "each step", "rewards_chosen"},
+			{"own rewards_rejected", "each step", "rewards_rejected"},
 		} {
 			var want [][2]float64
 			if x, ok := map[string]float64{"eval_loss": 0.6931, "eval_accuracy": 0.5}[p.key]; ok {
@@ -162,7 +175,8 @@ func TestRunInChromium(t *testing.T) {
 				}
 			}
 			if got := points(b, p.panel, p.series); !reflect.DeepEqual(got, want) {
-				t.Errorf("%s, %s: got %d points, want the %d of %s in metrics.jsonl; the last are %v and %v", p.panel, p.series, len(got), len(want),
+				t.Errorf("%s, %s: got %d points, want the %d of %s in metrics.jsonl; the last are %v and %v", p.panel,
+					p.series, len(got), len(want),
 					p.key, got[max(len(got)-3, 0):], want[max(len(want)-3, 0):])
 			}
 		}
@@ -172,16 +186,19 @@ func TestRunInChromium(t *testing.T) {
 	for name, want := range map[string]string{"step": "1000/2000", "loss": fmt.Sprintf("%.4f", last["loss"]),
 		"held-out loss": fmt.Sprintf("%.4f", last["eval_loss"]), "learning rate": "1e-4", "memory": "601.0 MB",
 		"tok/s": fmt.Sprintf("%.0f", last["tok_per_s"])} {
-		if got := b.Eval(fmt.Sprintf(`document.querySelector('#figures [data-name=%q] dd')?.textContent ?? "none"`, name)); got != want {
+		if got := b.Eval(fmt.Sprintf(`document.querySelector('#figures [data-name=%q] dd')?.textContent ?? "none"`,
+			name)); got != want {
 			t.Errorf("%s: got %q, want %q", name, got, want)
 		}
 	}
 	// 1,000 steps of 900 tokens at about 300 tok/s.
-	if got := b.Eval(`document.querySelector('#figures [data-name="time left"] dd')?.textContent ?? "none"`); got != "about 50 min" {
+	if got := b.Eval(
+		`document.querySelector('#figures [data-name="time left"] dd')?.textContent ?? "none"`); got != "about 50 min" {
 		t.Errorf("time left: got %q, want about 50 min", got)
 	}
 	text := b.Eval(`document.body.innerText`)
-	for _, want := range []string{"1234567", "654321", "45678", "A haiku, please. " + evil, "of the base " + evil, "of step 1000", "a note " + evil,
+	for _, want := range []string{"1234567", "654321", "45678", "A haiku, please. " + evil, "of the base " + evil,
+		"of step 1000", "a note " + evil,
 		"m" + evil + ".gguf", "running", "near duplicates"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the page does not show %q", want)
@@ -194,7 +211,8 @@ func TestRunInChromium(t *testing.T) {
 	}
 	pictures(b, "run")
 
-	// What follows comes by itself: steps, an evaluation that changes the last line, a sample; and a resume that takes steps back.
+	// What follows comes by itself: steps, an evaluation that changes the last line, a sample; and a resume that takes
+	// steps back.
 	for step := steps/2 + 1; step <= steps/2+100; step++ {
 		l := lineOf(step)
 		eval := l.EvalLoss
@@ -282,7 +300,8 @@ func TestButtonsInChromium(t *testing.T) {
 	shown := func(id string) string { return fmt.Sprintf(`!document.getElementById(%q).hidden`, id) }
 	b.Until("a run that can be stopped, and not begun", shown("stop")+" && !("+shown("continue")+")")
 	b.Do("stop", chromedp.Click(chromedp.CSS("#stop")))
-	b.Until("stopping", `document.getElementById("state").dataset.state === "stopping" && document.getElementById("stop").hidden`)
+	b.Until("stopping",
+		`document.getElementById("state").dataset.state === "stopping" && document.getElementById("stop").hidden`)
 	if !rundir.Asked(dir) {
 		t.Error("the run was not asked to stop")
 	}

@@ -18,7 +18,8 @@ import (
 	"github.com/ggtune/ggtune/internal/loopback"
 )
 
-// Every address asks for the key, this machine and this page; of the run's directory nothing can be fetched by its name.
+// Every address asks for the key, this machine and this page; of the run's directory nothing can be fetched by its
+// name.
 func TestRequests(t *testing.T) {
 	dir := t.TempDir()
 	write(t, dir, rundir.Settings, "secret = 1\n")
@@ -42,7 +43,8 @@ func TestRequests(t *testing.T) {
 		{"no key, events", "GET", "/events", none, 403, ""},
 		{"no key, stop", "POST", "/stop", none, 403, ""},
 		{"another host", "GET", v.Path() + "events", func(r *http.Request) { r.Host = "evil.example" }, 403, ""},
-		{"another origin", "POST", v.Path() + "stop", header("Origin", "http://evil.example"), 403, "Wishes are taken only"},
+		{"another origin", "POST", v.Path() + "stop", header("Origin", "http://evil.example"), 403,
+			"Wishes are taken only"},
 		{"another site", "POST", v.Path() + "continue", header("Sec-Fetch-Site", "cross-site"), 403, ""},
 		{"stop by a link", "GET", v.Path() + "stop", none, 405, ""},
 		{"continue by a link", "GET", v.Path() + "continue", none, 405, ""},
@@ -64,7 +66,8 @@ func TestRequests(t *testing.T) {
 			strings.Contains(body, "secret") || strings.Contains(body, "root:") {
 			t.Errorf("%s: got %d, want %d with %q:\n%.500s", tt.name, w.Code, tt.code, tt.want, body)
 		}
-		if csp := w.Header().Get("Content-Security-Policy"); !strings.Contains(csp, "default-src 'none'") || strings.Contains(csp, "unsafe") {
+		if csp := w.Header().Get("Content-Security-Policy"); !strings.Contains(csp, "default-src 'none'") ||
+			strings.Contains(csp, "unsafe") {
 			t.Errorf("%s: Content-Security-Policy is %q", tt.name, csp)
 		}
 	}
@@ -80,7 +83,8 @@ func TestNoForeignResources(t *testing.T) {
 			return err
 		}
 		text, err := os.ReadFile(path)
-		if s := strings.ReplaceAll(string(text), "http://www.w3.org/2000/svg", ""); strings.Contains(s, "//www") || strings.Contains(s, "http:") ||
+		if s := strings.ReplaceAll(string(text), "http://www.w3.org/2000/svg", ""); strings.Contains(s, "//www") ||
+			strings.Contains(s, "http:") ||
 			strings.Contains(s, "https:") || strings.Contains(s, "innerHTML") || strings.Contains(s, "style=") {
 			t.Errorf("%s names another place, or sets HTML", path)
 		}
@@ -124,15 +128,18 @@ func TestEvents(t *testing.T) {
 			}
 		}
 	}
-	if e := next(); e.Metrics == nil || len(e.Metrics.Lines) != 1 || string(e.Metrics.Lines[0]) != first || !strings.Contains(string(e.Status), `"stopped"`) {
+	if e := next(); e.Metrics == nil || len(e.Metrics.Lines) != 1 || string(e.Metrics.Lines[0]) != first ||
+		!strings.Contains(string(e.Status), `"stopped"`) {
 		t.Errorf("at first: %+v", e)
 	}
 	write(t, dir, rundir.Metrics, first+"\n"+second+"\n")
-	if e := next(); e.Metrics == nil || e.Metrics.From != 1 || e.Metrics.After != 1 || string(e.Metrics.Lines[0]) != second || e.Status != nil || e.Over {
+	if e := next(); e.Metrics == nil || e.Metrics.From != 1 || e.Metrics.After != 1 ||
+		string(e.Metrics.Lines[0]) != second || e.Status != nil || e.Over {
 		t.Errorf("a step later: %+v", e)
 	}
 	write(t, dir, rundir.Metrics, first+"\nno JSON\n")
-	if e := next(); e.Metrics == nil || e.Metrics.From != 1 || len(e.Metrics.Lines) != 0 || !strings.Contains(string(e.Status), "metrics.jsonl:2") {
+	if e := next(); e.Metrics == nil || e.Metrics.From != 1 || len(e.Metrics.Lines) != 0 ||
+		!strings.Contains(string(e.Status), "metrics.jsonl:2") {
 		t.Errorf("damaged: %+v", e)
 	}
 	close(finished)

@@ -1,5 +1,5 @@
-// Package faultfs wraps an atomicfile.FS so that a test can make each file operation fail in turn, or end the process at
-// it and lose what was not flushed. It knows nothing of what is written.
+// Package faultfs wraps an atomicfile.FS so that a test can make each file operation fail in turn, or end the process
+// at it and lose what was not flushed. It knows nothing of what is written.
 package faultfs
 
 import (
@@ -22,13 +22,13 @@ const (
 	Fail Mode = iota
 	// Kill makes that operation and every later one fail, as if the process had died just before finishing it.
 	Kill
-	// PowerCut is Kill, and file contents that were not flushed by Sync are lost: such files end up empty, or as they were
-	// before they were appended to.
+	// PowerCut is Kill, and file contents that were not flushed by Sync are lost: such files end up empty, or as they
+	// were before they were appended to.
 	PowerCut
 )
 
-// FS counts the operations that pass through it. Reads of the directory state (Lstat, ReadDir) count too: they can fail as
-// well. It is safe for concurrent use.
+// FS counts the operations that pass through it. Reads of the directory state (Lstat, ReadDir) count too: they can fail
+// as well. It is safe for concurrent use.
 type FS struct {
 	base atomicfile.FS
 	at   int // operation to fail, from 1; 0 never
@@ -42,8 +42,8 @@ type FS struct {
 	unsynced map[string]int64 // files with contents not yet flushed, and the bytes of them that are
 }
 
-// New wraps base (nil: the real file system). The at-th operation, counted from 1, fails in the given mode with err (nil:
-// ENOSPC); at 0 nothing fails and operations are only counted.
+// New wraps base (nil: the real file system). The at-th operation, counted from 1, fails in the given mode with err
+// (nil: ENOSPC); at 0 nothing fails and operations are only counted.
 func New(base atomicfile.FS, at int, mode Mode, err error) *FS {
 	if base == nil {
 		base = atomicfile.OS
