@@ -3,7 +3,6 @@ package main
 import (
 	"embed"
 	"fmt"
-	"io"
 	"io/fs"
 	"regexp"
 	"slices"
@@ -76,7 +75,7 @@ func completionAction(c *cli.Context) error {
 	if c.Bool("json") {
 		return printJSON(c.App.Writer, map[string]string{"shell": shell, "script": string(script)})
 	}
-	_, err = io.WriteString(c.App.Writer, string(script))
+	_, err = c.App.Writer.Write(script)
 	return err
 }
 

@@ -61,6 +61,9 @@ func TestEveryOptionReachesItsField(t *testing.T) {
 				case *bool:
 					args, want = args[:1], true
 				}
+				if name == "resume" { // alone it asks which run
+					args = append(args, "--model", "m.gguf")
+				}
 				got, given := parsed(t, args...).Options()[i].Get()
 				if !given || !reflect.DeepEqual(got, want) {
 					t.Errorf("got %v, want %v", got, want)
