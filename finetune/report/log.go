@@ -5,96 +5,42 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 
 	"github.com/ggtune/ggtune/internal/atomicfile"
-	"github.com/ggtune/ggtune/internal/regular"
 )
 
 // A Log is a run's metrics.jsonl: one line for each step, in order, each step once, also over resumes. It is not safe
 // for concurrent use.
-type Log struct {
-	path  string
-	f     *os.File
-	lines []Line
-}
-
-// maxLog bounds a log, bytes: a million steps have 300 MB.
-const maxLog = 1 << 30
+type Log struct{ *lines[Line] }
 
 // OpenLog opens the log of a run that stands at step: later lines, and a last one cut short, are removed, because the
 // run is about to write them again.
 func OpenLog(path string, step int) (*Log, error) {
-	raw, err := regular.Read(path, maxLog)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("read metrics: %w", err)
-	}
-	l := &Log{path: path}
-	kept := 0
-	for kept < len(raw) {
-		n := bytes.IndexByte(raw[kept:], '\n')
-		if n < 0 {
-			break
+	l, err := openLines(path, "metrics", func(before []Line, line Line) bool {
+		last := 0
+		if n := len(before); n > 0 {
+			last = before[n-1].Step
 		}
-		var line Line
-		if json.Unmarshal(raw[kept:kept+n], &line) != nil || line.Step > step || line.Step <= l.last() {
-			break
-		}
-		l.lines = append(l.lines, line)
-		kept += n + 1
-	}
-	if kept < len(raw) {
-		if err := atomicfile.WriteFile(nil, path, raw[:kept], 0o666); err != nil {
-			return nil, err
-		}
-	}
-	return l, l.open()
-}
-
-func (l *Log) open() error {
-	var err error
-	if l.f, err = os.OpenFile(l.path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o666); err != nil {
-		return fmt.Errorf("open metrics: %w", err)
-	}
-	return nil
-}
-
-// last is the step of the last line, 0 without one.
-func (l *Log) last() int {
-	if len(l.lines) == 0 {
-		return 0
-	}
-	return l.lines[len(l.lines)-1].Step
-}
-
-// Append writes the line of one step.
-func (l *Log) Append(line Line) error {
-	b, err := json.Marshal(line)
+		return last < line.Step && line.Step <= step
+	})
 	if err != nil {
-		return fmt.Errorf("metrics of step %d: %w", line.Step, err)
+		return nil, err
 	}
-	if _, err := l.f.Write(append(b, '\n')); err != nil {
-		return fmt.Errorf("write metrics: %w; free some space on that disk, then go on with --resume", err)
-	}
-	l.lines = append(l.lines, line)
-	return nil
+	return &Log{l}, l.open()
 }
 
 // Amend changes the last line, if there is one: an evaluation comes after the step it belongs to. The file is replaced
 // whole, so that a line is never lost.
 func (l *Log) Amend(change func(*Line)) error {
-	if len(l.lines) == 0 {
+	if len(l.all) == 0 {
 		return nil
 	}
-	change(&l.lines[len(l.lines)-1])
+	change(&l.all[len(l.all)-1])
 	var b bytes.Buffer
-	for _, line := range l.lines {
-		raw, err := json.Marshal(line)
-		if err != nil {
-			return fmt.Errorf("metrics of step %d: %w", line.Step, err)
+	for _, line := range l.all {
+		if err := l.encode(&b, line); err != nil {
+			return err
 		}
-		b.Write(append(raw, '\n'))
 	}
 	if err := l.Close(); err != nil {
 		return fmt.Errorf("write metrics: %w", err)
@@ -105,25 +51,12 @@ func (l *Log) Amend(change func(*Line)) error {
 	return l.open()
 }
 
-// Sync flushes what was appended: a checkpoint must not be newer than the log.
-func (l *Log) Sync() error {
-	if err := l.f.Sync(); err != nil {
-		return fmt.Errorf("write metrics: %w", err)
-	}
-	return nil
-}
-
-// Lines gives all lines of the run.
-func (l *Log) Lines() []Line { return l.lines }
-
 // Close closes the file; it may be called again and on nil.
 func (l *Log) Close() error {
-	if l == nil || l.f == nil {
+	if l == nil {
 		return nil
 	}
-	f := l.f
-	l.f = nil
-	return f.Close()
+	return l.lines.Close()
 }
 
 // WriteSummary writes report.json.
