@@ -78,12 +78,12 @@ func floats(t *testing.T, f *gguf.File, name string) []float32 {
 
 func write(t *testing.T, f *gguf.File, m mix.Mix) *gguf.File {
 	t.Helper()
-	p, err := NewPlan(f, m)
+	p, err := NewPlan(f, Choice{Mix: m})
 	if err != nil {
 		t.Fatal(err)
 	}
 	path := filepath.Join(t.TempDir(), "out.gguf")
-	if err := Write(context.Background(), nil, f, p, path); err != nil {
+	if _, err := Write(context.Background(), p, FileRows(f), path, Output{}); err != nil {
 		t.Fatal(err)
 	}
 	return open(t, path)
@@ -152,7 +152,7 @@ func TestMixesCanBeWritten(t *testing.T) {
 }
 
 func TestPlanCountsBytesAndFallbacks(t *testing.T) {
-	p, err := NewPlan(source(t, nil), mix.Q80)
+	p, err := NewPlan(source(t, nil), Choice{Mix: mix.Q80})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,13 +170,13 @@ func TestPlanCountsBytesAndFallbacks(t *testing.T) {
 
 func TestRefusals(t *testing.T) {
 	quantized := write(t, source(t, nil), mix.Q80)
-	if _, err := NewPlan(quantized, mix.F16); err == nil || !strings.Contains(err.Error(),
-		`tensor "blk.0.attn_q.weight" is storage type q8_0, quantized already`) {
+	if _, err := NewPlan(quantized, Choice{Mix: mix.F16}); err == nil || !strings.Contains(err.Error(),
+		`tensor "blk.0.attn_q.weight" is storage type q8_0, quantized already; start from`) {
 		t.Errorf("a quantized model: got %v", err)
 	}
 
 	src := source(t, nil)
-	p, err := NewPlan(src, mix.F16)
+	p, err := NewPlan(src, Choice{Mix: mix.F16})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -188,8 +188,8 @@ func TestRefusals(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := Write(context.Background(), nil, src, p, link); err == nil || !strings.Contains(err.Error(),
-		"it is the model that is being read") {
+	_, err = Write(context.Background(), p, FileRows(src), link, Output{})
+	if err == nil || !strings.Contains(err.Error(), "it is the model that is being read") {
 		t.Errorf("over its own source: got %v", err)
 	}
 	if after, err := os.ReadFile(src.Path()); err != nil || !bytes.Equal(before, after) {
@@ -215,12 +215,12 @@ func TestNumbersThatDoNotFit(t *testing.T) {
 					x[5] = tc.value
 				}
 			})
-			p, err := NewPlan(src, tc.mix)
+			p, err := NewPlan(src, Choice{Mix: tc.mix})
 			if err != nil {
 				t.Fatal(err)
 			}
 			path := filepath.Join(t.TempDir(), "out.gguf")
-			err = Write(context.Background(), nil, src, p, path)
+			_, err = Write(context.Background(), p, FileRows(src), path, Output{})
 			if tc.want == "" {
 				if err != nil {
 					t.Fatal(err)

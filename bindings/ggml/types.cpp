@@ -29,9 +29,10 @@ int gt_dequantize(int32_t type, const void * src, float * dst, int64_t n, gt_sta
     });
 }
 
-int gt_quantize(int32_t type, const float * src, void * dst, int64_t rows, int64_t n, gt_status * st) {
+int gt_quantize(int32_t type, const float * src, void * dst, int64_t rows, int64_t n, const float * importance,
+                gt_status * st) {
     return gt::guard(st, [&]() -> int {
-        ggml_quantize_chunk((enum ggml_type)type, src, dst, 0, rows, n, nullptr);
+        ggml_quantize_chunk((enum ggml_type)type, src, dst, 0, rows, n, importance);
         return GT_OK;
     });
 }

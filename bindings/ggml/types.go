@@ -7,7 +7,6 @@ import "C"
 
 import (
 	"fmt"
-	"math"
 	"slices"
 	"sync"
 	"unsafe"
@@ -112,11 +111,11 @@ func (t Type) Quantized() bool { return t.info().quantized }
 // Dequantizes reports whether Dequantize works on the type.
 func (t Type) Dequantizes() bool { return t.info().dequantizes }
 
-// NeedsImportance reports whether quantizing to the type takes an importance matrix, which Quantize does not have.
+// NeedsImportance reports whether quantizing to the type takes an importance matrix.
 func (t Type) NeedsImportance() bool { return t.info().needsImportance }
 
-// Quantizes reports whether Quantize works on the type.
-func (t Type) Quantizes() bool { return slices.Contains(quantizable, t) && !t.NeedsImportance() }
+// Quantizes reports whether QuantizeTo works on the type; some want an importance matrix (NeedsImportance).
+func (t Type) Quantizes() bool { return slices.Contains(quantizable, t) }
 
 // RowSize returns the bytes of n elements, which must be a whole number of blocks.
 func (t Type) RowSize(n int64) (int64, error) {
@@ -172,38 +171,73 @@ func DequantizeTo(t Type, dst []float32, src []byte) error {
 	return nil
 }
 
-// Quantize returns src, rows of n elements, stored as t. Numbers that are not finite are refused, and so are types that
-// take an importance matrix.
+// Quantize returns src, rows of n elements, stored as t: see QuantizeTo.
 func Quantize(t Type, src []float32, n int64) ([]byte, error) {
-	switch {
-	case n <= 0 || int64(len(src))%n != 0:
-		return nil, fmt.Errorf("quantize %d numbers as rows of %d: want a multiple", len(src), n)
-	case !t.Known():
-		return nil, fmt.Errorf("quantize: storage type %d is unknown", int32(t))
-	case t.NeedsImportance():
-		return nil, fmt.Errorf(
-			"quantize to %s: that takes an importance matrix, which there is none of; choose another type", t)
-	case !t.Quantizes():
-		return nil, fmt.Errorf("quantize to %s: ggml cannot write it", t)
+	var size int64
+	if n > 0 && t.Known() { // QuantizeTo says what is wrong
+		size, _ = t.RowSize(n)
+		size *= int64(len(src)) / n
 	}
-	row, err := t.RowSize(n)
-	if err != nil {
-		return nil, fmt.Errorf("quantize: %w", err)
-	}
-	for i, x := range src {
-		if math.IsNaN(float64(x)) || math.IsInf(float64(x), 0) {
-			return nil, fmt.Errorf("quantize to %s: element %d is %v; only finite numbers can be stored", t, i, x)
-		}
-	}
-	rows := int64(len(src)) / n
-	dst := make([]byte, rows*row)
-	if rows == 0 {
-		return dst, nil
-	}
-	var st C.gt_status
-	if C.gt_quantize(C.int32_t(t), (*C.float)(&src[0]), unsafe.Pointer(&dst[0]), C.int64_t(rows), C.int64_t(n),
-		&st) != C.GT_OK {
-		return nil, statusError("quantize to "+t.String(), &st)
+	dst := make([]byte, size)
+	if err := QuantizeTo(t, dst, src, n, nil); err != nil {
+		return nil, err
 	}
 	return dst, nil
+}
+
+// QuantizeTo stores src, rows of n elements, as t in dst, which must be exactly their size. importance is nil or weighs
+// the n elements of each row. Numbers that are not finite are refused, and so is a type that takes an importance matrix
+// where there is none. Rows do not depend on each other: a matrix in pieces has the same bytes as the whole.
+func QuantizeTo(t Type, dst []byte, src []float32, n int64, importance []float32) error {
+	switch {
+	case n <= 0 || int64(len(src))%n != 0:
+		return fmt.Errorf("quantize %d numbers as rows of %d: want a multiple", len(src), n)
+	case !t.Known():
+		return fmt.Errorf("quantize: storage type %d is unknown", int32(t))
+	case !t.Quantizes():
+		return fmt.Errorf("quantize to %s: ggml cannot write it", t)
+	case importance == nil && t.NeedsImportance():
+		return fmt.Errorf("quantize to %s: it takes an importance matrix, which there is none of; choose another type",
+			t)
+	case importance != nil && int64(len(importance)) != n:
+		return fmt.Errorf("quantize to %s: an importance matrix of %d elements for rows of %d", t, len(importance), n)
+	}
+	if _, err := t.RowSize(n); err != nil {
+		return fmt.Errorf("quantize: %w", err)
+	}
+	if err := t.sized("quantize", dst, int64(len(src))); err != nil {
+		return err
+	}
+	if i := notFinite(src); i >= 0 {
+		return fmt.Errorf("quantize to %s: element %d is %v; only finite numbers can be stored", t, i, src[i])
+	}
+	if i := notFinite(importance); i >= 0 {
+		return fmt.Errorf("quantize to %s: element %d of the importance matrix is %v; want finite numbers", t, i,
+			importance[i])
+	}
+	if len(src) == 0 {
+		return nil
+	}
+	var (
+		weights *C.float
+		st      C.gt_status
+	)
+	if importance != nil {
+		weights = (*C.float)(&importance[0])
+	}
+	if C.gt_quantize(C.int32_t(t), (*C.float)(&src[0]), unsafe.Pointer(&dst[0]), C.int64_t(int64(len(src))/n),
+		C.int64_t(n), weights, &st) != C.GT_OK {
+		return statusError("quantize to "+t.String(), &st)
+	}
+	return nil
+}
+
+// notFinite is the index of the first NaN or infinity, or -1.
+func notFinite(x []float32) int {
+	for i, v := range x {
+		if v-v != 0 {
+			return i
+		}
+	}
+	return -1
 }

@@ -62,7 +62,7 @@ func TestQuantizeRoundTrip(t *testing.T) {
 		src[i] = float32(r.NormFloat64())
 	}
 	for _, typ := range Types() {
-		if !typ.Quantizes() {
+		if !typ.Quantizes() || typ.NeedsImportance() {
 			continue
 		}
 		t.Run(typ.String(), func(t *testing.T) {
@@ -95,19 +95,22 @@ func TestTypeRefusals(t *testing.T) {
 	bad := append([]float32(nil), row...)
 	bad[200] = float32(math.NaN())
 	for name, f := range map[string]func() error{
-		"unknown type":         func() error { _, err := Quantize(99, row, 256); return err },
-		"negative type":        func() error { _, err := Dequantize(-1, nil, 0); return err },
-		"type of the past":     func() error { _, err := Dequantize(4, nil, 0); return err },
-		"importance matrix":    func() error { _, err := Quantize(16, row, 256); return err },
-		"integers":             func() error { _, err := Quantize(I32, row, 256); return err },
-		"dequantize integers":  func() error { _, err := Dequantize(I32, make([]byte, 1024), 256); return err },
-		"no whole block":       func() error { _, err := Quantize(Q4_K, row[:128], 128); return err },
-		"no whole row":         func() error { _, err := Quantize(Q8_0, row, 96); return err },
-		"row of nothing":       func() error { _, err := Quantize(Q8_0, row, 0); return err },
-		"not a number":         func() error { _, err := Quantize(Q8_0, bad, 256); return err },
-		"bytes too few":        func() error { _, err := Dequantize(Q8_0, make([]byte, 33), 32); return err },
-		"elements negative":    func() error { _, err := Dequantize(F32, nil, -1); return err },
-		"elements beyond sane": func() error { _, err := F32.RowSize(math.MaxInt64); return err },
+		"unknown type":          func() error { _, err := Quantize(99, row, 256); return err },
+		"negative type":         func() error { _, err := Dequantize(-1, nil, 0); return err },
+		"type of the past":      func() error { _, err := Dequantize(4, nil, 0); return err },
+		"importance matrix":     func() error { _, err := Quantize(16, row, 256); return err },
+		"importance too short":  func() error { return QuantizeTo(Q4_K, make([]byte, 144), row, 256, row[:255]) },
+		"importance not finite": func() error { return QuantizeTo(Q4_K, make([]byte, 144), row, 256, bad) },
+		"room too small":        func() error { return QuantizeTo(Q4_K, make([]byte, 143), row, 256, nil) },
+		"integers":              func() error { _, err := Quantize(I32, row, 256); return err },
+		"dequantize integers":   func() error { _, err := Dequantize(I32, make([]byte, 1024), 256); return err },
+		"no whole block":        func() error { _, err := Quantize(Q4_K, row[:128], 128); return err },
+		"no whole row":          func() error { _, err := Quantize(Q8_0, row, 96); return err },
+		"row of nothing":        func() error { _, err := Quantize(Q8_0, row, 0); return err },
+		"not a number":          func() error { _, err := Quantize(Q8_0, bad, 256); return err },
+		"bytes too few":         func() error { _, err := Dequantize(Q8_0, make([]byte, 33), 32); return err },
+		"elements negative":     func() error { _, err := Dequantize(F32, nil, -1); return err },
+		"elements beyond sane":  func() error { _, err := F32.RowSize(math.MaxInt64); return err },
 	} {
 		if err := f(); err == nil {
 			t.Errorf("%s: no error", name)

@@ -62,16 +62,14 @@ func quantizeAction(c *cli.Context) error {
 		return err
 	}
 	defer f.Close()
-	plan, err := quant.NewPlan(f, to)
+	plan, err := quant.NewPlan(f, quant.Choice{Mix: to})
 	if err != nil {
 		return err
 	}
-	r := quantizeResult{Input: in, Output: out, Type: to.Name, Tensors: len(plan.Changes), DryRun: c.Bool("dry-run")}
+	r := quantizeResult{Input: in, Output: out, Type: to.Name, Tensors: len(plan.Changes),
+		Changed: plan.Changed(), DryRun: c.Bool("dry-run")}
 	r.Before, r.After = plan.Bytes()
 	for _, ch := range plan.Changes {
-		if ch.To != ch.Tensor.Type {
-			r.Changed++
-		}
 		if ch.Fallback {
 			r.Fallback++
 		}
@@ -81,7 +79,7 @@ func quantizeAction(c *cli.Context) error {
 			return err
 		}
 		written := busy(c, "write "+out)
-		err := quant.Write(c.Context, nil, f, plan, out)
+		_, err := quant.Write(c.Context, plan, quant.FileRows(f), out, quant.Output{})
 		written()
 		if err != nil {
 			return err

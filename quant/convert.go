@@ -1,0 +1,148 @@
+package quant
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"sync"
+
+	"github.com/ggtune/ggtune/bindings/ggml"
+	"github.com/ggtune/ggtune/engine/gguf"
+)
+
+// A conversion writes one tensor in its new type.
+type conversion struct {
+	path   string // of the source, for messages
+	change *Change
+	read   func(at int64, dst []float32) error
+	done   func(elements int64) // told after each piece, by one goroutine
+	loss   *Loss
+}
+
+// A piece is a few rows of a tensor on their way through a thread.
+type piece struct {
+	at        int64
+	in        []float32
+	out       []byte
+	back      []float32
+	loss      Loss
+	err       error
+	converted chan struct{}
+}
+
+// run converts on so many threads, and writes to dst in the rows' order. What is under way at once is two pieces a
+// thread.
+func (c *conversion) run(ctx context.Context, dst io.Writer, threads int) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	var wait sync.WaitGroup
+	defer wait.Wait()
+	defer cancel(nil)
+	jobs, order := make(chan *piece), make(chan *piece, 2*threads)
+	free := make(chan *piece, 2*threads)
+	for range 2 * threads {
+		free <- &piece{}
+	}
+	for range threads {
+		wait.Go(func() {
+			for p := range jobs {
+				p.err = c.convert(p)
+				close(p.converted)
+			}
+		})
+	}
+	wait.Go(func() {
+		defer close(order)
+		defer close(jobs)
+		c.feed(ctx, free, jobs, order)
+	})
+	for p := range order {
+		<-p.converted
+		if p.err != nil {
+			return p.err
+		}
+		if _, err := dst.Write(p.out); err != nil {
+			return err
+		}
+		c.loss.add(p.loss)
+		c.done(int64(len(p.in)))
+		free <- p
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
+// feed cuts the tensor into pieces, each of which goes to a thread, and to whoever waits for them in order.
+func (c *conversion) feed(ctx context.Context, free <-chan *piece, jobs, order chan<- *piece) {
+	t := &c.change.Tensor
+	step := chunkOf(t.Shape)
+	for at := int64(0); at < t.Elements(); at += step {
+		var p *piece
+		select {
+		case p = <-free:
+		case <-ctx.Done():
+			return
+		}
+		p.at, p.in = at, resized(p.in, min(step, t.Elements()-at))
+		p.converted = make(chan struct{})
+		order <- p // has room for all there are
+		jobs <- p
+	}
+}
+
+// convert makes p.out and p.loss of the rows from p.at on.
+func (c *conversion) convert(p *piece) error {
+	t, to := &c.change.Tensor, ggml.Type(c.change.To)
+	if err := c.read(p.at, p.in); err != nil {
+		return err
+	}
+	if err := checkFinite(c.path, t.Name, p.at, p.in); err != nil {
+		return err
+	}
+	n, err := to.RowSize(int64(len(p.in)))
+	if err != nil {
+		return fmt.Errorf("%s: tensor %q: %w", c.path, t.Name, err)
+	}
+	row := int64(1)
+	if len(t.Shape) > 0 {
+		row = t.Shape[0]
+	}
+	p.out, p.back = resized(p.out, n), resized(p.back, int64(len(p.in)))
+	if err := ggml.QuantizeTo(to, p.out, p.in, row, nil); err != nil {
+		return fmt.Errorf("%s: tensor %q: %w", c.path, t.Name, err)
+	}
+	if err := ggml.DequantizeTo(to, p.back, p.out); err != nil {
+		return fmt.Errorf("%s: tensor %q: %w", c.path, t.Name, err)
+	}
+	p.loss = Loss{}
+	for i, x := range p.in {
+		y := p.back[i]
+		if y-y != 0 {
+			return c.beyond(p.at+int64(i), x)
+		}
+		d := float64(x) - float64(y)
+		p.loss.Error += d * d
+		p.loss.Signal += float64(x) * float64(x)
+	}
+	return nil
+}
+
+// beyond is the error of a number that the new type cannot hold: f16's range is also that of the scales of blocks.
+func (c *conversion) beyond(at int64, x float32) error {
+	if c.change.To == gguf.F16 {
+		return fmt.Errorf("%s: tensor %q: element %d is %v, beyond f16's %v; use bf16 or q8_0", c.path,
+			c.change.Tensor.Name, at, x, maxF16)
+	}
+	return fmt.Errorf("%s: tensor %q: element %d is %v, and the scale of its block in %s is beyond the range of an "+
+		"f16; use bf16", c.path, c.change.Tensor.Name, at, x, c.change.To)
+}
+
+const maxF16 = 65504
+
+func resized[T any](s []T, n int64) []T {
+	if int64(cap(s)) < n {
+		return make([]T, n)
+	}
+	return s[:n]
+}

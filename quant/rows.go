@@ -1,0 +1,115 @@
+package quant
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/ggtune/ggtune/bindings/ggml"
+	"github.com/ggtune/ggtune/engine/gguf"
+)
+
+// Rows are the weights that Write puts into the types of a plan. Its methods are called by several goroutines at once.
+type Rows interface {
+	// Unchanged says that tensor i holds what it holds in the plan's file. Where its type does not change either, its
+	// bytes are copied.
+	Unchanged(i int) bool
+	// Read fills dst with elements of tensor i, from element at on. Both are whole rows.
+	Read(i int, at int64, dst []float32) error
+}
+
+// FileRows are a file's own weights, dequantized. The file must stay open.
+func FileRows(f *gguf.File) Rows { return fileRows{f} }
+
+type fileRows struct{ f *gguf.File }
+
+func (fileRows) Unchanged(int) bool { return true }
+
+func (r fileRows) Read(i int, at int64, dst []float32) error {
+	t := &r.f.Tensors[i]
+	data, err := r.f.Data(t)
+	if err != nil {
+		return err
+	}
+	begin, err := ggml.Type(t.Type).RowSize(at)
+	if err != nil {
+		return fmt.Errorf("%s: tensor %q: %w", r.f.Path(), t.Name, err)
+	}
+	n, err := ggml.Type(t.Type).RowSize(int64(len(dst)))
+	if err != nil {
+		return fmt.Errorf("%s: tensor %q: %w", r.f.Path(), t.Name, err)
+	}
+	if begin+n > int64(len(data)) {
+		return fmt.Errorf("%s: tensor %q: elements %d to %d are asked for, of %d", r.f.Path(), t.Name, at,
+			at+int64(len(dst)), t.Elements())
+	}
+	if err := ggml.DequantizeTo(ggml.Type(t.Type), dst, data[begin:begin+n]); err != nil {
+		return fmt.Errorf("%s: tensor %q: %w", r.f.Path(), t.Name, err)
+	}
+	return nil
+}
+
+// Largest finds the largest magnitude among a file's weights and the tensor that holds it, and refuses the first weight
+// that is no finite number. It reads the file, which takes seconds for a large model. On cancel it returns
+// context.Cause(ctx).
+func Largest(ctx context.Context, f *gguf.File) (tensor string, largest float32, err error) {
+	rows := FileRows(f)
+	for i := range f.Tensors {
+		t := &f.Tensors[i]
+		if !ggml.Type(t.Type).Dequantizes() {
+			continue
+		}
+		step := chunkOf(t.Shape)
+		x := make([]float32, min(step, t.Elements()))
+		for at := int64(0); at < t.Elements(); at += step {
+			x = x[:min(step, t.Elements()-at)]
+			if err := rows.Read(i, at, x); err != nil {
+				return "", 0, err
+			}
+			if err := checkFinite(f.Path(), t.Name, at, x); err != nil {
+				return "", 0, err
+			}
+			for _, v := range x {
+				if max(v, -v) > largest {
+					tensor, largest = t.Name, max(v, -v)
+				}
+			}
+			if ctx.Err() != nil {
+				return "", 0, context.Cause(ctx)
+			}
+		}
+	}
+	return tensor, largest, nil
+}
+
+// chunkOf is the number of elements, whole rows, that are read at once: about 1/4 MB of f32, so that small matrices
+// keep all threads busy too.
+func chunkOf(shape []int64) int64 {
+	const elements = 1 << 16
+	row := int64(1) // a scalar's
+	if len(shape) > 0 {
+		row = shape[0]
+	}
+	return max(1, elements/row) * row
+}
+
+var errNotFinite = errors.New("not a finite number")
+
+// checkFinite refuses NaN and infinity among the elements of a tensor from number at on.
+func checkFinite(path, tensor string, at int64, x []float32) error {
+	if i := notFinite(x); i >= 0 {
+		return fmt.Errorf("%s: tensor %q: element %d is %v; the file is damaged or the model diverged: %w", path,
+			tensor, at+int64(i), x[i], errNotFinite)
+	}
+	return nil
+}
+
+// notFinite is the index of the first NaN or infinity, or -1.
+func notFinite(x []float32) int {
+	for i, v := range x {
+		if v-v != 0 {
+			return i
+		}
+	}
+	return -1
+}

@@ -1,0 +1,126 @@
+package quant
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"runtime"
+
+	"github.com/ggtune/ggtune/engine/gguf"
+	"github.com/ggtune/ggtune/internal/atomicfile"
+)
+
+// Output says how a file is written. The zero Output is ready.
+type Output struct {
+	FS      atomicfile.FS // nil: the real file system
+	Threads int           // that quantize; 0: as many as there are cores
+	// Metadata changes what is written beside the tensors; nil: nothing but the file's types.
+	Metadata func(*gguf.Writer)
+	// Progress is told, after each piece, how many elements of all are done. nil: nobody is.
+	Progress func(done, total int64)
+}
+
+// A Loss is what rounding took from a tensor: sums over its elements.
+type Loss struct {
+	Error  float64 // of squared differences
+	Signal float64 // of squares
+}
+
+// RMS is the root mean square of the difference, relative to that of the weights.
+func (l Loss) RMS() float64 {
+	if l.Signal == 0 {
+		return 0
+	}
+	return math.Sqrt(l.Error / l.Signal)
+}
+
+func (l *Loss) add(o Loss) { l.Error, l.Signal = l.Error+o.Error, l.Signal+o.Signal }
+
+// A Result is what Write did.
+type Result struct {
+	Losses []Loss // of each tensor; zero where its bytes were copied
+	Total  Loss   // of all that were not copied
+}
+
+// quantizationVersion is ggml's GGML_QNT_VERSION: the layout of its quantized blocks.
+const quantizationVersion = 2
+
+// Write carries the plan out and writes the model under path, atomically. It refuses to write over the plan's own file.
+// On cancel it returns context.Cause(ctx).
+func Write(ctx context.Context, p Plan, rows Rows, path string, o Output) (Result, error) {
+	r := Result{Losses: make([]Loss, len(p.Changes))}
+	if err := checkTarget(p.file, path); err != nil {
+		return r, err
+	}
+	var w gguf.Writer
+	w.CopyMetadata(p.file)
+	w.SetUint32("general.quantization_version", quantizationVersion)
+	if p.FileType != nil {
+		w.SetUint32("general.file_type", *p.FileType)
+	}
+	if o.Metadata != nil {
+		o.Metadata(&w)
+	}
+	if o.Threads <= 0 {
+		o.Threads = runtime.GOMAXPROCS(0)
+	}
+	count := counter{tell: o.Progress}
+	for i := range p.Changes {
+		c := &p.Changes[i]
+		var err error
+		if c.To == c.Tensor.Type && rows.Unchanged(i) {
+			err = w.AddFrom(p.file, &c.Tensor)
+		} else {
+			job := conversion{path: p.file.Path(), change: c, read: func(at int64, dst []float32) error {
+				return rows.Read(i, at, dst)
+			}, done: count.add, loss: &r.Losses[i]}
+			count.total += c.Tensor.Elements()
+			err = w.Add(c.Tensor.Name, c.To, c.Tensor.Shape, func(dst io.Writer) error {
+				return job.run(ctx, dst, o.Threads)
+			})
+		}
+		if err != nil {
+			return r, fmt.Errorf("%s: %w", path, err)
+		}
+	}
+	if err := w.WriteFile(ctx, o.FS, path); err != nil {
+		return r, err
+	}
+	for _, l := range r.Losses {
+		r.Total.add(l)
+	}
+	return r, p.file.CheckUnchanged()
+}
+
+// A counter tells how much is done.
+type counter struct {
+	done, total int64
+	tell        func(done, total int64)
+}
+
+func (c *counter) add(n int64) {
+	c.done += n
+	if c.tell != nil {
+		c.tell(c.done, c.total)
+	}
+}
+
+// checkTarget refuses a path that is one of the source's own files, under whatever name.
+func checkTarget(f *gguf.File, path string) error {
+	there, err := os.Stat(path)
+	if err != nil {
+		if _, err := os.Stat(filepath.Dir(path)); err != nil {
+			return fmt.Errorf("write %s: the directory does not exist: %w", path, err)
+		}
+		return nil
+	}
+	for _, part := range f.Parts() {
+		if here, err := os.Stat(part); err == nil && os.SameFile(here, there) {
+			return fmt.Errorf("write %s: it is the model that is being read; give another name", path)
+		}
+	}
+	return nil
+}
