@@ -11,6 +11,7 @@ import (
 	"github.com/ggtune/ggtune/engine/adapter"
 	"github.com/ggtune/ggtune/engine/arch"
 	"github.com/ggtune/ggtune/engine/gguf"
+	"github.com/ggtune/ggtune/quant"
 )
 
 // A Report is what Check found out about a model.
@@ -71,11 +72,15 @@ const checkText = "The old keeper of the lighthouse climbed the stairs every eve
 
 // Check compares a model's logits with llama.cpp's, and the gradients of a LoRA pair on every linear role (in one
 // layer each, spread over the model) with finite differences, in exact mode. It opens the model three times, one after
-// the other. What is out of bounds is no error of Check's, but of the report's Err.
+// the other. What is out of bounds is no error of Check's, but of the report's Err; a weight that is no number is one.
 func Check(ctx context.Context, path string, threads int, seed uint64) (*Report, error) {
 	rep := &Report{}
 	var fast, exact *Probe
 	if err := withSession(path, engine.SessionConfig{Threads: threads}, func(s *engine.Session) (err error) {
+		// A weight that is no number is the file's fault, and not to be taken for one of what computes with it.
+		if _, _, err := quant.Largest(ctx, s.Model().File()); err != nil {
+			return err
+		}
 		fast, err = NewProbe(ctx, s, rep.tokens(s, seed))
 		return err
 	}); err != nil {

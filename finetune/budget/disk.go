@@ -26,8 +26,9 @@ type Course struct {
 	Trained   int64 // parameters
 	Model     int64 // bytes of the base's file
 	Steps     int
-	Every     int // steps between evaluations, 0 without any
-	Reference int // counted tokens of the reference's log-probabilities, 0 without any
+	Every     int   // steps between evaluations, 0 without any
+	Reference int   // counted tokens of the reference's log-probabilities, 0 without any
+	Samples   int64 // bytes of the answers while it trains
 }
 
 // lineBytes is more than a line of metrics.jsonl takes, with a method's figures.
@@ -55,7 +56,7 @@ func PlanDisk(cfg *config.Config, c Course) Disk {
 	d.Checkpoints = min(saves, most)
 	gradients := params
 	d.Total = int64(d.Checkpoints)*d.Checkpoint + gradients + d.Result + float*int64(c.Reference) +
-		lineBytes*int64(c.Steps)
+		lineBytes*int64(c.Steps) + c.Samples
 	return d
 }
 

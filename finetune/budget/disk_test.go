@@ -13,7 +13,7 @@ import (
 func TestPlanDisk(t *testing.T) {
 	const n, float, moments = 1000, 4, 8 // parameters; bytes of one, and of AdamW's two moments of one
 	const with = n * (2*float + moments) // a checkpoint and the adapter in it
-	c := Course{Trained: n, Model: 1e6, Steps: 100, Reference: 50}
+	c := Course{Trained: n, Model: 1e6, Steps: 100, Reference: 50, Samples: 12345}
 	for _, tc := range []struct {
 		name    string
 		change  func(cfg *config.Config, c *Course)
@@ -32,7 +32,7 @@ func TestPlanDisk(t *testing.T) {
 		cfg, course := config.Default(), c
 		tc.change(&cfg, &course)
 		d := PlanDisk(&cfg, course)
-		want := int64(tc.number)*tc.one + n*float + tc.results + 50*float + 100*lineBytes
+		want := int64(tc.number)*tc.one + n*float + tc.results + 50*float + 100*lineBytes + 12345
 		if d.Checkpoints != tc.number || d.Checkpoint != tc.one || d.Result != tc.results || d.Total != want {
 			t.Errorf("%s: got %+v, want %d checkpoints of %d, a result of %d, %d in all", tc.name, d, tc.number,
 				tc.one, tc.results, want)

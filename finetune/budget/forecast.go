@@ -262,7 +262,8 @@ func (p *planner) course(timed bool) {
 	all := int(float64(tokens) * float64(steps) / float64(perEpoch))
 	p.Steps, p.RunTokens = &steps, &all
 	disk := PlanDisk(p.cfg, Course{Trained: p.Trained, Model: p.ModelBytes, Steps: steps,
-		Every: p.rows.EvalEvery(), Reference: p.rows.ReferenceTokens(p.how)})
+		Every: p.rows.EvalEvery(), Reference: p.rows.ReferenceTokens(p.how),
+		Samples: p.samples.Disk(p.rows.Samplings())})
 	p.DiskBytes = &disk.Total
 	if !timed {
 		return

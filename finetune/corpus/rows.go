@@ -206,6 +206,15 @@ func (r *Rows) SampleEvery() int {
 	return r.cfg.SampleSteps(r.Steps())
 }
 
+// Samplings is how often a run asks for answers at most: after some steps, and after the last.
+func (r *Rows) Samplings() int {
+	steps, every := r.Steps(), r.SampleEvery()
+	if every == 0 {
+		return 1
+	}
+	return (steps + every - 1) / every
+}
+
 // Evaluations is how often a run measures the held-out rows: before its first step, after some, and after the last.
 func (r *Rows) Evaluations() int {
 	if r.Held == nil {

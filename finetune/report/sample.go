@@ -34,14 +34,14 @@ func OpenSamples(path string, step int) (*Samples, error) {
 	return &Samples{l}, nil
 }
 
-// Has says whether the answers to a prompt after a step are there.
-func (l *Samples) Has(step int, input string) bool {
-	for i := len(l.all) - 1; i >= 0 && l.all[i].Step >= step; i-- {
-		if l.all[i].Step == step && l.all[i].Input == input {
-			return true
+// Last is the step of the newest answers to what the model read, 0 without any.
+func (l *Samples) Last(input string) int {
+	for i := len(l.all) - 1; i >= 0; i-- {
+		if l.all[i].Input == input {
+			return l.all[i].Step
 		}
 	}
-	return false
+	return 0
 }
 
 // Close closes the file; it may be called again and on nil.

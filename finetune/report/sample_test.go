@@ -20,14 +20,14 @@ func TestSamplesFile(t *testing.T) {
 	}
 	for _, step := range []int{2, 4} {
 		for i, input := range []string{"<a>", "b"} {
-			if l.Has(step, input) {
+			if l.Last(input) >= step {
 				t.Errorf("step %d, %s: there before it was written", step, input)
 			}
 			if err := l.Append(Sample{Step: step, Index: i, Input: input}); err != nil {
 				t.Fatal(err)
 			}
-			if !l.Has(step, input) {
-				t.Errorf("step %d, %s: not there", step, input)
+			if got := l.Last(input); got != step {
+				t.Errorf("%s: last at step %d, want %d", input, got, step)
 			}
 		}
 	}

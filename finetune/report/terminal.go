@@ -19,12 +19,13 @@ type Terminal struct {
 	bar    bar
 	wait   *waiting // nil unless a part of unknown length is under way
 
-	began time.Time // of the steps counted for the time left
-	from  int       // the step they began at
-	shown int       // the last step written as a line
-	steps int       // of the run
-	done  int       // steps done
-	parts []string  // what the bar last said of a step
+	began    time.Time // of the steps counted for the time left
+	from     int       // the step they began at
+	shown    int       // the last step written as a line
+	steps    int       // of the run
+	done     int       // steps done
+	answered int       // step whose answers were shown last
+	parts    []string  // what the bar last said of a step
 }
 
 // NewTerminal writes to w, which s describes.
@@ -97,11 +98,12 @@ func (t *Terminal) evaluated(e Evaluated) {
 	t.line("step %d: held-out loss %.4f%s%s%s", e.Step, e.Loss, perplexity, figures, best)
 }
 
-// sampled shows the answers to the first prompt, each on a line: samples.jsonl has them whole, and the others.
+// sampled shows the first answers of a step, each on a line: samples.jsonl has them whole, and the others.
 func (t *Terminal) sampled(s Sample) {
-	if s.Index > 0 {
+	if s.Step == t.answered {
 		return
 	}
+	t.answered = s.Step
 	columns := plainColumns
 	if t.screen.isTerminal() {
 		columns = t.screen.columns() - 1 // the last column breaks the line on some terminals

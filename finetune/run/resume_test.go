@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -390,5 +391,24 @@ func TestFullDisk(t *testing.T) {
 	}
 	if s := mustTrain(t, *resumed); s.Steps != 6 {
 		t.Errorf("got %+v", s)
+	}
+}
+
+// TestPeakStays: the most memory that a run has had is that of all processes that it took, in the file and the report.
+func TestPeakStays(t *testing.T) {
+	c := tinyConfig(t, gguf.F32)
+	stopAndResume(t, c, afterStep(2), func() {
+		path := filepath.Join(c.Output, fileMetrics)
+		text := regexp.MustCompile(`"peak_bytes":\d+`).ReplaceAllString(readFile(t, c.Output, fileMetrics),
+			`"peak_bytes":900000000000`)
+		if err := os.WriteFile(path, []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	})
+	for _, file := range []string{fileMetrics, fileReport} {
+		text := readFile(t, c.Output, file)
+		if n := strings.Count(text, "peak_bytes"); n == 0 || strings.Count(text, "900000000000") != n {
+			t.Errorf("%s: want the figure of before in all %d places: %s", file, n, text)
+		}
 	}
 }

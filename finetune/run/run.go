@@ -34,8 +34,8 @@ type run struct {
 	sampler *sample.Sampler
 	// twice is how many bytes of the model file are mapped a second time, for the samples.
 	twice int64
-	// saidFewer is that not all answers to prompts are written.
-	saidFewer bool
+	// saidFewer is that not all answers to prompts are written, saidShorter that they are shorter than was asked for.
+	saidFewer, saidShorter bool
 }
 
 // Train runs a training run from its data to a result that llama.cpp has loaded, and tells rep what happens. On cancel

@@ -3,11 +3,13 @@ package run
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/ggtune/ggtune/engine/adapter"
 	"github.com/ggtune/ggtune/finetune/report"
 	"github.com/ggtune/ggtune/finetune/sample"
+	"github.com/ggtune/ggtune/internal/count"
 )
 
 // planSamples decides what the model is asked while it trains. Why nothing is, where something was wanted, is noted.
@@ -45,10 +47,15 @@ func (r *run) openSampler() {
 	r.meta.SampleSeconds += time.Since(began).Seconds()
 }
 
-// peak is the most memory that the process has had resident, 0 where the system does not say. The system counts a page
-// of a file for each time that it is mapped; that of the samples, which llama.cpp maps whole, is in memory once.
+// peak is the most memory that the run has had resident, in this process and those that it goes on from, 0 where the
+// system does not say. The system counts a page of a file for each time that it is mapped; that of the samples, which
+// llama.cpp maps whole, is in memory once.
 func (r *run) peak() int64 {
-	return max(report.PeakBytes()-r.twice, 0)
+	before := int64(0)
+	if lines := r.log.Lines(); len(lines) > 0 {
+		before = lines[len(lines)-1].Peak
+	}
+	return max(report.PeakBytes()-r.twice, before)
 }
 
 // due says whether answers are to be written after a step that is not the last.
@@ -109,17 +116,22 @@ func (r *run) answers(ctx context.Context, step int) (failed, err error) {
 		}
 		return failed, nil
 	}
-	for i := range r.sampler.Len() {
-		if r.answered.Has(step, r.sampler.Input(i)) {
-			continue
-		}
+	asked := r.unanswered(step)
+	if tokens := r.sampler.Shorten(asked, room()); tokens < r.cfg.SampleTokens {
+		r.shorter(tokens)
+	}
+	for _, i := range asked {
 		if r.sampler.Cost(i) > room() {
 			r.fewer()
 			return nil, nil
 		}
-		s, failed := r.sampler.Answer(ctx, i)
+		s, ok, failed := r.sampler.Answer(ctx, i, room())
 		if failed != nil {
 			return failed, nil
+		}
+		if !ok {
+			r.fewer()
+			return nil, nil
 		}
 		s.Step = step
 		if err := r.answered.Append(s); err != nil {
@@ -128,6 +140,29 @@ func (r *run) answers(ctx context.Context, step int) (failed, err error) {
 		r.rep.Report(report.Sampled{Sample: s})
 	}
 	return nil, nil
+}
+
+// unanswered lists the prompts that are not answered after a step, those first whose last answer is the oldest: where
+// not all of them can be answered each has its turn.
+func (r *run) unanswered(step int) (out []int) {
+	last := make([]int, r.sampler.Len())
+	for i := range last {
+		if last[i] = r.answered.Last(r.sampler.Input(i)); last[i] < step {
+			out = append(out, i)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b int) int { return last[a] - last[b] })
+	return out
+}
+
+// shorter says, once, that answers end before they have as many tokens as were asked for.
+func (r *run) shorter(tokens int) {
+	if !r.saidShorter {
+		r.note("samples may take %g %% of the run's time, which is not enough yet for answers of %s: they are cut off "+
+			"after %d (--sample-share, --sample-tokens)", 100*r.cfg.SampleShare,
+			count.Of(r.cfg.SampleTokens, "token"), tokens)
+	}
+	r.saidShorter = true
 }
 
 // fewer says, once, that not all answers are written.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -320,6 +321,60 @@ func TestSampleShare(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(c.Output, fileSamples)); err == nil {
 		t.Errorf("got %s, want no answers", places(samples(t, c.Output)))
+	}
+}
+
+// TestShorterSamples: where there is not the time for answers as long as was asked for they are cut off sooner, which
+// is said once and stands in the file; where there is not the time for all, each prompt has its turn.
+func TestShorterSamples(t *testing.T) {
+	c := sampledConfig(t)
+	c.SampleTokens = 96
+	r := begun(t, c, func(*run) {})
+	rec := &recorder{}
+	r.rep = rec
+	if err := r.sample(t.Context(), 2); err != nil {
+		t.Fatal(err)
+	}
+	r.cfg.SampleShare = 0.5
+	n := 0
+	for step := 3; n == 0 && step < 50; step++ { // the more often the busier the machine is, which delays answers
+		all := 0.0 // seconds of answers of 96 tokens; base's answers of 48, not known yet, cost as much again
+		for i := range r.sampler.Len() {
+			all += r.sampler.Cost(i)
+		}
+		if r.meta.Seconds, r.meta.SampleSeconds = 0.8*all, 0; all == 0 {
+			r.meta.Seconds = float64(step) // one was slow, and the speed is measured anew
+		}
+		if err := r.sample(t.Context(), step); err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range samples(t, c.Output) {
+			if s.TunedTokens > s.MaxTokens || s.BaseTokens > s.MaxTokens || s.MaxTokens < 16 {
+				t.Errorf("got %+v", s)
+			}
+			if s.MaxTokens < 96 {
+				n++
+			}
+		}
+	}
+	if said := strings.Count(rec.notes(), "not enough yet for answers of 96 tokens: they are cut off after"); n == 0 ||
+		said != 1 {
+		t.Errorf("%d shorter answers; said %d times, want once: %s", n, said, rec.notes())
+	}
+	inputs := []string{r.sampler.Input(0), r.sampler.Input(1), r.sampler.Input(2), r.sampler.Input(3)}
+	for i, s := range []report.Sample{{Step: 58, Input: inputs[1]}, {Step: 59, Input: inputs[0]},
+		{Step: 60, Input: inputs[3]}, {Step: 60, Input: inputs[2]}} {
+		if err := r.answered.Append(s); err != nil {
+			t.Fatal(i, err)
+		}
+	}
+	for _, tc := range []struct {
+		step int
+		want []int
+	}{{61, []int{1, 0, 2, 3}}, {60, []int{1, 0}}, {58, nil}} {
+		if got := r.unanswered(tc.step); !slices.Equal(got, tc.want) {
+			t.Errorf("after step %d prompts %v are asked, want %v", tc.step, got, tc.want)
+		}
 	}
 }
 

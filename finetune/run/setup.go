@@ -84,7 +84,8 @@ func (s *setup) open(ctx context.Context, rep report.Reporter) error {
 	}
 	s.start.KeepBytes = s.memory.Keep
 	room := budget.Course{Trained: s.memory.Trained, Model: s.model.File().Bytes(), Steps: s.course.Steps,
-		Every: s.rows.EvalEvery(), Reference: s.rows.ReferenceTokens(s.how)}
+		Every: s.rows.EvalEvery(), Reference: s.rows.ReferenceTokens(s.how),
+		Samples: s.samples.Disk(s.rows.Samplings())}
 	if err := budget.CheckDisk(budget.PlanDisk(&s.cfg, room), s.cfg.Output, budget.FreeDisk(s.cfg.Output)); err != nil {
 		return err
 	}

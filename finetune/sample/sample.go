@@ -5,6 +5,7 @@ package sample
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -20,8 +21,8 @@ import (
 	"github.com/ggtune/ggtune/internal/count"
 )
 
-// A Sampler answers prompts. It is used by one goroutine at a time, and not while a session of the adapter computes:
-// the two share the machine's cores in turns.
+// A Sampler answers prompts, in rounds: Begin, Shorten, then Answer for one prompt after the other. It is used by one
+// goroutine at a time, and not while a session of the adapter computes: the two share the machine's cores in turns.
 type Sampler struct {
 	// Progress is told of each piece of an answer: how many tokens there are of all that a round may have; nil: nobody
 	// asks.
@@ -31,15 +32,24 @@ type Sampler struct {
 	prompts []corpus.Prompt
 	how     llama.Sampling
 	temp    float64
-	tokens  int                        // most of an answer
-	base    map[string]generate.Result // the base's answers, by what it read
-	lengths map[int]int                // tokens of the last answer to a prompt
-	threads int                        // at most
-	speed   speed                      // of the round
-	least   float64                    // seconds that measuring takes
+	most    int              // tokens of an answer that is not shortened
+	base    map[string][]cut // the base's answers, by what it read
+	lengths map[int]int      // tokens of the last answer to a prompt
+	threads int              // at most
+	speed   speed            // as it was last measured; 0: not known
+	least   float64          // seconds that measuring takes
 
-	tuned *adapter.Adapter // of the round
-	holds *adapter.Adapter // what the model writes with, nil where that may have changed
+	tokens   int              // most of an answer in the round
+	total    int              // tokens that the answers of the round may have
+	answered int              // tokens that those which are written could have had
+	tuned    *adapter.Adapter // of the round
+	holds    *adapter.Adapter // what the model writes with, nil where that may have changed
+}
+
+// A cut is an answer that could have so many tokens.
+type cut struct {
+	generate.Result
+	most int
 }
 
 // speed is in seconds a token.
@@ -59,6 +69,7 @@ func Prompts(ctx context.Context, cfg *config.Config, text *corpus.Reader, rows 
 // A Plan is what is asked, and what it takes.
 type Plan struct {
 	prompts []corpus.Prompt
+	tokens  int // most of an answer
 	open    generate.Config
 	memory  int64 // bytes
 }
@@ -69,7 +80,7 @@ func NewPlan(cfg *config.Config, m *engine.Model, prompts []corpus.Prompt) (*Pla
 	if len(prompts) == 0 {
 		return nil, nil
 	}
-	p := &Plan{}
+	p := &Plan{tokens: cfg.SampleTokens}
 	room, longest := m.HParams().NCtxTrain, 0
 	for _, x := range prompts {
 		if len(x.Tokens) < room {
@@ -99,10 +110,28 @@ func (p *Plan) Bytes(trained int64) int64 {
 	return p.memory + copies*float*trained
 }
 
+// tokenBytes is more than a token's text takes in a file on average, its escapes included.
+const tokenBytes = 8
+
+// Disk is how many bytes the answers take in samples.jsonl, of as many rounds; 0 on nil.
+func (p *Plan) Disk(rounds int) (bytes int64) {
+	if p == nil {
+		return 0
+	}
+	for i := range p.prompts {
+		line, err := json.Marshal(asked(&p.prompts[i], i))
+		if err != nil {
+			panic(err) // it holds strings and numbers
+		}
+		bytes += int64(len(line)) + 2*tokenBytes*int64(p.tokens)
+	}
+	return int64(rounds) * bytes
+}
+
 // Open opens the model a second time. Close it.
 func (p *Plan) Open(cfg *config.Config) (*Sampler, error) {
-	s := &Sampler{prompts: p.prompts, tokens: cfg.SampleTokens, how: llama.Greedy(), temp: cfg.SampleTemp,
-		base: map[string]generate.Result{}, lengths: map[int]int{}, threads: p.open.Threads}
+	s := &Sampler{prompts: p.prompts, most: cfg.SampleTokens, tokens: cfg.SampleTokens, how: llama.Greedy(),
+		temp: cfg.SampleTemp, base: map[string][]cut{}, lengths: map[int]int{}, threads: p.open.Threads}
 	if cfg.SampleTemp > 0 {
 		s.how = llama.DefaultSampling(uint32(cfg.Seed))
 		s.how.Temp = float32(cfg.SampleTemp)
@@ -131,24 +160,43 @@ func (s *Sampler) Input(i int) string { return s.prompts[i].Input }
 // Remember takes the base's answers from samples of earlier.
 func (s *Sampler) Remember(lines []report.Sample) {
 	for _, l := range lines {
-		if l.MaxTokens == s.tokens && l.Temp == s.temp {
-			s.base[l.Input] = generate.Result{Text: l.Base, Tokens: l.BaseTokens, Stop: generate.Stop(l.BaseEnd)}
+		if l.Temp == s.temp {
+			s.keep(l.Input, l.MaxTokens,
+				generate.Result{Text: l.Base, Tokens: l.BaseTokens, Stop: generate.Stop(l.BaseEnd)})
 		}
 	}
 }
 
-// Begin begins a round of answers, with an adapter as it is now, and measures how fast they are written, which takes at
-// most room seconds: ok is false where that is not enough. It finds out how many threads to write with: where other
-// programs have the cores, llama.cpp's threads wait for each other, and two of them can be fifty times slower than one.
-func (s *Sampler) Begin(ctx context.Context, a *adapter.Adapter, room float64) (ok bool, err error) {
-	least := s.least
-	if s.speed.write > 0 {
-		least += s.Cost(0)
+// keep keeps the base's answer to an input, of at most so many tokens.
+func (s *Sampler) keep(input string, most int, r generate.Result) {
+	if _, known := s.known(input, most); !known {
+		s.base[input] = append(s.base[input], cut{r, most})
 	}
-	if room < least {
+}
+
+// known is the base's answer to an input where it may have so many tokens: one that it ended itself does not depend on
+// how many more it could have had.
+func (s *Sampler) known(input string, most int) (generate.Result, bool) {
+	for _, c := range s.base[input] {
+		if c.most == most || c.Stop == generate.StopEnd && c.Tokens < most {
+			return c.Result, true
+		}
+	}
+	return generate.Result{}, false
+}
+
+// Begin begins a round of answers, with an adapter as it is now. Where it is not known how fast they are written, it is
+// measured, which takes at most room seconds: ok is false where that is not enough. It finds out how many threads to
+// write with: where other programs have the cores, llama.cpp's threads wait for each other, and two of them can be
+// fifty times slower than one.
+func (s *Sampler) Begin(ctx context.Context, a *adapter.Adapter, room float64) (ok bool, err error) {
+	s.tuned, s.holds = a, nil
+	if s.speed.write > 0 {
+		return true, nil
+	}
+	if room < s.least {
 		return false, nil // what there is would be spent on measuring
 	}
-	s.tuned, s.holds = a, nil
 	began := time.Now()
 	within, cancel := limited(ctx, room)
 	defer cancel()
@@ -166,6 +214,28 @@ func (s *Sampler) Begin(ctx context.Context, a *adapter.Adapter, room float64) (
 	}
 	s.speed = v
 	return true, nil
+}
+
+// shortest is how many tokens an answer has room for however short the time is: about a line, enough to see whether it
+// goes the right way.
+const shortest = 16
+
+// Shorten settles how long the answers of a round to the given prompts may be: as long as was asked for, or halved
+// until all of them fit into room seconds, but not below shortest.
+func (s *Sampler) Shorten(prompts []int, room float64) (tokens int) {
+	s.tokens = s.most
+	for s.tokens > shortest && s.costs(prompts) > room {
+		s.tokens = max(s.tokens/2, shortest)
+	}
+	s.total, s.answered = 2*s.tokens*len(prompts), 0
+	return s.tokens
+}
+
+func (s *Sampler) costs(prompts []int) (seconds float64) {
+	for _, i := range prompts {
+		seconds += s.Cost(i)
+	}
+	return seconds
 }
 
 // limited is ctx that ends after so many seconds, which may be without end.
@@ -221,11 +291,11 @@ func (s *Sampler) measure(ctx context.Context, threads int) (v speed, err error)
 func (s *Sampler) Cost(i int) float64 {
 	p := &s.prompts[i]
 	n, known := s.lengths[i]
-	if !known {
+	if !known || n > s.tokens {
 		n = s.tokens
 	}
 	one := s.speed.read*float64(len(p.Tokens)) + s.speed.write*float64(n)
-	if _, known := s.base[p.Input]; !known {
+	if _, known := s.known(p.Input, s.tokens); !known {
 		return 2 * one
 	}
 	return one
@@ -244,48 +314,76 @@ func (s *Sampler) hold(ctx context.Context, a *adapter.Adapter) error {
 	return nil
 }
 
-// Answer has the model answer prompt i with the adapter of the round and, the first time, without. When ctx is done it
-// returns its cause at once.
-func (s *Sampler) Answer(ctx context.Context, i int) (report.Sample, error) {
-	p := &s.prompts[i]
-	began := time.Now()
-	base, known := s.base[p.Input]
+// slow is how many times as long as foretold an answer may take before the speed is measured again.
+const slow = 2
+
+// Answer has the model answer prompt i with the adapter of the round and, unless that is known, without. ok is false
+// where that would have taken more than room seconds: it is given up then. When ctx is done it returns its cause at
+// once.
+func (s *Sampler) Answer(ctx context.Context, i int, room float64) (_ report.Sample, ok bool, err error) {
+	foretold, began := s.Cost(i), time.Now()
+	within, cancel := limited(ctx, room)
+	defer cancel()
+	base, tuned, err := s.both(within, i)
+	took := time.Since(began).Seconds()
+	if took > slow*foretold {
+		s.speed = speed{}
+	}
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return report.Sample{}, false, errors.Join(err, context.Cause(ctx))
+	case err != nil && within.Err() != nil:
+		s.speed = speed{}
+		return report.Sample{}, false, nil
+	case err != nil:
+		return report.Sample{}, false, err
+	}
+	s.answered += 2 * s.tokens
+	s.lengths[i] = tuned.Tokens + 1 // with the end
+	x := asked(&s.prompts[i], i)
+	x.Base, x.BaseTokens, x.BaseEnd = base.Text, base.Tokens, string(base.Stop)
+	x.Tuned, x.TunedTokens, x.TunedEnd = tuned.Text, tuned.Tokens, string(tuned.Stop)
+	x.MaxTokens, x.Temp, x.Seconds = s.tokens, s.temp, took
+	return x, true, nil
+}
+
+// asked is a sample without its answers.
+func asked(p *corpus.Prompt, i int) report.Sample {
+	return report.Sample{Index: i, Prompt: p.Text, Input: p.Input, Expected: orNull(p.Expected),
+		Source: orNull(p.Source)}
+}
+
+// both gives the base's answer, which is written if it is not known, and the adapter's.
+func (s *Sampler) both(ctx context.Context, i int) (base, tuned generate.Result, err error) {
+	input := s.prompts[i].Input
+	base, known := s.known(input, s.tokens)
 	if !known {
-		var err error
 		if err = s.hold(ctx, s.tuned.Nothing()); err != nil {
-			return report.Sample{}, err
+			return base, tuned, err
 		}
 		if base, err = s.write(ctx, i, 0); err != nil {
-			return report.Sample{}, err
+			return base, tuned, err
 		}
-		s.base[p.Input] = base
+		s.keep(input, s.tokens, base)
 	}
-	if err := s.hold(ctx, s.tuned); err != nil {
-		return report.Sample{}, err
+	if err = s.hold(ctx, s.tuned); err != nil {
+		return base, tuned, err
 	}
-	tuned, err := s.write(ctx, i, 1)
-	if err != nil {
-		return report.Sample{}, err
-	}
-	s.lengths[i] = tuned.Tokens + 1 // with the end
-	return report.Sample{Index: i, Prompt: p.Text, Input: p.Input, Expected: orNull(p.Expected),
-		Source: orNull(p.Source),
-		Base:   base.Text, Tuned: tuned.Text, BaseEnd: string(base.Stop), TunedEnd: string(tuned.Stop),
-		BaseTokens: base.Tokens, TunedTokens: tuned.Tokens, MaxTokens: s.tokens, Temp: s.temp,
-		Seconds: time.Since(began).Seconds()}, nil
+	tuned, err = s.write(ctx, i, 1)
+	return base, tuned, err
 }
 
 // write writes one answer to prompt i, the first or second of the pair.
 func (s *Sampler) write(ctx context.Context, i, which int) (generate.Result, error) {
-	done := (2*i + which) * s.tokens
+	done := s.answered + which*s.tokens
 	r, err := s.g.Continue(ctx, s.prompts[i].Tokens, s.tokens, s.how, func(string) {
 		done++
 		if s.Progress != nil {
-			s.Progress(done, 2*len(s.prompts)*s.tokens)
+			s.Progress(done, s.total)
 		}
 	})
-	if ctx.Err() != nil && !errors.Is(err, context.Cause(ctx)) {
-		err = errors.Join(err, context.Cause(ctx)) // an answer that was cut off is none
+	if err == nil {
+		err = context.Cause(ctx) // an answer that was cut off is none
 	}
 	return r, err
 }

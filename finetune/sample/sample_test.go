@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"math"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/ggtune/ggtune/engine"
@@ -54,15 +56,15 @@ func opened(t *testing.T, p *Plan, c *config.Config) *Sampler {
 
 func answer(t *testing.T, s *Sampler, i int) report.Sample {
 	t.Helper()
-	x, err := s.Answer(t.Context(), i)
-	if err != nil {
-		t.Fatal(err)
+	x, ok, err := s.Answer(t.Context(), i, math.Inf(1))
+	if err != nil || !ok {
+		t.Fatal(ok, err)
 	}
 	return x
 }
 
 // TestBegin: a round that has too little room does not begin, is no error, and is not tried again with as little; a
-// stop is the stop's cause.
+// stop is the stop's cause; the speed is measured once.
 func TestBegin(t *testing.T) {
 	p, c, a := tiny(t)
 	s := opened(t, p, c)
@@ -86,9 +88,9 @@ func TestBegin(t *testing.T) {
 	if s.Cost(0) <= 0 || s.Cost(0) <= s.Cost(1) {
 		t.Errorf("a longer prompt costs %g, another %g seconds", s.Cost(0), s.Cost(1))
 	}
-	took := s.least
-	if ok, err := s.Begin(t.Context(), a, s.least+s.Cost(0)/2); ok || err != nil || s.least != took {
-		t.Errorf("room to measure and not to answer: got %v, %v, and measured again: %v", ok, err, s.least != took)
+	known := s.speed
+	if ok, err := s.Begin(t.Context(), a, 0); !ok || err != nil || s.speed != known {
+		t.Errorf("a second round: got %v, %v, and measured again: %v", ok, err, s.speed != known)
 	}
 	before := s.Cost(1)
 	answer(t, s, 1)
@@ -140,5 +142,105 @@ func TestAnswer(t *testing.T) {
 	begin(again)
 	if y := answer(t, again, 0); x.Base != y.Base || x.Base == known.Base || x.Temp != 1 {
 		t.Errorf("drawn: got %q, and then %q", x.Base, y.Base)
+	}
+}
+
+// TestShorten: answers get shorter until all of them fit, and no shorter than a line; the base's answer is written
+// anew where it was cut off elsewhere, and counts.
+func TestShorten(t *testing.T) {
+	p, c, _ := tiny(t)
+	for _, tc := range []struct {
+		most, want int
+		room       float64
+	}{
+		{64, 64, 256.1}, {64, 32, 255.9}, {64, 32, 128.1}, {64, 16, 127.9}, {64, 16, 0}, {40, 20, 80.1}, {40, 16, 79.9},
+		{20, 16, 0}, {16, 16, 0}, {6, 6, 0}, {64, 64, math.Inf(1)},
+	} {
+		c.SampleTokens = tc.most
+		s := opened(t, p, c)
+		s.speed = speed{write: 1} // two prompts, two answers to each
+		if got := s.Shorten([]int{0, 1}, tc.room); got != tc.want {
+			t.Errorf("%d tokens and %g seconds: got %d, want %d", tc.most, tc.room, got, tc.want)
+		}
+	}
+	c.SampleTokens = 64
+	s := opened(t, p, c)
+	s.speed = speed{write: 1}
+	s.Remember([]report.Sample{{Input: "a", MaxTokens: 64, BaseTokens: 64, BaseEnd: "length"},
+		{Input: "b", MaxTokens: 64, BaseTokens: 20, BaseEnd: "end"}})
+	for _, tc := range []struct{ prompt, want int }{
+		{0, 64 * 2}, // cut off after 32 tokens it is another answer
+		{1, 64},
+	} {
+		s.Shorten([]int{tc.prompt}, 0)
+		if s.tokens = 32; s.Cost(tc.prompt) != float64(tc.want/2) {
+			t.Errorf("prompt %d: 32 tokens cost %g, want %d", tc.prompt, s.Cost(tc.prompt), tc.want/2)
+		}
+		if s.tokens = 64; s.Cost(tc.prompt) != 64 {
+			t.Errorf("prompt %d: 64 tokens cost %g, want 64", tc.prompt, s.Cost(tc.prompt))
+		}
+	}
+	if s.tokens = 20; s.Cost(1) != 40 {
+		t.Errorf("an answer that ended behind its 20th token costs %g where that is the last, want 40", s.Cost(1))
+	}
+}
+
+// TestSlowAnswer: an answer that takes longer than there is room for is given up, and is no error; after one that took
+// much longer than foretold the speed is measured anew.
+func TestSlowAnswer(t *testing.T) {
+	p, c, a := tiny(t)
+	s := opened(t, p, c)
+	if ok, err := s.Begin(t.Context(), a, math.Inf(1)); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	s.speed = speed{1, 1}
+	if _, ok, err := s.Answer(t.Context(), 0, 1e-9); ok || err != nil || s.speed != (speed{}) {
+		t.Errorf("no room: got %v, %v, the speed %v", ok, err, s.speed)
+	}
+	s.speed = speed{1, 1}
+	if answer(t, s, 0); s.speed != (speed{1, 1}) {
+		t.Error("an answer that was faster than foretold: its speed is forgotten")
+	}
+	s.speed = speed{1e-12, 1e-12}
+	if x := answer(t, s, 0); x.Seconds <= 0 || s.speed != (speed{}) {
+		t.Errorf("a slow answer: %g seconds, the speed %v", x.Seconds, s.speed)
+	}
+	if ok, err := s.Begin(t.Context(), a, math.Inf(1)); !ok || err != nil || s.speed.write <= 0 {
+		t.Errorf("the round after: got %v, %v, the speed %v", ok, err, s.speed)
+	}
+}
+
+// TestDisk: what is planned for samples.jsonl holds the lines that are written, and is not far above them.
+func TestDisk(t *testing.T) {
+	p, c, a := tiny(t)
+	s := opened(t, p, c)
+	if ok, err := s.Begin(t.Context(), a, math.Inf(1)); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	path := filepath.Join(t.TempDir(), "samples.jsonl")
+	l, err := report.OpenSamples(path, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	const rounds = 3
+	for step := range rounds {
+		for i := range s.Len() {
+			x := answer(t, s, i)
+			x.Step = step + 1
+			if err := l.Append(x); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := p.Disk(rounds); got < info.Size()*9/10 || got > info.Size()*3/2 {
+		t.Errorf("planned %d bytes, and %d were written", got, info.Size())
+	}
+	if n := (*Plan)(nil).Disk(rounds); n != 0 {
+		t.Errorf("no samples: got %d bytes", n)
 	}
 }

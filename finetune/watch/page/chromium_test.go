@@ -238,6 +238,12 @@ func TestRunInChromium(t *testing.T) {
 	b.Until("the steps that were taken back are gone", vertices("loss", "each step")+" === 1050")
 	lines = read(t, dir)
 	check()
+	peak := int64(702e6)
+	if err := report.WriteSummary(filepath.Join(dir, rundir.Report), report.Summary{PeakBytes: &peak}); err != nil {
+		t.Fatal(err)
+	}
+	b.Until("the memory of the report, which the terminal names too",
+		`document.querySelector('#figures [data-name="memory"] dd').textContent === "702.0 MB"`)
 }
 
 // pictures writes what the page looks like where a person asks for it: the tests see no ugliness.

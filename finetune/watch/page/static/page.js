@@ -115,7 +115,7 @@
     put("learning rate", last?.lr, short);
     put("gradient norm", last?.grad_norm, short);
     put("tok/s", last?.tok_per_s, round(0));
-    put("memory", last?.peak_bytes, bytes);
+    put("memory", status?.report?.peak_bytes ?? last?.peak_bytes, bytes); // the report's has the check by llama.cpp too
     $("figures").replaceChildren(...out.map(([name, value]) => {
       const box = document.createElement("div");
       box.dataset.name = name;
