@@ -2,6 +2,7 @@ package engine
 
 import (
 	"github.com/ggtune/ggtune/bindings/ggml"
+	"github.com/ggtune/ggtune/engine/arch"
 	"github.com/ggtune/ggtune/engine/backend"
 )
 
@@ -14,7 +15,8 @@ type Param struct {
 	Shape []int64
 	Value backend.Floats
 	Grad  backend.Floats
-	// Group is "lora_a", "lora_b" or "full"; LoRA+ sets the learning rate by it.
+	// Group is "lora_a", "lora_b", "full", or "embed" for a tensor of the model that embeds tokens, or scores them
+	// where that is another one: learning rates may differ by it.
 	Group string
 	// Decay says whether AdamW's weight decay applies (not to norms and biases).
 	Decay bool
@@ -68,24 +70,28 @@ func (s *Session) addParams() error {
 	return nil
 }
 
-// addTensor adds a tensor of the model that begins as it lies in the file.
+// addTensor adds a tensor of the model that begins as it lies in the file. A quantized one is dequantized a few rows at
+// a time: no second copy of it is made.
 func (s *Session) addTensor(t *set, name string, x tensor) error {
-	n := x.shape.Elements()
-	r, err := s.newRoom(t, n)
+	r, err := s.newRoom(t, x.shape.Elements())
 	if err != nil {
 		return err
 	}
-	p := s.addParam(t, &Param{Name: name, Shape: x.part.Shape, Group: "full", Decay: len(x.part.Shape) == 2}, r)
-	buffer := make([]float32, min(n, piece))
-	for at := int64(0); at < n; at += piece {
-		some := buffer[:min(n-at, piece)]
-		// Whole numbers of elements are whole numbers of bytes: checkWhole lets no quantized type through.
-		each := int64(len(x.data)) / n
-		if err := ggml.DequantizeTo(ggml.Type(x.info.Type), some,
-			x.data[at*each:][:int64(len(some))*each]); err != nil {
+	group := "full"
+	if x.stage == stageEmbed || x.part.Role == arch.Output {
+		group = "embed"
+	}
+	p := s.addParam(t, &Param{Name: name, Shape: x.part.Shape, Group: group, Decay: len(x.part.Shape) == 2}, r)
+	width, rows := x.shape[0], x.shape[1]
+	step := max(1, piece/width)
+	buffer := make([]float32, min(step, rows)*width)
+	for at := int64(0); at < rows; at += step {
+		n := min(step, rows-at)
+		some := buffer[:n*width]
+		if err := ggml.DequantizeTo(ggml.Type(x.info.Type), some, x.data[at*x.row:][:n*x.row]); err != nil {
 			return err
 		}
-		if err := p.Value.Upload(some, at); err != nil {
+		if err := p.Value.Upload(some, at*width); err != nil {
 			return err
 		}
 	}

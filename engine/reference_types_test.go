@@ -92,6 +92,23 @@ func TestReferenceMixes(t *testing.T) {
 	}
 }
 
+// TestReferenceFullStorageTypes: full training of a quantized model starts from the numbers that its blocks stand for.
+func TestReferenceFullStorageTypes(t *testing.T) {
+	for _, typ := range storageTypes() {
+		t.Run(typ.String(), func(t *testing.T) {
+			spec := synth.Tiny("llama", typ)
+			spec.Layers, spec.Tied = 1, false
+			if spec.Validate() != nil {
+				t.Skipf("no models of type %v are generated", typ)
+			}
+			path := synth.Temp(t, spec)
+			m := loadReference(t, path, 0)
+			r := openTrial(t, path, m, engine.SessionConfig{Threads: 1, Exact: true})
+			r.check(t, []refmodel.Row{short(m.NVocab)}, exact)
+		})
+	}
+}
+
 // TestReferenceFullHalves: full training starts from the stored halves and goes on in f32.
 func TestReferenceFullHalves(t *testing.T) {
 	for _, typ := range []gguf.Type{gguf.F16, gguf.BF16} {

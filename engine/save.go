@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/ggtune/ggtune/bindings/ggml"
 	"github.com/ggtune/ggtune/engine/backend"
@@ -12,33 +13,72 @@ import (
 	"github.com/ggtune/ggtune/internal/atomicfile"
 )
 
-// CheckFull says why the model cannot be trained in full: quantized weights hold too few values for small updates to
-// move them.
-func (m *Model) CheckFull() error {
-	for i := range m.file.Tensors { // the file's order: the same is named each time
-		name := m.file.Tensors[i].Name
-		if _, used := m.tensors[name]; !used {
-			continue
-		}
-		if err := m.checkWhole(name); err != nil {
-			return err
-		}
+// Written is the storage type in which SaveModel writes a tensor that the set trains: Set.Type for a matrix, if there
+// is one; else the tensor's own, or F32 in place of a quantized one, whose values are too few for small updates to
+// move.
+func (t *Set) Written(x *gguf.TensorInfo) gguf.Type {
+	switch {
+	case len(x.Shape) > 1 && t.Type != nil:
+		return *t.Type
+	case x.Type.IsQuantized():
+		return gguf.F32
+	}
+	return x.Type
+}
+
+// checkWritten says why a tensor cannot be trained, or not be written as Written says.
+func (m *Model) checkWritten(t *Set, x *gguf.TensorInfo) error {
+	if !ggml.Type(x.Type).Dequantizes() {
+		return m.fault("tensor %q is storage type %v, which has no way back to numbers; train an adapter, or take the "+
+			"model in another type", x.Name, x.Type)
+	}
+	as := ggml.Type(t.Written(x))
+	if !as.Quantizes() || x.Shape[0]%as.BlockSize() != 0 {
+		return m.fault("tensor %q has rows of %d numbers, which storage type %v cannot hold; write the model in "+
+			"another",
+			x.Name, x.Shape[0], as)
 	}
 	return nil
 }
 
-// checkWhole is CheckFull for one tensor.
-func (m *Model) checkWhole(name string) error {
-	if t := m.tensors[name].info.Type; t.IsQuantized() {
-		return m.fault("tensor %q is storage type %v; full-parameter training needs f32, f16 or bf16 weights: train "+
-			"a LoRA adapter on this file, or take the model in one of those types", name, t)
-	}
-	return nil
+// A Whole is what a set has of the model's tensors.
+type Whole struct {
+	Dequantized int   // tensors of quantized storage types that are trained as F32
+	Bytes       int64 // that these take so
+	File        int64 // bytes of the tensors of the file that SaveModel writes
 }
 
-// RoundParams rounds a set's tensors of the model to the base's own storage types, so that the session computes what
-// SaveModel writes; changed says that it did anything, which it does not where all are F32. A value beyond the range
-// of its type is an error. Training on goes on from the rounded values.
+// Whole describes the tensors of the model that a set trains. It allocates nothing.
+func (m *Model) Whole(t Set) (w Whole, err error) {
+	for i := range m.file.Tensors {
+		x := &m.file.Tensors[i]
+		size := x.Size
+		if m.chosen(&t, x.Name) {
+			if err := m.checkWritten(&t, x); err != nil {
+				return w, err
+			}
+			if size, err = ggml.Type(t.Written(x)).RowSize(x.Elements()); err != nil {
+				return w, m.fault("tensor %q: %w", x.Name, err)
+			}
+			if x.Type.IsQuantized() {
+				w.Dequantized++
+				w.Bytes += 4 * x.Elements()
+			}
+		}
+		w.File += size
+	}
+	return w, nil
+}
+
+// chosen says whether a set has numbers of its own for a tensor.
+func (m *Model) chosen(t *Set, name string) bool {
+	x, ok := m.tensors[name]
+	return ok && t.Whole != nil && x.trainable() && t.Whole(x.part, m.layer(&x))
+}
+
+// RoundParams rounds a set's tensors of the model to the storage types that they are written in, so that the session
+// computes what SaveModel writes; changed says that it did anything, which it does not where all are F32. A value
+// beyond the range of its type is an error. Training on goes on from the rounded values.
 func (s *Session) RoundParams(set string) (changed bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -53,11 +93,12 @@ func (s *Session) RoundParams(set string) (changed bool, err error) {
 	for i := range f.Tensors {
 		t := &f.Tensors[i]
 		p, ok := own[t.Name]
-		if !ok || t.Type == gguf.F32 {
+		as := s.set(set).Written(t)
+		if !ok || as == gguf.F32 {
 			continue
 		}
-		if err := roundTo(p.Value, t); err != nil {
-			return changed, fmt.Errorf("round tensor %q to %v: %w", t.Name, t.Type, err)
+		if err := roundTo(p.Value, t.Shape[0], ggml.Type(as)); err != nil {
+			return changed, fmt.Errorf("round tensor %q to %v: %w", t.Name, as, err)
 		}
 		changed = true
 	}
@@ -77,29 +118,30 @@ func (s *Session) wholeOf(name string) (map[string]*Param, error) {
 	return own, nil
 }
 
-// roundTo replaces numbers with what t's storage type makes of them, a few rows at a time.
-func roundTo(v backend.Floats, t *gguf.TensorInfo) error {
-	return eachRows(v, t, func(part []float32, at int64) error {
-		b, err := ggml.Quantize(ggml.Type(t.Type), part, t.Shape[0])
+// roundTo replaces numbers, in rows of n, with what a storage type makes of them, a few rows at a time.
+func roundTo(v backend.Floats, n int64, as ggml.Type) error {
+	return eachRows(v, n, func(part []float32, at int64) error {
+		b, err := ggml.Quantize(as, part, n)
 		if err != nil {
 			return err
 		}
-		if err := ggml.DequantizeTo(ggml.Type(t.Type), part, b); err != nil {
+		if err := ggml.DequantizeTo(as, part, b); err != nil {
 			return err
 		}
 		for _, x := range part {
 			if x-x != 0 {
-				return errors.New("a value of it is beyond that type's range; take the model in f32, or train with " +
-					"a lower learning rate (--lr)")
+				return errors.New("a value of it is beyond that type's range; write the model in another type " +
+					"(--outtype f32), or train with a lower learning rate (--lr)")
 			}
 		}
 		return v.Upload(part, at)
 	})
 }
 
-// eachRows downloads a few rows of v at a time and gives them to do, with the number of the first element.
-func eachRows(v backend.Floats, t *gguf.TensorInfo, do func(part []float32, at int64) error) error {
-	step := max(1, piece/t.Shape[0]) * t.Shape[0]
+// eachRows downloads a few rows of v at a time, of n numbers each, and gives them to do, with the number of the first
+// element.
+func eachRows(v backend.Floats, n int64, do func(part []float32, at int64) error) error {
+	step := max(1, piece/n) * n
 	buffer := make([]float32, min(step, v.N))
 	for at := int64(0); at < v.N; at += step {
 		part := buffer[:min(step, v.N-at)]
@@ -113,8 +155,7 @@ func eachRows(v backend.Floats, t *gguf.TensorInfo, do func(part []float32, at i
 	return nil
 }
 
-// SaveModel writes the model with a set's tensors in the base's own storage types, everything else as in the base,
-// atomically.
+// SaveModel writes the model with a set's tensors as Set.Written says, everything else as in the base, atomically.
 func (s *Session) SaveModel(ctx context.Context, fsys atomicfile.FS, path, set string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -128,27 +169,41 @@ func (s *Session) SaveModel(ctx context.Context, fsys atomicfile.FS, path, set s
 	f := s.model.file
 	var w gguf.Writer
 	w.CopyMetadata(f)
+	var types []gguf.Type // of matrices
 	for i := range f.Tensors {
 		t := &f.Tensors[i]
 		p, ok := own[t.Name]
-		if !ok {
-			if err := w.AddFrom(f, t); err != nil {
-				return err
-			}
-			continue
+		as := t.Type
+		if ok {
+			as = s.set(set).Written(t)
+			err = w.Add(t.Name, as, t.Shape, quantized(p.Value, t.Shape[0], ggml.Type(as)))
+		} else {
+			err = w.AddFrom(f, t)
 		}
-		if err := w.Add(t.Name, t.Type, t.Shape, quantized(p.Value, t)); err != nil {
+		if err != nil {
 			return err
+		}
+		if len(t.Shape) > 1 && !slices.Contains(types, as) {
+			types = append(types, as)
+		}
+	}
+	// The key names what most tensors are, for people; no reader of tensors asks it.
+	if len(types) == 1 {
+		if n, ok := fileTypes[types[0]]; ok {
+			w.SetUint32("general.file_type", n)
 		}
 	}
 	return w.WriteFile(ctx, fsys, path)
 }
 
-// quantized writes numbers in t's storage type, a few rows at a time.
-func quantized(v backend.Floats, t *gguf.TensorInfo) gguf.TensorSource {
+// fileTypes are llama.cpp's numbers (enum llama_ftype) of files whose matrices are all of one type.
+var fileTypes = map[gguf.Type]uint32{gguf.F32: 0, gguf.F16: 1, gguf.Q8_0: 7, gguf.BF16: 32}
+
+// quantized writes numbers, in rows of n, in a storage type, a few rows at a time.
+func quantized(v backend.Floats, n int64, as ggml.Type) gguf.TensorSource {
 	return func(dst io.Writer) error {
-		return eachRows(v, t, func(part []float32, _ int64) error {
-			b, err := ggml.Quantize(ggml.Type(t.Type), part, t.Shape[0])
+		return eachRows(v, n, func(part []float32, _ int64) error {
+			b, err := ggml.Quantize(as, part, n)
 			if err != nil {
 				return err
 			}

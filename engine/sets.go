@@ -9,6 +9,7 @@ import (
 
 	"github.com/ggtune/ggtune/engine/arch"
 	"github.com/ggtune/ggtune/engine/delta"
+	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/engine/graph"
 )
 
@@ -24,6 +25,8 @@ type Set struct {
 	// Whole chooses tensors of the model that the set has numbers of its own for, in f32: by their part and layer (-1
 	// outside the layers). They begin as the model's. nil: none.
 	Whole func(p arch.Part, il int) bool
+	// Type is the storage type in which those that are matrices are written; nil: see Written.
+	Type *gguf.Type
 	// Heads are tensors that the model lacks and outputs ask for.
 	Heads []Head
 	// Frozen sets are applied and not trained: they have no gradients and are not among Params.
@@ -134,13 +137,13 @@ func (s *Session) planWhole(t *set) error {
 		return nil
 	}
 	for _, info := range s.model.file.Tensors {
-		x, ok := s.model.tensors[info.Name]
-		if !ok || !x.trainable() || !t.Whole(x.part, s.model.layer(&x)) {
+		if !s.model.chosen(&t.Set, info.Name) {
 			continue
 		}
-		if err := s.model.checkWhole(info.Name); err != nil {
+		if err := s.model.checkWritten(&t.Set, &info); err != nil {
 			return err
 		}
+		x := s.model.tensors[info.Name]
 		t.own[info.Name] = x.shape
 		t.lowest = min(t.lowest, x.stage)
 	}

@@ -119,7 +119,7 @@ func setGiven(c *cli.Context, cfg *config.Config) (err error) {
 			*v = c.String(o.Name)
 		case *[]string:
 			*v = c.StringSlice(o.Name)
-			if v == &cfg.Targets { // names of roles, not of files: commas part them
+			if v == &cfg.Targets || v == &cfg.Train { // names of roles, not of files: commas part them
 				*v = listed(*v)
 			}
 		case *int:

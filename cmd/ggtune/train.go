@@ -19,12 +19,14 @@ func trainCommand() *cli.Command {
 		Name:      "train",
 		Usage:     "train an adapter, or a whole model, on your data",
 		UsageText: "-m base.gguf -d data.jsonl -o run [options]",
-		Description: "Writes run/adapter.gguf (with --full: run/model.gguf), verified by llama.cpp, and beside it " +
+		Description: "Writes run/adapter.gguf (with --tune full or part: run/model.gguf), verified by llama.cpp, and " +
+			"beside it " +
 			"metrics.jsonl, report.json, loss.svg,\n" +
 			"run.toml (all settings, for -c) and checkpoints. Ctrl-C saves and stops; --resume goes on. --page shows " +
 			"it all in the browser.\n\n" +
 			"  ggtune train -m model-q4_k_m.gguf -d data.jsonl -o run --rank 16 --epochs 2\n" +
 			"  ggtune train -m model.gguf -d data.jsonl -o run --eval-split 0.1 --eval-every 50 --patience 3\n" +
+			"  ggtune train -m model.gguf -d data.jsonl -o run --tune part --train norms\n" +
 			"  ggtune train -o run --resume\n" +
 			"  llama-cli -m model-q4_k_m.gguf --lora run/adapter.gguf",
 		Flags: append(append(configFlags(func(config.Option) bool { return true }),

@@ -37,7 +37,7 @@ var workloads = []workload{
 	{"recompute", "full rows, every layer computed again: the smallest memory", sessionKind{recompute: true}, fullRow,
 		nil},
 	{"rank64", "full rows, an adapter of rank 64", sessionKind{rank: 64}, fullRow, nil},
-	{"full", "every parameter trained, f32, f16 or bf16 models only", sessionKind{full: true}, fullRow, nil},
+	{"full", "every parameter trained, as f32", sessionKind{full: true}, fullRow, nil},
 }
 
 // CaseNames lists the cases, with what each is.

@@ -24,7 +24,7 @@ type Disk struct {
 // A Course is as much of a run as its files depend on.
 type Course struct {
 	Trained   int64 // parameters
-	Model     int64 // bytes of the base's file
+	Model     int64 // bytes of model.gguf, where tensors of the model are trained
 	Steps     int
 	Every     int   // steps between evaluations, 0 without any
 	Reference int   // counted tokens of the reference's log-probabilities, 0 without any
@@ -40,7 +40,7 @@ func PlanDisk(cfg *config.Config, c Course) Disk {
 	var d Disk
 	params := float * c.Trained
 	d.Checkpoint, d.Result = params+cfg.Optimizer().StateBytes(c.Trained), params
-	if cfg.Full {
+	if cfg.Whole() {
 		d.Result = c.Model
 	} else {
 		d.Checkpoint += params // the adapter beside the state

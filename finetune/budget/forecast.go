@@ -19,6 +19,10 @@ type Forecast struct {
 	Types      string `json:"types"` // storage types of the matrices
 	ModelBytes int64  `json:"model_bytes"`
 	Trained    int64  `json:"trained_parameters"`
+	// Dequantized counts the trained tensors whose storage type is quantized; they take DequantizedBytes of
+	// ParamBytes, as F32, and as much again for their gradients.
+	Dequantized      int   `json:"dequantized_tensors"`
+	DequantizedBytes int64 `json:"dequantized_bytes"`
 
 	// The largest micro-batch.
 	Tokens  int `json:"micro_batch_tokens"`
@@ -78,7 +82,8 @@ type planner struct {
 	samples *sample.Plan         // what is asked meanwhile; nil: nothing
 	shape   Shape
 	program footing // when all is read
-	general int     // tokens of the general text, 0 where the model cannot read it
+	whole   engine.Whole
+	general int // tokens of the general text, 0 where the model cannot read it
 }
 
 // NewForecast works out what a training run would take, from the model, from the data where cfg names some, and, if
@@ -102,11 +107,6 @@ func NewForecast(ctx context.Context, cfg config.Config, timed bool) (_ *Forecas
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, p.model.Close()) }()
-	if cfg.Full {
-		if err := p.model.CheckFull(); err != nil {
-			return nil, err
-		}
-	}
 	p.Forecast = &Forecast{Model: cfg.Model, Types: p.model.StorageTypes(), ModelBytes: p.model.File().Bytes(),
 		FreeBytes: FreeMemory()}
 	if err := p.read(ctx); err != nil {
@@ -115,6 +115,10 @@ func NewForecast(ctx context.Context, cfg config.Config, timed bool) (_ *Forecas
 	if p.session, err = cfg.Session(p.model); err != nil {
 		return nil, err
 	}
+	if p.whole, err = p.model.Whole(p.session.Sets[0]); err != nil {
+		return nil, err
+	}
+	p.Dequantized, p.DequantizedBytes = p.whole.Dequantized, p.whole.Bytes
 	if err := p.memory(); err != nil {
 		return p.Forecast, err
 	}
@@ -261,7 +265,7 @@ func (p *planner) course(timed bool) {
 	steps, perEpoch, tokens := p.rows.Steps(), p.rows.StepsPerEpoch(), p.rows.Train.Counts.Tokens
 	all := int(float64(tokens) * float64(steps) / float64(perEpoch))
 	p.Steps, p.RunTokens = &steps, &all
-	disk := PlanDisk(p.cfg, Course{Trained: p.Trained, Model: p.ModelBytes, Steps: steps,
+	disk := PlanDisk(p.cfg, Course{Trained: p.Trained, Model: p.whole.File, Steps: steps,
 		Every: p.rows.EvalEvery(), Reference: p.rows.ReferenceTokens(p.how),
 		Samples: p.samples.Disk(p.rows.Samplings())})
 	p.DiskBytes = &disk.Total

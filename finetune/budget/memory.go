@@ -99,8 +99,8 @@ func fitting(m *engine.Model, sc engine.SessionConfig, cfg *config.Config, rowLe
 			return fmt.Sprintf("--batch 1 --seq-len %d would fit", n)
 		}
 	}
-	if cfg.Full {
-		return "train an adapter instead of the full model, or take a smaller model"
+	if cfg.Whole() {
+		return "train an adapter (--tune lora), fewer tensors (--tune part), or a smaller model"
 	}
 	return "a smaller --rank, fewer --targets or a smaller model is needed"
 }

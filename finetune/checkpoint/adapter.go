@@ -35,11 +35,11 @@ func FindAdapter(path string) (string, error) {
 	}
 	switch model := filepath.Join(path, ModelFile); {
 	case exists(model):
-		return "", fmt.Errorf("%s holds a model that was trained in full, and no adapter; give it as the model: -m %s",
+		return "", fmt.Errorf("%s holds a model that was trained itself, and no adapter; give it as the model: -m %s",
 			path, model)
 	case Is(path) || len(ids) > 0:
 		return "", fmt.Errorf(
-			"%s holds no adapter: a run with --full has none, and checkpoints of older versions were "+
+			"%s holds no adapter: a run with --tune full or part has none, and checkpoints of older versions were "+
 				"written without; go on with the run (ggtune train --resume) and stop it again to get one", path)
 	}
 	return "", fmt.Errorf(

@@ -154,8 +154,8 @@ func TestSampleFaults(t *testing.T) {
 		{"--sample-share is 0", func(c *Config) { c.SampleShare = 0 }},
 		{"--sample-share is 1.5", func(c *Config) { c.SampleShare = 1.5 }},
 		{"--sample-prompts is given with --sample-every 0", func(c *Config) { ask(c); c.SampleEvery = Fixed(0) }},
-		{"--sample-prompts is given with --full", func(c *Config) { ask(c); c.Full = true }},
-		{"--sample-every is given with --full", func(c *Config) { c.SampleEvery, c.Full = Fixed(5), true }},
+		{"--sample-prompts is given with --tune full", func(c *Config) { ask(c); c.Full = true }},
+		{"--sample-every is given with --tune full", func(c *Config) { c.SampleEvery, c.Full = Fixed(5), true }},
 		{"--sample-every is 5", func(c *Config) { c.SampleEvery, c.EvalSplit = Fixed(5), Fixed(0.0) }},
 		{"", func(c *Config) { ask(c); c.SampleEvery, c.EvalSplit = Fixed(5), Fixed(0.0) }},
 	} {

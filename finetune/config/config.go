@@ -87,8 +87,19 @@ type Config struct {
 	// InitAdapter is the adapter that training starts from, with its rank, alpha, targets and layers. Default "": a
 	// fresh one.
 	InitAdapter string `toml:"init_adapter"`
-	// Full trains every tensor in place of an adapter; the model must be F32, F16 or BF16. Default false.
+	// Tune says what is trained: lora (an adapter), full (every tensor), part (those that Train and Layers choose).
+	// Default lora.
+	Tune string `toml:"tune"`
+	// Full is an older name of Tune full. Default false.
 	Full bool `toml:"full"`
+	// Train lists kinds (norms, biases) and roles (attn_q, token_embd, …) of tensors that tune part trains. Default:
+	// every tensor of the layers.
+	Train []string `toml:"train"`
+	// EmbedLR is the peak learning rate of tensors that embed tokens, and of the output head; 0 is LR. Default 0.
+	EmbedLR float64 `toml:"embed_lr"`
+	// OutType is the storage type of trained matrices in model.gguf: f32, f16, bf16, q8_0. Default auto: the base's
+	// own, and f32 in place of a quantized one.
+	OutType string `toml:"outtype"`
 	// Rank is the rank of the LoRA pairs, 1 to 1024. Default 16.
 	Rank int `toml:"rank"`
 	// Alpha sets the adapter's scale, alpha/rank; above 0. Default 32.
@@ -101,7 +112,7 @@ type Config struct {
 	Dropout float64 `toml:"dropout"`
 	// Targets lists tensor roles to adapt (attn_q, ffn_down, …). Default: every linear role of the layers.
 	Targets []string `toml:"targets"`
-	// Layers limits the adapter to layers, as "0-3,8,-1": -1 is the last. "" means all.
+	// Layers limits the adapter, or tune part, to layers, as "0-3,8,-1": -1 is the last. "" means all.
 	Layers string `toml:"layers"`
 	// Init is how A starts: kaiming, gaussian. Default kaiming.
 	Init string `toml:"init"`
@@ -171,7 +182,7 @@ func Default() Config {
 		TextSplit: "auto", TaskExamples: 2, Dedup: dedups[alike.Unlike],
 		Method: "sft", RankedPairs: "all", Mask: "assistant", ControlTokens: "tokens", SeqLen: 512,
 		OnLong: "truncate", Packing: autoWord,
-		Rank: 16, Alpha: 32, LoRAPlus: 1, Init: "kaiming",
+		Tune: tunes[0], OutType: autoWord, Rank: 16, Alpha: 32, LoRAPlus: 1, Init: "kaiming",
 		LR: Auto[float64]{Auto: true}, Schedule: "cosine", Epochs: Auto[int]{Auto: true}, Batch: 1,
 		Accum: Auto[int]{Auto: true}, Clip: 1,
 		EvalSplit: Auto[float64]{Auto: true}, EvalEvery: Auto[int]{Auto: true},
@@ -235,6 +246,12 @@ func (c *Config) ParseTOML(text, name string) error {
 		return &Error{explainTOML(err, name)}
 	}
 	var errs []error
+	if c.Full {
+		if fields.IsDefined("tune") && c.Tune != tuneFull {
+			errs = append(errs, fmt.Errorf("%s: full is given with tune %q; expected one of them", name, c.Tune))
+		}
+		*c = *c.canonical()
+	}
 	for i, s := range slots {
 		switch x := reflect.ValueOf(into).Elem().Field(i).Interface().(*float64); {
 		case x == nil:
@@ -328,9 +345,11 @@ func (c *Config) LoadTOML(path string) error {
 func (c *Config) TOML() ([]byte, error) {
 	var b bytes.Buffer
 	group := ""
+	c = c.canonical()
 	for _, o := range c.Options() {
 		x, given := o.Get()
-		if o.Key == "" || !given || c.InitAdapter != "" && slices.Contains(c.freshAdapter(), o.Value) {
+		if o.Key == "" || o.Value == &c.Full || !given || c.InitAdapter != "" && slices.Contains(c.freshAdapter(),
+			o.Value) {
 			continue
 		}
 		if o.Group != group {

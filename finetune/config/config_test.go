@@ -111,7 +111,8 @@ func TestTOMLRoundTrip(t *testing.T) {
 	c := validConfig()
 	c.Model = `C:\models\"q".gguf`
 	c.Data = []string{"a,b.jsonl", "ü.txt"}
-	c.EvalSplit, c.LR, c.Seed, c.Full, c.Alpha, c.LossWeights = Fixed(0.1), Fixed(1e-5), 7, true, 0.5, []float64{1, 0.5}
+	c.EvalSplit, c.LR, c.Seed, c.Alpha, c.LossWeights = Fixed(0.1), Fixed(1e-5), 7, 0.5, []float64{1, 0.5}
+	c.Tune, c.Train, c.EmbedLR, c.OutType = "part", []string{"norms", "attn_q"}, 1e-6, "bf16"
 	c.Settings = setting.Values{"beta": 0.2, "min-lr": 0.1}
 	text, err := c.TOML()
 	if err != nil {
@@ -142,6 +143,37 @@ func TestTOMLRoundTrip(t *testing.T) {
 	got.Settings = c.Settings
 	if !reflect.DeepEqual(got, c) {
 		t.Errorf("got\n%+v, want\n%+v", got, c)
+	}
+}
+
+// TestFullIsTuneFull: the older name of a way to tune is read, from the command line and from old runs, and a run that
+// had it goes on under the newer one.
+func TestFullIsTuneFull(t *testing.T) {
+	old, err := ParseRun("model = \"m.gguf\"\nfull = true\n", "run.toml")
+	if err != nil || old.Tune != "full" || old.Full || !old.Whole() {
+		t.Fatalf("got %+v, %v", old, err)
+	}
+	lora, err := ParseRun("full = false\n", "run.toml")
+	if err != nil || lora.Whole() {
+		t.Errorf("got %+v, %v", lora, err)
+	}
+	now := Before()
+	now.Model, now.Full = "m.gguf", true
+	if diffs, notes := Compare(old, &now); len(diffs)+len(notes) > 0 {
+		t.Errorf("got %v, %v", diffs, notes)
+	}
+	if diffs, _ := Compare(lora, &now); len(diffs) != 1 || !strings.Contains(diffs[0].Error(), "--tune is full") {
+		t.Errorf("got %v", diffs)
+	}
+	text, err := now.TOML()
+	if err != nil || !strings.Contains(string(text), "\ntune = \"full\"\n") || strings.Contains(string(text),
+		"\nfull =") {
+		t.Errorf("got %s, %v", text, err)
+	}
+	var c Config
+	if err := c.ParseTOML("full = true\ntune = \"part\"\n", "c.toml"); err == nil ||
+		!strings.Contains(err.Error(), `c.toml: full is given with tune "part"`) {
+		t.Errorf("got %v", err)
 	}
 }
 
@@ -239,11 +271,23 @@ func TestValidate(t *testing.T) {
 		{"both held-out sets", func(c *Config) { c.EvalSplit, c.EvalData = Fixed(0.1), []string{"x"} },
 			[]string{"--eval-split is given with --eval-data"}},
 		{"full with an adapter's options", func(c *Config) { c.Full, c.Dropout, c.Layers = true, 0.1, "0" },
-			[]string{"--dropout is given with --full", "--layers is given with --full"}},
+			[]string{"--dropout is given with --tune full", "--layers is given with --tune full"}},
 		{"full with an adapter's numbers",
 			func(c *Config) { c.Full, c.Rank, c.Alpha, c.LoRAPlus, c.Init = true, 8, 8, 16, "gaussian" },
-			[]string{"--rank is given with --full", "--alpha is given with --full", "--lora-plus is given with --full",
-				"--init is given with --full"}},
+			[]string{"--rank is given with --tune full", "--alpha is given with --tune full", "--lora-plus is given " +
+				"with --tune full",
+				"--init is given with --tune full"}},
+		{"tensors of the model", func(c *Config) { c.Tune, c.Full, c.EmbedLR = "part", true, -1 },
+			[]string{"--full is given with --tune part", "--embed-lr is -1"}},
+		{"no choice of tensors", func(c *Config) { c.Tune = "part" }, []string{"--train is missing with --tune part"}},
+		{"tensors of an adapter", func(c *Config) {
+			c.Tune, c.OutType, c.Train, c.EmbedLR = "lora", "f16", []string{"norms"}, 1e-4
+		}, []string{"--train is given with --tune lora", "--outtype is given with --tune lora",
+			"--embed-lr is given with --tune lora"}},
+		{"names of tuning", func(c *Config) { c.Tune = "lorra" },
+			[]string{`unknown way to tune "lorra"; nearest: "lora"`}},
+		{"types to write", func(c *Config) { c.Tune, c.OutType = "full", "q4_k" },
+			[]string{`--outtype: unknown type to write "q4_k"`}},
 		{"what a schedule has not",
 			func(c *Config) { c.Schedule, c.Settings = "constant", setting.Values{"decay": 10, "min-lr": 0.1} },
 			[]string{"--decay is 10 with --schedule constant, which has no such part; expected --schedule wsd with it",

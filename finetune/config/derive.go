@@ -18,6 +18,36 @@ func (c *Config) Loss() (*method.Method, error) {
 	return method.New(c.Method, c.LossWeights, c.Settings)
 }
 
+// The values of Tune.
+const (
+	tuneLoRA = "lora"
+	tuneFull = "full"
+	tunePart = "part"
+)
+
+var tunes = []string{tuneLoRA, tuneFull, tunePart}
+
+// outTypes are the values of OutType: more compact types are quantize's.
+var outTypes = []string{autoWord, "f32", "f16", "bf16", "q8_0"}
+
+// tunes is Tune, under whichever of its names it was given.
+func (c *Config) tunes() string {
+	if c.Full {
+		return tuneFull
+	}
+	return c.Tune
+}
+
+// Whole says that tensors of the model itself are trained, and no adapter.
+func (c *Config) Whole() bool { return c.tunes() != tuneLoRA }
+
+// canonical is c under the newer of two names.
+func (c *Config) canonical() *Config {
+	out := *c
+	out.Tune, out.Full = c.tunes(), false
+	return &out
+}
+
 // Optimizer is the rule of the updates.
 func (c *Config) Optimizer() *optim.Optimizer { return optim.AdamW }
 

@@ -10,16 +10,20 @@ import (
 )
 
 // The peak learning rates of auto. Those of preferences are lower for models from largeModel parameters up, and for
-// verdicts, which press on every answer alike where most of them are of one kind. docs/defaults.md has what was
-// measured and what others advise.
+// verdicts, which press on every answer alike where most of them are of one kind. Those of tensors of the model fall
+// with its size. docs/defaults.md has what was measured and what others advise.
 const (
 	answersLR     = 2e-4
 	pairsLR       = 5e-5
 	verdictsLR    = 2e-5
 	preferLargeLR = 1e-5
-	fullAnswersLR = 2e-5
+	fullSmallLR   = 3e-4
+	fullLR        = 2e-5
+	fullLargeLR   = 1e-5
 	fullPreferLR  = 1e-6
 	largeModel    = 1_000_000_000
+	smallModel    = 500_000_000
+	hugeModel     = 3_000_000_000
 )
 
 // The rule of packing, accum and epochs: an epoch should make epochUpdates and a run on pairs runUpdates. Where
@@ -109,10 +113,14 @@ func updates(micros, accum int) int { return (micros + accum - 1) / accum }
 func (c *Config) fitLR(need method.Need, params int64) (lr float64, why string) {
 	size := fmt.Sprintf("%.3g million parameters", float64(params)/1e6)
 	switch {
-	case need != method.Answers && c.Full:
-		return fullPreferLR, "preferences, full training"
-	case c.Full:
-		return fullAnswersLR, "full training"
+	case need != method.Answers && c.Whole():
+		return fullPreferLR, "preferences, tensors of the model"
+	case c.Whole() && params >= hugeModel:
+		return fullLargeLR, "tensors of the model, " + size
+	case c.Whole() && params >= smallModel:
+		return fullLR, "tensors of the model, " + size
+	case c.Whole():
+		return fullSmallLR, "tensors of the model, " + size
 	case need == method.Answers:
 		return answersLR, "an adapter"
 	case params >= largeModel:

@@ -108,6 +108,24 @@ var measuredParams = map[string]int64{"SmolLM2-135M-Instruct": 134_515_008, "car
 // TestFitMeasured: where docs/defaults.md has measured what the rule chooses, it is better than what was the default
 // before: the loss of answers is lower, pairs are told apart by more, and no fewer of them, and the model has not left
 // the reference as far as higher rates take it.
+// TestFitWhole: the learning rates of tensors of the model are those of the manual.
+func TestFitWhole(t *testing.T) {
+	for _, row := range docTable(t, "whole") {
+		for _, tune := range tunes[1:] {
+			c := validConfig()
+			c.Method, c.Tune = row[0], tune
+			params, err := strconv.ParseFloat(row[1], 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c, said, _ := fitted(t, c, int64(params), 1000, 200)
+			if got := c.LR.String(); got != row[2] || !strings.Contains(said[0], "tensors of the model") {
+				t.Errorf("%v, %s: got %s, said %q", row, tune, got, said[0])
+			}
+		}
+	}
+}
+
 func TestFitMeasured(t *testing.T) {
 	cells, before := map[string][][]string{}, map[string][]string{}
 	for _, line := range docTable(t, "measured") {

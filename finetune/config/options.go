@@ -173,7 +173,14 @@ func (c *Config) adapterOptions() []Option {
 	return []Option{
 		{Name: "init-adapter", Value: &c.InitAdapter, Resume: Names,
 			Usage: "start from the adapter in `FILE`, with its rank, alpha, targets and layers"},
-		{Name: "full", Value: &c.Full, Usage: "train every tensor of an F32, F16 or BF16 model in place of an adapter"},
+		{Name: "tune", Value: &c.Tune, Usage: "train `WHAT`: lora (an adapter), full (every tensor of the model), " +
+			"part " +
+			"(those that --train and --layers choose)"},
+		{Name: "full", Value: &c.Full, Usage: "the same as --tune full"},
+		{Name: "train", Value: &c.Train, Usage: "with --tune part: `TENSORS` to train: norms, biases, or roles " +
+			"(attn_q, token_embd, ...), several with commas; without it, all those of the layers"},
+		{Name: "outtype", Value: &c.OutType, Resume: Free, Usage: "with --tune full or part: `TYPE` that trained " +
+			"matrices have in model.gguf; auto: the model's own, and f32 in place of a quantized one"},
 		{Name: "rank", Aliases: []string{"r"}, Value: &c.Rank, Usage: "`RANK` of the LoRA pairs"},
 		{Name: "alpha", Value: &c.Alpha, Usage: "LoRA `ALPHA`: the adapter's scale is alpha/rank"},
 		{Name: "rslora", Value: &c.RSLoRA, Usage: "scale by alpha/√rank"},
@@ -181,7 +188,8 @@ func (c *Config) adapterOptions() []Option {
 		{Name: "dropout", Value: &c.Dropout, Usage: "`PROBABILITY` that an element of a pair's input is zeroed"},
 		{Name: "targets", Value: &c.Targets, Usage: "tensor `ROLE` to adapt (attn_q, ffn_down, ...), several with " +
 			"commas; without it, every linear role of the layers"},
-		{Name: "layers", Value: &c.Layers, Usage: "layers to adapt, as `0-3,8,-1`; without it, all"},
+		{Name: "layers", Value: &c.Layers, Usage: "layers to adapt, or to train in part, as `0-3,8,-1`; without it, " +
+			"all"},
 		{Name: "init", Value: &c.Init, Usage: "how A starts: " + strings.Join(adapter.Inits(), ", ")},
 	}
 }
@@ -190,9 +198,12 @@ func (c *Config) stepOptions() []Option {
 	return slices.Concat([]Option{
 		{Name: "lr", Value: &c.LR,
 			Usage: fmt.Sprintf("peak learning `RATE`; auto: %g, for pairs %g, for verdicts %g, both from "+
-				"a billion parameters %g; with --full %g, for preferences %g", answersLR, pairsLR, verdictsLR,
-				preferLargeLR,
-				fullAnswersLR, fullPreferLR)},
+				"a billion parameters %g; with --tune full or part %g, from 500 million parameters %g, from 3 billion "+
+				"%g, for preferences %g", answersLR, pairsLR, verdictsLR, preferLargeLR, fullSmallLR, fullLR,
+				fullLargeLR,
+				fullPreferLR)},
+		{Name: "embed-lr", Value: &c.EmbedLR, Usage: "with --tune full or part: peak learning `RATE` of the token " +
+			"embedding and the output head; 0: --lr"},
 		{Name: "schedule", Value: &c.Schedule,
 			Usage: "course of the learning rate: " + strings.Join(optim.ScheduleNames(), ", ")},
 	}, c.settings(optim.ScheduleReaders()), []Option{

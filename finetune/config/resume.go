@@ -20,7 +20,7 @@ const (
 // Compare compares the options of a resumed run with those it began with, by their rules: diffs refuse it, notes are to
 // be shown.
 func Compare(old, now *Config) (diffs []error, notes []string) {
-	was, is := old.Options(), now.Options()
+	was, is := old.canonical().Options(), now.canonical().Options()
 	for i := range is {
 		a, b := shown(&was[i]), shown(&is[i])
 		if is[i].Key == "" || equalOptions(a, b) {

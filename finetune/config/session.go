@@ -1,21 +1,51 @@
 package config
 
 import (
+	"errors"
+	"fmt"
+
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/engine/adapter"
+	"github.com/ggtune/ggtune/engine/gguf"
 )
 
-// Session is the engine's share of the settings, with one set, named "": the full model, or the adapter as training
-// starts: that of InitAdapter, or a fresh one. An error about the settings is an *Error.
+// Session is the engine's share of the settings, with one set, named "": tensors of the model, or the adapter as
+// training starts: that of InitAdapter, or a fresh one. An error about the settings is an *Error.
 func (c *Config) Session(m *engine.Model) (engine.SessionConfig, error) {
 	sc := engine.SessionConfig{Threads: c.Threads, Exact: c.Exact, Seed: c.Seed}
-	if c.Full {
-		sc.Sets = []engine.Set{{Whole: engine.Everything}}
-		return sc, nil
+	if c.Whole() {
+		set, err := c.whole(m)
+		sc.Sets = []engine.Set{set}
+		return sc, err
 	}
 	a, err := c.adapter(m)
 	sc.Sets = []engine.Set{{Adapter: a, Dropout: c.Dropout}}
 	return sc, err
+}
+
+// whole chooses tensors of the model.
+func (c *Config) whole(m *engine.Model) (set engine.Set, err error) {
+	set.Whole = engine.Everything
+	if c.tunes() == tunePart {
+		layers, err := c.LayerNumbers(m.HParams().NLayer)
+		if err != nil {
+			return set, err
+		}
+		if len(c.Train) == 0 && layers == nil {
+			return set, errors.New("config: tune part without a choice of tensors") // Validate refuses it
+		}
+		if set.Whole, err = m.Choose(c.Train, layers); err != nil {
+			return set, &Error{fmt.Errorf("--%s: %w", c.optionOf(&c.Train).Name, err)}
+		}
+	}
+	if c.OutType != autoWord {
+		t, err := gguf.ParseType(c.OutType)
+		if err != nil {
+			return set, err
+		}
+		set.Type = &t
+	}
+	return set, nil
 }
 
 func (c *Config) adapter(m *engine.Model) (*adapter.Adapter, error) {

@@ -210,25 +210,49 @@ func (v *validator) adapter() {
 	std := Default()
 	if c.InitAdapter != "" {
 		const found, expected = "is given with --init-adapter", "one of them: the adapter in the file has its own"
-		v.need(!c.Full, &c.Full, found, "one of them: --full trains no adapter")
+		v.need(!c.Whole(), &c.Tune, "is "+c.tunes()+" with --init-adapter", "one of them: no adapter is trained")
 		fresh := std.freshAdapter()
 		for i, field := range c.freshAdapter() {
 			v.need(equalOptions(reflect.ValueOf(field).Elem().Interface(),
 				reflect.ValueOf(fresh[i]).Elem().Interface()), field, found, expected)
 		}
 	}
-	if !c.Full {
+	v.whole()
+	if !c.Whole() {
 		return
 	}
-	const found, expected = "is given with --full", "it for an adapter only; leave one of them out"
+	found, expected := v.tuned(), "it for an adapter only; leave one of them out"
 	v.need(len(c.Targets) == 0, &c.Targets, found, expected)
-	v.need(c.Layers == "", &c.Layers, found, expected)
 	v.need(c.Dropout == 0, &c.Dropout, found, expected)
 	v.need(!c.RSLoRA, &c.RSLoRA, found, expected)
 	v.need(c.Rank == std.Rank, &c.Rank, found, expected)
 	v.need(c.Alpha == std.Alpha, &c.Alpha, found, expected)
 	v.need(c.LoRAPlus == std.LoRAPlus, &c.LoRAPlus, found, expected)
 	v.need(c.Init == std.Init, &c.Init, found, expected)
+}
+
+// tuned is what is wrong with an option of an adapter where none is trained.
+func (v *validator) tuned() string { return "is given with --tune " + v.c.tunes() }
+
+// whole checks which tensors of the model are trained, and how.
+func (v *validator) whole() {
+	c := v.c
+	if !slices.Contains(tunes, c.Tune) {
+		v.known(&c.Tune, &registry.UnknownError{Kind: "way to tune", Name: c.Tune, Known: tunes})
+		return
+	}
+	v.need(!c.Full || c.Tune != tunePart, &c.Full, "is given with --tune part", "one of them")
+	if !slices.Contains(outTypes, c.OutType) {
+		v.known(&c.OutType, &registry.UnknownError{Kind: "type to write", Name: c.OutType, Known: outTypes})
+	}
+	v.within(&c.EmbedLR, 0, math.Inf(1), "above 0, or 0 for --lr")
+	how := c.tunes()
+	v.need(how == tunePart || len(c.Train) == 0, &c.Train, v.tuned(), "it with --tune part")
+	v.need(how != tuneFull || c.Layers == "", &c.Layers, v.tuned(), "it with --tune part, or for an adapter")
+	v.need(how != tunePart || len(c.Train) > 0 || c.Layers != "", &c.Train, "is missing with --tune part",
+		"tensors to train: norms, biases, roles; or some --layers; or --tune full")
+	v.need(c.Whole() || c.EmbedLR == 0, &c.EmbedLR, v.tuned(), "it with --tune full or part")
+	v.need(c.Whole() || c.OutType == autoWord, &c.OutType, v.tuned(), "it with --tune full or part")
 }
 
 func (v *validator) steps() {
@@ -314,10 +338,11 @@ func (v *validator) samples() {
 	v.need(c.SampleShare > 0 && c.SampleShare <= 1, &c.SampleShare, v.is(c.SampleShare), "above 0, at most 1")
 	asked := len(c.SamplePrompts) > 0
 	v.need(!asked || c.Samples(), &c.SamplePrompts, "is given with --sample-every 0", "one of them")
-	const full, expected = "is given with --full", "it for an adapter only: llama.cpp writes the answers, with the " +
-		"weights of the model file, which training in full leaves as they are"
-	v.need(!c.Full || !asked, &c.SamplePrompts, full, expected)
-	v.need(!c.Full || c.SampleEvery.N == 0, &c.SampleEvery, full, expected)
+	const expected = "it for an adapter only: llama.cpp writes the answers, with the weights of the model file, " +
+		"which " +
+		"stay as they are until the end"
+	v.need(!c.Whole() || !asked, &c.SamplePrompts, v.tuned(), expected)
+	v.need(!c.Whole() || c.SampleEvery.N == 0, &c.SampleEvery, v.tuned(), expected)
 }
 
 // measured refuses what needs held-out examples where there are none.

@@ -23,6 +23,8 @@ func (c *Config) values() map[any][]string {
 		&c.ControlTokens: controlTokens,
 		&c.OnLong:        encode.OnLongs(),
 		&c.Packing:       append([]string{autoWord}, encode.Packings()...),
+		&c.Tune:          tunes,
+		&c.OutType:       outTypes,
 		&c.Init:          adapter.Inits(),
 		&c.Schedule:      optim.ScheduleNames(),
 		&c.Device:        Devices(),

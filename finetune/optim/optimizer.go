@@ -27,12 +27,17 @@ type Options struct {
 	// LoRAPlus is the factor on the learning rate of lora_b parameters (Hayou et al. 2024, "LoRA+"); 0 or 1 is plain
 	// LoRA.
 	LoRAPlus float64
+	// Embed is the factor on the learning rate of parameters of the group "embed"; 0 is 1.
+	Embed float64
 }
 
 // rate is the learning rate of a parameter.
 func (o *Options) rate(lr float64, p *engine.Param) float64 {
-	if p.Group == "lora_b" && o.LoRAPlus > 0 {
+	switch {
+	case p.Group == "lora_b" && o.LoRAPlus > 0:
 		return lr * o.LoRAPlus
+	case p.Group == "embed" && o.Embed > 0:
+		return lr * o.Embed
 	}
 	return lr
 }
@@ -88,8 +93,9 @@ func Readers() setting.Readers {
 // Start puts the optimizer to work on parameters, as if no update had been done.
 func (o *Optimizer) Start(params []*engine.Param, given setting.Values, opts Options) (*Running, error) {
 	v, _, errs := setting.Resolve(given, o.Reads, Readers().Settings())
-	if !(opts.LoRAPlus >= 0) {
-		errs = append(errs, fmt.Errorf("LoRA+ ratio %g: may not be negative", opts.LoRAPlus))
+	if !(opts.LoRAPlus >= 0 && opts.Embed >= 0) {
+		errs = append(errs, fmt.Errorf("LoRA+ ratio %g, embedding's %g: may not be negative", opts.LoRAPlus,
+			opts.Embed))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, fmt.Errorf("%s: %w", o.Name, err)

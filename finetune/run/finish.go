@@ -115,7 +115,7 @@ func (r *run) summary() report.Summary {
 // round makes the parameters of a full model what the file will hold, and measures them again if that changed them:
 // the report tells of the file. The steps, and their checkpoints, have the parameters before rounding.
 func (r *run) round(ctx context.Context, s *report.Summary) error {
-	if !r.cfg.Full {
+	if !r.cfg.Whole() {
 		return nil
 	}
 	changed, err := r.sess.RoundParams("")
@@ -152,7 +152,7 @@ func (r *run) write(ctx context.Context, s *report.Summary) (*verify.Probe, erro
 		return nil, err
 	}
 	path, hash := r.dir.file(fileUnverified), &s.AdapterSHA256
-	if r.cfg.Full {
+	if r.cfg.Whole() {
 		hash = &s.ModelSHA256
 		err = r.sess.SaveModel(ctx, nil, path, "")
 	} else {
@@ -184,7 +184,7 @@ func (r *run) saveAdapter(ctx context.Context, path, unfinished string) error {
 
 // adapterBeside puts the adapter into the directory of a checkpoint, so that it can be used before the run ends.
 func (r *run) adapterBeside(id checkpoint.ID, dir string) error {
-	if r.cfg.Full {
+	if r.cfg.Whole() {
 		return nil
 	}
 	return r.saveAdapter(context.Background(), filepath.Join(dir, fileAdapter),
@@ -211,7 +211,7 @@ func (r *run) leave(ctx context.Context, err error) error {
 // that it is unfinished, has always been verified.
 func (r *run) publish(s *report.Summary) error {
 	what, name := "adapter", fileAdapter
-	if r.cfg.Full {
+	if r.cfg.Whole() {
 		what, name = "model", fileModel
 	}
 	s.Result = r.dir.file(name)
@@ -233,7 +233,7 @@ func (r *run) verify(ctx context.Context, probe *verify.Probe, base string, s *r
 	var a verify.Agreement
 	var err error
 	path := r.dir.file(fileUnverified)
-	if r.cfg.Full {
+	if r.cfg.Whole() {
 		if r.meta.BaseDiff == nil {
 			return errors.New("verify: the base's own difference from llama.cpp was not measured when the run began")
 		}

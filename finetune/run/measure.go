@@ -16,7 +16,7 @@ func (r *run) measureBase(ctx context.Context) error {
 		return nil
 	}
 	if r.rows.HeldRows != nil && r.meta.EvalBefore == nil {
-		res, err := r.measure(ctx, eval.Options{NoAdapter: !r.cfg.Full && r.cfg.InitAdapter == ""})
+		res, err := r.measure(ctx, eval.Options{NoAdapter: !r.cfg.Whole() && r.cfg.InitAdapter == ""})
 		if err != nil {
 			return err
 		}
@@ -30,7 +30,7 @@ func (r *run) measureBase(ctx context.Context) error {
 // The session must hold the base.
 func (r *run) measureDistance(ctx context.Context, m *meta) error {
 	tokens := r.rows.Probe()
-	if !r.cfg.Full || m.BaseDiff != nil || tokens == nil {
+	if !r.cfg.Whole() || m.BaseDiff != nil || tokens == nil {
 		return nil
 	}
 	// llama.cpp maps the file that is mapped here, so that the weights are in memory once; what it takes beside them

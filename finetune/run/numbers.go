@@ -1,8 +1,12 @@
 package run
 
 import (
+	"errors"
+	"slices"
+
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/finetune/checkpoint"
+	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/finetune/optim"
 )
 
@@ -18,7 +22,13 @@ func newNumbers(s *setup) (n numbers, err error) {
 		return n, err
 	}
 	n.opt, err = s.cfg.Optimizer().Start(n.sess.Params(), s.cfg.Settings,
-		optim.Options{LoRAPlus: s.cfg.LoRAPlus})
+		optim.Options{LoRAPlus: s.cfg.LoRAPlus, Embed: s.cfg.EmbedLR / s.cfg.LR.N})
+	if err == nil && s.cfg.EmbedLR > 0 && !slices.ContainsFunc(n.sess.Params(),
+		func(p *engine.Param) bool { return p.Group == "embed" }) {
+		err = &config.Error{Err: errors.New("--embed-lr is given, and no embedding is trained; leave it out, or " +
+			"train " +
+			"token_embd (--train)")}
+	}
 	return n, err
 }
 

@@ -14,9 +14,9 @@ import (
 
 // planSamples decides what the model is asked while it trains. Why nothing is, where something was wanted, is noted.
 func (s *setup) planSamples(ctx context.Context) error {
-	if s.cfg.Full && s.cfg.Samples() {
-		s.note("with --full there are no samples while training: llama.cpp would write them with the weights " +
-			"of the model file, which stay as they are until the end")
+	if s.cfg.Whole() && s.cfg.Samples() {
+		s.note("no samples while training: llama.cpp would write them with the weights of the model file, which stay " +
+			"as they are until the end")
 		return nil
 	}
 	prompts, err := sample.Prompts(ctx, &s.cfg, s.text, s.rows)

@@ -17,6 +17,7 @@ import (
 	"github.com/ggtune/ggtune/finetune/optim"
 	"github.com/ggtune/ggtune/finetune/report"
 	"github.com/ggtune/ggtune/finetune/sample"
+	"github.com/ggtune/ggtune/internal/count"
 )
 
 // A setup is what a run is made from: its settings, model and rows. Nothing is written for it.
@@ -44,11 +45,6 @@ func (s *setup) open(ctx context.Context, rep report.Reporter) error {
 		return err
 	}
 	s.hash = startHashing(ctx, s.model)
-	if s.cfg.Full {
-		if err := s.model.CheckFull(); err != nil {
-			return err
-		}
-	}
 	if s.text, err = corpus.Open(&s.cfg, s.model, s.how); err != nil {
 		return err
 	}
@@ -68,6 +64,18 @@ func (s *setup) open(ctx context.Context, rep report.Reporter) error {
 	if s.start, err = s.cfg.Session(s.model); err != nil {
 		return err
 	}
+	whole, err := s.model.Whole(s.start.Sets[0])
+	if err != nil {
+		return err
+	}
+	if n := whole.Dequantized; n > 0 {
+		s.note("%s of quantized types: trained as f32, which takes %s, and as much again for gradients",
+			count.Of(n, "tensor"), report.Bytes(whole.Bytes))
+		if s.start.Sets[0].Type == nil {
+			s.note("they are written as f32; --outtype chooses another type, and ggtune quantize makes the file " +
+				"small again")
+		}
+	}
 	var shape budget.Shape
 	shape.Row, shape.Counted, shape.Rows = s.rows.Largest()
 	free := budget.FreeMemory()
@@ -83,7 +91,7 @@ func (s *setup) open(ctx context.Context, rep report.Reporter) error {
 		s.samples = nil
 	}
 	s.start.KeepBytes = s.memory.Keep
-	room := budget.Course{Trained: s.memory.Trained, Model: s.model.File().Bytes(), Steps: s.course.Steps,
+	room := budget.Course{Trained: s.memory.Trained, Model: whole.File, Steps: s.course.Steps,
 		Every: s.rows.EvalEvery(), Reference: s.rows.ReferenceTokens(s.how),
 		Samples: s.samples.Disk(s.rows.Samplings())}
 	if err := budget.CheckDisk(budget.PlanDisk(&s.cfg, room), s.cfg.Output, budget.FreeDisk(s.cfg.Output)); err != nil {

@@ -162,10 +162,13 @@ func TestNothingWritten(t *testing.T) {
 			c.SeqLen, c.OnLong, c.EvalSplit, c.EvalEvery = 4, "drop", config.Fixed(0.0), config.Fixed(0)
 		},
 			"none of"},
-		"full quantized": {func(c *config.Config) {
-			c.Full, c.Dropout, c.Rank = true, 0, config.Default().Rank
-			c.Model = synth.Temp(t, synth.Tiny("llama", gguf.Q8_0))
-		}, "full-parameter training needs"},
+		"no biases": {func(c *config.Config) {
+			c.Tune, c.Train, c.Dropout, c.Rank = "part", []string{"norms", "biases"}, 0, config.Default().Rank
+		}, `--train: "biases" is the role of no tensor that this model has there; known: norms, token_embd, `},
+		"embedding's rate without an embedding": {func(c *config.Config) {
+			c.Tune, c.Train, c.EmbedLR = "part", []string{"norms"}, 1e-4
+			c.Dropout, c.Rank = 0, config.Default().Rank
+		}, "--embed-lr is given, and no embedding is trained"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := tinyConfig(t, gguf.F32)

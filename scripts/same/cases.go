@@ -121,7 +121,7 @@ func wrong() []command {
 		fails(1, m+"-d F/long.jsonl --seq-len 16 --on-long refuse"),
 		fails(1, m+"-d F/chat.jsonl --template F/broken.jinja"),
 		fails(1, m+"-d F/chat.jsonl --method dpo"),
-		fails(1, m+"-d F/sft.jsonl --full"),
+		fails(1, m+"-d F/sft.jsonl --tune part --train biases"),
 		fails(1, m+"-d F/sft.jsonl --targets attn_q_norm"),
 		fails(2, m+"-d F/sft.jsonl --layers 0-9"),
 		fails(1, m+"-d F/sft.jsonl --seq-len 4096 --batch 4096 --memory 1"),

@@ -38,9 +38,6 @@ var maskedText = []struct {
 	{regexp.MustCompile(`\b(\d+ h \d+ min|\d+ min \d+ s|\d+ s) left`), "TIME left"},
 	{regexp.MustCompile(`\bin (\d+ h \d+ min|\d+ min \d+ s|\d+ s),`), "in TIME,"},
 	{regexp.MustCompile(`\b[0-9.]+ ([GMk]B|bytes?)\b`), "SIZE"},
-	// Of several tensors that forbid full training, one is named, and chance says which.
-	{regexp.MustCompile(`tensor "[^"]+" is storage type (\S+); full-parameter`),
-		"TENSOR is storage type $1; full-parameter"},
 	// It follows from who reads the setting now, and names the schedules that do.
 	{regexp.MustCompile(`(--min-lr is \S+ with --schedule constant), which .*`), "$1, refused"},
 }
