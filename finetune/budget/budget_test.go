@@ -231,6 +231,9 @@ func TestPlanOfMeasuring(t *testing.T) {
 			t.Fatal(err)
 		}
 		rows := rowsOf(t, &c)
+		if err := rows.Bound(); err != nil {
+			t.Fatal(err)
+		}
 		if got := rows.Evaluations(); got != tc.times {
 			t.Errorf("%d steps, measured every %d: %d times, want %d", tc.steps, tc.every, got, tc.times)
 		}

@@ -170,6 +170,11 @@ func (p *planner) read(ctx context.Context) (err error) {
 	} else if p.Chosen, err = p.cfg.Resolve(p.how, config.Fit{Params: p.model.Params()}); err != nil {
 		return err
 	}
+	if p.rows != nil {
+		if err := p.rows.Bound(); err != nil {
+			return err
+		}
+	}
 	p.program = measureProgram() // with the tokenizer, which a run keeps
 	p.Tokens, p.Counted = p.shape.Row*p.shape.Rows, p.shape.Counted*p.shape.Rows
 	return nil

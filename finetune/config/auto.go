@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 )
 
@@ -112,6 +113,47 @@ func (c *Config) EvalSteps(steps int) int {
 		return max(steps/autoEvaluations, 1)
 	}
 	return c.EvalEvery.N
+}
+
+// Reading a row is the first third of training on it: a product forward, and two of the same size backward.
+const readsOfTraining = 3
+
+// Within lowers how often a run of that many steps is measured, and on how many of the held-out rows, so that it stays
+// within EvalShare, as far as the user left it open: first how often, but not below autoFew times, then how many rows,
+// but not below autoLeast, then how often. trained is how many rows of the held-out ones' length the run trains on.
+// What it gives follows from numbers of the data alone, so that a run measures the same on every machine.
+func (c *Config) Within(steps, rows int, trained float64) (every, measured int) {
+	const autoFew = 5 // the start, the end, and three between them: a curve
+	every, measured = c.EvalSteps(steps), rows
+	times := Evaluations(steps, every)
+	may := math.Inf(1)
+	if c.EvalShare < 1 {
+		may = c.EvalShare / (1 - c.EvalShare) * readsOfTraining * trained
+	}
+	if float64(times)*float64(rows) <= may {
+		return every, measured
+	}
+	few := times
+	if c.EvalEvery.Auto {
+		few = min(times, autoFew)
+	}
+	if c.EvalSplit.Auto && len(c.EvalData) == 0 && c.EvalRows == 0 {
+		measured = min(max(int(may/float64(few)), autoLeast), rows)
+	}
+	if c.EvalEvery.Auto {
+		times = min(max(int(may/float64(measured)), 2), times)
+		every = (steps + times - 2) / (times - 1)
+	}
+	return every, measured
+}
+
+// Evaluations is how often a run of that many steps is measured: before its first step, after every so many (0: none),
+// and after the last.
+func Evaluations(steps, every int) int {
+	if every == 0 {
+		return 2
+	}
+	return 1 + (steps+every-1)/every
 }
 
 // Samples says that answers are to be written while training.

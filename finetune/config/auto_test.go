@@ -85,7 +85,7 @@ func TestParseRun(t *testing.T) {
 	}
 	want := Default()
 	want.Rank, want.EvalSplit, want.EvalEvery, want.ControlTokens = 3, Fixed(0.0), Fixed(0), "plain"
-	want.SampleEvery = Fixed(0)
+	want.SampleEvery, want.EvalShare = Fixed(0), 1
 	want.Packing, want.Accum, want.Epochs = "best-fit", Fixed(4), Fixed(3)
 	if !reflect.DeepEqual(*c, want) {
 		t.Errorf("got\n%+v, want\n%+v", *c, want)
@@ -166,6 +166,44 @@ func TestSampleFaults(t *testing.T) {
 			t.Errorf("%v", err)
 		case tc.says != "" && (err == nil || !strings.Contains(err.Error(), tc.says)):
 			t.Errorf("got %v, want %q", err, tc.says)
+		}
+	}
+}
+
+// TestWithin: evaluations that nobody asked for become fewer, and then smaller, until they take no more than their
+// share; what was asked for stays.
+func TestWithin(t *testing.T) {
+	every, split := Auto[int]{Auto: true}, Auto[float64]{Auto: true}
+	for _, tc := range []struct {
+		name           string
+		change         func(c *Config)
+		steps, rows    int
+		trained        float64 // rows
+		every, measure int
+	}{
+		{"a usual run", nil, 750, 50, 3000, 75, 50},
+		{"a step of 4 of 1,000 rows", nil, 1, 50, 4, 1, 8},
+		{"16 steps", nil, 16, 200, 64, 4, 9},          // 48 rows may be read
+		{"16 larger steps", nil, 16, 200, 256, 4, 38}, // 192
+		{"64 steps", nil, 64, 200, 1024, 16, 153},     // 768
+		{"200 steps", nil, 200, 50, 500, 34, 50},      // 375
+		{"few rows", nil, 16, 3, 16, 6, 3},            // 12
+		{"no limit", func(c *Config) { c.EvalShare = 1 }, 16, 200, 64, 1, 200},
+		{"another share", func(c *Config) { c.EvalShare = 0.5 }, 16, 200, 256, 4, 153}, // 768
+		{"so often", func(c *Config) { c.EvalEvery = Fixed(2) }, 16, 200, 256, 2, 21},  // in 9 times 192
+		{"start and end", func(c *Config) { c.EvalEvery = Fixed(0) }, 16, 200, 64, 0, 24},
+		{"so many", func(c *Config) { c.EvalRows = 100 }, 16, 100, 256, 16, 100},
+		{"so large a part", func(c *Config) { c.EvalSplit = Fixed(0.2) }, 16, 100, 400, 8, 100}, // 300
+		{"other data", func(c *Config) { c.EvalData = []string{"x"} }, 16, 100, 256, 16, 100},
+		{"all as asked", func(c *Config) { c.EvalSplit, c.EvalEvery = Fixed(0.2), Fixed(1) }, 16, 100, 16, 1, 100},
+	} {
+		c := Default()
+		c.EvalEvery, c.EvalSplit = every, split
+		if tc.change != nil {
+			tc.change(&c)
+		}
+		if e, m := c.Within(tc.steps, tc.rows, tc.trained); e != tc.every || m != tc.measure {
+			t.Errorf("%s: got every %d steps %d rows, want %d and %d", tc.name, e, m, tc.every, tc.measure)
 		}
 	}
 }

@@ -137,6 +137,9 @@ type Config struct {
 	EvalEvery Auto[int] `toml:"eval_every"`
 	// EvalRows limits an evaluation to that many rows; 0 takes all. Default 0.
 	EvalRows int `toml:"eval_rows"`
+	// EvalShare is the most of a run's time that evaluations may take as far as they were not asked for, above 0; 1
+	// sets no limit. Default 0.2.
+	EvalShare float64 `toml:"eval_share"`
 	// Patience ends the run after that many evaluations without a lower loss; 0 never does. Default 0.
 	Patience int `toml:"patience"`
 	// Best makes the result that of the best evaluation in place of the last step. Default false; Patience implies it.
@@ -185,7 +188,7 @@ func Default() Config {
 		Tune: tunes[0], OutType: autoWord, Rank: 16, Alpha: 32, LoRAPlus: 1, Init: "kaiming",
 		LR: Auto[float64]{Auto: true}, Schedule: "cosine", Epochs: Auto[int]{Auto: true}, Batch: 1,
 		Accum: Auto[int]{Auto: true}, Clip: 1,
-		EvalSplit: Auto[float64]{Auto: true}, EvalEvery: Auto[int]{Auto: true},
+		EvalSplit: Auto[float64]{Auto: true}, EvalEvery: Auto[int]{Auto: true}, EvalShare: 0.2,
 		SampleEvery: Auto[int]{Auto: true}, SampleTokens: 64, SampleShare: 0.05,
 		SaveEvery: 50, Keep: 2, Seed: 1, Device: "cpu",
 	}

@@ -386,14 +386,19 @@ func TestBefore(t *testing.T) {
 	if !old.PlainControl() {
 		t.Errorf("control tokens: got %q, want plain", old.ControlTokens)
 	}
+	if old.EvalShare != 1 {
+		t.Errorf("evaluations take %g of the time at most, want no limit", old.EvalShare)
+	}
 	now := Default()
 	text, err := now.TOML()
 	if err != nil {
 		t.Fatal(err)
 	}
 	read := Before()
-	if err := read.ParseTOML(string(text), "run.toml"); err != nil || read.PlainControl() {
-		t.Errorf("a run of now: got %q, %v, want tokens", read.ControlTokens, err)
+	if err := read.ParseTOML(string(text), "run.toml"); err != nil || read.PlainControl() ||
+		read.EvalShare != now.EvalShare {
+		t.Errorf("a run of now: got %q, %g, %v, want tokens, %g", read.ControlTokens, read.EvalShare, err,
+			now.EvalShare)
 	}
 }
 

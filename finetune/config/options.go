@@ -224,9 +224,13 @@ func (c *Config) stepOptions() []Option {
 func (c *Config) evalOptions() []Option {
 	return []Option{
 		{Name: "eval-every", Value: &c.EvalEvery, Resume: Free, before: func() { c.EvalEvery = Fixed(0) },
-			Usage: "evaluate every `N` steps; 0: at the start and the end; auto: 10 to 19 times"},
+			Usage: "evaluate every `N` steps; 0: at the start and the end; auto: 10 to 19 times, less often " +
+				"in a short run (--eval-share)"},
 		{Name: "eval-rows", Value: &c.EvalRows, Eval: true, Resume: Same,
 			Usage: "evaluate on at most `N` rows, with --choices and --match of questions; 0: all"},
+		{Name: "eval-share", Value: &c.EvalShare, Resume: Free, before: func() { c.EvalShare = 1 },
+			Usage: "where that is left to auto, spend about this `FRACTION` of the run's time on evaluations " +
+				"at most; 1: no limit"},
 		{Name: "patience", Value: &c.Patience, Resume: Free,
 			Usage: "stop after `N` evaluations without a lower loss; 0: never"},
 		{Name: "best", Value: &c.Best, Resume: Free,

@@ -322,6 +322,7 @@ func (v *validator) evaluation() {
 	for _, field := range []*int{&c.EvalRows, &c.Patience, &c.SaveEvery} {
 		v.need(*field >= 0, field, v.is(*field), "0 or more")
 	}
+	v.need(c.EvalShare > 0 && c.EvalShare <= 1, &c.EvalShare, v.is(c.EvalShare), "above 0, at most 1")
 	v.need(c.Keep >= 1, &c.Keep, v.is(c.Keep), "at least 1, to resume from")
 	v.need(c.EvalSplit.N == 0 || len(c.EvalData) == 0, &c.EvalSplit, "is given with --eval-data", "one of them")
 	v.measured(len(c.EvalData) > 0 || c.MayHold())

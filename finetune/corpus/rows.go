@@ -2,12 +2,14 @@ package corpus
 
 import (
 	"context"
+	"fmt"
 	"math"
 
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/finetune/encode"
 	"github.com/ggtune/ggtune/finetune/method"
+	"github.com/ggtune/ggtune/internal/count"
 )
 
 // Rows are what a run trains and measures on.
@@ -22,6 +24,8 @@ type Rows struct {
 	cfg     *config.Config
 	how     *method.Method
 	packing encode.Packing // of the rows
+	// Once evaluations are bound: steps between them, and rows of each, 0 for as many as --eval-rows says.
+	every, measured int
 }
 
 // Read reads, encodes and packs the data of a training run.
@@ -140,8 +144,7 @@ func (r *Rows) pack() error {
 	if r.packing, err = r.cfg.Pack(r.how, math.MaxInt); err != nil {
 		return err
 	}
-	o := encode.LoadOptions{Window: r.cfg.SeqLen, Packing: r.packing, Batch: r.cfg.Batch, Seed: r.cfg.Seed,
-		Shuffle: true}
+	o := r.loading(r.packing, true, 0)
 	if r.Train != nil {
 		if r.TrainRows, err = encode.NewLoader(r.Train, o); err != nil {
 			return err
@@ -159,9 +162,7 @@ func (r *Rows) pack() error {
 	if r.Held == nil {
 		return nil
 	}
-	o.Shuffle, o.Limit = false, r.cfg.EvalRows
-	r.HeldRows, err = encode.NewLoader(r.Held, o)
-	return err
+	return r.Measure(0)
 }
 
 // Fit is what defaults are fitted to: these rows, for a model.
@@ -195,7 +196,58 @@ func (r *Rows) EvalEvery() int {
 	if r.Held == nil {
 		return 0
 	}
-	return r.cfg.EvalSteps(r.Steps())
+	return r.every
+}
+
+// Bound settles how often the run measures, and on how many of the held-out rows, now that its length is known.
+func (r *Rows) Bound() error {
+	if r.Held == nil {
+		return nil
+	}
+	rows := r.HeldRows.Rows()
+	run := float64(r.Train.Counts.Tokens) * float64(r.Steps()) / float64(r.StepsPerEpoch())
+	every, measured := r.cfg.Within(r.Steps(), rows, run/float64(r.Held.Counts.Tokens)*float64(rows))
+	said := r.cfg.EvalSteps(r.Steps()) != every
+	r.every = every
+	if measured < rows {
+		if err := r.Measure(measured); err != nil {
+			return err
+		}
+		said = true
+	}
+	if said {
+		r.Notes = append(r.Notes, fmt.Sprintf("evaluations may take %g %% of the run's time: %s measured, every %s "+
+			"(--eval-share, --eval-every, --eval-rows)", 100*r.cfg.EvalShare, ofRows(measured, rows),
+			count.Of(every, "step")))
+	}
+	return nil
+}
+
+func ofRows(measured, rows int) string {
+	if measured < rows {
+		return fmt.Sprintf("%d of %s are", measured, count.Of(rows, "held-out row"))
+	}
+	return fmt.Sprintf("the %s are", count.Of(rows, "held-out row"))
+}
+
+// Measured is how many of the held-out rows are measured, 0 for as many as --eval-rows says.
+func (r *Rows) Measured() int { return r.measured }
+
+// Measure has so many of the held-out rows measured, drawn by the seed; 0: as many as --eval-rows says.
+func (r *Rows) Measure(rows int) (err error) {
+	limit := rows
+	if rows == 0 {
+		limit = r.cfg.EvalRows
+	}
+	r.measured = rows
+	r.HeldRows, err = encode.NewLoader(r.Held, r.loading(r.packing, false, limit))
+	return err
+}
+
+// loading says how rows are made.
+func (r *Rows) loading(p encode.Packing, shuffle bool, limit int) encode.LoadOptions {
+	return encode.LoadOptions{Window: r.cfg.SeqLen, Packing: p, Batch: r.cfg.Batch, Seed: r.cfg.Seed,
+		Shuffle: shuffle, Limit: limit}
 }
 
 // SampleEvery is the number of steps between answers to prompts, 0 where they are written at the end only.
@@ -220,11 +272,7 @@ func (r *Rows) Evaluations() int {
 	if r.Held == nil {
 		return 0
 	}
-	steps, every := r.Steps(), r.EvalEvery()
-	if every == 0 {
-		return 2
-	}
-	return 1 + (steps+every-1)/every
+	return config.Evaluations(r.Steps(), r.EvalEvery())
 }
 
 // ReferenceTokens is how many log-probabilities a reference gives of the rows: one for each counted token, 0 for

@@ -58,7 +58,7 @@ type Loader struct {
 	order []int32
 }
 
-// NewLoader packs the items of d into rows and enters their number into d.Counts.
+// NewLoader packs the items of d into rows and enters into d.Counts what they hold.
 func NewLoader(d *Dataset, opt LoadOptions) (*Loader, error) {
 	if opt.Batch < 1 || opt.Window < 2 {
 		return nil, fmt.Errorf("batch %d of rows of %d tokens: need at least 1 row of 2", opt.Batch, opt.Window)
@@ -80,26 +80,33 @@ func NewLoader(d *Dataset, opt LoadOptions) (*Loader, error) {
 	}
 	l := &Loader{items: d.Items, rows: pack(lengths, opt.Window, opt.Packing, opt.Seed), opt: opt, epoch: -1}
 	if opt.Limit > 0 && opt.Limit < len(l.rows) {
-		l.limit(d)
+		l.limit()
 	}
-	d.Counts.Rows = len(l.rows)
+	l.count(d)
 	return l, nil
 }
 
-// limit keeps a sample of the rows, in their order, and counts what is left.
-func (l *Loader) limit(d *Dataset) {
+// limit keeps a sample of the rows, in their order.
+func (l *Loader) limit() {
 	drawn := permutation(len(l.rows), l.opt.Seed, streamLimit, 0)[:l.opt.Limit]
 	slices.Sort(drawn)
-	d.Counts.Items, d.Counts.Tokens, d.Counts.Counted = 0, 0, 0
 	for i, r := range drawn {
 		l.rows[i] = l.rows[r]
-		for _, at := range l.rows[i] {
+	}
+	l.rows = l.rows[:len(drawn)]
+}
+
+// count enters into d's counts what the rows hold.
+func (l *Loader) count(d *Dataset) {
+	d.Counts.Rows = len(l.rows)
+	d.Counts.Items, d.Counts.Tokens, d.Counts.Counted = 0, 0, 0
+	for _, row := range l.rows {
+		for _, at := range row {
 			d.Counts.Items++
 			d.Counts.Tokens += len(l.items[at].Tokens)
 			d.Counts.Counted += l.items[at].numTrained(d.need)
 		}
 	}
-	l.rows = l.rows[:len(drawn)]
 }
 
 // Longest gives the most tokens of a row, and the most whose log-probability is asked for.

@@ -105,3 +105,36 @@ func TestHeldByDefault(t *testing.T) {
 		t.Errorf("tenths of %d steps: %v, %v", s.TenthSteps, s.FirstTenth, s.LastTenth)
 	}
 }
+
+// TestEvaluationsWithin: a run of few steps measures less often and on fewer rows, and says so; one that goes on and
+// is to be longer stays with its rows, whose losses it compares.
+func TestEvaluationsWithin(t *testing.T) {
+	c := tinyConfig(t, gguf.F32)
+	c.Data, c.Packing, c.Schedule = []string{tinyData(t, 240)}, "none", "constant"
+	c.EvalSplit, c.EvalEvery, c.Accum, c.Steps = config.Default().EvalSplit, config.Default().EvalEvery,
+		config.Fixed(1), 8
+	rec := &recorder{}
+	s, err := Train(t.Context(), c, rec)
+	const said = "8 of 12 held-out rows are measured, every 8 steps"
+	if err != nil || s.Held.Items != 8 || !strings.Contains(rec.notes(), said) {
+		t.Fatalf("held out %+v, %v, notes %q, want %q", s.Held, err, rec.notes(), said)
+	}
+	for _, l := range metrics(t, c.Output) {
+		if (l.EvalLoss != nil) != (l.Step == 8) {
+			t.Errorf("step %d: measured: %v", l.Step, l.EvalLoss != nil)
+		}
+	}
+	c.Resume, c.Steps = true, 1000
+	r := begun(t, c, func(r *run) {
+		if n := r.rows.HeldRows.Rows(); n != 12 {
+			t.Errorf("a run of 1,000 steps: %d rows, want 12", n)
+		}
+	})
+	if n := r.rows.HeldRows.Rows(); n != 8 || r.rows.Held.Counts.Items != 8 {
+		t.Errorf("a run that goes on: %d rows, want 8", n)
+	}
+	c.EvalShare, c.Resume, c.Steps, c.Output = 1, false, 8, filepath.Join(t.TempDir(), "all")
+	if s, err := Train(t.Context(), c, rec); err != nil || s.Held.Items != 12 {
+		t.Errorf("without a limit: held out %+v, %v", s.Held, err)
+	}
+}

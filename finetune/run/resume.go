@@ -36,6 +36,7 @@ type meta struct {
 	EvalBefore *float64         `json:"eval_before"`
 	BaseDiff   *verify.Distance `json:"base_distance"` // full training: llama.cpp's distance from the base's logits
 	Seconds    float64          `json:"seconds"`       // of training
+	HeldRows   int              `json:"held_rows"`     // that are measured, 0 for as many as --eval-rows says
 
 	Sampled       int     `json:"sampled"`        // step of the last round of answers
 	SampleSeconds float64 `json:"sample_seconds"` // that answers took
@@ -80,6 +81,13 @@ func (r *run) restore(ctx context.Context) error {
 	// The first checkpoints held the distance as one number, base_diff, which nothing is compared with any more.
 	if err := r.measureDistance(ctx, &m); err != nil {
 		return err
+	}
+	// Losses are compared with those of before: they must be of the same rows, whatever a longer run would take.
+	if r.rows.HeldRows != nil && m.HeldRows != r.rows.Measured() {
+		if err := r.rows.Measure(m.HeldRows); err != nil {
+			return err
+		}
+		r.note("%s measured, as when the run began", count.Of(r.rows.HeldRows.Rows(), "held-out row"))
 	}
 	if err := f.Read(r.tensors(m.State.Pending.Micros > 0)); err != nil {
 		return err

@@ -91,6 +91,10 @@ func (s *setup) open(ctx context.Context, rep report.Reporter) error {
 		s.samples = nil
 	}
 	s.start.KeepBytes = s.memory.Keep
+	// Memory is planned for all held-out rows: a run that goes on may have measured on others than it would now.
+	if err := s.rows.Bound(); err != nil {
+		return err
+	}
 	room := budget.Course{Trained: s.memory.Trained, Model: whole.File, Steps: s.course.Steps,
 		Every: s.rows.EvalEvery(), Reference: s.rows.ReferenceTokens(s.how),
 		Samples: s.samples.Disk(s.rows.Samplings())}
@@ -144,7 +148,7 @@ func (s *setup) describe(rep report.Reporter) (m meta, err error) {
 		text = append([]byte(aboutAdapter(s.cfg.InitAdapter, s.start.Sets[0].Adapter.(*adapter.Adapter))), text...)
 	}
 	m = meta{Version: version(), Config: string(text), Course: s.course, TrainData: fingerprint(s.rows.Train),
-		HeldData: fingerprint(s.rows.Held)}
+		HeldData: fingerprint(s.rows.Held), HeldRows: s.rows.Measured()}
 	if s.how.Reference {
 		if _, m.RefAdapter, err = referenceAdapter(&s.cfg); err != nil {
 			return m, err
