@@ -196,12 +196,7 @@ func rms(a, b []float32) float64 {
 // distance before training, from Distance.
 func (p *Probe) VerifyModel(ctx context.Context, path string, base Distance, threads int) (Agreement, error) {
 	a := Agreement{Base: base}
-	err := withLlama(path, len(p.Tokens), threads, func(_ *llama.Model, c *llama.Context) error {
-		var err error
-		a.Trained, err = p.distance(ctx, c, p.Trained)
-		return err
-	})
-	if err != nil {
+	if err := withLlama(path, len(p.Tokens), threads, p.against(ctx, p.Trained, &a.Trained)); err != nil {
 		return a, err
 	}
 	return a, p.judge(a, path, 1, agreementFloorFull)
@@ -210,12 +205,16 @@ func (p *Probe) VerifyModel(ctx context.Context, path string, base Distance, thr
 // Distance opens a model with llama.cpp and gives the distance of its logits from the probe's Trained ones.
 func (p *Probe) Distance(ctx context.Context, path string, threads int) (Distance, error) {
 	var d Distance
-	err := withLlama(path, len(p.Tokens), threads, func(_ *llama.Model, c *llama.Context) error {
-		var err error
-		d, err = p.distance(ctx, c, p.Trained)
-		return err
-	})
+	err := withLlama(path, len(p.Tokens), threads, p.against(ctx, p.Trained, &d))
 	return d, err
+}
+
+// against has llama.cpp compute a probe's tokens, and tells d how far it is from rows.
+func (p *Probe) against(ctx context.Context, rows []float32, d *Distance) func(*llama.Model, *llama.Context) error {
+	return func(_ *llama.Model, c *llama.Context) (err error) {
+		*d, err = p.distance(ctx, c, rows)
+		return err
+	}
 }
 
 // judge demands a distance of at most agreementFactor times the base's, times sensitivity, or floor times the size of

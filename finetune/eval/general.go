@@ -69,16 +69,10 @@ func (g *General) Finite() bool { x := g.Before + g.After + g.KL; return x-x == 
 
 // add adds sums over an item.
 func (g *General) add(ctx context.Context, e Engine, vocab int, it *encode.Item) error {
-	var counted []int32
-	for t, c := range it.Counted {
-		if c {
-			counted = append(counted, int32(t))
-		}
-	}
-	if len(counted) == 0 {
+	row := rowOf(it)
+	if len(row.Counted) == 0 {
 		return nil
 	}
-	row := engine.Row{Tokens: it.Tokens, Segments: it.Segments, Counted: counted}
 	before, after, err := bothModels(ctx, e, row, engine.LogP)
 	if err != nil {
 		return err
@@ -87,7 +81,7 @@ func (g *General) add(ctx context.Context, e Engine, vocab int, it *encode.Item)
 		g.Before -= float64(before[i])
 		g.After -= float64(after[i])
 	}
-	g.Tokens += len(counted)
+	g.Tokens += len(row.Counted)
 	return g.addKL(ctx, e, row, vocab)
 }
 
@@ -128,8 +122,10 @@ func bothModels(ctx context.Context, e Engine, row engine.Row, o *engine.Output)
 }
 
 // divergence is KL(p‖q) of the predictions that logits give, in nats.
-func divergence(p, q []float32) float64 {
-	zp, zq := logSum(p), logSum(q)
+func divergence(p, q []float32) float64 { return divergenceOf(p, q, logSum(p), logSum(q)) }
+
+// divergenceOf is divergence of logits whose logSum is known.
+func divergenceOf(p, q []float32, zp, zq float64) float64 {
 	kl := 0.0
 	for i := range p {
 		lp, lq := float64(p[i])-zp, float64(q[i])-zq

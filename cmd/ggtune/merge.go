@@ -1,0 +1,155 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/ggtune/ggtune/finetune/eval"
+	"github.com/ggtune/ggtune/finetune/merge"
+	"github.com/ggtune/ggtune/finetune/report"
+	"github.com/ggtune/ggtune/internal/count"
+	"github.com/ggtune/ggtune/quant/mix"
+)
+
+func mergeCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "merge",
+		Usage:     "make one model of a base and adapters, and measure what that cost",
+		UsageText: "-m base.gguf -a run[:scale] [-a other.gguf:0.5 …] -o merged.gguf [options]",
+		Description: "Writes base + Σ scale·B·A: exactly in f32, rounded once in f16 and bf16. Quantized tensors are " +
+			"quantized anew, which\n" +
+			"loses something: how far the merged model's predictions are from those of the base with the adapters " +
+			"applied is\n" +
+			"measured and said. Tensors that no adapter adds to are copied byte for byte. The file gets its name " +
+			"when llama.cpp\n" +
+			"has loaded it and computes the same.\n\n" +
+			"  ggtune merge -m base.gguf -a run -o merged.gguf\n" +
+			"  ggtune merge -m base.gguf -a style:0.5 -a facts/adapter.gguf -o merged.gguf --type q8_0\n" +
+			"  ggtune merge -m base.gguf -a run -o merged.gguf --report heldout.jsonl --json",
+		Flags: []cli.Flag{
+			modelFlag(),
+			&cli.StringSliceFlag{Name: "adapter", Aliases: []string{"a", "lora"},
+				Usage: "LoRA adapter `FILE[:SCALE]`, or the directory of a run or checkpoint; may be given several " +
+					"times"},
+			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the merged model to `FILE`"},
+			&cli.StringFlag{Name: "type", Usage: "storage `TYPE` to write; without, each tensor keeps its own"},
+			&cli.StringFlag{Name: "report", Usage: "measure the loss on `FILE`, data as eval reads it, or on this " +
+				"text; without, on what the run held out, or on a general text"},
+			&cli.BoolFlag{Name: "force", Usage: "replace the output if it exists"},
+			threadsFlag(), deviceFlag(), jsonFlag(),
+		},
+		Action: mergeAction,
+	}
+}
+
+func mergeAction(c *cli.Context) error {
+	if err := noArguments(c); err != nil {
+		return err
+	}
+	cfg, err := mergeConfig(c)
+	if err != nil {
+		return err
+	}
+	if err := refuseExisting(c, cfg.Output); err != nil {
+		return err
+	}
+	rep := report.NewTerminal(c.App.ErrWriter, screen(c.App.ErrWriter))
+	defer rep.Close()
+	r, err := merge.Merge(c.Context, cfg, rep)
+	if err != nil {
+		return err
+	}
+	if c.Bool("json") {
+		return printJSON(c.App.Writer, r)
+	}
+	return printMerged(c, r)
+}
+
+func mergeConfig(c *cli.Context) (cfg merge.Config, err error) {
+	if cfg.Model, err = required(c, "model", "base.gguf"); err != nil {
+		return cfg, err
+	}
+	if len(c.StringSlice("adapter")) == 0 {
+		return cfg, missing(c, "adapter", "run/adapter.gguf")
+	}
+	for _, text := range c.StringSlice("adapter") {
+		a, err := scaledAdapter(text)
+		if err != nil {
+			return cfg, usagef("merge: --adapter %s: %w", text, err)
+		}
+		cfg.Adapters = append(cfg.Adapters, a)
+	}
+	if cfg.Output, err = required(c, "output", "merged.gguf"); err != nil {
+		return cfg, err
+	}
+	if cfg.Type = c.String("type"); cfg.Type != "" {
+		if _, err := mix.ToWrite(cfg.Type); err != nil {
+			return cfg, usagef("merge: %w", err)
+		}
+	}
+	if err := checkDevice(c); err != nil {
+		return cfg, err
+	}
+	cfg.Report = c.String("report")
+	cfg.Threads, err = threads(c)
+	return cfg, err
+}
+
+// scaledAdapter reads FILE:SCALE. A file's name may hold colons: what exists as a whole is one.
+func scaledAdapter(text string) (merge.Adapter, error) {
+	whole := merge.Adapter{Path: text, Scale: 1}
+	at := strings.LastIndexByte(text, ':')
+	if _, err := os.Stat(text); !errors.Is(err, fs.ErrNotExist) || at < 0 {
+		return whole, nil
+	}
+	x, err := strconv.ParseFloat(text[at+1:], 64)
+	switch {
+	case errors.Is(err, strconv.ErrSyntax):
+		return whole, nil
+	case err != nil || x-x != 0:
+		return whole, fmt.Errorf("the scale %s is no number that an adapter can be multiplied by", text[at+1:])
+	}
+	return merge.Adapter{Path: text[:at], Scale: x}, nil
+}
+
+func printMerged(c *cli.Context, r merge.Result) error {
+	w := c.App.Writer
+	to := "each in its type"
+	if r.Type != nil {
+		to = *r.Type
+	}
+	fmt.Fprintf(w, "wrote %s: %s, %s, tensors %s → %s; %s into %d of %d\n", r.Output, to, weightsLost(r),
+		byteCount(r.Before), byteCount(r.After), count.Of(len(r.Adapters), "adapter"), r.Merged, r.Tensors)
+	fmt.Fprintf(w, "llama.cpp loads it and computes the same: logits differ by %.3g in the root mean square (the "+
+		"base's by %.3g)\n\n", r.LlamaRMSDiff, r.LlamaBaseRMSDiff)
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(t, "\tperplexity\tKL mean\tKL 99 %\tsame top token\t")
+	fmt.Fprintf(t, "base + adapter\t%.4g\t\t\t\t\n", eval.Difference{Loss: r.Report.Applied}.Perplexity())
+	for _, l := range []struct {
+		name string
+		eval.Difference
+	}{{"merged", r.Report.Merged}, {"base alone", r.Report.Base}} {
+		fmt.Fprintf(t, "%s\t%.4g\t%.3g\t%.3g\t%.2f %%\t\n", l.name, l.Perplexity(), l.KL, l.KL99, 100*l.Top)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprintf(w, "against base + adapter, on %s: %s\n", r.Report.Text, count.Of(r.Report.Tokens, "token"))
+	return nil
+}
+
+// weightsLost says what rounding did to the weights themselves.
+func weightsLost(r merge.Result) string {
+	if r.Rounded == 0 {
+		return "nothing quantized anew"
+	}
+	return fmt.Sprintf("%s quantized anew, by which weights change by %.2g %%", count.Of(r.Rounded, "tensor"),
+		100*r.Rounding)
+}

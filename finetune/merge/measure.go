@@ -1,0 +1,112 @@
+package merge
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/ggtune/ggtune/engine"
+	"github.com/ggtune/ggtune/engine/verify"
+	"github.com/ggtune/ggtune/finetune/eval"
+	"github.com/ggtune/ggtune/finetune/report"
+)
+
+// A Report is what merging cost, on a text: how far predictions of the merged model are from those of the base with the
+// adapters applied, beside those of the base alone.
+type Report struct {
+	Text    string // what it was measured on
+	Tokens  int    // predictions
+	Applied float64
+	Merged  eval.Difference
+	Base    eval.Difference
+}
+
+// Lost says that the merged model is no nearer to the base with its adapters than the base alone.
+func (r *Report) Lost() bool { return r.Base.KL > 0 && r.Merged.KL >= r.Base.KL }
+
+// MarshalJSON writes the stable keys.
+func (r *Report) MarshalJSON() ([]byte, error) {
+	of := func(d eval.Difference) map[string]any {
+		return map[string]any{"loss": d.Loss, "perplexity": d.Perplexity(), "kl_mean": d.KL, "kl_p99": d.KL99,
+			"top1_agreement": d.Top}
+	}
+	applied := eval.Difference{Loss: r.Applied}
+	return json.Marshal(map[string]any{"text": r.Text, "tokens": r.Tokens, "merged": of(r.Merged), "base": of(r.Base),
+		"applied": map[string]any{"loss": applied.Loss, "perplexity": applied.Perplexity()}})
+}
+
+// check measures what was written, and has llama.cpp load it.
+func (m *merging) check(ctx context.Context, path string) error {
+	text, err := m.text(ctx)
+	if err != nil {
+		return err
+	}
+	probe, err := m.measure(ctx, path, text)
+	if err != nil {
+		return err
+	}
+	// llama.cpp needs memory of its own: ours goes first.
+	if err := m.close(); err != nil {
+		return err
+	}
+	m.rep.Report(report.Progress{What: "verify"})
+	a, err := probe.VerifyMerged(ctx, m.Model, path, m.Threads)
+	m.rep.Report(report.Progress{What: "verify", Done: 1, Total: 1})
+	m.result.LlamaRMSDiff, m.result.LlamaBaseRMSDiff = a.Trained.RMS, a.Base.RMS
+	return err
+}
+
+// measure compares predictions, in exact mode: the fast one's own rounding is as large as that of f16 weights. It gives
+// the probe of the base with the adapters, for llama.cpp.
+func (m *merging) measure(ctx context.Context, path string, text *text) (_ *verify.Probe, err error) {
+	base, err := engine.NewSession(m.model, engine.SessionConfig{Threads: m.Threads, Exact: true, Sets: m.sets()})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, base.Close()) }()
+	made, err := engine.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, made.Close()) }()
+	merged, err := engine.NewSession(made, engine.SessionConfig{Threads: m.Threads, Exact: true})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, merged.Close()) }()
+	d, err := eval.Compare(ctx, eval.Predictor(base, engine.Choice{}),
+		[]eval.Predict{eval.Predictor(merged, engine.Choice{}), eval.Predictor(base, engine.Only())},
+		m.model.HParams().NVocab, text.items, func(done int) {
+			m.rep.Report(report.Progress{What: "measure", Done: done, Total: len(text.items)})
+		})
+	if err != nil {
+		return nil, fmt.Errorf("measure the merged model: %w", err)
+	}
+	m.result.Report = &Report{Text: text.what, Tokens: d.Tokens, Applied: d.Loss, Merged: d.Models[0],
+		Base: d.Models[1]}
+	if m.result.Report.Lost() {
+		m.note("the merged model is no nearer to the base with the adapter than the base alone: rounding to these " +
+			"types lost more than the adapter brings; keep the adapter apart, or merge into larger types (--type)")
+	}
+	tokens := text.probe()
+	if tokens == nil {
+		return nil, fmt.Errorf("no part of %s has two tokens to compare logits with llama.cpp's on; give a longer text",
+			text.what)
+	}
+	return verify.NewProbe(ctx, base, tokens)
+}
+
+// sets are the adapters that change something, as they are applied: each scaled.
+func (m *merging) sets() []engine.Set {
+	var out []engine.Set
+	for i, a := range m.adapters {
+		if a.Scale == 0 {
+			continue
+		}
+		scaled := *a.Adapter
+		scaled.Alpha *= a.Scale
+		out = append(out, engine.Set{Name: fmt.Sprint(i), Adapter: &scaled, Frozen: true})
+	}
+	return out
+}

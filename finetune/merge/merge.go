@@ -1,0 +1,305 @@
+// Package merge makes one model of a base and adapters: it writes base + Σ scale·B·A in the base's types or others,
+// has llama.cpp load what was written, and measures what merging cost. It knows no flag and no terminal.
+//
+//	open:      the base, the adapters and what they say of their making (package origin)
+//	plan:      the type of each tensor: its own, or those of a mix (package quant)
+//	write:     a few rows at a time: the base's, plus what the adapters add there (adapter.Sum), in the new type
+//	measure:   predictions of the merged model beside those of the base with the adapters applied (eval.Compare)
+//	verify:    llama.cpp's logits beside ours
+//	publish:   only then does the file get its name
+package merge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+
+	"github.com/ggtune/ggtune/bindings/ggml"
+	"github.com/ggtune/ggtune/engine"
+	"github.com/ggtune/ggtune/engine/adapter"
+	"github.com/ggtune/ggtune/engine/gguf"
+	"github.com/ggtune/ggtune/finetune/budget"
+	"github.com/ggtune/ggtune/finetune/checkpoint"
+	"github.com/ggtune/ggtune/finetune/origin"
+	"github.com/ggtune/ggtune/finetune/report"
+	"github.com/ggtune/ggtune/internal/atomicfile"
+	"github.com/ggtune/ggtune/quant"
+	"github.com/ggtune/ggtune/quant/mix"
+)
+
+// Config says what is merged.
+type Config struct {
+	Model    string
+	Adapters []Adapter // at least one
+	Output   string    // replaced if it exists; none of the files that are read
+	// Type is the mix that is written, by name; "": each tensor keeps the type that it has in the base.
+	Type string
+	// Report is what the loss is measured on: a file of data, read as the first adapter's was, or a text. "": the rows
+	// that the adapter's run held out, or a general text.
+	Report  string
+	Threads int // 0: one for each physical core
+
+	FS atomicfile.FS // that the model is written to; nil: the real one
+}
+
+// An Adapter is one that is merged.
+type Adapter struct {
+	Path  string  // a file, or the directory of a run or checkpoint
+	Scale float64 // beside its own; 1 as trained
+}
+
+// A Result is what came of it.
+type Result struct {
+	Output   string    `json:"output"`
+	Model    string    `json:"model"`
+	Type     *string   `json:"type"` // null: each tensor its own
+	Adapters []Adapted `json:"adapters"`
+	Tensors  int       `json:"tensors"`
+	Merged   int       `json:"merged_tensors"` // that adapters add to
+	// Rounded counts the tensors that were quantized anew, and Rounding is the root mean square of what that changed,
+	// relative to that of their weights.
+	Rounded  int     `json:"rounded_tensors"`
+	Rounding float64 `json:"rounding"`
+	Before   int64   `json:"tensor_bytes_before"`
+	After    int64   `json:"tensor_bytes_after"`
+
+	Report *Report `json:"report"`
+
+	LlamaRMSDiff     float64 `json:"llama_cpp_rms_diff"`      // root mean square of llama.cpp's difference from ours
+	LlamaBaseRMSDiff float64 `json:"llama_cpp_base_rms_diff"` // the same of the base
+}
+
+// An Adapted is an adapter that was merged.
+type Adapted struct {
+	Path   string  `json:"path"` // its file
+	Scale  float64 `json:"scale"`
+	SHA256 string  `json:"sha256"`
+}
+
+// unverified is put behind the output's name until llama.cpp has computed the same from it.
+const unverified = ".unverified"
+
+// A merging is one under way.
+type merging struct {
+	Config
+	rep      report.Reporter
+	model    *engine.Model
+	adapters []adapter.Scaled
+	sum      *adapter.Sum
+	sha256   string // of the model
+	plan     quant.Plan
+	result   Result
+}
+
+// Merge writes a model and tells rep what happens. What stood under cfg.Output stays as it was unless it succeeds. On
+// cancel it returns context.Cause(ctx).
+func Merge(ctx context.Context, cfg Config, rep report.Reporter) (_ Result, err error) {
+	if cfg.Threads == 0 {
+		cfg.Threads = budget.PhysicalCores()
+	}
+	m := &merging{Config: cfg, rep: rep}
+	defer func() { err = errors.Join(err, m.close()) }()
+	if err := m.open(ctx); err != nil {
+		return Result{}, err
+	}
+	if err := m.choose(); err != nil {
+		return Result{}, err
+	}
+	temporary := m.Output + unverified
+	for _, step := range []func(context.Context, string) error{m.write, m.check, m.publish} {
+		if err := step(ctx, temporary); err != nil {
+			if gone := os.Remove(temporary); !errors.Is(gone, fs.ErrNotExist) {
+				err = errors.Join(err, gone)
+			}
+			return Result{}, err
+		}
+	}
+	return m.result, nil
+}
+
+func (m *merging) close() error {
+	if m.model == nil {
+		return nil
+	}
+	err := m.model.Close()
+	m.model = nil
+	return err
+}
+
+func (m *merging) note(format string, args ...any) {
+	m.rep.Report(report.Notice{Text: fmt.Sprintf(format, args...)})
+}
+
+// open opens the base and the adapters, and says what does not go together.
+func (m *merging) open(ctx context.Context) error {
+	var err error
+	if m.model, err = engine.Open(m.Model); err != nil {
+		return err
+	}
+	read := m.model.File().Parts()
+	m.result = Result{Output: m.Output, Model: m.Model, Tensors: len(m.model.File().Tensors)}
+	m.rep.Report(report.Progress{What: "read"})
+	if m.sha256, err = m.model.SHA256(ctx); err != nil {
+		return err
+	}
+	for _, a := range m.Adapters {
+		path, err := checkpoint.FindAdapter(a.Path)
+		if err != nil {
+			return err
+		}
+		if err := m.openAdapter(ctx, path, a.Scale); err != nil {
+			return err
+		}
+		read = append(read, path)
+	}
+	if m.sum, err = adapter.NewSum(m.adapters...); err != nil {
+		return err
+	}
+	m.result.Merged = m.sum.Tensors()
+	return refuseOver(m.Output, read)
+}
+
+func (m *merging) openAdapter(ctx context.Context, path string, scale float64) error {
+	if math.IsNaN(scale) || math.IsInf(scale, 0) {
+		return fmt.Errorf("%s: its scale is %g, expected a number", path, scale)
+	}
+	a, err := adapter.Load(path, m.model.Net())
+	if err != nil {
+		return err
+	}
+	for i := range a.Pairs {
+		if _, err := m.model.File().Tensor(a.Pairs[i].Tensor); err != nil {
+			return fmt.Errorf("%s: an adapter of another model: %w", path, err)
+		}
+	}
+	// The sum of all could not say which file is at fault.
+	if _, err := adapter.NewSum(adapter.Scaled{Adapter: a, Scale: 1}); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	made := &origin.Origin{Adapter: path, Info: a.Info}
+	if note := made.Unfinished(); note != "" {
+		m.note("%s", note)
+	}
+	for _, note := range made.Differs(origin.Use{Model: m.Model, ModelSHA256: m.sha256}) {
+		m.note("%s", note)
+	}
+	sum, err := fileSHA256(ctx, path)
+	m.adapters = append(m.adapters, adapter.Scaled{Adapter: a, Scale: scale})
+	m.result.Adapters = append(m.result.Adapters, Adapted{Path: path, Scale: scale, SHA256: sum})
+	return err
+}
+
+func fileSHA256(ctx context.Context, path string) (string, error) {
+	f, err := gguf.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	return f.SHA256(ctx)
+}
+
+// refuseOver refuses a path that is one of the files that are read, under whatever name.
+func refuseOver(path string, read []string) error {
+	there, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	for _, r := range read {
+		if here, err := os.Stat(r); err == nil && os.SameFile(here, there) {
+			return fmt.Errorf("write %s: it is a file that is being read (%s); give another name", path, r)
+		}
+	}
+	return nil
+}
+
+// choose decides the type of each tensor.
+func (m *merging) choose() (err error) {
+	f := m.model.File()
+	if m.Type == "" {
+		m.plan, err = quant.Keep(f)
+	} else {
+		var to mix.Mix
+		if to, err = mix.ToWrite(m.Type); err != nil {
+			return err
+		}
+		m.result.Type = &to.Name
+		// What merging changes is quantized anew in any case; what that cost is measured.
+		m.plan, err = quant.NewPlan(f, quant.Choice{Mix: to, Requantize: true})
+	}
+	if err != nil {
+		return err
+	}
+	m.result.Before, m.result.After = m.plan.Bytes()
+	for _, c := range m.plan.Changes {
+		if c.To == c.Tensor.Type && !m.sum.Changes(c.Tensor.Name) {
+			continue
+		}
+		to := ggml.Type(c.To)
+		if !to.Quantizes() || to.NeedsImportance() {
+			return fmt.Errorf("%s: tensor %q is storage type %s, which cannot be written without an importance "+
+				"matrix; choose the types of the merged model with --type, such as --type q8_0", m.Model,
+				c.Tensor.Name, c.To)
+		}
+		if c.To.IsQuantized() {
+			m.result.Rounded++
+		}
+	}
+	return nil
+}
+
+// write writes the merged weights.
+func (m *merging) write(ctx context.Context, path string) error {
+	f := m.model.File()
+	rows := &merged{Rows: quant.FileRows(f), file: f, sum: m.sum}
+	done, err := quant.Write(ctx, m.plan, rows, path, quant.Output{FS: m.FS, Threads: m.Threads,
+		Metadata: m.metadata,
+		Progress: func(done, total int64) {
+			m.rep.Report(report.Progress{What: "merge", Done: int(done), Total: int(total)})
+		}})
+	m.result.Rounding = done.Total.RMS()
+	return err
+}
+
+// merged are the rows of the merged model: quant.Rows.
+type merged struct {
+	quant.Rows // the base's
+	file       *gguf.File
+	sum        *adapter.Sum
+}
+
+// Unchanged says that no adapter adds to tensor i.
+func (r *merged) Unchanged(i int) bool { return !r.sum.Changes(r.file.Tensors[i].Name) }
+
+// Read gives rows of tensor i.
+func (r *merged) Read(i int, at int64, dst []float32) error {
+	if err := r.Rows.Read(i, at, dst); err != nil {
+		return err
+	}
+	if t := &r.file.Tensors[i]; r.sum.Changes(t.Name) {
+		r.sum.AddTo(t.Name, at/t.Shape[0], dst, t.Shape[0])
+	}
+	return nil
+}
+
+// publish gives what was verified its name.
+func (m *merging) publish(_ context.Context, temporary string) error {
+	fsys := m.FS
+	if fsys == nil {
+		fsys = atomicfile.OS
+	}
+	if err := fsys.Rename(temporary, m.Output); err != nil {
+		return fmt.Errorf("name the merged model: %w", err)
+	}
+	if err := fsys.SyncDir(filepath.Dir(m.Output)); err != nil {
+		return fmt.Errorf("flush the directory of %s to disk: %w; the model is whole, but may be missing after a "+
+			"power cut", m.Output, err)
+	}
+	return nil
+}
