@@ -384,7 +384,7 @@ func TestNoSamples(t *testing.T) {
 		name, says string
 		change     func(c *config.Config)
 	}{
-		{"full", "with --full there are no samples", func(c *config.Config) {
+		{"full", "no samples while training: llama.cpp would write them", func(c *config.Config) {
 			c.Full, c.Rank, c.Dropout, c.SampleEvery = true, config.Default().Rank, 0, config.Auto[int]{Auto: true}
 		}},
 		{"long prompts", "each prompt is longer than the 128 tokens", func(c *config.Config) {
