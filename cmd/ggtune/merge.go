@@ -32,7 +32,8 @@ func mergeCommand() *cli.Command {
 			"has loaded it and computes the same.\n\n" +
 			"  ggtune merge -m base.gguf -a run -o merged.gguf\n" +
 			"  ggtune merge -m base.gguf -a style:0.5 -a facts/adapter.gguf -o merged.gguf --type q8_0\n" +
-			"  ggtune merge -m base.gguf -a run -o merged.gguf --report heldout.jsonl --json",
+			"  ggtune merge -m base-q4.gguf --from base-f16.gguf -a run -o merged-q4.gguf --report heldout.jsonl\n" +
+			"  ggtune merge -m base.gguf -a run -o chat.gguf --set-template chatml",
 		Flags: []cli.Flag{
 			modelFlag(),
 			&cli.StringSliceFlag{Name: "adapter", Aliases: []string{"a", "lora"},
@@ -42,6 +43,10 @@ func mergeCommand() *cli.Command {
 			&cli.StringFlag{Name: "type", Usage: "storage `TYPE` to write; without, each tensor keeps its own"},
 			&cli.StringFlag{Name: "report", Usage: "measure the loss on `FILE`, data as eval reads it, or on this " +
 				"text; without, on what the run held out, or on a general text"},
+			&cli.StringFlag{Name: "from", Usage: "add the adapters to the weights of `FILE`, the f16 or f32 one " +
+				"that the base was quantized from, and quantize once"},
+			&cli.StringFlag{Name: "set-template", Usage: "write the chat template in `FILE`, or a built-in one by " +
+				"name, into the merged model, with the token that ends its turns"},
 			&cli.BoolFlag{Name: "force", Usage: "replace the output if it exists"},
 			threadsFlag(), deviceFlag(), jsonFlag(),
 		},
@@ -97,7 +102,7 @@ func mergeConfig(c *cli.Context) (cfg merge.Config, err error) {
 	if err := checkDevice(c); err != nil {
 		return cfg, err
 	}
-	cfg.Report = c.String("report")
+	cfg.Report, cfg.From, cfg.Template = c.String("report"), c.String("from"), c.String("set-template")
 	cfg.Threads, err = threads(c)
 	return cfg, err
 }

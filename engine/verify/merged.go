@@ -11,9 +11,9 @@ import (
 
 // VerifyMerged opens a merged model with ours and with llama.cpp, one after the other, and compares their logits. The
 // probe is of the base with the adapters beside it, on a text's tokens, in exact mode. What merging cost the
-// predictions is measured elsewhere, save where nothing was quantized: there the merged weights must compute what base
-// and adapters do.
-func (p *Probe) VerifyMerged(ctx context.Context, base, merged string, threads int) (Agreement, error) {
+// predictions is measured elsewhere. Where nothing was quantized, and own says that it is the base's weights that the
+// adapters were added to, they must compute what base and adapters do.
+func (p *Probe) VerifyMerged(ctx context.Context, base, merged string, own bool, threads int) (Agreement, error) {
 	a := Agreement{}
 	err := withLlama(base, len(p.Tokens), threads, p.against(ctx, p.Base, &a.Base))
 	if err != nil {
@@ -43,7 +43,7 @@ func (p *Probe) VerifyMerged(ctx context.Context, base, merged string, threads i
 			a.Trained.RMS, bound)
 	}
 	brought, left := rms(p.Trained, p.Base), rms(ours.Trained, p.Trained)
-	if !rounded && brought > floatBound*size && !(left < brought/2) {
+	if own && !rounded && brought > floatBound*size && !(left < brought/2) {
 		return a, fmt.Errorf("verify %s: %w: the adapters move the base's logits by %.3g in the root mean square, and "+
 			"those of the merged model are %.3g from there; report this with the output of ggtune check on the base",
 			merged, ErrDisagree, brought, left)

@@ -54,7 +54,7 @@ func TestVerifyMerged(t *testing.T) {
 		scale float64
 		ok    bool
 	}{"merged": {1, true}, "the base alone": {0, false}, "added twice": {2, false}} {
-		_, err := p.VerifyMerged(t.Context(), path, merged(t, m, a, tc.scale), 1)
+		_, err := p.VerifyMerged(t.Context(), path, merged(t, m, a, tc.scale), true, 1)
 		if tc.ok && err != nil {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -51,7 +51,7 @@ func (m *merging) check(ctx context.Context, path string) error {
 		return err
 	}
 	m.rep.Report(report.Progress{What: "verify"})
-	a, err := probe.VerifyMerged(ctx, m.Model, path, m.Threads)
+	a, err := probe.VerifyMerged(ctx, m.Model, path, m.From == "", m.Threads)
 	m.rep.Report(report.Progress{What: "verify", Done: 1, Total: 1})
 	m.result.LlamaRMSDiff, m.result.LlamaBaseRMSDiff = a.Trained.RMS, a.Base.RMS
 	return err

@@ -40,7 +40,14 @@ type Config struct {
 	Type string
 	// Report is what the loss is measured on: a file of data, read as the first adapter's was, or a text. "": the rows
 	// that the adapter's run held out, or a general text.
-	Report  string
+	Report string
+	// From is the full-precision file that the base was quantized from: the adapters are added to its weights, which
+	// are then quantized once. "": to the base's own.
+	From string
+	// Template is a chat template to write into the merged file, by the name of a built-in one or of a file, with the
+	// token that ends a turn in it as end-of-text token. "": the base's own stays.
+	Template string
+
 	Threads int // 0: one for each physical core
 
 	FS atomicfile.FS // that the model is written to; nil: the real one
@@ -56,7 +63,9 @@ type Adapter struct {
 type Result struct {
 	Output   string    `json:"output"`
 	Model    string    `json:"model"`
-	Type     *string   `json:"type"` // null: each tensor its own
+	From     *string   `json:"from"`     // null: the base's own weights
+	Type     *string   `json:"type"`     // null: each tensor its own
+	Template *string   `json:"template"` // null: the base's own
 	Adapters []Adapted `json:"adapters"`
 	Tensors  int       `json:"tensors"`
 	Merged   int       `json:"merged_tensors"` // that adapters add to
@@ -92,7 +101,11 @@ type merging struct {
 	sum      *adapter.Sum
 	sha256   string // of the model
 	plan     quant.Plan
+	chat     *chat // nil: the base's own
 	result   Result
+
+	from      *gguf.File // nil: the base's own weights
+	fromIndex []int      // of the base's tensors in it
 }
 
 // Merge writes a model and tells rep what happens. What stood under cfg.Output stays as it was unless it succeeds. On
@@ -122,11 +135,11 @@ func Merge(ctx context.Context, cfg Config, rep report.Reporter) (_ Result, err 
 }
 
 func (m *merging) close() error {
-	if m.model == nil {
-		return nil
+	err := m.from.Close()
+	if m.model != nil {
+		err = errors.Join(err, m.model.Close())
 	}
-	err := m.model.Close()
-	m.model = nil
+	m.from, m.model = nil, nil
 	return err
 }
 
@@ -160,6 +173,19 @@ func (m *merging) open(ctx context.Context) error {
 		return err
 	}
 	m.result.Merged = m.sum.Tensors()
+	if m.From != "" {
+		if err := m.openFrom(); err != nil {
+			return err
+		}
+		read = append(read, m.from.Parts()...)
+		m.result.From = &m.From
+	}
+	if err := m.openTemplate(); err != nil {
+		return err
+	}
+	if m.chat != nil {
+		m.result.Template = &m.Template
+	}
 	return refuseOver(m.Output, read)
 }
 
@@ -258,6 +284,9 @@ func (m *merging) choose() (err error) {
 func (m *merging) write(ctx context.Context, path string) error {
 	f := m.model.File()
 	rows := &merged{Rows: quant.FileRows(f), file: f, sum: m.sum}
+	if m.from != nil {
+		rows.Rows = original{quant.FileRows(m.from), m.fromIndex}
+	}
 	done, err := quant.Write(ctx, m.plan, rows, path, quant.Output{FS: m.FS, Threads: m.Threads,
 		Metadata: m.metadata,
 		Progress: func(done, total int64) {
@@ -269,7 +298,7 @@ func (m *merging) write(ctx context.Context, path string) error {
 
 // merged are the rows of the merged model: quant.Rows.
 type merged struct {
-	quant.Rows // the base's
+	quant.Rows // the base's, or the original's
 	file       *gguf.File
 	sum        *adapter.Sum
 }

@@ -40,6 +40,9 @@ func (m *merging) metadata(w *gguf.Writer) {
 	}
 	w.SetUint32(keyBaseModel+"count", 1)
 	w.SetString(keyBaseModel+"0.name", base)
+	if m.chat != nil {
+		m.chat.write(w, f)
+	}
 	w.SetString(keyMergedBase, m.sha256)
 	for i, a := range m.result.Adapters {
 		key := fmt.Sprintf("%s%d.", keyMerged, i)
