@@ -154,7 +154,8 @@ func commands() []*cli.Command {
 	list := []*cli.Command{demoCommand(), trainCommand(), watchCommand(), runsCommand(), evalCommand(),
 		generateCommand(),
 		chatCommand(), rateCommand(), compareCommand(), inspectCommand(), planCommand(), checkCommand(), benchCommand(),
-		quantizeCommand(), mergeCommand(), completionCommand(), versionCommand()}
+		quantizeCommand(), mergeCommand(), convertCommand(),
+		completionCommand(), versionCommand()}
 	for _, c := range list {
 		c.CustomHelpTemplate = commandHelp
 		c.HideHelpCommand = true // an argument may be a file of that name

@@ -1,5 +1,5 @@
 // Package adapter holds LoRA pairs: which tensors they stand beside, how they start, and how they are kept in
-// llama.cpp's adapter format. It knows no graph, no optimizer and no memory but its own.
+// llama.cpp's adapter format and in PEFT's. It knows no graph, no optimizer and no memory but its own.
 package adapter
 
 import (
@@ -35,6 +35,8 @@ type Adapter struct {
 	Pairs []Pair
 	// Info is the metadata under "ggtune.", by key without that prefix.
 	Info map[string]string
+	// Notes are what whoever reads it from PEFT's format should know: what is not as it stood there.
+	Notes []string
 }
 
 // Scale is what the pair's product is multiplied by.
@@ -127,11 +129,16 @@ func newPair(p arch.Part, il int, rank int64) Pair {
 	return pair
 }
 
-// hubRoles are the names that PEFT's users know, from Hugging Face's models, for roles of ours.
-var hubRoles = map[string]arch.Role{
-	"q_proj": arch.AttnQ, "k_proj": arch.AttnK, "v_proj": arch.AttnV, "o_proj": arch.AttnOutput,
-	"gate_proj": arch.FFNGate, "up_proj": arch.FFNUp, "down_proj": arch.FFNDown,
-	"lm_head": arch.Output, "embed_tokens": arch.TokenEmbd,
+// hubRoles gives the roles that PEFT's users know by a name of Hugging Face's, such as q_proj.
+func hubRoles(net *arch.Net, name string) []arch.Role {
+	var out []arch.Role
+	for role, module := range net.Hub().Modules {
+		if module == name || strings.HasSuffix(module, "."+name) {
+			out = append(out, role)
+		}
+	}
+	slices.Sort(out)
+	return out
 }
 
 // Targets resolves the names of target roles. Names are whole: attn_q does not take attn_q_norm. With tied embeddings
@@ -158,8 +165,9 @@ func Targets(net *arch.Net, names []string) ([]arch.Role, error) {
 				"run an adapter on a tensor with both uses; leave %q out", n, n)
 		default:
 			ours := ""
-			if r := hubRoles[n]; slices.Contains(known, r) {
-				ours = fmt.Sprintf("did you mean %s? ", r)
+			theirs := slices.DeleteFunc(hubRoles(net, n), func(r arch.Role) bool { return !slices.Contains(known, r) })
+			if len(theirs) > 0 {
+				ours = fmt.Sprintf("did you mean %s? ", join(theirs))
 			}
 			return nil, fmt.Errorf("target %q is no linear role of architecture %q; %sknown: %s, all-linear", n,
 				net.Arch, ours, join(known))

@@ -96,8 +96,12 @@ func (a *Adapter) Nothing() *Adapter {
 	return &out
 }
 
-// Load reads an adapter for a model of that architecture and size. An adapter of another one is refused.
+// Load reads an adapter for a model of that architecture and size: a GGUF file, or the directory of one of PEFT's. An
+// adapter of another model is refused.
 func Load(path string, net *arch.Net) (*Adapter, error) {
+	if IsPEFT(path) {
+		return loadPEFT(path, net)
+	}
 	f, err := gguf.Open(path)
 	if err != nil {
 		return nil, err

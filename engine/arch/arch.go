@@ -53,6 +53,9 @@ type Part struct {
 	Optional bool
 	Linear   bool // a matrix that a LoRA pair may stand beside
 	Shared   bool // a table outside the layers that all of them read; never trained
+	// PairedHeads is the number of heads that the rows belong to, where each head's rows are the pairs that positions
+	// rotate, one behind the other, and transformers has all first halves of the pairs before the second ones; else 0.
+	PairedHeads int
 }
 
 // Name gives the part's tensor name in layer il, or in the model as a whole where il is below 0.
@@ -141,6 +144,7 @@ type Arch struct {
 	// Read makes a model's net from its metadata, and checks that nothing is asked for which the graphs lack. Arch is
 	// filled in by Of.
 	Read func(f Metadata) (*Net, error)
+	Hub  Hub
 }
 
 // An Example says how a usual model of an architecture differs from a plain one: one with the sizes that every model

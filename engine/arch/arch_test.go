@@ -127,3 +127,41 @@ func names(m map[arch.Role]bool) []string {
 	slices.Sort(out)
 	return out
 }
+
+// Every tensor of an architecture has its module in transformers, and no two the same.
+func TestHub(t *testing.T) {
+	for _, name := range arch.Names() {
+		t.Run(name, func(t *testing.T) {
+			net, err := read(t, name, func(*gguf.Writer) {})
+			if err != nil {
+				t.Fatal(err)
+			}
+			hub, seen := net.Hub(), map[string]string{}
+			if hub.ModelType == "" || hub.Class == "" {
+				t.Errorf("model type %q, class %q: want both", hub.ModelType, hub.Class)
+			}
+			check := func(parts []arch.Part, il int) {
+				for _, p := range parts {
+					if p.Shared {
+						continue // a setting there
+					}
+					module := hub.Module(p, il)
+					if module == "" {
+						t.Errorf("%s has no module", p.Name(il))
+					}
+					if was, ok := seen[module+p.Suffix]; ok {
+						t.Errorf("%s and %s are both %s", was, p.Name(il), module)
+					}
+					seen[module+p.Suffix] = p.Name(il)
+					if n := p.PairedHeads; n > 0 && p.Shape[len(p.Shape)-1]%int64(2*n) != 0 {
+						t.Errorf("%s: %d rows in %d heads of pairs", p.Name(il), p.Shape[len(p.Shape)-1], n)
+					}
+				}
+			}
+			check(net.Global(), -1)
+			for il := range net.NLayer {
+				check(net.Layer(il).Parts(), il)
+			}
+		})
+	}
+}

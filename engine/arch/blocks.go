@@ -22,10 +22,16 @@ type attention struct {
 
 func (a attention) parts() []Part {
 	embd, q, kv, head := int64(a.Embd), int64(a.Heads*a.HeadDim), int64(a.KVHeads*a.HeadDim), int64(a.HeadDim)
+	paired := func(heads int) int {
+		if a.Rope.Neox { // the halves of a head are rotated, in both
+			return 0
+		}
+		return heads
+	}
 	parts := []Part{
 		{Role: AttnNorm, Suffix: ".weight", Shape: []int64{embd}},
-		{Role: AttnQ, Suffix: ".weight", Shape: []int64{embd, q}, Linear: true},
-		{Role: AttnK, Suffix: ".weight", Shape: []int64{embd, kv}, Linear: true},
+		{Role: AttnQ, Suffix: ".weight", Shape: []int64{embd, q}, Linear: true, PairedHeads: paired(a.Heads)},
+		{Role: AttnK, Suffix: ".weight", Shape: []int64{embd, kv}, Linear: true, PairedHeads: paired(a.KVHeads)},
 		{Role: AttnV, Suffix: ".weight", Shape: []int64{embd, kv}, Linear: true},
 	}
 	if a.HeadNorm {
@@ -76,7 +82,8 @@ func biases(parts []Part, roles ...Role) []Part {
 	var out []Part
 	for _, p := range parts {
 		if p.Linear && (len(roles) == 0 || slices.Contains(roles, p.Role)) {
-			out = append(out, Part{Role: p.Role, Suffix: ".bias", Shape: p.Shape[1:], Optional: true})
+			out = append(out, Part{Role: p.Role, Suffix: ".bias", Shape: p.Shape[1:], Optional: true,
+				PairedHeads: p.PairedHeads})
 		}
 	}
 	return out

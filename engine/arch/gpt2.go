@@ -8,6 +8,12 @@ var GPT2 = register(Arch{
 	Name:    "gpt2",
 	Example: Example{Tokenizer: "gpt-2", Tied: true, AllHeads: true, Rounded: true},
 	Read:    readGPT2,
+	Hub: Hub{ModelType: "gpt2", Class: "GPT2LMHeadModel", Layers: "transformer.h", Conv1D: true,
+		Modules: map[Role]string{
+			TokenEmbd: "transformer.wte", PositionEmbd: "transformer.wpe", OutputNorm: "transformer.ln_f",
+			Output: "lm_head", AttnNorm: "ln_1", AttnQKV: "attn.c_attn", AttnOutput: "attn.c_proj", FFNNorm: "ln_2",
+			FFNUp: "mlp.c_fc", FFNDown: "mlp.c_proj",
+		}},
 })
 
 func readGPT2(f Metadata) (*Net, error) {

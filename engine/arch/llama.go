@@ -9,6 +9,7 @@ var Llama = register(Arch{
 	Read: func(f Metadata) (*Net, error) {
 		return readDecoder(f, false, func(l decoder) Layer { return llamaLayer{l} })
 	},
+	Hub: Hub{ModelType: "llama", Class: "LlamaForCausalLM", Layers: "model.layers", Modules: decoderModules()},
 })
 
 // A llamaLayer may have a bias beside each of its matrices.

@@ -8,6 +8,7 @@ var Qwen2 = register(Arch{
 	Read: func(f Metadata) (*Net, error) {
 		return readDecoder(f, true, func(l decoder) Layer { return qwen2Layer{l} })
 	},
+	Hub: Hub{ModelType: "qwen2", Class: "Qwen2ForCausalLM", Layers: "model.layers", Modules: decoderModules()},
 })
 
 type qwen2Layer struct{ decoder }

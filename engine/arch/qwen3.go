@@ -11,4 +11,5 @@ var Qwen3 = register(Arch{
 			return l
 		})
 	},
+	Hub: Hub{ModelType: "qwen3", Class: "Qwen3ForCausalLM", Layers: "model.layers", Modules: decoderModules()},
 })

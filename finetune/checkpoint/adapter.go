@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"github.com/ggtune/ggtune/engine/adapter"
 )
 
 // The names of a run's result, in its directory; an adapter's is also that of the adapter in a checkpoint.
@@ -34,6 +36,9 @@ func FindAdapter(path string) (string, error) {
 		}
 	}
 	switch model := filepath.Join(path, ModelFile); {
+	case adapter.IsPEFT(path):
+		return "", fmt.Errorf("%s holds an adapter of PEFT's, and llama.cpp reads GGUF: ggtune convert %s "+
+			"-m base.gguf -o adapter.gguf makes it one", path, path)
 	case exists(model):
 		return "", fmt.Errorf("%s holds a model that was trained itself, and no adapter; give it as the model: -m %s",
 			path, model)

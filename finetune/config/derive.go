@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/ggtune/ggtune/engine/adapter"
 	"github.com/ggtune/ggtune/finetune/alike"
 	"github.com/ggtune/ggtune/finetune/checkpoint"
 	"github.com/ggtune/ggtune/finetune/method"
@@ -91,10 +92,10 @@ func (c *Config) Resolve(how *method.Method, f Fit) (chosen []string, err error)
 const noAdapter = "none"
 
 // FindAdapters puts the files of the adapters that InitAdapter and RefAdapter name in their place: they may name a
-// run's directory, or a checkpoint's. Who opens adapters calls it first.
+// run's directory, a checkpoint's, or that of an adapter of PEFT's. Who opens adapters calls it first.
 func (c *Config) FindAdapters() error {
 	for _, field := range []*string{&c.InitAdapter, &c.RefAdapter} {
-		if *field == "" || *field == noAdapter {
+		if *field == "" || *field == noAdapter || adapter.IsPEFT(*field) { // which training reads as it is
 			continue
 		}
 		file, err := checkpoint.FindAdapter(*field)

@@ -172,7 +172,8 @@ func (c *Config) rowOptions() []Option {
 func (c *Config) adapterOptions() []Option {
 	return []Option{
 		{Name: "init-adapter", Value: &c.InitAdapter, Resume: Names,
-			Usage: "start from the adapter in `FILE`, with its rank, alpha, targets and layers"},
+			Usage: "start from the adapter in `FILE`, or in a directory of PEFT's, with its rank, alpha, targets " +
+				"and layers"},
 		{Name: "tune", Value: &c.Tune, Usage: "train `WHAT`: lora (an adapter), full (every tensor of the model), " +
 			"part " +
 			"(those that --train and --layers choose)"},

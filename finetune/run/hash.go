@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/ggtune/ggtune/engine"
+	"github.com/ggtune/ggtune/engine/adapter"
 	"github.com/ggtune/ggtune/engine/gguf"
 )
 
@@ -37,8 +38,11 @@ func (h *hashing) stop() {
 	<-h.done
 }
 
-// fileSHA256 is the hash of a GGUF file: one of an adapter, or of the result.
+// fileSHA256 is the hash of an adapter, or of the result.
 func fileSHA256(path string) (string, error) {
+	if adapter.IsPEFT(path) {
+		return adapter.PEFTSHA256(path)
+	}
 	f, err := gguf.Open(path)
 	if err != nil {
 		return "", err

@@ -76,6 +76,11 @@ func (s *setup) open(ctx context.Context, rep report.Reporter) error {
 				"small again")
 		}
 	}
+	if a, ok := s.start.Sets[0].Adapter.(*adapter.Adapter); ok {
+		for _, note := range a.Notes {
+			s.note("%s: %s", s.cfg.InitAdapter, note)
+		}
+	}
 	var shape budget.Shape
 	shape.Row, shape.Counted, shape.Rows = s.rows.Largest()
 	free := budget.FreeMemory()

@@ -23,19 +23,20 @@ var topLevel = []string{".ci", "bindings", "cmd", "docs", "engine", "finetune", 
 // allowed says what a folder and those below it may import of this module: the folders listed and all below them. The
 // longest folder that holds a package counts. A package may always import what lies below its own folder.
 var allowed = map[string][]string{
-	"cmd":          {"finetune", "engine", "quant", "bindings", "internal"},
-	"scripts":      {"finetune", "engine", "quant", "bindings", "internal"}, // programs for upkeep, like cmd
-	"finetune":     {"finetune", "engine", "quant", "bindings", "internal"},
-	"engine":       {"engine", "quant", "bindings", "internal"},
-	"engine/gguf":  {"internal"},
-	"engine/graph": {"internal"},
-	"engine/synth": {"engine/gguf", "engine/arch", "engine/graph", "quant", "internal"},
-	"engine/delta": {"engine/graph"},
-	"engine/arch":  {"engine/gguf", "engine/graph", "engine/delta", "internal"},
-	"quant":        {"engine/gguf", "bindings", "internal"},
-	"bindings":     {"bindings", "third_party", "internal"},
-	"third_party":  {},
-	"internal":     {"internal"},
+	"cmd":                {"finetune", "engine", "quant", "bindings", "internal"},
+	"scripts":            {"finetune", "engine", "quant", "bindings", "internal"}, // programs for upkeep, like cmd
+	"finetune":           {"finetune", "engine", "quant", "bindings", "internal"},
+	"engine":             {"engine", "quant", "bindings", "internal"},
+	"engine/gguf":        {"internal"},
+	"engine/graph":       {"internal"},
+	"engine/safetensors": {"internal"},
+	"engine/synth":       {"engine/gguf", "engine/arch", "engine/graph", "quant", "internal"},
+	"engine/delta":       {"engine/graph"},
+	"engine/arch":        {"engine/gguf", "engine/graph", "engine/delta", "internal"},
+	"quant":              {"engine/gguf", "bindings", "internal"},
+	"bindings":           {"bindings", "third_party", "internal"},
+	"third_party":        {},
+	"internal":           {"internal"},
 }
 
 // exceptions allow single imports against the direction, each with its reason.

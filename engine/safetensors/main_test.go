@@ -1,0 +1,9 @@
+package safetensors
+
+import (
+	"testing"
+
+	"github.com/ggtune/ggtune/internal/fuzzing"
+)
+
+func TestMain(m *testing.M) { fuzzing.Main(m) }

@@ -1,0 +1,144 @@
+package safetensors
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+)
+
+// A Source writes exactly a tensor's bytes to w, or fails.
+type Source func(w io.Writer) error
+
+// A Writer gathers tensors and writes them, in the order in which they were added, as one file. Equal contents give
+// equal bytes. It is not safe for concurrent use. The zero Writer is empty and ready.
+type Writer struct {
+	// Metadata is the header's "__metadata__". Who reads with PyTorch wants "format": "pt" in it.
+	Metadata map[string]string
+
+	tensors []Tensor
+	sources []Source
+	byName  map[string]bool
+	size    int64
+}
+
+// Add appends a tensor whose bytes src writes.
+func (w *Writer) Add(name string, t DType, shape []int64, src Source) error {
+	if w.byName == nil {
+		w.byName = map[string]bool{keyMetadata: true}
+	}
+	if w.byName[name] {
+		return fmt.Errorf("tensor %q was already added, or is no name for one", name)
+	}
+	size, err := t.Size(shape)
+	if err != nil {
+		return fmt.Errorf("tensor %q %w", name, err)
+	}
+	if size > math.MaxInt64-w.size {
+		return fmt.Errorf("tensor %q: the file's size overflows 64 bits", name)
+	}
+	w.byName[name] = true
+	w.tensors = append(w.tensors, Tensor{Name: name, DType: t, Shape: append([]int64{}, shape...), offset: w.size,
+		size: size})
+	w.sources = append(w.sources, src)
+	w.size += size
+	return nil
+}
+
+// AddFloats appends an F32 tensor, borrowed until the file is written.
+func (w *Writer) AddFloats(name string, shape []int64, data []float32) error {
+	return w.Add(name, F32, shape, func(dst io.Writer) error {
+		var buf [4096]byte
+		for len(data) > 0 {
+			n := min(len(data), len(buf)/4)
+			used, err := binary.Encode(buf[:], binary.LittleEndian, data[:n])
+			if err != nil {
+				return err
+			}
+			if _, err := dst.Write(buf[:used]); err != nil {
+				return err
+			}
+			data = data[n:]
+		}
+		return nil
+	})
+}
+
+// header is all that precedes the tensors' bytes, with spaces to a multiple of 8, so that these are aligned.
+func (w *Writer) header() ([]byte, error) {
+	b := append(make([]byte, 8), '{')
+	put := func(name string, v any) error {
+		if len(b) > 9 {
+			b = append(b, ',')
+		}
+		for i, v := range []any{name, v} {
+			text, err := json.Marshal(v)
+			if err != nil {
+				return fmt.Errorf("tensor %q: %w", name, err)
+			}
+			if i > 0 {
+				b = append(b, ':')
+			}
+			b = append(b, text...)
+		}
+		return nil
+	}
+	if len(w.Metadata) > 0 {
+		if err := put(keyMetadata, w.Metadata); err != nil {
+			return nil, err
+		}
+	}
+	for _, t := range w.tensors {
+		dtype := string(t.DType)
+		if err := put(t.Name, described{&dtype, t.Shape, []int64{t.offset, t.offset + t.size}}); err != nil {
+			return nil, err
+		}
+	}
+	b = append(b, '}')
+	for len(b)%8 != 0 {
+		b = append(b, ' ')
+	}
+	if len(b)-8 > maxHeader {
+		return nil, fmt.Errorf("the header has %d bytes; the format allows %d", len(b)-8, maxHeader)
+	}
+	binary.LittleEndian.PutUint64(b, uint64(len(b)-8))
+	return b, nil
+}
+
+// Write writes the whole file to dst. It stops between tensors when ctx is cancelled and returns context.Cause(ctx).
+func (w *Writer) Write(ctx context.Context, dst io.Writer) error {
+	head, err := w.header()
+	if err != nil {
+		return err
+	}
+	if _, err := dst.Write(head); err != nil {
+		return err
+	}
+	for i, t := range w.tensors {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		c := &counter{w: dst}
+		if err := w.sources[i](c); err != nil {
+			return fmt.Errorf("tensor %q: %w", t.Name, err)
+		}
+		if c.n != t.size {
+			return fmt.Errorf("tensor %q: its source wrote %d bytes, expected %d (%v of dtype %s)", t.Name, c.n, t.size,
+				t.Shape, t.DType)
+		}
+	}
+	return nil
+}
+
+type counter struct {
+	w io.Writer
+	n int64
+}
+
+func (c *counter) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	c.n += int64(n)
+	return n, err
+}
