@@ -8,9 +8,11 @@ import (
 	"embed"
 	"encoding/json"
 	"fmt"
+	"html/template"
 	"net"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -20,6 +22,17 @@ import (
 
 //go:embed static
 var files embed.FS
+
+// pages are the HTML files: the pages, and the head that they share.
+var pages = template.Must(template.ParseFS(files, "static/*.html"))
+
+// A sheet is what a page is made of.
+type sheet struct {
+	html    string // its file
+	Title   string
+	Styles  []string // loaded in this order
+	Scripts []string
+}
 
 // Config says what the page can do.
 type Config struct {
@@ -35,20 +48,23 @@ type Server struct {
 	end  func()
 }
 
-// newServer makes one that serves files of static under their names, html as the page itself, and what handle adds.
-func newServer(command, html string, static []string, handle func(*Server, *http.ServeMux)) *Server {
+// newServer makes one that serves a page with its styles and scripts, and what handle adds.
+func newServer(command string, s sheet, handle func(*Server, *http.ServeMux)) *Server {
 	v := &Server{over: make(chan struct{})}
 	v.end = sync.OnceFunc(func() { close(v.over) })
 	mux := http.NewServeMux()
-	serve := func(pattern, name string) {
-		mux.HandleFunc("GET "+pattern, func(w http.ResponseWriter, r *http.Request) {
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", kinds[".html"])
+		_ = pages.ExecuteTemplate(w, s.html, s) // fails only where the browser is gone
+	})
+	for _, name := range slices.Concat(s.Styles, s.Scripts) {
+		if name == coloursFile {
+			continue
+		}
+		mux.HandleFunc("GET /"+name, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Type", kinds[filepath.Ext(name)])
 			http.ServeFileFS(w, r, files, "static/"+name)
 		})
-	}
-	serve("/{$}", html)
-	for _, name := range static {
-		serve("/"+name, name)
 	}
 	handle(v, mux)
 	v.door = loopback.New(mux, loopback.Config{Command: command, Kept: "What a run has written is in its directory: " +
@@ -62,8 +78,8 @@ var kinds = map[string]string{".html": "text/html; charset=utf-8", ".css": "text
 
 // New makes a server of one run's page, with a key of its own.
 func New(run *watch.Run, cfg Config) *Server {
-	static := []string{"page.css", "chart.js", "page.js"}
-	return newServer(cfg.Command, "page.html", static, func(v *Server, mux *http.ServeMux) {
+	s := sheet{html: "page.html", Title: "ggtune", Styles: []string{"page.css"}, Scripts: []string{"chart.js", "page.js"}}
+	return newServer(cfg.Command, s, func(v *Server, mux *http.ServeMux) {
 		mux.HandleFunc("GET /events", func(w http.ResponseWriter, r *http.Request) { v.events(w, r, run) })
 		mux.HandleFunc("POST /stop", wish(cfg.Stop))
 		mux.HandleFunc("POST /continue", wish(cfg.Continue))

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -73,6 +74,32 @@ func TestRequests(t *testing.T) {
 	}
 	if stops != 1 || goes != 1 {
 		t.Errorf("%d stops and %d continues were heard, want 1 of each", stops, goes)
+	}
+}
+
+// TestHead: both pages have one head, which names what each is made of, all of it served.
+func TestHead(t *testing.T) {
+	for title, v := range map[string]*Server{"ggtune": New(watch.Open(t.TempDir(), nil), Config{}),
+		"ggtune runs": NewRuns("ggtune runs", nil)} {
+		get := func(name string) string {
+			r := httptest.NewRequest("GET", v.Path()+name, nil)
+			r.Host = "127.0.0.1:1234"
+			w := httptest.NewRecorder()
+			v.ServeHTTP(w, r)
+			if w.Code != 200 {
+				t.Errorf("%s: %q: got %d", title, name, w.Code)
+			}
+			return w.Body.String()
+		}
+		head, body, _ := strings.Cut(get(""), "</head>")
+		parts := regexp.MustCompile(`(?:rel="stylesheet" href|script src)="([^"]+)"`).FindAllStringSubmatch(head, -1)
+		for _, part := range parts {
+			get(part[1])
+		}
+		if !strings.HasPrefix(head, "<!doctype html>") || !strings.Contains(head, "<title>"+title+"</title>") ||
+			len(parts) < 3 || !strings.HasPrefix(body, "\n<body>") {
+			t.Errorf("%s: got\n%s", title, head)
+		}
 	}
 }
 

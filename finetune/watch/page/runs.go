@@ -22,9 +22,10 @@ type drawn struct {
 func NewRuns(command string, dirs []string) *Server {
 	var mu sync.Mutex
 	lister := watch.NewLister(dirs)
-	static := []string{"page.css", "chart.js", "runs.js"}
-	return newServer(command, "runs.html", static, func(v *Server, mux *http.ServeMux) {
-		mux.HandleFunc("GET /colours.css", func(w http.ResponseWriter, r *http.Request) {
+	s := sheet{html: "runs.html", Title: "ggtune runs", Styles: []string{"page.css", coloursFile},
+		Scripts: []string{"chart.js", "runs.js"}}
+	return newServer(command, s, func(v *Server, mux *http.ServeMux) {
+		mux.HandleFunc("GET /"+coloursFile, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Type", kinds[".css"])
 			fmt.Fprint(w, colours())
 		})
@@ -46,6 +47,9 @@ func NewRuns(command string, dirs []string) *Server {
 		})
 	})
 }
+
+// coloursFile is the style sheet that is no file: it is written from what is drawn elsewhere too.
+const coloursFile = "colours.css"
 
 // colours is the style sheet of runs' colours: those of report's plots.
 func colours() string {
