@@ -169,6 +169,9 @@ func (d *Dataset) scan(f *file, h hash.Hash) error {
 		if err != nil {
 			return err
 		}
+		if f := d.format; f != Text && !f.Choices && !f.Preference {
+			remarkBits(r)
+		}
 		r.end()
 		d.addMarks(r)
 		if d.opts.Strict {

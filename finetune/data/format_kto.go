@@ -1,6 +1,10 @@
 package data
 
-import "encoding/json"
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+)
 
 // KTO is TRL's unpaired preference data, an answer with a verdict, LLaMA-Factory's, a conversation with a verdict on
 // its last turn, and any other data of single answers that has a verdict beside each.
@@ -79,7 +83,12 @@ func parseVerdict(r *Record) (bool, error) {
 	if good, ok := verdictOf(v); ok {
 		return good, nil
 	}
-	return false, r.errorf("field %q is %s, %.40s; expected true (a desirable answer) or false", field, describe(v), v)
+	hint := ""
+	if isBit(v) {
+		hint = "; 0 and 1 may be classes: where they are verdicts write false and true"
+	}
+	return false, r.errorf("field %q is %s, %.40s; expected true (a desirable answer) or false%s", field, describe(v),
+		v, hint)
 }
 
 // verdictField names the field that holds a verdict, "" if none does. A label may be anything else.
@@ -92,6 +101,26 @@ func verdictField(r *Record) string {
 		return "kto_tag"
 	}
 	return ""
+}
+
+// remarkBits says of a 0 or 1 that nothing reads, where a verdict may stand, what it could be: many data have a class
+// there.
+func remarkBits(r *Record) {
+	for _, field := range verdictFields {
+		if i := r.find(field); i >= 0 && !r.Fields[i].read && isBit(r.Fields[i].Value) {
+			r.remark(fmt.Sprintf("the field %q is 0 or 1 and is not read, as it may be a class; where it says whether "+
+				"the answer is good, write false and true, and train with --method kto", field))
+		}
+	}
+}
+
+// isBit says whether a value is the number 0 or 1, in a table perhaps as text.
+func isBit(v json.RawMessage) bool {
+	s, ok := asText(v)
+	if !ok {
+		s = string(bytes.TrimSpace(v))
+	}
+	return s == "0" || s == "1"
 }
 
 func verdictOf(v json.RawMessage) (good, ok bool) {

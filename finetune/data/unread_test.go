@@ -223,3 +223,26 @@ func TestRemarks(t *testing.T) {
 		})
 	}
 }
+
+// TestLabelBits: 0 and 1 may be verdicts or classes: both kinds of training say so.
+func TestLabelBits(t *testing.T) {
+	for _, file := range []struct{ name, content string }{
+		{"a.jsonl", `{"prompt": "p", "completion": "c", "label": 1}`},
+		{"a.csv", "question,answer,label\nq,a,0\n"},
+	} {
+		path := write(t, file.name, file.content)
+		s := open(t, data.Options{}, path).Stats()
+		if len(s.Unread) != 1 || len(s.Remarks) != 1 ||
+			!strings.Contains(s.Remarks[0].Reason, "write false and true, and train with --method kto") {
+			t.Errorf("%s: unread %v, remarks %v", file.name, s.Unread, s.Remarks)
+		}
+		_, err := data.Open(context.Background(), []string{path}, data.Options{Want: data.WantVerdicts})
+		if err == nil || !strings.Contains(err.Error(), "0 and 1 may be classes: where they are verdicts write") {
+			t.Errorf("%s for kto: got %v", file.name, err)
+		}
+		s = open(t, data.Options{Ignore: []string{"label"}}, path).Stats()
+		if len(s.Remarks) != 0 {
+			t.Errorf("%s, left out: %v", file.name, s.Remarks)
+		}
+	}
+}
