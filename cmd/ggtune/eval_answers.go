@@ -43,7 +43,8 @@ func answerFlags() []cli.Flag {
 			DefaultText: fmt.Sprintf("0 for one answer, %g for several", spreadTemp),
 			Usage:       "with --match: temperature; 0 takes the most likely token"},
 		&cli.IntFlag{Name: "predict", Aliases: []string{"n"}, Category: answersGroup, Value: 256,
-			Usage: "with --match: answers of at most `N` tokens"},
+			DefaultText: "256, or what the context leaves",
+			Usage:       "with --match: answers of at most `N` tokens"},
 		&cli.StringFlag{Name: "details", Category: answersGroup,
 			Usage: "write what came of each question to `FILE`, as JSON lines"},
 	}
@@ -156,7 +157,8 @@ func matchConfig(c *cli.Context) (run.MatchConfig, error) {
 	if err := s.Validate(); err != nil {
 		return run.MatchConfig{}, usagef("eval: %w", err)
 	}
-	return run.MatchConfig{Match: match, Samples: c.Int("samples"), Predict: c.Int("predict"), Sampling: s}, nil
+	return run.MatchConfig{Match: match, Samples: c.Int("samples"), Predict: c.Int("predict"), Fixed: c.IsSet("predict"),
+		Sampling: s}, nil
 }
 
 // printAnswers shows shares with their 95 % intervals.
@@ -171,7 +173,11 @@ func printAnswers(w io.Writer, a *run.Answers) {
 	fmt.Fprintf(w, "%-*s  %d\n", widest, "questions", a.Questions)
 	for _, s := range a.Scores {
 		if s.Base == nil {
-			fmt.Fprintf(w, "%-*s  %s, standard error %.4f\n", widest, s.Name, share(&s.Share), s.Share.StdErr)
+			fmt.Fprintf(w, "%-*s  %s", widest, s.Name, share(&s.Share))
+			if e := s.Share.StdErr; e != nil {
+				fmt.Fprintf(w, ", standard error %.4f", *e)
+			}
+			fmt.Fprintln(w)
 			continue
 		}
 		fmt.Fprintf(w, "%-*s  base %s, tuned %s, change %+.4f (95 %%: %+.4f to %+.4f)\n", widest, s.Name, share(s.Base),

@@ -10,8 +10,8 @@ import (
 type Share struct {
 	Value float64 `json:"value"`
 	// StdErr is the standard error of the mean: the sample's standard deviation over √n, as lm-evaluation-harness has
-	// it.
-	StdErr float64 `json:"stderr"`
+	// it; nil for one thing, which says nothing of how others would differ.
+	StdErr *float64 `json:"stderr"`
 	// Interval holds the true share with 95 % confidence.
 	Interval [2]float64 `json:"interval"`
 }
@@ -30,7 +30,8 @@ func ShareOf(right []bool) Share {
 	p := k / n
 	s := Share{Value: p}
 	if n > 1 {
-		s.StdErr = math.Sqrt(p * (1 - p) / (n - 1))
+		e := math.Sqrt(p * (1 - p) / (n - 1))
+		s.StdErr = &e
 	}
 	mid := (p + z95*z95/(2*n)) / (1 + z95*z95/n)
 	half := z95 / (1 + z95*z95/n) * math.Sqrt(p*(1-p)/n+z95*z95/(4*n*n))
@@ -51,7 +52,8 @@ func MeanOf(x []float64, seed uint64) Share {
 		for _, v := range x {
 			ss += (v - s.Value) * (v - s.Value)
 		}
-		s.StdErr = math.Sqrt(ss/float64(n-1)) / math.Sqrt(float64(n))
+		e := math.Sqrt(ss/float64(n-1)) / math.Sqrt(float64(n))
+		s.StdErr = &e
 	}
 	r := rand.New(rand.NewPCG(seed, uint64(n)))
 	means := make([]float64, resamples)

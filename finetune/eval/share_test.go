@@ -22,7 +22,8 @@ func TestShareOf(t *testing.T) {
 		s := ShareOf(right)
 		n, p := float64(tc.n), float64(tc.k)/float64(tc.n)
 		const rounded = 1e-9
-		if !near(s.Value, p, 0) || !near(s.StdErr, tc.stderr, rounded) {
+		if !near(s.Value, p, 0) || (s.StdErr == nil) != (tc.n == 1) ||
+			tc.n > 1 && !near(*s.StdErr, tc.stderr, rounded) {
 			t.Errorf("%d of %d: got %+v, want %g, standard error %g", tc.k, tc.n, s, p, tc.stderr)
 		}
 		for i, end := range s.Interval {
@@ -42,14 +43,17 @@ func TestMeanOf(t *testing.T) {
 		x[i] = r.Float64()
 	}
 	s := MeanOf(x, 1)
-	if half := z95 * s.StdErr; !near(s.Interval[0], s.Value-half, half/8) ||
+	if half := z95 * *s.StdErr; !near(s.Interval[0], s.Value-half, half/8) ||
 		!near(s.Interval[1], s.Value+half, half/8) {
 		t.Errorf("got %+v, want %g around the mean", s, half)
 	}
-	if again := MeanOf(x, 1); again != s {
+	if again := MeanOf(x, 1); *again.StdErr != *s.StdErr || again.Value != s.Value || again.Interval != s.Interval {
 		t.Errorf("got %+v, then %+v", s, again)
 	}
-	if s := MeanOf([]float64{1}, 1); s.StdErr != 0 || s.Interval != [2]float64{1, 1} {
+	if s := MeanOf([]float64{1}, 1); s.StdErr != nil || s.Interval != [2]float64{1, 1} {
+		t.Errorf("of one: %+v", s)
+	}
+	if s := ShareOf([]bool{true}); s.StdErr != nil {
 		t.Errorf("of one: %+v", s)
 	}
 }

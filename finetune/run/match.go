@@ -14,6 +14,7 @@ import (
 	"github.com/ggtune/ggtune/finetune/generate"
 	"github.com/ggtune/ggtune/finetune/origin"
 	"github.com/ggtune/ggtune/finetune/report"
+	"github.com/ggtune/ggtune/internal/count"
 )
 
 // A MatchConfig says how answers are made and compared.
@@ -21,6 +22,7 @@ type MatchConfig struct {
 	Match    *eval.Match
 	Samples  int            // answers to each question, at least 1
 	Predict  int            // tokens of an answer at most, at least 1
+	Fixed    bool           // Predict was asked for: where the context has no room for it, that is an error
 	Sampling llama.Sampling // its seed is that of the first question's first answer
 }
 
@@ -185,14 +187,34 @@ func (e *matching) encode() error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", a.Source, err)
 		}
-		if len(tokens)+e.mc.Predict > e.g.NCtx() {
-			return fmt.Errorf(
-				"%s: the question has %d tokens, and with an answer of %d (--predict) it is longer than the "+
-					"context of %d; leave it out, or allow shorter answers", a.Source, len(tokens), e.mc.Predict,
-				e.g.NCtx())
-		}
 		e.prompts = append(e.prompts, tokens)
 	}
+	return e.fit()
+}
+
+// fit makes answers as short as the longest question leaves room for in the context, unless their length was asked for.
+func (e *matching) fit() error {
+	longest := 0
+	for i, tokens := range e.prompts {
+		if len(tokens) > len(e.prompts[longest]) {
+			longest = i
+		}
+	}
+	n, at := len(e.prompts[longest]), e.asked[longest].Source
+	room := e.g.NCtx() - n
+	switch {
+	case e.mc.Predict <= room:
+		return nil
+	case room < 1:
+		return fmt.Errorf("%s: the question has %d tokens, and leaves no room for an answer in the context of %d; "+
+			"leave it out", at, n, e.g.NCtx())
+	case e.mc.Fixed:
+		return fmt.Errorf("%s: the question has %d tokens, and with an answer of %d (--predict) it is longer than the "+
+			"context of %d; leave it out, or allow shorter answers", at, n, e.mc.Predict, e.g.NCtx())
+	}
+	e.notes([]string{fmt.Sprintf("answers have at most %s, not %d: the longest question (%s) has %d, and the context %d",
+		count.Of(room, "token"), e.mc.Predict, at, n, e.g.NCtx())})
+	e.mc.Predict = room
 	return nil
 }
 
