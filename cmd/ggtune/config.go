@@ -1,18 +1,19 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"math"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 
-	"github.com/BurntSushi/toml"
 	"github.com/urfave/cli/v2"
 
 	"github.com/ggtune/ggtune/finetune/config"
+	"github.com/ggtune/ggtune/finetune/run"
 	"github.com/ggtune/ggtune/internal/setting"
 )
 
@@ -63,49 +64,41 @@ func configFlag(o config.Option) cli.Flag {
 }
 
 // settings resolves those of a command: defaults (with --resume, what the run began with), then the file of -c, then
-// the options given.
-func settings(c *cli.Context) (*config.Config, error) {
-	cfg := config.Default()
-	if c.Bool("resume") && c.String("output") == "" && c.String("config") == "" && !c.IsSet("model") {
+// the options given. given says whether the user chose one, by an option or in that file.
+func settings(c *cli.Context) (cfg *config.Config, given func(option string) bool, err error) {
+	if cfg, err = startingPoint(c); err != nil {
+		return nil, nil, err
+	}
+	var named config.Named
+	if path := c.String("config"); path != "" {
+		if named, err = cfg.LoadTOML(path); err != nil {
+			return nil, nil, err
+		}
+	}
+	return cfg, func(option string) bool { return named[option] || c.IsSet(option) }, setGiven(c, cfg)
+}
+
+// startingPoint gives the settings that others are set on top of.
+func startingPoint(c *cli.Context) (*config.Config, error) {
+	alone := c.String("config") == "" && !c.IsSet("model") // nothing else says what to train
+	output := c.String("output")
+	if c.Bool("resume") && output == "" && alone {
 		return nil, usagef("%s: --resume: which run? name its directory with --output, such as --output run",
 			c.Command.Name)
 	}
-	if c.Bool("resume") && c.String("output") != "" {
-		saved := filepath.Join(c.String("output"), "run.toml")
-		switch _, err := os.Stat(saved); {
-		case err == nil:
-			began, err := config.LoadRun(saved)
-			if err != nil {
-				return nil, err
-			}
-			cfg = *began
-		// else the run may have been stopped before it wrote anything
-		case c.String("config") == "" && !c.IsSet("model"):
+	if c.Bool("resume") && output != "" {
+		began, err := run.ResumeConfig(output)
+		none := errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
+		switch {
+		case none && alone:
 			return nil, usagef("%s: --resume finds no run in %s: %w; name the run's directory with --output",
-				c.Command.Name,
-				c.String("output"), err)
+				c.Command.Name, output, err)
+		case !none: // else the run may have been stopped before it wrote anything
+			return began, err
 		}
 	}
-	if path := c.String("config"); path != "" {
-		if err := cfg.LoadTOML(path); err != nil {
-			return nil, err
-		}
-	}
-	return &cfg, setGiven(c, &cfg)
-}
-
-// given says whether the user chose a setting: by an option, or in the file of -c, which settings has read.
-func given(c *cli.Context) (func(option string) bool, error) {
-	keys := map[string]any{}
-	if path := c.String("config"); path != "" {
-		if _, err := toml.DecodeFile(path, &keys); err != nil {
-			return nil, fmt.Errorf("read settings: %w", err)
-		}
-	}
-	return func(option string) bool {
-		_, inFile := keys[strings.ReplaceAll(option, "-", "_")]
-		return inFile || c.IsSet(option)
-	}, nil
+	cfg := config.Default()
+	return &cfg, nil
 }
 
 // setGiven writes the options that were given into cfg.

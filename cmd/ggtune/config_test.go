@@ -22,7 +22,7 @@ func parsed(t *testing.T, args ...string) *config.Config {
 	app.Commands = []*cli.Command{{
 		Name:   "train",
 		Flags:  configFlags(func(config.Option) bool { return true }),
-		Action: func(c *cli.Context) (err error) { cfg, err = settings(c); return err },
+		Action: func(c *cli.Context) (err error) { cfg, _, err = settings(c); return err },
 	}}
 	full, err := arrange(app, append([]string{"ggtune", "train"}, args...))
 	if err != nil {

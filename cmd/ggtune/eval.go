@@ -42,11 +42,7 @@ func evalAction(c *cli.Context) error {
 	if err := noArguments(c); err != nil {
 		return err
 	}
-	cfg, err := settings(c)
-	if err != nil {
-		return err
-	}
-	chosen, err := given(c)
+	cfg, chosen, err := settings(c)
 	if err != nil {
 		return err
 	}

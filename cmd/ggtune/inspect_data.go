@@ -34,7 +34,7 @@ type dataInfo struct {
 }
 
 func inspectData(c *cli.Context, path string) error {
-	cfg, err := settings(c)
+	cfg, _, err := settings(c)
 	if err != nil {
 		return err
 	}

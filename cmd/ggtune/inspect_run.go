@@ -13,6 +13,7 @@ import (
 	"github.com/ggtune/ggtune/finetune/checkpoint"
 	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/finetune/report"
+	"github.com/ggtune/ggtune/finetune/rundir"
 	"github.com/ggtune/ggtune/internal/regular"
 )
 
@@ -70,8 +71,8 @@ func inspectRun(c *cli.Context, dir string) error {
 }
 
 func describeRun(dir string) (*runInfo, error) {
-	var cfg config.Config
-	if err := cfg.LoadTOML(filepath.Join(dir, "run.toml")); err != nil {
+	cfg, err := config.LoadRun(filepath.Join(dir, rundir.Settings))
+	if err != nil {
 		return nil, err
 	}
 	info := &runInfo{Kind: "run", Path: dir, Model: cfg.Model, Data: cfg.Data, Method: cfg.Method,

@@ -40,7 +40,7 @@ func trainAction(c *cli.Context) error {
 	if err := noArguments(c); err != nil {
 		return err
 	}
-	cfg, err := settings(c)
+	cfg, _, err := settings(c)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"reflect"
 	"strings"
 	"testing"
@@ -15,7 +16,7 @@ func TestAuto(t *testing.T) {
 		{text: "nan", wrong: "eval_split"}, {text: "[0.1]", wrong: "eval_split"},
 	} {
 		c := Default()
-		err := c.ParseTOML("eval_split = "+tc.text+"\n", "run.toml")
+		_, err := c.ParseTOML("eval_split = "+tc.text+"\n", "run.toml")
 		if tc.wrong != "" {
 			if err == nil || !strings.Contains(err.Error(), tc.wrong) ||
 				!strings.Contains(err.Error(), `eval_split is neither a number nor "auto"`) {
@@ -98,6 +99,11 @@ func TestParseRun(t *testing.T) {
 	if c, err = ParseRun(string(text), "run.toml"); err != nil || c.EvalSplit != now.EvalSplit ||
 		c.EvalEvery != now.EvalEvery {
 		t.Errorf("a run of this version: got %v and %v, %v", c.EvalSplit, c.EvalEvery, err)
+	}
+	// A damaged one is no setting that the user gave.
+	var settings *Error
+	if _, err := ParseRun("rank = 3\nra", "run.toml"); err == nil || errors.As(err, &settings) {
+		t.Errorf("damaged: got %T %v", err, err)
 	}
 }
 

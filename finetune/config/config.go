@@ -208,15 +208,28 @@ func Before() Config {
 
 // ParseRun gives the settings of a run from the text that TOML wrote for it, perhaps in an older version. A key that is
 // not there was not known to that version, and takes the value that it then had. name is used in messages.
+//
+// Its errors are no *Error: what ggtune wrote, and is damaged, is no setting that somebody gave.
 func ParseRun(text, name string) (*Config, error) {
 	c := Before()
-	return &c, c.ParseTOML(text, name)
+	_, err := c.ParseTOML(text, name)
+	return &c, fault(err)
 }
 
 // LoadRun is ParseRun of a file.
 func LoadRun(path string) (*Config, error) {
 	c := Before()
-	return &c, c.LoadTOML(path)
+	_, err := c.LoadTOML(path)
+	return &c, fault(err)
+}
+
+// fault is what an *Error is about.
+func fault(err error) error {
+	var settings *Error
+	if errors.As(err, &settings) {
+		return settings.Err
+	}
+	return err
 }
 
 // An Error is a fault of the configuration itself: the user's to mend before anything is read.
@@ -236,17 +249,20 @@ var tomlTypes = map[string]string{
 	"bool":  "true or false", "boolean": "true or false", "[]any": "a list in brackets", "slice": "a list in brackets",
 }
 
-// ParseTOML sets the fields of c that the text names and leaves the others. name is used in messages. Errors are
-// *Error; every unknown key is named with the nearest known one.
-func (c *Config) ParseTOML(text, name string) error {
+// Named are the options that a file of settings has.
+type Named map[string]bool
+
+// ParseTOML sets the fields of c that the text names, and says which they are; it leaves the others. name is used in
+// messages. Errors are *Error; every unknown key is named with the nearest known one.
+func (c *Config) ParseTOML(text, name string) (Named, error) {
 	slots, into := c.slots()
 	fields, err := toml.Decode(text, c)
 	if err != nil {
-		return &Error{explainTOML(err, name)}
+		return nil, &Error{explainTOML(err, name)}
 	}
 	settings, err := toml.Decode(text, into)
 	if err != nil {
-		return &Error{explainTOML(err, name)}
+		return nil, &Error{explainTOML(err, name)}
 	}
 	var errs []error
 	if c.Full {
@@ -271,9 +287,13 @@ func (c *Config) ParseTOML(text, name string) error {
 		}
 	}
 	if len(errs) > 0 {
-		return &Error{errors.Join(errs...)}
+		return nil, &Error{errors.Join(errs...)}
 	}
-	return nil
+	named := Named{}
+	for _, o := range c.Options() {
+		named[o.Name] = o.Key != "" && fields.IsDefined(o.Key)
+	}
+	return named, nil
 }
 
 // unknownKey is the error of a key that no option has, with our name for what other tools, or the command line, call
@@ -334,11 +354,11 @@ func explainTOML(err error, name string) error {
 }
 
 // LoadTOML is ParseTOML of a file.
-func (c *Config) LoadTOML(path string) error {
+func (c *Config) LoadTOML(path string) (Named, error) {
 	const most = 1 << 20 // bytes; ours have 4,000
 	text, err := regular.Read(path, most)
 	if err != nil {
-		return &Error{err}
+		return nil, &Error{err}
 	}
 	return c.ParseTOML(string(text), path)
 }

@@ -119,7 +119,7 @@ func TestTOMLRoundTrip(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := Default()
-	if err := got.ParseTOML(string(text), "run.toml"); err != nil {
+	if _, err := got.ParseTOML(string(text), "run.toml"); err != nil {
 		t.Fatalf("%v in\n%s", err, text)
 	}
 	// An empty list comes back as one that is not nil.
@@ -171,7 +171,7 @@ func TestFullIsTuneFull(t *testing.T) {
 		t.Errorf("got %s, %v", text, err)
 	}
 	var c Config
-	if err := c.ParseTOML("full = true\ntune = \"part\"\n", "c.toml"); err == nil ||
+	if _, err := c.ParseTOML("full = true\ntune = \"part\"\n", "c.toml"); err == nil ||
 		!strings.Contains(err.Error(), `c.toml: full is given with tune "part"`) {
 		t.Errorf("got %v", err)
 	}
@@ -186,6 +186,7 @@ func TestTOMLErrors(t *testing.T) {
 			`unknown key "maxSeqLength"; ggtune calls it seq_len (`},
 		{"a slip in another tool's key", "lora_aplha = 8\n",
 			`unknown key "lora_aplha"; did you mean alpha (LoRA ALPHA: `},
+		{"what computes", "n_gpu_layers = 99\n", `unknown key "n_gpu_layers"; ggtune calls it device (`},
 		{"an option's other name", "max_grad_norm = 1.0\n", `unknown key "max_grad_norm"; ggtune calls it clip (`},
 		{"a setting of a part", "dpo_beta = 0.1\n", `unknown key "dpo_beta"; ggtune calls it beta (`},
 		{"an option of the command line alone", "resume_from_checkpoint = true\n",
@@ -208,7 +209,7 @@ func TestTOMLErrors(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			c := Default()
-			err := c.ParseTOML(tc.text, "run.toml")
+			_, err := c.ParseTOML(tc.text, "run.toml")
 			var ce *Error
 			if !errors.As(err, &ce) || !strings.Contains(err.Error(), tc.want) ||
 				strings.Contains(err.Error(), "\n\n") {
@@ -218,14 +219,18 @@ func TestTOMLErrors(t *testing.T) {
 	}
 	path := filepath.Join(t.TempDir(), "x.toml")
 	c := Default()
-	if err := c.LoadTOML(path); !errors.Is(err, os.ErrNotExist) {
+	if _, err := c.LoadTOML(path); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("missing file: got %v", err)
 	}
 	if err := os.WriteFile(path, []byte("alpha = 8\n"), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.LoadTOML(path); err != nil || c.Alpha != 8 || c.Rank != 16 {
+	named, err := c.LoadTOML(path)
+	if err != nil || c.Alpha != 8 || c.Rank != 16 {
 		t.Errorf("got alpha %g, rank %d, %v; want 8, 16", c.Alpha, c.Rank, err)
+	}
+	if !named["alpha"] || named["rank"] {
+		t.Errorf("named are %v, want alpha alone", named)
 	}
 }
 
@@ -380,7 +385,7 @@ func TestParseLayers(t *testing.T) {
 // TestBefore: a run that is older than an option goes on as it began.
 func TestBefore(t *testing.T) {
 	old := Before()
-	if err := old.ParseTOML("model = \"m.gguf\"\n", "run.toml"); err != nil {
+	if _, err := old.ParseTOML("model = \"m.gguf\"\n", "run.toml"); err != nil {
 		t.Fatal(err)
 	}
 	if !old.PlainControl() {
@@ -395,7 +400,7 @@ func TestBefore(t *testing.T) {
 		t.Fatal(err)
 	}
 	read := Before()
-	if err := read.ParseTOML(string(text), "run.toml"); err != nil || read.PlainControl() ||
+	if _, err := read.ParseTOML(string(text), "run.toml"); err != nil || read.PlainControl() ||
 		read.EvalShare != now.EvalShare {
 		t.Errorf("a run of now: got %q, %g, %v, want tokens, %g", read.ControlTokens, read.EvalShare, err,
 			now.EvalShare)

@@ -105,12 +105,15 @@ func (r *run) summary() report.Summary {
 	}
 	if best := &r.meta.Best; best.Seen > 0 {
 		s.BestStep, s.BestLoss = &best.Step, &best.Loss
-		if r.cfg.Best || r.cfg.Patience > 0 {
+		if r.takesBest() {
 			s.ResultStep, s.EvalLossAfter = best.Step, &best.Loss
 		}
 	}
 	return s
 }
+
+// takesBest says that the result is the best step's, and not the last one's.
+func (r *run) takesBest() bool { return r.meta.Best.Seen > 0 && (r.cfg.Best || r.cfg.Patience > 0) }
 
 // round makes the parameters of a full model what the file will hold, and measures them again if that changed them:
 // the report tells of the file. The steps, and their checkpoints, have the parameters before rounding.

@@ -24,7 +24,7 @@ func TestKilledChild(t *testing.T) {
 		t.Skip("runs as the child of TestKilled")
 	}
 	c := config.Default()
-	if err := c.LoadTOML(path); err != nil {
+	if _, err := c.LoadTOML(path); err != nil {
 		t.Fatal(err)
 	}
 	_, err := os.Stat(c.Output)

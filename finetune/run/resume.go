@@ -2,10 +2,14 @@ package run
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/ggtune/ggtune/engine/verify"
 	"github.com/ggtune/ggtune/finetune"
@@ -14,7 +18,9 @@ import (
 	"github.com/ggtune/ggtune/finetune/eval"
 	"github.com/ggtune/ggtune/finetune/optim"
 	"github.com/ggtune/ggtune/finetune/origin"
+	"github.com/ggtune/ggtune/finetune/report"
 	"github.com/ggtune/ggtune/internal/count"
+	"github.com/ggtune/ggtune/internal/regular"
 )
 
 // meta is what a checkpoint holds beside numbers: all that tells the next step what it would have been.
@@ -46,8 +52,12 @@ type meta struct {
 // are set on top. Train compares the two.
 func ResumeConfig(output string) (*config.Config, error) {
 	c, err := config.LoadRun(filepath.Join(output, fileConfig))
-	if err != nil {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 		return nil, fmt.Errorf("resume: %w", err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("resume: %w; each checkpoint in %s holds a copy of it", err,
+			filepath.Join(output, dirCheckpoints))
 	}
 	c.Output, c.Resume = output, true
 	return c, nil
@@ -99,6 +109,47 @@ func (r *run) restore(ctx context.Context) error {
 	r.meta, r.saved = m, id
 	return nil
 }
+
+// finished gives the report of a run that is at its end, with its result in place, after a word on how to train on; nil
+// for one that is not.
+func (r *run) finished() *report.Summary {
+	st, file := &r.meta.State, fileAdapter
+	if r.cfg.Whole() {
+		file = fileModel
+	}
+	early := st.Step < r.meta.Course.Steps
+	if !r.cfg.Resume || early && !r.meta.Best.Stop(r.cfg.Patience) {
+		return nil
+	}
+	text, err := regular.Read(r.dir.file(fileReport), mostReport)
+	var s report.Summary
+	if err != nil || json.Unmarshal(text, &s) != nil {
+		return nil // the end comes again, and writes it
+	}
+	step := st.Step
+	if r.takesBest() {
+		step = r.meta.Best.Step
+	}
+	if _, err := os.Stat(r.dir.file(file)); err != nil || s.ResultStep != step {
+		return nil
+	}
+	on := "begin another from its result, with --init-adapter " + r.dir.file(file)
+	sched, err := optim.GetSchedule(r.cfg.Schedule)
+	switch {
+	case early:
+		on = "give a larger --patience to go on with it"
+	case err == nil && !sched.UsesEnd:
+		on = "give more --steps or --epochs to go on with it"
+	case r.cfg.Whole():
+		on = "begin another from its result, with --model " + r.dir.file(file)
+	}
+	r.note("the run in %s is finished, at step %d, and %s stays as it is; to train on, %s", r.cfg.Output, st.Step,
+		r.dir.file(file), on)
+	return &s
+}
+
+// mostReport bounds what is read of report.json, bytes: it has 2,000.
+const mostReport = 1 << 20
 
 // compatible refuses to resume what would be another run.
 func (r *run) compatible(m *meta) (notes []string, err error) {

@@ -61,6 +61,12 @@ func Train(ctx context.Context, cfg config.Config, rep report.Reporter) (_ repor
 	if err := r.open(ctx, rep); err != nil {
 		return report.Summary{}, err
 	}
+	if err := r.enter(ctx); err != nil {
+		return report.Summary{}, err
+	}
+	if s := r.finished(); s != nil {
+		return *s, nil
+	}
 	if err := r.begin(ctx); err != nil {
 		return report.Summary{}, err
 	}
@@ -71,9 +77,8 @@ func Train(ctx context.Context, cfg config.Config, rep report.Reporter) (_ repor
 	return s, r.leave(ctx, err)
 }
 
-// begin makes or takes over the run's directory, and brings the run to where it stands.
-func (r *run) begin(ctx context.Context) error {
-	var err error
+// enter makes or takes over the run's directory, and brings the run to where it stands.
+func (r *run) enter(ctx context.Context) (err error) {
 	r.told = &told{Reporter: r.rep}
 	r.rep = r.told
 	if r.dir, err = openRunDir(&r.cfg); err != nil {
@@ -88,10 +93,13 @@ func (r *run) begin(ctx context.Context) error {
 		return err
 	}
 	if r.cfg.Resume {
-		if err := r.restore(ctx); err != nil {
-			return err
-		}
+		return r.restore(ctx)
 	}
+	return nil
+}
+
+// begin tells of the run and measures the base, and leaves in the directory what makes it a run's.
+func (r *run) begin(ctx context.Context) (err error) {
 	r.announce()
 	// A base that cannot be measured begins no run. One that was stopped meanwhile has begun: it can be resumed.
 	stopped := r.reference(ctx)

@@ -130,7 +130,7 @@ func TestTrain(t *testing.T) {
 		t.Errorf("metrics: %+v", lines)
 	}
 	again := config.Default()
-	if err := again.LoadTOML(filepath.Join(c.Output, fileConfig)); err != nil || again.Steps != 6 ||
+	if _, err := again.LoadTOML(filepath.Join(c.Output, fileConfig)); err != nil || again.Steps != 6 ||
 		again.LR != c.LR || again.Dropout != 0.1 {
 		t.Errorf("run.toml: %+v, %v", again, err)
 	}
