@@ -157,8 +157,8 @@ func matchConfig(c *cli.Context) (run.MatchConfig, error) {
 	if err := s.Validate(); err != nil {
 		return run.MatchConfig{}, usagef("eval: %w", err)
 	}
-	return run.MatchConfig{Match: match, Samples: c.Int("samples"), Predict: c.Int("predict"), Fixed: c.IsSet("predict"),
-		Sampling: s}, nil
+	return run.MatchConfig{Match: match, Samples: c.Int("samples"), Predict: c.Int("predict"),
+		Fixed: c.IsSet("predict"), Sampling: s}, nil
 }
 
 // printAnswers shows shares with their 95 % intervals.

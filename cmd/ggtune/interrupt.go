@@ -78,6 +78,14 @@ func (d *diversion) take() bool {
 	return true
 }
 
+// quietly gives a context that the next SIGINT ends without a word: where nothing is under way, there is nothing to be
+// said of stopping it. release must be called.
+func quietly(ctx context.Context) (quiet context.Context, release func()) {
+	quiet, end := context.WithCancelCause(ctx)
+	back := divertInterrupt(ctx, func() { end(errInterrupted) })
+	return quiet, func() { back(); end(nil) }
+}
+
 // divertInterrupt lets the next SIGINT call do, once, in place of ending the program, until back is called. Without a
 // context of interruptible's nothing is diverted.
 func divertInterrupt(ctx context.Context, do func()) (back func()) {

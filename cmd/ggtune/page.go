@@ -91,10 +91,13 @@ func (w *watched) work(ctx context.Context, first func(context.Context, report.R
 				w.rep.Report(report.Notice{Text: "stopped from the page, which can let it go on; Ctrl-C ends"})
 			}
 		}
+		waits, release := quietly(ctx)
 		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
+		case <-waits.Done():
+			release()
+			return context.Cause(waits)
 		case <-w.wishes:
+			release()
 			next = w.again
 		}
 	}

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/urfave/cli/v2"
 
@@ -132,6 +134,9 @@ func readPrompts(c *cli.Context, fresh bool) ([]rate.Item, error) {
 	}
 	p, err := rate.ReadPrompts(c.Context, paths,
 		rate.PromptOptions{Raw: c.Bool("raw"), System: c.String("system"), Limit: c.Int("limit"), Fresh: fresh})
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENAMETOOLONG) {
+		return nil, fmt.Errorf("%w; --data names a file: write prompts into one, each on a line, and name that", err)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -157,7 +162,7 @@ func sameFile(paths []string, name string) string {
 
 // rateResult is the last JSON line.
 type rateResult struct {
-	Output string `json:"output"`
+	Output *string `json:"output"` // null: nothing was rated, and there is no such file
 	rate.Summary
 }
 
@@ -230,11 +235,18 @@ func rateSummary(c *cli.Context, s *rate.Session, output string) error {
 	for _, why := range view.Failed {
 		fmt.Fprintln(c.App.ErrWriter, "note: not answered:", why)
 	}
-	if c.Bool("json") {
-		if err := printJSON(c.App.Writer, rateResult{output, sum}); err != nil {
+	written := &output
+	if _, err := os.Stat(output); errors.Is(err, fs.ErrNotExist) {
+		written = nil // the first choice makes it
+	}
+	switch {
+	case c.Bool("json"):
+		if err := printJSON(c.App.Writer, rateResult{written, sum}); err != nil {
 			return err
 		}
-	} else {
+	case written == nil:
+		fmt.Fprintf(c.App.Writer, "\nno choice was made, so %s was not written\n%s", output, sum)
+	default:
 		fmt.Fprintf(c.App.Writer, "\n%s\n%s", output, sum)
 	}
 	if sum.Failed > 0 && sum.Rated == 0 && sum.Left == 0 && sum.Dropped == 0 {

@@ -89,7 +89,9 @@ func runsAction(c *cli.Context) error {
 	if err := showAddress(c, p.URL(l), map[string]any{"url": p.URL(l), "runs": entries}); err != nil {
 		return errors.Join(err, l.Close())
 	}
-	return p.Serve(c.Context, l, nil)
+	ctx, release := quietly(c.Context)
+	defer release()
+	return p.Serve(ctx, l, nil)
 }
 
 // showAddress tells where a page is: as JSON what says so.

@@ -212,8 +212,8 @@ func (e *matching) fit() error {
 		return fmt.Errorf("%s: the question has %d tokens, and with an answer of %d (--predict) it is longer than the "+
 			"context of %d; leave it out, or allow shorter answers", at, n, e.mc.Predict, e.g.NCtx())
 	}
-	e.notes([]string{fmt.Sprintf("answers have at most %s, not %d: the longest question (%s) has %d, and the context %d",
-		count.Of(room, "token"), e.mc.Predict, at, n, e.g.NCtx())})
+	e.notes([]string{fmt.Sprintf("answers have at most %s, not %d: the longest question (%s) has %d, and the context "+
+		"%d", count.Of(room, "token"), e.mc.Predict, at, n, e.g.NCtx())})
 	e.mc.Predict = room
 	return nil
 }

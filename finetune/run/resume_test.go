@@ -36,6 +36,9 @@ func begun(t *testing.T, c config.Config, change func(r *run)) *run {
 		t.Fatal(err)
 	}
 	change(r)
+	if err := r.enter(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	if err := r.begin(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -78,7 +78,8 @@ var kinds = map[string]string{".html": "text/html; charset=utf-8", ".css": "text
 
 // New makes a server of one run's page, with a key of its own.
 func New(run *watch.Run, cfg Config) *Server {
-	s := sheet{html: "page.html", Title: "ggtune", Styles: []string{"page.css"}, Scripts: []string{"chart.js", "page.js"}}
+	s := sheet{html: "page.html", Title: "ggtune", Styles: []string{"page.css"},
+		Scripts: []string{"chart.js", "page.js"}}
 	return newServer(cfg.Command, s, func(v *Server, mux *http.ServeMux) {
 		mux.HandleFunc("GET /events", func(w http.ResponseWriter, r *http.Request) { v.events(w, r, run) })
 		mux.HandleFunc("POST /stop", wish(cfg.Stop))
