@@ -216,7 +216,7 @@ const appHelp = `{{.Name}}: {{.Usage}}
 {{.Description}}
 
 Commands:
-{{range .VisibleCommands}}  {{printf "%-10s" .Name}} {{if eq .Name "help"}}list the commands, or say what one does{{else}}{{.Usage}}{{end}}
+{{range .VisibleCommands}}  {{printf "%-11s" .Name}} {{if eq .Name "help"}}list the commands, or say what one does{{else}}{{.Usage}}{{end}}
 {{end}}
 ggtune COMMAND --help shows a command's options and examples. Options may stand before or after arguments.
 Exit codes: 0 done, 1 failure, 2 usage, 70 a fault in ggtune, 130 interrupted.
