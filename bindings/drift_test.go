@@ -27,7 +27,8 @@ func realHeaders(t *testing.T) []string {
 func compile(t *testing.T, ours string) (string, error) {
 	t.Helper()
 	out, err := check(t, ours, "CC", "c", "gnu11",
-		"#include <llama.h>\n#include <gguf.h>\n#define GT_DRIFT 1\n#include \"ggmlapi.h\"\n#include \"llamaapi.h\"\n")
+		"#include <llama.h>\n#include <gguf.h>\n#define GT_DRIFT 1\n#include \"ggmlapi.h\"\n#include \"llamaapi.h\"\n"+
+			"#include \"llama/reference/api.h\"\n")
 	if err != nil {
 		return out, err
 	}
@@ -88,6 +89,8 @@ func TestDriftIsNoticed(t *testing.T) {
 			"llama_memory_clear(llama_memory_t mem)", "llama_memory_clear"},
 		{"a result", "ggmlapi.h", "size_t                ggml_tensor_overhead(void)",
 			"int                ggml_tensor_overhead(void)", "ggml_tensor_overhead"},
+		{"what only tests call", "llama/reference/api.h", "F(llama_model_quantize_params, bool, pure, ) ",
+			"F(llama_model_quantize_params, int32_t, pure, ) ", "pure"},
 		{"what is not in llama.h", "llamainternal.h", "const std::vector<", "std::vector<",
 			"llama_internal_get_tensor_map"},
 		{"const", "llamaapi.h", "llama_n_ctx(const struct llama_context * ctx)",
@@ -99,7 +102,8 @@ func TestDriftIsNoticed(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
-			for _, name := range []string{"declare.h", "ggmlapi.h", "llamaapi.h", "llamainternal.h"} {
+			for _, name := range []string{"declare.h", "ggmlapi.h", "llamaapi.h", "llamainternal.h",
+				"llama/reference/api.h"} {
 				b, err := os.ReadFile(name)
 				if err != nil {
 					t.Fatal(err)
@@ -109,6 +113,9 @@ func TestDriftIsNoticed(t *testing.T) {
 						t.Fatalf("%q occurs %d times in %s, want once", c.from, n, name)
 					}
 					b = bytes.Replace(b, []byte(c.from), []byte(c.to), 1)
+				}
+				if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o777); err != nil {
+					t.Fatal(err)
 				}
 				if err := os.WriteFile(filepath.Join(dir, name), b, 0o666); err != nil {
 					t.Fatal(err)

@@ -17,11 +17,14 @@ type conversion struct {
 	read   func(at int64, dst []float32) error
 	done   func(elements int64) // told after each piece, by one goroutine
 	loss   *Loss
+	// importance weighs the rows of a matrix of the tensor; nil: there is none
+	importance func(matrix int64) []float32
 }
 
 // A piece is a few rows of a tensor on their way through a thread.
 type piece struct {
 	at        int64
+	matrix    int64 // of the tensor's, which has weights of its own
 	in        []float32
 	out       []byte
 	back      []float32
@@ -73,21 +76,26 @@ func (c *conversion) run(ctx context.Context, dst io.Writer, threads int) error 
 	return nil
 }
 
-// feed cuts the tensor into pieces, each of which goes to a thread, and to whoever waits for them in order.
+// feed cuts the tensor's matrices into pieces, each of which goes to a thread, and to whoever waits for them in order.
 func (c *conversion) feed(ctx context.Context, free <-chan *piece, jobs, order chan<- *piece) {
 	t := &c.change.Tensor
-	step := chunkOf(t.Shape)
-	for at := int64(0); at < t.Elements(); at += step {
-		var p *piece
-		select {
-		case p = <-free:
-		case <-ctx.Done():
-			return
+	step, size := chunkOf(t.Shape), int64(1)
+	for _, n := range t.Shape[:min(2, len(t.Shape))] {
+		size *= n
+	}
+	for begin := int64(0); begin < t.Elements(); begin += size {
+		for at := begin; at < begin+size; at += step {
+			var p *piece
+			select {
+			case p = <-free:
+			case <-ctx.Done():
+				return
+			}
+			p.at, p.matrix, p.in = at, begin/size, resized(p.in, min(step, begin+size-at))
+			p.converted = make(chan struct{})
+			order <- p // has room for all there are
+			jobs <- p
 		}
-		p.at, p.in = at, resized(p.in, min(step, t.Elements()-at))
-		p.converted = make(chan struct{})
-		order <- p // has room for all there are
-		jobs <- p
 	}
 }
 
@@ -109,7 +117,7 @@ func (c *conversion) convert(p *piece) error {
 		row = t.Shape[0]
 	}
 	p.out, p.back = resized(p.out, n), resized(p.back, int64(len(p.in)))
-	if err := ggml.QuantizeTo(to, p.out, p.in, row, nil); err != nil {
+	if err := ggml.QuantizeTo(to, p.out, p.in, row, c.importance(p.matrix)); err != nil {
 		return fmt.Errorf("%s: tensor %q: %w", c.path, t.Name, err)
 	}
 	if err := ggml.DequantizeTo(to, p.back, p.out); err != nil {

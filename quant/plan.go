@@ -3,8 +3,12 @@ package quant
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
+	"github.com/ggtune/ggtune/bindings/ggml"
 	"github.com/ggtune/ggtune/engine/gguf"
+	"github.com/ggtune/ggtune/internal/registry"
 	"github.com/ggtune/ggtune/quant/mix"
 )
 
@@ -22,7 +26,8 @@ type Plan struct {
 	FileType *uint32
 	Changes  []Change // one for each tensor of the file, in its order
 
-	file *gguf.File
+	file       *gguf.File
+	importance Importance
 }
 
 // Bytes is the size of the tensors before and after.
@@ -74,39 +79,127 @@ func Keep(f *gguf.File) (Plan, error) {
 // ErrRequantize is matched by the refusal of weights that are quantized already.
 var ErrRequantize = errors.New("quantized already")
 
+// ErrImportance is matched by the refusal of types that are worth nothing without an importance matrix.
+var ErrImportance = errors.New("needs an importance matrix")
+
 // A Choice is what a user wants of a plan.
 type Choice struct {
 	Mix mix.Mix
+	// Types are chosen by role ("attn_v", "token_embd"), instead of the mix's.
+	Types map[string]gguf.Type
 	// Requantize allows sources that are quantized already: what was rounded away does not come back, and rounding
 	// twice loses more than once.
 	Requantize bool
+	Importance Importance
+}
+
+// Importance is an importance matrix: by tensor, how much each element of a row weighs when it is rounded. A tensor of
+// several matrices has one such vector for each, one after the other.
+type Importance map[string][]float32
+
+// of gives the weights of a matrix (of several) of a tensor, or nil.
+func (m Importance) of(t *gguf.TensorInfo, matrix int64) []float32 {
+	all := m[t.Name]
+	if all == nil {
+		return nil
+	}
+	return all[matrix*t.Shape[0] : (matrix+1)*t.Shape[0]]
+}
+
+// check refuses what is not of this model.
+func (m Importance) check(f *gguf.File) error {
+	for _, name := range slices.Sorted(maps.Keys(m)) {
+		if !f.HasTensor(name) {
+			return fmt.Errorf("the importance matrix has an entry for %q, which %s does not have; it is of another "+
+				"model", name, f.Path())
+		}
+		t, err := f.Tensor(name)
+		if err != nil {
+			return err
+		}
+		want := t.Shape[0]
+		for _, n := range t.Shape[min(2, len(t.Shape)):] {
+			want *= n
+		}
+		if int64(len(m[name])) != want {
+			return fmt.Errorf("the importance matrix has %d elements for %q, which takes %d in %s; it is of another "+
+				"model", len(m[name]), name, want, f.Path())
+		}
+		if i := notFinite(m[name]); i >= 0 {
+			return fmt.Errorf("the importance matrix's element %d for %q is %v; make it anew", i, name, m[name][i])
+		}
+	}
+	return nil
 }
 
 // NewPlan decides the type of every tensor of a model. A quantized tensor that would have to change its type is refused
-// (ErrRequantize), unless the choice allows it.
+// (ErrRequantize), unless the choice allows it, and so is a type that is worth nothing without an importance matrix
+// where there is none for the tensor (ErrImportance).
 func NewPlan(f *gguf.File, c Choice) (Plan, error) {
 	p, err := Keep(f)
 	if err != nil {
 		return p, err
 	}
-	p.FileType = &c.Mix.FileType
-	places := mix.Places(f.Tensors)
-	for i := range p.Changes {
+	p.FileType, p.importance = &c.Mix.FileType, c.Importance
+	if err := c.Importance.check(f); err != nil {
+		return p, err
+	}
+	m, err := mix.ModelOf(f)
+	if err != nil {
+		return p, err
+	}
+	m.Importance = c.Importance != nil
+	places := mix.Places(f.Tensors, m)
+	if err := c.checkTypes(f, places); err != nil {
+		return p, err
+	}
+	for i, place := range places {
 		t := &p.Changes[i].Tensor
-		if !t.Type.IsQuantized() && !t.Type.IsFloat() || t.Type == gguf.F64 {
+		if place.Kept || t.Type == gguf.F64 || t.Type.IsInt() {
 			continue
 		}
-		to := gguf.F32
-		if len(t.Shape) > 1 {
-			to = c.Mix.Of(places[i])
+		to, chosen := c.Types[place.Role]
+		if !chosen {
+			to = c.Mix.Of(place)
 		}
 		if err := p.Set(i, to); err != nil {
 			return p, err
 		}
-		if t.Type.IsQuantized() && p.Changes[i].To != t.Type && !c.Requantize {
-			return p, fmt.Errorf("%s: tensor %q is storage type %s, %w; start from an f32, f16 or bf16 file of the "+
-				"model", f.Path(), t.Name, t.Type, ErrRequantize)
+		if err := c.allows(f, place, &p.Changes[i]); err != nil {
+			return p, err
 		}
 	}
 	return p, nil
+}
+
+// checkTypes refuses roles that the model does not have, and types that cannot be written.
+func (c Choice) checkTypes(f *gguf.File, places []mix.Place) error {
+	roles := mix.Roles(places)
+	var errs []error
+	for _, role := range slices.Sorted(maps.Keys(c.Types)) {
+		if !slices.Contains(roles, role) {
+			errs = append(errs, fmt.Errorf("%s: %w", f.Path(),
+				&registry.UnknownError{Kind: "tensor role", Name: role, Known: roles}))
+		}
+		if t := c.Types[role]; !ggml.Type(t).Quantizes() {
+			errs = append(errs, fmt.Errorf("tensor role %s: nothing can be written in storage type %s", role, t))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// allows refuses what the choice does not allow.
+func (c Choice) allows(f *gguf.File, place mix.Place, ch *Change) error {
+	switch {
+	case ch.To == ch.Tensor.Type:
+		return nil
+	case ch.Tensor.Type.IsQuantized() && !c.Requantize:
+		return fmt.Errorf("%s: tensor %q is storage type %s, %w; start from an f32, f16 or bf16 file of the model, or "+
+			"allow it with --allow-requantize: what was lost is lost, and more will be", f.Path(), ch.Tensor.Name,
+			ch.Tensor.Type, ErrRequantize)
+	case c.Importance[ch.Tensor.Name] == nil && c.Mix.NeedsImportance(place, ch.To):
+		return fmt.Errorf("%s: tensor %q: storage type %s %w, and there is none for it; choose another type, such as "+
+			"q2_k or iq3_s", f.Path(), ch.Tensor.Name, ch.To, ErrImportance)
+	}
+	return nil
 }

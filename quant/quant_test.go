@@ -131,26 +131,6 @@ func TestWrite(t *testing.T) {
 	}
 }
 
-// Whatever a mix that models are quantized to may choose, ggml can write without an importance matrix.
-func TestMixesCanBeWritten(t *testing.T) {
-	var w gguf.Writer
-	for _, role := range []string{"token_embd", "output", "blk.0.attn_q", "blk.0.attn_k", "blk.0.attn_v",
-		"blk.1.attn_qkv",
-		"blk.1.attn_output", "blk.2.ffn_up", "blk.2.ffn_gate", "blk.2.ffn_down"} {
-		if err := w.AddFloats(role+".weight", []int64{256, 4}, make([]float32, 4*256)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	w.SetString("general.architecture", "llama")
-	path := filepath.Join(t.TempDir(), "model.gguf")
-	if err := w.WriteFile(context.Background(), nil, path); err != nil {
-		t.Fatal(err)
-	}
-	for _, m := range mix.Written() {
-		t.Run(m.Name, func(t *testing.T) { write(t, open(t, path), m) })
-	}
-}
-
 func TestPlanCountsBytesAndFallbacks(t *testing.T) {
 	p, err := NewPlan(source(t, nil), Choice{Mix: mix.Q80})
 	if err != nil {
@@ -234,5 +214,72 @@ func TestNumbersThatDoNotFit(t *testing.T) {
 				t.Errorf("%d files left behind, want none", len(left))
 			}
 		})
+	}
+}
+
+// What is chosen by role takes the place of the mix's choice; a role that the model lacks, or a type that nothing is
+// written in, is refused.
+func TestTypesByRole(t *testing.T) {
+	src := source(t, nil)
+	types := map[string]gguf.Type{"attn_q": gguf.Q8_0, "ffn_down": gguf.Q6_K}
+	p, err := NewPlan(src, Choice{Mix: mix.F16, Types: types})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Rows of 44 elements are no whole blocks of anything.
+	if q, d := p.Changes[0], p.Changes[1]; q.To != gguf.Q8_0 || q.Fallback || d.To != gguf.F16 || !d.Fallback {
+		t.Errorf("got %v (in its place: %v) and %v (%v), want q8_0 and f16 in place of q6_K", q.To, q.Fallback, d.To,
+			d.Fallback)
+	}
+	_, err = NewPlan(src, Choice{Mix: mix.F16, Types: map[string]gguf.Type{"attn_w": gguf.Q8_0, "attn_q": gguf.Q8_K}})
+	for _, want := range []string{`unknown tensor role "attn_w"; nearest: "attn_q"; known: attn_q, ffn_down`,
+		"tensor role attn_q: nothing can be written in storage type q8_K"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %q", err, want)
+		}
+	}
+}
+
+// An importance matrix of another model is refused, and so is a type that needs one where there is none.
+func TestImportance(t *testing.T) {
+	var w gguf.Writer
+	w.SetString("general.architecture", "llama")
+	for _, name := range []string{"token_embd.weight", "blk.0.attn_q.weight", "blk.0.ffn_up.weight"} {
+		if err := w.AddFloats(name, []int64{256, 2}, make([]float32, 512)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	path := filepath.Join(t.TempDir(), "model.gguf")
+	if err := w.WriteFile(context.Background(), nil, path); err != nil {
+		t.Fatal(err)
+	}
+	src := open(t, path)
+	m, err := mix.Get("iq2_xs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ones := make([]float32, 256)
+	for i := range ones {
+		ones[i] = 1
+	}
+	bad := append([]float32{float32(math.NaN())}, ones[1:]...)
+	for _, tc := range []struct {
+		name   string
+		matrix Importance
+		want   string
+	}{
+		{"none", nil, `"blk.0.attn_q.weight": storage type iq2_xs needs an importance matrix, and there is none`},
+		{"one for some", Importance{"blk.0.attn_q.weight": ones}, `"blk.0.ffn_up.weight": storage type iq2_xs needs`},
+		{"for all", Importance{"blk.0.attn_q.weight": ones, "blk.0.ffn_up.weight": ones}, ""},
+		{"of a deeper model", Importance{"blk.1.attn_q.weight": ones},
+			`an entry for "blk.1.attn_q.weight", which ` + path + ` does not have; it is of another model`},
+		{"of a wider model", Importance{"blk.0.attn_q.weight": append(ones, 1)},
+			`257 elements for "blk.0.attn_q.weight", which takes 256`},
+		{"damaged", Importance{"blk.0.attn_q.weight": bad}, "element 0 for"},
+	} {
+		_, err := NewPlan(src, Choice{Mix: m, Importance: tc.matrix})
+		if tc.want == "" && err != nil || tc.want != "" && (err == nil || !strings.Contains(err.Error(), tc.want)) {
+			t.Errorf("%s: got %v, want %q", tc.name, err, tc.want)
+		}
 	}
 }

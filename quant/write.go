@@ -76,7 +76,9 @@ func Write(ctx context.Context, p Plan, rows Rows, path string, o Output) (Resul
 		} else {
 			job := conversion{path: p.file.Path(), change: c, read: func(at int64, dst []float32) error {
 				return rows.Read(i, at, dst)
-			}, done: count.add, loss: &r.Losses[i]}
+			}, done: count.add, loss: &r.Losses[i], importance: func(matrix int64) []float32 {
+				return p.importance.of(&c.Tensor, matrix)
+			}}
 			count.total += c.Tensor.Elements()
 			err = w.Add(c.Tensor.Name, c.To, c.Tensor.Shape, func(dst io.Writer) error {
 				return job.run(ctx, dst, o.Threads)

@@ -220,7 +220,7 @@ func values(c *cli.Command, f cli.Flag, value, prefix string) (out []string) {
 // ownValues are what options take that no setting of a run is, by command and option.
 var ownValues = map[string]map[string]func() []string{
 	"quantize": {"type": func() (names []string) {
-		for _, m := range mix.Written() {
+		for _, m := range mix.All() {
 			names = append(names, m.Name)
 		}
 		return names

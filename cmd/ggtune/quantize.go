@@ -14,7 +14,7 @@ import (
 
 func quantizeCommand() *cli.Command {
 	var types []string
-	for _, m := range mix.Written() {
+	for _, m := range mix.All() {
 		types = append(types, fmt.Sprintf("  %-5s %s", m.Name, m.About))
 	}
 	return &cli.Command{
@@ -53,7 +53,7 @@ func quantizeAction(c *cli.Context) error {
 			count.Of(c.NArg(), "argument"))
 	}
 	in, out := c.Args().Get(0), c.Args().Get(1)
-	to, err := mix.ToWrite(c.String("type"))
+	to, err := mix.Named(c.String("type"))
 	if err != nil {
 		return usagef("quantize: %w", err)
 	}

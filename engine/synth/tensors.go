@@ -47,12 +47,17 @@ func (s Spec) list(a arch.Arch, net *arch.Net) []Tensor {
 		infos[i] = ts[i].TensorInfo
 	}
 	m := s.mix()
-	for i, place := range mix.Places(infos) {
+	for i, place := range mix.Places(infos, s.places()) {
 		if ts[i].Part.Linear {
 			ts[i].Type = mix.Fit(m.Of(place), place.Row())
 		}
 	}
 	return ts
+}
+
+// places says what mixes ask of a model.
+func (s Spec) places() mix.Model {
+	return mix.Model{Arch: s.Arch, Layers: s.Layers, Heads: int64(s.Heads), KVHeads: int64(s.kvHeads())}
 }
 
 // order gives the parts that the model has in the order of files: each weight's bias behind it.

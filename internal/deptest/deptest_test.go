@@ -59,7 +59,7 @@ var loop = []string{"finetune/encode", "finetune/method", "finetune/optim"}
 // testOnly packages are for tests and stay out of the binary.
 var testOnly = []string{"internal/testdata", "internal/atomicfile/faultfs", "internal/fuzzing", "internal/chromium",
 	"engine/backend/distant",
-	"engine/backend/parity"}
+	"engine/backend/parity", "bindings/llama/reference"}
 
 // A file is one Go file: its folder, its imports of this module (without the module path) and others.
 type file struct {

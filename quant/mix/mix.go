@@ -3,30 +3,26 @@
 package mix
 
 import (
-	"fmt"
 	"strings"
 
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/internal/registry"
 )
 
-// A Mix decides the storage type of each matrix, as llama.cpp's quantizer does for a name such as q4_K_M.
+// A Mix decides the storage type of each matrix, as llama.cpp's quantizer does for a name such as Q4_K_M.
 type Mix struct {
 	Name string // llama.cpp's, in small letters: "q8_0", "q4_k_m"
 	// FileType is llama.cpp's number for general.file_type (enum llama_ftype in llama.h).
 	FileType uint32
-	// Of gives the type that a matrix should have; Fit says whether its rows allow that. Norms, biases and other
-	// tensors of one dimension are not asked for: they stay f32, as llama.cpp needs them.
-	Of func(Place) gguf.Type
-	// Written says that models are quantized to it, for which About says in half a line what it is good. Without, it is
-	// known from the models of others.
-	Written bool
-	About   string
+	// Of gives the type that a matrix should have; Fit says whether its rows allow that. It is not asked for what is
+	// kept (Place.Kept).
+	Of    func(Place) gguf.Type
+	About string // half a line on what it is good for
 }
 
-const kind = "storage type or mix"
+const kindOfMix = "storage type or mix"
 
-var mixes = registry.New[Mix](kind)
+var mixes = registry.New[Mix](kindOfMix)
 
 func register(m Mix) Mix { return mixes.Register(m.Name, m) }
 
@@ -34,43 +30,38 @@ func register(m Mix) Mix { return mixes.Register(m.Name, m) }
 func Get(name string) (Mix, error) {
 	m, err := mixes.Get(strings.ToLower(name))
 	if err != nil {
-		return m, &registry.UnknownError{Kind: kind, Name: name, Known: mixes.Names()}
+		return m, &registry.UnknownError{Kind: kindOfMix, Name: name, Known: mixes.Names()}
 	}
 	return m, nil
 }
 
-// ToWrite finds a mix that models are quantized to by name, in any case. An unknown name, or one of a type that can
-// only be read, is an error that lists those that can be written.
-func ToWrite(name string) (Mix, error) {
-	name = strings.ToLower(name)
-	m, err := mixes.Get(name)
-	if err == nil && m.Written {
-		return m, nil
+// shorthands are llama.cpp's names for a family's usual mix.
+var shorthands = map[string]string{"q3_k": "q3_k_m", "q4_k": "q4_k_m", "q5_k": "q5_k_m"}
+
+// Named is Get for what a user asks to have written: q4_K means q4_k_m, as it does to llama.cpp's tool.
+func Named(name string) (Mix, error) {
+	if long, ok := shorthands[strings.ToLower(name)]; ok {
+		name = long
 	}
-	var known []string
-	for _, m := range Written() {
-		known = append(known, m.Name)
-	}
-	base, _, mixed := strings.Cut(name, "_k_") // llama.cpp's q4_K_M and its like are mixes around q4_K
-	if mixed {
-		base += "_k"
-	}
-	if t, unknown := gguf.ParseType(base); unknown == nil {
-		return Mix{}, fmt.Errorf("storage type %s is read, but cannot be written; those that can: %s; "+
-			"llama.cpp's llama-quantize writes the others", t, strings.Join(known, ", "))
-	}
-	return Mix{}, &registry.UnknownError{Kind: "storage type", Name: name, Known: known}
+	return Get(name)
 }
 
-// Written lists, by name, the mixes that models are quantized to.
-func Written() []Mix {
-	var out []Mix
-	for _, m := range mixes.All() {
-		if m.Written {
-			out = append(out, m)
-		}
+// All lists the mixes by name.
+func All() []Mix { return mixes.All() }
+
+// NeedsImportance says whether a matrix in type t would be worth nothing without an importance matrix (the loop over
+// tensors in llama_model_quantize_impl of llama-quant.cpp).
+func (m Mix) NeedsImportance(p Place, t gguf.Type) bool {
+	table := p.Role == "token_embd"
+	switch t {
+	case gguf.IQ2_XXS, gguf.IQ2_XS, gguf.IQ2_S, gguf.IQ1_S:
+		return true
+	case gguf.IQ1_M:
+		return !table && p.Role != "output"
+	case gguf.Q2_K:
+		return m.Name == "q2_k_s" && !table
 	}
-	return out
+	return false
 }
 
 // Fit is the type that takes the place of one whose blocks do not fill rows of n elements, or the type itself: those

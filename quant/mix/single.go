@@ -6,16 +6,15 @@ import (
 	"github.com/ggtune/ggtune/engine/gguf"
 )
 
-// The mixes of one type for every matrix that models are quantized to.
+// The mixes of one type that is not quantized.
 var (
-	F32  = register(written(Single(gguf.F32), "no loss from f16 and bf16; what full-parameter training wants"))
-	F16  = register(written(Single(gguf.F16), "half the size of f32, nearly without loss"))
-	BF16 = register(written(Single(gguf.BF16), "half the size of f32, its range, fewer digits than f16"))
-	Q80  = register(written(Single(gguf.Q8_0), "8.5 bits a weight, close to f16"))
+	F32  = register(about(Single(gguf.F32), "no loss from f16 and bf16; what full-parameter training wants"))
+	F16  = register(about(Single(gguf.F16), "half the size of f32, nearly without loss"))
+	BF16 = register(about(Single(gguf.BF16), "half the size of f32, its range, fewer digits than f16"))
 )
 
-func written(m Mix, about string) Mix {
-	m.Written, m.About = true, about
+func about(m Mix, text string) Mix {
+	m.About = text
 	return m
 }
 

@@ -1,0 +1,5 @@
+//go:build slow
+
+package verify_test
+
+const slowTests = true
