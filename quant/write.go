@@ -19,6 +19,9 @@ type Output struct {
 	Threads int           // that quantize; 0: as many as there are cores
 	// Metadata changes what is written beside the tensors; nil: nothing but the file's types.
 	Metadata func(*gguf.Writer)
+	// PartBytes writes the model in parts of at most so many bytes of tensors, as llama.cpp's gguf-split does; 0: in
+	// one file.
+	PartBytes int64
 	// Progress is told, after each piece, how many elements of all are done. nil: nobody is.
 	Progress func(done, total int64)
 }
@@ -48,26 +51,73 @@ type Result struct {
 // quantizationVersion is ggml's GGML_QNT_VERSION: the layout of its quantized blocks.
 const quantizationVersion = 2
 
-// Write carries the plan out and writes the model under path, atomically. It refuses to write over the plan's own file.
-// On cancel it returns context.Cause(ctx).
+// Write carries the plan out and writes the model under path (in parts: under the names of Paths), atomically. It
+// refuses to write over the plan's own file. On cancel it returns context.Cause(ctx).
 func Write(ctx context.Context, p Plan, rows Rows, path string, o Output) (Result, error) {
 	r := Result{Losses: make([]Loss, len(p.Changes))}
-	if err := checkTarget(p.file, path); err != nil {
+	w, err := p.writer(ctx, rows, o, r.Losses)
+	if err != nil {
+		return r, fmt.Errorf("%s: %w", path, err)
+	}
+	parts, paths, err := divide(w, path, o.PartBytes)
+	if err != nil {
 		return r, err
 	}
-	var w gguf.Writer
+	for _, path := range paths {
+		if err := checkTarget(p.file, path); err != nil {
+			return r, err
+		}
+	}
+	if parts == nil {
+		err = w.WriteFile(ctx, o.FS, path)
+	} else {
+		err = gguf.WriteParts(ctx, o.FS, parts, path)
+	}
+	if err != nil {
+		return r, err
+	}
+	for _, l := range r.Losses {
+		r.Total.add(l)
+	}
+	return r, p.file.CheckUnchanged()
+}
+
+// Paths names the files that Write would write.
+func (p *Plan) Paths(path string, partBytes int64) ([]string, error) {
+	w, err := p.writer(context.Background(), FileRows(p.file), Output{}, make([]Loss, len(p.Changes)))
+	if err != nil {
+		return nil, err
+	}
+	_, paths, err := divide(w, path, partBytes)
+	return paths, err
+}
+
+// divide splits what is written, if that is asked for, and names the files.
+func divide(w *gguf.Writer, path string, partBytes int64) (parts []*gguf.Writer, paths []string, err error) {
+	if partBytes <= 0 {
+		return nil, []string{path}, nil
+	}
+	if parts, err = w.Split(partBytes); err != nil {
+		return nil, nil, fmt.Errorf("write %s: %w", path, err)
+	}
+	return parts, gguf.SplitPaths(path, len(parts)), nil
+}
+
+// writer gathers metadata and tensors, which are converted while it writes.
+func (p *Plan) writer(ctx context.Context, rows Rows, o Output, losses []Loss) (*gguf.Writer, error) {
+	w := &gguf.Writer{}
 	w.CopyMetadata(p.file)
 	w.SetUint32("general.quantization_version", quantizationVersion)
 	if p.FileType != nil {
 		w.SetUint32("general.file_type", *p.FileType)
 	}
 	if o.Metadata != nil {
-		o.Metadata(&w)
+		o.Metadata(w)
 	}
 	if o.Threads <= 0 {
 		o.Threads = runtime.GOMAXPROCS(0)
 	}
-	count := counter{tell: o.Progress}
+	count := &counter{tell: o.Progress}
 	for i := range p.Changes {
 		c := &p.Changes[i]
 		var err error
@@ -76,7 +126,7 @@ func Write(ctx context.Context, p Plan, rows Rows, path string, o Output) (Resul
 		} else {
 			job := conversion{path: p.file.Path(), change: c, read: func(at int64, dst []float32) error {
 				return rows.Read(i, at, dst)
-			}, done: count.add, loss: &r.Losses[i], importance: func(matrix int64) []float32 {
+			}, done: count.add, loss: &losses[i], importance: func(matrix int64) []float32 {
 				return p.importance.of(&c.Tensor, matrix)
 			}}
 			count.total += c.Tensor.Elements()
@@ -85,16 +135,10 @@ func Write(ctx context.Context, p Plan, rows Rows, path string, o Output) (Resul
 			})
 		}
 		if err != nil {
-			return r, fmt.Errorf("%s: %w", path, err)
+			return nil, err
 		}
 	}
-	if err := w.WriteFile(ctx, o.FS, path); err != nil {
-		return r, err
-	}
-	for _, l := range r.Losses {
-		r.Total.add(l)
-	}
-	return r, p.file.CheckUnchanged()
+	return w, nil
 }
 
 // A counter tells how much is done.

@@ -37,11 +37,22 @@ func (f *File) splitOf() (count, no int, err error) {
 	return int(c), int(n), nil
 }
 
+// SplitPaths names the parts of a model that is written in count parts under path, as llama.cpp's gguf-split does:
+// model.gguf becomes model-00001-of-00003.gguf and so on.
+func SplitPaths(path string, count int) []string {
+	prefix := strings.TrimSuffix(path, ".gguf")
+	out := make([]string, count)
+	for i := range out {
+		out[i] = fmt.Sprintf("%s-%05d-of-%05d.gguf", prefix, i+1, count)
+	}
+	return out
+}
+
 // splitPaths names all parts, given the name of one.
 func splitPaths(path string, count, no int) ([]string, error) {
 	dir, base := filepath.Split(path)
 	m := splitName.FindStringSubmatch(base)
-	want := func(prefix string, i int) string { return fmt.Sprintf("%s-%05d-of-%05d.gguf", prefix, i+1, count) }
+	want := func(prefix string, i int) string { return SplitPaths(prefix, count)[i] }
 	if m == nil {
 		prefix := strings.TrimSuffix(base, ".gguf")
 		return nil, fmt.Errorf("%s: it is part %d of a model split in %d, but not named so, and the others are found "+
@@ -51,11 +62,7 @@ func splitPaths(path string, count, no int) ([]string, error) {
 		return nil, fmt.Errorf("%s: its name says part %s of %s, but it holds part %d of %d; rename it to %s", path,
 			m[2], m[3], no+1, count, want(m[1], no))
 	}
-	var out []string
-	for i := range count {
-		out = append(out, filepath.Join(dir, want(m[1], i)))
-	}
-	return out, nil
+	return SplitPaths(filepath.Join(dir, m[1]), count), nil
 }
 
 // openSplit opens all parts of a split model, of which path is part no of count.

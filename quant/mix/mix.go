@@ -38,8 +38,8 @@ func Get(name string) (Mix, error) {
 // shorthands are llama.cpp's names for a family's usual mix.
 var shorthands = map[string]string{"q3_k": "q3_k_m", "q4_k": "q4_k_m", "q5_k": "q5_k_m"}
 
-// Named is Get for what a user asks to have written: q4_K means q4_k_m, as it does to llama.cpp's tool.
-func Named(name string) (Mix, error) {
+// ToWrite is Get for what a user asks to have written: q4_K means q4_k_m, as it does to llama.cpp's tool.
+func ToWrite(name string) (Mix, error) {
 	if long, ok := shorthands[strings.ToLower(name)]; ok {
 		name = long
 	}

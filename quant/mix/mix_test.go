@@ -50,7 +50,7 @@ func TestNames(t *testing.T) {
 		t.Errorf("an unknown mix: got %v", err)
 	}
 	for short, want := range map[string]string{"q4_K": "q4_k_m", "Q3_K": "q3_k_m", "IQ4_XS": "iq4_xs"} {
-		if m, err := Named(short); err != nil || m.Name != want {
+		if m, err := ToWrite(short); err != nil || m.Name != want {
 			t.Errorf("%s: got %q, %v, want %s", short, m.Name, err, want)
 		}
 	}
@@ -70,8 +70,9 @@ func TestPlaces(t *testing.T) {
 	got := Places(tensors, m)
 	want := []Place{
 		{Role: "token_embd", Layer: -1}, {Role: "attn_v", Layer: 11, kind: value, nth: 1},
-		{Role: "attn_q", kind: query}, {Role: "attn_v", kind: value}, {Role: "attn_q", Kept: true}, {Role: "blk", Layer: -1, nth: 1},
-		{Role: "ffn_gate_inp", Kept: true, kind: gate}, {Role: "position_embd", Layer: -1, Kept: true},
+		{Role: "attn_q", kind: query}, {Role: "attn_v", kind: value}, {Role: "attn_q", Kept: true},
+		{Role: "blk", Layer: -1, nth: 1}, {Role: "ffn_gate_inp", Kept: true, kind: gate},
+		{Role: "position_embd", Layer: -1, Kept: true},
 		{Role: "attn_norm", Kept: true},
 	}
 	for i := range want {

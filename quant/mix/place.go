@@ -183,6 +183,12 @@ func kept(name string, shape []int64) bool {
 	return slices.ContainsFunc(never, func(part string) bool { return strings.Contains(name, part) })
 }
 
+// Role is a tensor's role, by its name.
+func Role(tensor string) string {
+	role, _ := split(tensor)
+	return role
+}
+
 // split reads a tensor's name: "blk.3.attn_v.weight" is attn_v of layer 3.
 func split(name string) (role string, layer int) {
 	layer = -1
