@@ -219,14 +219,17 @@ func values(c *cli.Command, f cli.Flag, value, prefix string) (out []string) {
 
 // ownValues are what options take that no setting of a run is, by command and option.
 var ownValues = map[string]map[string]func() []string{
-	"quantize": {"type": func() (names []string) {
-		for _, m := range mix.All() {
-			names = append(names, m.Name)
-		}
-		return names
-	}},
-	"eval":  {"match": eval.Matches},
-	"bench": {"shape": bench.Shapes, "cases": func() []string { names, _ := bench.CaseNames(); return names }},
+	"quantize": {"type": writtenTypes},
+	"merge":    {"type": writtenTypes},
+	"eval":     {"match": eval.Matches},
+	"bench":    {"shape": bench.Shapes, "cases": func() []string { names, _ := bench.CaseNames(); return names }},
+}
+
+func writtenTypes() (names []string) {
+	for _, m := range mix.All() {
+		names = append(names, m.Name)
+	}
+	return names
 }
 
 // placeholder finds the word that stands for the value in an option's help.
@@ -250,7 +253,7 @@ func takes(c *cli.Command, f cli.Flag) (names []string, kind string) {
 	}
 	if m := placeholder.FindStringSubmatch(usage); m != nil {
 		switch m[1] + m[2] {
-		case "FILE":
+		case "FILE", "FILE[:SCALE]":
 			kind = completeFiles
 		case "DIRECTORY":
 			kind = completeDirectories

@@ -51,6 +51,8 @@ func TestComplete(t *testing.T) {
 		{"no argument", []string{"train", "--", ""}, nil, nil},
 		{"a way to match", []string{"eval", "--match", ""}, []string{"exact", "number", "regex"}, nil},
 		{"a type", []string{"quantize", "--type", "q"}, []string{"q8_0"}, []string{"f16"}},
+		{"a type to merge into", []string{"merge", "--type", "q"}, []string{"q8_0"}, []string{"f16"}},
+		{"an adapter with a scale", []string{"merge", "-a", ""}, []string{":files"}, nil},
 		{"a shape", []string{"bench", "--cases", "kept,pack"}, []string{"kept,packed"}, nil},
 		{"a shell", []string{"completion", ""}, []string{"bash", "fish", "zsh"}, []string{":files"}},
 	} {
@@ -79,8 +81,8 @@ func TestComplete(t *testing.T) {
 
 // freeText are options of text that shells cannot complete. A new one is either named here, or its help says `FILE`
 // or `DIRECTORY`, or what it takes is in config's values or in ownValues.
-var freeText = strings.Fields(`columns loss-weights targets layers system prompt
-	notify eval.pattern bench.type bench.level compare.output`)
+var freeText = strings.Fields(`columns loss-weights targets train layers system prompt
+	notify convert.base quantize.tensor-type quantize.split-size eval.pattern bench.type bench.level compare.output`)
 
 func TestOptionsOfTextComplete(t *testing.T) {
 	for _, c := range commands() {

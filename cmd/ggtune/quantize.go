@@ -20,7 +20,7 @@ import (
 func quantizeCommand() *cli.Command {
 	var types []string
 	for _, m := range mix.All() {
-		types = append(types, fmt.Sprintf("  %-9s %s", m.Name, m.About))
+		types = append(types, fmt.Sprintf("  %-9s  %s", m.Name, m.About))
 	}
 	return &cli.Command{
 		Name:      "quantize",
