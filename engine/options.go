@@ -1,5 +1,7 @@
 package engine
 
+import "github.com/ggtune/ggtune/engine/arch"
+
 // Options of one forward pass.
 type Options struct {
 	// Want lists what is asked for; none means LogP. A pass that wants nothing of the output head has none.
@@ -14,6 +16,9 @@ type Options struct {
 	Train Choice
 	// Dropout drops inputs of what stands beside weights, at the sets' rates; evaluation leaves it off.
 	Dropout bool
+	// Inputs, unless nil, is told what each matrix of the layers is multiplied with: x [n_in, tokens], which is valid
+	// during the call. Importance matrices are made of it. A pass that goes back tells nothing.
+	Inputs func(il int, role arch.Role, x []float32) error
 }
 
 func (o *Options) outputs() []*Output {

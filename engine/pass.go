@@ -95,11 +95,14 @@ func (p *pass) plan() error {
 			}
 			q.recompute = used+st.keptBytes > s.cfg.KeepBytes
 		}
+		q.inputs = p.opt.Inputs != nil && !p.opt.Backward
 		if p.layers[il], err = s.stage(il, q, nil); err != nil {
 			return err
 		}
 		p.keptAt[il] = used
-		used += p.layers[il].keptBytes
+		if q.back { // else it is of no use once the layer is done
+			used += p.layers[il].keptBytes
+		}
 	}
 	p.embed, err = s.stage(stageEmbed, at(stageEmbed), nil)
 	return err
@@ -122,8 +125,8 @@ func (p *pass) sizes() sizes {
 			z.work = max(z.work, st.backward.Work())
 		}
 	}
-	for _, st := range p.layers {
-		z.kept += st.keptBytes
+	for il, st := range p.layers {
+		z.kept = max(z.kept, p.keptAt[il]+st.keptBytes)
 	}
 	if p.opt.Backward {
 		z.acts, z.grads = int64(len(p.layers)+1)*row, 2*row
@@ -210,12 +213,36 @@ func (p *pass) forward(ctx context.Context) error {
 		if err := p.runForward(ctx, il, st, p.act(il), p.keptAt[il], p.act(il+1)); err != nil {
 			return err
 		}
+		if err := p.tell(il, st); err != nil {
+			return err
+		}
 	}
 	var y []backend.Place
 	for _, a := range p.want {
 		y = append(y, p.s.mem.outs.at(a.value))
 	}
 	return p.runForward(ctx, stageFinal, p.final, p.act(n), 0, y...)
+}
+
+// tell gives what the matrices of a layer were multiplied with to whoever asked for it.
+func (p *pass) tell(il int, st *stage) error {
+	var x []float32
+	for _, in := range st.seen {
+		at := p.act(il)
+		if slices.Contains(st.kept, in.x) {
+			at = p.keptPlace(st, in.x, p.keptAt[il])
+		}
+		n := st.forward.Graph().Value(in.x).Shape.Elements()
+		if x = slices.Grow(x[:0], int(n))[:n]; n > 0 {
+			if err := p.s.backend.Download(backend.BytesOf(x), at); err != nil {
+				return err
+			}
+		}
+		if err := p.opt.Inputs(il, in.role, x); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (p *pass) backward(ctx context.Context, grad Outputs, ready func(*Param) error) error {

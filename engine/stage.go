@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/ggtune/ggtune/engine/arch"
 	"github.com/ggtune/ggtune/engine/backend"
@@ -15,6 +16,13 @@ type stage struct {
 	keptAt    []int64         // offset of each kept value in the area of kept values
 	kept      []graph.ID
 	keptBytes int64 // bytes
+	seen      []seen
+}
+
+// A seen is what a matrix is multiplied with, a kept value or the stage's input.
+type seen struct {
+	role arch.Role
+	x    graph.ID
 }
 
 // The stages that are no layer.
@@ -30,6 +38,7 @@ type shape struct {
 	dropout, back    bool
 	recompute        bool // keep nothing of a layer but its input
 	inputGrad        bool // the gradient of the stage's input is wanted
+	inputs           bool // what matrices are multiplied with is kept
 }
 
 type stageKey struct {
@@ -123,7 +132,10 @@ func (s *Session) builder(il int, sh shape) *arch.Builder {
 }
 
 func (s *Session) buildStage(il int, sh shape, w want) (*stage, error) {
-	b := s.builder(il, sh)
+	b, st := s.builder(il, sh), &stage{}
+	if sh.inputs {
+		b.Seen = func(role arch.Role, x graph.ID) { st.seen = append(st.seen, seen{role, x}) }
+	}
 	x, layer := graph.None, s.layer(il)
 	switch il {
 	case stageEmbed:
@@ -137,7 +149,11 @@ func (s *Session) buildStage(il int, sh shape, w want) (*stage, error) {
 		x = b.Input()
 		b.G.Output(layer.Build(b, x))
 	}
-	st := &stage{}
+	for _, in := range st.seen {
+		if in.x != x && !slices.Contains(st.kept, in.x) {
+			st.kept = append(st.kept, in.x)
+		}
+	}
 	if err := s.differentiate(st, b.G, x, il, sh); err != nil {
 		return nil, err
 	}

@@ -36,6 +36,9 @@ type Builder struct {
 	// Sets are applied in their order: each changes what those before it make of a layer.
 	Sets []Set
 
+	// Seen, unless nil, is told what each role's weight is multiplied with.
+	Seen func(role Role, x graph.ID)
+
 	streams int64 // masks of dropout so far
 }
 
@@ -96,6 +99,9 @@ func (b *Builder) linear(n int, role Role, x, acc graph.ID) graph.ID {
 			return b.unfit(role, use)
 		}
 		return d.Apply(b.site(use, role, x, acc, func(acc graph.ID) graph.ID { return b.linear(n, role, x, acc) }))
+	}
+	if b.Seen != nil {
+		b.Seen(role, x)
 	}
 	return b.G.Linear(b.Weight(role, ".weight"), x, b.Weight(role, ".bias"), acc, 1)
 }

@@ -67,6 +67,7 @@ int run(const char * path, const int32_t * tokens, int32_t n, gt_sums * sums, gt
     cp.n_batch = cp.n_ubatch       = (uint32_t)n;
     cp.n_threads = cp.n_threads_batch = 1;
     cp.flash_attn_type             = LLAMA_FLASH_ATTN_TYPE_DISABLED;
+    cp.type_k = cp.type_v          = GGML_TYPE_F32;
     cp.cb_eval                     = collect;
     cp.cb_eval_user_data           = sums;
     struct llama_context * ctx     = llama_init_from_model(model, cp);
