@@ -25,6 +25,8 @@ type Plan struct {
 	// FileType is written as general.file_type; nil leaves the file's own.
 	FileType *uint32
 	Changes  []Change // one for each tensor of the file, in its order
+	// Unweighted are the roles that are quantized without weights, though there is an importance matrix for others.
+	Unweighted []string
 
 	file       *gguf.File
 	importance Importance
@@ -129,7 +131,26 @@ func (m Importance) check(f *gguf.File) error {
 			return fmt.Errorf("the importance matrix's element %d for %q is %v; make it anew", i, name, m[name][i])
 		}
 	}
-	return nil
+	return m.checkLayers(f)
+}
+
+// checkLayers refuses a matrix that knows some layers and not others: it is of a model with fewer.
+func (m Importance) checkLayers(f *gguf.File) error {
+	layers, known := map[int]bool{}, map[int]bool{}
+	for i := range f.Tensors {
+		name := f.Tensors[i].Name
+		if layer := mix.Layer(name); layer >= 0 && len(f.Tensors[i].Shape) > 1 {
+			layers[layer] = true
+			if m[name] != nil {
+				known[layer] = true
+			}
+		}
+	}
+	if len(known) == 0 || len(known) == len(layers) {
+		return nil
+	}
+	return fmt.Errorf("the importance matrix has entries for %d of the %d layers of %s; it is of another model",
+		len(known), len(layers), f.Path())
 }
 
 // NewPlan decides the type of every tensor of a model. A quantized tensor that would have to change its type is refused
@@ -168,6 +189,10 @@ func NewPlan(f *gguf.File, c Choice) (Plan, error) {
 		if err := c.allows(f, place, &p.Changes[i]); err != nil {
 			return p, err
 		}
+		if to := p.Changes[i].To; c.Importance != nil && c.Importance[t.Name] == nil && to != t.Type &&
+			to.IsQuantized() && !slices.Contains(p.Unweighted, place.Role) {
+			p.Unweighted = append(p.Unweighted, place.Role)
+		}
 	}
 	return p, nil
 }
@@ -198,8 +223,9 @@ func (c Choice) allows(f *gguf.File, place mix.Place, ch *Change) error {
 			"allow it with --allow-requantize: what was lost is lost, and more will be", f.Path(), ch.Tensor.Name,
 			ch.Tensor.Type, ErrRequantize)
 	case c.Importance[ch.Tensor.Name] == nil && c.Mix.NeedsImportance(place, ch.To):
-		return fmt.Errorf("%s: tensor %q: storage type %s %w, and there is none for it; choose another type, such as "+
-			"q2_k or iq3_s", f.Path(), ch.Tensor.Name, ch.To, ErrImportance)
+		return fmt.Errorf("%s: tensor %q: storage type %s %w, and there is none for it; give one with --imatrix "+
+			"(ggtune imatrix makes it), or choose another type, such as q2_k or iq3_s", f.Path(), ch.Tensor.Name,
+			ch.To, ErrImportance)
 	}
 	return nil
 }

@@ -244,7 +244,8 @@ func TestTypesByRole(t *testing.T) {
 func TestImportance(t *testing.T) {
 	var w gguf.Writer
 	w.SetString("general.architecture", "llama")
-	for _, name := range []string{"token_embd.weight", "blk.0.attn_q.weight", "blk.0.ffn_up.weight"} {
+	for _, name := range []string{"token_embd.weight", "blk.0.attn_q.weight", "blk.0.ffn_up.weight",
+		"blk.1.ffn_up.weight"} {
 		if err := w.AddFloats(name, []int64{256, 2}, make([]float32, 512)); err != nil {
 			t.Fatal(err)
 		}
@@ -269,10 +270,14 @@ func TestImportance(t *testing.T) {
 		want   string
 	}{
 		{"none", nil, `"blk.0.attn_q.weight": storage type iq2_xs needs an importance matrix, and there is none`},
-		{"one for some", Importance{"blk.0.attn_q.weight": ones}, `"blk.0.ffn_up.weight": storage type iq2_xs needs`},
-		{"for all", Importance{"blk.0.attn_q.weight": ones, "blk.0.ffn_up.weight": ones}, ""},
-		{"of a deeper model", Importance{"blk.1.attn_q.weight": ones},
-			`an entry for "blk.1.attn_q.weight", which ` + path + ` does not have; it is of another model`},
+		{"one for some", Importance{"blk.0.attn_q.weight": ones, "blk.1.ffn_up.weight": ones},
+			`"blk.0.ffn_up.weight": storage type iq2_xs needs`},
+		{"for all but the table, whose type is another", Importance{"blk.0.attn_q.weight": ones,
+			"blk.0.ffn_up.weight": ones, "blk.1.ffn_up.weight": ones}, ""},
+		{"of a model with fewer layers", Importance{"blk.0.attn_q.weight": ones, "blk.0.ffn_up.weight": ones},
+			"entries for 1 of the 2 layers of " + path + "; it is of another model"},
+		{"of a deeper model", Importance{"blk.2.attn_q.weight": ones},
+			`an entry for "blk.2.attn_q.weight", which ` + path + ` does not have; it is of another model`},
 		{"of a wider model", Importance{"blk.0.attn_q.weight": append(ones, 1)},
 			`257 elements for "blk.0.attn_q.weight", which takes 256`},
 		{"damaged", Importance{"blk.0.attn_q.weight": bad}, "element 0 for"},

@@ -14,6 +14,7 @@ import (
 	"github.com/ggtune/ggtune/finetune/report"
 	"github.com/ggtune/ggtune/internal/count"
 	"github.com/ggtune/ggtune/quant"
+	"github.com/ggtune/ggtune/quant/imatrix"
 	"github.com/ggtune/ggtune/quant/mix"
 )
 
@@ -35,6 +36,8 @@ func quantizeCommand() *cli.Command {
 			&cli.StringSliceFlag{Name: "tensor-type",
 				Usage: "another storage type for tensors of a role: `ROLE=TYPE`, such as attn_v=q6_K; may be " +
 					"given again"},
+			&cli.StringFlag{Name: "imatrix", Usage: "round with more care where it matters, by the importance matrix " +
+				"in `FILE` (ggtune imatrix, llama-imatrix)"},
 			&cli.BoolFlag{Name: "allow-requantize",
 				Usage: "read weights that are quantized already, which loses more than quantizing once"},
 			&cli.StringFlag{Name: "split-size",
@@ -92,6 +95,13 @@ func quantizeAction(c *cli.Context) error {
 		return err
 	}
 	defer f.Close()
+	if path := c.String("imatrix"); path != "" {
+		m, err := imatrix.Read(path)
+		if err != nil {
+			return err
+		}
+		choice.Importance = m.Weights()
+	}
 	plan, err := quant.NewPlan(f, choice)
 	if err != nil {
 		return err
@@ -216,6 +226,10 @@ func printQuantized(c *cli.Context, r quantizeResult, p *quant.Plan) error {
 	}
 	if r.Loss != nil && r.Changed > 0 {
 		fmt.Fprintf(w, "rounding changed the weights by %.3g %% (root mean square)\n", 100**r.Loss)
+	}
+	if len(p.Unweighted) > 0 {
+		fmt.Fprintf(w, "the importance matrix has no entries for %s: rounded without\n",
+			strings.Join(p.Unweighted, ", "))
 	}
 	if r.Requantized > 0 {
 		fmt.Fprintf(w, "quantized already, and rounded once more: %s; what the first rounding took is not in these "+

@@ -97,7 +97,7 @@ func scriptOneMessage(ts *testscript.TestScript, neg bool, args []string) {
 // scriptModel: `model FILE ARCH TYPE [chatml] [notokenizer]` writes a tiny generated model.
 func scriptModel(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 3 {
-		ts.Fatalf("usage: model FILE ARCH TYPE [chatml] [notokenizer]")
+		ts.Fatalf("usage: model FILE ARCH TYPE [chatml] [notokenizer] [wide]")
 	}
 	typ, err := gguf.ParseType(args[2])
 	ts.Check(err)
@@ -106,6 +106,8 @@ func scriptModel(ts *testscript.TestScript, neg bool, args []string) {
 		switch feature {
 		case "chatml":
 			spec.ChatTemplate, spec.Tokenizer = synth.ChatML, synth.Qwen2
+		case "wide": // rows for blocks of 256
+			spec.Embd, spec.FF = 256, 512
 		case "notokenizer":
 			spec.Tokenizer = synth.NoTokenizer
 		default:

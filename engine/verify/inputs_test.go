@@ -65,7 +65,7 @@ func TestInputsAsLlamaCpp(t *testing.T) {
 			typ   gguf.Type
 			exact bool
 			// Of the relative difference of a sum of squares, root mean square over a matrix: measured at most 3e-4
-			// (gpt2, whose GELU llama.cpp reads from a table of f16), and with activations of 8 bits on both sides 0.02.
+			// (gpt2, whose GELU llama.cpp reads from a table of f16), and 0.02 where both round activations to 8 bits.
 			limit float64
 		}{{gguf.F32, true, 1e-3}, {gguf.Q8_0, false, 0.05}} {
 			t.Run(name+" "+tc.typ.String(), func(t *testing.T) {

@@ -64,7 +64,7 @@ func (o *oldReader) entry(i int64) (e Entry, err error) {
 	if err != nil {
 		return e, err
 	}
-	e.Sums, e.Counts = decode(b), []float32{float32(max(calls, 1))} // as llama.cpp does: without calls they are as they are
+	e.Sums, e.Counts = decode(b), []float32{float32(max(calls, 1))} // without calls they are as they are
 	return e, nil
 }
 
@@ -76,8 +76,8 @@ func readOld(r io.Reader, size int64) (*Matrix, error) {
 	}
 	const least = 13 // bytes of an entry with a name of one letter and no values
 	if n < 1 || n > o.left/least {
-		return nil, fmt.Errorf("%w: it says that it has %d entries, in %d bytes; it is damaged, or another kind of file",
-			ErrFormat, n, o.left)
+		return nil, fmt.Errorf("%w: it says that it has %d entries, in %d bytes; it is damaged, or another "+
+			"kind of file", ErrFormat, n, o.left)
 	}
 	m := &Matrix{}
 	for i := range n {

@@ -189,6 +189,12 @@ func Role(tensor string) string {
 	return role
 }
 
+// Layer is a tensor's layer, by its name; -1 outside the layers.
+func Layer(tensor string) int {
+	_, layer := split(tensor)
+	return layer
+}
+
 // split reads a tensor's name: "blk.3.attn_v.weight" is attn_v of layer 3.
 func split(name string) (role string, layer int) {
 	layer = -1

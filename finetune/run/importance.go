@@ -1,0 +1,128 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+
+	"github.com/ggtune/ggtune/engine"
+	"github.com/ggtune/ggtune/engine/arch"
+	"github.com/ggtune/ggtune/finetune/config"
+	"github.com/ggtune/ggtune/finetune/corpus"
+	"github.com/ggtune/ggtune/finetune/eval"
+	"github.com/ggtune/ggtune/finetune/report"
+	"github.com/ggtune/ggtune/quant/imatrix"
+)
+
+// Importance gathers the importance matrix of a model over cfg.Data, all of it: how large what each matrix of the
+// layers is multiplied with is, element by element, at every token. The evaluation is that of the same passes. Of cfg
+// only what Options marks as Eval is used.
+func Importance(ctx context.Context, cfg config.Config, rep report.Reporter) (_ *imatrix.Matrix, _ Evaluation,
+	err error) {
+	m, err := openMeasured(ctx, &cfg, "", nil, rep)
+	if err != nil {
+		return nil, Evaluation{}, err
+	}
+	defer func() { err = errors.Join(err, m.model.Close()) }()
+	how, err := cfg.Loss()
+	if err != nil {
+		return nil, Evaluation{}, err
+	}
+	text, err := corpus.Open(&cfg, m.model, how)
+	if err != nil {
+		return nil, Evaluation{}, err
+	}
+	defer func() { err = errors.Join(err, text.Close()) }()
+	text.AnyKind = true
+	held, err := text.ReadHeld(ctx)
+	if err != nil {
+		return nil, Evaluation{}, err
+	}
+	m.notes(held.Notes)
+	sess, err := engine.NewSession(m.model, m.session)
+	if err != nil {
+		return nil, Evaluation{}, err
+	}
+	defer func() { err = errors.Join(err, sess.Close()) }()
+	sums, total := squares{}, held.HeldRows.Rows()
+	res, err := eval.Run(ctx, listening{sess, sums}, held.HeldRows, how, eval.Options{Progress: func(n int) {
+		rep.Report(report.Progress{What: "gather", Done: n, Total: total})
+	}})
+	if err != nil {
+		return nil, Evaluation{}, err
+	}
+	out, err := sums.matrix()
+	if err != nil {
+		return nil, Evaluation{}, fmt.Errorf("%s: %w", cfg.Model, err)
+	}
+	for _, path := range cfg.Data {
+		out.Datasets = append(out.Datasets, filepath.Base(path))
+	}
+	out.Chunks, out.ChunkSize = (res.Tokens+cfg.SeqLen-1)/cfg.SeqLen, cfg.SeqLen
+	return out, Evaluation{Loss: res.Loss, Perplexity: res.Perplexity(), Tokens: res.Tokens, Counted: res.Counted,
+		Rows: total, Method: how.Name, Unit: how.Unit, Model: cfg.Model, Data: held.Held.Counts}, nil
+}
+
+// A listening engine adds what its passes tell to sums.
+type listening struct {
+	eval.Engine
+	sums squares
+}
+
+func (l listening) Forward(ctx context.Context, b *engine.Batch, o engine.Options) (engine.Outputs, error) {
+	tokens := 0
+	for _, r := range b.Rows {
+		tokens += len(r.Tokens)
+	}
+	o.Inputs = func(il int, role arch.Role, x []float32) error {
+		l.sums.add(arch.TensorName(role, ".weight", il), x, tokens)
+		return nil
+	}
+	return l.Engine.Forward(ctx, b, o)
+}
+
+// squares are sums of squares by tensor and element of its rows, in float64: over millions of tokens f32 would stop
+// growing.
+type squares map[string]*square
+
+type square struct {
+	sums  []float64
+	count int
+}
+
+// add takes in vectors that a tensor is multiplied with.
+func (s squares) add(tensor string, x []float32, vectors int) {
+	row := len(x) / vectors
+	sq := s[tensor]
+	if sq == nil {
+		sq = &square{sums: make([]float64, row)}
+		s[tensor] = sq
+	}
+	sq.count += vectors
+	for len(x) > 0 {
+		for i, v := range x[:row] {
+			sq.sums[i] += float64(v) * float64(v)
+		}
+		x = x[row:]
+	}
+}
+
+// matrix is the importance matrix. Sums that are no finite numbers are those of a broken model.
+func (s squares) matrix() (*imatrix.Matrix, error) {
+	m := &imatrix.Matrix{}
+	for _, name := range slices.Sorted(maps.Keys(s)) {
+		e := imatrix.Entry{Tensor: name, Sums: make([]float32, len(s[name].sums)),
+			Counts: []float32{float32(s[name].count)}}
+		for i, x := range s[name].sums {
+			if e.Sums[i] = float32(x); e.Sums[i]-e.Sums[i] != 0 {
+				return nil, fmt.Errorf("what tensor %q is multiplied with is no finite number; look at the model with "+
+					"ggtune check", name)
+			}
+		}
+		m.Entries = append(m.Entries, e)
+	}
+	return m, nil
+}
