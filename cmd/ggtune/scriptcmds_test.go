@@ -25,6 +25,7 @@ var scriptCommands = map[string]func(*testscript.TestScript, bool, []string){
 	"long":     scriptLong,
 	"repeat":   scriptRepeat,
 	"model":    scriptModel,
+	"folder":   scriptFolder,
 	"rewrite":  scriptRewrite,
 	"truncate": scriptTruncate,
 	"invalid":  scriptInvalid,
@@ -115,6 +116,14 @@ func scriptModel(ts *testscript.TestScript, neg bool, args []string) {
 		}
 	}
 	ts.Check(spec.WriteFile(context.Background(), ts.MkAbs(args[0])))
+}
+
+// scriptFolder: `folder DIR CASE` copies a recorded folder of Hugging Face's.
+func scriptFolder(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: folder DIR CASE")
+	}
+	ts.Check(os.CopyFS(ts.MkAbs(args[0]), os.DirFS("../../finetune/convert/testdata/hub/"+args[1])))
 }
 
 // scriptLong: `long FILE WORDS` writes a text of that many words.

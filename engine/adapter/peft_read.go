@@ -152,7 +152,7 @@ func (l *peftLoader) pair(p arch.Part, il int) error {
 	if pair.Flipped {
 		pair.A = transposed(pair.A, [2]int64{pair.AShape[1], rank})
 	}
-	pair.B = paired(pair.B, p.PairedHeads, rank)
+	pair.B = arch.Paired(pair.B, p.PairedHeads, rank)
 	l.out.Pairs = append(l.out.Pairs, pair)
 	l.alphas = append(l.alphas, l.config.alpha(module, rank))
 	return nil
@@ -253,34 +253,4 @@ func (l *peftLoader) info() {
 		l.out.Notes = append(l.out.Notes, fmt.Sprintf("left out, for the base has it: %s",
 			strings.Join(l.copies, ", ")))
 	}
-}
-
-// paired puts the rows of heads, of which transformers has all first halves of the rotated pairs before the second
-// ones, into GGUF's order: one pair behind the other. row is a row's length; with no heads x stays as it is.
-func paired(x []float32, heads int, row int64) []float32 { return reorder(x, heads, row, true) }
-
-// unpaired is paired backwards.
-func unpaired(x []float32, heads int, row int64) []float32 { return reorder(x, heads, row, false) }
-
-func reorder(x []float32, heads int, row int64, pair bool) []float32 {
-	if heads == 0 {
-		return x
-	}
-	out := make([]float32, len(x))
-	head := int64(len(x)) / int64(heads)
-	half := head / row / 2
-	for h := range int64(heads) {
-		from, to := x[h*head:(h+1)*head], out[h*head:(h+1)*head]
-		for i := range half {
-			for j := range int64(2) {
-				halves, pairs := (j*half+i)*row, (2*i+j)*row
-				if pair {
-					copy(to[pairs:pairs+row], from[halves:halves+row])
-				} else {
-					copy(to[halves:halves+row], from[pairs:pairs+row])
-				}
-			}
-		}
-	}
-	return out
 }

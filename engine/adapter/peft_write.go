@@ -72,7 +72,7 @@ func (a *Adapter) peftWriter(net *arch.Net) (*safetensors.Writer, error) {
 		module := peftPrefix + hub.Module(part, p.Layer)
 		one := []half{
 			{module + peftA, []int64{p.Rank, p.AShape[0]}, p.A},
-			{module + peftB, []int64{p.BShape[1], p.Rank}, unpaired(p.B, part.PairedHeads, p.Rank)},
+			{module + peftB, []int64{p.BShape[1], p.Rank}, arch.Unpaired(p.B, part.PairedHeads, p.Rank)},
 		}
 		if p.Flipped {
 			one[0] = half{module + peftEmbdA, []int64{p.Rank, p.AShape[1]}, transposed(p.A, p.AShape)}

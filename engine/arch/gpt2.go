@@ -8,12 +8,24 @@ var GPT2 = register(Arch{
 	Name:    "gpt2",
 	Example: Example{Tokenizer: "gpt-2", Tied: true, AllHeads: true, Rounded: true},
 	Read:    readGPT2,
-	Hub: Hub{ModelType: "gpt2", Class: "GPT2LMHeadModel", Layers: "transformer.h", Conv1D: true,
+	Hub: Hub{ModelType: "gpt2", Class: "GPT2LMHeadModel", Layers: "transformer.h", Conv1D: true, Tied: true,
 		Modules: map[Role]string{
 			TokenEmbd: "transformer.wte", PositionEmbd: "transformer.wpe", OutputNorm: "transformer.ln_f",
 			Output: "lm_head", AttnNorm: "ln_1", AttnQKV: "attn.c_attn", AttnOutput: "attn.c_proj", FFNNorm: "ln_2",
 			FFNUp: "mlp.c_fc", FFNDown: "mlp.c_proj",
-		}},
+		},
+		Settings: []HubSetting{
+			{Key: "block_count", Names: []string{"n_layer"}},
+			{Key: "context_length", Names: []string{"n_positions", "n_ctx"}},
+			{Key: "embedding_length", Names: []string{"n_embd"}},
+			{Key: "feed_forward_length", Names: []string{"n_inner"}, Missing: HubFourWide},
+			{Key: "attention.head_count", Names: []string{"n_head"}},
+			{Key: "attention.layer_norm_epsilon", Names: []string{"layer_norm_epsilon"}, Float: true, Missing: 1e-5},
+			{Key: HubFileType},
+		},
+		Must: map[string][]any{"activation_function": {"gelu_new"}, "scale_attn_weights": {true},
+			"scale_attn_by_inverse_layer_idx": {false}, "add_cross_attention": {false}},
+	},
 })
 
 func readGPT2(f Metadata) (*Net, error) {

@@ -13,6 +13,22 @@ type Hub struct {
 	Modules map[Role]string
 	// Conv1D says that the layers' matrices lie as [n_in, n_out] (transformers' Conv1D); PEFT calls it fan_in_fan_out.
 	Conv1D bool
+	// Tied says that the output head is the token embedding where config.json does not say (tie_word_embeddings).
+	Tied bool
+	// Settings are those of config.json that become metadata, in the order in which llama.cpp's converter writes them.
+	Settings []HubSetting
+	// Must are settings that the graphs know in one way only, with what they may be, beside absent or null.
+	Must map[string][]any
+}
+
+// A HubSetting is one of config.json that becomes metadata.
+type HubSetting struct {
+	Key     string   // below the architecture's name
+	Names   []string // in config.json; the first that is there counts
+	Float   bool     // a number of f32, else a u32
+	Missing any      // a number, HubPerHead or HubFourWide; nil: it must be there
+	// Optional says that the key is not written where no name is there.
+	Optional bool
 }
 
 // Module gives the name of the module whose weight or bias p is, in layer il or, below 0, outside the layers; "" if it
@@ -42,4 +58,66 @@ func decoderModules() map[Role]string {
 		AttnQNorm: "self_attn.q_norm", AttnKNorm: "self_attn.k_norm", AttnOutput: "self_attn.o_proj",
 		FFNNorm: "post_attention_layernorm", FFNGate: "mlp.gate_proj", FFNUp: "mlp.up_proj", FFNDown: "mlp.down_proj",
 	}
+}
+
+// HubRope is the key at whose place stand rope_theta and how positions are stretched: settings of several forms.
+const HubRope = "rope"
+
+// HubFileType is the key at whose place stands general.file_type.
+const HubFileType = "file_type"
+
+// What a setting is where it is missing, if no number.
+const (
+	HubPerHead  = "hidden_size/num_attention_heads" // as transformers has it
+	HubFourWide = "4*n_embd"
+)
+
+// decoderSettings are those of llama, and of what came after it.
+func decoderSettings(more ...HubSetting) []HubSetting {
+	out := []HubSetting{
+		{Key: "block_count", Names: []string{"num_hidden_layers"}},
+		{Key: "context_length", Names: []string{"max_position_embeddings"}},
+		{Key: "embedding_length", Names: []string{"hidden_size"}},
+		{Key: "feed_forward_length", Names: []string{"intermediate_size"}},
+		{Key: "attention.head_count", Names: []string{"num_attention_heads"}},
+		{Key: "attention.head_count_kv", Names: []string{"num_key_value_heads", "num_attention_heads"}},
+		{Key: HubRope},
+		{Key: "attention.layer_norm_rms_epsilon", Names: []string{"rms_norm_eps"}, Float: true},
+	}
+	return append(out, more...)
+}
+
+// decoderMust are what readDecoder's graphs know.
+func decoderMust() map[string][]any {
+	return map[string][]any{"hidden_act": {"silu"}, "use_sliding_window": {false}, "partial_rotary_factor": {1.0}}
+}
+
+// Paired puts the rows of heads, of which transformers has all first halves of the rotated pairs before the second
+// ones, into GGUF's order: one pair behind the other. row is a row's length; with no heads x stays as it is.
+func Paired(x []float32, heads int, row int64) []float32 { return reorder(x, heads, row, true) }
+
+// Unpaired is Paired backwards.
+func Unpaired(x []float32, heads int, row int64) []float32 { return reorder(x, heads, row, false) }
+
+func reorder(x []float32, heads int, row int64, pair bool) []float32 {
+	if heads == 0 {
+		return x
+	}
+	out := make([]float32, len(x))
+	head := int64(len(x)) / int64(heads)
+	half := head / row / 2
+	for h := range int64(heads) {
+		from, to := x[h*head:(h+1)*head], out[h*head:(h+1)*head]
+		for i := range half {
+			for j := range int64(2) {
+				halves, pairs := (j*half+i)*row, (2*i+j)*row
+				if pair {
+					copy(to[pairs:pairs+row], from[halves:halves+row])
+				} else {
+					copy(to[halves:halves+row], from[pairs:pairs+row])
+				}
+			}
+		}
+	}
+	return out
 }

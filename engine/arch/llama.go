@@ -9,7 +9,14 @@ var Llama = register(Arch{
 	Read: func(f Metadata) (*Net, error) {
 		return readDecoder(f, false, func(l decoder) Layer { return llamaLayer{l} })
 	},
-	Hub: Hub{ModelType: "llama", Class: "LlamaForCausalLM", Layers: "model.layers", Modules: decoderModules()},
+	Hub: Hub{ModelType: "llama", Class: "LlamaForCausalLM", Layers: "model.layers", Modules: decoderModules(),
+		Settings: decoderSettings(
+			HubSetting{Key: "attention.key_length", Names: []string{"head_dim"}, Missing: HubPerHead},
+			HubSetting{Key: "attention.value_length", Names: []string{"head_dim"}, Missing: HubPerHead},
+			HubSetting{Key: HubFileType},
+			HubSetting{Key: "vocab_size", Names: []string{"vocab_size"}},
+			HubSetting{Key: "rope.dimension_count", Names: []string{"head_dim"}, Missing: HubPerHead}),
+		Must: decoderMust()},
 })
 
 // A llamaLayer may have a bias beside each of its matrices.

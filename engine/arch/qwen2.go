@@ -8,7 +8,12 @@ var Qwen2 = register(Arch{
 	Read: func(f Metadata) (*Net, error) {
 		return readDecoder(f, true, func(l decoder) Layer { return qwen2Layer{l} })
 	},
-	Hub: Hub{ModelType: "qwen2", Class: "Qwen2ForCausalLM", Layers: "model.layers", Modules: decoderModules()},
+	Hub: Hub{ModelType: "qwen2", Class: "Qwen2ForCausalLM", Layers: "model.layers", Modules: decoderModules(),
+		Settings: decoderSettings(
+			HubSetting{Key: "attention.key_length", Names: []string{"head_dim"}, Optional: true},
+			HubSetting{Key: "attention.value_length", Names: []string{"head_dim"}, Optional: true},
+			HubSetting{Key: HubFileType}),
+		Must: decoderMust()},
 })
 
 type qwen2Layer struct{ decoder }

@@ -11,5 +11,10 @@ var Qwen3 = register(Arch{
 			return l
 		})
 	},
-	Hub: Hub{ModelType: "qwen3", Class: "Qwen3ForCausalLM", Layers: "model.layers", Modules: decoderModules()},
+	Hub: Hub{ModelType: "qwen3", Class: "Qwen3ForCausalLM", Layers: "model.layers", Modules: decoderModules(),
+		Settings: decoderSettings(
+			HubSetting{Key: "attention.key_length", Names: []string{"head_dim"}, Missing: 128},
+			HubSetting{Key: "attention.value_length", Names: []string{"head_dim"}, Missing: 128},
+			HubSetting{Key: HubFileType}),
+		Must: decoderMust()},
 })

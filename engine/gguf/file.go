@@ -166,8 +166,11 @@ func mapPart(path string, file *os.File) (*part, *header, error) {
 	return &part{path: path, f: file, st: st, m: m}, h, nil
 }
 
-// exampleIn names a GGUF file in a directory: of a run's, its adapter or model.
+// exampleIn names a GGUF file in a directory: of a run's, its adapter or model; or says how it becomes one.
 func exampleIn(dir string) string {
+	if _, err := os.Stat(filepath.Join(dir, "config.json")); err == nil {
+		return fmt.Sprintf("; a folder of Hugging Face's becomes one by ggtune convert %s -o model.gguf", dir)
+	}
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return ""

@@ -31,7 +31,7 @@ func sniff(b []byte) string {
 	}
 	// safetensors: the length of a JSON header in 8 bytes, then the header.
 	if len(b) > 9 && binary.LittleEndian.Uint64(b) < 1<<32 && b[8] == '{' {
-		return "a safetensors file; convert the model to GGUF with llama.cpp's convert_hf_to_gguf.py"
+		return "a safetensors file; its folder becomes a GGUF file by ggtune convert FOLDER -o model.gguf"
 	}
 	head := bytes.ToLower(bytes.TrimLeft(b[:min(len(b), 256)], "\xef\xbb\xbf \t\r\n"))
 	switch {

@@ -1,0 +1,252 @@
+package hub
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/ggtune/ggtune/engine/gguf"
+	"github.com/ggtune/ggtune/engine/safetensors"
+)
+
+const recorded = "../../finetune/convert/testdata/hub/"
+
+// copied is a copy of a recorded folder that may be changed.
+func copied(t testing.TB, name string) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), name)
+	if err := os.CopyFS(dir, os.DirFS(recorded+name)); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// edit changes a JSON file of a folder.
+func edit(t testing.TB, path string, change func(m map[string]any)) {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var m map[string]any
+	if err := json.Unmarshal(b, &m); err != nil {
+		t.Fatal(err)
+	}
+	change(m)
+	if b, err = json.Marshal(m); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, b, 0o666); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// rename writes a folder's weights under other names; "" leaves one out.
+func rename(t testing.TB, dir string, name func(string) string) {
+	t.Helper()
+	path := filepath.Join(dir, modelFile)
+	f, err := safetensors.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	w := &safetensors.Writer{}
+	for i := range f.Tensors {
+		ti := &f.Tensors[i]
+		if name(ti.Name) == "" {
+			continue
+		}
+		if err := w.Add(name(ti.Name), ti.DType, ti.Shape, func(dst io.Writer) error {
+			_, err := io.Copy(dst, f.Reader(ti))
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var b bytes.Buffer
+	if err := w.Write(context.Background(), &b); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, b.Bytes(), 0o666); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// convert gives the bytes of the GGUF file.
+func convert(dir string, typ gguf.Type) ([]byte, error) {
+	f, err := Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	w, err := f.Writer(typ)
+	if err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	_, err = w.Write(context.Background(), &b)
+	return b.Bytes(), err
+}
+
+// TestRefuses: what the graphs or GGUF lack, and folders that do not fit together, are refused and named.
+func TestRefuses(t *testing.T) {
+	config := func(key string, v any) func(t *testing.T, dir string) {
+		return func(t *testing.T, dir string) {
+			edit(t, filepath.Join(dir, configFile), func(m map[string]any) { m[key] = v })
+		}
+	}
+	tokenizer := func(key string, v any) func(t *testing.T, dir string) {
+		return func(t *testing.T, dir string) {
+			edit(t, filepath.Join(dir, tokenizerFile), func(m map[string]any) { m[key] = v })
+		}
+	}
+	bpe := func(key string, v any) func(t *testing.T, dir string) {
+		return func(t *testing.T, dir string) {
+			edit(t, filepath.Join(dir, tokenizerFile), func(m map[string]any) { m["model"].(map[string]any)[key] = v })
+		}
+	}
+	object := map[string]any{"a": 1}
+	for name, tt := range map[string]struct {
+		change func(t *testing.T, dir string)
+		want   string
+	}{
+		"another class":     {config("architectures", []string{"MambaForCausalLM"}), "LlamaForCausalLM"},
+		"no class":          {config("architectures", object), "those that can be converted"},
+		"another function":  {config("hidden_act", "gelu"), "hidden_act is gelu"},
+		"a function object": {config("hidden_act", object), "hidden_act is map"},
+		"windows":           {config("use_sliding_window", true), "use_sliding_window is true"},
+		"quantized":         {config("quantization_config", object), "quantization_config"},
+		"a missing size":    {config("hidden_size", nil), "hidden_size is missing"},
+		"a size in words":   {config("hidden_size", "big"), "hidden_size is big"},
+		"half a size":       {config("hidden_size", 32.5), "hidden_size is 32.5"},
+		"a huge size":       {config("num_hidden_layers", 1e9), "block_count"},
+		"other positions":   {config("rope_parameters", map[string]any{"rope_type": "dynamic"}), "rope_type dynamic"},
+		"yarn's own way": {config("rope_parameters", map[string]any{"rope_type": "yarn", "factor": 2,
+			"original_max_position_embeddings": 64, "attention_factor": 2}), "attention_factor is 2"},
+		"odd positions":   {config("rope_parameters", map[string]any{"rope_type": object}), "rope_type map"},
+		"another width":   {config("intermediate_size", 64), "different models"},
+		"fewer tokens":    {config("vocab_size", 10), "the model has 10 tokens"},
+		"more layers":     {config("num_hidden_layers", 3), "model.layers.2.input_layernorm.weight"},
+		"fewer layers":    {config("num_hidden_layers", 1), "have no place in a Qwen2ForCausalLM"},
+		"an EOS too many": {config("bos_token_id", 400), "bos_token_id is 400"},
+		"another model":   {bpe("type", "WordPiece"), `"WordPiece"`},
+		"a suffix":        {bpe("end_of_word_suffix", "</w>"), "suffix"},
+		"three to merge":  {bpe("merges", []string{"a b c"}), `"a b c"`},
+		"a merge of one":  {bpe("merges", [][]string{{"a"}}), "expected two tokens"},
+		"an unknown cut": {tokenizer("pre_tokenizer", map[string]any{"type": "Sequence", "pretokenizers": []any{
+			map[string]any{"type": "Split", "pattern": map[string]any{"Regex": `\d`}, "behavior": "Isolated"},
+			map[string]any{"type": "ByteLevel", "use_regex": false}}}), "not recognised by its definition"},
+		"no bytes":       {tokenizer("pre_tokenizer", nil), "no byte-level pre-tokenizer"},
+		"a normalizer":   {tokenizer("normalizer", map[string]any{"type": "Lowercase"}), `"Lowercase"`},
+		"another ending": {tokenizer("post_processor", map[string]any{"type": "RobertaProcessing"}), "Roberta"},
+		"a strange start": {tokenizer("post_processor", map[string]any{"type": "TemplateProcessing", "single": []any{
+			map[string]any{"SpecialToken": map[string]any{"id": "x"}},
+			map[string]any{"Sequence": map[string]any{"id": "A"}}}}), `puts ["x"] beside a text`},
+		"an empty start": {tokenizer("post_processor", map[string]any{"type": "TemplateProcessing", "single": []any{
+			map[string]any{}, map[string]any{"Sequence": map[string]any{"id": "A"}}}}), "puts [] beside a text"},
+		"an id twice":   {tokenizer("added_tokens", []any{map[string]any{"id": 0, "content": "x"}}), "both have id 0"},
+		"an id below 0": {tokenizer("added_tokens", []any{map[string]any{"id": -1, "content": "x"}}), "id -1"},
+		"a token with blanks": {tokenizer("added_tokens",
+			[]any{map[string]any{"id": 320, "content": "x", "lstrip": true}}), "the blanks beside it"},
+		"a missing tensor": {func(t *testing.T, dir string) {
+			rename(t, dir, func(n string) string { return strings.Replace(n, "model.norm.weight", "", 1) })
+		}, `missing: model.norm.weight`},
+		"an unknown tensor": {func(t *testing.T, dir string) {
+			rename(t, dir, func(n string) string { return strings.Replace(n, "0.self_attn.q_proj", "0.x", 1) })
+		}, `"model.layers.0.x.bias", "model.layers.0.x.weight"`},
+		"pickles": {func(t *testing.T, dir string) {
+			if err := os.Rename(filepath.Join(dir, modelFile), filepath.Join(dir, "pytorch_model.bin")); err != nil {
+				t.Fatal(err)
+			}
+		}, "safe_serialization"},
+		"an index elsewhere": {func(t *testing.T, dir string) {
+			index := `{"weight_map": {"a": "../../etc/passwd"}}`
+			if err := os.WriteFile(filepath.Join(dir, indexFile), []byte(index), 0o666); err != nil {
+				t.Fatal(err)
+			}
+		}, "expected one of the same folder"},
+		"an index of more": {func(t *testing.T, dir string) {
+			index := `{"weight_map": {"a": "model.safetensors"}}`
+			if err := os.WriteFile(filepath.Join(dir, indexFile), []byte(index), 0o666); err != nil {
+				t.Fatal(err)
+			}
+		}, `"a" (model.safetensors)`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := copied(t, "qwen2")
+			tt.change(t, dir)
+			_, err := convert(dir, gguf.BF16)
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got %v, want an error with %q", err, tt.want)
+			}
+		})
+	}
+}
+
+// TestShortNames: GPT-2's published files begin below "transformer", and hold masks.
+func TestShortNames(t *testing.T) {
+	want, err := convert(recorded+"gpt2", gguf.F32)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := copied(t, "gpt2")
+	rename(t, dir, func(n string) string { return strings.TrimPrefix(n, "transformer.") })
+	if got, err := convert(dir, gguf.F32); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("%d bytes (%v), want the same %d", len(got), err, len(want))
+	}
+}
+
+// TestBeyondF16: a number that the type does not hold is refused where it stands.
+func TestBeyondF16(t *testing.T) {
+	dir := copied(t, "gpt2")
+	path := filepath.Join(dir, modelFile)
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	copy(b[len(b)-4:], []byte{0, 0, 0x80, 0x7f}) // +∞, the last number of wte
+	if err := os.WriteFile(path, b, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := convert(dir, gguf.F32); err == nil || !strings.Contains(err.Error(), "is +Inf") {
+		t.Errorf("got %v, want an error of an infinity", err)
+	}
+}
+
+// FuzzTokenizer: no definition panics, and what is accepted encodes and is written.
+func FuzzTokenizer(f *testing.F) {
+	for _, name := range []string{"llama", "llama_spm"} {
+		b, err := os.ReadFile(recorded + name + "/" + tokenizerFile)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
+	f.Add([]byte(`{"model":{"type":"BPE","vocab":{"a":0},"merges":["a a"],"byte_fallback":true},
+		"normalizer":{"type":"Replace","pattern":{"String":" "},"content":"▁"},
+		"added_tokens":[{"id":1,"content":"b"}]}`))
+	dir := f.TempDir()
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if err := os.WriteFile(filepath.Join(dir, tokenizerFile), b, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		tok, err := readTokenizer(dir, &settings{values: map[string]any{"vocab_size": 400.0}})
+		if err != nil {
+			return
+		}
+		if _, err := tok.Encode("a b\n33 é"); err != nil {
+			t.Fatal(err)
+		}
+		var w gguf.Writer
+		if err := tok.Metadata(&w); err == nil {
+			if _, err := w.Write(context.Background(), io.Discard); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}

@@ -1,0 +1,151 @@
+#!/usr/bin/env python3
+"""Makes tiny Hugging Face folders of each architecture, and what llama.cpp's converter makes of them.
+
+    python3 -m venv venv && venv/bin/pip install torch transformers tokenizers gguf
+    venv/bin/python scripts/record_hub.py LLAMA_CPP
+
+LLAMA_CPP is a checkout of llama.cpp, or the one that the source package of llama-cpp-python carries. It writes
+finetune/convert/testdata/hub/CASE/, and CASE.gguf beside it. The vocabularies are learned from a few sentences. The
+converter knows a pre-tokenizer by a hash over the ids of the published vocabulary, which a small one has not: its name is
+given here, and the definition in tokenizer.json is the published one.
+"""
+import json
+import pathlib
+import shutil
+import sys
+
+import tokenizers
+import torch
+from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import (GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM,
+                          Qwen3Config, Qwen3ForCausalLM)
+
+import record_torch
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent / "finetune/convert/testdata/hub"
+TEXT = ["Once upon a time there was a little cow. She lived on a farm, didn't she? Yes: 3 33 333 times!",
+        "The farm's cows said: we'll eat 12345 straws.\n\n\tThen they'd sleep; é, ß and 我想 too.\r\n  \n",
+        "def f(x):\n    return x + 1  # one more\n"] * 3
+GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+QWEN2 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|"
+         r"\s+(?!\S)|\s+")
+LLAMA3 = QWEN2.replace(r"|\p{N}|", r"|\p{N}{1,3}|")
+CHATML = ("{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+          "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}")
+
+
+def byte_level(regex, specials, vocab=320):
+    t = tokenizers.Tokenizer(models.BPE())
+    if regex is None:
+        t.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    else:
+        t.pre_tokenizer = pre_tokenizers.Sequence([
+            pre_tokenizers.Split(Regex(regex), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+    t.decoder, t.post_processor = decoders.ByteLevel(), processors.ByteLevel(trim_offsets=False)
+    t.train_from_iterator(TEXT, trainers.BpeTrainer(vocab_size=vocab, show_progress=False,
+                                                    initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
+    t.add_special_tokens([AddedToken(s, normalized=False) for s in specials])
+    return t
+
+
+def sentencepiece_like():
+    t = tokenizers.Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>", fuse_unk=True))
+    t.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    t.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(),
+                                   decoders.Strip(" ", 1, 0)])
+    specials = ["<unk>", "<s>", "</s>"] + [f"<0x{b:02X}>" for b in range(256)]
+    t.train_from_iterator(TEXT, trainers.BpeTrainer(vocab_size=380, show_progress=False, special_tokens=specials))
+    data = json.loads(t.to_str())
+    data["added_tokens"] = data["added_tokens"][:3]  # bytes are pieces, and no added tokens
+    data["post_processor"] = {"type": "TemplateProcessing", "single": [
+        {"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}], "pair": [
+        {"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}},
+        {"SpecialToken": {"id": "<s>", "type_id": 1}}, {"Sequence": {"id": "B", "type_id": 1}}],
+        "special_tokens": {"<s>": {"id": "<s>", "ids": [1], "tokens": ["<s>"]}}}
+    return tokenizers.Tokenizer.from_str(json.dumps(data))
+
+
+def llama3():
+    t = byte_level(LLAMA3, ["<|begin_of_text|>", "<|end_of_text|>", "<|eot_id|>"])
+    bos = t.token_to_id("<|begin_of_text|>")
+    t.post_processor = processors.Sequence([processors.ByteLevel(trim_offsets=False), processors.TemplateProcessing(
+        single="<|begin_of_text|> $A", pair="<|begin_of_text|> $A <|begin_of_text|> $B",
+        special_tokens=[("<|begin_of_text|>", bos)])])
+    return t
+
+
+def qwen():
+    t = byte_level(QWEN2, ["<|endoftext|>", "<|im_start|>", "<|im_end|>"])
+    t.normalizer = normalizers.NFC()
+    t.add_tokens([AddedToken("<tool_call>", normalized=False)])
+    return t
+
+
+SMALL = dict(hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+             max_position_embeddings=64)
+CASES = {
+    "llama": dict(tokenizer=llama3, pre="llama-bpe", model=LlamaForCausalLM, dtype=torch.float32, outtype="f32", shard="40KB",
+                  config=lambda n: LlamaConfig(vocab_size=n, tie_word_embeddings=False, rope_parameters={
+                      "rope_type": "llama3", "rope_theta": 500000.0, "factor": 32.0, "low_freq_factor": 1.0,
+                      "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}, **SMALL),
+                  special={"bos_token": "<|begin_of_text|>", "eos_token": "<|eot_id|>"}),
+    "llama_spm": dict(tokenizer=sentencepiece_like, pre="", model=LlamaForCausalLM, dtype=torch.bfloat16, outtype="bf16",
+                      config=lambda n: LlamaConfig(vocab_size=n, tie_word_embeddings=True, **SMALL),
+                      special={"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "add_bos_token": True}),
+    "qwen2": dict(tokenizer=qwen, pre="qwen2", model=Qwen2ForCausalLM, dtype=torch.bfloat16, outtype="bf16",
+                  config=lambda n: Qwen2Config(vocab_size=n + 5, tie_word_embeddings=True, rope_parameters={
+                      "rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0,
+                      "original_max_position_embeddings": 64}, **SMALL),
+                  special={"eos_token": "<|im_end|>", "pad_token": "<|endoftext|>", "chat_template": CHATML}),
+    "qwen3": dict(tokenizer=qwen, pre="qwen2", model=Qwen3ForCausalLM, dtype=torch.float16, outtype="f16",
+                  config=lambda n: Qwen3Config(vocab_size=n, tie_word_embeddings=False, head_dim=16, **SMALL),
+                  special={"eos_token": "<|im_end|>", "pad_token": "<|endoftext|>", "chat_template": CHATML}),
+    "gpt2": dict(tokenizer=lambda: byte_level(None, ["<|endoftext|>"]), pre="gpt-2", model=GPT2LMHeadModel,
+                 dtype=torch.float32, outtype="f16",
+                 config=lambda n: GPT2Config(vocab_size=n, n_embd=32, n_layer=2, n_head=4, n_positions=64, n_ctx=64),
+                 special={"bos_token": "<|endoftext|>", "eos_token": "<|endoftext|>", "unk_token": "<|endoftext|>"}),
+}
+
+
+def make(name, case):
+    folder = ROOT / name
+    shutil.rmtree(folder, ignore_errors=True)
+    t = case["tokenizer"]()
+    config = case["config"](t.get_vocab_size())
+    for key in ("bos_token", "eos_token", "pad_token"):
+        token = case["special"].get(key)
+        setattr(config, key + "_id", t.token_to_id(token) if token else None)
+    model = case["model"](config)
+    with torch.no_grad():
+        for n, p in model.named_parameters():
+            p.copy_(record_torch.tensor(n, p.shape, 2, 1.0 if "norm" in n or ".ln_" in n else 0.0))
+    model = model.to(case["dtype"])
+    model.save_pretrained(folder, max_shard_size=case.get("shard", "5GB"))
+    (folder / "generation_config.json").unlink(missing_ok=True)
+    t.save(str(folder / "tokenizer.json"))
+    extra = {"tokenizer_class": "PreTrainedTokenizerFast", **case["special"]}
+    (folder / "tokenizer_config.json").write_text(json.dumps(extra, indent=1) + "\n")
+    return folder
+
+
+def main():
+    llama_cpp = pathlib.Path(sys.argv[1]).resolve()
+    sys.path[:0] = [str(llama_cpp / "gguf-py"), str(llama_cpp)]
+    import conversion
+    import gguf
+    conversion.load_all_models() if hasattr(conversion, "load_all_models") else None
+    types = {"f32": gguf.LlamaFileType.ALL_F32, "f16": gguf.LlamaFileType.MOSTLY_F16,
+             "bf16": gguf.LlamaFileType.MOSTLY_BF16}
+    for name, case in CASES.items():
+        if sys.argv[2:] and name not in sys.argv[2:]:
+            continue
+        folder = make(name, case)
+        cls = conversion.get_model_class(json.loads((folder / "config.json").read_text())["architectures"][0])
+        cls.get_vocab_base_pre = lambda self, tokenizer, pre=case["pre"]: pre
+        with torch.inference_mode():
+            cls(folder, types[case["outtype"]], ROOT / (name + ".gguf"), use_temp_file=False, eager=False).write()
+
+
+if __name__ == "__main__":
+    main()
