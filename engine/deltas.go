@@ -64,7 +64,7 @@ func (s *Session) addDeltas(t *set) error {
 				return err
 			}
 			q := s.addParam(t, &Param{Name: d.Tensor + "." + p.Name, Shape: p.Shape[:2], Group: p.Name,
-				Decay: p.Decay}, r)
+				Decay: p.Decay, Tied: p.Tied}, r)
 			if err := q.Value.Upload(d.Values[i], 0); err != nil {
 				return err
 			}

@@ -20,6 +20,8 @@ type Param struct {
 	Group string
 	// Decay says whether AdamW's weight decay applies (not to norms and biases).
 	Decay bool
+	// Tied is delta.Param's: gradients of so many neighbours are their mean after each backward pass.
+	Tied int64
 }
 
 // Len is the number of trained numbers.

@@ -19,6 +19,8 @@ type conversion struct {
 	loss   *Loss
 	// importance weighs the rows of a matrix of the tensor; nil: there is none
 	importance func(matrix int64) []float32
+	// stored gives bytes that need not be quantized; nil: all must be
+	stored func(at int64, dst []byte) error
 }
 
 // A piece is a few rows of a tensor on their way through a thread.
@@ -117,7 +119,12 @@ func (c *conversion) convert(p *piece) error {
 		row = t.Shape[0]
 	}
 	p.out, p.back = resized(p.out, n), resized(p.back, int64(len(p.in)))
-	if err := ggml.QuantizeTo(to, p.out, p.in, row, c.importance(p.matrix)); err != nil {
+	if c.stored != nil {
+		err = c.stored(p.at, p.out)
+	} else {
+		err = ggml.QuantizeTo(to, p.out, p.in, row, c.importance(p.matrix))
+	}
+	if err != nil {
 		return fmt.Errorf("%s: tensor %q: %w", c.path, t.Name, err)
 	}
 	if err := ggml.DequantizeTo(to, p.back, p.out); err != nil {

@@ -18,6 +18,15 @@ type Rows interface {
 	Read(i int, at int64, dst []float32) error
 }
 
+// Stored are Rows that give some tensors, where their type stays, in that type already: they are not quantized.
+type Stored interface {
+	Rows
+	// Stores says that ReadStored gives tensor i, in the type that it has in the plan's file.
+	Stores(i int) bool
+	// ReadStored is Read of stored bytes, those of whole rows from element at on.
+	ReadStored(i int, at int64, dst []byte) error
+}
+
 // FileRows are a file's own weights, dequantized. The file must stay open.
 func FileRows(f *gguf.File) Rows { return fileRows{f} }
 

@@ -129,6 +129,9 @@ func (p *Plan) writer(ctx context.Context, rows Rows, o Output, losses []Loss) (
 			}, done: count.add, loss: &losses[i], importance: func(matrix int64) []float32 {
 				return p.importance.of(&c.Tensor, matrix)
 			}}
+			if s, ok := rows.(Stored); ok && c.To == c.Tensor.Type && s.Stores(i) {
+				job.stored = func(at int64, dst []byte) error { return s.ReadStored(i, at, dst) }
+			}
 			count.total += c.Tensor.Elements()
 			err = w.Add(c.Tensor.Name, c.To, c.Tensor.Shape, func(dst io.Writer) error {
 				return job.run(ctx, dst, o.Threads)

@@ -152,9 +152,15 @@ func printMerged(c *cli.Context, r merge.Result) error {
 
 // weightsLost says what rounding did to the weights themselves.
 func weightsLost(r merge.Result) string {
-	if r.Rounded == 0 {
+	var parts []string
+	if r.Minima > 0 {
+		parts = append(parts, fmt.Sprintf("%s by the minima of their blocks alone", count.Of(r.Minima, "tensor")))
+	}
+	if r.Rounded > 0 {
+		parts = append(parts, fmt.Sprintf("%s quantized anew", count.Of(r.Rounded, "tensor")))
+	}
+	if len(parts) == 0 {
 		return "nothing quantized anew"
 	}
-	return fmt.Sprintf("%s quantized anew, by which weights change by %.2g %%", count.Of(r.Rounded, "tensor"),
-		100*r.Rounding)
+	return fmt.Sprintf("%s, rounding changes weights by %.2g %%", strings.Join(parts, ", "), 100*r.Rounding)
 }

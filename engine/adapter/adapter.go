@@ -33,6 +33,8 @@ type Adapter struct {
 	// Alpha is written to the file; llama.cpp scales by Alpha/rank. rsLoRA is alpha·√r here (Kalajdzievski 2023).
 	Alpha float64
 	Pairs []Pair
+	// Block says that each row of A is the same number over so many inputs, and stays so in training; 0: A is free.
+	Block int64
 	// Info is the metadata under "ggtune.", by key without that prefix.
 	Info map[string]string
 	// Notes are what whoever reads it from PEFT's format should know: what is not as it stood there.
@@ -47,7 +49,7 @@ func (a *Adapter) Deltas() []delta.Placed {
 	out := make([]delta.Placed, len(a.Pairs))
 	for i := range a.Pairs {
 		p := &a.Pairs[i]
-		l := delta.LoRA{Rank: p.Rank, Scale: a.Scale(p)}
+		l := delta.LoRA{Rank: p.Rank, Scale: a.Scale(p), Block: a.Block}
 		out[i] = delta.Placed{Tensor: p.Tensor, Delta: l, Weight: graph.Matrix(p.AShape[0], p.BShape[1]),
 			Values: [][]float32{p.A, p.B}}
 		if p.Flipped {
@@ -65,6 +67,7 @@ type Config struct {
 	Targets []string // tensor roles; empty means every linear role of the layers
 	Layers  []int    // layers to adapt; empty means all
 	Init    string   // of A: "kaiming" (PEFT's default) or "gaussian"; B starts at zero
+	Block   int64    // each row of A is the same number over so many inputs; 0: it is free
 	Seed    uint64
 }
 
@@ -102,7 +105,7 @@ func New(net *arch.Net, c Config) (*Adapter, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := &Adapter{Arch: net.Arch, Alpha: c.Alpha, Info: map[string]string{}}
+	out := &Adapter{Arch: net.Arch, Alpha: c.Alpha, Block: c.Block, Info: map[string]string{}}
 	if c.RSLoRA {
 		out.Alpha = c.Alpha * math.Sqrt(float64(c.Rank))
 	}

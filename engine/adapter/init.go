@@ -13,6 +13,7 @@ func (p *Pair) start(c Config) {
 	h.Write([]byte(p.Tensor))
 	r := rand.New(rand.NewPCG(c.Seed, h.Sum64()))
 	in := float64(p.AShape[0]) // the rank for a flipped pair, whose A is indexed by token
+	defer p.spread(c.Block)
 	switch c.Init {
 	case "gaussian":
 		// Standard deviation 1/r, as PEFT's init_lora_weights="gaussian".
@@ -25,5 +26,16 @@ func (p *Pair) start(c Config) {
 		for i := range p.A {
 			p.A[i] = float32((2*r.Float64() - 1) * bound)
 		}
+	}
+}
+
+// spread gives each block of A's rows the number that it begins with: the first of as many draws. Of inputs that do not
+// depend on each other A x then varies as much as with a number of each one's own.
+func (p *Pair) spread(block int64) {
+	if block < 2 {
+		return
+	}
+	for at := range p.A {
+		p.A[at] = p.A[int64(at)/block*block]
 	}
 }

@@ -23,6 +23,9 @@ type Param struct {
 	// Stacked asks for a place right behind the stacked parameter of the layer's part before, so that Join may see
 	// several as one. One parameter of a delta at most, and only within the layers.
 	Stacked bool
+	// Tied neighbours of a row are one number (0: each is its own): they begin equal, and their gradients are their
+	// mean, so that whatever updates number by number keeps them equal. Rows are whole groups of so many.
+	Tied int64
 }
 
 // Stacked is the number of elements of a delta's stacked parameter, beside a weight of that shape; 0 where it has none.

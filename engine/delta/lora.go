@@ -7,6 +7,10 @@ import "github.com/ggtune/ggtune/engine/graph"
 type LoRA struct {
 	Rank  int64
 	Scale float64
+	// Block ties each row of A in groups of so many inputs (QA-LoRA, Xu et al. 2023, arXiv 2309.14717, section 3.3:
+	// the sum of each group's inputs is what A multiplies). What the pair adds to W is then one number for a group of a
+	// row, which a type with a minimum per block takes into its minima. 0: A is free.
+	Block int64
 }
 
 // The names of a pair's halves, in llama.cpp's adapter files too.
@@ -18,7 +22,7 @@ const (
 // Params are both halves.
 func (l LoRA) Params(w graph.Shape) []Param {
 	return []Param{
-		{Name: A, Shape: graph.Matrix(w[0], l.Rank), Decay: true, Stacked: true},
+		{Name: A, Shape: graph.Matrix(w[0], l.Rank), Decay: true, Stacked: true, Tied: l.Block},
 		{Name: B, Shape: graph.Matrix(l.Rank, w[1]), Decay: true},
 	}
 }

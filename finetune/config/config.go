@@ -116,6 +116,9 @@ type Config struct {
 	Layers string `toml:"layers"`
 	// Init is how A starts: kaiming, gaussian. Default kaiming.
 	Init string `toml:"init"`
+	// Mergeable ties each row of A over blocks of 32 inputs, so that merging the adapter into a model of q4_1 or q5_1
+	// changes only the minima of its blocks (QA-LoRA). Default false.
+	Mergeable bool `toml:"mergeable"`
 
 	// LR is the peak learning rate, above 0. Default auto: by the method and the size of the model (see fit.go).
 	LR Auto[float64] `toml:"lr"`

@@ -192,6 +192,8 @@ func (c *Config) adapterOptions() []Option {
 		{Name: "layers", Value: &c.Layers, Usage: "layers to adapt, or to train in part, as `0-3,8,-1`; without it, " +
 			"all"},
 		{Name: "init", Value: &c.Init, Usage: "how A starts: " + strings.Join(adapter.Inits(), ", ")},
+		{Name: "mergeable", Value: &c.Mergeable, Usage: "train an adapter that ggtune merge takes into a q4_1 or " +
+			"q5_1 model without loss: A is the same over each 32 inputs (QA-LoRA)"},
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/engine/adapter"
 	"github.com/ggtune/ggtune/engine/gguf"
+	"github.com/ggtune/ggtune/quant"
 )
 
 // Session is the engine's share of the settings, with one set, named "": tensors of the model, or the adapter as
@@ -49,13 +50,50 @@ func (c *Config) whole(m *engine.Model) (set engine.Set, err error) {
 }
 
 func (c *Config) adapter(m *engine.Model) (*adapter.Adapter, error) {
+	a, err := c.startAdapter(m)
+	if err != nil || !c.Mergeable {
+		return a, err
+	}
+	if err := a.Tie(quant.MinimumBlock); err != nil {
+		return nil, &Error{fmt.Errorf("--mergeable: %w", err)}
+	}
+	return a, c.checkMergeable(m, a)
+}
+
+// checkMergeable refuses weights that an adapter cannot be merged into by their minima alone.
+func (c *Config) checkMergeable(m *engine.Model, a *adapter.Adapter) error {
+	for i := range a.Pairs {
+		t, err := m.File().Tensor(a.Pairs[i].Tensor)
+		if err != nil {
+			return err
+		}
+		if quant.HasMinima(t.Type) {
+			continue
+		}
+		why := "which keeps no minimum of its own, in f16, for each block of 32"
+		if t.Type.IsFloat() {
+			why = "into which any adapter is merged without quantizing"
+		}
+		return &Error{fmt.Errorf("--mergeable: tensor %q is storage type %s, %s; it is for q4_1 and q5_1: quantize "+
+			"the "+
+			"model to one of them, choose --targets of such a type, or leave --mergeable out", t.Name, t.Type, why)}
+	}
+	return nil
+}
+
+// startAdapter is the adapter that training starts from.
+func (c *Config) startAdapter(m *engine.Model) (*adapter.Adapter, error) {
 	if c.InitAdapter != "" {
 		return adapter.Load(c.InitAdapter, m.Net())
+	}
+	block := int64(0)
+	if c.Mergeable {
+		block = quant.MinimumBlock
 	}
 	layers, err := c.LayerNumbers(m.HParams().NLayer)
 	if err != nil {
 		return nil, err
 	}
 	return adapter.New(m.Net(), adapter.Config{Rank: c.Rank, Alpha: c.Alpha, RSLoRA: c.RSLoRA,
-		Targets: c.Targets, Layers: layers, Init: c.Init, Seed: c.Seed})
+		Targets: c.Targets, Layers: layers, Init: c.Init, Seed: c.Seed, Block: block})
 }

@@ -229,6 +229,7 @@ func (v *validator) adapter() {
 	v.need(c.Alpha == std.Alpha, &c.Alpha, found, expected)
 	v.need(c.LoRAPlus == std.LoRAPlus, &c.LoRAPlus, found, expected)
 	v.need(c.Init == std.Init, &c.Init, found, expected)
+	v.need(!c.Mergeable, &c.Mergeable, found, expected)
 }
 
 // tuned is what is wrong with an option of an adapter where none is trained.

@@ -73,8 +73,10 @@ type Result struct {
 	// relative to that of their weights.
 	Rounded  int     `json:"rounded_tensors"`
 	Rounding float64 `json:"rounding"`
-	Before   int64   `json:"tensor_bytes_before"`
-	After    int64   `json:"tensor_bytes_after"`
+	// Minima counts the tensors of which only the minima of blocks changed, which loses nothing but their rounding.
+	Minima int   `json:"minima_tensors"`
+	Before int64 `json:"tensor_bytes_before"`
+	After  int64 `json:"tensor_bytes_after"`
 
 	Report *Report `json:"report"`
 
@@ -267,6 +269,10 @@ func (m *merging) choose() (err error) {
 		if c.To == c.Tensor.Type && !m.sum.Changes(c.Tensor.Name) {
 			continue
 		}
+		if c.To == c.Tensor.Type && m.rows().intoMinima(&c.Tensor) {
+			m.result.Minima++
+			continue
+		}
 		to := ggml.Type(c.To)
 		if !to.Quantizes() || to.NeedsImportance() {
 			return fmt.Errorf("%s: tensor %q is storage type %s, which cannot be written without an importance "+
@@ -282,12 +288,7 @@ func (m *merging) choose() (err error) {
 
 // write writes the merged weights.
 func (m *merging) write(ctx context.Context, path string) error {
-	f := m.model.File()
-	rows := &merged{Rows: quant.FileRows(f), file: f, sum: m.sum}
-	if m.from != nil {
-		rows.Rows = original{quant.FileRows(m.from), m.fromIndex}
-	}
-	done, err := quant.Write(ctx, m.plan, rows, path, quant.Output{FS: m.FS, Threads: m.Threads,
+	done, err := quant.Write(ctx, m.plan, m.rows(), path, quant.Output{FS: m.FS, Threads: m.Threads,
 		Metadata: m.metadata,
 		Progress: func(done, total int64) {
 			m.rep.Report(report.Progress{What: "merge", Done: int(done), Total: int(total)})
@@ -301,6 +302,15 @@ type merged struct {
 	quant.Rows // the base's, or the original's
 	file       *gguf.File
 	sum        *adapter.Sum
+	other      bool // the rows are the original's
+}
+
+func (m *merging) rows() *merged {
+	f := m.model.File()
+	if m.from != nil {
+		return &merged{Rows: original{quant.FileRows(m.from), m.fromIndex}, file: f, sum: m.sum, other: true}
+	}
+	return &merged{Rows: quant.FileRows(f), file: f, sum: m.sum}
 }
 
 // Unchanged says that no adapter adds to tensor i.

@@ -67,7 +67,7 @@ func (m *merging) given(ctx context.Context) (*text, error) {
 		m.note("%s", note)
 	}
 	cfg.Data = []string{m.Report}
-	items, err := m.rows(ctx, &cfg, (*corpus.Reader).ReadHeld, func(r *corpus.Reader) { r.AnyKind = true })
+	items, err := m.examples(ctx, &cfg, (*corpus.Reader).ReadHeld, func(r *corpus.Reader) { r.AnyKind = true })
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +85,7 @@ func (m *merging) held(ctx context.Context) (*text, error) {
 		if err != nil {
 			return nil, err
 		}
-		items, err := m.rows(ctx, cfg, (*corpus.Reader).Read, nil)
+		items, err := m.examples(ctx, cfg, (*corpus.Reader).Read, nil)
 		if err != nil {
 			return nil, err
 		}
@@ -111,8 +111,8 @@ func runOf(adapter string) string {
 	return ""
 }
 
-// rows reads the held-out examples of settings.
-func (m *merging) rows(ctx context.Context, cfg *config.Config,
+// examples reads the held-out examples of settings.
+func (m *merging) examples(ctx context.Context, cfg *config.Config,
 	read func(*corpus.Reader, context.Context) (*corpus.Rows, error), change func(*corpus.Reader)) (_ []encode.Item,
 	err error) {
 	how, err := cfg.Loss()
