@@ -2,16 +2,17 @@ package main
 
 import (
 	"fmt"
-	"io"
-	"slices"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/ggtune/ggtune/engine/gguf"
+	"github.com/ggtune/ggtune/finetune/eval"
 	"github.com/ggtune/ggtune/finetune/report"
+	"github.com/ggtune/ggtune/finetune/run"
 	"github.com/ggtune/ggtune/internal/count"
 	"github.com/ggtune/ggtune/quant"
 	"github.com/ggtune/ggtune/quant/imatrix"
@@ -26,13 +27,18 @@ func quantizeCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "quantize",
 		Usage:     "write a model in another storage type",
-		UsageText: "--type TYPE IN.gguf OUT.gguf",
+		UsageText: "--type TYPE IN.gguf [OUT.gguf]",
 		Description: "Writes a model anew, each tensor as llama.cpp's llama-quantize does, byte for byte; norms and " +
 			"biases stay as they are. Types, with bits a weight of Llama 3 8B:\n" + strings.Join(types, "\n") + "\n\n" +
 			"  ggtune quantize --type q4_k_m model-f16.gguf model-q4_k_m.gguf\n" +
-			"  ggtune quantize --type q4_k_m --tensor-type ffn_down=q6_K model-f16.gguf better.gguf",
+			"  ggtune quantize --type q4_k_m --tensor-type ffn_down=q6_K model-f16.gguf better.gguf\n" +
+			"  ggtune quantize --type q8_0,q4_k_m,q3_k_m --report text.txt model-f16.gguf\n" +
+			"  ggtune quantize --type q8_0,q4_k_m model-f16.gguf 'model-{type}.gguf'",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "type", Usage: "storage `TYPE` to write", Value: "q8_0"},
+			&cli.StringFlag{Name: "type", Usage: "storage `TYPE` to write; several with commas, to compare them with " +
+				"--report", Value: "q8_0"},
+			&cli.StringFlag{Name: "report", Usage: "measure what was lost on `FILE`, data as eval reads it, or on " +
+				"this text: perplexity, and how far predictions are from the source's"},
 			&cli.StringSliceFlag{Name: "tensor-type",
 				Usage: "another storage type for tensors of a role: `ROLE=TYPE`, such as attn_v=q6_K; may be " +
 					"given again"},
@@ -70,6 +76,22 @@ type quantizeResult struct {
 	Files  []string      `json:"files"`
 	DryRun bool          `json:"dry_run"`
 	Plan   []plannedType `json:"plan,omitempty"` // of a dry run
+	// Cost is what --report measured; null without.
+	Cost *quantizeCost `json:"report"`
+}
+
+// A quantizeCost is how far the predictions of what was written are from the source's. Losses and divergences are in
+// nats for each token.
+type quantizeCost struct {
+	Text             string  `json:"text"`
+	Tokens           int     `json:"tokens"`
+	SourceLoss       float64 `json:"source_loss"`
+	SourcePerplexity float64 `json:"source_perplexity"`
+	Loss             float64 `json:"loss"`
+	Perplexity       float64 `json:"perplexity"`
+	KL               float64 `json:"kl_mean"`
+	KL99             float64 `json:"kl_p99"`
+	Top              float64 `json:"top1_agreement"`
 }
 
 // A plannedType is what would become of a tensor.
@@ -80,88 +102,172 @@ type plannedType struct {
 	Bytes  int64  `json:"bytes"`
 }
 
+// A quantizing is one type that is written.
+type quantizing struct {
+	choice quant.Choice
+	plan   quant.Plan
+	result quantizeResult
+}
+
 func quantizeAction(c *cli.Context) error {
-	if c.NArg() != 2 {
-		return usagef("quantize: %s given, expected two: ggtune quantize --type q8_0 IN.gguf OUT.gguf",
-			count.Of(c.NArg(), "argument"))
-	}
-	in, out := c.Args().Get(0), c.Args().Get(1)
-	choice, o, err := quantizeOptions(c)
+	jobs, o, err := quantizeOptions(c)
 	if err != nil {
 		return err
 	}
+	in := c.Args().Get(0)
 	f, err := gguf.Open(in)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	if path := c.String("imatrix"); path != "" {
-		m, err := imatrix.Read(path)
+	if c.NArg() == 1 && !c.Bool("dry-run") { // to be measured, and not kept
+		dir, err := os.MkdirTemp("", "ggtune-quantize-")
 		if err != nil {
 			return err
 		}
-		choice.Importance = m.Weights()
+		defer os.RemoveAll(dir)
+		for i := range jobs {
+			jobs[i].result.Output = filepath.Join(dir, jobs[i].result.Type+".gguf")
+		}
 	}
-	plan, err := quant.NewPlan(f, choice)
-	if err != nil {
+	for i := range jobs {
+		if err := jobs[i].decide(c, f, o.PartBytes); err != nil {
+			return err
+		}
+	}
+	if !c.Bool("dry-run") {
+		if err := writeQuantized(c, f, jobs, o); err != nil {
+			return err
+		}
+	}
+	return printQuantized(c, jobs)
+}
+
+// decide makes the plan.
+func (q *quantizing) decide(c *cli.Context, f *gguf.File, partBytes int64) (err error) {
+	if q.plan, err = quant.NewPlan(f, q.choice); err != nil {
 		return err
 	}
-	r := describePlan(&plan)
-	r.Input, r.Output, r.Type, r.DryRun = in, out, choice.Mix.Name, c.Bool("dry-run")
-	if r.Files, err = plan.Paths(out, o.PartBytes); err != nil {
+	r := describePlan(&q.plan)
+	r.Input, r.Output, r.Type, r.DryRun = f.Path(), q.result.Output, q.result.Type, c.Bool("dry-run")
+	if r.Files, err = q.plan.Paths(r.Output, partBytes); err != nil {
 		return err
 	}
+	q.result = r
 	if r.DryRun {
-		r.Plan = planned(&plan)
-		return printQuantized(c, r, &plan)
+		q.result.Plan = planned(&q.plan)
+		return nil
 	}
 	for _, path := range r.Files {
 		if err := refuseExisting(c, path); err != nil {
 			return err
 		}
 	}
-	terminal := report.NewTerminal(c.App.ErrWriter, screen(c.App.ErrWriter))
-	o.Progress = func(done, total int64) {
-		terminal.Report(report.Progress{What: "quantize", Done: int(done >> 20), Total: int(total>>20) + 1})
+	return nil
+}
+
+// writeQuantized writes the files, and measures what that cost where it is asked for.
+func writeQuantized(c *cli.Context, f *gguf.File, jobs []quantizing, o quant.Output) error {
+	rep := report.NewTerminal(c.App.ErrWriter, screen(c.App.ErrWriter))
+	defer rep.Close()
+	var made []string
+	for i := range jobs {
+		r, what := &jobs[i].result, "quantize to "+jobs[i].result.Type
+		o.Progress = func(done, total int64) {
+			rep.Report(report.Progress{What: what, Done: int(done >> 20), Total: int(total>>20) + 1})
+		}
+		result, err := quant.Write(c.Context, jobs[i].plan, quant.FileRows(f), r.Output, o)
+		rep.Report(report.Progress{What: what, Done: 1, Total: 1})
+		if err != nil {
+			return err
+		}
+		loss := result.Total.RMS()
+		r.Loss = &loss
+		made = append(made, r.Files[0])
 	}
-	result, err := quant.Write(c.Context, plan, quant.FileRows(f), out, o)
-	terminal.Report(report.Progress{What: "quantize", Done: 1, Total: 1})
+	text := c.String("report")
+	if text == "" {
+		return nil
+	}
+	cost, err := run.MeasureCost(c.Context, f.Path(), made, text, o.Threads, rep)
 	if err != nil {
 		return err
 	}
-	loss := result.Total.RMS()
-	r.Loss = &loss
-	return printQuantized(c, r, &plan)
+	for i, m := range cost.Models {
+		jobs[i].result.Cost = &quantizeCost{Text: cost.Text, Tokens: cost.Tokens, SourceLoss: cost.Loss,
+			SourcePerplexity: eval.Difference{Loss: cost.Loss}.Perplexity(), Loss: m.Loss, Perplexity: m.Perplexity(),
+			KL: m.KL, KL99: m.KL99, Top: m.Top}
+		if c.NArg() == 1 {
+			jobs[i].result.Output, jobs[i].result.Files = "", nil
+		}
+	}
+	return nil
 }
 
-// quantizeOptions reads what is wanted.
-func quantizeOptions(c *cli.Context) (choice quant.Choice, o quant.Output, err error) {
-	if choice.Mix, err = mix.ToWrite(c.String("type")); err != nil {
-		return choice, o, usagef("quantize: %w", err)
+// quantizeOptions reads what is wanted: a job for each type.
+func quantizeOptions(c *cli.Context) (jobs []quantizing, o quant.Output, err error) {
+	names := strings.Split(c.String("type"), ",")
+	switch {
+	case c.NArg() == 1 && c.String("report") == "" && !c.Bool("dry-run"), c.NArg() < 1, c.NArg() > 2:
+		return nil, o, usagef("quantize: %s given, expected two: ggtune quantize --type q8_0 IN.gguf OUT.gguf",
+			count.Of(c.NArg(), "argument"))
+	case len(names) > 1 && c.NArg() == 2 && !strings.Contains(c.Args().Get(1), placeOfType):
+		return nil, o, usagef("quantize: %s for one output; name it with %s in the type's place, such as "+
+			"model-%[2]s.gguf", count.Of(len(names), "type"), placeOfType)
 	}
-	choice.Requantize = c.Bool("allow-requantize")
-	choice.Types = map[string]gguf.Type{}
-	for _, s := range c.StringSlice("tensor-type") {
-		role, name, ok := strings.Cut(s, "=")
-		if !ok || role == "" {
-			return choice, o, usagef("quantize: --tensor-type %s: expected ROLE=TYPE, such as attn_v=q6_K", s)
+	if s := c.String("report"); s != "" {
+		if err := run.CheckText(s); err != nil {
+			return nil, o, usagef("quantize: --report %w", err)
 		}
-		t, err := gguf.ParseType(name)
+	}
+	choice := quant.Choice{Requantize: c.Bool("allow-requantize")}
+	if choice.Types, err = typesByRole(c.StringSlice("tensor-type")); err != nil {
+		return nil, o, err
+	}
+	if path := c.String("imatrix"); path != "" {
+		m, err := imatrix.Read(path)
 		if err != nil {
-			return choice, o, usagef("quantize: --tensor-type %s: %w", s, err)
+			return nil, o, err
 		}
-		if before, ok := choice.Types[role]; ok && before != t {
-			return choice, o, usagef("quantize: --tensor-type gives %s as %s and as %s; give one", role, before, t)
+		choice.Importance = m.Weights()
+	}
+	for _, name := range names {
+		if choice.Mix, err = mix.ToWrite(strings.TrimSpace(name)); err != nil {
+			return nil, o, usagef("quantize: %w", err)
 		}
-		choice.Types[role] = t
+		jobs = append(jobs, quantizing{choice: choice, result: quantizeResult{Type: choice.Mix.Name,
+			Output: strings.ReplaceAll(c.Args().Get(1), placeOfType, choice.Mix.Name)}})
 	}
 	if s := c.String("split-size"); s != "" {
 		if o.PartBytes, err = parseSize(s); err != nil {
-			return choice, o, usagef("quantize: --split-size %w", err)
+			return nil, o, usagef("quantize: --split-size %w", err)
 		}
 	}
 	o.Threads, err = threads(c)
-	return choice, o, err
+	return jobs, o, err
+}
+
+// placeOfType stands in OUT for the type's name.
+const placeOfType = "{type}"
+
+// typesByRole reads --tensor-type.
+func typesByRole(given []string) (map[string]gguf.Type, error) {
+	types := map[string]gguf.Type{}
+	for _, s := range given {
+		role, name, ok := strings.Cut(s, "=")
+		if !ok || role == "" {
+			return nil, usagef("quantize: --tensor-type %s: expected ROLE=TYPE, such as attn_v=q6_K", s)
+		}
+		t, err := gguf.ParseType(name)
+		if err != nil {
+			return nil, usagef("quantize: --tensor-type %s: %w", s, err)
+		}
+		if before, ok := types[role]; ok && before != t {
+			return nil, usagef("quantize: --tensor-type gives %s as %s and as %s; give one", role, before, t)
+		}
+		types[role] = t
+	}
+	return types, nil
 }
 
 // parseSize reads a size such as 300M, 2G or 1.5GB: powers of 1000, as llama.cpp's tools have them.
@@ -203,64 +309,4 @@ func planned(p *quant.Plan) (out []plannedType) {
 		out = append(out, plannedType{ch.Tensor.Name, ch.Tensor.Type.String(), ch.To.String(), ch.ToBytes})
 	}
 	return out
-}
-
-func printQuantized(c *cli.Context, r quantizeResult, p *quant.Plan) error {
-	w := c.App.Writer
-	if c.Bool("json") {
-		return printJSON(w, r)
-	}
-	verb, name := "wrote", r.Output
-	if r.DryRun {
-		printPlan(w, p)
-		verb = "would write"
-	}
-	if len(r.Files) > 1 || r.Files[0] != r.Output {
-		name = fmt.Sprintf("%s (%s)", r.Files[0], count.Of(len(r.Files), "part"))
-	}
-	fmt.Fprintf(w, "%s %s: %s, tensors %s → %s, %.2f bits a weight, %d of %d changed\n", verb, name, r.Type,
-		byteCount(r.Before), byteCount(r.After), r.BPW, r.Changed, r.Tensors)
-	if r.Fallback > 0 {
-		fmt.Fprintf(w, "another type in place of the one chosen, for rows that are not whole blocks of it: %s\n",
-			count.Of(r.Fallback, "tensor"))
-	}
-	if r.Loss != nil && r.Changed > 0 {
-		fmt.Fprintf(w, "rounding changed the weights by %.3g %% (root mean square)\n", 100**r.Loss)
-	}
-	if len(p.Unweighted) > 0 {
-		fmt.Fprintf(w, "the importance matrix has no entries for %s: rounded without\n",
-			strings.Join(p.Unweighted, ", "))
-	}
-	if r.Requantized > 0 {
-		fmt.Fprintf(w, "quantized already, and rounded once more: %s; what the first rounding took is not in these "+
-			"figures and does not come back\n", count.Of(r.Requantized, "tensor"))
-	}
-	return nil
-}
-
-// printPlan writes the types that tensors would get, a line for each role and change.
-func printPlan(out io.Writer, p *quant.Plan) {
-	type line struct {
-		role     string
-		from, to gguf.Type
-	}
-	var lines []line
-	tensors, bytes := map[line]int{}, map[line]int64{}
-	for _, ch := range p.Changes {
-		l := line{mix.Role(ch.Tensor.Name), ch.Tensor.Type, ch.To}
-		if !slices.Contains(lines, l) {
-			lines = append(lines, l)
-		}
-		tensors[l]++
-		bytes[l] += ch.ToBytes
-	}
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	for _, l := range lines {
-		to := "kept"
-		if l.from != l.to {
-			to = "→ " + l.to.String()
-		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", l.role, count.Of(tensors[l], "tensor"), l.from, to, byteCount(bytes[l]))
-	}
-	w.Flush()
 }
