@@ -27,6 +27,8 @@ const (
 	helpColumns = 80
 	// leastBeside is how much room there must be beside names for what they do; with less that goes below them.
 	leastBeside = 30
+	// leastInTable is the same of figures and short words.
+	leastInTable = 16
 )
 
 // nameAndText matches a line of a table of options or commands.
@@ -42,16 +44,9 @@ func wrapHelp(text string, columns int) string {
 		row := nameAndText.FindStringSubmatch(line)
 		n := 1
 		fits := uniseg.StringWidth(line) <= columns
-		narrow := row != nil && columns-uniseg.StringWidth(row[1]) < leastBeside
 		switch {
-		case narrow && (!fits || strings.HasPrefix(line, "  -")):
-			out.WriteString(strings.TrimRight(row[1], " ") + "\n")
-			fill(&out, strings.Repeat(" ", 6), row[2], columns)
-		case row != nil && !fits:
-			out.WriteString(row[1])
-			var rest strings.Builder
-			fill(&rest, strings.Repeat(" ", uniseg.StringWidth(row[1])), row[2], columns)
-			out.WriteString(strings.TrimLeft(rest.String(), " "))
+		case row != nil && (!fits || columns-uniseg.StringWidth(row[1]) < leastBeside && strings.HasPrefix(line, "  -")):
+			fillRow(&out, row[1], row[2], columns, leastBeside)
 		case line == "" || line[0] == ' ':
 			out.WriteString(line + "\n")
 		default:
@@ -68,6 +63,44 @@ func wrapHelp(text string, columns int) string {
 		lines = lines[n:]
 	}
 	return out.String()
+}
+
+// wrapTable makes the lines of a table of names and what is said of them fit; those that do already stay as they are.
+func wrapTable(text string, columns int) string {
+	var out strings.Builder
+	for line := range strings.Lines(text) {
+		line = strings.TrimSuffix(line, "\n")
+		row := tableRow.FindStringSubmatch(line)
+		switch {
+		case uniseg.StringWidth(line) <= columns:
+			out.WriteString(line + "\n")
+		case row != nil:
+			fillRow(&out, row[1], row[2], columns, leastInTable)
+		default:
+			fill(&out, line[:len(line)-len(strings.TrimLeft(line, " "))], line, columns)
+		}
+	}
+	return out.String()
+}
+
+// tableRow matches a line of a table with a name and what is said of it.
+var tableRow = regexp.MustCompile(`^( *\S.*? {2,})(\S.*)$`)
+
+// fillRow writes what is said of a name, which stands with the spaces behind it, beside it, or below where fewer than so
+// many columns are left there, or too few for the longest word.
+func fillRow(out *strings.Builder, name, text string, columns, least int) {
+	for _, word := range strings.Fields(text) {
+		least = max(least, uniseg.StringWidth(word))
+	}
+	if columns-uniseg.StringWidth(name) < least {
+		out.WriteString(strings.TrimRight(name, " ") + "\n")
+		fill(out, strings.Repeat(" ", 6), text, columns)
+		return
+	}
+	out.WriteString(name)
+	var rest strings.Builder
+	fill(&rest, strings.Repeat(" ", uniseg.StringWidth(name)), text, columns)
+	out.WriteString(strings.TrimLeft(rest.String(), " "))
 }
 
 // fill writes the words of text in lines of so many columns, each behind indent.

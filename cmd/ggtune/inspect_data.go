@@ -57,26 +57,29 @@ func inspectData(c *cli.Context, path string) error {
 }
 
 func printData(w io.Writer, path string, v *corpus.View) {
-	fmt.Fprintf(w, "%s: data, format %s\n", path, v.Format)
-	fmt.Fprintf(w, "  files        %d\n  records      %d\n  examples     %d\n", v.Stats.Files, v.Stats.Records,
+	t := &strings.Builder{}
+	fmt.Fprintf(t, "%s: data, format %s\n", path, v.Format)
+	fmt.Fprintf(t, "  files        %d\n  records      %d\n  examples     %d\n", v.Stats.Files, v.Stats.Records,
 		v.Stats.Kept)
 	for _, d := range v.Stats.Dropped {
-		fmt.Fprintf(w, "  dropped      %d: %s (first: %s)\n", d.Count, d.Reason, strings.Join(d.First, ", "))
+		fmt.Fprintf(t, "  dropped      %d: %s (first: %s)\n", d.Count, d.Reason, strings.Join(d.First, ", "))
 	}
-	fmt.Fprintf(w, "  sha256       %s\n", v.SHA256)
+	fmt.Fprintf(t, "  sha256       %s\n", v.SHA256)
+	if v.Template != "" {
+		fmt.Fprintf(t, "  template     %s\n", v.Template)
+	}
+	if v.Counts != nil {
+		fmt.Fprintf(t, "\n%s", report.CountsTable(*v.Counts, v.Held))
+	}
+	printTable(w, t.String())
+	printNotes(w, v.Notes)
 	if v.Counts == nil {
-		printNotes(w, v.Notes)
 		for _, x := range v.Examples {
 			printExample(w, &x)
 		}
 		fmt.Fprintln(w, "\nWith -m model.gguf the rows are shown as the model will see them.")
 		return
 	}
-	if v.Template != "" {
-		fmt.Fprintf(w, "  template     %s\n", v.Template)
-	}
-	fmt.Fprintf(w, "\n%s", report.CountsTable(*v.Counts, v.Held))
-	printNotes(w, v.Notes)
 	for _, row := range v.Rows {
 		fmt.Fprintf(w, "\nrow %d\n", row.Row)
 		for _, it := range row.Items {

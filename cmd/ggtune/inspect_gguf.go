@@ -93,7 +93,9 @@ func inspectGGUF(c *cli.Context, path string) error {
 		return printJSON(c.App.Writer, info)
 	}
 	w := c.App.Writer
-	info.print(w)
+	var table strings.Builder
+	info.print(&table)
+	printTable(w, table.String())
 	if c.Bool("metadata") {
 		fmt.Fprintln(w, "\nmetadata")
 		for _, kv := range f.KVs() {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -41,7 +42,7 @@ func inspectRun(c *cli.Context, dir string) error {
 	if c.Bool("json") {
 		return printJSON(c.App.Writer, info)
 	}
-	w := c.App.Writer
+	w := &strings.Builder{}
 	state := "not finished: ggtune train -o " + dir + " --resume goes on"
 	if info.Finished {
 		state = "finished"
@@ -67,6 +68,7 @@ func inspectRun(c *cli.Context, dir string) error {
 		}
 		fmt.Fprintf(w, "  result       %s (step %d)\n", s.Result, s.ResultStep)
 	}
+	printTable(c.App.Writer, w.String())
 	return nil
 }
 

@@ -50,6 +50,15 @@ func screen(w any) report.Screen {
 	return report.Screen{Columns: columns, Colour: colours(os.Getenv)}
 }
 
+// printTable writes lines of names and what is said of them, so that they fit where w is a terminal. For a program a
+// line stays a line.
+func printTable(w io.Writer, text string) {
+	if s := screen(w); s.Columns != nil && s.Columns() > 0 {
+		text = wrapTable(text, s.Columns())
+	}
+	io.WriteString(w, text)
+}
+
 // colours says whether a terminal shows colours, and the user wants them (https://no-color.org).
 func colours(env func(name string) string) bool {
 	kind := env("TERM")

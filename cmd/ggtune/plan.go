@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"io"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -43,14 +45,15 @@ func planAction(c *cli.Context) error {
 				return jsonErr
 			}
 		} else {
-			printForecast(c, f)
+			var table strings.Builder
+			printForecast(&table, f)
+			printTable(c.App.Writer, table.String())
 		}
 	}
 	return err
 }
 
-func printForecast(c *cli.Context, f *budget.Forecast) {
-	w := c.App.Writer
+func printForecast(w io.Writer, f *budget.Forecast) {
 	line := func(name, format string, args ...any) {
 		fmt.Fprintf(w, "%-30s %s\n", name, fmt.Sprintf(format, args...))
 	}

@@ -9,6 +9,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/rivo/uniseg"
 	"github.com/urfave/cli/v2"
 
 	"github.com/ggtune/ggtune/finetune/report"
@@ -119,30 +120,58 @@ func drawRuns(path string, entries []watch.Entry) error {
 	return report.WriteCurves(path, label, curves)
 }
 
+// runsTable lists runs in a table, or, where the terminal is too narrow for it, each in lines of its own.
 func runsTable(w io.Writer, entries []watch.Entry) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "run\tstate\tmethod\tmodel\tdata\tsteps\tloss\theld out\tlast step")
+	rows := [][]string{{"run", "state", "method", "model", "data", "steps", "loss", "held out", "last step"}}
 	for _, e := range entries {
-		steps := fmt.Sprint(e.Step)
-		if e.Steps != nil {
-			steps += fmt.Sprintf("/%d", *e.Steps)
-		}
-		var data []string
-		for _, d := range e.Data {
-			data = append(data, filepath.Base(d))
-		}
-		when := "-"
-		if e.Time != nil {
-			when = e.Time.Local().Format(time.DateTime)
-		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", oneLine(e.Path), e.State, e.Method,
-			oneLine(filepath.Base(e.Model)), oneLine(strings.Join(data, ", ")), steps,
-			fromTo(e.FirstTenth, e.LastTenth), fromTo(e.EvalBefore, e.EvalLoss), when)
+		rows = append(rows, runsRow(e))
 	}
-	if err := t.Flush(); err != nil {
+	var text strings.Builder
+	t := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
+	for _, row := range rows {
+		fmt.Fprintln(t, strings.Join(row, "\t"))
+	}
+	t.Flush()
+	if s := screen(w); s.Columns != nil && s.Columns() > 0 && widest(text.String()) > s.Columns() {
+		text.Reset()
+		for _, row := range rows[1:] {
+			fmt.Fprintln(&text, row[0])
+			for i := range row[1:] {
+				fmt.Fprintf(&text, "  %-9s  %s\n", rows[0][i+1], row[i+1])
+			}
+		}
+	}
+	if _, err := io.WriteString(w, text.String()); err != nil {
 		return fmt.Errorf("standard output: %w", err)
 	}
 	return nil
+}
+
+// runsRow is what a table says of a run.
+func runsRow(e watch.Entry) []string {
+	steps := fmt.Sprint(e.Step)
+	if e.Steps != nil {
+		steps += fmt.Sprintf("/%d", *e.Steps)
+	}
+	var data []string
+	for _, d := range e.Data {
+		data = append(data, filepath.Base(d))
+	}
+	when := "-"
+	if e.Time != nil {
+		when = e.Time.Local().Format(time.DateTime)
+	}
+	return []string{oneLine(e.Path), string(e.State), e.Method, oneLine(filepath.Base(e.Model)),
+		oneLine(strings.Join(data, ", ")), steps, fromTo(e.FirstTenth, e.LastTenth), fromTo(e.EvalBefore, e.EvalLoss),
+		when}
+}
+
+// widest is how many columns the widest line of text has.
+func widest(text string) (columns int) {
+	for line := range strings.Lines(text) {
+		columns = max(columns, uniseg.StringWidth(strings.TrimSuffix(line, "\n")))
+	}
+	return columns
 }
 
 // fromTo shows two losses, those of them that are known.

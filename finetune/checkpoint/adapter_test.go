@@ -25,9 +25,9 @@ func TestFindAdapter(t *testing.T) {
 		{name: "the newest of an older version", files: one + " " + newest + "/state.bin", path: "run", want: one},
 		{name: "a full run", files: "run/model.gguf", path: "run", wrong: "give it as the model: -m run/model.gguf"},
 		{name: "an older version", files: first + "/state.bin", path: "run",
-			wrong: "run holds no adapter: a run with --full"},
+			wrong: "run holds no adapter: a run with --tune full or part"},
 		{name: "its checkpoint", files: first + "/state.bin", path: first,
-			wrong: "step-00000002 holds no adapter: a run with --full"},
+			wrong: "step-00000002 holds no adapter: a run with --tune full or part"},
 		{name: "a directory", files: "run/other", path: "run", wrong: "run is a directory without an adapter"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
