@@ -221,6 +221,7 @@ func values(c *cli.Command, f cli.Flag, value, prefix string) (out []string) {
 var ownValues = map[string]map[string]func() []string{
 	"quantize": {"type": writtenTypes},
 	"merge":    {"type": writtenTypes},
+	"convert":  {"type": convertedTypes},
 	"eval":     {"match": eval.Matches},
 	"bench":    {"shape": bench.Shapes, "cases": func() []string { names, _ := bench.CaseNames(); return names }},
 }

@@ -52,6 +52,7 @@ func TestComplete(t *testing.T) {
 		{"a way to match", []string{"eval", "--match", ""}, []string{"exact", "number", "regex"}, nil},
 		{"a type", []string{"quantize", "--type", "q"}, []string{"q8_0"}, []string{"f16"}},
 		{"a type to merge into", []string{"merge", "--type", "q"}, []string{"q8_0"}, []string{"f16"}},
+		{"a type to convert to", []string{"convert", "--type", ""}, []string{"bf16"}, []string{":files"}},
 		{"an adapter with a scale", []string{"merge", "-a", ""}, []string{":files"}, nil},
 		{"a shape", []string{"bench", "--cases", "kept,pack"}, []string{"kept,packed"}, nil},
 		{"a shell", []string{"completion", ""}, []string{"bash", "fish", "zsh"}, []string{":files"}},

@@ -18,11 +18,9 @@ func convertCommand() *cli.Command {
 		Name:      "convert",
 		Usage:     "turn a Hugging Face folder or an adapter of PEFT's into GGUF, or an adapter back",
 		UsageText: "IN [-m base.gguf] -o OUT",
-		Description: "IN is one of:\n" +
-			"  the folder of a model (config.json, tokenizer.json, safetensors): OUT is a GGUF file\n" +
-			"  the directory of an adapter of PEFT's: OUT is a GGUF file; -m names the base\n" +
-			"  an adapter of ggtune's, or a run: OUT is a directory for PEFT, which must not exist; -m names the " +
-			"base\n\n" +
+		Description: "IN is the folder of a model (config.json, tokenizer.json, safetensors), and OUT a GGUF file; " +
+			"or the directory of an adapter of PEFT's, and OUT a GGUF file; or an adapter of ggtune's, or a run, " +
+			"and OUT a directory for PEFT, which must not exist. With adapters -m names the base.\n\n" +
 			"No Python is needed. What has no place in the other form is refused, and so is a tokenizer that " +
 			"llama.cpp would read otherwise.\n\n" +
 			"  ggtune convert SmolLM2-135M/ -o smollm2.gguf\n" +
@@ -84,11 +82,14 @@ func convertAction(c *cli.Context) error {
 	return nil
 }
 
+// convertedTypes are those that a model's matrices may get.
+func convertedTypes() []string { return []string{"f32", "f16", "bf16"} }
+
 func convertModel(c *cli.Context, job convert.ModelJob) error {
 	if err := refuseExisting(c, job.Out); err != nil {
 		return err
 	}
-	if !slices.Contains([]string{"", "f32", "f16", "bf16"}, strings.ToLower(job.Type)) {
+	if !slices.Contains(append(convertedTypes(), ""), strings.ToLower(job.Type)) {
 		return usagef("convert: --type is %s, expected f32, f16 or bf16; ggtune quantize makes smaller ones of the "+
 			"file", job.Type)
 	}

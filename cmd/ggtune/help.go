@@ -45,7 +45,8 @@ func wrapHelp(text string, columns int) string {
 		n := 1
 		fits := uniseg.StringWidth(line) <= columns
 		switch {
-		case row != nil && (!fits || columns-uniseg.StringWidth(row[1]) < leastBeside && strings.HasPrefix(line, "  -")):
+		case row != nil &&
+			(!fits || columns-uniseg.StringWidth(row[1]) < leastBeside && strings.HasPrefix(line, "  -")):
 			fillRow(&out, row[1], row[2], columns, leastBeside)
 		case line == "" || line[0] == ' ':
 			out.WriteString(line + "\n")
@@ -86,8 +87,8 @@ func wrapTable(text string, columns int) string {
 // tableRow matches a line of a table with a name and what is said of it.
 var tableRow = regexp.MustCompile(`^( *\S.*? {2,})(\S.*)$`)
 
-// fillRow writes what is said of a name, which stands with the spaces behind it, beside it, or below where fewer than so
-// many columns are left there, or too few for the longest word.
+// fillRow writes what is said of a name, which stands with the spaces behind it, beside it, or below where fewer than
+// so many columns are left there, or too few for the longest word.
 func fillRow(out *strings.Builder, name, text string, columns, least int) {
 	for _, word := range strings.Fields(text) {
 		least = max(least, uniseg.StringWidth(word))
