@@ -69,7 +69,10 @@ func (r *Reader) read(ctx context.Context, split bool) (*Rows, error) {
 }
 
 // both encodes what is trained on, and what is held out unless that is nothing. heldDropped is how many examples are
-// told as left out of that in reading.
+// told as left out of that in reading. The search for repeats is a pass of its own, though examples are read once more
+// for it: what it leaves out must be neither encoded nor counted and noted by the encoder, and the held-out examples,
+// which are encoded last, go through it first. Without --dedup the encoding could search as it goes, but that would be
+// a second way to the same counts.
 func (r *Reader) both(ctx context.Context, out *Rows, in *input, train []int, heldIn *input, held []int,
 	heldDropped int) error {
 	s, err := r.repeats(ctx, in, train, heldIn, held)
