@@ -4,6 +4,7 @@ import (
 	"github.com/ggtune/ggtune/bindings/ggml"
 	"github.com/ggtune/ggtune/engine/arch"
 	"github.com/ggtune/ggtune/engine/backend"
+	"github.com/ggtune/ggtune/engine/graph"
 )
 
 // A Param is one trained tensor. Its numbers and their gradients lie in the session's backend, valid until the
@@ -25,7 +26,13 @@ type Param struct {
 }
 
 // Len is the number of trained numbers.
-func (p *Param) Len() int64 { return p.Value.N }
+func (p *Param) Len() int64 {
+	n := int64(1)
+	for _, d := range p.Shape {
+		n *= d
+	}
+	return n
+}
 
 // piece is how many numbers are brought to the host at a time where a whole tensor is read or written.
 const piece = 1 << 20
@@ -63,7 +70,7 @@ func (s *Session) addParams() error {
 			if err != nil {
 				return err
 			}
-			p := s.addParam(t, &Param{Name: h.tensor(), Shape: h.Shape, Group: "full", Decay: true}, r)
+			p := s.addParam(t, h.param(), r)
 			if err := p.Value.Upload(h.Values, 0); err != nil {
 				return err
 			}
@@ -79,11 +86,7 @@ func (s *Session) addTensor(t *set, name string, x tensor) error {
 	if err != nil {
 		return err
 	}
-	group := "full"
-	if x.stage == stageEmbed || x.part.Role == arch.Output {
-		group = "embed"
-	}
-	p := s.addParam(t, &Param{Name: name, Shape: x.part.Shape, Group: group, Decay: len(x.part.Shape) == 2}, r)
+	p := s.addParam(t, x.param(name), r)
 	width, rows := x.shape[0], x.shape[1]
 	step := max(1, piece/width)
 	buffer := make([]float32, min(step, rows)*width)
@@ -138,15 +141,36 @@ func (r room) part(at, n int64) room {
 	return out
 }
 
-// count is the number of a set's parameters.
-func (t *set) count() (n int64) {
-	for _, shape := range t.own {
-		n += shape.Elements()
-	}
+// listed gives a set's parameters without memory.
+func (s *Session) listed(t *set) (out []*Param) {
 	for _, d := range t.deltas() {
 		for _, p := range d.Params(d.Weight) {
-			n += p.Shape.Elements()
+			out = append(out, &Param{Name: t.prefix() + d.Tensor + "." + p.Name, Shape: p.Shape[:2], Group: p.Name,
+				Decay: p.Decay})
 		}
 	}
-	return n
+	for i := range s.model.file.Tensors {
+		name := s.model.file.Tensors[i].Name
+		if x, ok := s.model.tensors[name]; ok && t.own[name] != (graph.Shape{}) {
+			out = append(out, x.param(name))
+		}
+	}
+	for i := range t.Heads {
+		out = append(out, t.Heads[i].param())
+	}
+	return out
+}
+
+// param is a tensor of the model that is trained, without memory.
+func (x *tensor) param(name string) *Param {
+	group := "full"
+	if x.stage == stageEmbed || x.part.Role == arch.Output {
+		group = "embed"
+	}
+	return &Param{Name: name, Shape: x.part.Shape, Group: group, Decay: len(x.part.Shape) == 2}
+}
+
+// param is a head that is trained, without memory.
+func (h *Head) param() *Param {
+	return &Param{Name: h.tensor(), Shape: h.Shape, Group: "full", Decay: true}
 }

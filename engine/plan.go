@@ -12,7 +12,9 @@ type Footprint struct {
 	KeptLayers int   // layers whose activations are kept; the others are computed again
 	Layers     int
 	Trained    int64 // number of trained parameters
-	AllKept    int64 // what Kept would be if every layer's activations were kept
+	// List is the parameters trained, without memory: an optimizer's state follows from their shapes.
+	List    []*Param
+	AllKept int64 // what Kept would be if every layer's activations were kept
 }
 
 // Total is the memory beside the mapped weights.
@@ -28,10 +30,11 @@ func Plan(m *Model, cfg SessionConfig, tokens, counted, rowLen int) (Footprint, 
 	defer s.Close()
 	f := Footprint{Weights: m.Bytes(), Layers: m.net.NLayer}
 	for _, t := range s.sets {
-		n := t.count()
-		f.Params += 4 * n
-		if !t.Frozen {
-			f.Trained, f.Params = f.Trained+n, f.Params+4*n
+		for _, p := range s.listed(t) {
+			f.Params += 4 * p.Len()
+			if !t.Frozen {
+				f.List, f.Trained, f.Params = append(f.List, p), f.Trained+p.Len(), f.Params+4*p.Len()
+			}
 		}
 	}
 	rows := (tokens + rowLen - 1) / rowLen

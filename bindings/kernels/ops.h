@@ -34,6 +34,12 @@
     X(GT_OP_GELU_BACK, gelu_back)             \
     X(GT_OP_DROPOUT, dropout)                 \
     X(GT_OP_ADAMW, adamw)                     \
-    X(GT_OP_SQUARES, squares)
+    X(GT_OP_SQUARES, squares)                 \
+    X(GT_OP_LION, lion)                       \
+    X(GT_OP_ADAMW8, adamw8)                   \
+    X(GT_OP_ADAFACTOR_ROWS, adafactor_rows)   \
+    X(GT_OP_ADAFACTOR_COLUMNS, adafactor_columns) \
+    X(GT_OP_ADAFACTOR_SQUARES, adafactor_squares) \
+    X(GT_OP_ADAFACTOR, adafactor)
 
 #endif

@@ -14,3 +14,6 @@
 #include "gelu.inc.h"
 #include "dropout.inc.h"
 #include "optim.inc.h"
+#include "lion.inc.h"
+#include "adamw8.inc.h"
+#include "adafactor.inc.h"

@@ -1,6 +1,9 @@
 package kernels
 
 // #include "optim.inc.h"
+// #include "lion.inc.h"
+// #include "adamw8.inc.h"
+// #include "adafactor.inc.h"
 import "C"
 
 import "unsafe"
@@ -12,8 +15,22 @@ type AdamWConstants struct {
 
 var _ = mirror[AdamWConstants, C.gt_adamw_constants]("adamw constants")
 
-// Arg is the argument that holds them.
-func (k *AdamWConstants) Arg() Arg {
+// LionConstants are the numbers that OpLion reads from memory.
+type LionConstants struct {
+	Scale, Beta1, Beta2, Keep, Rate float64
+}
+
+var _ = mirror[LionConstants, C.gt_lion_constants]("lion constants")
+
+// AdafactorConstants are the numbers that Adafactor's operations read from memory.
+type AdafactorConstants struct {
+	Scale, Decay, Eps, Keep, Rate, Clip float64
+}
+
+var _ = mirror[AdafactorConstants, C.gt_adafactor_constants]("adafactor constants")
+
+// Constants is the argument that holds what an operation reads from memory: a structure of float64.
+func Constants[K any](k *K) Arg {
 	n := int64(unsafe.Sizeof(*k))
 	return Matrix(unsafe.Pointer(k), F64, n/8, 1, n)
 }
@@ -22,4 +39,11 @@ func (k *AdamWConstants) Arg() Arg {
 var (
 	OpAdamW   = plain(C.GT_OP_ADAMW)
 	OpSquares = plain(C.GT_OP_SQUARES)
+
+	OpLion             = plain(C.GT_OP_LION)
+	OpAdamW8           = plain(C.GT_OP_ADAMW8)
+	OpAdafactorRows    = plain(C.GT_OP_ADAFACTOR_ROWS)
+	OpAdafactorColumns = plain(C.GT_OP_ADAFACTOR_COLUMNS)
+	OpAdafactorSquares = plain(C.GT_OP_ADAFACTOR_SQUARES)
+	OpAdafactor        = plain(C.GT_OP_ADAFACTOR)
 )

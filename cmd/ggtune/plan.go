@@ -68,7 +68,7 @@ func printForecast(w io.Writer, f *budget.Forecast) {
 		line("of it, dequantized weights", "%s (%s, as f32)", byteCount(f.DequantizedBytes),
 			count.Of(f.Dequantized, "tensor"))
 	}
-	line("AdamW's moments", "%s", byteCount(f.OptimizerBytes))
+	line("the optimizer's state", "%s", byteCount(f.OptimizerBytes))
 	line("work area", "%s", byteCount(f.WorkBytes))
 	again := ""
 	if f.KeptLayers < f.Layers {

@@ -24,6 +24,7 @@ type Disk struct {
 // A Course is as much of a run as its files depend on.
 type Course struct {
 	Trained   int64 // parameters
+	State     int64 // bytes of the optimizer's state
 	Model     int64 // bytes of model.gguf, where tensors of the model are trained
 	Steps     int
 	Every     int   // steps between evaluations, 0 without any
@@ -39,7 +40,7 @@ func PlanDisk(cfg *config.Config, c Course) Disk {
 	const float = 4 // bytes
 	var d Disk
 	params := float * c.Trained
-	d.Checkpoint, d.Result = params+cfg.Optimizer().StateBytes(c.Trained), params
+	d.Checkpoint, d.Result = params+c.State, params
 	if cfg.Whole() {
 		d.Result = c.Model
 	} else {

@@ -192,7 +192,7 @@ func (p *planner) memory() error {
 		return err
 	}
 	p.Trained, p.Layers, p.KeptLayers = f.Trained, f.Layers, f.KeptLayers
-	p.ParamBytes, p.OptimizerBytes, p.WorkBytes, p.ActivationBytes = f.Params, p.cfg.Optimizer().StateBytes(f.Trained),
+	p.ParamBytes, p.OptimizerBytes, p.WorkBytes, p.ActivationBytes = f.Params, p.cfg.StateBytes(f.List),
 		f.Work+f.Inputs, f.Kept
 	p.SampleBytes = m.Samples
 	p.TotalBytes, p.Fits = f.Total()+p.OptimizerBytes+p.SampleBytes, refused == nil
@@ -220,7 +220,7 @@ func (p *planner) largestBatch() int {
 	}
 	fits := func(n int) bool {
 		f, err := Shape{Row: p.shape.Row, Counted: p.shape.Counted, Rows: n}.footprint(p.model, sc)
-		return err == nil && f.Total()+p.cfg.Optimizer().StateBytes(f.Trained)+p.SampleBytes <= allowed
+		return err == nil && f.Total()+p.cfg.StateBytes(f.List)+p.SampleBytes <= allowed
 	}
 	lo, hi := 0, most+1 // lo fits, hi does not
 	for hi-lo > 1 {
@@ -270,7 +270,7 @@ func (p *planner) course(timed bool) {
 	steps, perEpoch, tokens := p.rows.Steps(), p.rows.StepsPerEpoch(), p.rows.Train.Counts.Tokens
 	all := int(float64(tokens) * float64(steps) / float64(perEpoch))
 	p.Steps, p.RunTokens = &steps, &all
-	disk := PlanDisk(p.cfg, Course{Trained: p.Trained, Model: p.whole.File, Steps: steps,
+	disk := PlanDisk(p.cfg, Course{Trained: p.Trained, State: p.OptimizerBytes, Model: p.whole.File, Steps: steps,
 		Every: p.rows.EvalEvery(), Reference: p.rows.ReferenceTokens(p.how),
 		Samples: p.samples.Disk(p.rows.Samplings())})
 	p.DiskBytes = &disk.Total

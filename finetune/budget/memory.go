@@ -24,6 +24,7 @@ type Memory struct {
 	Keep    int64 // bytes for activations kept for the backward pass
 	Total   int64 // bytes beside the mapped weights, optimizer included
 	Trained int64 // parameters
+	State   int64 // of Total, the optimizer's
 	Samples int64 // of Total, what llama.cpp takes to answer prompts meanwhile
 }
 
@@ -42,7 +43,7 @@ func PlanMemory(m *engine.Model, sc engine.SessionConfig, cfg *config.Config, sh
 		return Memory{}, err
 	}
 	beside := samples(f.Trained)
-	least := f.Total() + cfg.Optimizer().StateBytes(f.Trained) + beside
+	least := f.Total() + cfg.StateBytes(f.List) + beside
 	allowed := int64(cfg.Memory) * 1e6
 	said := "--memory"
 	switch {
@@ -61,17 +62,17 @@ func PlanMemory(m *engine.Model, sc engine.SessionConfig, cfg *config.Config, sh
 	if least > allowed {
 		return Memory{}, fmt.Errorf("training %s takes %s beside the model file (%d parameters with their gradients "+
 			"and moments %s, a micro-batch of %d tokens %s), and %s is %s; %s",
-			m.Path(), report.Bytes(least), f.Trained, report.Bytes(f.Params+cfg.Optimizer().StateBytes(f.Trained)),
+			m.Path(), report.Bytes(least), f.Trained, report.Bytes(f.Params+cfg.StateBytes(f.List)),
 			shape.Row*shape.Rows, report.Bytes(f.Work+f.Inputs), said, report.Bytes(allowed),
 			fitting(m, sc, cfg, shape.Row, allowed))
 	}
 	// The arena keeps what it needs whole layers at a time, so that less than this may be used.
-	b := Memory{Keep: min(allowed-least, f.AllKept), Trained: f.Trained, Samples: beside}
+	b := Memory{Keep: min(allowed-least, f.AllKept), Trained: f.Trained, State: cfg.StateBytes(f.List), Samples: beside}
 	sc.KeepBytes = b.Keep
 	if f, err = shape.footprint(m, sc); err != nil {
 		return Memory{}, err
 	}
-	b.Total = f.Total() + cfg.Optimizer().StateBytes(f.Trained) + beside
+	b.Total = f.Total() + cfg.StateBytes(f.List) + beside
 	return b, nil
 }
 
@@ -92,7 +93,7 @@ func Crowded(model string, weights, total, free int64) string {
 func fitting(m *engine.Model, sc engine.SessionConfig, cfg *config.Config, rowLen int, allowed int64) string {
 	for n := rowLen; n >= 32; n /= 2 {
 		f, err := Shape{Row: n, Counted: n, Rows: 1}.footprint(m, sc)
-		if err == nil && f.Total()+cfg.Optimizer().StateBytes(f.Trained) <= allowed {
+		if err == nil && f.Total()+cfg.StateBytes(f.List) <= allowed {
 			if n == rowLen {
 				return fmt.Sprintf("--batch 1 would fit (with --accum %d it learns the same)", cfg.Accum.N*cfg.Batch)
 			}

@@ -155,7 +155,11 @@ func (p *planner) madeUp(n int) *engine.Batch {
 // updateTime measures what a step does beside its passes. The parameters stay as they are: nothing is learned at a rate
 // of 0.
 func (p *planner) updateTime(sess *engine.Session) (seconds float64, err error) {
-	opt, err := p.cfg.Optimizer().Start(sess.Params(), p.cfg.Settings, optim.Options{LoRAPlus: p.cfg.LoRAPlus})
+	how, err := p.cfg.Optimizer()
+	if err != nil {
+		return 0, err
+	}
+	opt, err := how.Start(sess.Params(), p.cfg.Settings, optim.Options{LoRAPlus: p.cfg.LoRAPlus})
 	if err != nil {
 		return 0, err
 	}

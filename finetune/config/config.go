@@ -15,6 +15,7 @@ import (
 	"github.com/BurntSushi/toml"
 
 	"github.com/ggtune/ggtune/finetune/alike"
+	"github.com/ggtune/ggtune/finetune/optim"
 	"github.com/ggtune/ggtune/internal/registry"
 	"github.com/ggtune/ggtune/internal/regular"
 	"github.com/ggtune/ggtune/internal/setting"
@@ -122,6 +123,8 @@ type Config struct {
 
 	// LR is the peak learning rate, above 0. Default auto: by the method and the size of the model (see fit.go).
 	LR Auto[float64] `toml:"lr"`
+	// Optim names the optimizer. Default adamw.
+	Optim string `toml:"optimizer"`
 	// Schedule names the learning rate's course. Default cosine.
 	Schedule string `toml:"schedule"`
 	// Epochs is how often the data is gone through, at least 1. Default auto: 3, up to 10 for few pairs.
@@ -189,7 +192,8 @@ func Default() Config {
 		Method: "sft", RankedPairs: "all", Mask: "assistant", ControlTokens: "tokens", SeqLen: 512,
 		OnLong: "truncate", Packing: autoWord,
 		Tune: tunes[0], OutType: autoWord, Rank: 16, Alpha: 32, LoRAPlus: 1, Init: "kaiming",
-		LR: Auto[float64]{Auto: true}, Schedule: "cosine", Epochs: Auto[int]{Auto: true}, Batch: 1,
+		LR: Auto[float64]{Auto: true}, Optim: optim.AdamW.Name, Schedule: "cosine", Epochs: Auto[int]{Auto: true},
+		Batch: 1,
 		Accum: Auto[int]{Auto: true}, Clip: 1,
 		EvalSplit: Auto[float64]{Auto: true}, EvalEvery: Auto[int]{Auto: true}, EvalShare: 0.2,
 		SampleEvery: Auto[int]{Auto: true}, SampleTokens: 64, SampleShare: 0.05,

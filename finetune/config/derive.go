@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/engine/adapter"
 	"github.com/ggtune/ggtune/finetune/alike"
 	"github.com/ggtune/ggtune/finetune/checkpoint"
@@ -49,8 +50,24 @@ func (c *Config) canonical() *Config {
 	return &out
 }
 
-// Optimizer is the rule of the updates.
-func (c *Config) Optimizer() *optim.Optimizer { return optim.AdamW }
+// Optimizer is the rule of the updates. The error is an *Error.
+func (c *Config) Optimizer() (*optim.Optimizer, error) {
+	o, err := optim.Get(c.Optim)
+	if err != nil {
+		return nil, &Error{fmt.Errorf("--%s: %w", c.optionOf(&c.Optim).Name, err)}
+	}
+	return o, nil
+}
+
+// StateBytes is what the optimizer takes beside parameters of these shapes and their gradients; Validate has found that
+// it is known.
+func (c *Config) StateBytes(params []*engine.Param) int64 {
+	o, err := c.Optimizer()
+	if err != nil {
+		return 0
+	}
+	return o.StateBytes(params)
+}
 
 // Course plans the learning rates of a run of that many steps. The error is an *Error.
 func (c *Config) Course(steps int) (optim.Course, error) {
@@ -72,12 +89,16 @@ func (c *Config) Resolve(how *method.Method, f Fit) (chosen []string, err error)
 	if err != nil {
 		return nil, &Error{err}
 	}
-	chosen = c.choose(how, f)
+	o, err := c.Optimizer()
+	if err != nil {
+		return nil, err
+	}
+	chosen = c.choose(how, o, f)
 	if how, err = c.Loss(); err != nil {
 		return nil, err
 	}
 	set := maps.Clone(how.Settings())
-	for _, u := range slices.Concat(s.Reads, c.Optimizer().Reads) {
+	for _, u := range slices.Concat(s.Reads, o.Reads) {
 		x, given := c.Settings[u.Setting.Name]
 		if !given {
 			x = u.Default

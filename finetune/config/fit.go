@@ -5,6 +5,7 @@ import (
 
 	"github.com/ggtune/ggtune/finetune/encode"
 	"github.com/ggtune/ggtune/finetune/method"
+	"github.com/ggtune/ggtune/finetune/optim"
 	"github.com/ggtune/ggtune/internal/count"
 	"github.com/ggtune/ggtune/internal/setting"
 )
@@ -57,15 +58,18 @@ func (c *Config) Pack(how *method.Method, micros int) (encode.Packing, error) {
 }
 
 // choose puts values in the place of what was left to ggtune, and says what and why.
-func (c *Config) choose(how *method.Method, f Fit) (said []string) {
+func (c *Config) choose(how *method.Method, o *optim.Optimizer, f Fit) (said []string) {
 	say := func(field any, why string, args ...any) {
-		o := c.optionOf(field)
-		x, _ := o.Get()
-		said = append(said, fmt.Sprintf("--%s %v: %s", o.Name, x, fmt.Sprintf(why, args...)))
+		option := c.optionOf(field)
+		x, _ := option.Get()
+		said = append(said, fmt.Sprintf("--%s %v: %s", option.Name, x, fmt.Sprintf(why, args...)))
 	}
 	if c.LR.Auto {
 		lr, why := c.fitLR(how.Need, f.Params)
-		c.LR = Fixed(lr)
+		if o.Rate != 1 {
+			why += fmt.Sprintf(", %g times the rate of %s with %s", o.Rate, optim.AdamW.Name, o.Name)
+		}
+		c.LR = Fixed(lr * o.Rate)
 		say(&c.LR, "%s", why)
 	}
 	if c.Packing == autoWord {

@@ -207,6 +207,7 @@ func (c *Config) stepOptions() []Option {
 				fullPreferLR)},
 		{Name: "embed-lr", Value: &c.EmbedLR, Usage: "with --tune full or part: peak learning `RATE` of the token " +
 			"embedding and the output head; 0: --lr"},
+		{Name: "optimizer", Value: &c.Optim, Usage: "rule of the updates: " + optimizers()},
 		{Name: "schedule", Value: &c.Schedule,
 			Usage: "course of the learning rate: " + strings.Join(optim.ScheduleNames(), ", ")},
 	}, c.settings(optim.ScheduleReaders()), []Option{
@@ -222,6 +223,15 @@ func (c *Config) stepOptions() []Option {
 		{Name: "clip", Aliases: []string{"max-grad-norm"}, Value: &c.Clip,
 			Usage: "largest gradient `NORM`; 0: no limit"},
 	})
+}
+
+// optimizers lists them with a word on each.
+func optimizers() string {
+	var out []string
+	for _, o := range optim.All() {
+		out = append(out, fmt.Sprintf("%s (%s)", o.Name, o.Doc))
+	}
+	return strings.Join(out, ", ")
 }
 
 func (c *Config) evalOptions() []Option {

@@ -54,6 +54,7 @@ func OtherNames() Others {
 		"min-lr":      {"cosine-min-lr-ratio", "min-learning-rate"},
 		"model":       {"base-model", "model-name", "model-name-or-path", "model-path"},
 		"on-long":     {"excess-length-strategy", "truncation-mode"},
+		"optimizer":   {"optim", "optimizer-type"},
 		"output":      {"adapter-path", "lora-out", "output-dir"},
 		"packing":     {"sample-packing"},
 		"patience":    {"early-stopping-patience"},

@@ -264,8 +264,11 @@ func (v *validator) steps() {
 	v.need(c.Epochs.Auto || c.Epochs.N >= 1, &c.Epochs, v.is(c.Epochs), "auto, or at least 1")
 	v.need(c.Steps >= 0, &c.Steps, v.is(c.Steps), "at least 1, or 0 to leave it to --epochs")
 	v.need(c.Accum.Auto || c.Accum.N >= 1, &c.Accum, v.is(c.Accum), "auto, or at least 1 micro-batch")
-	o := c.Optimizer()
-	v.read(optim.Readers(), o.Name, o.Reads)
+	if o, err := optim.Get(c.Optim); err != nil {
+		v.known(&c.Optim, err)
+	} else {
+		v.read(optim.Readers(), o.Name, o.Reads)
+	}
 	v.within(&c.Clip, 0, math.Inf(1), "at least 0; 0 sets no limit")
 }
 

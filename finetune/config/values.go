@@ -26,6 +26,7 @@ func (c *Config) values() map[any][]string {
 		&c.Tune:          tunes,
 		&c.OutType:       outTypes,
 		&c.Init:          adapter.Inits(),
+		&c.Optim:         optim.Names(),
 		&c.Schedule:      optim.ScheduleNames(),
 		&c.Device:        Devices(),
 	}

@@ -14,27 +14,25 @@ import (
 var (
 	weightDecay = &setting.Setting{
 		Name:    "weight-decay",
-		Usage:   "AdamW's decoupled weight `DECAY`",
+		Usage:   "decoupled weight `DECAY`",
 		Range:   setting.AtLeast(0, "at least 0"),
 		Default: new(0.0),
 	}
 	beta1 = &setting.Setting{
 		Name:    "beta1",
-		Usage:   "AdamW's decay of the first moment",
+		Usage:   "decay of AdamW's first moment, and its share in Lion's direction",
 		Range:   setting.Below(0, 1, "0 to below 1"),
 		Default: new(0.9),
 	}
 	beta2 = &setting.Setting{
-		Name:    "beta2",
-		Usage:   "AdamW's decay of the second moment",
-		Range:   setting.Below(0, 1, "0 to below 1"),
-		Default: new(0.999),
+		Name:  "beta2",
+		Usage: "decay of AdamW's second moment, of Lion's moment",
+		Range: setting.Below(0, 1, "0 to below 1"),
 	}
 	eps = &setting.Setting{
-		Name:    "eps",
-		Usage:   "AdamW's epsilon",
-		Range:   setting.Above(0, "above 0"),
-		Default: new(1e-8),
+		Name:  "eps",
+		Usage: "the optimizer's epsilon",
+		Range: setting.Above(0, "above 0"),
 	}
 )
 
@@ -49,8 +47,9 @@ var (
 var AdamW = registerOptimizer(&Optimizer{
 	Name:       "adamw",
 	Doc:        "Adam with decoupled weight decay (Loshchilov and Hutter 2019)",
-	Reads:      []setting.Use{weightDecay.Use(), beta1.Use(), beta2.Use(), eps.Use()},
-	StateBytes: func(numbers int64) int64 { return 2 * 4 * numbers },
+	Reads:      []setting.Use{weightDecay.Use(), beta1.Use(), beta2.At(0.999), eps.At(1e-8)},
+	StateBytes: each(func(n int64) int64 { return 2 * 4 * n }),
+	Rate:       1,
 	start:      startAdamW,
 })
 
@@ -94,19 +93,22 @@ func (a *adamW) build() (err error) {
 	return a.compile()
 }
 
+// numbers are the constants of a parameter's update, the a.t-th.
+func (a *adamW) numbers(p *engine.Param, lr, scale float64) graph.AdamWConstants {
+	b1, b2, rate := a.set.Of(beta1), a.set.Of(beta2), a.opts.rate(lr, p)
+	k := graph.AdamWConstants{Scale: scale, Beta1: b1, Beta2: b2, Keep: 1, Rate: rate / (1 - math.Pow(b1,
+		float64(a.t))),
+		Correct2: math.Sqrt(1 - math.Pow(b2, float64(a.t))), Eps: a.set.Of(eps)}
+	if p.Decay {
+		k.Keep = 1 - rate*a.set.Of(weightDecay)
+	}
+	return k
+}
+
 func (a *adamW) Update(lr, scale float64) error {
 	a.t++
-	b1, b2 := a.set.Of(beta1), a.set.Of(beta2)
-	correct1 := 1 - math.Pow(b1, float64(a.t))
-	k := graph.AdamWConstants{Scale: scale, Beta1: b1, Beta2: b2, Correct2: math.Sqrt(1 - math.Pow(b2, float64(a.t))),
-		Eps: a.set.Of(eps)}
 	for i, p := range a.params {
-		rate := a.opts.rate(lr, p)
-		k.Keep, k.Rate = 1, rate/correct1
-		if p.Decay {
-			k.Keep = 1 - rate*a.set.Of(weightDecay)
-		}
-		a.constants.set(i, k)
+		a.constants.set(i, a.numbers(p, lr, scale))
 	}
 	if err := a.constants.upload(); err != nil {
 		return err

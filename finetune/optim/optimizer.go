@@ -16,8 +16,10 @@ type Optimizer struct {
 	Doc  string // one line, with the source
 	// Reads lists the optimizer's settings.
 	Reads []setting.Use
-	// StateBytes is the memory that it takes beside so many trained numbers and their gradients, bytes.
-	StateBytes func(numbers int64) int64
+	// StateBytes is the memory that it takes beside parameters of these shapes and their gradients, bytes.
+	StateBytes func(params []*engine.Param) int64
+	// Rate is the usual learning rate over AdamW's.
+	Rate float64
 
 	start func(params []*engine.Param, s setting.Values, o Options) (rule, error)
 }
@@ -77,6 +79,22 @@ var ErrParams = errors.New("parameters are not finite")
 var optimizers = registry.New[*Optimizer]("optimizer")
 
 func registerOptimizer(o *Optimizer) *Optimizer { return optimizers.Register(o.Name, o) }
+
+// All lists the optimizers by name.
+func All() []*Optimizer { return optimizers.All() }
+
+// Names lists their names.
+func Names() []string { return optimizers.Names() }
+
+// each adds up the bytes of a number of numbers over parameters.
+func each(of func(n int64) int64) func(params []*engine.Param) int64 {
+	return func(params []*engine.Param) (sum int64) {
+		for _, p := range params {
+			sum += of(p.Len())
+		}
+		return sum
+	}
+}
 
 // Get gives the optimizer of that name; the error lists the names.
 func Get(name string) (*Optimizer, error) { return optimizers.Get(name) }

@@ -21,7 +21,11 @@ func newNumbers(s *setup) (n numbers, err error) {
 	if n.sess, err = engine.NewSession(s.model, s.start); err != nil {
 		return n, err
 	}
-	n.opt, err = s.cfg.Optimizer().Start(n.sess.Params(), s.cfg.Settings,
+	how, err := s.cfg.Optimizer()
+	if err != nil {
+		return n, err
+	}
+	n.opt, err = how.Start(n.sess.Params(), s.cfg.Settings,
 		optim.Options{LoRAPlus: s.cfg.LoRAPlus, Embed: s.cfg.EmbedLR / s.cfg.LR.N})
 	if err == nil && s.cfg.EmbedLR > 0 && !slices.ContainsFunc(n.sess.Params(),
 		func(p *engine.Param) bool { return p.Group == "embed" }) {

@@ -100,7 +100,7 @@ func (s *setup) open(ctx context.Context, rep report.Reporter) error {
 	if err := s.rows.Bound(); err != nil {
 		return err
 	}
-	room := budget.Course{Trained: s.memory.Trained, Model: whole.File, Steps: s.course.Steps,
+	room := budget.Course{Trained: s.memory.Trained, State: s.memory.State, Model: whole.File, Steps: s.course.Steps,
 		Every: s.rows.EvalEvery(), Reference: s.rows.ReferenceTokens(s.how),
 		Samples: s.samples.Disk(s.rows.Samplings())}
 	if err := budget.CheckDisk(budget.PlanDisk(&s.cfg, room), s.cfg.Output, budget.FreeDisk(s.cfg.Output)); err != nil {

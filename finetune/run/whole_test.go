@@ -24,6 +24,9 @@ func TestResumeWhole(t *testing.T) {
 		"a role": {func(c *config.Config) { c.Tune, c.Train, c.Layers = "part", []string{"attn_q"}, "1" },
 			"q8_0, f32"},
 		"a layer":     {func(c *config.Config) { c.Tune, c.Layers, c.OutType = "part", "-1", "q8_0" }, "q8_0"},
+		"adamw8bit":   {func(c *config.Config) { c.Tune, c.Optim = "full", "adamw8bit" }, "f32"},
+		"adafactor":   {func(c *config.Config) { c.Tune, c.Optim = "full", "adafactor" }, "f32"},
+		"lion":        {func(c *config.Config) { c.Tune, c.Optim = "full", "lion" }, "f32"},
 		"embed's own": {func(c *config.Config) { c.Tune, c.EmbedLR, c.OutType = "full", 1e-4, "f16" }, "f16"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -86,6 +86,24 @@ func (b *Builder) State(name string, ne0, ne1 int64) graph.ID {
 	return b.bound(graph.State, name, graph.F32, graph.Matrix(ne0, ne1), data)
 }
 
+// Codes are I32 numbers of four codes each, a byte a code, that an optimizer keeps.
+func (b *Builder) Codes(name string, ne0, ne1 int64) graph.ID {
+	return b.bound(graph.State, name, graph.I32, graph.Matrix(ne0, ne1), normals(ne0*ne1, seed(name)))
+}
+
+// Rising are rows of numbers that rise evenly to 1: the first from −1, the others from 0.
+func (b *Builder) Rising(name string, ne0, ne1 int64) graph.ID {
+	var data []byte
+	for i := range ne0 * ne1 {
+		x := float32(i%ne0) / float32(ne0-1)
+		if i < ne0 {
+			x = 2*x - 1
+		}
+		data = binary.LittleEndian.AppendUint32(data, math.Float32bits(x))
+	}
+	return b.bound(graph.Input, name, graph.F32, graph.Matrix(ne0, ne1), data)
+}
+
 // Weight is a frozen matrix of a storage type, of deviation 1/√ne0.
 func (b *Builder) Weight(name string, typ gguf.Type, ne0, ne1 int64) graph.ID {
 	data, err := synth.Numbers(typ, ne0*ne1, 1/math.Sqrt(float64(ne0)), seed(name))
@@ -136,9 +154,15 @@ func (b *Builder) wanted() (out []graph.ID) {
 	return out
 }
 
-// floats reads F32 or F64 numbers.
+// floats reads F32 or F64 numbers, or the codes of I32 ones.
 func floats(b []byte, typ int32) []float64 {
 	var out []float64
+	if typ == graph.I32 {
+		for _, code := range b {
+			out = append(out, float64(code))
+		}
+		return out
+	}
 	for ; len(b) > 0; b = b[graph.TypeBytes(typ):] {
 		if typ == graph.F64 {
 			out = append(out, math.Float64frombits(binary.LittleEndian.Uint64(b)))

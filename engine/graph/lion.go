@@ -1,0 +1,35 @@
+package graph
+
+import "fmt"
+
+// LionConstants are the numbers of Lion's input of constants, in their order there.
+type LionConstants struct {
+	Scale        float64 // factor of the gradient
+	Beta1, Beta2 float64 // share of the moment in the direction, and what it keeps
+	Keep         float64 // factor of the parameters: 1 less the weight decay
+	Rate         float64 // learning rate
+}
+
+// LionNumbers is how many they are.
+const LionNumbers = 5
+
+// Lion: x, m [n,R] (States), gradient [n,R], constants f64 [LionNumbers,1] → [1,R], 0 where all of a row is finite
+// after the update, no number elsewhere. With g = Scale·gradient, x ← Keep·x − Rate·sign(Beta1·m + (1−Beta1)·g), m ←
+// Beta2·m + (1−Beta2)·g, computed in F64 (Chen et al. 2023, algorithm 2).
+var Lion = register(&Op{Name: "lion", Outs: 1, Updates: []int{0, 1}, NoGrad: true, shape: shapeLion})
+
+// Lion updates x and its moment m by a gradient, and tells the rows that are no longer finite.
+func (g *Graph) Lion(x, m, gradient, constants ID) ID {
+	return g.emit(Node{Op: Lion, In: []ID{x, m, gradient, constants}, Acc: None})[0]
+}
+
+func shapeLion(g *Graph, n *Node) ([]Shape, error) {
+	x, k := g.shape(n.In[0]), g.Value(n.In[3])
+	for _, id := range n.In[1:3] {
+		if g.shape(id) != x {
+			return nil, fmt.Errorf("parameters %v beside %v", x, g.shape(id))
+		}
+	}
+	ok := k.Type == F64 && k.Shape == Matrix(LionNumbers, 1)
+	return []Shape{Matrix(1, x[1])}, want(ok, "constants %v of type %d, want %d of f64", k.Shape, k.Type, LionNumbers)
+}
