@@ -79,6 +79,9 @@ func (r *Reader) Template() *template.Template {
 // TemplateName says where it came from, "" if no example needed one.
 func (r *Reader) TemplateName() string { return r.text.templateName() }
 
+// Bytes is the length of the text that a token stands for, 0 of a control token.
+func (r *Reader) Bytes(token int32) int { return r.text.enc.Bytes(token) }
+
 // Literal encodes a text of which every token counts, in items of at most window tokens.
 func (r *Reader) Literal(name, text string, window int) ([]encode.Item, error) {
 	if p := r.limit.Positions; p > 0 {

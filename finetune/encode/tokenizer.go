@@ -103,6 +103,9 @@ func Raw(tok Tokenizer, prompt string) ([]int32, error) {
 // Tokenizer gives the tokenizer the Encoder was made with.
 func (e *Encoder) Tokenizer() Tokenizer { return e.tok }
 
+// Bytes is the length of the text that a token stands for, 0 of a control token.
+func (e *Encoder) Bytes(id int32) int { return len(e.pieces[id]) }
+
 // Piece gives the text of a token for people to read, control tokens' included.
 func (e *Encoder) Piece(id int32) string {
 	if id < 0 || int(id) >= len(e.pieces) {

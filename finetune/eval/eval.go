@@ -23,9 +23,15 @@ type Options struct {
 	NoAdapter bool // measure the base model
 	// Reference gives the reference model's log-probabilities; nil where the method needs none.
 	Reference func(ctx context.Context, m *encode.Micro) ([]float64, error)
+	// Bytes is the length of a token's text, 0 of a control token; nil: bits per byte are not wanted.
+	Bytes func(token int32) int
 	// Progress is called after every micro-batch with the rows done; nil: nobody asks.
 	Progress func(rows int)
 }
+
+// BitsPerByte is the figure of methods that train on whole texts by which models with other tokenizers compare: the
+// bits that the counted tokens take over the bytes of their text.
+const BitsPerByte = "bits_per_byte"
 
 // A Result is one measurement.
 type Result struct {
@@ -44,6 +50,7 @@ func (r Result) Perplexity() float64 { return math.Exp(r.NLL) }
 func Run(ctx context.Context, e Engine, data *encode.Loader, m *method.Method, o Options) (Result, error) {
 	var out Result
 	var sum, units, nll float64
+	bytes := 0                // of the counted tokens
 	whole := &method.Inputs{} // of a coupled method
 	take := func(in *method.Inputs) error {
 		r, err := m.Evaluate(in)
@@ -71,6 +78,13 @@ func Run(ctx context.Context, e Engine, data *encode.Loader, m *method.Method, o
 		for _, lp := range in.LogP {
 			nll -= lp
 		}
+		if o.Bytes != nil {
+			for _, row := range batch.Batch.Rows {
+				for _, i := range row.Counted {
+					bytes += o.Bytes(row.Tokens[i])
+				}
+			}
+		}
 		if m.Coupled {
 			whole.Append(in)
 		} else if err := take(in); err != nil {
@@ -97,6 +111,9 @@ func Run(ctx context.Context, e Engine, data *encode.Loader, m *method.Method, o
 	}
 	if m.Need != method.Answers {
 		out.NLL = math.NaN()
+	}
+	if m.AllTokens && bytes > 0 {
+		out.Metrics = append(out.Metrics, method.Metric{Name: BitsPerByte, Sum: nll / math.Ln2, Weight: float64(bytes)})
 	}
 	return out, nil
 }

@@ -89,6 +89,27 @@ func TestRun(t *testing.T) {
 	}
 }
 
+// TestBitsPerByte: the bits of what is counted over its bytes, for whole texts alone; a control token has bits and no
+// bytes.
+func TestBitsPerByte(t *testing.T) {
+	bytes := func(token int32) int { return map[int32]int{3: 2, 5: 0, 9: 4}[token] } // those counted
+	for _, tc := range []struct {
+		m    *method.Method
+		want []method.Metric
+	}{{method.SFT, nil}, {method.CPT, []method.Metric{{Name: BitsPerByte, Sum: 1.7 / math.Ln2, Weight: 6}}}} {
+		got, err := Run(t.Context(), &ruler{}, loader(t), tc.m, Options{Bytes: bytes})
+		if err != nil || len(got.Metrics) != len(tc.want) {
+			t.Fatalf("%s: %+v, %v", tc.m.Name, got.Metrics, err)
+		}
+		for i, want := range tc.want {
+			m := got.Metrics[i]
+			if m.Name != want.Name || m.Weight != want.Weight || math.Abs(m.Sum-want.Sum) > 1e-6 {
+				t.Errorf("%s: got %+v, want %+v", tc.m.Name, m, want)
+			}
+		}
+	}
+}
+
 func TestRunStops(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	stop := errors.New("stop")

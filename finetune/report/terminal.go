@@ -156,9 +156,9 @@ func (t *Terminal) step(e Step) {
 
 // telling shows those of a method's figures that say at a glance how it goes, where there are some.
 func telling(figure func(name string) (float64, bool)) (out []string) {
-	for _, name := range []string{"accuracy", "margin", "kl"} {
+	for _, name := range []string{"accuracy", "margin", "kl", "bits_per_byte"} {
 		if x, ok := figure(name); ok && !math.IsNaN(x) {
-			out = append(out, fmt.Sprintf("%s %.3g", name, x))
+			out = append(out, fmt.Sprintf("%s %.3g", strings.ReplaceAll(name, "_", " "), x))
 		}
 	}
 	return out

@@ -104,9 +104,10 @@ func Evaluate(ctx context.Context, cfg config.Config, adapterPath string, given 
 		return Evaluation{}, err
 	}
 	defer func() { err = errors.Join(err, sess.Close()) }()
-	res, err := eval.Run(ctx, sess, held.HeldRows, how, eval.Options{Reference: ref.of, Progress: func(n int) {
-		rep.Report(report.Progress{What: "evaluate", Done: n, Total: total})
-	}})
+	res, err := eval.Run(ctx, sess, held.HeldRows, how, eval.Options{Reference: ref.of, Bytes: text.Bytes,
+		Progress: func(n int) {
+			rep.Report(report.Progress{What: "evaluate", Done: n, Total: total})
+		}})
 	if err != nil {
 		return Evaluation{}, err
 	}

@@ -52,7 +52,7 @@ func (r *run) measure(ctx context.Context, o eval.Options) (eval.Result, error) 
 	o.Progress = func(rows int) {
 		r.rep.Report(report.Progress{What: "evaluate", Done: rows, Total: r.rows.HeldRows.Rows()})
 	}
-	o.Reference = r.refs.held.of
+	o.Reference, o.Bytes = r.refs.held.of, r.text.Bytes
 	return eval.Run(ctx, r.sess, r.rows.HeldRows, r.how, o)
 }
 
