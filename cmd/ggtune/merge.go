@@ -126,14 +126,16 @@ func scaledAdapter(text string) (merge.Adapter, error) {
 
 func printMerged(c *cli.Context, r merge.Result) error {
 	w := c.App.Writer
-	to := "each in its type"
+	to := "each tensor in its own type"
 	if r.Type != nil {
 		to = *r.Type
 	}
-	fmt.Fprintf(w, "wrote %s: %s, %s, tensors %s → %s; %s into %d of %d\n", r.Output, to, weightsLost(r),
-		byteCount(r.Before), byteCount(r.After), count.Of(len(r.Adapters), "adapter"), r.Merged, r.Tensors)
-	fmt.Fprintf(w, "llama.cpp loads it and computes the same: logits differ by %.3g in the root mean square (the "+
-		"base's by %.3g)\n\n", r.LlamaRMSDiff, r.LlamaBaseRMSDiff)
+	fmt.Fprintf(w, "wrote %s: %s, %s of tensors (the base: %s)\n", r.Output, to, byteCount(r.After),
+		byteCount(r.Before))
+	fmt.Fprintf(w, "%s into %d of %d tensors: %s\n", count.Of(len(r.Adapters), "adapter"), r.Merged, r.Tensors,
+		weightsLost(r))
+	fmt.Fprintf(w, "llama.cpp loads it and computes the same: logits differ by %.3g, the base's by %.3g\n\n",
+		r.LlamaRMSDiff, r.LlamaBaseRMSDiff)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(t, "\tperplexity\tKL mean\tKL 99 %\tsame top token\t")
 	fmt.Fprintf(t, "base + adapter\t%.4g\t\t\t\t\n", eval.Difference{Loss: r.Report.Applied}.Perplexity())
@@ -154,10 +156,10 @@ func printMerged(c *cli.Context, r merge.Result) error {
 func weightsLost(r merge.Result) string {
 	var parts []string
 	if r.Minima > 0 {
-		parts = append(parts, fmt.Sprintf("%s by the minima of their blocks alone", count.Of(r.Minima, "tensor")))
+		parts = append(parts, fmt.Sprintf("%d by the minima of their blocks alone", r.Minima))
 	}
 	if r.Rounded > 0 {
-		parts = append(parts, fmt.Sprintf("%s quantized anew", count.Of(r.Rounded, "tensor")))
+		parts = append(parts, fmt.Sprintf("%d quantized anew", r.Rounded))
 	}
 	if len(parts) == 0 {
 		return "nothing quantized anew"

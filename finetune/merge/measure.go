@@ -22,8 +22,12 @@ type Report struct {
 	Base    eval.Difference
 }
 
-// Lost says that the merged model is no nearer to the base with its adapters than the base alone.
-func (r *Report) Lost() bool { return r.Base.KL > 0 && r.Merged.KL >= r.Base.KL }
+// muchLost is the share of the base's own divergence at which half of the way from it is lost: divergences grow with
+// the square of what predictions change by.
+const muchLost = 0.25
+
+// Lost says that much of what the adapters bring is not in the merged model.
+func (r *Report) Lost() bool { return r.Base.KL > 0 && r.Merged.KL > muchLost*r.Base.KL }
 
 // MarshalJSON writes the stable keys.
 func (r *Report) MarshalJSON() ([]byte, error) {
@@ -85,9 +89,13 @@ func (m *merging) measure(ctx context.Context, path string, text *text) (_ *veri
 	}
 	m.result.Report = &Report{Text: text.what, Tokens: d.Tokens, Applied: d.Loss, Merged: d.Models[0],
 		Base: d.Models[1]}
-	if m.result.Report.Lost() {
-		m.note("the merged model is no nearer to the base with the adapter than the base alone: rounding to these " +
-			"types lost more than the adapter brings; keep the adapter apart, or merge into larger types (--type)")
+	if m.from == nil && m.result.Report.Lost() { // from other weights predictions differ anyway
+		m.note("rounding to these types lost much of what training brought: predictions are KL %.3g from those of "+
+			"the base "+
+			"with the adapter, and those of the base alone %.3g; keep the adapter apart (llama-cli --lora), merge "+
+			"into "+
+			"larger types (--type q8_0), or train it for merging into q4_1 or q5_1 (ggtune train --mergeable)",
+			m.result.Report.Merged.KL, m.result.Report.Base.KL)
 	}
 	tokens := text.probe()
 	if tokens == nil {

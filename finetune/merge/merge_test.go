@@ -345,13 +345,26 @@ func TestFaults(t *testing.T) {
 		}
 	}
 	cfg.FS = nil
-	stopped := errors.New("stop")
-	ctx, stop := context.WithCancelCause(t.Context())
-	stop(stopped)
-	if _, err := Merge(ctx, cfg, report.Silent{}); !errors.Is(err, stopped) {
-		t.Errorf("got %v, want the cause", err)
+	for _, during := range []string{"read", "merge", "measure", "verify"} {
+		stopped := errors.New("stop")
+		ctx, stop := context.WithCancelCause(t.Context())
+		if _, err := Merge(ctx, cfg, stopper{during, func() { stop(stopped) }}); !errors.Is(err, stopped) {
+			t.Errorf("stopped during %s: got %v, want the cause", during, err)
+		}
+		nothingLeft(t, dir, "m.gguf")
 	}
-	nothingLeft(t, dir, "m.gguf")
+}
+
+// A stopper stops when a part is under way.
+type stopper struct {
+	part string
+	stop func()
+}
+
+func (s stopper) Report(e report.Event) {
+	if p, ok := e.(report.Progress); ok && p.What == s.part {
+		s.stop()
+	}
 }
 
 // TestOrigin: an adapter of another base, or of an unfinished run, is told of.
@@ -386,7 +399,7 @@ func TestLost(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !r.Report.Lost() || !strings.Contains(strings.Join(told, "\n"), "lost more than the adapter brings") {
+	if !r.Report.Lost() || !strings.Contains(strings.Join(told, "\n"), "lost much of what training brought") {
 		t.Errorf("report %+v, told %q", r.Report, told)
 	}
 	text, err := json.Marshal(r)

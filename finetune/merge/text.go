@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/ggtune/ggtune/finetune/checkpoint"
 	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/finetune/corpus"
 	"github.com/ggtune/ggtune/finetune/encode"
@@ -102,13 +103,13 @@ func (m *merging) held(ctx context.Context) (*text, error) {
 // runOf is the directory of the run that an adapter's file is in, or "".
 func runOf(adapter string) string {
 	dir := filepath.Dir(adapter)
-	for range 3 { // its own, or that of its checkpoints' directory
-		if _, err := os.Stat(filepath.Join(dir, rundir.Settings)); err == nil {
-			return dir
-		}
-		dir = filepath.Dir(dir)
+	if up := filepath.Dir(dir); filepath.Base(up) == checkpoint.Dir {
+		dir = filepath.Dir(up)
 	}
-	return ""
+	if _, err := os.Stat(filepath.Join(dir, rundir.Settings)); err != nil {
+		return ""
+	}
+	return dir
 }
 
 // examples reads the held-out examples of settings.
