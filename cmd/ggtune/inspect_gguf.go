@@ -12,11 +12,12 @@ import (
 	"github.com/ggtune/ggtune/engine/arch"
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/internal/count"
+	"github.com/ggtune/ggtune/quant/imatrix"
 )
 
 // ggufInfo is what inspect says of a model or an adapter.
 type ggufInfo struct {
-	Kind         string            `json:"kind"` // "model", "adapter" or "vocabulary"
+	Kind         string            `json:"kind"` // "model", "adapter", "imatrix" or "vocabulary"
 	Path         string            `json:"path"`
 	Parts        []string          `json:"parts,omitempty"`
 	Bytes        int64             `json:"bytes"`
@@ -37,6 +38,7 @@ type ggufInfo struct {
 	Alpha        float64           `json:"alpha,omitempty"`
 	Ranks        []int64           `json:"ranks,omitempty"`
 	Origin       map[string]string `json:"origin,omitempty"` // an adapter's ggtune.* keys
+	Importance   *importanceInfo   `json:"importance,omitempty"`
 	Tensors      []tensorLine      `json:"tensors,omitempty"`
 	Metadata     map[string]any    `json:"metadata,omitempty"`
 }
@@ -51,6 +53,14 @@ type tokenizerInfo struct {
 	Model  string `json:"model"`
 	Pre    string `json:"pre,omitempty"`
 	Tokens int    `json:"tokens"`
+}
+
+// importanceInfo is what an importance matrix says of its making.
+type importanceInfo struct {
+	Entries   int      `json:"entries"`
+	Texts     []string `json:"texts"`
+	Chunks    int      `json:"chunks"`
+	ChunkSize int      `json:"chunk_size"` // tokens
 }
 
 type tensorLine struct {
@@ -146,6 +156,15 @@ func describeGGUF(f *gguf.File) (*ggufInfo, error) {
 	case f.IsAdapter():
 		info.Kind = "adapter"
 		errs = append(errs, info.describeAdapter(f))
+	case f.IsImportance():
+		info.Kind = "imatrix"
+		m, err := imatrix.Read(f.Path())
+		if err != nil {
+			return nil, err
+		}
+		info.WhyNot = "it is an importance matrix, for quantize --imatrix"
+		info.Importance = &importanceInfo{Entries: len(m.Entries), Texts: m.Datasets, Chunks: m.Chunks,
+			ChunkSize: m.ChunkSize}
 	case f.IsVocabOnly():
 		info.Kind = "vocabulary"
 		info.WhyNot = "it holds no tensors"
@@ -223,6 +242,11 @@ func (info *ggufInfo) print(w io.Writer) {
 	}
 	if info.Name != "" {
 		line("name", "%s", info.Name)
+	}
+	if i := info.Importance; i != nil {
+		line("importance for", "%s", count.Of(i.Entries, "tensor"))
+		line("gathered from", "%s, %s of %d", strings.Join(i.Texts, ", "), count.Of(i.Chunks, "chunk"), i.ChunkSize)
+		return
 	}
 	line("architecture", "%s", info.Architecture)
 	line("parameters", "%d", info.Parameters)

@@ -192,15 +192,23 @@ func (f *File) IsAdapter() bool {
 	return err == nil && s == "adapter"
 }
 
+// IsImportance says whether the file is an importance matrix (general.type is "imatrix"), not a model.
+func (f *File) IsImportance() bool {
+	s, err := f.String("general.type")
+	return err == nil && s == "imatrix"
+}
+
 // IsVocabOnly says whether the file has no tensors: a vocabulary without a model.
 func (f *File) IsVocabOnly() bool { return len(f.Tensors) == 0 }
 
-// CheckModel refuses a file that is no model with weights: an adapter, or a vocabulary alone.
+// CheckModel refuses a file that is no model with weights: an adapter, an importance matrix, or a vocabulary alone.
 func (f *File) CheckModel() error {
 	switch {
 	case f.IsAdapter():
 		return fmt.Errorf("%s: this is an adapter, not a model; give the base that it was trained on (commands that "+
 			"run adapters take them with -a)", f.Path())
+	case f.IsImportance():
+		return fmt.Errorf("%s: this is an importance matrix, not a model; quantize takes it with --imatrix", f.Path())
 	case f.IsVocabOnly():
 		return fmt.Errorf("%s: the file holds a vocabulary but no tensors; a model with weights is needed", f.Path())
 	}
