@@ -159,16 +159,11 @@ func plan(models []model) (out []trial) {
 	return out
 }
 
-// checks lists the trials that compare what ggtune chooses by itself with a small grid, on three sets of answers drawn
-// with three seeds each.
+// checks lists the trials that compare what ggtune chooses by itself with its neighbours, half and twice the rate and
+// steps of one, on three sets of answers drawn with three seeds each.
 func checks(models []model) (out []trial) {
-	const rows = 200
-	setups := []setup{{}}
-	for _, lr := range []float64{2e-4, 8e-4, 5e-5} {
-		for _, accum := range []int{1, 4} {
-			setups = append(setups, setup{lr, accum, 3, packed, 0})
-		}
-	}
+	const rows = 100
+	setups := []setup{{}, {lr: 1e-4}, {lr: 4e-4}, {lr: 2e-4, accum: 1}}
 	for seed := uint64(1); seed <= 3; seed++ {
 		for _, data := range []string{"short", "code", "gsm8k"} {
 			for _, m := range models {

@@ -97,9 +97,11 @@ func printChecks(w io.Writer, results []result, models []model) {
 		} else {
 			best := slices.MinFunc(grid, byLoss)
 			x, y := own.After["loss"], best.After["loss"]
-			fmt.Fprintf(w, "%s %.4f | %.4f | %.4f | lr %g, accum %d | %+.1f %% |\n", head, own.Before, x, y, best.LR,
-				best.Accum,
-				100*(x/y-1))
+			with := fmt.Sprintf("lr %g", best.LR)
+			if best.Accum != 0 {
+				with += fmt.Sprintf(", accum %d", best.Accum)
+			}
+			fmt.Fprintf(w, "%s %.4f | %.4f | %.4f | %s | %+.1f %% |\n", head, own.Before, x, y, with, 100*(x/y-1))
 		}
 		own, grid = nil, nil
 	}
