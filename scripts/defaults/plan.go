@@ -19,7 +19,7 @@ type trial struct {
 	Accum  int     `json:"accum"`
 	Epochs int     `json:"epochs"`
 	Pack   string  `json:"packing"`
-	Beta   float64 `json:"beta,omitempty"` // 0: the method's own
+	Beta   float64 `json:"beta,omitempty"`
 	Seed   uint64  `json:"seed"`
 	SeqLen int     `json:"seq_len,omitempty"` // 0: the default
 
@@ -71,12 +71,13 @@ type setup struct {
 	lr            float64
 	accum, epochs int
 	pack          string
-	beta          float64
+	beta          float64 // 0: usualBeta, where the method has one
 }
 
 const (
-	packed = "best-fit"
-	single = "none"
+	packed    = "best-fit"
+	single    = "none"
+	usualBeta = 0.1
 )
 
 // grids are the points for each method and number of rows, the most telling first.
@@ -143,6 +144,9 @@ func plan(models []model) (out []trial) {
 				t := trial{Model: m.name, Method: g.method, Data: dataOf(g.method, g.rows),
 					Rows: g.rows, LR: s.lr, Accum: s.accum, Epochs: s.epochs, Pack: s.pack, Beta: s.beta, Seed: 1,
 					SeqLen: m.seqLen, file: m.file}
+				if t.Method != "sft" && t.Beta == 0 { // ggtune would choose by the number of pairs
+					t.Beta = usualBeta
+				}
 				// A grid's points tell less the later they come, and so do grids of more rows and of the second model.
 				rank := 2*(i/3) + j + 2*k
 				if g.method == "kto" && i+k > 2 { // the dearest to measure

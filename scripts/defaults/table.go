@@ -64,11 +64,10 @@ func (r result) row(best bool) string {
 	}
 	beta := ""
 	if r.Method != "sft" {
-		beta = fmt.Sprint(cmp.Or(r.Beta, 0.1))
+		beta = fmt.Sprint(r.Beta)
 	}
 	return fmt.Sprintf(" | %g | %s | %d | %d | %s | %d | %.4f → %s | %s | %s | %s |", r.LR, r.Pack, r.Accum, r.Epochs,
-		beta,
-		r.Updates, r.Before, loss, figure("accuracy"), figure("margin"), figure("kl"))
+		beta, r.Updates, r.Before, loss, figure("accuracy"), figure("margin"), figure("kl"))
 }
 
 // printChecks writes, for each model, data set and seed, the loss of what ggtune chose beside the lowest of the grid.
