@@ -83,7 +83,8 @@ func TestComplete(t *testing.T) {
 // freeText are options of text that shells cannot complete. A new one is either named here, or its help says `FILE`
 // or `DIRECTORY`, or what it takes is in config's values or in ownValues.
 var freeText = strings.Fields(`columns loss-weights targets train layers system prompt
-	notify convert.base quantize.tensor-type quantize.split-size eval.pattern bench.type bench.level compare.output`)
+	notify convert.base export.ollama quantize.tensor-type quantize.split-size
+	eval.pattern bench.type bench.level compare.output`)
 
 func TestOptionsOfTextComplete(t *testing.T) {
 	for _, c := range commands() {
