@@ -11,6 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/ggtune/ggtune/finetune/bench"
+	"github.com/ggtune/ggtune/finetune/combine"
 	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/finetune/eval"
 	"github.com/ggtune/ggtune/internal/registry"
@@ -278,6 +279,12 @@ func arguments(c *cli.Command, word string) []string {
 		return nil
 	case "SHELL":
 		return append([]string{}, beginning(word, shells())...)
+	case "OPERATION FILE…":
+		var names []string
+		for _, o := range combine.Operations() {
+			names = append(names, o.Name+"\t"+o.Doc)
+		}
+		return append(beginning(word, names), completeFiles)
 	case "RUN", "[DIR…]":
 		return []string{completeDirectories}
 	}

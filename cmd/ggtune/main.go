@@ -154,7 +154,7 @@ func commands() []*cli.Command {
 	list := []*cli.Command{demoCommand(), trainCommand(), watchCommand(), runsCommand(), evalCommand(),
 		generateCommand(),
 		chatCommand(), rateCommand(), compareCommand(), inspectCommand(), planCommand(), checkCommand(), benchCommand(),
-		quantizeCommand(), imatrixCommand(), mergeCommand(), convertCommand(), exportCommand(),
+		quantizeCommand(), imatrixCommand(), mergeCommand(), adapterCommand(), convertCommand(), exportCommand(),
 		completionCommand(), versionCommand()}
 	for _, c := range list {
 		c.CustomHelpTemplate = commandHelp

@@ -85,11 +85,11 @@ func mergeConfig(c *cli.Context) (cfg merge.Config, err error) {
 		return cfg, missing(c, "adapter", "run/adapter.gguf")
 	}
 	for _, text := range c.StringSlice("adapter") {
-		a, err := scaledAdapter(text)
+		path, scale, err := scaledFile(text)
 		if err != nil {
 			return cfg, usagef("merge: --adapter %s: %w", text, err)
 		}
-		cfg.Adapters = append(cfg.Adapters, a)
+		cfg.Adapters = append(cfg.Adapters, merge.Adapter{Path: path, Scale: scale})
 	}
 	if cfg.Output, err = required(c, "output", "merged.gguf"); err != nil {
 		return cfg, err
@@ -107,21 +107,20 @@ func mergeConfig(c *cli.Context) (cfg merge.Config, err error) {
 	return cfg, err
 }
 
-// scaledAdapter reads FILE:SCALE. A file's name may hold colons: what exists as a whole is one.
-func scaledAdapter(text string) (merge.Adapter, error) {
-	whole := merge.Adapter{Path: text, Scale: 1}
+// scaledFile reads FILE:SCALE. A file's name may hold colons: what exists as a whole is one.
+func scaledFile(text string) (path string, scale float64, err error) {
 	at := strings.LastIndexByte(text, ':')
 	if _, err := os.Stat(text); !errors.Is(err, fs.ErrNotExist) || at < 0 {
-		return whole, nil
+		return text, 1, nil
 	}
 	x, err := strconv.ParseFloat(text[at+1:], 64)
 	switch {
 	case errors.Is(err, strconv.ErrSyntax):
-		return whole, nil
+		return text, 1, nil
 	case err != nil || x-x != 0:
-		return whole, fmt.Errorf("the scale %s is no number that an adapter can be multiplied by", text[at+1:])
+		return text, 1, fmt.Errorf("the scale %s is no number that an adapter can be multiplied by", text[at+1:])
 	}
-	return merge.Adapter{Path: text[:at], Scale: x}, nil
+	return text[:at], x, nil
 }
 
 func printMerged(c *cli.Context, r merge.Result) error {

@@ -109,18 +109,40 @@ func Load(path string, net *arch.Net) (*Adapter, error) {
 	defer f.Close()
 	l := loader{f: f, out: &Adapter{Info: map[string]string{}}, parts: map[string]place{}, tied: net.TiedOutput}
 	net.Linear(func(p arch.Part, il int) { l.parts[p.Name(il)] = place{p, il} })
-	if err := l.header(net.Arch); err != nil {
+	if err := l.load(net.Arch); err != nil {
 		return nil, err
 	}
-	for i := range f.Tensors {
-		if err := l.tensor(&f.Tensors[i]); err != nil {
-			return nil, err
+	return l.out, nil
+}
+
+// Read reads an adapter's file without its model: pairs have no role and no layer.
+func Read(path string) (*Adapter, error) {
+	f, err := gguf.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	l := loader{f: f, out: &Adapter{Info: map[string]string{}}}
+	if err := l.load(""); err != nil {
+		return nil, err
+	}
+	return l.out, nil
+}
+
+// load reads the file; base is the model's architecture, or "" where there is no model.
+func (l *loader) load(base string) error {
+	if err := l.header(base); err != nil {
+		return err
+	}
+	for i := range l.f.Tensors {
+		if err := l.tensor(&l.f.Tensors[i]); err != nil {
+			return err
 		}
 	}
 	if len(l.out.Pairs) == 0 {
-		return nil, l.fail("the adapter holds no LoRA pair; expected tensors ending in %s and %s", suffixA, suffixB)
+		return l.fail("the adapter holds no LoRA pair; expected tensors ending in %s and %s", suffixA, suffixB)
 	}
-	return l.out, nil
+	return nil
 }
 
 // A place is where a pair of some name stands.
@@ -132,8 +154,8 @@ type place struct {
 type loader struct {
 	f     *gguf.File
 	out   *Adapter
-	parts map[string]place
-	tied  bool // the model's output head is its token embedding
+	parts map[string]place // nil: there is no model, and a pair's halves need but fit each other
+	tied  bool             // the model's output head is its token embedding
 }
 
 func (l *loader) fail(format string, args ...any) error {
@@ -155,7 +177,7 @@ func (l *loader) header(base string) error {
 	if l.out.Arch, err = f.Architecture(); err != nil {
 		return err
 	}
-	if l.out.Arch != base {
+	if base != "" && l.out.Arch != base {
 		return l.fail(
 			"the adapter is for architecture %q, the model is %q; give the model that the adapter was trained on",
 			l.out.Arch, base)
@@ -193,7 +215,7 @@ func (l *loader) tensor(t *gguf.TensorInfo) error {
 		return l.fail("tensor %q: the model's output head is its token embedding, and llama.cpp cannot run an "+
 			"adapter on a tensor with both uses; train one without that target", t.Name)
 	}
-	if !ok {
+	if !ok && l.parts != nil {
 		return l.fail("tensor %q: the model has no linear tensor %q; the adapter belongs to another model", t.Name,
 			base)
 	}
@@ -204,8 +226,13 @@ func (l *loader) tensor(t *gguf.TensorInfo) error {
 	if len(t.Shape) != 2 || len(b.Shape) != 2 {
 		return l.fail("pair %q has shapes %v and %v, expected matrices", base, t.Shape, b.Shape)
 	}
-	p := newPair(at.part, at.layer, b.Shape[0])
-	if [2]int64(t.Shape) != p.AShape || [2]int64(b.Shape) != p.BShape {
+	var p Pair
+	if l.parts == nil {
+		if p = alone(base, [2]int64(t.Shape), [2]int64(b.Shape)); p.AShape != [2]int64(t.Shape) {
+			return l.fail("pair %q has shapes %v and %v, whose ranks differ", base, t.Shape, b.Shape)
+		}
+	} else if p = newPair(at.part, at.layer, b.Shape[0]); p.AShape != [2]int64(t.Shape) ||
+		p.BShape != [2]int64(b.Shape) {
 		return l.fail("pair %q has shapes %v and %v, the model needs %v and %v; the adapter belongs to another model",
 			base, t.Shape, b.Shape, p.AShape, p.BShape)
 	}
@@ -214,6 +241,17 @@ func (l *loader) tensor(t *gguf.TensorInfo) error {
 	}
 	l.out.Pairs = append(l.out.Pairs, p)
 	return nil
+}
+
+// alone is the pair beside a tensor of an unknown model that has a B of that shape, and an A of the same rank.
+func alone(tensor string, a, b [2]int64) Pair {
+	p := Pair{Tensor: tensor, Layer: -1, Rank: b[0], AShape: [2]int64{a[0], b[0]}, BShape: b,
+		Flipped: tensor == arch.TensorName(arch.TokenEmbd, ".weight", -1)}
+	if p.Flipped {
+		p.AShape = [2]int64{b[0], a[1]}
+	}
+	p.A, p.B = make([]float32, a[0]*a[1]), make([]float32, b[0]*b[1])
+	return p
 }
 
 func (l *loader) read(dst []float32, t *gguf.TensorInfo) error {

@@ -206,25 +206,9 @@ func (l *peftLoader) modules() []string {
 	return out
 }
 
-// scale chooses the one alpha of the file: that of most pairs, or the first of them. The B of the others is multiplied
-// so that B·A keeps its scale.
+// scale chooses the one alpha of the file.
 func (l *peftLoader) scale() {
-	most := 0
-	for _, a := range l.alphas {
-		if n := occurrences(l.alphas, a); n > most {
-			most, l.out.Alpha = n, a
-		}
-	}
-	changed := 0
-	for i, a := range l.alphas {
-		if factor := a / l.out.Alpha; factor != 1 {
-			changed++
-			for j, x := range l.out.Pairs[i].B {
-				l.out.Pairs[i].B[j] = float32(float64(x) * factor)
-			}
-		}
-	}
-	if changed > 0 {
+	if changed := l.out.settle(l.alphas); changed > 0 {
 		l.out.Notes = append(l.out.Notes, fmt.Sprintf("%s of %d: alpha is not %g there; llama.cpp's format has one "+
 			"alpha, and B is multiplied in its place", count.Of(changed, "pair"), len(l.alphas), l.out.Alpha))
 	}

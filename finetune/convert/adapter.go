@@ -3,8 +3,6 @@ package convert
 
 import (
 	"context"
-	"fmt"
-	"os"
 	"slices"
 
 	"github.com/ggtune/ggtune/engine/adapter"
@@ -12,6 +10,7 @@ import (
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/finetune/checkpoint"
 	"github.com/ggtune/ggtune/finetune/origin"
+	"github.com/ggtune/ggtune/internal/atomicfile"
 )
 
 // An AdapterJob is an adapter to convert: one of PEFT's to a GGUF file, a GGUF file to a directory that PEFT loads.
@@ -52,7 +51,7 @@ func Adapter(ctx context.Context, job AdapterJob) (*AdapterResult, error) {
 	if err := f.CheckModel(); err != nil {
 		return nil, err
 	}
-	if err := keep(job.Out, append(f.Parts(), in)); err != nil {
+	if err := atomicfile.Distinct(job.Out, append(f.Parts(), in)...); err != nil {
 		return nil, err
 	}
 	net, err := arch.Of(f)
@@ -97,19 +96,5 @@ func (r *AdapterResult) differs(ctx context.Context, f *gguf.File, a *adapter.Ad
 		return err
 	}
 	r.Notes = append(r.Notes, made.Differs(origin.Use{Model: f.Path(), ModelSHA256: sum})...)
-	return nil
-}
-
-// keep refuses an output that is one of the files which are read, under whatever name.
-func keep(out string, read []string) error {
-	there, err := os.Stat(out)
-	if err != nil {
-		return nil // it is to be made
-	}
-	for _, path := range read {
-		if here, err := os.Stat(path); err == nil && os.SameFile(here, there) {
-			return fmt.Errorf("write %s: it is %s, which is being read; give another name", out, path)
-		}
-	}
 	return nil
 }

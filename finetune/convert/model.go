@@ -11,6 +11,7 @@ import (
 	"github.com/ggtune/ggtune/bindings/llama"
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/engine/hub"
+	"github.com/ggtune/ggtune/internal/atomicfile"
 	"github.com/ggtune/ggtune/internal/memfile"
 )
 
@@ -44,7 +45,7 @@ func Model(ctx context.Context, job ModelJob) (*ModelResult, error) {
 		return nil, err
 	}
 	defer f.Close()
-	if err := keep(job.Out, f.Files()); err != nil {
+	if err := atomicfile.Distinct(job.Out, f.Files()...); err != nil {
 		return nil, err
 	}
 	typ := f.Type()

@@ -188,7 +188,7 @@ func (m *merging) open(ctx context.Context) error {
 	if m.chat != nil {
 		m.result.Template = &m.Template
 	}
-	return refuseOver(m.Output, read)
+	return atomicfile.Distinct(m.Output, read...)
 }
 
 func (m *merging) openAdapter(ctx context.Context, path string, scale float64) error {
@@ -228,23 +228,6 @@ func fileSHA256(ctx context.Context, path string) (string, error) {
 	}
 	defer f.Close()
 	return f.SHA256(ctx)
-}
-
-// refuseOver refuses a path that is one of the files that are read, under whatever name.
-func refuseOver(path string, read []string) error {
-	there, err := os.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	for _, r := range read {
-		if here, err := os.Stat(r); err == nil && os.SameFile(here, there) {
-			return fmt.Errorf("write %s: it is a file that is being read (%s); give another name", path, r)
-		}
-	}
-	return nil
 }
 
 // choose decides the type of each tensor.
