@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/ggtune/ggtune/finetune/encode"
 	"github.com/ggtune/ggtune/finetune/method"
@@ -69,7 +70,8 @@ func (c *Config) choose(how *method.Method, o *optim.Optimizer, f Fit) (said []s
 		if o.Rate != 1 {
 			why += fmt.Sprintf(", %g times the rate of %s with %s", o.Rate, optim.AdamW.Name, o.Name)
 		}
-		c.LR = Fixed(lr * o.Rate)
+		const digits = 1e12 // a product of such numbers in binary has digits that nobody meant
+		c.LR = Fixed(math.Round(lr*o.Rate*digits) / digits)
 		say(&c.LR, "%s", why)
 	}
 	if c.Packing == autoWord {

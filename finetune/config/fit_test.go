@@ -126,6 +126,19 @@ func TestFitWhole(t *testing.T) {
 	}
 }
 
+// TestFitOptimizer: an optimizer that wants another learning rate than AdamW gets it, as a number to read.
+func TestFitOptimizer(t *testing.T) {
+	for name, want := range map[string]string{"adamw": "0.0003", "adamw8bit": "0.0003", "adafactor": "0.0003",
+		"lion": "6e-05"} {
+		c := validConfig()
+		c.Tune, c.Optim = "full", name
+		c, said, _ := fitted(t, c, 135e6, 1000, 200)
+		if got := c.LR.String(); got != want || strings.Contains(said[0], "the rate of adamw") != (name == "lion") {
+			t.Errorf("%s: got %s, want %s; said %q", name, got, want, said[0])
+		}
+	}
+}
+
 func TestFitMeasured(t *testing.T) {
 	cells, before := map[string][][]string{}, map[string][]string{}
 	for _, line := range docTable(t, "measured") {
