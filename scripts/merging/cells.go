@@ -99,7 +99,7 @@ func entry(results []result, model, typ, what string, rows int) string {
 	}
 	mean, dev := spread(losses)
 	text := fmt.Sprintf("%.3f", mean)
-	if dev > 0 { // the base is the same for all seeds
+	if len(losses) > 1 && what != base { // which is the same for all seeds
 		text += fmt.Sprintf(" ± %.3f", dev)
 	}
 	if len(kl) > 0 && slices.Contains([]string{merged, tiedIn}, what) {
