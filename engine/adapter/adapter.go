@@ -66,12 +66,12 @@ type Config struct {
 	RSLoRA  bool     // rank-stabilised scale
 	Targets []string // tensor roles; empty means every linear role of the layers
 	Layers  []int    // layers to adapt; empty means all
-	Init    string   // of A: "kaiming" (PEFT's default) or "gaussian"; B starts at zero
+	Init    string   // of A: "kaiming" (PEFT's default) or "gaussian", with B zero; or one of Derived
 	Block   int64    // each row of A is the same number over so many inputs; 0: it is free
 	Seed    uint64
 }
 
-// Inits lists the ways A can start.
+// Inits lists the ways A can start by chance.
 func Inits() []string { return []string{"kaiming", "gaussian"} }
 
 // Validate reports every fault of c.
@@ -85,8 +85,8 @@ func (c Config) Validate() error {
 			fmt.Errorf("alpha is %g, expected a number above 0 (llama.cpp reads alpha 0 as \"no alpha\" and would "+
 				"scale by 1)", c.Alpha))
 	}
-	if !slices.Contains(Inits(), c.Init) {
-		faults = append(faults, fmt.Errorf("init is %q, expected one of: %s", c.Init, strings.Join(Inits(), ", ")))
+	if all := append(Inits(), Derived()...); !slices.Contains(all, c.Init) {
+		faults = append(faults, fmt.Errorf("init is %q, expected one of: %s", c.Init, strings.Join(all, ", ")))
 	}
 	return errors.Join(faults...)
 }

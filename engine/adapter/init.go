@@ -6,8 +6,9 @@ import (
 	"math/rand/v2"
 )
 
-// start fills A; B stays zero. Each tensor draws from a generator of its own, seeded by the run's seed and its name, so
-// that what a tensor starts with does not depend on which others are adapted.
+// start fills A; B stays zero, and A too where the start is derived from weights. Each tensor draws from a generator of
+// its own, seeded by the run's seed and its name, so that what a tensor starts with does not depend on which others are
+// adapted.
 func (p *Pair) start(c Config) {
 	h := fnv.New64a()
 	h.Write([]byte(p.Tensor))

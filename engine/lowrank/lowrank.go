@@ -73,6 +73,30 @@ func OfMatrix(w []float64, rows, columns, rank int) (Factors, error) {
 		iterations, rank, rows, columns)
 }
 
+// QR gives the first columns of a matrix's Q, so many as the rank, as Up, and as Down the first rows of its R. Both
+// follow from the matrix's first columns: of the rest, R is what Q makes of it. The numbers of the matrix stay.
+func QR(w []float64, rows, columns, rank int) Factors {
+	m := blas64.General{Rows: rows, Cols: columns, Stride: columns, Data: w}
+	q := blas64.General{Rows: rows, Cols: rank, Stride: rank, Data: make([]float64, rows*rank)}
+	for i := range rows {
+		copy(q.Data[i*rank:(i+1)*rank], w[i*columns:])
+	}
+	orthonormal(q)
+	r := blas64.General{Rows: rank, Cols: columns, Stride: columns, Data: make([]float64, rank*columns)}
+	blas64.Gemm(blas.Trans, blas.NoTrans, 1, q, m, 0, r)
+	f := Factors{Rank: rank, Up: rounded(q.Data), Down: rounded(r.Data), Energy: energyOf(w)}
+	f.Lost = max(0, f.Energy-energyOf(r.Data))
+	return f
+}
+
+func rounded(x []float64) []float32 {
+	out := make([]float32, len(x))
+	for i, v := range x {
+		out[i] = float32(v)
+	}
+	return out
+}
+
 const (
 	// oversampling is how many more directions are followed than are asked for: those at the edge settle last.
 	oversampling = 16

@@ -115,8 +115,10 @@ type Config struct {
 	Targets []string `toml:"targets"`
 	// Layers limits the adapter, or tune part, to layers, as "0-3,8,-1": -1 is the last. "" means all.
 	Layers string `toml:"layers"`
-	// Init is how A starts: kaiming, gaussian. Default kaiming.
+	// Init is how pairs start: kaiming, gaussian; pissa, olora, loftq: from weights. Default kaiming.
 	Init string `toml:"init"`
+	// From is the full-precision file that the base was quantized from; Init loftq needs it. Default "".
+	From string `toml:"from"`
 	// Mergeable ties each row of A over blocks of 32 inputs, so that merging the adapter into a model of q4_1 or q5_1
 	// changes only the minima of its blocks (QA-LoRA). Default false.
 	Mergeable bool `toml:"mergeable"`

@@ -349,6 +349,12 @@ func TestMethodOptions(t *testing.T) {
 		{"mask", func(c *Config) { c.Mask = "all" }, "--mask is all with --method dpo"},
 		{"a rank beside an adapter", func(c *Config) { c.InitAdapter, c.Rank = "a.gguf", 8 },
 			"--rank is given with --init-adapter"},
+		{"loftq from nothing", func(c *Config) { c.Init = "loftq" }, "--from is missing with --init loftq"},
+		{"an original for no use", func(c *Config) { c.Init, c.From = "pissa", "f16.gguf" },
+			"--from is given with --init pissa"},
+		{"a tied start from weights", func(c *Config) { c.Init, c.Mergeable = "olora", true },
+			"--mergeable is given with --init olora"},
+		{"an unknown start", func(c *Config) { c.Init = "pisa" }, "pissa"},
 		{"weights", func(c *Config) { c.Method, c.LossWeights = "dpo,sft", []float64{1} }, "1 weights for 2 methods"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -191,7 +191,11 @@ func (c *Config) adapterOptions() []Option {
 			"commas; without it, every linear role of the layers"},
 		{Name: "layers", Value: &c.Layers, Usage: "layers to adapt, or to train in part, as `0-3,8,-1`; without it, " +
 			"all"},
-		{Name: "init", Value: &c.Init, Usage: "how A starts: " + strings.Join(adapter.Inits(), ", ")},
+		{Name: "init", Value: &c.Init, Usage: "how pairs start: A by chance and B zero (" +
+			strings.Join(adapter.Inits(), ", ") + "), or from the base's weights (" +
+			strings.Join(adapter.Derived(), ", ") + ")"},
+		{Name: "from", Value: &c.From, Resume: Names, Usage: "with --init loftq: `FILE`, the f16 or f32 one that the " +
+			"base was quantized from; the adapter starts as what rounding took away"},
 		{Name: "mergeable", Value: &c.Mergeable, Usage: "train an adapter that ggtune merge takes into a q4_1 or " +
 			"q5_1 model without loss: A is the same over each 32 inputs (QA-LoRA)"},
 	}

@@ -11,7 +11,8 @@ import (
 )
 
 // Session is the engine's share of the settings, with one set, named "": tensors of the model, or the adapter as
-// training starts: that of InitAdapter, or a fresh one. An error about the settings is an *Error.
+// training starts: that of InitAdapter, or a fresh one, whose numbers Begin fills where they follow from weights: then
+// there may be a second set, that takes them away again. An error about the settings is an *Error.
 func (c *Config) Session(m *engine.Model) (engine.SessionConfig, error) {
 	sc := engine.SessionConfig{Threads: c.Threads, Exact: c.Exact, Seed: c.Seed}
 	if c.Whole() {
@@ -21,6 +22,9 @@ func (c *Config) Session(m *engine.Model) (engine.SessionConfig, error) {
 	}
 	a, err := c.adapter(m)
 	sc.Sets = []engine.Set{{Adapter: a, Dropout: c.Dropout}}
+	if err == nil && adapter.Subtracts(c.Init) {
+		sc.Sets = append(sc.Sets, engine.Set{Name: startSet, Adapter: a.Opposite(), Frozen: true})
+	}
 	return sc, err
 }
 

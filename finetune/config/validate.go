@@ -200,9 +200,10 @@ func (v *validator) adapter() {
 	v.need(c.LoRAPlus > 0 && !math.IsInf(c.LoRAPlus, 0), &c.LoRAPlus, v.is(c.LoRAPlus),
 		"above 0; 1 is plain LoRA, 16 what the paper suggests")
 	v.within(&c.Dropout, 0, 1, "0 to below 1")
-	if !slices.Contains(adapter.Inits(), c.Init) {
-		v.known(&c.Init, &registry.UnknownError{Kind: "initialisation", Name: c.Init, Known: adapter.Inits()})
+	if !slices.Contains(inits(), c.Init) {
+		v.known(&c.Init, &registry.UnknownError{Kind: "initialisation", Name: c.Init, Known: inits()})
 	}
+	v.derived()
 	if _, err := parseLayers(c.Layers, maxLayers); err != nil {
 		v.known(&c.Layers, err)
 	}
@@ -230,6 +231,22 @@ func (v *validator) adapter() {
 	v.need(c.LoRAPlus == std.LoRAPlus, &c.LoRAPlus, found, expected)
 	v.need(c.Init == std.Init, &c.Init, found, expected)
 	v.need(!c.Mergeable, &c.Mergeable, found, expected)
+}
+
+// inits are the values of Init.
+func inits() []string { return append(adapter.Inits(), adapter.Derived()...) }
+
+// derived checks a start from weights.
+func (v *validator) derived() {
+	c := v.c
+	if c.Init == adapter.LoftQ {
+		v.need(c.From != "", &c.From, "is missing with --init loftq",
+			"the f16 or f32 file that the base was quantized from")
+	} else {
+		v.need(c.From == "", &c.From, "is given with --init "+c.Init, "it with --init loftq")
+	}
+	v.need(!c.Mergeable || !slices.Contains(adapter.Derived(), c.Init), &c.Mergeable, "is given with --init "+c.Init,
+		"one of them: A is then not the same over each 32 inputs")
 }
 
 // tuned is what is wrong with an option of an adapter where none is trained.

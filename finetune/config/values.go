@@ -1,7 +1,6 @@
 package config
 
 import (
-	"github.com/ggtune/ggtune/engine/adapter"
 	"github.com/ggtune/ggtune/finetune/data"
 	"github.com/ggtune/ggtune/finetune/encode"
 	"github.com/ggtune/ggtune/finetune/method"
@@ -25,7 +24,7 @@ func (c *Config) values() map[any][]string {
 		&c.Packing:       append([]string{autoWord}, encode.Packings()...),
 		&c.Tune:          tunes,
 		&c.OutType:       outTypes,
-		&c.Init:          adapter.Inits(),
+		&c.Init:          inits(),
 		&c.Optim:         optim.Names(),
 		&c.Schedule:      optim.ScheduleNames(),
 		&c.Device:        Devices(),

@@ -11,6 +11,7 @@ import (
 	"github.com/ggtune/ggtune/engine/verify"
 	"github.com/ggtune/ggtune/finetune"
 	"github.com/ggtune/ggtune/finetune/checkpoint"
+	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/finetune/eval"
 	"github.com/ggtune/ggtune/finetune/origin"
 	"github.com/ggtune/ggtune/finetune/report"
@@ -172,14 +173,22 @@ func (r *run) write(ctx context.Context, s *report.Summary) (*verify.Probe, erro
 	return probe, nil
 }
 
+// adapter is what the run leaves with as it is now.
+func (r *run) adapter() (*adapter.Adapter, error) {
+	set, err := r.sess.Set("")
+	if err != nil {
+		return nil, err
+	}
+	return config.Leaving(set.Adapter.(*adapter.Adapter), r.start) // config.Session has put it there
+}
+
 // saveAdapter writes what was trained with what it says about its making. unfinished is how far the run has come, "" at
 // its end.
 func (r *run) saveAdapter(ctx context.Context, path, unfinished string) error {
-	set, err := r.sess.Set("")
+	a, err := r.adapter()
 	if err != nil {
 		return err
 	}
-	a := set.Adapter.(*adapter.Adapter) // config.Session has put it there
 	a.Info = (&origin.Run{Config: &r.cfg, Method: r.how, BaseSHA256: r.meta.BaseSHA256, Reference: r.meta.RefAdapter,
 		Template: r.text.Template(), Version: version(), Unfinished: unfinished}).Info()
 	return a.Save(ctx, nil, path)

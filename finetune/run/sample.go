@@ -6,7 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/ggtune/ggtune/engine/adapter"
 	"github.com/ggtune/ggtune/finetune/report"
 	"github.com/ggtune/ggtune/finetune/sample"
 	"github.com/ggtune/ggtune/internal/count"
@@ -98,7 +97,7 @@ func (r *run) endSamples() error {
 
 // answers writes those that are not there yet. failed says that no more can be had, err that they cannot be kept.
 func (r *run) answers(ctx context.Context, step int) (failed, err error) {
-	set, err := r.sess.Set("")
+	a, err := r.adapter()
 	if err != nil {
 		return nil, err
 	}
@@ -109,8 +108,7 @@ func (r *run) answers(ctx context.Context, step int) (failed, err error) {
 	r.sampler.Progress = func(done, total int) {
 		r.rep.Report(report.Progress{What: "sample", Done: done, Total: total})
 	}
-	// config.Session has put it there
-	if ok, failed := r.sampler.Begin(ctx, set.Adapter.(*adapter.Adapter), room()); failed != nil || !ok {
+	if ok, failed := r.sampler.Begin(ctx, a, room()); failed != nil || !ok {
 		if failed == nil {
 			r.fewer()
 		}

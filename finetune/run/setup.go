@@ -96,6 +96,15 @@ func (s *setup) open(ctx context.Context, rep report.Reporter) error {
 		s.samples = nil
 	}
 	s.start.KeepBytes = s.memory.Keep
+	notes, err := s.cfg.Begin(ctx, s.model, s.start, func(done, total int) {
+		rep.Report(report.Progress{What: "init", Done: done, Total: total})
+	})
+	if err != nil {
+		return err
+	}
+	for _, note := range notes {
+		s.note("%s", note)
+	}
 	// Memory is planned for all held-out rows: a run that goes on may have measured on others than it would now.
 	if err := s.rows.Bound(); err != nil {
 		return err

@@ -1,0 +1,106 @@
+package adapter
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/ggtune/ggtune/engine/lowrank"
+)
+
+// The starts that follow from the base's weights.
+const (
+	// PiSSA starts as the part of each weight with the largest singular values (Meng et al. 2024, equations 2 and 3).
+	PiSSA = "pissa"
+	// OLoRA starts as the first columns of each weight's Q, and rows of its R (Büyükakyüz 2024, algorithm 1).
+	OLoRA = "olora"
+	// LoftQ starts as what is nearest to the difference between the weights that a base was quantized from and its own
+	// (Li et al. 2023, the low-rank step of algorithm 1: the base, a file, stays as it is).
+	LoftQ = "loftq"
+)
+
+// Derived lists the ways a pair can start from weights; New leaves its halves zero, and Derive fills them.
+func Derived() []string { return []string{PiSSA, OLoRA, LoftQ} }
+
+// Subtracts says whether what a start adds to the weights is to be subtracted from them again, so that the model begins
+// as the base is.
+func Subtracts(init string) bool { return init == PiSSA || init == OLoRA }
+
+// Weights gives the numbers of a matrix, of which Derive may change the memory.
+type Weights func(tensor string) ([]float64, error)
+
+// Derive fills the halves of the pairs from weights, in place: of LoftQ these are the differences to be made up for.
+// Lost is what of them the rank leaves out.
+func (a *Adapter) Derive(ctx context.Context, init string, weights Weights, done Progress) (Lost, error) {
+	var lost tally
+	for i := range a.Pairs {
+		if ctx.Err() != nil {
+			return Lost{}, context.Cause(ctx)
+		}
+		p := &a.Pairs[i]
+		w, err := weights(p.Tensor)
+		if err != nil {
+			return Lost{}, err
+		}
+		rows, columns := p.extent()
+		if rows*columns != len(w) {
+			return Lost{}, fmt.Errorf("tensor %q has %d numbers, expected %d × %d", p.Tensor, len(w), rows, columns)
+		}
+		if int(p.Rank) > min(rows, columns) {
+			return Lost{}, fmt.Errorf("tensor %q is %d × %d, and a start from its weights has a rank of no more than "+
+				"the smaller; give a lower --rank, or leave the tensor out of --targets", p.Tensor, rows, columns)
+		}
+		if slices.ContainsFunc(w, func(x float64) bool { return math.IsNaN(x) || math.IsInf(x, 0) }) {
+			return Lost{}, fmt.Errorf("tensor %q holds numbers that are not finite; the file is damaged", p.Tensor)
+		}
+		f, err := a.derived(init, w, rows, columns, p)
+		if err != nil {
+			return Lost{}, fmt.Errorf("tensor %q: %w", p.Tensor, err)
+		}
+		p.fill(f)
+		lost.add(p.Tensor, f)
+		done(i+1, len(a.Pairs))
+	}
+	return lost.sum(), nil
+}
+
+// derived gives the factors that a pair starts with.
+func (a *Adapter) derived(init string, w []float64, rows, columns int, p *Pair) (lowrank.Factors, error) {
+	if init == OLoRA { // which is not divided by the scale, as in PEFT
+		return lowrank.QR(w, rows, columns, int(p.Rank)), nil
+	}
+	f, err := lowrank.OfMatrix(w, rows, columns, int(p.Rank))
+	if err != nil {
+		return f, err
+	}
+	each := 1 / math.Sqrt(a.Scale(p))
+	for _, half := range [][]float32{f.Up, f.Down} {
+		for i, x := range half {
+			half[i] = float32(float64(x) * each)
+		}
+	}
+	return f, nil
+}
+
+// fill puts factors of the pair's rank into its own memory.
+func (p *Pair) fill(f lowrank.Factors) {
+	q := p.withFactors(f.Up, f.Down, f.Rank)
+	copy(p.A, q.A)
+	copy(p.B, q.B)
+}
+
+// Opposite is an adapter that takes away what a adds, with numbers of its own.
+func (a *Adapter) Opposite() *Adapter {
+	out := *a
+	out.Pairs, out.Info, out.Notes = make([]Pair, len(a.Pairs)), map[string]string{}, nil
+	for i := range a.Pairs {
+		p := a.Pairs[i]
+		p.A, p.B = slices.Clone(p.A), slices.Clone(p.B)
+		for j := range p.B {
+			p.B[j] = -p.B[j]
+		}
+		out.Pairs[i] = p
+	}
+	return &out
+}

@@ -1,0 +1,117 @@
+package config
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/ggtune/ggtune/engine"
+	"github.com/ggtune/ggtune/engine/adapter"
+	"github.com/ggtune/ggtune/engine/gguf"
+	"github.com/ggtune/ggtune/quant"
+)
+
+// startSet names the set, frozen, that takes away what an adapter starts with.
+const startSet = "start"
+
+// Begin fills what an adapter starts with that is derived from weights (Init), in the memory of what Session gave. The
+// notes say what that bought and how the adapter leaves. It reads each adapted tensor whole.
+func (c *Config) Begin(ctx context.Context, m *engine.Model, sc engine.SessionConfig,
+	done adapter.Progress) (notes []string, err error) {
+	if c.Whole() || !slices.Contains(adapter.Derived(), c.Init) {
+		return nil, nil
+	}
+	a := sc.Sets[0].Adapter.(*adapter.Adapter)
+	w := &weights{base: m.File(), rows: quant.FileRows(m.File()), at: map[string]int{}}
+	for i := range w.base.Tensors {
+		w.at[w.base.Tensors[i].Name] = i
+	}
+	if c.Init == adapter.LoftQ {
+		from, err := gguf.Open(c.From)
+		if err != nil {
+			return nil, err
+		}
+		defer from.Close()
+		if w.index, err = quant.Original(w.base, from); err != nil {
+			return nil, err
+		}
+		w.original = quant.FileRows(from)
+	}
+	lost, err := a.Derive(ctx, c.Init, w.read, done)
+	if err != nil {
+		return nil, fmt.Errorf("--init %s: %w", c.Init, err)
+	}
+	if c.Init == adapter.LoftQ {
+		if w.off == 0 {
+			return nil, &Error{fmt.Errorf("--init %s: %s has the same weights as the base in every tensor that is "+
+				"adapted: there is nothing to make up for; leave --init and --from out", c.Init, c.From)}
+		}
+		return []string{fmt.Sprintf("--init loftq: rounding changed the adapted weights by %.3g %% of their size; "+
+			"what the adapter begins as takes back %.3g %% of that error's energy, and leaves %.3g %% of their size. "+
+			"It leaves as a LoRA of its rank", 100*math.Sqrt(w.off/w.size), 100*(1-lost.Energy),
+			100*math.Sqrt(lost.Energy*w.off/w.size))}, nil
+	}
+	sc.Sets[1].Adapter = a.Opposite()
+	notes = []string{fmt.Sprintf("--init %s: the adapter leaves with rank %d: with what it began as taken away, so "+
+		"that it fits the base as it is", c.Init, 2*c.Rank)}
+	if w.quantized && c.Init == adapter.PiSSA {
+		notes = append(notes, "the base stays the quantized file that it is, so that PiSSA's smaller rounding is not "+
+			"to be had; --init loftq --from an f16 file begins with what rounding took away")
+	}
+	return notes, nil
+}
+
+// weights are those of the base, or what the original has beside them.
+type weights struct {
+	base      *gguf.File
+	rows      quant.Rows
+	original  quant.Rows // nil: the base's own
+	index     []int      // of the base's tensors in the original
+	at        map[string]int
+	quantized bool    // a tensor that was read is
+	off, size float64 // sums of squares: of the differences, and of the original
+}
+
+func (w *weights) read(tensor string) ([]float64, error) {
+	i, ok := w.at[tensor]
+	if !ok {
+		return nil, fmt.Errorf("the model has no tensor %q", tensor)
+	}
+	t := &w.base.Tensors[i]
+	w.quantized = w.quantized || t.Type.IsQuantized()
+	out := make([]float64, t.Elements())
+	x, y := make([]float32, t.Shape[0]), make([]float32, t.Shape[0])
+	for at := int64(0); at < t.Elements(); at += t.Shape[0] {
+		if err := w.rows.Read(i, at, x); err != nil {
+			return nil, err
+		}
+		to := out[at : at+t.Shape[0]]
+		if w.original == nil {
+			for k, v := range x {
+				to[k] = float64(v)
+			}
+			continue
+		}
+		if err := w.original.Read(w.index[i], at, y); err != nil {
+			return nil, err
+		}
+		for k, v := range y {
+			to[k] = float64(v) - float64(x[k])
+			w.off, w.size = w.off+to[k]*to[k], w.size+float64(v)*float64(v)
+		}
+	}
+	return out, nil
+}
+
+// Leaving gives the adapter that a run leaves with: that which was trained, less what Begin gave it where the base has
+// that too.
+func Leaving(a *adapter.Adapter, sc engine.SessionConfig) (*adapter.Adapter, error) {
+	for _, s := range sc.Sets {
+		if s.Name == startSet {
+			return adapter.Add(adapter.Scaled{Adapter: a, Scale: 1},
+				adapter.Scaled{Adapter: s.Adapter.(*adapter.Adapter), Scale: 1})
+		}
+	}
+	return a, nil
+}
