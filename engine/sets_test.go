@@ -203,7 +203,6 @@ func TestSetsRefused(t *testing.T) {
 	}{
 		{[]engine.Set{{Name: "a"}, {Name: "a"}}, `two sets are named "a"`},
 		{[]engine.Set{{Name: "a/b"}}, "without a slash"},
-		{[]engine.Set{{Whole: engine.Everything}}, "q8_0"},
 		{[]engine.Set{{Heads: head("output", 64, 64, 1)}}, "the model has a tensor of that name"},
 		{[]engine.Set{{Heads: head("value", 3, 2, 2)}}, "3 numbers for shape [2 2]"},
 		{make([]engine.Set, 65), "65 sets"},
