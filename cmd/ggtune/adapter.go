@@ -72,8 +72,8 @@ func adapterAction(c *cli.Context) error {
 	return nil
 }
 
-// rounding is the share of the energy below which what a rank leaves out is rounding: of models in f32 whose weights are
-// some hundred times as large as what training changed, 4e-11 was measured.
+// rounding is the share of the energy below which what a rank leaves out is rounding: of models in f32 whose weights
+// are some hundred times as large as what training changed, 4e-11 was measured.
 const rounding = 1e-9
 
 func lostEnergy(r *combine.Result) string {
