@@ -1,19 +1,19 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/ggtune/ggtune/internal/results"
 )
 
 // A result is a trial and what came of it.
@@ -23,26 +23,6 @@ type result struct {
 	Before  float64            `json:"before"` // the held-out rows' loss in the base
 	After   map[string]float64 `json:"after"`  // the method's figures on them
 	Seconds float64            `json:"seconds"`
-}
-
-func readResults(file string) (out []result, err error) {
-	f, err := os.Open(file)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	s := bufio.NewScanner(f)
-	for s.Scan() {
-		var r result
-		if err := json.Unmarshal(s.Bytes(), &r); err != nil {
-			return nil, fmt.Errorf("%s: %w", file, err)
-		}
-		out = append(out, r)
-	}
-	return out, s.Err()
 }
 
 // A bench runs trials.
@@ -149,18 +129,9 @@ func (r *result) read(run string) error {
 }
 
 func (b *bench) add(r result) error {
-	text, err := json.Marshal(r)
-	if err != nil {
-		return err
-	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	f, err := os.OpenFile(b.out, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o666)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(append(text, '\n'))
 	fmt.Printf("%s: %d updates, %.4g → %.4g, accuracy %v, %.0f s\n", r.name(), r.Updates, r.Before, r.After["loss"],
 		r.After["accuracy"], r.Seconds)
-	return errors.Join(err, f.Close())
+	return results.Append(b.out, r)
 }

@@ -17,6 +17,8 @@ import (
 	"os"
 	"os/signal"
 	"time"
+
+	"github.com/ggtune/ggtune/internal/results"
 )
 
 type options struct {
@@ -56,7 +58,7 @@ func (o options) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	done, err := readResults(o.out)
+	done, err := results.Read[result](o.out)
 	if err != nil {
 		return err
 	}

@@ -18,6 +18,8 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+
+	"github.com/ggtune/ggtune/internal/results"
 )
 
 type options struct {
@@ -53,7 +55,7 @@ func main() {
 }
 
 func (o options) run(ctx context.Context) error {
-	done, err := readResults(o.out)
+	done, err := results.Read[result](o.out)
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/ggtune/ggtune/internal/results"
 )
 
 // TestCells: none is there twice, and --mergeable only where it can be.
@@ -41,7 +43,7 @@ func TestTable(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	results, err := readResults(file)
+	results, err := results.Read[result](file)
 	if err != nil || len(results) != 4 {
 		t.Fatalf("%d results, %v", len(results), err)
 	}

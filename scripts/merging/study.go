@@ -1,13 +1,10 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"hash/fnv"
-	"io/fs"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -16,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/ggtune/ggtune/internal/results"
 )
 
 // A result is a cell and what was measured.
@@ -25,26 +24,6 @@ type result struct {
 	Tokens  int      `json:"counted_tokens"`
 	KL      *float64 `json:"kl"` // of a merged model from the adapter kept apart; null for others
 	Seconds float64  `json:"seconds"`
-}
-
-func readResults(file string) (out []result, err error) {
-	f, err := os.Open(file)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	s := bufio.NewScanner(f)
-	for s.Scan() {
-		var r result
-		if err := json.Unmarshal(s.Bytes(), &r); err != nil {
-			return nil, fmt.Errorf("%s: %w", file, err)
-		}
-		out = append(out, r)
-	}
-	return out, s.Err()
 }
 
 // A study measures cells.
@@ -190,17 +169,8 @@ func (s *study) json(ctx context.Context, into any, args ...string) error {
 }
 
 func (s *study) add(r result) error {
-	text, err := json.Marshal(r)
-	if err != nil {
-		return err
-	}
-	f, err := os.OpenFile(s.out, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o666)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(append(text, '\n'))
 	fmt.Printf("%s: %.4f, %.0f s\n", r.cell, r.Loss, r.Seconds)
-	return errors.Join(err, f.Close())
+	return results.Append(s.out, r)
 }
 
 const (
