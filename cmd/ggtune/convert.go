@@ -2,12 +2,14 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/ggtune/ggtune/engine/adapter"
+	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/engine/hub"
 	"github.com/ggtune/ggtune/finetune/convert"
 	"github.com/ggtune/ggtune/internal/count"
@@ -16,21 +18,25 @@ import (
 func convertCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "convert",
-		Usage:     "turn a Hugging Face folder or an adapter of PEFT's into GGUF, or an adapter back",
+		Usage:     "turn a Hugging Face folder or an adapter of PEFT's into GGUF, or back",
 		UsageText: "IN [-m base.gguf] -o OUT",
 		Description: "IN is the folder of a model (config.json, tokenizer.json, safetensors), and OUT a GGUF file; " +
-			"or the directory of an adapter of PEFT's, and OUT a GGUF file; or an adapter of ggtune's, or a run, " +
-			"and OUT a directory for PEFT, which must not exist. With adapters -m names the base.\n\n" +
+			"or a model as a GGUF file, and OUT such a folder; or the directory of an adapter of PEFT's, and OUT a " +
+			"GGUF file; or an adapter of ggtune's, or a run, and OUT a directory for PEFT. Directories must not " +
+			"exist. With adapters -m names the base.\n\n" +
 			"No Python is needed. What has no place in the other form is refused, and so is a tokenizer that " +
 			"llama.cpp would read otherwise.\n\n" +
 			"  ggtune convert SmolLM2-135M/ -o smollm2.gguf\n" +
+			"  ggtune convert smollm2-q4_k_m.gguf -o SmolLM2/ --type bf16\n" +
 			"  ggtune convert peft-adapter/ -m base.gguf -o adapter.gguf\n" +
 			"  ggtune convert run/adapter.gguf -m base.gguf -o peft-adapter/ --base HuggingFaceTB/SmolLM2-135M",
 		Flags: []cli.Flag{
 			modelFlag(),
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FILE` or directory to write"},
 			&cli.StringFlag{Name: "type", Usage: "of a model: storage `TYPE` of matrices, f32, f16 or bf16; " +
-				"without it, that of most weights"},
+				"without it, that of most weights, and f16 for those that are quantized"},
+			&cli.StringFlag{Name: "split-size", Usage: "of a folder: files of weights of at most `SIZE` (300M, 2G)",
+				DefaultText: "5G"},
 			&cli.StringFlag{Name: "base", Usage: "to PEFT: what Hugging Face calls the base (`NAME` or directory)"},
 			&cli.BoolFlag{Name: "force", Usage: "replace a file OUT if it exists"},
 			jsonFlag(),
@@ -45,18 +51,22 @@ func convertAction(c *cli.Context) error {
 			count.Of(c.NArg(), "argument"))
 	}
 	in := c.Args().First()
-	switch model := hub.Is(in) && !adapter.IsPEFT(in); {
+	folder := hub.Is(in) && !adapter.IsPEFT(in)
+	file := !folder && c.String("model") == "" && isModel(in)
+	switch {
 	case c.String("output") == "":
 		return usagef("convert: no output given; name it with -o")
-	case model && (c.String("model") != "" || c.String("base") != ""):
-		return usagef("convert: %s is a model's folder; -m and --base are for adapters", in)
-	case model:
-		return convertModel(c, convert.ModelJob{In: in, Out: c.String("output"), Type: c.String("type")})
+	case (folder || file) && (c.String("model") != "" || c.String("base") != ""):
+		return usagef("convert: %s is a model; -m and --base are for adapters", in)
+	case !file && c.String("split-size") != "":
+		return usagef("convert: --split-size is for the folder of a model; ggtune quantize splits GGUF files")
+	case folder || file:
+		return convertModel(c, in, folder)
 	case c.String("type") != "":
 		return usagef("convert: --type is for models; adapters are f32")
 	case c.String("model") == "":
-		return usagef("convert: no model given; an adapter is converted beside its base: -m base.gguf (a model's "+
-			"folder has a config.json, and %s has none)", in)
+		return usagef("convert: no model given; an adapter is converted beside its base: -m base.gguf (a model "+
+			"is a GGUF file, or a folder with a config.json, and %s is neither)", in)
 	}
 	job := convert.AdapterJob{In: in, Model: c.String("model"), Out: c.String("output"),
 		Base: c.String("base")}
@@ -85,16 +95,46 @@ func convertAction(c *cli.Context) error {
 // convertedTypes are those that a model's matrices may get.
 func convertedTypes() []string { return []string{"f32", "f16", "bf16"} }
 
-func convertModel(c *cli.Context, job convert.ModelJob) error {
-	if err := refuseExisting(c, job.Out); err != nil {
-		return err
+// isModel says whether a file is, or would be, that of a model: an adapter says that it is one.
+func isModel(path string) bool {
+	if st, err := os.Stat(path); err != nil || st.IsDir() {
+		return false
 	}
-	if !slices.Contains(append(convertedTypes(), ""), strings.ToLower(job.Type)) {
+	f, err := gguf.Open(path)
+	if err != nil {
+		return true // of what is wrong with it, the conversion tells
+	}
+	defer f.Close()
+	return !f.IsAdapter()
+}
+
+// convertModel converts a folder to a file, or a file to a folder.
+func convertModel(c *cli.Context, in string, folder bool) error {
+	out, typ := c.String("output"), c.String("type")
+	if !slices.Contains(append(convertedTypes(), ""), strings.ToLower(typ)) {
 		return usagef("convert: --type is %s, expected f32, f16 or bf16; ggtune quantize makes smaller ones of the "+
-			"file", job.Type)
+			"file", typ)
 	}
-	written := busy(c, "write "+job.Out)
-	r, err := convert.Model(c.Context, job)
+	var partBytes int64
+	if s := c.String("split-size"); s != "" {
+		var err error
+		if partBytes, err = parseSize(s); err != nil {
+			return usagef("convert: --split-size %w", err)
+		}
+	}
+	if folder {
+		if err := refuseExisting(c, out); err != nil {
+			return err
+		}
+	}
+	written := busy(c, "write "+out)
+	var r *convert.ModelResult
+	var err error
+	if folder {
+		r, err = convert.Model(c.Context, convert.ModelJob{In: in, Out: out, Type: typ})
+	} else {
+		r, err = convert.Folder(c.Context, convert.FolderJob{In: in, Out: out, Type: typ, PartBytes: partBytes})
+	}
 	written()
 	if err != nil {
 		return err

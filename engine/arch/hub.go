@@ -17,6 +17,8 @@ type Hub struct {
 	Tied bool
 	// Settings are those of config.json that become metadata, in the order in which llama.cpp's converter writes them.
 	Settings []HubSetting
+	// Biases say which matrices of the layers have one: all of some roles, or none.
+	Biases []HubBias
 	// Must are settings that the graphs know in one way only, with what they may be, beside absent or null.
 	Must map[string][]any
 }
@@ -29,6 +31,12 @@ type HubSetting struct {
 	Missing any      // a number, HubPerHead or HubFourWide; nil: it must be there
 	// Optional says that the key is not written where no name is there.
 	Optional bool
+}
+
+// A HubBias is a setting of config.json by which the matrices of roles have biases; without a name they always have.
+type HubBias struct {
+	Setting string
+	Roles   []Role
 }
 
 // Module gives the name of the module whose weight or bias p is, in layer il or, below 0, outside the layers; "" if it

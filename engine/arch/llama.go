@@ -16,6 +16,8 @@ var Llama = register(Arch{
 			HubSetting{Key: HubFileType},
 			HubSetting{Key: "vocab_size", Names: []string{"vocab_size"}},
 			HubSetting{Key: "rope.dimension_count", Names: []string{"head_dim"}, Missing: HubPerHead}),
+		Biases: []HubBias{{"attention_bias", []Role{AttnQ, AttnK, AttnV, AttnOutput}},
+			{"mlp_bias", []Role{FFNGate, FFNUp, FFNDown}}},
 		Must: decoderMust()},
 })
 

@@ -13,7 +13,8 @@ var Qwen2 = register(Arch{
 			HubSetting{Key: "attention.key_length", Names: []string{"head_dim"}, Optional: true},
 			HubSetting{Key: "attention.value_length", Names: []string{"head_dim"}, Optional: true},
 			HubSetting{Key: HubFileType}),
-		Must: decoderMust()},
+		Biases: []HubBias{{Roles: []Role{AttnQ, AttnK, AttnV}}},
+		Must:   decoderMust()},
 })
 
 type qwen2Layer struct{ decoder }

@@ -1,6 +1,7 @@
 package gguf
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"math"
@@ -68,6 +69,11 @@ type KV struct {
 // valid says whether a constructor or the parser made v: the zero Value has no bytes.
 func (v Value) valid() bool {
 	return v.typ == String || v.typ == Array || v.typ.known() && len(v.raw) == valueTypes[v.typ].size
+}
+
+// Equal says whether two values have the same type and bytes.
+func (v Value) Equal(o Value) bool {
+	return v.typ == o.typ && v.elem == o.elem && v.n == o.n && bytes.Equal(v.raw, o.raw)
 }
 
 // Type is the value's type; Array for arrays.

@@ -46,6 +46,9 @@ func (w *Writer) SetString(key, s string) { w.Set(key, StringValue(s)) }
 // SetUint32 sets a uint32, the integer type in which llama.cpp expects its hyper-parameters.
 func (w *Writer) SetUint32(key string, x uint32) { w.Set(key, NumberValue(x)) }
 
+// SetInt32 sets an int32.
+func (w *Writer) SetInt32(key string, x int32) { w.Set(key, NumberValue(x)) }
+
 // SetFloat32 sets a float32.
 func (w *Writer) SetFloat32(key string, x float32) { w.Set(key, NumberValue(x)) }
 
@@ -54,6 +57,9 @@ func (w *Writer) SetBool(key string, b bool) { w.Set(key, BoolValue(b)) }
 
 // SetStrings sets an array of strings.
 func (w *Writer) SetStrings(key string, ss []string) { w.Set(key, StringsValue(ss)) }
+
+// KVs lists the metadata in the order in which it will be written. Not to be changed.
+func (w *Writer) KVs() []KV { return w.kvs }
 
 // Delete removes a metadata key, if it is there.
 func (w *Writer) Delete(key string) {

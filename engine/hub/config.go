@@ -16,6 +16,7 @@ import (
 type keys interface {
 	SetString(key, s string)
 	SetUint32(key string, x uint32)
+	SetInt32(key string, x int32)
 	SetFloat32(key string, x float32)
 }
 
@@ -113,13 +114,13 @@ func (s *settings) need(name string) (float64, error) {
 func (f *Folder) metadata(w keys, parameters int64, fileType uint32) error {
 	w.SetString("general.architecture", f.Arch.Name)
 	w.SetString("general.type", "model")
+	faults := []error{f.generation.sampling(w)}
 	dir, err := filepath.Abs(f.Dir)
 	if err != nil {
 		return err
 	}
 	w.SetString("general.name", title(filepath.Base(dir)))
 	w.SetString("general.size_label", sizeLabel(parameters))
-	var faults []error
 	for _, h := range f.Arch.Hub.Settings {
 		key := f.Arch.Name + "." + h.Key
 		switch h.Key {

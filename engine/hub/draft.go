@@ -12,11 +12,12 @@ type draft struct {
 	path   string
 	tied   bool
 	vocab  int64
-	values map[string]any // metadata: string, uint32 or float32
+	values map[string]any // metadata: string, uint32, int32 or float32
 }
 
 func (d *draft) SetString(key, s string)          { d.values[key] = s }
 func (d *draft) SetUint32(key string, x uint32)   { d.values[key] = x }
+func (d *draft) SetInt32(key string, x int32)     { d.values[key] = x }
 func (d *draft) SetFloat32(key string, x float32) { d.values[key] = x }
 
 func (d *draft) Path() string { return d.path }

@@ -21,7 +21,8 @@ type splitter struct {
 	every  bool   // and behind each added token
 	// Byte-level BPE: what is cut, one after the other, and whether characters stand for bytes. Published definitions,
 	// as tokenizer.json has them.
-	cuts []string
+	cuts   []string
+	normal string // the normalizer of the published definition, which llama.cpp leaves out
 }
 
 const (
@@ -35,7 +36,7 @@ const (
 // splitters are those of byte-level BPE that are recognised, with llama.cpp's names (src/llama-vocab.cpp).
 var splitters = []splitter{
 	{name: "gpt-2", cuts: []string{gpt2Cut}},
-	{name: "qwen2", cuts: []string{contractions + wordsOf + `\p{N}` + restOf}},
+	{name: "qwen2", cuts: []string{contractions + wordsOf + `\p{N}` + restOf}, normal: "NFC"},
 	{name: "llama-bpe", cuts: []string{contractions + wordsOf + `\p{N}{1,3}` + restOf}},
 	{name: "smollm", cuts: []string{digitCut, gpt2Cut}},
 }
@@ -89,7 +90,7 @@ func (t *Tokenizer) recognise() error {
 		return err
 	}
 	for _, p := range normal {
-		if p.Type != "NFC" { // which llama.cpp leaves out, and only changes text that is not normal
+		if p.Type != "NFC" { // which only changes text that is not normal
 			return fmt.Errorf("the normalizer %q is not known for byte-level BPE; known: NFC", p.Type)
 		}
 	}

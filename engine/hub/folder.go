@@ -1,6 +1,6 @@
 // Package hub reads models from Hugging Face's folders: config.json, tokenizer.json and safetensors, as transformers
-// writes them, into what a GGUF file of llama.cpp's converter has. It knows no llama.cpp: whether a vocabulary encodes
-// as it did is for others to compare (Tokenizer.Encode).
+// writes them, into what a GGUF file of llama.cpp's converter has; and makes such folders of GGUF files. It knows no
+// llama.cpp: whether a vocabulary encodes as it did is for others to compare (Tokenizer.Encode).
 //
 // Folders come from strangers: what is read is bounded, and nothing in them is run.
 package hub
@@ -46,8 +46,9 @@ type Folder struct {
 	Arch      arch.Arch
 	Tokenizer *Tokenizer
 
-	config settings
-	files  []*safetensors.File // in the order of their names
+	config     settings
+	generation settings
+	files      []*safetensors.File // in the order of their names
 }
 
 // Open reads all but the weights. Close it.
@@ -59,6 +60,9 @@ func Open(dir string) (*Folder, error) {
 	f.config.path = filepath.Join(dir, configFile)
 	var err error
 	if f.Arch, err = f.config.arch(); err != nil {
+		return nil, err
+	}
+	if f.generation, err = readGeneration(dir); err != nil {
 		return nil, err
 	}
 	if f.Tokenizer, err = readTokenizer(dir, &f.config); err != nil {
@@ -90,6 +94,14 @@ func (f *Folder) Files() []string {
 		out = append(out, one.Path())
 	}
 	return out
+}
+
+// bytes is the size of the files of weights.
+func (f *Folder) bytes() (n int64) {
+	for _, one := range f.files {
+		n += one.Size()
+	}
+	return n
 }
 
 // openWeights opens the file of weights, or those that an index lists.

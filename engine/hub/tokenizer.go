@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -50,6 +51,7 @@ type addedToken struct {
 // GGUF's kinds of tokens (tokenizer.ggml.token_type).
 const (
 	tokenNormal  = 1
+	tokenUnknown = 2
 	tokenControl = 3
 	tokenUser    = 4
 	tokenUnused  = 5
@@ -86,12 +88,17 @@ func readTokenizer(dir string, model *settings) (*Tokenizer, error) {
 	if t.template, err = readTemplate(dir, t.config); err != nil {
 		return nil, err
 	}
+	return t, t.read()
+}
+
+// read makes a tokenizer of its definition and settings.
+func (t *Tokenizer) read() error {
 	for _, step := range []func() error{t.check, t.recognise, t.order, t.readMerges} {
 		if err := step(); err != nil {
-			return nil, fmt.Errorf("%s: %w", t.path, err)
+			return fmt.Errorf("%s: %w", t.path, err)
 		}
 	}
-	return t, nil
+	return nil
 }
 
 // check refuses what GGUF has no place for.
@@ -246,17 +253,24 @@ func (t *Tokenizer) Metadata(w *gguf.Writer) error {
 }
 
 // scores are those by which llama.cpp, which knows pieces by scores, merges in the order of the merges: the earlier
-// the higher. The converter writes -1000 for all where there is no tokenizer.model, by which texts come apart in
-// another way.
+// the first merge that makes a piece, the higher. Counted by pieces they are those that SentencePiece gave. The
+// converter writes -1000 for all where there is no tokenizer.model, by which texts come apart in another way.
 func (t *Tokenizer) scores() []float32 {
 	out := make([]float32, len(t.tokens))
 	for i := range out {
 		out[i] = -1e6 // no merge leads to it
 	}
+	first := map[int]int{} // of each piece, its first merge
 	for pair, rank := range t.rank {
 		if id, ok := t.def.Model.Vocab[pair[0]+pair[1]]; ok {
-			out[id] = max(out[id], -float32(rank))
+			if r, ok := first[id]; !ok || rank < r {
+				first[id] = rank
+			}
 		}
+	}
+	pieces := slices.SortedFunc(maps.Keys(first), func(a, b int) int { return first[a] - first[b] })
+	for i, id := range pieces {
+		out[id] = -float32(i)
 	}
 	for _, a := range t.def.Added {
 		out[a.ID] = 0
@@ -422,18 +436,26 @@ func (p processor) between() string {
 
 // readTemplate gives the chat template: that of the settings, or a file of its own.
 func readTemplate(dir string, config map[string]any) (string, error) {
-	switch v := config["chat_template"].(type) {
-	case string:
-		return v, nil
-	case []any:
-		return "", fmt.Errorf("%s: chat_template is a list of %d; one is carried over: leave one, as text",
-			filepath.Join(dir, tokenizerConfigFile), len(v))
+	if own, err := templateOf(filepath.Join(dir, tokenizerConfigFile), config); own != "" || err != nil {
+		return own, err
 	}
 	text, err := readText(filepath.Join(dir, templateFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil
 	}
 	return text, err
+}
+
+// templateOf gives the chat template of the settings, "" if they have none.
+func templateOf(path string, config map[string]any) (string, error) {
+	switch v := config["chat_template"].(type) {
+	case string:
+		return v, nil
+	case []any:
+		return "", fmt.Errorf("%s: chat_template is a list of %d; one is carried over: leave one, as text", path,
+			len(v))
+	}
+	return "", nil
 }
 
 // added lists the texts of added tokens, the longest first.

@@ -36,6 +36,11 @@ func (f *Folder) Type() gguf.Type {
 			}
 		}
 	}
+	return most(of)
+}
+
+// most is the type with the largest number.
+func most(of map[gguf.Type]int64) gguf.Type {
 	best := gguf.F32
 	for _, t := range Types() {
 		if of[t] > of[best] {
@@ -43,6 +48,11 @@ func (f *Folder) Type() gguf.Type {
 		}
 	}
 	return best
+}
+
+// across says whether transformers has a matrix the other way round (Conv1D).
+func across(h arch.Hub, p arch.Part) bool {
+	return h.Conv1D && p.Linear && p.Role != arch.TokenEmbd && p.Role != arch.Output
 }
 
 // A weight is a tensor of the folder and where it goes.
@@ -133,7 +143,7 @@ func (f *Folder) place(net *arch.Net) ([]weight, error) {
 			case found[name]:
 				return nil, fmt.Errorf("%s: tensor %q is in two files", f.Dir, name)
 			default:
-				if err := checkShape(file, t, w.part, hub.Conv1D); err != nil {
+				if err := checkShape(file, t, w.part, hub); err != nil {
 					return nil, err
 				}
 				w.file, w.from, found[name] = file, t, true
@@ -186,9 +196,9 @@ func some(names []string) string {
 }
 
 // checkShape compares a tensor with what its part has, outermost dimension first.
-func checkShape(file *safetensors.File, t *safetensors.Tensor, p arch.Part, conv1D bool) error {
+func checkShape(file *safetensors.File, t *safetensors.Tensor, p arch.Part, h arch.Hub) error {
 	want := slices.Clone(p.Shape)
-	if !(conv1D && p.Linear && p.Role != arch.TokenEmbd && p.Role != arch.Output) {
+	if !across(h, p) {
 		slices.Reverse(want)
 	}
 	if !slices.Equal(t.Shape, want) {
@@ -212,14 +222,14 @@ func (f *Folder) add(w *gguf.Writer, one *weight, t gguf.Type) error {
 	if len(p.Shape) > 1 {
 		rows = p.Shape[1]
 	}
-	across := f.Arch.Hub.Conv1D && p.Linear && p.Role != arch.TokenEmbd && p.Role != arch.Output
 	return w.Add(one.name, t, p.Shape, func(dst io.Writer) error {
 		read := func(x []float32, first int64) error { return one.file.ReadFloats(x, one.from, first*row) }
-		if across {
-			all, err := one.transposed(row, rows)
-			if err != nil {
+		if across(f.Arch.Hub, p) { // GPT-2's largest has 10 M numbers
+			all := make([]float32, row*rows)
+			if err := one.file.ReadFloats(all, one.from, 0); err != nil {
 				return err
 			}
+			all = transposed(all, rows, row)
 			read = func(x []float32, first int64) error { copy(x, all[first*row:]); return nil }
 		}
 		heads := int64(p.PairedHeads)
@@ -238,7 +248,11 @@ func (f *Folder) add(w *gguf.Writer, one *weight, t gguf.Type) error {
 			if heads > 0 {
 				x = arch.Paired(x, 1, row)
 			}
-			if err := one.write(dst, t, x, row, at); err != nil {
+			b, err := encode(one.file.Path(), one.from.Name, t, x, at*row)
+			if err != nil {
+				return err
+			}
+			if _, err := dst.Write(b); err != nil {
 				return err
 			}
 		}
@@ -249,36 +263,28 @@ func (f *Folder) add(w *gguf.Writer, one *weight, t gguf.Type) error {
 // chunkElements bounds the memory of a conversion: 4 MB of f32.
 const chunkElements = 1 << 20
 
-// transposed reads a whole matrix that lies the other way. GPT-2's largest has 10 M numbers.
-func (one *weight) transposed(row, rows int64) ([]float32, error) {
-	x := make([]float32, row*rows)
-	if err := one.file.ReadFloats(x, one.from, 0); err != nil {
-		return nil, err
-	}
+// transposed turns a matrix of so many rows.
+func transposed(x []float32, row, rows int64) []float32 {
 	out := make([]float32, len(x))
-	for i := range row {
-		for j := range rows {
-			out[j*row+i] = x[i*rows+j]
+	for i := range rows {
+		for j := range row {
+			out[j*rows+i] = x[i*row+j]
 		}
 	}
-	return out, nil
+	return out
 }
 
 const maxF16 = 65504
 
-func (one *weight) write(dst io.Writer, t gguf.Type, x []float32, row, at int64) error {
+// encode gives the bytes of elements of a tensor from number at on.
+func encode(path, tensor string, t gguf.Type, x []float32, at int64) ([]byte, error) {
 	for i, v := range x {
 		if v-v != 0 || t == gguf.F16 && (v > maxF16 || v < -maxF16) {
-			return fmt.Errorf("%s: tensor %q: element %d is %v, which %s does not hold; write bf16 or f32, or the "+
-				"file is damaged", one.file.Path(), one.from.Name, at*row+int64(i), v, t)
+			return nil, fmt.Errorf("%s: tensor %q: element %d is %v, which %s does not hold; write bf16 or f32, or "+
+				"the file is damaged", path, tensor, at+int64(i), v, t)
 		}
 	}
-	b, err := ggml.Quantize(ggml.Type(t), x, row)
-	if err != nil {
-		return err
-	}
-	_, err = dst.Write(b)
-	return err
+	return ggml.Quantize(ggml.Type(t), x, int64(len(x)))
 }
 
 // net reads the architecture's parts from what the metadata will be.

@@ -55,6 +55,7 @@ type File struct {
 
 	path   string
 	f      *os.File
+	size   int64
 	byName map[string]int
 }
 
@@ -84,6 +85,7 @@ func (f *File) readHeader() error {
 	if f.Metadata, f.Tensors, err = parseHeader(head); err != nil {
 		return err
 	}
+	f.size = st.Size()
 	f.byName = make(map[string]int, len(f.Tensors))
 	sort.SliceStable(f.Tensors, func(i, j int) bool {
 		a, b := &f.Tensors[i], &f.Tensors[j]
@@ -152,6 +154,9 @@ func (f *File) place(begin, size int64) error {
 
 // Path is the file's name.
 func (f *File) Path() string { return f.path }
+
+// Size is the file's number of bytes.
+func (f *File) Size() int64 { return f.size }
 
 // Tensor finds a tensor by its exact name; nil if there is none.
 func (f *File) Tensor(name string) *Tensor {

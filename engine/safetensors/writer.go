@@ -47,6 +47,9 @@ func (w *Writer) Add(name string, t DType, shape []int64, src Source) error {
 	return nil
 }
 
+// Tensors lists what was added. Not to be changed.
+func (w *Writer) Tensors() []Tensor { return w.tensors }
+
 // AddFloats appends an F32 tensor, borrowed until the file is written.
 func (w *Writer) AddFloats(name string, shape []int64, data []float32) error {
 	return w.Add(name, F32, shape, func(dst io.Writer) error {

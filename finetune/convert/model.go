@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
-	"strings"
 
 	"github.com/ggtune/ggtune/bindings/llama"
 	"github.com/ggtune/ggtune/engine/gguf"
@@ -55,7 +53,12 @@ func Model(ctx context.Context, job ModelJob) (*ModelResult, error) {
 		}
 	}
 	r := &ModelResult{Input: job.In, Output: job.Out, Arch: f.Arch.Name, Type: typ.String()}
-	if err := r.compareTokenizer(f); err != nil {
+	v, err := loadVocabulary(f)
+	if err != nil {
+		return nil, err
+	}
+	defer v.Close()
+	if r.Compared, r.Notes, err = compareTokenizer(f.Dir, f.Tokenizer, v); err != nil {
 		return nil, err
 	}
 	w, err := f.Writer(typ)
@@ -72,76 +75,6 @@ func Model(ctx context.Context, job ModelJob) (*ModelResult, error) {
 	defer written.Close()
 	r.Tensors, r.Bytes = len(written.Tensors), written.Bytes()
 	return r, written.CheckRuns()
-}
-
-// compared is the text that both encode: what tokenizers disagree on, and some ordinary sentences.
-const compared = "Hello, world!  It's 3 o'clock; we'll see what they've DONE, I'D say: 33 333 3333 33333.3\n" +
-	"\tdef f(x):\n\t\treturn [x + 1, \"two\"]  # one more\n\n\n   three blanks,\r\n and \n \n\n more\t \t\n" +
-	"Straße, déjà vu, 我想在这里吃饭, नमस्ते, Привет, こんにちは, ½ of 10²; 🙂🚀👩‍💻 (fine) ... !!! ???\n" +
-	"https://example.org/a_b?c=d&e=100%25 <b>bold</b> {\"key\": [1, 2, null]} snake_case camelCase ABC'S 'twas\n" +
-	"Once upon a time there was a little cow. She lived on a farm, and every day she ate 12345 straws. "
-
-// compareTokenizer has llama.cpp encode a text with the vocabulary as the file will have it, and the definition in
-// tokenizer.json; then each added token between words. What differs there is refused too, but for llama.cpp's own rule
-// for blanks of vocabularies with scores, which no file can change: that is noted.
-func (r *ModelResult) compareTokenizer(f *hub.Folder) error {
-	v, err := loadVocabulary(f)
-	if err != nil {
-		return err
-	}
-	defer v.Close()
-	refuse := func(difference string) error {
-		return fmt.Errorf("%s: llama.cpp would read a text otherwise than tokenizer.json: %s; the model would be fed "+
-			"what it never saw, and is not converted", f.Dir, difference)
-	}
-	for _, text := range append([]string{compared}, strings.SplitAfter(compared, "\n")...) {
-		n, difference, err := compareText(f, v, text)
-		if err != nil {
-			return err
-		}
-		if difference != "" {
-			return refuse(difference)
-		}
-		r.Compared += n
-	}
-	if r.Compared == 0 {
-		return fmt.Errorf("%s: the vocabulary has no tokens for any line of the text by which llama.cpp's reading is "+
-			"compared with tokenizer.json; it is not converted", f.Dir)
-	}
-	for _, token := range f.Tokenizer.Control() {
-		for _, text := range []string{token, token + token, "a " + token + " b", "a" + token + "b\n" + token} {
-			n, difference, err := compareText(f, v, text)
-			switch {
-			case err != nil:
-				return err
-			case difference != "" && !f.Tokenizer.ByScores():
-				return refuse(difference)
-			case difference != "":
-				r.Notes = append(r.Notes,
-					"beside added tokens llama.cpp has other blanks than tokenizer.json: "+difference)
-				return nil // it is the same for all
-			}
-			r.Compared += n
-		}
-	}
-	return nil
-}
-
-// compareText encodes a text both ways; difference is "" where they agree.
-func compareText(f *hub.Folder, v *llama.Vocab, text string) (n int, difference string, err error) {
-	want, err := f.Tokenizer.Encode(text)
-	if err != nil {
-		return 0, "", err
-	}
-	got, err := v.Encode(text, false, true)
-	var cannot *llama.UnencodableError
-	if errors.As(err, &cannot) && slices.Contains(want, -1) {
-		return 0, "", nil // neither has a token for it
-	}
-	if err == nil && !slices.Equal(got, want) {
-		difference = firstDifference(v, got, want)
-	}
-	return len(got), difference, err
 }
 
 // loadVocabulary has llama.cpp read the vocabulary as the file will have it.
@@ -168,29 +101,4 @@ func loadVocabulary(f *hub.Folder) (*llama.Vocab, error) {
 		return nil, fmt.Errorf("%s: the tokenizer as GGUF: %w", f.Dir, err)
 	}
 	return llama.LoadVocab(file.Path())
-}
-
-// firstDifference shows where two encodings part.
-func firstDifference(v *llama.Vocab, got, want []int32) string {
-	at := 0
-	for at < min(len(got), len(want)) && got[at] == want[at] {
-		at++
-	}
-	show := func(ids []int32) string {
-		var out []string
-		for _, id := range ids[at:min(len(ids), at+4)] {
-			piece, err := v.Piece(id, true)
-			if err != nil {
-				piece = "?"
-			}
-			out = append(out, fmt.Sprintf("%d %q", id, piece))
-		}
-		return strings.Join(out, ", ")
-	}
-	before, err := v.Decode(got[:at], true)
-	if err != nil {
-		before = "?"
-	}
-	return fmt.Sprintf("behind %q llama.cpp has %s, and the definition %s", before[max(0, len(before)-20):], show(got),
-		show(want))
 }
