@@ -98,7 +98,9 @@ CASES = {
                       "rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0,
                       "original_max_position_embeddings": 64}, **SMALL),
                   special={"eos_token": "<|im_end|>", "pad_token": "<|endoftext|>", "chat_template": CHATML}),
-    "qwen3": dict(tokenizer=qwen, pre="qwen2", model=Qwen3ForCausalLM, dtype=torch.float16, outtype="f16",
+    "qwen3": dict(generation={"do_sample": True, "top_k": 20, "top_p": 0.95, "min_p": 0, "temperature": 0.6,
+                              "repetition_penalty": 1.05},
+                  tokenizer=qwen, pre="qwen2", model=Qwen3ForCausalLM, dtype=torch.float16, outtype="f16",
                   config=lambda n: Qwen3Config(vocab_size=n, tie_word_embeddings=False, head_dim=16, **SMALL),
                   special={"eos_token": "<|im_end|>", "pad_token": "<|endoftext|>", "chat_template": CHATML}),
     "gpt2": dict(tokenizer=lambda: byte_level(None, ["<|endoftext|>"]), pre="gpt-2", model=GPT2LMHeadModel,
@@ -123,6 +125,8 @@ def make(name, case):
     model = model.to(case["dtype"])
     model.save_pretrained(folder, max_shard_size=case.get("shard", "5GB"))
     (folder / "generation_config.json").unlink(missing_ok=True)
+    if "generation" in case:
+        (folder / "generation_config.json").write_text(json.dumps(case["generation"], indent=1) + "\n")
     t.save(str(folder / "tokenizer.json"))
     extra = {"tokenizer_class": "PreTrainedTokenizerFast", **case["special"]}
     (folder / "tokenizer_config.json").write_text(json.dumps(extra, indent=1) + "\n")
