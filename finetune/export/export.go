@@ -45,12 +45,13 @@ type Result struct {
 	Modelfile string   `json:"modelfile"` // its text
 	Template  bool     `json:"template"`  // whether it has one
 	Stop      []string `json:"stop"`
+	Sampling  []string `json:"sampling"` // parameters, with their values
 	Notes     []string `json:"notes"`
 }
 
 // Export writes the folder.
 func Export(ctx context.Context, cfg Config, rep report.Reporter) (*Result, error) {
-	r := &Result{Dir: cfg.Dir, Stop: []string{}}
+	r := &Result{Dir: cfg.Dir, Stop: []string{}, Sampling: []string{}}
 	var err error
 	if cfg.Adapter != "" {
 		if cfg.Adapter, err = checkpoint.FindAdapter(cfg.Adapter); err != nil {
@@ -119,6 +120,9 @@ func (r *Result) templateOf(cfg *Config) (*template.Template, *llama.Vocab, erro
 	if err != nil {
 		return nil, nil, err
 	}
+	if err := r.sampling(f); err != nil {
+		return nil, nil, err
+	}
 	name := ""
 	if cfg.Adapter != "" {
 		made, err := origin.Read(cfg.Adapter)
@@ -167,6 +171,10 @@ func (r *Result) write(cfg Config, from, adapter string, t *template.Template, v
 			break
 		}
 		r.Template = true
+		if t.WritesDate() {
+			r.Notes = append(r.Notes, fmt.Sprintf("TEMPLATE has one date, %s, as in training; %s writes today's",
+				template.DefaultDate.Format("2 January 2006"), t.Name()))
+		}
 		fmt.Fprintf(&b, "TEMPLATE \"\"\"%s\"\"\"\n", translated)
 	}
 	if err := r.stops(t, v); err != nil {
@@ -174,6 +182,9 @@ func (r *Result) write(cfg Config, from, adapter string, t *template.Template, v
 	}
 	for _, s := range r.Stop {
 		fmt.Fprintf(&b, "PARAMETER stop %q\n", s)
+	}
+	for _, s := range r.Sampling {
+		fmt.Fprintf(&b, "PARAMETER %s\n", s)
 	}
 	r.Modelfile = b.String()
 	return nil
@@ -195,6 +206,31 @@ func (r *Result) stops(t *template.Template, v *llama.Vocab) error {
 		if s != "" && !strings.Contains(s, "\n") && strings.Contains(t.Source(), s) {
 			r.Stop = append(r.Stop, s)
 		}
+	}
+	return nil
+}
+
+// sampling lists how the model's makers sample, by Ollama's names. What it has no parameter for is noted.
+func (r *Result) sampling(f *gguf.File) error {
+	const below = "general.sampling."
+	names := map[string]string{"top_k": "top_k", "top_p": "top_p", "min_p": "min_p", "temp": "temperature",
+		"penalty_last_n": "repeat_last_n", "penalty_repeat": "repeat_penalty"}
+	var none []string
+	for _, kv := range f.KVs() {
+		key, ok := strings.CutPrefix(kv.Key, below)
+		switch name := names[key]; {
+		case !ok:
+		case name == "":
+			none = append(none, fmt.Sprintf("%s (%v)", key, kv.Value))
+		case kv.Value.Type() != gguf.Float32 && kv.Value.Type() != gguf.Int32:
+			return fmt.Errorf("%s: metadata key %q is %s, expected a number of 32 bits", f.Path(), kv.Key,
+				kv.Value.TypeName())
+		default:
+			r.Sampling = append(r.Sampling, fmt.Sprintf("%s %v", name, kv.Value.Any()))
+		}
+	}
+	if len(none) > 0 {
+		r.Notes = append(r.Notes, "Ollama has no PARAMETER for the model's "+strings.Join(none, ", "))
 	}
 	return nil
 }

@@ -9,65 +9,127 @@ import (
 	"github.com/ggtune/ggtune/finetune/template"
 )
 
-// A form is a chat format in Ollama's language, which is Go's text/template. %s is what stands before the first message
-// where that is not a system's, as text.
-var forms = []struct{ name, source string }{
-	{"chatml", `{{ range $i, $m := .Messages }}{{ if and (eq $i 0) (ne .Role "system") }}%s{{ end }}<|im_start|>` +
-		"{{ .Role }}\n{{ .Content }}<|im_end|>\n{{ end }}<|im_start|>assistant\n"},
-	{"llama3", `{{ range $i, $m := .Messages }}{{ if and (eq $i 0) (ne .Role "system") }}%s{{ end }}` +
-		"<|start_header_id|>{{ .Role }}<|end_header_id|>\n\n{{ .Content }}<|eot_id|>{{ end }}" +
-		"<|start_header_id|>assistant<|end_header_id|>\n\n"},
-	{"plain", `{{ range $i, $m := .Messages }}{{ if eq .Role "system" }}{{ .Content }}{{ else if eq .Role "user" }}` +
-		"User: {{ .Content }}{{ else }}Assistant: {{ .Content }}</s>{{ end }}\n{{ end }}Assistant:"},
+// A form is what a template writes around messages: text that depends on who speaks and who spoke before.
+type form struct {
+	system               string // before a system message, which is the first
+	user                 string // before a user's that is the first
+	afterSystem, another string // before a user's behind the system's, behind an answer
+	answer               string // before an answer
+	end                  string // behind the last user's message: the opening of the answer
 }
 
-// Translate gives a template in Ollama's language that renders the conversations below byte for byte as t does, but for
-// a BOS before them if the model adds one (addBOS), which Ollama then does. Where there is none the error says where
-// those that were tried differ.
+// trimmed are the roles whose messages a template cuts the blanks from, at both ends, and whether an empty system
+// message is none to it.
+type trimmed struct{ system, user, assistant, skip bool }
+
+// trim is a template that gives its text without the blanks of ASCII at its ends. Ollama's language has no word for it.
+const trim = `{{ define "trim" }}{{ if . }}{{ $n := len (slice . 1) }}{{ if eq (index . 0) 32 9 10 11 12 13 }}` +
+	`{{ template "trim" (slice . 1) }}{{ else if eq (index . $n) 32 9 10 11 12 13 }}` +
+	`{{ template "trim" (slice . 0 $n) }}{{ else }}{{ . }}{{ end }}{{ end }}{{ end }}`
+
+// Translate gives a template in Ollama's language, which is Go's text/template, that renders the conversations below byte
+// for byte as t does, but for a BOS before them if the model adds one (addBOS), which Ollama then does. Where there is
+// none the error says why.
 func Translate(t *template.Template, bos, eos string, addBOS bool) (string, error) {
-	want := make([]string, 0, len(conversations))
-	for _, c := range conversations {
+	render := func(c []template.Message) (string, error) {
 		r, err := t.RenderPrompt(template.Conversation{Messages: c, BOS: bos, EOS: eos}, template.Options{})
 		if err != nil {
 			return "", err
 		}
-		text := r.Text()
 		if addBOS {
-			text = strings.TrimPrefix(text, bos)
+			return strings.TrimPrefix(r.Text(), bos), nil
 		}
-		want = append(want, text)
+		return r.Text(), nil
 	}
-	var nearest []string
-	for _, f := range forms {
-		source := f.source
-		if f.name == "plain" {
-			source = strings.ReplaceAll(source, "</s>", literal(eos))
-		} else {
-			source = fmt.Sprintf(source, literal(opening(f.source, want[0])))
-		}
-		if i, err := agrees(source, want); err != nil {
+	f, err := readForm(render)
+	if err != nil {
+		return "", err
+	}
+	want := make([]string, len(conversations))
+	for i, c := range conversations {
+		if want[i], err = render(c); err != nil {
 			return "", err
-		} else if i >= 0 {
-			nearest = append(nearest, fmt.Sprintf("%s's differs at conversation %d of %d", f.name, i+1, len(want)))
-			continue
 		}
-		return source, nil
 	}
-	return "", errors.New(strings.Join(nearest, ", "))
+	furthest := 0
+	for i := range 16 {
+		source := f.source(trimmed{system: i&1 > 0, user: i&2 > 0, assistant: i&4 > 0, skip: i&8 > 0})
+		i, err := agrees(source, want)
+		switch {
+		case err != nil:
+			return "", err
+		case i < 0 && strings.Contains(source, `"""`): // by which a Modelfile ends it
+			return "", errors.New(`it writes """, which ends a template in a Modelfile`)
+		case i < 0:
+			return source, nil
+		}
+		furthest = max(furthest, i)
+	}
+	return "", fmt.Errorf("what it writes around messages depends on more than who speaks: the nearest translation "+
+		"differs at conversation %d of %d", furthest+1, len(want))
 }
 
-// opening is what a template writes before the first conversation, which has no system message.
-func opening(form, rendered string) string {
-	first := conversations[0][0]
-	mark := "<|im_start|>" + first.Role + "\n"
-	if strings.Contains(form, "<|start_header_id|>") {
-		mark = "<|start_header_id|>" + first.Role + "<|end_header_id|>\n\n"
+// readForm renders two conversations and reads what stands around their messages.
+func readForm(render func([]template.Message) (string, error)) (form, error) {
+	marks := []string{"qzsystem", "qzquestion", "qzanswer", "qzagain"}
+	with := []template.Message{system(marks[0]), user(marks[1]), assistant(marks[2]), user(marks[3])}
+	around := func(c []template.Message, marks []string) ([]string, error) {
+		text, err := render(c)
+		if err != nil {
+			return nil, err
+		}
+		var out []string
+		for _, m := range marks {
+			before, rest, ok := strings.Cut(text, m)
+			if !ok || strings.Contains(rest, m) {
+				return nil, errors.New("it does not write each message once, in their order")
+			}
+			out, text = append(out, before), rest
+		}
+		return append(out, text), nil
 	}
-	before, _, _ := strings.Cut(rendered, mark)
-	if before == rendered {
-		return ""
+	a, err := around(with, marks)
+	if err != nil {
+		return form{}, err
 	}
-	return before
+	b, err := around(with[1:], marks[1:])
+	if err != nil {
+		return form{}, err
+	}
+	return form{system: a[0], afterSystem: a[1], user: b[0], answer: a[2], another: a[3], end: a[4]}, nil
+}
+
+// source writes the form in Ollama's language.
+func (f form) source(cut trimmed) string {
+	content := func(cut bool) string {
+		if cut {
+			return `{{ template "trim" .Content }}{{ $before = .Role }}`
+		}
+		return "{{ .Content }}{{ $before = .Role }}"
+	}
+	var before string
+	first, behind, another := literal(f.user), literal(f.afterSystem), literal(f.another)
+	switch {
+	case behind != another:
+		before = `{{ if eq $before "system" }}` + behind + "{{ else if $before }}" + another + "{{ else }}" + first +
+			"{{ end }}"
+	case first != another:
+		before = "{{ if $before }}" + another + "{{ else }}" + first + "{{ end }}"
+	default:
+		before = first
+	}
+	role := `eq .Role "system"`
+	if cut.skip {
+		role = `and (eq .Role "system") .Content`
+	}
+	out := `{{ $before := "" }}{{ range .Messages }}{{ if ` + role + " }}" + literal(f.system) + content(cut.system) +
+		`{{ else if eq .Role "user" }}` + before + content(cut.user) +
+		`{{ else if eq .Role "assistant" }}` + literal(f.answer) + content(cut.assistant) + `{{ end }}{{ end }}` +
+		literal(f.end)
+	if cut.system || cut.user || cut.assistant {
+		out = trim + out
+	}
+	return out
 }
 
 // literal writes a text so that text/template gives it as it is.
