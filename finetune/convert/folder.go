@@ -63,9 +63,9 @@ func Folder(ctx context.Context, job FolderJob) (*ModelResult, error) {
 		return nil, err
 	}
 	if m.Dequantized > 0 {
-		r.Notes = append(r.Notes, fmt.Sprintf("%s of quantized numbers became %s, which rounds by %.1g (RMS, relative "+
-			"to the weights as stored); what quantization took is not won back", count.Of(m.Dequantized, "tensor"),
-			r.Type, m.Rounded.RMS()))
+		r.Notes = append(r.Notes, fmt.Sprintf("%s of quantized numbers became %s: rounding changed the "+
+			"weights by %.2g %% (root mean square); what quantization took is not won back",
+			count.Of(m.Dequantized, "tensor"), r.Type, 100*m.Rounded.RMS()))
 	}
 	r.Tensors, r.Bytes = m.Tensors, m.Bytes
 	return r, nil

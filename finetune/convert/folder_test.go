@@ -234,7 +234,7 @@ func TestFolderOfQuantized(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !slices.ContainsFunc(r.Notes, func(s string) bool { return strings.Contains(s, "rounds by 0 ") }) {
+	if !slices.ContainsFunc(r.Notes, func(s string) bool { return strings.Contains(s, "weights by 0 %") }) {
 		t.Errorf("f32 holds what q8_0 does; the notes are %q", r.Notes)
 	}
 	if _, err := convert.Model(context.Background(), convert.ModelJob{In: dir, Out: back}); err != nil {

@@ -27,9 +27,9 @@ const trim = `{{ define "trim" }}{{ if . }}{{ $n := len (slice . 1) }}{{ if eq (
 	`{{ template "trim" (slice . 1) }}{{ else if eq (index . $n) 32 9 10 11 12 13 }}` +
 	`{{ template "trim" (slice . 0 $n) }}{{ else }}{{ . }}{{ end }}{{ end }}{{ end }}`
 
-// Translate gives a template in Ollama's language, which is Go's text/template, that renders the conversations below byte
-// for byte as t does, but for a BOS before them if the model adds one (addBOS), which Ollama then does. Where there is
-// none the error says why.
+// Translate gives a template in Ollama's language, which is Go's text/template, that renders the conversations below
+// byte for byte as t does, but for a BOS before them if the model adds one (addBOS), which Ollama then does. Where
+// there is none the error says why.
 func Translate(t *template.Template, bos, eos string, addBOS bool) (string, error) {
 	render := func(c []template.Message) (string, error) {
 		r, err := t.RenderPrompt(template.Conversation{Messages: c, BOS: bos, EOS: eos}, template.Options{})

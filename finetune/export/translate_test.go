@@ -34,9 +34,9 @@ func TestTranslate(t *testing.T) {
 		"alpaca":    {template.Alpaca, "### Response:\n"},
 		"blanks cut of questions": {`{% for m in messages %}[{{ m['role'] }}]{{ m['content'] | trim if m['role'] == ` +
 			`'user' else m['content'] }}{% endfor %}`, `[user]{{ template "trim" .Content }}`},
-		"one to a role":   {`{% for m in messages %}[{{ m['role'] }}] {{ m['content'] }}{% endfor %}`, "[assistant] {{ "},
-		"by the length":   {`{% for m in messages %}{{ m['content'] | length }}{{ m['content'] }}{% endfor %}`, ""},
-		"without answers": {`{% for m in messages if m['role'] != 'assistant' %}{{ m['content'] }}{% endfor %}`, ""},
+		"one to a role": {`{% for m in messages %}[{{ m['role'] }}] {{ m['content'] }}{% endfor %}`, "[assistant] "},
+		"by the length": {`{% for m in messages %}{{ m['content'] | length }}{{ m['content'] }}{% endfor %}`, ""},
+		"no answers":    {`{% for m in messages if m['role'] != 'assistant' %}{{ m['content'] }}{% endfor %}`, ""},
 		"no system messages": {`{% for m in messages %}{{ raise_exception('no') if m['role'] == 'system' }}` +
 			`{{ m['content'] }}{% endfor %}`, ""},
 		"three quotes": {`{% for m in messages %}"""{{ m['content'] }}{% endfor %}`, ""},
@@ -63,7 +63,7 @@ func TestTranslatePublished(t *testing.T) {
 	for name, can := range map[string]bool{"meta-llama-Llama-3.1-8B-Instruct": true, "Qwen-Qwen2.5-7B-Instruct": true,
 		"meta-llama-Llama-3.2-3B-Instruct": true, "microsoft-Phi-3.5-mini-instruct": true, "llama-cpp-lfm2": true,
 		"ibm-granite-granite-3.3-2B-Instruct": true, "Mistral-Small-3.2-24B-Instruct-2506": true,
-		"Qwen-Qwen3-0.6B": false /* cuts past thoughts */, "google-gemma-2-2b-it": false /* refuses system messages */} {
+		"Qwen-Qwen3-0.6B": false /* cuts past thoughts */, "google-gemma-2-2b-it": false /* refuses systems */} {
 		t.Run(name, func(t *testing.T) {
 			b, err := os.ReadFile(dir + name + ".jinja")
 			if errors.Is(err, fs.ErrNotExist) {
