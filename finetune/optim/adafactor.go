@@ -41,13 +41,8 @@ var Adafactor = registerOptimizer(&Optimizer{
 })
 
 type adafactor struct {
-	*computation
-	set           setting.Values
-	opts          Options
-	params        []*engine.Param
+	updater[graph.AdafactorConstants]
 	rows, columns []backend.Floats
-	constants     constants[graph.AdafactorConstants]
-	t             int // updates done
 }
 
 // matrixOf is a parameter's shape, of a vector that of one row.
@@ -59,50 +54,30 @@ func matrixOf(p *engine.Param) graph.Shape {
 }
 
 func startAdafactor(params []*engine.Param, s setting.Values, o Options) (rule, error) {
-	a := &adafactor{computation: newComputation(params), set: s, opts: o, params: params}
-	if err := a.build(); err != nil {
-		a.close()
-		return nil, err
-	}
-	return a, nil
+	a := &adafactor{}
+	return a, a.start(params, s, o, a.add)
 }
 
-// build makes the graph of an update.
-func (a *adafactor) build() (err error) {
-	if a.constants, err = newConstants[graph.AdafactorConstants](a.computation, len(a.params)); err != nil {
+func (a *adafactor) add(_ int, p *engine.Param, k graph.ID) error {
+	shape := matrixOf(p)
+	rows, errR := a.floats(shape[1])
+	columns, errC := a.floats(shape[0])
+	if err := errors.Join(errR, errC); err != nil {
 		return err
 	}
-	for i, p := range a.params {
-		shape := matrixOf(p)
-		rows, errR := a.floats(shape[1])
-		columns, errC := a.floats(shape[0])
-		if err := errors.Join(errR, errC); err != nil {
-			return err
-		}
-		a.rows, a.columns = append(a.rows, rows), append(a.columns, columns)
-		a.give(p, a.graph.Adafactor(a.part(graph.State, p.Value, 0, shape),
-			a.part(graph.State, rows, 0, graph.Matrix(1, shape[1])),
-			a.part(graph.State, columns, 0, graph.Matrix(shape[0], 1)),
-			a.part(graph.Input, p.Grad, 0, shape), a.constants.bind(i)))
-	}
-	return a.compile()
+	a.rows, a.columns = append(a.rows, rows), append(a.columns, columns)
+	a.give(p, a.graph.Adafactor(a.part(graph.State, p.Value, 0, shape),
+		a.part(graph.State, rows, 0, graph.Matrix(1, shape[1])),
+		a.part(graph.State, columns, 0, graph.Matrix(shape[0], 1)),
+		a.part(graph.Input, p.Grad, 0, shape), k))
+	return nil
 }
 
 func (a *adafactor) Update(lr, scale float64) error {
-	a.t++
-	k := graph.AdafactorConstants{Scale: scale, Decay: 1 - math.Pow(float64(a.t), -adafactorDecay),
-		Eps: a.set.Of(eps), Clip: adafactorClip}
-	for i, p := range a.params {
-		k.Keep, k.Rate = 1, a.opts.rate(lr, p)
-		if p.Decay {
-			k.Keep = 1 - k.Rate*a.set.Of(weightDecay)
-		}
-		a.constants.set(i, k)
-	}
-	if err := a.constants.upload(); err != nil {
-		return err
-	}
-	return a.update(a.t, lr)
+	return a.update(lr, func(_ *engine.Param, rate, keep float64) graph.AdafactorConstants {
+		return graph.AdafactorConstants{Scale: scale, Decay: 1 - math.Pow(float64(a.t), -adafactorDecay),
+			Eps: a.set.Of(eps), Keep: keep, Rate: rate, Clip: adafactorClip}
+	})
 }
 
 func (a *adafactor) State() (out []checkpoint.Tensor) {
@@ -112,5 +87,3 @@ func (a *adafactor) State() (out []checkpoint.Tensor) {
 	}
 	return out
 }
-
-func (a *adafactor) SetUpdates(n int) { a.t = n }

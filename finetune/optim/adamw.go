@@ -1,7 +1,6 @@
 package optim
 
 import (
-	"errors"
 	"math"
 
 	"github.com/ggtune/ggtune/engine"
@@ -54,75 +53,42 @@ var AdamW = registerOptimizer(&Optimizer{
 })
 
 type adamW struct {
-	*computation
-	set       setting.Values
-	opts      Options
-	params    []*engine.Param
-	m, v      []backend.Floats
-	constants constants[graph.AdamWConstants]
-	t         int // updates done
+	updater[graph.AdamWConstants]
+	m, v []backend.Floats
 }
 
 func startAdamW(params []*engine.Param, s setting.Values, o Options) (rule, error) {
-	a := &adamW{computation: newComputation(params), set: s, opts: o, params: params}
-	if err := a.build(); err != nil {
-		a.close()
-		return nil, err
-	}
-	return a, nil
+	a := &adamW{}
+	return a, a.start(params, s, o, a.add)
 }
 
-// build makes the graph of an update: a node for each part of a parameter.
-func (a *adamW) build() (err error) {
-	if a.constants, err = newConstants[graph.AdamWConstants](a.computation, len(a.params)); err != nil {
+// add makes a node for each part of a parameter.
+func (a *adamW) add(i int, p *engine.Param, k graph.ID) error {
+	if err := a.moments(p, &a.m, &a.v); err != nil {
 		return err
 	}
-	for i, p := range a.params {
-		m, errM := a.floats(p.Len())
-		v, errV := a.floats(p.Len())
-		if err := errors.Join(errM, errV); err != nil {
-			return err
-		}
-		a.m, a.v = append(a.m, m), append(a.v, v)
-		k := a.constants.bind(i)
-		eachPart(p.Len(), updated, func(from int64, shape graph.Shape) {
-			a.give(p, a.graph.AdamW(a.part(graph.State, p.Value, from, shape), a.part(graph.State, m, from, shape),
-				a.part(graph.State, v, from, shape), a.part(graph.Input, p.Grad, from, shape), k))
-		})
-	}
-	return a.compile()
+	eachPart(p.Len(), updated, func(from int64, shape graph.Shape) {
+		a.give(p, a.graph.AdamW(a.part(graph.State, p.Value, from, shape), a.part(graph.State, a.m[i], from, shape),
+			a.part(graph.State, a.v[i], from, shape), a.part(graph.Input, p.Grad, from, shape), k))
+	})
+	return nil
 }
 
-// numbers are the constants of a parameter's update, the a.t-th.
-func (a *adamW) numbers(p *engine.Param, lr, scale float64) graph.AdamWConstants {
-	b1, b2, rate := a.set.Of(beta1), a.set.Of(beta2), a.opts.rate(lr, p)
-	k := graph.AdamWConstants{Scale: scale, Beta1: b1, Beta2: b2, Keep: 1, Rate: rate / (1 - math.Pow(b1,
-		float64(a.t))),
-		Correct2: math.Sqrt(1 - math.Pow(b2, float64(a.t))), Eps: a.set.Of(eps)}
-	if p.Decay {
-		k.Keep = 1 - rate*a.set.Of(weightDecay)
-	}
-	return k
+func (a *adamW) Update(lr, scale float64) error { return updateAdamW(&a.updater, lr, scale) }
+
+// updateAdamW is Update of every rule that computes as AdamW does.
+func updateAdamW(u *updater[graph.AdamWConstants], lr, scale float64) error {
+	return u.update(lr, func(_ *engine.Param, rate, keep float64) graph.AdamWConstants {
+		b1, b2, t := u.set.Of(beta1), u.set.Of(beta2), float64(u.t)
+		return graph.AdamWConstants{Scale: scale, Beta1: b1, Beta2: b2, Keep: keep, Rate: rate / (1 - math.Pow(b1, t)),
+			Correct2: math.Sqrt(1 - math.Pow(b2, t)), Eps: u.set.Of(eps)}
+	})
 }
 
-func (a *adamW) Update(lr, scale float64) error {
-	a.t++
-	for i, p := range a.params {
-		a.constants.set(i, a.numbers(p, lr, scale))
-	}
-	if err := a.constants.upload(); err != nil {
-		return err
-	}
-	return a.update(a.t, lr)
-}
-
-func (a *adamW) State() []checkpoint.Tensor {
-	out := make([]checkpoint.Tensor, 0, 2*len(a.params))
+func (a *adamW) State() (out []checkpoint.Tensor) {
 	for i, p := range a.params {
 		out = append(out, checkpoint.DeviceFloats(p.Name+".adam_m", a.m[i]),
 			checkpoint.DeviceFloats(p.Name+".adam_v", a.v[i]))
 	}
 	return out
 }
-
-func (a *adamW) SetUpdates(n int) { a.t = n }

@@ -43,78 +43,53 @@ func codesOf(n int64) (words, blocks int64) {
 	return words, blocks
 }
 
-// adamW8 is AdamW of the small parameters, and a moment by block of the others.
+// adamW8 is a moment by block.
 type adamW8 struct {
-	*computation
-	set       setting.Values
-	opts      Options
-	small     *adamW
-	params    []*engine.Param
-	moments   [][4]backend.Floats // codes of m and v, largest of m and v
-	constants constants[graph.AdamWConstants]
-	t         int // updates done
+	updater[graph.AdamWConstants]
+	tables backend.Floats
+	codes  [][4]backend.Floats // of m and v, largest of m and v
 }
 
 func startAdamW8(params []*engine.Param, s setting.Values, o Options) (rule, error) {
-	var small, large []*engine.Param
-	for _, p := range params {
-		if p.Len() < smallest8 {
-			small = append(small, p)
-		} else {
-			large = append(large, p)
-		}
-	}
-	r, err := startAdamW(small, s, o)
-	if err != nil {
-		return nil, err
-	}
-	a := &adamW8{computation: newComputation(large), set: s, opts: o, small: r.(*adamW), params: large}
-	if err := a.build(); err != nil {
-		a.close()
-		return nil, err
-	}
-	return a, nil
+	return split(params, s, o, func(p *engine.Param) bool { return p.Len() < smallest8 }, startAdamW, startBlocks)
 }
 
-// build makes the graph of an update of the large parameters: a node for their whole blocks, and one for what is left.
-func (a *adamW8) build() (err error) {
-	if a.constants, err = newConstants[graph.AdamWConstants](a.computation, len(a.params)); err != nil {
-		return err
-	}
-	var tables backend.Floats
-	if len(a.params) > 0 {
-		if tables, err = a.floats(2 * graph.AdamW8Codes); err != nil {
+func startBlocks(params []*engine.Param, s setting.Values, o Options) (rule, error) {
+	a := &adamW8{}
+	return a, a.start(params, s, o, a.add)
+}
+
+// add makes a node for the whole blocks of a parameter, and one for what is left.
+func (a *adamW8) add(i int, p *engine.Param, k graph.ID) (err error) {
+	if a.tables.N == 0 {
+		if a.tables, err = a.floats(2 * graph.AdamW8Codes); err != nil {
 			return err
 		}
-		if err := tables.Upload(slices.Concat(codeTable(true), codeTable(false)), 0); err != nil {
+		if err := a.tables.Upload(slices.Concat(codeTable(true), codeTable(false)), 0); err != nil {
 			return err
 		}
 	}
-	for i, p := range a.params {
-		words, blocks := codesOf(p.Len())
-		var f [4]backend.Floats
-		for k, n := range []int64{words, words, blocks, blocks} {
-			if f[k], err = a.floats(n); err != nil {
-				return err
-			}
+	words, blocks := codesOf(p.Len())
+	var f [4]backend.Floats
+	for k, n := range []int64{words, words, blocks, blocks} {
+		if f[k], err = a.floats(n); err != nil {
+			return err
 		}
-		a.moments = append(a.moments, f)
-		k := a.constants.bind(i)
-		var word, block int64
-		eachPart(p.Len(), graph.AdamW8Block, func(from int64, shape graph.Shape) {
-			codes, most := graph.Matrix((shape[0]+3)/4, shape[1]), graph.Matrix(1, shape[1])
-			of := func(k int) graph.ID {
-				return a.bind(graph.State, graph.I32, codes, f[k].Part(word, codes.Elements()).At)
-			}
-			a.give(p, a.graph.AdamW8(graph.AdamW8Inputs{X: a.part(graph.State, p.Value, from, shape), M: of(0),
-				V:     of(1),
-				MostM: a.part(graph.State, f[2], block, most), MostV: a.part(graph.State, f[3], block, most),
-				Gradient: a.part(graph.Input, p.Grad, from, shape), Constants: k,
-				Tables: a.part(graph.Input, tables, 0, graph.Matrix(graph.AdamW8Codes, 2))}))
-			word, block = word+codes.Elements(), block+most.Elements()
-		})
 	}
-	return a.compile()
+	a.codes = append(a.codes, f)
+	var word, block int64
+	eachPart(p.Len(), graph.AdamW8Block, func(from int64, shape graph.Shape) {
+		codes, most := graph.Matrix((shape[0]+3)/4, shape[1]), graph.Matrix(1, shape[1])
+		of := func(k int) graph.ID {
+			return a.bind(graph.State, graph.I32, codes, f[k].Part(word, codes.Elements()).At)
+		}
+		a.give(p, a.graph.AdamW8(graph.AdamW8Inputs{X: a.part(graph.State, p.Value, from, shape), M: of(0), V: of(1),
+			MostM: a.part(graph.State, f[2], block, most), MostV: a.part(graph.State, f[3], block, most),
+			Gradient: a.part(graph.Input, p.Grad, from, shape), Constants: k,
+			Tables: a.part(graph.Input, a.tables, 0, graph.Matrix(graph.AdamW8Codes, 2))}))
+		word, block = word+codes.Elements(), block+most.Elements()
+	})
+	return nil
 }
 
 // codeTable is bitsandbytes' dynamic map, rising: seven powers of ten, each with twice the numbers of the one below,
@@ -141,38 +116,15 @@ func codeTable(signed bool) []float32 {
 	return table
 }
 
-func (a *adamW8) Update(lr, scale float64) error {
-	if err := a.small.Update(lr, scale); err != nil {
-		return err
-	}
-	a.t++
-	for i, p := range a.params {
-		a.constants.set(i, a.small.numbers(p, lr, scale))
-	}
-	if err := a.constants.upload(); err != nil {
-		return err
-	}
-	return a.update(a.t, lr)
-}
+func (a *adamW8) Update(lr, scale float64) error { return updateAdamW(&a.updater, lr, scale) }
 
-func (a *adamW8) State() []checkpoint.Tensor {
-	out := a.small.State()
+func (a *adamW8) State() (out []checkpoint.Tensor) {
 	for i, p := range a.params {
-		f := a.moments[i]
 		for k, name := range []string{".adam_m8", ".adam_v8"} {
-			out = append(out, checkpoint.Tensor{Name: p.Name + name, Type: gguf.I8, N: 4 * f[k].N, Memory: f[k]},
-				checkpoint.DeviceFloats(p.Name+name+"_most", f[2+k]))
+			f := a.codes[i][k]
+			out = append(out, checkpoint.Tensor{Name: p.Name + name, Type: gguf.I8, N: 4 * f.N, Memory: f},
+				checkpoint.DeviceFloats(p.Name+name+"_most", a.codes[i][2+k]))
 		}
 	}
 	return out
-}
-
-func (a *adamW8) SetUpdates(n int) {
-	a.t = n
-	a.small.SetUpdates(n)
-}
-
-func (a *adamW8) close() {
-	a.computation.close()
-	a.small.close()
 }

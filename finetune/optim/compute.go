@@ -147,9 +147,9 @@ func (c *computation) run(do func(p *engine.Param, x float64)) error {
 	return nil
 }
 
-// update is run of an optimizer's t-th update, whose results are 0, or no number where a row of the parameter is not
+// finite is run of an optimizer's t-th update, whose results are 0, or no number where a row of the parameter is not
 // finite after: then the error says so.
-func (c *computation) update(t int, lr float64) error {
+func (c *computation) finite(t int, lr float64) error {
 	var spoiled *engine.Param
 	if err := c.run(func(p *engine.Param, x float64) {
 		if spoiled == nil && x != 0 {

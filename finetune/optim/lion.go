@@ -24,65 +24,31 @@ var Lion = registerOptimizer(&Optimizer{
 })
 
 type lion struct {
-	*computation
-	set       setting.Values
-	opts      Options
-	params    []*engine.Param
-	m         []backend.Floats
-	constants constants[graph.LionConstants]
-	t         int // updates done
+	updater[graph.LionConstants]
+	m []backend.Floats
 }
 
 func startLion(params []*engine.Param, s setting.Values, o Options) (rule, error) {
-	l := &lion{computation: newComputation(params), set: s, opts: o, params: params}
-	if err := l.build(); err != nil {
-		l.close()
-		return nil, err
-	}
-	return l, nil
+	l := &lion{}
+	return l, l.start(params, s, o, l.add)
 }
 
-// build makes the graph of an update: a node for each part of a parameter.
-func (l *lion) build() (err error) {
-	if l.constants, err = newConstants[graph.LionConstants](l.computation, len(l.params)); err != nil {
+// add makes a node for each part of a parameter.
+func (l *lion) add(i int, p *engine.Param, k graph.ID) error {
+	if err := l.moments(p, &l.m); err != nil {
 		return err
 	}
-	for i, p := range l.params {
-		m, err := l.floats(p.Len())
-		if err != nil {
-			return err
-		}
-		l.m = append(l.m, m)
-		k := l.constants.bind(i)
-		eachPart(p.Len(), updated, func(from int64, shape graph.Shape) {
-			l.give(p, l.graph.Lion(l.part(graph.State, p.Value, from, shape), l.part(graph.State, m, from, shape),
-				l.part(graph.Input, p.Grad, from, shape), k))
-		})
-	}
-	return l.compile()
+	eachPart(p.Len(), updated, func(from int64, shape graph.Shape) {
+		l.give(p, l.graph.Lion(l.part(graph.State, p.Value, from, shape), l.part(graph.State, l.m[i], from, shape),
+			l.part(graph.Input, p.Grad, from, shape), k))
+	})
+	return nil
 }
 
 func (l *lion) Update(lr, scale float64) error {
-	l.t++
-	for i, p := range l.params {
-		rate := l.opts.rate(lr, p)
-		k := graph.LionConstants{Scale: scale, Beta1: l.set.Of(beta1), Beta2: l.set.Of(beta2), Keep: 1, Rate: rate}
-		if p.Decay {
-			k.Keep = 1 - rate*l.set.Of(weightDecay)
-		}
-		l.constants.set(i, k)
-	}
-	if err := l.constants.upload(); err != nil {
-		return err
-	}
-	return l.update(l.t, lr)
+	return l.update(lr, func(_ *engine.Param, rate, keep float64) graph.LionConstants {
+		return graph.LionConstants{Scale: scale, Beta1: l.set.Of(beta1), Beta2: l.set.Of(beta2), Keep: keep, Rate: rate}
+	})
 }
 
-func (l *lion) State() (out []checkpoint.Tensor) {
-	for i, p := range l.params {
-		out = append(out, checkpoint.DeviceFloats(p.Name+".lion_m", l.m[i]))
-	}
-	return out
-}
-
-func (l *lion) SetUpdates(n int) { l.t = n }
+func (l *lion) State() []checkpoint.Tensor { return l.listed("lion_m", l.m) }
