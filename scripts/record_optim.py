@@ -5,7 +5,7 @@
     venv/bin/python scripts/record_optim.py
 
 writes finetune/optim/testdata/recorded.json, which is committed and read by Go tests; AdamW's own is record_torch.py's.
-Compared are lion_pytorch.Lion, transformers' Adafactor with a given learning rate, and AdamW whose moments pass through
+Compared are torch.optim.Muon with both scales, its iteration in float64 and not in BF16, lion_pytorch.Lion, transformers' Adafactor with a given learning rate, and AdamW whose moments pass through
 bitsandbytes' dynamic map block by block after each step: its own kernels need a GPU. Numbers of tensors and gradients
 follow from their names, as in record_torch.py; all is computed in float64.
 """
@@ -59,7 +59,27 @@ class AdamW8bit(torch.optim.Optimizer):
                 s["m"], s["v"] = m, v
 
 
+def muon(scale):
+    """Muon of the matrices, and AdamW of what is none, as the manual of torch.optim.Muon has it."""
+    class Both:
+        def __init__(self, groups):
+            self.parts = [torch.optim.Muon([g for g in groups if g["params"][0].dim() == 2], lr=1e-2, momentum=0.95,
+                                           adjust_lr_fn=scale),
+                          torch.optim.AdamW([g for g in groups if g["params"][0].dim() != 2], lr=1e-2,
+                                            betas=(0.9, 0.999), eps=1e-8)]
+
+        def step(self):
+            kept, torch.bfloat16 = torch.bfloat16, torch.float64
+            try:
+                for part in self.parts:
+                    part.step()
+            finally:
+                torch.bfloat16 = kept
+    return Both
+
+
 # The last is not decayed, as norms and biases are not; a matrix of ours with K inputs and N outputs is (N, K) here.
+MUON = {"weight-decay": 0.1, "momentum": 0.95, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8}
 CASES = {
     "lion": ({"weight-decay": 0.1, "beta1": 0.9, "beta2": 0.99}, 1e-3, {"matrix": (3, 8), "norm": (5,)},
              lambda groups: Lion(groups, lr=1e-3, betas=(0.9, 0.99))),
@@ -67,10 +87,13 @@ CASES = {
                   lambda groups: Adafactor(groups, lr=1e-2, scale_parameter=False, relative_step=False)),
     "adamw8bit": ({"weight-decay": 0.1, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8}, 1e-2,
                   {"matrix": (65, 67), "norm": (5,)}, lambda groups: AdamW8bit(groups, 1e-2, (0.9, 0.999), 1e-8)),
+    "muon match_rms_adamw": (MUON, 1e-2, {"wide": (7, 12), "tall": (19, 6), "norm": (5,)}, muon("match_rms_adamw")),
+    "muon original": (MUON, 1e-2, {"wide": (7, 12), "tall": (19, 6), "norm": (5,)}, muon("original")),
 }
 
 
-def record(name, settings, lr, shapes, make):
+def record(case, settings, lr, shapes, make):
+    name, _, scale = case.partition(" ")
     params = {t: torch.nn.Parameter(tensor(f"{name}.{t}", s, 0)) for t, s in shapes.items()}
     decay = {t: settings["weight-decay"] if len(s) == 2 else 0.0 for t, s in shapes.items()}
     opt = make([{"params": [p], "weight_decay": decay[t]} for t, p in params.items()])
@@ -82,7 +105,7 @@ def record(name, settings, lr, shapes, make):
         opt.step()
         if step in KEPT:
             after[step] = {t: p.detach().flatten()[:: max(1, p.numel() // ENTRIES)].tolist() for t, p in params.items()}
-    return {"optimizer": name, "lr": lr, "settings": settings,
+    return {"optimizer": name, "scale": scale, "lr": lr, "settings": settings,
             "tensors": [{"name": t, "shape": list(s)[::-1]} for t, s in shapes.items()], "after": after}
 
 

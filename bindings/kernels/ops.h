@@ -40,6 +40,9 @@
     X(GT_OP_ADAFACTOR_ROWS, adafactor_rows)   \
     X(GT_OP_ADAFACTOR_COLUMNS, adafactor_columns) \
     X(GT_OP_ADAFACTOR_SQUARES, adafactor_squares) \
-    X(GT_OP_ADAFACTOR, adafactor)
+    X(GT_OP_ADAFACTOR, adafactor)             \
+    X(GT_OP_MUON_MOMENT, muon_moment)         \
+    X(GT_OP_MUON_UNIT, muon_unit)             \
+    X(GT_OP_MUON, muon)
 
 #endif

@@ -17,3 +17,4 @@
 #include "lion.inc.h"
 #include "adamw8.inc.h"
 #include "adafactor.inc.h"
+#include "muon.inc.h"

@@ -4,6 +4,7 @@ package kernels
 // #include "lion.inc.h"
 // #include "adamw8.inc.h"
 // #include "adafactor.inc.h"
+// #include "muon.inc.h"
 import "C"
 
 import "unsafe"
@@ -29,6 +30,13 @@ type AdafactorConstants struct {
 
 var _ = mirror[AdafactorConstants, C.gt_adafactor_constants]("adafactor constants")
 
+// MuonConstants are the numbers that Muon's operations read from memory.
+type MuonConstants struct {
+	Scale, Momentum, Keep, Rate float64
+}
+
+var _ = mirror[MuonConstants, C.gt_muon_constants]("muon constants")
+
 // Constants is the argument that holds what an operation reads from memory: a structure of float64.
 func Constants[K any](k *K) Arg {
 	n := int64(unsafe.Sizeof(*k))
@@ -46,4 +54,7 @@ var (
 	OpAdafactorColumns = plain(C.GT_OP_ADAFACTOR_COLUMNS)
 	OpAdafactorSquares = plain(C.GT_OP_ADAFACTOR_SQUARES)
 	OpAdafactor        = plain(C.GT_OP_ADAFACTOR)
+	OpMuonMoment       = plain(C.GT_OP_MUON_MOMENT)
+	OpMuonUnit         = plain(C.GT_OP_MUON_UNIT)
+	OpMuon             = plain(C.GT_OP_MUON)
 )

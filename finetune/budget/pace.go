@@ -159,7 +159,7 @@ func (p *planner) updateTime(sess *engine.Session) (seconds float64, err error) 
 	if err != nil {
 		return 0, err
 	}
-	opt, err := how.Start(sess.Params(), p.cfg.Settings, optim.Options{LoRAPlus: p.cfg.LoRAPlus})
+	opt, err := how.Start(sess.Params(), p.cfg.Settings, p.cfg.Rule())
 	if err != nil {
 		return 0, err
 	}

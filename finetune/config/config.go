@@ -127,6 +127,8 @@ type Config struct {
 	LR Auto[float64] `toml:"lr"`
 	// Optim names the optimizer. Default adamw.
 	Optim string `toml:"optimizer"`
+	// MuonScale sizes Muon's steps by a matrix's shape: match_rms_adamw, original. Default match_rms_adamw.
+	MuonScale string `toml:"muon_scale"`
 	// Schedule names the learning rate's course. Default cosine.
 	Schedule string `toml:"schedule"`
 	// Epochs is how often the data is gone through, at least 1. Default auto: 3, up to 10 for few pairs.
@@ -194,9 +196,8 @@ func Default() Config {
 		Method: "sft", RankedPairs: "all", Mask: "assistant", ControlTokens: "tokens", SeqLen: 512,
 		OnLong: "truncate", Packing: autoWord,
 		Tune: tunes[0], OutType: autoWord, Rank: 16, Alpha: 32, LoRAPlus: 1, Init: "kaiming",
-		LR: Auto[float64]{Auto: true}, Optim: optim.AdamW.Name, Schedule: "cosine", Epochs: Auto[int]{Auto: true},
-		Batch: 1,
-		Accum: Auto[int]{Auto: true}, Clip: 1,
+		LR: Auto[float64]{Auto: true}, Optim: optim.AdamW.Name, MuonScale: optim.MuonMatch,
+		Schedule: "cosine", Epochs: Auto[int]{Auto: true}, Batch: 1, Accum: Auto[int]{Auto: true}, Clip: 1,
 		EvalSplit: Auto[float64]{Auto: true}, EvalEvery: Auto[int]{Auto: true}, EvalShare: 0.2,
 		SampleEvery: Auto[int]{Auto: true}, SampleTokens: 64, SampleShare: 0.05,
 		SaveEvery: 50, Keep: 2, Seed: 1, Device: "cpu",

@@ -59,6 +59,15 @@ func (c *Config) Optimizer() (*optim.Optimizer, error) {
 	return o, nil
 }
 
+// Rule is what the optimizer must know beside its settings. EmbedLR tells once LR is a number.
+func (c *Config) Rule() optim.Options {
+	o := optim.Options{LoRAPlus: c.LoRAPlus, MuonScale: c.MuonScale}
+	if c.LR.N > 0 {
+		o.Embed = c.EmbedLR / c.LR.N
+	}
+	return o
+}
+
 // StateBytes is what the optimizer takes beside parameters of these shapes and their gradients; Validate has found that
 // it is known.
 func (c *Config) StateBytes(params []*engine.Param) int64 {
@@ -66,7 +75,7 @@ func (c *Config) StateBytes(params []*engine.Param) int64 {
 	if err != nil {
 		return 0
 	}
-	return o.StateBytes(params)
+	return o.Bytes(params)
 }
 
 // Course plans the learning rates of a run of that many steps. The error is an *Error.

@@ -212,6 +212,9 @@ func (c *Config) stepOptions() []Option {
 		{Name: "embed-lr", Value: &c.EmbedLR, Usage: "with --tune full or part: peak learning `RATE` of the token " +
 			"embedding and the output head; 0: --lr"},
 		{Name: "optimizer", Value: &c.Optim, Usage: "rule of the updates: " + optimizers()},
+		{Name: "muon-scale", Value: &c.MuonScale, Usage: "with --optimizer muon: `SCALE` of steps by a matrix's " +
+			"shape, as PyTorch names it: " + strings.Join(optim.MuonScales(), " (at AdamW's --lr), ") +
+			" (at a --lr of its own)"},
 		{Name: "schedule", Value: &c.Schedule,
 			Usage: "course of the learning rate: " + strings.Join(optim.ScheduleNames(), ", ")},
 	}, c.settings(optim.ScheduleReaders()), []Option{

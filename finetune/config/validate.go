@@ -286,7 +286,23 @@ func (v *validator) steps() {
 	} else {
 		v.read(optim.Readers(), o.Name, o.Reads)
 	}
+	v.muon()
 	v.within(&c.Clip, 0, math.Inf(1), "at least 0; 0 sets no limit")
+}
+
+// muon checks the size of its steps.
+func (v *validator) muon() {
+	c := v.c
+	if !slices.Contains(optim.MuonScales(), c.MuonScale) {
+		v.known(&c.MuonScale, &registry.UnknownError{Kind: "scale of Muon's steps", Name: c.MuonScale,
+			Known: optim.MuonScales()})
+		return
+	}
+	given := c.MuonScale != optim.MuonMatch
+	v.need(!given || c.Optim == optim.Muon.Name, &c.MuonScale, "is given with --optimizer "+c.Optim,
+		"it with --optimizer muon")
+	v.need(!given || !c.LR.Auto, &c.LR, "is auto with --muon-scale "+c.MuonScale,
+		"a number: auto is AdamW's rate, at which such steps are far too short")
 }
 
 // schedule refuses one that is not known, what it does not read, and a course that is none.

@@ -26,6 +26,7 @@ func (c *Config) values() map[any][]string {
 		&c.OutType:       outTypes,
 		&c.Init:          inits(),
 		&c.Optim:         optim.Names(),
+		&c.MuonScale:     optim.MuonScales(),
 		&c.Schedule:      optim.ScheduleNames(),
 		&c.Device:        Devices(),
 	}

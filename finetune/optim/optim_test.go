@@ -3,6 +3,7 @@ package optim
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"os"
 	"slices"
@@ -155,6 +156,14 @@ func bigParams(t *testing.T, b backend.Backend, n int) params {
 		}
 		out = append(out, p)
 	}
+	for _, shape := range [][]int64{{13, 7}, {6, 40}} { // matrices, of both orientations
+		p := newParam(t, b, fmt.Sprint("matrix ", shape), "full", int(shape[0]*shape[1]))
+		p.Shape, p.Decay = shape, true
+		for i := range p.value {
+			p.value[i], p.grad[i] = value(p.Name, i, 0), value(p.Name+"g", i, 3)
+		}
+		out = append(out, p)
+	}
 	return out
 }
 
@@ -247,9 +256,12 @@ func updateNotFinite(t *testing.T, o *Optimizer) {
 			!strings.Contains(err.Error(), strconv.Quote(last.Name)) {
 			t.Errorf("%d threads: got %v, want an error that names %q", threads, err, last.Name)
 		}
-		if err := a.Update(1e39, 1); !errors.Is(err, ErrParams) ||
-			!strings.Contains(err.Error(), strconv.Quote(params[0].Name)) {
-			t.Errorf("%d threads, rate 1e39: got %v, want an error that names %q", threads, err, params[0].Name)
+		err := a.Update(1e39, 1)
+		if !errors.Is(err, ErrParams) || !slices.ContainsFunc(params, func(p param) bool {
+			return strings.Contains(err.Error(), strconv.Quote(p.Name)) &&
+				slices.ContainsFunc(p.value, func(x float32) bool { return x-x != 0 })
+		}) {
+			t.Errorf("%d threads, rate 1e39: got %v, want an error that names one that it spoiled", threads, err)
 		}
 	}
 }
@@ -299,7 +311,7 @@ func TestConformance(t *testing.T) {
 	}
 	for _, o := range optimizers.All() {
 		t.Run(o.Name, func(t *testing.T) {
-			if o.Doc == "" || o.StateBytes == nil {
+			if o.Doc == "" || o.StateBytes == nil || o.Rate == 0 {
 				t.Fatalf("incomplete: %+v", o)
 			}
 			start := func(given setting.Values) (*Running, params) {
@@ -359,7 +371,7 @@ func TestConformance(t *testing.T) {
 				for k := range 3 {
 					update(c, three, k+1)
 				}
-				if slices.Equal(one[0].value, three[0].value) {
+				if slices.EqualFunc(one, three, func(a, b param) bool { return slices.Equal(a.value, b.value) }) {
 					t.Errorf("another --%s changes nothing", u.Setting.Name)
 				}
 			}

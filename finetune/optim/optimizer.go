@@ -3,6 +3,7 @@ package optim
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/finetune/checkpoint"
@@ -16,8 +17,10 @@ type Optimizer struct {
 	Doc  string // one line, with the source
 	// Reads lists the optimizer's settings.
 	Reads []setting.Use
-	// StateBytes is the memory that it takes beside parameters of these shapes and their gradients, bytes.
+	// StateBytes is the memory that it keeps beside parameters of these shapes and their gradients, bytes.
 	StateBytes func(params []*engine.Param) int64
+	// WorkBytes is what an update takes beside, bytes; nil: next to nothing.
+	WorkBytes func(params []*engine.Param) int64
 	// Rate is the usual learning rate over AdamW's.
 	Rate float64
 
@@ -31,6 +34,8 @@ type Options struct {
 	LoRAPlus float64
 	// Embed is the factor on the learning rate of parameters of the group "embed"; 0 is 1.
 	Embed float64
+	// MuonScale is one of MuonScales; "" is the first.
+	MuonScale string
 }
 
 // rate is the learning rate of a parameter.
@@ -80,6 +85,15 @@ var optimizers = registry.New[*Optimizer]("optimizer")
 
 func registerOptimizer(o *Optimizer) *Optimizer { return optimizers.Register(o.Name, o) }
 
+// Bytes is the memory that it takes beside parameters of these shapes and their gradients.
+func (o *Optimizer) Bytes(params []*engine.Param) int64 {
+	n := o.StateBytes(params)
+	if o.WorkBytes != nil {
+		n += o.WorkBytes(params)
+	}
+	return n
+}
+
 // All lists the optimizers by name.
 func All() []*Optimizer { return optimizers.All() }
 
@@ -114,6 +128,10 @@ func (o *Optimizer) Start(params []*engine.Param, given setting.Values, opts Opt
 	if !(opts.LoRAPlus >= 0 && opts.Embed >= 0) {
 		errs = append(errs, fmt.Errorf("LoRA+ ratio %g, embedding's %g: may not be negative", opts.LoRAPlus,
 			opts.Embed))
+	}
+	if opts.MuonScale != "" && !slices.Contains(MuonScales(), opts.MuonScale) {
+		errs = append(errs, &registry.UnknownError{Kind: "scale of Muon's steps", Name: opts.MuonScale,
+			Known: MuonScales()})
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, fmt.Errorf("%s: %w", o.Name, err)

@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/ggtune/ggtune/internal/setting"
@@ -19,6 +20,7 @@ type recording struct {
 		Optimizer string
 		LR        float64
 		Settings  setting.Values
+		Scale     string // of Muon's steps
 		Tensors   []struct {
 			Name  string
 			Shape []int64
@@ -45,7 +47,7 @@ func TestOptimizersEqualOthers(t *testing.T) {
 	const tol = 1e-6
 	rec, met := readRecording(t), []string{AdamW.Name}
 	for _, c := range rec.Cases {
-		t.Run(c.Optimizer, func(t *testing.T) {
+		t.Run(strings.TrimSpace(c.Optimizer+" "+c.Scale), func(t *testing.T) {
 			met = append(met, c.Optimizer)
 			o, err := Get(c.Optimizer)
 			if err != nil {
@@ -65,7 +67,7 @@ func TestOptimizersEqualOthers(t *testing.T) {
 				}
 				params = append(params, p)
 			}
-			a := mustStartOf(t, o, params, c.Settings, Options{})
+			a := mustStartOf(t, o, params, c.Settings, Options{MuonScale: c.Scale})
 			worst, compared := 0.0, 0
 			for step := 1; step <= rec.Steps; step++ {
 				for _, p := range params {

@@ -25,8 +25,7 @@ func newNumbers(s *setup) (n numbers, err error) {
 	if err != nil {
 		return n, err
 	}
-	n.opt, err = how.Start(n.sess.Params(), s.cfg.Settings,
-		optim.Options{LoRAPlus: s.cfg.LoRAPlus, Embed: s.cfg.EmbedLR / s.cfg.LR.N})
+	n.opt, err = how.Start(n.sess.Params(), s.cfg.Settings, s.cfg.Rule())
 	if err == nil && s.cfg.EmbedLR > 0 && !slices.ContainsFunc(n.sess.Params(),
 		func(p *engine.Param) bool { return p.Group == "embed" }) {
 		err = &config.Error{Err: errors.New("--embed-lr is given, and no embedding is trained; leave it out, or " +

@@ -8,27 +8,30 @@ import (
 
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/finetune/config"
+	"github.com/ggtune/ggtune/finetune/optim"
 	"github.com/ggtune/ggtune/finetune/report"
 )
 
 // TestResumeWhole: whatever is trained of a quantized model, a run that was stopped within a step ends in the file of
 // one that was not, and the file holds what was trained and nothing else anew.
 func TestResumeWhole(t *testing.T) {
-	for name, tc := range map[string]struct {
+	type way struct {
 		change func(c *config.Config)
 		types  string // of the matrices written
-	}{
+	}
+	ways := map[string]way{
 		"full":       {func(c *config.Config) { c.Tune = "full" }, "f32"},
 		"full, bf16": {func(c *config.Config) { c.Tune, c.OutType = "full", "bf16" }, "bf16"},
 		"norms":      {func(c *config.Config) { c.Tune, c.Train = "part", []string{"norms"} }, "q8_0"},
 		"a role": {func(c *config.Config) { c.Tune, c.Train, c.Layers = "part", []string{"attn_q"}, "1" },
 			"q8_0, f32"},
 		"a layer":     {func(c *config.Config) { c.Tune, c.Layers, c.OutType = "part", "-1", "q8_0" }, "q8_0"},
-		"adamw8bit":   {func(c *config.Config) { c.Tune, c.Optim = "full", "adamw8bit" }, "f32"},
-		"adafactor":   {func(c *config.Config) { c.Tune, c.Optim = "full", "adafactor" }, "f32"},
-		"lion":        {func(c *config.Config) { c.Tune, c.Optim = "full", "lion" }, "f32"},
 		"embed's own": {func(c *config.Config) { c.Tune, c.EmbedLR, c.OutType = "full", 1e-4, "f16" }, "f16"},
-	} {
+	}
+	for _, o := range optim.Names() {
+		ways[o] = way{func(c *config.Config) { c.Tune, c.Optim = "full", o }, "f32"}
+	}
+	for name, tc := range ways {
 		t.Run(name, func(t *testing.T) {
 			c := tinyConfig(t, gguf.Q8_0)
 			c.Dropout, c.Rank, c.LR = 0, config.Default().Rank, config.Fixed(1e-3)
