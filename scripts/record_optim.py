@@ -5,9 +5,10 @@
     venv/bin/python scripts/record_optim.py
 
 writes finetune/optim/testdata/recorded.json, which is committed and read by Go tests; AdamW's own is record_torch.py's.
-Compared are torch.optim.Muon with both scales, its iteration in float64 and not in BF16, lion_pytorch.Lion, transformers' Adafactor with a given learning rate, and AdamW whose moments pass through
-bitsandbytes' dynamic map block by block after each step: its own kernels need a GPU. Numbers of tensors and gradients
-follow from their names, as in record_torch.py; all is computed in float64.
+Compared are torch.optim.Muon with both scales, its iteration in float64 and not in BF16, lion_pytorch.Lion,
+transformers' Adafactor with a given learning rate, and AdamW whose moments pass through bitsandbytes' dynamic map block
+by block after each step: its own kernels need a GPU. Numbers of tensors and gradients follow from their names, as in
+record_torch.py; all is computed in float64.
 """
 import json
 import pathlib

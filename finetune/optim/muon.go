@@ -19,7 +19,7 @@ var momentum = &setting.Setting{
 
 // The values of Options.MuonScale, the default first, named as torch.optim.Muon names them.
 const (
-	MuonMatch    = "match_rms_adamw" // 0.2·√max(K, N): steps of AdamW's size, at AdamW's learning rate (Liu et al. 2025)
+	MuonMatch    = "match_rms_adamw" // 0.2·√max(K, N): steps of AdamW's size, at its learning rate (Liu et al. 2025)
 	MuonOriginal = "original"        // √max(1, N/K), of a matrix of K inputs and N outputs
 )
 
