@@ -20,7 +20,7 @@ func inspectOptions(o config.Option) bool {
 	switch o.Name {
 	case "data", "threads", "device", "exact", "batch", "eval-rows":
 		return false
-	case "dedup", "eval-data":
+	case "dedup", "eval-data", "mix":
 		return true
 	}
 	return o.Eval

@@ -66,6 +66,12 @@ func inspectRun(c *cli.Context, dir string) error {
 		if s.EvalLossBefore != nil && s.EvalLossAfter != nil {
 			fmt.Fprintf(w, "  held out     loss %.4f before, %.4f after\n", *s.EvalLossBefore, *s.EvalLossAfter)
 		}
+		for _, m := range s.Mixed {
+			if m.LossBefore != nil && m.LossAfter != nil {
+				fmt.Fprintf(w, "  mixed in     %s: held-out loss %.4f before, %.4f after\n", m.File, *m.LossBefore,
+					*m.LossAfter)
+			}
+		}
 		fmt.Fprintf(w, "  result       %s (step %d)\n", s.Result, s.ResultStep)
 	}
 	printTable(c.App.Writer, w.String())

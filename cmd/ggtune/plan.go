@@ -62,6 +62,9 @@ func printForecast(w io.Writer, f *budget.Forecast) {
 	for i, chosen := range f.Chosen {
 		line([]string{"chosen", ""}[min(i, 1)], "%s", chosen)
 	}
+	for i, m := range f.Mixed {
+		line([]string{"mixed in", ""}[min(i, 1)], "%s", m)
+	}
 	line("largest micro-batch", "%s, %d counted", count.Of(f.Tokens, "token"), f.Counted)
 	line("parameters and gradients", "%s", byteCount(f.ParamBytes))
 	if f.Dequantized > 0 {

@@ -65,6 +65,8 @@ type Forecast struct {
 	// its end.
 	EvalSeconds *float64 `json:"eval_seconds"`
 
+	// Mixed says what is mixed in of other data.
+	Mixed []*corpus.Mixed `json:"mixed"`
 	// Chosen says which settings were left to ggtune, and why they are as they are.
 	Chosen []string `json:"chosen"`
 
@@ -149,6 +151,7 @@ func (p *planner) read(ctx context.Context) (err error) {
 		if p.rows, err = text.Read(ctx); err != nil {
 			return err
 		}
+		p.Mixed = p.rows.Mixed
 		p.shape.Row, p.shape.Counted, p.shape.Rows = p.rows.Largest()
 		// else a run says so
 		if items, err := text.Literal("general text", eval.GeneralText, eval.GeneralWindow); err == nil {
@@ -286,9 +289,7 @@ func (p *planner) course(timed bool) {
 		s += ref
 	}
 	measured := float64(eval.GeneralReads * p.general)
-	if p.rows.Held != nil {
-		measured += float64(p.rows.Evaluations() * p.rows.Held.Counts.Tokens)
-	}
+	measured += float64(p.rows.Evaluations() * p.rows.HeldTokens())
 	measured /= p.pace.forward
 	s += measured
 	p.EvalSeconds, p.Seconds = &measured, &s

@@ -52,6 +52,9 @@ type Config struct {
 	// EvalSplit is the fraction of the training examples held out when there is no EvalData, 0 to below 1. Default
 	// auto: 5 %, at least 8 and at most 200, and none of fewer than 100.
 	EvalSplit Auto[float64] `toml:"eval_split"`
+	// Mix lists files and directories of other examples, as "FILE:SHARE": so many of them are trained on beside those
+	// of Data that they make that share of the counted tokens, above 0 and together below 1. Default none.
+	Mix []string `toml:"mix"`
 	// Output is the run's directory. Required for training.
 	Output string `toml:"output"`
 	// Method names the loss, or several with commas, weighed by LossWeights. Default sft.

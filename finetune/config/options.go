@@ -123,6 +123,8 @@ func (c *Config) fileOptions() []Option {
 		{Name: "eval-split", Value: &c.EvalSplit, Resume: Same, before: func() { c.EvalSplit = Fixed(0.0) },
 			Usage: "without --eval-data: hold out this `FRACTION` of the examples; 0: none; auto: 5 %, 8 to 200, and " +
 				"none of fewer than 100"},
+		{Name: "mix", Value: &c.Mix, Resume: Names, Usage: "mix in examples of other data, so that they make a share " +
+			"of the counted tokens, as `FILE:SHARE`; may be given again"},
 		{Name: "output", Aliases: []string{"o"}, Value: &c.Output, Resume: Names, Usage: "`DIRECTORY` of the run"},
 		{Name: "resume", Value: &c.Resume, Usage: "go on from the newest checkpoint in the run's directory"},
 	}

@@ -172,6 +172,10 @@ func (v *validator) method() {
 		strings.Join(rankedPairs, " or "))
 	v.need(how.Need != method.Answers || c.RankedPairs == rankedPairs[0], &c.RankedPairs,
 		"is given with --method "+c.Method+", which does not learn from preferences", "it with a method that does")
+	_, err = c.Mixes()
+	v.known(&c.Mix, err)
+	v.need(how.Need == method.Answers || len(c.Mix) == 0, &c.Mix, "is given with --method "+c.Method+
+		", which compares answers", "all of its data with --data: no share of tokens is one of what it learns from")
 	v.need(how.Need == method.Answers || c.Mask == template.MaskAssistant.String(), &c.Mask,
 		v.is(c.Mask)+" with --method "+c.Method+", which compares answers", "it left out: what counts is the answer")
 }

@@ -142,14 +142,8 @@ func (r *Reader) encode(ctx context.Context, in *input, which []int, dropped int
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		items, err := r.example(in, i)
-		switch {
-		case errors.Is(err, encode.ErrBare) && !r.cfg.Strict:
-			out.DropBare(in.ds.Source(i))
-		case err != nil:
+		if err := r.add(out, in, i); err != nil {
 			return nil, err
-		default:
-			out.Add(items...)
 		}
 		r.tell(n+1, len(which))
 	}
@@ -158,9 +152,25 @@ func (r *Reader) encode(ctx context.Context, in *input, which []int, dropped int
 	return out, out.Check()
 }
 
-// tell tells of progress now and then: a report for each example would take longer than the example.
+// add encodes the example of in with the given index into d.
+func (r *Reader) add(d *encode.Dataset, in *input, i int) error {
+	items, err := r.example(in, i)
+	switch {
+	case errors.Is(err, encode.ErrBare) && !r.cfg.Strict:
+		d.DropBare(in.ds.Source(i))
+	case err != nil:
+		return err
+	default:
+		d.Add(items...)
+	}
+	return nil
+}
+
+// often is after how many examples progress is told: a report for each would take longer than the example.
+const often = 256
+
+// tell tells of progress now and then.
 func (r *Reader) tell(done, total int) {
-	const often = 256
 	if r.Progress != nil && (done%often == 0 || done == total) {
 		r.Progress(done, total)
 	}
@@ -191,7 +201,9 @@ func (r *Reader) example(in *input, i int) ([]encode.Item, error) {
 		if err != nil {
 			return nil, err
 		}
-		return r.text.one(r.text.enc.Conversation(x.Source, said))
+		it, err := r.text.enc.Conversation(x.Source, said)
+		it.Whole = r.all
+		return r.text.one(it, err)
 	case data.KindPair:
 		it, err := r.tree(&x)
 		return []encode.Item{it}, err

@@ -19,6 +19,7 @@ type Rows struct {
 	HeldRows    *encode.Loader
 	Repeats     Repeats  // what the training data repeats
 	Notes       []string // what became of the examples, for the user
+	Mixed       []*Mixed // what of Train is mixed in
 	Prompts     []Prompt // some of the held-out examples, where samples are wanted
 
 	cfg     *config.Config
@@ -63,6 +64,9 @@ func (r *Reader) read(ctx context.Context, split bool) (*Rows, error) {
 		return r.both(ctx, out, in, train, in, held, 0)
 	})
 	if err != nil {
+		return nil, err
+	}
+	if err := r.mix(ctx, out); err != nil {
 		return nil, err
 	}
 	return out, r.finish(out)
@@ -207,18 +211,23 @@ func (r *Rows) Bound() error {
 	if r.Held == nil {
 		return nil
 	}
-	rows := r.HeldRows.Rows()
+	rows, sets := r.HeldRows.Rows(), r.heldSets()
+	all := 0
+	for _, s := range sets {
+		all += s.rows.Rows()
+	}
 	run := float64(r.Train.Counts.Tokens) * float64(r.Steps()) / float64(r.StepsPerEpoch())
-	every, measured := r.cfg.Within(r.Steps(), rows, run/float64(r.Held.Counts.Tokens)*float64(rows))
+	every, measured := r.cfg.Within(r.Steps(), all, run/float64(r.HeldTokens())*float64(all))
 	said := r.cfg.EvalSteps(r.Steps()) != every
 	r.every = every
-	if measured < rows {
+	if measured < all {
+		measured = (measured + len(sets) - 1) / len(sets) // of each
 		if err := r.Measure(measured); err != nil {
 			return err
 		}
 		said = true
 	}
-	if said {
+	if measured = min(measured, rows); said {
 		r.Notes = append(r.Notes, fmt.Sprintf("evaluations may take %g %% of the run's time: %s measured, every %s "+
 			"(--eval-share, --eval-every, --eval-rows)", 100*r.cfg.EvalShare, ofRows(measured, rows),
 			count.Of(every, "step")))
@@ -236,15 +245,53 @@ func ofRows(measured, rows int) string {
 // Measured is how many of the held-out rows are measured, 0 for as many as --eval-rows says.
 func (r *Rows) Measured() int { return r.measured }
 
-// Measure has so many of the held-out rows measured, drawn by the seed; 0: as many as --eval-rows says.
+// Measure has so many of the held-out rows measured, drawn by the seed, of what is mixed in as many; 0: as many as
+// --eval-rows says.
 func (r *Rows) Measure(rows int) (err error) {
 	limit := rows
 	if rows == 0 {
 		limit = r.cfg.EvalRows
 	}
 	r.measured = rows
-	r.HeldRows, err = encode.NewLoader(r.Held, r.loading(r.packing, false, limit))
-	return err
+	if r.HeldRows, err = encode.NewLoader(r.Held, r.loading(r.packing, false, limit)); err != nil {
+		return err
+	}
+	for _, m := range r.Mixed {
+		if m.Held == nil {
+			continue
+		}
+		if m.HeldRows, err = encode.NewLoader(m.Held, r.loading(r.packing, false, limit)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// A heldSet is held-out data with its rows.
+type heldSet struct {
+	data *encode.Dataset
+	rows *encode.Loader
+}
+
+// heldSets lists what is held out: of the data itself, then of what is mixed in.
+func (r *Rows) heldSets() (out []heldSet) {
+	if r.Held != nil {
+		out = append(out, heldSet{r.Held, r.HeldRows})
+	}
+	for _, m := range r.Mixed {
+		if m.Held != nil {
+			out = append(out, heldSet{m.Held, m.HeldRows})
+		}
+	}
+	return out
+}
+
+// HeldTokens is how many tokens an evaluation reads.
+func (r *Rows) HeldTokens() (n int) {
+	for _, s := range r.heldSets() {
+		n += s.data.Counts.Tokens
+	}
+	return n
 }
 
 // loading says how rows are made.
@@ -296,9 +343,9 @@ func (r *Rows) ReferenceTokens(how *method.Method) int {
 func (r *Rows) Largest() (tokens, counted, n int) {
 	tokens, counted = r.TrainRows.Longest()
 	n = r.TrainRows.Rows()
-	if r.HeldRows != nil {
-		t, c := r.HeldRows.Longest()
-		tokens, counted, n = max(tokens, t), max(counted, c), max(n, r.HeldRows.Rows())
+	for _, s := range r.heldSets() {
+		t, c := s.rows.Longest()
+		tokens, counted, n = max(tokens, t), max(counted, c), max(n, s.rows.Rows())
 	}
 	return tokens, counted, min(r.cfg.Batch, n)
 }

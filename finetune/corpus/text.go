@@ -178,6 +178,9 @@ func (t *text) document(src data.Source, text string, part encode.Part, window i
 	if len(items) > 0 {
 		t.look(&items[0])
 	}
+	for i := range items {
+		items[i].Whole = true
+	}
 	return items, err
 }
 

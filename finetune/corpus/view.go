@@ -70,6 +70,9 @@ func Inspect(ctx context.Context, cfg *config.Config, n int) (*View, error) {
 	}
 	if cfg.Model == "" {
 		v.Notes = append(v.Notes, readNotes(ds)...)
+		if len(cfg.Mix) > 0 {
+			v.Notes = append(v.Notes, "--mix is not looked at: it is a share of tokens, which --model counts")
+		}
 		return v, v.repeats(ctx, cfg, how)
 	}
 	return v, v.tokens(ctx, cfg, how, n)

@@ -19,6 +19,8 @@ type Item struct {
 	Segments []engine.Segment
 	// Label is the example's own verdict where its method needs one (KTO: 1 desirable, 0 not).
 	Label float64
+	// Whole says that it is a text, or part of one, of which every token counts that is predicted at all.
+	Whole bool
 	// Straddling are tokens across a border between what is given and what is written: who gives a model what is
 	// given, and no more, never brings it to that border. Of a tree they are not known.
 	Straddling []int32

@@ -122,6 +122,18 @@ func (l *Loader) Longest() (tokens, counted int) {
 	return tokens, counted
 }
 
+// Whole says that the rows hold whole texts alone.
+func (l *Loader) Whole() bool {
+	for _, row := range l.rows {
+		for _, at := range row {
+			if !l.items[at].Whole {
+				return false
+			}
+		}
+	}
+	return true
+}
+
 // Rows is the number of rows in an epoch.
 func (l *Loader) Rows() int { return len(l.rows) }
 

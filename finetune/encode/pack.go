@@ -36,6 +36,7 @@ const (
 	streamEpoch
 	streamSplit
 	streamLimit
+	streamMix
 )
 
 // permutation is a permutation of 0…n-1, a pure function of its arguments (Fisher and Yates's shuffle, PCG numbers, no

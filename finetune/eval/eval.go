@@ -29,8 +29,8 @@ type Options struct {
 	Progress func(rows int)
 }
 
-// BitsPerByte is the figure of methods that train on whole texts by which models with other tokenizers compare: the
-// bits that the counted tokens take over the bytes of their text.
+// BitsPerByte is the figure of whole texts by which models with other tokenizers compare: the bits that the counted
+// tokens take over the bytes of their text.
 const BitsPerByte = "bits_per_byte"
 
 // A Result is one measurement.
@@ -112,7 +112,7 @@ func Run(ctx context.Context, e Engine, data *encode.Loader, m *method.Method, o
 	if m.Need != method.Answers {
 		out.NLL = math.NaN()
 	}
-	if m.AllTokens && bytes > 0 {
+	if data.Whole() && bytes > 0 {
 		out.Metrics = append(out.Metrics, method.Metric{Name: BitsPerByte, Sum: nll / math.Ln2, Weight: float64(bytes)})
 	}
 	return out, nil

@@ -27,7 +27,10 @@ func (r *ruler) Forward(_ context.Context, b *engine.Batch, o engine.Options) (e
 	return out, nil
 }
 
-func loader(t *testing.T) *encode.Loader {
+func loader(t *testing.T) *encode.Loader { t.Helper(); return loaderOf(t, false) }
+
+// loaderOf gives three rows, of whole texts or not.
+func loaderOf(t *testing.T, whole bool) *encode.Loader {
 	t.Helper()
 	d, err := encode.NewDataset(method.Answers, encode.Limits{SeqLen: 8})
 	if err != nil {
@@ -36,7 +39,7 @@ func loader(t *testing.T) *encode.Loader {
 	for _, tokens := range [][]int32{{1, 2, 3}, {4, 5}, {6, 7, 8, 9}} {
 		counted := make([]bool, len(tokens))
 		counted[len(counted)-1] = true
-		d.Add(encode.Item{Source: data.Source{File: "x", Line: 1}, Tokens: tokens, Counted: counted,
+		d.Add(encode.Item{Source: data.Source{File: "x", Line: 1}, Tokens: tokens, Counted: counted, Whole: whole,
 			Segments: []engine.Segment{{Len: len(tokens), Parent: -1}}})
 	}
 	l, err := encode.NewLoader(d, encode.LoadOptions{Window: 8, Packing: encode.Unpacked, Batch: 2})
@@ -94,17 +97,17 @@ func TestRun(t *testing.T) {
 func TestBitsPerByte(t *testing.T) {
 	bytes := func(token int32) int { return map[int32]int{3: 2, 5: 0, 9: 4}[token] } // those counted
 	for _, tc := range []struct {
-		m    *method.Method
-		want []method.Metric
-	}{{method.SFT, nil}, {method.CPT, []method.Metric{{Name: BitsPerByte, Sum: 1.7 / math.Ln2, Weight: 6}}}} {
-		got, err := Run(t.Context(), &ruler{}, loader(t), tc.m, Options{Bytes: bytes})
+		whole bool
+		want  []method.Metric
+	}{{false, nil}, {true, []method.Metric{{Name: BitsPerByte, Sum: 1.7 / math.Ln2, Weight: 6}}}} {
+		got, err := Run(t.Context(), &ruler{}, loaderOf(t, tc.whole), method.SFT, Options{Bytes: bytes})
 		if err != nil || len(got.Metrics) != len(tc.want) {
-			t.Fatalf("%s: %+v, %v", tc.m.Name, got.Metrics, err)
+			t.Fatalf("whole texts %v: %+v, %v", tc.whole, got.Metrics, err)
 		}
 		for i, want := range tc.want {
 			m := got.Metrics[i]
 			if m.Name != want.Name || m.Weight != want.Weight || math.Abs(m.Sum-want.Sum) > 1e-6 {
-				t.Errorf("%s: got %+v, want %+v", tc.m.Name, m, want)
+				t.Errorf("whole texts %v: got %+v, want %+v", tc.whole, m, want)
 			}
 		}
 	}

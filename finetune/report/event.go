@@ -210,6 +210,15 @@ type General struct {
 	KLTokens int     `json:"kl_tokens"`
 }
 
+// Mixed is data that was mixed in: what was taken of it, and what training did to what was held out of it.
+type Mixed struct {
+	encode.Mixed
+	LossBefore        *float64 `json:"eval_loss_before"` // of the untouched base; null where none is held out
+	LossAfter         *float64 `json:"eval_loss_after"`  // of what was written
+	BitsPerByteBefore *float64 `json:"eval_bits_per_byte_before"`
+	BitsPerByteAfter  *float64 `json:"eval_bits_per_byte_after"`
+}
+
 // A Summary is report.json. A figure that does not apply is null.
 type Summary struct {
 	BaseSHA256    string   `json:"base_sha256"`
@@ -228,10 +237,18 @@ type Summary struct {
 
 	EvalLossBefore *float64 `json:"eval_loss_before"` // of the untouched base
 	EvalLossAfter  *float64 `json:"eval_loss_after"`  // of what was written
-	General        *General `json:"general"`
-	Seconds        float64  `json:"seconds"`   // of training, all parts of a resumed run together
-	TokPerS        *float64 `json:"tok_per_s"` // trained tokens over seconds
-	PeakBytes      *int64   `json:"peak_bytes"`
+	// The same as perplexity; null for methods that compare answers.
+	PerplexityBefore *float64 `json:"eval_perplexity_before"`
+	PerplexityAfter  *float64 `json:"eval_perplexity_after"`
+	// And as bits per byte of text; null where what is held out is not of whole texts.
+	BitsPerByteBefore *float64 `json:"eval_bits_per_byte_before"`
+	BitsPerByteAfter  *float64 `json:"eval_bits_per_byte_after"`
+	// Mixed says what became of data that was mixed in.
+	Mixed     []Mixed  `json:"mixed"`
+	General   *General `json:"general"`
+	Seconds   float64  `json:"seconds"`   // of training, all parts of a resumed run together
+	TokPerS   *float64 `json:"tok_per_s"` // trained tokens over seconds
+	PeakBytes *int64   `json:"peak_bytes"`
 	// LlamaMaxDiff is the largest difference between our logits and llama.cpp's with the written file; LlamaBaseDiff is
 	// that of the base alone, which bounds what may be asked.
 	LlamaMaxDiff  *float64 `json:"llama_cpp_max_diff"`

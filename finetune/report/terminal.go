@@ -77,7 +77,7 @@ func (t *Terminal) line(format string, args ...any) {
 
 // evaluated shows a measurement.
 func (t *Terminal) evaluated(e Evaluated) {
-	best, perplexity := "", ""
+	best, perplexity, mixed := "", "", ""
 	if e.Best {
 		best = ", " + t.screen.paint(green, "the lowest yet")
 	}
@@ -95,7 +95,12 @@ func (t *Terminal) evaluated(e Evaluated) {
 	}) {
 		figures += ", " + f
 	}
-	t.line("step %d: held-out loss %.4f%s%s%s", e.Step, e.Loss, perplexity, figures, best)
+	for _, m := range e.Metrics {
+		if strings.HasPrefix(m.Name, "mix_") && strings.HasSuffix(m.Name, "_loss") {
+			mixed += fmt.Sprintf(", %s %.4f", strings.ReplaceAll(m.Name, "_", " "), m.Sum/m.Weight)
+		}
+	}
+	t.line("step %d: held-out loss %.4f%s%s%s%s", e.Step, e.Loss, perplexity, figures, best, mixed)
 }
 
 // sampled shows the first answers of a step, each on a line: samples.jsonl has them whole, and the others.
@@ -291,6 +296,11 @@ func closing(s Summary, screen Screen) string {
 	}
 	if s.EvalLossBefore != nil && s.EvalLossAfter != nil {
 		fmt.Fprintf(&b, "\nheld-out loss %.4f before, %.4f after", *s.EvalLossBefore, *s.EvalLossAfter)
+	}
+	for _, m := range s.Mixed {
+		if m.LossBefore != nil && m.LossAfter != nil {
+			fmt.Fprintf(&b, "\nheld out of %s: loss %.4f before, %.4f after", m.File, *m.LossBefore, *m.LossAfter)
+		}
 	}
 	if g := s.General; g != nil {
 		fmt.Fprintf(&b,

@@ -110,7 +110,37 @@ func (r *run) summary() report.Summary {
 			s.ResultStep, s.EvalLossAfter = best.Step, &best.Loss
 		}
 	}
+	after := map[string]float64{}
+	for _, l := range r.log.Lines() {
+		if l.Step == s.ResultStep {
+			after = l.Figures
+		}
+	}
+	r.compare(&s, func(name string) (x float64, ok bool) { x, ok = after["eval_"+name]; return x, ok })
 	return s
+}
+
+// compare puts the figures of held-out rows into the report, of before and of after the training, as far as there are
+// such.
+func (r *run) compare(s *report.Summary, after func(name string) (float64, bool)) {
+	pair := func(name string) (before, now *float64) {
+		if x, ok := r.meta.Before[name]; ok {
+			before = &x
+		}
+		if x, ok := after(name); ok {
+			now = &x
+		}
+		return before, now
+	}
+	s.PerplexityBefore, s.PerplexityAfter = pair(perplexity)
+	s.BitsPerByteBefore, s.BitsPerByteAfter = pair(eval.BitsPerByte)
+	s.Mixed = nil
+	for i, m := range r.rows.Mixed {
+		x := report.Mixed{Mixed: m.Mixed}
+		x.LossBefore, x.LossAfter = pair(mixName(i, "loss"))
+		x.BitsPerByteBefore, x.BitsPerByteAfter = pair(mixName(i, eval.BitsPerByte))
+		s.Mixed = append(s.Mixed, x)
+	}
 }
 
 // takesBest says that the result is the best step's, and not the last one's.
@@ -131,6 +161,8 @@ func (r *run) round(ctx context.Context, s *report.Summary) error {
 		return err
 	}
 	s.EvalLossAfter = &res.Loss
+	now := numbersOf(res)
+	r.compare(s, func(name string) (x float64, ok bool) { x, ok = now[name]; return x, ok })
 	return nil
 }
 

@@ -2,6 +2,8 @@ package run
 
 import (
 	"context"
+	"fmt"
+	"maps"
 
 	"github.com/ggtune/ggtune/engine/verify"
 	"github.com/ggtune/ggtune/finetune"
@@ -20,7 +22,7 @@ func (r *run) measureBase(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		r.meta.EvalBefore = &res.Loss
+		r.meta.EvalBefore, r.meta.Before = &res.Loss, numbersOf(res)
 		r.rep.Report(report.Evaluated{Loss: res.Loss, Perplexity: res.Perplexity(), Metrics: res.Metrics})
 	}
 	return r.measureDistance(ctx, &r.meta)
@@ -49,11 +51,52 @@ func (r *run) measureDistance(ctx context.Context, m *meta) error {
 
 // measure evaluates on the held-out rows.
 func (r *run) measure(ctx context.Context, o eval.Options) (eval.Result, error) {
+	done, total := 0, r.rows.HeldRows.Rows()
+	for _, m := range r.rows.Mixed {
+		if m.HeldRows != nil {
+			total += m.HeldRows.Rows()
+		}
+	}
 	o.Progress = func(rows int) {
-		r.rep.Report(report.Progress{What: "evaluate", Done: rows, Total: r.rows.HeldRows.Rows()})
+		r.rep.Report(report.Progress{What: "evaluate", Done: done + rows, Total: total})
 	}
 	o.Reference, o.Bytes = r.refs.held.of, r.text.Bytes
-	return eval.Run(ctx, r.sess, r.rows.HeldRows, r.how, o)
+	out, err := eval.Run(ctx, r.sess, r.rows.HeldRows, r.how, o)
+	if err != nil {
+		return out, err
+	}
+	done += r.rows.HeldRows.Rows()
+	o.Reference = nil // methods with one mix nothing in
+	for i, m := range r.rows.Mixed {
+		if m.HeldRows == nil {
+			continue
+		}
+		res, err := eval.Run(ctx, r.sess, m.HeldRows, r.how, o)
+		if err != nil {
+			return out, fmt.Errorf("%s: %w", m.File, err)
+		}
+		out.Metrics = append(out.Metrics, method.Metric{Name: mixName(i, "loss"), Sum: res.Loss, Weight: 1})
+		for _, f := range res.Metrics {
+			f.Name = mixName(i, f.Name)
+			out.Metrics = append(out.Metrics, f)
+		}
+		done += m.HeldRows.Rows()
+	}
+	return out, nil
+}
+
+// mixName is the name of a figure of what is held out of data that is mixed in, the first of number 0.
+func mixName(i int, figure string) string { return fmt.Sprintf("mix_%d_%s", i+1, figure) }
+
+// perplexity is the name of a measurement's.
+const perplexity = "perplexity"
+
+// numbersOf gives the figures of a measurement by their names, as far as they are numbers.
+func numbersOf(res eval.Result) map[string]float64 {
+	out := figures(map[string]float64{}, "", res.Metrics)
+	out[perplexity] = res.Perplexity()
+	maps.DeleteFunc(out, func(_ string, x float64) bool { return x-x != 0 })
+	return out
 }
 
 // forgetting measures what the run did to text that it had nothing to do with. A text or a figure that this model gives
@@ -109,7 +152,12 @@ func (r *run) evaluate(ctx context.Context, step int) (better bool, err error) {
 		Metrics: res.Metrics})
 	return better, r.log.Amend(func(l *report.Line) {
 		l.EvalLoss = &res.Loss
-		l.Figures = figures(l.Figures, "eval_", res.Metrics)
+		for name, x := range numbersOf(res) {
+			if l.Figures == nil {
+				l.Figures = map[string]float64{}
+			}
+			l.Figures["eval_"+name] = x
+		}
 	})
 }
 

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/ggtune/ggtune/engine"
@@ -288,6 +289,15 @@ func (r *run) cached(file string, key referenceKey, tensors []checkpoint.Tensor)
 		return nil
 	}
 	return f.Read(tensors)
+}
+
+// heldFingerprint is the hash of what is held out, of data that is mixed in too, "" of nothing.
+func (s *setup) heldFingerprint() string {
+	all := []string{fingerprint(s.rows.Held)}
+	for _, m := range s.rows.Mixed {
+		all = append(all, fingerprint(m.Held))
+	}
+	return strings.Join(all, " ")
 }
 
 // fingerprint is the hash of a dataset in hex, "" of none.

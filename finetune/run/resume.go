@@ -35,14 +35,16 @@ type meta struct {
 	HeldData    string       `json:"held_data"`
 	Course      optim.Course `json:"course"`
 
-	State      finetune.State   `json:"state"`
-	Best       eval.Best        `json:"best"`
-	Evaluated  int              `json:"evaluated"` // step of the last evaluation
-	LastEval   *float64         `json:"last_eval"` // the loss it found
-	EvalBefore *float64         `json:"eval_before"`
-	BaseDiff   *verify.Distance `json:"base_distance"` // full training: llama.cpp's distance from the base's logits
-	Seconds    float64          `json:"seconds"`       // of training
-	HeldRows   int              `json:"held_rows"`     // that are measured, 0 for as many as --eval-rows says
+	State      finetune.State `json:"state"`
+	Best       eval.Best      `json:"best"`
+	Evaluated  int            `json:"evaluated"` // step of the last evaluation
+	LastEval   *float64       `json:"last_eval"` // the loss it found
+	EvalBefore *float64       `json:"eval_before"`
+	// Before are the other figures of the untouched base; nil in checkpoints from before they were kept.
+	Before   map[string]float64 `json:"before"`
+	BaseDiff *verify.Distance   `json:"base_distance"` // full training: llama.cpp's distance from the base's logits
+	Seconds  float64            `json:"seconds"`       // of training
+	HeldRows int                `json:"held_rows"`     // that are measured, 0 for as many as --eval-rows says
 
 	Sampled       int     `json:"sampled"`        // step of the last round of answers
 	SampleSeconds float64 `json:"sample_seconds"` // that answers took

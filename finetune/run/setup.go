@@ -162,7 +162,7 @@ func (s *setup) describe(rep report.Reporter) (m meta, err error) {
 		text = append([]byte(aboutAdapter(s.cfg.InitAdapter, s.start.Sets[0].Adapter.(*adapter.Adapter))), text...)
 	}
 	m = meta{Version: version(), Config: string(text), Course: s.course, TrainData: fingerprint(s.rows.Train),
-		HeldData: fingerprint(s.rows.Held), HeldRows: s.rows.Measured()}
+		HeldData: s.heldFingerprint(), HeldRows: s.rows.Measured()}
 	if s.how.Reference {
 		if _, m.RefAdapter, err = referenceAdapter(&s.cfg); err != nil {
 			return m, err

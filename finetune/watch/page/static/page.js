@@ -24,7 +24,7 @@
   const finite = (x) => typeof x === "number" && Number.isFinite(x);
 
   // Panels: one for each kind of figure; a method's own come as they are met.
-  const fixed = ["step", "epoch", "loss", "lr", "grad_norm", "tokens", "counted_tokens", "tok_per_s", "peak_bytes", "eval_loss"];
+  const fixed = ["step", "epoch", "loss", "lr", "grad_norm", "tokens", "counted_tokens", "tok_per_s", "peak_bytes", "eval_loss", "eval_perplexity"];
   const mostPanels = 40; // a method has 6 figures of its own
   const charts = new Map();
 
@@ -149,6 +149,8 @@
       ["planned", `${bytes(start.planned_bytes)} beside the model file`], ["threads", start.threads]] : []);
     table("result", r ? [["written", `${r.result} (step ${r.result_step})`], ["training", `${r.steps} steps in ${time(r.seconds)}`],
       ...(finite(r.eval_loss_before) && finite(r.eval_loss_after) ? [["held-out loss", `${r.eval_loss_before.toFixed(4)} before, ${r.eval_loss_after.toFixed(4)} after`]] : []),
+      ...(r.mixed ?? []).filter((m) => finite(m.eval_loss_before) && finite(m.eval_loss_after)).map((m) =>
+        [`held out of ${m.file}`, `loss ${m.eval_loss_before.toFixed(4)} before, ${m.eval_loss_after.toFixed(4)} after`]),
       ...(finite(r.first_tenth_loss) ? [["training loss", `${r.first_tenth_loss.toFixed(4)} → ${r.last_tenth_loss.toFixed(4)} (means of ${r.tenth_steps} steps)`]] : []),
       ...(r.general ? [["general text", `loss ${r.general.loss_before.toFixed(4)} before, ${r.general.loss_after.toFixed(4)} after; KL from the base ${short(r.general.kl)} nats`]] : []),
       ...(finite(r.llama_cpp_rms_diff) ? [["llama.cpp", `computes the same: logits differ by ${short(r.llama_cpp_rms_diff)} (root mean square)`]] : [])] : []);
