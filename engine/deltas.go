@@ -15,6 +15,10 @@ func (s *Session) planDeltas(t *set) error {
 			return fmt.Errorf("engine: adapter pair %q is for a tensor of shape %v, the model's is %v; the adapter "+
 				"belongs to another model", d.Tensor, d.Weight, x.shape)
 		}
+		if d.Late {
+			return fmt.Errorf("engine: adapter pair %q acts only from an invocation on (aLoRA), which is not computed "+
+				"here", d.Tensor)
+		}
 		t.uses[d.Tensor] = delta.Use{Delta: d.Delta, Set: t.prefix()}
 		t.lowest = min(t.lowest, x.stage)
 	}

@@ -84,7 +84,7 @@ func TestComplete(t *testing.T) {
 // or `DIRECTORY`, or what it takes is in config's values or in ownValues.
 var freeText = strings.Fields(`columns loss-weights targets train layers system prompt
 	notify convert.base export.ollama quantize.tensor-type quantize.split-size
-	eval.pattern bench.type bench.level compare.output`)
+	eval.pattern bench.type bench.level compare.output task-name prompt-prefix`)
 
 func TestOptionsOfTextComplete(t *testing.T) {
 	for _, c := range commands() {

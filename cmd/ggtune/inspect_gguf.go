@@ -9,6 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/ggtune/ggtune/engine/adapter"
 	"github.com/ggtune/ggtune/engine/arch"
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/internal/count"
@@ -37,6 +38,9 @@ type ggufInfo struct {
 	Targets      []string          `json:"targets,omitempty"`
 	Alpha        float64           `json:"alpha,omitempty"`
 	Ranks        []int64           `json:"ranks,omitempty"`
+	TaskName     string            `json:"task_name,omitempty"`
+	PromptPrefix string            `json:"prompt_prefix,omitempty"`
+	Invocation   []int32           `json:"invocation_tokens,omitempty"`
 	Origin       map[string]string `json:"origin,omitempty"` // an adapter's ggtune.* keys
 	Importance   *importanceInfo   `json:"importance,omitempty"`
 	Tensors      []tensorLine      `json:"tensors,omitempty"`
@@ -207,6 +211,11 @@ func (info *ggufInfo) describeAdapter(f *gguf.File) error {
 		return err
 	}
 	info.Alpha = float64(alpha)
+	use, err := adapter.ReadPurpose(f)
+	if err != nil {
+		return err
+	}
+	info.TaskName, info.PromptPrefix, info.Invocation = use.TaskName, use.PromptPrefix, use.Invocation
 	for _, t := range f.Tensors {
 		base, ok := strings.CutSuffix(t.Name, ".weight.lora_b")
 		if !ok || len(t.Shape) == 0 {
@@ -279,6 +288,15 @@ func (info *ggufInfo) print(w io.Writer) {
 		line("rank", "%s", strings.Trim(fmt.Sprint(info.Ranks), "[]"))
 		line("alpha", "%g", info.Alpha)
 		line("targets", "%s", strings.Join(info.Targets, ", "))
+		if info.TaskName != "" {
+			line("task name", "%q", info.TaskName)
+		}
+		if info.PromptPrefix != "" {
+			line("prompt prefix", "%q", info.PromptPrefix)
+		}
+		if len(info.Invocation) > 0 {
+			line("acts", "%s", (&adapter.Purpose{Invocation: info.Invocation}).Acts())
+		}
 		var keys []string
 		for k := range info.Origin {
 			keys = append(keys, k)

@@ -29,6 +29,7 @@ type Pair struct {
 
 // An Adapter is a set of pairs with one alpha.
 type Adapter struct {
+	Purpose
 	Arch string // general.architecture of the base
 	// Alpha is written to the file; llama.cpp scales by Alpha/rank. rsLoRA is alpha·√r here (Kalajdzievski 2023).
 	Alpha float64
@@ -51,7 +52,7 @@ func (a *Adapter) Deltas() []delta.Placed {
 		p := &a.Pairs[i]
 		l := delta.LoRA{Rank: p.Rank, Scale: a.Scale(p), Block: a.Block}
 		out[i] = delta.Placed{Tensor: p.Tensor, Delta: l, Weight: graph.Matrix(p.AShape[0], p.BShape[1]),
-			Values: [][]float32{p.A, p.B}}
+			Values: [][]float32{p.A, p.B}, Late: len(a.Invocation) > 0}
 		if p.Flipped {
 			out[i].Delta, out[i].Weight = delta.LoRARows(l), graph.Matrix(p.BShape[1], p.AShape[1])
 		}

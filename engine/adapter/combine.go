@@ -119,8 +119,17 @@ func (p *Pair) withFactors(up, down []float32, rank int) Pair {
 	return out
 }
 
-// like is an adapter for the same base, without pairs.
-func like(list []Scaled) *Adapter { return &Adapter{Arch: list[0].Arch, Info: map[string]string{}} }
+// like is an adapter for the same base and purpose, without pairs.
+func like(list []Scaled) (*Adapter, error) {
+	out := &Adapter{Arch: list[0].Arch, Info: map[string]string{}}
+	purposes := make([]Purpose, len(list))
+	for i, a := range list {
+		purposes[i] = a.Purpose
+	}
+	var err error
+	out.Purpose, out.Notes, err = Common(purposes...)
+	return out, err
+}
 
 // settle gives the adapter the one alpha of its file: that which most pairs ask for, or the first of them. The B of the
 // others is multiplied so that B·A keeps its scale; it says how many these were.
@@ -152,7 +161,10 @@ func Add(list ...Scaled) (*Adapter, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := like(list)
+	out, err := like(list)
+	if err != nil {
+		return nil, err
+	}
 	var alphas []float64
 	for _, t := range all {
 		rank, scale := int64(0), 0.0
@@ -206,7 +218,10 @@ func (a *Adapter) Truncate(ctx context.Context, rank int, done Progress) (*Adapt
 	if _, err := together([]Scaled{{a, 1}}); err != nil {
 		return nil, Lost{}, err
 	}
-	out := like([]Scaled{{a, 1}})
+	out, err := like([]Scaled{{a, 1}})
+	if err != nil {
+		return nil, Lost{}, err
+	}
 	var alphas []float64
 	var lost tally
 	for i := range a.Pairs {

@@ -56,6 +56,7 @@ func (a *Adapter) writer() (*gguf.Writer, error) {
 	w.SetString(keyArch, a.Arch)
 	w.SetString(keyAdapter, "lora")
 	w.SetFloat32(keyAlpha, float32(a.Alpha))
+	a.Purpose.write(&w)
 	w.SetUint32(keyFileType, fileTypeF32)
 	w.SetUint32(keyQuantVers, 2)
 	keys := make([]string, 0, len(a.Info))
@@ -110,6 +111,9 @@ func Load(path string, net *arch.Net) (*Adapter, error) {
 	l := loader{f: f, out: &Adapter{Info: map[string]string{}}, parts: map[string]place{}, tied: net.TiedOutput}
 	net.Linear(func(p arch.Part, il int) { l.parts[p.Name(il)] = place{p, il} })
 	if err := l.load(net.Arch); err != nil {
+		return nil, err
+	}
+	if err := l.out.within(path, net.NVocab); err != nil {
 		return nil, err
 	}
 	return l.out, nil
@@ -190,6 +194,9 @@ func (l *loader) header(base string) error {
 		return l.fail("%s is %g; expected a number above 0", keyAlpha, alpha)
 	}
 	l.out.Alpha = float64(alpha)
+	if l.out.Purpose, err = ReadPurpose(f); err != nil {
+		return err
+	}
 	for _, kv := range f.KVs() {
 		if name, ok := strings.CutPrefix(kv.Key, infoPrefix); ok && kv.Value.Type() == gguf.String {
 			if l.out.Info[name], err = f.String(kv.Key); err != nil {

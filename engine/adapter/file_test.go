@@ -28,6 +28,7 @@ func TestSaveLoad(t *testing.T) {
 		}
 	}
 	want.Info["method"] = "sft"
+	want.Purpose = adapter.Purpose{TaskName: "haiku", PromptPrefix: "Write: ", Invocation: []int32{7, 0, 7}}
 	path := filepath.Join(t.TempDir(), "adapter.gguf")
 	if err := want.Save(context.Background(), atomicfile.OS, path); err != nil {
 		t.Fatal(err)
@@ -46,6 +47,9 @@ func TestSaveLoad(t *testing.T) {
 	defer f.Close()
 	if alpha, err := f.Float32("adapter.lora.alpha"); err != nil || alpha != 16 { // 8·√4
 		t.Errorf("the file's alpha is %g (%v), want 16", alpha, err)
+	}
+	if v, err := f.Value("adapter.alora.invocation_tokens"); err != nil || v.TypeName() != "array of 3 uint32" {
+		t.Errorf("the file's invocation is %s (%v), want an array of uint32, as llama.cpp demands", v.TypeName(), err)
 	}
 }
 
@@ -68,6 +72,16 @@ func TestLoadRefuses(t *testing.T) {
 		halves []half
 		want   []string
 	}{
+		"a key of adapters that is not known": {func(w *gguf.Writer) { w.SetString("adapter.alora.what", "x") }, pair,
+			[]string{"adapter.alora.what", "not known"}},
+		"an invocation of another model": {func(w *gguf.Writer) {
+			w.Set("adapter.alora.invocation_tokens", gguf.NumbersValue([]uint32{1, 1 << 20}))
+		}, pair, []string{"token 1048576", "another model"}},
+		"an invocation of no tokens": {func(w *gguf.Writer) {
+			w.Set("adapter.alora.invocation_tokens", gguf.NumbersValue([]int64{-1}))
+		}, pair, []string{"-1 is no token's number"}},
+		"a task name that is none": {func(w *gguf.Writer) { w.SetUint32("adapter.lora.task_name", 1) }, pair,
+			[]string{"adapter.lora.task_name", "expected string"}},
 		"no tensors": {keep, nil, []string{"holds no LoRA pair", ".lora_a"}},
 		"A alone":    {keep, pair[:1], []string{q + ".lora_b", "no such tensor"}},
 		"B alone":    {keep, pair[1:], []string{q + ".lora_b", "no half of a LoRA pair"}},

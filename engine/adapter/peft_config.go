@@ -35,15 +35,16 @@ type peftConfig struct {
 	Base          *string  `json:"base_model_name_or_path"`
 	DoRA          bool     `json:"use_dora"`
 	ModulesToSave []string `json:"modules_to_save"`
+	Invocation    []int64  `json:"alora_invocation_tokens"`
 }
 
 // peftComputed are the keys that peftConfig reads.
 var peftComputed = []string{"peft_type", "r", "lora_alpha", "use_rslora", "fan_in_fan_out", "rank_pattern",
-	"alpha_pattern", "base_model_name_or_path", "use_dora", "modules_to_save"}
+	"alpha_pattern", "base_model_name_or_path", "use_dora", "modules_to_save", "alora_invocation_tokens"}
 
 // peftIdle are keys of settings that act while PEFT makes or trains an adapter, and not on what it computes then.
-var peftIdle = []string{"alora_invocation_tokens", "auto_mapping", "ensure_weight_tying", "eva_config",
-	"exclude_modules", "inference_mode", "layers_pattern", "layers_to_transform", "loftq_config", "lora_dropout",
+var peftIdle = []string{"auto_mapping", "ensure_weight_tying", "eva_config", "exclude_modules",
+	"inference_mode", "layers_pattern", "layers_to_transform", "loftq_config", "lora_dropout",
 	"megatron_core", "peft_version", "qalora_group_size", "revision", "runtime_config", "target_modules", "task_type"}
 
 // peftPlain lists, for keys that may stand beside a plain LoRA with one value or another, those values as JSON. Every
@@ -139,9 +140,6 @@ func (c *peftConfig) check(all map[string]json.RawMessage) error {
 	case len(c.ModulesToSave) > 0:
 		return fmt.Errorf("modules_to_save names %s: these are whole weights beside the adapter; %s",
 			strings.Join(c.ModulesToSave, ", "), mergeInPEFT)
-	case isSet(all["alora_invocation_tokens"]):
-		return fmt.Errorf("alora_invocation_tokens is set: the adapter acts only behind these tokens, which is not "+
-			"carried over; %s", "train one that acts on the whole text")
 	}
 	var unknown []string
 	for key, value := range all {

@@ -89,6 +89,9 @@ func loadPEFT(dir string, net *arch.Net) (*Adapter, error) {
 	}
 	l.scale()
 	l.info()
+	if err := l.purpose(filepath.Join(dir, peftConfigFile)); err != nil {
+		return nil, err
+	}
 	return l.out, nil
 }
 
@@ -221,6 +224,17 @@ func occurrences(xs []float64, x float64) (n int) {
 		}
 	}
 	return n
+}
+
+// purpose takes what the adapter is for: PEFT's settings have the invocation, and ggtune writes the rest beside the
+// tensors.
+func (l *peftLoader) purpose(settings string) (err error) {
+	p := &l.out.Purpose
+	p.TaskName, p.PromptPrefix = l.f.Metadata[keyTask], l.f.Metadata[keyPrefix]
+	if p.Invocation, err = invocation(l.config.Invocation); err != nil {
+		return fmt.Errorf("%s: alora_invocation_tokens: %w", settings, err)
+	}
+	return p.within(settings, l.net.NVocab)
 }
 
 // info takes what the file says of its making, if ggtune wrote it, and the base's name.

@@ -218,13 +218,14 @@ func TestPEFTRefuses(t *testing.T) {
 		change func(c *peftCase)
 		want   []string
 	}{
-		"DoRA":               {set("use_dora", true), []string{"use_dora", "merge_and_unload"}},
-		"DoRA's tensors":     {add([]int64{64}, qProj+".lora_magnitude_vector"), []string{"DoRA", "merge_and_unload"}},
-		"whole modules":      {set("modules_to_save", []string{"lm_head"}), []string{"lm_head", "merge_and_unload"}},
-		"another method":     {set("peft_type", "LOHA"), []string{`"LOHA"`, "only LORA"}},
-		"a PiSSA start":      {set("init_lora_weights", "pissa_niter_4"), []string{"pissa", "path_initial_model"}},
-		"biases":             {set("bias", "lora_only"), []string{"lora_only", "merge_and_unload"}},
-		"aLoRA":              {set("alora_invocation_tokens", []int{1}), []string{"alora_invocation_tokens"}},
+		"DoRA":           {set("use_dora", true), []string{"use_dora", "merge_and_unload"}},
+		"DoRA's tensors": {add([]int64{64}, qProj+".lora_magnitude_vector"), []string{"DoRA", "merge_and_unload"}},
+		"whole modules":  {set("modules_to_save", []string{"lm_head"}), []string{"lm_head", "merge_and_unload"}},
+		"another method": {set("peft_type", "LOHA"), []string{`"LOHA"`, "only LORA"}},
+		"a PiSSA start":  {set("init_lora_weights", "pissa_niter_4"), []string{"pissa", "path_initial_model"}},
+		"biases":         {set("bias", "lora_only"), []string{"lora_only", "merge_and_unload"}},
+		"aLoRA of another model": {set("alora_invocation_tokens", []int{1 << 20}),
+			[]string{"token 1048576", "another model"}},
 		"unknown settings":   {set("use_new", true), []string{"it sets use_new", "take out"}},
 		"rank 0":             {set("r", 0), []string{"r is 0"}},
 		"half a rank":        {set("r", 1.5), []string{"r is 1.5"}},

@@ -55,6 +55,11 @@ func (a *Adapter) peftWriter(net *arch.Net) (*safetensors.Writer, error) {
 			w.Metadata[infoPrefix+k] = v
 		}
 	}
+	for key, text := range map[string]string{keyTask: a.TaskName, keyPrefix: a.PromptPrefix} {
+		if text != "" { // PEFT has no place for it among its settings
+			w.Metadata[key] = text
+		}
+	}
 	type half struct {
 		name  string
 		shape []int64
@@ -113,12 +118,16 @@ func (a *Adapter) peftConfig(net *arch.Net) ([]byte, error) {
 		base = name
 	}
 	// alpha/r is each pair's scale whatever its rank, as in llama.cpp; rsLoRA's √r is in alpha already.
-	text, err := json.MarshalIndent(map[string]any{
+	config := map[string]any{
 		"peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": base, "inference_mode": true,
 		"r": rank, "lora_alpha": float32(a.Alpha), "rank_pattern": pattern, "alpha_pattern": map[string]any{},
 		"target_modules": a.peftTargets(net), "fan_in_fan_out": hub.Conv1D, "bias": "none", "lora_dropout": 0,
 		"use_rslora": false, "use_dora": false, "modules_to_save": nil, "init_lora_weights": true,
-	}, "", "  ")
+	}
+	if len(a.Invocation) > 0 {
+		config["alora_invocation_tokens"] = a.Invocation
+	}
+	text, err := json.MarshalIndent(config, "", "  ")
 	return append(text, '\n'), err
 }
 

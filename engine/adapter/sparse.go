@@ -33,7 +33,10 @@ func MergeSparse(ctx context.Context, o Sparse, done Progress, list ...Scaled) (
 	if err != nil {
 		return nil, Lost{}, err
 	}
-	out := like(list)
+	out, err := like(list)
+	if err != nil {
+		return nil, Lost{}, err
+	}
 	var lost tally
 	for i, t := range all {
 		if ctx.Err() != nil {

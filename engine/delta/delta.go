@@ -75,6 +75,8 @@ type Placed struct {
 	// Values are the numbers of each parameter, in the order of Params: its beginnings, and what it is brought up to
 	// date in.
 	Values [][]float32
+	// Late says that it acts only on tokens from an invocation on.
+	Late bool
 }
 
 // A Use is a delta at work in a graph: comparable, like the delta itself.

@@ -125,6 +125,10 @@ type Config struct {
 	// Mergeable ties each row of A over blocks of 32 inputs, so that merging the adapter into a model of q4_1 or q5_1
 	// changes only the minima of its blocks (QA-LoRA). Default false.
 	Mergeable bool `toml:"mergeable"`
+	// TaskName says in the adapter's file what it is for. Default "": what InitAdapter says, or nothing.
+	TaskName string `toml:"task_name"`
+	// PromptPrefix says there what prompts to it begin with. Default "": what InitAdapter says, or nothing.
+	PromptPrefix string `toml:"prompt_prefix"`
 
 	// LR is the peak learning rate, above 0. Default auto: by the method and the size of the model (see fit.go).
 	LR Auto[float64] `toml:"lr"`

@@ -55,8 +55,17 @@ func (c *Config) whole(m *engine.Model) (set engine.Set, err error) {
 
 func (c *Config) adapter(m *engine.Model) (*adapter.Adapter, error) {
 	a, err := c.startAdapter(m)
-	if err != nil || !c.Mergeable {
+	if err != nil {
 		return a, err
+	}
+	if c.TaskName != "" {
+		a.TaskName = c.TaskName
+	}
+	if c.PromptPrefix != "" {
+		a.PromptPrefix = c.PromptPrefix
+	}
+	if !c.Mergeable {
+		return a, nil
 	}
 	if err := a.Tie(quant.MinimumBlock); err != nil {
 		return nil, &Error{fmt.Errorf("--mergeable: %w", err)}

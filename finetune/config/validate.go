@@ -235,6 +235,8 @@ func (v *validator) adapter() {
 	v.need(c.LoRAPlus == std.LoRAPlus, &c.LoRAPlus, found, expected)
 	v.need(c.Init == std.Init, &c.Init, found, expected)
 	v.need(!c.Mergeable, &c.Mergeable, found, expected)
+	v.need(c.TaskName == "", &c.TaskName, found, expected)
+	v.need(c.PromptPrefix == "", &c.PromptPrefix, found, expected)
 }
 
 // inits are the values of Init.

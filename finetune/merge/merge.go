@@ -208,6 +208,14 @@ func (m *merging) openAdapter(ctx context.Context, path string, scale float64) e
 	if _, err := adapter.NewSum(adapter.Scaled{Adapter: a, Scale: 1}); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
+	if len(a.Invocation) > 0 {
+		return fmt.Errorf("%s: the adapter acts %s, and merged weights act on every token; leave it beside the base: "+
+			"llama-server takes it with --lora, ggtune with -a", path, a.Acts())
+	}
+	if a.TaskName != "" || a.PromptPrefix != "" {
+		m.note("%s: what it is for (task name %q, prompt prefix %q) stands in the merged model under %s*; llama.cpp "+
+			"reads it of adapters only", path, a.TaskName, a.PromptPrefix, keyMerged)
+	}
 	made := &origin.Origin{Adapter: path, Info: a.Info}
 	if note := made.Unfinished(); note != "" {
 		m.note("%s", note)

@@ -49,6 +49,12 @@ func (m *merging) metadata(w *gguf.Writer) {
 		w.SetString(key+"name", adapterName(a.Path))
 		w.SetFloat32(key+"scale", float32(a.Scale))
 		w.SetString(key+"sha256", a.SHA256)
+		for name, text := range map[string]string{"task_name": m.adapters[i].TaskName,
+			"prompt_prefix": m.adapters[i].PromptPrefix} {
+			if text != "" {
+				w.SetString(key+name, text)
+			}
+		}
 	}
 }
 
