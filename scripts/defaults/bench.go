@@ -13,7 +13,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/ggtune/ggtune/internal/results"
+	"github.com/ggtune/ggtune/internal/study"
 )
 
 // A result is a trial and what came of it.
@@ -133,5 +133,5 @@ func (b *bench) add(r result) error {
 	defer b.mu.Unlock()
 	fmt.Printf("%s: %d updates, %.4g → %.4g, accuracy %v, %.0f s\n", r.name(), r.Updates, r.Before, r.After["loss"],
 		r.After["accuracy"], r.Seconds)
-	return results.Append(b.out, r)
+	return study.Append(b.out, r)
 }

@@ -18,7 +18,7 @@ import (
 	"os/signal"
 	"time"
 
-	"github.com/ggtune/ggtune/internal/results"
+	"github.com/ggtune/ggtune/internal/study"
 )
 
 type options struct {
@@ -58,7 +58,7 @@ func (o options) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	done, err := results.Read[result](o.out)
+	done, err := study.Read[result](o.out)
 	if err != nil {
 		return err
 	}

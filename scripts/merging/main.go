@@ -19,7 +19,7 @@ import (
 	"os/signal"
 	"strings"
 
-	"github.com/ggtune/ggtune/internal/results"
+	"github.com/ggtune/ggtune/internal/study"
 )
 
 type options struct {
@@ -55,7 +55,7 @@ func main() {
 }
 
 func (o options) run(ctx context.Context) error {
-	done, err := results.Read[result](o.out)
+	done, err := study.Read[result](o.out)
 	if err != nil {
 		return err
 	}
@@ -66,7 +66,7 @@ func (o options) run(ctx context.Context) error {
 		}
 		return nil
 	}
-	s := &study{options: o, done: map[string]bool{}}
+	s := &bench{options: o, done: map[string]bool{}}
 	for _, r := range done {
 		s.done[r.cell.String()] = true
 	}

@@ -1,6 +1,6 @@
-// Package results keeps what a study has measured, one JSON object a line, so that it can be stopped and goes on where
-// it was. It does not know what is measured.
-package results
+// Package study holds what the studies in scripts share: their results, one JSON object a line, so that a study can be
+// stopped and goes on where it was; the rows that are trained on and held out; and asking ggtune.
+package study
 
 import (
 	"bufio"

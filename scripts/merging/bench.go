@@ -2,19 +2,13 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"hash/fnv"
-	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
-	"strings"
 	"time"
 
-	"github.com/ggtune/ggtune/internal/results"
+	"github.com/ggtune/ggtune/internal/study"
 )
 
 // A result is a cell and what was measured.
@@ -26,15 +20,15 @@ type result struct {
 	Seconds float64  `json:"seconds"`
 }
 
-// A study measures cells.
-type study struct {
+// A bench measures cells.
+type bench struct {
 	options
 	done map[string]bool
 	kl   *float64 // of the merging that the cell at hand made
 }
 
 // measure measures a cell of the model that is in file.
-func (s *study) measure(ctx context.Context, file string, c cell) error {
+func (s *bench) measure(ctx context.Context, file string, c cell) error {
 	begin := time.Now()
 	s.kl = nil
 	if err := os.MkdirAll(filepath.Join(s.work, c.Model), 0o777); err != nil {
@@ -67,7 +61,7 @@ func (s *study) measure(ctx context.Context, file string, c cell) error {
 }
 
 // made gives the model of a cell, and its adapter if it has one. weights are the base's in the cell's type.
-func (s *study) made(ctx context.Context, file, weights, train, held string, c cell) (model, adapter string,
+func (s *bench) made(ctx context.Context, file, weights, train, held string, c cell) (model, adapter string,
 	err error) {
 	trainedOn, of := weights, c.Type
 	switch c.What {
@@ -100,12 +94,12 @@ func (s *study) made(ctx context.Context, file, weights, train, held string, c c
 }
 
 // path names a file of the study.
-func (s *study) path(c cell, name string) string {
+func (s *bench) path(c cell, name string) string {
 	return filepath.Join(s.work, c.Model, fmt.Sprintf("%d-%d-%s", c.Rows, c.Seed, name))
 }
 
 // quantized gives the base in the cell's type, made once.
-func (s *study) quantized(ctx context.Context, file string, c cell) (string, error) {
+func (s *bench) quantized(ctx context.Context, file string, c cell) (string, error) {
 	if c.Type == full {
 		return file, nil
 	}
@@ -116,12 +110,12 @@ func (s *study) quantized(ctx context.Context, file string, c cell) (string, err
 	return s.quantize(ctx, file, out, c.Type)
 }
 
-func (s *study) quantize(ctx context.Context, in, out, typ string) (string, error) {
+func (s *bench) quantize(ctx context.Context, in, out, typ string) (string, error) {
 	return out, s.json(ctx, nil, "quantize", "--type", typ, in, out, "--force", "--json")
 }
 
 // trained gives an adapter trained on a model, made once for a seed.
-func (s *study) trained(ctx context.Context, model, train, of string, extra []string, c cell) (string, error) {
+func (s *bench) trained(ctx context.Context, model, train, of string, extra []string, c cell) (string, error) {
 	run := s.path(c, "run-"+of)
 	if _, err := os.Stat(filepath.Join(run, "report.json")); err == nil {
 		return run, nil
@@ -134,7 +128,7 @@ func (s *study) trained(ctx context.Context, model, train, of string, extra []st
 }
 
 // merge merges, and keeps how far the merged model is from the adapter kept apart.
-func (s *study) merge(ctx context.Context, held string, c cell, what ...string) (string, error) {
+func (s *bench) merge(ctx context.Context, held string, c cell, what ...string) (string, error) {
 	out := s.path(c, "merged.gguf")
 	var r struct {
 		Report struct {
@@ -149,78 +143,27 @@ func (s *study) merge(ctx context.Context, held string, c cell, what ...string) 
 }
 
 // json runs ggtune, and reads what it prints into a value, if there is one.
-func (s *study) json(ctx context.Context, into any, args ...string) error {
+func (s *bench) json(ctx context.Context, into any, args ...string) error {
 	if args[0] != "quantize" {
 		args = append(args, "--threads", strconv.Itoa(s.threads))
 	}
-	var said, failed strings.Builder
-	cmd := exec.CommandContext(ctx, s.ggtune, args...)
-	cmd.Stdout, cmd.Stderr = &said, &failed
-	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("ggtune %s: %w: %s", strings.Join(args, " "), err, failed.String())
-	}
-	if into == nil {
-		return nil
-	}
-	if err := json.Unmarshal([]byte(said.String()), into); err != nil {
-		return fmt.Errorf("ggtune %s: %w", args[0], err)
-	}
-	return nil
+	_, err := study.Ask(ctx, into, s.ggtune, args...)
+	return err
 }
 
-func (s *study) add(r result) error {
+func (s *bench) add(r result) error {
 	fmt.Printf("%s: %.4f, %.0f s\n", r.cell, r.Loss, r.Seconds)
-	return results.Append(s.out, r)
+	return study.Append(s.out, r)
 }
 
 const (
 	heldRows = 64
-	share    = 6   // one row of so many is held out, by its words: none is trained on under another seed's order
 	longest  = 300 // characters of a row: short ones take less time
 )
 
 // split writes the training rows of a seed, and the held-out ones, which are the same for all seeds.
-func (s *study) split(c cell) (train, held string, err error) {
-	text, err := os.ReadFile(s.data)
-	if err != nil {
-		return "", "", err
-	}
-	var all []struct{ Instruction, Input, Output string }
-	if err := json.Unmarshal(text, &all); err != nil {
-		return "", "", fmt.Errorf("%s: %w", s.data, err)
-	}
-	var trainRows, heldOut []string
-	for _, i := range rand.New(rand.NewPCG(uint64(c.Seed), 0)).Perm(len(all)) {
-		ask := strings.TrimSpace(all[i].Instruction + "\n" + all[i].Input)
-		if len(ask)+len(all[i].Output) > longest {
-			continue
-		}
-		line, err := json.Marshal(map[string]string{"prompt": "Question: " + ask + "\nAnswer:",
-			"completion": " " + all[i].Output})
-		if err != nil {
-			return "", "", err
-		}
-		h := fnv.New64a()
-		h.Write([]byte(ask))
-		if h.Sum64()%share == 0 {
-			heldOut = append(heldOut, string(line))
-		} else if len(trainRows) < s.rows {
-			trainRows = append(trainRows, string(line))
-		}
-	}
-	slices.Sort(heldOut)
-	if len(trainRows) < s.rows || len(heldOut) < heldRows {
-		return "", "", fmt.Errorf("%s has %d rows to train on and %d to hold out; expected %d and %d", s.data,
-			len(trainRows), len(heldOut), s.rows, heldRows)
-	}
+func (s *bench) split(c cell) (train, held string, err error) {
 	train, held = s.path(c, "train.jsonl"), s.path(c, "held.jsonl")
-	for _, f := range []struct {
-		path string
-		rows []string
-	}{{train, trainRows}, {held, heldOut[:heldRows]}} {
-		if err := os.WriteFile(f.path, []byte(strings.Join(f.rows, "\n")+"\n"), 0o666); err != nil {
-			return "", "", err
-		}
-	}
-	return train, held, nil
+	return train, held, study.Split(s.data, longest, uint64(c.Seed), study.Part{Path: train, Rows: s.rows},
+		study.Part{Path: held, Rows: heldRows})
 }
