@@ -17,22 +17,28 @@ type conversion struct {
 	read   func(at int64, dst []float32) error
 	done   func(elements int64) // told after each piece, by one goroutine
 	loss   *Loss
+	nudged *int64 // elements that kept their grids
 	// importance weighs the rows of a matrix of the tensor; nil: there is none
 	importance func(matrix int64) []float32
 	// stored gives bytes that need not be quantized; nil: all must be
 	stored func(at int64, dst []byte) error
+	nudger *nudger // nil: nothing keeps its grid
 }
 
 // A piece is a few rows of a tensor on their way through a thread.
 type piece struct {
-	at        int64
-	matrix    int64 // of the tensor's, which has weights of its own
-	in        []float32
-	out       []byte
-	back      []float32
-	loss      Loss
-	err       error
-	converted chan struct{}
+	at     int64
+	matrix int64 // of the tensor's, which has weights of its own
+	in     []float32
+	out    []byte
+	back   []float32
+	loss   Loss
+	nudged int64 // elements that keep their grids
+
+	base, near []float32 // of the nudger: the source's, and those on its grids
+	grid       []byte
+	err        error
+	converted  chan struct{}
 }
 
 // run converts on so many threads, and writes to dst in the rows' order. What is under way at once is two pieces a
@@ -69,6 +75,7 @@ func (c *conversion) run(ctx context.Context, dst io.Writer, threads int) error 
 			return err
 		}
 		c.loss.add(p.loss)
+		*c.nudged += p.nudged
 		c.done(int64(len(p.in)))
 		free <- p
 	}
@@ -129,6 +136,11 @@ func (c *conversion) convert(p *piece) error {
 	}
 	if err := ggml.DequantizeTo(to, p.back, p.out); err != nil {
 		return fmt.Errorf("%s: tensor %q: %w", c.path, t.Name, err)
+	}
+	if c.nudger != nil {
+		if err := c.nudger.instead(p); err != nil {
+			return fmt.Errorf("%s: tensor %q: %w", c.path, t.Name, err)
+		}
 	}
 	p.loss = Loss{}
 	for i, x := range p.in {

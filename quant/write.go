@@ -46,6 +46,12 @@ func (l *Loss) add(o Loss) { l.Error, l.Signal = l.Error+o.Error, l.Signal+o.Sig
 type Result struct {
 	Losses []Loss // of each tensor; zero where its bytes were copied
 	Total  Loss   // of all that were not copied
+	// Nudged counts the elements of each tensor that kept the grids of their blocks: see Nudged.
+	Nudged []int64
+}
+
+func (p *Plan) newResult() Result {
+	return Result{Losses: make([]Loss, len(p.Changes)), Nudged: make([]int64, len(p.Changes))}
 }
 
 // quantizationVersion is ggml's GGML_QNT_VERSION: the layout of its quantized blocks.
@@ -54,8 +60,8 @@ const quantizationVersion = 2
 // Write carries the plan out and writes the model under path (in parts: under the names of Paths), atomically. It
 // refuses to write over the plan's own file. On cancel it returns context.Cause(ctx).
 func Write(ctx context.Context, p Plan, rows Rows, path string, o Output) (Result, error) {
-	r := Result{Losses: make([]Loss, len(p.Changes))}
-	w, err := p.writer(ctx, rows, o, r.Losses)
+	r := p.newResult()
+	w, err := p.writer(ctx, rows, o, &r)
 	if err != nil {
 		return r, fmt.Errorf("%s: %w", path, err)
 	}
@@ -84,7 +90,7 @@ func Write(ctx context.Context, p Plan, rows Rows, path string, o Output) (Resul
 
 // Paths names the files that Write would write.
 func (p *Plan) Paths(path string, partBytes int64) ([]string, error) {
-	w, err := p.writer(context.Background(), FileRows(p.file), Output{}, make([]Loss, len(p.Changes)))
+	w, err := p.writer(context.Background(), FileRows(p.file), Output{}, new(p.newResult()))
 	if err != nil {
 		return nil, err
 	}
@@ -104,7 +110,7 @@ func divide(w *gguf.Writer, path string, partBytes int64) (parts []*gguf.Writer,
 }
 
 // writer gathers metadata and tensors, which are converted while it writes.
-func (p *Plan) writer(ctx context.Context, rows Rows, o Output, losses []Loss) (*gguf.Writer, error) {
+func (p *Plan) writer(ctx context.Context, rows Rows, o Output, r *Result) (*gguf.Writer, error) {
 	w := &gguf.Writer{}
 	w.CopyMetadata(p.file)
 	w.SetUint32("general.quantization_version", quantizationVersion)
@@ -126,11 +132,16 @@ func (p *Plan) writer(ctx context.Context, rows Rows, o Output, losses []Loss) (
 		} else {
 			job := conversion{path: p.file.Path(), change: c, read: func(at int64, dst []float32) error {
 				return rows.Read(i, at, dst)
-			}, done: count.add, loss: &losses[i], importance: func(matrix int64) []float32 {
+			}, done: count.add, loss: &r.Losses[i], nudged: &r.Nudged[i], importance: func(matrix int64) []float32 {
 				return p.importance.of(&c.Tensor, matrix)
 			}}
 			if s, ok := rows.(Stored); ok && c.To == c.Tensor.Type && s.Stores(i) {
 				job.stored = func(at int64, dst []byte) error { return s.ReadStored(i, at, dst) }
+			}
+			if c.To == c.Tensor.Type && job.stored == nil {
+				if job.nudger, err = newNudger(p.file, i, rows); err != nil {
+					return nil, err
+				}
 			}
 			count.total += c.Tensor.Elements()
 			err = w.Add(c.Tensor.Name, c.To, c.Tensor.Shape, func(dst io.Writer) error {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -24,7 +25,7 @@ func mergeCommand() *cli.Command {
 		Usage:     "make one model of a base and adapters, and measure what that cost",
 		UsageText: "-m base.gguf -a run[:scale] [-a other.gguf:0.5 …] -o merged.gguf [options]",
 		Description: "Writes base + Σ scale·B·A: exactly in f32, rounded once in f16 and bf16. Quantized tensors are " +
-			"quantized anew, which\n" +
+			"rounded anew, which\n" +
 			"loses something: how far the merged model's predictions are from those of the base with the adapters " +
 			"applied is\n" +
 			"measured and said. Tensors that no adapter adds to are copied byte for byte. The file gets its name " +
@@ -45,6 +46,9 @@ func mergeCommand() *cli.Command {
 				"text; without, on what the run held out, or on a general text"},
 			&cli.StringFlag{Name: "from", Usage: "add the adapters to the weights of `FILE`, the f16 or f32 one " +
 				"that the base was quantized from, and quantize once"},
+			&cli.StringFlag{Name: "rounding", Value: "auto", Usage: "round quantized weights to the `WAY`: " +
+				"nearest (quantized anew), random (to one of the two points next to them on their old grid, so that " +
+				"small changes stay on average), auto (random where nearest would lose much)"},
 			&cli.StringFlag{Name: "set-template", Usage: "write the chat template in `FILE`, or a built-in one by " +
 				"name, into the merged model, with the token that ends its turns"},
 			&cli.BoolFlag{Name: "force", Usage: "replace the output if it exists"},
@@ -99,10 +103,19 @@ func mergeConfig(c *cli.Context) (cfg merge.Config, err error) {
 			return cfg, usagef("merge: %w", err)
 		}
 	}
+	cfg.From = c.String("from")
+	if cfg.Rounding = c.String("rounding"); !slices.Contains(merge.Roundings(), cfg.Rounding) {
+		return cfg, usagef("merge: --rounding %q is unknown; there are %s", cfg.Rounding,
+			strings.Join(merge.Roundings(), ", "))
+	}
+	if cfg.From != "" && c.IsSet("rounding") {
+		return cfg, usagef("merge: --rounding is for weights that are quantized already; --from %s has others, which "+
+			"are quantized to the nearest", cfg.From)
+	}
 	if err := checkDevice(c); err != nil {
 		return cfg, err
 	}
-	cfg.Report, cfg.From, cfg.Template = c.String("report"), c.String("from"), c.String("set-template")
+	cfg.Report, cfg.Template = c.String("report"), c.String("set-template")
 	cfg.Threads, err = threads(c)
 	return cfg, err
 }
@@ -158,7 +171,12 @@ func weightsLost(r merge.Result) string {
 		parts = append(parts, fmt.Sprintf("%d by the minima of their blocks alone", r.Minima))
 	}
 	if r.Rounded > 0 {
-		parts = append(parts, fmt.Sprintf("%d quantized anew", r.Rounded))
+		anew := fmt.Sprintf("%d quantized anew", r.Rounded)
+		if r.Nudged > 0 {
+			anew = fmt.Sprintf("%d quantized, %.3g %% of their weights at random on the grids they had", r.Rounded,
+				100*r.Nudged)
+		}
+		parts = append(parts, anew)
 	}
 	if len(parts) == 0 {
 		return "nothing quantized anew"

@@ -19,6 +19,7 @@ type term struct {
 	scale    float64
 	rank     int64
 	up, down []float32 // [rank, rows] and [row, rank], in ggml order
+	table    bool      // of a table that is read by row: nothing is multiplied with its rows
 }
 
 // NewSum gives the sum of adapters for one model, whose numbers are borrowed. A number in them that is not finite is an
@@ -46,7 +47,7 @@ func NewSum(list ...Scaled) (*Sum, error) {
 			}
 			t := term{scale: a.Scale * a.Adapter.Scale(p), rank: p.Rank, up: p.B, down: p.A}
 			if p.Flipped { // A is indexed by the table's rows, and B lies the other way
-				t.up, t.down = p.A, transposed(p.B, p.BShape)
+				t.up, t.down, t.table = p.A, transposed(p.B, p.BShape), true
 			}
 			s.terms[p.Tensor] = append(s.terms[p.Tensor], t)
 		}
@@ -66,6 +67,17 @@ func transposed(x []float32, shape [2]int64) []float32 {
 
 // Changes says whether anything is added to a tensor.
 func (s *Sum) Changes(tensor string) bool { return len(s.terms[tensor]) > 0 }
+
+// Rank is the rank of what is added to a tensor, at most, as far as its rows are multiplied with an input: 0 for a table
+// that is read by row.
+func (s *Sum) Rank(tensor string) (n int64) {
+	for _, t := range s.terms[tensor] {
+		if !t.table {
+			n += t.rank
+		}
+	}
+	return n
+}
 
 // Tensors is how many tensors something is added to.
 func (s *Sum) Tensors() int { return len(s.terms) }

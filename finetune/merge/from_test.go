@@ -16,10 +16,10 @@ import (
 	"github.com/ggtune/ggtune/quant/mix"
 )
 
-// quantized writes a model in q8_0.
-func quantized(t *testing.T, path string) string {
+// quantized writes a model in another type.
+func quantized(t *testing.T, path, typ string) string {
 	t.Helper()
-	to, err := mix.ToWrite("q8_0")
+	to, err := mix.ToWrite(typ)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,7 +28,7 @@ func quantized(t *testing.T, path string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out := filepath.Join(t.TempDir(), "q8_0.gguf")
+	out := filepath.Join(t.TempDir(), "quantized.gguf")
 	if _, err := quant.Write(t.Context(), plan, quant.FileRows(f), out, quant.Output{}); err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +39,7 @@ func quantized(t *testing.T, path string) string {
 // the base's bytes.
 func TestFrom(t *testing.T) {
 	full := synth.Temp(t, synth.Tiny("llama", gguf.F32))
-	base := quantized(t, full)
+	base := quantized(t, full, "q8_0")
 	cfg := Config{Model: base, From: full, Output: filepath.Join(t.TempDir(), "m.gguf"), Threads: 1, Report: words,
 		Adapters: []Adapter{{lora(t, base, 1, []string{"attn_q", "ffn_down"}, nil), 1}}}
 	r, err := Merge(t.Context(), cfg, report.Silent{})

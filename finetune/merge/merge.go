@@ -42,11 +42,14 @@ type Config struct {
 	// that the adapter's run held out, or a general text.
 	Report string
 	// From is the full-precision file that the base was quantized from: the adapters are added to its weights, which
-	// are then quantized once. "": to the base's own.
+	// are then quantized once, to the nearest. "": to the base's own.
 	From string
 	// Template is a chat template to write into the merged file, by the name of a built-in one or of a file, with the
 	// token that ends a turn in it as end-of-text token. "": the base's own stays.
 	Template string
+
+	// Rounding says how weights are rounded that stay in a quantized type: see Roundings. "": auto.
+	Rounding string
 
 	Threads int // 0: one for each physical core
 
@@ -74,9 +77,12 @@ type Result struct {
 	Rounded  int     `json:"rounded_tensors"`
 	Rounding float64 `json:"rounding"`
 	// Minima counts the tensors of which only the minima of blocks changed, which loses nothing but their rounding.
-	Minima int   `json:"minima_tensors"`
-	Before int64 `json:"tensor_bytes_before"`
-	After  int64 `json:"tensor_bytes_after"`
+	Minima int `json:"minima_tensors"`
+	// Nudged is the share of the weights of tensors quantized anew that kept the grids of their blocks, where each went
+	// at random to one of the two points next to it: quantizing them anew would have lost the change (quant.Nudged).
+	Nudged float64 `json:"nudged_share"`
+	Before int64   `json:"tensor_bytes_before"`
+	After  int64   `json:"tensor_bytes_after"`
 
 	Report *Report `json:"report"`
 
@@ -273,6 +279,10 @@ func (m *merging) choose() (err error) {
 		if c.To.IsQuantized() {
 			m.result.Rounded++
 		}
+		if m.Rounding == "random" && c.To == c.Tensor.Type && c.To.IsQuantized() && !quant.HasGrid(c.To) {
+			return fmt.Errorf("%s: tensor %q is storage type %s, whose values lie on no even grid, so that it can only "+
+				"be rounded to the nearest; leave out --rounding random", m.Model, c.Tensor.Name, c.To)
+		}
 	}
 	return nil
 }
@@ -285,6 +295,14 @@ func (m *merging) write(ctx context.Context, path string) error {
 			m.rep.Report(report.Progress{What: "merge", Done: int(done), Total: int(total)})
 		}})
 	m.result.Rounding = done.Total.RMS()
+	var nudged, quantized int64
+	for i, c := range m.plan.Changes {
+		nudged += done.Nudged[i]
+		if c.To.IsQuantized() && m.sum.Changes(c.Tensor.Name) && !m.rows().intoMinima(&c.Tensor) {
+			quantized += c.Tensor.Elements()
+		}
+	}
+	m.result.Nudged = float64(nudged) / float64(max(quantized, 1))
 	return err
 }
 
@@ -294,6 +312,7 @@ type merged struct {
 	file       *gguf.File
 	sum        *adapter.Sum
 	other      bool // the rows are the original's
+	nudging    quant.Nudging
 }
 
 func (m *merging) rows() *merged {
@@ -301,7 +320,7 @@ func (m *merging) rows() *merged {
 	if m.from != nil {
 		return &merged{Rows: original{quant.FileRows(m.from), m.fromIndex}, file: f, sum: m.sum, other: true}
 	}
-	return &merged{Rows: quant.FileRows(f), file: f, sum: m.sum}
+	return &merged{Rows: quant.FileRows(f), file: f, sum: m.sum, nudging: roundings[m.Rounding]}
 }
 
 // Unchanged says that no adapter adds to tensor i.

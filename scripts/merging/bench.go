@@ -82,6 +82,8 @@ func (s *bench) made(ctx context.Context, file, weights, train, held string, c c
 		return weights, adapter, nil
 	case merged, tiedIn:
 		model, err = s.merge(ctx, held, c, "-m", weights, "-a", adapter)
+	case near:
+		model, err = s.merge(ctx, held, c, "-m", weights, "-a", adapter, "--rounding", "nearest")
 	case from:
 		model, err = s.merge(ctx, held, c, "-m", weights, "--from", file, "-a", adapter)
 	case fullQuant:

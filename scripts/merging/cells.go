@@ -24,9 +24,10 @@ func (c cell) String() string {
 
 // What a cell is of.
 const (
-	base   = "base"                 // no adapter
-	apart  = "trained here, apart"  // an adapter trained beside these weights, and kept apart
-	merged = "trained here, merged" // the same, merged into them
+	base   = "base"                                    // no adapter
+	apart  = "trained here, apart"                     // an adapter trained beside these weights, and kept apart
+	merged = "trained here, merged"                    // the same, merged into them
+	near   = "trained here, merged --rounding nearest" // the same, each weight to the nearest, as other tools do
 	from   = "trained here, merged " +
 		"--from" // the same, merged into the full-precision weights, which are then quantized
 	fullApart = "trained on full, apart"       // an adapter trained beside the full-precision weights, beside these
@@ -38,12 +39,12 @@ const (
 const full = "full"
 
 // columns are the table's, in order.
-var columns = []string{base, apart, merged, from, fullApart, fullQuant, tied, tiedIn}
+var columns = []string{base, apart, merged, near, from, fullApart, fullQuant, tied, tiedIn}
 
 // has says whether there is such a cell for a type.
 func has(typ, what string) bool {
 	switch what {
-	case from, fullApart, fullQuant:
+	case near, from, fullApart, fullQuant:
 		return typ != full
 	case tied, tiedIn:
 		return typ == "q4_1" || typ == "q5_1"
@@ -102,7 +103,7 @@ func entry(results []result, model, typ, what string, rows int) string {
 	if len(losses) > 1 && what != base { // which is the same for all seeds
 		text += fmt.Sprintf(" ± %.3f", dev)
 	}
-	if len(kl) > 0 && slices.Contains([]string{merged, tiedIn}, what) {
+	if len(kl) > 0 && slices.Contains([]string{merged, near, tiedIn}, what) {
 		mean, _ := spread(kl)
 		text += fmt.Sprintf(" (KL %.2g)", mean)
 	}

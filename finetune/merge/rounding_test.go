@@ -1,0 +1,101 @@
+package merge
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/ggtune/ggtune/engine/adapter"
+	"github.com/ggtune/ggtune/engine/gguf"
+	"github.com/ggtune/ggtune/engine/synth"
+	"github.com/ggtune/ggtune/finetune/report"
+	"github.com/ggtune/ggtune/quant"
+)
+
+// TestRounding: auto keeps the grids where quantizing anew loses a small change, and quantizes a large one anew. What is
+// written does not depend on threads.
+func TestRounding(t *testing.T) {
+	model := quantized(t, synth.Temp(t, synth.Tiny("llama", gguf.F32)), "q8_0")
+	weak := lora(t, model, 1, nil, func(a *adapter.Adapter) { a.Alpha /= 100 })
+	strong := lora(t, model, 1, nil, nil)
+	merged := func(rounding, adapter string, threads int) (Result, []byte) {
+		t.Helper()
+		cfg := Config{Model: model, Output: filepath.Join(t.TempDir(), "m.gguf"), Threads: threads, Report: words,
+			Rounding: rounding, Adapters: []Adapter{{adapter, 1}}}
+		r, err := Merge(t.Context(), cfg, report.Silent{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := os.ReadFile(cfg.Output)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r, text
+	}
+	nearest, _ := merged("nearest", weak, 1)
+	random, text := merged("random", weak, 1)
+	auto, same := merged("auto", weak, 3)
+	if nearest.Nudged != 0 || random.Nudged != 1 || auto.Nudged < 0.5 || nearest.Rounded != auto.Rounded {
+		t.Errorf("on their grids: nearest %g, random %g, auto %g; rounded %d and %d", nearest.Nudged, random.Nudged,
+			auto.Nudged, nearest.Rounded, auto.Rounded)
+	}
+	if _, again := merged("random", weak, 2); !bytes.Equal(text, again) {
+		t.Error("other bytes with other threads")
+	}
+	if _, again := merged("auto", weak, 1); !bytes.Equal(same, again) {
+		t.Error("auto: other bytes with other threads")
+	}
+	if auto, _ := merged("", strong, 1); auto.Nudged > 0.1 {
+		t.Errorf("a large change: %g on their grids", auto.Nudged)
+	}
+}
+
+// TestRoundingKeepsChange: on the grid as much of a small change stays as there was, up to chance; quantized anew next to
+// nothing does.
+func TestRoundingKeepsChange(t *testing.T) {
+	for typ, times := range map[gguf.Type]float64{gguf.Q8_0: 1. / 1000, gguf.Q4_0: 1. / 100, gguf.Q5_1: 1. / 200} {
+		model := quantized(t, synth.Temp(t, synth.Tiny("llama", gguf.F32)), typ.String())
+		cfg := Config{Model: model, Threads: 1, Report: words, Adapters: []Adapter{{lora(t, model, 1, nil,
+			func(a *adapter.Adapter) { a.Alpha *= times }), 1}}}
+		for rounding, least := range map[string]float64{"nearest": -0.1, "random": 0.7} {
+			cfg.Rounding, cfg.Output = rounding, filepath.Join(t.TempDir(), "m.gguf")
+			if _, err := Merge(t.Context(), cfg, report.Silent{}); err != nil {
+				t.Fatal(err)
+			}
+			was, is := open(t, model), open(t, cfg.Output)
+			var along, square float64
+			for i := range was.Tensors {
+				x, _, info := numbers(t, was, was.Tensors[i].Name)
+				if info.Type != typ {
+					continue
+				}
+				y, _, _ := numbers(t, is, info.Name)
+				for k, want := range expected(t, x, info, model, cfg.Adapters) {
+					d := float64(want) - float64(x[k])
+					along += d * (float64(y[k]) - float64(x[k]))
+					square += d * d
+				}
+			}
+			if s := along / square; s < least || s > least+0.6 {
+				t.Errorf("%s, %s: %.3f of the change stays", typ, rounding, s)
+			}
+		}
+	}
+}
+
+// TestRoundingRefuses: types without an even grid cannot be rounded at random on it.
+func TestRoundingRefuses(t *testing.T) {
+	model := synth.Temp(t, synth.Tiny("llama", gguf.IQ4_NL))
+	cfg := Config{Model: model, Output: filepath.Join(t.TempDir(), "m.gguf"), Rounding: "random",
+		Adapters: []Adapter{{lora(t, model, 1, nil, nil), 1}}}
+	if _, err := Merge(t.Context(), cfg, report.Silent{}); err == nil ||
+		!strings.Contains(err.Error(), "no even grid") {
+		t.Errorf("got %v", err)
+	}
+	if got := Roundings(); !slices.Equal(got, []string{"auto", "nearest", "random"}) || quant.HasGrid(gguf.IQ4_NL) {
+		t.Errorf("%v", got)
+	}
+}
