@@ -73,14 +73,14 @@ func (g *grid) limits() (low, high int) {
 	return 0, n - 1
 }
 
-// Nudged are Rows that are the plan's file's own and a small change, in some tensors whose type stays. Such weights lie
-// on the grids of their blocks, and a change of less than half a step is rounded away from every one of them when they are
-// quantized anew, though it adds up over a row to what the change was made for. Rounded at random, as much of it stays as
-// there was, and the rest is noise.
+// Nudged are Rows that are the plan's file's own and a small change, in some tensors whose type stays. Such weights
+// lie on the grids of their blocks, and a change of less than half a step is rounded away from every one of them when
+// they are quantized anew, though it adds up over a row to what the change was made for. Rounded at random, as much of
+// it stays as there was, and the rest is noise.
 type Nudged interface {
 	Rows
-	// Nudges says whether tensor i may keep its blocks' grids, with each element on one of the two points next to it, and
-	// how many times as much as other errors one weighs that takes from the change, or adds to it.
+	// Nudges says whether tensor i may keep its blocks' grids, with each element on one of the two points next to it,
+	// and how many times as much as other errors one weighs that takes from the change, or adds to it.
 	Nudges(i int) (when Nudging, weight float64)
 	// Chance gives the number, from 0 to below 1, that decides for an element of tensor i: always the same.
 	Chance(i int, element int64) float64
@@ -123,8 +123,8 @@ func newNudger(f *gguf.File, i int, rows Rows) (*nudger, error) {
 	return &nudger{t.Type, when, weight, data, func(element int64) float64 { return r.Chance(i, element) }}, nil
 }
 
-// instead puts the piece's elements on the source's grids, where it finds that better than what is in p.out already, and
-// says in p.nudged how many.
+// instead puts the piece's elements on the source's grids, where it finds that better than what is in p.out already,
+// and says in p.nudged how many.
 func (n *nudger) instead(p *piece) error {
 	p.nudged = 0
 	begin := p.at / int64(n.kind.BlockSize()) * int64(n.kind.BlockBytes())

@@ -68,8 +68,8 @@ func transposed(x []float32, shape [2]int64) []float32 {
 // Changes says whether anything is added to a tensor.
 func (s *Sum) Changes(tensor string) bool { return len(s.terms[tensor]) > 0 }
 
-// Rank is the rank of what is added to a tensor, at most, as far as its rows are multiplied with an input: 0 for a table
-// that is read by row.
+// Rank is the rank of what is added to a tensor, at most, as far as its rows are multiplied with an input: 0 for a
+// table that is read by row.
 func (s *Sum) Rank(tensor string) (n int64) {
 	for _, t := range s.terms[tensor] {
 		if !t.table {

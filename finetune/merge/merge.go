@@ -280,8 +280,8 @@ func (m *merging) choose() (err error) {
 			m.result.Rounded++
 		}
 		if m.Rounding == "random" && c.To == c.Tensor.Type && c.To.IsQuantized() && !quant.HasGrid(c.To) {
-			return fmt.Errorf("%s: tensor %q is storage type %s, whose values lie on no even grid, so that it can only "+
-				"be rounded to the nearest; leave out --rounding random", m.Model, c.Tensor.Name, c.To)
+			return fmt.Errorf("%s: tensor %q is storage type %s, whose values lie on no even grid, so that it can "+
+				"only be rounded to the nearest; leave out --rounding random", m.Model, c.Tensor.Name, c.To)
 		}
 	}
 	return nil

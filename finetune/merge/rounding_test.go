@@ -15,8 +15,8 @@ import (
 	"github.com/ggtune/ggtune/quant"
 )
 
-// TestRounding: auto keeps the grids where quantizing anew loses a small change, and quantizes a large one anew. What is
-// written does not depend on threads.
+// TestRounding: auto keeps the grids where quantizing anew loses a small change, and quantizes a large one anew. What
+// is written does not depend on threads.
 func TestRounding(t *testing.T) {
 	model := quantized(t, synth.Temp(t, synth.Tiny("llama", gguf.F32)), "q8_0")
 	weak := lora(t, model, 1, nil, func(a *adapter.Adapter) { a.Alpha /= 100 })
@@ -53,8 +53,8 @@ func TestRounding(t *testing.T) {
 	}
 }
 
-// TestRoundingKeepsChange: on the grid as much of a small change stays as there was, up to chance; quantized anew next to
-// nothing does.
+// TestRoundingKeepsChange: on the grid as much of a small change stays as there was, up to chance; quantized anew next
+// to nothing does.
 func TestRoundingKeepsChange(t *testing.T) {
 	for typ, times := range map[gguf.Type]float64{gguf.Q8_0: 1. / 1000, gguf.Q4_0: 1. / 100, gguf.Q5_1: 1. / 200} {
 		model := quantized(t, synth.Temp(t, synth.Tiny("llama", gguf.F32)), typ.String())

@@ -57,8 +57,8 @@ const (
 	most                = 6   // rates of one search
 )
 
-// kind measures all of a kind: the search for its learning rate, with one seed; the other seeds at the best; and as long
-// as a LoRA takes.
+// kind measures all of a kind: the search for its learning rate, with one seed; the other seeds at the best; and as
+// long as a LoRA takes.
 func (b *bench) kind(ctx context.Context, k kind) error {
 	var rates []float64
 	at := func(rate float64) { rates = append(rates, digits(rate)) }
@@ -143,8 +143,8 @@ func (b *bench) one(ctx context.Context, k kind, t trial) error {
 	} else if err != nil {
 		r.Failed = err.Error()
 	}
-	fmt.Printf("%s, lr %.4g, seed %d, equal %s: valid %.4f, test %.4f, general %+.4f, %.0f s of the processor %s\n", t.Kind,
-		t.Rate, t.Seed, t.Equal, r.Valid, r.Test, r.General, r.Processor, r.Failed)
+	fmt.Printf("%s, lr %.4g, seed %d, equal %s: valid %.4f, test %.4f, general %+.4f, %.0f s of the processor %s\n",
+		t.Kind, t.Rate, t.Seed, t.Equal, r.Valid, r.Test, r.General, r.Processor, r.Failed)
 	b.done = append(b.done, r)
 	return study.Append(b.out, r)
 }

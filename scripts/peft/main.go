@@ -1,6 +1,6 @@
-// Command peft compares ways of training beside a quantized model, and its whole weights, on real data: each at the best
-// learning rate of three and more, at as many tokens and at as much processor time as a LoRA of rank 16, and what each
-// makes the model forget. It appends what came out to a file, one JSON object a run.
+// Command peft compares ways of training beside a quantized model, and its whole weights, on real data: each at the
+// best learning rate of three and more, at as many tokens and at as much processor time as a LoRA of rank 16, and what
+// each makes the model forget. It appends what came out to a file, one JSON object a run.
 //
 //	go build -o ggtune ./cmd/ggtune
 //	go run ./scripts/peft -ggtune ./ggtune -data instructions.json -model q4_k_m.gguf -from f16.gguf -o runs.jsonl

@@ -37,8 +37,8 @@ train)
 esac
 `
 
-// TestSearch: the learning rate is searched for beyond the three that it begins with, the other seeds take the best, and
-// what is in the file is not run again. A run that fails is a result.
+// TestSearch: the learning rate is searched for beyond the three that it begins with, the other seeds take the best,
+// and what is in the file is not run again. A run that fails is a result.
 func TestSearch(t *testing.T) {
 	dir := t.TempDir()
 	program := filepath.Join(dir, "pretender")
@@ -48,7 +48,8 @@ func TestSearch(t *testing.T) {
 	data := filepath.Join(dir, "d.json")
 	var rows []string
 	for i := range 2000 {
-		rows = append(rows, `{"instruction": "say `+strings.Repeat("x", i%100)+strings.Repeat("y", i/100)+`", "output": "z"}`)
+		what := strings.Repeat("x", i%100) + strings.Repeat("y", i/100)
+		rows = append(rows, `{"instruction": "say `+what+`", "output": "z"}`)
 	}
 	if err := os.WriteFile(data, []byte("["+strings.Join(rows, ",")+"]"), 0o666); err != nil {
 		t.Fatal(err)

@@ -7,7 +7,8 @@ import (
 	"strings"
 )
 
-// printTable prints the kinds as Markdown, in the order of kinds: means over seeds with the sample's standard deviation.
+// printTable prints the kinds as Markdown, in the order of kinds: means over seeds with the sample's standard
+// deviation.
 func (b *bench) printTable(w io.Writer) {
 	model := b.trial(kinds[0], 1, 1, tokens).Model
 	for _, r := range b.done {
