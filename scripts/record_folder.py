@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Records what transformers reads and computes of folders that ggtune makes of GGUF files.
 
-    python3 -m venv venv && venv/bin/pip install torch transformers
+    python3 -m venv venv && venv/bin/pip install torch transformers sentencepiece
     venv/bin/python scripts/record_folder.py GGTUNE [MODEL.gguf TEXT]
 
 GGTUNE is the program. Of each recorded file in finetune/convert/testdata/hub it writes NAME.folder.json: the SHA-256 of
@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 
+import sentencepiece
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -46,10 +47,12 @@ def record(ggtune, name, scratch):
     convert(ggtune, source, folder, *(["--split-size", SPLIT[name]] if name in SPLIT else []))
     tokenizer, ids, logp = read(folder, TEXT)
     files = {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in sorted(folder.iterdir())}
-    (ROOT / (name + ".folder.json")).write_text(json.dumps({
-        "text": TEXT, "files": files, "ids": ids, "logp": [round(x, 6) for x in logp],
-        "decoded": tokenizer.decode(ids, skip_special_tokens=True), "chat_template": tokenizer.chat_template or ""},
-        indent=1) + "\n")
+    out = {"text": TEXT, "files": files, "ids": ids, "logp": [round(x, 6) for x in logp],
+           "decoded": tokenizer.decode(ids, skip_special_tokens=True), "chat_template": tokenizer.chat_template or ""}
+    if (ROOT / name / "tokenizer.model").exists():  # which the folder's tokenizer.json must not differ from
+        pieces = sentencepiece.SentencePieceProcessor(model_file=str(ROOT / name / "tokenizer.model"))
+        out["sentencepiece"] = pieces.encode(TEXT)
+    (ROOT / (name + ".folder.json")).write_text(json.dumps(out, indent=1) + "\n")
 
 
 def main():

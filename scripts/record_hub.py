@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Makes tiny Hugging Face folders of each architecture, and what llama.cpp's converter makes of them.
 
-    python3 -m venv venv && venv/bin/pip install torch transformers tokenizers gguf
+    python3 -m venv venv && venv/bin/pip install torch transformers tokenizers sentencepiece gguf
     venv/bin/python scripts/record_hub.py LLAMA_CPP
 
 LLAMA_CPP is a checkout of llama.cpp, or the one that the source package of llama-cpp-python carries. It writes
@@ -9,16 +9,18 @@ finetune/convert/testdata/hub/CASE/, and CASE.gguf beside it. The vocabularies a
 converter knows a pre-tokenizer by a hash over the ids of the published vocabulary, which a small one has not: its name is
 given here, and the definition in tokenizer.json is the published one.
 """
+import io
 import json
 import pathlib
 import shutil
 import sys
 
+import sentencepiece
 import tokenizers
 import torch
 from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers, processors, trainers
-from transformers import (GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM,
-                          Qwen3Config, Qwen3ForCausalLM)
+from transformers import (GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, MistralConfig,
+                          MistralForCausalLM, Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM)
 
 import record_torch
 
@@ -66,6 +68,28 @@ def sentencepiece_like():
     return tokenizers.Tokenizer.from_str(json.dumps(data))
 
 
+class Pieces:
+    """A model of SentencePiece's alone: tokenizer.model, and no tokenizer.json."""
+
+    def __init__(self):
+        out = io.BytesIO()
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(line for text in TEXT * 4 for line in text.splitlines() if line.strip()),
+            model_writer=out, vocab_size=400, model_type="bpe", byte_fallback=True, character_coverage=1.0,
+            normalization_rule_name="identity", remove_extra_whitespaces=False, minloglevel=2)
+        self.model = out.getvalue()
+        self.processor = sentencepiece.SentencePieceProcessor(model_proto=self.model)
+
+    def get_vocab_size(self):
+        return self.processor.get_piece_size() + 1
+
+    def token_to_id(self, token):
+        return self.processor.piece_to_id(token)
+
+    def save(self, path):
+        pathlib.Path(path).with_name("tokenizer.model").write_bytes(self.model)
+
+
 def llama3():
     t = byte_level(LLAMA3, ["<|begin_of_text|>", "<|end_of_text|>", "<|eot_id|>"])
     bos = t.token_to_id("<|begin_of_text|>")
@@ -93,6 +117,14 @@ CASES = {
     "llama_spm": dict(tokenizer=sentencepiece_like, pre="", model=LlamaForCausalLM, dtype=torch.bfloat16, outtype="bf16",
                       config=lambda n: LlamaConfig(vocab_size=n, tie_word_embeddings=True, **SMALL),
                       special={"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "add_bos_token": True}),
+    "mistral": dict(tokenizer=Pieces, pre="", model=MistralForCausalLM, dtype=torch.bfloat16, outtype="bf16",
+                    config=lambda n: MistralConfig(vocab_size=n + 3, tie_word_embeddings=False, sliding_window=None,
+                                                   **SMALL),
+                    special={"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "add_bos_token": True,
+                             "add_eos_token": False, "added_tokens_decoder": {
+                                 **{str(i): {"content": c, "special": True}
+                                    for i, c in enumerate(["<unk>", "<s>", "</s>"])},
+                                 "400": {"content": "[TOOL]", "special": False}}}),
     "qwen2": dict(tokenizer=qwen, pre="qwen2", model=Qwen2ForCausalLM, dtype=torch.bfloat16, outtype="bf16",
                   config=lambda n: Qwen2Config(vocab_size=n + 5, tie_word_embeddings=True, rope_parameters={
                       "rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0,

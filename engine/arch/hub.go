@@ -7,7 +7,9 @@ import "fmt"
 type Hub struct {
 	ModelType string // model_type of its config.json
 	Class     string // the class that has an output head, the first of config.json's architectures
-	Layers    string // the module that holds the layers, by number
+	// Also are other classes, of models that are computed in the same way.
+	Also   []string
+	Layers string // the module that holds the layers, by number
 	// Modules are the modules' names by role: of a layer's below the layer, of the others as a whole. A tensor's name
 	// is its module's with the part's suffix. A role that only GGUF has, being a setting there, has none.
 	Modules map[Role]string

@@ -9,7 +9,8 @@ var Llama = register(Arch{
 	Read: func(f Metadata) (*Net, error) {
 		return readDecoder(f, false, func(l decoder) Layer { return llamaLayer{l} })
 	},
-	Hub: Hub{ModelType: "llama", Class: "LlamaForCausalLM", Layers: "model.layers", Modules: decoderModules(),
+	Hub: Hub{ModelType: "llama", Class: "LlamaForCausalLM", Also: []string{"MistralForCausalLM"},
+		Layers: "model.layers", Modules: decoderModules(),
 		Settings: decoderSettings(
 			HubSetting{Key: "attention.key_length", Names: []string{"head_dim"}, Missing: HubPerHead},
 			HubSetting{Key: "attention.value_length", Names: []string{"head_dim"}, Missing: HubPerHead},
@@ -18,8 +19,15 @@ var Llama = register(Arch{
 			HubSetting{Key: "rope.dimension_count", Names: []string{"head_dim"}, Missing: HubPerHead}),
 		Biases: []HubBias{{"attention_bias", []Role{AttnQ, AttnK, AttnV, AttnOutput}},
 			{"mlp_bias", []Role{FFNGate, FFNUp, FFNDown}}},
-		Must: decoderMust()},
+		Must: llamaMust()},
 })
+
+// llamaMust has all positions seen: Mistral's first models saw a window of them.
+func llamaMust() map[string][]any {
+	m := decoderMust()
+	m["sliding_window"] = []any{nil}
+	return m
+}
 
 // A llamaLayer may have a bias beside each of its matrices.
 type llamaLayer struct{ decoder }

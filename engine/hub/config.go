@@ -35,13 +35,21 @@ func (s *settings) arch() (arch.Arch, error) {
 		if err != nil {
 			return a, err
 		}
-		if len(classes) > 0 && classes[0] == a.Hub.Class {
+		of := append([]string{a.Hub.Class}, a.Hub.Also...)
+		if class, ok := first(classes).(string); ok && slices.Contains(of, class) {
 			return a, s.check(a)
 		}
-		known = append(known, a.Hub.Class)
+		known = append(known, of...)
 	}
 	return arch.Arch{}, fmt.Errorf("%s: architectures is %v; those that can be converted: %s", s.path,
 		s.values["architectures"], strings.Join(known, ", "))
+}
+
+func first(list []any) any {
+	if len(list) == 0 {
+		return nil
+	}
+	return list[0]
 }
 
 func (s *settings) check(a arch.Arch) error {

@@ -5,10 +5,13 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/engine/safetensors"
@@ -186,6 +189,115 @@ func TestRefuses(t *testing.T) {
 			}
 		})
 	}
+}
+
+// message writes a field of a message: bytes, or a number.
+func message(b []byte, n protowire.Number, v any) []byte {
+	switch v := v.(type) {
+	case []byte:
+		return protowire.AppendBytes(protowire.AppendTag(b, n, protowire.BytesType), v)
+	case float32:
+		return protowire.AppendFixed32(protowire.AppendTag(b, n, protowire.Fixed32Type), math.Float32bits(v))
+	default:
+		return protowire.AppendVarint(protowire.AppendTag(b, n, protowire.VarintType), uint64(v.(int)))
+	}
+}
+
+// TestRefusesPieces: of SentencePiece's models what llama.cpp reads otherwise, what is broken, and what belongs to
+// another model is refused.
+func TestRefusesPieces(t *testing.T) {
+	piece := func(text string, score float32, kind int) []byte {
+		return message(nil, modelPieces, message(message(message(nil, pieceText, []byte(text)), pieceScore, score),
+			pieceKind, kind))
+	}
+	fill := piece("filler", -900, 1)                        // in whose place the settings have a token
+	more := func(b []byte) func(t *testing.T, dir string) { // a field again overrides what was there
+		return func(t *testing.T, dir string) {
+			path := filepath.Join(dir, sentencePieceFile)
+			old, err := os.ReadFile(path)
+			if err == nil {
+				err = os.WriteFile(path, append(old, b...), 0o666)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	config := func(file, key string, v any) func(t *testing.T, dir string) {
+		return func(t *testing.T, dir string) {
+			edit(t, filepath.Join(dir, file), func(m map[string]any) { m[key] = v })
+		}
+	}
+	for name, tt := range map[string]struct {
+		change func(t *testing.T, dir string)
+		want   string
+	}{
+		"another kind":  {more(message(nil, modelTrainer, message(nil, trainerType, 1))), "it is no BPE"},
+		"replacing":     {more(message(nil, modelNormalizer, message(nil, normalizerMap, []byte("x")))), "charsmap"},
+		"squeezing":     {more(message(nil, modelNormalizer, message(nil, normalizerRW, 1))), "blanks are squeezed"},
+		"suffixes":      {more(message(nil, modelTrainer, message(nil, trainerSuffix, 1))), "to the word before"},
+		"odd pieces":    {more(piece("x", 0, 9)), "piece 400 is of kind 9"},
+		"a piece twice": {more(append(fill, piece("<s>", 0, 1)...)), "are both"},
+		"one score":     {more(append(append(fill, piece("OO", -7, 1)...), piece("ff", -7, 1)...)), "have one score"},
+		"a long piece":  {more(append(fill, piece(strings.Repeat("x", 600), -9, 1)...)), "600 bytes"},
+		"half a file":   {more([]byte{10, 200}), "no model of SentencePiece's"},
+		"a window":      {config(configFile, "sliding_window", 4096), "sliding_window is 4096"},
+		"odd added tokens": {config(tokenizerConfigFile, "added_tokens_decoder", map[string]any{"x": 1}),
+			"expected an id and a token"},
+		"an added token far off": {config(tokenizerConfigFile, "added_tokens_decoder",
+			map[string]any{"99999999": map[string]any{"content": "x"}}), "has id 99999999"},
+		"another definition": {func(t *testing.T, dir string) {
+			b, err := os.ReadFile(recorded + "llama_spm/" + tokenizerFile)
+			if err == nil {
+				err = os.WriteFile(filepath.Join(dir, tokenizerFile), b, 0o666)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}, "remove the file that is not the model's"},
+		"nothing": {func(t *testing.T, dir string) {
+			if err := os.WriteFile(filepath.Join(dir, sentencePieceFile), nil, 0o666); err != nil {
+				t.Fatal(err)
+			}
+		}, "is it SentencePiece's?"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := copied(t, "mistral")
+			tt.change(t, dir)
+			_, err := convert(dir, gguf.BF16)
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got %v, want an error with %q", err, tt.want)
+			}
+		})
+	}
+}
+
+// FuzzPieces: no model of SentencePiece's panics, and what is accepted encodes.
+func FuzzPieces(f *testing.F) {
+	b, err := os.ReadFile(recorded + "mistral/" + sentencePieceFile)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b)
+	f.Add([]byte{10, 3, 10, 1, 'a', 18, 2, 24, 2, 26, 2, 32, 0})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		v, err := parsePieces(b)
+		if err != nil {
+			return
+		}
+		d, err := v.definition()
+		if err != nil {
+			return
+		}
+		tok := &Tokenizer{def: d, pieces: v, bare: true,
+			model: settings{values: map[string]any{"vocab_size": float64(len(v.tokens))}}}
+		if err := tok.read(); err != nil {
+			return
+		}
+		if _, err := tok.Encode("a b\n33 é"); err != nil {
+			t.Fatal(err)
+		}
+	})
 }
 
 // TestShortNames: GPT-2's published files begin below "transformer", and hold masks.

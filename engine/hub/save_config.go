@@ -19,7 +19,9 @@ func (m *Model) makeConfig(r Reading) (map[string]any, error) {
 	c := map[string]any{"architectures": []any{h.Class}, "model_type": h.ModelType, "vocab_size": m.net.NVocab,
 		"tie_word_embeddings": m.net.TiedOutput, "torch_dtype": dtypes[m.Type()]}
 	for name, may := range h.Must {
-		c[name] = may[0]
+		if may[0] != nil {
+			c[name] = may[0]
+		}
 	}
 	faults := []error{m.biases(c)}
 	for _, s := range h.Settings {

@@ -224,6 +224,9 @@ func (v *vocabulary) model(config map[string]any) (object, error) {
 		{"ignore_merges", v.split.name == "llama-bpe"}, {"vocab", vocab}, {"merges", merges}}, nil
 }
 
+// maxPiece is the most bytes of a piece that SentencePiece's trainer makes: each of its splits is looked up.
+const maxPiece = 512
+
 // mergesOfScores lists the merges by which tokenizers joins what llama.cpp joins by scores: each token of each two
 // others, by falling score. llama.cpp joins those of one score from the left, which a list of merges cannot say.
 func (v *vocabulary) mergesOfScores() ([]string, error) {
@@ -231,6 +234,10 @@ func (v *vocabulary) mergesOfScores() ([]string, error) {
 	var order []int
 	for id, token := range v.tokens {
 		if !v.added(id) && v.kinds[id] != tokenByte {
+			if len(token) > maxPiece {
+				return nil, fmt.Errorf("token %d has %d bytes; SentencePiece's have at most %d", id, len(token),
+					maxPiece)
+			}
 			ids[token] = id
 			order = append(order, id)
 		}

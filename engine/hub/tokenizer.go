@@ -65,6 +65,8 @@ type Tokenizer struct {
 	config   map[string]any // tokenizer_config.json
 	model    settings       // config.json
 	template string
+	pieces   *vocabulary // of tokenizer.model, if there is one
+	bare     bool        // there is no tokenizer.json: the converter then has no tokens by their names
 	split    splitter
 	tokens   []string          // by id
 	rank     map[[2]string]int // of merges
@@ -74,13 +76,6 @@ type Tokenizer struct {
 // readTokenizer reads and recognises a folder's tokenizer.
 func readTokenizer(dir string, model *settings) (*Tokenizer, error) {
 	t := &Tokenizer{path: filepath.Join(dir, tokenizerFile), model: *model}
-	if err := readJSON(t.path, maxTokenizer, &t.def); err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("%w; only tokenizers with that file are read: one with %s alone becomes one by "+
-				"AutoTokenizer.from_pretrained(folder).save_pretrained(folder)", err, sentencePieceFile)
-		}
-		return nil, err
-	}
 	err := readJSON(filepath.Join(dir, tokenizerConfigFile), maxConfig, &t.config)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
@@ -88,14 +83,47 @@ func readTokenizer(dir string, model *settings) (*Tokenizer, error) {
 	if t.template, err = readTemplate(dir, t.config); err != nil {
 		return nil, err
 	}
+	missing := readJSON(t.path, maxTokenizer, &t.def)
+	if missing == nil && !t.def.Model.ByteFallback { // whatever else lies there
+		return t, t.read()
+	}
+	if t.pieces, err = readPieces(dir, t.config); err != nil {
+		return nil, err
+	}
+	if missing != nil {
+		if !errors.Is(missing, fs.ErrNotExist) {
+			return nil, missing
+		}
+		if t.pieces == nil {
+			return nil, fmt.Errorf("%w, nor is there a %s; the tokenizer has no definition", missing, sentencePieceFile)
+		}
+		t.path, t.bare = filepath.Join(dir, sentencePieceFile), true
+		if t.def, err = t.pieces.definition(); err != nil {
+			return nil, fmt.Errorf("%s: %w", t.path, err)
+		}
+	}
 	return t, t.read()
 }
 
 // read makes a tokenizer of its definition and settings.
 func (t *Tokenizer) read() error {
-	for _, step := range []func() error{t.check, t.recognise, t.order, t.readMerges} {
+	for _, step := range []func() error{t.check, t.recognise, t.order, t.readMerges, t.agree} {
 		if err := step(); err != nil {
 			return fmt.Errorf("%s: %w", t.path, err)
+		}
+	}
+	return nil
+}
+
+// agree wants the tokens of tokenizer.model to be those of the definition.
+func (t *Tokenizer) agree() error {
+	if t.pieces == nil {
+		return nil
+	}
+	for id, token := range t.pieces.tokens[:min(len(t.pieces.tokens), len(t.tokens))] {
+		if token != t.tokens[id] {
+			return fmt.Errorf("token %d is %q, and in %s %q; remove the file that is not the model's", id, t.tokens[id],
+				sentencePieceFile, token)
 		}
 	}
 	return nil
@@ -189,6 +217,14 @@ func (t *Tokenizer) readMerges() error {
 // types gives each token's kind, as the converter does.
 func (t *Tokenizer) types() []int32 {
 	out := make([]int32, len(t.tokens))
+	if t.pieces != nil {
+		for id := range out {
+			if out[id] = tokenUnused; id < len(t.pieces.kinds) {
+				out[id] = int32(t.pieces.kinds[id])
+			}
+		}
+		return out
+	}
 	for id, token := range t.tokens {
 		out[id] = tokenNormal
 		if _, ok := t.def.Model.Vocab[token]; !ok {
@@ -225,8 +261,7 @@ func (t *Tokenizer) Metadata(w *gguf.Writer) error {
 	}
 	w.SetString("tokenizer.ggml.model", t.split.model)
 	w.SetString("tokenizer.ggml.pre", t.split.name)
-	tokens := slices.Clone(t.tokens)
-	types := t.types()
+	tokens, types := slices.Clone(t.tokens), t.types()
 	for id, typ := range types {
 		if typ == tokenUser {
 			tokens[id] = strings.ReplaceAll(tokens[id], "▁", " ")
@@ -252,11 +287,17 @@ func (t *Tokenizer) Metadata(w *gguf.Writer) error {
 	return nil
 }
 
-// scores are those by which llama.cpp, which knows pieces by scores, merges in the order of the merges: the earlier
-// the first merge that makes a piece, the higher. Counted by pieces they are those that SentencePiece gave. The
-// converter writes -1000 for all where there is no tokenizer.model, by which texts come apart in another way.
+// scores are those of tokenizer.model. Where there is none they are such that llama.cpp, which knows pieces by scores,
+// merges in the order of the merges: the earlier the first merge that makes a piece, the higher. Counted by pieces they
+// are those that SentencePiece gave. The converter then writes -1000 for all, by which texts come apart in another way.
 func (t *Tokenizer) scores() []float32 {
 	out := make([]float32, len(t.tokens))
+	if t.pieces != nil {
+		for i := copy(out, t.pieces.scores); i < len(out); i++ {
+			out[i] = scoreOfPadding
+		}
+		return out
+	}
 	for i := range out {
 		out[i] = -1e6 // no merge leads to it
 	}
@@ -310,7 +351,7 @@ func (t *Tokenizer) special(w *gguf.Writer) error {
 	}
 	var faults []error
 	for _, s := range specialTokens {
-		if id, ok := added[t.named(s.name)]; ok {
+		if id, ok := added[t.named(s.name)]; ok && !t.bare {
 			faults = append(faults, put(s.name, s.key, id))
 		}
 	}

@@ -21,10 +21,10 @@ const recorded = "testdata/hub"
 
 // TestModelEqualsConverter: of every architecture a folder becomes, byte for byte, the file that llama.cpp's converter
 // makes of it (scripts/record_hub.py): weights in one file and in several, f32, f16 and bf16, scaled positions, a chat
-// template.
+// template, sampling settings, a tokenizer of SentencePiece's alone.
 func TestModelEqualsConverter(t *testing.T) {
 	done := map[string]bool{}
-	for name, typ := range map[string]string{"llama": "", "qwen2": "", "qwen3": "", "gpt2": "f16"} {
+	for name, typ := range map[string]string{"llama": "", "qwen2": "", "qwen3": "", "gpt2": "f16", "mistral": ""} {
 		done[name] = true
 		t.Run(name, func(t *testing.T) {
 			out := filepath.Join(t.TempDir(), "model.gguf")
