@@ -8,10 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/ggtune/ggtune/bindings/llama"
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/engine/adapter"
+	"github.com/ggtune/ggtune/engine/gguf"
 )
 
 // A Probe holds the logits that a session computes for a few tokens, to be compared with llama.cpp's after the session
@@ -129,7 +131,7 @@ func (p *Probe) VerifyAdapter(ctx context.Context, base, path string, threads in
 	if err != nil {
 		return a, err
 	}
-	if err := p.judge(a, path, 1, agreementFloor); err == nil {
+	if err := p.judge(a, path, basisOf(a, 1), agreementFloor); err == nil {
 		return a, nil
 	}
 	// An adapter far from its start can make the model more sensitive to rounding of any kind. By how much is seen in
@@ -138,7 +140,7 @@ func (p *Probe) VerifyAdapter(ctx context.Context, base, path string, threads in
 	if err != nil {
 		return a, err
 	}
-	return a, p.judge(a, path, more, agreementFloor)
+	return a, p.judge(a, path, basisOf(a, more), agreementFloor)
 }
 
 // sensitivity says how many times more rounding changes the logits with an adapter than without: the distance of the
@@ -192,14 +194,38 @@ func rms(a, b []float32) float64 {
 	return math.Sqrt(squares / float64(max(len(a), 1)))
 }
 
-// VerifyModel opens a trained model with llama.cpp and compares its logits with the probe's. base is the
-// distance before training, from Distance.
-func (p *Probe) VerifyModel(ctx context.Context, path string, base Distance, threads int) (Agreement, error) {
-	a := Agreement{Base: base}
+// VerifyModel opens a trained model with llama.cpp and compares its logits with the probe's. distance is that of the
+// base it was trained from, before training, from Distance. It says nothing where the base multiplies by quantized
+// matrices, for which llama.cpp rounds activations to 8 bits, and what is written does not.
+func (p *Probe) VerifyModel(ctx context.Context, path, base string, distance Distance, threads int) (Agreement, error) {
+	a := Agreement{Base: distance}
 	if err := withLlama(path, len(p.Tokens), threads, p.against(ctx, p.Trained, &a.Trained)); err != nil {
 		return a, err
 	}
-	return a, p.judge(a, path, 1, agreementFloorFull)
+	was, err := quantized(base)
+	if err != nil {
+		return a, err
+	}
+	is, err := quantized(path)
+	if err != nil {
+		return a, err
+	}
+	b := basisOf(a, 1)
+	if was && !is {
+		b = basis{0, "the file's types round less than the base's, whose distance says nothing"}
+	}
+	return a, p.judge(a, path, b, agreementFloorFull)
+}
+
+// quantized says whether a model has a matrix of a quantized type.
+func quantized(path string) (yes bool, err error) {
+	err = checked(path, func(f *gguf.File) error {
+		yes = slices.ContainsFunc(f.Tensors, func(t gguf.TensorInfo) bool {
+			return len(t.Shape) > 1 && t.Type.IsQuantized()
+		})
+		return nil
+	})
+	return yes, err
 }
 
 // Distance opens a model with llama.cpp and gives the distance of its logits from the probe's Trained ones.
@@ -217,19 +243,28 @@ func (p *Probe) against(ctx context.Context, rows []float32, d *Distance) func(*
 	}
 }
 
-// judge demands a distance of at most agreementFactor times the base's, times sensitivity, or floor times the size of
-// the logits.
-func (p *Probe) judge(a Agreement, path string, sensitivity, floor float64) error {
+// A basis is a distance that is known to mean nothing, and why.
+type basis struct {
+	known float64
+	why   string
+}
+
+// basisOf is agreementFactor times the base's distance, times sensitivity.
+func basisOf(a Agreement, sensitivity float64) basis {
+	return basis{agreementFactor * sensitivity * a.Base.RMS, fmt.Sprintf("%d times the base model's own %.3g, times "+
+		"%.2g for what training added to the effect of rounding", agreementFactor, a.Base.RMS, sensitivity)}
+}
+
+// judge demands a distance of at most what is known of it, or floor times the size of the logits.
+func (p *Probe) judge(a Agreement, path string, b basis, floor float64) error {
 	size := rms(p.Trained, nil)
-	bound := allowed(size, floor, agreementFactor*sensitivity*a.Base.RMS)
+	bound := allowed(size, floor, b.known)
 	if a.Trained.RMS <= bound { // false for NaN
 		return nil
 	}
 	return fmt.Errorf("verify %s: %w: logits (of size %.3g) differ by %.3g in the root mean square, expected at most "+
-		"%.3g (%d times the base model's own %.3g, times %.2g for what training added to the effect of rounding, or "+
-		"%g of "+
-		"their size); run ggtune check on the base, and report this with its output",
-		path, ErrDisagree, size, a.Trained.RMS, bound, agreementFactor, a.Base.RMS, sensitivity, floor)
+		"%.3g (%s, or %g of their size); run ggtune check on the base, and report this with its output", path,
+		ErrDisagree, size, a.Trained.RMS, bound, b.why, floor)
 }
 
 // distance compares llama.cpp's logits with rows, a position at a time. No number in either gives NaN.

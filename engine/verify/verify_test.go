@@ -88,6 +88,66 @@ func TestLlamaAgreesWithStrongAdapters(t *testing.T) {
 	}
 }
 
+// TestModelIsJudgedByWhatIsWritten: how far llama.cpp is from a quantized base excuses nothing in a file of F32.
+func TestModelIsJudgedByWhatIsWritten(t *testing.T) {
+	base, wide := synth.Temp(t, synth.Tiny("llama", gguf.Q4_0)), synth.Temp(t, synth.Tiny("llama", gguf.F32))
+	q4 := gguf.Q4_0
+	probe, sound := wholeOf(t, base, nil, 0)
+	_, wrong := wholeOf(t, base, nil, 0.1)
+	_, small := wholeOf(t, base, &q4, 0.1)
+	size := 0.0
+	for _, x := range probe.Trained {
+		size += float64(x) * float64(x) / float64(len(probe.Trained))
+	}
+	far := verify.Distance{RMS: math.Sqrt(size)} // of the base: as large as the logits
+	for _, tc := range []struct {
+		name, file, base string
+		ok               bool
+	}{
+		{"sound", sound, base, true},
+		{"wrong, and written in F32", wrong, base, false},
+		{"as wrong, and quantized as the base is", small, base, true},
+		{"as wrong, and the base is F32 too", wrong, wide, true},
+	} {
+		a, err := probe.VerifyModel(t.Context(), tc.file, tc.base, far, 1)
+		if tc.ok && err != nil || !tc.ok && !errors.Is(err, verify.ErrDisagree) {
+			t.Errorf("%s: distance %.3g of logits of %.3g: %v", tc.name, a.Trained.RMS, far.RMS, err)
+		}
+	}
+}
+
+// wholeOf writes a model as if trained, in a type, after the probe of it: its first matrix is off by a share.
+func wholeOf(t *testing.T, base string, typ *gguf.Type, off float32) (*verify.Probe, string) {
+	t.Helper()
+	m, err := engine.Open(base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := engine.NewSession(m,
+		engine.SessionConfig{Threads: 1, Sets: []engine.Set{{Whole: engine.Everything, Type: typ}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := verify.NewProbe(t.Context(), s, tokens(20, m.HParams().NVocab))
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := s.Params()[0]
+	all, err := x.Value.All()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range all {
+		all[i] *= 1 + off*float32(i%2)
+	}
+	out := filepath.Join(t.TempDir(), "model.gguf")
+	if err := errors.Join(x.Value.Upload(all, 0), s.SaveModel(t.Context(), atomicfile.OS, out, ""), s.Close(),
+		m.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return p, out
+}
+
 type savedAdapter struct {
 	path  string
 	pairs []adapter.Pair

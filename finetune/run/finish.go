@@ -281,7 +281,7 @@ func (r *run) verify(ctx context.Context, probe *verify.Probe, base string, s *r
 		if r.meta.BaseDiff == nil {
 			return errors.New("verify: the base's own difference from llama.cpp was not measured when the run began")
 		}
-		a, err = probe.VerifyModel(ctx, path, *r.meta.BaseDiff, r.cfg.Threads)
+		a, err = probe.VerifyModel(ctx, path, base, *r.meta.BaseDiff, r.cfg.Threads)
 	} else {
 		a, err = probe.VerifyAdapter(ctx, base, path, r.cfg.Threads)
 	}
