@@ -5,6 +5,7 @@ import (
 
 	"github.com/ggtune/ggtune/engine/arch"
 	"github.com/ggtune/ggtune/engine/delta"
+	"github.com/ggtune/ggtune/engine/graph"
 )
 
 // planDeltas checks that every delta of a set fits its weight, and says where they stand.
@@ -52,7 +53,7 @@ func (s *Session) addDeltas(t *set) error {
 	stacks := make([]room, s.model.net.NLayer)
 	for il := range stacks {
 		var err error
-		if stacks[il], err = s.newRoom(t, s.stack(t, il)); err != nil {
+		if stacks[il], err = s.newRoom(t, s.stack(t, il), graph.F32); err != nil {
 			return err
 		}
 	}
@@ -64,7 +65,7 @@ func (s *Session) addDeltas(t *set) error {
 			var err error
 			if p.Stacked && il >= 0 && il < len(stacks) {
 				r = stacks[il].part(t.uses[d.Tensor].At, n)
-			} else if r, err = s.newRoom(t, n); err != nil {
+			} else if r, err = s.newRoom(t, n, graph.F32); err != nil {
 				return err
 			}
 			q := s.addParam(t, &Param{Name: d.Tensor + "." + p.Name, Shape: p.Shape[:2], Group: p.Name,

@@ -25,6 +25,9 @@ type Param struct {
 	Tied int64
 }
 
+// ValueBytes is the size of the trained numbers.
+func (p *Param) ValueBytes() int64 { return graph.TypeBytes(p.Value.Type) * p.Len() }
+
 // Len is the number of trained numbers.
 func (p *Param) Len() int64 {
 	n := int64(1)
@@ -66,7 +69,7 @@ func (s *Session) addParams() error {
 		}
 		for i := range t.Heads {
 			h := &t.Heads[i]
-			r, err := s.newRoom(t, int64(len(h.Values)))
+			r, err := s.newRoom(t, int64(len(h.Values)), graph.F32)
 			if err != nil {
 				return err
 			}
@@ -82,7 +85,7 @@ func (s *Session) addParams() error {
 // addTensor adds a tensor of the model that begins as it lies in the file. A quantized one is dequantized a few rows at
 // a time: no second copy of it is made.
 func (s *Session) addTensor(t *set, name string, x tensor) error {
-	r, err := s.newRoom(t, x.shape.Elements())
+	r, err := s.newRoom(t, x.shape.Elements(), t.own[name].typ)
 	if err != nil {
 		return err
 	}
@@ -118,17 +121,18 @@ func (s *Session) addParam(t *set, p *Param, r room) *Param {
 // A room is the memory of a set's numbers and, unless it is frozen, of their gradients.
 type room struct{ value, grad backend.Floats }
 
-func (s *Session) newRoom(t *set, n int64) (r room, err error) {
-	want := []*backend.Floats{&r.value, &r.grad}
+func (s *Session) newRoom(t *set, n int64, typ int32) (r room, err error) {
+	if r.value, err = backend.NewFloatsOf(s.backend, n, typ); err != nil {
+		return r, err
+	}
+	s.rooms = append(s.rooms, r.value.At.Mem)
 	if t.Frozen {
-		want = want[:1]
+		return r, nil
 	}
-	for _, f := range want {
-		if *f, err = backend.NewFloats(s.backend, n); err != nil {
-			return r, err
-		}
-		s.rooms = append(s.rooms, f.At.Mem)
+	if r.grad, err = backend.NewFloats(s.backend, n); err != nil {
+		return r, err
 	}
+	s.rooms = append(s.rooms, r.grad.At.Mem)
 	return r, nil
 }
 
@@ -141,7 +145,7 @@ func (r room) part(at, n int64) room {
 	return out
 }
 
-// listed gives a set's parameters without memory.
+// listed gives a set's parameters without memory; their Value tells the type alone.
 func (s *Session) listed(t *set) (out []*Param) {
 	for _, d := range t.deltas() {
 		for _, p := range d.Params(d.Weight) {
@@ -151,8 +155,10 @@ func (s *Session) listed(t *set) (out []*Param) {
 	}
 	for i := range s.model.file.Tensors {
 		name := s.model.file.Tensors[i].Name
-		if x, ok := s.model.tensors[name]; ok && t.own[name] != (graph.Shape{}) {
-			out = append(out, x.param(name))
+		if x, ok := s.model.tensors[name]; ok && t.own[name] != (own{}) {
+			p := x.param(name)
+			p.Value.Type = t.own[name].typ
+			out = append(out, p)
 		}
 	}
 	for i := range t.Heads {

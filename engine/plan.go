@@ -31,7 +31,7 @@ func Plan(m *Model, cfg SessionConfig, tokens, counted, rowLen int) (Footprint, 
 	f := Footprint{Weights: m.Bytes(), Layers: m.net.NLayer}
 	for _, t := range s.sets {
 		for _, p := range s.listed(t) {
-			f.Params += 4 * p.Len()
+			f.Params += p.ValueBytes()
 			if !t.Frozen {
 				f.List, f.Trained, f.Params = append(f.List, p), f.Trained+p.Len(), f.Params+4*p.Len()
 			}

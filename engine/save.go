@@ -10,16 +10,19 @@ import (
 	"github.com/ggtune/ggtune/bindings/ggml"
 	"github.com/ggtune/ggtune/engine/backend"
 	"github.com/ggtune/ggtune/engine/gguf"
+	"github.com/ggtune/ggtune/engine/graph"
 	"github.com/ggtune/ggtune/internal/atomicfile"
 )
 
 // Written is the storage type in which SaveModel writes a tensor that the set trains: Set.Type for a matrix, if there
-// is one; else the tensor's own, or F32 in place of a quantized one, whose values are too few for small updates to
-// move.
+// is one, or Set.Master if that is not F32; else the tensor's own, or F32 in place of a quantized one, whose values are
+// too few for small updates to move.
 func (t *Set) Written(x *gguf.TensorInfo) gguf.Type {
 	switch {
 	case len(x.Shape) > 1 && t.Type != nil:
 		return *t.Type
+	case len(x.Shape) > 1 && t.Master != gguf.F32:
+		return t.Master
 	case x.Type.IsQuantized():
 		return gguf.F32
 	}
@@ -43,7 +46,7 @@ func (m *Model) checkWritten(t *Set, x *gguf.TensorInfo) error {
 
 // A Whole is what a set has of the model's tensors.
 type Whole struct {
-	Dequantized int   // tensors of quantized storage types that are trained as F32
+	Dequantized int   // tensors of quantized storage types that are trained as F32, or as Set.Master
 	Bytes       int64 // that these take so
 	File        int64 // bytes of the tensors of the file that SaveModel writes
 }
@@ -62,7 +65,8 @@ func (m *Model) Whole(t Set) (w Whole, err error) {
 			}
 			if x.Type.IsQuantized() {
 				w.Dequantized++
-				w.Bytes += 4 * x.Elements()
+				own := m.tensors[x.Name]
+				w.Bytes += graph.TypeBytes(t.master(&own)) * x.Elements()
 			}
 		}
 		w.File += size
@@ -77,8 +81,8 @@ func (m *Model) chosen(t *Set, name string) bool {
 }
 
 // RoundParams rounds a set's tensors of the model to the storage types that they are written in, so that the session
-// computes what SaveModel writes; changed says that it did anything, which it does not where all are F32. A value
-// beyond the range of its type is an error. Training on goes on from the rounded values.
+// computes what SaveModel writes; changed says that it did anything, which it does not where all are of that type. A
+// value beyond the range of its type is an error. Training on goes on from the rounded values.
 func (s *Session) RoundParams(set string) (changed bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -94,7 +98,7 @@ func (s *Session) RoundParams(set string) (changed bool, err error) {
 		t := &f.Tensors[i]
 		p, ok := own[t.Name]
 		as := s.set(set).Written(t)
-		if !ok || as == gguf.F32 {
+		if !ok || as == gguf.F32 || as == gguf.Type(p.Value.Type) {
 			continue
 		}
 		if err := roundTo(p.Value, t.Shape[0], ggml.Type(as)); err != nil {

@@ -22,9 +22,11 @@ type Set struct {
 	// Adapter holds what stands beside weights, such as an *adapter.Adapter, or is nil. The session copies its numbers;
 	// Session.Set brings them up to date.
 	Adapter Deltas
-	// Whole chooses tensors of the model that the set has numbers of its own for, in f32: by their part and layer (-1
-	// outside the layers). They begin as the model's. nil: none.
+	// Whole chooses tensors of the model that the set has numbers of its own for: by their part and layer (-1 outside
+	// the layers). They begin as the model's. nil: none.
 	Whole func(p arch.Part, il int) bool
+	// Master is the type in which those that are matrices are kept, F32 or BF16; the others are F32.
+	Master gguf.Type
 	// Type is the storage type in which those that are matrices are written; nil: see Written.
 	Type *gguf.Type
 	// Heads are tensors that the model lacks and outputs ask for.
@@ -83,10 +85,24 @@ func (m mask) has(t *set) bool { return m>>t.bit&1 != 0 }
 type set struct {
 	Set
 	bit    int
-	uses   map[string]delta.Use   // what stands beside a weight, by tensor name
-	own    map[string]graph.Shape // tensors that the set has numbers of its own for: the model's and heads
+	uses   map[string]delta.Use // what stands beside a weight, by tensor name
+	own    map[string]own       // tensors that the set has numbers of its own for: the model's and heads
 	params []*Param
 	lowest int // the lowest stage with something of it: -1 the embedding, a layer, or n_layer: the head
+}
+
+// An own is what a set has of a tensor.
+type own struct {
+	shape graph.Shape
+	typ   int32
+}
+
+// master is the type in which a set keeps its numbers for a tensor of the model.
+func (t *Set) master(x *tensor) int32 {
+	if len(x.part.Shape) > 1 {
+		return int32(t.Master)
+	}
+	return graph.F32
 }
 
 // deltas lists what stands beside weights.
@@ -119,10 +135,12 @@ func (s *Session) planSets() error {
 			return fmt.Errorf("engine: set %q: expected a name without a slash", c.Name)
 		case s.set(c.Name) != nil:
 			return fmt.Errorf("engine: two sets are named %q", c.Name)
+		case c.Master != gguf.F32 && c.Master != gguf.BF16:
+			return fmt.Errorf("engine: numbers are kept in %v, expected f32 or bf16", c.Master)
 		case !(c.Dropout >= 0 && c.Dropout < 1):
 			return fmt.Errorf("engine: dropout is %g, expected 0 to below 1", c.Dropout)
 		}
-		t := &set{Set: c, bit: i, uses: map[string]delta.Use{}, own: map[string]graph.Shape{},
+		t := &set{Set: c, bit: i, uses: map[string]delta.Use{}, own: map[string]own{},
 			lowest: s.model.net.NLayer + 1}
 		s.sets = append(s.sets, t)
 		if err := errors.Join(s.planDeltas(t), s.planWhole(t), s.planHeads(t)); err != nil {
@@ -144,7 +162,7 @@ func (s *Session) planWhole(t *set) error {
 			return err
 		}
 		x := s.model.tensors[info.Name]
-		t.own[info.Name] = x.shape
+		t.own[info.Name] = own{x.shape, t.master(&x)}
 		t.lowest = min(t.lowest, x.stage)
 	}
 	return nil
@@ -159,7 +177,7 @@ func (s *Session) planHeads(t *set) error {
 			return fmt.Errorf("engine: head %q: %d numbers for shape %v, expected those of a matrix", h.Role,
 				len(h.Values), h.Shape)
 		}
-		t.own[h.tensor()] = graph.Matrix(h.Shape[0], h.Shape[1])
+		t.own[h.tensor()] = own{graph.Matrix(h.Shape[0], h.Shape[1]), graph.F32}
 		t.lowest = min(t.lowest, s.model.net.NLayer)
 	}
 	return nil

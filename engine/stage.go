@@ -119,8 +119,9 @@ func (s *Session) builder(il int, sh shape) *arch.Builder {
 		Tensor: func(r arch.Role, suffix string) (arch.Tensor, bool) {
 			name, x, ok := s.find(il, string(r)+suffix)
 			for _, t := range s.in(sh.apply) {
-				if shape, own := t.own[name]; own {
-					return arch.Tensor{Shape: shape, Own: true, Set: t.prefix(), Frozen: !sh.train.has(t)}, true
+				if x, own := t.own[name]; own {
+					return arch.Tensor{Type: x.typ, Shape: x.shape, Own: true, Set: t.prefix(),
+						Frozen: !sh.train.has(t)}, true
 				}
 			}
 			if !ok {

@@ -7,8 +7,9 @@
 // GT_OP_ADAFACTOR_ROWS     a0 inout R [1,N]; a1 gradient [K,N]; a2 f64 [6,1], a gt_adafactor_constants.
 // GT_OP_ADAFACTOR_COLUMNS  a0 inout C [K,1]; a1 gradient [K,N]; a2 the constants.
 // GT_OP_ADAFACTOR_SQUARES  a0 out f64 [1,N]: each row's Σu².  a1 R; a2 C; a3 gradient; a4 the constants.
-// GT_OP_ADAFACTOR          a0 inout x [K,N]; a1 R; a2 C; a3 gradient; a4 f64 [1,N], the rows' Σu²; a5 the constants; a6
-//                          out [1,N]: 0, or no number if one of the row's is not finite after.
+// GT_OP_ADAFACTOR          a0 inout x [K,N] (master.inc.h); a1 R; a2 C; a3 gradient; a4 f64 [1,N], the rows' Σu²; a5
+//                          the constants; a6 x's key or absent; a7 out [1,N]: 0, or no number if one of the row's is
+//                          not finite after.
 #ifndef GT_ADAFACTOR_INC_H
 #define GT_ADAFACTOR_INC_H
 
@@ -85,16 +86,21 @@ static void gt_k_adafactor(const gt_call * c, int ith, int nth) {
     }
     const double rms = sqrt(all / ((double) n * (double) c->a[0].ne1)), over = rms / k.clip;
     const double rate = k.rate * k.scale / (over > 1 || over != over ? over : 1);
+    const int64_t step = gt_master_step(&c->a[0]);
     GT_EACH_ROW(&c->a[0], {
-        float *       x   = gt_arg_row(&c->a[0], r);
-        const float * g   = gt_arg_row(&c->a[3], r);
-        const double  row = gt_arg_row(&c->a[1], r)[0] / mean;
-        float         bad = 0;
-        for (int64_t i = 0; i < n; i++) {
-            x[i] = (float) (x[i] * k.keep - g[i] * rate / sqrt(row * f[i]));
-            bad += x[i] - x[i];
+        const double row = gt_arg_row(&c->a[1], r)[0] / mean;
+        float        wide[GT_MASTER_PIECE], bad = 0;
+        for (int64_t at = 0; at < n; at += step) {
+            const int64_t some = n - at < step ? n - at : step;
+            float *       x    = gt_master(&c->a[0], r, at, some, wide);
+            const float * g    = gt_arg_row(&c->a[3], r) + at;
+            for (int64_t i = 0; i < some; i++) {
+                x[i] = (float) (x[i] * k.keep - g[i] * rate / sqrt(row * f[at + i]));
+                bad += x[i] - x[i];
+            }
+            bad += gt_master_store(&c->a[0], &c->a[6], r, at, some, x);
         }
-        gt_arg_row(&c->a[6], r)[0] = bad;
+        gt_arg_row(&c->a[7], r)[0] = bad;
     });
 }
 
@@ -125,9 +131,10 @@ const char * gt_check_adafactor_squares(const gt_call * c) {
 }
 
 const char * gt_check_adafactor(const gt_call * c) {
-    if (!gt_is_like(&c->a[0], &c->a[3])) return "adafactor: the parameters are not f32 of the gradient's shape";
+    GT_TRY(gt_master_fault(&c->a[0], &c->a[6]));
+    if (!gt_is_like(&c->a[3], &c->a[0])) return "adafactor: the gradient is not f32 of the parameters' shape";
     if (!gt_is_matrix(&c->a[4], GT_F64, 1, c->a[3].ne1)) return "adafactor: the sums are not f64, one a row";
-    if (!gt_is_f32(&c->a[6], 1, c->a[3].ne1)) return "adafactor: the verdicts are not f32, one a row";
+    if (!gt_is_f32(&c->a[7], 1, c->a[3].ne1)) return "adafactor: the verdicts are not f32, one a row";
     return gt_adafactor_fault(c, 1, 2, 3, 5);
 }
 

@@ -59,7 +59,8 @@ func TestAdafactor(t *testing.T) {
 						OpAdafactorRows.Call(None{}, gr.arg(), g.arg(), Constants(&f)),
 						OpAdafactorColumns.Call(None{}, gc.arg(), g.arg(), Constants(&f)),
 						OpAdafactorSquares.Call(None{}, sum, gr.arg(), gc.arg(), g.arg(), Constants(&f)),
-						OpAdafactor.Call(None{}, gx.arg(), gr.arg(), gc.arg(), g.arg(), sum, Constants(&f), bad.arg()),
+						OpAdafactor.Call(None{}, gx.arg(), gr.arg(), gc.arg(), g.arg(), sum, Constants(&f), Arg{},
+							bad.arg()),
 					} {
 						if err := runCall(&call, nth); err != nil {
 							t.Fatal(err)

@@ -5,10 +5,10 @@
 //                   After the update each block has a new largest value, and each moment the code of the nearest
 //                   number; a first moment below zero and a second one above do not become zero, or the next update
 //                   would have no direction, or no bound.
-//                   a0 inout x [n,R], n at most 256; a1, a2 inout i32 [⌈n/4⌉,R]: the codes of m and v, a byte each;
-//                   a3, a4 inout [1,R]: the blocks' largest; a5 gradient; a6 f64 [7,1], a gt_adamw_constants; a7
-//                   tables of m and v, rising [256,2]; a8 out [1,R]: 0, or no number if one of the row's is not
-//                   finite after.
+//                   a0 inout x [n,R] (master.inc.h), n at most 256; a1, a2 inout i32 [⌈n/4⌉,R]: the codes of m and v, a
+//                   byte each; a3, a4 inout [1,R]: the blocks' largest; a5 gradient; a6 f64 [7,1], a
+//                   gt_adamw_constants; a7 tables of m and v, rising [256,2]; a8 x's key or absent; a9 out [1,R]: 0, or
+//                   no number if one of the row's is not finite after.
 #ifndef GT_ADAMW8_INC_H
 #define GT_ADAMW8_INC_H
 
@@ -31,7 +31,9 @@ static void gt_k_adamw8(const gt_call * c, int ith, int nth) {
     const int                n = (int) c->a[0].ne0;
     const float *            tm = gt_arg_row(&c->a[7], 0), * tv = gt_arg_row(&c->a[7], 1);
     GT_EACH_ROW(&c->a[0], {
-        float *       x = gt_arg_row(&c->a[0], r), * am = gt_arg_row(&c->a[3], r), * av = gt_arg_row(&c->a[4], r);
+        float         wide[GT_CODE_BLOCK];
+        float *       x = gt_master(&c->a[0], r, 0, n, wide);
+        float *       am = gt_arg_row(&c->a[3], r), * av = gt_arg_row(&c->a[4], r);
         uint8_t *     cm = (uint8_t *) gt_arg_row(&c->a[1], r), * cv = (uint8_t *) gt_arg_row(&c->a[2], r);
         const float * grad = gt_arg_row(&c->a[5], r);
         double        m[GT_CODE_BLOCK], v[GT_CODE_BLOCK], most_m = 0, most_v = 0;
@@ -54,7 +56,8 @@ static void gt_k_adamw8(const gt_call * c, int ith, int nth) {
             cm[i] = (uint8_t) one;
             cv[i] = (uint8_t) two;
         }
-        gt_arg_row(&c->a[8], r)[0] = bad;
+        bad += gt_master_store(&c->a[0], &c->a[8], r, 0, n, x);
+        gt_arg_row(&c->a[9], r)[0] = bad;
     });
 }
 
@@ -64,7 +67,8 @@ static void gt_k_adamw8(const gt_call * c, int ith, int nth) {
 
 const char * gt_check_adamw8(const gt_call * c) {
     const int64_t n = c->a[0].ne0, rows = c->a[0].ne1;
-    if (!gt_is_f32(&c->a[0], n, rows) || n > GT_CODE_BLOCK) return "adamw8: the parameters are not f32 rows of a block";
+    GT_TRY(gt_master_fault(&c->a[0], &c->a[8]));
+    if (n > GT_CODE_BLOCK) return "adamw8: the parameters' rows are more than a block";
     if (!gt_is_like(&c->a[5], &c->a[0])) return "adamw8: the gradient is not f32 of the parameters' shape";
     for (int i = 1; i < 3; i++) {
         if (!gt_is_matrix(&c->a[i], GT_I32, (n + 3) / 4, rows)) return "adamw8: the codes are not i32, four a number";
@@ -73,8 +77,8 @@ const char * gt_check_adamw8(const gt_call * c) {
     if (!gt_is_matrix(&c->a[6], GT_F64, sizeof(gt_adamw_constants) / sizeof(double), 1))
         return "adamw8: the constants are not f64 [7,1]";
     if (!gt_is_f32(&c->a[7], GT_CODES, 2)) return "adamw8: the tables are not f32 [256,2]";
-    if (!gt_is_f32(&c->a[8], 1, rows)) return "adamw8: the verdicts are not f32, one a row";
-    for (int i = 0; i < 9; i++) {
+    if (!gt_is_f32(&c->a[9], 1, rows)) return "adamw8: the verdicts are not f32, one a row";
+    for (int i = 0; i < 10; i++) {
         if (!gt_all_apart(c, i)) return "adamw8: arguments overlap";
     }
     return NULL;

@@ -40,7 +40,7 @@ func TestAdamW8(t *testing.T) {
 				}
 				largest := func(at int) Arg { return Matrix(unsafe.Pointer(&most[at*rows]), F32, 1, rows, 4) }
 				call := OpAdamW8.Call(None{}, gx.arg(), arg(0), arg(1), largest(0), largest(1), g.arg(), Constants(&f),
-					tables.arg(), bad.arg())
+					tables.arg(), Arg{}, bad.arg())
 				if err := runCall(&call, nth); err != nil {
 					t.Fatal(err)
 				}

@@ -24,7 +24,9 @@ static inline int gt_same(const gt_arg * a, const gt_arg * b) {
 }
 
 // gt_element is the size of a number of an argument that is no stored weight.
-static inline uintptr_t gt_element(const gt_arg * a) { return a->type == GT_F64 || a->type == GT_I64 ? 8 : 4; }
+static inline uintptr_t gt_element(const gt_arg * a) {
+    return a->type == GT_F64 || a->type == GT_I64 ? 8 : a->type == GT_BF16 || a->type == GT_F16 ? 2 : 4;
+}
 
 // gt_apart: no number of one argument is part of the other. Slices of the same wider rows lie apart though their
 // addresses interleave.

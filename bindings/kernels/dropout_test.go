@@ -39,13 +39,17 @@ func TestPhiloxReference(t *testing.T) {
 	}
 }
 
-// kept says whether an element survives, by the layout that dropout.inc.h describes.
-func kept(seed, stream int64, element uint64, rate float64) bool {
+// drawn is the number drawn for an element, by the layout that dropout.inc.h describes.
+func drawn(seed, stream int64, element uint64) uint32 {
 	block, in := element/64, element%64
 	counter := block*16 + in%16
-	draw := philox([4]uint32{uint32(counter), uint32(counter >> 32), uint32(stream), uint32(stream >> 32)},
+	return philox([4]uint32{uint32(counter), uint32(counter >> 32), uint32(stream), uint32(stream >> 32)},
 		[2]uint32{uint32(seed), uint32(seed >> 32)})[in/16]
-	return draw>>8 >= uint32(math.Round(rate*(1<<24)))
+}
+
+// kept says whether an element survives.
+func kept(seed, stream int64, element uint64, rate float64) bool {
+	return drawn(seed, stream, element)>>8 >= uint32(math.Round(rate*(1<<24)))
 }
 
 func dropoutCall(y, x *matrix, rate float64, seed, stream int64) *Call {

@@ -18,7 +18,7 @@ func TestLion(t *testing.T) {
 			}
 			for _, nth := range []int{1, 3} {
 				gx, gm, bad := x.clone(), m.clone(), newMatrix(1, 2)
-				call := OpLion.Call(None{}, gx.arg(), gm.arg(), g.arg(), Constants(&f), bad.arg())
+				call := OpLion.Call(None{}, gx.arg(), gm.arg(), g.arg(), Constants(&f), Arg{}, bad.arg())
 				if err := runCall(&call, nth); err != nil {
 					t.Fatal(err)
 				}
@@ -44,7 +44,7 @@ func TestLion(t *testing.T) {
 			args := []*matrix{randomMatrix(r, 19, 2), randomMatrix(r, 19, 2), randomMatrix(r, 19, 2)}
 			args[which].row(1)[18] = float32(math.NaN())
 			bad := newMatrix(1, 2)
-			call := OpLion.Call(None{}, args[0].arg(), args[1].arg(), args[2].arg(), Constants(&f), bad.arg())
+			call := OpLion.Call(None{}, args[0].arg(), args[1].arg(), args[2].arg(), Constants(&f), Arg{}, bad.arg())
 			if err := runCall(&call, 2); err != nil {
 				t.Fatal(err)
 			}

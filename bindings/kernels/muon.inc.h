@@ -5,8 +5,8 @@
 //                    a3 out [n,R].
 // GT_OP_MUON_UNIT    a0 out [n,R]: a1, which may be the same numbers, over its norm, or over 1e-7 if that is more.
 //                    a2 f64 [1,R]: Σx² of each row.
-// GT_OP_MUON         x = keep·x − rate·a1.  a0 inout x [n,R]; a1 direction; a2 the constants; a3 out [1,R]: 0, or no
-//                    number if one of the row's is not finite after.
+// GT_OP_MUON         x = keep·x − rate·a1.  a0 inout x [n,R] (master.inc.h); a1 direction; a2 the constants; a3 x's key
+//                    or absent; a4 out [1,R]: 0, or no number if one of the row's is not finite after.
 #ifndef GT_MUON_INC_H
 #define GT_MUON_INC_H
 
@@ -52,15 +52,20 @@ static void gt_k_muon_unit(const gt_call * c, int ith, int nth) {
 
 static void gt_k_muon(const gt_call * c, int ith, int nth) {
     const gt_muon_constants k = *(const gt_muon_constants *) c->a[2].data;
+    const int64_t n = c->a[0].ne0, step = gt_master_step(&c->a[0]);
     GT_EACH_ROW(&c->a[0], {
-        float *       x   = gt_arg_row(&c->a[0], r);
-        const float * u   = gt_arg_row(&c->a[1], r);
-        float         bad = 0;
-        for (int64_t i = 0; i < c->a[0].ne0; i++) {
-            x[i] = (float) (x[i] * k.keep - u[i] * k.rate);
-            bad += x[i] - x[i];
+        float wide[GT_MASTER_PIECE], bad = 0;
+        for (int64_t at = 0; at < n; at += step) {
+            const int64_t some = n - at < step ? n - at : step;
+            float *       x    = gt_master(&c->a[0], r, at, some, wide);
+            const float * u    = gt_arg_row(&c->a[1], r) + at;
+            for (int64_t i = 0; i < some; i++) {
+                x[i] = (float) (x[i] * k.keep - u[i] * k.rate);
+                bad += x[i] - x[i];
+            }
+            bad += gt_master_store(&c->a[0], &c->a[3], r, at, some, x);
         }
-        gt_arg_row(&c->a[3], r)[0] = bad;
+        gt_arg_row(&c->a[4], r)[0] = bad;
     });
 }
 
@@ -90,11 +95,11 @@ const char * gt_check_muon_unit(const gt_call * c) {
 }
 
 const char * gt_check_muon(const gt_call * c) {
-    if (!gt_is_f32(&c->a[0], c->a[0].ne0, c->a[0].ne1)) return "muon: the parameters are not f32";
+    GT_TRY(gt_master_fault(&c->a[0], &c->a[3]));
     if (!gt_is_like(&c->a[1], &c->a[0])) return "muon: the direction is not f32 of the parameters' shape";
     if (!gt_is_muon_constants(&c->a[2])) return "muon: the constants are not f64 [4,1]";
-    if (!gt_is_f32(&c->a[3], 1, c->a[0].ne1)) return "muon: the verdicts are not f32, one a row";
-    for (int i = 0; i < 4; i++) {
+    if (!gt_is_f32(&c->a[4], 1, c->a[0].ne1)) return "muon: the verdicts are not f32, one a row";
+    for (int i = 0; i < 5; i++) {
         if (!gt_all_apart(c, i)) return "muon: arguments overlap";
     }
     return NULL;

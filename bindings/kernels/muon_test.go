@@ -23,7 +23,7 @@ func TestMuon(t *testing.T) {
 					OpMuonMoment.Call(None{}, gm.arg(), g.arg(), Constants(&f), u.arg()),
 					OpSquares.Call(None{}, sum, u.arg()),
 					OpMuonUnit.Call(None{}, unit.arg(), u.arg(), sum),
-					OpMuon.Call(None{}, gx.arg(), unit.arg(), Constants(&f), bad.arg()),
+					OpMuon.Call(None{}, gx.arg(), unit.arg(), Constants(&f), Arg{}, bad.arg()),
 				} {
 					if err := runCall(&call, nth); err != nil {
 						t.Fatal(err)
@@ -76,7 +76,7 @@ func muonNoNumbers(t *testing.T, f *MuonConstants) {
 		t.Errorf("zeros over their norm are %v", got)
 	}
 	zero.row(1)[2] = float32(math.NaN())
-	run(OpMuon.Call(None{}, x.arg(), zero.arg(), Constants(f), bad.arg()))
+	run(OpMuon.Call(None{}, x.arg(), zero.arg(), Constants(f), Arg{}, bad.arg()))
 	if b := bad.row(1)[0]; bad.row(0)[0] != 0 || b == b {
 		t.Errorf("verdicts %v and %v, want 0 and no number", bad.row(0)[0], b)
 	}

@@ -43,6 +43,7 @@
     X(GT_OP_ADAFACTOR, adafactor)             \
     X(GT_OP_MUON_MOMENT, muon_moment)         \
     X(GT_OP_MUON_UNIT, muon_unit)             \
-    X(GT_OP_MUON, muon)
+    X(GT_OP_MUON, muon)                       \
+    X(GT_OP_AVERAGE, average)
 
 #endif

@@ -5,6 +5,7 @@ package kernels
 // #include "adamw8.inc.h"
 // #include "adafactor.inc.h"
 // #include "muon.inc.h"
+// #include "average.inc.h"
 import "C"
 
 import "unsafe"
@@ -37,6 +38,11 @@ type MuonConstants struct {
 
 var _ = mirror[MuonConstants, C.gt_muon_constants]("muon constants")
 
+// AverageConstants are the numbers that OpAverage reads from memory.
+type AverageConstants struct{ Share float64 }
+
+var _ = mirror[AverageConstants, C.gt_average_constants]("average constants")
+
 // Constants is the argument that holds what an operation reads from memory: a structure of float64.
 func Constants[K any](k *K) Arg {
 	n := int64(unsafe.Sizeof(*k))
@@ -57,4 +63,5 @@ var (
 	OpMuonMoment       = plain(C.GT_OP_MUON_MOMENT)
 	OpMuonUnit         = plain(C.GT_OP_MUON_UNIT)
 	OpMuon             = plain(C.GT_OP_MUON)
+	OpAverage          = plain(C.GT_OP_AVERAGE)
 )

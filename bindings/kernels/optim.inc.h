@@ -2,9 +2,9 @@
 //
 // GT_OP_ADAMW       One update of AdamW (Loshchilov and Hutter 2019, algorithm 2), computed in F64: with g = scale·a3,
 //                   m = beta1·m + (1−beta1)·g, v = beta2·v + (1−beta2)·g², x = keep·x − rate·m/(√v/correct2 + eps).
-//                   a0 inout x [n,R]; a1 inout m; a2 inout v; a3 gradient; a4 f64 [7,1], a gt_adamw_constants; a5 out
-//                   [1,R]: 0,
-//                   or no number if one of the row's is not finite after.
+//                   a0 inout x [n,R] (master.inc.h); a1 inout m; a2 inout v; a3 gradient; a4 f64 [7,1], a
+//                   gt_adamw_constants; a5 x's key or absent; a6 out [1,R]: 0, or no number if one of the row's is not
+//                   finite after.
 // GT_OP_SQUARES     a0 out f64 [1,R]: each row's Σx².  a1 x [n,R].
 #ifndef GT_OPTIM_INC_H
 #define GT_OPTIM_INC_H
@@ -52,25 +52,36 @@ GT_INLINE gt_hf gt_adam_word(float * x, float * m, float * v, const float * grad
     return y - y;
 }
 
+// gt_adam_row updates n numbers and returns zero, or no number where one is not finite.
+static float gt_adam_row(float * x, float * m, float * v, const float * g, int64_t n, const gt_adamw_constants * k) {
+    gt_hf   bad = {0};
+    int64_t i   = 0;
+    for (; i + GT_DL <= n; i += GT_DL) bad += gt_adam_word(x + i, m + i, v + i, g + i, k);
+    if (i < n) {
+        const size_t size = (size_t) (n - i) * sizeof(float);
+        float        t[4][GT_DL] = {{0}};
+        memcpy(t[0], x + i, size), memcpy(t[1], m + i, size), memcpy(t[2], v + i, size), memcpy(t[3], g + i, size);
+        bad += gt_adam_word(t[0], t[1], t[2], t[3], k);
+        memcpy(x + i, t[0], size), memcpy(m + i, t[1], size), memcpy(v + i, t[2], size);
+    }
+    float spoiled = 0;
+    for (int l = 0; l < GT_DL; l++) spoiled += bad[l];
+    return spoiled;
+}
+
 static void gt_k_adamw(const gt_call * c, int ith, int nth) {
     const gt_adamw_constants k = *(const gt_adamw_constants *) c->a[4].data;
-    const int64_t n = c->a[0].ne0;
+    const int64_t n = c->a[0].ne0, step = gt_master_step(&c->a[0]);
     GT_EACH_ROW(&c->a[0], {
-        float *       x = gt_arg_row(&c->a[0], r), * m = gt_arg_row(&c->a[1], r), * v = gt_arg_row(&c->a[2], r);
-        const float * g   = gt_arg_row(&c->a[3], r);
-        gt_hf         bad = {0};
-        int64_t       i   = 0;
-        for (; i + GT_DL <= n; i += GT_DL) bad += gt_adam_word(x + i, m + i, v + i, g + i, &k);
-        if (i < n) {
-            const size_t size = (size_t) (n - i) * sizeof(float);
-            float        t[4][GT_DL] = {{0}};
-            memcpy(t[0], x + i, size), memcpy(t[1], m + i, size), memcpy(t[2], v + i, size), memcpy(t[3], g + i, size);
-            bad += gt_adam_word(t[0], t[1], t[2], t[3], &k);
-            memcpy(x + i, t[0], size), memcpy(m + i, t[1], size), memcpy(v + i, t[2], size);
+        float * m = gt_arg_row(&c->a[1], r), * v = gt_arg_row(&c->a[2], r);
+        float   wide[GT_MASTER_PIECE], spoiled = 0;
+        for (int64_t at = 0; at < n; at += step) {
+            const int64_t some = n - at < step ? n - at : step;
+            float *       x    = gt_master(&c->a[0], r, at, some, wide);
+            spoiled += gt_adam_row(x, m + at, v + at, gt_arg_row(&c->a[3], r) + at, some, &k);
+            spoiled += gt_master_store(&c->a[0], &c->a[5], r, at, some, x);
         }
-        float spoiled = 0;
-        for (int l = 0; l < GT_DL; l++) spoiled += bad[l];
-        gt_arg_row(&c->a[5], r)[0] = spoiled;
+        gt_arg_row(&c->a[6], r)[0] = spoiled;
     });
 }
 
@@ -102,11 +113,11 @@ const char * gt_check_adamw(const gt_call * c) {
     for (int i = 1; i < 4; i++) {
         if (!gt_is_like(&c->a[i], &c->a[0])) return "adamw: an argument is not f32 of the parameters' shape";
     }
-    if (!gt_is_f32(&c->a[0], c->a[0].ne0, c->a[0].ne1)) return "adamw: the parameters are not f32";
+    GT_TRY(gt_master_fault(&c->a[0], &c->a[5]));
     if (!gt_is_matrix(&c->a[4], GT_F64, sizeof(gt_adamw_constants) / sizeof(double), 1))
         return "adamw: the constants are not f64 [7,1]";
-    if (!gt_is_f32(&c->a[5], 1, c->a[0].ne1)) return "adamw: the verdicts are not f32, one a row";
-    for (int i = 0; i < 6; i++) {
+    if (!gt_is_f32(&c->a[6], 1, c->a[0].ne1)) return "adamw: the verdicts are not f32, one a row";
+    for (int i = 0; i < 7; i++) {
         if (!gt_all_apart(c, i)) return "adamw: arguments overlap";
     }
     return NULL;

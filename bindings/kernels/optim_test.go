@@ -23,7 +23,7 @@ func TestAdamW(t *testing.T) {
 			}
 			for _, nth := range []int{1, 3} {
 				gx, gm, gv, bad := x.clone(), m.clone(), v.clone(), newMatrix(1, 2)
-				call := OpAdamW.Call(None{}, gx.arg(), gm.arg(), gv.arg(), g.arg(), Constants(&f), bad.arg())
+				call := OpAdamW.Call(None{}, gx.arg(), gm.arg(), gv.arg(), g.arg(), Constants(&f), Arg{}, bad.arg())
 				if err := runCall(&call, nth); err != nil {
 					t.Fatal(err)
 				}
@@ -59,7 +59,7 @@ func TestAdamW(t *testing.T) {
 				x.row(1)[at] = spoil
 				call := OpAdamW.Call(None{}, x.arg(), newMatrix(19, 2).arg(), newMatrix(19, 2).arg(),
 					randomMatrix(r, 19, 2).arg(), Constants(&f),
-					bad.arg())
+					Arg{}, bad.arg())
 				if err := runCall(&call, 2); err != nil {
 					t.Fatal(err)
 				}

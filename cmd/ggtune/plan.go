@@ -68,8 +68,8 @@ func printForecast(w io.Writer, f *budget.Forecast) {
 	line("largest micro-batch", "%s, %d counted", count.Of(f.Tokens, "token"), f.Counted)
 	line("parameters and gradients", "%s", byteCount(f.ParamBytes))
 	if f.Dequantized > 0 {
-		line("of it, dequantized weights", "%s (%s, as f32)", byteCount(f.DequantizedBytes),
-			count.Of(f.Dequantized, "tensor"))
+		line("of it, dequantized weights", "%s (%s, as %s)", byteCount(f.DequantizedBytes),
+			count.Of(f.Dequantized, "tensor"), f.Master)
 	}
 	line("the optimizer's state", "%s", byteCount(f.OptimizerBytes))
 	line("work area", "%s", byteCount(f.WorkBytes))

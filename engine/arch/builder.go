@@ -12,8 +12,8 @@ import (
 type Tensor struct {
 	Type  int32 // ggml's number
 	Shape graph.Shape
-	// Own says that a set has numbers of its own for the tensor: a Param, its name behind Set, with no gradient if
-	// Frozen.
+	// Own says that a set has numbers of its own for the tensor: a Param of Type, its name behind Set, with no gradient
+	// if Frozen.
 	Own    bool
 	Set    string
 	Frozen bool
@@ -74,9 +74,8 @@ func (b *Builder) Weight(role Role, suffix string) graph.ID {
 		return graph.None
 	}
 	if t.Own {
-		return b.G.Bound(graph.Value{Name: t.Set + string(role) + suffix, Kind: graph.Param, Type: graph.F32,
-			Shape: t.Shape,
-			Ref:   graph.None, Frozen: t.Frozen})
+		return b.G.Bound(graph.Value{Name: t.Set + string(role) + suffix, Kind: graph.Param, Type: t.Type,
+			Shape: t.Shape, Ref: graph.None, Frozen: t.Frozen})
 	}
 	return b.bound(graph.Weight, string(role)+suffix, t.Type, t.Shape)
 }

@@ -21,14 +21,15 @@ const AdafactorNumbers = 6
 var AdafactorMoments = register(&Op{Name: "adafactor_moments", Outs: 1, OutType: F64, Updates: []int{0, 1},
 	NoGrad: true, shape: shapeAdafactorMoments})
 
-// Adafactor: x [K,N] (State), R, C, gradient, the Σu² of AdafactorMoments, constants → [1,N], 0 where all of a row is
-// finite after the update, no number elsewhere: x ← Keep·x − Rate·u, u brought to at most Clip in the root mean square.
+// Adafactor: x [K,N] (a Master), R, C, gradient, the Σu² of AdafactorMoments, constants, key → [1,N], 0 where all of a
+// row is finite after the update, no number elsewhere: x ← Keep·x − Rate·u, u brought to at most Clip in the root mean
+// square.
 var Adafactor = register(&Op{Name: "adafactor", Outs: 1, Updates: []int{0}, NoGrad: true, shape: shapeAdafactor})
 
 // Adafactor updates x and the means of its squares by a gradient, and tells the rows that are no longer finite.
-func (g *Graph) Adafactor(x, rows, columns, gradient, constants ID) ID {
+func (g *Graph) Adafactor(x Master, rows, columns, gradient, constants ID) ID {
 	sums := g.emit(Node{Op: AdafactorMoments, In: []ID{rows, columns, gradient, constants}, Acc: None})[0]
-	return g.emit(Node{Op: Adafactor, In: []ID{x, rows, columns, gradient, sums, constants}, Acc: None})[0]
+	return g.emit(Node{Op: Adafactor, In: []ID{x.X, rows, columns, gradient, sums, constants, x.Key}, Acc: None})[0]
 }
 
 func shapeAdafactorMoments(g *Graph, n *Node) ([]Shape, error) {
@@ -36,8 +37,12 @@ func shapeAdafactorMoments(g *Graph, n *Node) ([]Shape, error) {
 }
 
 func shapeAdafactor(g *Graph, n *Node) ([]Shape, error) {
-	if x, d := g.shape(n.In[0]), g.shape(n.In[3]); x != d {
-		return nil, fmt.Errorf("parameters %v beside %v", x, d)
+	x, err := shapeMaster(g, n.In[0], n.In[6])
+	if d := g.shape(n.In[3]); err == nil && x != d {
+		err = fmt.Errorf("parameters %v beside %v", x, d)
+	}
+	if err != nil {
+		return nil, err
 	}
 	out, err := shapeFactors(g, n.In[1], n.In[2], n.In[3], n.In[5])
 	if err == nil && (g.shape(n.In[4]) != out[0] || g.Value(n.In[4]).Type != F64) {

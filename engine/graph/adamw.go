@@ -15,18 +15,23 @@ type AdamWConstants struct {
 // AdamWNumbers is how many they are.
 const AdamWNumbers = 7
 
-// AdamW: x, m, v [n,R] (States), gradient [n,R], constants f64 [AdamWNumbers,1] → [1,R], 0 where all of a row is finite
-// after the update, no number elsewhere. With g = Scale·gradient, m ← Beta1·m + (1−Beta1)·g, v ← Beta2·v +
-// (1−Beta2)·g², x ← Keep·x − Rate·m/(√v/Correct2 + Eps), computed in F64 (Loshchilov and Hutter 2019, algorithm 2).
+// AdamW: x (a Master), m, v [n,R] (States), gradient [n,R], constants f64 [AdamWNumbers,1], key → [1,R], 0 where all of
+// a row is finite after the update, no number elsewhere. With g = Scale·gradient, m ← Beta1·m + (1−Beta1)·g, v ←
+// Beta2·v + (1−Beta2)·g², x ← Keep·x − Rate·m/(√v/Correct2 + Eps), computed in F64 (Loshchilov and Hutter 2019,
+// algorithm 2).
 var AdamW = register(&Op{Name: "adamw", Outs: 1, Updates: []int{0, 1, 2}, NoGrad: true, shape: shapeAdamW})
 
 // AdamW updates x and its moments m and v by a gradient, and tells the rows that are no longer finite.
-func (g *Graph) AdamW(x, m, v, gradient, constants ID) ID {
-	return g.emit(Node{Op: AdamW, In: []ID{x, m, v, gradient, constants}, Acc: None})[0]
+func (g *Graph) AdamW(x Master, m, v, gradient, constants ID) ID {
+	return g.emit(Node{Op: AdamW, In: []ID{x.X, m, v, gradient, constants, x.Key}, Acc: None})[0]
 }
 
 func shapeAdamW(g *Graph, n *Node) ([]Shape, error) {
-	x, k := g.shape(n.In[0]), g.Value(n.In[4])
+	k := g.Value(n.In[4])
+	x, err := shapeMaster(g, n.In[0], n.In[5])
+	if err != nil {
+		return nil, err
+	}
 	for _, id := range n.In[1:4] {
 		if g.shape(id) != x {
 			return nil, fmt.Errorf("parameters %v beside %v", x, g.shape(id))

@@ -19,7 +19,7 @@ const (
 	Input              // bound from outside by name; read only
 	State              // bound from outside by name, read and written: what an operation brings up to date (Op.Updates)
 	Weight             // a frozen model tensor, bound by name; any storage type
-	Param              // a trained f32 tensor, bound by name
+	Param              // a trained tensor, f32 or bf16, bound by name
 	Grad               // the gradient accumulator of a Param, bound by its name; nodes add to it
 	Saved              // a value kept from the forward graph, bound by Ref
 )
@@ -30,12 +30,17 @@ const (
 	I32 int32 = 26
 	I64 int32 = 27
 	F64 int32 = 28
+	// BF16 is of Params and States that hold trained numbers, beside Weights.
+	BF16 int32 = 30
 )
 
 // TypeBytes is the size of an element of one of these types.
 func TypeBytes(t int32) int64 {
-	if t == I64 || t == F64 {
+	switch t {
+	case I64, F64:
 		return 8
+	case BF16:
+		return 2
 	}
 	return 4
 }

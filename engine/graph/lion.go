@@ -13,18 +13,22 @@ type LionConstants struct {
 // LionNumbers is how many they are.
 const LionNumbers = 5
 
-// Lion: x, m [n,R] (States), gradient [n,R], constants f64 [LionNumbers,1] → [1,R], 0 where all of a row is finite
-// after the update, no number elsewhere. With g = Scale·gradient, x ← Keep·x − Rate·sign(Beta1·m + (1−Beta1)·g), m ←
-// Beta2·m + (1−Beta2)·g, computed in F64 (Chen et al. 2023, algorithm 2).
+// Lion: x (a Master), m [n,R] (States), gradient [n,R], constants f64 [LionNumbers,1], key → [1,R], 0 where all of a
+// row is finite after the update, no number elsewhere. With g = Scale·gradient, x ← Keep·x − Rate·sign(Beta1·m +
+// (1−Beta1)·g), m ← Beta2·m + (1−Beta2)·g, computed in F64 (Chen et al. 2023, algorithm 2).
 var Lion = register(&Op{Name: "lion", Outs: 1, Updates: []int{0, 1}, NoGrad: true, shape: shapeLion})
 
 // Lion updates x and its moment m by a gradient, and tells the rows that are no longer finite.
-func (g *Graph) Lion(x, m, gradient, constants ID) ID {
-	return g.emit(Node{Op: Lion, In: []ID{x, m, gradient, constants}, Acc: None})[0]
+func (g *Graph) Lion(x Master, m, gradient, constants ID) ID {
+	return g.emit(Node{Op: Lion, In: []ID{x.X, m, gradient, constants, x.Key}, Acc: None})[0]
 }
 
 func shapeLion(g *Graph, n *Node) ([]Shape, error) {
-	x, k := g.shape(n.In[0]), g.Value(n.In[3])
+	k := g.Value(n.In[3])
+	x, err := shapeMaster(g, n.In[0], n.In[4])
+	if err != nil {
+		return nil, err
+	}
 	for _, id := range n.In[1:3] {
 		if g.shape(id) != x {
 			return nil, fmt.Errorf("parameters %v beside %v", x, g.shape(id))

@@ -34,16 +34,16 @@ var MuonUnit = register(&Op{Name: "muon_unit", Outs: 1, Overwrites: []int{0}, No
 // Gram: x [K,N] → [K,K], Σ_n x_n x_nᵀ.
 var Gram = register(&Op{Name: "gram", Outs: 1, NoGrad: true, shape: shapeGram})
 
-// Muon: x [K,N] (State), direction [K,N], constants → [1,N], 0 where all of a row is finite after the update, no number
-// elsewhere: x ← Keep·x − Rate·direction.
+// Muon: x [K,N] (a Master), direction [K,N], constants, key → [1,N], 0 where all of a row is finite after the update,
+// no number elsewhere: x ← Keep·x − Rate·direction.
 var Muon = register(&Op{Name: "muon", Outs: 1, Updates: []int{0}, NoGrad: true, shape: shapeMuon})
 
 // Muon updates x and its moment m by a gradient, and tells the rows that are no longer finite. The caller's Rate must
 // hold MuonGain.
-func (g *Graph) Muon(x, m, gradient, constants ID) ID {
+func (g *Graph) Muon(x Master, m, gradient, constants ID) ID {
 	u := g.emit(Node{Op: MuonMoment, In: []ID{m, gradient, constants}, Acc: None})[0]
 	u = g.orthogonal(g.emit(Node{Op: MuonUnit, In: []ID{u, g.Squares(u)}, Acc: None})[0])
-	return g.emit(Node{Op: Muon, In: []ID{x, u, constants}, Acc: None})[0]
+	return g.emit(Node{Op: Muon, In: []ID{x.X, u, constants, x.Key}, Acc: None})[0]
 }
 
 // MuonGain is what the direction that Muon takes must still be multiplied with.
@@ -93,9 +93,12 @@ func shapeGram(g *Graph, n *Node) ([]Shape, error) {
 }
 
 func shapeMuon(g *Graph, n *Node) ([]Shape, error) {
-	x := g.shape(n.In[0])
-	if d := g.shape(n.In[1]); d != x {
-		return nil, fmt.Errorf("parameters %v beside direction %v", x, d)
+	x, err := shapeMaster(g, n.In[0], n.In[3])
+	if d := g.shape(n.In[1]); err == nil && d != x {
+		err = fmt.Errorf("parameters %v beside direction %v", x, d)
+	}
+	if err != nil {
+		return nil, err
 	}
 	return []Shape{Matrix(1, x[1])}, muonConstants(g, n.In[2])
 }

@@ -24,6 +24,7 @@ type Disk struct {
 // A Course is as much of a run as its files depend on.
 type Course struct {
 	Trained   int64 // parameters
+	Params    int64 // bytes of their numbers
 	State     int64 // bytes of the optimizer's state
 	Model     int64 // bytes of model.gguf, where tensors of the model are trained
 	Steps     int
@@ -39,12 +40,11 @@ const lineBytes = 1000
 func PlanDisk(cfg *config.Config, c Course) Disk {
 	const float = 4 // bytes
 	var d Disk
-	params := float * c.Trained
-	d.Checkpoint, d.Result = params+c.State, params
+	d.Checkpoint, d.Result = c.Params+c.State, c.Params
 	if cfg.Whole() {
 		d.Result = c.Model
 	} else {
-		d.Checkpoint += params // the adapter beside the state
+		d.Checkpoint += c.Params // the adapter beside the state
 	}
 	// The last one, those in between, and those of the lowest losses. The next is written before an old one goes.
 	saves, most := 1, cfg.Keep+1
@@ -55,7 +55,7 @@ func PlanDisk(cfg *config.Config, c Course) Disk {
 		saves, most = saves+c.Steps/c.Every, most+1
 	}
 	d.Checkpoints = min(saves, most)
-	gradients := params
+	gradients := float * c.Trained
 	d.Total = int64(d.Checkpoints)*d.Checkpoint + gradients + d.Result + float*int64(c.Reference) +
 		lineBytes*int64(c.Steps) + c.Samples
 	return d

@@ -20,9 +20,11 @@ type Forecast struct {
 	ModelBytes int64  `json:"model_bytes"`
 	Trained    int64  `json:"trained_parameters"`
 	// Dequantized counts the trained tensors whose storage type is quantized; they take DequantizedBytes of
-	// ParamBytes, as F32, and as much again for their gradients.
+	// ParamBytes, as Master, and 4 bytes a number for their gradients.
 	Dequantized      int   `json:"dequantized_tensors"`
 	DequantizedBytes int64 `json:"dequantized_bytes"`
+	// Master is the type of trained matrices.
+	Master string `json:"master"`
 
 	// The largest micro-batch.
 	Tokens  int `json:"micro_batch_tokens"`
@@ -84,6 +86,7 @@ type planner struct {
 	samples *sample.Plan         // what is asked meanwhile; nil: nothing
 	shape   Shape
 	program footing // when all is read
+	planned Memory
 	whole   engine.Whole
 	general int // tokens of the general text, 0 where the model cannot read it
 }
@@ -120,7 +123,7 @@ func NewForecast(ctx context.Context, cfg config.Config, timed bool) (_ *Forecas
 	if p.whole, err = p.model.Whole(p.session.Sets[0]); err != nil {
 		return nil, err
 	}
-	p.Dequantized, p.DequantizedBytes = p.whole.Dequantized, p.whole.Bytes
+	p.Dequantized, p.DequantizedBytes, p.Master = p.whole.Dequantized, p.whole.Bytes, cfg.Master
 	if err := p.memory(); err != nil {
 		return p.Forecast, err
 	}
@@ -195,9 +198,9 @@ func (p *planner) memory() error {
 		return err
 	}
 	p.Trained, p.Layers, p.KeptLayers = f.Trained, f.Layers, f.KeptLayers
-	p.ParamBytes, p.OptimizerBytes, p.WorkBytes, p.ActivationBytes = f.Params, p.cfg.StateBytes(f.List),
-		f.Work+f.Inputs, f.Kept
-	p.SampleBytes = m.Samples
+	state, update := p.cfg.OptimizerBytes(f.List)
+	p.ParamBytes, p.OptimizerBytes, p.WorkBytes, p.ActivationBytes = f.Params, state+update, f.Work+f.Inputs, f.Kept
+	p.SampleBytes, p.planned = m.Samples, m
 	p.TotalBytes, p.Fits = f.Total()+p.OptimizerBytes+p.SampleBytes, refused == nil
 	p.LargestBatch = p.largestBatch()
 	return refused
@@ -223,7 +226,8 @@ func (p *planner) largestBatch() int {
 	}
 	fits := func(n int) bool {
 		f, err := Shape{Row: p.shape.Row, Counted: p.shape.Counted, Rows: n}.footprint(p.model, sc)
-		return err == nil && f.Total()+p.cfg.StateBytes(f.List)+p.SampleBytes <= allowed
+		state, update := p.cfg.OptimizerBytes(f.List)
+		return err == nil && f.Total()+state+update+p.SampleBytes <= allowed
 	}
 	lo, hi := 0, most+1 // lo fits, hi does not
 	for hi-lo > 1 {
@@ -273,8 +277,8 @@ func (p *planner) course(timed bool) {
 	steps, perEpoch, tokens := p.rows.Steps(), p.rows.StepsPerEpoch(), p.rows.Train.Counts.Tokens
 	all := int(float64(tokens) * float64(steps) / float64(perEpoch))
 	p.Steps, p.RunTokens = &steps, &all
-	disk := PlanDisk(p.cfg, Course{Trained: p.Trained, State: p.OptimizerBytes, Model: p.whole.File, Steps: steps,
-		Every: p.rows.EvalEvery(), Reference: p.rows.ReferenceTokens(p.how),
+	disk := PlanDisk(p.cfg, Course{Trained: p.Trained, Params: p.planned.Params, State: p.planned.State,
+		Model: p.whole.File, Steps: steps, Every: p.rows.EvalEvery(), Reference: p.rows.ReferenceTokens(p.how),
 		Samples: p.samples.Disk(p.rows.Samplings())})
 	p.DiskBytes = &disk.Total
 	if !timed {

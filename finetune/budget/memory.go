@@ -24,7 +24,8 @@ type Memory struct {
 	Keep    int64 // bytes for activations kept for the backward pass
 	Total   int64 // bytes beside the mapped weights, optimizer included
 	Trained int64 // parameters
-	State   int64 // of Total, the optimizer's
+	Params  int64 // of Total, theirs without their gradients
+	State   int64 // of Total, what the optimizer keeps
 	Samples int64 // of Total, what llama.cpp takes to answer prompts meanwhile
 }
 
@@ -43,7 +44,8 @@ func PlanMemory(m *engine.Model, sc engine.SessionConfig, cfg *config.Config, sh
 		return Memory{}, err
 	}
 	beside := samples(f.Trained)
-	least := f.Total() + cfg.StateBytes(f.List) + beside
+	state, update := cfg.OptimizerBytes(f.List)
+	least := f.Total() + state + update + beside
 	allowed := int64(cfg.Memory) * 1e6
 	said := "--memory"
 	switch {
@@ -62,17 +64,20 @@ func PlanMemory(m *engine.Model, sc engine.SessionConfig, cfg *config.Config, sh
 	if least > allowed {
 		return Memory{}, fmt.Errorf("training %s takes %s beside the model file (%d parameters with their gradients "+
 			"and moments %s, a micro-batch of %d tokens %s), and %s is %s; %s",
-			m.Path(), report.Bytes(least), f.Trained, report.Bytes(f.Params+cfg.StateBytes(f.List)),
+			m.Path(), report.Bytes(least), f.Trained, report.Bytes(f.Params+state+update),
 			shape.Row*shape.Rows, report.Bytes(f.Work+f.Inputs), said, report.Bytes(allowed),
 			fitting(m, sc, cfg, shape.Row, allowed))
 	}
 	// The arena keeps what it needs whole layers at a time, so that less than this may be used.
-	b := Memory{Keep: min(allowed-least, f.AllKept), Trained: f.Trained, State: cfg.StateBytes(f.List), Samples: beside}
+	b := Memory{Keep: min(allowed-least, f.AllKept), Trained: f.Trained, State: state, Samples: beside}
+	for _, p := range f.List {
+		b.Params += p.ValueBytes()
+	}
 	sc.KeepBytes = b.Keep
 	if f, err = shape.footprint(m, sc); err != nil {
 		return Memory{}, err
 	}
-	b.Total = f.Total() + cfg.StateBytes(f.List) + beside
+	b.Total = f.Total() + state + update + beside
 	return b, nil
 }
 
@@ -93,7 +98,8 @@ func Crowded(model string, weights, total, free int64) string {
 func fitting(m *engine.Model, sc engine.SessionConfig, cfg *config.Config, rowLen int, allowed int64) string {
 	for n := rowLen; n >= 32; n /= 2 {
 		f, err := Shape{Row: n, Counted: n, Rows: 1}.footprint(m, sc)
-		if err == nil && f.Total()+cfg.StateBytes(f.List) <= allowed {
+		state, update := cfg.OptimizerBytes(f.List)
+		if err == nil && f.Total()+state+update <= allowed {
 			if n == rowLen {
 				return fmt.Sprintf("--batch 1 would fit (with --accum %d it learns the same)", cfg.Accum.N*cfg.Batch)
 			}

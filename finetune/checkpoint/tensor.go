@@ -32,7 +32,7 @@ func Floats(name string, v []float32) Tensor {
 
 // DeviceFloats is a tensor of numbers in a device's memory.
 func DeviceFloats(name string, f backend.Floats) Tensor {
-	return Tensor{Name: name, Type: gguf.F32, N: f.N, Memory: f}
+	return Tensor{Name: name, Type: gguf.Type(f.Type), N: f.N, Memory: f}
 }
 
 type floats []float32

@@ -102,8 +102,11 @@ type Config struct {
 	// EmbedLR is the peak learning rate of tensors that embed tokens, and of the output head; 0 is LR. Default 0.
 	EmbedLR float64 `toml:"embed_lr"`
 	// OutType is the storage type of trained matrices in model.gguf: f32, f16, bf16, q8_0. Default auto: the base's
-	// own, and f32 in place of a quantized one.
+	// own, and f32 in place of a quantized one; with Master bf16, bf16.
 	OutType string `toml:"outtype"`
+	// Master is the type in which tune full and part keep the matrices that they train: f32, or bf16, which every
+	// update rounds by chance, up or down, so that nothing is lost in the mean. Default f32.
+	Master string `toml:"master"`
 	// Rank is the rank of the LoRA pairs, 1 to 1024. Default 16.
 	Rank int `toml:"rank"`
 	// Alpha sets the adapter's scale, alpha/rank; above 0. Default 32.
@@ -136,6 +139,9 @@ type Config struct {
 	Optim string `toml:"optimizer"`
 	// MuonScale sizes Muon's steps by a matrix's shape: match_rms_adamw, original. Default match_rms_adamw.
 	MuonScale string `toml:"muon_scale"`
+	// EMA is the decay of a moving average of the parameters, which is what is evaluated and written, 0 to below 1; 0:
+	// none. Default 0.
+	EMA float64 `toml:"ema"`
 	// Schedule names the learning rate's course. Default cosine.
 	Schedule string `toml:"schedule"`
 	// Epochs is how often the data is gone through, at least 1. Default auto: 3, up to 10 for few pairs.
@@ -202,7 +208,7 @@ func Default() Config {
 		TextSplit: "auto", TaskExamples: 2, Dedup: dedups[alike.Unlike],
 		Method: "sft", RankedPairs: "all", Mask: "assistant", ControlTokens: "tokens", SeqLen: 512,
 		OnLong: "truncate", Packing: autoWord,
-		Tune: tunes[0], OutType: autoWord, Rank: 16, Alpha: 32, LoRAPlus: 1, Init: "kaiming",
+		Tune: tunes[0], OutType: autoWord, Master: masters[0], Rank: 16, Alpha: 32, LoRAPlus: 1, Init: "kaiming",
 		LR: Auto[float64]{Auto: true}, Optim: optim.AdamW.Name, MuonScale: optim.MuonMatch,
 		Schedule: "cosine", Epochs: Auto[int]{Auto: true}, Batch: 1, Accum: Auto[int]{Auto: true}, Clip: 1,
 		EvalSplit: Auto[float64]{Auto: true}, EvalEvery: Auto[int]{Auto: true}, EvalShare: 0.2,

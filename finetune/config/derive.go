@@ -32,6 +32,9 @@ var tunes = []string{tuneLoRA, tuneFull, tunePart}
 // outTypes are the values of OutType: more compact types are quantize's.
 var outTypes = []string{autoWord, "f32", "f16", "bf16", "q8_0"}
 
+// masters are the values of Master, the default first.
+var masters = []string{"f32", "bf16"}
+
 // tunes is Tune, under whichever of its names it was given.
 func (c *Config) tunes() string {
 	if c.Full {
@@ -61,21 +64,30 @@ func (c *Config) Optimizer() (*optim.Optimizer, error) {
 
 // Rule is what the optimizer must know beside its settings. EmbedLR tells once LR is a number.
 func (c *Config) Rule() optim.Options {
-	o := optim.Options{LoRAPlus: c.LoRAPlus, MuonScale: c.MuonScale}
+	o := optim.Options{LoRAPlus: c.LoRAPlus, EMA: c.EMA, Seed: c.Seed, MuonScale: c.MuonScale}
 	if c.LR.N > 0 {
 		o.Embed = c.EmbedLR / c.LR.N
 	}
 	return o
 }
 
-// StateBytes is what the optimizer takes beside parameters of these shapes and their gradients; Validate has found that
-// it is known.
-func (c *Config) StateBytes(params []*engine.Param) int64 {
+// OptimizerBytes is what the optimizer takes beside parameters of these shapes and their gradients: memory it keeps,
+// averages of the parameters included, and what an update takes beside. Validate has found that it is known.
+func (c *Config) OptimizerBytes(params []*engine.Param) (kept, work int64) {
 	o, err := c.Optimizer()
 	if err != nil {
-		return 0
+		return 0, 0
 	}
-	return o.Bytes(params)
+	if o.WorkBytes != nil {
+		work = o.WorkBytes(params)
+	}
+	kept = o.StateBytes(params)
+	if c.EMA > 0 {
+		for _, p := range params {
+			kept += 4 * p.Len()
+		}
+	}
+	return kept, work
 }
 
 // Course plans the learning rates of a run of that many steps. The error is an *Error.

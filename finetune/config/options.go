@@ -183,7 +183,10 @@ func (c *Config) adapterOptions() []Option {
 		{Name: "train", Value: &c.Train, Usage: "with --tune part: `TENSORS` to train: norms, biases, or roles " +
 			"(attn_q, token_embd, ...), several with commas; without it, all those of the layers"},
 		{Name: "outtype", Value: &c.OutType, Resume: Free, Usage: "with --tune full or part: `TYPE` that trained " +
-			"matrices have in model.gguf; auto: the model's own, and f32 in place of a quantized one"},
+			"matrices have in model.gguf; auto: the model's own, and f32 in place of a quantized one; with --master " +
+			"bf16, bf16"},
+		{Name: "master", Value: &c.Master, Usage: "with --tune full or part: `TYPE` in which trained matrices are " +
+			"kept: f32, or bf16, rounded by chance (half of their memory)"},
 		{Name: "rank", Aliases: []string{"r"}, Value: &c.Rank, Usage: "`RANK` of the LoRA pairs"},
 		{Name: "alpha", Value: &c.Alpha, Usage: "LoRA `ALPHA`: the adapter's scale is alpha/rank"},
 		{Name: "rslora", Value: &c.RSLoRA, Usage: "scale by alpha/√rank"},
@@ -221,6 +224,8 @@ func (c *Config) stepOptions() []Option {
 		{Name: "muon-scale", Value: &c.MuonScale, Usage: "with --optimizer muon: `SCALE` of steps by a matrix's " +
 			"shape, as PyTorch names it: " + strings.Join(optim.MuonScales(), " (at AdamW's --lr), ") +
 			" (at a --lr of its own)"},
+		{Name: "ema", Value: &c.EMA, Usage: "evaluate and write a moving average of what is trained, of this " +
+			"`DECAY`, such as 0.999; 0: what the last step made"},
 		{Name: "schedule", Value: &c.Schedule,
 			Usage: "course of the learning rate: " + strings.Join(optim.ScheduleNames(), ", ")},
 	}, c.settings(optim.ScheduleReaders()), []Option{

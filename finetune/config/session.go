@@ -43,6 +43,9 @@ func (c *Config) whole(m *engine.Model) (set engine.Set, err error) {
 			return set, &Error{fmt.Errorf("--%s: %w", c.optionOf(&c.Train).Name, err)}
 		}
 	}
+	if set.Master, err = gguf.ParseType(c.Master); err != nil {
+		return set, err
+	}
 	if c.OutType != autoWord {
 		t, err := gguf.ParseType(c.OutType)
 		if err != nil {

@@ -277,6 +277,20 @@ func (v *validator) whole() {
 		"tensors to train: norms, biases, roles; or some --layers; or --tune full")
 	v.need(c.Whole() || c.EmbedLR == 0, &c.EmbedLR, v.tuned(), "it with --tune full or part")
 	v.need(c.Whole() || c.OutType == autoWord, &c.OutType, v.tuned(), "it with --tune full or part")
+	v.master()
+}
+
+// master checks the type in which tensors of the model are kept.
+func (v *validator) master() {
+	c := v.c
+	if !slices.Contains(masters, c.Master) {
+		v.known(&c.Master, &registry.UnknownError{Kind: "type to train", Name: c.Master, Known: masters})
+		return
+	}
+	v.need(c.Whole() || c.Master == masters[0], &c.Master, v.tuned(), "it with --tune full or part")
+	fits := []string{autoWord, "f32", "bf16"}
+	v.need(c.Master == masters[0] || slices.Contains(fits, c.OutType), &c.OutType, "is "+c.OutType+" with --master "+
+		c.Master, "bf16, which holds what was trained, or f32; ggtune quantize makes others of it")
 }
 
 func (v *validator) steps() {
@@ -293,6 +307,9 @@ func (v *validator) steps() {
 		v.read(optim.Readers(), o.Name, o.Reads)
 	}
 	v.muon()
+	v.within(&c.EMA, 0, 1, "0 to below 1; 0 keeps no average")
+	v.need(c.EMA == 0 || c.Master == masters[0], &c.EMA, "is given with --master "+c.Master,
+		"one of them: averages are of f32 numbers, whose memory the other saves")
 	v.within(&c.Clip, 0, math.Inf(1), "at least 0; 0 sets no limit")
 }
 

@@ -24,6 +24,7 @@ func (c *Config) values() map[any][]string {
 		&c.Packing:       append([]string{autoWord}, encode.Packings()...),
 		&c.Tune:          tunes,
 		&c.OutType:       outTypes,
+		&c.Master:        masters,
 		&c.Init:          inits(),
 		&c.Optim:         optim.Names(),
 		&c.MuonScale:     optim.MuonScales(),

@@ -66,7 +66,7 @@ func (a *adafactor) add(_ int, p *engine.Param, k graph.ID) error {
 		return err
 	}
 	a.rows, a.columns = append(a.rows, rows), append(a.columns, columns)
-	a.give(p, a.graph.Adafactor(a.part(graph.State, p.Value, 0, shape),
+	a.give(p, a.graph.Adafactor(a.master(p, 0, shape),
 		a.part(graph.State, rows, 0, graph.Matrix(1, shape[1])),
 		a.part(graph.State, columns, 0, graph.Matrix(shape[0], 1)),
 		a.part(graph.Input, p.Grad, 0, shape), k))

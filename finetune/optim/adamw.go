@@ -68,7 +68,7 @@ func (a *adamW) add(i int, p *engine.Param, k graph.ID) error {
 		return err
 	}
 	eachPart(p.Len(), updated, func(from int64, shape graph.Shape) {
-		a.give(p, a.graph.AdamW(a.part(graph.State, p.Value, from, shape), a.part(graph.State, a.m[i], from, shape),
+		a.give(p, a.graph.AdamW(a.master(p, from, shape), a.part(graph.State, a.m[i], from, shape),
 			a.part(graph.State, a.v[i], from, shape), a.part(graph.Input, p.Grad, from, shape), k))
 	})
 	return nil

@@ -83,7 +83,7 @@ func (a *adamW8) add(i int, p *engine.Param, k graph.ID) (err error) {
 		of := func(k int) graph.ID {
 			return a.bind(graph.State, graph.I32, codes, f[k].Part(word, codes.Elements()).At)
 		}
-		a.give(p, a.graph.AdamW8(graph.AdamW8Inputs{X: a.part(graph.State, p.Value, from, shape), M: of(0), V: of(1),
+		a.give(p, a.graph.AdamW8(graph.AdamW8Inputs{X: a.master(p, from, shape), M: of(0), V: of(1),
 			MostM: a.part(graph.State, f[2], block, most), MostV: a.part(graph.State, f[3], block, most),
 			Gradient: a.part(graph.Input, p.Grad, from, shape), Constants: k,
 			Tables: a.part(graph.Input, a.tables, 0, graph.Matrix(graph.AdamW8Codes, 2))}))

@@ -83,7 +83,7 @@ func (c *computation) bind(kind graph.Kind, typ int32, shape graph.Shape, at bac
 
 // part binds a part of numbers.
 func (c *computation) part(kind graph.Kind, f backend.Floats, from int64, shape graph.Shape) graph.ID {
-	return c.bind(kind, graph.F32, shape, f.Part(from, shape.Elements()).At)
+	return c.bind(kind, f.Type, shape, f.Part(from, shape.Elements()).At)
 }
 
 // give makes id, [1, rows], a result.
@@ -185,18 +185,19 @@ func (c *computation) close() {
 }
 
 // constants are what an operation reads beside each parameter and what changes from run to run: a K, which is a
-// structure of float64.
+// structure of float64 or of int64.
 type constants[K any] struct {
 	c    *computation
+	typ  int32
 	each []byte // as the backend reads them, each at a value's alignment
 	at   backend.Place
 }
 
-func newConstants[K any](c *computation, params int) (constants[K], error) {
+func newConstants[K any](c *computation, typ int32, params int) (constants[K], error) {
 	if params == 0 {
 		return constants[K]{}, nil
 	}
-	k := constants[K]{c: c, each: make([]byte, int64(params)*constantsBytes[K]())}
+	k := constants[K]{c: c, typ: typ, each: make([]byte, int64(params)*constantsBytes[K]())}
 	all, err := c.floats(int64(len(k.each)) / 4)
 	k.at = all.At
 	return k, err
@@ -208,11 +209,11 @@ func constantsBytes[K any]() int64 {
 	return backend.Aligned(int64(unsafe.Sizeof(one)))
 }
 
-// bind names those of a parameter in the graph: f64 [numbers of K, 1].
+// bind names those of a parameter in the graph: [numbers of K, 1].
 func (k *constants[K]) bind(i int) graph.ID {
 	var one K
 	at := k.at.Add(int64(i) * constantsBytes[K]())
-	return k.c.bind(graph.Input, graph.F64, graph.Matrix(int64(unsafe.Sizeof(one)/8), 1), at)
+	return k.c.bind(graph.Input, k.typ, graph.Matrix(int64(unsafe.Sizeof(one)/8), 1), at)
 }
 
 // set gives a parameter new ones, which upload brings to the backend.

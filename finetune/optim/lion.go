@@ -39,7 +39,7 @@ func (l *lion) add(i int, p *engine.Param, k graph.ID) error {
 		return err
 	}
 	eachPart(p.Len(), updated, func(from int64, shape graph.Shape) {
-		l.give(p, l.graph.Lion(l.part(graph.State, p.Value, from, shape), l.part(graph.State, l.m[i], from, shape),
+		l.give(p, l.graph.Lion(l.master(p, from, shape), l.part(graph.State, l.m[i], from, shape),
 			l.part(graph.Input, p.Grad, from, shape), k))
 	})
 	return nil

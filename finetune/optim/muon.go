@@ -88,7 +88,7 @@ func (u *muon) add(i int, p *engine.Param, k graph.ID) error {
 		return err
 	}
 	shape := matrixOf(p)
-	u.give(p, u.graph.Muon(u.part(graph.State, p.Value, 0, shape), u.part(graph.State, u.m[i], 0, shape),
+	u.give(p, u.graph.Muon(u.master(p, 0, shape), u.part(graph.State, u.m[i], 0, shape),
 		u.part(graph.Input, p.Grad, 0, shape), k))
 	return nil
 }

@@ -38,7 +38,7 @@ func TestMuonWork(t *testing.T) {
 		p.Shape = shape
 		before := b.Bytes()
 		mustStartOf(t, Muon, params{p}, nil, Options{})
-		got, want := b.Bytes()-before, Muon.Bytes(params{p}.list())
+		got, want := b.Bytes()-before, Muon.StateBytes(params{p}.list())+Muon.WorkBytes(params{p}.list())
 		const beside = 1 << 16 // constants, verdicts, norms
 		if got > want+beside || got < want-want/4 {
 			t.Errorf("%v: takes %d bytes, planned are %d", shape, got, want)

@@ -34,6 +34,10 @@ type Options struct {
 	LoRAPlus float64
 	// Embed is the factor on the learning rate of parameters of the group "embed"; 0 is 1.
 	Embed float64
+	// EMA is the decay of an average of the parameters, which is kept beside them: see Running.Swap; 0 keeps none.
+	EMA float64
+	// Seed is what the rounding of BF16 parameters depends on, beside their names and the update.
+	Seed uint64
 	// MuonScale is one of MuonScales; "" is the first.
 	MuonScale string
 }
@@ -51,8 +55,47 @@ func (o *Options) rate(lr float64, p *engine.Param) float64 {
 
 // Running is an optimizer at work on parameters. Close it before their session. It is not safe for concurrent use.
 type Running struct {
-	rule
-	norm norm
+	rule    rule
+	norm    norm
+	average *average // nil: none is kept
+}
+
+// Update changes the parameters by their gradients times scale, at learning rate lr, and then their averages. If one is
+// not finite after, the error wraps ErrParams and names a tensor that has one.
+func (r *Running) Update(lr, scale float64) error {
+	if err := r.rule.Update(lr, scale); err != nil || r.average == nil {
+		return err
+	}
+	return r.average.update(lr)
+}
+
+// State lists what the next update depends on, as a checkpoint holds and fills it. SetUpdates restores the rest.
+func (r *Running) State() []checkpoint.Tensor {
+	out := r.rule.State()
+	if r.average != nil {
+		out = append(out, r.average.state()...)
+	}
+	return out
+}
+
+// SetUpdates restores the number of updates done.
+func (r *Running) SetUpdates(n int) {
+	r.rule.SetUpdates(n)
+	if r.average != nil {
+		r.average.t = n
+	}
+}
+
+// Averages says whether averages of the parameters are kept.
+func (r *Running) Averages() bool { return r.average != nil }
+
+// Swap puts the averages in the parameters' place, and these in theirs; a second Swap puts everything back, to the bit.
+// In between nothing is to be updated.
+func (r *Running) Swap() error {
+	if r.average == nil {
+		return nil
+	}
+	return r.average.swap()
 }
 
 // GradNorm is the Euclidean norm of all gradients together, in F64. If a gradient is not finite, the error names the
@@ -64,16 +107,16 @@ func (r *Running) GradNorm() (float64, error) { return r.norm.of() }
 func (r *Running) Close() {
 	r.rule.close()
 	r.norm.close()
+	if r.average != nil {
+		r.average.close()
+	}
 }
 
 // A rule is an optimizer's own part of Running.
 type rule interface {
-	// Update changes the parameters by their gradients times scale, at learning rate lr. If one is not finite after,
-	// the error wraps ErrParams and names the first tensor that has one.
+	// Update, State and SetUpdates are Running's, without averages.
 	Update(lr, scale float64) error
-	// State lists what the next update depends on, as a checkpoint holds and fills it. SetUpdates restores the rest.
 	State() []checkpoint.Tensor
-	// SetUpdates restores the number of updates done.
 	SetUpdates(n int)
 	close()
 }
@@ -84,15 +127,6 @@ var ErrParams = errors.New("parameters are not finite")
 var optimizers = registry.New[*Optimizer]("optimizer")
 
 func registerOptimizer(o *Optimizer) *Optimizer { return optimizers.Register(o.Name, o) }
-
-// Bytes is the memory that it takes beside parameters of these shapes and their gradients.
-func (o *Optimizer) Bytes(params []*engine.Param) int64 {
-	n := o.StateBytes(params)
-	if o.WorkBytes != nil {
-		n += o.WorkBytes(params)
-	}
-	return n
-}
 
 // All lists the optimizers by name.
 func All() []*Optimizer { return optimizers.All() }
@@ -129,6 +163,9 @@ func (o *Optimizer) Start(params []*engine.Param, given setting.Values, opts Opt
 		errs = append(errs, fmt.Errorf("LoRA+ ratio %g, embedding's %g: may not be negative", opts.LoRAPlus,
 			opts.Embed))
 	}
+	if !(opts.EMA >= 0 && opts.EMA < 1) {
+		errs = append(errs, fmt.Errorf("decay of the average %g: 0 to below 1", opts.EMA))
+	}
 	if opts.MuonScale != "" && !slices.Contains(MuonScales(), opts.MuonScale) {
 		errs = append(errs, &registry.UnknownError{Kind: "scale of Muon's steps", Name: opts.MuonScale,
 			Known: MuonScales()})
@@ -146,5 +183,12 @@ func (o *Optimizer) Start(params []*engine.Param, given setting.Values, opts Opt
 		n.close()
 		return nil, fmt.Errorf("%s: %w", o.Name, err)
 	}
-	return &Running{rule: r, norm: n}, nil
+	running := &Running{rule: r, norm: n}
+	if opts.EMA > 0 {
+		if running.average, err = newAverage(params, opts.EMA); err != nil {
+			running.Close()
+			return nil, fmt.Errorf("averages of parameters: %w", err)
+		}
+	}
+	return running, nil
 }

@@ -1,6 +1,11 @@
 package optim
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/engine/backend"
 	"github.com/ggtune/ggtune/engine/graph"
@@ -15,7 +20,19 @@ type updater[K any] struct {
 	opts      Options
 	params    []*engine.Param
 	constants constants[K]
+	keys      constants[masterKey]
+	keyed     []keyed
 	t         int // updates done
+}
+
+// A masterKey is what BF16 numbers are rounded by, as graph.Master reads it: what the draws depend on (seed, update,
+// parameter), and the number of the first element of the parameter's part.
+type masterKey struct{ Draws, First int64 }
+
+// A keyed is one part of a BF16 parameter.
+type keyed struct {
+	param *engine.Param
+	first int64
 }
 
 // start makes the graph: add adds parameter i to it, whose constants are k. On an error all is freed.
@@ -27,7 +44,16 @@ func (u *updater[K]) start(params []*engine.Param, s setting.Values, o Options,
 			u.close()
 		}
 	}()
-	if u.constants, err = newConstants[K](u.computation, len(params)); err != nil {
+	if u.constants, err = newConstants[K](u.computation, graph.F64, len(params)); err != nil {
+		return err
+	}
+	parts := 0
+	for _, p := range params {
+		if p.Value.Type != graph.F32 {
+			parts += 2 // eachPart's
+		}
+	}
+	if u.keys, err = newConstants[masterKey](u.computation, graph.I64, parts); err != nil {
 		return err
 	}
 	for i, p := range params {
@@ -36,6 +62,16 @@ func (u *updater[K]) start(params []*engine.Param, s setting.Values, o Options,
 		}
 	}
 	return u.compile()
+}
+
+// master binds a part of a parameter's numbers.
+func (u *updater[K]) master(p *engine.Param, from int64, shape graph.Shape) graph.Master {
+	m := graph.Master{X: u.part(graph.State, p.Value, from, shape), Key: graph.None}
+	if p.Value.Type != graph.F32 {
+		m.Key = u.keys.bind(len(u.keyed))
+		u.keyed = append(u.keyed, keyed{p, from})
+	}
+	return m
 }
 
 // moments allocates a moment of each of the parameters for every list.
@@ -61,10 +97,19 @@ func (u *updater[K]) update(lr float64, of func(p *engine.Param, rate, keep floa
 		}
 		u.constants.set(i, of(p, rate, keep))
 	}
-	if err := u.constants.upload(); err != nil {
+	for i, k := range u.keyed {
+		u.keys.set(i, masterKey{draws(u.opts.Seed, u.t, k.param.Name), k.first})
+	}
+	if err := errors.Join(u.constants.upload(), u.keys.upload()); err != nil {
 		return err
 	}
 	return u.finite(u.t, lr)
+}
+
+// draws is a number that differs by seed, update and parameter.
+func draws(seed uint64, t int, name string) int64 {
+	h := sha256.Sum256(fmt.Append(nil, seed, " ", t, " ", name))
+	return int64(binary.LittleEndian.Uint64(h[:]))
 }
 
 // listed gives a list of moments as a checkpoint's tensors.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/engine/adapter"
 	"github.com/ggtune/ggtune/engine/verify"
 	"github.com/ggtune/ggtune/finetune"
@@ -35,10 +36,8 @@ func (r *run) finish(ctx context.Context) (report.Summary, error) {
 		}
 	}
 	s := r.summary()
-	if s.ResultStep != st.Step {
-		if err := r.takeBest(s.ResultStep); err != nil {
-			return report.Summary{}, err
-		}
+	if err := r.take(s.ResultStep); err != nil {
+		return report.Summary{}, err
 	}
 	if err := r.round(ctx, &s); err != nil {
 		return report.Summary{}, err
@@ -166,14 +165,17 @@ func (r *run) round(ctx context.Context, s *report.Summary) error {
 	return nil
 }
 
-// takeBest puts the parameters of an earlier step in place of the last ones.
-func (r *run) takeBest(step int) error {
+// take makes the parameters what a step made of them.
+func (r *run) take(step int) error {
+	if step == r.meta.State.Step {
+		return r.settle(nil)
+	}
 	f, err := r.store.Open(checkpoint.ID{Step: step})
 	if err != nil {
 		return fmt.Errorf("the best step's parameters: %w", err)
 	}
 	defer f.Close()
-	return f.Read(r.params())
+	return r.settle(f.Read)
 }
 
 // write writes the result under the name of one that is not verified, and computes the logits that llama.cpp is to
@@ -207,7 +209,11 @@ func (r *run) write(ctx context.Context, s *report.Summary) (*verify.Probe, erro
 
 // adapter is what the run leaves with as it is now.
 func (r *run) adapter() (*adapter.Adapter, error) {
-	set, err := r.sess.Set("")
+	var set engine.Set
+	err := r.learned(func() (err error) {
+		set, err = r.sess.Set("")
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}

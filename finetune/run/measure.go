@@ -49,8 +49,16 @@ func (r *run) measureDistance(ctx context.Context, m *meta) error {
 	return nil
 }
 
-// measure evaluates on the held-out rows.
-func (r *run) measure(ctx context.Context, o eval.Options) (eval.Result, error) {
+// measure evaluates on the held-out rows what would be written now.
+func (r *run) measure(ctx context.Context, o eval.Options) (res eval.Result, err error) {
+	err = r.learned(func() (err error) {
+		res, err = r.measureAll(ctx, o)
+		return err
+	})
+	return res, err
+}
+
+func (r *run) measureAll(ctx context.Context, o eval.Options) (eval.Result, error) {
 	done, total := 0, r.rows.HeldRows.Rows()
 	for _, m := range r.rows.Mixed {
 		if m.HeldRows != nil {

@@ -14,6 +14,8 @@ import (
 type numbers struct {
 	sess *engine.Session
 	opt  *optim.Running
+	// settled says that the parameters are those of the result: nothing is trained any more.
+	settled bool
 }
 
 // newNumbers gives those that training starts with. It is to be closed, after an error too.
@@ -48,12 +50,32 @@ func (n *numbers) close() error {
 	return err
 }
 
-// params lists the parameters alone.
-func (n *numbers) params() (out []checkpoint.Tensor) {
-	for _, p := range n.sess.Params() {
-		out = append(out, checkpoint.DeviceFloats(p.Name, p.Value))
+// learned does something with the parameters as they would be written: their averages, where these are kept.
+func (n *numbers) learned(do func() error) error {
+	if n.settled || !n.opt.Averages() {
+		return do()
 	}
-	return out
+	if err := n.opt.Swap(); err != nil {
+		return err
+	}
+	return errors.Join(do(), n.opt.Swap())
+}
+
+// settle makes the parameters those of the result: as they are, or as a checkpoint's reader fills them.
+func (n *numbers) settle(read func([]checkpoint.Tensor) error) error {
+	n.settled = true
+	if read == nil {
+		return n.opt.Swap()
+	}
+	var list []checkpoint.Tensor
+	for _, p := range n.sess.Params() {
+		name := p.Name
+		if n.opt.Averages() {
+			name = optim.AverageName(name)
+		}
+		list = append(list, checkpoint.DeviceFloats(name, p.Value))
+	}
+	return read(list)
 }
 
 // count is how many parameters there are.

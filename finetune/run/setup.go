@@ -69,11 +69,11 @@ func (s *setup) open(ctx context.Context, rep report.Reporter) error {
 		return err
 	}
 	if n := whole.Dequantized; n > 0 {
-		s.note("%s of quantized types: trained as f32, which takes %s, and as much again for gradients",
-			count.Of(n, "tensor"), report.Bytes(whole.Bytes))
+		s.note("%s of quantized types: trained as %s, which takes %s, and 4 bytes a number for gradients",
+			count.Of(n, "tensor"), s.cfg.Master, report.Bytes(whole.Bytes))
 		if s.start.Sets[0].Type == nil {
-			s.note("they are written as f32; --outtype chooses another type, and ggtune quantize makes the file " +
-				"small again")
+			s.note("they are written as %s; --outtype chooses another type, and ggtune quantize makes the file "+
+				"small again", s.cfg.Master)
 		}
 	}
 	if a, ok := s.start.Sets[0].Adapter.(*adapter.Adapter); ok {
@@ -109,8 +109,8 @@ func (s *setup) open(ctx context.Context, rep report.Reporter) error {
 	if err := s.rows.Bound(); err != nil {
 		return err
 	}
-	room := budget.Course{Trained: s.memory.Trained, State: s.memory.State, Model: whole.File, Steps: s.course.Steps,
-		Every: s.rows.EvalEvery(), Reference: s.rows.ReferenceTokens(s.how),
+	room := budget.Course{Trained: s.memory.Trained, Params: s.memory.Params, State: s.memory.State, Model: whole.File,
+		Steps: s.course.Steps, Every: s.rows.EvalEvery(), Reference: s.rows.ReferenceTokens(s.how),
 		Samples: s.samples.Disk(s.rows.Samplings())}
 	if err := budget.CheckDisk(budget.PlanDisk(&s.cfg, room), s.cfg.Output, budget.FreeDisk(s.cfg.Output)); err != nil {
 		return err

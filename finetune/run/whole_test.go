@@ -26,6 +26,10 @@ func TestResumeWhole(t *testing.T) {
 		"a role": {func(c *config.Config) { c.Tune, c.Train, c.Layers = "part", []string{"attn_q"}, "1" },
 			"q8_0, f32"},
 		"a layer":     {func(c *config.Config) { c.Tune, c.Layers, c.OutType = "part", "-1", "q8_0" }, "q8_0"},
+		"bf16 master": {func(c *config.Config) { c.Tune, c.Master = "full", "bf16" }, "bf16"},
+		"bf16 master, adamw8bit": {func(c *config.Config) { c.Tune, c.Master, c.Optim = "full", "bf16", "adamw8bit" },
+			"bf16"},
+		"averaged":    {func(c *config.Config) { c.Tune, c.EMA = "full", 0.9 }, "f32"},
 		"embed's own": {func(c *config.Config) { c.Tune, c.EmbedLR, c.OutType = "full", 1e-4, "f16" }, "f16"},
 	}
 	for _, o := range optim.Names() {

@@ -86,6 +86,20 @@ func (b *Builder) State(name string, ne0, ne1 int64) graph.ID {
 	return b.bound(graph.State, name, graph.F32, graph.Matrix(ne0, ne1), data)
 }
 
+// Master is what an optimizer trains: a State, or the same numbers in BF16 with a key.
+func (b *Builder) Master(name string, typ int32, ne0, ne1 int64) graph.Master {
+	if typ == graph.F32 {
+		return graph.Master{X: b.State(name, ne0, ne1), Key: graph.None}
+	}
+	var data []byte
+	for wide := normals(ne0*ne1, seed(name)); len(wide) > 0; wide = wide[4:] {
+		data = append(data, wide[2], wide[3])
+	}
+	key := binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(nil, seed(name)), 77)
+	return graph.Master{X: b.bound(graph.State, name, graph.BF16, graph.Matrix(ne0, ne1), data),
+		Key: b.bound(graph.Input, name+" key", graph.I64, graph.Matrix(graph.MasterKeyNumbers, 1), key)}
+}
+
 // Codes are I32 numbers of four codes each, a byte a code, that an optimizer keeps.
 func (b *Builder) Codes(name string, ne0, ne1 int64) graph.ID {
 	return b.bound(graph.State, name, graph.I32, graph.Matrix(ne0, ne1), normals(ne0*ne1, seed(name)))
@@ -154,7 +168,7 @@ func (b *Builder) wanted() (out []graph.ID) {
 	return out
 }
 
-// floats reads F32 or F64 numbers, or the codes of I32 ones.
+// floats reads F32, BF16 or F64 numbers, or the codes of I32 ones.
 func floats(b []byte, typ int32) []float64 {
 	var out []float64
 	if typ == graph.I32 {
@@ -164,9 +178,12 @@ func floats(b []byte, typ int32) []float64 {
 		return out
 	}
 	for ; len(b) > 0; b = b[graph.TypeBytes(typ):] {
-		if typ == graph.F64 {
+		switch typ {
+		case graph.F64:
 			out = append(out, math.Float64frombits(binary.LittleEndian.Uint64(b)))
-		} else {
+		case graph.BF16:
+			out = append(out, float64(math.Float32frombits(uint32(binary.LittleEndian.Uint16(b))<<16)))
+		default:
 			out = append(out, float64(math.Float32frombits(binary.LittleEndian.Uint32(b))))
 		}
 	}
