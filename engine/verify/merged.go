@@ -23,7 +23,7 @@ func (p *Probe) VerifyMerged(ctx context.Context, base, merged string, own bool,
 	var plain, rounded bool
 	if err := withSession(merged, engine.SessionConfig{Threads: threads, Exact: p.exact},
 		func(s *engine.Session) (err error) {
-			plain, rounded = float(s.Model()), quantized(s.Model())
+			plain, rounded = float(s.Model()), quantized(s.Model().File())
 			ours, err = NewProbe(ctx, s, p.Tokens)
 			return err
 		}); err != nil {
@@ -51,7 +51,7 @@ func (p *Probe) VerifyMerged(ctx context.Context, base, merged string, own bool,
 	return a, nil
 }
 
-// quantized says whether any of the model's tensors are.
-func quantized(m *engine.Model) bool {
-	return slices.ContainsFunc(m.File().Tensors, func(t gguf.TensorInfo) bool { return t.Type.IsQuantized() })
+// quantized says whether any of a file's tensors are.
+func quantized(f *gguf.File) bool {
+	return slices.ContainsFunc(f.Tensors, func(t gguf.TensorInfo) bool { return t.Type.IsQuantized() })
 }

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"slices"
 
 	"github.com/ggtune/ggtune/bindings/llama"
 	"github.com/ggtune/ggtune/engine"
@@ -202,11 +201,11 @@ func (p *Probe) VerifyModel(ctx context.Context, path, base string, distance Dis
 	if err := withLlama(path, len(p.Tokens), threads, p.against(ctx, p.Trained, &a.Trained)); err != nil {
 		return a, err
 	}
-	was, err := quantized(base)
+	was, err := quantizedFile(base)
 	if err != nil {
 		return a, err
 	}
-	is, err := quantized(path)
+	is, err := quantizedFile(path)
 	if err != nil {
 		return a, err
 	}
@@ -217,12 +216,10 @@ func (p *Probe) VerifyModel(ctx context.Context, path, base string, distance Dis
 	return a, p.judge(a, path, b, agreementFloorFull)
 }
 
-// quantized says whether a model has a matrix of a quantized type.
-func quantized(path string) (yes bool, err error) {
+// quantizedFile says whether any of a model file's tensors are quantized.
+func quantizedFile(path string) (yes bool, err error) {
 	err = checked(path, func(f *gguf.File) error {
-		yes = slices.ContainsFunc(f.Tensors, func(t gguf.TensorInfo) bool {
-			return len(t.Shape) > 1 && t.Type.IsQuantized()
-		})
+		yes = quantized(f)
 		return nil
 	})
 	return yes, err
