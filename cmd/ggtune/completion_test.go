@@ -24,7 +24,7 @@ func TestComplete(t *testing.T) {
 		{"the beginning of an option", []string{"train", "--me"}, []string{"--method", "--memory"},
 			[]string{"--model"}},
 		{"help of a command", []string{"train", "--h"}, []string{"--help"}, nil},
-		{"no option that was given", []string{"train", "-m", "x", "--mo"}, nil, nil},
+		{"no option that was given", []string{"train", "-m", "x", "--mod"}, nil, nil},
 		{"but one that may be given again", []string{"train", "-d", "x", "--da"}, []string{"--data"}, nil},
 		{"no hidden option", []string{"bench", "--tr"}, nil, nil},
 		{"where no argument may stand, options", []string{"train", ""}, []string{"--model", "--help"},
