@@ -1,9 +1,11 @@
 package quant
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
+	"runtime"
 	"sync"
 
 	"github.com/ggtune/ggtune/bindings/ggml"
@@ -83,6 +85,26 @@ func (c *conversion) run(ctx context.Context, dst io.Writer, threads int) error 
 		return context.Cause(ctx)
 	}
 	return nil
+}
+
+// Tensor writes tensor i of f in another type to dst, which has that size, as Write would write it.
+func Tensor(ctx context.Context, f *gguf.File, rows Rows, i int, to gguf.Type, importance Importance, dst []byte,
+	threads int) error {
+	c := &Change{Tensor: f.Tensors[i], To: to}
+	size, err := to.Size(c.Tensor.Shape)
+	if err == nil && size != int64(len(dst)) {
+		err = fmt.Errorf("takes %d bytes, and there is room for %d", size, len(dst))
+	}
+	if err != nil {
+		return fmt.Errorf("%s: tensor %q as %s %w", f.Path(), c.Tensor.Name, to, err)
+	}
+	job := conversion{path: f.Path(), change: c, done: func(int64) {}, loss: &Loss{}, nudged: new(int64),
+		read:       func(at int64, dst []float32) error { return rows.Read(i, at, dst) },
+		importance: func(matrix int64) []float32 { return importance.of(&c.Tensor, matrix) }}
+	if threads <= 0 {
+		threads = runtime.GOMAXPROCS(0)
+	}
+	return job.run(ctx, bytes.NewBuffer(dst[:0]), threads)
 }
 
 // feed cuts the tensor's matrices into pieces, each of which goes to a thread, and to whoever waits for them in order.

@@ -89,6 +89,8 @@ type Choice struct {
 	Mix mix.Mix
 	// Types are chosen by role ("attn_v", "token_embd"), instead of the mix's.
 	Types map[string]gguf.Type
+	// Tensors are chosen by name, before anything else.
+	Tensors map[string]gguf.Type
 	// Requantize allows sources that are quantized already: what was rounded away does not come back, and rounding
 	// twice loses more than once.
 	Requantize bool
@@ -179,8 +181,11 @@ func NewPlan(f *gguf.File, c Choice) (Plan, error) {
 		if place.Kept || t.Type == gguf.F64 || t.Type.IsInt() {
 			continue
 		}
-		to, chosen := c.Types[place.Role]
-		if !chosen {
+		to, ok := c.Tensors[t.Name]
+		if !ok {
+			to, ok = c.Types[place.Role]
+		}
+		if !ok {
 			to = c.Mix.Of(place)
 		}
 		if err := p.Set(i, to); err != nil {
@@ -218,14 +223,22 @@ func (c Choice) allows(f *gguf.File, place mix.Place, ch *Change) error {
 	switch {
 	case ch.To == ch.Tensor.Type:
 		return nil
-	case ch.Tensor.Type.IsQuantized() && !c.Requantize:
-		return fmt.Errorf("%s: tensor %q is storage type %s, %w; start from an f32, f16 or bf16 file of the model, or "+
-			"allow it with --allow-requantize: what was lost is lost, and more will be", f.Path(), ch.Tensor.Name,
-			ch.Tensor.Type, ErrRequantize)
+	case c.AllowsFrom(f, &ch.Tensor) != nil:
+		return c.AllowsFrom(f, &ch.Tensor)
 	case c.Importance[ch.Tensor.Name] == nil && c.Mix.NeedsImportance(place, ch.To):
 		return fmt.Errorf("%s: tensor %q: storage type %s %w, and there is none for it; give one with --imatrix "+
 			"(ggtune imatrix makes it), or choose another type, such as q2_k or iq3_s", f.Path(), ch.Tensor.Name,
 			ch.To, ErrImportance)
 	}
 	return nil
+}
+
+// AllowsFrom refuses another type for a tensor that is quantized already, unless the choice allows it (ErrRequantize).
+func (c Choice) AllowsFrom(f *gguf.File, t *gguf.TensorInfo) error {
+	if !t.Type.IsQuantized() || c.Requantize {
+		return nil
+	}
+	return fmt.Errorf("%s: tensor %q is storage type %s, %w; start from an f32, f16 or bf16 file of the model, or "+
+		"allow it with --allow-requantize: what was lost is lost, and more will be", f.Path(), t.Name, t.Type,
+		ErrRequantize)
 }

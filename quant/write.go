@@ -98,6 +98,15 @@ func (p *Plan) Paths(path string, partBytes int64) ([]string, error) {
 	return paths, err
 }
 
+// FileBytes is the size of the file that Write would write, metadata and all.
+func (p *Plan) FileBytes() (int64, error) {
+	w, err := p.writer(context.Background(), FileRows(p.file), Output{}, new(p.newResult()))
+	if err != nil {
+		return 0, err
+	}
+	return w.Size()
+}
+
 // divide splits what is written, if that is asked for, and names the files.
 func divide(w *gguf.Writer, path string, partBytes int64) (parts []*gguf.Writer, paths []string, err error) {
 	if partBytes <= 0 {

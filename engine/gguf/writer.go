@@ -175,6 +175,16 @@ func (w *Writer) Tensors() ([]TensorInfo, error) {
 	return out, nil
 }
 
+// Size is how many bytes Write writes.
+func (w *Writer) Size() (int64, error) {
+	head, err := w.header()
+	n := int64(len(head))
+	for _, t := range w.tensors {
+		n += w.pad(t.info.Size)
+	}
+	return n, err
+}
+
 func (w *Writer) alignment() int64 {
 	if i, ok := w.byKey[keyAlignment]; ok {
 		if v := w.kvs[i].Value; v.typ == Uint32 {
