@@ -55,7 +55,7 @@ func Compare(ctx context.Context, reference Predict, models []Predict, vocab int
 	c := comparison{Differences: Differences{Models: make([]Difference, len(models))}, vocab: vocab,
 		kl: make([][]float64, len(models))}
 	for i := range items {
-		row := rowOf(&items[i])
+		row := RowOf(&items[i])
 		for part := range slices.Chunk(row.Counted, max(1, differenceFloats/vocab)) {
 			if row.Counted = part; ctx.Err() != nil {
 				return Differences{}, context.Cause(ctx)
@@ -69,8 +69,8 @@ func Compare(ctx context.Context, reference Predict, models []Predict, vocab int
 	return c.result()
 }
 
-// rowOf is an item as a row of its own.
-func rowOf(it *encode.Item) engine.Row {
+// RowOf is an item as a row of its own.
+func RowOf(it *encode.Item) engine.Row {
 	row := engine.Row{Tokens: it.Tokens, Segments: it.Segments}
 	for t, counted := range it.Counted {
 		if counted {

@@ -69,7 +69,7 @@ func (g *General) Finite() bool { x := g.Before + g.After + g.KL; return x-x == 
 
 // add adds sums over an item.
 func (g *General) add(ctx context.Context, e Engine, vocab int, it *encode.Item) error {
-	row := rowOf(it)
+	row := RowOf(it)
 	if len(row.Counted) == 0 {
 		return nil
 	}

@@ -93,7 +93,7 @@ func (m *merging) held(ctx context.Context) (*text, error) {
 		if len(items) == 0 {
 			continue
 		}
-		some := spread(items, enough)
+		some := eval.Spread(items, enough)
 		what := fmt.Sprintf("%s that the run in %s held out", count.Of(len(some), "example"), dir)
 		return &text{what: what, items: some}, nil
 	}
@@ -150,22 +150,6 @@ func (m *merging) literal(what, words string) (_ *text, err error) {
 	defer func() { err = errors.Join(err, r.Close()) }()
 	items, err := r.Literal(what, words, eval.GeneralWindow)
 	return &text{what: what, items: items}, err
-}
-
-// spread gives some of the items, evenly, with about n counted tokens.
-func spread(items []encode.Item, n int) []encode.Item {
-	all := 0
-	for i := range items {
-		all += items[i].NumCounted()
-	}
-	if all <= n {
-		return items
-	}
-	var out []encode.Item
-	for i, most := 0, max(1, len(items)*n/all); i < most; i++ {
-		out = append(out, items[i*len(items)/most])
-	}
-	return out
 }
 
 // probe gives tokens to compare logits on, of the first item that has two: nothing is predicted in a text without.
