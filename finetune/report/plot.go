@@ -59,7 +59,7 @@ const (
 // WritePlot draws the losses of a run over its steps as an SVG file: each step's, their running mean, and the held-out
 // losses, with the untouched base's (or nil) at step 0. It is light or dark as the reader's other pages are.
 func WritePlot(path, title, unit string, lines []Line, before *float64) error {
-	b, err := drawPlot(title, unit, curves(lines, before))
+	b, err := drawPlot(axes{title: title, x: "step", y: unit}, curves(lines, before))
 	if err != nil {
 		return fmt.Errorf("draw %s: %w", path, err)
 	}
@@ -68,11 +68,18 @@ func WritePlot(path, title, unit string, lines []Line, before *float64) error {
 
 // A curve of a plot.
 type curve struct {
-	name  string // "": it is not named
-	xys   plotter.XYs
-	ink   inkwell
-	width vg.Length
-	dots  bool
+	name   string // "": it is not named
+	xys    plotter.XYs
+	ink    inkwell
+	width  vg.Length
+	dots   bool
+	points []string // names of the points, which are drawn without a line; nil: it has one
+}
+
+// axes are what a plot's say.
+type axes struct {
+	title, x, y string
+	log         bool // the vertical one is logarithmic: all values are above 0
 }
 
 // losses gives each step's loss, their running mean, and the held-out losses, with the untouched base's (or nil) at
@@ -100,8 +107,8 @@ func losses(lines []Line, before *float64) (loss, smooth, kept plotter.XYs) {
 // curves gives those that have a point.
 func curves(lines []Line, before *float64) []curve {
 	loss, smooth, kept := losses(lines, before)
-	return drawable([]curve{{"each step", loss, each, 1, false}, {"mean of 20 steps", smooth, mean, 1.75, false},
-		{"held out", kept, held, 1.75, true}})
+	return drawable([]curve{{"each step", loss, each, 1, false, nil}, {"mean of 20 steps", smooth, mean, 1.75,
+		false, nil}, {"held out", kept, held, 1.75, true, nil}})
 }
 
 func drawable(all []curve) []curve {
@@ -157,14 +164,14 @@ func WriteCurves(path, unit string, several []Curve) error {
 	var all []curve
 	for i, c := range several {
 		// The name stands with the first that has points.
-		training := curve{c.name, c.smooth, runs[i], 1, false}
-		heldOut := curve{"", c.kept, runs[i], 1.75, true}
+		training := curve{c.name, c.smooth, runs[i], 1, false, nil}
+		heldOut := curve{"", c.kept, runs[i], 1.75, true, nil}
 		if len(c.smooth) == 0 {
 			heldOut.name = c.name
 		}
 		all = append(all, training, heldOut)
 	}
-	b, err := drawPlot("lines: mean of 20 steps; dots: held out", unit, drawable(all))
+	b, err := drawPlot(axes{title: "lines: mean of 20 steps; dots: held out", x: "step", y: unit}, drawable(all))
 	if err != nil {
 		return fmt.Errorf("draw %s: %w", path, err)
 	}
@@ -190,14 +197,17 @@ func thin(xys plotter.XYs) plotter.XYs {
 	return out
 }
 
-func drawPlot(title, unit string, all []curve) ([]byte, error) {
-	title, all = visible.Escape(title), slices.Clone(all)
+func drawPlot(says axes, all []curve) ([]byte, error) {
+	title, all := visible.Escape(says.title), slices.Clone(all)
 	for i := range all {
 		all[i].name = visible.Escape(all[i].name)
 	}
 	p := plot.New()
 	p.BackgroundColor = ground.light
-	p.X.Label.Text, p.Y.Label.Text = "step", unit
+	p.X.Label.Text, p.Y.Label.Text = says.x, says.y
+	if says.log {
+		p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
+	}
 	for _, a := range []*plot.Axis{&p.X, &p.Y} {
 		a.Color, a.Label.TextStyle.Color, a.Tick.Color, a.Tick.Label.Color = ink.light, ink.light, ink.light, ink.light
 		a.Label.TextStyle.Font, a.Tick.Label.Font = sans(11), sans(10)
@@ -226,17 +236,12 @@ func drawPlot(title, unit string, all []curve) ([]byte, error) {
 		top.FillText(style, vg.Point{X: at.X + plotStroke + plotGap, Y: at.Y}, all[i].name)
 	}
 	for _, c := range all {
-		line, points, err := plotter.NewLinePoints(c.xys)
-		if err != nil {
+		if err := c.add(p); err != nil {
 			return nil, err
 		}
-		line.Color, line.Width = c.ink.light, c.width
-		points.Color, points.Radius, points.Shape = c.ink.light, 2.5, draw.CircleGlyph{}
-		p.Add(line)
-		// A line of one point cannot be seen.
-		if c.dots || len(c.xys) == 1 {
-			p.Add(points)
-		}
+	}
+	if says.log { // room around a single point, where the library would go below 0
+		p.Y.Min, p.Y.Max = p.Y.Min/2, p.Y.Max*2
 	}
 	p.Draw(draw.Crop(whole, plotMargin, -plotMargin, plotMargin, -head))
 	var b bytes.Buffer
@@ -244,6 +249,36 @@ func drawPlot(title, unit string, all []curve) ([]byte, error) {
 		return nil, err
 	}
 	return finishSVG(b.String()), nil
+}
+
+// add draws the curve.
+func (c *curve) add(p *plot.Plot) error {
+	line, points, err := plotter.NewLinePoints(c.xys)
+	if err != nil {
+		return err
+	}
+	line.Color, line.Width = c.ink.light, c.width
+	points.Color, points.Radius, points.Shape = c.ink.light, 2.5, draw.CircleGlyph{}
+	if c.points == nil {
+		p.Add(line)
+	}
+	// A line of one point cannot be seen.
+	if c.dots || len(c.xys) == 1 || c.points != nil {
+		p.Add(points)
+	}
+	if c.points == nil {
+		return nil
+	}
+	names, err := plotter.NewLabels(plotter.XYLabels{XYs: c.xys, Labels: c.points})
+	if err != nil {
+		return err
+	}
+	for i := range names.TextStyle {
+		names.TextStyle[i].Color, names.TextStyle[i].Font = c.ink.light, sans(10)
+	}
+	names.Offset = vg.Point{X: plotGap, Y: plotGap / 2}
+	p.Add(names)
+	return nil
 }
 
 // A label is where a curve's name stands above the plot: nothing lies on the curves there.

@@ -48,7 +48,7 @@ func TestPlot(t *testing.T) {
 func TestPlotNames(t *testing.T) {
 	lines := []Line{lineOf(1), lineOf(2)}
 	several := []curve{{name: "\u2066run", xys: curves(lines, nil)[0].xys, ink: runs[0], width: 1}}
-	b, err := drawPlot("a\u202eb", "nats", several)
+	b, err := drawPlot(axes{title: "a\u202eb", x: "step", y: "nats"}, several)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +64,7 @@ func TestPlotDark(t *testing.T) {
 	before, after := 3.5, 1.5
 	lines := []Line{lineOf(1), lineOf(2)}
 	lines[1].EvalLoss = &after
-	b, err := drawPlot("run", "nats", curves(lines, &before))
+	b, err := drawPlot(axes{title: "run", x: "step", y: "nats"}, curves(lines, &before))
 	if err != nil {
 		t.Fatal(err)
 	}
