@@ -4,18 +4,16 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/ggtune/ggtune/engine/gguf"
+	"github.com/ggtune/ggtune/finetune/allot"
 	"github.com/ggtune/ggtune/finetune/eval"
 	"github.com/ggtune/ggtune/finetune/report"
 	"github.com/ggtune/ggtune/finetune/run"
-	"github.com/ggtune/ggtune/internal/count"
 	"github.com/ggtune/ggtune/quant"
-	"github.com/ggtune/ggtune/quant/imatrix"
 	"github.com/ggtune/ggtune/quant/mix"
 )
 
@@ -33,12 +31,20 @@ func quantizeCommand() *cli.Command {
 			"  ggtune quantize --type q4_k_m model-f16.gguf model-q4_k_m.gguf\n" +
 			"  ggtune quantize --type q4_k_m --tensor-type ffn_down=q6_K model-f16.gguf better.gguf\n" +
 			"  ggtune quantize --type q8_0,q4_k_m,q3_k_m --report text.txt model-f16.gguf\n" +
-			"  ggtune quantize --type q8_0,q4_k_m model-f16.gguf 'model-{type}.gguf'",
+			"  ggtune quantize --type q8_0,q4_k_m model-f16.gguf 'model-{type}.gguf'\n" +
+			"  ggtune quantize --budget 4.5bpw model-f16.gguf model-4.5bpw.gguf",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "type", Usage: "storage `TYPE` to write; several with commas, to compare them with " +
 				"--report", Value: "q8_0"},
+			&cli.StringFlag{Name: "budget", Usage: "instead, the best type for each tensor in so many " +
+				"`BITS` a weight (4.5bpw), by what each costs in predictions; several with commas"},
+			&cli.StringFlag{Name: "size", Usage: "the same in a file of so many `BYTES` (700M, 3GB); several with " +
+				"commas"},
+			&cli.StringFlag{Name: "data", Aliases: []string{"d"}, Usage: "find what types cost on `FILE`, data as " +
+				"eval reads it, or on this text; without, on a general text"},
 			&cli.StringFlag{Name: "report", Usage: "measure what was lost on `FILE`, data as eval reads it, or on " +
 				"this text: perplexity, and how far predictions are from the source's"},
+			&cli.StringFlag{Name: "plot", Usage: "draw size against divergence, a point for each type, to `FILE`.svg"},
 			&cli.StringSliceFlag{Name: "tensor-type",
 				Usage: "another storage type for tensors of a role: `ROLE=TYPE`, such as attn_v=q6_K; may be " +
 					"given again"},
@@ -57,13 +63,15 @@ func quantizeCommand() *cli.Command {
 }
 
 type quantizeResult struct {
-	Input   string `json:"input"`
-	Output  string `json:"output"`
-	Type    string `json:"type"`
-	Before  int64  `json:"tensor_bytes_before"`
-	After   int64  `json:"tensor_bytes_after"`
-	Tensors int    `json:"tensors"`
-	Changed int    `json:"changed"`
+	Input  string `json:"input"`
+	Output string `json:"output"`
+	Type   string `json:"type"`
+	// ExpectedKL is the divergence, in nats, that the types of a budget were chosen by; null for a mix.
+	ExpectedKL *float64 `json:"expected_kl"`
+	Before     int64    `json:"tensor_bytes_before"`
+	After      int64    `json:"tensor_bytes_after"`
+	Tensors    int      `json:"tensors"`
+	Changed    int      `json:"changed"`
 	// BPW is bits a weight.
 	BPW float64 `json:"bits_per_weight"`
 	// Fallback counts tensors whose rows the type does not fit.
@@ -105,6 +113,7 @@ type plannedType struct {
 // A quantizing is one type that is written.
 type quantizing struct {
 	choice quant.Choice
+	budget *allot.Budget // nil: a mix
 	plan   quant.Plan
 	result quantizeResult
 }
@@ -130,6 +139,9 @@ func quantizeAction(c *cli.Context) error {
 			jobs[i].result.Output = filepath.Join(dir, jobs[i].result.Type+".gguf")
 		}
 	}
+	if err := allotTypes(c, jobs, o.Threads); err != nil {
+		return err
+	}
 	for i := range jobs {
 		if err := jobs[i].decide(c, f, o.PartBytes); err != nil {
 			return err
@@ -140,7 +152,36 @@ func quantizeAction(c *cli.Context) error {
 			return err
 		}
 	}
+	if path := c.String("plot"); path != "" {
+		if err := plotQuantized(path, jobs); err != nil {
+			return err
+		}
+	}
 	return printQuantized(c, jobs)
+}
+
+// allotTypes chooses the types of jobs with a budget.
+func allotTypes(c *cli.Context, jobs []quantizing, threads int) error {
+	var of []int
+	var budgets []allot.Budget
+	for i := range jobs {
+		if b := jobs[i].budget; b != nil {
+			of, budgets = append(of, i), append(budgets, *b)
+		}
+	}
+	if len(of) == 0 {
+		return nil
+	}
+	rep := report.NewTerminal(c.App.ErrWriter, screen(c.App.ErrWriter))
+	defer rep.Close()
+	found, err := run.Allot(c.Context, c.Args().Get(0), jobs[of[0]].choice, budgets, c.String("data"), threads, rep)
+	if err != nil {
+		return err
+	}
+	for k, i := range of {
+		jobs[i].choice, jobs[i].result.ExpectedKL = found[k].Choice, &found[k].KL
+	}
+	return nil
 }
 
 // decide makes the plan.
@@ -150,6 +191,7 @@ func (q *quantizing) decide(c *cli.Context, f *gguf.File, partBytes int64) (err 
 	}
 	r := describePlan(&q.plan)
 	r.Input, r.Output, r.Type, r.DryRun = f.Path(), q.result.Output, q.result.Type, c.Bool("dry-run")
+	r.ExpectedKL = q.result.ExpectedKL
 	if r.Files, err = q.plan.Paths(r.Output, partBytes); err != nil {
 		return err
 	}
@@ -202,89 +244,6 @@ func writeQuantized(c *cli.Context, f *gguf.File, jobs []quantizing, o quant.Out
 		}
 	}
 	return nil
-}
-
-// quantizeOptions reads what is wanted: a job for each type.
-func quantizeOptions(c *cli.Context) (jobs []quantizing, o quant.Output, err error) {
-	names := strings.Split(c.String("type"), ",")
-	switch {
-	case c.NArg() == 1 && c.String("report") == "" && !c.Bool("dry-run"), c.NArg() < 1, c.NArg() > 2:
-		return nil, o, usagef("quantize: %s given, expected two: ggtune quantize --type q8_0 IN.gguf OUT.gguf",
-			count.Of(c.NArg(), "argument"))
-	case len(names) > 1 && c.NArg() == 2 && !strings.Contains(c.Args().Get(1), placeOfType):
-		return nil, o, usagef("quantize: %s for one output; name it with %s in the type's place, such as "+
-			"model-%[2]s.gguf", count.Of(len(names), "type"), placeOfType)
-	}
-	if s := c.String("report"); s != "" {
-		if err := run.CheckText(s); err != nil {
-			return nil, o, usagef("quantize: --report %w", err)
-		}
-	}
-	choice := quant.Choice{Requantize: c.Bool("allow-requantize")}
-	if choice.Types, err = typesByRole(c.StringSlice("tensor-type")); err != nil {
-		return nil, o, err
-	}
-	if path := c.String("imatrix"); path != "" {
-		m, err := imatrix.Read(path)
-		if err != nil {
-			return nil, o, err
-		}
-		choice.Importance = m.Weights()
-	}
-	for _, name := range names {
-		if choice.Mix, err = mix.ToWrite(strings.TrimSpace(name)); err != nil {
-			return nil, o, usagef("quantize: %w", err)
-		}
-		jobs = append(jobs, quantizing{choice: choice, result: quantizeResult{Type: choice.Mix.Name,
-			Output: strings.ReplaceAll(c.Args().Get(1), placeOfType, choice.Mix.Name)}})
-	}
-	if s := c.String("split-size"); s != "" {
-		if o.PartBytes, err = parseSize(s); err != nil {
-			return nil, o, usagef("quantize: --split-size %w", err)
-		}
-	}
-	o.Threads, err = threads(c)
-	return jobs, o, err
-}
-
-// placeOfType stands in OUT for the type's name.
-const placeOfType = "{type}"
-
-// typesByRole reads --tensor-type.
-func typesByRole(given []string) (map[string]gguf.Type, error) {
-	types := map[string]gguf.Type{}
-	for _, s := range given {
-		role, name, ok := strings.Cut(s, "=")
-		if !ok || role == "" {
-			return nil, usagef("quantize: --tensor-type %s: expected ROLE=TYPE, such as attn_v=q6_K", s)
-		}
-		t, err := gguf.ParseType(name)
-		if err != nil {
-			return nil, usagef("quantize: --tensor-type %s: %w", s, err)
-		}
-		if before, ok := types[role]; ok && before != t {
-			return nil, usagef("quantize: --tensor-type gives %s as %s and as %s; give one", role, before, t)
-		}
-		types[role] = t
-	}
-	return types, nil
-}
-
-// parseSize reads a size such as 300M, 2G or 1.5GB: powers of 1000, as llama.cpp's tools have them.
-func parseSize(s string) (int64, error) {
-	number := strings.TrimSuffix(strings.ToUpper(strings.TrimSpace(s)), "B")
-	unit := 1.0
-	for suffix, n := range map[string]float64{"K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12} {
-		if rest, ok := strings.CutSuffix(number, suffix); ok {
-			number, unit = rest, n
-			break
-		}
-	}
-	x, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
-	if err != nil || !(x*unit >= 1 && x*unit < 1<<62) {
-		return 0, fmt.Errorf("%q: expected a size in bytes, such as 300M or 2G", s)
-	}
-	return int64(x * unit), nil
 }
 
 func describePlan(p *quant.Plan) quantizeResult {

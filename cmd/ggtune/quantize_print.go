@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/ggtune/ggtune/engine/gguf"
+	"github.com/ggtune/ggtune/finetune/report"
 	"github.com/ggtune/ggtune/internal/count"
 	"github.com/ggtune/ggtune/quant"
 	"github.com/ggtune/ggtune/quant/mix"
@@ -53,6 +54,9 @@ func (q *quantizing) print(w io.Writer) {
 		fmt.Fprintf(w, "another type in place of the one chosen, for rows that are not whole blocks of it: %s\n",
 			count.Of(r.Fallback, "tensor"))
 	}
+	if r.ExpectedKL != nil {
+		fmt.Fprintf(w, "predictions are expected to diverge by %.3g nats (KL)\n", *r.ExpectedKL)
+	}
 	if r.Loss != nil && r.Changed > 0 {
 		fmt.Fprintf(w, "rounding changed the weights by %.3g %% (root mean square)\n", 100**r.Loss)
 	}
@@ -79,6 +83,16 @@ func printCost(out io.Writer, jobs []quantizing) {
 	}
 	w.Flush()
 	fmt.Fprintf(out, "against the source, on %s: %s\n", first.Text, count.Of(first.Tokens, "token"))
+}
+
+// plotQuantized draws what the types cost.
+func plotQuantized(path string, jobs []quantizing) error {
+	var all []report.SizeCost
+	for _, q := range jobs {
+		all = append(all, report.SizeCost{Name: q.result.Type, Bytes: q.result.After, KL: q.result.Cost.KL,
+			Chosen: q.budget != nil})
+	}
+	return report.WriteCosts(path, jobs[0].result.Cost.Text, all)
 }
 
 // printPlan writes the types that tensors would get, a line for each role and change.
