@@ -12,6 +12,7 @@ import (
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/engine/graph"
 	"github.com/ggtune/ggtune/internal/atomicfile"
+	"github.com/ggtune/ggtune/internal/stream"
 )
 
 // Written is the storage type in which SaveModel writes a tensor that the set trains: Set.Type for a matrix, if there
@@ -204,7 +205,7 @@ func (s *Session) SaveModel(ctx context.Context, fsys atomicfile.FS, path, set s
 var fileTypes = map[gguf.Type]uint32{gguf.F32: 0, gguf.F16: 1, gguf.Q8_0: 7, gguf.BF16: 32}
 
 // quantized writes numbers, in rows of n, in a storage type, a few rows at a time.
-func quantized(v backend.Floats, n int64, as ggml.Type) gguf.TensorSource {
+func quantized(v backend.Floats, n int64, as ggml.Type) stream.Source {
 	return func(dst io.Writer) error {
 		return eachRows(v, n, func(part []float32, _ int64) error {
 			b, err := ggml.Quantize(as, part, n)

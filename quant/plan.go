@@ -129,7 +129,7 @@ func (m Importance) check(f *gguf.File) error {
 			return fmt.Errorf("the importance matrix has %d elements for %q, which takes %d in %s; it is of another "+
 				"model", len(m[name]), name, want, f.Path())
 		}
-		if i := notFinite(m[name]); i >= 0 {
+		if i := ggml.NotFinite(m[name]); i >= 0 {
 			return fmt.Errorf("the importance matrix's element %d for %q is %v; make it anew", i, name, m[name][i])
 		}
 	}

@@ -169,7 +169,7 @@ func TestRefusals(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = Write(context.Background(), p, FileRows(src), link, Output{})
-	if err == nil || !strings.Contains(err.Error(), "it is the model that is being read") {
+	if err == nil || !strings.Contains(err.Error(), "it is a file that is being read") {
 		t.Errorf("over its own source: got %v", err)
 	}
 	if after, err := os.ReadFile(src.Path()); err != nil || !bytes.Equal(before, after) {

@@ -106,19 +106,9 @@ var errNotFinite = errors.New("not a finite number")
 
 // checkFinite refuses NaN and infinity among the elements of a tensor from number at on.
 func checkFinite(path, tensor string, at int64, x []float32) error {
-	if i := notFinite(x); i >= 0 {
+	if i := ggml.NotFinite(x); i >= 0 {
 		return fmt.Errorf("%s: tensor %q: element %d is %v; the file is damaged or the model diverged: %w", path,
 			tensor, at+int64(i), x[i], errNotFinite)
 	}
 	return nil
-}
-
-// notFinite is the index of the first NaN or infinity, or -1.
-func notFinite(x []float32) int {
-	for i, v := range x {
-		if v-v != 0 {
-			return i
-		}
-	}
-	return -1
 }

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
-	"path/filepath"
 	"runtime"
 
 	"github.com/ggtune/ggtune/engine/gguf"
@@ -70,7 +68,7 @@ func Write(ctx context.Context, p Plan, rows Rows, path string, o Output) (Resul
 		return r, err
 	}
 	for _, path := range paths {
-		if err := checkTarget(p.file, path); err != nil {
+		if err := atomicfile.Distinct(path, p.file.Parts()...); err != nil {
 			return r, err
 		}
 	}
@@ -175,21 +173,4 @@ func (c *counter) add(n int64) {
 	if c.tell != nil {
 		c.tell(c.done, c.total)
 	}
-}
-
-// checkTarget refuses a path that is one of the source's own files, under whatever name.
-func checkTarget(f *gguf.File, path string) error {
-	there, err := os.Stat(path)
-	if err != nil {
-		if _, err := os.Stat(filepath.Dir(path)); err != nil {
-			return fmt.Errorf("write %s: the directory does not exist: %w", path, err)
-		}
-		return nil
-	}
-	for _, part := range f.Parts() {
-		if here, err := os.Stat(part); err == nil && os.SameFile(here, there) {
-			return fmt.Errorf("write %s: it is the model that is being read; give another name", path)
-		}
-	}
-	return nil
 }

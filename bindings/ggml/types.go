@@ -208,10 +208,10 @@ func QuantizeTo(t Type, dst []byte, src []float32, n int64, importance []float32
 	if err := t.sized("quantize", dst, int64(len(src))); err != nil {
 		return err
 	}
-	if i := notFinite(src); i >= 0 {
+	if i := NotFinite(src); i >= 0 {
 		return fmt.Errorf("quantize to %s: element %d is %v; only finite numbers can be stored", t, i, src[i])
 	}
-	if i := notFinite(importance); i >= 0 {
+	if i := NotFinite(importance); i >= 0 {
 		return fmt.Errorf("quantize to %s: element %d of the importance matrix is %v; want finite numbers", t, i,
 			importance[i])
 	}
@@ -232,8 +232,8 @@ func QuantizeTo(t Type, dst []byte, src []float32, n int64, importance []float32
 	return nil
 }
 
-// notFinite is the index of the first NaN or infinity, or -1.
-func notFinite(x []float32) int {
+// NotFinite is the index of the first NaN or infinity, or -1.
+func NotFinite(x []float32) int {
 	for i, v := range x {
 		if v-v != 0 {
 			return i

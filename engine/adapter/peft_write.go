@@ -1,10 +1,8 @@
 package adapter
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -33,16 +31,8 @@ func (a *Adapter) SavePEFT(ctx context.Context, fsys atomicfile.FS, dir string, 
 	if err := d.WriteFile(peftConfigFile, config); err != nil {
 		return err
 	}
-	f, err := d.Create(peftFile)
-	if err != nil {
-		return err
-	}
-	buf := bufio.NewWriterSize(f, 1<<20)
-	if err := errors.Join(w.Write(ctx, buf), buf.Flush()); err != nil {
-		return errors.Join(fmt.Errorf("write %s: %w", dir, err), f.Close())
-	}
-	if err := f.Close(); err != nil {
-		return err
+	if err := w.WriteFile(ctx, d, peftFile); err != nil {
+		return fmt.Errorf("write %s: %w", dir, err)
 	}
 	return d.Commit()
 }

@@ -1,7 +1,6 @@
 package gguf
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -64,12 +63,8 @@ func WriteParts(ctx context.Context, fsys atomicfile.FS, parts []*Writer, path s
 			return err
 		}
 		files = append(files, f)
-		buf := bufio.NewWriterSize(f, 1<<20)
-		if _, err := w.Write(ctx, buf); err != nil {
+		if err := w.writeTo(ctx, f); err != nil {
 			return fmt.Errorf("write %s: %w", paths[i], err)
-		}
-		if err := buf.Flush(); err != nil {
-			return err
 		}
 	}
 	return appear(fsys, files)

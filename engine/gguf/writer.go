@@ -1,13 +1,13 @@
 package gguf
 
 import (
-	"bufio"
 	"context"
 	"encoding/binary"
 	"fmt"
 	"io"
 
 	"github.com/ggtune/ggtune/internal/atomicfile"
+	"github.com/ggtune/ggtune/internal/stream"
 )
 
 // A Writer gathers metadata and tensors and writes them as one GGUF version 3 file. Equal contents give equal bytes. It
@@ -19,12 +19,9 @@ type Writer struct {
 	byName  map[string]bool
 }
 
-// A TensorSource writes exactly the tensor's bytes to w, or fails.
-type TensorSource func(w io.Writer) error
-
 type tensorEntry struct {
 	info TensorInfo
-	src  TensorSource
+	src  stream.Source
 }
 
 // Set sets a metadata value. A key keeps the place at which it was first set.
@@ -88,7 +85,7 @@ func (w *Writer) CopyMetadata(f *File) {
 
 // Add appends a tensor whose bytes src writes. It fails if the name, type or shape could not be read back, or the name
 // is taken.
-func (w *Writer) Add(name string, t Type, shape []int64, src TensorSource) error {
+func (w *Writer) Add(name string, t Type, shape []int64, src stream.Source) error {
 	switch {
 	case len(name) == 0 || len(name) > maxName:
 		return fmt.Errorf("tensor name %q has %d bytes; names have 1 to %d", name, len(name), maxName)
@@ -120,21 +117,7 @@ func (w *Writer) AddBytes(name string, t Type, shape []int64, data []byte) error
 
 // AddFloats appends an F32 tensor, borrowed until the file is written.
 func (w *Writer) AddFloats(name string, shape []int64, data []float32) error {
-	return w.Add(name, F32, shape, func(dst io.Writer) error {
-		var buf [4096]byte
-		for len(data) > 0 {
-			n := min(len(data), len(buf)/4)
-			used, err := binary.Encode(buf[:], binary.LittleEndian, data[:n])
-			if err != nil {
-				return err
-			}
-			if _, err := dst.Write(buf[:used]); err != nil {
-				return err
-			}
-			data = data[n:]
-		}
-		return nil
-	})
+	return w.Add(name, F32, shape, stream.Floats(data))
 }
 
 // AddReader appends a tensor whose bytes are read from r, to its end: such a Writer writes once.
@@ -244,25 +227,23 @@ func (w *Writer) Write(ctx context.Context, dst io.Writer) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	c := &countingWriter{ctx: ctx, w: dst}
+	c := stream.NewWriter(ctx, dst)
 	if _, err := c.Write(head); err != nil {
-		return c.n, err
+		return c.N, err
 	}
 	for _, t := range w.tensors {
-		start := c.n
-		if err := t.src(c); err != nil {
-			return c.n, fmt.Errorf("tensor %q: %w", t.info.Name, err)
-		}
-		if got := c.n - start; got != t.info.Size {
-			return c.n, fmt.Errorf("tensor %q: its source wrote %d bytes, expected %d (%v of type %s)", t.info.Name,
-				got, t.info.Size, t.info.Shape, t.info.Type)
+		if err := c.Tensor(t.info.Name, t.info.Size, t.info.form(), t.src); err != nil {
+			return c.N, err
 		}
 		if _, err := c.Write(make([]byte, w.pad(t.info.Size)-t.info.Size)); err != nil {
-			return c.n, err
+			return c.N, err
 		}
 	}
-	return c.n, nil
+	return c.N, nil
 }
+
+// form words the shape and the type of a tensor.
+func (t *TensorInfo) form() string { return fmt.Sprintf("%v of type %s", t.Shape, t.Type) }
 
 // WriteFile writes the whole file under path, atomically: until it is complete and flushed, path is as it was. A nil
 // fsys means the real file system.
@@ -272,27 +253,15 @@ func (w *Writer) WriteFile(ctx context.Context, fsys atomicfile.FS, path string)
 		return err
 	}
 	defer f.Abort()
-	buf := bufio.NewWriterSize(f, 1<<20) // sources may write row by row; the disk wants large pieces
-	if _, err := w.Write(ctx, buf); err != nil {
+	if err := w.writeTo(ctx, f); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
-	}
-	if err := buf.Flush(); err != nil {
-		return err
 	}
 	return f.Commit()
 }
 
-type countingWriter struct {
-	ctx context.Context
-	w   io.Writer
-	n   int64
-}
-
-func (c *countingWriter) Write(p []byte) (int, error) {
-	if c.ctx.Err() != nil {
-		return 0, context.Cause(c.ctx)
-	}
-	n, err := c.w.Write(p)
-	c.n += int64(n)
-	return n, err
+func (w *Writer) writeTo(ctx context.Context, f io.Writer) error {
+	return stream.Buffered(f, func(dst io.Writer) error {
+		_, err := w.Write(ctx, dst)
+		return err
+	})
 }

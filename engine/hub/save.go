@@ -1,7 +1,6 @@
 package hub
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,7 +11,6 @@ import (
 
 	"github.com/ggtune/ggtune/engine/arch"
 	"github.com/ggtune/ggtune/engine/gguf"
-	"github.com/ggtune/ggtune/engine/safetensors"
 	"github.com/ggtune/ggtune/internal/atomicfile"
 	"github.com/ggtune/ggtune/quant"
 )
@@ -211,7 +209,7 @@ func (m *Model) Save(ctx context.Context, fsys atomicfile.FS, dir string, partBy
 		}
 	}
 	for i, p := range parts {
-		if err := writePart(ctx, d, names[i], p); err != nil {
+		if err := p.WriteFile(ctx, d, names[i]); err != nil {
 			return fmt.Errorf("write %s: %w", dir, err)
 		}
 	}
@@ -245,16 +243,4 @@ func (m *Model) Type() gguf.Type {
 		of[m.weights[i].to] += m.weights[i].from.Elements()
 	}
 	return most(of)
-}
-
-func writePart(ctx context.Context, d *atomicfile.Dir, name string, w *safetensors.Writer) error {
-	f, err := d.Create(name)
-	if err != nil {
-		return err
-	}
-	buf := bufio.NewWriterSize(f, 1<<20)
-	if err := w.Write(ctx, buf); err != nil {
-		return errors.Join(err, f.Close())
-	}
-	return errors.Join(buf.Flush(), f.Close())
 }

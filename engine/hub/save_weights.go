@@ -22,25 +22,15 @@ type outgoing struct {
 
 // place finds for each tensor its module, in the file's order, and wants each that transformers has.
 func (m *Model) place(t string) error {
-	hub, net := m.net.Hub(), m.net
-	parts := map[string]outgoing{}
+	hub := m.net.Hub()
+	parts := map[string]outgoing{} // by name in the file
 	var needed []string
-	each := func(list []arch.Part, il int) {
-		for _, p := range list {
-			if p.Shared || p.Role == arch.Output && net.TiedOutput {
-				continue
-			}
-			name := p.Name(il)
-			parts[name] = outgoing{name: hub.Module(p, il) + p.Suffix, part: p}
-			if !p.Optional {
-				needed = append(needed, name)
-			}
+	eachPart(m.net, func(p arch.Part, gguf, folder string) {
+		parts[gguf] = outgoing{name: folder, part: p}
+		if !p.Optional {
+			needed = append(needed, gguf)
 		}
-	}
-	each(net.Global(), -1)
-	for il := range net.NLayer {
-		each(net.Layer(il).Parts(), il)
-	}
+	})
 	var unknown []string
 	for i := range m.file.Tensors {
 		from := &m.file.Tensors[i]

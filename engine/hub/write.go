@@ -107,20 +107,12 @@ func (f *Folder) Writer(t gguf.Type) (*gguf.Writer, error) {
 	return &w, nil
 }
 
-// place finds for each tensor its part of the model, and wants each part once.
-func (f *Folder) place(net *arch.Net) ([]weight, error) {
-	hub := f.Arch.Hub
-	parts := map[string]weight{} // by name in the folder
-	var needed []string
+// eachPart calls do with each tensor that both a file and a folder have, and its names.
+func eachPart(net *arch.Net, do func(p arch.Part, gguf, folder string)) {
 	each := func(list []arch.Part, il int) {
 		for _, p := range list {
-			if p.Shared || p.Role == arch.Output && net.TiedOutput {
-				continue
-			}
-			name := hub.Module(p, il) + p.Suffix
-			parts[name] = weight{name: p.Name(il), part: p}
-			if !p.Optional {
-				needed = append(needed, name)
+			if !p.Shared && !(p.Role == arch.Output && net.TiedOutput) {
+				do(p, p.Name(il), net.Hub().Module(p, il)+p.Suffix)
 			}
 		}
 	}
@@ -128,6 +120,19 @@ func (f *Folder) place(net *arch.Net) ([]weight, error) {
 	for il := range net.NLayer {
 		each(net.Layer(il).Parts(), il)
 	}
+}
+
+// place finds for each tensor its part of the model, and wants each part once.
+func (f *Folder) place(net *arch.Net) ([]weight, error) {
+	hub := f.Arch.Hub
+	parts := map[string]weight{} // by name in the folder
+	var needed []string
+	eachPart(net, func(p arch.Part, gguf, folder string) {
+		parts[folder] = weight{name: gguf, part: p}
+		if !p.Optional {
+			needed = append(needed, folder)
+		}
+	})
 	var out []weight
 	var unknown []string
 	found := map[string]bool{}

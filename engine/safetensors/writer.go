@@ -4,13 +4,14 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math"
-)
 
-// A Source writes exactly a tensor's bytes to w, or fails.
-type Source func(w io.Writer) error
+	"github.com/ggtune/ggtune/internal/atomicfile"
+	"github.com/ggtune/ggtune/internal/stream"
+)
 
 // A Writer gathers tensors and writes them, in the order in which they were added, as one file. Equal contents give
 // equal bytes. It is not safe for concurrent use. The zero Writer is empty and ready.
@@ -19,13 +20,13 @@ type Writer struct {
 	Metadata map[string]string
 
 	tensors []Tensor
-	sources []Source
+	sources []stream.Source
 	byName  map[string]bool
 	size    int64
 }
 
 // Add appends a tensor whose bytes src writes.
-func (w *Writer) Add(name string, t DType, shape []int64, src Source) error {
+func (w *Writer) Add(name string, t DType, shape []int64, src stream.Source) error {
 	if w.byName == nil {
 		w.byName = map[string]bool{keyMetadata: true}
 	}
@@ -52,21 +53,7 @@ func (w *Writer) Tensors() []Tensor { return w.tensors }
 
 // AddFloats appends an F32 tensor, borrowed until the file is written.
 func (w *Writer) AddFloats(name string, shape []int64, data []float32) error {
-	return w.Add(name, F32, shape, func(dst io.Writer) error {
-		var buf [4096]byte
-		for len(data) > 0 {
-			n := min(len(data), len(buf)/4)
-			used, err := binary.Encode(buf[:], binary.LittleEndian, data[:n])
-			if err != nil {
-				return err
-			}
-			if _, err := dst.Write(buf[:used]); err != nil {
-				return err
-			}
-			data = data[n:]
-		}
-		return nil
-	})
+	return w.Add(name, F32, shape, stream.Floats(data))
 }
 
 // header is all that precedes the tensors' bytes, with spaces to a multiple of 8, so that these are aligned.
@@ -110,38 +97,30 @@ func (w *Writer) header() ([]byte, error) {
 	return b, nil
 }
 
-// Write writes the whole file to dst. It stops between tensors when ctx is cancelled and returns context.Cause(ctx).
+// Write writes the whole file to dst. It stops between writes when ctx is cancelled and returns context.Cause(ctx).
 func (w *Writer) Write(ctx context.Context, dst io.Writer) error {
 	head, err := w.header()
 	if err != nil {
 		return err
 	}
-	if _, err := dst.Write(head); err != nil {
+	c := stream.NewWriter(ctx, dst)
+	if _, err := c.Write(head); err != nil {
 		return err
 	}
 	for i, t := range w.tensors {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		c := &counter{w: dst}
-		if err := w.sources[i](c); err != nil {
-			return fmt.Errorf("tensor %q: %w", t.Name, err)
-		}
-		if c.n != t.size {
-			return fmt.Errorf("tensor %q: its source wrote %d bytes, expected %d (%v of dtype %s)", t.Name, c.n, t.size,
-				t.Shape, t.DType)
+		if err := c.Tensor(t.Name, t.size, fmt.Sprintf("%v of dtype %s", t.Shape, t.DType), w.sources[i]); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-type counter struct {
-	w io.Writer
-	n int64
-}
-
-func (c *counter) Write(p []byte) (int, error) {
-	n, err := c.w.Write(p)
-	c.n += int64(n)
-	return n, err
+// WriteFile writes the whole file under a name in a folder.
+func (w *Writer) WriteFile(ctx context.Context, d *atomicfile.Dir, name string) error {
+	f, err := d.Create(name)
+	if err != nil {
+		return err
+	}
+	err = stream.Buffered(f, func(dst io.Writer) error { return w.Write(ctx, dst) })
+	return errors.Join(err, f.Close())
 }

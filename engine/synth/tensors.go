@@ -141,7 +141,7 @@ func (s Spec) ropeFactors() []float32 {
 	return out
 }
 
-func (t Tensor) source(s Spec) gguf.TensorSource {
+func (t Tensor) source(s Spec) func(w io.Writer) error {
 	return func(w io.Writer) error {
 		if t.values != nil {
 			return binary.Write(w, binary.LittleEndian, t.values)

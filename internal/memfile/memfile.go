@@ -3,11 +3,12 @@
 package memfile
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+
+	"github.com/ggtune/ggtune/internal/stream"
 )
 
 // A File is a file that lasts until Close.
@@ -23,12 +24,7 @@ func Write(write func(w io.Writer) error) (*File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a file in memory: %w", err)
 	}
-	buf := bufio.NewWriterSize(f.f, 1<<20) // who writes may write small pieces
-	err = write(buf)
-	if err == nil {
-		err = buf.Flush()
-	}
-	if err != nil {
+	if err := stream.Buffered(f.f, write); err != nil {
 		return nil, errors.Join(fmt.Errorf("write a file in memory: %w", err), f.Close())
 	}
 	return f, nil
