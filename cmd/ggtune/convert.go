@@ -65,8 +65,8 @@ func convertAction(c *cli.Context) error {
 	case c.String("type") != "":
 		return usagef("convert: --type is for models; adapters are f32")
 	case c.String("model") == "":
-		return usagef("convert: no model given; an adapter is converted beside its base: -m base.gguf (a model "+
-			"is a GGUF file, or a folder with a config.json, and %s is neither)", in)
+		return usagef("convert: no base given; %s is no model (a GGUF file, or a folder with a config.json), and an "+
+			"adapter is converted beside its base: -m base.gguf", in)
 	}
 	job := convert.AdapterJob{In: in, Model: c.String("model"), Out: c.String("output"),
 		Base: c.String("base")}
@@ -97,12 +97,12 @@ func convertedTypes() []string { return []string{"f32", "f16", "bf16"} }
 
 // isModel says whether a file is, or would be, that of a model: an adapter says that it is one.
 func isModel(path string) bool {
-	if st, err := os.Stat(path); err != nil || st.IsDir() {
+	if st, err := os.Stat(path); err == nil && st.IsDir() {
 		return false
 	}
 	f, err := gguf.Open(path)
 	if err != nil {
-		return true // of what is wrong with it, the conversion tells
+		return true // the conversion tells what is wrong with it
 	}
 	defer f.Close()
 	return !f.IsAdapter()

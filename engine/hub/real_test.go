@@ -23,35 +23,80 @@ func TestEncodePublished(t *testing.T) {
 				t.Skipf("%s is not here", path)
 			}
 			tok := published(t, path, name)
-			texts := strings.Split(readFile(t, path+".inp"), "\n__ggml_vocab_test__\n")
-			lines := strings.Split(strings.TrimRight(readFile(t, path+".out"), "\n"), "\n")
-			compared := 0
-			for i, text := range texts {
-				if i >= len(lines) || text == "" {
-					continue
-				}
-				got, err := tok.Encode(text)
-				if err != nil {
-					t.Fatal(err)
-				}
-				var want []int32
-				for _, id := range strings.Fields(lines[i]) {
-					var n int32
-					if _, err := fmt.Sscan(id, &n); err != nil {
-						t.Fatal(err)
-					}
-					want = append(want, n)
-				}
-				if !slices.Equal(got, want) {
-					t.Errorf("%q: %v, want %v", text, got, want)
-				}
-				compared += len(want)
-			}
-			if compared < 300 {
-				t.Errorf("only %d tokens were compared", compared)
-			}
+			comparePublished(t, tok, path)
 		})
 	}
+}
+
+// comparePublished encodes the texts that lie beside a vocabulary, whose ids do too.
+func comparePublished(t *testing.T, tok *Tokenizer, path string) {
+	t.Helper()
+	texts := strings.Split(readFile(t, path+".inp"), "\n__ggml_vocab_test__\n")
+	lines := strings.Split(strings.TrimRight(readFile(t, path+".out"), "\n"), "\n")
+	compared := 0
+	for i, text := range texts {
+		if i >= len(lines) || text == "" {
+			continue
+		}
+		got, err := tok.Encode(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var want []int32
+		for _, id := range strings.Fields(lines[i]) {
+			var n int32
+			if _, err := fmt.Sscan(id, &n); err != nil {
+				t.Fatal(err)
+			}
+			want = append(want, n)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%q: %v, want %v", text, got, want)
+		}
+		compared += len(want)
+	}
+	if compared < 300 {
+		t.Errorf("only %d tokens were compared", compared)
+	}
+}
+
+// TestScoresPublished: the merges that are made of a published vocabulary's scores give the ids that llama.cpp has
+// published for it.
+func TestScoresPublished(t *testing.T) {
+	for _, name := range []string{"llama-spm", "phi-3"} {
+		t.Run(name, func(t *testing.T) {
+			scoresPublished(t, "../../../shared/data/tokenizers/ggml-vocab-"+name+".gguf")
+		})
+	}
+}
+
+func scoresPublished(t *testing.T, path string) {
+	t.Helper()
+	f, err := gguf.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		t.Skipf("%s is not here", path)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	v, err := (&Model{file: f}).readVocabulary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := v.definition()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(d.Model.Merges); n < len(v.tokens) {
+		t.Errorf("%d merges of %d tokens", n, len(v.tokens))
+	}
+	tok := &Tokenizer{def: d, pieces: v, bare: true,
+		model: settings{values: map[string]any{"vocab_size": float64(len(v.tokens))}}}
+	if err := tok.read(); err != nil {
+		t.Fatal(err)
+	}
+	comparePublished(t, tok, path)
 }
 
 func readFile(t *testing.T, path string) string {

@@ -155,7 +155,7 @@ func (m *Model) compareMetadata() error {
 		v, ok := back[kv.Key]
 		switch {
 		case slices.Contains(ofFiles, kv.Key), ok && v.Equal(kv.Value), ok && sameKinds(kv, v):
-		case ok && strings.HasPrefix(kv.Key, "tokenizer.ggml.") && kv.Key != "tokenizer.ggml.pre":
+		case ok && strings.HasPrefix(kv.Key, "tokenizer.") && kv.Key != "tokenizer.ggml.pre":
 			changed = append(changed, kv.Key)
 		default:
 			m.LeftOut = append(m.LeftOut, kv.Key)

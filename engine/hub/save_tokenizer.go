@@ -1,7 +1,6 @@
 package hub
 
 import (
-	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -222,48 +221,6 @@ func (v *vocabulary) model(config map[string]any) (object, error) {
 	return object{{"type", "BPE"}, {"dropout", nil}, {"unk_token", unk}, {"continuing_subword_prefix", nil},
 		{"end_of_word_suffix", nil}, {"fuse_unk", spm}, {"byte_fallback", spm},
 		{"ignore_merges", v.split.name == "llama-bpe"}, {"vocab", vocab}, {"merges", merges}}, nil
-}
-
-// maxPiece is the most bytes of a piece that SentencePiece's trainer makes: each of its splits is looked up.
-const maxPiece = 512
-
-// mergesOfScores lists the merges by which tokenizers joins what llama.cpp joins by scores: each token of each two
-// others, by falling score. llama.cpp joins those of one score from the left, which a list of merges cannot say.
-func (v *vocabulary) mergesOfScores() ([]string, error) {
-	ids := map[string]int{}
-	var order []int
-	for id, token := range v.tokens {
-		if !v.added(id) && v.kinds[id] != tokenByte {
-			if len(token) > maxPiece {
-				return nil, fmt.Errorf("token %d has %d bytes; SentencePiece's have at most %d", id, len(token),
-					maxPiece)
-			}
-			ids[token] = id
-			order = append(order, id)
-		}
-	}
-	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(v.scores[b], v.scores[a]) })
-	var out []string
-	before := -1
-	for _, id := range order {
-		token, n := v.tokens[id], len(out)
-		for at := len(token) - 1; at > 0; at-- {
-			_, left := ids[token[:at]]
-			_, right := ids[token[at:]]
-			if left && right {
-				out = append(out, token[:at]+" "+token[at:])
-			}
-		}
-		if len(out) == n {
-			continue
-		}
-		if before >= 0 && v.scores[before] == v.scores[id] {
-			return nil, fmt.Errorf("the tokenizer cannot be carried over exactly: the tokens %q and %q have one "+
-				"score, %v, and tokenizer.json has an order for all", v.tokens[before], token, v.scores[id])
-		}
-		before = id
-	}
-	return out, nil
 }
 
 // parts are the definition of how a text is cut, as tokenizer.json has it.

@@ -95,7 +95,8 @@ func readTokenizer(dir string, model *settings) (*Tokenizer, error) {
 			return nil, missing
 		}
 		if t.pieces == nil {
-			return nil, fmt.Errorf("%w, nor is there a %s; the tokenizer has no definition", missing, sentencePieceFile)
+			return nil, fmt.Errorf("%s: there is no %s and no %s; a tokenizer of other files gets the former by "+
+				"AutoTokenizer.from_pretrained(folder).save_pretrained(folder)", dir, tokenizerFile, sentencePieceFile)
 		}
 		t.path, t.bare = filepath.Join(dir, sentencePieceFile), true
 		if t.def, err = t.pieces.definition(); err != nil {
