@@ -3,6 +3,7 @@ package backend
 import (
 	"fmt"
 	"math"
+	"slices"
 	"unsafe"
 
 	"github.com/ggtune/ggtune/engine/graph"
@@ -46,24 +47,36 @@ func (f Floats) Upload(src []float32, from int64) error {
 	if f.Type == graph.F32 {
 		return f.Write(BytesOf(src), 4*from)
 	}
-	half := make([]uint16, len(src))
-	for i, x := range src {
-		half[i] = toBF16(x)
+	half := make([]uint16, min(len(src), halves))
+	for some := range slices.Chunk(src, halves) {
+		for i, x := range some {
+			half[i] = toBF16(x)
+		}
+		if err := f.Write(BytesOf(half[:len(some)]), 2*from); err != nil {
+			return err
+		}
+		from += int64(len(some))
 	}
-	return f.Write(BytesOf(half), 2*from)
+	return nil
 }
+
+// halves is how many BF16 numbers are converted at a time.
+const halves = 1 << 15
 
 // Download reads numbers from one on.
 func (f Floats) Download(dst []float32, from int64) error {
 	if f.Type == graph.F32 {
 		return f.Read(BytesOf(dst), 4*from)
 	}
-	half := make([]uint16, len(dst))
-	if err := f.Read(BytesOf(half), 2*from); err != nil {
-		return err
-	}
-	for i, h := range half {
-		dst[i] = math.Float32frombits(uint32(h) << 16)
+	half := make([]uint16, min(len(dst), halves))
+	for some := range slices.Chunk(dst, halves) {
+		if err := f.Read(BytesOf(half[:len(some)]), 2*from); err != nil {
+			return err
+		}
+		for i := range some {
+			some[i] = math.Float32frombits(uint32(half[i]) << 16)
+		}
+		from += int64(len(some))
 	}
 	return nil
 }

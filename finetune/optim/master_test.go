@@ -133,6 +133,35 @@ func TestMasterIsUnbiased(t *testing.T) {
 	})
 }
 
+// TestHalfNumbers: what is brought to BF16 numbers is rounded to the nearest, of two as near to the even one.
+func TestHalfNumbers(t *testing.T) {
+	p := newHalf(t, newBackend(t, 1), "p", 0, 300, 301) // several pieces, and a rest
+	all := make([]float32, p.Len())
+	for i := range all {
+		all[i] = value("x", i, 0)
+	}
+	// A unit in the last place is 2^-7 from 1 on.
+	ties := []float32{1 + 0x1p-8, 1 + 3*0x1p-8, 1 + 0x1.1p-8, -1 - 0x1p-8, float32(math.Inf(1)), math.MaxFloat32}
+	want := []float32{1, 1 + 0x1p-6, 1 + 0x1p-7, -1, float32(math.Inf(1)), float32(math.Inf(1))}
+	copy(all, ties)
+	all[len(ties)] = math.Float32frombits(0x7f800001) // no number, and none of it in the upper half
+	if err := p.Value.Upload(all, 0); err != nil {
+		t.Fatal(err)
+	}
+	got := valuesOf(t, p)
+	if !slices.Equal(got[:len(want)], want) || got[len(want)] == got[len(want)] {
+		t.Errorf("got %v, want %v and no number", got[:len(want)+1], want)
+	}
+	for i, x := range all[len(want)+1:] {
+		if g := got[len(want)+1+i]; math.Abs(float64(g-x)) > 0x1p-8*math.Abs(float64(x)) {
+			t.Fatalf("number %d: %v is kept as %v", i, x, g)
+		}
+	}
+	if err := p.Value.Download(all[:2], p.Len()-1); err == nil {
+		t.Error("numbers behind the last are read")
+	}
+}
+
 func mean(x []float32) (m float64) {
 	for _, v := range x {
 		m += float64(v)
