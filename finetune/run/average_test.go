@@ -4,6 +4,7 @@ import (
 	"math"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/ggtune/ggtune/engine/adapter"
@@ -28,7 +29,11 @@ func TestAverageIsTheResult(t *testing.T) {
 	c := averaged(t)
 	plain := c
 	plain.EMA, plain.Output = 0, filepath.Join(t.TempDir(), "plain")
-	s, without := mustTrain(t, c), mustTrain(t, plain)
+	rec, without := &recorder{}, mustTrain(t, plain)
+	s, err := Train(t.Context(), c, rec)
+	if err != nil || !strings.Contains(rec.notes(), "are of a moving average of what is trained (--ema 0.9)") {
+		t.Fatalf("%v; it says %q", err, rec.notes())
+	}
 	for i, line := range metrics(t, c.Output) {
 		other := metrics(t, plain.Output)[i]
 		if line.Loss != other.Loss || line.GradNorm != other.GradNorm || i > 0 && *line.EvalLoss == *other.EvalLoss {

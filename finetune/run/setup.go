@@ -76,6 +76,9 @@ func (s *setup) open(ctx context.Context, rep report.Reporter) error {
 				"small again", s.cfg.Master)
 		}
 	}
+	if s.cfg.EMA > 0 {
+		s.note("held-out losses, and what is written, are of a moving average of what is trained (--ema %g)", s.cfg.EMA)
+	}
 	if a, ok := s.start.Sets[0].Adapter.(*adapter.Adapter); ok {
 		for _, note := range a.Notes {
 			s.note("%s: %s", s.cfg.InitAdapter, note)
