@@ -86,6 +86,7 @@ var ErrImportance = errors.New("needs an importance matrix")
 
 // A Choice is what a user wants of a plan.
 type Choice struct {
+	// Mix chooses types; the zero Mix leaves each tensor its own.
 	Mix mix.Mix
 	// Types are chosen by role ("attn_v", "token_embd"), instead of the mix's.
 	Types map[string]gguf.Type
@@ -163,7 +164,9 @@ func NewPlan(f *gguf.File, c Choice) (Plan, error) {
 	if err != nil {
 		return p, err
 	}
-	p.FileType, p.importance = &c.Mix.FileType, c.Importance
+	if p.importance = c.Importance; c.Mix.Of != nil {
+		p.FileType = &c.Mix.FileType
+	}
 	if err := c.Importance.check(f); err != nil {
 		return p, err
 	}
@@ -184,6 +187,9 @@ func NewPlan(f *gguf.File, c Choice) (Plan, error) {
 		to, ok := c.Tensors[t.Name]
 		if !ok {
 			to, ok = c.Types[place.Role]
+		}
+		if !ok && c.Mix.Of == nil {
+			continue
 		}
 		if !ok {
 			to = c.Mix.Of(place)

@@ -84,7 +84,7 @@ func TestComplete(t *testing.T) {
 // or `DIRECTORY`, or what it takes is in config's values or in ownValues.
 var freeText = strings.Fields(`columns loss-weights targets train layers system prompt
 	notify convert.base export.ollama quantize.tensor-type quantize.split-size quantize.budget
-	quantize.size
+	quantize.size merge.tensor-type merge.budget merge.size
 	eval.pattern bench.type bench.level compare.output task-name prompt-prefix`)
 
 func TestOptionsOfTextComplete(t *testing.T) {

@@ -35,13 +35,16 @@ func mergeCommand() *cli.Command {
 			"  ggtune merge -m base.gguf -a style:0.5 -a facts/adapter.gguf -o merged.gguf --type q8_0\n" +
 			"  ggtune merge -m base-q4.gguf --from base-f16.gguf -a run -o merged-q4.gguf --report heldout.jsonl\n" +
 			"  ggtune merge -m base.gguf -a run -o chat.gguf --set-template chatml",
-		Flags: []cli.Flag{
+		Flags: append([]cli.Flag{
 			modelFlag(),
 			&cli.StringSliceFlag{Name: "adapter", Aliases: []string{"a", "lora"},
 				Usage: "LoRA adapter `FILE[:SCALE]`, or the directory of a run or checkpoint; may be given several " +
 					"times"},
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the merged model to `FILE`"},
 			&cli.StringFlag{Name: "type", Usage: "storage `TYPE` to write; without, each tensor keeps its own"},
+			&cli.StringFlag{Name: "budget", Usage: "instead, the best type for each tensor in so many " +
+				"`BITS` a weight (4.5bpw), as quantize finds them on a general text"},
+			&cli.StringFlag{Name: "size", Usage: "the same in a file of about so many `BYTES` (700M, 3GB)"},
 			&cli.StringFlag{Name: "report", Usage: "measure the loss on `FILE`, data as eval reads it, or on this " +
 				"text; without, on what the run held out, or on a general text"},
 			&cli.StringFlag{Name: "from", Usage: "add the adapters to the weights of `FILE`, the f16 or f32 one " +
@@ -53,7 +56,7 @@ func mergeCommand() *cli.Command {
 				"name, into the merged model, with the token that ends its turns"},
 			&cli.BoolFlag{Name: "force", Usage: "replace the output if it exists"},
 			threadsFlag(), deviceFlag(), jsonFlag(),
-		},
+		}, tensorTypeFlags()...),
 		Action: mergeAction,
 	}
 }
@@ -103,6 +106,9 @@ func mergeConfig(c *cli.Context) (cfg merge.Config, err error) {
 			return cfg, usagef("merge: %w", err)
 		}
 	}
+	if err := mergedTypes(c, &cfg); err != nil {
+		return cfg, err
+	}
 	cfg.From = c.String("from")
 	if cfg.Rounding = c.String("rounding"); !slices.Contains(merge.Roundings(), cfg.Rounding) {
 		return cfg, usagef("merge: --rounding %q is unknown; there are %s", cfg.Rounding,
@@ -118,6 +124,24 @@ func mergeConfig(c *cli.Context) (cfg merge.Config, err error) {
 	cfg.Report, cfg.Template = c.String("report"), c.String("set-template")
 	cfg.Threads, err = threads(c)
 	return cfg, err
+}
+
+// mergedTypes reads what chooses types beside --type.
+func mergedTypes(c *cli.Context, cfg *merge.Config) (err error) {
+	budgets, err := budgetsOf(c)
+	switch {
+	case err != nil:
+		return err
+	case len(budgets) > 1 || len(budgets) == 1 && cfg.Type != "":
+		return usagef("merge: --type, --budget and --size each choose the types of the one model; give one of them")
+	case len(budgets) == 1:
+		cfg.Budget = &budgets[0]
+	}
+	if cfg.Types, err = typesByRole(c); err != nil {
+		return err
+	}
+	cfg.Importance, err = importanceOf(c)
+	return err
 }
 
 // scaledFile reads FILE:SCALE. A file's name may hold colons: what exists as a whole is one.
@@ -146,6 +170,9 @@ func printMerged(c *cli.Context, r merge.Result) error {
 		byteCount(r.Before))
 	fmt.Fprintf(w, "%s into %d of %d tensors: %s\n", count.Of(len(r.Adapters), "adapter"), r.Merged, r.Tensors,
 		weightsLost(r))
+	if r.ExpectedKL != nil {
+		fmt.Fprintf(w, "its types were expected to make predictions diverge by %.3g nats (KL)\n", *r.ExpectedKL)
+	}
 	fmt.Fprintf(w, "llama.cpp loads it and computes the same: logits differ by %.3g, the base's by %.3g\n\n",
 		r.LlamaRMSDiff, r.LlamaBaseRMSDiff)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)

@@ -33,7 +33,7 @@ func quantizeCommand() *cli.Command {
 			"  ggtune quantize --type q8_0,q4_k_m,q3_k_m --report text.txt model-f16.gguf\n" +
 			"  ggtune quantize --type q8_0,q4_k_m model-f16.gguf 'model-{type}.gguf'\n" +
 			"  ggtune quantize --budget 4.5bpw model-f16.gguf model-4.5bpw.gguf",
-		Flags: []cli.Flag{
+		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "type", Usage: "storage `TYPE` to write; several with commas, to compare them with " +
 				"--report", Value: "q8_0"},
 			&cli.StringFlag{Name: "budget", Usage: "instead, the best type for each tensor in so many " +
@@ -45,11 +45,6 @@ func quantizeCommand() *cli.Command {
 			&cli.StringFlag{Name: "report", Usage: "measure what was lost on `FILE`, data as eval reads it, or on " +
 				"this text: perplexity, and how far predictions are from the source's"},
 			&cli.StringFlag{Name: "plot", Usage: "draw size against divergence, a point for each type, to `FILE`.svg"},
-			&cli.StringSliceFlag{Name: "tensor-type",
-				Usage: "another storage type for tensors of a role: `ROLE=TYPE`, such as attn_v=q6_K; may be " +
-					"given again"},
-			&cli.StringFlag{Name: "imatrix", Usage: "round with more care where it matters, by the importance matrix " +
-				"in `FILE` (ggtune imatrix, llama-imatrix)"},
 			&cli.BoolFlag{Name: "allow-requantize",
 				Usage: "read weights that are quantized already, which loses more than quantizing once"},
 			&cli.StringFlag{Name: "split-size",
@@ -57,7 +52,7 @@ func quantizeCommand() *cli.Command {
 			&cli.BoolFlag{Name: "force", Usage: "replace OUT.gguf if it exists"},
 			&cli.BoolFlag{Name: "dry-run", Usage: "say what would be written, and write nothing"},
 			threadsFlag(), jsonFlag(),
-		},
+		}, tensorTypeFlags()...),
 		Action: quantizeAction,
 	}
 }

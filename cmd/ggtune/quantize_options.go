@@ -56,15 +56,11 @@ func quantizeOptions(c *cli.Context) (jobs []quantizing, o quant.Output, err err
 		}
 	}
 	choice := quant.Choice{Requantize: c.Bool("allow-requantize")}
-	if choice.Types, err = typesByRole(c.StringSlice("tensor-type")); err != nil {
+	if choice.Types, err = typesByRole(c); err != nil {
 		return nil, o, err
 	}
-	if path := c.String("imatrix"); path != "" {
-		m, err := imatrix.Read(path)
-		if err != nil {
-			return nil, o, err
-		}
-		choice.Importance = m.Weights()
+	if choice.Importance, err = importanceOf(c); err != nil {
+		return nil, o, err
 	}
 	for _, name := range names {
 		of := choice
@@ -91,20 +87,44 @@ func quantizeOptions(c *cli.Context) (jobs []quantizing, o quant.Output, err err
 // placeOfType stands in OUT for the type's name.
 const placeOfType = "{type}"
 
+// tensorTypeFlags are those of quantize and merge that say how tensors are written.
+func tensorTypeFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringSliceFlag{Name: "tensor-type", Usage: "another storage type for tensors of a role: `ROLE=TYPE`, " +
+			"such as attn_v=q6_K; may be given again"},
+		&cli.StringFlag{Name: "imatrix", Usage: "round with more care where it matters, by the importance matrix " +
+			"in `FILE` (ggtune imatrix, llama-imatrix)"},
+	}
+}
+
+// importanceOf reads --imatrix; nil: there is none.
+func importanceOf(c *cli.Context) (quant.Importance, error) {
+	path := c.String("imatrix")
+	if path == "" {
+		return nil, nil
+	}
+	m, err := imatrix.Read(path)
+	if err != nil {
+		return nil, err
+	}
+	return m.Weights(), nil
+}
+
 // typesByRole reads --tensor-type.
-func typesByRole(given []string) (map[string]gguf.Type, error) {
+func typesByRole(c *cli.Context) (map[string]gguf.Type, error) {
 	types := map[string]gguf.Type{}
-	for _, s := range given {
+	for _, s := range c.StringSlice("tensor-type") {
 		role, name, ok := strings.Cut(s, "=")
 		if !ok || role == "" {
-			return nil, usagef("quantize: --tensor-type %s: expected ROLE=TYPE, such as attn_v=q6_K", s)
+			return nil, usagef("%s: --tensor-type %s: expected ROLE=TYPE, such as attn_v=q6_K", c.Command.Name, s)
 		}
 		t, err := gguf.ParseType(name)
 		if err != nil {
-			return nil, usagef("quantize: --tensor-type %s: %w", s, err)
+			return nil, usagef("%s: --tensor-type %s: %w", c.Command.Name, s, err)
 		}
 		if before, ok := types[role]; ok && before != t {
-			return nil, usagef("quantize: --tensor-type gives %s as %s and as %s; give one", role, before, t)
+			return nil, usagef("%s: --tensor-type gives %s as %s and as %s; give one", c.Command.Name, role, before,
+				t)
 		}
 		types[role] = t
 	}

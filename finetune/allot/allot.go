@@ -134,7 +134,7 @@ var candidates = []gguf.Type{gguf.Q2_K, gguf.Q3_K, gguf.IQ4_XS, gguf.IQ4_NL, ggu
 	gguf.Q5_1, gguf.Q6_K, gguf.Q8_0}
 
 // alternatives lists the types that a matrix may have: its own, those whose blocks fill its rows and that are smaller,
-// or the one that is given by its role.
+// or any such if its numbers are changed; or the one that is given by its role.
 func (m *measuring) alternatives(x *matrix) ([]quant.Alternative, error) {
 	t := &m.file.Tensors[x.index]
 	own := quant.Alternative{Type: t.Type, Bytes: t.Size}
@@ -153,7 +153,8 @@ func (m *measuring) alternatives(x *matrix) ([]quant.Alternative, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: tensor %q as %s %w", m.file.Path(), t.Name, to, err)
 		}
-		if own.Bytes == 0 || size < own.Bytes {
+		// What is changed may lose less in a larger type.
+		if own.Bytes == 0 || size < own.Bytes || to != own.Type && !m.Rows.Unchanged(x.index) {
 			out = append(out, quant.Alternative{Type: to, Bytes: size})
 		}
 	}

@@ -102,8 +102,14 @@ func (m *measuring) scaleGroup(ctx context.Context, g *group, reference func() e
 	arena := ggml.NewArena()
 	defer func() { err = closing(err, arena) }()
 	instead, expected, err := m.smaller(ctx, arena, g)
-	if err != nil || len(instead) == 0 {
+	switch _, weighed := m.weigh[m.file.Tensors[g.matrices[0].index].Name]; {
+	case err != nil:
 		return err
+	case len(instead) == 0 && !weighed:
+		return fmt.Errorf("%s: what types cost tensor %s cannot be measured, because it is in the smallest type "+
+			"already; give its type with --tensor-type", m.file.Path(), g.name)
+	case len(instead) == 0: // its costs are nats, if not as measured
+		return nil
 	}
 	model, err := m.Model.With(instead)
 	if err != nil {

@@ -22,13 +22,13 @@ import (
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/engine/adapter"
 	"github.com/ggtune/ggtune/engine/gguf"
+	"github.com/ggtune/ggtune/finetune/allot"
 	"github.com/ggtune/ggtune/finetune/budget"
 	"github.com/ggtune/ggtune/finetune/checkpoint"
 	"github.com/ggtune/ggtune/finetune/origin"
 	"github.com/ggtune/ggtune/finetune/report"
 	"github.com/ggtune/ggtune/internal/atomicfile"
 	"github.com/ggtune/ggtune/quant"
-	"github.com/ggtune/ggtune/quant/mix"
 )
 
 // Config says what is merged.
@@ -38,6 +38,12 @@ type Config struct {
 	Output   string    // replaced if it exists; none of the files that are read
 	// Type is the mix that is written, by name; "": each tensor keeps the type that it has in the base.
 	Type string
+	// Types are written instead, by role.
+	Types map[string]gguf.Type
+	// Budget chooses the type of each tensor instead of Type; nil: it does not.
+	Budget *allot.Budget
+	// Importance weighs what is quantized.
+	Importance quant.Importance
 	// Report is what the loss is measured on: a file of data, read as the first adapter's was, or a text. "": the rows
 	// that the adapter's run held out, or a general text.
 	Report string
@@ -64,14 +70,16 @@ type Adapter struct {
 
 // A Result is what came of it.
 type Result struct {
-	Output   string    `json:"output"`
-	Model    string    `json:"model"`
-	From     *string   `json:"from"`     // null: the base's own weights
-	Type     *string   `json:"type"`     // null: each tensor its own
-	Template *string   `json:"template"` // null: the base's own
-	Adapters []Adapted `json:"adapters"`
-	Tensors  int       `json:"tensors"`
-	Merged   int       `json:"merged_tensors"` // that adapters add to
+	Output   string  `json:"output"`
+	Model    string  `json:"model"`
+	From     *string `json:"from"`     // null: the base's own weights
+	Type     *string `json:"type"`     // null: each tensor its own
+	Template *string `json:"template"` // null: the base's own
+	// ExpectedKL is the divergence, in nats, that the types of a budget were chosen by.
+	ExpectedKL *float64  `json:"expected_kl"`
+	Adapters   []Adapted `json:"adapters"`
+	Tensors    int       `json:"tensors"`
+	Merged     int       `json:"merged_tensors"` // that adapters add to
 	// Rounded counts the tensors that were quantized anew, and Rounding is the root mean square of what that changed,
 	// relative to that of their weights.
 	Rounded  int     `json:"rounded_tensors"`
@@ -127,7 +135,7 @@ func Merge(ctx context.Context, cfg Config, rep report.Reporter) (_ Result, err 
 	if err := m.open(ctx); err != nil {
 		return Result{}, err
 	}
-	if err := m.choose(); err != nil {
+	if err := m.choose(ctx); err != nil {
 		return Result{}, err
 	}
 	temporary := m.Output + unverified
@@ -245,20 +253,12 @@ func fileSHA256(ctx context.Context, path string) (string, error) {
 }
 
 // choose decides the type of each tensor.
-func (m *merging) choose() (err error) {
-	f := m.model.File()
-	if m.Type == "" {
-		m.plan, err = quant.Keep(f)
-	} else {
-		var to mix.Mix
-		if to, err = mix.ToWrite(m.Type); err != nil {
-			return err
-		}
-		m.result.Type = &to.Name
-		// What merging changes is quantized anew in any case; what that cost is measured.
-		m.plan, err = quant.NewPlan(f, quant.Choice{Mix: to, Requantize: true})
-	}
+func (m *merging) choose(ctx context.Context) (err error) {
+	choice, err := m.choice(ctx)
 	if err != nil {
+		return err
+	}
+	if m.plan, err = quant.NewPlan(m.model.File(), choice); err != nil {
 		return err
 	}
 	m.result.Before, m.result.After = m.plan.Bytes()
@@ -271,9 +271,10 @@ func (m *merging) choose() (err error) {
 			continue
 		}
 		to := ggml.Type(c.To)
-		if !to.Quantizes() || to.NeedsImportance() {
+		if !to.Quantizes() || to.NeedsImportance() && m.Importance[c.Tensor.Name] == nil {
 			return fmt.Errorf("%s: tensor %q is storage type %s, which cannot be written without an importance "+
-				"matrix; choose the types of the merged model with --type, such as --type q8_0", m.Model,
+				"matrix; give one with --imatrix, or choose the types of the merged model with --type, such as "+
+				"--type q8_0", m.Model,
 				c.Tensor.Name, c.To)
 		}
 		if c.To.IsQuantized() {
