@@ -19,7 +19,7 @@ type Row struct {
 // A Batch is one micro-batch: one forward and one backward pass.
 type Batch struct {
 	Rows []Row
-	// DropoutStep keys the dropout masks (with the session's seed): equal keys give equal masks, so that a resumed
+	// DropoutStep keys dropout masks and noise (with the session's seed): equal keys give equal ones, so that a resumed
 	// run and a recomputed layer see the same. The loop passes a number unique to the micro-batch within the run.
 	DropoutStep uint64
 }

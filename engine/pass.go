@@ -23,7 +23,7 @@ type pass struct {
 	train  mask // of them, those that get gradients
 	lowest int  // the lowest stage with something trained
 	idx    indices
-	idxAt  map[string]int64 // where each list of indices and the first dropout key lie among the inputs, bytes
+	idxAt  map[string]int64 // where lists of indices, noise and the first dropout key lie among the inputs, bytes
 
 	embed, final *stage
 	layers       []*stage
@@ -104,7 +104,9 @@ func (p *pass) plan() error {
 			used += p.layers[il].keptBytes
 		}
 	}
-	p.embed, err = s.stage(stageEmbed, at(stageEmbed), nil)
+	q := at(stageEmbed)
+	q.noise = p.noises()
+	p.embed, err = s.stage(stageEmbed, q, nil)
 	return err
 }
 
@@ -137,6 +139,7 @@ func (p *pass) sizes() sizes {
 	if p.drops() {
 		z.inputs += dropKeyAt(len(p.layers))
 	}
+	z.inputs += p.noiseBytes()
 	return z
 }
 
@@ -162,6 +165,11 @@ func (p *pass) allocate() error {
 		p.idxAt[name] = at
 		at += backend.Aligned(int64(len(v)) * 4)
 	}
+	p.idxAt[arch.InputNoise] = at
+	if err := p.addNoise(m.inputs.at(at)); err != nil {
+		return err
+	}
+	at += p.noiseBytes()
 	p.idxAt[arch.InputDropKey] = at
 	return b.Upload(m.inputs.at(at), backend.BytesOf(p.dropKeys()))
 }

@@ -24,7 +24,9 @@ type SessionConfig struct {
 	Exact bool
 	// Sets are what passes apply and train, beside the model or in its place. None: the model as it is.
 	Sets []Set
-	// Seed keys the dropout masks.
+	// EmbedNoise is NEFTune's α: noise of that size is added to the embeddings in passes with dropout. 0: none.
+	EmbedNoise float64
+	// Seed keys the dropout masks and the noise.
 	Seed uint64
 	// KeepBytes is the memory that activations kept for the backward pass may take, in bytes; layers beyond it are
 	// computed again. 0 computes every layer again.

@@ -36,6 +36,7 @@ type shape struct {
 	tokens, segments int64
 	apply, train     mask
 	dropout, back    bool
+	noise            bool // added to the embeddings
 	recompute        bool // keep nothing of a layer but its input
 	inputGrad        bool // the gradient of the stage's input is wanted
 	inputs           bool // what matrices are multiplied with is kept
@@ -140,7 +141,11 @@ func (s *Session) buildStage(il int, sh shape, w want) (*stage, error) {
 	x, layer := graph.None, s.layer(il)
 	switch il {
 	case stageEmbed:
-		b.G.Output(layer.Build(b, x))
+		y := layer.Build(b, x)
+		if sh.noise {
+			y = b.G.Add(y, b.Noise())
+		}
+		b.G.Output(y)
 	case stageFinal:
 		x = b.Input()
 		for _, a := range w {

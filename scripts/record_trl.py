@@ -4,8 +4,9 @@
     python3 -m venv venv && venv/bin/pip install torch transformers trl
     venv/bin/python scripts/record_trl.py
 
-writes finetune/method/testdata/trl_tokens.json (with the mean rewards that TRL shows) and trl_model.json, which are committed and read by a Go test. It is run
-again only when a case is added; nobody needs Python to build or test.
+writes finetune/method/testdata/trl_tokens.json (with the mean rewards that TRL shows), trl_model.json and trl_answers.json (losses
+of plain answers), which are committed and read by a Go test. It is run again only when a case is added (--only FILE writes one of
+them); nobody needs Python to build or test.
 
 What runs is TRL's own code: the loss method of each trainer class, on an object that was given the settings that the loss
 reads and nothing else. Two kinds of model stand under it, both in float64:
@@ -27,7 +28,7 @@ import types
 import torch
 import transformers
 import trl
-from trl import DPOTrainer, KTOTrainer
+from trl import DPOTrainer, KTOTrainer, SFTTrainer
 from trl.experimental.cpo import CPOTrainer
 from trl.experimental.orpo import ORPOTrainer
 
@@ -224,6 +225,31 @@ def record_tokens():
     return out
 
 
+def record_answers():
+    answers = [spread(f"{i}.plain", n, low) for i, (n, low) in enumerate([(4, -4), (7, -3), (1, -1), (20, -24), (3, -0.1)])]
+    answers.append([-0.0078125, -9.5])  # nearly certain, and nearly impossible
+    policy = Table(answers)
+    out = {"made_with": made_with(), "answers": answers, "cases": []}
+    rows = collate([([k], [0] * len(a)) for k, a in enumerate(answers)])
+    labels = rows["input_ids"].masked_fill(rows.pop("completion_mask") == 0, -100)
+    for name in ("nll", "dft"):
+        t = trainer(SFTTrainer, policy, compute_loss_func=None, label_smoother=None)
+        t.args.loss_type, t.args.average_tokens_across_devices = name, False
+        t.accelerator.parallelism_config = None
+        value = t.compute_loss(lambda **batch: sft_outputs(policy(**batch), labels), rows | {"labels": labels})
+        grads = torch.autograd.grad(value, policy.rows)
+        out["cases"].append({"name": name, "method": {"nll": "sft"}.get(name, name), "loss": value.item(),
+                             "grad": [x for g in grads for x in g.tolist()]})
+    return out
+
+
+def sft_outputs(out, labels):
+    """What SFTTrainer reads beside: which tokens count, whose log-probabilities are zero elsewhere."""
+    out.label_mask = labels[:, 1:] != -100
+    out.log_probs = torch.where(out.label_mask, out.log_probs, 0.0)
+    return out
+
+
 def record_model():
     about_model = next(c for c in record_torch.cases() if c["name"] == "llama")
     reference, _, _ = record_torch.build(about_model)
@@ -254,10 +280,12 @@ def main():
     root = pathlib.Path(__file__).resolve().parent.parent
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--out", type=pathlib.Path, default=root / "finetune/method/testdata", help="folder of the recordings")
+    parser.add_argument("--only", help="write this one of them")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    record_torch.write(args.out / "trl_tokens.json", record_tokens())
-    record_torch.write(args.out / "trl_model.json", record_model())
+    for name, record in (("trl_tokens.json", record_tokens), ("trl_model.json", record_model), ("trl_answers.json", record_answers)):
+        if args.only in (None, name):
+            record_torch.write(args.out / name, record())
 
 
 if __name__ == "__main__":

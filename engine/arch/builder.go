@@ -50,12 +50,18 @@ const (
 	InputTree    = "tree"        // i32, the attention kernels' tree
 	InputSources = "sources"     // i32 [1, C]: the token that predicts each counted one
 	InputTargets = "targets"     // i32 [1, C]: the counted tokens
+	InputNoise   = "noise"       // [n_embd, T]: what is added to the embeddings
 	InputDropKey = "dropout_key" // i64 [1, 1]: what the masks of dropout depend on beside their streams
 )
 
 // Input gives the stage's input.
 func (b *Builder) Input() graph.ID {
 	return b.bound(graph.Input, InputX, graph.F32, graph.Matrix(int64(b.HP.NEmbd), b.T))
+}
+
+// Noise gives what is added to the embeddings.
+func (b *Builder) Noise() graph.ID {
+	return b.bound(graph.Input, InputNoise, graph.F32, graph.Matrix(int64(b.HP.NEmbd), b.T))
 }
 
 // Indices gives an i32 input of n elements.

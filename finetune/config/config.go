@@ -117,6 +117,9 @@ type Config struct {
 	LoRAPlus float64 `toml:"lora_plus"`
 	// Dropout is the probability that an element of a pair's input is zeroed, 0 to below 1. Default 0.
 	Dropout float64 `toml:"dropout"`
+	// NEFTuneAlpha sets the noise added to embeddings in training, α/√(tokens·n_embd) (Jain et al. 2023), at least 0.
+	// Default 0: none.
+	NEFTuneAlpha float64 `toml:"neftune_alpha"`
 	// Targets lists tensor roles to adapt (attn_q, ffn_down, …). Default: every linear role of the layers.
 	Targets []string `toml:"targets"`
 	// Layers limits the adapter, or tune part, to layers, as "0-3,8,-1": -1 is the last. "" means all.

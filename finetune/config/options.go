@@ -192,6 +192,8 @@ func (c *Config) adapterOptions() []Option {
 		{Name: "rslora", Value: &c.RSLoRA, Usage: "scale by alpha/√rank"},
 		{Name: "lora-plus", Value: &c.LoRAPlus, Usage: "LoRA+: learning rate of B relative to A (`RATIO`)"},
 		{Name: "dropout", Value: &c.Dropout, Usage: "`PROBABILITY` that an element of a pair's input is zeroed"},
+		{Name: "neftune-alpha", Value: &c.NEFTuneAlpha, Usage: "`ALPHA` of NEFTune's noise on the embeddings in " +
+			"training, uniform in ±α/√(tokens · n_embd); common are 5 to 15; 0: none"},
 		{Name: "targets", Value: &c.Targets, Usage: "tensor `ROLE` to adapt (attn_q, ffn_down, ...), several with " +
 			"commas; without it, every linear role of the layers"},
 		{Name: "layers", Value: &c.Layers, Usage: "layers to adapt, or to train in part, as `0-3,8,-1`; without it, " +

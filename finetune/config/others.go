@@ -70,6 +70,7 @@ func OtherNames() Others {
 		"seed":        {"random-state"},
 		"seq-len": {"cutoff-len", "block-size", "max-length", "max-seq-len", "max-seq-length",
 			"sequence-len"},
+		"neftune-alpha":      {"neftune-noise-alpha"},
 		"steps":              {"iters", "max-steps"},
 		"targets":            {"lora-target", "lora-target-modules", "target-modules"},
 		"template":           {"chat-template", "chat-template-file", "chat-template-jinja", "chat-template-path"},

@@ -14,7 +14,8 @@ import (
 // training starts: that of InitAdapter, or a fresh one, whose numbers Begin fills where they follow from weights: then
 // there may be a second set, that takes them away again. An error about the settings is an *Error.
 func (c *Config) Session(m *engine.Model) (engine.SessionConfig, error) {
-	sc := engine.SessionConfig{Threads: c.Threads, Exact: c.Exact, Seed: c.Seed}
+	sc := engine.SessionConfig{Threads: c.Threads, Exact: c.Exact, Seed: c.Seed,
+		EmbedNoise: c.NEFTuneAlpha}
 	if c.Whole() {
 		set, err := c.whole(m)
 		sc.Sets = []engine.Set{set}

@@ -48,6 +48,9 @@ func (r Result) Perplexity() float64 { return math.Exp(r.NLL) }
 // Run measures the loss of one pass over data, without dropout, in the data's order. On cancel it returns
 // context.Cause(ctx).
 func Run(ctx context.Context, e Engine, data *encode.Loader, m *method.Method, o Options) (Result, error) {
+	if m.Measure != nil {
+		m = m.Measure
+	}
 	var out Result
 	var sum, units, nll float64
 	bytes := 0                // of the counted tokens

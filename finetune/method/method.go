@@ -28,6 +28,8 @@ type Inputs struct {
 	LogP      []float64  // of the model in training, for each counted token, nats
 	Ref       []float64  // of the reference model, for the same tokens; nil unless the method needs it
 	Sequences []Sequence // in order, covering LogP without gap or overlap
+	// Constant is what Method.Constant gave; nil: Evaluate asks it.
+	Constant []float64
 }
 
 // A Metric is one figure of a method, kept as a weighted sum so that figures of micro-batches add up: Sum/Weight is
@@ -81,6 +83,12 @@ type Method struct {
 
 	Loss func(in *Inputs, s setting.Values) (Result, error)
 
+	// Constant gives, for each token, a number that follows from the inputs and that the loss takes as given: no
+	// gradient goes through it. nil: there is none.
+	Constant func(in *Inputs) []float64
+	// Measure is what held-out rows are measured by where a lower loss is not a better one; nil: the method itself.
+	Measure *Method
+
 	// OverPairs is the form that a method of plain answers takes in a mixture with methods over pairs (see New), under
 	// the same name; nil: none.
 	OverPairs *Method
@@ -124,7 +132,7 @@ func (m *Method) Evaluate(in *Inputs) (Result, error) {
 		return Result{},
 			fmt.Errorf("method %s: %d log-probabilities for sequences of %d tokens", m.Name, len(in.LogP), at)
 	}
-	r, err := m.Loss(in, m.set)
+	r, err := m.loss(in, m.set)
 	if err != nil {
 		return Result{}, fmt.Errorf("method %s: %w", m.Name, err)
 	}
@@ -134,6 +142,16 @@ func (m *Method) Evaluate(in *Inputs) (Result, error) {
 	}
 	r.Counted = counted
 	return r, nil
+}
+
+// loss is Loss of inputs with what is constant in them.
+func (m *Method) loss(in *Inputs, s setting.Values) (Result, error) {
+	if m.Constant != nil && in.Constant == nil {
+		whole := *in
+		whole.Constant = m.Constant(in)
+		in = &whole
+	}
+	return m.Loss(in, s)
 }
 
 // Append puts the inputs of one micro-batch behind those of others.

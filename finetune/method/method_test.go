@@ -115,6 +115,9 @@ func TestGradients(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
+				if m.Constant != nil {
+					in.Constant = m.Constant(in)
+				}
 				for i := range in.LogP {
 					at := in.LogP[i]
 					in.LogP[i] = at + h
@@ -153,7 +156,7 @@ func untrained(m *Method, in *Inputs, token int) bool {
 func TestConformance(t *testing.T) {
 	for _, m := range allMethods(t) {
 		t.Run(m.Name, func(t *testing.T) {
-			if m.Doc == "" || m.Unit == "" || m.Loss == nil {
+			if m.Doc == "" || m.Unit == "" || m.Loss == nil || m.Measure != nil && m.Measure.Unit != m.Unit {
 				t.Fatalf("incomplete: %+v", m)
 			}
 			in := randomInputs(rand.New(rand.NewPCG(3, 4)), 4)

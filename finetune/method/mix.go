@@ -144,7 +144,7 @@ func sumOf(parts []*Method, weights []float64) *Method {
 		var own []Metric
 		shown := map[string]bool{}
 		for i, m := range parts {
-			r, err := m.Loss(in, m.overlay(s))
+			r, err := m.loss(in, m.overlay(s))
 			if err != nil {
 				return sum, fmt.Errorf("%s: %w", m.Name, err)
 			}
