@@ -57,6 +57,9 @@ func (r *rig) train() training {
 			}
 			upload(r.t, p.Value, v)
 		}
+		if err := r.Updated(); err != nil {
+			r.t.Fatal(err)
+		}
 	}
 	for _, p := range r.Params() {
 		out.values = append(out.values, numbers(r.t, p.Value))
@@ -93,12 +96,19 @@ func TestDistantDevice(t *testing.T) {
 		typ    gguf.Type
 		change func(*setup, *adapter.Config)
 	}{
-		"lora":          {gguf.Q8_0, func(c *setup, _ *adapter.Config) { c.Exact = false }},
-		"kept, dropout": {gguf.F32, func(c *setup, _ *adapter.Config) { c.KeepBytes, c.Dropout = 1<<40, 0.2 }},
+		"lora": {gguf.Q8_0, func(c *setup, _ *adapter.Config) { c.Exact = false }},
+		"kept, dropout, noise": {gguf.F32, func(c *setup, _ *adapter.Config) {
+			c.KeepBytes, c.Dropout, c.EmbedNoise = 1<<40, 0.2, 5
+		}},
 		"output": {gguf.F32, func(_ *setup, a *adapter.Config) {
 			a.Targets = []string{"output", "token_embd", "ffn_up"}
 		}},
 		"full": {gguf.F16, func(c *setup, _ *adapter.Config) { c.Full = true }},
+		"rounded": {gguf.F32, func(c *setup, a *adapter.Config) {
+			q8 := gguf.Q8_0
+			a.Rank = 0
+			c.Sets = []engine.Set{{Whole: engine.Everything, Type: &q8, Rounded: true}}
+		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			spec := synth.Tiny("llama", c.typ)

@@ -8,7 +8,7 @@ import (
 )
 
 // A Param is one trained tensor. Its numbers and their gradients lie in the session's backend, valid until the
-// session is closed; they may be written only between passes.
+// session is closed; they may be written only between passes, and Session.Updated told of it.
 type Param struct {
 	// Name is the GGUF tensor name, with .lora_a or .lora_b for an adapter's; behind the set's name and a slash, if it
 	// has one.
@@ -90,6 +90,9 @@ func (s *Session) addTensor(t *set, name string, x tensor) error {
 		return err
 	}
 	p := s.addParam(t, x.param(name), r)
+	if err := s.addRounded(t, p, name); err != nil {
+		return err
+	}
 	width, rows := x.shape[0], x.shape[1]
 	step := max(1, piece/width)
 	buffer := make([]float32, min(step, rows)*width)

@@ -360,6 +360,9 @@ func (p *pass) outside(il int, v *graph.Value) backend.Place {
 	if v.Kind == graph.Grad {
 		return param.Grad.At
 	}
+	if v.Row > 0 {
+		return p.s.rounded[name].at
+	}
 	return param.Value.At
 }
 

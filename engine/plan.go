@@ -5,7 +5,7 @@ import "github.com/ggtune/ggtune/engine/arch"
 // A Footprint is the memory that a session needs for one batch shape, in bytes, before it is allocated.
 type Footprint struct {
 	Weights    int64 // the mapped model file's tensors: page cache, resident while they are in use
-	Params     int64 // parameters and the gradients of those trained
+	Params     int64 // parameters, what they are rounded to, and the gradients of those trained
 	Work       int64 // one layer's temporaries
 	Inputs     int64 // the input of every layer, and the gradients that pass between layers
 	Kept       int64 // activations kept for the backward pass
@@ -36,6 +36,7 @@ func Plan(m *Model, cfg SessionConfig, tokens, counted, rowLen int) (Footprint, 
 				f.List, f.Trained, f.Params = append(f.List, p), f.Trained+p.Len(), f.Params+4*p.Len()
 			}
 		}
+		f.Params += s.roundedBytes(t)
 	}
 	rows := (tokens + rowLen - 1) / rowLen
 	p, err := s.plannedPass(indices{arch.InputTokens: make([]int32, tokens), arch.InputPos: make([]int32, tokens),

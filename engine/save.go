@@ -15,11 +15,14 @@ import (
 	"github.com/ggtune/ggtune/internal/stream"
 )
 
-// Written is the storage type in which SaveModel writes a tensor that the set trains: Set.Type for a matrix, if there
-// is one, or Set.Master if that is not F32; else the tensor's own, or F32 in place of a quantized one, whose values are
-// too few for small updates to move.
+// Written is the storage type in which SaveModel writes a tensor that the set trains: of a matrix that of Set.Types, or
+// Set.Type, if there is one, or Set.Master if that is not F32; else the tensor's own, or F32 in place of a quantized one,
+// whose values are too few for small updates to move.
 func (t *Set) Written(x *gguf.TensorInfo) gguf.Type {
+	as, own := t.Types[x.Name]
 	switch {
+	case len(x.Shape) > 1 && own:
+		return as
 	case len(x.Shape) > 1 && t.Type != nil:
 		return *t.Type
 	case len(x.Shape) > 1 && t.Master != gguf.F32:
@@ -93,6 +96,9 @@ func (s *Session) RoundParams(set string) (changed bool, err error) {
 	own, err := s.wholeOf(set)
 	if err != nil {
 		return false, fmt.Errorf("engine: round parameters: %w", err)
+	}
+	if s.set(set).Rounded { // what passes compute is what is written
+		return false, nil
 	}
 	f := s.model.file
 	for i := range f.Tensors {
@@ -179,11 +185,15 @@ func (s *Session) SaveModel(ctx context.Context, fsys atomicfile.FS, path, set s
 		t := &f.Tensors[i]
 		p, ok := own[t.Name]
 		as := t.Type
-		if ok {
+		switch {
+		case !ok:
+			err = w.AddFrom(f, t)
+		case s.rounded[p.Name] != nil:
+			as = s.set(set).Written(t)
+			err = w.Add(t.Name, as, t.Shape, s.stored(s.rounded[p.Name]))
+		default:
 			as = s.set(set).Written(t)
 			err = w.Add(t.Name, as, t.Shape, quantized(p.Value, t.Shape[0], ggml.Type(as)))
-		} else {
-			err = w.AddFrom(f, t)
 		}
 		if err != nil {
 			return err
@@ -193,7 +203,9 @@ func (s *Session) SaveModel(ctx context.Context, fsys atomicfile.FS, path, set s
 		}
 	}
 	// The key names what most tensors are, for people; no reader of tensors asks it.
-	if len(types) == 1 {
+	if n := s.set(set).FileType; n != nil {
+		w.SetUint32("general.file_type", *n)
+	} else if len(types) == 1 {
 		if n, ok := fileTypes[types[0]]; ok {
 			w.SetUint32("general.file_type", n)
 		}

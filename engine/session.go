@@ -50,6 +50,8 @@ type Session struct {
 	owned     bool                   // the backend is the session's own
 	weights   map[string]backend.Mem // by tensor name
 	rooms     []backend.Mem          // of the parameters
+	rounded   map[string]*rounded    // by parameter
+	extra     []backend.Mem          // of the rounded
 	stages    map[stageKey]*stage
 	kinds     map[int]any // of each stage: see kind
 	mem       memory
@@ -65,6 +67,9 @@ func NewSession(m *Model, cfg SessionConfig) (*Session, error) {
 	}
 	if err = s.hold(); err == nil {
 		err = s.addParams()
+	}
+	if err == nil {
+		err = s.roundAll()
 	}
 	if err != nil {
 		s.Close()
@@ -89,7 +94,8 @@ func (s *Session) hold() error {
 // newSession makes a session that has taken no memory and no thread yet.
 func newSession(m *Model, cfg SessionConfig) (*Session, error) {
 	s := &Session{cfg: cfg, model: m, byName: map[string]*Param{},
-		weights: map[string]backend.Mem{}, stages: map[stageKey]*stage{}, kinds: map[int]any{}, backend: cfg.Backend}
+		weights: map[string]backend.Mem{}, rounded: map[string]*rounded{}, stages: map[stageKey]*stage{},
+		kinds: map[int]any{}, backend: cfg.Backend}
 	if s.backend == nil {
 		b, err := cpu.New(cfg.Threads)
 		if err != nil {
@@ -117,7 +123,7 @@ func (s *Session) Close() error {
 		return s.backend.Close()
 	}
 	held := slices.Collect(maps.Values(s.weights))
-	for _, m := range slices.Concat(held, s.rooms, s.mem.all()) {
+	for _, m := range slices.Concat(held, s.rooms, s.extra, s.mem.all()) {
 		s.backend.Free(m)
 	}
 	return nil

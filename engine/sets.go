@@ -29,6 +29,12 @@ type Set struct {
 	Master gguf.Type
 	// Type is the storage type in which those that are matrices are written; nil: see Written.
 	Type *gguf.Type
+	// Types are storage types of some of them, by tensor name, in the place of Type.
+	Types map[string]gguf.Type
+	// FileType is written as general.file_type; nil: the type that all matrices have.
+	FileType *uint32
+	// Rounded: passes read matrices as they are written, and gradients go to what they are rounded from.
+	Rounded bool
 	// Heads are tensors that the model lacks and outputs ask for.
 	Heads []Head
 	// Frozen sets are applied and not trained: they have no gradients and are not among Params.

@@ -85,6 +85,9 @@ func (s *Session) kind(il int) any {
 		for _, t := range s.sets {
 			_, own := t.own[p.Name(il)]
 			k = [3]any{k, t.uses[p.Name(il)], own}
+			if r, ok := s.rounding(t, p.Name(il)); ok {
+				k = [2]any{k, r}
+			}
 		}
 	}
 	s.kinds[il] = k
@@ -120,9 +123,13 @@ func (s *Session) builder(il int, sh shape) *arch.Builder {
 		Tensor: func(r arch.Role, suffix string) (arch.Tensor, bool) {
 			name, x, ok := s.find(il, string(r)+suffix)
 			for _, t := range s.in(sh.apply) {
-				if x, own := t.own[name]; own {
-					return arch.Tensor{Type: x.typ, Shape: x.shape, Own: true, Set: t.prefix(),
-						Frozen: !sh.train.has(t)}, true
+				if x, has := t.own[name]; has {
+					own := arch.Tensor{Type: x.typ, Shape: x.shape, Own: true, Set: t.prefix(),
+						Frozen: !sh.train.has(t)}
+					if r, ok := s.rounding(t, name); ok {
+						own.Type, own.Row = int32(r.as), r.row
+					}
+					return own, true
 				}
 			}
 			if !ok {

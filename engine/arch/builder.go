@@ -15,6 +15,7 @@ type Tensor struct {
 	// Own says that a set has numbers of its own for the tensor: a Param of Type, its name behind Set, with no gradient
 	// if Frozen.
 	Own    bool
+	Row    int64 // bytes of a row, where the Param is rounded to a storage type; 0: it is f32
 	Set    string
 	Frozen bool
 }
@@ -81,7 +82,7 @@ func (b *Builder) Weight(role Role, suffix string) graph.ID {
 	}
 	if t.Own {
 		return b.G.Bound(graph.Value{Name: t.Set + string(role) + suffix, Kind: graph.Param, Type: t.Type,
-			Shape: t.Shape, Ref: graph.None, Frozen: t.Frozen})
+			Shape: t.Shape, Row: t.Row, Ref: graph.None, Frozen: t.Frozen})
 	}
 	return b.bound(graph.Weight, string(role)+suffix, t.Type, t.Shape)
 }

@@ -191,7 +191,10 @@ func (l *lowering) whole(id graph.ID) view {
 	}
 	v := l.graph.Value(id)
 	nb1 := int64(0)
-	if v.Kind != graph.Weight {
+	switch {
+	case v.Row > 0:
+		nb1 = v.Row
+	case v.Kind != graph.Weight:
 		nb1 = v.Shape[0] * graph.TypeBytes(v.Type)
 	}
 	return view{slot: l.slotOf[id], ne0: v.Shape[0], ne1: v.Shape[1] * v.Shape[2], nb1: nb1, typ: kernels.Type(v.Type)}

@@ -19,7 +19,7 @@ const (
 	Input              // bound from outside by name; read only
 	State              // bound from outside by name, read and written: what an operation brings up to date (Op.Updates)
 	Weight             // a frozen model tensor, bound by name; any storage type
-	Param              // a trained tensor, f32 or bf16, bound by name
+	Param              // a trained tensor, bound by name: in f32, bf16, or what it is rounded to (Row)
 	Grad               // the gradient accumulator of a Param, bound by its name; nodes add to it
 	Saved              // a value kept from the forward graph, bound by Ref
 )
@@ -69,7 +69,9 @@ type Value struct {
 	Kind  Kind
 	Type  int32
 	Shape Shape
-	Ref   ID // Saved: the value's ID in the forward graph
+	// Row is the size of a row of a Param that is rounded to a storage type, in bytes; 0: its elements are Type's.
+	Row int64
+	Ref ID // Saved: the value's ID in the forward graph
 	// Delta says of a Param or Grad that it belongs to a change beside a weight, such as a LoRA pair, and is no weight
 	// of the model.
 	Delta bool
@@ -78,7 +80,12 @@ type Value struct {
 }
 
 // Bytes is the size of a value that is no Weight.
-func (v *Value) Bytes() int64 { return v.Shape.Elements() * TypeBytes(v.Type) }
+func (v *Value) Bytes() int64 {
+	if v.Row > 0 {
+		return v.Shape[1] * v.Shape[2] * v.Row
+	}
+	return v.Shape.Elements() * TypeBytes(v.Type)
+}
 
 // A Node applies one operation. Out values are Temps it defines, or Grads it adds to.
 type Node struct {

@@ -225,6 +225,16 @@ func quantizedFile(path string) (yes bool, err error) {
 	return yes, err
 }
 
+// VerifyRounded is VerifyModel for a model that was trained through the rounding of its weights: how far llama.cpp was
+// from the base's says nothing of them, and they are judged as those of any model are in Check.
+func (p *Probe) VerifyRounded(ctx context.Context, path string, threads int) (Agreement, error) {
+	var a Agreement
+	if err := withLlama(path, len(p.Tokens), threads, p.against(ctx, p.Trained, &a.Trained)); err != nil {
+		return a, err
+	}
+	return a, p.judge(a, path, basis{0, "its weights are rounded as the base's are not"}, textBound)
+}
+
 // Distance opens a model with llama.cpp and gives the distance of its logits from the probe's Trained ones.
 func (p *Probe) Distance(ctx context.Context, path string, threads int) (Distance, error) {
 	var d Distance

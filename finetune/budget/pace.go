@@ -173,6 +173,9 @@ func (p *planner) updateTime(sess *engine.Session) (seconds float64, err error) 
 		if err := opt.Update(0, optim.ClipScale(norm, p.cfg.Clip)); err != nil {
 			return 0, err
 		}
+		if err := sess.Updated(); err != nil {
+			return 0, err
+		}
 		if err := sess.ZeroGrad(); err != nil {
 			return 0, err
 		}

@@ -107,6 +107,9 @@ type Config struct {
 	// Master is the type in which tune full and part keep the matrices that they train: f32, or bf16, which every
 	// update rounds by chance, up or down, so that nothing is lost in the mean. Default f32.
 	Master string `toml:"master"`
+	// QAT is the storage type, or mix of them, that tune full and part round matrices to in every pass and write them
+	// in, while gradients change the numbers before rounding (quantization-aware training). Default "": none.
+	QAT string `toml:"qat"`
 	// Rank is the rank of the LoRA pairs, 1 to 1024. Default 16.
 	Rank int `toml:"rank"`
 	// Alpha sets the adapter's scale, alpha/rank; above 0. Default 32.

@@ -187,6 +187,8 @@ func (c *Config) adapterOptions() []Option {
 			"bf16, bf16"},
 		{Name: "master", Value: &c.Master, Usage: "with --tune full or part: `TYPE` in which trained matrices are " +
 			"kept: f32, or bf16, rounded by chance (half of their memory)"},
+		{Name: "qat", Value: &c.QAT, Usage: "with --tune full or part: train through the rounding to `TYPE` (q4_0, " +
+			"q4_k_m, ...), in which model.gguf is then written"},
 		{Name: "rank", Aliases: []string{"r"}, Value: &c.Rank, Usage: "`RANK` of the LoRA pairs"},
 		{Name: "alpha", Value: &c.Alpha, Usage: "LoRA `ALPHA`: the adapter's scale is alpha/rank"},
 		{Name: "rslora", Value: &c.RSLoRA, Usage: "scale by alpha/√rank"},

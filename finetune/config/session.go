@@ -8,6 +8,7 @@ import (
 	"github.com/ggtune/ggtune/engine/adapter"
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/quant"
+	"github.com/ggtune/ggtune/quant/mix"
 )
 
 // Session is the engine's share of the settings, with one set, named "": tensors of the model, or the adapter as
@@ -54,7 +55,28 @@ func (c *Config) whole(m *engine.Model) (set engine.Set, err error) {
 		}
 		set.Type = &t
 	}
-	return set, nil
+	return set, c.rounded(m, &set)
+}
+
+// rounded has a set computed with as QAT says: each matrix in the type that ggtune quantize would give it.
+func (c *Config) rounded(m *engine.Model, set *engine.Set) error {
+	if c.QAT == "" {
+		return nil
+	}
+	chosen, err := mix.ToWrite(c.QAT)
+	if err != nil {
+		return &Error{fmt.Errorf("--%s: %w", c.optionOf(&c.QAT).Name, err)}
+	}
+	// What is quantized already is trained as it is dequantized: nothing is rounded twice.
+	p, err := quant.NewPlan(m.File(), quant.Choice{Mix: chosen, Requantize: true})
+	if err != nil {
+		return &Error{fmt.Errorf("--%s: %w", c.optionOf(&c.QAT).Name, err)}
+	}
+	set.Rounded, set.Types, set.FileType = true, map[string]gguf.Type{}, p.FileType
+	for _, ch := range p.Changes {
+		set.Types[ch.Tensor.Name] = ch.To
+	}
+	return nil
 }
 
 func (c *Config) adapter(m *engine.Model) (*adapter.Adapter, error) {

@@ -18,6 +18,7 @@ import (
 	"github.com/ggtune/ggtune/finetune/template"
 	"github.com/ggtune/ggtune/internal/registry"
 	"github.com/ggtune/ggtune/internal/setting"
+	"github.com/ggtune/ggtune/quant/mix"
 )
 
 // Devices lists what this build can compute on.
@@ -277,6 +278,14 @@ func (v *validator) whole() {
 	v.need(how != tunePart || len(c.Train) > 0 || c.Layers != "", &c.Train, "is missing with --tune part",
 		"tensors to train: norms, biases, roles; or some --layers; or --tune full")
 	v.need(c.Whole() || c.EmbedLR == 0, &c.EmbedLR, v.tuned(), "it with --tune full or part")
+	if c.QAT != "" {
+		_, err := mix.ToWrite(c.QAT)
+		v.known(&c.QAT, err)
+		v.need(c.Whole(), &c.QAT, v.tuned(), "it with --tune full or part")
+		v.need(c.OutType == autoWord, &c.OutType, "is given with --qat, which says what is written", "one of them")
+		v.need(c.Master == masters[0], &c.Master, "is "+c.Master+" with --qat", "f32: small updates must add up until "+
+			"they change what is rounded")
+	}
 	v.need(c.Whole() || c.OutType == autoWord, &c.OutType, v.tuned(), "it with --tune full or part")
 	v.master()
 }

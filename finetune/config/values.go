@@ -6,7 +6,16 @@ import (
 	"github.com/ggtune/ggtune/finetune/method"
 	"github.com/ggtune/ggtune/finetune/optim"
 	"github.com/ggtune/ggtune/finetune/template"
+	"github.com/ggtune/ggtune/quant/mix"
 )
+
+// qatTypes lists storage types and mixes.
+func qatTypes() (names []string) {
+	for _, m := range mix.All() {
+		names = append(names, m.Name)
+	}
+	return names
+}
 
 // values are the names that a field may hold, where it holds one of a few. Of TextSplit and Template they are not
 // all: a separator or a file will do as well.
@@ -25,6 +34,7 @@ func (c *Config) values() map[any][]string {
 		&c.Tune:          tunes,
 		&c.OutType:       outTypes,
 		&c.Master:        masters,
+		&c.QAT:           qatTypes(),
 		&c.Init:          inits(),
 		&c.Optim:         optim.Names(),
 		&c.MuonScale:     optim.MuonScales(),

@@ -310,7 +310,7 @@ func closing(s Summary, screen Screen) string {
 	if s.FirstTenth != nil && s.LastTenth != nil && s.Steps > 1 {
 		fmt.Fprintf(&b, "\ntraining loss %.4f -> %.4f (%s)", *s.FirstTenth, *s.LastTenth, tenths(s.TenthSteps))
 	}
-	if s.LlamaMaxDiff != nil && s.LlamaBaseDiff != nil && s.LlamaRMSDiff != nil && s.LlamaBaseRMSDiff != nil {
+	if s.LlamaMaxDiff != nil && s.LlamaRMSDiff != nil {
 		b.WriteString("\n" + agreement(s))
 	}
 	fmt.Fprintf(&b, "\n%s %s (step %d)", screen.paint(green, "written:"), s.Result, s.ResultStep)
@@ -333,7 +333,7 @@ func agreement(s Summary) string {
 	text := fmt.Sprintf(
 		"llama.cpp loads it and computes the same: logits differ by %.2g (root mean square; %.2g at most)",
 		*s.LlamaRMSDiff, *s.LlamaMaxDiff)
-	if *s.LlamaBaseRMSDiff < rounded {
+	if s.LlamaBaseDiff == nil || s.LlamaBaseRMSDiff == nil || *s.LlamaBaseRMSDiff < rounded {
 		return text
 	}
 	return text +

@@ -283,18 +283,23 @@ func (r *run) verify(ctx context.Context, probe *verify.Probe, base string, s *r
 	var a verify.Agreement
 	var err error
 	path := r.dir.file(fileUnverified)
-	if r.cfg.Whole() {
+	switch {
+	case r.cfg.QAT != "":
+		a, err = probe.VerifyRounded(ctx, path, r.cfg.Threads)
+	case r.cfg.Whole():
 		if r.meta.BaseDiff == nil {
 			return errors.New("verify: the base's own difference from llama.cpp was not measured when the run began")
 		}
 		a, err = probe.VerifyModel(ctx, path, base, *r.meta.BaseDiff, r.cfg.Threads)
-	} else {
+	default:
 		a, err = probe.VerifyAdapter(ctx, base, path, r.cfg.Threads)
 	}
 	if err != nil {
 		return err
 	}
-	s.LlamaMaxDiff, s.LlamaBaseDiff = &a.Trained.Max, &a.Base.Max
-	s.LlamaRMSDiff, s.LlamaBaseRMSDiff = &a.Trained.RMS, &a.Base.RMS
+	s.LlamaMaxDiff, s.LlamaRMSDiff = &a.Trained.Max, &a.Trained.RMS
+	if r.cfg.QAT == "" {
+		s.LlamaBaseDiff, s.LlamaBaseRMSDiff = &a.Base.Max, &a.Base.RMS
+	}
 	return nil
 }

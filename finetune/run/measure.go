@@ -18,9 +18,18 @@ func (r *run) measureBase(ctx context.Context) error {
 		return nil
 	}
 	if r.rows.HeldRows != nil && r.meta.EvalBefore == nil {
-		res, err := r.measure(ctx, eval.Options{NoAdapter: !r.cfg.Whole() && r.cfg.InitAdapter == ""})
+		rounds := r.cfg.QAT != ""
+		res, err := r.measure(ctx, eval.Options{NoAdapter: rounds || !r.cfg.Whole() && r.cfg.InitAdapter == ""})
 		if err != nil {
 			return err
+		}
+		if rounds {
+			plain, err := r.measure(ctx, eval.Options{})
+			if err != nil {
+				return err
+			}
+			r.note("rounded to %s, the base has a held-out loss of %.4f, and %.4f without: that is where training "+
+				"begins", r.cfg.QAT, plain.Loss, res.Loss)
 		}
 		r.meta.EvalBefore, r.meta.Before = &res.Loss, numbersOf(res)
 		r.rep.Report(report.Evaluated{Loss: res.Loss, Perplexity: res.Perplexity(), Metrics: res.Metrics})
@@ -32,7 +41,8 @@ func (r *run) measureBase(ctx context.Context) error {
 // The session must hold the base.
 func (r *run) measureDistance(ctx context.Context, m *meta) error {
 	tokens := r.rows.Probe()
-	if !r.cfg.Whole() || m.BaseDiff != nil || tokens == nil {
+	// Through rounded weights nothing is computed that the base computes.
+	if !r.cfg.Whole() || r.cfg.QAT != "" || m.BaseDiff != nil || tokens == nil {
 		return nil
 	}
 	// llama.cpp maps the file that is mapped here, so that the weights are in memory once; what it takes beside them

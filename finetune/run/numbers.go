@@ -50,22 +50,49 @@ func (n *numbers) close() error {
 	return err
 }
 
+// GradNorm implements finetune.Optimizer.
+func (n *numbers) GradNorm() (float64, error) { return n.opt.GradNorm() }
+
+// Update implements finetune.Optimizer.
+func (n *numbers) Update(lr, scale float64) error {
+	if err := n.opt.Update(lr, scale); err != nil {
+		return err
+	}
+	return n.sess.Updated()
+}
+
+// read takes numbers from a checkpoint.
+func (n *numbers) read(f *checkpoint.File, list []checkpoint.Tensor) error {
+	if err := f.Read(list); err != nil {
+		return err
+	}
+	return n.sess.Updated()
+}
+
+// swap puts averages in the place of the parameters, or back.
+func (n *numbers) swap() error {
+	if err := n.opt.Swap(); err != nil {
+		return err
+	}
+	return n.sess.Updated()
+}
+
 // learned does something with the parameters as they would be written: their averages, where these are kept.
 func (n *numbers) learned(do func() error) error {
 	if n.settled || !n.opt.Averages() {
 		return do()
 	}
-	if err := n.opt.Swap(); err != nil {
+	if err := n.swap(); err != nil {
 		return err
 	}
-	return errors.Join(do(), n.opt.Swap())
+	return errors.Join(do(), n.swap())
 }
 
 // settle makes the parameters those of the result: as they are, or as a checkpoint's reader fills them.
 func (n *numbers) settle(read func([]checkpoint.Tensor) error) error {
 	n.settled = true
 	if read == nil {
-		return n.opt.Swap()
+		return n.swap()
 	}
 	var list []checkpoint.Tensor
 	for _, p := range n.sess.Params() {
@@ -75,7 +102,10 @@ func (n *numbers) settle(read func([]checkpoint.Tensor) error) error {
 		}
 		list = append(list, checkpoint.DeviceFloats(name, p.Value))
 	}
-	return read(list)
+	if err := read(list); err != nil {
+		return err
+	}
+	return n.sess.Updated()
 }
 
 // count is how many parameters there are.

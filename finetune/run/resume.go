@@ -101,7 +101,7 @@ func (r *run) restore(ctx context.Context) error {
 		}
 		r.note("%s measured, as when the run began", count.Of(r.rows.HeldRows.Rows(), "held-out row"))
 	}
-	if err := f.Read(r.tensors(m.State.Pending.Micros > 0)); err != nil {
+	if err := r.read(f, r.tensors(m.State.Pending.Micros > 0)); err != nil {
 		return err
 	}
 	r.opt.SetUpdates(m.State.Step)

@@ -165,7 +165,7 @@ func (r *run) train(ctx context.Context) error {
 	}
 	r.source, r.clock = encode.NewStream(r.rows.TrainRows), time.Now()
 	err = finetune.Loop(ctx, finetune.Parts{
-		Engine: r.sess, Source: r.source, Method: r.how, Optimizer: r.opt, Reference: r.refs.train.of,
+		Engine: r.sess, Source: r.source, Method: r.how, Optimizer: &r.numbers, Reference: r.refs.train.of,
 		LR:    func(step int) float64 { return r.cfg.LR.N * sched.Factor(r.meta.Course, step) },
 		Accum: r.cfg.Accum.N, Steps: r.meta.Course.Steps, Clip: r.cfg.Clip,
 		AfterStep: r.afterStep, Save: r.saveEarly,
