@@ -16,8 +16,8 @@ import (
 )
 
 // Written is the storage type in which SaveModel writes a tensor that the set trains: of a matrix that of Set.Types, or
-// Set.Type, if there is one, or Set.Master if that is not F32; else the tensor's own, or F32 in place of a quantized one,
-// whose values are too few for small updates to move.
+// Set.Type, if there is one, or Set.Master if that is not F32; else the tensor's own, or F32 in place of a quantized
+// one, whose values are too few for small updates to move.
 func (t *Set) Written(x *gguf.TensorInfo) gguf.Type {
 	as, own := t.Types[x.Name]
 	switch {

@@ -154,6 +154,7 @@ func commands() []*cli.Command {
 	list := []*cli.Command{demoCommand(), trainCommand(), watchCommand(), runsCommand(), evalCommand(),
 		generateCommand(),
 		chatCommand(), rateCommand(), compareCommand(), inspectCommand(), planCommand(), checkCommand(), benchCommand(),
+		newCommand(),
 		quantizeCommand(), imatrixCommand(), mergeCommand(), adapterCommand(), convertCommand(), exportCommand(),
 		completionCommand(), versionCommand()}
 	for _, c := range list {

@@ -1,0 +1,161 @@
+package create
+
+import (
+	"encoding/binary"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/ggtune/ggtune/engine"
+	"github.com/ggtune/ggtune/engine/arch"
+	"github.com/ggtune/ggtune/engine/gguf"
+	"github.com/ggtune/ggtune/engine/synth"
+)
+
+func floats(t *testing.T, f *gguf.File, name string) []float64 {
+	t.Helper()
+	x, err := f.Tensor(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := f.Data(x)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := make([]float64, len(b)/4)
+	for i := range out {
+		out[i] = float64(math.Float32frombits(binary.LittleEndian.Uint32(b[4*i:])))
+	}
+	return out
+}
+
+// spreadIn is the standard deviation of numbers whose mean is next to nothing.
+func spreadIn(x []float64) float64 {
+	sum := 0.0
+	for _, v := range x {
+		sum += v * v
+	}
+	return math.Sqrt(sum / float64(len(x)))
+}
+
+// TestMake: a model of every architecture has the shape asked for, fresh numbers, and the vocabulary of the one it
+// takes after; Make has had llama.cpp compute the same from it. The seed decides the file.
+func TestMake(t *testing.T) {
+	for _, name := range arch.Names() {
+		t.Run(name, func(t *testing.T) {
+			like := synth.Temp(t, synth.Tiny(name, gguf.Q8_0))
+			job := Job{Like: like, Output: filepath.Join(t.TempDir(), "new.gguf"), Layers: 3, Context: 64,
+				Type: gguf.F32, Seed: 1, Threads: 1}
+			r, err := Make(t.Context(), job)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r.Arch != name || r.Layers != 3 || r.Context != 64 {
+				t.Errorf("got %+v", r)
+			}
+			m, err := engine.Open(job.Output)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer m.Close()
+			was, err := gguf.Open(like)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer was.Close()
+			if hp := m.HParams(); hp.NLayer != 3 || hp.NCtxTrain != 64 || m.Params() != r.Params {
+				t.Errorf("the file has %+v, %d parameters", hp, m.Params())
+			}
+			for _, kv := range []string{"tokenizer.ggml.tokens", "tokenizer.ggml.model"} {
+				a, _ := m.File().Value(kv)
+				b, err := was.Value(kv)
+				if err != nil || !a.Equal(b) {
+					t.Errorf("%s differs (%v)", kv, err)
+				}
+			}
+			for tensor, want := range map[string]float64{"token_embd.weight": 0.02, "blk.2.ffn_up.weight": 0.02,
+				"blk.1.ffn_down.weight": 0.02 / math.Sqrt(6), "blk.0.attn_output.weight": 0.02 / math.Sqrt(6)} {
+				if got := spreadIn(floats(t, m.File(), tensor)); math.Abs(got/want-1) > 0.05 {
+					t.Errorf("%s has a spread of %g, want %g", tensor, got, want)
+				}
+			}
+			if norm := floats(t, m.File(), "blk.2.ffn_norm.weight"); slices.Max(norm) != 1 || slices.Min(norm) != 1 {
+				t.Errorf("a norm of %v", norm)
+			}
+			again := job
+			again.Output = filepath.Join(t.TempDir(), "new.gguf")
+			if _, err := Make(t.Context(), again); err != nil {
+				t.Fatal(err)
+			}
+			other := again
+			other.Seed, other.Output = 2, filepath.Join(t.TempDir(), "new.gguf")
+			if _, err := Make(t.Context(), other); err != nil {
+				t.Fatal(err)
+			}
+			a, b, c := read(t, job.Output), read(t, again.Output), read(t, other.Output)
+			if a != b || a == c {
+				t.Error("the seed does not decide the file")
+			}
+		})
+	}
+}
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// TestShape: what is not asked for keeps its proportion to the width, and what does not go together is refused.
+func TestShape(t *testing.T) {
+	like := synth.Temp(t, synth.Tiny("llama", gguf.F32))
+	f, err := gguf.Open(like)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	was, err := readShape(f, "llama")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		name   string
+		change func(j *Job)
+		want   func(s Shape) bool
+		fault  string
+	}{
+		{"as it is", func(*Job) {}, func(s Shape) bool { return s == was }, ""},
+		{"twice as wide", func(j *Job) { j.Width = 2 * was.Width }, func(s Shape) bool {
+			return s.Heads == 2*was.Heads && s.KVHeads == 2*was.KVHeads && s.Head == was.Head && s.FFN == 2*was.FFN
+		}, ""},
+		{"fewer heads", func(j *Job) { j.Heads, j.KVHeads = 2, 1 }, func(s Shape) bool {
+			return s.Head == was.Width/2 && s.KVHeads == 1 && s.Width == was.Width
+		}, ""},
+		{"no whole number of heads", func(j *Job) { j.Width = was.Width + 1 }, nil, "say how many with --heads"},
+		{"heads do not divide", func(j *Job) { j.Heads = 7 }, nil, "is no multiple of 7 heads"},
+		{"key heads do not divide", func(j *Job) { j.KVHeads = was.Heads - 1 }, nil, "change --heads or --kv-heads"},
+		{"odd heads", func(j *Job) { j.Width, j.Heads, j.KVHeads = 33, 3, 3 }, nil, "expected an even number"},
+		{"a type to train", func(j *Job) { j.Type = gguf.Q4_0 }, nil, "not as q4_0"},
+		{"over itself", func(j *Job) { j.Output = like }, nil, like},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			job := Job{Like: like, Output: filepath.Join(t.TempDir(), "new.gguf"), Type: gguf.F16, Threads: 1}
+			tc.change(&job)
+			r, err := Make(t.Context(), job)
+			if tc.fault == "" && (err != nil || !tc.want(r.Shape)) ||
+				tc.fault != "" && (err == nil || !strings.Contains(err.Error(), tc.fault)) {
+				t.Errorf("got %+v, %v; want %q", r, err, tc.fault)
+			}
+			left, err := os.ReadDir(filepath.Dir(job.Output))
+			if tc.fault != "" && job.Output != like && (err != nil || len(left) > 0) {
+				t.Errorf("%v is left, %v", left, err)
+			}
+		})
+	}
+}
