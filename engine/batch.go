@@ -14,6 +14,9 @@ type Row struct {
 	// Counted lists, ascending, the indices into Tokens whose log-probability is asked for. A token is predicted from
 	// its predecessor in the tree, so the first token of a root segment cannot be counted.
 	Counted []int32
+	// Named lists, for output Named, the tokens whose log-probability is asked for in the place of each counted one: as
+	// many for each, all different.
+	Named []int32
 }
 
 // A Batch is one micro-batch: one forward and one backward pass.

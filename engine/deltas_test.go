@@ -166,6 +166,9 @@ func TestDeltas(t *testing.T) {
 func TestDeltasRefused(t *testing.T) {
 	pair, rows := delta.LoRA{Rank: nRank, Scale: 1}, delta.LoRARows{Rank: nRank, Scale: 1}
 	at := func(r arch.Role, d delta.Delta) arch.Set { return set("", map[arch.Role]delta.Delta{r: d}) }
+	head := func(b *arch.Builder) graph.ID {
+		return b.Head(b.Input(), b.Indices(arch.InputTargets, nTokens), graph.HeadAttr{})
+	}
 	for name, tt := range map[string]struct {
 		sets  []arch.Set
 		build func(b *arch.Builder) graph.ID
@@ -177,10 +180,10 @@ func TestDeltasRefused(t *testing.T) {
 		"a pair beside a table": {[]arch.Set{at(arch.TokenEmbd, pair)}, (*arch.Builder).Embedding,
 			`LoRA cannot stand beside "token_embd"`},
 		"another kind at the head": {[]arch.Set{at(arch.Output, mixed{})},
-			func(b *arch.Builder) graph.ID { return b.Head(b.Input(), nTokens, false) },
+			head,
 			`mixed cannot stand beside "output"`},
 		"two at the head": {[]arch.Set{at(arch.Output, pair), at(arch.Output, pair)},
-			func(b *arch.Builder) graph.ID { return b.Head(b.Input(), nTokens, false) },
+			head,
 			`LoRA cannot stand beside "output"`},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -56,6 +56,12 @@ func (s *Session) lay(x indices, row *Row) (*laid, error) {
 			return nil, fmt.Errorf("token %d at index %d is outside the vocabulary of %d", t, i, s.model.net.NVocab)
 		}
 	}
+	for i, t := range row.Named {
+		if t < 0 || int(t) >= s.model.net.NVocab {
+			return nil, fmt.Errorf("named token %d at index %d is outside the vocabulary of %d", t, i,
+				s.model.net.NVocab)
+		}
+	}
 	x.add(arch.InputTokens, row.Tokens...)
 	at := 0
 	ends := make([]int, len(row.Segments)) // position after each segment's last token

@@ -66,7 +66,8 @@ func TestMasterComputes(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				plan, err := engine.Plan(m, cfg, len(row.Tokens), len(row.Counted), len(row.Tokens))
+				plan, err := engine.Plan(m, cfg,
+					engine.Extent{Tokens: len(row.Tokens), Counted: len(row.Counted), Row: len(row.Tokens)})
 				if err != nil || plan.Params != bytes {
 					t.Errorf("%v: planned are %d bytes, it takes %d; %v", master, plan.Params, bytes, err)
 				}

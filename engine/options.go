@@ -6,6 +6,8 @@ import "github.com/ggtune/ggtune/engine/arch"
 type Options struct {
 	// Want lists what is asked for; none means LogP. A pass that wants nothing of the output head has none.
 	Want []*Output
+	// Top is how many tokens output Top gives.
+	Top int
 	// Backward keeps what Session.Backward needs; without it only the outputs are computed.
 	Backward bool
 	// Apply chooses the session's sets that are in force, each on top of those before it; the zero value is all of

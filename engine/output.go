@@ -19,7 +19,7 @@ type Output struct {
 	// of is what of a batch it is given for.
 	of *reading
 	// width is how many numbers are given for each.
-	width func(hp arch.HParams) int64
+	width func(r *request) int64
 	// build gives them, [width, n].
 	build func(t *top) graph.ID
 	// ends says that it takes no derivatives: no backward pass starts from it.
@@ -46,9 +46,22 @@ type reading struct {
 	row func(x indices, r *laid) error
 }
 
+// A request is a pass as its outputs see it.
+type request struct {
+	hp  arch.HParams
+	opt *Options
+	x   indices
+}
+
+// named is how many tokens are named for each counted one.
+func (r *request) named() int64 {
+	return int64(len(r.x[arch.InputNamed]) / max(1, len(r.x[arch.InputNamedSources])))
+}
+
 // A top is what an output's graph is built from.
 type top struct {
 	*arch.Builder
+	*request
 	x     graph.ID   // the last layer's output [n_embd, T]
 	after arch.Layer // what follows it
 	n     int64      // how many are asked for
@@ -63,6 +76,7 @@ func (t *top) rows(index string) graph.ID {
 // An asked is one output of a pass.
 type asked struct {
 	*Output
+	*request
 	n     int64 // how many things it is given for
 	count int64 // numbers
 	// Where its numbers and the loss's derivatives by them lie among the pass's outputs, in bytes.
@@ -75,7 +89,7 @@ type want []asked
 // want checks what a pass over a batch is asked for, and gives it its places.
 func (s *Session) want(opt *Options, x indices) (want, error) {
 	var out want
-	bytes := int64(0)
+	bytes, r := int64(0), &request{hp: s.model.net.HParams, opt: opt, x: x}
 	for i, o := range opt.outputs() {
 		if slices.Contains(opt.Want[:min(i, len(opt.Want))], o) {
 			return nil, fmt.Errorf("engine: forward: output %s is asked for twice", o.Name)
@@ -84,8 +98,8 @@ func (s *Session) want(opt *Options, x indices) (want, error) {
 			return nil, fmt.Errorf("engine: forward: a backward pass is asked for, and none can start from output %s",
 				o.Name)
 		}
-		a := asked{Output: o, n: int64(len(x[o.of.names[0]])), value: bytes}
-		a.count = a.n * o.width(s.model.net.HParams)
+		a := asked{Output: o, request: r, n: int64(len(x[o.of.names[0]])), value: bytes}
+		a.count = a.n * o.width(r)
 		bytes += backend.Aligned(4 * a.count)
 		if opt.Backward {
 			a.grad = bytes
@@ -106,7 +120,7 @@ func (w want) bytes() int64 {
 func (w want) key() string {
 	var b strings.Builder
 	for _, a := range w {
-		fmt.Fprintf(&b, "%s %d ", a.Name, a.n)
+		fmt.Fprintf(&b, "%s %d %d ", a.Name, a.n, a.count)
 	}
 	return b.String()
 }

@@ -11,7 +11,7 @@ var Logits = registerOutput(&Output{
 	Name:  "logits",
 	Doc:   "the logits of the whole vocabulary at the predecessor of each counted token",
 	of:    countedTokens,
-	width: func(hp arch.HParams) int64 { return int64(hp.NVocab) },
+	width: func(r *request) int64 { return int64(r.hp.NVocab) },
 	build: func(t *top) graph.ID { return t.Builder.Logits(t.rows(arch.InputSources)) },
 	ends:  true,
 })

@@ -44,7 +44,8 @@ func outputSession(t *testing.T) (*Session, *Batch) {
 		s.Close()
 		m.Close()
 	})
-	row := Row{Segments: []Segment{{Len: 7, Parent: -1}, {Start: 7, Len: 5}}, Counted: []int32{2, 3, 7, 11}}
+	row := Row{Segments: []Segment{{Len: 7, Parent: -1}, {Start: 7, Len: 5}}, Counted: []int32{2, 3, 7, 11},
+		Named: []int32{3, 0, 5, 1, 2, 3, 9, 8, 7, 6, 4, 2}}
 	for range 12 {
 		row.Tokens = append(row.Tokens, int32(r.IntN(m.HParams().NVocab)))
 	}
@@ -55,7 +56,7 @@ func outputSession(t *testing.T) (*Session, *Batch) {
 var hidden = &Output{
 	Name:  "hidden",
 	of:    countedTokens,
-	width: func(hp arch.HParams) int64 { return int64(hp.NEmbd) },
+	width: func(r *request) int64 { return int64(r.hp.NEmbd) },
 	build: func(t *top) graph.ID { return t.rows(arch.InputSources) },
 }
 
@@ -63,7 +64,7 @@ var hidden = &Output{
 var valued = &Output{
 	Name:  "valued",
 	of:    countedTokens,
-	width: func(arch.HParams) int64 { return 1 },
+	width: func(*request) int64 { return 1 },
 	build: func(t *top) graph.ID {
 		return t.G.Linear(t.Weight("value_head", ".weight"), t.rows(arch.InputSources), graph.None, graph.None, 1)
 	},
@@ -112,13 +113,18 @@ func TestOutputConformance(t *testing.T) {
 		t.Run(o.Name, func(t *testing.T) {
 			s, b := outputSession(t)
 			ctx := context.Background()
-			out, err := s.Forward(ctx, b, Options{Want: []*Output{o}})
+			opt := Options{Want: []*Output{o}, Top: 3}
+			out, err := s.Forward(ctx, b, opt)
 			if err != nil {
 				t.Fatal(err)
 			}
-			n := len(out[o])
-			if n == 0 || n%int(o.width(s.model.HParams())) != 0 || len(out) != 1 {
-				t.Errorf("%d numbers of %d kinds, width %d", n, len(out), o.width(s.model.HParams()))
+			idx, err := s.flatten(b, opt.Want)
+			if err != nil {
+				t.Fatal(err)
+			}
+			n, width := len(out[o]), o.width(&request{hp: s.model.HParams(), opt: &opt, x: idx})
+			if n != len(b.Rows[0].Counted)*int(width) || n == 0 || len(out) != 1 {
+				t.Errorf("%d numbers of %d kinds, width %d", n, len(out), width)
 			}
 			for _, x := range out[o] {
 				if x-x != 0 {
@@ -126,7 +132,7 @@ func TestOutputConformance(t *testing.T) {
 				}
 			}
 			if o.ends {
-				if _, err := s.Forward(ctx, b, Options{Want: []*Output{o}, Backward: true}); err == nil {
+				if _, err := s.Forward(ctx, b, Options{Want: []*Output{o}, Top: 3, Backward: true}); err == nil {
 					t.Error("begins a backward pass")
 				}
 				return
@@ -220,7 +226,7 @@ func TestSeveralOutputs(t *testing.T) {
 	}
 	found := 0
 	for key, st := range s.stages {
-		if key.want != (want{{Output: hidden, n: 4}}).key() {
+		if key.want != (want{{Output: hidden, n: 4, count: int64(4 * s.model.HParams().NEmbd)}}).key() {
 			continue
 		}
 		found++

@@ -225,11 +225,15 @@ func (p *pass) forward(ctx context.Context) error {
 			return err
 		}
 	}
-	var y []backend.Place
+	return p.runForward(ctx, stageFinal, p.final, p.act(n), 0, p.given()...)
+}
+
+// given are the places of what was asked for.
+func (p *pass) given() (y []backend.Place) {
 	for _, a := range p.want {
 		y = append(y, p.s.mem.outs.at(a.value))
 	}
-	return p.runForward(ctx, stageFinal, p.final, p.act(n), 0, y...)
+	return y
 }
 
 // tell gives what the matrices of a layer were multiplied with to whoever asked for it.
@@ -318,6 +322,9 @@ func (p *pass) runBackward(ctx context.Context, il int, st *stage, x, dx backend
 		case len(g.Outputs) > 0 && id == g.Outputs[0]:
 			return dx
 		case v.Kind == graph.Saved:
+			if i := slices.Index(st.forward.Graph().Outputs, v.Ref); i >= 0 && il == stageFinal {
+				return p.given()[i] // it lies there only
+			}
 			return p.keptPlace(st, v.Ref, keptAt)
 		case v.Kind == graph.Input:
 			if at, ok := places[v.Name]; ok {

@@ -20,9 +20,30 @@ type Footprint struct {
 // Total is the memory beside the mapped weights.
 func (f Footprint) Total() int64 { return f.Params + f.Work + f.Inputs + f.Kept }
 
-// Plan computes what a session with cfg needs for batches of that many tokens, of which counted count, in rows of
-// rowLen tokens. It allocates nothing but what describes it.
-func Plan(m *Model, cfg SessionConfig, tokens, counted, rowLen int) (Footprint, error) {
+// An Extent is the size of a batch.
+type Extent struct {
+	Tokens  int
+	Counted int // of them, those that count
+	Row     int // tokens of a row
+	Named   int // tokens named for each that counts, where output Named is asked for; 0: LogP is
+}
+
+// pass gives indices that are as many as those of a batch of that size, and what is asked for of it.
+func (e Extent) pass() (indices, []*Output) {
+	rows := (e.Tokens + e.Row - 1) / e.Row
+	x := indices{arch.InputTokens: make([]int32, e.Tokens), arch.InputPos: make([]int32, e.Tokens),
+		arch.InputTree: make([]int32, 1+3*rows)}
+	if e.Named > 0 {
+		x[arch.InputNamed] = make([]int32, e.Counted*e.Named)
+		x[arch.InputNamedSources] = make([]int32, e.Counted)
+		return x, []*Output{Named}
+	}
+	x[arch.InputSources], x[arch.InputTargets] = make([]int32, e.Counted), make([]int32, e.Counted)
+	return x, []*Output{LogP}
+}
+
+// Plan computes what a session with cfg needs for batches of that size. It allocates nothing but what describes it.
+func Plan(m *Model, cfg SessionConfig, e Extent) (Footprint, error) {
 	s, err := newSession(m, cfg)
 	if err != nil {
 		return Footprint{}, err
@@ -38,11 +59,8 @@ func Plan(m *Model, cfg SessionConfig, tokens, counted, rowLen int) (Footprint, 
 		}
 		f.Params += s.roundedBytes(t)
 	}
-	rows := (tokens + rowLen - 1) / rowLen
-	p, err := s.plannedPass(indices{arch.InputTokens: make([]int32, tokens), arch.InputPos: make([]int32, tokens),
-		arch.InputTree: make([]int32, 1+3*rows), arch.InputSources: make([]int32, counted),
-		arch.InputTargets: make([]int32, counted)},
-		Options{Backward: true, Dropout: true})
+	x, want := e.pass()
+	p, err := s.plannedPass(x, Options{Want: want, Backward: true, Dropout: true})
 	if err != nil {
 		return Footprint{}, err
 	}

@@ -224,7 +224,8 @@ func TestPlanForetellsMemory(t *testing.T) {
 				for i := range uint64(rows) {
 					b.Rows = append(b.Rows, chain(tokens(i, length, 320)))
 				}
-				plan, err := engine.Plan(r.model, cfg, rows*length, rows*(length-1), length)
+				plan, err := engine.Plan(r.model, cfg,
+					engine.Extent{Tokens: rows * length, Counted: rows * (length - 1), Row: length})
 				if err != nil {
 					t.Fatal(err)
 				}

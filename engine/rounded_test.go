@@ -118,7 +118,8 @@ func TestRoundedPlan(t *testing.T) {
 		}
 		defer m.Close()
 		f, err := engine.Plan(m, engine.SessionConfig{Threads: 1,
-			Sets: []engine.Set{{Whole: engine.Everything, Type: &as, Rounded: rounded}}}, 16, 16, 16)
+			Sets: []engine.Set{{Whole: engine.Everything, Type: &as, Rounded: rounded}}},
+			engine.Extent{Tokens: 16, Counted: 16, Row: 16})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -156,7 +156,7 @@ func (s *Session) buildStage(il int, sh shape, w want) (*stage, error) {
 	case stageFinal:
 		x = b.Input()
 		for _, a := range w {
-			b.G.Output(a.build(&top{Builder: b, x: x, after: layer, n: a.n, back: sh.back}))
+			b.G.Output(a.build(&top{Builder: b, request: a.request, x: x, after: layer, n: a.n, back: sh.back}))
 		}
 	default:
 		x = b.Input()
@@ -204,7 +204,9 @@ func (s *Session) differentiate(st *stage, g *graph.Graph, x graph.ID, il int, s
 	if err != nil || bw == nil {
 		return err
 	}
-	st.kept = bw.Keep
+	if st.kept = bw.Keep; il == stageFinal { // what is given is there anyway
+		st.kept = slices.DeleteFunc(st.kept, func(id graph.ID) bool { return slices.Contains(g.Outputs, id) })
+	}
 	st.backward, err = s.compile(bw.Graph, nil)
 	return err
 }

@@ -6,6 +6,12 @@ import "C"
 // HeadConstants are those of the output head's operations, OpHeadBack apart.
 type HeadConstants struct {
 	Exact bool // F32 products
+	Rest  bool // the log-probability of all that is no target is wanted too
+}
+
+// HeadTopConstants are those of OpHeadTop and OpHeadTopMerge.
+type HeadTopConstants struct {
+	Exact bool // F32 products
 }
 
 // The output head and the softmax, and their derivatives.
@@ -14,16 +20,24 @@ var (
 	OpHeadMerge = kernel[HeadConstants, C.gt_head_constants](C.GT_OP_HEAD_MERGE)
 	OpHeadBack  = plain(C.GT_OP_HEAD_BACK)
 	OpHeadGradW = kernel[HeadConstants, C.gt_head_constants](C.GT_OP_HEAD_GRAD_W)
+
+	OpHeadTop      = kernel[HeadTopConstants, C.gt_head_top_constants](C.GT_OP_HEAD_TOP)
+	OpHeadTopMerge = kernel[HeadTopConstants, C.gt_head_top_constants](C.GT_OP_HEAD_TOP_MERGE)
 )
 
-// HeadScratchBytes returns the size in bytes of the scratch that OpHead and OpHeadMerge need for at most c tokens, a
-// head [k, v], a second pair of rank r (0: none) and, if back, the mean rows.
-func HeadScratchBytes(k, r, v, c int64, back bool) int64 {
+// HeadScratchBytes returns the size in bytes of the scratch that OpHead and OpHeadMerge need for at most c tokens and
+// per numbers of each, a head [k, v], a second pair of rank r (0: none) and, if back, the mean rows.
+func HeadScratchBytes(k, r, v, c, per int64, back bool) int64 {
 	var b C.int
 	if back {
 		b = 1
 	}
-	return int64(C.gt_head_scratch_bytes(C.int64_t(k), C.int64_t(r), C.int64_t(v), C.int64_t(c), b))
+	return int64(C.gt_head_scratch_bytes(C.int64_t(k), C.int64_t(r), C.int64_t(v), C.int64_t(c), C.int64_t(per), b))
+}
+
+// HeadTopScratchBytes returns that of OpHeadTop and OpHeadTopMerge for the many largest logits of at most c tokens.
+func HeadTopScratchBytes(v, c, many int64) int64 {
+	return int64(C.gt_head_top_scratch_bytes(C.int64_t(v), C.int64_t(c), C.int64_t(many)))
 }
 
 // HeadChunk returns the most tokens one OpHead call takes.

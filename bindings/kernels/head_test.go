@@ -1,17 +1,21 @@
 package kernels
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"unsafe"
 )
 
 // Tolerances of the head: of logp and lse absolutely, for logits of a few units, up to 40 in one case; of gradients
 // relative to the largest number of the matrix. Measured: exact 9.8e-6 and 4.7e-6, INT16 4.2e-3 and 6.4e-3, BF16 2.2e-2
-// and 4.9e-3 (logits are off as tolInt16 and tolBF16 say).
+// and 4.9e-3 (logits are off as tolInt16 and tolBF16 say). With a rest, whose derivative is multiplied by what a
+// target's probability is beside it, 3.3e-5 exact.
 const (
+	headTolNamedGrad = 1e-4
 	headTolExact     = 2e-5
 	headTolExactGrad = 1e-5
 	headTolInt16     = 1.5e-2
@@ -27,10 +31,12 @@ type head struct {
 	w2      *stored
 	h2      *matrix
 	targets []int32
+	named   int  // targets a token
+	rest    bool // what they leave is asked for too
 }
 
 func newHead(r *rand.Rand, typ Type, k, v, c, rank int, spread float64) *head {
-	d := &head{w: randomWeights(r, typ, k, v), h: fill(r, newStrided(k, c, k+2)), targets: make([]int32, c+1)}
+	d := &head{w: randomWeights(r, typ, k, v), h: fill(r, newStrided(k, c, k+2)), targets: make([]int32, c+1), named: 1}
 	var square float64
 	for i := range v {
 		for _, x := range d.w.values.row(i) {
@@ -50,6 +56,25 @@ func newHead(r *rand.Rand, typ Type, k, v, c, rank int, spread float64) *head {
 	return d
 }
 
+// name gives each token several targets, and asks for what they leave.
+func (d *head) name(r *rand.Rand, named int) *head {
+	d.named, d.rest, d.targets = named, true, nil
+	for range d.h.ne1 {
+		for _, v := range r.Perm(d.w.ne1)[:named] {
+			d.targets = append(d.targets, int32(v))
+		}
+	}
+	return d
+}
+
+// per is how many numbers a token gets.
+func (d *head) per() int {
+	if d.rest {
+		return d.named + 1
+	}
+	return d.named
+}
+
 func ints(v []int32, n int) Arg {
 	return Matrix(unsafe.Pointer(&v[0]), I32, int64(n), 1, int64(n)*4)
 }
@@ -60,9 +85,9 @@ type headOut struct{ logp, lse, e, e2 *matrix }
 func (d *head) run(t *testing.T, exact, back bool, nth int) headOut {
 	t.Helper()
 	c, k, rank := d.h.ne1, d.w.ne0, 0
-	o := headOut{newMatrix(c, 1), newMatrix(c, 1), newStrided(k, c, k+1), nil}
-	call := callOf(OpHead, HeadConstants{Exact: exact}, o.logp, o.lse, nil, d.h)
-	call.NArgs, call.A[4], call.A[5] = 10, d.w.arg(), ints(d.targets, c)
+	o := headOut{newMatrix(c*d.per(), 1), newMatrix(c, 1), newStrided(k, c, k+1), nil}
+	call := callOf(OpHead, HeadConstants{Exact: exact, Rest: d.rest}, o.logp, o.lse, nil, d.h)
+	call.NArgs, call.A[4], call.A[5] = 10, d.w.arg(), ints(d.targets, c*d.named)
 	if back {
 		call.A[2] = o.e.arg()
 	}
@@ -74,7 +99,8 @@ func (d *head) run(t *testing.T, exact, back bool, nth int) headOut {
 			call.A[8] = o.e2.arg()
 		}
 	}
-	scratch := newMatrix(int(HeadScratchBytes(int64(k), int64(rank), int64(d.w.ne1), int64(c), back))/4, 1)
+	scratch := newMatrix(int(HeadScratchBytes(int64(k), int64(rank), int64(d.w.ne1), int64(c),
+		int64(d.per()), back))/4, 1)
 	call.A[9] = scratch.arg()
 	for _, op := range []Op{OpHead.Op, OpHeadMerge.Op} {
 		call.Op = op
@@ -88,7 +114,7 @@ func (d *head) run(t *testing.T, exact, back bool, nth int) headOut {
 	return o
 }
 
-// reference returns log-probabilities, log-sum-exps and the whole softmax in float64.
+// reference returns log-probabilities, per numbers a token, log-sum-exps and the whole softmax in float64.
 func (d *head) reference() (logp, lse []float64, softmax [][]float64) {
 	for t := range d.h.ne1 {
 		l, top := make([]float64, d.w.ne1), math.Inf(-1)
@@ -108,9 +134,20 @@ func (d *head) reference() (logp, lse []float64, softmax [][]float64) {
 			sum += math.Exp(x - top)
 		}
 		all := top + math.Log(sum)
-		lse, logp = append(lse, all), append(logp, l[d.targets[t]]-all)
+		lse = append(lse, all)
+		ids := d.targets[t*d.named:][:d.named]
+		for _, id := range ids {
+			logp = append(logp, l[id]-all)
+		}
+		rest := 0.0
 		for v := range l {
 			l[v] = math.Exp(l[v] - all)
+			if !slices.Contains(ids, int32(v)) {
+				rest += l[v]
+			}
+		}
+		if d.rest {
+			logp = append(logp, math.Log(rest))
 		}
 		softmax = append(softmax, l)
 	}
@@ -147,11 +184,37 @@ func zeros(rows, cols int) [][]float64 {
 	return m
 }
 
+// slopes are the derivatives by one token's logits.
+func (d *head) slopes(coef []float32, targets []int32, softmax []float64) []float64 {
+	out, rest, all := make([]float64, len(softmax)), 0.0, 0.0
+	for v, p := range softmax {
+		if !slices.Contains(targets, int32(v)) {
+			rest += p
+		}
+	}
+	for j, id := range targets {
+		out[id] = float64(coef[j])
+		all += out[id]
+	}
+	for v, p := range softmax {
+		if d.rest && !slices.Contains(targets, int32(v)) {
+			out[v] = float64(coef[d.named]) * p / rest
+		}
+		if d.rest && v == 0 {
+			all += float64(coef[d.named])
+		}
+	}
+	for v, p := range softmax {
+		out[v] -= all * p
+	}
+	return out
+}
+
 // checkGradients compares OpHeadBack and OpHeadGradW, from the outputs o, with the softmax.
 func (d *head) checkGradients(t *testing.T, r *rand.Rand, o headOut, softmax [][]float64, exact bool, tol float64) {
 	t.Helper()
 	c, v := d.h.ne1, d.w.ne1
-	coef := randomMatrix(r, c, 1)
+	coef := randomMatrix(r, c*d.per(), 1)
 	for _, pair := range []struct {
 		w *stored
 		h *matrix
@@ -163,12 +226,8 @@ func (d *head) checkGradients(t *testing.T, r *rand.Rand, o headOut, softmax [][
 		k := pair.w.ne0
 		dh, dw := zeros(c, k), zeros(v, k)
 		for tok := range c {
-			for row := range v {
-				g := -softmax[tok][row]
-				if row == int(d.targets[tok]) {
-					g++
-				}
-				g *= float64(coef.row(0)[tok])
+			slopes := d.slopes(coef.row(0)[tok*d.per():], d.targets[tok*d.named:][:d.named], softmax[tok])
+			for row, g := range slopes {
 				for i := range k {
 					dh[tok][i] += g * float64(pair.w.values.row(row)[i])
 					dw[row][i] += g * float64(pair.h.row(tok)[i])
@@ -177,16 +236,22 @@ func (d *head) checkGradients(t *testing.T, r *rand.Rand, o headOut, softmax [][
 		}
 		got := newStrided(k, c, k+2)
 		back := callOf(OpHeadBack, None{}, got, pair.e, coef)
-		back.NArgs, back.A[3], back.A[4] = 8, pair.w.arg(), ints(d.targets, c)
+		back.NArgs, back.A[3], back.A[4] = 9, pair.w.arg(), ints(d.targets, c*d.named)
+		if d.rest {
+			back.A[8] = o.logp.arg()
+		}
 		if err := runCall(back, 3); err != nil {
 			t.Fatal(err)
 		}
 		got.checkGuards(t)
 		near(t, "dh", got, dh, tol)
 		call := callOf(OpHeadGradW, HeadConstants{Exact: exact})
-		call.NArgs = 9
-		call.A[2], call.A[3], call.A[4], call.A[5], call.A[6] = d.h.arg(), d.w.arg(), ints(d.targets, c), o.lse.arg(),
-			coef.arg()
+		call.NArgs = 10
+		call.A[2], call.A[3], call.A[4], call.A[5], call.A[6] = d.h.arg(), d.w.arg(), ints(d.targets, c*d.named),
+			o.lse.arg(), coef.arg()
+		if d.rest {
+			call.A[9] = o.logp.arg()
+		}
 		if d.w2 != nil {
 			call.A[7], call.A[8] = d.h2.arg(), d.w2.arg()
 		}
@@ -209,6 +274,7 @@ func TestHead(t *testing.T) {
 			k, v, c, rank  int
 			spread         float64
 			exact, forward bool
+			named          int // 0: one target, and no rest
 		}{
 			{typ: F32, k: 5, v: 1, c: 2, spread: 1, exact: true},
 			{typ: F32, k: 17, v: 7, c: 1, spread: 2, exact: true},
@@ -218,12 +284,22 @@ func TestHead(t *testing.T) {
 			{typ: q6k, k: 256, v: 4500, c: 7, spread: 2},
 			{typ: q4, k: 32, v: 9000, c: 3, spread: 12, exact: true}, // logits far apart: shifts move
 			{typ: F16, k: 33, v: 1500, c: 256, rank: 16, spread: 2, forward: true},
+			{typ: F32, k: 5, v: 3, c: 2, spread: 1, exact: true, named: 2},
+			{typ: q8, k: 64, v: 700, c: 13, rank: 3, spread: 3, exact: true, named: 70},
+			{typ: q8, k: 64, v: 700, c: 13, rank: 3, spread: 2, named: 7},
+			{typ: q4, k: 32, v: 9000, c: 3, spread: 6, exact: true, named: 64},
 		} {
 			name := fmt.Sprintf("%+v", c)
 			d := newHead(r, c.typ, c.k, c.v, c.c, c.rank, c.spread)
+			if c.named > 0 {
+				d.name(r, c.named)
+			}
 			logp, lse, softmax := d.reference()
 			tol := tolerance(!c.exact, headTolExact, headTolInt16, headTolBF16)
 			tolGrad := tolerance(!c.exact, headTolExactGrad, headTolInt16Grad, headTolBF16Grad)
+			if c.named > 0 {
+				tolGrad = max(tolGrad, headTolNamedGrad)
+			}
 			one := d.run(t, c.exact, !c.forward, 1)
 			for _, nth := range []int{2, 3, 5} {
 				o := d.run(t, c.exact, !c.forward, nth)
@@ -235,10 +311,11 @@ func TestHead(t *testing.T) {
 				}
 			}
 			for i := range logp {
-				a, b := math.Abs(float64(one.logp.v[i])-logp[i]), math.Abs(float64(one.lse.v[i])-lse[i])
+				of := i / d.per()
+				a, b := math.Abs(float64(one.logp.v[i])-logp[i]), math.Abs(float64(one.lse.v[of])-lse[of])
 				if !(a <= tol && b <= tol) {
-					t.Fatalf("%s: token %d: logp %v and lse %v, want %v and %v", name, i, one.logp.v[i], one.lse.v[i],
-						logp[i], lse[i])
+					t.Fatalf("%s: number %d of token %d: logp %v and lse %v, want %v and %v", name, i%d.per(), of,
+						one.logp.v[i], one.lse.v[of], logp[i], lse[of])
 				}
 				gemmError[tol] = max(gemmError[tol], a, b)
 			}
@@ -291,6 +368,138 @@ func TestHeadAgreesWithoutBackward(t *testing.T) {
 	})
 }
 
+// TestHeadRestIsSmall: what the targets leave is exact where it is far below what a difference from 1 can show.
+func TestHeadRestIsSmall(t *testing.T) {
+	atEveryLevel(t, func(t *testing.T) {
+		d := newHead(rand.New(rand.NewPCG(25, 26)), F32, 64, 2000, 4, 0, 30)
+		_, _, softmax := d.reference()
+		d.targets, d.named, d.rest = nil, 20, true
+		for _, p := range softmax {
+			order := make([]int32, len(p))
+			for v := range order {
+				order[v] = int32(v)
+			}
+			slices.SortFunc(order, func(a, b int32) int { return cmp.Compare(p[b], p[a]) })
+			d.targets = append(d.targets, order[:d.named]...)
+		}
+		logp, _, _ := d.reference()
+		o, small := d.run(t, true, true, 2), 0.0
+		for tok := range d.h.ne1 {
+			at := tok*d.per() + d.named
+			small = min(small, logp[at])
+			const tol = 1e-4 // measured 2e-5, of logits up to 100
+			if got := float64(o.logp.v[at]); !(math.Abs(got-logp[at]) <= tol) {
+				t.Errorf("token %d: the rest's log-probability is %v, want %v", tok, got, logp[at])
+			}
+		}
+		if small > math.Log(1e-8) {
+			t.Errorf("the smallest rest is %g: too large to show anything", math.Exp(small))
+		}
+	})
+}
+
+// TestHeadTop: the largest logits are those of the reference, largest first, whatever the number of threads.
+func TestHeadTop(t *testing.T) {
+	atEveryLevel(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(27, 28))
+		for _, c := range []struct {
+			typ              Type
+			k, v, c, rank, n int
+			spread           float64
+			exact            bool
+		}{
+			{typ: F32, k: 5, v: 1, c: 2, n: 1, spread: 1, exact: true},
+			{typ: F32, k: 17, v: 7, c: 3, n: 7, spread: 2, exact: true},
+			{typ: q8, k: 64, v: 5000, c: 9, rank: 3, n: 64, spread: 4, exact: true},
+			{typ: q4, k: 64, v: 3000, c: 256, n: 10, spread: 1},
+		} {
+			d := newHead(r, c.typ, c.k, c.v, c.c, c.rank, c.spread)
+			_, _, softmax := d.reference()
+			tol := tolerance(!c.exact, headTolExact, headTolInt16, headTolBF16)
+			one := d.top(t, c.exact, c.n, 1)
+			for _, nth := range []int{2, 5} {
+				sameBits(t, fmt.Sprintf("%+v", c), d.top(t, c.exact, c.n, nth), one)
+			}
+			for tok, p := range softmax {
+				want := slices.Clone(p)
+				slices.SortFunc(want, func(a, b float64) int { return cmp.Compare(b, a) })
+				got := one.v[tok*2*c.n:][:2*c.n]
+				seen := map[float32]bool{}
+				for j := range c.n {
+					id, lp := int(got[j]), float64(got[c.n+j])
+					if seen[got[j]] || !(math.Abs(lp-math.Log(want[j])) <= tol) ||
+						!(math.Abs(lp-math.Log(p[id])) <= tol) || j > 0 && got[c.n+j] > got[c.n+j-1] {
+						t.Fatalf("%+v: token %d: place %d is row %d with %v, the reference has %v for it and %v there",
+							c, tok, j, id, lp, math.Log(p[id]), math.Log(want[j]))
+					}
+					seen[got[j]] = true
+				}
+			}
+		}
+	})
+}
+
+// topCall is a call for the n largest logits.
+func (d *head) topCall(exact bool, n int, out, scratch *matrix) Call {
+	c := OpHeadTop.Call(HeadTopConstants{Exact: exact}, out.arg(), d.h.arg(), d.w.arg(), Arg{}, Arg{}, scratch.arg())
+	if d.w2 != nil {
+		c.A[3], c.A[4] = d.h2.arg(), d.w2.arg()
+	}
+	return c
+}
+
+func (d *head) top(t *testing.T, exact bool, n, nth int) *matrix {
+	t.Helper()
+	out := newMatrix(2*n*d.h.ne1, 1)
+	scratch := newMatrix(int(HeadTopScratchBytes(int64(d.w.ne1), int64(d.h.ne1), int64(n)))/4, 1)
+	call := d.topCall(exact, n, out, scratch)
+	for _, op := range []Op{OpHeadTop.Op, OpHeadTopMerge.Op} {
+		call.Op = op
+		if err := runCall(&call, nth); err != nil {
+			t.Fatal(err)
+		}
+	}
+	out.checkGuards(t)
+	scratch.checkGuards(t)
+	return out
+}
+
+// TestHeadTopTies: of equal logits the smaller rows are named, in order.
+func TestHeadTopTies(t *testing.T) {
+	d := newHead(rand.New(rand.NewPCG(29, 30)), F32, 8, 5000, 1, 0, 1)
+	clear(d.h.row(0))
+	for j, id := range d.top(t, true, 40, 3).v[:40] {
+		if int(id) != j {
+			t.Fatalf("place %d is row %v", j, id)
+		}
+	}
+}
+
+func TestHeadTopRefuses(t *testing.T) {
+	d := newHead(rand.New(rand.NewPCG(21, 22)), q8, 32, 64, 3, 2, 1)
+	out, scratch := newMatrix(2*4*3, 1), newMatrix(int(HeadTopScratchBytes(64, 3, 4))/4, 1)
+	good := d.topCall(false, 4, out, scratch)
+	if err := Check(&good); err != nil {
+		t.Fatal(err)
+	}
+	for name, spoil := range map[string]func(c *Call){
+		"scratch too small":       func(c *Call) { c.A[5].Ne0-- },
+		"scratch absent":          func(c *Call) { c.A[5].Data = nil },
+		"none":                    func(c *Call) { c.A[0].Ne0 = 0 },
+		"no whole number":         func(c *Call) { c.A[0].Ne0-- },
+		"more than there are":     func(c *Call) { c.A[2].Ne1, c.A[4].Ne1 = 3, 3 },
+		"half a second pair":      func(c *Call) { c.A[3].Data = nil },
+		"too many tokens":         func(c *Call) { c.A[1].Ne1 = HeadChunk() + 1 },
+		"the output is the input": func(c *Call) { c.A[0].Data = c.A[1].Data },
+	} {
+		c := good
+		spoil(&c)
+		if err := Check(&c); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+}
+
 // TestHeadTargetOutside: a target that is no row of the vocabulary yields NaN, which the loop catches, not another
 // row's probability.
 func TestHeadTargetOutside(t *testing.T) {
@@ -314,10 +523,16 @@ func TestHeadTargetOutside(t *testing.T) {
 	}
 }
 
+// restOf is a call that asks for what the targets leave, with room for the targets alone.
+func restOf(c *Call) *Call {
+	more := OpHead.Call(HeadConstants{Rest: true}, c.A[:c.NArgs]...)
+	return &more
+}
+
 func TestHeadRefuses(t *testing.T) {
 	d := newHead(rand.New(rand.NewPCG(21, 22)), q8, 32, 64, 3, 2, 1)
 	logp, lse, e, e2 := newMatrix(3, 1), newMatrix(3, 1), newMatrix(32, 3), newMatrix(2, 3)
-	scratch := newMatrix(int(HeadScratchBytes(32, 2, 64, 3, true))/4, 1)
+	scratch := newMatrix(int(HeadScratchBytes(32, 2, 64, 3, 1, true))/4, 1)
 	good := func() *Call {
 		c := OpHead.Call(HeadConstants{}, logp.arg(), lse.arg(), e.arg(), d.h.arg(), d.w.arg(), ints(d.targets, 3),
 			d.h2.arg(),
@@ -337,6 +552,7 @@ func TestHeadRefuses(t *testing.T) {
 		"mean rows do not fit": func(c *Call) { c.A[2].Ne1 = 2 },
 		"too many tokens":      func(c *Call) { c.A[3].Ne1, c.A[5].Ne0 = HeadChunk()+1, HeadChunk()+1 },
 		"outputs overlap":      func(c *Call) { c.A[1].Data = c.A[0].Data },
+		"rest without room":    func(c *Call) { *c = *restOf(c) },
 		"empty vocabulary":     func(c *Call) { c.A[4].Ne1 = 0 },
 	} {
 		c := good()

@@ -86,8 +86,11 @@ const char * gt_check(const gt_call * call);
 size_t gt_packed_bytes(int64_t k, int64_t t);
 // The format of packed activations at the current level, GT_FORMAT_*: what products of the fast mode are made of.
 int gt_packed_format(void);
-// Scratch of GT_OP_HEAD for at most c tokens a call; r is 0 without the second pair; back: 1 if e is wanted.
-size_t gt_head_scratch_bytes(int64_t k, int64_t r, int64_t v, int64_t c, int back);
+// Scratch of GT_OP_HEAD for at most c tokens a call that gives per numbers a token; r is 0 without the second pair;
+// back: 1 if e is wanted.
+size_t gt_head_scratch_bytes(int64_t k, int64_t r, int64_t v, int64_t c, int64_t per, int back);
+// Scratch of GT_OP_HEAD_TOP for the many largest logits of at most c tokens a call.
+size_t gt_head_top_scratch_bytes(int64_t v, int64_t c, int64_t many);
 // The most tokens one GT_OP_HEAD call takes.
 int64_t gt_head_chunk(void);
 

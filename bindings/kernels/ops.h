@@ -11,6 +11,8 @@
     X(GT_OP_HEAD_MERGE, head_merge)           \
     X(GT_OP_HEAD_BACK, head_back)             \
     X(GT_OP_HEAD_GRAD_W, head_grad_w)         \
+    X(GT_OP_HEAD_TOP, head_top)               \
+    X(GT_OP_HEAD_TOP_MERGE, head_top_merge)   \
     X(GT_OP_ATTN, attn)                       \
     X(GT_OP_ATTN_DELTA, attn_delta)           \
     X(GT_OP_ATTN_BACK_Q, attn_back_q)         \

@@ -42,7 +42,7 @@ func build(net *arch.Net, l arch.Layer, il int, asked map[arch.Role]bool) *graph
 	case l == net.Embed:
 		b.G.Output(l.Build(b, graph.None))
 	default:
-		b.G.Output(b.Head(l.Build(b, b.Input()), tokens, false))
+		b.G.Output(b.Head(l.Build(b, b.Input()), b.Indices(arch.InputTargets, tokens), graph.HeadAttr{}))
 	}
 	return b.G
 }

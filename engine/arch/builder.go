@@ -53,6 +53,9 @@ const (
 	InputTargets = "targets"     // i32 [1, C]: the counted tokens
 	InputNoise   = "noise"       // [n_embd, T]: what is added to the embeddings
 	InputDropKey = "dropout_key" // i64 [1, 1]: what the masks of dropout depend on beside their streams
+
+	InputNamed        = "named"         // i32 [k, C]: tokens that may stand in the place of each counted one
+	InputNamedSources = "named_sources" // i32 [1, C]: the token that predicts them
 )
 
 // Input gives the stage's input.
@@ -66,8 +69,11 @@ func (b *Builder) Noise() graph.ID {
 }
 
 // Indices gives an i32 input of n elements.
-func (b *Builder) Indices(name string, n int64) graph.ID {
-	return b.bound(graph.Input, name, graph.I32, graph.Matrix(1, n))
+func (b *Builder) Indices(name string, n int64) graph.ID { return b.Table(name, 1, n) }
+
+// Table gives an i32 input of n rows.
+func (b *Builder) Table(name string, width, n int64) graph.ID {
+	return b.bound(graph.Input, name, graph.I32, graph.Matrix(width, n))
 }
 
 func (b *Builder) bound(kind graph.Kind, name string, typ int32, s graph.Shape) graph.ID {
@@ -256,9 +262,18 @@ func (b *Builder) Logits(h graph.ID) graph.ID {
 	return b.Linear(Output, h, graph.None)
 }
 
-// Head gives the log-probabilities of the c counted tokens from x, the rows after the last norm. With mean, what the
-// derivative needs is computed in the same pass.
-func (b *Builder) Head(h graph.ID, c int64, mean bool) graph.ID {
+// Head gives the log-probabilities of targets from h, the rows after the last norm.
+func (b *Builder) Head(h, targets graph.ID, a graph.HeadAttr) graph.ID {
+	return b.head(h, func(w, h2, w2 graph.ID) graph.ID { return b.G.Head(h, w, targets, h2, w2, a) })
+}
+
+// HeadTop gives the n likeliest tokens and their log-probabilities from h, the rows after the last norm.
+func (b *Builder) HeadTop(h graph.ID, n int64) graph.ID {
+	return b.head(h, func(w, h2, w2 graph.ID) graph.ID { return b.G.HeadTop(h, w, h2, w2, n) })
+}
+
+// head calls f with the output head and, where something is trained beside it, the second product.
+func (b *Builder) head(h graph.ID, f func(w, h2, w2 graph.ID) graph.ID) graph.ID {
 	role := Output
 	if b.HP.TiedOutput {
 		role = TokenEmbd
@@ -275,5 +290,5 @@ func (b *Builder) Head(h graph.ID, c int64, mean bool) graph.ID {
 		}
 		h2, w2 = d.Product(b.site(use, Output, h, graph.None, nil))
 	}
-	return b.G.Head(h, w, b.Indices(InputTargets, c), h2, w2, mean)
+	return f(w, h2, w2)
 }

@@ -10,29 +10,56 @@ import (
 var _ = emit(graph.Head, in(backend.PhaseHead), func(l *lowering, n *graph.Node) {
 	logp, lse, e, e2 := l.flat(n.Out[0]), l.flat(n.Out[1]), l.whole(n.Out[2]), l.whole(n.Out[3])
 	h, w, targets, h2, w2 := l.whole(n.In[0]), l.whole(n.In[1]), l.flat(n.In[2]), l.whole(n.In[3]), l.whole(n.In[4])
-	exact, back := kernels.HeadConstants{Exact: l.exact}, n.Attr.(graph.HeadAttr).WithMean
+	attr := n.Attr.(graph.HeadAttr)
+	constants := kernels.HeadConstants{Exact: l.exact, Rest: attr.WithRest}
+	named, per := l.whole(n.In[2]).ne0, l.whole(n.Out[0]).ne0
 	chunk := kernels.HeadChunk()
-	bytes := kernels.HeadScratchBytes(h.ne0, h2.ne0, w.ne1, min(chunk, h.ne1), back)
-	scratch := view{slot: l.newSlot(graph.None, bytes), ne0: (bytes + 3) / 4, ne1: 1, nb1: bytes, typ: kernels.F32}
+	scratch := l.scratch(kernels.HeadScratchBytes(h.ne0, h2.ne0, w.ne1, min(chunk, h.ne1), per, attr.WithMean))
 	for at := int64(0); at < h.ne1; at += chunk {
 		c := min(chunk, h.ne1-at)
-		views := []view{logp.span(at, c), lse.span(at, c), e.rows(at, c), h.rows(at, c), w, targets.span(at, c),
-			h2.rows(at, c), w2, e2.rows(at, c), scratch}
-		call(l, kernels.OpHead, exact, views...)
-		call(l, kernels.OpHeadMerge, exact, views...)
+		views := []view{logp.span(at*per, c*per), lse.span(at, c), e.rows(at, c), h.rows(at, c), w,
+			targets.span(at*named, c*named), h2.rows(at, c), w2, e2.rows(at, c), scratch}
+		call(l, kernels.OpHead, constants, views...)
+		call(l, kernels.OpHeadMerge, constants, views...)
 	}
 })
+
+// scratch is a work area of the calls that follow.
+func (l *lowering) scratch(bytes int64) view {
+	return view{slot: l.newSlot(graph.None, bytes), ne0: (bytes + 3) / 4, ne1: 1, nb1: bytes, typ: kernels.F32}
+}
 
 var _ = emit(graph.HeadBack, in(backend.PhaseHead), func(l *lowering, n *graph.Node) {
 	coef, w, targets, e, w2, e2 := n.In[0], n.In[1], n.In[2], n.In[3], n.In[4], n.In[5]
 	call(l, kernels.OpHeadBack, kernels.None{}, l.whole(n.Out[0]), l.whole(e), l.flat(coef), l.whole(w),
 		l.flat(targets),
-		l.whole(n.Out[1]), l.whole(e2), l.whole(w2))
+		l.whole(n.Out[1]), l.whole(e2), l.whole(w2), l.optional(n.In[6]))
 })
 
 var _ = emit(graph.HeadGrad, in(backend.PhaseHead), func(l *lowering, n *graph.Node) {
 	h, w, targets, lse, coef, h2, w2 := n.In[0], n.In[1], n.In[2], n.In[3], n.In[4], n.In[5], n.In[6]
 	call(l, kernels.OpHeadGradW, kernels.HeadConstants{Exact: l.exact}, l.whole(n.Out[0]), l.whole(n.Out[1]),
 		l.whole(h), l.whole(w),
-		l.flat(targets), l.flat(lse), l.flat(coef), l.whole(h2), l.whole(w2))
+		l.flat(targets), l.flat(lse), l.flat(coef), l.whole(h2), l.whole(w2), l.optional(n.In[7]))
+})
+
+// optional is flat of a value that may be absent.
+func (l *lowering) optional(id graph.ID) view {
+	if id == graph.None {
+		return absent
+	}
+	return l.flat(id)
+}
+
+var _ = emit(graph.HeadTop, in(backend.PhaseHead), func(l *lowering, n *graph.Node) {
+	out, h, w, h2, w2 := l.flat(n.Out[0]), l.whole(n.In[0]), l.whole(n.In[1]), l.whole(n.In[2]), l.whole(n.In[3])
+	many, chunk := n.Attr.(graph.HeadTopAttr).N, kernels.HeadChunk()
+	constants := kernels.HeadTopConstants{Exact: l.exact}
+	scratch := l.scratch(kernels.HeadTopScratchBytes(w.ne1, min(chunk, h.ne1), many))
+	for at := int64(0); at < h.ne1; at += chunk {
+		c := min(chunk, h.ne1-at)
+		views := []view{out.span(2*at*many, 2*c*many), h.rows(at, c), w, h2.rows(at, c), w2, scratch}
+		call(l, kernels.OpHeadTop, constants, views...)
+		call(l, kernels.OpHeadTopMerge, constants, views...)
+	}
 })

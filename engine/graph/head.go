@@ -5,56 +5,92 @@ import "fmt"
 // A HeadAttr holds the constants of Head.
 type HeadAttr struct {
 	WithMean bool // also give the softmax's mean rows, which the derivative needs
+	// WithRest gives behind each token's targets the log of the probability that they leave to all others.
+	WithRest bool
 }
 
-// Head: h [K,C], W [K,V], targets i32 [1,C], h2 [r,C] or None, W2 [r,V] or None → logp [1,C], lse [1,C], and with
-// WithMean the softmax's mean rows e [K,C] and e2 [r,C]. Logits are W h + W2 h2.
+// Head: h [K,C], W [K,V], targets i32 [n,C], h2 [r,C] or None, W2 [r,V] or None → logp [n,C], or [n+1,C] with the rest,
+// lse [1,C], and with WithMean the softmax's mean rows e [K,C] and e2 [r,C]. Logits are W h + W2 h2. The targets of a
+// token differ from each other.
 var Head = register(&Op{Name: "head", Outs: 4, shape: shapeHead, back: backHead})
 
-// HeadBack: coef [1,C], W, targets, e, W2 or None, e2 or None → dh [K,C], dh2 [r,C].
+// HeadBack: coef [n,C] or [n+1,C], W, targets, e, W2 or None, e2 or None, logp with the rest or None → dh [K,C],
+// dh2 [r,C].
 var HeadBack = register(&Op{Name: "head_back", Outs: 2, shape: shapeHeadBack})
 
-// HeadGrad: h, W, targets, lse, coef, h2 or None, W2 or None; adds to the Grads of W and W2 (either may be None).
+// HeadGrad: h, W, targets, lse, coef, h2 or None, W2 or None, logp with the rest or None; adds to the Grads of W and
+// W2 (either may be None).
 var HeadGrad = register(&Op{Name: "head_grad", shape: shapeNone})
 
-// Head adds the output head and returns the log-probabilities of targets. With mean, what its derivative needs is
-// computed in the same pass.
-func (g *Graph) Head(h, w, targets, h2, w2 ID, mean bool) ID {
-	return g.emit(Node{Op: Head, In: []ID{h, w, targets, h2, w2}, Acc: None, Attr: HeadAttr{WithMean: mean}})[0]
+// A HeadTopAttr holds the constants of HeadTop.
+type HeadTopAttr struct{ N int64 }
+
+// HeadTop: h [K,C], W [K,V], h2 [r,C] or None, W2 [r,V] or None → [2n,C]: of each token the rows of the n largest
+// logits, as numbers, the largest first, then their log-probabilities. It is for a model that teaches, which nothing
+// differentiates.
+var HeadTop = register(&Op{Name: "head_top", Outs: 1, shape: shapeHeadTop, NoGrad: true})
+
+// Head adds the output head and returns the log-probabilities of targets.
+func (g *Graph) Head(h, w, targets, h2, w2 ID, a HeadAttr) ID {
+	return g.emit(Node{Op: Head, In: []ID{h, w, targets, h2, w2}, Acc: None, Attr: a})[0]
 }
 
-// d(logit_v) = coef·(1[v = target] − softmax_v); summed over the vocabulary that is coef·(W_target − e).
+// HeadTop adds the output head and returns the n largest logits' rows and log-probabilities.
+func (g *Graph) HeadTop(h, w, h2, w2 ID, n int64) ID {
+	return g.emit(Node{Op: HeadTop, In: []ID{h, w, h2, w2}, Acc: None, Attr: HeadTopAttr{n}})[0]
+}
+
+// d(logit_v) = Σ_i coef_i·(1[v = target_i] − softmax_v); summed over the vocabulary that is Σ_i coef_i·(W_target_i −
+// e). The rest's probability is 1 less the targets', so that its coefficient adds to theirs.
 func backHead(r *reverse, n *Node) {
 	h, w, targets, h2, w2 := n.In[0], n.In[1], n.In[2], n.In[3], n.In[4]
-	coef := r.grad[n.Out[0]]
+	coef, logp := r.grad[n.Out[0]], None
+	if n.Attr.(HeadAttr).WithRest {
+		logp = n.Out[0]
+	}
 	if gw, gw2 := r.accumulator(w), r.accumulator(w2); gw != None || gw2 != None {
-		in := []ID{r.need(h), r.need(w), r.need(targets), r.need(n.Out[1]), coef, r.need(h2), r.need(w2)}
+		in := []ID{r.need(h), r.need(w), r.need(targets), r.need(n.Out[1]), coef, r.need(h2), r.need(w2),
+			r.need(logp)}
 		r.out.into(Node{Op: HeadGrad, In: in}, gw, gw2)
 	}
 	if !r.needs[h] && (h2 == None || !r.needs[h2]) {
 		return
 	}
-	in := []ID{coef, r.need(w), r.need(targets), r.need(n.Out[2]), r.need(w2), r.need(n.Out[3])}
+	in := []ID{coef, r.need(w), r.need(targets), r.need(n.Out[2]), r.need(w2), r.need(n.Out[3]), r.need(logp)}
 	d := r.out.emit(Node{Op: HeadBack, In: in, Acc: None})
 	r.pass(h, d[0])
 	r.pass(h2, d[1])
 }
 
-func shapeHead(g *Graph, n *Node) ([]Shape, error) {
-	h, w, t, h2, w2 := g.shape(n.In[0]), g.shape(n.In[1]), g.shape(n.In[2]), g.shape(n.In[3]), g.shape(n.In[4])
+// headFault refuses a head that does not fit its rows h, or a second pair that does not fit beside it.
+func headFault(g *Graph, h, w, h2, w2 ID) error {
+	x, m, x2, m2 := g.shape(h), g.shape(w), g.shape(h2), g.shape(w2)
 	switch {
-	case h[0] != w[0]:
-		return nil, fmt.Errorf("head takes %d inputs, rows have %d", w[0], h[0])
-	case t[1] != h[1]:
-		return nil, fmt.Errorf("%d targets for %d tokens", t[1], h[1])
-	case n.In[4] != None && (h2[0] != w2[0] || w2[1] != w[1] || h2[1] != h[1]):
-		return nil, fmt.Errorf("second pair %v, %v beside %v, %v", h2, w2, h, w)
+	case x[0] != m[0]:
+		return fmt.Errorf("head takes %d inputs, rows have %d", m[0], x[0])
+	case w2 != None && (x2[0] != m2[0] || m2[1] != m[1] || x2[1] != x[1]):
+		return fmt.Errorf("second pair %v, %v beside %v, %v", x2, m2, x, m)
 	}
-	out := []Shape{Matrix(1, h[1]), Matrix(1, h[1]), {}, {}}
-	if n.Attr.(HeadAttr).WithMean {
+	return nil
+}
+
+func shapeHead(g *Graph, n *Node) ([]Shape, error) {
+	h, t, a := g.shape(n.In[0]), g.shape(n.In[2]), n.Attr.(HeadAttr)
+	if err := headFault(g, n.In[0], n.In[1], n.In[3], n.In[4]); err != nil {
+		return nil, err
+	}
+	if t[1] != h[1] || t[0] < 1 {
+		return nil, fmt.Errorf("targets %v for %d tokens", t, h[1])
+	}
+	per := t[0]
+	if a.WithRest {
+		per++
+	}
+	out := []Shape{Matrix(per, h[1]), Matrix(1, h[1]), {}, {}}
+	if a.WithMean {
 		out[2] = h
 		if n.In[4] != None {
-			out[3] = h2
+			out[3] = g.shape(n.In[3])
 		}
 	}
 	return out, nil
@@ -66,4 +102,15 @@ func shapeHeadBack(g *Graph, n *Node) ([]Shape, error) {
 		out[1] = g.shape(n.In[5])
 	}
 	return out, nil
+}
+
+func shapeHeadTop(g *Graph, n *Node) ([]Shape, error) {
+	if err := headFault(g, n.In[0], n.In[1], n.In[2], n.In[3]); err != nil {
+		return nil, err
+	}
+	many := n.Attr.(HeadTopAttr).N
+	if vocab := g.shape(n.In[1])[1]; many < 1 || many > vocab {
+		return nil, fmt.Errorf("the %d largest of %d logits", many, vocab)
+	}
+	return []Shape{Matrix(2*many, g.shape(n.In[0])[1])}, nil
 }

@@ -1,6 +1,9 @@
 package graph
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // A headInput is what Head and HeadGrad have in common.
 type headInput struct {
@@ -43,11 +46,44 @@ func addRow(dst []float64, to int, f float64, src []float64, from, n int) {
 	}
 }
 
+// of gives token i's targets; each token has n.
+func (d headInput) of(i, n int) []float64 { return d.targets[i*n : (i+1)*n] }
+
+// restOf is the probability that targets leave.
+func restOf(p, targets []float64) float64 {
+	left := 0.0
+	for v := range p {
+		if !slices.Contains(targets, float64(v)) {
+			left += p[v]
+		}
+	}
+	return left
+}
+
+// slopes are the derivatives by a token's targets, with what the rest's adds.
+func slopes(coef, logp []float64, n int) []float64 {
+	out := slices.Clone(coef[:n])
+	for i := range out {
+		if len(coef) > n {
+			out[i] -= coef[n] * math.Exp(logp[i]-logp[n])
+		}
+	}
+	return out
+}
+
 var _ = meaning(Head, func(e *evaluator) {
 	d := headOf(e, 0, 1, 2, 3, 4)
-	for i, t := range d.targets {
+	n, tokens := e.dims(2)
+	per := len(e.out(0)) / tokens
+	for i := range tokens {
 		logits, p, lse := d.softmax(i)
-		e.out(0)[i], e.out(1)[i] = logits[int(t)]-lse, lse
+		e.out(1)[i] = lse
+		for j, t := range d.of(i, n) {
+			e.out(0)[i*per+j] = logits[int(t)] - lse
+		}
+		if per > n {
+			e.out(0)[i*per+n] = math.Log(restOf(p, d.of(i, n)))
+		}
 		for v := range d.vocab {
 			addRow(e.out(2), i, p[v], d.w, v, d.k)
 			addRow(e.out(3), i, p[v], d.w2, v, d.r)
@@ -57,26 +93,42 @@ var _ = meaning(Head, func(e *evaluator) {
 
 var _ = meaning(HeadBack, func(e *evaluator) {
 	k, vocab := e.dims(1)
-	coef, r := e.in(0), len(e.in(4))/vocab
-	for i, t := range e.in(2) {
-		addRow(e.out(0), i, coef[i], e.in(1), int(t), k)
-		addRow(e.out(0), i, -coef[i], e.in(3), i, k)
-		addRow(e.out(1), i, coef[i], e.in(4), int(t), r)
-		addRow(e.out(1), i, -coef[i], e.in(5), i, r)
+	n, tokens := e.dims(2)
+	per, r := len(e.in(0))/tokens, len(e.in(4))/vocab
+	for i := range tokens {
+		var logp []float64
+		if per > n {
+			logp = e.in(6)[i*per : (i+1)*per]
+		}
+		for j, f := range slopes(e.in(0)[i*per:(i+1)*per], logp, n) {
+			t := int(e.in(2)[i*n+j])
+			addRow(e.out(0), i, f, e.in(1), t, k)
+			addRow(e.out(0), i, -f, e.in(3), i, k)
+			addRow(e.out(1), i, f, e.in(4), t, r)
+			addRow(e.out(1), i, -f, e.in(5), i, r)
+		}
 	}
 })
 
 var _ = meaning(HeadGrad, func(e *evaluator) {
 	d := headOf(e, 0, 1, 2, 5, 6)
-	for i, t := range d.targets {
+	n, tokens := e.dims(2)
+	per := len(e.in(4)) / tokens
+	for i := range tokens {
+		var logp []float64
+		if per > n {
+			logp = e.in(7)[i*per : (i+1)*per]
+		}
 		_, p, _ := d.softmax(i)
-		for v := range d.vocab {
-			g := -p[v]
-			if v == int(t) {
-				g++
+		for j, f := range slopes(e.in(4)[i*per:(i+1)*per], logp, n) {
+			for v := range d.vocab {
+				g := -f * p[v]
+				if v == int(d.of(i, n)[j]) {
+					g += f
+				}
+				addRow(e.out(0), v, g, d.h, i, d.k)
+				addRow(e.out(1), v, g, d.h2, i, d.r)
 			}
-			addRow(e.out(0), v, g*e.in(4)[i], d.h, i, d.k)
-			addRow(e.out(1), v, g*e.in(4)[i], d.h2, i, d.r)
 		}
 	}
 })
@@ -85,9 +137,16 @@ var (
 	_ = differences("head", func(g *Graph) ID {
 		h := x(g, 5, 3)
 		a := g.Linear(param(g, "a", 5, 2), h, None, None, 1)
-		return g.Head(h, param(g, "w", 5, 7), bound(g, "ids", I32, 1, 3), a, param(g, "b", 2, 7), true)
+		return g.Head(h, param(g, "w", 5, 7), bound(g, "ids", I32, 1, 3), a, param(g, "b", 2, 7),
+			HeadAttr{WithMean: true})
 	})
 	_ = differences("head over a frozen weight", func(g *Graph) ID {
-		return g.Head(x(g, 5, 3), weight(g, 5, 7), bound(g, "ids", I32, 1, 3), None, None, true)
+		return g.Head(x(g, 5, 3), weight(g, 5, 7), bound(g, "ids", I32, 1, 3), None, None, HeadAttr{WithMean: true})
+	})
+	_ = differences("head with several targets and the rest", func(g *Graph) ID {
+		h := x(g, 5, 2)
+		a := g.Linear(param(g, "a", 5, 2), h, None, None, 1)
+		return g.Head(h, param(g, "w", 5, 7), bound(g, "named", I32, 3, 2), a, param(g, "b", 2, 7),
+			HeadAttr{WithMean: true, WithRest: true})
 	})
 )

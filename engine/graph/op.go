@@ -27,7 +27,7 @@ type Op struct {
 	OutType int32
 	// Updates lists the inputs that it overwrites with their next values: States.
 	Updates []int
-	// NoGrad: it is part of an optimizer's step, which nothing differentiates.
+	// NoGrad: nothing differentiates it: it is part of an optimizer's step, or of a pass that never goes back.
 	NoGrad bool
 	// Deep: its inputs may have a third dimension, because it looks at each number or each row for itself.
 	Deep bool

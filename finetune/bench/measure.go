@@ -145,7 +145,7 @@ func (g *group) summary(tr *trainer, t Train, p workload, row engine.Row, sample
 		a, r := median(against), median(reference)
 		c.Against, c.Reference = &a, &r
 	}
-	foot, err := engine.Plan(g.model, tr.cfg, n, counted, n)
+	foot, err := engine.Plan(g.model, tr.cfg, engine.Extent{Tokens: n, Counted: counted, Row: n})
 	if err != nil {
 		return c, err
 	}

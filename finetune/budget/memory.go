@@ -13,10 +13,12 @@ type Shape struct {
 	Row     int // tokens of its longest row
 	Counted int // of them, those whose log-probability is asked for
 	Rows    int // each taken to be as long
+	Named   int // tokens named for each that counts; 0: its own log-probability is asked for
 }
 
 func (s Shape) footprint(m *engine.Model, sc engine.SessionConfig) (engine.Footprint, error) {
-	return engine.Plan(m, sc, s.Row*s.Rows, s.Counted*s.Rows, s.Row)
+	return engine.Plan(m, sc, engine.Extent{Tokens: s.Row * s.Rows, Counted: s.Counted * s.Rows, Row: s.Row,
+		Named: s.Named})
 }
 
 // A Memory is what a run takes, decided before it begins.
@@ -66,7 +68,7 @@ func PlanMemory(m *engine.Model, sc engine.SessionConfig, cfg *config.Config, sh
 			"and moments %s, a micro-batch of %d tokens %s), and %s is %s; %s",
 			m.Path(), report.Bytes(least), f.Trained, report.Bytes(f.Params+state+update),
 			shape.Row*shape.Rows, report.Bytes(f.Work+f.Inputs), said, report.Bytes(allowed),
-			fitting(m, sc, cfg, shape.Row, allowed))
+			fitting(m, sc, cfg, shape.Row, shape.Named, allowed))
 	}
 	// The arena keeps what it needs whole layers at a time, so that less than this may be used.
 	b := Memory{Keep: min(allowed-least, f.AllKept), Trained: f.Trained, State: state, Samples: beside}
@@ -95,9 +97,9 @@ func Crowded(model string, weights, total, free int64) string {
 }
 
 // fitting says what would fit into the bytes allowed.
-func fitting(m *engine.Model, sc engine.SessionConfig, cfg *config.Config, rowLen int, allowed int64) string {
+func fitting(m *engine.Model, sc engine.SessionConfig, cfg *config.Config, rowLen, named int, allowed int64) string {
 	for n := rowLen; n >= 32; n /= 2 {
-		f, err := Shape{Row: n, Counted: n, Rows: 1}.footprint(m, sc)
+		f, err := Shape{Row: n, Counted: n, Rows: 1, Named: named}.footprint(m, sc)
 		state, update := cfg.OptimizerBytes(f.List)
 		if err == nil && f.Total()+state+update <= allowed {
 			if n == rowLen {

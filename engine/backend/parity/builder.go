@@ -125,13 +125,16 @@ func (b *Builder) Weight(name string, typ gguf.Type, ne0, ne1 int64) graph.ID {
 	return b.bound(graph.Weight, name, int32(typ), graph.Matrix(ne0, ne1), data)
 }
 
-// Ints is an I32 input.
-func (b *Builder) Ints(name string, v ...int32) graph.ID {
+// Ints is an I32 input of one number a row.
+func (b *Builder) Ints(name string, v ...int32) graph.ID { return b.Table(name, 1, v...) }
+
+// Table is an I32 input in rows of ne0.
+func (b *Builder) Table(name string, ne0 int64, v ...int32) graph.ID {
 	var data []byte
 	for _, x := range v {
 		data = binary.LittleEndian.AppendUint32(data, uint32(x))
 	}
-	return b.bound(graph.Input, name, graph.I32, graph.Matrix(1, int64(len(v))), data)
+	return b.bound(graph.Input, name, graph.I32, graph.Matrix(ne0, int64(len(v))/ne0), data)
 }
 
 // Key is an I64 input of one number.
