@@ -64,6 +64,8 @@ type Parts struct {
 	Clip      float64                // largest gradient norm; 0: no limit
 	// Reference gives the reference model's log-probabilities; nil where the method needs none.
 	Reference func(ctx context.Context, m *encode.Micro) ([]float64, error)
+	// Teacher says what a teacher does of a micro-batch; nil where the method has none.
+	Teacher func(m *encode.Micro) (*encode.Teaching, error)
 	// Progress is called after every micro-batch; nil: nobody asks.
 	Progress func(st *State)
 	// AfterStep evaluates, saves and reports; stop ends the run.
@@ -123,7 +125,7 @@ func (p *Parts) accumulate(ctx context.Context, st *State) error {
 		if err != nil {
 			return err
 		}
-		if err := p.Engine.Backward(whole, engine.Outputs{engine.LogP: narrow(r.Grad)}, nil); err != nil {
+		if err := p.Engine.Backward(whole, p.slopes(r.Grad), nil); err != nil {
 			return err
 		}
 		if err := st.Pending.add(r, 1, m.Tokens); err != nil {
@@ -215,6 +217,18 @@ func EndedBy(err, notSaved error) error {
 }
 
 func (p *Parts) forward(ctx context.Context, m *encode.Micro, o engine.Options) (*method.Inputs, error) {
+	var said *encode.Teaching
+	var err error
+	if p.Method.Teacher {
+		if said, err = p.Teacher(m); err != nil {
+			return nil, err
+		}
+	}
+	want, err := m.Want(said)
+	if err != nil {
+		return nil, err
+	}
+	o.Want = []*engine.Output{want}
 	out, err := p.Engine.Forward(ctx, &m.Batch, o)
 	if err != nil {
 		return nil, err
@@ -225,7 +239,15 @@ func (p *Parts) forward(ctx context.Context, m *encode.Micro, o engine.Options) 
 			return nil, err
 		}
 	}
-	return m.Inputs(out[engine.LogP], ref)
+	return m.Inputs(out, ref, said)
+}
+
+// slopes are a method's gradient as the engine takes it.
+func (p *Parts) slopes(grad []float64) engine.Outputs {
+	if p.Method.Teacher {
+		return engine.Outputs{engine.Named: narrow(grad)}
+	}
+	return engine.Outputs{engine.LogP: narrow(grad)}
 }
 
 // judge asks the method, and refuses what is no number before anything is added to it.

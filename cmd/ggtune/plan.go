@@ -99,6 +99,9 @@ func printForecast(w io.Writer, f *budget.Forecast) {
 	if f.DiskBytes != nil {
 		line("on disk, at most", "%s", byteCount(*f.DiskBytes))
 	}
+	if f.TeacherBytes != nil {
+		line("of it, the teacher's predictions", "%s", byteCount(*f.TeacherBytes))
+	}
 	if f.TokPerS != nil {
 		line("speed", "about %.0f tok/s, measured on rows like the run's", *f.TokPerS)
 	}
@@ -108,6 +111,10 @@ func printForecast(w io.Writer, f *budget.Forecast) {
 		}
 	}
 	about("time", f.Seconds)
-	about("of it, the reference pass", f.ReferenceSeconds)
+	pass := "of it, the reference pass"
+	if f.TeacherBytes != nil {
+		pass = "of it, the teacher's pass"
+	}
+	about(pass, f.ReferenceSeconds)
 	about("of it, evaluations", f.EvalSeconds)
 }

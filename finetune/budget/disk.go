@@ -23,14 +23,14 @@ type Disk struct {
 
 // A Course is as much of a run as its files depend on.
 type Course struct {
-	Trained   int64 // parameters
-	Params    int64 // bytes of their numbers
-	State     int64 // bytes of the optimizer's state
-	Model     int64 // bytes of model.gguf, where tensors of the model are trained
-	Steps     int
-	Every     int   // steps between evaluations, 0 without any
-	Reference int   // counted tokens of the reference's log-probabilities, 0 without any
-	Samples   int64 // bytes of the answers while it trains
+	Trained int64 // parameters
+	Params  int64 // bytes of their numbers
+	State   int64 // bytes of the optimizer's state
+	Model   int64 // bytes of model.gguf, where tensors of the model are trained
+	Steps   int
+	Every   int   // steps between evaluations, 0 without any
+	Cached  int64 // bytes of the reference's log-probabilities and the teacher's predictions
+	Samples int64 // bytes of the answers while it trains
 }
 
 // lineBytes is more than a line of metrics.jsonl takes, with a method's figures.
@@ -56,7 +56,7 @@ func PlanDisk(cfg *config.Config, c Course) Disk {
 	}
 	d.Checkpoints = min(saves, most)
 	gradients := float * c.Trained
-	d.Total = int64(d.Checkpoints)*d.Checkpoint + gradients + d.Result + float*int64(c.Reference) +
+	d.Total = int64(d.Checkpoints)*d.Checkpoint + gradients + d.Result + c.Cached +
 		lineBytes*int64(c.Steps) + c.Samples
 	return d
 }

@@ -13,8 +13,7 @@ import (
 func TestPlanDisk(t *testing.T) {
 	const n, float, moments = 1000, 4, 8 // parameters; bytes of one, and of AdamW's two moments of one
 	const with = n * (2*float + moments) // a checkpoint and the adapter in it
-	c := Course{Trained: n, Params: n * float, State: n * moments, Model: 1e6, Steps: 100, Reference: 50,
-		Samples: 12345}
+	c := Course{Trained: n, Params: n * float, State: n * moments, Model: 1e6, Steps: 100, Cached: 200, Samples: 12345}
 	for _, tc := range []struct {
 		name    string
 		change  func(cfg *config.Config, c *Course)

@@ -3,6 +3,7 @@ package budget
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/finetune/config"
@@ -60,9 +61,11 @@ type Forecast struct {
 	// Time, measured on rows of the run's own; null where it was not asked for.
 	TokPerS *float64 `json:"tok_per_s"` // of training, updates included
 	Seconds *float64 `json:"seconds"`   // of training, the reference pass and evaluations; null without data
-	// ReferenceSeconds is the reference pass's part of Seconds, if no cache holds it; null too for methods without a
-	// reference.
+	// ReferenceSeconds is the part of Seconds of the reference's pass, or the teacher's, which is taken to be as much
+	// slower as it is larger, if no cache holds it; null too for methods with neither.
 	ReferenceSeconds *float64 `json:"reference_seconds"`
+	// TeacherBytes is the size of the teacher's predictions on disk; null without one.
+	TeacherBytes *int64 `json:"teacher_bytes"`
 	// EvalSeconds is the part of Seconds that measuring takes: held-out rows in the course of the run, general text at
 	// its end.
 	EvalSeconds *float64 `json:"eval_seconds"`
@@ -88,7 +91,9 @@ type planner struct {
 	program footing // when all is read
 	planned Memory
 	whole   engine.Whole
-	general int // tokens of the general text, 0 where the model cannot read it
+	larger  float64 // parameters of the teacher over those of the model; 1 without one
+	cached  int64   // bytes of the reference's log-probabilities or the teacher's predictions
+	general int     // tokens of the general text, 0 where the model cannot read it
 }
 
 // NewForecast works out what a training run would take, from the model, from the data where cfg names some, and, if
@@ -156,6 +161,9 @@ func (p *planner) read(ctx context.Context) (err error) {
 		}
 		p.Mixed = p.rows.Mixed
 		p.shape.Row, p.shape.Counted, p.shape.Rows = p.rows.Largest()
+		if p.cached = p.rows.CachedBytes(p.how, p.named()); p.how.Teacher {
+			p.TeacherBytes = &p.cached
+		}
 		// else a run says so
 		if items, err := text.Literal("general text", eval.GeneralText, eval.GeneralWindow); err == nil {
 			for i := range items {
@@ -181,10 +189,26 @@ func (p *planner) read(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	if p.how.Teacher {
+		p.shape.Named = p.named()
+	}
+	if p.larger = 1; p.how.Teacher {
+		t, err := engine.Open(p.cfg.Teacher)
+		if err != nil {
+			return fmt.Errorf("--teacher: %w", err)
+		}
+		p.larger = float64(t.Params()) / float64(p.model.Params())
+		if err := t.Close(); err != nil {
+			return err
+		}
+	}
 	p.program = measureProgram() // with the tokenizer, which a run keeps
 	p.Tokens, p.Counted = p.shape.Row*p.shape.Rows, p.shape.Counted*p.shape.Rows
 	return nil
 }
+
+// named is how many tokens the teacher names for each that counts.
+func (p *planner) named() int { return p.cfg.Named(p.model.HParams().NVocab) }
 
 // memory works out the footprint, and whether it fits.
 func (p *planner) memory() error {
@@ -225,7 +249,8 @@ func (p *planner) largestBatch() int {
 		return most // nobody says what there is
 	}
 	fits := func(n int) bool {
-		f, err := Shape{Row: p.shape.Row, Counted: p.shape.Counted, Rows: n}.footprint(p.model, sc)
+		f, err := Shape{Row: p.shape.Row, Counted: p.shape.Counted, Rows: n,
+			Named: p.shape.Named}.footprint(p.model, sc)
 		state, update := p.cfg.OptimizerBytes(f.List)
 		return err == nil && f.Total()+state+update+p.SampleBytes <= allowed
 	}
@@ -278,7 +303,7 @@ func (p *planner) course(timed bool) {
 	all := int(float64(tokens) * float64(steps) / float64(perEpoch))
 	p.Steps, p.RunTokens = &steps, &all
 	disk := PlanDisk(p.cfg, Course{Trained: p.Trained, Params: p.planned.Params, State: p.planned.State,
-		Model: p.whole.File, Steps: steps, Every: p.rows.EvalEvery(), Reference: p.rows.ReferenceTokens(p.how),
+		Model: p.whole.File, Steps: steps, Every: p.rows.EvalEvery(), Cached: p.cached,
 		Samples: p.samples.Disk(p.rows.Samplings())})
 	p.DiskBytes = &disk.Total
 	if !timed {
@@ -287,8 +312,8 @@ func (p *planner) course(timed bool) {
 	s := float64(all)/p.pace.train + float64(steps)*p.pace.update
 	speed := float64(all) / s
 	p.TokPerS = &speed
-	if p.how.Reference {
-		ref := p.referenceTokens() / p.pace.forward
+	if p.how.Reference || p.how.Teacher {
+		ref := p.referenceTokens() / p.pace.forward * p.larger
 		p.ReferenceSeconds = &ref
 		s += ref
 	}

@@ -36,8 +36,13 @@ type pass func(*engine.Batch) error
 
 // measurePace measures in a session as training would have it.
 func (p *planner) measurePace(ctx context.Context, sess *engine.Session) (out pace, err error) {
+	want := engine.LogP
+	if p.how.Teacher {
+		want = engine.Named
+	}
 	forward := func(b *engine.Batch) error {
-		_, err := sess.Forward(ctx, b, engine.Options{})
+		p.nameAny(b)
+		_, err := sess.Forward(ctx, b, engine.Options{Want: []*engine.Output{want}})
 		return err
 	}
 	train := func(b *engine.Batch) error {
@@ -46,15 +51,16 @@ func (p *planner) measurePace(ctx context.Context, sess *engine.Session) (out pa
 				return err
 			}
 		}
-		logp, err := sess.Forward(ctx, b, engine.Options{Backward: true, Dropout: true})
+		p.nameAny(b)
+		out, err := sess.Forward(ctx, b, engine.Options{Want: []*engine.Output{want}, Backward: true, Dropout: true})
 		if err != nil {
 			return err
 		}
-		grad := make([]float32, len(logp[engine.LogP]))
+		grad := make([]float32, len(out[want]))
 		for i := range grad {
 			grad[i] = -1 / float32(len(grad))
 		}
-		return sess.Backward(ctx, engine.Outputs{engine.LogP: grad}, nil)
+		return sess.Backward(ctx, engine.Outputs{want: grad}, nil)
 	}
 	if out.train, err = p.speed(ctx, train); err != nil {
 		return out, err
@@ -115,6 +121,19 @@ func (p *planner) speed(ctx context.Context, do pass) (tokPerS float64, err erro
 		}
 	}
 	return float64(tokens) / spent, nil
+}
+
+// nameAny names as many tokens as a teacher would, whichever.
+func (p *planner) nameAny(b *engine.Batch) {
+	for i := range b.Rows {
+		row := &b.Rows[i]
+		row.Named = row.Named[:0]
+		for range row.Counted {
+			for token := range p.shape.Named {
+				row.Named = append(row.Named, int32(token))
+			}
+		}
+	}
 }
 
 func tokensOf(b *engine.Batch) (n int) {

@@ -67,7 +67,11 @@ type Config struct {
 	// RefAdapter is the adapter with which the base is the reference; none is the base alone. Default "": InitAdapter,
 	// if there is one.
 	RefAdapter string `toml:"ref_adapter"`
-	// RefCache is the file that keeps the reference's log-probabilities. Default "": in Output.
+	// Teacher is the model that method distill learns from: a GGUF file with the same tokens. Default "".
+	Teacher string `toml:"teacher"`
+	// TeacherTop is how many tokens the teacher names in the place of each counted one, at least 1. Default 64.
+	TeacherTop int `toml:"teacher_top"`
+	// RefCache is the file that keeps the reference's log-probabilities, or the teacher's. Default "": in Output.
 	RefCache string `toml:"ref_cache"`
 	// RankedPairs says which pairs a ranked list of answers gives: all, best-worst. Default all.
 	RankedPairs string `toml:"ranked_pairs"`
@@ -212,7 +216,7 @@ type Config struct {
 func Default() Config {
 	return Config{
 		TextSplit: "auto", TaskExamples: 2, Dedup: dedups[alike.Unlike],
-		Method: "sft", RankedPairs: "all", Mask: "assistant", ControlTokens: "tokens", SeqLen: 512,
+		Method: "sft", TeacherTop: 64, RankedPairs: "all", Mask: "assistant", ControlTokens: "tokens", SeqLen: 512,
 		OnLong: "truncate", Packing: autoWord,
 		Tune: tunes[0], OutType: autoWord, Master: masters[0], Rank: 16, Alpha: 32, LoRAPlus: 1, Init: "kaiming",
 		LR: Auto[float64]{Auto: true}, Optim: optim.AdamW.Name, MuonScale: optim.MuonMatch,

@@ -161,6 +161,9 @@ func (c *Config) ReferenceAdapter() string {
 	return path
 }
 
+// Named is how many tokens a teacher names in the place of each that counts: no more than there are.
+func (c *Config) Named(vocab int) int { return min(c.TeacherTop, vocab) }
+
 // ColumnNames reads Columns: the data's name of each field that is renamed, and the fields that may be left out.
 func (c *Config) ColumnNames() (names map[string]string, unwanted []string, err error) {
 	names = map[string]string{}

@@ -23,6 +23,7 @@ func TestMixes(t *testing.T) {
 		{[]string{"a:0.5", "b:0.5"}, "cpt", "the shares add up to 1; expected less"},
 		{[]string{"a:0.5"}, "dpo", "--mix is given with --method dpo, which compares answers"},
 		{[]string{"a:0.5"}, "sft,dpo", "which compares answers"},
+		{[]string{"a:0.5"}, "distill", "--mix is given with --method distill, whose teacher is asked about --data"},
 	} {
 		c := Default()
 		c.Model, c.Data, c.Output, c.Mix, c.Method = "m", []string{"d"}, "o", tc.mix, tc.method

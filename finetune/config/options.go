@@ -146,7 +146,12 @@ func (c *Config) methodOptions() []Option {
 			Usage: "the reference is the base with this adapter `FILE`, or with none; without this option, with " +
 				"--init-adapter if there is one"},
 		Option{Name: "ref-cache", Value: &c.RefCache, Resume: Names,
-			Usage: "`FILE` that keeps the reference's log-probabilities; without it, in the run's directory"},
+			Usage: "`FILE` that keeps the reference's log-probabilities, or the teacher's; without it, in the run's " +
+				"directory"},
+		Option{Name: "teacher", Value: &c.Teacher, Eval: true, Resume: Names,
+			Usage: "with --method distill: GGUF model `FILE` to learn from, with the same tokens"},
+		Option{Name: "teacher-top", Value: &c.TeacherTop, Eval: true,
+			Usage: "the teacher names its `N` likeliest tokens in each place; all others count as one"},
 		Option{Name: "ranked-pairs", Value: &c.RankedPairs, Eval: true,
 			Usage: "pairs of a ranked list of answers: all or best-worst"},
 	)

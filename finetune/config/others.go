@@ -73,6 +73,7 @@ func OtherNames() Others {
 		"neftune-alpha":      {"neftune-noise-alpha"},
 		"steps":              {"iters", "max-steps"},
 		"targets":            {"lora-target", "lora-target-modules", "target-modules"},
+		"teacher":            {"teacher-model", "teacher-model-name-or-path"},
 		"template":           {"chat-template", "chat-template-file", "chat-template-jinja", "chat-template-path"},
 		"threads":            {"n-threads", "num-threads"},
 		"train":              {"unfrozen-parameters"},

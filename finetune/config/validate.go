@@ -27,6 +27,9 @@ func Devices() []string { return []string{"cpu"} }
 // maxSeqLen is longer than any row that a CPU trains on in reasonable time; tables of that size are made.
 const maxSeqLen = 1 << 20
 
+// maxTop is more than any teacher need name: what it says is then larger than most models.
+const maxTop = 4096
+
 // MaxThreads is more than any machine has, and what the thread pools accept.
 const MaxThreads = 512
 
@@ -167,8 +170,14 @@ func (v *validator) method() {
 	}
 	v.need(how.Reference || c.RefAdapter == "", &c.RefAdapter,
 		"is given with --method "+c.Method+", which has no reference", "it with a method that has one")
-	v.need(how.Reference || c.RefCache == "", &c.RefCache,
+	v.need(how.Reference || how.Teacher || c.RefCache == "", &c.RefCache,
 		"is given with --method "+c.Method+", which has no reference", "it with a method that has one")
+	v.need(how.Teacher || c.Teacher == "", &c.Teacher, "is given with --method "+c.Method+", which learns from none",
+		"it with --method distill")
+	v.need(!how.Teacher || c.Teacher != "", &c.Teacher, "is missing with --method "+c.Method,
+		"a GGUF model to learn from")
+	v.need(c.TeacherTop >= 1 && c.TeacherTop <= maxTop, &c.TeacherTop, v.is(c.TeacherTop),
+		fmt.Sprintf("1 to %d; the error of a few dozen is small", maxTop))
 	v.need(slices.Contains(rankedPairs, c.RankedPairs), &c.RankedPairs, v.is(c.RankedPairs),
 		strings.Join(rankedPairs, " or "))
 	v.need(how.Need != method.Answers || c.RankedPairs == rankedPairs[0], &c.RankedPairs,
@@ -177,6 +186,8 @@ func (v *validator) method() {
 	v.known(&c.Mix, err)
 	v.need(how.Need == method.Answers || len(c.Mix) == 0, &c.Mix, "is given with --method "+c.Method+
 		", which compares answers", "all of its data with --data: no share of tokens is one of what it learns from")
+	v.need(!how.Teacher || len(c.Mix) == 0, &c.Mix, "is given with --method "+c.Method+
+		", whose teacher is asked about --data", "all of its data with --data")
 	v.need(how.Need == method.Answers || c.Mask == template.MaskAssistant.String(), &c.Mask,
 		v.is(c.Mask)+" with --method "+c.Method+", which compares answers", "it left out: what counts is the answer")
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/finetune/encode"
 	"github.com/ggtune/ggtune/finetune/method"
+	"github.com/ggtune/ggtune/finetune/teacher"
 	"github.com/ggtune/ggtune/internal/count"
 )
 
@@ -325,17 +326,20 @@ func (r *Rows) Evaluations() int {
 	return config.Evaluations(r.Steps(), r.EvalEvery())
 }
 
-// ReferenceTokens is how many log-probabilities a reference gives of the rows: one for each counted token, 0 for
-// methods without one.
-func (r *Rows) ReferenceTokens(how *method.Method) int {
-	if !how.Reference {
-		return 0
-	}
-	n := r.Train.Counts.Counted
+// CachedBytes is the size of what is kept on disk of other models' passes over the rows: of a reference's
+// log-probabilities, one for each counted token, and of a teacher's predictions, top for each.
+func (r *Rows) CachedBytes(how *method.Method, top int) (bytes int64) {
+	tokens, items := r.Train.Counts.Counted, r.Train.Counts.Items
 	if r.Held != nil {
-		n += r.Held.Counts.Counted
+		tokens, items = tokens+r.Held.Counts.Counted, items+r.Held.Counts.Items
 	}
-	return n
+	if how.Reference {
+		bytes += 4 * int64(tokens)
+	}
+	if how.Teacher {
+		bytes += teacher.Bytes(top, items, tokens)
+	}
+	return bytes
 }
 
 // Largest gives the tokens and counted tokens of the longest row, held-out ones included, and how many rows of a

@@ -214,19 +214,6 @@ func (l *Loader) addRow(m *Micro, items []int32) {
 	m.Batch.Rows = append(m.Batch.Rows, row)
 }
 
-// Inputs puts a forward pass's log-probabilities, and the reference's (or nil), beside what they mean.
-func (m *Micro) Inputs(logp []float32, ref []float64) (*method.Inputs, error) {
-	if len(logp) != m.Counted || ref != nil && len(ref) != m.Counted {
-		return nil, fmt.Errorf("forward pass gave %d log-probabilities, and the reference %d, for %d counted tokens",
-			len(logp), len(ref), m.Counted)
-	}
-	in := &method.Inputs{LogP: make([]float64, len(logp)), Ref: ref, Sequences: m.Sequences}
-	for i, lp := range logp {
-		in.LogP[i] = float64(lp)
-	}
-	return in, nil
-}
-
 // Places names where the examples of micro-batches came from: the first few.
 func Places(micros ...*Micro) string {
 	const most = 4

@@ -23,6 +23,8 @@ type Options struct {
 	NoAdapter bool // measure the base model
 	// Reference gives the reference model's log-probabilities; nil where the method needs none.
 	Reference func(ctx context.Context, m *encode.Micro) ([]float64, error)
+	// Teacher says what a teacher does of a micro-batch; nil where the method has none.
+	Teacher func(m *encode.Micro) (*encode.Teaching, error)
 	// Bytes is the length of a token's text, 0 of a control token; nil: bits per byte are not wanted.
 	Bytes func(token int32) int
 	// Progress is called after every micro-batch with the rows done; nil: nobody asks.
@@ -126,6 +128,18 @@ func inputs(ctx context.Context, e Engine, batch *encode.Micro, m *method.Method
 	if o.NoAdapter {
 		opt.Apply = engine.Only()
 	}
+	var said *encode.Teaching
+	var err error
+	if m.Teacher {
+		if said, err = o.Teacher(batch); err != nil {
+			return nil, err
+		}
+	}
+	want, err := batch.Want(said)
+	if err != nil {
+		return nil, err
+	}
+	opt.Want = []*engine.Output{want}
 	out, err := e.Forward(context.WithoutCancel(ctx), &batch.Batch, opt)
 	if err != nil {
 		return nil, err
@@ -136,7 +150,7 @@ func inputs(ctx context.Context, e Engine, batch *encode.Micro, m *method.Method
 			return nil, err
 		}
 	}
-	return batch.Inputs(out[engine.LogP], ref)
+	return batch.Inputs(out, ref, said)
 }
 
 // Best remembers the lowest loss of a run. The zero value has seen none.

@@ -30,6 +30,12 @@ type Inputs struct {
 	Sequences []Sequence // in order, covering LogP without gap or overlap
 	// Constant is what Method.Constant gave; nil: Evaluate asks it.
 	Constant []float64
+
+	// Of methods with a teacher: for each counted token Width log-probabilities of the model in training, nats: of
+	// tokens that may stand in its place, itself among them, and behind them of all others together; and the teacher's
+	// of the same tokens.
+	Named, Teacher []float64
+	Width          int
 }
 
 // A Metric is one figure of a method, kept as a weighted sum so that figures of micro-batches add up: Sum/Weight is
@@ -43,7 +49,7 @@ type Metric struct {
 type Result struct {
 	// Sum is the loss summed over Units; the loop adds both over a step and divides once.
 	Sum, Units float64
-	Grad       []float64 // dSum/dLogP
+	Grad       []float64 // dSum/dLogP, of methods with a teacher dSum/dNamed
 	Metrics    []Metric  // in a fixed order, the same names at every call
 	Counted    int       // tokens of the sequences that Need.Trains; Evaluate fills it in
 }
@@ -74,6 +80,8 @@ type Method struct {
 	Need Need
 	// Reference says that Loss needs Inputs.Ref.
 	Reference bool
+	// Teacher says that Loss is made of Inputs.Named and Inputs.Teacher.
+	Teacher bool
 	// Coupled says that the loss of one row depends on others of the step: Loss must see the whole step at once.
 	Coupled bool
 	// AllTokens says that every token of an example counts, prompts included.
@@ -132,13 +140,19 @@ func (m *Method) Evaluate(in *Inputs) (Result, error) {
 		return Result{},
 			fmt.Errorf("method %s: %d log-probabilities for sequences of %d tokens", m.Name, len(in.LogP), at)
 	}
+	slopes := len(in.LogP)
+	if m.Teacher {
+		if err := m.checkTaught(in); err != nil {
+			return Result{}, err
+		}
+		slopes = len(in.Named)
+	}
 	r, err := m.loss(in, m.set)
 	if err != nil {
 		return Result{}, fmt.Errorf("method %s: %w", m.Name, err)
 	}
-	if len(r.Grad) != len(in.LogP) {
-		return Result{},
-			fmt.Errorf("method %s: %d gradients for %d log-probabilities", m.Name, len(r.Grad), len(in.LogP))
+	if len(r.Grad) != slopes {
+		return Result{}, fmt.Errorf("method %s: %d gradients for %d log-probabilities", m.Name, len(r.Grad), slopes)
 	}
 	r.Counted = counted
 	return r, nil
@@ -159,6 +173,8 @@ func (in *Inputs) Append(more *Inputs) {
 	base := len(in.LogP)
 	in.LogP = append(in.LogP, more.LogP...)
 	in.Ref = append(in.Ref, more.Ref...)
+	in.Named, in.Teacher = append(in.Named, more.Named...), append(in.Teacher, more.Teacher...)
+	in.Width = more.Width
 	for _, s := range more.Sequences {
 		s.Start += base
 		in.Sequences = append(in.Sequences, s)

@@ -15,7 +15,7 @@ import (
 
 // randomInputs draws examples of two answers with labels, which every method can read in its way.
 func randomInputs(g *rand.Rand, pairs int) *Inputs {
-	in := &Inputs{}
+	in := &Inputs{Width: 4}
 	for p := range pairs {
 		for child := 1; child <= 2; child++ {
 			n := 1 + g.IntN(5)
@@ -24,10 +24,33 @@ func randomInputs(g *rand.Rand, pairs int) *Inputs {
 			for range n {
 				in.LogP = append(in.LogP, -4*g.Float64())
 				in.Ref = append(in.Ref, -4*g.Float64())
+				in.Named = append(in.Named, randomPrediction(g)...)
+				in.Teacher = append(in.Teacher, randomPrediction(g)...)
 			}
 		}
 	}
 	return in
+}
+
+// randomPrediction draws the log-probabilities of three tokens and of all others.
+func randomPrediction(g *rand.Rand) []float64 {
+	out, sum := make([]float64, 4), 0.0
+	for i := range out {
+		out[i] = g.ExpFloat64()
+		sum += out[i]
+	}
+	for i := range out {
+		out[i] = math.Log(out[i] / sum)
+	}
+	return out
+}
+
+// by are the numbers that a method's gradient is of.
+func (in *Inputs) by(m *Method) []float64 {
+	if m.Teacher {
+		return in.Named
+	}
+	return in.LogP
 }
 
 // unusual gives every setting that the method reads a value off its default: the first of these within its range.
@@ -118,13 +141,14 @@ func TestGradients(t *testing.T) {
 				if m.Constant != nil {
 					in.Constant = m.Constant(in)
 				}
-				for i := range in.LogP {
-					at := in.LogP[i]
-					in.LogP[i] = at + h
+				by := in.by(m)
+				for i := range by {
+					at := by[i]
+					by[i] = at + h
 					up, err1 := m.Evaluate(in)
-					in.LogP[i] = at - h
+					by[i] = at - h
 					down, err2 := m.Evaluate(in)
-					in.LogP[i] = at
+					by[i] = at
 					if err1 != nil || err2 != nil {
 						t.Fatal(err1, err2)
 					}
@@ -144,7 +168,7 @@ func TestGradients(t *testing.T) {
 // untrained says that a token is of a mismatched answer, on which the loss depends and which gets no gradient.
 func untrained(m *Method, in *Inputs, token int) bool {
 	for _, q := range in.Sequences {
-		if token < q.Start+q.Len {
+		if !m.Teacher && token < q.Start+q.Len {
 			return m.Need == Verdicts && q.Child == 2
 		}
 	}
@@ -219,6 +243,7 @@ func TestDegenerate(t *testing.T) {
 		{"chosen impossible", pairOf([]float64{-700}, []float64{0}, []float64{-1e-9}, []float64{-700})},
 		{"long", pairOf(long(50000, -12), long(50000, -1e-4), long(50000, -1e-4), long(50000, -12))},
 	} {
+		teach(tc.in)
 		for _, m := range allMethods(t) {
 			t.Run(tc.name+"/"+m.Name, func(t *testing.T) { mustBeFinite(t, m, tc.in) })
 		}
@@ -232,6 +257,15 @@ func TestDegenerate(t *testing.T) {
 			}
 			t.Run(tc.name+"/"+m.Name+", beta near 0", func(t *testing.T) { mustBeFinite(t, weak, tc.in) })
 		}
+	}
+}
+
+// teach takes the reference for a teacher that names the tokens alone.
+func teach(in *Inputs) {
+	in.Width = 2
+	for i := range in.LogP {
+		in.Named = append(in.Named, in.LogP[i], math.Log(-math.Expm1(min(in.LogP[i], 0))))
+		in.Teacher = append(in.Teacher, in.Ref[i], math.Log(-math.Expm1(min(in.Ref[i], 0))))
 	}
 }
 
@@ -265,7 +299,7 @@ func mustBeFinite(t *testing.T, m *Method, in *Inputs) {
 
 // splitInputs cuts inputs in two after the given number of examples.
 func splitInputs(in *Inputs, examples int) []*Inputs {
-	a, b := &Inputs{}, &Inputs{}
+	a, b := &Inputs{Width: in.Width}, &Inputs{Width: in.Width}
 	for _, s := range in.Sequences {
 		part := a
 		if s.Example >= examples {
@@ -276,6 +310,8 @@ func splitInputs(in *Inputs, examples int) []*Inputs {
 		part.Sequences = append(part.Sequences, c)
 		part.LogP = append(part.LogP, in.LogP[s.Start:s.Start+s.Len]...)
 		part.Ref = append(part.Ref, in.Ref[s.Start:s.Start+s.Len]...)
+		part.Named = append(part.Named, in.Named[s.Start*in.Width:(s.Start+s.Len)*in.Width]...)
+		part.Teacher = append(part.Teacher, in.Teacher[s.Start*in.Width:(s.Start+s.Len)*in.Width]...)
 	}
 	return []*Inputs{a, b}
 }

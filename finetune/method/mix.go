@@ -98,6 +98,11 @@ func align(parts []*Method) error {
 			parts[i] = m.OverPairs
 		}
 	}
+	for _, m := range parts {
+		if m.Teacher {
+			return fmt.Errorf("%s learns from a teacher's predictions; it cannot be mixed or weighed", m.Name)
+		}
+	}
 	for _, m := range parts[1:] {
 		if a := parts[0]; m.Need != a.Need || m.Unit != a.Unit || m.AllTokens != a.AllTokens {
 			return fmt.Errorf("%s learns from %s and %s from %s; they cannot be mixed", a.Name, a.examples(), m.Name,

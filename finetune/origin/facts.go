@@ -65,6 +65,8 @@ var facts = []fact{
 	{key: unfinished, of: func(r *Run) (string, bool) { return r.Unfinished, r.Unfinished != "" }},
 	{key: "reference_sha256", of: func(r *Run) (string, bool) { return r.Reference, r.Method.Reference },
 		differs: otherReference},
+	{key: "teacher_sha256", of: func(r *Run) (string, bool) { return r.Teacher, r.Method.Teacher }},
+	option("teacher-top").saidIf(func(r *Run) bool { return r.Method.Teacher }),
 }
 
 // option is the fact of what an option was. Its key is that of the settings file.

@@ -19,6 +19,7 @@ type Run struct {
 	Method     *method.Method
 	BaseSHA256 string
 	Reference  string             // hash of the reference's adapter, "" for the base alone
+	Teacher    string             // hash of the teacher, "" without one
 	Template   *template.Template // nil: no example needed one
 	Version    string             // of ggtune
 	Unfinished string             // how far the run had come, such as "step 3 of 10"; "": to its end

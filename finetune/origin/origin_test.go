@@ -66,7 +66,7 @@ func TestKeys(t *testing.T) {
 
 // silent are the options of `ggtune eval` that an adapter says nothing of, and why.
 var silent = map[string]string{
-	"model": "base_sha256 tells it", "ref-adapter": "reference_sha256 tells it",
+	"model": "base_sha256 tells it", "ref-adapter": "reference_sha256 tells it", "teacher": "teacher_sha256 tells it",
 	"data": "other data is measured on", "format": "is that data's", "replace-invalid": "is that data's",
 	"strict":  "is that data's",
 	"packing": "changes only the last bits", "batch": "changes only the last bits",

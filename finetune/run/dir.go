@@ -30,6 +30,7 @@ const (
 	fileAdapter     = checkpoint.AdapterFile
 	fileModel       = checkpoint.ModelFile
 	fileReference   = "reference.bin"    // the reference's log-probabilities
+	fileTeacher     = "teacher.bin"      // what the teacher says
 	fileUnverified  = ".unverified.gguf" // the result until llama.cpp has computed the same from it
 	dirCheckpoints  = checkpoint.Dir
 	dirPermissions  = 0o777
@@ -75,8 +76,8 @@ type runDir struct {
 
 func (d *runDir) file(name string) string { return filepath.Join(d.path, name) }
 
-// checkOutput refuses a directory that a new run must not write into, before anything long is done.
-func checkOutput(cfg *config.Config) error {
+// CheckOutput refuses a directory that a new run must not write into, before anything long is done.
+func CheckOutput(cfg *config.Config) error {
 	st, err := os.Stat(cfg.Output)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -139,7 +140,7 @@ func openRunDir(cfg *config.Config) (*runDir, error) {
 			"--output", cfg.Output)
 	}
 	// Between the first look and the lock another process may have begun a run here.
-	if err := checkOutput(cfg); err != nil {
+	if err := CheckOutput(cfg); err != nil {
 		return nil, errors.Join(err, d.lock.Unlock())
 	}
 	if _, err := atomicfile.Sweep(nil, d.path); err != nil {

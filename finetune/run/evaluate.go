@@ -99,12 +99,19 @@ func Evaluate(ctx context.Context, cfg config.Config, adapterPath string, given 
 			return Evaluation{}, err
 		}
 	}
+	said, err := teachHeld(ctx, m.model, &cfg, how, held,
+		func(n int) { rep.Report(report.Progress{What: "teacher", Done: n, Total: total}) })
+	defer func() { err = errors.Join(err, said.remove()) }()
+	if err != nil {
+		return Evaluation{}, err
+	}
 	sess, err := engine.NewSession(m.model, m.session)
 	if err != nil {
 		return Evaluation{}, err
 	}
 	defer func() { err = errors.Join(err, sess.Close()) }()
-	res, err := eval.Run(ctx, sess, held.HeldRows, how, eval.Options{Reference: ref.of, Bytes: text.Bytes,
+	res, err := eval.Run(ctx, sess, held.HeldRows, how, eval.Options{Reference: ref.of, Teacher: said.train.said,
+		Bytes: text.Bytes,
 		Progress: func(n int) {
 			rep.Report(report.Progress{What: "evaluate", Done: n, Total: total})
 		}})

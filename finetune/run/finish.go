@@ -228,6 +228,7 @@ func (r *run) saveAdapter(ctx context.Context, path, unfinished string) error {
 		return err
 	}
 	a.Info = (&origin.Run{Config: &r.cfg, Method: r.how, BaseSHA256: r.meta.BaseSHA256, Reference: r.meta.RefAdapter,
+		Teacher:  r.meta.Teacher,
 		Template: r.text.Template(), Version: version(), Unfinished: unfinished}).Info()
 	return a.Save(ctx, nil, path)
 }

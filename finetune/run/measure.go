@@ -78,13 +78,13 @@ func (r *run) measureAll(ctx context.Context, o eval.Options) (eval.Result, erro
 	o.Progress = func(rows int) {
 		r.rep.Report(report.Progress{What: "evaluate", Done: done + rows, Total: total})
 	}
-	o.Reference, o.Bytes = r.refs.held.of, r.text.Bytes
+	o.Reference, o.Teacher, o.Bytes = r.refs.held.of, r.lessons.held.said, r.text.Bytes
 	out, err := eval.Run(ctx, r.sess, r.rows.HeldRows, r.how, o)
 	if err != nil {
 		return out, err
 	}
 	done += r.rows.HeldRows.Rows()
-	o.Reference = nil // methods with one mix nothing in
+	o.Reference, o.Teacher = nil, nil // methods with one mix nothing in
 	for i, m := range r.rows.Mixed {
 		if m.HeldRows == nil {
 			continue

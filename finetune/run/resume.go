@@ -30,8 +30,9 @@ type meta struct {
 	BaseSHA256 string `json:"base_sha256"`
 	// RefAdapter is of the reference's adapter; "" for the base alone, or no reference.
 	RefAdapter  string       `json:"reference_sha256"`
-	InitAdapter string       `json:"init_adapter_sha256"` // "" for a fresh one
-	TrainData   string       `json:"train_data"`          // fingerprints
+	Teacher     string       `json:"teacher_sha256,omitempty"` // "" without one
+	InitAdapter string       `json:"init_adapter_sha256"`      // "" for a fresh one
+	TrainData   string       `json:"train_data"`               // fingerprints
 	HeldData    string       `json:"held_data"`
 	Course      optim.Course `json:"course"`
 
@@ -169,6 +170,10 @@ func (r *run) compatible(m *meta) (notes []string, err error) {
 		errs = append(errs, fmt.Errorf("the reference is %s, and was %s when the run began; give that one with "+
 			"--ref-adapter, or as --init-adapter", origin.ReferenceName(r.meta.RefAdapter),
 			origin.ReferenceName(m.RefAdapter)))
+	}
+	if m.Teacher != r.meta.Teacher {
+		errs = append(errs, fmt.Errorf("the teacher %s is not the one the run began with (%s); give that one with "+
+			"--teacher", r.cfg.Teacher, old.Teacher))
 	}
 	// The shapes may agree where the scale does not, which no checkpoint holds.
 	if m.InitAdapter != r.meta.InitAdapter {

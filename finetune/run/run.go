@@ -22,14 +22,15 @@ type run struct {
 	setup
 	numbers
 	book
-	refs   references
-	meta   meta
-	rep    report.Reporter
-	told   *told // what rep is told, from begin on
-	asked  asked
-	source *encode.Stream
-	clock  time.Time // when the step under way began
-	drawn  time.Time // when the losses were drawn
+	refs    references
+	lessons lessons
+	meta    meta
+	rep     report.Reporter
+	told    *told // what rep is told, from begin on
+	asked   asked
+	source  *encode.Stream
+	clock   time.Time // when the step under way began
+	drawn   time.Time // when the losses were drawn
 	// sampler answers prompts with the adapter in training; nil: nobody asks.
 	sampler *sample.Sampler
 	// twice is how many bytes of the model file are mapped a second time, for the samples.
@@ -48,7 +49,7 @@ func Train(ctx context.Context, cfg config.Config, rep report.Reporter) (_ repor
 	if err := cfg.FindAdapters(); err != nil {
 		return report.Summary{}, err
 	}
-	if err := checkOutput(&cfg); err != nil {
+	if err := CheckOutput(&cfg); err != nil {
 		return report.Summary{}, err
 	}
 	if cfg.Threads == 0 {
@@ -103,6 +104,9 @@ func (r *run) begin(ctx context.Context) (err error) {
 	r.announce()
 	// A base that cannot be measured begins no run. One that was stopped meanwhile has begun: it can be resumed.
 	stopped := r.reference(ctx)
+	if stopped == nil {
+		stopped = r.teach(ctx)
+	}
 	if stopped == nil {
 		stopped = r.measureBase(ctx)
 	}
@@ -166,8 +170,9 @@ func (r *run) train(ctx context.Context) error {
 	r.source, r.clock = encode.NewStream(r.rows.TrainRows), time.Now()
 	err = finetune.Loop(ctx, finetune.Parts{
 		Engine: r.sess, Source: r.source, Method: r.how, Optimizer: &r.numbers, Reference: r.refs.train.of,
-		LR:    func(step int) float64 { return r.cfg.LR.N * sched.Factor(r.meta.Course, step) },
-		Accum: r.cfg.Accum.N, Steps: r.meta.Course.Steps, Clip: r.cfg.Clip,
+		Teacher: r.lessons.train.said,
+		LR:      func(step int) float64 { return r.cfg.LR.N * sched.Factor(r.meta.Course, step) },
+		Accum:   r.cfg.Accum.N, Steps: r.meta.Course.Steps, Clip: r.cfg.Clip,
 		AfterStep: r.afterStep, Save: r.saveEarly,
 		Progress: func(st *finetune.State) {
 			r.rep.Report(report.Progress{What: "train", Done: st.Pending.Micros, Total: r.cfg.Accum.N})
@@ -180,8 +185,8 @@ func (r *run) train(ctx context.Context) error {
 // close gives back what is open, in reverse.
 func (r *run) close() error {
 	r.asked.end()
-	return errors.Join(r.endSamples(), r.answered.Close(), r.log.Close(), r.numbers.close(), r.setup.close(),
-		r.dir.Close())
+	return errors.Join(r.endSamples(), r.answered.Close(), r.log.Close(), r.lessons.close(), r.numbers.close(),
+		r.setup.close(), r.dir.Close())
 }
 
 // saveEarly saves a run that ends before its time, the seconds of its unfinished step included.

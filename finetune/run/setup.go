@@ -86,6 +86,9 @@ func (s *setup) open(ctx context.Context, rep report.Reporter) error {
 	}
 	var shape budget.Shape
 	shape.Row, shape.Counted, shape.Rows = s.rows.Largest()
+	if s.how.Teacher {
+		shape.Named = s.cfg.Named(s.model.HParams().NVocab)
+	}
 	free := budget.FreeMemory()
 	if err := s.planSamples(ctx); err != nil {
 		return err
@@ -113,7 +116,8 @@ func (s *setup) open(ctx context.Context, rep report.Reporter) error {
 		return err
 	}
 	room := budget.Course{Trained: s.memory.Trained, Params: s.memory.Params, State: s.memory.State, Model: whole.File,
-		Steps: s.course.Steps, Every: s.rows.EvalEvery(), Reference: s.rows.ReferenceTokens(s.how),
+		Steps: s.course.Steps, Every: s.rows.EvalEvery(),
+		Cached:  s.rows.CachedBytes(s.how, s.cfg.Named(s.model.HParams().NVocab)),
 		Samples: s.samples.Disk(s.rows.Samplings())}
 	if err := budget.CheckDisk(budget.PlanDisk(&s.cfg, room), s.cfg.Output, budget.FreeDisk(s.cfg.Output)); err != nil {
 		return err
@@ -174,6 +178,12 @@ func (s *setup) describe(rep report.Reporter) (m meta, err error) {
 	if s.cfg.InitAdapter != "" {
 		if m.InitAdapter, err = fileSHA256(s.cfg.InitAdapter); err != nil {
 			return m, fmt.Errorf("--init-adapter: %w", err)
+		}
+	}
+	if s.how.Teacher {
+		rep.Report(report.Progress{What: "hash " + s.cfg.Teacher})
+		if m.Teacher, err = fileSHA256(s.cfg.Teacher); err != nil {
+			return m, fmt.Errorf("--teacher: %w", err)
 		}
 	}
 	rep.Report(report.Progress{What: "hash " + s.cfg.Model})
