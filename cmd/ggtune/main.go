@@ -154,9 +154,8 @@ func commands() []*cli.Command {
 	list := []*cli.Command{demoCommand(), trainCommand(), watchCommand(), runsCommand(), evalCommand(),
 		generateCommand(),
 		chatCommand(), rateCommand(), compareCommand(), inspectCommand(), planCommand(), checkCommand(), benchCommand(),
-		newCommand(),
-		quantizeCommand(), imatrixCommand(), mergeCommand(), adapterCommand(), convertCommand(), exportCommand(),
-		completionCommand(), versionCommand()}
+		newCommand(), quantizeCommand(), healCommand(), imatrixCommand(), mergeCommand(), adapterCommand(),
+		convertCommand(), exportCommand(), completionCommand(), versionCommand()}
 	for _, c := range list {
 		c.CustomHelpTemplate = commandHelp
 		c.HideHelpCommand = true // an argument may be a file of that name
