@@ -176,6 +176,11 @@ void                        llama_attach_threadpool(struct llama_context * ctx, 
 int32_t                     llama_decode(struct llama_context * ctx, struct llama_batch batch);
 void                        llama_synchronize(struct llama_context * ctx);
 float *                     llama_get_logits_ith(struct llama_context * ctx, int32_t i);
+size_t                      llama_state_seq_get_size(struct llama_context * ctx, llama_seq_id seq_id);
+size_t                      llama_state_seq_get_data(struct llama_context * ctx, uint8_t * dst, size_t size,
+                                                     llama_seq_id seq_id);
+size_t                      llama_state_seq_set_data(struct llama_context * ctx, const uint8_t * src, size_t size,
+                                                     llama_seq_id dest_seq_id);
 
 // Vocabularies.
 enum llama_vocab_type llama_vocab_type(const struct llama_vocab * vocab);

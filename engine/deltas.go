@@ -16,11 +16,11 @@ func (s *Session) planDeltas(t *set) error {
 			return fmt.Errorf("engine: adapter pair %q is for a tensor of shape %v, the model's is %v; the adapter "+
 				"belongs to another model", d.Tensor, d.Weight, x.shape)
 		}
-		if d.Late {
-			return fmt.Errorf("engine: adapter pair %q acts only from an invocation on (aLoRA), which is not computed "+
-				"here", d.Tensor)
+		if d.Late && x.stage == s.model.net.NLayer { // whose rows are not those of all tokens
+			return fmt.Errorf("engine: adapter pair %q acts only from an invocation on (aLoRA), which what follows "+
+				"the layers cannot; train one without that target", d.Tensor)
 		}
-		t.uses[d.Tensor] = delta.Use{Delta: d.Delta, Set: t.prefix()}
+		t.uses[d.Tensor] = delta.Use{Delta: d.Delta, Set: t.prefix(), Late: d.Late}
 		t.lowest = min(t.lowest, x.stage)
 	}
 	for il := range s.model.net.NLayer {
@@ -41,6 +41,18 @@ func (s *Session) stack(t *set, il int) (n int64) {
 		}
 	}
 	return n
+}
+
+// late says whether something of the session acts only from an invocation on.
+func (s *Session) late() bool {
+	for _, t := range s.sets {
+		for _, use := range t.uses {
+			if use.Late {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // addDeltas gives the parameters of a set's deltas their memory and their beginnings, in the order of the deltas; where

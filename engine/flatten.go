@@ -63,7 +63,11 @@ func (s *Session) lay(x indices, row *Row) (*laid, error) {
 		}
 	}
 	x.add(arch.InputTokens, row.Tokens...)
-	at := 0
+	if row.Since != nil && len(row.Since) != len(row.Segments) {
+		return nil, fmt.Errorf("%d segments, and of %d it is said where an invocation is", len(row.Segments),
+			len(row.Since))
+	}
+	at, late := 0, s.late()
 	ends := make([]int, len(row.Segments)) // position after each segment's last token
 	for i, g := range row.Segments {
 		if g.Start != at || g.Len < 0 || g.Start+g.Len > len(row.Tokens) || g.Parent >= i || g.Parent < -1 {
@@ -79,6 +83,9 @@ func (s *Session) lay(x indices, row *Row) (*laid, error) {
 			r.before[t], prev = prev, int32(t)
 			x.add(arch.InputPos, int32(pos))
 			pos++
+			if late {
+				x.add(arch.InputActive, active(row, i, t))
+			}
 		}
 		ends[i], at = pos, g.Start+g.Len
 		if limit := s.Positions(); pos > limit {
@@ -92,6 +99,14 @@ func (s *Session) lay(x indices, row *Row) (*laid, error) {
 		return nil, fmt.Errorf("segments cover %d of %d tokens", at, len(row.Tokens))
 	}
 	return r, nil
+}
+
+// active is 1 where what waits for an invocation acts on token t, of segment i, else 0.
+func active(row *Row, i, t int) int32 {
+	if row.Since == nil || t-row.Segments[i].Start < row.Since[i] {
+		return 0
+	}
+	return 1
 }
 
 // lastToken is the last token of segment i or, where it is empty, of its nearest ancestor with tokens; -1 if there is

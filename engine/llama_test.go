@@ -47,7 +47,7 @@ func llamaDifference(t *testing.T, path string, exact bool) float64 {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	p, err := verify.NewProbe(context.Background(), s, tokens(3, 32, m.HParams().NVocab))
+	p, err := verify.NewProbe(context.Background(), s, tokens(3, 32, m.HParams().NVocab), 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -60,6 +60,9 @@ func Plan(m *Model, cfg SessionConfig, e Extent) (Footprint, error) {
 		f.Params += s.roundedBytes(t)
 	}
 	x, want := e.pass()
+	if s.late() {
+		x[arch.InputActive] = make([]int32, e.Tokens)
+	}
 	p, err := s.plannedPass(x, Options{Want: want, Backward: true, Dropout: true})
 	if err != nil {
 		return Footprint{}, err

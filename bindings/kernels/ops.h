@@ -35,6 +35,7 @@
     X(GT_OP_GELU, gelu)                       \
     X(GT_OP_GELU_BACK, gelu_back)             \
     X(GT_OP_DROPOUT, dropout)                 \
+    X(GT_OP_GATE, gate)                       \
     X(GT_OP_ADAMW, adamw)                     \
     X(GT_OP_SQUARES, squares)                 \
     X(GT_OP_LION, lion)                       \

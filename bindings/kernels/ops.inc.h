@@ -13,6 +13,7 @@
 #include "swiglu.inc.h"
 #include "gelu.inc.h"
 #include "dropout.inc.h"
+#include "gate.inc.h"
 #include "master.inc.h"
 #include "optim.inc.h"
 #include "lion.inc.h"

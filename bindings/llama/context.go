@@ -108,6 +108,7 @@ type Context struct {
 	broken  error // an internal check of llama.cpp failed: the context cannot be trusted any more
 	want    []int8
 	applied int              // adapters in use
+	off     bool             // they are not applied to what is read now
 	found   map[string]found // of the one adapter in use, by name; nil until Overwrite has looked
 	cleanup runtime.Cleanup
 }
@@ -226,12 +227,31 @@ func (c *Context) SetAdapters(adapters []*Adapter, scales []float32) error {
 	}
 	code := C.gt_context_set_adapters(c.ptr, &ptrs[0], &cs[0], C.int32_t(len(adapters)), &c.status)
 	c.n, c.logits = 0, false
-	c.applied, c.found = len(adapters), nil
+	c.applied, c.off, c.found = len(adapters), false, nil
 	err := c.result(c.model.path+": set adapters", code)
 	if err != nil {
 		c.broken = err
 	}
 	return err
+}
+
+// ApplyAdapters says whether the adapters in use apply to what is read from now on; what has been read stays as it was
+// computed. They do after SetAdapters. A change costs a copy of the memory of what has been read.
+func (c *Context) ApplyAdapters(on bool) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.usable("switch adapters"); err != nil || on != c.off || c.applied == 0 {
+		return err
+	}
+	code := C.gt_context_apply(c.ptr, C.bool(on), C.int32_t(c.n), &c.status)
+	c.logits = false
+	err := c.result(c.model.path+": switch adapters", code)
+	if err != nil {
+		c.broken = err
+		return err
+	}
+	c.off = !on
+	return nil
 }
 
 // Truncate forgets all tokens but the first n.
@@ -289,6 +309,12 @@ func (c *Context) EachLogits(ctx context.Context, tokens []int32, positions []in
 	if err := c.Truncate(0); err != nil {
 		return err
 	}
+	return c.read(ctx, tokens, positions, yield)
+}
+
+// MoreLogits is EachLogits of tokens behind those that have been read; positions count from the first of them.
+func (c *Context) MoreLogits(ctx context.Context, tokens []int32, positions []int,
+	yield func(position int, row []float32) error) error {
 	return c.read(ctx, tokens, positions, yield)
 }
 

@@ -92,6 +92,9 @@ int        gt_context_log_memory(gt_context * c, gt_status * st);
 // call or its release. After a failure it can only be released.
 int        gt_context_set_adapters(gt_context * c, gt_adapter ** adapters, const float * scales, int32_t n,
                                    gt_status * st);
+// gt_context_apply says whether the adapters in use apply to what is read from now on; the n_read tokens that have been
+// read stay as they were computed. After a failure it can only be released.
+int        gt_context_apply(gt_context * c, bool on, int32_t n_read, gt_status * st);
 
 
 // gt_context_find finds the numbers of the one adapter in use by a computation, and forgets everything; *n is how many

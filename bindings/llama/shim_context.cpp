@@ -74,7 +74,7 @@ int restart(gt_context * c, bool looking, gt_status * st) {
     if (!c->ctx) {
         return GT_FAILED; // the guard adds what was logged
     }
-    for (size_t i = 0; i < c->adapters.size(); i++) {
+    for (size_t i = 0; i < c->adapters.size() && !c->off; i++) {
         if (llama_set_adapter_lora(c->ctx, c->adapters[i]->adapter, c->scales[i]) != 0) {
             return gt_fail(st, GT_FAILED, "llama.cpp refuses adapter %zu", i);
         }
@@ -244,6 +244,7 @@ int gt_context_set_adapters(gt_context * c, gt_adapter ** adapters, const float 
         }
         std::vector<gt_adapter *> held(adapters, adapters + n);
         c->scales.assign(scales, scales + n);
+        c->off = false;
         c->found.clear();
         for (gt_adapter * a : held) {
             a->refs++;
@@ -256,9 +257,31 @@ int gt_context_set_adapters(gt_context * c, gt_adapter ** adapters, const float 
     });
 }
 
+int gt_context_apply(gt_context * c, bool on, int32_t n_read, gt_status * st) {
+    return gt::guard(st, [&]() -> int {
+        // A new context is the only one that notices the change (see restart): it takes over what has been read.
+        std::vector<uint8_t> read;
+        if (n_read > 0) {
+            read.resize(llama_state_seq_get_size(c->ctx, 0));
+            if (llama_state_seq_get_data(c->ctx, read.data(), read.size(), 0) != read.size()) {
+                return gt_fail(st, GT_FAILED, "llama.cpp does not give what it has read");
+            }
+        }
+        c->off = !on;
+        if (int code = restart(c, false, st)) {
+            return code;
+        }
+        if (n_read > 0 && llama_state_seq_set_data(c->ctx, read.data(), read.size(), 0) != read.size()) {
+            return gt_fail(st, GT_FAILED, "llama.cpp does not take back what it has read");
+        }
+        return GT_OK;
+    });
+}
+
 int gt_context_find(gt_context * c, int32_t * n, gt_status * st) {
     return gt::guard(st, [&]() -> int {
         c->found.clear();
+        c->off = false;
         if (int code = restart(c, true, st)) {
             return code;
         }

@@ -34,6 +34,7 @@ struct gt_context {
     gt_context_options        options = {};
     std::vector<gt_adapter *> adapters;
     std::vector<float>        scales; // of the adapters
+    bool                      off = false; // they are not applied to what is read now
     std::vector<struct ggml_tensor *> found; // of the one adapter in use, once looked for
     std::vector<llama_pos>    pos;
     int32_t                   n_batch = 0;

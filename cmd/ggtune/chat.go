@@ -161,6 +161,7 @@ func (t *talk) answer(line string) error {
 	if err != nil {
 		return t.told(err, "")
 	}
+	noteUninvoked(t.c, t.g, tokens)
 	read := busy(t.c, "read")
 	show := func(text string) {
 		read()

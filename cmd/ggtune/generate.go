@@ -107,6 +107,7 @@ func generateAction(c *cli.Context) error {
 // writeText prints one text as it comes, or as one JSON line.
 func writeText(c *cli.Context, g *generate.Generator, prompt string, tokens []int32, s llama.Sampling,
 	adapter *string) error {
+	noteUninvoked(c, g, tokens)
 	w := modelText(c.App.Writer)
 	if c.Bool("json") {
 		written := busy(c, "write")
@@ -141,6 +142,14 @@ func writeText(c *cli.Context, g *generate.Generator, prompt string, tokens []in
 		fmt.Fprintf(c.App.ErrWriter, "note: the context of %s is full; --ctx raises it\n", count.Of(g.NCtx(), "token"))
 	}
 	return err
+}
+
+// noteUninvoked says that the adapter in use does nothing for a prompt without its invocation.
+func noteUninvoked(c *cli.Context, g *generate.Generator, prompt []int32) {
+	if !g.Invoked(prompt) {
+		fmt.Fprintln(c.App.ErrWriter, "note: the prompt does not hold the adapter's invocation, so the base alone "+
+			"writes (ggtune inspect shows its tokens)")
+	}
 }
 
 // promptText is the prompt from -p or --file.

@@ -53,6 +53,7 @@ const (
 	InputTargets = "targets"     // i32 [1, C]: the counted tokens
 	InputNoise   = "noise"       // [n_embd, T]: what is added to the embeddings
 	InputDropKey = "dropout_key" // i64 [1, 1]: what the masks of dropout depend on beside their streams
+	InputActive  = "active"      // i32 [1, T]: whether what waits for an invocation acts on the token
 
 	InputNamed        = "named"         // i32 [k, C]: tokens that may stand in the place of each counted one
 	InputNamedSources = "named_sources" // i32 [1, C]: the token that predicts them
@@ -198,6 +199,12 @@ func (b *Builder) site(use delta.Use, role Role, x, acc graph.ID, base func(acc 
 			b.streams++
 			key := b.bound(graph.Input, InputDropKey, graph.I64, graph.Matrix(1, 1))
 			return b.G.Dropout(x, key, use.Dropout, b.streams)
+		},
+		Gate: func(x graph.ID) graph.ID {
+			if !use.Late {
+				return x
+			}
+			return b.G.Gate(x, b.Indices(InputActive, b.T))
 		}}
 }
 

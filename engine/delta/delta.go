@@ -85,6 +85,8 @@ type Use struct {
 	// Set begins the names of its parameters: each of several sets has its own.
 	Set    string
 	Frozen bool // its parameters get no gradients
+	// Late says that it acts only on tokens from an invocation on.
+	Late bool
 	// probability that an element of the input is zeroed on its way into the delta; 0 where dropout is off
 	Dropout float64
 	// At is where its stacked parameter begins among those of the layer, in elements.
@@ -103,6 +105,9 @@ type Site struct {
 	Base func(acc graph.ID) graph.ID
 	// Drop zeroes elements of a value as Use.Dropout says. To be called once, or each call draws a mask of its own.
 	Drop func(x graph.ID) graph.ID
+	// Gate zeroes the rows of a value [.., T] on whose tokens the delta does not act. A delta that hands nothing
+	// through it is to be put beside no weight where Use.Late is set.
+	Gate func(x graph.ID) graph.ID
 }
 
 // Param binds a parameter of the site's delta.

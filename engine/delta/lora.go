@@ -34,10 +34,10 @@ func (l LoRA) Apply(s *Site) graph.ID {
 	return s.G.Linear(b, l.down(s, 1), graph.None, y, l.Scale)
 }
 
-// down gives scale·A x, with dropout on x.
+// down gives scale·A x, with dropout on x, where the pair acts.
 func (l LoRA) down(s *Site, scale float64) graph.ID {
 	x := s.Drop(s.X)
-	return s.G.Linear(s.Param(A), x, graph.None, graph.None, scale)
+	return s.Gate(s.G.Linear(s.Param(A), x, graph.None, graph.None, scale))
 }
 
 // Join binds the As as one matrix under the first one's name, which multiplies x in one product: each alone is too thin
@@ -48,7 +48,8 @@ func (l LoRA) Join(sites []*Site) []graph.ID {
 		rank += s.Delta.(LoRA).Rank
 	}
 	first := sites[0]
-	z := first.G.Linear(first.bind(A, graph.Matrix(first.Weight[0], rank)), first.X, graph.None, graph.None, 1)
+	a := first.bind(A, graph.Matrix(first.Weight[0], rank))
+	z := first.Gate(first.G.Linear(a, first.X, graph.None, graph.None, 1))
 	out, at := make([]graph.ID, len(sites)), int64(0)
 	for i, s := range sites {
 		p := s.Delta.(LoRA)
@@ -80,6 +81,6 @@ func (l LoRARows) Params(w graph.Shape) []Param {
 // Gather adds Scale·B A[ids] to the table's rows.
 func (l LoRARows) Gather(s *Site, ids graph.ID) graph.ID {
 	y := s.Base(graph.None)
-	a := s.G.Rows(s.Param(A), ids)
+	a := s.Gate(s.G.Rows(s.Param(A), ids))
 	return s.G.Linear(s.Param(B), a, graph.None, y, l.Scale)
 }

@@ -81,14 +81,14 @@ func Check(ctx context.Context, path string, threads int, seed uint64) (*Report,
 		if _, _, err := quant.Largest(ctx, s.Model().File()); err != nil {
 			return err
 		}
-		fast, err = NewProbe(ctx, s, rep.tokens(s, seed))
+		fast, err = NewProbe(ctx, s, rep.tokens(s, seed), 0)
 		return err
 	}); err != nil {
 		return nil, err
 	}
 	if err := withSession(path, engine.SessionConfig{Threads: threads, Exact: true},
 		func(s *engine.Session) (err error) {
-			if exact, err = NewProbe(ctx, s, fast.Tokens); err == nil {
+			if exact, err = NewProbe(ctx, s, fast.Tokens, 0); err == nil {
 				rep.Gradients, err = checkGradients(ctx, s.Model(), fast.Tokens, threads, seed)
 			}
 			return err

@@ -131,7 +131,7 @@ func beside(t *testing.T, ours, theirs string) *Report {
 	var far [2]Distance
 	for i, exact := range []bool{false, true} {
 		err := withSession(ours, engine.SessionConfig{Threads: 1, Exact: exact}, func(s *engine.Session) (err error) {
-			probes[i], err = NewProbe(t.Context(), s, rep.tokens(s, 1))
+			probes[i], err = NewProbe(t.Context(), s, rep.tokens(s, 1), 0)
 			return err
 		})
 		if err != nil {

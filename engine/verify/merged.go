@@ -24,7 +24,7 @@ func (p *Probe) VerifyMerged(ctx context.Context, base, merged string, own bool,
 	if err := withSession(merged, engine.SessionConfig{Threads: threads, Exact: p.exact},
 		func(s *engine.Session) (err error) {
 			plain, rounded = float(s.Model()), quantized(s.Model().File())
-			ours, err = NewProbe(ctx, s, p.Tokens)
+			ours, err = NewProbe(ctx, s, p.Tokens, 0)
 			return err
 		}); err != nil {
 		return a, err

@@ -46,7 +46,7 @@ func TestVerifyMerged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := NewProbe(t.Context(), s, tokens)
+	p, err := NewProbe(t.Context(), s, tokens, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

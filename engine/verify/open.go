@@ -2,7 +2,6 @@ package verify
 
 import (
 	"errors"
-	"fmt"
 
 	"github.com/ggtune/ggtune/bindings/llama"
 	"github.com/ggtune/ggtune/engine/adapter"
@@ -30,11 +29,7 @@ func PlanMemory(path string, mo llama.ModelOptions, co llama.ContextOptions) (ll
 // LoadAdapter is OpenModel for an adapter of m. Close it before m.
 func LoadAdapter(m *llama.Model, path string) (*llama.Adapter, error) {
 	if err := checked(path, func(f *gguf.File) error {
-		use, err := adapter.ReadPurpose(f)
-		if err == nil && len(use.Invocation) > 0 {
-			err = fmt.Errorf("%s: the adapter acts %s (aLoRA), which llama-server does and ggtune does not", path,
-				use.Acts())
-		}
+		_, err := adapter.ReadPurpose(f)
 		return errors.Join(err, f.CheckAdapterRuns())
 	}); err != nil {
 		return nil, err

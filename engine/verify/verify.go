@@ -19,6 +19,8 @@ import (
 // and its model are closed (so that the weights are not in memory twice).
 type Probe struct {
 	Tokens []int32
+	// Since is the first of them on which what waits for an invocation acts.
+	Since int
 	// Base and Trained are rows of the vocabulary's logits, one for every token but the last. Base is nil where the
 	// base cannot be computed any more (full training).
 	Base, Trained []float32
@@ -29,25 +31,30 @@ type Probe struct {
 // a vocabulary of 150,000 stay near 20 MB.
 const probeTokens = 32
 
+// ProbeBefore is how many tokens before an invocation leave a probe as many to act on.
+const ProbeBefore = probeTokens / 2
+
 // NewProbe computes the logits of the first tokens of a sequence of 2 or more, with what a session trains and, where
-// that can be switched off, without.
-func NewProbe(ctx context.Context, s *engine.Session, tokens []int32) (*Probe, error) {
+// that can be switched off, without. What waits for an invocation acts from token since on.
+func NewProbe(ctx context.Context, s *engine.Session, tokens []int32, since int) (*Probe, error) {
 	cfg := s.Config()
-	p := &Probe{Tokens: append([]int32(nil), tokens[:min(len(tokens), probeTokens)]...), exact: cfg.Exact}
+	p := &Probe{Tokens: append([]int32(nil), tokens[:min(len(tokens), probeTokens)]...), Since: since, exact: cfg.Exact}
 	var err error
-	if p.Trained, err = logits(ctx, s, p.Tokens, engine.Options{}); err != nil {
+	if p.Trained, err = p.logits(ctx, s, engine.Options{}); err != nil {
 		return nil, err
 	}
 	if !cfg.Whole() {
-		p.Base, err = logits(ctx, s, p.Tokens, engine.Options{Apply: engine.Only()})
+		p.Base, err = p.logits(ctx, s, engine.Options{Apply: engine.Only()})
 	}
 	return p, err
 }
 
-// logits gives those of the whole vocabulary for every token but the last of a plain sequence.
-func logits(ctx context.Context, s *engine.Session, tokens []int32, opt engine.Options) ([]float32, error) {
+// logits gives those of the whole vocabulary for every token but the last.
+func (p *Probe) logits(ctx context.Context, s *engine.Session, opt engine.Options) ([]float32, error) {
 	opt.Want = []*engine.Output{engine.Logits}
-	out, err := s.Forward(ctx, &engine.Batch{Rows: []engine.Row{engine.PlainRow(tokens)}}, opt)
+	row := engine.PlainRow(p.Tokens)
+	row.Since = []int{min(p.Since, len(p.Tokens))}
+	out, err := s.Forward(ctx, &engine.Batch{Rows: []engine.Row{row}}, opt)
 	if err != nil {
 		return nil, err
 	}
@@ -162,7 +169,7 @@ func (p *Probe) sensitivity(ctx context.Context, base, path string, threads int)
 			return nil, err
 		}
 		defer s.Close()
-		return NewProbe(ctx, s, p.Tokens)
+		return NewProbe(ctx, s, p.Tokens, p.Since)
 	}
 	same, err := again(p.exact)
 	if err != nil {
@@ -279,11 +286,7 @@ func (p *Probe) distance(ctx context.Context, c *llama.Context, rows []float32) 
 	var d Distance
 	var squares float64
 	at := 0
-	positions := make([]int, len(p.Tokens)-1)
-	for i := range positions {
-		positions[i] = i
-	}
-	err := c.EachLogits(ctx, p.Tokens, positions, func(_ int, row []float32) error {
+	err := p.each(ctx, c, func(_ int, row []float32) error {
 		for i, v := range row {
 			x := math.Abs(float64(v) - float64(rows[at+i]))
 			if x > d.Max || math.IsNaN(x) {
@@ -296,6 +299,29 @@ func (p *Probe) distance(ctx context.Context, c *llama.Context, rows []float32) 
 	})
 	d.RMS = math.Sqrt(squares / float64(max(at, 1)))
 	return d, err
+}
+
+// each has llama.cpp read the tokens, those before an invocation with no adapter, and gives the logits of all but the
+// last.
+func (p *Probe) each(ctx context.Context, c *llama.Context, yield func(int, []float32) error) error {
+	positions := make([]int, len(p.Tokens)-1)
+	for i := range positions {
+		positions[i] = i
+	}
+	if p.Since <= 0 {
+		return c.EachLogits(ctx, p.Tokens, positions, yield)
+	}
+	n := min(p.Since, len(p.Tokens))
+	if err := c.ApplyAdapters(false); err != nil {
+		return err
+	}
+	if err := c.EachLogits(ctx, p.Tokens[:n], positions[:min(n, len(positions))], yield); err != nil {
+		return err
+	}
+	if err := c.ApplyAdapters(true); err != nil || n == len(p.Tokens) {
+		return err
+	}
+	return c.MoreLogits(ctx, p.Tokens[n:], positions[:len(positions)-n], yield)
 }
 
 func withLlama(path string, n, threads int, use func(*llama.Model, *llama.Context) error) (err error) {

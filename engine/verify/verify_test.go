@@ -174,7 +174,7 @@ func verified(t *testing.T, path string, c adapter.Config, size float64) (verify
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := verify.NewProbe(context.Background(), s, tokens(20, m.HParams().NVocab))
+	p, err := verify.NewProbe(context.Background(), s, tokens(20, m.HParams().NVocab), 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -125,6 +125,9 @@ func NewForecast(ctx context.Context, cfg config.Config, timed bool) (_ *Forecas
 	if p.session, err = cfg.Session(p.model); err != nil {
 		return nil, err
 	}
+	if p.rows != nil {
+		config.Invoke(p.session, p.rows.Invocation)
+	}
 	if p.whole, err = p.model.Whole(p.session.Sets[0]); err != nil {
 		return nil, err
 	}
@@ -156,6 +159,9 @@ func (p *planner) read(ctx context.Context) (err error) {
 			return err
 		}
 		defer func() { err = errors.Join(err, text.Close()) }()
+		if err := text.InvokeTrained(p.model.Net()); err != nil {
+			return err
+		}
 		if p.rows, err = text.Read(ctx); err != nil {
 			return err
 		}

@@ -138,6 +138,9 @@ type Config struct {
 	// Mergeable ties each row of A over blocks of 32 inputs, so that merging the adapter into a model of q4_1 or q5_1
 	// changes only the minima of its blocks (QA-LoRA). Default false.
 	Mergeable bool `toml:"mergeable"`
+	// ALoRA is the text of the invocation from which on the adapter acts, and the base alone before it (aLoRA); auto:
+	// how the chat template opens an answer. Default "": it acts on the whole text.
+	ALoRA string `toml:"alora"`
 	// TaskName says in the adapter's file what it is for. Default "": what InitAdapter says, or nothing.
 	TaskName string `toml:"task_name"`
 	// PromptPrefix says there what prompts to it begin with. Default "": what InitAdapter says, or nothing.

@@ -367,6 +367,10 @@ func TestMethodOptions(t *testing.T) {
 			"--from is given with --init pissa"},
 		{"a tied start from weights", func(c *Config) { c.Init, c.Mergeable = "olora", true },
 			"--mergeable is given with --init olora"},
+		{"an invocation where all is trained on", func(c *Config) { c.Method, c.ALoRA = "cpt", "x" },
+			"--alora is given, and every token is trained on"},
+		{"an invocation of no adapter", func(c *Config) { c.Tune, c.ALoRA = "full", "x" },
+			"--alora is given with --tune full"},
 		{"an unknown start", func(c *Config) { c.Init = "pisa" }, "pissa"},
 		{"weights", func(c *Config) { c.Method, c.LossWeights = "dpo,sft", []float64{1} }, "1 weights for 2 methods"},
 	} {
@@ -429,7 +433,7 @@ func TestBefore(t *testing.T) {
 // What shells complete is what is accepted: every name of an option passes, and one that is none does not, but where
 // others will do too.
 func TestValues(t *testing.T) {
-	open := []string{"text-split", "template"} // a separator, a file
+	open := []string{"text-split", "template", "alora"} // a separator, a file, a text
 	several := 0
 	for i, o := range new(Config).Options() {
 		if len(o.Values) == 0 {

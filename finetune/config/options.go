@@ -212,6 +212,8 @@ func (c *Config) adapterOptions() []Option {
 			"base was quantized from; the adapter starts as what rounding took away"},
 		{Name: "mergeable", Value: &c.Mergeable, Usage: "train an adapter that ggtune merge takes into a q4_1 or " +
 			"q5_1 model without loss: A is the same over each 32 inputs (QA-LoRA)"},
+		{Name: "alora", Value: &c.ALoRA, Usage: "train an adapter that acts only from the last occurrence of `TEXT` " +
+			"on, and leaves what comes before to the base (activated LoRA); auto: from the opening of the answer on"},
 		{Name: "task-name", Value: &c.TaskName, Resume: Free, Usage: "`TEXT` in the adapter's file on what it is " +
 			"for, for whoever lists adapters (llama-server does)"},
 		{Name: "prompt-prefix", Value: &c.PromptPrefix, Resume: Free, Usage: "`TEXT` there on what prompts to the " +

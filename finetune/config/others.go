@@ -17,6 +17,7 @@ func OtherNames() Others {
 	return Others{
 		"accum": {"gradient-accumulation-steps", "gradient-accumulation", "grad-accum", "grad-accum-steps",
 			"grad-accumulation-steps"},
+		"alora": {"alora-invocation-string", "alora-invocation-tokens"},
 		"alpha": {"lora-alpha"},
 		"batch": {"batch-size", "micro-batch-size", "per-device-train-batch-size", "train-batch-size"},
 		"best":  {"load-best-model-at-end"},

@@ -30,6 +30,15 @@ func (c *Config) Session(m *engine.Model) (engine.SessionConfig, error) {
 	return sc, err
 }
 
+// Invoke has the adapters of a session wait for an invocation.
+func Invoke(sc engine.SessionConfig, invocation []int32) {
+	for _, s := range sc.Sets {
+		if a, ok := s.Adapter.(*adapter.Adapter); ok {
+			a.Invocation = invocation
+		}
+	}
+}
+
 // whole chooses tensors of the model.
 func (c *Config) whole(m *engine.Model) (set engine.Set, err error) {
 	set.Whole = engine.Everything

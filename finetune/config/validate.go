@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/ggtune/ggtune/engine/adapter"
+	"github.com/ggtune/ggtune/engine/arch"
 	"github.com/ggtune/ggtune/finetune/alike"
 	"github.com/ggtune/ggtune/finetune/data"
 	"github.com/ggtune/ggtune/finetune/encode"
@@ -205,7 +206,7 @@ func errOf[T any](_ T, err error) error { return err }
 
 // freshAdapter gives the fields that choose a fresh adapter; one from InitAdapter has its own.
 func (c *Config) freshAdapter() []any {
-	return []any{&c.Targets, &c.Layers, &c.RSLoRA, &c.Rank, &c.Alpha, &c.Init}
+	return []any{&c.Targets, &c.Layers, &c.RSLoRA, &c.Rank, &c.Alpha, &c.Init, &c.ALoRA}
 }
 
 func (v *validator) adapter() {
@@ -221,6 +222,7 @@ func (v *validator) adapter() {
 		v.known(&c.Init, &registry.UnknownError{Kind: "initialisation", Name: c.Init, Known: inits()})
 	}
 	v.derived()
+	v.invoked()
 	if _, err := parseLayers(c.Layers, maxLayers); err != nil {
 		v.known(&c.Layers, err)
 	}
@@ -248,6 +250,7 @@ func (v *validator) adapter() {
 	v.need(c.LoRAPlus == std.LoRAPlus, &c.LoRAPlus, found, expected)
 	v.need(c.Init == std.Init, &c.Init, found, expected)
 	v.need(!c.Mergeable, &c.Mergeable, found, expected)
+	v.need(c.ALoRA == "", &c.ALoRA, found, expected)
 	v.need(c.TaskName == "", &c.TaskName, found, expected)
 	v.need(c.PromptPrefix == "", &c.PromptPrefix, found, expected)
 }
@@ -266,6 +269,20 @@ func (v *validator) derived() {
 	}
 	v.need(!c.Mergeable || !slices.Contains(adapter.Derived(), c.Init), &c.Mergeable, "is given with --init "+c.Init,
 		"one of them: A is then not the same over each 32 inputs")
+}
+
+// invoked checks what does not go with an adapter that waits for an invocation.
+func (v *validator) invoked() {
+	c := v.c
+	if c.ALoRA == "" {
+		return
+	}
+	how, err := c.Loss()
+	v.need(err != nil || !how.AllTokens && c.Mask != template.MaskAll.String(), &c.ALoRA,
+		"is given, and every token is trained on", "a --method and --mask with which answers are: what comes before "+
+			"the invocation is the base's")
+	v.need(!slices.Contains(c.Targets, string(arch.Output)), &c.Targets, "is output with --alora",
+		"roles of the layers")
 }
 
 // tuned is what is wrong with an option of an adapter where none is trained.

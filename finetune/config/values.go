@@ -17,8 +17,8 @@ func qatTypes() (names []string) {
 	return names
 }
 
-// values are the names that a field may hold, where it holds one of a few. Of TextSplit and Template they are not
-// all: a separator or a file will do as well.
+// values are the names that a field may hold, where it holds one of a few. Of TextSplit, Template and ALoRA they are
+// not all: a separator, a file or a text will do as well.
 func (c *Config) values() map[any][]string {
 	return map[any][]string{
 		&c.Format:        data.Formats(),
@@ -32,6 +32,7 @@ func (c *Config) values() map[any][]string {
 		&c.OnLong:        encode.OnLongs(),
 		&c.Packing:       append([]string{autoWord}, encode.Packings()...),
 		&c.Tune:          tunes,
+		&c.ALoRA:         {autoWord},
 		&c.OutType:       outTypes,
 		&c.Master:        masters,
 		&c.QAT:           qatTypes(),

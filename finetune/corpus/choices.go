@@ -40,6 +40,7 @@ func (r *Reader) ReadChoices(ctx context.Context, chat bool) (*Choices, error) {
 	if err != nil {
 		return nil, err
 	}
+	d.Invoke(r.invocation, r.mayLack)
 	out := &Choices{Counts: &d.Counts, Notes: dropNotes(ds)}
 	which := sample(ds.Len(), r.cfg)
 	for n, i := range which {

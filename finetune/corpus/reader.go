@@ -29,6 +29,9 @@ type Reader struct {
 	all   bool // every token counts
 	// context is how many tokens the model was trained to read at once. Where positions are learned there are no more.
 	context int
+	// invocation is that which an adapter waits for, nil for none; mayLack says that an example may lack it.
+	invocation []int32
+	mayLack    bool
 	// cutBeside counts the answers of other examples that were cut to fit beside verdicts.
 	cutBeside int
 }
@@ -138,6 +141,7 @@ func (r *Reader) encode(ctx context.Context, in *input, which []int, dropped int
 	if err != nil {
 		return nil, err
 	}
+	out.Invoke(r.invocation, r.mayLack)
 	for n, i := range which {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)

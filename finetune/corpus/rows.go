@@ -22,6 +22,7 @@ type Rows struct {
 	Notes       []string // what became of the examples, for the user
 	Mixed       []*Mixed // what of Train is mixed in
 	Prompts     []Prompt // some of the held-out examples, where samples are wanted
+	Invocation  []int32  // that which an adapter waits for; nil for none
 
 	cfg     *config.Config
 	how     *method.Method
@@ -138,11 +139,13 @@ func (r *Reader) whole(ctx context.Context, paths []string, notes *[]string,
 
 // finish packs what was encoded, and notes what became of it.
 func (r *Reader) finish(rows *Rows) error {
+	rows.Invocation = r.invocation
 	if r.text.note != "" {
 		rows.Notes = append(rows.Notes, r.text.note)
 	}
 	rows.Notes = append(rows.Notes, r.text.said.notes()...)
 	rows.Notes = append(rows.Notes, r.lengthNotes(rows)...)
+	rows.Notes = append(rows.Notes, invocationNotes(rows)...)
 	return rows.pack()
 }
 
@@ -354,8 +357,9 @@ func (r *Rows) Largest() (tokens, counted, n int) {
 	return tokens, counted, min(r.cfg.Batch, n)
 }
 
-// Probe gives tokens to compare logits on: the first example that has two, of a tree its prompt and first answer.
-func (r *Rows) Probe() []int32 {
+// Probe gives tokens to compare logits on: the first example that has two, of a tree its prompt and first answer. since
+// is the first of them on which an adapter acts that waits for an invocation; no more than beforehand come before it.
+func (r *Rows) Probe(beforehand int) (tokens []int32, since int) {
 	for i := range r.Train.Items {
 		it := &r.Train.Items[i]
 		n := it.Segments[0].Len
@@ -363,8 +367,10 @@ func (r *Rows) Probe() []int32 {
 			n += it.Segments[1].Len
 		}
 		if n >= 2 {
-			return it.Tokens[:n]
+			at := it.FirstActive()
+			cut := max(at-beforehand, 0)
+			return it.Tokens[cut:n], at - cut
 		}
 	}
-	return nil
+	return nil, 0
 }

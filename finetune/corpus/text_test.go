@@ -158,7 +158,8 @@ func TestSplitIsDisjoint(t *testing.T) {
 	if len(seen) != 20 || len(r.Held.Items) != 5 || len(r.Train.Items) != 15 {
 		t.Errorf("%d held out, %d trained, lines %v", len(r.Held.Items), len(r.Train.Items), seen)
 	}
-	if r.HeldRows.Rows() == 0 || r.Probe() == nil {
+	tokens, _ := r.Probe(0)
+	if r.HeldRows.Rows() == 0 || tokens == nil {
 		t.Error("no held-out rows, or no probe")
 	}
 	_, _, err = textOf(t, "", func(c *config.Config) { c.EvalSplit = config.Fixed(0.5) }, lines[0])

@@ -254,7 +254,7 @@ func (m *maker) check(ctx context.Context, path string) error {
 	for i := range min(16, m.net.NCtxTrain) {
 		tokens = append(tokens, int32(i*m.result.Vocab/16))
 	}
-	probe, err := verify.NewProbe(ctx, s, tokens)
+	probe, err := verify.NewProbe(ctx, s, tokens, 0)
 	if err = errors.Join(err, s.Close(), model.Close()); err != nil {
 		return err
 	}

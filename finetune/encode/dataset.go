@@ -109,6 +109,11 @@ type Dataset struct {
 	cutAt     []data.Source // the first few of Counts.DroppedCut
 	longTrees LongTrees
 	firstBare data.Source // of Counts.DroppedBare
+
+	invocation []int32 // see Invoke
+	mayLack    bool
+	uninvoked  []data.Source // items without it
+	before     int           // see BeforeInvocation
 }
 
 // LongTrees tells of the trees among Counts.DroppedLong, which are left out whatever the way with long examples: half
@@ -195,6 +200,7 @@ func (d *Dataset) add(it Item) {
 		}
 		d.Counts.Truncated++
 	}
+	d.find(&it)
 	d.Items = append(d.Items, it)
 	d.Counts.Items++
 	d.Counts.Tokens += len(it.Tokens)
@@ -214,7 +220,7 @@ const maxNamed = 5
 // Check refuses what must not be trained on: examples in which nothing counts, examples too long where that is to be
 // refused, and a dataset with nothing left.
 func (d *Dataset) Check() error {
-	var errs []error
+	errs := d.checkInvoked()
 	if n := len(d.noCounted); n > 0 {
 		for _, s := range d.noCounted[:min(n, maxNamed)] {
 			errs = append(errs, fmt.Errorf("%s: no token of this example counts: nothing could be learned from it; "+
@@ -284,6 +290,9 @@ func (d *Dataset) Fingerprint() [sha256.Size]byte {
 			put(h, int64(s.Start), int64(s.Len), int64(s.Parent))
 		}
 		put(h, it.Label)
+		for _, at := range it.Since {
+			put(h, int64(at))
+		}
 	}
 	return [sha256.Size]byte(h.Sum(nil))
 }

@@ -17,6 +17,8 @@ type Item struct {
 	Counted []bool // one per token; never true for the first token of a root segment, which nothing predicts
 	// Segments is the tree, as engine.Row has it. An ordinary example is one root.
 	Segments []engine.Segment
+	// Since is as engine.Row has it; nil where no adapter waits for an invocation, or there is none.
+	Since []int
 	// Label is the example's own verdict where its method needs one (KTO: 1 desirable, 0 not).
 	Label float64
 	// Whole says that it is a text, or part of one, of which every token counts that is predicted at all.

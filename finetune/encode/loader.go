@@ -52,10 +52,12 @@ type LoadOptions struct {
 // rows.
 type Loader struct {
 	items []Item
-	rows  [][]int32 // items of each row
-	opt   LoadOptions
-	epoch int // whose order is kept
-	order []int32
+	// invoked says that some items know where an invocation is.
+	invoked bool
+	rows    [][]int32 // items of each row
+	opt     LoadOptions
+	epoch   int // whose order is kept
+	order   []int32
 }
 
 // NewLoader packs the items of d into rows and enters into d.Counts what they hold.
@@ -78,7 +80,8 @@ func NewLoader(d *Dataset, opt LoadOptions) (*Loader, error) {
 				opt.Window)
 		}
 	}
-	l := &Loader{items: d.Items, rows: pack(lengths, opt.Window, opt.Packing, opt.Seed), opt: opt, epoch: -1}
+	l := &Loader{items: d.Items, invoked: len(d.invocation) > 0,
+		rows: pack(lengths, opt.Window, opt.Packing, opt.Seed), opt: opt, epoch: -1}
 	if opt.Limit > 0 && opt.Limit < len(l.rows) {
 		l.limit()
 	}
@@ -191,6 +194,13 @@ func (l *Loader) addRow(m *Micro, items []int32) {
 		m.Sources = append(m.Sources, it.Source)
 		base, segments := len(row.Tokens), len(row.Segments)
 		row.Tokens = append(row.Tokens, it.Tokens...)
+		since := it.Since
+		if since == nil && l.invoked {
+			for _, s := range it.Segments {
+				since = append(since, s.Len)
+			}
+		}
+		row.Since = append(row.Since, since...)
 		for child, s := range it.Segments {
 			seq := method.Sequence{Start: m.Counted, Example: int(at), Child: child, Label: it.Label}
 			for i := s.Start; i < s.Start+s.Len; i++ {

@@ -71,7 +71,7 @@ func Compare(ctx context.Context, reference Predict, models []Predict, vocab int
 
 // RowOf is an item as a row of its own.
 func RowOf(it *encode.Item) engine.Row {
-	row := engine.Row{Tokens: it.Tokens, Segments: it.Segments}
+	row := engine.Row{Tokens: it.Tokens, Segments: it.Segments, Since: it.Since}
 	for t, counted := range it.Counted {
 		if counted {
 			row.Counted = append(row.Counted, int32(t))

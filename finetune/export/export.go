@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/ggtune/ggtune/bindings/llama"
+	"github.com/ggtune/ggtune/engine/adapter"
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/finetune/checkpoint"
 	"github.com/ggtune/ggtune/finetune/merge"
@@ -82,7 +83,7 @@ func Export(ctx context.Context, cfg Config, rep report.Reporter) (*Result, erro
 }
 
 // put writes the model, or the adapter, into the folder, and gives what the Modelfile calls them.
-func put(ctx context.Context, cfg Config, dir *atomicfile.Dir, rep report.Reporter) (from, adapter string, err error) {
+func put(ctx context.Context, cfg Config, dir *atomicfile.Dir, rep report.Reporter) (from, beside string, err error) {
 	if cfg.Adapter != "" && !cfg.Apart {
 		_, err := merge.Merge(ctx, merge.Config{
 			Model: cfg.Model, Adapters: []merge.Adapter{{Path: cfg.Adapter, Scale: 1}},
@@ -92,6 +93,9 @@ func put(ctx context.Context, cfg Config, dir *atomicfile.Dir, rep report.Report
 	}
 	if from, err = filepath.Abs(cfg.Model); err != nil || cfg.Adapter == "" {
 		return from, "", err
+	}
+	if err := actsEverywhere(cfg.Adapter); err != nil {
+		return "", "", err
 	}
 	src, err := os.Open(cfg.Adapter)
 	if err != nil {
@@ -104,6 +108,21 @@ func put(ctx context.Context, cfg Config, dir *atomicfile.Dir, rep report.Report
 	}
 	_, err = io.Copy(dst, src)
 	return from, "./" + adapterFile, errors.Join(err, dst.Close())
+}
+
+// actsEverywhere refuses an adapter that waits for an invocation.
+func actsEverywhere(path string) error {
+	f, err := gguf.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	use, err := adapter.ReadPurpose(f)
+	if err == nil && len(use.Invocation) > 0 {
+		err = fmt.Errorf("%s: the adapter acts %s (aLoRA), and Ollama would apply it to every token; llama-server "+
+			"takes it with --lora", path, use.Acts())
+	}
+	return err
 }
 
 // templateOf gives the chat template that the adapter was trained with, or the model's own; nil if there is none.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/ggtune/ggtune/bindings"
 	"github.com/ggtune/ggtune/bindings/llama"
+	"github.com/ggtune/ggtune/engine/adapter"
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/engine/verify"
 	"github.com/ggtune/ggtune/finetune/checkpoint"
@@ -54,10 +55,13 @@ type Generator struct {
 	context  *llama.Context
 	adapters []loaded
 	held     *llama.Adapter // beyond adapters, once Hold has loaded it
-	inUse    int            // index into adapters, or Base
-	notes    []string
-	read     []int32 // tokens that the context has read
-	nCtx     int
+	// heldInvocation is what the held adapter waits for.
+	heldInvocation []int32
+	inUse          int // index into adapters, or Base
+	notes          []string
+	read           []int32 // tokens that the context has read
+	since          int     // the first of them that an adapter was applied to which waits for an invocation
+	nCtx           int
 	// ownTemplate is the chat template in the model's file, or "".
 	ownTemplate string
 	sum         *sum // of the model; nil while nobody wants it
@@ -68,6 +72,8 @@ type loaded struct {
 	*llama.Adapter
 	scale  float32
 	origin *origin.Origin
+	// invocation is what it waits for; nil: it acts on every token.
+	invocation []int32
 }
 
 // UsualCtx is Config.Ctx where it is 0, for a model that was trained for so many tokens.
@@ -135,7 +141,7 @@ func (g *Generator) open(cfg Config) error {
 		if err != nil {
 			return err
 		}
-		o, err := origin.Read(file) // first: our own reader says better what is wrong
+		o, use, err := readAdapter(file) // first: our own reader says better what is wrong
 		if err != nil {
 			return err
 		}
@@ -146,7 +152,7 @@ func (g *Generator) open(cfg Config) error {
 		if err != nil {
 			return err
 		}
-		g.adapters = append(g.adapters, loaded{Adapter: a, scale: c.Scale, origin: o})
+		g.adapters = append(g.adapters, loaded{Adapter: a, scale: c.Scale, origin: o, invocation: use.Invocation})
 		cfg.Hash = cfg.Hash || o.Base() != ""
 	}
 	if cfg.Hash {
@@ -160,6 +166,20 @@ func (g *Generator) open(cfg Config) error {
 		return g.Use(0)
 	}
 	return nil
+}
+
+// readAdapter reads what an adapter says of its making and of its use.
+func readAdapter(file string) (*origin.Origin, adapter.Purpose, error) {
+	o, err := origin.Read(file)
+	if err != nil {
+		return nil, adapter.Purpose{}, err
+	}
+	f, err := gguf.Open(file)
+	if err != nil {
+		return nil, adapter.Purpose{}, err
+	}
+	use, err := adapter.ReadPurpose(f)
+	return o, use, errors.Join(err, f.Close())
 }
 
 // Close frees all. It may be called again and on nil.
@@ -260,11 +280,8 @@ func (g *Generator) Continue(ctx context.Context, prompt []int32, n int, s llama
 	if len(prompt) >= g.nCtx {
 		return r, &LongError{Tokens: len(prompt), Ctx: g.nCtx, Trained: g.model.Info().NCtxTrain}
 	}
-	kept := 0
-	for kept < len(g.read) && kept < len(prompt)-1 && g.read[kept] == prompt[kept] {
-		kept++
-	}
-	if err := g.context.Truncate(kept); err != nil {
+	kept, err := g.prepare(ctx, prompt)
+	if err != nil {
 		return r, err
 	}
 	g.read = append(g.read[:kept:kept], prompt[kept:]...)

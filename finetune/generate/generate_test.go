@@ -286,3 +286,59 @@ func TestAdapterOrigin(t *testing.T) {
 		})
 	}
 }
+
+// A held adapter, and one from a file, that waits for an invocation writes from there on over what the base has read,
+// whatever the context holds already; without one it does nothing.
+func TestInvocation(t *testing.T) {
+	model := tiny(t)
+	a := shaken(t, model, 3)
+	a.Invocation = []int32{20, 21}
+	file := filepath.Join(t.TempDir(), "adapter.gguf")
+	if err := a.Save(t.Context(), nil, file); err != nil {
+		t.Fatal(err)
+	}
+	waiting := Config{Model: model, Ctx: 64, Adapters: []Adapter{{Path: file, Scale: 1}}}
+	a.Invocation = nil
+	everywhere := filepath.Join(t.TempDir(), "everywhere.gguf")
+	if err := a.Save(t.Context(), nil, everywhere); err != nil {
+		t.Fatal(err)
+	}
+	base := open(t, Config{Model: model, Ctx: 64})
+	always := open(t, Config{Model: model, Ctx: 64, Adapters: []Adapter{{Path: everywhere, Scale: 1}}})
+	g, held := open(t, waiting), open(t, Config{Model: model, Ctx: 64})
+	a.Invocation = []int32{20, 21}
+	if err := held.Hold(t.Context(), a); err != nil {
+		t.Fatal(err)
+	}
+	for i, tc := range []struct {
+		prompt []int32
+		acts   bool
+	}{
+		{[]int32{5, 6, 7, 20, 21, 9}, true},
+		{[]int32{5, 6, 7, 20, 21, 9}, true},         // again
+		{[]int32{5, 6, 7, 20, 21, 9, 20, 21}, true}, // a later one
+		{[]int32{5, 6, 7, 20, 21, 9, 8, 8}, true},   // an earlier one
+		{[]int32{5, 6, 7, 20, 22}, false},           // none
+		{[]int32{5, 6, 7, 20, 22, 20, 21}, true},    // behind what was read without one
+		{[]int32{20, 21, 7, 8}, true},               // from the beginning
+	} {
+		got := write(t, g, tc.prompt, 12)
+		if want := write(t, open(t, waiting), tc.prompt, 12); got != want {
+			t.Errorf("prompt %d: got %+v, want %+v as from a fresh context", i, got, want)
+		}
+		if of := write(t, held, tc.prompt, 12); of != got {
+			t.Errorf("prompt %d: held it writes %+v, want %+v as from a file", i, of, got)
+		}
+		if g.Invoked(tc.prompt) != tc.acts {
+			t.Errorf("prompt %d: it acts: %v, want %v", i, !tc.acts, tc.acts)
+		}
+		is := write(t, base, tc.prompt, 12)
+		if (got == is) == tc.acts {
+			t.Errorf("prompt %d: got %q, the base writes %q, and the adapter acts: %v", i, got.Text, is.Text, tc.acts)
+		}
+		all := write(t, always, tc.prompt, 12)
+		if first := tc.prompt[0] == 20; (got == all) != first {
+			t.Errorf("prompt %d: got %q, and from the first token on %q", i, got.Text, all.Text)
+		}
+	}
+}

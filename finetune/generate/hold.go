@@ -40,6 +40,6 @@ func (g *Generator) Hold(ctx context.Context, a *adapter.Adapter) error {
 	if err := g.context.SetAdapters([]*llama.Adapter{held}, []float32{1}); err != nil {
 		return errors.Join(err, held.Close())
 	}
-	g.held, g.inUse = held, Base
+	g.held, g.heldInvocation, g.inUse = held, a.Invocation, Base
 	return nil
 }

@@ -102,7 +102,7 @@ func (m *merging) measure(ctx context.Context, path string, text *text) (_ *veri
 		return nil, fmt.Errorf("no part of %s has two tokens to compare logits with llama.cpp's on; give a longer text",
 			text.what)
 	}
-	return verify.NewProbe(ctx, base, tokens)
+	return verify.NewProbe(ctx, base, tokens, 0)
 }
 
 // sets are the adapters that change something, as they are applied: each scaled.

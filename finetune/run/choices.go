@@ -114,6 +114,7 @@ func EvaluateChoices(ctx context.Context, cfg config.Config, adapterPath string,
 		return Answers{}, err
 	}
 	defer func() { err = errors.Join(err, text.Close()) }()
+	text.Invoke(m.invocation, true)
 	questions, err := text.ReadChoices(ctx, chat)
 	if err != nil {
 		return Answers{}, err

@@ -80,6 +80,7 @@ func Evaluate(ctx context.Context, cfg config.Config, adapterPath string, given 
 	}
 	defer func() { err = errors.Join(err, text.Close()) }()
 	text.AnyKind = given == nil || !given("mask")
+	text.Invoke(m.invocation, true)
 	held, err := text.ReadHeld(ctx)
 	if err != nil {
 		return Evaluation{}, err
@@ -129,7 +130,9 @@ type measured struct {
 	session engine.SessionConfig
 	adapter string         // its file, or ""
 	made    *origin.Origin // what it says of its making
-	notes   func([]string) // tells the user
+	// invocation is what it waits for; nil: it acts on every token.
+	invocation []int32
+	notes      func([]string) // tells the user
 }
 
 // openMeasured opens the model of cfg, and the adapter that a path names, from which cfg takes what the user has not
@@ -165,7 +168,7 @@ func openMeasured(ctx context.Context, cfg *config.Config, adapterPath string, g
 		return nil, errors.Join(err, m.model.Close())
 	}
 	m.session.Sets = []engine.Set{{Adapter: a}}
-	m.made = &origin.Origin{Adapter: m.adapter, Info: a.Info}
+	m.made, m.invocation = &origin.Origin{Adapter: m.adapter, Info: a.Info}, a.Invocation
 	return m, nil
 }
 
@@ -197,7 +200,7 @@ func tunedAdapter(ctx context.Context, m *engine.Model, cfg *config.Config, path
 // measureReference runs the reference over held-out rows; nothing is kept on disk.
 func measureReference(ctx context.Context, m *engine.Model, cfg *config.Config, adapterPath string, held *corpus.Rows,
 	progress func(rows int)) (_ *reference, err error) {
-	base := &referenceModel{model: m, cfg: cfg, adapter: adapterPath}
+	base := &referenceModel{model: m, cfg: cfg, adapter: adapterPath, invocation: held.Invocation}
 	defer func() { err = errors.Join(err, base.Close()) }()
 	ref := newReference(held.Held)
 	return ref, ref.compute(ctx, base, held.HeldRows, held.HeldRows.Micros(), progress, func() error { return nil })

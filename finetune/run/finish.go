@@ -181,11 +181,11 @@ func (r *run) take(step int) error {
 // write writes the result under the name of one that is not verified, and computes the logits that llama.cpp is to
 // find in it.
 func (r *run) write(ctx context.Context, s *report.Summary) (*verify.Probe, error) {
-	tokens := r.rows.Probe()
+	tokens, since := r.rows.Probe(verify.ProbeBefore)
 	if tokens == nil {
 		return nil, errors.New("no example has two tokens to compare logits with llama.cpp's on")
 	}
-	probe, err := verify.NewProbe(ctx, r.sess, tokens)
+	probe, err := verify.NewProbe(ctx, r.sess, tokens, since)
 	if err != nil {
 		return nil, err
 	}

@@ -168,6 +168,7 @@ func (e *matching) read(ctx context.Context) error {
 func (e *matching) encode() error {
 	var chat *generate.Chat
 	var err error
+	lacking := 0
 	for _, a := range e.asked {
 		var tokens []int32
 		if a.Messages == nil {
@@ -188,6 +189,13 @@ func (e *matching) encode() error {
 			return fmt.Errorf("%s: %w", a.Source, err)
 		}
 		e.prompts = append(e.prompts, tokens)
+		if !e.g.Invoked(tokens) {
+			lacking++
+		}
+	}
+	if lacking > 0 {
+		e.notes([]string{fmt.Sprintf("%d of %s without the adapter's invocation: there it does nothing", lacking,
+			count.Of(len(e.prompts), "question"))})
 	}
 	return e.fit()
 }

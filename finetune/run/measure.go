@@ -40,14 +40,14 @@ func (r *run) measureBase(ctx context.Context) error {
 // measureDistance measures for m, where it does not hold it, llama.cpp's distance from a base that is trained in full.
 // The session must hold the base.
 func (r *run) measureDistance(ctx context.Context, m *meta) error {
-	tokens := r.rows.Probe()
+	tokens, _ := r.rows.Probe(0)
 	// Through rounded weights nothing is computed that the base computes.
 	if !r.cfg.Whole() || r.cfg.QAT != "" || m.BaseDiff != nil || tokens == nil {
 		return nil
 	}
 	// llama.cpp maps the file that is mapped here, so that the weights are in memory once; what it takes beside them
 	// is a context of a few tokens.
-	p, err := verify.NewProbe(ctx, r.sess, tokens)
+	p, err := verify.NewProbe(ctx, r.sess, tokens, 0)
 	if err != nil {
 		return err
 	}

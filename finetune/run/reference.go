@@ -141,8 +141,10 @@ func referenceAdapter(cfg *config.Config) (path, sum string, err error) {
 type referenceModel struct {
 	model   *engine.Model
 	cfg     *config.Config
-	adapter string          // path; "" for the base alone
-	sess    *engine.Session // nil until a row is asked for
+	adapter string // path; "" for the base alone
+	// invocation is what the rows have been searched for.
+	invocation []int32
+	sess       *engine.Session // nil until a row is asked for
 }
 
 func (m *referenceModel) forward(ctx context.Context, b *engine.Batch) (engine.Outputs, error) {
@@ -160,6 +162,10 @@ func (m *referenceModel) open() (err error) {
 		a, err := adapter.Load(m.adapter, m.model.Net())
 		if err != nil {
 			return fmt.Errorf("reference: %w", err)
+		}
+		if len(a.Invocation) > 0 && !slices.Equal(a.Invocation, m.invocation) {
+			return fmt.Errorf("reference: %s acts %s, and the rows do not say where these are; give one that acts "+
+				"where the adapter in training does", m.adapter, a.Acts())
 		}
 		sc.Sets = []engine.Set{{Adapter: a}}
 	}
@@ -234,7 +240,7 @@ func (r *run) reference(ctx context.Context) (err error) {
 	if err := r.cached(file, key, tensors); err != nil {
 		return err
 	}
-	ref := &referenceModel{model: r.model, cfg: &r.cfg, adapter: path}
+	ref := &referenceModel{model: r.model, cfg: &r.cfg, adapter: path, invocation: r.rows.Invocation}
 	defer func() { err = errors.Join(err, ref.Close()) }()
 	save := func() error { return checkpoint.WriteFile(nil, file, key, tensors) }
 	before := 0

@@ -48,6 +48,9 @@ func (s *setup) open(ctx context.Context, rep report.Reporter) error {
 	if s.text, err = corpus.Open(&s.cfg, s.model, s.how); err != nil {
 		return err
 	}
+	if err := s.text.InvokeTrained(s.model.Net()); err != nil {
+		return err
+	}
 	s.text.Progress = func(done, total int) { rep.Report(report.Progress{What: "read", Done: done, Total: total}) }
 	if s.rows, err = s.text.Read(ctx); err != nil {
 		return err
@@ -64,6 +67,7 @@ func (s *setup) open(ctx context.Context, rep report.Reporter) error {
 	if s.start, err = s.cfg.Session(s.model); err != nil {
 		return err
 	}
+	config.Invoke(s.start, s.rows.Invocation)
 	whole, err := s.model.Whole(s.start.Sets[0])
 	if err != nil {
 		return err

@@ -229,6 +229,10 @@ type prompt struct {
 	tail  string // the text after the user's words with add_generation_prompt
 }
 
+// Opening is the text with which the template opens an assistant's turn: what add_generation_prompt adds. "": it does
+// not say.
+func (t *Template) Opening(opts Options) string { return t.prompt(opts).added }
+
 // prompt finds how the template opens an assistant's turn, with the variables of opts. It is looked for in template
 // text only, so a wrong answer moves no border into a message's words.
 func (t *Template) prompt(opts Options) prompt {
