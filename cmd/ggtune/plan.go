@@ -82,6 +82,9 @@ func printForecast(w io.Writer, f *budget.Forecast) {
 		line("llama.cpp, for samples", "%s", byteCount(f.SampleBytes))
 	}
 	line("together, beside the model", "%s", byteCount(f.TotalBytes))
+	if f.StartBytes > 0 {
+		line("before, to make the start", "%s", byteCount(f.StartBytes))
+	}
 	if f.PeakBytes > 0 {
 		line("of the process, at most", "%s", byteCount(f.PeakBytes))
 	}

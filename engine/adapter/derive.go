@@ -65,6 +65,20 @@ func (a *Adapter) Derive(ctx context.Context, init string, weights Weights, done
 	return lost.sum(), nil
 }
 
+// DeriveBytes is the memory that Derive takes beside the pairs, with the matrix that it is given.
+func (a *Adapter) DeriveBytes(init string) (most int64) {
+	for i := range a.Pairs {
+		p := &a.Pairs[i]
+		rows, columns := p.extent()
+		n := lowrank.Bytes(rows, columns, int(p.Rank))
+		if init == OLoRA {
+			n = lowrank.QRBytes(rows, columns, int(p.Rank))
+		}
+		most = max(most, n+8*int64(rows)*int64(columns))
+	}
+	return most
+}
+
 // derived gives the factors that a pair starts with.
 func (a *Adapter) derived(init string, w []float64, rows, columns int, p *Pair) (lowrank.Factors, error) {
 	if init == OLoRA { // which is not divided by the scale, as in PEFT
@@ -88,6 +102,35 @@ func (p *Pair) fill(f lowrank.Factors) {
 	q := p.withFactors(f.Up, f.Down, f.Rank)
 	copy(p.A, q.A)
 	copy(p.B, q.B)
+}
+
+// Begun takes the pairs of an adapter that was left with what it began as taken away (Opposite), as Add made it: into a
+// those that were trained, and gives the others as an adapter.
+func (a *Adapter) Begun(left *Adapter) (*Adapter, error) {
+	start := a.Opposite()
+	const rounding = 1e-6 // of the file's alpha
+	if len(left.Pairs) != len(a.Pairs) || math.Abs(left.Alpha-2*a.Alpha) > rounding*left.Alpha {
+		return nil, fmt.Errorf("%d pairs with alpha %g, expected %d with %g", len(left.Pairs), left.Alpha, len(a.Pairs),
+			2*a.Alpha)
+	}
+	for i := range a.Pairs {
+		p, q, both := &a.Pairs[i], &start.Pairs[i], &left.Pairs[i]
+		if both.Tensor != p.Tensor || both.sizes() != p.sizes() || both.Rank != 2*p.Rank {
+			return nil, fmt.Errorf("pair %q of rank %d, expected %q of rank %d", both.Tensor, both.Rank, p.Tensor,
+				2*p.Rank)
+		}
+		up, down := both.factors()
+		rows, columns := p.extent()
+		r := int(p.Rank)
+		for half, to := range []*Pair{p, q} {
+			u := make([]float32, 0, rows*r)
+			for o := range rows {
+				u = append(u, up[(2*o+half)*r:(2*o+half+1)*r]...)
+			}
+			to.fill(lowrank.Factors{Rank: r, Up: u, Down: down[half*r*columns : (half+1)*r*columns]})
+		}
+	}
+	return start, nil
 }
 
 // Opposite is an adapter that takes away what a adds, with numbers of its own.

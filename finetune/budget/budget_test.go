@@ -243,3 +243,36 @@ func TestPlanOfMeasuring(t *testing.T) {
 		}
 	}
 }
+
+// TestPlanMemoryOfStart: a start that follows from weights needs its memory, though nothing else is taken then.
+func TestPlanMemoryOfStart(t *testing.T) {
+	spec := synth.Tiny("llama", gguf.F32)
+	m, err := engine.Open(synth.Temp(t, spec))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	c := config.Default()
+	c.Model, c.Threads, c.Rank, c.Init = m.Path(), 1, 2, "pissa"
+	c.Targets, c.Layers = []string{"ffn_down"}, "1"
+	sc, err := c.Session(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	shape := Shape{Row: 2, Counted: 1, Rows: 1} // so that the start takes more than the training
+	free, err := PlanMemory(m, sc, &c, shape, withoutSamples, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	largest := int64(8 * spec.Embd * spec.FF) // the matrix alone, in f64
+	if free.Start <= largest || free.Start > 20*largest {
+		t.Errorf("the start takes %d bytes, the largest matrix %d", free.Start, largest)
+	}
+	if free.Total >= free.Start {
+		t.Fatalf("the training takes %d bytes, more than the start: it cannot be what is refused", free.Total)
+	}
+	_, err = PlanMemory(m, sc, &c, shape, withoutSamples, free.Start-1)
+	if err == nil || !strings.Contains(err.Error(), "--init pissa works on one matrix") {
+		t.Errorf("got error %v, want one that names the start", err)
+	}
+}

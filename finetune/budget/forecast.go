@@ -40,6 +40,8 @@ type Forecast struct {
 	KeptLayers      int   `json:"kept_layers"`      // the others are computed again
 	Layers          int   `json:"layers"`
 	TotalBytes      int64 `json:"total_bytes"`
+	// StartBytes is what working out how an adapter starts takes, one matrix at a time, before the rest is taken.
+	StartBytes int64 `json:"start_bytes"`
 	// PeakBytes is what the process will have resident at most: TotalBytes, the mapped model, and the program with its
 	// data. 0 where the run does not fit.
 	PeakBytes int64 `json:"peak_bytes"`
@@ -230,7 +232,7 @@ func (p *planner) memory() error {
 	p.Trained, p.Layers, p.KeptLayers = f.Trained, f.Layers, f.KeptLayers
 	state, update := p.cfg.OptimizerBytes(f.List)
 	p.ParamBytes, p.OptimizerBytes, p.WorkBytes, p.ActivationBytes = f.Params, state+update, f.Work+f.Inputs, f.Kept
-	p.SampleBytes, p.planned = m.Samples, m
+	p.SampleBytes, p.StartBytes, p.planned = m.Samples, p.cfg.StartBytes(p.session), m
 	p.TotalBytes, p.Fits = f.Total()+p.OptimizerBytes+p.SampleBytes, refused == nil
 	p.LargestBatch = p.largestBatch()
 	return refused
@@ -239,7 +241,8 @@ func (p *planner) memory() error {
 // peak is the most that the process will have resident, where live is what is in use on Go's heap with a session open.
 func (p *planner) peak(live int64) int64 {
 	computed, heap := eval.GeneralBytes(p.model.HParams().NVocab)
-	return p.program.grown(live+heap) + p.ModelBytes + p.TotalBytes + computed
+	training := p.program.grown(live+heap) + p.TotalBytes + computed
+	return p.ModelBytes + max(training, p.program.grown(live+p.StartBytes))
 }
 
 // largestBatch finds how many rows fit, up to the power of two that is more than anybody asks for.

@@ -29,6 +29,7 @@ type Memory struct {
 	Params  int64 // of Total, theirs without their gradients
 	State   int64 // of Total, what the optimizer keeps
 	Samples int64 // of Total, what llama.cpp takes to answer prompts meanwhile
+	Start   int64 // before all that: what working out how the adapter starts takes
 }
 
 // courtesy is the memory, in bytes, that a run takes to save time where the user has not said what it may take: a
@@ -70,8 +71,17 @@ func PlanMemory(m *engine.Model, sc engine.SessionConfig, cfg *config.Config, sh
 			shape.Row*shape.Rows, report.Bytes(f.Work+f.Inputs), said, report.Bytes(allowed),
 			fitting(m, sc, cfg, shape.Row, shape.Named, allowed))
 	}
+	start, limit := cfg.StartBytes(sc), free
+	if cfg.Memory > 0 {
+		limit = allowed
+	}
+	if limit > 0 && start > limit {
+		return Memory{}, fmt.Errorf("--init %s works on one matrix of %s at a time, and takes up to %s for it before "+
+			"the first step, and %s is %s; another --init, or fewer --targets, is needed", cfg.Init, m.Path(),
+			report.Bytes(start), said, report.Bytes(limit))
+	}
 	// The arena keeps what it needs whole layers at a time, so that less than this may be used.
-	b := Memory{Keep: min(allowed-least, f.AllKept), Trained: f.Trained, State: state, Samples: beside}
+	b := Memory{Keep: min(allowed-least, f.AllKept), Trained: f.Trained, State: state, Samples: beside, Start: start}
 	for _, p := range f.List {
 		b.Params += p.ValueBytes()
 	}

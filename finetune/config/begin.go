@@ -2,7 +2,9 @@ package config
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"slices"
 
@@ -15,11 +17,44 @@ import (
 // startSet names the set, frozen, that takes away what an adapter starts with.
 const startSet = "start"
 
+// derives says whether what an adapter starts with follows from weights.
+func (c *Config) derives() bool { return !c.Whole() && slices.Contains(adapter.Derived(), c.Init) }
+
+// StartBytes is the memory that Begin takes, before anything is trained.
+func (c *Config) StartBytes(sc engine.SessionConfig) int64 {
+	if !c.derives() {
+		return 0
+	}
+	return sc.Sets[0].Adapter.(*adapter.Adapter).DeriveBytes(c.Init)
+}
+
+// Begun is Begin for a run that goes on from a checkpoint, without its work: what is trained is there, and what is
+// taken away is in the adapter that lies beside it, in file. ok is false where Begin is needed: nothing is filled
+// then.
+func (c *Config) Begun(m *engine.Model, sc engine.SessionConfig, file string) (ok bool, err error) {
+	if !c.derives() || !adapter.Subtracts(c.Init) {
+		return true, nil
+	}
+	left, err := adapter.Load(file, m.Net())
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil // of a version that wrote none
+	}
+	if err != nil {
+		return false, err
+	}
+	sc.Sets[1].Adapter, err = sc.Sets[0].Adapter.(*adapter.Adapter).Begun(left)
+	if err != nil {
+		return false, fmt.Errorf("%s is not of the checkpoint that it lies beside: %w; remove it, to have what the "+
+			"run began with computed again", file, err)
+	}
+	return true, nil
+}
+
 // Begin fills what an adapter starts with that is derived from weights (Init), in the memory of what Session gave. The
 // notes say what that bought and how the adapter leaves. It reads each adapted tensor whole.
 func (c *Config) Begin(ctx context.Context, m *engine.Model, sc engine.SessionConfig,
 	done adapter.Progress) (notes []string, err error) {
-	if c.Whole() || !slices.Contains(adapter.Derived(), c.Init) {
+	if !c.derives() {
 		return nil, nil
 	}
 	a := sc.Sets[0].Adapter.(*adapter.Adapter)
@@ -69,7 +104,8 @@ type weights struct {
 	original  quant.Rows // nil: the base's own
 	index     []int      // of the base's tensors in the original
 	at        map[string]int
-	quantized bool    // a tensor that was read is
+	quantized bool // a tensor that was read is
+	out       []float64
 	off, size float64 // sums of squares: of the differences, and of the original
 }
 
@@ -80,7 +116,8 @@ func (w *weights) read(tensor string) ([]float64, error) {
 	}
 	t := &w.base.Tensors[i]
 	w.quantized = w.quantized || t.Type.IsQuantized()
-	out := make([]float64, t.Elements())
+	out := slices.Grow(w.out[:0], int(t.Elements()))[:t.Elements()]
+	w.out = out
 	x, y := make([]float32, t.Shape[0]), make([]float32, t.Shape[0])
 	for at := int64(0); at < t.Elements(); at += t.Shape[0] {
 		if err := w.rows.Read(i, at, x); err != nil {

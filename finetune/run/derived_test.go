@@ -1,7 +1,10 @@
 package run
 
 import (
+	"context"
+	"errors"
 	"math"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -141,5 +144,106 @@ func TestLoftQ(t *testing.T) {
 	if _, err := Train(t.Context(), same, report.Silent{}); err == nil ||
 		!strings.Contains(err.Error(), "nothing to make up for") {
 		t.Errorf("the base itself as --from: got error %v", err)
+	}
+}
+
+// TestStartIsNotMadeAgain: a run that goes on finds what it began with beside its checkpoint, and ends in the same
+// bits; where that is gone it is made again, and another's is refused.
+func TestStartIsNotMadeAgain(t *testing.T) {
+	c := tinyConfig(t, gguf.F32)
+	c.Init, c.Dropout, c.RSLoRA = adapter.PiSSA, 0, true
+	straight := c
+	straight.Output = filepath.Join(t.TempDir(), "straight")
+	mustTrain(t, straight)
+	other := c
+	other.Output, other.Rank = filepath.Join(t.TempDir(), "other"), c.Rank+1
+	mustTrain(t, other)
+	interrupt(t, c, 3)
+	beside := func(dir string) string {
+		found, err := filepath.Glob(filepath.Join(dir, dirCheckpoints, "*", fileAdapter))
+		if err != nil || len(found) == 0 {
+			return "nothing lies beside the checkpoints"
+		}
+		return found[len(found)-1] // of the newest
+	}
+	for name, tt := range map[string]struct {
+		change func(dir string) error
+		made   bool
+		want   string // of the error
+	}{
+		"as it was": {func(string) error { return nil }, false, ""},
+		"gone":      {func(dir string) error { return os.Remove(beside(dir)) }, true, ""},
+		"another adapter's": {func(dir string) error {
+			b, err := os.ReadFile(filepath.Join(other.Output, fileAdapter))
+			if err != nil {
+				return err
+			}
+			return os.WriteFile(beside(dir), b, 0o666)
+		}, false, "is not of the checkpoint that it lies beside"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "run")
+			if err := errors.Join(os.CopyFS(dir, os.DirFS(c.Output)), tt.change(dir)); err != nil {
+				t.Fatal(err)
+			}
+			resumed, err := ResumeConfig(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			made := false
+			_, err = Train(t.Context(), *resumed, &recorder{on: func(e report.Event) {
+				p, ok := e.(report.Progress)
+				made = made || ok && p.What == "init"
+			}})
+			if tt.want != "" {
+				if err == nil || !strings.Contains(err.Error(), tt.want) {
+					t.Errorf("got error %v, want one with %q", err, tt.want)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if made != tt.made {
+				t.Errorf("the start was made again: %v, want %v", made, tt.made)
+			}
+			sameResult(t, dir, straight.Output)
+		})
+	}
+}
+
+// TestLoftQGoesOnWithoutItsOriginal: the file that a start was made from is not needed again.
+func TestLoftQGoesOnWithoutItsOriginal(t *testing.T) {
+	c := tinyConfig(t, gguf.F32)
+	c.Init, c.From, c.Dropout = adapter.LoftQ, c.Model, 0
+	c.Model = quantizedOf(t, c.From)
+	straight := c
+	straight.Output = filepath.Join(t.TempDir(), "straight")
+	mustTrain(t, straight)
+	interrupt(t, c, 3)
+	if err := os.Remove(c.From); err != nil {
+		t.Fatal(err)
+	}
+	resumed, err := ResumeConfig(c.Output)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustTrain(t, *resumed)
+	sameResult(t, c.Output, straight.Output)
+}
+
+// interrupt stops a run after a step.
+func interrupt(t *testing.T, c config.Config, step int) {
+	t.Helper()
+	stop := errors.New("stop")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	defer cancel(nil)
+	_, err := Train(ctx, c, &recorder{on: func(e report.Event) {
+		if s, ok := e.(report.Step); ok && s.Step == step {
+			cancel(stop)
+		}
+	}})
+	if !errors.Is(err, stop) {
+		t.Fatalf("interrupted: got %v", err)
 	}
 }

@@ -113,6 +113,26 @@ func (r *run) restore(ctx context.Context) error {
 	return nil
 }
 
+// begun has the adapter start as it did when the run began, where that follows from weights: from what lies beside the
+// newest checkpoint, whose own numbers restore puts in place, or computed again.
+func (r *run) begun(ctx context.Context) error {
+	f, id, _, err := r.store.Latest()
+	switch {
+	case errors.Is(err, checkpoint.ErrNone):
+		return r.derive(ctx, r.rep)
+	case err != nil:
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	ok, err := r.cfg.Begun(r.model, r.start, filepath.Join(r.store.Path(id), fileAdapter))
+	if err != nil || ok {
+		return err
+	}
+	return r.derive(ctx, r.rep)
+}
+
 // finished gives the report of a run that is at its end, with its result in place, after a word on how to train on; nil
 // for one that is not.
 func (r *run) finished() *report.Summary {

@@ -86,10 +86,15 @@ func (r *run) enter(ctx context.Context) (err error) {
 		return err
 	}
 	r.asked.heed(r.dir)
+	r.store = checkpoint.Store{Dir: r.dir.file(dirCheckpoints), Keep: r.cfg.Keep, Beside: r.adapterBeside}
+	if r.cfg.Resume {
+		if err := r.begun(ctx); err != nil {
+			return err
+		}
+	}
 	if r.numbers, err = newNumbers(&r.setup); err != nil {
 		return err
 	}
-	r.store = checkpoint.Store{Dir: r.dir.file(dirCheckpoints), Keep: r.cfg.Keep, Beside: r.adapterBeside}
 	if r.meta, err = r.describe(r.rep); err != nil {
 		return err
 	}

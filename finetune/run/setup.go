@@ -106,14 +106,10 @@ func (s *setup) open(ctx context.Context, rep report.Reporter) error {
 		s.samples = nil
 	}
 	s.start.KeepBytes = s.memory.Keep
-	notes, err := s.cfg.Begin(ctx, s.model, s.start, func(done, total int) {
-		rep.Report(report.Progress{What: "init", Done: done, Total: total})
-	})
-	if err != nil {
-		return err
-	}
-	for _, note := range notes {
-		s.note("%s", note)
+	if !s.cfg.Resume { // else it may be in the run's directory
+		if err := s.derive(ctx, rep); err != nil {
+			return err
+		}
 	}
 	// Memory is planned for all held-out rows: a run that goes on may have measured on others than it would now.
 	if err := s.rows.Bound(); err != nil {
@@ -130,6 +126,20 @@ func (s *setup) open(ctx context.Context, rep report.Reporter) error {
 		s.note("%s", note)
 	}
 	return nil
+}
+
+// derive fills what an adapter starts with that follows from weights.
+func (s *setup) derive(ctx context.Context, rep report.Reporter) error {
+	notes, err := s.cfg.Begin(ctx, s.model, s.start, func(done, total int) {
+		rep.Report(report.Progress{What: "init", Done: done, Total: total})
+	})
+	for _, note := range notes {
+		s.note("%s", note)
+	}
+	if s.cfg.StartBytes(s.start) > 0 {
+		debug.FreeOSMemory() // training takes its own beside Go's heap
+	}
+	return err
 }
 
 // choose settles what was left to ggtune, now that the model and the rows are known.
