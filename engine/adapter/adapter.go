@@ -73,7 +73,13 @@ type Config struct {
 }
 
 // Inits lists the ways A can start by chance.
-func Inits() []string { return []string{"kaiming", "gaussian"} }
+func Inits() []string { return []string{kaiming, "gaussian"} }
+
+const kaiming = "kaiming"
+
+// EVA starts A as the directions in which a matrix's inputs vary most (Paischer et al. 2024), with B zero: New has it
+// start by chance, and who has the inputs fills it.
+const EVA = "eva"
 
 // Validate reports every fault of c.
 func (c Config) Validate() error {
@@ -86,7 +92,7 @@ func (c Config) Validate() error {
 			fmt.Errorf("alpha is %g, expected a number above 0 (llama.cpp reads alpha 0 as \"no alpha\" and would "+
 				"scale by 1)", c.Alpha))
 	}
-	if all := append(Inits(), Derived()...); !slices.Contains(all, c.Init) {
+	if all := append(append(Inits(), Derived()...), EVA); !slices.Contains(all, c.Init) {
 		faults = append(faults, fmt.Errorf("init is %q, expected one of: %s", c.Init, strings.Join(all, ", ")))
 	}
 	return errors.Join(faults...)

@@ -79,6 +79,18 @@ func (a *Adapter) DeriveBytes(init string) (most int64) {
 	return most
 }
 
+// ExplainBytes is the memory of components of the pairs' inputs, found in batches of so many vectors; matrices with one
+// input are counted for themselves.
+func (a *Adapter) ExplainBytes(vectors int) (held int64) {
+	most := int64(0)
+	for i := range a.Pairs {
+		p := &a.Pairs[i]
+		one, adding := lowrank.ComponentsBytes(int(p.Rank), int(p.AShape[0]), vectors)
+		held, most = held+one, max(most, adding)
+	}
+	return held + most
+}
+
 // derived gives the factors that a pair starts with.
 func (a *Adapter) derived(init string, w []float64, rows, columns int, p *Pair) (lowrank.Factors, error) {
 	if init == OLoRA { // which is not divided by the scale, as in PEFT

@@ -21,7 +21,7 @@ func (p *Pair) start(c Config) {
 		for i := range p.A {
 			p.A[i] = float32(r.NormFloat64() / float64(p.Rank))
 		}
-	case "kaiming":
+	case kaiming, EVA:
 		// Uniform in ±1/√n_in: torch's kaiming_uniform_ with a = √5, PEFT's default (He et al. 2015, equation 14).
 		bound := 1 / math.Sqrt(in)
 		for i := range p.A {

@@ -272,7 +272,7 @@ func TestPlanMemoryOfStart(t *testing.T) {
 		t.Fatalf("the training takes %d bytes, more than the start: it cannot be what is refused", free.Total)
 	}
 	_, err = PlanMemory(m, sc, &c, shape, withoutSamples, free.Start-1)
-	if err == nil || !strings.Contains(err.Error(), "--init pissa works on one matrix") {
+	if err == nil || !strings.Contains(err.Error(), "--init pissa works out how the adapter") {
 		t.Errorf("got error %v, want one that names the start", err)
 	}
 }

@@ -233,6 +233,9 @@ func (p *planner) memory() error {
 	state, update := p.cfg.OptimizerBytes(f.List)
 	p.ParamBytes, p.OptimizerBytes, p.WorkBytes, p.ActivationBytes = f.Params, state+update, f.Work+f.Inputs, f.Kept
 	p.SampleBytes, p.StartBytes, p.planned = m.Samples, p.cfg.StartBytes(p.session), m
+	if p.cfg.Explains() {
+		p.StartBytes += f.Work + f.Inputs
+	}
 	p.TotalBytes, p.Fits = f.Total()+p.OptimizerBytes+p.SampleBytes, refused == nil
 	p.LargestBatch = p.largestBatch()
 	return refused

@@ -72,11 +72,14 @@ func PlanMemory(m *engine.Model, sc engine.SessionConfig, cfg *config.Config, sh
 			fitting(m, sc, cfg, shape.Row, shape.Named, allowed))
 	}
 	start, limit := cfg.StartBytes(sc), free
+	if cfg.Explains() { // a pass beside it, which takes no more than one that is trained on
+		start += f.Work + f.Inputs
+	}
 	if cfg.Memory > 0 {
 		limit = allowed
 	}
 	if limit > 0 && start > limit {
-		return Memory{}, fmt.Errorf("--init %s works on one matrix of %s at a time, and takes up to %s for it before "+
+		return Memory{}, fmt.Errorf("--init %s works out how the adapter of %s starts, which takes up to %s before "+
 			"the first step, and %s is %s; another --init, or fewer --targets, is needed", cfg.Init, m.Path(),
 			report.Bytes(start), said, report.Bytes(limit))
 	}

@@ -20,12 +20,19 @@ const startSet = "start"
 // derives says whether what an adapter starts with follows from weights.
 func (c *Config) derives() bool { return !c.Whole() && slices.Contains(adapter.Derived(), c.Init) }
 
-// StartBytes is the memory that Begin takes, before anything is trained.
+// Explains says whether A starts from what the base computes on the training rows.
+func (c *Config) Explains() bool { return !c.Whole() && c.InitAdapter == "" && c.Init == adapter.EVA }
+
+// StartBytes is the memory that working out how an adapter starts takes, before anything is trained: of Begin, or of
+// components beside a pass over the base.
 func (c *Config) StartBytes(sc engine.SessionConfig) int64 {
-	if !c.derives() {
-		return 0
+	switch {
+	case c.Explains():
+		return sc.Sets[0].Adapter.(*adapter.Adapter).ExplainBytes(c.Batch * c.SeqLen)
+	case c.derives():
+		return sc.Sets[0].Adapter.(*adapter.Adapter).DeriveBytes(c.Init)
 	}
-	return sc.Sets[0].Adapter.(*adapter.Adapter).DeriveBytes(c.Init)
+	return 0
 }
 
 // Begun is Begin for a run that goes on from a checkpoint, without its work: what is trained is there, and what is

@@ -131,7 +131,8 @@ type Config struct {
 	Targets []string `toml:"targets"`
 	// Layers limits the adapter, or tune part, to layers, as "0-3,8,-1": -1 is the last. "" means all.
 	Layers string `toml:"layers"`
-	// Init is how pairs start: kaiming, gaussian; pissa, olora, loftq: from weights. Default kaiming.
+	// Init is how pairs start: kaiming, gaussian; pissa, olora, loftq: from weights; eva: A from
+	// inputs. Default kaiming.
 	Init string `toml:"init"`
 	// From is the full-precision file that the base was quantized from; Init loftq needs it. Default "".
 	From string `toml:"from"`

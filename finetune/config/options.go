@@ -207,7 +207,7 @@ func (c *Config) adapterOptions() []Option {
 			"all"},
 		{Name: "init", Value: &c.Init, Usage: "how pairs start: A by chance and B zero (" +
 			strings.Join(adapter.Inits(), ", ") + "), or from the base's weights (" +
-			strings.Join(adapter.Derived(), ", ") + ")"},
+			strings.Join(adapter.Derived(), ", ") + "), or A from what the weights are multiplied with (eva)"},
 		{Name: "from", Value: &c.From, Resume: Names, Usage: "with --init loftq: `FILE`, the f16 or f32 one that the " +
 			"base was quantized from; the adapter starts as what rounding took away"},
 		{Name: "mergeable", Value: &c.Mergeable, Usage: "train an adapter that ggtune merge takes into a q4_1 or " +

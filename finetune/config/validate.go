@@ -256,7 +256,7 @@ func (v *validator) adapter() {
 }
 
 // inits are the values of Init.
-func inits() []string { return append(adapter.Inits(), adapter.Derived()...) }
+func inits() []string { return append(append(adapter.Inits(), adapter.Derived()...), adapter.EVA) }
 
 // derived checks a start from weights.
 func (v *validator) derived() {
@@ -267,7 +267,7 @@ func (v *validator) derived() {
 	} else {
 		v.need(c.From == "", &c.From, "is given with --init "+c.Init, "it with --init loftq")
 	}
-	v.need(!c.Mergeable || !slices.Contains(adapter.Derived(), c.Init), &c.Mergeable, "is given with --init "+c.Init,
+	v.need(!c.Mergeable || slices.Contains(adapter.Inits(), c.Init), &c.Mergeable, "is given with --init "+c.Init,
 		"one of them: A is then not the same over each 32 inputs")
 }
 

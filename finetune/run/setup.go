@@ -136,6 +136,9 @@ func (s *setup) derive(ctx context.Context, rep report.Reporter) error {
 	for _, note := range notes {
 		s.note("%s", note)
 	}
+	if err == nil && s.cfg.Explains() {
+		err = s.explain(ctx, rep)
+	}
 	if s.cfg.StartBytes(s.start) > 0 {
 		debug.FreeOSMemory() // training takes its own beside Go's heap
 	}
