@@ -128,7 +128,7 @@ func wholeOf(t *testing.T, base string, typ *gguf.Type, off float32) (*verify.Pr
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := verify.NewProbe(t.Context(), s, tokens(20, m.HParams().NVocab))
+	p, err := verify.NewProbe(t.Context(), s, tokens(20, m.HParams().NVocab), 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -59,8 +59,17 @@ func (r *Reader) Invoke(invocation []int32, mayLack bool) {
 	r.invocation, r.mayLack = invocation, mayLack
 }
 
-// invocationNotes says what an invocation leaves out.
-func invocationNotes(rows *Rows) (notes []string) {
+// invocationNotes says how an adapter leaves that waits for an invocation, and what that leaves out.
+func (t *text) invocationNotes(rows *Rows) (notes []string) {
+	if rows.Train != nil && len(rows.Invocation) > 0 {
+		text := ""
+		for _, id := range rows.Invocation {
+			text += t.enc.Piece(id)
+		}
+		notes = append(notes, fmt.Sprintf("the adapter acts from %q on (%s), and leaves so: beside the base, for "+
+			"llama-server and ggtune; merged, or in Ollama, it would act on every token", text,
+			count.Of(len(rows.Invocation), "token")))
+	}
 	if rows.Train != nil && rows.Train.BeforeInvocation() > 0 {
 		notes = append(notes, fmt.Sprintf("%s before the last invocation not counted: the base alone predicts what "+
 			"comes before it (--alora)", count.Of(rows.Train.BeforeInvocation(), "token")))

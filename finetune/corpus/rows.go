@@ -145,7 +145,7 @@ func (r *Reader) finish(rows *Rows) error {
 	}
 	rows.Notes = append(rows.Notes, r.text.said.notes()...)
 	rows.Notes = append(rows.Notes, r.lengthNotes(rows)...)
-	rows.Notes = append(rows.Notes, invocationNotes(rows)...)
+	rows.Notes = append(rows.Notes, r.text.invocationNotes(rows)...)
 	return rows.pack()
 }
 
