@@ -14,6 +14,7 @@ import (
 	"github.com/ggtune/ggtune/finetune/combine"
 	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/finetune/eval"
+	"github.com/ggtune/ggtune/finetune/merge"
 	"github.com/ggtune/ggtune/internal/registry"
 	"github.com/ggtune/ggtune/quant/mix"
 )
@@ -221,7 +222,8 @@ func values(c *cli.Command, f cli.Flag, value, prefix string) (out []string) {
 // ownValues are what options take that no setting of a run is, by command and option.
 var ownValues = map[string]map[string]func() []string{
 	"quantize": {"type": writtenTypes},
-	"merge":    {"type": writtenTypes},
+	"merge":    {"type": writtenTypes, "rounding": merge.Roundings},
+	"new":      {"type": func() []string { return []string{"f32", "f16", "bf16"} }},
 	"convert":  {"type": convertedTypes},
 	"eval":     {"match": eval.Matches},
 	"bench":    {"shape": bench.Shapes, "cases": func() []string { names, _ := bench.CaseNames(); return names }},
