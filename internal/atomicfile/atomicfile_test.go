@@ -244,6 +244,15 @@ func TestDirRefusals(t *testing.T) {
 		t.Errorf("existing directory: got %v, want fs.ErrExist", err)
 	}
 
+	if _, err := atomicfile.CreateDir(nil, path+"/"); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("existing directory with a slash: got %v, want fs.ErrExist", err)
+	}
+	if err := fillDir(nil, filepath.Join(dir, "slash")+"/"); err != nil {
+		t.Errorf("a name that ends in a slash: %v", err)
+	} else if _, err := os.Stat(filepath.Join(dir, "slash")); err != nil {
+		t.Error(err)
+	}
+
 	d, err := atomicfile.CreateDir(nil, filepath.Join(dir, "late"))
 	if err != nil {
 		t.Fatal(err)

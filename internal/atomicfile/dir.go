@@ -21,11 +21,13 @@ type Dir struct {
 }
 
 // CreateDir starts a directory that will appear as path on Commit. path must not exist: an existing directory is never
-// replaced (errors.Is(err, fs.ErrExist)). A nil fsys means OS. The caller commits or aborts.
+// replaced (errors.Is(err, fs.ErrExist)). It may end in a slash, as shells complete directories. A nil fsys means OS.
+// The caller commits or aborts.
 func CreateDir(fsys FS, path string) (*Dir, error) {
 	if fsys == nil {
 		fsys = OS
 	}
+	path = filepath.Clean(path)
 	if err := refuseExisting(fsys, path); err != nil {
 		return nil, err
 	}
