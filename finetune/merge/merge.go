@@ -17,6 +17,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/ggtune/ggtune/bindings/ggml"
 	"github.com/ggtune/ggtune/engine"
@@ -227,8 +228,8 @@ func (m *merging) openAdapter(ctx context.Context, path string, scale float64) e
 			"llama-server takes it with --lora, ggtune with -a", path, a.Acts())
 	}
 	if a.TaskName != "" || a.PromptPrefix != "" {
-		m.note("%s: what it is for (task name %q, prompt prefix %q) stands in the merged model under %s*; llama.cpp "+
-			"reads it of adapters only", path, a.TaskName, a.PromptPrefix, keyMerged)
+		m.note("%s: what it is for (%s) stands in the merged model under %s*; llama.cpp reads it of adapters only", path,
+			purpose(a), keyMerged)
 	}
 	made := &origin.Origin{Adapter: path, Info: a.Info}
 	if note := made.Unfinished(); note != "" {
@@ -241,6 +242,18 @@ func (m *merging) openAdapter(ctx context.Context, path string, scale float64) e
 	m.adapters = append(m.adapters, adapter.Scaled{Adapter: a, Scale: scale})
 	m.result.Adapters = append(m.result.Adapters, Adapted{Path: path, Scale: scale, SHA256: sum})
 	return err
+}
+
+// purpose is what an adapter says of its use.
+func purpose(a *adapter.Adapter) string {
+	var said []string
+	if a.TaskName != "" {
+		said = append(said, fmt.Sprintf("task name %q", a.TaskName))
+	}
+	if a.PromptPrefix != "" {
+		said = append(said, fmt.Sprintf("prompt prefix %q", a.PromptPrefix))
+	}
+	return strings.Join(said, ", ")
 }
 
 func fileSHA256(ctx context.Context, path string) (string, error) {
