@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 
 	"github.com/urfave/cli/v2"
+
+	"github.com/ggtune/ggtune/engine/gguf"
 )
 
 // maxSmall is the most bytes of a file that is read whole: a prompt, a report.
@@ -33,4 +35,13 @@ func refuseExisting(c *cli.Context, path string) error {
 		return fmt.Errorf("write %s: it exists; give another name, or --force to replace it", path)
 	}
 	return nil
+}
+
+// modelParts are the files of a model, which an output must not be.
+func modelParts(path string) ([]string, error) {
+	f, err := gguf.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	return f.Parts(), f.Close()
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/finetune/report"
 	"github.com/ggtune/ggtune/finetune/run"
+	"github.com/ggtune/ggtune/internal/atomicfile"
 	"github.com/ggtune/ggtune/internal/count"
 )
 
@@ -61,6 +62,13 @@ func imatrixAction(c *cli.Context) error {
 		return err
 	}
 	if err := refuseExisting(c, out); err != nil {
+		return err
+	}
+	read, err := modelParts(cfg.Model)
+	if err != nil {
+		return err
+	}
+	if err := atomicfile.Distinct(out, append(read, cfg.Data...)...); err != nil {
 		return err
 	}
 	rep := report.NewTerminal(c.App.ErrWriter, screen(c.App.ErrWriter))

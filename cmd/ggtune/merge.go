@@ -15,6 +15,7 @@ import (
 	"github.com/ggtune/ggtune/finetune/eval"
 	"github.com/ggtune/ggtune/finetune/merge"
 	"github.com/ggtune/ggtune/finetune/report"
+	"github.com/ggtune/ggtune/internal/atomicfile"
 	"github.com/ggtune/ggtune/internal/count"
 	"github.com/ggtune/ggtune/quant/mix"
 )
@@ -70,6 +71,9 @@ func mergeAction(c *cli.Context) error {
 		return err
 	}
 	if err := refuseExisting(c, cfg.Output); err != nil {
+		return err
+	}
+	if err := atomicfile.Distinct(cfg.Output, c.String("imatrix"), cfg.Report); err != nil {
 		return err
 	}
 	rep := report.NewTerminal(c.App.ErrWriter, screen(c.App.ErrWriter))

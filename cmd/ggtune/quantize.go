@@ -13,6 +13,7 @@ import (
 	"github.com/ggtune/ggtune/finetune/eval"
 	"github.com/ggtune/ggtune/finetune/report"
 	"github.com/ggtune/ggtune/finetune/run"
+	"github.com/ggtune/ggtune/internal/atomicfile"
 	"github.com/ggtune/ggtune/quant"
 	"github.com/ggtune/ggtune/quant/mix"
 )
@@ -187,8 +188,10 @@ func (q *quantizing) decide(c *cli.Context, f *gguf.File, partBytes int64) (err 
 	r := describePlan(&q.plan)
 	r.Input, r.Output, r.Type, r.DryRun = f.Path(), q.result.Output, q.result.Type, c.Bool("dry-run")
 	r.ExpectedKL = q.result.ExpectedKL
-	if r.Files, err = q.plan.Paths(r.Output, partBytes); err != nil {
-		return err
+	if r.Output != "" { // a plan needs none
+		if r.Files, err = q.plan.Paths(r.Output, partBytes); err != nil {
+			return err
+		}
 	}
 	q.result = r
 	if r.DryRun {
@@ -197,6 +200,9 @@ func (q *quantizing) decide(c *cli.Context, f *gguf.File, partBytes int64) (err 
 	}
 	for _, path := range r.Files {
 		if err := refuseExisting(c, path); err != nil {
+			return err
+		}
+		if err := atomicfile.Distinct(path, c.String("imatrix"), c.String("report"), c.String("data")); err != nil {
 			return err
 		}
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -66,6 +67,9 @@ func quantizeOptions(c *cli.Context) (jobs []quantizing, o quant.Output, err err
 		of := choice
 		if of.Mix, err = mix.ToWrite(strings.TrimSpace(name)); err != nil {
 			return nil, o, usagef("quantize: %w", err)
+		}
+		if slices.ContainsFunc(jobs, func(q quantizing) bool { return q.result.Type == of.Mix.Name }) {
+			return nil, o, usagef("quantize: --type has %s twice; give it once", of.Mix.Name)
 		}
 		jobs = append(jobs, quantizing{choice: of, result: quantizeResult{Type: of.Mix.Name,
 			Output: strings.ReplaceAll(c.Args().Get(1), placeOfType, of.Mix.Name)}})
