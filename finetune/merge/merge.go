@@ -228,8 +228,8 @@ func (m *merging) openAdapter(ctx context.Context, path string, scale float64) e
 			"llama-server takes it with --lora, ggtune with -a", path, a.Acts())
 	}
 	if a.TaskName != "" || a.PromptPrefix != "" {
-		m.note("%s: what it is for (%s) stands in the merged model under %s*; llama.cpp reads it of adapters only", path,
-			purpose(a), keyMerged)
+		m.note("%s: what it is for (%s) stands in the merged model under %s*; llama.cpp reads it of adapters only",
+			path, purpose(a), keyMerged)
 	}
 	made := &origin.Origin{Adapter: path, Info: a.Info}
 	if note := made.Unfinished(); note != "" {
