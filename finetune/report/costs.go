@@ -1,7 +1,9 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 
 	"gonum.org/v1/plot/plotter"
 
@@ -24,6 +26,7 @@ const leastKL = 1e-7
 func WriteCosts(path, text string, all []SizeCost) error {
 	mixes := curve{name: "mixes", ink: mean, points: []string{}}
 	chosen := curve{name: "types chosen for the size", ink: held, points: []string{}}
+	all = slices.SortedFunc(slices.Values(all), func(a, b SizeCost) int { return cmp.Compare(a.Bytes, b.Bytes) })
 	for _, s := range all {
 		c := &mixes
 		if s.Chosen {

@@ -269,15 +269,25 @@ func (c *curve) add(p *plot.Plot) error {
 	if c.points == nil {
 		return nil
 	}
-	names, err := plotter.NewLabels(plotter.XYLabels{XYs: c.xys, Labels: c.points})
-	if err != nil {
-		return err
+	// Names of neighbours stand above and below their points in turns, not on each other.
+	for turn, y := range []vg.Length{plotGap / 2, -3 * plotGap} {
+		var some plotter.XYLabels
+		for i := turn; i < len(c.xys); i += 2 {
+			some.XYs, some.Labels = append(some.XYs, c.xys[i]), append(some.Labels, c.points[i])
+		}
+		if len(some.XYs) == 0 {
+			continue
+		}
+		names, err := plotter.NewLabels(some)
+		if err != nil {
+			return err
+		}
+		for i := range names.TextStyle {
+			names.TextStyle[i].Color, names.TextStyle[i].Font = c.ink.light, sans(10)
+		}
+		names.Offset = vg.Point{X: plotGap, Y: y}
+		p.Add(names)
 	}
-	for i := range names.TextStyle {
-		names.TextStyle[i].Color, names.TextStyle[i].Font = c.ink.light, sans(10)
-	}
-	names.Offset = vg.Point{X: plotGap, Y: plotGap / 2}
-	p.Add(names)
 	return nil
 }
 
