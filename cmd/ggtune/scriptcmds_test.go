@@ -95,10 +95,10 @@ func scriptOneMessage(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// scriptModel: `model FILE ARCH TYPE [chatml] [notokenizer]` writes a tiny generated model.
+// scriptModel: `model FILE ARCH TYPE [chatml] [notokenizer] [wide] [odd]` writes a tiny generated model.
 func scriptModel(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 3 {
-		ts.Fatalf("usage: model FILE ARCH TYPE [chatml] [notokenizer] [wide]")
+		ts.Fatalf("usage: model FILE ARCH TYPE [chatml] [notokenizer] [wide] [odd]")
 	}
 	typ, err := gguf.ParseType(args[2])
 	ts.Check(err)
@@ -109,6 +109,8 @@ func scriptModel(ts *testscript.TestScript, neg bool, args []string) {
 			spec.ChatTemplate, spec.Tokenizer = synth.ChatML, synth.Qwen2
 		case "wide": // rows for blocks of 256
 			spec.Embd, spec.FF = 256, 512
+		case "odd": // rows of ffn_down that are no whole blocks of 32
+			spec.FF = 44
 		case "notokenizer":
 			spec.Tokenizer = synth.NoTokenizer
 		default:

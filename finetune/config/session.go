@@ -102,10 +102,14 @@ func (c *Config) adapter(m *engine.Model) (*adapter.Adapter, error) {
 	if !c.Mergeable {
 		return a, nil
 	}
+	// The model first: of one that is unfit, an adapter's rows need not be whole blocks.
+	if err := c.checkMergeable(m, a); err != nil {
+		return nil, err
+	}
 	if err := a.Tie(quant.MinimumBlock); err != nil {
 		return nil, &Error{fmt.Errorf("--mergeable: %w", err)}
 	}
-	return a, c.checkMergeable(m, a)
+	return a, nil
 }
 
 // checkMergeable refuses weights that an adapter cannot be merged into by their minima alone.
