@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/urfave/cli/v2"
@@ -18,8 +19,22 @@ func modelFlag() cli.Flag {
 }
 
 func adapterFlag() cli.Flag {
-	return &cli.StringFlag{Name: "adapter", Aliases: []string{"a", "lora"},
+	return &cli.GenericFlag{Name: "adapter", Aliases: []string{"a", "lora"}, Value: &one{},
 		Usage: "LoRA adapter: a `FILE`, or the directory of a run or checkpoint"}
+}
+
+// one is the value of an option of which there may be several for other commands: the last would win unseen.
+type one struct{ text string }
+
+func (o *one) String() string { return o.text }
+
+// Set is called for each of the option's names, with the same text.
+func (o *one) Set(text string) error {
+	if o.text != "" && text != o.text {
+		return fmt.Errorf("%s is given already; ggtune merge and ggtune adapter make one of several", o.text)
+	}
+	o.text = text
+	return nil
 }
 
 func threadsFlag() cli.Flag {
