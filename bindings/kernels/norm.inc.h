@@ -141,10 +141,11 @@ static void gt_k_layer_norm_back(const gt_call * c, int ith, int nth) {
 enum { GT_GRAD_ROWS = 32 };
 
 // gt_column_grad adds, for columns [i, i + nv·GT_VL) (or the n first of one vector, if not full) and rows [r0, r1):
-// dw += Σ dy·(x − mean)·scale and db += Σ dy. Either may be NULL; m holds the rows' moments from r0 on. Which copy of
-// this loop a column meets depends on the threads, so rounding must not (see gt_fma).
-GT_INLINE void gt_column_grad(const int nv, const int full, int n, float * dw, float * db, const gt_arg * x,
-                              const gt_arg * dy, const gt_moments * m, int64_t r0, int64_t r1, int64_t i) {
+// dw += u·Σ dy·(x − mean)·scale and db += Σ dy. Either may be NULL, and u for ones; m holds the rows' moments from r0
+// on. Which copy of this loop a column meets depends on the threads, so rounding must not (see gt_fma).
+GT_INLINE void gt_column_grad(const int nv, const int full, int n, float * dw, float * db, const float * u,
+                              const gt_arg * x, const gt_arg * dy, const gt_moments * m, int64_t r0, int64_t r1,
+                              int64_t i) {
     gt_vf sw[4], sb[4];
     for (int v = 0; v < nv; v++) sw[v] = sb[v] = gt_splat(0);
     for (int64_t r = r0; r < r1; r++) {
@@ -160,6 +161,8 @@ GT_INLINE void gt_column_grad(const int nv, const int full, int n, float * dw, f
     }
     for (int v = 0; v < nv; v++) {
         const int64_t at = i + v * GT_VL;
+        // rounded before it is added, in every copy alike
+        if (u) sw[v] = gt_fma(full ? gt_load(u + at) : gt_load_n(u + at, n), sw[v], gt_splat(0));
         if (dw && full) gt_store(dw + at, gt_load(dw + at) + sw[v]);
         if (db && full) gt_store(db + at, gt_load(db + at) + sb[v]);
         if (dw && !full) gt_store_n(dw + at, gt_load_n(dw + at, n) + sw[v], n);
@@ -168,12 +171,12 @@ GT_INLINE void gt_column_grad(const int nv, const int full, int n, float * dw, f
 }
 
 // gt_columns_grad is gt_column_grad over columns [lo, hi).
-static void gt_columns_grad(float * dw, float * db, const gt_arg * x, const gt_arg * dy, const gt_moments * m,
-                            int64_t r0, int64_t r1, int64_t lo, int64_t hi) {
+static void gt_columns_grad(float * dw, float * db, const float * u, const gt_arg * x, const gt_arg * dy,
+                            const gt_moments * m, int64_t r0, int64_t r1, int64_t lo, int64_t hi) {
     int64_t i = lo;
-    for (; i + 4 * GT_VL <= hi; i += 4 * GT_VL) gt_column_grad(4, 1, GT_VL, dw, db, x, dy, m, r0, r1, i);
-    for (; i + GT_VL <= hi; i += GT_VL) gt_column_grad(1, 1, GT_VL, dw, db, x, dy, m, r0, r1, i);
-    if (i < hi) gt_column_grad(1, 0, (int) (hi - i), dw, db, x, dy, m, r0, r1, i);
+    for (; i + 4 * GT_VL <= hi; i += 4 * GT_VL) gt_column_grad(4, 1, GT_VL, dw, db, u, x, dy, m, r0, r1, i);
+    for (; i + GT_VL <= hi; i += GT_VL) gt_column_grad(1, 1, GT_VL, dw, db, u, x, dy, m, r0, r1, i);
+    if (i < hi) gt_column_grad(1, 0, (int) (hi - i), dw, db, u, x, dy, m, r0, r1, i);
 }
 
 // Threads share the columns, in whole cache lines; each goes through all rows in order.
@@ -181,8 +184,8 @@ static void gt_k_bias_grad(const gt_call * c, int ith, int nth) {
     int64_t lo, hi, rows = c->a[1].ne1;
     gt_share(c->a[0].ne0, 16, ith, nth, &lo, &hi);
     for (int64_t r = 0; r < rows && lo < hi; r += GT_GRAD_ROWS) {
-        gt_columns_grad(NULL, c->a[0].data, NULL, &c->a[1], NULL, r, r + GT_GRAD_ROWS < rows ? r + GT_GRAD_ROWS : rows,
-                        lo, hi);
+        gt_columns_grad(NULL, c->a[0].data, NULL, NULL, &c->a[1], NULL, r,
+                        r + GT_GRAD_ROWS < rows ? r + GT_GRAD_ROWS : rows, lo, hi);
     }
 }
 
@@ -196,7 +199,7 @@ static void gt_k_rms_norm_grad(const gt_call * c, int ith, int nth) {
         const int64_t end = r + GT_GRAD_ROWS < rows ? r + GT_GRAD_ROWS : rows;
         for (int64_t i = r; i < end; i++)
             m[i - r] = (gt_moments){0, gt_rms_of(gt_arg_row(&c->a[1], i), c->a[1].ne0, k.eps)};
-        gt_columns_grad(c->a[0].data, NULL, &c->a[1], &c->a[2], m, r, end, lo, hi);
+        gt_columns_grad(c->a[0].data, NULL, NULL, &c->a[1], &c->a[2], m, r, end, lo, hi);
     }
 }
 
@@ -208,7 +211,7 @@ static void gt_k_layer_norm_grad(const gt_call * c, int ith, int nth) {
         gt_moments    m[GT_GRAD_ROWS];
         const int64_t end = r + GT_GRAD_ROWS < rows ? r + GT_GRAD_ROWS : rows;
         for (int64_t i = r; i < end; i++) m[i - r] = gt_moments_of(gt_arg_row(&c->a[2], i), c->a[2].ne0, k.eps);
-        gt_columns_grad(c->a[0].data, c->a[1].data, &c->a[2], &c->a[3], m, r, end, lo, hi);
+        gt_columns_grad(c->a[0].data, c->a[1].data, NULL, &c->a[2], &c->a[3], m, r, end, lo, hi);
     }
 }
 

@@ -36,6 +36,9 @@
     X(GT_OP_GELU_BACK, gelu_back)             \
     X(GT_OP_DROPOUT, dropout)                 \
     X(GT_OP_GATE, gate)                       \
+    X(GT_OP_SCALE, scale)                     \
+    X(GT_OP_SCALE_GRAD, scale_grad)           \
+    X(GT_OP_PAIR_NORM, pair_norm)             \
     X(GT_OP_ADAMW, adamw)                     \
     X(GT_OP_SQUARES, squares)                 \
     X(GT_OP_LION, lion)                       \

@@ -9,6 +9,7 @@
 #include "add.inc.h"
 #include "copy.inc.h"
 #include "norm.inc.h"
+#include "scale.inc.h"
 #include "rope.inc.h"
 #include "swiglu.inc.h"
 #include "gelu.inc.h"

@@ -29,6 +29,8 @@ type Op struct {
 	Updates []int
 	// NoGrad: nothing differentiates it: it is part of an optimizer's step, or of a pass that never goes back.
 	NoGrad bool
+	// Constant: to what reads its outputs they are constants, whatever they are made of: no gradient goes through it.
+	Constant bool
 	// Deep: its inputs may have a third dimension, because it looks at each number or each row for itself.
 	Deep bool
 

@@ -58,7 +58,7 @@ func dependents(f *Graph, wanted []ID) []bool {
 		}
 		for _, out := range n.Out {
 			if out != None {
-				needs[out] = any
+				needs[out] = any && !n.Op.Constant
 			}
 		}
 	}
