@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/ggtune/ggtune/engine/arch"
 	"github.com/ggtune/ggtune/engine/delta"
@@ -65,29 +66,48 @@ func (s *Session) addDeltas(t *set) error {
 	stacks := make([]room, s.model.net.NLayer)
 	for il := range stacks {
 		var err error
-		if stacks[il], err = s.newRoom(t, s.stack(t, il), graph.F32); err != nil {
+		if stacks[il], err = s.newRoom(s.stack(t, il), graph.F32, !t.Frozen && s.trainsStack(t, il)); err != nil {
 			return err
 		}
 	}
+	shared := map[string]*Param{}
 	for _, d := range list {
 		il := s.model.tensors[d.Tensor].stage
 		for i, p := range d.Params(d.Weight) {
-			n := p.Shape.Elements()
+			name := t.prefix() + d.Tensor + "." + p.Name
+			if q := shared[p.Shared]; q != nil {
+				s.byName[name] = q
+				continue
+			}
 			var r room
 			var err error
 			if p.Stacked && il >= 0 && il < len(stacks) {
-				r = stacks[il].part(t.uses[d.Tensor].At, n)
-			} else if r, err = s.newRoom(t, n, graph.F32); err != nil {
+				r = stacks[il].part(t.uses[d.Tensor].At, p.Shape.Elements())
+			} else if r, err = s.newRoom(p.Shape.Elements(), graph.F32, !t.Frozen && !p.Fixed); err != nil {
 				return err
 			}
-			q := s.addParam(t, &Param{Name: d.Tensor + "." + p.Name, Shape: p.Shape[:2], Group: p.Name,
-				Decay: p.Decay, Tied: p.Tied}, r)
+			q := s.addParam(t, beside(d.Tensor, p), r)
+			if p.Shared != "" {
+				shared[p.Shared], s.byName[name] = q, q
+			}
 			if err := q.Value.Upload(d.Values[i], 0); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// trainsStack says whether any stacked parameter of a layer's deltas is trained.
+func (s *Session) trainsStack(t *set, il int) bool {
+	for _, part := range s.model.net.Layer(il).Parts() {
+		name := part.Name(il)
+		if use, ok := t.uses[name]; ok && slices.ContainsFunc(use.Delta.Params(s.model.tensors[name].shape),
+			func(p delta.Param) bool { return p.Stacked && !p.Fixed }) {
+			return true
+		}
+	}
+	return false
 }
 
 // setsAt gives what stands beside weights in stage il.

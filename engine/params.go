@@ -4,6 +4,7 @@ import (
 	"github.com/ggtune/ggtune/bindings/ggml"
 	"github.com/ggtune/ggtune/engine/arch"
 	"github.com/ggtune/ggtune/engine/backend"
+	"github.com/ggtune/ggtune/engine/delta"
 	"github.com/ggtune/ggtune/engine/graph"
 )
 
@@ -23,6 +24,8 @@ type Param struct {
 	Decay bool
 	// Tied is delta.Param's: gradients of so many neighbours are their mean after each backward pass.
 	Tied int64
+	// Fixed is delta.Param's: the numbers stay as they begin, and have no gradient.
+	Fixed bool
 }
 
 // ValueBytes is the size of the trained numbers.
@@ -43,6 +46,18 @@ const piece = 1 << 20
 // Params lists the trained tensors, set by set: a set's deltas in the adapter's order, then the model's tensors in
 // the file's, then heads.
 func (s *Session) Params() []*Param { return s.params }
+
+// Fixed lists what stands beside weights in sets that are trained and stays as it begins.
+func (s *Session) Fixed() (out []*Param) {
+	for _, t := range s.sets {
+		for _, p := range t.params {
+			if p.Fixed && !t.Frozen {
+				out = append(out, p)
+			}
+		}
+	}
+	return out
+}
 
 // ZeroGrad sets every gradient to zero.
 func (s *Session) ZeroGrad() error {
@@ -69,7 +84,7 @@ func (s *Session) addParams() error {
 		}
 		for i := range t.Heads {
 			h := &t.Heads[i]
-			r, err := s.newRoom(t, int64(len(h.Values)), graph.F32)
+			r, err := s.newRoom(int64(len(h.Values)), graph.F32, !t.Frozen)
 			if err != nil {
 				return err
 			}
@@ -85,7 +100,7 @@ func (s *Session) addParams() error {
 // addTensor adds a tensor of the model that begins as it lies in the file. A quantized one is dequantized a few rows at
 // a time: no second copy of it is made.
 func (s *Session) addTensor(t *set, name string, x tensor) error {
-	r, err := s.newRoom(t, x.shape.Elements(), t.own[name].typ)
+	r, err := s.newRoom(x.shape.Elements(), t.own[name].typ, !t.Frozen)
 	if err != nil {
 		return err
 	}
@@ -114,7 +129,7 @@ func (s *Session) addParam(t *set, p *Param, r room) *Param {
 	p.Name = t.prefix() + p.Name
 	p.Value, p.Grad = r.value, r.grad
 	t.params = append(t.params, p)
-	if !t.Frozen {
+	if !t.Frozen && !p.Fixed {
 		s.params = append(s.params, p)
 	}
 	s.byName[p.Name] = p
@@ -124,12 +139,13 @@ func (s *Session) addParam(t *set, p *Param, r room) *Param {
 // A room is the memory of a set's numbers and, unless it is frozen, of their gradients.
 type room struct{ value, grad backend.Floats }
 
-func (s *Session) newRoom(t *set, n int64, typ int32) (r room, err error) {
+// newRoom takes memory for n numbers of a type, and for their gradients if they are trained.
+func (s *Session) newRoom(n int64, typ int32, trained bool) (r room, err error) {
 	if r.value, err = backend.NewFloatsOf(s.backend, n, typ); err != nil {
 		return r, err
 	}
 	s.rooms = append(s.rooms, r.value.At.Mem)
-	if t.Frozen {
+	if !trained {
 		return r, nil
 	}
 	if r.grad, err = backend.NewFloats(s.backend, n); err != nil {
@@ -148,12 +164,15 @@ func (r room) part(at, n int64) room {
 	return out
 }
 
-// listed gives a set's parameters without memory; their Value tells the type alone.
+// listed gives a set's parameters without memory, shared ones once; their Value tells the type alone.
 func (s *Session) listed(t *set) (out []*Param) {
+	shared := map[string]bool{}
 	for _, d := range t.deltas() {
 		for _, p := range d.Params(d.Weight) {
-			out = append(out, &Param{Name: t.prefix() + d.Tensor + "." + p.Name, Shape: p.Shape[:2], Group: p.Name,
-				Decay: p.Decay})
+			if !shared[p.Shared] {
+				out = append(out, beside(d.Tensor, p))
+			}
+			shared[p.Shared] = p.Shared != ""
 		}
 	}
 	for i := range s.model.file.Tensors {
@@ -168,6 +187,15 @@ func (s *Session) listed(t *set) (out []*Param) {
 		out = append(out, t.Heads[i].param())
 	}
 	return out
+}
+
+// beside is a number of a delta beside a tensor, without memory.
+func beside(tensor string, p delta.Param) *Param {
+	name := tensor + "." + p.Name
+	if p.Shared != "" {
+		name = p.Shared
+	}
+	return &Param{Name: name, Shape: p.Shape[:2], Group: p.Name, Decay: p.Decay, Tied: p.Tied, Fixed: p.Fixed}
 }
 
 // param is a tensor of the model that is trained, without memory.

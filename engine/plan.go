@@ -12,6 +12,7 @@ type Footprint struct {
 	KeptLayers int   // layers whose activations are kept; the others are computed again
 	Layers     int
 	Trained    int64 // number of trained parameters
+	Fixed      int64 // of numbers beside weights that stay as they begin, in sets that are trained
 	// List is the parameters trained, without memory: an optimizer's state follows from their shapes.
 	List    []*Param
 	AllKept int64 // what Kept would be if every layer's activations were kept
@@ -53,7 +54,9 @@ func Plan(m *Model, cfg SessionConfig, e Extent) (Footprint, error) {
 	for _, t := range s.sets {
 		for _, p := range s.listed(t) {
 			f.Params += p.ValueBytes()
-			if !t.Frozen {
+			if !t.Frozen && p.Fixed {
+				f.Fixed += p.Len()
+			} else if !t.Frozen {
 				f.List, f.Trained, f.Params = append(f.List, p), f.Trained+p.Len(), f.Params+4*p.Len()
 			}
 		}

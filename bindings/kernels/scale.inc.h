@@ -1,10 +1,10 @@
 // Rows multiplied by vectors, number by number, and the norms by which DoRA divides.
 //
-// GT_OP_SCALE       a0 out y [n,R] = x∘v∘u + b; a1 x [n,R]; a2 v [n]; a3 u [n] or absent: 1; a4 b [n] or absent: 0. With
-//                   acc. a0 may be a1.
+// GT_OP_SCALE       a0 out y [n,R] = x∘v∘u + b; a1 x [n,R]; a2 v [n]; a3 u [n] or absent: 1; a4 b [n] or absent: 0.
+//                   With acc. a0 may be a1.
 // GT_OP_SCALE_GRAD  a0 inout dv [n] += u∘Σ_rows x∘dy; a1 x [n,R]; a2 dy [n,R]; a3 u [n] or absent: 1.
-// GT_OP_PAIR_NORM   a0 out u [N]: 1/‖W_o + s·(BA)_o‖ of each row o, 0 for a row of zeros; a1 the rows' ‖W_o‖ [N]; a2 W A
-//                   [N,r]: row k is W times A's row k; a3 B [r,N]; a4 A Aᵀ B [r,N].
+// GT_OP_PAIR_NORM   a0 out u [N]: 1/‖W_o + s·(BA)_o‖ of each row o, 0 for a row of zeros; a1 the rows' ‖W_o‖ [N]; a2
+//                   W A [N,r]: row k is W times A's row k; a3 B [r,N]; a4 A Aᵀ B [r,N].
 #ifndef GT_SCALE_INC_H
 #define GT_SCALE_INC_H
 

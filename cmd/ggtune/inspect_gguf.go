@@ -11,6 +11,7 @@ import (
 
 	"github.com/ggtune/ggtune/engine/adapter"
 	"github.com/ggtune/ggtune/engine/arch"
+	"github.com/ggtune/ggtune/engine/delta"
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/internal/count"
 	"github.com/ggtune/ggtune/quant/imatrix"
@@ -36,6 +37,7 @@ type ggufInfo struct {
 	Trainable    bool              `json:"trainable"`
 	WhyNot       string            `json:"why_not,omitempty"` // why the model cannot be trained
 	Targets      []string          `json:"targets,omitempty"`
+	AdapterType  string            `json:"adapter_type,omitempty"`
 	Alpha        float64           `json:"alpha,omitempty"`
 	Ranks        []int64           `json:"ranks,omitempty"`
 	TaskName     string            `json:"task_name,omitempty"`
@@ -204,8 +206,11 @@ func (info *ggufInfo) describeModel(f *gguf.File) {
 	}
 }
 
-// describeAdapter adds an adapter's rank, alpha and targets.
-func (info *ggufInfo) describeAdapter(f *gguf.File) error {
+// describeAdapter adds an adapter's type, rank, alpha and targets.
+func (info *ggufInfo) describeAdapter(f *gguf.File) (err error) {
+	if info.AdapterType, err = f.StringOr("adapter.type", ""); err != nil {
+		return err
+	}
 	alpha, err := f.Float32Or("adapter.lora.alpha", 0)
 	if err != nil {
 		return err
@@ -217,11 +222,11 @@ func (info *ggufInfo) describeAdapter(f *gguf.File) error {
 	}
 	info.TaskName, info.PromptPrefix, info.Invocation = use.TaskName, use.PromptPrefix, use.Invocation
 	for _, t := range f.Tensors {
-		base, ok := strings.CutSuffix(t.Name, ".weight.lora_b")
+		base, number, ok := strings.Cut(t.Name, ".weight.")
 		if !ok || len(t.Shape) == 0 {
 			continue
 		}
-		if !slices.Contains(info.Ranks, t.Shape[0]) {
+		if number == delta.B && !slices.Contains(info.Ranks, t.Shape[0]) {
 			info.Ranks = append(info.Ranks, t.Shape[0])
 		}
 		if role := base[strings.LastIndex(base, ".")+1:]; !slices.Contains(info.Targets, role) {
@@ -285,8 +290,11 @@ func (info *ggufInfo) print(w io.Writer) {
 				false: "no: " + info.WhyNot}[info.Trainable])
 	}
 	if info.Kind == "adapter" {
-		line("rank", "%s", strings.Trim(fmt.Sprint(info.Ranks), "[]"))
-		line("alpha", "%g", info.Alpha)
+		line("type", "%s", info.AdapterType)
+		if len(info.Ranks) > 0 {
+			line("rank", "%s", strings.Trim(fmt.Sprint(info.Ranks), "[]"))
+			line("alpha", "%g", info.Alpha)
+		}
 		line("targets", "%s", strings.Join(info.Targets, ", "))
 		if info.TaskName != "" {
 			line("task name", "%q", info.TaskName)

@@ -198,6 +198,9 @@ func printMerged(c *cli.Context, r merge.Result) error {
 // weightsLost says what rounding did to the weights themselves.
 func weightsLost(r merge.Result) string {
 	var parts []string
+	if r.Scales > 0 {
+		parts = append(parts, fmt.Sprintf("%d by the scales of their blocks alone", r.Scales))
+	}
 	if r.Minima > 0 {
 		parts = append(parts, fmt.Sprintf("%d by the minima of their blocks alone", r.Minima))
 	}

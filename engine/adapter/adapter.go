@@ -15,7 +15,7 @@ import (
 )
 
 // A Pair is one LoRA pair (Hu et al. 2021): beside y = W x stands Scale·B(A x). Both are stored as llama.cpp reads
-// them, in ggml order.
+// them, in ggml order. Other kinds of adapter have more beside a weight, or something else.
 type Pair struct {
 	Tensor  string // name of W in the base, e.g. "blk.0.attn_q.weight"
 	Role    arch.Role
@@ -25,12 +25,16 @@ type Pair struct {
 	AShape  [2]int64 // [n_in, rank]; token_embd: [rank, n_vocab]
 	BShape  [2]int64 // [rank, n_out]; token_embd: [rank, n_embd]
 	Flipped bool     // token_embd: A is indexed by token, see llama.cpp's build_inp_embd
+	// More are the numbers of the kind's other parameters, in the order of its delta's. Kinds that have no pair have
+	// A and B empty.
+	More [][]float32
 }
 
 // An Adapter is a set of pairs with one alpha.
 type Adapter struct {
 	Purpose
 	Arch string // general.architecture of the base
+	Kind Kind
 	// Alpha is written to the file; llama.cpp scales by Alpha/rank. rsLoRA is alpha·√r here (Kalajdzievski 2023).
 	Alpha float64
 	Pairs []Pair
@@ -45,23 +49,9 @@ type Adapter struct {
 // Scale is what the pair's product is multiplied by.
 func (a *Adapter) Scale(p *Pair) float64 { return a.Alpha / float64(p.Rank) }
 
-// Deltas are the pairs as changes of a model's graph, in their order. Their values are the pairs' own.
-func (a *Adapter) Deltas() []delta.Placed {
-	out := make([]delta.Placed, len(a.Pairs))
-	for i := range a.Pairs {
-		p := &a.Pairs[i]
-		l := delta.LoRA{Rank: p.Rank, Scale: a.Scale(p), Block: a.Block}
-		out[i] = delta.Placed{Tensor: p.Tensor, Delta: l, Weight: graph.Matrix(p.AShape[0], p.BShape[1]),
-			Values: [][]float32{p.A, p.B}, Late: len(a.Invocation) > 0}
-		if p.Flipped {
-			out[i].Delta, out[i].Weight = delta.LoRARows(l), graph.Matrix(p.BShape[1], p.AShape[1])
-		}
-	}
-	return out
-}
-
 // A Config chooses the pairs of a new adapter.
 type Config struct {
+	Kind    Kind
 	Rank    int      // r, 1 to 1024
 	Alpha   float64  // above 0; the scale is Alpha/Rank, or Alpha/√Rank with RSLoRA
 	RSLoRA  bool     // rank-stabilised scale
@@ -71,6 +61,9 @@ type Config struct {
 	Block   int64    // each row of A is the same number over so many inputs; 0: it is free
 	Seed    uint64
 }
+
+// maxRank is beyond what any use has been found for.
+const maxRank = 1024
 
 // Inits lists the ways A can start by chance.
 func Inits() []string { return []string{kaiming, "gaussian"} }
@@ -84,8 +77,8 @@ const EVA = "eva"
 // Validate reports every fault of c.
 func (c Config) Validate() error {
 	var faults []error
-	if c.Rank < 1 || c.Rank > 1024 {
-		faults = append(faults, fmt.Errorf("rank is %d, expected 1 to 1024", c.Rank))
+	if c.Rank < 1 || c.Rank > maxRank {
+		faults = append(faults, fmt.Errorf("rank is %d, expected 1 to %d", c.Rank, maxRank))
 	}
 	if !(c.Alpha > 0) || math.IsInf(c.Alpha, 0) {
 		faults = append(faults,
@@ -104,7 +97,7 @@ func New(net *arch.Net, c Config) (*Adapter, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	targets, err := Targets(net, c.Targets)
+	targets, err := c.Kind.targets(net, c.Targets)
 	if err != nil {
 		return nil, err
 	}
@@ -112,21 +105,27 @@ func New(net *arch.Net, c Config) (*Adapter, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := &Adapter{Arch: net.Arch, Alpha: c.Alpha, Block: c.Block, Info: map[string]string{}}
-	if c.RSLoRA {
+	out := &Adapter{Arch: net.Arch, Kind: c.Kind, Alpha: c.Alpha, Block: c.Block, Info: map[string]string{}}
+	if !c.Kind.Paired() {
+		out.Alpha = 0
+	} else if c.RSLoRA {
 		out.Alpha = c.Alpha * math.Sqrt(float64(c.Rank))
 	}
 	net.Linear(func(p arch.Part, il int) {
 		if !slices.Contains(targets, p.Role) || il >= 0 && !slices.Contains(layers, il) {
 			return
 		}
-		pair := newPair(p, il, int64(c.Rank))
+		pair := c.Kind.pair(p, il, int64(c.Rank))
 		pair.start(c)
 		out.Pairs = append(out.Pairs, pair)
 	})
+	if c.Kind == VeRA {
+		out.share(c.Seed)
+	}
 	return out, nil
 }
 
+// newPair is a pair of zeros beside a weight.
 func newPair(p arch.Part, il int, rank int64) Pair {
 	pair := Pair{Tensor: p.Name(il), Role: p.Role, Layer: il, Rank: rank, Flipped: p.Role == arch.TokenEmbd}
 	halves := delta.LoRA{Rank: rank}.Params(graph.Matrix(p.Shape[0], p.Shape[1]))

@@ -18,6 +18,9 @@ func (a *Adapter) Tie(block int64) error {
 
 // Blocks says whether what is added to each row of a tensor is the same over each block of so many elements.
 func (s *Sum) Blocks(tensor string, block int64) bool {
+	if s.alone(tensor) {
+		return false
+	}
 	for _, t := range s.terms[tensor] {
 		if !constant(t.down, int64(len(t.down))/t.rank, block) {
 			return false

@@ -14,6 +14,7 @@ import (
 	"github.com/ggtune/ggtune/engine/arch"
 	"github.com/ggtune/ggtune/engine/delta"
 	"github.com/ggtune/ggtune/engine/gguf"
+	"github.com/ggtune/ggtune/engine/graph"
 	"github.com/ggtune/ggtune/internal/atomicfile"
 )
 
@@ -51,11 +52,14 @@ func (a *Adapter) Write(ctx context.Context, dst io.Writer) error {
 }
 
 func (a *Adapter) writer() (*gguf.Writer, error) {
+	a = a.Leaving()
 	var w gguf.Writer
 	w.SetString(keyType, "adapter")
 	w.SetString(keyArch, a.Arch)
-	w.SetString(keyAdapter, "lora")
-	w.SetFloat32(keyAlpha, float32(a.Alpha))
+	w.SetString(keyAdapter, a.Kind.String())
+	if a.Kind.Paired() {
+		w.SetFloat32(keyAlpha, float32(a.Alpha))
+	}
 	a.Purpose.write(&w)
 	w.SetUint32(keyFileType, fileTypeF32)
 	w.SetUint32(keyQuantVers, 2)
@@ -68,13 +72,34 @@ func (a *Adapter) writer() (*gguf.Writer, error) {
 		w.SetString(infoPrefix+k, a.Info[k])
 	}
 	for i := range a.Pairs {
-		p := &a.Pairs[i]
-		if err := errors.Join(w.AddFloats(p.Tensor+suffixA, p.AShape[:], p.A),
-			w.AddFloats(p.Tensor+suffixB, p.BShape[:], p.B)); err != nil {
-			return nil, err
+		for j, t := range a.tensors(&a.Pairs[i]) {
+			if err := w.AddFloats(t.name, t.shape, a.Kind.values(&a.Pairs[i])[j]); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return &w, nil
+}
+
+// A stored is one tensor of an adapter's file.
+type stored struct {
+	name  string
+	shape []int64
+}
+
+// tensors lists those of a pair, in the order of its values.
+func (a *Adapter) tensors(p *Pair) (out []stored) {
+	if a.Kind == LoRA {
+		return []stored{{p.Tensor + suffixA, p.AShape[:]}, {p.Tensor + suffixB, p.BShape[:]}}
+	}
+	for _, q := range a.delta(p).Params(graph.Matrix(p.AShape[0], p.BShape[1])) {
+		t := stored{p.Tensor + "." + q.Name, q.Shape[:2]}
+		if q.Shape[1] == 1 {
+			t.shape = q.Shape[:1]
+		}
+		out = append(out, t)
+	}
+	return out
 }
 
 // Halves lists the tensors of the file and their numbers, which are the adapter's own.
@@ -138,10 +163,17 @@ func (l *loader) load(base string) error {
 	if err := l.header(base); err != nil {
 		return err
 	}
+	read := l.tensor
+	if l.out.Kind != LoRA {
+		read = l.other
+	}
 	for i := range l.f.Tensors {
-		if err := l.tensor(&l.f.Tensors[i]); err != nil {
+		if err := read(&l.f.Tensors[i]); err != nil {
 			return err
 		}
+	}
+	if len(l.out.Pairs) == 0 && l.out.Kind != LoRA {
+		return l.fail("the adapter holds no tensor of type %s", l.out.Kind)
 	}
 	if len(l.out.Pairs) == 0 {
 		return l.fail("the adapter holds no LoRA pair; expected tensors ending in %s and %s", suffixA, suffixB)
@@ -175,8 +207,14 @@ func (l *loader) header(base string) error {
 	if err != nil {
 		return err
 	}
-	if kind != "lora" {
-		return l.fail("adapter type is %q; only lora can be used", kind)
+	known := []Kind{LoRA, DoRA, IA3} // that there are files of
+	at := slices.IndexFunc(known, func(k Kind) bool { return k.String() == kind })
+	if at < 0 {
+		return l.fail("adapter type is %q; only %s, %s and %s can be used", kind, known[0], known[1], known[2])
+	}
+	if l.out.Kind = known[at]; l.out.Kind != LoRA && base == "" {
+		return l.fail("adapter type is %q, which changes what the base's weights are, and cannot be taken without "+
+			"them; make a model of both: ggtune merge", kind)
 	}
 	if l.out.Arch, err = f.Architecture(); err != nil {
 		return err
@@ -186,16 +224,22 @@ func (l *loader) header(base string) error {
 			"the adapter is for architecture %q, the model is %q; give the model that the adapter was trained on",
 			l.out.Arch, base)
 	}
-	alpha, err := f.Float32(keyAlpha)
-	if err != nil {
-		return err
+	if l.out.Kind.Paired() {
+		alpha, err := f.Float32(keyAlpha)
+		if err != nil {
+			return err
+		}
+		if !(alpha > 0) || math.IsInf(float64(alpha), 0) {
+			return l.fail("%s is %g; expected a number above 0", keyAlpha, alpha)
+		}
+		l.out.Alpha = float64(alpha)
 	}
-	if !(alpha > 0) || math.IsInf(float64(alpha), 0) {
-		return l.fail("%s is %g; expected a number above 0", keyAlpha, alpha)
-	}
-	l.out.Alpha = float64(alpha)
 	if l.out.Purpose, err = ReadPurpose(f); err != nil {
 		return err
+	}
+	if l.out.Kind != LoRA && len(l.out.Invocation) > 0 {
+		return l.fail("an adapter of type %s cannot act from an invocation on: only a pair can be switched off for a "+
+			"token", l.out.Kind)
 	}
 	for _, kv := range f.KVs() {
 		if name, ok := strings.CutPrefix(kv.Key, infoPrefix); ok && kv.Value.Type() == gguf.String {
@@ -245,6 +289,56 @@ func (l *loader) tensor(t *gguf.TensorInfo) error {
 	}
 	if err := errors.Join(l.read(p.A, t), l.read(p.B, b)); err != nil {
 		return err
+	}
+	l.out.Pairs = append(l.out.Pairs, p)
+	return nil
+}
+
+// other reads what of another kind than LoRA stands beside the weight whose first tensor t is; the rest are looked up.
+func (l *loader) other(t *gguf.TensorInfo) error {
+	base, name := t.Name, ""
+	if dot := strings.LastIndexByte(t.Name, '.'); dot >= 0 {
+		base, name = t.Name[:dot], t.Name[dot+1:]
+	}
+	at, ok := l.parts[base]
+	if !ok || at.layer < 0 {
+		return l.fail("tensor %q: the model has no matrix %q in its layers; the adapter belongs to another model",
+			t.Name, base)
+	}
+	rank := int64(0)
+	if l.out.Kind.Paired() {
+		b, err := l.f.Tensor(base + suffixB)
+		if err != nil {
+			return err
+		}
+		if len(b.Shape) != 2 || b.Shape[0] > maxRank {
+			return l.fail("tensor %q has shape %v, expected rows of at most %d", b.Name, b.Shape, maxRank)
+		}
+		rank = b.Shape[0]
+	}
+	p := l.out.Kind.pair(at.part, at.layer, rank)
+	list := l.out.tensors(&p)
+	if !slices.ContainsFunc(list, func(s stored) bool { return s.name == base+"."+name }) {
+		return l.fail("tensor %q is no part of a %s adapter", t.Name, l.out.Kind)
+	}
+	if first := list[0].name; t.Name != first { // with which it is read
+		if !l.f.HasTensor(first) {
+			return l.fail("tensor %q has no %q beside it", t.Name, first)
+		}
+		return nil
+	}
+	for i, s := range list {
+		x, err := l.f.Tensor(s.name)
+		if err != nil {
+			return err
+		}
+		if !slices.Equal(x.Shape, s.shape) {
+			return l.fail("tensor %q has shape %v, the model needs %v; the adapter belongs to another model", x.Name,
+				x.Shape, s.shape)
+		}
+		if err := l.read(l.out.Kind.values(&p)[i], x); err != nil {
+			return err
+		}
 	}
 	l.out.Pairs = append(l.out.Pairs, p)
 	return nil

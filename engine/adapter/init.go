@@ -10,9 +10,7 @@ import (
 // its own, seeded by the run's seed and its name, so that what a tensor starts with does not depend on which others are
 // adapted.
 func (p *Pair) start(c Config) {
-	h := fnv.New64a()
-	h.Write([]byte(p.Tensor))
-	r := rand.New(rand.NewPCG(c.Seed, h.Sum64()))
+	r := rand.New(rand.NewPCG(c.Seed, nameSeed(p.Tensor)))
 	in := float64(p.AShape[0]) // the rank for a flipped pair, whose A is indexed by token
 	defer p.spread(c.Block)
 	switch c.Init {
@@ -28,6 +26,13 @@ func (p *Pair) start(c Config) {
 			p.A[i] = float32((2*r.Float64() - 1) * bound)
 		}
 	}
+}
+
+// nameSeed makes generators of different names differ.
+func nameSeed(name string) uint64 {
+	h := fnv.New64a()
+	h.Write([]byte(name))
+	return h.Sum64()
 }
 
 // spread gives each block of A's rows the number that it begins with: the first of as many draws. Of inputs that do not

@@ -15,6 +15,10 @@ import (
 // SavePEFT writes the adapter, which must be one for that model, as a directory that PEFT loads, atomically; dir must
 // not exist. A nil fsys means the real file system.
 func (a *Adapter) SavePEFT(ctx context.Context, fsys atomicfile.FS, dir string, net *arch.Net) error {
+	if a = a.Leaving(); a.Kind != LoRA {
+		return fmt.Errorf("a %s adapter is not written in PEFT's format; make a model of it and its base: ggtune merge",
+			a.Kind)
+	}
 	config, err := a.peftConfig(net)
 	if err != nil {
 		return err

@@ -1,7 +1,6 @@
 package arch
 
 import (
-	"reflect"
 	"slices"
 
 	"github.com/ggtune/ggtune/engine/delta"
@@ -111,7 +110,9 @@ func (b *Builder) linear(n int, role Role, x, acc graph.ID) graph.ID {
 		if !ok {
 			return b.unfit(role, use)
 		}
-		return d.Apply(b.site(use, role, x, acc, func(acc graph.ID) graph.ID { return b.linear(n, role, x, acc) }))
+		s := b.site(use, role, x, acc, func(acc graph.ID) graph.ID { return b.linear(n, role, x, acc) })
+		s.Bare = b.bare(n, role, x)
+		return d.Apply(s)
 	}
 	if b.Seen != nil {
 		b.Seen(role, x)
@@ -131,21 +132,34 @@ func (b *Builder) Linears(x graph.ID, roles ...Role) []graph.ID {
 	for i, role := range roles {
 		out[i] = b.linear(0, role, x, graph.None)
 	}
-	for _, set := range b.Sets {
-		b.change(set, x, roles, out)
+	for n := range b.Sets {
+		b.change(n, x, roles, out)
 	}
 	return out
 }
 
-// change applies one set to the outputs of roles that share their input.
-func (b *Builder) change(set Set, x graph.ID, roles []Role, out []graph.ID) {
+// bare is delta.Site's, of a set before which n stand.
+func (b *Builder) bare(n int, role Role, x graph.ID) func() (w, bias graph.ID, ok bool) {
+	return func() (w, bias graph.ID, ok bool) {
+		if b.Seen != nil {
+			b.Seen(role, x)
+		}
+		alone := !slices.ContainsFunc(b.Sets[:n], func(s Set) bool { _, ok := s(role); return ok })
+		return b.Weight(role, ".weight"), b.Weight(role, ".bias"), alone
+	}
+}
+
+// change applies set n to the outputs of roles that share their input.
+func (b *Builder) change(n int, x graph.ID, roles []Role, out []graph.ID) {
+	set := b.Sets[n]
 	var sites []*delta.Site
 	var at []int // of each site: its role
 	for i, role := range roles {
 		if use, ok := set(role); ok {
 			y := out[i]
-			sites = append(sites, b.site(use, role, x, graph.None, func(graph.ID) graph.ID { return y }))
-			at = append(at, i)
+			s := b.site(use, role, x, graph.None, func(graph.ID) graph.ID { return y })
+			s.Bare = b.bare(n, role, x)
+			sites, at = append(sites, s), append(at, i)
 		}
 	}
 	if join := b.joined(set, roles); join != nil {
@@ -163,7 +177,7 @@ func (b *Builder) change(set Set, x graph.ID, roles []Role, out []graph.ID) {
 	}
 }
 
-// joined gives the first of a set's deltas at the roles if they can be joined: several of one type, which lie one right
+// joined gives the first of a set's deltas at the roles if they can be joined: several of one kind, which lie one right
 // behind the other. Dropout, whose mask is a role's own, keeps them apart.
 func (b *Builder) joined(set Set, roles []Role) delta.Joiner {
 	var first delta.Joiner
@@ -174,7 +188,7 @@ func (b *Builder) joined(set Set, roles []Role) delta.Joiner {
 			continue
 		}
 		j, ok := use.Delta.(delta.Joiner)
-		if !ok || use.Dropout > 0 || n > 0 && (use.At != end || reflect.TypeOf(j) != reflect.TypeOf(first)) {
+		if !ok || use.Dropout > 0 || n > 0 && (use.At != end || !first.Joins(j)) {
 			return nil
 		}
 		if n == 0 {

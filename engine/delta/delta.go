@@ -11,11 +11,11 @@ import (
 // A Delta is a change of what one weight computes: a comparable value that holds all its graph depends on but the
 // numbers of its parameters. It is one or more of Linear, Rows and Head, by where it may stand.
 type Delta interface {
-	// Params lists what is trained beside a weight of that shape.
+	// Params lists the numbers that stand beside a weight of that shape, trained ones and Fixed ones.
 	Params(weight graph.Shape) []Param
 }
 
-// A Param is one trained tensor of a delta, in f32.
+// A Param is one tensor of a delta, in f32.
 type Param struct {
 	Name  string // behind the weight's name and a dot; parameters of one name may have a learning rate of their own
 	Shape graph.Shape
@@ -23,6 +23,11 @@ type Param struct {
 	// Stacked asks for a place right behind the stacked parameter of the layer's part before, so that Join may see
 	// several as one. One parameter of a delta at most, and only within the layers.
 	Stacked bool
+	// Fixed numbers stay as they begin: they have no gradient.
+	Fixed bool
+	// Shared numbers are one memory for all of a set's parameters that give it the same name; "": its own. They are
+	// Fixed, and of one shape.
+	Shared string
 	// Tied neighbours of a row are one number (0: each is its own): they begin equal, and their gradients are their
 	// mean, so that whatever updates number by number keeps them equal. Rows are whole groups of so many.
 	Tied int64
@@ -48,8 +53,10 @@ type Linear interface {
 // A Joiner is a Linear that does in fewer steps for several layers with one input what Apply does for each.
 type Joiner interface {
 	Linear
-	// Join gives the layers' outputs. The sites' deltas are of the receiver's type, their stacked parameters lie one
-	// right behind the other, no input is dropped, and nothing is to start from (Acc is None).
+	// Joins says whether another delta may be joined with the receiver.
+	Joins(Delta) bool
+	// Join gives the layers' outputs. The receiver Joins the sites' deltas, their stacked parameters lie one right
+	// behind the other, no input is dropped, and nothing is to start from (Acc is None).
 	Join(sites []*Site) []graph.ID
 }
 
@@ -103,6 +110,9 @@ type Site struct {
 	Acc    graph.ID    // None, or what the output starts from
 	// Base gives acc (or None) + what the layer computes without this delta. To be called once.
 	Base func(acc graph.ID) graph.ID
+	// Bare gives the layer's weight and bias (or None) where no other delta stands before this one; ok is false where
+	// one does, so that the weight alone does not say what the layer computes.
+	Bare func() (w, bias graph.ID, ok bool)
 	// Drop zeroes elements of a value as Use.Dropout says. To be called once, or each call draws a mask of its own.
 	Drop func(x graph.ID) graph.ID
 	// Gate zeroes the rows of a value [.., T] on whose tokens the delta does not act. A delta that hands nothing
@@ -114,11 +124,11 @@ type Site struct {
 func (s *Site) Param(name string) graph.ID {
 	list := s.Delta.Params(s.Weight)
 	i := slices.IndexFunc(list, func(p Param) bool { return p.Name == name })
-	return s.bind(name, list[i].Shape)
+	return s.bind(list[i])
 }
 
-// bind gives a trained value beside the weight.
-func (s *Site) bind(name string, shape graph.Shape) graph.ID {
-	return s.G.Bound(graph.Value{Name: s.Set + s.Name + "." + name, Kind: graph.Param, Type: graph.F32, Shape: shape,
-		Ref: graph.None, Delta: true, Frozen: s.Frozen})
+// bind gives a value that stands beside the weight.
+func (s *Site) bind(p Param) graph.ID {
+	return s.G.Bound(graph.Value{Name: s.Set + s.Name + "." + p.Name, Kind: graph.Param, Type: graph.F32,
+		Shape: p.Shape, Ref: graph.None, Delta: true, Frozen: s.Frozen || p.Fixed})
 }

@@ -11,6 +11,9 @@ type LoRA struct {
 	// the sum of each group's inputs is what A multiplies). What the pair adds to W is then one number for a group of a
 	// row, which a type with a minimum per block takes into its minima. 0: A is free.
 	Block int64
+	// FixedA says that A stays as it begins and only B is trained (LoRA-FA, Zhang et al. 2023, arXiv 2308.03303): of
+	// the input only A x is needed for the gradient.
+	FixedA bool
 }
 
 // The names of a pair's halves, in llama.cpp's adapter files too.
@@ -22,7 +25,7 @@ const (
 // Params are both halves.
 func (l LoRA) Params(w graph.Shape) []Param {
 	return []Param{
-		{Name: A, Shape: graph.Matrix(w[0], l.Rank), Decay: true, Stacked: true, Tied: l.Block},
+		{Name: A, Shape: graph.Matrix(w[0], l.Rank), Decay: true, Stacked: true, Tied: l.Block, Fixed: l.FixedA},
 		{Name: B, Shape: graph.Matrix(l.Rank, w[1]), Decay: true},
 	}
 }
@@ -40,6 +43,12 @@ func (l LoRA) down(s *Site, scale float64) graph.ID {
 	return s.Gate(s.G.Linear(s.Param(A), x, graph.None, graph.None, scale))
 }
 
+// Joins takes pairs whose As are as free as this one's.
+func (l LoRA) Joins(d Delta) bool {
+	p, ok := d.(LoRA)
+	return ok && p.FixedA == l.FixedA
+}
+
 // Join binds the As as one matrix under the first one's name, which multiplies x in one product: each alone is too thin
 // to repay reading x for it.
 func (l LoRA) Join(sites []*Site) []graph.ID {
@@ -48,8 +57,8 @@ func (l LoRA) Join(sites []*Site) []graph.ID {
 		rank += s.Delta.(LoRA).Rank
 	}
 	first := sites[0]
-	a := first.bind(A, graph.Matrix(first.Weight[0], rank))
-	z := first.Gate(first.G.Linear(a, first.X, graph.None, graph.None, 1))
+	all := Param{Name: A, Shape: graph.Matrix(first.Weight[0], rank), Fixed: l.FixedA}
+	z := first.Gate(first.G.Linear(first.bind(all), first.X, graph.None, graph.None, 1))
 	out, at := make([]graph.ID, len(sites)), int64(0)
 	for i, s := range sites {
 		p := s.Delta.(LoRA)
@@ -73,7 +82,7 @@ type LoRARows LoRA
 // Params are both halves.
 func (l LoRARows) Params(w graph.Shape) []Param {
 	return []Param{
-		{Name: A, Shape: graph.Matrix(l.Rank, w[1]), Decay: true},
+		{Name: A, Shape: graph.Matrix(l.Rank, w[1]), Decay: true, Fixed: l.FixedA},
 		{Name: B, Shape: graph.Matrix(l.Rank, w[0]), Decay: true},
 	}
 }

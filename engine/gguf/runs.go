@@ -34,6 +34,10 @@ func (f *File) CheckAdapterRuns() error {
 	if err := f.CheckAdapter(); err != nil {
 		return err
 	}
+	if kind, err := f.StringOr("adapter.type", "lora"); err != nil || kind != "lora" {
+		return errors.Join(err, fmt.Errorf("%s: llama.cpp has no place for an adapter of type %q; take the model.gguf "+
+			"that its run has left beside it, or make a model of it and its base: ggtune merge", f.Path(), kind))
+	}
 	return f.checkTypes()
 }
 

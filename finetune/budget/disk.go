@@ -26,7 +26,9 @@ type Course struct {
 	Trained int64 // parameters
 	Params  int64 // bytes of their numbers
 	State   int64 // bytes of the optimizer's state
-	Model   int64 // bytes of model.gguf, where tensors of the model are trained
+	Model   int64 // bytes of model.gguf, where the run leaves one
+	Adapter int64 // numbers of adapter.gguf, where it leaves one
+	Fixed   int64 // of an adapter, those that are not trained, in each checkpoint too
 	Steps   int
 	Every   int   // steps between evaluations, 0 without any
 	Cached  int64 // bytes of the reference's log-probabilities and the teacher's predictions
@@ -40,11 +42,10 @@ const lineBytes = 1000
 func PlanDisk(cfg *config.Config, c Course) Disk {
 	const float = 4 // bytes
 	var d Disk
-	d.Checkpoint, d.Result = c.Params+c.State, c.Params
-	if cfg.Whole() {
-		d.Result = c.Model
-	} else {
-		d.Checkpoint += c.Params // the adapter beside the state
+	// The adapter is beside the state too.
+	d.Checkpoint, d.Result = c.Params+c.State+float*(c.Fixed+c.Adapter), float*c.Adapter
+	if cfg.LeavesModel() {
+		d.Result += c.Model
 	}
 	// The last one, those in between, and those of the lowest losses. The next is written before an old one goes.
 	saves, most := 1, cfg.Keep+1

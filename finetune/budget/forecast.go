@@ -231,12 +231,14 @@ func (p *planner) memory() error {
 	}
 	p.Trained, p.Layers, p.KeptLayers = f.Trained, f.Layers, f.KeptLayers
 	state, update := p.cfg.OptimizerBytes(f.List)
-	p.ParamBytes, p.OptimizerBytes, p.WorkBytes, p.ActivationBytes = f.Params, state+update, f.Work+f.Inputs, f.Kept
+	apart := leaving(p.session, &f)
+	p.ParamBytes, p.OptimizerBytes, p.WorkBytes, p.ActivationBytes = f.Params+apart, state+update, f.Work+f.Inputs,
+		f.Kept
 	p.SampleBytes, p.StartBytes, p.planned = m.Samples, p.cfg.StartBytes(p.session), m
 	if p.cfg.Explains() {
 		p.StartBytes += f.Work + f.Inputs
 	}
-	p.TotalBytes, p.Fits = f.Total()+p.OptimizerBytes+p.SampleBytes, refused == nil
+	p.TotalBytes, p.Fits = f.Total()+apart+p.OptimizerBytes+p.SampleBytes, refused == nil
 	p.LargestBatch = p.largestBatch()
 	return refused
 }
@@ -314,8 +316,9 @@ func (p *planner) course(timed bool) {
 	steps, perEpoch, tokens := p.rows.Steps(), p.rows.StepsPerEpoch(), p.rows.Train.Counts.Tokens
 	all := int(float64(tokens) * float64(steps) / float64(perEpoch))
 	p.Steps, p.RunTokens = &steps, &all
-	disk := PlanDisk(p.cfg, Course{Trained: p.Trained, Params: p.planned.Params, State: p.planned.State,
-		Model: p.whole.File, Steps: steps, Every: p.rows.EvalEvery(), Cached: p.cached,
+	disk := PlanDisk(p.cfg, Course{Trained: p.Trained, Params: p.planned.Params, Fixed: p.planned.Fixed,
+		Adapter: config.Size(p.session), State: p.planned.State, Model: p.whole.File, Steps: steps,
+		Every: p.rows.EvalEvery(), Cached: p.cached,
 		Samples: p.samples.Disk(p.rows.Samplings())})
 	p.DiskBytes = &disk.Total
 	if !timed {

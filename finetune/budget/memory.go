@@ -28,6 +28,7 @@ type Memory struct {
 	Trained int64 // parameters
 	Params  int64 // of Total, theirs without their gradients
 	State   int64 // of Total, what the optimizer keeps
+	Fixed   int64 // numbers of an adapter that are not trained
 	Samples int64 // of Total, what llama.cpp takes to answer prompts meanwhile
 	Start   int64 // before all that: what working out how the adapter starts takes
 }
@@ -46,9 +47,9 @@ func PlanMemory(m *engine.Model, sc engine.SessionConfig, cfg *config.Config, sh
 	if err != nil {
 		return Memory{}, err
 	}
-	beside := samples(f.Trained)
+	beside, apart := samples(max(f.Trained, config.Size(sc))), leaving(sc, &f)
 	state, update := cfg.OptimizerBytes(f.List)
-	least := f.Total() + state + update + beside
+	least := f.Total() + state + update + apart + beside
 	allowed := int64(cfg.Memory) * 1e6
 	said := "--memory"
 	switch {
@@ -84,7 +85,8 @@ func PlanMemory(m *engine.Model, sc engine.SessionConfig, cfg *config.Config, sh
 			report.Bytes(start), said, report.Bytes(limit))
 	}
 	// The arena keeps what it needs whole layers at a time, so that less than this may be used.
-	b := Memory{Keep: min(allowed-least, f.AllKept), Trained: f.Trained, State: state, Samples: beside, Start: start}
+	b := Memory{Keep: min(allowed-least, f.AllKept), Trained: f.Trained, Fixed: f.Fixed, State: state, Samples: beside,
+		Start: start}
 	for _, p := range f.List {
 		b.Params += p.ValueBytes()
 	}
@@ -92,8 +94,14 @@ func PlanMemory(m *engine.Model, sc engine.SessionConfig, cfg *config.Config, sh
 	if f, err = shape.footprint(m, sc); err != nil {
 		return Memory{}, err
 	}
-	b.Total = f.Total() + state + update + beside
+	b.Total = f.Total() + state + update + apart + beside
 	return b, nil
+}
+
+// leaving is the bytes of an adapter as it leaves beside what is in memory in training: of VeRA, whose matrices are
+// multiplied out, and of a start that is taken away again.
+func leaving(sc engine.SessionConfig, f *engine.Footprint) int64 {
+	return 4 * max(0, config.Size(sc)-f.Trained-f.Fixed)
 }
 
 func withoutSamples(int64) int64 { return 0 }

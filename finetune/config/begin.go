@@ -57,18 +57,60 @@ func (c *Config) Begun(m *engine.Model, sc engine.SessionConfig, file string) (o
 	return true, nil
 }
 
-// Begin fills what an adapter starts with that is derived from weights (Init), in the memory of what Session gave. The
-// notes say what that bought and how the adapter leaves. It reads each adapted tensor whole.
+// Begin fills what an adapter starts with that is derived from weights (Init, DoRA's magnitudes), in the memory of what
+// Session gave. The notes say what that bought and how the adapter leaves. It reads each adapted tensor whole.
 func (c *Config) Begin(ctx context.Context, m *engine.Model, sc engine.SessionConfig,
 	done adapter.Progress) (notes []string, err error) {
-	if !c.derives() {
+	if c.Whole() {
 		return nil, nil
 	}
 	a := sc.Sets[0].Adapter.(*adapter.Adapter)
-	w := &weights{base: m.File(), rows: quant.FileRows(m.File()), at: map[string]int{}}
-	for i := range w.base.Tensors {
-		w.at[w.base.Tensors[i].Name] = i
+	if a.Kind == adapter.DoRA {
+		w := newWeights(m)
+		norms := func(tensor string) ([]float32, error) { return w.norms(ctx, tensor) }
+		if err := a.Magnitudes(norms, c.InitAdapter == "", done); err != nil {
+			return nil, err
+		}
 	}
+	notes = c.leaves(a)
+	if !c.derives() {
+		return notes, nil
+	}
+	more, err := c.begin(ctx, m, sc, a, done)
+	return append(notes, more...), err
+}
+
+// leaves says how an adapter leaves that is no LoRA in training; nil for one that is.
+func (c *Config) leaves(a *adapter.Adapter) []string {
+	switch a.Kind {
+	case adapter.LoRAFA:
+		return []string{"--tune lora-fa: A stays as it begins, and the adapter leaves as a LoRA"}
+	case adapter.VeRA:
+		notes := []string{fmt.Sprintf("--tune vera: the adapter leaves as a LoRA of rank %d, which takes %.3g MB; "+
+			"what is trained of it is in the checkpoints", c.Rank, 4*float64(a.Size())/1e6)}
+		if c.Rank < usualVera {
+			notes = append(notes, fmt.Sprintf("--rank %d is low for vera, whose matrices are random: %d and more "+
+				"are usual", c.Rank, usualVera))
+		}
+		return notes
+	case adapter.DoRA:
+		return []string{"--tune dora: llama.cpp has no place for magnitudes: the result is a model with the adapter " +
+			"merged into it, whose quantized types are rounded anew, and an adapter that only ggtune reads"}
+	case adapter.IA3:
+		return []string{"--tune ia3: llama.cpp has no place for the vectors: the result is a model with them merged " +
+			"into it, in quantized types that keep an F16 scale as part of the scales, which loses nothing but their " +
+			"rounding, and an adapter that only ggtune reads"}
+	}
+	return nil
+}
+
+// usualVera is VeRA's rank in its paper (Kopiczko et al. 2024, tables 7 and 8: 256 to 1024).
+const usualVera = 256
+
+// begin is Begin for the starts of Init.
+func (c *Config) begin(ctx context.Context, m *engine.Model, sc engine.SessionConfig, a *adapter.Adapter,
+	done adapter.Progress) (notes []string, err error) {
+	w := newWeights(m)
 	if c.Init == adapter.LoftQ {
 		from, err := gguf.Open(c.From)
 		if err != nil {
@@ -116,6 +158,40 @@ type weights struct {
 	off, size float64 // sums of squares: of the differences, and of the original
 }
 
+func newWeights(m *engine.Model) *weights {
+	w := &weights{base: m.File(), rows: quant.FileRows(m.File()), at: map[string]int{}}
+	for i := range w.base.Tensors {
+		w.at[w.base.Tensors[i].Name] = i
+	}
+	return w
+}
+
+// norms gives those of the base's rows.
+func (w *weights) norms(ctx context.Context, tensor string) ([]float32, error) {
+	i, ok := w.at[tensor]
+	if !ok {
+		return nil, fmt.Errorf("the model has no tensor %q", tensor)
+	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	t := &w.base.Tensors[i]
+	out, x := make([]float32, t.Elements()/t.Shape[0]), make([]float32, t.Shape[0])
+	for o := range out {
+		if err := w.rows.Read(i, int64(o)*t.Shape[0], x); err != nil {
+			return nil, err
+		}
+		squares := 0.0
+		for _, v := range x {
+			squares += float64(v) * float64(v)
+		}
+		if out[o] = float32(math.Sqrt(squares)); math.IsNaN(squares) || math.IsInf(squares, 0) {
+			return nil, fmt.Errorf("tensor %q holds numbers that are not finite; the file is damaged", tensor)
+		}
+	}
+	return out, nil
+}
+
 func (w *weights) read(tensor string) ([]float64, error) {
 	i, ok := w.at[tensor]
 	if !ok {
@@ -149,8 +225,9 @@ func (w *weights) read(tensor string) ([]float64, error) {
 }
 
 // Leaving gives the adapter that a run leaves with: that which was trained, less what Begin gave it where the base has
-// that too.
+// that too, in the form of an adapter's file.
 func Leaving(a *adapter.Adapter, sc engine.SessionConfig) (*adapter.Adapter, error) {
+	a = a.Leaving()
 	for _, s := range sc.Sets {
 		if s.Name == startSet {
 			return adapter.Add(adapter.Scaled{Adapter: a, Scale: 1},
@@ -158,4 +235,14 @@ func Leaving(a *adapter.Adapter, sc engine.SessionConfig) (*adapter.Adapter, err
 		}
 	}
 	return a, nil
+}
+
+// Size is how many numbers the adapter that a run leaves with has; 0 where none is trained.
+func Size(sc engine.SessionConfig) (n int64) {
+	for _, s := range sc.Sets {
+		if a, ok := s.Adapter.(*adapter.Adapter); ok {
+			n += a.Size()
+		}
+	}
+	return n
 }

@@ -95,8 +95,8 @@ type Config struct {
 	// InitAdapter is the adapter that training starts from, with its rank, alpha, targets and layers. Default "": a
 	// fresh one.
 	InitAdapter string `toml:"init_adapter"`
-	// Tune says what is trained: lora (an adapter), full (every tensor), part (those that Train and Layers choose).
-	// Default lora.
+	// Tune says what is trained: an adapter of some kind (adapter.Kinds: lora, lora-fa, vera, dora, ia3), full (every
+	// tensor), part (those that Train and Layers choose). Default lora.
 	Tune string `toml:"tune"`
 	// Full is an older name of Tune full. Default false.
 	Full bool `toml:"full"`

@@ -289,6 +289,20 @@ func TestValidate(t *testing.T) {
 			c.Tune, c.OutType, c.Train, c.EmbedLR = "lora", "f16", []string{"norms"}, 1e-4
 		}, []string{"--train is given with --tune lora", "--outtype is given with --tune lora",
 			"--embed-lr is given with --tune lora"}},
+		{"full and a kind of adapter", func(c *Config) { c.Tune, c.Full = "dora", true },
+			[]string{"--full is given with --tune dora"}},
+		{"lora-fa", func(c *Config) { c.Tune, c.LoRAPlus = "lora-fa", 16 },
+			[]string{"--lora-plus is given with --tune lora-fa; expected one of them: A does not learn"}},
+		{"dora", func(c *Config) {
+			c.Tune, c.Init, c.Mergeable, c.SamplePrompts = "dora", "pissa", true, []string{"x"}
+		}, []string{"--init is given with --tune dora", "--mergeable is given with --tune dora",
+			"--sample-prompts is given with --tune dora"}},
+		{"vera", func(c *Config) { c.Tune, c.Alpha, c.RSLoRA, c.InitAdapter = "vera", 8, true, "x" },
+			[]string{"--alpha is given with --tune vera", "--rslora is given with --tune vera",
+				"--init-adapter is given with --tune vera"}},
+		{"ia3", func(c *Config) { c.Tune, c.Rank, c.Dropout, c.Init = "ia3", 8, 0.1, "gaussian" },
+			[]string{"--rank is given with --tune ia3", "--dropout is given with --tune ia3",
+				"--init is given with --tune ia3"}},
 		{"names of tuning", func(c *Config) { c.Tune = "lorra" },
 			[]string{`unknown way to tune "lorra"; nearest: "lora"`}},
 		{"types to write", func(c *Config) { c.Tune, c.OutType = "full", "q4_k" },

@@ -22,12 +22,17 @@ func (c *Config) Loss() (*method.Method, error) {
 
 // The values of Tune.
 const (
-	tuneLoRA = "lora"
 	tuneFull = "full"
 	tunePart = "part"
 )
 
-var tunes = []string{tuneLoRA, tuneFull, tunePart}
+// tunes are the kinds of adapter, and what is no adapter.
+var tunes = func() (out []string) {
+	for _, k := range adapter.Kinds() {
+		out = append(out, k.String())
+	}
+	return append(out, tuneFull, tunePart)
+}()
 
 // outTypes are the values of OutType: more compact types are quantize's.
 var outTypes = []string{autoWord, "f32", "f16", "bf16", "q8_0"}
@@ -44,7 +49,20 @@ func (c *Config) tunes() string {
 }
 
 // Whole says that tensors of the model itself are trained, and no adapter.
-func (c *Config) Whole() bool { return c.tunes() != tuneLoRA }
+func (c *Config) Whole() bool { return c.tunes() == tuneFull || c.tunes() == tunePart }
+
+// Kind is that of the adapter, where one is trained.
+func (c *Config) Kind() adapter.Kind {
+	k, err := adapter.ParseKind(c.tunes())
+	if err != nil {
+		return adapter.LoRA
+	}
+	return k
+}
+
+// LeavesModel says that llama.cpp takes what comes out as a model only: tensors of the model, or an adapter merged into
+// it.
+func (c *Config) LeavesModel() bool { return c.Whole() || c.Kind().Merged() }
 
 // canonical is c under the newer of two names.
 func (c *Config) canonical() *Config {

@@ -1,12 +1,14 @@
 package config
 
 import (
+	"math"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/ggtune/ggtune/engine/adapter"
 	"github.com/ggtune/ggtune/finetune/encode"
 )
 
@@ -111,7 +113,7 @@ var measuredParams = map[string]int64{"SmolLM2-135M-Instruct": 134_515_008, "car
 // TestFitWhole: the learning rates of tensors of the model are those of the manual.
 func TestFitWhole(t *testing.T) {
 	for _, row := range docTable(t, "whole") {
-		for _, tune := range tunes[1:] {
+		for _, tune := range []string{tuneFull, tunePart} {
 			c := validConfig()
 			c.Method, c.Tune = row[0], tune
 			params, err := strconv.ParseFloat(row[1], 64)
@@ -122,6 +124,21 @@ func TestFitWhole(t *testing.T) {
 			if got := c.LR.String(); got != row[2] || !strings.Contains(said[0], "tensors of the model") {
 				t.Errorf("%v, %s: got %s, said %q", row, tune, got, said[0])
 			}
+		}
+	}
+}
+
+// TestFitKind: vectors learn faster than pairs.
+func TestFitKind(t *testing.T) {
+	for _, kind := range adapter.Kinds() {
+		want := answersLR
+		if kind == adapter.VeRA || kind == adapter.IA3 {
+			want *= vectorsRate
+		}
+		c := validConfig()
+		c.Tune = kind.String()
+		if c, said, _ := fitted(t, c, 135e6, 1000, 200); math.Abs(c.LR.N-want) > 1e-9 {
+			t.Errorf("%s: got %v, want %g; said %q", kind, c.LR, want, said)
 		}
 	}
 }

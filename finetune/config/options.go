@@ -181,9 +181,9 @@ func (c *Config) adapterOptions() []Option {
 		{Name: "init-adapter", Value: &c.InitAdapter, Resume: Names,
 			Usage: "start from the adapter in `FILE`, or in a directory of PEFT's, with its rank, alpha, targets " +
 				"and layers"},
-		{Name: "tune", Value: &c.Tune, Usage: "train `WHAT`: lora (an adapter), full (every tensor of the model), " +
-			"part " +
-			"(those that --train and --layers choose)"},
+		{Name: "tune", Value: &c.Tune, Usage: "train `WHAT`: an adapter: lora (pairs), lora-fa (A stays as it " +
+			"begins), vera (vectors around random matrices that all share), dora (pairs and magnitudes), ia3 " +
+			"(vectors); or the model: full (every tensor), part (those that --train and --layers choose)"},
 		{Name: "full", Value: &c.Full, Usage: "the same as --tune full"},
 		{Name: "train", Value: &c.Train, Usage: "with --tune part: `TENSORS` to train: norms, biases, or roles " +
 			"(attn_q, token_embd, ...), several with commas; without it, all those of the layers"},
@@ -194,7 +194,8 @@ func (c *Config) adapterOptions() []Option {
 			"kept: f32, or bf16, rounded by chance (half of their memory)"},
 		{Name: "qat", Value: &c.QAT, Usage: "with --tune full or part: train through the rounding to `TYPE` (q4_0, " +
 			"q4_k_m, ...), in which model.gguf is then written"},
-		{Name: "rank", Aliases: []string{"r"}, Value: &c.Rank, Usage: "`RANK` of the LoRA pairs"},
+		{Name: "rank", Aliases: []string{"r"}, Value: &c.Rank, Usage: "`RANK` of the pairs; usual for vera: 256 " +
+			"and more"},
 		{Name: "alpha", Value: &c.Alpha, Usage: "LoRA `ALPHA`: the adapter's scale is alpha/rank"},
 		{Name: "rslora", Value: &c.RSLoRA, Usage: "scale by alpha/√rank"},
 		{Name: "lora-plus", Value: &c.LoRAPlus, Usage: "LoRA+: learning rate of B relative to A (`RATIO`)"},
@@ -202,7 +203,7 @@ func (c *Config) adapterOptions() []Option {
 		{Name: "neftune-alpha", Value: &c.NEFTuneAlpha, Usage: "`ALPHA` of NEFTune's noise on the embeddings in " +
 			"training, uniform in ±α/√(tokens · n_embd); common are 5 to 15; 0: none"},
 		{Name: "targets", Value: &c.Targets, Usage: "tensor `ROLE` to adapt (attn_q, ffn_down, ...), several with " +
-			"commas; without it, every linear role of the layers"},
+			"commas; without it, every linear role of the layers, for ia3 attn_k, attn_v and ffn_up"},
 		{Name: "layers", Value: &c.Layers, Usage: "layers to adapt, or to train in part, as `0-3,8,-1`; without it, " +
 			"all"},
 		{Name: "init", Value: &c.Init, Usage: "how pairs start: A by chance and B zero (" +
@@ -225,10 +226,9 @@ func (c *Config) stepOptions() []Option {
 	return slices.Concat([]Option{
 		{Name: "lr", Value: &c.LR,
 			Usage: fmt.Sprintf("peak learning `RATE`; auto: %g, for pairs %g, for verdicts %g, both from "+
-				"a billion parameters %g; with --tune full or part %g, from 500 million parameters %g, from 3 billion "+
-				"%g, for preferences %g", answersLR, pairsLR, verdictsLR, preferLargeLR, fullSmallLR, fullLR,
-				fullLargeLR,
-				fullPreferLR)},
+				"a billion parameters %g, for vera and ia3 %d times as much; with --tune full or part %g, from 500 "+
+				"million parameters %g, from 3 billion %g, for preferences %g", answersLR, pairsLR, verdictsLR,
+				preferLargeLR, vectorsRate, fullSmallLR, fullLR, fullLargeLR, fullPreferLR)},
 		{Name: "embed-lr", Value: &c.EmbedLR, Usage: "with --tune full or part: peak learning `RATE` of the token " +
 			"embedding and the output head; 0: --lr"},
 		{Name: "optimizer", Value: &c.Optim, Usage: "rule of the updates: " + optimizers()},

@@ -78,7 +78,7 @@ func OtherNames() Others {
 		"template":           {"chat-template", "chat-template-file", "chat-template-jinja", "chat-template-path"},
 		"threads":            {"n-threads", "num-threads"},
 		"train":              {"unfrozen-parameters"},
-		"tune":               {"fine-tune-type", "finetuning-type"},
+		"tune":               {"fine-tune-type", "finetuning-type", "peft-type", "use-dora"},
 		"undesirable-weight": {"kto-rejected-weight", "kto-undesirable-weight"},
 		"warmup":             {"warmup-ratio", "warmup-steps"},
 	}

@@ -136,7 +136,7 @@ func (c *Config) checkMergeable(m *engine.Model, a *adapter.Adapter) error {
 // startAdapter is the adapter that training starts from.
 func (c *Config) startAdapter(m *engine.Model) (*adapter.Adapter, error) {
 	if c.InitAdapter != "" {
-		return adapter.Load(c.InitAdapter, m.Net())
+		return c.initAdapter(m)
 	}
 	block := int64(0)
 	if c.Mergeable {
@@ -146,6 +146,21 @@ func (c *Config) startAdapter(m *engine.Model) (*adapter.Adapter, error) {
 	if err != nil {
 		return nil, err
 	}
-	return adapter.New(m.Net(), adapter.Config{Rank: c.Rank, Alpha: c.Alpha, RSLoRA: c.RSLoRA,
+	return adapter.New(m.Net(), adapter.Config{Kind: c.Kind(), Rank: c.Rank, Alpha: c.Alpha, RSLoRA: c.RSLoRA,
 		Targets: c.Targets, Layers: layers, Init: c.Init, Seed: c.Seed, Block: block})
+}
+
+// initAdapter is that of InitAdapter, which must be of the kind that is trained.
+func (c *Config) initAdapter(m *engine.Model) (*adapter.Adapter, error) {
+	a, err := adapter.Load(c.InitAdapter, m.Net())
+	if err != nil {
+		return nil, err
+	}
+	if kind := c.Kind(); kind == adapter.LoRAFA && a.Kind == adapter.LoRA {
+		a.Kind = kind
+	} else if a.Kind != kind {
+		return nil, &Error{fmt.Errorf("--init-adapter: %s is a %s adapter; expected --tune %[2]s with it, and it is "+
+			"--tune %s", c.InitAdapter, a.Kind, kind)}
+	}
+	return a, nil
 }

@@ -239,13 +239,20 @@ func (v *validator) adapter() {
 	}
 	v.whole()
 	if !c.Whole() {
+		v.kind()
 		return
 	}
 	found, expected := v.tuned(), "it for an adapter only; leave one of them out"
 	v.need(len(c.Targets) == 0, &c.Targets, found, expected)
 	v.need(c.Dropout == 0, &c.Dropout, found, expected)
-	v.need(!c.RSLoRA, &c.RSLoRA, found, expected)
 	v.need(c.Rank == std.Rank, &c.Rank, found, expected)
+	v.pair(expected)
+}
+
+// pair refuses the options of a pair's scale, start and rates.
+func (v *validator) pair(expected string) {
+	c, std, found := v.c, Default(), v.tuned()
+	v.need(!c.RSLoRA, &c.RSLoRA, found, expected)
 	v.need(c.Alpha == std.Alpha, &c.Alpha, found, expected)
 	v.need(c.LoRAPlus == std.LoRAPlus, &c.LoRAPlus, found, expected)
 	v.need(c.Init == std.Init, &c.Init, found, expected)
@@ -253,6 +260,35 @@ func (v *validator) adapter() {
 	v.need(c.ALoRA == "", &c.ALoRA, found, expected)
 	v.need(c.TaskName == "", &c.TaskName, found, expected)
 	v.need(c.PromptPrefix == "", &c.PromptPrefix, found, expected)
+}
+
+// noInvocation is what is expected instead of an invocation of what is no pair alone.
+const noInvocation = "it with --tune lora or lora-fa: only a pair can be switched off for a token"
+
+// kind refuses options that the kind of adapter has no place for.
+func (v *validator) kind() {
+	c, std, kind := v.c, Default(), v.c.Kind()
+	switch kind {
+	case adapter.LoRAFA:
+		v.need(c.LoRAPlus == std.LoRAPlus, &c.LoRAPlus, v.tuned(), "one of them: A does not learn")
+	case adapter.DoRA:
+		v.need(slices.Contains(adapter.Inits(), c.Init), &c.Init, v.tuned(), "it with --tune lora: "+
+			"magnitudes begin as the norms of the base's rows")
+		v.need(c.ALoRA == "", &c.ALoRA, v.tuned(), noInvocation)
+		v.need(!c.Mergeable, &c.Mergeable, v.tuned(), "it with --tune lora: its rows are scaled, and scales would "+
+			"be rounded")
+	case adapter.VeRA:
+		v.pair("it with --tune lora: there is no pair to scale, and the start is VeRA's")
+		v.need(c.ALoRA == "", &c.ALoRA, v.tuned(), noInvocation)
+		v.need(c.InitAdapter == "", &c.InitAdapter, v.tuned(), "one of them: VeRA leaves as a LoRA, which can be "+
+			"trained on with --tune lora")
+	case adapter.IA3:
+		const expected = "it with --tune lora: there is no pair, only a vector"
+		v.pair(expected)
+		v.need(c.ALoRA == "", &c.ALoRA, v.tuned(), noInvocation)
+		v.need(c.Rank == std.Rank, &c.Rank, v.tuned(), expected)
+		v.need(c.Dropout == 0, &c.Dropout, v.tuned(), expected)
+	}
 }
 
 // inits are the values of Init.
@@ -295,7 +331,8 @@ func (v *validator) whole() {
 		v.known(&c.Tune, &registry.UnknownError{Kind: "way to tune", Name: c.Tune, Known: tunes})
 		return
 	}
-	v.need(!c.Full || c.Tune != tunePart, &c.Full, "is given with --tune part", "one of them")
+	v.need(!c.Full || c.Tune == tuneFull || c.Tune == Default().Tune, &c.Full, "is given with --tune "+c.Tune,
+		"one of them")
 	if !slices.Contains(outTypes, c.OutType) {
 		v.known(&c.OutType, &registry.UnknownError{Kind: "type to write", Name: c.OutType, Known: outTypes})
 	}
@@ -437,11 +474,10 @@ func (v *validator) samples() {
 	v.need(c.SampleShare > 0 && c.SampleShare <= 1, &c.SampleShare, v.is(c.SampleShare), "above 0, at most 1")
 	asked := len(c.SamplePrompts) > 0
 	v.need(!asked || c.Samples(), &c.SamplePrompts, "is given with --sample-every 0", "one of them")
-	const expected = "it for an adapter only: llama.cpp writes the answers, with the weights of the model file, " +
-		"which " +
-		"stay as they are until the end"
-	v.need(!c.Whole() || !asked, &c.SamplePrompts, v.tuned(), expected)
-	v.need(!c.Whole() || c.SampleEvery.N == 0, &c.SampleEvery, v.tuned(), expected)
+	const expected = "it for an adapter that llama.cpp loads only: it writes the answers, with the weights of the " +
+		"model file, which stay as they are until the end"
+	v.need(!c.LeavesModel() || !asked, &c.SamplePrompts, v.tuned(), expected)
+	v.need(!c.LeavesModel() || c.SampleEvery.N == 0, &c.SampleEvery, v.tuned(), expected)
 }
 
 // measured refuses what needs held-out examples where there are none.

@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/ggtune/ggtune/engine"
+	"github.com/ggtune/ggtune/engine/adapter"
 	"github.com/ggtune/ggtune/engine/verify"
 	"github.com/ggtune/ggtune/finetune/eval"
 	"github.com/ggtune/ggtune/finetune/report"
@@ -90,12 +92,14 @@ func (m *merging) measure(ctx context.Context, path string, text *text) (_ *veri
 	m.result.Report = &Report{Text: text.what, Tokens: d.Tokens, Applied: d.Loss, Merged: d.Models[0],
 		Base: d.Models[1]}
 	if m.from == nil && m.result.Report.Lost() { // from other weights predictions differ anyway
+		instead := "keep the adapter apart (llama-cli --lora), merge into larger types (--type q8_0), or train it " +
+			"for merging into q4_1 or q5_1 (ggtune train --mergeable)"
+		if slices.ContainsFunc(m.adapters, func(a adapter.Scaled) bool { return a.Kind.Merged() }) {
+			instead = "merge into larger types (ggtune merge --type f16), or train a lora, which can be kept apart"
+		}
 		m.note("rounding to these types lost much of what training brought: predictions are KL %.3g from those of "+
-			"the base "+
-			"with the adapter, and those of the base alone %.3g; keep the adapter apart (llama-cli --lora), merge "+
-			"into "+
-			"larger types (--type q8_0), or train it for merging into q4_1 or q5_1 (ggtune train --mergeable)",
-			m.result.Report.Merged.KL, m.result.Report.Base.KL)
+			"the base with the adapter, and those of the base alone %.3g; %s", m.result.Report.Merged.KL,
+			m.result.Report.Base.KL, instead)
 	}
 	tokens := text.probe()
 	if tokens == nil {

@@ -58,6 +58,9 @@ type Config struct {
 	// Rounding says how weights are rounded that stay in a quantized type: see Roundings. "": auto.
 	Rounding string
 
+	// As is what the file of the only adapter will be called; "": as it is.
+	As string
+
 	Threads int // 0: one for each physical core
 
 	FS atomicfile.FS // that the model is written to; nil: the real one
@@ -87,6 +90,8 @@ type Result struct {
 	Rounding float64 `json:"rounding"`
 	// Minima counts the tensors of which only the minima of blocks changed, which loses nothing but their rounding.
 	Minima int `json:"minima_tensors"`
+	// Scales counts those of which only the scales of blocks did.
+	Scales int `json:"scales_tensors"`
 	// Nudged is the share of the weights of tensors quantized anew that kept the grids of their blocks, where each went
 	// at random to one of the two points next to it: quantizing them anew would have lost the change (quant.Nudged).
 	Nudged float64 `json:"nudged_share"`
@@ -106,8 +111,8 @@ type Adapted struct {
 	SHA256 string  `json:"sha256"`
 }
 
-// unverified is put behind the output's name until llama.cpp has computed the same from it.
-const unverified = ".unverified"
+// Unverified is put behind the output's name until llama.cpp has computed the same from it.
+const Unverified = ".unverified"
 
 // A merging is one under way.
 type merging struct {
@@ -139,7 +144,7 @@ func Merge(ctx context.Context, cfg Config, rep report.Reporter) (_ Result, err 
 	if err := m.choose(ctx); err != nil {
 		return Result{}, err
 	}
-	temporary := m.Output + unverified
+	temporary := m.Output + Unverified
 	for _, step := range []func(context.Context, string) error{m.write, m.check, m.publish} {
 		if err := step(ctx, temporary); err != nil {
 			if gone := os.Remove(temporary); !errors.Is(gone, fs.ErrNotExist) {
@@ -183,6 +188,9 @@ func (m *merging) open(ctx context.Context) error {
 		}
 		if err := m.openAdapter(ctx, path, a.Scale); err != nil {
 			return err
+		}
+		if m.As != "" {
+			m.result.Adapters[0].Path = m.As
 		}
 		read = append(read, path)
 	}
@@ -283,6 +291,10 @@ func (m *merging) choose(ctx context.Context) (err error) {
 			m.result.Minima++
 			continue
 		}
+		if c.To == c.Tensor.Type && m.rows().intoScales(&c.Tensor) {
+			m.result.Scales++
+			continue
+		}
 		to := ggml.Type(c.To)
 		if !to.Quantizes() || to.NeedsImportance() && m.Importance[c.Tensor.Name] == nil {
 			return fmt.Errorf("%s: tensor %q is storage type %s, which cannot be written without an importance "+
@@ -312,7 +324,8 @@ func (m *merging) write(ctx context.Context, path string) error {
 	var nudged, quantized int64
 	for i, c := range m.plan.Changes {
 		nudged += done.Nudged[i]
-		if c.To.IsQuantized() && m.sum.Changes(c.Tensor.Name) && !m.rows().intoMinima(&c.Tensor) {
+		if c.To.IsQuantized() && m.sum.Changes(c.Tensor.Name) &&
+			!(c.To == c.Tensor.Type && m.rows().Stores(i)) {
 			quantized += c.Tensor.Elements()
 		}
 	}

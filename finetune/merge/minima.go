@@ -11,10 +11,13 @@ func (r *merged) intoMinima(t *gguf.TensorInfo) bool {
 	return !r.other && quant.HasMinima(t.Type) && r.sum.Changes(t.Name) && r.sum.Blocks(t.Name, quant.MinimumBlock)
 }
 
-// Stores says that tensor i changes by its minima: quant.Stored.
-func (r *merged) Stores(i int) bool { return r.intoMinima(&r.file.Tensors[i]) }
+// Stores says that tensor i changes by its minima or its scales: quant.Stored.
+func (r *merged) Stores(i int) bool {
+	t := &r.file.Tensors[i]
+	return r.intoMinima(t) || r.intoScales(t)
+}
 
-// ReadStored gives rows of the base's blocks, with the minima of the merged model.
+// ReadStored gives rows of the base's blocks, with the minima or scales of the merged model.
 func (r *merged) ReadStored(i int, at int64, dst []byte) error {
 	t := &r.file.Tensors[i]
 	data, err := r.file.Data(t)
@@ -29,6 +32,9 @@ func (r *merged) ReadStored(i int, at int64, dst []byte) error {
 		return err
 	}
 	copy(dst, data[begin:])
+	if r.intoScales(t) {
+		return r.multiply(t, at/t.Shape[0], dst)
+	}
 	minima, err := quant.Minima(t.Type, dst)
 	if err != nil {
 		return err

@@ -223,7 +223,7 @@ type Mixed struct {
 type Summary struct {
 	BaseSHA256    string   `json:"base_sha256"`
 	AdapterSHA256 *string  `json:"adapter_sha256"` // of adapter.gguf; null for full training
-	ModelSHA256   *string  `json:"model_sha256"`   // of model.gguf; null for an adapter
+	ModelSHA256   *string  `json:"model_sha256"`   // of model.gguf; null for an adapter that llama.cpp loads
 	Steps         int      `json:"steps"`
 	Tokens        int64    `json:"tokens"`
 	Counted       int64    `json:"counted_tokens"`
@@ -256,6 +256,10 @@ type Summary struct {
 	// The same as root mean squares, by which the result was judged.
 	LlamaRMSDiff     *float64 `json:"llama_cpp_rms_diff"`
 	LlamaBaseRMSDiff *float64 `json:"llama_cpp_base_rms_diff"`
+	// Of an adapter that leaves in a merged model: how far that model's predictions are from the base's with the
+	// adapter, in nats, and how far the base's alone are.
+	MergedKL *float64 `json:"merged_kl_mean"`
+	BaseKL   *float64 `json:"base_kl_mean"`
 
 	Method     string   `json:"method"`
 	ResultStep int      `json:"result_step"` // the step whose parameters were written

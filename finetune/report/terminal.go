@@ -313,6 +313,10 @@ func closing(s Summary, screen Screen) string {
 	if s.LlamaMaxDiff != nil && s.LlamaRMSDiff != nil {
 		b.WriteString("\n" + agreement(s))
 	}
+	if s.MergedKL != nil && s.BaseKL != nil {
+		fmt.Fprintf(&b, "\nmerged, its predictions are KL %.3g from those with the adapter apart, the base's %.3g;\n"+
+			"  llama.cpp loads the model and computes the same", *s.MergedKL, *s.BaseKL)
+	}
 	fmt.Fprintf(&b, "\n%s %s (step %d)", screen.paint(green, "written:"), s.Result, s.ResultStep)
 	return b.String()
 }

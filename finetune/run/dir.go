@@ -13,6 +13,7 @@ import (
 
 	"github.com/ggtune/ggtune/finetune/checkpoint"
 	"github.com/ggtune/ggtune/finetune/config"
+	"github.com/ggtune/ggtune/finetune/merge"
 	"github.com/ggtune/ggtune/finetune/origin"
 	"github.com/ggtune/ggtune/finetune/report"
 	"github.com/ggtune/ggtune/finetune/rundir"
@@ -152,7 +153,7 @@ func openRunDir(cfg *config.Config) (*runDir, error) {
 // unfinish takes the marks of an end away: report.json, a result that was never verified, and the adapter of a run that
 // was stopped, which is in its checkpoint too.
 func (d *runDir) unfinish() error {
-	names := []string{fileReport, fileUnverified}
+	names := []string{fileReport, fileUnverified, fileModel + merge.Unverified}
 	if d.stopped() {
 		names = append(names, fileAdapter)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/ggtune/ggtune/finetune/checkpoint"
 	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/finetune/eval"
+	"github.com/ggtune/ggtune/finetune/merge"
 	"github.com/ggtune/ggtune/finetune/origin"
 	"github.com/ggtune/ggtune/finetune/report"
 	"github.com/ggtune/ggtune/internal/atomicfile"
@@ -55,7 +56,11 @@ func (r *run) finish(ctx context.Context) (report.Summary, error) {
 	if err := errors.Join(r.endSamples(), r.numbers.close(), r.setup.close()); err != nil {
 		return report.Summary{}, err
 	}
-	if err := r.verify(ctx, probe, base, &s); err != nil {
+	verify := r.verify
+	if r.cfg.Kind().Merged() {
+		verify = r.merge
+	}
+	if err := verify(ctx, probe, base, &s); err != nil {
 		return report.Summary{}, errors.Join(err, os.Remove(r.dir.file(fileUnverified)))
 	}
 	if err := r.publish(&s); err != nil {
@@ -274,6 +279,27 @@ func (r *run) publish(s *report.Summary) error {
 			r.dir.path, err)
 	}
 	r.rep.Report(report.Saved{What: what, Path: s.Result, Step: s.ResultStep})
+	if r.cfg.Kind().Merged() { // what llama.cpp runs
+		s.Result = r.dir.file(fileModel)
+	}
+	return nil
+}
+
+// merge makes a model of the base and an adapter that llama.cpp has no place for: it is measured beside the adapter,
+// and llama.cpp loads it and computes the same, before it has its name.
+func (r *run) merge(ctx context.Context, _ *verify.Probe, base string, s *report.Summary) error {
+	m, err := merge.Merge(ctx, merge.Config{Model: base, Output: r.dir.file(fileModel), Threads: r.cfg.Threads,
+		Adapters: []merge.Adapter{{Path: r.dir.file(fileUnverified), Scale: 1}}, As: r.dir.file(fileAdapter)}, r.rep)
+	if err != nil {
+		return err
+	}
+	sum, err := fileSHA256(m.Output)
+	if err != nil {
+		return fmt.Errorf("read the merged model again: %w", err)
+	}
+	s.ModelSHA256, s.MergedKL, s.BaseKL = &sum, &m.Report.Merged.KL, &m.Report.Base.KL
+	s.LlamaRMSDiff, s.LlamaBaseRMSDiff = &m.LlamaRMSDiff, &m.LlamaBaseRMSDiff
+	r.rep.Report(report.Saved{What: "model", Path: m.Output, Step: s.ResultStep})
 	return nil
 }
 

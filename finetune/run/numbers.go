@@ -119,7 +119,7 @@ func (n *numbers) count() (total int64) {
 // gradName is the name under which a checkpoint keeps the gradient sum of a parameter.
 func gradName(param string) string { return param + ".grad" }
 
-// tensors lists all numbers: parameters, moments and, within a step, gradient sums.
+// tensors lists all numbers: parameters, what stays as it began, moments and, within a step, gradient sums.
 func (n *numbers) tensors(withGrad bool) []checkpoint.Tensor {
 	var out []checkpoint.Tensor
 	for _, p := range n.sess.Params() {
@@ -127,6 +127,9 @@ func (n *numbers) tensors(withGrad bool) []checkpoint.Tensor {
 		if withGrad {
 			out = append(out, checkpoint.DeviceFloats(gradName(p.Name), p.Grad))
 		}
+	}
+	for _, p := range n.sess.Fixed() {
+		out = append(out, checkpoint.DeviceFloats(p.Name, p.Value))
 	}
 	return append(out, n.opt.State()...)
 }

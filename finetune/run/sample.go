@@ -13,7 +13,7 @@ import (
 
 // planSamples decides what the model is asked while it trains. Why nothing is, where something was wanted, is noted.
 func (s *setup) planSamples(ctx context.Context) error {
-	if s.cfg.Whole() && s.cfg.Samples() {
+	if s.cfg.LeavesModel() && s.cfg.Samples() {
 		s.note("no samples while training: llama.cpp would write them with the weights of the model file, which stay " +
 			"as they are until the end")
 		return nil

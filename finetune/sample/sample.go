@@ -57,7 +57,7 @@ type speed struct{ read, write float64 }
 
 // Prompts are what cfg has the model asked: the user's, or those of the held-out rows. None is no error.
 func Prompts(ctx context.Context, cfg *config.Config, text *corpus.Reader, rows *corpus.Rows) ([]corpus.Prompt, error) {
-	if !cfg.Samples() || cfg.Whole() {
+	if !cfg.Samples() || cfg.LeavesModel() {
 		return nil, nil
 	}
 	if len(cfg.SamplePrompts) > 0 {
