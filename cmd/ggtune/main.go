@@ -195,6 +195,8 @@ func plainFlagError(c *cli.Command, err error) error {
 			expected = "a number"
 		case *cli.BoolFlag:
 			expected = "true or false"
+		case *cli.GenericFlag: // whose value says it itself
+			return fmt.Errorf("%s: %s", dashes(m[2]), err.Error()[len(m[0]):])
 		}
 	}
 	return fmt.Errorf("invalid value %s for option %s; expected %s", m[1], dashes(m[2]), expected)

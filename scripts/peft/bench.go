@@ -239,10 +239,10 @@ func (r *result) report(base, run string) ([]string, error) {
 	}
 	r.Valid, r.Updates, r.Peak = *report.After, report.Steps, report.Peak
 	r.General, r.KL = report.General.After-report.General.Before, report.General.KL
-	if model := filepath.Join(run, "model.gguf"); exists(model) {
-		return []string{"-m", model}, nil
+	if adapter := filepath.Join(run, "adapter.gguf"); exists(adapter) {
+		return []string{"-m", base, "-a", adapter}, nil // even where it leaves merged
 	}
-	return []string{"-m", base, "-a", run}, nil
+	return []string{"-m", filepath.Join(run, "model.gguf")}, nil
 }
 
 func exists(file string) bool {

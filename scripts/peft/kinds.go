@@ -18,6 +18,11 @@ var kinds = []kind{
 	{name: "PiSSA", options: []string{"--rank", "16", "--init", "pissa"}, rate: 1},
 	{name: "OLoRA", options: []string{"--rank", "16", "--init", "olora"}, rate: 1},
 	{name: "LoftQ", options: []string{"--rank", "16", "--init", "loftq"}, rate: 1, from: true},
+	{name: "EVA", options: []string{"--rank", "16", "--init", "eva"}, rate: 1},
+	{name: "LoRA-FA", options: []string{"--tune", "lora-fa", "--rank", "32"}, rate: 1},
+	{name: "DoRA", options: []string{"--tune", "dora", "--rank", "16"}, rate: 1},
+	{name: "VeRA", options: []string{"--tune", "vera", "--rank", "256"}, rate: 10},
+	{name: "(IA)³", options: []string{"--tune", "ia3"}, rate: 10},
 	{name: "norms", options: []string{"--tune", "part", "--train", "norms"}, rate: 3},
 	{name: "full", options: []string{"--tune", "full"}, rate: 0.3},
 }
