@@ -31,7 +31,8 @@ func (o *one) String() string { return o.text }
 // Set is called for each of the option's names, with the same text.
 func (o *one) Set(text string) error {
 	if o.text != "" && text != o.text {
-		return fmt.Errorf("%s is given already, and now %s; ggtune merge and ggtune adapter make one of several", o.text, text)
+		return fmt.Errorf("%s is given already, and now %s; ggtune merge and ggtune adapter make one of several",
+			o.text, text)
 	}
 	o.text = text
 	return nil

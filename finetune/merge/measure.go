@@ -48,8 +48,11 @@ func (m *merging) check(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	probe, err := m.measure(ctx, path, text)
+	probe, best, err := m.measure(ctx, text)
 	if err != nil {
+		return err
+	}
+	if err := m.keep(best); err != nil {
 		return err
 	}
 	// llama.cpp needs memory of its own: ours goes first.
@@ -64,33 +67,37 @@ func (m *merging) check(ctx context.Context, path string) error {
 }
 
 // measure compares predictions, in exact mode: the fast one's own rounding is as large as that of f16 weights. It gives
-// the probe of the base with the adapters, for llama.cpp.
-func (m *merging) measure(ctx context.Context, path string, text *text) (_ *verify.Probe, err error) {
+// the probe of the base with the adapters, for llama.cpp, and which of the models that were made is nearest to it.
+func (m *merging) measure(ctx context.Context, text *text) (_ *verify.Probe, best int, err error) {
 	base, err := engine.NewSession(m.model, engine.SessionConfig{Threads: m.Threads, Exact: true, Sets: m.sets()})
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	defer func() { err = errors.Join(err, base.Close()) }()
-	made, err := engine.Open(path)
-	if err != nil {
-		return nil, err
+	var others []eval.Predict
+	for _, c := range m.made {
+		predict, done, e := m.predictor(c.path)
+		if e != nil {
+			return nil, 0, e
+		}
+		defer func() { err = errors.Join(err, done()) }()
+		others = append(others, predict)
 	}
-	defer func() { err = errors.Join(err, made.Close()) }()
-	merged, err := engine.NewSession(made, engine.SessionConfig{Threads: m.Threads, Exact: true})
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, merged.Close()) }()
 	d, err := eval.Compare(ctx, eval.Predictor(base, engine.Choice{}),
-		[]eval.Predict{eval.Predictor(merged, engine.Choice{}), eval.Predictor(base, engine.Only())},
+		append(others, eval.Predictor(base, engine.Only())),
 		m.model.HParams().NVocab, text.items, func(done int) {
 			m.rep.Report(report.Progress{What: "measure", Done: done, Total: len(text.items)})
 		})
 	if err != nil {
-		return nil, fmt.Errorf("measure the merged model: %w", err)
+		return nil, 0, fmt.Errorf("measure the merged model: %w", err)
 	}
-	m.result.Report = &Report{Text: text.what, Tokens: d.Tokens, Applied: d.Loss, Merged: d.Models[0],
-		Base: d.Models[1]}
+	for i := range m.made {
+		if d.Models[i].KL < d.Models[best].KL {
+			best = i
+		}
+	}
+	m.result.Report = &Report{Text: text.what, Tokens: d.Tokens, Applied: d.Loss, Merged: d.Models[best],
+		Base: d.Models[len(m.made)]}
 	if m.from == nil && m.result.Report.Lost() { // from other weights predictions differ anyway
 		instead := "keep the adapter apart (llama-cli --lora), merge into larger types (--type q8_0), or train it " +
 			"for merging into q4_1 or q5_1 (ggtune train --mergeable)"
@@ -103,10 +110,24 @@ func (m *merging) measure(ctx context.Context, path string, text *text) (_ *veri
 	}
 	tokens := text.probe()
 	if tokens == nil {
-		return nil, fmt.Errorf("no part of %s has two tokens to compare logits with llama.cpp's on; give a longer text",
-			text.what)
+		return nil, 0, fmt.Errorf("no part of %s has two tokens to compare logits with llama.cpp's on; give a longer "+
+			"text", text.what)
 	}
-	return verify.NewProbe(ctx, base, tokens, 0)
+	probe, err := verify.NewProbe(ctx, base, tokens, 0)
+	return probe, best, err
+}
+
+// predictor opens a model that was made.
+func (m *merging) predictor(path string) (eval.Predict, func() error, error) {
+	made, err := engine.Open(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	s, err := engine.NewSession(made, engine.SessionConfig{Threads: m.Threads, Exact: true})
+	if err != nil {
+		return nil, nil, errors.Join(err, made.Close())
+	}
+	return eval.Predictor(s, engine.Choice{}), func() error { return errors.Join(s.Close(), made.Close()) }, nil
 }
 
 // sets are the adapters that change something, as they are applied: each scaled.

@@ -123,7 +123,8 @@ type merging struct {
 	sum      *adapter.Sum
 	sha256   string // of the model
 	plan     quant.Plan
-	chat     *chat // nil: the base's own
+	made     []candidate // what was written
+	chat     *chat       // nil: the base's own
 	result   Result
 
 	from      *gguf.File // nil: the base's own weights
@@ -147,8 +148,10 @@ func Merge(ctx context.Context, cfg Config, rep report.Reporter) (_ Result, err 
 	temporary := m.Output + Unverified
 	for _, step := range []func(context.Context, string) error{m.write, m.check, m.publish} {
 		if err := step(ctx, temporary); err != nil {
-			if gone := os.Remove(temporary); !errors.Is(gone, fs.ErrNotExist) {
-				err = errors.Join(err, gone)
+			for _, path := range []string{temporary, temporary + rounded} {
+				if gone := os.Remove(path); !errors.Is(gone, fs.ErrNotExist) {
+					err = errors.Join(err, gone)
+				}
 			}
 			return Result{}, err
 		}
@@ -313,24 +316,68 @@ func (m *merging) choose(ctx context.Context) (err error) {
 	return nil
 }
 
-// write writes the merged weights.
+// rounded is put behind the temporary name of a second model, in which all is rounded to the nearest.
+const rounded = ".nearest"
+
+// A candidate is a merged model that was written, of which the best is kept.
+type candidate struct {
+	path             string
+	rounding, nudged float64
+}
+
+// write writes the merged weights: once, or where the rounding is left to us and some of it was by chance, a second
+// time to the nearest. Which is better depends on how inputs and errors of the weights lie to each other, and is
+// measured.
 func (m *merging) write(ctx context.Context, path string) error {
-	done, err := quant.Write(ctx, m.plan, m.rows(), path, quant.Output{FS: m.FS, Threads: m.Threads,
+	first, err := m.writeOne(ctx, path, roundings[m.Rounding])
+	if err != nil {
+		return err
+	}
+	m.made = []candidate{first}
+	if roundings[m.Rounding] != quant.WhereBetter || first.nudged == 0 {
+		return nil
+	}
+	second, err := m.writeOne(ctx, path+rounded, quant.Never)
+	m.made = append(m.made, second)
+	return err
+}
+
+func (m *merging) writeOne(ctx context.Context, path string, nudging quant.Nudging) (candidate, error) {
+	rows := m.rows()
+	rows.nudging = nudging
+	done, err := quant.Write(ctx, m.plan, rows, path, quant.Output{FS: m.FS, Threads: m.Threads,
 		Metadata: m.metadata,
 		Progress: func(done, total int64) {
 			m.rep.Report(report.Progress{What: "merge", Done: int(done), Total: int(total)})
 		}})
-	m.result.Rounding = done.Total.RMS()
 	var nudged, quantized int64
 	for i, c := range m.plan.Changes {
 		nudged += done.Nudged[i]
-		if c.To.IsQuantized() && m.sum.Changes(c.Tensor.Name) &&
-			!(c.To == c.Tensor.Type && m.rows().Stores(i)) {
+		if c.To.IsQuantized() && m.sum.Changes(c.Tensor.Name) && !(c.To == c.Tensor.Type && rows.Stores(i)) {
 			quantized += c.Tensor.Elements()
 		}
 	}
-	m.result.Nudged = float64(nudged) / float64(max(quantized, 1))
-	return err
+	return candidate{path, done.Total.RMS(), float64(nudged) / float64(max(quantized, 1))}, err
+}
+
+// keep leaves of the models that were written one alone, under the first's name.
+func (m *merging) keep(best int) error {
+	m.result.Rounding, m.result.Nudged = m.made[best].rounding, m.made[best].nudged
+	for i, c := range m.made {
+		if i == best {
+			continue
+		}
+		if err := os.Remove(c.path); err != nil {
+			return fmt.Errorf("remove the merged model that is farther from the adapter kept apart: %w", err)
+		}
+	}
+	if best == 0 {
+		return nil
+	}
+	if err := os.Rename(m.made[best].path, m.made[0].path); err != nil {
+		return fmt.Errorf("name the merged model: %w", err)
+	}
+	return nil
 }
 
 // merged are the rows of the merged model: quant.Rows.
@@ -347,7 +394,7 @@ func (m *merging) rows() *merged {
 	if m.from != nil {
 		return &merged{Rows: original{quant.FileRows(m.from), m.fromIndex}, file: f, sum: m.sum, other: true}
 	}
-	return &merged{Rows: quant.FileRows(f), file: f, sum: m.sum, nudging: roundings[m.Rounding]}
+	return &merged{Rows: quant.FileRows(f), file: f, sum: m.sum}
 }
 
 // Unchanged says that no adapter adds to tensor i.
