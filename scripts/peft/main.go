@@ -24,7 +24,7 @@ import (
 type options struct {
 	ggtune, data, model, from, out, only string
 	rate                                 float64
-	seeds, rows, threads                 int
+	seeds, rows, accum, threads          int
 	table                                bool
 }
 
@@ -39,6 +39,7 @@ func main() {
 	flag.Float64Var(&o.rate, "rate", 3e-4, "learning `rate` at which the search for LoRA's begins; others' follow it")
 	flag.IntVar(&o.seeds, "seeds", 3, "`N` seeds: of the data's order and of what a kind begins with")
 	flag.IntVar(&o.rows, "rows", 300, "train on `N` rows")
+	flag.IntVar(&o.accum, "accum", 3, "`N` rows an update")
 	flag.IntVar(&o.threads, "threads", 1, "`N` threads")
 	flag.BoolVar(&o.table, "table", false, "print the table and measure nothing")
 	flag.Parse()

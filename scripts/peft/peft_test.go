@@ -56,7 +56,7 @@ func TestSearch(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := &bench{options: options{ggtune: program, data: data, model: "m.gguf", out: filepath.Join(dir, "o.jsonl"),
-		rate: 1e-3, seeds: 2, rows: 10, threads: 1}}
+		rate: 1e-3, seeds: 2, rows: 10, accum: 3, threads: 1}}
 	if err := b.kind(context.Background(), kinds[0]); err != nil {
 		t.Fatal(err)
 	}
