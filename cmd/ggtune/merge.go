@@ -52,7 +52,8 @@ func mergeCommand() *cli.Command {
 				"that the base was quantized from, and quantize once"},
 			&cli.StringFlag{Name: "rounding", Value: "auto", Usage: "round quantized weights to the `WAY`: " +
 				"nearest (quantized anew), random (to one of the two points next to them on their old grid, so that " +
-				"small changes stay on average), auto (random where nearest would lose much)"},
+				"small changes stay on average), auto (a mixture of both, or nearest: what predicts more like " +
+				"base and adapter)"},
 			&cli.StringFlag{Name: "set-template", Usage: "write the chat template in `FILE`, or a built-in one by " +
 				"name, into the merged model, with the token that ends its turns"},
 			&cli.BoolFlag{Name: "force", Usage: "replace the output if it exists"},
