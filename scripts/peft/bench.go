@@ -159,7 +159,7 @@ func (b *bench) measure(ctx context.Context, k kind, r *result, dir string) erro
 	threads := []string{"--threads", strconv.Itoa(b.threads), "--json"}
 	settings := append([]string{"-m", b.model, "-d", file("train.jsonl"), "--eval-data", file("valid.jsonl"),
 		"--eval-every", "0", "--sample-every", "0", "--save-every", "0", "--lr", fmt.Sprint(r.Rate), "--seed",
-		strconv.Itoa(r.Seed), "--accum", strconv.Itoa(b.accum)}, k.options...)
+		strconv.Itoa(r.Seed), "--accum", strconv.Itoa(b.accum), "--packing", "none"}, k.options...)
 	if k.from {
 		settings = append(settings, "--from", b.from)
 	}

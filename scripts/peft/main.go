@@ -39,7 +39,7 @@ func main() {
 	flag.Float64Var(&o.rate, "rate", 3e-4, "learning `rate` at which the search for LoRA's begins; others' follow it")
 	flag.IntVar(&o.seeds, "seeds", 3, "`N` seeds: of the data's order and of what a kind begins with")
 	flag.IntVar(&o.rows, "rows", 300, "train on `N` rows")
-	flag.IntVar(&o.accum, "accum", 3, "`N` rows an update")
+	flag.IntVar(&o.accum, "accum", 3, "`N` rows an update, each with one example")
 	flag.IntVar(&o.threads, "threads", 1, "`N` threads")
 	flag.BoolVar(&o.table, "table", false, "print the table and measure nothing")
 	flag.Parse()
