@@ -72,6 +72,9 @@ func (b *bench) kind(ctx context.Context, k kind) error {
 			}
 		}
 		best := b.best(k.name)
+		if math.IsInf(best.Valid, 1) {
+			return nil // none has figures: the kind is not for this model, and the results say why
+		}
 		if best.Rate == slices.Min(rates) && len(rates) < most {
 			at(best.Rate / step)
 		} else if best.Rate == slices.Max(rates) && len(rates) < most {

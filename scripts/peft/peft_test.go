@@ -28,7 +28,7 @@ train)
 	case "$lr" in
 	0.009) loss=1 ;;
 	0.003) loss=2 ;;
-	0.081) echo diverged >&2; exit 1 ;;
+	0.081 | 0.027 | 0.24) echo diverged >&2; exit 1 ;;
 	*) loss=3 ;;
 	esac
 	mkdir "$run"
@@ -91,6 +91,11 @@ func TestSearch(t *testing.T) {
 	again := &bench{options: b.options, done: all}
 	if err := again.kind(context.Background(), kinds[0]); err != nil || len(again.done) != len(all) {
 		t.Errorf("%d runs made again, %v", len(again.done)-len(all), err)
+	}
+	refused := kind{name: "refused", rate: 81}
+	if err := b.kind(context.Background(), refused); err != nil || b.done[len(b.done)-1].Kind != "refused" ||
+		b.done[len(b.done)-1].Rate == 0 {
+		t.Errorf("a kind that no run ends of: %+v, %v", b.done[len(b.done)-1], err)
 	}
 	var table bytes.Buffer
 	again.printTable(&table)
