@@ -82,8 +82,8 @@ type Nudged interface {
 	// Nudges says whether tensor i may keep its blocks' grids, with each element on one of the two points next to it,
 	// and how many times as much as other errors one weighs that takes from the change, or adds to it.
 	Nudges(i int) (when Nudging, weight float64)
-	// Chance gives the number, from 0 to below 1, that decides for an element of tensor i: always the same.
-	Chance(i int, element int64) float64
+	// Chance gives what decides for an element of tensor i: a number from 0 to below 1, always the same.
+	Chance(i int) func(element int64) float64
 }
 
 // Nudging says when weights keep their grids.
@@ -120,7 +120,7 @@ func newNudger(f *gguf.File, i int, rows Rows) (*nudger, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &nudger{t.Type, when, weight, data, func(element int64) float64 { return r.Chance(i, element) }}, nil
+	return &nudger{t.Type, when, weight, data, r.Chance(i)}, nil
 }
 
 // instead puts the piece's elements on the source's grids, where it finds that better than what is in p.out already,

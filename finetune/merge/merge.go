@@ -111,8 +111,11 @@ type Adapted struct {
 	SHA256 string  `json:"sha256"`
 }
 
-// Unverified is put behind the output's name until llama.cpp has computed the same from it.
-const Unverified = ".unverified"
+// Unverified are the names of what is written for an output until llama.cpp has computed the same from it: the model,
+// and the one in which all is rounded to the nearest, if it is written too.
+func Unverified(output string) []string {
+	return []string{output + ".unverified", output + ".unverified.nearest"}
+}
 
 // A merging is one under way.
 type merging struct {
@@ -145,10 +148,10 @@ func Merge(ctx context.Context, cfg Config, rep report.Reporter) (_ Result, err 
 	if err := m.choose(ctx); err != nil {
 		return Result{}, err
 	}
-	temporary := m.Output + Unverified
+	temporary := Unverified(m.Output)
 	for _, step := range []func(context.Context, string) error{m.write, m.check, m.publish} {
-		if err := step(ctx, temporary); err != nil {
-			for _, path := range []string{temporary, temporary + rounded} {
+		if err := step(ctx, temporary[0]); err != nil {
+			for _, path := range temporary {
 				if gone := os.Remove(path); !errors.Is(gone, fs.ErrNotExist) {
 					err = errors.Join(err, gone)
 				}
@@ -316,9 +319,6 @@ func (m *merging) choose(ctx context.Context) (err error) {
 	return nil
 }
 
-// rounded is put behind the temporary name of a second model, in which all is rounded to the nearest.
-const rounded = ".nearest"
-
 // A candidate is a merged model that was written, of which the best is kept.
 type candidate struct {
 	path             string
@@ -337,7 +337,7 @@ func (m *merging) write(ctx context.Context, path string) error {
 	if roundings[m.Rounding] != quant.WhereBetter || first.nudged == 0 {
 		return nil
 	}
-	second, err := m.writeOne(ctx, path+rounded, quant.Never)
+	second, err := m.writeOne(ctx, Unverified(m.Output)[1], quant.Never)
 	m.made = append(m.made, second)
 	return err
 }

@@ -44,12 +44,15 @@ func (r *merged) Nudges(i int) (quant.Nudging, float64) {
 
 // Chance follows from the tensor's name and the element's number alone: the same merge writes the same bytes, whatever
 // its threads.
-func (r *merged) Chance(i int, element int64) float64 {
+func (r *merged) Chance(i int) func(element int64) float64 {
 	h := fnv.New64a()
 	h.Write([]byte(r.file.Tensors[i].Name))
-	// SplitMix64 (Steele, Lea and Flood 2014), at a place of its own for each element.
-	z := h.Sum64() + uint64(element)*0x9e3779b97f4a7c15
-	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
-	z = (z ^ z>>27) * 0x94d049bb133111eb
-	return float64((z^z>>31)>>11) / (1 << 53)
+	seed := h.Sum64()
+	return func(element int64) float64 {
+		// SplitMix64 (Steele, Lea and Flood 2014), at a place of its own for each element.
+		z := seed + uint64(element)*0x9e3779b97f4a7c15
+		z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
+		z = (z ^ z>>27) * 0x94d049bb133111eb
+		return float64((z^z>>31)>>11) / (1 << 53)
+	}
 }

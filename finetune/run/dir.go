@@ -153,7 +153,7 @@ func openRunDir(cfg *config.Config) (*runDir, error) {
 // unfinish takes the marks of an end away: report.json, a result that was never verified, and the adapter of a run that
 // was stopped, which is in its checkpoint too.
 func (d *runDir) unfinish() error {
-	names := []string{fileReport, fileUnverified, fileModel + merge.Unverified}
+	names := append([]string{fileReport, fileUnverified}, merge.Unverified(fileModel)...)
 	if d.stopped() {
 		names = append(names, fileAdapter)
 	}
