@@ -5,7 +5,8 @@ const double = 8 // bytes
 // Bytes is the memory that OfMatrix takes beside the matrix, or a little more than that, until it is given back.
 func Bytes(rows, columns, rank int) int64 {
 	least, sides, r := int64(min(rows, columns)), int64(rows)+int64(columns), int64(rank)
-	factors := sides*r*(double+3*4) + small*double // as they are found, rounded, and turned twice; their values
+	// As they are found, rounded, and turned twice; their values, and what gonum's pools have not kept.
+	factors := sides*r*(double+3*4) + 2*small*double
 	width := r + oversampling
 	if least > small && 2*width < least {
 		// Both sides, and what their bases are made with; cores, of each iteration anew.
