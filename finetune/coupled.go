@@ -15,6 +15,7 @@ func (p *Parts) accumulateCoupled(ctx context.Context, st *State) error {
 	whole := context.WithoutCancel(ctx)
 	all := &method.Inputs{}
 	var micros []*encode.Micro
+	var ins []*method.Inputs
 	tokens := 0
 	for last := false; !last; {
 		if ctx.Err() != nil {
@@ -30,7 +31,7 @@ func (p *Parts) accumulateCoupled(ctx context.Context, st *State) error {
 			return err
 		}
 		all.Append(in)
-		micros = append(micros, m)
+		micros, ins = append(micros, m), append(ins, in)
 		tokens += m.Tokens
 		last = m.EndsEpoch || len(micros) == p.Accum
 	}
@@ -41,18 +42,24 @@ func (p *Parts) accumulateCoupled(ctx context.Context, st *State) error {
 	if err := p.Engine.ZeroGrad(); err != nil {
 		return err
 	}
-	grad := narrow(r.Grad)
-	for _, m := range micros {
+	rest := r
+	for i, m := range micros {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if _, err := p.Engine.Forward(whole, &m.Batch, engine.Options{Backward: true, Dropout: true}); err != nil {
+		var own method.Result
+		own, rest = rest.Cut(ins[i])
+		_, want, err := p.ask(m)
+		if err != nil {
 			return err
 		}
-		if err := p.Engine.Backward(whole, engine.Outputs{engine.LogP: grad[:m.Counted]}, nil); err != nil {
+		if _, err := p.Engine.Forward(whole, &m.Batch, engine.Options{Want: want, Backward: true,
+			Dropout: true}); err != nil {
 			return err
 		}
-		grad = grad[m.Counted:]
+		if err := p.Engine.Backward(whole, m.Slopes(p.Method, &own), nil); err != nil {
+			return err
+		}
 		if p.Progress != nil {
 			p.Progress(st)
 		}

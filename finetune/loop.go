@@ -13,7 +13,7 @@ import (
 	"github.com/ggtune/ggtune/finetune/optim"
 )
 
-// An Engine computes log-probabilities and their gradients; engine.Session is one.
+// An Engine computes what methods are made of, mostly log-probabilities, and gradients; engine.Session is one.
 type Engine interface {
 	Forward(ctx context.Context, b *engine.Batch, o engine.Options) (engine.Outputs, error)
 	// Backward adds to the parameters' gradients, and tells of each that is done.
@@ -125,7 +125,7 @@ func (p *Parts) accumulate(ctx context.Context, st *State) error {
 		if err != nil {
 			return err
 		}
-		if err := p.Engine.Backward(whole, p.slopes(r.Grad), nil); err != nil {
+		if err := p.Engine.Backward(whole, m.Slopes(p.Method, &r), nil); err != nil {
 			return err
 		}
 		if err := st.Pending.add(r, 1, m.Tokens); err != nil {
@@ -217,18 +217,11 @@ func EndedBy(err, notSaved error) error {
 }
 
 func (p *Parts) forward(ctx context.Context, m *encode.Micro, o engine.Options) (*method.Inputs, error) {
-	var said *encode.Teaching
-	var err error
-	if p.Method.Teacher {
-		if said, err = p.Teacher(m); err != nil {
-			return nil, err
-		}
-	}
-	want, err := m.Want(said)
+	said, want, err := p.ask(m)
 	if err != nil {
 		return nil, err
 	}
-	o.Want = []*engine.Output{want}
+	o.Want = want
 	out, err := p.Engine.Forward(ctx, &m.Batch, o)
 	if err != nil {
 		return nil, err
@@ -239,15 +232,18 @@ func (p *Parts) forward(ctx context.Context, m *encode.Micro, o engine.Options) 
 			return nil, err
 		}
 	}
-	return m.Inputs(out, ref, said)
+	return m.Inputs(p.Method, out, ref, said)
 }
 
-// slopes are a method's gradient as the engine takes it.
-func (p *Parts) slopes(grad []float64) engine.Outputs {
+// ask gives what a pass over m is asked for, and what the teacher says of it, where there is one.
+func (p *Parts) ask(m *encode.Micro) (said *encode.Teaching, want []*engine.Output, err error) {
 	if p.Method.Teacher {
-		return engine.Outputs{engine.Named: narrow(grad)}
+		if said, err = p.Teacher(m); err != nil {
+			return nil, nil, err
+		}
 	}
-	return engine.Outputs{engine.LogP: narrow(grad)}
+	want, err = m.Want(p.Method, said)
+	return said, want, err
 }
 
 // judge asks the method, and refuses what is no number before anything is added to it.
@@ -257,7 +253,7 @@ func (p *Parts) judge(in *method.Inputs, micros ...*encode.Micro) (method.Result
 		return r, err
 	}
 	sum := r.Sum + r.Units
-	for _, g := range r.Grad {
+	for _, g := range r.Slopes() {
 		sum += g
 	}
 	if math.IsNaN(sum) || math.IsInf(sum, 0) {
@@ -265,12 +261,4 @@ func (p *Parts) judge(in *method.Inputs, micros ...*encode.Micro) (method.Result
 			r.Sum, encode.Places(micros...), ErrNotFinite, afterNotFinite)
 	}
 	return r, nil
-}
-
-func narrow(v []float64) []float32 {
-	out := make([]float32, len(v))
-	for i, x := range v {
-		out[i] = float32(x)
-	}
-	return out
 }

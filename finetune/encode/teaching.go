@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/finetune/method"
 )
 
@@ -16,14 +15,10 @@ type Teaching struct {
 	LogP   []float64 // Top + 1 for each, nats: theirs, and that of all others together
 }
 
-// Want says what a pass over m is to give: the log-probabilities of its counted tokens or, with a teacher (t is not
-// nil), of the tokens that it names, which are written into the rows.
-func (m *Micro) Want(t *Teaching) (*engine.Output, error) {
-	if t == nil {
-		return engine.LogP, nil
-	}
+// named writes the tokens that a teacher names into the rows.
+func (m *Micro) named(t *Teaching) error {
 	if t.Top < 1 || len(t.Tokens) != t.Top*m.Counted || len(t.LogP) != len(t.Tokens)+m.Counted {
-		return nil, fmt.Errorf("a teacher names %d tokens with %d log-probabilities for %d counted ones",
+		return fmt.Errorf("a teacher names %d tokens with %d log-probabilities for %d counted ones",
 			len(t.Tokens), len(t.LogP), m.Counted)
 	}
 	at := 0
@@ -32,30 +27,18 @@ func (m *Micro) Want(t *Teaching) (*engine.Output, error) {
 		row.Named = t.Tokens[at : at+t.Top*len(row.Counted)]
 		at += len(row.Named)
 	}
-	return engine.Named, nil
+	return nil
 }
 
-// Inputs puts what a pass gave, and what the reference and the teacher say (or nil), beside what it means.
-func (m *Micro) Inputs(out engine.Outputs, ref []float64, t *Teaching) (*method.Inputs, error) {
-	in := &method.Inputs{Ref: ref, Sequences: m.Sequences}
-	if t == nil {
-		in.LogP = widen(out[engine.LogP])
-	} else {
-		in.Named, in.Teacher, in.Width = widen(out[engine.Named]), t.LogP, t.Top+1
-		if len(in.Named) != len(in.Teacher) {
-			return nil, fmt.Errorf("forward pass gave %d log-probabilities of the %d that the teacher named",
-				len(in.Named), len(in.Teacher))
-		}
-		var err error
-		if in.LogP, err = m.own(in.Named, t); err != nil {
-			return nil, err
-		}
+// taught enters into in what a pass gave of the tokens that a teacher names, and what the teacher says.
+func (m *Micro) taught(in *method.Inputs, named []float64, t *Teaching) (err error) {
+	in.Named, in.Teacher, in.Width = named, t.LogP, t.Top+1
+	if len(in.Named) != len(in.Teacher) {
+		return fmt.Errorf("forward pass gave %d log-probabilities of the %d that the teacher named",
+			len(in.Named), len(in.Teacher))
 	}
-	if len(in.LogP) != m.Counted || ref != nil && len(ref) != m.Counted {
-		return nil, fmt.Errorf("forward pass gave %d log-probabilities, and the reference %d, for %d counted tokens",
-			len(in.LogP), len(ref), m.Counted)
-	}
-	return in, nil
+	in.LogP, err = m.own(in.Named, t)
+	return err
 }
 
 // own finds the counted tokens' own log-probabilities among the named ones.
@@ -74,12 +57,4 @@ func (m *Micro) own(named []float64, t *Teaching) ([]float64, error) {
 		}
 	}
 	return out, nil
-}
-
-func widen(v []float32) []float64 {
-	out := make([]float64, len(v))
-	for i, x := range v {
-		out[i] = float64(x)
-	}
-	return out
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/ggtune/ggtune/finetune/method"
 )
 
-// An Engine computes log-probabilities; engine.Session is one.
+// An Engine computes what methods are made of, mostly log-probabilities; engine.Session is one.
 type Engine interface {
 	Forward(ctx context.Context, b *engine.Batch, o engine.Options) (engine.Outputs, error)
 }
@@ -135,11 +135,9 @@ func inputs(ctx context.Context, e Engine, batch *encode.Micro, m *method.Method
 			return nil, err
 		}
 	}
-	want, err := batch.Want(said)
-	if err != nil {
+	if opt.Want, err = batch.Want(m, said); err != nil {
 		return nil, err
 	}
-	opt.Want = []*engine.Output{want}
 	out, err := e.Forward(context.WithoutCancel(ctx), &batch.Batch, opt)
 	if err != nil {
 		return nil, err
@@ -150,7 +148,7 @@ func inputs(ctx context.Context, e Engine, batch *encode.Micro, m *method.Method
 			return nil, err
 		}
 	}
-	return batch.Inputs(out, ref, said)
+	return batch.Inputs(m, out, ref, said)
 }
 
 // Best remembers the lowest loss of a run. The zero value has seen none.

@@ -1,5 +1,5 @@
-// Package method holds the training methods: each turns the log-probabilities of counted tokens into a loss and its
-// gradient. It knows no engine, no token and no text.
+// Package method holds the training methods: each turns what a forward pass gives, mostly the log-probabilities of
+// counted tokens, into a loss and its gradient. It knows no engine, no token and no text.
 //
 // A method is one file with a package-level variable that registers it; the conformance test checks its gradient
 // against finite differences.
@@ -7,6 +7,7 @@ package method
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/ggtune/ggtune/internal/registry"
 	"github.com/ggtune/ggtune/internal/setting"
@@ -14,7 +15,7 @@ import (
 
 // A Sequence is a run of counted tokens that belong together: an answer, a text.
 type Sequence struct {
-	Start, Len int // place in Inputs.LogP
+	Start, Len int // place among the counted tokens, as in Inputs.LogP
 	// Example is the number of the example in the dataset. The sequences of one example are neighbours.
 	Example int
 	// Child tells the sequences of one example apart: 0 is the example's root, or the only sequence; 1, 2, … are the
@@ -25,9 +26,12 @@ type Sequence struct {
 
 // Inputs is what a method sees of one micro-batch, or, for a coupled method, of all micro-batches of a step.
 type Inputs struct {
-	LogP      []float64  // of the model in training, for each counted token, nats
+	LogP      []float64  // of the model in training, for each counted token, nats; nil of a method of AtEnds
 	Ref       []float64  // of the reference model, for the same tokens; nil unless the method needs it
-	Sequences []Sequence // in order, covering LogP without gap or overlap
+	Sequences []Sequence // in order, covering the counted tokens without gap or overlap
+	// Value is what the value head says, where Method.Value has it; Entropy is that of the whole vocabulary's
+	// distribution that predicts each counted token, nats. Each is nil unless the method needs it.
+	Value, Entropy []float64
 	// Constant is what Method.Constant gave; nil: Evaluate asks it.
 	Constant []float64
 
@@ -50,8 +54,11 @@ type Result struct {
 	// Sum is the loss summed over Units; the loop adds both over a step and divides once.
 	Sum, Units float64
 	Grad       []float64 // dSum/dLogP, of methods with a teacher dSum/dNamed
-	Metrics    []Metric  // in a fixed order, the same names at every call
-	Counted    int       // tokens of the sequences that Need.Trains; Evaluate fills it in
+	// dSum/dValue and dSum/dEntropy, of methods that need these.
+	GradValue, GradEntropy []float64
+
+	Metrics []Metric // in a fixed order, the same names at every call
+	Counted int      // tokens of the sequences that Need.Trains; Evaluate fills it in
 }
 
 // A Need says what a method's examples are.
@@ -69,6 +76,31 @@ const (
 	Verdicts
 )
 
+// Values says where a method asks for the number of the value head.
+type Values uint8
+
+// The places of values.
+const (
+	NoValues Values = iota
+	// AtEnds is at the last counted token of each sequence: what the whole answer is worth. Inputs.Value has one for
+	// each of Inputs.Sequences, and the method sees no log-probabilities: the pass computes none.
+	AtEnds
+	// AtTokens is at the token before each counted one: what is expected from there on. Inputs.Value has one for each
+	// counted token; answers that share a prompt share that of its last token.
+	AtTokens
+)
+
+// Of is how many values there are for that many sequences and counted tokens.
+func (v Values) Of(sequences, counted int) int {
+	switch v {
+	case AtEnds:
+		return sequences
+	case AtTokens:
+		return counted
+	}
+	return 0
+}
+
 // Trains says whether the loss of an example's sequence with that Child counts.
 func (n Need) Trains(child int) bool { return n != Verdicts || child == 1 }
 
@@ -82,6 +114,9 @@ type Method struct {
 	Reference bool
 	// Teacher says that Loss is made of Inputs.Named and Inputs.Teacher.
 	Teacher bool
+	// Value says where Loss needs Inputs.Value, Entropy that it needs Inputs.Entropy.
+	Value   Values
+	Entropy bool
 	// Coupled says that the loss of one row depends on others of the step: Loss must see the whole step at once.
 	Coupled bool
 	// AllTokens says that every token of an example counts, prompts included.
@@ -117,13 +152,11 @@ func Get(name string) (*Method, error) { return methods.Get(name) }
 // Names lists the methods, sorted.
 func Names() []string { return methods.Names() }
 
+// LogP says whether the method sees log-probabilities.
+func (m *Method) LogP() bool { return m.Value != AtEnds }
+
 // Evaluate checks the inputs, calls the method's loss and checks what it returns.
 func (m *Method) Evaluate(in *Inputs) (Result, error) {
-	if m.Reference && len(in.Ref) != len(in.LogP) {
-		return Result{},
-			fmt.Errorf("method %s needs the reference's log-probability of every counted token: have %d of %d", m.Name,
-				len(in.Ref), len(in.LogP))
-	}
 	at, counted := 0, 0
 	for i, s := range in.Sequences {
 		if s.Start != at || s.Len < 1 {
@@ -136,26 +169,57 @@ func (m *Method) Evaluate(in *Inputs) (Result, error) {
 			counted += s.Len
 		}
 	}
-	if at != len(in.LogP) {
-		return Result{},
-			fmt.Errorf("method %s: %d log-probabilities for sequences of %d tokens", m.Name, len(in.LogP), at)
-	}
-	slopes := len(in.LogP)
-	if m.Teacher {
-		if err := m.checkTaught(in); err != nil {
-			return Result{}, err
-		}
-		slopes = len(in.Named)
+	if err := m.check(in, at); err != nil {
+		return Result{}, err
 	}
 	r, err := m.loss(in, m.set)
 	if err != nil {
 		return Result{}, fmt.Errorf("method %s: %w", m.Name, err)
 	}
-	if len(r.Grad) != slopes {
-		return Result{}, fmt.Errorf("method %s: %d gradients for %d log-probabilities", m.Name, len(r.Grad), slopes)
+	slopes := len(in.LogP)
+	if m.Teacher {
+		slopes = len(in.Named)
+	}
+	for _, g := range []struct {
+		have, want int
+		by         string
+	}{{len(r.Grad), slopes, "log-probabilities"}, {len(r.GradValue), len(in.Value), "values"},
+		{len(r.GradEntropy), len(in.Entropy), "entropies"}} {
+		if g.have != g.want {
+			return Result{}, fmt.Errorf("method %s: %d gradients for %d %s", m.Name, g.have, g.want, g.by)
+		}
 	}
 	r.Counted = counted
 	return r, nil
+}
+
+// check refuses inputs that lack what the method needs of that many counted tokens.
+func (m *Method) check(in *Inputs, counted int) error {
+	of := func(needed bool, n int) int {
+		if needed {
+			return n
+		}
+		return 0
+	}
+	if n := of(m.LogP(), counted); len(in.LogP) != n {
+		return fmt.Errorf("method %s: %d log-probabilities for sequences of %d tokens", m.Name, len(in.LogP), n)
+	}
+	if m.Reference && len(in.Ref) != len(in.LogP) {
+		return fmt.Errorf("method %s needs the reference's log-probability of every counted token: have %d of %d",
+			m.Name, len(in.Ref), len(in.LogP))
+	}
+	if n := m.Value.Of(len(in.Sequences), counted); len(in.Value) != n {
+		return fmt.Errorf("method %s: %d values for %d sequences of %d tokens, expected %d", m.Name, len(in.Value),
+			len(in.Sequences), counted, n)
+	}
+	if n := of(m.Entropy, counted); len(in.Entropy) != n {
+		return fmt.Errorf("method %s: %d entropies for sequences of %d tokens, expected %d", m.Name, len(in.Entropy),
+			counted, n)
+	}
+	if m.Teacher {
+		return m.checkTaught(in)
+	}
+	return nil
 }
 
 // loss is Loss of inputs with what is constant in them.
@@ -170,16 +234,35 @@ func (m *Method) loss(in *Inputs, s setting.Values) (Result, error) {
 
 // Append puts the inputs of one micro-batch behind those of others.
 func (in *Inputs) Append(more *Inputs) {
-	base := len(in.LogP)
+	base := 0
+	if n := len(in.Sequences); n > 0 {
+		base = in.Sequences[n-1].Start + in.Sequences[n-1].Len
+	}
 	in.LogP = append(in.LogP, more.LogP...)
 	in.Ref = append(in.Ref, more.Ref...)
 	in.Named, in.Teacher = append(in.Named, more.Named...), append(in.Teacher, more.Teacher...)
 	in.Width = more.Width
+	in.Value, in.Entropy = append(in.Value, more.Value...), append(in.Entropy, more.Entropy...)
 	for _, s := range more.Sequences {
 		s.Start += base
 		in.Sequences = append(in.Sequences, s)
 	}
 }
+
+// Cut gives the derivatives by the first of the inputs that were appended for r, and those by the others.
+func (r Result) Cut(first *Inputs) (mine, rest Result) {
+	n := len(first.LogP)
+	if first.Named != nil {
+		n = len(first.Named)
+	}
+	mine.Grad, rest.Grad = r.Grad[:n], r.Grad[n:]
+	mine.GradValue, rest.GradValue = r.GradValue[:len(first.Value)], r.GradValue[len(first.Value):]
+	mine.GradEntropy, rest.GradEntropy = r.GradEntropy[:len(first.Entropy)], r.GradEntropy[len(first.Entropy):]
+	return mine, rest
+}
+
+// Slopes lists all derivatives.
+func (r *Result) Slopes() []float64 { return slices.Concat(r.Grad, r.GradValue, r.GradEntropy) }
 
 // AddMetrics adds figures of the same names in the same order to sums, which may be nil.
 func AddMetrics(sums, more []Metric) ([]Metric, error) {

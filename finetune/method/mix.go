@@ -102,6 +102,9 @@ func align(parts []*Method) error {
 		if m.Teacher {
 			return fmt.Errorf("%s learns from a teacher's predictions; it cannot be mixed or weighed", m.Name)
 		}
+		if m.Value != NoValues || m.Entropy {
+			return fmt.Errorf("%s learns from more than log-probabilities; it cannot be mixed or weighed", m.Name)
+		}
 	}
 	for _, m := range parts[1:] {
 		if a := parts[0]; m.Need != a.Need || m.Unit != a.Unit || m.AllTokens != a.AllTokens {
