@@ -17,6 +17,9 @@ type Row struct {
 	// Named lists, for output Named, the tokens whose log-probability is asked for in the place of each counted one: as
 	// many for each, all different.
 	Named []int32
+	// Valued lists, ascending, the indices into Tokens of those that output Value gives a number for; the first token
+	// of a root may be one.
+	Valued []int32
 	// Since is, of each segment, the first of its tokens (counted within it) on which what waits for an invocation acts
 	// (delta.Placed.Late); Len where that is none of them. nil: it acts on none of the row's.
 	Since []int

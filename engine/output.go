@@ -20,6 +20,8 @@ type Output struct {
 	of *reading
 	// width is how many numbers are given for each.
 	width func(r *request) int64
+	// head is that of a set which it reads, [n_embd, width], or "".
+	head arch.Role
 	// build gives them, [width, n].
 	build func(t *top) graph.ID
 	// ends says that it takes no derivatives: no backward pass starts from it.
@@ -44,6 +46,8 @@ type reading struct {
 	names []string
 	// row adds a row's indices.
 	row func(x indices, r *laid) error
+	// plan adds as many as a batch of that size has.
+	plan func(x indices, e *Extent)
 }
 
 // A request is a pass as its outputs see it.
@@ -108,6 +112,26 @@ func (s *Session) want(opt *Options, x indices) (want, error) {
 		out = append(out, a)
 	}
 	return out, nil
+}
+
+// checkHeads refuses outputs that read a head which no applied set has, or has in another shape.
+func (s *Session) checkHeads(w want, apply mask) error {
+	for _, a := range w {
+		if a.head == "" {
+			continue
+		}
+		name, fits := (&Head{Role: a.head}).tensor(), graph.Matrix(int64(s.model.net.NEmbd), a.width(a.request))
+		i := slices.IndexFunc(s.in(apply), func(t *set) bool { return t.own[name] != own{} })
+		if i < 0 {
+			return fmt.Errorf("engine: forward: output %s reads head %q, and no set that is applied has it", a.Name,
+				a.head)
+		}
+		if got := s.in(apply)[i].own[name].shape; got != fits {
+			return fmt.Errorf("engine: forward: head %q of set %q is %v, and output %s of this model reads %v", a.head,
+				s.in(apply)[i].Name, got, a.Name, fits)
+		}
+	}
+	return nil
 }
 
 // bytes is the memory of w's numbers, with that of the derivatives in a pass that goes back.

@@ -29,6 +29,9 @@ var countedTokens = &reading{
 			x.add(arch.InputTargets, token)
 		})
 	},
+	plan: func(x indices, e *Extent) {
+		x[arch.InputSources], x[arch.InputTargets] = make([]int32, e.Counted), make([]int32, e.Counted)
+	},
 }
 
 // predicted calls f with the place in the batch of each counted token's predecessor, and with the token.

@@ -52,4 +52,7 @@ var namedTokens = &reading{
 		x.add(arch.InputNamed, r.Named...)
 		return nil
 	},
+	plan: func(x indices, e *Extent) {
+		x[arch.InputNamed], x[arch.InputNamedSources] = make([]int32, e.Counted*e.Named), make([]int32, e.Counted)
+	},
 }

@@ -31,7 +31,7 @@ func outputSession(t *testing.T) (*Session, *Batch) {
 			a.Pairs[i].B[j] = float32(r.NormFloat64() * 0.05)
 		}
 	}
-	head := Head{Role: "value_head", Shape: []int64{int64(m.HParams().NEmbd), 1}}
+	head := Head{Role: ValueHead, Shape: []int64{int64(m.HParams().NEmbd), 1}}
 	for range head.Shape[0] {
 		head.Values = append(head.Values, float32(r.NormFloat64()))
 	}
@@ -45,7 +45,8 @@ func outputSession(t *testing.T) (*Session, *Batch) {
 		m.Close()
 	})
 	row := Row{Segments: []Segment{{Len: 7, Parent: -1}, {Start: 7, Len: 5}}, Counted: []int32{2, 3, 7, 11},
-		Named: []int32{3, 0, 5, 1, 2, 3, 9, 8, 7, 6, 4, 2}}
+		Valued: []int32{0, 6, 7, 11},
+		Named:  []int32{3, 0, 5, 1, 2, 3, 9, 8, 7, 6, 4, 2}}
 	for range 12 {
 		row.Tokens = append(row.Tokens, int32(r.IntN(m.HParams().NVocab)))
 	}
@@ -58,16 +59,6 @@ var hidden = &Output{
 	of:    countedTokens,
 	width: func(r *request) int64 { return int64(r.hp.NEmbd) },
 	build: func(t *top) graph.ID { return t.rows(arch.InputSources) },
-}
-
-// valued is a number for each counted token, from a head that the model lacks.
-var valued = &Output{
-	Name:  "valued",
-	of:    countedTokens,
-	width: func(*request) int64 { return 1 },
-	build: func(t *top) graph.ID {
-		return t.G.Linear(t.Weight("value_head", ".weight"), t.rows(arch.InputSources), graph.None, graph.None, 1)
-	},
 }
 
 // factors are made up derivatives of a loss.
@@ -109,7 +100,7 @@ func gradients(t *testing.T, s *Session, b *Batch, want ...*Output) []float32 {
 // TestOutputConformance: every kind gives width finite numbers for each thing, and either refuses to begin a backward
 // pass or gives gradients that finite differences confirm.
 func TestOutputConformance(t *testing.T) {
-	for _, o := range append(OutputKinds(), hidden, valued) {
+	for _, o := range append(OutputKinds(), hidden) {
 		t.Run(o.Name, func(t *testing.T) {
 			s, b := outputSession(t)
 			ctx := context.Background()
@@ -147,8 +138,8 @@ func outputSlope(t *testing.T, s *Session, b *Batch, o *Output) {
 	t.Helper()
 	gradients(t, s, b, o)
 	moveAlong(t, s, b, o, s.Params()[1])
-	if o == valued {
-		moveAlong(t, s, b, o, s.byName["value/value_head.weight"])
+	if o == Value {
+		moveAlong(t, s, b, o, s.byName["value/value.weight"])
 	}
 }
 
@@ -242,7 +233,7 @@ func TestSeveralOutputs(t *testing.T) {
 // TestHeadIsBroughtUpToDate: a head's numbers are the caller's until they are asked for.
 func TestHeadIsBroughtUpToDate(t *testing.T) {
 	s, _ := outputSession(t)
-	p := s.byName["value/value_head.weight"]
+	p := s.byName["value/value.weight"]
 	if err := p.Value.Upload([]float32{42}, 0); err != nil {
 		t.Fatal(err)
 	}

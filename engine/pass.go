@@ -54,6 +54,9 @@ func (s *Session) plannedPass(idx indices, opt Options) (*pass, error) {
 	if p.apply, p.train, err = s.choose(&opt); err != nil {
 		return nil, err
 	}
+	if err := s.checkHeads(p.want, p.apply); err != nil {
+		return nil, err
+	}
 	p.lowest = s.model.net.NLayer + 1
 	for _, t := range s.in(p.train) {
 		p.lowest = min(p.lowest, t.lowest)

@@ -21,26 +21,26 @@ type Footprint struct {
 // Total is the memory beside the mapped weights.
 func (f Footprint) Total() int64 { return f.Params + f.Work + f.Inputs + f.Kept }
 
-// An Extent is the size of a batch.
+// An Extent is the size of a batch, and what is asked for of it.
 type Extent struct {
 	Tokens  int
 	Counted int // of them, those that count
 	Row     int // tokens of a row
-	Named   int // tokens named for each that counts, where output Named is asked for; 0: LogP is
+	Named   int // tokens named for each that counts, where output Named is asked for
+	Valued  int // tokens that are given a number, where output Value is asked for
+	// Want lists the outputs of the pass; none means LogP.
+	Want []*Output
 }
 
-// pass gives indices that are as many as those of a batch of that size, and what is asked for of it.
-func (e Extent) pass() (indices, []*Output) {
+// pass gives indices that are as many as those of a batch of that size.
+func (e *Extent) pass(opt *Options) indices {
 	rows := (e.Tokens + e.Row - 1) / e.Row
 	x := indices{arch.InputTokens: make([]int32, e.Tokens), arch.InputPos: make([]int32, e.Tokens),
 		arch.InputTree: make([]int32, 1+3*rows)}
-	if e.Named > 0 {
-		x[arch.InputNamed] = make([]int32, e.Counted*e.Named)
-		x[arch.InputNamedSources] = make([]int32, e.Counted)
-		return x, []*Output{Named}
+	for _, o := range opt.outputs() {
+		o.of.plan(x, e)
 	}
-	x[arch.InputSources], x[arch.InputTargets] = make([]int32, e.Counted), make([]int32, e.Counted)
-	return x, []*Output{LogP}
+	return x
 }
 
 // Plan computes what a session with cfg needs for batches of that size. It allocates nothing but what describes it.
@@ -62,11 +62,12 @@ func Plan(m *Model, cfg SessionConfig, e Extent) (Footprint, error) {
 		}
 		f.Params += s.roundedBytes(t)
 	}
-	x, want := e.pass()
+	opt := Options{Want: e.Want, Backward: true, Dropout: true}
+	x := e.pass(&opt)
 	if s.late() {
 		x[arch.InputActive] = make([]int32, e.Tokens)
 	}
-	p, err := s.plannedPass(x, Options{Want: want, Backward: true, Dropout: true})
+	p, err := s.plannedPass(x, opt)
 	if err != nil {
 		return Footprint{}, err
 	}

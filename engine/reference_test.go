@@ -55,6 +55,13 @@ func openTrial(t *testing.T, path string, m *refmodel.Model, cfg engine.SessionC
 	} else {
 		cfg.Sets = []engine.Set{{Whole: engine.Everything}}
 	}
+	if m.Value != nil {
+		w, err := refmodel.Float32s(m.Value.Data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cfg.Sets[0].Heads = []engine.Head{{Role: engine.ValueHead, Shape: []int64{int64(m.NEmbd), 1}, Values: w}}
+	}
 	s, err := engine.NewSession(em, cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -104,7 +111,7 @@ func adapterOf(t *testing.T, m *refmodel.Model) *adapter.Adapter {
 
 // engineRow gives a reference row as the engine takes it.
 func engineRow(r refmodel.Row) engine.Row {
-	out := engine.Row{Tokens: r.Tokens, Counted: r.Counted}
+	out := engine.Row{Tokens: r.Tokens, Counted: r.Counted, Valued: r.Valued}
 	for _, s := range r.Segments {
 		out.Segments = append(out.Segments, engine.Segment{Start: s.Start, Len: s.Len, Parent: s.Parent})
 	}
@@ -183,19 +190,25 @@ func (r *trial) check(t *testing.T, rows []refmodel.Row, c closeness) {
 	if e := farthest(gotLogP, wantLogP); !(e <= c.logp) {
 		t.Errorf("log-probabilities differ by %.3g of the largest, want at most %.3g", e, c.logp)
 	}
+	t.Logf("log-probabilities within %.2g", farthest(gotLogP, wantLogP))
+	r.checkGradients(t, wantGrads, c)
+}
+
+// checkGradients compares the gradient of every trained tensor.
+func (r *trial) checkGradients(t *testing.T, want refmodel.Gradients, c closeness) {
+	t.Helper()
 	got := r.gradients(t)
 	r.complete(t, got)
 	var worst closeness
 	for name, g := range got {
-		norm, cosine := apart(g, wantGrads[name].Data)
+		norm, cosine := apart(g, want[name].Data)
 		if !(norm <= c.norm) || !(cosine <= c.cosine) {
 			t.Errorf("gradient of %s: relative difference of norms %.3g, 1-cosine %.3g; want at most %.3g and %.3g",
 				name, norm, cosine, c.norm, c.cosine)
 		}
 		worst.norm, worst.cosine = max(worst.norm, norm), max(worst.cosine, cosine)
 	}
-	t.Logf("%d gradients: log-probabilities within %.2g, norms %.2g, 1-cosine %.2g", len(got),
-		farthest(gotLogP, wantLogP), worst.norm, worst.cosine)
+	t.Logf("%d gradients: norms %.2g, 1-cosine %.2g", len(got), worst.norm, worst.cosine)
 }
 
 // complete checks that the session trains exactly what the trial asked for.
@@ -217,12 +230,15 @@ func (r *trial) complete(t *testing.T, got map[string][]float64) {
 			}
 		}
 	}
+	if r.model.Value != nil {
+		n++
+	}
 	if len(got) != n {
 		t.Errorf("%d tensors are trained, want %d", len(got), n)
 	}
 }
 
-// apart gives the relative difference of norms, and 1 − cosine.
+// apart gives the relative difference of norms, and 1 − cosine; of zeros nothing.
 func apart(got, want []float64) (norm, cosine float64) {
 	if len(got) != len(want) {
 		return math.Inf(1), math.Inf(1)
@@ -230,6 +246,9 @@ func apart(got, want []float64) (norm, cosine float64) {
 	var gg, ww, gw float64
 	for i := range got {
 		gg, ww, gw = gg+got[i]*got[i], ww+want[i]*want[i], gw+got[i]*want[i]
+	}
+	if gg == 0 && ww == 0 {
+		return 0, 0
 	}
 	return math.Abs(math.Sqrt(gg)-math.Sqrt(ww)) / math.Sqrt(ww), 1 - gw/math.Sqrt(gg*ww)
 }

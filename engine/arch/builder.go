@@ -56,6 +56,7 @@ const (
 
 	InputNamed        = "named"         // i32 [k, C]: tokens that may stand in the place of each counted one
 	InputNamedSources = "named_sources" // i32 [1, C]: the token that predicts them
+	InputValued       = "valued"        // i32 [1, C]: the tokens that are given a value
 )
 
 // Input gives the stage's input.

@@ -17,8 +17,11 @@ type Shape struct {
 }
 
 func (s Shape) footprint(m *engine.Model, sc engine.SessionConfig) (engine.Footprint, error) {
-	return engine.Plan(m, sc, engine.Extent{Tokens: s.Row * s.Rows, Counted: s.Counted * s.Rows, Row: s.Row,
-		Named: s.Named})
+	e := engine.Extent{Tokens: s.Row * s.Rows, Counted: s.Counted * s.Rows, Row: s.Row, Named: s.Named}
+	if s.Named > 0 {
+		e.Want = []*engine.Output{engine.Named}
+	}
+	return engine.Plan(m, sc, e)
 }
 
 // A Memory is what a run takes, decided before it begins.

@@ -2,6 +2,7 @@ package refmodel
 
 import (
 	"fmt"
+	"math"
 	"slices"
 )
 
@@ -9,12 +10,17 @@ import (
 type Pass struct {
 	// LogP is the log-probability of each counted token, in nats, in the order of Row.Counted.
 	LogP []float64
+	// Entropy is that of the whole vocabulary's distribution which predicts each counted token, in nats.
+	Entropy []float64
+	// Value is the number of each valued token, in the order of Row.Valued.
+	Value []float64
 
 	row    Row
 	tree   *tree
 	tape   tape
 	params map[string]*node
-	logits *node
+	logits *node // divided by the temperature
+	values *node // of every token, or nil
 	model  *Model
 }
 
@@ -36,15 +42,42 @@ func (m *Model) Forward(row Row) (*Pass, error) {
 	for il := range m.NLayer {
 		x = a.Layer(p, il, x)
 	}
-	p.head(p.norm(x, "output_norm"))
+	h := p.norm(x, "output_norm")
+	p.head(h)
 	for _, c := range row.Counted {
 		scores := p.logits.val.Row(tr.prev[c])
 		p.LogP = append(p.LogP, scores[row.Tokens[c]]-logSumExp(scores))
+		p.Entropy = append(p.Entropy, entropy(scores))
 	}
-	return p, nil
+	return p, p.value(h)
 }
 
-// Logits gives the scores of every vocabulary entry for the token that follows token i.
+// value multiplies the head of values with the state at every token.
+func (p *Pass) value(h *node) error {
+	if len(p.row.Valued) == 0 {
+		return nil
+	}
+	w := p.param("value.weight", p.model.Value)
+	if w == nil {
+		return fmt.Errorf("%s model: values are asked for, and there is no head of them", p.model.Arch)
+	}
+	p.values = p.tape.linear(w, h, 1)
+	for _, t := range p.row.Valued {
+		p.Value = append(p.Value, p.values.val.Row(int(t))[0])
+	}
+	return nil
+}
+
+// entropy is that of the softmax of scores, in nats.
+func entropy(scores []float64) float64 {
+	z, sum := logSumExp(scores), 0.0
+	for _, s := range scores {
+		sum -= math.Exp(s-z) * (s - z)
+	}
+	return sum
+}
+
+// Logits gives the scores of every vocabulary entry for the token that follows token i, divided by the temperature.
 func (p *Pass) Logits(i int) []float64 { return p.logits.val.Row(i) }
 
 // Gradients are those of the loss with respect to every weight, by tensor name, and to every LoRA matrix, by the
@@ -61,21 +94,42 @@ func (g Gradients) Add(other Gradients) {
 	}
 }
 
+// Slopes are the gradients of a loss with respect to what a pass gives; nil stands for zeros.
+type Slopes struct{ LogP, Entropy, Value []float64 }
+
 // Backward gives all gradients from those of the loss with respect to LogP. It may be called once for a pass.
 func (p *Pass) Backward(dLogP []float64) (Gradients, error) {
 	if len(dLogP) != len(p.LogP) {
 		return nil, fmt.Errorf("%d gradients of log-probabilities, expected %d", len(dLogP), len(p.LogP))
 	}
+	return p.BackwardFrom(Slopes{LogP: dLogP})
+}
+
+// BackwardFrom is Backward from all that a pass gives. With p = softmax(l) and the entropy H = -Σ p log p,
+// dH/dl_v = -p_v (log p_v + H).
+func (p *Pass) BackwardFrom(d Slopes) (Gradients, error) {
 	if p.tape.steps == nil {
 		return nil, fmt.Errorf("the pass has already gone backward")
 	}
 	p.tape.prepare()
 	for i, c := range p.row.Counted {
-		scores := slices.Clone(p.logits.val.Row(p.tree.prev[c]))
-		softmax(scores)
-		d := p.logits.grad.Row(p.tree.prev[c])
-		axpy(d, -dLogP[i], scores)
-		d[p.row.Tokens[c]] += dLogP[i]
+		prob := slices.Clone(p.logits.val.Row(p.tree.prev[c]))
+		softmax(prob)
+		to := p.logits.grad.Row(p.tree.prev[c])
+		if d.LogP != nil {
+			axpy(to, -d.LogP[i], prob)
+			to[p.row.Tokens[c]] += d.LogP[i]
+		}
+		for v := range to {
+			if d.Entropy != nil && prob[v] > 0 {
+				to[v] -= d.Entropy[i] * prob[v] * (math.Log(prob[v]) + p.Entropy[i])
+			}
+		}
+	}
+	for i, t := range p.row.Valued {
+		if d.Value != nil {
+			p.values.grad.Row(int(t))[0] += d.Value[i]
+		}
 	}
 	p.tape.backward()
 	p.tape = tape{}
@@ -150,4 +204,7 @@ func (p *Pass) head(h *node) {
 		role = "token_embd"
 	}
 	p.logits = p.linear(h, role)
+	if p.row.Temp != 0 {
+		p.logits = p.tape.divide(p.logits, p.row.Temp)
+	}
 }

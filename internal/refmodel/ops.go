@@ -108,6 +108,14 @@ func (t *tape) slice(x *node, from, n int) *node {
 	return y
 }
 
+// divide gives x / by.
+func (t *tape) divide(x *node, by float64) *node {
+	y := t.node(x.val.Rows, x.val.Cols)
+	axpy(y.val.Data, 1/by, x.val.Data)
+	t.onBackward(func() { axpy(x.grad.Data, 1/by, y.grad.Data) })
+	return y
+}
+
 // rmsNorm gives w·x/√(mean(x²)+eps) for each run of len(w) elements: the whole row, or each head of it.
 func (t *tape) rmsNorm(x, w *node, eps float64) *node {
 	y := t.node(x.val.Rows, x.val.Cols)

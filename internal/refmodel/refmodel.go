@@ -54,6 +54,7 @@ type Model struct {
 	HParams
 	Weights map[string]*Matrix
 	LoRA    map[string]Pair
+	Value   *Matrix // a head of one row, n_embd columns, on the state after the output norm; nil: none
 }
 
 // A Segment is one run of tokens in a row's tree: its tokens see the earlier ones of the segment and all of its
@@ -68,6 +69,8 @@ type Row struct {
 	Tokens   []int32
 	Segments []Segment // in order, covering Tokens
 	Counted  []int32   // indices of the tokens whose log-probability is asked for
+	Valued   []int32   // indices of the tokens whose value is asked for
+	Temp     float64   // what logits are divided by before the softmax; 0 stands for 1
 }
 
 // Chain makes a row of one segment with the tokens named by counted.
@@ -124,6 +127,10 @@ func (m *Model) Validate() error {
 	list, err := Tensors(m.Arch, m.HParams)
 	if err != nil {
 		return err
+	}
+	if m.Value != nil && (m.Value.Rows != 1 || m.Value.Cols != m.NEmbd) {
+		return fmt.Errorf("%s model: the head of values has %d rows and %d columns, expected 1 and %d", m.Arch,
+			m.Value.Rows, m.Value.Cols, m.NEmbd)
 	}
 	known := map[string]Tensor{}
 	for _, t := range list {

@@ -68,6 +68,7 @@ func (v variant) model(t testing.TB) *Model {
 	if m, err = m.WithPairs(2, 0.75); err != nil {
 		t.Fatal(err)
 	}
+	m.Value = FormulaMatrix("value.weight", 1, hp.NEmbd, 0, 0)
 	return m
 }
 
@@ -118,6 +119,7 @@ func parameters(m *Model) map[string]*Matrix {
 	for name, p := range m.LoRA {
 		out[name+".lora_a"], out[name+".lora_b"] = p.A, p.B
 	}
+	out["value.weight"] = m.Value
 	return out
 }
 
@@ -131,9 +133,17 @@ func TestFiniteDifferences(t *testing.T) {
 		t.Run(v.name, func(t *testing.T) {
 			t.Parallel()
 			m, row := v.model(t), forest()
-			d := lossWeights(len(row.Counted))
-			grads := mustBackward(t, m, row, d)
-			loss := func() float64 { return dot(d, mustForward(t, m, row).LogP) }
+			row.Valued, row.Temp = []int32{0, 4, 5, 8}, 0.75
+			d := lossWeights(2*len(row.Counted) + len(row.Valued))
+			s := Slopes{d[:len(row.Counted)], d[len(row.Counted):][:len(row.Counted)], d[2*len(row.Counted):]}
+			grads, err := mustForward(t, m, row).BackwardFrom(s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			loss := func() float64 {
+				p := mustForward(t, m, row)
+				return dot(s.LogP, p.LogP) + dot(s.Entropy, p.Entropy) + dot(s.Value, p.Value)
+			}
 			params, worst := parameters(m), 0.0
 			if len(params) != len(grads) {
 				t.Errorf("%d gradients for %d parameters", len(grads), len(params))
@@ -306,6 +316,9 @@ func TestRefusals(t *testing.T) {
 		{"token", func(m *Model, r *Row) { r.Tokens[3] = 11 }, "outside the vocabulary of 11"},
 		{"counted root", func(m *Model, r *Row) { r.Counted[5] = 6 }, "no predecessor"},
 		{"parent", func(m *Model, r *Row) { r.Segments[1].Parent = 1 }, "expected an earlier segment"},
+		{"valued", func(m *Model, r *Row) { r.Valued = []int32{9} }, "outside the row"},
+		{"head of values", func(m *Model, r *Row) { m.Value = NewMatrix(1, 7) }, "7 columns, expected 1 and 8"},
+		{"no head of values", func(m *Model, r *Row) { m.Value, r.Valued = nil, []int32{1} }, "no head of them"},
 		{"gap", func(m *Model, r *Row) { r.Segments[1].Len = 1 }, "expected a start of 3"},
 		{"uncovered", func(m *Model, r *Row) { r.Segments = r.Segments[:4]; r.Counted = r.Counted[:5] },
 			"cover 6 tokens of 9"},

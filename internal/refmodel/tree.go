@@ -51,5 +51,10 @@ func newTree(r Row, vocab int) (*tree, error) {
 			return nil, fmt.Errorf("counted token %d has no predecessor in the row of %d tokens", c, len(r.Tokens))
 		}
 	}
+	for _, v := range r.Valued {
+		if v < 0 || int(v) >= len(r.Tokens) {
+			return nil, fmt.Errorf("valued token %d is outside the row of %d tokens", v, len(r.Tokens))
+		}
+	}
 	return t, nil
 }
