@@ -39,6 +39,8 @@ type Set struct {
 	Heads []Head
 	// Frozen sets are applied and not trained: they have no gradients and are not among Params.
 	Frozen bool
+	// Apart sets are another model's: a pass applies them only where it names them (Options.Apply).
+	Apart bool
 	// Dropout is the probability that an element of the input of what stands beside a weight is zeroed in training, 0
 	// to below 1.
 	Dropout float64
@@ -66,7 +68,7 @@ func (c SessionConfig) Whole() bool {
 	return slices.ContainsFunc(c.Sets, func(s Set) bool { return s.Whole != nil })
 }
 
-// A Choice picks sets of a session. Its zero value is all that can be picked.
+// A Choice picks sets of a session. Its zero value is all that can be picked and are not apart.
 type Choice struct {
 	some  bool
 	names []string
@@ -239,6 +241,11 @@ func (s *Session) pick(c Choice, may mask) (mask, error) {
 func (s *Session) choose(opt *Options) (apply, train mask, err error) {
 	if apply, err = s.pick(opt.Apply, 1<<len(s.sets)-1); err != nil {
 		return 0, 0, fmt.Errorf("engine: forward: apply: %w", err)
+	}
+	for _, t := range s.sets {
+		if t.Apart && !opt.Apply.some {
+			apply &^= 1 << t.bit
+		}
 	}
 	if err := s.agree(apply); err != nil || !opt.Backward {
 		return apply, 0, err

@@ -142,6 +142,49 @@ func TestSetsTogether(t *testing.T) {
 	})
 }
 
+// TestSetsApart: a set that is apart is applied where a pass names it and else not; named, it is trained like others.
+func TestSetsApart(t *testing.T) {
+	r := newRig(t, synth.Tiny("llama", gguf.Q8_0), func(c *setup, _ *adapter.Config) {
+		m, err := engine.Open(synth.Temp(t, synth.Tiny("llama", gguf.Q8_0)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer m.Close()
+		c.Sets = []engine.Set{{Name: "critic", Apart: true, Adapter: newAdapter(t, m,
+			adapter.Config{Rank: 3, Alpha: 8, Init: "kaiming", Seed: 9})}}
+	})
+	b, coef := batch(chain(tokens(1, 17, 64))), engine.Outputs{engine.LogP: coefficients(16)}
+	trained := func(o engine.Options) (sets []string) {
+		r.zeroGrad()
+		o.Backward = true
+		r.forward(b, o)
+		if err := r.Backward(context.Background(), coef, nil); err != nil {
+			t.Fatal(err)
+		}
+		for name, g := range r.grads() {
+			set, _, named := strings.Cut(name, "/")
+			if !named {
+				set = ""
+			}
+			if slices.ContainsFunc(g, func(x float32) bool { return x != 0 }) && !slices.Contains(sets, set) {
+				sets = append(sets, set)
+			}
+		}
+		return sets
+	}
+	plain, named := r.forward(b, engine.Options{})[engine.LogP],
+		r.forward(b, engine.Options{Apply: engine.Only("")})[engine.LogP]
+	if !slices.Equal(plain, named) {
+		t.Error("a plain pass applies the set that is apart")
+	}
+	if got, want := trained(engine.Options{}), []string{""}; !slices.Equal(got, want) {
+		t.Errorf("a plain pass trains %q, want %q", got, want)
+	}
+	if got, want := trained(engine.Options{Apply: engine.Only("critic")}), []string{"critic"}; !slices.Equal(got, want) {
+		t.Errorf("a pass of the set alone trains %q, want %q", got, want)
+	}
+}
+
 // TestWholeTensors: tensors chosen by role and layer get the gradients of finite differences, others none; in a
 // quantized model those that are not quantized can be.
 func TestWholeTensors(t *testing.T) {
