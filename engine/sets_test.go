@@ -180,7 +180,8 @@ func TestSetsApart(t *testing.T) {
 	if got, want := trained(engine.Options{}), []string{""}; !slices.Equal(got, want) {
 		t.Errorf("a plain pass trains %q, want %q", got, want)
 	}
-	if got, want := trained(engine.Options{Apply: engine.Only("critic")}), []string{"critic"}; !slices.Equal(got, want) {
+	critic := engine.Options{Apply: engine.Only("critic")}
+	if got, want := trained(critic), []string{"critic"}; !slices.Equal(got, want) {
 		t.Errorf("a pass of the set alone trains %q, want %q", got, want)
 	}
 }
