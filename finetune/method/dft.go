@@ -25,7 +25,7 @@ var DFT = register(&Method{
 })
 
 // probabilities are those of the tokens. One is at most 1, where rounding has it above.
-func probabilities(in *Inputs) []float64 {
+func probabilities(in *Inputs, _ setting.Values) []float64 {
 	p := make([]float64, len(in.LogP))
 	for i, lp := range in.LogP {
 		p[i] = math.Exp(min(lp, 0))

@@ -50,7 +50,7 @@ func TestDocs(t *testing.T) {
 		}
 	}
 	want := map[string]setting.Values{}
-	for _, m := range methods.All() {
+	for _, m := range offered() {
 		if len(m.Reads) > 0 {
 			want[m.Name] = m.Settings()
 		}

@@ -8,6 +8,7 @@ package method
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/ggtune/ggtune/internal/registry"
 	"github.com/ggtune/ggtune/internal/setting"
@@ -40,6 +41,8 @@ type Inputs struct {
 	// of the same tokens.
 	Named, Teacher []float64
 	Width          int
+
+	Rolled
 }
 
 // A Metric is one figure of a method, kept as a weighted sum so that figures of micro-batches add up: Sum/Weight is
@@ -54,7 +57,8 @@ type Result struct {
 	// Sum is the loss summed over Units; the loop adds both over a step and divides once.
 	Sum, Units float64
 	Grad       []float64 // dSum/dLogP, of methods with a teacher dSum/dNamed
-	// dSum/dValue and dSum/dEntropy, of methods that need these.
+	// dSum/dValue and dSum/dEntropy, of methods that need these. GradEntropy is nil where entropies are only shown: the
+	// pass back has none to go through.
 	GradValue, GradEntropy []float64
 
 	Metrics []Metric // in a fixed order, the same names at every call
@@ -74,6 +78,9 @@ const (
 	// example's prompt (Child 2), which is not trained: what it gains is an estimate of the distance from the
 	// reference.
 	Verdicts
+	// Rollouts are a prompt with the answers that the model itself wrote to it: Child k is one of them, and all its
+	// counted tokens are the answer, the token that ends it among them. Inputs.Rolled tells of them.
+	Rollouts
 )
 
 // Values says where a method asks for the number of the value head.
@@ -121,6 +128,9 @@ type Method struct {
 	Coupled bool
 	// AllTokens says that every token of an example counts, prompts included.
 	AllTokens bool
+	// Advantages says what each token of a rollout's answers was worth, of methods of Rollouts: a pure function, asked
+	// once a rollout. carry is what it gave to carry on at the last rollout, nil at the first. See Credit.
+	Advantages func(all []Answer, carry []float64, s setting.Values) (Advantages, error)
 	// Reads lists the settings that the method reads, with its defaults; in a mixture they are the parts'.
 	Reads []setting.Use
 
@@ -128,7 +138,7 @@ type Method struct {
 
 	// Constant gives, for each token, a number that follows from the inputs and that the loss takes as given: no
 	// gradient goes through it. nil: there is none.
-	Constant func(in *Inputs) []float64
+	Constant func(in *Inputs, s setting.Values) []float64
 	// Measure is what held-out rows are measured by where a lower loss is not a better one; nil: the method itself.
 	Measure *Method
 
@@ -137,20 +147,48 @@ type Method struct {
 	OverPairs *Method
 
 	set setting.Values // see Configure
+	// follow sets what follows from the settings: whether there is a reference, what Unit is, defaults that depend on
+	// other settings. given are those that were given. nil: nothing follows.
+	follow func(m *Method, given setting.Values) error
 }
 
 var methods = registry.New[*Method]("method")
 
 func register(m *Method) *Method {
 	m.set = m.defaults()
+	if m.follow != nil {
+		if err := m.follow(m, nil); err != nil {
+			panic(fmt.Sprintf("method %s: its defaults: %v", m.Name, err))
+		}
+	}
 	return methods.Register(m.Name, m)
 }
 
 // Get gives the method of that name with its default settings; the error lists the names.
-func Get(name string) (*Method, error) { return methods.Get(name) }
+func Get(name string) (*Method, error) {
+	m, err := methods.Get(name)
+	if err == nil && !m.offered() {
+		return nil, fmt.Errorf("method %s learns from answers that the model writes while it trains, and no run of "+
+			"ggtune writes them yet; known: %s", name, strings.Join(Names(), ", "))
+	}
+	return m, err
+}
 
 // Names lists the methods, sorted.
-func Names() []string { return methods.Names() }
+func Names() (names []string) {
+	for _, m := range offered() {
+		names = append(names, m.Name)
+	}
+	return names
+}
+
+// offered lists the methods that a run can have.
+func offered() []*Method {
+	return slices.DeleteFunc(methods.All(), func(m *Method) bool { return !m.offered() })
+}
+
+// offered is false of methods whose rows nothing makes yet.
+func (m *Method) offered() bool { return m.Need != Rollouts }
 
 // LogP says whether the method sees log-probabilities.
 func (m *Method) LogP() bool { return m.Value != AtEnds }
@@ -185,7 +223,7 @@ func (m *Method) Evaluate(in *Inputs) (Result, error) {
 		by         string
 	}{{len(r.Grad), slopes, "log-probabilities"}, {len(r.GradValue), len(in.Value), "values"},
 		{len(r.GradEntropy), len(in.Entropy), "entropies"}} {
-		if g.have != g.want {
+		if g.have != g.want && (g.have > 0 || g.by != "entropies") {
 			return Result{}, fmt.Errorf("method %s: %d gradients for %d %s", m.Name, g.have, g.want, g.by)
 		}
 	}
@@ -216,6 +254,9 @@ func (m *Method) check(in *Inputs, counted int) error {
 		return fmt.Errorf("method %s: %d entropies for sequences of %d tokens, expected %d", m.Name, len(in.Entropy),
 			counted, n)
 	}
+	if m.Need == Rollouts {
+		return m.checkRolled(in)
+	}
 	if m.Teacher {
 		return m.checkTaught(in)
 	}
@@ -226,7 +267,7 @@ func (m *Method) check(in *Inputs, counted int) error {
 func (m *Method) loss(in *Inputs, s setting.Values) (Result, error) {
 	if m.Constant != nil && in.Constant == nil {
 		whole := *in
-		whole.Constant = m.Constant(in)
+		whole.Constant = m.Constant(in, s)
 		in = &whole
 	}
 	return m.Loss(in, s)
@@ -243,6 +284,7 @@ func (in *Inputs) Append(more *Inputs) {
 	in.Named, in.Teacher = append(in.Named, more.Named...), append(in.Teacher, more.Teacher...)
 	in.Width = more.Width
 	in.Value, in.Entropy = append(in.Value, more.Value...), append(in.Entropy, more.Entropy...)
+	in.Rolled.append(&more.Rolled)
 	for _, s := range more.Sequences {
 		s.Start += base
 		in.Sequences = append(in.Sequences, s)
@@ -257,7 +299,9 @@ func (r Result) Cut(first *Inputs) (mine, rest Result) {
 	}
 	mine.Grad, rest.Grad = r.Grad[:n], r.Grad[n:]
 	mine.GradValue, rest.GradValue = r.GradValue[:len(first.Value)], r.GradValue[len(first.Value):]
-	mine.GradEntropy, rest.GradEntropy = r.GradEntropy[:len(first.Entropy)], r.GradEntropy[len(first.Entropy):]
+	if r.GradEntropy != nil {
+		mine.GradEntropy, rest.GradEntropy = r.GradEntropy[:len(first.Entropy)], r.GradEntropy[len(first.Entropy):]
+	}
 	return mine, rest
 }
 

@@ -1,8 +1,10 @@
 package method
 
 import (
+	"maps"
 	"math"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -26,10 +28,39 @@ func randomInputs(g *rand.Rand, pairs int) *Inputs {
 				in.Ref = append(in.Ref, -4*g.Float64())
 				in.Named = append(in.Named, randomPrediction(g)...)
 				in.Teacher = append(in.Teacher, randomPrediction(g)...)
+				in.Value, in.Entropy = append(in.Value, g.NormFloat64()), append(in.Entropy, 3*g.Float64())
+				in.Rolled.append(randomToken(g, in))
 			}
 		}
 	}
 	return in
+}
+
+// randomToken draws what is known of the last token.
+func randomToken(g *rand.Rand, in *Inputs) *Rolled {
+	return &Rolled{Old: []float64{in.LogP[len(in.LogP)-1] + 0.4*g.NormFloat64()},
+		Advantage: []float64{g.NormFloat64()}, Weight: []float64{2 * g.Float64()}, Longest: 6,
+		OldValue: []float64{in.Value[len(in.Value)-1] + 0.3*g.NormFloat64()}, Return: []float64{g.NormFloat64()}}
+}
+
+// suited is what the method asks for of inputs that have everything.
+func (in *Inputs) suited(m *Method) *Inputs {
+	c := *in
+	if m.Value == AtEnds {
+		c.LogP, c.Value = nil, in.Value[:len(in.Sequences)]
+	}
+	if m.Value == NoValues {
+		c.Value = nil
+	}
+	if !m.Entropy {
+		c.Entropy = nil
+	}
+	if m.Need != Rollouts {
+		c.Rolled = Rolled{}
+	} else if m.Value == NoValues {
+		c.OldValue, c.Return = nil, nil
+	}
+	return &c
 }
 
 // randomPrediction draws the log-probabilities of three tokens and of all others.
@@ -45,12 +76,12 @@ func randomPrediction(g *rand.Rand) []float64 {
 	return out
 }
 
-// by are the numbers that a method's gradient is of.
-func (in *Inputs) by(m *Method) []float64 {
+// by are the numbers that a method's gradients are of.
+func (in *Inputs) by(m *Method) [3][]float64 {
 	if m.Teacher {
-		return in.Named
+		return [3][]float64{in.Named}
 	}
-	return in.LogP
+	return [3][]float64{in.LogP, in.Value, in.Entropy}
 }
 
 // unusual gives every setting that the method reads a value off its default: the first of these within its range.
@@ -58,9 +89,12 @@ func unusual(t *testing.T, m *Method) setting.Values {
 	t.Helper()
 	v := setting.Values{}
 	for i, u := range m.Reads {
-		for k := range 7 {
+		for k := range 8 {
 			x := []float64{0.7, 0.4, 0.15, 0.6, 0.3, 1.3, 0.8}[(i+k)%7]
-			if u.Setting.Range.Holds(x) && x != u.Default {
+			if k == 7 {
+				x = 1 // of words
+			}
+			if u.Check(x) == nil && x != u.Default {
 				v[u.Setting.Name] = x
 				break
 			}
@@ -91,6 +125,13 @@ func allMethods(t *testing.T) []*Method {
 			add(m.Name+", unusual settings", c, err)
 		}
 	}
+	for _, v := range variants {
+		m, err := methods.Get(v.method)
+		if err == nil {
+			m, err = m.Configure(worded(t, m, v.settings))
+		}
+		add(v.method+" "+v.settings, m, err)
+	}
 	for _, names := range []string{"dpo,sft", "sft,simpo", "apo-zero,ipo,sft"} {
 		m, err := New(names, []float64{0.5, 2, 0.25}[:1+strings.Count(names, ",")], nil)
 		add(names, m, err)
@@ -99,27 +140,47 @@ func allMethods(t *testing.T) []*Method {
 }
 
 // TestSettings: every setting is complete, its defaults are within its range, and each method that is told to read one
-// does: another value gives another loss or gradient.
+// does: another value gives another loss, gradient or advantage.
 func TestSettings(t *testing.T) {
-	if err := Readers().Check(); err != nil {
+	if err := readersOf(methods.All()).Check(); err != nil {
 		t.Error(err)
 	}
 	for _, m := range methods.All() {
-		in := randomInputs(rand.New(rand.NewPCG(7, 8)), 4)
-		plain, err := m.Evaluate(in)
-		if err != nil {
-			t.Fatal(err)
-		}
+		all := unusual(t, m)
 		for _, u := range m.Reads {
-			c, err := m.Configure(setting.Values{u.Setting.Name: unusual(t, m)[u.Setting.Name]})
-			if err != nil {
-				t.Fatal(err)
+			// of a rollout's methods, one setting may need others to be heard
+			one, another := setting.Values{}, setting.Values{u.Setting.Name: all[u.Setting.Name]}
+			if m.Need == Rollouts {
+				one, another = maps.Clone(all), all
+				one[u.Setting.Name] = u.Default
 			}
-			if r, err := c.Evaluate(in); err != nil || r.Sum == plain.Sum && slices.Equal(r.Grad, plain.Grad) {
-				t.Errorf("%s does not look at --%s: %v", m.Name, u.Setting.Name, err)
+			if reflect.DeepEqual(outcome(t, m, one), outcome(t, m, another)) {
+				t.Errorf("%s does not look at --%s", m.Name, u.Setting.Name)
 			}
 		}
 	}
+}
+
+// outcome is all that a method says with settings.
+func outcome(t *testing.T, m *Method, s setting.Values) (out []any) {
+	t.Helper()
+	c, err := m.Configure(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := c.Evaluate(randomInputs(rand.New(rand.NewPCG(7, 8)), 20).suited(c))
+	if err != nil {
+		t.Fatal(err)
+	}
+	out = append(out, r.Sum, r.Slopes())
+	if c.Need == Rollouts {
+		a, err := c.Credit(randomAnswers(rand.New(rand.NewPCG(9, 10)), 4, 3), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, a.Advantage, a.Return, a.Trained, a.Carry)
+	}
+	return out
 }
 
 // TestGradients compares every method's gradient with central differences of its own loss.
@@ -133,36 +194,47 @@ func TestGradients(t *testing.T) {
 		t.Run(m.Name, func(t *testing.T) {
 			g := rand.New(rand.NewPCG(1, 2))
 			for range 5 {
-				in := randomInputs(g, 3)
+				in := randomInputs(g, 3).suited(m)
 				r, err := m.Evaluate(in)
 				if err != nil {
 					t.Fatal(err)
 				}
 				if m.Constant != nil {
-					in.Constant = m.Constant(in)
+					in.Constant = m.Constant(in, m.set)
 				}
-				by := in.by(m)
-				for i := range by {
-					at := by[i]
-					by[i] = at + h
-					up, err1 := m.Evaluate(in)
-					by[i] = at - h
-					down, err2 := m.Evaluate(in)
-					by[i] = at
-					if err1 != nil || err2 != nil {
-						t.Fatal(err1, err2)
-					}
-					want := (up.Sum - down.Sum) / (2 * h)
-					if untrained(m, in, i) {
-						want = 0
-					}
-					if math.Abs(r.Grad[i]-want) > tol*(1+math.Abs(want)) {
-						t.Errorf("token %d: gradient %g, finite difference %g", i, r.Grad[i], want)
+				for k, by := range in.by(m) {
+					for i := range by {
+						at := by[i]
+						by[i] = at + h
+						up, err1 := m.Evaluate(in)
+						by[i] = at - h
+						down, err2 := m.Evaluate(in)
+						by[i] = at
+						if err1 != nil || err2 != nil {
+							t.Fatal(err1, err2)
+						}
+						want := (up.Sum - down.Sum) / (2 * h)
+						if k == 0 && untrained(m, in, i) {
+							want = 0
+						}
+						if got := r.slope(k, i); math.Abs(got-want) > tol*(1+math.Abs(want)) {
+							t.Errorf("%s %d: gradient %g, finite difference %g",
+								[]string{"token", "value", "entropy"}[k], i, got, want)
+						}
 					}
 				}
 			}
 		})
 	}
+}
+
+// slope is the derivative by number i of those that by lists.
+func (r *Result) slope(k, i int) float64 {
+	g := [3][]float64{r.Grad, r.GradValue, r.GradEntropy}[k]
+	if g == nil {
+		return 0
+	}
+	return g[i]
 }
 
 // untrained says that a token is of a mismatched answer, on which the loss depends and which gets no gradient.
@@ -183,7 +255,7 @@ func TestConformance(t *testing.T) {
 			if m.Doc == "" || m.Unit == "" || m.Loss == nil || m.Measure != nil && m.Measure.Unit != m.Unit {
 				t.Fatalf("incomplete: %+v", m)
 			}
-			in := randomInputs(rand.New(rand.NewPCG(3, 4)), 4)
+			in := randomInputs(rand.New(rand.NewPCG(3, 4)), 4).suited(m)
 			before := append([]float64(nil), in.LogP...)
 			r, err := m.Evaluate(in)
 			if err != nil {
@@ -206,8 +278,8 @@ func TestConformance(t *testing.T) {
 			}
 			var sum, units float64
 			var figures []Metric
-			for _, part := range splitInputs(in, 2) {
-				p, err := m.Evaluate(part)
+			for _, part := range splitInputs(randomInputs(rand.New(rand.NewPCG(3, 4)), 4), 2) {
+				p, err := m.Evaluate(part.suited(m))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -244,6 +316,7 @@ func TestDegenerate(t *testing.T) {
 		{"long", pairOf(long(50000, -12), long(50000, -1e-4), long(50000, -1e-4), long(50000, -12))},
 	} {
 		teach(tc.in)
+		roll(tc.in)
 		for _, m := range allMethods(t) {
 			t.Run(tc.name+"/"+m.Name, func(t *testing.T) { mustBeFinite(t, m, tc.in) })
 		}
@@ -258,6 +331,16 @@ func TestDegenerate(t *testing.T) {
 			t.Run(tc.name+"/"+m.Name+", beta near 0", func(t *testing.T) { mustBeFinite(t, weak, tc.in) })
 		}
 	}
+}
+
+// roll takes the reference for the policy that wrote the answers.
+func roll(in *Inputs) {
+	for _, lp := range in.LogP {
+		in.Value, in.Entropy = append(in.Value, lp), append(in.Entropy, 0)
+	}
+	n := len(in.LogP)
+	in.Rolled = Rolled{Old: in.Ref, Advantage: slices.Repeat([]float64{-1, 1, 100}, n)[:n], OldValue: in.Ref,
+		Return: in.Ref, Longest: n}
 }
 
 // teach takes the reference for a teacher that names the tokens alone.
@@ -276,17 +359,17 @@ func mustBeFinite(t *testing.T, m *Method, in *Inputs) {
 		for i := range in.Sequences {
 			in.Sequences[i].Label = float64(label)
 		}
-		r, err := m.Evaluate(in)
+		r, err := m.Evaluate(in.suited(m))
 		if err != nil {
 			t.Fatal(err)
 		}
 		if !finite(r.Sum) {
 			t.Errorf("loss is %g", r.Sum)
 		}
-		for i, g := range r.Grad {
+		for i, g := range r.Slopes() {
 			// The engine takes gradients in float32.
 			if !finite(g) || math.Abs(g) > math.MaxFloat32 {
-				t.Fatalf("gradient of token %d is %g", i, g)
+				t.Fatalf("gradient %d is %g", i, g)
 			}
 		}
 		for _, f := range r.Metrics {
@@ -310,10 +393,20 @@ func splitInputs(in *Inputs, examples int) []*Inputs {
 		part.Sequences = append(part.Sequences, c)
 		part.LogP = append(part.LogP, in.LogP[s.Start:s.Start+s.Len]...)
 		part.Ref = append(part.Ref, in.Ref[s.Start:s.Start+s.Len]...)
+		part.Value = append(part.Value, in.Value[s.Start:s.Start+s.Len]...)
+		part.Entropy = append(part.Entropy, in.Entropy[s.Start:s.Start+s.Len]...)
+		part.Rolled.append(in.Rolled.cut(s))
 		part.Named = append(part.Named, in.Named[s.Start*in.Width:(s.Start+s.Len)*in.Width]...)
 		part.Teacher = append(part.Teacher, in.Teacher[s.Start*in.Width:(s.Start+s.Len)*in.Width]...)
 	}
 	return []*Inputs{a, b}
+}
+
+// cut is what is known of a sequence's tokens.
+func (r *Rolled) cut(q Sequence) *Rolled {
+	of := func(v []float64) []float64 { return v[q.Start : q.Start+q.Len] }
+	return &Rolled{Old: of(r.Old), Advantage: of(r.Advantage), Weight: of(r.Weight), OldValue: of(r.OldValue),
+		Return: of(r.Return), Longest: r.Longest}
 }
 
 func TestEvaluateRefuses(t *testing.T) {

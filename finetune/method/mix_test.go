@@ -33,7 +33,7 @@ func TestMixture(t *testing.T) {
 		only(SimPO, setting.Values{"gamma": 0.3}),
 		SFT.OverPairs,
 	}
-	in := randomInputs(rand.New(rand.NewPCG(5, 6)), 3)
+	in := randomInputs(rand.New(rand.NewPCG(5, 6)), 3).suited(got)
 	r, err := got.Evaluate(in)
 	if err != nil {
 		t.Fatal(err)

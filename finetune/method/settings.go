@@ -34,26 +34,34 @@ var (
 )
 
 // Readers lists the methods with the settings they read.
-func Readers() setting.Readers {
+func Readers() setting.Readers { return readersOf(offered()) }
+
+func readersOf(all []*Method) setting.Readers {
 	r := setting.Readers{Kind: "method"}
-	for _, m := range methods.All() {
+	for _, m := range all {
 		r.List = append(r.List, setting.Reader{Name: m.Name, Uses: m.Reads})
 	}
 	return r
 }
 
 // Configure gives the method with settings: those that are given, and its own defaults for the rest. It reports every
-// setting of methods that this one does not read and every value out of range.
+// setting of methods that this one does not read and every value out of range. What else of a method follows from its
+// settings (Reference, Unit) follows from these.
 func (m *Method) Configure(given setting.Values) (*Method, error) {
 	c := *m
 	var unread []*setting.Setting
 	var errs, bad []error
-	c.set, unread, bad = setting.Resolve(given, m.Reads, Readers().Settings())
+	c.set, unread, bad = setting.Resolve(given, m.Reads, readersOf(methods.All()).Settings())
 	for _, s := range unread {
 		errs = append(errs, fmt.Errorf("--%s is given, and method %s does not read it; %s", s.Name, m.Name, m.reads()))
 	}
 	if errs = append(errs, bad...); len(errs) > 0 {
 		return nil, errors.Join(errs...)
+	}
+	if m.follow != nil {
+		if err := m.follow(&c, given); err != nil {
+			return nil, err
+		}
 	}
 	return &c, nil
 }

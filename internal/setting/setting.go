@@ -1,5 +1,6 @@
-// Package setting describes the numbers that parts of a run (methods, schedules, optimizers) can be told: each is
-// declared once, beside the part that owns it, and flags, files, checks and help are made from that. It knows no part.
+// Package setting describes the numbers, and the choices between words, that parts of a run (methods, schedules,
+// optimizers) can be told: each is declared once, beside the part that owns it, and flags, files, checks and help are
+// made from that. It knows no part.
 //
 //	var beta = &setting.Setting{Name: "beta", Usage: "strength of the pull", Range: setting.Above(0, "above 0")}
 //	…Reads: []setting.Use{beta.At(0.1)}…             who reads it, and with which default
@@ -13,14 +14,17 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 )
 
-// A Setting is one number that can be told to whoever reads it.
+// A Setting is one number that can be told to whoever reads it, or one of a few words.
 type Setting struct {
 	Name  string // of the flag, with dashes; a key of TOML has underscores
 	Usage string // one line, on what it is; `WORD` names the value
 	Range Range
+	// Words are the names of its values: 0, 1, …, which files hold, so that a new one goes to the end. See Choice.
+	Words []string
 	// Default is that of all who read it; nil: each has its own.
 	Default *float64
 }
@@ -51,9 +55,19 @@ func Below(lo, hi float64, expected string) Range {
 	return Range{expected, func(x float64) bool { return x >= lo && x < hi }}
 }
 
+// Choice is a setting whose values are words.
+func Choice(name, usage string, words ...string) *Setting {
+	return &Setting{Name: name, Usage: usage, Words: words, Range: Range{
+		Expected: strings.Join(words, ", "),
+		Holds:    func(x float64) bool { return x >= 0 && x < float64(len(words)) && x == math.Trunc(x) },
+	}}
+}
+
 // A Use is a setting that somebody reads, with the default that it has there.
 type Use struct {
 	Setting *Setting
+	// Range is this reader's own; without Holds it is the setting's.
+	Range Range
 	// Default is NaN where a reader made of parts leaves it to them.
 	Default float64
 	// Few is the default of a run on fewer than Many examples; Many 0: there is no other.
@@ -63,6 +77,33 @@ type Use struct {
 
 // At is the use of a setting with that default.
 func (s *Setting) At(x float64) Use { return Use{Setting: s, Default: x} }
+
+// Word is the use of a choice with that default. It panics if there is no such word: the declaration is at fault.
+func (s *Setting) Word(w string) Use {
+	x, err := s.Parse(w)
+	if err != nil {
+		panic("setting: " + err.Error())
+	}
+	return s.At(x)
+}
+
+// In is the use with a range of its own.
+func (u Use) In(r Range) Use {
+	u.Range = r
+	return u
+}
+
+// Check is Setting.Check with the reader's range.
+func (u Use) Check(x float64) error {
+	r := u.Range
+	if r.Holds == nil {
+		r = u.Setting.Range
+	}
+	if r.Holds(x) {
+		return nil
+	}
+	return u.Setting.outside(x, r)
+}
 
 // Below is the use with another default for runs on fewer than n examples.
 func (u Use) Below(n int, x float64) Use {
@@ -100,6 +141,9 @@ func (v Values) Of(s *Setting) float64 {
 	}
 	return x
 }
+
+// Word is the value of a choice.
+func (v Values) Word(s *Setting) string { return s.Text(v.Of(s)) }
 
 // Get is Of, ok whether there is a value.
 func (v Values) Get(s *Setting) (x float64, ok bool) {
@@ -147,13 +191,14 @@ func Resolve(given Values, uses []Use, offered []*Setting) (v Values, unread []*
 		if !ok {
 			continue
 		}
-		if _, reads := Reads(uses, s); !reads {
+		u, reads := Reads(uses, s)
+		if !reads {
 			if s.Default == nil || x != *s.Default {
 				unread = append(unread, s)
 			}
 			continue
 		}
-		if err := s.Check(x); err != nil {
+		if err := u.Check(x); err != nil {
 			errs = append(errs, err)
 			continue
 		}
@@ -167,7 +212,34 @@ func (s *Setting) Check(x float64) error {
 	if s.Range.Holds(x) {
 		return nil
 	}
-	return fmt.Errorf("--%s is %g; expected %s", s.Name, x, s.Range.Expected)
+	return s.outside(x, s.Range)
+}
+
+func (s *Setting) outside(x float64, r Range) error {
+	return fmt.Errorf("--%s is %s; expected %s", s.Name, s.Text(x), r.Expected)
+}
+
+// Text is a value as people write it.
+func (s *Setting) Text(x float64) string {
+	if s.Words != nil && s.Range.Holds(x) {
+		return s.Words[int(x)]
+	}
+	return strconv.FormatFloat(x, 'g', -1, 64)
+}
+
+// Parse is the value that a text stands for; a number may be out of range.
+func (s *Setting) Parse(text string) (float64, error) {
+	if s.Words != nil {
+		if i := slices.Index(s.Words, text); i >= 0 {
+			return float64(i), nil
+		}
+		return 0, fmt.Errorf("--%s is %q; expected %s", s.Name, text, s.Range.Expected)
+	}
+	x, err := strconv.ParseFloat(text, 64)
+	if err != nil {
+		return 0, fmt.Errorf("--%s is %q; expected a number", s.Name, text)
+	}
+	return x, nil
 }
 
 // Readers are all parts of one kind, such as the methods.
@@ -221,14 +293,21 @@ func (r Readers) Help(s *Setting) string {
 	var who []string
 	for _, one := range r.List {
 		if u, ok := Reads(one.Uses, s); ok {
-			x := fmt.Sprintf("%s %g", one.Name, u.Default)
+			x := one.Name + " " + s.Text(u.Default)
 			if u.Many > 0 {
 				x += fmt.Sprintf(" and below %d examples %g", u.Many, u.Few)
+			}
+			if u.Range.Holds != nil {
+				x += ", there " + u.Range.Expected
 			}
 			who = append(who, x)
 		}
 	}
-	return fmt.Sprintf("%s; `NUMBER` %s (%s)", s.Usage, s.Range.Expected, strings.Join(who, ", "))
+	value := "`NUMBER` "
+	if s.Words != nil {
+		value = "`WORD` "
+	}
+	return fmt.Sprintf("%s; %s%s (%s)", s.Usage, value, s.Range.Expected, strings.Join(who, ", "))
 }
 
 // Check tells of faults in declarations, which no user can cause: a setting without a name, usage or range, two of one
@@ -255,10 +334,10 @@ func (r Readers) Check() error {
 					fmt.Errorf("%s %s has %g for --%s, whose default is %g", r.Kind, one.Name, u.Default,
 						u.Setting.Name, *d))
 			}
-			if err := u.Setting.Check(u.Default); err != nil {
+			if err := u.Check(u.Default); err != nil {
 				errs = append(errs, fmt.Errorf("the default of %s %s: %w", r.Kind, one.Name, err))
 			}
-			if err := u.Setting.Check(u.Few); u.Many > 0 && err != nil {
+			if err := u.Check(u.Few); u.Many > 0 && err != nil {
 				errs = append(errs, fmt.Errorf("the default of %s %s for few examples: %w", r.Kind, one.Name, err))
 			}
 		}

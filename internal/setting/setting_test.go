@@ -129,3 +129,51 @@ func TestCheck(t *testing.T) {
 		}
 	}
 }
+
+// TestChoice: the values of a choice are its words, and nothing else.
+func TestChoice(t *testing.T) {
+	c := Choice("form", "what form it has", "round", "square")
+	for x, want := range map[float64]string{0: "round", 1: "square"} {
+		if got, err := c.Parse(want); err != nil || got != x || c.Text(x) != want || c.Check(x) != nil {
+			t.Errorf("%s: got %g, %v, %q, %v", want, got, err, c.Text(x), c.Check(x))
+		}
+	}
+	for _, x := range []float64{-1, 2, 0.5, math.NaN(), math.Inf(1)} {
+		if c.Check(x) == nil {
+			t.Errorf("%g is a value", x)
+		}
+	}
+	if _, err := c.Parse("flat"); err == nil || err.Error() != `--form is "flat"; expected round, square` {
+		t.Errorf("a word that it does not have: %v", err)
+	}
+	if _, err := pull.Parse("flat"); err == nil || !strings.Contains(err.Error(), "expected a number") {
+		t.Errorf("a word for a number: %v", err)
+	}
+	r := Readers{"part", []Reader{{"a", []Use{c.Word("square")}}}}
+	if got, want := r.Help(c), "what form it has; `WORD` round, square (a square)"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if v, _, _ := Resolve(Values{"form": 0}, r.List[0].Uses, r.Settings()); v.Word(c) != "round" {
+		t.Errorf("got %q", v.Word(c))
+	}
+}
+
+// TestRangeOfAUse: a reader may have a range of its own.
+func TestRangeOfAUse(t *testing.T) {
+	uses := []Use{pull.At(0).In(AtLeast(0, "0 or more"))}
+	r := Readers{"part", []Reader{{"a", uses}, {"b", []Use{pull.At(2)}}}}
+	if err := r.Check(); err != nil {
+		t.Error(err)
+	}
+	if _, _, errs := Resolve(Values{"pull": 0}, uses, r.Settings()); errs != nil {
+		t.Error(errs)
+	}
+	_, _, errs := Resolve(Values{"pull": -1}, uses, r.Settings())
+	if len(errs) != 1 || errs[0].Error() != "--pull is -1; expected 0 or more" {
+		t.Errorf("got %v", errs)
+	}
+	want := "strength of the pull; `NUMBER` above 0 (a 0, there 0 or more, b 2)"
+	if got := r.Help(pull); got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
