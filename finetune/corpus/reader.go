@@ -210,6 +210,9 @@ func (r *Reader) example(in *input, i int) ([]encode.Item, error) {
 		return r.text.one(it, err)
 	case data.KindPair:
 		it, err := r.tree(&x)
+		if r.how.Weighs {
+			it.Margin, it.Weight = x.Margin, x.Weight
+		}
 		return []encode.Item{it}, err
 	case data.KindVerdict:
 		other, err := in.ds.At(in.others[i])

@@ -71,7 +71,10 @@ type Example struct {
 
 	Answers   []Answer // KindPair: chosen, rejected; KindVerdict: one; KindChoice: all
 	Desirable bool     // KindVerdict
-	Right     int      // KindChoice: index into Answers
+	// KindPair: by how much the data scores the chosen answer above the rejected one, 0 unless Options.Margins; and
+	// one over the number of pairs that its list of answers gives.
+	Margin, Weight float64
+	Right          int // KindChoice: index into Answers
 
 	Text string // KindText
 	// A long document is cut into several examples. Continues says that this one begins where the example before it in

@@ -68,6 +68,9 @@ func addChoice(r *Record, o *Options, prompt, chosen, rejected side, add func(Ex
 	if err != nil {
 		return err
 	}
+	if err := c.readMargin(r, o); err != nil {
+		return err
+	}
 	c.pair(chosen.answer(), rejected.answer())
 	return nil
 }

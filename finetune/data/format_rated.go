@@ -36,6 +36,9 @@ var Rated = register(&Format{
 		if err != nil {
 			return err
 		}
+		if err := c.readMargin(r, o); err != nil {
+			return err
+		}
 		switch choice {
 		case "a":
 			c.pair(a, b)

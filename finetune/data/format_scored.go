@@ -36,7 +36,7 @@ var Scored = register(&Format{
 			return err
 		}
 		c.many = true
-		c.ranked(answers, o.BestWorst)
+		c.ranked(answers, o)
 		return nil
 	},
 })
@@ -183,8 +183,9 @@ func parseWorth(v json.RawMessage, name string) (float64, error) {
 	return x, nil
 }
 
-// ranked gives the pairs of a list of answers: the best against the worst, or every two of unequal worth.
-func (c *choices) ranked(all []scored, bestWorst bool) {
+// ranked gives the pairs of a list of answers: the best against the worst, or every two of unequal worth. A list weighs
+// as much as a pair, whatever its length: 1/pairs each, as in InstructGPT (Ouyang et al. 2022, equation 1).
+func (c *choices) ranked(all []scored, o *Options) {
 	var answers []scored
 	for _, a := range all {
 		if math.IsNaN(a.worth) {
@@ -197,7 +198,7 @@ func (c *choices) ranked(all []scored, bestWorst bool) {
 		c.nothing("fewer than two answers with a score")
 		return
 	}
-	if bestWorst {
+	if o.BestWorst {
 		best, worst := answers[0], answers[0]
 		for _, a := range answers[1:] {
 			if a.worth > best.worth {
@@ -209,15 +210,33 @@ func (c *choices) ranked(all []scored, bestWorst bool) {
 		}
 		answers = []scored{best, worst}
 	}
+	pairs := 0
+	eachTwo(answers, func(better, worse scored) {
+		if better.worth > worse.worth && unlearnable(c.two(better.Answer, worse.Answer)) == "" {
+			pairs++
+		}
+	})
+	c.weight = 1 / float64(max(pairs, 1))
+	eachTwo(answers, func(better, worse scored) {
+		if better.worth == worse.worth {
+			c.nothing("a tie: two answers of equal score")
+			return
+		}
+		if o.Margins {
+			c.margin = better.worth - worse.worth
+		}
+		c.pair(better.Answer, worse.Answer)
+	})
+}
+
+// eachTwo calls f with every two answers, the better first, in the list's order.
+func eachTwo(answers []scored, f func(better, worse scored)) {
 	for i, a := range answers {
 		for _, b := range answers[i+1:] {
-			switch {
-			case a.worth > b.worth:
-				c.pair(a.Answer, b.Answer)
-			case a.worth < b.worth:
-				c.pair(b.Answer, a.Answer)
-			default:
-				c.nothing("a tie: two answers of equal score")
+			if a.worth < b.worth {
+				f(b, a)
+			} else {
+				f(a, b)
 			}
 		}
 	}

@@ -45,6 +45,8 @@ type Options struct {
 	Want Want
 	// BestWorst makes one pair of a ranked list, its best and its worst answer, in place of all pairs of unequal rank.
 	BestWorst bool
+	// Margins has pairs say by how much the chosen answer is better, and refuses data that does not say it.
+	Margins bool
 }
 
 // A Want is what a method trains on.

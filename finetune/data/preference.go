@@ -16,11 +16,14 @@ type choices struct {
 	prompt Example
 	// many says that the record may give several examples.
 	many bool
-	n    int // given so far
+	// margin and weight are those of the pairs that come.
+	margin, weight float64
+
+	n int // given so far
 }
 
 func newChoices(r *Record, o *Options, prompt side, add func(Example)) (*choices, error) {
-	c := &choices{want: o.Want, add: add, prompt: Example{Source: r.Source}}
+	c := &choices{want: o.Want, add: add, prompt: Example{Source: r.Source}, weight: 1}
 	var err error
 	if prompt.chat {
 		if prompt.turns, err = underSystem(r, prompt.turns); err != nil {
@@ -36,15 +39,20 @@ func newChoices(r *Record, o *Options, prompt side, add func(Example)) (*choices
 
 // pair gives a pair of answers, or its two verdicts. One that says nothing counts as one example.
 func (c *choices) pair(chosen, rejected Answer) {
-	e := c.prompt
-	e.Kind, e.Answers = KindPair, []Answer{chosen, rejected}
-	if c.want == WantVerdicts && unlearnable(&e) == "" {
+	e := c.two(chosen, rejected)
+	if c.want == WantVerdicts && unlearnable(e) == "" {
 		c.many = true
 		c.verdict(chosen, true)
 		c.verdict(rejected, false)
 		return
 	}
-	c.give(e)
+	c.give(*e)
+}
+
+func (c *choices) two(chosen, rejected Answer) *Example {
+	e := c.prompt
+	e.Kind, e.Answers, e.Margin, e.Weight = KindPair, []Answer{chosen, rejected}, c.margin, c.weight
+	return &e
 }
 
 func (c *choices) verdict(a Answer, desirable bool) {

@@ -2,6 +2,7 @@ package data_test
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 
@@ -319,5 +320,59 @@ func TestCutOff(t *testing.T) {
 	_, err = data.Open(context.Background(), []string{path}, data.Options{Want: data.WantPairs, Strict: true})
 	if err == nil || !strings.Contains(err.Error(), path+":1: an answer was cut off") {
 		t.Errorf("strict: got %v", err)
+	}
+}
+
+// TestMargins: pairs say by how much the chosen answer is better where that is asked for, data that does not say it is
+// refused, and a list of answers weighs as much as a pair.
+func TestMargins(t *testing.T) {
+	const pair = `{"prompt": "P", "chosen": "A", "rejected": "B"`
+	for name, c := range map[string]struct {
+		content string
+		margins []float64
+		weights []float64
+		fault   string
+	}{
+		"margin":     {pair + `, "margin": 0.5}`, []float64{0.5}, []float64{1}, ""},
+		"two scores": {pair + `, "score_chosen": "9", "score_rejected": 6.5}`, []float64{2.5}, []float64{1}, ""},
+		"list": {`{"prompt": "P", "responses": ["a", "b", "c", "b"], "scores": [1, 3, 1.5, 3]}`,
+			[]float64{2, 0.5, 2, 1.5, 1.5}, []float64{0.2, 0.2, 0.2, 0.2, 0.2}, ""},
+		"ranks":     {`{"prompt": "P", "responses": ["a", "b"], "ranks": [2, 1]}`, []float64{1}, []float64{1}, ""},
+		"none":      {pair + `}`, nil, nil, `expected "margin", or "score_chosen"`},
+		"no number": {pair + `, "margin": "much"}`, nil, nil, `"margin" is a string`},
+		"empty":     {pair + `, "margin": ""}`, nil, nil, `"margin" is empty`},
+		"rated": {`{"prompt": "P", "answers": [{"text": "A"}, {"text": "B"}], "choice": "a"}`, nil, nil,
+			"--margin"},
+		"other score": {pair + `, "score_chosen": 1}`, nil, nil, `"score_rejected"`},
+	} {
+		path := write(t, "a.jsonl", c.content)
+		opts := data.Options{Want: data.WantPairs, Margins: true}
+		d, err := data.Open(t.Context(), []string{path}, opts)
+		if c.fault != "" {
+			if err == nil || !strings.Contains(err.Error(), c.fault) {
+				t.Errorf("%s: %v, want %q", name, err, c.fault)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		var margins, weights []float64
+		for i := range d.Len() {
+			e, err := d.At(i)
+			if err != nil {
+				t.Fatal(err)
+			}
+			margins, weights = append(margins, e.Margin), append(weights, e.Weight)
+		}
+		d.Close()
+		if !slices.Equal(margins, c.margins) || !slices.Equal(weights, c.weights) {
+			t.Errorf("%s: margins %v, weights %v, want %v and %v", name, margins, weights, c.margins, c.weights)
+		}
+		opts.Margins = false
+		plain := open(t, opts, path)
+		if e, err := plain.At(0); err != nil || e.Margin != 0 || e.Weight != c.weights[0] {
+			t.Errorf("%s: unasked: margin %g, weight %g, %v", name, e.Margin, e.Weight, err)
+		}
 	}
 }

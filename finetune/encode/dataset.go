@@ -271,8 +271,8 @@ func (d *Dataset) Check() error {
 // CutAnswers names the first examples left out because their prompt fills the row.
 func (d *Dataset) CutAnswers() []data.Source { return d.cutAt }
 
-// Fingerprint identifies the dataset as it is trained on: tokens, marks, trees and labels, in order. It changes with
-// the data, the template, the tokenizer, the mask and the row length.
+// Fingerprint identifies the dataset as it is trained on: tokens, marks, trees, labels and weights, in order. It
+// changes with the data, the template, the tokenizer, the mask and the row length.
 func (d *Dataset) Fingerprint() [sha256.Size]byte {
 	h := sha256.New()
 	for i := range d.Items {
@@ -290,6 +290,9 @@ func (d *Dataset) Fingerprint() [sha256.Size]byte {
 			put(h, int64(s.Start), int64(s.Len), int64(s.Parent))
 		}
 		put(h, it.Label)
+		if it.Weight != 0 { // of what is older than weights, a run goes on
+			put(h, it.Margin, it.Weight)
+		}
 		for _, at := range it.Since {
 			put(h, int64(at))
 		}

@@ -21,6 +21,8 @@ type Item struct {
 	Since []int
 	// Label is the example's own verdict where its method needs one (KTO: 1 desirable, 0 not).
 	Label float64
+	// Margin and Weight are as method.Sequence has them; Weight is 0 where the method does not weigh.
+	Margin, Weight float64
 	// Whole says that it is a text, or part of one, of which every token counts that is predicted at all.
 	Whole bool
 	// Straddling are tokens across a border between what is given and what is written: who gives a model what is

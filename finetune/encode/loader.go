@@ -27,6 +27,10 @@ type Micro struct {
 	Sources   []data.Source // where the examples came from, for messages
 	// EndsEpoch says that no row of the epoch is left after this.
 	EndsEpoch bool
+
+	// Of a pass that gives values, their number, and for each of the method's the one it is: see value.
+	values  int
+	valueOf []int
 }
 
 // LoadOptions says how a Loader makes rows and micro-batches.
@@ -202,7 +206,8 @@ func (l *Loader) addRow(m *Micro, items []int32) {
 		}
 		row.Since = append(row.Since, since...)
 		for child, s := range it.Segments {
-			seq := method.Sequence{Start: m.Counted, Example: int(at), Child: child, Label: it.Label}
+			seq := method.Sequence{Start: m.Counted, Example: int(at), Child: child, Label: it.Label,
+				Margin: it.Margin, Weight: it.Weight}
 			for i := s.Start; i < s.Start+s.Len; i++ {
 				if it.Counted[i] {
 					row.Counted = append(row.Counted, int32(base+i))

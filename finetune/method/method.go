@@ -23,6 +23,9 @@ type Sequence struct {
 	// continuations of a tree in order. Need says what they are.
 	Child int
 	Label float64 // the example's own verdict, where the data has one
+	// By how much the data scores the example's first answer above its second, and what the example weighs; 0 unless
+	// Method.Weighs.
+	Margin, Weight float64
 }
 
 // Inputs is what a method sees of one micro-batch, or, for a coupled method, of all micro-batches of a step.
@@ -81,6 +84,8 @@ const (
 	// Rollouts are a prompt with the answers that the model itself wrote to it: Child k is one of them, and all its
 	// counted tokens are the answer, the token that ends it among them. Inputs.Rolled tells of them.
 	Rollouts
+	// Labels are a prompt with an answer (Child 1) under a Label, 1 desirable and 0 not.
+	Labels
 )
 
 // Values says where a method asks for the number of the value head.
@@ -124,6 +129,8 @@ type Method struct {
 	// Value says where Loss needs Inputs.Value, Entropy that it needs Inputs.Entropy.
 	Value   Values
 	Entropy bool
+	// Weighs says that Loss reads the sequences' Margin and Weight.
+	Weighs bool
 	// Coupled says that the loss of one row depends on others of the step: Loss must see the whole step at once.
 	Coupled bool
 	// AllTokens says that every token of an example counts, prompts included.

@@ -22,7 +22,8 @@ func randomInputs(g *rand.Rand, pairs int) *Inputs {
 		for child := 1; child <= 2; child++ {
 			n := 1 + g.IntN(5)
 			in.Sequences = append(in.Sequences,
-				Sequence{Start: len(in.LogP), Len: n, Example: p, Child: child, Label: float64(p % 2)})
+				Sequence{Start: len(in.LogP), Len: n, Example: p, Child: child, Label: float64(p % 2),
+					Margin: float64(p), Weight: 1 / float64(1+p)})
 			for range n {
 				in.LogP = append(in.LogP, -4*g.Float64())
 				in.Ref = append(in.Ref, -4*g.Float64())
@@ -47,7 +48,10 @@ func randomToken(g *rand.Rand, in *Inputs) *Rolled {
 func (in *Inputs) suited(m *Method) *Inputs {
 	c := *in
 	if m.Value == AtEnds {
-		c.LogP, c.Value = nil, in.Value[:len(in.Sequences)]
+		c.LogP, c.Value = nil, nil
+		for _, q := range in.Sequences {
+			c.Value = append(c.Value, in.Value[q.Start+q.Len-1])
+		}
 	}
 	if m.Value == NoValues {
 		c.Value = nil

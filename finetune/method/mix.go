@@ -120,7 +120,7 @@ func (m *Method) examples() string {
 	switch {
 	case m.Need == Pairs:
 		return "pairs of answers"
-	case m.Need == Verdicts:
+	case m.Need == Verdicts, m.Need == Labels:
 		return "answers with a label"
 	case m.AllTokens:
 		return "whole texts"

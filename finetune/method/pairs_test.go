@@ -14,8 +14,8 @@ func pairOf(chosen, rejected, refChosen, refRejected []float64) *Inputs {
 	if refChosen != nil {
 		in.Ref = append(append([]float64(nil), refChosen...), refRejected...)
 	}
-	in.Sequences = []Sequence{{Start: 0, Len: len(chosen), Child: 1},
-		{Start: len(chosen), Len: len(rejected), Child: 2}}
+	in.Sequences = []Sequence{{Start: 0, Len: len(chosen), Child: 1, Weight: 1},
+		{Start: len(chosen), Len: len(rejected), Child: 2, Weight: 1}}
 	return in
 }
 
