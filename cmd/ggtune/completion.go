@@ -13,7 +13,7 @@ import (
 	"github.com/ggtune/ggtune/finetune/bench"
 	"github.com/ggtune/ggtune/finetune/combine"
 	"github.com/ggtune/ggtune/finetune/config"
-	"github.com/ggtune/ggtune/finetune/eval"
+	"github.com/ggtune/ggtune/finetune/match"
 	"github.com/ggtune/ggtune/finetune/merge"
 	"github.com/ggtune/ggtune/internal/registry"
 	"github.com/ggtune/ggtune/quant/mix"
@@ -225,7 +225,7 @@ var ownValues = map[string]map[string]func() []string{
 	"merge":    {"type": writtenTypes, "rounding": merge.Roundings},
 	"new":      {"type": func() []string { return []string{"f32", "f16", "bf16"} }},
 	"convert":  {"type": convertedTypes},
-	"eval":     {"match": eval.Matches},
+	"eval":     {"match": match.Names},
 	"bench":    {"shape": bench.Shapes, "cases": func() []string { names, _ := bench.CaseNames(); return names }},
 }
 

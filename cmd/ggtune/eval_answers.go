@@ -14,6 +14,7 @@ import (
 	"github.com/ggtune/ggtune/bindings/llama"
 	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/finetune/eval"
+	"github.com/ggtune/ggtune/finetune/match"
 	"github.com/ggtune/ggtune/finetune/report"
 	"github.com/ggtune/ggtune/finetune/run"
 )
@@ -34,7 +35,7 @@ func answerFlags() []cli.Flag {
 				"text"},
 		&cli.StringFlag{Name: "match", Category: answersGroup,
 			Usage: "let the model answer, and compare with the data's answer: `HOW` is " +
-				strings.Join(eval.Matches(), ", ")},
+				strings.Join(match.Names(), ", ")},
 		&cli.StringFlag{Name: "pattern", Category: answersGroup,
 			Usage: "with --match regex: what is compared is the first group (or all) of the last match of `REGEX`"},
 		&cli.IntFlag{Name: "samples", Category: answersGroup, Value: 1,
@@ -142,7 +143,7 @@ func evalAnswers(c *cli.Context, cfg *config.Config, chosen func(string) bool, r
 }
 
 func matchConfig(c *cli.Context) (run.MatchConfig, error) {
-	match, err := eval.NewMatch(c.String("match"), c.String("pattern"))
+	way, err := match.New(c.String("match"), c.String("pattern"))
 	if err != nil {
 		return run.MatchConfig{}, usagef("eval: %w", err)
 	}
@@ -157,7 +158,7 @@ func matchConfig(c *cli.Context) (run.MatchConfig, error) {
 	if err := s.Validate(); err != nil {
 		return run.MatchConfig{}, usagef("eval: %w", err)
 	}
-	return run.MatchConfig{Match: match, Samples: c.Int("samples"), Predict: c.Int("predict"),
+	return run.MatchConfig{Match: way, Samples: c.Int("samples"), Predict: c.Int("predict"),
 		Fixed: c.IsSet("predict"), Sampling: s}, nil
 }
 

@@ -13,7 +13,7 @@ import (
 	"github.com/ggtune/ggtune/engine/synth"
 	"github.com/ggtune/ggtune/engine/verify"
 	"github.com/ggtune/ggtune/finetune/config"
-	"github.com/ggtune/ggtune/finetune/eval"
+	"github.com/ggtune/ggtune/finetune/match"
 	"github.com/ggtune/ggtune/finetune/report"
 )
 
@@ -157,11 +157,11 @@ func TestChoicesTuned(t *testing.T) {
 
 	// The same adapter writes the answers.
 	c.Data, c.EvalRows = lc.Data, 0
-	match, err := eval.NewMatch("exact", "")
+	way, err := match.New("exact", "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	mc := MatchConfig{Match: match, Samples: 1, Predict: 8, Sampling: llama.Greedy()}
+	mc := MatchConfig{Match: way, Samples: 1, Predict: 8, Sampling: llama.Greedy()}
 	a, err = EvaluateMatch(t.Context(), c, lc.Output, nil, mc, report.Silent{}, nil)
 	if err != nil {
 		t.Fatal(err)

@@ -12,6 +12,7 @@ import (
 	"github.com/ggtune/ggtune/finetune/corpus"
 	"github.com/ggtune/ggtune/finetune/eval"
 	"github.com/ggtune/ggtune/finetune/generate"
+	"github.com/ggtune/ggtune/finetune/match"
 	"github.com/ggtune/ggtune/finetune/origin"
 	"github.com/ggtune/ggtune/finetune/report"
 	"github.com/ggtune/ggtune/internal/count"
@@ -19,7 +20,7 @@ import (
 
 // A MatchConfig says how answers are made and compared.
 type MatchConfig struct {
-	Match    *eval.Match
+	Match    *match.Match
 	Samples  int            // answers to each question, at least 1
 	Predict  int            // tokens of an answer at most, at least 1
 	Fixed    bool           // Predict was asked for: where the context has no room for it, that is an error

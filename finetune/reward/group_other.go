@@ -1,0 +1,10 @@
+//go:build !unix
+
+package reward
+
+import "os/exec"
+
+func ownGroup(*exec.Cmd) {}
+
+// killGroup kills the command. Without process groups what it started may go on.
+func killGroup(cmd *exec.Cmd) { _ = cmd.Process.Kill() }

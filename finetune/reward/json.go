@@ -1,0 +1,77 @@
+package reward
+
+import (
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/ggtune/ggtune/internal/regular"
+)
+
+// JSON looks for a JSON value, of a schema if there is one.
+var JSON = register(&Kind{
+	Name: "json",
+	Arg:  "SCHEMA.json",
+	Usage: "1 where the answer is a JSON object or list, alone or in a ``` block, and valid by the JSON Schema in " +
+		"the file, else 0",
+	Open: func(arg string, _ *Options) (Reward, error) {
+		var schema *jsonschema.Schema
+		if arg != "" {
+			var err error
+			if schema, err = readSchema(arg); err != nil {
+				return nil, err
+			}
+		}
+		return each(func(s *Sample) (float64, error) { return truth(holdsJSON(s.Answer, schema)), nil }), nil
+	},
+})
+
+// mostSchema bounds a schema's file, bytes.
+const mostSchema = 16 << 20
+
+// readSchema reads a schema that stands in one file: it can refer to its own parts and to nothing else.
+func readSchema(path string) (*jsonschema.Schema, error) {
+	b, err := regular.Read(path, mostSchema)
+	if err != nil {
+		return nil, err
+	}
+	doc, err := jsonschema.UnmarshalJSON(strings.NewReader(string(b)))
+	if err != nil {
+		return nil, fmt.Errorf("%s: malformed JSON: %w", path, err)
+	}
+	c := jsonschema.NewCompiler()
+	c.AssertFormat()
+	c.UseLoader(jsonschema.SchemeURLLoader{}) // none: what a stranger's schema names is not read
+	name := filepath.Base(path)
+	if err := c.AddResource(name, doc); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	s, err := c.Compile(name)
+	if err != nil {
+		return nil, fmt.Errorf("%s: it is no JSON Schema that stands alone: %w", path, err)
+	}
+	return s, nil
+}
+
+// holdsJSON says whether a text is one JSON object or list, which a ``` block may hold, and valid by the schema.
+func holdsJSON(text string, schema *jsonschema.Schema) bool {
+	text = strings.TrimSpace(text)
+	if rest, ok := strings.CutPrefix(text, "```"); ok {
+		inner, ok := strings.CutSuffix(rest, "```")
+		if !ok {
+			return false
+		}
+		text = strings.TrimSpace(strings.TrimPrefix(inner, "json"))
+	}
+	if text == "" || text[0] != '{' && text[0] != '[' || !json.Valid([]byte(text)) {
+		return false
+	}
+	if schema == nil {
+		return true
+	}
+	v, err := jsonschema.UnmarshalJSON(strings.NewReader(text))
+	return err == nil && schema.Validate(v) == nil
+}
