@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
+	"sync/atomic"
 
 	"github.com/ggtune/ggtune/bindings/ggml"
 	"github.com/ggtune/ggtune/engine/gguf"
@@ -62,33 +64,75 @@ func (r fileRows) Read(i int, at int64, dst []float32) error {
 // that is no finite number. It reads the file, which takes seconds for a large model. On cancel it returns
 // context.Cause(ctx).
 func Largest(ctx context.Context, f *gguf.File) (tensor string, largest float32, err error) {
-	rows := FileRows(f)
 	for i := range f.Tensors {
-		t := &f.Tensors[i]
-		if !ggml.Type(t.Type).Dequantizes() {
-			continue
-		}
-		step := chunkOf(t.Shape)
-		x := make([]float32, min(step, t.Elements()))
-		for at := int64(0); at < t.Elements(); at += step {
-			x = x[:min(step, t.Elements()-at)]
-			if err := rows.Read(i, at, x); err != nil {
-				return "", 0, err
-			}
-			if err := checkFinite(f.Path(), t.Name, at, x); err != nil {
-				return "", 0, err
-			}
+		err := scan(ctx, f, i, 1, func(x []float32) {
 			for _, v := range x {
 				if max(v, -v) > largest {
-					tensor, largest = t.Name, max(v, -v)
+					tensor, largest = f.Tensors[i].Name, max(v, -v)
 				}
 			}
-			if ctx.Err() != nil {
-				return "", 0, context.Cause(ctx)
-			}
+		})
+		if err != nil {
+			return "", 0, err
 		}
 	}
 	return tensor, largest, nil
+}
+
+// checkTensor refuses the first weight of tensor i that is no finite number.
+func checkTensor(ctx context.Context, f *gguf.File, i, threads int) error {
+	return scan(ctx, f, i, threads, func([]float32) {})
+}
+
+// scan reads tensor i in pieces, each of which is told to look by one of the threads, and refuses the first weight that
+// is no finite number. Of a type that is no numbers there is nothing to read.
+func scan(ctx context.Context, f *gguf.File, i, threads int, look func(x []float32)) error {
+	t := &f.Tensors[i]
+	if !ggml.Type(t.Type).Dequantizes() {
+		return nil
+	}
+	rows, step := FileRows(f), chunkOf(t.Shape)
+	var next atomic.Int64
+	var mu sync.Mutex
+	var first error
+	end := t.Elements() // of what need be read: pieces go out in order, and those behind a failure change nothing
+	read := func(x []float32, at int64) error {
+		if err := rows.Read(i, at, x); err != nil {
+			return err
+		}
+		return checkFinite(f.Path(), t.Name, at, x)
+	}
+	var wait sync.WaitGroup
+	for range threads {
+		wait.Go(func() {
+			x := make([]float32, min(step, t.Elements()))
+			for ctx.Err() == nil {
+				at := next.Add(step) - step
+				mu.Lock()
+				n := min(step, end-at)
+				mu.Unlock()
+				if n <= 0 {
+					return
+				}
+				x = x[:n]
+				err := read(x, at)
+				if err == nil {
+					look(x)
+					continue
+				}
+				mu.Lock()
+				if at < end {
+					first, end = err, at
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	wait.Wait()
+	if first == nil && ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return first
 }
 
 // chunkOf is the number of elements, whole rows, that are read at once: about 1/4 MB of f32, so that small matrices

@@ -56,7 +56,8 @@ func (p *Plan) newResult() Result {
 const quantizationVersion = 2
 
 // Write carries the plan out and writes the model under path (in parts: under the names of Paths), atomically. It
-// refuses to write over the plan's own file. On cancel it returns context.Cause(ctx).
+// refuses to write over the plan's own file, and weights that are no finite numbers, copied ones too. On cancel it
+// returns context.Cause(ctx).
 func Write(ctx context.Context, p Plan, rows Rows, path string, o Output) (Result, error) {
 	r := p.newResult()
 	w, err := p.writer(ctx, rows, o, &r)
@@ -135,7 +136,12 @@ func (p *Plan) writer(ctx context.Context, rows Rows, o Output, r *Result) (*ggu
 		c := &p.Changes[i]
 		var err error
 		if c.To == c.Tensor.Type && rows.Unchanged(i) {
-			err = w.AddFrom(p.file, &c.Tensor)
+			err = w.Add(c.Tensor.Name, c.To, c.Tensor.Shape, func(dst io.Writer) error {
+				if err := checkTensor(ctx, p.file, i, o.Threads); err != nil {
+					return err
+				}
+				return p.file.CopyTo(dst, &c.Tensor)
+			})
 		} else {
 			job := conversion{path: p.file.Path(), change: c, read: func(at int64, dst []float32) error {
 				return rows.Read(i, at, dst)

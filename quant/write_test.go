@@ -73,6 +73,49 @@ func TestWriteRows(t *testing.T) {
 	}
 }
 
+// What is copied is looked through as well: the first weight that is no number is named, whatever the threads, and
+// nothing is left.
+func TestWriteRefusesNotFinite(t *testing.T) {
+	const row, rows = 256, 1200 // 5 pieces
+	nan := float32(math.NaN())
+	for name, tc := range map[string]struct {
+		spoiled []int
+		want    string
+	}{
+		"one":     {[]int{row*rows - 1}, "element 307199 is NaN; the file is damaged or the model diverged"},
+		"several": {[]int{row*rows - 1, row * 700, row*rows/2 + 5}, "element 153605 is NaN"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			x := make([]float32, row*rows)
+			for _, i := range tc.spoiled {
+				x[i] = nan
+			}
+			var w gguf.Writer
+			w.SetString("general.architecture", "llama")
+			path := filepath.Join(t.TempDir(), "model.gguf")
+			if err := errors.Join(w.AddFloats("blk.0.ffn_up.weight", []int64{row, rows}, x),
+				w.WriteFile(context.Background(), nil, path)); err != nil {
+				t.Fatal(err)
+			}
+			src := open(t, path)
+			p, err := Keep(src)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, threads := range []int{1, 4} {
+				out := filepath.Join(t.TempDir(), "out.gguf")
+				_, err := Write(context.Background(), p, FileRows(src), out, Output{Threads: threads})
+				if err == nil || !strings.Contains(err.Error(), `tensor "blk.0.ffn_up.weight": `+tc.want) {
+					t.Errorf("%d threads: got %v, want %q", threads, err, tc.want)
+				}
+				if left, _ := os.ReadDir(filepath.Dir(out)); len(left) != 0 {
+					t.Errorf("left behind: %v", left)
+				}
+			}
+		})
+	}
+}
+
 // A matrix converted in pieces by many threads has the bytes of the whole, and its loss is that of what is read back.
 func TestWriteInPieces(t *testing.T) {
 	const row, rows = 256, 1200 // 5 pieces

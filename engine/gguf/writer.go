@@ -130,15 +130,18 @@ func (w *Writer) AddReader(name string, t Type, shape []int64, r io.Reader) erro
 
 // AddFrom appends tensor t of f as it stands there. f must stay open until the file is written.
 func (w *Writer) AddFrom(f *File, t *TensorInfo) error {
-	return w.Add(t.Name, t.Type, t.Shape, func(dst io.Writer) error {
-		b, err := f.Data(t)
-		if err != nil {
-			return err
-		}
-		return reading(f.parts[t.Part].path, b, func() error {
-			_, err := dst.Write(b)
-			return err
-		})
+	return w.Add(t.Name, t.Type, t.Shape, func(dst io.Writer) error { return f.CopyTo(dst, t) })
+}
+
+// CopyTo writes the bytes of tensor t. A file that was cut short meanwhile is an error (ErrChanged).
+func (f *File) CopyTo(dst io.Writer, t *TensorInfo) error {
+	b, err := f.Data(t)
+	if err != nil {
+		return err
+	}
+	return reading(f.parts[t.Part].path, b, func() error {
+		_, err := dst.Write(b)
+		return err
 	})
 }
 
