@@ -10,7 +10,7 @@ import (
 )
 
 // Original finds the tensors of base, in their order, in the file that it was quantized from. A file of another model
-// is refused.
+// is refused, and one that is quantized itself (ErrRequantize).
 func Original(base, from *gguf.File) (index []int, err error) {
 	if err := from.CheckModel(); err != nil {
 		return nil, err
@@ -37,6 +37,11 @@ func Original(base, from *gguf.File) (index []int, err error) {
 		if !ok || !slices.Equal(from.Tensors[j].Shape, t.Shape) {
 			return nil, fmt.Errorf("--from %s: it has no tensor %q of shape %v, as the base has; give the file that "+
 				"the base was quantized from", from.Path(), t.Name, t.Shape)
+		}
+		if from.Tensors[j].Type.IsQuantized() {
+			return nil, fmt.Errorf("--from %s: tensor %q is storage type %s, %w; give the f32, f16 or bf16 file that "+
+				"the base was quantized from, or start from this one instead of the base (-m %[1]s)", from.Path(),
+				t.Name, from.Tensors[j].Type, ErrRequantize)
 		}
 		index[i] = j
 	}

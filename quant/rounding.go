@@ -113,7 +113,7 @@ func (p *roundingPart) add(i int, row int64) error {
 		p.x, p.y = make([]float32, width), make([]float32, width)
 	}
 	if err := p.rows.Read(i, row*width, p.x); err != nil {
-		return err
+		return fmt.Errorf("tensor %q: %w", t.Name, err)
 	}
 	if err := checkFinite(p.file.Path(), t.Name, row*width, p.x); err != nil {
 		return err

@@ -15,8 +15,8 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
-	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/ggtune/ggtune/bindings/ggml"
@@ -121,6 +121,7 @@ func Unverified(output string) []string {
 type merging struct {
 	Config
 	rep      report.Reporter
+	said     []string // notes
 	model    *engine.Model
 	adapters []adapter.Scaled
 	sum      *adapter.Sum
@@ -140,6 +141,9 @@ func Merge(ctx context.Context, cfg Config, rep report.Reporter) (_ Result, err 
 	if cfg.Threads == 0 {
 		cfg.Threads = budget.PhysicalCores()
 	}
+	if cfg.FS == nil {
+		cfg.FS = atomicfile.OS
+	}
 	m := &merging{Config: cfg, rep: rep}
 	defer func() { err = errors.Join(err, m.close()) }()
 	if err := m.open(ctx); err != nil {
@@ -152,7 +156,7 @@ func Merge(ctx context.Context, cfg Config, rep report.Reporter) (_ Result, err 
 	for _, step := range []func(context.Context, string) error{m.write, m.check, m.publish} {
 		if err := step(ctx, temporary[0]); err != nil {
 			for _, path := range temporary {
-				if gone := os.Remove(path); !errors.Is(gone, fs.ErrNotExist) {
+				if gone := m.FS.Remove(path); !errors.Is(gone, fs.ErrNotExist) {
 					err = errors.Join(err, gone)
 				}
 			}
@@ -171,8 +175,14 @@ func (m *merging) close() error {
 	return err
 }
 
+// note says something once, though two adapters, or one that is given twice, are reasons for it.
 func (m *merging) note(format string, args ...any) {
-	m.rep.Report(report.Notice{Text: fmt.Sprintf(format, args...)})
+	text := fmt.Sprintf(format, args...)
+	if slices.Contains(m.said, text) {
+		return
+	}
+	m.said = append(m.said, text)
+	m.rep.Report(report.Notice{Text: text})
 }
 
 // open opens the base and the adapters, and says what does not go together.
@@ -367,14 +377,14 @@ func (m *merging) keep(best int) error {
 		if i == best {
 			continue
 		}
-		if err := os.Remove(c.path); err != nil {
+		if err := m.FS.Remove(c.path); err != nil {
 			return fmt.Errorf("remove the merged model that is farther from the adapter kept apart: %w", err)
 		}
 	}
 	if best == 0 {
 		return nil
 	}
-	if err := os.Rename(m.made[best].path, m.made[0].path); err != nil {
+	if err := m.FS.Rename(m.made[best].path, m.made[0].path); err != nil {
 		return fmt.Errorf("name the merged model: %w", err)
 	}
 	return nil
@@ -405,22 +415,24 @@ func (r *merged) Read(i int, at int64, dst []float32) error {
 	if err := r.Rows.Read(i, at, dst); err != nil {
 		return err
 	}
-	if t := &r.file.Tensors[i]; r.sum.Changes(t.Name) {
-		r.sum.AddTo(t.Name, at/t.Shape[0], dst, t.Shape[0])
+	t := &r.file.Tensors[i]
+	if !r.sum.Changes(t.Name) || ggml.NotFinite(dst) >= 0 { // what is wrong with the base's is told by who reads it
+		return nil
+	}
+	r.sum.AddTo(t.Name, at/t.Shape[0], dst, t.Shape[0])
+	if k := ggml.NotFinite(dst); k >= 0 {
+		return fmt.Errorf("element %d is %v with what the adapters add to it, and a number without: their scales are "+
+			"too large, or their training diverged", at+int64(k), dst[k])
 	}
 	return nil
 }
 
 // publish gives what was verified its name.
 func (m *merging) publish(_ context.Context, temporary string) error {
-	fsys := m.FS
-	if fsys == nil {
-		fsys = atomicfile.OS
-	}
-	if err := fsys.Rename(temporary, m.Output); err != nil {
+	if err := m.FS.Rename(temporary, m.Output); err != nil {
 		return fmt.Errorf("name the merged model: %w", err)
 	}
-	if err := fsys.SyncDir(filepath.Dir(m.Output)); err != nil {
+	if err := m.FS.SyncDir(filepath.Dir(m.Output)); err != nil {
 		return fmt.Errorf("flush the directory of %s to disk: %w; the model is whole, but may be missing after a "+
 			"power cut", m.Output, err)
 	}

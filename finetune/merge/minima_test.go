@@ -70,12 +70,13 @@ func TestMinima(t *testing.T) {
 
 // TestMinimaOnly: with another type, from another file, or beside an adapter that is free, all is quantized anew.
 func TestMinimaOnly(t *testing.T) {
-	model := synth.Temp(t, synth.Tiny("llama", gguf.Q4_1))
+	full := synth.Temp(t, synth.Tiny("llama", gguf.F32))
+	model := quantized(t, full, "q4_1")
 	tied, free := lora(t, model, 1, []string{"attn_q"}, blocks), lora(t, model, 2, []string{"attn_q"}, nil)
 	for name, change := range map[string]func(*Config){
 		"another type": func(c *Config) { c.Type = "q8_0" },
 		"a free one":   func(c *Config) { c.Adapters = append(c.Adapters, Adapter{free, 1}) },
-		"from":         func(c *Config) { c.From = model },
+		"from":         func(c *Config) { c.From = full },
 	} {
 		cfg := Config{Model: model, Output: filepath.Join(t.TempDir(), "m.gguf"), Threads: 1, Report: words,
 			Adapters: []Adapter{{tied, 1}}}
