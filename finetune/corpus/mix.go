@@ -3,6 +3,7 @@ package corpus
 import (
 	"context"
 	"fmt"
+	"os"
 
 	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/finetune/encode"
@@ -25,8 +26,12 @@ func (r *Reader) mix(ctx context.Context, out *Rows) error {
 		return &config.Error{Err: fmt.Errorf("--mix: %w", err)}
 	}
 	own := 1.0
-	for _, m := range mixes {
+	for i, m := range mixes {
 		own -= m.Share
+		if whole := r.cfg.Mix[i]; exists(whole) {
+			return &config.Error{Err: fmt.Errorf("--mix %s: there is a file of that whole name, so that it may be "+
+				"meant without a share, or %s with one; give %[1]s:SHARE, or rename it", whole, m.Path)}
+		}
 	}
 	all := float64(out.Train.Counts.Counted) / own
 	for _, m := range mixes {
@@ -45,6 +50,11 @@ func (r *Reader) mix(ctx context.Context, out *Rows) error {
 		out.Notes = append(out.Notes, "mixed in: "+m.String())
 	}
 	return nil
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 // fewestDrawn is how many examples are drawn at least, where there are as many: plain text without marks between its
