@@ -53,6 +53,9 @@ func (a *Adapter) Write(ctx context.Context, dst io.Writer) error {
 
 func (a *Adapter) writer() (*gguf.Writer, error) {
 	a = a.Leaving()
+	if err := a.writable(); err != nil {
+		return nil, err
+	}
 	var w gguf.Writer
 	w.SetString(keyType, "adapter")
 	w.SetString(keyArch, a.Arch)
@@ -79,6 +82,20 @@ func (a *Adapter) writer() (*gguf.Writer, error) {
 		}
 	}
 	return &w, nil
+}
+
+// writable refuses numbers that no file can hold for llama.cpp, which reads alpha 0 as no alpha.
+func (a *Adapter) writable() error {
+	if alpha := float32(a.Alpha); a.Kind.Paired() && (alpha == 0 || alpha-alpha != 0) {
+		return fmt.Errorf("the adapter's alpha is %g, and a file holds numbers from 1e-45 to 3e38; scale it otherwise",
+			a.Alpha)
+	}
+	for i := range a.Pairs {
+		if err := finite(&a.Pairs[i]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // A stored is one tensor of an adapter's file.

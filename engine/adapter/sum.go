@@ -85,8 +85,8 @@ func finite(p *Pair) error {
 	for _, part := range append([][]float32{p.A, p.B}, p.More...) {
 		for _, v := range part {
 			if v-v != 0 {
-				return fmt.Errorf("pair %q holds %v; the adapter's training diverged, or its file is damaged: take an "+
-					"earlier checkpoint", p.Tensor, v)
+				return fmt.Errorf("pair %q holds %v; the adapter's training diverged, its file is damaged, or a scale "+
+					"is too large: take an earlier checkpoint, or a smaller scale", p.Tensor, v)
 			}
 		}
 	}

@@ -103,7 +103,10 @@ func Run(ctx context.Context, job Job) (*Result, error) {
 		return nil, err
 	}
 	a, lost, err := job.Operation.apply(ctx, w)
-	if err != nil {
+	switch {
+	case err != nil && job.Operation.Files != "": // it names the files
+		return nil, err
+	case err != nil:
 		return nil, fmt.Errorf("%s %s: %w", job.Operation.Name, strings.Join(w.paths, ", "), err)
 	}
 	w.notes = append(w.notes, a.Notes...)
