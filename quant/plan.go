@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/ggtune/ggtune/bindings/ggml"
 	"github.com/ggtune/ggtune/engine/gguf"
@@ -208,6 +209,21 @@ func NewPlan(f *gguf.File, c Choice) (Plan, error) {
 	return p, nil
 }
 
+// TypeToWrite finds by name, in any case, a storage type that tensors can be written in.
+func TypeToWrite(name string) (gguf.Type, error) {
+	var known []string
+	for _, t := range gguf.Types() {
+		if !ggml.Type(t).Quantizes() {
+			continue
+		}
+		if strings.EqualFold(t.String(), name) {
+			return t, nil
+		}
+		known = append(known, t.String())
+	}
+	return 0, &registry.UnknownError{Kind: "storage type to write", Name: name, Known: known}
+}
+
 // checkTypes refuses roles that the model does not have, and types that cannot be written.
 func (c Choice) checkTypes(f *gguf.File, places []mix.Place) error {
 	roles := mix.Roles(places)
@@ -218,7 +234,8 @@ func (c Choice) checkTypes(f *gguf.File, places []mix.Place) error {
 				&registry.UnknownError{Kind: "tensor role", Name: role, Known: roles}))
 		}
 		if t := c.Types[role]; !ggml.Type(t).Quantizes() {
-			errs = append(errs, fmt.Errorf("tensor role %s: nothing can be written in storage type %s", role, t))
+			_, err := TypeToWrite(t.String())
+			errs = append(errs, fmt.Errorf("tensor role %s: %w", role, err))
 		}
 	}
 	return errors.Join(errs...)

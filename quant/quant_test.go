@@ -233,7 +233,7 @@ func TestTypesByRole(t *testing.T) {
 	}
 	_, err = NewPlan(src, Choice{Mix: mix.F16, Types: map[string]gguf.Type{"attn_w": gguf.Q8_0, "attn_q": gguf.Q8_K}})
 	for _, want := range []string{`unknown tensor role "attn_w"; nearest: "attn_q"; known: attn_q, ffn_down`,
-		"tensor role attn_q: nothing can be written in storage type q8_K"} {
+		`tensor role attn_q: unknown storage type to write "q8_K"`} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q", err, want)
 		}

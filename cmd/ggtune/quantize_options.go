@@ -122,7 +122,7 @@ func typesByRole(c *cli.Context) (map[string]gguf.Type, error) {
 		if !ok || role == "" {
 			return nil, usagef("%s: --tensor-type %s: expected ROLE=TYPE, such as attn_v=q6_K", c.Command.Name, s)
 		}
-		t, err := gguf.ParseType(name)
+		t, err := quant.TypeToWrite(name)
 		if err != nil {
 			return nil, usagef("%s: --tensor-type %s: %w", c.Command.Name, s, err)
 		}
