@@ -60,10 +60,14 @@ func convertAction(c *cli.Context) error {
 		return usagef("convert: %s is a model; -m and --base are for adapters", in)
 	case !file && c.String("split-size") != "":
 		return usagef("convert: --split-size is for the folder of a model; ggtune quantize splits GGUF files")
+	case file && c.Bool("force"):
+		return onlyFiles(c)
 	case folder || file:
 		return convertModel(c, in, folder)
 	case c.String("type") != "":
 		return usagef("convert: --type is for models; adapters are f32")
+	case c.Bool("force") && !adapter.IsPEFT(in):
+		return onlyFiles(c)
 	case c.String("model") == "":
 		return usagef("convert: no base given; %s is no model (a GGUF file, or a folder with a config.json), and an "+
 			"adapter is converted beside its base: -m base.gguf", in)
@@ -90,6 +94,11 @@ func convertAction(c *cli.Context) error {
 		strings.ReplaceAll(ranks, " ", ", "), r.Alpha)
 	printNotes(c.App.ErrWriter, r.Notes)
 	return nil
+}
+
+// onlyFiles refuses --force for a directory: whatever stood in one would be gone.
+func onlyFiles(c *cli.Context) error {
+	return usagef("convert: --force replaces files; %s is to be a directory, which must not exist", c.String("output"))
 }
 
 // convertedTypes are those that a model's matrices may get.

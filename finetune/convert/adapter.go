@@ -42,6 +42,8 @@ func Adapter(ctx context.Context, job AdapterJob) (*AdapterResult, error) {
 		if in, err = checkpoint.FindAdapter(job.In); err != nil {
 			return nil, err
 		}
+	} else if err := apart(job.Out, job.In); err != nil {
+		return nil, err
 	}
 	f, err := gguf.Open(job.Model)
 	if err != nil {

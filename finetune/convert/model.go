@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
+	"strings"
 
 	"github.com/ggtune/ggtune/bindings/llama"
 	"github.com/ggtune/ggtune/engine/gguf"
@@ -46,6 +49,9 @@ func Model(ctx context.Context, job ModelJob) (*ModelResult, error) {
 	if err := atomicfile.Distinct(job.Out, f.Files()...); err != nil {
 		return nil, err
 	}
+	if err := apart(job.Out, job.In); err != nil {
+		return nil, err
+	}
 	typ := f.Type()
 	if job.Type != "" {
 		if typ, err = gguf.ParseType(job.Type); err != nil {
@@ -75,6 +81,23 @@ func Model(ctx context.Context, job ModelJob) (*ModelResult, error) {
 	defer written.Close()
 	r.Tensors, r.Bytes = len(written.Tensors), written.Bytes()
 	return r, written.CheckRuns()
+}
+
+// apart refuses an output among the files of a folder that is read, under a name by which other tools, or the next
+// conversion, would take it for one of them.
+func apart(out, folder string) error {
+	if strings.EqualFold(filepath.Ext(out), ".gguf") {
+		return nil
+	}
+	in, err := os.Stat(folder)
+	if err != nil {
+		return err
+	}
+	if dir, err := os.Stat(filepath.Dir(out)); err != nil || !os.SameFile(dir, in) {
+		return nil
+	}
+	return fmt.Errorf("write %s: it would stand among the files of the folder that is read, as one of them; give a "+
+		"name that ends in .gguf, or another directory", out)
 }
 
 // loadVocabulary has llama.cpp read the vocabulary as the file will have it.
