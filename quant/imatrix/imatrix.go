@@ -75,8 +75,12 @@ func (m *Matrix) WriteFile(ctx context.Context, fsys atomicfile.FS, path string)
 	w.SetUint32(keyChunkSize, uint32(m.ChunkSize))
 	for _, e := range m.Entries {
 		n := int64(len(e.Counts))
-		err := errors.Join(w.AddFloats(e.Tensor+sumSuffix, []int64{int64(len(e.Sums)) / n, n}, e.Sums),
-			w.AddFloats(e.Tensor+countSuffix, []int64{1, n}, e.Counts))
+		sums, counts := []int64{int64(len(e.Sums)) / n, n}, []int64{1, n}
+		if n == 1 { // as ggml writes a matrix of one row
+			sums, counts = sums[:1], counts[:1]
+		}
+		err := errors.Join(w.AddFloats(e.Tensor+sumSuffix, sums, e.Sums), w.AddFloats(e.Tensor+countSuffix, counts,
+			e.Counts))
 		if err != nil {
 			return fmt.Errorf("write %s: %w", path, err)
 		}
