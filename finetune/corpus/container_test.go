@@ -86,6 +86,9 @@ var formatRows = map[string]struct {
 	"choices": {asChoices,
 		[]string{`{"question": "q \"1\"", "choices": {"text": ["a", "b, c"], "label": ["A", "B"]}, "answerKey": "B"}`,
 			`{"question": "r\ts", "choices": {"text": ["d", "e"], "label": ["A", "B"]}, "answerKey": "A"}`}},
+	"prompts": {asPrompts, []string{`{"prompt": [{"role": "user", "content": "q, \"1\"\tx"}, ` +
+		`{"role": "assistant", "content": "a\nb"}, {"role": "user", "content": "c"}], "gold": "d"}`,
+		`{"prompt": [{"content": "e", "role": "user"}], "gold": "7"}`}},
 	"winogrande": {asChoices,
 		[]string{`{"sentence": "Ann paid Bea, for _ was poor.", "option1": "Ann", "option2": "Bea", "answer": "2"}`}},
 	"choice-instruction": {asChoices, []string{`{"instruction": "Please choose the correct answer to the question: ` +
@@ -96,8 +99,11 @@ var formatRows = map[string]struct {
 			`{"question": "q", "answer": "b", "label": false}`}},
 }
 
-// asChoices stands for the method of rows that are read as multiple choice.
-const asChoices = "choices"
+// asChoices stands for the method of rows that are read as multiple choice, asPrompts of rows read as prompts.
+const (
+	asChoices = "choices"
+	asPrompts = "prompts"
+)
 
 // containers write rows, given as JSON objects, each in its own way.
 var containers = map[string]func(t *testing.T, rows []string) string{
@@ -363,8 +369,11 @@ func itemsIn(t *testing.T, model, method, file string, rows []string) []string {
 	if err := os.WriteFile(path, []byte(containers[file](t, rows)), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	if method == asChoices {
+	switch method {
+	case asChoices:
 		return choicesIn(t, model, path)
+	case asPrompts:
+		return promptsIn(t, path)
 	}
 	r, read, err := readData(t, model, path, func(c *config.Config) { c.Method = method })
 	if err != nil {
@@ -373,6 +382,24 @@ func itemsIn(t *testing.T, model, method, file string, rows []string) []string {
 	var out []string
 	for i := range read.Train.Items {
 		out = append(out, spellItem(r, &read.Train.Items[i]))
+	}
+	return out
+}
+
+func promptsIn(t *testing.T, path string) (out []string) {
+	t.Helper()
+	d, err := data.Open(t.Context(), []string{path}, data.Options{Want: data.WantPrompts})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	for i := range d.Len() {
+		x, err := d.At(i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		x.Source = data.Source{}
+		out = append(out, fmt.Sprintf("%+v", x))
 	}
 	return out
 }

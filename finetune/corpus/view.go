@@ -87,11 +87,14 @@ func (v *View) open(ctx context.Context, cfg *config.Config) (*config.Config, *m
 	}
 	ds, err := openData(ctx, cfg, cfg.Data, wants[how.Need], false)
 	var unsuited *data.UnsuitedError
-	if !errors.As(err, &unsuited) || cfg.Method != config.Default().Method || unsuited.Gives == data.WantAnswers {
+	if !errors.As(err, &unsuited) || cfg.Method != config.Default().Method {
 		return cfg, how, ds, err
 	}
 	other := *cfg
 	other.Method = map[data.Want]string{data.WantPairs: "dpo", data.WantVerdicts: "kto"}[unsuited.Gives]
+	if other.Method == "" {
+		return cfg, how, ds, err
+	}
 	v.Notes = append(v.Notes, fmt.Sprintf("the data holds %v, and is shown as --method %s reads it", unsuited.Gives,
 		other.Method))
 	return v.open(ctx, &other)

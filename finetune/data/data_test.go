@@ -59,6 +59,11 @@ func brief(e data.Example) string {
 		return fmt.Sprintf("completion %q %q", e.Prompt, e.Completion)
 	case data.KindPair, data.KindVerdict:
 		return briefChoice(e)
+	case data.KindPrompt:
+		if e.Messages == nil {
+			return fmt.Sprintf("prompt %q", e.Prompt)
+		}
+		return "prompt " + briefMessages(e.Messages, e.Tools)
 	}
 	return briefMessages(e.Messages, e.Tools)
 }

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"hash"
-	"io"
 	"strings"
 	"unicode/utf8"
 
@@ -132,8 +131,11 @@ func (d *Dataset) emptyError(names []string) error {
 	for _, drop := range d.stats.Dropped {
 		fmt.Fprintf(&why, "; dropped %d: %s (%s)", drop.Count, drop.Reason, strings.Join(drop.First, ", "))
 	}
-	return fmt.Errorf("%s: the dataset is empty: %s, nothing to learn from%s", strings.Join(names, ", "),
-		count.Of(d.stats.Records, "record"), &why)
+	what := "the dataset is empty: %s, nothing to learn from%s"
+	if d.opts.Want == WantPrompts {
+		what = "no prompt to answer is left of %s%s"
+	}
+	return fmt.Errorf("%s: "+what, strings.Join(names, ", "), count.Of(d.stats.Records, "record"), &why)
 }
 
 // scan reads a file's records into the index.
@@ -156,7 +158,7 @@ func (d *Dataset) scan(f *file, h hash.Hash) error {
 		addHash(h, raw)
 		sub := uint32(0)
 		r.begin()
-		err = d.format.Examples(r, &d.opts, func(e Example) {
+		err = d.examples(r, func(e Example) {
 			d.stats.Read++
 			if why := unlearnable(&e); why != "" {
 				d.drop(why, e.Source)
@@ -169,7 +171,7 @@ func (d *Dataset) scan(f *file, h hash.Hash) error {
 		if err != nil {
 			return err
 		}
-		if f := d.format; f != Text && !f.Choices && !f.Preference {
+		if f := d.format; f != Text && !f.Choices && !f.Preference && d.opts.Want != WantPrompts {
 			remarkBits(r)
 		}
 		r.end()
@@ -254,7 +256,7 @@ func (d *Dataset) check(r *Record, f *file, firstOfFile bool) error {
 		if !d.format.Match(r) {
 			return d.mismatch(r, true)
 		}
-		if field := verdictField(r); field != "" && !d.format.Preference && KTO.Match(r) {
+		if field := verdictField(r); field != "" && !d.format.Preference && d.opts.Want != WantPrompts && KTO.Match(r) {
 			return r.errorf("the field %q is a verdict on the answer, and the format %q that was asked for reads the "+
 				"answer as one to "+
 				"learn, whatever the verdict; kto trains on verdicts, if no format is asked for; if the column is no "+
@@ -369,35 +371,6 @@ func (d *Dataset) Source(i int) Source {
 func (d *Dataset) SameRecord(i, j int) bool {
 	a, b := &d.index[i], &d.index[j]
 	return a.file == b.file && a.off == b.off
-}
-
-// At reads example i, 0 ≤ i < Len. It fails where the file has changed since it was opened.
-func (d *Dataset) At(i int) (Example, error) {
-	e := d.index[i]
-	f := d.files[e.file]
-	raw := make([]byte, e.size)
-	if _, err := f.ReadAt(raw, e.off); err != nil && err != io.EOF {
-		return Example{}, errorf(d.Source(i), "reading it again: %v", err)
-	}
-	r, err := d.record(f, e.place, raw)
-	if err != nil {
-		return Example{}, fmt.Errorf("the data has changed since it was opened: %w", err)
-	}
-	var out *Example
-	sub := uint32(0)
-	err = d.format.Examples(r, &d.opts, func(x Example) {
-		if sub == e.sub {
-			out = &x
-		}
-		sub++
-	})
-	if err != nil {
-		return Example{}, fmt.Errorf("the data has changed since it was opened: %w", err)
-	}
-	if out == nil || unlearnable(out) != "" {
-		return Example{}, errorf(d.Source(i), "the data has changed since it was opened")
-	}
-	return *out, nil
 }
 
 // Close closes the files and removes temporary ones. It may be called more than once.

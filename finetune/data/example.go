@@ -16,6 +16,7 @@ const (
 	KindPair                       // a prompt and two Answers, the chosen one and the rejected one
 	KindVerdict                    // a prompt and one of Answers, which is Desirable or not
 	KindChoice                     // a question and Answers, of which one is Right
+	KindPrompt                     // what is to be answered: Messages (and Tools), or literal Prompt
 )
 
 // String gives the kind's name in messages and reports.
@@ -33,6 +34,8 @@ func (k Kind) String() string {
 		return "verdict"
 	case KindChoice:
 		return "choice"
+	case KindPrompt:
+		return "prompt"
 	}
 	return fmt.Sprintf("kind %d", uint8(k))
 }
@@ -61,11 +64,11 @@ type Example struct {
 	Source Source
 	Kind   Kind
 
-	// KindMessages: the conversation, in order; KindPair, KindVerdict: the prompt of a conversation
+	// KindMessages: the conversation, in order; KindPair, KindVerdict, KindPrompt: the prompt of a conversation
 	Messages []Message
 	Tools    json.RawMessage // JSON array of tool definitions for the template, or nil
 
-	// KindCompletion: not counted; KindPair, KindVerdict: the prompt where the answers are literal text
+	// KindCompletion: not counted; KindPair, KindVerdict, KindPrompt: the prompt where all is literal text
 	Prompt     string
 	Completion string // KindCompletion: counted
 

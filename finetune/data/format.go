@@ -21,6 +21,8 @@ type Format struct {
 	Verdicts bool
 	// Choices says that it reads multiple choice, which is answered and not learned from.
 	Choices bool
+	// Prompts says that it reads prompts without answers.
+	Prompts bool
 	// Aside names fields that such data has and that say nothing to learn from, so that nobody need be told; a name
 	// that ends with a full stop stands for all that lies in it.
 	Aside []string
@@ -76,10 +78,15 @@ func detect(r *Record, want Want) (*Format, error) {
 	may := func(f *Format) bool { return f.Choices }
 	if want != WantChoices {
 		preference := isPreference(r, want)
-		may = func(f *Format) bool { return !f.Choices && f.Preference == preference }
+		may = func(f *Format) bool { return !f.Choices && !f.Prompts && f.Preference == preference }
 	}
 	if f := matching(r, may); f != nil {
 		return f, nil
+	}
+	if want == WantPrompts {
+		if f := matching(r, func(f *Format) bool { return f.Prompts }); f != nil {
+			return f, nil
+		}
 	}
 	return nil, unknownFormat(r, want)
 }
@@ -89,6 +96,8 @@ func (f *Format) gives() Want {
 	switch {
 	case f.Choices:
 		return WantChoices
+	case f.Prompts:
+		return WantPrompts
 	case f.Verdicts:
 		return WantVerdicts
 	case f.Preference:
@@ -101,8 +110,11 @@ func (f *Format) gives() Want {
 func (f *Format) suits(want Want) error {
 	why := ""
 	switch gives := f.gives(); {
-	case gives == want, gives == WantPairs && want == WantVerdicts:
+	case gives == want, gives == WantPairs && want == WantVerdicts, gives != WantChoices && want == WantPrompts:
 		return nil
+	case gives == WantPrompts:
+		why = fmt.Sprintf("%q is prompts without answers, and this needs %v. Formats of those:%s", f.Name, want,
+			knownFormats(want))
 	case gives == WantChoices:
 		why = fmt.Sprintf("%q is multiple choice, which `ggtune eval --choices` measures; no method trains on it",
 			f.Name)
@@ -138,8 +150,8 @@ func (f *Format) suits(want Want) error {
 func knownFormats(want Want) string {
 	var b strings.Builder
 	for _, f := range formats.All() {
-		if f.Choices == (want == WantChoices) && (f.Choices || f.Preference == (want != WantAnswers) &&
-			(want == WantVerdicts || !f.Verdicts)) {
+		gives := f.gives()
+		if gives == want || want == WantVerdicts && gives == WantPairs || want == WantPrompts && gives != WantChoices {
 			fmt.Fprintf(&b, "\n  %-22s %s", f.Name, f.Fields)
 		}
 	}
@@ -147,7 +159,7 @@ func knownFormats(want Want) string {
 }
 
 func unknownFormat(r *Record, want Want) error {
-	if want != WantChoices && isPreference(r, want) {
+	if want != WantChoices && want != WantPrompts && isPreference(r, want) {
 		return r.errorf(
 			"found preference data of which a part is missing: the fields are %s; formats of preference data:%s",
 			quoted(r.Names()), knownFormats(WantVerdicts))
@@ -182,6 +194,8 @@ func unlearnable(e *Example) string {
 		return unanswerable(e)
 	case KindPair, KindVerdict:
 		return unlearnableChoice(e)
+	case KindPrompt:
+		return unanswerablePrompt(e)
 	case KindText:
 		if strings.TrimSpace(e.Text) == "" {
 			return "empty text"

@@ -17,8 +17,8 @@ type Options struct {
 	// Ignore names fields that may be left out: they are neither read nor named as unread. Default: none.
 	Ignore []string
 	// Split says how plain text is cut into documents: "auto" (default: at lines "<|endoftext|>" where the file has
-	// them, else the file is one document), "file", "paragraph" (blank lines), "line", or any other text: the separator
-	// itself.
+	// them, else the file is one document; where prompts are wanted each line is one), "file", "paragraph" (blank
+	// lines), "line", or any other text: the separator itself.
 	Split string
 	// MaxDocument is the longest piece of plain text given as one example, bytes; a longer document is cut at a
 	// paragraph or line (Example.Continues). Default 1 MiB, at least 1 KiB.
@@ -58,6 +58,7 @@ const (
 	WantPairs                // KindPair
 	WantVerdicts             // KindVerdict; a pair gives two, its chosen answer desirable and its rejected one not
 	WantChoices              // KindChoice
+	WantPrompts              // KindPrompt: of any format but multiple choice the prompt, with its row (Dataset.Row)
 )
 
 // String says what a method with this want learns from.
@@ -71,6 +72,8 @@ func (w Want) String() string {
 		return "verdicts"
 	case WantChoices:
 		return "multiple choice"
+	case WantPrompts:
+		return "prompts"
 	}
 	return fmt.Sprintf("want %d", uint8(w))
 }
@@ -110,6 +113,9 @@ const (
 func (o Options) withDefaults() Options {
 	if o.Split == "" {
 		o.Split = "auto"
+	}
+	if o.Split == "auto" && o.Want == WantPrompts {
+		o.Split = "line"
 	}
 	if o.MaxDocument == 0 {
 		o.MaxDocument = defaultMaxDocument

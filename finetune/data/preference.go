@@ -213,13 +213,15 @@ func sameCall(a, b ToolCall) bool {
 	return a.ID == b.ID && a.Type == b.Type && a.Name == b.Name && bytes.Equal(a.Arguments, b.Arguments)
 }
 
+const promptAnswered = "the prompt ends with an assistant's turn"
+
 // unlearnableChoice says why nothing can be learned from a pair or a verdict, or "".
 func unlearnableChoice(e *Example) string {
 	if e.drop != "" {
 		return e.drop
 	}
 	if n := len(e.Messages); n > 0 && e.Messages[n-1].Role == Assistant {
-		return "the prompt ends with an assistant's turn"
+		return promptAnswered
 	}
 	for i := range e.Answers {
 		which := ""

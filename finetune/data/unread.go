@@ -118,6 +118,9 @@ func (d *Dataset) addMarks(r *Record) {
 
 // addUnread counts a field, unless nobody need be told of it.
 func (d *Dataset) addUnread(name string, at Source) {
+	if d.opts.Want == WantPrompts {
+		return // Row hands on all of them
+	}
 	aside := func(a string) bool { return a == name || strings.HasSuffix(a, ".") && strings.HasPrefix(name, a) }
 	if slices.Contains(d.opts.Ignore, name) || slices.ContainsFunc(d.format.Aside, aside) {
 		return

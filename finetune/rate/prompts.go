@@ -1,20 +1,12 @@
 package rate
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"os"
-	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/ggtune/ggtune/finetune/data"
-	"github.com/ggtune/ggtune/internal/regular"
 )
 
 // An Item is a prompt from a file, with its two answers if they were prepared.
@@ -38,25 +30,12 @@ type Prompts struct {
 	Dropped []data.Drop // examples without a prompt that can be answered, by reason
 }
 
-// maxLine is the longest line of a file of prompts, bytes: as for training data.
-const maxLine = 64 << 20
-
-// ReadPrompts reads the prompts of data files: the prompt part of each example of training data, a line of plain text,
-// or rows with a "prompt" (or "messages" that end with the user) and nothing that answers it. Rows with two "answers"
-// are pairs ready to be rated. A prompt that comes again is left out and counted.
+// ReadPrompts reads the prompts of data files, as data.WantPrompts has them; a line of plain text is one. Rows with two
+// "answers" are pairs ready to be rated. A prompt that comes again is left out and counted.
 func ReadPrompts(ctx context.Context, paths []string, o PromptOptions) (Prompts, error) {
 	r := promptReader{o: o, seen: map[string]bool{}}
-	for _, path := range paths {
-		bare, err := bareRows(path)
-		if err != nil {
-			return Prompts{}, err
-		}
-		if bare {
-			err = r.rows(ctx, path)
-		} else {
-			err = r.examples(ctx, path)
-		}
-		if err != nil {
+	for _, path := range paths { // each may have a format of its own
+		if err := r.read(ctx, path); err != nil {
 			return Prompts{}, err
 		}
 	}
@@ -109,10 +88,6 @@ func (r *promptReader) add(it Item) error {
 	if it.Answers == nil && p.Messages != nil && r.o.System != "" && p.Messages[0].Role != "system" {
 		p.Messages = append([]Message{{Role: "system", Content: r.o.System}}, p.Messages...)
 	}
-	if p.blank() {
-		r.drop("an empty prompt", it.Source)
-		return nil
-	}
 	if it.Answers != nil && it.Answers[0].Text == it.Answers[1].Text {
 		r.drop("two equal answers", it.Source)
 		return nil
@@ -127,186 +102,68 @@ func (r *promptReader) add(it Item) error {
 	return nil
 }
 
-// blank says that there is nothing to answer.
-func (p *Prompt) blank() bool {
-	if p.Messages == nil {
-		return strings.TrimSpace(p.Text) == ""
-	}
-	return strings.TrimSpace(p.Messages[len(p.Messages)-1].Content) == ""
-}
-
-// answerFields mark rows that hold a prompt's answer: data.Open knows their formats.
-var answerFields = []string{"completion", "chosen", "rejected", "response", "label"}
-
-// bareRows says whether a file is JSON lines whose rows hold prompts and no training examples, by its first row.
-func bareRows(path string) (bool, error) {
-	if st, err := os.Stat(path); err == nil && st.IsDir() {
-		return false, nil // data.Open reads those
-	}
-	f, err := regular.Open(path)
-	if err != nil {
-		return false, err
-	}
-	defer f.Close()
-	b := bufio.NewReader(io.LimitReader(f, maxLine))
-	for {
-		line, err := b.ReadBytes('\n')
-		line = bytes.TrimSpace(bytes.TrimPrefix(line, []byte("\xef\xbb\xbf")))
-		if len(line) > 0 || err != nil {
-			var row map[string]json.RawMessage
-			if json.Unmarshal(line, &row) != nil {
-				return false, nil
-			}
-			return isBare(row), nil
-		}
-	}
-}
-
-func isBare(row map[string]json.RawMessage) bool {
-	if _, ok := row["prompt"]; ok {
-		_, pair := row["answers"]
-		return pair || !slices.ContainsFunc(answerFields, func(name string) bool { _, ok := row[name]; return ok })
-	}
-	var m []Message
-	return json.Unmarshal(row["messages"], &m) == nil && len(m) > 0 && m[len(m)-1].Role == "user"
-}
-
-// rows reads JSON lines with prompts.
-func (r *promptReader) rows(ctx context.Context, path string) error {
-	f, err := regular.Open(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	sc := bufio.NewScanner(f)
-	sc.Buffer(nil, maxLine)
-	for n := 1; sc.Scan() && !r.full(); n++ {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		line := bytes.TrimSpace(bytes.TrimPrefix(sc.Bytes(), []byte("\xef\xbb\xbf")))
-		if len(line) == 0 {
-			continue
-		}
-		it := Item{Source: fmt.Sprintf("%s:%d", path, n)}
-		if err := it.parse(line); err != nil {
-			return fmt.Errorf("%s: %w", it.Source, err)
-		}
-		if err := r.add(it); err != nil {
-			return err
-		}
-	}
-	if err := sc.Err(); err != nil {
-		return fmt.Errorf("%s: reading prompts: %w", path, err)
-	}
-	return nil
-}
-
-// parse reads a row.
-func (it *Item) parse(line []byte) error {
-	if !utf8.Valid(line) {
-		return errors.New("the line is not UTF-8; convert the file")
-	}
-	var row map[string]json.RawMessage
-	if err := json.Unmarshal(line, &row); err != nil {
-		return fmt.Errorf("not a JSON object: %v", err)
-	}
-	if _, ok := row["answers"]; ok {
-		r, err := parseRecord(line)
-		it.Prompt, it.Answers = r.Prompt, &r.Answers
-		return err
-	}
-	text, ok := row["prompt"]
-	if !ok {
-		text, ok = row["messages"]
-	}
-	if !ok {
-		return errors.New("the row has neither \"prompt\" nor \"messages\", as the first row has")
-	}
-	return it.Prompt.UnmarshalJSON(text)
-}
-
-// examples reads the prompts of training data.
-func (r *promptReader) examples(ctx context.Context, path string) error {
-	d, err := openExamples(ctx, path)
+// read reads a file's prompts.
+func (r *promptReader) read(ctx context.Context, path string) error {
+	d, err := data.Open(ctx, []string{path}, data.Options{Want: data.WantPrompts})
 	if err != nil {
 		return err
 	}
 	defer d.Close()
+	r.out.Dropped = append(r.out.Dropped, d.Stats().Dropped...)
+	prepared := d.Format() == data.Prompts.Name || d.Format() == data.Rated.Name
 	for i := 0; i < d.Len() && !r.full(); i++ {
-		x, err := d.At(i)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		it, why, err := fromExample(d, i, prepared)
 		if err != nil {
 			return err
 		}
-		it, why := fromExample(&x)
 		if why != "" {
-			r.drop(why, x.Source.String())
+			r.drop(why, it.Source)
 			continue
 		}
 		if err := r.add(it); err != nil {
 			return err
 		}
 	}
-	r.out.Dropped = append(r.out.Dropped, d.Stats().Dropped...)
 	return nil
 }
 
-// openExamples opens training data of any method, or a table whose only known column is "prompt".
-func openExamples(ctx context.Context, path string) (*data.Dataset, error) {
-	var first error
-	for _, o := range []data.Options{
-		{Split: "line"}, {Want: data.WantPairs}, {Want: data.WantVerdicts},
-		{Format: "text", Columns: map[string]string{"text": "prompt"}},
-	} {
-		d, err := data.Open(ctx, []string{path}, o)
-		if err == nil {
-			return d, nil
-		}
-		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
-		}
-		if first == nil {
-			first = err
-		}
+// fromExample takes a prompt, with its answers if they may be prepared and are, or says why it is not asked.
+func fromExample(d *data.Dataset, i int, prepared bool) (it Item, why string, err error) {
+	x, err := d.At(i)
+	if err != nil {
+		return it, "", err
 	}
-	return nil, first
-}
-
-// fromExample takes the prompt of a training example, or says why there is none.
-func fromExample(x *data.Example) (it Item, why string) {
 	it.Source = x.Source.String()
-	messages := x.Messages
-	switch x.Kind {
-	case data.KindText:
-		it.Prompt.Text = strings.TrimRight(x.Text, "\r\n")
-		return it, ""
-	case data.KindCompletion:
-		it.Prompt.Text = x.Prompt
-		return it, ""
-	case data.KindPair, data.KindVerdict:
-		if messages == nil {
-			it.Prompt.Text = x.Prompt
-			return it, ""
+	if prepared {
+		row, err := d.Row(i)
+		if err != nil {
+			return it, "", err
 		}
-	case data.KindMessages:
-		for len(messages) > 0 && messages[len(messages)-1].Role != data.Assistant {
-			messages = messages[:len(messages)-1]
-		}
-		if len(messages) > 0 {
-			messages = messages[:len(messages)-1]
+		if _, ok := row["answers"]; ok {
+			line, err := json.Marshal(row)
+			if err != nil {
+				return it, "", fmt.Errorf("%s: %w", it.Source, err)
+			}
+			record, err := parseRecord(line)
+			if err != nil {
+				return it, "", fmt.Errorf("%s: %w", it.Source, err)
+			}
+			it.Prompt, it.Answers = record.Prompt, &record.Answers
+			return it, "", nil
 		}
 	}
-	if len(messages) == 0 {
-		return it, "no prompt before the answer"
-	}
+	it.Prompt.Text = x.Prompt
 	if len(x.Tools) > 0 {
-		return it, "tools"
+		return it, "tools", nil
 	}
-	for _, m := range messages {
+	for _, m := range x.Messages {
 		if len(m.ToolCalls) > 0 || m.Role == data.Tool {
-			return it, "tool calls"
+			return it, "tool calls", nil
 		}
 		it.Prompt.Messages = append(it.Prompt.Messages, Message{Role: string(m.Role), Content: m.Content})
 	}
-	return it, ""
+	return it, "", nil
 }

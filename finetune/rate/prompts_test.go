@@ -100,18 +100,19 @@ func TestReadPromptsRefuses(t *testing.T) {
 		{"conversation, literal", "p.jsonl", `{"prompt": [{"role": "user", "content": "a"}]}`, PromptOptions{Raw: true},
 			"p.jsonl:1: the prompt is a conversation, and --raw takes literal text"},
 		{"a row without", "p.jsonl", `{"prompt": "a"}` + "\n" + `{"text": "b"}`, PromptOptions{},
-			`p.jsonl:2: the row has neither "prompt" nor "messages"`},
+			`p.jsonl:2: mixed formats: this record is "text"`},
 		{"a row that is none", "p.jsonl", `{"prompt": "a"}` + "\n" + `{"prompt": "b"`, PromptOptions{},
-			"p.jsonl:2: not a JSON object"},
-		{"a number", "p.jsonl", `{"prompt": 7}`, PromptOptions{},
-			"p.jsonl:1: the prompt is neither a string nor a list"},
-		{"no messages", "p.jsonl", `{"prompt": []}`, PromptOptions{}, "p.jsonl:1: the prompt is an empty list"},
+			"p.jsonl:2:14: malformed JSON"},
+		{"an object", "p.jsonl", `{"prompt": {"text": "a"}}`, PromptOptions{}, `p.jsonl:1: field "prompt"`},
+		{"no messages", "p.jsonl", `{"prompt": []}`, PromptOptions{}, "dropped 1: an empty prompt ("},
 		{"one answer", "p.jsonl", `{"prompt": "a", "answers": [{"text": "x"}]}`, PromptOptions{},
 			`p.jsonl:1: it has 1 "answers", expected 2`},
 		{"not UTF-8", "p.jsonl", `{"prompt": "a"}` + "\n{\"prompt\": \"\xff\"}", PromptOptions{},
-			"p.jsonl:2: the line is not UTF-8"},
+			"p.jsonl:2: the byte 0xff at offset 28 is not UTF-8"},
 		{"all empty", "p.jsonl", `{"prompt": " "}`, PromptOptions{},
-			"no prompt to answer is left (1 with an empty prompt)"},
+			"no prompt to answer is left of 1 record; dropped 1: an empty prompt ("},
+		{"all with tools", "p.jsonl", `{"prompt": [{"role": "user", "content": "a"}], "tools": [{"name": "f"}]}`,
+			PromptOptions{}, "no prompt to answer is left (1 with tools)"},
 		{"unknown fields", "p.jsonl", `{"foo": "a"}`, PromptOptions{}, "no known format"},
 		{"an empty file", "p.txt", "", PromptOptions{}, "the file is empty"},
 	} {
@@ -128,25 +129,32 @@ func TestReadPromptsRefuses(t *testing.T) {
 	}
 }
 
+// FuzzPromptRow: whatever a row holds, what is taken of it asks something.
 func FuzzPromptRow(f *testing.F) {
 	for _, line := range []string{`{"prompt": "a"}`, `{"prompt": [{"role": "user", "content": "a"}]}`,
 		`{"messages": [{"role": "user", "content": "a"}]}`,
 		`{"prompt": null}`, `{"prompt": "a", "answers": [{"text": "x"}, null]}`, `{"messages": {}}`, `[]`,
-		`{"prompt": [null]}`} {
+		`{"prompt": " ", "answers": [{"text": "x"}, {"text": "y"}]}`,
+		`{"prompt": [null]}`, `{"prompt": "a", "answers": [{"text": "x"}, {"text": "y"}], "choice": "tie"}`} {
 		f.Add([]byte(line))
 	}
+	dir := f.TempDir()
 	f.Fuzz(func(t *testing.T, line []byte) {
-		it := Item{Source: "f:1"}
-		if err := it.parse(line); err != nil {
-			return
+		path := filepath.Join(dir, "p.jsonl")
+		if err := os.WriteFile(path, line, 0o666); err != nil {
+			t.Fatal(err)
 		}
 		for _, raw := range []bool{false, true} {
-			r := promptReader{o: PromptOptions{Raw: raw, System: "s"}, seen: map[string]bool{}}
-			if err := r.add(it); err != nil && !raw {
-				t.Fatalf("%q: %v", line, err)
+			p, err := ReadPrompts(t.Context(), []string{path}, PromptOptions{Raw: raw, System: "s"})
+			if err != nil {
+				continue
 			}
-			for _, it := range r.out.Items {
-				if it.Prompt.blank() {
+			for _, it := range p.Items {
+				last := it.Prompt.Text
+				if m := it.Prompt.Messages; m != nil {
+					last = m[len(m)-1].Content
+				}
+				if strings.TrimSpace(last) == "" && it.Answers == nil {
 					t.Fatalf("%q gives a blank prompt", line)
 				}
 			}
