@@ -137,7 +137,8 @@ GT_STRUCT(llama_context_params, GT_LIST_llama_context_params)
 GT_STRUCT(llama_sampler_chain_params, GT_LIST_llama_sampler_chain_params)
 
 // Library.
-void llama_backend_init(void);
+void   llama_backend_init(void);
+size_t llama_max_parallel_sequences(void);
 void llama_log_set(ggml_log_callback log_callback, void * user_data); // sets ggml's as well
 
 // Models.
@@ -170,6 +171,8 @@ uint32_t                    llama_n_batch(const struct llama_context * ctx);
 llama_memory_t              llama_get_memory(const struct llama_context * ctx);
 void                        llama_memory_clear(llama_memory_t mem, bool data);
 bool                        llama_memory_seq_rm(llama_memory_t mem, llama_seq_id seq_id, llama_pos p0, llama_pos p1);
+void                        llama_memory_seq_cp(llama_memory_t mem, llama_seq_id seq_id_src, llama_seq_id seq_id_dst,
+                                                llama_pos p0, llama_pos p1);
 void                        llama_set_n_threads(struct llama_context * ctx, int32_t n_threads, int32_t n_threads_batch);
 void                        llama_attach_threadpool(struct llama_context * ctx, ggml_threadpool_t threadpool,
                                                     ggml_threadpool_t threadpool_batch);

@@ -43,8 +43,12 @@ const maxCtx = 1 << 22
 
 // ContextOptions say how a context computes.
 type ContextOptions struct {
-	// NCtx is the most tokens the context holds, 1 to 2²²; 0 means as many as the model was trained for.
+	// NCtx is the most tokens that each sequence of the context holds, 1 to 2²²; 0 means as many as the model was
+	// trained for.
 	NCtx int
+	// Sequences is how many texts the context holds apart, 1 to MaxSequences(); 0 means 1. Memory for keys and values
+	// is taken for all of them, of NCtx tokens each.
+	Sequences int
 	// NBatch is the most tokens llama.cpp takes at once, 1 or more. It bounds the memory for logits: NBatch ×
 	// vocabulary × 4 bytes.
 	NBatch int
@@ -78,6 +82,7 @@ func (o ContextOptions) Validate() error {
 		}
 	}
 	check(o.NCtx >= 0 && o.NCtx <= maxCtx, "context of %d tokens: want 0 to %d", o.NCtx, maxCtx)
+	check(o.Sequences >= 0 && o.Sequences <= MaxSequences(), "%d sequences: want 0 to %d", o.Sequences, MaxSequences())
 	check(o.NBatch >= 1 && o.NBatch <= maxCtx, "batch of %d tokens: want 1 to %d", o.NBatch, maxCtx)
 	check(o.NUBatch >= 0 && o.NUBatch <= o.NBatch, "micro-batch of %d tokens: want 0 to the batch's %d", o.NUBatch,
 		o.NBatch)
@@ -91,7 +96,8 @@ func (o ContextOptions) Validate() error {
 // ErrContextFull is the error of adding more tokens than a context holds.
 var ErrContextFull = errors.New("the context is full")
 
-// A Context is a model with the memory of the tokens it has read.
+// A Context is a model with the memory of the tokens it has read. Methods that name no sequence read into, and speak of,
+// the first one.
 type Context struct {
 	model  *Model
 	nCtx   int
@@ -103,10 +109,11 @@ type Context struct {
 	ptr     *C.gt_context
 	stop    *int32 // in C: ends the computation under way
 	status  C.gt_status
-	n       int   // tokens read
+	lens    []int // tokens that each sequence holds
 	logits  bool  // the last computation left logits of its last token
 	broken  error // an internal check of llama.cpp failed: the context cannot be trusted any more
 	want    []int8
+	each    each
 	applied int              // adapters in use
 	off     bool             // they are not applied to what is read now
 	found   map[string]found // of the one adapter in use, by name; nil until Overwrite has looked
@@ -127,12 +134,13 @@ func (m *Model) NewContext(o ContextOptions) (*Context, error) {
 	if o.NCtx == 0 {
 		o.NCtx = m.info.NCtxTrain
 	}
-	c := &Context{model: m, nBatch: o.NBatch, threads: o.Threads}
+	o.Sequences = max(o.Sequences, 1)
+	c := &Context{model: m, nBatch: o.NBatch, threads: o.Threads, lens: make([]int, o.Sequences)}
 	err := m.adopt("make a context", func(p *C.gt_model) error {
 		var n C.int32_t
 		if C.gt_context_open(p, &C.gt_context_options{
 			n_ctx: C.uint32_t(o.NCtx), n_batch: C.uint32_t(o.NBatch), n_ubatch: C.uint32_t(o.NUBatch),
-			threads:    C.int32_t(o.Threads),
+			n_seq: C.uint32_t(o.Sequences), threads: C.int32_t(o.Threads),
 			flash_attn: C.int32_t(o.FlashAttn), type_k: C.int32_t(o.KV), type_v: C.int32_t(o.KV),
 		}, &c.ptr, &n, &c.status) != C.GT_OK {
 			return statusError(fmt.Sprintf("%s: make a context of %d tokens with llama.cpp", m.path, o.NCtx), &c.status)
@@ -144,7 +152,7 @@ func (m *Model) NewContext(o ContextOptions) (*Context, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.nBatch = min(c.nBatch, c.nCtx)
+	c.nBatch = min(c.nBatch, c.nCtx*o.Sequences)
 	c.stop = (*int32)(unsafe.Pointer(C.gt_context_stop_flag(c.ptr)))
 	c.cleanup = runtime.AddCleanup(c, func(p *C.gt_context) { C.gt_context_release(p) }, c.ptr)
 	return c, nil
@@ -153,7 +161,7 @@ func (m *Model) NewContext(o ContextOptions) (*Context, error) {
 // Model returns the model.
 func (c *Context) Model() *Model { return c.model }
 
-// NCtx returns the most tokens the context holds.
+// NCtx returns the most tokens that each sequence holds.
 func (c *Context) NCtx() int { return c.nCtx }
 
 // SetThreads has n of the threads in the context's options compute, 1 or more. What is computed stays the same.
@@ -173,7 +181,7 @@ func (c *Context) SetThreads(n int) error {
 func (c *Context) Len() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.n
+	return c.lens[0]
 }
 
 // Close frees the context. It may be called again and on nil.
@@ -226,7 +234,8 @@ func (c *Context) SetAdapters(adapters []*Adapter, scales []float32) error {
 		return err
 	}
 	code := C.gt_context_set_adapters(c.ptr, &ptrs[0], &cs[0], C.int32_t(len(adapters)), &c.status)
-	c.n, c.logits = 0, false
+	clear(c.lens)
+	c.logits = false
 	c.applied, c.off, c.found = len(adapters), false, nil
 	err := c.result(c.model.path+": set adapters", code)
 	if err != nil {
@@ -243,7 +252,10 @@ func (c *Context) ApplyAdapters(on bool) error {
 	if err := c.usable("switch adapters"); err != nil || on != c.off || c.applied == 0 {
 		return err
 	}
-	code := C.gt_context_apply(c.ptr, C.bool(on), C.int32_t(c.n), &c.status)
+	if len(c.lens) > 1 {
+		return fmt.Errorf("switch adapters: the context has %d sequences; want one", len(c.lens))
+	}
+	code := C.gt_context_apply(c.ptr, C.bool(on), C.int32_t(c.lens[0]), &c.status)
 	c.logits = false
 	err := c.result(c.model.path+": switch adapters", code)
 	if err != nil {
@@ -261,10 +273,7 @@ func (c *Context) Truncate(n int) error {
 	if err := c.usable("truncate the context"); err != nil {
 		return err
 	}
-	if n < 0 || n > c.n {
-		return fmt.Errorf("truncate the context to %d tokens: it holds %d", n, c.n)
-	}
-	return c.keep(n)
+	return c.truncate(0, n)
 }
 
 // Decode reads tokens, after those read before, and leaves the logits of the last for a Sampler. When ctx is done it
@@ -327,28 +336,28 @@ func (c *Context) read(ctx context.Context, tokens []int32, positions []int, yie
 		return err
 	}
 	defer c.interruptible(ctx)()
-	before := c.n
+	before := c.lens[0]
 	var rows []float32
 	for len(tokens) > 0 {
 		if ctx.Err() != nil {
-			return errors.Join(context.Cause(ctx), c.keep(before))
+			return errors.Join(context.Cause(ctx), c.keep(0, before))
 		}
-		k, first := min(len(tokens), c.nBatch), c.n-before
+		k, first := min(len(tokens), c.nBatch), c.lens[0]-before
 		wanted := c.mark(positions, first, k)
 		var out *C.float
 		if yield != nil && wanted > 0 {
 			rows = grown(rows, wanted*c.model.info.NVocab)
 			out = (*C.float)(&rows[0])
 		}
-		code := C.gt_context_eval(c.ptr, (*C.int32_t)(&tokens[0]), C.int32_t(k), C.int32_t(c.n),
+		code := C.gt_context_eval(c.ptr, (*C.int32_t)(&tokens[0]), C.int32_t(k), C.int32_t(c.lens[0]),
 			(*C.int8_t)(&c.want[0]), out, &c.status)
 		if err := c.result(fmt.Sprintf("%s: read %d tokens", c.model.path, k), code); err != nil {
 			if errors.Is(err, bindings.ErrAborted) {
 				err = context.Cause(ctx)
 			}
-			return errors.Join(err, c.keep(before))
+			return errors.Join(err, c.keep(0, before))
 		}
-		c.n += k
+		c.lens[0] += k
 		c.logits = c.want[k-1] != 0
 		tokens = tokens[k:]
 		for i := range wanted {
@@ -384,8 +393,8 @@ func (c *Context) readable(tokens []int32, positions []int) error {
 	if len(tokens) == 0 {
 		return errors.New("read tokens: there are none")
 	}
-	if len(tokens) > c.nCtx-c.n {
-		return fmt.Errorf("read %d tokens after %d: the context holds %d: %w", len(tokens), c.n, c.nCtx, ErrContextFull)
+	if n := c.lens[0]; len(tokens) > c.nCtx-n {
+		return fmt.Errorf("read %d tokens after %d: the context holds %d: %w", len(tokens), n, c.nCtx, ErrContextFull)
 	}
 	for i, id := range tokens {
 		if id < 0 || int(id) >= c.model.info.NVocab {
@@ -424,7 +433,7 @@ func (c *Context) PromptTime(ctx context.Context, n int) (time.Duration, error) 
 	if errors.Is(err, bindings.ErrAborted) {
 		err = context.Cause(ctx)
 	}
-	return time.Duration(ns), errors.Join(err, c.keep(0))
+	return time.Duration(ns), errors.Join(err, c.forget())
 }
 
 // interruptible makes ctx end computations of llama.cpp until the function it returns is called. The caller holds mu.
@@ -441,19 +450,6 @@ func (c *Context) interruptible(ctx context.Context) (done func()) {
 		}
 		atomic.StoreInt32(c.stop, 0)
 	}
-}
-
-// keep forgets all tokens but the first n. The caller holds mu.
-func (c *Context) keep(n int) error {
-	if c.broken != nil {
-		return nil // the error that broke it has been returned
-	}
-	c.logits = false
-	if err := c.result("forget tokens", C.gt_context_keep(c.ptr, C.int32_t(n), &c.status)); err != nil {
-		return err
-	}
-	c.n = n
-	return nil
 }
 
 // usable reports whether the context can compute. The caller holds mu.

@@ -57,7 +57,7 @@ func (c *Context) Overwrite(ctx context.Context, tensors []Tensor) error {
 			return err
 		}
 	}
-	return c.keep(0)
+	return c.forget()
 }
 
 // fits refuses tensors that are not those of the adapter in use. The caller holds mu.
@@ -91,7 +91,8 @@ func (c *Context) find(ctx context.Context, doing string) error {
 	defer c.interruptible(ctx)()
 	var n C.int32_t
 	code := C.gt_context_find(c.ptr, &n, &c.status)
-	c.n, c.logits, c.off = 0, false, false
+	clear(c.lens)
+	c.logits, c.off = false, false
 	if err := c.result(fmt.Sprintf("%s: %s: find its numbers", c.model.path, doing), code); err != nil {
 		if errors.Is(err, bindings.ErrAborted) {
 			return context.Cause(ctx)

@@ -64,22 +64,37 @@ int gt_decode(gt_model * m, const int32_t * tokens, int32_t n_tokens, bool speci
               int64_t * n, gt_status * st);
 
 typedef struct gt_context_options {
-    uint32_t n_ctx, n_batch, n_ubatch; // tokens
+    uint32_t n_ctx, n_batch, n_ubatch; // tokens; n_ctx of each sequence
+    uint32_t n_seq;                    // sequences
     int32_t  threads;
     int32_t  flash_attn;     // llama_flash_attn_type
     int32_t  type_k, type_v; // ggml_type
 } gt_context_options;
 
+// gt_max_sequences is the most that n_seq may be.
+int32_t    gt_max_sequences(void);
+// gt_context_open sets *n_ctx to how many tokens each sequence has room for.
 int        gt_context_open(gt_model * m, const gt_context_options * options, gt_context ** out, int32_t * n_ctx,
                            gt_status * st);
 void       gt_context_release(gt_context * c);
 int32_t *  gt_context_stop_flag(gt_context * c); // lives as long as c; any thread may set it to 1 atomically
 // gt_context_set_threads has so many of the options' threads compute, 1 or more.
 int        gt_context_set_threads(gt_context * c, int32_t threads, gt_status * st);
-// gt_context_keep forgets all tokens but the first n.
-int        gt_context_keep(gt_context * c, int32_t n, gt_status * st);
-// gt_context_eval appends n tokens, at most n_batch, at position pos. want[i] asks for the logits of token i. out is
-// NULL, or room for as many rows of n_vocab as are wanted, in their order. The last row wanted is what
+// gt_context_forget forgets all tokens of all sequences.
+int        gt_context_forget(gt_context * c, gt_status * st);
+// gt_context_keep forgets all tokens of a sequence but the first n.
+int        gt_context_keep(gt_context * c, int32_t seq, int32_t n, gt_status * st);
+// gt_context_copy lets one sequence hold what another does, and nothing else.
+int        gt_context_copy(gt_context * c, int32_t from, int32_t to, gt_status * st);
+// gt_context_eval_each reads n tokens, at most n_batch, each at a position of a sequence: the one behind what that
+// sequence holds. want[i] asks for the logits of token i. After an error, sequences may hold some of the tokens.
+int        gt_context_eval_each(gt_context * c, const int32_t * tokens, const int32_t * pos, const int32_t * seq,
+                                const int8_t * want, int32_t n, gt_status * st);
+// gt_context_row sets *row to the logits of token i of the last tokens that were read, which must have been wanted. They
+// lie there until the next tokens are read.
+int        gt_context_row(gt_context * c, int32_t i, const float ** row, gt_status * st);
+// gt_context_eval appends n tokens, at most n_batch, to sequence 0 at position pos. want[i] asks for the logits of token
+// i. out is NULL, or room for as many rows of n_vocab as are wanted, in their order. The last row wanted is what
 // gt_sampler_sample samples from.
 int        gt_context_eval(gt_context * c, const int32_t * tokens, int32_t n, int32_t pos, const int8_t * want,
                            float * out, gt_status * st);
@@ -93,7 +108,7 @@ int        gt_context_log_memory(gt_context * c, gt_status * st);
 int        gt_context_set_adapters(gt_context * c, gt_adapter ** adapters, const float * scales, int32_t n,
                                    gt_status * st);
 // gt_context_apply says whether the adapters in use apply to what is read from now on; the n_read tokens that have been
-// read stay as they were computed. After a failure it can only be released.
+// read, into the only sequence, stay as they were computed. After a failure it can only be released.
 int        gt_context_apply(gt_context * c, bool on, int32_t n_read, gt_status * st);
 
 

@@ -45,7 +45,8 @@ void reopen(gt_context * c, bool looking = false) {
     }
     const gt_context_options & o = c->options;
     struct llama_context_params params = llama_context_default_params();
-    params.n_ctx               = o.n_ctx;
+    params.n_ctx               = o.n_ctx * o.n_seq;
+    params.n_seq_max           = o.n_seq;
     params.n_batch             = o.n_batch;
     params.n_ubatch            = o.n_ubatch;
     params.n_threads           = c->threads;
@@ -93,7 +94,21 @@ void open_context(gt_context * c) {
     reopen(c);
 }
 
-// eval appends tokens at position pos, one batch.
+// decode reads a batch.
+int decode(gt_context * c, const struct llama_batch & batch, gt_status * st) {
+    switch (int32_t r = llama_decode(c->ctx, batch)) {
+    case 0: break;
+    case 1: return gt_fail(st, GT_FAILED, "the context has no room for %d more tokens", batch.n_tokens);
+    case 2: return gt_fail(st, GT_ABORTED, "stopped on request");
+    case -1: return gt_fail(st, GT_INVALID, "llama.cpp refuses the tokens");
+    case -2: return gt_fail(st, GT_NO_MEMORY, "out of memory");
+    default: return gt_fail(st, GT_FAILED, "llama.cpp reports status %d", r);
+    }
+    llama_synchronize(c->ctx);
+    return GT_OK;
+}
+
+// eval appends tokens to sequence 0 at position pos, one batch.
 int eval(gt_context * c, const int32_t * tokens, int32_t n, int32_t pos, const int8_t * want, gt_status * st) {
     c->pos.resize((size_t)n);
     for (int32_t i = 0; i < n; i++) {
@@ -105,16 +120,7 @@ int eval(gt_context * c, const int32_t * tokens, int32_t n, int32_t pos, const i
     batch.token  = const_cast<llama_token *>(tokens);
     batch.logits = const_cast<int8_t *>(want);
     batch.pos    = c->pos.data();
-    switch (int32_t r = llama_decode(c->ctx, batch)) {
-    case 0: break;
-    case 1: return gt_fail(st, GT_FAILED, "the context has no room for %d more tokens", n);
-    case 2: return gt_fail(st, GT_ABORTED, "stopped on request");
-    case -1: return gt_fail(st, GT_INVALID, "llama.cpp refuses the tokens");
-    case -2: return gt_fail(st, GT_NO_MEMORY, "out of memory");
-    default: return gt_fail(st, GT_FAILED, "llama.cpp reports status %d", r);
-    }
-    llama_synchronize(c->ctx);
-    return GT_OK;
+    return decode(c, batch, st);
 }
 
 } // namespace
@@ -141,7 +147,7 @@ int gt_context_open(gt_model * m, const gt_context_options * o, gt_context ** ou
             gt_context_release(c);
             return gt_fail(st, GT_FAILED, "the model keeps no memory of earlier tokens, so it cannot generate");
         }
-        *n_ctx = (int32_t)llama_n_ctx(c->ctx);
+        *n_ctx = (int32_t)(llama_n_ctx(c->ctx) / o->n_seq);
         *out   = c;
         return GT_OK;
     });
@@ -179,13 +185,57 @@ int gt_context_log_memory(gt_context * c, gt_status * st) {
     });
 }
 
-int gt_context_keep(gt_context * c, int32_t n, gt_status * st) {
+int32_t gt_max_sequences(void) { return (int32_t)llama_max_parallel_sequences(); }
+
+int gt_context_forget(gt_context * c, gt_status * st) {
     return gt::guard(st, [&]() -> int {
-        llama_memory_t memory = llama_get_memory(c->ctx);
-        if (n == 0) {
-            llama_memory_clear(memory, false);
-        } else if (!llama_memory_seq_rm(memory, 0, n, -1)) {
+        llama_memory_clear(llama_get_memory(c->ctx), false);
+        return GT_OK;
+    });
+}
+
+int gt_context_keep(gt_context * c, int32_t seq, int32_t n, gt_status * st) {
+    return gt::guard(st, [&]() -> int {
+        if (!llama_memory_seq_rm(llama_get_memory(c->ctx), seq, n, -1)) {
             return gt_fail(st, GT_FAILED, "this kind of model cannot forget only a part of its tokens");
+        }
+        return GT_OK;
+    });
+}
+
+int gt_context_copy(gt_context * c, int32_t from, int32_t to, gt_status * st) {
+    return gt::guard(st, [&]() -> int {
+        // Each sequence has memory of its own, of which llama.cpp copies all or nothing.
+        llama_memory_seq_cp(llama_get_memory(c->ctx), from, to, -1, -1);
+        return GT_OK;
+    });
+}
+
+int gt_context_eval_each(gt_context * c, const int32_t * tokens, const int32_t * pos, const int32_t * seq,
+                         const int8_t * want, int32_t n, gt_status * st) {
+    return gt::guard(st, [&]() -> int {
+        c->n_seq_id.assign((size_t)n, 1);
+        c->seq_id.resize((size_t)n);
+        // the interface lacks const; llama.cpp reads all of these
+        for (int32_t i = 0; i < n; i++) {
+            c->seq_id[(size_t)i] = const_cast<llama_seq_id *>(seq + i);
+        }
+        struct llama_batch batch = {};
+        batch.n_tokens = n;
+        batch.token    = const_cast<llama_token *>(tokens);
+        batch.pos      = const_cast<llama_pos *>(pos);
+        batch.n_seq_id = c->n_seq_id.data();
+        batch.seq_id   = c->seq_id.data();
+        batch.logits   = const_cast<int8_t *>(want);
+        return decode(c, batch, st);
+    });
+}
+
+int gt_context_row(gt_context * c, int32_t i, const float ** row, gt_status * st) {
+    *row = nullptr;
+    return gt::guard(st, [&]() -> int {
+        if (!(*row = llama_get_logits_ith(c->ctx, i))) {
+            return gt_fail(st, GT_FAILED, "there are no logits for token %d of the batch", i);
         }
         return GT_OK;
     });
