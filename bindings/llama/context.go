@@ -82,7 +82,8 @@ func (o ContextOptions) Validate() error {
 		}
 	}
 	check(o.NCtx >= 0 && o.NCtx <= maxCtx, "context of %d tokens: want 0 to %d", o.NCtx, maxCtx)
-	check(o.Sequences >= 0 && o.Sequences <= MaxSequences(), "%d sequences: want 0 to %d", o.Sequences, MaxSequences())
+	check(o.Sequences >= 0 && o.Sequences <= MaxSequences(), "%d sequences: want 0 to %d", o.Sequences,
+		MaxSequences())
 	check(o.NBatch >= 1 && o.NBatch <= maxCtx, "batch of %d tokens: want 1 to %d", o.NBatch, maxCtx)
 	check(o.NUBatch >= 0 && o.NUBatch <= o.NBatch, "micro-batch of %d tokens: want 0 to the batch's %d", o.NUBatch,
 		o.NBatch)
@@ -96,8 +97,8 @@ func (o ContextOptions) Validate() error {
 // ErrContextFull is the error of adding more tokens than a context holds.
 var ErrContextFull = errors.New("the context is full")
 
-// A Context is a model with the memory of the tokens it has read. Methods that name no sequence read into, and speak of,
-// the first one.
+// A Context is a model with the memory of the tokens it has read. Methods that name no sequence read into, and speak
+// of, the first one.
 type Context struct {
 	model  *Model
 	nCtx   int
@@ -163,6 +164,9 @@ func (c *Context) Model() *Model { return c.model }
 
 // NCtx returns the most tokens that each sequence holds.
 func (c *Context) NCtx() int { return c.nCtx }
+
+// NBatch returns the most tokens that are read at once.
+func (c *Context) NBatch() int { return c.nBatch }
 
 // SetThreads has n of the threads in the context's options compute, 1 or more. What is computed stays the same.
 func (c *Context) SetThreads(n int) error {

@@ -77,11 +77,10 @@ func (c *Context) Copy(from, to int) error {
 	return nil
 }
 
-// ReadEach reads tokens, at most the options' NBatch, each behind what its sequence holds, all in one computation; those
-// of one sequence in their order. It hands use the logits of those that are wanted, in their order, which lie there
-// until use returns; use may be nil, and must not use the context. It costs the least where the sequences of a call have
-// numbers without a gap. When ctx is done it stops between two operations, forgets what it began, and returns ctx's
-// cause.
+// ReadEach reads tokens, at most NBatch(), each behind what its sequence holds, all in one computation; those of one
+// sequence in their order. It hands use the logits of those that are wanted, in their order, which lie there until use
+// returns; use may be nil, and must not use the context. It costs the least where the sequences of a call have numbers
+// without a gap. When ctx is done it stops between two operations, forgets what it began, and returns ctx's cause.
 func (c *Context) ReadEach(ctx context.Context, next []Next, use func(rows [][]float32) error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -16,7 +16,7 @@ import (
 func several(t *testing.T, file string, n int, kv llama.KVType, flash llama.FlashAttn) *llama.Context {
 	t.Helper()
 	m := openTestModel(t, llama.VerifyModelOptions(), "models", "stories260K", file)
-	return newContext(t, m, llama.ContextOptions{NCtx: 128, Sequences: n, NBatch: 64, Threads: 2, KV: kv,
+	return newContext(t, m, llama.ContextOptions{NCtx: 128, Sequences: n, NBatch: 64, Threads: 1, KV: kv,
 		FlashAttn: flash})
 }
 
@@ -45,7 +45,7 @@ func readRows(t *testing.T, c *llama.Context, next []llama.Next) (out [][]float3
 
 // Texts that are read side by side, in steps of different sizes, predict what each predicts alone.
 func TestSequencesEqualAlone(t *testing.T) {
-	const tolerance = 2e-4 // measured: 3e-5, the rounding of kernels that treat one row and many differently
+	const tolerance = 1e-4 // measured: 8e-6, the rounding of kernels that treat one row and many differently
 	c := several(t, "stories260K-f32.gguf", 3, llama.KVF32, llama.FlashAttnOff)
 	texts := [][]int32{
 		encode(t, c.Model(), "Once upon a time, there was a little girl named Lily."),

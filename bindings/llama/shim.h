@@ -90,11 +90,11 @@ int        gt_context_copy(gt_context * c, int32_t from, int32_t to, gt_status *
 // sequence holds. want[i] asks for the logits of token i. After an error, sequences may hold some of the tokens.
 int        gt_context_eval_each(gt_context * c, const int32_t * tokens, const int32_t * pos, const int32_t * seq,
                                 const int8_t * want, int32_t n, gt_status * st);
-// gt_context_row sets *row to the logits of token i of the last tokens that were read, which must have been wanted. They
-// lie there until the next tokens are read.
+// gt_context_row sets *row to the logits of token i of the last tokens that were read, which must have been wanted.
+// They lie there until the next tokens are read.
 int        gt_context_row(gt_context * c, int32_t i, const float ** row, gt_status * st);
-// gt_context_eval appends n tokens, at most n_batch, to sequence 0 at position pos. want[i] asks for the logits of token
-// i. out is NULL, or room for as many rows of n_vocab as are wanted, in their order. The last row wanted is what
+// gt_context_eval appends n tokens, at most n_batch, to sequence 0 at position pos. want[i] asks for the logits of
+// token i. out is NULL, or room for as many rows of n_vocab as are wanted, in their order. The last row wanted is what
 // gt_sampler_sample samples from.
 int        gt_context_eval(gt_context * c, const int32_t * tokens, int32_t n, int32_t pos, const int8_t * want,
                            float * out, gt_status * st);

@@ -30,6 +30,9 @@ type Config struct {
 	// Lean takes as little memory as can be: weights stay as they lie in the mapped file, without the copies that are
 	// faster to compute with, and prompts are read a few tokens at a time.
 	Lean bool
+	// Sequences is how many texts are held apart, each of Ctx tokens, for whoever reads into them (Context); 0: the
+	// one that Continue writes.
+	Sequences int
 }
 
 // An Adapter names an adapter to load.
@@ -44,8 +47,8 @@ const Base = -1
 // defaultCtx bounds the memory for keys and values of models that were trained for very long texts.
 const defaultCtx = 4096
 
-// leanBatch is how many tokens of a prompt are read together with Lean: llama.cpp reserves room for the logits of all
-// of them, 67 MB with a vocabulary of 262,144.
+// leanBatch is how many tokens of a prompt are read together with Lean, or beside other sequences: llama.cpp reserves
+// room for the logits of all of them, 67 MB with a vocabulary of 262,144.
 const leanBatch = 64
 
 // A Generator is an open model. It is used by one goroutine at a time.
@@ -96,8 +99,10 @@ func (c *Config) modelOptions() llama.ModelOptions {
 
 func (c *Config) contextOptions(nCtx int) llama.ContextOptions {
 	o := llama.UserContextOptions(nCtx, c.Threads)
-	if c.Lean {
-		o.NBatch, o.NUBatch = leanBatch, leanBatch
+	o.Sequences = c.Sequences
+	if c.Lean || c.Sequences > 0 {
+		o.NBatch = max(leanBatch, c.Sequences) // a token of each
+		o.NUBatch = o.NBatch
 	}
 	return o
 }
@@ -225,6 +230,19 @@ func (g *Generator) Notes() []string { return g.notes }
 // Vocab is the model's tokenizer.
 func (g *Generator) Vocab() *llama.Vocab { return g.model.Vocab() }
 
+// Ends says whether the model has a token that ends a text. Where its file names none, llama.cpp takes one by its
+// number, which may be a word.
+func (g *Generator) Ends() (bool, error) {
+	v := g.model.Vocab()
+	for id := range int32(v.N()) {
+		if v.IsEOG(id) && v.IsControl(id) {
+			return true, nil
+		}
+	}
+	named, err := g.file.IntOr("tokenizer.ggml.eos_token_id", -1)
+	return v.EOS() >= 0 && named == int64(v.EOS()), err
+}
+
 // NCtx is the most tokens of prompt and text together.
 func (g *Generator) NCtx() int { return g.nCtx }
 
@@ -310,12 +328,7 @@ func (g *Generator) Continue(ctx context.Context, prompt []int32, n int, s llama
 	})
 	put(pending)
 	r.Text, r.Tokens = text.String(), len(tokens)
-	if changed := g.file.CheckUnchanged(); changed != nil {
-		err = changed // whatever else happened, and whatever was written
-	} else if errors.Is(err, bindings.ErrNotFinite) {
-		err = fmt.Errorf("%w: %w", err, g.notFinite(ctx))
-	}
-	if err := errors.Join(err, failed); err != nil {
+	if err := errors.Join(g.Explain(ctx, err), failed); err != nil {
 		g.read = g.read[:min(len(g.read), g.context.Len())]
 		return r, err
 	}
@@ -331,6 +344,25 @@ func (g *Generator) Continue(ctx context.Context, prompt []int32, n int, s llama
 	}
 	g.read = g.read[:min(len(g.read), g.context.Len())]
 	return r, nil
+}
+
+// Explain says what an error of reading or writing, or none, comes from: whatever happened, a model's file that was
+// changed meanwhile is why, and a prediction that is no number has its reason in the weights.
+func (g *Generator) Explain(ctx context.Context, err error) error {
+	if changed := g.file.CheckUnchanged(); changed != nil {
+		return changed
+	}
+	if errors.Is(err, bindings.ErrNotFinite) {
+		return fmt.Errorf("%w: %w", err, g.notFinite(ctx))
+	}
+	return err
+}
+
+// Context is the memory of the model, for whoever reads into its sequences. The adapter that is held is in use there.
+// What Continue has read is taken to be forgotten.
+func (g *Generator) Context() *llama.Context {
+	g.read = nil
+	return g.context
 }
 
 // wholeCharacters is the length of the longest prefix of b that does not end within a character.
