@@ -54,6 +54,14 @@ func configFlag(o config.Option) cli.Flag {
 	}
 	if s, ok := o.Value.(setting.Slot); ok {
 		x, known := s.Get()
+		if s.Setting.Words != nil {
+			f := &cli.StringFlag{Name: o.Name, Aliases: o.Aliases, Usage: o.Usage, DefaultText: o.Unset,
+				Category: o.Group}
+			if known {
+				f.DefaultText = s.Setting.Text(x)
+			}
+			return f
+		}
 		f := &cli.Float64Flag{Name: o.Name, Aliases: o.Aliases, Usage: o.Usage, Value: x, Category: o.Group}
 		if !known {
 			f.DefaultText = o.Unset
@@ -139,14 +147,26 @@ func setGiven(c *cli.Context, cfg *config.Config) (err error) {
 				return usagef("%s: %s: %w", c.Command.Name, dashes(o.Name), err)
 			}
 		case setting.Slot:
-			x := c.Float64(o.Name)
-			v.Set(x)
-			err = noNaN(c, o, x)
+			err = setSetting(c, o, v)
 		}
 		if err != nil {
 			return err
 		}
 	}
+	return nil
+}
+
+func setSetting(c *cli.Context, o config.Option, s setting.Slot) error {
+	if s.Setting.Words == nil {
+		x := c.Float64(o.Name)
+		s.Set(x)
+		return noNaN(c, o, x)
+	}
+	x, err := s.Setting.Parse(c.String(o.Name))
+	if err != nil {
+		return usagef("%s: %w", c.Command.Name, err)
+	}
+	s.Set(x)
 	return nil
 }
 

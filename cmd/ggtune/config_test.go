@@ -41,7 +41,7 @@ func TestEveryOptionReachesItsField(t *testing.T) {
 		for _, name := range append([]string{o.Name}, o.Aliases...) {
 			t.Run(name, func(t *testing.T) {
 				args, want := []string{dashes(name), "7"}, any(nil)
-				switch o.Value.(type) {
+				switch v := o.Value.(type) {
 				case *string:
 					want = "7"
 				case *[]string:
@@ -54,8 +54,13 @@ func TestEveryOptionReachesItsField(t *testing.T) {
 					want = config.Fixed(7.0)
 				case *uint64:
 					want = uint64(7)
-				case *float64, setting.Slot:
+				case *float64:
 					want = 7.0
+				case setting.Slot:
+					want = 7.0
+					if v.Setting.Words != nil {
+						args[1], want = v.Setting.Words[1], v.Setting.Words[1]
+					}
 				case *[]float64:
 					want = []float64{7}
 				case *bool:

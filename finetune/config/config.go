@@ -292,7 +292,8 @@ type Named map[string]bool
 // ParseTOML sets the fields of c that the text names, and says which they are; it leaves the others. name is used in
 // messages. Errors are *Error; every unknown key is named with the nearest known one.
 func (c *Config) ParseTOML(text, name string) (Named, error) {
-	slots, into := c.slots()
+	slots := c.slots()
+	into := numbersAndWords(slots)
 	fields, err := toml.Decode(text, c)
 	if err != nil {
 		return nil, &Error{explainTOML(err, name)}
@@ -308,15 +309,7 @@ func (c *Config) ParseTOML(text, name string) (Named, error) {
 		}
 		*c = *c.canonical()
 	}
-	for i, s := range slots {
-		switch x := reflect.ValueOf(into).Elem().Field(i).Interface().(*float64); {
-		case x == nil:
-		case math.IsNaN(*x):
-			errs = append(errs, fmt.Errorf("%s: %s is NaN; expected a number", name, key(s.Setting.Name)))
-		default:
-			s.Set(*x)
-		}
-	}
+	errs = append(errs, fill(slots, into, name)...)
 	other := settings.Undecoded()
 	for _, k := range fields.Undecoded() {
 		if slices.ContainsFunc(other, func(o toml.Key) bool { return slices.Equal(o, k) }) { // neither knows it
@@ -360,19 +353,56 @@ func (c *Config) unknownKey(name string) error {
 	return &registry.UnknownError{Kind: "key", Name: name, Known: keys}
 }
 
-// slots lists the places of all settings, and a pointer to a structure that has a number, or nil, for each: the TOML
-// library fills structures, with the line of a wrong type in its errors.
-func (c *Config) slots() (slots []setting.Slot, into any) {
-	var fields []reflect.StructField
+// slots lists the places of all settings.
+func (c *Config) slots() (slots []setting.Slot) {
 	for _, r := range readers() {
 		for _, s := range r.Settings() {
 			slots = append(slots, setting.Slot{Values: &c.Settings, Setting: s})
-			fields = append(fields,
-				reflect.StructField{Name: fmt.Sprintf("F%d", len(fields)), Type: reflect.TypeFor[*float64](),
-					Tag: reflect.StructTag(fmt.Sprintf("toml:%q", key(s.Name)))})
 		}
 	}
-	return slots, reflect.New(reflect.StructOf(fields)).Interface()
+	return slots
+}
+
+// numbersAndWords gives a pointer to a structure that has a number or a word, or nil, for each setting: the TOML library
+// fills structures, with the line of a wrong type in its errors.
+func numbersAndWords(slots []setting.Slot) any {
+	var fields []reflect.StructField
+	for i, s := range slots {
+		f := reflect.StructField{Name: fmt.Sprintf("F%d", i), Type: reflect.TypeFor[*float64](),
+			Tag: reflect.StructTag(fmt.Sprintf("toml:%q", key(s.Setting.Name)))}
+		if s.Setting.Words != nil {
+			f.Type = reflect.TypeFor[*string]()
+		}
+		fields = append(fields, f)
+	}
+	return reflect.New(reflect.StructOf(fields)).Interface()
+}
+
+// fill sets the settings that a structure of numbersAndWords has. name is the file's.
+func fill(slots []setting.Slot, from any, name string) (errs []error) {
+	for i, s := range slots {
+		switch x := reflect.ValueOf(from).Elem().Field(i).Interface().(type) {
+		case *string:
+			if x == nil {
+				continue
+			}
+			if v, err := s.Setting.Parse(*x); err != nil {
+				errs = append(errs, fmt.Errorf("%s: %s is %q; expected %s", name, key(s.Setting.Name), *x,
+					s.Setting.Range.Expected))
+			} else {
+				s.Set(v)
+			}
+		case *float64:
+			switch {
+			case x == nil:
+			case math.IsNaN(*x):
+				errs = append(errs, fmt.Errorf("%s: %s is NaN; expected a number", name, key(s.Setting.Name)))
+			default:
+				s.Set(*x)
+			}
+		}
+	}
+	return errs
 }
 
 // explainTOML puts the library's error into words of the file.

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/BurntSushi/toml"
+
 	"github.com/ggtune/ggtune/finetune/encode"
 	"github.com/ggtune/ggtune/finetune/template"
 	"github.com/ggtune/ggtune/internal/setting"
@@ -98,6 +100,37 @@ func TestSettings(t *testing.T) {
 				t.Errorf("--%s: got %v, %v, %q", s.Name, x, known, o.Unset)
 			}
 		}
+	}
+}
+
+// TestWords: a setting that is a choice of words is one in files, and what help and shells show.
+func TestWords(t *testing.T) {
+	c := Default()
+	form := setting.Choice("its-form", "what form it has", "round", "square")
+	o := Option{Value: setting.Slot{Values: &c.Settings, Setting: form}}
+	slots := []setting.Slot{o.Value.(setting.Slot)}
+	read := func(text string) error {
+		into := numbersAndWords(slots)
+		if _, err := toml.Decode(text, into); err != nil {
+			return err
+		}
+		return errors.Join(fill(slots, into, "run.toml")...)
+	}
+	if err := read(""); err != nil || c.Settings.Has(form) {
+		t.Errorf("nothing given: %v, %v", c.Settings, err)
+	}
+	if err := read(`its_form = "square"`); err != nil || c.Settings.Word(form) != "square" {
+		t.Errorf("got %v, %v", c.Settings, err)
+	}
+	if x, ok := o.Get(); x != "square" || !ok {
+		t.Errorf("the option is %v, %t", x, ok)
+	}
+	err := read(`its_form = "flat"`)
+	if want := `run.toml: its_form is "flat"; expected round, square`; err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+	if err := read(`its_form = 1`); err == nil {
+		t.Error("a number for a word: accepted")
 	}
 }
 

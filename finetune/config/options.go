@@ -38,7 +38,11 @@ type Option struct {
 // Get gives the value of the option; ok is false where none is given and there is no default.
 func (o *Option) Get() (x any, ok bool) {
 	if s, is := o.Value.(setting.Slot); is {
-		return s.Get()
+		x, ok := s.Get()
+		if s.Setting.Words != nil && ok {
+			return s.Setting.Text(x), true
+		}
+		return x, ok
 	}
 	return reflect.ValueOf(o.Value).Elem().Interface(), true
 }
@@ -81,9 +85,11 @@ func (c *Config) Options() []Option {
 	for _, g := range groups {
 		for _, o := range g.opts {
 			o.Group = g.name
-			switch o.Value.(type) {
+			switch v := o.Value.(type) {
 			case *string:
 				o.Values = values[o.Value]
+			case setting.Slot:
+				o.Values = v.Setting.Words
 			case *Auto[int], *Auto[float64]:
 				o.Values = []string{autoWord}
 			}
