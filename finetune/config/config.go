@@ -363,8 +363,8 @@ func (c *Config) slots() (slots []setting.Slot) {
 	return slots
 }
 
-// numbersAndWords gives a pointer to a structure that has a number or a word, or nil, for each setting: the TOML library
-// fills structures, with the line of a wrong type in its errors.
+// numbersAndWords gives a pointer to a structure that has a number or a word, or nil, for each setting: the TOML
+// library fills structures, with the line of a wrong type in its errors.
 func numbersAndWords(slots []setting.Slot) any {
 	var fields []reflect.StructField
 	for i, s := range slots {

@@ -39,7 +39,7 @@ const (
 // settings, named as in TRL:
 //   - loss-type: dapo, the mean over all tokens of a step (Yu et al. 2025, "DAPO", equation 8); grpo, the mean over the
 //     answers of each answer's mean; dr-grpo, the sum over tokens by answers times the most tokens that an answer may
-//     have (Liu et al. 2025, "Understanding R1-Zero-Like Training", equation 3); cispo, over all tokens, of
+//     have (Liu et al. 2025, "Understanding R1-Zero-Like Training", section 3.2); cispo, over all tokens, of
 //     −sg(min(r, ε_high))·A·log π (MiniMax 2025, "MiniMax-M1", equations 4 and 5), ε_high 5 unless given: every token
 //     keeps its gradient;
 //   - scale-rewards: the divisor is the spread within the group, over the rollout (batch), or none (dr-grpo's authors);
@@ -57,11 +57,10 @@ const (
 // grpo's mean). The entropy is averaged as the rest of the loss is, where TRL always takes its mean over tokens.
 // The step's divisor is that of the whole step, whatever the micro-batches.
 var GRPO = register(&Method{
-	Name:    "grpo",
-	Doc:     "group relative policy optimisation: each answer against the others to its prompt (Shao et al. 2024)",
-	Unit:    "token",
-	Need:    Rollouts,
-	Entropy: true,
+	Name: "grpo",
+	Doc:  "group relative policy optimisation: each answer against the others to its prompt (Shao et al. 2024)",
+	Unit: "token",
+	Need: Rollouts,
 	Reads: []setting.Use{beta.At(0).In(setting.AtLeast(0, "0 or more")), epsilon.At(clipLow), epsilonHigh.At(clipHigh),
 		lossType.Word("dapo"), scaleRewards.Word("group"), samplingLevel.Word("token"), klForm.Word("k3-corrected"),
 		maskTruncated.Word("no"), missingEOSPenalty.At(0), entropyCoef.At(0)},
@@ -72,7 +71,7 @@ var GRPO = register(&Method{
 })
 
 func followGRPO(m *Method, given setting.Values) error {
-	m.Reference = m.set.Of(beta) > 0
+	m.Reference, m.Entropy = m.set.Of(beta) > 0, m.set.Of(entropyCoef) > 0
 	m.Unit = "token"
 	if m.set.Word(lossType) == "grpo" {
 		m.Unit = "answer"
@@ -125,7 +124,7 @@ func groupAdvantages(all []Answer, _ []float64, s setting.Values) (Advantages, e
 			if signal {
 				each[i] = (worth[i] - mean) / scale
 			}
-			out.Trained[i] = (signal || more) && (all[i].Ended || s.Word(maskTruncated) == "no")
+			out.Trained[i] = (signal || more) && learned(&all[i], s)
 		}
 		out.Signal = append(out.Signal, signal)
 	})
@@ -170,9 +169,7 @@ func cappedRatios(in *Inputs, s setting.Values) []float64 {
 
 func groupLoss(in *Inputs, s setting.Values) (Result, error) {
 	res := Result{Grad: make([]float64, len(in.LogP))}
-	if s.Of(entropyCoef) > 0 {
-		res.GradEntropy = make([]float64, len(in.LogP))
-	}
+	res.GradEntropy = make([]float64, len(in.Entropy))
 	var figures policyFigures
 	for _, q := range in.Sequences {
 		share := 1.0

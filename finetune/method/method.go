@@ -60,8 +60,7 @@ type Result struct {
 	// Sum is the loss summed over Units; the loop adds both over a step and divides once.
 	Sum, Units float64
 	Grad       []float64 // dSum/dLogP, of methods with a teacher dSum/dNamed
-	// dSum/dValue and dSum/dEntropy, of methods that need these. GradEntropy is nil where entropies are only shown: the
-	// pass back has none to go through.
+	// dSum/dValue and dSum/dEntropy, of methods that need these.
 	GradValue, GradEntropy []float64
 
 	Metrics []Metric // in a fixed order, the same names at every call
@@ -138,6 +137,9 @@ type Method struct {
 	// Advantages says what each token of a rollout's answers was worth, of methods of Rollouts: a pure function, asked
 	// once a rollout. carry is what it gave to carry on at the last rollout, nil at the first. See Credit.
 	Advantages func(all []Answer, carry []float64, s setting.Values) (Advantages, error)
+	// Enough says, from the figures of an update, that the policy has moved so far from the one that wrote the answers
+	// that what updates their rollout has left are left out; nil: never. See Stop.
+	Enough func(figures []Metric, s setting.Values) bool
 	// Reads lists the settings that the method reads, with its defaults; in a mixture they are the parts'.
 	Reads []setting.Use
 
@@ -154,8 +156,8 @@ type Method struct {
 	OverPairs *Method
 
 	set setting.Values // see Configure
-	// follow sets what follows from the settings: whether there is a reference, what Unit is, defaults that depend on
-	// other settings. given are those that were given. nil: nothing follows.
+	// follow sets what follows from the settings: whether there is a reference, whether entropies are needed, what Unit
+	// is, defaults that depend on other settings. given are those that were given. nil: nothing follows.
 	follow func(m *Method, given setting.Values) error
 }
 
@@ -230,7 +232,7 @@ func (m *Method) Evaluate(in *Inputs) (Result, error) {
 		by         string
 	}{{len(r.Grad), slopes, "log-probabilities"}, {len(r.GradValue), len(in.Value), "values"},
 		{len(r.GradEntropy), len(in.Entropy), "entropies"}} {
-		if g.have != g.want && (g.have > 0 || g.by != "entropies") {
+		if g.have != g.want {
 			return Result{}, fmt.Errorf("method %s: %d gradients for %d %s", m.Name, g.have, g.want, g.by)
 		}
 	}
@@ -306,9 +308,7 @@ func (r Result) Cut(first *Inputs) (mine, rest Result) {
 	}
 	mine.Grad, rest.Grad = r.Grad[:n], r.Grad[n:]
 	mine.GradValue, rest.GradValue = r.GradValue[:len(first.Value)], r.GradValue[len(first.Value):]
-	if r.GradEntropy != nil {
-		mine.GradEntropy, rest.GradEntropy = r.GradEntropy[:len(first.Entropy)], r.GradEntropy[len(first.Entropy):]
-	}
+	mine.GradEntropy, rest.GradEntropy = r.GradEntropy[:len(first.Entropy)], r.GradEntropy[len(first.Entropy):]
 	return mine, rest
 }
 

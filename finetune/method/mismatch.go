@@ -7,7 +7,7 @@ import (
 
 // Truncated gives importance weights for what another engine sampled than the one that trains, whose log-probabilities
 // of the same tokens differ by their rounding: min(most, old/sampler) of each token (truncated importance sampling,
-// Ionides 2008, "Truncated Importance Sampling", equation 1; Yao et al. 2025, "Your Efficient RL Framework Secretly
+// Ionides 2008, "Truncated Importance Sampling"; Yao et al. 2025, "Your Efficient RL Framework Secretly
 // Brings You Off-Policy RL Training"; TRL's token_truncate). sampler has the sampler's own, by answer and token.
 //
 // Figures: mismatch, the mean of |log old/sampler|, nats per token, and mismatch_max, its largest; ess, the effective

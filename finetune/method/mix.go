@@ -102,6 +102,9 @@ func align(parts []*Method) error {
 		if m.Teacher {
 			return fmt.Errorf("%s learns from a teacher's predictions; it cannot be mixed or weighed", m.Name)
 		}
+		if m.Need == Rollouts {
+			return fmt.Errorf("%s learns from rollouts; it cannot be mixed or weighed", m.Name)
+		}
 		if m.Value != NoValues || m.Entropy {
 			return fmt.Errorf("%s learns from more than log-probabilities; it cannot be mixed or weighed", m.Name)
 		}

@@ -2,6 +2,7 @@ package method
 
 import (
 	"math"
+	"slices"
 
 	"github.com/ggtune/ggtune/internal/setting"
 )
@@ -128,6 +129,62 @@ func (f *policyFigures) metrics(in *Inputs) []Metric {
 	}
 	return out
 }
+
+// tokenwise is the clipped loss of each token by itself, less the entropy's share.
+func tokenwise(in *Inputs, s setting.Values) (Result, error) {
+	res := Result{Grad: make([]float64, len(in.LogP)), Units: float64(len(in.LogP))}
+	c := s.Of(entropyCoef)
+	res.GradEntropy = make([]float64, len(in.Entropy))
+	var figures policyFigures
+	for _, q := range in.Sequences {
+		ratios, clips := make([]float64, q.Len), make([]side, q.Len)
+		for t := range q.Len {
+			i := q.Start + t
+			r, byLogP := boundedExp(in.LogP[i] - in.Old[i])
+			loss, byRatio, where := clipped(r, in.Advantage[i], s.Of(epsilon), s.Of(epsilonHigh))
+			res.Sum += in.weight(i) * loss
+			res.Grad[i] = in.weight(i) * byRatio * byLogP
+			ratios[t], clips[t] = r, where
+			if c > 0 {
+				res.Sum -= c * in.Entropy[i]
+				res.GradEntropy[i] = -c
+			}
+		}
+		figures.add(in, q, ratios, clips)
+	}
+	res.Metrics = figures.metrics(in)
+	return res, nil
+}
+
+// whiten divides numbers of tokens by their spread over all of them and, with shift, brings their mean to 0. It changes
+// them in place.
+func whiten(each [][]float64, shift bool) {
+	mean, std := meanStd(slices.Concat(each...))
+	scale := 1 / math.Sqrt(std*std+1e-8)
+	for _, row := range each {
+		for t, x := range row {
+			row[t] = (x - mean) * scale
+			if !shift {
+				row[t] += mean
+			}
+		}
+	}
+}
+
+// symmetric makes the upper clip the lower one where only that is given, as TRL does.
+func (m *Method) symmetric(given setting.Values) {
+	if given.Has(epsilon) && !given.Has(epsilonHigh) {
+		m.set[epsilonHigh.Name] = m.set.Of(epsilon)
+	}
+}
+
+// everyGroup says of each group that it has signal, where answers are not judged against each other.
+func everyGroup(all []Answer) []bool {
+	return slices.Repeat([]bool{true}, all[len(all)-1].Group+1)
+}
+
+// learned says whether an answer is learned from, whatever it was worth.
+func learned(a *Answer, s setting.Values) bool { return a.Ended || s.Word(maskTruncated) == "no" }
 
 // punished is an answer's reward, less what it is lowered by because it did not end.
 func punished(a *Answer, s setting.Values) float64 {

@@ -104,6 +104,10 @@ func (m *Method) Credit(all []Answer, carry []float64) (Advantages, error) {
 	return a, nil
 }
 
+// Stop says that an update of a rollout, with these figures, is to be its last. What it says follows from them alone,
+// so that a run that goes on from a checkpoint stops where it would have.
+func (m *Method) Stop(figures []Metric) bool { return m.Enough != nil && m.Enough(figures, m.set) }
+
 func (m *Method) checkAnswers(all []Answer) error {
 	if len(all) == 0 {
 		return errors.New("a rollout without answers")
@@ -176,13 +180,13 @@ func differ(x []float64) bool {
 	return false
 }
 
-// answersMetrics are the figures of a rollout's answers, whatever the method: their rewards as they were given, and
-// how far these lie apart within a group; the share of groups with signal; their length, tokens; the share that ended
-// by themselves; with a reference the distance from it, log π/ref summed over an answer, nats.
+// answersMetrics are the figures of a rollout's answers, whatever the method: their rewards as they were given; their
+// length, tokens; the share that ended by themselves; with a reference the distance from it, log π/ref summed over an
+// answer, nats. Where answers are judged against others of their group, also how far the rewards lie apart within one
+// (reward_std), and the share of groups with signal; signal is nil where they are not.
 func answersMetrics(all []Answer, signal []bool) []Metric {
 	n := float64(len(all))
 	reward, length, ended := Metric{"reward", 0, n}, Metric{"answer_len", 0, n}, Metric{"ended", 0, n}
-	std, with := Metric{"reward_std", 0, float64(len(signal))}, Metric{"signal", 0, float64(len(signal))}
 	drift := Metric{"answer_kl", 0, 0}
 	for i := range all {
 		a := &all[i]
@@ -196,6 +200,19 @@ func answersMetrics(all []Answer, signal []bool) []Metric {
 			drift.Weight++
 		}
 	}
+	out := []Metric{reward, length, ended}
+	if signal != nil {
+		out = append(out, groupMetrics(all, signal)...)
+	}
+	if drift.Weight > 0 {
+		out = append(out, drift)
+	}
+	return out
+}
+
+func groupMetrics(all []Answer, signal []bool) []Metric {
+	n := float64(len(signal))
+	std, with := Metric{"reward_std", 0, n}, Metric{"signal", 0, n}
 	groups(all, func(group, first, end int) {
 		given := make([]float64, 0, end-first)
 		for _, a := range all[first:end] {
@@ -207,9 +224,5 @@ func answersMetrics(all []Answer, signal []bool) []Metric {
 			with.Sum++
 		}
 	})
-	out := []Metric{reward, std, with, length, ended}
-	if drift.Weight > 0 {
-		out = append(out, drift)
-	}
-	return out
+	return []Metric{std, with}
 }

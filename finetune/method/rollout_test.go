@@ -20,6 +20,10 @@ var variants = []struct{ method, settings string }{
 	{"grpo", "loss-type cispo, importance-sampling-level sequence, epsilon-high 1.1"},
 	{"grpo", "importance-sampling-level sequence, beta 0.3, entropy-coef 0.1"},
 	{"grpo", "kl k1-in-reward, beta 0.2"},
+	{"rloo", "normalize-advantages yes"},
+	{"reinforce++", "entropy-coef 0.1, beta 0"},
+	{"ppo", "entropy-coef 0.1, kl-estimator k3, whiten-rewards yes, lam 0.5, discount 0.9"},
+	{"ppo", "adaptive-kl-target 2, mask-truncated-completions yes"},
 }
 
 // worded reads settings.
@@ -206,11 +210,12 @@ func TestGRPOFollows(t *testing.T) {
 		{"importance-sampling-level sequence", 3e-4, 4e-4, "token", false},
 		{"importance-sampling-level sequence, epsilon 0.1", 0.1, 4e-4, "token", false},
 		{"loss-type cispo", 0.2, 5, "token", false},
+		{"entropy-coef 0.01", 0.2, 0.28, "token", false},
 		{"loss-type cispo, epsilon-high 3", 0.2, 3, "token", false},
 	} {
 		m := configured(t, "grpo", tc.settings)
 		if m.set.Of(epsilon) != tc.low || m.set.Of(epsilonHigh) != tc.high || m.Unit != tc.unit ||
-			m.Reference != tc.reference {
+			m.Reference != tc.reference || m.Entropy != strings.Contains(tc.settings, "entropy") {
 			t.Errorf("%q: clip %g and %g, unit %s, reference %t; want %+v", tc.settings, m.set.Of(epsilon),
 				m.set.Of(epsilonHigh), m.Unit, m.Reference, tc)
 		}

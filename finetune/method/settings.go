@@ -46,7 +46,7 @@ func readersOf(all []*Method) setting.Readers {
 
 // Configure gives the method with settings: those that are given, and its own defaults for the rest. It reports every
 // setting of methods that this one does not read and every value out of range. What else of a method follows from its
-// settings (Reference, Unit) follows from these.
+// settings (Reference, Entropy, Unit) follows from these.
 func (m *Method) Configure(given setting.Values) (*Method, error) {
 	c := *m
 	var unread []*setting.Setting
