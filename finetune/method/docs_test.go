@@ -3,7 +3,6 @@ package method
 import (
 	"os"
 	"regexp"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -12,22 +11,28 @@ import (
 	"github.com/ggtune/ggtune/internal/setting"
 )
 
-// TestDocs: the table of methods in docs/preferences.md has every method that reads settings, and they with their
-// defaults.
-func TestDocs(t *testing.T) {
-	text, err := os.ReadFile("../../docs/preferences.md")
+// told reads the tables of methods in a file of docs: each with the settings that it names.
+func told(t *testing.T, path string) map[string]setting.Values {
+	t.Helper()
+	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, table, ok := strings.Cut(string(text), "| `--method` |")
-	if !ok {
-		t.Fatal("docs/preferences.md has no table of methods")
+	tables := strings.Split(string(text), "| `--method` |")[1:]
+	if len(tables) == 0 {
+		t.Fatalf("%s has no table of methods", path)
 	}
-	table, _, _ = strings.Cut(table, "\n\n")
-	name := regexp.MustCompile("`([a-z-]+)`")
-	value := regexp.MustCompile("`--([a-z-]+)` ([0-9.]+[0-9]|[0-9]+)")
-	told := map[string]setting.Values{}
-	for row := range strings.Lines(table) {
+	for i := range tables {
+		tables[i], _, _ = strings.Cut(tables[i], "\n\n")
+	}
+	name := regexp.MustCompile("`([a-z+-]+)`")
+	value := regexp.MustCompile("`--([a-z-]+)` ([a-z0-9.-]*[a-z0-9])")
+	settings := map[string]*setting.Setting{}
+	for _, s := range readersOf(methods.All()).Settings() {
+		settings[s.Name] = s
+	}
+	out := map[string]setting.Values{}
+	for row := range strings.Lines(strings.Join(tables, "\n")) {
 		cells := strings.Split(row, "|")
 		if len(cells) != 6 {
 			continue
@@ -37,25 +42,51 @@ func TestDocs(t *testing.T) {
 			// another method's, but for what follows
 			if as, found := strings.CutPrefix(strings.TrimSpace(cells[4]), "as `"); found {
 				other, _, _ := strings.Cut(as, "`")
-				for k, x := range told[other] {
+				for k, x := range out[other] {
 					v[k] = x
 				}
 			}
 			for _, s := range value.FindAllStringSubmatch(cells[4], -1) {
-				if v[s[1]], err = strconv.ParseFloat(s[2], 64); err != nil {
-					t.Fatal(err)
+				known := settings[s[1]]
+				if known == nil {
+					t.Fatalf("%s: %s has a setting %s that no method reads", path, m[1], s[1])
+				}
+				if v[s[1]], err = known.Parse(s[2]); err != nil {
+					t.Fatalf("%s: %s: %v", path, m[1], err)
 				}
 			}
-			told[m[1]] = v
+			out[m[1]] = v
 		}
 	}
-	want := map[string]setting.Values{}
-	for _, m := range offered() {
+	return out
+}
+
+// TestDocs: the tables of methods have every method that reads settings, and they with their defaults.
+func TestDocs(t *testing.T) {
+	want := map[string]map[string]setting.Values{"../../docs/preferences.md": {}, "../../docs/rlhf.md": {}}
+	for _, m := range methods.All() {
+		path := "../../docs/preferences.md"
+		if m.Need == Rollouts || m.Value != NoValues {
+			path = "../../docs/rlhf.md"
+		}
 		if len(m.Reads) > 0 {
-			want[m.Name] = m.Settings()
+			want[path][m.Name] = m.Settings()
 		}
 	}
-	if d := cmp.Diff(told, want); d != "" {
-		t.Errorf("docs/preferences.md, got − want +:\n%s", d)
+	for path, methods := range want {
+		if d := cmp.Diff(told(t, path), methods); d != "" {
+			t.Errorf("%s, got − want +:\n%s", path, d)
+		}
+	}
+}
+
+// TestDocsOffered: docs say that a run can have the methods of rollouts if it can.
+func TestDocsOffered(t *testing.T) {
+	text, err := os.ReadFile("../../docs/rlhf.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if told := !strings.Contains(string(text), "No run offers them yet."); told != GRPO.offered() {
+		t.Errorf("docs/rlhf.md tells %t of grpo, and a run can have it: %t", told, GRPO.offered())
 	}
 }
