@@ -163,3 +163,53 @@ func twoAnswers(m *Method) *Inputs {
 	in.Rolled = Rolled{Old: in.LogP, Advantage: []float64{2, 2, -3}, OldValue: in.Value, Return: in.Value, Longest: 2}
 	return in.suited(m)
 }
+
+// TestOnlineDPO: the best and the worst answer that may be learned from are the pair, whatever their order, and its
+// loss is that of dpo.
+func TestOnlineDPO(t *testing.T) {
+	all := []Answer{{Reward: 2, Ended: true}, {Reward: 9}, {Reward: 1, Ended: true}, {Reward: -1, Ended: true},
+		{Group: 1, Reward: 1, Ended: true}, {Group: 1, Reward: 1, Ended: true}}
+	for i := range all {
+		all[i].LogP, all[i].Ref = []float64{-1 - float64(i)}, []float64{-2}
+	}
+	for settings, want := range map[string][]float64{
+		"":                               {0, 1, 0, -1, 0, 0},
+		"missing-eos-penalty 11":         {1, -1, 0, 0, 0, 0},
+		"mask-truncated-completions yes": {1, 0, 0, -1, 0, 0},
+	} {
+		a, err := configured(t, "online-dpo", settings).Credit(all, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(a.Advantage, spread(all, want)); d != "" {
+			t.Errorf("%q: advantages, got − want +:\n%s", settings, d)
+		}
+		for i, x := range want {
+			if a.Trained[i] != (x != 0) {
+				t.Errorf("%q: answer %d is trained: %t", settings, i, a.Trained[i])
+			}
+		}
+		if !a.Signal[0] || a.Signal[1] {
+			t.Errorf("%q: signal %v", settings, a.Signal)
+		}
+	}
+	in := twoAnswers(OnlineDPO)
+	in.Ref = []float64{-1.5, -2, -1}
+	in.Advantage = []float64{-1, -1, 1}
+	got, err := OnlineDPO.Evaluate(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := DPO.Evaluate(pairOf(in.LogP[2:], in.LogP[:2], in.Ref[2:], in.Ref[:2]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	near(t, "loss", got.Sum, want.Sum, 1e-12)
+	near(t, "gradient by the chosen", got.Grad[2], want.Grad[0], 1e-12)
+	near(t, "gradient by the rejected", got.Grad[0], want.Grad[1], 1e-12)
+	near(t, "accuracy", shown(got.Metrics, "accuracy"), shown(want.Metrics, "accuracy"), 0)
+	in.Sequences[1].Example = 1
+	if _, err := OnlineDPO.Evaluate(in); err == nil || !strings.Contains(err.Error(), "next to each other") {
+		t.Errorf("answers of two prompts: %v", err)
+	}
+}
