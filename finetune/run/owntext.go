@@ -9,10 +9,9 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/ggtune/ggtune/bindings/llama"
 	"github.com/ggtune/ggtune/finetune/budget"
-	"github.com/ggtune/ggtune/finetune/generate"
 	"github.com/ggtune/ggtune/finetune/report"
+	"github.com/ggtune/ggtune/finetune/rollout"
 )
 
 const (
@@ -29,49 +28,70 @@ const (
 // the run's data, and gives the number of tokens.
 func writeOwn(ctx context.Context, cfg *Healing, rep report.Reporter) (tokens int, err error) {
 	c := &cfg.Run
-	gc := generate.Config{Model: c.Teacher, Threads: c.Threads, Ctx: c.SeqLen + 1}
-	if gc.Threads == 0 {
-		gc.Threads = budget.PhysicalCores()
+	wc := rollout.Config{Model: c.Teacher, Threads: c.Threads, Ctx: c.SeqLen}
+	if wc.Threads == 0 {
+		wc.Threads = budget.PhysicalCores()
 	}
 	rep.Report(report.Progress{What: "load " + c.Teacher})
-	g, err := generate.Open(gc)
+	w, err := rollout.Open(wc)
 	if err != nil {
 		return 0, err
 	}
-	defer func() { err = errors.Join(err, g.Close()) }()
-	prompt, err := g.Raw("")
+	defer func() { err = errors.Join(err, w.Close()) }()
+	begin, err := w.Beginning()
 	if err != nil {
 		return 0, err
 	}
-	if len(prompt) == 0 {
+	if len(begin) == 0 {
 		return 0, fmt.Errorf("%s has no token that begins a text, so that it cannot write one from nothing; give a "+
 			"text to learn from with --data", c.Teacher)
 	}
-	var out bytes.Buffer
-	empty := 0
-	for n := uint32(0); tokens < cfg.OwnTokens; n++ {
-		s := llama.Sampling{Temp: 1, TopP: 1, RepeatPenalty: 1, Seed: uint32(c.Seed) + n}
-		r, err := g.Continue(ctx, prompt, c.SeqLen-len(prompt), s, nil)
+	w.Progress = func(_, more int) {
+		rep.Report(report.Progress{What: "write own text", Done: min(tokens+more, cfg.OwnTokens), Total: cfg.OwnTokens})
+	}
+	var out ownLines
+	for round := 0; tokens < cfg.OwnTokens; round++ {
+		n := (cfg.OwnTokens - tokens + c.SeqLen - 1) / c.SeqLen // so many texts are missing at least
+		texts, err := w.Write(ctx, []rollout.Prompt{{Tokens: begin}}, n,
+			rollout.Sampling{Temp: 1, MaxTokens: c.SeqLen, Seed: c.Seed, Step: round})
 		if err != nil {
 			return 0, err
 		}
-		if strings.TrimSpace(r.Text) == "" {
-			if empty++; empty == mostEmpty {
-				return 0, fmt.Errorf("%s ended %d texts before it had written a word; give a text to learn from with "+
-					"--data", c.Teacher, empty)
+		for _, t := range texts {
+			n, err := out.add(w, t)
+			if err != nil {
+				return 0, err
 			}
-			continue
+			tokens += n
 		}
-		empty = 0
-		line, err := json.Marshal(map[string]string{"text": r.Text})
-		if err != nil {
-			return 0, err
+		if out.empty >= mostEmpty {
+			return 0, fmt.Errorf("%s ended %d texts before it had written a word; give a text to learn from with "+
+				"--data", c.Teacher, out.empty)
 		}
-		out.Write(append(line, '\n'))
-		tokens += r.Tokens
-		rep.Report(report.Progress{What: "write own text", Done: min(tokens, cfg.OwnTokens), Total: cfg.OwnTokens})
 	}
 	name := filepath.Join(c.Output, ownText)
 	c.Data = []string{name}
 	return tokens, saveOwn(c.Output, name, out.Bytes())
+}
+
+// ownLines are the texts as lines.
+type ownLines struct {
+	bytes.Buffer
+	empty int // how many of the last texts were
+}
+
+// add adds a text unless it is empty, and gives the number of its tokens.
+func (o *ownLines) add(w *rollout.Writer, t rollout.Answer) (int, error) {
+	text, err := w.Text(t)
+	if err != nil {
+		return 0, err
+	}
+	if strings.TrimSpace(text) == "" {
+		o.empty++
+		return 0, nil
+	}
+	o.empty = 0
+	line, err := json.Marshal(map[string]string{"text": text})
+	o.Write(append(line, '\n'))
+	return len(t.Tokens), err
 }
