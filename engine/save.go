@@ -84,14 +84,18 @@ func (m *Model) chosen(t *Set, name string) bool {
 	return ok && t.Whole != nil && x.trainable() && t.Whole(x.part, m.layer(&x))
 }
 
-// RoundParams rounds a set's tensors of the model to the storage types that they are written in, so that the session
-// computes what SaveModel writes; changed says that it did anything, which it does not where all are of that type. A
-// value beyond the range of its type is an error. Training on goes on from the rounded values.
+// RoundParams rounds a set's numbers, tensors of the model or those of an adapter, to the storage types that they are
+// written in, so that the session computes what the file will; changed says that it did anything, which it does not
+// where all are of that type. A value beyond the range of its type is an error. Training on goes on from the rounded
+// values.
 func (s *Session) RoundParams(set string) (changed bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return false, fmt.Errorf("engine: round parameters: session %w", ErrClosed)
+	}
+	if t := s.set(set); t != nil && t.Whole == nil && t.Adapter != nil {
+		return s.roundAdapter(t)
 	}
 	own, err := s.wholeOf(set)
 	if err != nil {
@@ -112,6 +116,23 @@ func (s *Session) RoundParams(set string) (changed bool, err error) {
 			return changed, fmt.Errorf("round tensor %q to %v: %w", t.Name, as, err)
 		}
 		changed = true
+	}
+	return changed, nil
+}
+
+// roundAdapter is RoundParams of what stands beside weights.
+func (s *Session) roundAdapter(t *set) (changed bool, err error) {
+	if t.Type == nil || *t.Type == gguf.F32 {
+		return false, nil
+	}
+	for _, d := range t.deltas() {
+		for _, p := range d.Params(d.Weight) {
+			v := s.byName[t.prefix()+d.Tensor+"."+p.Name].Value
+			if err := roundTo(v, p.Shape[0], ggml.Type(*t.Type)); err != nil {
+				return changed, fmt.Errorf("round %q beside tensor %q to %v: %w", p.Name, d.Tensor, *t.Type, err)
+			}
+			changed = true
+		}
 	}
 	return changed, nil
 }

@@ -27,7 +27,8 @@ type Set struct {
 	Whole func(p arch.Part, il int) bool
 	// Master is the type in which those that are matrices are kept, F32 or BF16; the others are F32.
 	Master gguf.Type
-	// Type is the storage type in which those that are matrices are written; nil: see Written.
+	// Type is the storage type in which those that are matrices are written, nil: see Written; or what the Adapter
+	// leaves in, nil: F32.
 	Type *gguf.Type
 	// Types are storage types of some of them, by tensor name, in the place of Type.
 	Types map[string]gguf.Type

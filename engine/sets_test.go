@@ -272,6 +272,6 @@ func TestSetsRefused(t *testing.T) {
 	}
 	_, err := r.Set("nroms")
 	says(t, err, "nroms")
-	_, err = r.RoundParams("")
+	_, err = r.RoundParams("nroms")
 	says(t, err, "no tensors of the model")
 }

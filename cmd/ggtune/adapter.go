@@ -6,6 +6,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/finetune/combine"
 	"github.com/ggtune/ggtune/finetune/report"
 	"github.com/ggtune/ggtune/internal/count"
@@ -34,6 +35,7 @@ func adapterCommand() *cli.Command {
 			&cli.Float64Flag{Name: "density", Value: 0.5, Usage: "`SHARE` of each adapter's changes that a merge " +
 				"keeps, above 0 to 1"},
 			&cli.Uint64Flag{Name: "seed", Usage: "of the chance by which dare keeps changes"},
+			adapterTypeFlag(),
 			&cli.BoolFlag{Name: "force", Usage: "replace the output if it exists"},
 			jsonFlag(),
 		},
@@ -127,8 +129,26 @@ func adapterJob(c *cli.Context) (job combine.Job, err error) {
 		}
 		job.Inputs = append(job.Inputs, combine.Input{Path: path, Scale: scale})
 	}
+	if job.Type, err = adapterType(c); err != nil {
+		return job, err
+	}
 	job.Output, err = required(c, "output", "out.gguf")
 	return job, err
+}
+
+func adapterTypeFlag() cli.Flag {
+	return &cli.StringFlag{Name: "type", Value: "f32", Usage: "storage `TYPE` of an adapter: f32, or f16 in half of " +
+		"the bytes"}
+}
+
+// adapterType reads --type of a command that writes an adapter.
+func adapterType(c *cli.Context) (gguf.Type, error) {
+	for _, t := range []gguf.Type{gguf.F32, gguf.F16} {
+		if strings.EqualFold(c.String("type"), t.String()) {
+			return t, nil
+		}
+	}
+	return 0, usagef("%s: --type is %s; an adapter is written in f32 or f16", c.Command.Name, c.String("type"))
 }
 
 // expectedFiles words how many files an operation takes.

@@ -226,6 +226,7 @@ var ownValues = map[string]map[string]func() []string{
 	"new":      {"type": func() []string { return []string{"f32", "f16", "bf16"} }},
 	"convert":  {"type": convertedTypes},
 	"eval":     {"match": match.Names},
+	"adapter":  {"type": func() []string { return []string{"f32", "f16"} }},
 	"bench":    {"shape": bench.Shapes, "cases": func() []string { names, _ := bench.CaseNames(); return names }},
 }
 

@@ -34,7 +34,8 @@ func convertCommand() *cli.Command {
 			modelFlag(),
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FILE` or directory to write"},
 			&cli.StringFlag{Name: "type", Usage: "of a model: storage `TYPE` of matrices, f32, f16 or bf16; " +
-				"without it, that of most weights, and f16 for those that are quantized"},
+				"without it, that of most weights, and f16 for those that are quantized; of an adapter's GGUF file: " +
+				"f32, or f16 in half of the bytes"},
 			&cli.StringFlag{Name: "split-size", Usage: "of a folder: files of weights of at most `SIZE` (300M, 2G)",
 				DefaultText: "5G"},
 			&cli.StringFlag{Name: "base", Usage: "to PEFT: what Hugging Face calls the base (`NAME` or directory)"},
@@ -64,8 +65,8 @@ func convertAction(c *cli.Context) error {
 		return onlyFiles(c)
 	case folder || file:
 		return convertModel(c, in, folder)
-	case c.String("type") != "":
-		return usagef("convert: --type is for models; adapters are f32")
+	case c.String("type") != "" && !adapter.IsPEFT(in):
+		return usagef("convert: --type is for models, and for GGUF files of adapters; PEFT's are written in f32")
 	case c.Bool("force") && !adapter.IsPEFT(in):
 		return onlyFiles(c)
 	case c.String("model") == "":
@@ -80,6 +81,12 @@ func convertAction(c *cli.Context) error {
 		}
 		if err := refuseExisting(c, job.Out); err != nil {
 			return err
+		}
+		if c.String("type") != "" {
+			var err error
+			if job.Type, err = adapterType(c); err != nil {
+				return err
+			}
 		}
 	}
 	r, err := convert.Adapter(c.Context, job)

@@ -15,7 +15,7 @@ import (
 
 // notOfHeal are options of train's that heal decides, or that make no sense with it.
 var notOfHeal = []string{"method", "loss-weights", "teacher", "ref-adapter", "ranked-pairs", "init-adapter", "tune",
-	"full", "train", "embed-lr", "outtype", "master", "qat", "mix", "from"}
+	"full", "train", "embed-lr", "master", "qat", "mix", "from"}
 
 func healCommand() *cli.Command {
 	return &cli.Command{

@@ -11,6 +11,7 @@ import (
 
 	"github.com/ggtune/ggtune/engine/arch"
 	"github.com/ggtune/ggtune/engine/delta"
+	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/engine/graph"
 )
 
@@ -38,6 +39,8 @@ type Adapter struct {
 	// Alpha is written to the file; llama.cpp scales by Alpha/rank. rsLoRA is alpha·√r here (Kalajdzievski 2023).
 	Alpha float64
 	Pairs []Pair
+	// Type is what its file holds pairs in: F32, which the zero Adapter has, or F16. What is read is F32 in memory.
+	Type gguf.Type
 	// Block says that each row of A is the same number over so many inputs, and stays so in training; 0: A is free.
 	Block int64
 	// Info is the metadata under "ggtune.", by key without that prefix.

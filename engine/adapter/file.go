@@ -16,6 +16,7 @@ import (
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/engine/graph"
 	"github.com/ggtune/ggtune/internal/atomicfile"
+	"github.com/ggtune/ggtune/internal/stream"
 )
 
 // Metadata keys of llama.cpp's adapter format (src/llama-adapter.cpp) and the prefix of our own.
@@ -28,11 +29,12 @@ const (
 	suffixA      = "." + delta.A
 	suffixB      = "." + delta.B
 	fileTypeF32  = 0
+	fileTypeF16  = 1
 	keyFileType  = "general.file_type"
 	keyQuantVers = "general.quantization_version"
 )
 
-// Save writes the adapter as llama.cpp reads it, atomically, with its tensors in f32.
+// Save writes the adapter as llama.cpp reads it, atomically, with its pairs in Type.
 func (a *Adapter) Save(ctx context.Context, fsys atomicfile.FS, path string) error {
 	w, err := a.writer()
 	if err != nil {
@@ -64,7 +66,7 @@ func (a *Adapter) writer() (*gguf.Writer, error) {
 		w.SetFloat32(keyAlpha, float32(a.Alpha))
 	}
 	a.Purpose.write(&w)
-	w.SetUint32(keyFileType, fileTypeF32)
+	w.SetUint32(keyFileType, map[bool]uint32{true: fileTypeF16, false: fileTypeF32}[a.Type == gguf.F16])
 	w.SetUint32(keyQuantVers, 2)
 	keys := make([]string, 0, len(a.Info))
 	for k := range a.Info {
@@ -76,12 +78,27 @@ func (a *Adapter) writer() (*gguf.Writer, error) {
 	}
 	for i := range a.Pairs {
 		for j, t := range a.tensors(&a.Pairs[i]) {
-			if err := w.AddFloats(t.name, t.shape, a.Kind.values(&a.Pairs[i])[j]); err != nil {
+			if err := w.Add(t.name, a.Type, t.shape, a.source(a.Kind.values(&a.Pairs[i])[j], t.shape[0])); err != nil {
 				return nil, err
 			}
 		}
 	}
 	return &w, nil
+}
+
+// source gives numbers, in rows of n, in the type that pairs are written in.
+func (a *Adapter) source(x []float32, n int64) stream.Source {
+	if a.Type == gguf.F32 {
+		return stream.Floats(x)
+	}
+	return func(dst io.Writer) error {
+		b, err := ggml.Quantize(ggml.Type(a.Type), x, n)
+		if err != nil {
+			return err
+		}
+		_, err = dst.Write(b)
+		return err
+	}
 }
 
 // writable refuses numbers that no file can hold for llama.cpp, which reads alpha 0 as no alpha.
@@ -90,9 +107,30 @@ func (a *Adapter) writable() error {
 		return fmt.Errorf("the adapter's alpha is %g, and a file holds numbers from 1e-45 to 3e38; scale it otherwise",
 			a.Alpha)
 	}
+	if a.Type != gguf.F32 && (a.Type != gguf.F16 || a.Kind != LoRA) {
+		return fmt.Errorf("a %s adapter is not written in %s; expected f32, or a lora in f16", a.Kind, a.Type)
+	}
 	for i := range a.Pairs {
 		if err := finite(&a.Pairs[i]); err != nil {
 			return err
+		}
+		if a.Type == gguf.F16 {
+			if err := withinF16(&a.Pairs[i]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// withinF16 refuses numbers that f16 has none for.
+func withinF16(p *Pair) error {
+	const most = 65504
+	for _, half := range [][]float32{p.A, p.B} {
+		for _, x := range half {
+			if max(x, -x) > most {
+				return fmt.Errorf("pair %q holds %g, beyond f16's %d; write the adapter in f32", p.Tensor, x, most)
+			}
 		}
 	}
 	return nil

@@ -94,6 +94,10 @@ const agreementFactor = 2
 // the base agrees almost exactly (f32 models: 1e-5 measured).
 const agreementFloor = 1e-4
 
+// agreementFloorF16 is the same for an adapter in f16: llama.cpp rounds what its pairs are multiplied with to f16 too,
+// which no base's distance shows; 1.5e-4 was measured.
+const agreementFloorF16 = 1e-3
+
 // agreementFloorFull is the same for a model trained in full: its logits may be far from the base's in size (a fresh
 // model's are near zero), so that the base's own difference says little. The fast mode rounds to bf16 or 16-bit
 // integers; 5e-3 was measured on trained f32 models. A wrong tensor makes more than 0.5.
@@ -137,7 +141,11 @@ func (p *Probe) VerifyAdapter(ctx context.Context, base, path string, threads in
 	if err != nil {
 		return a, err
 	}
-	if err := p.judge(a, path, basisOf(a, 1), agreementFloor); err == nil {
+	floor, err := floorOf(path)
+	if err != nil {
+		return a, err
+	}
+	if err := p.judge(a, path, basisOf(a, 1), floor); err == nil {
 		return a, nil
 	}
 	// An adapter far from its start can make the model more sensitive to rounding of any kind. By how much is seen in
@@ -146,7 +154,22 @@ func (p *Probe) VerifyAdapter(ctx context.Context, base, path string, threads in
 	if err != nil {
 		return a, err
 	}
-	return a, p.judge(a, path, basisOf(a, more), agreementFloor)
+	return a, p.judge(a, path, basisOf(a, more), floor)
+}
+
+// floorOf is the floor for an adapter's file.
+func floorOf(path string) (float64, error) {
+	f, err := gguf.Open(path)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	for i := range f.Tensors {
+		if f.Tensors[i].Type != gguf.F32 {
+			return agreementFloorF16, nil
+		}
+	}
+	return agreementFloor, nil
 }
 
 // sensitivity says how many times more rounding changes the logits with an adapter than without: the distance of the

@@ -27,7 +27,7 @@ type Course struct {
 	Params  int64 // bytes of their numbers
 	State   int64 // bytes of the optimizer's state
 	Model   int64 // bytes of model.gguf, where the run leaves one
-	Adapter int64 // numbers of adapter.gguf, where it leaves one
+	Adapter int64 // bytes of adapter.gguf's numbers, where it leaves one
 	Fixed   int64 // of an adapter, those that are not trained, in each checkpoint too
 	Steps   int
 	Every   int   // steps between evaluations, 0 without any
@@ -43,7 +43,7 @@ func PlanDisk(cfg *config.Config, c Course) Disk {
 	const float = 4 // bytes
 	var d Disk
 	// The adapter is beside the state too.
-	d.Checkpoint, d.Result = c.Params+c.State+float*(c.Fixed+c.Adapter), float*c.Adapter
+	d.Checkpoint, d.Result = c.Params+c.State+float*c.Fixed+c.Adapter, c.Adapter
 	if cfg.LeavesModel() {
 		d.Result += c.Model
 	}

@@ -13,8 +13,8 @@ import (
 func TestPlanDisk(t *testing.T) {
 	const n, float, moments = 1000, 4, 8 // parameters; bytes of one, and of AdamW's two moments of one
 	const with = n * (2*float + moments) // a checkpoint and the adapter in it
-	c := Course{Trained: n, Params: n * float, State: n * moments, Model: 1e6, Adapter: n, Steps: 100, Cached: 200,
-		Samples: 12345}
+	c := Course{Trained: n, Params: n * float, State: n * moments, Model: 1e6, Adapter: n * float, Steps: 100,
+		Cached: 200, Samples: 12345}
 	for _, tc := range []struct {
 		name    string
 		change  func(cfg *config.Config, c *Course)
@@ -30,7 +30,7 @@ func TestPlanDisk(t *testing.T) {
 		{"full", func(cfg *config.Config, c *Course) { cfg.SaveEvery, cfg.Full, c.Adapter = 0, true, 0 }, 1,
 			n * (float + moments), 1e6},
 		{"an adapter merged, with numbers that stay", func(cfg *config.Config, c *Course) {
-			cfg.SaveEvery, cfg.Tune, c.Adapter, c.Fixed = 0, "dora", 1200, 200
+			cfg.SaveEvery, cfg.Tune, c.Adapter, c.Fixed = 0, "dora", 1200*float, 200
 		}, 1, with + (200+200)*float, 1200*float + 1e6},
 	} {
 		cfg, course := config.Default(), c

@@ -317,7 +317,7 @@ func (p *planner) course(timed bool) {
 	all := int(float64(tokens) * float64(steps) / float64(perEpoch))
 	p.Steps, p.RunTokens = &steps, &all
 	disk := PlanDisk(p.cfg, Course{Trained: p.Trained, Params: p.planned.Params, Fixed: p.planned.Fixed,
-		Adapter: config.Size(p.session), State: p.planned.State, Model: p.whole.File, Steps: steps,
+		Adapter: config.AdapterBytes(p.session), State: p.planned.State, Model: p.whole.File, Steps: steps,
 		Every: p.rows.EvalEvery(), Cached: p.cached,
 		Samples: p.samples.Disk(p.rows.Samplings())})
 	p.DiskBytes = &disk.Total

@@ -48,6 +48,7 @@ type Job struct {
 	Rank      int    // 0: the largest of the inputs
 	Density   float64
 	Seed      uint64
+	Type      gguf.Type // of what is written: F32, the default, or F16
 	Progress  adapter.Progress
 	FS        atomicfile.FS // that the adapter is written to; nil: the real one
 }
@@ -109,6 +110,7 @@ func Run(ctx context.Context, job Job) (*Result, error) {
 	case err != nil:
 		return nil, fmt.Errorf("%s %s: %w", job.Operation.Name, strings.Join(w.paths, ", "), err)
 	}
+	a.Type = job.Type
 	w.notes = append(w.notes, a.Notes...)
 	r := &Result{Output: job.Output, Operation: job.Operation.Name, Inputs: w.paths, Pairs: len(a.Pairs),
 		Alpha: a.Alpha, Lost: lost.Energy, Notes: append([]string{}, w.notes...)}

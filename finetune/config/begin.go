@@ -237,6 +237,15 @@ func Leaving(a *adapter.Adapter, sc engine.SessionConfig) (*adapter.Adapter, err
 	return a, nil
 }
 
+// AdapterBytes is how much of a file they take there.
+func AdapterBytes(sc engine.SessionConfig) int64 {
+	bytes := int64(4)
+	if t := sc.Sets[0].Type; t != nil && *t == gguf.F16 {
+		bytes = 2
+	}
+	return bytes * Size(sc)
+}
+
 // Size is how many numbers the adapter that a run leaves with has; 0 where none is trained.
 func Size(sc engine.SessionConfig) (n int64) {
 	for _, s := range sc.Sets {

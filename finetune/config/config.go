@@ -105,8 +105,9 @@ type Config struct {
 	Train []string `toml:"train"`
 	// EmbedLR is the peak learning rate of tensors that embed tokens, and of the output head; 0 is LR. Default 0.
 	EmbedLR float64 `toml:"embed_lr"`
-	// OutType is the storage type of trained matrices in model.gguf: f32, f16, bf16, q8_0. Default auto: the base's
-	// own, and f32 in place of a quantized one; with Master bf16, bf16.
+	// OutType is the storage type of the result: of an adapter f32 or f16, of trained matrices in model.gguf f32, f16,
+	// bf16, q8_0. Default auto: f32 of an adapter; of matrices the base's own, and f32 in place of a quantized one, or
+	// with Master bf16, bf16.
 	OutType string `toml:"outtype"`
 	// Master is the type in which tune full and part keep the matrices that they train: f32, or bf16, which every
 	// update rounds by chance, up or down, so that nothing is lost in the mean. Default f32.

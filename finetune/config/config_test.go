@@ -319,9 +319,14 @@ func TestValidate(t *testing.T) {
 			[]string{"--full is given with --tune part", "--embed-lr is -1"}},
 		{"no choice of tensors", func(c *Config) { c.Tune = "part" }, []string{"--train is missing with --tune part"}},
 		{"tensors of an adapter", func(c *Config) {
-			c.Tune, c.OutType, c.Train, c.EmbedLR = "lora", "f16", []string{"norms"}, 1e-4
-		}, []string{"--train is given with --tune lora", "--outtype is given with --tune lora",
-			"--embed-lr is given with --tune lora"}},
+			c.Tune, c.Train, c.EmbedLR = "lora", []string{"norms"}, 1e-4
+		}, []string{"--train is given with --tune lora", "--embed-lr is given with --tune lora"}},
+		{"types of an adapter", func(c *Config) { c.Tune, c.OutType = "lora", "q8_0" },
+			[]string{"--outtype is given as q8_0 with --tune lora; expected f32 or f16"}},
+		{"f16 of what is multiplied out", func(c *Config) { c.Tune, c.OutType, c.Rank = "vera", "f16", 256 },
+			[]string{"--outtype is given with --tune vera; expected it with lora or lora-fa"}},
+		{"f16 of what is taken away", func(c *Config) { c.Init, c.OutType = "pissa", "f16" },
+			[]string{"--outtype is given with --init pissa", "ggtune adapter add RUN --type f16"}},
 		{"full and a kind of adapter", func(c *Config) { c.Tune, c.Full = "dora", true },
 			[]string{"--full is given with --tune dora"}},
 		{"lora-fa", func(c *Config) { c.Tune, c.LoRAPlus = "lora-fa", 16 },

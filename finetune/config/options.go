@@ -193,9 +193,9 @@ func (c *Config) adapterOptions() []Option {
 		{Name: "full", Value: &c.Full, Usage: "the same as --tune full"},
 		{Name: "train", Value: &c.Train, Usage: "with --tune part: `TENSORS` to train: norms, biases, or roles " +
 			"(attn_q, token_embd, ...), several with commas; without it, all those of the layers"},
-		{Name: "outtype", Value: &c.OutType, Resume: Free, Usage: "with --tune full or part: `TYPE` that trained " +
-			"matrices have in model.gguf; auto: the model's own, and f32 in place of a quantized one; with --master " +
-			"bf16, bf16"},
+		{Name: "outtype", Value: &c.OutType, Resume: Free, Usage: "`TYPE` of the result: of an adapter f32 or f16 " +
+			"(half of the bytes), auto: f32; with --tune full or part, of trained matrices in model.gguf, auto: the " +
+			"model's own, and f32 in place of a quantized one; with --master bf16, bf16"},
 		{Name: "master", Value: &c.Master, Usage: "with --tune full or part: `TYPE` in which trained matrices are " +
 			"kept: f32, or bf16, rounded by chance (half of their memory)"},
 		{Name: "qat", Value: &c.QAT, Usage: "with --tune full or part: train through the rounding to `TYPE` (q4_0, " +

@@ -24,6 +24,9 @@ func (c *Config) Session(m *engine.Model) (engine.SessionConfig, error) {
 	}
 	a, err := c.adapter(m)
 	sc.Sets = []engine.Set{{Adapter: a, Dropout: c.Dropout}}
+	if err == nil {
+		sc.Sets[0].Type, err = c.outType()
+	}
 	if err == nil && adapter.Subtracts(c.Init) {
 		sc.Sets = append(sc.Sets, engine.Set{Name: startSet, Adapter: a.Opposite(), Frozen: true})
 	}
@@ -57,14 +60,19 @@ func (c *Config) whole(m *engine.Model) (set engine.Set, err error) {
 	if set.Master, err = gguf.ParseType(c.Master); err != nil {
 		return set, err
 	}
-	if c.OutType != autoWord {
-		t, err := gguf.ParseType(c.OutType)
-		if err != nil {
-			return set, err
-		}
-		set.Type = &t
+	if set.Type, err = c.outType(); err != nil {
+		return set, err
 	}
 	return set, c.rounded(m, &set)
+}
+
+// outType reads OutType; nil: auto.
+func (c *Config) outType() (*gguf.Type, error) {
+	if c.OutType == autoWord {
+		return nil, nil
+	}
+	t, err := gguf.ParseType(c.OutType)
+	return &t, err
 }
 
 // rounded has a set computed with as QAT says: each matrix in the type that ggtune quantize would give it.

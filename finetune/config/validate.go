@@ -351,8 +351,25 @@ func (v *validator) whole() {
 		v.need(c.Master == masters[0], &c.Master, "is "+c.Master+" with --qat", "f32: small updates must add up until "+
 			"they change what is rounded")
 	}
-	v.need(c.Whole() || c.OutType == autoWord, &c.OutType, v.tuned(), "it with --tune full or part")
+	if !c.Whole() {
+		v.adapterType()
+	}
 	v.master()
+}
+
+// adapterType checks the storage type that an adapter leaves in: one whose numbers are those that are trained, so that
+// the result is measured as it is written.
+func (v *validator) adapterType() {
+	c := v.c
+	if c.OutType == autoWord || c.OutType == "f32" {
+		return
+	}
+	v.need(c.OutType == "f16", &c.OutType, "is given as "+c.OutType+" with --tune "+c.tunes(),
+		"f32 or f16, for an adapter")
+	kinds := []adapter.Kind{adapter.LoRA, adapter.LoRAFA}
+	v.need(slices.Contains(kinds, c.Kind()), &c.OutType, v.tuned(), "it with lora or lora-fa, or with full or part")
+	v.need(c.InitAdapter != "" || !adapter.Subtracts(c.Init), &c.OutType, "is given with --init "+c.Init+", whose "+
+		"start is taken away at the end", "another start; or ggtune adapter add RUN --type f16 after the run")
 }
 
 // master checks the type in which tensors of the model are kept.

@@ -20,6 +20,7 @@ type AdapterJob struct {
 	Out   string // GGUF file, which is replaced; or directory, which must not exist
 	// Base is what PEFT's settings call the base. Default "": what the adapter says, or nothing.
 	Base string
+	Type gguf.Type // of a GGUF file: F32, the default, or F16
 }
 
 // An AdapterResult is what was written.
@@ -78,7 +79,7 @@ func Adapter(ctx context.Context, job AdapterJob) (*AdapterResult, error) {
 		return nil, err
 	}
 	if toGGUF {
-		r.Format = "gguf"
+		r.Format, a.Type = "gguf", job.Type
 		return r, a.Save(ctx, nil, job.Out)
 	}
 	return r, a.SavePEFT(ctx, nil, job.Out, net)

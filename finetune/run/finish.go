@@ -150,12 +150,9 @@ func (r *run) compare(s *report.Summary, after func(name string) (float64, bool)
 // takesBest says that the result is the best step's, and not the last one's.
 func (r *run) takesBest() bool { return r.meta.Best.Seen > 0 && (r.cfg.Best || r.cfg.Patience > 0) }
 
-// round makes the parameters of a full model what the file will hold, and measures them again if that changed them:
+// round makes what was trained what the file will hold, and measures it again if that changed anything:
 // the report tells of the file. The steps, and their checkpoints, have the parameters before rounding.
 func (r *run) round(ctx context.Context, s *report.Summary) error {
-	if !r.cfg.Whole() {
-		return nil
-	}
 	changed, err := r.sess.RoundParams("")
 	if err != nil || !changed || r.rows.HeldRows == nil {
 		return err
@@ -235,6 +232,9 @@ func (r *run) saveAdapter(ctx context.Context, path, unfinished string) error {
 	a.Info = (&origin.Run{Config: &r.cfg, Method: r.how, BaseSHA256: r.meta.BaseSHA256, Reference: r.meta.RefAdapter,
 		Teacher:  r.meta.Teacher,
 		Template: r.text.Template(), Version: version(), Unfinished: unfinished}).Info()
+	if t := r.start.Sets[0].Type; t != nil {
+		a.Type = *t
+	}
 	return a.Save(ctx, nil, path)
 }
 

@@ -116,7 +116,7 @@ func (s *setup) open(ctx context.Context, rep report.Reporter) error {
 		return err
 	}
 	room := budget.Course{Trained: s.memory.Trained, Params: s.memory.Params, Fixed: s.memory.Fixed,
-		Adapter: config.Size(s.start), State: s.memory.State, Model: whole.File, Steps: s.course.Steps,
+		Adapter: config.AdapterBytes(s.start), State: s.memory.State, Model: whole.File, Steps: s.course.Steps,
 		Every: s.rows.EvalEvery(), Cached: s.rows.CachedBytes(s.how, s.cfg.Named(s.model.HParams().NVocab)),
 		Samples: s.samples.Disk(s.rows.Samplings())}
 	if err := budget.CheckDisk(budget.PlanDisk(&s.cfg, room), s.cfg.Output, budget.FreeDisk(s.cfg.Output)); err != nil {

@@ -163,8 +163,8 @@ func TestDiskForecast(t *testing.T) {
 	most := int64(0)
 	r := begun(t, c, func(*run) {})
 	trained := r.count()
-	plan := budget.PlanDisk(&c, budget.Course{Trained: trained, Params: r.memory.Params, Adapter: config.Size(r.start),
-		State: r.memory.State, Steps: c.Steps, Every: r.rows.EvalEvery()})
+	plan := budget.PlanDisk(&c, budget.Course{Trained: trained, Params: r.memory.Params,
+		Adapter: config.AdapterBytes(r.start), State: r.memory.State, Steps: c.Steps, Every: r.rows.EvalEvery()})
 	if err := r.close(); err != nil {
 		t.Fatal(err)
 	}
