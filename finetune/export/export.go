@@ -85,6 +85,14 @@ func Export(ctx context.Context, cfg Config, rep report.Reporter) (*Result, erro
 // put writes the model, or the adapter, into the folder, and gives what the Modelfile calls them.
 func put(ctx context.Context, cfg Config, dir *atomicfile.Dir, rep report.Reporter) (from, beside string, err error) {
 	if cfg.Adapter != "" && !cfg.Apart {
+		// A run whose adapter llama.cpp has no place for has merged it, and had it verified.
+		there := filepath.Join(filepath.Dir(cfg.Adapter), checkpoint.ModelFile)
+		if is, err := merge.Holds(ctx, there, cfg.Model, cfg.Adapter); err != nil {
+			return "", "", err
+		} else if is {
+			rep.Report(report.Notice{Text: there + " is the base with the adapter merged into it; it is copied"})
+			return "./" + modelFile, "", copyFile(ctx, dir, there, modelFile)
+		}
 		_, err := merge.Merge(ctx, merge.Config{
 			Model: cfg.Model, Adapters: []merge.Adapter{{Path: cfg.Adapter, Scale: 1}},
 			Output: filepath.Join(dir.TempPath(), modelFile), Threads: cfg.Threads,
@@ -97,17 +105,31 @@ func put(ctx context.Context, cfg Config, dir *atomicfile.Dir, rep report.Report
 	if err := actsEverywhere(cfg.Adapter); err != nil {
 		return "", "", err
 	}
-	src, err := os.Open(cfg.Adapter)
+	return from, "./" + adapterFile, copyFile(ctx, dir, cfg.Adapter, adapterFile)
+}
+
+// copyFile copies a file into the folder. On cancel it returns context.Cause(ctx).
+func copyFile(ctx context.Context, dir *atomicfile.Dir, from, name string) error {
+	src, err := os.Open(from)
 	if err != nil {
-		return "", "", err
+		return err
 	}
 	defer src.Close()
-	dst, err := dir.Create(adapterFile)
+	dst, err := dir.Create(name)
 	if err != nil {
-		return "", "", err
+		return err
 	}
-	_, err = io.Copy(dst, src)
-	return from, "./" + adapterFile, errors.Join(err, dst.Close())
+	const piece = 64 << 20
+	for err == nil && ctx.Err() == nil {
+		_, err = io.CopyN(dst, src, piece)
+	}
+	switch {
+	case ctx.Err() != nil:
+		err = context.Cause(ctx)
+	case err == io.EOF:
+		err = nil
+	}
+	return errors.Join(err, dst.Close())
 }
 
 // actsEverywhere refuses an adapter that waits for an invocation.

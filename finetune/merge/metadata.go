@@ -45,7 +45,7 @@ func (m *merging) metadata(w *gguf.Writer) {
 	}
 	w.SetString(keyMergedBase, m.sha256)
 	for i, a := range m.result.Adapters {
-		key := fmt.Sprintf("%s%d.", keyMerged, i)
+		key := mergedKey(i)
 		w.SetString(key+"name", adapterName(a.Path))
 		w.SetFloat32(key+"scale", float32(a.Scale))
 		w.SetString(key+"sha256", a.SHA256)
@@ -57,6 +57,9 @@ func (m *merging) metadata(w *gguf.Writer) {
 		}
 	}
 }
+
+// mergedKey begins what is said of the adapter of that number.
+func mergedKey(i int) string { return fmt.Sprintf("%s%d.", keyMerged, i) }
 
 // adapterName is what people call an adapter: its file's name or, where that is any run's, the directory's.
 func adapterName(path string) string {
