@@ -34,6 +34,9 @@ func benchCommand() *cli.Command {
 			"same threads. R is tokens trained a second ÷ tokens read a second. A shape's weights are generated: " +
 			"nothing to download.\n" +
 			"Cases:\n" + cases.String() + "\n" +
+			"--rollout measures how fast answers are written, as for reinforcement learning: 8 of 100 tokens to a " +
+			"prompt of 200 tokens,\n" +
+			"all at a time and one after the other, with llama.cpp's copies of weights and without.\n\n" +
 			"  ggtune bench -m model.gguf\n" +
 			"  ggtune bench --shape tinyllama-1.1b --type q8_0 --type q4_K_M --json > now.json\n" +
 			"  ggtune bench --shape tinyllama-1.1b --type q8_0 --compare before.json",
@@ -63,6 +66,7 @@ func benchFlags() []cli.Flag {
 			"1 if one fell by more than --tolerance"},
 		&cli.Float64Flag{Name: "tolerance", Usage: "with --compare: the `FRACTION` of a ratio that may be lost",
 			Value: 0.1},
+		&cli.BoolFlag{Name: "rollout", Usage: "measure how fast answers are written, in place of training"},
 		threadsFlag(), deviceFlag(), jsonFlag(),
 		// How bench measures memory: it runs itself with this option, and that process only trains.
 		&cli.StringFlag{Name: "train", Hidden: true},
@@ -122,6 +126,8 @@ func benchConfig(c *cli.Context) (*bench.Config, error) {
 		return nil, usagef("bench: give a model, -m model.gguf, or a shape, --shape %s --type q8_0", bench.Shapes()[0])
 	case c.Int("memory") < 0:
 		return nil, usagef("bench: --memory is %d, expected megabytes, or 0 for half of what is free", c.Int("memory"))
+	case c.Bool("rollout") && benchTrains(c) != "":
+		return nil, usagef("bench: --%s has no effect with --rollout, which trains nothing", benchTrains(c))
 	case c.IsSet("tolerance") && !c.IsSet("compare"):
 		return nil, usagef("bench: --tolerance has no effect without --compare")
 	}
@@ -133,7 +139,7 @@ func benchConfig(c *cli.Context) (*bench.Config, error) {
 	cfg.Cases = strings.FieldsFunc(c.String("cases"), func(r rune) bool { return r == ',' || r == ' ' })
 	cfg.Rounds, cfg.Tokens, cfg.Rank, cfg.KeepBytes = c.Int("rounds"), c.Int("tokens"), c.Int("rank"),
 		int64(c.Int("memory"))*1e6
-	cfg.Level = c.String("level")
+	cfg.Level, cfg.Rollout = c.String("level"), c.Bool("rollout")
 	var err error
 	if cfg.Threads, err = threads(c); err != nil {
 		return nil, err
@@ -146,6 +152,16 @@ func benchConfig(c *cli.Context) (*bench.Config, error) {
 		cfg.Progress = func(what string) { fmt.Fprintln(w, what) }
 	}
 	return &cfg, nil
+}
+
+// benchTrains is an option that was given and concerns training alone.
+func benchTrains(c *cli.Context) string {
+	for _, name := range []string{"cases", "tokens", "memory", "level", "compare", "tolerance"} {
+		if c.IsSet(name) {
+			return name
+		}
+	}
+	return ""
 }
 
 // trainPeak is what the process that only trains prints.
@@ -207,12 +223,15 @@ func readReport(path string) (*bench.Report, error) {
 // printReport writes the report for people: the machine, then each model's cases and where their time goes.
 func printReport(out io.Writer, r *bench.Report) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintf(w, "%s, %s, %s, kernels %s, load average %.1f\nmultiply rate in registers:", r.CPU,
-		count.Of(r.Cores, "core"), count.Of(r.Threads, "thread"), r.Level, r.Load)
-	for _, p := range r.Peaks {
-		fmt.Fprintf(w, " %s %.0f", p.Format, p.GFLOPS)
+	fmt.Fprintf(w, "%s, %s, %s, kernels %s, load average %.1f\n", r.CPU, count.Of(r.Cores, "core"),
+		count.Of(r.Threads, "thread"), r.Level, r.Load)
+	if len(r.Peaks) > 0 {
+		fmt.Fprint(w, "multiply rate in registers:")
+		for _, p := range r.Peaks {
+			fmt.Fprintf(w, " %s %.0f", p.Format, p.GFLOPS)
+		}
+		fmt.Fprintf(w, " GFLOP/s; products are %s\n", r.Product)
 	}
-	fmt.Fprintf(w, " GFLOP/s; products are %s\n", r.Product)
 	if r.Warning != "" {
 		fmt.Fprintf(w, "warning: %s\n", r.Warning)
 	}
@@ -224,7 +243,32 @@ func printReport(out io.Writer, r *bench.Report) error {
 		printModel(w, r.Cases[from:to])
 		from = to
 	}
+	for i := range r.Rollouts {
+		printRollout(w, &r.Rollouts[i], i == 0 || r.Rollouts[i].Repacked)
+	}
 	return w.Flush()
+}
+
+// printRollout writes one way of writing answers, under what the model's have in common for the first.
+func printRollout(w io.Writer, r *bench.Rollout, first bool) {
+	if first {
+		fmt.Fprintf(w, "\n%s %s, file of %s, adapter of rank %d: %d answers of %s to a prompt of %s; medians, least "+
+			"to greatest in brackets\n", r.Model, r.Type, byteCount(r.FileBytes), r.Rank, r.Answers,
+			count.Of(r.Tokens, "token"), count.Of(r.Prompt, "token"))
+		fmt.Fprintf(w, "weights\tone at a time, tok/s\t%d at a time, tok/s\tratio\tllama.cpp reads, tok/s\tratio\t"+
+			"memory beside the file\t\n", r.Answers)
+	}
+	weights := "as in the file"
+	if r.Repacked {
+		weights = "repacked"
+	}
+	fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", weights, speed(r.One, r.OneRange),
+		speed(r.All, r.AllRange), ratio(r.Ratio, r.RatioRange), speed(r.PP, r.PPRange),
+		ratio(r.OfPrompt, r.OfPromptRange), byteCount(r.RepackedBytes+r.KVBytes))
+}
+
+func ratio(median float64, spread [2]float64) string {
+	return fmt.Sprintf("%.2f (%.2f–%.2f)", median, spread[0], spread[1])
 }
 
 // printModel writes the cases of one model. tabwriter aligns columns that end in a tab.

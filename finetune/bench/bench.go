@@ -39,6 +39,8 @@ type Config struct {
 	PeakTime time.Duration
 	// Train runs TrainPeak in a process of its own and returns its result; nil leaves Case.PeakBytes unknown.
 	Train func(ctx context.Context, t Train) (int64, error)
+	// Rollout measures how fast answers are written, in place of training: Cases, Tokens and KeepBytes do not matter.
+	Rollout bool
 	// Progress is told what is being done; nil: nobody asks.
 	Progress func(what string)
 }
@@ -94,10 +96,12 @@ type Report struct {
 	Rounds  int    `json:"rounds"`
 	// processes that wanted to run in the last minute, when measuring began; 0 where the system does not say
 	Load  float64 `json:"load_average"`
-	Peaks []Peak  `json:"peaks"`
+	Peaks []Peak  `json:"peaks"` // null of rollouts
 	// number format of the training products: the one that OfPeak is relative to
 	Product string `json:"product_format"`
-	Cases   []Case `json:"cases"`
+	Cases   []Case `json:"cases"` // null of rollouts
+	// Rollouts are measured in place of cases.
+	Rollouts []Rollout `json:"rollouts,omitempty"`
 
 	LlamaCpp []string `json:"llama_cpp"` // what the llama.cpp inside was compiled for, in its names
 	// Warning says why R flatters us: llama.cpp was compiled for less than our kernels use. Empty where it was not.
@@ -175,10 +179,20 @@ func Run(ctx context.Context, c Config) (_ *Report, err error) {
 	if err := r.askLlama(); err != nil {
 		return nil, err
 	}
-	if err := r.measurePeaks(&c); err != nil {
-		return nil, err
+	if !c.Rollout {
+		if err := r.measurePeaks(&c); err != nil {
+			return nil, err
+		}
 	}
 	for _, t := range c.Targets {
+		if c.Rollout {
+			got, err := c.rollouts(ctx, t)
+			if err != nil {
+				return nil, fmt.Errorf("bench %s: %w", t, err)
+			}
+			r.Rollouts = append(r.Rollouts, got...)
+			continue
+		}
 		cases, err := c.target(ctx, t, r)
 		if err != nil {
 			return nil, fmt.Errorf("bench %s: %w", t, err)
@@ -291,14 +305,11 @@ func (c *Config) speeds(ctx context.Context, path string, t Target, workloads []
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, m.Close()) }()
-	ppLen := ppTokens
-	if n := m.HParams().Positions; n > 0 {
-		ppLen = min(ppLen, n)
-		if c.Tokens > n {
-			return nil, fmt.Errorf("rows of %d tokens, and the model has %d learned positions; give --tokens %d",
-				c.Tokens, n, n)
-		}
+	if n := m.HParams().Positions; n > 0 && c.Tokens > n {
+		return nil, fmt.Errorf("rows of %d tokens, and the model has %d learned positions; give --tokens %d", c.Tokens,
+			n, n)
 	}
+	ppLen := promptLen(m)
 	lm, err := verify.OpenModel(path, llama.UserModelOptions())
 	if err != nil {
 		return nil, err

@@ -74,6 +74,9 @@ type Sampling struct {
 	// Seed and Step start the random numbers of each answer, together with its places among prompts and samples.
 	Seed uint64
 	Step int // 0 to 2³²-1
+	// Endless takes a token that ends a text for one like the others, so that every answer has MaxTokens where there
+	// is room: for measuring how fast they are written.
+	Endless bool
 }
 
 // Validate reports every fault.

@@ -176,7 +176,7 @@ func TestWriteIsAFunction(t *testing.T) {
 		}
 		first := write(t, used, somePrompts, 4, someHow)
 		for name, other := range map[string]Sampling{
-			"seed": {1, 20, 12, 3}, "step": {1, 20, 11, 4}, "temperature": {0.5, 20, 11, 3}} {
+			"seed": {1, 20, 12, 3, false}, "step": {1, 20, 11, 4, false}, "temperature": {0.5, 20, 11, 3, false}} {
 			if reflect.DeepEqual(tokensOf(write(t, used, somePrompts, 4, other)), tokensOf(first)) {
 				t.Errorf("another %s writes the same", name)
 			}
@@ -231,6 +231,27 @@ func TestWriteGreedily(t *testing.T) {
 		if !reflect.DeepEqual(a.Tokens, want) {
 			t.Errorf("sample %d is %v, want %v", i, a.Tokens, want)
 		}
+	}
+}
+
+// Answers without end are as long as they may be, and go on where others end.
+func TestWriteEndless(t *testing.T) {
+	w := open(t, Config{Model: tiny(t, "llama", gguf.F32), Parallel: 4})
+	s := someHow
+	s.Temp = 5 // so that ends are drawn
+	ended, endless := write(t, w, somePrompts, 40, s), s
+	endless.Endless = true
+	n := 0
+	for i, a := range write(t, w, somePrompts, 40, endless) {
+		if len(a.Tokens) != s.MaxTokens || a.Ended || !slices.Equal(a.Tokens[:len(ended[i].Tokens)], ended[i].Tokens) {
+			t.Errorf("answer %d: got %v, want %v and more", i, a.Tokens, ended[i].Tokens)
+		}
+		if ended[i].Ended {
+			n++
+		}
+	}
+	if n == 0 {
+		t.Error("no answer ended: the test proves nothing")
 	}
 }
 

@@ -208,7 +208,7 @@ func (r *roll) take(seq int, d drawn) {
 	s := &r.slots[seq]
 	a := &r.answers[s.answer]
 	a.Tokens, a.LogP = append(a.Tokens, d.token), append(a.LogP, float32(d.logp))
-	a.Ended = r.eog(d.token)
+	a.Ended = !r.how.Endless && r.eog(d.token)
 	r.tokens++
 	if a.Ended || len(a.Tokens) == r.how.MaxTokens || len(r.prompts[s.prompt].Tokens)+len(a.Tokens) == r.room {
 		s.answer = none

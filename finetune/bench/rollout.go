@@ -1,0 +1,187 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/ggtune/ggtune/bindings/llama"
+	"github.com/ggtune/ggtune/engine"
+	"github.com/ggtune/ggtune/engine/adapter"
+	"github.com/ggtune/ggtune/engine/verify"
+	"github.com/ggtune/ggtune/finetune/rollout"
+)
+
+// What a rollout is measured on: a group as reinforcement learning writes it.
+const (
+	rolloutPrompt  = 200 // tokens
+	rolloutAnswers = 8
+	rolloutTokens  = 100 // of an answer
+)
+
+// A Rollout is one way of writing answers with an adapter of the given rank. Speeds, in tokens written a second, are
+// medians over rounds, with the least and greatest in Spread. The time includes the prompt's, which is read once.
+type Rollout struct {
+	Model   string `json:"model"`
+	Type    string `json:"type"`
+	Prompt  int    `json:"prompt_tokens"`
+	Answers int    `json:"answers"`
+	Tokens  int    `json:"answer_tokens"` // of each
+	Rank    int    `json:"rank"`
+	// Repacked says that llama.cpp has its own copies of weights, in RepackedBytes, beside the mapped file.
+	Repacked      bool  `json:"repacked"`
+	RepackedBytes int64 `json:"repacked_bytes"`
+	KVBytes       int64 `json:"kv_bytes"` // keys and values of all answers
+	FileBytes     int64 `json:"model_bytes"`
+
+	PP      float64    `json:"pp512_tok_per_s"` // llama.cpp's prompt speed, with copies
+	PPRange [2]float64 `json:"pp512_spread"`
+	// One writes one answer after the other, All all of them at a time.
+	One      float64    `json:"one_tok_per_s"`
+	OneRange [2]float64 `json:"one_spread"`
+	All      float64    `json:"all_tok_per_s"`
+	AllRange [2]float64 `json:"all_spread"`
+	// Ratio is All ÷ One, and OfPrompt All ÷ PP, the medians of the rounds' own ratios.
+	Ratio         float64    `json:"ratio"`
+	RatioRange    [2]float64 `json:"ratio_spread"`
+	OfPrompt      float64    `json:"of_pp512"`
+	OfPromptRange [2]float64 `json:"of_pp512_spread"`
+}
+
+// rollouts measures both ways of one model: with llama.cpp's copies of weights, and without.
+func (c *Config) rollouts(ctx context.Context, t Target) (out []Rollout, err error) {
+	if t.Path == "" {
+		c.say("%s: writing generated weights", t)
+	}
+	path, remove, err := t.file(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer remove()
+	m, err := engine.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, m.Close()) }()
+	a, err := adapter.New(m.Net(),
+		adapter.Config{Rank: c.Rank, Alpha: 2 * float64(c.Rank), Init: adapter.Inits()[0], Seed: 1})
+	if err != nil {
+		return nil, err
+	}
+	lm, err := verify.OpenModel(path, llama.UserModelOptions())
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, lm.Close()) }()
+	ppLen := promptLen(m)
+	lc, err := lm.NewContext(llama.UserContextOptions(ppLen, c.Threads))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, lc.Close()) }()
+	vocab := lm.Vocab().N()
+	for _, lean := range []bool{false, true} {
+		r := Rollout{Answers: rolloutAnswers, Rank: c.Rank, Repacked: !lean, FileBytes: m.File().Bytes()}
+		r.Model, r.Type = t.label(m)
+		r.Prompt, r.Tokens = rolloutPrompt, rolloutTokens
+		if n := m.HParams().Positions; n > 0 && n < r.Prompt+r.Tokens { // learned, and too few: in the same proportion
+			r.Tokens = n / 3
+			r.Prompt = n - r.Tokens
+		}
+		w := writing{cfg: c, target: t, path: path, adapter: a, prompt: lc, ppLen: ppLen, vocab: vocab}
+		if err := w.measure(ctx, &r); err != nil {
+			return nil, err
+		}
+		out = append(out, r)
+	}
+	return out, nil
+}
+
+// promptLen is ppTokens, or the model's whole context where that is shorter and learned.
+func promptLen(m *engine.Model) int {
+	if n := m.HParams().Positions; n > 0 {
+		return min(ppTokens, n)
+	}
+	return ppTokens
+}
+
+// writing measures rollouts of one model.
+type writing struct {
+	cfg     *Config
+	target  Target
+	path    string
+	adapter *adapter.Adapter
+	prompt  *llama.Context
+	ppLen   int
+	vocab   int
+}
+
+// open opens a Writer of so many answers at a time that holds the adapter.
+func (w *writing) open(ctx context.Context, r *Rollout, parallel int) (*rollout.Writer, error) {
+	c := w.config(r, parallel)
+	out, err := rollout.Open(c)
+	if err != nil {
+		return nil, err
+	}
+	if err := out.Hold(ctx, w.adapter); err != nil {
+		return nil, errors.Join(err, out.Close())
+	}
+	return out, nil
+}
+
+func (w *writing) config(r *Rollout, parallel int) rollout.Config {
+	return rollout.Config{Model: w.path, Threads: w.cfg.Threads, Ctx: r.Prompt + r.Tokens, Parallel: parallel,
+		Lean: !r.Repacked}
+}
+
+// measure fills r in, in rounds that time all it is made of.
+func (w *writing) measure(ctx context.Context, r *Rollout) (err error) {
+	memory, err := rollout.PlanMemory(w.config(r, r.Answers))
+	if err != nil {
+		return err
+	}
+	r.RepackedBytes, r.KVBytes = memory.Repacked, memory.KV
+	one, err := w.open(ctx, r, 1)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, one.Close()) }()
+	all, err := w.open(ctx, r, r.Answers)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, all.Close()) }()
+	prompt := []rollout.Prompt{{Tokens: randomTokens(newRand(), r.Prompt, w.vocab)}}
+	how := rollout.Sampling{Temp: 1, MaxTokens: r.Tokens, Seed: 1, Endless: true}
+	var pp, ones, alls, ratio, of []float64
+	for round := range w.cfg.Rounds + 1 {
+		w.cfg.say("%s: round %d of %d (rollout, repacked: %v)", w.target, round, w.cfg.Rounds, r.Repacked)
+		read, err := w.prompt.PromptTime(ctx, w.ppLen)
+		if err != nil {
+			return err
+		}
+		how.Step = round
+		var rates [2]float64
+		for i, writer := range []*rollout.Writer{one, all} {
+			began := time.Now()
+			answers, err := writer.Write(ctx, prompt, r.Answers, how)
+			if err != nil {
+				return err
+			}
+			tokens := 0
+			for _, a := range answers {
+				tokens += len(a.Tokens)
+			}
+			rates[i] = float64(tokens) / time.Since(began).Seconds()
+		}
+		if round == 0 { // it wakes threads, touches memory and reads pages
+			continue
+		}
+		pp, ones, alls = append(pp, float64(w.ppLen)/read.Seconds()), append(ones, rates[0]), append(alls, rates[1])
+		ratio, of = append(ratio, rates[1]/rates[0]), append(of, rates[1]/pp[len(pp)-1])
+	}
+	r.PP, r.PPRange = median(pp), spread(pp)
+	r.One, r.OneRange, r.All, r.AllRange = median(ones), spread(ones), median(alls), spread(alls)
+	r.Ratio, r.RatioRange, r.OfPrompt, r.OfPromptRange = median(ratio), spread(ratio), median(of), spread(of)
+	return nil
+}
