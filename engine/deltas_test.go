@@ -167,7 +167,8 @@ func TestDeltasRefused(t *testing.T) {
 	pair, rows := delta.LoRA{Rank: nRank, Scale: 1}, delta.LoRARows{Rank: nRank, Scale: 1}
 	at := func(r arch.Role, d delta.Delta) arch.Set { return set("", map[arch.Role]delta.Delta{r: d}) }
 	head := func(b *arch.Builder) graph.ID {
-		return b.Head(b.Input(), b.Indices(arch.InputTargets, nTokens), graph.HeadAttr{})
+		logp, _ := b.Head(b.Input(), b.Indices(arch.InputTargets, nTokens), graph.HeadAttr{Scale: 1})
+		return logp
 	}
 	for name, tt := range map[string]struct {
 		sets  []arch.Set

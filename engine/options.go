@@ -8,6 +8,8 @@ type Options struct {
 	Want []*Output
 	// Top is how many tokens output Top gives.
 	Top int
+	// Temp divides the logits: LogP, Entropy, Named and Top are of the softmax at that temperature. 0 stands for 1.
+	Temp float64
 	// Backward keeps what Session.Backward needs; without it only the outputs are computed.
 	Backward bool
 	// Apply chooses the session's sets that are in force, each on top of those before it; the zero value is all of
@@ -22,6 +24,13 @@ type Options struct {
 	// Inputs, unless nil, is told what each matrix of the layers is multiplied with: x [n_in, tokens], which is valid
 	// during the call. Importance matrices are made of it. A pass that goes back tells nothing.
 	Inputs func(il int, role arch.Role, x []float32) error
+}
+
+func (o *Options) temp() float64 {
+	if o.Temp == 0 {
+		return 1
+	}
+	return o.Temp
 }
 
 func (o *Options) outputs() []*Output {

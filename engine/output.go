@@ -70,6 +70,10 @@ type top struct {
 	after arch.Layer // what follows it
 	n     int64      // how many are asked for
 	back  bool       // derivatives will come
+	// What the pass's outputs share, once one of them has built it, and whether Entropy is among them.
+	head    *counted
+	entropy bool
+	scale   float64 // of the logits
 }
 
 // rows gives those rows of the last layer's output that an index input names, with what follows it.
@@ -90,9 +94,15 @@ type asked struct {
 // A want is all that a pass is asked for.
 type want []asked
 
+// maxTemp bounds temperatures to what f32 logits can be multiplied and divided by.
+const maxTemp = 1e6
+
 // want checks what a pass over a batch is asked for, and gives it its places.
 func (s *Session) want(opt *Options, x indices) (want, error) {
 	var out want
+	if t := opt.temp(); !(t > 0 && t <= maxTemp && t >= 1/maxTemp) {
+		return nil, fmt.Errorf("engine: forward: temperature %g, expected %g to %g", t, 1/maxTemp, maxTemp)
+	}
 	bytes, r := int64(0), &request{hp: s.model.net.HParams, opt: opt, x: x}
 	for i, o := range opt.outputs() {
 		if slices.Contains(opt.Want[:min(i, len(opt.Want))], o) {
@@ -138,6 +148,11 @@ func (s *Session) checkHeads(w want, apply mask) error {
 func (w want) bytes() int64 {
 	last := w[len(w)-1]
 	return max(last.value, last.grad) + backend.Aligned(4*last.count)
+}
+
+// has says whether o is asked for.
+func (w want) has(o *Output) bool {
+	return slices.ContainsFunc(w, func(a asked) bool { return a.Output == o })
 }
 
 // key tells apart what differs in the graph of the last stage.

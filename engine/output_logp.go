@@ -7,17 +7,28 @@ import (
 	"github.com/ggtune/ggtune/engine/graph"
 )
 
-// LogP is the log-probability of each counted token, nats.
+// LogP is the log-probability of each counted token at the pass's temperature, nats.
 var LogP = registerOutput(&Output{
 	Name:  "logp",
 	Doc:   "the log-probability of each counted token",
 	of:    countedTokens,
 	width: func(*request) int64 { return 1 },
-	build: func(t *top) graph.ID {
-		targets := t.Indices(arch.InputTargets, t.n)
-		return t.Head(t.rows(arch.InputSources), targets, graph.HeadAttr{WithMean: t.back})
-	},
+	build: func(t *top) graph.ID { return t.counted().logp },
 })
+
+// A counted is what the output head gives of the counted tokens, in one pass over the vocabulary.
+type counted struct{ logp, entropy graph.ID }
+
+// counted builds it, once for all the outputs that are asked for.
+func (t *top) counted() *counted {
+	if t.head == nil {
+		a := graph.HeadAttr{WithMean: t.back, WithEntropy: t.entropy, Scale: t.scale}
+		targets := t.Indices(arch.InputTargets, t.n)
+		t.head = &counted{}
+		t.head.logp, t.head.entropy = t.Head(t.rows(arch.InputSources), targets, a)
+	}
+	return t.head
+}
 
 // countedTokens are those that Row.Counted lists, each with the token that predicts it.
 var countedTokens = &reading{

@@ -18,7 +18,9 @@ var Named = registerOutput(&Output{
 	width: func(r *request) int64 { return r.named() + 1 },
 	build: func(t *top) graph.ID {
 		targets := t.Table(arch.InputNamed, t.named(), t.n)
-		return t.Head(t.rows(arch.InputNamedSources), targets, graph.HeadAttr{WithMean: t.back, WithRest: true})
+		logp, _ := t.Head(t.rows(arch.InputNamedSources), targets,
+			graph.HeadAttr{WithMean: t.back, WithRest: true, Scale: t.scale})
+		return logp
 	},
 })
 

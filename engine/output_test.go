@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/ggtune/ggtune/engine/adapter"
@@ -245,4 +246,68 @@ func TestHeadIsBroughtUpToDate(t *testing.T) {
 	if err != nil || set.Heads[0].Values[0] != 42 || h.Values[0] != 42 {
 		t.Errorf("got %v, %v, want the trained number", set.Heads[0].Values[0], err)
 	}
+}
+
+// TestOneHead: log-probability and entropy come from one pass over the vocabulary, and say what they say alone.
+func TestOneHead(t *testing.T) {
+	s, b := outputSession(t)
+	forward := func(temp float64, want ...*Output) Outputs {
+		t.Helper()
+		out, err := s.Forward(context.Background(), b, Options{Want: want, Temp: temp})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	both := forward(0.5, LogP, Entropy)
+	if !slices.Equal(both[LogP], forward(0.5, LogP)[LogP]) ||
+		!slices.Equal(both[Entropy], forward(0.5, Entropy)[Entropy]) {
+		t.Error("asked for together, they are not what they are alone")
+	}
+	heads := 0
+	for _, n := range finalGraph(t, s, b, LogP, Entropy).Nodes {
+		if n.Op == graph.Head {
+			heads++
+		}
+	}
+	if heads != 1 {
+		t.Errorf("the output head is there %d times", heads)
+	}
+	logits, vocab := forward(0, Logits)[Logits], s.model.HParams().NVocab
+	const tol = 2e-5 // measured 2e-6
+	for i, at := range b.Rows[0].Counted {
+		cooled := slices.Clone(logits[i*vocab : (i+1)*vocab])
+		for v := range cooled {
+			cooled[v] *= 2
+		}
+		lp, h := logSoftmax(cooled), 0.0
+		for _, x := range lp {
+			h -= math.Exp(x) * x
+		}
+		if got, want := float64(both[LogP][i]), lp[b.Rows[0].Tokens[at]]; !(math.Abs(got-want) <= tol) {
+			t.Errorf("counted token %d: log-probability %v, want %v", i, got, want)
+		}
+		if got := float64(both[Entropy][i]); !(math.Abs(got-h) <= tol) {
+			t.Errorf("counted token %d: entropy %v, want %v", i, got, h)
+		}
+	}
+	if !slices.Equal(forward(0, LogP, Named, Entropy)[Named], forward(1, Named)[Named]) {
+		t.Error("a temperature of 0 is not 1")
+	}
+	for _, temp := range []float64{-1, math.NaN(), math.Inf(1), 1e-7} {
+		_, err := s.Forward(context.Background(), b, Options{Temp: temp})
+		if err == nil || !strings.Contains(err.Error(), "temperature") {
+			t.Errorf("temperature %g: %v", temp, err)
+		}
+	}
+}
+
+// finalGraph is that of the last stage of a pass.
+func finalGraph(t *testing.T, s *Session, b *Batch, want ...*Output) *graph.Graph {
+	t.Helper()
+	p, err := s.newPass(b, Options{Want: want})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p.final.forward.Graph()
 }

@@ -12,6 +12,8 @@ var Top = registerOutput(&Output{
 	Doc:   "the likeliest tokens in the place of each counted one, then their log-probabilities",
 	of:    countedTokens,
 	width: func(r *request) int64 { return 2 * int64(r.opt.Top) },
-	build: func(t *top) graph.ID { return t.HeadTop(t.rows(arch.InputSources), int64(t.opt.Top)) },
-	ends:  true,
+	build: func(t *top) graph.ID {
+		return t.HeadTop(t.rows(arch.InputSources), graph.HeadTopAttr{N: int64(t.opt.Top), Scale: t.scale})
+	},
+	ends: true,
 })

@@ -50,7 +50,7 @@ func TestValueRefuses(t *testing.T) {
 func TestPlanOfOutputs(t *testing.T) {
 	s, b := outputSession(t)
 	row := &b.Rows[0]
-	for _, want := range [][]*Output{{LogP}, {Value}, {LogP, Value}, {Named, Value}} {
+	for _, want := range [][]*Output{{LogP}, {Value}, {Entropy}, {LogP, Entropy, Value}, {Named, Value}} {
 		opt := Options{Want: want, Backward: true}
 		if _, err := s.Forward(context.Background(), b, opt); err != nil {
 			t.Fatal(err)

@@ -83,7 +83,9 @@ func (p *pass) plan() error {
 		q.inputGrad = q.back && p.lowest <= below
 		return q
 	}
-	if p.final, err = s.stage(stageFinal, at(stageFinal), p.want); err != nil {
+	last := at(stageFinal)
+	last.temp = p.opt.temp()
+	if p.final, err = s.stage(stageFinal, last, p.want); err != nil {
 		return err
 	}
 	used := p.final.keptBytes

@@ -8,9 +8,10 @@ import (
 	"github.com/ggtune/ggtune/internal/refmodel"
 )
 
-// TestReferenceValues holds values and every gradient through them, of the head and of the adapter, against the float64
-// reference, in trees and packed rows.
-func TestReferenceValues(t *testing.T) {
+// TestReferenceOutputs holds log-probabilities, entropies and values at a temperature, asked for at once and one by
+// one, and every gradient through them, of the head and of the adapter, against the float64 reference, in trees and
+// packed rows.
+func TestReferenceOutputs(t *testing.T) {
 	for _, s := range sizes(t) {
 		t.Run(s.Name, func(t *testing.T) {
 			m := s.models(t)["adapter"]
@@ -18,22 +19,20 @@ func TestReferenceValues(t *testing.T) {
 			r := newTrial(t, m, engine.SessionConfig{Threads: 1, Exact: true})
 			for name, row := range rowsFor(m.NVocab) {
 				last := int32(len(row.Tokens) - 1)
-				row.Counted, row.Valued = nil, []int32{0, last / 3, last - 1, last}
-				t.Run(name, func(t *testing.T) { r.checkOutputs(t, row) })
+				row.Valued, row.Temp = []int32{0, last / 3, last - 1, last}, 0.75
+				for _, want := range [][]*engine.Output{{engine.LogP, engine.Entropy, engine.Value}, {engine.LogP},
+					{engine.Entropy}, {engine.Value}} {
+					t.Run(name, func(t *testing.T) { r.checkOutputs(t, row, want) })
+				}
 			}
 		})
 	}
 }
 
-// checkOutputs compares values with the reference, and the gradients that come back through them.
-func (r *trial) checkOutputs(t *testing.T, row refmodel.Row) {
+// checkOutputs compares what is asked for with the reference, and the gradients that come back through it.
+func (r *trial) checkOutputs(t *testing.T, row refmodel.Row, want []*engine.Output) {
 	t.Helper()
 	p, err := r.model.Forward(row)
-	if err != nil {
-		t.Fatal(err)
-	}
-	d := refmodel.Slopes{Value: lossWeights(len(row.Valued))}
-	want, err := p.BackwardFrom(d)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,18 +40,37 @@ func (r *trial) checkOutputs(t *testing.T, row refmodel.Row) {
 		t.Fatal(err)
 	}
 	out, err := r.session.Forward(context.Background(), &engine.Batch{Rows: []engine.Row{engineRow(row)}},
-		engine.Options{Want: []*engine.Output{engine.Value}, Backward: true})
+		engine.Options{Want: want, Temp: row.Temp, Backward: true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if e := farthest(float64s(out[engine.Value]), p.Value); !(e <= exactLogP) {
-		t.Errorf("values differ by %.3g of the largest, want at most %.3g", e, exactLogP)
+	var d refmodel.Slopes
+	grad := engine.Outputs{}
+	for _, c := range []struct {
+		out    *engine.Output
+		want   []float64
+		slopes *[]float64
+	}{{engine.LogP, p.LogP, &d.LogP}, {engine.Entropy, p.Entropy, &d.Entropy}, {engine.Value, p.Value, &d.Value}} {
+		if out[c.out] == nil {
+			continue
+		}
+		if e := farthest(float64s(out[c.out]), c.want); !(e <= exactLogP) {
+			t.Errorf("%s differs by %.3g of the largest, want at most %.3g", c.out.Name, e, exactLogP)
+		}
+		*c.slopes = lossWeights(len(c.want))
+		grad[c.out] = float32s(*c.slopes)
 	}
-	grad := engine.Outputs{engine.Value: float32s(d.Value)}
+	if len(grad) != len(want) {
+		t.Fatalf("%d outputs of %d are compared", len(grad), len(want))
+	}
+	grads, err := p.BackwardFrom(d)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := r.session.Backward(context.Background(), grad, nil); err != nil {
 		t.Fatal(err)
 	}
-	r.checkGradients(t, want, exact)
+	r.checkGradients(t, grads, exact)
 }
 
 func float32s(x []float64) (out []float32) {

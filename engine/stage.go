@@ -36,10 +36,11 @@ type shape struct {
 	tokens, segments int64
 	apply, train     mask
 	dropout, back    bool
-	noise            bool // added to the embeddings
-	recompute        bool // keep nothing of a layer but its input
-	inputGrad        bool // the gradient of the stage's input is wanted
-	inputs           bool // what matrices are multiplied with is kept
+	noise            bool    // added to the embeddings
+	recompute        bool    // keep nothing of a layer but its input
+	inputGrad        bool    // the gradient of the stage's input is wanted
+	inputs           bool    // what matrices are multiplied with is kept
+	temp             float64 // what logits are divided by, in the last stage
 }
 
 type stageKey struct {
@@ -155,8 +156,10 @@ func (s *Session) buildStage(il int, sh shape, w want) (*stage, error) {
 		b.G.Output(y)
 	case stageFinal:
 		x = b.Input()
+		t := &top{Builder: b, x: x, after: layer, back: sh.back, entropy: w.has(Entropy), scale: 1 / sh.temp}
 		for _, a := range w {
-			b.G.Output(a.build(&top{Builder: b, request: a.request, x: x, after: layer, n: a.n, back: sh.back}))
+			t.request, t.n = a.request, a.n
+			b.G.Output(a.build(t))
 		}
 	default:
 		x = b.Input()

@@ -96,10 +96,10 @@ func BenchmarkHead(b *testing.B) {
 	for _, typ := range []Type{q8, q6k} {
 		d := newHead(r, typ, k, v, c, 0, 2)
 		logp, lse, e := newMatrix(c, 1), newMatrix(c, 1), newMatrix(k, c)
-		scratch := newMatrix(int(HeadScratchBytes(k, 0, v, c, 1, true))/4, 1)
+		scratch := newMatrix(int(HeadScratchBytes(k, 0, v, c, 1, true, false))/4, 1)
 		for _, passes := range []int{1, 2} {
 			b.Run(fmt.Sprintf("%s/passes=%d", d.w.name(), passes), func(b *testing.B) {
-				call := OpHead.Call(HeadConstants{}, logp.arg(), lse.arg(), Arg{}, d.h.arg(), d.w.arg(),
+				call := OpHead.Call(HeadConstants{Scale: 1}, logp.arg(), lse.arg(), Arg{}, d.h.arg(), d.w.arg(),
 					ints(d.targets, c), Arg{}, Arg{}, Arg{},
 					scratch.arg())
 				if passes == 2 {

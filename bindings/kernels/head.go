@@ -1,24 +1,27 @@
 package kernels
 
-// #include "head.inc.h"
+// #include "head_top.inc.h"
 import "C"
 
-// HeadConstants are those of the output head's operations, OpHeadBack apart.
+// HeadConstants are those of the output head's operations.
 type HeadConstants struct {
-	Exact bool // F32 products
-	Rest  bool // the log-probability of all that is no target is wanted too
+	Exact   bool    // F32 products
+	Rest    bool    // the log-probability of all that is no target is wanted too
+	Entropy bool    // the entropy is wanted too; not with Rest
+	Scale   float64 // of the logits, above 0
 }
 
 // HeadTopConstants are those of OpHeadTop and OpHeadTopMerge.
 type HeadTopConstants struct {
-	Exact bool // F32 products
+	Exact bool    // F32 products
+	Scale float64 // of the logits, above 0
 }
 
 // The output head and the softmax, and their derivatives.
 var (
 	OpHead      = kernel[HeadConstants, C.gt_head_constants](C.GT_OP_HEAD)
 	OpHeadMerge = kernel[HeadConstants, C.gt_head_constants](C.GT_OP_HEAD_MERGE)
-	OpHeadBack  = plain(C.GT_OP_HEAD_BACK)
+	OpHeadBack  = kernel[HeadConstants, C.gt_head_constants](C.GT_OP_HEAD_BACK)
 	OpHeadGradW = kernel[HeadConstants, C.gt_head_constants](C.GT_OP_HEAD_GRAD_W)
 
 	OpHeadTop      = kernel[HeadTopConstants, C.gt_head_top_constants](C.GT_OP_HEAD_TOP)
@@ -26,13 +29,18 @@ var (
 )
 
 // HeadScratchBytes returns the size in bytes of the scratch that OpHead and OpHeadMerge need for at most c tokens and
-// per numbers of each, a head [k, v], a second pair of rank r (0: none) and, if back, the mean rows.
-func HeadScratchBytes(k, r, v, c, per int64, back bool) int64 {
-	var b C.int
-	if back {
-		b = 1
+// per numbers of each, a head [k, v], a second pair of rank r (0: none), if back, the mean rows, and the entropy if it
+// is wanted.
+func HeadScratchBytes(k, r, v, c, per int64, back, entropy bool) int64 {
+	return int64(C.gt_head_scratch_bytes(C.int64_t(k), C.int64_t(r), C.int64_t(v), C.int64_t(c), C.int64_t(per),
+		truth(back), truth(entropy)))
+}
+
+func truth(b bool) C.int {
+	if b {
+		return 1
 	}
-	return int64(C.gt_head_scratch_bytes(C.int64_t(k), C.int64_t(r), C.int64_t(v), C.int64_t(c), C.int64_t(per), b))
+	return 0
 }
 
 // HeadTopScratchBytes returns that of OpHeadTop and OpHeadTopMerge for the many largest logits of at most c tokens.

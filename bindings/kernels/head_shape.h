@@ -14,11 +14,24 @@ static inline int gt_head_shards(int64_t v) {
     return blocks < GT_HEAD_SHARDS ? (int) blocks : GT_HEAD_SHARDS;
 }
 
-// One shard's results for c tokens in the scratch: per token the shift m and Σ exp(l - m), then per numbers a token:
-// the targets' logits (of those that the shard has) and what is left of the sum without them, then the rows
-// Σ exp(l - m)·W and Σ exp(l - m)·W2. In floats, a whole number of cache lines.
-static inline int64_t gt_head_shard_floats(int64_t k, int64_t r, int64_t c, int64_t per, int back) {
-    int64_t n = c * (2 + per + (back ? k + r : 0));
+// One shard's results for c tokens in the scratch, in floats: per token the shift m and Σ exp(l - m), then per numbers
+// a token: the targets' logits (of those that the shard has) and what is left of the sum without them; with entropy
+// lean: Σ exp(l - m)·(l - m); then, with back, the rows e: Σ exp(l - m)·W and e2: Σ exp(l - m)·W2, and with entropy the
+// rows f and f2, which have the factor (l - m) too.
+typedef struct gt_head_shard {
+    float * m, *sum, *outs, *lean, *e, *e2, *f, *f2;
+    int64_t per;
+} gt_head_shard;
+
+static inline gt_head_shard gt_head_shard_at(float * at, int64_t k, int64_t r, int64_t c, int64_t per, int entropy) {
+    gt_head_shard s = {.m = at, .sum = at + c, .outs = at + 2 * c, .lean = at + (2 + per) * c, .per = per};
+    s.e = s.lean + (entropy ? c : 0), s.e2 = s.e + c * k, s.f = s.e2 + c * r, s.f2 = s.f + c * k;
+    return s;
+}
+
+// A whole number of cache lines.
+static inline int64_t gt_head_shard_floats(int64_t k, int64_t r, int64_t c, int64_t per, int back, int entropy) {
+    int64_t n = c * (2 + per + entropy + (back ? (k + r) * (1 + entropy) : 0));
     return (n + 15) / 16 * 16;
 }
 

@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"unsafe"
 )
@@ -13,8 +14,10 @@ import (
 // Tolerances of the head: of logp and lse absolutely, for logits of a few units, up to 40 in one case; of gradients
 // relative to the largest number of the matrix. Measured: exact 9.8e-6 and 4.7e-6, INT16 4.2e-3 and 6.4e-3, BF16 2.2e-2
 // and 4.9e-3 (logits are off as tolInt16 and tolBF16 say). With a rest, whose derivative is multiplied by what a
-// target's probability is beside it, 3.3e-5 exact.
+// target's probability is beside it, 3.3e-5 exact; of the entropy, where a probability near 1 leaves next to nothing of
+// log p + H, 3.7e-4.
 const (
+	headTolLeanGrad  = 1e-3
 	headTolNamedGrad = 1e-4
 	headTolExact     = 2e-5
 	headTolExactGrad = 1e-5
@@ -33,10 +36,17 @@ type head struct {
 	targets []int32
 	named   int  // targets a token
 	rest    bool // what they leave is asked for too
+	entropy bool
+	scale   float64
+}
+
+func (d *head) constants(exact bool) HeadConstants {
+	return HeadConstants{Exact: exact, Rest: d.rest, Entropy: d.entropy, Scale: d.scale}
 }
 
 func newHead(r *rand.Rand, typ Type, k, v, c, rank int, spread float64) *head {
-	d := &head{w: randomWeights(r, typ, k, v), h: fill(r, newStrided(k, c, k+2)), targets: make([]int32, c+1), named: 1}
+	d := &head{w: randomWeights(r, typ, k, v), h: fill(r, newStrided(k, c, k+2)), targets: make([]int32, c+1), named: 1,
+		scale: 1}
 	var square float64
 	for i := range v {
 		for _, x := range d.w.values.row(i) {
@@ -80,36 +90,46 @@ func ints(v []int32, n int) Arg {
 }
 
 // headOut is what the head's operations write.
-type headOut struct{ logp, lse, e, e2 *matrix }
+type headOut struct{ logp, lse, e, e2, entropy, d, d2 *matrix }
+
+// all lists them; absent ones are nil.
+func (o *headOut) all() []*matrix { return []*matrix{o.logp, o.lse, o.e, o.e2, o.entropy, o.d, o.d2} }
 
 func (d *head) run(t *testing.T, exact, back bool, nth int) headOut {
 	t.Helper()
 	c, k, rank := d.h.ne1, d.w.ne0, 0
-	o := headOut{newMatrix(c*d.per(), 1), newMatrix(c, 1), newStrided(k, c, k+1), nil}
-	call := callOf(OpHead, HeadConstants{Exact: exact, Rest: d.rest}, o.logp, o.lse, nil, d.h)
-	call.NArgs, call.A[4], call.A[5] = 10, d.w.arg(), ints(d.targets, c*d.named)
-	if back {
-		call.A[2] = o.e.arg()
-	}
+	o := headOut{logp: newMatrix(c*d.per(), 1), lse: newMatrix(c, 1)}
+	call := OpHead.Call(d.constants(exact), o.logp.arg(), o.lse.arg(), Arg{}, d.h.arg(), d.w.arg(),
+		ints(d.targets, c*d.named))
 	if d.w2 != nil {
 		rank = d.w2.ne0
-		o.e2 = newStrided(rank, c, rank+3)
 		call.A[6], call.A[7] = d.h2.arg(), d.w2.arg()
-		if back {
-			call.A[8] = o.e2.arg()
+	}
+	rows := func(width int, at int) (m *matrix) {
+		if back && width > 0 {
+			m = newStrided(width, c, width+3)
+			call.A[at] = m.arg()
 		}
+		return m
+	}
+	o.e, o.e2 = rows(k, 2), rows(rank, 8)
+	if d.entropy {
+		o.entropy = newMatrix(c, 1)
+		call.A[10], o.d, o.d2 = o.entropy.arg(), rows(k, 11), rows(rank, 12)
 	}
 	scratch := newMatrix(int(HeadScratchBytes(int64(k), int64(rank), int64(d.w.ne1), int64(c),
-		int64(d.per()), back))/4, 1)
-	call.A[9] = scratch.arg()
+		int64(d.per()), back, d.entropy))/4, 1)
+	call.NArgs, call.A[9] = 13, scratch.arg()
 	for _, op := range []Op{OpHead.Op, OpHeadMerge.Op} {
 		call.Op = op
-		if err := runCall(call, nth); err != nil {
+		if err := runCall(&call, nth); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for _, m := range []*matrix{o.logp, o.lse, o.e, scratch} {
-		m.checkGuards(t)
+	for _, m := range append(o.all(), scratch) {
+		if m != nil {
+			m.checkGuards(t)
+		}
 	}
 	return o
 }
@@ -127,6 +147,7 @@ func (d *head) reference() (logp, lse []float64, softmax [][]float64) {
 					l[v] += float64(x) * float64(d.w2.values.row(v)[i])
 				}
 			}
+			l[v] *= d.scale
 			top = max(top, l[v])
 		}
 		var sum float64
@@ -184,8 +205,35 @@ func zeros(rows, cols int) [][]float64 {
 	return m
 }
 
-// slopes are the derivatives by one token's logits.
-func (d *head) slopes(coef []float32, targets []int32, softmax []float64) []float64 {
+// entropyOf is that of probabilities.
+func entropyOf(softmax []float64) float64 {
+	sum := 0.0
+	for _, p := range softmax {
+		if p > 0 {
+			sum -= p * math.Log(p)
+		}
+	}
+	return sum
+}
+
+// slopes are the derivatives by one token's products, given those by its numbers (unless coef is nil) and by its
+// entropy.
+func (d *head) slopes(coef []float32, g float64, targets []int32, softmax []float64) []float64 {
+	out, h := make([]float64, len(softmax)), entropyOf(softmax)
+	if coef != nil {
+		out = d.byNamed(coef, targets, softmax)
+	}
+	for v, p := range softmax {
+		if p > 0 {
+			out[v] -= g * p * (math.Log(p) + h)
+		}
+		out[v] *= d.scale
+	}
+	return out
+}
+
+// byNamed are the derivatives by one token's logits, given those by its numbers.
+func (d *head) byNamed(coef []float32, targets []int32, softmax []float64) []float64 {
 	out, rest, all := make([]float64, len(softmax)), 0.0, 0.0
 	for v, p := range softmax {
 		if !slices.Contains(targets, int32(v)) {
@@ -210,24 +258,41 @@ func (d *head) slopes(coef []float32, targets []int32, softmax []float64) []floa
 	return out
 }
 
-// checkGradients compares OpHeadBack and OpHeadGradW, from the outputs o, with the softmax.
+// checkGradients compares OpHeadBack and OpHeadGradW, from the outputs o, with the softmax: with derivatives by the
+// targets, by the entropy where there is one, and by both.
 func (d *head) checkGradients(t *testing.T, r *rand.Rand, o headOut, softmax [][]float64, exact bool, tol float64) {
 	t.Helper()
+	c := d.h.ne1
+	coef, g := randomMatrix(r, c*d.per(), 1), (*matrix)(nil)
+	d.checkSlopes(t, o, softmax, coef, nil, exact, tol)
+	if d.entropy {
+		g = randomMatrix(r, c, 1)
+		d.checkSlopes(t, o, softmax, coef, g, exact, tol)
+		d.checkSlopes(t, o, softmax, nil, g, exact, tol)
+	}
+}
+
+func (d *head) checkSlopes(t *testing.T, o headOut, softmax [][]float64, coef, g *matrix, exact bool, tol float64) {
+	t.Helper()
 	c, v := d.h.ne1, d.w.ne1
-	coef := randomMatrix(r, c*d.per(), 1)
 	for _, pair := range []struct {
-		w *stored
-		h *matrix
-		e *matrix
-	}{{d.w, d.h, o.e}, {d.w2, d.h2, o.e2}} {
+		w             *stored
+		h, e, entropy *matrix
+	}{{d.w, d.h, o.e, o.d}, {d.w2, d.h2, o.e2, o.d2}} {
 		if pair.w == nil {
 			continue
 		}
 		k := pair.w.ne0
 		dh, dw := zeros(c, k), zeros(v, k)
 		for tok := range c {
-			slopes := d.slopes(coef.row(0)[tok*d.per():], d.targets[tok*d.named:][:d.named], softmax[tok])
-			for row, g := range slopes {
+			by, own := 0.0, []float32(nil)
+			if g != nil {
+				by = float64(g.v[tok])
+			}
+			if coef != nil {
+				own = coef.row(0)[tok*d.per():]
+			}
+			for row, g := range d.slopes(own, by, d.targets[tok*d.named:][:d.named], softmax[tok]) {
 				for i := range k {
 					dh[tok][i] += g * float64(pair.w.values.row(row)[i])
 					dw[row][i] += g * float64(pair.h.row(tok)[i])
@@ -235,35 +300,42 @@ func (d *head) checkGradients(t *testing.T, r *rand.Rand, o headOut, softmax [][
 			}
 		}
 		got := newStrided(k, c, k+2)
-		back := callOf(OpHeadBack, None{}, got, pair.e, coef)
-		back.NArgs, back.A[3], back.A[4] = 9, pair.w.arg(), ints(d.targets, c*d.named)
+		back := OpHeadBack.Call(d.constants(exact), got.arg(), pair.e.arg(), present(coef), pair.w.arg(),
+			ints(d.targets, c*d.named))
+		grad := OpHeadGradW.Call(d.constants(exact), Arg{}, Arg{}, d.h.arg(), d.w.arg(), ints(d.targets, c*d.named),
+			o.lse.arg(), present(coef))
+		back.NArgs, grad.NArgs = 12, 12
 		if d.rest {
-			back.A[8] = o.logp.arg()
+			back.A[8], grad.A[9] = o.logp.arg(), o.logp.arg()
 		}
-		if err := runCall(back, 3); err != nil {
+		if g != nil {
+			back.A[9], back.A[10], grad.A[10], grad.A[11] = g.arg(), pair.entropy.arg(), g.arg(), o.entropy.arg()
+		}
+		if err := runCall(&back, 3); err != nil {
 			t.Fatal(err)
 		}
 		got.checkGuards(t)
 		near(t, "dh", got, dh, tol)
-		call := callOf(OpHeadGradW, HeadConstants{Exact: exact})
-		call.NArgs = 10
-		call.A[2], call.A[3], call.A[4], call.A[5], call.A[6] = d.h.arg(), d.w.arg(), ints(d.targets, c*d.named),
-			o.lse.arg(), coef.arg()
-		if d.rest {
-			call.A[9] = o.logp.arg()
-		}
 		if d.w2 != nil {
-			call.A[7], call.A[8] = d.h2.arg(), d.w2.arg()
+			grad.A[7], grad.A[8] = d.h2.arg(), d.w2.arg()
 		}
-		one := onThreads(t, "dW", newStrided(k, v, k+1), func(grad *matrix) *Call {
-			call.A[0] = grad.arg()
+		one := onThreads(t, "dW", newStrided(k, v, k+1), func(to *matrix) *Call {
+			grad.A[0] = to.arg()
 			if pair.w == d.w2 {
-				call.A[0], call.A[1] = Arg{}, grad.arg()
+				grad.A[0], grad.A[1] = Arg{}, to.arg()
 			}
-			return call
+			return &grad
 		})
 		near(t, "dW", one, dw, tol)
 	}
+}
+
+// present is the argument of a matrix that may be nil.
+func present(m *matrix) Arg {
+	if m == nil {
+		return Arg{}
+	}
+	return m.arg()
 }
 
 func TestHead(t *testing.T) {
@@ -274,7 +346,8 @@ func TestHead(t *testing.T) {
 			k, v, c, rank  int
 			spread         float64
 			exact, forward bool
-			named          int // 0: one target, and no rest
+			named          int     // 0: one target, and no rest
+			scale          float64 // 0: 1, and no entropy
 		}{
 			{typ: F32, k: 5, v: 1, c: 2, spread: 1, exact: true},
 			{typ: F32, k: 17, v: 7, c: 1, spread: 2, exact: true},
@@ -288,11 +361,23 @@ func TestHead(t *testing.T) {
 			{typ: q8, k: 64, v: 700, c: 13, rank: 3, spread: 3, exact: true, named: 70},
 			{typ: q8, k: 64, v: 700, c: 13, rank: 3, spread: 2, named: 7},
 			{typ: q4, k: 32, v: 9000, c: 3, spread: 6, exact: true, named: 64},
+			{typ: q8, k: 64, v: 700, c: 13, rank: 3, spread: 3, exact: true, named: 7, scale: 0.5},
+			{typ: F32, k: 5, v: 1, c: 2, spread: 1, exact: true, scale: 1},
+			{typ: F32, k: 17, v: 7, c: 1, spread: 2, exact: true, scale: 2},
+			{typ: F32, k: 17, v: 300, c: 0, spread: 2, scale: 1},
+			{typ: q8, k: 64, v: 300, c: 13, rank: 3, spread: 3, exact: true, scale: 0.7},
+			{typ: q8, k: 64, v: 300, c: 13, rank: 3, spread: 2, scale: 1.25},
+			{typ: q6k, k: 256, v: 4500, c: 7, spread: 2, scale: 1},
+			{typ: q4, k: 32, v: 9000, c: 3, spread: 12, exact: true, scale: 1}, // logits far apart: shifts move
+			{typ: F16, k: 33, v: 1500, c: 256, rank: 16, spread: 2, forward: true, scale: 1},
 		} {
 			name := fmt.Sprintf("%+v", c)
 			d := newHead(r, c.typ, c.k, c.v, c.c, c.rank, c.spread)
 			if c.named > 0 {
 				d.name(r, c.named)
+			}
+			if c.scale > 0 {
+				d.scale, d.entropy = c.scale, c.named == 0
 			}
 			logp, lse, softmax := d.reference()
 			tol := tolerance(!c.exact, headTolExact, headTolInt16, headTolBF16)
@@ -300,14 +385,24 @@ func TestHead(t *testing.T) {
 			if c.named > 0 {
 				tolGrad = max(tolGrad, headTolNamedGrad)
 			}
+			if d.entropy {
+				tolGrad = max(tolGrad, headTolLeanGrad)
+			}
 			one := d.run(t, c.exact, !c.forward, 1)
 			for _, nth := range []int{2, 3, 5} {
 				o := d.run(t, c.exact, !c.forward, nth)
-				sameBits(t, name+": logp", o.logp, one.logp)
-				sameBits(t, name+": lse", o.lse, one.lse)
-				sameBits(t, name+": e", o.e, one.e)
-				if d.w2 != nil {
-					sameBits(t, name+": e2", o.e2, one.e2)
+				for i, m := range o.all() {
+					if m != nil {
+						sameBits(t, fmt.Sprintf("%s: output %d", name, i), m, one.all()[i])
+					}
+				}
+			}
+			for i, p := range softmax {
+				if !d.entropy {
+					break
+				}
+				if got, want := float64(one.entropy.v[i]), entropyOf(p); !(math.Abs(got-want) <= tol) {
+					t.Fatalf("%s: entropy of token %d: %v, want %v", name, i, got, want)
 				}
 			}
 			for i := range logp {
@@ -414,6 +509,7 @@ func TestHeadTop(t *testing.T) {
 			{typ: q4, k: 64, v: 3000, c: 256, n: 10, spread: 1},
 		} {
 			d := newHead(r, c.typ, c.k, c.v, c.c, c.rank, c.spread)
+			d.scale = 0.75
 			_, _, softmax := d.reference()
 			tol := tolerance(!c.exact, headTolExact, headTolInt16, headTolBF16)
 			one := d.top(t, c.exact, c.n, 1)
@@ -441,7 +537,8 @@ func TestHeadTop(t *testing.T) {
 
 // topCall is a call for the n largest logits.
 func (d *head) topCall(exact bool, n int, out, scratch *matrix) Call {
-	c := OpHeadTop.Call(HeadTopConstants{Exact: exact}, out.arg(), d.h.arg(), d.w.arg(), Arg{}, Arg{}, scratch.arg())
+	c := OpHeadTop.Call(HeadTopConstants{Exact: exact, Scale: d.scale}, out.arg(), d.h.arg(), d.w.arg(), Arg{}, Arg{},
+		scratch.arg())
 	if d.w2 != nil {
 		c.A[3], c.A[4] = d.h2.arg(), d.w2.arg()
 	}
@@ -507,7 +604,7 @@ func TestHeadTargetOutside(t *testing.T) {
 	d.targets[1] = 40
 	o := d.run(t, true, true, 1)
 	dh, coef := newMatrix(8, 2), newMatrix(2, 1)
-	back := callOf(OpHeadBack, None{}, dh, o.e, coef)
+	back := callOf(OpHeadBack, HeadConstants{Scale: 1}, dh, o.e, coef)
 	back.NArgs, back.A[3], back.A[4] = 5, d.w.arg(), ints(d.targets, 2)
 	if err := runCall(back, 1); err != nil {
 		t.Fatal(err)
@@ -523,25 +620,24 @@ func TestHeadTargetOutside(t *testing.T) {
 	}
 }
 
-// restOf is a call that asks for what the targets leave, with room for the targets alone.
-func restOf(c *Call) *Call {
-	more := OpHead.Call(HeadConstants{Rest: true}, c.A[:c.NArgs]...)
-	return &more
-}
-
 func TestHeadRefuses(t *testing.T) {
 	d := newHead(rand.New(rand.NewPCG(21, 22)), q8, 32, 64, 3, 2, 1)
-	logp, lse, e, e2 := newMatrix(3, 1), newMatrix(3, 1), newMatrix(32, 3), newMatrix(2, 3)
-	scratch := newMatrix(int(HeadScratchBytes(32, 2, 64, 3, 1, true))/4, 1)
-	good := func() *Call {
-		c := OpHead.Call(HeadConstants{}, logp.arg(), lse.arg(), e.arg(), d.h.arg(), d.w.arg(), ints(d.targets, 3),
-			d.h2.arg(),
-			d.w2.arg(), e2.arg(), scratch.arg())
+	m := func(ne0, ne1 int) Arg { return newMatrix(ne0, ne1).arg() }
+	good := func(entropy bool) *Call {
+		c := OpHead.Call(HeadConstants{Entropy: entropy, Scale: 1}, m(3, 1), m(3, 1), m(32, 3), d.h.arg(), d.w.arg(),
+			ints(d.targets, 3), d.h2.arg(), d.w2.arg(), m(2, 3),
+			m(int(HeadScratchBytes(32, 2, 64, 3, 1, true, entropy))/4, 1), Arg{}, Arg{}, Arg{})
+		if entropy {
+			c.A[10], c.A[11], c.A[12] = m(3, 1), m(32, 3), m(2, 3)
+		}
 		return &c
 	}
-	if err := Check(good()); err != nil {
-		t.Fatal(err)
+	for _, entropy := range []bool{false, true} {
+		if err := Check(good(entropy)); err != nil {
+			t.Fatal(err)
+		}
 	}
+	again := func(c *Call, k HeadConstants) { *c = OpHead.Call(k, c.A[:c.NArgs]...) }
 	for name, spoil := range map[string]func(c *Call){
 		"scratch too small":    func(c *Call) { c.A[9].Ne0-- },
 		"scratch absent":       func(c *Call) { c.A[9].Data = nil },
@@ -552,13 +648,63 @@ func TestHeadRefuses(t *testing.T) {
 		"mean rows do not fit": func(c *Call) { c.A[2].Ne1 = 2 },
 		"too many tokens":      func(c *Call) { c.A[3].Ne1, c.A[5].Ne0 = HeadChunk()+1, HeadChunk()+1 },
 		"outputs overlap":      func(c *Call) { c.A[1].Data = c.A[0].Data },
-		"rest without room":    func(c *Call) { *c = *restOf(c) },
+		"rest without room":    func(c *Call) { again(c, HeadConstants{Rest: true, Scale: 1}) },
 		"empty vocabulary":     func(c *Call) { c.A[4].Ne1 = 0 },
+		"no scale":             func(c *Call) { again(c, HeadConstants{}) },
+		"a scale of infinity":  func(c *Call) { again(c, HeadConstants{Scale: math.Inf(1)}) },
+		"an entropy, no room":  func(c *Call) { again(c, HeadConstants{Entropy: true, Scale: 1}) },
+		"entropy: none":        func(c *Call) { c.A[10].Data = nil },
+		"entropy: a size":      func(c *Call) { c.A[10].Ne0 = 2 },
+		"entropy: no rows":     func(c *Call) { c.A[11].Data = nil },
+		"entropy: rows":        func(c *Call) { c.A[11].Ne1 = 2 },
+		"entropy: second rows": func(c *Call) { c.A[12].Data = nil },
+		"entropy: no mean":     func(c *Call) { c.A[2].Data = nil },
+		"entropy: overlap":     func(c *Call) { c.A[11].Data = c.A[2].Data },
+		"entropy: rest":        func(c *Call) { again(c, HeadConstants{Entropy: true, Rest: true, Scale: 1}) },
 	} {
-		c := good()
+		c := good(strings.HasPrefix(name, "entropy"))
 		spoil(c)
 		if err := Check(c); err == nil {
 			t.Errorf("%s: accepted", name)
+		}
+	}
+}
+
+func TestHeadDerivativesRefuse(t *testing.T) {
+	d := newHead(rand.New(rand.NewPCG(21, 22)), q8, 32, 64, 3, 2, 1)
+	m := func(ne0, ne1 int) Arg { return newMatrix(ne0, ne1).arg() }
+	back := func() *Call {
+		c := OpHeadBack.Call(HeadConstants{Scale: 1}, m(32, 3), m(32, 3), m(3, 1), d.w.arg(), ints(d.targets, 3),
+			m(2, 3), m(2, 3), d.w2.arg(), Arg{}, m(3, 1), m(32, 3), m(2, 3))
+		return &c
+	}
+	grad := func() *Call {
+		c := OpHeadGradW.Call(HeadConstants{Scale: 1}, m(32, 64), m(2, 64), d.h.arg(), d.w.arg(), ints(d.targets, 3),
+			m(3, 1), m(3, 1), d.h2.arg(), d.w2.arg(), Arg{}, m(3, 1), m(3, 1))
+		return &c
+	}
+	for _, c := range []struct {
+		name  string
+		good  func() *Call
+		spoil func(c *Call)
+	}{
+		{"back: no derivatives", back, func(c *Call) { c.A[2], c.A[9] = Arg{}, Arg{} }},
+		{"back: of too few entropies", back, func(c *Call) { c.A[9].Ne0 = 2 }},
+		{"back: rows of the entropy", back, func(c *Call) { c.A[10].Ne0 = 31 }},
+		{"back: second rows of the entropy", back, func(c *Call) { c.A[11].Data = nil }},
+		{"back: rest and entropy", back, func(c *Call) { c.A[2], c.A[8] = m(6, 1), m(6, 1) }},
+		{"back: no scale", back, func(c *Call) { *c = OpHeadBack.Call(HeadConstants{}, c.A[:c.NArgs]...) }},
+		{"grad: no derivatives", grad, func(c *Call) { c.A[6], c.A[10] = Arg{}, Arg{} }},
+		{"grad: no entropy", grad, func(c *Call) { c.A[11].Data = nil }},
+		{"grad: rest and entropy", grad, func(c *Call) { c.A[6], c.A[9] = m(6, 1), m(6, 1) }},
+		{"grad: no scale", grad, func(c *Call) { *c = OpHeadGradW.Call(HeadConstants{}, c.A[:c.NArgs]...) }},
+	} {
+		call := c.good()
+		if err := Check(call); err != nil {
+			t.Fatalf("%s: %v", c.name, err)
+		}
+		if c.spoil(call); Check(call) == nil {
+			t.Errorf("%s: accepted", c.name)
 		}
 	}
 }

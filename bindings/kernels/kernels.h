@@ -28,7 +28,7 @@
 extern "C" {
 #endif
 
-enum { GT_MAX_ARGS = 10 };
+enum { GT_MAX_ARGS = 13 };
 
 // Element types of an argument. 0..39 are ggml's own type numbers (ggml_type); the rest are ours.
 enum {
@@ -87,8 +87,8 @@ size_t gt_packed_bytes(int64_t k, int64_t t);
 // The format of packed activations at the current level, GT_FORMAT_*: what products of the fast mode are made of.
 int gt_packed_format(void);
 // Scratch of GT_OP_HEAD for at most c tokens a call that gives per numbers a token; r is 0 without the second pair;
-// back: 1 if e is wanted.
-size_t gt_head_scratch_bytes(int64_t k, int64_t r, int64_t v, int64_t c, int64_t per, int back);
+// back: 1 if e is wanted; entropy: 1 if it is.
+size_t gt_head_scratch_bytes(int64_t k, int64_t r, int64_t v, int64_t c, int64_t per, int back, int entropy);
 // Scratch of GT_OP_HEAD_TOP for the many largest logits of at most c tokens a call.
 size_t gt_head_top_scratch_bytes(int64_t v, int64_t c, int64_t many);
 // The most tokens one GT_OP_HEAD call takes.

@@ -4,6 +4,8 @@
 #include "linear.inc.h"
 #include "outer.inc.h"
 #include "head.inc.h"
+#include "head_back.inc.h"
+#include "head_top.inc.h"
 #include "attention.inc.h"
 #include "rows.inc.h"
 #include "add.inc.h"

@@ -42,7 +42,8 @@ func build(net *arch.Net, l arch.Layer, il int, asked map[arch.Role]bool) *graph
 	case l == net.Embed:
 		b.G.Output(l.Build(b, graph.None))
 	default:
-		b.G.Output(b.Head(l.Build(b, b.Input()), b.Indices(arch.InputTargets, tokens), graph.HeadAttr{}))
+		logp, _ := b.Head(l.Build(b, b.Input()), b.Indices(arch.InputTargets, tokens), graph.HeadAttr{Scale: 1})
+		b.G.Output(logp)
 	}
 	return b.G
 }

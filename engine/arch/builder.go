@@ -284,18 +284,22 @@ func (b *Builder) Logits(h graph.ID) graph.ID {
 	return b.Linear(Output, h, graph.None)
 }
 
-// Head gives the log-probabilities of targets from h, the rows after the last norm.
-func (b *Builder) Head(h, targets graph.ID, a graph.HeadAttr) graph.ID {
-	return b.head(h, func(w, h2, w2 graph.ID) graph.ID { return b.G.Head(h, w, targets, h2, w2, a) })
+// Head gives the log-probabilities of targets from h, the rows after the last norm, and the entropy if a asks for it.
+func (b *Builder) Head(h, targets graph.ID, a graph.HeadAttr) (logp, entropy graph.ID) {
+	logp, entropy = graph.None, graph.None
+	b.head(h, func(w, h2, w2 graph.ID) { logp, entropy = b.G.Head(h, w, targets, h2, w2, a) })
+	return logp, entropy
 }
 
-// HeadTop gives the n likeliest tokens and their log-probabilities from h, the rows after the last norm.
-func (b *Builder) HeadTop(h graph.ID, n int64) graph.ID {
-	return b.head(h, func(w, h2, w2 graph.ID) graph.ID { return b.G.HeadTop(h, w, h2, w2, n) })
+// HeadTop gives the likeliest tokens and their log-probabilities from h, the rows after the last norm.
+func (b *Builder) HeadTop(h graph.ID, a graph.HeadTopAttr) (top graph.ID) {
+	top = graph.None
+	b.head(h, func(w, h2, w2 graph.ID) { top = b.G.HeadTop(h, w, h2, w2, a) })
+	return top
 }
 
 // head calls f with the output head and, where something is trained beside it, the second product.
-func (b *Builder) head(h graph.ID, f func(w, h2, w2 graph.ID) graph.ID) graph.ID {
+func (b *Builder) head(h graph.ID, f func(w, h2, w2 graph.ID)) {
 	role := Output
 	if b.HP.TiedOutput {
 		role = TokenEmbd
@@ -308,9 +312,10 @@ func (b *Builder) head(h graph.ID, f func(w, h2, w2 graph.ID) graph.ID) graph.ID
 		}
 		d, ok := use.Delta.(delta.Head)
 		if !ok || w2 != graph.None { // the head adds one product
-			return b.unfit(Output, use)
+			b.unfit(Output, use)
+			return
 		}
 		h2, w2 = d.Product(b.site(use, Output, h, graph.None, nil))
 	}
-	return f(w, h2, w2)
+	f(w, h2, w2)
 }

@@ -224,6 +224,9 @@ func (l *lowering) flat(id graph.ID) view {
 
 // span sees elements [from, from+n) of a flat view.
 func (v view) span(from, n int64) view {
+	if v.slot < 0 {
+		return v
+	}
 	v.shift += from * 4
 	v.ne0, v.nb1 = n, n*4
 	return v

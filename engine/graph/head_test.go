@@ -3,18 +3,21 @@ package graph
 import (
 	"math"
 	"slices"
+	"strings"
+	"testing"
 )
 
 // A headInput is what Head and HeadGrad have in common.
 type headInput struct {
 	h, w, targets, h2, w2 []float64
 	k, vocab, r           int
+	scale                 float64
 }
 
 func headOf(e *evaluator, h, w, targets, h2, w2 int) headInput {
 	d := headInput{h: e.in(h), w: e.in(w), targets: e.in(targets), h2: e.in(h2), w2: e.in(w2)}
 	d.k, d.vocab = e.dims(w)
-	d.r = len(d.w2) / d.vocab
+	d.r, d.scale = len(d.w2)/d.vocab, e.n.Attr.(HeadAttr).Scale
 	return d
 }
 
@@ -29,6 +32,7 @@ func (d headInput) softmax(i int) (logits, p []float64, lse float64) {
 		for j := range d.r {
 			logits[v] += d.h2[i*d.r+j] * d.w2[v*d.r+j]
 		}
+		logits[v] *= d.scale
 		sum += math.Exp(logits[v])
 	}
 	for v, l := range logits {
@@ -49,6 +53,15 @@ func addRow(dst []float64, to int, f float64, src []float64, from, n int) {
 // of gives token i's targets; each token has n.
 func (d headInput) of(i, n int) []float64 { return d.targets[i*n : (i+1)*n] }
 
+// entropyOf is that of probabilities.
+func entropyOf(p []float64) float64 {
+	sum := 0.0
+	for _, x := range p {
+		sum -= x * math.Log(x)
+	}
+	return sum
+}
+
 // restOf is the probability that targets leave.
 func restOf(p, targets []float64) float64 {
 	left := 0.0
@@ -60,8 +73,11 @@ func restOf(p, targets []float64) float64 {
 	return left
 }
 
-// slopes are the derivatives by a token's targets, with what the rest's adds.
+// slopes are the derivatives by a token's targets, with what the rest's adds; none where coef is nil.
 func slopes(coef, logp []float64, n int) []float64 {
+	if coef == nil {
+		return nil
+	}
 	out := slices.Clone(coef[:n])
 	for i := range out {
 		if len(coef) > n {
@@ -84,28 +100,43 @@ var _ = meaning(Head, func(e *evaluator) {
 		if per > n {
 			e.out(0)[i*per+n] = math.Log(restOf(p, d.of(i, n)))
 		}
+		entropy := entropyOf(p)
+		if e.out(4) != nil {
+			e.out(4)[i] = entropy
+		}
 		for v := range d.vocab {
 			addRow(e.out(2), i, p[v], d.w, v, d.k)
 			addRow(e.out(3), i, p[v], d.w2, v, d.r)
+			lean := -p[v] * (math.Log(p[v]) + entropy)
+			addRow(e.out(5), i, lean, d.w, v, d.k)
+			addRow(e.out(6), i, lean, d.w2, v, d.r)
 		}
 	}
 })
 
+// part gives token i's numbers of an input that may be absent.
+func part(all []float64, i, per int) []float64 {
+	if all == nil {
+		return nil
+	}
+	return all[i*per : (i+1)*per]
+}
+
 var _ = meaning(HeadBack, func(e *evaluator) {
 	k, vocab := e.dims(1)
 	n, tokens := e.dims(2)
-	per, r := len(e.in(0))/tokens, len(e.in(4))/vocab
+	per, r, scale := len(e.in(0))/tokens, len(e.in(4))/vocab, e.n.Attr.(HeadAttr).Scale
 	for i := range tokens {
-		var logp []float64
-		if per > n {
-			logp = e.in(6)[i*per : (i+1)*per]
-		}
-		for j, f := range slopes(e.in(0)[i*per:(i+1)*per], logp, n) {
+		for j, f := range slopes(part(e.in(0), i, per), part(e.in(6), i, per), n) {
 			t := int(e.in(2)[i*n+j])
-			addRow(e.out(0), i, f, e.in(1), t, k)
-			addRow(e.out(0), i, -f, e.in(3), i, k)
-			addRow(e.out(1), i, f, e.in(4), t, r)
-			addRow(e.out(1), i, -f, e.in(5), i, r)
+			addRow(e.out(0), i, scale*f, e.in(1), t, k)
+			addRow(e.out(0), i, -scale*f, e.in(3), i, k)
+			addRow(e.out(1), i, scale*f, e.in(4), t, r)
+			addRow(e.out(1), i, -scale*f, e.in(5), i, r)
+		}
+		if g := e.in(7); g != nil {
+			addRow(e.out(0), i, scale*g[i], e.in(8), i, k)
+			addRow(e.out(1), i, scale*g[i], e.in(9), i, r)
 		}
 	}
 })
@@ -115,38 +146,79 @@ var _ = meaning(HeadGrad, func(e *evaluator) {
 	n, tokens := e.dims(2)
 	per := len(e.in(4)) / tokens
 	for i := range tokens {
-		var logp []float64
-		if per > n {
-			logp = e.in(7)[i*per : (i+1)*per]
-		}
 		_, p, _ := d.softmax(i)
-		for j, f := range slopes(e.in(4)[i*per:(i+1)*per], logp, n) {
-			for v := range d.vocab {
-				g := -f * p[v]
-				if v == int(d.of(i, n)[j]) {
-					g += f
-				}
-				addRow(e.out(0), v, g, d.h, i, d.k)
-				addRow(e.out(1), v, g, d.h2, i, d.r)
+		by := make([]float64, d.vocab)
+		for j, f := range slopes(part(e.in(4), i, per), part(e.in(7), i, per), n) {
+			by[int(d.of(i, n)[j])] += f
+			for v := range by {
+				by[v] -= f * p[v]
 			}
+		}
+		for v := range by {
+			if g := e.in(8); g != nil {
+				by[v] -= g[i] * p[v] * (math.Log(p[v]) + e.in(9)[i])
+			}
+			addRow(e.out(0), v, d.scale*by[v], d.h, i, d.k)
+			addRow(e.out(1), v, d.scale*by[v], d.h2, i, d.r)
 		}
 	}
 })
 
+// pairedHead is a trained head with a second pair.
+func pairedHead(g *Graph, name string, n, tokens int64, a HeadAttr) (logp, entropy ID) {
+	h := x(g, 5, tokens)
+	h2 := g.Linear(param(g, "a", 5, 2), h, None, None, 1)
+	return g.Head(h, param(g, "w", 5, 7), bound(g, name, I32, n, tokens), h2, param(g, "b", 2, 7), a)
+}
+
+// frozenHead is one that is not trained.
+func frozenHead(g *Graph, a HeadAttr) (logp, entropy ID) {
+	return g.Head(x(g, 5, 3), weight(g, 5, 7), bound(g, "ids", I32, 1, 3), None, None, a)
+}
+
 var (
 	_ = differences("head", func(g *Graph) ID {
-		h := x(g, 5, 3)
-		a := g.Linear(param(g, "a", 5, 2), h, None, None, 1)
-		return g.Head(h, param(g, "w", 5, 7), bound(g, "ids", I32, 1, 3), a, param(g, "b", 2, 7),
-			HeadAttr{WithMean: true})
+		logp, _ := pairedHead(g, "ids", 1, 3, HeadAttr{WithMean: true, Scale: 1})
+		return logp
 	})
-	_ = differences("head over a frozen weight", func(g *Graph) ID {
-		return g.Head(x(g, 5, 3), weight(g, 5, 7), bound(g, "ids", I32, 1, 3), None, None, HeadAttr{WithMean: true})
+	_ = differences("head over a frozen weight, logits scaled", func(g *Graph) ID {
+		logp, _ := frozenHead(g, HeadAttr{WithMean: true, Scale: 1.5})
+		return logp
 	})
-	_ = differences("head with several targets and the rest", func(g *Graph) ID {
-		h := x(g, 5, 2)
-		a := g.Linear(param(g, "a", 5, 2), h, None, None, 1)
-		return g.Head(h, param(g, "w", 5, 7), bound(g, "named", I32, 3, 2), a, param(g, "b", 2, 7),
-			HeadAttr{WithMean: true, WithRest: true})
+	_ = differences("head with several targets and the rest, logits scaled", func(g *Graph) ID {
+		logp, _ := pairedHead(g, "named", 3, 2, HeadAttr{WithMean: true, WithRest: true, Scale: 0.5})
+		return logp
+	})
+	_ = differences("head with its entropy, logits scaled", func(g *Graph) ID { // each has slopes of its own
+		return g.SwiGLU(pairedHead(g, "ids", 1, 3, HeadAttr{WithMean: true, WithEntropy: true, Scale: 0.75}))
+	})
+	_ = differences("the entropy alone", func(g *Graph) ID {
+		_, entropy := pairedHead(g, "ids", 1, 3, HeadAttr{WithMean: true, WithEntropy: true, Scale: 1.5})
+		return entropy
+	})
+	_ = differences("the entropy over a frozen weight", func(g *Graph) ID {
+		_, entropy := frozenHead(g, HeadAttr{WithMean: true, WithEntropy: true, Scale: 1})
+		return entropy
 	})
 )
+
+func TestHeadRefuses(t *testing.T) {
+	for want, a := range map[string]HeadAttr{
+		"not given together": {WithRest: true, WithEntropy: true, Scale: 1},
+		"logits times 0":     {},
+		"logits times -1":    {Scale: -1},
+		"logits times NaN":   {Scale: math.NaN()},
+		"logits times +Inf":  {Scale: math.Inf(1)},
+	} {
+		g := &Graph{}
+		frozenHead(g, a)
+		if err := g.Err(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%+v: %v, want %q", a, err, want)
+		}
+	}
+	g := &Graph{}
+	g.HeadTop(x(g, 5, 3), weight(g, 5, 7), None, None, HeadTopAttr{N: 2})
+	if err := g.Err(); err == nil || !strings.Contains(err.Error(), "logits times 0") {
+		t.Errorf("the largest logits times 0: %v", err)
+	}
+}
