@@ -215,13 +215,14 @@ int gt_context_eval_each(gt_context * c, const int32_t * tokens, const int32_t *
                          const int8_t * want, int32_t n, gt_status * st) {
     return gt::guard(st, [&]() -> int {
         c->n_seq_id.assign((size_t)n, 1);
+        c->seqs.assign(seq, seq + n);
         c->seq_id.resize((size_t)n);
-        // the interface lacks const; llama.cpp reads all of these
-        for (int32_t i = 0; i < n; i++) {
-            c->seq_id[(size_t)i] = const_cast<llama_seq_id *>(seq + i);
+        for (size_t i = 0; i < (size_t)n; i++) {
+            c->seq_id[i] = &c->seqs[i];
         }
         struct llama_batch batch = {};
         batch.n_tokens = n;
+        // the interface lacks const; llama.cpp reads these
         batch.token    = const_cast<llama_token *>(tokens);
         batch.pos      = const_cast<llama_pos *>(pos);
         batch.n_seq_id = c->n_seq_id.data();

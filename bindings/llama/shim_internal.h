@@ -36,9 +36,10 @@ struct gt_context {
     std::vector<float>        scales; // of the adapters
     bool                      off = false; // they are not applied to what is read now
     std::vector<struct ggml_tensor *> found; // of the one adapter in use, once looked for
-    std::vector<llama_pos>      pos;
-    std::vector<int32_t>        n_seq_id;
-    std::vector<llama_seq_id *> seq_id;
+    std::vector<llama_pos>    pos;
+    std::vector<int32_t>      n_seq_id;
+    std::vector<llama_seq_id> seqs;
+    std::vector<llama_seq_id *> seq_id; // into seqs
     int32_t                   n_batch = 0;
     int32_t                   threads = 0; // of those in options, so many compute
     int32_t                   stop    = 0;
