@@ -14,7 +14,8 @@ func TestLearns(t *testing.T) {
 	for _, tc := range []struct{ method, settings string }{{"grpo", ""}, {"grpo", "loss-type grpo, beta 0.04"},
 		{"grpo", "loss-type dr-grpo, scale-rewards none"}, {"grpo", "loss-type cispo"},
 		{"grpo", "loss-type grpo, importance-sampling-level sequence"}, {"rloo", ""}, {"reinforce++", ""}, {"ppo", ""},
-		{"ppo", "adaptive-kl-target 2"}, {"online-dpo", "beta 0.5"}} {
+		{"ppo", "adaptive-kl-target 2"}, {"online-dpo", "beta 0.5"},
+		{"best-of-n", ""}} {
 		m := configured(t, tc.method, tc.settings)
 		t.Run(tc.method+" "+tc.settings, func(t *testing.T) {
 			g := rand.New(rand.NewPCG(11, 12))

@@ -164,6 +164,52 @@ func twoAnswers(m *Method) *Inputs {
 	return in.suited(m)
 }
 
+// TestBestOfN: of the answers that may be learned from the best is, if it is better than another, and its loss is that
+// of sft.
+func TestBestOfN(t *testing.T) {
+	all := []Answer{{Reward: 2, Ended: true}, {Reward: 9}, {Reward: 1, Ended: true}, {Reward: 2, Ended: true},
+		{Group: 1, Reward: 1, Ended: true}, {Group: 1, Reward: 1, Ended: true},
+		{Group: 2, Reward: 0, Ended: true}, {Group: 2, Reward: 1}, {Group: 3, Reward: 2}, {Group: 3, Reward: 1}}
+	for i := range all {
+		all[i].LogP = []float64{-1 - float64(i), -1}
+	}
+	for settings, want := range map[string][]float64{
+		"":                               {0, 1, 0, 0, 0, 0, 0, 1, 1, 0},
+		"missing-eos-penalty 8":          {1, 0, 0, 0, 0, 0, 1, 0, 1, 0},
+		"mask-truncated-completions yes": {1, 0, 0, 0, 0, 0, 0, 0, 0, 0},
+	} {
+		a, err := configured(t, "best-of-n", settings).Credit(all, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(a.Advantage, spread(all, want)); d != "" {
+			t.Errorf("%q: advantages, got − want +:\n%s", settings, d)
+		}
+		signal := make([]bool, 4)
+		for i, x := range want {
+			if a.Trained[i] != (x != 0) {
+				t.Errorf("%q: answer %d is trained: %t", settings, i, a.Trained[i])
+			}
+			signal[all[i].Group] = signal[all[i].Group] || x != 0
+		}
+		if d := cmp.Diff(a.Signal, signal); d != "" {
+			t.Errorf("%q: signal, got − want +:\n%s", settings, d)
+		}
+	}
+	in := twoAnswers(BestOfN)
+	got, err := BestOfN.Evaluate(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := SFT.Evaluate(&Inputs{LogP: in.LogP, Sequences: in.Sequences})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(got, want); d != "" {
+		t.Errorf("loss, got − want +:\n%s", d)
+	}
+}
+
 // TestOnlineDPO: the best and the worst answer that may be learned from are the pair, whatever their order, and its
 // loss is that of dpo.
 func TestOnlineDPO(t *testing.T) {
