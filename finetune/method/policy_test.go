@@ -98,6 +98,16 @@ func TestAdaptiveKL(t *testing.T) {
 	}
 }
 
+// TestCreditIsFinite: a value that is no number is found before anything is learned from it.
+func TestCreditIsFinite(t *testing.T) {
+	all := ended(1, 2)
+	all[1].Value[1] = math.NaN()
+	_, err := PPO.Credit(all, nil)
+	if err == nil || !strings.Contains(err.Error(), "which is no number") {
+		t.Errorf("got %v", err)
+	}
+}
+
 // TestStop: updates end where one has moved the policy too far, and only then.
 func TestStop(t *testing.T) {
 	far := []Metric{{"approx_kl", 3, 100}}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 )
 
 // Rolled is what is known of each counted token of a rollout's answers before the first update on them, of methods of
@@ -94,10 +95,14 @@ func (m *Method) Credit(all []Answer, carry []float64) (Advantages, error) {
 		return a, fmt.Errorf("method %s: %w", m.Name, err)
 	}
 	for i := range all {
-		for t, x := range a.Advantage[i] {
-			if math.IsNaN(x) || math.IsInf(x, 0) {
-				return a, fmt.Errorf("method %s: the advantage of token %d of answer %d is %g; its reward is %g",
-					m.Name, t+1, i+1, x, all[i].Reward)
+		lists := [][]float64{a.Advantage[i]}
+		if a.Return != nil {
+			lists = append(lists, a.Return[i])
+		}
+		for _, list := range lists {
+			if t := slices.IndexFunc(list, func(x float64) bool { return x-x != 0 }); t >= 0 {
+				return a, fmt.Errorf("method %s: token %d of answer %d was worth %g, which is no number; its reward "+
+					"is %g", m.Name, t+1, i+1, list[t], all[i].Reward)
 			}
 		}
 	}
