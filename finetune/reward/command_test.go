@@ -302,7 +302,7 @@ func TestCommandKilled(t *testing.T) {
 	interrupted := errors.New("interrupted")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	go func() {
-		for !filled(path) {
+		for !written(path) {
 			time.Sleep(10 * time.Millisecond)
 		}
 		cancel(interrupted)
@@ -330,7 +330,7 @@ func TestCommandKilled(t *testing.T) {
 	}
 }
 
-func filled(path string) bool {
+func written(path string) bool {
 	st, err := os.Stat(path)
 	return err == nil && st.Size() > 0
 }

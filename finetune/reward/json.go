@@ -38,7 +38,11 @@ func readSchema(path string) (*jsonschema.Schema, error) {
 	if err != nil {
 		return nil, err
 	}
-	doc, err := jsonschema.UnmarshalJSON(strings.NewReader(string(b)))
+	return compileSchema(path, string(b))
+}
+
+func compileSchema(path, text string) (*jsonschema.Schema, error) {
+	doc, err := jsonschema.UnmarshalJSON(strings.NewReader(text))
 	if err != nil {
 		return nil, fmt.Errorf("%s: malformed JSON: %w", path, err)
 	}
@@ -66,9 +70,11 @@ func holdsJSON(text string, schema *jsonschema.Schema) bool {
 		}
 		text = strings.TrimSpace(strings.TrimPrefix(inner, "json"))
 	}
-	if text == "" || text[0] != '{' && text[0] != '[' || !json.Valid([]byte(text)) {
-		return false
-	}
+	return text != "" && (text[0] == '{' || text[0] == '[') && json.Valid([]byte(text)) && valid(text, schema)
+}
+
+// valid says whether a JSON value is valid by a schema; by none each is.
+func valid(text string, schema *jsonschema.Schema) bool {
 	if schema == nil {
 		return true
 	}

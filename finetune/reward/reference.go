@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -81,11 +82,7 @@ func Reference(row map[string]json.RawMessage, column string) ([]string, error) 
 	}
 	v, ok := row[column]
 	if !ok {
-		names := make([]string, 0, len(row))
-		for name := range row {
-			names = append(names, name)
-		}
-		slices.Sort(names)
+		names := slices.Sorted(maps.Keys(row))
 		have := "it has " + strings.Join(names, ", ")
 		if len(names) == 0 {
 			have = "it has none"

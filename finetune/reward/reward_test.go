@@ -62,6 +62,8 @@ var worth = []struct {
 	{"format=think,answer", "<think>hm</think> yes", "", 0},
 	{"format=think,answer", "<think>hm</think> <answer>yes</answer> no", "", 0},
 	{"format=think,answer", "<answer>yes</answer> <think>hm</think>", "", 0},
+	{"constraints", "a, b", `{"instruction_id_list": ["punctuation:no_comma"], "kwargs": [{}]}`, 0},
+	{"constraints", "a b", `{"instruction_id_list": ["punctuation:no_comma"], "kwargs": [{}]}`, 1},
 	{"json", ` {"a": 1} `, "", 1},
 	{"json", "```json\n[1]\n```", "", 1},
 	{"json", "```\n[1]", "", 0},
