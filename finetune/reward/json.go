@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
@@ -79,5 +80,25 @@ func valid(text string, schema *jsonschema.Schema) bool {
 		return true
 	}
 	v, err := jsonschema.UnmarshalJSON(strings.NewReader(text))
-	return err == nil && schema.Validate(v) == nil
+	return err == nil && inRange(v) && schema.Validate(v) == nil
+}
+
+// inRange says whether all numbers of a value are some that a double can hold: of others (1e999999999) jsonschema
+// v6.0.3 makes none, and falls over that.
+func inRange(v any) bool {
+	switch v := v.(type) {
+	case json.Number:
+		x, err := v.Float64()
+		digits, _, _ := strings.Cut(strings.ToLower(v.String()), "e")
+		return err == nil && (x != 0 || !strings.ContainsAny(digits, "123456789"))
+	case []any:
+		return !slices.ContainsFunc(v, func(x any) bool { return !inRange(x) })
+	case map[string]any:
+		for _, x := range v {
+			if !inRange(x) {
+				return false
+			}
+		}
+	}
+	return true
 }

@@ -1,6 +1,7 @@
 package reward
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -22,6 +23,8 @@ var Length = register(&Kind{
 		return each(func(s *Sample) (float64, error) {
 			n := float64(s.Tokens)
 			switch {
+			case s.Tokens == UnknownTokens:
+				return 0, errors.New("the answer's tokens are not counted; name the model (--model)")
 			case n < low:
 				return (n - low) / low, nil
 			case high > 0 && n > high:

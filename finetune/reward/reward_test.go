@@ -74,6 +74,8 @@ var worth = []struct {
 	{"json=SCHEMA", `{"name": "x", "age": 3.5}`, "", 0},
 	{"json=SCHEMA", `{"age": 3}`, "", 0},
 	{"json=SCHEMA", `{"name": "x", "age": 1e999999999}`, "", 0},
+	{"json=SCHEMA", `{"name": "x", "age": -1e-999999999}`, "", 0},
+	{"json=SCHEMA", `{"name": "x", "age": 0e-7}`, "", 1},
 	{"json=SCHEMA", strings.Repeat("[", 200000), "", 0},
 }
 
