@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/finetune/config"
@@ -91,6 +93,26 @@ func (r *Reader) Literal(name, text string, window int) ([]encode.Item, error) {
 		window = min(window, p)
 	}
 	return r.text.enc.Text(data.Source{File: name, Line: 1}, text, encode.Part{}, window)
+}
+
+// Spelled is Literal of a text that is not the user's, without those of its lines that the vocabulary has no tokens
+// for; what says how many there are.
+func (r *Reader) Spelled(name, text string, window int) (items []encode.Item, what string, err error) {
+	if items, err = r.Literal(name, text, window); err == nil {
+		return items, name, nil
+	}
+	lines := strings.SplitAfter(text, "\n")
+	kept := slices.DeleteFunc(slices.Clone(lines), func(line string) bool {
+		_, err := r.Literal(name, line, window)
+		return err != nil
+	})
+	rest := strings.Join(kept, "")
+	if left := len(lines) - len(kept); left > 0 && strings.TrimSpace(rest) != "" {
+		items, err = r.Literal(name, rest, window)
+		name = fmt.Sprintf("%s, without the %d of its %d lines that the vocabulary cannot spell", name, left,
+			len(lines))
+	}
+	return items, name, err
 }
 
 // wants is what data is read as, for what a method needs.

@@ -43,7 +43,7 @@ func (m *merging) text(ctx context.Context) (*text, error) {
 		m.note("measured on a general text, not on the run's own held-out rows: %v", err)
 	}
 	if t == nil {
-		t, err = m.literal("a general text", eval.GeneralText)
+		t, err = m.general()
 	}
 	return t, err
 }
@@ -58,7 +58,11 @@ func (m *merging) given(ctx context.Context) (*text, error) {
 			return nil, fmt.Errorf("--report %s: there is no file of that name; give one, or a text of several words",
 				m.Report)
 		}
-		return m.literal("the text given", m.Report)
+		return m.words(func(r *corpus.Reader) ([]encode.Item, string, error) {
+			const what = "the text given"
+			items, err := r.Literal(what, m.Report, eval.GeneralWindow)
+			return items, what, err
+		})
 	}
 	cfg := config.Default()
 	// The data is read as the adapter's was, where it says how: method, template, mask, row length.
@@ -136,8 +140,15 @@ func (m *merging) examples(ctx context.Context, cfg *config.Config,
 	return rows.Held.Items, nil
 }
 
-// literal encodes a text of which every token counts.
-func (m *merging) literal(what, words string) (_ *text, err error) {
+// general encodes the general text.
+func (m *merging) general() (*text, error) {
+	return m.words(func(r *corpus.Reader) ([]encode.Item, string, error) {
+		return r.Spelled("a general text", eval.GeneralText, eval.GeneralWindow)
+	})
+}
+
+// words encodes a text of which every token counts.
+func (m *merging) words(read func(*corpus.Reader) (items []encode.Item, what string, err error)) (_ *text, err error) {
 	cfg := config.Default()
 	how, err := cfg.Loss()
 	if err != nil {
@@ -148,7 +159,7 @@ func (m *merging) literal(what, words string) (_ *text, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
-	items, err := r.Literal(what, words, eval.GeneralWindow)
+	items, what, err := read(r)
 	return &text{what: what, items: items}, err
 }
 

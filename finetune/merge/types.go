@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"github.com/ggtune/ggtune/finetune/allot"
-	"github.com/ggtune/ggtune/finetune/eval"
 	"github.com/ggtune/ggtune/quant"
 	"github.com/ggtune/ggtune/quant/mix"
 )
@@ -28,7 +27,7 @@ func (m *merging) choice(ctx context.Context) (quant.Choice, error) {
 // allot chooses types for a budget, by what they cost the merged weights beside the adapters applied, on a text that
 // the result is not measured on unless nothing else is given.
 func (m *merging) allot(ctx context.Context, c quant.Choice) (quant.Choice, error) {
-	text, err := m.literal("a general text", eval.GeneralText)
+	text, err := m.general()
 	if err != nil {
 		return c, err
 	}

@@ -7,9 +7,6 @@ import (
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/finetune/allot"
 	"github.com/ggtune/ggtune/finetune/config"
-	"github.com/ggtune/ggtune/finetune/corpus"
-	"github.com/ggtune/ggtune/finetune/encode"
-	"github.com/ggtune/ggtune/finetune/eval"
 	"github.com/ggtune/ggtune/finetune/report"
 	"github.com/ggtune/ggtune/quant"
 )
@@ -31,12 +28,7 @@ func Allot(ctx context.Context, path string, choice quant.Choice, budgets []allo
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, m.Close()) }()
-	var items []encode.Item
-	if text == "" {
-		items, err = generalItems(cfg, m)
-	} else {
-		items, err = readItems(ctx, cfg, m, text, rep)
-	}
+	items, err := readItems(ctx, cfg, m, text, rep)
 	if err != nil {
 		return nil, err
 	}
@@ -52,17 +44,4 @@ func Allot(ctx context.Context, path string, choice quant.Choice, budgets []allo
 		out = append(out, a)
 	}
 	return out, nil
-}
-
-func generalItems(cfg config.Config, m *engine.Model) (_ []encode.Item, err error) {
-	how, err := cfg.Loss()
-	if err != nil {
-		return nil, err
-	}
-	r, err := corpus.Open(&cfg, m, how)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, r.Close()) }()
-	return r.Literal("a general text", eval.GeneralText, eval.GeneralWindow)
 }

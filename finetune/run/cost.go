@@ -72,11 +72,15 @@ func CheckText(text string) error {
 	return nil
 }
 
-// readItems encodes a file of data, or words of which every token counts.
+// readItems encodes a file of data, or words of which every token counts; "": a general text.
 func readItems(ctx context.Context, cfg config.Config, m *engine.Model, text string, rep report.Reporter) (
 	_ []encode.Item, err error) {
-	_, noFile := os.Stat(text)
-	if noFile == nil {
+	file := false
+	if text != "" {
+		_, err := os.Stat(text)
+		file = err == nil
+	}
+	if file {
 		cfg.Data = []string{text}
 	}
 	how, err := cfg.Loss()
@@ -88,8 +92,16 @@ func readItems(ctx context.Context, cfg config.Config, m *engine.Model, text str
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
-	if noFile != nil {
+	if !file && text != "" {
 		return r.Literal("the text given", text, eval.GeneralWindow)
+	}
+	if text == "" {
+		const plain = "a general text"
+		items, what, err := r.Spelled(plain, eval.GeneralText, eval.GeneralWindow)
+		if err == nil && what != plain {
+			rep.Report(report.Notice{Text: "costs are measured on " + what})
+		}
+		return items, err
 	}
 	r.AnyKind = true
 	held, err := r.ReadHeld(ctx)

@@ -80,8 +80,9 @@ func (r *Healed) items(ctx context.Context, m *engine.Model, cfg *config.Config)
 		return nil, err
 	}
 	if rows.Held == nil {
-		r.Text = "a general text"
-		return text.Literal(r.Text, eval.GeneralText, eval.GeneralWindow)
+		var items []encode.Item
+		items, r.Text, err = text.Spelled("a general text", eval.GeneralText, eval.GeneralWindow)
+		return items, err
 	}
 	some := eval.Spread(rows.Held.Items, enough)
 	r.Text = count.Of(len(some), "text") + " held out"
