@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -28,12 +29,15 @@ func evalCommand() *cli.Command {
 			"over the choice's length, as lm-evaluation-harness has them. With --match, how often what the model " +
 			"writes is right.\n" +
 			"Both measure the base beside an adapter.\n\n" +
+			"Of a reward model or reranker, accuracy beside that of a trivial rule with 95 % intervals over " +
+			"prompts, and calibration:\n" +
+			"how often the scores are right where they say so (a table; --plot FILE.svg draws it).\n\n" +
 			"  ggtune eval -m model.gguf -d heldout.jsonl --json\n" +
 			"  ggtune eval -m model.gguf -a run/adapter.gguf -d heldout.jsonl --json\n" +
 			"  ggtune eval -m model.gguf -a run -d openbookqa.jsonl --choices\n" +
 			"  ggtune eval -m model.gguf -a run -d gsm8k.jsonl --match number --eval-rows 100",
 		Flags: slices.Concat(configFlags(func(o config.Option) bool { return o.Eval }), answerFlags(),
-			[]cli.Flag{adapterFlag(), jsonFlag()}),
+			[]cli.Flag{plotFlag(), adapterFlag(), jsonFlag()}),
 		Action: evalAction,
 	}
 }
@@ -46,7 +50,7 @@ func evalAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := checkAnswerOptions(c); err != nil {
+	if err := errors.Join(checkAnswerOptions(c), checkPlot(c)); err != nil {
 		return err
 	}
 	rep := report.NewTerminal(c.App.ErrWriter, screen(c.App.ErrWriter))
@@ -58,10 +62,18 @@ func evalAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := drawScores(c, e); err != nil {
+		return err
+	}
 	if c.Bool("json") {
 		return printJSON(c.App.Writer, e)
 	}
 	names, widest := slices.Sorted(maps.Keys(e.Figures)), len("perplexity")
+	if e.Scores != nil { // which say more of these
+		names = slices.DeleteFunc(names, func(n string) bool {
+			return slices.Contains([]string{"accuracy", "margin", "longer", "desirable"}, n)
+		})
+	}
 	for _, name := range names {
 		widest = max(widest, len(name))
 	}
@@ -75,6 +87,9 @@ func evalAction(c *cli.Context) error {
 	line("tokens", "%d, of which counted %d, in %s", e.Tokens, e.Counted, count.Of(e.Rows, "row"))
 	for _, name := range names {
 		line(name, "%.4g", e.Figures[name])
+	}
+	if e.Scores != nil {
+		return showScores(c, e)
 	}
 	return nil
 }

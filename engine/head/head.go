@@ -202,11 +202,19 @@ func (f *File) check(path string) error {
 	return nil
 }
 
-// Fits refuses a head for another base than the model with that hash, size and name, or for another adapter.
-func (f *File) Fits(path string, m *engine.Model, base, adapter string) error {
+// Of refuses a head for a model of another architecture or size.
+func (f *File) Of(path string, m *engine.Model) error {
 	if n := m.HParams().NEmbd; f.Arch != m.Net().Arch || len(f.Weight) != n {
 		return fmt.Errorf("%s: the head is for a model of architecture %q with n_embd %d, and %s is %q with %d; give "+
 			"the model that it was trained on", path, f.Arch, len(f.Weight), m.Path(), m.Net().Arch, n)
+	}
+	return nil
+}
+
+// Fits refuses a head for another base than the model, which has that hash, or for another adapter.
+func (f *File) Fits(path string, m *engine.Model, base, adapter string) error {
+	if err := f.Of(path, m); err != nil {
+		return err
 	}
 	if f.Base != base {
 		return fmt.Errorf("%s: the head was trained on another base (sha256 %.12s…) than %s (%.12s…); give that one",

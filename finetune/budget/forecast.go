@@ -8,6 +8,7 @@ import (
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/finetune/corpus"
+	"github.com/ggtune/ggtune/finetune/encode"
 	"github.com/ggtune/ggtune/finetune/eval"
 	"github.com/ggtune/ggtune/finetune/generate"
 	"github.com/ggtune/ggtune/finetune/method"
@@ -154,7 +155,7 @@ func NewForecast(ctx context.Context, cfg config.Config, timed bool) (_ *Forecas
 
 // read reads the data, if there is any, and takes the largest micro-batch from it.
 func (p *planner) read(ctx context.Context) (err error) {
-	p.shape = Shape{Row: p.cfg.SeqLen, Counted: p.cfg.SeqLen, Rows: p.cfg.Batch}
+	p.shape = Shape{Row: p.cfg.SeqLen, Counted: p.cfg.SeqLen, Rows: p.cfg.Batch, Want: encode.Wants(p.how)}
 	if len(p.cfg.Data) > 0 {
 		text, err := corpus.Open(p.cfg, p.model, p.how)
 		if err != nil {
@@ -263,8 +264,9 @@ func (p *planner) largestBatch() int {
 		return most // nobody says what there is
 	}
 	fits := func(n int) bool {
-		f, err := Shape{Row: p.shape.Row, Counted: p.shape.Counted, Rows: n,
-			Named: p.shape.Named}.footprint(p.model, sc)
+		shape := p.shape
+		shape.Rows = n
+		f, err := shape.footprint(p.model, sc)
 		state, update := p.cfg.OptimizerBytes(f.List)
 		return err == nil && f.Total()+state+update+p.SampleBytes <= allowed
 	}

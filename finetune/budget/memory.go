@@ -13,15 +13,15 @@ type Shape struct {
 	Row     int // tokens of its longest row
 	Counted int // of them, those whose log-probability is asked for
 	Rows    int // each taken to be as long
-	Named   int // tokens named for each that counts; 0: its own log-probability is asked for
+	Named   int // tokens named for each that counts, where the method has a teacher
+	// Want is what a pass is asked for, as encode.Wants has it.
+	Want []*engine.Output
 }
 
 func (s Shape) footprint(m *engine.Model, sc engine.SessionConfig) (engine.Footprint, error) {
-	e := engine.Extent{Tokens: s.Row * s.Rows, Counted: s.Counted * s.Rows, Row: s.Row, Named: s.Named}
-	if s.Named > 0 {
-		e.Want = []*engine.Output{engine.Named}
-	}
-	return engine.Plan(m, sc, e)
+	// No more tokens are given a value than count.
+	return engine.Plan(m, sc, engine.Extent{Tokens: s.Row * s.Rows, Counted: s.Counted * s.Rows, Row: s.Row,
+		Named: s.Named, Valued: s.Counted * s.Rows, Want: s.Want})
 }
 
 // A Memory is what a run takes, decided before it begins.
@@ -73,7 +73,7 @@ func PlanMemory(m *engine.Model, sc engine.SessionConfig, cfg *config.Config, sh
 			"and moments %s, a micro-batch of %d tokens %s), and %s is %s; %s",
 			m.Path(), report.Bytes(least), f.Trained, report.Bytes(f.Params+state+update),
 			shape.Row*shape.Rows, report.Bytes(f.Work+f.Inputs), said, report.Bytes(allowed),
-			fitting(m, sc, cfg, shape.Row, shape.Named, allowed))
+			fitting(m, sc, cfg, shape, allowed))
 	}
 	start, limit := cfg.StartBytes(sc), free
 	if cfg.Explains() { // a pass beside it, which takes no more than one that is trained on
@@ -121,9 +121,10 @@ func Crowded(model string, weights, total, free int64) string {
 }
 
 // fitting says what would fit into the bytes allowed.
-func fitting(m *engine.Model, sc engine.SessionConfig, cfg *config.Config, rowLen, named int, allowed int64) string {
+func fitting(m *engine.Model, sc engine.SessionConfig, cfg *config.Config, shape Shape, allowed int64) string {
+	rowLen := shape.Row
 	for n := rowLen; n >= 32; n /= 2 {
-		f, err := Shape{Row: n, Counted: n, Rows: 1, Named: named}.footprint(m, sc)
+		f, err := Shape{Row: n, Counted: n, Rows: 1, Named: shape.Named, Want: shape.Want}.footprint(m, sc)
 		state, update := cfg.OptimizerBytes(f.List)
 		if err == nil && f.Total()+state+update <= allowed {
 			if n == rowLen {

@@ -36,13 +36,9 @@ type pass func(*engine.Batch) error
 
 // measurePace measures in a session as training would have it.
 func (p *planner) measurePace(ctx context.Context, sess *engine.Session) (out pace, err error) {
-	want := engine.LogP
-	if p.how.Teacher {
-		want = engine.Named
-	}
 	forward := func(b *engine.Batch) error {
 		p.nameAny(b)
-		_, err := sess.Forward(ctx, b, engine.Options{Want: []*engine.Output{want}})
+		_, err := sess.Forward(ctx, b, engine.Options{Want: p.shape.Want})
 		return err
 	}
 	train := func(b *engine.Batch) error {
@@ -52,15 +48,18 @@ func (p *planner) measurePace(ctx context.Context, sess *engine.Session) (out pa
 			}
 		}
 		p.nameAny(b)
-		out, err := sess.Forward(ctx, b, engine.Options{Want: []*engine.Output{want}, Backward: true, Dropout: true})
+		out, err := sess.Forward(ctx, b, engine.Options{Want: p.shape.Want, Backward: true, Dropout: true})
 		if err != nil {
 			return err
 		}
-		grad := make([]float32, len(out[want]))
-		for i := range grad {
-			grad[i] = -1 / float32(len(grad))
+		grad := engine.Outputs{}
+		for want, numbers := range out {
+			grad[want] = make([]float32, len(numbers))
+			for i := range numbers {
+				grad[want][i] = -1 / float32(len(numbers))
+			}
 		}
-		return sess.Backward(ctx, engine.Outputs{want: grad}, nil)
+		return sess.Backward(ctx, grad, nil)
 	}
 	if out.train, err = p.speed(ctx, train); err != nil {
 		return out, err
@@ -123,11 +122,11 @@ func (p *planner) speed(ctx context.Context, do pass) (tokPerS float64, err erro
 	return float64(tokens) / spent, nil
 }
 
-// nameAny names as many tokens as a teacher would, whichever.
+// nameAny names as many tokens as a teacher would, whichever, and gives those values that count.
 func (p *planner) nameAny(b *engine.Batch) {
 	for i := range b.Rows {
 		row := &b.Rows[i]
-		row.Named = row.Named[:0]
+		row.Named, row.Valued = row.Named[:0], row.Counted
 		for range row.Counted {
 			for token := range p.shape.Named {
 				row.Named = append(row.Named, int32(token))

@@ -92,6 +92,9 @@ type Config struct {
 	// where too few rows would be left (see fit.go).
 	Packing string `toml:"packing"`
 
+	// Head is the head.gguf that a method which gives scores starts from, and that evaluations read. Default "": a
+	// fresh one; in evaluations, the one beside the adapter.
+	Head string `toml:"head"`
 	// InitAdapter is the adapter that training starts from, with its rank, alpha, targets and layers. Default "": a
 	// fresh one.
 	InitAdapter string `toml:"init_adapter"`

@@ -20,6 +20,12 @@ func (c *Config) Loss() (*method.Method, error) {
 	return method.New(c.Method, c.LossWeights, c.Settings)
 }
 
+// scores says that what is trained gives scores, and writes nothing.
+func (c *Config) scores() bool {
+	how, err := c.Loss()
+	return err == nil && how.Value == method.AtEnds
+}
+
 // The values of Tune.
 const (
 	tuneFull = "full"

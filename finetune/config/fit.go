@@ -17,6 +17,7 @@ import (
 const (
 	answersLR     = 2e-4
 	pairsLR       = 5e-5
+	scoresLR      = 1e-4 // TRL's for a reward model with LoRA
 	verdictsLR    = 2e-5
 	preferLargeLR = 1e-5
 	fullSmallLR   = 3e-4
@@ -37,6 +38,7 @@ const (
 const (
 	usualAccum   = 4
 	usualEpochs  = 3
+	scoresEpochs = 1 // reward models overfit in the second (Ouyang et al. 2022, appendix C.2)
 	mostEpochs   = 10
 	epochUpdates = 30
 	runUpdates   = 60
@@ -69,7 +71,7 @@ func (c *Config) choose(how *method.Method, o *optim.Optimizer, f Fit) (said []s
 		said = append(said, fmt.Sprintf("--%s %v: %s", option.Name, x, fmt.Sprintf(why, args...)))
 	}
 	if c.LR.Auto {
-		lr, why := c.fitLR(how.Need, f.Params)
+		lr, why := c.fitLR(how, f.Params)
 		if k := c.Kind(); !c.Whole() && !k.Paired() {
 			lr *= vectorsRate
 			why += fmt.Sprintf(", %d times the rate of pairs with %s", vectorsRate, k)
@@ -99,7 +101,9 @@ func (c *Config) choose(how *method.Method, o *optim.Optimizer, f Fit) (said []s
 	}
 	if c.Epochs.Auto {
 		c.Epochs = Fixed(usualEpochs)
-		if n := updates(f.Micros, c.Accum.N); n > 0 && c.Steps == 0 && how.Need == method.Pairs {
+		if how.Value == method.AtEnds {
+			c.Epochs.N = scoresEpochs
+		} else if n := updates(f.Micros, c.Accum.N); n > 0 && c.Steps == 0 && how.Need == method.Pairs {
 			c.Epochs.N = min(max((runUpdates+n-1)/n, usualEpochs), mostEpochs)
 		}
 		if c.Epochs.N > usualEpochs {
@@ -123,7 +127,8 @@ func (c *Config) choose(how *method.Method, o *optim.Optimizer, f Fit) (said []s
 func updates(micros, accum int) int { return (micros + accum - 1) / accum }
 
 // fitLR chooses the peak learning rate, and says why.
-func (c *Config) fitLR(need method.Need, params int64) (lr float64, why string) {
+func (c *Config) fitLR(how *method.Method, params int64) (lr float64, why string) {
+	need := how.Need
 	size := fmt.Sprintf("%.3g million parameters", float64(params)/1e6)
 	switch {
 	case need != method.Answers && c.Whole():
@@ -134,6 +139,8 @@ func (c *Config) fitLR(need method.Need, params int64) (lr float64, why string) 
 		return fullLR, "tensors of the model, " + size
 	case c.Whole():
 		return fullSmallLR, "tensors of the model, " + size
+	case how.Value == method.AtEnds:
+		return scoresLR, "scores, an adapter"
 	case need == method.Answers:
 		return answersLR, "an adapter"
 	case params >= largeModel:

@@ -184,6 +184,9 @@ func (c *Config) rowOptions() []Option {
 
 func (c *Config) adapterOptions() []Option {
 	return []Option{
+		{Name: "head", Value: &c.Head, Eval: true, Resume: Names, Usage: "of a method that gives scores: " +
+			"`FILE` of the head that training starts from, or that is measured; without it, a fresh one, or the one " +
+			"beside the adapter"},
 		{Name: "init-adapter", Value: &c.InitAdapter, Resume: Names,
 			Usage: "start from the adapter in `FILE`, or in a directory of PEFT's, with its rank, alpha, targets " +
 				"and layers"},

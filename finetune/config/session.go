@@ -7,13 +7,15 @@ import (
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/engine/adapter"
 	"github.com/ggtune/ggtune/engine/gguf"
+	"github.com/ggtune/ggtune/engine/head"
 	"github.com/ggtune/ggtune/quant"
 	"github.com/ggtune/ggtune/quant/mix"
 )
 
 // Session is the engine's share of the settings, with one set, named "": tensors of the model, or the adapter as
 // training starts: that of InitAdapter, or a fresh one, whose numbers Begin fills where they follow from weights: then
-// there may be a second set, that takes them away again. An error about the settings is an *Error.
+// there may be a second set, that takes them away again. With the adapter of a method that gives scores there is a
+// fresh head. An error about the settings is an *Error.
 func (c *Config) Session(m *engine.Model) (engine.SessionConfig, error) {
 	sc := engine.SessionConfig{Threads: c.Threads, Exact: c.Exact, Seed: c.Seed,
 		EmbedNoise: c.NEFTuneAlpha}
@@ -27,10 +29,30 @@ func (c *Config) Session(m *engine.Model) (engine.SessionConfig, error) {
 	if err == nil {
 		sc.Sets[0].Type, err = c.outType()
 	}
+	if err == nil && c.scores() {
+		err = c.startHead(m, &sc.Sets[0])
+	}
 	if err == nil && adapter.Subtracts(c.Init) {
 		sc.Sets = append(sc.Sets, engine.Set{Name: startSet, Adapter: a.Opposite(), Frozen: true})
 	}
 	return sc, err
+}
+
+// startHead gives a set the head as training starts: that of Head, or a fresh one.
+func (c *Config) startHead(m *engine.Model, set *engine.Set) error {
+	weight := head.New(m.HParams().NEmbd, c.Seed)
+	if c.Head != "" {
+		f, err := head.Load(c.Head)
+		if err == nil {
+			err = f.Of(c.Head, m)
+		}
+		if err != nil {
+			return fmt.Errorf("--%s: %w", c.optionOf(&c.Head).Name, err)
+		}
+		weight = f.Weight
+	}
+	set.Heads = []engine.Head{head.Head(weight)}
+	return nil
 }
 
 // Invoke has the adapters of a session wait for an invocation.

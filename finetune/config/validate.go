@@ -181,6 +181,15 @@ func (v *validator) method() {
 		fmt.Sprintf("1 to %d; the error of a few dozen is small", maxTop))
 	v.need(slices.Contains(rankedPairs, c.RankedPairs), &c.RankedPairs, v.is(c.RankedPairs),
 		strings.Join(rankedPairs, " or "))
+	v.need(how.Value != method.NoValues || c.Head == "", &c.Head, "is given with --method "+c.Method+
+		", which has no head", "it with --method reward or rerank")
+	if how.Value == method.AtEnds {
+		with := "is given with --method " + c.Method
+		v.need(!c.LeavesModel(), &c.Tune, "is "+c.tunes()+" with --method "+c.Method,
+			"an adapter that stays beside the base with its head: lora or lora-fa")
+		v.need(c.ALoRA == "", &c.ALoRA, with, "it without: an answer's score is read at its end alone")
+		v.need(c.SampleEvery.Auto || c.SampleEvery.N == 0, &c.SampleEvery, with+", which writes no text", "0")
+	}
 	v.need(how.Need != method.Answers || c.RankedPairs == rankedPairs[0], &c.RankedPairs,
 		"is given with --method "+c.Method+", which does not learn from preferences", "it with a method that does")
 	_, err = c.Mixes()

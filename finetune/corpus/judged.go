@@ -137,6 +137,24 @@ func (r *Reader) tree(x *data.Example) (encode.Item, error) {
 	return encode.Siblings(x.Source, items...)
 }
 
+// scored encodes a pair, or a verdict by itself.
+func (r *Reader) scored(x *data.Example) ([]encode.Item, error) {
+	it, err := r.tree(x)
+	if err != nil {
+		return nil, err
+	}
+	if r.how.Weighs {
+		it.Margin, it.Weight = x.Margin, x.Weight
+	}
+	it.Label = encode.Label(x.Desirable)
+	if r.how.Value == method.AtEnds {
+		if it.Prompt, err = hashOf(x.Messages, x.Prompt); err != nil {
+			return nil, fmt.Errorf("%s: %w", x.Source, err)
+		}
+	}
+	return []encode.Item{it}, nil
+}
+
 // verdict encodes x with its own answer and with that of another example.
 func (r *Reader) verdict(x, other *data.Example) (encode.Item, error) {
 	own, err := r.text.answered(x, &x.Answers[0])

@@ -141,7 +141,7 @@ func (r *Reader) treeNotes(d *encode.Dataset) []string {
 
 // needBoth refuses to train on verdicts of one class.
 func (r *Reader) needBoth(d *encode.Dataset) error {
-	if r.how.Need != method.Verdicts {
+	if r.how.Need != method.Verdicts && r.how.Need != method.Labels {
 		return nil
 	}
 	desirable, undesirable := d.Classes()

@@ -95,7 +95,8 @@ func (r *Reader) prompt(it *encode.Item) (p Prompt, ok bool, err error) {
 	if p.Text, err = r.text.vocab.Decode(p.Tokens, false); err != nil {
 		return p, false, err
 	}
-	if r.how.Need != method.Verdicts || it.Label == 1 { // nobody wants an undesirable one
+	judged := r.how.Need == method.Verdicts || r.how.Need == method.Labels
+	if !judged || it.Label == 1 { // nobody wants an undesirable one
 		p.Expected, err = r.text.vocab.Decode(tokens[first:min(end, first+r.cfg.SampleTokens)], false)
 	}
 	return p, true, err

@@ -117,7 +117,7 @@ func (r *Reader) Spelled(name, text string, window int) (items []encode.Item, wh
 
 // wants is what data is read as, for what a method needs.
 var wants = map[method.Need]data.Want{method.Answers: data.WantAnswers, method.Pairs: data.WantPairs,
-	method.Verdicts: data.WantVerdicts}
+	method.Verdicts: data.WantVerdicts, method.Labels: data.WantVerdicts}
 
 // openData opens data files with the run's options. chat says that multiple choice becomes conversations.
 func openData(ctx context.Context, cfg *config.Config, paths []string, want data.Want, chat bool) (*data.Dataset,
@@ -126,6 +126,7 @@ func openData(ctx context.Context, cfg *config.Config, paths []string, want data
 	if err != nil {
 		return nil, err
 	}
+	margin, _ := cfg.Settings.Get(method.Margin)
 	examples := cfg.TaskExamples
 	if examples == 0 {
 		examples = -1 // data.Options means none by it
@@ -134,6 +135,7 @@ func openData(ctx context.Context, cfg *config.Config, paths []string, want data
 		Split:          cfg.TextSplit,
 		ReplaceInvalid: cfg.ReplaceInvalid, Strict: cfg.Strict, Want: want, ChatChoices: chat,
 		BestWorst:    cfg.RankedPairs == "best-worst",
+		Margins:      margin > 0,
 		Instructions: data.InstructionOptions{Examples: examples, Chat: cfg.TaskChat}})
 }
 
@@ -148,7 +150,7 @@ func (r *Reader) readInto(ctx context.Context, paths []string, split bool, use f
 	for i := range in.all {
 		in.all[i] = i
 	}
-	if r.how.Need == method.Verdicts || r.how.Need == method.Pairs && split {
+	if n := r.how.Need; n == method.Verdicts || split && (n == method.Pairs || n == method.Labels) {
 		if err := r.look(ctx, in); err != nil {
 			return err
 		}
@@ -231,12 +233,11 @@ func (r *Reader) example(in *input, i int) ([]encode.Item, error) {
 		it.Whole = r.all
 		return r.text.one(it, err)
 	case data.KindPair:
-		it, err := r.tree(&x)
-		if r.how.Weighs {
-			it.Margin, it.Weight = x.Margin, x.Weight
-		}
-		return []encode.Item{it}, err
+		return r.scored(&x)
 	case data.KindVerdict:
+		if r.how.Need == method.Labels {
+			return r.scored(&x)
+		}
 		other, err := in.ds.At(in.others[i])
 		if err != nil {
 			return nil, err

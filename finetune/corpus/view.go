@@ -172,6 +172,10 @@ func (r *Reader) segmentNames(it *encode.Item) []string {
 		return []string{"prompt", "desirable", "another example's answer"}
 	case r.how.Need == method.Verdicts:
 		return []string{"prompt", "undesirable", "another example's answer"}
+	case r.how.Need == method.Labels && it.Label == 1:
+		return []string{"prompt", "desirable"}
+	case r.how.Need == method.Labels:
+		return []string{"prompt", "undesirable"}
 	}
 	return nil
 }

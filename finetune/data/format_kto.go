@@ -100,6 +100,9 @@ func verdictField(r *Record) string {
 	if r.Has("kto_tag") {
 		return "kto_tag"
 	}
+	if r.Has(relevantField) && Rerank.Match(r) {
+		return relevantField
+	}
 	return ""
 }
 

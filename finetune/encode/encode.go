@@ -1,6 +1,7 @@
 package encode
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"strings"
 
@@ -23,6 +24,8 @@ type Item struct {
 	Label float64
 	// Margin and Weight are as method.Sequence has them; Weight is 0 where the method does not weigh.
 	Margin, Weight float64
+	// Prompt tells the prompts of answers with scores apart, where their method reads one at the answer's end.
+	Prompt [sha256.Size]byte
 	// Whole says that it is a text, or part of one, of which every token counts that is predicted at all.
 	Whole bool
 	// Straddling are tokens across a border between what is given and what is written: who gives a model what is

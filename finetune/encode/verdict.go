@@ -11,9 +11,7 @@ func Verdict(own, other Item, desirable bool, lim Limits) (it Item, cut bool, er
 	if it, err = Siblings(own.Source, own, other); err != nil {
 		return it, false, err
 	}
-	if desirable {
-		it.Label = 1
-	}
+	it.Label = Label(desirable)
 	beside := &it.Segments[2]
 	room := lim.SeqLen - beside.Start
 	if lim.Positions > 0 {
@@ -27,6 +25,14 @@ func Verdict(own, other Item, desirable bool, lim Limits) (it Item, cut bool, er
 	end := beside.Start + room
 	it.Tokens, it.Counted = it.Tokens[:end], it.Counted[:end]
 	return it, true, nil
+}
+
+// Label is a verdict as methods see it.
+func Label(desirable bool) float64 {
+	if desirable {
+		return 1
+	}
+	return 0
 }
 
 // A Judged is what tells two verdicts apart.

@@ -27,6 +27,8 @@ type Options struct {
 	Teacher func(m *encode.Micro) (*encode.Teaching, error)
 	// Bytes is the length of a token's text, 0 of a control token; nil: bits per byte are not wanted.
 	Bytes func(token int32) int
+	// Seen is told what the method sees of each micro-batch; nil: nobody asks.
+	Seen func(in *method.Inputs)
 	// Progress is called after every micro-batch with the rows done; nil: nobody asks.
 	Progress func(rows int)
 }
@@ -67,19 +69,7 @@ func Run(ctx context.Context, e Engine, data *encode.Loader, m *method.Method, o
 		out.Metrics, err = method.AddMetrics(out.Metrics, r.Metrics)
 		return err
 	}
-	rows := 0
-	for c := (encode.Cursor{}); c.Epoch == 0; {
-		if ctx.Err() != nil {
-			return Result{}, context.Cause(ctx)
-		}
-		batch, next, err := data.Next(c)
-		if err != nil {
-			return Result{}, err
-		}
-		in, err := inputs(ctx, e, batch, m, o)
-		if err != nil {
-			return Result{}, err
-		}
+	err := Each(ctx, e, data, m, o, func(batch *encode.Micro, in *method.Inputs) (bool, error) {
 		for _, lp := range in.LogP {
 			nll -= lp
 		}
@@ -90,17 +80,18 @@ func Run(ctx context.Context, e Engine, data *encode.Loader, m *method.Method, o
 				}
 			}
 		}
-		if m.Coupled {
-			whole.Append(in)
-		} else if err := take(in); err != nil {
-			return Result{}, err
+		if o.Seen != nil {
+			o.Seen(in)
 		}
 		out.Tokens += batch.Tokens
-		rows += len(batch.Batch.Rows)
-		if o.Progress != nil {
-			o.Progress(rows)
+		if m.Coupled {
+			whole.Append(in)
+			return true, nil
 		}
-		c = next
+		return true, take(in)
+	})
+	if err != nil {
+		return Result{}, err
 	}
 	if m.Coupled {
 		if err := take(whole); err != nil {
@@ -121,6 +112,38 @@ func Run(ctx context.Context, e Engine, data *encode.Loader, m *method.Method, o
 		out.Metrics = append(out.Metrics, method.Metric{Name: BitsPerByte, Sum: nll / math.Ln2, Weight: float64(bytes)})
 	}
 	return out, nil
+}
+
+// Each gives do, one micro-batch after the other in the data's order, what a method sees of it, until it wants no more.
+// On cancel it returns context.Cause(ctx).
+func Each(ctx context.Context, e Engine, data *encode.Loader, m *method.Method, o Options,
+	do func(batch *encode.Micro, in *method.Inputs) (more bool, err error)) error {
+	rows := 0
+	for c := (encode.Cursor{}); c.Epoch == 0; {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		batch, next, err := data.Next(c)
+		if err != nil {
+			return err
+		}
+		in, err := inputs(ctx, e, batch, m, o)
+		if err != nil {
+			return err
+		}
+		more, err := do(batch, in)
+		if err != nil {
+			return err
+		}
+		rows += len(batch.Batch.Rows)
+		if o.Progress != nil {
+			o.Progress(rows)
+		}
+		if c = next; !more {
+			return nil
+		}
+	}
+	return nil
 }
 
 func inputs(ctx context.Context, e Engine, batch *encode.Micro, m *method.Method, o Options) (*method.Inputs, error) {

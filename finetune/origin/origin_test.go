@@ -69,6 +69,7 @@ var silent = map[string]string{
 	"model": "base_sha256 tells it", "ref-adapter": "reference_sha256 tells it", "teacher": "teacher_sha256 tells it",
 	"data": "other data is measured on", "format": "is that data's", "replace-invalid": "is that data's",
 	"strict":  "is that data's",
+	"head":    "lies beside the adapter, and has its hash",
 	"packing": "changes only the last bits", "batch": "changes only the last bits",
 	"threads": "changes only the last bits",
 	"exact":   "is the machine's", "device": "is the machine's", "eval-rows": "is the measurement's",

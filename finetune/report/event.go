@@ -221,14 +221,18 @@ type Mixed struct {
 
 // A Summary is report.json. A figure that does not apply is null.
 type Summary struct {
-	BaseSHA256    string   `json:"base_sha256"`
-	AdapterSHA256 *string  `json:"adapter_sha256"` // of adapter.gguf; null for full training
-	ModelSHA256   *string  `json:"model_sha256"`   // of model.gguf; null for an adapter that llama.cpp loads
-	Steps         int      `json:"steps"`
-	Tokens        int64    `json:"tokens"`
-	Counted       int64    `json:"counted_tokens"`
-	FirstLoss     *float64 `json:"first_loss"`
-	LastLoss      *float64 `json:"last_loss"`
+	BaseSHA256    string  `json:"base_sha256"`
+	AdapterSHA256 *string `json:"adapter_sha256"` // of adapter.gguf; null for full training
+	ModelSHA256   *string `json:"model_sha256"`   // of model.gguf; null for an adapter that llama.cpp loads
+	// Of a method that gives scores: the hash of head.gguf, and the mean that it takes off them.
+	HeadSHA256 *string  `json:"head_sha256,omitempty"`
+	ScoreMean  *float64 `json:"score_mean,omitempty"`
+
+	Steps     int      `json:"steps"`
+	Tokens    int64    `json:"tokens"`
+	Counted   int64    `json:"counted_tokens"`
+	FirstLoss *float64 `json:"first_loss"`
+	LastLoss  *float64 `json:"last_loss"`
 	// The mean losses over the first and the last tenth of the steps, at least one each, and how many steps that is:
 	// one step's loss says more of its rows than of the training.
 	FirstTenth *float64 `json:"first_tenth_loss"`

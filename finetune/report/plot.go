@@ -66,6 +66,25 @@ func WritePlot(path, title, unit string, lines []Line, before *float64) error {
 	return atomicfile.WriteFile(nil, path, b, 0o666)
 }
 
+// WriteCalibration draws as an SVG file how often something was so that was said to be so with some probability: points
+// [said, was] in ascending order, beside the line on which both are the same.
+func WriteCalibration(path, title string, points [][2]float64) error {
+	var xys plotter.XYs
+	for _, p := range points {
+		xys = append(xys, plotter.XY{X: p[0], Y: p[1]})
+	}
+	ideal := plotter.XYs{{X: 0, Y: 0}, {X: 1, Y: 1}}
+	if len(xys) > 0 && xys[0].X >= 0.5 { // of two answers, the better one is said to be so with at least that
+		ideal[0] = plotter.XY{X: 0.5, Y: 0.5}
+	}
+	b, err := drawPlot(axes{title: title, x: "said", y: "was"}, []curve{
+		{"said is what was", ideal, grid, 1.75, false, nil}, {"measured", xys, mean, 1.75, true, nil}})
+	if err != nil {
+		return fmt.Errorf("draw %s: %w", path, err)
+	}
+	return atomicfile.WriteFile(nil, path, b, 0o666)
+}
+
 // A curve of a plot.
 type curve struct {
 	name   string // "": it is not named

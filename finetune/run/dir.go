@@ -11,6 +11,7 @@ import (
 
 	"github.com/gofrs/flock"
 
+	"github.com/ggtune/ggtune/engine/head"
 	"github.com/ggtune/ggtune/finetune/checkpoint"
 	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/finetune/merge"
@@ -30,9 +31,11 @@ const (
 	fileReport      = rundir.Report
 	fileAdapter     = checkpoint.AdapterFile
 	fileModel       = checkpoint.ModelFile
+	fileHead        = head.FileName
 	fileReference   = "reference.bin"    // the reference's log-probabilities
 	fileTeacher     = "teacher.bin"      // what the teacher says
 	fileUnverified  = ".unverified.gguf" // the result until llama.cpp has computed the same from it
+	fileUnsure      = ".unverified-head.gguf"
 	dirCheckpoints  = checkpoint.Dir
 	dirPermissions  = 0o777
 	filePermissions = 0o666
@@ -153,9 +156,9 @@ func openRunDir(cfg *config.Config) (*runDir, error) {
 // unfinish takes the marks of an end away: report.json, a result that was never verified, and the adapter of a run that
 // was stopped, which is in its checkpoint too.
 func (d *runDir) unfinish() error {
-	names := append([]string{fileReport, fileUnverified}, merge.Unverified(fileModel)...)
+	names := append([]string{fileReport, fileUnverified, fileUnsure}, merge.Unverified(fileModel)...)
 	if d.stopped() {
-		names = append(names, fileAdapter)
+		names = append(names, fileAdapter, fileHead)
 	}
 	for _, name := range names {
 		if err := os.Remove(d.file(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -171,13 +174,21 @@ func (d *runDir) stopped() bool {
 	return err == nil && o.Unfinished() != ""
 }
 
-// leave gives the adapter of a checkpoint the place of the run's result, unless that of a finished run is there:
-// written is whether it did, false too for a checkpoint without one.
+// leave gives the adapter of a checkpoint, and its head, the place of the run's result, unless that of a finished run
+// is there: written is whether it did, false too for a checkpoint without one.
 func (d *runDir) leave(dir string) (written bool, err error) {
 	if _, err := os.Lstat(d.file(fileAdapter)); err == nil && !d.stopped() {
 		return false, nil
 	}
-	from, err := os.Open(filepath.Join(dir, fileAdapter))
+	if _, err := d.copy(dir, fileHead); err != nil {
+		return false, err
+	}
+	return d.copy(dir, fileAdapter)
+}
+
+// copy copies a file of another directory, if it is there.
+func (d *runDir) copy(dir, name string) (written bool, err error) {
+	from, err := os.Open(filepath.Join(dir, name))
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
@@ -185,7 +196,7 @@ func (d *runDir) leave(dir string) (written bool, err error) {
 		return false, err
 	}
 	defer from.Close()
-	to, err := atomicfile.Create(nil, d.file(fileAdapter), filePermissions)
+	to, err := atomicfile.Create(nil, d.file(name), filePermissions)
 	if err != nil {
 		return false, err
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/ggtune/ggtune/finetune/corpus"
 	"github.com/ggtune/ggtune/finetune/encode"
 	"github.com/ggtune/ggtune/finetune/eval"
+	"github.com/ggtune/ggtune/finetune/method"
 	"github.com/ggtune/ggtune/finetune/origin"
 	"github.com/ggtune/ggtune/finetune/report"
 )
@@ -31,6 +32,7 @@ type Evaluation struct {
 	Model      string
 	Adapter    string // "" for the model alone
 	Figures    map[string]float64
+	Scores     *eval.Scores // of a method that gives scores
 	Data       encode.Counts
 }
 
@@ -44,6 +46,9 @@ func (e Evaluation) MarshalJSON() ([]byte, error) {
 	}
 	for k, v := range e.Figures {
 		m[k] = finite(v)
+	}
+	if e.Scores != nil {
+		m["scores"] = e.Scores
 	}
 	return json.Marshal(m)
 }
@@ -73,6 +78,14 @@ func Evaluate(ctx context.Context, cfg config.Config, adapterPath string, given 
 	how, err := cfg.Loss()
 	if err != nil {
 		return Evaluation{}, err
+	}
+	mean := float32(0)
+	if how.Value == method.AtEnds {
+		h, err := m.takeHead(ctx, &cfg)
+		if err != nil {
+			return Evaluation{}, err
+		}
+		mean = h.Mean
 	}
 	text, err := corpus.Open(&cfg, m.model, how)
 	if err != nil {
@@ -111,23 +124,38 @@ func Evaluate(ctx context.Context, cfg config.Config, adapterPath string, given 
 		return Evaluation{}, err
 	}
 	defer func() { err = errors.Join(err, sess.Close()) }()
-	res, err := eval.Run(ctx, sess, held.HeldRows, how, eval.Options{Reference: ref.of, Teacher: said.train.said,
-		Bytes: text.Bytes,
-		Progress: func(n int) {
-			rep.Report(report.Progress{What: "evaluate", Done: n, Total: total})
-		}})
+	o := eval.Options{Reference: ref.of, Teacher: said.train.said, Bytes: text.Bytes, Progress: func(n int) {
+		rep.Report(report.Progress{What: "evaluate", Done: n, Total: total})
+	}}
+	var judged []eval.Judgement
+	if how.Value == method.AtEnds {
+		o.Seen = func(in *method.Inputs) { judged = append(judged, eval.Judge(how, held.Held.Items, in)...) }
+	}
+	res, err := eval.Run(ctx, sess, held.HeldRows, how, o)
 	if err != nil {
 		return Evaluation{}, err
 	}
-	return Evaluation{Loss: res.Loss, Perplexity: res.Perplexity(), Tokens: res.Tokens, Counted: res.Counted,
+	var scores *eval.Scores
+	if judged != nil {
+		scores = eval.SumUp(how, judged, cfg.Seed)
+	}
+	told := figures(nil, "", res.Metrics)
+	for _, name := range []string{"chosen_reward", "rejected_reward"} {
+		if x, ok := told[name]; ok && mean != 0 { // as ggtune score has them
+			told[name] = x - float64(mean)
+		}
+	}
+	return Evaluation{Scores: scores,
+		Loss: res.Loss, Perplexity: res.Perplexity(), Tokens: res.Tokens, Counted: res.Counted,
 		Rows: total, Method: how.Name, Unit: how.Unit,
-		Model: cfg.Model, Adapter: m.adapter, Figures: figures(nil, "", res.Metrics), Data: held.Held.Counts}, nil
+		Model: cfg.Model, Adapter: m.adapter, Figures: told, Data: held.Held.Counts}, nil
 }
 
 // A measured model is one that is opened to be measured, with an adapter or none.
 type measured struct {
 	model   *engine.Model
 	session engine.SessionConfig
+	base    string         // the model's hash, where an adapter asked for it
 	adapter string         // its file, or ""
 	made    *origin.Origin // what it says of its making
 	// invocation is what it waits for; nil: it acts on every token.
@@ -163,8 +191,8 @@ func openMeasured(ctx context.Context, cfg *config.Config, adapterPath string, g
 	if m.adapter == "" {
 		return m, nil
 	}
-	a, err := tunedAdapter(ctx, m.model, cfg, m.adapter, given, m.notes)
-	if err != nil {
+	var a *adapter.Adapter
+	if a, m.base, err = tunedAdapter(ctx, m.model, cfg, m.adapter, given, m.notes); err != nil {
 		return nil, errors.Join(err, m.model.Close())
 	}
 	m.session.Sets = []engine.Set{{Adapter: a}}
@@ -172,12 +200,13 @@ func openMeasured(ctx context.Context, cfg *config.Config, adapterPath string, g
 	return m, nil
 }
 
-// tunedAdapter loads the adapter that is measured, and takes into cfg what it says about its making.
+// tunedAdapter loads the adapter that is measured, and takes into cfg what it says about its making. It gives the hash
+// of the base too.
 func tunedAdapter(ctx context.Context, m *engine.Model, cfg *config.Config, path string, given func(string) bool,
-	notes func([]string)) (*adapter.Adapter, error) {
+	notes func([]string)) (*adapter.Adapter, string, error) {
 	a, err := adapter.Load(path, m.Net())
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	h := startHashing(ctx, m)
 	defer h.stop()
@@ -188,13 +217,13 @@ func tunedAdapter(ctx context.Context, m *engine.Model, cfg *config.Config, path
 	notes(made.TakeDefaults(cfg, given))
 	sum, err := h.wait()
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	notes(made.Differs(origin.Use{Model: cfg.Model, ModelSHA256: sum}))
 	if err := cfg.ValidateEval(false); err != nil {
-		return nil, fmt.Errorf("with the settings in %s: %w", path, err)
+		return nil, "", fmt.Errorf("with the settings in %s: %w", path, err)
 	}
-	return a, nil
+	return a, sum, nil
 }
 
 // measureReference runs the reference over held-out rows; nothing is kept on disk.

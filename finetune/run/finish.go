@@ -43,8 +43,10 @@ func (r *run) finish(ctx context.Context) (report.Summary, error) {
 	if err := r.round(ctx, &s); err != nil {
 		return report.Summary{}, err
 	}
-	if err := r.forgetting(ctx, &s); err != nil {
-		return report.Summary{}, err
+	if !r.scores() { // else it writes no text
+		if err := r.forgetting(ctx, &s); err != nil {
+			return report.Summary{}, err
+		}
 	}
 	probe, err := r.write(ctx, &s)
 	if err != nil {
@@ -61,7 +63,7 @@ func (r *run) finish(ctx context.Context) (report.Summary, error) {
 		verify = r.merge
 	}
 	if err := verify(ctx, probe, base, &s); err != nil {
-		return report.Summary{}, errors.Join(err, os.Remove(r.dir.file(fileUnverified)))
+		return report.Summary{}, errors.Join(err, os.Remove(r.dir.file(fileUnverified)), r.removeHead())
 	}
 	if err := r.publish(&s); err != nil {
 		return report.Summary{}, err
@@ -206,7 +208,10 @@ func (r *run) write(ctx context.Context, s *report.Summary) (*verify.Probe, erro
 		return nil, fmt.Errorf("read the result again: %w", err)
 	}
 	*hash = &sum
-	return probe, nil
+	if r.scores() {
+		err = r.writeHead(ctx, s)
+	}
+	return probe, err
 }
 
 // adapter is what the run leaves with as it is now.
@@ -243,8 +248,15 @@ func (r *run) adapterBeside(id checkpoint.ID, dir string) error {
 	if r.cfg.Whole() {
 		return nil
 	}
-	return r.saveAdapter(context.Background(), filepath.Join(dir, fileAdapter),
-		fmt.Sprintf("step %d of %d", id.Step, r.meta.Course.Steps))
+	path, unfinished := filepath.Join(dir, fileAdapter), fmt.Sprintf("step %d of %d", id.Step, r.meta.Course.Steps)
+	if err := r.saveAdapter(context.Background(), path, unfinished); err != nil || !r.scores() {
+		return err
+	}
+	sum, err := fileSHA256(path)
+	if err != nil {
+		return err
+	}
+	return r.saveHead(context.Background(), filepath.Join(dir, fileHead), sum, 0, unfinished)
 }
 
 // leave makes what a run has learned usable that ends because it was told to: the error of a run that ended otherwise,
@@ -271,6 +283,13 @@ func (r *run) publish(s *report.Summary) error {
 		what, name = "model", fileModel
 	}
 	s.Result = r.dir.file(name)
+	// The head first: where there is an adapter, its run's head is beside it.
+	if r.scores() {
+		if err := atomicfile.OS.Rename(r.dir.file(fileUnsure), r.dir.file(fileHead)); err != nil {
+			return fmt.Errorf("name the verified head: %w", err)
+		}
+		r.rep.Report(report.Saved{What: "head", Path: r.dir.file(fileHead), Step: s.ResultStep})
+	}
 	if err := atomicfile.OS.Rename(r.dir.file(fileUnverified), s.Result); err != nil {
 		return fmt.Errorf("name the verified result: %w", err)
 	}

@@ -37,7 +37,12 @@ func TestKilledChild(t *testing.T) {
 // TestKilled kills a training process without warning, several times, and wants the run that is resumed after it to
 // end where a straight run ends.
 func TestKilled(t *testing.T) {
-	c := tinyConfig(t, gguf.F32)
+	t.Run("sft", func(t *testing.T) { killed(t, tinyConfig(t, gguf.F32), fileAdapter) })
+	t.Run("reward", func(t *testing.T) { killed(t, rewardConfig(t), fileAdapter, fileHead) })
+}
+
+// killed does it, and looks at files of the result.
+func killed(t *testing.T, c config.Config, files ...string) {
 	c.Steps, c.SaveEvery = 40, 1
 	straight := c
 	straight.Output = filepath.Join(t.TempDir(), "straight")
@@ -79,8 +84,10 @@ func TestKilled(t *testing.T) {
 	}
 	c.Resume = true
 	mustTrain(t, c)
-	if readFile(t, c.Output, fileAdapter) != readFile(t, straight.Output, fileAdapter) {
-		t.Error("the adapter is not that of a straight run")
+	for _, name := range files {
+		if readFile(t, c.Output, name) != readFile(t, straight.Output, name) {
+			t.Errorf("%s is not that of a straight run", name)
+		}
 	}
 	if got, want := metrics(t, c.Output), metrics(t, straight.Output); !reflect.DeepEqual(got, want) {
 		t.Errorf("metrics:\n%+v, want\n%+v", got, want)

@@ -19,7 +19,8 @@ func (r *run) measureBase(ctx context.Context) error {
 	}
 	if r.rows.HeldRows != nil && r.meta.EvalBefore == nil {
 		rounds := r.cfg.QAT != ""
-		res, err := r.measure(ctx, eval.Options{NoAdapter: rounds || !r.cfg.Whole() && r.cfg.InitAdapter == ""})
+		res, err := r.measure(ctx, eval.Options{NoAdapter: rounds || !r.cfg.Whole() && r.cfg.InitAdapter == "" &&
+			!r.scores()}) // the base has no head
 		if err != nil {
 			return err
 		}

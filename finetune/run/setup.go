@@ -13,6 +13,7 @@ import (
 	"github.com/ggtune/ggtune/finetune/budget"
 	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/finetune/corpus"
+	"github.com/ggtune/ggtune/finetune/encode"
 	"github.com/ggtune/ggtune/finetune/method"
 	"github.com/ggtune/ggtune/finetune/optim"
 	"github.com/ggtune/ggtune/finetune/report"
@@ -80,6 +81,7 @@ func (s *setup) open(ctx context.Context, rep report.Reporter) error {
 				"small again", s.cfg.Master)
 		}
 	}
+	s.sayScores()
 	if s.cfg.EMA > 0 {
 		s.note("held-out losses, and what is written, are of a moving average of what is trained (--ema %g)", s.cfg.EMA)
 	}
@@ -88,7 +90,7 @@ func (s *setup) open(ctx context.Context, rep report.Reporter) error {
 			s.note("%s: %s", s.cfg.InitAdapter, note)
 		}
 	}
-	var shape budget.Shape
+	shape := budget.Shape{Want: encode.Wants(s.how)}
 	shape.Row, shape.Counted, shape.Rows = s.rows.Largest()
 	if s.how.Teacher {
 		shape.Named = s.cfg.Named(s.model.HParams().NVocab)

@@ -66,7 +66,7 @@ func TestResumeWhole(t *testing.T) {
 			var types []string
 			for i := range is.Tensors {
 				x, y := &is.Tensors[i], &was.Tensors[i]
-				if same := x.Type == y.Type && string(data(t, is, x)) == string(data(t, was,
+				if same := x.Type == y.Type && string(dataOf(t, is, x)) == string(dataOf(t, was,
 					y)); same == trained[x.Name] {
 					t.Errorf("tensor %q: trained %v, as it was %v", x.Name, trained[x.Name], same)
 				}
@@ -91,7 +91,7 @@ func openFile(t *testing.T, path string) *gguf.File {
 	return f
 }
 
-func data(t *testing.T, f *gguf.File, x *gguf.TensorInfo) []byte {
+func dataOf(t *testing.T, f *gguf.File, x *gguf.TensorInfo) []byte {
 	t.Helper()
 	b, err := f.Data(x)
 	if err != nil {

@@ -1,0 +1,145 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/ggtune/ggtune/engine"
+	"github.com/ggtune/ggtune/engine/head"
+	"github.com/ggtune/ggtune/finetune/config"
+	"github.com/ggtune/ggtune/finetune/encode"
+	"github.com/ggtune/ggtune/finetune/eval"
+	"github.com/ggtune/ggtune/finetune/method"
+	"github.com/ggtune/ggtune/finetune/report"
+)
+
+// scores says that what is trained gives scores: an adapter and a head, beside it in a file of its own.
+func (s *setup) scores() bool { return s.how.Value == method.AtEnds }
+
+// sayScores says at a run's beginning how its result can be used.
+func (s *setup) sayScores() {
+	if !s.scores() {
+		return
+	}
+	s.note("%s gives scores and writes no text: they come of %s beside %s, which ggtune score and ggtune eval read; "+
+		"llama.cpp loads the adapter, and has a place for a head in bert kin and qwen3 only", s.how.Name, fileHead,
+		fileAdapter)
+}
+
+// saveHead writes what is trained of the head, beside the adapter whose hash that is.
+func (r *run) saveHead(ctx context.Context, path, adapterSHA256 string, mean float64, unfinished string) error {
+	var set engine.Set
+	err := r.learned(func() (err error) {
+		set, err = r.sess.Set("")
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	purpose := head.Reward
+	if r.how.Need == method.Labels {
+		purpose = head.Rerank
+	}
+	f := head.File{Arch: r.model.Net().Arch, Purpose: purpose, Weight: set.Heads[0].Values, Mean: float32(mean),
+		Base: r.meta.BaseSHA256, Adapter: adapterSHA256, Unfinished: unfinished}
+	return f.Save(ctx, nil, path)
+}
+
+// writeHead writes the head under the name of one that is not verified.
+func (r *run) writeHead(ctx context.Context, s *report.Summary) error {
+	mean, err := r.meanScore(ctx)
+	if err != nil {
+		return err
+	}
+	path := r.dir.file(fileUnsure)
+	if err := r.saveHead(ctx, path, *s.AdapterSHA256, mean, ""); err != nil {
+		return err
+	}
+	sum, err := fileSHA256(path)
+	if err != nil {
+		return fmt.Errorf("read the head again: %w", err)
+	}
+	s.HeadSHA256, s.ScoreMean = &sum, &mean
+	return nil
+}
+
+// removeHead removes a head that is not verified, if there is one.
+func (r *run) removeHead() error {
+	if err := os.Remove(r.dir.file(fileUnsure)); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// meanOf is how many scores the mean is taken over that head.gguf holds: it is then within a twentieth of their
+// standard deviation of that of all.
+const meanOf = 1000
+
+// meanScore is the mean score of the first training answers, in the order of training, with the parameters as they are.
+// It is 0 where scores are log-odds, which mean something by themselves.
+func (r *run) meanScore(ctx context.Context) (mean float64, err error) {
+	if r.how.Need == method.Labels {
+		return 0, nil
+	}
+	sum, n := 0.0, 0
+	err = eval.Each(ctx, r.sess, r.rows.TrainRows, r.how, eval.Options{},
+		func(_ *encode.Micro, in *method.Inputs) (bool, error) {
+			for _, x := range in.Value {
+				sum += x
+			}
+			n += len(in.Value)
+			return n < meanOf, nil
+		})
+	if mean = sum / float64(n); err == nil && mean-mean != 0 {
+		err = fmt.Errorf("the mean score of the training answers is %g; %s", mean, "begin a run with a lower learning "+
+			"rate (--lr)")
+	}
+	return mean, err
+}
+
+// takeHead gives what is measured the head of cfg, or that beside the adapter. It must belong to the base and the
+// adapter.
+func (m *measured) takeHead(ctx context.Context, cfg *config.Config) (f *head.File, err error) {
+	path, sum := cfg.Head, ""
+	if m.adapter == "" && path == "" {
+		return nil, &config.Error{Err: fmt.Errorf("--method %s needs a head, which gives scores; give --adapter, the "+
+			"directory of a run that has one, or --head", cfg.Method)}
+	}
+	if m.adapter != "" {
+		if sum, err = fileSHA256(m.adapter); err != nil {
+			return nil, err
+		}
+		if path == "" {
+			path = filepath.Join(filepath.Dir(m.adapter), fileHead)
+			if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+				return nil, fmt.Errorf("%s: the adapter gives scores with a head, and there is no %s beside it; "+
+					"say where "+
+					"it is with --head", m.adapter, fileHead)
+			}
+		}
+	}
+	if m.base == "" {
+		if m.base, err = m.model.SHA256(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if f, err = head.Load(path); err != nil {
+		return nil, err
+	}
+	if err := f.Fits(path, m.model, m.base, sum); err != nil {
+		return nil, err
+	}
+	if f.Unfinished != "" {
+		m.notes([]string{fmt.Sprintf("%s is of an unfinished run (%s), and its scores are not shifted to mean 0", path,
+			f.Unfinished)})
+	}
+	if len(m.session.Sets) == 0 {
+		m.session.Sets = []engine.Set{{}}
+	}
+	m.session.Sets[0].Heads = []engine.Head{head.Head(f.Weight)}
+	return f, nil
+}
