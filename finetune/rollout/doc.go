@@ -8,7 +8,8 @@
 //	    for each answer, prompt by prompt           schedule.go: in this order they get a free sequence
 //	      its prompt is read there, once; or copied from a sequence that begins with it; or is there already
 //	    until all have ended
-//	      read the last token of every sequence     one computation for all
+//	      read the last token of every sequence     one computation for all; pace.go: with one thread, where other
+//	                                                programs have the cores and all threads wait for each other
 //	      draw the next of each                     draw.go: softmax at the temperature, nothing cut off
 //	      who has ended makes room for the next answer
 //

@@ -181,8 +181,9 @@ func (w *Writer) Write(ctx context.Context, prompts []Prompt, samples int, s Sam
 	if err := w.check(prompts, samples, s); err != nil {
 		return nil, err
 	}
-	r := &roll{memory: c, sequences: c.Sequences(), batch: c.NBatch(), room: c.NCtx(), eog: w.g.Vocab().IsEOG,
-		threads: w.threads, prompts: prompts, samples: samples, how: s, progress: w.Progress}
+	r := &roll{memory: &pacer{reader: c, threads: w.threads}, sequences: c.Sequences(), batch: c.NBatch(),
+		room: c.NCtx(), eog: w.g.Vocab().IsEOG, threads: w.threads, prompts: prompts, samples: samples, how: s,
+		progress: w.Progress}
 	answers, err := r.write(ctx)
 	if err := w.g.Explain(ctx, err); err != nil {
 		return nil, err
