@@ -9,8 +9,8 @@ import (
 	"github.com/ggtune/ggtune/engine/gguf"
 )
 
-// Original finds the tensors of base, in their order, in the file that it was quantized from. A file of another model
-// is refused, and one that is quantized itself (ErrRequantize).
+// Original finds the tensors of base, in their order, in the file that it was quantized from, or in one that lost less.
+// A file of another model is refused.
 func Original(base, from *gguf.File) (index []int, err error) {
 	if err := from.CheckModel(); err != nil {
 		return nil, err
@@ -37,11 +37,6 @@ func Original(base, from *gguf.File) (index []int, err error) {
 		if !ok || !slices.Equal(from.Tensors[j].Shape, t.Shape) {
 			return nil, fmt.Errorf("--from %s: it has no tensor %q of shape %v, as the base has; give the file that "+
 				"the base was quantized from", from.Path(), t.Name, t.Shape)
-		}
-		if from.Tensors[j].Type.IsQuantized() {
-			return nil, fmt.Errorf("--from %s: tensor %q is storage type %s, %w; give the f32, f16 or bf16 file that "+
-				"the base was quantized from, or start from this one instead of the base (-m %[1]s)", from.Path(),
-				t.Name, from.Tensors[j].Type, ErrRequantize)
 		}
 		index[i] = j
 	}

@@ -1,6 +1,8 @@
 package merge
 
 import (
+	"fmt"
+
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/quant"
 )
@@ -11,8 +13,17 @@ func (m *merging) openFrom() (err error) {
 	if m.from, err = gguf.Open(m.From); err != nil {
 		return err
 	}
-	m.fromIndex, err = quant.Original(m.model.File(), m.from)
-	return err
+	if m.fromIndex, err = quant.Original(m.model.File(), m.from); err != nil {
+		return err
+	}
+	for _, i := range m.fromIndex {
+		if t := &m.from.Tensors[i]; t.Type.IsQuantized() {
+			return fmt.Errorf("--from %s: tensor %q is storage type %s, %w: merging from it would round twice; give "+
+				"the f32, f16 or bf16 file that the base was quantized from, or merge into this one (-m %[1]s)",
+				m.From, t.Name, t.Type, quant.ErrRequantize)
+		}
+	}
+	return nil
 }
 
 // original are the rows of the file that the base was quantized from, in the base's order: quant.Rows.

@@ -88,7 +88,7 @@ func TestFromRefuses(t *testing.T) {
 		"architecture":  {synth.Temp(t, synth.Tiny("qwen2", gguf.F32)), `"qwen2", and the base is "llama"`},
 		"no file":       {"nothing.gguf", "nothing.gguf"},
 		"an adapter":    {path, "adapter"},
-		"quantized":     {base, `"token_embd.weight" is storage type q8_0, quantized already; give the f32, f16`},
+		"quantized":     {base, `"token_embd.weight" is storage type q8_0, quantized already: merging`},
 	} {
 		out := filepath.Join(t.TempDir(), "m.gguf")
 		_, err := Merge(t.Context(), Config{Model: base, From: tc.from, Output: out, Threads: 1,
