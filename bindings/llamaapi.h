@@ -51,7 +51,8 @@ GT_ENUM(llama_rope_scaling_type, GT_LIST_llama_rope_scaling_type)
 
 #define GT_LIST_llama_pooling_type(X)      \
     X(LLAMA_POOLING_TYPE_UNSPECIFIED, -1)  \
-    X(LLAMA_POOLING_TYPE_NONE, 0)
+    X(LLAMA_POOLING_TYPE_NONE, 0)          \
+    X(LLAMA_POOLING_TYPE_RANK, 4)
 GT_ENUM(llama_pooling_type, GT_LIST_llama_pooling_type)
 
 #define GT_LIST_llama_attention_type(X)      \
@@ -148,6 +149,7 @@ void                       llama_model_free(struct llama_model * model);
 const struct llama_vocab * llama_model_get_vocab(const struct llama_model * model);
 int32_t                    llama_model_n_ctx_train(const struct llama_model * model);
 int32_t                    llama_model_n_embd(const struct llama_model * model);
+uint32_t                   llama_model_n_cls_out(const struct llama_model * model);
 int32_t                    llama_model_n_layer(const struct llama_model * model);
 const char *               llama_print_system_info(void);
 uint64_t                   llama_model_size(const struct llama_model * model);
@@ -179,6 +181,8 @@ void                        llama_attach_threadpool(struct llama_context * ctx, 
 int32_t                     llama_decode(struct llama_context * ctx, struct llama_batch batch);
 void                        llama_synchronize(struct llama_context * ctx);
 float *                     llama_get_logits_ith(struct llama_context * ctx, int32_t i);
+float *                     llama_get_embeddings_ith(struct llama_context * ctx, int32_t i);
+float *                     llama_get_embeddings_seq(struct llama_context * ctx, llama_seq_id seq_id);
 size_t                      llama_state_seq_get_size(struct llama_context * ctx, llama_seq_id seq_id);
 size_t                      llama_state_seq_get_data(struct llama_context * ctx, uint8_t * dst, size_t size,
                                                      llama_seq_id seq_id);

@@ -60,7 +60,21 @@ type ContextOptions struct {
 	FlashAttn FlashAttn
 	// KV is the storage type of keys and values.
 	KV KVType
+	// Gives says what is computed of the tokens that are read.
+	Gives Gives
 }
+
+// Gives is what a context computes of tokens.
+type Gives int
+
+// The choices.
+const (
+	GivesLogits Gives = C.GT_GIVES_LOGITS // the vocabulary's logits, for all but the two methods below
+	// GivesStates is for EachState: the states after the output norm. A context of one sequence.
+	GivesStates Gives = C.GT_GIVES_STATES
+	// GivesRanks is for Ranks: the numbers of the model's classification head. A context of one sequence.
+	GivesRanks Gives = C.GT_GIVES_RANKS
+)
 
 // VerifyContextOptions returns the options for comparing our logits with llama.cpp's: nothing rounded that need not be,
 // and little memory. 64 tokens a batch keep the logits of a vocabulary of 150,000 at 39 MB.
@@ -90,6 +104,9 @@ func (o ContextOptions) Validate() error {
 	check(o.Threads >= 1 && o.Threads <= 512, "%d threads: want 1 to 512", o.Threads)
 	check(o.FlashAttn >= FlashAttnAuto && o.FlashAttn <= FlashAttnOn, "flash attention %d: want -1, 0 or 1",
 		o.FlashAttn)
+	check(o.Gives >= GivesLogits && o.Gives <= GivesRanks, "what a context gives is %d: want 0 to 2", o.Gives)
+	check(o.Gives == GivesLogits || o.Sequences <= 1, "%d sequences of a context that gives no logits: want 1",
+		o.Sequences)
 	check(o.KV == KVF32 || o.KV == KVF16, "key and value type %d: want 0 (f32) or 1 (f16)", o.KV)
 	return errors.Join(errs...)
 }
@@ -105,6 +122,7 @@ type Context struct {
 	nBatch int
 	// threads is the most that compute.
 	threads int
+	gives   Gives
 
 	mu      sync.Mutex
 	ptr     *C.gt_context
@@ -129,6 +147,9 @@ func (m *Model) NewContext(o ContextOptions) (*Context, error) {
 	if !m.generates {
 		return nil, fmt.Errorf("%s: the model does not predict text, so it has no context to generate in", m.path)
 	}
+	if o.Gives == GivesRanks && m.ranks == 0 {
+		return nil, fmt.Errorf("%s: the model has no classification head that llama.cpp knows", m.path)
+	}
 	if o.NUBatch == 0 {
 		o.NUBatch = o.NBatch
 	}
@@ -136,13 +157,14 @@ func (m *Model) NewContext(o ContextOptions) (*Context, error) {
 		o.NCtx = m.info.NCtxTrain
 	}
 	o.Sequences = max(o.Sequences, 1)
-	c := &Context{model: m, nBatch: o.NBatch, threads: o.Threads, lens: make([]int, o.Sequences)}
+	c := &Context{model: m, nBatch: o.NBatch, threads: o.Threads, gives: o.Gives, lens: make([]int, o.Sequences)}
 	err := m.adopt("make a context", func(p *C.gt_model) error {
 		var n C.int32_t
 		if C.gt_context_open(p, &C.gt_context_options{
 			n_ctx: C.uint32_t(o.NCtx), n_batch: C.uint32_t(o.NBatch), n_ubatch: C.uint32_t(o.NUBatch),
 			n_seq: C.uint32_t(o.Sequences), threads: C.int32_t(o.Threads),
 			flash_attn: C.int32_t(o.FlashAttn), type_k: C.int32_t(o.KV), type_v: C.int32_t(o.KV),
+			gives: C.int32_t(o.Gives),
 		}, &c.ptr, &n, &c.status) != C.GT_OK {
 			return statusError(fmt.Sprintf("%s: make a context of %d tokens with llama.cpp", m.path, o.NCtx), &c.status)
 		}
@@ -283,7 +305,7 @@ func (c *Context) Truncate(n int) error {
 // Decode reads tokens, after those read before, and leaves the logits of the last for a Sampler. When ctx is done it
 // stops between two operations, forgets what it began, and returns ctx's cause.
 func (c *Context) Decode(ctx context.Context, tokens []int32) error {
-	return c.read(ctx, tokens, []int{len(tokens) - 1}, nil)
+	return c.read(ctx, GivesLogits, tokens, []int{len(tokens) - 1}, nil)
 }
 
 // Logits forgets everything, reads tokens, and returns the logits at the given positions, ascending, as rows of NVocab:
@@ -322,21 +344,22 @@ func (c *Context) EachLogits(ctx context.Context, tokens []int32, positions []in
 	if err := c.Truncate(0); err != nil {
 		return err
 	}
-	return c.read(ctx, tokens, positions, yield)
+	return c.read(ctx, GivesLogits, tokens, positions, yield)
 }
 
 // MoreLogits is EachLogits of tokens behind those that have been read; positions count from the first of them.
 func (c *Context) MoreLogits(ctx context.Context, tokens []int32, positions []int,
 	yield func(position int, row []float32) error) error {
-	return c.read(ctx, tokens, positions, yield)
+	return c.read(ctx, GivesLogits, tokens, positions, yield)
 }
 
 // read appends tokens in batches. positions, ascending, count from the first of them; rows go to yield, if it is not
 // nil.
-func (c *Context) read(ctx context.Context, tokens []int32, positions []int, yield func(int, []float32) error) error {
+func (c *Context) read(ctx context.Context, what Gives, tokens []int32, positions []int,
+	yield func(int, []float32) error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err := c.readable(tokens, positions); err != nil {
+	if err := c.readable(what, tokens, positions); err != nil {
 		return err
 	}
 	defer c.interruptible(ctx)()
@@ -350,7 +373,7 @@ func (c *Context) read(ctx context.Context, tokens []int32, positions []int, yie
 		wanted := c.mark(positions, first, k)
 		var out *C.float
 		if yield != nil && wanted > 0 {
-			rows = grown(rows, wanted*c.model.info.NVocab)
+			rows = grown(rows, wanted*c.width())
 			out = (*C.float)(&rows[0])
 		}
 		code := C.gt_context_eval(c.ptr, (*C.int32_t)(&tokens[0]), C.int32_t(k), C.int32_t(c.lens[0]),
@@ -362,12 +385,12 @@ func (c *Context) read(ctx context.Context, tokens []int32, positions []int, yie
 			return errors.Join(err, c.keep(0, before))
 		}
 		c.lens[0] += k
-		c.logits = c.want[k-1] != 0
+		c.logits = c.gives == GivesLogits && c.want[k-1] != 0
 		tokens = tokens[k:]
 		for i := range wanted {
 			if yield != nil {
-				nv := c.model.info.NVocab
-				if err := yield(positions[i], rows[i*nv:(i+1)*nv]); err != nil {
+				n := c.width()
+				if err := yield(positions[i], rows[i*n:(i+1)*n]); err != nil {
 					return err
 				}
 			}
@@ -375,6 +398,17 @@ func (c *Context) read(ctx context.Context, tokens []int32, positions []int, yie
 		positions = positions[wanted:]
 	}
 	return nil
+}
+
+// width is how many numbers the context gives of a token.
+func (c *Context) width() int {
+	switch c.gives {
+	case GivesStates:
+		return c.model.info.NEmbd
+	case GivesRanks:
+		return c.model.ranks
+	}
+	return c.model.info.NVocab
 }
 
 // mark marks in want which of the k tokens from first on are among positions, and returns how many.
@@ -390,9 +424,12 @@ func (c *Context) mark(positions []int, first, k int) int {
 }
 
 // readable checks the arguments of read.
-func (c *Context) readable(tokens []int32, positions []int) error {
+func (c *Context) readable(what Gives, tokens []int32, positions []int) error {
 	if err := c.usable("read tokens"); err != nil {
 		return err
+	}
+	if what != c.gives {
+		return fmt.Errorf("read tokens: the context was opened for %s, not for %s", c.gives, what)
 	}
 	if len(tokens) == 0 {
 		return errors.New("read tokens: there are none")
@@ -423,6 +460,9 @@ func (c *Context) PromptTime(ctx context.Context, n int) (time.Duration, error) 
 	defer c.mu.Unlock()
 	if err := c.usable("time a prompt"); err != nil {
 		return 0, err
+	}
+	if c.gives != GivesLogits {
+		return 0, fmt.Errorf("time a prompt: the context was opened for %s", c.gives)
 	}
 	if n < 1 || n > c.nCtx {
 		return 0, fmt.Errorf("time a prompt of %d tokens: want 1 to the context's %d", n, c.nCtx)

@@ -65,6 +65,7 @@ type Model struct {
 	mu        sync.Mutex
 	ptr       *C.gt_model
 	generates bool
+	ranks     int // numbers of its classification head
 	children  int // open contexts and adapters
 	cleanup   runtime.Cleanup
 }
@@ -100,7 +101,7 @@ func openModel(doing, path string, o *C.gt_model_options) (*Model, error) {
 		return nil, statusError(path+": "+doing, &st)
 	}
 	m.cleanup = runtime.AddCleanup(m, func(p *C.gt_model) { C.gt_model_release(p) }, m.ptr)
-	m.generates = bool(info.generates)
+	m.generates, m.ranks = bool(info.generates), int(info.n_ranks)
 	m.info = ModelInfo{
 		NVocab: int(info.n_vocab), NCtxTrain: int(info.n_ctx_train), NEmbd: int(info.n_embd), NLayer: int(info.n_layer),
 		Bytes: int64(info.size), NParams: int64(info.n_params),

@@ -116,6 +116,9 @@ func (c *Context) arrange(next []Next) error {
 	if err := c.usable("read tokens"); err != nil {
 		return err
 	}
+	if c.gives != GivesLogits {
+		return fmt.Errorf("read tokens: the context was opened for %s", c.gives)
+	}
 	if len(next) == 0 || len(next) > c.nBatch {
 		return fmt.Errorf("read %d tokens at once: want 1 to %d", len(next), c.nBatch)
 	}

@@ -29,6 +29,7 @@ typedef struct gt_model_options {
 
 typedef struct gt_model_info {
     int32_t  n_ctx_train, n_embd, n_layer;
+    int32_t  n_ranks; // numbers of its classification head, 0 where it has none
     uint64_t size;     // bytes of tensors
     uint64_t n_params;
     bool     generates; // has a decoder and no encoder
@@ -69,7 +70,12 @@ typedef struct gt_context_options {
     int32_t  threads;
     int32_t  flash_attn;     // llama_flash_attn_type
     int32_t  type_k, type_v; // ggml_type
+    int32_t  gives;          // GT_GIVES_*
 } gt_context_options;
+
+// What a context gives of the tokens that are wanted: their logits [n_vocab]; the state after the output norm [n_embd];
+// or, of the last alone, the numbers of the model's classification head for all that has been read [n_ranks].
+enum { GT_GIVES_LOGITS, GT_GIVES_STATES, GT_GIVES_RANKS };
 
 // gt_max_sequences is the most that n_seq may be.
 int32_t    gt_max_sequences(void);
@@ -94,8 +100,8 @@ int        gt_context_eval_each(gt_context * c, const int32_t * tokens, const in
 // They lie there until the next tokens are read.
 int        gt_context_row(gt_context * c, int32_t i, const float ** row, gt_status * st);
 // gt_context_eval appends n tokens, at most n_batch, to sequence 0 at position pos. want[i] asks for the logits of
-// token i. out is NULL, or room for as many rows of n_vocab as are wanted, in their order. The last row wanted is what
-// gt_sampler_sample samples from.
+// token i, or for what else the context gives. out is NULL, or room for as many rows of it as are wanted, in their
+// order. The last row of logits wanted is what gt_sampler_sample samples from.
 int        gt_context_eval(gt_context * c, const int32_t * tokens, int32_t n, int32_t pos, const int8_t * want,
                            float * out, gt_status * st);
 // gt_context_prompt_time forgets everything, then reads n arbitrary tokens with logits of the last, and sets *ns to how

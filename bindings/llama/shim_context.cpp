@@ -54,6 +54,10 @@ void reopen(gt_context * c, bool looking = false) {
     params.flash_attn_type     = (enum llama_flash_attn_type)o.flash_attn;
     params.type_k              = (enum ggml_type)o.type_k;
     params.type_v              = (enum ggml_type)o.type_v;
+    params.embeddings          = o.gives != GT_GIVES_LOGITS;
+    if (params.embeddings) {
+        params.pooling_type = o.gives == GT_GIVES_RANKS ? LLAMA_POOLING_TYPE_RANK : LLAMA_POOLING_TYPE_NONE;
+    }
     params.cb_eval             = looking ? look : nullptr;
     params.cb_eval_user_data   = c;
     params.abort_callback      = stopped;
@@ -120,7 +124,26 @@ int eval(gt_context * c, const int32_t * tokens, int32_t n, int32_t pos, const i
     batch.token  = const_cast<llama_token *>(tokens);
     batch.logits = const_cast<int8_t *>(want);
     batch.pos    = c->pos.data();
+    if (c->options.gives != GT_GIVES_LOGITS) { // it computes all of them then, and warns where not all are asked for
+        c->all.assign((size_t)n, 1);
+        batch.logits = c->all.data();
+    }
     return decode(c, batch, st);
+}
+
+// row gives what the context gives of token i of the batch, and how many numbers that is.
+const float * row_of(gt_context * c, int32_t i, size_t * n) {
+    switch (c->options.gives) {
+    case GT_GIVES_STATES:
+        *n = (size_t)llama_model_n_embd(c->model->model);
+        return llama_get_embeddings_ith(c->ctx, i);
+    case GT_GIVES_RANKS:
+        *n = (size_t)llama_model_n_cls_out(c->model->model);
+        return llama_get_embeddings_seq(c->ctx, 0);
+    default:
+        *n = (size_t)c->model->n_vocab;
+        return llama_get_logits_ith(c->ctx, i);
+    }
 }
 
 } // namespace
@@ -248,17 +271,17 @@ int gt_context_eval(gt_context * c, const int32_t * tokens, int32_t n, int32_t p
         if (int code = eval(c, tokens, n, pos, want, st)) {
             return code;
         }
-        const size_t row = (size_t)c->model->n_vocab;
         for (int32_t i = 0; out && i < n; i++) {
             if (!want[i]) {
                 continue;
             }
-            const float * logits = llama_get_logits_ith(c->ctx, i);
-            if (!logits) {
-                return gt_fail(st, GT_FAILED, "there are no logits for token %d of the batch", i);
+            size_t        width = 0;
+            const float * row   = row_of(c, i, &width);
+            if (!row) {
+                return gt_fail(st, GT_FAILED, "llama.cpp gives nothing for token %d of the batch", i);
             }
-            memcpy(out, logits, row * sizeof(float));
-            out += row;
+            memcpy(out, row, width * sizeof(float));
+            out += width;
         }
         return GT_OK;
     });

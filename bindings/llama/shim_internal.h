@@ -37,6 +37,7 @@ struct gt_context {
     bool                      off = false; // they are not applied to what is read now
     std::vector<struct ggml_tensor *> found; // of the one adapter in use, once looked for
     std::vector<llama_pos>    pos;
+    std::vector<int8_t>       all; // marks every token
     std::vector<int32_t>      n_seq_id;
     std::vector<llama_seq_id> seqs;
     std::vector<llama_seq_id *> seq_id; // into seqs

@@ -108,6 +108,11 @@ void describe(const gt_model * m, gt_model_info * info) {
     info->n_ctx_train = llama_model_n_ctx_train(m->model);
     info->n_embd      = llama_model_n_embd(m->model);
     info->n_layer     = llama_model_n_layer(m->model);
+    for (const auto & t : llama_internal_get_tensor_map(m->model)) {
+        if (t.first == "cls.output.weight") {
+            info->n_ranks = (int32_t)llama_model_n_cls_out(m->model);
+        }
+    }
     info->size        = llama_model_size(m->model);
     info->n_params    = llama_model_n_params(m->model);
     info->generates   = llama_model_has_decoder(m->model) && !llama_model_has_encoder(m->model);

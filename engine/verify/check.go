@@ -123,7 +123,7 @@ func (r *Report) tokens(s *engine.Session, seed uint64) []int32 {
 			ids = append(ids, int32(rng.IntN(m.HParams().NVocab)))
 		}
 	}
-	if r.ExactBound = r.LogitBound; float(m) {
+	if r.ExactBound = r.LogitBound; float(m.File()) {
 		r.ExactBound = floatBound
 	}
 	return ids[:min(len(ids), s.Positions())]
@@ -140,8 +140,8 @@ func textTokens(path string) ([]int32, error) {
 }
 
 // float says whether every matrix is f32 or f16, by which llama.cpp multiplies without rounding activations to 8 bits.
-func float(m *engine.Model) bool {
-	for _, t := range m.File().Tensors {
+func float(f *gguf.File) bool {
+	for _, t := range f.Tensors {
 		if t.Type != gguf.F32 && t.Type != gguf.F16 {
 			return false
 		}

@@ -23,7 +23,7 @@ func (p *Probe) VerifyMerged(ctx context.Context, base, merged string, own bool,
 	var plain, rounded bool
 	if err := withSession(merged, engine.SessionConfig{Threads: threads, Exact: p.exact},
 		func(s *engine.Session) (err error) {
-			plain, rounded = float(s.Model()), quantized(s.Model().File())
+			plain, rounded = float(s.Model().File()), quantized(s.Model().File())
 			ours, err = NewProbe(ctx, s, p.Tokens, 0)
 			return err
 		}); err != nil {

@@ -153,6 +153,15 @@ type savedAdapter struct {
 	pairs []adapter.Pair
 }
 
+// offZero gives each pair a B of that size.
+func offZero(a *adapter.Adapter, size float64) {
+	for i := range a.Pairs {
+		for j := range a.Pairs[i].B {
+			a.Pairs[i].B[j] = float32(math.Sin(float64(i+3*j)) * size)
+		}
+	}
+}
+
 // verified makes an adapter whose B is of that size, saves it and has llama.cpp's logits compared with ours.
 func verified(t *testing.T, path string, c adapter.Config, size float64) (verify.Agreement, savedAdapter) {
 	t.Helper()
@@ -165,11 +174,7 @@ func verified(t *testing.T, path string, c adapter.Config, size float64) (verify
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i := range ad.Pairs {
-		for j := range ad.Pairs[i].B {
-			ad.Pairs[i].B[j] = float32(math.Sin(float64(i+3*j)) * size)
-		}
-	}
+	offZero(ad, size)
 	s, err := engine.NewSession(m, engine.SessionConfig{Threads: 1, Sets: []engine.Set{{Adapter: ad}}})
 	if err != nil {
 		t.Fatal(err)
