@@ -227,6 +227,9 @@ type Summary struct {
 	// Of a method that gives scores: the hash of head.gguf, and the mean that it takes off them.
 	HeadSHA256 *string  `json:"head_sha256,omitempty"`
 	ScoreMean  *float64 `json:"score_mean,omitempty"`
+	// How far llama.cpp's scores are from ours, as a root mean square, and the size of such scores.
+	ScoreRMSDiff *float64 `json:"llama_cpp_score_rms_diff,omitempty"`
+	ScoreSize    *float64 `json:"score_size,omitempty"`
 
 	Steps     int      `json:"steps"`
 	Tokens    int64    `json:"tokens"`

@@ -337,6 +337,9 @@ func agreement(s Summary) string {
 	text := fmt.Sprintf(
 		"llama.cpp loads it and computes the same: logits differ by %.2g (root mean square; %.2g at most)",
 		*s.LlamaRMSDiff, *s.LlamaMaxDiff)
+	if s.ScoreRMSDiff != nil {
+		text += fmt.Sprintf(", and its states times the head are the scores to %.2g", *s.ScoreRMSDiff)
+	}
 	if s.LlamaBaseDiff == nil || s.LlamaBaseRMSDiff == nil || *s.LlamaBaseRMSDiff < rounded {
 		return text
 	}

@@ -62,7 +62,11 @@ func (r *run) finish(ctx context.Context) (report.Summary, error) {
 	if r.cfg.Kind().Merged() {
 		verify = r.merge
 	}
-	if err := verify(ctx, probe, base, &s); err != nil {
+	err = verify(ctx, probe, base, &s)
+	if err == nil && r.scores() {
+		err = r.verifyScores(ctx, base, &s)
+	}
+	if err != nil {
 		return report.Summary{}, errors.Join(err, os.Remove(r.dir.file(fileUnverified)), r.removeHead())
 	}
 	if err := r.publish(&s); err != nil {

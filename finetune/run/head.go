@@ -7,9 +7,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/engine/head"
+	"github.com/ggtune/ggtune/engine/verify"
 	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/finetune/encode"
 	"github.com/ggtune/ggtune/finetune/eval"
@@ -64,6 +66,61 @@ func (r *run) writeHead(ctx context.Context, s *report.Summary) error {
 		return fmt.Errorf("read the head again: %w", err)
 	}
 	s.HeadSHA256, s.ScoreMean = &sum, &mean
+	return r.probeScores(ctx)
+}
+
+// The answers whose scores are held against llama.cpp's: enough to tell a head that is not applied.
+const probedScores = 8
+
+// probeScores computes the scores that llama.cpp's states are to give with the head: of the first training answers,
+// each with its prompt, up to its last token that counts.
+func (r *run) probeScores(ctx context.Context) error {
+	p := &verify.Scores{}
+	for i := range r.rows.Train.Items {
+		for _, row := range paths(&r.rows.Train.Items[i]) {
+			if len(p.Rows) == probedScores {
+				break
+			}
+			one := engine.PlainRow(row)
+			one.Valued = []int32{int32(len(row) - 1)}
+			out, err := r.sess.Forward(ctx, &engine.Batch{Rows: []engine.Row{one}},
+				engine.Options{Want: []*engine.Output{engine.Value}})
+			if err != nil {
+				return err
+			}
+			p.Rows, p.Ours = append(p.Rows, row), append(p.Ours, out[engine.Value]...)
+		}
+	}
+	r.probed = p
+	return nil
+}
+
+// paths gives the tokens from an item's root to the last that counts of each of its leaves.
+func paths(it *encode.Item) (out [][]int32) {
+	root := it.Segments[0]
+	for _, s := range it.Segments[1:] {
+		end := s.Start + s.Len
+		for !it.Counted[end-1] {
+			end--
+		}
+		out = append(out, slices.Concat(it.Tokens[root.Start:root.Start+root.Len], it.Tokens[s.Start:end]))
+	}
+	return out
+}
+
+// verifyScores has llama.cpp compute the scores from the files that were written.
+func (r *run) verifyScores(ctx context.Context, base string, s *report.Summary) error {
+	r.rep.Report(report.Progress{What: "verify the scores"})
+	h, err := head.Load(r.dir.file(fileUnsure))
+	if err != nil {
+		return err
+	}
+	r.probed.Head = h.Weight
+	v, err := verify.VerifyScores(ctx, base, r.dir.file(fileUnverified), *r.probed, r.cfg.Threads)
+	if err != nil {
+		return err
+	}
+	s.ScoreRMSDiff, s.ScoreSize = &v.RMS, &v.Size
 	return nil
 }
 

@@ -48,7 +48,8 @@ func TestRewardRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	if h.Base != s.BaseSHA256 || h.Adapter != *s.AdapterSHA256 || h.Purpose != head.Reward || h.Unfinished != "" ||
-		h.Mean == 0 || s.HeadSHA256 == nil || s.General != nil {
+		h.Mean == 0 || s.HeadSHA256 == nil || s.General != nil || s.ScoreRMSDiff == nil ||
+		!(*s.ScoreRMSDiff < 0.05*(*s.ScoreSize)) {
 		t.Errorf("head %+v, report %+v", h, s)
 	}
 	if notes := rec.notes(); !strings.Contains(notes, "a place for a head in bert kin") {

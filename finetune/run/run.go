@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/ggtune/ggtune/engine/verify"
 	"github.com/ggtune/ggtune/finetune"
 	"github.com/ggtune/ggtune/finetune/budget"
 	"github.com/ggtune/ggtune/finetune/checkpoint"
@@ -28,6 +29,7 @@ type run struct {
 	rep     report.Reporter
 	told    *told // what rep is told, from begin on
 	asked   asked
+	probed  *verify.Scores // of a method that gives scores: what llama.cpp is to find
 	source  *encode.Stream
 	clock   time.Time // when the step under way began
 	drawn   time.Time // when the losses were drawn
