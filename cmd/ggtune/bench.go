@@ -290,10 +290,16 @@ func printModel(w io.Writer, cases []bench.Case) {
 			c.CountedRate, c.KeptLayers, c.Layers, peak)
 	}
 	for i := range cases {
-		if c := &cases[i]; c.Against != nil && c.Reference != nil {
-			fmt.Fprintf(w, "\n%s: a step takes %.3f times that of one sequence with as many tokens; the reference "+
-				"model reads %.1f tok/s, %.3f times our forward\n",
-				c.Case, *c.Against, *c.Reference, *c.Reference/c.Forward)
+		c := &cases[i]
+		if c.Against != nil {
+			fmt.Fprintf(w, "\n%s: a step takes %.3f times that of %s", c.Case, *c.Against, c.Than)
+		}
+		if c.Reference != nil {
+			fmt.Fprintf(w, "; the reference model reads %.1f tok/s, %.3f times our forward", *c.Reference,
+				*c.Reference/c.Forward)
+		}
+		if c.Against != nil {
+			fmt.Fprintln(w)
 		}
 	}
 	fmt.Fprint(w, "\nshare of a step (of the machine's peak)\t")

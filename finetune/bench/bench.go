@@ -139,10 +139,11 @@ type Case struct {
 	Ratio      float64    `json:"ratio"`
 	RatioRange [2]float64 `json:"ratio_spread"`
 
-	// Against is the time of a step ÷ that of a step over one sequence with as many tokens and counted tokens, the
-	// median of the rounds' own ratios, and Reference the speed of a forward pass over the row without the adapter.
-	// Null but for case "dpo".
-	Against   *float64 `json:"step_ratio"`
+	// Against is the time of a step ÷ that of a step over other rows, which Than names: the median of the rounds' own
+	// ratios. Null but for cases "dpo" and "group".
+	Against *float64 `json:"step_ratio"`
+	Than    string   `json:"step_than,omitempty"`
+	// Reference is the speed of a forward pass over the row without the adapter. Null but for case "dpo".
 	Reference *float64 `json:"reference_tok_per_s"`
 
 	PeakBytes    *int64  `json:"peak_bytes"`    // resident at most, in a process that only trains; null: not measured

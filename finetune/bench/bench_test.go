@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -26,7 +27,7 @@ func quick(path string) Config {
 func TestRun(t *testing.T) {
 	path := synth.Temp(t, synth.Tiny("llama", gguf.Q8_0))
 	c := quick(path)
-	c.Cases = []string{"recompute", "kept", "packed", "masked", "dpo", "long", "rank64"}
+	c.Cases = []string{"recompute", "kept", "packed", "masked", "dpo", "group", "long", "rank64"}
 	c.Train = func(ctx context.Context, tr Train) (int64, error) { return TrainPeak(ctx, tr) }
 	r, err := Run(context.Background(), c)
 	if err != nil {
@@ -44,7 +45,8 @@ func TestRun(t *testing.T) {
 		checkCase(t, &c)
 	}
 	for name, want := range map[string]struct{ tokens, counted, rank, kept int }{
-		"kept": {32, 31, 4, 2}, "masked": {32, 16, 4, 2}, "dpo": {30, 12, 4, 2}, "long": {256, 255, 4, 2},
+		"kept": {32, 31, 4, 2}, "masked": {32, 16, 4, 2}, "dpo": {30, 12, 4, 2},
+		"group": {60, 48, 4, 2}, "long": {256, 255, 4, 2},
 		"recompute": {32, 31, 4, 0}, "rank64": {32, 31, 64, 2},
 	} {
 		c := byName[name]
@@ -107,9 +109,11 @@ func checkCase(t *testing.T, c *Case) {
 			t.Errorf("%s: %s is %g, want a positive number", c.Case, what, v)
 		}
 	}
-	if pair := c.Case == "dpo"; pair != (c.Against != nil && *c.Against > 0) ||
+	pair, group := c.Case == "dpo", c.Case == "group"
+	if (pair || group) != (c.Against != nil && *c.Against > 0 && c.Than != "") ||
 		pair != (c.Reference != nil && *c.Reference > 0) {
-		t.Errorf("%s: beside one sequence %v, reference %v; want both for dpo alone", c.Case, c.Against, c.Reference)
+		t.Errorf("%s: beside %q %v, reference %v; want both for dpo alone, the first for group", c.Case, c.Than,
+			c.Against, c.Reference)
 	}
 	if c.Training < c.TrainingRange[0] || c.Training > c.TrainingRange[1] {
 		t.Errorf("%s: median %g outside its spread %v", c.Case, c.Training, c.TrainingRange)
@@ -306,6 +310,24 @@ func TestCompare(t *testing.T) {
 		if len(changes) != tc.changes || errors.Is(err, ErrFell) != tc.fell || (err == nil) != (tc.want == "") ||
 			err != nil && !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%s: %+v, error %v; want %d changes, error %q", tc.name, changes, err, tc.changes, tc.want)
+		}
+	}
+}
+
+// TestGroupAndApart: both train the same tokens behind the same ones, the one of them with the prompt once.
+func TestGroupAndApart(t *testing.T) {
+	group, apart := groupRow(newRand(), 512, 300), apartRow(newRand(), 512, 300)
+	if n, m := len(group.Tokens), len(apart.Tokens); n != 200+8*100 || m != 8*300 {
+		t.Errorf("rows of %d and %d tokens, want 1000 and 2400", n, m)
+	}
+	for i, at := range apart.Counted {
+		if apart.Tokens[at] != group.Tokens[group.Counted[i]] {
+			t.Fatalf("counted token %d is another", i)
+		}
+	}
+	for _, g := range apart.Segments {
+		if g.Parent != -1 || !slices.Equal(apart.Tokens[g.Start:g.Start+200], group.Tokens[:200]) {
+			t.Errorf("the sequence at %d begins with another prompt", g.Start)
 		}
 	}
 }

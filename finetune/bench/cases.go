@@ -13,9 +13,10 @@ type workload struct {
 	about   string
 	session sessionKind
 	row     rowMaker
-	// against, where set, makes the row that a step is held against, in the same round; such a case also measures the
-	// reference model of preference methods: the forward pass over its own row without the adapter.
-	against rowMaker
+	against rowMaker // of the row that a step is held against, in the same round; nil: of none
+	than    string   // what against is, for people
+	// reference also measures the reference model of preference methods: the forward pass without the adapter.
+	reference bool
 }
 
 // A rowMaker makes a row of random tokens; full rows have the number of tokens asked for.
@@ -29,15 +30,18 @@ type sessionKind struct {
 }
 
 var workloads = []workload{
-	{"kept", "full rows, every token counted, activations kept as memory allows", sessionKind{}, fullRow, nil},
-	{"packed", "rows packed from short examples, 60 tokens on average", sessionKind{}, packedRow, nil},
-	{"masked", "full rows, the second half counted", sessionKind{}, maskedRow, nil},
-	{"dpo", "a prompt with two answers, as preference methods train them", sessionKind{}, pairRow, answerRow},
-	{"long", "rows 8 times as long", sessionKind{}, longRow, nil},
-	{"recompute", "full rows, every layer computed again: the smallest memory", sessionKind{recompute: true}, fullRow,
-		nil},
-	{"rank64", "full rows, an adapter of rank 64", sessionKind{rank: 64}, fullRow, nil},
-	{"full", "every parameter trained, as f32", sessionKind{full: true}, fullRow, nil},
+	{name: "kept", about: "full rows, every token counted, activations kept as memory allows", row: fullRow},
+	{name: "packed", about: "rows packed from short examples, 60 tokens on average", row: packedRow},
+	{name: "masked", about: "full rows, the second half counted", row: maskedRow},
+	{name: "dpo", about: "a prompt with two answers, as preference methods train them", row: pairRow,
+		against: answerRow, than: "one sequence with as many tokens", reference: true},
+	{name: "group", about: "a prompt with 8 answers, as methods that learn from rollouts train them", row: groupRow,
+		against: apartRow, than: "the same answers, each behind a prompt of its own"},
+	{name: "long", about: "rows 8 times as long", row: longRow},
+	{name: "recompute", about: "full rows, every layer computed again: the smallest memory",
+		session: sessionKind{recompute: true}, row: fullRow},
+	{name: "rank64", about: "full rows, an adapter of rank 64", session: sessionKind{rank: 64}, row: fullRow},
+	{name: "full", about: "every parameter trained, as f32", session: sessionKind{full: true}, row: fullRow},
 }
 
 // CaseNames lists the cases, with what each is.
@@ -132,6 +136,42 @@ func pairRow(r *rand.Rand, n, vocab int) engine.Row {
 func answerRow(r *rand.Rand, n, vocab int) engine.Row {
 	prompt, answer := pairLengths(n)
 	return countedRow(randomTokens(r, prompt+2*answer, vocab), prompt, prompt+2*answer)
+}
+
+// answers is how many a prompt of case "group" has.
+const answers = 8
+
+// groupLengths are those of such a row: with 512 tokens a prompt of 200 and answers of 100.
+func groupLengths(n int) (prompt, answer int) { return n * 200 / 512, n * 100 / 512 }
+
+// groupRow is a prompt with its answers as branches, all of their tokens counted.
+func groupRow(r *rand.Rand, n, vocab int) engine.Row {
+	prompt, answer := groupLengths(n)
+	row := engine.Row{Tokens: randomTokens(r, prompt+answers*answer, vocab),
+		Segments: []engine.Segment{{Len: prompt, Parent: -1}}}
+	for at := prompt; at < len(row.Tokens); at += answer {
+		row.Segments = append(row.Segments, engine.Segment{Start: at, Len: answer, Parent: 0})
+		for i := at; i < at+answer; i++ {
+			row.Counted = append(row.Counted, int32(i))
+		}
+	}
+	return row
+}
+
+// apartRow holds what groupRow does as sequences of their own, packed: the prompt is computed for each answer.
+func apartRow(r *rand.Rand, n, vocab int) engine.Row {
+	prompt, answer := groupLengths(n)
+	tree := groupRow(r, n, vocab)
+	var row engine.Row
+	for _, g := range tree.Segments[1:] {
+		at := len(row.Tokens)
+		row.Tokens = append(append(row.Tokens, tree.Tokens[:prompt]...), tree.Tokens[g.Start:g.Start+g.Len]...)
+		row.Segments = append(row.Segments, engine.Segment{Start: at, Len: prompt + answer, Parent: -1})
+		for i := at + prompt; i < len(row.Tokens); i++ {
+			row.Counted = append(row.Counted, int32(i))
+		}
+	}
+	return row
 }
 
 // Short chat examples: 60 tokens on average, from 20 to 100.

@@ -70,6 +70,8 @@ func (g *group) measure(ctx context.Context, t Train, workloads []workload) (cas
 				if s.against, _, err = tr.step(ctx, others[i]); err != nil {
 					return nil, err
 				}
+			}
+			if workloads[i].reference {
 				if s.reference, err = tr.forward(ctx, rows[i], engine.Options{Apply: engine.Only()}); err != nil {
 					return nil, err
 				}
@@ -137,13 +139,11 @@ func (g *group) summary(tr *trainer, t Train, p workload, row engine.Row, sample
 	c.Ratio, c.RatioRange = median(ratio), spread(ratio)
 	c.CountedRate = c.Training * float64(counted) / float64(n)
 	if p.against != nil {
-		var against, reference []float64
-		for _, s := range samples {
-			against = append(against, s.step.Seconds()/s.against.Seconds())
-			reference = append(reference, float64(n)/s.reference.Seconds())
-		}
-		a, r := median(against), median(reference)
-		c.Against, c.Reference = &a, &r
+		c.Than = p.than
+		c.Against = ofRounds(samples, func(s *sample) float64 { return s.step.Seconds() / s.against.Seconds() })
+	}
+	if p.reference {
+		c.Reference = ofRounds(samples, func(s *sample) float64 { return float64(n) / s.reference.Seconds() })
 	}
 	foot, err := engine.Plan(g.model, tr.cfg, engine.Extent{Tokens: n, Counted: counted, Row: n})
 	if err != nil {
@@ -152,6 +152,16 @@ func (g *group) summary(tr *trainer, t Train, p workload, row engine.Row, sample
 	c.SessionBytes, c.KeptLayers, c.Layers = foot.Total(), foot.KeptLayers, foot.Layers
 	c.Phases = g.phases(samples, flops(g.model, tr.cfg.Whole(), n, counted, foot.KeptLayers))
 	return c, nil
+}
+
+// ofRounds is the median of the rounds' own figures.
+func ofRounds(samples []sample, figure func(s *sample) float64) *float64 {
+	var all []float64
+	for i := range samples {
+		all = append(all, figure(&samples[i]))
+	}
+	m := median(all)
+	return &m
 }
 
 // phases gives the medians of every phase met, in the order of engine.Phases with the optimizer before the rest.
