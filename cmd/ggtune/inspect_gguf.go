@@ -13,13 +13,14 @@ import (
 	"github.com/ggtune/ggtune/engine/arch"
 	"github.com/ggtune/ggtune/engine/delta"
 	"github.com/ggtune/ggtune/engine/gguf"
+	"github.com/ggtune/ggtune/engine/head"
 	"github.com/ggtune/ggtune/internal/count"
 	"github.com/ggtune/ggtune/quant/imatrix"
 )
 
 // ggufInfo is what inspect says of a model or an adapter.
 type ggufInfo struct {
-	Kind         string            `json:"kind"` // "model", "adapter", "imatrix" or "vocabulary"
+	Kind         string            `json:"kind"` // "model", "adapter", "head", "imatrix" or "vocabulary"
 	Path         string            `json:"path"`
 	Parts        []string          `json:"parts,omitempty"`
 	Bytes        int64             `json:"bytes"`
@@ -45,8 +46,18 @@ type ggufInfo struct {
 	Invocation   []int32           `json:"invocation_tokens,omitempty"`
 	Origin       map[string]string `json:"origin,omitempty"` // an adapter's ggtune.* keys
 	Importance   *importanceInfo   `json:"importance,omitempty"`
+	Head         *headInfo         `json:"head,omitempty"`
 	Tensors      []tensorLine      `json:"tensors,omitempty"`
 	Metadata     map[string]any    `json:"metadata,omitempty"`
+}
+
+// headInfo is what a head says of itself.
+type headInfo struct {
+	Purpose    head.Purpose `json:"purpose"`
+	Mean       float32      `json:"mean"`
+	Base       string       `json:"base_sha256"`
+	Adapter    string       `json:"adapter_sha256"`
+	Unfinished string       `json:"unfinished,omitempty"`
 }
 
 type typeUse struct {
@@ -171,6 +182,14 @@ func describeGGUF(f *gguf.File) (*ggufInfo, error) {
 		info.WhyNot = "it is an importance matrix, for quantize --imatrix"
 		info.Importance = &importanceInfo{Entries: len(m.Entries), Texts: m.Datasets, Chunks: m.Chunks,
 			ChunkSize: m.ChunkSize}
+	case f.IsHead():
+		info.Kind = "head"
+		h, err := head.Load(f.Path())
+		if err != nil {
+			return nil, err
+		}
+		info.WhyNot = "it is a head, for ggtune score beside its adapter"
+		info.Head = &headInfo{h.Purpose, h.Mean, h.Base, h.Adapter, h.Unfinished}
 	case f.IsVocabOnly():
 		info.Kind = "vocabulary"
 		info.WhyNot = "it holds no tensors"
@@ -263,6 +282,17 @@ func (info *ggufInfo) print(w io.Writer) {
 		return
 	}
 	line("architecture", "%s", info.Architecture)
+	if h := info.Head; h != nil {
+		line("gives", "%s scores, less their mean of %.4g", h.Purpose, h.Mean)
+		line("base", "sha256 %.12s…", h.Base)
+		if h.Adapter != "" {
+			line("adapter", "sha256 %.12s…", h.Adapter)
+		}
+		if h.Unfinished != "" {
+			line("unfinished", "%s", h.Unfinished)
+		}
+		return
+	}
 	line("parameters", "%d", info.Parameters)
 	for _, t := range info.Types {
 		line("storage", "%-8s %12s  %s", t.Type, count.Of(t.Tensors, "tensor"), byteCount(t.Bytes))

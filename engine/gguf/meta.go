@@ -198,6 +198,12 @@ func (f *File) IsImportance() bool {
 	return err == nil && s == "imatrix"
 }
 
+// IsHead says whether the file is the head of a model that gives scores (general.type is "head"), not a model.
+func (f *File) IsHead() bool {
+	s, err := f.String("general.type")
+	return err == nil && s == "head"
+}
+
 // IsVocabOnly says whether the file has no tensors: a vocabulary without a model.
 func (f *File) IsVocabOnly() bool { return len(f.Tensors) == 0 }
 
@@ -209,6 +215,9 @@ func (f *File) CheckModel() error {
 			"run adapters take them with -a)", f.Path())
 	case f.IsImportance():
 		return fmt.Errorf("%s: this is an importance matrix, not a model; quantize takes it with --imatrix", f.Path())
+	case f.IsHead():
+		return fmt.Errorf("%s: this is the head of a reward model or reranker, not a model; give the base that it was "+
+			"trained on (commands that read scores find it beside the adapter, or take it with --head)", f.Path())
 	case f.IsVocabOnly():
 		return fmt.Errorf("%s: the file holds a vocabulary but no tensors; a model with weights is needed", f.Path())
 	}
@@ -217,6 +226,10 @@ func (f *File) CheckModel() error {
 
 // CheckAdapter refuses a file that is no adapter.
 func (f *File) CheckAdapter() error {
+	if f.IsHead() {
+		return fmt.Errorf("%s: this is the head of a reward model or reranker, not an adapter; give the one beside it",
+			f.Path())
+	}
 	if !f.IsAdapter() {
 		return fmt.Errorf("%s: this is a model, not an adapter; an adapter has general.type \"adapter\"", f.Path())
 	}

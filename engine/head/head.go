@@ -123,7 +123,7 @@ func Load(path string) (*File, error) {
 		return nil, err
 	}
 	defer g.Close()
-	if kind, err := g.StringOr(keyType, "model"); err != nil || kind != typeHead {
+	if kind, err := g.StringOr(keyType, "model"); err != nil || !g.IsHead() {
 		return nil, fmt.Errorf("%s: this is a file of type %q, not a head; a head is the %s beside the adapter of a "+
 			"run with --method reward or rerank", path, kind, FileName)
 	}

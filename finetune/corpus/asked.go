@@ -22,7 +22,7 @@ type Asked struct {
 // ReadAsked reads the examples of cfg.Data as questions: of a conversation what comes before its last answer, of a
 // completion the prompt; at most cfg.EvalRows of them. The notes say what became of the data.
 func ReadAsked(ctx context.Context, cfg *config.Config) (asked []Asked, notes []string, err error) {
-	ds, err := openData(ctx, cfg, cfg.Data, data.WantAnswers, false)
+	ds, err := openData(ctx, cfg, cfg.Data, data.Options{})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -31,7 +31,7 @@ type Question struct {
 // ReadChoices reads cfg.Data as multiple choice, at most cfg.EvalRows questions of it; chat says that the template
 // renders them as conversations.
 func (r *Reader) ReadChoices(ctx context.Context, chat bool) (*Choices, error) {
-	ds, err := openData(ctx, r.cfg, r.cfg.Data, data.WantChoices, chat)
+	ds, err := openData(ctx, r.cfg, r.cfg.Data, data.Options{Want: data.WantChoices, ChatChoices: chat})
 	if err != nil {
 		return nil, err
 	}

@@ -81,6 +81,10 @@ var formatRows = map[string]struct {
 		`"overall_score": 1}, {"response": "d", "overall_score": 0.5}]}`}},
 	"rated": {"dpo", []string{`{"prompt": [{"role": "user", "content": "q"}], "answers": [{"text": "x", "stop": ` +
 		`"length"}, {"text": "y"}], "choice": "b"}`}},
+	"rerank": {"rerank", []string{`{"query": "q, \"x\"", "document": "a\nb", "relevant": true}`,
+		`{"query": "q", "document": "c", "relevant": false}`}},
+	"rerank-lists": {"reward", []string{`{"query": "q", "positives": ["a", "b, c"], "negatives": ["d"]}`,
+		`{"query": "r", "positives": ["a"], "negatives": ["\"e\"", "f"]}`}},
 	"kto": {"kto", []string{`{"prompt": "p", "completion": "a", "label": true}`,
 		`{"prompt": "q", "completion": "b", "label": false}`}},
 	"choices": {asChoices,

@@ -119,29 +119,33 @@ func (r *Reader) Spelled(name, text string, window int) (items []encode.Item, wh
 var wants = map[method.Need]data.Want{method.Answers: data.WantAnswers, method.Pairs: data.WantPairs,
 	method.Verdicts: data.WantVerdicts, method.Labels: data.WantVerdicts}
 
-// openData opens data files with the run's options. chat says that multiple choice becomes conversations.
-func openData(ctx context.Context, cfg *config.Config, paths []string, want data.Want, chat bool) (*data.Dataset,
-	error) {
+// wanted is what of data a method reads.
+func wanted(cfg *config.Config, how *method.Method) data.Options {
+	margin, _ := cfg.Settings.Get(method.Margin)
+	return data.Options{Want: wants[how.Need], Each: how.Value == method.AtEnds && how.Loss == nil,
+		Margins: how.Weighs && margin > 0}
+}
+
+// openData opens data files with the run's options and those of o.
+func openData(ctx context.Context, cfg *config.Config, paths []string, o data.Options) (*data.Dataset, error) {
 	columns, unwanted, err := cfg.ColumnNames()
 	if err != nil {
 		return nil, err
 	}
-	margin, _ := cfg.Settings.Get(method.Margin)
 	examples := cfg.TaskExamples
 	if examples == 0 {
 		examples = -1 // data.Options means none by it
 	}
-	return data.Open(ctx, paths, data.Options{Format: cfg.Format, Columns: columns, Ignore: unwanted,
-		Split:          cfg.TextSplit,
-		ReplaceInvalid: cfg.ReplaceInvalid, Strict: cfg.Strict, Want: want, ChatChoices: chat,
-		BestWorst:    cfg.RankedPairs == "best-worst",
-		Margins:      margin > 0,
-		Instructions: data.InstructionOptions{Examples: examples, Chat: cfg.TaskChat}})
+	o.Format, o.Columns, o.Ignore, o.Split = cfg.Format, columns, unwanted, cfg.TextSplit
+	o.ReplaceInvalid, o.Strict = cfg.ReplaceInvalid, cfg.Strict
+	o.BestWorst = cfg.RankedPairs == "best-worst"
+	o.Instructions = data.InstructionOptions{Examples: examples, Chat: cfg.TaskChat}
+	return data.Open(ctx, paths, o)
 }
 
 // readInto opens data and hands it to use; split says that part of it will be held out.
 func (r *Reader) readInto(ctx context.Context, paths []string, split bool, use func(in *input) error) error {
-	ds, err := openData(ctx, r.cfg, paths, wants[r.how.Need], false)
+	ds, err := openData(ctx, r.cfg, paths, wanted(r.cfg, r.how))
 	if err != nil {
 		return err
 	}
@@ -235,7 +239,7 @@ func (r *Reader) example(in *input, i int) ([]encode.Item, error) {
 	case data.KindPair:
 		return r.scored(&x)
 	case data.KindVerdict:
-		if r.how.Need == method.Labels {
+		if r.how.Value == method.AtEnds {
 			return r.scored(&x)
 		}
 		other, err := in.ds.At(in.others[i])

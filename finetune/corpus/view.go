@@ -85,7 +85,7 @@ func (v *View) open(ctx context.Context, cfg *config.Config) (*config.Config, *m
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	ds, err := openData(ctx, cfg, cfg.Data, wants[how.Need], false)
+	ds, err := openData(ctx, cfg, cfg.Data, wanted(cfg, how))
 	var unsuited *data.UnsuitedError
 	if !errors.As(err, &unsuited) || cfg.Method != config.Default().Method {
 		return cfg, how, ds, err

@@ -74,7 +74,7 @@ var RerankLists = register(&Format{
 			return err
 		}
 		switch {
-		case o.Want == WantVerdicts:
+		case o.Want == WantVerdicts || o.Each:
 			for _, d := range good {
 				c.verdict(d, true)
 			}

@@ -36,7 +36,13 @@ var Scored = register(&Format{
 			return err
 		}
 		c.many = true
-		c.ranked(answers, o)
+		if !o.Each {
+			c.ranked(answers, o)
+			return nil
+		}
+		for _, a := range answers {
+			c.verdict(a.Answer, false)
+		}
 		return nil
 	},
 })

@@ -45,6 +45,8 @@ type Options struct {
 	Want Want
 	// BestWorst makes one pair of a ranked list, its best and its worst answer, in place of all pairs of unequal rank.
 	BestWorst bool
+	// Each gives every answer of a list, or document, once and by itself, in the place of pairs.
+	Each bool
 	// Margins has pairs say by how much the chosen answer is better, and refuses data that does not say it.
 	Margins bool
 }

@@ -150,8 +150,10 @@ func (g *Generator) open(cfg Config) error {
 		if err != nil {
 			return err
 		}
-		if note := o.Unfinished(); note != "" {
-			g.notes = append(g.notes, note)
+		for _, note := range []string{o.Unfinished(), o.Scores()} {
+			if note != "" {
+				g.notes = append(g.notes, note)
+			}
 		}
 		a, err := verify.LoadAdapter(g.model, file)
 		if err != nil {

@@ -81,6 +81,16 @@ func (o *Origin) Unfinished() string {
 		o.Info[unfinished])
 }
 
+// Scores says of an adapter whose run trained it to give scores that it writes nothing; "" of others.
+func (o *Origin) Scores() string {
+	how, err := method.Get(o.Info[methodName])
+	if err != nil || how.Value != method.AtEnds {
+		return ""
+	}
+	return fmt.Sprintf("%s was trained to give scores (--method %s), and what it writes means nothing; ggtune score "+
+		"reads them", o.Adapter, how.Name)
+}
+
 // Template is the built-in template that the adapter was trained with, or "". Another template's name may be a file's,
 // and a stranger's adapter does not say which file is opened.
 func (o *Origin) Template() string {

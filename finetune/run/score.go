@@ -80,7 +80,7 @@ func ScoreAnswers(ctx context.Context, cfg config.Config, adapterPath string, gi
 	for i, list := range scores {
 		for k, score := range list {
 			s := Scored{Source: rows.Held.Items[i].Source.String(), Score: score}
-			if how.Need == method.Pairs {
+			if len(list) == 2 { // the children of a pair
 				s.Answer = []string{"chosen", "rejected"}[k]
 			}
 			out.Answers = append(out.Answers, s)
