@@ -22,7 +22,7 @@ import (
 func rateCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "rate",
-		Usage:     "compare pairs of answers, and keep your choices as training data",
+		Usage:     "compare answers, and keep your choices as training data",
 		UsageText: "-m model.gguf [-a adapter.gguf [--adapter-b other.gguf]] [-d prompts] -o choices.jsonl [options]",
 		Description: "Shows two answers to each prompt, in an order that tells nothing, and saves which one you " +
 			"prefer, at once. The page is\n" +
@@ -31,7 +31,9 @@ func rateCommand() *cli.Command {
 			"--adapter-b as well,\n" +
 			"two adapters (the same one twice: two samplings of it). Prompts are lines of text, the prompts of any " +
 			"training data,\n" +
-			"pairs that `ggtune compare` wrote (then no model is needed), or what you type on the page.\n\n" +
+			"pairs that `ggtune compare` wrote (then no model is needed), or what you type on the page.\n" +
+			"--answers 4 lets four be ranked, --stars gives each one to five; both are lists that a reward model and " +
+			"DPO read.\n\n" +
 			"  ggtune rate  -m model.gguf -d prompts.txt -o choices.jsonl\n" +
 			"  ggtune rate  -m model.gguf -a run/adapter.gguf -d prompts.jsonl -o choices.jsonl --tty\n" +
 			"  ggtune train -m model.gguf -d choices.jsonl -o run --method dpo",
@@ -47,6 +49,9 @@ func rateFlags() []cli.Flag {
 			Usage: "a second LoRA adapter `FILE`, to compare with --adapter"},
 		&cli.StringFlag{Name: "output", Aliases: []string{"o"},
 			Usage: "`FILE` of choices; one that exists is gone on with"},
+		&cli.IntFlag{Name: "answers", Usage: fmt.Sprintf("let `N` answers be written to each prompt, 2 to %d; more "+
+			"than two are ranked", rate.MaxAnswers), Value: 2},
+		&cli.BoolFlag{Name: "stars", Usage: fmt.Sprintf("give each answer 1 to %d stars", rate.MostStars)},
 		&cli.BoolFlag{Name: "tty", Usage: "rate here in the terminal, without a page"},
 		&cli.IntFlag{Name: "port", Usage: "serve the page on port `N` of 127.0.0.1; 0: any free one"},
 	}
@@ -182,6 +187,13 @@ func rateAction(c *cli.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	n := c.Int("answers")
+	if n < 2 || n > rate.MaxAnswers {
+		return usagef("rate: --answers is %d, expected 2 to %d", n, rate.MaxAnswers)
+	}
+	if cfg.Sampling.Temp == 0 && n > 2 {
+		return usagef("rate: at --temp 0 a model gives one answer, and --answers asks for %d; raise --temp", n)
+	}
 	if cfg.Sampling.Temp == 0 && sides[0] == sides[1] {
 		return usagef("rate: at --temp 0 the same model gives the same answer twice; raise it, or name an adapter to " +
 			"compare with")
@@ -216,7 +228,8 @@ func rateAction(c *cli.Context) (err error) {
 		fmt.Fprintln(c.App.ErrWriter, "note:", n)
 	}
 	s := rate.NewSession(store, items,
-		rate.Config{Seed: cfg.Seed, Raw: cfg.Raw, System: c.String("system"), CanWrite: cfg.Model != ""})
+		rate.Config{Seed: cfg.Seed, Raw: cfg.Raw, System: c.String("system"), CanWrite: cfg.Model != "",
+			Answers: n, Stars: c.Bool("stars")})
 	if err := rateSession(c, s, cfg, len(items)); err != nil && !interruptedBy(c.Context, err) {
 		return err
 	}

@@ -236,3 +236,60 @@ func TestRateInChromiumWithoutJavaScript(t *testing.T) {
 		t.Errorf("got %s", got)
 	}
 }
+
+// TestRateListsInChromium: four answers are ranked by their numbers, and get stars, by keyboard alone.
+func TestRateListsInChromium(t *testing.T) {
+	dir := t.TempDir()
+	model, prompts := synth.Temp(t, synth.Tiny("llama", gguf.F32)), filepath.Join(dir, "p.txt")
+	if err := os.WriteFile(prompts, []byte("one\ntwo\n"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		name  string
+		flags []string
+		keys  [][]string // for each prompt
+		want  string
+	}{
+		{"ranks", nil, [][]string{{"3", "1", "Backspace", "3", "2", "Enter"}, {"d", "a", "b", "c", "Enter"}},
+			"[3 2 1 3] [2 3 4 1]"},
+		{"stars", []string{"--stars"}, [][]string{{"5", "4", "Backspace", "9", "3", "1", "2", "Enter"},
+			{"1", "1", "1", "1", "Enter"}}, "[5 3 1 2] [1 1 1 1]"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			b := &browser{chromium.New(t)}
+			choices := filepath.Join(dir, tc.name+".jsonl")
+			r := startRating(t, append(tc.flags, "-m", model, "-d", prompts, "-o", choices, "-n", "24",
+				"--threads", "1", "--answers", "4")...)
+			b.Do("open the page", chromedp.Navigate(r.url))
+			for _, keys := range tc.keys {
+				id := b.ready()
+				if path := os.Getenv("GGTUNE_TEST_PICTURES"); path != "" { // to look at
+					b.Picture(filepath.Join(path, tc.name+".png"))
+				}
+				for _, key := range keys {
+					switch key {
+					case "Backspace":
+						b.Do("take one back", chromedp.KeyEvent(kb.Backspace))
+					case "Enter":
+						b.Do("save", chromedp.KeyEvent(kb.Enter))
+					default:
+						b.key(key)
+					}
+				}
+				b.Until("what comes after the list", fmt.Sprintf("%s !== %q", pair, id))
+			}
+			b.Until("the end", `document.body.innerText.includes("All pairs are rated")`)
+			records, err := rate.ReadChoices(choices)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, r := range records {
+				got = append(got, fmt.Sprint(append(r.Ranks, r.Ratings...)))
+			}
+			if strings.Join(got, " ") != tc.want {
+				t.Errorf("got %s, want %s", got, tc.want)
+			}
+		})
+	}
+}

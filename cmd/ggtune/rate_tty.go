@@ -35,7 +35,9 @@ func rateTTY(ctx context.Context, c *cli.Context, s *rate.Session, finish bool) 
 	if c.Bool("json") {
 		d.w = c.App.ErrWriter
 	}
-	fmt.Fprintf(d.w, "Every choice is saved at once in %s. Keys, each with Enter:\n%s\n", c.String("output"), deskKeys)
+	view, _ := s.View()
+	fmt.Fprintf(d.w, "Every choice is saved at once in %s. Keys, each with Enter:\n%s\n", c.String("output"),
+		deskKeys(view))
 	for {
 		err := d.pair(ctx, finish)
 		var refused *rate.RefusedError
@@ -50,9 +52,20 @@ func rateTTY(ctx context.Context, c *cli.Context, s *rate.Session, finish bool) 
 	}
 }
 
-const deskKeys = "  a or 1 A is better    t tie    e a, e b edit A or B to be better    u undo    p TEXT a prompt of " +
-	"your own\n" +
-	"  b or 2 B is better    x both bad    s skip    q quit"
+func deskKeys(view rate.View) string {
+	const others = "    s skip    u undo    p TEXT a prompt of your own    q quit"
+	switch {
+	case view.Stars:
+		return fmt.Sprintf("  4 1 5 the stars of each answer in their order, 1 to %d\n", rate.MostStars) +
+			"  x all bad    e a edit A to be better" + others
+	case view.Ranked():
+		return "  b a=c the best first, = between equals; those that are not named come last\n" +
+			"  x all bad    e a edit A to be better" + others
+	}
+	return "  a or 1 A is better    t tie    e a, e b edit A or B to be better    u undo    p TEXT a prompt of " +
+		"your own\n" +
+		"  b or 2 B is better    x both bad    s skip    q quit"
+}
 
 // pair shows the pair at hand, as it is written, and does what one line asks.
 func (d *desk) pair(ctx context.Context, finish bool) error {
@@ -63,29 +76,72 @@ func (d *desk) pair(ctx context.Context, finish bool) error {
 	if view.Complete() {
 		return d.complete(ctx, view, finish)
 	}
-	line, err := d.ask(ctx, "a b t x e s u p q > ")
+	keys := "a b t x e s u p q > "
+	if view.Stars {
+		keys = "stars, or x e s u p q > "
+	} else if view.Ranked() {
+		keys = "best first, or x e s u p q > "
+	}
+	line, err := d.ask(ctx, keys)
 	if err != nil {
 		return err
+	}
+	if choice, values := listedIn(view, line); choice != "" {
+		return d.s.Decide(rate.Decision{Revision: view.Revision, ID: view.ID, Choice: choice, Values: values})
 	}
 	decide := func(c rate.Choice) error {
 		return d.s.Decide(rate.Decision{Revision: view.Revision, ID: view.ID, Choice: c})
 	}
 	word, rest, _ := strings.Cut(line, " ")
-	switch strings.ToLower(word) {
-	case "a", "1":
-		return decide(rate.A)
-	case "b", "2":
-		return decide(rate.B)
-	case "t", "3":
-		return decide(rate.Tie)
-	case "x", "4":
+	switch word = strings.ToLower(word); word {
+	case "x":
 		return decide(rate.Bad)
 	case "s":
 		return decide(rate.Skip)
 	case "e":
 		return d.edit(ctx, view, strings.ToLower(strings.TrimSpace(rest)))
 	}
+	ofTwo := map[string]rate.Choice{"a": rate.A, "1": rate.A, "b": rate.B, "2": rate.B, "t": rate.Tie, "3": rate.Tie,
+		"4": rate.Bad}
+	if choice := ofTwo[word]; choice != "" && !view.Listed() {
+		return decide(choice)
+	}
 	return d.command(view, word, rest)
+}
+
+// listedIn reads what a line says of a list of answers, by view's way of judging them; "" where it says something else.
+func listedIn(view rate.View, line string) (rate.Choice, []int) {
+	n := len(view.Texts)
+	values := make([]int, n)
+	words := strings.Fields(strings.ToLower(line))
+	switch {
+	case view.Stars:
+		if digits := strings.Join(words, ""); len(digits) == n && strings.Trim(digits, "0123456789") == "" {
+			for i := range values {
+				values[i] = int(digits[i] - '0')
+			}
+			return rate.Stars, values
+		}
+	case view.Ranked():
+		rank, equal := 0, false
+		for _, c := range strings.Join(words, "") {
+			i := max(strings.IndexRune("abcdefghi"[:n], c), strings.IndexRune("123456789"[:n], c))
+			switch {
+			case c == '=' && rank > 0 && !equal:
+				equal = true
+				continue
+			case i < 0 || values[i] != 0:
+				return "", nil
+			case !equal:
+				rank++
+			}
+			values[i], equal = rank, false
+		}
+		if rank > 0 && !equal {
+			return rate.Rank, values
+		}
+	}
+	return "", nil
 }
 
 // command does what may be asked whether or not a pair is on show.
@@ -98,7 +154,7 @@ func (d *desk) command(view rate.View, word, rest string) error {
 	case "q":
 		return errQuit
 	}
-	return &rate.RefusedError{Reason: "keys:\n" + deskKeys}
+	return &rate.RefusedError{Reason: "keys:\n" + deskKeys(view)}
 }
 
 // complete asks what to do when nothing is left.
@@ -148,7 +204,7 @@ func (d *desk) show(ctx context.Context) (rate.View, error) {
 			id, at, put = view.ID, 0, 0
 			d.head(view)
 		}
-		for at < 2 {
+		for at < len(view.Texts) {
 			if put == 0 {
 				fmt.Fprintf(d.w, "\n--- %c\n", 'A'+at)
 				put = 1 // the heading is out: bytes are counted from 1
@@ -206,7 +262,7 @@ func (d *desk) leftOut(view rate.View) {
 
 // edit takes a better text for one answer: from the person's editor in a terminal, else from lines up to a lone dot.
 func (d *desk) edit(ctx context.Context, view rate.View, which string) error {
-	from := strings.Index("ab", which)
+	from := strings.Index("abcdefghi"[:len(view.Texts)], which)
 	if len(which) != 1 || from < 0 {
 		return &rate.RefusedError{Reason: "say which one to edit: e a, or e b"}
 	}

@@ -139,6 +139,16 @@ func TestPreferenceFormats(t *testing.T) {
 				q + ` - assistant "x"`, q + ` + assistant "z"`, q + ` - assistant "y"`,
 				q + ` - assistant "x"`, q + ` - assistant "y"`, `"P" + "y"`, `"P" - "x"`},
 			dropped: []string{"a tie", "skipped", "both answers are bad"}},
+		{name: "lists that a person judged", format: "rated",
+			content: `{"prompt": "P", "answers": [{"text": "x"}, {"text": "y"}, {"text": "z"}], "choice": "rank", "ranks": [2, 1, 2]}
+{"prompt": [` + user + `], "answers": [{"text": "x"}, {"text": "y"}], "choice": "stars", "ratings": [1, 5], "chosen": "y"}
+{"prompt": "P", "answers": [{"text": "x"}, {"text": "y"}, {"text": "z"}], "choice": "edit", "edited": "v", "edited_from": 2}
+{"prompt": "P", "answers": [{"text": "x"}, {"text": "y"}, {"text": "z"}], "choice": "bad"}`,
+			pairs: []string{`"P" + "y" - "x"`, `"P" + "y" - "z"`, q + ` + assistant "y" - assistant "x"`,
+				`"P" + "v" - "z"`},
+			verdicts: []string{`"P" + "y"`, `"P" - "x"`, `"P" + "y"`, `"P" - "z"`, q + ` + assistant "y"`,
+				q + ` - assistant "x"`, `"P" + "v"`, `"P" - "z"`, `"P" - "x"`, `"P" - "y"`, `"P" - "z"`},
+			dropped: []string{"a tie: two answers of equal score", "all answers are bad"}},
 		{name: "verdicts", format: "kto", content: `{"prompt": "P", "completion": " A", "label": true}
 {"prompt": "P", "completion": " B", "label": false}
 {"prompt": [` + user + `], "completion": [` + no + `], "label": false}
@@ -267,6 +277,13 @@ func TestBadPreferences(t *testing.T) {
 			[]string{`a.jsonl:1: field "responses", answer 1 has the fields "txt", "score"`}},
 		{"choice", rated(`"choice": "c"`), pairs,
 			[]string{`a.jsonl:1: field "choice" is "c"; known: a, b, tie, bad, edit, skip`}},
+		{"ranks of others", rated(`"choice": "rank", "ranks": [1]`), pairs,
+			[]string{`a.jsonl:1: field "ranks" is a list of 1; with the choice "rank" it holds a number for each of ` +
+				`2 answers`}},
+		{"stars in words", rated(`"choice": "stars", "ratings": ["good", 1]`), pairs,
+			[]string{`a.jsonl:1: field "ratings": `, "expected a number"}},
+		{"the first of three", `{"prompt": "p", "answers": [{"text": "x"}, {"text": "y"}, {"text": "z"}], ` +
+			`"choice": "a"}`, pairs, []string{`a.jsonl:1: field "choice" is "a", of two, and there are 3 answers`}},
 		{"edit of nothing", rated(`"choice": "edit", "edited": "z"`), pairs,
 			[]string{`a.jsonl:1: field "edited_from" is ""`}},
 		{"empty edit", rated(`"choice": "edit", "edited_from": 0`), verdicts,

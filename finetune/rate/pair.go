@@ -16,31 +16,37 @@ const (
 	ready
 )
 
-// A pair is a prompt with its two answers, as far as they are written.
+// A pair is a prompt with its answers, two or more, as far as they are written.
 type pair struct {
 	id     string
 	prompt Prompt
 	source string // file:line, or "typed"
 	state  state
 	// answers are in the order shown; their texts grow while they are written.
-	answers [2]Answer
-	written [2]bool
+	answers []Answer
+	written []bool
 	// stop ends the writing, once it has begun: the person has gone on.
 	stop context.CancelFunc
 }
 
+// shown makes p ready with answers in the order in which they are shown.
+func (p *pair) shown(answers []Answer) {
+	p.answers, p.written, p.state = answers, make([]bool, len(answers)), ready
+	for i := range p.written {
+		p.written[i] = true
+	}
+}
+
 // pairID names a prompt, and the answers if they were prepared, by their content: the same in every run.
-func pairID(p Prompt, answers *[2]Answer) string {
+func pairID(p Prompt, answers []Answer) string {
 	h := sha256.New()
 	b, err := marshal(p)
 	if err != nil {
 		panic(fmt.Sprintf("rate: a prompt of strings is no JSON: %v", err))
 	}
 	h.Write(b)
-	if answers != nil {
-		for _, a := range answers {
-			fmt.Fprintf(h, "\n%d\n%s", len(a.Text), a.Text)
-		}
+	for _, a := range answers {
+		fmt.Fprintf(h, "\n%d\n%s", len(a.Text), a.Text)
 	}
 	const bytes = 8 // a file of a million choices has an equal pair with a probability of 3e-8
 	return hex.EncodeToString(h.Sum(nil)[:bytes])
@@ -58,10 +64,21 @@ func draw(seed uint64, id, what string, n int) uint64 {
 	return x
 }
 
-// Seed gives the seed of one answer: side is 0 or 1, and try counts from 0 where answers came out equal.
+// Seed gives the seed of one answer: side counts from 0, and try counts from 0 where answers came out equal.
 func Seed(seed uint64, id string, side, try int) uint32 {
 	return uint32(draw(seed, id, fmt.Sprintf("answer %d", side), try))
 }
 
-// swapped says whether the second side is shown first.
-func swapped(seed uint64, id string) bool { return draw(seed, id, "order", 0)&1 == 1 }
+// order gives the order in which n sides are shown: that of the draw, which shuffles them (Fisher and Yates).
+func order(seed uint64, id string, n int) []int {
+	sides := make([]int, n)
+	for i := range sides {
+		sides[i] = i
+		j := i
+		if i > 0 {
+			j -= int(draw(seed, id, "order", i-1) % uint64(i+1))
+		}
+		sides[i], sides[j] = sides[j], sides[i]
+	}
+	return sides
+}

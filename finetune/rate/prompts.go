@@ -4,16 +4,17 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/ggtune/ggtune/finetune/data"
 )
 
-// An Item is a prompt from a file, with its two answers if they were prepared.
+// An Item is a prompt from a file, with its answers if they were prepared.
 type Item struct {
 	Prompt  Prompt
-	Answers *[2]Answer
-	Source  string // file:line
+	Answers []Answer // nil: it has none yet
+	Source  string   // file:line
 }
 
 // PromptOptions say how prompts are read.
@@ -30,7 +31,7 @@ type Prompts struct {
 	Dropped []data.Drop // examples without a prompt that can be answered, by reason
 }
 
-// ReadPrompts reads the prompts of data files, as data.WantPrompts has them; a line of plain text is one. Rows with two
+// ReadPrompts reads the prompts of data files, as data.WantPrompts has them; a line of plain text is one. Rows with
 // "answers" are pairs ready to be rated. A prompt that comes again is left out and counted.
 func ReadPrompts(ctx context.Context, paths []string, o PromptOptions) (Prompts, error) {
 	r := promptReader{o: o, seen: map[string]bool{}}
@@ -88,9 +89,11 @@ func (r *promptReader) add(it Item) error {
 	if it.Answers == nil && p.Messages != nil && r.o.System != "" && p.Messages[0].Role != "system" {
 		p.Messages = append([]Message{{Role: "system", Content: r.o.System}}, p.Messages...)
 	}
-	if it.Answers != nil && it.Answers[0].Text == it.Answers[1].Text {
-		r.drop("two equal answers", it.Source)
-		return nil
+	for i, a := range it.Answers {
+		if slices.ContainsFunc(it.Answers[:i], func(b Answer) bool { return a.Text == b.Text }) {
+			r.drop("two equal answers", it.Source)
+			return nil
+		}
 	}
 	id := pairID(it.Prompt, it.Answers)
 	if r.seen[id] {
@@ -151,7 +154,7 @@ func fromExample(d *data.Dataset, i int, prepared bool) (it Item, why string, er
 			if err != nil {
 				return it, "", fmt.Errorf("%s: %w", it.Source, err)
 			}
-			it.Prompt, it.Answers = record.Prompt, &record.Answers
+			it.Prompt, it.Answers = record.Prompt, record.Answers
 			return it, "", nil
 		}
 	}

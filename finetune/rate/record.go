@@ -1,4 +1,4 @@
-// Package rate collects a person's choices between two answers: what is asked, which pair is on show, what was chosen,
+// Package rate collects a person's choices between answers: what is asked, which pair is on show, what was chosen,
 // and the file that holds it. It knows no model, no terminal and no browser.
 package rate
 
@@ -7,11 +7,16 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
-// Version is that of a record; a newer one is refused.
-const Version = 1
+// Version is that of the newest records; a newer one is refused. A list of answers that were ranked or given stars is
+// of version 2, a choice between two of version 1.
+const Version = 2
+
+// MaxAnswers is how many answers to a prompt can be judged: of more a person has forgotten the first.
+const MaxAnswers = 4
 
 // A Message is one turn of a conversation.
 type Message struct {
@@ -93,37 +98,44 @@ type Answer struct {
 	Stop string `json:"stop"`
 }
 
+// MostStars is how many stars the best answer has.
+const MostStars = 5
+
 // stopSkipped is the Stop of an answer that nobody waited for.
 const stopSkipped = "skipped"
 
 // Cut says that the text does not end where the model would have ended it.
 func (a *Answer) Cut() bool { return a.Stop == "length" || a.Stop == "context" }
 
-// A Choice is what a person says of two answers.
+// A Choice is what a person says of two answers, or of several.
 type Choice string
 
 // The choices.
 const (
-	A    Choice = "a"    // the first answer shown is better
-	B    Choice = "b"    // the second
-	Tie  Choice = "tie"  // equally good
-	Bad  Choice = "bad"  // both bad
-	Edit Choice = "edit" // neither: one of them, edited, is better than it was
-	Skip Choice = "skip"
+	A     Choice = "a"    // of two: the first answer shown is better
+	B     Choice = "b"    // of two: the second
+	Tie   Choice = "tie"  // of two: equally good
+	Bad   Choice = "bad"  // all bad
+	Edit  Choice = "edit" // none: one of them, edited, is better than it was
+	Skip  Choice = "skip"
+	Rank  Choice = "rank"  // each has a rank
+	Stars Choice = "stars" // each has one to five stars
 )
 
 // Choices lists all choices.
-func Choices() []Choice { return []Choice{A, B, Tie, Bad, Edit, Skip} }
+func Choices() []Choice { return []Choice{A, B, Tie, Bad, Edit, Skip, Rank, Stars} }
 
 // A Record is one line of a file of choices, or of a file of prepared pairs, which have no choice yet.
 type Record struct {
 	Prompt     Prompt     `json:"prompt"`
-	Answers    [2]Answer  `json:"answers"` // in the order shown
+	Answers    []Answer   `json:"answers"` // in the order shown, 2 to MaxAnswers
 	Choice     Choice     `json:"choice,omitempty"`
+	Ranks      []int      `json:"ranks,omitempty"`   // for rank: of each answer; 1 is best, equal ones are equally good
+	Ratings    []int      `json:"ratings,omitempty"` // for stars: of each answer, 1 to 5
 	Edited     *string    `json:"edited,omitempty"`
 	EditedFrom *int       `json:"edited_from,omitempty"` // index into Answers
-	Chosen     *Completed `json:"chosen,omitempty"`      // for a, b and edit
-	Rejected   *Completed `json:"rejected,omitempty"`
+	Chosen     *Completed `json:"chosen,omitempty"`      // for a, b and edit; of a list the best
+	Rejected   *Completed `json:"rejected,omitempty"`    // … the worst
 	About      About      `json:"ggtune"`
 }
 
@@ -177,39 +189,94 @@ func (r *Record) settle() {
 		put(r.Answers[1].Text, r.Answers[0].Text)
 	case Edit:
 		put(*r.Edited, r.Answers[*r.EditedFrom].Text)
+	case Rank, Stars:
+		worth := r.worth()
+		best, worst := 0, 0
+		for i, x := range worth {
+			if x > worth[best] {
+				best = i
+			}
+			if x < worth[worst] {
+				worst = i
+			}
+		}
+		if worth[best] > worth[worst] {
+			put(r.Answers[best].Text, r.Answers[worst].Text)
+		}
 	}
+}
+
+// worth is what each answer of a list is worth, more being better; nil where no list was judged.
+func (r *Record) worth() []int {
+	switch r.Choice {
+	case Rank:
+		out := make([]int, len(r.Ranks))
+		for i, rank := range r.Ranks {
+			out[i] = -rank
+		}
+		return out
+	case Stars:
+		return r.Ratings
+	}
+	return nil
+}
+
+// pairs counts the pairs of a better and a worse answer.
+func (r *Record) pairs() (n int) {
+	worth := r.worth()
+	if worth == nil && r.Chosen != nil && r.Rejected != nil {
+		return 1
+	}
+	for i, x := range worth {
+		for _, y := range worth[:i] {
+			if x != y {
+				n++
+			}
+		}
+	}
+	return n
 }
 
 // parseRecord reads a line. Whether it must hold a choice is the caller's to say.
 func parseRecord(line []byte) (Record, error) {
-	var raw struct {
-		Record
-		Answers []Answer `json:"answers"` // an array of another length would be filled up or cut in silence
+	var r Record
+	if err := json.Unmarshal(line, &r); err != nil {
+		return Record{}, fmt.Errorf("not a record of answers: %v", err)
 	}
-	if err := json.Unmarshal(line, &raw); err != nil {
-		return Record{}, fmt.Errorf("not a record of two answers: %v", err)
-	}
-	r := raw.Record
 	switch {
 	case r.About.Version > Version:
 		return r, fmt.Errorf("it is of version %d, and this ggtune knows up to %d; use a newer ggtune", r.About.Version,
 			Version)
-	case len(raw.Answers) != 2:
-		return r, fmt.Errorf("it has %d \"answers\", expected 2", len(raw.Answers))
+	case len(r.Answers) < 2 || len(r.Answers) > MaxAnswers:
+		return r, fmt.Errorf("it has %d \"answers\", expected 2 to %d", len(r.Answers), MaxAnswers)
 	case r.Prompt.Messages == nil && r.Prompt.Text == "":
 		return r, errors.New("it has no \"prompt\"")
 	}
-	r.Answers = [2]Answer(raw.Answers)
 	return r, nil
 }
 
 // checkChoice reports a record whose choice is none, or is incomplete.
 func (r *Record) checkChoice() error {
 	switch r.Choice {
-	case A, B, Tie, Bad, Skip:
+	case Bad, Skip:
+	case A, B, Tie:
+		if len(r.Answers) != 2 {
+			return fmt.Errorf("its choice is %q, between two, and it has %d answers", r.Choice, len(r.Answers))
+		}
+	case Rank, Stars:
+		values, name, most := r.Ranks, "ranks", len(r.Answers)
+		if r.Choice == Stars {
+			values, name, most = r.Ratings, "ratings", MostStars
+		}
+		wrong := func(x int) bool { return x < 1 || x > most }
+		if len(values) != len(r.Answers) || slices.ContainsFunc(values, wrong) {
+			return fmt.Errorf("its choice is %q, and its %q are %v; expected a number from 1 to %d for each of %d "+
+				"answers", r.Choice, name, values, most, len(r.Answers))
+		}
 	case Edit:
-		if r.Edited == nil || r.EditedFrom == nil || *r.EditedFrom < 0 || *r.EditedFrom > 1 {
-			return errors.New("its choice is \"edit\", and \"edited\" or \"edited_from\" (0 or 1) is missing")
+		if r.Edited == nil || r.EditedFrom == nil || *r.EditedFrom < 0 || *r.EditedFrom >= len(r.Answers) {
+			return errors.New("its choice is \"edit\", and \"edited\" or \"edited_from\" (an answer, from 0) is " +
+				"missing")
 		}
 	case "":
 		return errors.New("it has no \"choice\": these are pairs to be rated (-d), not choices")
@@ -225,5 +292,5 @@ func (r *Record) checkChoice() error {
 // NewRecord is a record of a prompt whose answers are to come.
 func NewRecord(p Prompt) Record {
 	return Record{Prompt: p,
-		About: About{Version: Version, ID: pairID(p, nil), Time: time.Now().UTC().Truncate(time.Second)}}
+		About: About{Version: 1, ID: pairID(p, nil), Time: time.Now().UTC().Truncate(time.Second)}}
 }

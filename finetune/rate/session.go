@@ -3,6 +3,7 @@ package rate
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -24,6 +25,10 @@ type Config struct {
 	Seed   uint64 // of the order in which answers are shown
 	Raw    bool   // typed prompts are literal text
 	System string // put before typed prompts; not with Raw
+	// Answers is how many are written to a prompt, 2 to MaxAnswers. Default 2.
+	Answers int
+	// Stars asks for one to five stars to each answer; otherwise two are compared, and more are ranked.
+	Stars bool
 	// CanWrite says that answers can be written, so that prompts may be typed.
 	CanWrite bool
 }
@@ -48,6 +53,9 @@ type Session struct {
 
 // NewSession makes a session of the items that store has no choice for. The session does not close the store.
 func NewSession(store *Store, items []Item, cfg Config) *Session {
+	if cfg.Answers == 0 {
+		cfg.Answers = 2
+	}
 	s := &Session{cfg: cfg, store: store, ids: map[string]bool{}, changed: make(chan struct{})}
 	for _, r := range store.Records() {
 		s.ids[r.About.ID] = false
@@ -60,10 +68,10 @@ func NewSession(store *Store, items []Item, cfg Config) *Session {
 			continue
 		}
 		if it.Answers != nil {
-			p.answers, p.written, p.state = *it.Answers, [2]bool{true, true}, ready
-			if swapped(cfg.Seed, p.id) {
-				p.answers[0], p.answers[1] = p.answers[1], p.answers[0]
+			for _, side := range order(cfg.Seed, p.id, len(it.Answers)) {
+				p.answers = append(p.answers, it.Answers[side])
 			}
+			p.shown(p.answers)
 		}
 		s.pending = append(s.pending, p)
 	}
@@ -75,10 +83,12 @@ type View struct {
 	Revision uint64
 	ID       string // of the pair on show; "" when there is none
 	Prompt   Prompt
-	Texts    [2]string // as far as they are written
-	Written  [2]bool
-	Cut      [2]int // tokens after which the text was cut off; 0: it was not
-	Ready    bool   // both are written, and a choice can be made
+	Texts    []string // as far as they are written
+	Written  []bool
+	Cut      []int // tokens after which the text was cut off; 0: it was not
+	Ready    bool  // all are written, and a choice can be made
+	Stars    bool  // each gets one to five stars
+	Answers  int   // that are written to a prompt
 
 	Rated    int    // choices in the file
 	Left     int    // pairs without one
@@ -86,6 +96,26 @@ type View struct {
 	CanWrite bool   // prompts may be typed
 	Equal    []string
 	Failed   []string
+}
+
+// Ranked says that the answers are brought into an order, and not compared as two.
+func (v View) Ranked() bool {
+	n := len(v.Texts)
+	if v.Complete() {
+		n = v.Answers
+	}
+	return !v.Stars && n > 2
+}
+
+// Listed says that each answer gets a number: a rank, or stars.
+func (v View) Listed() bool { return v.Stars || v.Ranked() }
+
+// Most is the highest number that an answer can get where they are Listed.
+func (v View) Most() int {
+	if v.Stars {
+		return MostStars
+	}
+	return len(v.Texts)
 }
 
 // Total is the number of pairs, rated or not.
@@ -100,13 +130,19 @@ func (s *Session) View() (View, <-chan struct{}) {
 	defer s.mu.Unlock()
 	records := s.store.Records()
 	v := View{Revision: s.revision, Rated: len(records), Left: len(s.pending), CanWrite: s.cfg.CanWrite, Equal: s.equal,
-		Failed: s.failed}
+		Failed: s.failed, Stars: s.cfg.Stars, Answers: s.cfg.Answers}
 	if len(records) > 0 {
 		v.Undo = records[len(records)-1].Choice
 	}
 	if len(s.pending) > 0 {
 		p := s.pending[0]
-		v.ID, v.Prompt, v.Written, v.Ready = p.id, p.prompt, p.written, p.state == ready
+		v.ID, v.Prompt, v.Ready = p.id, p.prompt, p.state == ready
+		n := len(p.answers)
+		if p.state == waiting {
+			n = s.cfg.Answers
+		}
+		v.Texts, v.Written, v.Cut = make([]string, n), make([]bool, n), make([]int, n)
+		copy(v.Written, p.written)
 		for i := range p.answers {
 			v.Texts[i] = p.answers[i].Text
 			if p.written[i] && p.answers[i].Cut() {
@@ -129,7 +165,10 @@ type Decision struct {
 	ID         string
 	Choice     Choice
 	Edited     string // for Edit
-	EditedFrom int    // for Edit: 0 or 1
+	EditedFrom int    // for Edit: an answer, from 0
+	// Values are for Rank and Stars: of each answer, in the order shown. Ranks need not follow on one another: those
+	// without one, 0, come last.
+	Values []int
 }
 
 // Decide writes a choice to the file and goes on to the next pair. The error matches ErrStale where the pair is not on
@@ -145,20 +184,33 @@ func (s *Session) Decide(d Decision) error {
 	if p.state != ready && d.Choice != Skip {
 		return refusef("the answers are still being written; a pair can be skipped now, and rated when they are done")
 	}
-	r := Record{Prompt: p.prompt, Answers: p.answers, Choice: d.Choice,
-		About: About{Version: Version, ID: p.id, Time: time.Now().UTC().Truncate(time.Second)}}
+	answers, written := slices.Clone(p.answers), p.written // its writer may be at work
+	if p.state == waiting {
+		answers, written = make([]Answer, s.cfg.Answers), make([]bool, s.cfg.Answers)
+	}
+	r := Record{Prompt: p.prompt, Answers: answers, Choice: d.Choice,
+		About: About{Version: 1, ID: p.id, Time: time.Now().UTC().Truncate(time.Second)}}
 	switch d.Choice {
-	case A, B, Tie, Bad:
+	case A, B, Tie:
+		if len(p.answers) != 2 {
+			return refusef("there are %d answers; rank them", len(p.answers))
+		}
+	case Bad:
+	case Rank, Stars:
+		var err error
+		if err = r.judge(d.Values); err != nil {
+			return err
+		}
 	case Skip:
 		for i := range r.Answers {
-			if !p.written[i] {
+			if !written[i] {
 				r.Answers[i].Stop = stopSkipped
 			}
 		}
 	case Edit:
 		text := strings.ReplaceAll(d.Edited, "\r\n", "\n") // as forms send it
-		if d.EditedFrom != 0 && d.EditedFrom != 1 {
-			return refusef("answer %d is edited; there are 0 and 1", d.EditedFrom)
+		if d.EditedFrom < 0 || d.EditedFrom >= len(p.answers) {
+			return refusef("answer %d is edited; there are 0 to %d", d.EditedFrom, len(p.answers)-1)
 		}
 		if strings.TrimSpace(text) == "" {
 			return refusef("the edited answer is empty; write what it should say")
@@ -182,6 +234,34 @@ func (s *Session) Decide(d Decision) error {
 	return nil
 }
 
+// judge takes the numbers that answers were given.
+func (r *Record) judge(values []int) error {
+	n := len(r.Answers)
+	if len(values) != n {
+		return refusef("there are %d answers and %d numbers", n, len(values))
+	}
+	r.About.Version = Version
+	if r.Choice == Stars {
+		if slices.ContainsFunc(values, func(x int) bool { return x < 1 || x > MostStars }) {
+			return refusef("each answer gets 1 to %d stars", MostStars)
+		}
+		r.Ratings = slices.Clone(values)
+		return nil
+	}
+	named := slices.DeleteFunc(slices.Sorted(slices.Values(values)), func(x int) bool { return x <= 0 })
+	named = slices.Compact(named)
+	if len(named) == 0 {
+		return refusef("say which answer is best, and then the next")
+	}
+	r.Ranks = make([]int, n)
+	for i, x := range values {
+		if r.Ranks[i] = slices.Index(named, x) + 1; x <= 0 {
+			r.Ranks[i] = len(named) + 1
+		}
+	}
+	return nil
+}
+
 // Undo takes the last choice back, out of the file, and puts its pair on show. Errors are Decide's.
 func (s *Session) Undo(revision uint64) error {
 	s.mu.Lock()
@@ -197,8 +277,8 @@ func (s *Session) Undo(revision uint64) error {
 		return refusef("there is no choice to take back")
 	}
 	p := &pair{id: r.About.ID, prompt: r.Prompt, source: s.store.Path()}
-	if r.Answers[0].Stop != stopSkipped && r.Answers[1].Stop != stopSkipped {
-		p.answers, p.written, p.state = r.Answers, [2]bool{true, true}, ready
+	if len(r.Answers) > 1 && !slices.ContainsFunc(r.Answers, func(a Answer) bool { return a.Stop == stopSkipped }) {
+		p.shown(r.Answers)
 	} else if !s.cfg.CanWrite {
 		s.leave(p, s.store.Path()+": its answers were not written to their end, and there is no model here to write "+
 			"them; start with -m model.gguf")

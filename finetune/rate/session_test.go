@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -150,7 +151,7 @@ func TestSessionResumes(t *testing.T) {
 		t.Fatal(err)
 	}
 	v = until(t, s, "ready pair", isReady)
-	if question(v) != "q0" || v.Texts != first.Texts {
+	if question(v) != "q0" || !slices.Equal(v.Texts, first.Texts) {
 		t.Errorf("undo of an earlier run's choice shows %+v, want %q", v, first.Texts)
 	}
 }
@@ -202,8 +203,8 @@ func TestSessionBlind(t *testing.T) {
 		if swap {
 			swaps++
 		}
-		if swap != swapped(7, v.ID) {
-			t.Errorf("pair %d: swapped %v, want %v in every run", i, swap, swapped(7, v.ID))
+		if want := draw(7, v.ID, "order", 0)&1 == 1; swap != want {
+			t.Errorf("pair %d: swapped %v, want %v in every run", i, swap, want)
 		}
 		mu.Lock()
 		if got := asked[2*i] == 1; got != swap {
@@ -216,7 +217,7 @@ func TestSessionBlind(t *testing.T) {
 		t.Errorf("%d of %d are swapped", swaps, n)
 	}
 	for _, r := range s.store.Records() {
-		if want := map[bool]string{false: "side 0", true: "side 1"}[swapped(7, r.About.ID)]; r.Answers[0].Name != want {
+		if want := fmt.Sprint("side ", order(7, r.About.ID, 2)[0]); r.Answers[0].Name != want {
 			t.Errorf("the record's first answer is from %s, want %s", r.Answers[0].Name, want)
 		}
 	}
@@ -270,7 +271,7 @@ func TestSessionSkipsWhileWriting(t *testing.T) {
 	gate := make(chan struct{})
 	s := run(t, choices(t), questions(2), &fakeAuthor{answer: bySide, gate: gate}, Config{})
 	v := until(t, s, "growing text", func(v View) bool { return v.Texts[0] != "" })
-	if v.Ready || v.Written != [2]bool{} {
+	if v.Ready || slices.Contains(v.Written, true) {
 		t.Fatalf("%+v, want a text that grows", v)
 	}
 	var refused *RefusedError
@@ -359,7 +360,7 @@ func TestSessionTypes(t *testing.T) {
 func TestSessionPrepared(t *testing.T) {
 	var items []Item
 	for i, it := range questions(20) {
-		it.Answers = &[2]Answer{{Text: fmt.Sprint("x", i)}, {Text: fmt.Sprint("y", i)}}
+		it.Answers = []Answer{{Text: fmt.Sprint("x", i)}, {Text: fmt.Sprint("y", i)}}
 		items = append(items, it)
 	}
 	s := run(t, choices(t), items, nil, Config{Seed: 1})
@@ -389,6 +390,120 @@ func TestSeeds(t *testing.T) {
 					t.Errorf("%s: the seed must depend on all that is said, and on that alone", what)
 				}
 			}
+		}
+	}
+}
+
+// TestSessionRanks: of four answers each has a rank, those that come out equal are one, and the pairs follow.
+func TestSessionRanks(t *testing.T) {
+	path := choices(t)
+	// The last two sides say the same, whatever the try, to the first prompt; all four to the last.
+	a := &fakeAuthor{varies: true, answer: func(p Prompt, side, _ int) (string, error) {
+		switch p.Messages[0].Content {
+		case "q0":
+			side = min(side, 2)
+		case "q2":
+			side = 0
+		}
+		return fmt.Sprint("answer ", side), nil
+	}}
+	s := run(t, path, questions(3), a, Config{Answers: 4, Seed: 3})
+	v := until(t, s, "ready list", isReady)
+	if len(v.Texts) != 3 || !v.Ranked() || v.Stars || v.Most() != 3 {
+		t.Fatalf("got %+v, want three answers to rank", v)
+	}
+	try := func(v View, c Choice, values ...int) error {
+		return s.Decide(Decision{Revision: v.Revision, ID: v.ID, Choice: c, Values: values})
+	}
+	var refused *RefusedError
+	for _, err := range []error{try(v, A), try(v, Tie), try(v, Rank), try(v, Rank, 1, 2), try(v, Rank, 0, 0, 0),
+		try(v, Stars, 1, 2, 6), try(v, Stars, 0, 1, 2)} {
+		if !errors.As(err, &refused) {
+			t.Errorf("got %v, want a refusal", err)
+		}
+	}
+	if err := try(v, Rank, 9, 0, 4); err != nil { // the third is best, then the first, then what has no rank
+		t.Fatal(err)
+	}
+	v = until(t, s, "ready list", isReady)
+	if len(v.Texts) != 4 {
+		t.Fatalf("got %q, want four answers", v.Texts)
+	}
+	if err := try(v, Rank, 1, 2, 2, 1); err != nil {
+		t.Fatal(err)
+	}
+	v = until(t, s, "end", View.Complete)
+	if len(v.Equal) != 1 {
+		t.Errorf("%q are left out, want the prompt with one answer", v.Equal)
+	}
+	records := s.store.Records()
+	if got := fmt.Sprint(records[0].Ranks, records[1].Ranks); got != "[2 3 1] [1 2 2 1]" {
+		t.Errorf("got the ranks %s", got)
+	}
+	first := records[0]
+	if first.Chosen.Text != first.Answers[2].Text || first.Rejected.Text != first.Answers[1].Text ||
+		first.About.Version != 2 {
+		t.Errorf("got %+v", first)
+	}
+	if sum := s.Summary(); sum.Rank != 2 || sum.Pairs != 3+4 || len(sum.WinRates) != 0 {
+		t.Errorf("got %+v", sum)
+	}
+	// Undo shows the list as it was.
+	if err := s.Undo(v.Revision); err != nil {
+		t.Fatal(err)
+	}
+	if again := until(t, s, "the list again", isReady); len(again.Texts) != 4 ||
+		again.Texts[0] != records[1].Answers[0].Text {
+		t.Errorf("got %+v", again)
+	}
+}
+
+// TestSessionStars: each answer has its stars; equal ones are no pair.
+func TestSessionStars(t *testing.T) {
+	s := run(t, choices(t), questions(1), &fakeAuthor{answer: bySide}, Config{Stars: true})
+	v := until(t, s, "ready pair", isReady)
+	if v.Ranked() || !v.Listed() || v.Most() != 5 {
+		t.Fatalf("got %+v, want two answers that get stars", v)
+	}
+	if err := s.Decide(Decision{Revision: v.Revision, ID: v.ID, Choice: Stars, Values: []int{4, 4}}); err != nil {
+		t.Fatal(err)
+	}
+	if r := s.store.Records()[0]; fmt.Sprint(r.Ratings) != "[4 4]" || r.Chosen != nil {
+		t.Errorf("got %+v", r)
+	}
+	if sum := s.Summary(); sum.Stars != 1 || sum.Pairs != 0 {
+		t.Errorf("got %+v", sum)
+	}
+}
+
+// TestSessionSkipsWhatWaits: a list whose writing has not begun can be skipped, and comes back with an undo.
+func TestSessionSkipsWhatWaits(t *testing.T) {
+	path := choices(t)
+	s := run(t, path, questions(1), nil, Config{Answers: 3})
+	s.cfg.CanWrite = true
+	v, _ := s.View()
+	if len(v.Texts) != 3 || v.Ready {
+		t.Fatalf("got %+v", v)
+	}
+	if err := s.Decide(Decision{Revision: v.Revision, ID: v.ID, Choice: Skip}); err != nil {
+		t.Fatal(err)
+	}
+	s.store.Close()
+	if got := ids(t, path); len(got) != 1 {
+		t.Errorf("the file holds %q", got)
+	}
+}
+
+// TestOrder: every order of the sides comes up about as often as another.
+func TestOrder(t *testing.T) {
+	seen := map[string]int{}
+	const n = 2400
+	for i := range n {
+		seen[fmt.Sprint(order(1, fmt.Sprint(i), 4))]++
+	}
+	for o, times := range seen {
+		if len(seen) != 24 || times < n/24/2 || times > n/24*2 {
+			t.Errorf("of %d orders %s comes up %d times in %d", len(seen), o, times, n)
 		}
 	}
 }

@@ -17,7 +17,7 @@ import (
 
 func record(n int, c Choice) Record {
 	r := NewRecord(Prompt{Messages: []Message{{Role: "user", Content: fmt.Sprintf("question %d <&>", n)}}})
-	r.Answers, r.Choice = [2]Answer{{Text: "one", Stop: "end"}, {Text: "two ä\n", Stop: "end"}}, c
+	r.Answers, r.Choice = []Answer{{Text: "one", Stop: "end"}, {Text: "two ä\n", Stop: "end"}}, c
 	return r
 }
 
@@ -51,6 +51,11 @@ func TestStoreRoundTrip(t *testing.T) {
 		r := record(i, c)
 		if c == Edit {
 			r.Edited, r.EditedFrom = &edited, &from
+		}
+		if c == Rank || c == Stars {
+			if err := r.judge([]int{2, 1}); err != nil {
+				t.Fatal(err)
+			}
 		}
 		if err := s.Add(r); err != nil {
 			t.Fatal(err)
@@ -87,7 +92,7 @@ func TestStoreRoundTrip(t *testing.T) {
 func TestRecordLines(t *testing.T) {
 	edited, from := "<better>", 1
 	sha, scale := "ad", float32(0.5)
-	answers := [2]Answer{
+	answers := []Answer{
 		{Text: "one", Name: "base", ModelSHA256: "mo", Seed: 1, Temp: 0.8, TopK: 40, TopP: 0.95, MinP: 0.05,
 			RepeatPenalty: 1, RepeatLastN: 64, MaxTokens: 5, Tokens: 2, Stop: "end"},
 		{Text: "two", Name: "x.gguf", ModelSHA256: "mo", AdapterSHA256: &sha, AdapterScale: &scale, Template: "chatml",
@@ -256,20 +261,29 @@ func TestStoreRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, tt := range []struct{ name, line, want string }{
-		{"not JSON", "hello", ":2: not a record of two answers"},
-		{"another kind of row", `{"prompt": "a", "completion": "b"}`, `:2: it has 0 "answers", expected 2`},
-		{"three answers", `{"prompt": "a", "answers": [{}, {}, {}]}`, `it has 3 "answers", expected 2`},
+		{"not JSON", "hello", ":2: not a record of answers"},
+		{"another kind of row", `{"prompt": "a", "completion": "b"}`, `:2: it has 0 "answers", expected 2 to 4`},
+		{"one answer", `{"prompt": "a", "answers": [{}]}`, `it has 1 "answers", expected 2 to 4`},
+		{"five answers", `{"prompt": "a", "answers": [{}, {}, {}, {}, {}]}`, `it has 5 "answers", expected 2 to 4`},
+		{"the first of three", `{"prompt": "a", "answers": [{}, {}, {}], "choice": "a", "ggtune": {"id": "x"}}`,
+			`its choice is "a", between two, and it has 3 answers`},
+		{"no ranks", `{"prompt": "a", "answers": [{}, {}], "choice": "rank", "ggtune": {"id": "x"}}`,
+			`its "ranks" are []; expected a number from 1 to 2 for each of 2 answers`},
+		{"a rank of none", `{"prompt": "a", "answers": [{}, {}], "choice": "rank", "ranks": [1, 3], "ggtune": {}}`,
+			`its "ranks" are [1 3]; expected a number from 1 to 2`},
+		{"no stars", `{"prompt": "a", "answers": [{}, {}], "choice": "stars", "ratings": [0, 3], "ggtune": {}}`,
+			`its "ratings" are [0 3]; expected a number from 1 to 5`},
 		{"no choice", `{"prompt": "a", "answers": [{}, {}], "ggtune": {"version": 1, "id": "x"}}`,
 			`it has no "choice"`},
 		{"unknown choice", `{"prompt": "a", "answers": [{}, {}], "choice": "c", "ggtune": {"id": "x"}}`,
-			`its choice is "c", expected one of ["a" "b" "tie" "bad" "edit" "skip"]`},
+			`its choice is "c", expected one of ["a" "b" "tie" "bad" "edit" "skip" "rank" "stars"]`},
 		{"half an edit", `{"prompt": "a", "answers": [{}, {}], "choice": "edit", "edited": "x", "ggtune": {"id": "x"}}`,
-			`"edited_from" (0 or 1) is missing`},
+			`"edited_from" (an answer, from 0) is missing`},
 		{"edit of a third", `{"prompt": "a", "answers": [{}, {}], "choice": "edit", "edited": "x", "edited_from": 2, ` +
-			`"ggtune": {"id": "x"}}`, `(0 or 1) is missing`},
+			`"ggtune": {"id": "x"}}`, `(an answer, from 0) is missing`},
 		{"no id", `{"prompt": "a", "answers": [{}, {}], "choice": "a"}`, `it has no "id"`},
-		{"newer", `{"prompt": "a", "answers": [{}, {}], "choice": "a", "ggtune": {"version": 2, "id": "x"}}`,
-			"it is of version 2, and this ggtune knows up to 1"},
+		{"newer", `{"prompt": "a", "answers": [{}, {}], "choice": "a", "ggtune": {"version": 3, "id": "x"}}`,
+			"it is of version 3, and this ggtune knows up to 2"},
 		{"no prompt", `{"answers": [{}, {}], "choice": "a", "ggtune": {"id": "x"}}`, `it has no "prompt"`},
 		{"odd prompt", `{"prompt": 7, "answers": [{}, {}], "choice": "a", "ggtune": {"id": "x"}}`,
 			"neither a string nor a list of messages"},
@@ -382,6 +396,11 @@ func FuzzParseChoice(f *testing.F) {
 	for _, c := range Choices() {
 		r := record(1, c)
 		r.Edited, r.EditedFrom = &edited, &from
+		if c == Rank || c == Stars {
+			if err := r.judge([]int{2, 1}); err != nil {
+				f.Fatal(err)
+			}
+		}
 		r.settle()
 		line, err := marshal(r)
 		if err != nil {

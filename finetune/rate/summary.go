@@ -19,7 +19,9 @@ type Summary struct {
 	Bad   int `json:"bad"`
 	Edit  int `json:"edit"`
 	Skip  int `json:"skip"`
-	Pairs int `json:"pairs"` // with a chosen and a rejected answer: what preference training reads
+	Rank  int `json:"rank"`  // lists
+	Stars int `json:"stars"` // lists
+	Pairs int `json:"pairs"` // of a better and a worse answer: what preference training reads
 
 	Left    int `json:"left"`    // pairs not rated yet, which come again at the next start
 	Dropped int `json:"dropped"` // not rated, and in no file that was given: typed prompts
@@ -99,20 +101,22 @@ func Summarize(records []Record) Summary {
 	var order [][2]origin
 	for i := range records {
 		r := &records[i]
-		count := map[Choice]*int{A: &s.A, B: &s.B, Tie: &s.Tie, Bad: &s.Bad, Edit: &s.Edit, Skip: &s.Skip}[r.Choice]
+		count := map[Choice]*int{A: &s.A, B: &s.B, Tie: &s.Tie, Bad: &s.Bad, Edit: &s.Edit, Skip: &s.Skip,
+			Rank: &s.Rank, Stars: &s.Stars}[r.Choice]
 		if count == nil {
 			continue
 		}
 		*count++
-		if r.Chosen != nil && r.Rejected != nil {
-			s.Pairs++
+		s.Pairs += r.pairs()
+		if r.Choice != A && r.Choice != B && r.Choice != Tie {
+			continue
 		}
 		x, y := &r.Answers[0], &r.Answers[1]
 		key, first := [2]origin{originOf(x), originOf(y)}, r.Choice == A
 		if key[1].before(key[0]) {
 			x, y, key, first = y, x, [2]origin{key[1], key[0]}, r.Choice == B
 		}
-		if key[0] == key[1] || r.Choice != A && r.Choice != B && r.Choice != Tie {
+		if key[0] == key[1] {
 			continue
 		}
 		w := byPair[key]
@@ -162,7 +166,8 @@ func (s Summary) String() string {
 		name string
 		n    int
 	}{
-		{"  A better", s.A}, {"  B better", s.B}, {"  tie", s.Tie}, {"  both bad", s.Bad}, {"  edited", s.Edit},
+		{"  A better", s.A}, {"  B better", s.B}, {"  tie", s.Tie}, {"  ranked", s.Rank}, {"  given stars", s.Stars},
+		{"  all bad", s.Bad}, {"  edited", s.Edit},
 		{"  skipped", s.Skip},
 		{"pairs to train on", s.Pairs}, {"not rated yet", s.Left}, {"not rated, not kept", s.Dropped},
 		{"left out, equal answers", s.Equal}, {"could not be answered", s.Failed},

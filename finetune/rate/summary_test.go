@@ -16,7 +16,7 @@ func origins(a, b string, c Choice) Record {
 		}
 		return x
 	}
-	r := Record{Answers: [2]Answer{answer(a), answer(b)}, Choice: c}
+	r := Record{Answers: []Answer{answer(a), answer(b)}, Choice: c}
 	if c == Edit {
 		text, from := "x", 0
 		r.Edited, r.EditedFrom = &text, &from
@@ -112,7 +112,7 @@ func TestReport(t *testing.T) {
 		r.Records = append(r.Records, rec)
 	}
 	r.Records = append(r.Records,
-		Record{Prompt: Prompt{Text: "raw"}, Answers: [2]Answer{{Text: "same"}, {Text: "same"}}})
+		Record{Prompt: Prompt{Text: "raw"}, Answers: []Answer{{Text: "same"}, {Text: "same"}}})
 	var b strings.Builder
 	if err := r.WriteHTML(&b); err != nil {
 		t.Fatal(err)

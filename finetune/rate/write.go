@@ -9,8 +9,9 @@ import (
 
 // An Author writes answers. A fake serves the tests.
 type Author interface {
-	// Answer writes side 0 or 1 of the pair with that id. yield gets the text as it comes. try counts from 0: another
-	// try asks for another answer. An error of this prompt alone is a *PromptError; any other ends the writing.
+	// Answer writes a side of the pair with that id; sides count from 0. yield gets the text as it comes. try counts
+	// from 0: another try asks for another answer. An error of this prompt alone is a *PromptError; any other ends the
+	// writing.
 	Answer(ctx context.Context, p Prompt, id string, side, try int, yield func(text string)) (Answer, error)
 	// Varies says that another try can give another answer.
 	Varies() bool
@@ -62,6 +63,7 @@ func (s *Session) next(ctx context.Context) (p *pair, own context.Context, chang
 	for _, p := range s.pending[:min(ahead, len(s.pending))] {
 		if p.state == waiting {
 			p.state = writing
+			p.answers, p.written = make([]Answer, s.cfg.Answers), make([]bool, s.cfg.Answers)
 			own, p.stop = context.WithCancel(ctx)
 			return p, own, nil
 		}
@@ -69,14 +71,11 @@ func (s *Session) next(ctx context.Context) (p *pair, own context.Context, chang
 	return nil, nil, s.changed
 }
 
-// write fills in both answers of p in the order in which they are shown: the order in which they come says nothing.
+// write fills in the answers of p in the order in which they are shown: the order in which they come says nothing. One
+// that comes out equal to another is left out; a single one is no pair.
 func (s *Session) write(ctx context.Context, a Author, p *pair) error {
-	swap := swapped(s.cfg.Seed, p.id)
-	for shown := range p.answers {
-		side := shown
-		if swap {
-			side = 1 - shown
-		}
+	equal := map[int]bool{}
+	for shown, side := range order(s.cfg.Seed, p.id, s.cfg.Answers) {
 		for try := 0; ; try++ {
 			err := s.writeOne(ctx, a, p, shown, side, try)
 			var prompt *PromptError
@@ -89,21 +88,30 @@ func (s *Session) write(ctx context.Context, a Author, p *pair) error {
 			case err != nil:
 				return err
 			}
-			if shown == 0 || !p.same() {
+			equal[shown] = p.same(shown)
+			if !equal[shown] || !a.Varies() || try == retries {
 				break
-			}
-			if !a.Varies() || try == retries {
-				s.leaveOut(p, "")
-				return nil
 			}
 		}
 	}
-	s.update(func() { p.state = ready })
+	var left []Answer
+	for i, x := range p.answers {
+		if !equal[i] {
+			left = append(left, x)
+		}
+	}
+	if len(left) < 2 {
+		s.leaveOut(p, "")
+		return nil
+	}
+	s.update(func() { p.shown(left) })
 	return nil
 }
 
-// same may be called by the writer of p only.
-func (p *pair) same() bool { return p.answers[0].Text == p.answers[1].Text }
+// same says whether the answer shown at i equals one before it. It may be called by the writer of p only.
+func (p *pair) same(i int) bool {
+	return slices.ContainsFunc(p.answers[:i], func(a Answer) bool { return a.Text == p.answers[i].Text })
+}
 
 func (s *Session) writeOne(ctx context.Context, a Author, p *pair, shown, side, try int) error {
 	s.update(func() { p.answers[shown], p.written[shown] = Answer{}, false })

@@ -172,7 +172,7 @@ func (a *Authors) Varies() bool { return a.cfg.Sampling.Temp > 0 }
 // Answer implements rate.Author.
 func (a *Authors) Answer(ctx context.Context, p rate.Prompt, id string, i, try int,
 	yield func(text string)) (rate.Answer, error) {
-	s := &a.sides[i]
+	s := &a.sides[i%len(a.sides)] // they take turns where there are more answers than sides
 	if err := a.g.Use(s.use); err != nil {
 		return rate.Answer{}, err
 	}
@@ -205,7 +205,7 @@ func (a *Authors) Answer(ctx context.Context, p rate.Prompt, id string, i, try i
 		x.MaxTokens = 0
 	}
 	if s.hash != nil {
-		scale := a.cfg.Sides[i].Scale
+		scale := a.cfg.Sides[i%len(a.sides)].Scale
 		x.AdapterScale = &scale
 	}
 	if s.chat != nil {
@@ -231,6 +231,7 @@ func (a *Authors) Compare(ctx context.Context, items []rate.Item,
 	yield func(i int, r rate.Record, err error) error) error {
 	for i, it := range items {
 		r := rate.NewRecord(it.Prompt)
+		r.Answers = make([]rate.Answer, len(a.sides))
 		var err error
 		for k := range r.Answers {
 			if r.Answers[k], err = a.Answer(ctx, it.Prompt, r.About.ID, k, 0, nil); err != nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/ggtune/ggtune/finetune/rate"
@@ -18,8 +19,9 @@ type shown struct {
 	File     string
 	Base     string // the path that relative addresses begin at
 	Notice   string
-	Typed    string    // a prompt that was not taken
-	Edits    [2]string // what stands in the edit boxes
+	Typed    string   // a prompt that was not taken
+	Edits    []string // what stands in the edit boxes
+	Values   []int    // of lists: what was given
 	EditOpen bool
 	Over     bool // the serving ends
 	Grace    int  // seconds until it ends by itself; 0: it does not
@@ -28,7 +30,7 @@ type shown struct {
 
 func (v *Server) shown() shown {
 	view, _ := v.session.View()
-	p := shown{View: view, File: v.cfg.File, Base: v.Path(), Edits: view.Texts}
+	p := shown{View: view, File: v.cfg.File, Base: v.Path(), Edits: view.Texts, Values: make([]int, len(view.Texts))}
 	if view.Complete() {
 		p.Summary = v.session.Summary()
 	}
@@ -93,24 +95,38 @@ func (v *Server) choice(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	d := rate.Decision{ID: r.PostForm.Get("id"), Choice: rate.Choice(r.PostForm.Get("choice"))}
-	edits := [2]string{r.PostForm.Get("edited_a"), r.PostForm.Get("edited_b")}
+	var edits []string
+	for i := 0; i < rate.MaxAnswers && r.PostForm.Has(field("edited", i)); i++ {
+		edits = append(edits, r.PostForm.Get(field("edited", i)))
+	}
 	if from := r.PostForm.Get("edit"); from != "" {
-		d.Choice = rate.Edit
-		if from == "b" {
-			d.EditedFrom = 1
-		}
-		d.Edited = edits[d.EditedFrom]
+		d.Choice, d.EditedFrom = rate.Edit, strings.Index("abcd", from)
+		d.Edited = r.PostForm.Get("edited_" + from)
+	}
+	// A number that is none is none that was given.
+	for i := 0; i < rate.MaxAnswers && r.PostForm.Has(field("shown", i)); i++ {
+		n, _ := strconv.Atoi(r.PostForm.Get(field("value", i)))
+		d.Values = append(d.Values, n)
 	}
 	var err error
 	if d.Revision, err = revision(r); err == nil {
 		err = v.session.Decide(d)
 	}
 	v.decided(w, r, err, func(p *shown) {
-		if d.Choice == rate.Edit && p.ID == d.ID {
+		if p.ID != d.ID {
+			return
+		}
+		if len(d.Values) == len(p.Values) {
+			p.Values = d.Values
+		}
+		if d.Choice == rate.Edit && len(edits) == len(p.Edits) {
 			p.Edits, p.EditOpen = edits, true
 		}
 	})
 }
+
+// field names what a form says of the answer shown at i: edited_a.
+func field(name string, i int) string { return name + "_" + "abcd"[i:i+1] }
 
 func (v *Server) undo(w http.ResponseWriter, r *http.Request) {
 	if !v.door.Form(w, r) {
@@ -149,12 +165,12 @@ func (v *Server) finish(w http.ResponseWriter, _ *http.Request) {
 
 // An event says what has changed since the page was made.
 type event struct {
-	Revision uint64    `json:"revision"`
-	ID       string    `json:"id"`
-	Ready    bool      `json:"ready"`
-	Written  [2]bool   `json:"written"`
-	Texts    [2]string `json:"texts"`
-	Over     bool      `json:"over"`
+	Revision uint64   `json:"revision"`
+	ID       string   `json:"id"`
+	Ready    bool     `json:"ready"`
+	Written  []bool   `json:"written"`
+	Texts    []string `json:"texts"`
+	Over     bool     `json:"over"`
 }
 
 // streamPause bounds how often a growing text is sent: faster than anybody reads.

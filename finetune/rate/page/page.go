@@ -22,8 +22,15 @@ var files embed.FS
 var pageTemplate = template.Must(template.New("page.html").Funcs(template.FuncMap{
 	"count":  count.Of[int],
 	"letter": func(i int) string { return string(rune('A' + i)) },
-	"digit":  func(i int) int { return i + 1 },
-	"other":  func(role string) bool { return role != "user" && role != "system" && role != "assistant" },
+	"small":  func(i int) string { return string(rune('a' + i)) },
+	"upto": func(n int) (out []int) {
+		for i := range n {
+			out = append(out, i+1)
+		}
+		return out
+	},
+	"digit": func(i int) int { return i + 1 },
+	"other": func(role string) bool { return role != "user" && role != "system" && role != "assistant" },
 }).ParseFS(files, "page.html"))
 
 // Config says how the page is served.

@@ -27,7 +27,7 @@ func prepared(n int) []rate.Item {
 		items[i] = rate.Item{
 			Prompt: rate.Prompt{
 				Messages: []rate.Message{{Role: "user", Content: fmt.Sprintf("question %d <b>&", i+1)}}},
-			Answers: &[2]rate.Answer{{Text: fmt.Sprintf("first %d <script>alert(1)</script>", i+1), Stop: "end"},
+			Answers: []rate.Answer{{Text: fmt.Sprintf("first %d <script>alert(1)</script>", i+1), Stop: "end"},
 				{Text: fmt.Sprintf("second %d\nline", i+1), Stop: "length", Tokens: 7}}}
 	}
 	return items
@@ -369,5 +369,63 @@ func TestServeEndsWithContext(t *testing.T) {
 		}
 	case <-time.After(5 * time.Second):
 		t.Fatal("still serving")
+	}
+}
+
+// four gives a list of answers that are there.
+func four() []rate.Item {
+	it := rate.Item{Prompt: rate.Prompt{Text: "rank these"}}
+	for _, text := range []string{"one", "two", "three", "four"} {
+		it.Answers = append(it.Answers, rate.Answer{Text: text, Stop: "end"})
+	}
+	return []rate.Item{it}
+}
+
+// TestLists: four answers are ranked, or given stars, with a form alone; what was given stands there after a refusal.
+func TestLists(t *testing.T) {
+	x := newSite(t, four(), rate.Config{})
+	_, html := x.do("GET", x.v.Path(), nil, nil)
+	for _, want := range []string{`name="shown_d"`, `name="value_d" value="4"`, `value="rank"`, "Save the order",
+		"All bad", `name="edited_d"`, `name="edit" value="d"`} {
+		if !strings.Contains(html, want) {
+			t.Errorf("the page has no %q", want)
+		}
+	}
+	for _, none := range []string{`value="tie"`, `value="a" class`, `value="5"`, "checked"} {
+		if strings.Contains(html, none) {
+			t.Errorf("the page has %q", none)
+		}
+	}
+	shown := []string{"shown_a", "", "shown_b", "", "shown_c", "", "shown_d", ""}
+	code, html := x.do("POST", x.v.Path()+"choice", x.form(append(shown, "choice", "rank")...), nil)
+	if code != http.StatusUnprocessableEntity || !strings.Contains(html, "say which answer is best") {
+		t.Errorf("no rank: got %d", code)
+	}
+	values := append(shown, "value_a", "3", "value_b", "1", "value_d", "2")
+	code, html = x.do("POST", x.v.Path()+"choice", x.form(append(values, "choice", "stars")...), nil)
+	if code != http.StatusUnprocessableEntity || strings.Count(html, "checked") != 3 {
+		t.Errorf("a star is missing: got %d, %d checked", code, strings.Count(html, "checked"))
+	}
+	x.do("POST", x.v.Path()+"choice", x.form(append(values, "choice", "rank")...), nil)
+	if r := x.store.Records(); len(r) != 1 || fmt.Sprint(r[0].Ranks) != "[3 1 4 2]" {
+		t.Errorf("got %+v", r)
+	}
+
+	x = newSite(t, four(), rate.Config{Stars: true})
+	_, html = x.do("GET", x.v.Path(), nil, nil)
+	if !strings.Contains(html, `name="value_a" value="5"`) || !strings.Contains(html, "Save the stars") {
+		t.Error("the page asks for no stars")
+	}
+	x.do("POST", x.v.Path()+"choice", x.form(append(values, "value_c", "5", "choice", "stars")...), nil)
+	if r := x.store.Records(); len(r) != 1 || fmt.Sprint(r[0].Ratings) != "[3 1 5 2]" {
+		t.Errorf("got %+v", r)
+	}
+
+	x = newSite(t, four(), rate.Config{})
+	edit := x.form(append(shown, "edit", "d", "edited_a", "one", "edited_b", "two", "edited_c", "three", "edited_d",
+		"5")...)
+	x.do("POST", x.v.Path()+"choice", edit, nil)
+	if r := x.store.Records(); len(r) != 1 || *r[0].EditedFrom != 3 || *r[0].Edited != "5" {
+		t.Errorf("got %+v", r)
 	}
 }

@@ -79,6 +79,35 @@
     post(e.target, e.submitter);
   });
 
+  // value gives an answer a number by a key: of an order the answer's number is typed, best first, of stars the next
+  // answer's stars. It says whether the key meant that.
+  function value(key) {
+    const sets = [...view().querySelectorAll(".values:not([disabled])")];
+    if (!sets.length || performance.now() - since <= slip) return false;
+    const given = (s) => s.querySelector("input:checked");
+    const stars = view().querySelector("[name=choice][value=stars]");
+    if (key === "backspace") {
+      const values = sets.filter(given);
+      const last = stars ? values.at(-1) : values.sort((a, b) => given(a).value - given(b).value).at(-1);
+      if (last) given(last).checked = false;
+      return true;
+    }
+    if (!stars && /^[a-d]$/.test(key)) key = String("abcd".indexOf(key) + 1);
+    if (!/^[1-9]$/.test(key)) return false;
+    if (stars) {
+      const next = sets.find((s) => !given(s)) || sets.at(-1);
+      const star = next.querySelector(`input[value="${key}"]`);
+      if (star) star.checked = true;
+      return true;
+    }
+    const at = sets.find((s) => s.dataset.answer === key);
+    if (at && !given(at)) {
+      const ranks = sets.filter(given).map((s) => Number(given(s).value));
+      at.querySelector(`input[value="${Math.min(sets.length, Math.max(0, ...ranks) + 1)}"]`).checked = true;
+    }
+    return true;
+  }
+
   function leave(box) {
     const d = box.closest("details");
     box.blur();
@@ -97,6 +126,10 @@
     }
     if (e.repeat || e.ctrlKey || e.metaKey || e.altKey || e.isComposing || busy) return;
     const key = e.key.toLowerCase();
+    if (value(key)) {
+      e.preventDefault();
+      return;
+    }
     for (const b of view().querySelectorAll("[data-key]")) {
       if (!b.dataset.key.split(" ").includes(key)) continue;
       e.preventDefault();
