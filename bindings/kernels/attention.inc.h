@@ -5,8 +5,9 @@
 //
 // The work is cut into tiles (attn_tile.inc.h), by shapes and tree alone: a tile belongs to one key/value head and one
 // segment. A query tile's vectors are GT_VL consecutive tokens of one of the head's query heads, heads of a group
-// first, so that a group shares the keys it reads. A tile meets the keys of its own segment, then those of its
-// ancestors, runs of neighbouring segments joined; blocks that the tree hides are never visited.
+// first, so that a group shares the keys it reads. A tile of queries meets the keys of its own segment, then those of
+// its ancestors; one of keys the queries of its segment and of its descendants, runs of neighbours joined. Blocks that
+// the tree hides are never visited.
 //
 // Tree: i32 data, {n_seg, then n_seg × (start, end, parent)}: segment s covers tokens [start,end), parent < s or -1.
 // Token t of s sees its own segment up to and including t (all of it if bidirectional), and every token of s's
@@ -311,25 +312,15 @@ static int64_t gt_attn_keys_block(const gt_attn * at, const gt_attn_vecs * t, in
 }
 
 // gt_attn_keys_range steps to the next run of keys that the tile of t sees: first its own segment's, as far as it sees,
-// and whatever ancestors lie directly before, then the other ancestors', nearest first. *next is the segment to begin
-// with, -1 before the first call. It returns 0 when there is none left.
+// then its ancestors', nearest first. Neighbours are not joined, so that blocks fall alike wherever in a row a segment
+// lies: what a token sees is summed in an order that follows from that alone. *next is the segment to begin with, -1
+// before the first call. It returns 0 when there is none left.
 static int gt_attn_keys_range(const gt_attn * at, const gt_attn_vecs * t, int64_t * next, int64_t * lo, int64_t * hi) {
-    int64_t s = *next;
-    if (s == -1) {
-        s   = t->seg;
-        *hi = at->both ? gt_seg_end(at, s) : t->first[t->n - 1] + t->count[t->n - 1];
-    } else if (s == -2) {
-        return 0;
-    } else {
-        *hi = gt_seg_end(at, s);
-    }
-    int64_t up;
-    for (;;) {
-        *lo = gt_seg_start(at, s);
-        up  = gt_seg_parent(at, s);
-        if (up < 0 || gt_seg_end(at, up) != *lo) break;
-        s = up;
-    }
+    if (*next == -2) return 0;
+    const int     own = *next == -1;
+    const int64_t s   = own ? t->seg : *next, up = gt_seg_parent(at, s);
+    *lo   = gt_seg_start(at, s);
+    *hi   = own && !at->both ? t->first[t->n - 1] + t->count[t->n - 1] : gt_seg_end(at, s);
     *next = up < 0 ? -2 : up;
     return 1;
 }
