@@ -2,7 +2,7 @@ package main
 
 import (
 	"fmt"
-	"strings"
+	"slices"
 
 	"github.com/urfave/cli/v2"
 
@@ -62,8 +62,8 @@ func newAction(c *cli.Context) error {
 	if c.Bool("json") {
 		return printJSON(c.App.Writer, r)
 	}
-	fmt.Fprintf(c.App.Writer, "wrote %s: %s, %s of %d numbers, %d heads of %d (%d of keys), inner width %d, "+
-		"context %d, vocabulary %d: %s in %s\n", r.Output, r.Arch, count.Of(r.Layers, "layer"), r.Width, r.Heads,
+	fmt.Fprintf(c.App.Writer, "wrote %s: %s, %s of %d numbers, %s of %d (%d of keys), inner width %d, context %d, "+
+		"vocabulary %d: %s in %s\n", r.Output, r.Arch, count.Of(r.Layers, "layer"), r.Width, count.Of(r.Heads, "head"),
 		r.Head, r.KVHeads, r.FFN, r.Context, r.Vocab, count.Of(r.Params, "parameter"), r.Type)
 	return nil
 }
@@ -83,8 +83,10 @@ func newJob(c *cli.Context) (job create.Job, err error) {
 				map[bool]string{true: " than 1"}[name == "context"])
 		}
 	}
-	if job.Type, err = gguf.ParseType(strings.ToLower(c.String("type"))); err != nil {
-		return job, usagef("new: --type: %w", err)
+	job.Type, err = gguf.ParseType(c.String("type"))
+	if err != nil || !slices.Contains(create.Types(), job.Type) {
+		return job, usagef("new: --type is %s; a model begins as f32, f16 or bf16: make it so, train it, and quantize "+
+			"it then", c.String("type"))
 	}
 	if job.Threads, err = threads(c); err != nil {
 		return job, err

@@ -8,9 +8,9 @@ import (
 	"strings"
 )
 
-// maxLayers and maxExperts are LLAMA_MAX_LAYERS and LLAMA_MAX_EXPERTS of the pinned llama.cpp (llama-hparams.h).
+// MaxLayers and maxExperts are LLAMA_MAX_LAYERS and LLAMA_MAX_EXPERTS of the pinned llama.cpp (llama-hparams.h).
 const (
-	maxLayers  = 512
+	MaxLayers  = 512
 	maxExperts = 512
 )
 
@@ -86,7 +86,7 @@ func (f *File) checkHParams() error {
 		return err
 	}
 	c := hparams{f: f, arch: arch + "."}
-	c.within("block_count", 1, maxLayers)
+	c.within("block_count", 1, MaxLayers)
 	c.within("embedding_length", 1, math.MaxInt32)
 	c.within("context_length", 1, math.MaxInt32)
 	c.experts()

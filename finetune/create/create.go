@@ -11,7 +11,6 @@ import (
 	"io/fs"
 	"math"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -21,6 +20,8 @@ import (
 	"github.com/ggtune/ggtune/engine/arch"
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/engine/verify"
+	"github.com/ggtune/ggtune/finetune/budget"
+	"github.com/ggtune/ggtune/finetune/report"
 	"github.com/ggtune/ggtune/internal/atomicfile"
 	"github.com/ggtune/ggtune/internal/stream"
 	"github.com/ggtune/ggtune/quant/mix"
@@ -70,6 +71,9 @@ func Make(ctx context.Context, job Job) (_ Result, err error) {
 	if err := m.plan(); err != nil {
 		return Result{}, err
 	}
+	if err := m.room(); err != nil {
+		return Result{}, err
+	}
 	if m.FS == nil {
 		m.FS = atomicfile.OS
 	}
@@ -80,12 +84,22 @@ func Make(ctx context.Context, job Job) (_ Result, err error) {
 		}
 	}
 	if err != nil {
-		if gone := os.Remove(temporary); !errors.Is(gone, fs.ErrNotExist) {
+		if gone := m.FS.Remove(temporary); !errors.Is(gone, fs.ErrNotExist) {
 			err = errors.Join(err, gone)
 		}
 		return Result{}, err
 	}
 	return m.result, m.FS.SyncDir(filepath.Dir(job.Output))
+}
+
+// room refuses a model that the disk has no room for: a few digits too many in a shape are gigabytes.
+func (m *maker) room() error {
+	size, err := m.w.Size()
+	if free := budget.FreeDisk(filepath.Dir(m.Output)); err == nil && free > 0 && size > free {
+		err = fmt.Errorf("write %s: a model of that shape takes %s, and %s are free on that disk", m.Output,
+			report.Bytes(size), report.Bytes(free))
+	}
+	return err
 }
 
 // A maker makes one model.
@@ -114,6 +128,10 @@ func (m *maker) plan() error {
 	shape, keys, err := shapeOf(m.like, name, &m.Job)
 	if err != nil {
 		return err
+	}
+	if shape.Layers > gguf.MaxLayers {
+		return fmt.Errorf("%d layers are asked for, and llama.cpp reads models of at most %d", shape.Layers,
+			gguf.MaxLayers)
 	}
 	if m.net, err = arch.Of(shaped{m.like, keys}); err != nil {
 		return fmt.Errorf("the shape that is asked for: %w", err)
