@@ -80,7 +80,7 @@ func healAction(c *cli.Context) error {
 	r, err := run.Heal(c.Context, h, rep)
 	werr := failed()
 	if errors.Is(err, errInterrupted) || errors.Is(err, run.ErrAsked) {
-		return fmt.Errorf("%w; go on with: ggtune heal -o %s --resume", err, cfg.Output)
+		return stopped(c, err, cfg.Output)
 	}
 	if err := errors.Join(err, werr); err != nil {
 		return err
@@ -134,6 +134,6 @@ func printHealed(c *cli.Context, r *run.Healed) error {
 	}
 	_, err := fmt.Fprintf(out, "\nThe adapter belongs beside the file as it is:\n\n  llama-cli -m %s --lora %s\n\n"+
 		"Merged into the same types it is rounded again, and most of what was won is lost.\n"+
-		"ggtune merge says how much; with --type, for a larger one.\n", r.Model, r.Summary.Result)
+		"ggtune merge says how much; with --type, for a larger one.\n", shellWord(r.Model), shellWord(r.Summary.Result))
 	return err
 }

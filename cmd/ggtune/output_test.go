@@ -16,3 +16,13 @@ func TestColours(t *testing.T) {
 		}
 	}
 }
+
+// TestShellWord: what is told to be typed is one word to a shell.
+func TestShellWord(t *testing.T) {
+	for name, want := range map[string]string{"run": "run", "näme/x-1.gguf": "näme/x-1.gguf", "a b": "'a b'",
+		"it's": `'it'\''s'`, "$HOME": "'$HOME'", "": "''", "a;b": "'a;b'"} {
+		if got := shellWord(name); got != want {
+			t.Errorf("%q: got %s, want %s", name, got, want)
+		}
+	}
+}

@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/finetune/report"
 	"github.com/ggtune/ggtune/finetune/run"
+	"github.com/ggtune/ggtune/finetune/rundir"
 )
 
 func trainCommand() *cli.Command {
@@ -71,13 +74,29 @@ func trainAction(c *cli.Context) error {
 	}
 	werr := failed()
 	if errors.Is(err, errInterrupted) || errors.Is(err, run.ErrAsked) {
-		// A run that has begun can go on even from before its first step: what the reference said of its data is kept.
-		if _, none := os.Stat(filepath.Join(cfg.Output, "run.toml")); none != nil {
-			return fmt.Errorf("%w before there was anything to save", err)
-		}
-		return fmt.Errorf("%w; go on with: ggtune train -o %s --resume", err, cfg.Output)
+		return stopped(c, err, cfg.Output)
 	}
 	return errors.Join(err, werr)
+}
+
+// stopped says how a run goes on that was told to stop.
+func stopped(c *cli.Context, err error, output string) error {
+	// A run that has begun can go on even from before its first step: what the reference said of its data is kept.
+	if _, none := os.Stat(filepath.Join(output, rundir.Settings)); none != nil {
+		return fmt.Errorf("%w before there was anything to save", err)
+	}
+	return fmt.Errorf("%w; go on with: ggtune %s -o %s --resume", err, c.Command.Name, shellWord(output))
+}
+
+// plainWord matches what shells take as it is.
+var plainWord = regexp.MustCompile(`^[\pL\pN_./:=@%+,-]+$`)
+
+// shellWord is a name as one word of a command for a shell.
+func shellWord(name string) string {
+	if plainWord.MatchString(name) {
+		return name
+	}
+	return "'" + strings.ReplaceAll(name, "'", `'\''`) + "'"
 }
 
 // reporter tells a run's events: to people on standard output, or as JSON there and to people on standard error. failed

@@ -2,9 +2,11 @@ package run
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 
+	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/engine/adapter"
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/finetune/config"
@@ -12,6 +14,7 @@ import (
 	"github.com/ggtune/ggtune/finetune/method"
 	"github.com/ggtune/ggtune/finetune/report"
 	"github.com/ggtune/ggtune/internal/atomicfile"
+	"github.com/ggtune/ggtune/quant"
 )
 
 // A Healing says how a quantized model wins back what quantization lost: by an adapter with which it predicts as a
@@ -106,7 +109,32 @@ func checkOwn(cfg *Healing) error {
 		return &config.Error{Err: fmt.Errorf("%d tokens of its own text are too few to learn from and to measure on; "+
 			"expected at least %d", cfg.OwnTokens, leastOwn)}
 	}
-	return CheckOutput(&c)
+	if err := CheckOutput(&c); err != nil {
+		return err
+	}
+	return checkBetter(&c)
+}
+
+// checkBetter refuses a better file that is none of the model.
+func checkBetter(c *config.Config) (err error) {
+	m, err := engine.Open(c.Model)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, m.Close()) }()
+	if err := atomicfile.Distinct(c.Teacher, m.File().Parts()...); err != nil {
+		return &config.Error{Err: fmt.Errorf("--from %s is the model itself; give a file of it that lost less",
+			c.Teacher)}
+	}
+	t, err := openTeacher(m, c)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, t.model.Close()) }()
+	if c.Init == adapter.LoftQ {
+		_, err = quant.Original(m.File(), t.model.File())
+	}
+	return err
 }
 
 // saveOwn writes the text that was made into the run's directory.
