@@ -51,6 +51,7 @@ func (m *Model) checkWritten(t *Set, x *gguf.TensorInfo) error {
 // A Whole is what a set has of the model's tensors.
 type Whole struct {
 	Dequantized int   // tensors of quantized storage types that are trained as F32, or as Set.Master
+	Rounded     int   // tensors that passes compute with as they are written, in another type than F32 (Set.Rounded)
 	Bytes       int64 // that these take so
 	File        int64 // bytes of the tensors of the file that SaveModel writes
 }
@@ -66,6 +67,9 @@ func (m *Model) Whole(t Set) (w Whole, err error) {
 			}
 			if size, err = ggml.Type(t.Written(x)).RowSize(x.Elements()); err != nil {
 				return w, m.fault("tensor %q: %w", x.Name, err)
+			}
+			if t.Rounded && t.Written(x) != gguf.F32 {
+				w.Rounded++
 			}
 			if x.Type.IsQuantized() {
 				w.Dequantized++

@@ -102,20 +102,51 @@ func (c *Config) rounded(m *engine.Model, set *engine.Set) error {
 	if c.QAT == "" {
 		return nil
 	}
-	chosen, err := mix.ToWrite(c.QAT)
+	p, err := c.rounding(m)
 	if err != nil {
-		return &Error{fmt.Errorf("--%s: %w", c.optionOf(&c.QAT).Name, err)}
-	}
-	// What is quantized already is trained as it is dequantized: nothing is rounded twice.
-	p, err := quant.NewPlan(m.File(), quant.Choice{Mix: chosen, Requantize: true})
-	if err != nil {
-		return &Error{fmt.Errorf("--%s: %w", c.optionOf(&c.QAT).Name, err)}
+		return err
 	}
 	set.Rounded, set.Types, set.FileType = true, map[string]gguf.Type{}, p.FileType
 	for _, ch := range p.Changes {
 		set.Types[ch.Tensor.Name] = ch.To
 	}
-	return nil
+	if w, err := m.Whole(*set); err != nil || w.Rounded > 0 {
+		return err
+	}
+	return &Error{fmt.Errorf("--%s %s rounds none of the tensors that are trained; norms and biases stay f32, and so "+
+		"does what is written in it: leave it out, or train matrices", c.optionOf(&c.QAT).Name, c.QAT)}
+}
+
+// rounding is the plan of QAT. What is quantized already is trained as it is dequantized: nothing is rounded twice.
+func (c *Config) rounding(m *engine.Model) (quant.Plan, error) {
+	chosen, err := mix.ToWrite(c.QAT)
+	if err != nil {
+		return quant.Plan{}, &Error{fmt.Errorf("--%s: %w", c.optionOf(&c.QAT).Name, err)}
+	}
+	p, err := quant.NewPlan(m.File(), quant.Choice{Mix: chosen, Requantize: true})
+	switch {
+	case errors.Is(err, quant.ErrImportance):
+		return p, &Error{fmt.Errorf("--%s %s: it is rounded to by an importance matrix, and training has none; choose "+
+			"another type, such as q2_k or iq3_s", c.optionOf(&c.QAT).Name, c.QAT)}
+	case err != nil:
+		return p, &Error{fmt.Errorf("--%s: %w", c.optionOf(&c.QAT).Name, err)}
+	}
+	return p, nil
+}
+
+// Unfit counts the tensors whose rows are no whole blocks of the type that QAT gives them, which are rounded to a
+// larger one.
+func (c *Config) Unfit(m *engine.Model) (n int, err error) {
+	if c.QAT == "" {
+		return 0, nil
+	}
+	p, err := c.rounding(m)
+	for _, ch := range p.Changes {
+		if ch.Fallback {
+			n++
+		}
+	}
+	return n, err
 }
 
 func (c *Config) adapter(m *engine.Model) (*adapter.Adapter, error) {

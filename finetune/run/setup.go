@@ -81,6 +81,9 @@ func (s *setup) open(ctx context.Context, rep report.Reporter) error {
 				"small again", s.cfg.Master)
 		}
 	}
+	if err := s.sayUnfit(); err != nil {
+		return err
+	}
 	s.sayScores()
 	if s.cfg.EMA > 0 {
 		s.note("held-out losses, and what is written, are of a moving average of what is trained (--ema %g)", s.cfg.EMA)
@@ -235,4 +238,14 @@ func version() string {
 		}
 	}
 	return "unknown"
+}
+
+// sayUnfit says how many matrices are not rounded to the type that was asked for.
+func (s *setup) sayUnfit() error {
+	n, err := s.cfg.Unfit(s.model)
+	if n > 0 {
+		s.note("--qat %s: another type in its place, for rows that are not whole blocks of it: %s", s.cfg.QAT,
+			count.Of(n, "tensor"))
+	}
+	return err
 }
