@@ -41,7 +41,7 @@ func TestScoresOfPairs(t *testing.T) {
 	if s.Prompts != 3 || s.MRR != nil || len(s.Calibration) != 10 || s.Calibration[0].N != 1 {
 		t.Errorf("got %+v", s)
 	}
-	near("said, of a lead of 1", s.Calibration[4].Said, sig(1)) // 0.731: the fifth from 0.5
+	near("said, of a lead of 1", s.Calibration[4].Said, sig(1))    // 0.731: the fifth from 0.5
 	near("calibration error", s.ECE, (0+sig(1)+1-sig(2)+sig(3))/4) // the first bin's lead of 0 is right half the time
 	if iv := s.Accuracy.Interval; !(iv[0] <= s.Accuracy.Value && iv[1] >= s.Accuracy.Value && iv[0] < iv[1]) {
 		t.Errorf("interval %v around %g", iv, s.Accuracy.Value)
