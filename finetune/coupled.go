@@ -33,7 +33,7 @@ func (p *Parts) accumulateCoupled(ctx context.Context, st *State) error {
 		all.Append(in)
 		micros, ins = append(micros, m), append(ins, in)
 		tokens += m.Tokens
-		last = m.EndsEpoch || len(micros) == p.Accum
+		last = m.EndsStep || len(micros) == p.Accum
 	}
 	r, err := p.judge(all, micros...)
 	if err != nil {
@@ -54,7 +54,7 @@ func (p *Parts) accumulateCoupled(ctx context.Context, st *State) error {
 			return err
 		}
 		if _, err := p.Engine.Forward(whole, &m.Batch, engine.Options{Want: want, Backward: true,
-			Dropout: true}); err != nil {
+			Dropout: true, Temp: p.Temp}); err != nil {
 			return err
 		}
 		if err := p.Engine.Backward(whole, m.Slopes(p.Method, &own), nil); err != nil {

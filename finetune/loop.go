@@ -62,6 +62,7 @@ type Parts struct {
 	Accum     int                    // micro-batches a step; the last step of an epoch may have fewer
 	Steps     int                    // updates of the whole run
 	Clip      float64                // largest gradient norm; 0: no limit
+	Temp      float64                // of the distributions that log-probabilities are of; 0: 1
 	// Reference gives the reference model's log-probabilities; nil where the method needs none.
 	Reference func(ctx context.Context, m *encode.Micro) ([]float64, error)
 	// Teacher says what a teacher does of a micro-batch; nil where the method has none.
@@ -132,7 +133,7 @@ func (p *Parts) accumulate(ctx context.Context, st *State) error {
 			return err
 		}
 		st.Place, st.Micros = p.Source.Place(), st.Micros+1
-		last = m.EndsEpoch || st.Pending.Micros == p.Accum
+		last = m.EndsStep || st.Pending.Micros == p.Accum
 		if p.Progress != nil {
 			p.Progress(st)
 		}
@@ -221,7 +222,7 @@ func (p *Parts) forward(ctx context.Context, m *encode.Micro, o engine.Options) 
 	if err != nil {
 		return nil, err
 	}
-	o.Want = want
+	o.Want, o.Temp = want, p.Temp
 	out, err := p.Engine.Forward(ctx, &m.Batch, o)
 	if err != nil {
 		return nil, err

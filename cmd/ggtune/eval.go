@@ -80,7 +80,9 @@ func evalAction(c *cli.Context) error {
 	line := func(name, format string, args ...any) {
 		fmt.Fprintf(c.App.Writer, "%-*s  %s\n", widest, name, fmt.Sprintf(format, args...))
 	}
-	line("loss", "%.4f %s", e.Loss, report.LossUnit(e.Unit))
+	if _, rewarded := e.Figures["reward"]; !rewarded { // else it is minus that
+		line("loss", "%.4f %s", e.Loss, report.LossUnit(e.Unit))
+	}
 	if !math.IsNaN(e.Perplexity) {
 		line("perplexity", "%.3f", e.Perplexity)
 	}

@@ -44,7 +44,8 @@ func healCommand() *cli.Command {
 // ofHeal says which options of a run heal has.
 func ofHeal(o config.Option) bool {
 	_, given := o.Get()
-	return !slices.Contains(notOfHeal, o.Name) && (given || o.Group != "Method")
+	return !slices.Contains(notOfHeal, o.Name) && (given || o.Group != "Method") &&
+		o.Group != "Rewarded answers"
 }
 
 func healAction(c *cli.Context) error {

@@ -81,6 +81,9 @@ func printForecast(w io.Writer, f *budget.Forecast) {
 	if f.SampleBytes > 0 {
 		line("llama.cpp, for samples", "%s", byteCount(f.SampleBytes))
 	}
+	if f.RolloutBytes > 0 {
+		line("llama.cpp, to write answers", "%s", byteCount(f.RolloutBytes))
+	}
 	line("together, beside the model", "%s", byteCount(f.TotalBytes))
 	if f.StartBytes > 0 {
 		line("before, to make the start", "%s", byteCount(f.StartBytes))
@@ -108,6 +111,9 @@ func printForecast(w io.Writer, f *budget.Forecast) {
 	if f.TokPerS != nil {
 		line("speed", "about %.0f tok/s, measured on rows like the run's", *f.TokPerS)
 	}
+	if f.WriteTokPerS != nil {
+		line("of writing answers", "about %.0f tok/s", *f.WriteTokPerS)
+	}
 	about := func(name string, seconds *float64) {
 		if seconds != nil {
 			line(name, "about %v", time.Duration(*seconds*float64(time.Second)).Round(time.Second))
@@ -119,5 +125,6 @@ func printForecast(w io.Writer, f *budget.Forecast) {
 		pass = "of it, the teacher's pass"
 	}
 	about(pass, f.ReferenceSeconds)
+	about("of it, writing answers", f.RolloutSeconds)
 	about("of it, evaluations", f.EvalSeconds)
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/ggtune/ggtune/finetune/eval"
 	"github.com/ggtune/ggtune/finetune/generate"
 	"github.com/ggtune/ggtune/finetune/method"
+	"github.com/ggtune/ggtune/finetune/rollout"
 	"github.com/ggtune/ggtune/finetune/sample"
 )
 
@@ -38,6 +39,7 @@ type Forecast struct {
 	WorkBytes       int64 `json:"work_bytes"`       // one layer's temporaries, and every layer's input
 	ActivationBytes int64 `json:"activation_bytes"` // kept for the backward pass
 	SampleBytes     int64 `json:"sample_bytes"`     // of llama.cpp, for answers while the model trains
+	RolloutBytes    int64 `json:"rollout_bytes"`    // of llama.cpp, for the answers that are learned from
 	KeptLayers      int   `json:"kept_layers"`      // the others are computed again
 	Layers          int   `json:"layers"`
 	TotalBytes      int64 `json:"total_bytes"`
@@ -67,6 +69,10 @@ type Forecast struct {
 	// ReferenceSeconds is the part of Seconds of the reference's pass, or the teacher's, which is taken to be as much
 	// slower as it is larger, if no cache holds it; null too for methods with neither.
 	ReferenceSeconds *float64 `json:"reference_seconds"`
+	// Where the model learns from its own answers: how fast it writes them, all at a time that are, and the part of
+	// Seconds of that; null for other methods.
+	WriteTokPerS   *float64 `json:"write_tok_per_s"`
+	RolloutSeconds *float64 `json:"rollout_seconds"`
 	// TeacherBytes is the size of the teacher's predictions on disk; null without one.
 	TeacherBytes *int64 `json:"teacher_bytes"`
 	// EvalSeconds is the part of Seconds that measuring takes: held-out rows in the course of the run, general text at
@@ -95,8 +101,11 @@ type planner struct {
 	planned Memory
 	whole   engine.Whole
 	larger  float64 // parameters of the teacher over those of the model; 1 without one
-	cached  int64   // bytes of the reference's log-probabilities or the teacher's predictions
-	general int     // tokens of the general text, 0 where the model cannot read it
+	// rollouts are the bytes that llama.cpp takes to write what is learned from.
+	rollouts int64
+	open     rollout.Config // how it is opened for that
+	cached   int64          // bytes of the reference's log-probabilities or the teacher's predictions
+	general  int            // tokens of the general text, 0 where the model cannot read it
 }
 
 // NewForecast works out what a training run would take, from the model, from the data where cfg names some, and, if
@@ -169,7 +178,6 @@ func (p *planner) read(ctx context.Context) (err error) {
 			return err
 		}
 		p.Mixed = p.rows.Mixed
-		p.shape.Row, p.shape.Counted, p.shape.Rows = p.rows.Largest()
 		if p.cached = p.rows.CachedBytes(p.how, p.named()); p.how.Teacher {
 			p.TeacherBytes = &p.cached
 		}
@@ -182,6 +190,7 @@ func (p *planner) read(ctx context.Context) (err error) {
 		if p.Chosen, err = p.cfg.Resolve(p.how, p.rows.Fit(p.model)); err != nil {
 			return err
 		}
+		p.shape.Row, p.shape.Counted, p.shape.Rows = p.rows.Largest()
 		prompts, err := sample.Prompts(ctx, p.cfg, text, p.rows)
 		if err != nil {
 			return err
@@ -200,6 +209,9 @@ func (p *planner) read(ctx context.Context) (err error) {
 	}
 	if p.how.Teacher {
 		p.shape.Named = p.named()
+	}
+	if err := p.planRollouts(); err != nil {
+		return err
 	}
 	if p.larger = 1; p.how.Teacher {
 		t, err := engine.Open(p.cfg.Teacher)
@@ -221,7 +233,7 @@ func (p *planner) named() int { return p.cfg.Named(p.model.HParams().NVocab) }
 
 // memory works out the footprint, and whether it fits.
 func (p *planner) memory() error {
-	m, refused := PlanMemory(p.model, p.session, p.cfg, p.shape, p.samples.Bytes, p.FreeBytes)
+	m, refused := PlanMemory(p.model, p.session, p.cfg, p.shape, p.samples.Bytes, p.rollouts, p.FreeBytes)
 	if refused != nil {
 		m.Keep = 0
 	}
@@ -235,11 +247,12 @@ func (p *planner) memory() error {
 	apart := leaving(p.session, &f)
 	p.ParamBytes, p.OptimizerBytes, p.WorkBytes, p.ActivationBytes = f.Params+apart, state+update, f.Work+f.Inputs,
 		f.Kept
+	p.RolloutBytes = m.Rollouts
 	p.SampleBytes, p.StartBytes, p.planned = m.Samples, p.cfg.StartBytes(p.session), m
 	if p.cfg.Explains() {
 		p.StartBytes += f.Work + f.Inputs
 	}
-	p.TotalBytes, p.Fits = f.Total()+apart+p.OptimizerBytes+p.SampleBytes, refused == nil
+	p.TotalBytes, p.Fits = f.Total()+apart+p.OptimizerBytes+p.SampleBytes+p.RolloutBytes, refused == nil
 	p.LargestBatch = p.largestBatch()
 	return refused
 }
@@ -268,7 +281,7 @@ func (p *planner) largestBatch() int {
 		shape.Rows = n
 		f, err := shape.footprint(p.model, sc)
 		state, update := p.cfg.OptimizerBytes(f.List)
-		return err == nil && f.Total()+state+update+p.SampleBytes <= allowed
+		return err == nil && f.Total()+state+update+p.SampleBytes+p.RolloutBytes <= allowed
 	}
 	lo, hi := 0, most+1 // lo fits, hi does not
 	for hi-lo > 1 {
@@ -323,6 +336,10 @@ func (p *planner) course(timed bool) {
 		Every: p.rows.EvalEvery(), Cached: p.cached,
 		Samples: p.samples.Disk(p.rows.Samplings())})
 	p.DiskBytes = &disk.Total
+	if p.rolls() {
+		p.rollTime(steps, timed)
+		return
+	}
 	if !timed {
 		return
 	}

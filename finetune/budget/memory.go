@@ -33,7 +33,9 @@ type Memory struct {
 	State   int64 // of Total, what the optimizer keeps
 	Fixed   int64 // numbers of an adapter that are not trained
 	Samples int64 // of Total, what llama.cpp takes to answer prompts meanwhile
-	Start   int64 // before all that: what working out how the adapter starts takes
+	// Rollouts is, of Total, what llama.cpp takes to write the answers that are learned from.
+	Rollouts int64
+	Start    int64 // before all that: what working out how the adapter starts takes
 }
 
 // courtesy is the memory, in bytes, that a run takes to save time where the user has not said what it may take: a
@@ -42,9 +44,10 @@ const courtesy = 1e9
 
 // PlanMemory decides how much memory a session may keep activations in, and refuses a run that does not fit into free
 // bytes (0: not known). samples gives the bytes that answers to prompts take meanwhile, for that many parameters.
-// Answers are worth less than the training: where there is no room for both, none is planned for them.
+// Answers are worth less than the training: where there is no room for both, none is planned for them. rollouts are the
+// bytes of llama.cpp that writes what is learned from, 0 where nothing is; it has an adapter of its own.
 func PlanMemory(m *engine.Model, sc engine.SessionConfig, cfg *config.Config, shape Shape,
-	samples func(trained int64) int64, free int64) (Memory, error) {
+	samples func(trained int64) int64, rollouts, free int64) (Memory, error) {
 	sc.KeepBytes = 0
 	f, err := shape.footprint(m, sc)
 	if err != nil {
@@ -52,7 +55,11 @@ func PlanMemory(m *engine.Model, sc engine.SessionConfig, cfg *config.Config, sh
 	}
 	beside, apart := samples(max(f.Trained, config.Size(sc))), leaving(sc, &f)
 	state, update := cfg.OptimizerBytes(f.List)
-	least := f.Total() + state + update + apart + beside
+	writing := rollouts
+	if writing > 0 {
+		writing += 2 * 4 * max(f.Trained, config.Size(sc)) // and, while it is loaded, the file that it is loaded from
+	}
+	least := f.Total() + state + update + apart + beside + writing
 	allowed := int64(cfg.Memory) * 1e6
 	said := "--memory"
 	switch {
@@ -66,7 +73,7 @@ func PlanMemory(m *engine.Model, sc engine.SessionConfig, cfg *config.Config, sh
 		}
 	}
 	if least > allowed && beside > 0 {
-		return PlanMemory(m, sc, cfg, shape, withoutSamples, free)
+		return PlanMemory(m, sc, cfg, shape, withoutSamples, rollouts, free)
 	}
 	if least > allowed {
 		return Memory{}, fmt.Errorf("training %s takes %s beside the model file (%d parameters with their gradients "+
@@ -89,7 +96,7 @@ func PlanMemory(m *engine.Model, sc engine.SessionConfig, cfg *config.Config, sh
 	}
 	// The arena keeps what it needs whole layers at a time, so that less than this may be used.
 	b := Memory{Keep: min(allowed-least, f.AllKept), Trained: f.Trained, Fixed: f.Fixed, State: state, Samples: beside,
-		Start: start}
+		Rollouts: writing, Start: start}
 	for _, p := range f.List {
 		b.Params += p.ValueBytes()
 	}
@@ -97,7 +104,7 @@ func PlanMemory(m *engine.Model, sc engine.SessionConfig, cfg *config.Config, sh
 	if f, err = shape.footprint(m, sc); err != nil {
 		return Memory{}, err
 	}
-	b.Total = f.Total() + state + update + apart + beside
+	b.Total = f.Total() + state + update + apart + beside + writing
 	return b, nil
 }
 

@@ -16,6 +16,7 @@ import (
 type pace struct {
 	train   float64 // tok/s of the forward and backward pass
 	forward float64 // tok/s of a forward pass alone
+	write   float64 // tok/s of the answers that are learned from
 	update  float64 // seconds of what is done once a step: gradient norm, optimizer, gradients set to zero
 }
 
@@ -69,6 +70,11 @@ func (p *planner) measurePace(ctx context.Context, sess *engine.Session) (out pa
 			return out, err
 		}
 	}
+	if p.rolls() && p.rows != nil {
+		if out.write, err = p.measureWriting(ctx); err != nil {
+			return out, err
+		}
+	}
 	out.update, err = p.updateTime(sess)
 	return out, err
 }
@@ -96,7 +102,9 @@ func (p *planner) speed(ctx context.Context, do pass) (tokPerS float64, err erro
 	var spent float64
 	for at := (encode.Cursor{}); ; {
 		b := p.madeUp(p.cfg.SeqLen)
-		if p.rows != nil {
+		if p.rolls() {
+			b = p.madeUpTree()
+		} else if p.rows != nil {
 			m, next, err := p.rows.TrainRows.Next(at)
 			if err != nil {
 				return 0, err
@@ -115,7 +123,7 @@ func (p *planner) speed(ctx context.Context, do pass) (tokPerS float64, err erro
 		}
 		tokens, spent = tokens+tokensOf(b), spent+s
 		rough = spent / float64(tokens)
-		if at.Epoch > 0 || p.rows == nil {
+		if at.Epoch > 0 || p.rows == nil || p.rolls() {
 			break
 		}
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/ggtune/ggtune/finetune/alike"
 	"github.com/ggtune/ggtune/finetune/optim"
+	"github.com/ggtune/ggtune/finetune/reward"
 	"github.com/ggtune/ggtune/internal/registry"
 	"github.com/ggtune/ggtune/internal/regular"
 	"github.com/ggtune/ggtune/internal/setting"
@@ -75,6 +76,34 @@ type Config struct {
 	RefCache string `toml:"ref_cache"`
 	// RankedPairs says which pairs a ranked list of answers gives: all, best-worst. Default all.
 	RankedPairs string `toml:"ranked_pairs"`
+
+	// Reward lists what the answers of reinforcement learning are rewarded for: NAME, or NAME=ARG. Default none.
+	Reward []string `toml:"reward"`
+	// RewardWeights weighs them in their order, RewardCmd last. Default: 1 each.
+	RewardWeights []float64 `toml:"reward_weights"`
+	// RewardColumn is the data's column with the right answer. Default "": the first of reward.Columns that a row has.
+	RewardColumn string `toml:"reward_column"`
+	// RewardCmd is a program that rewards: a line for the shell, which no file of settings holds: a run's directory may
+	// be a stranger's. Default "".
+	RewardCmd string `toml:"-"`
+	// RewardTimeout is how many seconds RewardCmd may take over the answers of a rollout, above 0. Default 60.
+	RewardTimeout float64 `toml:"reward_timeout"`
+	// NumGenerations is how many answers are written to a prompt. Default auto: the method's.
+	NumGenerations Auto[int] `toml:"num_generations"`
+	// RolloutPrompts is how many prompts are answered before something is learned, at least 1. Default 8.
+	RolloutPrompts int `toml:"rollout_prompts"`
+	// MaxCompletion is the most tokens of an answer, at least 1. Default 128.
+	MaxCompletion int `toml:"max_completion_length"`
+	// Temperature is that at which answers are drawn, and at which probabilities are taken in training; above 0.
+	// Default 1.
+	Temperature float64 `toml:"temperature"`
+	// NumIterations is how often the answers of a rollout are gone through. Default auto: the method's.
+	NumIterations Auto[int] `toml:"num_iterations"`
+	// NumMiniBatches is how many updates each time makes, at least 1. Default 1.
+	NumMiniBatches int `toml:"num_mini_batches"`
+	// SamplerCap is the largest importance weight by which a token counts that the writer of the answers found less
+	// likely than training does, at least 1; 0 corrects nothing. Default 2.
+	SamplerCap float64 `toml:"sampler_cap"`
 
 	// Template names a chat template, or a file that holds one; "" takes the model's own.
 	Template string `toml:"template"`
@@ -224,6 +253,8 @@ type Config struct {
 func Default() Config {
 	return Config{
 		TextSplit: "auto", TaskExamples: 2, Dedup: dedups[alike.Unlike],
+		RewardTimeout: reward.DefaultTimeout.Seconds(), NumGenerations: Auto[int]{Auto: true}, RolloutPrompts: 8,
+		MaxCompletion: 128, Temperature: 1, NumIterations: Auto[int]{Auto: true}, NumMiniBatches: 1, SamplerCap: 2,
 		Method: "sft", TeacherTop: 64, RankedPairs: "all", Mask: "assistant", ControlTokens: "tokens", SeqLen: 512,
 		OnLong: "truncate", Packing: autoWord,
 		Tune: tunes[0], OutType: autoWord, Master: masters[0], Rank: 16, Alpha: 32, LoRAPlus: 1, Init: "kaiming",

@@ -2,22 +2,19 @@ package config
 
 import (
 	"errors"
-	"flag"
 	"maps"
 	"math"
-	"os"
-	"path/filepath"
 	"reflect"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/BurntSushi/toml"
-
 	"github.com/ggtune/ggtune/finetune/encode"
 	"github.com/ggtune/ggtune/finetune/template"
 	"github.com/ggtune/ggtune/internal/setting"
+	"os"
+	"path/filepath"
 )
 
 // TestOptionsBindEveryField: each field of Config has exactly one option, a key that is its toml tag, and a usage
@@ -147,6 +144,7 @@ func TestTOMLRoundTrip(t *testing.T) {
 	c.EvalSplit, c.LR, c.Seed, c.Alpha, c.LossWeights = Fixed(0.1), Fixed(1e-5), 7, 0.5, []float64{1, 0.5}
 	c.Tune, c.Train, c.EmbedLR, c.OutType = "part", []string{"norms", "attn_q"}, 1e-6, "bf16"
 	c.Settings = setting.Values{"beta": 0.2, "min-lr": 0.1}
+	c.Reward, c.RewardWeights = []string{"number=####", "length=20"}, []float64{1, 0.5}
 	text, err := c.TOML()
 	if err != nil {
 		t.Fatal(err)
@@ -479,58 +477,5 @@ func TestBefore(t *testing.T) {
 		read.EvalShare != now.EvalShare {
 		t.Errorf("a run of now: got %q, %g, %v, want tokens, %g", read.ControlTokens, read.EvalShare, err,
 			now.EvalShare)
-	}
-}
-
-// What shells complete is what is accepted: every name of an option passes, and one that is none does not, but where
-// others will do too.
-func TestValues(t *testing.T) {
-	open := []string{"text-split", "template", "alora"} // a separator, a file, a text
-	several := 0
-	for i, o := range new(Config).Options() {
-		if len(o.Values) == 0 {
-			continue
-		}
-		several++
-		for _, name := range append([]string{"no such name"}, o.Values...) {
-			c := validConfig()
-			if v, isAuto := c.Options()[i].Value.(flag.Value); isAuto {
-				if accepted, want := v.Set(name) == nil, name == "auto"; accepted != want {
-					t.Errorf("--%s %q: accepted %v, want %v", o.Name, name, accepted, want)
-				}
-				continue
-			}
-			*c.Options()[i].Value.(*string) = name
-			errs := ""
-			if err := c.Validate(); err != nil {
-				errs = err.Error()
-			}
-			told := strings.Contains(errs, "--"+o.Name+" is "+name) || strings.Contains(errs, strconv.Quote(name))
-			if want := name == "no such name" && !slices.Contains(open, o.Name); told != want {
-				t.Errorf("--%s %q: refused %v, want %v: %s", o.Name, name, told, want, errs)
-			}
-		}
-	}
-	if several < 10 {
-		t.Errorf("%d options have values, want 10 and more", several)
-	}
-}
-
-// No name of another tool stands for two of ours, or is one of ours.
-func TestOtherNames(t *testing.T) {
-	taken := map[string]string{}
-	for _, o := range new(Config).Options() {
-		taken[o.Name] = o.Name
-	}
-	for ours, others := range OtherNames() {
-		if taken[ours] != ours {
-			t.Errorf("%s is no option of ours", ours)
-		}
-		for _, other := range others {
-			if taken[other] != "" {
-				t.Errorf("%s stands for %s, and for %s", other, ours, taken[other])
-			}
-			taken[other] = ours + " too"
-		}
 	}
 }

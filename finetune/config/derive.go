@@ -20,6 +20,12 @@ func (c *Config) Loss() (*method.Method, error) {
 	return method.New(c.Method, c.LossWeights, c.Settings)
 }
 
+// headed says that a head is trained beside the adapter.
+func (c *Config) headed() bool {
+	how, err := c.Loss()
+	return err == nil && how.Value != method.NoValues
+}
+
 // scores says that what is trained gives scores, and writes nothing.
 func (c *Config) scores() bool {
 	how, err := c.Loss()

@@ -57,6 +57,9 @@ func (c *Config) Pack(how *method.Method, micros int) (encode.Packing, error) {
 	if c.Packing != autoWord {
 		return encode.ParsePacking(c.Packing)
 	}
+	if how.Need == method.Rollouts {
+		return encode.Unpacked, nil
+	}
 	if c.Steps == 0 && micros < epochUpdates && !how.Coupled {
 		return encode.Unpacked, nil
 	}
@@ -69,6 +72,9 @@ func (c *Config) choose(how *method.Method, o *optim.Optimizer, f Fit) (said []s
 		option := c.optionOf(field)
 		x, _ := option.Get()
 		said = append(said, fmt.Sprintf("--%s %v: %s", option.Name, x, fmt.Sprintf(why, args...)))
+	}
+	if how.Need == method.Rollouts {
+		c.chooseRollouts(how)
 	}
 	if c.LR.Auto {
 		lr, why := c.fitLR(how, f.Params)
@@ -85,7 +91,7 @@ func (c *Config) choose(how *method.Method, o *optim.Optimizer, f Fit) (said []s
 	}
 	if c.Packing == autoWord {
 		c.Packing = f.Packing.String()
-		if f.Packing == encode.Unpacked {
+		if f.Packing == encode.Unpacked && how.Need != method.Rollouts {
 			say(&c.Packing, "packed, an epoch would make fewer than %d updates", epochUpdates)
 		}
 	}
@@ -131,6 +137,10 @@ func (c *Config) fitLR(how *method.Method, params int64) (lr float64, why string
 	need := how.Need
 	size := fmt.Sprintf("%.3g million parameters", float64(params)/1e6)
 	switch {
+	case need == method.Rollouts && params >= hugeModel:
+		return how.Usual.LargeLR, fmt.Sprintf("%s, an adapter, %s", how.Name, size)
+	case need == method.Rollouts:
+		return how.Usual.LR, fmt.Sprintf("%s, an adapter, %s", how.Name, size)
 	case need != method.Answers && c.Whole():
 		return fullPreferLR, "preferences, tensors of the model"
 	case c.Whole() && params >= hugeModel:

@@ -73,6 +73,7 @@ func (c *Config) Options() []Option {
 	}{
 		{"Files", c.fileOptions()},
 		{"Method", c.methodOptions()},
+		{"Rewarded answers", c.rolloutOptions()},
 		{"Text and rows", c.rowOptions()},
 		{"What is trained", c.adapterOptions()},
 		{"How it is trained", c.stepOptions()},
@@ -86,14 +87,14 @@ func (c *Config) Options() []Option {
 		for _, o := range g.opts {
 			o.Group = g.name
 			switch v := o.Value.(type) {
-			case *string:
+			case *string, *[]string:
 				o.Values = values[o.Value]
 			case setting.Slot:
 				o.Values = v.Setting.Words
 			case *Auto[int], *Auto[float64]:
 				o.Values = []string{autoWord}
 			}
-			if o.Key == "" && o.Value != &c.Resume {
+			if o.Key == "" && o.Value != &c.Resume && o.Value != &c.RewardCmd {
 				o.Key = key(o.Name)
 			}
 			out = append(out, o)

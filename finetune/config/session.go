@@ -14,8 +14,8 @@ import (
 
 // Session is the engine's share of the settings, with one set, named "": tensors of the model, or the adapter as
 // training starts: that of InitAdapter, or a fresh one, whose numbers Begin fills where they follow from weights: then
-// there may be a second set, that takes them away again. With the adapter of a method that gives scores there is a
-// fresh head. An error about the settings is an *Error.
+// there may be a second set, that takes them away again. With the adapter of a method that gives scores or
+// values there is a head. An error about the settings is an *Error.
 func (c *Config) Session(m *engine.Model) (engine.SessionConfig, error) {
 	sc := engine.SessionConfig{Threads: c.Threads, Exact: c.Exact, Seed: c.Seed,
 		EmbedNoise: c.NEFTuneAlpha}
@@ -29,7 +29,7 @@ func (c *Config) Session(m *engine.Model) (engine.SessionConfig, error) {
 	if err == nil {
 		sc.Sets[0].Type, err = c.outType()
 	}
-	if err == nil && c.scores() {
+	if err == nil && c.headed() {
 		err = c.startHead(m, &sc.Sets[0])
 	}
 	if err == nil && adapter.Subtracts(c.Init) {

@@ -5,6 +5,7 @@ import (
 	"github.com/ggtune/ggtune/finetune/encode"
 	"github.com/ggtune/ggtune/finetune/method"
 	"github.com/ggtune/ggtune/finetune/optim"
+	"github.com/ggtune/ggtune/finetune/reward"
 	"github.com/ggtune/ggtune/finetune/template"
 	"github.com/ggtune/ggtune/quant/mix"
 )
@@ -18,7 +19,7 @@ func qatTypes() (names []string) {
 }
 
 // values are the names that a field may hold, where it holds one of a few. Of TextSplit, Template and ALoRA they are
-// not all: a separator, a file or a text will do as well.
+// not all: a separator, a file or a text will do as well. A name of Reward's may have more behind it.
 func (c *Config) values() map[any][]string {
 	return map[any][]string{
 		&c.Format:        data.Formats(),
@@ -26,6 +27,7 @@ func (c *Config) values() map[any][]string {
 		&c.Dedup:         dedups,
 		&c.Method:        method.Names(),
 		&c.RankedPairs:   rankedPairs,
+		&c.Reward:        reward.Names(),
 		&c.Template:      template.Names(),
 		&c.Mask:          template.Masks(),
 		&c.ControlTokens: controlTokens,

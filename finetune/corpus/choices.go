@@ -68,7 +68,7 @@ func (r *Reader) ReadChoices(ctx context.Context, chat bool) (*Choices, error) {
 	}
 	all := *r.cfg
 	all.EvalRows = 0 // they are drawn already
-	rows := &Rows{Held: d, cfg: &all}
+	rows := &Rows{Held: d, cfg: &all, how: r.how}
 	if err := r.finish(rows); err != nil {
 		return nil, err
 	}

@@ -62,7 +62,7 @@ func unreadNote(columns []data.Column) string {
 // lengthNotes says what the row length and the model's context did to the examples.
 func (r *Reader) lengthNotes(rows *Rows) []string {
 	var out []string
-	if r.limit.Window() < r.limit.SeqLen {
+	if p := r.limit.Positions; p > 0 && p < r.limit.SeqLen {
 		out = append(out, fmt.Sprintf("%s has %d learned positions: examples are limited to that many tokens (rows "+
 			"still pack several up to %d)", r.text.model, r.context, r.cfg.SeqLen))
 	}

@@ -34,6 +34,8 @@ type Reader struct {
 	// invocation is that which an adapter waits for, nil for none; mayLack says that an example may lack it.
 	invocation []int32
 	mayLack    bool
+	// tasks are those of the dataset that was encoded last, of methods of Rollouts.
+	tasks []Task
 	// cutBeside counts the answers of other examples that were cut to fit beside verdicts.
 	cutBeside int
 }
@@ -56,6 +58,9 @@ func Open(cfg *config.Config, m *engine.Model, how *method.Method) (*Reader, err
 	}
 	r := &Reader{cfg: cfg, how: how, all: how.AllTokens || mask == template.MaskAll,
 		limit: encode.Limits{SeqLen: cfg.SeqLen, OnLong: onLong}, context: m.HParams().NCtxTrain}
+	if how.Need == method.Rollouts {
+		r.limit.Answer = cfg.MaxCompletion
+	}
 	r.limit.Positions = m.HParams().Positions
 	r.text, err = openText(m, cfg.Template, template.Options{Mask: mask, DropReasoning: cfg.DropReasoning}, cfg.Strict)
 	if err != nil {
@@ -117,7 +122,7 @@ func (r *Reader) Spelled(name, text string, window int) (items []encode.Item, wh
 
 // wants is what data is read as, for what a method needs.
 var wants = map[method.Need]data.Want{method.Answers: data.WantAnswers, method.Pairs: data.WantPairs,
-	method.Verdicts: data.WantVerdicts, method.Labels: data.WantVerdicts}
+	method.Verdicts: data.WantVerdicts, method.Labels: data.WantVerdicts, method.Rollouts: data.WantPrompts}
 
 // wanted is what of data a method reads.
 func wanted(cfg *config.Config, how *method.Method) data.Options {
@@ -170,6 +175,7 @@ func (r *Reader) encode(ctx context.Context, in *input, which []int, dropped int
 		return nil, err
 	}
 	out.Invoke(r.invocation, r.mayLack)
+	r.tasks = nil
 	for n, i := range which {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
@@ -193,7 +199,10 @@ func (r *Reader) add(d *encode.Dataset, in *input, i int) error {
 	case err != nil:
 		return err
 	default:
-		d.Add(items...)
+		kept := len(d.Items)
+		if d.Add(items...); r.how.Need == method.Rollouts && len(d.Items) > kept {
+			return r.task(in, i)
+		}
 	}
 	return nil
 }
@@ -236,6 +245,8 @@ func (r *Reader) example(in *input, i int) ([]encode.Item, error) {
 		it, err := r.text.enc.Conversation(x.Source, said)
 		it.Whole = r.all
 		return r.text.one(it, err)
+	case data.KindPrompt:
+		return r.text.one(r.text.prompt(&x))
 	case data.KindPair:
 		return r.scored(&x)
 	case data.KindVerdict:

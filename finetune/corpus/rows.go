@@ -22,7 +22,9 @@ type Rows struct {
 	Notes       []string // what became of the examples, for the user
 	Mixed       []*Mixed // what of Train is mixed in
 	Prompts     []Prompt // some of the held-out examples, where samples are wanted
-	Invocation  []int32  // that which an adapter waits for; nil for none
+	// Tasks and HeldTasks are the items of Train and Held, of methods that learn from the model's own answers.
+	Tasks, HeldTasks []Task
+	Invocation       []int32 // that which an adapter waits for; nil for none
 
 	cfg     *config.Config
 	how     *method.Method
@@ -91,6 +93,7 @@ func (r *Reader) both(ctx context.Context, out *Rows, in *input, train []int, he
 	if out.Train, err = r.encode(ctx, in, s.kept, in.dropped); err != nil {
 		return err
 	}
+	out.Tasks = r.tasks
 	c := &out.Train.Counts
 	c.Examples += dropped
 	c.Exact, c.Near, c.DroppedAlike = s.found.Exact.Count, s.found.Near.Count, dropped
@@ -100,6 +103,7 @@ func (r *Reader) both(ctx context.Context, out *Rows, in *input, train []int, he
 	if out.Held, err = r.encode(ctx, heldIn, held, heldDropped); err != nil {
 		return err
 	}
+	out.HeldTasks = r.tasks
 	c = &out.Held.Counts
 	c.Exact, c.Near = s.found.HeldExact.Count, s.found.HeldNear.Count
 	return r.ownPrompts(heldIn, out)
@@ -112,12 +116,13 @@ func (r *Reader) ReadHeld(ctx context.Context) (*Rows, error) {
 	if out.Held, err = r.whole(ctx, r.cfg.Data, &out.Notes, nil); err != nil {
 		return nil, err
 	}
+	out.HeldTasks = r.tasks
 	return out, r.finish(out)
 }
 
 // ownPrompts takes prompts from the held-out examples of in, where they are wanted.
 func (r *Reader) ownPrompts(in *input, rows *Rows) (err error) {
-	if r.cfg.Samples() && len(r.cfg.SamplePrompts) == 0 {
+	if r.cfg.Samples() && len(r.cfg.SamplePrompts) == 0 && r.how.Need != method.Rollouts {
 		rows.Prompts, err = r.prompts(in, rows.Held, heldPrompts)
 	}
 	return err
@@ -190,8 +195,12 @@ func (r *Rows) Steps() int {
 	return r.cfg.Epochs.N * r.StepsPerEpoch()
 }
 
-// StepsPerEpoch is how many updates go through the training rows once.
+// StepsPerEpoch is how many updates go through the training rows once, at most: of prompts to whose answers nothing can
+// be learned there are fewer.
 func (r *Rows) StepsPerEpoch() int {
+	if r.how.Need == method.Rollouts {
+		return r.TrainRows.Micros() * r.cfg.NumIterations.N * r.cfg.NumMiniBatches
+	}
 	return (r.TrainRows.Micros() + r.cfg.Accum.N - 1) / r.cfg.Accum.N
 }
 
@@ -221,6 +230,9 @@ func (r *Rows) Bound() error {
 		all += s.rows.Rows()
 	}
 	run := float64(r.Train.Counts.Tokens) * float64(r.Steps()) / float64(r.StepsPerEpoch())
+	if r.how.Need == method.Rollouts { // a prompt is measured by one answer
+		run *= float64(r.cfg.NumGenerations.N)
+	}
 	every, measured := r.cfg.Within(r.Steps(), all, run/float64(r.HeldTokens())*float64(all))
 	said := r.cfg.EvalSteps(r.Steps()) != every
 	r.every = every
@@ -290,6 +302,14 @@ func (r *Rows) heldSets() (out []heldSet) {
 	return out
 }
 
+// HeldPrompts is how many held-out rows an evaluation measures, each of them a prompt of a method of Rollouts.
+func (r *Rows) HeldPrompts() int {
+	if r.HeldRows == nil {
+		return 0
+	}
+	return r.HeldRows.Rows()
+}
+
 // HeldTokens is how many tokens an evaluation reads.
 func (r *Rows) HeldTokens() (n int) {
 	for _, s := range r.heldSets() {
@@ -300,8 +320,12 @@ func (r *Rows) HeldTokens() (n int) {
 
 // loading says how rows are made.
 func (r *Rows) loading(p encode.Packing, shuffle bool, limit int) encode.LoadOptions {
-	return encode.LoadOptions{Window: r.cfg.SeqLen, Packing: p, Batch: r.cfg.Batch, Seed: r.cfg.Seed,
+	o := encode.LoadOptions{Window: r.cfg.SeqLen, Packing: p, Batch: r.cfg.Batch, Seed: r.cfg.Seed,
 		Shuffle: shuffle, Limit: limit}
+	if r.how.Need == method.Rollouts {
+		o.Batch = r.cfg.RolloutPrompts
+	}
+	return o
 }
 
 // SampleEvery is the number of steps between answers to prompts, 0 where they are written at the end only.
@@ -349,6 +373,10 @@ func (r *Rows) CachedBytes(how *method.Method, top int) (bytes int64) {
 // micro-batch of that size there are.
 func (r *Rows) Largest() (tokens, counted, n int) {
 	tokens, counted = r.TrainRows.Longest()
+	if r.how.Need == method.Rollouts { // a prompt with its answers
+		counted = r.cfg.NumGenerations.N * r.cfg.MaxCompletion
+		return tokens + counted, counted, min(r.cfg.Batch, r.TrainRows.Rows())
+	}
 	n = r.TrainRows.Rows()
 	for _, s := range r.heldSets() {
 		t, c := s.rows.Longest()

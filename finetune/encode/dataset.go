@@ -82,19 +82,29 @@ type Limits struct {
 	// limit.
 	Positions int
 	OnLong    OnLong
+	// Answer is how many tokens of a row are left for an answer that the model writes to a prompt.
+	Answer int
 }
 
 // Window is the most tokens that a run without branches may have.
 func (l Limits) Window() int {
 	if l.Positions > 0 {
-		return min(l.SeqLen, l.Positions)
+		return min(l.SeqLen, l.Positions) - l.Answer
 	}
-	return l.SeqLen
+	return l.SeqLen - l.Answer
 }
 
 // fits says whether an item is within the limits.
 func (l Limits) fits(it *Item) bool {
-	return len(it.Tokens) <= l.SeqLen && (l.Positions == 0 || it.Depth() <= l.Positions)
+	return len(it.Tokens)+l.Answer <= l.SeqLen && (l.Positions == 0 || it.Depth()+l.Answer <= l.Positions)
+}
+
+// row says for people what an example must fit into.
+func (l Limits) row() string {
+	if l.Answer > 0 {
+		return fmt.Sprintf("a row of %d with an answer of %d", l.SeqLen, l.Answer)
+	}
+	return fmt.Sprintf("a row of %d", l.SeqLen)
 }
 
 // A Dataset is the kept items of a run, in the order of the data.
@@ -177,7 +187,7 @@ func (d *Dataset) Add(items ...Item) {
 }
 
 func (d *Dataset) add(it Item) {
-	if it.NumCounted() == 0 {
+	if d.need != method.Rollouts && it.NumCounted() == 0 {
 		d.noCounted = append(d.noCounted, it.Source)
 		return
 	}
@@ -186,7 +196,7 @@ func (d *Dataset) add(it Item) {
 		case d.lim.OnLong == Refuse:
 			d.tooLong = append(d.tooLong, fmt.Sprintf("%s: %d tokens", it.Source, len(it.Tokens)))
 			return
-		case d.lim.OnLong == Drop || len(it.Segments) > 1:
+		case d.lim.OnLong == Drop || len(it.Segments) > 1 || d.need == method.Rollouts:
 			d.dropLong(&it)
 			return
 		}
@@ -232,8 +242,8 @@ func (d *Dataset) Check() error {
 	}
 	if n := len(d.tooLong); n > 0 {
 		for _, s := range d.tooLong[:min(n, maxNamed)] {
-			errs = append(errs, fmt.Errorf("%s: longer than a row of %d; raise --seq-len, or let it be cut or "+
-				"left out (--on-long truncate or drop, without --strict)", s, d.lim.SeqLen))
+			errs = append(errs, fmt.Errorf("%s: longer than %s; raise --seq-len, or let it be cut or "+
+				"left out (--on-long truncate or drop, without --strict)", s, d.lim.row()))
 		}
 		if n > maxNamed {
 			errs = append(errs, fmt.Errorf("and %s longer than a row", count.Of(n-maxNamed, "more example")))
@@ -264,8 +274,8 @@ func (d *Dataset) Check() error {
 			count.Of(c.Examples, "example"), c.DroppedBare, d.firstBare)
 	}
 	return fmt.Errorf(
-		"none of %s is left: %d longer than a row of %d tokens, %d with an answer beyond its end; raise --seq-len",
-		count.Of(c.Examples, "example"), c.DroppedLong, d.lim.SeqLen, c.DroppedCut)
+		"none of %s is left: %d longer than %s tokens, %d with an answer beyond its end; raise --seq-len",
+		count.Of(c.Examples, "example"), c.DroppedLong, d.lim.row(), c.DroppedCut)
 }
 
 // CutAnswers names the first examples left out because their prompt fills the row.

@@ -25,8 +25,14 @@ type Micro struct {
 	Tokens    int           // all tokens
 	Counted   int           // those whose log-probability is asked for
 	Sources   []data.Source // where the examples came from, for messages
-	// EndsEpoch says that no row of the epoch is left after this.
-	EndsEpoch bool
+	Examples  []int         // their numbers in the dataset
+	// EndsStep says that the step ends with this, however many micro-batches were to make one: no row of the epoch, or
+	// of what was rolled out for the step, is left.
+	EndsStep bool
+	// Of answers that the model itself wrote: what is known of the counted tokens, the reference's log-probabilities
+	// included where the method needs them.
+	Rolled method.Rolled
+	Ref    []float64
 
 	// Of a pass that gives values, their number, and for each of the method's the one it is: see value.
 	values  int
@@ -173,7 +179,7 @@ func (l *Loader) Next(c Cursor) (*Micro, Cursor, error) {
 	}
 	c.Row = end
 	if end == len(l.rows) {
-		m.EndsEpoch = true
+		m.EndsStep = true
 		c = Cursor{Epoch: c.Epoch + 1}
 	}
 	return m, c, nil
@@ -190,12 +196,25 @@ func (l *Loader) epochOrder(epoch int) []int32 {
 	return order
 }
 
+// Gather makes one micro-batch of some of the items, a row each.
+func Gather(items []Item, which ...int32) *Micro {
+	l, m := &Loader{items: items}, &Micro{}
+	for _, at := range which {
+		l.addRow(m, []int32{at})
+	}
+	return m
+}
+
+// Order is an order of n things drawn by the seed for a turn: of what was rolled out, for each time that it is gone
+// through.
+func Order(n int, seed, turn uint64) []int32 { return permutation(n, seed, streamOrder, turn) }
+
 // addRow appends one row of items to the micro-batch.
 func (l *Loader) addRow(m *Micro, items []int32) {
 	var row engine.Row
 	for _, at := range items {
 		it := &l.items[at]
-		m.Sources = append(m.Sources, it.Source)
+		m.Sources, m.Examples = append(m.Sources, it.Source), append(m.Examples, int(at))
 		base, segments := len(row.Tokens), len(row.Segments)
 		row.Tokens = append(row.Tokens, it.Tokens...)
 		since := it.Since

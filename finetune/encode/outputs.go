@@ -9,7 +9,7 @@ import (
 )
 
 // Wants lists what a pass is asked for, for a method: of one with a teacher, the tokens that he names; else the counted
-// tokens, unless the method sees values alone; and values.
+// tokens, unless the method sees values alone; and values, and entropies.
 func Wants(how *method.Method) (want []*engine.Output) {
 	switch {
 	case how.Teacher:
@@ -19,6 +19,9 @@ func Wants(how *method.Method) (want []*engine.Output) {
 	}
 	if how.Value != method.NoValues {
 		want = append(want, engine.Value)
+	}
+	if how.Entropy {
+		want = append(want, engine.Entropy)
 	}
 	return want
 }
@@ -40,7 +43,7 @@ func (m *Micro) Want(how *method.Method, t *Teaching) ([]*engine.Output, error) 
 // Inputs puts what a pass gave that was asked for what Want says, and what the reference and the teacher say (or nil),
 // beside what it means.
 func (m *Micro) Inputs(how *method.Method, out engine.Outputs, ref []float64, t *Teaching) (*method.Inputs, error) {
-	in := &method.Inputs{Ref: ref, Sequences: m.Sequences}
+	in := &method.Inputs{Ref: ref, Sequences: m.Sequences, Rolled: m.Rolled}
 	logp := 0
 	if how.LogP() {
 		logp = m.Counted
@@ -64,6 +67,11 @@ func (m *Micro) Inputs(how *method.Method, out engine.Outputs, ref []float64, t 
 			in.Value[i] = float64(out[engine.Value][at])
 		}
 	}
+	if how.Entropy {
+		if in.Entropy = widen(out[engine.Entropy]); len(in.Entropy) != m.Counted {
+			return nil, fmt.Errorf("forward pass gave %d entropies for %d counted tokens", len(in.Entropy), m.Counted)
+		}
+	}
 	return in, nil
 }
 
@@ -82,6 +90,10 @@ func (m *Micro) Slopes(how *method.Method, r *method.Result) engine.Outputs {
 			sum[at] += r.GradValue[i]
 		}
 		out[engine.Value] = narrow(sum)
+	}
+	if how.Entropy {
+		out[engine.Entropy] = make([]float32, m.Counted) // of a method that only looks at them they are 0
+		copy(out[engine.Entropy], narrow(r.GradEntropy))
 	}
 	return out
 }

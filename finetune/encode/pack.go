@@ -37,6 +37,7 @@ const (
 	streamSplit
 	streamLimit
 	streamMix
+	streamOrder
 )
 
 // permutation is a permutation of 0…n-1, a pure function of its arguments (Fisher and Yates's shuffle, PCG numbers, no

@@ -149,7 +149,7 @@ func TestLoader(t *testing.T) {
 					t.Fatalf("cursor %+v gives another micro-batch to a new loader", c)
 				}
 				orders[epoch] = append(orders[epoch], countedTokens(t, m)...)
-				c, end = next, m.EndsEpoch
+				c, end = next, m.EndsStep
 			}
 		}
 		if slices.Equal(orders[0], orders[1]) {
@@ -178,7 +178,7 @@ func TestLoaderLimit(t *testing.T) {
 		t.Fatal(err)
 	}
 	m, _, err := l.Next(Cursor{})
-	if err != nil || !m.EndsEpoch || len(m.Batch.Rows) != 4 {
+	if err != nil || !m.EndsStep || len(m.Batch.Rows) != 4 {
 		t.Fatalf("got %d rows, %v, want 4", len(m.Batch.Rows), err)
 	}
 	if want := (Counts{Examples: 20, Items: 8, Rows: 4, Tokens: 40, Counted: 16}); d.Counts != want {

@@ -50,20 +50,20 @@ func TestShards(t *testing.T) {
 					if rank > 0 && next != after {
 						t.Fatalf("rank %d of %d stands at %+v, the first at %+v", rank, world, next, after)
 					}
-					if after = next; m.EndsEpoch != (next.Row == 0) {
-						t.Fatalf("rank %d of %d at %+v: ends the epoch: %v", rank, world, next, m.EndsEpoch)
+					if after = next; m.EndsStep != (next.Row == 0) {
+						t.Fatalf("rank %d of %d at %+v: ends the epoch: %v", rank, world, next, m.EndsStep)
 					}
 					if len(m.Batch.Rows) == 0 {
 						short++
 						continue
 					}
-					m.EndsEpoch = false
+					m.EndsStep = false
 					got = append(got, m)
 				}
 				c = after
 			}
 			for i := range want {
-				want[i].EndsEpoch = false
+				want[i].EndsStep = false
 			}
 			if !reflect.DeepEqual(got, want) {
 				t.Errorf("batch %d, %d machines: their %d micro-batches are not the %d of one", batch, world, len(got),

@@ -16,6 +16,7 @@ var BestOfN = register(&Method{
 	Doc:        "rejection sampling, then SFT: of the answers to a prompt the best is learned (Dong et al. 2023)",
 	Unit:       "token",
 	Need:       Rollouts,
+	Usual:      Usual{Generations: 8, Least: 2, Iterations: 1, LR: 2e-4, LargeLR: 2e-4},
 	Reads:      []setting.Use{maskTruncated.Word("no"), missingEOSPenalty.At(0)},
 	Loss:       crossEntropy,
 	Advantages: bestOnly,

@@ -28,7 +28,7 @@ func told(t *testing.T, path string) map[string]setting.Values {
 	name := regexp.MustCompile("`([a-z+-]+)`")
 	value := regexp.MustCompile("`--([a-z-]+)` ([a-z0-9.-]*[a-z0-9])")
 	settings := map[string]*setting.Setting{}
-	for _, s := range readersOf(methods.All()).Settings() {
+	for _, s := range Readers().Settings() {
 		settings[s.Name] = s
 	}
 	out := map[string]setting.Values{}
@@ -77,16 +77,5 @@ func TestDocs(t *testing.T) {
 		if d := cmp.Diff(told(t, path), methods); d != "" {
 			t.Errorf("%s, got − want +:\n%s", path, d)
 		}
-	}
-}
-
-// TestDocsOffered: docs say that a run can have the methods of rollouts if it can.
-func TestDocsOffered(t *testing.T) {
-	text, err := os.ReadFile("../../docs/rlhf.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if told := !strings.Contains(string(text), "No run offers them yet."); told != GRPO.offered() {
-		t.Errorf("docs/rlhf.md tells %t of grpo, and a run can have it: %t", told, GRPO.offered())
 	}
 }

@@ -57,10 +57,11 @@ const (
 // grpo's mean). The entropy is averaged as the rest of the loss is, where TRL always takes its mean over tokens.
 // The step's divisor is that of the whole step, whatever the micro-batches.
 var GRPO = register(&Method{
-	Name: "grpo",
-	Doc:  "group relative policy optimisation: each answer against the others to its prompt (Shao et al. 2024)",
-	Unit: "token",
-	Need: Rollouts,
+	Name:  "grpo",
+	Doc:   "group relative policy optimisation: each answer against the others to its prompt (Shao et al. 2024)",
+	Unit:  "token",
+	Need:  Rollouts,
+	Usual: Usual{Generations: 8, Least: 2, Iterations: 1, LR: 5e-5, LargeLR: 1e-5},
 	Reads: []setting.Use{beta.At(0).In(setting.AtLeast(0, "0 or more")), epsilon.At(clipLow), epsilonHigh.At(clipHigh),
 		lossType.Word("dapo"), scaleRewards.Word("group"), samplingLevel.Word("token"), klForm.Word("k3-corrected"),
 		maskTruncated.Word("no"), missingEOSPenalty.At(0), entropyCoef.At(0)},

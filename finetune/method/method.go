@@ -8,7 +8,6 @@ package method
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/ggtune/ggtune/internal/registry"
 	"github.com/ggtune/ggtune/internal/setting"
@@ -140,6 +139,8 @@ type Method struct {
 	// Enough says, from the figures of an update, that the policy has moved so far from the one that wrote the answers
 	// that what updates their rollout has left are left out; nil: never. See Stop.
 	Enough func(figures []Metric, s setting.Values) bool
+	// Usual are the defaults of a run by this method that are no settings of its own, of methods of Rollouts.
+	Usual Usual
 	// Reads lists the settings that the method reads, with its defaults; in a mixture they are the parts'.
 	Reads []setting.Use
 
@@ -161,6 +162,14 @@ type Method struct {
 	follow func(m *Method, given setting.Values) error
 }
 
+// Usual is how rollouts are usually made and learned from by a method.
+type Usual struct {
+	Generations int     // answers to a prompt
+	Least       int     // the fewest of them that the method makes sense with
+	Iterations  int     // times that a rollout's answers are gone through
+	LR, LargeLR float64 // peak learning rates of an adapter: for models below, and from 3 billion parameters
+}
+
 var methods = registry.New[*Method]("method")
 
 func register(m *Method) *Method {
@@ -174,30 +183,10 @@ func register(m *Method) *Method {
 }
 
 // Get gives the method of that name with its default settings; the error lists the names.
-func Get(name string) (*Method, error) {
-	m, err := methods.Get(name)
-	if err == nil && !m.offered() {
-		return nil, fmt.Errorf("method %s learns from answers that the model writes while it trains, and no run of "+
-			"ggtune writes them yet; known: %s", name, strings.Join(Names(), ", "))
-	}
-	return m, err
-}
+func Get(name string) (*Method, error) { return methods.Get(name) }
 
 // Names lists the methods, sorted.
-func Names() (names []string) {
-	for _, m := range offered() {
-		names = append(names, m.Name)
-	}
-	return names
-}
-
-// offered lists the methods that a run can have.
-func offered() []*Method {
-	return slices.DeleteFunc(methods.All(), func(m *Method) bool { return !m.offered() })
-}
-
-// offered is false of methods whose rows nothing makes yet.
-func (m *Method) offered() bool { return m.Need != Rollouts }
+func Names() []string { return methods.Names() }
 
 // LogP says whether the method sees log-probabilities.
 func (m *Method) LogP() bool { return m.Value != AtEnds }

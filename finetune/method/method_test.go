@@ -146,7 +146,7 @@ func allMethods(t *testing.T) []*Method {
 // TestSettings: every setting is complete, its defaults are within its range, and each method that is told to read one
 // does: another value gives another loss, gradient or advantage.
 func TestSettings(t *testing.T) {
-	if err := readersOf(methods.All()).Check(); err != nil {
+	if err := Readers().Check(); err != nil {
 		t.Error(err)
 	}
 	for _, m := range methods.All() {

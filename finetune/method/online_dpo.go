@@ -19,6 +19,7 @@ var OnlineDPO = register(&Method{
 	Doc:       "DPO on the best and the worst of the answers that the model writes to a prompt (Guo et al. 2024)",
 	Unit:      "pair",
 	Need:      Rollouts,
+	Usual:     Usual{Generations: 2, Least: 2, Iterations: 1, LR: 5e-5, LargeLR: 1e-5},
 	Reference: true,
 	Reads: []setting.Use{beta.At(0.1), labelSmoothing.At(0), rpoAlpha.At(0), ldAlpha.At(1), maskTruncated.Word("no"),
 		missingEOSPenalty.At(0)},

@@ -92,6 +92,7 @@ var PPO = register(&Method{
 	Unit:  "token",
 	Need:  Rollouts,
 	Value: AtTokens,
+	Usual: Usual{Generations: 1, Least: 1, Iterations: 4, LR: 3e-5, LargeLR: 1e-5},
 	Reads: []setting.Use{klCoef.At(0.05), klEstimator.Word("k1"), klTarget.At(0), klHorizon.At(10000),
 		earlyStopKL.At(0), discountFactor.At(1), gaeLambda.At(0.95), epsilon.At(clipLow),
 		epsilonHigh.At(clipLow), valueCoef.At(0.1), valueClip.At(0.2), whitenRewards.Word("no"),

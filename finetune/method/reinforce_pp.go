@@ -15,10 +15,11 @@ import "github.com/ggtune/ggtune/internal/setting"
 // times the capped importance weight of what another engine sampled. The spread is that of a sample, under a root with
 // 10⁻⁸ added, as OpenRLHF and TRL's PPO take it. Answers need no group: one to a prompt will do.
 var ReinforcePP = register(&Method{
-	Name: "reinforce++",
-	Doc:  "REINFORCE with advantages normalised over the rollout, and PPO's clip (Hu et al. 2025)",
-	Unit: "token",
-	Need: Rollouts,
+	Name:  "reinforce++",
+	Doc:   "REINFORCE with advantages normalised over the rollout, and PPO's clip (Hu et al. 2025)",
+	Unit:  "token",
+	Need:  Rollouts,
+	Usual: Usual{Generations: 1, Least: 1, Iterations: 1, LR: 5e-5, LargeLR: 1e-5},
 	Reads: []setting.Use{beta.At(0.01).In(setting.AtLeast(0, "0 or more")), epsilon.At(clipLow),
 		epsilonHigh.At(clipLow), maskTruncated.Word("no"), missingEOSPenalty.At(0), entropyCoef.At(0)},
 	Loss:       tokenwise,

@@ -20,10 +20,11 @@ var normalizeAdvantages = setting.Choice("normalize-advantages",
 // sampler and trainer agree (TRL's trainer has none). Of a group whose answers are worth the same, and of answers that
 // are masked, see GRPO. The mean is over answers.
 var RLOO = register(&Method{
-	Name: "rloo",
-	Doc:  "REINFORCE, each answer against the mean of the others to its prompt (Ahmadian et al. 2024)",
-	Unit: "answer",
-	Need: Rollouts,
+	Name:  "rloo",
+	Doc:   "REINFORCE, each answer against the mean of the others to its prompt (Ahmadian et al. 2024)",
+	Unit:  "answer",
+	Need:  Rollouts,
+	Usual: Usual{Generations: 4, Least: 2, Iterations: 1, LR: 5e-5, LargeLR: 1e-5},
 	Reads: []setting.Use{beta.At(0.05).In(setting.AtLeast(0, "0 or more")), epsilon.At(clipLow),
 		epsilonHigh.At(clipLow), normalizeAdvantages.Word("no"), maskTruncated.Word("no"), missingEOSPenalty.At(0)},
 	Loss:       leaveOneOutLoss,

@@ -229,13 +229,14 @@ func TestGRPOFollows(t *testing.T) {
 	}
 }
 
-// TestNotOffered: methods whose rows nothing makes yet are not among those that a run can have.
-func TestNotOffered(t *testing.T) {
-	if _, err := Get("grpo"); err == nil || !strings.Contains(err.Error(), "no run of ggtune writes them yet") {
-		t.Errorf("got %v", err)
-	}
-	if strings.Contains(strings.Join(Names(), " "), "grpo") || len(Readers().Of(lossType)) > 0 {
-		t.Error("grpo is among the methods")
+// TestUsual: every method of Rollouts says how it is usually run.
+func TestUsual(t *testing.T) {
+	for _, m := range methods.All() {
+		u := m.Usual
+		if m.Need == Rollouts && !(u.Least >= 1 && u.Generations >= u.Least && u.Iterations >= 1 && u.LR > 0 &&
+			u.LargeLR > 0 && u.LargeLR <= u.LR) {
+			t.Errorf("%s: %+v", m.Name, u)
+		}
 	}
 }
 

@@ -34,11 +34,9 @@ var (
 )
 
 // Readers lists the methods with the settings they read.
-func Readers() setting.Readers { return readersOf(offered()) }
-
-func readersOf(all []*Method) setting.Readers {
+func Readers() setting.Readers {
 	r := setting.Readers{Kind: "method"}
-	for _, m := range all {
+	for _, m := range methods.All() {
 		r.List = append(r.List, setting.Reader{Name: m.Name, Uses: m.Reads})
 	}
 	return r
@@ -51,7 +49,7 @@ func (m *Method) Configure(given setting.Values) (*Method, error) {
 	c := *m
 	var unread []*setting.Setting
 	var errs, bad []error
-	c.set, unread, bad = setting.Resolve(given, m.Reads, readersOf(methods.All()).Settings())
+	c.set, unread, bad = setting.Resolve(given, m.Reads, Readers().Settings())
 	for _, s := range unread {
 		errs = append(errs, fmt.Errorf("--%s is given, and method %s does not read it; %s", s.Name, m.Name, m.reads()))
 	}

@@ -59,6 +59,12 @@ var facts = []fact{
 	// Settings of another method would say nothing.
 	{key: "method_settings", of: settings, take: takeSettings},
 	option("loss-weights").takenIf((*taking).sameMethod),
+	rolled("reward"),
+	// The weight of a program is among them, which nobody but the user names.
+	rolled("reward-weights").takenIf(func(t *taking) bool { return !t.given("reward") && !t.given("reward-cmd") }),
+	rolled("reward-column"),
+	rolled("max-completion-length"),
+	rolled("temperature"),
 	{key: "columns", of: option("columns").of, take: takeColumns},
 	{key: templateName, of: ofTemplate((*template.Template).Name), take: takeTemplate},
 	{key: "template_sha256", of: ofTemplate((*template.Template).SHA256), differs: otherTemplate},
@@ -76,6 +82,15 @@ func option(name string) fact {
 		of:   func(r *Run) (string, bool) { return write(field(r.Config, name)) },
 		take: func(t *taking, text string) { t.option(name, text) },
 	}
+}
+
+// rolled is option of runs whose model learned from its own answers, and of measuring such answers.
+func rolled(name string) fact {
+	return option(name).saidIf(func(r *Run) bool { return r.Method.Need == method.Rollouts }).takenIf(
+		func(t *taking) bool {
+			how, err := method.New(t.cfg.Method, nil, nil)
+			return err == nil && how.Need == method.Rollouts
+		})
 }
 
 func (f fact) meantBefore(text string) fact {
@@ -135,6 +150,8 @@ func write(field any) (text string, ok bool) {
 		return *v, true
 	case *int:
 		return strconv.Itoa(*v), true
+	case *float64:
+		return strconv.FormatFloat(*v, 'g', -1, 64), true
 	case *bool:
 		return strconv.FormatBool(*v), true
 	case *[]string:
@@ -156,6 +173,8 @@ func read(text string, field any) bool {
 		return true
 	case *int:
 		return set(v)(strconv.Atoi(text))
+	case *float64:
+		return set(v)(strconv.ParseFloat(text, 64))
 	case *bool:
 		return set(v)(strconv.ParseBool(text))
 	case *[]string:

@@ -73,7 +73,8 @@ var silent = map[string]string{
 	"packing": "changes only the last bits", "batch": "changes only the last bits",
 	"threads": "changes only the last bits",
 	"exact":   "is the machine's", "device": "is the machine's", "eval-rows": "is the measurement's",
-	"seed": "is the measurement's",
+	"seed": "is the measurement's", "rollout-prompts": "is the measurement's",
+	"reward-cmd": "nobody but the user names a program", "reward-timeout": "is that program's",
 }
 
 // TestEveryOptionIsDecided: each option that changes what an adapter is measured with is in the table, or left out

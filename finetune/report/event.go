@@ -244,6 +244,12 @@ type Summary struct {
 
 	EvalLossBefore *float64 `json:"eval_loss_before"` // of the untouched base
 	EvalLossAfter  *float64 `json:"eval_loss_after"`  // of what was written
+	// Of methods whose answers are rewarded, the mean rewards over the same steps, and of held-out prompts; what is
+	// called their loss is minus that.
+	FirstReward      *float64 `json:"first_tenth_reward,omitempty"`
+	LastReward       *float64 `json:"last_tenth_reward,omitempty"`
+	EvalRewardBefore *float64 `json:"eval_reward_before,omitempty"`
+	EvalRewardAfter  *float64 `json:"eval_reward_after,omitempty"`
 	// The same as perplexity; null for methods that compare answers.
 	PerplexityBefore *float64 `json:"eval_perplexity_before"`
 	PerplexityAfter  *float64 `json:"eval_perplexity_after"`
@@ -272,7 +278,7 @@ type Summary struct {
 	ResultStep int      `json:"result_step"` // the step whose parameters were written
 	BestStep   *int     `json:"best_step"`
 	BestLoss   *float64 `json:"best_eval_loss"`
-	Stopped    string   `json:"stopped"` // "steps" or "patience"
+	Stopped    string   `json:"stopped"` // "steps", "patience", or "no signal": see rl.ErrBarren
 	Result     string   `json:"result"`  // path of adapter.gguf or model.gguf
 
 	Train encode.Counts  `json:"data"`

@@ -18,6 +18,11 @@ type Sample struct {
 	MaxTokens   int     `json:"max_tokens"`
 	Temp        float64 `json:"temp"`    // 0: always the likeliest token
 	Seconds     float64 `json:"seconds"` // that the answers took; a base's answer is written once
+	// Of an answer that the model learns from, which the base was not asked for: why it is shown (best, worst or
+	// random of those that were written for the step), what it is worth, and what each reward says of it.
+	Why     string             `json:"why,omitempty"`
+	Reward  *float64           `json:"reward,omitempty"`
+	Rewards map[string]float64 `json:"rewards,omitempty"`
 }
 
 // A Samples is a run's samples.jsonl: a line for each prompt and step, in order, each once, also over resumes. The file

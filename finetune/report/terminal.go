@@ -85,22 +85,30 @@ func (t *Terminal) evaluated(e Evaluated) {
 		perplexity = fmt.Sprintf(", perplexity %.3f", e.Perplexity)
 	}
 	figures := ""
-	for _, f := range telling(func(name string) (float64, bool) {
+	figure := func(name string) (float64, bool) {
 		for _, m := range e.Metrics {
 			if m.Name == name {
 				return m.Sum / m.Weight, true
 			}
 		}
 		return 0, false
-	}) {
+	}
+	for _, f := range telling(figure) {
 		figures += ", " + f
+	}
+	what := fmt.Sprintf("loss %.4f", e.Loss)
+	if reward, ok := figure("reward"); ok {
+		what = fmt.Sprintf("reward %.4f", reward)
+		if e.Best {
+			best = ", " + t.screen.paint(green, "the highest yet")
+		}
 	}
 	for _, m := range e.Metrics {
 		if strings.HasPrefix(m.Name, "mix_") && strings.HasSuffix(m.Name, "_loss") {
 			mixed += fmt.Sprintf(", %s %.4f", strings.ReplaceAll(m.Name, "_", " "), m.Sum/m.Weight)
 		}
 	}
-	t.line("step %d: held-out loss %.4f%s%s%s%s", e.Step, e.Loss, perplexity, figures, best, mixed)
+	t.line("step %d: held-out %s%s%s%s%s", e.Step, what, perplexity, figures, best, mixed)
 }
 
 // sampled shows the first answers of a step, each on a line: samples.jsonl has them whole, and the others.
@@ -113,9 +121,12 @@ func (t *Terminal) sampled(s Sample) {
 	if t.screen.isTerminal() {
 		columns = t.screen.columns() - 1 // the last column breaks the line on some terminals
 	}
-	for _, l := range []struct{ name, text string }{
-		{fmt.Sprintf("step %d, asked: ", s.Step), s.Prompt}, {"  base:  ", s.Base}, {"  tuned: ", s.Tuned},
-	} {
+	type line struct{ name, text string }
+	lines := []line{{fmt.Sprintf("step %d, asked: ", s.Step), s.Prompt}, {"  base:  ", s.Base}, {"  tuned: ", s.Tuned}}
+	if s.Reward != nil {
+		lines = append(lines[:1], line{fmt.Sprintf("  %s, worth %.4g: ", s.Why, *s.Reward), s.Tuned})
+	}
+	for _, l := range lines {
 		t.line("%s%s", l.name, shortened(l.text, columns-len(l.name)))
 	}
 }
@@ -140,6 +151,9 @@ func (t *Terminal) progress(e Progress) {
 // leaves out what is behind.
 func (t *Terminal) step(e Step) {
 	parts := []string{fmt.Sprintf("loss %.4f", e.Loss)}
+	if x, ok := e.Figures["reward"]; ok { // what a loss over answers that are judged by it says to nobody
+		parts[0] = fmt.Sprintf("reward %.4f", x)
+	}
 	if n := e.Step - t.from; n > 0 && e.Steps > e.Step && !t.began.IsZero() {
 		parts = append(parts, left(time.Since(t.began)/time.Duration(n)*time.Duration(e.Steps-e.Step)))
 	}
@@ -161,10 +175,14 @@ func (t *Terminal) step(e Step) {
 
 // telling shows those of a method's figures that say at a glance how it goes, where there are some.
 func telling(figure func(name string) (float64, bool)) (out []string) {
-	for _, name := range []string{"accuracy", "margin", "kl", "bits_per_byte"} {
+	for _, name := range []string{"accuracy", "margin", "kl", "bits_per_byte", "answer_len", "ended", "entropy",
+		"signal", "clip_frac", "mismatch"} {
 		if x, ok := figure(name); ok && !math.IsNaN(x) {
 			out = append(out, fmt.Sprintf("%s %.3g", strings.ReplaceAll(name, "_", " "), x))
 		}
+	}
+	if x, ok := figure("rollout_tok_per_s"); ok {
+		out = append(out, fmt.Sprintf("written %.0f tok/s", x))
 	}
 	return out
 }
@@ -294,7 +312,10 @@ func closing(s Summary, screen Screen) string {
 	if s.PeakBytes != nil {
 		fmt.Fprintf(&b, ", peak memory %s", Bytes(*s.PeakBytes))
 	}
-	if s.EvalLossBefore != nil && s.EvalLossAfter != nil {
+	switch {
+	case s.EvalRewardBefore != nil && s.EvalRewardAfter != nil:
+		fmt.Fprintf(&b, "\nheld-out reward %.4f before, %.4f after", *s.EvalRewardBefore, *s.EvalRewardAfter)
+	case s.EvalLossBefore != nil && s.EvalLossAfter != nil:
 		fmt.Fprintf(&b, "\nheld-out loss %.4f before, %.4f after", *s.EvalLossBefore, *s.EvalLossAfter)
 	}
 	for _, m := range s.Mixed {
@@ -307,7 +328,9 @@ func closing(s Summary, screen Screen) string {
 			"\ngeneral text: loss %.4f before, %.4f after; its predictions moved by %.3g nats (KL from the base)",
 			g.Before, g.After, g.KL)
 	}
-	if s.FirstTenth != nil && s.LastTenth != nil && s.Steps > 1 {
+	if s.FirstReward != nil && s.LastReward != nil && s.Steps > 1 {
+		fmt.Fprintf(&b, "\nreward %.4f -> %.4f (%s)", *s.FirstReward, *s.LastReward, tenths(s.TenthSteps))
+	} else if s.FirstTenth != nil && s.LastTenth != nil && s.Steps > 1 {
 		fmt.Fprintf(&b, "\ntraining loss %.4f -> %.4f (%s)", *s.FirstTenth, *s.LastTenth, tenths(s.TenthSteps))
 	}
 	if s.LlamaMaxDiff != nil && s.LlamaRMSDiff != nil {

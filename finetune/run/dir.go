@@ -37,6 +37,7 @@ const (
 	fileUnverified  = ".unverified.gguf" // the result until llama.cpp has computed the same from it
 	fileUnsure      = ".unverified-head.gguf"
 	dirCheckpoints  = checkpoint.Dir
+	dirRollouts     = "rollouts" // answers that the model wrote and learns from
 	dirPermissions  = 0o777
 	filePermissions = 0o666
 )

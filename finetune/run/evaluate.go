@@ -100,6 +100,9 @@ func Evaluate(ctx context.Context, cfg config.Config, adapterPath string, given 
 	}
 	m.notes(held.Notes)
 	m.notes(m.made.Differs(origin.Use{Template: text.Template()}))
+	if how.Need == method.Rollouts {
+		return m.rewarded(ctx, &cfg, how, held, rep)
+	}
 	total := held.HeldRows.Rows()
 	var ref *reference
 	if how.Reference {

@@ -17,6 +17,7 @@ import (
 	"github.com/ggtune/ggtune/finetune/merge"
 	"github.com/ggtune/ggtune/finetune/origin"
 	"github.com/ggtune/ggtune/finetune/report"
+	"github.com/ggtune/ggtune/finetune/rl"
 	"github.com/ggtune/ggtune/internal/atomicfile"
 )
 
@@ -34,6 +35,11 @@ func (r *run) finish(ctx context.Context) (report.Summary, error) {
 	if r.saved.Step != st.Step {
 		if err := r.save(st); err != nil {
 			return report.Summary{}, err
+		}
+	}
+	if r.rolls() {
+		for _, n := range r.planned.rewards.Constant() {
+			r.note("%s", n)
 		}
 	}
 	s := r.summary()
@@ -55,7 +61,7 @@ func (r *run) finish(ctx context.Context) (report.Summary, error) {
 	// llama.cpp needs memory of its own: ours goes first, with the parameters, their gradients and moments of a full
 	// model.
 	base := r.cfg.Model
-	if err := errors.Join(r.endSamples(), r.numbers.close(), r.setup.close()); err != nil {
+	if err := errors.Join(r.endSamples(), r.rolling.close(), r.numbers.close(), r.setup.close()); err != nil {
 		return report.Summary{}, err
 	}
 	verify := r.verify
@@ -88,6 +94,10 @@ func (r *run) finish(ctx context.Context) (report.Summary, error) {
 // draw draws the losses so far.
 func (r *run) draw() error {
 	title := fmt.Sprintf("%s: loss of %s", r.cfg.Output, r.how.Name)
+	if r.rolls() {
+		title = fmt.Sprintf("%s: reward of %s", r.cfg.Output, r.how.Name)
+		return report.WritePlot(r.dir.file(filePlot), title, "reward", rewardLines(r.log.Lines()), r.rewardBefore())
+	}
 	return report.WritePlot(r.dir.file(filePlot), title, "loss ("+report.LossUnit(r.how.Unit)+")", r.log.Lines(),
 		r.meta.EvalBefore)
 }
@@ -102,6 +112,10 @@ func (r *run) summary() report.Summary {
 		s.FirstLoss, s.LastLoss = &lines[0].Loss, &lines[len(lines)-1].Loss
 		first, last, n := report.Tenths(lines)
 		s.FirstTenth, s.LastTenth, s.TenthSteps = &first, &last, n
+		if _, ok := lines[0].Figures[rl.Reward]; ok {
+			first, last, _ := report.Tenths(rewardLines(lines))
+			s.FirstReward, s.LastReward = &first, &last
+		}
 	}
 	if s.Seconds > 0 {
 		rate := float64(s.Tokens) / s.Seconds
@@ -109,6 +123,9 @@ func (r *run) summary() report.Summary {
 	}
 	if st.Step < r.meta.Course.Steps {
 		s.Stopped = "patience"
+	}
+	if r.barren {
+		s.Stopped = "no signal"
 	}
 	if r.rows.Held != nil {
 		s.Held = &r.rows.Held.Counts
@@ -144,6 +161,7 @@ func (r *run) compare(s *report.Summary, after func(name string) (float64, bool)
 	}
 	s.PerplexityBefore, s.PerplexityAfter = pair(perplexity)
 	s.BitsPerByteBefore, s.BitsPerByteAfter = pair(eval.BitsPerByte)
+	s.EvalRewardBefore, s.EvalRewardAfter = pair(rl.Reward)
 	s.Mixed = nil
 	for i, m := range r.rows.Mixed {
 		x := report.Mixed{Mixed: m.Mixed}

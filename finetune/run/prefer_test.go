@@ -71,7 +71,7 @@ func TestEveryMethodLearns(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if how.Need == method.Answers {
+		if how.Need == method.Answers || how.Need == method.Rollouts {
 			continue
 		}
 		t.Run(name, func(t *testing.T) {

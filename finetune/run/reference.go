@@ -214,7 +214,7 @@ func (k referenceKey) changed(other referenceKey) string {
 
 // reference computes the reference's log-probabilities of the run's rows, or takes them from the cache.
 func (r *run) reference(ctx context.Context) (err error) {
-	if !r.how.Reference {
+	if !r.how.Reference || r.rolls() {
 		return nil
 	}
 	path, _, err := referenceAdapter(&r.cfg)

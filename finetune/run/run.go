@@ -11,9 +11,9 @@ import (
 	"github.com/ggtune/ggtune/finetune/budget"
 	"github.com/ggtune/ggtune/finetune/checkpoint"
 	"github.com/ggtune/ggtune/finetune/config"
-	"github.com/ggtune/ggtune/finetune/encode"
 	"github.com/ggtune/ggtune/finetune/optim"
 	"github.com/ggtune/ggtune/finetune/report"
+	"github.com/ggtune/ggtune/finetune/rl"
 	"github.com/ggtune/ggtune/finetune/sample"
 	"github.com/ggtune/ggtune/internal/atomicfile"
 )
@@ -30,7 +30,9 @@ type run struct {
 	told    *told // what rep is told, from begin on
 	asked   asked
 	probed  *verify.Scores // of a method that gives scores: what llama.cpp is to find
-	source  *encode.Stream
+	source  source
+	rolling *rolling
+	barren  bool      // its answers teach nothing any more
 	clock   time.Time // when the step under way began
 	drawn   time.Time // when the losses were drawn
 	// sampler answers prompts with the adapter in training; nil: nobody asks.
@@ -109,6 +111,9 @@ func (r *run) enter(ctx context.Context) (err error) {
 // begin tells of the run and measures the base, and leaves in the directory what makes it a run's.
 func (r *run) begin(ctx context.Context) (err error) {
 	r.announce()
+	if err := r.openRolling(); err != nil {
+		return err
+	}
 	// A base that cannot be measured begins no run. One that was stopped meanwhile has begun: it can be resumed.
 	stopped := r.reference(ctx)
 	if stopped == nil {
@@ -174,9 +179,10 @@ func (r *run) train(ctx context.Context) error {
 			return err
 		}
 	}
-	r.source, r.clock = encode.NewStream(r.rows.TrainRows), time.Now()
+	src, ref := r.newSource()
+	r.source, r.clock = src, time.Now()
 	err = finetune.Loop(ctx, finetune.Parts{
-		Engine: r.sess, Source: r.source, Method: r.how, Optimizer: &r.numbers, Reference: r.refs.train.of,
+		Engine: r.sess, Source: r.source, Method: r.how, Optimizer: &r.numbers, Reference: ref, Temp: r.temp(),
 		Teacher: r.lessons.train.said,
 		LR:      func(step int) float64 { return r.cfg.LR.N * sched.Factor(r.meta.Course, step) },
 		Accum:   r.cfg.Accum.N, Steps: r.meta.Course.Steps, Clip: r.cfg.Clip,
@@ -186,13 +192,19 @@ func (r *run) train(ctx context.Context) error {
 		},
 	}, &st)
 	r.meta.State = st
+	if errors.Is(err, rl.ErrBarren) && st.Step > 0 {
+		r.note("the run ends at step %d of %d: %v", st.Step, r.meta.Course.Steps, err)
+		r.barren = true
+		return nil
+	}
 	return err
 }
 
 // close gives back what is open, in reverse.
 func (r *run) close() error {
 	r.asked.end()
-	return errors.Join(r.endSamples(), r.answered.Close(), r.log.Close(), r.lessons.close(), r.numbers.close(),
+	return errors.Join(r.endSamples(), r.rolling.close(), r.answered.Close(), r.log.Close(), r.lessons.close(),
+		r.numbers.close(),
 		r.setup.close(), r.dir.Close())
 }
 
@@ -210,13 +222,21 @@ func (r *run) afterStep(ctx context.Context, st *finetune.State, s finetune.Step
 	elapsed := time.Since(r.clock).Seconds()
 	defer func() { r.clock = time.Now() }()
 	r.meta.Seconds += elapsed
+	found, rolled := r.rolled(figures(nil, "", s.Metrics))
 	line := report.Line{Step: s.Step, Loss: s.Loss, LR: s.LR, GradNorm: s.GradNorm, Tokens: s.Tokens,
-		Counted: s.Counted, TokPerS: float64(s.Tokens) / elapsed,
-		Peak: r.peak(), Epoch: r.source.Epoch(), Figures: figures(nil, "", s.Metrics)}
+		Counted: s.Counted, TokPerS: float64(s.Tokens) / (elapsed - rolled),
+		Peak: r.peak(), Epoch: r.source.Epoch(), Figures: found}
 	if err := r.log.Append(line); err != nil {
 		return false, err
 	}
 	r.rep.Report(report.Step{Line: line, Steps: r.meta.Course.Steps})
+	if err := r.show(s.Step, st.Step >= r.meta.Course.Steps); err != nil {
+		return false, err
+	}
+	if r.rolling != nil && r.how.Stop(s.Metrics) {
+		r.rolling.source.Leave()
+		st.Place = r.source.Place()
+	}
 	if time.Since(r.drawn) > drawEvery {
 		if err := r.draw(); err != nil {
 			return false, err
@@ -253,5 +273,5 @@ func (r *run) save(st *finetune.State) error {
 		return err
 	}
 	r.rep.Report(report.Saved{What: "checkpoint", Path: r.store.Path(r.saved), Step: st.Step})
-	return nil
+	return r.forgetRollouts()
 }

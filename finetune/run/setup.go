@@ -32,7 +32,8 @@ type setup struct {
 	chosen  []string // what was left to ggtune, and why it is as it is
 	course  optim.Course
 	memory  budget.Memory
-	samples *sample.Plan         // what is asked meanwhile; nil: nothing
+	samples *sample.Plan // what is asked meanwhile; nil: nothing
+	planned *planned
 	start   engine.SessionConfig // with the adapter as training starts
 }
 
@@ -93,6 +94,9 @@ func (s *setup) open(ctx context.Context, rep report.Reporter) error {
 			s.note("%s: %s", s.cfg.InitAdapter, note)
 		}
 	}
+	if err := s.planRollouts(ctx, rep); err != nil {
+		return err
+	}
 	shape := budget.Shape{Want: encode.Wants(s.how)}
 	shape.Row, shape.Counted, shape.Rows = s.rows.Largest()
 	if s.how.Teacher {
@@ -102,7 +106,8 @@ func (s *setup) open(ctx context.Context, rep report.Reporter) error {
 	if err := s.planSamples(ctx); err != nil {
 		return err
 	}
-	if s.memory, err = budget.PlanMemory(s.model, s.start, &s.cfg, shape, s.samples.Bytes, free); err != nil {
+	s.memory, err = budget.PlanMemory(s.model, s.start, &s.cfg, shape, s.samples.Bytes, s.planned.bytes(), free)
+	if err != nil {
 		return err
 	}
 	if s.samples != nil && s.memory.Samples == 0 {
@@ -173,7 +178,7 @@ func (s *setup) close() error {
 	if s.hash != nil {
 		s.hash.stop()
 	}
-	err := s.text.Close()
+	err := errors.Join(s.planned.close(), s.text.Close())
 	if s.model != nil {
 		err = errors.Join(err, s.model.Close())
 	}

@@ -1,0 +1,163 @@
+package config
+
+import (
+	"fmt"
+	"math"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/ggtune/ggtune/finetune/encode"
+	"github.com/ggtune/ggtune/finetune/method"
+	"github.com/ggtune/ggtune/finetune/reward"
+	"github.com/ggtune/ggtune/finetune/template"
+)
+
+// rolloutOptions are those of methods that learn from answers which the model writes meanwhile.
+func (c *Config) rolloutOptions() []Option {
+	var kinds []string
+	for _, k := range reward.Kinds() {
+		kinds = append(kinds, k.Spec())
+	}
+	return []Option{
+		{Name: "reward", Value: &c.Reward, Eval: true, Usage: "what answers are rewarded for, as `NAME[=ARG]`: " +
+			strings.Join(kinds, ", ") + "; may be given again"},
+		{Name: "reward-weights", Value: &c.RewardWeights, Eval: true,
+			Usage: "`WEIGHT` of each reward, in their order, that of --reward-cmd last, with commas"},
+		{Name: "reward-column", Value: &c.RewardColumn, Eval: true,
+			Usage: "`COLUMN` of the data with the right answer; without it, the first there is of " +
+				strings.Join(reward.Columns(), ", ")},
+		{Name: "reward-cmd", Value: &c.RewardCmd, Eval: true,
+			Usage: "`COMMAND` that rewards: it reads an answer on each line, as JSON, and prints a number for each"},
+		{Name: "reward-timeout", Value: &c.RewardTimeout, Eval: true, Resume: Free,
+			Usage: "`SECONDS` that --reward-cmd may take over the answers of a rollout"},
+		{Name: "num-generations", Value: &c.NumGenerations, Usage: "write `N` answers to each prompt; auto: " +
+			c.usual(func(u method.Usual) int { return u.Generations })},
+		{Name: "rollout-prompts", Value: &c.RolloutPrompts, Eval: true,
+			Usage: "answer `N` prompts before something is learned from the answers"},
+		{Name: "max-completion-length", Value: &c.MaxCompletion, Eval: true, Usage: "answers of at most `N` tokens"},
+		{Name: "temperature", Value: &c.Temperature, Eval: true, Usage: "draw answers at this `TEMPERATURE`, from " +
+			"all tokens, and take probabilities at it in training"},
+		{Name: "num-iterations", Value: &c.NumIterations, Usage: "go through a rollout's answers `N` times; auto: " +
+			c.usual(func(u method.Usual) int { return u.Iterations })},
+		{Name: "num-mini-batches", Value: &c.NumMiniBatches, Usage: "make `N` updates each time"},
+		{Name: "sampler-cap", Value: &c.SamplerCap, Usage: "weigh tokens by how much likelier training finds them " +
+			"than the writer of the answers did, at most by `WEIGHT`; 0: weigh them alike"},
+	}
+}
+
+// usual lists the methods' defaults of something.
+func (c *Config) usual(of func(method.Usual) int) string {
+	var out []string
+	for _, name := range method.Names() {
+		if how, err := method.Get(name); err == nil && how.Need == method.Rollouts {
+			out = append(out, fmt.Sprintf("%s %d", name, of(how.Usual)))
+		}
+	}
+	return strings.Join(out, ", ")
+}
+
+// Rewards say what the answers are worth, with further kinds of reward. The caller closes them.
+func (c *Config) Rewards(note func(string), kinds ...*reward.Kind) (*reward.Rewards, error) {
+	r, err := reward.Open(c.Reward, c.RewardWeights, reward.Options{Column: c.RewardColumn, Command: c.RewardCmd,
+		Timeout: time.Duration(c.RewardTimeout * float64(time.Second)), Note: note, Kinds: kinds})
+	if err != nil {
+		return nil, &Error{err}
+	}
+	return r, nil
+}
+
+// chooseRollouts puts the method's own values in the place of what was left to ggtune. They are in the help, and no
+// news. Of a micro-batch, which is a prompt with its answers unless Batch says otherwise, an update has as many as it
+// takes.
+func (c *Config) chooseRollouts(how *method.Method) {
+	if c.NumGenerations.Auto {
+		c.NumGenerations = Fixed(how.Usual.Generations)
+	}
+	if c.NumIterations.Auto {
+		c.NumIterations = Fixed(how.Usual.Iterations)
+	}
+	if c.Accum.Auto {
+		c.Accum = Fixed((c.RolloutPrompts + c.Batch - 1) / c.Batch)
+	}
+	if c.Epochs.Auto {
+		c.Epochs = Fixed(1)
+	}
+}
+
+// mostUpdates bounds what is made of a rollout: what it was written by is then long another model.
+const mostUpdates = 1000
+
+// rollouts checks the options of methods of Rollouts, and refuses them with others.
+func (v *validator) rollouts() {
+	c := v.c
+	how, err := c.Loss()
+	if err != nil {
+		return
+	}
+	if how.Need != method.Rollouts {
+		std := Default()
+		were := std.rolloutOptions()
+		for i, o := range c.rolloutOptions() {
+			v.need(equalOptions(reflect.ValueOf(o.Value).Elem().Interface(),
+				reflect.ValueOf(were[i].Value).Elem().Interface()), o.Value,
+				"is given with --method "+c.Method+", which learns from given answers", "it with "+c.rolloutMethods())
+		}
+		return
+	}
+	v.rewarded()
+	v.need(c.NumGenerations.Auto || c.NumGenerations.N >= how.Usual.Least, &c.NumGenerations, v.is(c.NumGenerations),
+		fmt.Sprintf("auto, or at least %d with --method %s", how.Usual.Least, how.Name))
+	v.need(c.NumIterations.Auto || c.NumIterations.N >= 1 && c.NumIterations.N <= mostUpdates, &c.NumIterations,
+		v.is(c.NumIterations), fmt.Sprintf("auto, or 1 to %d", mostUpdates))
+	v.need(c.NumMiniBatches >= 1 && c.NumMiniBatches <= c.RolloutPrompts, &c.NumMiniBatches, v.is(c.NumMiniBatches),
+		"1 to --rollout-prompts, of which each has at least one")
+	v.need(c.SamplerCap == 0 || c.SamplerCap >= 1 && !math.IsInf(c.SamplerCap, 0), &c.SamplerCap, v.is(c.SamplerCap),
+		"at least 1, or 0 to correct nothing")
+	v.learned(how)
+}
+
+// rewarded checks what answers are and what they are rewarded for.
+func (v *validator) rewarded() {
+	c := v.c
+	v.need(len(c.Reward) > 0 || c.RewardCmd != "", &c.Reward, "is missing with --method "+c.Method,
+		"what answers are rewarded for, or a program that says it (--reward-cmd)")
+	v.need(c.RewardTimeout > 0 && c.RewardTimeout < 1e9, &c.RewardTimeout, v.is(c.RewardTimeout), "seconds, above 0")
+	v.need(c.RolloutPrompts >= 1, &c.RolloutPrompts, v.is(c.RolloutPrompts), "at least 1")
+	v.need(c.MaxCompletion >= 1 && c.MaxCompletion < c.SeqLen, &c.MaxCompletion, v.is(c.MaxCompletion),
+		"1 to below --seq-len, in which the prompt must have room too")
+	v.need(c.Temperature > 0 && !math.IsInf(c.Temperature, 0), &c.Temperature, v.is(c.Temperature),
+		"above 0: of the likeliest answer alone nothing can be learned")
+}
+
+// learned refuses what does not go with answers that the model itself writes: they are those of what is trained as it
+// is, and must have the probabilities that training sees.
+func (v *validator) learned(how *method.Method) {
+	c, found := v.c, "is given with --method "+v.c.Method
+	const own = "it left out: the model would be trained as another one than wrote the answers"
+	v.need(c.Dropout == 0, &c.Dropout, found, own)
+	v.need(c.NEFTuneAlpha == 0, &c.NEFTuneAlpha, found, own)
+	v.need(c.EMA == 0, &c.EMA, found, "it left out: answers are written by what is trained, and no average of it")
+	v.need(c.ALoRA == "", &c.ALoRA, found, "it left out: an adapter that waits is not yet trained so")
+	v.need(!c.LeavesModel(), &c.Tune, "is "+c.tunes()+" with --method "+c.Method, "lora or lora-fa: llama.cpp writes "+
+		"the answers with the weights of the model file, and an adapter that it loads")
+	v.need(c.Packing == autoWord || c.Packing == encode.Unpacked.String(), &c.Packing, v.is(c.Packing)+
+		" with --method "+c.Method, "auto: a prompt with its answers is a row")
+	v.need(c.Accum.Auto, &c.Accum, found, "auto, and --num-mini-batches: an update is made of a rollout, or a "+
+		"part of it")
+	v.need(c.Mask == template.MaskAssistant.String(), &c.Mask, v.is(c.Mask)+" with --method "+c.Method,
+		"it left out: what counts are the model's own answers")
+	v.need(len(c.SamplePrompts) == 0, &c.SamplePrompts, found, "it left out: answers of the rollouts are shown")
+	v.need(c.RefCache == "", &c.RefCache, found, "it left out: the reference is asked about each new answer")
+}
+
+// rolloutMethods lists the methods of Rollouts.
+func (c *Config) rolloutMethods() string {
+	var out []string
+	for _, name := range method.Names() {
+		if how, err := method.Get(name); err == nil && how.Need == method.Rollouts {
+			out = append(out, name)
+		}
+	}
+	return "--method " + strings.Join(out, " or ")
+}

@@ -1,0 +1,170 @@
+package rl
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/ggtune/ggtune/finetune/encode"
+	"github.com/ggtune/ggtune/finetune/method"
+	"github.com/ggtune/ggtune/finetune/reward"
+	"github.com/ggtune/ggtune/finetune/rollout"
+)
+
+// answers has the model write to each prompt g answers, and looks at what it is given.
+func (j *Judge) answers(ctx context.Context, prompts []asked, g int, how rollout.Sampling) ([]answer, error) {
+	if j.Policy != nil {
+		a, err := j.Policy()
+		if err != nil {
+			return nil, err
+		}
+		if err := j.Writer.Hold(ctx, a); err != nil {
+			return nil, err
+		}
+	}
+	var list []rollout.Prompt
+	for _, p := range prompts {
+		list = append(list, rollout.Prompt{Tokens: p.tokens})
+	}
+	said, err := j.Writer.Write(ctx, list, g, how)
+	if err != nil {
+		return nil, err
+	}
+	if len(said) != g*len(list) {
+		return nil, fmt.Errorf("rollout: the writer gave %d answers, and was asked for %d", len(said), g*len(list))
+	}
+	out := make([]answer, len(said))
+	for i, x := range said {
+		if len(x.Tokens) == 0 || len(x.Tokens) > how.MaxTokens || len(x.LogP) != len(x.Tokens) {
+			return nil, fmt.Errorf("rollout: the writer gave an answer of %d tokens with %d log-probabilities, and "+
+				"was asked for at most %d", len(x.Tokens), len(x.LogP), how.MaxTokens)
+		}
+		out[i] = answer{Tokens: x.Tokens, Ended: x.Ended, sampled: x.LogP}
+	}
+	return out, nil
+}
+
+// score enters into answers, as many to each prompt, what the rewards say of them.
+func (j *Judge) score(ctx context.Context, about []reward.Sample, prompts []asked, answers []answer) error {
+	samples := make([]reward.Sample, len(answers))
+	for i := range answers {
+		a := &answers[i]
+		x := about[prompts[i/(len(answers)/len(prompts))].example]
+		var err error
+		if x.Answer, err = j.Writer.Text(a.written()); err != nil {
+			return err
+		}
+		x.Tokens, x.Ended = len(a.Tokens), a.Ended
+		samples[i] = x
+	}
+	j.tell("reward", 0, len(samples))
+	said, err := j.Rewards.Score(ctx, samples)
+	if err != nil {
+		return err
+	}
+	for i := range answers {
+		a := &answers[i]
+		a.Reward, a.Rewards = said.Total[i], make([]float64, len(said.Parts))
+		for k, part := range said.Parts {
+			a.Rewards[k] = part[i]
+		}
+	}
+	return nil
+}
+
+// written is the answer as it was written.
+func (a *answer) written() rollout.Answer {
+	return rollout.Answer{Tokens: a.Tokens, LogP: a.sampled, Ended: a.Ended}
+}
+
+// figureNames are the names under which the rewards' own means are shown: reward_ and what each is called, without what
+// it is told, and numbered where several are called the same.
+func figureNames(rewards Rewards) (out []string) {
+	seen := map[string]int{}
+	for _, spec := range rewards.Names() {
+		name, _, _ := strings.Cut(spec, "=")
+		name = Reward + "_" + strings.ReplaceAll(name, "-", "_")
+		if seen[name]++; seen[name] > 1 {
+			name += fmt.Sprint("_", seen[name])
+		}
+		out = append(out, name)
+	}
+	return out
+}
+
+// components are the means of each reward, unweighed.
+func components(rewards Rewards, answers []answer) (out []method.Metric) {
+	for k, name := range figureNames(rewards) {
+		m := method.Metric{Name: name, Weight: float64(len(answers))}
+		for i := range answers {
+			m.Sum += answers[i].Rewards[k]
+		}
+		out = append(out, m)
+	}
+	return out
+}
+
+// Reward is the name of the figure of the weighed sum of all rewards.
+const Reward = "reward"
+
+// A Measured model is what rewards say of its answers, one to each of some prompts.
+type Measured struct {
+	Reward  float64 // mean
+	Metrics []method.Metric
+	Prompts int
+	Tokens  int // written
+}
+
+// heldSeed keeps the answers that are measured apart from those that are learned from.
+const heldSeed = 0x68656c64
+
+// Measure has the model answer prompts, each once, at the temperature it is trained at, and gives what the rewards say.
+// Every measurement draws by the same seeds, so that two differ by the model alone. On cancel it returns
+// context.Cause(ctx).
+func (j *Judge) Measure(ctx context.Context, p Prompts) (out Measured, err error) {
+	var all []answer
+	n := 0
+	for c := (encode.Cursor{}); c.Epoch == 0; n++ {
+		if ctx.Err() != nil {
+			return out, context.Cause(ctx)
+		}
+		m, next, err := p.Rows.Next(c)
+		if err != nil {
+			return out, err
+		}
+		prompts := promptsOf(m)
+		answers, err := j.answers(ctx, prompts, 1,
+			rollout.Sampling{Temp: j.Temp, MaxTokens: j.MaxTokens, Seed: j.Seed ^ heldSeed, Step: n})
+		if err != nil {
+			return out, err
+		}
+		if err := j.score(ctx, p.Asked, prompts, answers); err != nil {
+			return out, err
+		}
+		all = append(all, answers...)
+		j.tell("evaluate", len(all), p.Rows.Rows())
+		c = next
+	}
+	count := float64(len(all))
+	total, ended, written := method.Metric{Name: Reward, Weight: count},
+		method.Metric{Name: "ended", Weight: count}, method.Metric{Name: "answer_len", Weight: count}
+	for i := range all {
+		total.Sum += all[i].Reward
+		written.Sum += float64(len(all[i].Tokens))
+		if all[i].Ended {
+			ended.Sum++
+		}
+	}
+	out.Prompts, out.Tokens, out.Reward = len(all), int(written.Sum), total.Sum/count
+	out.Metrics = append([]method.Metric{total}, components(j.Rewards, all)...)
+	out.Metrics = append(out.Metrics, written, ended)
+	return out, nil
+}
+
+// promptsOf lists the prompts of a micro-batch.
+func promptsOf(m *encode.Micro) (out []asked) {
+	for i, row := range m.Batch.Rows {
+		out = append(out, asked{row.Tokens, m.Sources[i], m.Examples[i]})
+	}
+	return out
+}

@@ -1,0 +1,304 @@
+package rl
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/ggtune/ggtune/engine"
+	"github.com/ggtune/ggtune/finetune/data"
+	"github.com/ggtune/ggtune/finetune/encode"
+	"github.com/ggtune/ggtune/finetune/method"
+	"github.com/ggtune/ggtune/finetune/rollout"
+)
+
+// An asked prompt is one of a rollout.
+type asked struct {
+	tokens  []int32
+	source  data.Source
+	example int // its number in the dataset
+}
+
+// An answer is one that the model wrote, and what is known of it. The slices have a number for each token.
+type answer struct {
+	Tokens  []int32   `json:"tokens"`
+	Ended   bool      `json:"ended"`   // the model ended it, with its last token
+	Reward  float64   `json:"reward"`  // what it is worth
+	Rewards []float64 `json:"rewards"` // what each reward says of it
+
+	sampled []float32 // log-probabilities as the writer drew
+	old     []float32 // the same as the engine computes them
+	ref     []float32 // the reference's; nil where the method needs none
+	value   []float32 // what the value head expects; nil without one
+}
+
+// A rolled rollout is what the model wrote to some prompts at one state of its parameters. Its exported fields are kept
+// in its file, with numbers for each token.
+type rolled struct {
+	Kind    string   `json:"kind"`
+	Number  int      `json:"number"`
+	Prompts string   `json:"prompts"` // hash of their tokens
+	Answers []answer `json:"answers"` // as many to each prompt, neighbours
+	Read    bool     `json:"read"`    // the engine has been over them
+	Entropy float64  `json:"entropy"` // summed over the answers' tokens, nats; once they are read
+
+	prompts []asked
+	next    encode.Cursor
+
+	adv     method.Advantages
+	weight  [][]float64   // for each answer's tokens; nil where nothing is corrected
+	trees   []encode.Item // of each prompt with the answers that are learned from
+	of      [][]int       // these answers
+	updates [][][]int32   // the trees of each micro-batch of each update
+	figures []method.Metric
+}
+
+// A Cost is what the last rollout took, seconds, 0 where it was on disk already.
+type Cost struct {
+	Write, Reward, Forward float64
+	Tokens                 int // written
+}
+
+// Cost tells what the rollout of the last micro-batch took.
+func (s *Source) Cost() Cost { return s.cost }
+
+// roll brings up the rollout of the present place: from disk, or by making it.
+func (s *Source) roll(ctx context.Context) (*rolled, error) {
+	s.cost = Cost{}
+	m, next, err := s.Rows.Next(s.at.Prompts)
+	if err != nil {
+		return nil, err
+	}
+	r := &rolled{Kind: kind, Number: s.at.Rollout, prompts: promptsOf(m), next: next}
+	r.Prompts = r.fingerprint()
+	if err := s.load(r); err != nil {
+		return nil, err
+	}
+	if !r.Read && (s.at.Update > 0 || s.at.Micro > 0) {
+		return nil, fmt.Errorf("%s is missing: it holds the answers that the run was learning from when it was "+
+			"left, and the model that wrote them has changed since; put it back, or begin a new run",
+			s.path(r.Number, s.at.Step))
+	}
+	if r.Answers == nil {
+		if err := s.write(ctx, r); err != nil {
+			return nil, err
+		}
+		if err := s.save(r); err != nil { // so that no reward is asked for again, whatever comes between
+			return nil, err
+		}
+	}
+	if !r.Read {
+		if err := s.passes(ctx, r); err != nil {
+			return nil, err
+		}
+		if err := s.save(r); err != nil {
+			return nil, err
+		}
+	}
+	return r, s.credit(r)
+}
+
+// write has the model write the answers, and the rewards judge them.
+func (s *Source) write(ctx context.Context, r *rolled) error {
+	began := time.Now()
+	how := rollout.Sampling{Temp: s.Temp, MaxTokens: s.MaxTokens, Seed: s.Seed, Step: r.Number}
+	var err error
+	if r.Answers, err = s.answers(ctx, r.prompts, s.Generations, how); err != nil {
+		return err
+	}
+	for i := range r.Answers {
+		s.cost.Tokens += len(r.Answers[i].Tokens)
+	}
+	s.cost.Write, began = time.Since(began).Seconds(), time.Now()
+	err = s.score(ctx, s.Asked, r.prompts, r.Answers)
+	s.cost.Reward = time.Since(began).Seconds()
+	return err
+}
+
+// grow makes a tree of each prompt that has answers for which use holds, and lists these.
+func (r *rolled) grow(use func(answer int) bool) (trees []encode.Item, of [][]int, err error) {
+	g := len(r.Answers) / len(r.prompts)
+	for i, p := range r.prompts {
+		var children []encode.Child
+		var which []int
+		for k := i * g; k < (i+1)*g; k++ {
+			if !use(k) {
+				continue
+			}
+			tokens := r.Answers[k].Tokens
+			all := make([]bool, len(tokens))
+			for t := range all {
+				all[t] = true
+			}
+			children, which = append(children, encode.Child{Tokens: tokens, Counted: all}), append(which, k)
+		}
+		if len(which) == 0 {
+			continue
+		}
+		it, err := encode.Tree(p.source, p.tokens, children...)
+		if err != nil {
+			return nil, nil, err
+		}
+		trees, of = append(trees, it), append(of, which)
+	}
+	return trees, of, nil
+}
+
+// passes computes what training will see of the answers before their first update, and what the reference says.
+func (s *Source) passes(ctx context.Context, r *rolled) error {
+	began := time.Now()
+	r.Entropy = 0
+	trees, of, err := r.grow(func(int) bool { return true })
+	if err != nil {
+		return err
+	}
+	all := make([]int32, len(trees))
+	for i := range all {
+		all[i] = int32(i)
+	}
+	done := 0
+	for part := range slices.Chunk(all, s.Batch) {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		s.tell("read answers", done, len(all))
+		m := encode.Gather(trees, part...)
+		want, err := m.Want(s.Method, nil)
+		if err != nil {
+			return err
+		}
+		if !s.Method.Entropy {
+			want = append(want, engine.Entropy)
+		}
+		opt := engine.Options{Want: want, Temp: s.Temp}
+		out, err := s.Engine.Forward(context.WithoutCancel(ctx), &m.Batch, opt)
+		if err != nil {
+			return err
+		}
+		in, err := m.Inputs(s.Method, out, nil, nil)
+		if err != nil {
+			return err
+		}
+		for _, h := range out[engine.Entropy] {
+			r.Entropy += float64(h)
+		}
+		var ref engine.Outputs
+		if s.Method.Reference {
+			opt = engine.Options{Want: []*engine.Output{engine.LogP}, Temp: s.Temp, Apply: s.Reference}
+			if ref, err = s.Engine.Forward(context.WithoutCancel(ctx), &m.Batch, opt); err != nil {
+				return err
+			}
+		}
+		for _, q := range m.Sequences {
+			a := &r.Answers[of[q.Example][q.Child-1]]
+			a.old = narrow(in.LogP[q.Start : q.Start+q.Len])
+			if in.Value != nil {
+				a.value = narrow(in.Value[q.Start : q.Start+q.Len])
+			}
+			if ref != nil {
+				a.ref = slices.Clone(ref[engine.LogP][q.Start : q.Start+q.Len])
+			}
+			for _, list := range [][]float32{a.old, a.value, a.ref} {
+				if slices.ContainsFunc(list, func(x float32) bool { return x-x != 0 }) {
+					return fmt.Errorf("a forward pass over answers to %s gave what is no number; look at the model "+
+						"with ggtune check", encode.Places(m))
+				}
+			}
+		}
+		done += len(part)
+	}
+	r.Read, s.cost.Forward = true, time.Since(began).Seconds()
+	return nil
+}
+
+// credit works out what follows from what is known of the answers: what each token was worth, and which updates are
+// made of them.
+func (s *Source) credit(r *rolled) error {
+	answers, sampled := make([]method.Answer, len(r.Answers)), make([][]float64, len(r.Answers))
+	for i := range r.Answers {
+		a := &r.Answers[i]
+		answers[i] = method.Answer{Group: i / s.Generations, Reward: a.Reward, LogP: widen(a.old), Ref: widen(a.ref),
+			Value: widen(a.value), Ended: a.Ended}
+		sampled[i] = widen(a.sampled)
+	}
+	var err error
+	if r.adv, err = s.Method.Credit(answers, s.at.Carry); err != nil {
+		return err
+	}
+	most := s.Cap
+	if most == 0 {
+		most = math.Inf(1) // what it would be is still shown
+	}
+	weight, figures, err := method.Truncated(answers, sampled, most)
+	if err != nil {
+		return err
+	}
+	if s.Cap > 0 {
+		r.weight = weight
+	}
+	entropy := method.Metric{Name: "entropy", Sum: r.Entropy}
+	for i := range answers {
+		entropy.Weight += float64(len(answers[i].LogP))
+	}
+	r.figures = slices.Concat(r.adv.Metrics, components(s.Rewards, r.Answers), []method.Metric{entropy}, figures)
+	if r.trees, r.of, err = r.grow(func(i int) bool { return r.adv.Trained[i] }); err == nil {
+		r.plan(&s.Config)
+	}
+	return err
+}
+
+// plan divides the trees into updates and their micro-batches.
+func (r *rolled) plan(c *Config) {
+	n := len(r.trees)
+	minis := min(c.MiniBatches, n)
+	for it := range c.Iterations {
+		order := encode.Order(n, c.Seed, uint64(r.Number)*uint64(c.Iterations)+uint64(it))
+		for k := range minis {
+			r.updates = append(r.updates, slices.Collect(slices.Chunk(order[n*k/minis:n*(k+1)/minis], c.Batch)))
+		}
+	}
+}
+
+// micro gives a micro-batch with what is known of its tokens.
+func (r *rolled) micro(update, micro, longest int) *encode.Micro {
+	m := encode.Gather(r.trees, r.updates[update][micro]...)
+	m.EndsStep = micro == len(r.updates[update])-1
+	m.Rolled.Longest = longest
+	for _, q := range m.Sequences {
+		i := r.of[q.Example][q.Child-1]
+		a, k := &r.Answers[i], &m.Rolled
+		k.Old = append(k.Old, widen(a.old)...)
+		k.Advantage = append(k.Advantage, r.adv.Advantage[i]...)
+		if r.weight != nil {
+			k.Weight = append(k.Weight, r.weight[i]...)
+		}
+		if a.value != nil {
+			k.OldValue, k.Return = append(k.OldValue, widen(a.value)...), append(k.Return, r.adv.Return[i]...)
+		}
+		if a.ref != nil {
+			m.Ref = append(m.Ref, widen(a.ref)...)
+		}
+	}
+	return m
+}
+
+func widen(v []float32) []float64 {
+	if v == nil {
+		return nil
+	}
+	out := make([]float64, len(v))
+	for i, x := range v {
+		out[i] = float64(x)
+	}
+	return out
+}
+
+func narrow(v []float64) []float32 {
+	out := make([]float32, len(v))
+	for i, x := range v {
+		out[i] = float32(x)
+	}
+	return out
+}

@@ -1,0 +1,333 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/ggtune/ggtune/engine"
+	"github.com/ggtune/ggtune/engine/adapter"
+	"github.com/ggtune/ggtune/finetune"
+	"github.com/ggtune/ggtune/finetune/budget"
+	"github.com/ggtune/ggtune/finetune/config"
+	"github.com/ggtune/ggtune/finetune/corpus"
+	"github.com/ggtune/ggtune/finetune/encode"
+	"github.com/ggtune/ggtune/finetune/eval"
+	"github.com/ggtune/ggtune/finetune/method"
+	"github.com/ggtune/ggtune/finetune/report"
+	"github.com/ggtune/ggtune/finetune/reward"
+	"github.com/ggtune/ggtune/finetune/rl"
+	"github.com/ggtune/ggtune/finetune/rollout"
+)
+
+// A source is where a run's micro-batches come from: its data, or what it writes itself.
+type source interface {
+	finetune.Source
+	// Epoch is how often the data has been gone through, with the fraction of the epoch under way.
+	Epoch() float64
+}
+
+// A planned rollout is what a run takes whose model learns from its own answers; nil in other runs.
+type planned struct {
+	rewards *reward.Rewards
+	open    rollout.Config
+	memory  int64         // of llama.cpp, bytes
+	ref     engine.Choice // the sets that are the reference
+}
+
+// referenceSet is the name of the adapter of the reference, in the session of a run that asks it about each new answer.
+const referenceSet = "reference"
+
+// rolls says that the run's model learns from its own answers.
+func (s *setup) rolls() bool { return s.how.Need == method.Rollouts }
+
+// planRollouts decides how answers are written and judged, before the memory of the rest is planned.
+func (s *setup) planRollouts(ctx context.Context, rep report.Reporter) (err error) {
+	if !s.rolls() {
+		return nil
+	}
+	p := &planned{ref: engine.Only()}
+	s.planned = p
+	if p.rewards, err = s.cfg.Rewards(func(n string) { rep.Report(report.Notice{Text: n}) }); err != nil {
+		return err
+	}
+	for _, tasks := range [][]corpus.Task{s.rows.Tasks, s.rows.HeldTasks} {
+		if err := p.rewards.Check(samplesOf(tasks)); err != nil {
+			return err
+		}
+	}
+	if err := s.tryRewards(ctx); err != nil {
+		return err
+	}
+	if !s.text.Ends() {
+		s.note("%s has no token that ends a text: all answers are --max-completion-length tokens long", s.cfg.Model)
+	}
+	if s.how.Reference {
+		if err := s.addReference(); err != nil {
+			return err
+		}
+	}
+	p.open, p.memory, err = budget.PlanRollouts(&s.cfg, s.model, s.rows)
+	return err
+}
+
+// tryRewards has the rewards judge a few right answers of the data, where it has some: one that cannot is known before
+// answers are written.
+func (s *setup) tryRewards(ctx context.Context) error {
+	const some = 8
+	var right []reward.Sample
+	for _, x := range samplesOf(s.rows.Tasks[:min(len(s.rows.Tasks), some)]) {
+		if answers, err := reward.Reference(x.Row, s.cfg.RewardColumn); err == nil {
+			x.Answer, x.Ended = answers[0], true
+			right = append(right, x)
+		}
+	}
+	if len(right) == 0 {
+		return nil
+	}
+	_, err := s.planned.rewards.Try(ctx, right)
+	return err
+}
+
+// bytes is the memory that llama.cpp takes for answers beside the mapped model and the adapter; 0 on nil.
+func (p *planned) bytes() int64 {
+	if p == nil {
+		return 0
+	}
+	return p.memory
+}
+
+// addReference puts the reference's adapter, if it has one, beside that which is trained.
+func (s *setup) addReference() error {
+	path := s.cfg.ReferenceAdapter()
+	if path == "" {
+		return nil
+	}
+	a, err := adapter.Load(path, s.model.Net())
+	if err != nil {
+		return fmt.Errorf("reference: %w", err)
+	}
+	s.start.Sets = append(s.start.Sets, engine.Set{Name: referenceSet, Adapter: a, Frozen: true, Apart: true})
+	s.planned.ref = engine.Only(referenceSet)
+	return nil
+}
+
+// samplesOf are tasks as rewards see them.
+func samplesOf(tasks []corpus.Task) []reward.Sample {
+	out := make([]reward.Sample, len(tasks))
+	for i, t := range tasks {
+		out[i] = reward.Sample{Source: t.Source.String(), Prompt: t.Text, Messages: t.Messages, Row: t.Row}
+	}
+	return out
+}
+
+// A rolling run is one whose model learns from its own answers; nil in other runs.
+type rolling struct {
+	writer *rollout.Writer
+	source *rl.Source
+	judge  rl.Judge
+	held   rl.Prompts
+	// told is how many answers are to be written, for those who watch.
+	wanted int
+}
+
+// openRolling opens what writes the answers.
+func (r *run) openRolling() error {
+	if !r.rolls() {
+		return nil
+	}
+	w, err := rollout.Open(r.planned.open)
+	if err != nil {
+		return err
+	}
+	r.twice = r.model.File().Bytes()
+	roll := &rolling{writer: w}
+	w.Progress = func(answers, _ int) {
+		r.rep.Report(report.Progress{What: "write answers", Done: answers, Total: roll.wanted})
+	}
+	roll.judge = rl.Judge{Writer: w, Policy: r.adapter, Rewards: r.planned.rewards, MaxTokens: r.cfg.MaxCompletion,
+		Temp: r.cfg.Temperature, Seed: r.cfg.Seed,
+		Told: func(what string, done, total int) {
+			r.rep.Report(report.Progress{What: what, Done: done, Total: total})
+		}}
+	if r.rows.HeldRows != nil {
+		roll.held = rl.Prompts{Rows: r.rows.HeldRows, Asked: samplesOf(r.rows.HeldTasks)}
+	}
+	roll.source = rl.New(rl.Config{Judge: roll.judge,
+		Prompts: rl.Prompts{Rows: r.rows.TrainRows, Asked: samplesOf(r.rows.Tasks)},
+		Engine:  r.sess, Method: r.how, Reference: r.planned.ref, Generations: r.cfg.NumGenerations.N,
+		Iterations: r.cfg.NumIterations.N, MiniBatches: r.cfg.NumMiniBatches, Batch: r.cfg.Batch, Cap: r.cfg.SamplerCap,
+		Dir: r.dir.file(dirRollouts)})
+	r.rolling = roll
+	return nil
+}
+
+// close gives back what is open; it may be called again, and on nil.
+func (r *rolling) close() error {
+	if r == nil {
+		return nil
+	}
+	err := r.writer.Close()
+	r.writer = nil
+	return err
+}
+
+// close ends what rewards hold; it may be called again, and on nil.
+func (p *planned) close() error {
+	if p == nil || p.rewards == nil {
+		return nil
+	}
+	err := p.rewards.Close()
+	p.rewards = nil
+	return err
+}
+
+// newSource gives where micro-batches come from, and what the reference says of one.
+func (r *run) newSource() (source, func(context.Context, *encode.Micro) ([]float64, error)) {
+	if r.rolling != nil {
+		return r.rolling.source, r.rolling.source.Ref
+	}
+	return encode.NewStream(r.rows.TrainRows), r.refs.train.of
+}
+
+// rewarded measures the held-out prompts: of what is learned by rewards the loss is their negative.
+func (r *run) rewarded(ctx context.Context) (eval.Result, error) {
+	m, err := r.rolling.judge.Measure(ctx, r.rolling.held)
+	return eval.Result{Loss: -m.Reward, NLL: math.NaN(), Tokens: m.Tokens, Counted: m.Tokens, Metrics: m.Metrics}, err
+}
+
+// temp is the temperature that log-probabilities are taken at; 0: as the model gives them.
+func (r *run) temp() float64 {
+	if r.rolling == nil {
+		return 0
+	}
+	return r.cfg.Temperature
+}
+
+// rolled adds to a step's figures those of its rollout, and gives the seconds that making it took of the step's.
+func (r *run) rolled(figures map[string]float64) (map[string]float64, float64) {
+	if r.rolling == nil {
+		return figures, 0
+	}
+	for _, m := range r.rolling.source.Figures() {
+		if figures == nil {
+			figures = map[string]float64{}
+		}
+		if _, later := figures[m.Name]; !later { // an update sees it as it is now
+			figures[m.Name] = m.Sum / m.Weight
+		}
+	}
+	c := r.rolling.source.Cost()
+	if c.Tokens > 0 {
+		figures["rollout_tok_per_s"] = float64(c.Tokens) / c.Write
+		figures["rollout_seconds"], figures["reward_seconds"] = c.Write, c.Reward
+	}
+	return figures, c.Write + c.Reward + c.Forward
+}
+
+// show writes some answers of the step's rollout among the samples.
+func (r *run) show(step int, last bool) error {
+	every := r.rows.SampleEvery()
+	if r.rolling == nil || !r.cfg.Samples() || !last && (every == 0 || step%every != 0) {
+		return nil
+	}
+	shown, err := r.rolling.source.Show()
+	if err != nil {
+		return err
+	}
+	for i, x := range shown {
+		t := &r.rows.Tasks[x.Example]
+		source := t.Source.String()
+		s := report.Sample{Step: step, Index: i, Why: x.Why, Prompt: lastTurn(t), Input: t.Text, Source: &source,
+			Tuned: x.Answer, TunedTokens: x.Tokens, TunedEnd: "length", MaxTokens: r.cfg.MaxCompletion,
+			Temp: r.cfg.Temperature, Reward: &x.Reward, Rewards: x.Rewards}
+		if x.Ended {
+			s.TunedEnd = "end"
+		}
+		if err := r.answered.Append(s); err != nil {
+			return err
+		}
+		r.rep.Report(report.Sampled{Sample: s})
+	}
+	return nil
+}
+
+// lastTurn is what a task asks: of a conversation its last turn.
+func lastTurn(t *corpus.Task) string {
+	if n := len(t.Messages); n > 0 {
+		return t.Messages[n-1].Content
+	}
+	return t.Text
+}
+
+// forgetRollouts removes those that no checkpoint needs.
+func (r *run) forgetRollouts() error {
+	if r.rolling == nil {
+		return nil
+	}
+	ids, err := r.store.List()
+	if err != nil || len(ids) == 0 {
+		return err
+	}
+	// That of the best step may be old; nobody goes on from it.
+	newest := ids[max(len(ids)-r.cfg.Keep, 0)]
+	return r.rolling.source.Forget(newest.Step)
+}
+
+// rewardLines are lines of a run with the rewards in the place of the losses.
+func rewardLines(lines []report.Line) []report.Line {
+	out := make([]report.Line, len(lines))
+	for i, l := range lines {
+		out[i] = report.Line{Step: l.Step, Loss: l.Figures[rl.Reward]}
+		if x, ok := l.Figures["eval_"+rl.Reward]; ok {
+			out[i].EvalLoss = &x
+		}
+	}
+	return out
+}
+
+// rewardBefore is what held-out answers were worth before the first step; nil: nobody has measured it.
+func (r *run) rewardBefore() *float64 {
+	if x, ok := r.meta.Before[rl.Reward]; ok {
+		return &x
+	}
+	return nil
+}
+
+// rewarded has a model answer held-out prompts, each once, and says what the answers are worth.
+func (m *measured) rewarded(ctx context.Context, cfg *config.Config, how *method.Method, held *corpus.Rows,
+	rep report.Reporter) (_ Evaluation, err error) {
+	rewards, err := cfg.Rewards(func(n string) { rep.Report(report.Notice{Text: n}) })
+	if err != nil {
+		return Evaluation{}, err
+	}
+	defer func() { err = errors.Join(err, rewards.Close()) }()
+	prompts := rl.Prompts{Rows: held.HeldRows, Asked: samplesOf(held.HeldTasks)}
+	if err := rewards.Check(prompts.Asked); err != nil {
+		return Evaluation{}, err
+	}
+	open, _, err := budget.PlanRollouts(cfg, m.model, held)
+	if err != nil {
+		return Evaluation{}, err
+	}
+	w, err := rollout.Open(open)
+	if err != nil {
+		return Evaluation{}, err
+	}
+	defer func() { err = errors.Join(err, w.Close()) }()
+	j := rl.Judge{Writer: w, Rewards: rewards, MaxTokens: cfg.MaxCompletion, Temp: cfg.Temperature, Seed: cfg.Seed,
+		Told: func(what string, done, total int) {
+			rep.Report(report.Progress{What: what, Done: done, Total: total})
+		}}
+	if len(m.session.Sets) > 0 {
+		j.Policy = func() (*adapter.Adapter, error) { return m.session.Sets[0].Adapter.(*adapter.Adapter), nil }
+	}
+	got, err := j.Measure(ctx, prompts)
+	if err != nil {
+		return Evaluation{}, err
+	}
+	return Evaluation{Loss: -got.Reward, Perplexity: math.NaN(), Tokens: got.Tokens, Counted: got.Tokens,
+		Rows: got.Prompts, Method: how.Name, Unit: "answer", Model: cfg.Model, Adapter: m.adapter,
+		Figures: figures(nil, "", got.Metrics), Data: held.Held.Counts}, nil
+}

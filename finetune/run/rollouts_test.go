@@ -1,0 +1,283 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ggtune/ggtune/engine/gguf"
+	"github.com/ggtune/ggtune/finetune/config"
+	"github.com/ggtune/ggtune/finetune/method"
+	"github.com/ggtune/ggtune/finetune/report"
+)
+
+// tinyPrompts is a JSONL file of prompts.
+func tinyPrompts(t *testing.T, n int) string {
+	t.Helper()
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, `{"prompt": "the number %d is"}`+"\n", i)
+	}
+	path := filepath.Join(t.TempDir(), "prompts.jsonl")
+	if err := os.WriteFile(path, []byte(b.String()), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// rollConfig has a generated model learn to write short answers. An answer of few tokens is rare at first, and each
+// token less is worth more.
+func rollConfig(t *testing.T, how string) config.Config {
+	t.Helper()
+	c := tinyConfig(t, gguf.F32)
+	c.Method, c.Data, c.Dropout, c.Packing, c.Accum = how, []string{tinyPrompts(t, 40)}, 0, "auto",
+		config.Auto[int]{Auto: true}
+	c.Reward, c.MaxCompletion, c.RolloutPrompts, c.Steps, c.LR = []string{"length=2"}, 12, 4, 6, config.Fixed(2e-3)
+	return c
+}
+
+// counted has a run rewarded by a program that writes down what it is asked, and gives the file.
+func counted(t *testing.T, c *config.Config) (asked string) {
+	t.Helper()
+	asked = filepath.Join(t.TempDir(), "asked")
+	c.Reward = nil
+	c.RewardCmd = `while read -r line; do echo "$line" >> ` + asked + `; echo "$((${#line} % 7))"; done`
+	return asked
+}
+
+// TestRollouts trains a generated model by what its answers are worth: it learns, and leaves what a run leaves.
+func TestRollouts(t *testing.T) {
+	c := rollConfig(t, "grpo")
+	c.Steps, c.EvalEvery, c.SampleEvery, c.SaveEvery = 12, config.Fixed(6), config.Fixed(4), 5
+	rec := &recorder{}
+	s, err := Train(t.Context(), c, rec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rewards := rec.evaluated("reward")
+	if first, last := rewards[0], rewards[len(rewards)-1]; len(rewards) != 3 || last < first+0.2 {
+		t.Errorf("held-out rewards %v: want three that rise", rewards)
+	}
+	if s.EvalLossAfter == nil || *s.EvalLossAfter != -rewards[len(rewards)-1] {
+		t.Errorf("%+v: the loss of what is learned by rewards is their negative, %g", s, -rewards[len(rewards)-1])
+	}
+	for i, l := range metrics(t, c.Output) {
+		for _, name := range []string{"reward", "reward_length", "signal", "answer_len", "ended", "entropy", "mismatch",
+			"mismatch_max", "ess", "clip_frac", "approx_kl"} {
+			if _, ok := l.Figures[name]; !ok {
+				t.Errorf("step %d has no figure %s: %v", i+1, name, l.Figures)
+			}
+		}
+		// One update a rollout: what is trained is what wrote the answers.
+		if l.Figures["approx_kl"] != 0 || l.Figures["ratio"] != 1 {
+			t.Errorf("step %d: the model was another one when it wrote the answers: %v", i+1, l.Figures)
+		}
+		if x := l.Figures["mismatch"]; !(x > 0 && x < 0.1) {
+			t.Errorf("step %d: the writer's log-probabilities are %g nats from the engine's", i+1, x)
+		}
+	}
+	var whys []string
+	for _, e := range rec.events {
+		if x, ok := e.(report.Sampled); ok {
+			whys = append(whys, fmt.Sprint(x.Step, x.Why))
+			if x.Reward == nil || x.Rewards["length=2"] != *x.Reward || x.Tuned == "" || x.Source == nil {
+				t.Errorf("an answer is shown without what it is worth, or its text: %+v", x)
+			}
+		}
+	}
+	if want := []string{"4best", "4worst", "4random", "8best", "8worst", "8random", "12best", "12worst",
+		"12random"}; !reflect.DeepEqual(whys, want) {
+		t.Errorf("shown are %v, want %v", whys, want)
+	}
+	// Those since the older of the two newest checkpoints, of steps 10 and 12.
+	left, err := os.ReadDir(filepath.Join(c.Output, dirRollouts))
+	if err != nil || len(left) == 0 || len(left) > 4 {
+		t.Errorf("%d rollouts are left, %v", len(left), err)
+	}
+}
+
+// TestEveryMethodOfRollouts: each is given what it needs, raises the reward, and goes on from where it was stopped.
+func TestEveryMethodOfRollouts(t *testing.T) {
+	for _, name := range method.Names() {
+		how, err := method.Get(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if how.Need != method.Rollouts {
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			c := rollConfig(t, name)
+			c.Steps, c.EvalEvery, c.LR, c.NumGenerations = 12, config.Fixed(0), config.Fixed(5e-3), config.Fixed(8)
+			if how.Value != method.NoValues { // which must be learned first, and 4 updates are of one rollout
+				c.Steps, c.LR, c.Reward = 32, config.Fixed(1e-2), []string{"length=4"}
+			}
+			rec := &recorder{}
+			_, err := Train(t.Context(), c, rec)
+			if err != nil {
+				t.Fatal(err)
+			}
+			rewards := rec.evaluated("reward")
+			if first, last := rewards[0], rewards[len(rewards)-1]; last < first+0.1 {
+				t.Errorf("held-out rewards %v: want that they rise", rewards)
+			}
+			whole, stopped := c, c
+			whole.Output, stopped.Output = c.Output, filepath.Join(t.TempDir(), "stopped")
+			ctx, stop := context.WithCancel(t.Context())
+			rec.on = func(e report.Event) {
+				if s, ok := e.(report.Step); ok && s.Step == 7 {
+					stop()
+				}
+			}
+			if _, err := Train(ctx, stopped, rec); err == nil {
+				t.Fatal("it was not stopped")
+			}
+			stopped.Resume = true
+			mustTrain(t, stopped)
+			if readFile(t, whole.Output, fileAdapter) != readFile(t, stopped.Output, fileAdapter) {
+				t.Error("stopped and resumed, the adapter is another")
+			}
+		})
+	}
+}
+
+// TestRolloutsLearned: a run that has learned all there is ends with its result; one that cannot begin says why.
+func TestRolloutsLearned(t *testing.T) {
+	c := rollConfig(t, "grpo")
+	c.Reward, c.LR, c.Steps, c.EvalSplit, c.EvalEvery = []string{"length=8"}, config.Fixed(2e-2), 60, config.Fixed(0.0),
+		config.Fixed(0)
+	rec := &recorder{}
+	s, err := Train(t.Context(), c, rec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Stopped != "no signal" || s.Steps >= c.Steps || !strings.Contains(rec.notes(), "no answer is better") {
+		t.Errorf("stopped for %q after %d steps, with the notes\n%s", s.Stopped, s.Steps, rec.notes())
+	}
+	if _, err := os.Stat(filepath.Join(c.Output, fileAdapter)); err != nil {
+		t.Error(err)
+	}
+	c.Output = filepath.Join(t.TempDir(), "other")
+	c.Reward = []string{"length=100"}
+	if _, err := Train(t.Context(), c, rec); err == nil || !strings.Contains(err.Error(), "had the same reward") {
+		t.Errorf("with a reward that is always 0: got %v", err)
+	}
+}
+
+// TestRolloutsResumed stops a run in every phase of a rollout and of an update, goes on, and wants the end and the
+// metrics of a straight run; no answer is rewarded twice.
+func TestRolloutsResumed(t *testing.T) {
+	c := rollConfig(t, "grpo")
+	c.NumIterations, c.NumMiniBatches, c.Steps, c.SaveEvery, c.EvalSplit, c.EvalEvery = config.Fixed(2), 2, 10, 3,
+		config.Fixed(0.0), config.Fixed(0)
+	c.Settings = map[string]float64{"beta": 0.1}
+	straight := c
+	straight.Output = filepath.Join(t.TempDir(), "straight")
+	askedOnce := counted(t, &straight)
+	mustTrain(t, straight)
+	asked := counted(t, &c)
+	stops := 0
+	for _, at := range []struct {
+		what string
+		nth  int
+	}{{"write answers", 1}, {"reward", 1}, {"read answers", 2}, {"train", 1}, {"train", 4}, {"write answers", 9},
+		{"reward", 1}, {"read answers", 1}, {"train", 3}} {
+		told := errors.New("told to stop")
+		ctx, stop := context.WithCancelCause(t.Context())
+		seen := 0
+		rec := &recorder{on: func(e report.Event) {
+			if p, ok := e.(report.Progress); ok && p.What == at.what {
+				if seen++; seen == at.nth {
+					stop(told)
+				}
+			}
+		}}
+		_, err := Train(ctx, c, rec)
+		stop(nil)
+		if !errors.Is(err, told) {
+			t.Fatalf("stopped in %s: %v", at.what, err)
+		}
+		c.Resume = true
+		stops++
+	}
+	mustTrain(t, c)
+	if readFile(t, c.Output, fileAdapter) != readFile(t, straight.Output, fileAdapter) {
+		t.Error("the adapter is not that of a straight run")
+	}
+	if got, want := metrics(t, c.Output), metrics(t, straight.Output); !reflect.DeepEqual(got, want) {
+		t.Errorf("metrics:\n%+v, want\n%+v", got, want)
+	}
+	// A rollout that is stopped while the program is asked has no rewards yet.
+	once, all := strings.Count(readFile(t, askedOnce), "\n"), strings.Count(readFile(t, asked), "\n")
+	if all > once+2*4*8 {
+		t.Errorf("%d answers were rewarded over %d stops, and %d in a straight run", all, stops, once)
+	}
+}
+
+// TestRolloutsKilled kills a process without warning, several times, and wants the run that is resumed to end where a
+// straight one ends.
+func TestRolloutsKilled(t *testing.T) {
+	c := rollConfig(t, "grpo")
+	c.NumIterations, c.Steps, c.SaveEvery, c.EvalSplit, c.EvalEvery = config.Fixed(2), 30, 4, config.Fixed(0.0),
+		config.Fixed(0)
+	straight := c
+	straight.Output = filepath.Join(t.TempDir(), "straight")
+	mustTrain(t, straight)
+	text, err := c.TOML()
+	if err != nil {
+		t.Fatal(err)
+	}
+	settings := filepath.Join(t.TempDir(), "run.toml")
+	if err := os.WriteFile(settings, text, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	killed := 0
+	for n := 3; n <= 11; n += 4 {
+		child := exec.Command(os.Args[0], "-test.run=^TestKilledChild$", "-test.count=1")
+		child.Env = append(os.Environ(), childEnv+"="+settings)
+		if err := child.Start(); err != nil {
+			t.Fatal(err)
+		}
+		deadline := time.Now().Add(30 * time.Second)
+		for newestRollout(c.Output) < n && time.Now().Before(deadline) {
+			time.Sleep(2 * time.Millisecond)
+		}
+		if err := child.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		if child.Wait() != nil {
+			killed++
+		}
+	}
+	if killed == 0 {
+		t.Fatal("no process was killed: each was done before")
+	}
+	c.Resume = true
+	mustTrain(t, c)
+	if readFile(t, c.Output, fileAdapter) != readFile(t, straight.Output, fileAdapter) {
+		t.Error("the adapter is not that of a straight run")
+	}
+	if got, want := metrics(t, c.Output), metrics(t, straight.Output); !reflect.DeepEqual(got, want) {
+		t.Errorf("metrics:\n%+v, want\n%+v", got, want)
+	}
+}
+
+// newestRollout gives the number of the newest rollout on disk, -1 without one.
+func newestRollout(dir string) int {
+	files, _ := filepath.Glob(filepath.Join(dir, dirRollouts, "rollout-*.bin"))
+	newest := -1
+	for _, f := range files {
+		var number, step int
+		if _, err := fmt.Sscanf(filepath.Base(f), "rollout-%d-step-%d.bin", &number, &step); err == nil {
+			newest = max(newest, number)
+		}
+	}
+	return newest
+}
