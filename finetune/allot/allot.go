@@ -33,6 +33,7 @@ type Config struct {
 	// Choice says which types are given, by role, and how tensors are rounded; its mix is not asked.
 	Choice  quant.Choice
 	Items   []encode.Item // a text: some thousand counted tokens
+	Budgets []Budget      // that will be asked for: what nothing fits in is refused before anything is measured
 	Threads int
 }
 
@@ -76,6 +77,12 @@ func Measure(ctx context.Context, cfg Config, rep report.Reporter) (_ *Measured,
 	out := &Measured{file: m.file, choice: cfg.Choice}
 	if err := m.list(out); err != nil {
 		return nil, err
+	}
+	out.matters = m.matrices
+	for _, b := range cfg.Budgets {
+		if _, _, err := out.Choose(b); err != nil {
+			return nil, err
+		}
 	}
 	if m.reference, err = m.session(m.Model); err != nil {
 		return nil, err

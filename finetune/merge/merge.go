@@ -299,6 +299,7 @@ func (m *merging) choose(ctx context.Context) (err error) {
 		return err
 	}
 	m.result.Before, m.result.After = m.plan.Bytes()
+	stays := 0 // tensors that adapters add to, and whose quantized type stays
 	for _, c := range m.plan.Changes {
 		if c.To == c.Tensor.Type && !m.sum.Changes(c.Tensor.Name) {
 			continue
@@ -321,10 +322,17 @@ func (m *merging) choose(ctx context.Context) (err error) {
 		if c.To.IsQuantized() {
 			m.result.Rounded++
 		}
+		if c.To == c.Tensor.Type && c.To.IsQuantized() {
+			stays++
+		}
 		if m.Rounding == "random" && c.To == c.Tensor.Type && c.To.IsQuantized() && !quant.HasGrid(c.To) {
 			return fmt.Errorf("%s: tensor %q is storage type %s, whose values lie on no even grid, so that it can "+
 				"only be rounded to the nearest; leave out --rounding random", m.Model, c.Tensor.Name, c.To)
 		}
+	}
+	if m.Rounding == "random" && stays == 0 {
+		return errors.New("--rounding random is for weights that stay on the grids of their blocks, and no tensor " +
+			"that the adapters add to keeps a quantized type; leave it out")
 	}
 	return nil
 }

@@ -32,7 +32,7 @@ func (m *merging) allot(ctx context.Context, c quant.Choice) (quant.Choice, erro
 		return c, err
 	}
 	found, err := allot.Measure(ctx, allot.Config{Model: m.model, Sets: m.sets(), Rows: m.rows(), Choice: c,
-		Items: text.items, Threads: m.Threads}, m.rep)
+		Items: text.items, Budgets: []allot.Budget{*m.Budget}, Threads: m.Threads}, m.rep)
 	if err != nil {
 		return c, err
 	}

@@ -32,7 +32,8 @@ func Allot(ctx context.Context, path string, choice quant.Choice, budgets []allo
 	if err != nil {
 		return nil, err
 	}
-	found, err := allot.Measure(ctx, allot.Config{Model: m, Choice: choice, Items: items, Threads: threads}, rep)
+	found, err := allot.Measure(ctx, allot.Config{Model: m, Choice: choice, Items: items, Budgets: budgets,
+		Threads: threads}, rep)
 	if err != nil {
 		return nil, err
 	}
