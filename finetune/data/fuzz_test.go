@@ -85,7 +85,8 @@ func FuzzRecords(f *testing.F) {
 	dir := f.TempDir()
 	f.Fuzz(func(t *testing.T, content []byte, replace bool) {
 		for want := data.WantAnswers; want <= data.WantVerdicts; want++ {
-			readAll(t, dir, "a.json", content, data.Options{ReplaceInvalid: replace, Want: want, BestWorst: replace})
+			readAll(t, dir, "a.json", content, data.Options{ReplaceInvalid: replace, Want: want, BestWorst: replace,
+				Margins: replace, Each: replace && want == data.WantVerdicts})
 			readAll(t, dir, "a.jsonl", content, data.Options{ReplaceInvalid: replace, Want: want, BestWorst: replace})
 		}
 	})
