@@ -249,7 +249,7 @@ func AdapterBytes(sc engine.SessionConfig) int64 {
 // Size is how many numbers the adapter that a run leaves with has; 0 where none is trained.
 func Size(sc engine.SessionConfig) (n int64) {
 	for _, s := range sc.Sets {
-		if a, ok := s.Adapter.(*adapter.Adapter); ok {
+		if a, ok := s.Adapter.(*adapter.Adapter); ok && !s.Apart {
 			n += a.Size()
 		}
 	}

@@ -13,9 +13,12 @@ import (
 	"github.com/ggtune/ggtune/finetune/template"
 )
 
+// RewardModel is the name of the reward by a trained model, which who has its engine makes.
+const RewardModel = "model"
+
 // rolloutOptions are those of methods that learn from answers which the model writes meanwhile.
 func (c *Config) rolloutOptions() []Option {
-	var kinds []string
+	kinds := []string{RewardModel + "=DIR (a run with --method reward)"}
 	for _, k := range reward.Kinds() {
 		kinds = append(kinds, k.Spec())
 	}

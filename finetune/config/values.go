@@ -27,7 +27,7 @@ func (c *Config) values() map[any][]string {
 		&c.Dedup:         dedups,
 		&c.Method:        method.Names(),
 		&c.RankedPairs:   rankedPairs,
-		&c.Reward:        reward.Names(),
+		&c.Reward:        append([]string{RewardModel}, reward.Names()...),
 		&c.Template:      template.Names(),
 		&c.Mask:          template.Masks(),
 		&c.ControlTokens: controlTokens,

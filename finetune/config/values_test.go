@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ggtune/ggtune/finetune/reward"
 	"github.com/ggtune/ggtune/internal/setting"
 )
 
@@ -37,7 +38,7 @@ func TestValues(t *testing.T) {
 			}
 			if v, isList := c.Options()[i].Value.(*[]string); isList { // of names that are looked up late
 				*v = []string{name}
-				_, err := c.Rewards(nil)
+				_, err := c.Rewards(nil, &reward.Kind{Name: RewardModel, Arg: "DIR", Needs: true})
 				unknown := err != nil && strings.Contains(err.Error(), "unknown")
 				if unknown != (name == "no such name") {
 					t.Errorf("--%s %q: %v", o.Name, name, err)

@@ -91,8 +91,8 @@ func (r *Reader) lengthNotes(rows *Rows) []string {
 			r.context))
 		return out
 	}
-	if rows.Train == nil {
-		return out // a row length only limits what is measured
+	if rows.Train == nil || r.limit.Answer > 0 {
+		return out // a row length only limits what is measured, or what is written behind a prompt
 	}
 	return append(out, r.roomNotes(longest, widest)...)
 }

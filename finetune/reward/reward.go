@@ -28,8 +28,11 @@ type Sample struct {
 	Prompt   string         // as the model reads it
 	Messages []data.Message // the prompt where it is a conversation, else nil
 	Answer   string
-	Tokens   int  // of the answer, its end among them
-	Ended    bool // the model ended it; otherwise it was cut off
+	// Given and Written are the tokens of the prompt and of the answer, its end among them, where the model has just
+	// written it; else nil.
+	Given, Written []int32
+	Tokens         int  // of the answer, its end among them
+	Ended          bool // the model ended it; otherwise it was cut off
 	// Row is the prompt's row of the data, all of its columns.
 	Row map[string]json.RawMessage
 }

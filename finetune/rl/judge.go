@@ -55,6 +55,7 @@ func (j *Judge) score(ctx context.Context, about []reward.Sample, prompts []aske
 			return err
 		}
 		x.Tokens, x.Ended = len(a.Tokens), a.Ended
+		x.Given, x.Written = prompts[i/(len(answers)/len(prompts))].tokens, a.Tokens
 		samples[i] = x
 	}
 	j.tell("reward", 0, len(samples))

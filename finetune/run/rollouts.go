@@ -31,6 +31,7 @@ type source interface {
 // A planned rollout is what a run takes whose model learns from its own answers; nil in other runs.
 type planned struct {
 	rewards *reward.Rewards
+	models  rewardModels // that are among them
 	open    rollout.Config
 	memory  int64         // of llama.cpp, bytes
 	ref     engine.Choice // the sets that are the reference
@@ -49,9 +50,14 @@ func (s *setup) planRollouts(ctx context.Context, rep report.Reporter) (err erro
 	}
 	p := &planned{ref: engine.Only()}
 	s.planned = p
-	if p.rewards, err = s.cfg.Rewards(func(n string) { rep.Report(report.Notice{Text: n}) }); err != nil {
+	note := func(n string) { rep.Report(report.Notice{Text: n}) }
+	if p.rewards, err = s.cfg.Rewards(note, p.models.kind(s.cfg.Batch)); err != nil {
 		return err
 	}
+	if err := p.models.open(s.model, note); err != nil {
+		return err
+	}
+	s.start.Sets = append(s.start.Sets, p.models.sets()...)
 	for _, tasks := range [][]corpus.Task{s.rows.Tasks, s.rows.HeldTasks} {
 		if err := p.rewards.Check(samplesOf(tasks)); err != nil {
 			return err
@@ -75,6 +81,9 @@ func (s *setup) planRollouts(ctx context.Context, rep report.Reporter) (err erro
 // tryRewards has the rewards judge a few right answers of the data, where it has some: one that cannot is known before
 // answers are written.
 func (s *setup) tryRewards(ctx context.Context) error {
+	if len(s.planned.models) > 0 {
+		return nil // they read what the model writes
+	}
 	const some = 8
 	var right []reward.Sample
 	for _, x := range samplesOf(s.rows.Tasks[:min(len(s.rows.Tasks), some)]) {
@@ -108,6 +117,10 @@ func (s *setup) addReference() error {
 	if err != nil {
 		return fmt.Errorf("reference: %w", err)
 	}
+	if len(a.Invocation) > 0 {
+		return fmt.Errorf("reference: %s acts %s, and the model's own answers do not say where these are; give one that "+
+			"acts on every token", path, a.Acts())
+	}
 	s.start.Sets = append(s.start.Sets, engine.Set{Name: referenceSet, Adapter: a, Frozen: true, Apart: true})
 	s.planned.ref = engine.Only(referenceSet)
 	return nil
@@ -136,6 +149,9 @@ type rolling struct {
 func (r *run) openRolling() error {
 	if !r.rolls() {
 		return nil
+	}
+	if err := r.planned.models.use(r.sess, r.meta.BaseSHA256); err != nil {
+		return err
 	}
 	w, err := rollout.Open(r.planned.open)
 	if err != nil {
@@ -295,14 +311,46 @@ func (r *run) rewardBefore() *float64 {
 	return nil
 }
 
+// openModels opens a session for reward models.
+func (m *measured) openModels(ctx context.Context, models rewardModels) (*engine.Session, error) {
+	h := startHashing(ctx, m.model)
+	defer h.stop()
+	sc := m.session
+	sc.Sets = models.sets()
+	sess, err := engine.NewSession(m.model, sc)
+	if err != nil {
+		return nil, err
+	}
+	base, err := h.wait()
+	if err == nil {
+		err = models.use(sess, base)
+	}
+	if err != nil {
+		return nil, errors.Join(err, sess.Close())
+	}
+	return sess, nil
+}
+
 // rewarded has a model answer held-out prompts, each once, and says what the answers are worth.
 func (m *measured) rewarded(ctx context.Context, cfg *config.Config, how *method.Method, held *corpus.Rows,
 	rep report.Reporter) (_ Evaluation, err error) {
-	rewards, err := cfg.Rewards(func(n string) { rep.Report(report.Notice{Text: n}) })
+	var models rewardModels
+	note := func(n string) { rep.Report(report.Notice{Text: n}) }
+	rewards, err := cfg.Rewards(note, models.kind(cfg.Batch))
 	if err != nil {
 		return Evaluation{}, err
 	}
 	defer func() { err = errors.Join(err, rewards.Close()) }()
+	if err := models.open(m.model, note); err != nil {
+		return Evaluation{}, err
+	}
+	if len(models) > 0 {
+		sess, err := m.openModels(ctx, models)
+		if err != nil {
+			return Evaluation{}, err
+		}
+		defer func() { err = errors.Join(err, sess.Close()) }()
+	}
 	prompts := rl.Prompts{Rows: held.HeldRows, Asked: samplesOf(held.HeldTasks)}
 	if err := rewards.Check(prompts.Asked); err != nil {
 		return Evaluation{}, err
