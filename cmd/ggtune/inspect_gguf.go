@@ -188,7 +188,7 @@ func describeGGUF(f *gguf.File) (*ggufInfo, error) {
 		if err != nil {
 			return nil, err
 		}
-		info.WhyNot = "it is a head, for ggtune score beside its adapter"
+		info.WhyNot = "it is a head, for score, eval and merge --head, with its adapter"
 		info.Head = &headInfo{h.Purpose, h.Mean, h.Base, h.Adapter, h.Unfinished}
 	case f.IsVocabOnly():
 		info.Kind = "vocabulary"
@@ -210,8 +210,11 @@ func (info *ggufInfo) describeModel(f *gguf.File) {
 		return
 	}
 	info.Trainable = true
-	if info.Tokenizer == nil {
+	switch {
+	case info.Tokenizer == nil:
 		info.Trainable, info.WhyNot = false, "it has no tokenizer (tokenizer.ggml.*)"
+	case f.HasTensor(head.RankTensor):
+		info.Trainable, info.WhyNot = false, "it ranks texts ("+head.RankTensor+"), for llama-server --reranking"
 	}
 	info.sizes = slices.Concat([]arch.Size{{Name: "n_layer", N: net.NLayer}, {Name: "n_embd", N: net.NEmbd}}, net.Sizes,
 		[]arch.Size{{Name: "n_vocab", N: net.NVocab}, {Name: "n_ctx_train", N: net.NCtxTrain}})

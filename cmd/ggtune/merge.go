@@ -35,7 +35,8 @@ func mergeCommand() *cli.Command {
 			"  ggtune merge -m base.gguf -a run -o merged.gguf\n" +
 			"  ggtune merge -m base.gguf -a style:0.5 -a facts/adapter.gguf -o merged.gguf --type q8_0\n" +
 			"  ggtune merge -m base-q4.gguf --from base-f16.gguf -a run -o merged-q4.gguf --report heldout.jsonl\n" +
-			"  ggtune merge -m base.gguf -a run -o chat.gguf --set-template chatml",
+			"  ggtune merge -m base.gguf -a run -o chat.gguf --set-template chatml\n" +
+			"  ggtune merge -m qwen3.gguf -a rewards --head rewards/head.gguf -o ranker.gguf",
 		Flags: append([]cli.Flag{
 			modelFlag(),
 			&cli.StringSliceFlag{Name: "adapter", Aliases: []string{"a", "lora"},
@@ -56,6 +57,8 @@ func mergeCommand() *cli.Command {
 				"base and adapter)"},
 			&cli.StringFlag{Name: "set-template", Usage: "write the chat template in `FILE`, or a built-in one by " +
 				"name, into the merged model, with the token that ends its turns"},
+			&cli.StringFlag{Name: "head", Usage: "write the head in `FILE`, which the adapter was trained with, as " +
+				"the classification head of llama.cpp (llama-server --reranking); of qwen3 models"},
 			&cli.BoolFlag{Name: "force", Usage: "replace the output if it exists"},
 			threadsFlag(), deviceFlag(), jsonFlag(),
 		}, tensorTypeFlags()...),
@@ -126,7 +129,7 @@ func mergeConfig(c *cli.Context) (cfg merge.Config, err error) {
 	if err := checkDevice(c); err != nil {
 		return cfg, err
 	}
-	cfg.Report, cfg.Template = c.String("report"), c.String("set-template")
+	cfg.Report, cfg.Template, cfg.Head = c.String("report"), c.String("set-template"), c.String("head")
 	cfg.Threads, err = threads(c)
 	return cfg, err
 }
@@ -178,8 +181,13 @@ func printMerged(c *cli.Context, r merge.Result) error {
 	if r.ExpectedKL != nil {
 		fmt.Fprintf(w, "its types were expected to make predictions diverge by %.3g nats (KL)\n", *r.ExpectedKL)
 	}
-	fmt.Fprintf(w, "llama.cpp loads it and computes the same: logits differ by %.3g, the base's by %.3g\n\n",
+	fmt.Fprintf(w, "llama.cpp loads it and computes the same: logits differ by %.3g, the base's by %.3g\n",
 		r.LlamaRMSDiff, r.LlamaBaseRMSDiff)
+	if k := r.Ranked; k != nil {
+		fmt.Fprintf(w, "it ranks with the head: llama.cpp's first class (%s) is σ(score), off by %.2g; the mean of "+
+			"%.4g is not taken off there\n", k.Labels[0], k.Difference, k.Mean)
+	}
+	fmt.Fprintln(w)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(t, "\tperplexity\tKL mean\tKL 99 %\tsame top token\t")
 	fmt.Fprintf(t, "base + adapter\t%.4g\t\t\t\t\n", eval.Difference{Loss: r.Report.Applied}.Perplexity())

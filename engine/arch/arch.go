@@ -145,6 +145,9 @@ type Arch struct {
 	// filled in by Of.
 	Read func(f Metadata) (*Net, error)
 	Hub  Hub
+	// Ranks says that llama.cpp's graph of it has a classification head (LLAMA_POOLING_TYPE_RANK): of the tensor
+	// cls.output, at the last token, with a softmax behind it.
+	Ranks bool
 }
 
 // An Example says how a usual model of an architecture differs from a plain one: one with the sizes that every model

@@ -4,6 +4,7 @@ package arch
 // normalised before it is rotated, and a head size of its own.
 var Qwen3 = register(Arch{
 	Name:    "qwen3",
+	Ranks:   true,
 	Example: Example{Tokenizer: "qwen2", WideHeads: true},
 	Read: func(f Metadata) (*Net, error) {
 		return readDecoder(f, true, func(l decoder) Layer {

@@ -114,6 +114,9 @@ func (m *merging) measure(ctx context.Context, text *text) (_ *verify.Probe, bes
 			"text", text.what)
 	}
 	probe, err := verify.NewProbe(ctx, base, tokens, 0)
+	if err == nil {
+		m.probed = probe.Tokens
+	}
 	return probe, best, err
 }
 

@@ -23,6 +23,7 @@ import (
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/engine/adapter"
 	"github.com/ggtune/ggtune/engine/gguf"
+	"github.com/ggtune/ggtune/engine/head"
 	"github.com/ggtune/ggtune/finetune/allot"
 	"github.com/ggtune/ggtune/finetune/budget"
 	"github.com/ggtune/ggtune/finetune/checkpoint"
@@ -54,6 +55,10 @@ type Config struct {
 	// Template is a chat template to write into the merged file, by the name of a built-in one or of a file, with the
 	// token that ends a turn in it as end-of-text token. "": the base's own stays.
 	Template string
+
+	// Head is the head.gguf that the only adapter was trained with, to be written as llama.cpp's classification head;
+	// "": none. Of architectures that llama.cpp reads one of.
+	Head string
 
 	// Rounding says how weights are rounded that stay in a quantized type: see Roundings. "": auto.
 	Rounding string
@@ -99,6 +104,7 @@ type Result struct {
 	After  int64   `json:"tensor_bytes_after"`
 
 	Report *Report `json:"report"`
+	Ranked *Ranked `json:"ranked,omitempty"` // the head that was written too
 
 	LlamaRMSDiff     float64 `json:"llama_cpp_rms_diff"`      // root mean square of llama.cpp's difference from ours
 	LlamaBaseRMSDiff float64 `json:"llama_cpp_base_rms_diff"` // the same of the base
@@ -112,9 +118,9 @@ type Adapted struct {
 }
 
 // Unverified are the names of what is written for an output until llama.cpp has computed the same from it: the model,
-// and the one in which all is rounded to the nearest, if it is written too.
+// the one in which all is rounded to the nearest, and the one with a head, if they are written too.
 func Unverified(output string) []string {
-	return []string{output + ".unverified", output + ".unverified.nearest"}
+	return []string{output + ".unverified", output + ".unverified.nearest", output + ".unverified.head"}
 }
 
 // A merging is one under way.
@@ -129,6 +135,8 @@ type merging struct {
 	plan     quant.Plan
 	made     []candidate // what was written
 	chat     *chat       // nil: the base's own
+	head     *head.File  // nil: none
+	probed   []int32     // what was computed on for llama.cpp
 	result   Result
 
 	from      *gguf.File // nil: the base's own weights
@@ -153,7 +161,7 @@ func Merge(ctx context.Context, cfg Config, rep report.Reporter) (_ Result, err 
 		return Result{}, err
 	}
 	temporary := Unverified(m.Output)
-	for _, step := range []func(context.Context, string) error{m.write, m.check, m.publish} {
+	for _, step := range []func(context.Context, string) error{m.write, m.check, m.rank, m.publish} {
 		if err := step(ctx, temporary[0]); err != nil {
 			for _, path := range temporary {
 				if gone := m.FS.Remove(path); !errors.Is(gone, fs.ErrNotExist) {
@@ -214,6 +222,12 @@ func (m *merging) open(ctx context.Context) error {
 		return err
 	}
 	m.result.Merged = m.sum.Tensors()
+	if m.Head != "" {
+		if err := m.openHead(); err != nil {
+			return err
+		}
+		read = append(read, m.Head)
+	}
 	if m.From != "" {
 		if err := m.openFrom(); err != nil {
 			return err

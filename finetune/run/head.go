@@ -27,9 +27,12 @@ func (s *setup) sayScores() {
 	if !s.scores() {
 		return
 	}
+	leaves := "has a place for a head in bert kin and qwen3 only"
+	if head.Ranks(s.model.Net().Arch) == nil {
+		leaves = "ranks with a model that both are made part of: ggtune merge --head"
+	}
 	s.note("%s gives scores and writes no text: they come of %s beside %s, which ggtune score and ggtune eval read; "+
-		"llama.cpp loads the adapter, and has a place for a head in bert kin and qwen3 only", s.how.Name, fileHead,
-		fileAdapter)
+		"llama.cpp loads the adapter, and %s", s.how.Name, fileHead, fileAdapter, leaves)
 }
 
 // saveHead writes what is trained of the head, beside the adapter whose hash that is.
