@@ -29,6 +29,29 @@ func TestReferenceOutputs(t *testing.T) {
 	}
 }
 
+// TestRecordedOutputs holds the exact mode against what PyTorch computed of entropies, values and log-probabilities at
+// a temperature.
+func TestRecordedOutputs(t *testing.T) {
+	all, err := refmodel.RecordedOutputs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range all {
+		t.Run(o.Name, func(t *testing.T) {
+			r := newTrial(t, o.Model, engine.SessionConfig{Threads: 1, Exact: true})
+			r.forwardOutputs(t, o.Row, []*engine.Output{engine.LogP, engine.Entropy, engine.Value},
+				&refmodel.Pass{LogP: o.LogP, Entropy: o.Entropy, Value: o.Value}, o.Slopes())
+			got := r.gradients(t)
+			r.complete(t, got)
+			for name, g := range got {
+				if e := o.Grads[name].Difference(g); !(e <= exactDigest) {
+					t.Errorf("gradient of %s differs by %.3g of its norm, want at most %.3g", name, e, exactDigest)
+				}
+			}
+		})
+	}
+}
+
 // checkOutputs compares what is asked for with the reference, and the gradients that come back through it.
 func (r *trial) checkOutputs(t *testing.T, row refmodel.Row, want []*engine.Output) {
 	t.Helper()
@@ -36,6 +59,30 @@ func (r *trial) checkOutputs(t *testing.T, row refmodel.Row, want []*engine.Outp
 	if err != nil {
 		t.Fatal(err)
 	}
+	d := refmodel.Slopes{}
+	for _, o := range want {
+		switch o {
+		case engine.LogP:
+			d.LogP = lossWeights(len(p.LogP))
+		case engine.Entropy:
+			d.Entropy = lossWeights(len(p.Entropy))
+		case engine.Value:
+			d.Value = lossWeights(len(p.Value))
+		}
+	}
+	r.forwardOutputs(t, row, want, p, d)
+	grads, err := p.BackwardFrom(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.checkGradients(t, grads, exact)
+}
+
+// forwardOutputs goes forward and back through what is asked for, and compares it with what a pass of the reference
+// gave.
+func (r *trial) forwardOutputs(t *testing.T, row refmodel.Row, want []*engine.Output, p *refmodel.Pass,
+	d refmodel.Slopes) {
+	t.Helper()
 	if err := r.session.ZeroGrad(); err != nil {
 		t.Fatal(err)
 	}
@@ -44,33 +91,25 @@ func (r *trial) checkOutputs(t *testing.T, row refmodel.Row, want []*engine.Outp
 	if err != nil {
 		t.Fatal(err)
 	}
-	var d refmodel.Slopes
 	grad := engine.Outputs{}
 	for _, c := range []struct {
-		out    *engine.Output
-		want   []float64
-		slopes *[]float64
-	}{{engine.LogP, p.LogP, &d.LogP}, {engine.Entropy, p.Entropy, &d.Entropy}, {engine.Value, p.Value, &d.Value}} {
+		out          *engine.Output
+		want, slopes []float64
+	}{{engine.LogP, p.LogP, d.LogP}, {engine.Entropy, p.Entropy, d.Entropy}, {engine.Value, p.Value, d.Value}} {
 		if out[c.out] == nil {
 			continue
 		}
 		if e := farthest(float64s(out[c.out]), c.want); !(e <= exactLogP) {
 			t.Errorf("%s differs by %.3g of the largest, want at most %.3g", c.out.Name, e, exactLogP)
 		}
-		*c.slopes = lossWeights(len(c.want))
-		grad[c.out] = float32s(*c.slopes)
+		grad[c.out] = float32s(c.slopes)
 	}
 	if len(grad) != len(want) {
 		t.Fatalf("%d outputs of %d are compared", len(grad), len(want))
 	}
-	grads, err := p.BackwardFrom(d)
-	if err != nil {
-		t.Fatal(err)
-	}
 	if err := r.session.Backward(context.Background(), grad, nil); err != nil {
 		t.Fatal(err)
 	}
-	r.checkGradients(t, grads, exact)
 }
 
 func float32s(x []float64) (out []float32) {

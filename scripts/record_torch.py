@@ -4,8 +4,9 @@
     python3 -m venv venv && venv/bin/pip install torch transformers
     venv/bin/python scripts/record_torch.py
 
-writes internal/refmodel/testdata/torch/*.json and finetune/optim/testdata/adamw.json, which are committed and read by Go
-tests. It is run again only when a case is added; nobody needs Python to build or test.
+writes internal/refmodel/testdata/torch/*.json, internal/refmodel/testdata/outputs.json and
+finetune/optim/testdata/adamw.json, which are committed and read by Go tests. It is run again only when a case is added;
+nobody needs Python to build or test.
 
 No weight is stored: every number of a tensor is a function of the tensor's name and the number's index (value, below),
 repeated in internal/refmodel/recorded.go, and exact in float32.
@@ -266,6 +267,36 @@ def record(case):
     return out
 
 
+def outputs():
+    """Log-probabilities and entropies at a temperature, and values of a head, of some of the cases with LoRA, and the
+    gradients of a loss with a slope of its own by each of them."""
+    out = {"made_with": f"torch {torch.__version__.split('+')[0]}, transformers {transformers.__version__}", "temp": 0.75,
+           "valued": [0, 4, 11, 23], "cases": []}
+    for case in cases():
+        if case["name"] not in ("llama_tree", "qwen2", "qwen3_tree", "gpt2_tree"):
+            continue
+        model, where, _ = build(case)
+        params, _ = attach(case, model, where)
+        head = torch.nn.Parameter(tensor("value.weight", (1, EMBD), 0))
+        params["value.weight"] = (head, same)
+        sees, pos, prev = tree(case)
+        extra = {}
+        if len(case["segments"]) > 1:
+            extra = {"attention_mask": sees[None, None], "position_ids": torch.tensor([pos])}
+        state = model.base_model(input_ids=torch.tensor([case["tokens"]]), use_cache=False, **extra).last_hidden_state
+        logits = model.lm_head(state)[0] / out["temp"]
+        before = logits[[prev[c] for c in case["counted"]]]
+        spread = torch.distributions.Categorical(logits=before)
+        given = {"logp": spread.log_prob(torch.tensor([case["tokens"][c] for c in case["counted"]])),
+                 "entropy": spread.entropy(), "value": (state[0][out["valued"]] @ head.T)[:, 0]}
+        loss = sum((torch.tensor([value("outputs." + k, i, 0) for i in range(len(v))], dtype=torch.float64) * v).sum()
+                   for k, v in given.items())
+        grads = torch.autograd.grad(loss, [p for p, _ in params.values()])
+        out["cases"].append({"name": case["name"], **{k: v.tolist() for k, v in given.items()}, "grads": {
+            name: digest(name, layout(g, case["hparams"])) for (name, (_, layout)), g in zip(params.items(), grads)}})
+    return out
+
+
 def adamw():
     """Trajectories of torch.optim.AdamW in float64, constant learning rate, gradients from the formula."""
     steps, kept = 100, (1, 2, 10, 100)
@@ -317,11 +348,13 @@ def main():
     root = pathlib.Path(__file__).resolve().parent.parent
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--models", type=pathlib.Path, default=root / "internal/refmodel/testdata/torch", help="folder of the models' recordings")
+    parser.add_argument("--outputs", type=pathlib.Path, default=root / "internal/refmodel/testdata/outputs.json", help="file of entropies and values")
     parser.add_argument("--adamw", type=pathlib.Path, default=root / "finetune/optim/testdata/adamw.json", help="file of the optimizer's recording")
     args = parser.parse_args()
     torch.set_num_threads(1)
     for case in cases():
         write(args.models / (case["name"] + ".json"), record(case))
+    write(args.outputs, outputs())
     write(args.adamw, adamw())
 
 

@@ -60,6 +60,37 @@ func compare(t *testing.T, m *Model, row Row, want Run) {
 	t.Logf("%d gradients, worst difference %.3g", len(want.Grads), worst)
 }
 
+// TestRecordedOutputs: entropies, values and log-probabilities at a temperature, with the gradients through them.
+func TestRecordedOutputs(t *testing.T) {
+	all, err := RecordedOutputs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range all {
+		t.Run(o.Name, func(t *testing.T) {
+			p := mustForward(t, o.Model, o.Row)
+			for what, c := range map[string][2][]float64{"log-probabilities": {p.LogP, o.LogP},
+				"entropies": {p.Entropy, o.Entropy}, "values": {p.Value, o.Value}} {
+				if d := difference(c[0], c[1]); !(d <= recordedOutput) {
+					t.Errorf("%s differ by %.3g of the largest, want at most %.3g", what, d, recordedOutput)
+				}
+			}
+			grads, err := p.BackwardFrom(o.Slopes())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(grads) < len(o.Grads) || o.Grads["value.weight"].Norm == 0 {
+				t.Errorf("%d gradients, %d recorded", len(grads), len(o.Grads))
+			}
+			for name, digest := range o.Grads {
+				if d := digest.Difference(grads[name].Data); !(d <= recordedGrad) {
+					t.Errorf("gradient of %s differs by %.3g of its norm, want at most %.3g", name, d, recordedGrad)
+				}
+			}
+		})
+	}
+}
+
 // difference gives the greatest difference between two lists relative to the largest number of want.
 func difference(got, want []float64) float64 {
 	if len(got) != len(want) {
