@@ -182,7 +182,8 @@ func (p *planner) read(ctx context.Context) (err error) {
 			p.TeacherBytes = &p.cached
 		}
 		// else a run says so
-		if items, err := text.Literal("general text", eval.GeneralText, eval.GeneralWindow); err == nil {
+		items, err := text.Literal("general text", eval.GeneralText, eval.GeneralWindow)
+		if err == nil && p.how.Value != method.AtEnds { // which writes no text
 			for i := range items {
 				p.general += len(items[i].Tokens)
 			}

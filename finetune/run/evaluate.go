@@ -9,6 +9,7 @@ import (
 
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/engine/adapter"
+	"github.com/ggtune/ggtune/engine/head"
 	"github.com/ggtune/ggtune/finetune/budget"
 	"github.com/ggtune/ggtune/finetune/checkpoint"
 	"github.com/ggtune/ggtune/finetune/config"
@@ -79,13 +80,11 @@ func Evaluate(ctx context.Context, cfg config.Config, adapterPath string, given 
 	if err != nil {
 		return Evaluation{}, err
 	}
-	mean := float32(0)
+	h := &head.File{}
 	if how.Value == method.AtEnds {
-		h, err := m.takeHead(ctx, &cfg)
-		if err != nil {
+		if h, err = m.takeHead(ctx, &cfg); err != nil {
 			return Evaluation{}, err
 		}
-		mean = h.Mean
 	}
 	text, err := corpus.Open(&cfg, m.model, how)
 	if err != nil {
@@ -104,17 +103,10 @@ func Evaluate(ctx context.Context, cfg config.Config, adapterPath string, given 
 		return m.rewarded(ctx, &cfg, how, held, rep)
 	}
 	total := held.HeldRows.Rows()
-	var ref *reference
-	if how.Reference {
-		path, sum, err := referenceAdapter(&cfg)
-		if err != nil {
-			return Evaluation{}, err
-		}
-		m.notes(m.made.Differs(origin.Use{Reference: &sum}))
-		if ref, err = measureReference(ctx, m.model, &cfg, path, held,
-			func(n int) { rep.Report(report.Progress{What: "reference", Done: n, Total: total}) }); err != nil {
-			return Evaluation{}, err
-		}
+	ref, err := m.reference(ctx, &cfg, how, held,
+		func(n int) { rep.Report(report.Progress{What: "reference", Done: n, Total: total}) })
+	if err != nil {
+		return Evaluation{}, err
 	}
 	said, err := teachHeld(ctx, m.model, &cfg, how, held,
 		func(n int) { rep.Report(report.Progress{What: "teacher", Done: n, Total: total}) })
@@ -138,20 +130,41 @@ func Evaluate(ctx context.Context, cfg config.Config, adapterPath string, given 
 	if err != nil {
 		return Evaluation{}, err
 	}
-	var scores *eval.Scores
-	if judged != nil {
-		scores = eval.SumUp(how, judged, cfg.Seed)
-	}
-	told := figures(nil, "", res.Metrics)
-	for _, name := range []string{"chosen_reward", "rejected_reward"} {
-		if x, ok := told[name]; ok && mean != 0 { // as ggtune score has them
-			told[name] = x - float64(mean)
-		}
-	}
+	told, scores := summedUp(how, res, judged, h.Mean, cfg.Seed)
 	return Evaluation{Scores: scores,
 		Loss: res.Loss, Perplexity: res.Perplexity(), Tokens: res.Tokens, Counted: res.Counted,
 		Rows: total, Method: how.Name, Unit: how.Unit,
 		Model: cfg.Model, Adapter: m.adapter, Figures: told, Data: held.Held.Counts}, nil
+}
+
+// reference measures what a method's reference says of held-out rows; nil of a method without one.
+func (m *measured) reference(ctx context.Context, cfg *config.Config, how *method.Method, held *corpus.Rows,
+	progress func(rows int)) (*reference, error) {
+	if !how.Reference {
+		return nil, nil
+	}
+	path, sum, err := referenceAdapter(cfg)
+	if err != nil {
+		return nil, err
+	}
+	m.notes(m.made.Differs(origin.Use{Reference: &sum}))
+	return measureReference(ctx, m.model, cfg, path, held, progress)
+}
+
+// summedUp gives the figures of a measurement and, where scores were judged, what they are worth. Rewards are less the
+// mean, as ggtune score has them.
+func summedUp(how *method.Method, res eval.Result, judged []eval.Judgement, mean float32, seed uint64) (
+	map[string]float64, *eval.Scores) {
+	told := figures(nil, "", res.Metrics)
+	if judged == nil {
+		return told, nil
+	}
+	for _, name := range []string{"chosen_reward", "rejected_reward"} {
+		if x, ok := told[name]; ok {
+			told[name] = x - float64(mean)
+		}
+	}
+	return told, eval.SumUp(how, judged, seed)
 }
 
 // A measured model is one that is opened to be measured, with an adapter or none.
