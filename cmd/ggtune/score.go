@@ -16,13 +16,14 @@ import (
 
 // unreadByScore are options of measuring that no score depends on.
 var unreadByScore = map[string]bool{"method": true, "loss-weights": true, "ref-adapter": true, "ranked-pairs": true,
-	"mask": true, "teacher": true, "teacher-top": true, "eval-rows": true, "seed": true}
+	"mask": true, "teacher": true, "teacher-top": true, "eval-rows": true, "seed": true,
+	"rollout-prompts": true, "max-completion-length": true, "temperature": true}
 
 func scoreCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "score",
-		Usage:     "score answers with a reward model, or documents with a reranker",
-		UsageText: "-m model.gguf -a run -d answers.jsonl [options]",
+		Usage:     "score answers with a reward model or by rewards, or documents with a reranker",
+		UsageText: "{-m model.gguf -a run | --reward NAME} -d answers.jsonl [options]",
 		Description: "One line for each answer, in the data's order: the score, then where the answer is. Answers " +
 			"are prompts with\n" +
 			"a completion, or conversations; of pairs both are scored, and of a query's documents each. The model is " +
@@ -33,8 +34,11 @@ func scoreCommand() *cli.Command {
 			"something: the answer\n" +
 			"that is ahead by d is the better one with probability 1/(1+e^-d). A reranker's are the log-odds of " +
 			"relevant.\n\n" +
+			"With --reward or --reward-cmd the answers are worth what reinforcement learning would give them; that " +
+			"needs no model,\nbut for rewards that count tokens.\n\n" +
 			"  ggtune score -m model.gguf -a run -d answers.jsonl\n" +
-			"  ggtune score -m model.gguf -a run -d answers.jsonl --json | jq .score",
+			"  ggtune score -m model.gguf -a run -d answers.jsonl --json | jq .score\n" +
+			"  ggtune score --reward number --reward-column gold -d answers.jsonl",
 		Flags: append(configFlags(func(o config.Option) bool {
 			return o.Eval && o.Unset == "" && !unreadByScore[o.Name]
 		}), adapterFlag(), jsonFlag()),
@@ -49,6 +53,9 @@ func scoreAction(c *cli.Context) error {
 	cfg, chosen, err := settings(c)
 	if err != nil {
 		return err
+	}
+	if len(cfg.Reward) > 0 || cfg.RewardCmd != "" {
+		return scoreByRewards(c, cfg)
 	}
 	rep := report.NewTerminal(c.App.ErrWriter, screen(c.App.ErrWriter))
 	defer rep.Close()

@@ -203,6 +203,11 @@ func (r *Rewards) Names() []string {
 	return names
 }
 
+// Compares says whether one of the rewards compares with the right answer of the row.
+func (r *Rewards) Compares() bool {
+	return slices.ContainsFunc(r.parts, func(p part) bool { _, ok := p.reward.(*compared); return ok })
+}
+
 // Check says which sample's row lacks what a reward needs. Their answers are not looked at.
 func (r *Rewards) Check(samples []Sample) error {
 	for _, p := range r.parts {
@@ -302,7 +307,7 @@ func (s *spread) add(values []float64) {
 func (r *Rewards) Constant() (said []string) {
 	for _, p := range r.parts {
 		if p.seen.n > 1 && p.seen.low == p.seen.high {
-			said = append(said, fmt.Sprintf("reward %q gave %g to all %d answers: nothing is learned from it", p.name,
+			said = append(said, fmt.Sprintf("reward %q gave %g to all %d answers: from such nothing is learned", p.name,
 				p.seen.low, p.seen.n))
 		}
 	}

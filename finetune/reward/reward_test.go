@@ -76,7 +76,7 @@ var worth = []struct {
 	{"json=SCHEMA", `{"name": "x", "age": 1e999999999}`, "", 0},
 	{"json=SCHEMA", `{"name": "x", "age": -1e-999999999}`, "", 0},
 	{"json=SCHEMA", `{"name": "x", "age": 0e-7}`, "", 1},
-	{"json=SCHEMA", strings.Repeat("[", 200000), "", 0},
+	{"json=SCHEMA", strings.Repeat("[", 20000), "", 0},
 }
 
 func sample(t *testing.T, answer, row string) Sample {
@@ -248,7 +248,7 @@ func TestRewards(t *testing.T) {
 	if diff := cmp.Diff([]string{"exact", "model", "regex=q"}, r.Names()); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff([]string{`reward "regex=q" gave 0 to all 2 answers: nothing is learned from it`},
+	if diff := cmp.Diff([]string{`reward "regex=q" gave 0 to all 2 answers: from such nothing is learned`},
 		r.Constant()); diff != "" {
 		t.Error(diff)
 	}
