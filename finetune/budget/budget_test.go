@@ -30,45 +30,57 @@ func TestPlanMemory(t *testing.T) {
 		t.Fatal(err)
 	}
 	shape := Shape{Row: 512, Counted: 512, Rows: 8}
-	least, err := PlanMemory(m, sc, &c, shape, withoutSamples, 0, 0)
+	least, err := PlanMemory(m, sc, &c, shape, withoutSamples, llama.Memory{}, 0)
 	if err != nil || least.Keep != 0 {
 		t.Fatalf("unknown memory: %+v, %v", least, err)
 	}
-	ample, err := PlanMemory(m, sc, &c, shape, withoutSamples, 0, 1<<40)
+	ample, err := PlanMemory(m, sc, &c, shape, withoutSamples, llama.Memory{}, 1<<40)
 	if err != nil || ample.Keep == 0 || ample.Total <= least.Total || ample.Total > courtesy {
 		t.Errorf("ample memory: %+v, %v; at least %+v", ample, err, least)
 	}
-	tight, err := PlanMemory(m, sc, &c, shape, withoutSamples, 0, least.Total)
+	tight, err := PlanMemory(m, sc, &c, shape, withoutSamples, llama.Memory{}, least.Total)
 	if err != nil || tight.Total > least.Total {
 		t.Errorf("just enough: %+v, %v", tight, err)
 	}
 	c.Memory = 1 << 20 // a terabyte: more than is free is never taken
-	if asked, err := PlanMemory(m, sc, &c, shape, withoutSamples, 0, least.Total); err != nil ||
+	if asked, err := PlanMemory(m, sc, &c, shape, withoutSamples, llama.Memory{}, least.Total); err != nil ||
 		asked.Total > least.Total {
 		t.Errorf("more asked for than is free: %+v, %v", asked, err)
 	}
-	if _, err := PlanMemory(m, sc, &c, shape, withoutSamples, 0, least.Total-1); err == nil ||
+	if _, err := PlanMemory(m, sc, &c, shape, withoutSamples, llama.Memory{}, least.Total-1); err == nil ||
 		!strings.Contains(err.Error(), "free memory") {
 		t.Errorf("more asked for than is free, and that too little: got %v", err)
 	}
 	const beside = 1 << 20
 	samples := func(trained int64) int64 { return beside }
-	if both, err := PlanMemory(m, sc, &c, shape, samples, 0, least.Total+beside); err != nil ||
+	if both, err := PlanMemory(m, sc, &c, shape, samples, llama.Memory{}, least.Total+beside); err != nil ||
 		both.Samples != beside ||
 		both.Total > least.Total+beside {
 		t.Errorf("room for answers too: %+v, %v", both, err)
 	}
-	if alone, err := PlanMemory(m, sc, &c, shape, samples, 0, least.Total+beside-1); err != nil || alone.Samples != 0 ||
-		alone.Total < least.Total {
+	if alone, err := PlanMemory(m, sc, &c, shape, samples, llama.Memory{}, least.Total+beside-1); err != nil ||
+		alone.Samples != 0 || alone.Total < least.Total {
 		t.Errorf("no room for answers: %+v, %v", alone, err)
 	}
+	writes := llama.Memory{Repacked: 3 << 20, KV: 2 << 20}
 	c.Memory = 0
+	all, err := PlanMemory(m, sc, &c, shape, withoutSamples, writes, 0)
+	if err != nil || all.Rollouts < writes.Total() || all.Total != least.Total+all.Rollouts {
+		t.Errorf("with answers to learn from: %+v, %v; without %+v", all, err, least)
+	}
+	for free, want := range map[int64]bool{all.Total - 1: true, all.Total - writes.Repacked: true,
+		all.Total - writes.Repacked - 1: false} {
+		if _, err := PlanMemory(m, sc, &c, shape, withoutSamples, writes, free); err == nil ||
+			strings.Contains(err.Error(), "--rollout-lean would fit") != want {
+			t.Errorf("%d bytes too few with answers to learn from: got %v", all.Total-free, err)
+		}
+	}
 	for _, tc := range []struct {
 		free int64
 		want string
 	}{{least.Total - 1, "--batch 1 would fit (with --accum 4"}, {least.Total / 8, "--batch 1 --seq-len "},
 		{1000, "a smaller --rank"}} {
-		if _, err := PlanMemory(m, sc, &c, shape, withoutSamples, 0, tc.free); err == nil ||
+		if _, err := PlanMemory(m, sc, &c, shape, withoutSamples, llama.Memory{}, tc.free); err == nil ||
 			!strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%d bytes: got %v, want %q", tc.free, err, tc.want)
 		}
@@ -261,7 +273,7 @@ func TestPlanMemoryOfStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	shape := Shape{Row: 2, Counted: 1, Rows: 1} // so that the start takes more than the training
-	free, err := PlanMemory(m, sc, &c, shape, withoutSamples, 0, 0)
+	free, err := PlanMemory(m, sc, &c, shape, withoutSamples, llama.Memory{}, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -272,7 +284,7 @@ func TestPlanMemoryOfStart(t *testing.T) {
 	if free.Total >= free.Start {
 		t.Fatalf("the training takes %d bytes, more than the start: it cannot be what is refused", free.Total)
 	}
-	_, err = PlanMemory(m, sc, &c, shape, withoutSamples, 0, free.Start-1)
+	_, err = PlanMemory(m, sc, &c, shape, withoutSamples, llama.Memory{}, free.Start-1)
 	if err == nil || !strings.Contains(err.Error(), "--init pissa works out how the adapter") {
 		t.Errorf("got error %v, want one that names the start", err)
 	}

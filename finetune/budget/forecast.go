@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/ggtune/ggtune/bindings/llama"
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/finetune/corpus"
@@ -101,8 +102,8 @@ type planner struct {
 	planned Memory
 	whole   engine.Whole
 	larger  float64 // parameters of the teacher over those of the model; 1 without one
-	// rollouts are the bytes that llama.cpp takes to write what is learned from.
-	rollouts int64
+	// rollouts is what llama.cpp takes to write what is learned from.
+	rollouts llama.Memory
 	open     rollout.Config // how it is opened for that
 	cached   int64          // bytes of the reference's log-probabilities or the teacher's predictions
 	general  int            // tokens of the general text, 0 where the model cannot read it

@@ -3,6 +3,7 @@ package budget
 import (
 	"fmt"
 
+	"github.com/ggtune/ggtune/bindings/llama"
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/finetune/report"
@@ -44,10 +45,10 @@ const courtesy = 1e9
 
 // PlanMemory decides how much memory a session may keep activations in, and refuses a run that does not fit into free
 // bytes (0: not known). samples gives the bytes that answers to prompts take meanwhile, for that many parameters.
-// Answers are worth less than the training: where there is no room for both, none is planned for them. rollouts are the
-// bytes of llama.cpp that writes what is learned from, 0 where nothing is; it has an adapter of its own.
+// Answers are worth less than the training: where there is no room for both, none is planned for them. rollouts is what
+// llama.cpp takes that writes what is learned from, nothing where nothing is; it has an adapter of its own.
 func PlanMemory(m *engine.Model, sc engine.SessionConfig, cfg *config.Config, shape Shape,
-	samples func(trained int64) int64, rollouts, free int64) (Memory, error) {
+	samples func(trained int64) int64, rollouts llama.Memory, free int64) (Memory, error) {
 	sc.KeepBytes = 0
 	f, err := shape.footprint(m, sc)
 	if err != nil {
@@ -55,7 +56,7 @@ func PlanMemory(m *engine.Model, sc engine.SessionConfig, cfg *config.Config, sh
 	}
 	beside, apart := samples(max(f.Trained, config.Size(sc))), leaving(sc, &f)
 	state, update := cfg.OptimizerBytes(f.List)
-	writing := rollouts
+	writing := rollouts.Total()
 	if writing > 0 {
 		writing += 2 * 4 * max(f.Trained, config.Size(sc)) // and, while it is loaded, the file that it is loaded from
 	}
@@ -80,7 +81,7 @@ func PlanMemory(m *engine.Model, sc engine.SessionConfig, cfg *config.Config, sh
 			"and moments %s, a micro-batch of %d tokens %s), and %s is %s; %s",
 			m.Path(), report.Bytes(least), f.Trained, report.Bytes(f.Params+state+update),
 			shape.Row*shape.Rows, report.Bytes(f.Work+f.Inputs), said, report.Bytes(allowed),
-			fitting(m, sc, cfg, shape, allowed))
+			fitting(m, sc, cfg, shape, rollouts, least, allowed))
 	}
 	start, limit := cfg.StartBytes(sc), free
 	if cfg.Explains() { // a pass beside it, which takes no more than one that is trained on
@@ -127,8 +128,13 @@ func Crowded(model string, weights, total, free int64) string {
 		model, report.Bytes(weights), report.Bytes(total), report.Bytes(free))
 }
 
-// fitting says what would fit into the bytes allowed.
-func fitting(m *engine.Model, sc engine.SessionConfig, cfg *config.Config, shape Shape, allowed int64) string {
+// fitting says what would fit into the bytes allowed, where least are needed.
+func fitting(m *engine.Model, sc engine.SessionConfig, cfg *config.Config, shape Shape, rollouts llama.Memory, least,
+	allowed int64) string {
+	if rollouts.Repacked > 0 && least-rollouts.Repacked <= allowed {
+		return "--rollout-lean would fit: answers are then written without llama.cpp's copies of the weights, " +
+			report.Bytes(rollouts.Repacked)
+	}
 	rowLen := shape.Row
 	for n := rowLen; n >= 32; n /= 2 {
 		f, err := Shape{Row: n, Counted: n, Rows: 1, Named: shape.Named, Want: shape.Want}.footprint(m, sc)

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/ggtune/ggtune/bindings/llama"
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/finetune/corpus"
@@ -17,8 +18,8 @@ import (
 )
 
 // PlanRollouts says how llama.cpp is opened for answers to the longest prompt of rows (nil: one that leaves an answer
-// room in a row), and how many bytes it takes beside the mapped model and the adapter.
-func PlanRollouts(cfg *config.Config, m *engine.Model, rows *corpus.Rows) (open rollout.Config, bytes int64,
+// room in a row), and what it takes beside the mapped model and the adapter.
+func PlanRollouts(cfg *config.Config, m *engine.Model, rows *corpus.Rows) (open rollout.Config, memory llama.Memory,
 	err error) {
 	longest := cfg.SeqLen - cfg.MaxCompletion
 	if rows != nil {
@@ -30,17 +31,18 @@ func PlanRollouts(cfg *config.Config, m *engine.Model, rows *corpus.Rows) (open 
 			}
 		}
 	}
-	open = rollout.Config{Model: cfg.Model, Threads: cfg.Threads, Ctx: longest + cfg.MaxCompletion}
+	open = rollout.Config{Model: cfg.Model, Threads: cfg.Threads, Ctx: longest + cfg.MaxCompletion,
+		Lean: cfg.RolloutLean}
 	if trained := m.HParams().NCtxTrain; trained > 0 {
 		if longest >= trained {
-			return open, 0, fmt.Errorf("the longest prompt has %d tokens, and %s was trained to read %d at "+
+			return open, memory, fmt.Errorf("the longest prompt has %d tokens, and %s was trained to read %d at "+
 				"once, which leaves no answer room; lower --seq-len, beyond which prompts are left out", longest,
 				m.Path(), trained)
 		}
 		open.Ctx = min(open.Ctx, trained) // an answer that comes to the end of it is cut off
 	}
-	memory, err := rollout.PlanMemory(open)
-	return open, memory.Total(), err
+	memory, err = rollout.PlanMemory(open)
+	return open, memory, err
 }
 
 // rolls says that the run learns from answers that its model writes.

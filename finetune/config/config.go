@@ -104,6 +104,9 @@ type Config struct {
 	// SamplerCap is the largest importance weight by which a token counts that the writer of the answers found less
 	// likely than training does, at least 1; 0 corrects nothing. Default 2.
 	SamplerCap float64 `toml:"sampler_cap"`
+	// RolloutLean has llama.cpp write answers with the weights as they lie in the file, without its copies of them, for
+	// which alone it has kernels for several rows at a time of K types. Default false.
+	RolloutLean bool `toml:"rollout_lean"`
 
 	// Template names a chat template, or a file that holds one; "" takes the model's own.
 	Template string `toml:"template"`

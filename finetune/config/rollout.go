@@ -46,6 +46,8 @@ func (c *Config) rolloutOptions() []Option {
 		{Name: "num-mini-batches", Value: &c.NumMiniBatches, Usage: "make `N` updates each time"},
 		{Name: "sampler-cap", Value: &c.SamplerCap, Usage: "weigh tokens by how much likelier training finds them " +
 			"than the writer of the answers did, at most by `WEIGHT`; 0: weigh them alike"},
+		{Name: "rollout-lean", Value: &c.RolloutLean, Eval: true, Usage: "write answers without llama.cpp's own " +
+			"copies of the weights: in less memory, and more slowly where weights are of K types"},
 	}
 }
 

@@ -75,6 +75,7 @@ var silent = map[string]string{
 	"exact":   "is the machine's", "device": "is the machine's", "eval-rows": "is the measurement's",
 	"seed": "is the measurement's", "rollout-prompts": "is the measurement's",
 	"reward-cmd": "nobody but the user names a program", "reward-timeout": "is that program's",
+	"rollout-lean": "is a matter of the machine's memory",
 }
 
 // TestEveryOptionIsDecided: each option that changes what an adapter is measured with is in the table, or left out

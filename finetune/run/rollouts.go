@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/ggtune/ggtune/bindings/llama"
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/engine/adapter"
 	"github.com/ggtune/ggtune/finetune"
@@ -33,7 +34,7 @@ type planned struct {
 	rewards *reward.Rewards
 	models  rewardModels // that are among them
 	open    rollout.Config
-	memory  int64         // of llama.cpp, bytes
+	memory  llama.Memory  // of llama.cpp
 	ref     engine.Choice // the sets that are the reference
 }
 
@@ -99,10 +100,10 @@ func (s *setup) tryRewards(ctx context.Context) error {
 	return err
 }
 
-// bytes is the memory that llama.cpp takes for answers beside the mapped model and the adapter; 0 on nil.
-func (p *planned) bytes() int64 {
+// takes is the memory that llama.cpp takes for answers beside the mapped model and the adapter; none on nil.
+func (p *planned) takes() llama.Memory {
 	if p == nil {
-		return 0
+		return llama.Memory{}
 	}
 	return p.memory
 }

@@ -106,7 +106,7 @@ func (s *setup) open(ctx context.Context, rep report.Reporter) error {
 	if err := s.planSamples(ctx); err != nil {
 		return err
 	}
-	s.memory, err = budget.PlanMemory(s.model, s.start, &s.cfg, shape, s.samples.Bytes, s.planned.bytes(), free)
+	s.memory, err = budget.PlanMemory(s.model, s.start, &s.cfg, shape, s.samples.Bytes, s.planned.takes(), free)
 	if err != nil {
 		return err
 	}
