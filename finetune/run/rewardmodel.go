@@ -63,7 +63,8 @@ func (r *rewardModel) open(m *engine.Model) (err error) {
 		return err
 	}
 	if r.head, err = head.Load(r.beside()); err != nil {
-		return fmt.Errorf("a reward model is an adapter with its head beside it, as --method reward leaves them: %w", err)
+		return fmt.Errorf("a reward model is an adapter with its head beside it, as --method reward leaves "+
+			"them: %w", err)
 	}
 	if r.head.Purpose != head.Reward {
 		return fmt.Errorf("%s: the head says a %s, and not what an answer is worth; give a run with --method reward",
@@ -73,7 +74,8 @@ func (r *rewardModel) open(m *engine.Model) (err error) {
 		return err
 	}
 	if len(r.adapter.Invocation) > 0 {
-		return fmt.Errorf("%s acts %s, and an answer's score is read at its end alone; give one that acts on every token",
+		return fmt.Errorf("%s acts %s, and an answer's score is read at its end alone; give one that acts on "+
+			"every token",
 			r.path, r.adapter.Acts())
 	}
 	r.sum, err = fileSHA256(r.path)
@@ -104,8 +106,8 @@ func (l rewardModels) use(sess *engine.Session, base string) error {
 	return nil
 }
 
-// Score implements reward.Reward: the head's number at the last token of each answer, less the mean of those that it was
-// trained on. The answers to a prompt are a tree.
+// Score implements reward.Reward: the head's number at the last token of each answer, less the mean of those that it
+// was trained on. The answers to a prompt are a tree.
 func (r *rewardModel) Score(ctx context.Context, samples []reward.Sample) ([]float64, error) {
 	if r.sess == nil {
 		return nil, errors.New("the reward model is asked before it is there")
@@ -149,7 +151,8 @@ func scoredRow(samples []reward.Sample) (row engine.Row, err error) {
 	for i := range samples {
 		s := &samples[i]
 		if len(given) == 0 || len(s.Written) == 0 {
-			return row, fmt.Errorf("%s: a reward model reads tokens, and there are %d of the prompt and %d of the answer",
+			return row, fmt.Errorf("%s: a reward model reads tokens, and there are %d of the prompt and %d of the "+
+				"answer",
 				s.Source, len(given), len(s.Written))
 		}
 		row.Segments = append(row.Segments, engine.Segment{Start: len(row.Tokens), Len: len(s.Written)})
