@@ -55,18 +55,18 @@ type rolled struct {
 	figures []method.Metric
 }
 
-// A Cost is what the last rollout took, seconds, 0 where it was on disk already.
+// A Cost is what rollouts took, seconds: 0 where they were there already.
 type Cost struct {
 	Write, Reward, Forward float64
 	Tokens                 int // written
 }
 
-// Cost tells what the rollout of the last micro-batch took.
+// Cost tells what was spent on rollouts for the update of the last micro-batch, those included of which nothing could
+// be learned.
 func (s *Source) Cost() Cost { return s.cost }
 
 // roll brings up the rollout of the present place: from disk, or by making it.
 func (s *Source) roll(ctx context.Context) (*rolled, error) {
-	s.cost = Cost{}
 	m, next, err := s.Rows.Next(s.at.Prompts)
 	if err != nil {
 		return nil, err
@@ -111,9 +111,9 @@ func (s *Source) write(ctx context.Context, r *rolled) error {
 	for i := range r.Answers {
 		s.cost.Tokens += len(r.Answers[i].Tokens)
 	}
-	s.cost.Write, began = time.Since(began).Seconds(), time.Now()
+	s.cost.Write, began = s.cost.Write+time.Since(began).Seconds(), time.Now()
 	err = s.score(ctx, s.Asked, r.prompts, r.Answers)
-	s.cost.Reward = time.Since(began).Seconds()
+	s.cost.Reward += time.Since(began).Seconds()
 	return err
 }
 
@@ -209,7 +209,8 @@ func (s *Source) passes(ctx context.Context, r *rolled) error {
 		}
 		done += len(part)
 	}
-	r.Read, s.cost.Forward = true, time.Since(began).Seconds()
+	s.cost.Forward += time.Since(began).Seconds()
+	r.Read = true
 	return nil
 }
 

@@ -85,7 +85,7 @@ type Source struct {
 	Config
 	at  place
 	cur *rolled // that of at, once it is there
-	// last is the rollout whose micro-batch was given out last, and cost what it took.
+	// last is the rollout whose micro-batch was given out last, and cost what was spent on rollouts for that update.
 	last *rolled
 	cost Cost
 }
@@ -160,6 +160,9 @@ const mostBarren = 10
 
 // Next implements finetune.Source.
 func (s *Source) Next(ctx context.Context) (*encode.Micro, error) {
+	if s.at.Micro == 0 {
+		s.cost = Cost{}
+	}
 	for {
 		if s.cur == nil {
 			r, err := s.roll(ctx)

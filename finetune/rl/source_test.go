@@ -89,6 +89,9 @@ func TestMicros(t *testing.T) {
 		t.Errorf("wrote %d times, held %d adapters, asked for %d rewards; want 1, 1 and 12", f.writer.wrote,
 			f.writer.held, f.reward.asked)
 	}
+	if c := s.Cost(); c != (Cost{}) {
+		t.Errorf("the last update's rollout was there already, and cost %+v", c)
+	}
 	if s.Epoch() != 3./7 {
 		t.Errorf("epoch %g, want 3/7", s.Epoch())
 	}
