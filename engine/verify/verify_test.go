@@ -16,6 +16,7 @@ import (
 	"github.com/ggtune/ggtune/engine/synth"
 	"github.com/ggtune/ggtune/engine/verify"
 	"github.com/ggtune/ggtune/internal/atomicfile"
+	"github.com/ggtune/ggtune/internal/testdata"
 )
 
 func tokens(n, vocab int) []int32 {
@@ -162,14 +163,15 @@ func offZero(a *adapter.Adapter, size float64) {
 	}
 }
 
-// verified makes an adapter whose B is of that size, saves it and has llama.cpp's logits compared with ours.
-func verified(t *testing.T, path string, c adapter.Config, size float64) (verify.Agreement, savedAdapter) {
+// written makes an adapter whose B is of that size and saves it after the probe of it.
+func written(t *testing.T, path string, c adapter.Config, size float64) (*verify.Probe, string, *adapter.Adapter) {
 	t.Helper()
 	m, err := engine.Open(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.Rank, c.Alpha, c.Init, c.Seed = 4, 8, "kaiming", 1
+	c.Rank, c.Alpha, c.Init = 4, 8, "kaiming"
+	c.Seed = max(c.Seed, 1)
 	ad, err := adapter.New(m.Net(), c)
 	if err != nil {
 		t.Fatal(err)
@@ -190,6 +192,24 @@ func verified(t *testing.T, path string, c adapter.Config, size float64) (verify
 	if err := errors.Join(ad.Save(context.Background(), atomicfile.OS, out), s.Close(), m.Close()); err != nil {
 		t.Fatal(err)
 	}
+	return p, out, ad
+}
+
+// TestRoundingIsNoDisagreement: an adapter that changes less than the fast mode rounds is judged in the exact one.
+func TestRoundingIsNoDisagreement(t *testing.T) {
+	path := testdata.Path(t, "models", "stories260K", "stories260K-f32.gguf")
+	for seed := range uint64(10) {
+		p, out, _ := written(t, path, adapter.Config{Seed: seed + 1}, 3e-4)
+		if a, err := p.VerifyAdapter(t.Context(), path, out, 1); err != nil {
+			t.Errorf("seed %d: base %.2g, adapter %.2g: %v", seed+1, a.Base.RMS, a.Trained.RMS, err)
+		}
+	}
+}
+
+// verified writes an adapter whose B is of that size and has llama.cpp's logits compared with ours.
+func verified(t *testing.T, path string, c adapter.Config, size float64) (verify.Agreement, savedAdapter) {
+	t.Helper()
+	p, out, ad := written(t, path, c, size)
 	a, err := p.VerifyAdapter(context.Background(), path, out, 1)
 	if err != nil {
 		t.Fatal(err)
