@@ -85,11 +85,7 @@ func stopped(c *cli.Context, err error, output string) error {
 	if _, none := os.Stat(filepath.Join(output, rundir.Settings)); none != nil {
 		return fmt.Errorf("%w before there was anything to save", err)
 	}
-	again := ""
-	if command := c.String("reward-cmd"); command != "" { // no file holds it
-		again = " --reward-cmd " + shellWord(command)
-	}
-	return fmt.Errorf("%w; go on with: ggtune %s -o %s --resume%s", err, c.Command.Name, shellWord(output), again)
+	return fmt.Errorf("%w; go on with: ggtune %s -o %s --resume", err, c.Command.Name, shellWord(output))
 }
 
 // plainWord matches what shells take as it is.

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/ggtune/ggtune/finetune/checkpoint"
@@ -14,6 +15,7 @@ import (
 	"github.com/ggtune/ggtune/finetune/corpus"
 	"github.com/ggtune/ggtune/finetune/encode"
 	"github.com/ggtune/ggtune/finetune/eval"
+	"github.com/ggtune/ggtune/finetune/method"
 	"github.com/ggtune/ggtune/finetune/origin"
 	"github.com/ggtune/ggtune/finetune/report"
 	"github.com/ggtune/ggtune/finetune/rundir"
@@ -65,10 +67,13 @@ func (m *merging) given(ctx context.Context) (*text, error) {
 		})
 	}
 	cfg := config.Default()
-	// The data is read as the adapter's was, where it says how: method, template, mask, row length.
+	// The data is read as the adapter's was, where it says how: method, template, mask, row length. But a method that
+	// wrote the answers itself reads prompts, and measures no token of the data.
 	a := m.adapters[0]
 	made := &origin.Origin{Adapter: m.result.Adapters[0].Path, Info: a.Info}
-	for _, note := range made.TakeDefaults(&cfg, func(string) bool { return false }) {
+	how, err := method.Get(made.Method())
+	rolled := err == nil && how.Need == method.Rollouts
+	for _, note := range made.TakeDefaults(&cfg, func(option string) bool { return rolled && option == "method" }) {
 		m.note("%s", note)
 	}
 	cfg.Data = []string{m.Report}
@@ -94,7 +99,7 @@ func (m *merging) held(ctx context.Context) (*text, error) {
 		if err != nil {
 			return nil, err
 		}
-		if len(items) == 0 {
+		if !slices.ContainsFunc(items, func(it encode.Item) bool { return it.NumCounted() > 0 }) { // prompts, of a run that learned from answers of its own
 			continue
 		}
 		some := eval.Spread(items, enough)

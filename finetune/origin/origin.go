@@ -91,6 +91,9 @@ func (o *Origin) Scores() string {
 		"reads them", o.Adapter, how.Name)
 }
 
+// Method is the name of the method that made the adapter, or "".
+func (o *Origin) Method() string { return o.Info[methodName] }
+
 // Template is the built-in template that the adapter was trained with, or "". Another template's name may be a file's,
 // and a stranger's adapter does not say which file is opened.
 func (o *Origin) Template() string {

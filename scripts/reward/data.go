@@ -20,8 +20,6 @@ type set struct {
 	name, file string
 	// chat puts the prompt through the model's template; without it prompt and answers are literal text.
 	chat bool
-	// row is the length of a row in tokens, which holds a prompt with both answers; 0: ggtune's own.
-	row int
 	// group tells apart what must not be on both sides; nil: prompts.
 	group func(prompt string) string
 }
@@ -33,7 +31,7 @@ var sets = []set{
 		passage, _, _ := strings.Cut(prompt, "\n")
 		return passage
 	}},
-	{name: "alpaca-eval", file: "alpaca_eval_gpt4_judged.jsonl", chat: true, row: 1024},
+	{name: "alpaca-eval", file: "alpaca_eval_gpt4_judged.jsonl", chat: true},
 }
 
 // A record is one of any of the files.
