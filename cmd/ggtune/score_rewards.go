@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -17,6 +18,12 @@ func scoreByRewards(c *cli.Context, cfg *config.Config) error {
 		if c.IsSet(name) {
 			return usagef("score: --%s is of a reward model, and --reward asks without one; leave one of them out",
 				name)
+		}
+	}
+	for _, spec := range cfg.Reward {
+		if dir, ok := strings.CutPrefix(spec, config.RewardModel+"="); ok {
+			return usagef("score: --reward %s is a reward model, whose scores are shown by: ggtune score -m MODEL -a %s "+
+				"-d FILE", spec, shellWord(dir))
 		}
 	}
 	note := func(text string) { fmt.Fprintln(c.App.ErrWriter, "note:", text) }
