@@ -12,6 +12,7 @@ import (
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/engine/head"
 	"github.com/ggtune/ggtune/engine/synth"
+	"github.com/ggtune/ggtune/engine/verify"
 	"github.com/ggtune/ggtune/finetune/checkpoint"
 	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/finetune/report"
@@ -232,5 +233,30 @@ func TestRewardKilled(t *testing.T) {
 	if readFile(t, c.Output, fileAdapter) != adapter || readFile(t, c.Output, fileHead) != headFile ||
 		*got.HeadSHA256 != *want.HeadSHA256 {
 		t.Error("the result is not that of a straight run")
+	}
+}
+
+// TestScoresNotVerified: where llama.cpp's states give other scores, the run says so and leaves no result.
+func TestScoresNotVerified(t *testing.T) {
+	c := rewardConfig(t)
+	c.Steps = 2
+	var r *run
+	rec := &recorder{on: func(e report.Event) {
+		if p, ok := e.(report.Progress); ok && p.What == "verify the scores" {
+			r.probed.Ours[0] += 10
+		}
+	}}
+	begun(t, c, func(x *run) { r, x.rep = x, rec })
+	if err := r.train(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	_, err := r.finish(t.Context())
+	if !errors.Is(err, verify.ErrDisagree) || !strings.Contains(err.Error(), "verify the scores of ") {
+		t.Errorf("got %v", err)
+	}
+	for _, name := range []string{fileAdapter, fileHead, fileUnverified, fileUnsure, fileReport} {
+		if _, err := os.Stat(filepath.Join(c.Output, name)); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s is left: %v", name, err)
+		}
 	}
 }
