@@ -22,8 +22,8 @@ func scoreByRewards(c *cli.Context, cfg *config.Config) error {
 	}
 	for _, spec := range cfg.Reward {
 		if dir, ok := strings.CutPrefix(spec, config.RewardModel+"="); ok {
-			return usagef("score: --reward %s is a reward model, whose scores are shown by: ggtune score -m MODEL -a %s "+
-				"-d FILE", spec, shellWord(dir))
+			return usagef("score: --reward %s is a reward model, whose scores are shown by: ggtune score -m MODEL "+
+				"-a %s -d FILE", spec, shellWord(dir))
 		}
 	}
 	note := func(text string) { fmt.Fprintln(c.App.ErrWriter, "note:", text) }

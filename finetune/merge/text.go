@@ -99,7 +99,8 @@ func (m *merging) held(ctx context.Context) (*text, error) {
 		if err != nil {
 			return nil, err
 		}
-		if !slices.ContainsFunc(items, func(it encode.Item) bool { return it.NumCounted() > 0 }) { // prompts, of a run that learned from answers of its own
+		counted := func(it encode.Item) bool { return it.NumCounted() > 0 }
+		if !slices.ContainsFunc(items, counted) { // prompts, of a run that learned from answers of its own
 			continue
 		}
 		some := eval.Spread(items, enough)
