@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -23,6 +24,9 @@ func budgetsOf(c *cli.Context) (out []allot.Budget, err error) {
 			b, err := flag.read(strings.TrimSpace(s))
 			if err != nil {
 				return nil, usagef("%s: --%s %w", c.Command.Name, flag.name, err)
+			}
+			if slices.ContainsFunc(out, func(a allot.Budget) bool { return a.BPW == b.BPW && a.Bytes == b.Bytes }) {
+				return nil, usagef("%s: --%s has %s twice; give it once", c.Command.Name, flag.name, s)
 			}
 			out = append(out, b)
 		}

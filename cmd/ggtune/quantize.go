@@ -199,6 +199,9 @@ func (q *quantizing) decide(c *cli.Context, f *gguf.File, partBytes int64) (err 
 		return nil
 	}
 	for _, path := range r.Files {
+		if plot := c.String("plot"); plot != "" && filepath.Clean(plot) == filepath.Clean(path) {
+			return usagef("quantize: --plot %s: the model is written there; give another name", plot)
+		}
 		if err := refuseExisting(c, path); err != nil {
 			return err
 		}

@@ -85,7 +85,11 @@ func stopped(c *cli.Context, err error, output string) error {
 	if _, none := os.Stat(filepath.Join(output, rundir.Settings)); none != nil {
 		return fmt.Errorf("%w before there was anything to save", err)
 	}
-	return fmt.Errorf("%w; go on with: ggtune %s -o %s --resume", err, c.Command.Name, shellWord(output))
+	again := ""
+	if command := c.String("reward-cmd"); command != "" { // no file holds it
+		again = " --reward-cmd " + shellWord(command)
+	}
+	return fmt.Errorf("%w; go on with: ggtune %s -o %s --resume%s", err, c.Command.Name, shellWord(output), again)
 }
 
 // plainWord matches what shells take as it is.

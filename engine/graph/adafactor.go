@@ -53,11 +53,9 @@ func shapeAdafactor(g *Graph, n *Node) ([]Shape, error) {
 
 // shapeFactors checks what both operations read, and gives one number a row.
 func shapeFactors(g *Graph, rows, columns, gradient, constants ID) ([]Shape, error) {
-	d, k := g.shape(gradient), g.Value(constants)
+	d := g.shape(gradient)
 	if g.shape(rows) != Matrix(1, d[1]) || g.shape(columns) != Matrix(d[0], 1) {
 		return nil, fmt.Errorf("gradient %v with rows' means %v and columns' %v", d, g.shape(rows), g.shape(columns))
 	}
-	ok := k.Type == F64 && k.Shape == Matrix(AdafactorNumbers, 1)
-	return []Shape{Matrix(1, d[1])}, want(ok, "constants %v of type %d, want %d of f64", k.Shape, k.Type,
-		AdafactorNumbers)
+	return []Shape{Matrix(1, d[1])}, wantConstants(g, constants, AdafactorNumbers)
 }

@@ -1,7 +1,5 @@
 package graph
 
-import "fmt"
-
 // AdamWConstants are the numbers of AdamW's input of constants, in their order there.
 type AdamWConstants struct {
 	Scale        float64 // factor of the gradient
@@ -27,16 +25,5 @@ func (g *Graph) AdamW(x Master, m, v, gradient, constants ID) ID {
 }
 
 func shapeAdamW(g *Graph, n *Node) ([]Shape, error) {
-	k := g.Value(n.In[4])
-	x, err := shapeMaster(g, n.In[0], n.In[5])
-	if err != nil {
-		return nil, err
-	}
-	for _, id := range n.In[1:4] {
-		if g.shape(id) != x {
-			return nil, fmt.Errorf("parameters %v beside %v", x, g.shape(id))
-		}
-	}
-	ok := k.Type == F64 && k.Shape == Matrix(AdamWNumbers, 1)
-	return []Shape{Matrix(1, x[1])}, want(ok, "constants %v of type %d, want %d of f64", k.Shape, k.Type, AdamWNumbers)
+	return shapeUpdate(g, n.In[0], n.In[5], n.In[1:4], n.In[4], AdamWNumbers)
 }

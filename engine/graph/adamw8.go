@@ -28,7 +28,6 @@ func (g *Graph) AdamW8(in AdamW8Inputs) ID {
 }
 
 func shapeAdamW8(g *Graph, n *Node) ([]Shape, error) {
-	k := g.Value(n.In[6])
 	x, err := shapeMaster(g, n.In[0], n.In[8])
 	if err != nil {
 		return nil, err
@@ -43,6 +42,5 @@ func shapeAdamW8(g *Graph, n *Node) ([]Shape, error) {
 		return nil, fmt.Errorf("blocks of %d, tables %v; want at most %d, and two of %d", x[0], g.shape(n.In[7]),
 			AdamW8Block, AdamW8Codes)
 	}
-	ok := k.Type == F64 && k.Shape == Matrix(AdamWNumbers, 1)
-	return []Shape{most}, want(ok, "constants %v of type %d, want %d of f64", k.Shape, k.Type, AdamWNumbers)
+	return []Shape{most}, wantConstants(g, n.In[6], AdamWNumbers)
 }

@@ -20,11 +20,9 @@ func (g *Graph) Average(a, x, constants ID) ID {
 }
 
 func shapeAverage(g *Graph, n *Node) ([]Shape, error) {
-	a, k := g.shape(n.In[0]), g.Value(n.In[2])
+	a := g.shape(n.In[0])
 	if x := g.shape(n.In[1]); x != a {
 		return nil, fmt.Errorf("averages %v beside parameters %v", a, x)
 	}
-	ok := k.Type == F64 && k.Shape == Matrix(AverageNumbers, 1)
-	return []Shape{Matrix(1, a[1])}, want(ok, "constants %v of type %d, want %d of f64", k.Shape, k.Type,
-		AverageNumbers)
+	return []Shape{Matrix(1, a[1])}, wantConstants(g, n.In[2], AverageNumbers)
 }

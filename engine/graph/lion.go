@@ -1,7 +1,5 @@
 package graph
 
-import "fmt"
-
 // LionConstants are the numbers of Lion's input of constants, in their order there.
 type LionConstants struct {
 	Scale        float64 // factor of the gradient
@@ -24,16 +22,5 @@ func (g *Graph) Lion(x Master, m, gradient, constants ID) ID {
 }
 
 func shapeLion(g *Graph, n *Node) ([]Shape, error) {
-	k := g.Value(n.In[3])
-	x, err := shapeMaster(g, n.In[0], n.In[4])
-	if err != nil {
-		return nil, err
-	}
-	for _, id := range n.In[1:3] {
-		if g.shape(id) != x {
-			return nil, fmt.Errorf("parameters %v beside %v", x, g.shape(id))
-		}
-	}
-	ok := k.Type == F64 && k.Shape == Matrix(LionNumbers, 1)
-	return []Shape{Matrix(1, x[1])}, want(ok, "constants %v of type %d, want %d of f64", k.Shape, k.Type, LionNumbers)
+	return shapeUpdate(g, n.In[0], n.In[4], n.In[1:3], n.In[3], LionNumbers)
 }

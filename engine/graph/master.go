@@ -23,3 +23,25 @@ func shapeMaster(g *Graph, x, key ID) (Shape, error) {
 	return v.Shape, want(k.Type == I64 && k.Shape == Matrix(MasterKeyNumbers, 1), "key %v of type %d, want %d of i64",
 		k.Shape, k.Type, MasterKeyNumbers)
 }
+
+// shapeUpdate checks an update of a master by what lies beside it in its shape, and so many constants. It gives one
+// verdict a row.
+func shapeUpdate(g *Graph, x, key ID, beside []ID, constants ID, numbers int) ([]Shape, error) {
+	s, err := shapeMaster(g, x, key)
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range beside {
+		if g.shape(id) != s {
+			return nil, fmt.Errorf("parameters %v beside %v", s, g.shape(id))
+		}
+	}
+	return []Shape{Matrix(1, s[1])}, wantConstants(g, constants, numbers)
+}
+
+// wantConstants demands so many numbers in f64.
+func wantConstants(g *Graph, id ID, numbers int) error {
+	k := g.Value(id)
+	return want(k.Type == F64 && k.Shape == Matrix(int64(numbers), 1), "constants %v of type %d, want %d of f64",
+		k.Shape, k.Type, numbers)
+}

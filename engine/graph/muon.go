@@ -78,7 +78,7 @@ func shapeMuonMoment(g *Graph, n *Node) ([]Shape, error) {
 	if d := g.shape(n.In[1]); d != m {
 		return nil, fmt.Errorf("moment %v beside gradient %v", m, d)
 	}
-	return []Shape{m}, muonConstants(g, n.In[2])
+	return []Shape{m}, wantConstants(g, n.In[2], MuonNumbers)
 }
 
 func shapeMuonUnit(g *Graph, n *Node) ([]Shape, error) {
@@ -93,18 +93,5 @@ func shapeGram(g *Graph, n *Node) ([]Shape, error) {
 }
 
 func shapeMuon(g *Graph, n *Node) ([]Shape, error) {
-	x, err := shapeMaster(g, n.In[0], n.In[3])
-	if d := g.shape(n.In[1]); err == nil && d != x {
-		err = fmt.Errorf("parameters %v beside direction %v", x, d)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return []Shape{Matrix(1, x[1])}, muonConstants(g, n.In[2])
-}
-
-func muonConstants(g *Graph, id ID) error {
-	k := g.Value(id)
-	return want(k.Type == F64 && k.Shape == Matrix(MuonNumbers, 1), "constants %v of type %d, want %d of f64", k.Shape,
-		k.Type, MuonNumbers)
+	return shapeUpdate(g, n.In[0], n.In[3], n.In[1:2], n.In[2], MuonNumbers)
 }

@@ -17,7 +17,8 @@ import (
 const (
 	answersLR     = 2e-4
 	pairsLR       = 5e-5
-	scoresLR      = 1e-4 // TRL's for a reward model with LoRA
+	scoresLR      = 5e-4
+	scoresLargeLR = 1e-4 // TRL's for a reward model with LoRA
 	verdictsLR    = 2e-5
 	preferLargeLR = 1e-5
 	fullSmallLR   = 3e-4
@@ -149,8 +150,10 @@ func (c *Config) fitLR(how *method.Method, params int64) (lr float64, why string
 		return fullLR, "tensors of the model, " + size
 	case c.Whole():
 		return fullSmallLR, "tensors of the model, " + size
+	case how.Value == method.AtEnds && params >= largeModel:
+		return scoresLargeLR, "scores, an adapter, " + size
 	case how.Value == method.AtEnds:
-		return scoresLR, "scores, an adapter"
+		return scoresLR, "scores, an adapter, " + size
 	case need == method.Answers:
 		return answersLR, "an adapter"
 	case params >= largeModel:

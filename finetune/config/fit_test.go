@@ -143,6 +143,20 @@ func TestFitKind(t *testing.T) {
 	}
 }
 
+// TestFitScores: a method that gives scores learns faster than one of preferences, and goes through its pairs once.
+func TestFitScores(t *testing.T) {
+	for _, method := range []string{"reward", "rerank"} {
+		for params, want := range map[int64]string{135e6: "0.0005", 1.1e9: "0.0001"} {
+			c := validConfig()
+			c.Method = method
+			if c, said, _ := fitted(t, c, params, 40, 8); c.LR.String() != want || c.Epochs.N != 1 {
+				t.Errorf("%s, %d parameters: got %v and %v epochs, want %s and 1; said %q", method, params, c.LR,
+					c.Epochs, want, said)
+			}
+		}
+	}
+}
+
 // TestFitOptimizer: an optimizer that wants another learning rate than AdamW gets it, as a number to read.
 func TestFitOptimizer(t *testing.T) {
 	for name, want := range map[string]string{"adamw": "0.0003", "adamw8bit": "0.0003", "adafactor": "0.0003",

@@ -83,12 +83,15 @@ func (c *Config) chooseRollouts(how *method.Method) {
 		c.NumIterations = Fixed(how.Usual.Iterations)
 	}
 	if c.Accum.Auto {
-		c.Accum = Fixed((c.RolloutPrompts + c.Batch - 1) / c.Batch)
+		c.Accum = Fixed(c.ofRollout())
 	}
 	if c.Epochs.Auto {
 		c.Epochs = Fixed(1)
 	}
 }
+
+// ofRollout is how many micro-batches a rollout is at most; batches of none are refused elsewhere.
+func (c *Config) ofRollout() int { return (c.RolloutPrompts + c.Batch - 1) / max(c.Batch, 1) }
 
 // mostUpdates bounds what is made of a rollout: what it was written by is then long another model.
 const mostUpdates = 1000
@@ -148,8 +151,9 @@ func (v *validator) learned(how *method.Method) {
 		"the answers with the weights of the model file, and an adapter that it loads")
 	v.need(c.Packing == autoWord || c.Packing == encode.Unpacked.String(), &c.Packing, v.is(c.Packing)+
 		" with --method "+c.Method, "auto: a prompt with its answers is a row")
-	v.need(c.Accum.Auto, &c.Accum, found, "auto, and --num-mini-batches: an update is made of a rollout, or a "+
-		"part of it")
+	// A run that goes on has the number that was chosen.
+	v.need(c.Accum.Auto || c.Accum.N == c.ofRollout(), &c.Accum, found, "auto, and --num-mini-batches: an update is "+
+		"made of a rollout, or a part of it")
 	v.need(c.Mask == template.MaskAssistant.String(), &c.Mask, v.is(c.Mask)+" with --method "+c.Method,
 		"it left out: what counts are the model's own answers")
 	v.need(len(c.SamplePrompts) == 0, &c.SamplePrompts, found, "it left out: answers of the rollouts are shown")

@@ -83,7 +83,7 @@ func TestMergeWithHead(t *testing.T) {
 }
 
 func TestHeadRefused(t *testing.T) {
-	c, h := headed(t, "llama")
+	c, _ := headed(t, "llama")
 	refused := func(want string, c Config) {
 		t.Helper()
 		_, err := Merge(t.Context(), c, &said{})
@@ -95,7 +95,7 @@ func TestHeadRefused(t *testing.T) {
 		}
 	}
 	refused(`llama.cpp reads a classification head of other architectures than "llama"`, c)
-	c, h = headed(t, "qwen3")
+	c, h := headed(t, "qwen3")
 	two := c
 	two.Adapters = []Adapter{c.Adapters[0], c.Adapters[0]}
 	refused("a head belongs to the one adapter", two)

@@ -3,6 +3,7 @@ package method
 import (
 	"os"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -59,6 +60,33 @@ func told(t *testing.T, path string) map[string]setting.Values {
 		}
 	}
 	return out
+}
+
+// TestDocsUsual: the table of how rollouts are usually made has every method that learns from them.
+func TestDocsUsual(t *testing.T) {
+	text, err := os.ReadFile("../../docs/rlhf.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	row := regexp.MustCompile("(?m)^\\| `([^`]+)` \\| ([0-9]+) \\| ([0-9]+) \\| ([0-9.e-]+), ([0-9.e-]+) \\|$")
+	told, want := map[string][4]float64{}, map[string][4]float64{}
+	for _, m := range row.FindAllStringSubmatch(string(text), -1) {
+		var x [4]float64
+		for i := range x {
+			if x[i], err = strconv.ParseFloat(m[2+i], 64); err != nil {
+				t.Fatal(err)
+			}
+		}
+		told[m[1]] = x
+	}
+	for _, m := range methods.All() {
+		if u := m.Usual; m.Need == Rollouts {
+			want[m.Name] = [4]float64{float64(u.Generations), float64(u.Iterations), u.LR, u.LargeLR}
+		}
+	}
+	if d := cmp.Diff(told, want); d != "" {
+		t.Errorf("docs/rlhf.md, got − want +:\n%s", d)
+	}
 }
 
 // TestDocs: the tables of methods have every method that reads settings, and they with their defaults.

@@ -217,7 +217,7 @@ func (r *Rewards) Check(samples []Sample) error {
 		}
 		for i := range samples {
 			if err := c.Check(&samples[i]); err != nil {
-				return p.fault(&samples[i], err)
+				return fmt.Errorf("%s: reward %q: %w", samples[i].Source, p.name, err)
 			}
 		}
 	}

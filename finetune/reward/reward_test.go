@@ -181,7 +181,7 @@ func TestRefused(t *testing.T) {
 // TestRows: a row without what is compared is found before there is an answer, and named with what it has.
 func TestRows(t *testing.T) {
 	for _, tc := range []struct{ spec, row, column, want string }{
-		{"exact", `{"question": "q", "id": 3}`, "", "data.jsonl:7: reward \"exact\" of the answer \"a\": the row has " +
+		{"exact", `{"question": "q", "id": 3}`, "", "data.jsonl:7: reward \"exact\": the row has " +
 			"no column with the right answer (answer, solution, target, output, reference, completion, response, " +
 			"label, messages); say which it is (--reward-column); it has id, question"},
 		{"exact", `{"answer": "x"}`, "gold", `no column "gold" (--reward-column); it has answer`},

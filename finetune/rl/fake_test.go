@@ -189,8 +189,6 @@ type fixture struct {
 	reward *fakeReward
 }
 
-const vocabulary = 100
-
 // newFixture has 7 prompts, of which 3 are rolled out together, with 4 answers each of at most 6 tokens.
 func newFixture(t *testing.T) *fixture {
 	t.Helper()

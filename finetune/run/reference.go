@@ -186,6 +186,11 @@ type referenceKey struct {
 	Kind    string `json:"kind"` // kindReference: checkpoints are files of the same form
 	Base    string `json:"base_sha256"`
 	Adapter string `json:"adapter_sha256"` // "" for the base alone
+	rowsKey
+}
+
+// A rowsKey is all of a run's rows and of the arithmetic that what a model says of them depends on.
+type rowsKey struct {
 	// Train and Held are fingerprints of tokens, marks and trees: of data, tokenizer, template and settings of rows.
 	Train string `json:"train_data"`
 	Held  string `json:"held_data"`
@@ -195,6 +200,11 @@ type referenceKey struct {
 	Seed     uint64 `json:"seed"`
 	EvalRows int    `json:"eval_rows"`
 	Exact    bool   `json:"exact"`
+}
+
+func (r *run) rowsKey() rowsKey {
+	return rowsKey{Train: r.meta.TrainData, Held: r.meta.HeldData, Packing: r.cfg.Packing, SeqLen: r.cfg.SeqLen,
+		Seed: r.cfg.Seed, EvalRows: r.cfg.EvalRows, Exact: r.cfg.Exact}
 }
 
 const kindReference = "reference"
@@ -221,9 +231,7 @@ func (r *run) reference(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	key := referenceKey{Kind: kindReference, Base: r.meta.BaseSHA256, Adapter: r.meta.RefAdapter,
-		Train: r.meta.TrainData, Held: r.meta.HeldData, Packing: r.cfg.Packing,
-		SeqLen: r.cfg.SeqLen, Seed: r.cfg.Seed, EvalRows: r.cfg.EvalRows, Exact: r.cfg.Exact}
+	key := referenceKey{Kind: kindReference, Base: r.meta.BaseSHA256, Adapter: r.meta.RefAdapter, rowsKey: r.rowsKey()}
 	r.refs.train = newReference(r.rows.Train)
 	tensors := []checkpoint.Tensor{checkpoint.Floats("train", r.refs.train.logp)}
 	reached, trained := r.rows.Reached()

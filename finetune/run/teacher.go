@@ -198,15 +198,7 @@ func (t *taught) learn(ctx context.Context, from *teacherModel, rows *encode.Loa
 // A teacherKey is all that the teacher's predictions depend on.
 type teacherKey struct {
 	Teacher string `json:"teacher_sha256"`
-	// Train and Held are fingerprints of tokens and marks: of data, tokenizer, template and settings of rows.
-	Train string `json:"train_data"`
-	Held  string `json:"held_data"`
-	// What shares a row may change the last bits.
-	Packing  string `json:"packing"`
-	SeqLen   int    `json:"seq_len"`
-	Seed     uint64 `json:"seed"`
-	EvalRows int    `json:"eval_rows"`
-	Exact    bool   `json:"exact"`
+	rowsKey
 }
 
 // lessons are those of a run's rows, nil where the method has no teacher.
@@ -221,8 +213,7 @@ func (r *run) teach(ctx context.Context) (err error) {
 	if !r.how.Teacher {
 		return nil
 	}
-	key := teacherKey{Teacher: r.meta.Teacher, Train: r.meta.TrainData, Held: r.meta.HeldData, Packing: r.cfg.Packing,
-		SeqLen: r.cfg.SeqLen, Seed: r.cfg.Seed, EvalRows: r.cfg.EvalRows, Exact: r.cfg.Exact}
+	key := teacherKey{Teacher: r.meta.Teacher, rowsKey: r.rowsKey()}
 	name := r.cfg.RefCache
 	if name == "" {
 		name = r.dir.file(fileTeacher)

@@ -147,15 +147,15 @@ func (s *bench) merge(ctx context.Context, held string, c cell, what ...string) 
 // json runs ggtune, and reads what it prints into a value, if there is one.
 func (s *bench) json(ctx context.Context, into any, args ...string) error {
 	if args[0] != "quantize" {
-		args = append(args, "--threads", strconv.Itoa(s.threads))
+		args = append(args, "--threads", strconv.Itoa(s.Threads))
 	}
-	_, err := study.Ask(ctx, into, s.ggtune, args...)
+	_, err := study.Ask(ctx, into, s.Ggtune, args...)
 	return err
 }
 
 func (s *bench) add(r result) error {
 	fmt.Printf("%s: %.4f, %.0f s\n", r.cell, r.Loss, r.Seconds)
-	return study.Append(s.out, r)
+	return study.Append(s.Out, r)
 }
 
 const (

@@ -16,61 +16,45 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
 	"strings"
 
 	"github.com/ggtune/ggtune/internal/study"
 )
 
 type options struct {
-	ggtune, data, work, out string
-	models, types           string
-	seeds, rows, threads    int
-	table                   bool
+	study.Options
+	data, work, models, types string
+	rows                      int
 }
 
 func main() {
 	var o options
-	flag.StringVar(&o.ggtune, "ggtune", "ggtune", "the `program` to measure")
+	o.Bind("cells.jsonl", "the data's order, what is held out, and where A begins", 1)
 	flag.StringVar(&o.data, "data", "", "`file` of instructions")
 	flag.StringVar(&o.work, "work", "", "`directory` of models and adapters, which are kept")
 	flag.StringVar(&o.models, "models", "", "full-precision `files`, with commas")
 	flag.StringVar(&o.types, "types", "q8_0,q6_k,q4_k_m,q4_1,q3_k_m,q2_k", "storage `types`, with commas")
-	flag.StringVar(&o.out, "o", "cells.jsonl", "`file` that cells are appended to")
-	flag.IntVar(&o.seeds, "seeds", 3, "`N` seeds: of the data's order, what is held out, and where A begins")
 	flag.IntVar(&o.rows, "rows", 300, "train on `N` rows")
-	flag.IntVar(&o.threads, "threads", 1, "`N` threads")
-	flag.BoolVar(&o.table, "table", false, "print the table and measure nothing")
-	flag.Parse()
-	if flag.NArg() != 0 || o.models == "" || !o.table && (o.data == "" || o.work == "") {
-		flag.Usage()
-		os.Exit(2)
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := o.run(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "merging:", err)
-		os.Exit(1)
-	}
+	study.Main("merging", func() bool { return o.models == "" || !o.Table && (o.data == "" || o.work == "") }, o.run)
 }
 
-func (o options) run(ctx context.Context) error {
-	done, err := study.Read[result](o.out)
+func (o *options) run(ctx context.Context) error {
+	done, err := study.Read[result](o.Out)
 	if err != nil {
 		return err
 	}
 	models, types := strings.Split(o.models, ","), strings.Split(o.types, ",")
-	if o.table {
+	if o.Table {
 		for _, m := range models {
 			printTable(os.Stdout, done, name(m), types, o.rows)
 		}
 		return nil
 	}
-	s := &bench{options: o, done: map[string]bool{}}
+	s := &bench{options: *o, done: map[string]bool{}}
 	for _, r := range done {
 		s.done[r.cell.String()] = true
 	}
-	for seed := 1; seed <= o.seeds; seed++ { // whole tables of fewer seeds first
+	for seed := 1; seed <= o.Seeds; seed++ { // whole tables of fewer seeds first
 		for _, m := range models {
 			for _, c := range cells(name(m), types, o.rows, seed) {
 				if s.done[c.String()] {

@@ -31,7 +31,7 @@ func TestCells(t *testing.T) {
 func TestTable(t *testing.T) {
 	kl := 0.25
 	file := filepath.Join(t.TempDir(), "cells.jsonl")
-	s := &bench{options: options{out: file}}
+	s := &bench{options: options{Options: study.Options{Out: file}}}
 	for _, r := range []result{{cell: cell{"m", "q4_1", merged, 200, 1}, Loss: 1, KL: &kl},
 		{cell: cell{"m", "q4_1", merged, 200, 2}, Loss: 2, KL: &kl}, {cell: cell{"m", "q4_1", base, 200, 1}, Loss: 3},
 		{cell: cell{"other", "q4_1", base, 200, 1}, Loss: 9}} {

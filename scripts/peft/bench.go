@@ -84,7 +84,7 @@ func (b *bench) kind(ctx context.Context, k kind) error {
 		}
 	}
 	rate := b.best(k.name).Rate
-	for seed := 1; seed <= b.seeds; seed++ {
+	for seed := 1; seed <= b.Seeds; seed++ {
 		for _, equal := range []string{tokens, time} {
 			if equal == time && k.name == kinds[0].name {
 				continue // its own time
@@ -149,7 +149,7 @@ func (b *bench) one(ctx context.Context, k kind, t trial) error {
 	fmt.Printf("%s, lr %.4g, seed %d, equal %s: valid %.4f, test %.4f, general %+.4f, %.0f s of the processor %s\n",
 		t.Kind, t.Rate, t.Seed, t.Equal, r.Valid, r.Test, r.General, r.Processor, r.Failed)
 	b.done = append(b.done, r)
-	return study.Append(b.out, r)
+	return study.Append(b.Out, r)
 }
 
 func (b *bench) measure(ctx context.Context, k kind, r *result, dir string) error {
@@ -159,7 +159,7 @@ func (b *bench) measure(ctx context.Context, k kind, r *result, dir string) erro
 		study.Part{Path: file("test.jsonl"), Rows: testRows}); err != nil {
 		return err
 	}
-	threads := []string{"--threads", strconv.Itoa(b.threads), "--json"}
+	threads := []string{"--threads", strconv.Itoa(b.Threads), "--json"}
 	settings := append([]string{"-m", b.model, "-d", file("train.jsonl"), "--eval-data", file("valid.jsonl"),
 		"--eval-every", "0", "--sample-every", "0", "--save-every", "0", "--lr", fmt.Sprint(r.Rate), "--seed",
 		strconv.Itoa(r.Seed), "--accum", strconv.Itoa(b.accum), "--packing", "none"}, k.options...)
@@ -177,11 +177,11 @@ func (b *bench) measure(ctx context.Context, k kind, r *result, dir string) erro
 	var planned struct {
 		Trained int64 `json:"trained_parameters"`
 	}
-	if _, err := study.Ask(ctx, &planned, b.ggtune, append([]string{"plan"}, settings...)...); err != nil {
+	if _, err := study.Ask(ctx, &planned, b.Ggtune, append([]string{"plan"}, settings...)...); err != nil {
 		return err
 	}
 	r.Trained = planned.Trained
-	took, err := study.Ask(ctx, nil, b.ggtune, append([]string{"train", "-o", file("run")}, settings...)...)
+	took, err := study.Ask(ctx, nil, b.Ggtune, append([]string{"train", "-o", file("run")}, settings...)...)
 	if err != nil {
 		return err
 	}
@@ -198,7 +198,7 @@ func (b *bench) measure(ctx context.Context, k kind, r *result, dir string) erro
 			Loss float64 `json:"loss"`
 		}
 		args := slices.Concat([]string{"eval", "-d", file("test.jsonl")}, m.args, threads)
-		if _, err := study.Ask(ctx, &e, b.ggtune, args...); err != nil {
+		if _, err := study.Ask(ctx, &e, b.Ggtune, args...); err != nil {
 			return err
 		}
 		*m.loss = e.Loss

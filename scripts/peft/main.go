@@ -15,53 +15,38 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
 	"strings"
 
 	"github.com/ggtune/ggtune/internal/study"
 )
 
 type options struct {
-	ggtune, data, model, from, out, only string
-	rate                                 float64
-	seeds, rows, accum, threads          int
-	table                                bool
+	study.Options
+	data, model, from, only string
+	rate                    float64
+	rows, accum             int
 }
 
 func main() {
 	var o options
-	flag.StringVar(&o.ggtune, "ggtune", "ggtune", "the `program` to measure")
+	o.Bind("runs.jsonl", "the data's order and of what a kind begins with", 1)
 	flag.StringVar(&o.data, "data", "", "`file` of instructions")
 	flag.StringVar(&o.model, "model", "", "the base, a quantized `file`")
 	flag.StringVar(&o.from, "from", "", "the full-precision `file` that it was made from, for the kinds that need it")
-	flag.StringVar(&o.out, "o", "runs.jsonl", "`file` that results are appended to")
 	flag.StringVar(&o.only, "kind", "", "only the kinds whose name has this `text` in it")
 	flag.Float64Var(&o.rate, "rate", 3e-4, "learning `rate` at which the search for LoRA's begins; others' follow it")
-	flag.IntVar(&o.seeds, "seeds", 3, "`N` seeds: of the data's order and of what a kind begins with")
 	flag.IntVar(&o.rows, "rows", 300, "train on `N` rows")
 	flag.IntVar(&o.accum, "accum", 3, "`N` rows an update, each with one example")
-	flag.IntVar(&o.threads, "threads", 1, "`N` threads")
-	flag.BoolVar(&o.table, "table", false, "print the table and measure nothing")
-	flag.Parse()
-	if flag.NArg() != 0 || o.model == "" || !o.table && o.data == "" {
-		flag.Usage()
-		os.Exit(2)
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := o.run(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "peft:", err)
-		os.Exit(1)
-	}
+	study.Main("peft", func() bool { return o.model == "" || !o.Table && o.data == "" }, o.run)
 }
 
-func (o options) run(ctx context.Context) error {
-	done, err := study.Read[result](o.out)
+func (o *options) run(ctx context.Context) error {
+	done, err := study.Read[result](o.Out)
 	if err != nil {
 		return err
 	}
-	b := &bench{options: o, done: done}
-	if o.table {
+	b := &bench{options: *o, done: done}
+	if o.Table {
 		b.printTable(os.Stdout)
 		return nil
 	}

@@ -55,8 +55,8 @@ func TestSearch(t *testing.T) {
 	if err := os.WriteFile(data, []byte("["+strings.Join(rows, ",")+"]"), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	b := &bench{options: options{ggtune: program, data: data, model: "m.gguf", out: filepath.Join(dir, "o.jsonl"),
-		rate: 1e-3, seeds: 2, rows: 10, accum: 3, threads: 1}}
+	b := &bench{options: options{Options: study.Options{Ggtune: program, Out: filepath.Join(dir, "o.jsonl"), Seeds: 2,
+		Threads: 1}, data: data, model: "m.gguf", rate: 1e-3, rows: 10, accum: 3}}
 	if err := b.kind(context.Background(), kinds[0]); err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +84,7 @@ func TestSearch(t *testing.T) {
 	if r := b.done[len(b.done)-1]; !strings.Contains(r.Failed, "diverged") {
 		t.Errorf("a run that fails: %+v", r)
 	}
-	all, err := study.Read[result](b.out)
+	all, err := study.Read[result](b.Out)
 	if err != nil || len(all) != len(b.done) {
 		t.Fatalf("%d results of %d, %v", len(all), len(b.done), err)
 	}

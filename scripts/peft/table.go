@@ -42,7 +42,7 @@ func (b *bench) printTable(w io.Writer) {
 // seedsOf gives the runs of a trial with all seeds.
 func (b *bench) seedsOf(t trial, equal string) (out []result) {
 	t.Equal = equal
-	for t.Seed = 1; t.Seed <= b.seeds; t.Seed++ {
+	for t.Seed = 1; t.Seed <= b.Seeds; t.Seed++ {
 		if r, is := b.find(t); is && r.Failed == "" {
 			out = append(out, r)
 		}

@@ -20,6 +20,8 @@ type set struct {
 	name, file string
 	// chat puts the prompt through the model's template; without it prompt and answers are literal text.
 	chat bool
+	// row is the length of a row in tokens, which holds a prompt with both answers; 0: ggtune's own.
+	row int
 	// group tells apart what must not be on both sides; nil: prompts.
 	group func(prompt string) string
 }
@@ -31,7 +33,7 @@ var sets = []set{
 		passage, _, _ := strings.Cut(prompt, "\n")
 		return passage
 	}},
-	{name: "alpaca-eval", file: "alpaca_eval_gpt4_judged.jsonl", chat: true},
+	{name: "alpaca-eval", file: "alpaca_eval_gpt4_judged.jsonl", chat: true, row: 1024},
 }
 
 // A record is one of any of the files.

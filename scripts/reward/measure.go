@@ -65,8 +65,12 @@ func (o options) one(ctx context.Context, s set, t trial) (r result, err error) 
 		return r, err
 	}
 	began := time.Now()
-	if _, err := o.ask(ctx, "train", "-d", file("train.jsonl"), "-o", file("run"), "--method", "reward", "--seed",
-		strconv.Itoa(t.Seed), "--eval-split", "0", "--json"); err != nil {
+	args := []string{"-d", file("train.jsonl"), "-o", file("run"), "--method", "reward", "--seed",
+		strconv.Itoa(t.Seed), "--eval-split", "0", "--json"}
+	if s.row > 0 {
+		args = append(args, "--seq-len", strconv.Itoa(s.row))
+	}
+	if _, err := o.ask(ctx, "train", args...); err != nil {
 		return r, err
 	}
 	r.Seconds = time.Since(began).Seconds()
