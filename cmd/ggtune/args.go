@@ -90,6 +90,10 @@ func known(c *cli.Command, arg string, options map[string]bool) error {
 		prefix, where = c.Name+": ", "`ggtune "+c.Name+" --help` lists all"
 	}
 	option, _, _ := strings.Cut(arg, "=")
+	if _, rolls := options["rollout-prompts"]; rolls && truncates[strings.ReplaceAll(strings.ToLower(name), "_", "-")] {
+		return usagef("%sunknown option %s; rewarded answers are drawn from all tokens, at --temperature: training "+
+			"takes each token's probability among all of them (%s)", prefix, option, where)
+	}
 	hint, ok := otherNames().Hint(name, slices.Collect(maps.Keys(options)))
 	if !ok {
 		return usagef("%sunknown option %s (%s)", prefix, option, where)
@@ -103,6 +107,11 @@ func known(c *cli.Command, arg string, options map[string]bool) error {
 	}
 	return usagef("%sunknown option %s; did you mean %s? (%s)", prefix, option, our, where)
 }
+
+// truncates are options of other tools that draw from some of the tokens, or from others than the model finds likely:
+// what training learned from such answers would be biased by what it does not see.
+var truncates = map[string]bool{"top-k": true, "top-p": true, "min-p": true, "typical-p": true,
+	"repetition-penalty": true, "repeat-penalty": true}
 
 // otherNames are the names that other tools, or other commands of ours, have for our options: their users are shown
 // ours. A command takes its own names only.

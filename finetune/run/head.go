@@ -166,8 +166,8 @@ func (r *run) meanScore(ctx context.Context) (mean float64, err error) {
 func (m *measured) takeHead(ctx context.Context, cfg *config.Config) (f *head.File, err error) {
 	path, sum := cfg.Head, ""
 	if m.adapter == "" && path == "" {
-		return nil, &config.Error{Err: fmt.Errorf("--method %s needs a head, which gives scores; give --adapter, the "+
-			"directory of a run that has one, or --head", cfg.Method)}
+		return nil, &config.Error{Err: errors.New("scores need a head, and none is given; give --adapter, the " +
+			"directory of a run by --method reward or rerank, or --head")}
 	}
 	if m.adapter != "" {
 		if sum, err = fileSHA256(m.adapter); err != nil {

@@ -168,7 +168,7 @@ func TestHeadRefused(t *testing.T) {
 	given.Method = "reward"
 	fails("no adapter", "and none is given", given, "")
 	given.Head = ""
-	fails("neither", "needs a head", given, "")
+	fails("neither", "need a head", given, "")
 	given.Head = alone
 	fails("no head but an adapter", "not a head", given, alone)
 	spec := synth.Tiny("llama", gguf.F32)
