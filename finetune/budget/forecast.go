@@ -9,7 +9,6 @@ import (
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/finetune/corpus"
-	"github.com/ggtune/ggtune/finetune/encode"
 	"github.com/ggtune/ggtune/finetune/eval"
 	"github.com/ggtune/ggtune/finetune/generate"
 	"github.com/ggtune/ggtune/finetune/method"
@@ -165,7 +164,7 @@ func NewForecast(ctx context.Context, cfg config.Config, timed bool) (_ *Forecas
 
 // read reads the data, if there is any, and takes the largest micro-batch from it.
 func (p *planner) read(ctx context.Context) (err error) {
-	p.shape = Shape{Row: p.cfg.SeqLen, Counted: p.cfg.SeqLen, Rows: p.cfg.Batch, Want: encode.Wants(p.how)}
+	p.shape = Shape{Row: p.cfg.SeqLen, Counted: p.cfg.SeqLen, Rows: p.cfg.Batch, Want: p.cfg.Wants(p.how)}
 	if len(p.cfg.Data) > 0 {
 		text, err := corpus.Open(p.cfg, p.model, p.how)
 		if err != nil {

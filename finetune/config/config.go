@@ -101,6 +101,9 @@ type Config struct {
 	NumIterations Auto[int] `toml:"num_iterations"`
 	// NumMiniBatches is how many updates each time makes, at least 1. Default 1.
 	NumMiniBatches int `toml:"num_mini_batches"`
+	// ValueAdapter says what the values of ppo are read from: shared, the adapter that is trained, or own, another that
+	// is trained beside it. Default shared.
+	ValueAdapter string `toml:"value_adapter"`
 	// SamplerCap is the largest importance weight by which a token counts that the writer of the answers found less
 	// likely than training does, at least 1; 0 corrects nothing. Default 2.
 	SamplerCap float64 `toml:"sampler_cap"`
@@ -258,7 +261,9 @@ func Default() Config {
 		TextSplit: "auto", TaskExamples: 2, Dedup: dedups[alike.Unlike],
 		RewardTimeout: reward.DefaultTimeout.Seconds(), NumGenerations: Auto[int]{Auto: true}, RolloutPrompts: 8,
 		MaxCompletion: 128, Temperature: 1, NumIterations: Auto[int]{Auto: true}, NumMiniBatches: 1, SamplerCap: 2,
-		Method: "sft", TeacherTop: 64, RankedPairs: "all", Mask: "assistant", ControlTokens: "tokens", SeqLen: 512,
+		ValueAdapter: valueAdapters[0],
+		Method:       "sft", TeacherTop: 64, RankedPairs: "all", Mask: "assistant",
+		ControlTokens: "tokens", SeqLen: 512,
 		OnLong: "truncate", Packing: autoWord,
 		Tune: tunes[0], OutType: autoWord, Master: masters[0], Rank: 16, Alpha: 32, LoRAPlus: 1, Init: "kaiming",
 		LR: Auto[float64]{Auto: true}, Optim: optim.AdamW.Name, MuonScale: optim.MuonMatch,

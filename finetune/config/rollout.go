@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/finetune/encode"
 	"github.com/ggtune/ggtune/finetune/method"
 	"github.com/ggtune/ggtune/finetune/reward"
@@ -44,6 +46,8 @@ func (c *Config) rolloutOptions() []Option {
 		{Name: "num-iterations", Value: &c.NumIterations, Usage: "go through a rollout's answers `N` times; auto: " +
 			c.usual(func(u method.Usual) int { return u.Iterations })},
 		{Name: "num-mini-batches", Value: &c.NumMiniBatches, Usage: "make `N` updates each time"},
+		{Name: "value-adapter", Value: &c.ValueAdapter, Usage: "of ppo: `WHOSE` adapter values are read from: shared " +
+			"(the one that is trained), or own (another beside it, in twice the time)"},
 		{Name: "sampler-cap", Value: &c.SamplerCap, Usage: "weigh tokens by how much likelier training finds them " +
 			"than the writer of the answers did, at most by `WEIGHT`; 0: weigh them alike"},
 		{Name: "rollout-lean", Value: &c.RolloutLean, Eval: true, Usage: "write answers without llama.cpp's own " +
@@ -70,6 +74,16 @@ func (c *Config) Rewards(note func(string), kinds ...*reward.Kind) (*reward.Rewa
 		return nil, &Error{err}
 	}
 	return r, nil
+}
+
+// Wants lists what a pass of what is trained is asked for: values are another's where they have an adapter of their
+// own.
+func (c *Config) Wants(how *method.Method) []*engine.Output {
+	want := encode.Wants(how)
+	if c.OwnValues() {
+		want = slices.DeleteFunc(want, func(o *engine.Output) bool { return o == engine.Value })
+	}
+	return want
 }
 
 // chooseRollouts puts the method's own values in the place of what was left to ggtune. They are in the help, and no
@@ -103,6 +117,8 @@ func (v *validator) rollouts() {
 	if err != nil {
 		return
 	}
+	v.need(slices.Contains(valueAdapters, c.ValueAdapter), &c.ValueAdapter, v.is(c.ValueAdapter),
+		strings.Join(valueAdapters, " or "))
 	if how.Need != method.Rollouts {
 		std := Default()
 		were := std.rolloutOptions()
@@ -122,8 +138,19 @@ func (v *validator) rollouts() {
 		"1 to --rollout-prompts, of which each has at least one")
 	v.need(c.SamplerCap == 0 || c.SamplerCap >= 1 && !math.IsInf(c.SamplerCap, 0), &c.SamplerCap, v.is(c.SamplerCap),
 		"at least 1, or 0 to correct nothing")
+	v.need(how.Value != method.NoValues || c.ValueAdapter == valueAdapters[0], &c.ValueAdapter,
+		"is given with --method "+c.Method+", which has no values", "it with --method ppo")
 	v.learned(how)
 }
+
+// valueAdapters are the values of ValueAdapter, the default first.
+var valueAdapters = []string{"shared", "own"}
+
+// ValueSet is the name of the set that values are read from where they have an adapter of their own.
+const ValueSet = "value"
+
+// OwnValues says that values have an adapter of their own.
+func (c *Config) OwnValues() bool { return c.headed() && c.ValueAdapter == valueAdapters[1] }
 
 // rewarded checks what answers are and what they are rewarded for.
 func (v *validator) rewarded() {

@@ -29,13 +29,27 @@ func (c *Config) Session(m *engine.Model) (engine.SessionConfig, error) {
 	if err == nil {
 		sc.Sets[0].Type, err = c.outType()
 	}
-	if err == nil && c.headed() {
+	if err == nil && c.headed() && !c.OwnValues() {
 		err = c.startHead(m, &sc.Sets[0])
 	}
 	if err == nil && adapter.Subtracts(c.Init) {
 		sc.Sets = append(sc.Sets, engine.Set{Name: startSet, Adapter: a.Opposite(), Frozen: true})
 	}
+	if err == nil && c.OwnValues() {
+		own := engine.Set{Name: ValueSet, Apart: true}
+		if own.Adapter, err = c.freshFor(m); err == nil {
+			err = c.startHead(m, &own)
+		}
+		sc.Sets = append(sc.Sets, own)
+	}
 	return sc, err
+}
+
+// freshFor is a fresh adapter for values, shaped as that which is trained.
+func (c *Config) freshFor(m *engine.Model) (*adapter.Adapter, error) {
+	fresh := *c
+	fresh.InitAdapter, fresh.Init, fresh.Mergeable, fresh.Seed = "", Default().Init, false, c.Seed+1
+	return fresh.startAdapter(m)
 }
 
 // startHead gives a set the head as training starts: that of Head, or a fresh one.

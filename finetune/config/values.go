@@ -28,6 +28,7 @@ func (c *Config) values() map[any][]string {
 		&c.Method:        method.Names(),
 		&c.RankedPairs:   rankedPairs,
 		&c.Reward:        append([]string{RewardModel}, reward.Names()...),
+		&c.ValueAdapter:  valueAdapters,
 		&c.Template:      template.Names(),
 		&c.Mask:          template.Masks(),
 		&c.ControlTokens: controlTokens,

@@ -174,7 +174,7 @@ func (r *run) openRolling() error {
 	}
 	roll.source = rl.New(rl.Config{Judge: roll.judge,
 		Prompts: rl.Prompts{Rows: r.rows.TrainRows, Asked: samplesOf(r.rows.Tasks)},
-		Engine:  r.sess, Method: r.how, Reference: r.planned.ref, Generations: r.cfg.NumGenerations.N,
+		Engine:  r.engine(), Method: r.how, Reference: r.planned.ref, Generations: r.cfg.NumGenerations.N,
 		Iterations: r.cfg.NumIterations.N, MiniBatches: r.cfg.NumMiniBatches, Batch: r.cfg.Batch, Cap: r.cfg.SamplerCap,
 		Dir: r.dir.file(dirRollouts)})
 	r.rolling = roll

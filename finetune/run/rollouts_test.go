@@ -148,6 +148,69 @@ func TestEveryMethodOfRollouts(t *testing.T) {
 	}
 }
 
+// TestOwnValues: values on an adapter of their own learn beside the policy, and go on from where they were stopped; the
+// policy's gradient is not theirs.
+func TestOwnValues(t *testing.T) {
+	c := rollConfig(t, "ppo")
+	c.Steps, c.EvalEvery, c.LR, c.NumGenerations, c.Reward, c.ValueAdapter = 12, config.Fixed(0), config.Fixed(5e-3),
+		config.Fixed(8), []string{"length=4"}, "own"
+	rec := &recorder{}
+	if _, err := Train(t.Context(), c, rec); err != nil {
+		t.Fatal(err)
+	}
+	lines := metrics(t, c.Output)
+	if first, last := lines[0].Figures["value_loss"], lines[3].Figures["value_loss"]; !(last < first) {
+		t.Errorf("over the updates of a rollout the values' loss goes from %g to %g", first, last)
+	}
+	// However much the loss of the values weighs in the first update, the policy moves as it does without.
+	var policies []string
+	for _, weight := range []float64{0.1, 5} {
+		one := c
+		one.Output, one.Steps, one.Clip = filepath.Join(t.TempDir(), "one"), 1, 0 // a common norm would couple them
+		one.Settings = map[string]float64{"vf-coef": weight}
+		mustTrain(t, one)
+		policies = append(policies, tensorsOf(t, filepath.Join(one.Output, fileAdapter)))
+	}
+	if policies[0] != policies[1] {
+		t.Error("the loss of the values changes the policy")
+	}
+	stopped := c
+	stopped.Output = filepath.Join(t.TempDir(), "stopped")
+	ctx, stop := context.WithCancel(t.Context())
+	rec.on = func(e report.Event) {
+		if s, ok := e.(report.Step); ok && s.Step == 6 {
+			stop()
+		}
+	}
+	if _, err := Train(ctx, stopped, rec); err == nil {
+		t.Fatal("it was not stopped")
+	}
+	stopped.Resume = true
+	mustTrain(t, stopped)
+	if readFile(t, c.Output, fileAdapter) != readFile(t, stopped.Output, fileAdapter) {
+		t.Error("stopped and resumed, the adapter is another")
+	}
+}
+
+// tensorsOf gives the bytes of all tensors of a file.
+func tensorsOf(t *testing.T, path string) string {
+	t.Helper()
+	f, err := gguf.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	var b strings.Builder
+	for i := range f.Tensors {
+		data, err := f.Data(&f.Tensors[i])
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.Write(data)
+	}
+	return b.String()
+}
+
 // TestRolloutsLearned: a run that has learned all there is ends with its result; one that cannot begin says why.
 func TestRolloutsLearned(t *testing.T) {
 	c := rollConfig(t, "grpo")

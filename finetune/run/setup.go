@@ -13,7 +13,6 @@ import (
 	"github.com/ggtune/ggtune/finetune/budget"
 	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/finetune/corpus"
-	"github.com/ggtune/ggtune/finetune/encode"
 	"github.com/ggtune/ggtune/finetune/method"
 	"github.com/ggtune/ggtune/finetune/optim"
 	"github.com/ggtune/ggtune/finetune/report"
@@ -97,7 +96,7 @@ func (s *setup) open(ctx context.Context, rep report.Reporter) error {
 	if err := s.planRollouts(ctx, rep); err != nil {
 		return err
 	}
-	shape := budget.Shape{Want: encode.Wants(s.how)}
+	shape := budget.Shape{Want: s.cfg.Wants(s.how)}
 	shape.Row, shape.Counted, shape.Rows = s.rows.Largest()
 	if s.how.Teacher {
 		shape.Named = s.cfg.Named(s.model.HParams().NVocab)
