@@ -99,7 +99,10 @@ func put(ctx context.Context, cfg Config, dir *atomicfile.Dir, rep report.Report
 		}, rep)
 		return "./" + modelFile, "", err
 	}
-	if from, err = filepath.Abs(cfg.Model); err != nil || cfg.Adapter == "" {
+	if from, err = filepath.Abs(cfg.Model); err == nil && strings.ContainsAny(from, "\r\n") {
+		err = fmt.Errorf("%q: a Modelfile names a file on one line, and this name has a line break; rename it", from)
+	}
+	if err != nil || cfg.Adapter == "" {
 		return from, "", err
 	}
 	if err := actsEverywhere(cfg.Adapter); err != nil {
