@@ -192,6 +192,23 @@ func TestOwnValues(t *testing.T) {
 	}
 }
 
+// TestRolloutsFromAdapter: a run that starts from an adapter is held to the base with it, and not to the base alone,
+// unless that is asked for.
+func TestRolloutsFromAdapter(t *testing.T) {
+	first := rollConfig(t, "grpo")
+	first.EvalSplit, first.EvalEvery, first.LR = config.Fixed(0.0), config.Fixed(0), config.Fixed(1e-2)
+	mustTrain(t, first)
+	for _, ref := range []string{"", "none"} {
+		c := first
+		c.Output, c.InitAdapter, c.RefAdapter = filepath.Join(t.TempDir(), "on"), first.Output, ref
+		c.Steps, c.Rank, c.Settings = 1, config.Default().Rank, map[string]float64{"beta": 0.1}
+		mustTrain(t, c)
+		if kl := metrics(t, c.Output)[0].Figures["kl"]; (kl == 0) != (ref == "") {
+			t.Errorf("with --ref-adapter %q the model is %g nats from its reference before the first update", ref, kl)
+		}
+	}
+}
+
 // tensorsOf gives the bytes of all tensors of a file.
 func tensorsOf(t *testing.T, path string) string {
 	t.Helper()
