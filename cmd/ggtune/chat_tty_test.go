@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -18,6 +19,9 @@ import (
 )
 
 const ctrlC, ctrlD, up = "\x03", "\x04", "\x1b[A"
+
+// progress is what stands on the line before a slow answer begins.
+var progress = regexp.MustCompile(`\r(read, \d+ s| +)`)
 
 // A person stops answers and not the program, edits lines, finds earlier ones again, and saves what was said.
 func TestChatOnTerminal(t *testing.T) {
@@ -35,7 +39,7 @@ func TestChatOnTerminal(t *testing.T) {
 	stopAnswer := func() {
 		t.Helper()
 		o.waits("\r\n") // of the line typed; then of the answer
-		for begin := o.length(); o.length() < begin+20; {
+		for begin := o.length(); len(progress.ReplaceAllString(o.since(begin), "")) < 20; {
 			time.Sleep(10 * time.Millisecond)
 		}
 		if got := o.mode(); !reflect.DeepEqual(got, o.started) {

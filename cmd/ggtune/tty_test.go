@@ -132,3 +132,10 @@ func (o *onTerminal) length() int {
 	defer o.mu.Unlock()
 	return len(o.shown)
 }
+
+// since is what was shown from a length on.
+func (o *onTerminal) since(length int) string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return string(o.shown[length:])
+}
