@@ -120,8 +120,7 @@ func (s *setup) addReference() error {
 	}
 	if len(a.Invocation) > 0 {
 		return fmt.Errorf("reference: %s acts %s, and the model's own answers do not say where these are; "+
-			"give one that "+
-			"acts on every token", path, a.Acts())
+			"give one that acts on every token", path, a.Acts())
 	}
 	s.start.Sets = append(s.start.Sets, engine.Set{Name: referenceSet, Adapter: a, Frozen: true, Apart: true})
 	s.planned.ref = engine.Only(referenceSet)
