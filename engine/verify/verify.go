@@ -138,7 +138,7 @@ var errNoNearer = fmt.Errorf("%w", ErrDisagree)
 
 // compare measures llama.cpp's distances.
 func (p *Probe) compare(ctx context.Context, base, path string, threads int) (a Agreement, err error) {
-	return a, withLlama(base, len(p.Tokens), threads, func(m *llama.Model, c *llama.Context) error {
+	err = withLlama(base, len(p.Tokens), threads, func(m *llama.Model, c *llama.Context) error {
 		var err error
 		if a.Base, err = p.distance(ctx, c, p.Base); err != nil {
 			return err
@@ -169,6 +169,7 @@ func (p *Probe) compare(ctx context.Context, base, path string, threads int) (a 
 		}
 		return c.SetAdapters(nil, nil)
 	})
+	return a, err
 }
 
 // floorOf is the floor for an adapter's file.
