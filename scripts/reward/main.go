@@ -14,9 +14,7 @@ import (
 	"context"
 	"errors"
 	"flag"
-	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -25,42 +23,28 @@ import (
 )
 
 type options struct {
-	ggtune, data, model, out, only string
-	seeds, rows, held, threads     int
-	table                          bool
+	study.Options
+	data, model, only string
+	rows, held        int
 }
 
 func main() {
 	var o options
-	flag.StringVar(&o.ggtune, "ggtune", "ggtune", "the `program` to measure")
+	o.Bind("runs.jsonl", "the order of the training pairs, and what a run begins with", 2)
 	flag.StringVar(&o.data, "data", "", "`folder` of preferences")
 	flag.StringVar(&o.model, "model", "", "the base, a `file`")
-	flag.StringVar(&o.out, "o", "runs.jsonl", "`file` that results are appended to")
 	flag.StringVar(&o.only, "set", "", "only the sets whose name has this `text` in it")
-	flag.IntVar(&o.seeds, "seeds", 3, "`N` seeds")
 	flag.IntVar(&o.rows, "rows", 0, "train on `N` pairs at most; 0: all")
 	flag.IntVar(&o.held, "held", 0, "measure on `N` pairs at most; 0: all")
-	flag.IntVar(&o.threads, "threads", 2, "`N` threads")
-	flag.BoolVar(&o.table, "table", false, "print the table and measure nothing")
-	flag.Parse()
-	if flag.NArg() != 0 || !o.table && (o.model == "" || o.data == "") {
-		flag.Usage()
-		os.Exit(2)
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := o.run(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "reward:", err)
-		os.Exit(1)
-	}
+	study.Main("reward", func() bool { return !o.Table && (o.model == "" || o.data == "") }, o.run)
 }
 
-func (o options) run(ctx context.Context) error {
-	done, err := study.Read[result](o.out)
+func (o *options) run(ctx context.Context) error {
+	done, err := study.Read[result](o.Out)
 	if err != nil {
 		return err
 	}
-	if o.table {
+	if o.Table {
 		printTable(os.Stdout, done)
 		return nil
 	}
@@ -68,7 +52,7 @@ func (o options) run(ctx context.Context) error {
 		if !strings.Contains(s.name, o.only) {
 			continue
 		}
-		for seed := 1; seed <= o.seeds; seed++ {
+		for seed := 1; seed <= o.Seeds; seed++ {
 			t := trial{Model: strings.TrimSuffix(filepath.Base(o.model), ".gguf"), Set: s.name, Seed: seed,
 				Rows: o.rows, HeldRows: o.held}
 			if slices.ContainsFunc(done, func(r result) bool { return r.trial == t }) {
@@ -82,7 +66,7 @@ func (o options) run(ctx context.Context) error {
 				r.Failed = err.Error()
 			}
 			done = append(done, r)
-			if err := study.Append(o.out, r); err != nil {
+			if err := study.Append(o.Out, r); err != nil {
 				return errors.Join(err, ctx.Err())
 			}
 			printTable(os.Stdout, []result{r})

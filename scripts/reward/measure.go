@@ -89,8 +89,8 @@ func (o options) one(ctx context.Context, s set, t trial) (r result, err error) 
 // ask runs the program with the model, and gives what it printed.
 func (o options) ask(ctx context.Context, command string, args ...string) ([]byte, error) {
 	var said, failed bytes.Buffer
-	cmd := exec.CommandContext(ctx, o.ggtune, append([]string{command, "-m", o.model, "--threads",
-		strconv.Itoa(o.threads)}, args...)...)
+	cmd := exec.CommandContext(ctx, o.Ggtune, append([]string{command, "-m", o.model, "--threads",
+		strconv.Itoa(o.Threads)}, args...)...)
 	cmd.Stdout, cmd.Stderr = &said, &failed
 	if err := cmd.Run(); err != nil {
 		return nil, fmt.Errorf("%s: %w: %s", command, err, failed.String())

@@ -61,14 +61,14 @@ func TestStudy(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, sets[1].file), []byte(strings.Join(lines, "\n")), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	o := options{ggtune: program, data: dir, model: "m.gguf", out: filepath.Join(dir, "o.jsonl"), only: "mc-taco",
-		seeds: 2, threads: 1}
+	o := options{Options: study.Options{Ggtune: program, Out: filepath.Join(dir, "o.jsonl"), Seeds: 2, Threads: 1},
+		data: dir, model: "m.gguf", only: "mc-taco"}
 	for range 2 {
 		if err := o.run(context.Background()); err != nil {
 			t.Fatal(err)
 		}
 	}
-	done, err := study.Read[result](o.out)
+	done, err := study.Read[result](o.Out)
 	if err != nil || len(done) != 2 {
 		t.Fatalf("%d results, want 2: %v", len(done), err)
 	}
@@ -87,7 +87,7 @@ func TestStudy(t *testing.T) {
 	near("words tell all", r.Words.Value, 1)
 	near("over words", r.OverWords.Value, r.Reward.Value-1)
 	near("over longer", r.OverLonger.Value, r.Reward.Value-r.Longer.Value)
-	o.table = true
+	o.Table = true
 	if err := o.run(context.Background()); err != nil {
 		t.Fatal(err)
 	}
