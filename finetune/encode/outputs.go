@@ -47,10 +47,10 @@ func (m *Micro) Inputs(how *method.Method, out engine.Outputs, ref []float64, t 
 	logp := 0
 	if how.LogP() {
 		logp = m.Counted
-		in.LogP = widen(out[engine.LogP])
+		in.LogP = Widen(out[engine.LogP])
 	}
 	if how.Teacher {
-		if err := m.taught(in, widen(out[engine.Named]), t); err != nil {
+		if err := m.taught(in, Widen(out[engine.Named]), t); err != nil {
 			return nil, err
 		}
 	}
@@ -68,7 +68,7 @@ func (m *Micro) Inputs(how *method.Method, out engine.Outputs, ref []float64, t 
 		}
 	}
 	if how.Entropy {
-		if in.Entropy = widen(out[engine.Entropy]); len(in.Entropy) != m.Counted {
+		if in.Entropy = Widen(out[engine.Entropy]); len(in.Entropy) != m.Counted {
 			return nil, fmt.Errorf("forward pass gave %d entropies for %d counted tokens", len(in.Entropy), m.Counted)
 		}
 	}
@@ -80,20 +80,20 @@ func (m *Micro) Slopes(how *method.Method, r *method.Result) engine.Outputs {
 	out := engine.Outputs{}
 	switch {
 	case how.Teacher:
-		out[engine.Named] = narrow(r.Grad)
+		out[engine.Named] = Narrow(r.Grad)
 	case how.LogP():
-		out[engine.LogP] = narrow(r.Grad)
+		out[engine.LogP] = Narrow(r.Grad)
 	}
 	if how.Value != method.NoValues {
 		sum := make([]float64, m.values)
 		for i, at := range m.valueOf {
 			sum[at] += r.GradValue[i]
 		}
-		out[engine.Value] = narrow(sum)
+		out[engine.Value] = Narrow(sum)
 	}
 	if how.Entropy {
 		out[engine.Entropy] = make([]float32, m.Counted) // of a method that only looks at them they are 0
-		copy(out[engine.Entropy], narrow(r.GradEntropy))
+		copy(out[engine.Entropy], Narrow(r.GradEntropy))
 	}
 	return out
 }
@@ -142,7 +142,11 @@ func predecessors(row *engine.Row) []int32 {
 	return out
 }
 
-func widen(v []float32) []float64 {
+// Widen gives numbers of the engine as methods take them; nil of nil.
+func Widen(v []float32) []float64 {
+	if v == nil {
+		return nil
+	}
 	out := make([]float64, len(v))
 	for i, x := range v {
 		out[i] = float64(x)
@@ -150,7 +154,8 @@ func widen(v []float32) []float64 {
 	return out
 }
 
-func narrow(v []float64) []float32 {
+// Narrow gives a method's numbers as the engine takes them.
+func Narrow(v []float64) []float32 {
 	out := make([]float32, len(v))
 	for i, x := range v {
 		out[i] = float32(x)

@@ -193,9 +193,9 @@ func (s *Source) passes(ctx context.Context, r *rolled) error {
 		}
 		for _, q := range m.Sequences {
 			a := &r.Answers[of[q.Example][q.Child-1]]
-			a.old = narrow(in.LogP[q.Start : q.Start+q.Len])
+			a.old = encode.Narrow(in.LogP[q.Start : q.Start+q.Len])
 			if in.Value != nil {
-				a.value = narrow(in.Value[q.Start : q.Start+q.Len])
+				a.value = encode.Narrow(in.Value[q.Start : q.Start+q.Len])
 			}
 			if ref != nil {
 				a.ref = slices.Clone(ref[engine.LogP][q.Start : q.Start+q.Len])
@@ -220,9 +220,9 @@ func (s *Source) credit(r *rolled) error {
 	answers, sampled := make([]method.Answer, len(r.Answers)), make([][]float64, len(r.Answers))
 	for i := range r.Answers {
 		a := &r.Answers[i]
-		answers[i] = method.Answer{Group: i / s.Generations, Reward: a.Reward, LogP: widen(a.old), Ref: widen(a.ref),
-			Value: widen(a.value), Ended: a.Ended}
-		sampled[i] = widen(a.sampled)
+		answers[i] = method.Answer{Group: i / s.Generations, Reward: a.Reward, LogP: encode.Widen(a.old),
+			Ref: encode.Widen(a.ref), Value: encode.Widen(a.value), Ended: a.Ended}
+		sampled[i] = encode.Widen(a.sampled)
 	}
 	var err error
 	if r.adv, err = s.Method.Credit(answers, s.at.Carry); err != nil {
@@ -270,36 +270,17 @@ func (r *rolled) micro(update, micro, longest int) *encode.Micro {
 	for _, q := range m.Sequences {
 		i := r.of[q.Example][q.Child-1]
 		a, k := &r.Answers[i], &m.Rolled
-		k.Old = append(k.Old, widen(a.old)...)
+		k.Old = append(k.Old, encode.Widen(a.old)...)
 		k.Advantage = append(k.Advantage, r.adv.Advantage[i]...)
 		if r.weight != nil {
 			k.Weight = append(k.Weight, r.weight[i]...)
 		}
 		if a.value != nil {
-			k.OldValue, k.Return = append(k.OldValue, widen(a.value)...), append(k.Return, r.adv.Return[i]...)
+			k.OldValue, k.Return = append(k.OldValue, encode.Widen(a.value)...), append(k.Return, r.adv.Return[i]...)
 		}
 		if a.ref != nil {
-			m.Ref = append(m.Ref, widen(a.ref)...)
+			m.Ref = append(m.Ref, encode.Widen(a.ref)...)
 		}
 	}
 	return m
-}
-
-func widen(v []float32) []float64 {
-	if v == nil {
-		return nil
-	}
-	out := make([]float64, len(v))
-	for i, x := range v {
-		out[i] = float64(x)
-	}
-	return out
-}
-
-func narrow(v []float64) []float32 {
-	out := make([]float32, len(v))
-	for i, x := range v {
-		out[i] = float32(x)
-	}
-	return out
 }
