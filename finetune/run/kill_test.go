@@ -41,20 +41,27 @@ func TestKilled(t *testing.T) {
 	t.Run("reward", func(t *testing.T) { killed(t, rewardConfig(t), fileAdapter, fileHead) })
 }
 
-// killed does it, and looks at files of the result.
-func killed(t *testing.T, c config.Config, files ...string) {
-	c.Steps, c.SaveEvery = 40, 1
-	straight := c
+// toBeKilled makes a straight run of the settings beside theirs, and the file that a child reads them from.
+func toBeKilled(t *testing.T, c config.Config) (straight config.Config, settings string) {
+	t.Helper()
+	straight = c
 	straight.Output = filepath.Join(t.TempDir(), "straight")
 	mustTrain(t, straight)
 	text, err := c.TOML()
 	if err != nil {
 		t.Fatal(err)
 	}
-	settings := filepath.Join(t.TempDir(), "run.toml")
+	settings = filepath.Join(t.TempDir(), "run.toml")
 	if err := os.WriteFile(settings, text, 0o666); err != nil {
 		t.Fatal(err)
 	}
+	return straight, settings
+}
+
+// killed does it, and looks at files of the result.
+func killed(t *testing.T, c config.Config, files ...string) {
+	c.Steps, c.SaveEvery = 40, 1
+	straight, settings := toBeKilled(t, c)
 	store := &checkpoint.Store{Dir: filepath.Join(c.Output, dirCheckpoints)}
 	killed := 0
 	for at := 5; at <= 25; at += 10 {

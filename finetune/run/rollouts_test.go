@@ -308,17 +308,7 @@ func TestRolloutsKilled(t *testing.T) {
 	c := rollConfig(t, "grpo")
 	c.NumIterations, c.Steps, c.SaveEvery, c.EvalSplit, c.EvalEvery = config.Fixed(2), 30, 4, config.Fixed(0.0),
 		config.Fixed(0)
-	straight := c
-	straight.Output = filepath.Join(t.TempDir(), "straight")
-	mustTrain(t, straight)
-	text, err := c.TOML()
-	if err != nil {
-		t.Fatal(err)
-	}
-	settings := filepath.Join(t.TempDir(), "run.toml")
-	if err := os.WriteFile(settings, text, 0o666); err != nil {
-		t.Fatal(err)
-	}
+	straight, settings := toBeKilled(t, c)
 	killed := 0
 	for n := 3; n <= 11; n += 4 {
 		child := exec.Command(os.Args[0], "-test.run=^TestKilledChild$", "-test.count=1")
