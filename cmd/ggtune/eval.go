@@ -29,11 +29,17 @@ func evalCommand() *cli.Command {
 			"over the choice's length, as lm-evaluation-harness has them. With --match, how often what the model " +
 			"writes is right.\n" +
 			"Both measure the base beside an adapter.\n\n" +
+			"With a method that learns by rewards, what they say of answers that the model writes, at the run's " +
+			"temperature; with\n" +
+			"--num-generations 8 of eight to each prompt, and where a reward checks them pass@1, pass@2, … pass@8: " +
+			"how likely one of so\n" +
+			"many is right. All with 95 % intervals over prompts.\n\n" +
 			"Of a reward model or reranker, accuracy beside that of a trivial rule with 95 % intervals over " +
 			"prompts, and calibration:\n" +
 			"how often the scores are right where they say so (a table; --plot FILE.svg draws it).\n\n" +
 			"  ggtune eval -m model.gguf -d heldout.jsonl --json\n" +
 			"  ggtune eval -m model.gguf -a run/adapter.gguf -d heldout.jsonl --json\n" +
+			"  ggtune eval -m model.gguf -d prompts.jsonl --method grpo --reward exact --num-generations 8\n" +
 			"  ggtune eval -m model.gguf -a run -d openbookqa.jsonl --choices\n" +
 			"  ggtune eval -m model.gguf -a run -d gsm8k.jsonl --match number --eval-rows 100",
 		Flags: slices.Concat(configFlags(func(o config.Option) bool { return o.Eval }), answerFlags(),
@@ -68,6 +74,10 @@ func evalAction(c *cli.Context) error {
 	if c.Bool("json") {
 		return printJSON(c.App.Writer, e)
 	}
+	if e.Answered != nil {
+		printAnswered(c.App.Writer, &e)
+		return nil
+	}
 	names, widest := slices.Sorted(maps.Keys(e.Figures)), len("perplexity")
 	if e.Scores != nil { // which say more of these
 		names = slices.DeleteFunc(names, func(n string) bool {
@@ -80,9 +90,7 @@ func evalAction(c *cli.Context) error {
 	line := func(name, format string, args ...any) {
 		fmt.Fprintf(c.App.Writer, "%-*s  %s\n", widest, name, fmt.Sprintf(format, args...))
 	}
-	if _, rewarded := e.Figures["reward"]; !rewarded { // else it is minus that
-		line("loss", "%.4f %s", e.Loss, report.LossUnit(e.Unit))
-	}
+	line("loss", "%.4f %s", e.Loss, report.LossUnit(e.Unit))
 	if !math.IsNaN(e.Perplexity) {
 		line("perplexity", "%.3f", e.Perplexity)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -17,6 +18,7 @@ import (
 	"github.com/ggtune/ggtune/finetune/match"
 	"github.com/ggtune/ggtune/finetune/report"
 	"github.com/ggtune/ggtune/finetune/run"
+	"github.com/ggtune/ggtune/internal/count"
 )
 
 // answersGroup is where the help shows what is here.
@@ -168,20 +170,54 @@ func printAnswers(w io.Writer, a *run.Answers) {
 	for _, s := range a.Scores {
 		widest = max(widest, len(s.Name))
 	}
-	share := func(s *eval.Share) string {
-		return fmt.Sprintf("%.4f (95 %%: %.4f to %.4f)", s.Value, s.Interval[0], s.Interval[1])
-	}
 	fmt.Fprintf(w, "%-*s  %d\n", widest, "questions", a.Questions)
 	for _, s := range a.Scores {
 		if s.Base == nil {
-			fmt.Fprintf(w, "%-*s  %s", widest, s.Name, share(&s.Share))
-			if e := s.Share.StdErr; e != nil {
-				fmt.Fprintf(w, ", standard error %.4f", *e)
-			}
-			fmt.Fprintln(w)
+			fmt.Fprintf(w, "%-*s  %s\n", widest, s.Name, withError(&s.Share))
 			continue
 		}
-		fmt.Fprintf(w, "%-*s  base %s, tuned %s, change %+.4f (95 %%: %+.4f to %+.4f)\n", widest, s.Name, share(s.Base),
-			share(&s.Share), s.Change.Value, s.Change.Interval[0], s.Change.Interval[1])
+		fmt.Fprintf(w, "%-*s  base %s, tuned %s, change %+.4f (95 %%: %+.4f to %+.4f)\n", widest, s.Name,
+			interval(s.Base), interval(&s.Share), s.Change.Value, s.Change.Interval[0], s.Change.Interval[1])
+	}
+}
+
+// interval is a figure with its 95 % interval.
+func interval(s *eval.Share) string {
+	return fmt.Sprintf("%.4f (95 %%: %.4f to %.4f)", s.Value, s.Interval[0], s.Interval[1])
+}
+
+// withError is interval with the standard error, if there is one.
+func withError(s *eval.Share) string {
+	if s.StdErr == nil {
+		return interval(s)
+	}
+	return fmt.Sprintf("%s, standard error %.4f", interval(s), *s.StdErr)
+}
+
+// printAnswered shows what rewards say of answers that a model wrote.
+func printAnswered(w io.Writer, e *run.Evaluation) {
+	a := e.Answered
+	type line struct{ name, text string }
+	lines := []line{{"answers", fmt.Sprintf("%d, to %s", a.Prompts*a.Answers, count.Of(a.Prompts, "prompt"))}}
+	shown := map[string]bool{}
+	for _, s := range slices.Concat(a.Rewards, a.Passes) {
+		lines = append(lines, line{s.Name, withError(&s.Share)})
+		shown[s.Name] = true
+	}
+	for _, name := range slices.Sorted(maps.Keys(e.Figures)) {
+		if !shown[name] {
+			lines = append(lines, line{name, fmt.Sprintf("%.4g", e.Figures[name])})
+		}
+	}
+	if len(a.Checks) > 1 {
+		lines = append(lines, line{"pass@k", "an answer passes that " + strings.Join(a.Checks, " and ") +
+			" find right"})
+	}
+	widest := 0
+	for _, l := range lines {
+		widest = max(widest, len(l.name))
+	}
+	for _, l := range lines {
+		fmt.Fprintf(w, "%-*s  %s\n", widest, l.name, l.text)
 	}
 }

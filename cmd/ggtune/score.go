@@ -17,7 +17,7 @@ import (
 // unreadByScore are options of measuring that no score depends on.
 var unreadByScore = map[string]bool{"method": true, "loss-weights": true, "ref-adapter": true, "ranked-pairs": true,
 	"mask": true, "teacher": true, "teacher-top": true, "eval-rows": true, "seed": true,
-	"rollout-prompts": true, "max-completion-length": true, "temperature": true}
+	"num-generations": true, "rollout-prompts": true, "max-completion-length": true, "temperature": true}
 
 func scoreCommand() *cli.Command {
 	return &cli.Command{

@@ -36,8 +36,8 @@ func (c *Config) rolloutOptions() []Option {
 			Usage: "`COMMAND` that rewards: it reads an answer on each line, as JSON, and prints a number for each"},
 		{Name: "reward-timeout", Value: &c.RewardTimeout, Eval: true, Resume: Free,
 			Usage: "`SECONDS` that --reward-cmd may take over the answers of a rollout"},
-		{Name: "num-generations", Value: &c.NumGenerations, Usage: "write `N` answers to each prompt; auto: " +
-			c.usual(func(u method.Usual) int { return u.Generations })},
+		{Name: "num-generations", Value: &c.NumGenerations, Eval: true, Usage: "write `N` answers to each prompt; " +
+			"auto: in training " + c.usual(func(u method.Usual) int { return u.Generations }) + ", to measure 1"},
 		{Name: "rollout-prompts", Value: &c.RolloutPrompts, Eval: true,
 			Usage: "answer `N` prompts before something is learned from the answers"},
 		{Name: "max-completion-length", Value: &c.MaxCompletion, Eval: true, Usage: "answers of at most `N` tokens"},
@@ -64,6 +64,17 @@ func (c *Config) usual(of func(method.Usual) int) string {
 		}
 	}
 	return strings.Join(out, ", ")
+}
+
+// UnreadRollouts names the options given, as a function says, that have no effect with a method other than of Rollouts.
+func (c *Config) UnreadRollouts(given func(option string) bool) (notes []string) {
+	for _, o := range c.rolloutOptions() {
+		if o.Eval && given(o.Name) {
+			notes = append(notes, fmt.Sprintf("--%s has no effect with --method %s; give it with %s", o.Name, c.Method,
+				c.rolloutMethods()))
+		}
+	}
+	return notes
 }
 
 // Rewards say what the answers are worth, with further kinds of reward. The caller closes them.
@@ -102,6 +113,14 @@ func (c *Config) chooseRollouts(how *method.Method) {
 	if c.Epochs.Auto {
 		c.Epochs = Fixed(1)
 	}
+}
+
+// MeasuredGenerations is how many answers to each prompt an evaluation has written.
+func (c *Config) MeasuredGenerations() int {
+	if c.NumGenerations.Auto {
+		return 1
+	}
+	return c.NumGenerations.N
 }
 
 // ofRollout is how many micro-batches a rollout is at most; batches of none are refused elsewhere.

@@ -57,6 +57,7 @@ func (c *Config) ValidateEval(withAdapter bool) error {
 		v.method()
 		if how, err := c.Loss(); err == nil && how.Need == method.Rollouts {
 			v.rewarded()
+			v.need(c.MeasuredGenerations() >= 1, &c.NumGenerations, v.is(c.NumGenerations), "auto, or at least 1")
 		}
 	}
 	v.need(c.EvalRows >= 0, &c.EvalRows, v.is(c.EvalRows), "0 (all) or more")

@@ -74,7 +74,8 @@ var silent = map[string]string{
 	"threads": "changes only the last bits",
 	"exact":   "is the machine's", "device": "is the machine's", "eval-rows": "is the measurement's",
 	"seed": "is the measurement's", "rollout-prompts": "is the measurement's",
-	"reward-cmd": "nobody but the user names a program", "reward-timeout": "is that program's",
+	"num-generations": "is the measurement's",
+	"reward-cmd":      "nobody but the user names a program", "reward-timeout": "is that program's",
 	"rollout-lean": "is a matter of the machine's memory",
 }
 

@@ -23,6 +23,7 @@ var Constraints = register(&Kind{
 	Arg:  "all",
 	Usage: `share of the row's IFEval instructions ("instruction_id_list", "kwargs") that the answer follows; with ` +
 		`=all 1 where it follows all, else 0`,
+	Check: true,
 	Open: func(arg string, _ *Options) (Reward, error) {
 		if arg != "" && arg != "all" {
 			return nil, fmt.Errorf("%q is not known; write constraints, or constraints=all", arg)

@@ -6,5 +6,6 @@ var Exact = register(&Kind{
 	Arg:  "MARKER",
 	Usage: `1 where the answer is the right one (white space aside), else 0; with MARKER the line behind the last ` +
 		`MARKER, with \boxed what the last box holds`,
-	Open: func(arg string, o *Options) (Reward, error) { return newCompared("exact", arg, o) },
+	Check: true,
+	Open:  func(arg string, o *Options) (Reward, error) { return newCompared("exact", arg, o) },
 })

@@ -13,6 +13,7 @@ var Format = register(&Kind{
 	Arg:  "TAG[,TAG]",
 	Usage: "1 where the answer is one block of reasoning, <think>…</think> or the first TAG's, and then a text, " +
 		"or with two TAGs a block of the second, else 0; a block that the prompt has opened needs no beginning",
+	Check: true,
 	Open: func(arg string, _ *Options) (Reward, error) {
 		if arg == "" {
 			arg = "think"

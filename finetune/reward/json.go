@@ -18,6 +18,7 @@ var JSON = register(&Kind{
 	Arg:  "SCHEMA.json",
 	Usage: "1 where the answer is a JSON object or list, alone or in a ``` block, and valid by the JSON Schema in " +
 		"the file, else 0",
+	Check: true,
 	Open: func(arg string, _ *Options) (Reward, error) {
 		var schema *jsonschema.Schema
 		if arg != "" {

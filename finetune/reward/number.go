@@ -6,5 +6,6 @@ var Number = register(&Kind{
 	Arg:  "MARKER",
 	Usage: `1 where the answer's number is the right one, else 0: the first behind ####, the one in the last ` +
 		`\boxed{}, or the last; with MARKER only in the line behind the last MARKER`,
-	Open: func(arg string, o *Options) (Reward, error) { return newCompared("number", arg, o) },
+	Check: true,
+	Open:  func(arg string, o *Options) (Reward, error) { return newCompared("number", arg, o) },
 })

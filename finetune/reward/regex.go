@@ -9,6 +9,7 @@ var Regex = register(&Kind{
 	Needs: true,
 	Usage: "1 where PATTERN (RE2) is found in the answer, else 0; (?s) lets . match line ends, ^ and $ are the " +
 		"answer's",
+	Check: true,
 	Open: func(arg string, _ *Options) (Reward, error) {
 		re, err := regexp.Compile(arg)
 		if err != nil {

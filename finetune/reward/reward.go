@@ -54,6 +54,8 @@ type Kind struct {
 	Arg   string // what ARG is, for help: "MARKER"; "" where there is none
 	Needs bool   // it cannot do without ARG
 	Usage string // one line: what is worth how much
+	// Check says that an answer is right where it is worth 1, and else not.
+	Check bool
 	Open  func(arg string, o *Options) (Reward, error)
 }
 
@@ -102,6 +104,7 @@ type part struct {
 	name   string // as it was asked for
 	weight float64
 	reward Reward
+	check  bool // its kind's Check
 	seen   spread
 }
 
@@ -143,7 +146,7 @@ func Open(specs []string, weights []float64, o Options) (_ *Rewards, err error) 
 			errs = append(errs, fmt.Errorf("reward %q: %w", spec, err))
 			continue
 		}
-		if err := r.add(spec, weigh(i), one); err != nil {
+		if err := r.add(part{name: spec, weight: weigh(i), reward: one, check: checks(spec)}); err != nil {
 			errs = append(errs, err)
 		}
 	}
@@ -151,7 +154,7 @@ func Open(specs []string, weights []float64, o Options) (_ *Rewards, err error) 
 		one, err := newCommand(o.Command, &o)
 		if err != nil {
 			errs = append(errs, err)
-		} else if err := r.add("cmd", weigh(n-1), one); err != nil {
+		} else if err := r.add(part{name: "cmd", weight: weigh(n - 1), reward: one}); err != nil {
 			errs = append(errs, err)
 		}
 	}
@@ -184,14 +187,33 @@ func open(spec string, o *Options) (Reward, error) {
 	return k.Open(arg, o)
 }
 
-func (r *Rewards) add(name string, weight float64, one Reward) error {
-	r.parts = append(r.parts, part{name: name, weight: weight, reward: one})
+// checks says whether the reward of a spec is a check.
+func checks(spec string) bool {
+	name, _, _ := strings.Cut(spec, "=")
+	k, err := kinds.Get(name)
+	return err == nil && k.Check
+}
+
+func (r *Rewards) add(one part) error {
+	r.parts = append(r.parts, one)
 	for _, p := range r.parts[:len(r.parts)-1] {
-		if p.name == name {
-			return fmt.Errorf("reward %q is given twice; give it once, with a weight (--reward-weights)", name)
+		if p.name == one.name {
+			return fmt.Errorf("reward %q is given twice; give it once, with a weight (--reward-weights)", p.name)
 		}
 	}
 	return nil
+}
+
+// Checks lists the rewards, by their numbers, that say of an answer whether it is right: by 1, and else not. A program
+// is one as long as it has said nothing but 0 and 1.
+func (r *Rewards) Checks() (list []int) {
+	for k := range r.parts {
+		p := &r.parts[k]
+		if _, program := p.reward.(*command); p.check || program && p.seen.n > 0 && !p.seen.other {
+			list = append(list, k)
+		}
+	}
+	return list
 }
 
 // Names lists the rewards as they were asked for, in their order.
@@ -290,6 +312,7 @@ func (r *Rewards) Close() error {
 type spread struct {
 	n         int
 	low, high float64
+	other     bool // there were others than 0 and 1
 }
 
 func (s *spread) add(values []float64) {
@@ -298,6 +321,7 @@ func (s *spread) add(values []float64) {
 			s.low, s.high = x, x
 		}
 		s.n++
+		s.other = s.other || x != 0 && x != 1
 		s.low, s.high = min(s.low, x), max(s.high, x)
 	}
 }

@@ -222,6 +222,48 @@ func (f fixed) Close() error {
 	return f.err
 }
 
+// TestChecks: a check gives at most 1, for what is right; the others say how much, or how well. A program is a check as
+// long as it gives 0 and 1 alone.
+func TestChecks(t *testing.T) {
+	right := map[string]bool{}
+	for _, c := range worth {
+		name, _, _ := strings.Cut(c.spec, "=")
+		k, err := kinds.Get(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		right[name] = right[name] || c.want == 1
+		if k.Check && (c.want < 0 || c.want > 1) {
+			t.Errorf("%s of %q is a check, and gives %g", c.spec, c.answer, c.want)
+		}
+	}
+	for _, k := range Kinds() {
+		if k.Check != right[k.Name] {
+			t.Errorf("%s: Check is %v, and an answer is worth 1: %v", k.Name, k.Check, right[k.Name])
+		}
+	}
+	r, err := Open([]string{"length=3", "exact", "constraints=all"}, nil,
+		Options{Command: `while read -r line; do echo "$line" | sed 's/.*"answer":"\([0-9.]*\)","tokens.*/\1/'; done`})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	rows := `{"answer": "1", "instruction_id_list": ["punctuation:no_comma"], "kwargs": [{}]}`
+	for _, c := range []struct {
+		answer string
+		want   []int
+	}{{"", []int{1, 2}}, {"1", []int{1, 2, 3}}, {"0", []int{1, 2, 3}}, {"0.5", []int{1, 2}}, {"1", []int{1, 2}}} {
+		if c.answer != "" {
+			if _, err := r.Score(t.Context(), []Sample{sample(t, c.answer, rows)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if diff := cmp.Diff(c.want, r.Checks()); diff != "" {
+			t.Errorf("after %q: %s", c.answer, diff)
+		}
+	}
+}
+
 func TestRewards(t *testing.T) {
 	closed := 0
 	broken := errors.New("broken")

@@ -93,6 +93,9 @@ func figureNames(rewards Rewards) (out []string) {
 	return out
 }
 
+// FigureNames are the names of the rewards' own figures, in their order.
+func (j *Judge) FigureNames() []string { return figureNames(j.Rewards) }
+
 // components are the means of each reward, unweighed.
 func components(rewards Rewards, answers []answer) (out []method.Metric) {
 	for k, name := range figureNames(rewards) {
@@ -108,21 +111,34 @@ func components(rewards Rewards, answers []answer) (out []method.Metric) {
 // Reward is the name of the figure of the weighed sum of all rewards.
 const Reward = "reward"
 
-// A Measured model is what rewards say of its answers, one to each of some prompts.
+// A Measured model is what rewards say of its answers, as many to each of some prompts.
 type Measured struct {
 	Reward  float64 // mean
 	Metrics []method.Metric
-	Prompts int
 	Tokens  int // written
+	// Prompts are those that were answered, in the loader's order.
+	Prompts []MeasuredPrompt
+}
+
+// A MeasuredPrompt is what rewards say of the answers to one prompt.
+type MeasuredPrompt struct {
+	Example int // in the dataset
+	Rewards []Rewarded
+}
+
+// A Rewarded answer's worth: the weighed sum, and each reward unweighed, in their order.
+type Rewarded struct {
+	Total float64
+	Parts []float64
 }
 
 // heldSeed keeps the answers that are measured apart from those that are learned from.
 const heldSeed = 0x68656c64
 
-// Measure has the model answer prompts, each once, at the temperature it is trained at, and gives what the rewards say.
-// Every measurement draws by the same seeds, so that two differ by the model alone. On cancel it returns
-// context.Cause(ctx).
-func (j *Judge) Measure(ctx context.Context, p Prompts) (out Measured, err error) {
+// Measure has the model answer prompts, each g times, at the temperature it is trained at, and gives what the rewards
+// say. Every measurement draws by the same seeds, so that two differ by the model alone, and the first of several
+// answers is what would be the only one. On cancel it returns context.Cause(ctx).
+func (j *Judge) Measure(ctx context.Context, p Prompts, g int) (out Measured, err error) {
 	var all []answer
 	n := 0
 	for c := (encode.Cursor{}); c.Epoch == 0; n++ {
@@ -134,7 +150,7 @@ func (j *Judge) Measure(ctx context.Context, p Prompts) (out Measured, err error
 			return out, err
 		}
 		prompts := promptsOf(m)
-		answers, err := j.answers(ctx, prompts, 1,
+		answers, err := j.answers(ctx, prompts, g,
 			rollout.Sampling{Temp: j.Temp, MaxTokens: j.MaxTokens, Seed: j.Seed ^ heldSeed, Step: n})
 		if err != nil {
 			return out, err
@@ -142,8 +158,15 @@ func (j *Judge) Measure(ctx context.Context, p Prompts) (out Measured, err error
 		if err := j.score(ctx, p.Asked, prompts, answers); err != nil {
 			return out, err
 		}
+		for i, a := range prompts {
+			m := MeasuredPrompt{Example: a.example}
+			for _, x := range answers[i*g : (i+1)*g] {
+				m.Rewards = append(m.Rewards, Rewarded{x.Reward, x.Rewards})
+			}
+			out.Prompts = append(out.Prompts, m)
+		}
 		all = append(all, answers...)
-		j.tell("evaluate", len(all), p.Rows.Rows())
+		j.tell("evaluate", len(out.Prompts), p.Rows.Rows())
 		c = next
 	}
 	count := float64(len(all))
@@ -156,7 +179,7 @@ func (j *Judge) Measure(ctx context.Context, p Prompts) (out Measured, err error
 			ended.Sum++
 		}
 	}
-	out.Prompts, out.Tokens, out.Reward = len(all), int(written.Sum), total.Sum/count
+	out.Tokens, out.Reward = int(written.Sum), total.Sum/count
 	out.Metrics = append([]method.Metric{total}, components(j.Rewards, all)...)
 	out.Metrics = append(out.Metrics, written, ended)
 	return out, nil

@@ -363,16 +363,35 @@ func TestMismatch(t *testing.T) {
 func TestMeasure(t *testing.T) {
 	f := newFixture(t)
 	p := somePrompts(t, 7, 3)
-	a, err := f.Judge.Measure(t.Context(), p)
+	a, err := f.Judge.Measure(t.Context(), p, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := f.Judge.Measure(t.Context(), p)
+	b, err := f.Judge.Measure(t.Context(), p, 1)
 	if err != nil || !reflect.DeepEqual(a, b) {
 		t.Errorf("measured again it is %+v, %v; before %+v", b, err, a)
 	}
-	if a.Prompts != 7 || a.Reward != float64(a.Tokens)/7 || a.Metrics[0].Sum/a.Metrics[0].Weight != a.Reward {
+	if len(a.Prompts) != 7 || a.Reward != float64(a.Tokens)/7 || a.Metrics[0].Sum/a.Metrics[0].Weight != a.Reward {
 		t.Errorf("%+v: want a mean of 7 lengths", a)
+	}
+	several, err := f.Judge.Measure(t.Context(), p, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	total := 0.0
+	for i, m := range several.Prompts {
+		one := a.Prompts[i]
+		if len(m.Rewards) != 3 || m.Example != one.Example || m.Rewards[0].Total != one.Rewards[0].Total {
+			t.Errorf("prompt %d: of three answers %+v, of one %+v: want the same first one", i, m, one)
+		}
+		for _, x := range m.Rewards {
+			if total += x.Total; x.Parts[0] != x.Total {
+				t.Errorf("prompt %d: %+v: want both the length", i, x)
+			}
+		}
+	}
+	if len(several.Prompts) != 7 || total != float64(several.Tokens) || several.Reward != total/21 {
+		t.Errorf("of three answers to each: %+v", several)
 	}
 }
 

@@ -41,17 +41,22 @@ func (a Answers) MarshalJSON() ([]byte, error) {
 	if a.Data != nil {
 		m["data"] = a.Data
 	}
+	for _, s := range a.Scores {
+		s.put(m)
+	}
+	return json.Marshal(m)
+}
+
+// put writes what is known into an object of JSON.
+func (s *Score) put(m map[string]any) {
 	put := func(name string, s *eval.Share) {
 		if s != nil {
 			m[name], m[name+"_stderr"], m[name+"_interval"] = s.Value, s.StdErr, s.Interval
 		}
 	}
-	for _, s := range a.Scores {
-		put(s.Name, &s.Share)
-		put("base_"+s.Name, s.Base)
-		put(s.Name+"_change", s.Change)
-	}
-	return json.Marshal(m)
+	put(s.Name, &s.Share)
+	put("base_"+s.Name, s.Base)
+	put(s.Name+"_change", s.Change)
 }
 
 // A scored is one score's worth for each question: of the base, empty without an adapter, and of what is measured.

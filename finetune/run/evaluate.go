@@ -34,6 +34,7 @@ type Evaluation struct {
 	Adapter    string // "" for the model alone
 	Figures    map[string]float64
 	Scores     *eval.Scores // of a method that gives scores
+	Answered   *Answered    // of a method whose model writes answers
 	Data       encode.Counts
 }
 
@@ -50,6 +51,9 @@ func (e Evaluation) MarshalJSON() ([]byte, error) {
 	}
 	if e.Scores != nil {
 		m["scores"] = e.Scores
+	}
+	if e.Answered != nil {
+		e.Answered.put(m)
 	}
 	return json.Marshal(m)
 }
@@ -79,6 +83,9 @@ func Evaluate(ctx context.Context, cfg config.Config, adapterPath string, given 
 	how, err := cfg.Loss()
 	if err != nil {
 		return Evaluation{}, err
+	}
+	if how.Need != method.Rollouts && given != nil {
+		m.notes(cfg.UnreadRollouts(given))
 	}
 	h := &head.File{}
 	if how.Value == method.AtEnds {

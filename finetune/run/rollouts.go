@@ -2,7 +2,6 @@ package run
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 
@@ -11,7 +10,6 @@ import (
 	"github.com/ggtune/ggtune/engine/adapter"
 	"github.com/ggtune/ggtune/finetune"
 	"github.com/ggtune/ggtune/finetune/budget"
-	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/finetune/corpus"
 	"github.com/ggtune/ggtune/finetune/encode"
 	"github.com/ggtune/ggtune/finetune/eval"
@@ -210,7 +208,7 @@ func (r *run) newSource() (source, func(context.Context, *encode.Micro) ([]float
 
 // rewarded measures the held-out prompts: of what is learned by rewards the loss is their negative.
 func (r *run) rewarded(ctx context.Context) (eval.Result, error) {
-	m, err := r.rolling.judge.Measure(ctx, r.rolling.held)
+	m, err := r.rolling.judge.Measure(ctx, r.rolling.held, 1)
 	return eval.Result{Loss: -m.Reward, NLL: math.NaN(), Tokens: m.Tokens, Counted: m.Tokens, Metrics: m.Metrics}, err
 }
 
@@ -310,73 +308,4 @@ func (r *run) rewardBefore() *float64 {
 		return &x
 	}
 	return nil
-}
-
-// openModels opens a session for reward models.
-func (m *measured) openModels(ctx context.Context, models rewardModels) (*engine.Session, error) {
-	h := startHashing(ctx, m.model)
-	defer h.stop()
-	sc := m.session
-	sc.Sets = models.sets()
-	sess, err := engine.NewSession(m.model, sc)
-	if err != nil {
-		return nil, err
-	}
-	base, err := h.wait()
-	if err == nil {
-		err = models.use(sess, base)
-	}
-	if err != nil {
-		return nil, errors.Join(err, sess.Close())
-	}
-	return sess, nil
-}
-
-// rewarded has a model answer held-out prompts, each once, and says what the answers are worth.
-func (m *measured) rewarded(ctx context.Context, cfg *config.Config, how *method.Method, held *corpus.Rows,
-	rep report.Reporter) (_ Evaluation, err error) {
-	var models rewardModels
-	note := func(n string) { rep.Report(report.Notice{Text: n}) }
-	rewards, err := cfg.Rewards(note, models.kind(cfg.Batch))
-	if err != nil {
-		return Evaluation{}, err
-	}
-	defer func() { err = errors.Join(err, rewards.Close()) }()
-	if err := models.open(m.model, note); err != nil {
-		return Evaluation{}, err
-	}
-	if len(models) > 0 {
-		sess, err := m.openModels(ctx, models)
-		if err != nil {
-			return Evaluation{}, err
-		}
-		defer func() { err = errors.Join(err, sess.Close()) }()
-	}
-	prompts := rl.Prompts{Rows: held.HeldRows, Asked: samplesOf(held.HeldTasks)}
-	if err := rewards.Check(prompts.Asked); err != nil {
-		return Evaluation{}, err
-	}
-	open, _, err := budget.PlanRollouts(cfg, m.model, held)
-	if err != nil {
-		return Evaluation{}, err
-	}
-	w, err := rollout.Open(open)
-	if err != nil {
-		return Evaluation{}, err
-	}
-	defer func() { err = errors.Join(err, w.Close()) }()
-	j := rl.Judge{Writer: w, Rewards: rewards, MaxTokens: cfg.MaxCompletion, Temp: cfg.Temperature, Seed: cfg.Seed,
-		Told: func(what string, done, total int) {
-			rep.Report(report.Progress{What: what, Done: done, Total: total})
-		}}
-	if len(m.session.Sets) > 0 {
-		j.Policy = func() (*adapter.Adapter, error) { return m.session.Sets[0].Adapter.(*adapter.Adapter), nil }
-	}
-	got, err := j.Measure(ctx, prompts)
-	if err != nil {
-		return Evaluation{}, err
-	}
-	return Evaluation{Loss: -got.Reward, Perplexity: math.NaN(), Tokens: got.Tokens, Counted: got.Tokens,
-		Rows: got.Prompts, Method: how.Name, Unit: "answer", Model: cfg.Model, Adapter: m.adapter,
-		Figures: figures(nil, "", got.Metrics), Data: held.Held.Counts}, nil
 }
