@@ -14,28 +14,32 @@ import (
 	"github.com/ggtune/ggtune/bindings"
 )
 
-// A Memory is what llama.cpp would take beside a model's mapped file, in bytes. llama.cpp gives each figure in whole
-// MiB, rounded down.
+// A Memory is what llama.cpp would take beside a model's mapped file, in bytes. llama.cpp gives each figure but Fixed in
+// whole MiB, rounded down.
 type Memory struct {
 	Repacked int64 // copies of weights in layouts that its fastest kernels want (ModelOptions.UseExtraBufts)
 	KV       int64 // keys and values of the whole context
 	Work     int64 // of a batch
+	// Fixed is its vocabulary and what describes its computations, for the most part; 0 where the C library does not
+	// say what it has given out (glibc does).
+	Fixed int64
 }
 
 // Total is all of it, in bytes.
-func (m Memory) Total() int64 { return m.Repacked + m.KV + m.Work }
+func (m Memory) Total() int64 { return m.Repacked + m.KV + m.Work + m.Fixed }
 
 // PlanMemory says what OpenModel and NewContext with these options would take. It allocates none of it and reads no
 // weights. What holds for files of strangers with OpenModel holds here.
 func PlanMemory(path string, mo ModelOptions, co ContextOptions) (_ Memory, err error) {
+	began := heapBytes()
 	// Nothing is mapped where nothing is allocated: the weights that would be are left out of the sum.
-	m, err := openModel("plan llama.cpp's memory", path, &C.gt_model_options{
+	model, err := openModel("plan llama.cpp's memory", path, &C.gt_model_options{
 		no_alloc: true, use_extra_bufts: C.bool(mo.UseExtraBufts), n_gpu_layers: C.int32_t(mo.GPULayers)})
 	if err != nil {
 		return Memory{}, err
 	}
-	defer func() { err = errors.Join(err, m.Close()) }()
-	c, err := m.NewContext(co)
+	defer func() { err = errors.Join(err, model.Close()) }()
+	c, err := model.NewContext(co)
 	if err != nil {
 		return Memory{}, err
 	}
@@ -44,8 +48,13 @@ func PlanMemory(path string, mo ModelOptions, co ContextOptions) (_ Memory, err 
 	if C.gt_context_log_memory(c.ptr, &c.status) != C.GT_OK {
 		return Memory{}, statusError(path+": plan llama.cpp's memory", &c.status)
 	}
-	return readMemory(path, bindings.Log(since))
+	m, err := readMemory(path, bindings.Log(since))
+	m.Fixed = max(heapBytes()-began, 0)
+	return m, err
 }
+
+// heapBytes is what the C library has given out on its heap; 0 where it does not say.
+func heapBytes() int64 { return int64(C.gt_heap_bytes()) }
 
 // readMemory reads llama.cpp's table: "| - NAME | self = model + context + compute |" in MiB. Its C interface has no
 // other way to ask. The row Host holds the weights that would be mapped.

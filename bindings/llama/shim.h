@@ -107,6 +107,8 @@ int        gt_context_eval(gt_context * c, const int32_t * tokens, int32_t n, in
 // gt_context_prompt_time forgets everything, then reads n arbitrary tokens with logits of the last, and sets *ns to how
 // long that took.
 int        gt_context_prompt_time(gt_context * c, int32_t n, int64_t * ns, gt_status * st);
+// gt_heap_bytes is what the C library has given out on its heap, but for what it maps apart; 0 where it does not say.
+int64_t    gt_heap_bytes(void);
 // gt_context_log_memory writes what the model and the context take to the log, as a table in MiB.
 int        gt_context_log_memory(gt_context * c, gt_status * st);
 // gt_context_set_adapters replaces the adapters in use and forgets everything. The context holds them until the next

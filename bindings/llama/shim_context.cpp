@@ -6,6 +6,10 @@
 #include <cmath>
 #include <cstring>
 
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
+
 namespace {
 
 bool stopped(void * data) { return __atomic_load_n((int32_t *)data, __ATOMIC_RELAXED) != 0; }
@@ -200,6 +204,16 @@ int gt_context_set_threads(gt_context * c, int32_t threads, gt_status * st) {
 }
 
 int32_t * gt_context_stop_flag(gt_context * c) { return &c->stop; }
+
+int64_t gt_heap_bytes(void) {
+#if defined(__GLIBC__) && __GLIBC_PREREQ(2, 33)
+    // Without what it has mapped apart: llama.cpp reserves tables for the largest graph there can be, and hardly touches
+    // them.
+    return (int64_t)mallinfo2().uordblks;
+#else
+    return 0;
+#endif
+}
 
 int gt_context_log_memory(gt_context * c, gt_status * st) {
     return gt::guard(st, [&]() -> int {

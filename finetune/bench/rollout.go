@@ -34,7 +34,7 @@ type Rollout struct {
 	KVBytes       int64 `json:"kv_bytes"` // keys and values of all answers
 	FileBytes     int64 `json:"model_bytes"`
 
-	PP      float64    `json:"pp512_tok_per_s"` // llama.cpp's prompt speed, with copies
+	PP      float64    `json:"pp512_tok_per_s"` // llama.cpp's prompt speed, with copies where the writing has them
 	PPRange [2]float64 `json:"pp512_spread"`
 	// One writes one answer after the other, All all of them at a time.
 	One      float64    `json:"one_tok_per_s"`
@@ -68,18 +68,6 @@ func (c *Config) rollouts(ctx context.Context, t Target) (out []Rollout, err err
 	if err != nil {
 		return nil, err
 	}
-	lm, err := verify.OpenModel(path, llama.UserModelOptions())
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, lm.Close()) }()
-	ppLen := promptLen(m)
-	lc, err := lm.NewContext(llama.UserContextOptions(ppLen, c.Threads))
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, lc.Close()) }()
-	vocab := lm.Vocab().N()
 	for _, lean := range []bool{false, true} {
 		r := Rollout{Answers: rolloutAnswers, Rank: c.Rank, Repacked: !lean, FileBytes: m.File().Bytes()}
 		r.Model, r.Type = t.label(m)
@@ -88,7 +76,7 @@ func (c *Config) rollouts(ctx context.Context, t Target) (out []Rollout, err err
 			r.Tokens = n / 3
 			r.Prompt = n - r.Tokens
 		}
-		w := writing{cfg: c, target: t, path: path, adapter: a, prompt: lc, ppLen: ppLen, vocab: vocab}
+		w := writing{cfg: c, target: t, path: path, adapter: a, ppLen: promptLen(m), vocab: m.HParams().NVocab}
 		if err := w.measure(ctx, &r); err != nil {
 			return nil, err
 		}
@@ -111,7 +99,6 @@ type writing struct {
 	target  Target
 	path    string
 	adapter *adapter.Adapter
-	prompt  *llama.Context
 	ppLen   int
 	vocab   int
 }
@@ -129,6 +116,21 @@ func (w *writing) open(ctx context.Context, r *Rollout, parallel int) (*rollout.
 	return out, nil
 }
 
+// openPrompt opens what a prompt is read with, by the kernels that answers are written with.
+func (w *writing) openPrompt(r *Rollout) (*llama.Context, func() error, error) {
+	o := llama.UserModelOptions()
+	o.UseExtraBufts = r.Repacked
+	m, err := verify.OpenModel(w.path, o)
+	if err != nil {
+		return nil, nil, err
+	}
+	c, err := m.NewContext(llama.UserContextOptions(w.ppLen, w.cfg.Threads))
+	if err != nil {
+		return nil, nil, errors.Join(err, m.Close())
+	}
+	return c, func() error { return errors.Join(c.Close(), m.Close()) }, nil
+}
+
 func (w *writing) config(r *Rollout, parallel int) rollout.Config {
 	return rollout.Config{Model: w.path, Threads: w.cfg.Threads, Ctx: r.Prompt + r.Tokens, Parallel: parallel,
 		Lean: !r.Repacked}
@@ -141,6 +143,11 @@ func (w *writing) measure(ctx context.Context, r *Rollout) (err error) {
 		return err
 	}
 	r.RepackedBytes, r.KVBytes = memory.Repacked, memory.KV
+	prompt, closePrompt, err := w.openPrompt(r)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closePrompt()) }()
 	one, err := w.open(ctx, r, 1)
 	if err != nil {
 		return err
@@ -151,12 +158,12 @@ func (w *writing) measure(ctx context.Context, r *Rollout) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, all.Close()) }()
-	prompt := []rollout.Prompt{{Tokens: randomTokens(newRand(), r.Prompt, w.vocab)}}
+	prompts := []rollout.Prompt{{Tokens: randomTokens(newRand(), r.Prompt, w.vocab)}}
 	how := rollout.Sampling{Temp: 1, MaxTokens: r.Tokens, Seed: 1, Endless: true}
 	var pp, ones, alls, ratio, of []float64
 	for round := range w.cfg.Rounds + 1 {
 		w.cfg.say("%s: round %d of %d (rollout, repacked: %v)", w.target, round, w.cfg.Rounds, r.Repacked)
-		read, err := w.prompt.PromptTime(ctx, w.ppLen)
+		read, err := prompt.PromptTime(ctx, w.ppLen)
 		if err != nil {
 			return err
 		}
@@ -164,7 +171,7 @@ func (w *writing) measure(ctx context.Context, r *Rollout) (err error) {
 		var rates [2]float64
 		for i, writer := range []*rollout.Writer{one, all} {
 			began := time.Now()
-			answers, err := writer.Write(ctx, prompt, r.Answers, how)
+			answers, err := writer.Write(ctx, prompts, r.Answers, how)
 			if err != nil {
 				return err
 			}

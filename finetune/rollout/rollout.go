@@ -122,6 +122,7 @@ type Writer struct {
 
 	g       *generate.Generator
 	threads int
+	pace    *pacer // knows from one call to the next how fast one thread reads
 }
 
 // Open opens the model. Close it.
@@ -133,7 +134,7 @@ func Open(c Config) (*Writer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Writer{g: g, threads: c.Threads}, nil
+	return &Writer{g: g, threads: c.Threads, pace: &pacer{reader: g.Context(), threads: c.Threads}}, nil
 }
 
 // Close frees all. It may be called again and on nil.
@@ -181,7 +182,7 @@ func (w *Writer) Write(ctx context.Context, prompts []Prompt, samples int, s Sam
 	if err := w.check(prompts, samples, s); err != nil {
 		return nil, err
 	}
-	r := &roll{memory: &pacer{reader: c, threads: w.threads}, sequences: c.Sequences(), batch: c.NBatch(),
+	r := &roll{memory: w.pace, sequences: c.Sequences(), batch: c.NBatch(),
 		room: c.NCtx(), eog: w.g.Vocab().IsEOG, threads: w.threads, prompts: prompts, samples: samples, how: s,
 		progress: w.Progress}
 	answers, err := r.write(ctx)

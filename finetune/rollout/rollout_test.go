@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ggtune/ggtune/bindings"
 	"github.com/ggtune/ggtune/bindings/llama"
@@ -407,5 +408,23 @@ func TestPlanMemory(t *testing.T) {
 	c.Ctx = 0
 	if _, err := PlanMemory(c); err == nil {
 		t.Error("a plan of no room: no error")
+	}
+}
+
+// TestPaceIsKept: what is known of how fast one thread reads is known in the next call too, which reads with all at once.
+func TestPaceIsKept(t *testing.T) {
+	w := open(t, Config{Model: tiny(t, "llama", gguf.Q8_0), Threads: 2})
+	write(t, w, somePrompts, 2, someHow)
+	for i := range w.pace.one {
+		if w.pace.one[i].tokens == 0 {
+			t.Fatalf("kind %d of reading was never timed with one thread", i)
+		}
+		w.pace.one[i].time = time.Hour // no reading by all is given up
+	}
+	w.pace.rest = 0
+	before := w.pace.one
+	write(t, w, somePrompts, 2, someHow)
+	if w.pace.one != before || w.pace.set != 2 {
+		t.Errorf("one thread read again: %+v, before %+v; threads in force: %d", w.pace.one, before, w.pace.set)
 	}
 }
