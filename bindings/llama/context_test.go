@@ -6,12 +6,15 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/ggtune/ggtune/bindings"
 	"github.com/ggtune/ggtune/bindings/llama"
+	"github.com/ggtune/ggtune/engine/gguf"
+	"github.com/ggtune/ggtune/engine/synth"
 	"github.com/ggtune/ggtune/internal/testdata"
 )
 
@@ -377,5 +380,25 @@ func TestSampling(t *testing.T) {
 		if _, err := llama.NewSampler(s); err == nil {
 			t.Errorf("%+v: no error", s)
 		}
+	}
+}
+
+// TestPlanMemoryFixed: what the vocabulary takes is counted: a model of 512 tokens takes less than one of 2048.
+func TestPlanMemoryFixed(t *testing.T) {
+	var fixed []int64
+	for _, vocab := range []int{512, 2048, 8192} {
+		spec := synth.Tiny("llama", gguf.F32)
+		spec.Vocab = vocab
+		m, err := llama.PlanMemory(synth.Temp(t, spec), llama.UserModelOptions(), llama.UserContextOptions(64, 1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		fixed = append(fixed, m.Fixed)
+	}
+	if slices.Max(fixed) == 0 {
+		t.Skip("the C library does not say what it has given out")
+	}
+	if !slices.IsSorted(fixed) || fixed[0] <= 0 || fixed[2] < fixed[0]+8192*32 {
+		t.Errorf("vocabularies of 512, 2048 and 8192 tokens take %v", fixed)
 	}
 }

@@ -14,8 +14,8 @@ import (
 	"github.com/ggtune/ggtune/bindings"
 )
 
-// A Memory is what llama.cpp would take beside a model's mapped file, in bytes. llama.cpp gives each figure but Fixed in
-// whole MiB, rounded down.
+// A Memory is what llama.cpp would take beside a model's mapped file, in bytes. llama.cpp gives each figure but Fixed
+// in whole MiB, rounded down.
 type Memory struct {
 	Repacked int64 // copies of weights in layouts that its fastest kernels want (ModelOptions.UseExtraBufts)
 	KV       int64 // keys and values of the whole context

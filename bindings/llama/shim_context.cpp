@@ -207,8 +207,8 @@ int32_t * gt_context_stop_flag(gt_context * c) { return &c->stop; }
 
 int64_t gt_heap_bytes(void) {
 #if defined(__GLIBC__) && __GLIBC_PREREQ(2, 33)
-    // Without what it has mapped apart: llama.cpp reserves tables for the largest graph there can be, and hardly touches
-    // them.
+    // Without what it has mapped apart: llama.cpp reserves tables for the largest graph there can be, and hardly
+    // touches them.
     return (int64_t)mallinfo2().uordblks;
 #else
     return 0;

@@ -82,7 +82,12 @@ func printForecast(w io.Writer, f *budget.Forecast) {
 		line("llama.cpp, for samples", "%s", byteCount(f.SampleBytes))
 	}
 	if f.RolloutBytes > 0 {
-		line("llama.cpp, to write answers", "%s", byteCount(f.RolloutBytes))
+		copies := ""
+		if f.RolloutRepackedBytes > 0 {
+			copies = ", copies of weights " + byteCount(f.RolloutRepackedBytes)
+		}
+		line("llama.cpp, to write answers", "%s (keys and values of %d at a time %s%s)", byteCount(f.RolloutBytes),
+			f.RolloutParallel, byteCount(f.RolloutKVBytes), copies)
 	}
 	line("together, beside the model", "%s", byteCount(f.TotalBytes))
 	if f.StartBytes > 0 {

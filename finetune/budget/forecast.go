@@ -40,9 +40,13 @@ type Forecast struct {
 	ActivationBytes int64 `json:"activation_bytes"` // kept for the backward pass
 	SampleBytes     int64 `json:"sample_bytes"`     // of llama.cpp, for answers while the model trains
 	RolloutBytes    int64 `json:"rollout_bytes"`    // of llama.cpp, for the answers that are learned from
-	KeptLayers      int   `json:"kept_layers"`      // the others are computed again
-	Layers          int   `json:"layers"`
-	TotalBytes      int64 `json:"total_bytes"`
+	// Of RolloutBytes, keys and values of RolloutParallel answers at a time, and copies of weights.
+	RolloutParallel      int   `json:"rollout_parallel"`
+	RolloutKVBytes       int64 `json:"rollout_kv_bytes"`
+	RolloutRepackedBytes int64 `json:"rollout_repacked_bytes"`
+	KeptLayers           int   `json:"kept_layers"` // the others are computed again
+	Layers               int   `json:"layers"`
+	TotalBytes           int64 `json:"total_bytes"`
 	// StartBytes is what working out how an adapter starts takes, one matrix at a time, before the rest is taken.
 	StartBytes int64 `json:"start_bytes"`
 	// PeakBytes is what the process will have resident at most: TotalBytes, the mapped model, and the program with its
@@ -234,7 +238,11 @@ func (p *planner) named() int { return p.cfg.Named(p.model.HParams().NVocab) }
 
 // memory works out the footprint, and whether it fits.
 func (p *planner) memory() error {
-	m, refused := PlanMemory(p.model, p.session, p.cfg, p.shape, p.samples.Bytes, p.rollouts, p.FreeBytes)
+	m, note, refused := FitRollouts(p.model, p.session, p.cfg, p.shape, p.samples.Bytes, &p.open, &p.rollouts,
+		p.FreeBytes)
+	if note != "" {
+		p.Chosen = append(p.Chosen, note)
+	}
 	if refused != nil {
 		m.Keep = 0
 	}
@@ -248,7 +256,8 @@ func (p *planner) memory() error {
 	apart := leaving(p.session, &f)
 	p.ParamBytes, p.OptimizerBytes, p.WorkBytes, p.ActivationBytes = f.Params+apart, state+update, f.Work+f.Inputs,
 		f.Kept
-	p.RolloutBytes = m.Rollouts
+	p.RolloutBytes, p.RolloutParallel = m.Rollouts, p.open.Parallel
+	p.RolloutKVBytes, p.RolloutRepackedBytes = p.rollouts.KV, p.rollouts.Repacked
 	p.SampleBytes, p.StartBytes, p.planned = m.Samples, p.cfg.StartBytes(p.session), m
 	if p.cfg.Explains() {
 		p.StartBytes += f.Work + f.Inputs

@@ -81,7 +81,7 @@ func PlanMemory(m *engine.Model, sc engine.SessionConfig, cfg *config.Config, sh
 			"and moments %s, a micro-batch of %d tokens %s), and %s is %s; %s",
 			m.Path(), report.Bytes(least), f.Trained, report.Bytes(f.Params+state+update),
 			shape.Row*shape.Rows, report.Bytes(f.Work+f.Inputs), said, report.Bytes(allowed),
-			fitting(m, sc, cfg, shape, rollouts, least, allowed))
+			fitting(m, sc, cfg, shape, allowed))
 	}
 	start, limit := cfg.StartBytes(sc), free
 	if cfg.Explains() { // a pass beside it, which takes no more than one that is trained on
@@ -128,13 +128,8 @@ func Crowded(model string, weights, total, free int64) string {
 		model, report.Bytes(weights), report.Bytes(total), report.Bytes(free))
 }
 
-// fitting says what would fit into the bytes allowed, where least are needed.
-func fitting(m *engine.Model, sc engine.SessionConfig, cfg *config.Config, shape Shape, rollouts llama.Memory, least,
-	allowed int64) string {
-	if rollouts.Repacked > 0 && least-rollouts.Repacked <= allowed {
-		return "--rollout-lean would fit: answers are then written without llama.cpp's copies of the weights, " +
-			report.Bytes(rollouts.Repacked)
-	}
+// fitting says what would fit into the bytes allowed.
+func fitting(m *engine.Model, sc engine.SessionConfig, cfg *config.Config, shape Shape, allowed int64) string {
 	rowLen := shape.Row
 	for n := rowLen; n >= 32; n /= 2 {
 		f, err := Shape{Row: n, Counted: n, Rows: 1, Named: shape.Named, Want: shape.Want}.footprint(m, sc)

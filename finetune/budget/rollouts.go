@@ -14,6 +14,7 @@ import (
 	"github.com/ggtune/ggtune/finetune/encode"
 	"github.com/ggtune/ggtune/finetune/eval"
 	"github.com/ggtune/ggtune/finetune/method"
+	"github.com/ggtune/ggtune/finetune/report"
 	"github.com/ggtune/ggtune/finetune/rollout"
 )
 
@@ -31,8 +32,9 @@ func PlanRollouts(cfg *config.Config, m *engine.Model, rows *corpus.Rows) (open 
 			}
 		}
 	}
+	answers := cfg.RolloutPrompts * max(cfg.NumGenerations.N, 1)
 	open = rollout.Config{Model: cfg.Model, Threads: cfg.Threads, Ctx: longest + cfg.MaxCompletion,
-		Lean: cfg.RolloutLean}
+		Parallel: min(cfg.RolloutParallel, answers), Lean: cfg.RolloutLean}
 	if trained := m.HParams().NCtxTrain; trained > 0 {
 		if longest >= trained {
 			return open, memory, fmt.Errorf("the longest prompt has %d tokens, and %s was trained to read %d at "+
@@ -43,6 +45,75 @@ func PlanRollouts(cfg *config.Config, m *engine.Model, rows *corpus.Rows) (open 
 	}
 	memory, err = rollout.PlanMemory(open)
 	return open, memory, err
+}
+
+// FitRollouts is PlanMemory of a run whose model writes what it learns from, as open says. Where there is no room for
+// that, or only if the model is read from disk over and over, a new run writes fewer answers at a time, and without
+// llama.cpp's copies of the weights: open, takes and cfg say so then, and note says why. A run that goes on writes as
+// it did, for other kernels round otherwise.
+func FitRollouts(m *engine.Model, sc engine.SessionConfig, cfg *config.Config, shape Shape,
+	samples func(trained int64) int64, open *rollout.Config, takes *llama.Memory, free int64) (b Memory, note string,
+	err error) {
+	try := func(takes llama.Memory) (b Memory, roomy bool, err error) {
+		b, err = PlanMemory(m, sc, cfg, shape, samples, takes, free)
+		return b, err == nil && Crowded(m.Path(), m.File().Bytes(), b.Total, free) == "", err
+	}
+	b, roomy, err := try(*takes)
+	if roomy || cfg.Resume || takes.Total() == 0 {
+		return b, "", err
+	}
+	type way struct {
+		open   rollout.Config
+		takes  llama.Memory
+		memory Memory
+	}
+	var best *way
+	for _, o := range sparing(*open, takes.Repacked > 0) {
+		w := way{open: o}
+		var failed error
+		if w.takes, failed = rollout.PlanMemory(o); failed != nil {
+			return b, "", failed
+		}
+		if w.memory, roomy, failed = try(w.takes); failed == nil && best == nil || roomy {
+			best = &w
+		}
+		if roomy {
+			break
+		}
+	}
+	if best == nil || err == nil && !roomy { // nothing is won
+		return b, "", err
+	}
+	note = fmt.Sprintf("answers are written %d at a time, not %d", best.open.Parallel, open.Parallel)
+	if best.open.Lean != open.Lean {
+		note = fmt.Sprintf("answers are written %d at a time, and without llama.cpp's copies of the weights (%s)",
+			best.open.Parallel, report.Bytes(takes.Repacked))
+	}
+	*open, *takes, cfg.RolloutParallel, cfg.RolloutLean = best.open, best.takes, best.open.Parallel, best.open.Lean
+	return best.memory, note + ": there is no room for more", nil
+}
+
+// sparing are ways of writing answers in less and less memory than open does. Copies of weights go before fewer answers
+// than keep a processor's kernels busy are written at a time.
+func sparing(open rollout.Config, copies bool) (ways []rollout.Config) {
+	const busy = 8
+	add := func(parallel int, lean bool) {
+		o := open
+		o.Parallel, o.Lean = parallel, lean
+		ways = append(ways, o)
+	}
+	for n := open.Parallel / 2; n >= busy; n /= 2 {
+		add(n, open.Lean)
+	}
+	if copies {
+		add(open.Parallel, true)
+	}
+	for n := open.Parallel / 2; n >= 1; n /= 2 {
+		if copies || n < busy {
+			add(n, open.Lean || copies)
+		}
+	}
+	return ways
 }
 
 // rolls says that the run learns from answers that its model writes.
@@ -102,7 +173,7 @@ func (p *planner) measureWriting(ctx context.Context) (tokPerS float64, err erro
 	prompts := []rollout.Prompt{{Tokens: tree.Tokens[:tree.Segments[0].Len]}}
 	const some = 16 // tokens of an answer
 	how := rollout.Sampling{Temp: p.cfg.Temperature, MaxTokens: min(some, p.cfg.MaxCompletion), Seed: p.cfg.Seed}
-	g := max(p.cfg.NumGenerations.N, min(p.cfg.RolloutPrompts, rollout.DefaultParallel))
+	g := max(p.cfg.NumGenerations.N, p.open.Parallel)
 	var spent float64
 	tokens := 0
 	for range 2 { // the first reads the model from disk

@@ -107,8 +107,12 @@ type Config struct {
 	// SamplerCap is the largest importance weight by which a token counts that the writer of the answers found less
 	// likely than training does, at least 1; 0 corrects nothing. Default 2.
 	SamplerCap float64 `toml:"sampler_cap"`
+	// RolloutParallel is how many answers are written at a time, at most, 1 to MostParallel. Default 16. A new run
+	// lowers it where there is no room for as many.
+	RolloutParallel int `toml:"rollout_parallel"`
 	// RolloutLean has llama.cpp write answers with the weights as they lie in the file, without its copies of them, for
-	// which alone it has kernels for several rows at a time of K types. Default false.
+	// which alone it has kernels for several rows at a time of K types. Default false; a new run sets it where there is
+	// no room for the copies.
 	RolloutLean bool `toml:"rollout_lean"`
 
 	// Template names a chat template, or a file that holds one; "" takes the model's own.
@@ -261,8 +265,9 @@ func Default() Config {
 		TextSplit: "auto", TaskExamples: 2, Dedup: dedups[alike.Unlike],
 		RewardTimeout: reward.DefaultTimeout.Seconds(), NumGenerations: Auto[int]{Auto: true}, RolloutPrompts: 8,
 		MaxCompletion: 128, Temperature: 1, NumIterations: Auto[int]{Auto: true}, NumMiniBatches: 1, SamplerCap: 2,
-		ValueAdapter: valueAdapters[0],
-		Method:       "sft", TeacherTop: 64, RankedPairs: "all", Mask: "assistant",
+		RolloutParallel: usualParallel,
+		ValueAdapter:    valueAdapters[0],
+		Method:          "sft", TeacherTop: 64, RankedPairs: "all", Mask: "assistant",
 		ControlTokens: "tokens", SeqLen: 512,
 		OnLong: "truncate", Packing: autoWord,
 		Tune: tunes[0], OutType: autoWord, Master: masters[0], Rank: 16, Alpha: 32, LoRAPlus: 1, Init: "kaiming",

@@ -18,6 +18,14 @@ import (
 // RewardModel is the name of the reward by a trained model, which who has its engine makes.
 const RewardModel = "model"
 
+// MostParallel is the largest RolloutParallel: llama.cpp's contexts have no more sequences. usualParallel is the
+// default: more answers at a time are hardly faster on a processor, which 8 keep busy, and each takes memory for keys
+// and values.
+const (
+	MostParallel  = 256
+	usualParallel = 16
+)
+
 // rolloutOptions are those of methods that learn from answers which the model writes meanwhile.
 func (c *Config) rolloutOptions() []Option {
 	kinds := []string{RewardModel + "=DIR (a run with --method reward)"}
@@ -50,8 +58,11 @@ func (c *Config) rolloutOptions() []Option {
 			"(the one that is trained), or own (another beside it, in twice the time)"},
 		{Name: "sampler-cap", Value: &c.SamplerCap, Usage: "weigh tokens by how much likelier training finds them " +
 			"than the writer of the answers did, at most by `WEIGHT`; 0: weigh them alike"},
+		{Name: "rollout-parallel", Value: &c.RolloutParallel, Eval: true, Usage: "write at most `N` answers at a " +
+			"time; fewer where there is no room for as many"},
 		{Name: "rollout-lean", Value: &c.RolloutLean, Eval: true, Usage: "write answers without llama.cpp's own " +
-			"copies of the weights: in less memory, and more slowly where weights are of K types"},
+			"copies of the weights: in less memory, and more slowly where weights are of K types; so too where " +
+			"there is no room for them"},
 	}
 }
 
@@ -157,6 +168,8 @@ func (v *validator) rollouts() {
 		"1 to --rollout-prompts, of which each has at least one")
 	v.need(c.SamplerCap == 0 || c.SamplerCap >= 1 && !math.IsInf(c.SamplerCap, 0), &c.SamplerCap, v.is(c.SamplerCap),
 		"at least 1, or 0 to correct nothing")
+	v.need(c.RolloutParallel >= 1 && c.RolloutParallel <= MostParallel, &c.RolloutParallel, v.is(c.RolloutParallel),
+		fmt.Sprintf("1 to %d", MostParallel))
 	v.need(how.Value != method.NoValues || c.ValueAdapter == valueAdapters[0], &c.ValueAdapter,
 		"is given with --method "+c.Method+", which has no values", "it with --method ppo")
 	v.learned(how)

@@ -76,7 +76,8 @@ var silent = map[string]string{
 	"seed": "is the measurement's", "rollout-prompts": "is the measurement's",
 	"num-generations": "is the measurement's",
 	"reward-cmd":      "nobody but the user names a program", "reward-timeout": "is that program's",
-	"rollout-lean": "is a matter of the machine's memory",
+	"rollout-lean":     "is a matter of the machine's memory",
+	"rollout-parallel": "is a matter of the machine's memory",
 }
 
 // TestEveryOptionIsDecided: each option that changes what an adapter is measured with is in the table, or left out

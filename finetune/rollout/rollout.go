@@ -14,18 +14,14 @@ import (
 	"github.com/ggtune/ggtune/internal/count"
 )
 
-// DefaultParallel is how many answers are written at a time. More are hardly faster on a processor, whose cores are
-// busy with so many, and take memory for keys and values.
-const DefaultParallel = 16
-
 // A Config says what is opened.
 type Config struct {
 	Model   string // path of a GGUF model
 	Threads int    // 1 to 512
 	// Ctx is the most tokens of a prompt and its answer together, 2 or more.
 	Ctx int
-	// Parallel is how many answers are written at a time, 1 to llama.MaxSequences(); 0: DefaultParallel. Each takes
-	// memory for the keys and values of Ctx tokens (PlanMemory).
+	// Parallel is how many answers are written at a time, 1 to llama.MaxSequences(). Each takes memory for the keys and
+	// values of Ctx tokens (PlanMemory).
 	Parallel int
 	// Lean leaves the weights as they lie in the mapped file, without llama.cpp's copies of them (its kernels for many
 	// rows at a time of K types want them in another order).
@@ -33,11 +29,7 @@ type Config struct {
 }
 
 func (c *Config) generate() generate.Config {
-	g := generate.Config{Model: c.Model, Threads: c.Threads, Ctx: c.Ctx, Lean: c.Lean, Sequences: c.Parallel}
-	if g.Sequences == 0 {
-		g.Sequences = DefaultParallel
-	}
-	return g
+	return generate.Config{Model: c.Model, Threads: c.Threads, Ctx: c.Ctx, Lean: c.Lean, Sequences: c.Parallel}
 }
 
 // Validate reports every fault.
@@ -47,7 +39,7 @@ func (c *Config) Validate() error {
 		errs = append(errs, fmt.Errorf("room for a prompt and its answer is %s; expected at least 2",
 			count.Of(c.Ctx, "token")))
 	}
-	if most := llama.MaxSequences(); c.Parallel < 0 || c.Parallel > most {
+	if most := llama.MaxSequences(); c.Parallel < 1 || c.Parallel > most {
 		errs = append(errs, fmt.Errorf("%d answers at a time; expected 1 to %d", c.Parallel, most))
 	}
 	return errors.Join(errs...)

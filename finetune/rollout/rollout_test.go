@@ -28,7 +28,7 @@ func tiny(t *testing.T, name string, typ gguf.Type) string {
 
 func open(t *testing.T, c Config) *Writer {
 	t.Helper()
-	c.Threads = max(c.Threads, 1)
+	c.Threads, c.Parallel = max(c.Threads, 1), max(c.Parallel, 1)
 	if c.Ctx == 0 {
 		c.Ctx = 48
 	}
@@ -258,8 +258,8 @@ func TestWriteEndless(t *testing.T) {
 
 func TestWriteRefusals(t *testing.T) {
 	model := tiny(t, "llama", gguf.F32)
-	for _, c := range []Config{{Model: model, Ctx: 1}, {Model: model, Ctx: 32, Parallel: -1},
-		{Model: model, Ctx: 32, Parallel: llama.MaxSequences() + 1}, {Model: model, Ctx: 32, Threads: -1},
+	for _, c := range []Config{{Model: model, Ctx: 1, Parallel: 1}, {Model: model, Ctx: 32},
+		{Model: model, Ctx: 32, Parallel: llama.MaxSequences() + 1}, {Model: model, Ctx: 32, Parallel: 1, Threads: -1},
 		{Model: filepath.Join(t.TempDir(), "none.gguf"), Ctx: 32, Threads: 1}} {
 		if w, err := Open(c); err == nil {
 			w.Close()
@@ -411,7 +411,8 @@ func TestPlanMemory(t *testing.T) {
 	}
 }
 
-// TestPaceIsKept: what is known of how fast one thread reads is known in the next call too, which reads with all at once.
+// TestPaceIsKept: what is known of how fast one thread reads is known in the next call too, which reads with all at
+// once.
 func TestPaceIsKept(t *testing.T) {
 	w := open(t, Config{Model: tiny(t, "llama", gguf.Q8_0), Threads: 2})
 	write(t, w, somePrompts, 2, someHow)

@@ -32,7 +32,7 @@ type planned struct {
 	rewards *reward.Rewards
 	models  rewardModels // that are among them
 	open    rollout.Config
-	memory  llama.Memory  // of llama.cpp
+	memory  llama.Memory  // that llama.cpp takes beside the mapped model and the adapter
 	ref     engine.Choice // the sets that are the reference
 }
 
@@ -96,14 +96,6 @@ func (s *setup) tryRewards(ctx context.Context) error {
 	}
 	_, err := s.planned.rewards.Try(ctx, right)
 	return err
-}
-
-// takes is the memory that llama.cpp takes for answers beside the mapped model and the adapter; none on nil.
-func (p *planned) takes() llama.Memory {
-	if p == nil {
-		return llama.Memory{}
-	}
-	return p.memory
 }
 
 // addReference puts the reference's adapter, if it has one, beside that which is trained.

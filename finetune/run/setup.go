@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ggtune/ggtune/bindings/llama"
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/engine/adapter"
 	"github.com/ggtune/ggtune/finetune/budget"
@@ -105,8 +106,7 @@ func (s *setup) open(ctx context.Context, rep report.Reporter) error {
 	if err := s.planSamples(ctx); err != nil {
 		return err
 	}
-	s.memory, err = budget.PlanMemory(s.model, s.start, &s.cfg, shape, s.samples.Bytes, s.planned.takes(), free)
-	if err != nil {
+	if err := s.planMemory(shape, free); err != nil {
 		return err
 	}
 	if s.samples != nil && s.memory.Samples == 0 {
@@ -135,6 +135,21 @@ func (s *setup) open(ctx context.Context, rep report.Reporter) error {
 		s.note("%s", note)
 	}
 	return nil
+}
+
+// planMemory decides what the run takes of the memory that is free.
+func (s *setup) planMemory(shape budget.Shape, free int64) (err error) {
+	if s.planned == nil {
+		s.memory, err = budget.PlanMemory(s.model, s.start, &s.cfg, shape, s.samples.Bytes, llama.Memory{}, free)
+		return err
+	}
+	var note string
+	s.memory, note, err = budget.FitRollouts(s.model, s.start, &s.cfg, shape, s.samples.Bytes, &s.planned.open,
+		&s.planned.memory, free)
+	if note != "" {
+		s.note("%s", note)
+	}
+	return err
 }
 
 // derive fills what an adapter starts with that follows from weights.
