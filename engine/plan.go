@@ -30,6 +30,8 @@ type Extent struct {
 	Valued  int // tokens that are given a number, where output Value is asked for
 	// Want lists the outputs of the pass; none means LogP.
 	Want []*Output
+	// Apply are the sets that take part, as in Options.
+	Apply Choice
 }
 
 // pass gives indices that are as many as those of a batch of that size.
@@ -62,7 +64,7 @@ func Plan(m *Model, cfg SessionConfig, e Extent) (Footprint, error) {
 		}
 		f.Params += s.roundedBytes(t)
 	}
-	opt := Options{Want: e.Want, Backward: true, Dropout: true}
+	opt := Options{Want: e.Want, Apply: e.Apply, Backward: true, Dropout: true}
 	x := e.pass(&opt)
 	if s.late() {
 		x[arch.InputActive] = make([]int32, e.Tokens)

@@ -105,7 +105,11 @@ func printForecast(w io.Writer, f *budget.Forecast) {
 			byteCount(f.RepackedBytes))
 	}
 	if f.Steps != nil {
-		line("run", "%s, %s", count.Of(*f.Steps, "step"), count.Of(*f.RunTokens, "token"))
+		most := ""
+		if f.RolloutParallel > 0 && f.AnswerTokens == nil { // answers are taken to be as long as they may be
+			most = "at most "
+		}
+		line("run", "%s, %s%s", count.Of(*f.Steps, "step"), most, count.Of(*f.RunTokens, "token"))
 	}
 	if f.DiskBytes != nil {
 		line("on disk, at most", "%s", byteCount(*f.DiskBytes))
@@ -117,7 +121,8 @@ func printForecast(w io.Writer, f *budget.Forecast) {
 		line("speed", "about %.0f tok/s, measured on rows like the run's", *f.TokPerS)
 	}
 	if f.WriteTokPerS != nil {
-		line("of writing answers", "about %.0f tok/s", *f.WriteTokPerS)
+		line("of writing answers", "about %.0f tok/s, of %.0f tokens each as training starts", *f.WriteTokPerS,
+			*f.AnswerTokens)
 	}
 	about := func(name string, seconds *float64) {
 		if seconds != nil {

@@ -33,6 +33,8 @@ type Course struct {
 	Every   int   // steps between evaluations, 0 without any
 	Cached  int64 // bytes of the reference's log-probabilities and the teacher's predictions
 	Samples int64 // bytes of the answers while it trains
+	// Rollouts are the bytes of the rollouts that the newest checkpoints go on from; 0 where the model writes none.
+	Rollouts int64
 }
 
 // lineBytes is more than a line of metrics.jsonl takes, with a method's figures.
@@ -58,7 +60,7 @@ func PlanDisk(cfg *config.Config, c Course) Disk {
 	d.Checkpoints = min(saves, most)
 	gradients := float * c.Trained
 	d.Total = int64(d.Checkpoints)*d.Checkpoint + gradients + d.Result + c.Cached +
-		lineBytes*int64(c.Steps) + c.Samples
+		lineBytes*int64(c.Steps) + c.Samples + c.Rollouts
 	return d
 }
 

@@ -73,9 +73,10 @@ type Forecast struct {
 	// ReferenceSeconds is the part of Seconds of the reference's pass, or the teacher's, which is taken to be as much
 	// slower as it is larger, if no cache holds it; null too for methods with neither.
 	ReferenceSeconds *float64 `json:"reference_seconds"`
-	// Where the model learns from its own answers: how fast it writes them, all at a time that are, and the part of
-	// Seconds of that; null for other methods.
+	// Where the model learns from its own answers: how fast it writes them, all at a time that are, how long they are
+	// as training starts, and the part of Seconds of that; null for other methods.
 	WriteTokPerS   *float64 `json:"write_tok_per_s"`
+	AnswerTokens   *float64 `json:"answer_tokens"`
 	RolloutSeconds *float64 `json:"rollout_seconds"`
 	// TeacherBytes is the size of the teacher's predictions on disk; null without one.
 	TeacherBytes *int64 `json:"teacher_bytes"`
@@ -168,7 +169,8 @@ func NewForecast(ctx context.Context, cfg config.Config, timed bool) (_ *Forecas
 
 // read reads the data, if there is any, and takes the largest micro-batch from it.
 func (p *planner) read(ctx context.Context) (err error) {
-	p.shape = Shape{Row: p.cfg.SeqLen, Counted: p.cfg.SeqLen, Rows: p.cfg.Batch, Want: p.cfg.Wants(p.how)}
+	p.shape = Shape{Row: p.cfg.SeqLen, Counted: p.cfg.SeqLen, Rows: p.cfg.Batch, Want: p.cfg.Wants(p.how),
+		Critic: p.cfg.OwnValues()}
 	if len(p.cfg.Data) > 0 {
 		text, err := corpus.Open(p.cfg, p.model, p.how)
 		if err != nil {
@@ -344,7 +346,8 @@ func (p *planner) course(timed bool) {
 	disk := PlanDisk(p.cfg, Course{Trained: p.Trained, Params: p.planned.Params, Fixed: p.planned.Fixed,
 		Adapter: config.AdapterBytes(p.session), State: p.planned.State, Model: p.whole.File, Steps: steps,
 		Every: p.rows.EvalEvery(), Cached: p.cached,
-		Samples: p.samples.Disk(p.rows.Samplings())})
+		Samples:  p.samples.Disk(p.rows.Samplings()),
+		Rollouts: RolloutDisk(p.cfg, p.how, p.model, p.rows.TrainRows.Rows(), steps)})
 	p.DiskBytes = &disk.Total
 	if p.rolls() {
 		p.rollTime(steps, timed)

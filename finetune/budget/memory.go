@@ -17,12 +17,24 @@ type Shape struct {
 	Named   int // tokens named for each that counts, where the method has a teacher
 	// Want is what a pass is asked for, as encode.Wants has it.
 	Want []*engine.Output
+	// Critic says that values come of passes of their own, of the set config.ValueSet.
+	Critic bool
 }
 
+// footprint is what the larger of the passes takes, which use the same memory one after the other.
 func (s Shape) footprint(m *engine.Model, sc engine.SessionConfig) (engine.Footprint, error) {
 	// No more tokens are given a value than count.
-	return engine.Plan(m, sc, engine.Extent{Tokens: s.Row * s.Rows, Counted: s.Counted * s.Rows, Row: s.Row,
-		Named: s.Named, Valued: s.Counted * s.Rows, Want: s.Want})
+	e := engine.Extent{Tokens: s.Row * s.Rows, Counted: s.Counted * s.Rows, Row: s.Row, Named: s.Named,
+		Valued: s.Counted * s.Rows, Want: s.Want}
+	f, err := engine.Plan(m, sc, e)
+	if err != nil || !s.Critic {
+		return f, err
+	}
+	e.Want, e.Apply = []*engine.Output{engine.Value}, engine.Only(config.ValueSet)
+	if values, err := engine.Plan(m, sc, e); err != nil || values.Total() > f.Total() {
+		return values, err
+	}
+	return f, nil
 }
 
 // A Memory is what a run takes, decided before it begins.
@@ -132,7 +144,8 @@ func Crowded(model string, weights, total, free int64) string {
 func fitting(m *engine.Model, sc engine.SessionConfig, cfg *config.Config, shape Shape, allowed int64) string {
 	rowLen := shape.Row
 	for n := rowLen; n >= 32; n /= 2 {
-		f, err := Shape{Row: n, Counted: n, Rows: 1, Named: shape.Named, Want: shape.Want}.footprint(m, sc)
+		f, err := Shape{Row: n, Counted: n, Rows: 1, Named: shape.Named, Want: shape.Want,
+			Critic: shape.Critic}.footprint(m, sc)
 		state, update := cfg.OptimizerBytes(f.List)
 		if err == nil && f.Total()+state+update <= allowed {
 			if n == rowLen {

@@ -17,7 +17,9 @@ type pace struct {
 	train   float64 // tok/s of the forward and backward pass
 	forward float64 // tok/s of a forward pass alone
 	write   float64 // tok/s of the answers that are learned from
-	update  float64 // seconds of what is done once a step: gradient norm, optimizer, gradients set to zero
+	// answerLen is how many tokens these have on average as training starts.
+	answerLen float64
+	update    float64 // seconds of what is done once a step: gradient norm, optimizer, gradients set to zero
 }
 
 const (
@@ -71,7 +73,7 @@ func (p *planner) measurePace(ctx context.Context, sess *engine.Session) (out pa
 		}
 	}
 	if p.rolls() && p.rows != nil {
-		if out.write, err = p.measureWriting(ctx); err != nil {
+		if out.write, out.answerLen, err = p.measureWriting(ctx); err != nil {
 			return out, err
 		}
 	}

@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
+	"strconv"
 	"time"
 
 	"github.com/ggtune/ggtune/bindings/llama"
 	"github.com/ggtune/ggtune/engine"
+	"github.com/ggtune/ggtune/engine/adapter"
 	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/finetune/corpus"
 	"github.com/ggtune/ggtune/finetune/encode"
@@ -116,6 +119,31 @@ func sparing(open rollout.Config, copies bool) (ways []rollout.Config) {
 	return ways
 }
 
+// RolloutDisk is how many bytes the rollouts have on disk, at most at one time, that a run of so many steps on so
+// many prompts keeps; 0 for other methods. A rollout without signal makes no step, and is not counted.
+func RolloutDisk(cfg *config.Config, how *method.Method, m *engine.Model, prompts, steps int) int64 {
+	if how.Need != method.Rollouts {
+		return 0
+	}
+	const float, comma = 4, 1 // bytes
+	const about = 100         // of what is said of an answer besides
+	// A token's number as text, and its log-probability as drawn and as training sees it.
+	each := int64(comma+len(strconv.Itoa(m.HParams().NVocab))) + 2*float
+	if how.Reference {
+		each += float
+	}
+	if how.Value != method.NoValues {
+		each += float
+	}
+	answers := int64(min(cfg.RolloutPrompts, prompts)) * int64(cfg.NumGenerations.N)
+	// Rollouts stay while one of the newest checkpoints may need them, and until the first is written.
+	updates, since := cfg.NumIterations.N*cfg.NumMiniBatches, steps
+	if cfg.SaveEvery > 0 {
+		since = min(steps, (cfg.Keep+1)*cfg.SaveEvery)
+	}
+	return int64(since/updates+1) * answers * (each*int64(cfg.MaxCompletion) + about)
+}
+
 // rolls says that the run learns from answers that its model writes.
 func (p *planner) rolls() bool { return p.how.Need == method.Rollouts }
 
@@ -162,55 +190,88 @@ func (p *planner) madeUpTree() *engine.Batch {
 	return &engine.Batch{Rows: []engine.Row{row}}
 }
 
-// measureWriting measures how fast answers are written, in tok/s.
-func (p *planner) measureWriting(ctx context.Context) (tokPerS float64, err error) {
+// measureWriting has the model, as training starts, write answers to the first prompts, and says how fast it is, in
+// tok/s, and how long they are.
+func (p *planner) measureWriting(ctx context.Context) (tokPerS, answerLen float64, err error) {
 	w, err := rollout.Open(p.open)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	defer func() { err = errors.Join(err, w.Close()) }()
-	tree := p.madeUpTree().Rows[0]
-	prompts := []rollout.Prompt{{Tokens: tree.Tokens[:tree.Segments[0].Len]}}
-	const some = 16 // tokens of an answer
-	how := rollout.Sampling{Temp: p.cfg.Temperature, MaxTokens: min(some, p.cfg.MaxCompletion), Seed: p.cfg.Seed}
-	g := max(p.cfg.NumGenerations.N, p.open.Parallel)
-	var spent float64
-	tokens := 0
-	for range 2 { // the first reads the model from disk
-		tokens = 0
+	if a, ok := p.session.Sets[0].Adapter.(*adapter.Adapter); ok {
+		if err := w.Hold(ctx, a); err != nil {
+			return 0, 0, err
+		}
+	}
+	m, _, err := p.rows.TrainRows.Next(encode.Cursor{})
+	if err != nil {
+		return 0, 0, err
+	}
+	g := p.cfg.NumGenerations.N
+	var prompts []rollout.Prompt
+	for _, row := range m.Batch.Rows[:min(len(m.Batch.Rows), (p.open.Parallel+g-1)/g)] {
+		prompts = append(prompts, rollout.Prompt{Tokens: row.Tokens})
+	}
+	how := rollout.Sampling{Temp: p.cfg.Temperature, MaxTokens: 1, Seed: p.cfg.Seed}
+	const some = 16       // tokens of an answer, whatever it takes
+	var tokens, ended int // of the last time
+	for try := range 3 {  // the first reads the model from disk, the second says what is to be had in time
 		began := time.Now()
 		answers, err := w.Write(ctx, prompts, g, how)
 		if err != nil {
-			return 0, err
+			return 0, 0, err
 		}
+		tokens, ended = 0, 0
 		for _, a := range answers {
 			tokens += len(a.Tokens)
+			if a.Ended {
+				ended++
+			}
 		}
-		spent = time.Since(began).Seconds()
+		tokPerS = float64(tokens) / time.Since(began).Seconds()
+		if how.MaxTokens = min(some, p.cfg.MaxCompletion); try > 0 {
+			how.MaxTokens = min(max(how.MaxTokens, int(patience*tokPerS)/len(answers)), p.cfg.MaxCompletion)
+		}
 	}
-	return float64(tokens) / spent, nil
+	return tokPerS, expectedLen(ended, tokens, p.cfg.MaxCompletion), nil
 }
 
-// rollTime adds what a run whose model writes its own answers does and takes, of answers as long as they may be.
+// expectedLen is how many tokens an answer has on average, of at most so many, where of all tokens seen so many ended
+// one, and any other might have: what was cut off tells as much as it can.
+func expectedLen(ended, tokens, most int) float64 {
+	if ended == 0 {
+		return float64(most)
+	}
+	end := float64(ended) / float64(tokens)
+	return (1 - math.Pow(1-end, float64(most))) / end
+}
+
+// rollTime adds what a run whose model writes its own answers does and takes, of answers as long as those that were
+// measured, or as they may be.
 func (p *planner) rollTime(steps int, timed bool) {
 	cfg := p.cfg
-	answers := cfg.NumGenerations.N * cfg.MaxCompletion // tokens to a prompt
+	each := float64(cfg.MaxCompletion)
+	if timed {
+		each = p.pace.answerLen
+		p.AnswerTokens = &each
+	}
+	answers := float64(cfg.NumGenerations.N) * each // tokens to a prompt
 	rollouts := float64(steps) / float64(cfg.NumIterations.N*cfg.NumMiniBatches)
 	prompts := rollouts * float64(min(cfg.RolloutPrompts, p.rows.TrainRows.Rows()))
-	read := prompts * float64(p.promptLen()+answers)
+	read := prompts * (float64(p.promptLen()) + answers)
 	all := int(read * float64(cfg.NumIterations.N))
 	p.RunTokens = &all
 	if !timed {
 		return
 	}
-	written := prompts * float64(answers) / p.pace.write
+	written := prompts * answers / p.pace.write
 	passes := read / p.pace.forward
 	if p.how.Reference {
 		passes *= 2
 	}
 	trained := float64(all)/p.pace.train + float64(steps)*p.pace.update
 	speed := float64(all) / trained
-	measured := float64(p.rows.Evaluations()*p.rows.HeldPrompts()*cfg.MaxCompletion)/p.pace.write +
+	measured := float64(p.rows.Evaluations()*p.rows.HeldPrompts())*each/p.pace.write +
 		float64(eval.GeneralReads*p.general)/p.pace.forward
 	s := written + passes + trained + measured
 	p.TokPerS, p.WriteTokPerS = &speed, &p.pace.write

@@ -2,6 +2,7 @@ package budget
 
 import (
 	"errors"
+	"math"
 	"testing"
 
 	"github.com/ggtune/ggtune/bindings/llama"
@@ -111,5 +112,17 @@ func TestFitRollouts(t *testing.T) {
 	c.Resume = false
 	if _, _, _, err := fit(&c, 1000); err == nil {
 		t.Error("1000 bytes are enough")
+	}
+}
+
+// TestExpectedLen: answers that end at any token alike, of which some were cut off, are as long as they are.
+func TestExpectedLen(t *testing.T) {
+	for _, tc := range []struct {
+		ended, tokens, most int
+		want                float64
+	}{{0, 160, 128, 128}, {16, 160, 1 << 20, 10}, {10, 10, 128, 1}, {4, 16, 2, 1.75}} {
+		if got := expectedLen(tc.ended, tc.tokens, tc.most); math.Abs(got-tc.want) > 1e-9 {
+			t.Errorf("%+v: got %g", tc, got)
+		}
 	}
 }

@@ -12,7 +12,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/engine/gguf"
+	"github.com/ggtune/ggtune/finetune/budget"
 	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/finetune/method"
 	"github.com/ggtune/ggtune/finetune/report"
@@ -249,6 +251,39 @@ func TestRolloutsLearned(t *testing.T) {
 	c.Reward = []string{"length=100"}
 	if _, err := Train(t.Context(), c, rec); err == nil || !strings.Contains(err.Error(), "had the same reward") {
 		t.Errorf("with a reward that is always 0: got %v", err)
+	}
+}
+
+// TestRolloutDisk: the rollouts that lie on the disk at one time take about what was foreseen, if no rollout is without
+// signal.
+func TestRolloutDisk(t *testing.T) {
+	c := rollConfig(t, "grpo")
+	c.Steps, c.SaveEvery, c.Keep, c.Settings = 9, 2, 1, map[string]float64{"beta": 0.1}
+	c.NumGenerations, c.NumIterations = config.Fixed(8), config.Fixed(1)
+	most := int64(0)
+	if _, err := Train(t.Context(), c, &recorder{on: func(report.Event) {
+		n := int64(0)
+		files, _ := filepath.Glob(filepath.Join(c.Output, dirRollouts, "rollout-*"))
+		for _, f := range files {
+			if info, err := os.Stat(f); err == nil {
+				n += info.Size()
+			}
+		}
+		most = max(most, n)
+	}}); err != nil {
+		t.Fatal(err)
+	}
+	m, err := engine.Open(c.Model)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	how, err := c.Loss()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if plan := budget.RolloutDisk(&c, how, m, 1<<20, c.Steps); most > plan || most < plan/3 {
+		t.Errorf("rollouts had %d bytes at most, %d were foreseen", most, plan)
 	}
 }
 

@@ -97,7 +97,7 @@ func (s *setup) open(ctx context.Context, rep report.Reporter) error {
 	if err := s.planRollouts(ctx, rep); err != nil {
 		return err
 	}
-	shape := budget.Shape{Want: s.cfg.Wants(s.how)}
+	shape := budget.Shape{Want: s.cfg.Wants(s.how), Critic: s.cfg.OwnValues()}
 	shape.Row, shape.Counted, shape.Rows = s.rows.Largest()
 	if s.how.Teacher {
 		shape.Named = s.cfg.Named(s.model.HParams().NVocab)
@@ -127,7 +127,8 @@ func (s *setup) open(ctx context.Context, rep report.Reporter) error {
 	room := budget.Course{Trained: s.memory.Trained, Params: s.memory.Params, Fixed: s.memory.Fixed,
 		Adapter: config.AdapterBytes(s.start), State: s.memory.State, Model: whole.File, Steps: s.course.Steps,
 		Every: s.rows.EvalEvery(), Cached: s.rows.CachedBytes(s.how, s.cfg.Named(s.model.HParams().NVocab)),
-		Samples: s.samples.Disk(s.rows.Samplings())}
+		Samples:  s.samples.Disk(s.rows.Samplings()),
+		Rollouts: budget.RolloutDisk(&s.cfg, s.how, s.model, s.rows.TrainRows.Rows(), s.course.Steps)}
 	if err := budget.CheckDisk(budget.PlanDisk(&s.cfg, room), s.cfg.Output, budget.FreeDisk(s.cfg.Output)); err != nil {
 		return err
 	}
