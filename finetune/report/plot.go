@@ -125,8 +125,12 @@ func losses(lines []Line, before *float64) (loss, smooth, kept plotter.XYs) {
 
 // curves gives those that have a point.
 func curves(lines []Line, before *float64) []curve {
-	loss, smooth, kept := losses(lines, before)
-	return drawable([]curve{{"each step", loss, each, 1, false, nil}, {"mean of 20 steps", smooth, mean, 1.75,
+	return threeCurves(losses(lines, before))
+}
+
+// threeCurves gives those of a figure that have a point: of each step, their mean, and what is held out.
+func threeCurves(single, smooth, kept plotter.XYs) []curve {
+	return drawable([]curve{{"each step", single, each, 1, false, nil}, {"mean of 20 steps", smooth, mean, 1.75,
 		false, nil}, {"held out", kept, held, 1.75, true, nil}})
 }
 
@@ -221,19 +225,7 @@ func drawPlot(says axes, all []curve) ([]byte, error) {
 	for i := range all {
 		all[i].name = visible.Escape(all[i].name)
 	}
-	p := plot.New()
-	p.BackgroundColor = ground.light
-	p.X.Label.Text, p.Y.Label.Text = says.x, says.y
-	if says.log {
-		p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
-	}
-	for _, a := range []*plot.Axis{&p.X, &p.Y} {
-		a.Color, a.Label.TextStyle.Color, a.Tick.Color, a.Tick.Label.Color = ink.light, ink.light, ink.light, ink.light
-		a.Label.TextStyle.Font, a.Tick.Label.Font = sans(11), sans(10)
-	}
-	g := plotter.NewGrid()
-	g.Horizontal.Color, g.Vertical.Color = grid.light, grid.light
-	p.Add(g)
+	p := newPlot(says)
 	style := draw.TextStyle{Color: ink.light, Font: sans(11), Handler: p.TextHandler, YAlign: draw.YBottom}
 	names := legend(style, all)
 	head := plotHead + vg.Length(names[len(names)-1].row)*plotRow
@@ -263,6 +255,29 @@ func drawPlot(says axes, all []curve) ([]byte, error) {
 		p.Y.Min, p.Y.Max = p.Y.Min/2, p.Y.Max*2
 	}
 	p.Draw(draw.Crop(whole, plotMargin, -plotMargin, plotMargin, -head))
+	return svgOf(canvas)
+}
+
+// newPlot has axes and a grid, and no curve.
+func newPlot(says axes) *plot.Plot {
+	p := plot.New()
+	p.BackgroundColor = ground.light
+	p.X.Label.Text, p.Y.Label.Text = says.x, says.y
+	if says.log {
+		p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
+	}
+	for _, a := range []*plot.Axis{&p.X, &p.Y} {
+		a.Color, a.Label.TextStyle.Color, a.Tick.Color, a.Tick.Label.Color = ink.light, ink.light, ink.light, ink.light
+		a.Label.TextStyle.Font, a.Tick.Label.Font = sans(11), sans(10)
+	}
+	g := plotter.NewGrid()
+	g.Horizontal.Color, g.Vertical.Color = grid.light, grid.light
+	p.Add(g)
+	return p
+}
+
+// svgOf is the text of what was drawn.
+func svgOf(canvas *vgsvg.Canvas) ([]byte, error) {
 	var b bytes.Buffer
 	if _, err := canvas.WriteTo(&b); err != nil {
 		return nil, err

@@ -134,7 +134,7 @@ type layout struct {
 func layoutOf(columns, total int) layout {
 	// What the library puts around its parts: "\r 100% |…| (1/2) text ".
 	const around = len(" 100% ") + len("||") + len("  ") + len(" ")
-	l := layout{bar: min(max((columns-20)/5, 4), 20), count: columns >= 60}
+	l := layout{bar: min(max((columns-24)/5, 3), 20), count: columns >= 60}
 	l.room = columns - 1 - around - l.bar // the last column breaks the line on some terminals
 	if l.count {
 		l.room -= 2*len(fmt.Sprint(total)) + len("(/)")

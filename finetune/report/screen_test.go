@@ -63,6 +63,22 @@ func TestBarFits(t *testing.T) {
 }
 
 // TestBarResized: a terminal that is made narrower gets a narrower bar.
+// TestBarOfRewards: of a run by rewards a line says as much as there is room for, what matters most first.
+func TestBarOfRewards(t *testing.T) {
+	for columns, want := range map[int]string{
+		40:  "reward 0.510, 12 min left",
+		80:  "reward 0.510, 12 min left, signal 0.75 ",
+		120: "reward 0.510, 12 min left, signal 0.75, answer len 45.2, entropy 1.98, ended 0.9 "} {
+		var b bytes.Buffer
+		term := NewTerminal(&b, wide(columns))
+		term.began = time.Now().Add(-8 * time.Second) // of 90 steps to come
+		term.Report(Step{Line: rewardedLine(1), Steps: 91})
+		if n, line := longest(b.String()); n >= columns || !strings.Contains(b.String(), want) {
+			t.Errorf("%d columns: %d: %q, want %q", columns, n, line, want)
+		}
+	}
+}
+
 func TestBarResized(t *testing.T) {
 	var out bytes.Buffer
 	columns := 120

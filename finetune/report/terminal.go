@@ -152,7 +152,7 @@ func (t *Terminal) progress(e Progress) {
 func (t *Terminal) step(e Step) {
 	parts := []string{fmt.Sprintf("loss %.4f", e.Loss)}
 	if x, ok := e.Figures["reward"]; ok { // what a loss over answers that are judged by it says to nobody
-		parts[0] = fmt.Sprintf("reward %.4f", x)
+		parts[0] = fmt.Sprintf("reward %.3f", x) // with the time left, what 40 columns have room for
 	}
 	if n := e.Step - t.from; n > 0 && e.Steps > e.Step && !t.began.IsZero() {
 		parts = append(parts, left(time.Since(t.began)/time.Duration(n)*time.Duration(e.Steps-e.Step)))
@@ -175,8 +175,8 @@ func (t *Terminal) step(e Step) {
 
 // telling shows those of a method's figures that say at a glance how it goes, where there are some.
 func telling(figure func(name string) (float64, bool)) (out []string) {
-	for _, name := range []string{"accuracy", "margin", "kl", "bits_per_byte", "answer_len", "ended", "entropy",
-		"signal", "clip_frac", "mismatch"} {
+	for _, name := range []string{"accuracy", "margin", "kl", "bits_per_byte", "signal", "answer_len", "entropy",
+		"ended", "clip_frac", "explained_variance", "mismatch"} {
 		if x, ok := figure(name); ok && !math.IsNaN(x) {
 			out = append(out, fmt.Sprintf("%s %.3g", strings.ReplaceAll(name, "_", " "), x))
 		}

@@ -27,7 +27,9 @@ const (
 	fileStart       = rundir.Start
 	fileMetrics     = rundir.Metrics
 	fileSamples     = rundir.Samples
+	filePage        = rundir.Page
 	filePlot        = rundir.Plot
+	fileFigures     = rundir.Figures
 	fileReport      = rundir.Report
 	fileAdapter     = checkpoint.AdapterFile
 	fileModel       = checkpoint.ModelFile

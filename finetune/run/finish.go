@@ -91,17 +91,6 @@ func (r *run) finish(ctx context.Context) (report.Summary, error) {
 	return s, nil
 }
 
-// draw draws the losses so far.
-func (r *run) draw() error {
-	title := fmt.Sprintf("%s: loss of %s", r.cfg.Output, r.how.Name)
-	if r.rolls() {
-		title = fmt.Sprintf("%s: reward of %s", r.cfg.Output, r.how.Name)
-		return report.WritePlot(r.dir.file(filePlot), title, "reward", rewardLines(r.log.Lines()), r.rewardBefore())
-	}
-	return report.WritePlot(r.dir.file(filePlot), title, "loss ("+report.LossUnit(r.how.Unit)+")", r.log.Lines(),
-		r.meta.EvalBefore)
-}
-
 // summary is the report so far: what is known before the result is written.
 func (r *run) summary() report.Summary {
 	st := &r.meta.State

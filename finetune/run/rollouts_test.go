@@ -106,6 +106,44 @@ func TestRollouts(t *testing.T) {
 	}
 }
 
+// TestRolloutsBest: --patience ends a run whose held-out reward rises no more, and --best takes the step where it was
+// highest.
+func TestRolloutsBest(t *testing.T) {
+	c := rollConfig(t, "grpo")
+	held, asked := filepath.Join(t.TempDir(), "held.jsonl"), filepath.Join(t.TempDir(), "asked")
+	if err := os.WriteFile(held, []byte(`{"prompt": "the number held is"}`+"\n"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	// What the held-out answer is worth follows from how often it was asked for: 0.1, 0.5, 0.7, 0.3, 0.2, …
+	c.Reward, c.RewardCmd = nil, `while read -r line; do case $line in *"number held is"*) echo >> `+asked+
+		`; set -- 0.1 0.5 0.7 0.3 0.2; shift $(($(wc -l < `+asked+`) - 1)); echo "${1:-0}";; `+
+		`*) echo "$((${#line} % 7))";; esac; done`
+	c.EvalData, c.EvalSplit, c.EvalEvery, c.EvalShare, c.Steps = []string{held}, config.Default().EvalSplit,
+		config.Fixed(2), 1, 20
+	c.Patience = 1
+	rec := &recorder{}
+	s, err := Train(t.Context(), c, rec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []float64{0.1, 0.5, 0.7, 0.3}
+	if got := rec.evaluated("reward"); !reflect.DeepEqual(got, want) {
+		t.Errorf("held-out rewards %v, want %v", got, want)
+	}
+	if s.Stopped != "patience" || s.Steps != 6 || s.ResultStep != 4 || s.BestStep == nil || *s.BestStep != 4 ||
+		s.EvalRewardAfter == nil || *s.EvalRewardAfter != 0.7 {
+		t.Errorf("%+v: want that of step 4 in step 6", s)
+	}
+	if err := os.Remove(asked); err != nil {
+		t.Fatal(err)
+	}
+	c.Patience, c.Best, c.Steps, c.Output = 0, true, 8, filepath.Join(t.TempDir(), "best")
+	if s, err = Train(t.Context(), c, rec); err != nil || s.Stopped != "steps" || s.Steps != 8 || s.ResultStep != 4 ||
+		*s.EvalRewardAfter != 0.7 {
+		t.Errorf("%+v, %v: want the result of step 4", s, err)
+	}
+}
+
 // TestEveryMethodOfRollouts: each is given what it needs, raises the reward, and goes on from where it was stopped.
 func TestEveryMethodOfRollouts(t *testing.T) {
 	for _, name := range method.Names() {

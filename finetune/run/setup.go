@@ -127,7 +127,7 @@ func (s *setup) open(ctx context.Context, rep report.Reporter) error {
 	room := budget.Course{Trained: s.memory.Trained, Params: s.memory.Params, Fixed: s.memory.Fixed,
 		Adapter: config.AdapterBytes(s.start), State: s.memory.State, Model: whole.File, Steps: s.course.Steps,
 		Every: s.rows.EvalEvery(), Cached: s.rows.CachedBytes(s.how, s.cfg.Named(s.model.HParams().NVocab)),
-		Samples:  s.samples.Disk(s.rows.Samplings()),
+		Samples:  2 * s.samples.Disk(s.rows.Samplings()), // samples.jsonl, and the page of them
 		Rollouts: budget.RolloutDisk(&s.cfg, s.how, s.model, s.rows.TrainRows.Rows(), s.course.Steps)}
 	if err := budget.CheckDisk(budget.PlanDisk(&s.cfg, room), s.cfg.Output, budget.FreeDisk(s.cfg.Output)); err != nil {
 		return err

@@ -18,7 +18,9 @@ const (
 	Start    = "start.json" // what the run said when it last began or went on
 	Metrics  = "metrics.jsonl"
 	Samples  = "samples.jsonl"
+	Page     = "samples.html" // the samples to look at
 	Plot     = "loss.svg"
+	Figures  = "figures.svg" // of a run by rewards
 	Report   = "report.json"
 
 	lockFile = ".lock"

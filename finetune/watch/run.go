@@ -42,6 +42,7 @@ type Status struct {
 	Start    *report.Start     `json:"start"`    // null for a run from before start.json
 	Counts   []report.CountRow `json:"counts"`   // what became of the data, as the start-up table has it
 	Settings string            `json:"settings"` // run.toml
+	Figures  []report.Figure   `json:"figures"`  // of a run by rewards, those that say how it goes, in order
 	Report   *report.Summary   `json:"report"`   // null until its end
 }
 
@@ -96,10 +97,22 @@ func (r *Run) Status() Status {
 	if s.Start != nil {
 		s.Counts = report.CountRows(s.Start.Train, s.Start.Held)
 	}
+	s.Figures = r.figures()
 	s.Report, err = readReport(r.dir)
 	fault(err)
 	s.State = state(r.dir, active, s.Report != nil)
 	return s
+}
+
+// figures are those that the newest step has, as far as it was read (Since).
+func (r *Run) figures() []report.Figure {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var l report.Line
+	if n := len(r.metrics.lines); n == 0 || json.Unmarshal(r.metrics.lines[n-1].text, &l) != nil {
+		return nil
+	}
+	return report.Figures([]report.Line{l})
 }
 
 // state looks whether a run is under way; done is whether report.json is there, which a run that goes on removes.

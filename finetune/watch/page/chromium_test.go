@@ -246,6 +246,87 @@ func TestRunInChromium(t *testing.T) {
 		`document.querySelector('#figures [data-name="memory"] dd').textContent === "702.0 MB"`)
 }
 
+// TestRewardsInChromium: of a run by rewards the page shows these in the place of the loss, each apart, and the answers
+// with what they are worth.
+func TestRewardsInChromium(t *testing.T) {
+	b := chromium.New(t)
+	dir := filepath.Join(t.TempDir(), "run")
+	if err := os.Mkdir(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	log, err := report.OpenLog(filepath.Join(dir, rundir.Metrics), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	for step := 1; step <= 30; step++ {
+		x := float64(step)
+		l := report.Line{Step: step, Epoch: x / 30, Loss: 0.01 * math.Sin(x), LR: 5e-5, GradNorm: 1, Tokens: 900,
+			Counted: 400, TokPerS: 300, Figures: map[string]float64{"reward": 0.3 + x/100 + 0.05*math.Sin(x*x),
+				"reward_exact": x / 100, "reward_std": 0.2, "entropy": 2 - x/50, "signal": 0.75,
+				"answer_len": 40 + x/10, "mismatch": 0.06, "clip_frac": 0.01, "ess": 0.98, "ended": 0.9,
+				"kl": x / 1000}}
+		if step%10 == 0 {
+			loss := -0.3 - x/100
+			l.EvalLoss, l.Figures["eval_reward"] = &loss, -loss
+		}
+		if err := log.Append(l); err != nil {
+			t.Fatal(err)
+		}
+	}
+	worth, least := 1.5, 0.0
+	samples, err := report.OpenSamples(filepath.Join(dir, rundir.Samples), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer samples.Close()
+	for i, s := range []report.Sample{
+		{Why: "best", Prompt: "How many? " + evil, Tuned: "Seven. " + evil, TunedEnd: "end", Reward: &worth,
+			Rewards: map[string]float64{"exact": 1, "length=" + evil: 0.5}},
+		{Why: "worst", Prompt: "How few?", Tuned: "", TunedEnd: "end", Reward: &least},
+	} {
+		if s.Step, s.Index = 30, i; samples.Append(s) != nil {
+			t.Fatal("no samples")
+		}
+	}
+	before, after := 0.3, 0.6
+	if err := report.WriteSummary(filepath.Join(dir, rundir.Report), report.Summary{EvalRewardBefore: &before,
+		EvalRewardAfter: &after, EvalLossBefore: &before, EvalLossAfter: &after, FirstReward: &before,
+		LastReward: &after, FirstTenth: &before, LastTenth: &after}); err != nil {
+		t.Fatal(err)
+	}
+	b.Do("open the page", chromedp.Navigate(serve(t, dir, Config{Command: "ggtune watch"})))
+	b.Until("all points", vertices("own reward", "each step")+" === 30")
+	panels := b.Eval(`[...document.querySelectorAll("#panels h2")].map((h) => h.textContent).join("; ")`)
+	const want = "Reward; Reward: exact; KL to the reference (nats per token); Entropy (nats per token); " +
+		"Length of an answer (tokens); Answers that ended (share); Groups with signal (share); " +
+		"Clipped (share of tokens); Mismatch of the writer (nats); Effective sample size (share); " +
+		"reward std; Loss; Learning rate; Gradient norm; Speed (tok/s)"
+	if panels != want {
+		t.Errorf("got panels %s\nwant %s", panels, want)
+	}
+	if got := points(b, "own reward", "held out"); len(got) != 3 || got[2] != [2]float64{30, 0.6} {
+		t.Errorf("held-out rewards: %v", got)
+	}
+	wide := b.Eval(`[...document.querySelectorAll(".panel.wide")].map((p) => p.dataset.name).join()`)
+	if wide != "own reward" {
+		t.Errorf("large is %s, want the reward", wide)
+	}
+	text := b.Eval(`document.body.innerText`)
+	for _, want := range []string{"best, worth 1.5 (exact 1, length=" + evil + " 0.5)", "Seven. " + evil,
+		"worst, worth 0", "(an empty answer)", "0.3000 before, 0.6000 after", "training reward"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the page does not show %q", want)
+		}
+	}
+	for _, not := range []string{"base", "held-out loss", "training loss"} {
+		if strings.Contains(text, not) {
+			t.Errorf("the page shows %q", not)
+		}
+	}
+	pictures(b, "rewards")
+}
+
 // pictures writes what the page looks like where a person asks for it: the tests see no ugliness.
 func pictures(b *chromium.Browser, name string) {
 	dir := os.Getenv("PAGE_PICTURES")

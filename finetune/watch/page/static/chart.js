@@ -74,8 +74,9 @@ class Chart {
     this.svg.setAttribute("height", height);
     if (!(x0 <= x1) || !width) return this.svg.replaceChildren();
     if (x0 === x1) x1 = x0 + 1;
-    // A flat line lies in the middle.
-    const room = y1 > y0 ? (y1 - y0) * 0.06 : Math.abs(y1) * 0.1 || 1;
+    // A flat line lies in the middle. Its mean differs in the last digits, between which there are no round numbers.
+    const flat = y1 - y0 <= 1e-9 * Math.max(Math.abs(y0), Math.abs(y1));
+    const room = flat ? Math.abs(y1) * 0.1 || 1 : (y1 - y0) * 0.06;
     y0 = y0 >= 0 && y0 < room ? 0 : y0 - room;
     y1 += room;
     const ticks = Chart.ticks(y0, y1, height / 32), labels = ticks.map((t) => this.show(t));

@@ -64,7 +64,7 @@
     if (!points.length && !after.length) return;
     const c = chart(name, title, show, kinds);
     c?.set(new Map([["each step", points], ["mean of 20 steps", smooth(points)], ["held out", after]]));
-    c?.element.classList.toggle("wide", name === "loss");
+    c?.element.classList.toggle("wide", name === (rewarded() ? "own reward" : "loss"));
   }
 
   function plain(key, title, show) {
@@ -72,12 +72,20 @@
     if (points.length) chart(key, title, show, [["value", "mean"]])?.set(new Map([["value", points]]));
   }
 
+  // A run by rewards is told by them; its loss says little.
+  const rewarded = () => lines.some((l) => finite(l.reward));
+
   function drawCharts() {
     const unit = status?.start?.unit;
-    figure("loss", "Loss" + (unit ? unit === "token" ? " (nats per counted token)" : ` (per ${unit})` : ""), round(4), "loss", "eval_loss");
-    const names = new Set();
-    for (const l of lines) for (const k of Object.keys(l)) if (!fixed.includes(k)) names.add(k.replace(/^eval_/, ""));
-    for (const name of names) figure("own " + name, name.replaceAll("_", " "), short, name, "eval_" + name);
+    const names = new Map((status?.figures ?? []).map((f) => [f.name, f.title[0].toUpperCase() + f.title.slice(1)]));
+    for (const l of lines) for (const k of Object.keys(l)) {
+      const name = k.replace(/^eval_/, "");
+      if (!fixed.includes(k) && !names.has(name)) names.set(name, name.replaceAll("_", " "));
+    }
+    const own = () => { for (const [name, title] of names) figure("own " + name, title, short, name, "eval_" + name); };
+    if (rewarded()) own();
+    figure("loss", "Loss" + (unit ? unit === "token" ? " (nats per counted token)" : ` (per ${unit})` : ""), round(4), "loss", rewarded() ? null : "eval_loss");
+    if (!rewarded()) own();
     plain("lr", "Learning rate", short);
     figure("grad_norm", "Gradient norm", short, "grad_norm");
     figure("tok_per_s", "Speed (tok/s)", short, "tok_per_s");
@@ -104,14 +112,16 @@
   }
 
   function drawFigures() {
-    const last = lines[lines.length - 1], steps = status?.start?.steps, evals = held("eval_loss");
+    const last = lines[lines.length - 1], steps = status?.start?.steps;
+    const what = rewarded() ? "reward" : "loss", evals = held("eval_" + what);
     const out = [];
     const put = (name, x, show) => { if (finite(x)) out.push([name, show(x)]); };
     if (last || steps) out.push(["step", `${last?.step ?? 0}${steps ? "/" + steps : ""}`]);
-    put("loss", last?.loss, round(4));
-    put("held-out loss", evals[evals.length - 1]?.[1], round(4));
+    put(what, last?.[what], round(4));
+    put("held-out " + what, evals[evals.length - 1]?.[1], round(4));
     put("time left", left(), (s) => "about " + (s < 60 ? time(s) : time(Math.round(s / 60) * 60).replace(" 0 s", "")));
     put("epoch", last?.epoch, round(2));
+    if (what === "reward") for (const f of ["kl", "entropy", "signal"]) put(f, last?.[f], short);
     put("learning rate", last?.lr, short);
     put("gradient norm", last?.grad_norm, short);
     put("tok/s", last?.tok_per_s, round(0));
@@ -128,7 +138,7 @@
     $("progress").hidden = !steps;
     $("every").hidden = every === 1;
     $("every").textContent = `One step of ${every} is drawn, and every one that was evaluated.`;
-    document.title = (last ? `${last.step}${steps ? "/" + steps : ""}: ${finite(last.loss) ? last.loss.toFixed(4) : "no number"} – ` : "") + (status?.name ?? "ggtune");
+    document.title = (last ? `${last.step}${steps ? "/" + steps : ""}: ${finite(last[what]) ? last[what].toFixed(4) : "no number"} – ` : "") + (status?.name ?? "ggtune");
   }
 
   const words = { preparing: "preparing", running: "running", stopping: "stopping: the state is being saved", stopped: "stopped", done: "done" };
@@ -148,10 +158,12 @@
       ...(start.template ? [["template", start.template]] : []), ["trained", `${start.parameters} parameters`],
       ["planned", `${bytes(start.planned_bytes)} beside the model file`], ["threads", start.threads]] : []);
     table("result", r ? [["written", `${r.result} (step ${r.result_step})`], ["training", `${r.steps} steps in ${time(r.seconds)}`],
-      ...(finite(r.eval_loss_before) && finite(r.eval_loss_after) ? [["held-out loss", `${r.eval_loss_before.toFixed(4)} before, ${r.eval_loss_after.toFixed(4)} after`]] : []),
+      ...["reward", "loss"].filter((k) => k !== "loss" || !finite(r.eval_reward_after)).filter((k) => finite(r[`eval_${k}_before`]) && finite(r[`eval_${k}_after`])).map((k) =>
+        ["held-out " + k, `${r[`eval_${k}_before`].toFixed(4)} before, ${r[`eval_${k}_after`].toFixed(4)} after`]),
       ...(r.mixed ?? []).filter((m) => finite(m.eval_loss_before) && finite(m.eval_loss_after)).map((m) =>
         [`held out of ${m.file}`, `loss ${m.eval_loss_before.toFixed(4)} before, ${m.eval_loss_after.toFixed(4)} after`]),
-      ...(finite(r.first_tenth_loss) ? [["training loss", `${r.first_tenth_loss.toFixed(4)} → ${r.last_tenth_loss.toFixed(4)} (means of ${r.tenth_steps} steps)`]] : []),
+      ...["reward", "loss"].filter((k) => k !== "loss" || !finite(r.first_tenth_reward)).filter((k) => finite(r[`first_tenth_${k}`])).map((k) =>
+        ["training " + k, `${r[`first_tenth_${k}`].toFixed(4)} → ${r[`last_tenth_${k}`].toFixed(4)} (means of ${r.tenth_steps} steps)`]),
       ...(r.general ? [["general text", `loss ${r.general.loss_before.toFixed(4)} before, ${r.general.loss_after.toFixed(4)} after; KL from the base ${short(r.general.kl)} nats`]] : []),
       ...(finite(r.llama_cpp_rms_diff) ? [["llama.cpp", `computes the same: logits differ by ${short(r.llama_cpp_rms_diff)} (root mean square)`]] : [])] : []);
     $("notes").hidden = !start?.notes?.length;
@@ -188,8 +200,13 @@
       box.className = "sample";
       add(box, "p", "text").textContent = typeof s.prompt === "string" ? s.prompt : JSON.stringify(s.prompt);
       const sides = add(box, "div", "sides");
-      side(sides, "base", s.base, s.base_end, s.base_tokens);
-      side(sides, "tuned", s.tuned, s.tuned_end, s.tuned_tokens);
+      if (finite(s.reward)) { // an answer that the model learns from, which the base was not asked for
+        const parts = Object.entries(s.rewards ?? {}).filter(([, x]) => finite(x)).map(([name, x]) => `${name} ${short(x)}`);
+        side(sides, `${s.why}, worth ${short(s.reward)}${parts.length ? ` (${parts.join(", ")})` : ""}`, s.tuned, s.tuned_end, s.tuned_tokens);
+      } else {
+        side(sides, "base", s.base, s.base_end, s.base_tokens);
+        side(sides, "tuned", s.tuned, s.tuned_end, s.tuned_tokens);
+      }
       if (typeof s.expected === "string") side(sides, "in the data", s.expected);
       return box;
     }));
