@@ -37,33 +37,38 @@ func (d *drawer) draw(logits []float32, temp, u float64) (drawn, error) {
 	if temp == 0 {
 		return drawn{token: int32(top)}, nil
 	}
-	weight := func(x float32) float64 { return math.Exp((float64(x) - float64(largest)) / temp) }
+	w := weighing{float64(largest), temp}
 	d.sums = d.sums[:0]
 	total := 0.0
 	for from := 0; from < len(logits); from += piece {
 		sum := 0.0
 		for _, x := range logits[from:min(from+piece, len(logits))] {
-			sum += weight(x)
+			sum += w.of(x)
 		}
 		d.sums = append(d.sums, sum)
 		total += sum
 	}
-	at := d.find(logits, u*total, weight)
+	at := d.find(logits, u*total, w)
 	if at < 0 { // u*total was rounded up to all there is
 		at = top
 	}
 	return drawn{int32(at), (float64(logits[at])-float64(largest))/temp - math.Log(total)}, nil
 }
 
+// weighing gives logits their weights: a token's is 1 where its logit is the largest.
+type weighing struct{ largest, temp float64 }
+
+func (w weighing) of(logit float32) float64 { return exp((float64(logit) - w.largest) / w.temp) }
+
 // find gives the token at which the cumulated weight passes want, or -1.
-func (d *drawer) find(logits []float32, want float64, weight func(float32) float64) int {
+func (d *drawer) find(logits []float32, want float64, w weighing) int {
 	for p, sum := range d.sums {
 		if want >= sum {
 			want -= sum
 			continue
 		}
 		for i, x := range logits[p*piece : min((p+1)*piece, len(logits))] {
-			if want -= weight(x); want < 0 {
+			if want -= w.of(x); want < 0 {
 				return p*piece + i
 			}
 		}

@@ -124,3 +124,32 @@ func TestDrawEnds(t *testing.T) {
 		}
 	}
 }
+
+// TestExp: as exact as it says, on all of its range.
+func TestExp(t *testing.T) {
+	worst := 0.0
+	for x := 0.0; x > -708; x -= 0.00917 {
+		want := math.Exp(x)
+		worst = max(worst, math.Abs(exp(x)-want)/want)
+	}
+	if !(worst <= 1e-13) {
+		t.Errorf("a relative error of %g", worst)
+	}
+	if exp(0) != 1 || exp(-708) != 0 || exp(math.Inf(-1)) != 0 || exp(-1e300) != 0 {
+		t.Errorf("at the ends: %g, %g, %g, %g", exp(0), exp(-708), exp(math.Inf(-1)), exp(-1e300))
+	}
+}
+
+func BenchmarkDraw(b *testing.B) {
+	logits := make([]float32, 49152)
+	rng := rand.New(rand.NewPCG(1, 2))
+	for i := range logits {
+		logits[i] = float32(rng.NormFloat64() * 4)
+	}
+	var d drawer
+	for i := range b.N {
+		if _, err := d.draw(logits, 1, float64(i%97)/97); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
