@@ -7,11 +7,12 @@
 // segment. A query tile's vectors are GT_VL consecutive tokens of one of the head's query heads, heads of a group
 // first, so that a group shares the keys it reads. A tile of queries meets the keys of its own segment, then those of
 // its ancestors; one of keys the queries of its segment and of its descendants, runs of neighbours joined. Blocks that
-// the tree hides are never visited.
+// the tree or the window hides are never visited (attn_sight.inc.h).
 //
 // Tree: i32 data, {n_seg, then n_seg × (start, end, parent)}: segment s covers tokens [start,end), parent < s or -1.
 // Token t of s sees its own segment up to and including t (all of it if bidirectional), and every token of s's
-// ancestors.
+// ancestors. With a window it sees of these the tokens less than `window` positions before it; with a cap scores are
+// cap·tanh(score/cap).
 //
 // GT_OP_ATTN        a0 out o [d·n_head,T]; a1 out lse [n_head,T]; a2 q [d·n_head,T]; a3 k [d·n_kv,T]; a4 v [d·n_kv,T];
 //                   a5 tree i32. lse is the log-sum-exp of the scaled scores, nats.
@@ -23,10 +24,13 @@
 
 #include "kernels.h"
 #include "attn_limits.h"
+#include "softcap.inc.h"
 
 typedef struct gt_attn_constants {
     double  scale; // factor of the scores
+    double  cap;   // which they stay within; 0: they may be any
     int64_t n_head, n_kv, d;
+    int64_t window; // positions; 0: a token sees all before it
     bool    fast;          // BF16 products where the level has them
     bool    bidirectional; // a token sees the later ones of its segment too
 } gt_attn_constants;
@@ -36,6 +40,9 @@ typedef struct gt_attn_constants {
 #include "attn_tile.inc.h"
 
 #define GT_LOG2E 1.44269504088896341f
+// The running maximum's beginning. A block of which a lane sees nothing leaves it there, and so must be no infinity,
+// whose difference from itself is no number.
+#define GT_ATTN_LOWEST (-1e30f)
 
 // Rows of a block of scores: with the widest vectors a block takes 8 KiB, so that it stays in the first-level cache
 // beside the tile.
@@ -52,6 +59,8 @@ enum {
 typedef struct gt_attn {
     int64_t         n_head, n_kv, group, d;
     float           scale;
+    float           cap;    // in units of log 2; 0: none
+    int64_t         window; // 0: none
     int             fast;  // BF16 products; only where the level has them
     int             both;  // a token sees the later ones of its segment too
     int64_t         dots;  // what a dot runs over: d numbers, or in the fast mode pairs
@@ -67,6 +76,8 @@ static gt_attn gt_attn_of(const gt_call * c, const gt_arg * tree) {
     gt_attn at = {.n_head = k.n_head, .n_kv = k.n_kv, .d = k.d, .scale = (float) k.scale};
     at.fast    = GT_HAS_BF16 && k.fast;
     at.both    = k.bidirectional;
+    at.cap     = (float) k.cap * GT_LOG2E;
+    at.window  = k.window;
     at.dots    = at.fast ? (at.d + 1) / 2 : at.d;
     at.group   = at.n_head / at.n_kv;
     at.nv      = at.d > 128 ? 1 : GT_ATTN_NV;
@@ -152,31 +163,7 @@ static gt_attn_vecs gt_attn_vecs_of(const gt_attn * at, int64_t kv, int64_t s, i
     return t;
 }
 
-// gt_attn_outside counts the tokens of other segments that segment s meets: of its ancestors, or, for keys, of its
-// descendants, whose bits are set in desc.
-static int64_t gt_attn_outside(const gt_attn * at, int64_t s, int keys, uint64_t * desc) {
-    int64_t n = 0;
-    if (!keys) {
-        for (int64_t a = gt_seg_parent(at, s); a >= 0; a = gt_seg_parent(at, a))
-            n += gt_seg_end(at, a) - gt_seg_start(at, a);
-        return n;
-    }
-    memset(desc, 0, (size_t) (at->n_seg + 63) / 64 * 8);
-    for (int64_t r = s + 1; r < at->n_seg; r++) {
-        int64_t p = gt_seg_parent(at, r);
-        if (p != s && (p < s || !(desc[p / 64] >> (p % 64) & 1))) continue;
-        desc[r / 64] |= (uint64_t) 1 << (r % 64);
-        n += gt_seg_end(at, r) - gt_seg_start(at, r);
-    }
-    return n;
-}
-
-// gt_attn_cost estimates a tile's work: its vectors times the rows they meet.
-static int64_t gt_attn_cost(const gt_attn * at, const gt_attn_vecs * t, int64_t outside, int keys) {
-    const int64_t start = gt_seg_start(at, t->seg), end = gt_seg_end(at, t->seg);
-    if (keys) return t->n * at->group * (outside + end - (at->both ? start : t->first[0]));
-    return t->n * (outside + (at->both ? end : t->first[t->n - 1] + t->count[t->n - 1]) - start);
-}
+#include "attn_sight.inc.h"
 
 typedef void (*gt_attn_fn)(const gt_call * c, const gt_attn * at, const gt_attn_vecs * t, const uint64_t * desc);
 
@@ -189,7 +176,7 @@ static void gt_attn_each(const gt_call * c, const gt_attn * at, int keys, int it
         int64_t n = gt_attn_vec_count(at, s, keys), outside = n ? gt_attn_outside(at, s, keys, desc) : 0;
         for (int64_t u = 0; u < n; u += at->nv) {
             gt_attn_vecs t = gt_attn_vecs_of(at, 0, s, u, keys);
-            total += gt_attn_cost(at, &t, outside, keys);
+            total += gt_attn_cost(at, &t, outside, desc, keys);
         }
     }
     // Twice the cost, so that a tile's middle is a whole number.
@@ -203,30 +190,11 @@ static void gt_attn_each(const gt_call * c, const gt_attn * at, int keys, int it
             int64_t n = gt_attn_vec_count(at, s, keys), outside = n ? gt_attn_outside(at, s, keys, desc) : 0;
             for (int64_t u = 0; u < n; u += at->nv) {
                 gt_attn_vecs t    = gt_attn_vecs_of(at, kv, s, u, keys);
-                int64_t      cost = gt_attn_cost(at, &t, outside, keys), middle = at_cost + cost;
+                int64_t      cost = gt_attn_cost(at, &t, outside, desc, keys), middle = at_cost + cost;
                 at_cost += 2 * cost;
                 if (middle >= lo && middle < hi) fn(c, at, &t, desc);
             }
         }
-    }
-}
-
-// gt_attn_mask hides, in one vector of scores of rows [b0, b1), the lanes the tree hides: lanes are the tokens first,
-// first+1, …; rows are keys and lanes see no later row, or (keys_are_lanes) rows are queries and lanes are seen by no
-// earlier row. What belongs to another segment is not met at all.
-static void gt_attn_mask(const gt_attn * at, float * s, int64_t lw, int64_t b0, int64_t b1, int64_t first,
-                         int keys_are_lanes) {
-    if (at->both) return;
-    gt_vi lane;
-    for (int i = 0; i < GT_VL; i++) lane[i] = i;
-    const gt_vf hidden = gt_splat(-INFINITY);
-    int64_t     lo = keys_are_lanes ? b0 : gt_max_i(b0, first + 1);
-    int64_t     hi = keys_are_lanes ? gt_min_i(b1, first + GT_VL - 1) : b1;
-    for (int64_t k = lo; k < hi; k++) {
-        float * p    = s + (k - b0) * lw;
-        int32_t edge = (int32_t) (k - first);
-        gt_vi   seen = keys_are_lanes ? lane <= edge : lane >= edge;
-        gt_store(p, gt_select(seen, gt_load(p), hidden));
     }
 }
 
@@ -235,6 +203,13 @@ static gt_vf gt_attn_lanes(const gt_arg * x, int64_t head, int64_t first, int co
     gt_vf out = gt_splat(0);
     for (int l = 0; l < GT_VL; l++) out[l] = gt_row(gt_rows_of(x, head), first + (l < count ? l : count - 1))[0];
     return out;
+}
+
+// gt_attn_cap bounds n rows of scores of one vector, where they are bounded.
+static void gt_attn_cap(const gt_attn * at, float * s, int64_t lw, int64_t n) {
+    if (!(at->cap > 0)) return;
+    const float by = 1 / at->cap;
+    for (int64_t k = 0; k < n; k++) gt_store(s + k * lw, gt_softcap(gt_load(s + k * lw), at->cap, by));
 }
 
 // --- forward ---------------------------------------------------------------------------------------------------------
@@ -282,8 +257,8 @@ static gt_vf gt_attn_online(int fast, float * s, int64_t lw, int64_t n, gt_vf * 
     return alpha;
 }
 
-// gt_attn_block lets the vectors from j on meet keys [b0, b1).
-static void gt_attn_block(gt_attn_state * st, int j, int64_t b0, int64_t b1) {
+// gt_attn_block lets the vectors from j on meet keys [b0, b1) of a run.
+static void gt_attn_block(gt_attn_state * st, int j, int64_t b0, int64_t b1, int64_t shift) {
     const gt_attn *      at = st->at;
     const gt_attn_vecs * t  = st->t;
     const int64_t        lw = at->lw, n = b1 - b0, x = j * GT_VL;
@@ -292,37 +267,12 @@ static void gt_attn_block(gt_attn_state * st, int j, int64_t b0, int64_t b1) {
     gt_attn_dot(at->fast, t->n - j, k.p, k.stride, n, at->dots, st->q + x, st->s + x, lw);
     for (int v = j; v < t->n; v++) {
         float * s = st->s + v * GT_VL;
-        gt_attn_mask(at, s, lw, b0, b1, t->first[v], 0);
+        gt_attn_cap(at, s, lw, n);
+        gt_attn_mask(at, s, lw, b0, b1, t->first[v], shift, 0);
         alpha[v - j] = gt_attn_online(at->fast, s, lw, n, &st->max[v], &st->sum[v]);
     }
     const gt_rows v = gt_attn_for_sum(at, st->v, b0, n, at->fast ? st->room + GT_ATTN_ROOM / 2 : st->room);
     gt_attn_sum(at->fast, t->n - j, v.p, v.stride, gt_attn_sums(at, n), at->d, st->s + x, st->o + x, lw, alpha);
-}
-
-// gt_attn_keys_block returns the end of the block of keys that begins at b0, at most hi, and in *j the first vector
-// whose tokens see b0 (hi lies behind the tile's last token). A block ends where a vector's sight ends, so that no
-// vector is given keys that all its lanes are blind to. None ends where tokens see both ways.
-static int64_t gt_attn_keys_block(const gt_attn * at, const gt_attn_vecs * t, int64_t b0, int64_t hi, int * j) {
-    int v = 0;
-    *j    = 0;
-    if (at->both) return gt_min_i(b0 + at->block, hi);
-    while (v + 1 < t->n && t->first[v] + GT_VL <= b0) v++;
-    *j = v;
-    return gt_min_i(gt_min_i(b0 + at->block, hi), t->first[v] + GT_VL);
-}
-
-// gt_attn_keys_range steps to the next run of keys that the tile of t sees: first its own segment's, as far as it sees,
-// then its ancestors', nearest first. Neighbours are not joined, so that blocks fall alike wherever in a row a segment
-// lies: what a token sees is summed in an order that follows from that alone. *next is the segment to begin with, -1
-// before the first call. It returns 0 when there is none left.
-static int gt_attn_keys_range(const gt_attn * at, const gt_attn_vecs * t, int64_t * next, int64_t * lo, int64_t * hi) {
-    if (*next == -2) return 0;
-    const int     own = *next == -1;
-    const int64_t s   = own ? t->seg : *next, up = gt_seg_parent(at, s);
-    *lo   = gt_seg_start(at, s);
-    *hi   = own && !at->both ? t->first[t->n - 1] + t->count[t->n - 1] : gt_seg_end(at, s);
-    *next = up < 0 ? -2 : up;
-    return 1;
 }
 
 static void gt_attn_tile(const gt_call * c, const gt_attn * at, const gt_attn_vecs * t, const uint64_t * desc) {
@@ -336,16 +286,15 @@ static void gt_attn_tile(const gt_call * c, const gt_attn * at, const gt_attn_ve
         gt_rows in = gt_rows_of(&a[2], t->head[v] * at->d);
         gt_attn_pack(at->fast, q + v * GT_VL, at->lw, gt_row(in, t->first[v]), in.stride, t->count[v], at->d,
                      at->scale * GT_LOG2E);
-        st.max[v] = gt_splat(-INFINITY);
+        st.max[v] = gt_splat(GT_ATTN_LOWEST);
         st.sum[v] = gt_splat(0);
     }
     memset(o, 0, (size_t) (at->lw * at->d) * sizeof(float));
-    int64_t next = -1, lo, hi;
-    while (gt_attn_keys_range(at, t, &next, &lo, &hi)) {
-        for (int64_t b0 = lo, b1; b0 < hi; b0 = b1) {
+    for (gt_attn_run r = GT_ATTN_RUN; gt_attn_keys_run(at, t, &r);) {
+        for (int64_t b0 = r.lo, b1; b0 < r.hi; b0 = b1) {
             int j;
-            b1 = gt_attn_keys_block(at, t, b0, hi, &j);
-            gt_attn_block(&st, j, b0, b1);
+            b1 = gt_attn_keys_block(at, t, b0, r.hi, &j);
+            gt_attn_block(&st, j, b0, b1, r.shift);
         }
     }
     for (int v = 0; v < t->n; v++) {
@@ -392,6 +341,9 @@ static const char * heads_fault(const gt_attn_constants * k) {
         return "attention: the number of heads is no multiple of the number of key/value heads";
     }
     if (d < 1 || d > GT_ATTN_MAX_D) return "attention: a head's length is not within 1 and 256";
+    if (k->cap != 0 && cap_fault(k->cap)) return "attention: what scores stay within is no positive number";
+    if (k->window < 0 || k->window > INT32_MAX) return "attention: the window is below 0, or absurdly wide";
+    if (k->window && k->bidirectional) return "attention: a window where tokens see both ways is not known";
     return isfinite(k->scale) ? NULL : "attention: the scale is not finite";
 }
 

@@ -92,6 +92,11 @@ func BenchmarkRows(b *testing.B) {
 		{"swiglu_back", 5, callOf(OpSwiGLUBack, None{}, out, u, x, y, z)},
 		{"gelu", 2, callOf(OpGELU, None{}, out, x)},
 		{"gelu_back", 3, callOf(OpGELUBack, None{}, out, x, y)},
+		{"geglu", 3, callOf(OpGEGLU, None{}, out, x, y)},
+		{"geglu_back", 5, callOf(OpGEGLUBack, None{}, out, u, x, y, z)},
+		{"softcap", 2, callOf(OpSoftCap, SoftCapConstants{Cap: 30}, out, x)},
+		{"softcap_back", 3, callOf(OpSoftCapBack, SoftCapConstants{Cap: 30}, out, x, y)},
+		{"times", 2, callOf(OpTimes, TimesConstants{Factor: 32}, out, x)},
 		{"dropout", 2, dropoutCall(out, x, 0.1, 1, 1)},
 	} {
 		b.Run(c.name, func(b *testing.B) {

@@ -3,6 +3,7 @@ package kernels
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"unsafe"
 )
 
@@ -45,9 +46,26 @@ func randomTree(r *rand.Rand, maxSegs, maxLen int) []treeSeg {
 	return treeOf(pairs...)
 }
 
+// positions are the tokens': a segment's go on from its parent's.
+func positions(segs []treeSeg) []int {
+	var out []int
+	for _, s := range segs {
+		at := 0
+		for p := s.parent; p >= 0; p = segs[p].parent {
+			at += segs[p].end - segs[p].start
+		}
+		for range s.end - s.start {
+			out = append(out, at)
+			at++
+		}
+	}
+	return out
+}
+
 // visible lists, for every token, the tokens it sees, straight from the definition in attention.inc.h.
-func visible(segs []treeSeg, both bool) [][]int {
+func visible(segs []treeSeg, both bool, window int) [][]int {
 	var out [][]int
+	pos := positions(segs)
 	for s, seg := range segs {
 		for t := seg.start; t < seg.end; t++ {
 			var seen []int
@@ -59,6 +77,9 @@ func visible(segs []treeSeg, both bool) [][]int {
 					seen = append(seen, u)
 				}
 			}
+			if window > 0 {
+				seen = slices.DeleteFunc(seen, func(u int) bool { return pos[t]-pos[u] >= window })
+			}
 			out = append(out, seen)
 		}
 	}
@@ -68,8 +89,17 @@ func visible(segs []treeSeg, both bool) [][]int {
 // attnRef is attention in float64, token by token.
 type attnRef struct {
 	nHead, nKV, d int
-	scale         float64
+	scale, cap    float64
 	sees          [][]int
+}
+
+// score is a scaled product within the bound, where there is one, and the derivative of one by the other.
+func (a attnRef) score(x float64) (float64, float64) {
+	if a.cap == 0 {
+		return x, 1
+	}
+	th := math.Tanh(x / a.cap)
+	return a.cap * th, 1 - th*th
 }
 
 func (a attnRef) head(m mat, t, h int) []float64 { return m.row(t)[h*a.d:][:a.d] }
@@ -92,7 +122,7 @@ func addScaled(dst []float64, f float64, x []float64) {
 func (a attnRef) probs(q, k mat, t, h int) ([]float64, float64) {
 	p, most, sum := make([]float64, len(a.sees[t])), math.Inf(-1), 0.0
 	for i, u := range a.sees[t] {
-		p[i] = a.scale * dot64(a.head(q, t, h), a.head(k, u, h/(a.nHead/a.nKV)))
+		p[i], _ = a.score(a.scale * dot64(a.head(q, t, h), a.head(k, u, h/(a.nHead/a.nKV))))
 		most = max(most, p[i])
 	}
 	for _, s := range p {
@@ -132,7 +162,8 @@ func (a attnRef) backward(in []mat, o, do mat) (delta, dq, dk, dv mat) {
 			dl := dot64(a.head(o, t, h), a.head(do, t, h))
 			delta.row(t)[h] = dl
 			for i, u := range a.sees[t] {
-				ds := a.scale * p[i] * (dot64(a.head(do, t, h), a.head(v, u, kv)) - dl)
+				_, slope := a.score(a.scale * dot64(a.head(q, t, h), a.head(k, u, kv)))
+				ds := slope * a.scale * p[i] * (dot64(a.head(do, t, h), a.head(v, u, kv)) - dl)
 				addScaled(a.head(dq, t, h), ds, a.head(k, u, kv))
 				addScaled(a.head(dk, u, kv), ds, a.head(q, t, h))
 				addScaled(a.head(dv, u, kv), p[i], a.head(do, t, h))

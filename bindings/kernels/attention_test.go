@@ -15,7 +15,8 @@ const attnTolerance = 2e-5
 type attnCase struct {
 	nHead, nKV, d int
 	fast, both    bool
-	scale         float64
+	scale, cap    float64
+	window        int
 	segs          []treeSeg
 	q, k, v, do   *matrix
 	o, lse, dq    *matrix
@@ -23,7 +24,8 @@ type attnCase struct {
 }
 
 func (a *attnCase) String() string {
-	return fmt.Sprintf("%d heads, %d kv, d %d, tree %v, bidirectional %v", a.nHead, a.nKV, a.d, a.segs, a.both)
+	return fmt.Sprintf("%d heads, %d kv, d %d, tree %v, bidirectional %v, window %d, cap %g", a.nHead, a.nKV, a.d,
+		a.segs, a.both, a.window, a.cap)
 }
 
 // newAttn makes random arguments; pad floats lie between rows.
@@ -40,7 +42,7 @@ func newAttn(r *rand.Rand, nHead, nKV, d, pad int, segs []treeSeg) *attnCase {
 
 func (a *attnCase) call(op Kernel[AttnConstants], args ...*matrix) *Call {
 	k := AttnConstants{Scale: a.scale, NHead: int64(a.nHead), NKV: int64(a.nKV), D: int64(a.d), Fast: a.fast,
-		Bidirectional: a.both}
+		Bidirectional: a.both, Window: int64(a.window), Cap: a.cap}
 	c := callOf(op, k, args...)
 	if op != OpAttnDelta {
 		c.A[c.NArgs] = treeArg(a.segs)
@@ -70,7 +72,7 @@ func (a *attnCase) run(t *testing.T) {
 }
 
 func (a *attnCase) ref() attnRef {
-	return attnRef{a.nHead, a.nKV, a.d, a.scale, visible(a.segs, a.both)}
+	return attnRef{a.nHead, a.nKV, a.d, a.scale, a.cap, visible(a.segs, a.both, a.window)}
 }
 
 // attnWant is what the reference makes of an attnCase.
@@ -184,6 +186,86 @@ func TestAttention(t *testing.T) {
 	}
 }
 
+// TestAttentionWindow is TestAttention where tokens see so far back and no further, and where scores are bounded: on
+// trees whose branches differ in length, so that positions and places in the row do.
+func TestAttentionWindow(t *testing.T) {
+	chain := []int{}
+	for s := range 40 {
+		chain = append(chain, 1+s%3, s-1)
+	}
+	for _, c := range []struct {
+		name          string
+		nHead, nKV, d int
+		windows       []int
+		segs          []treeSeg
+	}{
+		{"one root", 4, 2, 16, []int{1, 2, 17, 64, 149, 150, 1000}, treeOf(150, -1)},
+		{"a head each", 2, 2, 16, []int{1, 15, 33, 70}, treeOf(150, -1)},
+		{"long heads", 3, 1, 256, []int{1, 20, 40}, treeOf(75, -1, 9, 0)},
+		{"prompt with two answers", 4, 1, 32, []int{1, 5, 22, 40, 90}, treeOf(70, -1, 21, 0, 33, 0)},
+		{"answers to answers", 4, 4, 16, []int{3, 18, 60}, treeOf(19, -1, 7, 0, 70, 0, 1, 0, 16, 2, 5, 1, 3, 4)},
+		{"many roots", 2, 1, 24, []int{4, 30}, treeOf(5, -1, 16, -1, 17, -1, 1, -1, 64, -1, 31, -1, 2, -1)},
+		{"chain", 2, 1, 12, []int{1, 4, 33}, treeOf(chain...)},
+		{"empty segments between", 2, 1, 12, []int{2, 9, 25}, treeOf(20, -1, 0, 0, 30, 1, 0, -1, 9, 3, 4, 2)},
+		{"long", 1, 1, 16, []int{100, 257}, treeOf(300, -1, 120, 0, 200, 0, 80, 2)},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			for i, w := range c.windows {
+				a := newAttn(rand.New(rand.NewPCG(1, uint64(c.d))), c.nHead, c.nKV, c.d, c.d%3, c.segs)
+				if a.window = w; i%2 == 1 {
+					a.cap = 0.7
+				}
+				a.causalModes(t)
+			}
+		})
+	}
+	t.Run("bounded alone", func(t *testing.T) {
+		a := newAttn(rand.New(rand.NewPCG(2, 2)), 4, 2, 33, 1, treeOf(70, -1, 21, 0, 33, 0))
+		a.cap = 1.25
+		a.allModes(t)
+	})
+}
+
+// causalModes is allModes of tokens that see no later one.
+func (a *attnCase) causalModes(t *testing.T) {
+	want := a.want()
+	atEveryLevel(t, func(t *testing.T) {
+		for _, a.fast = range []bool{false, true} {
+			a.run(t)
+			a.check(t, want)
+		}
+	})
+}
+
+// TestAttentionWindowIsWide: a window as wide as a row changes no bit, and what lies outside one changes none either:
+// blocks that are left out count for nothing.
+func TestAttentionWindowIsWide(t *testing.T) {
+	atEveryLevel(t, func(t *testing.T) {
+		of := func(window int, spoil bool) *attnCase {
+			a := newAttn(rand.New(rand.NewPCG(8, 9)), 4, 2, 16, 0, treeOf(200, -1, 40, 0, 30, 0))
+			if a.window = window; spoil { // tokens that no answer sees
+				for r := range 100 {
+					clear(a.k.row(r))
+					clear(a.v.row(r))
+				}
+			}
+			a.run(t)
+			return a
+		}
+		same := func(what string, a, b *attnCase, from int) {
+			for r := from; r < 270; r++ {
+				for i, v := range a.o.row(r) {
+					if math.Float32bits(v) != math.Float32bits(b.o.row(r)[i]) {
+						t.Fatalf("%s: o[%d,%d] is %v and %v", what, i, r, v, b.o.row(r)[i])
+					}
+				}
+			}
+		}
+		same("a window of everything", of(0, false), of(240, false), 0)
+		same("what is out of sight", of(70, false), of(70, true), 200)
+	})
+}
+
 // TestAttentionRandom is TestAttention on random trees and shapes.
 func TestAttentionRandom(t *testing.T) {
 	for seed := range uint64(40) {
@@ -191,6 +273,9 @@ func TestAttentionRandom(t *testing.T) {
 		maxLen := []int{2, 9, 40}[r.IntN(3)]
 		nKV := 1 + r.IntN(3)
 		newAttn(r, nKV*(1+r.IntN(5)), nKV, 1+r.IntN(40), r.IntN(3), randomTree(r, 12, maxLen)).allModes(t)
+		a := newAttn(r, nKV*(1+r.IntN(5)), nKV, 1+r.IntN(40), r.IntN(3), randomTree(r, 12, maxLen))
+		a.window = 1 + r.IntN(50)
+		a.causalModes(t)
 	}
 }
 
@@ -200,6 +285,8 @@ func TestAttentionDifferences(t *testing.T) {
 	for _, a.both = range []bool{false, true} {
 		a.differences(t)
 	}
+	a.both, a.window, a.cap = false, 5, 0.8
+	a.differences(t)
 }
 
 func (a *attnCase) differences(t *testing.T) {
@@ -278,6 +365,10 @@ func TestAttentionRefuses(t *testing.T) {
 			"head length":        func(a *attnCase) { a.d = 16 },
 			"head length 0":      func(a *attnCase) { a.d = 0 },
 			"scale":              func(a *attnCase) { a.scale = math.NaN() },
+			"cap below 0":        func(a *attnCase) { a.cap = -50 },
+			"cap without end":    func(a *attnCase) { a.cap = math.Inf(1) },
+			"window below 0":     func(a *attnCase) { a.window = -1 },
+			"window to the back": func(a *attnCase) { a.window, a.both = 3, true },
 			"short tree":         func(a *attnCase) { a.segs = treeOf(6, -1, 3, 0) },
 			"long tree":          func(a *attnCase) { a.segs = treeOf(6, -1, 5, 0) },
 			"gap in the tree":    func(a *attnCase) { a.segs = []treeSeg{{0, 5, -1}, {6, 10, 0}} },

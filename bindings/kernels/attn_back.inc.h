@@ -41,6 +41,17 @@ static void gt_attn_grad(int fast, const float * s, float * dp, int64_t lw, int6
     }
 }
 
+// gt_attn_capped bounds scores where they are bounded, and takes dP - delta through the bound: delta is then done with.
+static gt_vf gt_attn_capped(const gt_attn * at, float * s, float * dp, int64_t lw, int64_t n, gt_vf delta) {
+    if (!(at->cap > 0)) return delta;
+    gt_attn_cap(at, s, lw, n);
+    for (int64_t k = 0; k < n; k++) {
+        const gt_vf slope = gt_softcap_slope(gt_load(s + k * lw), 1 / at->cap);
+        gt_store(dp + k * lw, (gt_load(dp + k * lw) - delta) * slope);
+    }
+    return gt_splat(0);
+}
+
 static void gt_attn_back_q_tile(const gt_call * c, const gt_attn * at, const gt_attn_vecs * t, const uint64_t * desc) {
     _Alignas(64) float q[GT_ATTN_TILE], go[GT_ATTN_TILE], dq[GT_ATTN_TILE];
     _Alignas(64) float s[GT_ATTN_SCORES], dp[GT_ATTN_SCORES], room[GT_ATTN_ROOM];
@@ -58,11 +69,10 @@ static void gt_attn_back_q_tile(const gt_call * c, const gt_attn * at, const gt_
         delta[v] = gt_attn_lanes(&a[5], t->head[v], t->first[v], t->count[v]);
     }
     memset(dq, 0, (size_t) (lw * d) * sizeof(float));
-    int64_t next = -1, lo, hi;
-    while (gt_attn_keys_range(at, t, &next, &lo, &hi)) {
-        for (int64_t b0 = lo, b1; b0 < hi; b0 = b1) {
+    for (gt_attn_run r = GT_ATTN_RUN; gt_attn_keys_run(at, t, &r);) {
+        for (int64_t b0 = r.lo, b1; b0 < r.hi; b0 = b1) {
             int j;
-            b1              = gt_attn_keys_block(at, t, b0, hi, &j);
+            b1              = gt_attn_keys_block(at, t, b0, r.hi, &j);
             const int64_t n = b1 - b0, x = j * GT_VL;
             // The room holds the keys for the sum and, in the fast mode, where they take half of it, one dot's rows at
             // a time.
@@ -72,8 +82,10 @@ static void gt_attn_back_q_tile(const gt_call * c, const gt_attn * at, const gt_
             const gt_rows vd = gt_attn_for_dot(at, val, b0, n, room + GT_ATTN_ROOM / 2);
             gt_attn_dot(at->fast, t->n - j, vd.p, vd.stride, n, at->dots, go + x, dp + x, lw);
             for (int v = j; v < t->n; v++) {
-                gt_attn_mask(at, s + v * GT_VL, lw, b0, b1, t->first[v], 0);
-                gt_attn_grad(at->fast, s + v * GT_VL, dp + v * GT_VL, lw, n, lse[v], delta[v]);
+                float *     sv = s + v * GT_VL, *dv = dp + v * GT_VL;
+                const gt_vf less = gt_attn_capped(at, sv, dv, lw, n, delta[v]);
+                gt_attn_mask(at, sv, lw, b0, b1, t->first[v], r.shift, 0);
+                gt_attn_grad(at->fast, sv, dv, lw, n, lse[v], less);
             }
             gt_attn_sum(at->fast, t->n - j, k.p, k.stride, gt_attn_sums(at, n), d, dp + x, dq + x, lw, NULL);
         }
@@ -107,6 +119,19 @@ static void gt_attn_grad_rows(int fast, float * s, float * dp, int64_t lw, int64
     }
 }
 
+// gt_attn_capped_rows is gt_attn_capped with queries as rows.
+static gt_rows gt_attn_capped_rows(const gt_attn * at, float * s, float * dp, int64_t lw, int64_t n, gt_rows delta,
+                                   int64_t t0) {
+    static float nothing[1];
+    if (!(at->cap > 0)) return delta;
+    gt_attn_cap(at, s, lw, n);
+    for (int64_t k = 0; k < n; k++) {
+        const gt_vf slope = gt_softcap_slope(gt_load(s + k * lw), 1 / at->cap);
+        gt_store(dp + k * lw, (gt_load(dp + k * lw) - gt_splat(gt_row(delta, t0 + k)[0])) * slope);
+    }
+    return (gt_rows){nothing, 0};
+}
+
 // A key tile on its way: packed keys (scaled) and values, their gradients' sums, and room for half a block of queries
 // and of output gradients.
 typedef struct gt_attn_back {
@@ -118,8 +143,8 @@ typedef struct gt_attn_back {
     float *              q, * go;            // GT_ATTN_ROOM/2 each
 } gt_attn_back;
 
-// gt_attn_back_block lets the first nv vectors of the tile be met by the queries of head h, tokens [b0, b1).
-static void gt_attn_back_block(const gt_attn_back * st, int nv, int64_t h, int64_t b0, int64_t b1) {
+// gt_attn_back_block lets the first nv vectors of the tile be met by the queries of head h, tokens [b0, b1) of a run.
+static void gt_attn_back_block(const gt_attn_back * st, int nv, int64_t h, int64_t b0, int64_t b1, int64_t shift) {
     const gt_attn * at = st->at;
     const gt_arg *  a  = st->c->a;
     const int64_t   lw = at->lw, d = at->d, n = b1 - b0;
@@ -130,25 +155,28 @@ static void gt_attn_back_block(const gt_attn_back * st, int nv, int64_t h, int64
     gt_attn_dot(at->fast, nv, qd.p, qd.stride, n, at->dots, st->k, st->s, lw);
     gt_attn_dot(at->fast, nv, gd.p, gd.stride, n, at->dots, st->v, st->dp, lw);
     for (int v = 0; v < nv; v++) {
-        gt_attn_mask(at, st->s + v * GT_VL, lw, b0, b1, st->t->first[v], 1);
-        gt_attn_grad_rows(at->fast, st->s + v * GT_VL, st->dp + v * GT_VL, lw, n, gt_rows_of(&a[5], h),
-                          gt_rows_of(&a[6], h), b0);
+        float *       s = st->s + v * GT_VL, *dp = st->dp + v * GT_VL;
+        const gt_rows less = gt_attn_capped_rows(at, s, dp, lw, n, gt_rows_of(&a[6], h), b0);
+        gt_attn_mask(at, s, lw, b0, b1, st->t->first[v], shift, 1);
+        gt_attn_grad_rows(at->fast, s, dp, lw, n, gt_rows_of(&a[5], h), less, b0);
     }
     gt_attn_sum(at->fast, nv, go.p, go.stride, gt_attn_sums(at, n), d, st->s, st->dv, lw, NULL);
     gt_attn_sum(at->fast, nv, q.p, q.stride, gt_attn_sums(at, n), d, st->dp, st->dk, lw, NULL);
 }
 
 // gt_attn_back_rows lets the tile be met by the queries of tokens [lo, hi), head after head of the group. Tokens before
-// a vector's first do not see it, unless tokens see both ways; blocks end where a vector comes into sight.
-static void gt_attn_back_rows(const gt_attn_back * st, int64_t lo, int64_t hi) {
+// a vector's first do not see it, unless tokens see both ways; blocks end where a vector comes into sight. Tokens a
+// window behind its last one do not see it either.
+static void gt_attn_back_rows(const gt_attn_back * st, int64_t lo, int64_t hi, int64_t shift) {
     const gt_attn_vecs * t = st->t;
+    if (st->at->window) hi = gt_min_i(hi, gt_attn_behind(t) - 1 + st->at->window - shift);
     for (int64_t h = t->kv * st->at->group; h < (t->kv + 1) * st->at->group; h++) {
         for (int64_t b0 = lo, b1; b0 < hi; b0 = b1) {
             int nv = 1;
             while (nv < t->n && (st->at->both || t->first[nv] <= b0)) nv++;
             b1 = gt_min_i(b0 + st->at->block / 2, hi);
             if (nv < t->n) b1 = gt_min_i(b1, t->first[nv]);
-            gt_attn_back_block(st, nv, h, b0, b1);
+            gt_attn_back_block(st, nv, h, b0, b1, shift);
         }
     }
 }
@@ -167,17 +195,20 @@ static void gt_attn_back_kv_tile(const gt_call * c, const gt_attn * at, const gt
     }
     memset(dk, 0, (size_t) (lw * d) * sizeof(float));
     memset(dv, 0, (size_t) (lw * d) * sizeof(float));
-    // The tile's own segment from its first token on (or all of it), then the descendants, neighbours joined.
-    int64_t lo = at->both ? gt_seg_start(at, t->seg) : t->first[0], hi = gt_seg_end(at, t->seg);
+    // The tile's own segment from its first token on (or all of it), then the descendants, neighbours joined (with a
+    // window, where their positions go on too).
+    int64_t shift = 0, lo = at->both ? gt_seg_start(at, t->seg) : t->first[0], hi = gt_seg_end(at, t->seg);
     for (int64_t r = t->seg + 1; r < at->n_seg; r++) {
-        if (!(desc[r / 64] >> (r % 64) & 1)) continue;
-        if (gt_seg_start(at, r) != hi) {
-            gt_attn_back_rows(&st, lo, hi);
-            lo = gt_seg_start(at, r);
+        if (!gt_attn_is_under(desc, r)) continue;
+        const int64_t by = at->window ? gt_attn_shift(at, t->seg, r) : 0;
+        if (gt_seg_start(at, r) != hi || by != shift) {
+            gt_attn_back_rows(&st, lo, hi, shift);
+            lo    = gt_seg_start(at, r);
+            shift = by;
         }
         hi = gt_seg_end(at, r);
     }
-    gt_attn_back_rows(&st, lo, hi);
+    gt_attn_back_rows(&st, lo, hi, shift);
     const gt_rows gk = gt_rows_of(&c->a[0], offset), gv = gt_rows_of(&c->a[1], offset);
     for (int i = 0; i < t->n; i++) {
         gt_attn_unpack(gt_row(gk, t->first[i]), gk.stride, dk + i * GT_VL, lw, t->count[i], d, gt_splat(at->scale));

@@ -49,4 +49,17 @@ GT_INLINE float * gt_arg_row(const gt_arg * a, int64_t r) { return (float *) ((c
 
 GT_INLINE gt_vf gt_sigmoid(gt_vf x) { return 1.0f / (1.0f + gt_exp(-x)); }
 
+// gt_tanh is right to a few ulp near 0 too, where 1 - 2/(e^2x + 1) would lose all of x (the polynomial of Cephes'
+// tanhf, up to 0.625). NaN stays NaN.
+GT_INLINE gt_vf gt_tanh(gt_vf x) {
+    const gt_vf size = gt_select(x < 0.0f, -x, x), z = x * x;
+    gt_vf       p    = gt_splat(-5.70498872745e-3f);
+    p                = p * z + 2.06390887954e-2f;
+    p                = p * z - 5.37397155531e-2f;
+    p                = p * z + 1.33314422036e-1f;
+    p                = p * z - 3.33332819422e-1f;
+    const gt_vf far  = 1.0f - 2.0f / (gt_exp(2.0f * size) + 1.0f);
+    return gt_select(size < 0.625f, p * z * x + x, gt_select(x < 0.0f, -far, far));
+}
+
 #endif

@@ -9,12 +9,13 @@ type HeadConstants struct {
 	Rest    bool    // the log-probability of all that is no target is wanted too
 	Entropy bool    // the entropy is wanted too; not with Rest
 	Scale   float64 // of the logits, above 0
+	Cap     float64 // which logits stay within before they are scaled; 0: they may be any
 }
 
 // HeadTopConstants are those of OpHeadTop and OpHeadTopMerge.
 type HeadTopConstants struct {
-	Exact bool    // F32 products
-	Scale float64 // of the logits, above 0
+	Exact      bool    // F32 products
+	Scale, Cap float64 // HeadConstants'
 }
 
 // The output head and the softmax, and their derivatives.

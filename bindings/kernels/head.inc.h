@@ -4,11 +4,12 @@
 // rarely rescaled and p stays far from overflow.
 //
 // GT_OP_HEAD For each of C counted tokens, over the vocabulary v in [0,V): l_v = scale·(W_v·h + W2_v·h2); lse = log Σ
-//                   exp l_v;
+//                   exp l_v; with a cap scale·cap·tanh((W_v·h + W2_v·h2)/cap);
 //                   of each of its n targets logp = l_target − lse; with rest also, behind them, the log of the sum of
 //                   the softmax over all that is no target; e = Σ softmax(l)_v W_v (and e2 with W2): the softmax's
 //                   mean row, from which GT_OP_HEAD_BACK makes the gradient for any coefficients without a second pass
-//                   over the vocabulary. m is n, with rest n + 1. A token's targets differ from each other.
+//                   over the vocabulary; with a cap each W_v has the factor 1 − tanh². m is n, with rest n + 1. A
+//                   token's targets differ from each other.
 //                   a0 out logp [m·C,1]; a1 out lse [C,1]; a2 out e [K,C] or absent (no backward wanted); a3 in h
 //                   [K,C] f32;
 //                   a4 in W [K,V]; a5 in targets i32 [n·C,1]; a6 in h2 [r,C] or absent; a7 in W2 f32 [r,V]; a8 out e2
@@ -26,10 +27,12 @@
 
 #include "kernels.h"
 #include "head_shape.h"
+#include "softcap.inc.h"
 
 typedef struct gt_head_constants {
     bool   exact, rest, entropy;
     double scale;
+    double cap; // which logits stay within before they are scaled; 0: they may be any
 } gt_head_constants;
 
 #ifdef GT_KERNELS
@@ -53,6 +56,7 @@ typedef struct gt_head {
     int64_t c;
     int     exact, entropy;
     float   scale;
+    float   cap; // of scaled logits; 0: none
 } gt_head;
 
 static gt_head_area * gt_head_begin(const gt_head * d) {
@@ -78,6 +82,23 @@ static void gt_head_logits(const gt_head * d, int64_t v, int64_t n, gt_head_area
     p.term[0] = gt_term_of(&h, &w, 1, d->scale);
     if (d->h2.data) p.term[1] = gt_term_of(&d->h2, &w2, 1, d->scale);
     gt_multiply(&p, 0, gt_blocks(d->c), 0, n, &s->area);
+    if (!(d->cap > 0)) return;
+    const float by = 1 / d->cap;
+    for (int64_t t = 0; t < d->c; t++) {
+        float * l = s->tile + t * GT_HEAD_BLOCK;
+        for (int64_t i = 0; i < n; i += GT_VL) gt_store(l + i, gt_softcap(gt_load(l + i), d->cap, by));
+    }
+}
+
+// gt_head_cap_slopes gives the derivatives of bounded logits by those that were not, for n of them from l on.
+static void gt_head_cap_slopes(const gt_head * d, const float * l, int64_t n, float * slopes) {
+    const float by = 1 / d->cap;
+    for (int64_t i = 0; i < n; i += GT_VL) // what is behind the last row may be any number, or -infinity
+        gt_store(slopes + i, gt_softcap_slope(gt_max(gt_load(l + i), gt_splat(-d->cap)), by));
+}
+
+GT_INLINE void gt_head_by(float * x, const float * slopes, int64_t n) {
+    for (int64_t i = 0; i < n; i += GT_VL) gt_store(x + i, gt_load(x + i) * gt_load(slopes + i));
 }
 
 // gt_head_mean adds Σ_v p_v·W_v to the rows e, from the p in a tile; the first block writes them.
@@ -184,6 +205,7 @@ static void gt_head_rescale(const gt_head * d, const gt_head_shard * o, int64_t 
 static void gt_head_shard_run(const gt_head * d, const int32_t * targets, int64_t named, int rest, int back, int64_t v0,
                               int64_t v1, const gt_head_shard * o, gt_head_area * s) {
     int64_t c = d->c, per = o->per;
+    float   slopes[GT_HEAD_BLOCK];
     for (int64_t t = 0; t < c; t++) {
         o->m[t] = -INFINITY, o->sum[t] = 0;
         if (rest) o->outs[t * per + named] = 0;
@@ -196,6 +218,7 @@ static void gt_head_shard_run(const gt_head * d, const int32_t * targets, int64_
             float *         l = s->tile + t * GT_HEAD_BLOCK, *own = o->outs + t * per;
             const int32_t * ids = targets + t * named;
             for (int64_t i = n; i < wide; i++) l[i] = -INFINITY;
+            if (back && d->cap > 0) gt_head_cap_slopes(d, l, wide, slopes);
             float was = o->m[t], f = gt_head_raise(l, wide, o->m + t, v == v0);
             if (f != 1 && v > v0) gt_head_rescale(d, o, t, rest, back, was, f);
             gt_head_named(l, ids, named, v, n, own, rest);
@@ -208,6 +231,9 @@ static void gt_head_shard_run(const gt_head * d, const int32_t * targets, int64_
             }
             o->sum[t] += part;
             if (d->entropy) o->lean[t] += lean;
+            if (!back || !(d->cap > 0)) continue;
+            gt_head_by(l, slopes, wide);
+            if (d->entropy) gt_head_by(s->lean + t * GT_HEAD_BLOCK, slopes, wide);
         }
         if (!back) continue;
         for (int i = 0; i <= d->entropy; i++) {
@@ -219,9 +245,9 @@ static void gt_head_shard_run(const gt_head * d, const int32_t * targets, int64_
 }
 
 static gt_head gt_head_of(const gt_call * c) {
-    return (gt_head){.h = c->a[3], .w = c->a[4], .h2 = c->a[6], .w2 = c->a[7], .c = c->a[3].ne1,
-                     .exact = GT_CONSTANTS(head, c).exact, .entropy = GT_CONSTANTS(head, c).entropy,
-                     .scale = (float) GT_CONSTANTS(head, c).scale};
+    const gt_head_constants k = GT_CONSTANTS(head, c);
+    return (gt_head){.h = c->a[3], .w = c->a[4], .h2 = c->a[6], .w2 = c->a[7], .c = c->a[3].ne1, .exact = k.exact,
+                     .entropy = k.entropy, .scale = (float) k.scale, .cap = (float) (k.cap * k.scale)};
 }
 
 static void gt_k_head(const gt_call * c, int ith, int nth) {
@@ -347,7 +373,9 @@ static const char * head_targets_fault(const gt_arg * targets, int64_t n) {
     return NULL;
 }
 
-static const char * head_scale_fault(double scale) {
+static const char * head_scale_fault(double scale, double cap) {
+    if (cap != 0 && (cap_fault(cap) || !((float) (cap * scale) > 0)))
+        return "what logits stay within is no positive number";
     return (float) scale > 0 && isfinite((float) scale) ? NULL : "the scale of logits is no positive number";
 }
 
@@ -383,7 +411,7 @@ const char * gt_check_head(const gt_call * c) {
     const gt_arg * w = &c->a[4];
     int64_t        n = c->a[3].ne1, r = c->a[6].data ? c->a[7].ne0 : 0, rest = GT_CONSTANTS(head, c).rest;
     int            entropy = GT_CONSTANTS(head, c).entropy, back = c->a[2].data != NULL;
-    GT_TRY(head_scale_fault(GT_CONSTANTS(head, c).scale));
+    GT_TRY(head_scale_fault(GT_CONSTANTS(head, c).scale, GT_CONSTANTS(head, c).cap));
     GT_TRY(head_inputs_fault(&c->a[3], w, &c->a[6], &c->a[7]));
     GT_TRY(head_targets_fault(&c->a[5], n));
     if (n > GT_HEAD_CHUNK) return "the output head takes at most gt_head_chunk tokens a call";

@@ -38,10 +38,11 @@ type head struct {
 	rest    bool // what they leave is asked for too
 	entropy bool
 	scale   float64
+	cap     float64 // 0: none
 }
 
 func (d *head) constants(exact bool) HeadConstants {
-	return HeadConstants{Exact: exact, Rest: d.rest, Entropy: d.entropy, Scale: d.scale}
+	return HeadConstants{Exact: exact, Rest: d.rest, Entropy: d.entropy, Scale: d.scale, Cap: d.cap}
 }
 
 func newHead(r *rand.Rand, typ Type, k, v, c, rank int, spread float64) *head {
@@ -147,7 +148,7 @@ func (d *head) reference() (logp, lse []float64, softmax [][]float64) {
 					l[v] += float64(x) * float64(d.w2.values.row(v)[i])
 				}
 			}
-			l[v] *= d.scale
+			l[v] = d.bounded(l[v]) * d.scale
 			top = max(top, l[v])
 		}
 		var sum float64
@@ -173,6 +174,14 @@ func (d *head) reference() (logp, lse []float64, softmax [][]float64) {
 		softmax = append(softmax, l)
 	}
 	return logp, lse, softmax
+}
+
+// bounded is a logit within the head's bound, where it has one.
+func (d *head) bounded(l float64) float64 {
+	if d.cap == 0 {
+		return l
+	}
+	return d.cap * math.Tanh(l/d.cap)
 }
 
 // near fails the test where got is further from want than tol times want's largest number; it returns the largest
@@ -217,8 +226,8 @@ func entropyOf(softmax []float64) float64 {
 }
 
 // slopes are the derivatives by one token's products, given those by its numbers (unless coef is nil) and by its
-// entropy.
-func (d *head) slopes(coef []float32, g float64, targets []int32, softmax []float64) []float64 {
+// entropy. Its bounded logits are known from the softmax and the log-sum-exp.
+func (d *head) slopes(coef []float32, g float64, targets []int32, softmax []float64, lse float64) []float64 {
 	out, h := make([]float64, len(softmax)), entropyOf(softmax)
 	if coef != nil {
 		out = d.byNamed(coef, targets, softmax)
@@ -228,6 +237,10 @@ func (d *head) slopes(coef []float32, g float64, targets []int32, softmax []floa
 			out[v] -= g * p * (math.Log(p) + h)
 		}
 		out[v] *= d.scale
+		if d.cap > 0 {
+			y := (math.Log(p) + lse) / d.scale / d.cap
+			out[v] *= 1 - y*y
+		}
 	}
 	return out
 }
@@ -275,6 +288,7 @@ func (d *head) checkGradients(t *testing.T, r *rand.Rand, o headOut, softmax [][
 func (d *head) checkSlopes(t *testing.T, o headOut, softmax [][]float64, coef, g *matrix, exact bool, tol float64) {
 	t.Helper()
 	c, v := d.h.ne1, d.w.ne1
+	_, lse, _ := d.reference()
 	for _, pair := range []struct {
 		w             *stored
 		h, e, entropy *matrix
@@ -292,7 +306,7 @@ func (d *head) checkSlopes(t *testing.T, o headOut, softmax [][]float64, coef, g
 			if coef != nil {
 				own = coef.row(0)[tok*d.per():]
 			}
-			for row, g := range d.slopes(own, by, d.targets[tok*d.named:][:d.named], softmax[tok]) {
+			for row, g := range d.slopes(own, by, d.targets[tok*d.named:][:d.named], softmax[tok], lse[tok]) {
 				for i := range k {
 					dh[tok][i] += g * float64(pair.w.values.row(row)[i])
 					dw[row][i] += g * float64(pair.h.row(tok)[i])
@@ -304,9 +318,12 @@ func (d *head) checkSlopes(t *testing.T, o headOut, softmax [][]float64, coef, g
 			ints(d.targets, c*d.named))
 		grad := OpHeadGradW.Call(d.constants(exact), Arg{}, Arg{}, d.h.arg(), d.w.arg(), ints(d.targets, c*d.named),
 			o.lse.arg(), present(coef))
-		back.NArgs, grad.NArgs = 12, 12
+		back.NArgs, grad.NArgs = 13, 12
 		if d.rest {
 			back.A[8], grad.A[9] = o.logp.arg(), o.logp.arg()
+		}
+		if d.cap > 0 {
+			back.A[8], back.A[12] = o.logp.arg(), o.lse.arg()
 		}
 		if g != nil {
 			back.A[9], back.A[10], grad.A[10], grad.A[11] = g.arg(), pair.entropy.arg(), g.arg(), o.entropy.arg()
@@ -348,6 +365,7 @@ func TestHead(t *testing.T) {
 			exact, forward bool
 			named          int     // 0: one target, and no rest
 			scale          float64 // 0: 1, and no entropy
+			cap            float64
 		}{
 			{typ: F32, k: 5, v: 1, c: 2, spread: 1, exact: true},
 			{typ: F32, k: 17, v: 7, c: 1, spread: 2, exact: true},
@@ -370,9 +388,15 @@ func TestHead(t *testing.T) {
 			{typ: q6k, k: 256, v: 4500, c: 7, spread: 2, scale: 1},
 			{typ: q4, k: 32, v: 9000, c: 3, spread: 12, exact: true, scale: 1}, // logits far apart: shifts move
 			{typ: F16, k: 33, v: 1500, c: 256, rank: 16, spread: 2, forward: true, scale: 1},
+			{typ: F32, k: 17, v: 7, c: 3, spread: 2, exact: true, cap: 1.5},
+			{typ: q8, k: 64, v: 300, c: 13, rank: 3, spread: 3, exact: true, cap: 4},
+			{typ: q8, k: 64, v: 300, c: 13, rank: 3, spread: 2, cap: 4, scale: 1.25},
+			{typ: q4, k: 32, v: 9000, c: 3, spread: 12, exact: true, cap: 30, scale: 0.7},
+			{typ: q8, k: 64, v: 700, c: 13, rank: 3, spread: 3, exact: true, named: 7, scale: 0.5, cap: 5},
 		} {
 			name := fmt.Sprintf("%+v", c)
 			d := newHead(r, c.typ, c.k, c.v, c.c, c.rank, c.spread)
+			d.cap = c.cap
 			if c.named > 0 {
 				d.name(r, c.named)
 			}
@@ -500,16 +524,17 @@ func TestHeadTop(t *testing.T) {
 		for _, c := range []struct {
 			typ              Type
 			k, v, c, rank, n int
-			spread           float64
+			spread, cap      float64
 			exact            bool
 		}{
 			{typ: F32, k: 5, v: 1, c: 2, n: 1, spread: 1, exact: true},
 			{typ: F32, k: 17, v: 7, c: 3, n: 7, spread: 2, exact: true},
 			{typ: q8, k: 64, v: 5000, c: 9, rank: 3, n: 64, spread: 4, exact: true},
 			{typ: q4, k: 64, v: 3000, c: 256, n: 10, spread: 1},
+			{typ: q8, k: 64, v: 5000, c: 9, rank: 3, n: 64, spread: 4, exact: true, cap: 6},
 		} {
 			d := newHead(r, c.typ, c.k, c.v, c.c, c.rank, c.spread)
-			d.scale = 0.75
+			d.scale, d.cap = 0.75, c.cap
 			_, _, softmax := d.reference()
 			tol := tolerance(!c.exact, headTolExact, headTolInt16, headTolBF16)
 			one := d.top(t, c.exact, c.n, 1)
@@ -537,8 +562,8 @@ func TestHeadTop(t *testing.T) {
 
 // topCall is a call for the n largest logits.
 func (d *head) topCall(exact bool, n int, out, scratch *matrix) Call {
-	c := OpHeadTop.Call(HeadTopConstants{Exact: exact, Scale: d.scale}, out.arg(), d.h.arg(), d.w.arg(), Arg{}, Arg{},
-		scratch.arg())
+	k := HeadTopConstants{Exact: exact, Scale: d.scale, Cap: d.cap}
+	c := OpHeadTop.Call(k, out.arg(), d.h.arg(), d.w.arg(), Arg{}, Arg{}, scratch.arg())
 	if d.w2 != nil {
 		c.A[3], c.A[4] = d.h2.arg(), d.w2.arg()
 	}
@@ -652,6 +677,8 @@ func TestHeadRefuses(t *testing.T) {
 		"empty vocabulary":     func(c *Call) { c.A[4].Ne1 = 0 },
 		"no scale":             func(c *Call) { again(c, HeadConstants{}) },
 		"a scale of infinity":  func(c *Call) { again(c, HeadConstants{Scale: math.Inf(1)}) },
+		"a bound below 0":      func(c *Call) { again(c, HeadConstants{Scale: 1, Cap: -1}) },
+		"a bound of infinity":  func(c *Call) { again(c, HeadConstants{Scale: 1, Cap: math.Inf(1)}) },
 		"an entropy, no room":  func(c *Call) { again(c, HeadConstants{Entropy: true, Scale: 1}) },
 		"entropy: none":        func(c *Call) { c.A[10].Data = nil },
 		"entropy: a size":      func(c *Call) { c.A[10].Ne0 = 2 },
@@ -694,6 +721,9 @@ func TestHeadDerivativesRefuse(t *testing.T) {
 		{"back: second rows of the entropy", back, func(c *Call) { c.A[11].Data = nil }},
 		{"back: rest and entropy", back, func(c *Call) { c.A[2], c.A[8] = m(6, 1), m(6, 1) }},
 		{"back: no scale", back, func(c *Call) { *c = OpHeadBack.Call(HeadConstants{}, c.A[:c.NArgs]...) }},
+		{"back: a bound, and nothing to tell logits by", back,
+			func(c *Call) { *c = OpHeadBack.Call(HeadConstants{Scale: 1, Cap: 9}, c.A[:c.NArgs]...) }},
+		{"back: logits, and no bound", back, func(c *Call) { c.A[8] = m(3, 1) }},
 		{"grad: no derivatives", grad, func(c *Call) { c.A[6], c.A[10] = Arg{}, Arg{} }},
 		{"grad: no entropy", grad, func(c *Call) { c.A[11].Data = nil }},
 		{"grad: rest and entropy", grad, func(c *Call) { c.A[6], c.A[9] = m(6, 1), m(6, 1) }},

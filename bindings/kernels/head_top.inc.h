@@ -11,14 +11,15 @@
 
 typedef struct gt_head_top_constants {
     bool   exact;
-    double scale;
+    double scale, cap; // gt_head_constants'
 } gt_head_top_constants;
 
 #ifdef GT_KERNELS
 
 static gt_head gt_head_top_of(const gt_call * c) {
-    return (gt_head){.h = c->a[1], .w = c->a[2], .h2 = c->a[3], .w2 = c->a[4], .c = c->a[1].ne1,
-                     .exact = GT_CONSTANTS(head_top, c).exact, .scale = (float) GT_CONSTANTS(head_top, c).scale};
+    const gt_head_top_constants k = GT_CONSTANTS(head_top, c);
+    return (gt_head){.h = c->a[1], .w = c->a[2], .h2 = c->a[3], .w2 = c->a[4], .c = c->a[1].ne1, .exact = k.exact,
+                     .scale = (float) k.scale, .cap = (float) (k.cap * k.scale)};
 }
 
 // gt_head_take lets the logits of rows [v, v+n) into the largest so far, best first.
@@ -98,7 +99,7 @@ const char * gt_check_head_top(const gt_call * c) {
     const gt_arg *h = &c->a[1], *w = &c->a[2];
     int64_t       n = h->ne1, many = n ? c->a[0].ne0 / n / 2 : 0;
     GT_TRY(head_inputs_fault(h, w, &c->a[3], &c->a[4]));
-    GT_TRY(head_scale_fault(GT_CONSTANTS(head_top, c).scale));
+    GT_TRY(head_scale_fault(GT_CONSTANTS(head_top, c).scale, GT_CONSTANTS(head_top, c).cap));
     if (w->ne1 > 1 << 24) return "the output head has more rows than a float can name";
     if (n > GT_HEAD_CHUNK) return "the output head takes at most gt_head_chunk tokens a call";
     GT_TRY(gt_vector_fault(&c->a[0], 2 * n * many));

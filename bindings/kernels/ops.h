@@ -34,6 +34,11 @@
     X(GT_OP_SWIGLU_BACK, swiglu_back)         \
     X(GT_OP_GELU, gelu)                       \
     X(GT_OP_GELU_BACK, gelu_back)             \
+    X(GT_OP_GEGLU, geglu)                     \
+    X(GT_OP_GEGLU_BACK, geglu_back)           \
+    X(GT_OP_SOFTCAP, softcap)                 \
+    X(GT_OP_SOFTCAP_BACK, softcap_back)       \
+    X(GT_OP_TIMES, times)                     \
     X(GT_OP_DROPOUT, dropout)                 \
     X(GT_OP_GATE, gate)                       \
     X(GT_OP_SCALE, scale)                     \

@@ -10,7 +10,7 @@ func (l *lowering) attention(n *graph.Node) kernels.AttnConstants {
 	a := n.Attr.(graph.AttentionAttr)
 	return kernels.AttnConstants{Scale: a.Scale, NHead: int64(a.Heads), NKV: int64(a.KVHeads), D: int64(a.HeadDim),
 		Fast:          !l.exact,
-		Bidirectional: a.Bidirectional}
+		Bidirectional: a.Bidirectional, Window: int64(a.Window), Cap: a.Cap}
 }
 
 var _ = emit(graph.Attention, in(backend.PhaseAttention), func(l *lowering, n *graph.Node) {

@@ -28,7 +28,8 @@ var _ = emit(graph.Head, in(backend.PhaseHead), func(l *lowering, n *graph.Node)
 
 // head gives the kernels' constants.
 func (l *lowering) head(a graph.HeadAttr) kernels.HeadConstants {
-	return kernels.HeadConstants{Exact: l.exact, Rest: a.WithRest, Entropy: a.WithEntropy, Scale: a.Scale}
+	return kernels.HeadConstants{Exact: l.exact, Rest: a.WithRest, Entropy: a.WithEntropy, Scale: a.Scale,
+		Cap: a.Cap}
 }
 
 // scratch is a work area of the calls that follow.
@@ -40,7 +41,7 @@ var _ = emit(graph.HeadBack, in(backend.PhaseHead), func(l *lowering, n *graph.N
 	coef, w, targets, e, w2, e2 := n.In[0], n.In[1], n.In[2], n.In[3], n.In[4], n.In[5]
 	call(l, kernels.OpHeadBack, l.head(n.Attr.(graph.HeadAttr)), l.whole(n.Out[0]), l.whole(e), l.optional(coef),
 		l.whole(w), l.flat(targets), l.whole(n.Out[1]), l.whole(e2), l.whole(w2), l.optional(n.In[6]),
-		l.optional(n.In[7]), l.whole(n.In[8]), l.whole(n.In[9]))
+		l.optional(n.In[7]), l.whole(n.In[8]), l.whole(n.In[9]), l.optional(n.In[10]))
 })
 
 var _ = emit(graph.HeadGrad, in(backend.PhaseHead), func(l *lowering, n *graph.Node) {
@@ -60,8 +61,8 @@ func (l *lowering) optional(id graph.ID) view {
 
 var _ = emit(graph.HeadTop, in(backend.PhaseHead), func(l *lowering, n *graph.Node) {
 	out, h, w, h2, w2 := l.flat(n.Out[0]), l.whole(n.In[0]), l.whole(n.In[1]), l.whole(n.In[2]), l.whole(n.In[3])
-	many, chunk := n.Attr.(graph.HeadTopAttr).N, kernels.HeadChunk()
-	constants := kernels.HeadTopConstants{Exact: l.exact, Scale: n.Attr.(graph.HeadTopAttr).Scale}
+	a, chunk := n.Attr.(graph.HeadTopAttr), kernels.HeadChunk()
+	many, constants := a.N, kernels.HeadTopConstants{Exact: l.exact, Scale: a.Scale, Cap: a.Cap}
 	scratch := l.scratch(kernels.HeadTopScratchBytes(w.ne1, min(chunk, h.ne1), many))
 	for at := int64(0); at < h.ne1; at += chunk {
 		c := min(chunk, h.ne1-at)

@@ -7,6 +7,10 @@ type AttentionAttr struct {
 	Heads, KVHeads, HeadDim int
 	Scale                   float64 // factor of qᵀk
 	Bidirectional           bool    // a token sees the later ones of its segment too, not the earlier ones alone
+	// Window is how many positions back a token sees, its own included; 0: as far as its branch goes. Not with
+	// Bidirectional.
+	Window int
+	Cap    float64 // keeps scores within ±Cap, as Cap·tanh(score/Cap); 0: they may be any
 }
 
 // Attention: q [HeadDim·Heads,T], k, v [HeadDim·KVHeads,T], tree i32 → o as q, lse [Heads,T].
@@ -47,8 +51,13 @@ func shapeAttention(g *Graph, n *Node) ([]Shape, error) {
 	switch {
 	case a.KVHeads <= 0 || a.Heads%a.KVHeads != 0:
 		return nil, fmt.Errorf("%d heads over %d key heads", a.Heads, a.KVHeads)
+	case a.Window < 0 || a.Window > 0 && a.Bidirectional:
+		return nil, fmt.Errorf("a window of %d, where tokens see both ways: %v", a.Window, a.Bidirectional)
 	case q[0] != int64(a.Heads*a.HeadDim) || k[0] != int64(a.KVHeads*a.HeadDim) || k != v || k[1] != q[1]:
 		return nil, fmt.Errorf("q %v, k %v, v %v with heads %d/%d of %d", q, k, v, a.Heads, a.KVHeads, a.HeadDim)
+	}
+	if a.Cap != 0 {
+		return []Shape{q, Matrix(int64(a.Heads), q[1])}, capFault(a.Cap)
 	}
 	return []Shape{q, Matrix(int64(a.Heads), q[1])}, nil
 }

@@ -1,6 +1,10 @@
 package graph
 
-import "math"
+import (
+	"math"
+	"strings"
+	"testing"
+)
 
 // visible reads the tree {n, (start, end, parent)…} and says whether token t sees token u.
 func visible(tree []float64, t, u int, both bool) bool {
@@ -25,11 +29,29 @@ func visible(tree []float64, t, u int, both bool) bool {
 	return false
 }
 
+// position is a token's in its branch: a segment's go on from its parent's.
+func position(tree []float64, t int) int {
+	n := int(tree[0])
+	for s := range n {
+		start, end := int(tree[1+3*s]), int(tree[2+3*s])
+		if t < start || t >= end {
+			continue
+		}
+		at := t - start
+		for p := int(tree[3+3*s]); p >= 0; p = int(tree[3+3*p]) {
+			at += int(tree[2+3*p] - tree[1+3*p])
+		}
+		return at
+	}
+	return -1
+}
+
 // A seen is one token that another one sees, in one head, and the scaled score of the two.
 type seen struct {
 	query  int // index of the token and head that see
 	q, key int // first elements of q (and o) and of k (and v)
 	score  float64
+	slope  float64 // the score's derivative by what it would be without a bound
 }
 
 // attend calls f with all that each token and head sees.
@@ -41,13 +63,18 @@ func attend(e *evaluator, f func(s []seen)) {
 		for h := range a.Heads {
 			var all []seen
 			for u := range t {
-				if !visible(tree, c, u, a.Bidirectional) {
+				if !visible(tree, c, u, a.Bidirectional) ||
+					a.Window > 0 && position(tree, c)-position(tree, u) >= a.Window {
 					continue
 				}
-				s := seen{query: c*a.Heads + h, key: (u*a.KVHeads + h/(a.Heads/a.KVHeads)) * a.HeadDim,
+				s := seen{slope: 1, query: c*a.Heads + h, key: (u*a.KVHeads + h/(a.Heads/a.KVHeads)) * a.HeadDim,
 					q: (c*a.Heads + h) * a.HeadDim}
 				for i := range a.HeadDim {
 					s.score += a.Scale * q[s.q+i] * k[s.key+i]
+				}
+				if a.Cap > 0 {
+					th := math.Tanh(s.score / a.Cap)
+					s.score, s.slope = a.Cap*th, 1-th*th
 				}
 				all = append(all, s)
 			}
@@ -89,7 +116,7 @@ func attentionBack(e *evaluator, f func(s seen, i int, p, ds float64)) {
 				dp += e.in(5)[s.q+i] * e.in(2)[s.key+i]
 			}
 			for i := range a.HeadDim {
-				f(s, i, p, p*(dp-e.in(4)[s.query])*a.Scale)
+				f(s, i, p, p*(dp-e.in(4)[s.query])*s.slope*a.Scale)
 			}
 		}
 	})
@@ -106,16 +133,37 @@ var _ = meaning(AttentionBackKV, func(e *evaluator) {
 	})
 })
 
-func attention(g *Graph, both bool) ID {
+func attention(g *Graph, change func(a *AttentionAttr)) ID {
 	h := x(g, 8, 6)
 	q := g.Linear(param(g, "q", 8, 8), h, None, None, 1)
 	k := g.Linear(param(g, "k", 8, 4), h, None, None, 1)
 	v := g.Linear(param(g, "v", 8, 4), h, None, None, 1)
-	a := AttentionAttr{Heads: 4, KVHeads: 2, HeadDim: 2, Scale: 0.6, Bidirectional: both}
+	a := AttentionAttr{Heads: 4, KVHeads: 2, HeadDim: 2, Scale: 0.6}
+	change(&a)
 	return g.Attention(q, k, v, bound(g, "tree", I32, 1, 10), a)
 }
 
 var (
-	_ = differences("attention", func(g *Graph) ID { return attention(g, false) })
-	_ = differences("attention, bidirectional", func(g *Graph) ID { return attention(g, true) })
+	_ = differences("attention", func(g *Graph) ID { return attention(g, func(*AttentionAttr) {}) })
+	_ = differences("attention, bidirectional", func(g *Graph) ID {
+		return attention(g, func(a *AttentionAttr) { a.Bidirectional = true })
+	})
+	_ = differences("attention, a window", func(g *Graph) ID {
+		return attention(g, func(a *AttentionAttr) { a.Window = 2 })
+	})
+	_ = differences("attention, scores bounded", func(g *Graph) ID {
+		return attention(g, func(a *AttentionAttr) { a.Window, a.Cap = 3, 0.5 })
+	})
 )
+
+func TestWindowRefused(t *testing.T) {
+	for _, change := range []func(a *AttentionAttr){
+		func(a *AttentionAttr) { a.Window = -1 },
+		func(a *AttentionAttr) { a.Window, a.Bidirectional = 4, true },
+	} {
+		g := &Graph{}
+		if attention(g, change); g.Err() == nil || !strings.Contains(g.Err().Error(), "a window of") {
+			t.Errorf("accepted, or refused otherwise: %v", g.Err())
+		}
+	}
+}

@@ -14,16 +14,19 @@ type HeadAttr struct {
 	// WithEntropy gives the softmax's entropy, and with the mean rows what its derivative needs. Not with the rest.
 	WithEntropy bool
 	Scale       float64 // of the logits, above 0: one over the temperature
+	// Cap keeps logits within ±Cap before they are scaled, as Cap·tanh(logit/Cap); 0: they may be any.
+	Cap float64
 }
 
 // Head: h [K,C], W [K,V], targets i32 [n,C], h2 [r,C] or None, W2 [r,V] or None → logp [n,C], or [n+1,C] with the rest,
-// lse [1,C], and with WithMean the softmax's mean rows e [K,C] and e2 [r,C]. Logits are Scale·(W h + W2 h2). The
-// targets of a token differ from each other. With the entropy, and p = softmax: H = -Σ p_v log p_v [1,C] and, with the
+// lse [1,C], and with WithMean the softmax's mean rows e [K,C] and e2 [r,C]. Logits are Scale·(W h + W2 h2), with a Cap
+// bounded before they are scaled; in all mean rows W_v then has the factor 1 − tanh². The targets of a token differ
+// from each other. With the entropy, and p = softmax: H = -Σ p_v log p_v [1,C] and, with the
 // mean rows, d = -Σ p_v (log p_v + H) W_v [K,C] and d2 [r,C].
 var Head = register(&Op{Name: "head", Outs: 7, shape: shapeHead, back: backHead})
 
-// HeadBack: coef [n,C] or [n+1,C] or None, W, targets, e, W2 or None, e2 or None, logp with the rest or None, g [1,C]
-// or None: the gradient of the entropy, d or None, d2 or None → dh [K,C], dh2 [r,C].
+// HeadBack: coef [n,C] or [n+1,C] or None, W, targets, e, W2 or None, e2 or None, logp with the rest or a Cap or None,
+// g [1,C] or None: the gradient of the entropy, d or None, d2 or None, lse with a Cap or None → dh [K,C], dh2 [r,C].
 var HeadBack = register(&Op{Name: "head_back", Outs: 2, shape: shapeHeadBack})
 
 // HeadGrad: h, W, targets, lse, coef or None, h2 or None, W2 or None, logp with the rest or None, g or None, H or None;
@@ -32,8 +35,8 @@ var HeadGrad = register(&Op{Name: "head_grad", shape: shapeNone})
 
 // A HeadTopAttr holds the constants of HeadTop.
 type HeadTopAttr struct {
-	N     int64
-	Scale float64 // HeadAttr's
+	N          int64
+	Scale, Cap float64 // HeadAttr's
 }
 
 // HeadTop: h [K,C], W [K,V], h2 [r,C] or None, W2 [r,V] or None → [2n,C]: of each token the rows of the n largest
@@ -58,9 +61,12 @@ func (g *Graph) HeadTop(h, w, h2, w2 ID, a HeadTopAttr) ID {
 func backHead(r *reverse, n *Node) {
 	h, w, targets, h2, w2 := n.In[0], n.In[1], n.In[2], n.In[3], n.In[4]
 	coef, logp, a := r.grad[n.Out[0]], None, n.Attr.(HeadAttr)
-	g, entropy, d, d2 := None, None, None, None
+	g, entropy, d, d2, told, lse := None, None, None, None, None, None
 	if a.WithRest {
 		logp = n.Out[0]
+	}
+	if told = logp; a.Cap > 0 { // the targets' logits are told by them
+		told, lse = n.Out[0], n.Out[1]
 	}
 	if a.WithEntropy && r.grad[n.Out[4]] != None {
 		g, entropy, d, d2 = r.grad[n.Out[4]], n.Out[4], n.Out[5], n.Out[6]
@@ -73,8 +79,8 @@ func backHead(r *reverse, n *Node) {
 	if !r.needs[h] && (h2 == None || !r.needs[h2]) {
 		return
 	}
-	in := []ID{coef, r.need(w), r.need(targets), r.need(n.Out[2]), r.need(w2), r.need(n.Out[3]), r.need(logp), g,
-		r.need(d), r.need(d2)}
+	in := []ID{coef, r.need(w), r.need(targets), r.need(n.Out[2]), r.need(w2), r.need(n.Out[3]), r.need(told), g,
+		r.need(d), r.need(d2), r.need(lse)}
 	back := r.out.emit(Node{Op: HeadBack, In: in, Acc: None, Attr: a})
 	r.pass(h, back[0])
 	r.pass(h2, back[1])
@@ -103,7 +109,7 @@ func shapeHead(g *Graph, n *Node) ([]Shape, error) {
 	case a.WithRest && a.WithEntropy:
 		return nil, errors.New("the rest and the entropy are not given together")
 	}
-	if err := scaleFault(a.Scale); err != nil {
+	if err := scaleFault(a.Scale, a.Cap); err != nil {
 		return nil, err
 	}
 	per := t[0]
@@ -123,8 +129,15 @@ func shapeHead(g *Graph, n *Node) ([]Shape, error) {
 	return out, nil
 }
 
-// scaleFault refuses a scale of logits that is no positive number.
-func scaleFault(s float64) error { return want(s > 0 && !math.IsInf(s, 1), "logits times %g", s) }
+// scaleFault refuses a scale of logits that is no positive number, and a bound that is none.
+func scaleFault(s, bound float64) error {
+	if bound != 0 {
+		if err := capFault(bound); err != nil {
+			return err
+		}
+	}
+	return want(s > 0 && !math.IsInf(s, 1), "logits times %g", s)
+}
 
 func shapeHeadBack(g *Graph, n *Node) ([]Shape, error) {
 	out := []Shape{g.shape(n.In[3]), {}}
@@ -138,11 +151,12 @@ func shapeHeadTop(g *Graph, n *Node) ([]Shape, error) {
 	if err := headFault(g, n.In[0], n.In[1], n.In[2], n.In[3]); err != nil {
 		return nil, err
 	}
-	many := n.Attr.(HeadTopAttr).N
+	a := n.Attr.(HeadTopAttr)
+	many := a.N
 	if vocab := g.shape(n.In[1])[1]; many < 1 || many > vocab {
 		return nil, fmt.Errorf("the %d largest of %d logits", many, vocab)
 	}
-	if err := scaleFault(n.Attr.(HeadTopAttr).Scale); err != nil {
+	if err := scaleFault(a.Scale, a.Cap); err != nil {
 		return nil, err
 	}
 	return []Shape{Matrix(2*many, g.shape(n.In[0])[1])}, nil

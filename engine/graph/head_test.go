@@ -11,19 +11,28 @@ import (
 type headInput struct {
 	h, w, targets, h2, w2 []float64
 	k, vocab, r           int
-	scale                 float64
+	scale, cap            float64
+}
+
+// capOf is a logit's place within a bound, and the derivative of what is there by what was; 0: no bound.
+func capOf(l, bound float64) (y, slope float64) {
+	if bound == 0 {
+		return l, 1
+	}
+	th := math.Tanh(l / bound)
+	return bound * th, 1 - th*th
 }
 
 func headOf(e *evaluator, h, w, targets, h2, w2 int) headInput {
 	d := headInput{h: e.in(h), w: e.in(w), targets: e.in(targets), h2: e.in(h2), w2: e.in(w2)}
 	d.k, d.vocab = e.dims(w)
-	d.r, d.scale = len(d.w2)/d.vocab, e.n.Attr.(HeadAttr).Scale
+	d.r, d.scale, d.cap = len(d.w2)/d.vocab, e.n.Attr.(HeadAttr).Scale, e.n.Attr.(HeadAttr).Cap
 	return d
 }
 
-// softmax gives token i's logits, its probabilities and the log-sum-exp.
-func (d headInput) softmax(i int) (logits, p []float64, lse float64) {
-	logits, p = make([]float64, d.vocab), make([]float64, d.vocab)
+// softmax gives token i's logits, their derivatives by the products, its probabilities and the log-sum-exp.
+func (d headInput) softmax(i int) (logits, slopes, p []float64, lse float64) {
+	logits, slopes, p = make([]float64, d.vocab), make([]float64, d.vocab), make([]float64, d.vocab)
 	sum := 0.0
 	for v := range logits {
 		for j := range d.k {
@@ -32,13 +41,14 @@ func (d headInput) softmax(i int) (logits, p []float64, lse float64) {
 		for j := range d.r {
 			logits[v] += d.h2[i*d.r+j] * d.w2[v*d.r+j]
 		}
+		logits[v], slopes[v] = capOf(logits[v], d.cap)
 		logits[v] *= d.scale
 		sum += math.Exp(logits[v])
 	}
 	for v, l := range logits {
 		p[v] = math.Exp(l) / sum
 	}
-	return logits, p, math.Log(sum)
+	return logits, slopes, p, math.Log(sum)
 }
 
 // addRow adds f times row from of src to row to of dst, which may be absent.
@@ -92,7 +102,7 @@ var _ = meaning(Head, func(e *evaluator) {
 	n, tokens := e.dims(2)
 	per := len(e.out(0)) / tokens
 	for i := range tokens {
-		logits, p, lse := d.softmax(i)
+		logits, by, p, lse := d.softmax(i)
 		e.out(1)[i] = lse
 		for j, t := range d.of(i, n) {
 			e.out(0)[i*per+j] = logits[int(t)] - lse
@@ -105,9 +115,9 @@ var _ = meaning(Head, func(e *evaluator) {
 			e.out(4)[i] = entropy
 		}
 		for v := range d.vocab {
-			addRow(e.out(2), i, p[v], d.w, v, d.k)
-			addRow(e.out(3), i, p[v], d.w2, v, d.r)
-			lean := -p[v] * (math.Log(p[v]) + entropy)
+			addRow(e.out(2), i, p[v]*by[v], d.w, v, d.k)
+			addRow(e.out(3), i, p[v]*by[v], d.w2, v, d.r)
+			lean := -p[v] * (math.Log(p[v]) + entropy) * by[v]
 			addRow(e.out(5), i, lean, d.w, v, d.k)
 			addRow(e.out(6), i, lean, d.w2, v, d.r)
 		}
@@ -125,13 +135,22 @@ func part(all []float64, i, per int) []float64 {
 var _ = meaning(HeadBack, func(e *evaluator) {
 	k, vocab := e.dims(1)
 	n, tokens := e.dims(2)
-	per, r, scale := len(e.in(0))/tokens, len(e.in(4))/vocab, e.n.Attr.(HeadAttr).Scale
+	a := e.n.Attr.(HeadAttr)
+	per, r, scale := len(e.in(0))/tokens, len(e.in(4))/vocab, a.Scale
 	for i := range tokens {
-		for j, f := range slopes(part(e.in(0), i, per), part(e.in(6), i, per), n) {
-			t := int(e.in(2)[i*n+j])
-			addRow(e.out(0), i, scale*f, e.in(1), t, k)
+		var left []float64 // log-probabilities, where they say what the rest's derivative adds
+		if a.WithRest {
+			left = part(e.in(6), i, per)
+		}
+		for j, f := range slopes(part(e.in(0), i, per), left, n) {
+			t, near := int(e.in(2)[i*n+j]), 1.0
+			if a.Cap > 0 {
+				y := (e.in(6)[i*per+j] + e.in(10)[i]) / scale / a.Cap
+				near = 1 - y*y
+			}
+			addRow(e.out(0), i, scale*f*near, e.in(1), t, k)
 			addRow(e.out(0), i, -scale*f, e.in(3), i, k)
-			addRow(e.out(1), i, scale*f, e.in(4), t, r)
+			addRow(e.out(1), i, scale*f*near, e.in(4), t, r)
 			addRow(e.out(1), i, -scale*f, e.in(5), i, r)
 		}
 		if g := e.in(7); g != nil {
@@ -146,7 +165,7 @@ var _ = meaning(HeadGrad, func(e *evaluator) {
 	n, tokens := e.dims(2)
 	per := len(e.in(4)) / tokens
 	for i := range tokens {
-		_, p, _ := d.softmax(i)
+		_, bend, p, _ := d.softmax(i)
 		by := make([]float64, d.vocab)
 		for j, f := range slopes(part(e.in(4), i, per), part(e.in(7), i, per), n) {
 			by[int(d.of(i, n)[j])] += f
@@ -158,8 +177,8 @@ var _ = meaning(HeadGrad, func(e *evaluator) {
 			if g := e.in(8); g != nil {
 				by[v] -= g[i] * p[v] * (math.Log(p[v]) + e.in(9)[i])
 			}
-			addRow(e.out(0), v, d.scale*by[v], d.h, i, d.k)
-			addRow(e.out(1), v, d.scale*by[v], d.h2, i, d.r)
+			addRow(e.out(0), v, d.scale*by[v]*bend[v], d.h, i, d.k)
+			addRow(e.out(1), v, d.scale*by[v]*bend[v], d.h2, i, d.r)
 		}
 	}
 })
@@ -191,6 +210,17 @@ var (
 	})
 	_ = differences("head with its entropy, logits scaled", func(g *Graph) ID { // each has slopes of its own
 		return g.SwiGLU(pairedHead(g, "ids", 1, 3, HeadAttr{WithMean: true, WithEntropy: true, Scale: 0.75}))
+	})
+	_ = differences("head, logits bounded", func(g *Graph) ID {
+		logp, _ := pairedHead(g, "ids", 1, 3, HeadAttr{WithMean: true, Scale: 1, Cap: 0.9})
+		return logp
+	})
+	_ = differences("head with several targets and the rest, logits bounded and scaled", func(g *Graph) ID {
+		logp, _ := pairedHead(g, "named", 3, 2, HeadAttr{WithMean: true, WithRest: true, Scale: 0.5, Cap: 1.2})
+		return logp
+	})
+	_ = differences("head with its entropy, logits bounded and scaled", func(g *Graph) ID {
+		return g.SwiGLU(pairedHead(g, "ids", 1, 3, HeadAttr{WithMean: true, WithEntropy: true, Scale: 0.75, Cap: 0.6}))
 	})
 	_ = differences("the entropy alone", func(g *Graph) ID {
 		_, entropy := pairedHead(g, "ids", 1, 3, HeadAttr{WithMean: true, WithEntropy: true, Scale: 1.5})

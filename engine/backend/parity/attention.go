@@ -19,6 +19,12 @@ var _ = add(
 	Case{"attention, bidirectional", func(b *Builder) graph.ID {
 		return attention(b, graph.AttentionAttr{Heads: 4, KVHeads: 2, HeadDim: 32, Scale: 0.2, Bidirectional: true})
 	}, Rounded},
+	Case{"attention, a window over branches", func(b *Builder) graph.ID {
+		return attention(b, graph.AttentionAttr{Heads: 4, KVHeads: 2, HeadDim: 32, Scale: 0.2, Window: 18})
+	}, Rounded},
+	Case{"attention, a window, scores bounded", func(b *Builder) graph.ID {
+		return attention(b, graph.AttentionAttr{Heads: 4, KVHeads: 2, HeadDim: 32, Scale: 0.4, Window: 9, Cap: 1.5})
+	}, Rounded},
 	Case{"attention, long heads", func(b *Builder) graph.ID {
 		return attention(b, graph.AttentionAttr{Heads: 2, KVHeads: 1, HeadDim: 200, Scale: 0.07})
 	}, Rounded},

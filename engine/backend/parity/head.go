@@ -39,6 +39,19 @@ var _ = add(
 			graph.HeadAttr{WithMean: true, WithRest: true, Scale: 1})
 		return logp
 	}, Rounded},
+	Case{"head with its entropy, logits bounded, trained, with a pair", func(b *Builder) graph.ID {
+		x := b.X(33, 5)
+		h2 := b.G.Linear(b.Param("a", 33, 3), x, graph.None, graph.None, 0.2)
+		targets := b.Ints("targets", 0, 299, 7, 7, 150)
+		return b.G.SwiGLU(b.G.Head(b.G.RMSNorm(x, b.Weight("n", gguf.F32, 33, 1), 1e-5), b.Param("w", 33, 300),
+			targets, h2, b.Param("b", 3, 300),
+			graph.HeadAttr{WithMean: true, WithEntropy: true, Scale: 0.75, Cap: 1.5}))
+	}, Rounded},
+	Case{"largest logits, bounded", func(b *Builder) graph.ID {
+		top := b.G.HeadTop(b.X(64, 3), b.Weight("w", gguf.Q8_0, 64, 1500), graph.None, graph.None,
+			graph.HeadTopAttr{N: 20, Scale: 1, Cap: 2})
+		return b.G.Slice(top, 20, 20)
+	}, Rounded},
 	// Of the largest logits only the log-probabilities are compared: two that are nearly alike may change places.
 	Case{"largest logits, stored", func(b *Builder) graph.ID {
 		top := b.G.HeadTop(b.X(64, 3), b.Weight("w", gguf.Q8_0, 64, 1500), graph.None, graph.None,
