@@ -110,8 +110,10 @@ type plannedType struct {
 type quantizing struct {
 	choice quant.Choice
 	budget *allot.Budget // nil: a mix
-	plan   quant.Plan
-	result quantizeResult
+	// weighed says that the importance matrix was found with the types, and none was given.
+	weighed bool
+	plan    quant.Plan
+	result  quantizeResult
 }
 
 func quantizeAction(c *cli.Context) error {
@@ -175,6 +177,7 @@ func allotTypes(c *cli.Context, jobs []quantizing, threads int) error {
 		return err
 	}
 	for k, i := range of {
+		jobs[i].weighed = jobs[i].choice.Importance == nil
 		jobs[i].choice, jobs[i].result.ExpectedKL = found[k].Choice, &found[k].KL
 	}
 	return nil

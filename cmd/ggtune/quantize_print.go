@@ -60,7 +60,7 @@ func (q *quantizing) print(w io.Writer) {
 	if r.Loss != nil && r.Changed > 0 {
 		fmt.Fprintf(w, "rounding changed the weights by %.3g %% (root mean square)\n", 100**r.Loss)
 	}
-	if len(q.plan.Unweighted) > 0 {
+	if len(q.plan.Unweighted) > 0 && !q.weighed {
 		fmt.Fprintf(w, "the importance matrix has no entries for %s: rounded without\n",
 			strings.Join(q.plan.Unweighted, ", "))
 	}

@@ -1,7 +1,8 @@
 // Package allot decides which storage type each tensor of a model gets under a size: it measures how much errors of
 // each matrix change the model's predictions, and how large the errors of each type are. It writes nothing.
 //
-//	Measure:  sensitivities   one backward pass over a text, with probes beside the matrices of the layers
+//	Measure:  sensitivities   one backward pass over a text, with probes beside the matrices of the layers; they
+//	                          are an importance matrix too
 //	          rounding        the weighted squared error of each matrix in each type (quant.Rounding)
 //	          scale           the divergence of predictions measured with some matrices in a smaller type
 //	Choose:   quant.Fit       the cheapest types that fit, for as many sizes as are wanted
@@ -30,7 +31,8 @@ type Config struct {
 	Sets  []engine.Set // applied to it: the adapters that are merged
 	// Rows are the weights that will be written, in the order of the model's file; nil: its own.
 	Rows quant.Rows
-	// Choice says which types are given, by role, and how tensors are rounded; its mix is not asked.
+	// Choice says which types are given, by role, and how tensors are rounded; its mix is not asked. Without an
+	// importance matrix, tensors are rounded by the one that is found with the sensitivities.
 	Choice  quant.Choice
 	Items   []encode.Item // a text: some thousand counted tokens
 	Budgets []Budget      // that will be asked for: what nothing fits in is refused before anything is measured
@@ -74,7 +76,7 @@ func Measure(ctx context.Context, cfg Config, rep report.Reporter) (_ *Measured,
 	if tokens(m.Items) == 0 {
 		return nil, errors.New("no token of the text counts: there is nothing to measure on; give a longer text")
 	}
-	out := &Measured{file: m.file, choice: cfg.Choice}
+	out := &Measured{file: m.file}
 	if err := m.list(out); err != nil {
 		return nil, err
 	}
@@ -94,13 +96,16 @@ func Measure(ctx context.Context, cfg Config, rep report.Reporter) (_ *Measured,
 	if m.weigh, err = m.sensitivities(ctx); err != nil {
 		return nil, err
 	}
+	if m.Choice.Importance == nil {
+		m.Choice.Importance = importance(m.weigh)
+	}
 	if err := m.round(ctx); err != nil {
 		return nil, err
 	}
 	if err := m.scale(ctx); err != nil {
 		return nil, err
 	}
-	out.matters = m.matrices
+	out.matters, out.choice = m.matrices, m.Choice
 	return out, nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/ggtune/ggtune/engine"
+	"github.com/ggtune/ggtune/engine/arch"
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/engine/synth"
 	"github.com/ggtune/ggtune/finetune/config"
@@ -124,6 +125,65 @@ func TestAllot(t *testing.T) {
 		_, _, err = found.Choose(Budget{Name: "1bpw", BPW: 1})
 		if !errors.Is(err, quant.ErrBudget) || !strings.Contains(err.Error(), "1bpw is too small: with the smallest") {
 			t.Errorf("one bit a weight: got %v", err)
+		}
+	}
+}
+
+// TestImportance: without an importance matrix the matrices of the layers are rounded by the one that is found, which
+// predictions are the nearer for; one that is given stays.
+func TestImportance(t *testing.T) {
+	m := wide(t, false)
+	cfg := Config{Model: m, Items: text(t, m, someText), Threads: 1}
+	few := Budget{Name: "few", BPW: 3.5}
+	choose := func() quant.Choice {
+		found, err := Measure(context.Background(), cfg, report.Silent{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, _, err := found.Choose(few)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	c := choose()
+	if len(c.Importance) != 14 {
+		t.Fatalf("importance of %d tensors, want that of 7 matrices in 2 layers", len(c.Importance))
+	}
+	weighed, _ := measured(t, m, c, cfg.Items)
+	c.Importance = nil
+	if plain, _ := measured(t, m, c, cfg.Items); !(weighed < 0.95*plain) {
+		t.Errorf("divergence %g by the importance matrix that was found, %g without", weighed, plain)
+	}
+	given := quant.Importance{"blk.0.attn_q.weight": slices.Repeat([]float32{1}, 256),
+		"blk.1.attn_q.weight": slices.Repeat([]float32{1}, 256)}
+	cfg.Choice.Importance = given
+	if c = choose(); !maps.EqualFunc(c.Importance, given, slices.Equal) {
+		t.Errorf("an importance matrix of %d tensors was given, and one of %d used", len(given), len(c.Importance))
+	}
+}
+
+// TestProbesOfArchitectures: what probes measure can be an importance matrix, whatever the architecture.
+func TestProbesOfArchitectures(t *testing.T) {
+	for _, name := range arch.Names() {
+		m, err := engine.Open(synth.Temp(t, synth.Tiny(name, gguf.F32)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := probes(m, rand.New(rand.NewPCG(1, 2)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		weigh := map[string]quant.Weighting{}
+		for _, p := range a.Pairs {
+			weigh[p.Tensor] = quant.Weighting{Columns: slices.Repeat([]float64{1e-50}, int(p.AShape[0]))}
+		}
+		c := quant.Choice{Mix: mix.Single(gguf.Q8_0), Importance: importance(weigh)}
+		if p, err := quant.NewPlan(m.File(), c); err != nil || c.Importance[a.Pairs[0].Tensor][0] != 1 {
+			t.Errorf("%s: %v, %v", name, p.Unweighted, err)
+		}
+		if err := m.Close(); err != nil {
+			t.Error(err)
 		}
 	}
 }

@@ -161,6 +161,21 @@ func normalize(sums map[string]*quant.Weighting, tokens int) (map[string]quant.W
 	return out, nil
 }
 
+// importance makes an importance matrix of the columns' factors: rows are rounded each by itself, so that theirs do not
+// matter to it. What llama.cpp's own has are means of x² alone.
+func importance(weigh map[string]quant.Weighting) quant.Importance {
+	out := quant.Importance{}
+	for name, w := range weigh {
+		mean := total(w.Columns) / float64(len(w.Columns)) // sums of squared derivatives may be below f32's range
+		x := make([]float32, len(w.Columns))
+		for i, v := range w.Columns {
+			x[i] = float32(v / mean)
+		}
+		out[name] = x
+	}
+	return out
+}
+
 func total(x []float64) (sum float64) {
 	for _, v := range x {
 		sum += v
