@@ -26,7 +26,9 @@ func healCommand() *cli.Command {
 			"distillation\n" +
 			"(train --method distill), on your text, or on text that the better file writes itself. Then it measures " +
 			"how far\n" +
-			"the predictions are from the better file's, without the adapter and with it, on text held out.\n\n" +
+			"the predictions are from the better file's, without the adapter and with it, on text held out. Unless\n" +
+			"other is asked for, pairs start as what rounding took away (--init loftq), and the adapter is f16\n" +
+			"(--outtype), half of f32's bytes.\n\n" +
 			"  ggtune heal -m model-q2_k.gguf --from model-q8_0.gguf -o healed -d text.jsonl\n" +
 			"  ggtune heal -m model-q2_k.gguf --from model-f16.gguf -o healed --rank 64\n" +
 			"  ggtune heal -o healed --resume\n" +
@@ -62,6 +64,9 @@ func healAction(c *cli.Context) error {
 		cfg.Method, cfg.Teacher = h.Run.Method, c.String("from")
 		if !given("init") {
 			cfg.Init = h.Run.Init
+		}
+		if !given("outtype") && cfg.LeavesAsTrained() {
+			cfg.OutType = h.Run.OutType
 		}
 		if !given("eval-split") && len(cfg.EvalData) == 0 {
 			cfg.EvalSplit = h.Run.EvalSplit

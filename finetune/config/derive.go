@@ -72,6 +72,14 @@ func (c *Config) Kind() adapter.Kind {
 	return k
 }
 
+// smallKinds are the kinds of adapters whose numbers, as they are trained, may leave in f16.
+var smallKinds = []adapter.Kind{adapter.LoRA, adapter.LoRAFA}
+
+// LeavesAsTrained says that the adapter's numbers are those that are trained: an OutType of f16 is for such.
+func (c *Config) LeavesAsTrained() bool {
+	return !c.Whole() && slices.Contains(smallKinds, c.Kind()) && (c.InitAdapter != "" || !adapter.Subtracts(c.Init))
+}
+
 // LeavesModel says that llama.cpp takes what comes out as a model only: tensors of the model, or an adapter merged into
 // it.
 func (c *Config) LeavesModel() bool { return c.Whole() || c.Kind().Merged() }

@@ -174,8 +174,8 @@ func (v *validator) adapterType() {
 	}
 	v.need(c.OutType == "f16", &c.OutType, "is given as "+c.OutType+" with --tune "+c.tunes(),
 		"f32 or f16, for an adapter")
-	kinds := []adapter.Kind{adapter.LoRA, adapter.LoRAFA}
-	v.need(slices.Contains(kinds, c.Kind()), &c.OutType, v.tuned(), "it with lora or lora-fa, or with full or part")
+	v.need(slices.Contains(smallKinds, c.Kind()), &c.OutType, v.tuned(),
+		"it with lora or lora-fa, or with full or part")
 	v.need(c.InitAdapter != "" || !adapter.Subtracts(c.Init), &c.OutType, "is given with --init "+c.Init+", whose "+
 		"start is taken away at the end", "another start; or ggtune adapter add RUN --type f16 after the run")
 }

@@ -26,11 +26,12 @@ type Healing struct {
 	OwnTokens int
 }
 
-// DefaultHealing has the defaults of a run that heals. Pairs start as what rounding took away, and every tenth text is
-// held out, because what healing gained is measured on them.
+// DefaultHealing has the defaults of a run that heals. Pairs start as what rounding took away, and leave in f16: bytes
+// are what the model was quantized for. Every tenth text is held out, because what healing gained is measured on them.
 func DefaultHealing() Healing {
 	c := Healing{Run: config.Default(), OwnTokens: 32768}
 	c.Run.Method, c.Run.Init, c.Run.EvalSplit = method.Distill.Name, adapter.LoftQ, config.Fixed(0.1)
+	c.Run.OutType = gguf.F16.String()
 	return c
 }
 
