@@ -28,7 +28,7 @@ const (
 // the run's data, and gives the number of tokens.
 func writeOwn(ctx context.Context, cfg *Healing, rep report.Reporter) (tokens int, err error) {
 	c := &cfg.Run
-	wc := rollout.Config{Model: c.Teacher, Threads: c.Threads, Ctx: c.SeqLen}
+	wc := rollout.Config{Model: c.Teacher, Threads: c.Threads, Ctx: c.SeqLen, Parallel: c.RolloutParallel}
 	if wc.Threads == 0 {
 		wc.Threads = budget.PhysicalCores()
 	}
