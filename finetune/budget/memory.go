@@ -93,7 +93,7 @@ func PlanMemory(m *engine.Model, sc engine.SessionConfig, cfg *config.Config, sh
 			"and moments %s, a micro-batch of %d tokens %s), and %s is %s; %s",
 			m.Path(), report.Bytes(least), f.Trained, report.Bytes(f.Params+state+update),
 			shape.Row*shape.Rows, report.Bytes(f.Work+f.Inputs), said, report.Bytes(allowed),
-			fitting(m, sc, cfg, shape, allowed))
+			fitting(m, sc, cfg, shape, writing, allowed))
 	}
 	start, limit := cfg.StartBytes(sc), free
 	if cfg.Explains() { // a pass beside it, which takes no more than one that is trained on
@@ -140,19 +140,25 @@ func Crowded(model string, weights, total, free int64) string {
 		model, report.Bytes(weights), report.Bytes(total), report.Bytes(free))
 }
 
-// fitting says what would fit into the bytes allowed.
-func fitting(m *engine.Model, sc engine.SessionConfig, cfg *config.Config, shape Shape, allowed int64) string {
-	rowLen := shape.Row
-	for n := rowLen; n >= 32; n /= 2 {
-		f, err := Shape{Row: n, Counted: n, Rows: 1, Named: shape.Named, Want: shape.Want,
+// fitting says what would fit into the bytes allowed, beside what writing answers takes.
+func fitting(m *engine.Model, sc engine.SessionConfig, cfg *config.Config, shape Shape, writing, allowed int64) string {
+	rowLen, least := shape.Row, 32
+	if writing > 0 {
+		least = rowLen // a row is a prompt with its answers
+	}
+	for n := rowLen; n >= least && (writing == 0 || shape.Rows > 1); n /= 2 {
+		f, err := Shape{Row: n, Counted: min(n, shape.Counted), Rows: 1, Named: shape.Named, Want: shape.Want,
 			Critic: shape.Critic}.footprint(m, sc)
 		state, update := cfg.OptimizerBytes(f.List)
-		if err == nil && f.Total()+state+update <= allowed {
+		if err == nil && f.Total()+state+update+writing <= allowed {
 			if n == rowLen {
 				return fmt.Sprintf("--batch 1 would fit (with --accum %d it learns the same)", cfg.Accum.N*cfg.Batch)
 			}
 			return fmt.Sprintf("--batch 1 --seq-len %d would fit", n)
 		}
+	}
+	if writing > 0 {
+		return "a lower --max-completion-length, fewer --num-generations or a smaller --rank is needed"
 	}
 	if cfg.Whole() {
 		return "train an adapter (--tune lora), fewer tensors (--tune part), or a smaller model"

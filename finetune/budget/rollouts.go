@@ -79,6 +79,8 @@ func FitRollouts(m *engine.Model, sc engine.SessionConfig, cfg *config.Config, s
 		}
 		if w.memory, roomy, failed = try(w.takes); failed == nil && best == nil || roomy {
 			best = &w
+		} else if best == nil && err != nil {
+			err = failed // of the way that takes the least
 		}
 		if roomy {
 			break

@@ -3,6 +3,7 @@ package budget
 import (
 	"errors"
 	"math"
+	"strings"
 	"testing"
 
 	"github.com/ggtune/ggtune/bindings/llama"
@@ -110,8 +111,19 @@ func TestFitRollouts(t *testing.T) {
 		t.Errorf("a run that goes on with too little: %+v, %q, %v", got, note, err)
 	}
 	c.Resume = false
-	if _, _, _, err := fit(&c, 1000); err == nil {
-		t.Error("1000 bytes are enough")
+	_, _, _, err = fit(&c, 1000)
+	if err == nil || !strings.Contains(err.Error(), "a lower --max-completion-length") {
+		t.Fatalf("1000 bytes: got %v", err)
+	}
+	if _, first := PlanMemory(m, sc, &c, shape, withoutSamples, takes, 1000); first == nil ||
+		first.Error() == err.Error() {
+		t.Errorf("what is said to be needed is not that of writing in the least memory: %v", err)
+	}
+	shape.Rows = 2
+	one := all.Total - all.Keep
+	_, _, _, err = fit(&c, one-saves(1, true)+more)
+	if err == nil || !strings.Contains(err.Error(), "--batch 1 would fit") {
+		t.Errorf("two rows where one has room: got %v", err)
 	}
 }
 
