@@ -1,19 +1,18 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/ggtune/ggtune/finetune/eval"
+	"github.com/ggtune/ggtune/internal/study"
 )
 
 // A trial says what a result is of.
@@ -87,22 +86,17 @@ func (o options) one(ctx context.Context, s set, t trial) (r result, err error) 
 }
 
 // ask runs the program with the model, and gives what it printed.
-func (o options) ask(ctx context.Context, command string, args ...string) ([]byte, error) {
-	var said, failed bytes.Buffer
-	cmd := exec.CommandContext(ctx, o.Ggtune, append([]string{command, "-m", o.model, "--threads",
+func (o options) ask(ctx context.Context, command string, args ...string) (said string, err error) {
+	_, err = study.Ask(ctx, &said, o.Ggtune, append([]string{command, "-m", o.model, "--threads",
 		strconv.Itoa(o.Threads)}, args...)...)
-	cmd.Stdout, cmd.Stderr = &said, &failed
-	if err := cmd.Run(); err != nil {
-		return nil, fmt.Errorf("%s: %w: %s", command, err, failed.String())
-	}
-	return said.Bytes(), nil
+	return said, err
 }
 
 // leadsOf reads the scores of pairs: by how much each chosen answer is ahead, by the line of its pair. A pair that was
 // left out, being longer than a row, is not there.
-func leadsOf(out []byte, pairs int) (map[int]float64, error) {
+func leadsOf(out string, pairs int) (map[int]float64, error) {
 	leads := map[int]float64{}
-	for dec := json.NewDecoder(bytes.NewReader(out)); ; {
+	for dec := json.NewDecoder(strings.NewReader(out)); ; {
 		var x struct {
 			Source, Answer string
 			Score          float64
