@@ -1,0 +1,160 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/ggtune/ggtune/internal/study"
+)
+
+// pretending, in the environment, makes the test's own program take the place of ggtune: it trains nothing, and fails
+// at rloo.
+const pretending = "RLHF_TEST_PRETENDS"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(pretending) == "" {
+		os.Exit(m.Run())
+	}
+	if err := pretend(os.Args[1], os.Args[2:]); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func pretend(command string, args []string) error {
+	value := func(name string) string {
+		if i := slices.Index(args, name); i >= 0 {
+			return args[i+1]
+		}
+		return ""
+	}
+	if command != "train" {
+		fmt.Println(`{"prompts":200,"pass@1":0.5,"pass@1_interval":[0.4,0.6],"pass@8":1,"pass@8_interval":[0.9,1]}`)
+		return nil
+	}
+	if value("--method") == "rloo" {
+		return errors.New("no answer is better than another")
+	}
+	run := value("-o")
+	if err := os.Mkdir(run, 0o777); err != nil {
+		return err
+	}
+	said := fmt.Appendln(nil, strings.Join(args, " "))
+	if err := os.WriteFile(filepath.Join(run, "adapter.gguf"), said, 0o666); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(run, "report.json"), []byte(`{"peak_bytes":5000000,"steps":7}`), 0o666)
+}
+
+// prepared are the options of a study over data like the real.
+func prepared(t *testing.T) *options {
+	t.Helper()
+	dir := t.TempDir()
+	own, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv(pretending, "1")
+	var instances []map[string]any
+	for i := range 1000 {
+		instances = append(instances, map[string]any{"input": fmt.Sprint("jump ", i), "output": []string{
+			strings.TrimSpace(strings.Repeat(" I_TURN_LEFT I_JUMP", 1+i%6))}})
+	}
+	text, err := json.Marshal(map[string]any{"Instances": instances})
+	if err != nil {
+		t.Fatal(err)
+	}
+	data := filepath.Join(dir, "task.json")
+	if err := os.WriteFile(data, text, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	return &options{Options: study.Options{Ggtune: own, Out: filepath.Join(dir, "o.jsonl"), Seeds: 2, Threads: 1},
+		data: data, model: "m.gguf", work: filepath.Join(dir, "work")}
+}
+
+// TestStudy: an arm begins with what it names, and learns from what it is to; what is repeated has every seed; what is
+// done is not done again; a failure is a result; and the figures are those of eval and of the run.
+func TestStudy(t *testing.T) {
+	o := prepared(t)
+	var all []result
+	for range 2 { // the second time there is nothing left to do: Mkdir would fail
+		if err := o.run(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	all, err := study.Read[result](o.Out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, r := range all {
+		names = append(names, fmt.Sprint(r.Arm, " ", r.Seed))
+		if r.Arm == "rloo" {
+			if !strings.Contains(r.Failed, "no answer is better") {
+				t.Errorf("a run that failed: got %q", r.Failed)
+			}
+			continue
+		}
+		if f := r.Figures; f.Pass1 != (share{0.5, [2]float64{0.4, 0.6}}) || f.Pass8.Value != 1 || r.Prompts != held ||
+			r.Answers != samples || r.Cost.Steps != 7 || r.Cost.CPU <= 0 || r.Failed != "" {
+			t.Errorf("%s: %+v", r.Arm, r)
+		}
+	}
+	want := []string{"start 1", "grpo 1", "rloo 1", "ppo 1", "best-of-n 1", "more sft 1", "grpo 2"}
+	if !slices.Equal(names, want) {
+		t.Errorf("got %q, want %q", names, want)
+	}
+	for run, data := range map[string]string{"grpo-2": othersFile, "more sft-1": taughtFile} {
+		said, err := os.ReadFile(filepath.Join(o.work, run, "adapter.gguf"))
+		if err != nil || !strings.Contains(string(said), "--init-adapter "+filepath.Join(o.work, "start-1")) ||
+			!strings.Contains(string(said), "-d "+filepath.Join(o.work, data)) {
+			t.Errorf("%s was trained with %q, %v", run, said, err)
+		}
+	}
+	var b strings.Builder
+	printTable(&b, all)
+	for _, part := range []string{"| `grpo` | 2 | 7 |", "| 5 | 0.500 (0.400–0.600) | 1.000 (0.900–1.000) |",
+		"| `rloo` | 1 | failed: "} {
+		if !strings.Contains(b.String(), part) {
+			t.Errorf("the table lacks %q:\n%s", part, &b)
+		}
+	}
+}
+
+// TestPrepare: no command is in two files, their answers are words, and what there is too little of is said.
+func TestPrepare(t *testing.T) {
+	o := prepared(t)
+	o.only = "start"
+	if err := o.run(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for file, n := range map[string]int{taughtFile: taught, heldFile: held, othersFile: others} {
+		rows, err := study.Read[command](o.file(file))
+		if err != nil || len(rows) != n {
+			t.Errorf("%s: %d commands, %v", file, len(rows), err)
+		}
+		for _, c := range rows {
+			if seen[c.Prompt] || !strings.HasPrefix(c.Completion, " left jump") ||
+				len(strings.Fields(c.Completion)) > longest {
+				t.Errorf("%s: %+v", file, c)
+			}
+			seen[c.Prompt] = true
+		}
+	}
+	few := filepath.Join(t.TempDir(), "few.json")
+	if err := os.WriteFile(few, []byte(`{"Instances":[{"Input":"jump","Output":["I_JUMP"]}]}`), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	o.data = few
+	if err := o.run(context.Background()); err == nil || !strings.Contains(err.Error(), "has 1 commands") {
+		t.Errorf("too few commands: got %v", err)
+	}
+}
