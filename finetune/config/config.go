@@ -16,7 +16,7 @@ import (
 
 	"github.com/ggtune/ggtune/finetune/alike"
 	"github.com/ggtune/ggtune/finetune/optim"
-	"github.com/ggtune/ggtune/finetune/reward"
+	"github.com/ggtune/ggtune/finetune/program"
 	"github.com/ggtune/ggtune/internal/registry"
 	"github.com/ggtune/ggtune/internal/regular"
 	"github.com/ggtune/ggtune/internal/setting"
@@ -263,7 +263,7 @@ type Config struct {
 func Default() Config {
 	return Config{
 		TextSplit: "auto", TaskExamples: 2, Dedup: dedups[alike.Unlike],
-		RewardTimeout: reward.DefaultTimeout.Seconds(), NumGenerations: Auto[int]{Auto: true}, RolloutPrompts: 8,
+		RewardTimeout: program.DefaultTimeout.Seconds(), NumGenerations: Auto[int]{Auto: true}, RolloutPrompts: 8,
 		MaxCompletion: 128, Temperature: 1, NumIterations: Auto[int]{Auto: true}, NumMiniBatches: 1, SamplerCap: 2,
 		RolloutParallel: usualParallel,
 		ValueAdapter:    valueAdapters[0],

@@ -111,8 +111,8 @@ func behave(how string) {
 	}
 }
 
-// program is the command that runs behave.
-func program(t *testing.T, how string, env ...string) string {
+// behaving is the command that runs behave.
+func behaving(t *testing.T, how string, env ...string) string {
 	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
@@ -145,7 +145,7 @@ func asking(t *testing.T, command string, limit time.Duration) (*Rewards, *[]str
 func TestCommand(t *testing.T) {
 	for _, how := range []string{"plain", "object", "batch", "once"} {
 		t.Run(how, func(t *testing.T) {
-			r, notes := asking(t, program(t, how), 0)
+			r, notes := asking(t, behaving(t, how), 0)
 			for _, want := range [][]float64{{1, -0.5, 3e2}, {7}, {}, {0, 0}} {
 				var texts []string
 				for _, x := range want {
@@ -165,8 +165,8 @@ func TestCommand(t *testing.T) {
 
 // TestCommandIsTold: a program is given all that is known of an answer, and more than a pipe holds.
 func TestCommandIsTold(t *testing.T) {
-	r, _ := asking(t, program(t, "echo")+" 2>"+filepath.Join(t.TempDir(), "told"), 0)
-	told := r.parts[0].reward.(*command).line
+	r, _ := asking(t, behaving(t, "echo")+" 2>"+filepath.Join(t.TempDir(), "told"), 0)
+	told := r.parts[0].reward.(command).Line
 	path := told[strings.LastIndex(told, ">")+1:]
 	samples := []Sample{{Source: "d.jsonl:1", Prompt: "<|user|>é", Answer: "1", Tokens: 3, Ended: true,
 		Messages: []data.Message{{Role: data.User, Content: "a & b"}},
@@ -233,7 +233,7 @@ func TestCommandMisbehaves(t *testing.T) {
 		t.Run(tc.how+" "+strings.Join(tc.texts, ",")[:min(9, len(strings.Join(tc.texts, ",")))], func(t *testing.T) {
 			command := tc.command
 			if command == "" {
-				command = program(t, tc.how)
+				command = behaving(t, tc.how)
 			}
 			r, notes := asking(t, command, tc.limit)
 			_, err := r.Score(t.Context(), answers(tc.texts...))
@@ -257,7 +257,7 @@ func TestCommandMisbehaves(t *testing.T) {
 
 // TestCommandUnlucky: a program that dies once is started again, asked for all answers of the call, and it is said.
 func TestCommandUnlucky(t *testing.T) {
-	r, notes := asking(t, program(t, "unlucky", "GGTUNE_TEST_STATE="+filepath.Join(t.TempDir(), "state")), 0)
+	r, notes := asking(t, behaving(t, "unlucky", "GGTUNE_TEST_STATE="+filepath.Join(t.TempDir(), "state")), 0)
 	for range 2 {
 		got, err := r.Score(t.Context(), answers("1", "2", "3", "4"))
 		if err != nil || !cmp.Equal(got.Total, []float64{1, 2, 3, 4}) {
@@ -272,7 +272,7 @@ func TestCommandUnlucky(t *testing.T) {
 
 // TestCommandSpeaksLater: a line that nobody asked for is no reward of the next call.
 func TestCommandSpeaksLater(t *testing.T) {
-	r, _ := asking(t, program(t, "later"), 0)
+	r, _ := asking(t, behaving(t, "later"), 0)
 	if _, err := r.Score(t.Context(), answers("1", "2")); err != nil {
 		t.Fatal(err)
 	}
@@ -285,7 +285,7 @@ func TestCommandSpeaksLater(t *testing.T) {
 
 func TestCommandCloses(t *testing.T) {
 	for how, want := range map[string]string{"goodbye": "printed 1 line at its end", "stays": "it was killed"} {
-		r, notes := asking(t, program(t, how), 0)
+		r, notes := asking(t, behaving(t, how), 0)
 		if _, err := r.Score(t.Context(), answers("1")); err != nil {
 			t.Fatal(err)
 		}
@@ -298,7 +298,7 @@ func TestCommandCloses(t *testing.T) {
 // TestCommandKilled: when the work is stopped, the program and what it started are gone.
 func TestCommandKilled(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "pid")
-	r, _ := asking(t, program(t, "children", "GGTUNE_TEST_PID="+path), 0)
+	r, _ := asking(t, behaving(t, "children", "GGTUNE_TEST_PID="+path), 0)
 	interrupted := errors.New("interrupted")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	go func() {

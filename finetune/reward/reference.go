@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/ggtune/ggtune/finetune/match"
+	"github.com/ggtune/ggtune/internal/visible"
 )
 
 // Columns are the names under which data holds the right answer. The first that a row has is taken.
@@ -96,7 +97,7 @@ func Reference(row map[string]json.RawMessage, column string) ([]string, error) 
 	texts, ok := texts(v)
 	if !ok || len(texts) == 0 {
 		return nil, fmt.Errorf("the column %q holds no right answer: %s; expected a text, a number, or a list of them",
-			column, excerpt(string(v)))
+			column, visible.Excerpt(string(v)))
 	}
 	return texts, nil
 }

@@ -20,6 +20,7 @@ import (
 
 	"github.com/ggtune/ggtune/finetune/data"
 	"github.com/ggtune/ggtune/internal/registry"
+	"github.com/ggtune/ggtune/internal/visible"
 )
 
 // A Sample is one answer to one prompt.
@@ -87,7 +88,7 @@ type Options struct {
 	Column string
 	// Command is a program of the user's (see Command), which comes behind the other rewards. Default: none.
 	Command string
-	// Timeout is how long Command may take over the answers of one call. Default DefaultTimeout.
+	// Timeout is how long Command may take over the answers of one call. Default program.DefaultTimeout.
 	Timeout time.Duration
 	// Note is told what a person should know while rewards work. Default: nobody is.
 	Note func(string)
@@ -292,7 +293,7 @@ func (r *Rewards) Try(ctx context.Context, samples []Sample) (Scores, error) {
 
 // fault says for which sample a reward could not be given.
 func (p *part) fault(s *Sample, err error) error {
-	return fmt.Errorf("%s: reward %q of the answer %s: %w", s.Source, p.name, excerpt(s.Answer), err)
+	return fmt.Errorf("%s: reward %q of the answer %s: %w", s.Source, p.name, visible.Excerpt(s.Answer), err)
 }
 
 // Close ends what rewards hold, and tells what went wrong with it. It may be called more than once.
@@ -355,13 +356,4 @@ func (f each) Score(ctx context.Context, samples []Sample) ([]float64, error) {
 		out[i] = x
 	}
 	return out, nil
-}
-
-// excerpt quotes the beginning of a text for a message.
-func excerpt(text string) string {
-	const most = 60 // letters: a message is read on a line
-	if r := []rune(text); len(r) > most {
-		text = string(r[:most]) + "…"
-	}
-	return fmt.Sprintf("%q", text)
 }

@@ -37,3 +37,12 @@ func misleads(r rune) bool {
 	const nonJoiner, joiner = '\u200c', '\u200d'
 	return r > unicode.MaxASCII && unicode.Is(unicode.Cf, r) && r != nonJoiner && r != joiner
 }
+
+// Excerpt quotes the beginning of a text for a message.
+func Excerpt(text string) string {
+	const most = 60 // letters: a message is read on a line
+	if r := []rune(text); len(r) > most {
+		text = string(r[:most]) + "…"
+	}
+	return fmt.Sprintf("%q", text)
+}

@@ -1,4 +1,4 @@
-package reward
+package program
 
 import (
 	"bufio"
@@ -11,10 +11,17 @@ import (
 	"time"
 
 	"github.com/ggtune/ggtune/internal/count"
+	"github.com/ggtune/ggtune/internal/visible"
 )
 
 // patience is how long a program may take to end when it is asked to, or to hand over what it has printed.
 const patience = 2 * time.Second
+
+// A line is one that a process printed.
+type line struct {
+	text  string
+	fault error // why it is no whole line; nil: it is one
+}
 
 // A process is a program that runs, with all that it starts.
 type process struct {
@@ -22,7 +29,7 @@ type process struct {
 	stdin  *os.File
 	stdout *os.File
 	stderr *os.File
-	lines  chan string // what it prints; closed when it has ended
+	lines  chan line // what it prints; closed when it has ended
 	quit   chan struct{}
 	said   tail          // the end of its standard error
 	done   chan struct{} // closed when all of it has ended
@@ -31,7 +38,7 @@ type process struct {
 	answered bool // a call
 }
 
-func startProcess(line string) (_ *process, err error) {
+func startProcess(command string) (_ *process, err error) {
 	var files []*os.File
 	defer func() {
 		if err != nil {
@@ -49,8 +56,8 @@ func startProcess(line string) (_ *process, err error) {
 		ends[i] = [2]*os.File{r, w}
 		files = append(files, r, w)
 	}
-	p := &process{cmd: exec.Command("sh", "-c", line), stdin: ends[0][1], stdout: ends[1][0], stderr: ends[2][0],
-		lines: make(chan string), quit: make(chan struct{}), done: make(chan struct{})}
+	p := &process{cmd: exec.Command("sh", "-c", command), stdin: ends[0][1], stdout: ends[1][0], stderr: ends[2][0],
+		lines: make(chan line), quit: make(chan struct{}), done: make(chan struct{})}
 	p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = ends[0][0], ends[1][1], ends[2][1]
 	// Python keeps what it prints to a pipe until some kilobytes are there, and would be waited for.
 	p.cmd.Env = append(os.Environ(), "PYTHONUNBUFFERED=1")
@@ -90,23 +97,28 @@ func (p *process) run() {
 	close(p.done)
 }
 
-// mostLine bounds a line that a program prints, bytes.
-const mostLine = 64 << 10
+// mostLine bounds a line that a program prints, bytes: more than a model reads at once.
+const mostLine = 1 << 20
+
+var errLong = errors.New("the line goes on beyond 1 MiB, the most that is read of one")
 
 // read hands on lines, the last one without an end too, until there are no more or nobody wants them.
 func (p *process) read() {
 	b := bufio.NewReaderSize(p.stdout, mostLine)
 	for {
-		line, err := b.ReadSlice('\n')
-		if len(line) > 0 {
+		text, err := b.ReadSlice('\n')
+		if len(text) > 0 {
+			one := line{text: string(text)}
+			if errors.Is(err, bufio.ErrBufferFull) {
+				one.fault = errLong
+			}
 			select {
-			case p.lines <- string(line):
+			case p.lines <- one:
 			case <-p.quit:
 				return
 			}
 		}
-		// A line that is too long is handed on in pieces, of which the first is no reward.
-		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
+		if err != nil {
 			return
 		}
 	}
@@ -140,8 +152,8 @@ func (p *process) bad(again bool, format string, args ...any) error {
 	return &misbehaved{what: fmt.Sprintf(format, args...), again: again, said: p.said.String()}
 }
 
-func (p *process) hung(limit time.Duration, got, want int, writing bool) error {
-	what := fmt.Sprintf("printed %d of %d lines in %v, the most it may take (--reward-timeout)", got, want, limit)
+func (p *process) hung(limit string, got, want int, writing bool) error {
+	what := fmt.Sprintf("printed %d of %d lines in %s", got, want, limit)
 	if writing {
 		what += "; it does not read all that it is given"
 	} else {
@@ -171,7 +183,8 @@ func (p *process) quiet(ctx context.Context, n int) error {
 	case line, ok := <-p.lines:
 		if ok {
 			return p.bad(false, "printed more than the %s that it was asked for; the next is %s; expected one line "+
-				"for each that it reads (messages go to standard error)", count.Of(n, "line"), excerpt(line))
+				"for each that it reads (messages go to standard error)", count.Of(n, "line"),
+				visible.Excerpt(line.text))
 		}
 	case <-ctx.Done():
 	case <-time.After(moment):
