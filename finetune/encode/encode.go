@@ -3,6 +3,7 @@ package encode
 import (
 	"crypto/sha256"
 	"fmt"
+	"sort"
 	"strings"
 
 	"github.com/ggtune/ggtune/engine"
@@ -91,13 +92,7 @@ func single(src data.Source, tokens []int32, counted []bool) Item {
 // There is one BOS: the template's, or, where the template writes none and the model expects one, an added one. Where
 // the template writes no end of turn after the last trained turn, one is added, and trained.
 func (e *Encoder) Conversation(src data.Source, r *template.Rendering) (Item, error) {
-	text := r.Text()
-	marks := markBytes(r, len(text))
-	pieces, err := e.partition(text, func(start, end int) bool { return !contains(marks[start:end], fromData) })
-	if err != nil {
-		return Item{}, fmt.Errorf("%s: %w", src, err)
-	}
-	spelt, err := e.spell(text, pieces)
+	spelt, marks, err := e.rendered(r)
 	if err != nil {
 		return Item{}, fmt.Errorf("%s: %w", src, err)
 	}
@@ -128,6 +123,18 @@ func (e *Encoder) Conversation(src data.Source, r *template.Rendering) (Item, er
 	it := single(src, tokens, counted)
 	it.Straddling = straddling
 	return it, nil
+}
+
+// rendered spells a rendered conversation, and gives the marks of its bytes.
+func (e *Encoder) rendered(r *template.Rendering) (spelt []spelled, marks []uint8, err error) {
+	text := r.Text()
+	marks = markBytes(r, len(text))
+	pieces, err := e.partition(text, func(start, end int) bool { return !contains(marks[start:end], fromData) })
+	if err != nil {
+		return nil, nil, err
+	}
+	spelt, err = e.spell(text, pieces)
+	return spelt, marks, err
 }
 
 // The marks of a byte of rendered text.
@@ -306,4 +313,32 @@ func (e *Encoder) Prompt(r *template.Rendering) ([]int32, error) {
 	open.EndsTurn = true // nothing is added behind a prompt
 	it, err := e.Conversation(data.Source{File: "prompt", Line: 1}, &open)
 	return it.Tokens, err
+}
+
+// After gives the tokens of a rendered conversation from a byte on: what a model that has written all before it is
+// given next. Where a token would reach over that byte, what follows is encoded by itself.
+func (e *Encoder) After(r *template.Rendering, from int) ([]int32, error) {
+	spelt, marks, err := e.rendered(r)
+	if err != nil {
+		return nil, err
+	}
+	first := sort.Search(len(spelt), func(i int) bool { return spelt[i].end > from })
+	if first < len(spelt) && spelt[first].start < from {
+		text := r.Text()[from:]
+		pieces, err := e.partition(text, func(start, end int) bool {
+			return !contains(marks[from+start:from+end], fromData)
+		})
+		if err != nil {
+			return nil, err
+		}
+		if spelt, err = e.spell(text, pieces); err != nil {
+			return nil, err
+		}
+		first = 0
+	}
+	tokens := make([]int32, 0, len(spelt)-first)
+	for _, s := range spelt[first:] {
+		tokens = append(tokens, s.id)
+	}
+	return tokens, nil
 }

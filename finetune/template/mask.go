@@ -159,23 +159,37 @@ func (m *masker) regions() ([]region, error) {
 		if err := m.present(i, msg); err != nil {
 			return nil, err
 		}
-		if m.t.MarksGeneration() && msg.Role == "assistant" {
-			if r, ok := m.generated(i); ok {
-				rs = append(rs, r)
-			}
-			continue
+		if r, ok := m.turn(i); ok {
+			rs = append(rs, r)
 		}
-		if m.first[i] < 0 {
-			continue
-		}
-		r := region{message: i, begin: m.first[i]}
-		if msg.Role == "assistant" {
-			r.begin = m.beginning(i)
-		}
-		m.ending(&r)
-		rs = append(rs, r)
 	}
 	return rs, m.disjoint(rs)
+}
+
+// turn finds where the turn of message i stands; ok is false where nothing of it is written.
+func (m *masker) turn(i int) (r region, ok bool) {
+	assistant := m.conv.Messages[i].Role == "assistant"
+	if m.t.MarksGeneration() && assistant {
+		return m.generated(i)
+	}
+	if m.first[i] < 0 {
+		return region{}, false
+	}
+	r = region{message: i, begin: m.first[i]}
+	if assistant {
+		r.begin = m.beginning(i)
+	}
+	m.ending(&r)
+	return r, true
+}
+
+// whole gives all of the text, nothing of which is trained on.
+func (m *masker) whole() *Rendering {
+	r := &Rendering{Data: m.data(), StartsWithBOS: m.conv.BOS != "" && strings.HasPrefix(m.text, m.conv.BOS)}
+	if m.text != "" {
+		r.Spans = []Span{{Text: m.text, Message: -1, Kind: Header}}
+	}
+	return r
 }
 
 // present refuses a template that leaves out what a trained message says.

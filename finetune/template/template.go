@@ -125,17 +125,50 @@ func (t *Template) Render(conv Conversation, opts Options) (*Rendering, error) {
 // RenderPrompt renders a conversation and the opening of the assistant's next turn: what a model is given to answer.
 // Nothing of it is trained on: it is one span.
 func (t *Template) RenderPrompt(conv Conversation, opts Options) (*Rendering, error) {
+	m, err := t.ask(conv, opts)
+	if err != nil {
+		return nil, err
+	}
+	return m.whole(), nil
+}
+
+// RenderAfter is RenderPrompt of a conversation that goes on behind a turn of the assistant, message turn, and says at
+// which byte of the text that begins: behind what ends the turn, or where the template writes no such, behind its last
+// word. The turn must say something.
+func (t *Template) RenderAfter(conv Conversation, turn int, opts Options) (r *Rendering, from int, err error) {
+	m, err := t.ask(conv, opts)
+	if err != nil {
+		return nil, 0, err
+	}
+	g, ok := m.turn(turn)
+	if !ok {
+		return nil, 0, t.errorf(turn, "chat template %s writes nothing of this turn, so it is not certain where what "+
+			"follows begins; name another template with --template", t.name)
+	}
+	if g.ended {
+		from = g.end
+	} else {
+		from = g.mid
+	}
+	for i := turn + 1; i < len(conv.Messages); i++ {
+		if strings.TrimSpace(conv.Messages[i].Content) != "" && m.first[i] < from {
+			return nil, 0, t.errorf(i, "chat template %s does not write this %s message behind the turn that it "+
+				"answers; let it be of another role, or name another template with --template", t.name,
+				conv.Messages[i].Role)
+		}
+	}
+	return m.whole(), from, nil
+}
+
+// ask lays out a conversation with the opening of the assistant's next turn.
+func (t *Template) ask(conv Conversation, opts Options) (*masker, error) {
 	pieces, err := t.run(conv, opts, true)
 	if err != nil {
 		return nil, err
 	}
 	m := &masker{t: t, conv: conv, opts: opts}
 	m.lay(pieces)
-	r := &Rendering{Data: m.data(), StartsWithBOS: conv.BOS != "" && strings.HasPrefix(m.text, conv.BOS)}
-	if m.text != "" {
-		r.Spans = []Span{{Text: m.text, Message: -1, Kind: Header}}
-	}
-	return r, nil
+	return m, nil
 }
 
 func join(pieces []jinja.Piece) string {
