@@ -82,7 +82,7 @@ func TestComplete(t *testing.T) {
 
 // freeText are options of text that shells cannot complete. A new one is either named here, or its help says `FILE`
 // or `DIRECTORY`, or what it takes is in config's values or in ownValues.
-var freeText = strings.Fields(`columns loss-weights reward-weights reward-column reward-cmd mix targets train layers system prompt
+var freeText = strings.Fields(`columns loss-weights reward-weights reward-column reward-cmd env-cmd mix targets train layers system prompt
 	notify convert.base convert.split-size export.ollama quantize.tensor-type quantize.split-size quantize.budget
 	quantize.size merge.tensor-type merge.budget merge.size
 	eval.pattern bench.type bench.level compare.output task-name prompt-prefix`)

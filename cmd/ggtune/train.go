@@ -86,8 +86,10 @@ func stopped(c *cli.Context, err error, output string) error {
 		return fmt.Errorf("%w before there was anything to save", err)
 	}
 	again := ""
-	if command := c.String("reward-cmd"); command != "" { // no file holds it
-		again = " --reward-cmd " + shellWord(command)
+	for _, name := range []string{"reward-cmd", "env-cmd"} { // no file holds them
+		if command := c.String(name); command != "" {
+			again += " --" + name + " " + shellWord(command)
+		}
 	}
 	return fmt.Errorf("%w; go on with: ggtune %s -o %s --resume%s", err, c.Command.Name, shellWord(output), again)
 }

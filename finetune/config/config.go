@@ -79,7 +79,7 @@ type Config struct {
 
 	// Reward lists what the answers of reinforcement learning are rewarded for: NAME, or NAME=ARG. Default none.
 	Reward []string `toml:"reward"`
-	// RewardWeights weighs them in their order, RewardCmd last. Default: 1 each.
+	// RewardWeights weighs them in their order, RewardCmd behind them, EnvCmd last. Default: 1 each.
 	RewardWeights []float64 `toml:"reward_weights"`
 	// RewardColumn is the data's column with the right answer. Default "": the first of reward.Columns that a row has.
 	RewardColumn string `toml:"reward_column"`
@@ -88,6 +88,13 @@ type Config struct {
 	RewardCmd string `toml:"-"`
 	// RewardTimeout is how many seconds RewardCmd may take over the answers of a rollout, above 0. Default 60.
 	RewardTimeout float64 `toml:"reward_timeout"`
+	// EnvCmd is a program that answers the model's turns and says what they earn: a line for the shell, as RewardCmd
+	// is. Default "": an answer is one turn.
+	EnvCmd string `toml:"-"`
+	// EnvTimeout is how many seconds EnvCmd may take over a turn of all exchanges of a rollout, above 0. Default 60.
+	EnvTimeout float64 `toml:"env_timeout"`
+	// MaxTurns is how many turns the model has in an exchange at most, at least 1. Default 8.
+	MaxTurns int `toml:"max_turns"`
 	// NumGenerations is how many answers are written to a prompt. Default auto: the method's.
 	NumGenerations Auto[int] `toml:"num_generations"`
 	// RolloutPrompts is how many prompts are answered before something is learned, at least 1. Default 8.
@@ -263,7 +270,8 @@ type Config struct {
 func Default() Config {
 	return Config{
 		TextSplit: "auto", TaskExamples: 2, Dedup: dedups[alike.Unlike],
-		RewardTimeout: program.DefaultTimeout.Seconds(), NumGenerations: Auto[int]{Auto: true}, RolloutPrompts: 8,
+		RewardTimeout: program.DefaultTimeout.Seconds(), EnvTimeout: program.DefaultTimeout.Seconds(), MaxTurns: 8,
+		NumGenerations: Auto[int]{Auto: true}, RolloutPrompts: 8,
 		MaxCompletion: 128, Temperature: 1, NumIterations: Auto[int]{Auto: true}, NumMiniBatches: 1, SamplerCap: 2,
 		RolloutParallel: usualParallel,
 		ValueAdapter:    valueAdapters[0],

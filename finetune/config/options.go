@@ -94,7 +94,7 @@ func (c *Config) Options() []Option {
 			case *Auto[int], *Auto[float64]:
 				o.Values = []string{autoWord}
 			}
-			if o.Key == "" && o.Value != &c.Resume && o.Value != &c.RewardCmd {
+			if o.Key == "" && o.Value != &c.Resume && o.Value != &c.RewardCmd && o.Value != &c.EnvCmd {
 				o.Key = key(o.Name)
 			}
 			out = append(out, o)

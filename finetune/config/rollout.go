@@ -10,6 +10,7 @@ import (
 
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/finetune/encode"
+	"github.com/ggtune/ggtune/finetune/environment"
 	"github.com/ggtune/ggtune/finetune/method"
 	"github.com/ggtune/ggtune/finetune/reward"
 	"github.com/ggtune/ggtune/finetune/template"
@@ -36,7 +37,8 @@ func (c *Config) rolloutOptions() []Option {
 		{Name: "reward", Value: &c.Reward, Eval: true, Usage: "what answers are rewarded for, as `NAME[=ARG]`: " +
 			strings.Join(kinds, ", ") + "; may be given again"},
 		{Name: "reward-weights", Value: &c.RewardWeights, Eval: true,
-			Usage: "`WEIGHT` of each reward, in their order, that of --reward-cmd last, with commas"},
+			Usage: "`WEIGHT` of each reward, in their order, behind them those of --reward-cmd and --env-cmd, " +
+				"with commas"},
 		{Name: "reward-column", Value: &c.RewardColumn, Eval: true,
 			Usage: "`COLUMN` of the data with the right answer; without it, the first there is of " +
 				strings.Join(reward.Columns(), ", ")},
@@ -44,11 +46,18 @@ func (c *Config) rolloutOptions() []Option {
 			Usage: "`COMMAND` that rewards: it reads an answer on each line, as JSON, and prints a number for each"},
 		{Name: "reward-timeout", Value: &c.RewardTimeout, Eval: true, Resume: Free,
 			Usage: "`SECONDS` that --reward-cmd may take over the answers of a rollout"},
+		{Name: "env-cmd", Value: &c.EnvCmd, Eval: true,
+			Usage: "`COMMAND` that the model talks with, in several turns, and that rewards it (a game, tools): " +
+				"it reads a turn on each line, as JSON, and prints an answer to each"},
+		{Name: "env-timeout", Value: &c.EnvTimeout, Eval: true, Resume: Free,
+			Usage: "`SECONDS` that --env-cmd may take over a turn of a rollout's exchanges"},
+		{Name: "max-turns", Value: &c.MaxTurns, Eval: true, Usage: "with --env-cmd: `N` turns of the model at most"},
 		{Name: "num-generations", Value: &c.NumGenerations, Eval: true, Usage: "write `N` answers to each prompt; " +
 			"auto: in training " + c.usual(func(u method.Usual) int { return u.Generations }) + ", to measure 1"},
 		{Name: "rollout-prompts", Value: &c.RolloutPrompts, Eval: true,
 			Usage: "answer `N` prompts before something is learned from the answers"},
-		{Name: "max-completion-length", Value: &c.MaxCompletion, Eval: true, Usage: "answers of at most `N` tokens"},
+		{Name: "max-completion-length", Value: &c.MaxCompletion, Eval: true, Usage: "answers of at most `N` tokens; " +
+			"of several turns, with what --env-cmd says between them"},
 		{Name: "temperature", Value: &c.Temperature, Eval: true, Usage: "draw answers at this `TEMPERATURE`, from " +
 			"all tokens, and take probabilities at it in training"},
 		{Name: "num-iterations", Value: &c.NumIterations, Usage: "go through a rollout's answers `N` times; auto: " +
@@ -91,12 +100,26 @@ func (c *Config) UnreadRollouts(given func(option string) bool) (notes []string)
 // Rewards say what the answers are worth, with further kinds of reward. The caller closes them.
 func (c *Config) Rewards(note func(string), kinds ...*reward.Kind) (*reward.Rewards, error) {
 	r, err := reward.Open(c.Reward, c.RewardWeights, reward.Options{Column: c.RewardColumn, Command: c.RewardCmd,
-		Timeout: time.Duration(c.RewardTimeout * float64(time.Second)), Note: note, Kinds: kinds})
+		Timeout: seconds(c.RewardTimeout), Environment: c.EnvCmd != "", Note: note, Kinds: kinds})
 	if err != nil {
 		return nil, &Error{err}
 	}
 	return r, nil
 }
+
+// Environment is what answers the model's turns; nil: an answer is one. The caller closes it.
+func (c *Config) Environment(note func(string)) (*environment.Environment, error) {
+	if c.EnvCmd == "" {
+		return nil, nil
+	}
+	e, err := environment.Open(environment.Config{Command: c.EnvCmd, Timeout: seconds(c.EnvTimeout), Note: note})
+	if err != nil {
+		return nil, &Error{err}
+	}
+	return e, nil
+}
+
+func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
 // Wants lists what a pass of what is trained is asked for: values are another's where they have an adapter of their
 // own.
@@ -187,8 +210,12 @@ func (c *Config) OwnValues() bool { return c.headed() && c.ValueAdapter == value
 // rewarded checks what answers are and what they are rewarded for.
 func (v *validator) rewarded() {
 	c := v.c
-	v.need(len(c.Reward) > 0 || c.RewardCmd != "", &c.Reward, "is missing with --method "+c.Method,
-		"what answers are rewarded for, or a program that says it (--reward-cmd)")
+	v.need(len(c.Reward) > 0 || c.RewardCmd != "" || c.EnvCmd != "", &c.Reward, "is missing with --method "+c.Method,
+		"what answers are rewarded for, or a program that says it (--reward-cmd, --env-cmd)")
+	v.need(c.EnvTimeout > 0 && c.EnvTimeout < 1e9, &c.EnvTimeout, v.is(c.EnvTimeout), "seconds, above 0")
+	v.need(c.MaxTurns >= 1, &c.MaxTurns, v.is(c.MaxTurns), "at least 1")
+	v.need(c.EnvCmd != "" || c.MaxTurns == Default().MaxTurns, &c.MaxTurns, v.is(c.MaxTurns)+" without --env-cmd",
+		"the program that answers the turns too, which no file holds")
 	v.need(c.RewardTimeout > 0 && c.RewardTimeout < 1e9, &c.RewardTimeout, v.is(c.RewardTimeout), "seconds, above 0")
 	v.need(c.RolloutPrompts >= 1, &c.RolloutPrompts, v.is(c.RolloutPrompts), "at least 1")
 	v.need(c.MaxCompletion >= 1 && c.MaxCompletion < c.SeqLen, &c.MaxCompletion, v.is(c.MaxCompletion),

@@ -129,8 +129,7 @@ func (t *text) render(src data.Source, messages []data.Message, tools json.RawMe
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", src, err)
 	}
-	conv := template.Conversation{Tools: tools, BOS: t.bos, EOS: t.eos, Messages: turns(messages)}
-	r, err := tmpl.Render(conv, t.opts)
+	r, err := tmpl.Render(t.conversation(messages, tools), t.opts)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", src, err)
 	}

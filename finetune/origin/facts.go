@@ -60,8 +60,11 @@ var facts = []fact{
 	{key: "method_settings", of: settings, take: takeSettings},
 	option("loss-weights").takenIf((*taking).sameMethod),
 	rolled("reward"),
-	// The weight of a program is among them, which nobody but the user names.
-	rolled("reward-weights").takenIf(func(t *taking) bool { return !t.given("reward") && !t.given("reward-cmd") }),
+	// The weights of programs are among them, which nobody but the user names.
+	rolled("reward-weights").takenIf(func(t *taking) bool {
+		return !t.given("reward") && !t.given("reward-cmd") && !t.given("env-cmd")
+	}),
+	rolled("max-turns").takenIf(func(t *taking) bool { return t.given("env-cmd") }),
 	rolled("reward-column"),
 	rolled("max-completion-length"),
 	rolled("temperature"),

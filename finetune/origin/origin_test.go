@@ -78,6 +78,7 @@ var silent = map[string]string{
 	"reward-cmd":      "nobody but the user names a program", "reward-timeout": "is that program's",
 	"rollout-lean":     "is a matter of the machine's memory",
 	"rollout-parallel": "is a matter of the machine's memory",
+	"env-cmd":          "nobody but the user names a program", "env-timeout": "is that program's",
 }
 
 // TestEveryOptionIsDecided: each option that changes what an adapter is measured with is in the table, or left out

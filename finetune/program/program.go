@@ -181,12 +181,13 @@ func (p *Program) start() error {
 		select {
 		case line, ok := <-r.lines:
 			if ok {
-				return r.bad(false, "printed %s, which nobody asked for; expected a line for each that it reads and no "+
-					"other (messages go to standard error)", visible.Excerpt(line.text))
+				return r.bad(false, "printed %s, which nobody asked for; expected a line for each that it reads and "+
+					"no other (messages go to standard error)", visible.Excerpt(line.text))
 			}
 			// It ended between two calls, as a program may that answers one and no more.
 			if err := r.end(); err != nil {
-				p.Note(fmt.Sprintf("the %s `%s` ended between two calls (%v) and is started again", p.Name, p.Line, err))
+				p.Note(fmt.Sprintf("the %s `%s` ended between two calls (%v) and is started again", p.Name, p.Line,
+					err))
 			}
 			p.running = nil
 		default:

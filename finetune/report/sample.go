@@ -1,5 +1,7 @@
 package report
 
+import "strings"
+
 // A Sample is one object of samples.jsonl: what the base and the model in training answer to one prompt after a step.
 type Sample struct {
 	Step     int     `json:"step"`
@@ -23,6 +25,32 @@ type Sample struct {
 	Why     string             `json:"why,omitempty"`
 	Reward  *float64           `json:"reward,omitempty"`
 	Rewards map[string]float64 `json:"rewards,omitempty"`
+	// Exchange is all that was said behind the prompt where an environment answered; Tuned is then the last turn.
+	Exchange []Spoken `json:"exchange,omitempty"`
+}
+
+// Spoken is one turn of an exchange.
+type Spoken struct {
+	Role    string   `json:"role"`
+	Content string   `json:"content"`
+	Reward  *float64 `json:"reward,omitempty"` // that which the environment gave for a turn of the model
+	// Over says why the exchange ended with this turn, if the environment did not end it: turns, length, room.
+	Over string `json:"over,omitempty"`
+}
+
+// answer is what was answered, on a line: of an exchange all turns, the environment's in angle quotes.
+func (s *Sample) answer() string {
+	if s.Exchange == nil {
+		return s.Tuned
+	}
+	var turns []string
+	for _, x := range s.Exchange {
+		if x.Role != "assistant" {
+			x.Content = "«" + x.Content + "»"
+		}
+		turns = append(turns, x.Content)
+	}
+	return strings.Join(turns, " ")
 }
 
 // A Samples is a run's samples.jsonl: a line for each prompt and step, in order, each once, also over resumes. The file

@@ -124,7 +124,7 @@ func (t *Terminal) sampled(s Sample) {
 	type line struct{ name, text string }
 	lines := []line{{fmt.Sprintf("step %d, asked: ", s.Step), s.Prompt}, {"  base:  ", s.Base}, {"  tuned: ", s.Tuned}}
 	if s.Reward != nil {
-		lines = append(lines[:1], line{fmt.Sprintf("  %s, worth %.4g: ", s.Why, *s.Reward), s.Tuned})
+		lines = append(lines[:1], line{fmt.Sprintf("  %s, worth %.4g: ", s.Why, *s.Reward), s.answer()})
 	}
 	for _, l := range lines {
 		t.line("%s%s", l.name, shortened(l.text, columns-len(l.name)))
@@ -175,8 +175,8 @@ func (t *Terminal) step(e Step) {
 
 // telling shows those of a method's figures that say at a glance how it goes, where there are some.
 func telling(figure func(name string) (float64, bool)) (out []string) {
-	for _, name := range []string{"accuracy", "margin", "kl", "bits_per_byte", "signal", "answer_len", "entropy",
-		"ended", "clip_frac", "explained_variance", "mismatch"} {
+	for _, name := range []string{"accuracy", "margin", "kl", "bits_per_byte", "signal", "turns", "answer_len",
+		"entropy", "ended", "clip_frac", "explained_variance", "mismatch"} {
 		if x, ok := figure(name); ok && !math.IsNaN(x) {
 			out = append(out, fmt.Sprintf("%s %.3g", strings.ReplaceAll(name, "_", " "), x))
 		}

@@ -34,6 +34,11 @@ type Sample struct {
 	Given, Written []int32
 	Tokens         int  // of the answer, its end among them
 	Ended          bool // the model ended it; otherwise it was cut off
+	// Earned is what an environment has given over an exchange, of which Answer is the last turn, and Messages all
+	// before it; nil where there is no environment.
+	Earned *float64
+	// Tools are the definitions of those that the conversation has; nil: none.
+	Tools json.RawMessage
 	// Row is the prompt's row of the data, all of its columns.
 	Row map[string]json.RawMessage
 }
@@ -81,6 +86,12 @@ func Kinds() []*Kind { return kinds.All() }
 // Names lists their names.
 func Names() []string { return kinds.Names() }
 
+// The names of the rewards that programs of the user's give.
+const (
+	Command     = "cmd" // Options.Command
+	Environment = "env" // Options.Environment
+)
+
 // Options say what rewards work with.
 type Options struct {
 	// Column is the row's column that holds the right answer, or a list of right ones. Default: the first of Columns
@@ -90,6 +101,8 @@ type Options struct {
 	Command string
 	// Timeout is how long Command may take over the answers of one call. Default program.DefaultTimeout.
 	Timeout time.Duration
+	// Environment adds what an environment gives (Sample.Earned) behind all others. Default false.
+	Environment bool
 	// Note is told what a person should know while rewards work. Default: nobody is.
 	Note func(string)
 	// Kinds are further kinds, of rewards that the caller makes.
@@ -106,14 +119,19 @@ type part struct {
 	weight float64
 	reward Reward
 	check  bool // its kind's Check
-	seen   spread
+	// program says that what it gives is a program's.
+	program bool
+	seen    spread
 }
 
-// Open opens rewards by their specs, NAME or NAME=ARG, and o.Command behind them. weights go with them in that order;
-// none are 1 each. The caller closes the Rewards.
+// Open opens rewards by their specs, NAME or NAME=ARG, and o.Command and o.Environment behind them. weights go with
+// them in that order; none are 1 each. The caller closes the Rewards.
 func Open(specs []string, weights []float64, o Options) (_ *Rewards, err error) {
 	n := len(specs)
 	if o.Command != "" {
+		n++
+	}
+	if o.Environment {
 		n++
 	}
 	if n == 0 {
@@ -155,11 +173,23 @@ func Open(specs []string, weights []float64, o Options) (_ *Rewards, err error) 
 		one, err := newCommand(o.Command, &o)
 		if err != nil {
 			errs = append(errs, err)
-		} else if err := r.add(part{name: "cmd", weight: weigh(n - 1), reward: one}); err != nil {
-			errs = append(errs, err)
+		} else {
+			cmd := part{name: Command, weight: weigh(len(specs)), reward: one, program: true}
+			errs = append(errs, r.add(cmd))
 		}
 	}
+	if o.Environment {
+		env := part{name: Environment, weight: weigh(n - 1), reward: each(earned), program: true}
+		errs = append(errs, r.add(env))
+	}
 	return r, errors.Join(errs...)
+}
+
+func earned(s *Sample) (float64, error) {
+	if s.Earned == nil {
+		return 0, errors.New("no environment has seen this answer")
+	}
+	return *s.Earned, nil
 }
 
 func open(spec string, o *Options) (Reward, error) {
@@ -210,7 +240,7 @@ func (r *Rewards) add(one part) error {
 func (r *Rewards) Checks() (list []int) {
 	for k := range r.parts {
 		p := &r.parts[k]
-		if _, program := p.reward.(*command); p.check || program && p.seen.n > 0 && !p.seen.other {
+		if p.check || p.program && p.seen.n > 0 && !p.seen.other {
 			list = append(list, k)
 		}
 	}

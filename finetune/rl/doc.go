@@ -5,6 +5,7 @@
 //
 //	prompts   = the next of the data's order                          encode.Loader
 //	answers   = the model in training writes G to each                Writer (finetune/rollout)
+//	            or G exchanges of turns, which a program answers      exchange.go (finetune/environment)
 //	rewards   = what each reward says of them, weighed and added      finetune/reward
 //	old, ref  = log-probabilities, and values, as training sees them  Engine
 //	            → on disk: nothing of it is asked for twice

@@ -50,12 +50,20 @@ func (w *fakeWriter) Write(ctx context.Context, prompts []rollout.Prompt, g int,
 	}
 	for i, p := range prompts {
 		for k := range g {
-			n := 1 + int(draw("length", how, i, k)*float64(how.MaxTokens))
+			most := how.MaxTokens
+			if p.Most > 0 {
+				most = p.Most
+			}
+			i, k := i, k
+			if p.Place != nil {
+				i, k = p.Place.Prompt, p.Place.Sample
+			}
+			n := 1 + int(draw("length", how, i, k)*float64(most))
 			a := rollout.Answer{}
 			prev := p.Tokens[len(p.Tokens)-1]
 			for at := range n {
 				tok := int32(10 + 80*draw("token", how, i, k, at))
-				if at == n-1 && n < how.MaxTokens {
+				if at == n-1 && n < most {
 					tok, a.Ended = endToken, true
 				}
 				a.Tokens, a.LogP = append(a.Tokens, tok), append(a.LogP, float32(logp(prev, tok)-w.gap))

@@ -3,16 +3,19 @@ package rl
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
+	"github.com/ggtune/ggtune/finetune/data"
 	"github.com/ggtune/ggtune/finetune/encode"
 	"github.com/ggtune/ggtune/finetune/method"
 	"github.com/ggtune/ggtune/finetune/reward"
 	"github.com/ggtune/ggtune/finetune/rollout"
 )
 
-// answers has the model write to each prompt g answers, and looks at what it is given.
-func (j *Judge) answers(ctx context.Context, prompts []asked, g int, how rollout.Sampling) ([]answer, error) {
+// answers has the model write to each prompt g answers, or exchanges, which are then of what.
+func (j *Judge) answers(ctx context.Context, about []reward.Sample, prompts []asked, g int, how rollout.Sampling,
+	what string) ([]answer, error) {
 	if j.Policy != nil {
 		a, err := j.Policy()
 		if err != nil {
@@ -22,41 +25,56 @@ func (j *Judge) answers(ctx context.Context, prompts []asked, g int, how rollout
 			return nil, err
 		}
 	}
+	if j.Exchanges != nil {
+		return j.converse(ctx, about, prompts, g, how, what)
+	}
 	var list []rollout.Prompt
 	for _, p := range prompts {
 		list = append(list, rollout.Prompt{Tokens: p.tokens})
 	}
-	said, err := j.Writer.Write(ctx, list, g, how)
+	said, err := j.draw(ctx, list, g, how)
 	if err != nil {
 		return nil, err
 	}
-	if len(said) != g*len(list) {
-		return nil, fmt.Errorf("rollout: the writer gave %d answers, and was asked for %d", len(said), g*len(list))
-	}
 	out := make([]answer, len(said))
 	for i, x := range said {
-		if len(x.Tokens) == 0 || len(x.Tokens) > how.MaxTokens || len(x.LogP) != len(x.Tokens) {
-			return nil, fmt.Errorf("rollout: the writer gave an answer of %d tokens with %d log-probabilities, and "+
-				"was asked for at most %d", len(x.Tokens), len(x.LogP), how.MaxTokens)
-		}
 		out[i] = answer{Tokens: x.Tokens, Ended: x.Ended, sampled: x.LogP}
 	}
 	return out, nil
+}
+
+// draw has the writer write g answers to each prompt, and looks at what it gives.
+func (j *Judge) draw(ctx context.Context, prompts []rollout.Prompt, g int, how rollout.Sampling) ([]rollout.Answer,
+	error) {
+	said, err := j.Writer.Write(ctx, prompts, g, how)
+	if err != nil {
+		return nil, err
+	}
+	if len(said) != g*len(prompts) {
+		return nil, fmt.Errorf("rollout: the writer gave %d answers, and was asked for %d", len(said), g*len(prompts))
+	}
+	for i, x := range said {
+		most := how.MaxTokens
+		if p := prompts[i/g].Most; p > 0 {
+			most = min(p, most)
+		}
+		if len(x.Tokens) == 0 || len(x.Tokens) > most || len(x.LogP) != len(x.Tokens) {
+			return nil, fmt.Errorf("rollout: the writer gave an answer of %d tokens with %d log-probabilities, and "+
+				"was asked for at most %d", len(x.Tokens), len(x.LogP), most)
+		}
+	}
+	return said, nil
 }
 
 // score enters into answers, as many to each prompt, what the rewards say of them.
 func (j *Judge) score(ctx context.Context, about []reward.Sample, prompts []asked, answers []answer) error {
 	samples := make([]reward.Sample, len(answers))
 	for i := range answers {
-		a := &answers[i]
-		x := about[prompts[i/(len(answers)/len(prompts))].example]
+		p := &prompts[i/(len(answers)/len(prompts))]
 		var err error
-		if x.Answer, err = j.Writer.Text(a.written()); err != nil {
+		if samples[i], err = j.sample(about[p.example], p, &answers[i]); err != nil {
 			return err
 		}
-		x.Tokens, x.Ended = len(a.Tokens), a.Ended
-		x.Given, x.Written = prompts[i/(len(answers)/len(prompts))].tokens, a.Tokens
-		samples[i] = x
 	}
 	j.tell("reward", 0, len(samples))
 	said, err := j.Rewards.Score(ctx, samples)
@@ -73,9 +91,38 @@ func (j *Judge) score(ctx context.Context, about []reward.Sample, prompts []aske
 	return nil
 }
 
-// written is the answer as it was written.
-func (a *answer) written() rollout.Answer {
-	return rollout.Answer{Tokens: a.Tokens, LogP: a.sampled, Ended: a.Ended}
+// sample is an answer as rewards see it: of an exchange the last turn, behind all that was said before it.
+func (j *Judge) sample(x reward.Sample, p *asked, a *answer) (reward.Sample, error) {
+	last := 0 // where the last turn begins
+	if a.Turns != nil {
+		x.Messages, x.Earned = opens(x.Messages, p.said), a.Earned
+		err := a.each(func(t *turn, from int, said rollout.Answer) error {
+			if last = from; t.Said == 0 {
+				return nil
+			}
+			text, err := j.Writer.Text(said)
+			x.Messages = append(x.Messages, data.Message{Role: data.Assistant, Content: text})
+			for _, m := range t.Answer {
+				x.Messages = append(x.Messages, m.Turn())
+			}
+			return err
+		})
+		if err != nil {
+			return x, err
+		}
+	}
+	x.Given, x.Written = p.tokens, a.Tokens[last:]
+	var err error
+	if a.Turns != nil {
+		x.Given = slices.Concat(p.tokens, a.Tokens[:last])
+		if x.Prompt, err = j.Exchanges.Speaker.Shows(x.Given); err != nil {
+			return x, err
+		}
+	}
+	end := rollout.Answer{Tokens: x.Written, Ended: a.ends()}
+	x.Answer, err = j.Writer.Text(end)
+	x.Tokens, x.Ended = len(x.Written), end.Ended
+	return x, err
 }
 
 // figureNames are the names under which the rewards' own means are shown: reward_ and what each is called, without what
@@ -106,6 +153,20 @@ func components(rewards Rewards, answers []answer) (out []method.Metric) {
 		out = append(out, m)
 	}
 	return out
+}
+
+// turns is how many the model had in an exchange, on average; of answers of one turn it is no figure.
+func turns(answers []answer) []method.Metric {
+	m := method.Metric{Name: "turns"}
+	for i := range answers {
+		if n := len(answers[i].Turns); n > 0 {
+			m.Sum, m.Weight = m.Sum+float64(n), m.Weight+1
+		}
+	}
+	if m.Weight == 0 {
+		return nil
+	}
+	return []method.Metric{m}
 }
 
 // Reward is the name of the figure of the weighed sum of all rewards.
@@ -150,8 +211,8 @@ func (j *Judge) Measure(ctx context.Context, p Prompts, g int) (out Measured, er
 			return out, err
 		}
 		prompts := promptsOf(m)
-		answers, err := j.answers(ctx, prompts, g,
-			rollout.Sampling{Temp: j.Temp, MaxTokens: j.MaxTokens, Seed: j.Seed ^ heldSeed, Step: n})
+		answers, err := j.answers(ctx, p.Asked, prompts, g,
+			rollout.Sampling{Temp: j.Temp, MaxTokens: j.MaxTokens, Seed: j.Seed ^ heldSeed, Step: n}, "held-out")
 		if err != nil {
 			return out, err
 		}
@@ -174,21 +235,21 @@ func (j *Judge) Measure(ctx context.Context, p Prompts, g int) (out Measured, er
 		method.Metric{Name: "ended", Weight: count}, method.Metric{Name: "answer_len", Weight: count}
 	for i := range all {
 		total.Sum += all[i].Reward
-		written.Sum += float64(len(all[i].Tokens))
+		written.Sum += float64(all[i].written())
 		if all[i].Ended {
 			ended.Sum++
 		}
 	}
 	out.Tokens, out.Reward = int(written.Sum), total.Sum/count
 	out.Metrics = append([]method.Metric{total}, components(j.Rewards, all)...)
-	out.Metrics = append(out.Metrics, written, ended)
+	out.Metrics = append(append(out.Metrics, written, ended), turns(all)...)
 	return out, nil
 }
 
 // promptsOf lists the prompts of a micro-batch.
 func promptsOf(m *encode.Micro) (out []asked) {
 	for i, row := range m.Batch.Rows {
-		out = append(out, asked{row.Tokens, m.Sources[i], m.Examples[i]})
+		out = append(out, asked{tokens: row.Tokens, source: m.Sources[i], example: m.Examples[i]})
 	}
 	return out
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/finetune/data"
 	"github.com/ggtune/ggtune/finetune/encode"
+	"github.com/ggtune/ggtune/finetune/environment"
 	"github.com/ggtune/ggtune/finetune/method"
 	"github.com/ggtune/ggtune/finetune/rollout"
 )
@@ -19,14 +20,20 @@ type asked struct {
 	tokens  []int32
 	source  data.Source
 	example int // its number in the dataset
+
+	said []environment.Message // that which an environment put behind it; tokens have it too
+	room int                   // tokens of an exchange, while it comes about
 }
 
-// An answer is one that the model wrote, and what is known of it. The slices have a number for each token.
+// An answer is one that the model wrote, and what is known of it. The slices have a number for each token that the
+// model wrote.
 type answer struct {
 	Tokens  []int32   `json:"tokens"`
-	Ended   bool      `json:"ended"`   // the model ended it, with its last token
-	Reward  float64   `json:"reward"`  // what it is worth
-	Rewards []float64 `json:"rewards"` // what each reward says of it
+	Turns   []turn    `json:"turns,omitempty"`  // of an exchange, not all tokens of which are the model's; else nil
+	Earned  *float64  `json:"earned,omitempty"` // what the environment gave; nil: there is none
+	Ended   bool      `json:"ended"`            // the model ended it, with its last token, for want of nothing
+	Reward  float64   `json:"reward"`           // what it is worth
+	Rewards []float64 `json:"rewards"`          // what each reward says of it
 
 	sampled []float32 // log-probabilities as the writer drew
 	old     []float32 // the same as the engine computes them
@@ -39,10 +46,11 @@ type answer struct {
 type rolled struct {
 	Kind    string   `json:"kind"`
 	Number  int      `json:"number"`
-	Prompts string   `json:"prompts"` // hash of their tokens
-	Answers []answer `json:"answers"` // as many to each prompt, neighbours
-	Read    bool     `json:"read"`    // the engine has been over them
-	Entropy float64  `json:"entropy"` // summed over the answers' tokens, nats; once they are read
+	Prompts string   `json:"prompts"`          // hash of their tokens
+	Opened  []opened `json:"opened,omitempty"` // what became of the prompts; nil: they are as they were
+	Answers []answer `json:"answers"`          // as many to each prompt, neighbours
+	Read    bool     `json:"read"`             // the engine has been over them
+	Entropy float64  `json:"entropy"`          // summed over the answers' tokens, nats; once they are read
 
 	prompts []asked
 	next    encode.Cursor
@@ -105,11 +113,16 @@ func (s *Source) write(ctx context.Context, r *rolled) error {
 	began := time.Now()
 	how := rollout.Sampling{Temp: s.Temp, MaxTokens: s.MaxTokens, Seed: s.Seed, Step: r.Number}
 	var err error
-	if r.Answers, err = s.answers(ctx, r.prompts, s.Generations, how); err != nil {
+	if r.Answers, err = s.answers(ctx, s.Asked, r.prompts, s.Generations, how, kind); err != nil {
 		return err
 	}
+	if s.Exchanges != nil {
+		for _, p := range r.prompts {
+			r.Opened = append(r.Opened, opened{p.tokens, p.said})
+		}
+	}
 	for i := range r.Answers {
-		s.cost.Tokens += len(r.Answers[i].Tokens)
+		s.cost.Tokens += r.Answers[i].written()
 	}
 	s.cost.Write, began = s.cost.Write+time.Since(began).Seconds(), time.Now()
 	err = s.score(ctx, s.Asked, r.prompts, r.Answers)
@@ -127,12 +140,9 @@ func (r *rolled) grow(use func(answer int) bool) (trees []encode.Item, of [][]in
 			if !use(k) {
 				continue
 			}
-			tokens := r.Answers[k].Tokens
-			all := make([]bool, len(tokens))
-			for t := range all {
-				all[t] = true
-			}
-			children, which = append(children, encode.Child{Tokens: tokens, Counted: all}), append(which, k)
+			a := &r.Answers[k]
+			children = append(children, encode.Child{Tokens: a.Tokens, Counted: a.counted()})
+			which = append(which, k)
 		}
 		if len(which) == 0 {
 			continue
@@ -243,7 +253,8 @@ func (s *Source) credit(r *rolled) error {
 	for i := range answers {
 		entropy.Weight += float64(len(answers[i].LogP))
 	}
-	r.figures = slices.Concat(r.adv.Metrics, components(s.Rewards, r.Answers), []method.Metric{entropy}, figures)
+	r.figures = slices.Concat(r.adv.Metrics, components(s.Rewards, r.Answers), turns(r.Answers),
+		[]method.Metric{entropy}, figures)
 	if r.trees, r.of, err = r.grow(func(i int) bool { return r.adv.Trained[i] }); err == nil {
 		r.plan(&s.Config)
 	}

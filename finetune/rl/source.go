@@ -45,6 +45,8 @@ type Judge struct {
 	MaxTokens int     // of an answer
 	Temp      float64 // at which answers are drawn and log-probabilities taken
 	Seed      uint64
+	// Exchanges make an answer several turns, between which an environment answers; nil: it is one.
+	Exchanges *Exchanges
 	// Told is told how far a part of a rollout is; nil: nobody asks.
 	Told func(what string, done, total int)
 }

@@ -53,7 +53,7 @@ func (s *Source) tensors(r *rolled) (list []checkpoint.Tensor, spread func()) {
 	}
 	n := 0
 	for i := range r.Answers {
-		n += len(r.Answers[i].Tokens)
+		n += r.Answers[i].written()
 	}
 	var all [][]float32
 	for _, f := range fields {
@@ -74,7 +74,7 @@ func (s *Source) tensors(r *rolled) (list []checkpoint.Tensor, spread func()) {
 			}
 			at := 0
 			for i := range r.Answers {
-				end := at + len(r.Answers[i].Tokens)
+				end := at + r.Answers[i].written()
 				*f.of(&r.Answers[i]) = all[k][at:end:end]
 				at = end
 			}
@@ -123,8 +123,17 @@ func (s *Source) load(r *rolled) error {
 		if len(a.Tokens) == 0 || len(a.Tokens) > s.MaxTokens || len(a.Rewards) != len(s.Rewards.Names()) {
 			return wrong("answer %d has %d tokens and %d rewards", i, len(a.Tokens), len(a.Rewards))
 		}
+		if (a.Turns != nil) != (s.Exchanges != nil) || a.Turns != nil && !a.whole() {
+			return wrong("answer %d has turns that do not make its tokens, or none where an environment answers", i)
+		}
 	}
-	r.Answers, r.Read, r.Entropy = k.Answers, k.Read, k.Entropy
+	if opened := len(k.Opened); opened != 0 && s.Exchanges == nil || s.Exchanges != nil && opened != len(r.prompts) {
+		return wrong("an environment has opened %d of %d prompts", opened, len(r.prompts))
+	}
+	for i, o := range k.Opened {
+		r.prompts[i].tokens, r.prompts[i].said = o.Tokens, o.Said
+	}
+	r.Opened, r.Answers, r.Read, r.Entropy = k.Opened, k.Answers, k.Read, k.Entropy
 	list, spread := s.tensors(r)
 	if err := f.Read(list); err != nil {
 		return err

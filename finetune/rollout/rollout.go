@@ -55,7 +55,24 @@ func PlanMemory(c Config) (llama.Memory, error) {
 }
 
 // A Prompt is what an answer follows, as tokens.
-type Prompt struct{ Tokens []int32 }
+type Prompt struct {
+	Tokens []int32
+	// Most is the most tokens that an answer to it may have; 0: Sampling.MaxTokens, which bounds it in any case.
+	Most int
+	// Place is what the random numbers of its only answer belong to; nil: where it stands among the prompts.
+	Place *Place
+}
+
+// A Place is that of an answer in a call of Write: which prompt it is to, and which of the samples it is.
+type Place struct{ Prompt, Sample int }
+
+// most is the most tokens of an answer to p.
+func (s *Sampling) most(p Prompt) int {
+	if p.Most > 0 {
+		return min(p.Most, s.MaxTokens)
+	}
+	return s.MaxTokens
+}
 
 // Sampling says how tokens are drawn: from the whole distribution, always.
 type Sampling struct {

@@ -45,8 +45,9 @@ func open(t *testing.T, c Config) *Writer {
 }
 
 var (
-	somePrompts = []Prompt{{[]int32{5, 6, 7, 8}}, {[]int32{9, 10, 11, 12, 13, 14, 15}}, {[]int32{20}}}
-	someHow     = Sampling{Temp: 1, MaxTokens: 20, Seed: 11, Step: 3}
+	somePrompts = []Prompt{{Tokens: []int32{5, 6, 7, 8}}, {Tokens: []int32{9, 10, 11, 12, 13, 14, 15}},
+		{Tokens: []int32{20}}}
+	someHow = Sampling{Temp: 1, MaxTokens: 20, Seed: 11, Step: 3}
 )
 
 func write(t *testing.T, w *Writer, prompts []Prompt, samples int, s Sampling) []Answer {
@@ -268,15 +269,16 @@ func TestWriteRefusals(t *testing.T) {
 	}
 	w := open(t, Config{Model: model, Ctx: 32, Parallel: 2})
 	long := make([]int32, 32)
-	_, err := w.Write(t.Context(), []Prompt{somePrompts[0], {long}}, 1, someHow)
+	_, err := w.Write(t.Context(), []Prompt{somePrompts[0], {Tokens: long}}, 1, someHow)
 	var e *LongError
 	if !errors.As(err, &e) || *e != (LongError{1, 32, 32}) || !strings.Contains(err.Error(), "prompt 1 has 32 tokens") {
 		t.Errorf("a prompt that fills the row: got %v", err)
 	}
-	if a := write(t, w, []Prompt{{long[1:]}}, 1, someHow); len(a[0].Tokens) != 1 {
+	if a := write(t, w, []Prompt{{Tokens: long[1:]}}, 1, someHow); len(a[0].Tokens) != 1 {
 		t.Errorf("with room for one token got %v", a)
 	}
-	for name, p := range map[string]Prompt{"empty": {}, "beyond": {[]int32{1, 1 << 30}}, "negative": {[]int32{-1}}} {
+	for name, p := range map[string]Prompt{"empty": {}, "beyond": {Tokens: []int32{1, 1 << 30}},
+		"negative": {Tokens: []int32{-1}}} {
 		if _, err := w.Write(t.Context(), []Prompt{p}, 1, someHow); err == nil {
 			t.Errorf("prompt %s: no error", name)
 		}

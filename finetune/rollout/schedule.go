@@ -200,6 +200,9 @@ func (r *roll) draw(rows [][]float32) error {
 }
 
 func (r *roll) uniform(prompt, sample, at int) float64 {
+	if p := r.prompts[prompt].Place; p != nil {
+		prompt, sample = p.Prompt, p.Sample
+	}
 	return uniform(r.how.Seed, uint32(r.how.Step), uint32(prompt), uint32(sample), uint32(at))
 }
 
@@ -210,7 +213,8 @@ func (r *roll) take(seq int, d drawn) {
 	a.Tokens, a.LogP = append(a.Tokens, d.token), append(a.LogP, float32(d.logp))
 	a.Ended = !r.how.Endless && r.eog(d.token)
 	r.tokens++
-	if a.Ended || len(a.Tokens) == r.how.MaxTokens || len(r.prompts[s.prompt].Tokens)+len(a.Tokens) == r.room {
+	p := r.prompts[s.prompt]
+	if a.Ended || len(a.Tokens) == r.how.most(p) || len(p.Tokens)+len(a.Tokens) == r.room {
 		s.answer = none
 		r.ended++
 	}

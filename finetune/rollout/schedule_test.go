@@ -73,7 +73,14 @@ func (f *fake) TruncateOf(seq, n int) error {
 func alone(p Prompt, prompt, sample int, s Sampling) (a Answer) {
 	tokens := slices.Clone(p.Tokens)
 	var d drawer
-	for len(a.Tokens) < s.MaxTokens && len(tokens) < fakeRoom && !a.Ended {
+	most := s.MaxTokens
+	if p.Most > 0 {
+		most = min(most, p.Most)
+	}
+	if p.Place != nil {
+		prompt, sample = p.Place.Prompt, p.Place.Sample
+	}
+	for len(a.Tokens) < most && len(tokens) < fakeRoom && !a.Ended {
 		got, err := d.draw(fakeRow(tokens), s.Temp, uniform(s.Seed, uint32(s.Step), uint32(prompt), uint32(sample),
 			uint32(len(a.Tokens))))
 		if err != nil {
@@ -90,8 +97,9 @@ func alone(p Prompt, prompt, sample int, s Sampling) (a Answer) {
 // and what is read together lies together.
 func TestRollEqualsAlone(t *testing.T) {
 	long := slices.Repeat([]int32{5}, fakeRoom-1)
-	prompts := []Prompt{{[]int32{3, 4, 5}}, {[]int32{7}}, {[]int32{3, 4, 5}}, {[]int32{1, 2, 3, 4, 5, 6, 7, 8, 9}},
-		{long}}
+	prompts := []Prompt{{Tokens: []int32{3, 4, 5}}, {Tokens: []int32{7}}, {Tokens: []int32{3, 4, 5}},
+		{Tokens: []int32{1, 2, 3, 4, 5, 6, 7, 8, 9}}, {Tokens: long},
+		{Tokens: []int32{2, 1}, Most: 3, Place: &Place{7, 1}}}
 	for _, samples := range []int{1, 2, 5} {
 		for _, most := range []int{1, 2, 8, 100} {
 			s := Sampling{Temp: 1, MaxTokens: most, Seed: 3, Step: 2}
@@ -147,7 +155,7 @@ func rollEquals(t *testing.T, prompts []Prompt, samples, parallel int, s Samplin
 
 // More at a time takes fewer computations: a free sequence goes to the next answer at once.
 func TestRollRefills(t *testing.T) {
-	prompts := []Prompt{{[]int32{3, 4, 5}}, {[]int32{7, 1, 2}}}
+	prompts := []Prompt{{Tokens: []int32{3, 4, 5}}, {Tokens: []int32{7, 1, 2}}}
 	reads := func(parallel int) int {
 		f := &fake{t: t, seqs: make([][]int32, parallel), room: 1000}
 		r := &roll{memory: f, sequences: parallel, batch: 64, room: 1000,

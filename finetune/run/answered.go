@@ -107,8 +107,8 @@ func (m *measured) openModels(ctx context.Context, models rewardModels) (*engine
 }
 
 // rewarded has a model answer held-out prompts, and says what the answers are worth.
-func (m *measured) rewarded(ctx context.Context, cfg *config.Config, how *method.Method, held *corpus.Rows,
-	rep report.Reporter) (_ Evaluation, err error) {
+func (m *measured) rewarded(ctx context.Context, cfg *config.Config, how *method.Method, text *corpus.Reader,
+	held *corpus.Rows, rep report.Reporter) (_ Evaluation, err error) {
 	var models rewardModels
 	note := func(n string) { rep.Report(report.Notice{Text: n}) }
 	rewards, err := cfg.Rewards(note, models.kind(cfg.Batch))
@@ -116,6 +116,11 @@ func (m *measured) rewarded(ctx context.Context, cfg *config.Config, how *method
 		return Evaluation{}, err
 	}
 	defer func() { err = errors.Join(err, rewards.Close()) }()
+	env, err := cfg.Environment(note)
+	if err != nil {
+		return Evaluation{}, err
+	}
+	defer func() { err = errors.Join(err, env.Close()) }()
 	if err := models.open(m.model, note); err != nil {
 		return Evaluation{}, err
 	}
@@ -127,7 +132,7 @@ func (m *measured) rewarded(ctx context.Context, cfg *config.Config, how *method
 		defer func() { err = errors.Join(err, sess.Close()) }()
 	}
 	prompts := rl.Prompts{Rows: held.HeldRows, Asked: samplesOf(held.HeldTasks)}
-	if err := rewards.Check(prompts.Asked); err != nil {
+	if err := errors.Join(rewards.Check(prompts.Asked), converses(cfg, held.HeldTasks)); err != nil {
 		return Evaluation{}, err
 	}
 	open, _, err := budget.PlanRollouts(cfg, m.model, held)
@@ -140,6 +145,7 @@ func (m *measured) rewarded(ctx context.Context, cfg *config.Config, how *method
 	}
 	defer func() { err = errors.Join(err, w.Close()) }()
 	j := rl.Judge{Writer: w, Rewards: rewards, MaxTokens: cfg.MaxCompletion, Temp: cfg.Temperature, Seed: cfg.Seed,
+		Exchanges: exchanges(cfg, env, text, open),
 		Told: func(what string, done, total int) {
 			rep.Report(report.Progress{What: what, Done: done, Total: total})
 		}}

@@ -107,7 +107,7 @@ func Evaluate(ctx context.Context, cfg config.Config, adapterPath string, given 
 	m.notes(held.Notes)
 	m.notes(m.made.Differs(origin.Use{Template: text.Template()}))
 	if how.Need == method.Rollouts {
-		return m.rewarded(ctx, &cfg, how, held, rep)
+		return m.rewarded(ctx, &cfg, how, text, held, rep)
 	}
 	total := held.HeldRows.Rows()
 	ref, err := m.reference(ctx, &cfg, how, held,

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -19,6 +20,7 @@ import (
 	"github.com/ggtune/ggtune/finetune/optim"
 	"github.com/ggtune/ggtune/finetune/origin"
 	"github.com/ggtune/ggtune/finetune/report"
+	"github.com/ggtune/ggtune/finetune/reward"
 	"github.com/ggtune/ggtune/internal/count"
 	"github.com/ggtune/ggtune/internal/regular"
 )
@@ -35,6 +37,9 @@ type meta struct {
 	TrainData   string       `json:"train_data"`               // fingerprints
 	HeldData    string       `json:"held_data"`
 	Course      optim.Course `json:"course"`
+	// Rewards are the names of what answers are rewarded for, programs included, which Config does not name; nil in
+	// checkpoints from before they were kept.
+	Rewards []string `json:"rewards,omitempty"`
 
 	State      finetune.State `json:"state"`
 	Best       eval.Best      `json:"best"`
@@ -201,6 +206,9 @@ func (r *run) compatible(m *meta) (notes []string, err error) {
 	}
 	diffs, notes := config.Compare(old, &r.cfg)
 	errs = append(errs, diffs...)
+	if len(diffs) == 0 && m.Rewards != nil {
+		errs = append(errs, samePrograms(m.Rewards, r.meta.Rewards)...)
+	}
 	// Other options than the run's give other rows: say so only where the options are the same.
 	if len(diffs) == 0 && m.TrainData != r.meta.TrainData {
 		errs = append(errs, errors.New("the training data gives other rows than it did when the run began: it has "+
@@ -226,4 +234,19 @@ func (r *run) compatible(m *meta) (notes []string, err error) {
 		}
 	}
 	return notes, errors.Join(errs...)
+}
+
+// samePrograms refuses to go on without a program that a run was rewarded by, or with one that it was not.
+func samePrograms(were, are []string) (errs []error) {
+	for name, option := range map[string]string{reward.Command: "--reward-cmd", reward.Environment: "--env-cmd"} {
+		switch was, is := slices.Contains(were, name), slices.Contains(are, name); {
+		case was && !is:
+			errs = append(errs, fmt.Errorf("the run was rewarded by a program (%s), which no file holds; give it again",
+				option))
+		case is && !was:
+			errs = append(errs, fmt.Errorf("%s is given, and the run was rewarded by no such program when it began; "+
+				"leave it out, or begin a new run", option))
+		}
+	}
+	return errs
 }

@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/ggtune/ggtune/finetune/budget"
 	"github.com/ggtune/ggtune/finetune/corpus"
 	"github.com/ggtune/ggtune/finetune/encode"
+	"github.com/ggtune/ggtune/finetune/environment"
 	"github.com/ggtune/ggtune/finetune/eval"
 	"github.com/ggtune/ggtune/finetune/method"
 	"github.com/ggtune/ggtune/finetune/report"
@@ -34,6 +36,8 @@ type planned struct {
 	open    rollout.Config
 	memory  llama.Memory  // that llama.cpp takes beside the mapped model and the adapter
 	ref     engine.Choice // the sets that are the reference
+	// env answers the model's turns; nil: an answer is one.
+	env *environment.Environment
 }
 
 // referenceSet is the name of the adapter of the reference, in the session of a run that asks it about each new answer.
@@ -53,12 +57,18 @@ func (s *setup) planRollouts(ctx context.Context, rep report.Reporter) (err erro
 	if p.rewards, err = s.cfg.Rewards(note, p.models.kind(s.cfg.Batch)); err != nil {
 		return err
 	}
+	if p.env, err = s.cfg.Environment(note); err != nil {
+		return err
+	}
 	if err := p.models.open(s.model, note); err != nil {
 		return err
 	}
 	s.start.Sets = append(s.start.Sets, p.models.sets()...)
 	for _, tasks := range [][]corpus.Task{s.rows.Tasks, s.rows.HeldTasks} {
 		if err := p.rewards.Check(samplesOf(tasks)); err != nil {
+			return err
+		}
+		if err := converses(&s.cfg, tasks); err != nil {
 			return err
 		}
 	}
@@ -80,8 +90,8 @@ func (s *setup) planRollouts(ctx context.Context, rep report.Reporter) (err erro
 // tryRewards has the rewards judge a few right answers of the data, where it has some: one that cannot is known before
 // answers are written.
 func (s *setup) tryRewards(ctx context.Context) error {
-	if len(s.planned.models) > 0 {
-		return nil // they read what the model writes
+	if len(s.planned.models) > 0 || s.planned.env != nil {
+		return nil // they see what the model writes
 	}
 	const some = 8
 	var right []reward.Sample
@@ -121,7 +131,8 @@ func (s *setup) addReference() error {
 func samplesOf(tasks []corpus.Task) []reward.Sample {
 	out := make([]reward.Sample, len(tasks))
 	for i, t := range tasks {
-		out[i] = reward.Sample{Source: t.Source.String(), Prompt: t.Text, Messages: t.Messages, Row: t.Row}
+		out[i] = reward.Sample{Source: t.Source.String(), Prompt: t.Text, Messages: t.Messages, Tools: t.Tools,
+			Row: t.Row}
 	}
 	return out
 }
@@ -155,6 +166,7 @@ func (r *run) openRolling() error {
 	}
 	roll.judge = rl.Judge{Writer: w, Policy: r.adapter, Rewards: r.planned.rewards, MaxTokens: r.cfg.MaxCompletion,
 		Temp: r.cfg.Temperature, Seed: r.cfg.Seed,
+		Exchanges: exchanges(&r.cfg, r.planned.env, r.text, r.planned.open),
 		Told: func(what string, done, total int) {
 			r.rep.Report(report.Progress{What: what, Done: done, Total: total})
 		}}
@@ -185,8 +197,8 @@ func (p *planned) close() error {
 	if p == nil || p.rewards == nil {
 		return nil
 	}
-	err := p.rewards.Close()
-	p.rewards = nil
+	err := errors.Join(p.rewards.Close(), p.env.Close())
+	p.rewards, p.env = nil, nil
 	return err
 }
 
@@ -251,6 +263,15 @@ func (r *run) show(step int, last bool) error {
 			Temp: r.cfg.Temperature, Reward: &x.Reward, Rewards: x.Rewards}
 		if x.Ended {
 			s.TunedEnd = "end"
+		}
+		if x.Exchange != nil {
+			if s.Input, err = r.text.Shows(x.Prompt); err != nil {
+				return err
+			}
+		}
+		for _, said := range x.Exchange {
+			s.Exchange = append(s.Exchange, report.Spoken{Role: said.Role, Content: said.Content, Reward: said.Reward,
+				Over: string(said.Over)})
 		}
 		if err := r.answered.Append(s); err != nil {
 			return err

@@ -217,6 +217,9 @@ func (s *setup) describe(rep report.Reporter) (m meta, err error) {
 			return m, err
 		}
 	}
+	if s.planned != nil {
+		m.Rewards = s.planned.rewards.Names()
+	}
 	if s.cfg.InitAdapter != "" {
 		if m.InitAdapter, err = fileSHA256(s.cfg.InitAdapter); err != nil {
 			return m, fmt.Errorf("--init-adapter: %w", err)
