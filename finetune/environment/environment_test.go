@@ -118,7 +118,8 @@ func TestMisbehaves(t *testing.T) {
 			"out of cheese"}, true},
 		{"is missing", "/no/such/game", []string{"not found"}, false},
 		{"talks", "echo hello; cat", []string{
-			`printed "hello\n" in line 1 of 2, for d.jsonl:3 at the beginning (turn 0)`, "expected a JSON object"}, false},
+			`printed "hello\n" in line 1 of 2, for d.jsonl:3 at the beginning (turn 0)`,
+			"expected a JSON object"}, false},
 		{"no number", `read x; echo '{}'; read x; echo '{"done": true, "reward": NaN}'`, []string{
 			`in line 2 of 2, for d.jsonl:4, turn 2, in which the model says "7": a reward is a finite number`}, false},
 		{"too few", `read x; echo '{}'`, []string{"ended with exit status 0 after 1 of 2 lines"}, true},

@@ -159,8 +159,8 @@ func (j *Judge) converse(ctx context.Context, about []reward.Sample, prompts []a
 	}
 	for i := range c.answers {
 		if a := &c.answers[i]; a.Earned == nil {
-			return nil, fmt.Errorf("%s: the environment has ended an exchange of %s, and gave no reward in it; expected "+
-				"\"reward\" at the end, or for turns before (0 where nothing was earned)",
+			return nil, fmt.Errorf("%s: the environment has ended an exchange of %s, and gave no reward in it; "+
+				"expected \"reward\" at the end, or for turns before (0 where nothing was earned)",
 				c.task(i).Source,
 				count.Of(len(a.Turns), "turn"))
 		}
