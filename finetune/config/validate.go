@@ -333,6 +333,8 @@ func (v *validator) measured(held bool) {
 	v.need(held || c.Patience == 0, &c.Patience, v.is(c.Patience), need)
 	v.need(held || !c.Best, &c.Best, "is given", need)
 	v.need(held || c.EvalEvery.N == 0, &c.EvalEvery, v.is(c.EvalEvery), need)
-	v.need(held || c.SampleEvery.N == 0 || len(c.SamplePrompts) > 0, &c.SampleEvery, v.is(c.SampleEvery),
+	how, err := c.Loss()
+	rolls := err == nil && how.Need == method.Rollouts // whose samples are of what it learns from
+	v.need(held || rolls || c.SampleEvery.N == 0 || len(c.SamplePrompts) > 0, &c.SampleEvery, v.is(c.SampleEvery),
 		"something to ask: --sample-prompts, or held-out examples")
 }

@@ -238,14 +238,15 @@ func (r *run) compatible(m *meta) (notes []string, err error) {
 
 // samePrograms refuses to go on without a program that a run was rewarded by, or with one that it was not.
 func samePrograms(were, are []string) (errs []error) {
-	for name, option := range map[string]string{reward.Command: "--reward-cmd", reward.Environment: "--env-cmd"} {
-		switch was, is := slices.Contains(were, name), slices.Contains(are, name); {
+	for _, p := range []struct{ name, option string }{{reward.Command, "--reward-cmd"},
+		{reward.Environment, "--env-cmd"}} {
+		switch was, is := slices.Contains(were, p.name), slices.Contains(are, p.name); {
 		case was && !is:
 			errs = append(errs, fmt.Errorf("the run was rewarded by a program (%s), which no file holds; give it again",
-				option))
+				p.option))
 		case is && !was:
 			errs = append(errs, fmt.Errorf("%s is given, and the run was rewarded by no such program when it began; "+
-				"leave it out, or begin a new run", option))
+				"leave it out, or begin a new run", p.option))
 		}
 	}
 	return errs
