@@ -32,6 +32,9 @@ type Extent struct {
 	Want []*Output
 	// Apply are the sets that take part, as in Options.
 	Apply Choice
+	Top   int // Options.Top, where output Top is asked for
+	// Forward says that no pass back follows.
+	Forward bool
 }
 
 // pass gives indices that are as many as those of a batch of that size.
@@ -64,7 +67,7 @@ func Plan(m *Model, cfg SessionConfig, e Extent) (Footprint, error) {
 		}
 		f.Params += s.roundedBytes(t)
 	}
-	opt := Options{Want: e.Want, Apply: e.Apply, Backward: true, Dropout: true}
+	opt := Options{Want: e.Want, Apply: e.Apply, Backward: !e.Forward, Dropout: !e.Forward, Top: e.Top}
 	x := e.pass(&opt)
 	if s.late() {
 		x[arch.InputActive] = make([]int32, e.Tokens)

@@ -89,6 +89,10 @@ func printForecast(w io.Writer, f *budget.Forecast) {
 		line("llama.cpp, to write answers", "%s (keys and values of %d at a time %s%s)", byteCount(f.RolloutBytes),
 			f.RolloutParallel, byteCount(f.RolloutKVBytes), copies)
 	}
+	if f.TeacherWorkBytes > 0 {
+		line("the teacher, beside its file", "%s (%s, mapped)", byteCount(f.TeacherWorkBytes),
+			byteCount(f.TeacherFileBytes))
+	}
 	line("together, beside the model", "%s", byteCount(f.TotalBytes))
 	if f.StartBytes > 0 {
 		line("before, to make the start", "%s", byteCount(f.StartBytes))
@@ -131,7 +135,7 @@ func printForecast(w io.Writer, f *budget.Forecast) {
 	}
 	about("time", f.Seconds)
 	pass := "of it, the reference pass"
-	if f.TeacherBytes != nil {
+	if f.TeacherBytes != nil || f.TeacherWorkBytes > 0 {
 		pass = "of it, the teacher's pass"
 	}
 	about(pass, f.ReferenceSeconds)

@@ -80,6 +80,32 @@ func TestPlanMemory(t *testing.T) {
 	}
 }
 
+// TestFittingOfRollouts: a smaller micro-batch is advised without --accum, which follows from it where the model learns
+// from its own answers.
+func TestFittingOfRollouts(t *testing.T) {
+	m, err := engine.Open(synth.Temp(t, synth.Tiny("llama", gguf.F32)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	c := config.Default()
+	c.Threads = 1
+	c.Method, c.Reward = "grpo", []string{"length=10"}
+	sc, err := c.Session(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	shape := Shape{Row: 128, Counted: 64, Rows: 8}
+	least, err := PlanMemory(m, sc, &c, shape, withoutSamples, llama.Memory{KV: 1 << 20}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = PlanMemory(m, sc, &c, shape, withoutSamples, llama.Memory{KV: 1 << 20}, least.Total-1)
+	if err == nil || !strings.Contains(err.Error(), "--batch 1 would fit (it learns the same)") {
+		t.Errorf("got %v", err)
+	}
+}
+
 // TestCrowded: a model that does not stay in memory beside the run is told of.
 func TestCrowded(t *testing.T) {
 	for _, tc := range []struct {

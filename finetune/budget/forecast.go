@@ -44,12 +44,16 @@ type Forecast struct {
 	RolloutParallel      int   `json:"rollout_parallel"`
 	RolloutKVBytes       int64 `json:"rollout_kv_bytes"`
 	RolloutRepackedBytes int64 `json:"rollout_repacked_bytes"`
-	KeptLayers           int   `json:"kept_layers"` // the others are computed again
-	Layers               int   `json:"layers"`
-	TotalBytes           int64 `json:"total_bytes"`
+	// TeacherWorkBytes is what a teacher takes who is asked about answers while they are learned from, beside its
+	// mapped file of TeacherFileBytes.
+	TeacherWorkBytes int64 `json:"teacher_work_bytes"`
+	TeacherFileBytes int64 `json:"teacher_file_bytes"`
+	KeptLayers       int   `json:"kept_layers"` // the others are computed again
+	Layers           int   `json:"layers"`
+	TotalBytes       int64 `json:"total_bytes"`
 	// StartBytes is what working out how an adapter starts takes, one matrix at a time, before the rest is taken.
 	StartBytes int64 `json:"start_bytes"`
-	// PeakBytes is what the process will have resident at most: TotalBytes, the mapped model, and the program with its
+	// PeakBytes is what the process will have resident at most: TotalBytes, the mapped models, and the program with its
 	// data. 0 where the run does not fit.
 	PeakBytes int64 `json:"peak_bytes"`
 	FreeBytes int64 `json:"free_bytes"` // 0: the system does not say
@@ -133,7 +137,7 @@ func NewForecast(ctx context.Context, cfg config.Config, timed bool) (_ *Forecas
 	if p.model, err = engine.Open(cfg.Model); err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, p.model.Close()) }()
+	defer func() { err = errors.Join(err, p.close()) }()
 	p.Forecast = &Forecast{Model: cfg.Model, Types: p.model.StorageTypes(), ModelBytes: p.model.File().Bytes(),
 		FreeBytes: FreeMemory()}
 	if err := p.read(ctx); err != nil {
@@ -167,6 +171,15 @@ func NewForecast(ctx context.Context, cfg config.Config, timed bool) (_ *Forecas
 	return p.Forecast, nil
 }
 
+// close lets go of the models.
+func (p *planner) close() error {
+	var err error
+	if t := p.shape.Teacher; t != nil {
+		err = t.Close()
+	}
+	return errors.Join(err, p.model.Close())
+}
+
 // read reads the data, if there is any, and takes the largest micro-batch from it.
 func (p *planner) read(ctx context.Context) (err error) {
 	p.shape = Shape{Row: p.cfg.SeqLen, Counted: p.cfg.SeqLen, Rows: p.cfg.Batch, Want: p.cfg.Wants(p.how),
@@ -184,7 +197,7 @@ func (p *planner) read(ctx context.Context) (err error) {
 			return err
 		}
 		p.Mixed = p.rows.Mixed
-		if p.cached = p.rows.CachedBytes(p.how, p.named()); p.how.Teacher {
+		if p.cached = p.rows.CachedBytes(p.how, p.named()); p.how.Teacher && !p.rolls() {
 			p.TeacherBytes = &p.cached
 		}
 		// else a run says so
@@ -220,19 +233,30 @@ func (p *planner) read(ctx context.Context) (err error) {
 	if err := p.planRollouts(); err != nil {
 		return err
 	}
-	if p.larger = 1; p.how.Teacher {
-		t, err := engine.Open(p.cfg.Teacher)
-		if err != nil {
-			return fmt.Errorf("--teacher: %w", err)
-		}
-		p.larger = float64(t.Params()) / float64(p.model.Params())
-		if err := t.Close(); err != nil {
-			return err
-		}
+	if err := p.lookAtTeacher(); err != nil {
+		return err
 	}
 	p.program = measureProgram() // with the tokenizer, which a run keeps
 	p.Tokens, p.Counted = p.shape.Row*p.shape.Rows, p.shape.Counted*p.shape.Rows
 	return nil
+}
+
+// lookAtTeacher says how much larger than the model the teacher is, and keeps one open that is asked while it trains.
+func (p *planner) lookAtTeacher() error {
+	p.larger = 1
+	if !p.how.Teacher {
+		return nil
+	}
+	t, err := engine.Open(p.cfg.Teacher)
+	if err != nil {
+		return fmt.Errorf("--teacher: %w", err)
+	}
+	p.larger = float64(t.Params()) / float64(p.model.Params())
+	if p.rolls() {
+		p.shape.Teacher, p.TeacherFileBytes = t, t.File().Bytes()
+		return nil
+	}
+	return t.Close()
 }
 
 // named is how many tokens the teacher names for each that counts.
@@ -258,13 +282,14 @@ func (p *planner) memory() error {
 	apart := leaving(p.session, &f)
 	p.ParamBytes, p.OptimizerBytes, p.WorkBytes, p.ActivationBytes = f.Params+apart, state+update, f.Work+f.Inputs,
 		f.Kept
-	p.RolloutBytes, p.RolloutParallel = m.Rollouts, p.open.Parallel
+	p.RolloutBytes, p.RolloutParallel, p.TeacherWorkBytes = m.Rollouts, p.open.Parallel, m.Teacher
 	p.RolloutKVBytes, p.RolloutRepackedBytes = p.rollouts.KV, p.rollouts.Repacked
 	p.SampleBytes, p.StartBytes, p.planned = m.Samples, p.cfg.StartBytes(p.session), m
 	if p.cfg.Explains() {
 		p.StartBytes += f.Work + f.Inputs
 	}
-	p.TotalBytes, p.Fits = f.Total()+apart+p.OptimizerBytes+p.SampleBytes+p.RolloutBytes, refused == nil
+	p.TotalBytes = f.Total() + apart + p.OptimizerBytes + p.SampleBytes + p.RolloutBytes + p.TeacherWorkBytes
+	p.Fits = refused == nil
 	p.LargestBatch = p.largestBatch()
 	return refused
 }
@@ -273,7 +298,7 @@ func (p *planner) memory() error {
 func (p *planner) peak(live int64) int64 {
 	computed, heap := eval.GeneralBytes(p.model.HParams().NVocab)
 	training := p.program.grown(live+heap) + p.TotalBytes + computed
-	return p.ModelBytes + max(training, p.program.grown(live+p.StartBytes))
+	return p.ModelBytes + p.TeacherFileBytes + max(training, p.program.grown(live+p.StartBytes))
 }
 
 // largestBatch finds how many rows fit, up to the power of two that is more than anybody asks for.
@@ -292,8 +317,9 @@ func (p *planner) largestBatch() int {
 		shape := p.shape
 		shape.Rows = n
 		f, err := shape.footprint(p.model, sc)
+		teaching, asked := shape.taught(sc.Threads)
 		state, update := p.cfg.OptimizerBytes(f.List)
-		return err == nil && f.Total()+state+update+p.SampleBytes+p.RolloutBytes <= allowed
+		return err == nil && asked == nil && f.Total()+state+update+p.SampleBytes+p.RolloutBytes+teaching <= allowed
 	}
 	lo, hi := 0, most+1 // lo fits, hi does not
 	for hi-lo > 1 {

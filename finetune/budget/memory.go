@@ -15,6 +15,8 @@ type Shape struct {
 	Counted int // of them, those whose log-probability is asked for
 	Rows    int // each taken to be as long
 	Named   int // tokens named for each that counts, where the method has a teacher
+	// Teacher is a model that is asked about each micro-batch while it is trained on; nil: none is.
+	Teacher *engine.Model
 	// Want is what a pass is asked for, as encode.Wants has it.
 	Want []*engine.Output
 	// Critic says that values come of passes of their own, of the set config.ValueSet.
@@ -37,6 +39,17 @@ func (s Shape) footprint(m *engine.Model, sc engine.SessionConfig) (engine.Footp
 	return f, nil
 }
 
+// taught is what a teacher's pass over such a micro-batch takes beside its mapped weights.
+func (s Shape) taught(threads int) (int64, error) {
+	if s.Teacher == nil {
+		return 0, nil
+	}
+	f, err := engine.Plan(s.Teacher, engine.SessionConfig{Threads: threads}, engine.Extent{Tokens: s.Row * s.Rows,
+		Counted: s.Counted * s.Rows, Row: s.Row, Want: []*engine.Output{engine.LogP, engine.Top}, Top: s.Named,
+		Forward: true})
+	return f.Total(), err
+}
+
 // A Memory is what a run takes, decided before it begins.
 type Memory struct {
 	Keep    int64 // bytes for activations kept for the backward pass
@@ -48,7 +61,9 @@ type Memory struct {
 	Samples int64 // of Total, what llama.cpp takes to answer prompts meanwhile
 	// Rollouts is, of Total, what llama.cpp takes to write the answers that are learned from.
 	Rollouts int64
-	Start    int64 // before all that: what working out how the adapter starts takes
+	// Teacher is, of Total, what the teacher takes who is asked about them, beside its own mapped weights.
+	Teacher int64
+	Start   int64 // before all that: what working out how the adapter starts takes
 }
 
 // courtesy is the memory, in bytes, that a run takes to save time where the user has not said what it may take: a
@@ -72,7 +87,11 @@ func PlanMemory(m *engine.Model, sc engine.SessionConfig, cfg *config.Config, sh
 	if writing > 0 {
 		writing += 2 * 4 * max(f.Trained, config.Size(sc)) // and, while it is loaded, the file that it is loaded from
 	}
-	least := f.Total() + state + update + apart + beside + writing
+	teaching, err := shape.taught(cfg.Threads)
+	if err != nil {
+		return Memory{}, fmt.Errorf("--teacher: %w", err)
+	}
+	least := f.Total() + state + update + apart + beside + writing + teaching
 	allowed := int64(cfg.Memory) * 1e6
 	said := "--memory"
 	switch {
@@ -109,7 +128,7 @@ func PlanMemory(m *engine.Model, sc engine.SessionConfig, cfg *config.Config, sh
 	}
 	// The arena keeps what it needs whole layers at a time, so that less than this may be used.
 	b := Memory{Keep: min(allowed-least, f.AllKept), Trained: f.Trained, Fixed: f.Fixed, State: state, Samples: beside,
-		Rollouts: writing, Start: start}
+		Rollouts: writing, Teacher: teaching, Start: start}
 	for _, p := range f.List {
 		b.Params += p.ValueBytes()
 	}
@@ -117,7 +136,7 @@ func PlanMemory(m *engine.Model, sc engine.SessionConfig, cfg *config.Config, sh
 	if f, err = shape.footprint(m, sc); err != nil {
 		return Memory{}, err
 	}
-	b.Total = f.Total() + state + update + apart + beside + writing
+	b.Total = f.Total() + state + update + apart + beside + writing + teaching
 	return b, nil
 }
 
@@ -147,11 +166,16 @@ func fitting(m *engine.Model, sc engine.SessionConfig, cfg *config.Config, shape
 		least = rowLen // a row is a prompt with its answers
 	}
 	for n := rowLen; n >= least && (writing == 0 || shape.Rows > 1); n /= 2 {
-		f, err := Shape{Row: n, Counted: min(n, shape.Counted), Rows: 1, Named: shape.Named, Want: shape.Want,
-			Critic: shape.Critic}.footprint(m, sc)
+		less := shape
+		less.Row, less.Counted, less.Rows = n, min(n, shape.Counted), 1
+		f, err := less.footprint(m, sc)
+		teaching, asked := less.taught(cfg.Threads)
 		state, update := cfg.OptimizerBytes(f.List)
-		if err == nil && f.Total()+state+update+writing <= allowed {
+		if err == nil && asked == nil && f.Total()+state+update+writing+teaching <= allowed {
 			if n == rowLen {
+				if writing > 0 { // an update has as many as it takes
+					return "--batch 1 would fit (it learns the same)"
+				}
 				return fmt.Sprintf("--batch 1 would fit (with --accum %d it learns the same)", cfg.Accum.N*cfg.Batch)
 			}
 			return fmt.Sprintf("--batch 1 --seq-len %d would fit", n)

@@ -268,7 +268,12 @@ func (p *planner) rollTime(steps int, timed bool) {
 	}
 	written := prompts * answers / p.pace.write
 	passes := read / p.pace.forward
-	if p.how.Reference {
+	switch {
+	case p.how.Teacher: // each time that it is gone through
+		passes = float64(all) / p.pace.forward * p.larger
+		p.ReferenceSeconds = &passes
+		written *= p.cfg.Lmbda
+	case p.how.Reference:
 		passes *= 2
 	}
 	trained := float64(all)/p.pace.train + float64(steps)*p.pace.update

@@ -68,7 +68,7 @@ type Config struct {
 	// RefAdapter is the adapter with which the base is the reference; none is the base alone. Default "": InitAdapter,
 	// if there is one.
 	RefAdapter string `toml:"ref_adapter"`
-	// Teacher is the model that method distill learns from: a GGUF file with the same tokens. Default "".
+	// Teacher is the model that methods distill and gkd learn from: a GGUF file with the same tokens. Default "".
 	Teacher string `toml:"teacher"`
 	// TeacherTop is how many tokens the teacher names in the place of each counted one, at least 1. Default 64.
 	TeacherTop int `toml:"teacher_top"`
@@ -111,6 +111,9 @@ type Config struct {
 	// ValueAdapter says what the values of ppo are read from: shared, the adapter that is trained, or own, another that
 	// is trained beside it. Default shared.
 	ValueAdapter string `toml:"value_adapter"`
+	// Lmbda is the share of prompts that the model answers itself with method gkd; to the others the data's answer is
+	// learned from. Default 1.
+	Lmbda float64 `toml:"lmbda"`
 	// SamplerCap is the largest importance weight by which a token counts that the writer of the answers found less
 	// likely than training does, at least 1; 0 corrects nothing. Default 2.
 	SamplerCap float64 `toml:"sampler_cap"`
@@ -272,10 +275,9 @@ func Default() Config {
 		TextSplit: "auto", TaskExamples: 2, Dedup: dedups[alike.Unlike],
 		RewardTimeout: program.DefaultTimeout.Seconds(), EnvTimeout: program.DefaultTimeout.Seconds(), MaxTurns: 8,
 		NumGenerations: Auto[int]{Auto: true}, RolloutPrompts: 8,
-		MaxCompletion: 128, Temperature: 1, NumIterations: Auto[int]{Auto: true}, NumMiniBatches: 1, SamplerCap: 2,
-		RolloutParallel: usualParallel,
-		ValueAdapter:    valueAdapters[0],
-		Method:          "sft", TeacherTop: 64, RankedPairs: "all", Mask: "assistant",
+		MaxCompletion: 128, Temperature: 1, NumIterations: Auto[int]{Auto: true}, NumMiniBatches: 1, Lmbda: 1,
+		SamplerCap: 2, RolloutParallel: usualParallel, ValueAdapter: valueAdapters[0],
+		Method: "sft", TeacherTop: 64, RankedPairs: "all", Mask: "assistant",
 		ControlTokens: "tokens", SeqLen: 512,
 		OnLong: "truncate", Packing: autoWord,
 		Tune: tunes[0], OutType: autoWord, Master: masters[0], Rank: 16, Alpha: 32, LoRAPlus: 1, Init: "kaiming",

@@ -172,6 +172,11 @@ func (c *Config) FewUpdates(how *method.Method, steps int) string {
 	}
 	more := "--epochs"
 	switch {
+	case how.Need == method.Rollouts:
+		more = "--num-mini-batches"
+		if c.NumMiniBatches == c.RolloutPrompts {
+			more = "a lower --rollout-prompts"
+		}
 	case how.Coupled: // smaller steps would not do
 	case c.Accum.N > 1:
 		more = "--accum 1"

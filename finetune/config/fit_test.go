@@ -301,7 +301,8 @@ func TestFewUpdates(t *testing.T) {
 		steps   int
 		want    string
 	}{{"sft", "best-fit", 4, 59, "--accum 1"}, {"dpo", "best-fit", 1, 6, "--packing none"},
-		{"dpo", "none", 1, 6, "--epochs"}, {"kto", "best-fit", 4, 6, "--epochs"}, {"sft", "best-fit", 4, 60, ""}} {
+		{"dpo", "none", 1, 6, "--epochs"}, {"kto", "best-fit", 4, 6, "--epochs"}, {"sft", "best-fit", 4, 60, ""},
+		{"grpo", "none", 8, 6, "--num-mini-batches"}, {"gkd", "none", 4, 6, "--num-mini-batches"}} {
 		c := validConfig()
 		c.Method, c.Packing, c.Accum = tc.method, tc.packing, Fixed(tc.accum)
 		how, err := c.Loss()

@@ -156,7 +156,7 @@ func (c *Config) methodOptions() []Option {
 			Usage: "`FILE` that keeps the reference's log-probabilities, or the teacher's; without it, in the run's " +
 				"directory"},
 		Option{Name: "teacher", Value: &c.Teacher, Eval: true, Resume: Names,
-			Usage: "with --method distill: GGUF model `FILE` to learn from, with the same tokens"},
+			Usage: "with --method distill or gkd: GGUF model `FILE` to learn from, with the same tokens"},
 		Option{Name: "teacher-top", Value: &c.TeacherTop, Eval: true,
 			Usage: "the teacher names its `N` likeliest tokens in each place; all others count as one"},
 		Option{Name: "ranked-pairs", Value: &c.RankedPairs, Eval: true,

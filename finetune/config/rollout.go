@@ -65,6 +65,8 @@ func (c *Config) rolloutOptions() []Option {
 		{Name: "num-mini-batches", Value: &c.NumMiniBatches, Usage: "make `N` updates each time"},
 		{Name: "value-adapter", Value: &c.ValueAdapter, Usage: "of ppo: `WHOSE` adapter values are read from: shared " +
 			"(the one that is trained), or own (another beside it, in twice the time)"},
+		{Name: "lmbda", Value: &c.Lmbda, Eval: true, Usage: "of gkd: `SHARE` of the prompts that the model answers " +
+			"itself; of the others the data's answer is learned from"},
 		{Name: "sampler-cap", Value: &c.SamplerCap, Usage: "weigh tokens by how much likelier training finds them " +
 			"than the writer of the answers did, at most by `WEIGHT`; 0: weigh them alike"},
 		{Name: "rollout-parallel", Value: &c.RolloutParallel, Eval: true, Usage: "write at most `N` answers at a " +
@@ -182,13 +184,15 @@ func (v *validator) rollouts() {
 		}
 		return
 	}
-	v.rewarded()
+	v.answers(how)
 	v.need(c.NumGenerations.Auto || c.NumGenerations.N >= how.Usual.Least, &c.NumGenerations, v.is(c.NumGenerations),
 		fmt.Sprintf("auto, or at least %d with --method %s", how.Usual.Least, how.Name))
 	v.need(c.NumIterations.Auto || c.NumIterations.N >= 1 && c.NumIterations.N <= mostUpdates, &c.NumIterations,
 		v.is(c.NumIterations), fmt.Sprintf("auto, or 1 to %d", mostUpdates))
 	v.need(c.NumMiniBatches >= 1 && c.NumMiniBatches <= c.RolloutPrompts, &c.NumMiniBatches, v.is(c.NumMiniBatches),
 		"1 to --rollout-prompts, of which each has at least one")
+	v.need(c.NumGenerations.Auto || c.NumGenerations.N == 1 || c.Lmbda == 1, &c.NumGenerations, v.is(c.NumGenerations)+
+		fmt.Sprintf(" with --lmbda %g", c.Lmbda), "1: the data has one answer to a prompt")
 	v.need(c.SamplerCap == 0 || c.SamplerCap >= 1 && !math.IsInf(c.SamplerCap, 0), &c.SamplerCap, v.is(c.SamplerCap),
 		"at least 1, or 0 to correct nothing")
 	v.need(c.RolloutParallel >= 1 && c.RolloutParallel <= MostParallel, &c.RolloutParallel, v.is(c.RolloutParallel),
@@ -207,15 +211,34 @@ const ValueSet = "value"
 // OwnValues says that values have an adapter of their own.
 func (c *Config) OwnValues() bool { return c.headed() && c.ValueAdapter == valueAdapters[1] }
 
-// rewarded checks what answers are and what they are rewarded for.
-func (v *validator) rewarded() {
+// answers checks what answers are and what they are rewarded for.
+func (v *validator) answers(how *method.Method) {
 	c := v.c
-	v.need(len(c.Reward) > 0 || c.RewardCmd != "" || c.EnvCmd != "", &c.Reward, "is missing with --method "+c.Method,
-		"what answers are rewarded for, or a program that says it (--reward-cmd, --env-cmd)")
-	v.need(c.EnvTimeout > 0 && c.EnvTimeout < 1e9, &c.EnvTimeout, v.is(c.EnvTimeout), "seconds, above 0")
-	v.need(c.MaxTurns >= 1, &c.MaxTurns, v.is(c.MaxTurns), "at least 1")
-	v.need(c.EnvCmd != "" || c.MaxTurns == Default().MaxTurns, &c.MaxTurns, v.is(c.MaxTurns)+" without --env-cmd",
-		"the program that answers the turns too, which no file holds")
+	std := Default()
+	if how.Rewarded() {
+		v.need(len(c.Reward) > 0 || c.RewardCmd != "" || c.EnvCmd != "", &c.Reward,
+			"is missing with --method "+c.Method,
+			"what answers are rewarded for, or a program that says it (--reward-cmd, --env-cmd)")
+		v.need(c.EnvTimeout > 0 && c.EnvTimeout < 1e9, &c.EnvTimeout, v.is(c.EnvTimeout), "seconds, above 0")
+		v.need(c.MaxTurns >= 1, &c.MaxTurns, v.is(c.MaxTurns), "at least 1")
+		v.need(c.EnvCmd != "" || c.MaxTurns == std.MaxTurns, &c.MaxTurns, v.is(c.MaxTurns)+" without --env-cmd",
+			"the program that answers the turns too, which no file holds")
+		v.need(c.Lmbda == 1, &c.Lmbda, "is given with --method "+c.Method+", which rewards answers",
+			"it with --method gkd")
+	} else {
+		found := "is given with --method " + c.Method + ", which rewards no answers"
+		const expected = "it left out"
+		v.need(len(c.Reward) == 0, &c.Reward, found, expected)
+		v.need(len(c.RewardWeights) == 0, &c.RewardWeights, found, expected)
+		v.need(c.RewardColumn == "", &c.RewardColumn, found, expected)
+		v.need(c.RewardCmd == "", &c.RewardCmd, found, expected)
+		v.need(c.EnvCmd == "", &c.EnvCmd, found, expected)
+		v.need(c.EnvTimeout == std.EnvTimeout, &c.EnvTimeout, found, expected)
+		v.need(c.MaxTurns == std.MaxTurns, &c.MaxTurns, found, expected)
+		v.need(c.SamplerCap == std.SamplerCap, &c.SamplerCap, "is given with --method "+c.Method+
+			", which takes answers as they are, whoever wrote them", expected)
+		v.need(c.Lmbda >= 0 && c.Lmbda <= 1, &c.Lmbda, v.is(c.Lmbda), "0 to 1")
+	}
 	v.need(c.RewardTimeout > 0 && c.RewardTimeout < 1e9, &c.RewardTimeout, v.is(c.RewardTimeout), "seconds, above 0")
 	v.need(c.RolloutPrompts >= 1, &c.RolloutPrompts, v.is(c.RolloutPrompts), "at least 1")
 	v.need(c.MaxCompletion >= 1 && c.MaxCompletion < c.SeqLen, &c.MaxCompletion, v.is(c.MaxCompletion),

@@ -56,7 +56,7 @@ func (c *Config) ValidateEval(withAdapter bool) error {
 	if !withAdapter {
 		v.method()
 		if how, err := c.Loss(); err == nil && how.Need == method.Rollouts {
-			v.rewarded()
+			v.answers(how)
 			v.need(c.MeasuredGenerations() >= 1, &c.NumGenerations, v.is(c.NumGenerations), "auto, or at least 1")
 		}
 	}
@@ -175,7 +175,7 @@ func (v *validator) method() {
 	v.need(how.Reference || how.Teacher || c.RefCache == "", &c.RefCache,
 		"is given with --method "+c.Method+", which has no reference", "it with a method that has one")
 	v.need(how.Teacher || c.Teacher == "", &c.Teacher, "is given with --method "+c.Method+", which learns from none",
-		"it with --method distill")
+		"it with --method distill or gkd")
 	v.need(!how.Teacher || c.Teacher != "", &c.Teacher, "is missing with --method "+c.Method,
 		"a GGUF model to learn from")
 	v.need(c.TeacherTop >= 1 && c.TeacherTop <= maxTop, &c.TeacherTop, v.is(c.TeacherTop),

@@ -36,6 +36,8 @@ type Reader struct {
 	mayLack    bool
 	// tasks are those of the dataset that was encoded last, of methods of Rollouts.
 	tasks []Task
+	// Of tasks whose answers in the data may be learned from: those that have none, and those whose answer was cut.
+	unanswered, cutAnswers int
 	// cutBeside counts the answers of other examples that were cut to fit beside verdicts.
 	cutBeside int
 }

@@ -221,8 +221,9 @@ func turnParts(parts []alike.Part, turns []data.Message) []alike.Part {
 	return parts
 }
 
-// notes name what was found. dropped is how many examples are left out for it.
-func (r *Repeats) notes(dropped int) []string {
+// notes name what was found. dropped is how many examples are left out for it, and measure is what held-out ones are
+// measured by.
+func (r *Repeats) notes(dropped int, measure string) []string {
 	var out []string
 	say := func(what Repeated, how, advice string) {
 		if what.Count > 0 {
@@ -230,8 +231,8 @@ func (r *Repeats) notes(dropped int) []string {
 		}
 	}
 	exact, near := "; --dedup exact trains on one of each", "; --dedup near trains on one of each"
-	heldExact, heldNear := "; the held-out loss flatters; --dedup exact trains on none of them",
-		"; the held-out loss flatters; --dedup near trains on none of them"
+	flatters := "; the held-out " + measure + " flatters; --dedup %s trains on none of them"
+	heldExact, heldNear := fmt.Sprintf(flatters, "exact"), fmt.Sprintf(flatters, "near")
 	if dropped > 0 {
 		out = append(out, fmt.Sprintf("left out for --dedup: %s", count.Of(dropped, "training example")))
 		exact, near, heldExact, heldNear = "", "", "", ""

@@ -79,6 +79,23 @@ func TestRepeats(t *testing.T) {
 	}
 }
 
+// TestRepeatsOfPrompts: of a run by rewards what flatters is the held-out reward.
+func TestRepeatsOfPrompts(t *testing.T) {
+	r := Repeats{HeldExact: Repeated{Count: 1, First: []string{"h.jsonl:1 like d.jsonl:1"}}}
+	for method, want := range map[string]string{"grpo": "the held-out reward flatters; --dedup exact",
+		"gkd": "the held-out loss flatters; --dedup exact"} {
+		c := config.Default()
+		c.Method = method
+		how, err := c.Loss()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if notes := r.notes(0, (&Reader{how: how}).measure()); len(notes) != 1 || !strings.Contains(notes[0], want) {
+			t.Errorf("%s: %q", method, notes)
+		}
+	}
+}
+
 // TestRepeatsSplit: duplicates across the automatic split are said, and --dedup leaves none.
 func TestRepeatsSplit(t *testing.T) {
 	var texts []string

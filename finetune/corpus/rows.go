@@ -88,7 +88,7 @@ func (r *Reader) both(ctx context.Context, out *Rows, in *input, train []int, he
 		return err
 	}
 	dropped := len(train) - len(s.kept)
-	out.Notes = append(out.Notes, s.found.notes(dropped)...)
+	out.Notes = append(out.Notes, s.found.notes(dropped, r.measure())...)
 	out.Repeats = s.found
 	if out.Train, err = r.encode(ctx, in, s.kept, in.dropped); err != nil {
 		return err
@@ -107,6 +107,14 @@ func (r *Reader) both(ctx context.Context, out *Rows, in *input, train []int, he
 	c = &out.Held.Counts
 	c.Exact, c.Near = s.found.HeldExact.Count, s.found.HeldNear.Count
 	return r.ownPrompts(heldIn, out)
+}
+
+// measure is what held-out examples are measured by.
+func (r *Reader) measure() string {
+	if r.how.Rewarded() {
+		return "reward"
+	}
+	return "loss"
 }
 
 // ReadHeld is Read of all the data as held-out rows.
@@ -151,6 +159,11 @@ func (r *Reader) finish(rows *Rows) error {
 	rows.Notes = append(rows.Notes, r.text.said.notes()...)
 	rows.Notes = append(rows.Notes, r.lengthNotes(rows)...)
 	rows.Notes = append(rows.Notes, r.text.invocationNotes(rows)...)
+	own, err := r.ownNotes(rows)
+	if err != nil {
+		return err
+	}
+	rows.Notes = append(rows.Notes, own...)
 	return rows.pack()
 }
 
@@ -363,7 +376,7 @@ func (r *Rows) CachedBytes(how *method.Method, top int) (bytes int64) {
 	if how.Reference {
 		bytes += 4 * int64(tokens)
 	}
-	if how.Teacher {
+	if how.Teacher && how.Need != method.Rollouts {
 		bytes += teacher.Bytes(top, items, tokens)
 	}
 	return bytes

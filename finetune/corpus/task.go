@@ -3,11 +3,14 @@ package corpus
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/ggtune/ggtune/engine"
+	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/finetune/data"
 	"github.com/ggtune/ggtune/finetune/encode"
 	"github.com/ggtune/ggtune/finetune/template"
+	"github.com/ggtune/ggtune/internal/count"
 )
 
 // A Task is a prompt that the model in training writes answers to, as those see it who judge these.
@@ -17,6 +20,8 @@ type Task struct {
 	Messages []data.Message             // a conversation; nil: literal text
 	Tools    json.RawMessage            // that it has; nil: none
 	Row      map[string]json.RawMessage // of the data, with all columns
+	// Answer is that of the data, as the model would have written it; nil where there is none, or nobody asks.
+	Answer []int32
 }
 
 // task keeps example i of in as a task.
@@ -36,8 +41,58 @@ func (r *Reader) task(in *input, i int) error {
 	if q.Row, err = in.ds.Row(i); err != nil {
 		return err
 	}
+	if r.cfg.Lmbda < 1 {
+		if q.Answer, err = r.text.given(&x, it.Tokens); err != nil {
+			return err
+		}
+		if most := r.cfg.MaxCompletion; len(q.Answer) > most {
+			q.Answer = q.Answer[:most:most]
+			r.cutAnswers++
+		}
+		if q.Answer == nil {
+			r.unanswered++
+		}
+	}
 	r.tasks = append(r.tasks, q)
 	return nil
+}
+
+// given encodes the answer that the data has to a prompt of these tokens: what counts behind them where the two are
+// encoded together. It is nil where there is none, or where it begins within the prompt's last token.
+func (t *text) given(x *data.Example, prompt []int32) ([]int32, error) {
+	if len(x.Answers) == 0 || x.Answers[0].Given != "" {
+		return nil, nil
+	}
+	it, err := t.answered(x, &x.Answers[0])
+	if err != nil || len(it.Tokens) <= len(prompt) || !slices.Equal(it.Tokens[:len(prompt)], prompt) {
+		return nil, err
+	}
+	end := len(prompt)
+	for end < len(it.Tokens) && it.Counted[end] {
+		end++
+	}
+	if end == len(prompt) {
+		return nil, nil
+	}
+	return slices.Clone(it.Tokens[len(prompt):end]), nil
+}
+
+// ownNotes says what the answers of the data are of which some are learned from, and refuses data that has none.
+func (r *Reader) ownNotes(rows *Rows) (notes []string, err error) {
+	all := len(rows.Tasks) + len(rows.HeldTasks)
+	switch {
+	case r.unanswered == all && all > 0:
+		return nil, &config.Error{Err: fmt.Errorf("--lmbda is %g, and the data has no answer that goes on behind its "+
+			"prompt; expected 1, with which the model answers all prompts itself, or data with answers", r.cfg.Lmbda)}
+	case r.unanswered > 0:
+		notes = append(notes, fmt.Sprintf("%d of %s have no answer in the data that goes on behind them: the model "+
+			"answers them itself every time", r.unanswered, count.Of(all, "prompt")))
+	}
+	if r.cutAnswers > 0 {
+		notes = append(notes, fmt.Sprintf("%s of the data cut to %d tokens (--max-completion-length)",
+			count.Of(r.cutAnswers, "answer"), r.cfg.MaxCompletion))
+	}
+	return notes, nil
 }
 
 // prompt encodes a prompt up to where its answer begins. Nothing of it counts.

@@ -109,7 +109,7 @@ func (v *View) repeats(ctx context.Context, cfg *config.Config, how *method.Meth
 			out = held.all
 		}
 		s, err := r.repeats(ctx, in, in.all, held, out)
-		v.Repeats, v.Notes = s.found, append(v.Notes, s.found.notes(len(in.all)-len(s.kept))...)
+		v.Repeats, v.Notes = s.found, append(v.Notes, s.found.notes(len(in.all)-len(s.kept), r.measure())...)
 		return err
 	}
 	return r.readInto(ctx, cfg.Data, false, func(in *input) error {

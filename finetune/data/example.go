@@ -72,8 +72,10 @@ type Example struct {
 	Prompt     string
 	Completion string // KindCompletion: counted
 
-	Answers   []Answer // KindPair: chosen, rejected; KindVerdict: one; KindChoice: all
-	Desirable bool     // KindVerdict
+	// KindPair: chosen, rejected; KindVerdict: one; KindChoice: all; KindPrompt: the good answer that the data has, or
+	// none
+	Answers   []Answer
+	Desirable bool // KindVerdict
 	// KindPair: by how much the data scores the chosen answer above the rejected one, 0 unless Options.Margins; and
 	// one over the number of pairs that its list of answers gives.
 	Margin, Weight float64

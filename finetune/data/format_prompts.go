@@ -42,8 +42,8 @@ const (
 	noPrompt    = "no prompt before the answer"
 )
 
-// asPrompt takes the prompt of any example. Of a conversation it is all before the answer at its end, or, without one,
-// the whole.
+// asPrompt takes the prompt of any example, and the good answer to it, if there is one. Of a conversation the prompt is
+// all before the answer at its end, or, without one, the whole.
 func asPrompt(x Example) Example {
 	p := Example{Source: x.Source, Kind: KindPrompt, Tools: x.Tools}
 	switch x.Kind {
@@ -53,11 +53,20 @@ func asPrompt(x Example) Example {
 		p.Prompt = strings.TrimRight(x.Text, "\r\n")
 	case KindCompletion:
 		p.Prompt = x.Prompt
+		if strings.TrimSpace(x.Completion) != "" {
+			p.Answers = []Answer{{Text: x.Completion}}
+		}
 	case KindPair: // all pairs of a record have one prompt
 		p.Source.Sub = 0
 		p.Messages, p.Prompt = x.Messages, x.Prompt
+		if len(x.Answers) > 0 { // not of a tie
+			p.Answers = x.Answers[:1:1]
+		}
 	case KindVerdict:
 		p.Messages, p.Prompt = x.Messages, x.Prompt
+		if x.Desirable {
+			p.Answers = x.Answers
+		}
 	case KindMessages:
 		p.Messages = x.Messages
 		for len(p.Messages) > 0 && p.Messages[len(p.Messages)-1].Role == Assistant {
@@ -65,6 +74,9 @@ func asPrompt(x Example) Example {
 		}
 		if len(p.Messages) == 0 {
 			p.drop = noPrompt
+		}
+		if n := len(p.Messages); n < len(x.Messages) && says(&x.Messages[len(x.Messages)-1]) {
+			p.Answers = []Answer{{Messages: x.Messages[n:]}}
 		}
 	default:
 		panic(fmt.Sprintf("data: no prompt is made of a %v", x.Kind))

@@ -20,7 +20,8 @@ type Engine interface {
 
 // Options of a measurement.
 type Options struct {
-	NoAdapter bool // measure the base model
+	NoAdapter bool    // measure the base model
+	Temp      float64 // of the distributions that log-probabilities are of; 0: 1
 	// Reference gives the reference model's log-probabilities; nil where the method needs none.
 	Reference func(ctx context.Context, m *encode.Micro) ([]float64, error)
 	// Teacher says what a teacher does of a micro-batch; nil where the method has none.
@@ -147,7 +148,7 @@ func Each(ctx context.Context, e Engine, data *encode.Loader, m *method.Method, 
 }
 
 func inputs(ctx context.Context, e Engine, batch *encode.Micro, m *method.Method, o Options) (*method.Inputs, error) {
-	var opt engine.Options
+	opt := engine.Options{Temp: o.Temp}
 	if o.NoAdapter {
 		opt.Apply = engine.Only()
 	}

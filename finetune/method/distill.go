@@ -3,6 +3,7 @@ package method
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/ggtune/ggtune/internal/setting"
 )
@@ -25,46 +26,69 @@ var Distill = register(&Method{
 	Doc:     "distillation: forward KL from a teacher's predictions (Hinton et al. 2015)",
 	Unit:    "token",
 	Teacher: true,
-	Loss:    distill,
+	Loss: func(in *Inputs, _ setting.Values) (Result, error) {
+		return taught(in, forward), nil
+	},
 })
 
 // leastLog is the logarithm of less than any probability that single precision can tell from 0.
 const leastLog = -100
 
-func distill(in *Inputs, _ setting.Values) (Result, error) {
+// A prediction is a distribution over the tokens that a teacher names, and behind them all others as one outcome: the
+// probability of each, and its logarithm.
+type prediction struct{ share, log []float64 }
+
+// named gives what a model predicts, of whose outcomes logp are the log-probabilities.
+func named(logp []float64) prediction {
+	p := prediction{make([]float64, len(logp)), logp}
+	for i, x := range logp {
+		p.share[i] = math.Exp(x)
+	}
+	return p
+}
+
+// left is p with what the named tokens leave as the probability of the others.
+func (p prediction) left() prediction {
+	last, sum := len(p.log)-1, 0.0
+	for _, x := range p.share[:last] {
+		sum += x
+	}
+	p.share[last] = max(1-sum, 0)
+	p.log = append(slices.Clone(p.log[:last]), math.Log(p.share[last]))
+	return p
+}
+
+// forward is the divergence of q from p, and enters its derivatives by log q into grad.
+func forward(p, q prediction, grad []float64) (loss float64) {
+	for i, share := range p.share {
+		switch {
+		case !(share > 0): // 0·log 0
+		case q.log[i] < leastLog: // of the rest alone: the others come from their own logits
+			loss += share * (p.log[i] - leastLog)
+		default:
+			loss += share * (p.log[i] - q.log[i])
+			grad[i] = -share
+		}
+	}
+	return loss
+}
+
+// taught sums a loss over the counted tokens that is made of the teacher's prediction of each and the student's, and
+// whose derivatives by the logarithms of the student's it enters into grad.
+func taught(in *Inputs, loss func(teacher, student prediction, grad []float64) float64) Result {
 	r := Result{Units: float64(len(in.LogP)), Grad: make([]float64, len(in.Named))}
 	own, same := 0.0, 0.0
 	for t := range in.LogP {
-		p, q := in.Teacher[t*in.Width:(t+1)*in.Width], in.Named[t*in.Width:(t+1)*in.Width]
-		grad, last := r.Grad[t*in.Width:(t+1)*in.Width], in.Width-1
-		loss, named := 0.0, 0.0
-		add := func(i int, share, logShare float64) {
-			if !(share > 0) {
-				return // 0·log 0
-			}
-			if q[i] < leastLog { // of the rest alone: the others come from their own logits
-				loss += share * (logShare - leastLog)
-				return
-			}
-			loss += share * (logShare - q[i])
-			grad[i] = -share
-		}
-		for i := range last {
-			x := math.Exp(p[i])
-			named += x
-			add(i, x, p[i])
-		}
-		if rest := 1 - named; rest > 0 {
-			add(last, rest, math.Log(rest))
-		}
-		r.Sum += loss
+		from, to := t*in.Width, (t+1)*in.Width
+		p, q := named(in.Teacher[from:to]).left(), named(in.Named[from:to])
+		r.Sum += loss(p, q, r.Grad[from:to])
 		own -= in.LogP[t]
-		if likeliest(p[:last]) == likeliest(q[:last]) {
+		if likeliest(p.log[:in.Width-1]) == likeliest(q.log[:in.Width-1]) {
 			same++
 		}
 	}
 	r.Metrics = []Metric{{"nll", own, r.Units}, {"top1", same, r.Units}}
-	return r, nil
+	return r
 }
 
 func likeliest(logp []float64) int {

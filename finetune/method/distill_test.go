@@ -62,56 +62,77 @@ func outcomes(logp []float64, named []int) []float64 {
 	return append(out, math.Log(rest))
 }
 
-// TestDistillRecorded holds the loss, and its gradient by the logits, to PyTorch's.
-func TestDistillRecorded(t *testing.T) {
+// A taughtCase is one of a recording of a loss by a teacher (scripts/record_distill.py).
+type taughtCase struct {
+	Top               int
+	Beta, Temperature float64
+	Loss              float64
+	Grad              []float64
+}
+
+// holdTo holds the method's loss, and its gradient by the logits, to what was recorded of c.
+func holdTo(t *testing.T, m *Method, c taughtCase, tokens, vocab int) {
+	t.Helper()
 	const tol = 1e-9 // ten digits kept
-	var rec struct {
-		Tokens, Vocab int
-		Cases         []struct {
-			Top  int
-			Loss float64
-			Grad []float64
+	temp := c.Temperature
+	if temp == 0 {
+		temp = 1
+	}
+	cool := func(logits []float64) []float64 {
+		out := slices.Clone(logits)
+		for i := range out {
+			out[i] /= temp
+		}
+		return logSoftmax(out)
+	}
+	teacher, student := distillLogits(0.4, tokens, vocab), distillLogits(1.1, tokens, vocab)
+	in := &Inputs{Width: c.Top + 1}
+	var names [][]int
+	for i := range tokens {
+		p, q := cool(teacher[i]), cool(student[i])
+		ids := nameTop(p, c.Top, 3*i)
+		names = append(names, ids)
+		in.Teacher, in.Named = append(in.Teacher, outcomes(p, ids)...), append(in.Named, outcomes(q, ids)...)
+		in.LogP = append(in.LogP, q[3*i])
+	}
+	in.Sequences = []Sequence{{Len: tokens}}
+	r, err := m.Evaluate(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !(math.Abs(r.Sum-c.Loss) <= tol*c.Loss) {
+		t.Errorf("top %d: loss %.12g, recorded %.12g", c.Top, r.Sum, c.Loss)
+	}
+	for i, ids := range names {
+		q, slopes := cool(student[i]), r.Grad[i*in.Width:(i+1)*in.Width]
+		rest := math.Exp(in.Named[i*in.Width+c.Top])
+		all := 0.0
+		for _, s := range slopes {
+			all += s
+		}
+		for v, lq := range q {
+			got := -all * math.Exp(lq)
+			if j := slices.Index(ids, v); j >= 0 {
+				got += slopes[j]
+			} else {
+				got += slopes[c.Top] * math.Exp(lq) / rest
+			}
+			if want := c.Grad[i*vocab+v]; !(math.Abs(got/temp-want) <= tol) {
+				t.Errorf("top %d, token %d, logit %d: %.12g, recorded %.12g", c.Top, i, v, got/temp, want)
+			}
 		}
 	}
+}
+
+// TestDistillRecorded holds the loss, and its gradient by the logits, to PyTorch's.
+func TestDistillRecorded(t *testing.T) {
+	var rec struct {
+		Tokens, Vocab int
+		Cases         []taughtCase
+	}
 	readRecording(t, "distill.json", &rec)
-	teacher, student := distillLogits(0.4, rec.Tokens, rec.Vocab), distillLogits(1.1, rec.Tokens, rec.Vocab)
 	for _, c := range rec.Cases {
-		in := &Inputs{Width: c.Top + 1}
-		var named [][]int
-		for i := range rec.Tokens {
-			p, q := logSoftmax(teacher[i]), logSoftmax(student[i])
-			ids := nameTop(p, c.Top, 3*i)
-			named = append(named, ids)
-			in.Teacher, in.Named = append(in.Teacher, outcomes(p, ids)...), append(in.Named, outcomes(q, ids)...)
-			in.LogP = append(in.LogP, q[3*i])
-		}
-		in.Sequences = []Sequence{{Len: rec.Tokens}}
-		r, err := Distill.Evaluate(in)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !(math.Abs(r.Sum-c.Loss) <= tol*c.Loss) {
-			t.Errorf("top %d: loss %.12g, PyTorch %.12g", c.Top, r.Sum, c.Loss)
-		}
-		for i, ids := range named {
-			q, slopes := logSoftmax(student[i]), r.Grad[i*in.Width:(i+1)*in.Width]
-			rest := math.Exp(in.Named[i*in.Width+c.Top])
-			all := 0.0
-			for _, s := range slopes {
-				all += s
-			}
-			for v, lq := range q {
-				got := -all * math.Exp(lq)
-				if j := slices.Index(ids, v); j >= 0 {
-					got += slopes[j]
-				} else {
-					got += slopes[c.Top] * math.Exp(lq) / rest
-				}
-				if want := c.Grad[i*rec.Vocab+v]; !(math.Abs(got-want) <= tol) {
-					t.Errorf("top %d, token %d, logit %d: %.12g, PyTorch %.12g", c.Top, i, v, got, want)
-				}
-			}
-		}
+		holdTo(t, Distill, c, rec.Tokens, rec.Vocab)
 	}
 }
 

@@ -80,7 +80,8 @@ const (
 	// reference.
 	Verdicts
 	// Rollouts are a prompt with the answers that the model itself wrote to it: Child k is one of them, and all its
-	// counted tokens are the answer, the token that ends it among them. Inputs.Rolled tells of them.
+	// counted tokens are the answer, the token that ends it among them. Inputs.Rolled tells of them, of methods that
+	// are rewarded.
 	Rollouts
 	// Labels are a prompt with an answer (Child 1) under a Label, 1 desirable and 0 not.
 	Labels
@@ -134,7 +135,8 @@ type Method struct {
 	// AllTokens says that every token of an example counts, prompts included.
 	AllTokens bool
 	// Advantages says what each token of a rollout's answers was worth, of methods of Rollouts: a pure function, asked
-	// once a rollout. carry is what it gave to carry on at the last rollout, nil at the first. See Credit.
+	// once a rollout; nil: no rewards say what answers are worth, and all are learned from. carry is what it gave to
+	// carry on at the last rollout, nil at the first. See Credit.
 	Advantages func(all []Answer, carry []float64, s setting.Values) (Advantages, error)
 	// Enough says, from the figures of an update, that the policy has moved so far from the one that wrote the answers
 	// that what updates their rollout has left are left out; nil: never. See Stop.
@@ -187,6 +189,9 @@ func Get(name string) (*Method, error) { return methods.Get(name) }
 
 // Names lists the methods, sorted.
 func Names() []string { return methods.Names() }
+
+// Rewarded says that the method learns from answers by what rewards say of them.
+func (m *Method) Rewarded() bool { return m.Advantages != nil }
 
 // LogP says whether the method sees log-probabilities.
 func (m *Method) LogP() bool { return m.Value != AtEnds }
@@ -252,7 +257,7 @@ func (m *Method) check(in *Inputs, counted int) error {
 		return fmt.Errorf("method %s: %d entropies for sequences of %d tokens, expected %d", m.Name, len(in.Entropy),
 			counted, n)
 	}
-	if m.Need == Rollouts {
+	if m.Rewarded() {
 		return m.checkRolled(in)
 	}
 	if m.Teacher {

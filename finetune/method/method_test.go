@@ -59,7 +59,7 @@ func (in *Inputs) suited(m *Method) *Inputs {
 	if !m.Entropy {
 		c.Entropy = nil
 	}
-	if m.Need != Rollouts {
+	if !m.Rewarded() {
 		c.Rolled = Rolled{}
 	} else if m.Value == NoValues {
 		c.OldValue, c.Return = nil, nil
@@ -178,7 +178,7 @@ func outcome(t *testing.T, m *Method, s setting.Values) (out []any) {
 		t.Fatal(err)
 	}
 	out = append(out, r.Sum, r.Slopes())
-	if c.Need == Rollouts {
+	if c.Rewarded() {
 		a, err := c.Credit(randomAnswers(rand.New(rand.NewPCG(9, 10)), 12, 3), nil)
 		if err != nil {
 			t.Fatal(err)

@@ -7,8 +7,8 @@ import (
 	"slices"
 )
 
-// Rolled is what is known of each counted token of a rollout's answers before the first update on them, of methods of
-// Rollouts. All of it is constant to the gradient.
+// Rolled is what is known of each counted token of a rollout's answers before the first update on them, of methods that
+// are rewarded. All of it is constant to the gradient.
 type Rolled struct {
 	// Old is the log-probability under the policy that wrote the answer, as the training engine computes it, nats.
 	// Where a rollout has a single update, that is LogP itself.

@@ -88,7 +88,7 @@ func ended(rewards ...float64) (all []Answer) {
 // TestCredit: every method of Rollouts gives a number for each token, of any rollout, and does not write into it.
 func TestCredit(t *testing.T) {
 	for _, m := range allMethods(t) {
-		if m.Need != Rollouts {
+		if !m.Rewarded() {
 			continue
 		}
 		t.Run(m.Name, func(t *testing.T) {

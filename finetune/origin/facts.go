@@ -9,7 +9,6 @@ import (
 	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/finetune/method"
 	"github.com/ggtune/ggtune/finetune/template"
-	"github.com/ggtune/ggtune/internal/setting"
 )
 
 // A fact is one thing that an adapter says.
@@ -68,6 +67,7 @@ var facts = []fact{
 	rolled("reward-column"),
 	rolled("max-completion-length"),
 	rolled("temperature"),
+	rolled("lmbda").saidIf(func(r *Run) bool { return !r.Method.Rewarded() }),
 	{key: "columns", of: option("columns").of, take: takeColumns},
 	{key: templateName, of: ofTemplate((*template.Template).Name), take: takeTemplate},
 	{key: "template_sha256", of: ofTemplate((*template.Template).SHA256), differs: otherTemplate},
@@ -216,19 +216,36 @@ func asJSON(v any) string {
 }
 
 // settings are the method's, by name.
+// settings are the method's: numbers, and of choices their words.
 func settings(r *Run) (string, bool) {
-	set := r.Method.Settings()
+	set := map[string]any{}
+	for name, x := range r.Method.Settings() {
+		set[name] = x
+	}
+	for _, s := range method.Readers().Settings() {
+		if x, has := set[s.Name]; has && s.Words != nil {
+			set[s.Name] = s.Text(x.(float64))
+		}
+	}
 	return asJSON(set), len(set) > 0
 }
 
 func takeSettings(t *taking, text string) {
-	var set setting.Values
+	var set map[string]any
 	if err := json.Unmarshal([]byte(text), &set); err != nil || !t.sameMethod() {
 		return
 	}
 	for _, s := range method.Readers().Settings() {
-		if set.Has(s) && !t.given(s.Name) {
-			t.cfg.Settings.Set(s.Name, set.Of(s))
+		if t.given(s.Name) {
+			continue
+		}
+		switch x := set[s.Name].(type) {
+		case float64: // of choices too, in files that are older than words
+			t.cfg.Settings.Set(s.Name, x)
+		case string:
+			if v, err := s.Parse(x); err == nil && s.Words != nil {
+				t.cfg.Settings.Set(s.Name, v)
+			}
 		}
 	}
 }

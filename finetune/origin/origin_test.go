@@ -140,6 +140,41 @@ func TestTakeDefaults(t *testing.T) {
 	}
 }
 
+// TestWords: a choice among a method's settings is kept as its word, and read too as the number that older adapters
+// have.
+func TestWords(t *testing.T) {
+	c := config.Default()
+	c.Method = "grpo"
+	c.Settings.Set("loss-type", 2)
+	how, err := c.Loss()
+	if err != nil {
+		t.Fatal(err)
+	}
+	info := (&Run{Config: &c, Method: how}).Info()
+	text := info["method_settings"]
+	if !strings.Contains(text, `"loss-type":"`) || !strings.Contains(text, `"epsilon":0.2`) {
+		t.Errorf("kept: %s", text)
+	}
+	for name, text := range map[string]string{"as it is kept": text, "as it was": `{"loss-type":2}`} {
+		taken := config.Default()
+		taken.Method = "grpo"
+		o := &Origin{Info: map[string]string{"method": "grpo", "method_settings": text}}
+		o.TakeDefaults(&taken, func(string) bool { return false })
+		if got := taken.Settings["loss-type"]; got != 2 {
+			t.Errorf("%s: taken is %v", name, taken.Settings)
+		}
+	}
+	for _, text := range []string{`{"loss-type":"none such"}`, `{"epsilon":"0.3"}`,
+		`{"epsilon":null,"loss-type":[1]}`} {
+		taken := config.Default()
+		o := &Origin{Info: map[string]string{"method": "grpo", "method_settings": text}}
+		o.TakeDefaults(&taken, func(string) bool { return false })
+		if len(taken.Settings) > 0 {
+			t.Errorf("%s: taken is %v", text, taken.Settings)
+		}
+	}
+}
+
 // TestForeign: what is no value of its option, or a stranger's, changes nothing.
 func TestForeign(t *testing.T) {
 	o := &Origin{Adapter: "a.gguf", Info: map[string]string{"seq_len": "many", "task_chat": "perhaps", "columns": "[]",

@@ -123,8 +123,12 @@ func (t *Terminal) sampled(s Sample) {
 	}
 	type line struct{ name, text string }
 	lines := []line{{fmt.Sprintf("step %d, asked: ", s.Step), s.Prompt}, {"  base:  ", s.Base}, {"  tuned: ", s.Tuned}}
-	if s.Reward != nil {
-		lines = append(lines[:1], line{fmt.Sprintf("  %s, worth %.4g: ", s.Why, *s.Reward), s.answer()})
+	if s.Why != "" {
+		worth := ""
+		if s.Reward != nil {
+			worth = fmt.Sprintf(", worth %.4g", *s.Reward)
+		}
+		lines = append(lines[:1], line{fmt.Sprintf("  %s%s: ", s.Why, worth), s.answer()})
 	}
 	for _, l := range lines {
 		t.line("%s%s", l.name, shortened(l.text, columns-len(l.name)))

@@ -13,5 +13,7 @@
 //	advantage = the method's                                          method.Advantages
 //	updates   = every prompt with its answers a tree, in minibatches, once or several times
 //
-// Source is that as a source of the training loop; Measure is its first half on held-out prompts.
+// Source is that as a source of the training loop; Measure is its first half on held-out prompts. Of a method that is
+// not rewarded only answers and updates are left: what is learned from an answer its teacher says, who is asked by the
+// loop. Answer is that on held-out prompts.
 package rl

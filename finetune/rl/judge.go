@@ -3,6 +3,7 @@ package rl
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 
@@ -12,6 +13,48 @@ import (
 	"github.com/ggtune/ggtune/finetune/reward"
 	"github.com/ggtune/ggtune/finetune/rollout"
 )
+
+// write has each prompt answered g times: by the model, or, of a share, as the data has it. Exchanges are of what.
+func (j *Judge) write(ctx context.Context, from *Prompts, prompts []asked, g int, how rollout.Sampling,
+	what string) ([]answer, error) {
+	if from.Given == nil {
+		return j.answers(ctx, from.Asked, prompts, g, how, what)
+	}
+	own, out := from.share(prompts, g, how)
+	if len(own) == 0 {
+		return out, nil
+	}
+	which := make([]asked, len(own))
+	for k, i := range own {
+		which[k] = prompts[i]
+	}
+	written, err := j.answers(ctx, from.Asked, which, g, how, what)
+	if err != nil {
+		return nil, err
+	}
+	for k, i := range own {
+		copy(out[i*g:(i+1)*g], written[k*g:(k+1)*g])
+	}
+	return out, nil
+}
+
+// share lists the prompts that the model is to answer, and gives the data's answers to the others, each in its place.
+func (p *Prompts) share(prompts []asked, g int, how rollout.Sampling) (own []int, out []answer) {
+	const stream = 0x6c6d626461 // apart from the numbers by which answers are drawn
+	random := rand.New(rand.NewPCG(how.Seed^stream, uint64(how.Step)))
+	out = make([]answer, g*len(prompts))
+	for i := range prompts {
+		tokens := p.Given[prompts[i].example]
+		if random.Float64() < p.Own || tokens == nil {
+			own = append(own, i)
+			continue
+		}
+		for k := range g {
+			out[i*g+k] = answer{Tokens: tokens, Given: true, sampled: make([]float32, len(tokens))}
+		}
+	}
+	return own, out
+}
 
 // answers has the model write to each prompt g answers, or exchanges, which are then of what.
 func (j *Judge) answers(ctx context.Context, about []reward.Sample, prompts []asked, g int, how rollout.Sampling,
@@ -128,6 +171,9 @@ func (j *Judge) sample(x reward.Sample, p *asked, a *answer) (reward.Sample, err
 // figureNames are the names under which the rewards' own means are shown: reward_ and what each is called, without what
 // it is told, and numbered where several are called the same.
 func figureNames(rewards Rewards) (out []string) {
+	if rewards == nil {
+		return nil
+	}
 	seen := map[string]int{}
 	for _, spec := range rewards.Names() {
 		name, _, _ := strings.Cut(spec, "=")
@@ -193,6 +239,9 @@ type Rewarded struct {
 	Parts []float64
 }
 
+// held is what exchanges are of that are measured.
+const held = "held-out"
+
 // heldSeed keeps the answers that are measured apart from those that are learned from.
 const heldSeed = 0x68656c64
 
@@ -211,8 +260,8 @@ func (j *Judge) Measure(ctx context.Context, p Prompts, g int) (out Measured, er
 			return out, err
 		}
 		prompts := promptsOf(m)
-		answers, err := j.answers(ctx, p.Asked, prompts, g,
-			rollout.Sampling{Temp: j.Temp, MaxTokens: j.MaxTokens, Seed: j.Seed ^ heldSeed, Step: n}, "held-out")
+		answers, err := j.write(ctx, &p, prompts, g,
+			rollout.Sampling{Temp: j.Temp, MaxTokens: j.MaxTokens, Seed: j.Seed ^ heldSeed, Step: n}, held)
 		if err != nil {
 			return out, err
 		}

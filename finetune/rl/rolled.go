@@ -32,6 +32,7 @@ type answer struct {
 	Turns   []turn    `json:"turns,omitempty"`  // of an exchange, not all tokens of which are the model's; else nil
 	Earned  *float64  `json:"earned,omitempty"` // what the environment gave; nil: there is none
 	Ended   bool      `json:"ended"`            // the model ended it, with its last token, for want of nothing
+	Given   bool      `json:"given,omitempty"`  // it is the data's
 	Reward  float64   `json:"reward"`           // what it is worth
 	Rewards []float64 `json:"rewards"`          // what each reward says of it
 
@@ -84,7 +85,7 @@ func (s *Source) roll(ctx context.Context) (*rolled, error) {
 	if err := s.load(r); err != nil {
 		return nil, err
 	}
-	if !r.Read && (s.at.Update > 0 || s.at.Micro > 0) {
+	if (!r.Read && s.Method.Rewarded() || r.Answers == nil) && (s.at.Update > 0 || s.at.Micro > 0) {
 		return nil, fmt.Errorf("%s is missing: it holds the answers that the run was learning from when it was "+
 			"left, and the model that wrote them has changed since; put it back, or begin a new run",
 			s.path(r.Number, s.at.Step))
@@ -97,7 +98,7 @@ func (s *Source) roll(ctx context.Context) (*rolled, error) {
 			return nil, err
 		}
 	}
-	if !r.Read {
+	if !r.Read && s.Method.Rewarded() {
 		if err := s.passes(ctx, r); err != nil {
 			return nil, err
 		}
@@ -113,7 +114,7 @@ func (s *Source) write(ctx context.Context, r *rolled) error {
 	began := time.Now()
 	how := rollout.Sampling{Temp: s.Temp, MaxTokens: s.MaxTokens, Seed: s.Seed, Step: r.Number}
 	var err error
-	if r.Answers, err = s.answers(ctx, s.Asked, r.prompts, s.Generations, how, kind); err != nil {
+	if r.Answers, err = s.Judge.write(ctx, &s.Prompts, r.prompts, s.Generations, how, kind); err != nil {
 		return err
 	}
 	if s.Exchanges != nil {
@@ -122,9 +123,14 @@ func (s *Source) write(ctx context.Context, r *rolled) error {
 		}
 	}
 	for i := range r.Answers {
-		s.cost.Tokens += r.Answers[i].written()
+		if !r.Answers[i].Given {
+			s.cost.Tokens += r.Answers[i].written()
+		}
 	}
 	s.cost.Write, began = s.cost.Write+time.Since(began).Seconds(), time.Now()
+	if !s.Method.Rewarded() {
+		return nil
+	}
 	err = s.score(ctx, s.Asked, r.prompts, r.Answers)
 	s.cost.Reward += time.Since(began).Seconds()
 	return err
@@ -226,7 +232,14 @@ func (s *Source) passes(ctx context.Context, r *rolled) error {
 
 // credit works out what follows from what is known of the answers: what each token was worth, and which updates are
 // made of them.
-func (s *Source) credit(r *rolled) error {
+func (s *Source) credit(r *rolled) (err error) {
+	if !s.Method.Rewarded() {
+		r.figures = wroteFigures(r.Answers, s.Given != nil)
+		if r.trees, r.of, err = r.grow(func(int) bool { return true }); err == nil {
+			r.plan(&s.Config)
+		}
+		return err
+	}
 	answers, sampled := make([]method.Answer, len(r.Answers)), make([][]float64, len(r.Answers))
 	for i := range r.Answers {
 		a := &r.Answers[i]
@@ -234,7 +247,6 @@ func (s *Source) credit(r *rolled) error {
 			Ref: encode.Widen(a.ref), Value: encode.Widen(a.value), Ended: a.Ended}
 		sampled[i] = encode.Widen(a.sampled)
 	}
-	var err error
 	if r.adv, err = s.Method.Credit(answers, s.at.Carry); err != nil {
 		return err
 	}
@@ -273,11 +285,13 @@ func (r *rolled) plan(c *Config) {
 	}
 }
 
-// micro gives a micro-batch with what is known of its tokens.
-func (r *rolled) micro(update, micro, longest int) *encode.Micro {
+// micro gives a micro-batch with what is known of its tokens, where they are rewarded.
+func (r *rolled) micro(update, micro, longest int, rewarded bool) *encode.Micro {
 	m := encode.Gather(r.trees, r.updates[update][micro]...)
 	m.EndsStep = micro == len(r.updates[update])-1
-	m.Rolled.Longest = longest
+	if m.Rolled.Longest = longest; !rewarded {
+		return m
+	}
 	for _, q := range m.Sequences {
 		i := r.of[q.Example][q.Child-1]
 		a, k := &r.Answers[i], &m.Rolled

@@ -29,8 +29,8 @@ type Spoken struct {
 	Over          environment.Over // why the exchange ended with it, if the environment did not end it
 }
 
-// Show gives of the rollout of the last micro-batch the best answer, the worst, and one drawn by its number. nil: no
-// micro-batch was given out yet.
+// Show gives of the rollout of the last micro-batch the best answer, the worst, and one drawn by its number; of answers
+// that are not rewarded the last alone. nil: no micro-batch was given out yet.
 func (s *Source) Show() (out []Shown, err error) {
 	r := s.last
 	if r == nil {
@@ -50,11 +50,16 @@ func (s *Source) Show() (out []Shown, err error) {
 		why string
 		at  int
 	}{{"best", best}, {"worst", worst}, {"random", random}} {
+		if s.Rewards == nil && x.why != "random" {
+			continue // none is better than another
+		}
 		a, p := &r.Answers[x.at], &r.prompts[x.at/s.Generations]
 		show := Shown{Why: x.why, Prompt: p.tokens, Example: p.example, Tokens: a.written(), Ended: a.Ended,
 			Reward: a.Reward, Rewards: map[string]float64{}}
-		for k, name := range s.Rewards.Names() {
-			show.Rewards[name] = a.Rewards[k]
+		if s.Rewards != nil {
+			for k, name := range s.Rewards.Names() {
+				show.Rewards[name] = a.Rewards[k]
+			}
 		}
 		if a.Turns == nil {
 			show.Answer, err = s.Writer.Text(rollout.Answer{Tokens: a.Tokens, Ended: a.Ended})

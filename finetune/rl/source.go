@@ -41,9 +41,9 @@ type Rewards interface {
 type Judge struct {
 	Writer    Writer
 	Policy    func() (*adapter.Adapter, error) // that the model writes with, as it is now; nil: with none
-	Rewards   Rewards
-	MaxTokens int     // of an answer
-	Temp      float64 // at which answers are drawn and log-probabilities taken
+	Rewards   Rewards                          // nil: answers are not rewarded
+	MaxTokens int                              // of an answer
+	Temp      float64                          // at which answers are drawn and log-probabilities taken
 	Seed      uint64
 	// Exchanges make an answer several turns, between which an environment answers; nil: it is one.
 	Exchanges *Exchanges
@@ -61,8 +61,12 @@ func (j *Judge) tell(what string, done, total int) {
 type Prompts struct {
 	// Rows gives them, a row each; a micro-batch of it is answered together.
 	Rows *encode.Loader
-	// Asked is what rewards are told of each item of the loader's dataset, without an answer.
+	// Asked is what rewards are told of each item of the loader's dataset, without an answer; nil without rewards.
 	Asked []reward.Sample
+	// Given has the data's answer to each item of the dataset, nil where there is none; nil: the model answers all
+	// prompts. Otherwise Own is the share of them that it answers itself, beside those that have no answer.
+	Given [][]int32
+	Own   float64
 }
 
 // Config says where a Source's rollouts come from and what becomes of them.
@@ -188,7 +192,7 @@ func (s *Source) Next(ctx context.Context) (*encode.Micro, error) {
 		return nil, fmt.Errorf("rollout %d has no micro-batch %d of update %d: the place is another run's", r.Number,
 			s.at.Micro, s.at.Update)
 	}
-	m := r.micro(s.at.Update, s.at.Micro, s.MaxTokens)
+	m := r.micro(s.at.Update, s.at.Micro, s.MaxTokens, s.Method.Rewarded())
 	s.last = r
 	s.at.Micro++
 	if m.EndsStep {

@@ -120,7 +120,7 @@ func (s *Source) load(r *rolled) error {
 	}
 	for i := range k.Answers {
 		a := &k.Answers[i]
-		if len(a.Tokens) == 0 || len(a.Tokens) > s.MaxTokens || len(a.Rewards) != len(s.Rewards.Names()) {
+		if len(a.Tokens) == 0 || len(a.Tokens) > s.MaxTokens || len(a.Rewards) != len(figureNames(s.Rewards)) {
 			return wrong("answer %d has %d tokens and %d rewards", i, len(a.Tokens), len(a.Rewards))
 		}
 		if (a.Turns != nil) != (s.Exchanges != nil) || a.Turns != nil && !a.whole() {

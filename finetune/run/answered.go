@@ -106,6 +106,25 @@ func (m *measured) openModels(ctx context.Context, models rewardModels) (*engine
 	return sess, nil
 }
 
+// openWriter opens what writes answers to held-out prompts, and says how.
+func (m *measured) openWriter(cfg *config.Config, held *corpus.Rows) (w *rollout.Writer, open rollout.Config,
+	err error) {
+	if open, _, err = budget.PlanRollouts(cfg, m.model, held); err != nil {
+		return nil, open, err
+	}
+	w, err = rollout.Open(open)
+	return w, open, err
+}
+
+// judge has the measured model answer by w, and rewards judge unless they are nil.
+func (m *measured) judge(cfg *config.Config, w rl.Writer, rewards *reward.Rewards, rep report.Reporter) *rl.Judge {
+	j := newJudge(cfg, w, rewards, rep)
+	if len(m.session.Sets) > 0 {
+		j.Policy = func() (*adapter.Adapter, error) { return m.session.Sets[0].Adapter.(*adapter.Adapter), nil }
+	}
+	return &j
+}
+
 // rewarded has a model answer held-out prompts, and says what the answers are worth.
 func (m *measured) rewarded(ctx context.Context, cfg *config.Config, how *method.Method, text *corpus.Reader,
 	held *corpus.Rows, rep report.Reporter) (_ Evaluation, err error) {
@@ -131,27 +150,17 @@ func (m *measured) rewarded(ctx context.Context, cfg *config.Config, how *method
 		}
 		defer func() { err = errors.Join(err, sess.Close()) }()
 	}
-	prompts := rl.Prompts{Rows: held.HeldRows, Asked: samplesOf(held.HeldTasks)}
+	prompts := promptsOf(cfg, held.HeldRows, held.HeldTasks)
 	if err := errors.Join(rewards.Check(prompts.Asked), converses(cfg, held.HeldTasks)); err != nil {
 		return Evaluation{}, err
 	}
-	open, _, err := budget.PlanRollouts(cfg, m.model, held)
-	if err != nil {
-		return Evaluation{}, err
-	}
-	w, err := rollout.Open(open)
+	w, open, err := m.openWriter(cfg, held)
 	if err != nil {
 		return Evaluation{}, err
 	}
 	defer func() { err = errors.Join(err, w.Close()) }()
-	j := rl.Judge{Writer: w, Rewards: rewards, MaxTokens: cfg.MaxCompletion, Temp: cfg.Temperature, Seed: cfg.Seed,
-		Exchanges: exchanges(cfg, env, text, open),
-		Told: func(what string, done, total int) {
-			rep.Report(report.Progress{What: what, Done: done, Total: total})
-		}}
-	if len(m.session.Sets) > 0 {
-		j.Policy = func() (*adapter.Adapter, error) { return m.session.Sets[0].Adapter.(*adapter.Adapter), nil }
-	}
+	j := m.judge(cfg, w, rewards, rep)
+	j.Exchanges = exchanges(cfg, env, text, open)
 	g := cfg.MeasuredGenerations()
 	got, err := j.Measure(ctx, prompts, g)
 	if err != nil {

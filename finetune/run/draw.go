@@ -13,7 +13,7 @@ func (r *run) draw() error {
 		return err
 	}
 	lines := r.log.Lines()
-	if !r.rolls() {
+	if !r.how.Rewarded() {
 		return report.WritePlot(r.dir.file(filePlot), title("loss"), "loss ("+report.LossUnit(r.how.Unit)+")", lines,
 			r.meta.EvalBefore)
 	}

@@ -55,7 +55,7 @@ func TestEnvironments(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if how.Need != method.Rollouts {
+		if !how.Rewarded() {
 			continue
 		}
 		t.Run(name, func(t *testing.T) {

@@ -106,6 +106,9 @@ func Evaluate(ctx context.Context, cfg config.Config, adapterPath string, given 
 	}
 	m.notes(held.Notes)
 	m.notes(m.made.Differs(origin.Use{Template: text.Template()}))
+	if how.Need == method.Rollouts && !how.Rewarded() {
+		return m.distance(ctx, &cfg, how, held, rep)
+	}
 	if how.Need == method.Rollouts {
 		return m.rewarded(ctx, &cfg, how, text, held, rep)
 	}

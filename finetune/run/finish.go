@@ -37,7 +37,7 @@ func (r *run) finish(ctx context.Context) (report.Summary, error) {
 			return report.Summary{}, err
 		}
 	}
-	if r.rolls() {
+	if r.how.Rewarded() {
 		for _, n := range r.planned.rewards.Constant() {
 			r.note("%s", n)
 		}

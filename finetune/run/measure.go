@@ -63,7 +63,7 @@ func (r *run) measureDistance(ctx context.Context, m *meta) error {
 // measure evaluates on the held-out rows what would be written now.
 func (r *run) measure(ctx context.Context, o eval.Options) (res eval.Result, err error) {
 	if r.rolls() {
-		return r.rewarded(ctx)
+		return r.onAnswers(ctx)
 	}
 	err = r.learned(func() (err error) {
 		res, err = r.measureAll(ctx, o)

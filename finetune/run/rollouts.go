@@ -11,6 +11,7 @@ import (
 	"github.com/ggtune/ggtune/engine/adapter"
 	"github.com/ggtune/ggtune/finetune"
 	"github.com/ggtune/ggtune/finetune/budget"
+	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/finetune/corpus"
 	"github.com/ggtune/ggtune/finetune/encode"
 	"github.com/ggtune/ggtune/finetune/environment"
@@ -31,8 +32,9 @@ type source interface {
 
 // A planned rollout is what a run takes whose model learns from its own answers; nil in other runs.
 type planned struct {
-	rewards *reward.Rewards
-	models  rewardModels // that are among them
+	rewards *reward.Rewards // nil: nothing is rewarded
+	models  rewardModels    // that are among them
+	teacher *teacherModel   // who is asked about answers; nil: nobody
 	open    rollout.Config
 	memory  llama.Memory  // that llama.cpp takes beside the mapped model and the adapter
 	ref     engine.Choice // the sets that are the reference
@@ -53,6 +55,29 @@ func (s *setup) planRollouts(ctx context.Context, rep report.Reporter) (err erro
 	}
 	p := &planned{ref: engine.Only()}
 	s.planned = p
+	if s.how.Rewarded() {
+		err = s.openRewards(ctx, rep)
+	} else {
+		p.teacher, err = openTeacher(s.model, &s.cfg)
+	}
+	if err != nil {
+		return err
+	}
+	if !s.text.Ends() {
+		s.note("%s has no token that ends a text: all answers are --max-completion-length tokens long", s.cfg.Model)
+	}
+	if s.how.Reference {
+		if err := s.addReference(); err != nil {
+			return err
+		}
+	}
+	p.open, p.memory, err = budget.PlanRollouts(&s.cfg, s.model, s.rows)
+	return err
+}
+
+// openRewards opens those of the run, and looks whether they can judge its data.
+func (s *setup) openRewards(ctx context.Context, rep report.Reporter) (err error) {
+	p := s.planned
 	note := func(n string) { rep.Report(report.Notice{Text: n}) }
 	if p.rewards, err = s.cfg.Rewards(note, p.models.kind(s.cfg.Batch)); err != nil {
 		return err
@@ -72,19 +97,7 @@ func (s *setup) planRollouts(ctx context.Context, rep report.Reporter) (err erro
 			return err
 		}
 	}
-	if err := s.tryRewards(ctx); err != nil {
-		return err
-	}
-	if !s.text.Ends() {
-		s.note("%s has no token that ends a text: all answers are --max-completion-length tokens long", s.cfg.Model)
-	}
-	if s.how.Reference {
-		if err := s.addReference(); err != nil {
-			return err
-		}
-	}
-	p.open, p.memory, err = budget.PlanRollouts(&s.cfg, s.model, s.rows)
-	return err
+	return s.tryRewards(ctx)
 }
 
 // tryRewards has the rewards judge a few right answers of the data, where it has some: one that cannot is known before
@@ -164,22 +177,41 @@ func (r *run) openRolling() error {
 	w.Progress = func(answers, _ int) {
 		r.rep.Report(report.Progress{What: "write answers", Done: answers, Total: roll.wanted})
 	}
-	roll.judge = rl.Judge{Writer: w, Policy: r.adapter, Rewards: r.planned.rewards, MaxTokens: r.cfg.MaxCompletion,
-		Temp: r.cfg.Temperature, Seed: r.cfg.Seed,
-		Exchanges: exchanges(&r.cfg, r.planned.env, r.text, r.planned.open),
-		Told: func(what string, done, total int) {
-			r.rep.Report(report.Progress{What: what, Done: done, Total: total})
-		}}
+	roll.judge = newJudge(&r.cfg, w, r.planned.rewards, r.rep)
+	roll.judge.Policy, roll.judge.Exchanges = r.adapter, exchanges(&r.cfg, r.planned.env, r.text, r.planned.open)
 	if r.rows.HeldRows != nil {
-		roll.held = rl.Prompts{Rows: r.rows.HeldRows, Asked: samplesOf(r.rows.HeldTasks)}
+		roll.held = promptsOf(&r.cfg, r.rows.HeldRows, r.rows.HeldTasks)
 	}
-	roll.source = rl.New(rl.Config{Judge: roll.judge,
-		Prompts: rl.Prompts{Rows: r.rows.TrainRows, Asked: samplesOf(r.rows.Tasks)},
-		Engine:  r.engine(), Method: r.how, Reference: r.planned.ref, Generations: r.cfg.NumGenerations.N,
+	roll.source = rl.New(rl.Config{Judge: roll.judge, Prompts: promptsOf(&r.cfg, r.rows.TrainRows, r.rows.Tasks),
+		Engine: r.engine(), Method: r.how, Reference: r.planned.ref, Generations: r.cfg.NumGenerations.N,
 		Iterations: r.cfg.NumIterations.N, MiniBatches: r.cfg.NumMiniBatches, Batch: r.cfg.Batch, Cap: r.cfg.SamplerCap,
 		Dir: r.dir.file(dirRollouts)})
 	r.rolling = roll
 	return nil
+}
+
+// newJudge has answers written by w, and judged by rewards unless these are nil.
+func newJudge(cfg *config.Config, w rl.Writer, rewards *reward.Rewards, rep report.Reporter) rl.Judge {
+	j := rl.Judge{Writer: w, MaxTokens: cfg.MaxCompletion, Temp: cfg.Temperature, Seed: cfg.Seed,
+		Told: func(what string, done, total int) {
+			rep.Report(report.Progress{What: what, Done: done, Total: total})
+		}}
+	if rewards != nil {
+		j.Rewards = rewards
+	}
+	return j
+}
+
+// promptsOf are the rows of tasks, with the data's answers where some of them are learned from.
+func promptsOf(cfg *config.Config, rows *encode.Loader, tasks []corpus.Task) rl.Prompts {
+	p := rl.Prompts{Rows: rows, Asked: samplesOf(tasks)}
+	if cfg.Lmbda < 1 {
+		p.Own = cfg.Lmbda
+		for i := range tasks {
+			p.Given = append(p.Given, tasks[i].Answer)
+		}
+	}
+	return p
 }
 
 // close gives back what is open; it may be called again, and on nil.
@@ -192,14 +224,33 @@ func (r *rolling) close() error {
 	return err
 }
 
-// close ends what rewards hold; it may be called again, and on nil.
-func (p *planned) close() error {
-	if p == nil || p.rewards == nil {
+// close ends what rewards hold, and lets go of the teacher; it may be called again, and on nil.
+func (p *planned) close() (err error) {
+	if p == nil {
 		return nil
 	}
-	err := errors.Join(p.rewards.Close(), p.env.Close())
-	p.rewards, p.env = nil, nil
+	if p.rewards != nil {
+		err = errors.Join(p.rewards.Close(), p.env.Close())
+	}
+	err = errors.Join(err, p.teacher.Close())
+	p.rewards, p.env, p.teacher = nil, nil, nil
 	return err
+}
+
+// whom is the teacher who is asked about answers; nil: nobody.
+func (p *planned) whom() *teacherModel {
+	if p == nil {
+		return nil
+	}
+	return p.teacher
+}
+
+// shown is the model that whom asks.
+func (t *teacherModel) shown() *engine.Model {
+	if t == nil {
+		return nil
+	}
+	return t.model
 }
 
 // newSource gives where micro-batches come from, and what the reference says of one.
@@ -210,8 +261,11 @@ func (r *run) newSource() (source, func(context.Context, *encode.Micro) ([]float
 	return encode.NewStream(r.rows.TrainRows), r.refs.train.of
 }
 
-// rewarded measures the held-out prompts: of what is learned by rewards the loss is their negative.
-func (r *run) rewarded(ctx context.Context) (eval.Result, error) {
+// onAnswers measures the held-out prompts: of what is learned by rewards the loss is their negative.
+func (r *run) onAnswers(ctx context.Context) (eval.Result, error) {
+	if !r.how.Rewarded() {
+		return distance(ctx, &r.rolling.judge, r.rolling.held, 1, r.sess, r.planned.teacher, r.how)
+	}
 	m, err := r.rolling.judge.Measure(ctx, r.rolling.held, 1)
 	return eval.Result{Loss: -m.Reward, NLL: math.NaN(), Tokens: m.Tokens, Counted: m.Tokens, Metrics: m.Metrics}, err
 }
@@ -260,7 +314,10 @@ func (r *run) show(step int, last bool) error {
 		source := t.Source.String()
 		s := report.Sample{Step: step, Index: i, Why: x.Why, Prompt: lastTurn(t), Input: t.Text, Source: &source,
 			Tuned: x.Answer, TunedTokens: x.Tokens, TunedEnd: "length", MaxTokens: r.cfg.MaxCompletion,
-			Temp: r.cfg.Temperature, Reward: &x.Reward, Rewards: x.Rewards}
+			Temp: r.cfg.Temperature}
+		if r.how.Rewarded() {
+			s.Reward, s.Rewards = &x.Reward, x.Rewards
+		}
 		if x.Ended {
 			s.TunedEnd = "end"
 		}

@@ -183,7 +183,7 @@ func (r *run) train(ctx context.Context) error {
 	r.source, r.clock = src, time.Now()
 	err = finetune.Loop(ctx, finetune.Parts{
 		Engine: r.engine(), Source: r.source, Method: r.how, Optimizer: &r.numbers, Reference: ref, Temp: r.temp(),
-		Teacher: r.lessons.train.said,
+		Teacher: r.teacher(),
 		LR:      func(step int) float64 { return r.cfg.LR.N * sched.Factor(r.meta.Course, step) },
 		Accum:   r.cfg.Accum.N, Steps: r.meta.Course.Steps, Clip: r.cfg.Clip,
 		AfterStep: r.afterStep, Save: r.saveEarly,

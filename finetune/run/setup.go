@@ -97,7 +97,7 @@ func (s *setup) open(ctx context.Context, rep report.Reporter) error {
 	if err := s.planRollouts(ctx, rep); err != nil {
 		return err
 	}
-	shape := budget.Shape{Want: s.cfg.Wants(s.how), Critic: s.cfg.OwnValues()}
+	shape := budget.Shape{Want: s.cfg.Wants(s.how), Critic: s.cfg.OwnValues(), Teacher: s.planned.whom().shown()}
 	shape.Row, shape.Counted, shape.Rows = s.rows.Largest()
 	if s.how.Teacher {
 		shape.Named = s.cfg.Named(s.model.HParams().NVocab)
@@ -132,7 +132,11 @@ func (s *setup) open(ctx context.Context, rep report.Reporter) error {
 	if err := budget.CheckDisk(budget.PlanDisk(&s.cfg, room), s.cfg.Output, budget.FreeDisk(s.cfg.Output)); err != nil {
 		return err
 	}
-	if note := budget.Crowded(s.model.Path(), s.model.File().Bytes(), s.memory.Total, free); note != "" {
+	mapped := s.model.File().Bytes()
+	if t := s.planned.whom().shown(); t != nil {
+		mapped += t.File().Bytes()
+	}
+	if note := budget.Crowded(s.model.Path(), mapped, s.memory.Total, free); note != "" {
 		s.note("%s", note)
 	}
 	return nil
@@ -217,7 +221,7 @@ func (s *setup) describe(rep report.Reporter) (m meta, err error) {
 			return m, err
 		}
 	}
-	if s.planned != nil {
+	if s.how.Rewarded() {
 		m.Rewards = s.planned.rewards.Names()
 	}
 	if s.cfg.InitAdapter != "" {

@@ -28,6 +28,19 @@ type taught struct {
 	of   *encode.Dataset
 }
 
+// teach adds to what a teacher says.
+func teach(to *encode.Teaching, p teacher.Prediction) {
+	to.Tokens = append(to.Tokens, p.Tokens...)
+	for at := 0; at < len(p.LogP); at += to.Top {
+		left := 1.0
+		for _, lp := range p.LogP[at : at+to.Top] {
+			to.LogP = append(to.LogP, float64(lp))
+			left -= math.Exp(float64(lp))
+		}
+		to.LogP = append(to.LogP, math.Log(max(left, 0)))
+	}
+}
+
 // said gives what the teacher says of m.
 func (t *taught) said(m *encode.Micro) (*encode.Teaching, error) {
 	out := &encode.Teaching{Top: t.top}
@@ -39,15 +52,7 @@ func (t *taught) said(m *encode.Micro) (*encode.Teaching, error) {
 		if !ok || len(p.Tokens) != t.top*s.Len {
 			return nil, fmt.Errorf("what the teacher says of %s is missing", t.of.Items[s.Example].Source)
 		}
-		out.Tokens = append(out.Tokens, p.Tokens...)
-		for at := 0; at < len(p.LogP); at += t.top {
-			left := 1.0
-			for _, lp := range p.LogP[at : at+t.top] {
-				out.LogP = append(out.LogP, float64(lp))
-				left -= math.Exp(float64(lp))
-			}
-			out.LogP = append(out.LogP, math.Log(max(left, 0)))
-		}
+		teach(out, p)
 	}
 	return out, nil
 }
@@ -62,8 +67,8 @@ func (t *taught) known(m *encode.Micro) (bool, error) {
 	return true, nil
 }
 
-// A teacherModel is the teacher at work. It is opened for the first row that nothing is known of, and closed before
-// training takes its memory.
+// A teacherModel is the teacher at work. Of given rows it is opened for the first that nothing is known of, and closed
+// before training takes its memory; of what the student writes it stays and is asked of each micro-batch.
 type teacherModel struct {
 	model *engine.Model
 	cfg   *config.Config
@@ -110,9 +115,23 @@ func sameTokens(student, teacher *engine.Model) error {
 	return nil
 }
 
-// predict asks the teacher: of each counted token for its top likeliest. Where the text's own token is not among them
-// it takes the place of the last, so that the student's loss on the text is known too.
-func (t *teacherModel) predict(ctx context.Context, m *encode.Micro, top int) (teacher.Prediction, error) {
+// asksTeacher is what a teacher's pass is asked for.
+var asksTeacher = []*engine.Output{engine.LogP, engine.Top}
+
+// says gives what the teacher says of m, at the temperature of the run.
+func (t *teacherModel) says(m *encode.Micro) (*encode.Teaching, error) {
+	out := &encode.Teaching{Top: t.cfg.Named(t.model.HParams().NVocab)}
+	p, err := t.predict(context.Background(), m, out.Top, t.cfg.Temperature)
+	if err == nil {
+		teach(out, p)
+	}
+	return out, err
+}
+
+// predict asks the teacher: of each counted token for its top likeliest, at a temperature. Where the text's own token
+// is not among them it takes the place of the last, so that the student's loss on the text is known too.
+func (t *teacherModel) predict(ctx context.Context, m *encode.Micro, top int, temp float64) (
+	teacher.Prediction, error) {
 	if t.sess == nil {
 		var err error
 		sc := engine.SessionConfig{Threads: t.cfg.Threads, Exact: t.cfg.Exact, Seed: t.cfg.Seed}
@@ -120,7 +139,7 @@ func (t *teacherModel) predict(ctx context.Context, m *encode.Micro, top int) (t
 			return teacher.Prediction{}, fmt.Errorf("--teacher: %w", err)
 		}
 	}
-	out, err := t.sess.Forward(ctx, &m.Batch, engine.Options{Want: []*engine.Output{engine.LogP, engine.Top}, Top: top})
+	out, err := t.sess.Forward(ctx, &m.Batch, engine.Options{Want: asksTeacher, Top: top, Temp: temp})
 	if err != nil {
 		return teacher.Prediction{}, fmt.Errorf("--teacher: %w", err)
 	}
@@ -176,7 +195,7 @@ func (t *taught) learn(ctx context.Context, from *teacherModel, rows *encode.Loa
 			return err
 		}
 		if !known {
-			p, err := from.predict(context.WithoutCancel(ctx), m, t.top)
+			p, err := from.predict(context.WithoutCancel(ctx), m, t.top, 1)
 			if err != nil {
 				return err
 			}
@@ -210,7 +229,7 @@ type lessons struct {
 
 // teach asks the teacher about the run's rows, as far as it has not been asked before, and lets go of it.
 func (r *run) teach(ctx context.Context) (err error) {
-	if !r.how.Teacher {
+	if !r.how.Teacher || r.rolls() {
 		return nil
 	}
 	key := teacherKey{Teacher: r.meta.Teacher, rowsKey: r.rowsKey()}
