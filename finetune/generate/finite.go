@@ -5,9 +5,19 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/ggtune/ggtune/bindings"
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/quant"
 )
+
+// A notFinite is bindings.ErrNotFinite in the words of its reason.
+type notFinite struct{ error }
+
+// Unwrap gives the reason.
+func (e notFinite) Unwrap() error { return e.error }
+
+// Is says that it is bindings.ErrNotFinite.
+func (notFinite) Is(target error) bool { return target == bindings.ErrNotFinite }
 
 // notFinite says why a prediction was no number: the adapter in use or the model holds a weight that is none, or
 // weights so large that what is computed with them leaves the range of numbers. It reads the weights, which takes

@@ -355,7 +355,7 @@ func (g *Generator) Explain(ctx context.Context, err error) error {
 		return changed
 	}
 	if errors.Is(err, bindings.ErrNotFinite) {
-		return fmt.Errorf("%w: %w", err, g.notFinite(ctx))
+		return notFinite{g.notFinite(ctx)}
 	}
 	return err
 }

@@ -8,13 +8,14 @@ import (
 )
 
 // Length keeps answers within bounds. It only takes away, in proportion to the excess, so that an answer just too long
-// is told apart from one that is far too long, and it outweighs nothing else that is worth 1.
+// is told apart from one that is far too long, and it outweighs nothing else that is worth 1. Of an answer that was cut
+// off no more is known than how long it was by then: methods take off for that by missing-eos-penalty.
 var Length = register(&Kind{
 	Name:  "length",
 	Arg:   "MAX|MIN-MAX|MIN-",
 	Needs: true,
 	Usage: "0 where the answer has so many tokens, else minus the share of the bound by which it misses it, at most " +
-		"1: with length=100, 150 tokens are worth -0.5",
+		"1: with length=100, 150 tokens are worth -0.5; what an answer that was cut off would have had is not counted",
 	Open: func(arg string, _ *Options) (Reward, error) {
 		low, high, err := bounds(arg)
 		if err != nil {

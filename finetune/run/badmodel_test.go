@@ -130,6 +130,31 @@ func TestNaNInModel(t *testing.T) {
 	}
 }
 
+// TestNaNInModelThatAnswers: a model whose answers are learned from writes none, and the tensor is named.
+func TestNaNInModelThatAnswers(t *testing.T) {
+	c := rollConfig(t, "grpo")
+	c.Model = rewritten(t, func(*gguf.Writer) {}, func(name string, data []byte) []byte {
+		if name == "blk.0.ffn_up.weight" {
+			binary.LittleEndian.PutUint32(data[40:], math.Float32bits(float32(math.NaN())))
+		}
+		return data
+	})
+	for _, held := range []float64{0.2, 0} {
+		c.EvalSplit, c.EvalEvery = config.Fixed(held), config.Fixed(0)
+		_, err := Train(t.Context(), c, report.Silent{})
+		if err == nil || !strings.Contains(err.Error(), `"blk.0.ffn_up.weight"`) ||
+			strings.Contains(err.Error(), ": :") {
+			t.Errorf("got %v, want that a weight is no number, and which", err)
+		}
+		if _, err := os.Stat(filepath.Join(c.Output, fileAdapter)); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("an adapter was written: %v", err)
+		}
+		if err := os.RemoveAll(c.Output); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // TestAdapterOfAnotherShape: an adapter of the same architecture but another size is refused.
 func TestAdapterOfAnotherShape(t *testing.T) {
 	c := tinyConfig(t, gguf.F32)

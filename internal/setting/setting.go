@@ -23,7 +23,8 @@ type Setting struct {
 	Name  string // of the flag, with dashes; a key of TOML has underscores
 	Usage string // one line, on what it is; `WORD` names the value
 	Range Range
-	// Words are the names of its values: 0, 1, …, which files hold, so that a new one goes to the end. See Choice.
+	// Words are the names of its values: 0, 1, …, which older adapters hold, so that a new one goes to the end. See
+	// Choice.
 	Words []string
 	// Default is that of all who read it; nil: each has its own.
 	Default *float64
