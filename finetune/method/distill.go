@@ -10,7 +10,7 @@ import (
 
 // Distill is distillation from a teacher on given texts: the forward Kullback–Leibler divergence of the student's
 // prediction q from the teacher's p in the place of every counted token (Hinton, Vinyals & Dean 2015, at temperature 1;
-// the forward KL that MiniLLM, Gu et al. 2024, equation 2, and GKD, Agarwal et al. 2024, at β = 0, begin from),
+// the forward KL that MiniLLM, Gu et al. 2024, and GKD, Agarwal et al. 2024, at β = 0, begin from),
 //
 //	L = Σ_{v in K} p_v·log(p_v/q_v) + p_rest·log(p_rest/q_rest),  p_rest = 1 − Σ_{v in K} p_v,  q_rest likewise,
 //

@@ -8,7 +8,7 @@ import (
 
 // GKD is generalised knowledge distillation (Agarwal et al. 2024, "On-Policy Distillation of Language Models"): the
 // student writes answers, and in the place of each of their tokens its prediction q is drawn to the teacher's p by the
-// generalised Jensen–Shannon divergence (their section 2; TRL's generalized_jsd_loss),
+// generalised Jensen–Shannon divergence (their equation 1; TRL's generalized_jsd_loss),
 //
 //	L = β·Σᵥ p·log(p/m) + (1−β)·Σᵥ q·log(q/m),  m = β·p + (1−β)·q,
 //

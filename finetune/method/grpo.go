@@ -17,7 +17,7 @@ var (
 	klForm = setting.Choice("kl", "how --beta pulls towards the reference", "k3-corrected", "k3", "k1-in-reward")
 )
 
-// What clip ranges are where they are not given: of tokens (Yu et al. 2025, section 3.1), of answers (Zheng et al.
+// What clip ranges are where they are not given: of tokens (Yu et al. 2025, section 4.1), of answers (Zheng et al.
 // 2025, section 5.1) and of CISPO, whose epsilon-high is the largest ratio itself (ε_max of Khatri et al. 2025, "The
 // Art of Scaling Reinforcement Learning Compute for LLMs", as TRL has it).
 const (
@@ -26,7 +26,7 @@ const (
 	cispoMost                         = 5
 )
 
-// GRPO is group relative policy optimisation (Shao et al. 2024, "DeepSeekMath", equations 3 and 4, outcome
+// GRPO is group relative policy optimisation (Shao et al. 2024, "DeepSeekMath", section 4.1, outcome
 // supervision): an answer i of the G to one prompt has in each of its tokens the advantage
 //
 //	Aᵢ = (Rᵢ − mean(R₁ … R_G)) / (std(R₁ … R_G) + 10⁻⁴),
@@ -37,16 +37,16 @@ const (
 //
 // w is the capped importance weight of what another engine sampled, H the entropy and c entropy-coef. Variants are
 // settings, named as in TRL:
-//   - loss-type: dapo, the mean over all tokens of a step (Yu et al. 2025, "DAPO", equation 8); grpo, the mean over the
+//   - loss-type: dapo, the mean over all tokens of a step (Yu et al. 2025, "DAPO", section 3); grpo, the mean over the
 //     answers of each answer's mean; dr-grpo, the sum over tokens by answers times the most tokens that an answer may
 //     have (Liu et al. 2025, "Understanding R1-Zero-Like Training", section 3.2); cispo, over all tokens, of
-//     −sg(min(r, ε_high))·A·log π (MiniMax 2025, "MiniMax-M1", equations 4 and 5), ε_high 5 unless given: every token
+//     −sg(min(r, ε_high))·A·log π (MiniMax 2025, "MiniMax-M1"), ε_high 5 unless given: every token
 //     keeps its gradient;
 //   - scale-rewards: the divisor is the spread within the group, over the rollout (batch), or none (dr-grpo's authors);
 //   - importance-sampling-level sequence: r is exp of the mean of log π/old over the answer, the same for all of its
-//     tokens (Zheng et al. 2025, "Group Sequence Policy Optimization", equation 7), ε 3e-4 and 4e-4 unless given;
-//   - kl: k3-corrected is k3 times r, whose gradient is that of KL(π‖ref) (DeepSeek-V3.2, equation 7; TRL's
-//     use_bias_correction_kl); k3 is without r, as in the paper's equation 4, and its gradient is another's; with
+//     tokens (Zheng et al. 2025, "Group Sequence Policy Optimization"), ε 3e-4 and 4e-4 unless given;
+//   - kl: k3-corrected is k3 times r, whose gradient is that of KL(π‖ref) (DeepSeek-V3.2; TRL's
+//     use_bias_correction_kl); k3 is without r, as in Shao et al., and its gradient is another's; with
 //     k1-in-reward, β·log old/ref summed over the answer is taken off its reward, and nothing is added to the loss;
 //   - mask-truncated-completions: an answer that did not end counts in its group's mean and is not learned from;
 //   - missing-eos-penalty: its reward is lowered.

@@ -67,7 +67,7 @@ const (
 )
 
 // clipped is the clipped surrogate of a ratio r under an advantage A (Schulman et al. 2017, "Proximal Policy
-// Optimization Algorithms", equation 7, with a range that need not be symmetric),
+// Optimization Algorithms", section 3, with a range that need not be symmetric),
 //
 //	L = −min(r·A, clip(r, 1−low, 1+high)·A),
 //

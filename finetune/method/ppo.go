@@ -63,7 +63,7 @@ var (
 //
 // kₜ being log old/ref (k1) or Schulman's k3; whiten-rewards divides them by their spread over the rollout. With the
 // values V before each token, 0 behind the last, the advantages are (Schulman et al. 2016, "High-Dimensional
-// Continuous Control Using Generalized Advantage Estimation", equation 16)
+// Continuous Control Using Generalized Advantage Estimation", section 3)
 //
 //	δₜ = rₜ + γ·Vₜ₊₁ − Vₜ,  Aₜ = δₜ + γλ·Aₜ₊₁,  and what Vₜ should have been is Gₜ = Aₜ + Vₜ.
 //
@@ -71,7 +71,7 @@ var (
 //
 //	L = −w·min(r·A, clip(r, 1−ε, 1+ε_high)·A) + vf-coef·½·max((V−G)², (clip(V, V_old ± δ)−G)²) − c·H
 //
-// (equations 7 and 9; the clip of the values is OpenAI baselines'), w being the capped importance weight of what
+// (sections 3 and 5; the clip of the values is OpenAI baselines'), w being the capped importance weight of what
 // another engine sampled, δ cliprange-value, H the entropy, c entropy-coef. ε is TRL's cliprange, γ (discount) its
 // gamma, λ its lam.
 //

@@ -3,15 +3,15 @@ package method
 import "github.com/ggtune/ggtune/internal/setting"
 
 // Reward is a model of rewards, or a reranker trained on pairs: Bradley and Terry's (1952) of what people prefer, with
-// the scores r of a linear head at the answers' ends (Ouyang et al. 2022, "InstructGPT", equation 1),
+// the scores r of a linear head at the answers' ends (Ouyang et al. 2022, "InstructGPT", section 3.5),
 //
 //	L = −log σ(r_w − r_l − margin·m) + center·(r_w + r_l)²
 //
-// where m is by how much the data scores the better answer above the worse (Touvron et al. 2023, "Llama 2", equation 2;
-// TRL reads margin·m from a column), and the second term holds the scores, of which the first knows differences alone,
-// near 0 (Eisenstein et al. 2023, "Helping or Herding?", appendix; TRL's center_rewards_coefficient, which is off there
-// unless it is given). A ranked list of answers weighs as much as a pair, 1/pairs each: its pairs share answers, and
-// by themselves they overfit (Ouyang et al. 2022, section 3.5). TRL has no lists.
+// where m is by how much the data scores the better answer above the worse (Touvron et al. 2023, "Llama 2", section
+// 3.2.2; TRL reads margin·m from a column), and the second term holds the scores, of which the first knows differences
+// alone, near 0 (Eisenstein et al. 2023, "Helping or Herding?", equation 2; TRL's center_rewards_coefficient, which is
+// off there unless it is given). A ranked list of answers weighs as much as a pair, 1/pairs each: its pairs share
+// answers, and by themselves they overfit (Ouyang et al. 2022, section 3.5). TRL has no lists.
 //
 // The figures weigh as the loss does, so that each prompt counts once. longer is how often the longer answer is the
 // chosen one: a reward model that does not beat it has learned length.

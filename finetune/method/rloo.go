@@ -6,7 +6,7 @@ var normalizeAdvantages = setting.Choice("normalize-advantages",
 	"shift and divide the advantages of a rollout to mean 0 and spread 1", "no", "yes")
 
 // RLOO is REINFORCE with the other answers as the baseline (Kool et al. 2019, "Buy 4 REINFORCE Samples, Get a Baseline
-// for Free!"; Ahmadian et al. 2024, "Back to Basics", section 2.2): an answer i of the G to one prompt is worth
+// for Free!"; Ahmadian et al. 2024, "Back to Basics"): an answer i of the G to one prompt is worth
 //
 //	Wᵢ = Rᵢ − β·log old(yᵢ)/ref(yᵢ),  and has the advantage  Aᵢ = Wᵢ − mean of the other Wⱼ,
 //
