@@ -100,6 +100,13 @@ func TestLogitsEqualLlamaOnVariants(t *testing.T) {
 		{"llama, heads of 48", "llama", func(s *synth.Spec) { s.HeadDim = 48 }},
 		{"qwen2, untied", "qwen2", func(s *synth.Spec) { s.Tied = false }},
 		{"qwen3, tied", "qwen3", func(s *synth.Spec) { s.Tied = true }},
+		{"gemma3, untied", "gemma3", func(s *synth.Spec) { s.Tied = false }},
+		{"gemma3, all in sight", "gemma3",
+			func(s *synth.Spec) { s.Keys = map[string]any{"attention.sliding_window": 1000} }},
+		{"gemma2, a narrow window, bounds far away", "gemma2", func(s *synth.Spec) {
+			s.Keys = map[string]any{"attention.sliding_window": 3, "attn_logit_softcapping": float32(50),
+				"final_logit_softcapping": float32(30)}
+		}},
 		{"gpt2, untied", "gpt2", func(s *synth.Spec) { s.Tied = false }},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -33,6 +33,8 @@ CASES = {
                               rank_pattern={"o_proj": 2}),
     "qwen2": dict(r=2, lora_alpha=4, target_modules="all-linear"),
     "qwen3": dict(r=4, lora_alpha=2, target_modules=["q_proj", "o_proj", "gate_proj"], layers_to_transform=[1]),
+    "gemma2": dict(r=2, lora_alpha=4, target_modules="all-linear"),
+    "gemma3": dict(r=4, lora_alpha=8, target_modules=["q_proj", "k_proj", "v_proj", "down_proj"]),
     "gpt2": dict(r=4, lora_alpha=8, target_modules=["c_attn", "c_proj", "c_fc"], fan_in_fan_out=True),
 }
 

@@ -16,6 +16,7 @@ Names and layouts in the recordings are GGUF's, so that the Go side maps nothing
     of attn_q and attn_k within each head: GGUF row 2i+j is transformers' row i+j*head_dim/2 (biases, and the rows of a
     LoRA pair's B, alike). qwen2 and qwen3 rotate halves in both.
   * GPT-2's Conv1D keeps [in, out]; GGUF has [out, in].
+  * Gemma's norms multiply by 1 + weight in transformers and by the weight in GGUF.
   * llama 3's scaled frequencies are a configuration in transformers and the tensor rope_freqs.weight in GGUF.
 
 Models run in float64; transformers itself rounds to float32 inside RMSNorm and in the rotary angles, which is the noise of
@@ -28,12 +29,13 @@ import pathlib
 
 import torch
 import transformers
-from transformers import (GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM,
+from transformers import (Gemma2Config, Gemma2ForCausalLM, Gemma3ForCausalLM, Gemma3TextConfig, GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM,
                           Qwen3Config, Qwen3ForCausalLM)
 
 MASK = (1 << 64) - 1
 RANK, SCALE = 4, 2.0  # LoRA; scale = alpha / rank
 VOCAB, EMBD, FF, LAYERS, HEADS, HEADS_KV, CONTEXT = 96, 32, 48, 2, 4, 2, 64
+GEMMA = ("gemma2", "gemma3")
 ENTRIES = 12  # numbers kept of each gradient, evenly spread, beside its norm and two probes
 
 
@@ -97,15 +99,19 @@ def names(case, model):
                 put(f"blk.{i}.{role}", f"transformer.h.{i}.{module}", layout)
         return out
     rotated = paired if case["arch"] == "llama" else same
+    norms = (("ffn_norm", "post_attention_layernorm", same),)
+    if case["arch"] in GEMMA:
+        norms = (("post_attention_norm", "post_attention_layernorm", same), ("ffn_norm", "pre_feedforward_layernorm", same),
+                 ("post_ffw_norm", "post_feedforward_layernorm", same))
     put("token_embd", "model.embed_tokens")
     put("output_norm", "model.norm")
     if not case["tied"]:
         put("output", "lm_head")
-    for i in range(LAYERS):
+    for i in range(case["hparams"]["n_layer"]):
         for role, module, layout in (("attn_norm", "input_layernorm", same), ("attn_q", "self_attn.q_proj", rotated),
                                      ("attn_k", "self_attn.k_proj", rotated), ("attn_v", "self_attn.v_proj", same),
                                      ("attn_q_norm", "self_attn.q_norm", same), ("attn_k_norm", "self_attn.k_norm", same),
-                                     ("attn_output", "self_attn.o_proj", same), ("ffn_norm", "post_attention_layernorm", same),
+                                     ("attn_output", "self_attn.o_proj", same), *norms,
                                      ("ffn_gate", "mlp.gate_proj", same), ("ffn_up", "mlp.up_proj", same),
                                      ("ffn_down", "mlp.down_proj", same)):
             if f"model.layers.{i}.{module}" in own:
@@ -115,16 +121,17 @@ def names(case, model):
 
 def build(case):
     """The model of a case, its weights from the formula; returns it with its names and the list of tensors."""
-    common = dict(attn_implementation="sdpa", **case["config"])
+    common = dict(attn_implementation="eager" if case["arch"] in GEMMA else "sdpa", **case["config"])
     if case["arch"] == "gpt2":
         config = GPT2Config(vocab_size=VOCAB, n_positions=CONTEXT, n_embd=EMBD, n_layer=LAYERS, n_head=HEADS, n_inner=FF,
                             resid_pdrop=0, embd_pdrop=0, attn_pdrop=0, **common)
         model = GPT2LMHeadModel(config)
     else:
         kinds = {"llama": (LlamaConfig, LlamaForCausalLM), "qwen2": (Qwen2Config, Qwen2ForCausalLM),
-                 "qwen3": (Qwen3Config, Qwen3ForCausalLM)}
+                 "qwen3": (Qwen3Config, Qwen3ForCausalLM), "gemma2": (Gemma2Config, Gemma2ForCausalLM),
+                 "gemma3": (Gemma3TextConfig, Gemma3ForCausalLM)}
         make_config, make = kinds[case["arch"]]
-        model = make(make_config(vocab_size=VOCAB, hidden_size=EMBD, intermediate_size=FF, num_hidden_layers=LAYERS,
+        model = make(make_config(vocab_size=VOCAB, hidden_size=EMBD, intermediate_size=FF, num_hidden_layers=case["hparams"]["n_layer"],
                                  num_attention_heads=HEADS, num_key_value_heads=HEADS_KV, tie_word_embeddings=case["tied"],
                                  max_position_embeddings=case["stretched"], **common))
     model = model.double().eval()
@@ -138,7 +145,7 @@ def build(case):
             shift, offset = (2, 1.0) if norm and p == "weight" else (3, 0.0) if p == "bias" else (2, 0.0)
             tensors.append({"name": name, "rows": shape[0] if len(shape) > 1 else 1, "cols": shape[-1],
                             "shift": shift, "offset": offset})
-            param.copy_(BACK[layout](tensor(name, shape, shift, offset), case["hparams"]))
+            param.copy_(BACK[layout](tensor(name, shape, shift, offset), case["hparams"]) - float(norm and case["arch"] in GEMMA))
     missed = [n for n, p in model.named_parameters() if id(p) not in seen]
     assert not missed, missed
     return model, where, tensors
@@ -179,13 +186,23 @@ def tree(case):
     return sees, pos, prev
 
 
+def masks(case, sees, pos):
+    """What attention takes of a tree: which tokens see which, and for Gemma that of each kind of layer, to be added."""
+    if case["arch"] not in GEMMA:
+        return sees[None, None]
+    at = torch.tensor(pos)
+    near = sees & (at[:, None] - at[None, :] < case["hparams"]["window"])
+    added = lambda m: torch.zeros(m.shape, dtype=torch.float64).masked_fill(~m, -math.inf)[None, None]
+    return {"full_attention": added(sees), "sliding_attention": added(near)}
+
+
 def run(case, model, params):
     """Loss, log-probabilities, one token's logits, and a digest of every parameter's gradient in GGUF's layout."""
     sees, pos, prev = tree(case)
     ids = torch.tensor([case["tokens"]])
     extra = {}
     if len(case["segments"]) > 1:
-        extra = {"attention_mask": sees[None, None], "position_ids": torch.tensor([pos])}
+        extra = {"attention_mask": masks(case, sees, pos), "position_ids": torch.tensor([pos])}
     logits = model(input_ids=ids, use_cache=False, **extra).logits[0]
     counted = case["counted"]
     logp = torch.log_softmax(logits, -1)[[prev[c] for c in counted], [case["tokens"][c] for c in counted]]
@@ -239,6 +256,12 @@ def cases():
             hp["rope_factor"] = rope["factor"] if hp["rope_scaling"] else 1.0
             hp["rope_ctx_orig"] = rope["original_max_position_embeddings"] if rope["rope_type"] == "yarn" else CONTEXT
             config |= {"rms_norm_eps": 1e-5, "rope_parameters": rope, "head_dim": head_dim}
+        if arch in GEMMA:
+            hp |= {"n_layer": 6 if arch == "gemma3" else LAYERS, "window": config["sliding_window"]}
+            hp |= {"attn_cap": config.get("attn_logit_softcapping", 0.0), "logit_cap": config.get("final_logit_softcapping", 0.0)}
+            config |= {"query_pre_attn_scalar": head_dim, "pad_token_id": None}
+        if arch == "gemma3":
+            config["rope_parameters"] = {"full_attention": rope, "sliding_attention": plain}
         stretched = int(rope.get("factor", 1) * rope.get("original_max_position_embeddings", CONTEXT)) if rope else CONTEXT
         return {"name": name, "arch": arch, "tied": tied, "stretched": stretched, "config": config, "hparams": hp, "tokens": tokens(name, 24), **row, **more}
 
@@ -250,6 +273,12 @@ def cases():
     yield case("qwen2_yarn", "qwen2", chain, False, {}, rope=yarn)
     yield case("qwen3", "qwen3", chain, True, {}, head_dim=16, rope=plain)
     yield case("qwen3_tree", "qwen3", forest, False, {}, head_dim=16, rope=plain)
+    gemma2 = {"sliding_window": 6, "attn_logit_softcapping": 0.5, "final_logit_softcapping": 1.5}
+    far = {"rope_type": "linear", "rope_theta": 1e6, "factor": 4.0}
+    yield case("gemma2", "gemma2", chain, True, gemma2, head_dim=16, rope=plain)
+    yield case("gemma2_tree", "gemma2", forest, True, gemma2, head_dim=16, rope=plain)
+    yield case("gemma3", "gemma3", chain, True, {"sliding_window": 5}, head_dim=16, rope=far)
+    yield case("gemma3_tree", "gemma3", forest, True, {"sliding_window": 5}, head_dim=16, rope=far)
     yield case("gpt2", "gpt2", chain, True, {})
     yield case("gpt2_tree", "gpt2", forest, True, {})
 
@@ -282,7 +311,7 @@ def outputs():
         sees, pos, prev = tree(case)
         extra = {}
         if len(case["segments"]) > 1:
-            extra = {"attention_mask": sees[None, None], "position_ids": torch.tensor([pos])}
+            extra = {"attention_mask": masks(case, sees, pos), "position_ids": torch.tensor([pos])}
         state = model.base_model(input_ids=torch.tensor([case["tokens"]]), use_cache=False, **extra).last_hidden_state
         logits = model.lm_head(state)[0] / out["temp"]
         before = logits[[prev[c] for c in case["counted"]]]

@@ -18,6 +18,8 @@ type HParams struct {
 	// Positions is the number of learned positions: no longer sequence can be placed. 0 where positions are computed.
 	Positions  int
 	TiedOutput bool // the output head is token_embd.weight
+	// LogitCap keeps logits within ±LogitCap, as LogitCap·tanh(logit/LogitCap); 0: they may be any.
+	LogitCap float64
 }
 
 // A Role is a tensor's part in its layer or in the model: its name in the file without "blk.N." and ".weight".
@@ -39,10 +41,12 @@ const (
 	AttnQNorm    Role = "attn_q_norm"
 	AttnKNorm    Role = "attn_k_norm"
 	AttnOutput   Role = "attn_output"
+	AttnPostNorm Role = "post_attention_norm"
 	FFNNorm      Role = "ffn_norm"
 	FFNGate      Role = "ffn_gate"
 	FFNUp        Role = "ffn_up"
 	FFNDown      Role = "ffn_down"
+	FFNPostNorm  Role = "post_ffw_norm"
 )
 
 // A Part is one tensor that an architecture uses.
@@ -158,6 +162,7 @@ type Example struct {
 	AllHeads  bool   // every head has keys and values of its own
 	WideHeads bool   // heads are larger than n_embd/n_head
 	Biases    bool   // the optional biases are there
+	Layers    int    // so many, for one of each kind to be among them; 0: two do
 	// Rounded says that llama.cpp computes a part of it in f16 whatever the weights: it reads GELU from a table.
 	Rounded bool
 	// Keys are metadata below the architecture's name (int, float32 or string) beside those of all models.

@@ -15,9 +15,11 @@ func sizes(ff int, a graph.AttentionAttr) []Size {
 type attention struct {
 	Embd int
 	graph.AttentionAttr
-	Eps      float64 // of the norms
-	Rope     graph.Rotary
-	HeadNorm bool // each head of q and k is normalised before it is rotated
+	Eps         float64 // of the norms
+	Rope        graph.Rotary
+	RopeFactors bool // a model may have factors of the frequencies
+	HeadNorm    bool // each head of q and k is normalised before it is rotated
+	PostNorm    bool // what comes of it is normalised before it is added
 }
 
 func (a attention) parts() []Part {
@@ -28,24 +30,37 @@ func (a attention) parts() []Part {
 		}
 		return heads
 	}
+	norm := func(role Role, n int64) Part {
+		return Part{Role: role, Suffix: ".weight", Shape: []int64{n}}
+	}
 	parts := []Part{
-		{Role: AttnNorm, Suffix: ".weight", Shape: []int64{embd}},
+		norm(AttnNorm, embd),
 		{Role: AttnQ, Suffix: ".weight", Shape: []int64{embd, q}, Linear: true, PairedHeads: paired(a.Heads)},
 		{Role: AttnK, Suffix: ".weight", Shape: []int64{embd, kv}, Linear: true, PairedHeads: paired(a.KVHeads)},
 		{Role: AttnV, Suffix: ".weight", Shape: []int64{embd, kv}, Linear: true},
 	}
 	if a.HeadNorm {
-		parts = append(parts, Part{Role: AttnQNorm, Suffix: ".weight", Shape: []int64{head}},
-			Part{Role: AttnKNorm, Suffix: ".weight", Shape: []int64{head}})
+		parts = append(parts, norm(AttnQNorm, head), norm(AttnKNorm, head))
 	}
-	return append(parts, Part{Role: AttnOutput, Suffix: ".weight", Shape: []int64{q, embd}, Linear: true},
-		Part{Role: RopeFreqs, Suffix: ".weight", Shape: []int64{int64(a.Rope.Dim / 2)}, Optional: true, Shared: true})
+	parts = append(parts, Part{Role: AttnOutput, Suffix: ".weight", Shape: []int64{q, embd}, Linear: true})
+	if a.PostNorm {
+		parts = append(parts, norm(AttnPostNorm, embd))
+	}
+	if a.RopeFactors {
+		parts = append(parts, Part{Role: RopeFreqs, Suffix: ".weight", Shape: []int64{int64(a.Rope.Dim / 2)},
+			Optional: true, Shared: true})
+	}
+	return parts
 }
 
 func (a attention) build(b *Builder, x graph.ID) graph.ID {
 	qkv := b.Linears(b.RMSNorm(AttnNorm, x, a.Eps), AttnQ, AttnK, AttnV)
 	q, k := a.place(b, AttnQNorm, qkv[0], a.Heads), a.place(b, AttnKNorm, qkv[1], a.KVHeads)
-	return b.Linear(AttnOutput, b.Attention(q, k, qkv[2], a.AttentionAttr), x)
+	o := b.Attention(q, k, qkv[2], a.AttentionAttr)
+	if a.PostNorm {
+		return b.G.Add(b.RMSNorm(AttnPostNorm, b.Linear(AttnOutput, o, graph.None), a.Eps), x)
+	}
+	return b.Linear(AttnOutput, o, x)
 }
 
 // place normalises heads if the layer does, and rotates them.
@@ -53,28 +68,45 @@ func (a attention) place(b *Builder, norm Role, x graph.ID, heads int) graph.ID 
 	if a.HeadNorm {
 		x = b.RMSNorm(norm, x, a.Eps)
 	}
-	return b.Rope(x, heads, a.HeadDim, a.Rope)
+	factors := graph.None
+	if a.RopeFactors {
+		factors = b.Weight(RopeFreqs, ".weight")
+	}
+	return b.G.Rope(x, b.Indices(InputPos, b.T), factors, heads, a.HeadDim, a.Rope)
 }
 
-// swiglu is the second half of a layer: RMSNorm, a gated feed-forward network.
-type swiglu struct {
+// gated is the second half of a layer: RMSNorm, a gated feed-forward network.
+type gated struct {
 	Embd, FF int
 	Eps      float64
+	GELU     bool // the gate's activation, in its tanh form; else SiLU
+	PostNorm bool // what comes of it is normalised before it is added
 }
 
-func (f swiglu) parts() []Part {
+func (f gated) parts() []Part {
 	embd, ff := int64(f.Embd), int64(f.FF)
-	return []Part{
+	parts := []Part{
 		{Role: FFNNorm, Suffix: ".weight", Shape: []int64{embd}},
 		{Role: FFNGate, Suffix: ".weight", Shape: []int64{embd, ff}, Linear: true},
 		{Role: FFNUp, Suffix: ".weight", Shape: []int64{embd, ff}, Linear: true},
 		{Role: FFNDown, Suffix: ".weight", Shape: []int64{ff, embd}, Linear: true},
 	}
+	if f.PostNorm {
+		parts = append(parts, Part{Role: FFNPostNorm, Suffix: ".weight", Shape: []int64{embd}})
+	}
+	return parts
 }
 
-func (f swiglu) build(b *Builder, x graph.ID) graph.ID {
-	in := b.Linears(b.RMSNorm(FFNNorm, x, f.Eps), FFNGate, FFNUp)
-	return b.Linear(FFNDown, b.G.SwiGLU(in[0], in[1]), x)
+func (f gated) build(b *Builder, x graph.ID) graph.ID {
+	in, act := b.Linears(b.RMSNorm(FFNNorm, x, f.Eps), FFNGate, FFNUp), b.G.SwiGLU
+	if f.GELU {
+		act = b.G.GEGLU
+	}
+	h := act(in[0], in[1])
+	if f.PostNorm {
+		return b.G.Add(b.RMSNorm(FFNPostNorm, b.Linear(FFNDown, h, graph.None), f.Eps), x)
+	}
+	return b.Linear(FFNDown, h, x)
 }
 
 // biases lists an optional bias for each linear part, or for those of the roles given.

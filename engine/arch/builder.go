@@ -264,13 +264,6 @@ func (b *Builder) LayerNorm(role Role, x graph.ID, eps float64) graph.ID {
 	return b.G.LayerNorm(x, b.Weight(role, ".weight"), b.Weight(role, ".bias"), eps)
 }
 
-// Rope rotates heads of headDim elements by their tokens' positions, with the model's frequency factors where it has
-// any.
-func (b *Builder) Rope(x graph.ID, heads, headDim int, p graph.Rotary) graph.ID {
-	factors := b.Weight(RopeFreqs, ".weight")
-	return b.G.Rope(x, b.Indices(InputPos, b.T), factors, heads, headDim, p)
-}
-
 // Attention attends under the batch's tree.
 func (b *Builder) Attention(q, k, v graph.ID, a graph.AttentionAttr) graph.ID {
 	return b.G.Attention(q, k, v, b.Indices(InputTree, 1+3*b.Segments), a)
@@ -278,36 +271,43 @@ func (b *Builder) Attention(q, k, v graph.ID, a graph.AttentionAttr) graph.ID {
 
 // Logits gives the whole vocabulary's logits [n_vocab, C] from h, the rows after the last norm.
 func (b *Builder) Logits(h graph.ID) graph.ID {
+	var logits graph.ID
 	if b.HP.TiedOutput {
-		return b.G.Linear(b.Weight(TokenEmbd, ".weight"), h, graph.None, graph.None, 1)
+		logits = b.G.Linear(b.Weight(TokenEmbd, ".weight"), h, graph.None, graph.None, 1)
+	} else {
+		logits = b.Linear(Output, h, graph.None)
 	}
-	return b.Linear(Output, h, graph.None)
+	if b.HP.LogitCap > 0 {
+		logits = b.G.SoftCap(logits, b.HP.LogitCap)
+	}
+	return logits
 }
 
 // Head gives the log-probabilities of targets from h, the rows after the last norm, and the entropy if a asks for it.
 func (b *Builder) Head(h, targets graph.ID, a graph.HeadAttr) (logp, entropy graph.ID) {
 	logp, entropy = graph.None, graph.None
+	a.Cap = b.HP.LogitCap
 	b.head(h, func(w, h2, w2 graph.ID) { logp, entropy = b.G.Head(h, w, targets, h2, w2, a) })
 	return logp, entropy
 }
 
 // HeadTop gives the likeliest tokens and their log-probabilities from h, the rows after the last norm.
 func (b *Builder) HeadTop(h graph.ID, a graph.HeadTopAttr) (top graph.ID) {
-	top = graph.None
+	top, a.Cap = graph.None, b.HP.LogitCap
 	b.head(h, func(w, h2, w2 graph.ID) { top = b.G.HeadTop(h, w, h2, w2, a) })
 	return top
 }
 
 // head calls f with the output head and, where something is trained beside it, the second product.
 func (b *Builder) head(h graph.ID, f func(w, h2, w2 graph.ID)) {
-	role := Output
-	if b.HP.TiedOutput {
-		role = TokenEmbd
+	role, sets := Output, b.Sets
+	if b.HP.TiedOutput { // nothing can stand beside it
+		role, sets = TokenEmbd, nil
 	}
 	w, h2, w2 := b.Weight(role, ".weight"), graph.None, graph.None
-	for _, set := range b.Sets {
+	for _, set := range sets {
 		use, ok := set(Output)
-		if !ok || b.HP.TiedOutput {
+		if !ok {
 			continue
 		}
 		d, ok := use.Delta.(delta.Head)

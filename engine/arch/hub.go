@@ -18,6 +18,7 @@ type Hub struct {
 	// Tied says that the output head is the token embedding where config.json does not say (tie_word_embeddings).
 	Tied bool
 	// Settings are those of config.json that become metadata, in the order in which llama.cpp's converter writes them.
+	// Without any, adapters alone are carried over, and no models.
 	Settings []HubSetting
 	// Biases say which matrices of the layers have one: all of some roles, or none.
 	Biases []HubBias
@@ -40,6 +41,9 @@ type HubBias struct {
 	Setting string
 	Roles   []Role
 }
+
+// Models says that folders of models are carried over, and not adapters alone.
+func (h Hub) Models() bool { return len(h.Settings) > 0 }
 
 // Module gives the name of the module whose weight or bias p is, in layer il or, below 0, outside the layers; "" if it
 // has none.

@@ -40,7 +40,7 @@ func (l llamaLayer) Parts() []Part {
 // A decoder is a layer of attention with rotary positions and SwiGLU.
 type decoder struct {
 	Attn attention
-	FFN  swiglu
+	FFN  gated
 }
 
 func (l decoder) Parts() []Part { return append(l.Attn.parts(), l.FFN.parts()...) }
@@ -53,13 +53,14 @@ func readDecoder(f Metadata, neox bool, layer func(decoder) Layer) (*Net, error)
 	hp, ff := k.hparams(), k.size("feed_forward_length", 0)
 	a, eps := k.attention(hp.NEmbd), k.float("attention.layer_norm_rms_epsilon", 0)
 	all := layer(decoder{
-		Attn: attention{Embd: hp.NEmbd, AttentionAttr: a, Eps: eps, Rope: k.rope(hp, a.HeadDim, neox)},
-		FFN:  swiglu{Embd: hp.NEmbd, FF: ff, Eps: eps},
+		Attn: attention{Embd: hp.NEmbd, AttentionAttr: a, Eps: eps, Rope: k.rope(hp, a.HeadDim, neox),
+			RopeFactors: true},
+		FFN: gated{Embd: hp.NEmbd, FF: ff, Eps: eps},
 	})
 	return &Net{
 		HParams: hp, Sizes: sizes(ff, a),
 		Embed: embedding{hp.NEmbd, hp.NVocab},
 		Layer: func(int) Layer { return all },
-		Final: rmsFinal{hp.NEmbd, hp.NVocab, eps},
+		Final: rmsFinal{Embd: hp.NEmbd, Vocab: hp.NVocab, Eps: eps},
 	}, k.err()
 }

@@ -69,6 +69,22 @@ func (k *keys) float(key string, missing float64) float64 {
 	return 1
 }
 
+// window reads how far back tokens see; missing is what a file without it means, where 0 is no window at all.
+func (k *keys) window(key string, missing int) int {
+	if _, err := k.f.Int(k.arch + "." + key); errors.Is(err, gguf.ErrNoKey) {
+		return missing
+	}
+	return k.size(key, 0)
+}
+
+// cap reads what numbers stay within; missing is what a file without it means, where 0 is no bound at all.
+func (k *keys) cap(key string, missing float64) float64 {
+	if _, err := k.f.Float32(k.arch + "." + key); errors.Is(err, gguf.ErrNoKey) {
+		return missing
+	}
+	return k.float(key, 0)
+}
+
 // text reads a string, or gives missing.
 func (k *keys) text(key, missing string) string {
 	v, err := k.f.StringOr(k.arch+"."+key, missing)

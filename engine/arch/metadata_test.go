@@ -111,6 +111,20 @@ func TestHParamsRefused(t *testing.T) {
 			[]string{"rope.freq_base", "is +Inf"}},
 		"rope factor NaN": {"llama", float("llama.rope.scaling.factor", math.NaN()),
 			[]string{"rope.scaling.factor", "is NaN"}},
+		"gemma3: a window of 0": {"gemma3", number("gemma3.attention.sliding_window", 0),
+			[]string{"sliding_window", "is 0"}},
+		"gemma3: too few layers": {"gemma3", number("gemma3.block_count", 5),
+			[]string{"5 layers with a window", "expected 6"}},
+		"gemma2: a window of 0": {"gemma2", number("gemma2.attention.sliding_window", 0),
+			[]string{"sliding_window", "is 0"}},
+		"gemma3: logits within 0": {"gemma3", float("gemma3.final_logit_softcapping", 0),
+			[]string{"final_logit_softcapping", "is 0", "positive"}},
+		"gemma2: logits within 0": {"gemma2", float("gemma2.final_logit_softcapping", 0),
+			[]string{"final_logit_softcapping", "is 0", "positive"}},
+		"gemma2: scores within -50": {"gemma2", float("gemma2.attn_logit_softcapping", -50),
+			[]string{"attn_logit_softcapping", "is -50"}},
+		"gemma2: scores within infinity": {"gemma2", float("gemma2.attn_logit_softcapping", math.Inf(1)),
+			[]string{"attn_logit_softcapping", "is +Inf"}},
 		"epsilon below 0": {"qwen3", float("qwen3.attention.layer_norm_rms_epsilon", -1),
 			[]string{"layer_norm_rms_epsilon", "is -1"}},
 	} {
@@ -136,8 +150,11 @@ func TestHParamsOfTinyModels(t *testing.T) {
 			t.Fatal(err)
 		}
 		want := arch.HParams{NLayer: s.Layers, NEmbd: s.Embd, NVocab: s.Vocab, NCtxTrain: s.Ctx, TiedOutput: s.Tied}
-		if name == "gpt2" {
+		switch name {
+		case "gpt2":
 			want.Positions = s.Ctx
+		case "gemma2":
+			want.LogitCap = 3
 		}
 		if net.HParams != want || net.Arch != name {
 			t.Errorf("%s: sizes %+v of %q, want %+v", name, net.HParams, net.Arch, want)
@@ -145,6 +162,96 @@ func TestHParamsOfTinyModels(t *testing.T) {
 		if got, want := net.Sizes,
 			[]arch.Size{{"n_ff", s.FF}, {"n_head", s.Heads}, {"n_head_kv", s.KVHeads}}; !slices.Equal(got, want) {
 			t.Errorf("%s: shows %v, want %v", name, got, want)
+		}
+	}
+}
+
+// attentions gives the constants of attention and the base of rotary positions of each layer.
+func attentions(t *testing.T, net *arch.Net) (attns []graph.AttentionAttr, bases []float64) {
+	t.Helper()
+	for il := range net.NLayer {
+		g := build(net, net.Layer(il), il, nil)
+		for _, n := range g.Nodes {
+			switch a := n.Attr.(type) {
+			case graph.AttentionAttr:
+				attns = append(attns, a)
+			case graph.RopeAttr:
+				if len(bases) == il { // of q; k's is the same
+					bases = append(bases, a.FreqBase)
+				}
+			}
+		}
+	}
+	if len(attns) != net.NLayer || len(bases) != net.NLayer {
+		t.Fatalf("%d layers, %d attend, %d rotate", net.NLayer, len(attns), len(bases))
+	}
+	return attns, bases
+}
+
+// Which layers of Gemma see a window, at which base, by what factor and within which bounds, with and without the keys
+// that a file may lack.
+func TestGemmaLayers(t *testing.T) {
+	set := func(name string, keys map[string]any) func(*gguf.Writer) {
+		return func(w *gguf.Writer) {
+			for k, v := range keys {
+				switch v := v.(type) {
+				case int:
+					w.SetUint32(name+"."+k, uint32(v))
+				case float64:
+					w.SetFloat32(name+"."+k, float32(v))
+				case nil:
+					w.Delete(name + "." + k)
+				}
+			}
+		}
+	}
+	for name, tt := range map[string]struct {
+		arch    string
+		keys    map[string]any
+		windows []int
+		bases   []float64
+		cap     float64
+		logits  float64
+		scale   float64
+	}{
+		"gemma3": {"gemma3", map[string]any{"rope.freq_base": 1e6}, []int{8, 8, 8, 8, 8, 0},
+			[]float64{1e4, 1e4, 1e4, 1e4, 1e4, 1e6}, 0, 0, 1 / math.Sqrt(32)},
+		"gemma3 without a window, logits within bounds": {"gemma3", map[string]any{"attention.sliding_window": nil,
+			"rope.freq_base": 1e6, "final_logit_softcapping": 30.0}, []int{0, 0, 0, 0, 0, 0},
+			[]float64{1e6, 1e6, 1e6, 1e6, 1e6, 1e6}, 0, 30, 1 / math.Sqrt(32)},
+		"gemma2": {"gemma2", nil, []int{8, 0}, []float64{1e4, 1e4}, 1.5, 3, 1 / math.Sqrt(32)},
+		"gemma2 by default": {"gemma2", map[string]any{"attention.sliding_window": nil, "attn_logit_softcapping": nil,
+			"final_logit_softcapping": nil}, []int{4096, 0}, []float64{1e4, 1e4}, 50, 30, 1 / math.Sqrt(32)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			net, err := read(t, tt.arch, set(tt.arch, tt.keys))
+			if err != nil {
+				t.Fatal(err)
+			}
+			attns, bases := attentions(t, net)
+			if !slices.Equal(bases, tt.bases) || net.LogitCap != tt.logits {
+				t.Errorf("bases %v, logits within %g; want %v, %g", bases, net.LogitCap, tt.bases, tt.logits)
+			}
+			for il, a := range attns {
+				if a.Window != tt.windows[il] || a.Cap != tt.cap || a.Scale != tt.scale {
+					t.Errorf("layer %d: window %d, scores within %g, times %g; want %d, %g, %g", il, a.Window, a.Cap,
+						a.Scale, tt.windows[il], tt.cap, tt.scale)
+				}
+			}
+		})
+	}
+}
+
+// The largest Gemma of each generation, known by its layers, divides scores by the root of n_embd/n_head.
+func TestLargestGemma(t *testing.T) {
+	for name, layers := range map[string]uint32{"gemma2": 46, "gemma3": 62} {
+		net, err := read(t, name, number(name+".block_count", layers))
+		if err != nil {
+			t.Fatal(err)
+		}
+		attns, _ := attentions(t, net)
+		if want := 1 / math.Sqrt(64/4); attns[0].Scale != want {
+			t.Errorf("%s of %d layers: scores times %g, want %g", name, layers, attns[0].Scale, want)
 		}
 	}
 }

@@ -35,6 +35,9 @@ func (s *settings) arch() (arch.Arch, error) {
 		if err != nil {
 			return a, err
 		}
+		if !a.Hub.Models() {
+			continue
+		}
 		of := append([]string{a.Hub.Class}, a.Hub.Also...)
 		if class, ok := first(classes).(string); ok && slices.Contains(of, class) {
 			return a, s.check(a)

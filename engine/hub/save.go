@@ -51,6 +51,10 @@ func FromGGUF(f *gguf.File, t string, r Reading) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
+	if !net.Hub().Models() {
+		return nil, fmt.Errorf("%s: models of %s are not carried over to folders; their adapters are: ggtune convert "+
+			"adapter.gguf DIR", f.Path(), net.Arch)
+	}
 	m := &Model{file: f, net: net, rows: quant.FileRows(f), texts: map[string][]byte{}}
 	if err := m.place(t); err != nil {
 		return nil, err

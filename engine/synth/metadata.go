@@ -37,7 +37,11 @@ func (s Spec) keys(a arch.Arch) []key {
 		{"attention.value_length", s.headDim(), rotary},
 	}
 	for _, name := range slices.Sorted(maps.Keys(a.Example.Keys)) {
-		out = append(out, key{name, a.Example.Keys[name], ""})
+		value, ok := s.Keys[name]
+		if !ok {
+			value = a.Example.Keys[name]
+		}
+		out = append(out, key{name, value, ""})
 	}
 	return out
 }

@@ -30,6 +30,17 @@ var shapes = []Spec{
 		Name: "qwen3-0.6b", Arch: "qwen3", Layers: 28, Embd: 1024, FF: 3072, Heads: 16, KVHeads: 8, HeadDim: 128,
 		Vocab: 151936, Ctx: 40960, Tied: true, RopeBase: 1000000, NormEps: 1e-6, Tokenizer: Qwen2,
 	},
+	{ // google/gemma-3-1b-it
+		Name: "gemma3-1b", Arch: "gemma3", Layers: 26, Embd: 1152, FF: 6912, Heads: 4, KVHeads: 1, HeadDim: 256,
+		Vocab: 262144, Ctx: 32768, Tied: true, RopeBase: 1000000, NormEps: 1e-6, Tokenizer: SPM,
+		Keys: map[string]any{"attention.sliding_window": 512},
+	},
+	{ // google/gemma-2-2b-it
+		Name: "gemma2-2b", Arch: "gemma2", Layers: 26, Embd: 2304, FF: 9216, Heads: 8, KVHeads: 4, HeadDim: 256,
+		Vocab: 256000, Ctx: 8192, Tied: true, NormEps: 1e-6, Tokenizer: SPM,
+		Keys: map[string]any{"attention.sliding_window": 4096, "attn_logit_softcapping": float32(50),
+			"final_logit_softcapping": float32(30)},
+	},
 }
 
 // ShapeNames lists the published shapes, smallest first.

@@ -42,15 +42,17 @@ type Spec struct {
 	NormEps     float32 // 0: 1e-5
 	RopeBase    float32 // 0: 10000
 	RopeFactors bool    // Llama 3.1's rope_freqs.weight
-	Bias        bool    // the optional biases, which llama has; those of qwen2 and gpt2 are always there
+	// Keys take the place of the architecture's own metadata (arch.Example): int, float32 or string.
+	Keys map[string]any
+	Bias bool // the optional biases, which llama has; those of qwen2 and gpt2 are always there
 
 	Tokenizer    Tokenizer // zero: the architecture's usual one
 	ChatTemplate string    // tokenizer.chat_template, Jinja; empty: none
 }
 
-// Tiny is a small model of an architecture for tests: 2 layers, 4 heads, 2 KV heads, 320 tokens, context 128, and what
-// else is usual there (arch.Example). Rows are 256 elements (feed-forward 512) for types with blocks of 256, else 64
-// (and 128).
+// Tiny is a small model of an architecture for tests: 2 layers (more, where the kinds of layer are more), 4 heads, 2 KV
+// heads, 320 tokens, context 128, and what else is usual there (arch.Example). Rows are 256 elements (feed-forward 512)
+// for types with blocks of 256, else 64 (and 128).
 func Tiny(name string, t gguf.Type) Spec {
 	s := Spec{Arch: name, Layers: 2, Embd: 64, FF: 128, Heads: 4, KVHeads: 2, Vocab: 320, Ctx: 128, Type: t, Seed: 1}
 	if t.BlockSize() == 256 {
@@ -63,6 +65,9 @@ func Tiny(name string, t gguf.Type) Spec {
 	s.Tied = a.Example.Tied
 	if a.Example.AllHeads {
 		s.KVHeads = s.Heads
+	}
+	if a.Example.Layers > 0 {
+		s.Layers = a.Example.Layers
 	}
 	if a.Example.WideHeads {
 		s.HeadDim = 32
@@ -127,6 +132,11 @@ func (s Spec) model() (*model, error) {
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err // what follows divides by these
+	}
+	for name := range s.Keys {
+		if _, ok := a.Example.Keys[name]; !ok {
+			bad("metadata key %q is none that %s has of its own", name, s.Arch)
+		}
 	}
 	if n := s.kvHeads(); n < 0 || s.Heads%n != 0 {
 		bad("%d KV heads do not divide %d heads", n, s.Heads)

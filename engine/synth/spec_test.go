@@ -236,6 +236,8 @@ func TestShapes(t *testing.T) {
 		"tinyllama-1.1b": 1_100_048_384,
 		"llama3-8b":      8_030_261_248 + 64, // and rope_freqs, which llama.cpp's converter adds
 		"qwen3-0.6b":     596_049_920,
+		"gemma3-1b":      999_885_952,
+		"gemma2-2b":      2_614_341_888,
 	}
 	for _, name := range ShapeNames() {
 		s, err := ShapeByName(strings.ToUpper(name))
@@ -280,6 +282,8 @@ func TestValidate(t *testing.T) {
 		{"type without weights", func(s *Spec) { s.Type = gguf.Q8_K; s.Embd = 256; s.FF = 256 },
 			[]string{"q8_K holds no weights"}},
 		{"double precision", func(s *Spec) { s.Type = gguf.F64 }, []string{"f64 holds no weights"}},
+		{"a key of others", func(s *Spec) { s.Keys = map[string]any{"attention.sliding_window": 4} },
+			[]string{`"attention.sliding_window" is none that llama has`}},
 		{"unknown type", func(s *Spec) { s.Type = 77 }, []string{"storage type 77, unknown"}},
 		{"small vocabulary", func(s *Spec) { s.Vocab = 200 }, []string{`tokenizer "spm" has 259 tokens`, `"none"`}},
 		{"unknown tokenizer", func(s *Spec) { s.Tokenizer = "spn" },

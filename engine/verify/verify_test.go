@@ -41,6 +41,9 @@ func TestLlamaAgreesWithAdapters(t *testing.T) {
 		{"llama, output and embedding", "llama", true, adapter.Config{Targets: []string{"output", "token_embd"}}},
 		{"qwen2", "qwen2", false, adapter.Config{}},
 		{"qwen3", "qwen3", false, adapter.Config{}},
+		{"gemma2", "gemma2", false, adapter.Config{}},
+		{"gemma3", "gemma3", false, adapter.Config{}},
+		{"gemma3, output and embedding", "gemma3", true, adapter.Config{Targets: []string{"output", "token_embd"}}},
 		{"gpt2", "gpt2", false, adapter.Config{}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -43,7 +43,7 @@ func TestModelEqualsConverter(t *testing.T) {
 		})
 	}
 	for _, name := range arch.Names() {
-		if !done[name] {
+		if !done[name] && models(t, name) {
 			t.Errorf("architecture %s has no recording in %s", name, recorded)
 		}
 	}

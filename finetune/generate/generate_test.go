@@ -66,8 +66,13 @@ func open(t *testing.T, cfg Config) *Generator {
 
 func write(t *testing.T, g *Generator, prompt []int32, n int) Result {
 	t.Helper()
+	return writeBy(t, g, prompt, n, llama.Greedy())
+}
+
+func writeBy(t *testing.T, g *Generator, prompt []int32, n int, by llama.Sampling) Result {
+	t.Helper()
 	var streamed strings.Builder
-	r, err := g.Continue(context.Background(), prompt, n, llama.Greedy(), func(s string) { streamed.WriteString(s) })
+	r, err := g.Continue(context.Background(), prompt, n, by, func(s string) { streamed.WriteString(s) })
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,11 @@ type Architecture struct {
 	LayerNorm bool // with biases; otherwise RMSNorm
 	Positions bool // learned, one vector each; otherwise rotary
 	Neox      bool // the halves of a head are rotated, not adjacent elements
+	Scaled    bool // embeddings are multiplied by √n_embd
+	// AlwaysTied: the output head is token_embd.weight in every model.
+	AlwaysTied bool
+	// Keys are metadata that only this one has, with where each is kept: *int or *float64, 0 for a missing key.
+	Keys func(hp *HParams) map[string]any
 	// Tensors lists those of layer il.
 	Tensors func(hp HParams, il int) []Tensor
 	// Layer gives the output of layer il.
@@ -38,6 +43,14 @@ func (m *Model) of() Architecture {
 		panic(err)
 	}
 	return a
+}
+
+// keys is Keys, of none where it has none.
+func (a Architecture) keys(hp *HParams) map[string]any {
+	if a.Keys == nil {
+		return nil
+	}
+	return a.Keys(hp)
 }
 
 // epsilonKey is the metadata key of NormEps, without the architecture's name.

@@ -170,6 +170,9 @@ func (p *Pass) embed() *node {
 	if a, b, scale := p.pair(name); a != nil {
 		x = p.tape.add(x, p.tape.linear(b, p.tape.rows(a, ids), scale))
 	}
+	if p.model.of().Scaled {
+		x = p.tape.divide(x, 1/math.Sqrt(float64(p.model.NEmbd)))
+	}
 	if p.model.of().Positions {
 		x = p.tape.add(x, p.tape.rows(p.weight("position_embd.weight"), p.tree.pos))
 	}
@@ -204,6 +207,9 @@ func (p *Pass) head(h *node) {
 		role = "token_embd"
 	}
 	p.logits = p.linear(h, role)
+	if p.model.LogitCap > 0 {
+		p.logits = p.tape.softcap(p.logits, p.model.LogitCap)
+	}
 	if p.row.Temp != 0 {
 		p.logits = p.tape.divide(p.logits, p.row.Temp)
 	}

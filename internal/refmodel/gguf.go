@@ -2,6 +2,7 @@ package refmodel
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 
@@ -109,6 +110,15 @@ func (m *Model) loadHParams(f *gguf.File) error {
 		return err
 	}
 	m.NormEps = number(a.epsilonKey(), 0)
+	for name, at := range a.keys(&m.HParams) {
+		switch at := at.(type) {
+		case *int:
+			v, e := f.IntOr(key(name), 0)
+			*at, err = int(v), errors.Join(err, e)
+		case *float64:
+			*at = number(name, 0)
+		}
+	}
 	if a.Positions {
 		return err
 	}
@@ -190,6 +200,18 @@ func (m *Model) setHParams(w *gguf.Writer) {
 	}
 	a := m.of()
 	w.SetFloat32(key(a.epsilonKey()), float32(m.NormEps))
+	for name, at := range a.keys(&m.HParams) {
+		switch at := at.(type) {
+		case *int:
+			if *at > 0 {
+				w.SetUint32(key(name), uint32(*at))
+			}
+		case *float64:
+			if *at > 0 {
+				w.SetFloat32(key(name), float32(*at))
+			}
+		}
+	}
 	if a.Positions {
 		return
 	}

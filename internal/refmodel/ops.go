@@ -218,28 +218,30 @@ func (t *tape) gelu(x *node) *node {
 }
 
 // attention attends, for each token and head, over the tokens that the tree lets it see; query head h reads key head
-// h·NHeadKV/NHead, scores are divided by √HeadDim.
+// h·NHeadKV/NHead, scores are divided by √HeadDim and stay within AttnCap. With a window a token sees so many positions
+// and no others.
 func (t *tape) attention(q, k, v *node, tr *tree, hp HParams) *node {
 	y := t.node(q.val.Rows, hp.NHead*hp.HeadDim)
 	scale := 1 / math.Sqrt(float64(hp.HeadDim))
 	head := func(m *Matrix, tok, h int) []float64 { return m.Row(tok)[h*hp.HeadDim : (h+1)*hp.HeadDim] }
-	probs := make([][]float64, q.val.Rows*hp.NHead)
-	for i, sees := range tr.sees {
+	probs, slopes := make([][]float64, q.val.Rows*hp.NHead), make([][]float64, q.val.Rows*hp.NHead)
+	sight := tr.within(hp.Window)
+	for i, sees := range sight {
 		for h := range hp.NHead {
 			kv := h * hp.NHeadKV / hp.NHead
-			p := make([]float64, len(sees))
+			p, slope := make([]float64, len(sees)), make([]float64, len(sees))
 			for n, j := range sees {
-				p[n] = scale * dot(head(q.val, i, h), head(k.val, j, kv))
+				p[n], slope[n] = capped(scale*dot(head(q.val, i, h), head(k.val, j, kv)), hp.AttnCap)
 			}
 			softmax(p)
 			for n, j := range sees {
 				axpy(head(y.val, i, h), p[n], head(v.val, j, kv))
 			}
-			probs[i*hp.NHead+h] = p
+			probs[i*hp.NHead+h], slopes[i*hp.NHead+h] = p, slope
 		}
 	}
 	t.onBackward(func() {
-		for i, sees := range tr.sees {
+		for i, sees := range sight {
 			for h := range hp.NHead {
 				kv, p, dy := h*hp.NHeadKV/hp.NHead, probs[i*hp.NHead+h], head(y.grad, i, h)
 				mean := 0.0 // Σ p·dL/dp, what the softmax takes off every score
@@ -247,7 +249,7 @@ func (t *tape) attention(q, k, v *node, tr *tree, hp HParams) *node {
 					mean += p[n] * dot(dy, head(v.val, j, kv))
 				}
 				for n, j := range sees {
-					ds := scale * p[n] * (dot(dy, head(v.val, j, kv)) - mean)
+					ds := scale * slopes[i*hp.NHead+h][n] * p[n] * (dot(dy, head(v.val, j, kv)) - mean)
 					axpy(head(v.grad, j, kv), p[n], dy)
 					axpy(head(q.grad, i, h), ds, head(k.val, j, kv))
 					axpy(head(k.grad, j, kv), ds, head(q.val, i, h))

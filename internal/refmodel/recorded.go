@@ -138,6 +138,9 @@ type recording struct {
 		RopeScaling string  `json:"rope_scaling"`
 		RopeFactor  float64 `json:"rope_factor"`
 		RopeCtxOrig int     `json:"rope_ctx_orig"`
+		Window      int     `json:"window"`
+		AttnCap     float64 `json:"attn_cap"`
+		LogitCap    float64 `json:"logit_cap"`
 	} `json:"hparams"`
 	Tokens   []int32  `json:"tokens"`
 	Segments [][3]int `json:"segments"` // start, length, parent
@@ -211,6 +214,7 @@ func (rec *recording) recorded() *Recorded {
 	m := &Model{Arch: rec.Arch, Weights: map[string]*Matrix{}, HParams: HParams{
 		NLayer: hp.NLayer, NEmbd: hp.NEmbd, NFF: hp.NFF, NHead: hp.NHead, NHeadKV: hp.NHeadKV, HeadDim: hp.HeadDim,
 		NVocab: hp.NVocab, NCtxTrain: hp.NCtxTrain, NormEps: hp.NormEps,
+		Window: hp.Window, AttnCap: hp.AttnCap, LogitCap: hp.LogitCap,
 	}}
 	if a, err := archs.Get(rec.Arch); err == nil && !a.Positions { // an unknown one is refused with the model
 		m.Rope = Rope{Dim: hp.HeadDim, Neox: a.Neox, Base: hp.RopeBase, Scale: 1 / hp.RopeFactor,

@@ -2,8 +2,9 @@
 // the engine is held against. It shares no graph, kernel, name table or arithmetic with the engine and knows nothing of
 // speed, storage types or training.
 //
-// What it computes is stated by llama.cpp's src/models/{llama,qwen2,qwen3,gpt2}.cpp; that it computes it rightly is
-// shown by finite differences over every parameter and by recordings of PyTorch's transformers (testdata/torch).
+// What it computes is stated by llama.cpp's src/models/{llama,qwen2,qwen3,gpt2,gemma2-iswa,gemma3}.cpp; that it
+// computes it rightly is shown by finite differences over every parameter and by recordings of PyTorch's transformers
+// (testdata/torch).
 package refmodel
 
 import (
@@ -35,6 +36,8 @@ type HParams struct {
 	NCtxTrain                          int     // tokens; learned positions
 	NormEps                            float64 // added to the variance (LayerNorm) or to the mean square
 	Rope                               Rope    // unused where positions are learned
+	Window                             int     // positions that a token of some layers sees, its own too; 0: all before
+	AttnCap, LogitCap                  float64 // what scores and logits stay within; 0: any
 }
 
 // A Pair is a LoRA pair beside the weight W [N rows, K columns] of a linear layer: y = W x + Scale·B(A x), with A of r
@@ -105,6 +108,9 @@ func Tensors(arch string, hp HParams) ([]Tensor, error) {
 	}
 	if !a.Positions {
 		list = append(list, Tensor{Name: "rope_freqs.weight", Rows: 1, Cols: hp.Rope.Dim / 2, Optional: true})
+	}
+	if a.AlwaysTied {
+		return list, nil
 	}
 	return append(list, Tensor{Name: "output.weight", Rows: hp.NVocab, Cols: hp.NEmbd, Optional: true, Linear: true}),
 		nil

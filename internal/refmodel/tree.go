@@ -9,6 +9,22 @@ type tree struct {
 	prev []int   // the token that predicts it, or -1 for the first of a root
 }
 
+// within gives what each token sees of the positions of a window; 0: of all.
+func (t *tree) within(window int) [][]int {
+	if window == 0 {
+		return t.sees
+	}
+	out := make([][]int, len(t.sees))
+	for i, sees := range t.sees {
+		for _, j := range sees {
+			if t.pos[i]-t.pos[j] < window {
+				out[i] = append(out[i], j)
+			}
+		}
+	}
+	return out
+}
+
 // newTree works the tree of a row out.
 func newTree(r Row, vocab int) (*tree, error) {
 	t := &tree{}
