@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"math"
 	"runtime"
+	"slices"
+	"strings"
 	"sync"
 	"unicode/utf8"
 	"unsafe"
@@ -124,6 +126,12 @@ func (v *Vocab) shut() {
 
 // Warnings returns what llama.cpp warned of while it opened the file.
 func (v *Vocab) Warnings() []string { return v.model.warnings }
+
+// SplitsByDefault says that llama.cpp did not know how the file splits text, or was not told, and took its default.
+func (v *Vocab) SplitsByDefault() bool {
+	return slices.ContainsFunc(v.model.warnings,
+		func(w string) bool { return strings.Contains(w, "unrecognized pre-tokenizer") })
+}
 
 // Type returns the kind of tokenizer.
 func (v *Vocab) Type() VocabType { return v.typ }

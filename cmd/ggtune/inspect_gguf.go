@@ -14,6 +14,7 @@ import (
 	"github.com/ggtune/ggtune/engine/delta"
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/engine/head"
+	"github.com/ggtune/ggtune/finetune/corpus"
 	"github.com/ggtune/ggtune/internal/count"
 	"github.com/ggtune/ggtune/quant/imatrix"
 )
@@ -215,6 +216,10 @@ func (info *ggufInfo) describeModel(f *gguf.File) {
 		info.Trainable, info.WhyNot = false, "it has no tokenizer (tokenizer.ggml.*)"
 	case f.HasTensor(head.RankTensor):
 		info.Trainable, info.WhyNot = false, "it ranks texts ("+head.RankTensor+"), for llama-server --reranking"
+	default:
+		if err := corpus.CheckTokenizer(f); err != nil {
+			info.Trainable, info.WhyNot = false, strings.TrimPrefix(err.Error(), f.Path()+": ")
+		}
 	}
 	info.sizes = slices.Concat([]arch.Size{{Name: "n_layer", N: net.NLayer}, {Name: "n_embd", N: net.NEmbd}}, net.Sizes,
 		[]arch.Size{{Name: "n_vocab", N: net.NVocab}, {Name: "n_ctx_train", N: net.NCtxTrain}})

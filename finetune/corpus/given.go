@@ -80,8 +80,5 @@ func vocabulary(path string) (_ *llama.Vocab, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	if err := f.CheckTokenizer(); err != nil {
-		return nil, err
-	}
-	return llama.LoadVocab(path)
+	return loadVocab(f)
 }

@@ -37,9 +37,6 @@ const toolUse = "tool_use"
 // openText opens the tokenizer in the model file. Of opts it fills in what the tokenizer says.
 func openText(m *engine.Model, named string, opts template.Options, strict bool) (*text, error) {
 	f := m.File()
-	if err := f.CheckTokenizer(); err != nil {
-		return nil, err
-	}
 	own, err := f.StringOr("tokenizer.chat_template", "")
 	if err != nil {
 		return nil, err
@@ -48,7 +45,7 @@ func openText(m *engine.Model, named string, opts template.Options, strict bool)
 	if err != nil {
 		return nil, err
 	}
-	v, err := llama.LoadVocab(m.Path())
+	v, err := loadVocab(f)
 	if err != nil {
 		return nil, err
 	}
