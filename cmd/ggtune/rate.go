@@ -33,7 +33,8 @@ func rateCommand() *cli.Command {
 			"training data,\n" +
 			"pairs that `ggtune compare` wrote (then no model is needed), or what you type on the page.\n" +
 			"--answers 4 lets four be ranked, --stars gives each one to five; both are lists that a reward model and " +
-			"DPO read.\n\n" +
+			"DPO read.\n" +
+			"With --head, the run of a reward model, the next pair is one that it is least sure of.\n\n" +
 			"  ggtune rate  -m model.gguf -d prompts.txt -o choices.jsonl\n" +
 			"  ggtune rate  -m model.gguf -a run/adapter.gguf -d prompts.jsonl -o choices.jsonl --tty\n" +
 			"  ggtune train -m model.gguf -d choices.jsonl -o run --method dpo",
@@ -52,6 +53,8 @@ func rateFlags() []cli.Flag {
 		&cli.IntFlag{Name: "answers", Usage: fmt.Sprintf("let `N` answers be written to each prompt, 2 to %d; more "+
 			"than two are ranked", rate.MaxAnswers), Value: 2},
 		&cli.BoolFlag{Name: "stars", Usage: fmt.Sprintf("give each answer 1 to %d stars", rate.MostStars)},
+		&cli.StringFlag{Name: "head", Usage: "the run `DIR` of a reward model over --model: what it is least sure of " +
+			"comes next"},
 		&cli.BoolFlag{Name: "tty", Usage: "rate here in the terminal, without a page"},
 		&cli.IntFlag{Name: "port", Usage: "serve the page on port `N` of 127.0.0.1; 0: any free one"},
 	}
@@ -215,6 +218,15 @@ func rateAction(c *cli.Context) (err error) {
 	if cfg.Model == "" && (len(items) == 0 || slices.ContainsFunc(items, unanswered)) {
 		return fmt.Errorf("%w: there are prompts to answer", missing(c, "model", "model.gguf"))
 	}
+	scorer, err := openScorer(c, cfg)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if cerr := scorer.Close(); cerr != nil {
+			err = errors.Join(err, cerr)
+		}
+	}()
 	store, notes, err := rate.OpenStore(nil, output)
 	if err != nil {
 		return err
@@ -227,9 +239,12 @@ func rateAction(c *cli.Context) (err error) {
 	for _, n := range notes {
 		fmt.Fprintln(c.App.ErrWriter, "note:", n)
 	}
-	s := rate.NewSession(store, items,
-		rate.Config{Seed: cfg.Seed, Raw: cfg.Raw, System: c.String("system"), CanWrite: cfg.Model != "",
-			Answers: n, Stars: c.Bool("stars")})
+	how := rate.Config{Seed: cfg.Seed, Raw: cfg.Raw, System: c.String("system"), CanWrite: cfg.Model != "",
+		Answers: n, Stars: c.Bool("stars")}
+	if scorer != nil {
+		how.Scorer = rewardScorer{scorer}
+	}
+	s := rate.NewSession(store, items, how)
 	if err := rateSession(c, s, cfg, len(items)); err != nil && !interruptedBy(c.Context, err) {
 		return err
 	}

@@ -200,7 +200,11 @@ func (d *desk) show(ctx context.Context) (rate.View, error) {
 		if view.Complete() || key == d.shown {
 			return view, nil
 		}
-		if view.ID != id {
+		if view.Choosing && id == "" {
+			fmt.Fprintln(d.w, "\n(answers are being written, of which the reward model's most doubtful come next)")
+			id = "choosing"
+		}
+		if !view.Choosing && view.ID != id {
 			id, at, put = view.ID, 0, 0
 			d.head(view)
 		}

@@ -94,6 +94,11 @@ func (r *Reader) TemplateName() string { return r.text.templateName() }
 // Bytes is the length of the text that a token stands for, 0 of a control token.
 func (r *Reader) Bytes(token int32) int { return r.text.enc.Bytes(token) }
 
+// Answered encodes the prompt of x with an answer, of which the tokens count.
+func (r *Reader) Answered(x *data.Example, a *data.Answer) (encode.Item, error) {
+	return r.text.answered(x, a)
+}
+
 // Literal encodes a text of which every token counts, in items of at most window tokens.
 func (r *Reader) Literal(name, text string, window int) ([]encode.Item, error) {
 	if p := r.limit.Positions; p > 0 {

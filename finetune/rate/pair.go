@@ -25,6 +25,11 @@ type pair struct {
 	// answers are in the order shown; their texts grow while they are written.
 	answers []Answer
 	written []bool
+	given   bool // the answers were prepared
+	first   bool // it comes before those that are not
+	// scored says that the Scorer has seen the answers, doubt how unsure it is of them.
+	scored bool
+	doubt  float64
 	// stop ends the writing, once it has begun: the person has gone on.
 	stop context.CancelFunc
 }

@@ -31,6 +31,8 @@ type Config struct {
 	Stars bool
 	// CanWrite says that answers can be written, so that prompts may be typed.
 	CanWrite bool
+	// Scorer is a reward model's: the next pair is one that it is least sure of. nil: the order of the prompts.
+	Scorer Scorer
 }
 
 // A Session is the pairs still to be rated, the one on show, and the choices made. It is safe for concurrent use.
@@ -43,6 +45,8 @@ type Session struct {
 
 	mu      sync.Mutex
 	pending []*pair
+	settled bool // the first of them is on show; else it is still to be chosen
+	decided int  // decisions of this start
 	// of all pairs, rated or not; true for those that were given, which come again at the next start
 	ids      map[string]bool
 	revision uint64        // counts decisions, undos and typed prompts
@@ -72,9 +76,11 @@ func NewSession(store *Store, items []Item, cfg Config) *Session {
 				p.answers = append(p.answers, it.Answers[side])
 			}
 			p.shown(p.answers)
+			p.given = true
 		}
 		s.pending = append(s.pending, p)
 	}
+	s.settle()
 	return s
 }
 
@@ -89,6 +95,7 @@ type View struct {
 	Ready    bool  // all are written, and a choice can be made
 	Stars    bool  // each gets one to five stars
 	Answers  int   // that are written to a prompt
+	Choosing bool  // which pair comes on show is not known yet
 
 	Rated    int    // choices in the file
 	Left     int    // pairs without one
@@ -101,7 +108,7 @@ type View struct {
 // Ranked says that the answers are brought into an order, and not compared as two.
 func (v View) Ranked() bool {
 	n := len(v.Texts)
-	if v.Complete() {
+	if v.ID == "" {
 		n = v.Answers
 	}
 	return !v.Stars && n > 2
@@ -122,7 +129,7 @@ func (v View) Most() int {
 func (v View) Total() int { return v.Rated + v.Left }
 
 // Complete says that there is nothing left to rate.
-func (v View) Complete() bool { return v.ID == "" }
+func (v View) Complete() bool { return v.ID == "" && !v.Choosing }
 
 // View gives what is to be seen now, and a channel that is closed when that changes.
 func (s *Session) View() (View, <-chan struct{}) {
@@ -134,7 +141,8 @@ func (s *Session) View() (View, <-chan struct{}) {
 	if len(records) > 0 {
 		v.Undo = records[len(records)-1].Choice
 	}
-	if len(s.pending) > 0 {
+	v.Choosing = len(s.pending) > 0 && !s.settled
+	if s.settled {
 		p := s.pending[0]
 		v.ID, v.Prompt, v.Ready = p.id, p.prompt, p.state == ready
 		n := len(p.answers)
@@ -177,7 +185,7 @@ type Decision struct {
 func (s *Session) Decide(d Decision) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if d.Revision != s.revision || len(s.pending) == 0 || s.pending[0].id != d.ID {
+	if d.Revision != s.revision || !s.settled || s.pending[0].id != d.ID {
 		return ErrStale
 	}
 	p := s.pending[0]
@@ -228,8 +236,10 @@ func (s *Session) Decide(d Decision) error {
 	if p.stop != nil {
 		p.stop()
 	}
-	s.pending = s.pending[1:]
+	s.pending, s.settled = s.pending[1:], false
 	s.revision++
+	s.decided++
+	s.settle()
 	s.notify()
 	return nil
 }
@@ -285,7 +295,8 @@ func (s *Session) Undo(revision uint64) error {
 		s.notify()
 		return nil
 	}
-	s.pending = append([]*pair{p}, s.pending...)
+	p.first = true
+	s.pending, s.settled = append([]*pair{p}, s.pending...), true
 	s.revision++
 	s.notify()
 	return nil
@@ -319,8 +330,12 @@ func (s *Session) Type(revision uint64, text string) error {
 		id = fmt.Sprintf("%s-%d", pairID(p, nil), n)
 	}
 	s.ids[id] = false
-	at := min(1, len(s.pending))
-	s.pending = append(s.pending[:at:at], append([]*pair{{id: id, prompt: p, source: "typed"}}, s.pending[at:]...)...)
+	at := 0
+	if s.settled {
+		at = 1
+	}
+	s.pending = slices.Insert(slices.Clone(s.pending), at, &pair{id: id, prompt: p, source: "typed", first: true})
+	s.settle()
 	s.revision++
 	s.notify()
 	return nil

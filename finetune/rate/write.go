@@ -45,7 +45,7 @@ func (s *Session) Write(ctx context.Context, a Author) error {
 			}
 			continue
 		}
-		err := s.write(own, a, p)
+		err := s.prepare(own, a, p)
 		p.stop()
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -56,24 +56,50 @@ func (s *Session) Write(ctx context.Context, a Author) error {
 	}
 }
 
-// next marks the next pair to write as being written, and gives the context of its writing; nil if enough are ready.
+// next marks the next pair to write, or to score, as being written, and gives the context of that; nil if enough are
+// ready.
 func (s *Session) next(ctx context.Context) (p *pair, own context.Context, changed <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, p := range s.pending[:min(ahead, len(s.pending))] {
-		if p.state == waiting {
+	for i, p := range s.pending[:min(s.reach()+ahead-1, len(s.pending))] {
+		switch {
+		case p.state == waiting:
 			p.state = writing
 			p.answers, p.written = make([]Answer, s.cfg.Answers), make([]bool, s.cfg.Answers)
-			own, p.stop = context.WithCancel(ctx)
-			return p, own, nil
+		case s.cfg.Scorer == nil || p.scored || i == 0 && s.settled:
+			continue
 		}
+		own, p.stop = context.WithCancel(ctx)
+		return p, own, nil
 	}
 	return nil, nil, s.changed
 }
 
+// prepare has the answers of p written, as far as they are not there, and scored where there is a Scorer.
+func (s *Session) prepare(ctx context.Context, a Author, p *pair) error {
+	if p.state != ready {
+		if left, err := s.write(ctx, a, p); err != nil || !left {
+			return err
+		}
+	}
+	if s.cfg.Scorer == nil || ctx.Err() != nil {
+		return nil
+	}
+	err := s.score(ctx, p)
+	var prompt *PromptError
+	switch {
+	case ctx.Err() != nil:
+		return nil // skipped, or all ends
+	case errors.As(err, &prompt):
+		s.leaveOut(p, fmt.Sprintf("%s: %v", p.source, prompt.Err))
+		return nil
+	}
+	return err
+}
+
 // write fills in the answers of p in the order in which they are shown: the order in which they come says nothing. One
-// that comes out equal to another is left out; a single one is no pair.
-func (s *Session) write(ctx context.Context, a Author, p *pair) error {
+// that comes out equal to another is left out; a single one is no pair. whole is whether p is ready.
+func (s *Session) write(ctx context.Context, a Author, p *pair) (whole bool, err error) {
 	equal := map[int]bool{}
 	for shown, side := range order(s.cfg.Seed, p.id, s.cfg.Answers) {
 		for try := 0; ; try++ {
@@ -81,12 +107,12 @@ func (s *Session) write(ctx context.Context, a Author, p *pair) error {
 			var prompt *PromptError
 			switch {
 			case ctx.Err() != nil:
-				return nil // skipped, or all ends
+				return false, nil // skipped, or all ends
 			case errors.As(err, &prompt):
 				s.leaveOut(p, fmt.Sprintf("%s: %v", p.source, prompt.Err))
-				return nil
+				return false, nil
 			case err != nil:
-				return err
+				return false, err
 			}
 			equal[shown] = p.same(shown)
 			if !equal[shown] || !a.Varies() || try == retries {
@@ -102,10 +128,10 @@ func (s *Session) write(ctx context.Context, a Author, p *pair) error {
 	}
 	if len(left) < 2 {
 		s.leaveOut(p, "")
-		return nil
+		return false, nil
 	}
 	s.update(func() { p.shown(left) })
-	return nil
+	return true, nil
 }
 
 // same says whether the answer shown at i equals one before it. It may be called by the writer of p only.
@@ -129,12 +155,16 @@ func (s *Session) update(f func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f()
+	s.settle()
 	s.notify()
 }
 
 // leaveOut takes a pair away that cannot be rated: because of why, or because its answers are equal.
 func (s *Session) leaveOut(p *pair, why string) {
 	s.update(func() {
+		if s.settled && s.pending[0] == p {
+			s.settled = false
+		}
 		s.pending = slices.DeleteFunc(slices.Clone(s.pending), func(q *pair) bool { return q == p })
 		s.leave(p, why)
 	})

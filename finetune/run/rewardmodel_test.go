@@ -1,11 +1,17 @@
 package run
 
 import (
+	"errors"
 	"math"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/finetune/config"
+	"github.com/ggtune/ggtune/finetune/data"
+	"github.com/ggtune/ggtune/finetune/report"
 	"github.com/ggtune/ggtune/finetune/reward"
 )
 
@@ -87,5 +93,61 @@ func TestRewardModelScores(t *testing.T) {
 	}
 	if _, err := alone.Score(t.Context(), []reward.Sample{{Given: []int32{1}}}); err == nil {
 		t.Error("an answer without tokens has a score")
+	}
+}
+
+// TestScorer: answers that come one by one are scored as those of a file are.
+func TestScorer(t *testing.T) {
+	c := pairConfig(t, "reward")
+	c.Dropout, c.Steps, c.EvalSplit, c.EvalEvery = 0, 8, config.Fixed(0.0), config.Fixed(0)
+	mustTrain(t, c)
+	path := filepath.Join(t.TempDir(), "answers.jsonl")
+	text := `{"prompt": "one and one is", "completion": " two"}
+{"prompt": "one and one is", "completion": " nine nine"}
+{"prompt": "two and two is", "completion": " four"}
+`
+	if err := os.WriteFile(path, []byte(text), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	cfg := config.Default()
+	cfg.Model, cfg.Data, cfg.Threads = c.Model, []string{path}, 1
+	want, err := ScoreAnswers(t.Context(), cfg, c.Output, nil, report.Silent{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := OpenScorer(t.Context(), c.Model, c.Output, 1, report.Silent{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	score := func(prompt string, answers ...data.Answer) []float64 {
+		t.Helper()
+		got, err := s.Score(t.Context(), &data.Example{Kind: data.KindPrompt, Prompt: prompt}, answers)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	got := append(score("one and one is", data.Answer{Text: " two"}, data.Answer{Text: " nine nine"}),
+		score("two and two is", data.Answer{Text: " four"})...)
+	for i, x := range want.Answers {
+		if math.Abs(got[i]-x.Score) > 1e-5 { // sums in another order
+			t.Errorf("answer %d scores %g, in a file %g", i, got[i], x.Score)
+		}
+	}
+	if cut := score("one and one is", data.Answer{Text: " two", CutOff: true}); cut[0] == got[0] {
+		t.Error("an answer that was cut off scores as one with its end")
+	}
+	var unread *EncodingError
+	if _, err := s.Score(t.Context(), &data.Example{}, []data.Answer{{}}); !errors.As(err, &unread) {
+		t.Errorf("no answer at all: got %v", err)
+	}
+	for range 2 {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := OpenScorer(t.Context(), c.Model, t.TempDir(), 1, report.Silent{}); err == nil ||
+		!strings.Contains(err.Error(), "reward model ") {
+		t.Errorf("a directory without a run: got %v", err)
 	}
 }
