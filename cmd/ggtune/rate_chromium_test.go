@@ -293,3 +293,94 @@ func TestRateListsInChromium(t *testing.T) {
 		})
 	}
 }
+
+// Answers are put in order by dragging, with a mouse and with a finger, and by arrow keys; before they were moved they
+// have no order.
+func TestRateByDraggingInChromium(t *testing.T) {
+	dir := t.TempDir()
+	model, prompts := synth.Temp(t, synth.Tiny("llama", gguf.F32)), filepath.Join(dir, "p.txt")
+	if err := os.WriteFile(prompts, []byte("one\ntwo\nthree\n"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	b := &browser{chromium.New(t)}
+	choices := filepath.Join(dir, "c.jsonl")
+	r := startRating(t, "-m", model, "-d", prompts, "-o", choices, "-n", "24", "--threads", "1", "--answers", "4")
+	b.Do("open the page", chromedp.Navigate(r.url))
+	grip := func(answer string) (x, y float64) {
+		at := b.Eval(fmt.Sprintf(`(() => { const r = [...document.querySelectorAll("article")].find((a) => `+
+			`a.querySelector("h2").textContent === %q).querySelector(".grip").getBoundingClientRect(); `+
+			`return (r.x + r.width / 2) + " " + (r.y + r.height / 2); })()`, answer))
+		if _, err := fmt.Sscan(at, &x, &y); err != nil {
+			t.Fatalf("%q: %v", at, err)
+		}
+		return x, y
+	}
+	ranks := func() string {
+		return b.Eval(`[...document.querySelectorAll("article")].sort((a, b) => a.querySelector("h2").textContent < ` +
+			`b.querySelector("h2").textContent ? -1 : 1).map((a) => a.querySelector("input:checked")?.value ?? "-")` +
+			`.join(" ")`)
+	}
+	save := func(want string) {
+		t.Helper()
+		if got := ranks(); got != want {
+			t.Errorf("ranks %s, want %s", got, want)
+		}
+		id := b.Eval(pair)
+		b.Do("save", chromedp.KeyEvent(kb.Enter))
+		b.Until("what comes after", fmt.Sprintf("%s !== %q", pair, id))
+	}
+	b.ready()
+	if got := ranks(); got != "- - - -" {
+		t.Errorf("before anything is moved: ranks %s", got)
+	}
+	// By mouse: D to the place of A.
+	mouse := func(kind input.DispatchMouseEventType, x, y float64) {
+		b.Do("the mouse", chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+			_, err := cdp.Call(ctx, t, input.DispatchMouseEvent, input.DispatchMouseEventParams{Type: kind, X: x, Y: y,
+				Button: input.MouseButtonLeft, Buttons: 1, ClickCount: 1})
+			return err
+		}))
+	}
+	x0, y0 := grip("D")
+	x1, y1 := grip("A")
+	mouse(input.DispatchMouseEventTypeMousePressed, x0, y0)
+	for i := 1; i <= 8; i++ {
+		f := float64(i) / 8
+		mouse(input.DispatchMouseEventTypeMouseMoved, x0+f*(x1-x0), y0+f*(y1-y0))
+	}
+	mouse(input.DispatchMouseEventTypeMouseReleased, x1, y1)
+	if got := ranks(); !strings.HasSuffix(got, " 1") {
+		t.Errorf("D was dragged to the first place: ranks %s", got)
+	}
+	save(ranks())
+	// By arrow keys: B before A, and on one more.
+	b.ready()
+	b.Eval(`(document.querySelectorAll(".grip")[1].focus(), "")`)
+	b.Do("up", chromedp.KeyEvent(kb.ArrowUp))
+	b.Do("up again, where nothing is", chromedp.KeyEvent(kb.ArrowUp))
+	save("2 1 3 4")
+	// By finger, on a phone: A to the end.
+	b.ready()
+	b.Look(390, 800, false)
+	b.Until("one below the other", `(() => { const [a, b] = document.querySelectorAll("article"); return `+
+		`b.getBoundingClientRect().top > a.getBoundingClientRect().top; })()`)
+	finger := func(kind input.DispatchTouchEventType, points ...*input.TouchPoint) {
+		b.Do("the finger", chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+			_, err := cdp.Call(ctx, t, input.DispatchTouchEvent, input.DispatchTouchEventParams{Type: kind,
+				TouchPoints: points})
+			return err
+		}))
+	}
+	x0, y0 = grip("A")
+	x1, y1 = grip("B")
+	finger(input.DispatchTouchEventTypeTouchStart, &input.TouchPoint{X: x0, Y: y0})
+	for i := 1; i <= 8; i++ {
+		finger(input.DispatchTouchEventTypeTouchMove, &input.TouchPoint{X: x0, Y: y0 + float64(i)/8*(y1-y0)})
+	}
+	finger(input.DispatchTouchEventTypeTouchEnd)
+	save("2 1 3 4")
+	b.Until("the end", `document.body.innerText.includes("All pairs are rated")`)
+	if got := choicesIn(t, choices); got != "rank rank rank" {
+		t.Errorf("got %s", got)
+	}
+}

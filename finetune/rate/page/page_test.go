@@ -168,6 +168,31 @@ func TestPageWhileWriting(t *testing.T) {
 	}
 }
 
+// unsure is a reward model that knows nothing.
+type unsure struct{}
+
+func (unsure) Score(_ context.Context, _ rate.Prompt, answers []rate.Answer) ([]float64, error) {
+	return make([]float64, len(answers)), nil
+}
+
+// While it is not known which pair comes next, the page says so, offers nothing to choose, and reloads itself.
+func TestPageWhileChoosing(t *testing.T) {
+	x := newSite(t, prepared(3), rate.Config{CanWrite: true, Scorer: unsure{}}) // nobody lets it score
+	_, html := x.do("GET", x.v.Path(), nil, nil)
+	for _, want := range []string{`<noscript><meta http-equiv="refresh" content="2"></noscript>`, `data-id=""`,
+		"the reward model can tell apart least", "Ask something of your own", "0 rated, 3 left"} {
+		if !strings.Contains(html, want) {
+			t.Errorf("the page has no %q:\n%s", want, html)
+		}
+	}
+	if strings.Contains(html, `name="choice"`) || strings.Contains(html, "All pairs are rated") {
+		t.Errorf("the page asks for a choice, or says that all is done:\n%s", html)
+	}
+	if code, _ := x.do("POST", x.v.Path()+"choice", x.form("choice", "skip"), nil); code != http.StatusConflict {
+		t.Errorf("a choice about no pair: got %d", code)
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	x := newSite(t, prepared(2), rate.Config{})
 	path := x.v.Path()

@@ -43,6 +43,7 @@
       since = performance.now();
       window.scrollTo(0, 0);
     }
+    readyGrips();
     countDown();
   }
 
@@ -108,6 +109,71 @@
     return true;
   }
 
+  // Answers may be put in order by dragging, or by arrow keys on their grips. The places are then their ranks. Until the
+  // first is moved they say nothing, because the page chose them.
+  const grips = () => [...view().querySelectorAll(".grip")];
+
+  function readyGrips() {
+    const on = view().dataset.ready === "true";
+    for (const g of grips()) g.disabled = !on;
+    view().querySelectorAll(".dragging").forEach((e) => { e.hidden = !on; });
+  }
+
+  function rankByPlace() {
+    view().querySelectorAll(".answers > article").forEach((a, i) => {
+      a.querySelector(`.values input[value="${i + 1}"]`).checked = true;
+    });
+  }
+
+  // move puts an article where another stands. Those between make room: the moved one itself must stay in the document,
+  // or finger and focus would lose it.
+  function move(article, to) {
+    const all = [...article.parentElement.children], from = all.indexOf(article), at = all.indexOf(to);
+    if (from < at) article.before(...all.slice(from + 1, at + 1));
+    else article.after(...all.slice(at, from));
+    rankByPlace();
+  }
+
+  let held = null; // the article that is dragged
+  document.addEventListener("pointerdown", (e) => {
+    const grip = e.target.closest?.(".grip:not([disabled])");
+    if (!grip || e.button !== 0 || performance.now() - since <= slip) return;
+    e.preventDefault();
+    held = grip.closest("article");
+    held.classList.add("moving");
+  });
+  document.addEventListener("pointermove", (e) => {
+    if (!held) return;
+    if (!held.isConnected) return drop(); // the page has changed under it
+    const over = document.elementFromPoint(e.clientX, e.clientY)?.closest(".answers > article");
+    if (!over || over === held) return;
+    // Of two of different sizes the one would slip under the pointer again at once.
+    const a = over.getBoundingClientRect(), b = held.getBoundingClientRect();
+    const beside = Math.abs(a.top - b.top) < 1, x = e.clientX - a.left, y = e.clientY - a.top;
+    const later = beside ? a.left > b.left : a.top > b.top;
+    const [at, size] = beside ? [x, Math.min(a.width, b.width)] : [y, Math.min(a.height, b.height)];
+    const whole = beside ? a.width : a.height;
+    if (later ? at >= whole - size : at <= size) move(held, over);
+  });
+  function drop() {
+    held?.classList.remove("moving");
+    held = null;
+  }
+  document.addEventListener("pointerup", drop);
+  document.addEventListener("pointercancel", drop);
+
+  // nudge moves an answer by a key on its grip. It says whether the key meant that.
+  function nudge(grip, key) {
+    const by = { ArrowUp: -1, ArrowLeft: -1, ArrowDown: 1, ArrowRight: 1 }[key];
+    if (!by) return false;
+    const article = grip.closest("article"), all = [...article.parentElement.children];
+    const to = all[all.indexOf(article) + by];
+    if (to) move(article, to);
+    else rankByPlace();
+    say(`Order: ${[...article.parentElement.children].map((a) => a.querySelector("h2").textContent).join(", ")}`);
+    return true;
+  }
+
   function leave(box) {
     const d = box.closest("details");
     box.blur();
@@ -124,7 +190,13 @@
       }
       return;
     }
-    if (e.repeat || e.ctrlKey || e.metaKey || e.altKey || e.isComposing || busy) return;
+    if (e.ctrlKey || e.metaKey || e.altKey || e.isComposing || busy) return;
+    const grip = e.target.closest?.(".grip");
+    if (grip && nudge(grip, e.key)) {
+      e.preventDefault();
+      return;
+    }
+    if (e.repeat) return;
     const key = e.key.toLowerCase();
     if (value(key)) {
       e.preventDefault();
@@ -168,6 +240,7 @@
     }, 1000);
   }
   countDown();
+  readyGrips();
 
   const events = new EventSource(base + "events");
   events.onmessage = (e) => {
