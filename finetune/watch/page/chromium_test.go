@@ -284,6 +284,9 @@ func TestRewardsInChromium(t *testing.T) {
 		{Why: "best", Prompt: "How many? " + evil, Tuned: "Seven. " + evil, TunedEnd: "end", Reward: &worth,
 			Rewards: map[string]float64{"exact": 1, "length=" + evil: 0.5}},
 		{Why: "worst", Prompt: "How few?", Tuned: "", TunedEnd: "end", Reward: &least},
+		{Why: "random", Prompt: "Guess.", Tuned: "Eight.", TunedEnd: "end", Reward: &least, Exchange: []report.Spoken{
+			{Role: "assistant", Content: "Five.", Reward: &worth}, {Role: "user", Content: "More. " + evil},
+			{Role: "assistant", Content: "Eight.", Over: "turns"}}},
 	} {
 		if s.Step, s.Index = 30, i; samples.Append(s) != nil {
 			t.Fatal("no samples")
@@ -314,7 +317,8 @@ func TestRewardsInChromium(t *testing.T) {
 	}
 	text := b.Eval(`document.body.innerText`)
 	for _, want := range []string{"best, worth 1.5 (exact 1, length=" + evil + " 0.5)", "Seven. " + evil,
-		"worst, worth 0", "(an empty answer)", "0.3000 before, 0.6000 after", "training reward"} {
+		"worst, worth 0", "(an empty answer)", "random, worth 0", "assistant: 1.5", "Five.", "More. " + evil,
+		"assistant, and the exchange ended: turns", "0.3000 before, 0.6000 after", "training reward"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the page does not show %q", want)
 		}

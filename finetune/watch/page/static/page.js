@@ -202,7 +202,16 @@
       const sides = add(box, "div", "sides");
       if (finite(s.reward)) { // an answer that the model learns from, which the base was not asked for
         const parts = Object.entries(s.rewards ?? {}).filter(([, x]) => finite(x)).map(([name, x]) => `${name} ${short(x)}`);
-        side(sides, `${s.why}, worth ${short(s.reward)}${parts.length ? ` (${parts.join(", ")})` : ""}`, s.tuned, s.tuned_end, s.tuned_tokens);
+        const worth = `${s.why}, worth ${short(s.reward)}${parts.length ? ` (${parts.join(", ")})` : ""}`;
+        if (Array.isArray(s.exchange) && s.exchange.length) {
+          sides.className = "turns";
+          add(sides, "h3").textContent = worth;
+          for (const t of s.exchange) {
+            side(sides, t.role + (finite(t.reward) ? `: ${short(t.reward)}` : "") + (t.over ? `, and the exchange ended: ${t.over}` : ""), t.content);
+          }
+        } else {
+          side(sides, worth, s.tuned, s.tuned_end, s.tuned_tokens);
+        }
       } else {
         side(sides, "base", s.base, s.base_end, s.base_tokens);
         side(sides, "tuned", s.tuned, s.tuned_end, s.tuned_tokens);
