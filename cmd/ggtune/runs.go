@@ -106,15 +106,23 @@ func showAddress(c *cli.Context, url string, what any) error {
 
 // drawRuns draws the losses of runs over each other.
 func drawRuns(path string, entries []watch.Entry) error {
-	unit, curves := entries[0].Unit, []report.Curve{}
+	unit, curves, rewarded := entries[0].Unit, []report.Curve{}, 0
 	for i := range entries {
 		if entries[i].Unit != unit {
 			unit = "" // losses of different kinds: the reader knows which they are
 		}
+		if entries[i].Rewards != nil {
+			rewarded++
+		}
 		curves = append(curves, entries[i].Curve())
 	}
 	label := "loss"
-	if unit != "" {
+	switch {
+	case rewarded == len(entries):
+		label = "reward"
+	case rewarded > 0:
+		label = "loss, or reward"
+	case unit != "":
 		label += " (" + report.LossUnit(unit) + ")"
 	}
 	return report.WriteCurves(path, label, curves)
@@ -161,9 +169,13 @@ func runsRow(e watch.Entry) []string {
 	if e.Time != nil {
 		when = e.Time.Local().Format(time.DateTime)
 	}
+	first, last, before, after := e.Told()
+	loss := fromTo(first, last)
+	if e.Rewards != nil {
+		loss = "reward " + loss
+	}
 	return []string{oneLine(e.Path), string(e.State), e.Method, oneLine(filepath.Base(e.Model)),
-		oneLine(strings.Join(data, ", ")), steps, fromTo(e.FirstTenth, e.LastTenth), fromTo(e.EvalBefore, e.EvalLoss),
-		when}
+		oneLine(strings.Join(data, ", ")), steps, loss, fromTo(before, after), when}
 }
 
 // widest is how many columns the widest line of text has.
@@ -174,7 +186,7 @@ func widest(text string) (columns int) {
 	return columns
 }
 
-// fromTo shows two losses, those of them that are known.
+// fromTo shows two losses, or rewards, those of them that are known.
 func fromTo(a, b *float64) string {
 	show := func(x *float64) string {
 		if x == nil {

@@ -63,3 +63,19 @@ func Figures(lines []Line) (out []Figure) {
 	}
 	return out
 }
+
+// RewardLines are lines of a run with the rewards in the place of the losses; nil of a run without them.
+func RewardLines(lines []Line) (out []Line) {
+	for _, l := range lines {
+		reward, ok := l.Figures[rewardName]
+		if !ok {
+			return nil
+		}
+		one := Line{Step: l.Step, Loss: reward}
+		if x, ok := l.Figures["eval_"+rewardName]; ok {
+			one.EvalLoss = &x
+		}
+		out = append(out, one)
+	}
+	return out
+}

@@ -20,5 +20,6 @@ func (r *run) draw() error {
 	if err := report.WriteFigures(r.dir.file(fileFigures), title("figures"), lines, r.meta.Before); err != nil {
 		return err
 	}
-	return report.WritePlot(r.dir.file(filePlot), title("reward"), "reward", rewardLines(lines), r.rewardBefore())
+	return report.WritePlot(r.dir.file(filePlot), title("reward"), "reward", report.RewardLines(lines),
+		r.rewardBefore())
 }

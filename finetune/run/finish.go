@@ -102,7 +102,7 @@ func (r *run) summary() report.Summary {
 		first, last, n := report.Tenths(lines)
 		s.FirstTenth, s.LastTenth, s.TenthSteps = &first, &last, n
 		if _, ok := lines[0].Figures[rl.Reward]; ok {
-			first, last, _ := report.Tenths(rewardLines(lines))
+			first, last, _ := report.Tenths(report.RewardLines(lines))
 			s.FirstReward, s.LastReward = &first, &last
 		}
 	}

@@ -360,18 +360,6 @@ func (r *run) forgetRollouts() error {
 	return r.rolling.source.Forget(newest.Step)
 }
 
-// rewardLines are lines of a run with the rewards in the place of the losses.
-func rewardLines(lines []report.Line) []report.Line {
-	out := make([]report.Line, len(lines))
-	for i, l := range lines {
-		out[i] = report.Line{Step: l.Step, Loss: l.Figures[rl.Reward]}
-		if x, ok := l.Figures["eval_"+rl.Reward]; ok {
-			out[i].EvalLoss = &x
-		}
-	}
-	return out
-}
-
 // rewardBefore is what held-out answers were worth before the first step; nil: nobody has measured it.
 func (r *run) rewardBefore() *float64 {
 	if x, ok := r.meta.Before[rl.Reward]; ok {

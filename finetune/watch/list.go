@@ -38,7 +38,27 @@ type Entry struct {
 	EvalLoss   *float64 `json:"eval_loss"`        // the last; of a run that is done, that of what was written
 	Faults     []string `json:"faults"`           // of its files
 
+	// Rewards are, of a run by rewards, the same of these: its losses say little. null of another.
+	Rewards *Rewards `json:"rewards"`
+
 	lines []report.Line
+}
+
+// Rewards are of a run what Entry's losses are of others.
+type Rewards struct {
+	FirstTenth *float64 `json:"first_tenth"`
+	LastTenth  *float64 `json:"last_tenth"`
+	EvalBefore *float64 `json:"eval_before"`
+	Eval       *float64 `json:"eval"`
+}
+
+// Told are the means over the first and the last tenth of the steps, and what was measured before and last: losses, or
+// rewards.
+func (e *Entry) Told() (first, last, before, after *float64) {
+	if r := e.Rewards; r != nil {
+		return r.FirstTenth, r.LastTenth, r.EvalBefore, r.Eval
+	}
+	return e.FirstTenth, e.LastTenth, e.EvalBefore, e.EvalLoss
 }
 
 // Find lists the directories of runs among roots and below them, sorted. What cannot be read is named in notes.
@@ -87,9 +107,15 @@ func Look(dir string) Entry {
 		}
 	}
 	e.metrics(dir, fault)
+	if x, ok := start.Before["eval_reward"]; ok && e.Rewards != nil {
+		e.Rewards.EvalBefore = &x
+	}
 	done, err := readReport(dir)
 	fault(err)
 	if done != nil {
+		if e.Rewards != nil {
+			e.Rewards.Eval = done.EvalRewardAfter
+		}
 		e.Steps, e.EvalLoss = &done.Steps, done.EvalLossAfter
 		if e.EvalBefore == nil {
 			e.EvalBefore = done.EvalLossBefore
@@ -138,6 +164,15 @@ func (e *Entry) metrics(dir string, fault func(error)) {
 	e.Step = e.lines[len(e.lines)-1].Step
 	first, last, _ := report.Tenths(e.lines)
 	e.FirstTenth, e.LastTenth = finite(first), finite(last)
+	if rewards := report.RewardLines(e.lines); rewards != nil {
+		first, last, _ := report.Tenths(rewards)
+		e.Rewards = &Rewards{FirstTenth: finite(first), LastTenth: finite(last)}
+		for _, l := range rewards {
+			if l.EvalLoss != nil {
+				e.Rewards.Eval = l.EvalLoss
+			}
+		}
+	}
 	if st, err := os.Stat(t.path); err == nil {
 		at := st.ModTime().UTC().Truncate(time.Second)
 		e.Time = &at
@@ -152,8 +187,11 @@ func finite(x float64) *float64 {
 	return &x
 }
 
-// Curve is the run's loss, for a plot of several.
+// Curve is the run's loss, or its reward, for a plot of several.
 func (e *Entry) Curve() report.Curve {
+	if e.Rewards != nil {
+		return report.NewCurve(e.Path, report.RewardLines(e.lines), e.Rewards.EvalBefore)
+	}
 	return report.NewCurve(e.Path, e.lines, e.EvalBefore)
 }
 

@@ -57,6 +57,28 @@ func TestList(t *testing.T) {
 		e.Time == nil || len(e.Faults) > 0 {
 		t.Errorf("done: %+v", e)
 	}
+	// A run by rewards is told by them.
+	put("rewarded", rundir.Start, `{"steps":2,"unit":"token","before":{"eval_loss":-0.25,"eval_reward":0.25}}`)
+	put("rewarded", rundir.Metrics, `{"step":1,"loss":0.01,"reward":0.5}`+"\n"+
+		`{"step":2,"loss":-0.02,"reward":0.75,"eval_loss":-0.625,"eval_reward":0.625}`+"\n")
+	rewarded := Look(filepath.Join(root, "rewarded"))
+	first, last, before, after := rewarded.Told()
+	if !is(first, 0.5) || !is(last, 0.75) || !is(before, 0.25) || !is(after, 0.625) ||
+		!is(rewarded.FirstTenth, 0.01) || !is(rewarded.EvalLoss, -0.625) {
+		t.Errorf("rewarded: %+v, %+v", rewarded, rewarded.Rewards)
+	}
+	if smooth, held := rewarded.Curve().Points(); smooth[0][1] != 0.5 || held[0] != [2]float64{0, 0.25} ||
+		held[1] != [2]float64{2, 0.625} {
+		t.Errorf("rewarded is drawn as %v, %v", smooth, held)
+	}
+	put("rewarded", rundir.Report, `{"steps":2,"eval_loss_after":-0.7,"eval_reward_after":0.7}`)
+	rewarded = Look(filepath.Join(root, "rewarded"))
+	if _, _, _, after := rewarded.Told(); !is(after, 0.7) {
+		t.Errorf("rewarded, done: %+v", rewarded.Rewards)
+	}
+	if e.Rewards != nil {
+		t.Errorf("done: rewards %+v of a run without", e.Rewards)
+	}
 	e = Look(dirs[1])
 	if e.State != Running || e.Step != 2 || e.Steps != nil || !is(e.LastTenth, 2) || e.EvalBefore != nil ||
 		!is(e.EvalLoss, 0.6) || len(e.Faults) > 0 {

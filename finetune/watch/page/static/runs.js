@@ -9,7 +9,9 @@
 
   function draw(runs) {
     const names = runs.map((r) => r.path);
-    for (const [key, title, dots] of [["held", "Held-out loss", true], ["loss", "Training loss, mean of 20 steps", false]]) {
+    // A run by rewards is drawn by them.
+    const what = runs.every((r) => r.rewards) ? "reward" : runs.some((r) => r.rewards) ? "loss, or reward" : "loss";
+    for (const [key, title, dots] of [["held", `Held-out ${what}`, true], ["loss", `Training ${what}, mean of 20 steps`, false]]) {
       const some = runs.some((r) => r[key].length);
       if (!charts.has(key) && some) {
         const c = new Chart(key, title, number, new Map(names.map((n, i) => [n, (dots ? "held " : "") + "run" + i])));
@@ -34,7 +36,8 @@
     $("runs").querySelector("table").replaceChildren(
       row("th", ["run", "state", "method", "model", "steps", "loss", "held out"]),
       ...runs.map((r, i) => row("td", [r.path, r.state, r.method, r.model.split(/[\\/]/).pop(), r.steps === null ? String(r.step) : `${r.step}/${r.steps}`,
-        `${known(r.first_tenth_loss)} → ${known(r.last_tenth_loss)}`, `${known(r.eval_loss_before)} → ${known(r.eval_loss)}`], "run" + i)));
+        r.rewards ? `reward ${known(r.rewards.first_tenth)} → ${known(r.rewards.last_tenth)}` : `${known(r.first_tenth_loss)} → ${known(r.last_tenth_loss)}`,
+        r.rewards ? `${known(r.rewards.eval_before)} → ${known(r.rewards.eval)}` : `${known(r.eval_loss_before)} → ${known(r.eval_loss)}`], "run" + i)));
     const faults = runs.flatMap((r) => r.faults);
     say(faults.join("\n"));
   }
