@@ -24,6 +24,8 @@ type Options struct {
 	// Inputs, unless nil, is told what each matrix of the layers is multiplied with: x [n_in, tokens], which is valid
 	// during the call. Importance matrices are made of it. A pass that goes back tells nothing.
 	Inputs func(il int, role arch.Role, x []float32) error
+
+	cache *Cache // unless nil, tokens are the next of its texts
 }
 
 func (o *Options) temp() float64 {

@@ -70,6 +70,9 @@ func (p *pass) plan() error {
 	s := p.s
 	sh := shape{tokens: p.tokens, segments: int64((len(p.idx[arch.InputTree]) - 1) / 3),
 		apply: p.apply, train: p.train, dropout: p.drops(), back: p.opt.Backward}
+	if c := p.opt.cache; c != nil {
+		sh.pages, sh.table = c.pages, int64(len(p.idx[arch.InputTable]))
+	}
 	n := s.model.net.NLayer
 	p.layers, p.keptAt = make([]*stage, n), make([]int64, n)
 	var err error
@@ -146,6 +149,12 @@ func (p *pass) sizes() sizes {
 	}
 	z.inputs += p.noiseBytes()
 	return z
+}
+
+// with are the sizes of areas that serve passes of both.
+func (z sizes) with(y sizes) sizes {
+	return sizes{max(z.work, y.work), max(z.inputs, y.inputs), max(z.acts, y.acts), max(z.grads, y.grads),
+		max(z.kept, y.kept), max(z.outs, y.outs)}
 }
 
 func (p *pass) allocate() error {
@@ -353,6 +362,9 @@ func (p *pass) keptPlace(st *stage, id graph.ID, keptAt int64) backend.Place {
 func (p *pass) outside(il int, v *graph.Value) backend.Place {
 	if v.Kind == graph.Input {
 		return p.input(il, v.Name)
+	}
+	if v.Kind == graph.State {
+		return p.opt.cache.place(il)
 	}
 	if v.Kind == graph.Weight {
 		name, _, _ := p.s.find(il, v.Name)

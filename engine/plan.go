@@ -16,10 +16,11 @@ type Footprint struct {
 	// List is the parameters trained, without memory: an optimizer's state follows from their shapes.
 	List    []*Param
 	AllKept int64 // what Kept would be if every layer's activations were kept
+	Cache   int64 // keys and values of texts under way, where Extent.Cache asks for them
 }
 
 // Total is the memory beside the mapped weights.
-func (f Footprint) Total() int64 { return f.Params + f.Work + f.Inputs + f.Kept }
+func (f Footprint) Total() int64 { return f.Params + f.Work + f.Inputs + f.Kept + f.Cache }
 
 // An Extent is the size of a batch, and what is asked for of it.
 type Extent struct {
@@ -35,6 +36,8 @@ type Extent struct {
 	Top   int // Options.Top, where output Top is asked for
 	// Forward says that no pass back follows.
 	Forward bool
+	// Cache, unless nil, is a Cache of the session: what it reads shares the memory of the passes.
+	Cache *CacheConfig
 }
 
 // pass gives indices that are as many as those of a batch of that size.
@@ -77,6 +80,17 @@ func Plan(m *Model, cfg SessionConfig, e Extent) (Footprint, error) {
 		return Footprint{}, err
 	}
 	z := p.sizes()
+	if e.Cache != nil {
+		c, err := s.planCache(*e.Cache)
+		if err != nil {
+			return Footprint{}, err
+		}
+		read, err := c.largest()
+		if err != nil {
+			return Footprint{}, err
+		}
+		f.Cache, z = c.Bytes(), z.with(read.sizes())
+	}
 	f.Work, f.Inputs, f.Kept = z.work, z.acts+z.grads+z.inputs+z.outs, z.kept
 	for _, st := range p.layers {
 		if st.keptBytes > 0 {

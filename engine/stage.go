@@ -41,6 +41,8 @@ type shape struct {
 	inputGrad        bool    // the gradient of the stage's input is wanted
 	inputs           bool    // what matrices are multiplied with is kept
 	temp             float64 // what logits are divided by, in the last stage
+	// Of a Cache's pass, its pages and the numbers of its table; else 0.
+	pages, table int64
 }
 
 type stageKey struct {
@@ -121,6 +123,7 @@ func (s *Session) find(il int, name string) (string, tensor, bool) {
 func (s *Session) builder(il int, sh shape) *arch.Builder {
 	return &arch.Builder{
 		G: &graph.Graph{}, HP: s.model.net.HParams, T: sh.tokens, Segments: sh.segments, Sets: s.setsAt(il, sh),
+		Next: s.next(&sh),
 		Tensor: func(r arch.Role, suffix string) (arch.Tensor, bool) {
 			name, x, ok := s.find(il, string(r)+suffix)
 			for _, t := range s.in(sh.apply) {

@@ -1,6 +1,6 @@
 package kernels
 
-// #include "attention.inc.h"
+// #include "attn_next.inc.h"
 import "C"
 
 // AttnConstants are those of attention and of its derivatives.
@@ -20,4 +20,23 @@ var (
 	OpAttnDelta  = kernel[AttnConstants, C.gt_attn_constants](C.GT_OP_ATTN_DELTA)
 	OpAttnBackQ  = kernel[AttnConstants, C.gt_attn_constants](C.GT_OP_ATTN_BACK_Q)
 	OpAttnBackKV = kernel[AttnConstants, C.gt_attn_constants](C.GT_OP_ATTN_BACK_KV)
+
+	// Attention of new tokens to what is kept of earlier ones.
+	OpAttnKeep = kernel[AttnConstants, C.gt_attn_constants](C.GT_OP_ATTN_KEEP)
+	OpAttnNext = kernel[AttnConstants, C.gt_attn_constants](C.GT_OP_ATTN_NEXT)
 )
+
+// KeptType is the type of the numbers that OpAttnKeep keeps, which loses none of what attention reads.
+func KeptType(fast bool) Type {
+	if fast && int(C.gt_packed_format()) == C.GT_FORMAT_BF16 {
+		return BF16
+	}
+	return F32
+}
+
+// KeptPage is how many numbers a page of keys and values takes, and KeptTokens for how many tokens it has room, of nKV
+// heads of d elements.
+func KeptPage(d, nKV int64) int64 { return int64(C.gt_kv_page(C.int64_t(d), C.int64_t(nKV))) }
+
+// KeptTokens is said beside KeptPage.
+func KeptTokens(d int64) int64 { return int64(C.gt_kv_tokens(C.int64_t(d))) }

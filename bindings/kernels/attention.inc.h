@@ -71,18 +71,24 @@ typedef struct gt_attn {
     const int32_t * seg; // n_seg × (start, end, parent)
 } gt_attn;
 
-static gt_attn gt_attn_of(const gt_call * c, const gt_arg * tree) {
-    const gt_attn_constants k = GT_CONSTANTS(attn, c);
-    gt_attn at = {.n_head = k.n_head, .n_kv = k.n_kv, .d = k.d, .scale = (float) k.scale};
-    at.fast    = GT_HAS_BF16 && k.fast;
-    at.both    = k.bidirectional;
-    at.cap     = (float) k.cap * GT_LOG2E;
-    at.window  = k.window;
+// gt_attn_sizes is all of it but the tree.
+static gt_attn gt_attn_sizes(const gt_attn_constants * k) {
+    gt_attn at = {.n_head = k->n_head, .n_kv = k->n_kv, .d = k->d, .scale = (float) k->scale};
+    at.fast    = GT_HAS_BF16 && k->fast;
+    at.both    = k->bidirectional;
+    at.cap     = (float) k->cap * GT_LOG2E;
+    at.window  = k->window;
     at.dots    = at.fast ? (at.d + 1) / 2 : at.d;
     at.group   = at.n_head / at.n_kv;
     at.nv      = at.d > 128 ? 1 : GT_ATTN_NV;
     at.lw      = at.nv * GT_VL;
     at.block   = at.d > 128 ? GT_ATTN_BLOCK / 2 : GT_ATTN_BLOCK;
+    return at;
+}
+
+static gt_attn gt_attn_of(const gt_call * c, const gt_arg * tree) {
+    const gt_attn_constants k = GT_CONSTANTS(attn, c);
+    gt_attn                 at = gt_attn_sizes(&k);
     at.n_seg   = ((const int32_t *) tree->data)[0];
     at.seg     = (const int32_t *) tree->data + 1;
     return at;
@@ -205,8 +211,8 @@ static gt_vf gt_attn_lanes(const gt_arg * x, int64_t head, int64_t first, int co
     return out;
 }
 
-// gt_attn_cap bounds n rows of scores of one vector, where they are bounded.
-static void gt_attn_cap(const gt_attn * at, float * s, int64_t lw, int64_t n) {
+// gt_attn_cap bounds n rows of scores of one vector, where they are bounded. One copy of it serves all kernels.
+static __attribute__((noinline)) void gt_attn_cap(const gt_attn * at, float * s, int64_t lw, int64_t n) {
     if (!(at->cap > 0)) return;
     const float by = 1 / at->cap;
     for (int64_t k = 0; k < n; k++) gt_store(s + k * lw, gt_softcap(gt_load(s + k * lw), at->cap, by));
@@ -240,7 +246,7 @@ static gt_vf gt_attn_online(int fast, float * s, int64_t lw, int64_t n, gt_vf * 
     for (; k < n; k++) m0 = gt_max(m0, gt_load(s + k * lw));
     m0          = gt_max(gt_max(m0, m1), gt_max(m2, m3));
     gt_vf alpha = gt_attn_exp2(*max - m0);
-    gt_vf l0 = *sum * alpha, l1 = gt_splat(0);
+    gt_vf l0 = gt_fma(*sum, alpha, gt_splat(0)), l1 = gt_splat(0); // never one with the sum that follows
     for (k = 0; k + 2 <= n; k += 2) {
         const gt_vf p0 = gt_attn_exp2(gt_load(s + k * lw) - m0), p1 = gt_attn_exp2(gt_load(s + (k + 1) * lw) - m0);
         gt_attn_put(fast, s, lw, k, p0, p1, 1);

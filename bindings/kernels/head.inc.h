@@ -57,6 +57,8 @@ typedef struct gt_head {
     int     exact, entropy;
     float   scale;
     float   cap; // of scaled logits; 0: none
+    float * logits; // where they are wanted: [wide, c], with -infinity behind each token's last
+    int64_t wide;
 } gt_head;
 
 static gt_head_area * gt_head_begin(const gt_head * d) {
@@ -202,8 +204,10 @@ static void gt_head_rescale(const gt_head * d, const gt_head_shard * o, int64_t 
 }
 
 // gt_head_shard_run computes one shard, vocabulary rows [v0, v1), for named targets a token.
-static void gt_head_shard_run(const gt_head * d, const int32_t * targets, int64_t named, int rest, int back, int64_t v0,
-                              int64_t v1, const gt_head_shard * o, gt_head_area * s) {
+// One copy of it serves all kernels, so that sums are the same to the bit.
+static __attribute__((noinline)) void gt_head_shard_run(const gt_head * d, const int32_t * targets, int64_t named,
+                                                        int rest, int back, int64_t v0, int64_t v1,
+                                                        const gt_head_shard * o, gt_head_area * s) {
     int64_t c = d->c, per = o->per;
     float   slopes[GT_HEAD_BLOCK];
     for (int64_t t = 0; t < c; t++) {
@@ -219,6 +223,7 @@ static void gt_head_shard_run(const gt_head * d, const int32_t * targets, int64_
             const int32_t * ids = targets + t * named;
             for (int64_t i = n; i < wide; i++) l[i] = -INFINITY;
             if (back && d->cap > 0) gt_head_cap_slopes(d, l, wide, slopes);
+            if (d->logits) memcpy(d->logits + t * d->wide + v, l, (size_t) wide * sizeof(float));
             float was = o->m[t], f = gt_head_raise(l, wide, o->m + t, v == v0);
             if (f != 1 && v > v0) gt_head_rescale(d, o, t, rest, back, was, f);
             gt_head_named(l, ids, named, v, n, own, rest);
@@ -302,15 +307,20 @@ static inline float * gt_head_row(const gt_arg * a, int64_t t) {
     return (float *) ((char *) a->data + t * a->nb1);
 }
 
-// gt_head_merge_entropy gives token t's entropy and, with back, its rows d: from each shard's sums under its own shift
-// m, log p = l - m + (m - lse).
-static void gt_head_merge_entropy(const gt_call * c, const gt_head_shard * o, int64_t k, int64_t r, int64_t t,
-                                  int64_t size, int shards, double lse, const float * share) {
+// gt_head_entropy gives token t's entropy: from each shard's sums under its own shift m, log p = l - m + (m - lse).
+static double gt_head_entropy(const gt_head_shard * o, int64_t t, int64_t size, int shards, double lse) {
     double h = 0;
     for (int s = 0; s < shards; s++) {
         double m = o->m[s * size + t];
         h -= exp(m - lse) * (o->lean[s * size + t] + (m - lse) * o->sum[s * size + t]);
     }
+    return h;
+}
+
+// gt_head_merge_entropy gives token t's entropy and, with back, its rows d.
+static void gt_head_merge_entropy(const gt_call * c, const gt_head_shard * o, int64_t k, int64_t r, int64_t t,
+                                  int64_t size, int shards, double lse, const float * share) {
+    double h = gt_head_entropy(o, t, size, shards, lse);
     ((float *) c->a[10].data)[t] = (float) h;
     if (!c->a[11].data) return;
     float by[GT_HEAD_SHARDS];

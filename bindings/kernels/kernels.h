@@ -91,6 +91,11 @@ int gt_packed_format(void);
 size_t gt_head_scratch_bytes(int64_t k, int64_t r, int64_t v, int64_t c, int64_t per, int back, int entropy);
 // Scratch of GT_OP_HEAD_TOP for the many largest logits of at most c tokens a call.
 size_t gt_head_top_scratch_bytes(int64_t v, int64_t c, int64_t many);
+// Scratch of GT_OP_HEAD_DRAW for at most c tokens a call.
+size_t gt_head_draw_scratch_bytes(int64_t k, int64_t r, int64_t v, int64_t c);
+// What GT_OP_ATTN_KEEP keeps of n_kv heads of d elements: the numbers of a page, and the tokens of one.
+int64_t gt_kv_page(int64_t d, int64_t n_kv);
+int64_t gt_kv_tokens(int64_t d);
 // The most tokens one GT_OP_HEAD call takes.
 int64_t gt_head_chunk(void);
 

@@ -13,10 +13,14 @@
     X(GT_OP_HEAD_GRAD_W, head_grad_w)         \
     X(GT_OP_HEAD_TOP, head_top)               \
     X(GT_OP_HEAD_TOP_MERGE, head_top_merge)   \
+    X(GT_OP_HEAD_DRAW, head_draw)             \
+    X(GT_OP_HEAD_DRAW_MERGE, head_draw_merge) \
     X(GT_OP_ATTN, attn)                       \
     X(GT_OP_ATTN_DELTA, attn_delta)           \
     X(GT_OP_ATTN_BACK_Q, attn_back_q)         \
     X(GT_OP_ATTN_BACK_KV, attn_back_kv)       \
+    X(GT_OP_ATTN_KEEP, attn_keep)             \
+    X(GT_OP_ATTN_NEXT, attn_next)             \
     X(GT_OP_ROWS, rows)                       \
     X(GT_OP_ROWS_ADD, rows_add)               \
     X(GT_OP_ADD, add)                         \

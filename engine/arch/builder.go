@@ -36,10 +36,21 @@ type Builder struct {
 	// Sets are applied in their order: each changes what those before it make of a layer.
 	Sets []Set
 
+	// Next, unless nil, has tokens attend to what is kept of their texts; see Next.
+	Next *Next
+
 	// Seen, unless nil, is told what each role's weight is multiplied with.
 	Seen func(role Role, x graph.ID)
 
 	streams int64 // masks of dropout so far
+}
+
+// A Next says that the batch's tokens are the next ones of texts of which keys and values are kept.
+type Next struct {
+	// Kept gives the type in which those of an attention are kept, and the numbers of a page.
+	Kept  func(a graph.AttentionAttr) (typ int32, page int64)
+	Pages int64 // there are
+	Table int64 // numbers of the table that says which are whose
 }
 
 // Names of the values that a stage's graph is bound to.
@@ -57,6 +68,10 @@ const (
 	InputNamed        = "named"         // i32 [k, C]: tokens that may stand in the place of each counted one
 	InputNamedSources = "named_sources" // i32 [1, C]: the token that predicts them
 	InputValued       = "valued"        // i32 [1, C]: the tokens that are given a value
+
+	StateKept  = "kept"  // [page, pages]: keys and values of earlier tokens
+	InputTable = "table" // i32 [n, 1]: AttentionNext's table
+	InputDrawn = "drawn" // f64 [C, 1]: what tokens are drawn by
 )
 
 // Input gives the stage's input.
@@ -264,9 +279,21 @@ func (b *Builder) LayerNorm(role Role, x graph.ID, eps float64) graph.ID {
 	return b.G.LayerNorm(x, b.Weight(role, ".weight"), b.Weight(role, ".bias"), eps)
 }
 
-// Attention attends under the batch's tree.
+// Attention attends under the batch's tree, or to what is kept (Builder.Next).
 func (b *Builder) Attention(q, k, v graph.ID, a graph.AttentionAttr) graph.ID {
+	if b.Next != nil {
+		return b.next(q, k, v, a)
+	}
 	return b.G.Attention(q, k, v, b.Indices(InputTree, 1+3*b.Segments), a)
+}
+
+func (b *Builder) next(q, k, v graph.ID, a graph.AttentionAttr) graph.ID {
+	if b.G.Find(graph.State, StateKept) != graph.None {
+		b.G.Fail("a layer attends twice, and keys and values are kept of one attention")
+	}
+	typ, page := b.Next.Kept(a)
+	kept := b.bound(graph.State, StateKept, typ, graph.Matrix(page, b.Next.Pages))
+	return b.G.AttentionNext(q, k, v, kept, b.Table(InputTable, b.Next.Table, 1), a)
 }
 
 // Logits gives the whole vocabulary's logits [n_vocab, C] from h, the rows after the last norm.
@@ -296,6 +323,14 @@ func (b *Builder) HeadTop(h graph.ID, a graph.HeadTopAttr) (top graph.ID) {
 	top, a.Cap = graph.None, b.HP.LogitCap
 	b.head(h, func(w, h2, w2 graph.ID) { top = b.G.HeadTop(h, w, h2, w2, a) })
 	return top
+}
+
+// HeadDraw gives tokens drawn with their log-probabilities and entropies from h, the rows after the last norm.
+func (b *Builder) HeadDraw(h graph.ID, n int64, a graph.HeadDrawAttr) (drawn graph.ID) {
+	drawn, a.Cap = graph.None, b.HP.LogitCap
+	u := b.bound(graph.Input, InputDrawn, graph.F64, graph.Matrix(n, 1))
+	b.head(h, func(w, h2, w2 graph.ID) { drawn = b.G.HeadDraw(h, w, h2, w2, u, a) })
+	return drawn
 }
 
 // head calls f with the output head and, where something is trained beside it, the second product.

@@ -59,10 +59,19 @@ type Backend interface {
 	// Compile turns g into a program. Values of keep are bound from outside beside g's outputs. exact asks for F32
 	// throughout; otherwise the arithmetic of products is the device's fastest that trains as well.
 	Compile(g *graph.Graph, keep []graph.ID, exact bool) (Program, error)
+	// Kept says how programs that are compiled so keep keys and values of an attention (graph.AttentionNext).
+	Kept(a graph.AttentionAttr, exact bool) Kept
 	// Bytes is the memory that Alloc has given and Free not taken back.
 	Bytes() int64
 	// Close waits for what runs, and frees everything. It may be called again.
 	Close() error
+}
+
+// Kept says how keys and values are kept of tokens that later ones attend to, in pages.
+type Kept struct {
+	Type   int32 // of the numbers
+	Page   int64 // numbers of a page
+	Tokens int64 // for which a page has room
 }
 
 // A Host is a Backend whose memory the process itself can address: what works on numbers where they lie asks for it.

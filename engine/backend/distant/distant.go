@@ -159,6 +159,9 @@ func (b *Backend) Compile(g *graph.Graph, keep []graph.ID, exact bool) (backend.
 	return &program{Program: p, backend: b, written: written}, nil
 }
 
+// Kept is the processor's.
+func (b *Backend) Kept(a graph.AttentionAttr, exact bool) backend.Kept { return b.cpu.Kept(a, exact) }
+
 // A program is one of the processor's.
 type program struct {
 	backend.Program
