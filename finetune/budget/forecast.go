@@ -272,7 +272,7 @@ func (p *planner) memory() error {
 	if refused != nil {
 		m.Keep = 0
 	}
-	p.session.KeepBytes = m.Keep
+	p.session.KeepBytes, p.shape.Cache = m.Keep, p.open.Cache()
 	f, err := p.shape.footprint(p.model, p.session)
 	if err != nil {
 		return err
@@ -283,12 +283,12 @@ func (p *planner) memory() error {
 	p.ParamBytes, p.OptimizerBytes, p.WorkBytes, p.ActivationBytes = f.Params+apart, state+update, f.Work+f.Inputs,
 		f.Kept
 	p.RolloutBytes, p.RolloutParallel, p.TeacherWorkBytes = m.Rollouts, p.open.Parallel, m.Teacher
-	p.RolloutKVBytes, p.RolloutRepackedBytes = p.rollouts.KV, p.rollouts.Repacked
+	p.RolloutKVBytes, p.RolloutRepackedBytes = p.rollouts.KV+f.Cache, p.rollouts.Repacked
 	p.SampleBytes, p.StartBytes, p.planned = m.Samples, p.cfg.StartBytes(p.session), m
 	if p.cfg.Explains() {
 		p.StartBytes += f.Work + f.Inputs
 	}
-	p.TotalBytes = f.Total() + apart + p.OptimizerBytes + p.SampleBytes + p.RolloutBytes + p.TeacherWorkBytes
+	p.TotalBytes = f.Total() - f.Cache + apart + p.OptimizerBytes + p.SampleBytes + p.RolloutBytes + p.TeacherWorkBytes
 	p.Fits = refused == nil
 	p.LargestBatch = p.largestBatch()
 	return refused

@@ -21,13 +21,15 @@ type Shape struct {
 	Want []*engine.Output
 	// Critic says that values come of passes of their own, of the set config.ValueSet.
 	Critic bool
+	// Cache is the room for answers that the session itself writes; nil: it writes none.
+	Cache *engine.CacheConfig
 }
 
 // footprint is what the larger of the passes takes, which use the same memory one after the other.
 func (s Shape) footprint(m *engine.Model, sc engine.SessionConfig) (engine.Footprint, error) {
 	// No more tokens are given a value than count.
 	e := engine.Extent{Tokens: s.Row * s.Rows, Counted: s.Counted * s.Rows, Row: s.Row, Named: s.Named,
-		Valued: s.Counted * s.Rows, Want: s.Want}
+		Valued: s.Counted * s.Rows, Want: s.Want, Cache: s.Cache}
 	f, err := engine.Plan(m, sc, e)
 	if err != nil || !s.Critic {
 		return f, err
@@ -59,7 +61,8 @@ type Memory struct {
 	State   int64 // of Total, what the optimizer keeps
 	Fixed   int64 // numbers of an adapter that are not trained
 	Samples int64 // of Total, what llama.cpp takes to answer prompts meanwhile
-	// Rollouts is, of Total, what llama.cpp takes to write the answers that are learned from.
+	// Rollouts is, of Total, what writing the answers takes that are learned from: llama.cpp, or the keys and values of
+	// those that the session itself writes.
 	Rollouts int64
 	// Teacher is, of Total, what the teacher takes who is asked about them, beside its own mapped weights.
 	Teacher int64
@@ -128,7 +131,7 @@ func PlanMemory(m *engine.Model, sc engine.SessionConfig, cfg *config.Config, sh
 	}
 	// The arena keeps what it needs whole layers at a time, so that less than this may be used.
 	b := Memory{Keep: min(allowed-least, f.AllKept), Trained: f.Trained, Fixed: f.Fixed, State: state, Samples: beside,
-		Rollouts: writing, Teacher: teaching, Start: start}
+		Rollouts: writing + f.Cache, Teacher: teaching, Start: start}
 	for _, p := range f.List {
 		b.Params += p.ValueBytes()
 	}
@@ -162,10 +165,11 @@ func Crowded(model string, weights, total, free int64) string {
 // fitting says what would fit into the bytes allowed, beside what writing answers takes.
 func fitting(m *engine.Model, sc engine.SessionConfig, cfg *config.Config, shape Shape, writing, allowed int64) string {
 	rowLen, least := shape.Row, 32
-	if writing > 0 {
+	rolls := writing > 0 || shape.Cache != nil
+	if rolls {
 		least = rowLen // a row is a prompt with its answers
 	}
-	for n := rowLen; n >= least && (writing == 0 || shape.Rows > 1); n /= 2 {
+	for n := rowLen; n >= least && (!rolls || shape.Rows > 1); n /= 2 {
 		less := shape
 		less.Row, less.Counted, less.Rows = n, min(n, shape.Counted), 1
 		f, err := less.footprint(m, sc)
@@ -173,7 +177,7 @@ func fitting(m *engine.Model, sc engine.SessionConfig, cfg *config.Config, shape
 		state, update := cfg.OptimizerBytes(f.List)
 		if err == nil && asked == nil && f.Total()+state+update+writing+teaching <= allowed {
 			if n == rowLen {
-				if writing > 0 { // an update has as many as it takes
+				if rolls { // an update has as many as it takes
 					return "--batch 1 would fit (it learns the same)"
 				}
 				return fmt.Sprintf("--batch 1 would fit (with --accum %d it learns the same)", cfg.Accum.N*cfg.Batch)
@@ -181,7 +185,7 @@ func fitting(m *engine.Model, sc engine.SessionConfig, cfg *config.Config, shape
 			return fmt.Sprintf("--batch 1 --seq-len %d would fit", n)
 		}
 	}
-	if writing > 0 {
+	if rolls {
 		return "a lower --max-completion-length, fewer --num-generations or a smaller --rank is needed"
 	}
 	if cfg.Whole() {

@@ -73,7 +73,7 @@ func (p *planner) measurePace(ctx context.Context, sess *engine.Session) (out pa
 		}
 	}
 	if p.rolls() && p.rows != nil {
-		if out.write, out.answerLen, err = p.measureWriting(ctx); err != nil {
+		if out.write, out.answerLen, err = p.measureWriting(ctx, sess); err != nil {
 			return out, err
 		}
 	}

@@ -21,8 +21,9 @@ import (
 	"github.com/ggtune/ggtune/finetune/rollout"
 )
 
-// PlanRollouts says how llama.cpp is opened for answers to the longest prompt of rows (nil: one that leaves an answer
-// room in a row), and what it takes beside the mapped model and the adapter.
+// PlanRollouts says how what writes answers is opened for those to the longest prompt of rows (nil: one that leaves an
+// answer room in a row), and what llama.cpp takes for them beside the mapped model and the adapter. What a session of
+// the engine takes that writes them itself is part of its own memory (Shape.Cache); whoever opens it names the session.
 func PlanRollouts(cfg *config.Config, m *engine.Model, rows *corpus.Rows) (open rollout.Config, memory llama.Memory,
 	err error) {
 	longest := cfg.SeqLen - cfg.MaxCompletion
@@ -46,6 +47,9 @@ func PlanRollouts(cfg *config.Config, m *engine.Model, rows *corpus.Rows) (open 
 		}
 		open.Ctx = min(open.Ctx, trained) // an answer that comes to the end of it is cut off
 	}
+	if cfg.OwnRollouts() {
+		open.Own = &rollout.Own{Samples: cfg.MeasuredGenerations()}
+	}
 	memory, err = rollout.PlanMemory(open)
 	return open, memory, err
 }
@@ -57,12 +61,13 @@ func PlanRollouts(cfg *config.Config, m *engine.Model, rows *corpus.Rows) (open 
 func FitRollouts(m *engine.Model, sc engine.SessionConfig, cfg *config.Config, shape Shape,
 	samples func(trained int64) int64, open *rollout.Config, takes *llama.Memory, free int64) (b Memory, note string,
 	err error) {
-	try := func(takes llama.Memory) (b Memory, roomy bool, err error) {
+	try := func(open rollout.Config, takes llama.Memory) (b Memory, roomy bool, err error) {
+		shape.Cache = open.Cache()
 		b, err = PlanMemory(m, sc, cfg, shape, samples, takes, free)
 		return b, err == nil && Crowded(m.Path(), m.File().Bytes(), b.Total, free) == "", err
 	}
-	b, roomy, err := try(*takes)
-	if roomy || cfg.Resume || takes.Total() == 0 {
+	b, roomy, err := try(*open, *takes)
+	if roomy || cfg.Resume || takes.Total() == 0 && open.Own == nil {
 		return b, "", err
 	}
 	type way struct {
@@ -77,7 +82,7 @@ func FitRollouts(m *engine.Model, sc engine.SessionConfig, cfg *config.Config, s
 		if w.takes, failed = rollout.PlanMemory(o); failed != nil {
 			return b, "", failed
 		}
-		if w.memory, roomy, failed = try(w.takes); failed == nil && best == nil || roomy {
+		if w.memory, roomy, failed = try(o, w.takes); failed == nil && best == nil || roomy {
 			best = &w
 		} else if best == nil && err != nil {
 			err = failed // of the way that takes the least
@@ -194,13 +199,13 @@ func (p *planner) madeUpTree() *engine.Batch {
 
 // measureWriting has the model, as training starts, write answers to the first prompts, and says how fast it is, in
 // tok/s, and how long they are.
-func (p *planner) measureWriting(ctx context.Context) (tokPerS, answerLen float64, err error) {
-	w, err := rollout.Open(p.open)
+func (p *planner) measureWriting(ctx context.Context, sess *engine.Session) (tokPerS, answerLen float64, err error) {
+	w, err := rollout.Open(p.open.By(sess))
 	if err != nil {
 		return 0, 0, err
 	}
 	defer func() { err = errors.Join(err, w.Close()) }()
-	if a, ok := p.session.Sets[0].Adapter.(*adapter.Adapter); ok {
+	if a, ok := p.session.Sets[0].Adapter.(*adapter.Adapter); ok && p.open.Own == nil {
 		if err := w.Hold(ctx, a); err != nil {
 			return 0, 0, err
 		}
@@ -267,14 +272,17 @@ func (p *planner) rollTime(steps int, timed bool) {
 		return
 	}
 	written := prompts * answers / p.pace.write
-	passes := read / p.pace.forward
+	var passes float64
+	if p.open.Own == nil || p.how.Value != method.NoValues { // else the writer has told what it says
+		passes += read / p.pace.forward
+	}
 	switch {
 	case p.how.Teacher: // each time that it is gone through
 		passes = float64(all) / p.pace.forward * p.larger
 		p.ReferenceSeconds = &passes
 		written *= p.cfg.Lmbda
 	case p.how.Reference:
-		passes *= 2
+		passes += read / p.pace.forward
 	}
 	trained := float64(all)/p.pace.train + float64(steps)*p.pace.update
 	speed := float64(all) / trained

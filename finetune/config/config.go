@@ -120,6 +120,9 @@ type Config struct {
 	// RolloutParallel is how many answers are written at a time, at most, 1 to MostParallel. Default 16. A new run
 	// lowers it where there is no room for as many.
 	RolloutParallel int `toml:"rollout_parallel"`
+	// RolloutEngine says what writes answers: ggtune, the engine that trains, on whose kernels a token is as likely as
+	// in training, to the bit; or llama.cpp. Default llama.cpp.
+	RolloutEngine string `toml:"rollout_engine"`
 	// RolloutLean has llama.cpp write answers with the weights as they lie in the file, without its copies of them, for
 	// which alone it has kernels for several rows at a time of K types. Default false; a new run sets it where there is
 	// no room for the copies.
@@ -276,7 +279,7 @@ func Default() Config {
 		RewardTimeout: program.DefaultTimeout.Seconds(), EnvTimeout: program.DefaultTimeout.Seconds(), MaxTurns: 8,
 		NumGenerations: Auto[int]{Auto: true}, RolloutPrompts: 8,
 		MaxCompletion: 128, Temperature: 1, NumIterations: Auto[int]{Auto: true}, NumMiniBatches: 1, Lmbda: 1,
-		SamplerCap: 2, RolloutParallel: usualParallel, ValueAdapter: valueAdapters[0],
+		SamplerCap: 2, RolloutParallel: usualParallel, ValueAdapter: valueAdapters[0], RolloutEngine: rolloutEngines[0],
 		Method: "sft", TeacherTop: 64, RankedPairs: "all", Mask: "assistant",
 		ControlTokens: "tokens", SeqLen: 512,
 		OnLong: "truncate", Packing: autoWord,

@@ -71,6 +71,8 @@ func (c *Config) rolloutOptions() []Option {
 			"than the writer of the answers did, at most by `WEIGHT`; 0: weigh them alike"},
 		{Name: "rollout-parallel", Value: &c.RolloutParallel, Eval: true, Usage: "write at most `N` answers at a " +
 			"time; fewer where there is no room for as many"},
+		{Name: "rollout-engine", Value: &c.RolloutEngine, Eval: true, Usage: "`WHAT` writes answers: " +
+			"llama.cpp, or ggtune, by whose kernels a token is as likely as in training, to the bit"},
 		{Name: "rollout-lean", Value: &c.RolloutLean, Eval: true, Usage: "write answers without llama.cpp's own " +
 			"copies of the weights: in less memory, and more slowly where weights are of K types; so too where " +
 			"there is no room for them"},
@@ -174,6 +176,8 @@ func (v *validator) rollouts() {
 	}
 	v.need(slices.Contains(valueAdapters, c.ValueAdapter), &c.ValueAdapter, v.is(c.ValueAdapter),
 		strings.Join(valueAdapters, " or "))
+	v.need(slices.Contains(rolloutEngines, c.RolloutEngine), &c.RolloutEngine, v.is(c.RolloutEngine),
+		strings.Join(rolloutEngines, " or "))
 	if how.Need != method.Rollouts {
 		std := Default()
 		were := std.rolloutOptions()
@@ -197,6 +201,8 @@ func (v *validator) rollouts() {
 		"at least 1, or 0 to correct nothing")
 	v.need(c.RolloutParallel >= 1 && c.RolloutParallel <= MostParallel, &c.RolloutParallel, v.is(c.RolloutParallel),
 		fmt.Sprintf("1 to %d", MostParallel))
+	v.need(!c.RolloutLean || !c.OwnRollouts(), &c.RolloutLean, "is given with --rollout-engine ggtune",
+		"it with llama.cpp alone, which makes copies of weights")
 	v.need(how.Value != method.NoValues || c.ValueAdapter == valueAdapters[0], &c.ValueAdapter,
 		"is given with --method "+c.Method+", which has no values", "it with --method ppo")
 	v.learned(how)
@@ -204,6 +210,12 @@ func (v *validator) rollouts() {
 
 // valueAdapters are the values of ValueAdapter, the default first.
 var valueAdapters = []string{"shared", "own"}
+
+// rolloutEngines are the values of RolloutEngine, the default first.
+var rolloutEngines = []string{"llama.cpp", "ggtune"}
+
+// OwnRollouts says that the engine that trains writes the answers.
+func (c *Config) OwnRollouts() bool { return c.RolloutEngine == rolloutEngines[1] }
 
 // ValueSet is the name of the set that values are read from where they have an adapter of their own.
 const ValueSet = "value"

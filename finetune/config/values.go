@@ -29,6 +29,7 @@ func (c *Config) values() map[any][]string {
 		&c.RankedPairs:   rankedPairs,
 		&c.Reward:        append([]string{RewardModel}, reward.Names()...),
 		&c.ValueAdapter:  valueAdapters,
+		&c.RolloutEngine: rolloutEngines,
 		&c.Template:      template.Names(),
 		&c.Mask:          template.Masks(),
 		&c.ControlTokens: controlTokens,

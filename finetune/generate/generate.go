@@ -234,14 +234,16 @@ func (g *Generator) Vocab() *llama.Vocab { return g.model.Vocab() }
 
 // Ends says whether the model has a token that ends a text. Where its file names none, llama.cpp takes one by its
 // number, which may be a word.
-func (g *Generator) Ends() (bool, error) {
-	v := g.model.Vocab()
+func (g *Generator) Ends() (bool, error) { return Ends(g.model.Vocab(), g.file) }
+
+// Ends is Generator.Ends of a model's vocabulary and file.
+func Ends(v *llama.Vocab, file *gguf.File) (bool, error) {
 	for id := range int32(v.N()) {
 		if v.IsEOG(id) && v.IsControl(id) {
 			return true, nil
 		}
 	}
-	named, err := g.file.IntOr("tokenizer.ggml.eos_token_id", -1)
+	named, err := file.IntOr("tokenizer.ggml.eos_token_id", -1)
 	return v.EOS() >= 0 && named == int64(v.EOS()), err
 }
 

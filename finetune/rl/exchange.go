@@ -252,7 +252,7 @@ func (c *conversation) write(ctx context.Context, number int) error {
 		for _, i := range c.active {
 			p, a := &c.prompts[i/c.g], &c.answers[i]
 			list = append(list, rollout.Prompt{Tokens: slices.Concat(p.tokens, a.Tokens), Most: p.room - len(a.Tokens),
-				Place: &rollout.Place{Prompt: i / c.g, Sample: i % c.g}})
+				Root: len(p.tokens), Place: &rollout.Place{Prompt: i / c.g, Sample: i % c.g}})
 		}
 		how.Seed ^= rand.NewPCG(0, uint64(number)).Uint64() // numbers that no other turn has
 	}
@@ -267,6 +267,7 @@ func (c *conversation) write(ctx context.Context, number int) error {
 			return err
 		}
 		a.Tokens, a.sampled = append(a.Tokens, said[k].Tokens...), append(a.sampled, said[k].LogP...)
+		a.Entropy += said[k].Entropy
 		a.Turns = append(a.Turns, turn{Written: len(said[k].Tokens), Ended: said[k].Ended})
 		c.said[i] = append(c.said[i], environment.Message{Role: data.Assistant, Content: text})
 	}

@@ -81,7 +81,7 @@ func (j *Judge) answers(ctx context.Context, about []reward.Sample, prompts []as
 	}
 	out := make([]answer, len(said))
 	for i, x := range said {
-		out[i] = answer{Tokens: x.Tokens, Ended: x.Ended, sampled: x.LogP}
+		out[i] = answer{Tokens: x.Tokens, Ended: x.Ended, Entropy: x.Entropy, sampled: x.LogP}
 	}
 	return out, nil
 }

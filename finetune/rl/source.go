@@ -39,11 +39,13 @@ type Rewards interface {
 
 // A Judge has answers written, and rewards say what they are worth.
 type Judge struct {
-	Writer    Writer
-	Policy    func() (*adapter.Adapter, error) // that the model writes with, as it is now; nil: with none
-	Rewards   Rewards                          // nil: answers are not rewarded
-	MaxTokens int                              // of an answer
-	Temp      float64                          // at which answers are drawn and log-probabilities taken
+	Writer Writer
+	Policy func() (*adapter.Adapter, error) // that the model writes with, as it is now; nil: with none
+	// Exact says that the Writer finds a token as likely as the Engine does, to the bit, and tells entropies.
+	Exact     bool
+	Rewards   Rewards // nil: answers are not rewarded
+	MaxTokens int     // of an answer
+	Temp      float64 // at which answers are drawn and log-probabilities taken
 	Seed      uint64
 	// Exchanges make an answer several turns, between which an environment answers; nil: it is one.
 	Exchanges *Exchanges

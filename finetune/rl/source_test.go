@@ -11,8 +11,10 @@ import (
 	"testing"
 
 	"github.com/ggtune/ggtune/finetune/encode"
+	"github.com/ggtune/ggtune/finetune/method"
 	"github.com/ggtune/ggtune/finetune/reward"
 	"github.com/ggtune/ggtune/finetune/rollout"
+	"github.com/ggtune/ggtune/internal/setting"
 )
 
 // take gives the next n micro-batches.
@@ -414,5 +416,38 @@ func TestShow(t *testing.T) {
 	}
 	if shown[0].Reward < shown[2].Reward || shown[1].Reward > shown[2].Reward || shown[0].Reward == shown[1].Reward {
 		t.Errorf("%+v: want the best, the worst and one between", shown)
+	}
+}
+
+// TestExact: what an exact writer says is taken for what the engine would say, without asking it; a reference is asked
+// all the same.
+func TestExact(t *testing.T) {
+	for _, reference := range []bool{true, false} {
+		asked := newFixture(t)
+		known := newFixture(t)
+		known.Exact = true
+		for _, f := range []*fixture{asked, known} {
+			how := *f.Method
+			how.Reference = reference
+			advantages := how.Advantages
+			how.Advantages = func(all []method.Answer, carry []float64, v setting.Values) (method.Advantages, error) {
+				for i := range all {
+					all[i].Ref = all[i].LogP // the fake method wants one
+				}
+				return advantages(all, carry, v)
+			}
+			f.Config.Method = &how
+		}
+		want, got := take(t, New(asked.Config), 6), take(t, New(known.Config), 6)
+		for i := range want {
+			if !reflect.DeepEqual(got[i].Rolled, want[i].Rolled) || !reflect.DeepEqual(got[i].Ref, want[i].Ref) {
+				t.Errorf("reference %v, micro-batch %d: %+v, from an engine %+v", reference, i, got[i].Rolled,
+					want[i].Rolled)
+			}
+		}
+		if n := asked.engine.forwards - known.engine.forwards; n != 3 || known.engine.forwards > 0 != reference {
+			t.Errorf("reference %v: %d passes, and %d without an exact writer", reference, known.engine.forwards,
+				asked.engine.forwards)
+		}
 	}
 }

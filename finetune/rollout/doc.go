@@ -1,5 +1,6 @@
-// Package rollout lets the policy write answers to prompts, many at a time, through llama.cpp, and says how likely it
-// found each token. It knows nothing of rewards, methods or training.
+// Package rollout lets the policy write answers to prompts, many at a time, and says how likely it found each token:
+// through llama.cpp, or by the session that trains (own.go), to the bits of training. It knows nothing of rewards,
+// methods or training.
 //
 //	w := Open(Config{Model, Ctx, Parallel})         Parallel sequences of one context, Ctx tokens each
 //	each step:
@@ -16,7 +17,7 @@
 // What is written depends on the model, the adapter, the prompts, the Sampling and the Config but for its threads, and
 // on nothing else: which answer is in which sequence follows from the tokens drawn, never from time, and the random
 // number behind each token is a function of seed, step, prompt, sample and place (random.go). So a rollout that was
-// interrupted is made again, to the bit. Another Parallel gives other answers only where llama.cpp rounds the product
-// of a matrix with one row otherwise than that with several: for weights in f32 and f16, for adapters beside them, and
-// for its copies of K types.
+// interrupted is made again, to the bit. Through llama.cpp another Parallel gives other answers only where llama.cpp
+// rounds the product of a matrix with one row otherwise than that with several: for weights in f32 and f16, for
+// adapters beside them, and for its copies of K types.
 package rollout

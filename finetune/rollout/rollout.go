@@ -10,6 +10,7 @@ import (
 
 	"github.com/ggtune/ggtune/bindings/llama"
 	"github.com/ggtune/ggtune/engine/adapter"
+	"github.com/ggtune/ggtune/finetune/encode"
 	"github.com/ggtune/ggtune/finetune/generate"
 	"github.com/ggtune/ggtune/internal/count"
 )
@@ -26,6 +27,8 @@ type Config struct {
 	// Lean leaves the weights as they lie in the mapped file, without llama.cpp's copies of them (its kernels for many
 	// rows at a time of K types want them in another order).
 	Lean bool
+	// Own, unless nil, writes in the place of llama.cpp; of the above it needs Ctx and Parallel alone.
+	Own *Own
 }
 
 func (c *Config) generate() generate.Config {
@@ -45,10 +48,10 @@ func (c *Config) Validate() error {
 	return errors.Join(errs...)
 }
 
-// PlanMemory says what Open would take beside the mapped model, without taking it. An adapter that is held takes its
-// numbers in float32 besides.
+// PlanMemory says what llama.cpp would take beside the mapped model, without taking it. An adapter that is held takes
+// its numbers in float32 besides. What Own takes is its session's (Config.Cache).
 func PlanMemory(c Config) (llama.Memory, error) {
-	if err := c.Validate(); err != nil {
+	if err := c.Validate(); err != nil || c.Own != nil {
 		return llama.Memory{}, err
 	}
 	return generate.PlanMemory(c.generate())
@@ -59,6 +62,9 @@ type Prompt struct {
 	Tokens []int32
 	// Most is the most tokens that an answer to it may have; 0: Sampling.MaxTokens, which bounds it in any case.
 	Most int
+	// Root is how many of the tokens are a tree's segment of their own in training, the others the beginning of the
+	// answer's: what an exchange has come to; 0: all. Only Own tells them apart.
+	Root int
 	// Place is what the random numbers of its only answer belong to; nil: where it stands among the prompts.
 	Place *Place
 }
@@ -107,9 +113,11 @@ func (s *Sampling) Validate() error {
 type Answer struct {
 	// Tokens are those drawn. Where the answer ended itself the last is the token that ends it.
 	Tokens []int32
-	// LogP is, for each of them, the log-probability in nats of the distribution that it was drawn from, as llama.cpp
+	// LogP is, for each of them, the log-probability in nats of the distribution that it was drawn from, as the writer
 	// computes it.
 	LogP []float32
+	// Entropy is, where a session of the engine writes, the sum over them of the entropy of these distributions, nats.
+	Entropy float64
 	// Ended says that the model ended the answer; else it had as many tokens as it may, or the context was full.
 	Ended bool
 }
@@ -129,7 +137,8 @@ type Writer struct {
 	// asks.
 	Progress func(answers, tokens int)
 
-	g       *generate.Generator
+	g       *generate.Generator // llama.cpp's; nil: own writes
+	own     *own
 	threads int
 	pace    *pacer // knows from one call to the next how fast one thread reads
 }
@@ -138,6 +147,13 @@ type Writer struct {
 func Open(c Config) (*Writer, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
+	}
+	if c.Own != nil {
+		o, err := openOwn(c)
+		if err != nil {
+			return nil, err
+		}
+		return &Writer{own: o}, nil
 	}
 	g, err := generate.Open(c.generate())
 	if err != nil {
@@ -151,17 +167,38 @@ func (w *Writer) Close() error {
 	if w == nil {
 		return nil
 	}
+	if w.own != nil {
+		return w.own.close()
+	}
 	return w.g.Close()
 }
 
 // Vocab is the model's tokenizer.
-func (w *Writer) Vocab() *llama.Vocab { return w.g.Vocab() }
+func (w *Writer) Vocab() *llama.Vocab {
+	if w.own != nil {
+		return w.own.vocab
+	}
+	return w.g.Vocab()
+}
 
 // Ends says whether the model has a token that ends a text. Of one that has none, no answer ends where it should.
-func (w *Writer) Ends() (bool, error) { return w.g.Ends() }
+func (w *Writer) Ends() (bool, error) {
+	if w.own != nil {
+		return generate.Ends(w.own.vocab, w.own.Session.Model().File())
+	}
+	return w.g.Ends()
+}
 
 // Beginning is what begins every text: a prompt for text from nothing. Some models have none.
-func (w *Writer) Beginning() ([]int32, error) { return w.g.Raw("") }
+func (w *Writer) Beginning() ([]int32, error) { return encode.Raw(w.Vocab(), "") }
+
+// room is how many tokens a prompt and its answer have together at most.
+func (w *Writer) room() int {
+	if w.own != nil {
+		return w.own.most
+	}
+	return w.g.NCtx()
+}
 
 // Text is what an answer says, without its end. What is no character becomes U+FFFD.
 func (w *Writer) Text(a Answer) (string, error) {
@@ -169,7 +206,7 @@ func (w *Writer) Text(a Answer) (string, error) {
 	if a.Ended {
 		tokens = tokens[:len(tokens)-1]
 	}
-	text, err := w.g.Vocab().Decode(tokens, false)
+	text, err := w.Vocab().Decode(tokens, false)
 	return strings.ToValidUTF8(text, "\uFFFD"), err
 }
 
@@ -180,6 +217,9 @@ func (w *Writer) Hold(ctx context.Context, a *adapter.Adapter) error {
 		return errors.New("answers are written by an adapter that acts on every token; this one waits for an " +
 			"invocation (--invocation)")
 	}
+	if w.own != nil {
+		return errors.New("answers are written by a session of the engine, which has its adapters itself")
+	}
 	return w.g.Hold(ctx, a)
 }
 
@@ -187,10 +227,18 @@ func (w *Writer) Hold(ctx context.Context, a *adapter.Adapter) error {
 // p*samples+k. The error may be a *LongError; nothing was read then. When ctx is done it returns its cause, and no
 // answers.
 func (w *Writer) Write(ctx context.Context, prompts []Prompt, samples int, s Sampling) ([]Answer, error) {
-	c := w.g.Context()
 	if err := w.check(prompts, samples, s); err != nil {
 		return nil, err
 	}
+	if w.own != nil {
+		r := &roll{room: w.room(), eog: w.Vocab().IsEOG, prompts: prompts, samples: samples, how: s,
+			answers: make([]Answer, len(prompts)*samples), progress: w.Progress}
+		if err := w.own.write(ctx, r); err != nil {
+			return nil, err
+		}
+		return r.answers, nil
+	}
+	c := w.g.Context()
 	r := &roll{memory: w.pace, sequences: c.Sequences(), batch: c.NBatch(),
 		room: c.NCtx(), eog: w.g.Vocab().IsEOG, threads: w.threads, prompts: prompts, samples: samples, how: s,
 		progress: w.Progress}
@@ -213,12 +261,18 @@ func (w *Writer) check(prompts []Prompt, samples int, s Sampling) error {
 		if len(p.Tokens) == 0 {
 			return fmt.Errorf("prompt %d has no tokens", i)
 		}
-		if room := w.g.NCtx(); len(p.Tokens) >= room {
+		if p.Root < 0 || p.Root > len(p.Tokens) {
+			return fmt.Errorf("prompt %d has %s, of which %d are the root", i, count.Of(len(p.Tokens), "token"), p.Root)
+		}
+		if room := w.room(); len(p.Tokens) >= room {
 			return &LongError{i, len(p.Tokens), room}
 		}
-		if slices.ContainsFunc(p.Tokens, func(id int32) bool { return id < 0 || int(id) >= w.g.Vocab().N() }) {
-			return fmt.Errorf("prompt %d has a token that is not among the vocabulary's %d", i, w.g.Vocab().N())
+		if slices.ContainsFunc(p.Tokens, func(id int32) bool { return id < 0 || int(id) >= w.Vocab().N() }) {
+			return fmt.Errorf("prompt %d has a token that is not among the vocabulary's %d", i, w.Vocab().N())
 		}
+	}
+	if w.own != nil && samples > w.own.Samples {
+		return fmt.Errorf("%d answers to a prompt, and there is room for %d", samples, w.own.Samples)
 	}
 	return nil
 }

@@ -86,15 +86,24 @@ func answered(got rl.Measured, g int, names []string, rewards *reward.Rewards, s
 	return out
 }
 
-// openModels opens a session for reward models.
-func (m *measured) openModels(ctx context.Context, models rewardModels) (*engine.Session, error) {
+// openModels opens a session for reward models, and for what writes the answers where own says that it does.
+func (m *measured) openModels(ctx context.Context, models rewardModels, own bool) (*engine.Session, error) {
 	h := startHashing(ctx, m.model)
 	defer h.stop()
 	sc := m.session
 	sc.Sets = models.sets()
+	if own {
+		for _, t := range m.session.Sets {
+			t.Frozen = true
+			sc.Sets = append(sc.Sets, t)
+		}
+	}
 	sess, err := engine.NewSession(m.model, sc)
 	if err != nil {
 		return nil, err
+	}
+	if len(models) == 0 {
+		return sess, nil
 	}
 	base, err := h.wait()
 	if err == nil {
@@ -106,20 +115,20 @@ func (m *measured) openModels(ctx context.Context, models rewardModels) (*engine
 	return sess, nil
 }
 
-// openWriter opens what writes answers to held-out prompts, and says how.
-func (m *measured) openWriter(cfg *config.Config, held *corpus.Rows) (w *rollout.Writer, open rollout.Config,
-	err error) {
+// openWriter opens what writes answers to held-out prompts, sess where the engine does, and says how.
+func (m *measured) openWriter(cfg *config.Config, held *corpus.Rows, sess *engine.Session) (w *rollout.Writer,
+	open rollout.Config, err error) {
 	if open, _, err = budget.PlanRollouts(cfg, m.model, held); err != nil {
 		return nil, open, err
 	}
-	w, err = rollout.Open(open)
+	w, err = rollout.Open(open.By(sess))
 	return w, open, err
 }
 
 // judge has the measured model answer by w, and rewards judge unless they are nil.
 func (m *measured) judge(cfg *config.Config, w rl.Writer, rewards *reward.Rewards, rep report.Reporter) *rl.Judge {
 	j := newJudge(cfg, w, rewards, rep)
-	if len(m.session.Sets) > 0 {
+	if len(m.session.Sets) > 0 && !cfg.OwnRollouts() { // else the session that writes has it
 		j.Policy = func() (*adapter.Adapter, error) { return m.session.Sets[0].Adapter.(*adapter.Adapter), nil }
 	}
 	return &j
@@ -143,9 +152,9 @@ func (m *measured) rewarded(ctx context.Context, cfg *config.Config, how *method
 	if err := models.open(m.model, note); err != nil {
 		return Evaluation{}, err
 	}
-	if len(models) > 0 {
-		sess, err := m.openModels(ctx, models)
-		if err != nil {
+	var sess *engine.Session
+	if len(models) > 0 || cfg.OwnRollouts() {
+		if sess, err = m.openModels(ctx, models, cfg.OwnRollouts()); err != nil {
 			return Evaluation{}, err
 		}
 		defer func() { err = errors.Join(err, sess.Close()) }()
@@ -154,7 +163,7 @@ func (m *measured) rewarded(ctx context.Context, cfg *config.Config, how *method
 	if err := errors.Join(rewards.Check(prompts.Asked), converses(cfg, held.HeldTasks)); err != nil {
 		return Evaluation{}, err
 	}
-	w, open, err := m.openWriter(cfg, held)
+	w, open, err := m.openWriter(cfg, held, sess)
 	if err != nil {
 		return Evaluation{}, err
 	}

@@ -58,7 +58,7 @@ func (m *measured) distance(ctx context.Context, cfg *config.Config, how *method
 		return Evaluation{}, err
 	}
 	defer func() { err = errors.Join(err, sess.Close()) }()
-	w, _, err := m.openWriter(cfg, held)
+	w, _, err := m.openWriter(cfg, held, sess)
 	if err != nil {
 		return Evaluation{}, err
 	}

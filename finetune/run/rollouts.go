@@ -168,17 +168,23 @@ func (r *run) openRolling() error {
 	if err := r.planned.models.use(r.sess, r.meta.BaseSHA256); err != nil {
 		return err
 	}
-	w, err := rollout.Open(r.planned.open)
+	w, err := rollout.Open(r.planned.open.By(r.sess))
 	if err != nil {
 		return err
 	}
-	r.twice = r.model.File().Bytes()
+	policy := r.adapter
+	if r.planned.open.Own != nil {
+		policy = nil // the session writes with what it trains
+	} else {
+		r.twice = r.model.File().Bytes()
+	}
 	roll := &rolling{writer: w}
 	w.Progress = func(answers, _ int) {
 		r.rep.Report(report.Progress{What: "write answers", Done: answers, Total: roll.wanted})
 	}
 	roll.judge = newJudge(&r.cfg, w, r.planned.rewards, r.rep)
-	roll.judge.Policy, roll.judge.Exchanges = r.adapter, exchanges(&r.cfg, r.planned.env, r.text, r.planned.open)
+	roll.judge.Policy, roll.judge.Exact = policy, r.planned.open.Own != nil
+	roll.judge.Exchanges = exchanges(&r.cfg, r.planned.env, r.text, r.planned.open)
 	if r.rows.HeldRows != nil {
 		roll.held = promptsOf(&r.cfg, r.rows.HeldRows, r.rows.HeldTasks)
 	}

@@ -328,7 +328,14 @@ func TestRolloutDisk(t *testing.T) {
 // TestRolloutsResumed stops a run in every phase of a rollout and of an update, goes on, and wants the end and the
 // metrics of a straight run; no answer is rewarded twice.
 func TestRolloutsResumed(t *testing.T) {
+	for _, engine := range []string{"llama.cpp", "ggtune"} {
+		t.Run(engine, func(t *testing.T) { resumedRollouts(t, engine) })
+	}
+}
+
+func resumedRollouts(t *testing.T, engine string) {
 	c := rollConfig(t, "grpo")
+	c.RolloutEngine = engine
 	c.NumIterations, c.NumMiniBatches, c.Steps, c.SaveEvery, c.EvalSplit, c.EvalEvery = config.Fixed(2), 2, 10, 3,
 		config.Fixed(0.0), config.Fixed(0)
 	c.Settings = map[string]float64{"beta": 0.1}
