@@ -255,14 +255,14 @@ func printRollout(w io.Writer, r *bench.Rollout, first bool) {
 		fmt.Fprintf(w, "\n%s %s, file of %s, adapter of rank %d: %d answers of %s to a prompt of %s; medians, least "+
 			"to greatest in brackets\n", r.Model, r.Type, byteCount(r.FileBytes), r.Rank, r.Answers,
 			count.Of(r.Tokens, "token"), count.Of(r.Prompt, "token"))
-		fmt.Fprintf(w, "weights\tone at a time, tok/s\t%d at a time, tok/s\tratio\tllama.cpp reads, tok/s\tratio\t"+
+		fmt.Fprintf(w, "written by\tone at a time, tok/s\t%d at a time, tok/s\tratio\treads, tok/s\tratio\t"+
 			"memory beside the file\t\n", r.Answers)
 	}
-	weights := "as in the file"
-	if r.Repacked {
-		weights = "repacked"
+	by := r.Engine
+	if by == "llama.cpp" && r.Repacked {
+		by += ", weights repacked"
 	}
-	fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", weights, speed(r.One, r.OneRange),
+	fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", by, speed(r.One, r.OneRange),
 		speed(r.All, r.AllRange), ratio(r.Ratio, r.RatioRange), speed(r.PP, r.PPRange),
 		ratio(r.OfPrompt, r.OfPromptRange), byteCount(r.RepackedBytes+r.KVBytes))
 }

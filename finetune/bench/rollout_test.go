@@ -8,7 +8,7 @@ import (
 	"github.com/ggtune/ggtune/engine/synth"
 )
 
-// TestRollouts: both ways are measured of each model, all at a time in fewer computations; what K types are copied into
+// TestRollouts: all ways are measured of each model, all at a time in fewer computations; what K types are copied into
 // is counted; and where positions end so do prompt and answers.
 func TestRollouts(t *testing.T) {
 	c := quick(synth.Temp(t, synth.Tiny("llama", gguf.Q4_K)))
@@ -18,11 +18,12 @@ func TestRollouts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(r.Rollouts) != 4 || r.Cases != nil || r.Peaks != nil {
+	if len(r.Rollouts) != 6 || r.Cases != nil || r.Peaks != nil {
 		t.Fatalf("%d ways of writing for two models, %d cases, %d peaks", len(r.Rollouts), len(r.Cases), len(r.Peaks))
 	}
 	for i, x := range r.Rollouts {
-		if x.Repacked != (i%2 == 0) || !(x.One > 0 && x.All > 0 && x.PP > 0) || x.KVBytes == 0 || x.Rank != c.Rank {
+		if x.Repacked != (i%3 == 0) || (x.Engine == "ggtune") != (i%3 == 2) ||
+			!(x.One > 0 && x.All > 0 && x.PP > 0) || x.KVBytes == 0 || x.Rank != c.Rank {
 			t.Errorf("way %d: %+v", i, x)
 		}
 		if x.Ratio != x.All/x.One || x.OfPrompt != x.All/x.PP {
@@ -33,7 +34,7 @@ func TestRollouts(t *testing.T) {
 	if x := r.Rollouts[0]; x.Prompt != 200 || x.Answers != 8 || x.Tokens != 100 || x.Type != "q4_K" {
 		t.Errorf("got %+v", x)
 	}
-	if x := r.Rollouts[2]; x.Prompt+x.Tokens != 128 || x.Tokens < 40 {
+	if x := r.Rollouts[3]; x.Prompt+x.Tokens != 128 || x.Tokens < 40 {
 		t.Errorf("of a model with 128 positions: a prompt of %d, answers of %d", x.Prompt, x.Tokens)
 	}
 }
