@@ -51,6 +51,9 @@ func (s Sample) Worths() (out []worth) {
 // Total is what an answer that the model learns from is worth.
 func (s Sample) Total() float64 { return *s.Reward }
 
+// Earned is what an environment gave for a turn of the model.
+func (s Spoken) Earned() float64 { return *s.Reward }
+
 // WriteSamples writes samples as a page to look at: one file, which needs no other. Of many steps some are shown,
 // evenly chosen, the first and the newest among them. Without samples there is no file.
 func WriteSamples(path, title string, all []Sample) error {

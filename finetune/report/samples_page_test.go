@@ -31,6 +31,9 @@ func TestWriteSamples(t *testing.T) {
 		{Step: 10, Why: "best", Prompt: "p", Tuned: "turned\u202eround", TunedEnd: "end", Reward: &none,
 			Rewards: map[string]float64{"exact": 1, "length=" + evil: -1}},
 		{Step: 10, Why: `worst" onclick="alert(1)`, Prompt: "p", Tuned: "", TunedEnd: "end", Reward: &some},
+		{Step: 10, Why: "random", Prompt: "p", Tuned: "the last", Reward: &some, Exchange: []Spoken{
+			{Role: "user", Content: "begin " + evil}, {Role: "assistant", Content: "the last", Reward: &some,
+				Over: "length"}}},
 	}
 	if err := WriteSamples(path, "run "+evil, all); err != nil {
 		t.Fatal(err)
@@ -66,7 +69,8 @@ func TestWriteSamples(t *testing.T) {
 	shown := regexp.MustCompile(`\s+`).ReplaceAllString(text.String(), " ")
 	for _, want := range []string{"run " + evil, "first " + evil, "of the base " + evil, "of the adapter",
 		"cut off after 16 tokens", "seven " + evil, "best: worth 0 exact 1 length=" + evil + " -1",
-		`turned\u202eround`, "worth -0.75", "(an empty answer)", "2 steps with samples"} {
+		`turned\u202eround`, "worth -0.75", "(an empty answer)",
+		"userbegin " + evil + " assistant: -0.75the last the exchange ended here: length", "2 steps with samples"} {
 		if !strings.Contains(shown, want) {
 			t.Errorf("no %q in\n%s", want, shown)
 		}
