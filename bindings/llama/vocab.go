@@ -163,6 +163,17 @@ func (v *Vocab) AddEOS() bool { return v.addEOS }
 // IsEOG reports whether generation ends at this token. Of a number that is no token it returns false, as do the others.
 func (v *Vocab) IsEOG(id int32) bool { return v.flag(id, C.GT_TOKEN_EOG) }
 
+// Ends reports whether the vocabulary has a token that ends a text. named is the one that the model's file names
+// (tokenizer.ggml.eos_token_id), -1 where it names none: llama.cpp then takes one by its number, which may be a word.
+func (v *Vocab) Ends(named int64) bool {
+	for id := range int32(v.N()) {
+		if v.IsEOG(id) && v.IsControl(id) {
+			return true
+		}
+	}
+	return v.EOS() >= 0 && named == int64(v.EOS())
+}
+
 // IsControl reports whether the token is a marker rather than text.
 func (v *Vocab) IsControl(id int32) bool { return v.flag(id, C.GT_TOKEN_CONTROL) }
 

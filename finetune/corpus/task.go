@@ -158,5 +158,6 @@ func (r *Reader) Follows(messages []data.Message, turn int, tools json.RawMessag
 // Shows gives the text of tokens, with control tokens.
 func (r *Reader) Shows(tokens []int32) (string, error) { return r.text.vocab.Decode(tokens, true) }
 
-// Ends says whether the model has a token that ends an answer.
-func (r *Reader) Ends() bool { return len(r.text.opts.EndOfTurn) > 0 }
+// Ends says whether the model has a token that ends an answer. Where it has none, answers end with word, which
+// llama.cpp takes for one; "": with none.
+func (r *Reader) Ends() (ends bool, word string) { return r.text.ends, r.text.eos }

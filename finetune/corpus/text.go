@@ -28,6 +28,7 @@ type text struct {
 	said   said
 
 	bos, eos string
+	ends     bool // the vocabulary has a token that ends a text
 }
 
 // toolUse is the name under which a model's file has a second chat template, for conversations with tools.
@@ -45,11 +46,16 @@ func openText(m *engine.Model, named string, opts template.Options, strict bool)
 	if err != nil {
 		return nil, err
 	}
+	eos, err := f.IntOr("tokenizer.ggml.eos_token_id", -1)
+	if err != nil {
+		return nil, err
+	}
 	v, err := loadVocab(f)
 	if err != nil {
 		return nil, err
 	}
-	t := &text{vocab: v, model: m.Path(), named: named, own: own, tools: tools, opts: opts, strict: strict}
+	t := &text{vocab: v, model: m.Path(), named: named, own: own, tools: tools, opts: opts, strict: strict,
+		ends: v.Ends(eos)}
 	if err := t.open(); err != nil {
 		v.Close()
 		return nil, err

@@ -232,19 +232,10 @@ func (g *Generator) Notes() []string { return g.notes }
 // Vocab is the model's tokenizer.
 func (g *Generator) Vocab() *llama.Vocab { return g.model.Vocab() }
 
-// Ends says whether the model has a token that ends a text. Where its file names none, llama.cpp takes one by its
-// number, which may be a word.
-func (g *Generator) Ends() (bool, error) { return Ends(g.model.Vocab(), g.file) }
-
-// Ends is Generator.Ends of a model's vocabulary and file.
-func Ends(v *llama.Vocab, file *gguf.File) (bool, error) {
-	for id := range int32(v.N()) {
-		if v.IsEOG(id) && v.IsControl(id) {
-			return true, nil
-		}
-	}
-	named, err := file.IntOr("tokenizer.ggml.eos_token_id", -1)
-	return v.EOS() >= 0 && named == int64(v.EOS()), err
+// Ends says whether the model has a token that ends a text.
+func (g *Generator) Ends() (bool, error) {
+	named, err := g.file.IntOr("tokenizer.ggml.eos_token_id", -1)
+	return g.model.Vocab().Ends(named), err
 }
 
 // NCtx is the most tokens of prompt and text together.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/engine/adapter"
@@ -226,8 +227,37 @@ func (s *Source) barren() error {
 	if lo == hi {
 		said = fmt.Sprintf("all of the last rollout are %g", lo)
 	}
-	return fmt.Errorf("in %s in a row, of %s each, all answers to a prompt had the same reward (%s): %w, and there is "+
-		"nothing to learn; see what the rewards say of some answers, take prompts of which the model gets some right, "+
-		"or raise --num-generations or --temperature",
-		count.Of(mostBarren, "rollout"), count.Of(len(s.cur.prompts), "prompt"), said, ErrBarren)
+	rollouts, prompts := count.Of(mostBarren, "rollout"), count.Of(len(s.cur.prompts), "prompt")
+	cut := ""
+	if !slices.ContainsFunc(s.cur.Answers, func(a answer) bool { return a.Ended }) {
+		// Answers that differ and are not learned from were left out because they were cut off.
+		if s.Generations == 1 || s.differ() {
+			return &cutOffError{fmt.Sprintf("in %s in a row, of %s each, all answers were left out: none of the last "+
+				"ones ended within %s (--max-completion-length), and such are not learned from "+
+				"(--mask-truncated-completions); raise the one, or leave the other out", rollouts, prompts,
+				count.Of(s.MaxTokens, "token"))}
+		}
+		cut = fmt.Sprintf("; none of them ended within %s (--max-completion-length), which may be too few",
+			count.Of(s.MaxTokens, "token"))
+	}
+	return fmt.Errorf("in %s in a row, of %s each, all answers to a prompt had the same reward (%s%s): %w, and there "+
+		"is nothing to learn; see what the rewards say of some answers, take prompts of which the model gets some "+
+		"right, or raise --num-generations or --temperature", rollouts, prompts, said, cut, ErrBarren)
+}
+
+// cutOffError says that nothing is learned because answers are cut off: an ErrBarren.
+type cutOffError struct{ said string }
+
+func (e *cutOffError) Error() string { return e.said }
+
+func (e *cutOffError) Unwrap() error { return ErrBarren }
+
+// differ says whether answers to one prompt of the present rollout had different rewards.
+func (s *Source) differ() bool {
+	for i, a := range s.cur.Answers {
+		if a.Reward != s.cur.Answers[i-i%s.Generations].Reward {
+			return true
+		}
+	}
+	return false
 }

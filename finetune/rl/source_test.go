@@ -243,6 +243,49 @@ func TestBadRollouts(t *testing.T) {
 	}
 }
 
+// TestAllCutOff: where nothing is learned because every answer was cut off, that is said, and not that they are alike.
+func TestAllCutOff(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		g     int
+		alike bool
+		want  string
+	}{
+		{"several that differ", 4, false, "none of the last ones ended within 6 tokens (--max-completion-length), " +
+			"and such are not learned from (--mask-truncated-completions)"},
+		{"one to a prompt", 1, true, "all answers were left out"},
+		{"several alike", 4, true, "had the same reward (all of the last rollout are 1; none of them ended within " +
+			"6 tokens"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := newFixture(t)
+			f.Generations = c.g
+			f.writer.spoil = func(answers []rollout.Answer) []rollout.Answer {
+				for i := range answers {
+					answers[i].Ended = false
+				}
+				return answers
+			}
+			if c.alike {
+				f.reward.fn = func(*reward.Sample) float64 { return 1 }
+			}
+			how, credit := *f.Method, f.Method.Advantages
+			how.Advantages = func(all []method.Answer, carry []float64, v setting.Values) (method.Advantages, error) {
+				out, err := credit(all, carry, v)
+				for i := range out.Trained {
+					out.Trained[i] = out.Trained[i] && all[i].Ended
+				}
+				return out, err
+			}
+			f.Method = &how
+			_, err := New(f.Config).Next(t.Context())
+			if !errors.Is(err, ErrBarren) || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v, want %s", err, c.want)
+			}
+		})
+	}
+}
+
 // TestSomeWithoutSignal: groups in which no answer is better are passed over, and so is a rollout of such alone.
 func TestSomeWithoutSignal(t *testing.T) {
 	f := newFixture(t)

@@ -184,7 +184,8 @@ func (w *Writer) Vocab() *llama.Vocab {
 // Ends says whether the model has a token that ends a text. Of one that has none, no answer ends where it should.
 func (w *Writer) Ends() (bool, error) {
 	if w.own != nil {
-		return generate.Ends(w.own.vocab, w.own.Session.Model().File())
+		named, err := w.own.Session.Model().File().IntOr("tokenizer.ggml.eos_token_id", -1)
+		return w.own.vocab.Ends(named), err
 	}
 	return w.g.Ends()
 }

@@ -63,8 +63,11 @@ func (s *setup) planRollouts(ctx context.Context, rep report.Reporter) (err erro
 	if err != nil {
 		return err
 	}
-	if !s.text.Ends() {
+	if ends, word := s.text.Ends(); !ends && word == "" {
 		s.note("%s has no token that ends a text: all answers are --max-completion-length tokens long", s.cfg.Model)
+	} else if !ends {
+		s.note("%s has no token that ends a text, and llama.cpp takes %q for one: an answer ends there, or is "+
+			"--max-completion-length tokens long", s.cfg.Model, word)
 	}
 	if s.how.Reference {
 		if err := s.addReference(); err != nil {
