@@ -53,8 +53,8 @@ func rateFlags() []cli.Flag {
 		&cli.IntFlag{Name: "answers", Usage: fmt.Sprintf("let `N` answers be written to each prompt, 2 to %d; more "+
 			"than two are ranked", rate.MaxAnswers), Value: 2},
 		&cli.BoolFlag{Name: "stars", Usage: fmt.Sprintf("give each answer 1 to %d stars", rate.MostStars)},
-		&cli.StringFlag{Name: "head", Usage: "the run `DIRECTORY` of a reward model over --model: what it is least sure of " +
-			"comes next"},
+		&cli.StringFlag{Name: "head", Usage: "the run `DIRECTORY` of a reward model over --model: what it is " +
+			"least sure of comes next"},
 		&cli.BoolFlag{Name: "tty", Usage: "rate here in the terminal, without a page"},
 		&cli.IntFlag{Name: "port", Usage: "serve the page on port `N` of 127.0.0.1; 0: any free one"},
 	}

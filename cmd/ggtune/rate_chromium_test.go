@@ -372,7 +372,7 @@ func TestRateByDraggingInChromium(t *testing.T) {
 		}))
 	}
 	x0, y0 = grip("A")
-	x1, y1 = grip("B")
+	_, y1 = grip("B")
 	finger(input.DispatchTouchEventTypeTouchStart, &input.TouchPoint{X: x0, Y: y0})
 	for i := 1; i <= 8; i++ {
 		finger(input.DispatchTouchEventTypeTouchMove, &input.TouchPoint{X: x0, Y: y0 + float64(i)/8*(y1-y0)})
