@@ -20,6 +20,8 @@ type HParams struct {
 	TiedOutput bool // the output head is token_embd.weight
 	// LogitCap keeps logits within ±LogitCap, as LogitCap·tanh(logit/LogitCap); 0: they may be any.
 	LogitCap float64
+	// LogitScale is what logits are multiplied by; 0: by nothing. Not with a LogitCap.
+	LogitScale float64
 }
 
 // A Role is a tensor's part in its layer or in the model: its name in the file without "blk.N." and ".weight".

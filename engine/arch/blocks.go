@@ -1,120 +1,167 @@
 package arch
 
-import (
-	"slices"
+import "github.com/ggtune/ggtune/engine/graph"
 
-	"github.com/ggtune/ggtune/engine/graph"
-)
-
-// sizes are those that `inspect` shows of a decoder.
-func sizes(ff int, a graph.AttentionAttr) []Size {
-	return []Size{{"n_ff", ff}, {"n_head", a.Heads}, {"n_head_kv", a.KVHeads}}
+// A half of a layer is a change of what passes by it. It is comparable; the norms around it are the layer's.
+type half interface {
+	parts() []Part
+	// build computes it from h [n_embd, T] and adds it to acc, or to nothing where acc is None.
+	build(b *Builder, h, acc graph.ID) graph.ID
 }
 
-// attention is the first half of a layer with RMSNorm and rotary positions, as a change of what passes by it.
+// A norm normalises rows: RMSNorm, or LayerNorm.
+type norm struct {
+	Eps   float64
+	Layer bool // the mean is taken off: LayerNorm
+	Bias  bool // with LayerNorm: a vector is added behind it
+}
+
+func (n norm) parts(role Role, width int) []Part {
+	parts := []Part{{Role: role, Suffix: ".weight", Shape: []int64{int64(width)}}}
+	if n.Bias {
+		parts = append(parts, Part{Role: role, Suffix: ".bias", Shape: []int64{int64(width)}})
+	}
+	return parts
+}
+
+func (n norm) build(b *Builder, role Role, x graph.ID) graph.ID {
+	if n.Layer {
+		return b.LayerNorm(role, x, n.Eps)
+	}
+	return b.RMSNorm(role, x, n.Eps)
+}
+
+// qkNorm says what of q and k is normalised by RMSNorm.
+type qkNorm int
+
+const (
+	qkAsIs    qkNorm = iota
+	qkPerHead        // each head, by weights that all heads share
+	qkPerRow         // all heads of a token at once
+)
+
+// attention is the half that looks at other tokens, by rotary positions.
 type attention struct {
 	Embd int
 	graph.AttentionAttr
-	Eps         float64 // of the norms
 	Rope        graph.Rotary
 	RopeFactors bool // a model may have factors of the frequencies
-	HeadNorm    bool // each head of q and k is normalised before it is rotated
-	PostNorm    bool // what comes of it is normalised before it is added
+	NoRope      bool // positions are not looked at
+	QKNorm      qkNorm
+	NormLate    bool // behind the rotation, not before it
+	Eps         float64
 }
 
 func (a attention) parts() []Part {
-	embd, q, kv, head := int64(a.Embd), int64(a.Heads*a.HeadDim), int64(a.KVHeads*a.HeadDim), int64(a.HeadDim)
+	embd, q, kv := int64(a.Embd), int64(a.Heads*a.HeadDim), int64(a.KVHeads*a.HeadDim)
 	paired := func(heads int) int {
 		if a.Rope.Neox { // the halves of a head are rotated, in both
 			return 0
 		}
-		return heads
-	}
-	norm := func(role Role, n int64) Part {
-		return Part{Role: role, Suffix: ".weight", Shape: []int64{n}}
+		return heads // in layers without rotation too: converters know no layers
 	}
 	parts := []Part{
-		norm(AttnNorm, embd),
 		{Role: AttnQ, Suffix: ".weight", Shape: []int64{embd, q}, Linear: true, PairedHeads: paired(a.Heads)},
 		{Role: AttnK, Suffix: ".weight", Shape: []int64{embd, kv}, Linear: true, PairedHeads: paired(a.KVHeads)},
 		{Role: AttnV, Suffix: ".weight", Shape: []int64{embd, kv}, Linear: true},
 	}
-	if a.HeadNorm {
-		parts = append(parts, norm(AttnQNorm, head), norm(AttnKNorm, head))
+	switch a.QKNorm {
+	case qkPerHead:
+		parts = append(parts, Part{Role: AttnQNorm, Suffix: ".weight", Shape: []int64{int64(a.HeadDim)}},
+			Part{Role: AttnKNorm, Suffix: ".weight", Shape: []int64{int64(a.HeadDim)}})
+	case qkPerRow:
+		parts = append(parts, Part{Role: AttnQNorm, Suffix: ".weight", Shape: []int64{q}},
+			Part{Role: AttnKNorm, Suffix: ".weight", Shape: []int64{kv}})
 	}
 	parts = append(parts, Part{Role: AttnOutput, Suffix: ".weight", Shape: []int64{q, embd}, Linear: true})
-	if a.PostNorm {
-		parts = append(parts, norm(AttnPostNorm, embd))
-	}
-	if a.RopeFactors {
+	if a.RopeFactors && !a.NoRope {
 		parts = append(parts, Part{Role: RopeFreqs, Suffix: ".weight", Shape: []int64{int64(a.Rope.Dim / 2)},
 			Optional: true, Shared: true})
 	}
 	return parts
 }
 
-func (a attention) build(b *Builder, x graph.ID) graph.ID {
-	qkv := b.Linears(b.RMSNorm(AttnNorm, x, a.Eps), AttnQ, AttnK, AttnV)
+func (a attention) build(b *Builder, h, acc graph.ID) graph.ID {
+	qkv := b.Linears(h, AttnQ, AttnK, AttnV)
 	q, k := a.place(b, AttnQNorm, qkv[0], a.Heads), a.place(b, AttnKNorm, qkv[1], a.KVHeads)
-	o := b.Attention(q, k, qkv[2], a.AttentionAttr)
-	if a.PostNorm {
-		return b.G.Add(b.RMSNorm(AttnPostNorm, b.Linear(AttnOutput, o, graph.None), a.Eps), x)
-	}
-	return b.Linear(AttnOutput, o, x)
+	return b.Linear(AttnOutput, b.Attention(q, k, qkv[2], a.AttentionAttr), acc)
 }
 
-// place normalises heads if the layer does, and rotates them.
+// place normalises and rotates q or k, as the layer does.
 func (a attention) place(b *Builder, norm Role, x graph.ID, heads int) graph.ID {
-	if a.HeadNorm {
+	if a.QKNorm != qkAsIs && !a.NormLate {
 		x = b.RMSNorm(norm, x, a.Eps)
 	}
-	factors := graph.None
-	if a.RopeFactors {
-		factors = b.Weight(RopeFreqs, ".weight")
+	if !a.NoRope {
+		factors := graph.None
+		if a.RopeFactors {
+			factors = b.Weight(RopeFreqs, ".weight")
+		}
+		x = b.G.Rope(x, b.Indices(InputPos, b.T), factors, heads, a.HeadDim, a.Rope)
 	}
-	return b.G.Rope(x, b.Indices(InputPos, b.T), factors, heads, a.HeadDim, a.Rope)
+	if a.QKNorm != qkAsIs && a.NormLate {
+		x = b.RMSNorm(norm, x, a.Eps)
+	}
+	return x
 }
 
-// gated is the second half of a layer: RMSNorm, a gated feed-forward network.
+// gated is the half that changes each token by itself, through a gate.
 type gated struct {
 	Embd, FF int
-	Eps      float64
 	GELU     bool // the gate's activation, in its tanh form; else SiLU
-	PostNorm bool // what comes of it is normalised before it is added
 }
 
 func (f gated) parts() []Part {
 	embd, ff := int64(f.Embd), int64(f.FF)
-	parts := []Part{
-		{Role: FFNNorm, Suffix: ".weight", Shape: []int64{embd}},
+	return []Part{
 		{Role: FFNGate, Suffix: ".weight", Shape: []int64{embd, ff}, Linear: true},
 		{Role: FFNUp, Suffix: ".weight", Shape: []int64{embd, ff}, Linear: true},
 		{Role: FFNDown, Suffix: ".weight", Shape: []int64{ff, embd}, Linear: true},
 	}
-	if f.PostNorm {
-		parts = append(parts, Part{Role: FFNPostNorm, Suffix: ".weight", Shape: []int64{embd}})
-	}
-	return parts
 }
 
-func (f gated) build(b *Builder, x graph.ID) graph.ID {
-	in, act := b.Linears(b.RMSNorm(FFNNorm, x, f.Eps), FFNGate, FFNUp), b.G.SwiGLU
+func (f gated) build(b *Builder, h, acc graph.ID) graph.ID {
+	in, act := b.Linears(h, FFNGate, FFNUp), b.G.SwiGLU
 	if f.GELU {
 		act = b.G.GEGLU
 	}
-	h := act(in[0], in[1])
-	if f.PostNorm {
-		return b.G.Add(b.RMSNorm(FFNPostNorm, b.Linear(FFNDown, h, graph.None), f.Eps), x)
-	}
-	return b.Linear(FFNDown, h, x)
+	return b.Linear(FFNDown, act(in[0], in[1]), acc)
 }
 
-// biases lists an optional bias for each linear part, or for those of the roles given.
-func biases(parts []Part, roles ...Role) []Part {
+// ungated changes each token by itself, through GELU in its tanh form.
+type ungated struct{ Embd, FF int }
+
+func (f ungated) parts() []Part {
+	embd, ff := int64(f.Embd), int64(f.FF)
+	return []Part{
+		{Role: FFNUp, Suffix: ".weight", Shape: []int64{embd, ff}, Linear: true},
+		{Role: FFNDown, Suffix: ".weight", Shape: []int64{ff, embd}, Linear: true},
+	}
+}
+
+func (f ungated) build(b *Builder, h, acc graph.ID) graph.ID {
+	return b.Linear(FFNDown, b.G.GELU(b.Linear(FFNUp, h, graph.None)), acc)
+}
+
+// biases say which matrices of a layer have a vector that is added.
+type biases struct {
+	QKV, Output, FFN bool // those of attention's inputs, of its output, of the feed-forward network
+	Must             bool // all of them have it; else a model may
+}
+
+// parts lists those beside the given ones.
+func (o biases) parts(parts []Part) []Part {
 	var out []Part
 	for _, p := range parts {
-		if p.Linear && (len(roles) == 0 || slices.Contains(roles, p.Role)) {
-			out = append(out, Part{Role: p.Role, Suffix: ".bias", Shape: p.Shape[1:], Optional: true,
+		has := o.FFN
+		switch p.Role {
+		case AttnQ, AttnK, AttnV, AttnQKV:
+			has = o.QKV
+		case AttnOutput:
+			has = o.Output
+		}
+		if p.Linear && has {
+			out = append(out, Part{Role: p.Role, Suffix: ".bias", Shape: p.Shape[1:], Optional: !o.Must,
 				PairedHeads: p.PairedHeads})
 		}
 	}
@@ -122,28 +169,48 @@ func biases(parts []Part, roles ...Role) []Part {
 }
 
 // embedding gathers the tokens' rows of token_embd.
-type embedding struct{ Embd, Vocab int }
+type embedding struct {
+	Embd, Vocab int
+	Scale       float64 // what they are multiplied by; 0: nothing
+}
 
 func (e embedding) Parts() []Part {
 	return []Part{{Role: TokenEmbd, Suffix: ".weight", Shape: []int64{int64(e.Embd), int64(e.Vocab)}, Linear: true}}
 }
 
-func (e embedding) Build(b *Builder, _ graph.ID) graph.ID { return b.Embedding() }
+func (e embedding) Build(b *Builder, _ graph.ID) graph.ID { return times(b, b.Embedding(), e.Scale) }
 
-// rmsFinal normalises the rows that the output head multiplies.
-type rmsFinal struct {
+// times multiplies by a factor, of which 0 stands for none.
+func times(b *Builder, x graph.ID, factor float64) graph.ID {
+	if factor == 0 || factor == 1 {
+		return x
+	}
+	return b.G.Times(x, factor)
+}
+
+// final normalises the rows that the output head multiplies.
+type final struct {
 	Embd, Vocab int
-	Eps         float64
+	Norm        norm
+	Head        ownHead
 }
 
-func (o rmsFinal) Parts() []Part {
-	return []Part{{Role: OutputNorm, Suffix: ".weight", Shape: []int64{int64(o.Embd)}}, head(o.Embd, o.Vocab)}
+// ownHead says whether the output head is a matrix of its own or token_embd.weight.
+type ownHead int
+
+const (
+	mayOwnHead  ownHead = iota // it is where the file has it
+	mustOwnHead                // llama.cpp has no graph without it
+	noOwnHead                  // llama.cpp has no graph with it
+)
+
+func (o final) Parts() []Part {
+	parts := o.Norm.parts(OutputNorm, o.Embd)
+	if o.Head == noOwnHead {
+		return parts
+	}
+	return append(parts, Part{Role: Output, Suffix: ".weight", Shape: []int64{int64(o.Embd), int64(o.Vocab)},
+		Optional: o.Head == mayOwnHead, Linear: true})
 }
 
-func (o rmsFinal) Build(b *Builder, x graph.ID) graph.ID { return b.RMSNorm(OutputNorm, x, o.Eps) }
-
-// head is the output head's matrix, which a model with tied embeddings lacks.
-func head(embd, vocab int) Part {
-	return Part{Role: Output, Suffix: ".weight", Shape: []int64{int64(embd), int64(vocab)}, Optional: true,
-		Linear: true}
-}
+func (o final) Build(b *Builder, x graph.ID) graph.ID { return o.Norm.build(b, OutputNorm, x) }

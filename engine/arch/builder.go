@@ -307,30 +307,38 @@ func (b *Builder) Logits(h graph.ID) graph.ID {
 	if b.HP.LogitCap > 0 {
 		logits = b.G.SoftCap(logits, b.HP.LogitCap)
 	}
-	return logits
+	return times(b, logits, b.HP.LogitScale)
 }
 
 // Head gives the log-probabilities of targets from h, the rows after the last norm, and the entropy if a asks for it.
 func (b *Builder) Head(h, targets graph.ID, a graph.HeadAttr) (logp, entropy graph.ID) {
 	logp, entropy = graph.None, graph.None
-	a.Cap = b.HP.LogitCap
+	a.Cap, a.Scale = b.HP.LogitCap, b.scale(a.Scale)
 	b.head(h, func(w, h2, w2 graph.ID) { logp, entropy = b.G.Head(h, w, targets, h2, w2, a) })
 	return logp, entropy
 }
 
 // HeadTop gives the likeliest tokens and their log-probabilities from h, the rows after the last norm.
 func (b *Builder) HeadTop(h graph.ID, a graph.HeadTopAttr) (top graph.ID) {
-	top, a.Cap = graph.None, b.HP.LogitCap
+	top, a.Cap, a.Scale = graph.None, b.HP.LogitCap, b.scale(a.Scale)
 	b.head(h, func(w, h2, w2 graph.ID) { top = b.G.HeadTop(h, w, h2, w2, a) })
 	return top
 }
 
 // HeadDraw gives tokens drawn with their log-probabilities and entropies from h, the rows after the last norm.
 func (b *Builder) HeadDraw(h graph.ID, n int64, a graph.HeadDrawAttr) (drawn graph.ID) {
-	drawn, a.Cap = graph.None, b.HP.LogitCap
+	drawn, a.Cap, a.Scale = graph.None, b.HP.LogitCap, b.scale(a.Scale)
 	u := b.bound(graph.Input, InputDrawn, graph.F64, graph.Matrix(n, 1))
 	b.head(h, func(w, h2, w2 graph.ID) { drawn = b.G.HeadDraw(h, w, h2, w2, u, a) })
 	return drawn
+}
+
+// scale is a head's scale with what the model itself multiplies its logits by.
+func (b *Builder) scale(s float64) float64 {
+	if b.HP.LogitScale == 0 {
+		return s
+	}
+	return s * b.HP.LogitScale
 }
 
 // head calls f with the output head and, where something is trained beside it, the second product.

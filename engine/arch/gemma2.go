@@ -12,27 +12,15 @@ var Gemma2 = register(Arch{
 })
 
 func readGemma2(f Metadata) (*Net, error) {
-	k := keysOf(f)
-	g := k.gemma(46)
-	g.Attn.Cap = k.cap("attn_logit_softcapping", 50)
-	hp := g.hp
-	hp.TiedOutput, hp.LogitCap = true, k.cap("final_logit_softcapping", 30)
-	window := k.window("attention.sliding_window", 4096)
-	return &Net{
-		HParams: hp, Sizes: sizes(g.FFN.FF, g.Attn.AttentionAttr),
-		Embed: gemmaEmbedding{embedding{hp.NEmbd, hp.NVocab}},
-		Layer: func(il int) Layer {
-			l := g.decoder
+	return readDecoder(f, traits{Neox: true}, func(m *family) {
+		m.gemma(46)
+		m.Final.Head, m.LogitCap = noOwnHead, m.cap("final_logit_softcapping", 30)
+		m.Layer.Attn.Cap = m.cap("attn_logit_softcapping", 50)
+		window := m.window("attention.sliding_window", 4096)
+		m.Each = func(il int, l *decoder) {
 			if il%2 == 0 {
 				l.Attn.Window = window
 			}
-			return l
-		},
-		Final: tiedFinal{rmsFinal{Embd: hp.NEmbd, Vocab: hp.NVocab, Eps: g.Attn.Eps}},
-	}, k.err()
+		}
+	})
 }
-
-// A tiedFinal has no output matrix of its own.
-type tiedFinal struct{ rmsFinal }
-
-func (o tiedFinal) Parts() []Part { return o.rmsFinal.Parts()[:1] }

@@ -1,10 +1,6 @@
 package arch
 
-import (
-	"math"
-
-	"github.com/ggtune/ggtune/engine/graph"
-)
+import "math"
 
 // Gemma3 is Gemma 3 for text (llama.cpp's src/models/gemma3.cpp): RMSNorm before and after each half of a layer and of
 // each head, GEGLU, embeddings times √n_embd. Of six layers five see a window alone, at rotary positions of a base of
@@ -24,55 +20,30 @@ const (
 )
 
 func readGemma3(f Metadata) (*Net, error) {
-	k := keysOf(f)
-	g := k.gemma(62)
-	g.Attn.HeadNorm = true
-	hp := g.hp
-	hp.LogitCap = k.cap("final_logit_softcapping", 0)
-	window := k.window("attention.sliding_window", 0)
-	if window > 0 && hp.NLayer < gemma3Period { // llama.cpp ends at an assertion, having nowhere to keep keys
-		k.fail("%d layers with a window (%q) leave none that sees everything, which llama.cpp does not run; "+
-			"expected %d or more", hp.NLayer, k.arch+".attention.sliding_window", gemma3Period)
-	}
-	return &Net{
-		HParams: hp, Sizes: sizes(g.FFN.FF, g.Attn.AttentionAttr),
-		Embed: gemmaEmbedding{embedding{hp.NEmbd, hp.NVocab}},
-		Layer: func(il int) Layer {
-			l := g.decoder
+	return readDecoder(f, traits{Neox: true}, func(m *family) {
+		m.gemma(62)
+		m.LogitCap = m.cap("final_logit_softcapping", 0)
+		m.Layer.Attn.QKNorm = qkPerHead
+		window := m.periodicWindow("attention.sliding_window", gemma3Period)
+		m.Each = func(il int, l *decoder) {
 			if window > 0 && il%gemma3Period < gemma3Period-1 {
 				l.Attn.Window, l.Attn.Rope.FreqBase, l.Attn.Rope.FreqScale = window, gemma3Local, 1
 			}
-			return l
-		},
-		Final: rmsFinal{Embd: hp.NEmbd, Vocab: hp.NVocab, Eps: g.Attn.Eps},
-	}, k.err()
+		}
+	})
 }
 
-// A gemma is what all layers of a Gemma have in common.
-type gemma struct {
-	decoder
-	hp HParams
-}
-
-// gemma reads it. The largest model of a generation, known by its layers, divides scores by the root of n_embd/n_head,
-// the others by that of the size of a head (llama.cpp's src/llama-model.cpp, load_hparams).
-func (k *keys) gemma(largest int) gemma {
-	hp, ff := k.hparams(), k.size("feed_forward_length", 0)
-	a, eps := k.attention(hp.NEmbd), k.float("attention.layer_norm_rms_epsilon", 0)
-	if hp.NLayer == largest {
-		a.Scale = 1 / math.Sqrt(float64(hp.NEmbd/a.Heads))
+// gemma makes what all Gemmas have in common. The largest model of a generation, known by its layers, divides scores by
+// the root of n_embd/n_head, the others by that of the size of a head (llama.cpp's src/llama-model.cpp, load_hparams).
+func (m *family) gemma(largest int) {
+	a := &m.Layer.Attn
+	if m.NLayer == largest {
+		a.Scale = 1 / math.Sqrt(float64(m.NEmbd/a.Heads))
 	}
-	return gemma{decoder{
-		Attn: attention{Embd: hp.NEmbd, AttentionAttr: a, Eps: eps, Rope: k.rope(hp, a.HeadDim, true), PostNorm: true},
-		FFN:  gated{Embd: hp.NEmbd, FF: ff, Eps: eps, GELU: true, PostNorm: true},
-	}, hp}
-}
-
-// A gemmaEmbedding multiplies what it gathers by √n_embd.
-type gemmaEmbedding struct{ embedding }
-
-func (e gemmaEmbedding) Build(b *Builder, _ graph.ID) graph.ID {
-	return b.G.Times(b.Embedding(), math.Sqrt(float64(e.Embd)))
+	a.RopeFactors = false
+	m.Layer.Norms.AfterAttn, m.Layer.Norms.AfterFFN = AttnPostNorm, FFNPostNorm
+	m.Layer.FFN = gated{Embd: m.NEmbd, FF: m.FF, GELU: true}
+	m.Embed.Scale = math.Sqrt(float64(m.NEmbd))
 }
 
 // gemmaModules are those of Gemma 2, with more.

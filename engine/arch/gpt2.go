@@ -35,9 +35,9 @@ func readGPT2(f Metadata) (*Net, error) {
 	a, eps := k.attention(hp.NEmbd), k.float("attention.layer_norm_epsilon", 0)
 	return &Net{
 		HParams: hp, Sizes: sizes(ff, a),
-		Embed: gpt2Embedding{embedding{hp.NEmbd, hp.NVocab}, hp.Positions},
+		Embed: gpt2Embedding{embedding{Embd: hp.NEmbd, Vocab: hp.NVocab}, hp.Positions},
 		Layer: func(int) Layer { return gpt2Layer{Embd: hp.NEmbd, FF: ff, AttentionAttr: a, Eps: eps} },
-		Final: gpt2Final{hp.NEmbd, hp.NVocab, eps},
+		Final: final{Embd: hp.NEmbd, Vocab: hp.NVocab, Norm: norm{Eps: eps, Layer: true, Bias: true}},
 	}, k.err()
 }
 
@@ -53,7 +53,7 @@ func (e gpt2Embedding) Parts() []Part {
 }
 
 func (e gpt2Embedding) Build(b *Builder, _ graph.ID) graph.ID {
-	return b.G.Add(b.Embedding(), b.G.Rows(b.Weight(PositionEmbd, ".weight"), b.Indices(InputPos, b.T)))
+	return b.G.Add(e.embedding.Build(b, graph.None), b.G.Rows(b.Weight(PositionEmbd, ".weight"), b.Indices(InputPos, b.T)))
 }
 
 type gpt2Layer struct {
@@ -86,17 +86,3 @@ func (l gpt2Layer) Build(b *Builder, x graph.ID) graph.ID {
 	x = b.Linear(AttnOutput, b.Attention(q, k, v, l.AttentionAttr), x)
 	return b.Linear(FFNDown, b.G.GELU(b.Linear(FFNUp, b.LayerNorm(FFNNorm, x, l.Eps), graph.None)), x)
 }
-
-type gpt2Final struct {
-	Embd, Vocab int
-	Eps         float64
-}
-
-func (o gpt2Final) Parts() []Part {
-	norm := Part{Role: OutputNorm, Suffix: ".weight", Shape: []int64{int64(o.Embd)}}
-	bias := norm
-	bias.Suffix = ".bias"
-	return []Part{norm, bias, head(o.Embd, o.Vocab)}
-}
-
-func (o gpt2Final) Build(b *Builder, x graph.ID) graph.ID { return b.LayerNorm(OutputNorm, x, o.Eps) }

@@ -77,6 +77,16 @@ func (k *keys) window(key string, missing int) int {
 	return k.size(key, 0)
 }
 
+// periodicWindow reads how far back tokens see in all but the last of each period of layers; 0 is no window at all.
+func (k *keys) periodicWindow(key string, period int) int {
+	window := k.window(key, 0)
+	if n := k.size("block_count", 0); window > 0 && n < period { // llama.cpp ends at an assertion, with nowhere for keys
+		k.fail("%d layers with a window (%q) leave none that sees everything, which llama.cpp does not run; expected %d "+
+			"or more", n, k.arch+"."+key, period)
+	}
+	return window
+}
+
 // cap reads what numbers stay within; missing is what a file without it means, where 0 is no bound at all.
 func (k *keys) cap(key string, missing float64) float64 {
 	if _, err := k.f.Float32(k.arch + "." + key); errors.Is(err, gguf.ErrNoKey) {

@@ -6,7 +6,7 @@ var Qwen2 = register(Arch{
 	Name:    "qwen2",
 	Example: Example{Tokenizer: "qwen2", Tied: true, Biases: true},
 	Read: func(f Metadata) (*Net, error) {
-		return readDecoder(f, true, func(l decoder) Layer { return qwen2Layer{l} })
+		return readDecoder(f, traits{Neox: true}, func(m *family) { m.Layer.Biases = biases{QKV: true} })
 	},
 	Hub: Hub{ModelType: "qwen2", Class: "Qwen2ForCausalLM", Layers: "model.layers", Modules: decoderModules(),
 		Settings: decoderSettings(
@@ -16,10 +16,3 @@ var Qwen2 = register(Arch{
 		Biases: []HubBias{{Roles: []Role{AttnQ, AttnK, AttnV}}},
 		Must:   decoderMust()},
 })
-
-type qwen2Layer struct{ decoder }
-
-func (l qwen2Layer) Parts() []Part {
-	parts := l.decoder.Parts()
-	return append(parts, biases(parts, AttnQ, AttnK, AttnV)...)
-}

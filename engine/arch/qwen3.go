@@ -7,10 +7,7 @@ var Qwen3 = register(Arch{
 	Ranks:   true,
 	Example: Example{Tokenizer: "qwen2", WideHeads: true},
 	Read: func(f Metadata) (*Net, error) {
-		return readDecoder(f, true, func(l decoder) Layer {
-			l.Attn.HeadNorm = true
-			return l
-		})
+		return readDecoder(f, traits{Neox: true}, func(m *family) { m.Layer.Attn.QKNorm = qkPerHead })
 	},
 	Hub: Hub{ModelType: "qwen3", Class: "Qwen3ForCausalLM", Layers: "model.layers", Modules: decoderModules(),
 		Settings: decoderSettings(

@@ -1,0 +1,121 @@
+package arch
+
+import "github.com/ggtune/ggtune/engine/graph"
+
+// A decoder is a layer of llama's family: attention, then a feed-forward network, each with norms around it.
+type decoder struct {
+	Norms    norms
+	Attn     attention
+	FFN      half
+	Biases   biases
+	Residual float64 // what comes of each half is multiplied by it before it is added; 0: by nothing
+	Parallel bool    // both halves read the same rows, those of BeforeAttn; BeforeFFN and those behind are none
+}
+
+// norms are those around the halves, by their names in the file; "" where there is none.
+type norms struct {
+	norm
+	BeforeAttn, AfterAttn, BeforeFFN, AfterFFN Role
+}
+
+func (l decoder) Parts() []Part {
+	var parts []Part
+	around := func(before Role, h half, after Role) {
+		if before != "" {
+			parts = append(parts, l.Norms.parts(before, l.Attn.Embd)...)
+		}
+		parts = append(parts, h.parts()...)
+		if after != "" {
+			parts = append(parts, l.Norms.parts(after, l.Attn.Embd)...)
+		}
+	}
+	around(l.Norms.BeforeAttn, l.Attn, l.Norms.AfterAttn)
+	around(l.Norms.BeforeFFN, l.FFN, l.Norms.AfterFFN)
+	return append(parts, l.Biases.parts(parts)...)
+}
+
+func (l decoder) Build(b *Builder, x graph.ID) graph.ID {
+	if l.Parallel {
+		h := l.normed(b, l.Norms.BeforeAttn, x)
+		return l.add(b, l.FFN, "", h, l.add(b, l.Attn, "", h, x))
+	}
+	x = l.add(b, l.Attn, l.Norms.AfterAttn, l.normed(b, l.Norms.BeforeAttn, x), x)
+	return l.add(b, l.FFN, l.Norms.AfterFFN, l.normed(b, l.Norms.BeforeFFN, x), x)
+}
+
+// normed is x normalised, or as it is where there is no norm.
+func (l decoder) normed(b *Builder, role Role, x graph.ID) graph.ID {
+	if role == "" {
+		return x
+	}
+	return l.Norms.build(b, role, x)
+}
+
+// add adds what a half makes of h to x.
+func (l decoder) add(b *Builder, part half, after Role, h, x graph.ID) graph.ID {
+	if after == "" && (l.Residual == 0 || l.Residual == 1) { // its last product adds it
+		return part.build(b, h, x)
+	}
+	return b.G.Add(times(b, l.normed(b, after, part.build(b, h, graph.None)), l.Residual), x)
+}
+
+// traits are what a file must be read by, of a model of llama's family.
+type traits struct {
+	Neox      bool // the halves of a head are rotated, not adjacent elements
+	LayerNorm bool // not RMSNorm
+	NormBias  bool // with LayerNorm: norms have one
+}
+
+// A family is a model of llama's family as its file says, for an architecture to change.
+type family struct {
+	*keys
+	HParams
+	FF    int
+	Layer decoder // the usual layer: as llama's, without biases
+	Embed embedding
+	Final final
+	Each  func(il int, l *decoder) // how layer il differs from Layer; nil: no layer does
+}
+
+// readDecoder reads a model of llama's family. change, unless nil, makes of llama what the architecture is.
+func readDecoder(f Metadata, t traits, change func(m *family)) (*Net, error) {
+	k := keysOf(f)
+	hp, ff := k.hparams(), k.size("feed_forward_length", 0)
+	n := norm{Layer: t.LayerNorm, Bias: t.NormBias}
+	if t.LayerNorm {
+		n.Eps = k.float("attention.layer_norm_epsilon", 0)
+	} else {
+		n.Eps = k.float("attention.layer_norm_rms_epsilon", 0)
+	}
+	a := k.attention(hp.NEmbd)
+	m := &family{keys: k, HParams: hp, FF: ff,
+		Layer: decoder{
+			Norms: norms{norm: n, BeforeAttn: AttnNorm, BeforeFFN: FFNNorm},
+			Attn: attention{Embd: hp.NEmbd, AttentionAttr: a, Eps: n.Eps, Rope: k.rope(hp, a.HeadDim, t.Neox),
+				RopeFactors: true},
+			FFN: gated{Embd: hp.NEmbd, FF: ff},
+		},
+		Embed: embedding{Embd: hp.NEmbd, Vocab: hp.NVocab},
+		Final: final{Embd: hp.NEmbd, Vocab: hp.NVocab, Norm: n},
+	}
+	if change != nil {
+		change(m)
+	}
+	m.TiedOutput = m.Final.Head == noOwnHead || m.TiedOutput && m.Final.Head != mustOwnHead
+	layer, each := m.Layer, m.Each
+	return &Net{
+		HParams: m.HParams, Sizes: sizes(m.FF, a), Embed: m.Embed, Final: m.Final,
+		Layer: func(il int) Layer {
+			l := layer
+			if each != nil {
+				each(il, &l)
+			}
+			return l
+		},
+	}, k.err()
+}
+
+// sizes are those that `inspect` shows of a decoder.
+func sizes(ff int, a graph.AttentionAttr) []Size {
+	return []Size{{"n_ff", ff}, {"n_head", a.Heads}, {"n_head_kv", a.KVHeads}}
+}
