@@ -21,6 +21,8 @@ var (
 	OpAttnBackQ  = kernel[AttnConstants, C.gt_attn_constants](C.GT_OP_ATTN_BACK_Q)
 	OpAttnBackKV = kernel[AttnConstants, C.gt_attn_constants](C.GT_OP_ATTN_BACK_KV)
 
+	OpAttnSinkGrad = kernel[AttnConstants, C.gt_attn_constants](C.GT_OP_ATTN_SINK_GRAD)
+
 	// Attention of new tokens to what is kept of earlier ones.
 	OpAttnKeep = kernel[AttnConstants, C.gt_attn_constants](C.GT_OP_ATTN_KEEP)
 	OpAttnNext = kernel[AttnConstants, C.gt_attn_constants](C.GT_OP_ATTN_NEXT)

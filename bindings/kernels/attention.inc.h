@@ -12,13 +12,16 @@
 // Tree: i32 data, {n_seg, then n_seg × (start, end, parent)}: segment s covers tokens [start,end), parent < s or -1.
 // Token t of s sees its own segment up to and including t (all of it if bidirectional), and every token of s's
 // ancestors. With a window it sees of these the tokens less than `window` positions before it; with a cap scores are
-// cap·tanh(score/cap).
+// cap·tanh(score/cap). With sinks a head has one more score, for every token the same, of a key whose value is zero: it
+// takes a share of the probability and gives nothing (Xiao et al. 2023, arXiv 2309.17453, learned as in gpt-oss).
 //
 // GT_OP_ATTN        a0 out o [d·n_head,T]; a1 out lse [n_head,T]; a2 q [d·n_head,T]; a3 k [d·n_kv,T]; a4 v [d·n_kv,T];
-//                   a5 tree i32. lse is the log-sum-exp of the scaled scores, nats.
+//                   a5 tree i32; a6 sinks [n_head] or absent. lse is the log-sum-exp of the scaled scores and the sink,
+//                   nats.
 // GT_OP_ATTN_DELTA  delta[h,t] = Σ_d do·o.   a0 out delta [n_head,T]; a1 o; a2 do. Of the constants n_head and d.
 // GT_OP_ATTN_BACK_Q a0 out dq; a1 q; a2 k; a3 v; a4 lse; a5 delta; a6 do; a7 tree.
 // GT_OP_ATTN_BACK_KV a0 out dk; a1 out dv; a2 q; a3 k; a4 v; a5 lse; a6 delta; a7 do; a8 tree.
+// GT_OP_ATTN_SINK_GRAD a0 inout dsinks [n_head], added to; a1 sinks; a2 lse; a3 delta. Of the constants n_head.
 #ifndef GT_ATTENTION_INC_H
 #define GT_ATTENTION_INC_H
 
@@ -220,6 +223,13 @@ static __attribute__((noinline)) void gt_attn_cap(const gt_attn * at, float * s,
 
 // --- forward ---------------------------------------------------------------------------------------------------------
 
+// gt_attn_sink is what a head's running maximum begins with, whose running sum then begins with 1: its sink, or the
+// beginning of one that has none. A sink that is no number stays none.
+GT_INLINE float gt_attn_sink(const gt_arg * sinks, int64_t head) {
+    const float s = ((const float *) sinks->data)[head] * GT_LOG2E;
+    return s < GT_ATTN_LOWEST ? GT_ATTN_LOWEST : s;
+}
+
 // The running state of a tile's online softmax, and the arguments a block needs.
 typedef struct gt_attn_state {
     const gt_attn *      at;
@@ -292,8 +302,8 @@ static void gt_attn_tile(const gt_call * c, const gt_attn * at, const gt_attn_ve
         gt_rows in = gt_rows_of(&a[2], t->head[v] * at->d);
         gt_attn_pack(at->fast, q + v * GT_VL, at->lw, gt_row(in, t->first[v]), in.stride, t->count[v], at->d,
                      at->scale * GT_LOG2E);
-        st.max[v] = gt_splat(GT_ATTN_LOWEST);
-        st.sum[v] = gt_splat(0);
+        st.max[v] = gt_splat(a[6].data ? gt_attn_sink(&a[6], t->head[v]) : GT_ATTN_LOWEST);
+        st.sum[v] = gt_splat(a[6].data ? 1 : 0);
     }
     memset(o, 0, (size_t) (at->lw * at->d) * sizeof(float));
     for (gt_attn_run r = GT_ATTN_RUN; gt_attn_keys_run(at, t, &r);) {
@@ -341,6 +351,10 @@ static const char * tree_fault(const gt_arg * a, int64_t t) {
     return at == t ? NULL : "attention: the tree's segments do not cover the tokens";
 }
 
+static const char * sinks_fault(const gt_arg * a, int64_t n_head) {
+    return a->data && !gt_is_vector(a, n_head) ? "attention: the sinks are not one number a head" : NULL;
+}
+
 static const char * heads_fault(const gt_attn_constants * k) {
     const int64_t n_head = k->n_head, n_kv = k->n_kv, d = k->d;
     if (n_head < 1 || n_head > 65536 || n_kv < 1 || n_kv > n_head || n_head % n_kv) {
@@ -363,6 +377,7 @@ const char * gt_check_attn(const gt_call * c) {
     if (!gt_is_f32(&a[1], n_head, t)) return "attention: lse is not f32 [n_head, tokens]";
     if (!gt_is_f32(&a[3], kv, t) || !gt_is_f32(&a[4], kv, t)) return "attention: k or v is not f32 [d·n_kv, tokens]";
     if (!gt_all_apart(c, 0) || !gt_all_apart(c, 1)) return "attention: an output overlaps another argument";
+    GT_TRY(sinks_fault(&a[6], n_head));
     return tree_fault(&a[5], t);
 }
 
@@ -376,6 +391,16 @@ const char * gt_check_attn_delta(const gt_call * c) {
     if (!gt_is_f32(&a[1], n_head * d, t) || !gt_is_f32(&a[2], n_head * d, t))
         return "attention: o or its gradient is not f32 [d·n_head, tokens]";
     return gt_all_apart(c, 0) ? NULL : "attention: delta overlaps another argument";
+}
+
+const char * gt_check_attn_sink_grad(const gt_call * c) {
+    const int64_t n_head = GT_CONSTANTS(attn, c).n_head, t = c->a[2].ne1;
+    if (n_head < 1 || n_head > 65536) return "attention: heads are out of range";
+    if (!gt_is_vector(&c->a[0], n_head) || !gt_is_vector(&c->a[1], n_head))
+        return "attention: the sinks or their gradient are not one number a head";
+    if (!gt_is_f32(&c->a[2], n_head, t) || !gt_is_f32(&c->a[3], n_head, t))
+        return "attention: lse or delta is not f32 [n_head, tokens]";
+    return gt_all_apart(c, 0) ? NULL : "attention: a gradient overlaps another argument";
 }
 
 // back_fault checks what both backward passes share; i is the index of q, the first of q, k, v, lse, delta, do, tree.

@@ -98,7 +98,10 @@ func pieces(r *rand.Rand, segs []treeSeg, most int) (calls [][][2]int) {
 // next computes a tree's attention piece by piece and holds it to the bits of the whole's.
 func (a *attnCase) next(t *testing.T, r *rand.Rand, most, threads int) {
 	t.Helper()
-	whole := newMatrix(a.nHead*a.d, treeTokens(a.segs))
+	whole, sinks := newMatrix(a.nHead*a.d, treeTokens(a.segs)), Arg{}
+	if a.sinks != nil {
+		sinks = a.sinks.arg()
+	}
 	if err := runCall(a.call(OpAttn, whole, newMatrix(a.nHead, treeTokens(a.segs)), a.q, a.k, a.v), 1); err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +127,7 @@ func (a *attnCase) next(t *testing.T, r *rand.Rand, most, threads int) {
 		if err := runCall(&keep, threads); err != nil {
 			t.Fatal(err)
 		}
-		next := OpAttnNext.Call(k, o.arg(), gather(a.q).arg(), x.arg(), tab)
+		next := OpAttnNext.Call(k, o.arg(), gather(a.q).arg(), x.arg(), tab, sinks)
 		if err := runCall(&next, threads); err != nil {
 			t.Fatal(err)
 		}
@@ -164,6 +167,8 @@ func TestAttentionNext(t *testing.T) {
 				a.next(t, r, 40, 3)
 				a.window, a.cap = 1+i, 3.5
 				a.next(t, r, 40, 1)
+				a.sink(r).next(t, r, 40, 2)
+				a.sinks = nil
 			}
 		}
 	})

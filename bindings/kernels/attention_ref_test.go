@@ -86,7 +86,7 @@ func visible(segs []treeSeg, both bool, window int) [][]int {
 	return out
 }
 
-// attnRef is attention in float64, token by token.
+// attnRef is attention in float64, token by token. Its inputs are q, k, v and, where heads have them, sinks.
 type attnRef struct {
 	nHead, nKV, d int
 	scale, cap    float64
@@ -119,14 +119,21 @@ func addScaled(dst []float64, f float64, x []float64) {
 }
 
 // probs returns the softmax of token t's scores in head h over the tokens it sees, and their log-sum-exp.
-func (a attnRef) probs(q, k mat, t, h int) ([]float64, float64) {
+func (a attnRef) probs(in []mat, t, h int) ([]float64, float64) {
+	q, k := in[0], in[1]
 	p, most, sum := make([]float64, len(a.sees[t])), math.Inf(-1), 0.0
+	if len(in) > 3 {
+		most = in[3].d[h]
+	}
 	for i, u := range a.sees[t] {
 		p[i], _ = a.score(a.scale * dot64(a.head(q, t, h), a.head(k, u, h/(a.nHead/a.nKV))))
 		most = max(most, p[i])
 	}
 	for _, s := range p {
 		sum += math.Exp(s - most)
+	}
+	if len(in) > 3 {
+		sum += math.Exp(in[3].d[h] - most)
 	}
 	lse := most + math.Log(sum)
 	for i, s := range p {
@@ -135,13 +142,13 @@ func (a attnRef) probs(q, k mat, t, h int) ([]float64, float64) {
 	return p, lse
 }
 
-// forward takes q, k and v and returns o and the log-sum-exp.
+// forward returns o and the log-sum-exp.
 func (a attnRef) forward(in []mat) (o, lse mat) {
-	q, k, v := in[0], in[1], in[2]
+	q, v := in[0], in[2]
 	o, lse = newMat(q.ne0, q.ne1), newMat(a.nHead, q.ne1)
 	for t := range q.ne1 {
 		for h := range a.nHead {
-			p, l := a.probs(q, k, t, h)
+			p, l := a.probs(in, t, h)
 			lse.row(t)[h] = l
 			for i, u := range a.sees[t] {
 				addScaled(a.head(o, t, h), p[i], a.head(v, u, h/(a.nHead/a.nKV)))
@@ -151,16 +158,20 @@ func (a attnRef) forward(in []mat) (o, lse mat) {
 	return o, lse
 }
 
-// backward returns delta and the gradients of q, k and v for the gradient do of o.
-func (a attnRef) backward(in []mat, o, do mat) (delta, dq, dk, dv mat) {
+// backward returns delta and the gradients of q, k, v and the sinks for the gradient do of o.
+func (a attnRef) backward(in []mat, o, do mat) (delta, dq, dk, dv, dsinks mat) {
 	q, k, v := in[0], in[1], in[2]
+	dsinks = newMat(a.nHead, 1)
 	delta, dq, dk, dv = newMat(a.nHead, q.ne1), newMat(q.ne0, q.ne1), newMat(k.ne0, k.ne1), newMat(v.ne0, v.ne1)
 	for t := range q.ne1 {
 		for h := range a.nHead {
 			kv := h / (a.nHead / a.nKV)
-			p, _ := a.probs(q, k, t, h)
+			p, lse := a.probs(in, t, h)
 			dl := dot64(a.head(o, t, h), a.head(do, t, h))
 			delta.row(t)[h] = dl
+			if len(in) > 3 {
+				dsinks.d[h] -= math.Exp(in[3].d[h]-lse) * dl
+			}
 			for i, u := range a.sees[t] {
 				_, slope := a.score(a.scale * dot64(a.head(q, t, h), a.head(k, u, kv)))
 				ds := slope * a.scale * p[i] * (dot64(a.head(do, t, h), a.head(v, u, kv)) - dl)
@@ -170,5 +181,5 @@ func (a attnRef) backward(in []mat, o, do mat) (delta, dq, dk, dv mat) {
 			}
 		}
 	}
-	return delta, dq, dk, dv
+	return delta, dq, dk, dv, dsinks
 }

@@ -21,11 +21,12 @@ type attnCase struct {
 	q, k, v, do   *matrix
 	o, lse, dq    *matrix
 	delta, dk, dv *matrix
+	sinks, dsinks *matrix // nil: there are none
 }
 
 func (a *attnCase) String() string {
-	return fmt.Sprintf("%d heads, %d kv, d %d, tree %v, bidirectional %v, window %d, cap %g", a.nHead, a.nKV, a.d,
-		a.segs, a.both, a.window, a.cap)
+	return fmt.Sprintf("%d heads, %d kv, d %d, tree %v, bidirectional %v, window %d, cap %g, sinks %v", a.nHead, a.nKV,
+		a.d, a.segs, a.both, a.window, a.cap, a.sinks != nil)
 }
 
 // newAttn makes random arguments; pad floats lie between rows.
@@ -40,6 +41,24 @@ func newAttn(r *rand.Rand, nHead, nKV, d, pad int, segs []treeSeg) *attnCase {
 	return a
 }
 
+// sinkStart is what the sinks' gradient is added to.
+const sinkStart = 0.5
+
+// sink gives the heads sinks.
+func (a *attnCase) sink(r *rand.Rand) *attnCase {
+	a.sinks = randomMatrix(r, a.nHead, 1)
+	return a
+}
+
+// inputs are the reference's.
+func (a *attnCase) inputs() []mat {
+	in := []mat{toMat(a.q), toMat(a.k), toMat(a.v)}
+	if a.sinks != nil {
+		in = append(in, toMat(a.sinks))
+	}
+	return in
+}
+
 func (a *attnCase) call(op Kernel[AttnConstants], args ...*matrix) *Call {
 	k := AttnConstants{Scale: a.scale, NHead: int64(a.nHead), NKV: int64(a.nKV), D: int64(a.d), Fast: a.fast,
 		Bidirectional: a.both, Window: int64(a.window), Cap: a.cap}
@@ -48,10 +67,14 @@ func (a *attnCase) call(op Kernel[AttnConstants], args ...*matrix) *Call {
 		c.A[c.NArgs] = treeArg(a.segs)
 		c.NArgs++
 	}
+	if op == OpAttn && a.sinks != nil {
+		c.A[c.NArgs] = a.sinks.arg()
+		c.NArgs++
+	}
 	return c
 }
 
-// run computes all four operations.
+// run computes all operations.
 func (a *attnCase) run(t *testing.T) {
 	t.Helper()
 	what := a.String()
@@ -69,6 +92,15 @@ func (a *attnCase) run(t *testing.T) {
 		return a.call(OpAttnBackKV, o[0], o[1], a.q, a.k, a.v, a.lse, a.delta, a.do)
 	})
 	a.dk, a.dv = out[0], out[1]
+	if a.sinks != nil {
+		start := newMatrix(a.nHead, 1)
+		for h := range a.nHead {
+			start.row(0)[h] = sinkStart
+		}
+		a.dsinks = runThreads(t, what, []*matrix{start}, func(o []*matrix) *Call {
+			return callOf(OpAttnSinkGrad, AttnConstants{NHead: int64(a.nHead)}, o[0], a.sinks, a.lse, a.delta)
+		})[0]
+	}
 }
 
 func (a *attnCase) ref() attnRef {
@@ -76,13 +108,16 @@ func (a *attnCase) ref() attnRef {
 }
 
 // attnWant is what the reference makes of an attnCase.
-type attnWant struct{ o, lse, delta, dq, dk, dv mat }
+type attnWant struct{ o, lse, delta, dq, dk, dv, dsinks mat }
 
 func (a *attnCase) want() attnWant {
-	ref, in, do := a.ref(), []mat{toMat(a.q), toMat(a.k), toMat(a.v)}, toMat(a.do)
+	ref, in, do := a.ref(), a.inputs(), toMat(a.do)
 	var w attnWant
 	w.o, w.lse = ref.forward(in)
-	w.delta, w.dq, w.dk, w.dv = ref.backward(in, w.o, do)
+	w.delta, w.dq, w.dk, w.dv, w.dsinks = ref.backward(in, w.o, do)
+	for h := range w.dsinks.d {
+		w.dsinks.d[h] += sinkStart
+	}
 	return w
 }
 
@@ -94,7 +129,10 @@ func (a *attnCase) check(t *testing.T, want attnWant) {
 		got  *matrix
 		want mat
 	}{{"o", a.o, want.o}, {"lse", a.lse, want.lse}, {"delta", a.delta, want.delta}, {"dq", a.dq, want.dq},
-		{"dk", a.dk, want.dk}, {"dv", a.dv, want.dv}} {
+		{"dk", a.dk, want.dk}, {"dv", a.dv, want.dv}, {"dsinks", a.dsinks, want.dsinks}} {
+		if x.got == nil {
+			continue
+		}
 		if a.fast {
 			if e := distance(x.got, x.want); e > fastTolerance {
 				t.Errorf("%s, fast: %s lies %.1e from the reference", a, x.name, e)
@@ -290,15 +328,20 @@ func TestAttentionDifferences(t *testing.T) {
 }
 
 func (a *attnCase) differences(t *testing.T) {
-	ref, in := a.ref(), []mat{toMat(a.q), toMat(a.k), toMat(a.v)}
+	ref, in := a.ref(), a.inputs()
 	forward := func(in []mat) mat { o, _ := ref.forward(in); return o }
-	var want [3]mat
+	want := make([]mat, len(in))
 	for i := range want {
 		want[i] = differences(forward, in, toMat(a.do), i)
 	}
+	if a.sinks != nil {
+		for h := range a.nHead {
+			want[3].d[h] += sinkStart
+		}
+	}
 	atEveryLevel(t, func(t *testing.T) {
 		a.run(t)
-		for i, got := range []*matrix{a.dq, a.dk, a.dv} {
+		for i, got := range []*matrix{a.dq, a.dk, a.dv, a.dsinks}[:len(want)] {
 			if e, at := farthest(got, want[i]); e > attnTolerance {
 				t.Errorf("gradient %d differs from central differences by %.1e at %s", i, e, at)
 			}

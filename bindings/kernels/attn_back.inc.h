@@ -1,7 +1,8 @@
 // Attention's backward passes; included by attention.inc.h. With P = exp(S − lse) and dP = dO·Vᵀ:
 //   dS = P∘(dP − δ), δ = Σ_d dO∘O;  dQ = scale·dS·K;  dK = scale·dSᵀ·Q;  dV = Pᵀ·dO
 // (FlashAttention, Dao et al. 2022, algorithm 4). Queries and keys are two passes, so that every gradient has one owner
-// and needs no second copy; the price is that S and dP are computed in both.
+// and needs no second copy; the price is that S and dP are computed in both. A sink is a column of S whose value is
+// zero, so that its dP is 0: d sink = −Σ_t exp(sink − lse)·δ; the others know of it by lse.
 #ifndef GT_ATTN_BACK_INC_H
 #define GT_ATTN_BACK_INC_H
 
@@ -21,6 +22,24 @@ static void gt_k_attn_delta(const gt_call * c, int ith, int nth) {
             if (i < d) sum += gt_load_n(o + i, (int) (d - i)) * gt_load_n(go + i, (int) (d - i));
             delta[h] = gt_hsum(sum);
         }
+    }
+}
+
+// Lanes are heads.
+static void gt_k_attn_sink_grad(const gt_call * c, int ith, int nth) {
+    const gt_arg * a = c->a;
+    int64_t        lo, hi;
+    gt_share(a[0].ne0, GT_VL, ith, nth, &lo, &hi);
+    for (int64_t h = lo; h < hi; h += GT_VL) {
+        const int   n    = hi - h < GT_VL ? (int) (hi - h) : GT_VL;
+        float *     d    = (float *) a[0].data + h;
+        const gt_vf sink = gt_load_n((const float *) a[1].data + h, n);
+        gt_vf       sum  = gt_splat(0);
+        for (int64_t t = 0; t < a[2].ne1; t++) {
+            const gt_vf lse = gt_load_n(gt_row(gt_rows_of(&a[2], h), t), n);
+            sum += gt_exp(sink - lse) * gt_load_n(gt_row(gt_rows_of(&a[3], h), t), n);
+        }
+        gt_store_n(d, gt_load_n(d, n) - sum, n);
     }
 }
 

@@ -17,7 +17,7 @@
 //
 // GT_OP_ATTN_KEEP   a0 inout kept [elements of a page, pages] bf16 (fast) or f32; a1 k [d·n_kv,T]; a2 v [d·n_kv,T]; a3
 //                   table: puts each new token's key and value in its place.
-// GT_OP_ATTN_NEXT   a0 out o [d·n_head,T]; a1 q [d·n_head,T]; a2 kept; a3 table.
+// GT_OP_ATTN_NEXT   a0 out o [d·n_head,T]; a1 q [d·n_head,T]; a2 kept; a3 table; a4 sinks [n_head] or absent.
 #ifndef GT_ATTN_NEXT_INC_H
 #define GT_ATTN_NEXT_INC_H
 
@@ -249,7 +249,8 @@ static void gt_next_token(const gt_call * c, const gt_next * x, int64_t t, int64
     const float *   q = gt_row(gt_rows_of(&c->a[1], head * d), t);
     float *         o = gt_row(gt_rows_of(&c->a[0], head * d), t);
     _Alignas(64) gt_next_state st;
-    st.max = GT_ATTN_LOWEST, st.sum = 0;
+    st.max = c->a[4].data ? gt_attn_sink(&c->a[4], head) : GT_ATTN_LOWEST;
+    st.sum = c->a[4].data ? 1 : 0;
     memset(st.o, 0, sizeof st.o);
     for (int64_t i = 0; i < d; i += GT_VL) {
         const int m = d - i < GT_VL ? (int) (d - i) : GT_VL;
@@ -339,6 +340,7 @@ const char * gt_check_attn_next(const gt_call * c) {
     if (!gt_is_f32(&c->a[0], k.n_head * k.d, t) || !gt_is_f32(&c->a[1], k.n_head * k.d, t))
         return "attention: o or q is not f32 [d·n_head, tokens]";
     if (!gt_all_apart(c, 0)) return "attention: an output overlaps another argument";
+    GT_TRY(sinks_fault(&c->a[4], k.n_head));
     return kept_fault(c, &c->a[2], &c->a[3], t);
 }
 

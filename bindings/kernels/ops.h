@@ -19,6 +19,7 @@
     X(GT_OP_ATTN_DELTA, attn_delta)           \
     X(GT_OP_ATTN_BACK_Q, attn_back_q)         \
     X(GT_OP_ATTN_BACK_KV, attn_back_kv)       \
+    X(GT_OP_ATTN_SINK_GRAD, attn_sink_grad)   \
     X(GT_OP_ATTN_KEEP, attn_keep)             \
     X(GT_OP_ATTN_NEXT, attn_next)             \
     X(GT_OP_ROWS, rows)                       \
@@ -36,6 +37,8 @@
     X(GT_OP_ROPE, rope)                       \
     X(GT_OP_SWIGLU, swiglu)                   \
     X(GT_OP_SWIGLU_BACK, swiglu_back)         \
+    X(GT_OP_SWIGLU_OAI, swiglu_oai)           \
+    X(GT_OP_SWIGLU_OAI_BACK, swiglu_oai_back) \
     X(GT_OP_GELU, gelu)                       \
     X(GT_OP_GELU_BACK, gelu_back)             \
     X(GT_OP_GEGLU, geglu)                     \

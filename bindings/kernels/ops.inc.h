@@ -16,6 +16,7 @@
 #include "scale.inc.h"
 #include "rope.inc.h"
 #include "swiglu.inc.h"
+#include "swiglu_oai.inc.h"
 #include "gelu.inc.h"
 #include "geglu.inc.h"
 #include "softcap.inc.h"

@@ -157,6 +157,32 @@ static void gt_unpack_q5_1(const void * src, float * dst, int64_t n) {
     }
 }
 
+// gt_nibbles looks each byte, 0 to 15, up in a table of 16.
+GT_INLINE gt_b16 gt_nibbles(gt_b16 table, gt_b16 at) {
+#if GT_HAS_AVX2
+    return (gt_b16) _mm_shuffle_epi8((__m128i) table, (__m128i) at);
+#elif GT_ISA == GT_ISA_NEON
+    return (gt_b16) vqtbl1q_u8((uint8x16_t) table, (uint8x16_t) at);
+#else
+    gt_b16 out;
+    for (int i = 0; i < 16; i++) out[i] = table[at[i]];
+    return out;
+#endif
+}
+
+// MXFP4: a byte of exponent, of which 128 is 2^0; nibbles as Q4_0, each a sign and twice a number of 3 bits (E2M1).
+static void gt_unpack_mxfp4(const void * src, float * dst, int64_t n) {
+    const gt_b16    table = {0, 1, 2, 3, 4, 6, 8, 12, 0, 255, 254, 253, 252, 250, 248, 244};
+    const uint8_t * p     = src;
+    for (; n > 0; n -= 32, p += 17, dst += 32) {
+        const uint32_t e = p[0];
+        const float    d = gt_bits(e < 2 ? 0x00200000u << e : (e - 1) << 23); // the first two are no normal numbers
+        const gt_b16   q = gt_load16(p + 1);
+        gt_put16s(dst, gt_nibbles(table, q & 15), d);
+        gt_put16s(dst + 16, gt_nibbles(table, q >> 4), d);
+    }
+}
+
 // Q2_K, 84 bytes: 16 bytes of a 4-bit scale and a 4-bit minimum for each 16 elements; 64 bytes of 2-bit quants; f16 d,
 // dmin.
 static void gt_unpack_q2_k(const void * src, float * dst, int64_t n) {
@@ -289,6 +315,7 @@ static gt_store_type gt_type_of(int32_t type) {
     case GGML_TYPE_Q4_1: return (gt_store_type){32, 20, gt_unpack_q4_1};
     case GGML_TYPE_Q5_0: return (gt_store_type){32, 22, gt_unpack_q5_0};
     case GGML_TYPE_Q5_1: return (gt_store_type){32, 24, gt_unpack_q5_1};
+    case GGML_TYPE_MXFP4: return (gt_store_type){32, 17, gt_unpack_mxfp4};
     case GGML_TYPE_Q2_K: return (gt_store_type){256, 84, gt_unpack_q2_k};
     case GGML_TYPE_Q3_K: return (gt_store_type){256, 110, gt_unpack_q3_k};
     case GGML_TYPE_Q4_K: return (gt_store_type){256, 144, gt_unpack_q4_k};

@@ -44,6 +44,7 @@ const (
 	AttnKNorm    Role = "attn_k_norm"
 	AttnOutput   Role = "attn_output"
 	AttnPostNorm Role = "post_attention_norm"
+	AttnSinks    Role = "attn_sinks"
 	FFNNorm      Role = "ffn_norm"
 	FFNGate      Role = "ffn_gate"
 	FFNUp        Role = "ffn_up"

@@ -279,21 +279,22 @@ func (b *Builder) LayerNorm(role Role, x graph.ID, eps float64) graph.ID {
 	return b.G.LayerNorm(x, b.Weight(role, ".weight"), b.Weight(role, ".bias"), eps)
 }
 
-// Attention attends under the batch's tree, or to what is kept (Builder.Next).
+// Attention attends under the batch's tree, or to what is kept (Builder.Next), with sinks where the layer has them.
 func (b *Builder) Attention(q, k, v graph.ID, a graph.AttentionAttr) graph.ID {
+	sinks := b.Weight(AttnSinks, ".weight")
 	if b.Next != nil {
-		return b.next(q, k, v, a)
+		return b.next(q, k, v, sinks, a)
 	}
-	return b.G.Attention(q, k, v, b.Indices(InputTree, 1+3*b.Segments), a)
+	return b.G.Attention(q, k, v, b.Indices(InputTree, 1+3*b.Segments), sinks, a)
 }
 
-func (b *Builder) next(q, k, v graph.ID, a graph.AttentionAttr) graph.ID {
+func (b *Builder) next(q, k, v, sinks graph.ID, a graph.AttentionAttr) graph.ID {
 	if b.G.Find(graph.State, StateKept) != graph.None {
 		b.G.Fail("a layer attends twice, and keys and values are kept of one attention")
 	}
 	typ, page := b.Next.Kept(a)
 	kept := b.bound(graph.State, StateKept, typ, graph.Matrix(page, b.Next.Pages))
-	return b.G.AttentionNext(q, k, v, kept, b.Table(InputTable, b.Next.Table, 1), a)
+	return b.G.AttentionNext(q, k, v, kept, b.Table(InputTable, b.Next.Table, 1), sinks, a)
 }
 
 // Logits gives the whole vocabulary's logits [n_vocab, C] from h, the rows after the last norm.

@@ -15,7 +15,11 @@ func (l *lowering) attention(n *graph.Node) kernels.AttnConstants {
 
 var _ = emit(graph.Attention, in(backend.PhaseAttention), func(l *lowering, n *graph.Node) {
 	call(l, kernels.OpAttn, l.attention(n), l.whole(n.Out[0]), l.whole(n.Out[1]),
-		l.whole(n.In[0]), l.whole(n.In[1]), l.whole(n.In[2]), l.flat(n.In[3]))
+		l.whole(n.In[0]), l.whole(n.In[1]), l.whole(n.In[2]), l.flat(n.In[3]), l.whole(n.In[4]))
+})
+
+var _ = emit(graph.AttentionSinkGrad, in(backend.PhaseAttention), func(l *lowering, n *graph.Node) {
+	call(l, kernels.OpAttnSinkGrad, l.attention(n), append([]view{l.whole(n.Out[0])}, l.all(n.In)...)...)
 })
 
 var _ = emit(graph.AttentionDelta, in(backend.PhaseAttention), func(l *lowering, n *graph.Node) {

@@ -10,7 +10,7 @@ var _ = emit(graph.AttentionNext, in(backend.PhaseAttention), func(l *lowering, 
 	k, kept, table := l.attention(n), l.whole(n.In[3]), l.flat(n.In[4])
 	k.Fast = kept.typ == kernels.BF16
 	call(l, kernels.OpAttnKeep, k, kept, l.whole(n.In[1]), l.whole(n.In[2]), table)
-	call(l, kernels.OpAttnNext, k, l.whole(n.Out[0]), l.whole(n.In[0]), kept, table)
+	call(l, kernels.OpAttnNext, k, l.whole(n.Out[0]), l.whole(n.In[0]), kept, table, l.whole(n.In[5]))
 })
 
 // Kept says how keys and values are kept.

@@ -13,7 +13,9 @@ type AttentionAttr struct {
 	Cap    float64 // keeps scores within ±Cap, as Cap·tanh(score/Cap); 0: they may be any
 }
 
-// Attention: q [HeadDim·Heads,T], k, v [HeadDim·KVHeads,T], tree i32 → o as q, lse [Heads,T].
+// Attention: q [HeadDim·Heads,T], k, v [HeadDim·KVHeads,T], tree i32, sinks [Heads] or None → o as q, lse [Heads,T]. A
+// sink is one more score of its head, the same for every token, of a key whose value is zero: it takes a share of the
+// probability and gives nothing.
 var Attention = register(&Op{Name: "attention", Outs: 2, shape: shapeAttention, back: backAttention})
 
 // AttentionDelta: o, do → [Heads,T], the row sums of o∘do per head.
@@ -25,16 +27,24 @@ var AttentionBackQ = register(&Op{Name: "attention_back_q", Outs: 1, shape: shap
 // AttentionBackKV: q, k, v, lse, delta, do, tree → dk, dv.
 var AttentionBackKV = register(&Op{Name: "attention_back_kv", Outs: 2, shape: shapeOf(1, 2)})
 
-// Attention adds attention under the tree's mask and returns o.
-func (g *Graph) Attention(q, k, v, tree ID, a AttentionAttr) ID {
-	return g.emit(Node{Op: Attention, In: []ID{q, k, v, tree}, Acc: None, Attr: a})[0]
+// AttentionSinkGrad: sinks [Heads], lse, delta; adds −Σ_t exp(sinks − lse)∘delta to a Grad [Heads].
+var AttentionSinkGrad = register(&Op{Name: "attention_sink_grad", shape: shapeNone})
+
+// Attention adds attention under the tree's mask, with sinks or None, and returns o.
+func (g *Graph) Attention(q, k, v, tree, sinks ID, a AttentionAttr) ID {
+	return g.emit(Node{Op: Attention, In: []ID{q, k, v, tree, sinks}, Acc: None, Attr: a})[0]
 }
 
-// Attention's backward pass from the log-sum-exp of its scores (Dao et al. 2022, FlashAttention, algorithm 4).
+// Attention's backward pass from the log-sum-exp of its scores (Dao et al. 2022, FlashAttention, algorithm 4). What a
+// sink takes is in the log-sum-exp.
 func backAttention(r *reverse, n *Node) {
 	q, k, v, tree := r.need(n.In[0]), r.need(n.In[1]), r.need(n.In[2]), r.need(n.In[3])
 	o, lse, do := r.need(n.Out[0]), r.need(n.Out[1]), r.grad[n.Out[0]]
 	delta := r.out.emit(Node{Op: AttentionDelta, In: []ID{o, do}, Acc: None, Attr: n.Attr})[0]
+	if g := r.accumulator(n.In[4]); g != None {
+		in := []ID{r.need(n.In[4]), lse, delta}
+		r.out.into(Node{Op: AttentionSinkGrad, In: in, Attr: n.Attr}, g)
+	}
 	in := []ID{q, k, v, lse, delta, do, tree}
 	if r.needs[n.In[0]] {
 		r.pass(n.In[0], r.out.emit(Node{Op: AttentionBackQ, In: in, Acc: None, Attr: n.Attr})[0])
@@ -56,10 +66,14 @@ func shapeAttention(g *Graph, n *Node) ([]Shape, error) {
 	case q[0] != int64(a.Heads*a.HeadDim) || k[0] != int64(a.KVHeads*a.HeadDim) || k != v || k[1] != q[1]:
 		return nil, fmt.Errorf("q %v, k %v, v %v with heads %d/%d of %d", q, k, v, a.Heads, a.KVHeads, a.HeadDim)
 	}
-	if a.Cap != 0 {
-		return []Shape{q, Matrix(int64(a.Heads), q[1])}, capFault(a.Cap)
+	out := []Shape{q, Matrix(int64(a.Heads), q[1])}
+	if sinks := n.In[len(n.In)-1]; sinks != None && g.shape(sinks) != Matrix(int64(a.Heads), 1) {
+		return nil, fmt.Errorf("sinks %v of %d heads", g.shape(sinks), a.Heads)
 	}
-	return []Shape{q, Matrix(int64(a.Heads), q[1])}, nil
+	if a.Cap != 0 {
+		return out, capFault(a.Cap)
+	}
+	return out, nil
 }
 
 func shapeDelta(g *Graph, n *Node) ([]Shape, error) {

@@ -6,15 +6,16 @@ import (
 )
 
 // AttentionNext: q [HeadDim·Heads,T], k, v [HeadDim·KVHeads,T] of new tokens of texts, kept [page,pages] (a State),
-// table i32 → o as q. Keys and values are put among those kept, and each token attends to what its text has, itself
-// included. It is for writing texts token by token, to the bits of Attention over the whole of them. How a page is laid
-// out, and in which type, is the device's (backend.Backend.Kept); the table is the kernels' (attn_next.inc.h).
+// table i32, sinks [Heads] or None → o as q. Keys and values are put among those kept, and each token attends to what
+// its text has, itself included. It is for writing texts token by token, to the bits of Attention over the whole of
+// them. How a page is laid out, and in which type, is the device's (backend.Backend.Kept); the table is the kernels'
+// (attn_next.inc.h).
 var AttentionNext = register(&Op{Name: "attention_next", Outs: 1, Updates: []int{3}, NoGrad: true,
 	shape: shapeAttentionNext})
 
-// AttentionNext adds attention of new tokens to what is kept and returns o.
-func (g *Graph) AttentionNext(q, k, v, kept, table ID, a AttentionAttr) ID {
-	return g.emit(Node{Op: AttentionNext, In: []ID{q, k, v, kept, table}, Acc: None, Attr: a})[0]
+// AttentionNext adds attention of new tokens to what is kept, with sinks or None, and returns o.
+func (g *Graph) AttentionNext(q, k, v, kept, table, sinks ID, a AttentionAttr) ID {
+	return g.emit(Node{Op: AttentionNext, In: []ID{q, k, v, kept, table, sinks}, Acc: None, Attr: a})[0]
 }
 
 func shapeAttentionNext(g *Graph, n *Node) ([]Shape, error) {

@@ -59,6 +59,9 @@ func attend(e *evaluator, f func(s []seen)) {
 	a := e.n.Attr.(AttentionAttr)
 	_, t := e.dims(0)
 	q, k, tree := e.in(0), e.in(1), e.in(len(e.n.In)-1)
+	if e.n.Op == Attention { // its sinks are behind it
+		tree = e.in(3)
+	}
 	for c := range t {
 		for h := range a.Heads {
 			var all []seen
@@ -89,6 +92,9 @@ var _ = meaning(Attention, func(e *evaluator) {
 		sum := 0.0
 		for _, s := range all {
 			sum += math.Exp(s.score)
+		}
+		if sinks := e.in(4); sinks != nil {
+			sum += math.Exp(sinks[all[0].query%a.Heads])
 		}
 		for _, s := range all {
 			e.out(1)[s.query] = math.Log(sum)
@@ -133,6 +139,13 @@ var _ = meaning(AttentionBackKV, func(e *evaluator) {
 	})
 })
 
+var _ = meaning(AttentionSinkGrad, func(e *evaluator) {
+	heads := e.n.Attr.(AttentionAttr).Heads
+	for i, lse := range e.in(1) {
+		e.out(0)[i%heads] -= math.Exp(e.in(0)[i%heads]-lse) * e.in(2)[i]
+	}
+})
+
 func attention(g *Graph, change func(a *AttentionAttr)) ID {
 	h := x(g, 8, 6)
 	q := g.Linear(param(g, "q", 8, 8), h, None, None, 1)
@@ -140,7 +153,13 @@ func attention(g *Graph, change func(a *AttentionAttr)) ID {
 	v := g.Linear(param(g, "v", 8, 4), h, None, None, 1)
 	a := AttentionAttr{Heads: 4, KVHeads: 2, HeadDim: 2, Scale: 0.6}
 	change(&a)
-	return g.Attention(q, k, v, bound(g, "tree", I32, 1, 10), a)
+	return g.Attention(q, k, v, bound(g, "tree", I32, 1, 10), None, a)
+}
+
+func sunkAttention(g *Graph, sinks ID, a AttentionAttr) ID {
+	h := x(g, 8, 6)
+	kv := g.Linear(param(g, "k", 8, 4), h, None, None, 1)
+	return g.Attention(h, kv, kv, bound(g, "tree", I32, 1, 10), sinks, a)
 }
 
 var (
@@ -154,7 +173,22 @@ var (
 	_ = differences("attention, scores bounded", func(g *Graph) ID {
 		return attention(g, func(a *AttentionAttr) { a.Window, a.Cap = 3, 0.5 })
 	})
+	_ = differences("attention, sinks", func(g *Graph) ID {
+		return sunkAttention(g, param(g, "sinks", 4, 1), AttentionAttr{Heads: 4, KVHeads: 2, HeadDim: 2, Scale: 0.6,
+			Window: 3})
+	})
+	_ = differences("attention, frozen sinks", func(g *Graph) ID {
+		return sunkAttention(g, weight(g, 4, 1), AttentionAttr{Heads: 4, KVHeads: 2, HeadDim: 2, Scale: 0.6, Cap: 0.7})
+	})
 )
+
+func TestSinksRefused(t *testing.T) {
+	g := &Graph{}
+	sunkAttention(g, param(g, "sinks", 3, 1), AttentionAttr{Heads: 4, KVHeads: 2, HeadDim: 2, Scale: 1})
+	if g.Err() == nil || !strings.Contains(g.Err().Error(), "of 4 heads") {
+		t.Errorf("accepted, or refused otherwise: %v", g.Err())
+	}
+}
 
 func TestWindowRefused(t *testing.T) {
 	for _, change := range []func(a *AttentionAttr){

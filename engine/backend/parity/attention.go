@@ -3,10 +3,13 @@ package parity
 import "github.com/ggtune/ggtune/engine/graph"
 
 // attention is of 70 tokens: two rows, the first with two answers to one prompt.
-func attention(b *Builder, a graph.AttentionAttr) graph.ID {
+func attention(b *Builder, a graph.AttentionAttr) graph.ID { return sunkAttention(b, graph.None, a) }
+
+func sunkAttention(b *Builder, sinks graph.ID, a graph.AttentionAttr) graph.ID {
 	q, k := int64(a.Heads*a.HeadDim), int64(a.KVHeads*a.HeadDim)
 	tree := b.Ints("tree", 4, 0, 21, -1, 21, 40, 0, 40, 57, 0, 57, 70, -1)
-	return b.G.Attention(b.X(q, 70), b.Input("k", graph.Matrix(k, 70)), b.Input("v", graph.Matrix(k, 70)), tree, a)
+	return b.G.Attention(b.X(q, 70), b.Input("k", graph.Matrix(k, 70)), b.Input("v", graph.Matrix(k, 70)), tree, sinks,
+		a)
 }
 
 var _ = add(
@@ -24,6 +27,10 @@ var _ = add(
 	}, Rounded},
 	Case{"attention, a window, scores bounded", func(b *Builder) graph.ID {
 		return attention(b, graph.AttentionAttr{Heads: 4, KVHeads: 2, HeadDim: 32, Scale: 0.4, Window: 9, Cap: 1.5})
+	}, Rounded},
+	Case{"attention, sinks", func(b *Builder) graph.ID {
+		return sunkAttention(b, b.Param("sinks", 4, 1),
+			graph.AttentionAttr{Heads: 4, KVHeads: 2, HeadDim: 32, Scale: 0.3, Window: 18})
 	}, Rounded},
 	Case{"attention, long heads", func(b *Builder) graph.ID {
 		return attention(b, graph.AttentionAttr{Heads: 2, KVHeads: 1, HeadDim: 200, Scale: 0.07})
