@@ -12,6 +12,8 @@ type Architecture struct {
 	Scaled    bool // embeddings are multiplied by √n_embd
 	// AlwaysTied: the output head is token_embd.weight in every model.
 	AlwaysTied bool
+	// AlwaysUntied: every model has an output matrix of its own.
+	AlwaysUntied bool
 	// Keys are metadata that only this one has, with where each is kept: *int or *float64, 0 for a missing key.
 	Keys func(hp *HParams) map[string]any
 	// Tensors lists those of layer il.

@@ -162,7 +162,10 @@ func (m *Model) WriteGGUF(path string) error {
 			return fmt.Errorf("tensor %q: %w", t.Name, err)
 		}
 		shape := []int64{int64(v.Cols), int64(v.Rows)}
-		if !t.Linear && t.Name != "position_embd.weight" {
+		switch {
+		case t.Linear && t.Experts > 0:
+			shape = []int64{int64(v.Cols), int64(v.Rows / t.Experts), int64(t.Experts)}
+		case !t.Linear && t.Experts == 0 && t.Name != "position_embd.weight":
 			shape = shape[:1]
 		}
 		if err := w.AddFloats(t.Name, shape, data); err != nil {

@@ -221,11 +221,17 @@ func (t *tape) gelu(x *node) *node {
 // h·NHeadKV/NHead, scores are divided by √HeadDim and stay within AttnCap. With a window a token sees so many positions
 // and no others.
 func (t *tape) attention(q, k, v *node, tr *tree, hp HParams) *node {
+	return t.sunkAttention(q, k, v, nil, tr, hp)
+}
+
+// sunkAttention is attention where each head has one more score, for every token the same, of a key whose value is
+// zero.
+func (t *tape) sunkAttention(q, k, v, sinks *node, tr *tree, hp HParams) *node {
 	y := t.node(q.val.Rows, hp.NHead*hp.HeadDim)
 	scale := 1 / math.Sqrt(float64(hp.HeadDim))
 	head := func(m *Matrix, tok, h int) []float64 { return m.Row(tok)[h*hp.HeadDim : (h+1)*hp.HeadDim] }
 	probs, slopes := make([][]float64, q.val.Rows*hp.NHead), make([][]float64, q.val.Rows*hp.NHead)
-	sight := tr.within(hp.Window)
+	sight, sunk := tr.within(hp.Window), make([]float64, q.val.Rows*hp.NHead) // what the sinks take
 	for i, sees := range sight {
 		for h := range hp.NHead {
 			kv := h * hp.NHeadKV / hp.NHead
@@ -233,7 +239,13 @@ func (t *tape) attention(q, k, v *node, tr *tree, hp HParams) *node {
 			for n, j := range sees {
 				p[n], slope[n] = capped(scale*dot(head(q.val, i, h), head(k.val, j, kv)), hp.AttnCap)
 			}
+			if sinks != nil {
+				p = append(p, sinks.val.Data[h])
+			}
 			softmax(p)
+			if sinks != nil {
+				sunk[i*hp.NHead+h] = p[len(sees)]
+			}
 			for n, j := range sees {
 				axpy(head(y.val, i, h), p[n], head(v.val, j, kv))
 			}
@@ -247,6 +259,9 @@ func (t *tape) attention(q, k, v *node, tr *tree, hp HParams) *node {
 				mean := 0.0 // Σ p·dL/dp, what the softmax takes off every score
 				for n, j := range sees {
 					mean += p[n] * dot(dy, head(v.val, j, kv))
+				}
+				if sinks != nil { // whose value is zero
+					sinks.grad.Data[h] -= sunk[i*hp.NHead+h] * mean
 				}
 				for n, j := range sees {
 					ds := scale * slopes[i*hp.NHead+h][n] * p[n] * (dot(dy, head(v.val, j, kv)) - mean)

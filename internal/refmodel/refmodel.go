@@ -38,13 +38,16 @@ type HParams struct {
 	Rope                               Rope    // unused where positions are learned
 	Window                             int     // positions that a token of some layers sees, its own too; 0: all before
 	AttnCap, LogitCap                  float64 // what scores and logits stay within; 0: any
+	NExpert, NExpertUsed               int     // experts of a layer, and how many of them a token has; 0: none
+	NFFExp                             int     // an expert's n_ff
 }
 
 // A Pair is a LoRA pair beside the weight W [N rows, K columns] of a linear layer: y = W x + Scale·B(A x), with A of r
 // rows and K columns, B of N rows and r columns.
 //
 // Beside token_embd.weight [n_vocab, n_embd] the pair is stored flipped, as llama.cpp's build_inp_embd reads it: A has
-// n_vocab rows of r columns and is indexed by token, B has n_embd rows of r columns.
+// n_vocab rows of r columns and is indexed by token, B has n_embd rows of r columns. Beside the matrices of experts A
+// and B hold a matrix of each, one behind the other.
 type Pair struct {
 	A, B  *Matrix
 	Scale float64 // alpha / r
@@ -87,6 +90,7 @@ type Tensor struct {
 	Rows, Cols int
 	Optional   bool
 	Linear     bool // a matrix that a LoRA pair may stand beside
+	Experts    int  // the rows are those of so many experts, one behind the other; 0: of none
 }
 
 // Tensors lists the tensors of an architecture with the given sizes, in an order that never changes.
@@ -112,8 +116,8 @@ func Tensors(arch string, hp HParams) ([]Tensor, error) {
 	if a.AlwaysTied {
 		return list, nil
 	}
-	return append(list, Tensor{Name: "output.weight", Rows: hp.NVocab, Cols: hp.NEmbd, Optional: true, Linear: true}),
-		nil
+	return append(list, Tensor{Name: "output.weight", Rows: hp.NVocab, Cols: hp.NEmbd, Optional: !a.AlwaysUntied,
+		Linear: true}), nil
 }
 
 func tensorName(il int, role, suffix string) string {
@@ -125,7 +129,7 @@ func PairShapes(t Tensor, rank int) (aRows, aCols, bRows, bCols int) {
 	if t.Name == "token_embd.weight" {
 		return t.Rows, rank, t.Cols, rank
 	}
-	return rank, t.Cols, t.Rows, rank
+	return max(t.Experts, 1) * rank, t.Cols, t.Rows, rank
 }
 
 // Validate checks that every tensor is there, known, and of the size that the architecture asks for.

@@ -249,7 +249,11 @@ func TestMergedEqualsAdapter(t *testing.T) {
 							if name == "token_embd.weight" {
 								w.Row(n)[k] += p.Scale * p.A.Row(n)[r] * p.B.Row(k)[r]
 							} else {
-								w.Row(n)[k] += p.Scale * p.B.Row(n)[r] * p.A.Row(r)[k]
+								a := r // in the matrix of the row's expert
+								if strings.HasSuffix(name, "_exps.weight") {
+									a += n / (w.Rows / m.NExpert) * p.B.Cols
+								}
+								w.Row(n)[k] += p.Scale * p.B.Row(n)[r] * p.A.Row(a)[k]
 							}
 						}
 					}
