@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"context"
+	"maps"
 	"math"
 	"path/filepath"
 	"testing"
@@ -86,6 +87,16 @@ func TestLogitsEqualLlama(t *testing.T) {
 	}
 }
 
+// stretched has positions of 16 tokens stretched.
+func stretched(kind string, factor float32) func(*synth.Spec) {
+	return func(s *synth.Spec) {
+		keys := map[string]any{"rope.scaling.type": kind, "rope.scaling.factor": factor,
+			"rope.scaling.original_context_length": 16}
+		maps.Copy(keys, s.Keys)
+		s.Keys = keys
+	}
+}
+
 // TestLogitsEqualLlamaOnVariants: what the architectures may have beside the plain form.
 func TestLogitsEqualLlamaOnVariants(t *testing.T) {
 	for _, c := range []struct {
@@ -94,6 +105,16 @@ func TestLogitsEqualLlamaOnVariants(t *testing.T) {
 		change func(*synth.Spec)
 	}{
 		{"llama 3 frequency factors", "llama", func(s *synth.Spec) { s.RopeFactors = true }},
+		// The 32 tokens of a test go beyond the 16 of the original context.
+		{"llama stretched in a line", "llama", stretched("linear", 4)},
+		{"qwen2 stretched in a line", "qwen2", stretched("linear", 2.5)},
+		{"llama stretched by YaRN", "llama", stretched("yarn", 4)},
+		{"qwen2 stretched by YaRN", "qwen2", stretched("yarn", 4)},
+		{"qwen3 stretched by YaRN, its scores too", "qwen3", func(s *synth.Spec) {
+			stretched("yarn", 8)(s)
+			s.Keys["rope.scaling.attn_factor"] = float32(0.75)
+		}},
+		{"gemma3 stretched by YaRN outside of windows", "gemma3", stretched("yarn", 8)},
 		{"llama, tied", "llama", func(s *synth.Spec) { s.Tied = true }},
 		{"llama with biases", "llama", func(s *synth.Spec) { s.Bias = true }},
 		{"llama, other rope base and epsilon", "llama", func(s *synth.Spec) { s.RopeBase, s.NormEps = 500000, 1e-3 }},

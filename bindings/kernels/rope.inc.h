@@ -2,6 +2,9 @@
 // (ggml-cpu/ops.cpp: ggml_rope_cache_init, rope_yarn; ggml.c: ggml_rope_yarn_corr_dims): angles grow by an F32 product
 // from pair to pair, so that ours carry the same rounding.
 //
+// A temperature by position (llama.cpp's llm_graph_input_attn_temp; Llama 4, Ministral 3) multiplies heads by
+// 1 + temp·ln(1 + ⌊pos/temp_len⌋) as they are rotated: it costs no pass of its own.
+//
 // GT_OP_ROPE a0 out; a1 x [d·n_head,T] (a0 may be a1); a2 pos i32 [T,1]; a3 frequency factors f32 [n_rot/2] or absent.
 #ifndef GT_ROPE_INC_H
 #define GT_ROPE_INC_H
@@ -9,8 +12,8 @@
 #include "kernels.h"
 
 typedef struct gt_rope_constants {
-    double  freq_base, freq_scale, ext_factor, attn_factor, beta_fast, beta_slow;
-    int64_t n_head, d, n_rot, n_ctx_orig;
+    double  freq_base, freq_scale, ext_factor, attn_factor, beta_fast, beta_slow, temp;
+    int64_t n_head, d, n_rot, n_ctx_orig, temp_len;
     bool    neox;    // pairs are halves (ggml's NEOX), not neighbours (NORMAL)
     bool    inverse; // rotate back
 } gt_rope_constants;
@@ -52,9 +55,16 @@ static gt_rope gt_rope_of(const gt_rope_constants * k, const float * factors) {
     return p;
 }
 
-// gt_rope_table fills cos[i] and sin[i] for pair i of n_rot/2 at a position.
-static void gt_rope_table(const gt_rope * p, int32_t pos, float * cs, float * sn) {
+// gt_rope_temp is the temperature at a position.
+static float gt_rope_temp(const gt_rope_constants * k, int32_t pos) {
+    if (k->temp == 0) return 1;
+    return (float) (1 + k->temp * log(1 + floor((double) pos / (double) k->temp_len)));
+}
+
+// gt_rope_table fills cos[i] and sin[i] for pair i of n_rot/2 at a position, times size.
+static void gt_rope_table(const gt_rope * p, int32_t pos, float size, float * cs, float * sn) {
     float theta = (float) pos;
+    size *= p->attn_factor;
     for (int64_t i = 0; i < p->n_rot / 2; i++) {
         const float extrap = theta / (p->factors ? p->factors[i] : 1.0f);
         float       angle  = p->freq_scale * extrap;
@@ -63,8 +73,8 @@ static void gt_rope_table(const gt_rope * p, int32_t pos, float * cs, float * sn
             const float ramp = (1 - fminf(1, fmaxf(0, y))) * p->ext_factor;
             angle            = angle * (1 - ramp) + extrap * ramp;
         }
-        cs[i] = cosf(angle) * p->attn_factor;
-        sn[i] = sinf(angle) * p->attn_factor * p->sign;
+        cs[i] = cosf(angle) * size;
+        sn[i] = sinf(angle) * size * p->sign;
         theta *= p->theta_scale;
     }
 }
@@ -106,7 +116,9 @@ static void gt_k_rope(const gt_call * c, int ith, int nth) {
     const int64_t n_head = k.n_head, d = k.d, half = p.n_rot / 2;
     float         cs[GT_ROPE_MAX], sn[GT_ROPE_MAX];
     GT_EACH_ROW(&c->a[0], {
-        gt_rope_table(&p, *(const int32_t *) gt_arg_row(&c->a[2], r), cs, sn);
+        const int32_t pos  = *(const int32_t *) gt_arg_row(&c->a[2], r);
+        const float   temp = gt_rope_temp(&k, pos);
+        gt_rope_table(&p, pos, temp, cs, sn);
         if (!k.neox) {
             for (int64_t i = half - 1; i >= 0; i--) {
                 cs[2 * i] = cs[2 * i + 1] = cs[i];
@@ -122,7 +134,11 @@ static void gt_k_rope(const gt_call * c, int ith, int nth) {
             } else {
                 gt_rope_halves(y, x, p.n_rot, cs, sn);
             }
-            if (y != x && d > p.n_rot) memcpy(y + p.n_rot, x + p.n_rot, (size_t) (d - p.n_rot) * sizeof(float));
+            if (temp != 1) {
+                for (int64_t i = p.n_rot; i < d; i++) y[i] = temp * x[i];
+            } else if (y != x && d > p.n_rot) {
+                memcpy(y + p.n_rot, x + p.n_rot, (size_t) (d - p.n_rot) * sizeof(float));
+            }
         }
     });
 }
@@ -145,6 +161,9 @@ const char * gt_check_rope(const gt_call * c) {
     }
     if (k.ext_factor != 0 && (k.n_ctx_orig < 1 || !(k.beta_fast > 0) || !(k.beta_slow > 0) || !(k.freq_base > 1))) {
         return "rope: YaRN needs the original context length, both betas and a frequency base above 1";
+    }
+    if (!isfinite(k.temp) || (k.temp != 0 && k.temp_len < 1)) {
+        return "rope: a temperature by position needs a finite factor and a length of 1 or more";
     }
     if (!gt_is_matrix(&c->a[2], GT_I32, 1, c->a[0].ne1)) return "rope: the positions are not i32 [1, tokens]";
     if (c->a[3].data && (c->a[3].type != GT_F32 || c->a[3].ne0 < n_rot / 2))

@@ -13,6 +13,8 @@ type ropeCase struct {
 	d, nRot, nHead, nCtxOrig                   int
 	neox                                       bool
 	base, scale, ext, attn, betaFast, betaSlow float64
+	temp                                       float64
+	tempLen                                    int
 	factors                                    bool
 }
 
@@ -20,7 +22,7 @@ func (c ropeCase) call(y, x *matrix, pos []int32, inverse bool) *Call {
 	call := callOf(OpRope,
 		RopeConstants{FreqBase: c.base, FreqScale: c.scale, ExtFactor: c.ext, AttnFactor: c.attn, BetaFast: c.betaFast,
 			BetaSlow: c.betaSlow, NHead: int64(c.nHead), D: int64(c.d), NRot: int64(c.nRot),
-			NCtxOrig: int64(c.nCtxOrig), Neox: c.neox,
+			NCtxOrig: int64(c.nCtxOrig), Neox: c.neox, Temp: c.temp, TempLen: int64(c.tempLen),
 			Inverse: inverse}, y, x)
 	call.NArgs = 4
 	call.A[2] = Matrix(unsafe.Pointer(&pos[0]), I32, 1, int64(len(pos)), 4)
@@ -102,8 +104,14 @@ func TestRopeEqualsGGML(t *testing.T) {
 // refRope rotates in float64, with angles from powers instead of repeated products.
 func refRope(c ropeCase, x mat, pos []int32, inverse bool) mat {
 	y := newMat(x.ne0, x.ne1)
-	copy(y.d, x.d)
 	for r := range x.ne1 {
+		temp := 1.0
+		if c.temp != 0 {
+			temp += c.temp * math.Log(1+float64(int(pos[r])/c.tempLen))
+		}
+		for i, v := range x.row(r) {
+			y.row(r)[i] = temp * v
+		}
 		for h := range c.nHead {
 			in, out := x.row(r)[h*c.d:], y.row(r)[h*c.d:]
 			for i := range c.nRot / 2 {
@@ -115,8 +123,8 @@ func refRope(c ropeCase, x mat, pos []int32, inverse bool) mat {
 				if c.neox {
 					a, b = i, i+c.nRot/2
 				}
-				out[a] = c.attn * (in[a]*cos - in[b]*sin)
-				out[b] = c.attn * (in[b]*cos + in[a]*sin)
+				out[a] = temp * c.attn * (in[a]*cos - in[b]*sin)
+				out[b] = temp * c.attn * (in[b]*cos + in[a]*sin)
 			}
 		}
 	}
@@ -129,21 +137,23 @@ func TestRope(t *testing.T) {
 	atEveryLevel(t, func(t *testing.T) {
 		for _, s := range []struct{ d, nRot, nHead int }{{2, 2, 1}, {5, 2, 3}, {8, 6, 2}, {33, 32, 2}, {64, 64, 4},
 			{80, 20, 1}, {96, 96, 2}, {70, 66, 3}} {
-			for _, neox := range []bool{false, true} {
-				for _, inverse := range []bool{false, true} {
-					what := fmt.Sprintf("%v neox %v inverse %v", s, neox, inverse)
-					c := ropeCase{d: s.d, nRot: s.nRot, nHead: s.nHead, neox: neox, base: 10000, scale: 1, attn: 1.25}
-					pos := []int32{0, 3, 500, 17, 499}
-					x := fill(rand.New(rand.NewPCG(1, 1)), newStrided(s.d*s.nHead, len(pos), s.d*s.nHead+3))
-					y := runThreads(t, what, []*matrix{newMatrix(x.ne0, x.ne1)},
-						func(o []*matrix) *Call { return c.call(o[0], x, pos, inverse) })[0]
-					if e, at := farthest(y, refRope(c, toMat(x), pos, inverse)); e > 2e-4 {
-						t.Errorf("%s: differs by %.1e at %s", what, e, at)
-					}
-					over := runThreads(t, what, []*matrix{x},
-						func(o []*matrix) *Call { return c.call(o[0], o[0], pos, inverse) })[0]
-					sameBits(t, what+" in place", over, y)
+			for way := range 8 {
+				neox, inverse := way&1 != 0, way&2 != 0
+				c := ropeCase{d: s.d, nRot: s.nRot, nHead: s.nHead, neox: neox, base: 10000, scale: 1, attn: 1.25}
+				if way&4 != 0 {
+					c.temp, c.tempLen = 0.25, 100
 				}
+				what := fmt.Sprintf("%v neox %v inverse %v temperature %g", s, neox, inverse, c.temp)
+				pos := []int32{0, 3, 500, 17, 499}
+				x := fill(rand.New(rand.NewPCG(1, 1)), newStrided(s.d*s.nHead, len(pos), s.d*s.nHead+3))
+				y := runThreads(t, what, []*matrix{newMatrix(x.ne0, x.ne1)},
+					func(o []*matrix) *Call { return c.call(o[0], x, pos, inverse) })[0]
+				if e, at := farthest(y, refRope(c, toMat(x), pos, inverse)); e > 2e-4 {
+					t.Errorf("%s: differs by %.1e at %s", what, e, at)
+				}
+				over := runThreads(t, what, []*matrix{x},
+					func(o []*matrix) *Call { return c.call(o[0], o[0], pos, inverse) })[0]
+				sameBits(t, what+" in place", over, y)
 			}
 		}
 	})
@@ -171,14 +181,16 @@ func TestRopeInverse(t *testing.T) {
 func TestRopeRefuses(t *testing.T) {
 	good := ropeCase{d: 8, nRot: 8, nHead: 2, base: 10000, scale: 1, attn: 1}
 	for fault, spoil := range map[string]func(c *ropeCase){
-		"odd n_rot":         func(c *ropeCase) { c.nRot = 7 },
-		"n_rot 0":           func(c *ropeCase) { c.nRot = 0 },
-		"n_rot above d":     func(c *ropeCase) { c.nRot = 10 },
-		"heads":             func(c *ropeCase) { c.nHead = 3 },
-		"base":              func(c *ropeCase) { c.base = 0 },
-		"scale":             func(c *ropeCase) { c.scale = math.Inf(1) },
-		"YaRN without beta": func(c *ropeCase) { c.ext, c.nCtxOrig = 1, 4096 },
-		"YaRN without ctx":  func(c *ropeCase) { c.ext, c.betaFast, c.betaSlow = 1, 32, 1 },
+		"odd n_rot":              func(c *ropeCase) { c.nRot = 7 },
+		"n_rot 0":                func(c *ropeCase) { c.nRot = 0 },
+		"n_rot above d":          func(c *ropeCase) { c.nRot = 10 },
+		"heads":                  func(c *ropeCase) { c.nHead = 3 },
+		"base":                   func(c *ropeCase) { c.base = 0 },
+		"scale":                  func(c *ropeCase) { c.scale = math.Inf(1) },
+		"YaRN without beta":      func(c *ropeCase) { c.ext, c.nCtxOrig = 1, 4096 },
+		"endless temperature":    func(c *ropeCase) { c.temp, c.tempLen = math.Inf(1), 1 },
+		"temperature's length 0": func(c *ropeCase) { c.temp = 0.1 },
+		"YaRN without ctx":       func(c *ropeCase) { c.ext, c.betaFast, c.betaSlow = 1, 32, 1 },
 	} {
 		c, x, pos := good, newMatrix(16, 2), []int32{0, 1}
 		if err := Check(c.call(x, x, pos, false)); err != nil {

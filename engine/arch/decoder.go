@@ -64,6 +64,9 @@ type traits struct {
 	Neox      bool // the halves of a head are rotated, not adjacent elements
 	LayerNorm bool // not RMSNorm
 	NormBias  bool // with LayerNorm: norms have one
+	// PartRope: a part of each head may be rotated, the rest left; elsewhere llama.cpp's graphs assert that all of it is.
+	PartRope bool
+	Yarn     []string // the keys of YaRN that llama.cpp reads for it
 }
 
 // A family is a model of llama's family as its file says, for an architecture to change.
@@ -88,12 +91,15 @@ func readDecoder(f Metadata, t traits, change func(m *family)) (*Net, error) {
 		n.Eps = k.float("attention.layer_norm_rms_epsilon", 0)
 	}
 	a := k.attention(hp.NEmbd)
+	rope := k.rope(hp, a.HeadDim, t.Neox, t.Yarn...)
+	if !t.PartRope {
+		k.whole(rope, a.HeadDim)
+	}
 	m := &family{keys: k, HParams: hp, FF: ff,
 		Layer: decoder{
 			Norms: norms{norm: n, BeforeAttn: AttnNorm, BeforeFFN: FFNNorm},
-			Attn: attention{Embd: hp.NEmbd, AttentionAttr: a, Eps: n.Eps, Rope: k.rope(hp, a.HeadDim, t.Neox),
-				RopeFactors: true},
-			FFN: gated{Embd: hp.NEmbd, FF: ff},
+			Attn:  attention{Embd: hp.NEmbd, AttentionAttr: a, Eps: n.Eps, Rope: rope, RopeFactors: true},
+			FFN:   gated{Embd: hp.NEmbd, FF: ff},
 		},
 		Embed: embedding{Embd: hp.NEmbd, Vocab: hp.NVocab},
 		Final: final{Embd: hp.NEmbd, Vocab: hp.NVocab, Norm: n},

@@ -12,7 +12,7 @@ var Gemma2 = register(Arch{
 })
 
 func readGemma2(f Metadata) (*Net, error) {
-	return readDecoder(f, traits{Neox: true}, func(m *family) {
+	return readDecoder(f, traits{Neox: true, PartRope: true}, func(m *family) {
 		m.gemma(46)
 		m.Final.Head, m.LogitCap = noOwnHead, m.cap("final_logit_softcapping", 30)
 		m.Layer.Attn.Cap = m.cap("attn_logit_softcapping", 50)

@@ -20,7 +20,7 @@ const (
 )
 
 func readGemma3(f Metadata) (*Net, error) {
-	return readDecoder(f, traits{Neox: true}, func(m *family) {
+	return readDecoder(f, traits{Neox: true, PartRope: true}, func(m *family) {
 		m.gemma(62)
 		m.LogitCap = m.cap("final_logit_softcapping", 0)
 		m.Layer.Attn.QKNorm = qkPerHead

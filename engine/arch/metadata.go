@@ -136,30 +136,3 @@ func (k *keys) attention(embd int) graph.AttentionAttr {
 	a.Scale = 1 / math.Sqrt(float64(a.HeadDim))
 	return a
 }
-
-// rope reads the parameters of rotary positions. neox: the halves of a head are paired, not adjacent elements. Defaults
-// are llama.cpp's (src/llama-model.cpp, load_hparams; src/llama-context.cpp for YaRN).
-func (k *keys) rope(hp HParams, head int, neox bool) graph.Rotary {
-	r := graph.Rotary{
-		Dim: k.size("rope.dimension_count", head), Neox: neox,
-		FreqBase: k.float("rope.freq_base", 10000), FreqScale: 1, AttnFactor: k.float("rope.scaling.attn_factor", 1),
-		BetaFast: 32, BetaSlow: 1,
-		CtxOrig: k.size("rope.scaling.original_context_length", hp.NCtxTrain),
-	}
-	if r.Dim > head || r.Dim%2 != 0 {
-		k.fail("metadata key %q is %d, expected an even number up to the head size %d", k.arch+".rope.dimension_count",
-			r.Dim, head)
-	}
-	// "rope.scale_linear" is the name of older files.
-	factor := k.float("rope.scaling.factor", k.float("rope.scale_linear", 1))
-	switch kind := k.text("rope.scaling.type", "linear"); kind {
-	case "none":
-	case "linear":
-		r.FreqScale = 1 / factor
-	case "yarn":
-		r.FreqScale, r.ExtFactor = 1/factor, 1
-	default:
-		k.fail("rope scaling type %q cannot be trained; those that can: none, linear, yarn", kind)
-	}
-	return r
-}

@@ -70,6 +70,19 @@ func text(key, s string) func(*gguf.Writer) {
 	return func(w *gguf.Writer) { w.SetString(key, s) }
 }
 
+// yarn stretches positions of whatever architecture the file has.
+func yarn(factor float64, more ...func(*gguf.Writer)) func(*gguf.Writer) {
+	return func(w *gguf.Writer) {
+		for _, name := range []string{"llama", "qwen2"} {
+			w.SetString(name+".rope.scaling.type", "yarn")
+			w.SetFloat32(name+".rope.scaling.factor", float32(factor))
+		}
+		for _, f := range more {
+			f(w)
+		}
+	}
+}
+
 func TestHParamsRefused(t *testing.T) {
 	for name, tt := range map[string]struct {
 		arch   string
@@ -100,11 +113,23 @@ func TestHParamsRefused(t *testing.T) {
 		"keys unlike values": {"llama", number("llama.attention.value_length", 8),
 			[]string{"16 elements in keys and 8 in values"}},
 		"experts": {"llama", number("llama.expert_count", 8), []string{"mixture of 8 experts", "dense"}},
+		"llama: rope of a part": {"llama", number("llama.rope.dimension_count", 8),
+			[]string{"rope.dimension_count", "is 8", "head size 16", "llama.cpp"}},
+		"qwen3: rope of a part": {"qwen3", number("qwen3.rope.dimension_count", 8), []string{"is 8", "head size 32"}},
 		"odd rope dimension": {"llama", number("llama.rope.dimension_count", 15),
 			[]string{"rope.dimension_count", "is 15", "even"}},
 		"rope beyond the head": {"llama", number("llama.rope.dimension_count", 32), []string{"is 32", "head size 16"}},
 		"rope scaling": {"llama", text("llama.rope.scaling.type", "longrope"),
 			[]string{`"longrope"`, "none, linear, yarn"}},
+		"yarn that does not stretch": {"llama", yarn(0.5), []string{"rope.scaling.factor", "is 0.5", "1 or more"}},
+		"yarn's beta": {"qwen2", yarn(4, float("qwen2.rope.scaling.yarn_beta_fast", 16)),
+			[]string{"yarn_beta_fast", "is 16", "does not read for qwen2", "32"}},
+		"yarn's logarithm": {"llama", yarn(4, float("llama.rope.scaling.yarn_log_multiplier", 1)),
+			[]string{"yarn_log_multiplier", "is 1"}},
+		"yarn in part": {"llama", yarn(4, float("llama.rope.scaling.yarn_ext_factor", 0.5)),
+			[]string{"yarn_ext_factor", "is 0.5", "or 1"}},
+		"yarn's factor": {"llama", yarn(4, float("llama.rope.scaling.yarn_attn_factor", 1.25)),
+			[]string{"yarn_attn_factor", "is 1.25"}},
 		"rope base 0": {"llama", float("llama.rope.freq_base", 0),
 			[]string{"rope.freq_base", "is 0", "positive"}},
 		"rope base infinite": {"llama", float("llama.rope.freq_base", math.Inf(1)),
@@ -287,12 +312,15 @@ func TestRope(t *testing.T) {
 		"defaults": {remove(at+"dimension_count", at+"freq_base", "llama.attention.key_length",
 			"llama.attention.value_length"), plain},
 		"base":               {float(at+"freq_base", 500000), with(func(r *rope) { r.base = 500000 })},
-		"part of a head":     {number(at+"dimension_count", 8), with(func(r *rope) { r.dim = 8 })},
 		"none":               {scaling("none"), plain},
 		"linear":             {scaling("linear"), quarter},
 		"linear by default":  {float(at+"scaling.factor", 4), quarter},
 		"older name":         {float(at+"scale_linear", 4), quarter},
 		"newer before older": {scaling("linear", float(at+"scale_linear", 2)), quarter},
+		"yarn with keys at their usual values": {scaling("yarn", float(at+"scaling.yarn_beta_fast", 32),
+			float(at+"scaling.yarn_log_multiplier", 0), float(at+"scaling.yarn_ext_factor", 1)),
+			with(func(r *rope) { r.scale, r.ext = 0.25, 1 })},
+		"yarn's keys where there is no yarn": {scaling("linear", float(at+"scaling.yarn_beta_fast", 8)), quarter},
 		"yarn": {scaling("yarn", number(at+"scaling.original_context_length", 32),
 			float(at+"scaling.attn_factor", 1.5)),
 			rope{dim: 16, ctx: 32, base: 10000, scale: 0.25, ext: 1, attention: 1.5}},

@@ -8,6 +8,9 @@ type Rotary struct {
 	Dim                                                            int // rotated elements of a head (n_rot)
 	Neox                                                           bool
 	CtxOrig                                                        int
+	// A head at position p is multiplied by 1 + Temp·ln(1 + ⌊p/TempLen⌋), a temperature of its scores; Temp 0: by 1.
+	Temp    float64
+	TempLen int
 }
 
 // A RopeAttr holds the constants of Rope.
@@ -26,7 +29,7 @@ func (g *Graph) Rope(x, pos, factors ID, heads, headDim int, p Rotary) ID {
 	return g.emit(Node{Op: Rope, In: []ID{x, pos, factors}, Acc: None, Attr: a})[0]
 }
 
-// A rotation's transpose is its inverse.
+// A rotation's transpose is its inverse; what it multiplies by stays.
 func backRope(r *reverse, n *Node) {
 	if !r.needs[n.In[0]] {
 		return
@@ -46,6 +49,8 @@ func shapeRope(g *Graph, n *Node) ([]Shape, error) {
 		return nil, fmt.Errorf("%d positions for %d tokens", pos[1], x[1])
 	case a.Dim > a.HeadDim || a.Dim%2 != 0:
 		return nil, fmt.Errorf("rotates %d elements of heads of %d", a.Dim, a.HeadDim)
+	case a.Temp != 0 && a.TempLen < 1:
+		return nil, fmt.Errorf("a temperature that changes every %d positions", a.TempLen)
 	case f != None && g.shape(f)[0] != int64(a.Dim/2):
 		return nil, fmt.Errorf("%d frequency factors, want %d", g.shape(f)[0], a.Dim/2)
 	}

@@ -5,8 +5,14 @@ import "math"
 var _ = meaning(Rope, func(e *evaluator) {
 	a := e.n.Attr.(RopeAttr)
 	width, t := e.dims(0)
-	copy(e.out(0), e.in(0))
 	for c := range t {
+		temp := 1.0
+		if a.Temp != 0 {
+			temp += a.Temp * math.Log(1+math.Floor(e.in(1)[c]/float64(a.TempLen)))
+		}
+		for i := range width {
+			e.out(0)[c*width+i] = temp * e.in(0)[c*width+i]
+		}
 		for h := range a.Heads {
 			for p := range a.Dim / 2 {
 				theta := e.in(1)[c] * math.Pow(a.FreqBase, -2*float64(p)/float64(a.Dim))
@@ -22,15 +28,15 @@ var _ = meaning(Rope, func(e *evaluator) {
 				}
 				i, j = c*width+h*a.HeadDim+i, c*width+h*a.HeadDim+j
 				x, y := e.in(0)[i], e.in(0)[j]
-				e.out(0)[i] = x*math.Cos(theta) - y*math.Sin(theta)
-				e.out(0)[j] = x*math.Sin(theta) + y*math.Cos(theta)
+				e.out(0)[i] = temp * (x*math.Cos(theta) - y*math.Sin(theta))
+				e.out(0)[j] = temp * (x*math.Sin(theta) + y*math.Cos(theta))
 			}
 		}
 	}
 })
 
 func rope(g *Graph, neox bool) ID {
-	p := Rotary{FreqBase: 100, Dim: 4, Neox: neox}
+	p := Rotary{FreqBase: 100, Dim: 4, Neox: neox, Temp: 0.3, TempLen: 1}
 	return g.Rope(x(g, 12, 3), bound(g, "pos", I32, 1, 3), weight(g, 2, 1), 2, 6, p)
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/ggtune/ggtune/engine/arch"
 	"github.com/ggtune/ggtune/engine/gguf"
@@ -36,6 +37,11 @@ func (s Spec) keys(a arch.Arch) []key {
 		{"attention.key_length", s.headDim(), rotary},
 		{"attention.value_length", s.headDim(), rotary},
 	}
+	for _, name := range slices.Sorted(maps.Keys(s.Keys)) {
+		if _, own := a.Example.Keys[name]; !own {
+			out = append(out, key{name, s.Keys[name], ""})
+		}
+	}
 	for _, name := range slices.Sorted(maps.Keys(a.Example.Keys)) {
 		value, ok := s.Keys[name]
 		if !ok {
@@ -45,6 +51,9 @@ func (s Spec) keys(a arch.Arch) []key {
 	}
 	return out
 }
+
+// scales says that a key is of how positions are stretched, which models of any architecture with rotary ones may have.
+func scales(name string) bool { return strings.HasPrefix(name, "rope.scaling.") }
 
 // A draft is a file that is still to be written, as an architecture reads it: it answers from the Spec, and notes what
 // is asked.

@@ -42,7 +42,8 @@ type Spec struct {
 	NormEps     float32 // 0: 1e-5
 	RopeBase    float32 // 0: 10000
 	RopeFactors bool    // Llama 3.1's rope_freqs.weight
-	// Keys take the place of the architecture's own metadata (arch.Example): int, float32 or string.
+	// Keys take the place of the architecture's own metadata (arch.Example), or say how positions are stretched
+	// (rope.scaling.…): int, float32 or string.
 	Keys map[string]any
 	Bias bool // the optional biases, which llama has; those of qwen2 and gpt2 are always there
 
@@ -134,7 +135,7 @@ func (s Spec) model() (*model, error) {
 		return nil, err // what follows divides by these
 	}
 	for name := range s.Keys {
-		if _, ok := a.Example.Keys[name]; !ok {
+		if _, ok := a.Example.Keys[name]; !ok && !scales(name) {
 			bad("metadata key %q is none that %s has of its own", name, s.Arch)
 		}
 	}

@@ -22,4 +22,8 @@ var _ = add(
 			graph.Rotary{FreqBase: 1e4, FreqScale: 0.25, ExtFactor: 1, AttnFactor: 1, BetaFast: 32, BetaSlow: 1,
 				Dim: 22, Neox: true, CtxOrig: 4096})
 	}, 0},
+	Case{"rope of a part, a temperature by position", func(b *Builder) graph.ID {
+		return rope(b, graph.None,
+			graph.Rotary{FreqBase: 1e4, FreqScale: 1, AttnFactor: 1, Dim: 16, Temp: 0.1, TempLen: 16})
+	}, 0},
 )
