@@ -55,7 +55,7 @@ func answerFlags() []cli.Flag {
 
 // What does not bear on questions and answers, beside what only a method reads.
 var (
-	unreadByBoth    = []string{"method", "loss-weights", "ref-adapter", "ranked-pairs", "mask"}
+	unreadByBoth    = []string{"method", "loss-weights", "ref-adapter", "ranked-pairs", "ranked-rows", "mask"}
 	unreadByChoices = []string{"text-split", "task-examples", "task-chat", "drop-reasoning"}
 	unreadByMatch   = []string{"on-long", "packing", "seq-len", "batch", "exact", "control-tokens", "drop-reasoning"}
 )

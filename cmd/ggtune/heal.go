@@ -14,8 +14,8 @@ import (
 )
 
 // notOfHeal are options of train's that heal decides, or that make no sense with it.
-var notOfHeal = []string{"method", "loss-weights", "teacher", "ref-adapter", "ranked-pairs", "init-adapter", "tune",
-	"full", "train", "embed-lr", "master", "qat", "mix", "from"}
+var notOfHeal = []string{"method", "loss-weights", "teacher", "ref-adapter", "ranked-pairs", "ranked-rows",
+	"init-adapter", "tune", "full", "train", "embed-lr", "master", "qat", "mix", "from"}
 
 func healCommand() *cli.Command {
 	return &cli.Command{

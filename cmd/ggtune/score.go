@@ -16,7 +16,7 @@ import (
 
 // unreadByScore are options of measuring that no score depends on.
 var unreadByScore = map[string]bool{"method": true, "loss-weights": true, "ref-adapter": true, "ranked-pairs": true,
-	"mask": true, "teacher": true, "teacher-top": true, "eval-rows": true, "seed": true,
+	"ranked-rows": true, "mask": true, "teacher": true, "teacher-top": true, "eval-rows": true, "seed": true,
 	"num-generations": true, "rollout-prompts": true, "max-completion-length": true, "temperature": true}
 
 func scoreCommand() *cli.Command {

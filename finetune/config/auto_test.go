@@ -86,7 +86,7 @@ func TestParseRun(t *testing.T) {
 	}
 	want := Default()
 	want.Rank, want.EvalSplit, want.EvalEvery, want.ControlTokens = 3, Fixed(0.0), Fixed(0), "plain"
-	want.SampleEvery, want.EvalShare = Fixed(0), 1
+	want.SampleEvery, want.EvalShare, want.RankedRows = Fixed(0), 1, "pair"
 	want.Packing, want.Accum, want.Epochs = "best-fit", Fixed(4), Fixed(3)
 	if !reflect.DeepEqual(*c, want) {
 		t.Errorf("got\n%+v, want\n%+v", *c, want)

@@ -76,6 +76,9 @@ type Config struct {
 	RefCache string `toml:"ref_cache"`
 	// RankedPairs says which pairs a ranked list of answers gives: all, best-worst. Default all.
 	RankedPairs string `toml:"ranked_pairs"`
+	// RankedRows says what shares a row of a ranked list of answers: list, all of them, each computed once; pair, two.
+	// Default list.
+	RankedRows string `toml:"ranked_rows"`
 
 	// Reward lists what the answers of reinforcement learning are rewarded for: NAME, or NAME=ARG. Default none.
 	Reward []string `toml:"reward"`
@@ -280,7 +283,7 @@ func Default() Config {
 		NumGenerations: Auto[int]{Auto: true}, RolloutPrompts: 8,
 		MaxCompletion: 128, Temperature: 1, NumIterations: Auto[int]{Auto: true}, NumMiniBatches: 1, Lmbda: 1,
 		SamplerCap: 2, RolloutParallel: usualParallel, ValueAdapter: valueAdapters[0], RolloutEngine: rolloutEngines[0],
-		Method: "sft", TeacherTop: 64, RankedPairs: "all", Mask: "assistant",
+		Method: "sft", TeacherTop: 64, RankedPairs: "all", RankedRows: rankedRows[0], Mask: "assistant",
 		ControlTokens: "tokens", SeqLen: 512,
 		OnLong: "truncate", Packing: autoWord,
 		Tune: tunes[0], OutType: autoWord, Master: masters[0], Rank: 16, Alpha: 32, LoRAPlus: 1, Init: "kaiming",

@@ -407,6 +407,7 @@ func TestMethodOptions(t *testing.T) {
 			"--ref-adapter is given with --method orpo"},
 		{"ranked pairs", func(c *Config) { c.RankedPairs = "some" },
 			"--ranked-pairs is some; expected all or best-worst"},
+		{"ranked rows", func(c *Config) { c.RankedRows = "some" }, "--ranked-rows is some; expected list or pair"},
 		{"ranked pairs of plain data", func(c *Config) { c.Method, c.RankedPairs = "sft", "best-worst" },
 			"does not learn from preferences"},
 		{"mask", func(c *Config) { c.Mask = "all" }, "--mask is all with --method dpo"},

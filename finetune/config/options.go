@@ -161,6 +161,8 @@ func (c *Config) methodOptions() []Option {
 			Usage: "the teacher names its `N` likeliest tokens in each place; all others count as one"},
 		Option{Name: "ranked-pairs", Value: &c.RankedPairs, Eval: true,
 			Usage: "pairs of a ranked list of answers: all or best-worst"},
+		Option{Name: "ranked-rows", Value: &c.RankedRows, Eval: true, before: func() { c.RankedRows = rankedRows[1] },
+			Usage: "what shares a row of a ranked list: the list, where each answer is computed once, or a pair"},
 	)
 }
 

@@ -193,6 +193,8 @@ func (v *validator) method() {
 	}
 	v.need(how.Need != method.Answers || c.RankedPairs == rankedPairs[0], &c.RankedPairs,
 		"is given with --method "+c.Method+", which does not learn from preferences", "it with a method that does")
+	v.need(slices.Contains(rankedRows, c.RankedRows), &c.RankedRows, v.is(c.RankedRows),
+		strings.Join(rankedRows, " or "))
 	_, err = c.Mixes()
 	v.known(&c.Mix, err)
 	v.need(how.Need == method.Answers || len(c.Mix) == 0, &c.Mix, "is given with --method "+c.Method+
@@ -205,6 +207,12 @@ func (v *validator) method() {
 
 // rankedPairs are the values of RankedPairs, the default first.
 var rankedPairs = []string{"all", "best-worst"}
+
+// rankedRows are the values of RankedRows, the default first.
+var rankedRows = []string{"list", "pair"}
+
+// JoinsLists says that the answers of a ranked list share a row.
+func (c *Config) JoinsLists() bool { return c.RankedRows == rankedRows[0] }
 
 // controlTokens are the values of ControlTokens, the default first.
 var controlTokens = []string{"tokens", "plain"}

@@ -27,6 +27,7 @@ func (c *Config) values() map[any][]string {
 		&c.Dedup:         dedups,
 		&c.Method:        method.Names(),
 		&c.RankedPairs:   rankedPairs,
+		&c.RankedRows:    rankedRows,
 		&c.Reward:        append([]string{RewardModel}, reward.Names()...),
 		&c.ValueAdapter:  valueAdapters,
 		&c.RolloutEngine: rolloutEngines,

@@ -137,20 +137,97 @@ func (r *Reader) tree(x *data.Example) (encode.Item, error) {
 	return encode.Siblings(x.Source, items...)
 }
 
-// scored encodes a pair, or a verdict by itself.
+// joined is how many of the examples with the given indices, from the first on, share rows: the pairs of a list, if
+// that is wanted.
+func (r *Reader) joined(in *input, which []int) int {
+	n := 1
+	if r.how.Need == method.Pairs && r.cfg.JoinsLists() {
+		for n < len(which) && in.ds.SameRecord(which[0], which[n]) {
+			n++
+		}
+	}
+	return n
+}
+
+// pairs encodes a pair, or the pairs of one list, each of their answers once.
+func (r *Reader) pairs(in *input, list []int) ([]encode.Item, error) {
+	var first data.Example
+	var answers []encode.Item
+	var pairs []encode.Pair
+	place, rejected := map[[sha256.Size]byte]int{}, []int{}
+	for _, i := range list {
+		x, err := in.ds.At(i)
+		if err != nil {
+			return nil, err
+		}
+		if len(pairs) == 0 {
+			first = x
+		}
+		var two [2]int
+		for k := range two {
+			sum, err := sumOf(data.Example{Answers: x.Answers[k : k+1]})
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", x.Source, err)
+			}
+			if place[sum] == 0 {
+				it, err := r.text.answered(&x, &x.Answers[k])
+				if err != nil {
+					return nil, err
+				}
+				r.text.look(&it)
+				answers, rejected = append(answers, it), append(rejected, 0)
+				place[sum] = len(answers)
+			}
+			two[k] = place[sum]
+		}
+		p := encode.Pair{Chosen: two[0], Rejected: two[1]}
+		if r.how.Weighs {
+			p.Margin, p.Weight = x.Margin, x.Weight
+		}
+		pairs = append(pairs, p)
+		rejected[two[1]-1]++
+	}
+	items, err := encode.List(first.Source, bestFirst(answers, pairs, rejected), pairs, r.limit)
+	if err != nil || r.how.Value != method.AtEnds {
+		return items, err
+	}
+	prompt, err := hashOf(first.Messages, first.Prompt)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", first.Source, err)
+	}
+	for i := range items {
+		items[i].Prompt = prompt
+	}
+	return items, nil
+}
+
+// bestFirst puts answers in order of how often they are rejected, the best first, and writes their new places into the
+// pairs.
+func bestFirst(answers []encode.Item, pairs []encode.Pair, rejected []int) []encode.Item {
+	order := make([]int, len(answers))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return rejected[a] - rejected[b] })
+	sorted, place := make([]encode.Item, len(answers)), make([]int, len(answers)+1)
+	for at, i := range order {
+		sorted[at], place[i+1] = answers[i], at+1
+	}
+	for i := range pairs {
+		pairs[i].Chosen, pairs[i].Rejected = place[pairs[i].Chosen], place[pairs[i].Rejected]
+	}
+	return sorted
+}
+
+// scored encodes a verdict by itself.
 func (r *Reader) scored(x *data.Example) ([]encode.Item, error) {
 	it, err := r.tree(x)
 	if err != nil {
 		return nil, err
 	}
-	if r.how.Weighs {
-		it.Margin, it.Weight = x.Margin, x.Weight
-	}
 	it.Label = encode.Label(x.Desirable)
-	if r.how.Value == method.AtEnds {
-		if it.Prompt, err = hashOf(x.Messages, x.Prompt); err != nil {
-			return nil, fmt.Errorf("%s: %w", x.Source, err)
-		}
+	if it.Prompt, err = hashOf(x.Messages, x.Prompt); err != nil {
+		return nil, fmt.Errorf("%s: %w", x.Source, err)
 	}
 	return []encode.Item{it}, nil
 }

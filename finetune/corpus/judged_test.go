@@ -16,6 +16,7 @@ import (
 	"github.com/ggtune/ggtune/finetune/encode"
 	"github.com/ggtune/ggtune/finetune/method"
 	"github.com/ggtune/ggtune/internal/count"
+	"github.com/ggtune/ggtune/internal/setting"
 	"github.com/ggtune/ggtune/internal/testdata"
 )
 
@@ -242,6 +243,82 @@ func TestEmptyPrompt(t *testing.T) {
 	}
 }
 
+// TestLists: the answers of a ranked list share a tree, the best first, each once; their pairs keep weights and
+// margins. With --ranked-rows pair each pair is a tree, and so is what older runs did.
+func TestLists(t *testing.T) {
+	const line = `{"prompt": "ab", "responses": [" c", " d", " e", " c"], "scores": [1, 3, 3, 2]}`
+	weighed := &method.Method{Name: "weighed", Need: method.Pairs, Weighs: true, Value: method.AtEnds,
+		Loss: func(*method.Inputs, setting.Values) (method.Result, error) { return method.Result{}, nil }}
+	_, r, err := textFor(t, weighed, "{% for m in messages %}{{ m.role }} {{ m.content }}|{% endfor %}"+
+		"{% if add_generation_prompt %}assistant {% endif %}", nil, line, line)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(r.Train.Items); n != 2 || r.Train.Counts.Examples-r.Train.Counts.DroppedRead != 8 {
+		t.Fatalf("%d items, %+v", n, r.Train.Counts)
+	}
+	// "d" and "e" tie; "c" is one answer, though it comes twice: against itself it is no pair.
+	it := r.Train.Items[1]
+	want := []encode.Pair{{Chosen: 1, Rejected: 3, Weight: 0.25}, {Chosen: 2, Rejected: 3, Weight: 0.25},
+		{Chosen: 1, Rejected: 3, Weight: 0.25}, {Chosen: 2, Rejected: 3, Weight: 0.25}}
+	if len(it.Segments) != 4 || !slices.Equal(it.Pairs, want) || it.Prompt == [32]byte{} {
+		t.Errorf("%d segments, pairs %v, want 4 and %v", len(it.Segments), it.Pairs, want)
+	}
+	for _, apart := range []config.Config{{RankedRows: "pair"}, config.Before()} {
+		_, r, err = textFor(t, weighed, barTemplate, func(c *config.Config) { c.RankedRows = apart.RankedRows }, line)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, it := range r.Train.Items {
+			want := []encode.Pair{{Chosen: 1, Rejected: 2, Weight: 0.25}}
+			if len(it.Segments) != 3 || !slices.Equal(it.Pairs, want) {
+				t.Errorf("of a pair: %d segments, %v", len(it.Segments), it.Pairs)
+			}
+		}
+		if n := len(r.Train.Items); n != 4 {
+			t.Errorf("%d pairs, want 4", n)
+		}
+	}
+}
+
+// TestLongLists: a list that is longer than a row becomes several trees that fit, with all its pairs; two answers that
+// no row holds are left out and counted.
+func TestLongLists(t *testing.T) {
+	var responses, scores []string
+	for i := range 9 {
+		responses = append(responses, fmt.Sprintf(`"%s"`, strings.Repeat(string(rune('a'+i)), 3+i)))
+		scores = append(scores, fmt.Sprint(i))
+	}
+	line := fmt.Sprintf(`{"prompt": "p", "responses": [%s], "scores": [%s]}`, strings.Join(responses, ", "),
+		strings.Join(scores, ", "))
+	for _, c := range []struct{ room, dropped int }{{200, 0}, {60, 0}, {40, 12}} {
+		_, apart, err := textFor(t, pairs, barTemplate, func(cfg *config.Config) {
+			cfg.SeqLen, cfg.RankedRows = c.room, "pair"
+		}, line)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := apart.Train.Counts.DroppedLong; d != c.dropped {
+			t.Errorf("rows of %d: of pairs %d are left out, want %d", c.room, d, c.dropped)
+		}
+		_, r, err := textFor(t, pairs, barTemplate, func(cfg *config.Config) { cfg.SeqLen = c.room }, line)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, longest := 0, 0
+		for _, it := range r.Train.Items {
+			n, longest = n+len(it.Pairs), max(longest, len(it.Tokens))
+		}
+		if d := r.Train.Counts.DroppedLong; d != c.dropped || n != 36-d || longest > c.room {
+			t.Errorf("rows of %d: %d of 36 pairs in %d trees of at most %d tokens, %d left out, want %d", c.room, n,
+				len(r.Train.Items), longest, d, c.dropped)
+		}
+		if one := len(r.Train.Items) == 1; one != (c.room == 200) {
+			t.Errorf("rows of %d: %d trees", c.room, len(r.Train.Items))
+		}
+	}
+}
+
 // TestSplitKeepsPrompts: no prompt is both trained on and held out; where there is only one, no record is.
 func TestSplitKeepsPrompts(t *testing.T) {
 	var lines, same []string
@@ -257,7 +334,7 @@ func TestSplitKeepsPrompts(t *testing.T) {
 		held  int
 	}{
 		{"prompts", lines, func(line int) int { return (line - 1) % 10 }, 6},
-		{"one prompt", same, func(line int) int { return line }, 18},
+		{"one prompt", same, func(line int) int { return line }, 6},
 	} {
 		_, r, err := textFor(t, pairs, barTemplate, func(c *config.Config) { c.EvalSplit = config.Fixed(0.2) },
 			tc.lines...)

@@ -183,32 +183,42 @@ func (r *Reader) encode(ctx context.Context, in *input, which []int, dropped int
 	}
 	out.Invoke(r.invocation, r.mayLack)
 	r.tasks = nil
-	for n, i := range which {
+	for n := 0; n < len(which); {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		if err := r.add(out, in, i); err != nil {
+		list := which[n : n+r.joined(in, which[n:])]
+		if err := r.add(out, in, list...); err != nil {
 			return nil, err
 		}
-		r.tell(n+1, len(which))
+		for range list {
+			n++
+			r.tell(n, len(which))
+		}
 	}
 	out.Counts.Examples += dropped
 	out.Counts.DroppedRead = dropped
 	return out, out.Check()
 }
 
-// add encodes the example of in with the given index into d.
-func (r *Reader) add(d *encode.Dataset, in *input, i int) error {
-	items, err := r.example(in, i)
+// add encodes the examples of in with the given indices, several of which are the pairs of one list, into d.
+func (r *Reader) add(d *encode.Dataset, in *input, list ...int) error {
+	items, err := r.example(in, list...)
 	switch {
+	case errors.Is(err, encode.ErrBare) && len(list) > 1: // perhaps not all of its pairs
+		for _, i := range list {
+			if err := r.add(d, in, i); err != nil {
+				return err
+			}
+		}
 	case errors.Is(err, encode.ErrBare) && !r.cfg.Strict:
-		d.DropBare(in.ds.Source(i))
+		d.DropBare(in.ds.Source(list[0]))
 	case err != nil:
 		return err
 	default:
 		kept := len(d.Items)
-		if d.Add(items...); r.how.Need == method.Rollouts && len(d.Items) > kept {
-			return r.task(in, i)
+		if d.AddOf(len(list), items...); r.how.Need == method.Rollouts && len(d.Items) > kept {
+			return r.task(in, list[0])
 		}
 	}
 	return nil
@@ -224,8 +234,9 @@ func (r *Reader) tell(done, total int) {
 	}
 }
 
-// example encodes the example of in with the given index.
-func (r *Reader) example(in *input, i int) ([]encode.Item, error) {
+// example encodes an example of in, or the pairs of one list, with the given indices.
+func (r *Reader) example(in *input, list ...int) ([]encode.Item, error) {
+	i := list[0]
 	x, err := in.ds.At(i)
 	if err != nil {
 		return nil, err
@@ -255,7 +266,7 @@ func (r *Reader) example(in *input, i int) ([]encode.Item, error) {
 	case data.KindPrompt:
 		return r.text.one(r.text.prompt(&x))
 	case data.KindPair:
-		return r.scored(&x)
+		return r.pairs(in, list)
 	case data.KindVerdict:
 		if r.how.Value == method.AtEnds {
 			return r.scored(&x)

@@ -179,8 +179,11 @@ func NewDataset(need method.Need, lim Limits) (*Dataset, error) {
 }
 
 // Add takes in the items of one example, cutting or leaving out what is too long.
-func (d *Dataset) Add(items ...Item) {
-	d.Counts.Examples++
+func (d *Dataset) Add(items ...Item) { d.AddOf(1, items...) }
+
+// AddOf is Add of the items that so many examples make together.
+func (d *Dataset) AddOf(examples int, items ...Item) {
+	d.Counts.Examples += examples
 	for _, it := range items {
 		d.add(it)
 	}
@@ -300,8 +303,13 @@ func (d *Dataset) Fingerprint() [sha256.Size]byte {
 			put(h, int64(s.Start), int64(s.Len), int64(s.Parent))
 		}
 		put(h, it.Label)
-		if it.Weight != 0 { // of what is older than weights, a run goes on
-			put(h, it.Margin, it.Weight)
+		for _, p := range it.Pairs {
+			if len(it.Segments) > 3 { // of a tree with two answers they are these
+				put(h, int64(p.Chosen), int64(p.Rejected))
+			}
+			if p.Weight != 0 { // of what is older than weights, a run goes on
+				put(h, p.Margin, p.Weight)
+			}
 		}
 		for _, at := range it.Since {
 			put(h, int64(at))

@@ -23,8 +23,8 @@ type Item struct {
 	Since []int
 	// Label is the example's own verdict where its method needs one (KTO: 1 desirable, 0 not).
 	Label float64
-	// Margin and Weight are as method.Sequence has them; Weight is 0 where the method does not weigh.
-	Margin, Weight float64
+	// Pairs say which of a tree's answers is better than which, of methods over pairs.
+	Pairs []Pair
 	// Prompt tells the prompts of answers with scores apart, where their method reads one at the answer's end.
 	Prompt [sha256.Size]byte
 	// Whole says that it is a text, or part of one, of which every token counts that is predicted at all.

@@ -34,6 +34,7 @@ type Micro struct {
 	Rolled method.Rolled
 	Ref    []float64
 
+	pairs []Pair // of all items, by places in Sequences
 	// Of a pass that gives values, their number, and for each of the method's the one it is: see value.
 	values  int
 	valueOf []int
@@ -216,6 +217,10 @@ func (l *Loader) addRow(m *Micro, items []int32) {
 		it := &l.items[at]
 		m.Sources, m.Examples = append(m.Sources, it.Source), append(m.Examples, int(at))
 		base, segments := len(row.Tokens), len(row.Segments)
+		for _, p := range it.Pairs {
+			p.Chosen, p.Rejected = p.Chosen+len(m.Sequences)-1, p.Rejected+len(m.Sequences)-1
+			m.pairs = append(m.pairs, p)
+		}
 		row.Tokens = append(row.Tokens, it.Tokens...)
 		since := it.Since
 		if since == nil && l.invoked {
@@ -225,8 +230,7 @@ func (l *Loader) addRow(m *Micro, items []int32) {
 		}
 		row.Since = append(row.Since, since...)
 		for child, s := range it.Segments {
-			seq := method.Sequence{Start: m.Counted, Example: int(at), Child: child, Label: it.Label,
-				Margin: it.Margin, Weight: it.Weight}
+			seq := method.Sequence{Start: m.Counted, Example: int(at), Child: child, Label: it.Label}
 			for i := s.Start; i < s.Start+s.Len; i++ {
 				if it.Counted[i] {
 					row.Counted = append(row.Counted, int32(base+i))

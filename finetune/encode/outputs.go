@@ -72,11 +72,17 @@ func (m *Micro) Inputs(how *method.Method, out engine.Outputs, ref []float64, t 
 			return nil, fmt.Errorf("forward pass gave %d entropies for %d counted tokens", len(in.Entropy), m.Counted)
 		}
 	}
+	if how.Need == method.Pairs {
+		in = m.paired(in)
+	}
 	return in, nil
 }
 
 // Slopes are a method's derivatives by the inputs of m, as the engine takes them.
 func (m *Micro) Slopes(how *method.Method, r *method.Result) engine.Outputs {
+	if how.Need == method.Pairs {
+		r = m.unpaired(r)
+	}
 	out := engine.Outputs{}
 	switch {
 	case how.Teacher:

@@ -25,6 +25,8 @@ type Sequence struct {
 	// By how much the data scores the example's first answer above its second, and what the example weighs; 0 unless
 	// Method.Weighs.
 	Margin, Weight float64
+	// Again says that its tokens are there for an earlier sequence too: an answer that is in several pairs.
+	Again bool
 }
 
 // Inputs is what a method sees of one micro-batch, or, for a coupled method, of all micro-batches of a step.
@@ -73,7 +75,8 @@ type Need uint8
 const (
 	// Answers are plain examples, one Sequence each.
 	Answers Need = iota
-	// Pairs are a prompt with two answers: Child 1 is chosen, Child 2 rejected.
+	// Pairs are a prompt with two answers: Child 1 is chosen, Child 2 rejected. A list of answers is several, one after
+	// the other.
 	Pairs
 	// Verdicts are a prompt with an answer (Child 1) under a Label, 1 desirable and 0 not, and the answer to another
 	// example's prompt (Child 2), which is not trained: what it gains is an estimate of the distance from the
@@ -206,7 +209,7 @@ func (m *Method) Evaluate(in *Inputs) (Result, error) {
 					s.Start+s.Len, at)
 		}
 		at += s.Len
-		if m.Need.Trains(s.Child) {
+		if m.Need.Trains(s.Child) && !s.Again {
 			counted += s.Len
 		}
 	}

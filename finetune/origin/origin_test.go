@@ -80,6 +80,7 @@ var silent = map[string]string{
 	"rollout-parallel": "is a matter of the machine's memory",
 	"env-cmd":          "nobody but the user names a program", "env-timeout": "is that program's",
 	"rollout-engine": "changes only the last bits",
+	"ranked-rows":    "changes only the last bits",
 }
 
 // TestEveryOptionIsDecided: each option that changes what an adapter is measured with is in the table, or left out

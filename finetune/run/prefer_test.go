@@ -3,6 +3,7 @@ package run
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -100,6 +101,65 @@ func TestEveryMethodLearns(t *testing.T) {
 				t.Errorf("eval: %+v, %v", got, err)
 			}
 		})
+	}
+}
+
+// TestListsAsPairs: training on ranked lists, each one tree, is training on their pairs, each a tree: loss, figures and
+// what is learned are the same, and so is what is measured.
+func TestListsAsPairs(t *testing.T) {
+	const tol = 1e-6 // measured: 1e-7, of sums in F32
+	var b strings.Builder
+	for i := range 6 {
+		fmt.Fprintf(&b, `{"prompt": "the number %d is", "responses": ["even", "odd", "prime number", "even or odd"], `+
+			`"scores": [%d, 1, 2, 0]}`+"\n", i, i)
+	}
+	path := filepath.Join(t.TempDir(), "lists.jsonl")
+	if err := os.WriteFile(path, []byte(b.String()), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"reward", "dpo", "dpo,sft"} {
+		var got [2][]float64
+		var held [2]Evaluation
+		trained := "" // from lists
+		for i, rows := range []string{"list", "pair"} {
+			c := tinyConfig(t, gguf.F32)
+			c.Method, c.Data, c.RankedRows, c.Exact, c.Dropout = name, []string{path}, rows, true, 0
+			c.EvalSplit, c.EvalEvery, c.Steps, c.LR = config.Fixed(0.0), config.Fixed(0), 2, config.Fixed(1e-2)
+			c.Accum, c.Template = config.Fixed(64), "plain" // a step is an epoch
+			rec := &recorder{}
+			s, err := Train(t.Context(), c, rec)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, e := range rec.events {
+				if st, ok := e.(report.Step); ok {
+					got[i] = append(got[i], st.Loss, st.GradNorm)
+					for _, key := range slices.Sorted(maps.Keys(st.Figures)) {
+						got[i] = append(got[i], st.Figures[key])
+					}
+				}
+			}
+			if trained == "" {
+				trained = s.Result
+			}
+			e := config.Default()
+			e.Model, e.Data, e.Threads, e.RankedRows, e.Template = c.Model, c.Data, 1, rows, "plain"
+			if held[i], err = Evaluate(t.Context(), e, trained, nil, report.Silent{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if len(got[0]) < 12 || len(got[0]) != len(got[1]) {
+			t.Fatalf("%s: figures %v and %v", name, got[0], got[1])
+		}
+		for k, x := range got[1] {
+			if !(math.Abs(got[0][k]-x) <= tol*max(1, math.Abs(x))) {
+				t.Errorf("%s: figure %d is %.9g of lists, %.9g of pairs", name, k, got[0][k], x)
+			}
+		}
+		if !(math.Abs(held[0].Loss-held[1].Loss) <= tol) || held[0].Counted*2 >= held[1].Counted {
+			t.Errorf("%s: measured %.9g on %d tokens of lists, %.9g on %d of pairs", name, held[0].Loss,
+				held[0].Counted, held[1].Loss, held[1].Counted)
+		}
 	}
 }
 
