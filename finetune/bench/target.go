@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 
@@ -68,18 +69,26 @@ func (t Target) file(ctx context.Context) (path string, remove func(), err error
 	}
 	remove = func() { os.RemoveAll(dir) }
 	path = filepath.Join(dir, "model.gguf")
-	if err := t.Write(ctx, path); err != nil {
+	if err := t.Write(ctx, path, nil); err != nil {
 		remove()
 		return "", nil, err
 	}
 	return path, remove, nil
 }
 
-// Write writes the model of a shape to a file, with the weights that Run generates.
-func (t Target) Write(ctx context.Context, path string) error {
+// Write writes the model of a shape to a file, with the weights that Run generates. keys take the place of the shape's
+// metadata of the same names (synth.Spec.Keys).
+func (t Target) Write(ctx context.Context, path string, keys map[string]any) error {
 	s, err := t.spec()
 	if err != nil {
 		return err
+	}
+	if len(keys) > 0 {
+		s.Keys = maps.Clone(s.Keys)
+		if s.Keys == nil {
+			s.Keys = map[string]any{}
+		}
+		maps.Copy(s.Keys, keys)
 	}
 	if err := s.WriteFile(ctx, path); err != nil {
 		return errors.Join(err, ctx.Err())
