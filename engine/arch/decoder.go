@@ -64,7 +64,8 @@ type traits struct {
 	Neox      bool // the halves of a head are rotated, not adjacent elements
 	LayerNorm bool // not RMSNorm
 	NormBias  bool // with LayerNorm: norms have one
-	// PartRope: a part of each head may be rotated, the rest left; elsewhere llama.cpp's graphs assert that all of it is.
+	// PartRope: a part of each head may be rotated, the rest left; elsewhere llama.cpp's graphs assert that all of
+	// it is.
 	PartRope bool
 	Yarn     []string // the keys of YaRN that llama.cpp reads for it
 }

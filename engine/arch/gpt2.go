@@ -53,7 +53,8 @@ func (e gpt2Embedding) Parts() []Part {
 }
 
 func (e gpt2Embedding) Build(b *Builder, _ graph.ID) graph.ID {
-	return b.G.Add(e.embedding.Build(b, graph.None), b.G.Rows(b.Weight(PositionEmbd, ".weight"), b.Indices(InputPos, b.T)))
+	positions := b.G.Rows(b.Weight(PositionEmbd, ".weight"), b.Indices(InputPos, b.T))
+	return b.G.Add(e.embedding.Build(b, graph.None), positions)
 }
 
 type gpt2Layer struct {

@@ -80,9 +80,10 @@ func (k *keys) window(key string, missing int) int {
 // periodicWindow reads how far back tokens see in all but the last of each period of layers; 0 is no window at all.
 func (k *keys) periodicWindow(key string, period int) int {
 	window := k.window(key, 0)
-	if n := k.size("block_count", 0); window > 0 && n < period { // llama.cpp ends at an assertion, with nowhere for keys
-		k.fail("%d layers with a window (%q) leave none that sees everything, which llama.cpp does not run; expected %d "+
-			"or more", n, k.arch+"."+key, period)
+	// llama.cpp ends at an assertion, with nowhere for keys.
+	if n := k.size("block_count", 0); window > 0 && n < period {
+		k.fail("%d layers with a window (%q) leave none that sees everything, which llama.cpp does not run; "+
+			"expected %d or more", n, k.arch+"."+key, period)
 	}
 	return window
 }
