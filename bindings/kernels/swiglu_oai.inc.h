@@ -34,7 +34,7 @@ static void gt_k_swiglu_oai(const gt_call * c, int ith, int nth) {
     });
 }
 
-// (x·σ(αx))' = σ·(1 + αx·(1 − σ)).
+// (x·σ(αx))' = σ·(1 + αx·(1 − σ)). Far below 0, where σ is 0, αx may not become infinite.
 static void gt_k_swiglu_oai_back(const gt_call * c, int ith, int nth) {
     const gt_swiglu_oai_constants k     = GT_CONSTANTS(swiglu_oai, c);
     const float                   alpha = (float) k.alpha, limit = (float) k.limit;
@@ -47,8 +47,8 @@ static void gt_k_swiglu_oai_back(const gt_call * c, int ith, int nth) {
         GT_EACH(c->a[0].ne0, {
             const gt_vf gate = GT_LD(g), up = GT_LD(u), d = GT_LD(dout), none = gt_splat(0);
             const gt_vf x = gt_at_most(gate, limit), y = gt_at_least(gt_at_most(up, limit), -limit);
-            const gt_vf s = gt_sigmoid(alpha * x);
-            GT_ST(dg, gt_select(gate > limit, none, d * (y + 1.0f) * s * (1.0f + alpha * x * (1.0f - s))));
+            const gt_vf z = gt_at_least(alpha * x, -200.0f), s = gt_sigmoid(z);
+            GT_ST(dg, gt_select(gate > limit, none, d * (y + 1.0f) * s * (1.0f + z * (1.0f - s))));
             GT_ST(du, gt_select((up > limit) | (up < -limit), none, d * x * s));
         });
     });
