@@ -48,6 +48,21 @@
     X(GT_OP_TIMES, times)                     \
     X(GT_OP_DROPOUT, dropout)                 \
     X(GT_OP_GATE, gate)                       \
+    X(GT_OP_TOP_K, top_k)                     \
+    X(GT_OP_GROUP, group)                     \
+    X(GT_OP_GATING, gating)                   \
+    X(GT_OP_GATING_BACK, gating_back)         \
+    X(GT_OP_COMBINE, combine)                 \
+    X(GT_OP_WEIGH, weigh)                     \
+    X(GT_OP_WEIGH_BACK, weigh_back)           \
+    X(GT_OP_WEIGHED_BIAS, weighed_bias)       \
+    X(GT_OP_WEIGHED_BIAS_BACK, weighed_bias_back)\
+    X(GT_OP_WEIGHED_BIAS_GRAD, weighed_bias_grad)\
+    X(GT_OP_EXPERTS_PACK, experts_pack)       \
+    X(GT_OP_EXPERTS, experts)                 \
+    X(GT_OP_EXPERTS_T, experts_t)             \
+    X(GT_OP_EXPERTS_OUTER, experts_outer)     \
+    X(GT_OP_EXPERTS_BIAS_GRAD, experts_bias_grad)\
     X(GT_OP_SCALE, scale)                     \
     X(GT_OP_SCALE_GRAD, scale_grad)           \
     X(GT_OP_PAIR_NORM, pair_norm)             \

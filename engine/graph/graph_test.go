@@ -234,6 +234,15 @@ func TestShapesAreChecked(t *testing.T) {
 			"has the shape [3 2 0]"},
 		{"no start", func(g *Graph) { g.emit(Node{Op: GELU, In: []ID{x(g, 6, 3)}, Acc: x(g, 6, 3)}) },
 			"starts from no value"},
+		{"more chosen than there are", func(g *Graph) { g.TopK(x(g, 4, 3), 5) }, "5 of 4 experts chosen"},
+		{"experts", func(g *Graph) {
+			of := g.Group(g.TopK(x(g, 4, 3), 2), 4)
+			g.Experts(matrices(g, "w", 4, 5, 3), g.Gather(x(g, 4, 3), of), None, of, None, 1)
+		}, "a weight of 3 experts, starts of 4"},
+		{"rows of other choices", func(g *Graph) {
+			of := g.Group(g.TopK(x(g, 4, 3), 2), 4)
+			g.Combine(x(g, 4, 3), of, None)
+		}, "3 rows, choices [2 3]"},
 		{"rebound", func(g *Graph) { x(g, 6, 3); x(g, 6, 4) }, "bound as"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
