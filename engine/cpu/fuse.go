@@ -31,7 +31,7 @@ func (l *lowering) fuse() {
 		if i < 0 || l.partner[i] >= 0 || uses[n.Acc] != 1 || l.exported[n.Acc] {
 			continue
 		}
-		if m := &g.Nodes[i]; m.Op == n.Op && !biased(l.lesser(m, n)) {
+		if m := &g.Nodes[i]; m.Op == n.Op && !biased(l.lesser(m, n)) && sameRows(m, n) {
 			l.partner[j], l.left[i] = i, true
 			// what the first reads is read when the second runs
 			for _, in := range append(m.In[:len(m.In):len(m.In)], m.Acc) {
@@ -43,9 +43,16 @@ func (l *lowering) fuse() {
 	}
 }
 
-func product(n *graph.Node) bool { return n.Op == graph.Linear || n.Op == graph.LinearT }
+func product(n *graph.Node) bool {
+	return n.Op == graph.Linear || n.Op == graph.LinearT || withExperts(n)
+}
 
-func biased(n *graph.Node) bool { return n.Op == graph.Linear && n.In[2] != graph.None }
+func biased(n *graph.Node) bool {
+	return (n.Op == graph.Linear || n.Op == graph.Experts) && n.In[2] != graph.None
+}
+
+// sameRows says whether two products of one kind have, if with experts, their rows sorted alike.
+func sameRows(m, n *graph.Node) bool { return !withExperts(n) || startsOf(m) == startsOf(n) }
 
 // lesser is which of two joined products comes second in their call: a LoRA pair's, else the thinner one, and of equals
 // the first.

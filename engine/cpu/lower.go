@@ -19,6 +19,7 @@ func lower(g *graph.Graph, keep []graph.ID, exact bool) (*program, error) {
 	l.measureLives()
 	l.findWide()
 	l.fuse()
+	l.spareRows()
 	l.shareSlots()
 	for l.at = range g.Nodes {
 		if l.left[l.at] {
@@ -45,6 +46,7 @@ type lowering struct {
 	exported []bool
 	packed   map[graph.ID]int // of a value: the slot of its packed form
 	wide     []bool           // values that a product wide enough to repay packing takes
+	spared   []bool           // gathered rows that are packed from where they come from
 	partner  []int            // of each node: the product joined with it, or -1
 	left     []bool           // nodes joined with a later one
 	at       int              // the node being emitted

@@ -5,9 +5,7 @@ import (
 	"github.com/ggtune/ggtune/engine/graph"
 )
 
-var _ = emit(graph.Rows, rest, func(l *lowering, n *graph.Node) {
-	call(l, kernels.OpRows, kernels.None{}, l.whole(n.Out[0]), l.whole(n.In[0]), l.flat(n.In[1]))
-})
+var _ = emit(graph.Rows, rest, gather)
 
 var _ = emit(graph.RowsGrad, rest, func(l *lowering, n *graph.Node) {
 	call(l, kernels.OpRowsAdd, kernels.RowsAddConstants{Scale: 1}, l.whole(n.Out[0]), l.whole(n.In[0]), l.flat(n.In[1]))
