@@ -11,7 +11,7 @@ var Combine = register(&Op{Name: "combine", Outs: 1, Cheap: true, Starts: true, 
 var Weigh = register(&Op{Name: "weigh", Outs: 1, Cheap: true, Overwrites: []int{0}, shape: shapeWeigh, back: backWeigh})
 
 // WeighBack: x, w, at, dy [K,R] → dx [K,R], dw [k,T].
-var WeighBack = register(&Op{Name: "weigh_back", Outs: 2, Overwrites: []int{3, 1}, shape: shapeOf(0, 1)})
+var WeighBack = register(&Op{Name: "weigh_back", Outs: 2, Overwrites: []int{3}, shape: shapeOf(0, 1)})
 
 // WeighedBias: b [N,E], w [k,T], chosen i32 [k,T] → [N,T] = Acc + Σ_j w[j,t]·b[chosen[j,t]].
 var WeighedBias = register(&Op{Name: "weighed_bias", Outs: 1, Cheap: true, Starts: true, shape: shapeWeighedBias,

@@ -74,7 +74,7 @@ func (b *Builder) Input(name string, s graph.Shape) graph.ID {
 
 // Param is a trained matrix, whose gradient is compared.
 func (b *Builder) Param(name string, ne0, ne1 int64) graph.ID {
-	return b.bound(graph.Param, name, graph.F32, graph.Matrix(ne0, ne1), normals(ne0*ne1, seed(name)))
+	return b.Params(name, graph.Matrix(ne0, ne1))
 }
 
 // State is what an optimizer keeps, from numbers that are not negative.
@@ -118,11 +118,21 @@ func (b *Builder) Rising(name string, ne0, ne1 int64) graph.ID {
 	return b.bound(graph.Input, name, graph.F32, graph.Matrix(ne0, ne1), data)
 }
 
+// Params are trained matrices, whose gradients are compared.
+func (b *Builder) Params(name string, s graph.Shape) graph.ID {
+	return b.bound(graph.Param, name, graph.F32, s, normals(s.Elements(), seed(name)))
+}
+
 // Weight is a frozen matrix of a storage type, of deviation 1/√ne0.
 func (b *Builder) Weight(name string, typ gguf.Type, ne0, ne1 int64) graph.ID {
-	data, err := synth.Numbers(typ, ne0*ne1, 1/math.Sqrt(float64(ne0)), seed(name))
+	return b.Weights(name, typ, graph.Matrix(ne0, ne1))
+}
+
+// Weights are frozen matrices of a storage type.
+func (b *Builder) Weights(name string, typ gguf.Type, s graph.Shape) graph.ID {
+	data, err := synth.Numbers(typ, s.Elements(), 1/math.Sqrt(float64(s[0])), seed(name))
 	b.errs = append(b.errs, err)
-	return b.bound(graph.Weight, name, int32(typ), graph.Matrix(ne0, ne1), data)
+	return b.bound(graph.Weight, name, int32(typ), s, data)
 }
 
 // Ints is an I32 input of one number a row.
