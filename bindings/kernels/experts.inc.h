@@ -3,8 +3,8 @@
 //
 // GT_OP_EXPERTS_PACK a0 out packed [K,R]: rows from[i] of a1 x [K,T], or its rows as they are, made ready for the fast
 //                   mode expert by expert; a2 from i32 [R] or absent; a3 starts. Size of a0: gt_packed_bytes(K, R).
-// GT_OP_EXPERTS     as GT_OP_LINEAR: a0 y [N,R]; a1 x [K,R] f32 or packed; a2 W [K,N·E]; a3 bias [N,E] or absent; a4, a5
-//                   the second pair, [r,R] and [r,N·E], both or neither; a6 starts.
+// GT_OP_EXPERTS     as GT_OP_LINEAR: a0 y [N,R]; a1 x [K,R] f32 or packed; a2 W [K,N·E]; a3 bias [N,E] or absent;
+//                   a4, a5 the second pair, [r,R] and [r,N·E], both or neither; a6 starts.
 // GT_OP_EXPERTS_T   as GT_OP_LINEAR_T: a0 dx [K,R]; a1 dy [N,R]; a2 W [K,N·E]; a4, a5 the second pair, [r,R] and
 //                   [K,r·E]; a6 starts.
 // GT_OP_EXPERTS_OUTER a0 inout dW [K,N·E]: += scale·Σ dy·x over each expert's rows; a1 x [K,R]; a2 dy [N,R]; a3 starts.
@@ -178,7 +178,8 @@ static const char * experts_fault(const gt_call * c, int transposed) {
     const int64_t height = w->ne1 / experts, out = transposed ? w->ne0 : height;
     GT_TRY(gt_f32_fault(&c->a[0], out, rows));
     GT_TRY(gt_acts_fault(&c->a[1], transposed ? height : w->ne0, rows));
-    if (c->a[3].data) GT_TRY(transposed ? "the transposed product takes no bias" : gt_f32_fault(&c->a[3], out, experts));
+    if (c->a[3].data)
+        GT_TRY(transposed ? "the transposed product takes no bias" : gt_f32_fault(&c->a[3], out, experts));
     GT_TRY(gt_outputs_fault(c, 1));
     if (!w2->data) return c->a[4].data ? "the second pair's matrix is absent" : NULL;
     GT_TRY(gt_weights_fault(w2));

@@ -31,8 +31,8 @@ type GroupAttr struct{ Experts int64 }
 // MostExperts is the most that a layer can have: llama.cpp's bound (LLAMA_MAX_EXPERTS).
 const MostExperts = 512
 
-// In the comments of these operations and of experts.go and combine.go, E is the number of experts, k that of a token's,
-// R = k·T that of the rows of all tokens, sorted by expert.
+// In the comments of these operations and of experts.go and combine.go, E is the number of experts, k that of a
+// token's, R = k·T that of the rows of all tokens, sorted by expert.
 
 // TopK: x [E,T] → i32 [k,T]: the k largest, the largest first, of equal ones the first. A constant to whoever reads it.
 var TopK = register(&Op{Name: "top_k", Outs: 1, OutType: I32, Constant: true, shape: shapeTopK})
