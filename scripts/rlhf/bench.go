@@ -8,41 +8,53 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
+	"time"
 
 	"github.com/ggtune/ggtune/internal/study"
 )
 
 // A cost is what training took.
 type cost struct {
-	CPU   float64 `json:"cpu_seconds"` // of all cores together
-	Peak  int64   `json:"peak_bytes"`
-	Steps int     `json:"steps"`
+	CPU     float64 `json:"cpu_seconds"` // of all cores together
+	Seconds float64 `json:"seconds"`
+	Peak    int64   `json:"peak_bytes"`
+	Steps   int     `json:"steps"`
 }
 
-// A share has its 95 % interval over prompts.
+// A share has its 95 % interval over prompts, or none, both ends being the value.
 type share struct {
 	Value    float64    `json:"value"`
 	Interval [2]float64 `json:"interval"`
 }
 
 func (s share) String() string {
+	if s.Interval[0] == s.Interval[1] {
+		return fmt.Sprintf("%.3f", s.Value)
+	}
 	return fmt.Sprintf("%.3f (%.3f–%.3f)", s.Value, s.Interval[0], s.Interval[1])
 }
 
 // A result is what came of a trial.
 type result struct {
 	trial
-	Cost    cost `json:"cost"`
-	Prompts int  `json:"prompts"` // measured on
-	Answers int  `json:"answers"` // to each
-	Figures struct {
-		Pass1 share `json:"pass@1"`
-		Pass8 share `json:"pass@8"`
-	} `json:"figures"`
-	Failed string `json:"failed,omitempty"`
+	Cost    cost             `json:"cost"`
+	Prompts int              `json:"prompts"` // measured on
+	Answers int              `json:"answers"` // to all of them
+	Figures map[string]share `json:"figures"`
+	// Curve is how far a run or a choice went, and what came of it.
+	Curve  []point `json:"curve,omitempty"`
+	Failed string  `json:"failed,omitempty"`
 }
 
 func (o *options) one(ctx context.Context, a arm, r *result) error {
+	r.Figures = map[string]share{}
+	if a.data == "" {
+		if err := o.ready(ctx, a); err != nil {
+			return err
+		}
+		return o.study.measure(o, ctx, a, "", r)
+	}
 	run, err := o.trained(ctx, a, r.Seed)
 	if err != nil {
 		return err
@@ -50,37 +62,51 @@ func (o *options) one(ctx context.Context, a arm, r *result) error {
 	if r.Cost, err = costOf(run); err != nil {
 		return err
 	}
-	return o.measure(ctx, run, r)
+	return o.study.measure(o, ctx, a, run, r)
+}
+
+// runOf is where an arm's run is.
+func (o *options) runOf(arm string, seed int) string { return o.file(fmt.Sprintf("%s-%d", arm, seed)) }
+
+// ready trains what an arm builds on.
+func (o *options) ready(ctx context.Context, a arm) error {
+	for _, name := range append([]string{a.from}, a.needs...) {
+		if name == "" {
+			continue
+		}
+		if _, err := o.trained(ctx, o.study.arm(name), 1); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // trained trains an arm, unless it has been, and gives its run.
 func (o *options) trained(ctx context.Context, a arm, seed int) (string, error) {
-	run := o.file(fmt.Sprintf("%s-%d", a.name, seed))
+	run := o.runOf(a.name, seed)
 	if _, err := costOf(run); err == nil {
 		return run, nil
 	}
-	args := []string{"train", "-m", o.model, "-o", run, "--seed", strconv.Itoa(seed), "--eval-split", "0",
-		"--sample-every", "0", "--save-every", "0", "--threads", strconv.Itoa(o.Threads)}
-	if a.rewarded {
-		args = append(args, "-d", o.file(othersFile), "--reward", "exact", "--max-completion-length",
-			strconv.Itoa(most), "--batch", "4")
-	} else {
-		args = append(args, "-d", o.file(taughtFile))
+	args := []string{"train", "-m", o.model, "-o", run, "-d", o.file(a.data), "--seed", strconv.Itoa(seed),
+		"--eval-split", "0", "--sample-every", "0", "--save-every", "0", "--threads", strconv.Itoa(o.Threads)}
+	if err := o.ready(ctx, a); err != nil {
+		return "", err
 	}
 	if a.from != "" {
-		from, err := o.trained(ctx, armOf(a.from), 1)
-		if err != nil {
-			return "", err
-		}
-		args = append(args, "--init-adapter", filepath.Join(from, "adapter.gguf"))
+		args = append(args, "--init-adapter", filepath.Join(o.runOf(a.from, 1), "adapter.gguf"))
+	}
+	for _, arg := range a.args {
+		args = append(args, strings.ReplaceAll(arg, "WORK", o.work))
 	}
 	if err := os.RemoveAll(run); err != nil {
 		return "", err
 	}
-	took, err := study.Ask(ctx, nil, o.Ggtune, append(args, a.args...)...)
+	began := time.Now()
+	took, err := study.Ask(ctx, nil, o.Ggtune, args...)
 	if err != nil {
 		return "", err
 	}
+	c := cost{CPU: took.Seconds(), Seconds: time.Since(began).Seconds()}
 	var report struct {
 		PeakBytes int64 `json:"peak_bytes"`
 		Steps     int   `json:"steps"`
@@ -92,10 +118,8 @@ func (o *options) trained(ctx context.Context, a arm, seed int) (string, error) 
 	if err != nil {
 		return "", err
 	}
-	if text, err = json.Marshal(cost{took.Seconds(), report.PeakBytes, report.Steps}); err != nil {
-		return "", err
-	}
-	return run, os.WriteFile(filepath.Join(run, costFile), text, 0o666)
+	c.Peak, c.Steps = report.PeakBytes, report.Steps
+	return run, write(filepath.Join(run, costFile), []cost{c})
 }
 
 // costFile is written into a run when it is whole.
@@ -109,39 +133,67 @@ func costOf(run string) (c cost, err error) {
 	return c, err
 }
 
-// measure has a run answer the held-out commands.
-func (o *options) measure(ctx context.Context, run string, r *result) error {
-	var e struct {
-		Prompts       int        `json:"prompts"`
-		Pass1         *float64   `json:"pass@1"`
-		Pass1Interval [2]float64 `json:"pass@1_interval"`
-		Pass8         *float64   `json:"pass@8"`
-		Pass8Interval [2]float64 `json:"pass@8_interval"`
+// evaluated is what eval printed.
+type evaluated map[string]json.RawMessage
+
+func (e evaluated) read(name string, into any) error {
+	text, is := e[name]
+	if !is {
+		return fmt.Errorf("eval gave no %s", name)
 	}
-	args := []string{"eval", "-m", o.model, "-a", run, "-d", o.file(heldFile), "--method", "grpo", "--reward", "exact",
-		"--num-generations", strconv.Itoa(samples), "--max-completion-length", strconv.Itoa(most),
-		"--rollout-prompts", "32", "--json", "--threads", strconv.Itoa(o.Threads)}
-	if _, err := study.Ask(ctx, &e, o.Ggtune, args...); err != nil {
+	return json.Unmarshal(text, into)
+}
+
+// answers has a run, or the base where run is "", answer the prompts of a file, each so often with so many tokens at
+// most, and what args name reward them.
+func (o *options) answers(ctx context.Context, run, file string, each, longest int, args ...string) (evaluated, error) {
+	args = append([]string{"eval", "-m", o.model, "-d", o.file(file), "--method", "grpo", "--num-generations",
+		strconv.Itoa(each), "--max-completion-length", strconv.Itoa(longest), "--rollout-prompts", "32", "--json",
+		"--threads", strconv.Itoa(o.Threads)}, args...)
+	if run != "" {
+		args = append(args, "-a", run)
+	}
+	var e evaluated
+	_, err := study.Ask(ctx, &e, o.Ggtune, args...)
+	return e, err
+}
+
+// take takes figures of answers.
+func (r *result) take(e evaluated, names ...string) error {
+	for _, name := range names {
+		s := share{}
+		if err := e.read(name, &s.Value); err != nil {
+			return err
+		}
+		if err := e.read(name+"_interval", &s.Interval); err != nil {
+			return err
+		}
+		r.Figures[name] = s
+	}
+	if err := e.read("prompts", &r.Prompts); err != nil {
 		return err
 	}
-	if e.Pass1 == nil || e.Pass8 == nil {
-		return fmt.Errorf("%s eval gave no pass@1 or no pass@8", o.Ggtune)
-	}
-	r.Prompts, r.Answers = e.Prompts, samples
-	r.Figures.Pass1, r.Figures.Pass8 = share{*e.Pass1, e.Pass1Interval}, share{*e.Pass8, e.Pass8Interval}
-	return nil
+	return e.read("answers", &r.Answers)
 }
 
 // printTable prints results as the docs have them.
-func printTable(w io.Writer, all []result) {
-	fmt.Fprintln(w, "| | seed | updates | CPU, s | peak, MB | pass@1 | pass@8 |\n|---|---|---|---|---|---|---|")
+func printTable(w io.Writer, figures []string, all []result) {
+	fmt.Fprintf(w, "| | seed | updates | CPU, s | peak, MB | %s |\n|---|---|---|---|---|%s\n",
+		strings.Join(figures, " | "), strings.Repeat("---|", len(figures)))
 	for _, r := range all {
 		fmt.Fprintf(w, "| `%s` | %d |", r.Arm, r.Seed)
 		if r.Failed != "" {
 			fmt.Fprintf(w, " failed: …%q |\n", r.Failed[max(0, len(r.Failed)-80):]) // the end says why
 			continue
 		}
-		fmt.Fprintf(w, " %d | %.0f | %.0f | %s | %s |\n", r.Cost.Steps, r.Cost.CPU, float64(r.Cost.Peak)/1e6,
-			r.Figures.Pass1, r.Figures.Pass8)
+		fmt.Fprintf(w, " %d | %.0f | %.0f |", r.Cost.Steps, r.Cost.CPU, float64(r.Cost.Peak)/1e6)
+		for _, name := range figures {
+			if s, is := r.Figures[name]; is {
+				fmt.Fprintf(w, " %s |", s)
+			} else {
+				fmt.Fprint(w, " |")
+			}
+		}
+		fmt.Fprintln(w)
 	}
 }

@@ -36,7 +36,7 @@ func pretend(command string, args []string) error {
 		return ""
 	}
 	if command != "train" {
-		fmt.Println(`{"prompts":200,"pass@1":0.5,"pass@1_interval":[0.4,0.6],"pass@8":1,"pass@8_interval":[0.9,1]}`)
+		fmt.Println(`{"prompts":200,"answers":1600,"pass@1":0.5,"pass@1_interval":[0.4,0.6],"pass@8":1,"pass@8_interval":[0.9,1]}`)
 		return nil
 	}
 	if value("--method") == "rloo" {
@@ -76,7 +76,7 @@ func prepared(t *testing.T) *options {
 		t.Fatal(err)
 	}
 	return &options{Options: study.Options{Ggtune: own, Out: filepath.Join(dir, "o.jsonl"), Seeds: 2, Threads: 1},
-		data: data, model: "m.gguf", work: filepath.Join(dir, "work")}
+		study: &scan, data: data, model: "m.gguf", work: filepath.Join(dir, "work")}
 }
 
 // TestStudy: an arm begins with what it names, and learns from what it is to; what is repeated has every seed; what is
@@ -102,8 +102,8 @@ func TestStudy(t *testing.T) {
 			}
 			continue
 		}
-		if f := r.Figures; f.Pass1 != (share{0.5, [2]float64{0.4, 0.6}}) || f.Pass8.Value != 1 || r.Prompts != held ||
-			r.Answers != samples || r.Cost.Steps != 7 || r.Cost.CPU <= 0 || r.Failed != "" {
+		if f := r.Figures; f["pass@1"] != (share{0.5, [2]float64{0.4, 0.6}}) || f["pass@8"].Value != 1 || r.Prompts != held ||
+			r.Answers != held*samples || r.Cost.Steps != 7 || r.Cost.CPU <= 0 || r.Failed != "" {
 			t.Errorf("%s: %+v", r.Arm, r)
 		}
 	}
@@ -119,7 +119,7 @@ func TestStudy(t *testing.T) {
 		}
 	}
 	var b strings.Builder
-	printTable(&b, all)
+	printTable(&b, scan.figures, all)
 	for _, part := range []string{"| `grpo` | 2 | 7 |", "| 5 | 0.500 (0.400–0.600) | 1.000 (0.900–1.000) |",
 		"| `rloo` | 1 | failed: "} {
 		if !strings.Contains(b.String(), part) {

@@ -1,12 +1,12 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
-	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -23,37 +23,31 @@ const (
 	most    = 16  // tokens of an answer
 )
 
-// An arm is a way of training.
-type arm struct {
-	name string
-	// repeated is with several seeds; the others are with one.
-	repeated bool
-	// from is the arm whose adapter it begins with, with seed 1; "": none.
-	from string
-	// args are those of train beside the model, the data, the output and the seed.
-	args []string
-	// rewarded learns from its own answers to the other commands, and not from given ones.
-	rewarded bool
-}
+// scan's arms cost about the same after the start, in processor time, but for what a table shows.
+var scan = plan{name: "scan", prepare: (*options).prepareScan, measure: (*options).measureScan,
+	figures: []string{"pass@1", "pass@8"}, arms: []arm{
+		{name: "start", data: taughtFile, args: []string{"--epochs", "5", "--lr", "5e-4"}},
+		{name: "grpo", from: "start", data: othersFile, repeated: true, args: steady("grpo", "--rollout-prompts", "16",
+			"--steps", "30")},
+		{name: "rloo", from: "start", data: othersFile, args: steady("rloo", "--rollout-prompts", "16", "--num-generations",
+			"8", "--steps", "30")},
+		{name: "ppo", from: "start", data: othersFile, args: steady("ppo", "--rollout-prompts", "64", "--num-iterations",
+			"2", "--steps", "28")},
+		// All answers are written before any is learned.
+		{name: "best-of-n", from: "start", data: othersFile, args: checked("--method", "best-of-n", "--rollout-prompts",
+			fmt.Sprint(others), "--num-mini-batches", "55", "--num-iterations", "2")},
+		{name: "more sft", from: "start", data: taughtFile, args: []string{"--epochs", "8", "--lr", "5e-4", "--batch", "4", "--accum", "1"}},
+	}}
 
-// arms cost about the same after the start, in processor time, but for what a table shows.
-var arms = []arm{
-	{name: "start", args: []string{"--epochs", "5", "--lr", "5e-4"}},
-	{name: "grpo", from: "start", rewarded: true, repeated: true, args: steady("grpo", "--rollout-prompts", "16",
-		"--steps", "30")},
-	{name: "rloo", from: "start", rewarded: true, args: steady("rloo", "--rollout-prompts", "16", "--num-generations",
-		"8", "--steps", "30")},
-	{name: "ppo", from: "start", rewarded: true, args: steady("ppo", "--rollout-prompts", "64", "--num-iterations",
-		"2", "--steps", "28")},
-	// All answers are written before any is learned.
-	{name: "best-of-n", from: "start", rewarded: true, args: []string{"--method", "best-of-n", "--rollout-prompts",
-		fmt.Sprint(others), "--num-mini-batches", "55", "--num-iterations", "2"}},
-	{name: "more sft", from: "start", args: []string{"--epochs", "8", "--lr", "5e-4", "--batch", "4", "--accum", "1"}},
+// checked are the arguments of those that learn from their own answers to the other commands, and not from given ones.
+func checked(more ...string) []string {
+	return append([]string{"--reward", "exact", "--max-completion-length", strconv.Itoa(most), "--batch", "4"}, more...)
 }
 
 // steady are the arguments of a method that makes few updates, at one rate.
 func steady(method string, more ...string) []string {
-	return append([]string{"--method", method, "--lr", "5e-5", "--schedule", "constant", "--warmup", "0"}, more...)
+	return checked(append([]string{"--method", method, "--lr", "5e-5", "--schedule", "constant", "--warmup", "0"},
+		more...)...)
 }
 
 // A command is a row of the task.
@@ -69,10 +63,8 @@ const (
 	othersFile = "others.jsonl"
 )
 
-func (o *options) file(name string) string { return filepath.Join(o.work, name) }
-
-// prepare shares the commands out, for all arms and seeds alike.
-func (o *options) prepare() error {
+// prepareScan shares the commands out, for all arms and seeds alike.
+func (o *options) prepareScan() error {
 	text, err := os.ReadFile(o.data)
 	if err != nil {
 		return err
@@ -114,19 +106,11 @@ func (o *options) prepare() error {
 	return nil
 }
 
-// write writes commands as JSON lines.
-func write(file string, rows []command) error {
-	var text []byte
-	for _, r := range rows {
-		line, err := json.Marshal(r)
-		if err != nil {
-			return err
-		}
-		text = append(append(text, line...), '\n')
+// measureScan has a run answer the held-out commands.
+func (o *options) measureScan(ctx context.Context, _ arm, run string, r *result) error {
+	e, err := o.answers(ctx, run, heldFile, samples, most, "--reward", "exact")
+	if err != nil {
+		return err
 	}
-	return os.WriteFile(file, text, 0o666)
-}
-
-func armOf(name string) arm {
-	return arms[slices.IndexFunc(arms, func(a arm) bool { return a.name == name })]
+	return r.take(e, o.study.figures...)
 }

@@ -1,0 +1,358 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"hash/fnv"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/ggtune/ggtune/finetune/eval"
+	"github.com/ggtune/ggtune/internal/study"
+)
+
+// The task is to answer politely, as llms_from_scratch_preference.json (rasbt/LLMs-from-scratch) has people prefer it.
+// One reward model, the proxy, learns from the pairs of one half of the prompts, and all others from the same pairs or
+// from what it says of their own answers to the same prompts. The gold one learns from the other half, and only
+// measures (Gao et al. 2022). All begin with start, which has learned to answer both politely and not.
+const (
+	judgedHeld  = 200 // prompts that are measured on
+	judgedHalf  = 270 // of each half
+	judgedMost  = 32  // tokens of an answer
+	judgedEach  = 2   // answers to each prompt
+	drawPrompts = 64  // prompts of which drawn is measured
+	drawEach    = 64  // answers to each of them
+)
+
+// The files that prepareJudged writes.
+const (
+	proxyFile  = "proxy.jsonl"  // pairs of one half
+	goldFile   = "gold.jsonl"   // of the other
+	bothFile   = "both.jsonl"   // all answers of the proxy's
+	chosenFile = "chosen.jsonl" // the better ones
+	askedFile  = "asked.jsonl"  // pairs held out
+)
+
+var judged = plan{name: "judged", figures: []string{"accuracy", "proxy", "gold", "kl", "distinct-2"},
+	prepare: (*options).prepareJudged, measure: (*options).measureJudged,
+	arms: []arm{
+		{name: "proxy", data: proxyFile, args: []string{"--method", "reward"}},
+		{name: "gold", data: goldFile, args: []string{"--method", "reward"}},
+		{name: "start", data: bothFile, args: []string{"--epochs", "2"}, needs: []string{"proxy", "gold"}},
+		{name: "sft", from: "start", data: chosenFile, repeated: true, args: []string{"--epochs", "3"}},
+		{name: "dpo", from: "start", data: proxyFile, repeated: true, args: []string{"--method", "dpo"}},
+		{name: "best-of-n", from: "start", data: proxyFile, repeated: true, args: byProxy("best-of-n",
+			"--rollout-prompts", strconv.Itoa(judgedHalf), "--num-mini-batches", "34", "--num-iterations", "2")},
+		{name: "rloo", from: "start", data: proxyFile, repeated: true, args: byProxy("rloo", "--rollout-prompts", "16",
+			"--steps", "30")},
+		{name: "ppo", from: "start", data: proxyFile, repeated: true, args: byProxy("ppo", "--rollout-prompts", "64",
+			"--head", "WORK/proxy-1/head.gguf", "--steps", "60")},
+		// Without a penalty for leaving the start, and for long.
+		{name: "grpo far", from: "start", data: proxyFile, args: byProxy("grpo", "--rollout-prompts", "8", "--steps",
+			"80", "--lr", "1e-4", "--schedule", "constant", "--warmup", "0")},
+		{name: drawn, from: "start", needs: []string{"proxy", "gold"}},
+	}}
+
+// drawn is the best of many answers of start, by the proxy: nothing is trained.
+const drawn = "drawn"
+
+// byProxy are the arguments of those that learn from the proxy. What the gold one says is shown beside it; a weight of
+// 0 there is not.
+func byProxy(method string, more ...string) []string {
+	return append(append([]string{"--method", method, "--max-completion-length", strconv.Itoa(judgedMost), "--batch",
+		"4"}, judges...), more...)
+}
+
+var judges = []string{"--reward", "model=WORK/proxy-1", "--reward", "model=WORK/gold-1", "--reward-weights", "1,1e-9"}
+
+// A pair is a prompt with a better and a worse answer.
+type pair struct {
+	Prompt   string `json:"prompt"`
+	Chosen   string `json:"chosen"`
+	Rejected string `json:"rejected"`
+}
+
+// prepareJudged shares the prompts out by their words.
+func (o *options) prepareJudged() error {
+	text, err := os.ReadFile(o.data)
+	if err != nil {
+		return err
+	}
+	var all []struct{ Instruction, Input, Chosen, Rejected string }
+	if err := json.Unmarshal(text, &all); err != nil {
+		return fmt.Errorf("%s: %w", o.data, err)
+	}
+	place := map[uint64]pair{}
+	for _, x := range all {
+		ask := strings.TrimSpace(x.Instruction + "\n" + x.Input)
+		h := fnv.New64a()
+		h.Write([]byte(ask))
+		if x.Chosen != x.Rejected { // of a prompt that is there twice the last pair
+			place[h.Sum64()] = pair{"Question: " + ask + "\nAnswer:", " " + x.Chosen, " " + x.Rejected}
+		}
+	}
+	var order []uint64
+	for h := range place {
+		order = append(order, h)
+	}
+	if len(order) < judgedHeld+2*judgedHalf {
+		return fmt.Errorf("%s has %d prompts, expected %d", o.data, len(order), judgedHeld+2*judgedHalf)
+	}
+	slices.Sort(order)
+	var pairs []pair
+	for _, h := range order {
+		pairs = append(pairs, place[h])
+	}
+	proxy, rest := pairs[:judgedHalf], pairs[judgedHalf:]
+	var both, chosen []command
+	for _, p := range proxy {
+		chosen = append(chosen, command{p.Prompt, p.Chosen})
+		both = append(both, command{p.Prompt, p.Chosen}, command{p.Prompt, p.Rejected})
+	}
+	if err := write(o.file(bothFile), both); err != nil {
+		return err
+	}
+	if err := write(o.file(chosenFile), chosen); err != nil {
+		return err
+	}
+	for file, list := range map[string][]pair{proxyFile: proxy, goldFile: rest[:judgedHalf],
+		askedFile: rest[judgedHalf : judgedHalf+judgedHeld]} {
+		if err := write(o.file(file), list); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// measureJudged has a run answer the held-out prompts. Of a reward model it is how often it finds the better answer.
+func (o *options) measureJudged(ctx context.Context, a arm, run string, r *result) error {
+	switch a.name {
+	case "proxy", "gold":
+		var e evaluated
+		if _, err := study.Ask(ctx, &e, o.Ggtune, "eval", "-m", o.model, "-a", run, "-d", o.file(askedFile), "--json",
+			"--threads", strconv.Itoa(o.Threads)); err != nil {
+			return err
+		}
+		return r.accuracy(e)
+	case drawn:
+		return o.draw(ctx, r)
+	}
+	file := filepath.Join(run, "answers.jsonl")
+	if err := o.judgedBy(ctx, run, askedFile, file, judgedEach, r); err != nil {
+		return err
+	}
+	of, err := recorded(file)
+	if err != nil {
+		return err
+	}
+	if r.Figures["kl"], err = o.klOf(ctx, run, o.runOf("start", 1), of); err != nil {
+		return err
+	}
+	r.describe(of)
+	r.Curve, err = rollouts(run)
+	return err
+}
+
+// judgedBy has a run answer the prompts of a file, and takes what proxy and gold say of the answers, which go to
+// another.
+func (o *options) judgedBy(ctx context.Context, run, prompts, file string, each int, r *result) error {
+	args := recorder(file)
+	for _, x := range judges {
+		args = append(args, strings.ReplaceAll(x, "WORK", o.work))
+	}
+	args[len(args)-1] += ",1e-9"
+	e, err := o.answers(ctx, run, prompts, each, judgedMost, args...)
+	if err != nil {
+		return err
+	}
+	if err := r.take(e, "reward_model", "reward_model_2"); err != nil {
+		return err
+	}
+	r.Figures["proxy"], r.Figures["gold"] = r.Figures["reward_model"], r.Figures["reward_model_2"]
+	delete(r.Figures, "reward_model")
+	delete(r.Figures, "reward_model_2")
+	return nil
+}
+
+// accuracy takes that of a reward model.
+func (r *result) accuracy(e evaluated) error {
+	var s struct {
+		Prompts  int
+		Accuracy eval.Share
+	}
+	if err := e.read("scores", &s); err != nil {
+		return err
+	}
+	r.Prompts, r.Figures["accuracy"] = s.Prompts, shareOf(s.Accuracy)
+	return nil
+}
+
+// A point of a curve is what came of going so far from the start.
+type point struct {
+	At    int     `json:"at"` // the update, or how many answers are chosen from
+	KL    float64 `json:"kl"` // nats per answer
+	Proxy share   `json:"proxy"`
+	Gold  share   `json:"gold"`
+}
+
+// curvePoints is how many points there are of a run.
+const curvePoints = 10
+
+// rollouts reads the curve of a run, of what it has written itself while it was trained. nil: it has written nothing.
+func rollouts(run string) (out []point, err error) {
+	f, err := os.Open(filepath.Join(run, "metrics.jsonl"))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	type line struct {
+		Step        int
+		Proxy, Gold *float64
+		KL          float64
+	}
+	var all []line
+	for dec := json.NewDecoder(bufio.NewReader(f)); ; {
+		var x struct {
+			Step  int      `json:"step"`
+			Proxy *float64 `json:"reward_model"`
+			Gold  *float64 `json:"reward_model_2"`
+			KL    float64  `json:"answer_kl"`
+		}
+		if err := dec.Decode(&x); err == io.EOF {
+			break
+		} else if err != nil {
+			return nil, fmt.Errorf("%s: %w", f.Name(), err)
+		}
+		if x.Proxy != nil && x.Gold != nil {
+			all = append(all, line{x.Step, x.Proxy, x.Gold, x.KL})
+		}
+	}
+	for i := range min(curvePoints, len(all)) {
+		some := all[i*len(all)/min(curvePoints, len(all)) : (i+1)*len(all)/min(curvePoints, len(all))]
+		var proxy, gold []float64
+		p := point{At: some[len(some)-1].Step}
+		for _, x := range some {
+			proxy, gold = append(proxy, *x.Proxy), append(gold, *x.Gold)
+			p.KL += x.KL / float64(len(some))
+		}
+		p.Proxy, p.Gold = shareOf(eval.MeanOf(proxy, 1)), shareOf(eval.MeanOf(gold, 1))
+		out = append(out, p)
+	}
+	return out, nil
+}
+
+// draw has start write many answers to some prompts, and works out what the best by the proxy of n = 1, 2, 4, … is
+// worth.
+func (o *options) draw(ctx context.Context, r *result) error {
+	some, err := study.Read[pair](o.file(askedFile))
+	if err != nil {
+		return err
+	}
+	const promptsFile = "drawn.jsonl"
+	if err := write(o.file(promptsFile), some[:drawPrompts]); err != nil {
+		return err
+	}
+	file := o.file("drawn-answers.jsonl")
+	if err := o.judgedBy(ctx, o.runOf("start", 1), promptsFile, file, drawEach, r); err != nil {
+		return err
+	}
+	of, err := recorded(file)
+	if err != nil {
+		return err
+	}
+	proxy, err := o.scores(ctx, "proxy", of)
+	if err != nil {
+		return err
+	}
+	gold, err := o.scores(ctx, "gold", of)
+	if err != nil {
+		return err
+	}
+	for n := 1; n <= drawEach; n *= 2 {
+		var p, g []float64
+		for i := range of {
+			p = append(p, bestOf(n, proxy[i], proxy[i]))
+			g = append(g, bestOf(n, proxy[i], gold[i]))
+		}
+		r.Curve = append(r.Curve, point{n, math.Log(float64(n)) - float64(n-1)/float64(n),
+			shareOf(eval.MeanOf(p, 1)), shareOf(eval.MeanOf(g, 1))})
+	}
+	return nil
+}
+
+// scores asks a reward model of all answers.
+func (o *options) scores(ctx context.Context, judge string, of [][]answer) ([][]float64, error) {
+	var rows []map[string]any
+	for _, list := range of {
+		for _, a := range list {
+			rows = append(rows, map[string]any{"prompt": a.Prompt, "completion": a.Answer})
+		}
+	}
+	file := o.file("drawn-rows.jsonl")
+	if err := write(file, rows); err != nil {
+		return nil, err
+	}
+	var said string
+	if _, err := study.Ask(ctx, &said, o.Ggtune, "score", "-m", o.model, "-a", o.runOf(judge, 1), "-d", file, "--json",
+		"--threads", strconv.Itoa(o.Threads)); err != nil {
+		return nil, err
+	}
+	out := make([][]float64, len(of))
+	dec := json.NewDecoder(strings.NewReader(said))
+	for i, list := range of {
+		for range list {
+			var x struct{ Score float64 }
+			if err := dec.Decode(&x); err != nil {
+				return nil, fmt.Errorf("%s: scores of %d answers: %w", file, len(rows), err)
+			}
+			out[i] = append(out[i], x.Score)
+		}
+	}
+	return out, nil
+}
+
+// bestOf is what the best by one score of n answers drawn without putting back is worth by another, in the mean over
+// all that may be drawn.
+func bestOf(n int, by, worth []float64) (mean float64) {
+	order := make([]int, len(by))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int {
+		switch {
+		case by[a] > by[b]:
+			return -1
+		case by[a] < by[b]:
+			return 1
+		}
+		return 0
+	})
+	left := 1.0 // how likely none of the better ones is drawn
+	for k, i := range order {
+		chance := float64(n) / float64(len(order)-k) // that this one is, then
+		mean += left * chance * worth[i]
+		if left *= 1 - chance; left <= 0 {
+			break
+		}
+	}
+	return mean
+}
+
+// printCurves prints the curves of results.
+func printCurves(w io.Writer, all []result) {
+	for _, r := range all {
+		for i, p := range r.Curve {
+			if i == 0 {
+				fmt.Fprintf(w, "\n`%s`, seed %d\n\n| at | √KL | proxy | gold |\n|---|---|---|---|\n", r.Arm, r.Seed)
+			}
+			fmt.Fprintf(w, "| %d | %.2f | %s | %s |\n", p.At, math.Sqrt(max(p.KL, 0)), p.Proxy, p.Gold)
+		}
+	}
+}
