@@ -24,8 +24,8 @@ import (
 
 type options struct {
 	study.Options
-	data, model, only string
-	rows, held        int
+	data, model, work, only string
+	rows, held              int
 }
 
 func main() {
@@ -33,6 +33,7 @@ func main() {
 	o.Bind("runs.jsonl", "the order of the training pairs, and what a run begins with", 2)
 	flag.StringVar(&o.data, "data", "", "`folder` of preferences")
 	flag.StringVar(&o.model, "model", "", "the base, a `file`")
+	flag.StringVar(&o.work, "work", "", "keep runs in this `directory`, and train none again that is there")
 	flag.StringVar(&o.only, "set", "", "only the sets whose name has this `text` in it")
 	flag.IntVar(&o.rows, "rows", 0, "train on `N` pairs at most; 0: all")
 	flag.IntVar(&o.held, "held", 0, "measure on `N` pairs at most; 0: all")

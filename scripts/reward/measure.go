@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/ggtune/ggtune/finetune/eval"
 	"github.com/ggtune/ggtune/internal/study"
@@ -37,6 +36,11 @@ type result struct {
 	// Of pairs of which the longer answer is chosen, and those of which the shorter one is, the mean of both
 	// accuracies: length alone gives a half there.
 	Balanced eval.Share `json:"balanced"`
+	// Of pairs of nearly equal lengths, and how many they are.
+	Near      *eval.Share `json:"near,omitempty"` // nil: there are none
+	NearPairs int         `json:"near_pairs"`
+	// What a standard deviation of the reward's lead adds to the log-odds of being chosen where lengths are equal.
+	AtEqual eval.Share `json:"at_equal_length"`
 	// How much more often the reward model is right than either, pair by pair.
 	OverLonger eval.Share `json:"over_longer"`
 	OverWords  eval.Share `json:"over_words"`
@@ -49,11 +53,15 @@ func (o options) one(ctx context.Context, s set, t trial) (r result, err error) 
 	if err != nil {
 		return r, err
 	}
-	dir, err := os.MkdirTemp("", "ggtune-reward-")
-	if err != nil {
+	dir := filepath.Join(o.work, fmt.Sprintf("%s-%d-%d", s.name, t.Rows, t.Seed))
+	if o.work == "" {
+		if dir, err = os.MkdirTemp("", "ggtune-reward-"); err != nil {
+			return r, err
+		}
+		defer os.RemoveAll(dir)
+	} else if err := os.MkdirAll(dir, 0o777); err != nil {
 		return r, err
 	}
-	defer os.RemoveAll(dir)
 	train, held := s.split(all, uint64(t.Seed), o.rows, o.held)
 	r.Train, r.Held = len(train), len(held)
 	file := func(name string) string { return filepath.Join(dir, name) }
@@ -63,16 +71,9 @@ func (o options) one(ctx context.Context, s set, t trial) (r result, err error) 
 	if err := s.write(file("held.jsonl"), held); err != nil {
 		return r, err
 	}
-	began := time.Now()
-	args := []string{"-d", file("train.jsonl"), "-o", file("run"), "--method", "reward", "--seed",
-		strconv.Itoa(t.Seed), "--eval-split", "0", "--json"}
-	if s.row > 0 {
-		args = append(args, "--seq-len", strconv.Itoa(s.row))
-	}
-	if _, err := o.ask(ctx, "train", args...); err != nil {
+	if r.Seconds, err = o.trained(ctx, s, t, file("train.jsonl"), file("run")); err != nil {
 		return r, err
 	}
-	r.Seconds = time.Since(began).Seconds()
 	out, err := o.ask(ctx, "score", "-a", file("run"), "-d", file("held.jsonl"), "--json")
 	if err != nil {
 		return r, err
@@ -83,6 +84,35 @@ func (o options) one(ctx context.Context, s set, t trial) (r result, err error) 
 	}
 	r.sumUp(s, held, leads, wordModel(train))
 	return r, nil
+}
+
+// trained trains a run, unless that has been done, and says how long it took.
+func (o options) trained(ctx context.Context, s set, t trial, data, run string) (seconds float64, err error) {
+	if seconds, err = secondsOf(run); err == nil {
+		return seconds, nil
+	}
+	if err := os.RemoveAll(run); err != nil {
+		return 0, err
+	}
+	args := []string{"-d", data, "-o", run, "--method", "reward", "--seed", strconv.Itoa(t.Seed), "--eval-split", "0",
+		"--json"}
+	if s.row > 0 {
+		args = append(args, "--seq-len", strconv.Itoa(s.row))
+	}
+	if _, err := o.ask(ctx, "train", args...); err != nil {
+		return 0, err
+	}
+	return secondsOf(run)
+}
+
+// secondsOf reads how long training took from the report that a run ends with.
+func secondsOf(run string) (float64, error) {
+	var report struct{ Seconds float64 }
+	text, err := os.ReadFile(filepath.Join(run, "report.json"))
+	if err == nil {
+		err = json.Unmarshal(text, &report)
+	}
+	return report.Seconds, err
 }
 
 // ask runs the program with the model, and gives what it printed.
@@ -131,11 +161,17 @@ func (r *result) sumUp(s set, held []pair, leads map[int]float64, words func(pai
 		}
 		length := len(p.chosen) - len(p.rejected)
 		g.add(group, side(lead), side(float64(length)), side(words(p)), length)
+		g.addLength(group, p, lead)
 	}
 	r.Held, r.Groups = g.n, len(g.names)
 	at := func(k int) eval.Share { return eval.RatioOf(g.sums[k], g.pairs, uint64(r.Seed)) }
 	r.Reward, r.Longer, r.Words = at(reward), at(longer), at(bag)
 	r.OverLonger, r.OverWords = at(overLonger), at(overBag)
+	if r.NearPairs = g.nNear; g.nNear > 0 {
+		s := eval.RatioOf(g.sums[ofNear], g.nears, uint64(r.Seed))
+		r.Near = &s
+	}
+	r.AtEqual = atEqualLength(g.lengths, len(g.names), uint64(r.Seed))
 	// Each pair weighs what makes both kinds count alike.
 	r.Balanced = eval.RatioOf(g.balanced(), g.balance(), uint64(r.Seed))
 }
@@ -159,6 +195,7 @@ const (
 	overBag
 	ofLonger  // rewards of pairs of which the longer answer is chosen
 	ofShorter // and the others
+	ofNear    // of those of nearly equal lengths
 	figures
 )
 
@@ -168,7 +205,10 @@ type grouped struct {
 	sums             [figures][]float64
 	pairs            []float64
 	longs, shorts    []float64 // pairs of either kind
+	nears            []float64
+	lengths          []length
 	n, nLong, nShort int
+	nNear            int
 }
 
 func (g *grouped) add(group string, right, long, words float64, length int) {
@@ -183,6 +223,7 @@ func (g *grouped) add(group string, right, long, words float64, length int) {
 			g.sums[k] = append(g.sums[k], 0)
 		}
 		g.pairs, g.longs, g.shorts = append(g.pairs, 0), append(g.longs, 0), append(g.shorts, 0)
+		g.nears = append(g.nears, 0)
 	}
 	for k, x := range []float64{right, long, words, right - long, right - words} {
 		g.sums[k][at] += x
@@ -201,6 +242,17 @@ func (g *grouped) add(group string, right, long, words float64, length int) {
 	g.n++
 }
 
+// addLength adds to a group, which is there, what controls for length.
+func (g *grouped) addLength(group string, p pair, lead float64) {
+	at := g.names[group]
+	g.lengths = append(g.lengths, length{lead, float64(len(p.chosen) - len(p.rejected)), at})
+	if near(p) {
+		g.sums[ofNear][at] += side(lead)
+		g.nears[at]++
+		g.nNear++
+	}
+}
+
 // balanced and balance are the sums and weights of the mean over both kinds.
 func (g *grouped) balanced() []float64 { return g.mixed(g.sums[ofLonger], g.sums[ofShorter]) }
 func (g *grouped) balance() []float64  { return g.mixed(g.longs, g.shorts) }
@@ -216,7 +268,8 @@ func (g *grouped) mixed(long, short []float64) []float64 {
 // printTable prints results as the docs have them.
 func printTable(w io.Writer, all []result) {
 	fmt.Fprintln(w, "| model | pairs | seed | trained on | held out | reward model | longer answer | words | over "+
-		"longer | over words | length balanced |\n|---|---|---|---|---|---|---|---|---|---|---|")
+		"longer | over words | length balanced | lengths within a quarter | log-odds at equal length |\n"+
+		strings.Repeat("|---", 13)+"|")
 	of := func(s eval.Share) string {
 		return fmt.Sprintf("%.3f (%.3f to %.3f)", s.Value, s.Interval[0], s.Interval[1])
 	}
@@ -226,8 +279,12 @@ func printTable(w io.Writer, all []result) {
 				r.Failed)
 			continue
 		}
-		fmt.Fprintf(w, "| %s | %s | %d | %d | %d of %d | %s | %s | %s | %s | %s | %s |\n", r.Model, r.Set, r.Seed,
+		near := "no pairs"
+		if r.Near != nil {
+			near = fmt.Sprintf("%s, %d pairs", of(*r.Near), r.NearPairs)
+		}
+		fmt.Fprintf(w, "| %s | %s | %d | %d | %d of %d | %s | %s | %s | %s | %s | %s | %s | %s |\n", r.Model, r.Set, r.Seed,
 			r.Train, r.Held, r.Groups, of(r.Reward), of(r.Longer), of(r.Words), of(r.OverLonger), of(r.OverWords),
-			of(r.Balanced))
+			of(r.Balanced), near, of(r.AtEqual))
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -25,7 +26,7 @@ while [ $# -gt 0 ]; do
 	shift
 done
 case "$command" in
-train) mkdir "$run" ;;
+train) mkdir "$run" && echo '{"seconds":3}' >"$run/report.json" ;;
 score)
 	n=0
 	while read -r line; do
@@ -76,17 +77,31 @@ func TestStudy(t *testing.T) {
 	if r.Failed != "" || r.Train+r.Held != 90 || r.Groups != r.Held/2 || done[1].Held != r.Held {
 		t.Fatalf("%+v", r)
 	}
-	near := func(what string, got, want float64) {
+	equal := func(what string, got, want float64) {
 		t.Helper()
 		if !(math.Abs(got-want) < 1e-9) {
 			t.Errorf("%s %g, want %g", what, got, want)
 		}
 	}
-	near("the longer is what is not found", r.Longer.Value, 1-r.Reward.Value)
-	near("each kind", r.Balanced.Value, 0.5)
-	near("words tell all", r.Words.Value, 1)
-	near("over words", r.OverWords.Value, r.Reward.Value-1)
-	near("over longer", r.OverLonger.Value, r.Reward.Value-r.Longer.Value)
+	equal("the longer is what is not found", r.Longer.Value, 1-r.Reward.Value)
+	equal("each kind", r.Balanced.Value, 0.5)
+	equal("words tell all", r.Words.Value, 1)
+	equal("over words", r.OverWords.Value, r.Reward.Value-1)
+	equal("over longer", r.OverLonger.Value, r.Reward.Value-r.Longer.Value)
+	equal("seconds", r.Seconds, 3)
+	// "be e nice" is far from the length of "no bad words at all", and "eee" from that of "a long kind answer".
+	equal("pairs of nearly equal lengths", float64(r.NearPairs), 0)
+	o.work = filepath.Join(dir, "work")
+	for i := range 2 { // the second time mkdir would fail
+		o.Out = filepath.Join(dir, fmt.Sprint("kept-", i))
+		if err := o.run(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		again, err := study.Read[result](o.Out)
+		if err != nil || len(again) != 2 || again[0].Failed != "" || again[0].Reward.Value != r.Reward.Value {
+			t.Errorf("with kept runs: %+v, %v", again, err)
+		}
+	}
 	o.Table = true
 	if err := o.run(context.Background()); err != nil {
 		t.Fatal(err)
@@ -128,5 +143,31 @@ func TestWordModel(t *testing.T) {
 	}
 	if x := lead(pair{"", "new", "words"}); x != 0 {
 		t.Errorf("lead %g of unknown words", x)
+	}
+}
+
+// TestAtEqualLength: a lead that is length alone adds nothing, one that has nothing to do with it does, and equal
+// answers are near.
+func TestAtEqualLength(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	var byLength, byWorth []length
+	for i := range 400 {
+		longer, worth := r.NormFloat64(), r.NormFloat64()
+		// What is chosen follows from both.
+		if r.Float64() > 1/(1+math.Exp(-longer-worth)) {
+			longer, worth = -longer, -worth
+		}
+		byLength = append(byLength, length{longer + r.NormFloat64()/2, 100 * longer, i / 2})
+		byWorth = append(byWorth, length{3 * worth, 100 * longer, i / 2})
+	}
+	a, b := atEqualLength(byLength, 200, 1), atEqualLength(byWorth, 200, 1)
+	if !(a.Interval[0] < 0 && a.Interval[1] > 0 && math.Abs(a.Value) < 0.4) {
+		t.Errorf("by length alone: %+v", a)
+	}
+	if !(b.Interval[0] > 0.6 && b.Interval[1] < 1.6 && b.Value > b.Interval[0] && b.Value < b.Interval[1]) {
+		t.Errorf("by worth: %+v, drawn with 1", b)
+	}
+	if !near(pair{"", "12345", "1234"}) || near(pair{"", "12345", "123"}) {
+		t.Error("5 bytes are near 4, and not 3")
 	}
 }
