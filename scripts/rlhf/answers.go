@@ -77,12 +77,12 @@ type nll struct {
 	answers      int
 }
 
-// lossOf is the loss of the answers that ended, to a run's model or to the base's where run is "".
+// lossOf is the loss of the answers that ended and say something, to a run's model or to the base's where run is "".
 func (o *options) lossOf(ctx context.Context, run string, of [][]answer) (n nll, err error) {
 	var rows []map[string]any
 	for _, list := range of {
 		for _, a := range list {
-			if a.Ended {
+			if a.Ended && strings.TrimSpace(a.Answer) != "" {
 				rows = append(rows, a.row())
 			}
 		}
@@ -138,7 +138,7 @@ func overParts(of [][]answer, f func(of [][]answer) (float64, error)) (s share, 
 }
 
 // klOf is how far a run's model is from another's, nats per answer: the mean of log π/start of its own answers. Those
-// that were cut off are left out.
+// that were cut off are left out, and empty ones, which data to learn from may not have.
 func (o *options) klOf(ctx context.Context, run, start string, of [][]answer) (share, error) {
 	return overParts(of, func(of [][]answer) (float64, error) {
 		own, err := o.lossOf(ctx, run, of)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -35,22 +36,67 @@ func pretend(command string, args []string) error {
 		}
 		return ""
 	}
-	if command != "train" {
-		fmt.Println(`{"prompts":200,"answers":1600,"pass@1":0.5,"pass@1_interval":[0.4,0.6],"pass@8":1,"pass@8_interval":[0.9,1]}`)
+	switch command {
+	case "train":
+		if value("--method") == "rloo" {
+			return errors.New("no answer is better than another")
+		}
+		return pretendRun(value("-o"), args)
+	case "score":
+		rows, err := study.Read[map[string]any](value("-d"))
+		fmt.Print(strings.Repeat(`{"score":0.5}`+"\n", len(rows)))
+		return err
+	}
+	rows, err := study.Read[map[string]any](value("-d"))
+	if err != nil {
+		return err
+	}
+	switch loss := 1; {
+	case value("--method") == "sft": // of three tokens an answer
+		if strings.HasSuffix(value("-a"), "start-1") {
+			loss = 2
+		}
+		fmt.Printf(`{"loss":%d,"counted_tokens":%d,"data":{"items":%d}}`, loss, 3*len(rows), len(rows))
+		return nil
+	case value("--reward") == "":
+		fmt.Println(`{"scores":{"prompts":9,"accuracy":{"value":0.75,"interval":[0.7,0.8]}}}`)
 		return nil
 	}
-	if value("--method") == "rloo" {
-		return errors.New("no answer is better than another")
+	each, err := strconv.Atoi(value("--num-generations"))
+	if err != nil {
+		return err
 	}
-	run := value("-o")
+	if record := value("--reward-cmd"); record != "" {
+		var answers []answer
+		for i := range each * len(rows) {
+			answers = append(answers, answer{Prompt: fmt.Sprint(i / each), Answer: " so it", Ended: true})
+		}
+		if err := write(strings.Split(record, "'")[1], answers); err != nil {
+			return err
+		}
+	}
+	fmt.Printf(`{"prompts":%d,"answers":%d,"pass@1":0.5,"pass@1_interval":[0.4,0.6],"pass@8":1,`+
+		`"pass@8_interval":[0.9,1],"reward_model":0.5,"reward_model_interval":[0.4,0.6],"reward_model_2":0.25,`+
+		`"reward_model_2_interval":[0.2,0.3]}`, len(rows), each*len(rows))
+	return nil
+}
+
+// pretendRun writes a run that says how it was asked for.
+func pretendRun(run string, args []string) error {
 	if err := os.Mkdir(run, 0o777); err != nil {
 		return err
 	}
-	said := fmt.Appendln(nil, strings.Join(args, " "))
-	if err := os.WriteFile(filepath.Join(run, "adapter.gguf"), said, 0o666); err != nil {
-		return err
+	for name, text := range map[string]string{
+		"adapter.gguf": strings.Join(args, " ") + "\n",
+		"report.json":  `{"peak_bytes":5000000,"steps":7}`,
+		"metrics.jsonl": `{"step":1,"reward_model":1,"reward_model_2":0.25,"answer_kl":0.5}` + "\n" +
+			`{"step":2,"reward_model":1.5,"reward_model_2":0.5,"answer_kl":4}` + "\n" + `{"step":3,"loss":1}` + "\n",
+	} {
+		if err := os.WriteFile(filepath.Join(run, name), []byte(text), 0o666); err != nil {
+			return err
+		}
 	}
-	return os.WriteFile(filepath.Join(run, "report.json"), []byte(`{"peak_bytes":5000000,"steps":7}`), 0o666)
+	return nil
 }
 
 // prepared are the options of a study over data like the real.
