@@ -40,7 +40,7 @@ type result struct {
 	Near      *eval.Share `json:"near,omitempty"` // nil: there are none
 	NearPairs int         `json:"near_pairs"`
 	// What a standard deviation of the reward's lead adds to the log-odds of being chosen where lengths are equal.
-	AtEqual eval.Share `json:"at_equal_length"`
+	AtEqual *eval.Share `json:"at_equal_length,omitempty"`
 	// How much more often the reward model is right than either, pair by pair.
 	OverLonger eval.Share `json:"over_longer"`
 	OverWords  eval.Share `json:"over_words"`
@@ -171,7 +171,8 @@ func (r *result) sumUp(s set, held []pair, leads map[int]float64, words func(pai
 		s := eval.RatioOf(g.sums[ofNear], g.nears, uint64(r.Seed))
 		r.Near = &s
 	}
-	r.AtEqual = atEqualLength(g.lengths, len(g.names), uint64(r.Seed))
+	equal := atEqualLength(g.lengths, len(g.names), uint64(r.Seed))
+	r.AtEqual = &equal
 	// Each pair weighs what makes both kinds count alike.
 	r.Balanced = eval.RatioOf(g.balanced(), g.balance(), uint64(r.Seed))
 }
@@ -279,12 +280,15 @@ func printTable(w io.Writer, all []result) {
 				r.Failed)
 			continue
 		}
-		near := "no pairs"
+		near, equal := "no pairs", "not measured"
 		if r.Near != nil {
 			near = fmt.Sprintf("%s, %d pairs", of(*r.Near), r.NearPairs)
 		}
+		if r.AtEqual != nil {
+			equal = of(*r.AtEqual)
+		}
 		fmt.Fprintf(w, "| %s | %s | %d | %d | %d of %d | %s | %s | %s | %s | %s | %s | %s | %s |\n", r.Model, r.Set, r.Seed,
 			r.Train, r.Held, r.Groups, of(r.Reward), of(r.Longer), of(r.Words), of(r.OverLonger), of(r.OverWords),
-			of(r.Balanced), near, of(r.AtEqual))
+			of(r.Balanced), near, equal)
 	}
 }
