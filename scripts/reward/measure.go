@@ -287,8 +287,9 @@ func printTable(w io.Writer, all []result) {
 		if r.AtEqual != nil {
 			equal = of(*r.AtEqual)
 		}
-		fmt.Fprintf(w, "| %s | %s | %d | %d | %d of %d | %s | %s | %s | %s | %s | %s | %s | %s |\n", r.Model, r.Set, r.Seed,
-			r.Train, r.Held, r.Groups, of(r.Reward), of(r.Longer), of(r.Words), of(r.OverLonger), of(r.OverWords),
+		fmt.Fprintf(w, "| %s | %s | %d | %d | %d of %d | %s | %s | %s | %s | %s | %s | %s | %s |\n", r.Model, r.Set,
+			r.Seed, r.Train, r.Held, r.Groups,
+			of(r.Reward), of(r.Longer), of(r.Words), of(r.OverLonger), of(r.OverWords),
 			of(r.Balanced), near, equal)
 	}
 }

@@ -14,7 +14,7 @@ import (
 const (
 	constraintRows = 360 // that are trained on
 	constraintHeld = 200 // of either kind that are measured on
-	constraintMost = 64  // tokens of an answer
+	constraintMost = 48  // tokens of an answer
 	// At 1 a model of 135 million parameters wanders off.
 	constraintTemp = "0.7"
 )
@@ -31,8 +31,8 @@ var constraints = plan{name: "constraints", noData: true, figures: []string{"val
 	arms: []arm{
 		{name: "base"},
 		{name: "grpo", data: singleFile, repeated: true, args: []string{"--method", "grpo", "--reward", "constraints",
-			"--temperature", constraintTemp, "--max-completion-length", strconv.Itoa(constraintMost), "--rollout-prompts", "12", "--steps", "30",
-			"--lr", "1e-4", "--schedule", "constant", "--warmup", "0", "--batch", "2"}},
+			"--temperature", constraintTemp, "--max-completion-length", strconv.Itoa(constraintMost),
+			"--rollout-prompts", "8", "--steps", "16", "--lr", "1e-4", "--schedule", "constant", "--warmup", "0", "--batch", "2"}},
 	}}
 
 // values are what a constraint may ask for: of those trained on, or of those held out.
@@ -44,8 +44,8 @@ type values struct {
 var (
 	trainedValues = values{
 		about: strings.Split("a river,the moon,bread,a bicycle,winter,a library,honey,a lighthouse,tea,a violin,"+
-			"a forest,a kitchen,chess,a market,rain,a castle,football,an island,paper,a train,coffee,a garden,a bridge,"+
-			"sleep", ","),
+			"a forest,a kitchen,chess,a market,rain,a castle,football,an island,paper,a train,coffee,a garden,"+
+			"a bridge,sleep", ","),
 		words: strings.Split("old,water,people,morning,small,story,green,hand,light,city,friend,stone,early,music,"+
 			"home,year", ","),
 		keys:      strings.Split("name,colour,place,age,use,price,size,kind", ","),
@@ -94,8 +94,8 @@ func (c *constrained) add(kind string, v *values, r *rand.Rand) {
 		c.Kwargs = append(c.Kwargs, map[string]any{"keywords": []string{a, b}})
 	case "json":
 		a, b := two(v.keys)
-		*ask += fmt.Sprintf(" Answer with nothing but a JSON object that has the keys %q and %q, each with a short text.",
-			a, b)
+		*ask += fmt.Sprintf(" Answer with nothing but a JSON object that has the keys %q and %q, each with a short "+
+			"text.", a, b)
 		text := map[string]string{"type": "string"}
 		c.Instructions = append(c.Instructions, "detectable_format:json_format")
 		c.Kwargs = append(c.Kwargs, map[string]any{"schema": map[string]any{"type": "object",

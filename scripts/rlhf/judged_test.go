@@ -61,8 +61,8 @@ func judgedOptions(t *testing.T) *options {
 	return o
 }
 
-// TestJudged: what the gold model learns from no other arm does, and none of it is measured on; the figures are those of
-// eval, of two losses of the same answers and of the run's own course.
+// TestJudged: what the gold model learns from no other arm does, and none of it is measured on; the figures are those
+// of eval, of two losses of the same answers and of the run's own course.
 func TestJudged(t *testing.T) {
 	o := judgedOptions(t)
 	o.Seeds = 1

@@ -33,7 +33,8 @@ type arm struct {
 	needs []string
 	// data is the file that it learns from; "": nothing is trained, and it is the base that is measured.
 	data string
-	// args are those of train beside the model, the data, the output and the seed. In them WORK is the directory of work.
+	// args are those of train beside the model, the data, the output and the seed. In them WORK is the directory of
+	// work.
 	args []string
 }
 

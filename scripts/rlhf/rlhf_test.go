@@ -148,8 +148,8 @@ func TestStudy(t *testing.T) {
 			}
 			continue
 		}
-		if f := r.Figures; f["pass@1"] != (share{0.5, [2]float64{0.4, 0.6}}) || f["pass@8"].Value != 1 || r.Prompts != held ||
-			r.Answers != held*samples || r.Cost.Steps != 7 || r.Cost.CPU <= 0 || r.Failed != "" {
+		if f := r.Figures; f["pass@1"] != (share{0.5, [2]float64{0.4, 0.6}}) || f["pass@8"].Value != 1 ||
+			r.Prompts != held || r.Answers != held*samples || r.Cost.Steps != 7 || r.Cost.CPU <= 0 || r.Failed != "" {
 			t.Errorf("%s: %+v", r.Arm, r)
 		}
 	}

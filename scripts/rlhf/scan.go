@@ -29,14 +29,15 @@ var scan = plan{name: "scan", prepare: (*options).prepareScan, measure: (*option
 		{name: "start", data: taughtFile, args: []string{"--epochs", "5", "--lr", "5e-4"}},
 		{name: "grpo", from: "start", data: othersFile, repeated: true, args: steady("grpo", "--rollout-prompts", "16",
 			"--steps", "30")},
-		{name: "rloo", from: "start", data: othersFile, args: steady("rloo", "--rollout-prompts", "16", "--num-generations",
-			"8", "--steps", "30")},
-		{name: "ppo", from: "start", data: othersFile, args: steady("ppo", "--rollout-prompts", "64", "--num-iterations",
-			"2", "--steps", "28")},
+		{name: "rloo", from: "start", data: othersFile, args: steady("rloo", "--rollout-prompts", "16",
+			"--num-generations", "8", "--steps", "30")},
+		{name: "ppo", from: "start", data: othersFile, args: steady("ppo", "--rollout-prompts", "64",
+			"--num-iterations", "2", "--steps", "28")},
 		// All answers are written before any is learned.
 		{name: "best-of-n", from: "start", data: othersFile, args: checked("--method", "best-of-n", "--rollout-prompts",
 			fmt.Sprint(others), "--num-mini-batches", "55", "--num-iterations", "2")},
-		{name: "more sft", from: "start", data: taughtFile, args: []string{"--epochs", "8", "--lr", "5e-4", "--batch", "4", "--accum", "1"}},
+		{name: "more sft", from: "start", data: taughtFile, args: []string{"--epochs", "8", "--lr", "5e-4",
+			"--batch", "4", "--accum", "1"}},
 	}}
 
 // checked are the arguments of those that learn from their own answers to the other commands, and not from given ones.
