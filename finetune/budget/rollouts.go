@@ -160,7 +160,7 @@ func (p *planner) planRollouts() (err error) {
 		return nil
 	}
 	if p.rows == nil {
-		p.shape.Counted = p.cfg.NumGenerations.N * p.cfg.MaxCompletion
+		p.shape.Counted = p.cfg.RowAnswers()
 		p.shape.Row = p.cfg.SeqLen - p.cfg.MaxCompletion + p.shape.Counted
 	}
 	p.open, p.rollouts, err = PlanRollouts(p.cfg, p.model, p.rows)
@@ -176,8 +176,7 @@ func (p *planner) promptLen() int {
 	return max(c.Tokens/c.Items, 1)
 }
 
-// madeUpTree is a prompt of random tokens with as many answers as are written to one, of as many tokens as they may
-// have.
+// madeUpTree is a prompt of random tokens with as many answers as share a row, of as many tokens as they may have.
 func (p *planner) madeUpTree() *engine.Batch {
 	rng := rand.New(rand.NewPCG(p.cfg.Seed, 0))
 	var row engine.Row
@@ -191,7 +190,7 @@ func (p *planner) madeUpTree() *engine.Batch {
 		}
 	}
 	add(p.promptLen(), -1)
-	for range p.cfg.NumGenerations.N {
+	for range max(p.cfg.RowAnswers()/p.cfg.MaxCompletion, 1) {
 		add(p.cfg.MaxCompletion, 0)
 	}
 	return &engine.Batch{Rows: []engine.Row{row}}

@@ -5,6 +5,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/ggtune/ggtune/finetune/method"
 )
 
 // TestAuto: a number is written as one and the word in quotes, both are read, and nothing else is.
@@ -77,6 +79,24 @@ func TestEvalSteps(t *testing.T) {
 	}
 }
 
+// TestGroupTokens: so many tokens of answers share a row, and an update has as many micro-batches as they can make.
+func TestGroupTokens(t *testing.T) {
+	how, err := method.Get("grpo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range []struct{ answers, tokens, most, batch, row, micros int }{
+		{8, 128, 8192, 1, 1024, 8}, {64, 512, 8192, 1, 8192, 32}, {64, 512, 0, 1, 32768, 8}, {64, 512, 1, 1, 1024, 256},
+		{64, 512, 8192, 3, 8192, 11}, {65, 512, 8192, 1, 8192, 40}, {1, 512, 100, 1, 512, 8}, {9, 100, 399, 1, 399, 24},
+	} {
+		c := Default()
+		c.NumGenerations, c.MaxCompletion, c.GroupTokens, c.Batch = Fixed(x.answers), x.tokens, x.most, x.batch
+		if row, micros := c.RowAnswers(), c.Micros(how); row != x.row || micros != x.micros {
+			t.Errorf("%+v: rows of %d, %d micro-batches", x, row, micros)
+		}
+	}
+}
+
 // TestParseRun: what a run's file does not name was not known when it was written, and means what it meant then; what
 // it names counts.
 func TestParseRun(t *testing.T) {
@@ -87,6 +107,7 @@ func TestParseRun(t *testing.T) {
 	want := Default()
 	want.Rank, want.EvalSplit, want.EvalEvery, want.ControlTokens = 3, Fixed(0.0), Fixed(0), "plain"
 	want.SampleEvery, want.EvalShare, want.RankedRows = Fixed(0), 1, "pair"
+	want.GroupTokens = 0
 	want.Packing, want.Accum, want.Epochs = "best-fit", Fixed(4), Fixed(3)
 	if !reflect.DeepEqual(*c, want) {
 		t.Errorf("got\n%+v, want\n%+v", *c, want)

@@ -104,6 +104,9 @@ type Config struct {
 	RolloutPrompts int `toml:"rollout_prompts"`
 	// MaxCompletion is the most tokens of an answer, at least 1. Default 128.
 	MaxCompletion int `toml:"max_completion_length"`
+	// GroupTokens is how many tokens the answers that share a row with their prompt have, at most; others to the same
+	// prompt are further rows. Two share one whatever they have. 0: all answers to a prompt share one. Default 8192.
+	GroupTokens int `toml:"group_tokens"`
 	// Temperature is that at which answers are drawn, and at which probabilities are taken in training; above 0.
 	// Default 1.
 	Temperature float64 `toml:"temperature"`
@@ -281,7 +284,8 @@ func Default() Config {
 		TextSplit: "auto", TaskExamples: 2, Dedup: dedups[alike.Unlike],
 		RewardTimeout: program.DefaultTimeout.Seconds(), EnvTimeout: program.DefaultTimeout.Seconds(), MaxTurns: 8,
 		NumGenerations: Auto[int]{Auto: true}, RolloutPrompts: 8,
-		MaxCompletion: 128, Temperature: 1, NumIterations: Auto[int]{Auto: true}, NumMiniBatches: 1, Lmbda: 1,
+		MaxCompletion: 128, GroupTokens: usualGroup,
+		Temperature: 1, NumIterations: Auto[int]{Auto: true}, NumMiniBatches: 1, Lmbda: 1,
 		SamplerCap: 2, RolloutParallel: usualParallel, ValueAdapter: valueAdapters[0], RolloutEngine: rolloutEngines[0],
 		Method: "sft", TeacherTop: 64, RankedPairs: "all", RankedRows: rankedRows[0], Mask: "assistant",
 		ControlTokens: "tokens", SeqLen: 512,

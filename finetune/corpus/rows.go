@@ -386,9 +386,13 @@ func (r *Rows) CachedBytes(how *method.Method, top int) (bytes int64) {
 // micro-batch of that size there are.
 func (r *Rows) Largest() (tokens, counted, n int) {
 	tokens, counted = r.TrainRows.Longest()
-	if r.how.Need == method.Rollouts { // a prompt with its answers
-		counted = r.cfg.NumGenerations.N * r.cfg.MaxCompletion
-		return tokens + counted, counted, min(r.cfg.Batch, r.TrainRows.Rows())
+	if r.how.Need == method.Rollouts { // a prompt with its answers, or some of them
+		counted = r.cfg.RowAnswers()
+		n = r.TrainRows.Rows()
+		if counted < r.cfg.NumGenerations.N*r.cfg.MaxCompletion {
+			n = r.cfg.Batch // a prompt gives several
+		}
+		return tokens + counted, counted, min(r.cfg.Batch, n)
 	}
 	n = r.TrainRows.Rows()
 	for _, s := range r.heldSets() {

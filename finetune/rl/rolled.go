@@ -60,7 +60,7 @@ type rolled struct {
 
 	adv     method.Advantages
 	weight  [][]float64   // for each answer's tokens; nil where nothing is corrected
-	trees   []encode.Item // of each prompt with the answers that are learned from
+	trees   []encode.Item // of each prompt with the answers that are learned from, or some of them
 	of      [][]int       // these answers
 	updates [][][]int32   // the trees of each micro-batch of each update
 	figures []method.Metric
@@ -138,28 +138,39 @@ func (s *Source) write(ctx context.Context, r *rolled) error {
 	return err
 }
 
-// grow makes a tree of each prompt that has answers for which use holds, and lists these.
-func (r *rolled) grow(use func(answer int) bool) (trees []encode.Item, of [][]int, err error) {
+// grow makes trees of each prompt that has answers for which use holds, and lists these. A tree has answers of at most
+// so many tokens together, where that is not 0, or two: some methods compare two.
+func (r *rolled) grow(most int, use func(answer int) bool) (trees []encode.Item, of [][]int, err error) {
 	g := len(r.Answers) / len(r.prompts)
 	for i, p := range r.prompts {
 		var children []encode.Child
 		var which []int
+		tokens := 0
+		whole := func() error {
+			if len(which) == 0 {
+				return nil
+			}
+			it, err := encode.Tree(p.source, p.tokens, children...)
+			trees, of = append(trees, it), append(of, which)
+			children, which, tokens = nil, nil, 0
+			return err
+		}
 		for k := i * g; k < (i+1)*g; k++ {
 			if !use(k) {
 				continue
 			}
 			a := &r.Answers[k]
+			if most > 0 && len(which) >= 2 && tokens+len(a.Tokens) > most {
+				if err := whole(); err != nil {
+					return nil, nil, err
+				}
+			}
 			children = append(children, encode.Child{Tokens: a.Tokens, Counted: a.counted()})
-			which = append(which, k)
+			which, tokens = append(which, k), tokens+len(a.Tokens)
 		}
-		if len(which) == 0 {
-			continue
-		}
-		it, err := encode.Tree(p.source, p.tokens, children...)
-		if err != nil {
+		if err := whole(); err != nil {
 			return nil, nil, err
 		}
-		trees, of = append(trees, it), append(of, which)
 	}
 	return trees, of, nil
 }
@@ -178,7 +189,7 @@ func (s *Source) passes(ctx context.Context, r *rolled) error {
 			return nil
 		}
 	}
-	trees, of, err := r.grow(func(int) bool { return true })
+	trees, of, err := r.grow(s.GroupTokens, func(int) bool { return true })
 	if err != nil {
 		return err
 	}
@@ -256,7 +267,7 @@ func (s *Source) look(ctx context.Context, m *encode.Micro, r *rolled) (*method.
 func (s *Source) credit(r *rolled) (err error) {
 	if !s.Method.Rewarded() {
 		r.figures = wroteFigures(r.Answers, s.Given != nil)
-		if r.trees, r.of, err = r.grow(func(int) bool { return true }); err == nil {
+		if r.trees, r.of, err = r.grow(s.GroupTokens, func(int) bool { return true }); err == nil {
 			r.plan(&s.Config)
 		}
 		return err
@@ -288,20 +299,32 @@ func (s *Source) credit(r *rolled) (err error) {
 	}
 	r.figures = slices.Concat(r.adv.Metrics, components(s.Rewards, r.Answers), turns(r.Answers),
 		[]method.Metric{entropy}, figures)
-	if r.trees, r.of, err = r.grow(func(i int) bool { return r.adv.Trained[i] }); err == nil {
+	if r.trees, r.of, err = r.grow(s.GroupTokens, func(i int) bool { return r.adv.Trained[i] }); err == nil {
 		r.plan(&s.Config)
 	}
 	return err
 }
 
-// plan divides the trees into updates and their micro-batches.
+// plan divides the trees into updates and their micro-batches. Those of one prompt stay together.
 func (r *rolled) plan(c *Config) {
-	n := len(r.trees)
+	var prompts [][]int32
+	for i := range r.trees {
+		last := i - 1
+		if last < 0 || r.of[i][0]/c.Generations != r.of[last][0]/c.Generations {
+			prompts = append(prompts, nil)
+		}
+		prompts[len(prompts)-1] = append(prompts[len(prompts)-1], int32(i))
+	}
+	n := len(prompts)
 	minis := min(c.MiniBatches, n)
 	for it := range c.Iterations {
 		order := encode.Order(n, c.Seed, uint64(r.Number)*uint64(c.Iterations)+uint64(it))
 		for k := range minis {
-			r.updates = append(r.updates, slices.Collect(slices.Chunk(order[n*k/minis:n*(k+1)/minis], c.Batch)))
+			var trees []int32
+			for _, p := range order[n*k/minis : n*(k+1)/minis] {
+				trees = append(trees, prompts[p]...)
+			}
+			r.updates = append(r.updates, slices.Collect(slices.Chunk(trees, c.Batch)))
 		}
 	}
 }

@@ -48,6 +48,9 @@ type Judge struct {
 	MaxTokens int     // of an answer
 	Temp      float64 // at which answers are drawn and log-probabilities taken
 	Seed      uint64
+	// GroupTokens is how many tokens the answers in a row have at most, unless these are two; 0: all answers to a
+	// prompt share one.
+	GroupTokens int
 	// Exchanges make an answer several turns, between which an environment answers; nil: it is one.
 	Exchanges *Exchanges
 	// Told is told how far a part of a rollout is; nil: nobody asks.
@@ -83,7 +86,7 @@ type Config struct {
 	Generations int // answers to a prompt
 	Iterations  int // how often the answers of a rollout are gone through
 	MiniBatches int // updates each time
-	Batch       int // prompts in a micro-batch
+	Batch       int // rows in a micro-batch: prompts with their answers
 	// Cap is the largest importance weight of a token by which the writer's distribution is corrected; 0: none is.
 	Cap float64
 	Dir string // keeps rollouts

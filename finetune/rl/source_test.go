@@ -1,12 +1,15 @@
 package rl
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -99,6 +102,61 @@ func TestMicros(t *testing.T) {
 	}
 	if take(t, s, 1); f.writer.wrote != 2 {
 		t.Error("behind the last micro-batch there is no other rollout")
+	}
+}
+
+// TestGroupsDivided: answers that are too many for a row are several, each with the prompt; an update is made of the
+// same answers with the same worth, and those of a prompt stay in one.
+func TestGroupsDivided(t *testing.T) {
+	type seen struct {
+		update int
+		path   string
+		known  [4]float64
+	}
+	all := func(most, batch int) (out []seen, largest int) {
+		f := newFixture(t)
+		f.Generations, f.GroupTokens, f.Batch = 7, most, batch
+		s := New(f.Config)
+		for update := 0; update < 8; {
+			m := take(t, s, 1)[0]
+			for _, row := range m.Batch.Rows {
+				largest = max(largest, len(row.Segments)-1)
+				if n := len(row.Counted); most > 0 && n > most && len(row.Segments) > 3 {
+					t.Errorf("a row of %d answers with %d tokens, want at most %d", len(row.Segments)-1, n, most)
+				}
+			}
+			row := 0
+			for i, q := range m.Sequences {
+				if i > 0 && q.Example != m.Sequences[i-1].Example {
+					row++
+				}
+				r := &m.Batch.Rows[row]
+				root, own := r.Segments[0], r.Segments[q.Child]
+				k := &m.Rolled
+				out = append(out, seen{update, fmt.Sprint(r.Tokens[:root.Len], r.Tokens[own.Start:own.Start+own.Len]),
+					[4]float64{k.Old[q.Start], k.Advantage[q.Start], k.Weight[q.Start], m.Ref[q.Start]}})
+			}
+			if m.EndsStep {
+				update++
+			}
+		}
+		slices.SortFunc(out, func(a, b seen) int {
+			return cmp.Or(a.update-b.update, strings.Compare(a.path, b.path), cmp.Compare(a.known[1], b.known[1]))
+		})
+		return out, largest
+	}
+	want, most := all(0, 1)
+	if most != 7 {
+		t.Fatalf("%d answers in a row, want 7", most)
+	}
+	for _, c := range []struct{ most, batch, answers int }{{1, 1, 2}, {9, 1, 4}, {9, 3, 4}, {1000, 1, 7}} {
+		got, answers := all(c.most, c.batch)
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("rows of %d tokens: other answers, or worth something else:\n%v\n%v", c.most, got, want)
+		}
+		if answers > c.answers || c.most > 100 && answers < c.answers {
+			t.Errorf("rows of %d tokens: %d answers in one, want %d", c.most, answers, c.answers)
+		}
 	}
 }
 

@@ -27,7 +27,7 @@ func (j *Judge) Answer(ctx context.Context, p Prompts, g int) (trees []encode.It
 		if r.Answers, err = j.write(ctx, &p, r.prompts, g, how, held); err != nil {
 			return nil, nil, err
 		}
-		some, _, err := r.grow(func(int) bool { return true })
+		some, _, err := r.grow(j.GroupTokens, func(int) bool { return true })
 		if err != nil {
 			return nil, nil, err
 		}

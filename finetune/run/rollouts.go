@@ -202,6 +202,7 @@ func (r *run) openRolling() error {
 // newJudge has answers written by w, and judged by rewards unless these are nil.
 func newJudge(cfg *config.Config, w rl.Writer, rewards *reward.Rewards, rep report.Reporter) rl.Judge {
 	j := rl.Judge{Writer: w, MaxTokens: cfg.MaxCompletion, Temp: cfg.Temperature, Seed: cfg.Seed,
+		GroupTokens: cfg.GroupTokens,
 		Told: func(what string, done, total int) {
 			rep.Report(report.Progress{What: what, Done: done, Total: total})
 		}}

@@ -185,10 +185,10 @@ func (r *run) train(ctx context.Context) error {
 		Engine: r.engine(), Source: r.source, Method: r.how, Optimizer: &r.numbers, Reference: ref, Temp: r.temp(),
 		Teacher: r.teacher(),
 		LR:      func(step int) float64 { return r.cfg.LR.N * sched.Factor(r.meta.Course, step) },
-		Accum:   r.cfg.Accum.N, Steps: r.meta.Course.Steps, Clip: r.cfg.Clip,
+		Accum:   r.cfg.Micros(r.how), Steps: r.meta.Course.Steps, Clip: r.cfg.Clip,
 		AfterStep: r.afterStep, Save: r.saveEarly,
 		Progress: func(st *finetune.State) {
-			r.rep.Report(report.Progress{What: "train", Done: st.Pending.Micros, Total: r.cfg.Accum.N})
+			r.rep.Report(report.Progress{What: "train", Done: st.Pending.Micros, Total: r.cfg.Micros(r.how)})
 		},
 	}, &st)
 	r.meta.State = st
