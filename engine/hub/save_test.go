@@ -118,7 +118,7 @@ func TestFromGGUFRefuses(t *testing.T) {
 		"another shape": {from: "qwen2", drop: "output_norm.weight", change: add("output_norm.weight", 16),
 			want: `"output_norm.weight" has shape [16], and the metadata makes it [32]`},
 		"fewer angles": {from: "qwen2", change: num("qwen2.rope.dimension_count", 4),
-			want: "has no place for what makes layer 0"},
+			want: "is 4, expected the head size 8"},
 		"louder angles": {from: "llama", change: float("llama.rope.scaling.attn_factor", 2),
 			want: "has no place for what makes layer 0"},
 		"other factors": {from: "llama", drop: "rope_freqs.weight", change: add("rope_freqs.weight", 4),
