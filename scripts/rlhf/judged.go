@@ -40,11 +40,13 @@ const (
 	askedFile  = "asked.jsonl"  // pairs held out
 )
 
-var judged = plan{name: "judged", figures: []string{"accuracy", "proxy", "gold", "kl", "distinct-2"},
+var judged = plan{name: "judged", figures: []string{"accuracy", "proxy", "gold", "kl", "distinct-2", "words"},
 	prepare: (*options).prepareJudged, measure: (*options).measureJudged,
 	arms: []arm{
 		{name: "proxy", data: proxyFile, args: []string{"--method", "reward"}},
 		{name: "gold", data: goldFile, args: []string{"--method", "reward"}},
+		{name: preferred, needs: []string{"proxy", "gold"}},
+		{name: notPreferred, needs: []string{"proxy", "gold"}},
 		{name: "start", data: bothFile, args: []string{"--epochs", "2"}, needs: []string{"proxy", "gold"}},
 		{name: "sft", from: "start", data: chosenFile, repeated: true, args: []string{"--epochs", "3"}},
 		{name: "dpo", from: "start", data: proxyFile, repeated: true, args: []string{"--method", "dpo"}},
@@ -59,6 +61,12 @@ var judged = plan{name: "judged", figures: []string{"accuracy", "proxy", "gold",
 			"40", "--lr", "1e-4", "--schedule", "constant", "--warmup", "0")},
 		{name: drawn, from: "start", needs: []string{"proxy", "gold"}},
 	}}
+
+// The data's own answers to the prompts that are measured on: nothing is trained.
+const (
+	preferred    = "chosen"
+	notPreferred = "rejected"
+)
 
 // drawn is the best of many answers of start, by the proxy: nothing is trained.
 const drawn = "drawn"
@@ -141,6 +149,8 @@ func (o *options) measureJudged(ctx context.Context, a arm, run string, r *resul
 			return err
 		}
 		return r.accuracy(e)
+	case preferred, notPreferred:
+		return o.given(ctx, a.name == preferred, r)
 	case drawn:
 		return o.draw(ctx, r)
 	}
@@ -158,6 +168,32 @@ func (o *options) measureJudged(ctx context.Context, a arm, run string, r *resul
 	r.describe(of)
 	r.Curve, err = rollouts(run)
 	return err
+}
+
+// given takes what proxy and gold say of the data's better or worse answers.
+func (o *options) given(ctx context.Context, better bool, r *result) error {
+	pairs, err := study.Read[pair](o.file(askedFile))
+	if err != nil {
+		return err
+	}
+	var of [][]answer
+	for _, p := range pairs {
+		said := p.Rejected
+		if better {
+			said = p.Chosen
+		}
+		of = append(of, []answer{{Prompt: p.Prompt, Answer: said, Ended: true}})
+	}
+	for _, judge := range []string{"proxy", "gold"} {
+		scores, err := o.scores(ctx, judge, of)
+		if err != nil {
+			return err
+		}
+		r.Figures[judge] = shareOf(eval.MeanOf(slices.Concat(scores...), 1))
+	}
+	r.Prompts, r.Answers = len(of), len(of)
+	r.describe(of)
+	return nil
 }
 
 // judgedBy has a run answer the prompts of a file, and takes what proxy and gold say of the answers, which go to
@@ -303,7 +339,7 @@ func (o *options) scores(ctx context.Context, judge string, of [][]answer) ([][]
 			rows = append(rows, map[string]any{"prompt": a.Prompt, "completion": a.Answer})
 		}
 	}
-	file := o.file("drawn-rows.jsonl")
+	file := o.file("scored.jsonl")
 	if err := write(file, rows); err != nil {
 		return nil, err
 	}

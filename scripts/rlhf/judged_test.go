@@ -98,6 +98,11 @@ func TestJudged(t *testing.T) {
 			if f["accuracy"].Value != 0.75 || r.Prompts != 9 {
 				t.Errorf("%+v", r)
 			}
+		case r.Arm == preferred || r.Arm == notPreferred:
+			// "kind 7" is of two words, and none of its runs of two comes twice.
+			if f["proxy"].Value != 0.5 || f["gold"].Value != 0.5 || f["words"].Value != 2 || f["distinct-2"].Value != 1 {
+				t.Errorf("%s: %+v", r.Arm, f)
+			}
 		case r.Arm == drawn:
 			// Of a prompt's answers, which are one to the pretender, the best is worth what all are.
 			if len(r.Curve) != 7 || r.Curve[6].At != drawEach || r.Curve[6].Gold.Value != r.Curve[0].Gold.Value {
