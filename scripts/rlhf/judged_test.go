@@ -100,7 +100,8 @@ func TestJudged(t *testing.T) {
 			}
 		case r.Arm == preferred || r.Arm == notPreferred:
 			// "kind 7" is of two words, and none of its runs of two comes twice.
-			if f["proxy"].Value != 0.5 || f["gold"].Value != 0.5 || f["words"].Value != 2 || f["distinct-2"].Value != 1 {
+			if f["proxy"].Value != 0.5 || f["gold"].Value != 0.5 || f["words"].Value != 2 ||
+				f["distinct-2"].Value != 1 {
 				t.Errorf("%s: %+v", r.Arm, f)
 			}
 		case r.Arm == drawn:
