@@ -27,7 +27,7 @@ const (
 	judgedHalf  = 270 // of each half
 	judgedMost  = 32  // tokens of an answer
 	judgedEach  = 2   // answers to each prompt
-	drawPrompts = 40  // prompts of which drawn is measured
+	drawPrompts = 20  // prompts of which drawn is measured
 	drawEach    = 64  // answers to each of them
 )
 
@@ -323,6 +323,9 @@ func (o *options) draw(ctx context.Context, r *result) error {
 	for n := 1; n <= drawEach; n *= 2 {
 		var p, g []float64
 		for i := range of {
+			if len(proxy[i]) < n { // for its empty answers
+				continue
+			}
 			p = append(p, bestOf(n, proxy[i], proxy[i]))
 			g = append(g, bestOf(n, proxy[i], gold[i]))
 		}
@@ -332,12 +335,15 @@ func (o *options) draw(ctx context.Context, r *result) error {
 	return nil
 }
 
-// scores asks a reward model of all answers.
+// scores asks a reward model of all answers. Empty ones, which are no data to be scored, are left out, as they are of
+// both models' scores.
 func (o *options) scores(ctx context.Context, judge string, of [][]answer) ([][]float64, error) {
 	var rows []map[string]any
 	for _, list := range of {
 		for _, a := range list {
-			rows = append(rows, map[string]any{"prompt": a.Prompt, "completion": a.Answer})
+			if strings.TrimSpace(a.Answer) != "" {
+				rows = append(rows, map[string]any{"prompt": a.Prompt, "completion": a.Answer})
+			}
 		}
 	}
 	file := o.file("scored.jsonl")
@@ -352,7 +358,10 @@ func (o *options) scores(ctx context.Context, judge string, of [][]answer) ([][]
 	out := make([][]float64, len(of))
 	dec := json.NewDecoder(strings.NewReader(said))
 	for i, list := range of {
-		for range list {
+		for _, a := range list {
+			if strings.TrimSpace(a.Answer) == "" {
+				continue
+			}
 			var x struct{ Score float64 }
 			if err := dec.Decode(&x); err != nil {
 				return nil, fmt.Errorf("%s: scores of %d answers: %w", file, len(rows), err)
