@@ -22,13 +22,38 @@ export CGO_ENABLED := 1
 export CGO_CFLAGS ?= $(NATIVE)
 export CGO_CXXFLAGS ?= $(NATIVE)
 
-.PHONY: build test check test-c race demo demo-model fuzz licenses clean
+# The second supplier of llama.cpp (third_party/ggml): SYSTEM_LLAMA=1 takes the one that pkg-config knows, and
+# LLAMA_CPP_PREFIX=DIR one that was installed under DIR. The path in the binary serves libraries that need each other too.
+ifneq ($(LLAMA_CPP_PREFIX),)
+SYSTEM_LLAMA := 1
+export PKG_CONFIG_PATH := $(LLAMA_CPP_PREFIX)/lib/pkgconfig:$(LLAMA_CPP_PREFIX)/lib64/pkgconfig:$(PKG_CONFIG_PATH)
+endif
+ifneq ($(SYSTEM_LLAMA),)
+LLAMA_LIBDIR := $(shell pkg-config --variable=libdir llama)
+ifeq ($(LLAMA_LIBDIR),)
+$(error pkg-config finds no llama.cpp: install one with its llama.pc, or name its place with LLAMA_CPP_PREFIX)
+endif
+ifeq ($(shell $(GO) env GOOS),darwin)
+LLAMA_RPATH := -Wl,-rpath,$(LLAMA_LIBDIR)
+else
+LLAMA_RPATH := -Wl,--disable-new-dtags,-rpath,$(LLAMA_LIBDIR)
+endif
+export GOFLAGS := $(GOFLAGS) -tags=system_llama -ldflags=-extldflags=$(LLAMA_RPATH)
+endif
+
+.PHONY: build test test-system check test-c race demo demo-model fuzz licenses clean
 
 build: ## the command, ./ggtune
 	$(GO) build -o ggtune ./cmd/ggtune
 
 test: ## every test
 	$(GO) test ./...
+
+# What of the tests meets llama.cpp most: its interface, the logits and gradients of every architecture, the commands.
+test-system: ## the short test of an installed llama.cpp (SYSTEM_LLAMA=1 or LLAMA_CPP_PREFIX=DIR)
+	@if [ -z "$(SYSTEM_LLAMA)" ]; then echo "make test-system wants SYSTEM_LLAMA=1 or LLAMA_CPP_PREFIX=DIR" >&2; exit 1; fi
+	$(GO) test ./bindings/ggml ./bindings/llama ./engine/arch ./finetune/generate
+	$(GO) test ./cmd/ggtune -run 'TestScript/(usage|train|generate)$$'
 
 # The import rules and those of lines (at most 120 columns: characters, of which a tab counts 4) run without the test cache:
 # the cache does not see which packages exist.

@@ -1,3 +1,5 @@
+//go:build !system_llama
+
 package bindings
 
 import (

@@ -1,7 +1,17 @@
-// The part of ggml's C interface that ggtune calls, in our own words; ggml.h, ggml-cpu.h and ggml-backend.h of the
-// pinned supplier (third_party/ggml) are the authority, and drift_test.go holds this file to them.
+// The part of ggml's C interface that ggtune calls. Of the module (third_party/ggml) it is declared in our own words:
+// its ggml.h, ggml-cpu.h and ggml-backend.h are the authority, and drift_test.go holds this file to them. An installed
+// ggml has headers of its own, which may differ from build to build: those are used.
 #ifndef GT_GGMLAPI_H
 #define GT_GGMLAPI_H
+
+#ifdef GT_SYSTEM_LLAMA
+
+#include <ggml-backend.h>
+#include <ggml-cpu.h>
+#include <ggml.h>
+#include <gguf.h>
+
+#else
 
 #include "declare.h"
 
@@ -61,6 +71,7 @@ GT_ENUM(ggml_log_level, GT_LIST_ggml_log_level)
 GT_ENUM(ggml_sched_priority, GT_LIST_ggml_sched_priority)
 
 #define GT_LIST_gguf_type(X)  \
+    X(GGUF_TYPE_UINT16, 2)    \
     X(GGUF_TYPE_UINT32, 4)    \
     X(GGUF_TYPE_INT32, 5)     \
     X(GGUF_TYPE_FLOAT32, 6)   \
@@ -150,7 +161,7 @@ void                  ggml_free(struct ggml_context * ctx);
 size_t                ggml_tensor_overhead(void);
 size_t                ggml_graph_overhead_custom(size_t size, bool grads);
 struct ggml_cgraph *  ggml_new_graph_custom(struct ggml_context * ctx, size_t size, bool grads);
-void                  ggml_graph_add_node(struct ggml_cgraph * cgraph, struct ggml_tensor * tensor);
+void                  ggml_build_forward_expand(struct ggml_cgraph * cgraph, struct ggml_tensor * tensor);
 struct ggml_tensor *  ggml_custom_4d(struct ggml_context * ctx, enum ggml_type type, int64_t ne0, int64_t ne1,
                                      int64_t ne2, int64_t ne3, struct ggml_tensor ** args, int n_args,
                                      ggml_custom_op_t fun, int n_tasks,
@@ -174,8 +185,8 @@ bool                            ggml_quantize_requires_imatrix(enum ggml_type ty
 size_t                          ggml_quantize_chunk(enum ggml_type type, const float * src, void * dst, int64_t start,
                                                     int64_t nrows, int64_t n_per_row, const float * imatrix);
 
-// Metadata of GGUF files, as far as llama.cpp trusts it and we must look first. gguf_find_key returns -1 for a key that
-// is not there.
+// Metadata of GGUF files, as far as llama.cpp trusts it and we must look first. gguf_find_key and gguf_find_tensor
+// return -1 for what is not there.
 struct gguf_context * gguf_init_from_file(const char * fname, struct gguf_init_params params);
 void                  gguf_free(struct gguf_context * ctx);
 int64_t               gguf_find_key(const struct gguf_context * ctx, const char * key);
@@ -183,8 +194,12 @@ enum gguf_type        gguf_get_kv_type(const struct gguf_context * ctx, int64_t 
 enum gguf_type        gguf_get_arr_type(const struct gguf_context * ctx, int64_t key_id);
 size_t                gguf_get_arr_n(const struct gguf_context * ctx, int64_t key_id);
 const char *          gguf_get_val_str(const struct gguf_context * ctx, int64_t key_id);
+uint16_t              gguf_get_val_u16(const struct gguf_context * ctx, int64_t key_id);
+int64_t               gguf_find_tensor(const struct gguf_context * ctx, const char * name);
 
 #ifdef __cplusplus
 }
+#endif
+
 #endif
 #endif

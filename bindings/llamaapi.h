@@ -1,9 +1,16 @@
-// The part of llama.cpp's C interface that ggtune calls, in our own words; llama.h of the pinned supplier
-// (third_party/ggml) is the authority, and drift_test.go holds this file to it.
+// The part of llama.cpp's C interface that ggtune calls. Of the module (third_party/ggml) it is declared in our own
+// words: its llama.h is the authority, and drift_test.go holds this file to it. An installed llama.cpp is compiled
+// against its own; what differs from build to build is in llama/builds.h.
 #ifndef GT_LLAMAAPI_H
 #define GT_LLAMAAPI_H
 
 #include "ggmlapi.h"
+
+#ifdef GT_SYSTEM_LLAMA
+
+#include <llama.h>
+
+#else
 
 #ifdef __cplusplus
 extern "C" {
@@ -152,6 +159,10 @@ int32_t                    llama_model_n_embd(const struct llama_model * model);
 uint32_t                   llama_model_n_cls_out(const struct llama_model * model);
 int32_t                    llama_model_n_layer(const struct llama_model * model);
 const char *               llama_print_system_info(void);
+int                        llama_split_path(char * split_path, size_t maxlen, const char * path_prefix, int split_no,
+                                            int split_count);
+int                        llama_split_prefix(char * split_prefix, size_t maxlen, const char * split_path, int split_no,
+                                              int split_count);
 uint64_t                   llama_model_size(const struct llama_model * model);
 uint64_t                   llama_model_n_params(const struct llama_model * model);
 bool                       llama_model_has_encoder(const struct llama_model * model);
@@ -228,5 +239,7 @@ void                              llama_sampler_free(struct llama_sampler * smpl
 
 #ifdef __cplusplus
 }
+#endif
+
 #endif
 #endif

@@ -136,8 +136,8 @@ void open(gt_pool * p) {
         throw std::bad_alloc();
     }
     // one byte, because ggml skips nodes without elements
-    ggml_graph_add_node(p->graph,
-                        ggml_custom_4d(p->ctx, GGML_TYPE_I8, 1, 1, 1, 1, nullptr, 0, run_calls, GGML_N_TASKS_MAX, p));
+    ggml_build_forward_expand(p->graph, ggml_custom_4d(p->ctx, GGML_TYPE_I8, 1, 1, 1, 1, nullptr, 0, run_calls,
+                                                       GGML_N_TASKS_MAX, p));
 }
 
 int compute(gt_pool * p, gt_status * st) {

@@ -14,8 +14,8 @@ import (
 	"github.com/ggtune/ggtune/bindings"
 )
 
-// A Memory is what llama.cpp would take beside a model's mapped file, in bytes. llama.cpp gives each figure but Fixed
-// in whole MiB, rounded down.
+// A Memory is what llama.cpp would take beside a model's mapped file, in bytes. The Go module's llama.cpp gives each
+// figure but Fixed in whole MiB, rounded down.
 type Memory struct {
 	Repacked int64 // copies of weights in layouts that its fastest kernels want (ModelOptions.UseExtraBufts)
 	KV       int64 // keys and values of the whole context
@@ -44,13 +44,38 @@ func PlanMemory(path string, mo ModelOptions, co ContextOptions) (_ Memory, err 
 		return Memory{}, err
 	}
 	defer func() { err = errors.Join(err, c.Close()) }()
-	since := bindings.LogNext()
-	if C.gt_context_log_memory(c.ptr, &c.status) != C.GT_OK {
-		return Memory{}, statusError(path+": plan llama.cpp's memory", &c.status)
-	}
-	m, err := readMemory(path, bindings.Log(since))
+	m, err := c.memory()
 	m.Fixed = max(heapBytes()-began, 0)
 	return m, err
+}
+
+// memory is all but Fixed of what the model and the context take.
+func (c *Context) memory() (Memory, error) {
+	const kinds = 64 // of buffers: a few for each device
+	var (
+		rows [kinds]C.gt_memory
+		n    C.int32_t
+	)
+	since := bindings.LogNext()
+	if C.gt_context_memory(c.ptr, &rows[0], kinds, &n, &c.status) != C.GT_OK {
+		return Memory{}, statusError(c.model.path+": plan llama.cpp's memory", &c.status)
+	}
+	if n < 0 {
+		return readMemory(c.model.path, bindings.Log(since))
+	}
+	if n == 0 || n > kinds {
+		return Memory{}, fmt.Errorf("%s: plan llama.cpp's memory: it has %d kinds of memory, expected 1 to %d",
+			c.model.path, n, kinds)
+	}
+	var m Memory
+	for _, r := range rows[:n] {
+		if !bool(r.host) {
+			m.Repacked += int64(r.model)
+		}
+		m.KV += int64(r.context)
+		m.Work += int64(r.compute)
+	}
+	return m, nil
 }
 
 // heapBytes is what the C library has given out on its heap; 0 where it does not say.

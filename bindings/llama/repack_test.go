@@ -133,13 +133,15 @@ func TestPlanMemory(t *testing.T) {
 		}
 		return bytes
 	}
-	if want := logged("KV"); plan.KV != want || want == 0 {
+	if want := logged("KV"); wholeMiB(plan.KV) != want || want == 0 {
 		t.Errorf("keys and values: planned %d bytes, took %d", plan.KV, want)
 	}
-	if want := logged("compute"); plan.Work != want || want == 0 {
+	if want := logged("compute"); wholeMiB(plan.Work) != want || want == 0 {
 		t.Errorf("work area: planned %d bytes, took %d", plan.Work, want)
 	}
-	if want := logged("CPU_REPACK model"); plan.Repacked != want || repacks(t) != (want > 0) {
+	// some of what is repacked for AMX goes by that name
+	want := logged("CPU_REPACK model") + logged("AMX model")
+	if wholeMiB(plan.Repacked) != want || repacks(t) != (want > 0) {
 		t.Errorf("repacked copy: planned %d bytes, took %d; kernels for it: %v", plan.Repacked, want, repacks(t))
 	}
 	mapped, err := llama.PlanMemory(path, llama.VerifyModelOptions(), o)
@@ -150,6 +152,9 @@ func TestPlanMemory(t *testing.T) {
 		t.Error("a file that is not there: no error")
 	}
 }
+
+// wholeMiB rounds down, as llama.cpp's log is read; not every build plans in whole MiB.
+func wholeMiB(bytes int64) int64 { return bytes &^ (1<<20 - 1) }
 
 // TestFlashAttention: a user's context has it, as llama.cpp's own default (auto) decides, and it changes no greedy
 // text.

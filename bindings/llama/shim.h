@@ -23,7 +23,7 @@ typedef struct gt_model_options {
     bool    vocab_only;
     bool    use_mmap;
     bool    use_extra_bufts;
-    bool    no_alloc; // only say what would be allocated (gt_context_log_memory); use_mmap must be off
+    bool    no_alloc; // only say what would be allocated (gt_context_memory); use_mmap must be off
     int32_t n_gpu_layers;
 } gt_model_options;
 
@@ -48,6 +48,14 @@ enum { GT_TOKEN_EOG = 1, GT_TOKEN_CONTROL = 2, GT_TOKEN_BYTE = 4, GT_TOKEN_UNKNO
 // gt_features sets *out to the CPU features that ggml was compiled with, as "CPU : AVX2 = 1 | … | ". llama.cpp writes
 // into one string of its own: copy it before the next call.
 int  gt_features(const char ** out, gt_status * st);
+
+// What an installed llama.cpp says of its build: its version, empty where it does not say, and ggml's version and
+// commit. All is empty of the module's.
+typedef struct gt_build {
+    const char *llama, *ggml, *commit;
+} gt_build;
+
+int  gt_describe_build(gt_build * out, gt_status * st);
 
 int  gt_model_open(const char * path, const gt_model_options * options, gt_model ** out, gt_model_info * info,
                    gt_status * st);
@@ -109,8 +117,16 @@ int        gt_context_eval(gt_context * c, const int32_t * tokens, int32_t n, in
 int        gt_context_prompt_time(gt_context * c, int32_t n, int64_t * ns, gt_status * st);
 // gt_heap_bytes is what the C library has given out on its heap, but for what it maps apart; 0 where it does not say.
 int64_t    gt_heap_bytes(void);
-// gt_context_log_memory writes what the model and the context take to the log, as a table in MiB.
-int        gt_context_log_memory(gt_context * c, gt_status * st);
+
+// What the model and a context take in one kind of memory, in bytes.
+typedef struct gt_memory {
+    bool    host; // ordinary memory, in which a mapped file's weights are
+    int64_t model, context, compute;
+} gt_memory;
+
+// gt_context_memory sets *n to how many kinds there are, and writes at most cap of them; or to -1 where llama.cpp
+// writes them to the log alone, as a table in MiB.
+int        gt_context_memory(gt_context * c, gt_memory * rows, int32_t cap, int32_t * n, gt_status * st);
 // gt_context_set_adapters replaces the adapters in use and forgets everything. The context holds them until the next
 // call or its release. After a failure it can only be released.
 int        gt_context_set_adapters(gt_context * c, gt_adapter ** adapters, const float * scales, int32_t n,

@@ -1,4 +1,5 @@
 // Contexts and samplers.
+#include "builds.h"
 #include "shim_internal.h"
 
 #include <algorithm>
@@ -30,17 +31,6 @@ bool look(struct ggml_tensor * t, bool, void * data) {
     return false;
 }
 
-// make_room lets graphs of the model have nodes enough for that many adapters. llama.cpp allows 8 nodes for each of the
-// model's tensors, which the model itself takes up, and counts none of an adapter's (llama_context::graph_max_nodes):
-// it asserts when it computes. An adapter makes 4 nodes and 2 inputs for each tensor that it changes, and changes none
-// twice. So its list of tensors is extended by some without a name, which nothing looks for.
-void make_room(gt_model * m, size_t adapters) {
-    // the interface has it const; the model, whose own it is, is not
-    auto & list = const_cast<std::vector<std::pair<std::string,
-        struct ggml_tensor *>> &>(llama_internal_get_tensor_map(m->model));
-    list.resize(std::max(list.size(), m->n_tensors * (1 + adapters)));
-}
-
 // reopen makes c->ctx, in place of the one there was. It leaves NULL where llama.cpp reports failure.
 void reopen(gt_context * c, bool looking = false) {
     if (c->ctx) {
@@ -67,7 +57,7 @@ void reopen(gt_context * c, bool looking = false) {
     params.abort_callback      = stopped;
     params.abort_callback_data = &c->stop;
     std::lock_guard<std::mutex> lock(c->model->tensors);
-    make_room(c->model, c->adapters.size());
+    gt::make_room(*c->model, c->adapters.size(), c->ctx, 0);
     c->ctx = llama_init_from_model(c->model->model, params);
     if (c->ctx) {
         llama_attach_threadpool(c->ctx, c->pool, c->pool);
@@ -83,10 +73,15 @@ int restart(gt_context * c, bool looking, gt_status * st) {
     if (!c->ctx) {
         return GT_FAILED; // the guard adds what was logged
     }
-    for (size_t i = 0; i < c->adapters.size() && !c->off; i++) {
-        if (llama_set_adapter_lora(c->ctx, c->adapters[i]->adapter, c->scales[i]) != 0) {
-            return gt_fail(st, GT_FAILED, "llama.cpp refuses adapter %zu", i);
-        }
+    if (c->off || c->adapters.empty()) {
+        return GT_OK;
+    }
+    std::vector<struct llama_adapter_lora *> list;
+    for (const gt_adapter * a : c->adapters) {
+        list.push_back(a->adapter);
+    }
+    if (gt::set_adapters(c->ctx, list, c->scales, 0) != 0) {
+        return gt_fail(st, GT_FAILED, "llama.cpp refuses the adapters");
     }
     return GT_OK;
 }
@@ -215,9 +210,9 @@ int64_t gt_heap_bytes(void) {
 #endif
 }
 
-int gt_context_log_memory(gt_context * c, gt_status * st) {
+int gt_context_memory(gt_context * c, gt_memory * rows, int32_t cap, int32_t * n, gt_status * st) {
     return gt::guard(st, [&]() -> int {
-        llama_memory_breakdown_print(c->ctx);
+        *n = gt::memory_rows(c->ctx, rows, cap, 0);
         return GT_OK;
     });
 }
@@ -410,7 +405,7 @@ int gt_sampler_new(const gt_sampler_options * o, gt_sampler ** out, gt_status * 
         auto add = [&](struct llama_sampler * s) { llama_sampler_chain_add(chain, s); };
         // the order of llama.cpp's own tools
         if (o->repeat_penalty != 1.0f && o->repeat_last_n != 0) {
-            add(llama_sampler_init_penalties(o->repeat_last_n, o->repeat_penalty, 0.0f, 0.0f));
+            add(gt::penalties(llama_sampler_init_penalties, o->repeat_last_n, o->repeat_penalty));
         }
         if (o->temp <= 0.0f) {
             add(llama_sampler_init_greedy());

@@ -6,7 +6,6 @@
 
 #include "../guard.h"
 #include "../llamaapi.h"
-#include "../llamainternal.h"
 
 #include <atomic>
 #include <mutex>
@@ -17,7 +16,7 @@ struct gt_model {
     struct llama_model *       model = nullptr;
     const struct llama_vocab * vocab = nullptr;
     int32_t                    n_vocab = 0;
-    size_t                     n_tensors = 0; // of its own
+    size_t                     n_tensors = 0; // of its own, once make_room has counted them
     std::mutex                 tensors;       // whoever reads or extends llama.cpp's list of them
 };
 

@@ -1,4 +1,5 @@
 // Models, vocabularies and adapters.
+#include "builds.h"
 #include "shim_internal.h"
 
 #include <climits>
@@ -60,19 +61,49 @@ int check_size(const struct gguf_context * file, size_t tokens, gt_status * st) 
     return GT_OK;
 }
 
+// The metadata of a GGUF file.
+class metadata {
+    struct gguf_context * ptr;
+
+public:
+    explicit metadata(const char * path) {
+        struct gguf_init_params params = {};
+        params.no_alloc = true;
+        ptr             = gguf_init_from_file(path, params);
+    }
+    ~metadata() { gguf_free(ptr); } // NULL is allowed
+    metadata(const metadata &) = delete;
+
+    const struct gguf_context * get() const { return ptr; }
+    bool                        has(const char * tensor) const { return ptr && gguf_find_tensor(ptr, tensor) >= 0; }
+};
+
+// has_tensor looks through the files of the model whose first is file, at path.
+bool has_tensor(const char * path, const metadata & file, const char * name) {
+    if (file.has(name)) {
+        return true;
+    }
+    const int64_t id = gguf_find_key(file.get(), "split.count");
+    if (id < 0 || gguf_get_kv_type(file.get(), id) != GGUF_TYPE_UINT16) {
+        return false;
+    }
+    const int n = gguf_get_val_u16(file.get(), id);
+    char      prefix[PATH_MAX], part[PATH_MAX];
+    if (llama_split_prefix(prefix, sizeof(prefix), path, 0, n) <= 0) {
+        return false;
+    }
+    for (int i = 1; i < n; i++) {
+        llama_split_path(part, sizeof(part), prefix, i, n);
+        if (metadata(part).has(name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 // check_tokenizer looks at what llama.cpp takes on trust: it reads scores and token types as arrays of float and int32
 // that are as long as the list of tokens, whatever they are.
-int check_tokenizer(const char * path, gt_status * st) {
-    struct gguf_init_params params = {};
-    params.no_alloc = true;
-    struct gguf_context * file = gguf_init_from_file(path, params);
-    if (!file) {
-        return GT_FAILED; // the guard adds what was logged
-    }
-    struct closer {
-        struct gguf_context * file;
-        ~closer() { gguf_free(file); }
-    } close{file};
+int check_tokenizer(const struct gguf_context * file, gt_status * st) {
     int64_t tokens = gguf_find_key(file, "tokenizer.ggml.tokens");
     struct {
         const char *   key;
@@ -103,16 +134,13 @@ int check_tokenizer(const char * path, gt_status * st) {
     return tokens < 0 ? GT_OK : check_size(file, gguf_get_arr_n(file, tokens), st);
 }
 
-void describe(const gt_model * m, gt_model_info * info) {
+// describe fills info; ranks says whether the model has a classification head.
+void describe(const gt_model * m, bool ranks, gt_model_info * info) {
     *info             = gt_model_info{};
+    info->n_ranks     = ranks ? (int32_t)llama_model_n_cls_out(m->model) : 0;
     info->n_ctx_train = llama_model_n_ctx_train(m->model);
     info->n_embd      = llama_model_n_embd(m->model);
     info->n_layer     = llama_model_n_layer(m->model);
-    for (const auto & t : llama_internal_get_tensor_map(m->model)) {
-        if (t.first == "cls.output.weight") {
-            info->n_ranks = (int32_t)llama_model_n_cls_out(m->model);
-        }
-    }
     info->size        = llama_model_size(m->model);
     info->n_params    = llama_model_n_params(m->model);
     info->generates   = llama_model_has_decoder(m->model) && !llama_model_has_encoder(m->model);
@@ -148,18 +176,32 @@ int gt_features(const char ** out, gt_status * st) {
     });
 }
 
+int gt_describe_build(gt_build * out, gt_status * st) {
+    return gt::guard(st, [&]() -> int {
+        *out = {"", "", ""};
+#ifdef GT_SYSTEM_LLAMA
+        *out = {llama_version(), ggml_version(), ggml_commit()};
+#endif
+        return GT_OK;
+    });
+}
+
 int gt_model_open(const char * path, const gt_model_options * o, gt_model ** out, gt_model_info * info,
                   gt_status * st) {
     *out = nullptr;
     return gt::guard(st, [&]() -> int {
         static std::once_flag once;
         std::call_once(once, llama_backend_init);
-        if (int code = check_tokenizer(path, st)) {
+        const metadata file(path);
+        if (!file.get()) {
+            return GT_FAILED; // the guard adds what was logged
+        }
+        if (int code = check_tokenizer(file.get(), st)) {
             return code;
         }
         struct llama_model_params params = llama_model_default_params();
         params.vocab_only      = o->vocab_only;
-        params.use_mmap        = o->use_mmap;
+        gt::set_mmap(params, o->use_mmap, 0);
         params.use_extra_bufts = o->use_extra_bufts;
         params.no_alloc        = o->no_alloc;
         params.n_gpu_layers    = o->n_gpu_layers;
@@ -171,8 +213,7 @@ int gt_model_open(const char * path, const gt_model_options * o, gt_model ** out
             if (m->model) {
                 m->vocab   = llama_model_get_vocab(m->model);
                 m->n_vocab = llama_vocab_n_tokens(m->vocab);
-                m->n_tensors = llama_internal_get_tensor_map(m->model).size();
-                describe(m, info);
+                describe(m, !o->vocab_only && has_tensor(path, file, "cls.output.weight"), info);
             }
         } catch (...) {
             gt_model_release(m);

@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"runtime/debug"
 
+	"github.com/ggtune/ggtune/bindings/llama"
 	"github.com/urfave/cli/v2"
 )
 
@@ -64,7 +65,19 @@ func currentVersion() versionInfo {
 			v.GGML = m.Path + " " + m.Version
 		}
 	}
+	if b, installed, err := llama.System(); installed && err == nil {
+		v.GGML = systemName(b)
+	}
 	return v
+}
+
+// systemName names the llama.cpp that is installed here.
+func systemName(b llama.Build) string {
+	name := "this system: "
+	if b.Llama != "" {
+		name += "llama.cpp " + b.Llama + ", "
+	}
+	return name + "ggml " + b.GGML + " (commit " + b.GGMLCommit + ")"
 }
 
 func printVersion(c *cli.Context, withLicenses bool) error {

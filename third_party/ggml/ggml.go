@@ -1,5 +1,5 @@
-// Package ggml brings ggml (CPU backend) and llama.cpp into the binary; it is the only package that names their
-// supplier. It knows nothing of what is called in them: the declarations live in bindings.
+//go:build !system_llama
+
 package ggml
 
 import (

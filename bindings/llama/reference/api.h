@@ -1,9 +1,11 @@
-// What the tests' reference calls of llama.cpp beside llamaapi.h, in our own words; the pinned supplier's headers are
-// the authority, and drift_test.go of bindings holds this file to them.
+// What the tests' reference calls of llama.cpp beside llamaapi.h, in our own words; the module's headers are the
+// authority, and drift_test.go of bindings holds this file to them. An installed llama.cpp has headers of its own.
 #ifndef GT_REFERENCE_API_H
 #define GT_REFERENCE_API_H
 
 #include "../../llamaapi.h"
+
+#ifndef GT_SYSTEM_LLAMA
 
 #ifdef __cplusplus
 extern "C" {
@@ -37,5 +39,7 @@ void         ggml_backend_tensor_get(const struct ggml_tensor * tensor, void * d
 
 #ifdef __cplusplus
 }
+#endif
+
 #endif
 #endif

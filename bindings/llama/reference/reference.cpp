@@ -5,6 +5,7 @@
 
 #include <map>
 #include <string>
+#include <type_traits>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -24,6 +25,29 @@ struct gt_sums {
 };
 
 namespace {
+
+// quantize runs the quantizer. One build of llama.cpp takes the importance matrix as a list that ends with an entry
+// without a name, an older one as a map: the compiler finds which.
+template <typename P>
+auto quantize(const char * in, const char * out, P & p, const gt_weights * weights, int64_t n, int)
+    -> decltype(p.imatrix->name, int()) {
+    std::vector<std::remove_cv_t<std::remove_pointer_t<decltype(p.imatrix)>>> list((size_t)n + 1);
+    for (int64_t i = 0; i < n; i++) {
+        list[(size_t)i] = {weights[i].name, weights[i].values, (size_t)weights[i].n};
+    }
+    p.imatrix = weights ? list.data() : nullptr;
+    return (int)llama_model_quantize(in, out, &p);
+}
+
+template <typename P>
+int quantize(const char * in, const char * out, P & p, const gt_weights * weights, int64_t n, long) {
+    std::unordered_map<std::string, std::vector<float>> map;
+    for (int64_t i = 0; i < n; i++) {
+        map[weights[i].name].assign(weights[i].values, weights[i].values + weights[i].n);
+    }
+    p.imatrix = weights ? &map : nullptr;
+    return (int)llama_model_quantize(in, out, &p);
+}
 
 // collect adds the squares of what each matrix of a layer, or the output, is multiplied with.
 bool collect(struct ggml_tensor * t, bool ask, void * data) {
@@ -98,16 +122,11 @@ int run(const char * path, const int32_t * tokens, int32_t n, gt_sums * sums, gt
 int gt_ref_quantize(const char * in, const char * out, int32_t file_type, bool requantize, const gt_weights * weights,
                     int64_t n, gt_status * st) {
     return gt::guard(st, [&]() -> int {
-        std::unordered_map<std::string, std::vector<float>> map;
-        for (int64_t i = 0; i < n; i++) {
-            map[weights[i].name].assign(weights[i].values, weights[i].values + weights[i].n);
-        }
         struct llama_model_quantize_params p = llama_model_quantize_default_params();
         p.nthread          = 1; // in this thread: the guard reaches no other
         p.ftype            = (enum llama_ftype)file_type;
         p.allow_requantize = requantize;
-        p.imatrix          = weights ? &map : nullptr;
-        return llama_model_quantize(in, out, &p) == 0 ? GT_OK : GT_FAILED;
+        return quantize(in, out, p, weights, n, 0) == 0 ? GT_OK : GT_FAILED;
     });
 }
 

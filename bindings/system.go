@@ -1,0 +1,11 @@
+//go:build system_llama
+
+package bindings
+
+// The headers of the llama.cpp that third_party/ggml links.
+
+/*
+#cgo pkg-config: llama
+#cgo CPPFLAGS: -DGT_SYSTEM_LLAMA
+*/
+import "C"
