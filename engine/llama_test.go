@@ -129,6 +129,22 @@ func TestLogitsEqualLlamaOnVariants(t *testing.T) {
 				"final_logit_softcapping": float32(30)}
 		}},
 		{"gpt2, untied", "gpt2", func(s *synth.Spec) { s.Tied = false }},
+		{"olmo2, all in sight", "olmo2",
+			func(s *synth.Spec) { s.Keys = map[string]any{"attention.sliding_window": 1000} }},
+		{"olmo2, positions stretched where there is no window", "olmo2", func(s *synth.Spec) {
+			s.Keys = map[string]any{"rope.scaling.type": "yarn", "rope.scaling.factor": float32(4),
+				"rope.scaling.original_context_length": 16}
+		}},
+		{"granite, untied, with biases", "granite", func(s *synth.Spec) { s.Tied, s.Bias = false, true }},
+		{"granite without positions", "granite",
+			func(s *synth.Spec) { s.Keys = map[string]any{"rope.scaling.finetuned": false} }},
+		{"ernie4_5 with biases", "ernie4_5", func(s *synth.Spec) { s.HeadDim, s.Bias = 16, true }},
+		{"smollm3 of 9 layers, untied", "smollm3", func(s *synth.Spec) { s.Layers, s.Tied = 9, false }},
+		{"exaone4 of 64 layers", "exaone4", func(s *synth.Spec) {
+			s.Layers, s.FF, s.Keys = 64, 32, map[string]any{"attention.sliding_window": 8}
+		}},
+		{"stablelm with biases, whole heads rotated", "stablelm",
+			func(s *synth.Spec) { s.Bias, s.Keys = true, map[string]any{"rope.dimension_count": 16} }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			spec := synth.Tiny(c.arch, gguf.F32)

@@ -35,6 +35,15 @@ CASES = {
     "qwen3": dict(r=4, lora_alpha=2, target_modules=["q_proj", "o_proj", "gate_proj"], layers_to_transform=[1]),
     "gemma2": dict(r=2, lora_alpha=4, target_modules="all-linear"),
     "gemma3": dict(r=4, lora_alpha=8, target_modules=["q_proj", "k_proj", "v_proj", "down_proj"]),
+    "smollm3": dict(r=2, lora_alpha=4, target_modules=["q_proj", "v_proj", "up_proj"]),
+    "olmo2": dict(r=2, lora_alpha=4, target_modules=["k_proj", "down_proj"]),
+    "granite": dict(r=2, lora_alpha=4, target_modules=["q_proj", "o_proj", "gate_proj"]),
+    "ernie4_5": dict(r=2, lora_alpha=4, target_modules=["q_proj", "k_proj"]),
+    "hunyuan_dense": dict(r=2, lora_alpha=4, target_modules=["q_proj", "k_proj"]),
+    "exaone4": dict(r=2, lora_alpha=4, target_modules=["v_proj", "down_proj"]),
+    "cohere2": dict(r=2, lora_alpha=4, target_modules=["q_proj", "k_proj", "up_proj"]),
+    "starcoder2": dict(r=2, lora_alpha=4, target_modules=["q_proj", "c_fc", "c_proj"]),
+    "stablelm": dict(r=2, lora_alpha=4, target_modules=["q_proj", "k_proj", "gate_proj"]),
     "gpt2": dict(r=4, lora_alpha=8, target_modules=["c_attn", "c_proj", "c_fc"], fan_in_fan_out=True),
 }
 

@@ -36,6 +36,12 @@ MASK = (1 << 64) - 1
 RANK, SCALE = 4, 2.0  # LoRA; scale = alpha / rank
 VOCAB, EMBD, FF, LAYERS, HEADS, HEADS_KV, CONTEXT = 96, 32, 48, 2, 4, 2, 64
 GEMMA = ("gemma2", "gemma3")
+WINDOWS = (*GEMMA, "olmo2", "cohere2")  # whose masks come by the kind of layer
+# Architectures by their classes in transformers: those of a configuration and of a model are NAMEConfig and NAMEForCausalLM.
+CLASSES = {"smollm3": "SmolLM3", "olmo2": "Olmo2", "granite": "Granite", "ernie4_5": "Ernie4_5", "hunyuan-dense": "HunYuanDenseV1",
+           "exaone4": "Exaone4", "cohere2": "Cohere2", "starcoder2": "Starcoder2", "stablelm": "StableLm"}
+PAIRED = ("llama", "smollm3", "granite")  # rows of heads that llama.cpp's converter puts into another order
+LAYER_NORM = ("cohere2", "starcoder2", "stablelm")
 ENTRIES = 12  # numbers kept of each gradient, evenly spread, beside its norm and two probes
 
 
@@ -98,11 +104,13 @@ def names(case, model):
                                          ("ffn_up", "mlp.c_fc", conv1d), ("ffn_down", "mlp.c_proj", conv1d)):
                 put(f"blk.{i}.{role}", f"transformer.h.{i}.{module}", layout)
         return out
-    rotated = paired if case["arch"] == "llama" else same
+    rotated = paired if case["arch"] in PAIRED else same
     norms = (("ffn_norm", "post_attention_layernorm", same),)
     if case["arch"] in GEMMA:
         norms = (("post_attention_norm", "post_attention_layernorm", same), ("ffn_norm", "pre_feedforward_layernorm", same),
                  ("post_ffw_norm", "post_feedforward_layernorm", same))
+    if case["arch"] in ("olmo2", "exaone4"):
+        norms = (("post_attention_norm", "post_attention_layernorm", same), ("post_ffw_norm", "post_feedforward_layernorm", same))
     put("token_embd", "model.embed_tokens")
     put("output_norm", "model.norm")
     if not case["tied"]:
@@ -111,6 +119,8 @@ def names(case, model):
         for role, module, layout in (("attn_norm", "input_layernorm", same), ("attn_q", "self_attn.q_proj", rotated),
                                      ("attn_k", "self_attn.k_proj", rotated), ("attn_v", "self_attn.v_proj", same),
                                      ("attn_q_norm", "self_attn.q_norm", same), ("attn_k_norm", "self_attn.k_norm", same),
+                                     ("attn_q_norm", "self_attn.query_layernorm", same), ("attn_k_norm", "self_attn.key_layernorm", same),
+                                     ("ffn_up", "mlp.c_fc", same), ("ffn_down", "mlp.c_proj", same),
                                      ("attn_output", "self_attn.o_proj", same), *norms,
                                      ("ffn_gate", "mlp.gate_proj", same), ("ffn_up", "mlp.up_proj", same),
                                      ("ffn_down", "mlp.down_proj", same)):
@@ -121,7 +131,7 @@ def names(case, model):
 
 def build(case):
     """The model of a case, its weights from the formula; returns it with its names and the list of tensors."""
-    common = dict(attn_implementation="eager" if case["arch"] in GEMMA else "sdpa", **case["config"])
+    common = dict(attn_implementation="eager" if case["arch"] in WINDOWS else "sdpa", **case["config"])
     if case["arch"] == "gpt2":
         config = GPT2Config(vocab_size=VOCAB, n_positions=CONTEXT, n_embd=EMBD, n_layer=LAYERS, n_head=HEADS, n_inner=FF,
                             resid_pdrop=0, embd_pdrop=0, attn_pdrop=0, **common)
@@ -130,6 +140,9 @@ def build(case):
         kinds = {"llama": (LlamaConfig, LlamaForCausalLM), "qwen2": (Qwen2Config, Qwen2ForCausalLM),
                  "qwen3": (Qwen3Config, Qwen3ForCausalLM), "gemma2": (Gemma2Config, Gemma2ForCausalLM),
                  "gemma3": (Gemma3TextConfig, Gemma3ForCausalLM)}
+        if case["arch"] in CLASSES:
+            name = case.get("class", CLASSES[case["arch"]])
+            kinds[case["arch"]] = getattr(transformers, name + "Config"), getattr(transformers, name + "ForCausalLM")
         make_config, make = kinds[case["arch"]]
         model = make(make_config(vocab_size=VOCAB, hidden_size=EMBD, intermediate_size=FF, num_hidden_layers=case["hparams"]["n_layer"],
                                  num_attention_heads=HEADS, num_key_value_heads=HEADS_KV, tie_word_embeddings=case["tied"],
@@ -187,8 +200,8 @@ def tree(case):
 
 
 def masks(case, sees, pos):
-    """What attention takes of a tree: which tokens see which, and for Gemma that of each kind of layer, to be added."""
-    if case["arch"] not in GEMMA:
+    """What attention takes of a tree: which tokens see which, and where layers have windows that of each kind of layer, to be added."""
+    if case["arch"] not in WINDOWS or "window" not in case["hparams"]:
         return sees[None, None]
     at = torch.tensor(pos)
     near = sees & (at[:, None] - at[None, :] < case["hparams"]["window"])
@@ -243,7 +256,7 @@ def cases():
     linear = {"rope_type": "linear", "rope_theta": 10000.0, "factor": 4.0}
     yarn = {"rope_type": "yarn", "rope_theta": 100.0, "factor": 4.0, "original_max_position_embeddings": 256}
 
-    def case(name, arch, row, tied, config, head_dim=8, rope=None, **more):
+    def case(name, arch, row, tied, config, head_dim=8, rope=None, hparams={}, **more):
         hp = {"n_layer": LAYERS, "n_embd": EMBD, "n_ff": FF, "n_head": HEADS, "n_head_kv": HEADS_KV, "head_dim": head_dim,
               "n_vocab": VOCAB, "n_ctx_train": CONTEXT, "norm_eps": 1e-5}
         config = dict(config)
@@ -256,12 +269,16 @@ def cases():
             hp["rope_factor"] = rope["factor"] if hp["rope_scaling"] else 1.0
             hp["rope_ctx_orig"] = rope["original_max_position_embeddings"] if rope["rope_type"] == "yarn" else CONTEXT
             config |= {"rms_norm_eps": 1e-5, "rope_parameters": rope, "head_dim": head_dim}
+        if arch in LAYER_NORM:
+            config["norm_epsilon" if arch == "starcoder2" else "layer_norm_eps"] = config.pop("rms_norm_eps")
+        hp |= hparams
         if arch in GEMMA:
             hp |= {"n_layer": 6 if arch == "gemma3" else LAYERS, "window": config["sliding_window"]}
             hp |= {"attn_cap": config.get("attn_logit_softcapping", 0.0), "logit_cap": config.get("final_logit_softcapping", 0.0)}
             config |= {"query_pre_attn_scalar": head_dim, "pad_token_id": None}
-        if arch == "gemma3":
-            config["rope_parameters"] = {"full_attention": rope, "sliding_attention": plain}
+        if arch == "gemma3" or more.get("class") == "Olmo3":
+            near = plain if arch == "gemma3" else plain | {"rope_theta": rope["rope_theta"]}
+            config["rope_parameters"] = {"full_attention": rope, "sliding_attention": near}
         stretched = int(rope.get("factor", 1) * rope.get("original_max_position_embeddings", CONTEXT)) if rope else CONTEXT
         return {"name": name, "arch": arch, "tied": tied, "stretched": stretched, "config": config, "hparams": hp, "tokens": tokens(name, 24), **row, **more}
 
@@ -279,6 +296,25 @@ def cases():
     yield case("gemma2_tree", "gemma2", forest, True, gemma2, head_dim=16, rope=plain)
     yield case("gemma3", "gemma3", chain, True, {"sliding_window": 5}, head_dim=16, rope=far)
     yield case("gemma3_tree", "gemma3", forest, True, {"sliding_window": 5}, head_dim=16, rope=far)
+    yield case("smollm3", "smollm3", chain, True, {"pad_token_id": None, "no_rope_layer_interval": 4}, rope=plain, hparams={"n_layer": 4})
+    yield case("smollm3_tree", "smollm3", forest, True, {"pad_token_id": None, "no_rope_layer_interval": 4}, rope=plain, hparams={"n_layer": 4})
+    yield case("olmo2", "olmo2", chain, False, {"pad_token_id": None}, rope=plain)
+    near = {"pad_token_id": None, "sliding_window": 5}
+    yield case("olmo3", "olmo2", chain, False, near, rope=yarn, hparams={"n_layer": 4, "window": 5}, **{"class": "Olmo3"})
+    yield case("olmo3_tree", "olmo2", forest, False, near, rope=yarn, hparams={"n_layer": 4, "window": 5}, **{"class": "Olmo3"})
+    granite = {"embedding_multiplier": 3.0, "residual_multiplier": 0.5, "attention_multiplier": 0.25, "logits_scaling": 2.0}
+    scales = {"embd_scale": 3.0, "residual": 0.5, "attn_scale": 0.25, "logit_scale": 2.0}
+    yield case("granite", "granite", chain, True, granite, rope=plain, hparams=scales)
+    yield case("granite_tree", "granite", forest, False, granite, rope=plain, hparams=scales)
+    yield case("ernie4_5", "ernie4_5", chain, True, {}, head_dim=16, rope=plain)
+    yield case("hunyuan_dense", "hunyuan-dense", chain, True, {}, head_dim=16, rope=plain)
+    yield case("exaone4", "exaone4", chain, True, {"sliding_window": None, "layer_types": ["full_attention"] * LAYERS}, rope=plain)
+    cohere = {"pad_token_id": None, "sliding_window": 5, "logit_scale": 0.5}
+    yield case("cohere2", "cohere2", chain, True, cohere, rope=plain, hparams={"n_layer": 4, "window": 5, "logit_scale": 0.5})
+    yield case("cohere2_tree", "cohere2", forest, True, cohere, rope=plain, hparams={"n_layer": 4, "window": 5, "logit_scale": 0.5})
+    yield case("starcoder2", "starcoder2", chain, True, {"sliding_window": None, "use_bias": True}, rope=plain)
+    part = {"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.5}
+    yield case("stablelm", "stablelm", chain, False, {"use_qkv_bias": True}, rope=part, hparams={"rope_dim": 4})
     yield case("gpt2", "gpt2", chain, True, {})
     yield case("gpt2_tree", "gpt2", forest, True, {})
 

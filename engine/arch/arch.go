@@ -208,9 +208,10 @@ func Of(f Metadata) (*Net, error) {
 type Metadata interface {
 	Path() string
 	Architecture() (string, error)
-	// Int and Float32 answer a missing key with gguf.ErrNoKey.
+	// Int, Float32 and Bool answer a missing key with gguf.ErrNoKey.
 	Int(key string) (int64, error)
 	Float32(key string) (float32, error)
+	Bool(key string) (bool, error)
 	StringOr(key, missing string) (string, error)
 	HasTensor(name string) bool
 	Tensor(name string) (*gguf.TensorInfo, error)

@@ -49,13 +49,14 @@ type attention struct {
 	NoRope      bool // positions are not looked at
 	QKNorm      qkNorm
 	NormLate    bool // behind the rotation, not before it
+	SameOrder   bool // where adjacent elements are rotated: so they are in transformers too
 	Eps         float64
 }
 
 func (a attention) parts() []Part {
 	embd, q, kv := int64(a.Embd), int64(a.Heads*a.HeadDim), int64(a.KVHeads*a.HeadDim)
 	paired := func(heads int) int {
-		if a.Rope.Neox { // the halves of a head are rotated, in both
+		if a.Rope.Neox || a.SameOrder { // Neox: the halves of a head are rotated, in both
 			return 0
 		}
 		return heads // in layers without rotation too: converters know no layers

@@ -122,6 +122,14 @@ func readDecoder(f Metadata, t traits, change func(m *family)) (*Net, error) {
 	}, k.err()
 }
 
+// square refuses heads that do not make a row of the embedding, where llama.cpp makes room for none else.
+func (m *family) square() {
+	if a := m.Layer.Attn; a.Heads*a.HeadDim != m.NEmbd {
+		m.fail("%d heads of %d elements make %d, expected n_embd %d: llama.cpp runs a %s only so", a.Heads, a.HeadDim,
+			a.Heads*a.HeadDim, m.NEmbd, m.arch)
+	}
+}
+
 // sizes are those that `inspect` shows of a decoder.
 func sizes(ff int, a graph.AttentionAttr) []Size {
 	return []Size{{"n_ff", ff}, {"n_head", a.Heads}, {"n_head_kv", a.KVHeads}}

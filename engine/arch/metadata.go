@@ -96,6 +96,18 @@ func (k *keys) cap(key string, missing float64) float64 {
 	return k.float(key, 0)
 }
 
+// flag reads what is so or not, or gives missing.
+func (k *keys) flag(key string, missing bool) bool {
+	v, err := k.f.Bool(k.arch + "." + key)
+	if errors.Is(err, gguf.ErrNoKey) {
+		return missing
+	}
+	if err != nil {
+		k.faults = append(k.faults, err)
+	}
+	return v
+}
+
 // text reads a string, or gives missing.
 func (k *keys) text(key, missing string) string {
 	v, err := k.f.StringOr(k.arch+"."+key, missing)

@@ -115,10 +115,12 @@ func TestHParamsRefused(t *testing.T) {
 		"experts": {"llama", number("llama.expert_count", 8), []string{"mixture of 8 experts", "dense"}},
 		"llama: rope of a part": {"llama", number("llama.rope.dimension_count", 8),
 			[]string{"rope.dimension_count", "is 8", "head size 16", "llama.cpp"}},
-		"qwen3: rope of a part": {"qwen3", number("qwen3.rope.dimension_count", 8), []string{"is 8", "head size 32"}},
+		"qwen3: rope of a part": {"qwen3", number("qwen3.rope.dimension_count", 8),
+			[]string{"is 8", "head size 32"}},
 		"odd rope dimension": {"llama", number("llama.rope.dimension_count", 15),
 			[]string{"rope.dimension_count", "is 15", "even"}},
-		"rope beyond the head": {"llama", number("llama.rope.dimension_count", 32), []string{"is 32", "head size 16"}},
+		"rope beyond the head": {"llama", number("llama.rope.dimension_count", 32),
+			[]string{"is 32", "head size 16"}},
 		"rope scaling": {"llama", text("llama.rope.scaling.type", "longrope"),
 			[]string{`"longrope"`, "none, linear, yarn"}},
 		"yarn that does not stretch": {"llama", yarn(0.5), []string{"rope.scaling.factor", "is 0.5", "1 or more"}},
@@ -150,6 +152,43 @@ func TestHParamsRefused(t *testing.T) {
 			[]string{"attn_logit_softcapping", "is -50"}},
 		"gemma2: scores within infinity": {"gemma2", float("gemma2.attn_logit_softcapping", math.Inf(1)),
 			[]string{"attn_logit_softcapping", "is +Inf"}},
+		"olmo2: a window of 0": {"olmo2", number("olmo2.attention.sliding_window", 0),
+			[]string{"sliding_window", "is 0"}},
+		"olmo2: too few layers": {"olmo2", number("olmo2.block_count", 3),
+			[]string{"3 layers with a window", "expected 4"}},
+		"olmo2: heads unlike the embedding": {"olmo2", func(w *gguf.Writer) {
+			w.SetUint32("olmo2.attention.key_length", 8)
+			w.SetUint32("olmo2.attention.value_length", 8)
+			w.SetUint32("olmo2.rope.dimension_count", 8)
+		}, []string{"4 heads of 8 elements make 32, expected n_embd 64"}},
+		"granite: embeddings times 0": {"granite", float("granite.embedding_scale", 0),
+			[]string{"embedding_scale", "is 0", "positive"}},
+		"granite: halves times 0": {"granite", float("granite.residual_scale", 0),
+			[]string{"residual_scale", "is 0"}},
+		"granite: scores times 0": {"granite", float("granite.attention.scale", 0),
+			[]string{"attention.scale", "is 0"}},
+		"granite: logits by 0": {"granite", float("granite.logit_scale", 0),
+			[]string{"logit_scale", "is 0"}},
+		"granite: no divisor": {"granite", remove("granite.logit_scale"),
+			[]string{"logit_scale", "missing"}},
+		"granite: positions, a number": {"granite", number("granite.rope.scaling.finetuned", 1),
+			[]string{"finetuned", "bool"}},
+		"cohere2: no window": {"cohere2", remove("cohere2.attention.sliding_window"),
+			[]string{"sliding_window", "missing"}},
+		"cohere2: logits times 0": {"cohere2", float("cohere2.logit_scale", 0),
+			[]string{"logit_scale", "is 0"}},
+		"smollm3: part of a head": {"smollm3", number("smollm3.rope.dimension_count", 8),
+			[]string{"rope.dimension_count", "is 8", "16"}},
+		"stablelm: odd part of a head": {"stablelm", number("stablelm.rope.dimension_count", 5),
+			[]string{"rope.dimension_count", "is 5", "even"}},
+		"starcoder2: epsilon of another norm": {"starcoder2", func(w *gguf.Writer) {
+			w.Delete("starcoder2.attention.layer_norm_epsilon")
+			w.SetFloat32("starcoder2.attention.layer_norm_rms_epsilon", 1e-5)
+		}, []string{"starcoder2.attention.layer_norm_epsilon", "missing"}},
+		"exaone4: a window of 0": {"exaone4", func(w *gguf.Writer) {
+			w.SetUint32("exaone4.block_count", 64)
+			w.SetUint32("exaone4.attention.sliding_window", 0)
+		}, []string{"sliding_window", "is 0"}},
 		"epsilon below 0": {"qwen3", float("qwen3.attention.layer_norm_rms_epsilon", -1),
 			[]string{"layer_norm_rms_epsilon", "is -1"}},
 	} {
@@ -180,6 +219,8 @@ func TestHParamsOfTinyModels(t *testing.T) {
 			want.Positions = s.Ctx
 		case "gemma2":
 			want.LogitCap = 3
+		case "granite", "cohere2":
+			want.LogitScale = 0.5
 		}
 		if net.HParams != want || net.Arch != name {
 			t.Errorf("%s: sizes %+v of %q, want %+v", name, net.HParams, net.Arch, want)

@@ -43,6 +43,8 @@ func (d *draft) Int(key string) (int64, error) {
 
 func (d *draft) Float32(key string) (float32, error) { return get[float32](d, key) }
 
+func (d *draft) Bool(key string) (bool, error) { return get[bool](d, key) }
+
 func (d *draft) StringOr(key, missing string) (string, error) {
 	if _, ok := d.values[key]; !ok {
 		return missing, nil

@@ -13,7 +13,7 @@ import (
 // A key is one of a model's metadata, without the architecture's name.
 type key struct {
 	name  string
-	value any // int, float32 or string
+	value any // int, float32, string or bool
 	// with names the key whose reading says that files of the architecture have this one; empty: all files have it.
 	with string
 }
@@ -46,6 +46,10 @@ func (s Spec) keys(a arch.Arch) []key {
 		value, ok := s.Keys[name]
 		if !ok {
 			value = a.Example.Keys[name]
+		}
+		if i := slices.IndexFunc(out, func(k key) bool { return k.name == name }); i >= 0 {
+			out[i].value = value // which is usually as the sizes say
+			continue
 		}
 		out = append(out, key{name, value, ""})
 	}
@@ -109,6 +113,17 @@ func (d *draft) Float32(name string) (float32, error) {
 	}
 }
 
+func (d *draft) Bool(name string) (bool, error) {
+	switch v := d.find(name).(type) {
+	case nil:
+		return false, fmt.Errorf("generated model: %w: %q", gguf.ErrNoKey, name)
+	case bool:
+		return v, nil
+	default:
+		return false, fmt.Errorf("generated model: metadata key %q is %v, asked for as true or false", name, v)
+	}
+}
+
 func (d *draft) StringOr(name, missing string) (string, error) {
 	switch v := d.find(name).(type) {
 	case nil:
@@ -161,6 +176,8 @@ func (s Spec) metadata(w *gguf.Writer, keys []key) {
 			w.SetFloat32(at, v)
 		case string:
 			w.SetString(at, v)
+		case bool:
+			w.SetBool(at, v)
 		}
 	}
 }

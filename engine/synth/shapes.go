@@ -30,6 +30,46 @@ var shapes = []Spec{
 		Name: "qwen3-0.6b", Arch: "qwen3", Layers: 28, Embd: 1024, FF: 3072, Heads: 16, KVHeads: 8, HeadDim: 128,
 		Vocab: 151936, Ctx: 40960, Tied: true, RopeBase: 1000000, NormEps: 1e-6, Tokenizer: Qwen2,
 	},
+	{ // HuggingFaceTB/SmolLM3-3B
+		Name: "smollm3-3b", Arch: "smollm3", Layers: 36, Embd: 2048, FF: 11008, Heads: 16, KVHeads: 4, Vocab: 128256,
+		Ctx: 65536, Tied: true, RopeBase: 5000000, NormEps: 1e-6, Tokenizer: Llama3,
+	},
+	{ // allenai/OLMo-2-0425-1B
+		Name: "olmo2-1b", Arch: "olmo2", Layers: 16, Embd: 2048, FF: 8192, Heads: 16, KVHeads: 16, Vocab: 100352,
+		Ctx: 4096, RopeBase: 500000, NormEps: 1e-6, Tokenizer: GPT2,
+		Keys: map[string]any{"attention.sliding_window": 4096}, // as far as it goes
+	},
+	{ // ibm-granite/granite-3.3-2b-instruct
+		Name: "granite3-2b", Arch: "granite", Layers: 40, Embd: 2048, FF: 8192, Heads: 32, KVHeads: 8, Vocab: 49159,
+		Ctx: 131072, Tied: true, RopeBase: 10000000, Tokenizer: GPT2,
+		Keys: map[string]any{"embedding_scale": float32(12), "residual_scale": float32(0.22),
+			"attention.scale": float32(0.015625), "logit_scale": float32(8)},
+	},
+	{ // baidu/ERNIE-4.5-0.3B-PT
+		Name: "ernie4.5-0.3b", Arch: "ernie4_5", Layers: 18, Embd: 1024, FF: 3072, Heads: 16, KVHeads: 2, HeadDim: 128,
+		Vocab: 103424, Ctx: 131072, Tied: true, RopeBase: 500000, Tokenizer: SPM,
+	},
+	{ // tencent/Hunyuan-0.5B-Instruct
+		Name: "hunyuan-0.5b", Arch: "hunyuan-dense", Layers: 24, Embd: 1024, FF: 3584, Heads: 16, KVHeads: 8,
+		HeadDim: 128, Vocab: 120818, Ctx: 262144, Tied: true, Tokenizer: GPT2,
+	},
+	{ // LGAI-EXAONE/EXAONE-4.0-1.2B
+		Name: "exaone4-1.2b", Arch: "exaone4", Layers: 30, Embd: 2048, FF: 4096, Heads: 32, KVHeads: 8, Vocab: 102400,
+		Ctx: 65536, Tied: true, RopeBase: 1000000, Tokenizer: GPT2,
+	},
+	{ // CohereLabs/c4ai-command-r7b-12-2024
+		Name: "command-r7b", Arch: "cohere2", Layers: 32, Embd: 4096, FF: 14336, Heads: 32, KVHeads: 8, Vocab: 256000,
+		Ctx: 8192, Tied: true, RopeBase: 50000, Tokenizer: GPT2,
+		Keys: map[string]any{"attention.sliding_window": 4096, "logit_scale": float32(0.25)},
+	},
+	{ // bigcode/starcoder2-3b
+		Name: "starcoder2-3b", Arch: "starcoder2", Layers: 30, Embd: 3072, FF: 12288, Heads: 24, KVHeads: 2,
+		Vocab: 49152, Ctx: 16384, Tied: true, RopeBase: 999999.4420358813, Tokenizer: GPT2,
+	},
+	{ // stabilityai/stablelm-2-1_6b
+		Name: "stablelm2-1.6b", Arch: "stablelm", Layers: 24, Embd: 2048, FF: 5632, Heads: 32, KVHeads: 32,
+		Vocab: 100352, Ctx: 4096, Bias: true, Tokenizer: GPT2, Keys: map[string]any{"rope.dimension_count": 16},
+	},
 	{ // google/gemma-3-1b-it
 		Name: "gemma3-1b", Arch: "gemma3", Layers: 26, Embd: 1152, FF: 6912, Heads: 4, KVHeads: 1, HeadDim: 256,
 		Vocab: 262144, Ctx: 32768, Tied: true, RopeBase: 1000000, NormEps: 1e-6, Tokenizer: SPM,
@@ -43,7 +83,7 @@ var shapes = []Spec{
 	},
 }
 
-// ShapeNames lists the published shapes, smallest first.
+// ShapeNames lists the published shapes.
 func ShapeNames() []string {
 	var names []string
 	for _, s := range shapes {

@@ -236,6 +236,15 @@ func TestShapes(t *testing.T) {
 		"tinyllama-1.1b": 1_100_048_384,
 		"llama3-8b":      8_030_261_248 + 64, // and rope_freqs, which llama.cpp's converter adds
 		"qwen3-0.6b":     596_049_920,
+		"smollm3-3b":     3_075_098_624,
+		"olmo2-1b":       1_484_916_736,
+		"granite3-2b":    2_533_539_840,
+		"ernie4.5-0.3b":  360_748_032,
+		"hunyuan-0.5b":   539_010_048,
+		"exaone4-1.2b":   1_279_391_488,
+		"command-r7b":    8_028_033_024,
+		"starcoder2-3b":  3_030_371_328,
+		"stablelm2-1.6b": 1_644_515_328,
 		"gemma3-1b":      999_885_952,
 		"gemma2-2b":      2_614_341_888,
 	}
@@ -267,7 +276,7 @@ func TestValidate(t *testing.T) {
 		change func(*Spec)
 		want   []string
 	}{
-		{"zero", func(s *Spec) { *s = Spec{} }, []string{`unknown architecture ""`, "gpt2, llama", "layers is 0",
+		{"zero", func(s *Spec) { *s = Spec{} }, []string{`unknown architecture ""`, "gpt2, ", "layers is 0",
 			"context is 0"}},
 		{"KV heads", func(s *Spec) { s.KVHeads = 3 }, []string{"3 KV heads do not divide 4 heads"}},
 		{"negative KV heads", func(s *Spec) { s.KVHeads = -1 }, []string{"-1 KV heads"}},

@@ -12,6 +12,7 @@ import (
 
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/engine/adapter"
+	"github.com/ggtune/ggtune/engine/arch"
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/engine/synth"
 	"github.com/ggtune/ggtune/engine/verify"
@@ -30,22 +31,22 @@ func tokens(n, vocab int) []int32 {
 
 // TestLlamaAgreesWithAdapters writes adapters of every kind of target and has llama.cpp apply them.
 func TestLlamaAgreesWithAdapters(t *testing.T) {
-	for _, c := range []struct {
+	type given struct {
 		name, arch string
 		untied     bool
 		config     adapter.Config
-	}{
-		{"llama, all roles", "llama", false, adapter.Config{}},
+	}
+	cases := []given{
 		{"llama, rank-stabilised", "llama", false, adapter.Config{RSLoRA: true}},
 		{"llama, one role, one layer", "llama", false, adapter.Config{Targets: []string{"attn_k"}, Layers: []int{1}}},
 		{"llama, output and embedding", "llama", true, adapter.Config{Targets: []string{"output", "token_embd"}}},
-		{"qwen2", "qwen2", false, adapter.Config{}},
-		{"qwen3", "qwen3", false, adapter.Config{}},
-		{"gemma2", "gemma2", false, adapter.Config{}},
-		{"gemma3", "gemma3", false, adapter.Config{}},
 		{"gemma3, output and embedding", "gemma3", true, adapter.Config{Targets: []string{"output", "token_embd"}}},
-		{"gpt2", "gpt2", false, adapter.Config{}},
-	} {
+		{"granite, output and embedding", "granite", true, adapter.Config{Targets: []string{"output", "token_embd"}}},
+	}
+	for _, name := range arch.Names() {
+		cases = append(cases, given{name + ", all roles", name, false, adapter.Config{}})
+	}
+	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			spec := synth.Tiny(c.arch, gguf.Q8_0)
 			if c.untied {

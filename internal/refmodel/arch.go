@@ -6,14 +6,18 @@ import "github.com/ggtune/ggtune/internal/registry"
 // with the engine's.
 type Architecture struct {
 	Name      string
-	LayerNorm bool // with biases; otherwise RMSNorm
-	Positions bool // learned, one vector each; otherwise rotary
-	Neox      bool // the halves of a head are rotated, not adjacent elements
-	Scaled    bool // embeddings are multiplied by √n_embd
+	LayerNorm bool // otherwise RMSNorm
+	// NoNormBias: LayerNorm without biases.
+	NoNormBias bool
+	Positions  bool // learned, one vector each; otherwise rotary
+	Neox       bool // the halves of a head are rotated, not adjacent elements
+	Scaled     bool // embeddings are multiplied by √n_embd
 	// AlwaysTied: the output head is token_embd.weight in every model.
 	AlwaysTied bool
 	// AlwaysUntied: every model has an output matrix of its own.
 	AlwaysUntied bool
+	// LogitsDivided: LogitScale is what logits are divided by.
+	LogitsDivided bool
 	// Keys are metadata that only this one has, with where each is kept: *int or *float64, 0 for a missing key.
 	Keys func(hp *HParams) map[string]any
 	// Tensors lists those of layer il.

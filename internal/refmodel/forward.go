@@ -173,6 +173,9 @@ func (p *Pass) embed() *node {
 	if p.model.of().Scaled {
 		x = p.tape.divide(x, 1/math.Sqrt(float64(p.model.NEmbd)))
 	}
+	if s := p.model.EmbdScale; s != 0 {
+		x = p.tape.divide(x, 1/s)
+	}
 	if p.model.of().Positions {
 		x = p.tape.add(x, p.tape.rows(p.weight("position_embd.weight"), p.tree.pos))
 	}
@@ -209,6 +212,11 @@ func (p *Pass) head(h *node) {
 	p.logits = p.linear(h, role)
 	if p.model.LogitCap > 0 {
 		p.logits = p.tape.softcap(p.logits, p.model.LogitCap)
+	}
+	if s := p.model.LogitScale; s != 0 && p.model.of().LogitsDivided {
+		p.logits = p.tape.divide(p.logits, s)
+	} else if s != 0 {
+		p.logits = p.tape.divide(p.logits, 1/s)
 	}
 	if p.row.Temp != 0 {
 		p.logits = p.tape.divide(p.logits, p.row.Temp)

@@ -1,15 +1,12 @@
 package refmodel
 
-import (
-	"fmt"
-	"math"
-)
+import "math"
 
 // Of six layers of gemma3 the last sees everything, of two of gemma2; the others see a window, in gemma3 at rotary
 // positions of base 10000.
 var _ = register(Architecture{
 	Name: "gemma3", Neox: true, Scaled: true,
-	Tensors: func(hp HParams, il int) []Tensor { return gemmaTensors(hp, il, true) },
+	Tensors: family{QKNorm: "head", After: true}.tensors,
 	Layer: func(p *Pass, il int, x *node) *node {
 		hp := p.model.HParams
 		if il%6 == 5 {
@@ -17,7 +14,7 @@ var _ = register(Architecture{
 		} else if hp.Window > 0 {
 			hp.Rope.Base, hp.Rope.Scale = 10000, 1
 		}
-		return gemmaLayer(p, hp, il, x)
+		return family{GELU: true, QKNorm: "head"}.layerWith(p, hp, il, x)
 	},
 	Keys: func(hp *HParams) map[string]any {
 		return map[string]any{"attention.sliding_window": &hp.Window, "final_logit_softcapping": &hp.LogitCap}
@@ -34,13 +31,13 @@ var _ = register(Architecture{
 
 var _ = register(Architecture{
 	Name: "gemma2", Neox: true, Scaled: true, AlwaysTied: true,
-	Tensors: func(hp HParams, il int) []Tensor { return gemmaTensors(hp, il, false) },
+	Tensors: family{After: true}.tensors,
 	Layer: func(p *Pass, il int, x *node) *node {
 		hp := p.model.HParams
 		if il%2 == 1 {
 			hp.Window = 0
 		}
-		return gemmaLayer(p, hp, il, x)
+		return family{GELU: true}.layerWith(p, hp, il, x)
 	},
 	Keys: func(hp *HParams) map[string]any {
 		return map[string]any{"attention.sliding_window": &hp.Window, "attn_logit_softcapping": &hp.AttnCap,
@@ -52,31 +49,6 @@ var _ = register(Architecture{
 			nil},
 	},
 })
-
-// gemmaTensors are those of llama, with norms behind each half of a layer.
-func gemmaTensors(hp HParams, il int, headNorm bool) []Tensor {
-	list := ropeTensors(hp, il, func(string) bool { return false }, headNorm)
-	for _, role := range []string{"post_attention_norm", "post_ffw_norm"} {
-		list = append(list, Tensor{Name: tensorName(il, role, "weight"), Rows: 1, Cols: hp.NEmbd})
-	}
-	return list
-}
-
-// gemmaLayer is a layer with the window and the rotary positions of hp.
-func gemmaLayer(p *Pass, hp HParams, il int, x *node) *node {
-	role := func(r string) string { return fmt.Sprintf("blk.%d.%s", il, r) }
-	h := p.norm(x, role("attn_norm"))
-	q, k, v := p.linear(h, role("attn_q")), p.linear(h, role("attn_k")), p.linear(h, role("attn_v"))
-	if p.weight(role("attn_q_norm.weight")) != nil {
-		q, k = p.norm(q, role("attn_q_norm")), p.norm(k, role("attn_k_norm"))
-	}
-	q, k = p.tape.rope(q, p.tree, hp, nil), p.tape.rope(k, p.tree, hp, nil)
-	h = p.linear(p.tape.attention(q, k, v, p.tree, hp), role("attn_output"))
-	x = p.tape.add(x, p.norm(h, role("post_attention_norm")))
-	h = p.norm(x, role("ffn_norm"))
-	h = p.tape.times(p.tape.gelu(p.linear(h, role("ffn_gate"))), p.linear(h, role("ffn_up")))
-	return p.tape.add(x, p.norm(p.linear(h, role("ffn_down")), role("post_ffw_norm")))
-}
 
 // times gives a∘b.
 func (t *tape) times(a, b *node) *node {

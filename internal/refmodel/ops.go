@@ -144,7 +144,7 @@ func (t *tape) rmsNorm(x, w *node, eps float64) *node {
 	return y
 }
 
-// layerNorm gives w·(x−mean)/√(variance+eps) + b for each row; the variance is the biased one.
+// layerNorm gives w·(x−mean)/√(variance+eps) + b for each row; the variance is the biased one. b may be nil.
 func (t *tape) layerNorm(x, w, b *node, eps float64) *node {
 	y := t.node(x.val.Rows, x.val.Cols)
 	n := float64(x.val.Cols)
@@ -161,7 +161,10 @@ func (t *tape) layerNorm(x, w, b *node, eps float64) *node {
 		inv[r] = 1 / math.Sqrt(variance+eps)
 		for i, v := range x.val.Row(r) {
 			normal.Row(r)[i] = (v - mean) * inv[r]
-			y.val.Row(r)[i] = w.val.Data[i]*normal.Row(r)[i] + b.val.Data[i]
+			y.val.Row(r)[i] = w.val.Data[i] * normal.Row(r)[i]
+			if b != nil {
+				y.val.Row(r)[i] += b.val.Data[i]
+			}
 		}
 	}
 	t.onBackward(func() {
@@ -170,7 +173,9 @@ func (t *tape) layerNorm(x, w, b *node, eps float64) *node {
 			mean, along := 0.0, 0.0 // of dL/dnormal, and of dL/dnormal·normal
 			for i := range nr {
 				w.grad.Data[i] += dy[i] * nr[i]
-				b.grad.Data[i] += dy[i]
+				if b != nil {
+					b.grad.Data[i] += dy[i]
+				}
 				mean += dy[i] * w.val.Data[i] / n
 				along += dy[i] * w.val.Data[i] * nr[i] / n
 			}
@@ -218,8 +223,8 @@ func (t *tape) gelu(x *node) *node {
 }
 
 // attention attends, for each token and head, over the tokens that the tree lets it see; query head h reads key head
-// h·NHeadKV/NHead, scores are divided by √HeadDim and stay within AttnCap. With a window a token sees so many positions
-// and no others.
+// h·NHeadKV/NHead, scores are divided by √HeadDim, or multiplied by AttnScale, and stay within AttnCap. With a window a
+// token sees so many positions and no others.
 func (t *tape) attention(q, k, v *node, tr *tree, hp HParams) *node {
 	return t.sunkAttention(q, k, v, nil, tr, hp)
 }
@@ -229,6 +234,9 @@ func (t *tape) attention(q, k, v *node, tr *tree, hp HParams) *node {
 func (t *tape) sunkAttention(q, k, v, sinks *node, tr *tree, hp HParams) *node {
 	y := t.node(q.val.Rows, hp.NHead*hp.HeadDim)
 	scale := 1 / math.Sqrt(float64(hp.HeadDim))
+	if hp.AttnScale != 0 {
+		scale = hp.AttnScale
+	}
 	head := func(m *Matrix, tok, h int) []float64 { return m.Row(tok)[h*hp.HeadDim : (h+1)*hp.HeadDim] }
 	probs, slopes := make([][]float64, q.val.Rows*hp.NHead), make([][]float64, q.val.Rows*hp.NHead)
 	sight, sunk := tr.within(hp.Window), make([]float64, q.val.Rows*hp.NHead) // what the sinks take

@@ -1,13 +1,10 @@
 package refmodel
 
 var _ = register(Architecture{
-	Name: "qwen2",
-	Neox: true,
-	Tensors: func(hp HParams, il int) []Tensor {
-		return ropeTensors(hp, il,
-			func(role string) bool { return role == "attn_q" || role == "attn_k" || role == "attn_v" }, false)
-	},
-	Layer: ropeLayer,
+	Name:    "qwen2",
+	Neox:    true,
+	Tensors: family{Biased: inputsBiased}.tensors,
+	Layer:   family{}.layer,
 	Examples: []Example{
 		{"qwen2", HParams{NLayer: 2, NEmbd: 48, NFF: 72, NHead: 6, NHeadKV: 2, HeadDim: 8, NVocab: 131, NCtxTrain: 128,
 			NormEps: exampleEps, Rope: exampleRope(8, true)},

@@ -141,6 +141,11 @@ type recording struct {
 		Window      int     `json:"window"`
 		AttnCap     float64 `json:"attn_cap"`
 		LogitCap    float64 `json:"logit_cap"`
+		EmbdScale   float64 `json:"embd_scale"`
+		AttnScale   float64 `json:"attn_scale"`
+		Residual    float64 `json:"residual"`
+		LogitScale  float64 `json:"logit_scale"`
+		RopeDim     int     `json:"rope_dim"` // 0: of the whole head
 	} `json:"hparams"`
 	Tokens   []int32  `json:"tokens"`
 	Segments [][3]int `json:"segments"` // start, length, parent
@@ -215,10 +220,14 @@ func (rec *recording) recorded() *Recorded {
 		NLayer: hp.NLayer, NEmbd: hp.NEmbd, NFF: hp.NFF, NHead: hp.NHead, NHeadKV: hp.NHeadKV, HeadDim: hp.HeadDim,
 		NVocab: hp.NVocab, NCtxTrain: hp.NCtxTrain, NormEps: hp.NormEps,
 		Window: hp.Window, AttnCap: hp.AttnCap, LogitCap: hp.LogitCap,
+		EmbdScale: hp.EmbdScale, AttnScale: hp.AttnScale, Residual: hp.Residual, LogitScale: hp.LogitScale,
 	}}
 	if a, err := archs.Get(rec.Arch); err == nil && !a.Positions { // an unknown one is refused with the model
 		m.Rope = Rope{Dim: hp.HeadDim, Neox: a.Neox, Base: hp.RopeBase, Scale: 1 / hp.RopeFactor,
 			Yarn: hp.RopeScaling == "yarn", CtxOrig: hp.RopeCtxOrig, AttnFactor: 1}
+		if hp.RopeDim > 0 {
+			m.Rope.Dim = hp.RopeDim
+		}
 	}
 	for _, t := range rec.Tensors {
 		m.Weights[t.Name] = FormulaMatrix(t.Name, t.Rows, t.Cols, t.Shift, t.Offset)

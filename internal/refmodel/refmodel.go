@@ -40,6 +40,10 @@ type HParams struct {
 	AttnCap, LogitCap                  float64 // what scores and logits stay within; 0: any
 	NExpert, NExpertUsed               int     // experts of a layer, and how many of them a token has; 0: none
 	NFFExp                             int     // an expert's n_ff
+	// What embeddings, scores (in the place of 1/√HeadDim), each half of a layer and logits are multiplied by; 0: by
+	// nothing of their own.
+	EmbdScale, AttnScale, Residual, LogitScale float64
+	NoRope                                     bool // of a layer: positions are not looked at
 }
 
 // A Pair is a LoRA pair beside the weight W [N rows, K columns] of a linear layer: y = W x + Scale·B(A x), with A of r
@@ -107,7 +111,7 @@ func Tensors(arch string, hp HParams) ([]Tensor, error) {
 		list = append(list, a.Tensors(hp, il)...)
 	}
 	list = append(list, Tensor{Name: "output_norm.weight", Rows: 1, Cols: hp.NEmbd})
-	if a.LayerNorm {
+	if a.LayerNorm && !a.NoNormBias {
 		list = append(list, Tensor{Name: "output_norm.bias", Rows: 1, Cols: hp.NEmbd})
 	}
 	if !a.Positions {
