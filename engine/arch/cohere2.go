@@ -1,8 +1,8 @@
 package arch
 
-// Cohere2 is Command R7B and its kin (llama.cpp's src/models/cohere2-iswa.cpp): LayerNorm without biases, both halves
-// of a layer beside each other, a factor of the logits. Of four layers three see a window alone, and the fourth does not
-// look at positions. The output head is always token_embd.weight.
+// Cohere2 is Command R7B and its kin (llama.cpp's src/models/cohere2-iswa.cpp): LayerNorm without biases, both
+// halves of a layer beside each other, a factor of the logits. Of four layers three see a window alone, and the
+// fourth does not look at positions. The output head is always token_embd.weight.
 var Cohere2 = register(Arch{
 	Name: "cohere2",
 	Example: Example{Tokenizer: "gpt-2", Tied: true, Layers: cohere2Period,

@@ -15,6 +15,7 @@ var _ = register(Architecture{
 			Residual: 0.25, LogitScale: 4}, nil},
 		{"granite untied, with biases", HParams{NLayer: 1, NEmbd: 32, NFF: 33, NHead: 4, NHeadKV: 2, HeadDim: 8,
 			NVocab: 64, NCtxTrain: 128, NormEps: exampleEps, Rope: exampleRope(8, false), EmbdScale: 0.5,
-			AttnScale: 0.5, Residual: 1.5, LogitScale: 0.5}, func(name string) bool { return name != "rope_freqs.weight" }},
+			AttnScale: 0.5, Residual: 1.5, LogitScale: 0.5},
+			func(name string) bool { return name != "rope_freqs.weight" }},
 	},
 })
