@@ -44,7 +44,11 @@ func pretend(command string, args []string) error {
 		return pretendRun(value("-o"), args)
 	case "score":
 		rows, err := study.Read[map[string]any](value("-d"))
-		fmt.Print(strings.Repeat(`{"score":0.5}`+"\n", len(rows)))
+		for _, r := range rows {
+			if r["completion"] != "" { // as ggtune leaves out what is no data
+				fmt.Println(`{"score":0.5}`)
+			}
+		}
 		return err
 	}
 	rows, err := study.Read[map[string]any](value("-d"))
@@ -70,6 +74,9 @@ func pretend(command string, args []string) error {
 		var answers []answer
 		for i := range each * len(rows) {
 			answers = append(answers, answer{Prompt: fmt.Sprint(i / each), Answer: " so it", Ended: true})
+		}
+		if each > 1 {
+			answers[1].Answer = ""
 		}
 		if err := write(strings.Split(record, "'")[1], answers); err != nil {
 			return err
