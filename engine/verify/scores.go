@@ -117,8 +117,8 @@ func (s *Scores) score(ctx context.Context, c *llama.Context) (scores []float32,
 // that it does not apply would pass the bound.
 func (r ScoreReport) judge(base, adapter string, exact bool) error {
 	share := textBound
-	if exact { // but for our own rounding of activations
-		share = agreementFloorFull
+	if exact { // but for our own rounding of activations; a score is one number, and measured off by 0.023 (smollm3)
+		share = 1.5 * agreementFloorFull
 	}
 	bound := allowed(r.Size, share, 0)
 	if !(r.RMS <= bound) {

@@ -70,10 +70,15 @@ func TestLlamaAgreesOnScores(t *testing.T) {
 		for _, typ := range []gguf.Type{gguf.F32, gguf.Q8_0} {
 			t.Run(name+" "+typ.String(), func(t *testing.T) {
 				path := synth.Temp(t, synth.Tiny(name, typ))
-				s, lora := scored(t, path, 0.1)
-				r, err := verify.VerifyScores(t.Context(), path, lora, s, 1)
-				if err != nil {
-					t.Fatal(err)
+				var s verify.Scores
+				var lora string
+				var r verify.ScoreReport
+				for size := 0.1; size < 1 && r.Moved <= r.Size/5; size *= 2 { // a granite's adapter moves little
+					var err error
+					s, lora = scored(t, path, size)
+					if r, err = verify.VerifyScores(t.Context(), path, lora, s, 1); err != nil {
+						t.Fatal(err)
+					}
 				}
 				t.Logf("of size %.3g: %.2g off, moved by %.2g", r.Size, r.RMS, r.Moved)
 				if !(r.Moved > 4*r.RMS) {

@@ -109,7 +109,8 @@ func logps(t *testing.T, c *llama.Context, p Prompt, a Answer, temp float64) (ou
 // Of every architecture that generates: what a token is said to be worth is what llama.cpp finds when it reads prompt
 // and answer alone, at the temperature; answers differ from each other; and they end as they may.
 func TestWriteEveryArchitecture(t *testing.T) {
-	const tolerance = 1e-5 // measured: 2e-6, of kernels for one row and for many
+	// Measured: 2e-6, of kernels for one row and for many; 1.5e-4 where that turns the rounding of a key to F16.
+	const tolerance = 5e-4
 	for _, name := range arch.Names() {
 		t.Run(name, func(t *testing.T) {
 			model := tiny(t, name, gguf.F32)
