@@ -216,7 +216,7 @@ func TestWholeTensors(t *testing.T) {
 					s.Sets = []engine.Set{{Whole: c.choose}}
 				})
 				biased := slices.ContainsFunc(r.model.Net().Layer(0).Parts(),
-					func(p arch.Part) bool { return p.Suffix == ".bias" })
+					func(p arch.Part) bool { return p.Suffix == ".bias" && (spec.Bias || !p.Optional) })
 				if name == "biases" && !biased {
 					return
 				}

@@ -138,6 +138,13 @@ func (s source) write(t *testing.T, edit func(string, []float32)) string {
 		"vocab_size": rowsEach, "expert_feed_forward_length": 256, "attention.sliding_window": 16} {
 		w.SetUint32(name+"."+k, n)
 	}
+	if a, err := arch.Get(name); err == nil { // factors without which llama.cpp reads no such file
+		for k, v := range a.Example.Keys {
+			if x, ok := v.(float32); ok {
+				w.SetFloat32(name+"."+k, x)
+			}
+		}
+	}
 	w.SetFloat32(name+".attention.layer_norm_rms_epsilon", 1e-5)
 	w.SetFloat32(name+".attention.layer_norm_epsilon", 1e-5)
 	rng := rand.New(rand.NewPCG(1, 2))
