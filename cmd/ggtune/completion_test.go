@@ -20,7 +20,7 @@ func TestComplete(t *testing.T) {
 		{"options of the program", []string{"--"}, []string{"--version", "--help"}, nil},
 		{"what to help with", []string{"help", "ch"}, []string{"chat", "check"}, []string{"train"}},
 		{"of a command that there is not", []string{"trian", ""}, nil, nil},
-		{"an option", []string{"train", "--gr"}, nil, nil},
+		{"an option that there is not", []string{"train", "--grx"}, nil, nil},
 		{"the beginning of an option", []string{"train", "--me"}, []string{"--method", "--memory"},
 			[]string{"--model"}},
 		{"help of a command", []string{"train", "--h"}, []string{"--help"}, nil},
