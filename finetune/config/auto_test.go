@@ -112,6 +112,13 @@ func TestParseRun(t *testing.T) {
 	if !reflect.DeepEqual(*c, want) {
 		t.Errorf("got\n%+v, want\n%+v", *c, want)
 	}
+	for _, name := range []string{"sft", "dpo", "grpo"} { // what an older run did is no fault of its method's
+		older := Before()
+		older.Model, older.Data, older.Output, older.Method = "m.gguf", []string{"d.jsonl"}, "run", name
+		if err := older.Validate(); err != nil && strings.Contains(err.Error(), "--group-tokens") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 	now := validConfig()
 	text, err := now.TOML()
 	if err != nil {

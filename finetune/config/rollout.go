@@ -208,11 +208,11 @@ func (v *validator) rollouts() {
 	v.need(slices.Contains(rolloutEngines, c.RolloutEngine), &c.RolloutEngine, v.is(c.RolloutEngine),
 		strings.Join(rolloutEngines, " or "))
 	if how.Need != method.Rollouts {
-		std := Default()
-		were := std.rolloutOptions()
+		std, older := Default(), Before() // of a run that is older than an option
+		now, then := std.rolloutOptions(), older.rolloutOptions()
+		at := func(o Option) any { return reflect.ValueOf(o.Value).Elem().Interface() }
 		for i, o := range c.rolloutOptions() {
-			v.need(equalOptions(reflect.ValueOf(o.Value).Elem().Interface(),
-				reflect.ValueOf(were[i].Value).Elem().Interface()), o.Value,
+			v.need(equalOptions(at(o), at(now[i])) || equalOptions(at(o), at(then[i])), o.Value,
 				"is given with --method "+c.Method+", which learns from given answers", "it with "+c.rolloutMethods())
 		}
 		return
