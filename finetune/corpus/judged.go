@@ -141,7 +141,7 @@ func (r *Reader) tree(x *data.Example) (encode.Item, error) {
 // that is wanted.
 func (r *Reader) joined(in *input, which []int) int {
 	n := 1
-	if r.how.Need == method.Pairs && r.cfg.JoinsLists() {
+	if r.how.Need == method.Pairs && !r.how.Single && r.cfg.JoinsLists() {
 		for n < len(which) && in.ds.SameRecord(which[0], which[n]) {
 			n++
 		}

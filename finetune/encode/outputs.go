@@ -72,7 +72,7 @@ func (m *Micro) Inputs(how *method.Method, out engine.Outputs, ref []float64, t 
 			return nil, fmt.Errorf("forward pass gave %d entropies for %d counted tokens", len(in.Entropy), m.Counted)
 		}
 	}
-	if how.Need == method.Pairs {
+	if how.Need == method.Pairs && !how.Single {
 		in = m.paired(in)
 	}
 	return in, nil

@@ -133,6 +133,8 @@ type Method struct {
 	Entropy bool
 	// Weighs says that Loss reads the sequences' Margin and Weight.
 	Weighs bool
+	// Single says that of pairs and lists each answer is looked at by itself, once.
+	Single bool
 	// Coupled says that the loss of one row depends on others of the step: Loss must see the whole step at once.
 	Coupled bool
 	// AllTokens says that every token of an example counts, prompts included.

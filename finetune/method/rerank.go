@@ -22,7 +22,8 @@ var Rerank = register(&Method{
 // Scores is a method without a loss, of which a pass gives the scores of answers: those of plain examples, of pairs or
 // of verdicts.
 func Scores(need Need) *Method {
-	return &Method{Name: "score", Doc: "scores of answers", Unit: "answer", Need: need, Value: AtEnds}
+	return &Method{Name: "score", Doc: "scores of answers", Unit: "answer", Need: need, Single: true,
+		Value: AtEnds}
 }
 
 func rerank(in *Inputs, _ setting.Values) (Result, error) {
