@@ -29,7 +29,8 @@ SYSTEM_LLAMA := 1
 export PKG_CONFIG_PATH := $(LLAMA_CPP_PREFIX)/lib/pkgconfig:$(LLAMA_CPP_PREFIX)/lib64/pkgconfig:$(PKG_CONFIG_PATH)
 endif
 ifneq ($(SYSTEM_LLAMA),)
-LLAMA_LIBDIR := $(shell pkg-config --variable=libdir llama)
+# make before 4.4 hands no exported variable to $(shell)
+LLAMA_LIBDIR := $(shell PKG_CONFIG_PATH='$(PKG_CONFIG_PATH)' pkg-config --variable=libdir llama)
 ifeq ($(LLAMA_LIBDIR),)
 $(error pkg-config finds no llama.cpp: install one with its llama.pc, or name its place with LLAMA_CPP_PREFIX)
 endif
