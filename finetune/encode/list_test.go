@@ -79,7 +79,8 @@ func TestPaired(t *testing.T) {
 			!slices.Equal(margins, []float64{2.5, 2.5, 1.5, 1.5, 1.75, 1.75, 8, 8}) {
 			t.Errorf("counted %v, margins %v", counted, margins)
 		}
-		r, want := &method.Result{}, []float32{}
+		r := &method.Result{}
+		var want []float32
 		if at == method.NoValues {
 			if !slices.Equal(in.LogP, of) || !slices.Equal(in.Ref, of) {
 				t.Errorf("sees %v, %v, want %v", in.LogP, in.Ref, of)
