@@ -128,6 +128,21 @@ func TestLogitsEqualLlamaOnVariants(t *testing.T) {
 			s.Keys = map[string]any{"attention.sliding_window": 3, "attn_logit_softcapping": float32(50),
 				"final_logit_softcapping": float32(30)}
 		}},
+		{"phi3, tied, whole heads", "phi3", func(s *synth.Spec) {
+			s.Tied = true
+			s.Keys = map[string]any{"rope.dimension_count": 16}
+		}},
+		{"phi3 stretched in a line", "phi3", func(s *synth.Spec) {
+			s.Keys = map[string]any{"rope.scaling.type": "longrope", "rope.scaling.factor": float32(2)}
+		}},
+		{"mistral3, neither stretched nor tempered", "mistral3", func(s *synth.Spec) {
+			s.Keys = map[string]any{"rope.scaling.type": "none", "attention.temperature_scale": float32(0)}
+		}},
+		{"mistral3, every key of YaRN, tied, biases", "mistral3", func(s *synth.Spec) {
+			s.Tied, s.Bias = true, true
+			s.Keys = map[string]any{"rope.scaling.factor": float32(16), "rope.scaling.attn_factor": float32(1.25),
+				"rope.scaling.yarn_beta_slow": float32(2), "rope.scaling.yarn_log_multiplier": float32(0.5)}
+		}},
 		{"gpt2, untied", "gpt2", func(s *synth.Spec) { s.Tied = false }},
 		{"olmo2, all in sight", "olmo2",
 			func(s *synth.Spec) { s.Keys = map[string]any{"attention.sliding_window": 1000} }},

@@ -39,8 +39,8 @@ GEMMA = ("gemma2", "gemma3")
 WINDOWS = (*GEMMA, "olmo2", "cohere2")  # whose masks come by the kind of layer
 # Architectures by their classes in transformers: those of a configuration and of a model are NAMEConfig and NAMEForCausalLM.
 CLASSES = {"smollm3": "SmolLM3", "olmo2": "Olmo2", "granite": "Granite", "ernie4_5": "Ernie4_5", "hunyuan-dense": "HunYuanDenseV1",
-           "exaone4": "Exaone4", "cohere2": "Cohere2", "starcoder2": "Starcoder2", "stablelm": "StableLm"}
-PAIRED = ("llama", "smollm3", "granite")  # rows of heads that llama.cpp's converter puts into another order
+           "exaone4": "Exaone4", "cohere2": "Cohere2", "starcoder2": "Starcoder2", "stablelm": "StableLm", "phi3": "Phi3", "mistral3": "Ministral3"}
+PAIRED = ("llama", "smollm3", "granite", "mistral3")  # rows of heads that llama.cpp's converter puts into another order
 LAYER_NORM = ("cohere2", "starcoder2", "stablelm")
 ENTRIES = 12  # numbers kept of each gradient, evenly spread, beside its norm and two probes
 
@@ -118,6 +118,7 @@ def names(case, model):
     for i in range(case["hparams"]["n_layer"]):
         for role, module, layout in (("attn_norm", "input_layernorm", same), ("attn_q", "self_attn.q_proj", rotated),
                                      ("attn_k", "self_attn.k_proj", rotated), ("attn_v", "self_attn.v_proj", same),
+                                     ("attn_qkv", "self_attn.qkv_proj", same), ("ffn_up", "mlp.gate_up_proj", same),
                                      ("attn_q_norm", "self_attn.q_norm", same), ("attn_k_norm", "self_attn.k_norm", same),
                                      ("attn_q_norm", "self_attn.query_layernorm", same), ("attn_k_norm", "self_attn.key_layernorm", same),
                                      ("ffn_up", "mlp.c_fc", same), ("ffn_down", "mlp.c_proj", same),
@@ -267,7 +268,7 @@ def cases():
             hp["rope_base"] = rope["rope_theta"]
             hp["rope_scaling"] = {"linear": "linear", "yarn": "yarn"}.get(rope["rope_type"], "")
             hp["rope_factor"] = rope["factor"] if hp["rope_scaling"] else 1.0
-            hp["rope_ctx_orig"] = rope["original_max_position_embeddings"] if rope["rope_type"] == "yarn" else CONTEXT
+            hp["rope_ctx_orig"] = rope["original_max_position_embeddings"] if rope["rope_type"] in ("yarn", "longrope") else CONTEXT
             config |= {"rms_norm_eps": 1e-5, "rope_parameters": rope, "head_dim": head_dim}
         if arch in LAYER_NORM:
             config["norm_epsilon" if arch == "starcoder2" else "layer_norm_eps"] = config.pop("rms_norm_eps")
@@ -276,6 +277,13 @@ def cases():
             hp |= {"n_layer": 6 if arch == "gemma3" else LAYERS, "window": config["sliding_window"]}
             hp |= {"attn_cap": config.get("attn_logit_softcapping", 0.0), "logit_cap": config.get("final_logit_softcapping", 0.0)}
             config |= {"query_pre_attn_scalar": head_dim, "pad_token_id": None}
+        if arch == "phi3":
+            del config["head_dim"]  # n_embd / n_head
+            hp |= {"rope_dim": int(head_dim * rope["partial_rotary_factor"]), "rope_attn_factor": rope["attention_factor"]}
+            config |= {"pad_token_id": None, "original_max_position_embeddings": rope["original_max_position_embeddings"]}
+        if arch == "mistral3":
+            hp |= {"rope_temp": rope["llama_4_scaling_beta"], "rope_beta_fast": rope["beta_fast"], "rope_log_mul": rope["mscale_all_dim"]}
+            config |= {"pad_token_id": None}
         if arch == "gemma3" or more.get("class") == "Olmo3":
             near = plain if arch == "gemma3" else plain | {"rope_theta": rope["rope_theta"]}
             config["rope_parameters"] = {"full_attention": rope, "sliding_attention": near}
@@ -315,6 +323,16 @@ def cases():
     yield case("starcoder2", "starcoder2", chain, True, {"sliding_window": None, "use_bias": True}, rope=plain)
     part = {"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.5}
     yield case("stablelm", "stablelm", chain, False, {"use_qkv_bias": True}, rope=part, hparams={"rope_dim": 4})
+    short = {"rope_factors_short.weight": [1.0, 1.25, 2.5]}
+    longrope = {"rope_type": "longrope", "rope_theta": 10000.0, "short_factor": short["rope_factors_short.weight"],
+                "long_factor": [1.5, 4.0, 16.0], "attention_factor": 1.125, "partial_rotary_factor": 0.75,
+                "original_max_position_embeddings": 512}
+    yield case("phi3", "phi3", chain, False, {}, rope=longrope, given=short)
+    yield case("phi3_tree", "phi3", forest, True, {}, rope=longrope, given=short)
+    tempered = yarn | {"original_max_position_embeddings": 6, "beta_fast": 2.0, "mscale": 1.0, "mscale_all_dim": 1.0,
+                       "llama_4_scaling_beta": 0.25}
+    yield case("mistral3", "mistral3", chain, False, {}, head_dim=16, rope=tempered)
+    yield case("mistral3_tree", "mistral3", forest, True, {}, head_dim=16, rope=tempered)
     yield case("gpt2", "gpt2", chain, True, {})
     yield case("gpt2_tree", "gpt2", forest, True, {})
 

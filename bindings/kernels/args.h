@@ -38,7 +38,8 @@ static inline int gt_apart(const gt_arg * a, const gt_arg * b) {
     if (pb + (uintptr_t) (b->ne1 - 1) * (uintptr_t) b->nb1 + lb <= pa) return 1;
     if (a->nb1 != b->nb1 || a->ne1 <= 1 || b->ne1 <= 1) return 0;
     const uintptr_t n = (uintptr_t) a->nb1;
-    return (pb - pa) % n >= la && (pa - pb) % n >= lb;
+    const uintptr_t d = pb >= pa ? (pb - pa) % n : (n - (pa - pb) % n) % n; // where b's rows begin in a's
+    return d >= la && d + lb <= n;
 }
 
 static inline int gt_same_or_apart(const gt_arg * a, const gt_arg * b) { return gt_same(a, b) || gt_apart(a, b); }

@@ -15,7 +15,8 @@ import (
 type HParams struct {
 	NLayer, NEmbd, NVocab int
 	NCtxTrain             int // tokens
-	// Positions is the number of learned positions: no longer sequence can be placed. 0 where positions are computed.
+	// Positions is how many positions there are: no longer sequence can be placed. They are learned, or those of the
+	// context up to which factors of frequencies are the ones for short contexts. 0: as many as one likes.
 	Positions  int
 	TiedOutput bool // the output head is token_embd.weight
 	// LogitCap keeps logits within ±LogitCap, as LogitCap·tanh(logit/LogitCap); 0: they may be any.
@@ -33,6 +34,8 @@ const (
 	TokenEmbd    Role = "token_embd"
 	PositionEmbd Role = "position_embd"
 	RopeFreqs    Role = "rope_freqs"
+	RopeShort    Role = "rope_factors_short"
+	RopeLong     Role = "rope_factors_long"
 	OutputNorm   Role = "output_norm"
 	Output       Role = "output"
 	AttnNorm     Role = "attn_norm"

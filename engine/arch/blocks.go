@@ -46,11 +46,15 @@ type attention struct {
 	graph.AttentionAttr
 	Rope        graph.Rotary
 	RopeFactors bool // a model may have factors of the frequencies
-	NoRope      bool // positions are not looked at
-	QKNorm      qkNorm
-	NormLate    bool // behind the rotation, not before it
-	SameOrder   bool // where adjacent elements are rotated: so they are in transformers too
-	Eps         float64
+	// LongRope: it may have two sets of them instead. llama.cpp takes the long ones where its context is longer than
+	// the original one; those for short contexts are computed here.
+	LongRope  bool
+	NoRope    bool // positions are not looked at
+	QKNorm    qkNorm
+	NormLate  bool // behind the rotation, not before it
+	SameOrder bool // where adjacent elements are rotated: so they are in transformers too
+	Fused     bool // q, k and v come of one matrix, one behind the other
+	Eps       float64
 }
 
 func (a attention) parts() []Part {
@@ -61,11 +65,15 @@ func (a attention) parts() []Part {
 		}
 		return heads // in layers without rotation too: converters know no layers
 	}
-	parts := []Part{
+	in := []Part{
 		{Role: AttnQ, Suffix: ".weight", Shape: []int64{embd, q}, Linear: true, PairedHeads: paired(a.Heads)},
 		{Role: AttnK, Suffix: ".weight", Shape: []int64{embd, kv}, Linear: true, PairedHeads: paired(a.KVHeads)},
 		{Role: AttnV, Suffix: ".weight", Shape: []int64{embd, kv}, Linear: true},
 	}
+	if a.Fused {
+		in = []Part{{Role: AttnQKV, Suffix: ".weight", Shape: []int64{embd, q + 2*kv}, Linear: true}}
+	}
+	parts := in
 	switch a.QKNorm {
 	case qkPerHead:
 		parts = append(parts, Part{Role: AttnQNorm, Suffix: ".weight", Shape: []int64{int64(a.HeadDim)}},
@@ -75,30 +83,57 @@ func (a attention) parts() []Part {
 			Part{Role: AttnKNorm, Suffix: ".weight", Shape: []int64{kv}})
 	}
 	parts = append(parts, Part{Role: AttnOutput, Suffix: ".weight", Shape: []int64{q, embd}, Linear: true})
-	if a.RopeFactors && !a.NoRope {
-		parts = append(parts, Part{Role: RopeFreqs, Suffix: ".weight", Shape: []int64{int64(a.Rope.Dim / 2)},
+	for _, role := range a.factors() {
+		parts = append(parts, Part{Role: role, Suffix: ".weight", Shape: []int64{int64(a.Rope.Dim / 2)},
 			Optional: true, Shared: true})
 	}
 	return parts
 }
 
+// factors are the roles of factors of the frequencies that a model may have; the first are computed with.
+func (a attention) factors() []Role {
+	switch {
+	case a.NoRope:
+		return nil
+	case a.LongRope:
+		return []Role{RopeShort, RopeLong}
+	case a.RopeFactors:
+		return []Role{RopeFreqs}
+	}
+	return nil
+}
+
 func (a attention) build(b *Builder, h, acc graph.ID) graph.ID {
-	qkv := b.Linears(h, AttnQ, AttnK, AttnV)
-	q, k := a.place(b, AttnQNorm, qkv[0], a.Heads), a.place(b, AttnKNorm, qkv[1], a.KVHeads)
-	return b.Linear(AttnOutput, b.Attention(q, k, qkv[2], a.AttentionAttr), acc)
+	var q, k, v graph.ID
+	if qw, kvw := int64(a.Heads*a.HeadDim), int64(a.KVHeads*a.HeadDim); a.Fused {
+		qkv := b.Linear(AttnQKV, h, graph.None)
+		q, k, v = b.G.Slice(qkv, 0, qw), b.G.Slice(qkv, qw, kvw), b.G.Slice(qkv, qw+kvw, kvw)
+	} else {
+		qkv := b.Linears(h, AttnQ, AttnK, AttnV)
+		q, k, v = qkv[0], qkv[1], qkv[2]
+	}
+	q, k = a.place(b, AttnQNorm, q, a.Heads, a.Rope), a.place(b, AttnKNorm, k, a.KVHeads, a.keyRope())
+	return b.Linear(AttnOutput, b.Attention(q, k, v, a.AttentionAttr), acc)
+}
+
+// keyRope is how keys are rotated: scores have one temperature, which the queries carry.
+func (a attention) keyRope() graph.Rotary {
+	r := a.Rope
+	r.Temp, r.TempLen = 0, 0
+	return r
 }
 
 // place normalises and rotates q or k, as the layer does.
-func (a attention) place(b *Builder, norm Role, x graph.ID, heads int) graph.ID {
+func (a attention) place(b *Builder, norm Role, x graph.ID, heads int, r graph.Rotary) graph.ID {
 	if a.QKNorm != qkAsIs && !a.NormLate {
 		x = b.RMSNorm(norm, x, a.Eps)
 	}
 	if !a.NoRope {
 		factors := graph.None
-		if a.RopeFactors {
-			factors = b.Weight(RopeFreqs, ".weight")
+		if roles := a.factors(); len(roles) > 0 {
+			factors = b.Weight(roles[0], ".weight")
 		}
-		x = b.G.Rope(x, b.Indices(InputPos, b.T), factors, heads, a.HeadDim, a.Rope)
+		x = b.G.Rope(x, b.Indices(InputPos, b.T), factors, heads, a.HeadDim, r)
 	}
 	if a.QKNorm != qkAsIs && a.NormLate {
 		x = b.RMSNorm(norm, x, a.Eps)
@@ -110,10 +145,17 @@ func (a attention) place(b *Builder, norm Role, x graph.ID, heads int) graph.ID 
 type gated struct {
 	Embd, FF int
 	GELU     bool // the gate's activation, in its tanh form; else SiLU
+	Fused    bool // gate and up are one matrix, the gate's rows first; not with GELU
 }
 
 func (f gated) parts() []Part {
 	embd, ff := int64(f.Embd), int64(f.FF)
+	if f.Fused {
+		return []Part{
+			{Role: FFNUp, Suffix: ".weight", Shape: []int64{embd, 2 * ff}, Linear: true},
+			{Role: FFNDown, Suffix: ".weight", Shape: []int64{ff, embd}, Linear: true},
+		}
+	}
 	return []Part{
 		{Role: FFNGate, Suffix: ".weight", Shape: []int64{embd, ff}, Linear: true},
 		{Role: FFNUp, Suffix: ".weight", Shape: []int64{embd, ff}, Linear: true},
@@ -122,6 +164,9 @@ func (f gated) parts() []Part {
 }
 
 func (f gated) build(b *Builder, h, acc graph.ID) graph.ID {
+	if f.Fused {
+		return b.Linear(FFNDown, b.G.SwiGLUFused(b.Linear(FFNUp, h, graph.None)), acc)
+	}
 	in, act := b.Linears(h, FFNGate, FFNUp), b.G.SwiGLU
 	if f.GELU {
 		act = b.G.GEGLU

@@ -64,10 +64,11 @@ type traits struct {
 	Neox      bool // the halves of a head are rotated, not adjacent elements
 	LayerNorm bool // not RMSNorm
 	NormBias  bool // with LayerNorm: norms have one
-	// PartRope: a part of each head may be rotated, the rest left; elsewhere llama.cpp's graphs assert that all of
-	// it is.
+	// PartRope: a part of each head may be rotated, the rest left. Elsewhere llama.cpp asserts that all of it is.
 	PartRope bool
-	Yarn     []string // the keys of YaRN that llama.cpp reads for it
+	// Stretch lists what llama.cpp knows of stretched positions for it, beside what it knows for all: keys of YaRN,
+	// longRope.
+	Stretch []string
 }
 
 // A family is a model of llama's family as its file says, for an architecture to change.
@@ -92,7 +93,7 @@ func readDecoder(f Metadata, t traits, change func(m *family)) (*Net, error) {
 		n.Eps = k.float("attention.layer_norm_rms_epsilon", 0)
 	}
 	a := k.attention(hp.NEmbd)
-	rope := k.rope(hp, a.HeadDim, t.Neox, t.Yarn...)
+	rope := k.rope(hp, a.HeadDim, t.Neox, t.Stretch...)
 	if !t.PartRope {
 		k.whole(rope, a.HeadDim)
 	}

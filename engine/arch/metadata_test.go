@@ -122,7 +122,9 @@ func TestHParamsRefused(t *testing.T) {
 		"rope beyond the head": {"llama", number("llama.rope.dimension_count", 32),
 			[]string{"is 32", "head size 16"}},
 		"rope scaling": {"llama", text("llama.rope.scaling.type", "longrope"),
-			[]string{`"longrope"`, "none, linear, yarn"}},
+			[]string{`"longrope"`, "for llama", "none, linear, yarn"}},
+		"rope scaling unheard of": {"llama", text("llama.rope.scaling.type", "spiral"),
+			[]string{`"spiral"`, "none, linear, yarn"}},
 		"yarn that does not stretch": {"llama", yarn(0.5), []string{"rope.scaling.factor", "is 0.5", "1 or more"}},
 		"yarn's beta": {"qwen2", yarn(4, float("qwen2.rope.scaling.yarn_beta_fast", 16)),
 			[]string{"yarn_beta_fast", "is 16", "does not read for qwen2", "32"}},
@@ -132,6 +134,20 @@ func TestHParamsRefused(t *testing.T) {
 			[]string{"yarn_ext_factor", "is 0.5", "or 1"}},
 		"yarn's factor": {"llama", yarn(4, float("llama.rope.scaling.yarn_attn_factor", 1.25)),
 			[]string{"yarn_attn_factor", "is 1.25"}},
+		"mistral3: a temperature below 0": {"mistral3", float("mistral3.attention.temperature_scale", -0.5),
+			[]string{"temperature_scale", "is -0.5"}},
+		"mistral3: an endless temperature": {"mistral3", float("mistral3.attention.temperature_scale", math.Inf(1)),
+			[]string{"temperature_scale", "+Inf"}},
+		"mistral3: a temperature by 0 positions": {"mistral3",
+			number("mistral3.rope.scaling.original_context_length", 0), []string{"original_context_length", "is 0"}},
+		"mistral3: yarn's logarithm": {"mistral3", float("mistral3.rope.scaling.yarn_log_multiplier", -1),
+			[]string{"yarn_log_multiplier", "is -1", "positive"}},
+		"mistral3: yarn's slow pairs": {"mistral3", float("mistral3.rope.scaling.yarn_beta_slow", 0),
+			[]string{"yarn_beta_slow", "is 0", "positive"}},
+		"mistral3: rope of a part": {"mistral3", number("mistral3.rope.dimension_count", 8), []string{"head size 16"}},
+		"phi3: heads that are no embedding": {"phi3", number("phi3.attention.head_count", 2),
+			[]string{"2 heads of 16", "are 32", "64", "llama.cpp"}},
+		"phi3: rope beyond the head": {"phi3", number("phi3.rope.dimension_count", 18), []string{"is 18", "head size 16"}},
 		"rope base 0": {"llama", float("llama.rope.freq_base", 0),
 			[]string{"rope.freq_base", "is 0", "positive"}},
 		"rope base infinite": {"llama", float("llama.rope.freq_base", math.Inf(1)),
@@ -221,6 +237,8 @@ func TestHParamsOfTinyModels(t *testing.T) {
 			want.LogitCap = 3
 		case "granite", "cohere2":
 			want.LogitScale = 0.5
+		case "phi3":
+			want.Positions = 512
 		}
 		if net.HParams != want || net.Arch != name {
 			t.Errorf("%s: sizes %+v of %q, want %+v", name, net.HParams, net.Arch, want)

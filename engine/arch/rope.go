@@ -9,16 +9,18 @@ import (
 	"github.com/ggtune/ggtune/engine/graph"
 )
 
-// Keys of YaRN that llama.cpp reads for some architectures alone.
+// What llama.cpp knows of stretched positions for some architectures alone: keys of YaRN, and factors of frequencies
+// for contexts up to the original one and for longer ones.
 const (
+	longRope     = "longrope"
 	yarnBetaFast = "yarn_beta_fast"
 	yarnBetaSlow = "yarn_beta_slow"
 	yarnLogMul   = "yarn_log_multiplier"
 )
 
-// rope reads the parameters of rotary positions. neox: the halves of a head are paired, not adjacent elements. more are
-// the keys of YaRN that llama.cpp reads for the architecture; where others change what a model means, they are refused:
-// llama.cpp would run it as if they were not there. Defaults are llama.cpp's (src/llama-model.cpp, load_hparams;
+// rope reads the parameters of rotary positions. neox: the halves of a head are paired, not adjacent elements. more is
+// what llama.cpp knows for the architecture beside what it knows for all; where a file has others that change what the
+// model means, they are refused: llama.cpp would run it as if they were not there. Defaults are llama.cpp's (src/llama-model.cpp, load_hparams;
 // src/llama-context.cpp for YaRN).
 func (k *keys) rope(hp HParams, head int, neox bool, more ...string) graph.Rotary {
 	r := graph.Rotary{
@@ -35,6 +37,12 @@ func (k *keys) rope(hp HParams, head int, neox bool, more ...string) graph.Rotar
 	factor := k.float("rope.scaling.factor", k.float("rope.scale_linear", 1))
 	switch kind := k.text("rope.scaling.type", "linear"); kind {
 	case "none":
+	case longRope:
+		if !slices.Contains(more, longRope) {
+			k.fail("rope scaling type %q cannot be trained: the linked llama.cpp reads no factors for short and long "+
+				"contexts for %s; those that can: none, linear, yarn", kind, k.arch)
+		}
+		r.FreqScale = 1 / factor
 	case "linear":
 		r.FreqScale = 1 / factor
 	case "yarn":

@@ -160,7 +160,8 @@ func (d *draft) Tensor(name string) (*gguf.TensorInfo, error) {
 func (s Spec) metadata(w *gguf.Writer, keys []key) {
 	name := s.Name
 	if name == "" {
-		name = "generated " + s.Arch
+		// of a model whose name has "phi3" in it llama.cpp expects Phi-3's tokens
+		name = "generated " + strings.Replace(s.Arch, "phi3", "phi 3", 1)
 	}
 	w.SetString("general.architecture", s.Arch)
 	w.SetString("general.type", "model")

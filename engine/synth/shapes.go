@@ -75,6 +75,18 @@ var shapes = []Spec{
 		Vocab: 262144, Ctx: 32768, Tied: true, RopeBase: 1000000, NormEps: 1e-6, Tokenizer: SPM,
 		Keys: map[string]any{"attention.sliding_window": 512},
 	},
+	{ // microsoft/Phi-4-mini-instruct
+		Name: "phi4-mini", Arch: "phi3", Layers: 32, Embd: 3072, FF: 8192, Heads: 24, KVHeads: 8, Vocab: 200064,
+		Ctx: 131072, Tied: true, Tokenizer: SPM,
+		Keys: map[string]any{"rope.dimension_count": 96, "rope.scaling.original_context_length": 4096,
+			"rope.scaling.attn_factor": float32(1.1902381)},
+	},
+	{ // mistralai/Ministral-3-3B-Instruct-2512, its text part
+		Name: "ministral3-3b", Arch: "mistral3", Layers: 26, Embd: 3072, FF: 9216, Heads: 32, KVHeads: 8, HeadDim: 128,
+		Vocab: 131072, Ctx: 262144, Tied: true, RopeBase: 1000000, Tokenizer: SPM,
+		Keys: map[string]any{"rope.scaling.factor": float32(16), "rope.scaling.original_context_length": 16384,
+			"rope.scaling.yarn_beta_fast": float32(32), "attention.temperature_scale": float32(0.1)},
+	},
 	{ // google/gemma-2-2b-it
 		Name: "gemma2-2b", Arch: "gemma2", Layers: 26, Embd: 2304, FF: 9216, Heads: 8, KVHeads: 4, HeadDim: 256,
 		Vocab: 256000, Ctx: 8192, Tied: true, NormEps: 1e-6, Tokenizer: SPM,

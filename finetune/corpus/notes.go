@@ -63,8 +63,8 @@ func unreadNote(columns []data.Column) string {
 func (r *Reader) lengthNotes(rows *Rows) []string {
 	var out []string
 	if p := r.limit.Positions; p > 0 && p < r.limit.SeqLen {
-		out = append(out, fmt.Sprintf("%s has %d learned positions: examples are limited to that many tokens (rows "+
-			"still pack several up to %d)", r.text.model, r.context, r.cfg.SeqLen))
+		out = append(out, fmt.Sprintf("%s has %d positions: examples are limited to that many tokens (rows still "+
+			"pack several up to %d)", r.text.model, p, r.cfg.SeqLen))
 	}
 	longest, widest := 0, 0
 	for _, d := range []*encode.Dataset{rows.Train, rows.Held} {
@@ -126,7 +126,7 @@ func (r *Reader) treeNotes(d *encode.Dataset) []string {
 			count.Of(l.Count, "example"), r.limit.SeqLen, l.First, l.Longest))
 	}
 	if l.Deep > 0 {
-		out = append(out, fmt.Sprintf("left out: %s longer than the %d positions that %s has learned, whatever the "+
+		out = append(out, fmt.Sprintf("left out: %s longer than the %d positions that %s has, whatever the "+
 			"row length; the first is %s",
 			count.Of(l.Deep, "example"), r.limit.Positions, r.text.model, l.FirstDeep))
 	}

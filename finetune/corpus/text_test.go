@@ -181,7 +181,7 @@ func TestLearnedPositions(t *testing.T) {
 			t.Errorf("an example of %d tokens", len(it.Tokens))
 		}
 	}
-	if !strings.Contains(strings.Join(r.Notes, "\n"), "128 learned positions") {
+	if !strings.Contains(strings.Join(r.Notes, "\n"), "128 positions") {
 		t.Errorf("notes %q", r.Notes)
 	}
 	_, r, err = textOf(t, "", func(c *config.Config) { c.SeqLen = 300 }, long)

@@ -54,7 +54,7 @@ type own struct {
 func openOwn(c Config) (*own, error) {
 	model := c.Own.Session.Model()
 	if most := c.Own.Session.Positions(); c.Ctx > most {
-		return nil, fmt.Errorf("%s has %d learned positions, and a prompt with its answer may take %d; write shorter "+
+		return nil, fmt.Errorf("%s has %d positions, and a prompt with its answer may take %d; write shorter "+
 			"answers (--max-completion-length)", model.Path(), most, c.Ctx)
 	}
 	v, err := llama.LoadVocab(model.Path())

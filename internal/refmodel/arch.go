@@ -12,6 +12,8 @@ type Architecture struct {
 	Positions  bool // learned, one vector each; otherwise rotary
 	Neox       bool // the halves of a head are rotated, not adjacent elements
 	Scaled     bool // embeddings are multiplied by √n_embd
+	// Factors are the tensors that may divide frequencies, those in use first; nil: rope_freqs.weight.
+	Factors []string
 	// AlwaysTied: the output head is token_embd.weight in every model.
 	AlwaysTied bool
 	// AlwaysUntied: every model has an output matrix of its own.
@@ -57,6 +59,13 @@ func (a Architecture) keys(hp *HParams) map[string]any {
 		return nil
 	}
 	return a.Keys(hp)
+}
+
+func (a Architecture) factors() []string {
+	if a.Factors == nil {
+		return []string{"rope_freqs.weight"}
+	}
+	return a.Factors
 }
 
 // epsilonKey is the metadata key of NormEps, without the architecture's name.

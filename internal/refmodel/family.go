@@ -115,7 +115,9 @@ func (f family) attend(p *Pass, hp HParams, role func(string) string, h *node) *
 		if w := p.model.Weights["rope_freqs.weight"]; w != nil {
 			factors = w.Data
 		}
-		q, k = p.tape.rope(q, p.tree, hp, factors), p.tape.rope(k, p.tree, hp, factors)
+		keys := hp
+		keys.Rope.Temp = 0 // the queries' alone
+		q, k = p.tape.rope(q, p.tree, hp, factors), p.tape.rope(k, p.tree, keys, factors)
 	}
 	if f.NormLate {
 		norm()

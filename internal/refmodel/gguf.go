@@ -124,7 +124,9 @@ func (m *Model) loadHParams(f *gguf.File) error {
 	}
 	m.Rope = Rope{
 		Dim: size("rope.dimension_count", m.HeadDim), Neox: a.Neox, Base: number("rope.freq_base", 10000),
-		Scale: 1, CtxOrig: size("rope.scaling.original_context_length", m.NCtxTrain), AttnFactor: 1,
+		Scale: 1, CtxOrig: size("rope.scaling.original_context_length", m.NCtxTrain),
+		AttnFactor: number("rope.scaling.attn_factor", 1),
+		Temp:       m.Rope.Temp, BetaFast: m.Rope.BetaFast, LogMul: m.Rope.LogMul, // read above
 	}
 	kind, e := f.StringOr(key("rope.scaling.type"), "linear")
 	if e != nil {
@@ -134,7 +136,7 @@ func (m *Model) loadHParams(f *gguf.File) error {
 		m.Rope.Scale = 1 / number("rope.scaling.factor", 1)
 	}
 	if kind == "yarn" {
-		m.Rope.Yarn, m.Rope.AttnFactor = true, number("rope.scaling.attn_factor", 1)
+		m.Rope.Yarn = true
 	}
 	return err
 }
@@ -220,11 +222,15 @@ func (m *Model) setHParams(w *gguf.Writer) {
 	}
 	w.SetUint32(key("rope.dimension_count"), uint32(m.Rope.Dim))
 	w.SetFloat32(key("rope.freq_base"), float32(m.Rope.Base))
+	if m.Rope.AttnFactor != 1 {
+		w.SetFloat32(key("rope.scaling.attn_factor"), float32(m.Rope.AttnFactor))
+	}
+	if m.Rope.CtxOrig > 0 {
+		w.SetUint32(key("rope.scaling.original_context_length"), uint32(m.Rope.CtxOrig))
+	}
 	switch {
 	case m.Rope.Yarn:
 		w.SetString(key("rope.scaling.type"), "yarn")
-		w.SetFloat32(key("rope.scaling.attn_factor"), float32(m.Rope.AttnFactor))
-		w.SetUint32(key("rope.scaling.original_context_length"), uint32(m.Rope.CtxOrig))
 		w.SetFloat32(key("rope.scaling.factor"), float32(1/m.Rope.Scale))
 	case m.Rope.Scale != 1:
 		w.SetString(key("rope.scaling.type"), "linear")

@@ -138,6 +138,11 @@ type recording struct {
 		RopeScaling string  `json:"rope_scaling"`
 		RopeFactor  float64 `json:"rope_factor"`
 		RopeCtxOrig int     `json:"rope_ctx_orig"`
+		RopeDim     int     `json:"rope_dim"`         // 0: all of a head
+		RopeAttn    float64 `json:"rope_attn_factor"` // 0: 1
+		RopeTemp    float64 `json:"rope_temp"`
+		RopeBeta    float64 `json:"rope_beta_fast"`
+		RopeLogMul  float64 `json:"rope_log_mul"`
 		Window      int     `json:"window"`
 		AttnCap     float64 `json:"attn_cap"`
 		LogitCap    float64 `json:"logit_cap"`
@@ -145,7 +150,6 @@ type recording struct {
 		AttnScale   float64 `json:"attn_scale"`
 		Residual    float64 `json:"residual"`
 		LogitScale  float64 `json:"logit_scale"`
-		RopeDim     int     `json:"rope_dim"` // 0: of the whole head
 	} `json:"hparams"`
 	Tokens   []int32  `json:"tokens"`
 	Segments [][3]int `json:"segments"` // start, length, parent
@@ -224,9 +228,13 @@ func (rec *recording) recorded() *Recorded {
 	}}
 	if a, err := archs.Get(rec.Arch); err == nil && !a.Positions { // an unknown one is refused with the model
 		m.Rope = Rope{Dim: hp.HeadDim, Neox: a.Neox, Base: hp.RopeBase, Scale: 1 / hp.RopeFactor,
-			Yarn: hp.RopeScaling == "yarn", CtxOrig: hp.RopeCtxOrig, AttnFactor: 1}
+			Yarn: hp.RopeScaling == "yarn", CtxOrig: hp.RopeCtxOrig, AttnFactor: 1,
+			Temp: hp.RopeTemp, BetaFast: hp.RopeBeta, LogMul: hp.RopeLogMul}
 		if hp.RopeDim > 0 {
 			m.Rope.Dim = hp.RopeDim
+		}
+		if hp.RopeAttn > 0 {
+			m.Rope.AttnFactor = hp.RopeAttn
 		}
 	}
 	for _, t := range rec.Tensors {

@@ -2,7 +2,7 @@
 // the engine is held against. It shares no graph, kernel, name table or arithmetic with the engine and knows nothing of
 // speed, storage types or training.
 //
-// What it computes is stated by llama.cpp's src/models/{llama,qwen2,qwen3,gpt2,gemma2-iswa,gemma3}.cpp; that it
+// What it computes is stated by llama.cpp's src/models/{llama,qwen2,qwen3,gpt2,gemma2-iswa,gemma3,phi3,mistral3}.cpp; that it
 // computes it rightly is shown by finite differences over every parameter and by recordings of PyTorch's transformers
 // (testdata/torch).
 package refmodel
@@ -115,7 +115,9 @@ func Tensors(arch string, hp HParams) ([]Tensor, error) {
 		list = append(list, Tensor{Name: "output_norm.bias", Rows: 1, Cols: hp.NEmbd})
 	}
 	if !a.Positions {
-		list = append(list, Tensor{Name: "rope_freqs.weight", Rows: 1, Cols: hp.Rope.Dim / 2, Optional: true})
+		for _, name := range a.factors() {
+			list = append(list, Tensor{Name: name, Rows: 1, Cols: hp.Rope.Dim / 2, Optional: true})
+		}
 	}
 	if a.AlwaysTied {
 		return list, nil

@@ -24,20 +24,26 @@ type variant struct {
 }
 
 func variants() []variant {
-	plain := Rope{Dim: 4, Base: 100, Scale: 1}
-	neox := Rope{Dim: 4, Base: 100, Scale: 1, Neox: true}
+	plain := Rope{Dim: 4, Base: 100, Scale: 1, AttnFactor: 1}
+	neox := Rope{Dim: 4, Base: 100, Scale: 1, Neox: true, AttnFactor: 1}
 	list := []variant{
 		{name: "llama", arch: "llama", untied: true, rope: plain, dim: 4, layers: 2},
 		{name: "llama tied, biases, frequency factors", arch: "llama", biases: true, freqs: true, rope: plain, dim: 4,
 			layers: 1},
-		{name: "llama, part of a head rotated", arch: "llama", rope: Rope{Dim: 2, Base: 100, Scale: 0.5}, dim: 4,
+		{name: "llama, part of a head rotated", arch: "llama",
+			rope: Rope{Dim: 2, Base: 100, Scale: 0.5, AttnFactor: 1}, dim: 4,
 			layers: 1},
 		{name: "qwen2", arch: "qwen2", biases: true, rope: neox, dim: 4, layers: 1},
 		{name: "qwen2, yarn", arch: "qwen2", untied: true,
 			rope: Rope{Dim: 4, Base: 100, Scale: 0.25, Neox: true, Yarn: true, CtxOrig: 64, AttnFactor: 0.875}, dim: 4,
 			layers: 1},
-		{name: "qwen3", arch: "qwen3", untied: true, rope: Rope{Dim: 6, Base: 100, Scale: 1, Neox: true}, dim: 6,
+		{name: "qwen3", arch: "qwen3", untied: true,
+			rope: Rope{Dim: 6, Base: 100, Scale: 1, Neox: true, AttnFactor: 1}, dim: 6,
 			layers: 1},
+		{name: "phi3, part of a head rotated, frequency factors", arch: "phi3", freqs: true,
+			rope: Rope{Dim: 2, Base: 100, Scale: 1, Neox: true, AttnFactor: 1.25}, dim: 4, layers: 2},
+		{name: "mistral3", arch: "mistral3", untied: true, dim: 4, layers: 1, rope: Rope{Dim: 4, Base: 100, Scale: 0.25,
+			Yarn: true, CtxOrig: 2, AttnFactor: 1, BetaFast: 4, LogMul: 1, Temp: 0.5}},
 		{name: "gpt2", arch: "gpt2", dim: 4, layers: 2},
 		{name: "gpt2 untied", arch: "gpt2", untied: true, dim: 4, layers: 1},
 	}
@@ -67,7 +73,7 @@ func (v variant) model(t testing.TB) *Model {
 		hp.NormEps = 0.25
 	}
 	m, err := Generate(v.arch, hp, 1, func(name string) bool {
-		return name == "output.weight" && v.untied || name == "rope_freqs.weight" && v.freqs ||
+		return name == "output.weight" && v.untied || strings.HasPrefix(name, "rope_") && v.freqs ||
 			strings.HasSuffix(name, ".bias") && v.biases
 	})
 	if err != nil {
@@ -120,7 +126,7 @@ func mustBackward(t testing.TB, m *Model, r Row, d []float64) Gradients {
 func parameters(m *Model) map[string]*Matrix {
 	out := map[string]*Matrix{}
 	for name, w := range m.Weights {
-		if name != "rope_freqs.weight" { // never trained
+		if !strings.HasPrefix(name, "rope_") { // never trained
 			out[name] = w
 		}
 	}
@@ -287,8 +293,8 @@ func TestGGUFRoundTrip(t *testing.T) {
 				t.Fatal(err)
 			}
 			want := m.HParams
-			if !want.Rope.Yarn && m.Arch != "gpt2" { // what the file does not state: defaults
-				want.Rope.CtxOrig, want.Rope.AttnFactor = m.NCtxTrain, 1
+			if want.Rope.CtxOrig == 0 && m.Arch != "gpt2" { // what the file does not state: defaults
+				want.Rope.CtxOrig = m.NCtxTrain
 			}
 			if back.HParams != want {
 				t.Errorf("read back %+v, want %+v", back.HParams, want)

@@ -12,6 +12,10 @@ type Rope struct {
 	// CtxOrig is the length in tokens that the model was trained on before it was stretched.
 	CtxOrig    int
 	AttnFactor float64 // cosine and sine are multiplied by it on top of YaRN's own 1 + ln(factor)/10
+	BetaFast   float64 // YaRN's; 0: yarnBetaFast
+	LogMul     float64 // YaRN's: cosine and sine are divided by 1 + LogMul·ln(factor)/10
+	// Temp multiplies queries, of which all of a head is rotated, by 1 + Temp·ln(1 + ⌊position/CtxOrig⌋).
+	Temp float64
 }
 
 // YaRN's bounds, in turns within CtxOrig positions: pairs that turn oftener than the first keep their frequency, those
@@ -23,9 +27,9 @@ const (
 
 // angles gives cosine and sine of every pair at a position; factors divide the frequencies, or are nil.
 func (r Rope) angles(pos int, factors []float64) (cos, sin []float64) {
-	size := 1.0
+	size := r.AttnFactor
 	if r.Yarn {
-		size = r.AttnFactor * (1 + 0.1*math.Log(1/r.Scale))
+		size *= (1 + 0.1*math.Log(1/r.Scale)) / (1 + 0.1*r.LogMul*math.Log(1/r.Scale))
 	}
 	for i := range r.Dim / 2 {
 		angle := float64(pos) * math.Pow(r.Base, -2*float64(i)/float64(r.Dim))
@@ -47,7 +51,11 @@ func (r Rope) yarnKeep(i int) float64 {
 	pairAt := func(turns float64) float64 { // the pair that turns so often within CtxOrig
 		return float64(r.Dim) * math.Log(float64(r.CtxOrig)/(turns*2*math.Pi)) / (2 * math.Log(r.Base))
 	}
-	low := max(0, math.Floor(pairAt(yarnBetaFast)))
+	fast := r.BetaFast
+	if fast == 0 {
+		fast = yarnBetaFast
+	}
+	low := max(0, math.Floor(pairAt(fast)))
 	high := min(float64(r.Dim-1), math.Ceil(pairAt(yarnBetaSlow)))
 	return 1 - min(1, max(0, (float64(i)-low)/max(0.001, high-low)))
 }
@@ -71,6 +79,13 @@ func (t *tape) rope(x *node, tr *tree, hp HParams, factors []float64) *node {
 	var turns []turn
 	for tok := range x.val.Rows {
 		cos, sin := hp.Rope.angles(tr.pos[tok], factors)
+		temp := 1.0
+		if r := hp.Rope; r.Temp != 0 {
+			temp += r.Temp * math.Log(1+float64(tr.pos[tok]/r.CtxOrig))
+		}
+		for i := range cos {
+			cos[i], sin[i] = temp*cos[i], temp*sin[i]
+		}
 		for head := 0; head < x.val.Cols; head += hp.HeadDim {
 			for i := range cos {
 				a, b := hp.Rope.pair(i)

@@ -1,0 +1,33 @@
+package arch
+
+// Phi3 is Phi-3, Phi-3.5 and Phi-4 (llama.cpp's src/models/phi3.cpp): as llama with q, k and v of one matrix and gate
+// and up of another, and rotary positions over the halves of a part of each head. The window that some files name is
+// not looked at, as llama.cpp does not.
+//
+// Of the factors of frequencies those for short contexts are taken, as by a llama.cpp whose context is no longer than
+// the original one; longer sequences are not placed.
+var Phi3 = register(Arch{
+	Name: "phi3",
+	Example: Example{
+		Keys: map[string]any{"rope.dimension_count": 12, "rope.scaling.original_context_length": 512,
+			"rope.scaling.attn_factor": float32(1.125)}},
+	Read: func(f Metadata) (*Net, error) {
+		return readDecoder(f, traits{Neox: true, PartRope: true, Stretch: []string{longRope}}, func(m *family) {
+			a := &m.Layer.Attn
+			if n := a.Heads * a.HeadDim; n != m.NEmbd {
+				m.fail("%d heads of %d elements are %d, expected the embedding length %d: llama.cpp runs a phi3 only so",
+					a.Heads, a.HeadDim, n, m.NEmbd)
+			}
+			a.Fused, a.RopeFactors, a.LongRope = true, false, true
+			m.Layer.FFN = gated{Embd: m.NEmbd, FF: m.FF, Fused: true}
+			if m.f.HasTensor(TensorName(RopeShort, ".weight", -1)) || m.f.HasTensor(TensorName(RopeLong, ".weight", -1)) {
+				m.Positions = a.Rope.CtxOrig
+			}
+		})
+	},
+	Hub: Hub{ModelType: "phi3", Class: "Phi3ForCausalLM", Layers: "model.layers", Modules: map[Role]string{
+		TokenEmbd: "model.embed_tokens", OutputNorm: "model.norm", Output: "lm_head",
+		AttnNorm: "input_layernorm", AttnQKV: "self_attn.qkv_proj", AttnOutput: "self_attn.o_proj",
+		FFNNorm: "post_attention_layernorm", FFNUp: "mlp.gate_up_proj", FFNDown: "mlp.down_proj",
+	}},
+})
