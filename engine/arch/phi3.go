@@ -15,12 +15,13 @@ var Phi3 = register(Arch{
 		return readDecoder(f, traits{Neox: true, PartRope: true, Stretch: []string{longRope}}, func(m *family) {
 			a := &m.Layer.Attn
 			if n := a.Heads * a.HeadDim; n != m.NEmbd {
-				m.fail("%d heads of %d elements are %d, expected the embedding length %d: llama.cpp runs a phi3 only so",
-					a.Heads, a.HeadDim, n, m.NEmbd)
+				m.fail("%d heads of %d elements are %d, expected the embedding length %d: llama.cpp runs a phi3 "+
+					"only so", a.Heads, a.HeadDim, n, m.NEmbd)
 			}
 			a.Fused, a.RopeFactors, a.LongRope = true, false, true
 			m.Layer.FFN = gated{Embd: m.NEmbd, FF: m.FF, Fused: true}
-			if m.f.HasTensor(TensorName(RopeShort, ".weight", -1)) || m.f.HasTensor(TensorName(RopeLong, ".weight", -1)) {
+			has := func(r Role) bool { return m.f.HasTensor(TensorName(r, ".weight", -1)) }
+			if has(RopeShort) || has(RopeLong) {
 				m.Positions = a.Rope.CtxOrig
 			}
 		})

@@ -20,8 +20,8 @@ const (
 
 // rope reads the parameters of rotary positions. neox: the halves of a head are paired, not adjacent elements. more is
 // what llama.cpp knows for the architecture beside what it knows for all; where a file has others that change what the
-// model means, they are refused: llama.cpp would run it as if they were not there. Defaults are llama.cpp's (src/llama-model.cpp, load_hparams;
-// src/llama-context.cpp for YaRN).
+// model means, they are refused: llama.cpp would run it as if they were not there. Defaults are llama.cpp's
+// (src/llama-model.cpp, load_hparams; src/llama-context.cpp for YaRN).
 func (k *keys) rope(hp HParams, head int, neox bool, more ...string) graph.Rotary {
 	r := graph.Rotary{
 		Dim: k.size("rope.dimension_count", head), Neox: neox,

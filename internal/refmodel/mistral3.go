@@ -10,7 +10,7 @@ var _ = register(Architecture{
 	},
 	Examples: []Example{
 		{"mistral3", HParams{NLayer: 2, NEmbd: 40, NFF: 33, NHead: 4, NHeadKV: 2, HeadDim: 16, NVocab: 120,
-			NCtxTrain: 128, NormEps: exampleEps, Rope: Rope{Dim: 16, Base: 1000, Scale: 0.125, AttnFactor: 1, Yarn: true,
-				CtxOrig: 5, BetaFast: 4, LogMul: 1, Temp: 0.25}}, onlyOutput},
+			NCtxTrain: 128, NormEps: exampleEps, Rope: Rope{Dim: 16, Base: 1000, Scale: 0.125, AttnFactor: 1,
+				Yarn: true, CtxOrig: 5, BetaFast: 4, LogMul: 1, Temp: 0.25}}, onlyOutput},
 	},
 })

@@ -2,9 +2,9 @@
 // the engine is held against. It shares no graph, kernel, name table or arithmetic with the engine and knows nothing of
 // speed, storage types or training.
 //
-// What it computes is stated by llama.cpp's src/models/{llama,qwen2,qwen3,gpt2,gemma2-iswa,gemma3,phi3,mistral3}.cpp; that it
-// computes it rightly is shown by finite differences over every parameter and by recordings of PyTorch's transformers
-// (testdata/torch).
+// What it computes is stated by llama.cpp's src/models/{llama,qwen2,qwen3,gpt2,gemma2-iswa,gemma3,phi3,mistral3}.cpp;
+// that it computes it rightly is shown by finite differences over every parameter and by recordings of PyTorch's
+// transformers (testdata/torch).
 package refmodel
 
 import (
