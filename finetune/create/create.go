@@ -193,6 +193,7 @@ func (m *maker) add(p arch.Part, il int) error {
 			return fmt.Errorf("%s: tensor %q has shape %v, and the heads asked for want %v; keep the size of a head "+
 				"(--heads)", m.Like, name, t.Shape, p.Shape)
 		}
+		m.result.Params += t.Elements() // as engine.Model.Params counts them
 		return m.w.AddFrom(m.like, t)
 	}
 	n := int64(1)
