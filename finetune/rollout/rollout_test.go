@@ -109,8 +109,9 @@ func logps(t *testing.T, c *llama.Context, p Prompt, a Answer, temp float64) (ou
 // Of every architecture that generates: what a token is said to be worth is what llama.cpp finds when it reads prompt
 // and answer alone, at the temperature; answers differ from each other; and they end as they may.
 func TestWriteEveryArchitecture(t *testing.T) {
-	// Measured: 2e-6, of kernels for one row and for many; 1.5e-4 where that turns the rounding of a key to F16.
-	const tolerance = 5e-4
+	// Kernels for one row and for many differ by 2e-6, in any architecture; rarely, by the draw of the answers, that
+	// turns the rounding of what llama.cpp keeps in F16, and a token's is off by 1.5e-4 to 1e-3.
+	const usual, tolerance = 1e-6, 5e-4
 	for _, name := range arch.Names() {
 		t.Run(name, func(t *testing.T) {
 			model := tiny(t, name, gguf.F32)
@@ -131,7 +132,8 @@ func TestWriteEveryArchitecture(t *testing.T) {
 			defer c.Close()
 			s := someHow
 			s.Temp, s.MaxTokens = 0.7, 18
-			worst, different := 0.0, map[int32]bool{}
+			var off []float64
+			different := map[int32]bool{}
 			for i, a := range write(t, w, somePrompts, 5, s) {
 				p := somePrompts[i/5]
 				n := len(a.Tokens)
@@ -140,15 +142,17 @@ func TestWriteEveryArchitecture(t *testing.T) {
 					t.Errorf("answer %d: %+v", i, a)
 				}
 				for j, want := range logps(t, c, p, a, s.Temp) {
-					worst = max(worst, math.Abs(float64(a.LogP[j])-want))
+					off = append(off, math.Abs(float64(a.LogP[j])-want))
 				}
 				different[a.Tokens[0]] = true
 			}
-			if !(worst <= tolerance) || len(different) < 3 {
-				t.Errorf("log p differ by %g from those of the answers alone; %d different first tokens", worst,
-					len(different))
+			slices.Sort(off)
+			worst := off[len(off)-1]
+			if !(off[len(off)/2] <= usual) || !(worst <= tolerance) || len(different) < 3 {
+				t.Errorf("log p differ by %g from those of the answers alone, half of them by up to %g; %d different "+
+					"first tokens", worst, off[len(off)/2], len(different))
 			}
-			t.Logf("log p differ by %g", worst)
+			t.Logf("log p differ by %g, half of them by up to %g", worst, off[len(off)/2])
 		})
 	}
 }
