@@ -9,19 +9,13 @@ var Cohere2 = register(Arch{
 		Keys: map[string]any{"attention.sliding_window": 8, "logit_scale": float32(0.5)}},
 	Read: func(f Metadata) (*Net, error) {
 		return readDecoder(f, traits{LayerNorm: true, PartRope: true}, func(m *family) {
-			m.square()
+			m.square(m.Layer.Attn)
 			m.Final.Head, m.LogitScale = noOwnHead, m.float("logit_scale", 0)
 			m.Layer.Parallel, m.Layer.Norms.BeforeFFN = true, ""
 			m.Layer.Attn.RopeFactors, m.Layer.Attn.SameOrder = false, true
 			m.size("attention.sliding_window", 0) // must be there
 			window := m.periodicWindow("attention.sliding_window", cohere2Period)
-			m.Each = func(il int, l *decoder) {
-				if il%cohere2Period < cohere2Period-1 {
-					l.Attn.Window = window
-				} else {
-					l.Attn.NoRope = true
-				}
-			}
+			m.windowsOrNoRope(window, cohere2Period)
 		})
 	},
 	Hub: Hub{ModelType: "cohere2", Class: "Cohere2ForCausalLM", Layers: "model.layers", Modules: decoderModules(),

@@ -124,10 +124,22 @@ func readDecoder(f Metadata, t traits, change func(m *family)) (*Net, error) {
 }
 
 // square refuses heads that do not make a row of the embedding, where llama.cpp makes room for none else.
-func (m *family) square() {
-	if a := m.Layer.Attn; a.Heads*a.HeadDim != m.NEmbd {
-		m.fail("%d heads of %d elements make %d, expected n_embd %d: llama.cpp runs a %s only so", a.Heads, a.HeadDim,
-			a.Heads*a.HeadDim, m.NEmbd, m.arch)
+func (k *keys) square(a attention) {
+	if n := a.Heads * a.HeadDim; n != a.Embd {
+		k.fail("%d heads of %d elements make %d, expected n_embd %d: llama.cpp runs a %s only so", a.Heads, a.HeadDim,
+			n, a.Embd, k.arch)
+	}
+}
+
+// windowsOrNoRope has all but the last of each period of layers see a window, and that one see everything without
+// looking at positions.
+func (m *family) windowsOrNoRope(window, period int) {
+	m.Each = func(il int, l *decoder) {
+		if il%period < period-1 {
+			l.Attn.Window = window
+		} else {
+			l.Attn.NoRope = true
+		}
 	}
 }
 

@@ -8,20 +8,13 @@ var Exaone4 = register(Arch{
 	Example: Example{Tokenizer: "gpt-2", Tied: true, Keys: map[string]any{"attention.sliding_window": 8}},
 	Read: func(f Metadata) (*Net, error) {
 		return readDecoder(f, traits{Neox: true}, func(m *family) {
-			m.square()
+			m.square(m.Layer.Attn)
 			m.Layer.Norms = norms{norm: m.Layer.Norms.norm, AfterAttn: AttnPostNorm, AfterFFN: FFNPostNorm}
 			m.Layer.Attn.QKNorm = qkPerHead
 			if m.NLayer != 64 {
 				return
 			}
-			window := m.window("attention.sliding_window", 4096)
-			m.Each = func(il int, l *decoder) {
-				if il%4 < 3 {
-					l.Attn.Window = window
-				} else {
-					l.Attn.NoRope = true
-				}
-			}
+			m.windowsOrNoRope(m.window("attention.sliding_window", 4096), 4)
 		})
 	},
 	Hub: Hub{ModelType: "exaone4", Class: "Exaone4ForCausalLM", Layers: "model.layers", Modules: afterModules()},

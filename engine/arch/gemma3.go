@@ -1,6 +1,9 @@
 package arch
 
-import "math"
+import (
+	"maps"
+	"math"
+)
 
 // Gemma3 is Gemma 3 for text (llama.cpp's src/models/gemma3.cpp): RMSNorm before and after each half of a layer and of
 // each head, GEGLU, embeddings times √n_embd. Of six layers five see a window alone, at rotary positions of a base of
@@ -53,8 +56,6 @@ func gemmaModules(more map[Role]string) map[Role]string {
 	delete(m, AttnKNorm)
 	m[AttnPostNorm], m[FFNNorm], m[FFNPostNorm] = "post_attention_layernorm", "pre_feedforward_layernorm",
 		"post_feedforward_layernorm"
-	for role, name := range more {
-		m[role] = name
-	}
+	maps.Copy(m, more)
 	return m
 }

@@ -1,6 +1,10 @@
 package arch
 
-import "github.com/ggtune/ggtune/engine/graph"
+import (
+	"slices"
+
+	"github.com/ggtune/ggtune/engine/graph"
+)
 
 // GPT2 is GPT-2 (llama.cpp's src/models/gpt2.cpp): LayerNorm, learned positions, one matrix for q, k and v, GELU,
 // biases.
@@ -33,11 +37,18 @@ func readGPT2(f Metadata) (*Net, error) {
 	hp, ff := k.hparams(), k.size("feed_forward_length", 0)
 	hp.Positions = hp.NCtxTrain
 	a, eps := k.attention(hp.NEmbd), k.float("attention.layer_norm_epsilon", 0)
+	n := norm{Eps: eps, Layer: true, Bias: true}
+	layer := gpt2Layer{decoder{
+		Norms: norms{norm: n, BeforeAttn: AttnNorm, BeforeFFN: FFNNorm},
+		Attn:  attention{Embd: hp.NEmbd, AttentionAttr: a, NoRope: true, Fused: true},
+		FFN:   ungated{Embd: hp.NEmbd, FF: ff},
+	}}
+	k.square(layer.Attn)
 	return &Net{
 		HParams: hp, Sizes: sizes(ff, a),
 		Embed: gpt2Embedding{embedding{Embd: hp.NEmbd, Vocab: hp.NVocab}, hp.Positions},
-		Layer: func(int) Layer { return gpt2Layer{Embd: hp.NEmbd, FF: ff, AttentionAttr: a, Eps: eps} },
-		Final: final{Embd: hp.NEmbd, Vocab: hp.NVocab, Norm: norm{Eps: eps, Layer: true, Bias: true}},
+		Layer: func(int) Layer { return layer },
+		Final: final{Embd: hp.NEmbd, Vocab: hp.NVocab, Norm: n},
 	}, k.err()
 }
 
@@ -57,33 +68,14 @@ func (e gpt2Embedding) Build(b *Builder, _ graph.ID) graph.ID {
 	return b.G.Add(e.embedding.Build(b, graph.None), positions)
 }
 
-type gpt2Layer struct {
-	Embd, FF int
-	graph.AttentionAttr
-	Eps float64
-}
+// A gpt2Layer lists its parts in an order of its own, which states of training go by.
+type gpt2Layer struct{ decoder }
 
 func (l gpt2Layer) Parts() []Part {
-	embd, ff, qkv := int64(l.Embd), int64(l.FF), int64((l.Heads+2*l.KVHeads)*l.HeadDim)
-	weights := []Part{
-		{Role: AttnNorm, Suffix: ".weight", Shape: []int64{embd}},
-		{Role: AttnQKV, Suffix: ".weight", Shape: []int64{embd, qkv}, Linear: true},
-		{Role: AttnOutput, Suffix: ".weight", Shape: []int64{embd, embd}, Linear: true},
-		{Role: FFNNorm, Suffix: ".weight", Shape: []int64{embd}},
-		{Role: FFNUp, Suffix: ".weight", Shape: []int64{embd, ff}, Linear: true},
-		{Role: FFNDown, Suffix: ".weight", Shape: []int64{ff, embd}, Linear: true},
-	}
+	weights := slices.DeleteFunc(l.decoder.Parts(), func(p Part) bool { return p.Suffix == ".bias" })
 	parts := weights
 	for _, w := range weights { // every weight of a layer has its bias
 		parts = append(parts, Part{Role: w.Role, Suffix: ".bias", Shape: w.Shape[len(w.Shape)-1:]})
 	}
 	return parts
-}
-
-func (l gpt2Layer) Build(b *Builder, x graph.ID) graph.ID {
-	embd, kv := int64(l.Embd), int64(l.KVHeads*l.HeadDim)
-	qkv := b.Linear(AttnQKV, b.LayerNorm(AttnNorm, x, l.Eps), graph.None)
-	q, k, v := b.G.Slice(qkv, 0, embd), b.G.Slice(qkv, embd, kv), b.G.Slice(qkv, embd+kv, kv)
-	x = b.Linear(AttnOutput, b.Attention(q, k, v, l.AttentionAttr), x)
-	return b.Linear(FFNDown, b.G.GELU(b.Linear(FFNUp, b.LayerNorm(FFNNorm, x, l.Eps), graph.None)), x)
 }

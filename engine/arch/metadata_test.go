@@ -146,7 +146,7 @@ func TestHParamsRefused(t *testing.T) {
 			[]string{"yarn_beta_slow", "is 0", "positive"}},
 		"mistral3: rope of a part": {"mistral3", number("mistral3.rope.dimension_count", 8), []string{"head size 16"}},
 		"phi3: heads that are no embedding": {"phi3", number("phi3.attention.head_count", 2),
-			[]string{"2 heads of 16", "are 32", "64", "llama.cpp"}},
+			[]string{"2 heads of 16", "make 32", "64", "llama.cpp"}},
 		"phi3: rope beyond the head": {"phi3", number("phi3.rope.dimension_count", 18),
 			[]string{"is 18", "head size 16"}},
 		"rope base 0": {"llama", float("llama.rope.freq_base", 0),

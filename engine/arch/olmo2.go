@@ -9,7 +9,7 @@ var OLMo2 = register(Arch{
 		Keys: map[string]any{"attention.sliding_window": 8}},
 	Read: func(f Metadata) (*Net, error) {
 		return readDecoder(f, traits{Neox: true}, func(m *family) {
-			m.square()
+			m.square(m.Layer.Attn)
 			m.Final.Head = mustOwnHead
 			m.Layer.Norms = norms{norm: m.Layer.Norms.norm, AfterAttn: AttnPostNorm, AfterFFN: FFNPostNorm}
 			m.Layer.Attn.QKNorm, m.Layer.Attn.RopeFactors = qkPerRow, false

@@ -13,11 +13,8 @@ var Phi3 = register(Arch{
 			"rope.scaling.attn_factor": float32(1.125)}},
 	Read: func(f Metadata) (*Net, error) {
 		return readDecoder(f, traits{Neox: true, PartRope: true, Stretch: []string{longRope}}, func(m *family) {
+			m.square(m.Layer.Attn)
 			a := &m.Layer.Attn
-			if n := a.Heads * a.HeadDim; n != m.NEmbd {
-				m.fail("%d heads of %d elements are %d, expected the embedding length %d: llama.cpp runs a phi3 "+
-					"only so", a.Heads, a.HeadDim, n, m.NEmbd)
-			}
 			a.Fused, a.RopeFactors, a.LongRope = true, false, true
 			m.Layer.FFN = gated{Embd: m.NEmbd, FF: m.FF, Fused: true}
 			has := func(r Role) bool { return m.f.HasTensor(TensorName(r, ".weight", -1)) }

@@ -8,7 +8,7 @@ var StableLM = register(Arch{
 	Example: Example{Tokenizer: "gpt-2", Keys: map[string]any{"rope.dimension_count": 4}},
 	Read: func(f Metadata) (*Net, error) {
 		return readDecoder(f, traits{Neox: true, LayerNorm: true, NormBias: true, PartRope: true}, func(m *family) {
-			m.square()
+			m.square(m.Layer.Attn)
 			m.Final.Head = mustOwnHead
 			m.Layer.Attn.RopeFactors = false
 			m.Layer.Biases = biases{QKV: true}

@@ -7,7 +7,7 @@ var Starcoder2 = register(Arch{
 	Example: Example{Tokenizer: "gpt-2", Tied: true, Rounded: true},
 	Read: func(f Metadata) (*Net, error) {
 		return readDecoder(f, traits{Neox: true, LayerNorm: true, NormBias: true}, func(m *family) {
-			m.square()
+			m.square(m.Layer.Attn)
 			m.Layer.FFN = ungated{Embd: m.NEmbd, FF: m.FF}
 			m.Layer.Attn.RopeFactors = false
 			m.Layer.Biases = biases{QKV: true, Output: true, FFN: true, Must: true}

@@ -107,8 +107,8 @@ func TestLlamaAgreesOnScores(t *testing.T) {
 	}
 }
 
-// TestLlamaAgreesOnExactScores: without our rounding of activations nothing is left between the scores but f32 sums, and
-// in models of which llama.cpp computes a part in f16 that.
+// TestLlamaAgreesOnExactScores: without our rounding of activations nothing is left between the scores but f32 sums,
+// and in models of which llama.cpp computes a part in f16 that.
 func TestLlamaAgreesOnExactScores(t *testing.T) {
 	for _, name := range arch.Names() {
 		t.Run(name, func(t *testing.T) {
