@@ -11,22 +11,22 @@ var _ = emit(graph.Combine, rest, func(l *lowering, n *graph.Node) {
 })
 
 var _ = emit(graph.Weigh, rest, func(l *lowering, n *graph.Node) {
-	call(l, kernels.OpWeigh, kernels.None{}, append(l.all(n.Out), l.all(n.In)...)...)
+	call(l, kernels.OpWeigh, kernels.None{}, l.operands(n)...)
 })
 
 var _ = emit(graph.WeighBack, rest, func(l *lowering, n *graph.Node) {
-	call(l, kernels.OpWeighBack, kernels.None{}, append(l.all(n.Out), l.all(n.In)...)...)
+	call(l, kernels.OpWeighBack, kernels.None{}, l.operands(n)...)
 })
 
 var _ = emit(graph.WeighedBias, rest, func(l *lowering, n *graph.Node) {
 	k := kernels.WeighedBiasConstants{Acc: l.start(n)}
-	call(l, kernels.OpWeighedBias, k, append(l.all(n.Out), l.all(n.In)...)...)
+	call(l, kernels.OpWeighedBias, k, l.operands(n)...)
 })
 
 var _ = emit(graph.WeighedBiasBack, rest, func(l *lowering, n *graph.Node) {
-	call(l, kernels.OpWeighedBiasBack, kernels.None{}, append(l.all(n.Out), l.all(n.In)...)...)
+	call(l, kernels.OpWeighedBiasBack, kernels.None{}, l.operands(n)...)
 })
 
 var _ = emit(graph.WeighedBiasGrad, rest, func(l *lowering, n *graph.Node) {
-	call(l, kernels.OpWeighedBiasGrad, kernels.None{}, append(l.all(n.Out), l.all(n.In)...)...)
+	call(l, kernels.OpWeighedBiasGrad, kernels.None{}, l.operands(n)...)
 })

@@ -29,6 +29,9 @@ func emit(op *graph.Op, phase phaseFunc, calls func(l *lowering, n *graph.Node))
 	return op
 }
 
+// operands sees all that a node gives, then all that it takes, whole: what most kernels want.
+func (l *lowering) operands(n *graph.Node) []view { return append(l.all(n.Out), l.all(n.In)...) }
+
 // all sees several values whole.
 func (l *lowering) all(ids []graph.ID) []view {
 	out := make([]view, len(ids))

@@ -49,23 +49,14 @@ func withExperts(n *graph.Node) bool { return n.Op == graph.Experts || n.Op == g
 // rowsOperand is operand of a product with experts, whose rows are packed expert by expert.
 func (l *lowering) rowsOperand(n *graph.Node) view {
 	x := n.In[1]
-	v := l.whole(x)
-	if l.exact || !l.wide[x] {
-		return v
-	}
-	at, ok := l.packed[x]
-	if !ok {
-		at = l.newSlot(graph.None, kernels.PackedBytes(v.ne0, v.ne1))
-		l.packed[x] = at
-		src, from := v, absent
+	return l.packing(x, func(to, src view) {
+		from := absent
 		if l.spared[x] {
 			made := &l.graph.Nodes[l.graph.Producer(x)]
 			src, from = l.whole(made.In[0]), l.flat(made.In[1])
 		}
-		call(l, kernels.OpExpertsPack, kernels.None{}, view{slot: at, ne0: v.ne0, ne1: v.ne1, typ: kernels.Packed}, src,
-			from, l.flat(startsOf(n)))
-	}
-	return view{slot: at, ne0: v.ne0, ne1: v.ne1, typ: kernels.Packed}
+		call(l, kernels.OpExpertsPack, kernels.None{}, to, src, from, l.flat(startsOf(n)))
+	})
 }
 
 // spareRows finds the gathered rows that only products with experts read, packed: they are never written, and what they

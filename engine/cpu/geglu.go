@@ -10,5 +10,5 @@ var _ = emit(graph.GEGLU, rest, func(l *lowering, n *graph.Node) {
 })
 
 var _ = emit(graph.GEGLUBack, rest, func(l *lowering, n *graph.Node) {
-	call(l, kernels.OpGEGLUBack, kernels.None{}, append(l.all(n.Out), l.all(n.In)...)...)
+	call(l, kernels.OpGEGLUBack, kernels.None{}, l.operands(n)...)
 })

@@ -258,17 +258,25 @@ func (l *lowering) start(n *graph.Node) bool {
 
 // operand sees activations as products take them: a thin product takes them packed where they are anyway.
 func (l *lowering) operand(x graph.ID) view {
+	return l.packing(x, func(to, v view) { call(l, kernels.OpPack, kernels.None{}, to, v) })
+}
+
+// packing sees activations as products take them, and has pack fill the packed ones where nothing has yet.
+func (l *lowering) packing(x graph.ID, pack func(to, v view)) view {
 	v := l.whole(x)
 	if l.exact || !l.wide[x] {
 		return v
 	}
+	to := view{ne0: v.ne0, ne1: v.ne1, typ: kernels.Packed}
 	at, ok := l.packed[x]
 	if !ok {
 		at = l.newSlot(graph.None, kernels.PackedBytes(v.ne0, v.ne1))
 		l.packed[x] = at
-		call(l, kernels.OpPack, kernels.None{}, view{slot: at, ne0: v.ne0, ne1: v.ne1, nb1: 0, typ: kernels.Packed}, v)
 	}
-	return view{slot: at, ne0: v.ne0, ne1: v.ne1, typ: kernels.Packed}
+	if to.slot = at; !ok {
+		pack(to, v)
+	}
+	return to
 }
 
 // packFrom is the smallest side of a weight whose products repay packing.

@@ -19,9 +19,9 @@ func gatingOf(n *graph.Node) kernels.GatingConstants {
 }
 
 var _ = emit(graph.Gating, rest, func(l *lowering, n *graph.Node) {
-	call(l, kernels.OpGating, gatingOf(n), append(l.all(n.Out), l.all(n.In)...)...)
+	call(l, kernels.OpGating, gatingOf(n), l.operands(n)...)
 })
 
 var _ = emit(graph.GatingBack, rest, func(l *lowering, n *graph.Node) {
-	call(l, kernels.OpGatingBack, gatingOf(n), append(l.all(n.Out), l.all(n.In)...)...)
+	call(l, kernels.OpGatingBack, gatingOf(n), l.operands(n)...)
 })

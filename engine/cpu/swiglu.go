@@ -10,5 +10,5 @@ var _ = emit(graph.SwiGLU, rest, func(l *lowering, n *graph.Node) {
 })
 
 var _ = emit(graph.SwiGLUBack, rest, func(l *lowering, n *graph.Node) {
-	call(l, kernels.OpSwiGLUBack, kernels.None{}, append(l.all(n.Out), l.all(n.In)...)...)
+	call(l, kernels.OpSwiGLUBack, kernels.None{}, l.operands(n)...)
 })

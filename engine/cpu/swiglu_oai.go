@@ -14,5 +14,5 @@ var _ = emit(graph.SwiGLUOAI, rest, func(l *lowering, n *graph.Node) {
 })
 
 var _ = emit(graph.SwiGLUOAIBack, rest, func(l *lowering, n *graph.Node) {
-	call(l, kernels.OpSwiGLUOAIBack, swigluOAI(n), append(l.all(n.Out), l.all(n.In)...)...)
+	call(l, kernels.OpSwiGLUOAIBack, swigluOAI(n), l.operands(n)...)
 })
