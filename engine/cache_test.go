@@ -165,15 +165,7 @@ func TestCacheGivesTheBitsOfATree(t *testing.T) {
 
 // TestCacheAtEveryLevel is the same at every level, with heads in groups and of odd lengths, and several threads.
 func TestCacheAtEveryLevel(t *testing.T) {
-	defer func(was kernels.Level) {
-		if err := kernels.SetLevel(was); err != nil {
-			t.Error(err)
-		}
-	}(kernels.CurrentLevel())
-	for _, l := range kernels.Levels() {
-		if err := kernels.SetLevel(l); err != nil {
-			t.Fatal(err)
-		}
+	atLevels(t, func(l kernels.Level) {
 		for _, c := range []struct{ heads, kv, d, threads int }{{9, 3, 16, 1}, {6, 1, 20, 2}, {2, 1, 160, 1}} {
 			t.Run(fmt.Sprint(l, c), func(t *testing.T) {
 				spec := cacheSpec("qwen3", gguf.Q8_0)
@@ -182,7 +174,7 @@ func TestCacheAtEveryLevel(t *testing.T) {
 				writes(t, s.Session, spec.Vocab)
 			})
 		}
-	}
+	})
 }
 
 // TestCacheWithEveryKind is the same with each kind of delta, and with tensors of the set's own.

@@ -44,3 +44,19 @@ func TestReferenceLevels(t *testing.T) {
 		t.Error("no level could be set")
 	}
 }
+
+// atLevels calls f at each level of this CPU, and then sets the one that was.
+func atLevels(t *testing.T, f func(l kernels.Level)) {
+	t.Helper()
+	defer func(was kernels.Level) {
+		if err := kernels.SetLevel(was); err != nil {
+			t.Error(err)
+		}
+	}(kernels.CurrentLevel())
+	for _, l := range kernels.Levels() {
+		if err := kernels.SetLevel(l); err != nil {
+			t.Fatal(err)
+		}
+		f(l)
+	}
+}

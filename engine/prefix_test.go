@@ -24,17 +24,9 @@ func TestPrefixGivesTheSameBits(t *testing.T) {
 			bothModes(t, name, typ)
 		}
 	}
-	defer func(was kernels.Level) {
-		if err := kernels.SetLevel(was); err != nil {
-			t.Error(err)
-		}
-	}(kernels.CurrentLevel())
-	for _, l := range kernels.Levels() {
-		if err := kernels.SetLevel(l); err != nil {
-			t.Fatal(err)
-		}
+	atLevels(t, func(l kernels.Level) {
 		t.Run(l.String(), func(t *testing.T) { bothModes(t, "llama", gguf.Q8_0) })
-	}
+	})
 }
 
 func bothModes(t *testing.T, name string, typ gguf.Type) {

@@ -100,16 +100,7 @@ func sameDistance(t *testing.T, c config.Config, s report.Summary) {
 		with.Counted > 40*12 {
 		t.Errorf("evaluated: %+v, and without the adapter %g", with, without.Loss)
 	}
-	a, err := gguf.Open(s.Result)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer a.Close()
-	for key, want := range map[string]string{"ggtune.method": "gkd", "ggtune.teacher_top": "8", "ggtune.lmbda": "1"} {
-		if text, err := a.StringOr(key, ""); text != want || err != nil {
-			t.Errorf("%s is %q, %v", key, text, err)
-		}
-	}
+	says(t, s.Result, map[string]string{"ggtune.method": "gkd", "ggtune.teacher_top": "8", "ggtune.lmbda": "1"})
 	e.Teacher = ""
 	if _, err := Evaluate(t.Context(), e, s.Result, nil, report.Silent{}); err == nil ||
 		!strings.Contains(err.Error(), "--teacher is missing with --method gkd") {

@@ -60,16 +60,7 @@ func TestDistill(t *testing.T) {
 	if got.Method != "distill" || got.Perplexity-got.Perplexity != 0 || !(got.Loss < *s.EvalLossBefore) {
 		t.Errorf("evaluated: %+v", got)
 	}
-	a, err := gguf.Open(s.Result)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer a.Close()
-	for key, want := range map[string]string{"ggtune.method": "distill", "ggtune.teacher_top": "8"} {
-		if text, err := a.StringOr(key, ""); text != want || err != nil {
-			t.Errorf("%s is %q, %v", key, text, err)
-		}
-	}
+	says(t, s.Result, map[string]string{"ggtune.method": "distill", "ggtune.teacher_top": "8"})
 	e.Teacher = ""
 	if _, err := Evaluate(t.Context(), e, s.Result, nil, report.Silent{}); err == nil ||
 		!strings.Contains(err.Error(), "--teacher is missing with --method distill") {
@@ -191,5 +182,20 @@ func TestTeacherRefused(t *testing.T) {
 	if _, err := Train(t.Context(), *again, report.Silent{}); err == nil ||
 		!strings.Contains(err.Error(), "is not the one the run began with") {
 		t.Errorf("another teacher: %v", err)
+	}
+}
+
+// says wants an adapter to have texts in its metadata.
+func says(t *testing.T, path string, texts map[string]string) {
+	t.Helper()
+	a, err := gguf.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	for key, want := range texts {
+		if text, err := a.StringOr(key, ""); text != want || err != nil {
+			t.Errorf("%s is %q, %v", key, text, err)
+		}
 	}
 }

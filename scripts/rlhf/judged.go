@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -258,29 +259,26 @@ func rollouts(run string) (out []point, err error) {
 	}
 	defer f.Close()
 	type line struct {
-		Step        int
-		Proxy, Gold *float64
-		KL          float64
+		Step  int      `json:"step"`
+		Proxy *float64 `json:"reward_model"`
+		Gold  *float64 `json:"reward_model_2"`
+		KL    float64  `json:"answer_kl"`
 	}
 	var all []line
 	for dec := json.NewDecoder(bufio.NewReader(f)); ; {
-		var x struct {
-			Step  int      `json:"step"`
-			Proxy *float64 `json:"reward_model"`
-			Gold  *float64 `json:"reward_model_2"`
-			KL    float64  `json:"answer_kl"`
-		}
+		var x line
 		if err := dec.Decode(&x); err == io.EOF {
 			break
 		} else if err != nil {
 			return nil, fmt.Errorf("%s: %w", f.Name(), err)
 		}
 		if x.Proxy != nil && x.Gold != nil {
-			all = append(all, line{x.Step, x.Proxy, x.Gold, x.KL})
+			all = append(all, x)
 		}
 	}
-	for i := range min(curvePoints, len(all)) {
-		some := all[i*len(all)/min(curvePoints, len(all)) : (i+1)*len(all)/min(curvePoints, len(all))]
+	n := min(curvePoints, len(all))
+	for i := range n {
+		some := all[i*len(all)/n : (i+1)*len(all)/n]
 		var proxy, gold []float64
 		p := point{At: some[len(some)-1].Step}
 		for _, x := range some {
@@ -379,15 +377,7 @@ func bestOf(n int, by, worth []float64) (mean float64) {
 	for i := range order {
 		order[i] = i
 	}
-	slices.SortStableFunc(order, func(a, b int) int {
-		switch {
-		case by[a] > by[b]:
-			return -1
-		case by[a] < by[b]:
-			return 1
-		}
-		return 0
-	})
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(by[b], by[a]) })
 	left := 1.0 // how likely none of the better ones is drawn
 	for k, i := range order {
 		chance := float64(n) / float64(len(order)-k) // that this one is, then
