@@ -20,6 +20,9 @@ type Row struct {
 	// Valued lists, ascending, the indices into Tokens of those that output Value gives a number for; the first token
 	// of a root may be one.
 	Valued []int32
+	// Pooled lists, ascending, the numbers of the segments that output Pooled gives a vector for: each of the text that
+	// ends with the segment.
+	Pooled []int32
 	// Since is, of each segment, the first of its tokens (counted within it) on which what waits for an invocation acts
 	// (delta.Placed.Late); Len where that is none of them. nil: it acts on none of the row's.
 	Since []int

@@ -17,13 +17,18 @@ type laid struct {
 	*Row
 	token, segment int32   // how many tokens and segments of the batch come before it
 	before         []int32 // of each token, its predecessor in the tree, or -1
+	pooling        arch.Pooling
 }
 
 // flatten checks a batch and lays its rows one after the other: one forest over all tokens, and what is wanted of it.
-func (s *Session) flatten(b *Batch, want []*Output) (indices, error) {
+func (s *Session) flatten(b *Batch, opt *Options) (indices, error) {
 	x := indices{arch.InputTree: {0}}
+	pooling, err := s.pooling(opt)
+	if err != nil {
+		return x, err
+	}
 	var of []*reading // each once
-	for _, o := range want {
+	for _, o := range opt.outputs() {
 		if !slices.Contains(of, o.of) {
 			of = append(of, o.of)
 		}
@@ -32,6 +37,7 @@ func (s *Session) flatten(b *Batch, want []*Output) (indices, error) {
 		r, err := s.lay(x, &b.Rows[i])
 		for _, f := range of {
 			if err == nil {
+				r.pooling = pooling
 				err = f.row(x, r)
 			}
 		}

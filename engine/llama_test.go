@@ -188,3 +188,46 @@ func TestLogitsEqualLlamaOnRealModels(t *testing.T) {
 		})
 	}
 }
+
+// TestPooledEqualsLlama: vectors of texts are llama.cpp's, however they are pooled.
+func TestPooledEqualsLlama(t *testing.T) {
+	for _, name := range []string{"qwen3", "llama", "gemma3"} {
+		path := synth.Temp(t, synth.Tiny(name, gguf.F32))
+		m, err := engine.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer m.Close()
+		s, err := engine.NewSession(m, engine.SessionConfig{Threads: 1, Exact: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		n, row := m.HParams().NEmbd, engine.Row{}
+		var texts [][]int32
+		for i, long := range []int{32, 1, 9, 70} {
+			texts = append(texts, tokens(uint64(i), long, m.HParams().NVocab))
+			row.Segments = append(row.Segments, engine.Segment{Start: len(row.Tokens), Len: long, Parent: -1})
+			row.Tokens, row.Pooled = append(row.Tokens, texts[i]...), append(row.Pooled, int32(i))
+		}
+		for _, p := range []arch.Pooling{arch.PoolMean, arch.PoolCLS, arch.PoolLast} {
+			out, err := s.Forward(t.Context(), &engine.Batch{Rows: []engine.Row{row}},
+				engine.Options{Want: []*engine.Output{engine.Pooled}, Pooling: p})
+			if err != nil {
+				t.Fatal(err)
+			}
+			want, err := verify.Pooled(t.Context(), path, texts, p, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := range texts {
+				e := farthest(float64s(out[engine.Pooled][i*n:(i+1)*n]), float64s(want[i]))
+				if bound := exactBound(t, name); !(e <= bound) {
+					t.Errorf("%s, %v, text %d: differs by %.3g of the largest number, want at most %g", name, p, i, e,
+						bound)
+				}
+				t.Logf("%s, %v, text %d: %.2g", name, p, i, e)
+			}
+		}
+	}
+}

@@ -10,6 +10,9 @@ type Options struct {
 	Top int
 	// Temp divides the logits: LogP, Entropy, Named and Top are of the softmax at that temperature. 0 stands for 1.
 	Temp float64
+	// Pooling says what of a text's states output Pooled gives; 0 stands for what the model's file says
+	// (Model.Pooling).
+	Pooling arch.Pooling
 	// Backward keeps what Session.Backward needs; without it only the outputs are computed.
 	Backward bool
 	// Apply chooses the session's sets that are in force, each on top of those before it; the zero value is all of

@@ -47,7 +47,7 @@ type reading struct {
 	// row adds a row's indices.
 	row func(x indices, r *laid) error
 	// plan adds as many as a batch of that size has.
-	plan func(x indices, e *Extent)
+	plan func(x indices, e *Extent, p arch.Pooling)
 }
 
 // A request is a pass as its outputs see it.
@@ -78,7 +78,8 @@ type top struct {
 
 // rows gives those rows of the last layer's output that an index input names, with what follows it.
 func (t *top) rows(index string) graph.ID {
-	return t.after.Build(t.Builder, t.G.Rows(t.x, t.Indices(index, t.n)))
+	n := int64(len(t.request.x[index]))
+	return t.after.Build(t.Builder, t.G.Rows(t.x, t.Indices(index, n)))
 }
 
 // An asked is one output of a pass.
@@ -160,6 +161,9 @@ func (w want) key() string {
 	var b strings.Builder
 	for _, a := range w {
 		fmt.Fprintf(&b, "%s %d %d ", a.Name, a.n, a.count)
+		for _, name := range a.of.names {
+			fmt.Fprintf(&b, "%d ", len(a.x[name]))
+		}
 	}
 	return b.String()
 }

@@ -40,7 +40,7 @@ var countedTokens = &reading{
 			x.add(arch.InputTargets, token)
 		})
 	},
-	plan: func(x indices, e *Extent) {
+	plan: func(x indices, e *Extent, _ arch.Pooling) {
 		x[arch.InputSources], x[arch.InputTargets] = make([]int32, e.Counted), make([]int32, e.Counted)
 	},
 }

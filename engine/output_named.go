@@ -54,7 +54,7 @@ var namedTokens = &reading{
 		x.add(arch.InputNamed, r.Named...)
 		return nil
 	},
-	plan: func(x indices, e *Extent) {
+	plan: func(x indices, e *Extent, _ arch.Pooling) {
 		x[arch.InputNamed], x[arch.InputNamedSources] = make([]int32, e.Counted*e.Named), make([]int32, e.Counted)
 	},
 }

@@ -47,7 +47,8 @@ func outputSession(t *testing.T) (*Session, *Batch) {
 	})
 	row := Row{Segments: []Segment{{Len: 7, Parent: -1}, {Start: 7, Len: 5}}, Counted: []int32{2, 3, 7, 11},
 		Valued: []int32{0, 6, 7, 11},
-		Named:  []int32{3, 0, 5, 1, 2, 3, 9, 8, 7, 6, 4, 2}}
+		Named:  []int32{3, 0, 5, 1, 2, 3, 9, 8, 7, 6, 4, 2},
+		Pooled: []int32{0, 1}}
 	for range 12 {
 		row.Tokens = append(row.Tokens, int32(r.IntN(m.HParams().NVocab)))
 	}
@@ -80,7 +81,7 @@ func gradients(t *testing.T, s *Session, b *Batch, want ...*Output) []float32 {
 	if err := s.ZeroGrad(); err != nil {
 		t.Fatal(err)
 	}
-	out, err := s.Forward(context.Background(), b, Options{Want: want, Backward: true})
+	out, err := s.Forward(context.Background(), b, Options{Want: want, Backward: true, Pooling: arch.PoolMean})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,17 +106,17 @@ func TestOutputConformance(t *testing.T) {
 		t.Run(o.Name, func(t *testing.T) {
 			s, b := outputSession(t)
 			ctx := context.Background()
-			opt := Options{Want: []*Output{o}, Top: 3}
+			opt := Options{Want: []*Output{o}, Top: 3, Pooling: arch.PoolMean}
 			out, err := s.Forward(ctx, b, opt)
 			if err != nil {
 				t.Fatal(err)
 			}
-			idx, err := s.flatten(b, opt.Want)
+			idx, err := s.flatten(b, &opt)
 			if err != nil {
 				t.Fatal(err)
 			}
 			n, width := len(out[o]), o.width(&request{hp: s.model.HParams(), opt: &opt, x: idx})
-			if n != len(b.Rows[0].Counted)*int(width) || n == 0 || len(out) != 1 {
+			if n != len(idx[o.of.names[0]])*int(width) || n == 0 || len(out) != 1 {
 				t.Errorf("%d numbers of %d kinds, width %d", n, len(out), width)
 			}
 			for _, x := range out[o] {
@@ -169,7 +170,7 @@ func moveAlong(t *testing.T, s *Session, b *Batch, o *Output, p *Param) {
 		if err := p.Value.Upload(moved, 0); err != nil {
 			t.Fatal(err)
 		}
-		out, err := s.Forward(context.Background(), b, Options{Want: []*Output{o}})
+		out, err := s.Forward(context.Background(), b, Options{Want: []*Output{o}, Pooling: arch.PoolMean})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -216,9 +217,10 @@ func TestSeveralOutputs(t *testing.T) {
 			t.Errorf("%s: no error", name)
 		}
 	}
-	found := 0
+	found, four := 0, make([]int32, 4)
+	asks := &request{x: indices{arch.InputTargets: four, arch.InputSources: four}}
 	for key, st := range s.stages {
-		if key.want != (want{{Output: hidden, n: 4, count: int64(4 * s.model.HParams().NEmbd)}}).key() {
+		if key.want != (want{{Output: hidden, request: asks, n: 4, count: int64(4 * s.model.HParams().NEmbd)}}).key() {
 			continue
 		}
 		found++

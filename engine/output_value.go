@@ -40,5 +40,5 @@ var valuedTokens = &reading{
 		}
 		return nil
 	},
-	plan: func(x indices, e *Extent) { x[arch.InputValued] = make([]int32, e.Valued) },
+	plan: func(x indices, e *Extent, _ arch.Pooling) { x[arch.InputValued] = make([]int32, e.Valued) },
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"strings"
 	"testing"
+
+	"github.com/ggtune/ggtune/engine/arch"
 )
 
 func TestValueRefuses(t *testing.T) {
@@ -50,14 +52,16 @@ func TestValueRefuses(t *testing.T) {
 func TestPlanOfOutputs(t *testing.T) {
 	s, b := outputSession(t)
 	row := &b.Rows[0]
-	for _, want := range [][]*Output{{LogP}, {Value}, {Entropy}, {LogP, Entropy, Value}, {Named, Value}} {
-		opt := Options{Want: want, Backward: true}
+	for _, want := range [][]*Output{{LogP}, {Value}, {Entropy}, {LogP, Entropy, Value}, {Named, Value},
+		{Pooled}} {
+		opt := Options{Want: want, Backward: true, Pooling: arch.PoolLast}
 		if _, err := s.Forward(context.Background(), b, opt); err != nil {
 			t.Fatal(err)
 		}
 		e := Extent{Tokens: len(row.Tokens), Counted: len(row.Counted), Row: len(row.Tokens),
-			Named: len(row.Named) / len(row.Counted), Valued: len(row.Valued), Want: want}
-		planned, err := s.plannedPass(e.pass(&opt), opt)
+			Named: len(row.Named) / len(row.Counted), Valued: len(row.Valued), Pooled: len(row.Pooled),
+			Want: want}
+		planned, err := s.plannedPass(e.pass(&opt, opt.Pooling), opt)
 		if err != nil {
 			t.Fatal(err)
 		}

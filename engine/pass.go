@@ -32,7 +32,7 @@ type pass struct {
 
 // newPass checks b, plans its stages and allocates what they need.
 func (s *Session) newPass(b *Batch, opt Options) (*pass, error) {
-	idx, err := s.flatten(b, opt.outputs())
+	idx, err := s.flatten(b, &opt)
 	if err != nil {
 		return nil, err
 	}

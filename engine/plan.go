@@ -29,6 +29,9 @@ type Extent struct {
 	Row     int // tokens of a row
 	Named   int // tokens named for each that counts, where output Named is asked for
 	Valued  int // tokens that are given a number, where output Value is asked for
+	Pooled  int // segments that are given a vector, where output Pooled is asked for
+	// Pooling is Options.Pooling.
+	Pooling arch.Pooling
 	// Want lists the outputs of the pass; none means LogP.
 	Want []*Output
 	// Apply are the sets that take part, as in Options.
@@ -41,12 +44,12 @@ type Extent struct {
 }
 
 // pass gives indices that are as many as those of a batch of that size.
-func (e *Extent) pass(opt *Options) indices {
+func (e *Extent) pass(opt *Options, p arch.Pooling) indices {
 	rows := (e.Tokens + e.Row - 1) / e.Row
 	x := indices{arch.InputTokens: make([]int32, e.Tokens), arch.InputPos: make([]int32, e.Tokens),
 		arch.InputTree: make([]int32, 1+3*rows)}
 	for _, o := range opt.outputs() {
-		o.of.plan(x, e)
+		o.of.plan(x, e, p)
 	}
 	return x
 }
@@ -70,8 +73,13 @@ func Plan(m *Model, cfg SessionConfig, e Extent) (Footprint, error) {
 		}
 		f.Params += s.roundedBytes(t)
 	}
-	opt := Options{Want: e.Want, Apply: e.Apply, Backward: !e.Forward, Dropout: !e.Forward, Top: e.Top}
-	x := e.pass(&opt)
+	opt := Options{Want: e.Want, Apply: e.Apply, Backward: !e.Forward, Dropout: !e.Forward, Top: e.Top,
+		Pooling: e.Pooling}
+	pooling, err := s.pooling(&opt)
+	if err != nil {
+		return Footprint{}, err
+	}
+	x := e.pass(&opt, pooling)
 	if s.late() {
 		x[arch.InputActive] = make([]int32, e.Tokens)
 	}

@@ -5,12 +5,13 @@ import (
 	"testing"
 
 	"github.com/ggtune/ggtune/engine"
+	"github.com/ggtune/ggtune/engine/arch"
 	"github.com/ggtune/ggtune/internal/refmodel"
 )
 
-// TestReferenceOutputs holds log-probabilities, entropies and values at a temperature, asked for at once and one by
-// one, and every gradient through them, of the head and of the adapter, against the float64 reference, in trees and
-// packed rows.
+// TestReferenceOutputs holds log-probabilities, entropies and values at a temperature and pooled vectors, asked for at
+// once and one by one, and every gradient through them, of the head and of the adapter, against the float64 reference,
+// in trees and packed rows.
 func TestReferenceOutputs(t *testing.T) {
 	for _, s := range sizes(t) {
 		t.Run(s.Name, func(t *testing.T) {
@@ -20,8 +21,12 @@ func TestReferenceOutputs(t *testing.T) {
 			for name, row := range rowsFor(m.NVocab) {
 				last := int32(len(row.Tokens) - 1)
 				row.Valued, row.Temp = []int32{0, last / 3, last - 1, last}, 0.75
-				for _, want := range [][]*engine.Output{{engine.LogP, engine.Entropy, engine.Value}, {engine.LogP},
-					{engine.Entropy}, {engine.Value}} {
+				for s := range row.Segments {
+					row.Pooled = append(row.Pooled, int32(s))
+				}
+				row.Pooling = "mean"
+				for _, want := range [][]*engine.Output{{engine.LogP, engine.Entropy, engine.Value, engine.Pooled},
+					{engine.LogP}, {engine.Entropy}, {engine.Value}, {engine.Pooled}} {
 					t.Run(name, func(t *testing.T) { r.checkOutputs(t, row, want) })
 				}
 			}
@@ -68,6 +73,8 @@ func (r *trial) checkOutputs(t *testing.T, row refmodel.Row, want []*engine.Outp
 			d.Entropy = lossWeights(len(p.Entropy))
 		case engine.Value:
 			d.Value = lossWeights(len(p.Value))
+		case engine.Pooled:
+			d.Pooled = lossWeights(len(p.Pooled))
 		}
 	}
 	r.forwardOutputs(t, row, want, p, d)
@@ -86,8 +93,14 @@ func (r *trial) forwardOutputs(t *testing.T, row refmodel.Row, want []*engine.Ou
 	if err := r.session.ZeroGrad(); err != nil {
 		t.Fatal(err)
 	}
-	out, err := r.session.Forward(context.Background(), &engine.Batch{Rows: []engine.Row{engineRow(row)}},
-		engine.Options{Want: want, Temp: row.Temp, Backward: true})
+	opt := engine.Options{Want: want, Temp: row.Temp, Backward: true}
+	if row.Pooling != "" {
+		var err error
+		if opt.Pooling, err = arch.PoolingOf(row.Pooling); err != nil {
+			t.Fatal(err)
+		}
+	}
+	out, err := r.session.Forward(context.Background(), &engine.Batch{Rows: []engine.Row{engineRow(row)}}, opt)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +108,8 @@ func (r *trial) forwardOutputs(t *testing.T, row refmodel.Row, want []*engine.Ou
 	for _, c := range []struct {
 		out          *engine.Output
 		want, slopes []float64
-	}{{engine.LogP, p.LogP, d.LogP}, {engine.Entropy, p.Entropy, d.Entropy}, {engine.Value, p.Value, d.Value}} {
+	}{{engine.LogP, p.LogP, d.LogP}, {engine.Entropy, p.Entropy, d.Entropy}, {engine.Value, p.Value, d.Value},
+		{engine.Pooled, p.Pooled, d.Pooled}} {
 		if out[c.out] == nil {
 			continue
 		}

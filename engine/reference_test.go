@@ -111,7 +111,7 @@ func adapterOf(t *testing.T, m *refmodel.Model) *adapter.Adapter {
 
 // engineRow gives a reference row as the engine takes it.
 func engineRow(r refmodel.Row) engine.Row {
-	out := engine.Row{Tokens: r.Tokens, Counted: r.Counted, Valued: r.Valued}
+	out := engine.Row{Tokens: r.Tokens, Counted: r.Counted, Valued: r.Valued, Pooled: r.Pooled}
 	for _, s := range r.Segments {
 		out.Segments = append(out.Segments, engine.Segment{Start: s.Start, Len: s.Len, Parent: s.Parent})
 	}

@@ -48,6 +48,8 @@
     X(GT_OP_TIMES, times)                     \
     X(GT_OP_DROPOUT, dropout)                 \
     X(GT_OP_GATE, gate)                       \
+    X(GT_OP_MEAN, mean)                       \
+    X(GT_OP_MEAN_BACK, mean_back)             \
     X(GT_OP_TOP_K, top_k)                     \
     X(GT_OP_GROUP, group)                     \
     X(GT_OP_GATING, gating)                   \

@@ -26,6 +26,7 @@
 #include "times.inc.h"
 #include "dropout.inc.h"
 #include "gate.inc.h"
+#include "mean.inc.h"
 #include "master.inc.h"
 #include "optim.inc.h"
 #include "lion.inc.h"

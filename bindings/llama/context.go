@@ -62,6 +62,9 @@ type ContextOptions struct {
 	KV KVType
 	// Gives says what is computed of the tokens that are read.
 	Gives Gives
+	// Pooling says, where Gives is GivesPooled, what of the states a vector is made of, with llama.cpp's numbers: 1 the
+	// mean, 2 the first, 3 the last; 0 means what the model's file says.
+	Pooling int
 }
 
 // Gives is what a context computes of tokens.
@@ -74,6 +77,9 @@ const (
 	GivesStates Gives = C.GT_GIVES_STATES
 	// GivesRanks is for Ranks: the numbers of the model's classification head. A context of one sequence.
 	GivesRanks Gives = C.GT_GIVES_RANKS
+	// GivesPooled is for Pooled: one vector of a text. A context of one sequence, which reads a text at once: the sizes
+	// of batches are not looked at. Models that keep no memory of tokens have no other.
+	GivesPooled Gives = C.GT_GIVES_POOLED
 )
 
 // VerifyContextOptions returns the options for comparing our logits with llama.cpp's: nothing rounded that need not be,
@@ -104,7 +110,8 @@ func (o ContextOptions) Validate() error {
 	check(o.Threads >= 1 && o.Threads <= 512, "%d threads: want 1 to 512", o.Threads)
 	check(o.FlashAttn >= FlashAttnAuto && o.FlashAttn <= FlashAttnOn, "flash attention %d: want -1, 0 or 1",
 		o.FlashAttn)
-	check(o.Gives >= GivesLogits && o.Gives <= GivesRanks, "what a context gives is %d: want 0 to 2", o.Gives)
+	check(o.Gives >= GivesLogits && o.Gives <= GivesPooled, "what a context gives is %d: want 0 to 3", o.Gives)
+	check(o.Pooling >= 0 && o.Pooling <= 3, "pooling %d: want 0 to 3", o.Pooling)
 	check(o.Gives == GivesLogits || o.Sequences <= 1, "%d sequences of a context that gives no logits: want 1",
 		o.Sequences)
 	check(o.KV == KVF32 || o.KV == KVF16, "key and value type %d: want 0 (f32) or 1 (f16)", o.KV)
@@ -156,6 +163,17 @@ func (m *Model) NewContext(o ContextOptions) (*Context, error) {
 	if o.NCtx == 0 {
 		o.NCtx = m.info.NCtxTrain
 	}
+	if o.Gives == GivesPooled {
+		// Positions that a model has not learned end in an assertion of llama.cpp's.
+		if n := m.info.NCtxTrain; o.NCtx > n {
+			return nil, fmt.Errorf("%s: texts of %d tokens are asked to be pooled, and the model takes %d", m.path,
+				o.NCtx, n)
+		}
+		o.NBatch, o.NUBatch = o.NCtx, o.NCtx
+	}
+	if o.Pooling == 0 {
+		o.Pooling = -1 // LLAMA_POOLING_TYPE_UNSPECIFIED
+	}
 	o.Sequences = max(o.Sequences, 1)
 	c := &Context{model: m, nBatch: o.NBatch, threads: o.Threads, gives: o.Gives, lens: make([]int, o.Sequences)}
 	err := m.adopt("make a context", func(p *C.gt_model) error {
@@ -164,7 +182,7 @@ func (m *Model) NewContext(o ContextOptions) (*Context, error) {
 			n_ctx: C.uint32_t(o.NCtx), n_batch: C.uint32_t(o.NBatch), n_ubatch: C.uint32_t(o.NUBatch),
 			n_seq: C.uint32_t(o.Sequences), threads: C.int32_t(o.Threads),
 			flash_attn: C.int32_t(o.FlashAttn), type_k: C.int32_t(o.KV), type_v: C.int32_t(o.KV),
-			gives: C.int32_t(o.Gives),
+			gives: C.int32_t(o.Gives), pooling: C.int32_t(o.Pooling),
 		}, &c.ptr, &n, &c.status) != C.GT_OK {
 			return statusError(fmt.Sprintf("%s: make a context of %d tokens with llama.cpp", m.path, o.NCtx), &c.status)
 		}
@@ -403,7 +421,7 @@ func (c *Context) read(ctx context.Context, what Gives, tokens []int32, position
 // width is how many numbers the context gives of a token.
 func (c *Context) width() int {
 	switch c.gives {
-	case GivesStates:
+	case GivesStates, GivesPooled:
 		return c.model.info.NEmbd
 	case GivesRanks:
 		return c.model.ranks

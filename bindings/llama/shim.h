@@ -79,11 +79,14 @@ typedef struct gt_context_options {
     int32_t  flash_attn;     // llama_flash_attn_type
     int32_t  type_k, type_v; // ggml_type
     int32_t  gives;          // GT_GIVES_*
+    int32_t  pooling;        // of GT_GIVES_POOLED: llama_pooling_type, −1 for the model's own
 } gt_context_options;
 
 // What a context gives of the tokens that are wanted: their logits [n_vocab]; the state after the output norm [n_embd];
-// or, of the last alone, the numbers of the model's classification head for all that has been read [n_ranks].
-enum { GT_GIVES_LOGITS, GT_GIVES_STATES, GT_GIVES_RANKS };
+// or, of the last alone, the numbers of the model's classification head for all that has been read [n_ranks], or one
+// vector of it [n_embd]. Only the latter is given by models that keep no memory of tokens; what is read must then be
+// a whole text, n_ubatch tokens at most.
+enum { GT_GIVES_LOGITS, GT_GIVES_STATES, GT_GIVES_RANKS, GT_GIVES_POOLED };
 
 // gt_max_sequences is the most that n_seq may be.
 int32_t    gt_max_sequences(void);

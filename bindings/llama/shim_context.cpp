@@ -50,7 +50,9 @@ void reopen(gt_context * c, bool looking = false) {
     params.type_v              = (enum ggml_type)o.type_v;
     params.embeddings          = o.gives != GT_GIVES_LOGITS;
     if (params.embeddings) {
-        params.pooling_type = o.gives == GT_GIVES_RANKS ? LLAMA_POOLING_TYPE_RANK : LLAMA_POOLING_TYPE_NONE;
+        params.pooling_type = o.gives == GT_GIVES_RANKS    ? LLAMA_POOLING_TYPE_RANK
+                              : o.gives == GT_GIVES_POOLED ? (enum llama_pooling_type)o.pooling
+                                                           : LLAMA_POOLING_TYPE_NONE;
     }
     params.cb_eval             = looking ? look : nullptr;
     params.cb_eval_user_data   = c;
@@ -139,6 +141,9 @@ const float * row_of(gt_context * c, int32_t i, size_t * n) {
     case GT_GIVES_RANKS:
         *n = (size_t)llama_model_n_cls_out(c->model->model);
         return llama_get_embeddings_seq(c->ctx, 0);
+    case GT_GIVES_POOLED:
+        *n = (size_t)llama_model_n_embd(c->model->model);
+        return llama_get_embeddings_seq(c->ctx, 0);
     default:
         *n = (size_t)c->model->n_vocab;
         return llama_get_logits_ith(c->ctx, i);
@@ -165,7 +170,7 @@ int gt_context_open(gt_model * m, const gt_context_options * o, gt_context ** ou
             gt_context_release(c);
             return GT_FAILED; // the guard adds what was logged
         }
-        if (!llama_get_memory(c->ctx)) {
+        if (!llama_get_memory(c->ctx) && o->gives != GT_GIVES_POOLED) {
             gt_context_release(c);
             return gt_fail(st, GT_FAILED, "the model keeps no memory of earlier tokens, so it cannot generate");
         }
@@ -221,7 +226,9 @@ int32_t gt_max_sequences(void) { return (int32_t)llama_max_parallel_sequences();
 
 int gt_context_forget(gt_context * c, gt_status * st) {
     return gt::guard(st, [&]() -> int {
-        llama_memory_clear(llama_get_memory(c->ctx), false);
+        if (llama_memory_t memory = llama_get_memory(c->ctx)) {
+            llama_memory_clear(memory, false);
+        }
         return GT_OK;
     });
 }

@@ -53,6 +53,53 @@ func TestStatesPositionsAndBatches(t *testing.T) {
 	}
 }
 
+// A pooled vector is the mean, the first or the last of the states, and all that has no pooling is refused.
+func TestPooled(t *testing.T) {
+	const tolerance = 1e-4 // measured 2e-6
+	m := openTestModel(t, llama.VerifyModelOptions(), "models", "stories260K", "stories260K-f32.gguf")
+	ids := encode(t, m, strings.Repeat("The dog and the cat went to the big park. ", 4))
+	every := make([]int, len(ids))
+	for i := range every {
+		every[i] = i
+	}
+	all := states(t, m, ids, every, 64)
+	mean := make([]float32, m.Info().NEmbd)
+	for _, state := range all {
+		for j, x := range state {
+			mean[j] += x / float32(len(all))
+		}
+	}
+	o := llama.VerifyContextOptions(len(ids), 1)
+	o.Gives = llama.GivesPooled
+	for pooling, want := range map[int][]float32{1: mean, 2: all[0], 3: all[len(all)-1]} {
+		o.Pooling = pooling
+		c := newContext(t, m, o)
+		for range 2 {
+			got, err := c.Pooled(t.Context(), ids)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for j, x := range got {
+				if d := math.Abs(float64(x - want[j])); !(d <= tolerance) || len(got) != len(want) {
+					t.Fatalf("pooling %d: number %d of %d is %v, want %v", pooling, j, len(got), x, want[j])
+				}
+			}
+		}
+		if _, err := c.Pooled(t.Context(), append(ids, 1)); !errors.Is(err, llama.ErrContextFull) {
+			t.Errorf("a longer text: %v", err)
+		}
+	}
+	o.Pooling = 0
+	_, err := newContext(t, m, o).Pooled(t.Context(), ids)
+	if err == nil || !strings.Contains(err.Error(), "gives nothing") {
+		t.Errorf("a file that says nothing of pooling: %v", err)
+	}
+	o.NCtx = m.Info().NCtxTrain + 1
+	if _, err := m.NewContext(o); err == nil || !strings.Contains(err.Error(), "and the model takes") {
+		t.Errorf("longer texts than the model takes: %v", err)
+	}
+}
+
 // A context is asked only for what it was opened for.
 func TestContextGivesOneThing(t *testing.T) {
 	m := openTestModel(t, llama.VerifyModelOptions(), "models", "stories260K", "stories260K-f32.gguf")
@@ -107,7 +154,7 @@ func TestContextGivesOneThing(t *testing.T) {
 	if _, err := m.NewContext(o); err == nil || !strings.Contains(err.Error(), "no classification head") {
 		t.Errorf("ranks of a model without a head: %v", err)
 	}
-	o.Gives = 3
+	o.Gives = llama.GivesPooled + 1
 	if _, err := m.NewContext(o); err == nil {
 		t.Error("an unknown thing: accepted")
 	}

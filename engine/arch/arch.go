@@ -23,6 +23,7 @@ type HParams struct {
 	LogitCap float64
 	// LogitScale is what logits are multiplied by; 0: by nothing. Not with a LogitCap.
 	LogitScale float64
+	Pooling    Pooling // how the file says that one vector is made of a text's states; 0: it does not
 }
 
 // A Role is a tensor's part in its layer or in the model: its name in the file without "blk.N." and ".weight".

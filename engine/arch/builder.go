@@ -69,6 +69,9 @@ const (
 	InputNamedSources = "named_sources" // i32 [1, C]: the token that predicts them
 	InputValued       = "valued"        // i32 [1, C]: the tokens that are given a value
 
+	InputPooled     = "pooled"      // i32 [1, R]: the tokens that vectors are made of, text after text
+	InputPooledEnds = "pooled_ends" // i32 [1, C]: of each text, how many tokens it and those before it have
+
 	StateKept  = "kept"  // [page, pages]: keys and values of earlier tokens
 	InputTable = "table" // i32 [n, 1]: AttentionNext's table
 	InputDrawn = "drawn" // f64 [C, 1]: what tokens are drawn by

@@ -120,7 +120,7 @@ func (k *keys) text(key, missing string) string {
 // hparams reads what every model has.
 func (k *keys) hparams() HParams {
 	hp := HParams{NLayer: k.size("block_count", 0), NEmbd: k.size("embedding_length", 0),
-		NCtxTrain: k.size("context_length", 0)}
+		NCtxTrain: k.size("context_length", 0), Pooling: k.pooling()}
 	if n, err := k.f.Int(k.arch + ".expert_count"); err == nil && n > 0 {
 		k.fail("the model is a mixture of %d experts, which cannot be trained; take a dense model", n)
 	}

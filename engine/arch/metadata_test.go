@@ -112,6 +112,8 @@ func TestHParamsRefused(t *testing.T) {
 			[]string{"4 attention heads over 3 key heads", "multiple"}},
 		"keys unlike values": {"llama", number("llama.attention.value_length", 8),
 			[]string{"16 elements in keys and 8 in values"}},
+		"pooling unheard of": {"qwen3", number("qwen3.pooling_type", 5),
+			[]string{`"qwen3.pooling_type" is 5`, "expected 0 to 4 (none, mean, cls, last, rank)"}},
 		"experts": {"llama", number("llama.expert_count", 8), []string{"mixture of 8 experts", "dense"}},
 		"llama: rope of a part": {"llama", number("llama.rope.dimension_count", 8),
 			[]string{"rope.dimension_count", "is 8", "head size 16", "llama.cpp"}},

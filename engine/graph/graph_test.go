@@ -127,6 +127,8 @@ func fill(f *Graph) values {
 			vals[ID(i)] = []float64{3, 0, 2, -1, 2, 4, 0, 4, 6, 0}
 		case v.Name == "ids":
 			vals[ID(i)] = []float64{1, 3, 1}
+		case v.Name == "ends": // of runs of rows
+			vals[ID(i)] = []float64{1, 4}
 		case v.Name == "named": // three different ones for each of two tokens
 			vals[ID(i)] = []float64{1, 3, 0, 6, 2, 4}
 		case v.Name == "pos":

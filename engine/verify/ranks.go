@@ -18,7 +18,7 @@ const rankTolerance = 1e-4
 func VerifyRanks(ctx context.Context, plain, ranker string, head []float32, rows [][]int32, threads int) (worst float64,
 	err error) {
 	want := make([]float64, len(rows))
-	err = withGives(plain, llama.GivesStates, rows, threads, func(c *llama.Context, i int) error {
+	err = withGives(plain, givesOf(llama.GivesStates, rows, threads), len(rows), func(c *llama.Context, i int) error {
 		return c.EachState(ctx, rows[i], []int{len(rows[i]) - 1}, func(_ int, state []float32) error {
 			sum := 0.0
 			for j, h := range state {
@@ -31,7 +31,7 @@ func VerifyRanks(ctx context.Context, plain, ranker string, head []float32, rows
 	if err != nil {
 		return 0, err
 	}
-	err = withGives(ranker, llama.GivesRanks, rows, threads, func(c *llama.Context, i int) error {
+	err = withGives(ranker, givesOf(llama.GivesRanks, rows, threads), len(rows), func(c *llama.Context, i int) error {
 		got, err := c.Ranks(ctx, rows[i])
 		if err != nil {
 			return err
@@ -51,26 +51,30 @@ func VerifyRanks(ctx context.Context, plain, ranker string, head []float32, rows
 	return worst, err
 }
 
-// withGives opens a model with llama.cpp for a context that gives something, and calls use for each of the rows.
-func withGives(path string, what llama.Gives, rows [][]int32, threads int,
-	use func(c *llama.Context, i int) error) error {
-	m, err := OpenModel(path, llama.VerifyModelOptions())
-	if err != nil {
-		return err
-	}
-	defer m.Close()
-	longest := 32
+// givesOf are the options of a context that reads each of the rows by itself, and gives something of it.
+func givesOf(what llama.Gives, rows [][]int32, threads int) llama.ContextOptions {
+	longest := 1
 	for _, row := range rows {
 		longest = max(longest, len(row))
 	}
 	o := llama.VerifyContextOptions(longest, threads)
 	o.Gives = what
+	return o
+}
+
+// withGives opens a model with llama.cpp for a context, and calls use for each of n rows.
+func withGives(path string, o llama.ContextOptions, n int, use func(c *llama.Context, i int) error) error {
+	m, err := OpenModel(path, llama.VerifyModelOptions())
+	if err != nil {
+		return err
+	}
+	defer m.Close()
 	c, err := m.NewContext(o)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	for i := range rows {
+	for i := range n {
 		if err := use(c, i); err != nil {
 			return err
 		}

@@ -14,6 +14,8 @@ type Pass struct {
 	Entropy []float64
 	// Value is the number of each valued token, in the order of Row.Valued.
 	Value []float64
+	// Pooled holds the vector [n_embd] of each pooled segment, one behind the other, in the order of Row.Pooled.
+	Pooled []float64
 
 	row    Row
 	tree   *tree
@@ -21,6 +23,7 @@ type Pass struct {
 	params map[string]*node
 	logits *node // divided by the temperature
 	values *node // of every token, or nil
+	states *node // after the last norm, of every token
 	model  *Model
 }
 
@@ -43,6 +46,10 @@ func (m *Model) Forward(row Row) (*Pass, error) {
 		x = a.Layer(p, il, x)
 	}
 	h := p.norm(x, "output_norm")
+	p.states = h
+	p.pool(func(state int, share float64, i int) {
+		axpy(p.Pooled[i*m.NEmbd:(i+1)*m.NEmbd], share, h.val.Row(state))
+	})
 	p.head(h)
 	for _, c := range row.Counted {
 		scores := p.logits.val.Row(tr.prev[c])
@@ -50,6 +57,28 @@ func (m *Model) Forward(row Row) (*Pass, error) {
 		p.Entropy = append(p.Entropy, entropy(scores))
 	}
 	return p, p.value(h)
+}
+
+// pool calls f with each state that is a part of a pooled vector, its share, and the vector's number, for which there
+// is room.
+func (p *Pass) pool(f func(state int, share float64, i int)) {
+	if p.Pooled == nil {
+		p.Pooled = make([]float64, len(p.row.Pooled)*p.model.NEmbd)
+	}
+	for i, is := range p.row.Pooled {
+		s := p.row.Segments[is]
+		text := p.tree.sees[s.Start+s.Len-1]
+		switch p.row.Pooling {
+		case "mean":
+			for _, t := range text {
+				f(t, 1/float64(len(text)), i)
+			}
+		case "cls":
+			f(text[0], 1, i)
+		case "last":
+			f(text[len(text)-1], 1, i)
+		}
+	}
 }
 
 // value multiplies the head of values with the state at every token.
@@ -95,7 +124,7 @@ func (g Gradients) Add(other Gradients) {
 }
 
 // Slopes are the gradients of a loss with respect to what a pass gives; nil stands for zeros.
-type Slopes struct{ LogP, Entropy, Value []float64 }
+type Slopes struct{ LogP, Entropy, Value, Pooled []float64 }
 
 // Backward gives all gradients from those of the loss with respect to LogP. It may be called once for a pass.
 func (p *Pass) Backward(dLogP []float64) (Gradients, error) {
@@ -131,6 +160,11 @@ func (p *Pass) BackwardFrom(d Slopes) (Gradients, error) {
 			p.values.grad.Row(int(t))[0] += d.Value[i]
 		}
 	}
+	p.pool(func(state int, share float64, i int) {
+		if d.Pooled != nil {
+			axpy(p.states.grad.Row(state), share, d.Pooled[i*p.model.NEmbd:(i+1)*p.model.NEmbd])
+		}
+	})
 	p.tape.backward()
 	p.tape = tape{}
 	g := Gradients{}

@@ -80,6 +80,8 @@ type Row struct {
 	Segments []Segment // in order, covering Tokens
 	Counted  []int32   // indices of the tokens whose log-probability is asked for
 	Valued   []int32   // indices of the tokens whose value is asked for
+	Pooled   []int32   // segments whose text's vector is asked for: its ancestors' tokens and its own
+	Pooling  string    // which of their states the vector is: "mean", "cls" (the first) or "last"
 	Temp     float64   // what logits are divided by before the softmax; 0 stands for 1
 }
 

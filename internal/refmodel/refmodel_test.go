@@ -148,15 +148,18 @@ func TestFiniteDifferences(t *testing.T) {
 			t.Parallel()
 			m, row := v.model(t), forest()
 			row.Valued, row.Temp = []int32{0, 4, 5, 8}, 0.75
+			row.Pooled, row.Pooling = []int32{0, 2, 4}, "mean"
 			d := lossWeights(2*len(row.Counted) + len(row.Valued))
-			s := Slopes{d[:len(row.Counted)], d[len(row.Counted):][:len(row.Counted)], d[2*len(row.Counted):]}
+			s := Slopes{d[:len(row.Counted)], d[len(row.Counted):][:len(row.Counted)], d[2*len(row.Counted):],
+				lossWeights(len(row.Pooled) * m.NEmbd)}
 			grads, err := mustForward(t, m, row).BackwardFrom(s)
 			if err != nil {
 				t.Fatal(err)
 			}
 			loss := func() float64 {
 				p := mustForward(t, m, row)
-				return dot(s.LogP, p.LogP) + dot(s.Entropy, p.Entropy) + dot(s.Value, p.Value)
+				return dot(s.LogP, p.LogP) + dot(s.Entropy, p.Entropy) + dot(s.Value, p.Value) +
+					dot(s.Pooled, p.Pooled)
 			}
 			params, worst := parameters(m), 0.0
 			if len(params) != len(grads) {
