@@ -158,12 +158,12 @@ def main():
         runs += [ggtune(args, seed, folder), trl_elsewhere(args, seed, folder)]
         (folder / "race.json").write_text(json.dumps({"options": {k: str(v) for k, v in vars(args).items() if k != "only"}, "runs": runs}, indent=1) + "\n")
         (folder / "race.svg").write_text(draw(runs, args.steps))
-    fifth = max(1, args.steps // 5)
+    fifths = [slice(i * args.steps // 5, max(i * args.steps // 5 + 1, (i + 1) * args.steps // 5)) for i in range(5)]
     print(f"{args.steps} updates of {args.per_step} prompts with {args.generations} answers of at most {args.tokens} tokens, {args.threads} threads\n")
-    print("| | seed | reward, first fifth | last fifth | a step | in all | peak memory |\n|---|---|---|---|---|---|---|")
+    print("| | seed | reward, first fifth of the updates | second | third | fourth | last | a step | in all | peak memory |\n" + "|---" * 10 + "|")
     for r in runs:
-        first, last = statistics.mean(r["reward"][:fifth]), statistics.mean(r["reward"][-fifth:])
-        print(f"| {r['who']} {r.get('version', '')} | {r['seed']} | {first:.3f} | {last:.3f} | {r['step_seconds']:.1f} s | {r['seconds']:.0f} s | {r['peak_bytes'] / 1e9:.2f} GB |")
+        means = " | ".join(f"{statistics.mean(r['reward'][part]):.3f}" for part in fifths)
+        print(f"| {r['who']} {r.get('version', '')} | {r['seed']} | {means} | {r['step_seconds']:.1f} s | {r['seconds']:.0f} s | {r['peak_bytes'] / 1e9:.2f} GB |")
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ func (c *Config) rolloutOptions() []Option {
 			strings.Join(kinds, ", ") + "; may be given again"},
 		{Name: "reward-weights", Value: &c.RewardWeights, Eval: true,
 			Usage: "`WEIGHT` of each reward, in their order, behind them those of --reward-cmd and --env-cmd, " +
-				"with commas"},
+				"with commas; 0 measures and rewards nothing"},
 		{Name: "reward-column", Value: &c.RewardColumn, Eval: true,
 			Usage: "`COLUMN` of the data with the right answer; without it, the first there is of " +
 				strings.Join(reward.Columns(), ", ")},

@@ -125,7 +125,8 @@ type part struct {
 }
 
 // Open opens rewards by their specs, NAME or NAME=ARG, and o.Command and o.Environment behind them. weights go with
-// them in that order; none are 1 each. The caller closes the Rewards.
+// them in that order; none are 1 each, and what weighs 0 is measured and counts for nothing. The caller closes the
+// Rewards.
 func Open(specs []string, weights []float64, o Options) (_ *Rewards, err error) {
 	n := len(specs)
 	if o.Command != "" {
@@ -155,9 +156,13 @@ func Open(specs []string, weights []float64, o Options) (_ *Rewards, err error) 
 	}
 	var errs []error
 	for i, w := range weights {
-		if math.IsNaN(w) || math.IsInf(w, 0) || w == 0 {
-			errs = append(errs, fmt.Errorf("weight %d is %g; expected a finite number that is not 0", i+1, w))
+		if math.IsNaN(w) || math.IsInf(w, 0) {
+			errs = append(errs, fmt.Errorf("weight %d is %g; expected a finite number", i+1, w))
 		}
+	}
+	if len(weights) > 0 && !slices.ContainsFunc(weights, func(w float64) bool { return w != 0 }) {
+		errs = append(errs, fmt.Errorf("every weight is 0, so that no answer is worth more than another; give one "+
+			"reward another weight"))
 	}
 	for i, spec := range specs {
 		one, err := open(spec, &o)
@@ -358,10 +363,10 @@ func (s *spread) add(values []float64) {
 }
 
 // Constant names the rewards that gave every answer so far the same, and says what: nothing can be learned from those.
-// A single answer says nothing.
+// A single answer says nothing, and what weighs 0 is not to be learned from.
 func (r *Rewards) Constant() (said []string) {
 	for _, p := range r.parts {
-		if p.seen.n > 1 && p.seen.low == p.seen.high {
+		if p.weight != 0 && p.seen.n > 1 && p.seen.low == p.seen.high {
 			said = append(said, fmt.Sprintf("reward %q gave %g to all %d answers: from such nothing is learned", p.name,
 				p.seen.low, p.seen.n))
 		}

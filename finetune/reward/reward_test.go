@@ -164,7 +164,7 @@ func TestRefused(t *testing.T) {
 		{[]string{"exact", "json"}, []float64{1}, Options{}, "there are 1 weights for 2 rewards"},
 		{[]string{"exact"}, []float64{1, 2}, Options{}, "there are 2 weights for 1 rewards"},
 		{[]string{"exact"}, []float64{math.NaN()}, Options{}, "weight 1 is NaN"},
-		{[]string{"exact"}, []float64{0}, Options{}, "weight 1 is 0"},
+		{[]string{"exact", "json"}, []float64{0, 0}, Options{}, "every weight is 0"},
 		{nil, nil, Options{Command: " "}, "empty command"},
 		{nil, nil, Options{Command: "x", Timeout: -1}, "expected more than 0"},
 	} {
@@ -275,7 +275,7 @@ func TestRewards(t *testing.T) {
 		give("few", fixed{gives: []float64{1}}), give("err", fixed{err: broken}),
 		give("model", fixed{gives: []float64{3, -1}})}}
 	samples := []Sample{sample(t, "x", `{"answer": "x"}`), sample(t, strings.Repeat("y", 99), `{"answer": "x"}`)}
-	r, err := Open([]string{"exact", "model", "regex=q"}, []float64{1, 0.5, 2}, o)
+	r, err := Open([]string{"exact", "model", "regex=q", "regex=z"}, []float64{1, 0.5, 2, 0}, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -283,13 +283,14 @@ func TestRewards(t *testing.T) {
 		t.Error("too many rewards are accepted")
 	}
 	got, err := r.Score(t.Context(), samples)
-	want := Scores{Total: []float64{2.5, -0.5}, Parts: [][]float64{{1, 0}, {3, -1}, {0, 0}}}
+	want := Scores{Total: []float64{2.5, -0.5}, Parts: [][]float64{{1, 0}, {3, -1}, {0, 0}, {0, 0}}}
 	if err != nil || !cmp.Equal(got, want) {
 		t.Errorf("got %+v (%v), want %+v", got, err, want)
 	}
-	if diff := cmp.Diff([]string{"exact", "model", "regex=q"}, r.Names()); diff != "" {
+	if diff := cmp.Diff([]string{"exact", "model", "regex=q", "regex=z"}, r.Names()); diff != "" {
 		t.Error(diff)
 	}
+	// regex=z weighs nothing: it is not missed that it says nothing.
 	if diff := cmp.Diff([]string{`reward "regex=q" gave 0 to all 2 answers: from such nothing is learned`},
 		r.Constant()); diff != "" {
 		t.Error(diff)

@@ -142,7 +142,7 @@ func (o *options) prepareConstraints() error {
 func (o *options) measureConstraints(ctx context.Context, a arm, run string, r *result) error {
 	for file, name := range map[string]string{valuesFile: "values", combinedFile: "combinations"} {
 		to := o.file(fmt.Sprintf("%s-%d-%s", a.name, r.Seed, file))
-		args := append(recorder(to), "--reward", "constraints=all", "--reward-weights", "1,1e-9", "--temperature",
+		args := append(recorder(to), "--reward", "constraints=all", "--reward-weights", "1,0", "--temperature",
 			constraintTemp)
 		e, err := o.answers(ctx, run, file, 1, constraintMost, args...)
 		if err != nil {

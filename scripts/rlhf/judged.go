@@ -22,10 +22,12 @@ import (
 // The task is to answer politely, as llms_from_scratch_preference.json (rasbt/LLMs-from-scratch) has people prefer it.
 // One reward model, the proxy, learns from the pairs of one half of the prompts, and all others from the same pairs or
 // from what it says of their own answers to the same prompts. The gold one learns from the other half, and only
-// measures (Gao et al. 2022). All begin with start, which has learned to answer both politely and not.
+// measures (Gao et al. 2022). All begin with start, which has learned to answer both politely and not. A third, small,
+// learns from so few of the proxy's pairs that whoever goes far by it should find where it is wrong.
 const (
 	judgedHeld  = 200 // prompts that are measured on
 	judgedHalf  = 270 // of each half
+	judgedSmall = 30  // of the first half, that the small reward model learns from
 	judgedMost  = 32  // tokens of an answer
 	judgedEach  = 2   // answers to each prompt
 	drawPrompts = 20  // prompts of which drawn is measured
@@ -35,7 +37,8 @@ const (
 // The files that prepareJudged writes.
 const (
 	proxyFile  = "proxy.jsonl"  // pairs of one half
-	goldFile   = "gold.jsonl"   // of the other
+	smallFile  = "small.jsonl"  // some of them
+	goldFile   = "gold.jsonl"   // of the other half
 	bothFile   = "both.jsonl"   // all answers of the proxy's
 	chosenFile = "chosen.jsonl" // the better ones
 	askedFile  = "asked.jsonl"  // pairs held out
@@ -46,6 +49,7 @@ var judged = plan{name: "judged", figures: []string{"accuracy", "proxy", "gold",
 	arms: []arm{
 		{name: "proxy", data: proxyFile, args: []string{"--method", "reward"}},
 		{name: "gold", data: goldFile, args: []string{"--method", "reward"}},
+		{name: "small", data: smallFile, args: []string{"--method", "reward", "--epochs", "3"}},
 		{name: preferred, needs: []string{"proxy", "gold"}},
 		{name: notPreferred, needs: []string{"proxy", "gold"}},
 		{name: "start", data: bothFile, args: []string{"--epochs", "2"}, needs: []string{"proxy", "gold"}},
@@ -58,10 +62,11 @@ var judged = plan{name: "judged", figures: []string{"accuracy", "proxy", "gold",
 		{name: "ppo", from: "start", data: proxyFile, repeated: true, args: byProxy("ppo", "--rollout-prompts", "64",
 			"--head", "WORK/proxy-1/head.gguf", "--steps", "24", "--lr", "1e-4", "--schedule", "constant",
 			"--warmup", "0")},
-		// Without a penalty for leaving the start, and for long.
-		{name: "grpo far", from: "start", data: proxyFile, args: byProxy("grpo", "--rollout-prompts", "8", "--steps",
-			"40", "--lr", "1e-4", "--schedule", "constant", "--warmup", "0")},
+		// By the small one, without a penalty for leaving the start, at ten times the usual rate.
+		{name: "grpo far", from: "start", needs: []string{"small"}, data: proxyFile, args: judgedBy("small", "grpo",
+			"--rollout-prompts", "4", "--steps", "40", "--lr", "5e-4", "--schedule", "constant", "--warmup", "0")},
 		{name: drawn, from: "start", needs: []string{"proxy", "gold"}},
+		{name: drawnSmall, from: "start", needs: []string{"proxy", "gold", "small"}},
 	}}
 
 // The data's own answers to the prompts that are measured on: nothing is trained.
@@ -70,17 +75,25 @@ const (
 	notPreferred = "rejected"
 )
 
-// drawn is the best of many answers of start, by the proxy: nothing is trained.
-const drawn = "drawn"
+// The best of many answers of start, by the proxy or by the small reward model: nothing is trained.
+const (
+	drawn      = "drawn"
+	drawnSmall = "drawn by small"
+)
 
-// byProxy are the arguments of those that learn from the proxy. What the gold one says is shown beside it; a weight of
-// 0 there is not.
-func byProxy(method string, more ...string) []string {
+// byProxy are the arguments of those that learn from the proxy.
+func byProxy(method string, more ...string) []string { return judgedBy("proxy", method, more...) }
+
+// judgedBy are the arguments of those that learn from a reward model. What the gold one says is shown beside it.
+func judgedBy(judge, method string, more ...string) []string {
 	return append(append([]string{"--method", method, "--max-completion-length", strconv.Itoa(judgedMost), "--batch",
-		"4"}, judges...), more...)
+		"4"}, judges(judge)...), more...)
 }
 
-var judges = []string{"--reward", "model=WORK/proxy-1", "--reward", "model=WORK/gold-1", "--reward-weights", "1,1e-9"}
+func judges(first string) []string {
+	return []string{"--reward", "model=WORK/" + first + "-1", "--reward", "model=WORK/gold-1", "--reward-weights",
+		"1,0"}
+}
 
 // A pair is a prompt with a better and a worse answer.
 type pair struct {
@@ -132,8 +145,8 @@ func (o *options) prepareJudged() error {
 	if err := write(o.file(chosenFile), chosen); err != nil {
 		return err
 	}
-	for file, list := range map[string][]pair{proxyFile: proxy, goldFile: rest[:judgedHalf],
-		askedFile: rest[judgedHalf : judgedHalf+judgedHeld]} {
+	for file, list := range map[string][]pair{proxyFile: proxy, smallFile: proxy[:judgedSmall],
+		goldFile: rest[:judgedHalf], askedFile: rest[judgedHalf : judgedHalf+judgedHeld]} {
 		if err := write(o.file(file), list); err != nil {
 			return err
 		}
@@ -144,7 +157,7 @@ func (o *options) prepareJudged() error {
 // measureJudged has a run answer the held-out prompts. Of a reward model it is how often it finds the better answer.
 func (o *options) measureJudged(ctx context.Context, a arm, run string, r *result) error {
 	switch a.name {
-	case "proxy", "gold":
+	case "proxy", "gold", "small":
 		var e evaluated
 		if _, err := study.Ask(ctx, &e, o.Ggtune, "eval", "-m", o.model, "-a", run, "-d", o.file(askedFile), "--json",
 			"--threads", strconv.Itoa(o.Threads)); err != nil {
@@ -154,10 +167,12 @@ func (o *options) measureJudged(ctx context.Context, a arm, run string, r *resul
 	case preferred, notPreferred:
 		return o.given(ctx, a.name == preferred, r)
 	case drawn:
-		return o.draw(ctx, r)
+		return o.draw(ctx, "proxy", r)
+	case drawnSmall:
+		return o.draw(ctx, "small", r)
 	}
 	file := filepath.Join(run, "answers.jsonl")
-	if err := o.judgedBy(ctx, run, askedFile, file, judgedEach, r); err != nil {
+	if err := o.answered(ctx, run, askedFile, file, judgedEach, r); err != nil {
 		return err
 	}
 	of, err := recorded(file)
@@ -198,18 +213,18 @@ func (o *options) given(ctx context.Context, better bool, r *result) error {
 	return nil
 }
 
-// judgedBy has a run answer the prompts of a file, and takes what proxy and gold say of the answers, which go to
+// answered has a run answer the prompts of a file, and takes what proxy and gold say of the answers, which go to
 // another, what is said of them beside it: what is there is not asked for again.
-func (o *options) judgedBy(ctx context.Context, run, prompts, file string, each int, r *result) error {
+func (o *options) answered(ctx context.Context, run, prompts, file string, each int, r *result) error {
 	beside := file + ".said"
 	if text, err := os.ReadFile(beside); err == nil {
 		return json.Unmarshal(text, r)
 	}
 	args := recorder(file)
-	for _, x := range judges {
+	for _, x := range judges("proxy") {
 		args = append(args, strings.ReplaceAll(x, "WORK", o.work))
 	}
-	args[len(args)-1] += ",1e-9"
+	args[len(args)-1] += ",0"
 	e, err := o.answers(ctx, run, prompts, each, judgedMost, args...)
 	if err != nil {
 		return err
@@ -242,9 +257,9 @@ func (r *result) accuracy(e evaluated) error {
 
 // A point of a curve is what came of going so far from the start.
 type point struct {
-	At    int     `json:"at"` // the update, or how many answers are chosen from
-	KL    float64 `json:"kl"` // nats per answer
-	Proxy share   `json:"proxy"`
+	At    int     `json:"at"`    // the update, or how many answers are chosen from
+	KL    float64 `json:"kl"`    // nats per answer
+	Proxy share   `json:"proxy"` // by what was learned from, or chosen by
 	Gold  share   `json:"gold"`
 }
 
@@ -291,9 +306,9 @@ func rollouts(run string) (out []point, err error) {
 	return out, nil
 }
 
-// draw has start write many answers to some prompts, and works out what the best by the proxy of n = 1, 2, 4, … is
-// worth.
-func (o *options) draw(ctx context.Context, r *result) error {
+// draw has start write many answers to some prompts, and works out what the best by a reward model of n = 1, 2, 4, …
+// is worth.
+func (o *options) draw(ctx context.Context, judge string, r *result) error {
 	some, err := study.Read[pair](o.file(askedFile))
 	if err != nil {
 		return err
@@ -303,14 +318,14 @@ func (o *options) draw(ctx context.Context, r *result) error {
 		return err
 	}
 	file := o.file("drawn-answers.jsonl")
-	if err := o.judgedBy(ctx, o.runOf("start", 1), promptsFile, file, drawEach, r); err != nil {
+	if err := o.answered(ctx, o.runOf("start", 1), promptsFile, file, drawEach, r); err != nil {
 		return err
 	}
 	of, err := recorded(file)
 	if err != nil {
 		return err
 	}
-	proxy, err := o.scores(ctx, "proxy", of)
+	proxy, err := o.scores(ctx, judge, of)
 	if err != nil {
 		return err
 	}

@@ -94,7 +94,7 @@ func TestJudged(t *testing.T) {
 			}
 		case r.Failed != "":
 			t.Errorf("%s: %s", r.Arm, r.Failed)
-		case r.Arm == "proxy" || r.Arm == "gold":
+		case r.Arm == "proxy" || r.Arm == "gold" || r.Arm == "small":
 			if f["accuracy"].Value != 0.75 || r.Prompts != 9 {
 				t.Errorf("%+v", r)
 			}
@@ -104,7 +104,7 @@ func TestJudged(t *testing.T) {
 				f["distinct-2"].Value != 1 {
 				t.Errorf("%s: %+v", r.Arm, f)
 			}
-		case r.Arm == drawn:
+		case r.Arm == drawn || r.Arm == drawnSmall:
 			// Of a prompt's answers, which are one to the pretender, the best is worth what all are.
 			if len(r.Curve) != 7 || r.Curve[6].At != drawEach || r.Curve[6].Gold.Value != r.Curve[0].Gold.Value {
 				t.Errorf("%+v", r.Curve)
