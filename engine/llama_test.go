@@ -158,6 +158,11 @@ func TestLogitsEqualLlamaOnVariants(t *testing.T) {
 		{"exaone4 of 64 layers", "exaone4", func(s *synth.Spec) {
 			s.Layers, s.FF, s.Keys = 64, 32, map[string]any{"attention.sliding_window": 8}
 		}},
+		{"glm4 with biases, whole heads rotated, tied", "glm4", func(s *synth.Spec) {
+			s.Bias, s.Tied, s.Keys = true, true, map[string]any{"rope.dimension_count": 16}
+		}},
+		{"glm4, sections of positions", "glm4",
+			func(s *synth.Spec) { s.Keys = map[string]any{"rope.dimension_sections": []int32{1, 1, 2, 0}} }},
 		{"stablelm with biases, whole heads rotated", "stablelm",
 			func(s *synth.Spec) { s.Bias, s.Keys = true, map[string]any{"rope.dimension_count": 16} }},
 	} {

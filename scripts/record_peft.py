@@ -46,6 +46,7 @@ CASES = {
     "stablelm": dict(r=2, lora_alpha=4, target_modules=["q_proj", "k_proj", "gate_proj"]),
     "phi3": dict(r=4, lora_alpha=8, target_modules=["qkv_proj", "o_proj", "gate_up_proj"]),
     "mistral3": dict(r=2, lora_alpha=6, target_modules="all-linear"),
+    "glm4": dict(r=2, lora_alpha=4, target_modules=["q_proj", "k_proj", "gate_up_proj"]),
     "gpt2": dict(r=4, lora_alpha=8, target_modules=["c_attn", "c_proj", "c_fc"], fan_in_fan_out=True),
 }
 

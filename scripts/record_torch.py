@@ -39,7 +39,8 @@ GEMMA = ("gemma2", "gemma3")
 WINDOWS = (*GEMMA, "olmo2", "cohere2")  # whose masks come by the kind of layer
 # Architectures by their classes in transformers: those of a configuration and of a model are NAMEConfig and NAMEForCausalLM.
 CLASSES = {"smollm3": "SmolLM3", "olmo2": "Olmo2", "granite": "Granite", "ernie4_5": "Ernie4_5", "hunyuan-dense": "HunYuanDenseV1",
-           "exaone4": "Exaone4", "cohere2": "Cohere2", "starcoder2": "Starcoder2", "stablelm": "StableLm", "phi3": "Phi3", "mistral3": "Ministral3"}
+           "exaone4": "Exaone4", "cohere2": "Cohere2", "starcoder2": "Starcoder2", "stablelm": "StableLm", "phi3": "Phi3", "mistral3": "Ministral3",
+           "glm4": "Glm4"}
 PAIRED = ("llama", "smollm3", "granite", "mistral3")  # rows of heads that llama.cpp's converter puts into another order
 LAYER_NORM = ("cohere2", "starcoder2", "stablelm")
 ENTRIES = 12  # numbers kept of each gradient, evenly spread, beside its norm and two probes
@@ -111,6 +112,8 @@ def names(case, model):
                  ("post_ffw_norm", "post_feedforward_layernorm", same))
     if case["arch"] in ("olmo2", "exaone4"):
         norms = (("post_attention_norm", "post_attention_layernorm", same), ("post_ffw_norm", "post_feedforward_layernorm", same))
+    if case["arch"] == "glm4":
+        norms = (*norms, ("post_attention_norm", "post_self_attn_layernorm", same), ("post_ffw_norm", "post_mlp_layernorm", same))
     put("token_embd", "model.embed_tokens")
     put("output_norm", "model.norm")
     if not case["tied"]:
@@ -172,6 +175,8 @@ def attach(case, model, where):
         embedding = name == "token_embd.weight"
         if p != "weight" or "norm" in name or name == "position_embd.weight" or embedding and case["tied"]:
             continue
+        if case["arch"] == "glm4" and ("attn_output" in name or "ffn_down" in name):
+            continue  # where llama.cpp runs none
         rows, cols = layout(module.weight, case["hparams"]).shape
         shape_a, shape_b = ((rows, RANK), (cols, RANK)) if embedding else ((RANK, cols), (rows, RANK))
         rows_layout = layout if layout is paired else same
@@ -333,6 +338,9 @@ def cases():
                        "llama_4_scaling_beta": 0.25}
     yield case("mistral3", "mistral3", chain, False, {}, head_dim=16, rope=tempered)
     yield case("mistral3_tree", "mistral3", forest, True, {}, head_dim=16, rope=tempered)
+    glm4 = {"attention_bias": True, "pad_token_id": None, "eos_token_id": 2}
+    yield case("glm4", "glm4", chain, False, glm4, rope=part, hparams={"rope_dim": 4})
+    yield case("glm4_tree", "glm4", forest, True, glm4, rope=part, hparams={"rope_dim": 4})
     yield case("gpt2", "gpt2", chain, True, {})
     yield case("gpt2_tree", "gpt2", forest, True, {})
 

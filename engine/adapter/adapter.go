@@ -172,6 +172,9 @@ func Targets(net *arch.Net, names []string) ([]arch.Role, error) {
 			out = append(out, r)
 		case n == "all-linear": // PEFT's name for every linear role
 			out = append(out, layers...)
+		case whyAlone(net, r) != "":
+			return nil, fmt.Errorf("target %q: llama.cpp cannot run an adapter there, %s; leave %q out", n,
+				whyAlone(net, r), n)
 		case net.TiedOutput && (r == arch.Output || r == arch.TokenEmbd):
 			return nil, fmt.Errorf("target %q: the model's output head is its token embedding, and llama.cpp cannot "+
 				"run an adapter on a tensor with both uses; leave %q out", n, n)
@@ -187,6 +190,16 @@ func Targets(net *arch.Net, names []string) ([]arch.Role, error) {
 	}
 	slices.Sort(out)
 	return slices.Compact(out), nil
+}
+
+// whyAlone says why llama.cpp cannot run a pair at a role of the layers; "": it can, or there is no such role.
+func whyAlone(net *arch.Net, r arch.Role) (why string) {
+	net.Linear(func(p arch.Part, _ int) {
+		if p.Role == r {
+			why = p.Alone
+		}
+	})
+	return why
 }
 
 func join(roles []arch.Role) string {

@@ -27,7 +27,7 @@ func Extract(ctx context.Context, base, tuned *gguf.File, rank int, done Progres
 	e.out = &Adapter{Arch: net.Arch, Info: map[string]string{}}
 	places := map[string]place{}
 	net.Linear(func(p arch.Part, il int) {
-		if !net.TiedOutput || p.Role != arch.Output && p.Role != arch.TokenEmbd {
+		if p.Alone == "" && (!net.TiedOutput || p.Role != arch.Output && p.Role != arch.TokenEmbd) {
 			places[p.Name(il)] = place{p, il}
 		}
 	})

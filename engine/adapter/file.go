@@ -321,6 +321,9 @@ func (l *loader) tensor(t *gguf.TensorInfo) error {
 		return l.fail("tensor %q: the model's output head is its token embedding, and llama.cpp cannot run an "+
 			"adapter on a tensor with both uses; train one without that target", t.Name)
 	}
+	if err := l.runs(t, at); err != nil {
+		return err
+	}
 	if !ok && l.parts != nil {
 		return l.fail("tensor %q: the model has no linear tensor %q; the adapter belongs to another model", t.Name,
 			base)
@@ -349,6 +352,15 @@ func (l *loader) tensor(t *gguf.TensorInfo) error {
 	return nil
 }
 
+// runs refuses what llama.cpp cannot run.
+func (l *loader) runs(t *gguf.TensorInfo, at place) error {
+	if at.part.Alone == "" {
+		return nil
+	}
+	return l.fail("tensor %q: llama.cpp cannot run an adapter there, %s; train one without that target", t.Name,
+		at.part.Alone)
+}
+
 // other reads what of another kind than LoRA stands beside the weight whose first tensor t is; the rest are looked up.
 func (l *loader) other(t *gguf.TensorInfo) error {
 	base, name := t.Name, ""
@@ -359,6 +371,9 @@ func (l *loader) other(t *gguf.TensorInfo) error {
 	if !ok || at.layer < 0 {
 		return l.fail("tensor %q: the model has no matrix %q in its layers; the adapter belongs to another model",
 			t.Name, base)
+	}
+	if err := l.runs(t, at); err != nil {
+		return err
 	}
 	rank := int64(0)
 	if l.out.Kind.Paired() {

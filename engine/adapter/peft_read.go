@@ -56,6 +56,9 @@ func PEFTSHA256(dir string) (string, error) {
 
 // loadPEFT reads an adapter of PEFT's for a model: what stands in another order there is put into GGUF's.
 func loadPEFT(dir string, net *arch.Net) (*Adapter, error) {
+	if net.OwnOrder != "" {
+		return nil, fmt.Errorf("%s: an adapter of PEFT's cannot be read for this model: %s", dir, net.OwnOrder)
+	}
 	config, err := readPEFTConfig(dir)
 	if err != nil {
 		return nil, err
@@ -124,6 +127,10 @@ func (l *peftLoader) pair(p arch.Part, il int) error {
 	l.known[nameA], l.known[nameB] = true, true
 	if a == nil || b == nil {
 		return l.fail("of the pair %q and %q one is missing", nameA, nameB)
+	}
+	if p.Alone != "" {
+		return l.fail("tensor %q: llama.cpp cannot run an adapter there, %s; train one without that target, or %s",
+			nameA, p.Alone, mergeInPEFT)
 	}
 	if l.net.TiedOutput && (p.Role == arch.TokenEmbd || p.Role == arch.Output) {
 		return l.fail("tensor %q: the model's output head is its token embedding, and llama.cpp cannot run an adapter "+
@@ -202,7 +209,7 @@ func (l *peftLoader) unknown() error {
 func (l *peftLoader) modules() []string {
 	var out []string
 	l.net.Linear(func(p arch.Part, il int) {
-		if m := l.hub.Modules[p.Role]; !slices.Contains(out, m) {
+		if m := l.hub.Modules[p.Role]; !slices.Contains(out, m) && p.Alone == "" {
 			out = append(out, m)
 		}
 	})

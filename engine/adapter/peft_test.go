@@ -152,6 +152,64 @@ func TestPEFTLayers(t *testing.T) {
 	}
 }
 
+// TestPEFTOwnOrder: of a file whose rows are in an order of its own no adapter is carried over.
+func TestPEFTOwnOrder(t *testing.T) {
+	s := synth.Tiny("glm4", gguf.F32)
+	s.Keys = map[string]any{"rope.dimension_sections": []int32{1, 1, 2, 0}}
+	net, dir := tinyNet(t, s), filepath.Join(t.TempDir(), "peft")
+	a := filled(t, net, Config{Alpha: 16})
+	err := a.SavePEFT(context.Background(), nil, dir, net)
+	if err == nil || !strings.Contains(err.Error(), "dimension_sections") {
+		t.Errorf("written: got error %v, want one of sections", err)
+	}
+	if err := a.SavePEFT(context.Background(), nil, dir, tinyNet(t, synth.Tiny("glm4", gguf.F32))); err != nil {
+		t.Fatal(err)
+	}
+	if _, err = Load(dir, net); err == nil || !strings.Contains(err.Error(), "dimension_sections") {
+		t.Errorf("read: got error %v, want one of sections", err)
+	}
+}
+
+// TestAlone: what llama.cpp runs with nothing beside it is no target, and an adapter that has a pair there is refused.
+func TestAlone(t *testing.T) {
+	s := synth.Tiny("glm4", gguf.F32)
+	s.Tied = true
+	net := tinyNet(t, s)
+	refused := func(what string, err error) {
+		t.Helper()
+		for _, part := range []string{"ffn_down", "llama.cpp cannot run", "ggml_mul_mat_set_prec"} {
+			if err == nil || !strings.Contains(strings.ReplaceAll(err.Error(), "down_proj", "ffn_down"), part) {
+				t.Errorf("%s: got error %v, want one with %q", what, err, part)
+			}
+		}
+	}
+	_, err := Targets(net, []string{"attn_q", "ffn_down"})
+	refused("target", err)
+	for _, kind := range []Kind{LoRA, DoRA} {
+		a := filled(t, net, Config{Alpha: 16, Kind: kind})
+		if n := len(a.Pairs); n != 2*4 {
+			t.Fatalf("%s: %d pairs in two layers, want those of attn_q, attn_k, attn_v and ffn_up", kind, n)
+		}
+		for i := range a.Pairs {
+			a.Pairs[i].Tensor = strings.Replace(a.Pairs[i].Tensor, "ffn_up", "ffn_down", 1)
+		}
+		path := filepath.Join(t.TempDir(), "adapter.gguf")
+		if err := a.Save(context.Background(), nil, path); err != nil {
+			t.Fatal(err)
+		}
+		_, err = Load(path, net)
+		refused(kind.String(), err)
+		if kind == LoRA {
+			dir := filepath.Join(t.TempDir(), "peft")
+			if err := a.SavePEFT(context.Background(), nil, dir, net); err != nil {
+				t.Fatal(err)
+			}
+			_, err = Load(dir, net)
+			refused("PEFT", err)
+		}
+	}
+}
+
 // A peftCase is an adapter of PEFT's on disk, with one pair of rank 2 beside layer 0's q_proj, and its changes.
 type peftCase struct {
 	config  map[string]any

@@ -43,6 +43,9 @@ func (a *Adapter) SavePEFT(ctx context.Context, fsys atomicfile.FS, dir string, 
 
 // peftWriter has the tensors in PEFT's order, which is that of their names, and what the adapter says of its making.
 func (a *Adapter) peftWriter(net *arch.Net) (*safetensors.Writer, error) {
+	if net.OwnOrder != "" {
+		return nil, fmt.Errorf("an adapter of this model cannot be written for PEFT: %s", net.OwnOrder)
+	}
 	w := &safetensors.Writer{Metadata: map[string]string{"format": "pt"}}
 	for k, v := range a.Info {
 		if k != infoBase { // the settings have it

@@ -63,7 +63,9 @@ type Part struct {
 	Shape    []int64
 	Optional bool
 	Linear   bool // a matrix that a LoRA pair may stand beside
-	Shared   bool // a table outside the layers that all of them read; never trained
+	// Alone says why llama.cpp cannot run a pair beside a linear part; "": it can.
+	Alone  string
+	Shared bool // a table outside the layers that all of them read; never trained
 	// PairedHeads is the number of heads that the rows belong to, where each head's rows are the pairs that positions
 	// rotate, one behind the other, and transformers has all first halves of the pairs before the second ones; else 0.
 	PairedHeads int
@@ -113,6 +115,9 @@ type Net struct {
 	Embed Layer
 	Layer func(il int) Layer // il from 0 to below NLayer; a function, for a file may say that it has millions
 	Final Layer
+	// OwnOrder says why the file has rows in another order than transformers, which Part.PairedHeads does not tell; "":
+	// it has not.
+	OwnOrder string
 }
 
 // Global lists the tensors outside the layers.
@@ -134,12 +139,12 @@ func (n *Net) Linear(f func(p Part, il int)) {
 	}
 }
 
-// LinearRoles lists the roles of the layers' linear parts.
+// LinearRoles lists the roles of the layers' linear parts that may have a pair.
 func (n *Net) LinearRoles() []Role {
 	var roles []Role
 	seen := map[Role]bool{}
 	n.Linear(func(p Part, il int) {
-		if il >= 0 && !seen[p.Role] {
+		if il >= 0 && !seen[p.Role] && p.Alone == "" {
 			seen[p.Role] = true
 			roles = append(roles, p.Role)
 		}
@@ -212,10 +217,11 @@ func Of(f Metadata) (*Net, error) {
 type Metadata interface {
 	Path() string
 	Architecture() (string, error)
-	// Int, Float32 and Bool answer a missing key with gguf.ErrNoKey.
+	// Int, Float32, Bool and Ints answer a missing key with gguf.ErrNoKey.
 	Int(key string) (int64, error)
 	Float32(key string) (float32, error)
 	Bool(key string) (bool, error)
+	Ints(key string) ([]int64, error)
 	StringOr(key, missing string) (string, error)
 	HasTensor(name string) bool
 	Tensor(name string) (*gguf.TensorInfo, error)

@@ -9,6 +9,7 @@ type decoder struct {
 	FFN      half
 	Biases   biases
 	Residual float64 // what comes of each half is multiplied by it before it is added; 0: by nothing
+	Sums     bool    // llama.cpp sets how the last product of each half adds up, which it can of a bare one alone
 	Parallel bool    // both halves read the same rows, those of BeforeAttn; BeforeFFN and those behind are none
 }
 
@@ -31,6 +32,11 @@ func (l decoder) Parts() []Part {
 	}
 	around(l.Norms.BeforeAttn, l.Attn, l.Norms.AfterAttn)
 	around(l.Norms.BeforeFFN, l.FFN, l.Norms.AfterFFN)
+	for i := range parts {
+		if p := &parts[i]; l.Sums && (p.Role == AttnOutput || p.Role == FFNDown) {
+			p.Alone = "its graph asserts that nothing is added to this product (ggml_mul_mat_set_prec)"
+		}
+	}
 	return append(parts, l.Biases.parts(parts)...)
 }
 
@@ -80,6 +86,8 @@ type family struct {
 	Embed embedding
 	Final final
 	Each  func(il int, l *decoder) // how layer il differs from Layer; nil: no layer does
+	// OwnOrder is Net's.
+	OwnOrder string
 }
 
 // readDecoder reads a model of llama's family. change, unless nil, makes of llama what the architecture is.
@@ -112,7 +120,7 @@ func readDecoder(f Metadata, t traits, change func(m *family)) (*Net, error) {
 	m.TiedOutput = m.Final.Head == noOwnHead || m.TiedOutput && m.Final.Head != mustOwnHead
 	layer, each := m.Layer, m.Each
 	return &Net{
-		HParams: m.HParams, Sizes: sizes(m.FF, a), Embed: m.Embed, Final: m.Final,
+		HParams: m.HParams, Sizes: sizes(m.FF, a), Embed: m.Embed, Final: m.Final, OwnOrder: m.OwnOrder,
 		Layer: func(il int) Layer {
 			l := layer
 			if each != nil {

@@ -70,6 +70,10 @@ func text(key, s string) func(*gguf.Writer) {
 	return func(w *gguf.Writer) { w.SetString(key, s) }
 }
 
+func sections(of ...int32) func(*gguf.Writer) {
+	return func(w *gguf.Writer) { w.Set("glm4.rope.dimension_sections", gguf.NumbersValue(of)) }
+}
+
 // yarn stretches positions of whatever architecture the file has.
 func yarn(factor float64, more ...func(*gguf.Writer)) func(*gguf.Writer) {
 	return func(w *gguf.Writer) {
@@ -200,6 +204,14 @@ func TestHParamsRefused(t *testing.T) {
 			[]string{"rope.dimension_count", "is 8", "16"}},
 		"stablelm: odd part of a head": {"stablelm", number("stablelm.rope.dimension_count", 5),
 			[]string{"rope.dimension_count", "is 5", "even"}},
+		"glm4: sections that do not add up": {"glm4", sections(1, 1, 1, 0),
+			[]string{"rope.dimension_sections", "[1 1 1 0]", "3 pairs", "8 elements", ": 4"}},
+		"glm4: a fourth section":      {"glm4", sections(1, 1, 1, 1), []string{"[1 1 1 1]", "fourth", "position 0"}},
+		"glm4: sections without time": {"glm4", sections(0, 2, 2, 0), []string{"[0 2 2 0]", "by time"}},
+		"glm4: sections below 0":      {"glm4", sections(3, 3, -2, 0), []string{"[3 3 -2 0]"}},
+		"glm4: three sections":        {"glm4", sections(1, 1, 2), []string{"3 numbers", "4"}},
+		"glm4: one section for all": {"glm4", number("glm4.rope.dimension_sections", 1),
+			[]string{"array of integers"}},
 		"starcoder2: epsilon of another norm": {"starcoder2", func(w *gguf.Writer) {
 			w.Delete("starcoder2.attention.layer_norm_epsilon")
 			w.SetFloat32("starcoder2.attention.layer_norm_rms_epsilon", 1e-5)

@@ -13,7 +13,7 @@ import (
 // A key is one of a model's metadata, without the architecture's name.
 type key struct {
 	name  string
-	value any // int, float32, string or bool
+	value any // int, float32, string, bool or []int32
 	// with names the key whose reading says that files of the architecture have this one; empty: all files have it.
 	with string
 }
@@ -124,6 +124,21 @@ func (d *draft) Bool(name string) (bool, error) {
 	}
 }
 
+func (d *draft) Ints(name string) ([]int64, error) {
+	switch v := d.find(name).(type) {
+	case nil:
+		return nil, fmt.Errorf("generated model: %w: %q", gguf.ErrNoKey, name)
+	case []int32:
+		out := make([]int64, len(v))
+		for i, x := range v {
+			out[i] = int64(x)
+		}
+		return out, nil
+	default:
+		return nil, fmt.Errorf("generated model: metadata key %q is %v, asked for as whole numbers", name, v)
+	}
+}
+
 func (d *draft) StringOr(name, missing string) (string, error) {
 	switch v := d.find(name).(type) {
 	case nil:
@@ -179,6 +194,8 @@ func (s Spec) metadata(w *gguf.Writer, keys []key) {
 			w.SetString(at, v)
 		case bool:
 			w.SetBool(at, v)
+		case []int32:
+			w.Set(at, gguf.NumbersValue(v))
 		}
 	}
 }

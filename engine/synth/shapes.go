@@ -75,6 +75,10 @@ var shapes = []Spec{
 		Vocab: 262144, Ctx: 32768, Tied: true, RopeBase: 1000000, NormEps: 1e-6, Tokenizer: SPM,
 		Keys: map[string]any{"attention.sliding_window": 512},
 	},
+	{ // zai-org/GLM-4-9B-0414
+		Name: "glm4-9b", Arch: "glm4", Layers: 40, Embd: 4096, FF: 13696, Heads: 32, KVHeads: 2, Vocab: 151552,
+		Ctx: 32768, Bias: true, Tokenizer: GPT2, Keys: map[string]any{"rope.dimension_count": 64},
+	},
 	{ // microsoft/Phi-4-mini-instruct
 		Name: "phi4-mini", Arch: "phi3", Layers: 32, Embd: 3072, FF: 8192, Heads: 24, KVHeads: 8, Vocab: 200064,
 		Ctx: 131072, Tied: true, Tokenizer: SPM,

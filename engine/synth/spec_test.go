@@ -247,6 +247,7 @@ func TestShapes(t *testing.T) {
 		"stablelm2-1.6b": 1_644_515_328,
 		"gemma3-1b":      999_885_952,
 		"gemma2-2b":      2_614_341_888,
+		"glm4-9b":        9_400_279_040,
 		"phi4-mini":      3_836_021_760 + 96, // and the factors of frequencies
 		"ministral3-3b":  3_429_006_336,
 	}

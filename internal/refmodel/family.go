@@ -15,6 +15,8 @@ type family struct {
 	GELU     bool   // the gate's activation; else SiLU
 	NormLate bool   // q and k are normalised behind the rotation
 	NormBias bool   // norms of whole rows have biases
+	Alone    bool   // the last product of each half has no pair
+	Fused    bool   // gate and up are one matrix, the gate's rows first
 }
 
 // tensors lists those of layer il.
@@ -25,7 +27,8 @@ func (f family) tensors(hp HParams, il int) []Tensor {
 		list = append(list, Tensor{Name: tensorName(il, role, "weight"), Rows: 1, Cols: n})
 	}
 	linear := func(role string, rows, cols int) {
-		list = append(list, Tensor{Name: tensorName(il, role, "weight"), Rows: rows, Cols: cols, Linear: true})
+		list = append(list, Tensor{Name: tensorName(il, role, "weight"), Rows: rows, Cols: cols,
+			Linear: !f.Alone || role != "attn_output" && role != "ffn_down"})
 		if f.Biased != nil && f.Biased(role) {
 			list = append(list, Tensor{Name: tensorName(il, role, "bias"), Rows: 1, Cols: rows, Optional: !f.Must})
 		}
@@ -54,10 +57,14 @@ func (f family) tensors(hp HParams, il int) []Tensor {
 	linear("attn_output", hp.NEmbd, q)
 	around("post_attention_norm", f.After)
 	around("ffn_norm", !f.NoBefore && !f.Parallel)
-	if !f.Ungated {
+	if !f.Ungated && !f.Fused {
 		linear("ffn_gate", hp.NFF, hp.NEmbd)
 	}
-	linear("ffn_up", hp.NFF, hp.NEmbd)
+	if f.Fused {
+		linear("ffn_up", 2*hp.NFF, hp.NEmbd)
+	} else {
+		linear("ffn_up", hp.NFF, hp.NEmbd)
+	}
 	linear("ffn_down", hp.NEmbd, hp.NFF)
 	around("post_ffw_norm", f.After)
 	return list
@@ -89,6 +96,8 @@ func (f family) layerWith(p *Pass, hp HParams, il int, x *node) *node {
 	}
 	up := p.linear(h, role("ffn_up"))
 	switch {
+	case f.Fused:
+		h = p.tape.swiglu(p.tape.slice(up, 0, hp.NFF), p.tape.slice(up, hp.NFF, hp.NFF))
 	case f.Ungated:
 		h = p.tape.gelu(up)
 	case f.GELU:

@@ -167,7 +167,7 @@ func (m *Model) WriteGGUF(path string) error {
 		switch {
 		case t.Linear && t.Experts > 0:
 			shape = []int64{int64(v.Cols), int64(v.Rows / t.Experts), int64(t.Experts)}
-		case !t.Linear && t.Experts == 0 && t.Name != "position_embd.weight":
+		case !t.Linear && t.Experts == 0 && v.Rows == 1:
 			shape = shape[:1]
 		}
 		if err := w.AddFloats(t.Name, shape, data); err != nil {
