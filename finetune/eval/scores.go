@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"math"
-	"math/rand/v2"
 	"slices"
 
 	"github.com/ggtune/ggtune/finetune/encode"
@@ -30,7 +29,7 @@ func Judge(how *method.Method, items []encode.Item, in *method.Inputs) (out []Ju
 	if how.Need == method.Labels {
 		for i, q := range in.Sequences {
 			j := Judgement{Prompt: items[q.Example].Prompt, Weight: 1, Lead: in.Value[i], Good: q.Label > 0.5}
-			j.Right = side(j.Lead * (2*q.Label - 1))
+			j.Right = Side(j.Lead * (2*q.Label - 1))
 			out = append(out, j)
 		}
 		return out
@@ -38,14 +37,14 @@ func Judge(how *method.Method, items []encode.Item, in *method.Inputs) (out []Ju
 	for i := 0; i+1 < len(in.Sequences); i += 2 {
 		c, r := in.Sequences[i], in.Sequences[i+1]
 		j := Judgement{Prompt: items[c.Example].Prompt, Weight: c.Weight, Lead: in.Value[i] - in.Value[i+1]}
-		j.Right, j.Longer = side(j.Lead), side(float64(c.Len-r.Len))
+		j.Right, j.Longer = Side(j.Lead), Side(float64(c.Len-r.Len))
 		out = append(out, j)
 	}
 	return out
 }
 
-// side is 1 above 0, 0 below, and a half at 0.
-func side(x float64) float64 {
+// Side is 1 above 0, 0 below, and a half at 0.
+func Side(x float64) float64 {
 	switch {
 	case x > 0:
 		return 1
@@ -198,29 +197,15 @@ func RatioOf(sums, weights []float64, seed uint64) Share {
 	for i := range sums {
 		total, weight = total+sums[i], weight+weights[i]
 	}
-	n := len(sums)
-	s := Share{Value: total / weight}
-	r := rand.New(rand.NewPCG(seed, uint64(n)))
-	drawn := make([]float64, resamples)
-	for k := range drawn {
+	var drawn []float64
+	draw(len(sums), seed, func(which []int) {
 		a, b := 0.0, 0.0
-		for range n {
-			i := r.IntN(n)
+		for _, i := range which {
 			a, b = a+sums[i], b+weights[i]
 		}
-		drawn[k] = a / b
-	}
-	slices.Sort(drawn)
-	s.Interval = [2]float64{drawn[resamples/40], drawn[resamples-1-resamples/40]}
-	if n > 1 {
-		m, ss := mean(drawn), 0.0
-		for _, x := range drawn {
-			ss += (x - m) * (x - m)
-		}
-		e := math.Sqrt(ss / (resamples - 1))
-		s.StdErr = &e
-	}
-	return s
+		drawn = append(drawn, a/b)
+	})
+	return shareOf(total/weight, len(sums), drawn)
 }
 
 // mrr is the mean reciprocal rank over the prompts that have good answers and others.
@@ -240,7 +225,7 @@ func (g groups) mrr(all []Judgement, seed uint64) *Share {
 		best, rank := slices.MaxFunc(good, cmp.Compare[float64]), 1.0
 		for _, i := range list {
 			if !all[i].Good {
-				rank += side(all[i].Lead - best)
+				rank += Side(all[i].Lead - best)
 			}
 		}
 		ranks = append(ranks, 1/rank)

@@ -46,7 +46,15 @@ const resamples = 2000
 // seed fixes.
 func MeanOf(x []float64, seed uint64) Share {
 	n := len(x)
-	s := Share{Value: mean(x)}
+	var means []float64
+	draw(n, seed, func(which []int) {
+		m := 0.0
+		for _, i := range which {
+			m += x[i] / float64(n)
+		}
+		means = append(means, m)
+	})
+	s := Share{Value: mean(x), Interval: middle(means)}
 	if n > 1 {
 		ss := 0.0
 		for _, v := range x {
@@ -55,15 +63,39 @@ func MeanOf(x []float64, seed uint64) Share {
 		e := math.Sqrt(ss/float64(n-1)) / math.Sqrt(float64(n))
 		s.StdErr = &e
 	}
+	return s
+}
+
+// draw draws n of n things with replacement, many times, as the seed says.
+func draw(n int, seed uint64, each func(which []int)) {
 	r := rand.New(rand.NewPCG(seed, uint64(n)))
-	means := make([]float64, resamples)
-	for i := range means {
-		for range n {
-			means[i] += x[r.IntN(n)] / float64(n)
+	which := make([]int, n)
+	for range resamples {
+		for i := range which {
+			which[i] = r.IntN(n)
 		}
+		each(which)
 	}
-	slices.Sort(means)
-	s.Interval = [2]float64{means[resamples/40], means[resamples-1-resamples/40]}
+}
+
+// middle sorts what draws gave, and says where 95 % of it lie.
+func middle(drawn []float64) [2]float64 {
+	slices.Sort(drawn)
+	n := len(drawn)
+	return [2]float64{drawn[n/40], drawn[n-1-n/40]}
+}
+
+// shareOf is a figure of several things with what draws among them gave; of one thing there is no standard error.
+func shareOf(value float64, n int, drawn []float64) Share {
+	s := Share{Value: value, Interval: middle(drawn)}
+	if n > 1 {
+		m, ss := mean(drawn), 0.0
+		for _, x := range drawn {
+			ss += (x - m) * (x - m)
+		}
+		e := math.Sqrt(ss / float64(len(drawn)-1))
+		s.StdErr = &e
+	}
 	return s
 }
 
