@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -104,25 +105,19 @@ func (m *Model) addTensor(p arch.Part, il, stage int) error {
 	if err != nil {
 		return err
 	}
-	t := tensor{part: p, stage: stage, info: info, shape: graph.Matrix(info.Shape[0], 1)}
-	if len(info.Shape) > 1 {
-		t.shape[1] = info.Shape[1]
-	}
-	want := graph.Matrix(p.Shape[0], 1)
-	if len(p.Shape) > 1 {
-		want[1] = p.Shape[1]
-	}
-	if t.shape != want || len(info.Shape) > 2 && !allOnes(info.Shape[2:]) {
+	t := tensor{part: p, stage: stage, info: info, shape: p.Dims()}
+	if n := min(len(p.Shape), len(info.Shape)); !slices.Equal(info.Shape[:n], p.Shape[:n]) ||
+		!allOnes(info.Shape[n:]) || !allOnes(p.Shape[n:]) {
 		return m.fault("tensor %q has shape %v, expected %v from the metadata", name, info.Shape, p.Shape)
 	}
-	if len(p.Shape) == 1 && info.Type != gguf.F32 {
+	if !p.Matrix() && info.Type != gguf.F32 {
 		return m.fault("tensor %q is storage type %v; norms and biases are f32 in files that llama.cpp runs; "+
 			"convert the model again", name, info.Type)
 	}
 	if t.data, err = m.file.Data(info); err != nil {
 		return err
 	}
-	t.row = int64(len(t.data)) / t.shape[1]
+	t.row = int64(len(t.data)) / t.rows()
 	m.tensors[name] = t
 	return nil
 }
@@ -180,7 +175,7 @@ func (m *Model) Params() int64 {
 func (m *Model) StorageTypes() string {
 	counts, order := map[gguf.Type]int{}, []gguf.Type(nil)
 	for _, info := range m.file.Tensors {
-		if t, ok := m.tensors[info.Name]; ok && len(t.part.Shape) == 2 {
+		if t, ok := m.tensors[info.Name]; ok && t.part.Matrix() {
 			if counts[info.Type] == 0 {
 				order = append(order, info.Type)
 			}
@@ -201,6 +196,9 @@ func (m *Model) layer(t *tensor) int {
 	}
 	return t.stage
 }
+
+// rows is the number of rows of all its matrices.
+func (t *tensor) rows() int64 { return t.shape[1] * t.shape[2] }
 
 // trainable says whether full training changes the tensor: all but the tables that layers share.
 func (t *tensor) trainable() bool { return !t.part.Shared }

@@ -24,11 +24,20 @@ type Options struct {
 	// Dropout drops inputs of what stands beside weights, at the sets' rates, and adds SessionConfig.EmbedNoise;
 	// evaluation leaves it off.
 	Dropout bool
-	// Inputs, unless nil, is told what each matrix of the layers is multiplied with: x [n_in, tokens], which is valid
-	// during the call. Importance matrices are made of it. A pass that goes back tells nothing.
-	Inputs func(il int, role arch.Role, x []float32) error
+	// Inputs, unless nil, is told what each matrix of the layers is multiplied with. Importance matrices are made of
+	// it. A pass that goes back tells nothing.
+	Inputs func(Input) error
 
 	cache *Cache // unless nil, tokens are the next of its texts
+}
+
+// An Input is what a matrix of a layer is multiplied with, valid during the call that tells it.
+type Input struct {
+	Layer int
+	Role  arch.Role
+	X     []float32 // [n_in, tokens] or, of several experts, [n_in, choices]
+	// Starts says, of several experts, where the rows of each begin, and where the last one's end; else nil.
+	Starts []int32
 }
 
 func (o *Options) temp() float64 {

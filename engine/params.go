@@ -108,7 +108,7 @@ func (s *Session) addTensor(t *set, name string, x tensor) error {
 	if err := s.addRounded(t, p, name); err != nil {
 		return err
 	}
-	width, rows := x.shape[0], x.shape[1]
+	width, rows := x.shape[0], x.rows()
 	step := max(1, piece/width)
 	buffer := make([]float32, min(step, rows)*width)
 	for at := int64(0); at < rows; at += step {
@@ -195,7 +195,7 @@ func beside(tensor string, p delta.Param) *Param {
 	if p.Shared != "" {
 		name = p.Shared
 	}
-	return &Param{Name: name, Shape: p.Shape[:2], Group: p.Name, Decay: p.Decay, Tied: p.Tied, Fixed: p.Fixed}
+	return &Param{Name: name, Shape: p.Shape.Dims(), Group: p.Name, Decay: p.Decay, Tied: p.Tied, Fixed: p.Fixed}
 }
 
 // param is a tensor of the model that is trained, without memory.
@@ -204,7 +204,7 @@ func (x *tensor) param(name string) *Param {
 	if x.stage == stageEmbed || x.part.Role == arch.Output {
 		group = "embed"
 	}
-	return &Param{Name: name, Shape: x.part.Shape, Group: group, Decay: len(x.part.Shape) == 2}
+	return &Param{Name: name, Shape: x.part.Shape, Group: group, Decay: x.part.Matrix()}
 }
 
 // param is a head that is trained, without memory.

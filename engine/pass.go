@@ -264,7 +264,15 @@ func (p *pass) tell(il int, st *stage) error {
 				return err
 			}
 		}
-		if err := p.opt.Inputs(il, in.role, x); err != nil {
+		told := Input{Layer: il, Role: in.role, X: x}
+		if in.starts != graph.None {
+			told.Starts = make([]int32, st.forward.Graph().Value(in.starts).Shape.Elements())
+			at := p.keptPlace(st, in.starts, p.keptAt[il])
+			if err := p.s.backend.Download(backend.BytesOf(told.Starts), at); err != nil {
+				return err
+			}
+		}
+		if err := p.opt.Inputs(told); err != nil {
 			return err
 		}
 	}

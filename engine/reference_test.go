@@ -88,7 +88,11 @@ func adapterOf(t *testing.T, m *refmodel.Model) *adapter.Adapter {
 			continue
 		}
 		pair := adapter.Pair{Tensor: w.Name, Layer: -1, Rank: int64(p.B.Cols), Flipped: w.Name == "token_embd.weight",
-			AShape: [2]int64{int64(p.A.Cols), int64(p.A.Rows)}, BShape: [2]int64{int64(p.B.Cols), int64(p.B.Rows)}}
+			AShape: [2]int64{int64(p.A.Cols), int64(p.A.Rows / max(w.Experts, 1))},
+			BShape: [2]int64{int64(p.B.Cols), int64(p.B.Rows / max(w.Experts, 1))}}
+		if w.Experts > 1 {
+			pair.Experts = int64(w.Experts)
+		}
 		role := strings.TrimSuffix(w.Name, ".weight")
 		if parts := strings.Split(role, "."); len(parts) == 3 {
 			role = parts[2]

@@ -32,7 +32,7 @@ func (m *Model) With(instead map[string]Stored) (*Model, error) {
 		}
 		info := *t.info
 		info.Type, info.Size = s.Type, size
-		t.info, t.data, t.row = &info, s.Data, size/t.shape[1]
+		t.info, t.data, t.row = &info, s.Data, size/t.rows()
 		out.tensors[name] = t
 	}
 	return out, nil

@@ -46,7 +46,8 @@ func (s *Session) rounding(t *set, name string) (r rounding, ok bool) {
 func (s *Session) roundedBytes(t *set) (n int64) {
 	for name := range t.own {
 		if r, ok := s.rounding(t, name); ok {
-			n += r.row * s.model.tensors[name].shape[1]
+			x := s.model.tensors[name]
+			n += r.row * x.rows()
 		}
 	}
 	return n
@@ -58,7 +59,8 @@ func (s *Session) addRounded(t *set, p *Param, name string) error {
 	if !ok {
 		return nil
 	}
-	n := r.row * p.Shape[1]
+	x := s.model.tensors[name]
+	n := r.row * x.rows()
 	m, err := s.backend.Alloc(n)
 	if err != nil {
 		return err

@@ -108,7 +108,7 @@ type own struct {
 
 // master is the type in which a set keeps its numbers for a tensor of the model.
 func (t *Set) master(x *tensor) int32 {
-	if len(x.part.Shape) > 1 {
+	if x.part.Matrix() {
 		return int32(t.Master)
 	}
 	return graph.F32

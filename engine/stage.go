@@ -21,8 +21,8 @@ type stage struct {
 
 // A seen is what a matrix is multiplied with, a kept value or the stage's input.
 type seen struct {
-	role arch.Role
-	x    graph.ID
+	role      arch.Role
+	x, starts graph.ID
 }
 
 // The stages that are no layer.
@@ -147,7 +147,7 @@ func (s *Session) builder(il int, sh shape) *arch.Builder {
 func (s *Session) buildStage(il int, sh shape, w want) (*stage, error) {
 	b, st := s.builder(il, sh), &stage{}
 	if sh.inputs {
-		b.Seen = func(role arch.Role, x graph.ID) { st.seen = append(st.seen, seen{role, x}) }
+		b.Seen = func(role arch.Role, x, starts graph.ID) { st.seen = append(st.seen, seen{role, x, starts}) }
 	}
 	x, layer := graph.None, s.layer(il)
 	switch il {
@@ -169,8 +169,10 @@ func (s *Session) buildStage(il int, sh shape, w want) (*stage, error) {
 		b.G.Output(layer.Build(b, x))
 	}
 	for _, in := range st.seen {
-		if in.x != x && !slices.Contains(st.kept, in.x) {
-			st.kept = append(st.kept, in.x)
+		for _, id := range []graph.ID{in.x, in.starts} {
+			if id != x && id != graph.None && !slices.Contains(st.kept, id) {
+				st.kept = append(st.kept, id)
+			}
 		}
 	}
 	if err := s.differentiate(st, b.G, x, il, sh); err != nil {

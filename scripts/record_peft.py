@@ -2,9 +2,9 @@
 """Records adapters that PEFT made, and what transformers computes with them and with ours.
 
     python3 -m venv venv && venv/bin/pip install torch transformers peft
-    venv/bin/python scripts/record_peft.py theirs
+    venv/bin/python scripts/record_peft.py theirs [CASE ...]
     go test ./engine -run TestPEFT -update
-    venv/bin/python scripts/record_peft.py ours
+    venv/bin/python scripts/record_peft.py ours [CASE ...]
 
 The first writes engine/testdata/peft/CASE/theirs, an adapter as PEFT saves it, and theirs.json, the log-probabilities with
 it. The Go test loads that adapter, trains on and writes CASE/ours, again in PEFT's format. The second loads these with PEFT
@@ -47,6 +47,7 @@ CASES = {
     "phi3": dict(r=4, lora_alpha=8, target_modules=["qkv_proj", "o_proj", "gate_up_proj"]),
     "mistral3": dict(r=2, lora_alpha=6, target_modules="all-linear"),
     "glm4": dict(r=2, lora_alpha=4, target_modules=["q_proj", "k_proj", "gate_up_proj"]),
+    "qwen3moe": dict(r=2, lora_alpha=4, target_modules=["q_proj", "k_proj", "o_proj"]),
     "gpt2": dict(r=4, lora_alpha=8, target_modules=["c_attn", "c_proj", "c_fc"], fan_in_fan_out=True),
 }
 
@@ -87,7 +88,7 @@ def main():
     warnings.filterwarnings("error", message=".*missing adapter keys.*")
     torch.set_num_threads(1)
     for case in record_torch.cases():
-        if case["name"] in CASES:
+        if case["name"] in (sys.argv[2:] or CASES):
             model, _, _ = record_torch.build(case)
             {"theirs": theirs, "ours": ours}[sys.argv[1]](case["name"], case, model)
 

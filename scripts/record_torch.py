@@ -17,6 +17,8 @@ Names and layouts in the recordings are GGUF's, so that the Go side maps nothing
     LoRA pair's B, alike). qwen2 and qwen3 rotate halves in both.
   * GPT-2's Conv1D keeps [in, out]; GGUF has [out, in].
   * Gemma's norms multiply by 1 + weight in transformers and by the weight in GGUF.
+  * Experts lie in 3-D parameters in transformers, gate and up of each one behind the other; GGUF has a tensor for each role.
+    Recordings have their matrices one behind the other, as rows.
   * llama 3's scaled frequencies are a configuration in transformers and the tensor rope_freqs.weight in GGUF.
 
 Models run in float64; transformers itself rounds to float32 inside RMSNorm and in the rotary angles, which is the noise of
@@ -40,7 +42,7 @@ WINDOWS = (*GEMMA, "olmo2", "cohere2")  # whose masks come by the kind of layer
 # Architectures by their classes in transformers: those of a configuration and of a model are NAMEConfig and NAMEForCausalLM.
 CLASSES = {"smollm3": "SmolLM3", "olmo2": "Olmo2", "granite": "Granite", "ernie4_5": "Ernie4_5", "hunyuan-dense": "HunYuanDenseV1",
            "exaone4": "Exaone4", "cohere2": "Cohere2", "starcoder2": "Starcoder2", "stablelm": "StableLm", "phi3": "Phi3", "mistral3": "Ministral3",
-           "glm4": "Glm4"}
+           "glm4": "Glm4", "qwen3moe": "Qwen3Moe"}
 PAIRED = ("llama", "smollm3", "granite", "mistral3")  # rows of heads that llama.cpp's converter puts into another order
 LAYER_NORM = ("cohere2", "starcoder2", "stablelm")
 ENTRIES = 12  # numbers kept of each gradient, evenly spread, beside its norm and two probes
@@ -83,7 +85,24 @@ def paired(t, hp): return t.reshape(-1, 2, hp["head_dim"] // 2, *t.shape[1:]).tr
 def unpaired(t, hp): return t.reshape(-1, hp["head_dim"] // 2, 2, *t.shape[1:]).transpose(1, 2).reshape(t.shape)
 
 
+# Parts of experts' parameters [expert, rows, columns], as rows of one expert behind the other's.
+def first(t, hp): return t[:, :t.shape[1] // 2].reshape(-1, t.shape[2])
+def second(t, hp): return t[:, t.shape[1] // 2:].reshape(-1, t.shape[2])
+def whole(t, hp): return t.reshape(-1, t.shape[2])
+
+
 BACK = {same: same, conv1d: conv1d, paired: unpaired}
+ROUTED = ("ffn_gate_inp.", "ffn_gate_exps.", "ffn_up_exps.", "ffn_down_exps.")
+
+
+def fill(param, layout, t, hp):
+    """Puts a tensor of GGUF's into a parameter, or into its part of one."""
+    if layout in BACK:
+        param.copy_(BACK[layout](t, hp))
+    else:
+        half = param.shape[1] // 2
+        part = {first: param[:, :half], second: param[:, half:], whole: param}[layout]
+        part.copy_(t.reshape(part.shape))
 
 
 def names(case, model):
@@ -130,6 +149,13 @@ def names(case, model):
                                      ("ffn_down", "mlp.down_proj", same)):
             if f"model.layers.{i}.{module}" in own:
                 put(f"blk.{i}.{role}", f"model.layers.{i}.{module}", layout)
+        router = own.get(f"model.layers.{i}.mlp.gate")
+        if router is not None:
+            out[f"blk.{i}.ffn_gate_inp.weight"] = (router, "weight", same)
+            experts = own[f"model.layers.{i}.mlp.experts"]
+            out[f"blk.{i}.ffn_gate_exps.weight"] = (experts, "gate_up_proj", first)
+            out[f"blk.{i}.ffn_up_exps.weight"] = (experts, "gate_up_proj", second)
+            out[f"blk.{i}.ffn_down_exps.weight"] = (experts, "down_proj", whole)
     return out
 
 
@@ -162,7 +188,7 @@ def build(case):
             shift, offset = (2, 1.0) if norm and p == "weight" else (3, 0.0) if p == "bias" else (2, 0.0)
             tensors.append({"name": name, "rows": shape[0] if len(shape) > 1 else 1, "cols": shape[-1],
                             "shift": shift, "offset": offset})
-            param.copy_(BACK[layout](tensor(name, shape, shift, offset), case["hparams"]) - float(norm and case["arch"] in GEMMA))
+            fill(param, layout, tensor(name, shape, shift, offset) - float(norm and case["arch"] in GEMMA), case["hparams"])
     missed = [n for n, p in model.named_parameters() if id(p) not in seen]
     assert not missed, missed
     return model, where, tensors
@@ -177,6 +203,8 @@ def attach(case, model, where):
             continue
         if case["arch"] == "glm4" and ("attn_output" in name or "ffn_down" in name):
             continue  # where llama.cpp runs none
+        if any(role in name for role in ROUTED):
+            continue
         rows, cols = layout(module.weight, case["hparams"]).shape
         shape_a, shape_b = ((rows, RANK), (cols, RANK)) if embedding else ((RANK, cols), (rows, RANK))
         rows_layout = layout if layout is paired else same
@@ -188,7 +216,28 @@ def attach(case, model, where):
             module.register_forward_hook(lambda m, args, out, a=a, b=b: out + SCALE * (args[0] @ a.T) @ b.T)
         params[name + ".lora_a"], params[name + ".lora_b"] = (a, same), (b, rows_layout)
         pairs.append({"name": name, "a": list(shape_a), "b": list(shape_b)})
+    route(case, where, params, pairs)
     return params, pairs
+
+
+def route(case, where, params, pairs):
+    """Puts pairs beside routers and each expert's matrix, whose modules give more than a product: their weights become sums."""
+    sums = {}
+    for name, (module, p, layout) in where.items():
+        if not any(role in name for role in ROUTED):
+            continue
+        rows, cols = layout(getattr(module, p), case["hparams"]).shape
+        n = case["hparams"]["n_expert"] if "_exps." in name else 1
+        a = torch.nn.Parameter(tensor(name + ".lora_a", (n * RANK, cols), 2))
+        b = torch.nn.Parameter(tensor(name + ".lora_b", (rows, RANK), 3))
+        params[name + ".lora_a"], params[name + ".lora_b"] = (a, same), (b, same)
+        pairs.append({"name": name, "a": [n * RANK, cols], "b": [rows, RANK]})
+        change = SCALE * b.reshape(n, -1, RANK) @ a.reshape(n, RANK, cols)
+        sums.setdefault((module, p), []).append(change if n > 1 else change[0])
+    for (module, p), changes in sums.items():
+        weight = getattr(module, p).detach()
+        delattr(module, p)
+        setattr(module, p, weight + (changes[0] if len(changes) == 1 else torch.cat(changes, 1)))
 
 
 def tree(case):
@@ -286,6 +335,9 @@ def cases():
             del config["head_dim"]  # n_embd / n_head
             hp |= {"rope_dim": int(head_dim * rope["partial_rotary_factor"]), "rope_attn_factor": rope["attention_factor"]}
             config |= {"pad_token_id": None, "original_max_position_embeddings": rope["original_max_position_embeddings"]}
+        if "n_expert" in hparams:
+            config |= {"num_experts": hp["n_expert"], "num_experts_per_tok": hp["n_expert_used"], "pad_token_id": None,
+                       "moe_intermediate_size": hp["n_ff_exp"], "experts_implementation": "eager"}
         if arch == "mistral3":
             hp |= {"rope_temp": rope["llama_4_scaling_beta"], "rope_beta_fast": rope["beta_fast"], "rope_log_mul": rope["mscale_all_dim"]}
             config |= {"pad_token_id": None}
@@ -341,6 +393,9 @@ def cases():
     glm4 = {"attention_bias": True, "pad_token_id": None, "eos_token_id": 2}
     yield case("glm4", "glm4", chain, False, glm4, rope=part, hparams={"rope_dim": 4})
     yield case("glm4_tree", "glm4", forest, True, glm4, rope=part, hparams={"rope_dim": 4})
+    few = {"n_expert": 5, "n_expert_used": 2, "n_ff_exp": 12}
+    yield case("qwen3moe", "qwen3moe", chain, True, {"norm_topk_prob": True}, head_dim=16, rope=plain, hparams=few)
+    yield case("qwen3moe_tree", "qwen3moe", forest, False, {"norm_topk_prob": True}, head_dim=16, rope=plain, hparams=few)
     yield case("gpt2", "gpt2", chain, True, {})
     yield case("gpt2_tree", "gpt2", forest, True, {})
 
@@ -440,11 +495,15 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--models", type=pathlib.Path, default=root / "internal/refmodel/testdata/torch", help="folder of the models' recordings")
     parser.add_argument("--outputs", type=pathlib.Path, default=root / "internal/refmodel/testdata/outputs.json", help="file of entropies and values")
+    parser.add_argument("--only", nargs="*", help="record these models alone")
     parser.add_argument("--adamw", type=pathlib.Path, default=root / "finetune/optim/testdata/adamw.json", help="file of the optimizer's recording")
     args = parser.parse_args()
     torch.set_num_threads(1)
     for case in cases():
-        write(args.models / (case["name"] + ".json"), record(case))
+        if not args.only or case["name"] in args.only:
+            write(args.models / (case["name"] + ".json"), record(case))
+    if args.only:
+        return
     write(args.outputs, outputs())
     write(args.adamw, adamw())
 

@@ -26,6 +26,9 @@ type Pair struct {
 	AShape  [2]int64 // [n_in, rank]; token_embd: [rank, n_vocab]
 	BShape  [2]int64 // [rank, n_out]; token_embd: [rank, n_embd]
 	Flipped bool     // token_embd: A is indexed by token, see llama.cpp's build_inp_embd
+	// Experts is how many experts the tensor has matrices of: each has halves of these shapes, one behind the other in
+	// A and B. 0: it is one matrix, as that of a single expert is.
+	Experts int64
 	// More are the numbers of the kind's other parameters, in the order of its delta's. Kinds that have no pair have
 	// A and B empty.
 	More [][]float32
@@ -58,7 +61,7 @@ type Config struct {
 	Rank    int      // r, 1 to 1024
 	Alpha   float64  // above 0; the scale is Alpha/Rank, or Alpha/√Rank with RSLoRA
 	RSLoRA  bool     // rank-stabilised scale
-	Targets []string // tensor roles; empty means every linear role of the layers
+	Targets []string // tensor roles; empty means every linear role of the layers that all tokens meet
 	Layers  []int    // layers to adapt; empty means all
 	Init    string   // of A: "kaiming" (PEFT's default) or "gaussian", with B zero; or one of Derived
 	Block   int64    // each row of A is the same number over so many inputs; 0: it is free
@@ -131,14 +134,65 @@ func New(net *arch.Net, c Config) (*Adapter, error) {
 // newPair is a pair of zeros beside a weight.
 func newPair(p arch.Part, il int, rank int64) Pair {
 	pair := Pair{Tensor: p.Name(il), Role: p.Role, Layer: il, Rank: rank, Flipped: p.Role == arch.TokenEmbd}
-	halves := delta.LoRA{Rank: rank}.Params(graph.Matrix(p.Shape[0], p.Shape[1]))
+	if len(p.Shape) > 2 && p.Shape[2] > 1 {
+		pair.Experts = p.Shape[2]
+	}
+	halves := delta.LoRA{Rank: rank}.Params(p.Dims())
 	if pair.Flipped {
-		halves = delta.LoRARows{Rank: rank}.Params(graph.Matrix(p.Shape[0], p.Shape[1]))
+		halves = delta.LoRARows{Rank: rank}.Params(p.Dims())
 	}
 	pair.AShape, pair.BShape = [2]int64(halves[0].Shape[:]), [2]int64(halves[1].Shape[:])
-	pair.A = make([]float32, pair.AShape[0]*pair.AShape[1])
-	pair.B = make([]float32, pair.BShape[0]*pair.BShape[1])
+	pair.A = make([]float32, halves[0].Shape.Elements())
+	pair.B = make([]float32, halves[1].Shape.Elements())
 	return pair
+}
+
+// weight is the shape of the weight that a pair stands beside.
+func (p *Pair) weight() graph.Shape {
+	w := graph.Matrix(p.AShape[0], p.BShape[1])
+	if p.Flipped {
+		w = graph.Matrix(p.BShape[1], p.AShape[1])
+	}
+	if p.Experts > 0 {
+		w[2] = p.Experts
+	}
+	return w
+}
+
+// matrices are the pairs beside each expert's matrix, in p's own memory; of one matrix p itself.
+func (p *Pair) matrices() []Pair {
+	if p.Experts == 0 {
+		return []Pair{*p}
+	}
+	out := make([]Pair, p.Experts)
+	a, b := len(p.A)/len(out), len(p.B)/len(out)
+	for e := range out {
+		out[e] = *p
+		out[e].Experts, out[e].A, out[e].B = 0, p.A[e*a:(e+1)*a:(e+1)*a], p.B[e*b:(e+1)*b:(e+1)*b]
+	}
+	return out
+}
+
+// matrices lists the pairs beside single matrices: of experts those of each.
+func (a *Adapter) matrices() (out []Pair) {
+	for i := range a.Pairs {
+		out = append(out, a.Pairs[i].matrices()...)
+	}
+	return out
+}
+
+// gather makes one pair of those beside the matrices of a tensor's experts, which follow one another.
+func (a *Adapter) gather() {
+	all := a.Pairs
+	a.Pairs = nil
+	for len(all) > 0 {
+		p, n := all[0], 1
+		for ; n < len(all) && all[n].Tensor == p.Tensor; n++ {
+			p.A, p.B = append(p.A, all[n].A...), append(p.B, all[n].B...)
+			p.Experts = int64(n) + 1
+		}
+		a.Pairs, all = append(a.Pairs, p), all[n:]
+	}
 }
 
 // hubRoles gives the roles that PEFT's users know by a name of Hugging Face's, such as q_proj.
@@ -154,12 +208,13 @@ func hubRoles(net *arch.Net, name string) []arch.Role {
 }
 
 // Targets resolves the names of target roles. Names are whole: attn_q does not take attn_q_norm. With tied embeddings
-// llama.cpp cannot run a pair on output or token_embd (it finds it under both uses), so both are refused.
+// llama.cpp cannot run a pair on output or token_embd (it finds it under both uses), so both are refused. No names are
+// every linear role that all tokens meet: experts have pairs where they are named, for each has one of its own, which
+// few tokens train, and the router where it is.
 func Targets(net *arch.Net, names []string) ([]arch.Role, error) {
-	layers := net.LinearRoles()
-	known := layers
+	known, usual := net.LinearRoles(), net.UsualRoles()
 	if len(names) == 0 {
-		return known, nil
+		return usual, nil
 	}
 	if !net.TiedOutput {
 		known = append(known, arch.Output, arch.TokenEmbd)
@@ -170,8 +225,8 @@ func Targets(net *arch.Net, names []string) ([]arch.Role, error) {
 		switch {
 		case slices.Contains(known, r):
 			out = append(out, r)
-		case n == "all-linear": // PEFT's name for every linear role
-			out = append(out, layers...)
+		case n == "all-linear": // PEFT's name for every linear layer, among which it counts no expert and no router
+			out = append(out, usual...)
 		case whyAlone(net, r) != "":
 			return nil, fmt.Errorf("target %q: llama.cpp cannot run an adapter there, %s; leave %q out", n,
 				whyAlone(net, r), n)

@@ -22,7 +22,7 @@ func (s *Sum) Blocks(tensor string, block int64) bool {
 		return false
 	}
 	for _, t := range s.terms[tensor] {
-		if !constant(t.down, int64(len(t.down))/t.rank, block) {
+		if !constant(t.down, t.inputs(), block) {
 			return false
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/ggtune/ggtune/engine/graph"
 	"github.com/ggtune/ggtune/engine/lowrank"
 )
 
@@ -39,11 +40,21 @@ func (t *tally) sum() Lost {
 // A Progress hears of each tensor that is done.
 type Progress func(done, total int)
 
-// parts are what several adapters add to one tensor.
+// parts are what several adapters add to one tensor, or to one expert's matrix of it.
 type parts struct {
+	whole   graph.Shape // of the tensor, of which an expert has one matrix
+	expert  int
 	pairs   []*Pair
 	own     []float64 // of each the adapter's scale
 	weights []float64 // and what it is applied with beside that
+}
+
+// name tells the matrix from others.
+func (t *parts) name() string {
+	if t.expert == 0 {
+		return t.pairs[0].Tensor
+	}
+	return fmt.Sprintf("%s %d", t.pairs[0].Tensor, t.expert)
 }
 
 // scale is what pair i is multiplied by.
@@ -63,29 +74,27 @@ func together(list []Scaled) ([]parts, error) {
 		}
 		for i := range a.Pairs {
 			p := &a.Pairs[i]
-			k, ok := at[p.Tensor]
+			first, ok := at[p.Tensor]
 			if !ok {
-				k = len(out)
-				at[p.Tensor], out = k, append(out, parts{})
+				first = len(out)
+				at[p.Tensor] = first
 			}
-			if ok && out[k].pairs[0].sizes() != p.sizes() {
-				return nil, fmt.Errorf("tensor %q is [%s] for one adapter and [%s] for another; they are of different "+
-					"models", p.Tensor, out[k].pairs[0].sizes(), p.sizes())
+			if ok && out[first].whole != p.weight() {
+				return nil, fmt.Errorf("tensor %q is %v for one adapter and %v for another; they are of different "+
+					"models", p.Tensor, out[first].whole, p.weight())
 			}
-			out[k].pairs = append(out[k].pairs, p)
-			out[k].own = append(out[k].own, a.Adapter.Scale(p))
-			out[k].weights = append(out[k].weights, a.Scale)
+			for e, q := range p.matrices() {
+				if !ok {
+					out = append(out, parts{whole: p.weight(), expert: e})
+				}
+				t := &out[first+e]
+				t.pairs = append(t.pairs, &q)
+				t.own = append(t.own, a.Adapter.Scale(p))
+				t.weights = append(t.weights, a.Scale)
+			}
 		}
 	}
 	return out, nil
-}
-
-// sizes are those of the pair's tensor.
-func (p *Pair) sizes() string {
-	if p.Flipped {
-		return fmt.Sprintf("%d %d", p.BShape[1], p.AShape[1])
-	}
-	return fmt.Sprintf("%d %d", p.AShape[0], p.BShape[1])
 }
 
 // factors are the pair as matrices in the order of rows: B [rows, Rank] and A [Rank, columns], of the tensor's rows.
@@ -150,6 +159,7 @@ func (a *Adapter) settle(alphas []float64) (changed int) {
 			a.Pairs[i].B[j] = float32(float64(x) * factor)
 		}
 	}
+	a.gather()
 	return changed
 }
 
@@ -224,11 +234,12 @@ func (a *Adapter) Truncate(ctx context.Context, rank int, done Progress) (*Adapt
 	}
 	var alphas []float64
 	var lost tally
-	for i := range a.Pairs {
+	all := a.matrices()
+	for i := range all {
 		if ctx.Err() != nil {
 			return nil, Lost{}, context.Cause(ctx)
 		}
-		p := &a.Pairs[i]
+		p := &all[i]
 		up, down := p.factors()
 		rows, columns := p.extent()
 		f, err := lowrank.OfProduct(up, down, rows, int(p.Rank), columns, rank)
@@ -245,7 +256,7 @@ func (a *Adapter) Truncate(ctx context.Context, rank int, done Progress) (*Adapt
 			alphas = append(alphas, float64(float32(scale*float64(f.Rank))))
 		}
 		lost.add(p.Tensor, f)
-		done(i+1, len(a.Pairs))
+		done(i+1, len(all))
 	}
 	out.settle(alphas)
 	return out, lost.sum(), nil

@@ -44,8 +44,9 @@ func (a *Adapter) Derive(ctx context.Context, init string, weights Weights, done
 			return Lost{}, err
 		}
 		rows, columns := p.extent()
-		if rows*columns != len(w) {
-			return Lost{}, fmt.Errorf("tensor %q has %d numbers, expected %d × %d", p.Tensor, len(w), rows, columns)
+		list := p.matrices()
+		if len(list)*rows*columns != len(w) {
+			return Lost{}, fmt.Errorf("tensor %q has %d numbers, expected those of %v", p.Tensor, len(w), p.weight())
 		}
 		if int(p.Rank) > min(rows, columns) {
 			return Lost{}, fmt.Errorf("tensor %q is %d × %d, and a start from its weights has a rank of no more than "+
@@ -54,12 +55,14 @@ func (a *Adapter) Derive(ctx context.Context, init string, weights Weights, done
 		if slices.ContainsFunc(w, func(x float64) bool { return math.IsNaN(x) || math.IsInf(x, 0) }) {
 			return Lost{}, fmt.Errorf("tensor %q holds numbers that are not finite; the file is damaged", p.Tensor)
 		}
-		f, err := a.derived(init, w, rows, columns, p)
-		if err != nil {
-			return Lost{}, fmt.Errorf("tensor %q: %w", p.Tensor, err)
+		for e := range list {
+			f, err := a.derived(init, w[e*rows*columns:(e+1)*rows*columns], rows, columns, p)
+			if err != nil {
+				return Lost{}, fmt.Errorf("tensor %q: %w", p.Tensor, err)
+			}
+			list[e].fill(f)
+			lost.add(p.Tensor, f)
 		}
-		p.fill(f)
-		lost.add(p.Tensor, f)
 		done(i+1, len(a.Pairs))
 	}
 	return lost.sum(), nil
@@ -74,7 +77,7 @@ func (a *Adapter) DeriveBytes(init string) (most int64) {
 		if init == OLoRA {
 			n = lowrank.QRBytes(rows, columns, int(p.Rank))
 		}
-		most = max(most, n+8*int64(rows)*int64(columns))
+		most = max(most, n+8*p.weight().Elements())
 	}
 	return most
 }
@@ -126,11 +129,15 @@ func (a *Adapter) Begun(left *Adapter) (*Adapter, error) {
 			2*a.Alpha)
 	}
 	for i := range a.Pairs {
-		p, q, both := &a.Pairs[i], &start.Pairs[i], &left.Pairs[i]
-		if both.Tensor != p.Tensor || both.sizes() != p.sizes() || both.Rank != 2*p.Rank {
+		p, both := &a.Pairs[i], &left.Pairs[i]
+		if both.Tensor != p.Tensor || both.weight() != p.weight() || both.Rank != 2*p.Rank {
 			return nil, fmt.Errorf("pair %q of rank %d, expected %q of rank %d", both.Tensor, both.Rank, p.Tensor,
 				2*p.Rank)
 		}
+	}
+	mine, begun, with := a.matrices(), start.matrices(), left.matrices()
+	for i := range mine {
+		p, q, both := &mine[i], &begun[i], &with[i]
 		up, down := both.factors()
 		rows, columns := p.extent()
 		r := int(p.Rank)

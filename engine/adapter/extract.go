@@ -129,12 +129,14 @@ func (e *extraction) tensor(b *gguf.TensorInfo, at place, linear bool) error {
 	}
 	p := newPair(at.part, at.layer, 0)
 	rows, columns := p.extent()
-	f, err := lowrank.OfMatrix(difference, rows, columns, e.rank)
-	if err != nil {
-		return fmt.Errorf("tensor %q: %w", b.Name, err)
+	for i, q := range p.matrices() {
+		f, err := lowrank.OfMatrix(difference[i*rows*columns:(i+1)*rows*columns], rows, columns, e.rank)
+		if err != nil {
+			return fmt.Errorf("tensor %q: %w", b.Name, err)
+		}
+		e.out.Pairs = append(e.out.Pairs, q.withFactors(f.Up, f.Down, f.Rank))
+		e.lost.add(b.Name, f)
 	}
-	e.out.Pairs = append(e.out.Pairs, p.withFactors(f.Up, f.Down, f.Rank))
-	e.lost.add(b.Name, f)
 	return nil
 }
 

@@ -14,7 +14,6 @@ import (
 	"github.com/ggtune/ggtune/engine/arch"
 	"github.com/ggtune/ggtune/engine/delta"
 	"github.com/ggtune/ggtune/engine/gguf"
-	"github.com/ggtune/ggtune/engine/graph"
 	"github.com/ggtune/ggtune/internal/atomicfile"
 	"github.com/ggtune/ggtune/internal/stream"
 )
@@ -145,9 +144,13 @@ type stored struct {
 // tensors lists those of a pair, in the order of its values.
 func (a *Adapter) tensors(p *Pair) (out []stored) {
 	if a.Kind == LoRA {
-		return []stored{{p.Tensor + suffixA, p.AShape[:]}, {p.Tensor + suffixB, p.BShape[:]}}
+		a, b := p.AShape[:], p.BShape[:]
+		if p.Experts > 0 {
+			a, b = []int64{a[0], a[1], p.Experts}, []int64{b[0], b[1], p.Experts}
+		}
+		return []stored{{p.Tensor + suffixA, a}, {p.Tensor + suffixB, b}}
 	}
-	for _, q := range a.delta(p).Params(graph.Matrix(p.AShape[0], p.BShape[1])) {
+	for _, q := range a.delta(p).Params(p.weight()) {
 		t := stored{p.Tensor + "." + q.Name, q.Shape[:2]}
 		if q.Shape[1] == 1 {
 			t.shape = q.Shape[:1]
@@ -332,19 +335,25 @@ func (l *loader) tensor(t *gguf.TensorInfo) error {
 	if err != nil {
 		return err
 	}
-	if len(t.Shape) != 2 || len(b.Shape) != 2 {
-		return l.fail("pair %q has shapes %v and %v, expected matrices", base, t.Shape, b.Shape)
+	if n := len(t.Shape); n != len(b.Shape) || n != 2 && n != 3 {
+		return l.fail("pair %q has shapes %v and %v, expected matrices, or as many of one as of the other", base,
+			t.Shape, b.Shape)
 	}
 	var p Pair
 	if l.parts == nil {
-		if p = alone(base, [2]int64(t.Shape), [2]int64(b.Shape)); p.AShape != [2]int64(t.Shape) {
-			return l.fail("pair %q has shapes %v and %v, whose ranks differ", base, t.Shape, b.Shape)
-		}
-	} else if p = newPair(at.part, at.layer, b.Shape[0]); p.AShape != [2]int64(t.Shape) ||
-		p.BShape != [2]int64(b.Shape) {
-		return l.fail("pair %q has shapes %v and %v, the model needs %v and %v; the adapter belongs to another model",
-			base, t.Shape, b.Shape, p.AShape, p.BShape)
+		p = alone(base, t.Shape, b.Shape)
+	} else {
+		p = newPair(at.part, at.layer, b.Shape[0])
 	}
+	halves := l.out.tensors(&p)
+	switch fits := slices.Equal(halves[0].shape, t.Shape) && slices.Equal(halves[1].shape, b.Shape); {
+	case !fits && l.parts == nil:
+		return l.fail("pair %q has shapes %v and %v, whose ranks or experts differ", base, t.Shape, b.Shape)
+	case !fits:
+		return l.fail("pair %q has shapes %v and %v, the model needs %v and %v; the adapter belongs to another model",
+			base, t.Shape, b.Shape, halves[0].shape, halves[1].shape)
+	}
+	p.A, p.B = make([]float32, t.Elements()), make([]float32, b.Elements())
 	if err := errors.Join(l.read(p.A, t), l.read(p.B, b)); err != nil {
 		return err
 	}
@@ -414,14 +423,17 @@ func (l *loader) other(t *gguf.TensorInfo) error {
 	return nil
 }
 
-// alone is the pair beside a tensor of an unknown model that has a B of that shape, and an A of the same rank.
-func alone(tensor string, a, b [2]int64) Pair {
-	p := Pair{Tensor: tensor, Layer: -1, Rank: b[0], AShape: [2]int64{a[0], b[0]}, BShape: b,
+// alone is the pair, still without numbers, beside a tensor of an unknown model that has a B of that shape, and an A of
+// the same rank and for as many experts.
+func alone(tensor string, a, b []int64) Pair {
+	p := Pair{Tensor: tensor, Layer: -1, Rank: b[0], AShape: [2]int64{a[0], b[0]}, BShape: [2]int64(b),
 		Flipped: tensor == arch.TensorName(arch.TokenEmbd, ".weight", -1)}
 	if p.Flipped {
 		p.AShape = [2]int64{b[0], a[1]}
 	}
-	p.A, p.B = make([]float32, a[0]*a[1]), make([]float32, b[0]*b[1])
+	if len(b) > 2 {
+		p.Experts = b[2]
+	}
 	return p
 }
 

@@ -9,7 +9,6 @@ import (
 
 	"github.com/ggtune/ggtune/engine/arch"
 	"github.com/ggtune/ggtune/engine/delta"
-	"github.com/ggtune/ggtune/engine/graph"
 	"github.com/ggtune/ggtune/internal/registry"
 )
 
@@ -61,11 +60,8 @@ func (a *Adapter) Deltas() []delta.Placed {
 	out := make([]delta.Placed, len(a.Pairs))
 	for i := range a.Pairs {
 		p := &a.Pairs[i]
-		out[i] = delta.Placed{Tensor: p.Tensor, Delta: a.delta(p), Weight: graph.Matrix(p.AShape[0], p.BShape[1]),
-			Values: a.Kind.values(p), Late: len(a.Invocation) > 0}
-		if p.Flipped {
-			out[i].Weight = graph.Matrix(p.BShape[1], p.AShape[1])
-		}
+		out[i] = delta.Placed{Tensor: p.Tensor, Delta: a.delta(p), Weight: p.weight(), Values: a.Kind.values(p),
+			Late: len(a.Invocation) > 0}
 	}
 	return out
 }
@@ -131,7 +127,7 @@ func (a *Adapter) share(seed uint64) {
 	for i := range a.Pairs {
 		p := &a.Pairs[i]
 		p.More = nil
-		for _, q := range a.delta(p).Params(graph.Matrix(p.AShape[0], p.BShape[1])) {
+		for _, q := range a.delta(p).Params(p.weight()) {
 			n := q.Shape.Elements()
 			switch q.Name {
 			case delta.VeraLambdaD:
@@ -245,6 +241,10 @@ func (k Kind) targets(net *arch.Net, names []string) ([]arch.Role, error) {
 		return out, err
 	}
 	for _, r := range out {
+		if !slices.Contains(net.UsualRoles(), r) && slices.Contains(known, r) {
+			return nil, fmt.Errorf("target %q: %s stands beside matrices that all tokens meet only; leave %s out, or "+
+				"train a lora", r, strings.ToUpper(k.String()), r)
+		}
 		if r == arch.Output || r == arch.TokenEmbd {
 			return nil, fmt.Errorf("target %q: %s stands beside matrices of the layers only; leave %s out, or train a "+
 				"lora", r, strings.ToUpper(k.String()), r)

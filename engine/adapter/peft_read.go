@@ -115,6 +115,9 @@ func (l *peftLoader) fail(format string, args ...any) error {
 
 // pair reads the pair beside a matrix, if the file has one.
 func (l *peftLoader) pair(p arch.Part, il int) error {
+	if p.Routed {
+		return nil // PEFT has other pairs there: unknown names them
+	}
 	module := l.hub.Module(p, il)
 	nameA, nameB := peftPrefix+module+peftA, peftPrefix+module+peftB
 	if p.Role == arch.TokenEmbd {

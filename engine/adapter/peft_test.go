@@ -76,6 +76,20 @@ func TestPEFTThereAndBack(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			net := tinyNet(t, synth.Tiny(name, gguf.F32))
 			want := filled(t, net, Config{Alpha: 16, RSLoRA: true})
+			all := want.Pairs
+			want.Pairs = nil
+			for _, p := range all {
+				if p.Layer < 0 || slices.Contains(net.UsualRoles(), p.Role) {
+					want.Pairs = append(want.Pairs, p)
+					continue
+				}
+				routed := *want
+				routed.Pairs = []Pair{p}
+				err := routed.SavePEFT(context.Background(), nil, filepath.Join(t.TempDir(), "routed"), net)
+				if err == nil || !strings.Contains(err.Error(), "PEFT has none of that form") {
+					t.Errorf("%s is written: %v", p.Tensor, err)
+				}
+			}
 			otherRank(&want.Pairs[len(want.Pairs)-1], 2)
 			want.Alpha = 16 * math.Sqrt(3) // no float32, and its file has one
 			want.Info = map[string]string{"method": "sft", "base_sha256": "abc", infoBase: "org/base"}

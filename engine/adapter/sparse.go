@@ -70,7 +70,7 @@ func (o Sparse) merge(t *parts) []float64 {
 		switch {
 		case o.Density == 1:
 		case o.Random:
-			o.drop(changes[i], o.chance(p.Tensor, i))
+			o.drop(changes[i], o.chance(t.name(), i))
 		default:
 			keepLargest(changes[i], int(o.Density*float64(len(changes[i]))))
 		}
@@ -99,7 +99,7 @@ func (o Sparse) merge(t *parts) []float64 {
 func (p *Pair) addTo(x []float32, scale float64) {
 	up, down := p.factors()
 	rows, columns := p.extent()
-	t := term{scale: scale, rank: p.Rank, up: up, down: down}
+	t := term{scale: scale, rank: p.Rank, rows: int64(rows), up: up, down: down}
 	sum := make([]float64, columns)
 	for o := range rows {
 		clear(sum)

@@ -26,7 +26,8 @@ type Sum struct {
 type term struct {
 	scale    float64
 	rank     int64
-	up, down []float32 // [rank, rows] and [row, rank], in ggml order
+	rows     int64     // of one matrix: further ones are of further experts
+	up, down []float32 // [rank, rows] and [row, rank] of each matrix, in ggml order
 	table    bool      // of a table that is read by row: nothing is multiplied with its rows
 }
 
@@ -73,9 +74,9 @@ func (s *Sum) add(a Scaled, p *Pair) {
 	} else if zero(p.A) || zero(p.B) {
 		return
 	}
-	t := term{scale: a.Scale * a.Adapter.Scale(p), rank: p.Rank, up: p.B, down: p.A}
+	t := term{scale: a.Scale * a.Adapter.Scale(p), rank: p.Rank, rows: p.BShape[1], up: p.B, down: p.A}
 	if p.Flipped { // A is indexed by the table's rows, and B lies the other way
-		t.up, t.down, t.table = p.A, transposed(p.B, p.BShape), true
+		t.up, t.down, t.rows, t.table = p.A, transposed(p.B, p.BShape), p.AShape[1], true
 	}
 	s.terms[p.Tensor] = append(s.terms[p.Tensor], t)
 }
@@ -176,23 +177,24 @@ func over(length float64, row []float64) float64 {
 // addRow adds row o. Four ranks at once: the sum is read and written a quarter as often.
 func (t *term) addRow(sum []float64, o int64) {
 	n := int64(len(sum))
-	up := t.up[o*t.rank : (o+1)*t.rank]
+	up, down := t.up[o*t.rank:(o+1)*t.rank], t.down[o/t.rows*t.rank*n:]
+	part := func(k int64) []float32 { return down[k*n : (k+1)*n : (k+1)*n] }
 	k := int64(0)
 	for ; k+4 <= t.rank; k += 4 {
 		a, b, c, d := t.scale*float64(up[k]), t.scale*float64(up[k+1]), t.scale*float64(up[k+2]),
 			t.scale*float64(up[k+3])
-		w, x, y, z := t.row(k, n), t.row(k+1, n), t.row(k+2, n), t.row(k+3, n)
+		w, x, y, z := part(k), part(k+1), part(k+2), part(k+3)
 		for i := range sum {
 			sum[i] += a*float64(w[i]) + b*float64(x[i]) + c*float64(y[i]) + d*float64(z[i])
 		}
 	}
 	for ; k < t.rank; k++ {
-		a, w := t.scale*float64(up[k]), t.row(k, n)
+		a, w := t.scale*float64(up[k]), part(k)
 		for i := range sum {
 			sum[i] += a * float64(w[i])
 		}
 	}
 }
 
-// row is row k of down, of n numbers.
-func (t *term) row(k, n int64) []float32 { return t.down[k*n : (k+1)*n : (k+1)*n] }
+// inputs is the length of a row.
+func (t *term) inputs() int64 { return int64(len(t.down)) * t.rows / int64(len(t.up)) }

@@ -54,6 +54,13 @@ const (
 	FFNUp        Role = "ffn_up"
 	FFNDown      Role = "ffn_down"
 	FFNPostNorm  Role = "post_ffw_norm"
+	FFNGateInp   Role = "ffn_gate_inp"
+	FFNGateExps  Role = "ffn_gate_exps"
+	FFNUpExps    Role = "ffn_up_exps"
+	FFNDownExps  Role = "ffn_down_exps"
+	FFNGateShexp Role = "ffn_gate_shexp"
+	FFNUpShexp   Role = "ffn_up_shexp"
+	FFNDownShexp Role = "ffn_down_shexp"
 )
 
 // A Part is one tensor that an architecture uses.
@@ -62,7 +69,10 @@ type Part struct {
 	Suffix   string // ".weight" or ".bias"
 	Shape    []int64
 	Optional bool
-	Linear   bool // a matrix that a LoRA pair may stand beside
+	Linear   bool // a matrix, or one of each expert, that a LoRA pair may stand beside
+	// Routed says that a token meets it only by way of its experts: a matrix of each of them, or the one that chooses
+	// them. It has a pair only where its role is named.
+	Routed bool
 	// Alone says why llama.cpp cannot run a pair beside a linear part; "": it can.
 	Alone  string
 	Shared bool // a table outside the layers that all of them read; never trained
@@ -70,6 +80,16 @@ type Part struct {
 	// rotate, one behind the other, and transformers has all first halves of the pairs before the second ones; else 0.
 	PairedHeads int
 }
+
+// Dims is its shape in graphs.
+func (p Part) Dims() graph.Shape {
+	s := graph.Matrix(1, 1)
+	copy(s[:], p.Shape)
+	return s
+}
+
+// Matrix says that its rows, of one matrix or of several, multiply, or are looked up.
+func (p Part) Matrix() bool { return p.Suffix == ".weight" && len(p.Shape) > 1 }
 
 // Name gives the part's tensor name in layer il, or in the model as a whole where il is below 0.
 func (p Part) Name(il int) string {
@@ -140,11 +160,16 @@ func (n *Net) Linear(f func(p Part, il int)) {
 }
 
 // LinearRoles lists the roles of the layers' linear parts that may have a pair.
-func (n *Net) LinearRoles() []Role {
+func (n *Net) LinearRoles() []Role { return n.linearRoles(func(Part) bool { return true }) }
+
+// UsualRoles are those of LinearRoles that every token meets.
+func (n *Net) UsualRoles() []Role { return n.linearRoles(func(p Part) bool { return !p.Routed }) }
+
+func (n *Net) linearRoles(of func(Part) bool) []Role {
 	var roles []Role
 	seen := map[Role]bool{}
 	n.Linear(func(p Part, il int) {
-		if il >= 0 && !seen[p.Role] && p.Alone == "" {
+		if il >= 0 && !seen[p.Role] && p.Alone == "" && of(p) {
 			seen[p.Role] = true
 			roles = append(roles, p.Role)
 		}

@@ -27,7 +27,7 @@ func build(net *arch.Net, l arch.Layer, il int, asked map[arch.Role]bool) *graph
 			if !ok {
 				return arch.Tensor{}, false
 			}
-			return arch.Tensor{Shape: shape(p)}, true
+			return arch.Tensor{Shape: p.Dims()}, true
 		},
 		Sets: []arch.Set{func(r arch.Role) (delta.Use, bool) {
 			if asked != nil {
@@ -46,13 +46,6 @@ func build(net *arch.Net, l arch.Layer, il int, asked map[arch.Role]bool) *graph
 		b.G.Output(logp)
 	}
 	return b.G
-}
-
-func shape(p arch.Part) graph.Shape {
-	if len(p.Shape) == 1 {
-		return graph.Matrix(p.Shape[0], 1)
-	}
-	return graph.Matrix(p.Shape[0], p.Shape[1])
 }
 
 // Every architecture's layers are comparable values that read each tensor they list, by its shape, and no other, and
@@ -91,7 +84,7 @@ func checkLayer(t *testing.T, net *arch.Net, l arch.Layer, il int, seen map[stri
 		t.Fatalf("%T: %v", l, g.Err())
 	}
 	for _, p := range l.Parts() {
-		if p.Linear && (len(p.Shape) != 2 || p.Suffix != ".weight") {
+		if p.Linear && !p.Matrix() {
 			t.Errorf("%T: part %q of shape %v is no matrix of a linear layer", l, p.Name(il), p.Shape)
 		}
 		if p.Linear {
@@ -101,7 +94,7 @@ func checkLayer(t *testing.T, net *arch.Net, l arch.Layer, il int, seen map[stri
 			t.Errorf("%T: tensor %q is listed twice", l, p.Name(il))
 		}
 		seen[p.Name(il)] = true
-		listed[string(p.Role)+p.Suffix] = shape(p)
+		listed[string(p.Role)+p.Suffix] = p.Dims()
 	}
 	read := map[string]graph.Shape{}
 	for _, v := range g.Values {

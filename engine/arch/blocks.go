@@ -174,6 +174,47 @@ func (f gated) build(b *Builder, h, acc graph.ID) graph.ID {
 	return b.Linear(FFNDown, act(in[0], in[1]), acc)
 }
 
+// experts is the half in which each token is changed by a few of many gated networks, weighed by what chose them.
+type experts struct {
+	Embd, FF int
+	N, Used  int // networks, and how many of them a token has
+	Gating   graph.GatingAttr
+	Shared   int // the inner elements of a network that every token has beside; 0: there is none
+}
+
+func (f experts) parts() []Part {
+	embd, ff, n := int64(f.Embd), int64(f.FF), int64(f.N)
+	parts := []Part{
+		{Role: FFNGateInp, Suffix: ".weight", Shape: []int64{embd, n}, Linear: true, Routed: true},
+		{Role: FFNGateExps, Suffix: ".weight", Shape: []int64{embd, ff, n}, Linear: true, Routed: true},
+		{Role: FFNUpExps, Suffix: ".weight", Shape: []int64{embd, ff, n}, Linear: true, Routed: true},
+		{Role: FFNDownExps, Suffix: ".weight", Shape: []int64{ff, embd, n}, Linear: true, Routed: true},
+	}
+	if shared := int64(f.Shared); shared > 0 {
+		parts = append(parts,
+			Part{Role: FFNGateShexp, Suffix: ".weight", Shape: []int64{embd, shared}, Linear: true},
+			Part{Role: FFNUpShexp, Suffix: ".weight", Shape: []int64{embd, shared}, Linear: true},
+			Part{Role: FFNDownShexp, Suffix: ".weight", Shape: []int64{shared, embd}, Linear: true})
+	}
+	return parts
+}
+
+func (f experts) build(b *Builder, h, acc graph.ID) graph.ID {
+	logits := b.LinearExact(FFNGateInp, h)
+	chosen := b.G.TopK(logits, int64(f.Used))
+	of, weights := b.G.Group(chosen, int64(f.N)), b.G.Gating(logits, chosen, f.Gating)
+	x := b.G.Gather(h, of)
+	x = b.G.SwiGLU(b.Experts(FFNGateExps, x, of), b.Experts(FFNUpExps, x, of))
+	// What weighs the inner elements weighs the outputs: the last product is linear, and wider.
+	x = b.WeighedExperts(FFNDownExps, x, weights, of)
+	y := b.G.Combine(x, of, acc)
+	if f.Shared > 0 {
+		in := b.Linears(h, FFNGateShexp, FFNUpShexp)
+		y = b.Linear(FFNDownShexp, b.G.SwiGLU(in[0], in[1]), y)
+	}
+	return y
+}
+
 // ungated changes each token by itself, through GELU in its tanh form.
 type ungated struct{ Embd, FF int }
 

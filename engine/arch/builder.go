@@ -39,8 +39,9 @@ type Builder struct {
 	// Next, unless nil, has tokens attend to what is kept of their texts; see Next.
 	Next *Next
 
-	// Seen, unless nil, is told what each role's weight is multiplied with.
-	Seen func(role Role, x graph.ID)
+	// Seen, unless nil, is told what each role's weight is multiplied with: rows of tokens or, where there are several
+	// experts, of choices, those of each expert from where starts says (else None).
+	Seen func(role Role, x, starts graph.ID)
 
 	streams int64 // masks of dropout so far
 }
@@ -115,11 +116,41 @@ func (b *Builder) Weight(role Role, suffix string) graph.ID {
 // Linear multiplies x by the role's weight and adds its bias and acc (or None), as changed by what is trained beside
 // it.
 func (b *Builder) Linear(role Role, x, acc graph.ID) graph.ID {
-	return b.linear(len(b.Sets), role, x, acc)
+	return b.linear(len(b.Sets), role, x, acc, b.byToken(x))
+}
+
+// LinearExact is Linear in f32 in every mode.
+func (b *Builder) LinearExact(role Role, x graph.ID) graph.ID {
+	return b.linear(len(b.Sets), role, x, graph.None, product{b.G.LinearExact, x, graph.None})
+}
+
+// Experts is Linear of rows of which each has its expert's matrix.
+func (b *Builder) Experts(role Role, x graph.ID, of graph.Groups) graph.ID {
+	return b.linear(len(b.Sets), role, x, graph.None, b.byExpert(x, of))
+}
+
+// WeighedExperts is Experts of rows times their weights; Seen is told the rows as they are.
+func (b *Builder) WeighedExperts(role Role, x, weights graph.ID, of graph.Groups) graph.ID {
+	return b.linear(len(b.Sets), role, b.G.Weigh(x, weights, of), graph.None, b.byExpert(x, of))
+}
+
+// A product is how a role's weight is multiplied, and what is trained beside it.
+type product struct {
+	multiply delta.Multiply
+	seen     graph.ID // what Seen is told
+	starts   graph.ID // where each expert's rows begin, or None
+}
+
+func (b *Builder) byToken(x graph.ID) product { return product{b.G.Linear, x, graph.None} }
+
+func (b *Builder) byExpert(x graph.ID, of graph.Groups) product {
+	return product{func(w, x, bias, acc graph.ID, scale float64) graph.ID {
+		return b.G.Experts(w, x, bias, of, acc, scale)
+	}, x, of.Starts}
 }
 
 // linear is Linear with the first n sets.
-func (b *Builder) linear(n int, role Role, x, acc graph.ID) graph.ID {
+func (b *Builder) linear(n int, role Role, x, acc graph.ID, by product) graph.ID {
 	for n--; n >= 0; n-- {
 		use, ok := b.Sets[n](role)
 		if !ok {
@@ -129,14 +160,14 @@ func (b *Builder) linear(n int, role Role, x, acc graph.ID) graph.ID {
 		if !ok {
 			return b.unfit(role, use)
 		}
-		s := b.site(use, role, x, acc, func(acc graph.ID) graph.ID { return b.linear(n, role, x, acc) })
-		s.Bare = b.bare(n, role, x)
+		s := b.site(use, role, x, acc, func(acc graph.ID) graph.ID { return b.linear(n, role, x, acc, by) })
+		s.Multiply, s.Bare = by.multiply, b.bare(n, role, x)
 		return d.Apply(s)
 	}
 	if b.Seen != nil {
-		b.Seen(role, x)
+		b.Seen(role, by.seen, by.starts)
 	}
-	return b.G.Linear(b.Weight(role, ".weight"), x, b.Weight(role, ".bias"), acc, 1)
+	return by.multiply(b.Weight(role, ".weight"), x, b.Weight(role, ".bias"), acc, 1)
 }
 
 // Linears is Linear for roles that share their input, whose deltas may then be joined.
@@ -149,7 +180,7 @@ func (b *Builder) Linears(x graph.ID, roles ...Role) []graph.ID {
 		return out
 	}
 	for i, role := range roles {
-		out[i] = b.linear(0, role, x, graph.None)
+		out[i] = b.linear(0, role, x, graph.None, b.byToken(x))
 	}
 	for n := range b.Sets {
 		b.change(n, x, roles, out)
@@ -161,7 +192,7 @@ func (b *Builder) Linears(x graph.ID, roles ...Role) []graph.ID {
 func (b *Builder) bare(n int, role Role, x graph.ID) func() (w, bias graph.ID, ok bool) {
 	return func() (w, bias graph.ID, ok bool) {
 		if b.Seen != nil {
-			b.Seen(role, x)
+			b.Seen(role, x, graph.None)
 		}
 		alone := !slices.ContainsFunc(b.Sets[:n], func(s Set) bool { _, ok := s(role); return ok })
 		return b.Weight(role, ".weight"), b.Weight(role, ".bias"), alone
@@ -224,7 +255,7 @@ func (b *Builder) joined(set Set, roles []Role) delta.Joiner {
 // site is the place of a delta beside a role's weight.
 func (b *Builder) site(use delta.Use, role Role, x, acc graph.ID, base func(acc graph.ID) graph.ID) *delta.Site {
 	return &delta.Site{Use: use, G: b.G, Name: string(role) + ".weight", Weight: b.shape(role), X: x, Acc: acc,
-		Base: base,
+		Base: base, Multiply: b.G.Linear,
 		Drop: func(x graph.ID) graph.ID {
 			if use.Dropout == 0 {
 				return x

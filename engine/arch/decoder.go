@@ -72,6 +72,8 @@ type traits struct {
 	NormBias  bool // with LayerNorm: norms have one
 	// PartRope: a part of each head may be rotated, the rest left. Elsewhere llama.cpp asserts that all of it is.
 	PartRope bool
+	// Experts says that layers have them, which change reads.
+	Experts bool
 	// Stretch lists what llama.cpp knows of stretched positions for it, beside what it knows for all: keys of YaRN,
 	// longRope.
 	Stretch []string
@@ -86,6 +88,7 @@ type family struct {
 	Embed embedding
 	Final final
 	Each  func(il int, l *decoder) // how layer il differs from Layer; nil: no layer does
+	More  []Size                   // beside those of every decoder
 	// OwnOrder is Net's.
 	OwnOrder string
 }
@@ -94,6 +97,9 @@ type family struct {
 func readDecoder(f Metadata, t traits, change func(m *family)) (*Net, error) {
 	k := keysOf(f)
 	hp, ff := k.hparams(), k.size("feed_forward_length", 0)
+	if !t.Experts {
+		k.dense()
+	}
 	n := norm{Layer: t.LayerNorm, Bias: t.NormBias}
 	if t.LayerNorm {
 		n.Eps = k.float("attention.layer_norm_epsilon", 0)
@@ -120,7 +126,8 @@ func readDecoder(f Metadata, t traits, change func(m *family)) (*Net, error) {
 	m.TiedOutput = m.Final.Head == noOwnHead || m.TiedOutput && m.Final.Head != mustOwnHead
 	layer, each := m.Layer, m.Each
 	return &Net{
-		HParams: m.HParams, Sizes: sizes(m.FF, a), Embed: m.Embed, Final: m.Final, OwnOrder: m.OwnOrder,
+		HParams: m.HParams, Sizes: append(sizes(m.FF, a), m.More...), Embed: m.Embed, Final: m.Final,
+		OwnOrder: m.OwnOrder,
 		Layer: func(il int) Layer {
 			l := layer
 			if each != nil {
@@ -137,6 +144,15 @@ func (k *keys) square(a attention) {
 		k.fail("%d heads of %d elements make %d, expected n_embd %d: llama.cpp runs a %s only so", a.Heads, a.HeadDim,
 			n, a.Embd, k.arch)
 	}
+}
+
+// experts has layers choose among experts of ff inner elements, by a softmax over all of them; norm says that a token's
+// weights are brought to a sum of 1.
+func (m *family) experts(ff int, norm bool) {
+	n, used := m.keys.experts()
+	m.Layer.FFN = experts{Embd: m.NEmbd, FF: ff, N: n, Used: used, Gating: graph.GatingAttr{Norm: norm, Scale: 1}}
+	m.More = []Size{{"n_expert", n}, {"n_expert_used", used}}
+	m.FF = ff
 }
 
 // windowsOrNoRope has all but the last of each period of layers see a window, and that one see everything without

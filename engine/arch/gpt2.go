@@ -35,6 +35,7 @@ var GPT2 = register(Arch{
 func readGPT2(f Metadata) (*Net, error) {
 	k := keysOf(f)
 	hp, ff := k.hparams(), k.size("feed_forward_length", 0)
+	k.dense()
 	hp.Positions = hp.NCtxTrain
 	a, eps := k.attention(hp.NEmbd), k.float("attention.layer_norm_epsilon", 0)
 	n := norm{Eps: eps, Layer: true, Bias: true}

@@ -74,6 +74,18 @@ func decoderModules() map[Role]string {
 	}
 }
 
+// expertModules are those of llama's family with experts, of which each has modules of its own in folders (*: its
+// number).
+func expertModules() map[Role]string {
+	m := decoderModules()
+	for _, dense := range []Role{FFNGate, FFNUp, FFNDown} {
+		delete(m, dense)
+	}
+	m[FFNGateInp], m[FFNGateExps] = "mlp.gate", "mlp.experts.*.gate_proj"
+	m[FFNUpExps], m[FFNDownExps] = "mlp.experts.*.up_proj", "mlp.experts.*.down_proj"
+	return m
+}
+
 // HubRope is the key at whose place stand rope_theta and how positions are stretched: settings of several forms.
 const HubRope = "rope"
 

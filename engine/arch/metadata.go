@@ -121,9 +121,6 @@ func (k *keys) text(key, missing string) string {
 func (k *keys) hparams() HParams {
 	hp := HParams{NLayer: k.size("block_count", 0), NEmbd: k.size("embedding_length", 0),
 		NCtxTrain: k.size("context_length", 0), Pooling: k.pooling()}
-	if n, err := k.f.Int(k.arch + ".expert_count"); err == nil && n > 0 {
-		k.fail("the model is a mixture of %d experts, which cannot be trained; take a dense model", n)
-	}
 	if t, err := k.f.Tensor(string(TokenEmbd) + ".weight"); err != nil {
 		k.faults = append(k.faults, err)
 	} else if len(t.Shape) != 2 {
@@ -133,6 +130,41 @@ func (k *keys) hparams() HParams {
 	}
 	hp.TiedOutput = !k.f.HasTensor(string(Output) + ".weight")
 	return hp
+}
+
+// dense refuses experts, where llama.cpp would look for other tensors.
+func (k *keys) dense() {
+	if n, err := k.f.Int(k.arch + ".expert_count"); err == nil && n > 0 {
+		k.fail("the model is a mixture of %d experts, which cannot be trained in a %s; take a dense model", n, k.arch)
+	}
+}
+
+// experts reads how many experts a layer has, and how many of them a token has.
+func (k *keys) experts() (n, used int) {
+	n, used = k.size("expert_count", 0), k.size("expert_used_count", 0)
+	switch {
+	case n > graph.MostExperts:
+		k.fail("metadata key %q is %d, expected at most %d", k.arch+".expert_count", n, graph.MostExperts)
+	case used > n:
+		k.fail("metadata key %q is %d of %d experts, expected 1 to %d", k.arch+".expert_used_count", used, n, n)
+	}
+	if groups := k.count("expert_group_count"); groups > 1 {
+		k.fail("metadata key %q is %d, and experts are chosen from all here; expected none", k.arch+
+			".expert_group_count", groups)
+	}
+	return n, used
+}
+
+// count reads a number that may be 0, as which a missing one counts.
+func (k *keys) count(key string) int {
+	v, err := k.f.Int(k.arch + "." + key)
+	if err != nil || v == 0 {
+		if err != nil && !errors.Is(err, gguf.ErrNoKey) {
+			k.faults = append(k.faults, err)
+		}
+		return 0
+	}
+	return k.size(key, 0)
 }
 
 // attention reads the sizes of attention, whose scores have the usual factor: 1/√HeadDim.

@@ -118,7 +118,20 @@ func TestHParamsRefused(t *testing.T) {
 			[]string{"16 elements in keys and 8 in values"}},
 		"pooling unheard of": {"qwen3", number("qwen3.pooling_type", 5),
 			[]string{`"qwen3.pooling_type" is 5`, "expected 0 to 4 (none, mean, cls, last, rank)"}},
-		"experts": {"llama", number("llama.expert_count", 8), []string{"mixture of 8 experts", "dense"}},
+		"experts":    {"llama", number("llama.expert_count", 8), []string{"mixture of 8 experts", "dense"}},
+		"no experts": {"qwen3moe", number("qwen3moe.expert_count", 0), []string{"expert_count", "is 0, expected 1 to"}},
+		"experts unsaid": {"qwen3moe", func(w *gguf.Writer) { w.Delete("qwen3moe.expert_count") },
+			[]string{"expert_count"}},
+		"too many experts": {"qwen3moe", number("qwen3moe.expert_count", 513),
+			[]string{"expert_count", "is 513, expected at most 512"}},
+		"no expert of a token": {"qwen3moe", number("qwen3moe.expert_used_count", 0),
+			[]string{"expert_used_count", "is 0, expected 1 to"}},
+		"more experts of a token than there are": {"qwen3moe", number("qwen3moe.expert_used_count", 5),
+			[]string{"expert_used_count", "is 5 of 4 experts, expected 1 to 4"}},
+		"experts of no size": {"qwen3moe", func(w *gguf.Writer) { w.Delete("qwen3moe.expert_feed_forward_length") },
+			[]string{"expert_feed_forward_length"}},
+		"experts in groups": {"qwen3moe", number("qwen3moe.expert_group_count", 2),
+			[]string{"expert_group_count", "is 2", "chosen from all"}},
 		"llama: rope of a part": {"llama", number("llama.rope.dimension_count", 8),
 			[]string{"rope.dimension_count", "is 8", "head size 16", "llama.cpp"}},
 		"qwen3: rope of a part": {"qwen3", number("qwen3.rope.dimension_count", 8),
@@ -258,9 +271,15 @@ func TestHParamsOfTinyModels(t *testing.T) {
 		if net.HParams != want || net.Arch != name {
 			t.Errorf("%s: sizes %+v of %q, want %+v", name, net.HParams, net.Arch, want)
 		}
-		if got, want := net.Sizes,
-			[]arch.Size{{"n_ff", s.FF}, {"n_head", s.Heads}, {"n_head_kv", s.KVHeads}}; !slices.Equal(got, want) {
-			t.Errorf("%s: shows %v, want %v", name, got, want)
+		shown := []arch.Size{{"n_ff", s.FF}, {"n_head", s.Heads}, {"n_head_kv", s.KVHeads}}
+		if a, err := arch.Get(name); err != nil {
+			t.Fatal(err)
+		} else if n, ok := a.Example.Keys["expert_count"]; ok {
+			shown = append(shown, arch.Size{Name: "n_expert", N: n.(int)},
+				arch.Size{Name: "n_expert_used", N: a.Example.Keys["expert_used_count"].(int)})
+		}
+		if !slices.Equal(net.Sizes, shown) {
+			t.Errorf("%s: shows %v, want %v", name, net.Sizes, shown)
 		}
 	}
 }

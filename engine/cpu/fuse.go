@@ -31,7 +31,7 @@ func (l *lowering) fuse() {
 		if i < 0 || l.partner[i] >= 0 || uses[n.Acc] != 1 || l.exported[n.Acc] {
 			continue
 		}
-		if m := &g.Nodes[i]; m.Op == n.Op && !biased(l.lesser(m, n)) && sameRows(m, n) {
+		if m := &g.Nodes[i]; m.Op == n.Op && !biased(l.lesser(m, n)) && alike(m, n) {
 			l.partner[j], l.left[i] = i, true
 			// what the first reads is read when the second runs
 			for _, in := range append(m.In[:len(m.In):len(m.In)], m.Acc) {
@@ -51,8 +51,13 @@ func biased(n *graph.Node) bool {
 	return (n.Op == graph.Linear || n.Op == graph.Experts) && n.In[2] != graph.None
 }
 
-// sameRows says whether two products of one kind have, if with experts, their rows sorted alike.
-func sameRows(m, n *graph.Node) bool { return !withExperts(n) || startsOf(m) == startsOf(n) }
+// alike says whether two products of one kind are as exact and have, if with experts, their rows sorted alike.
+func alike(m, n *graph.Node) bool {
+	return exactly(m) == exactly(n) && (!withExperts(n) || startsOf(m) == startsOf(n))
+}
+
+// exactly says whether a product is to be made of f32 in every mode.
+func exactly(n *graph.Node) bool { return n.Attr.(graph.LinearAttr).Exact }
 
 // lesser is which of two joined products comes second in their call: a LoRA pair's, else the thinner one, and of equals
 // the first.

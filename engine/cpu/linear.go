@@ -19,14 +19,14 @@ func productPhase(p backend.Phase) phaseFunc {
 var _ = emit(graph.Linear, productPhase(backend.PhaseLinearForward), func(l *lowering, n *graph.Node) {
 	acc := l.start(n)
 	wide, thin := l.joined(n)
-	views := []view{l.whole(n.Out[0]), l.operand(wide.In[1]), l.whole(wide.In[0]), l.whole(wide.In[2])}
+	views := []view{l.whole(n.Out[0]), l.operand(wide), l.whole(wide.In[0]), l.whole(wide.In[2])}
 	l.product(kernels.OpLinear, acc, wide, thin, views)
 })
 
 var _ = emit(graph.LinearT, productPhase(backend.PhaseLinearBackward), func(l *lowering, n *graph.Node) {
 	acc := l.start(n)
 	wide, thin := l.joined(n)
-	views := []view{l.whole(n.Out[0]), l.operand(wide.In[1]), l.whole(wide.In[0]), absent}
+	views := []view{l.whole(n.Out[0]), l.operand(wide), l.whole(wide.In[0]), absent}
 	l.product(kernels.OpLinearT, acc, wide, thin, views)
 })
 
@@ -35,7 +35,7 @@ func (l *lowering) product(op kernels.Kernel[kernels.LinearConstants], acc bool,
 	k := kernels.LinearConstants{Scale: wide.Attr.(graph.LinearAttr).Scale, Acc: acc}
 	if thin != nil {
 		k.Scale2 = thin.Attr.(graph.LinearAttr).Scale
-		views = append(views, l.operand(thin.In[1]), l.whole(thin.In[0]))
+		views = append(views, l.operand(thin), l.whole(thin.In[0]))
 	}
 	call(l, op, k, views...)
 }
@@ -48,7 +48,7 @@ func outerPhase(g *graph.Graph, n *graph.Node) backend.Phase {
 }
 
 var _ = emit(graph.Outer, outerPhase, func(l *lowering, n *graph.Node) {
-	k := kernels.OuterConstants{Scale: n.Attr.(graph.LinearAttr).Scale, Acc: true, Fast: !l.exact}
+	k := kernels.OuterConstants{Scale: n.Attr.(graph.LinearAttr).Scale, Acc: true, Fast: !l.exact && !exactly(n)}
 	call(l, kernels.OpOuter, k, l.whole(n.Out[0]), l.whole(n.In[0]), l.whole(n.In[1]))
 })
 

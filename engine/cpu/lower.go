@@ -256,9 +256,13 @@ func (l *lowering) start(n *graph.Node) bool {
 	return true
 }
 
-// operand sees activations as products take them: a thin product takes them packed where they are anyway.
-func (l *lowering) operand(x graph.ID) view {
-	return l.packing(x, func(to, v view) { call(l, kernels.OpPack, kernels.None{}, to, v) })
+// operand sees a product's activations as it takes them: a thin product takes them packed where they are anyway, an
+// exact one never.
+func (l *lowering) operand(n *graph.Node) view {
+	if exactly(n) {
+		return l.whole(n.In[1])
+	}
+	return l.packing(n.In[1], func(to, v view) { call(l, kernels.OpPack, kernels.None{}, to, v) })
 }
 
 // packing sees activations as products take them, and has pack fill the packed ones where nothing has yet.
@@ -285,7 +289,8 @@ const packFrom = 32
 func (l *lowering) findWide() {
 	l.wide = make([]bool, len(l.graph.Values))
 	for i := range l.graph.Nodes {
-		if n := &l.graph.Nodes[i]; product(n) && l.side(n) >= packFrom {
+		n := &l.graph.Nodes[i]
+		if product(n) && l.side(n) >= packFrom && !exactly(n) {
 			l.wide[n.In[1]] = true
 		}
 	}

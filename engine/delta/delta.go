@@ -100,14 +100,19 @@ type Use struct {
 	At int64
 }
 
+// A Multiply gives acc (or None) + scale·w x + bias (or None), as the layer at hand multiplies its rows.
+type Multiply func(w, x, bias, acc graph.ID, scale float64) graph.ID
+
 // A Site is the place of a delta in a graph that is being built.
 type Site struct {
 	Use
 	G      *graph.Graph
 	Name   string      // of the weight in the stage at hand
-	Weight graph.Shape // [n_in, n_out]
+	Weight graph.Shape // [n_in, n_out], and n_expert where there are several
 	X      graph.ID    // the layer's input [n_in, T]
 	Acc    graph.ID    // None, or what the output starts from
+	// Multiply multiplies as the layer does: of several experts each row by its own.
+	Multiply Multiply
 	// Base gives acc (or None) + what the layer computes without this delta. To be called once.
 	Base func(acc graph.ID) graph.ID
 	// Bare gives the layer's weight and bias (or None) where no other delta stands before this one; ok is false where

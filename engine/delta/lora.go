@@ -3,7 +3,7 @@ package delta
 import "github.com/ggtune/ggtune/engine/graph"
 
 // LoRA is a pair of thin matrices (Hu et al. 2021): beside y = W x stands Scale·B(A x), with A [n_in, Rank] and B
-// [Rank, n_out].
+// [Rank, n_out]. Of several experts each has a pair of its own.
 type LoRA struct {
 	Rank  int64
 	Scale float64
@@ -25,8 +25,8 @@ const (
 // Params are both halves.
 func (l LoRA) Params(w graph.Shape) []Param {
 	return []Param{
-		{Name: A, Shape: graph.Matrix(w[0], l.Rank), Decay: true, Stacked: true, Tied: l.Block, Fixed: l.FixedA},
-		{Name: B, Shape: graph.Matrix(l.Rank, w[1]), Decay: true},
+		{Name: A, Shape: graph.Shape{w[0], l.Rank, w[2]}, Decay: true, Stacked: true, Tied: l.Block, Fixed: l.FixedA},
+		{Name: B, Shape: graph.Shape{l.Rank, w[1], w[2]}, Decay: true},
 	}
 }
 
@@ -34,13 +34,13 @@ func (l LoRA) Params(w graph.Shape) []Param {
 func (l LoRA) Apply(s *Site) graph.ID {
 	y := s.Base(s.Acc)
 	b := s.Param(B)
-	return s.G.Linear(b, l.down(s, 1), graph.None, y, l.Scale)
+	return s.Multiply(b, l.down(s, 1), graph.None, y, l.Scale)
 }
 
 // down gives scale·A x, with dropout on x, where the pair acts.
 func (l LoRA) down(s *Site, scale float64) graph.ID {
 	x := s.Drop(s.X)
-	return s.Gate(s.G.Linear(s.Param(A), x, graph.None, graph.None, scale))
+	return s.Gate(s.Multiply(s.Param(A), x, graph.None, graph.None, scale))
 }
 
 // Joins takes pairs whose As are as free as this one's.

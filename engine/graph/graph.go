@@ -52,15 +52,20 @@ type Shape [3]int64
 // Matrix is the shape of ne1 rows of ne0 elements.
 func Matrix(ne0, ne1 int64) Shape { return Shape{ne0, ne1, 1} }
 
+// Dims are two dimensions, or three where the third is not 1.
+func (s Shape) Dims() []int64 {
+	if s[2] == 1 {
+		return s[:2]
+	}
+	return s[:]
+}
+
 // Elements is the number of elements.
 func (s Shape) Elements() int64 { return s[0] * s[1] * s[2] }
 
 // String leaves a third dimension of 1 out.
 func (s Shape) String() string {
-	if s[2] == 1 {
-		return fmt.Sprint(s[:2])
-	}
-	return fmt.Sprint(s[:])
+	return fmt.Sprint(s.Dims())
 }
 
 // A Value is one run of numbers of the graph.

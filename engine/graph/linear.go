@@ -5,6 +5,7 @@ import "fmt"
 // A LinearAttr holds the constants of products with a weight.
 type LinearAttr struct {
 	Scale float64 // factor of the product
+	Exact bool    // in f32 in every mode
 }
 
 // Linear: W [K,N], x [K,T], bias [N] or None → y [N,T] = Acc + Scale·W x + bias.
@@ -22,6 +23,11 @@ var BiasGrad = register(&Op{Name: "bias_grad", shape: shapeNone})
 // Linear adds y = acc + scale·W x + bias; bias and acc may be None.
 func (g *Graph) Linear(w, x, bias, acc ID, scale float64) ID {
 	return g.emit(Node{Op: Linear, In: []ID{w, x, bias}, Acc: acc, Attr: LinearAttr{Scale: scale}})[0]
+}
+
+// LinearExact is Linear in f32 in every mode: a choice hangs on the result.
+func (g *Graph) LinearExact(w, x, bias, acc ID, scale float64) ID {
+	return g.emit(Node{Op: Linear, In: []ID{w, x, bias}, Acc: acc, Attr: LinearAttr{Scale: scale, Exact: true}})[0]
 }
 
 // y = acc + s·W x + b: d(x) = s·Wᵀ d(y), d(W) = s·d(y) xᵀ, d(b) = Σ_t d(y), d(acc) = d(y).

@@ -22,11 +22,13 @@ type key struct {
 func (s Spec) keys(a arch.Arch) []key {
 	// Where positions are computed, files say how large a head is; where they are learned it is n_embd/n_head.
 	const rotary = "rope.dimension_count"
+	const expertFF = "expert_feed_forward_length" // of an expert; where it is not asked for, the other says it
 	out := []key{
 		{"context_length", s.Ctx, ""},
 		{"embedding_length", s.Embd, ""},
 		{"block_count", s.Layers, ""},
 		{"feed_forward_length", s.FF, ""},
+		{expertFF, s.FF, expertFF},
 		{"attention.head_count", s.Heads, ""},
 		{"attention.head_count_kv", s.kvHeads(), ""},
 		{"vocab_size", s.Vocab, ""},

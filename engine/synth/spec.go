@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 
@@ -72,6 +73,23 @@ func Tiny(name string, t gguf.Type) Spec {
 	}
 	if a.Example.WideHeads {
 		s.HeadDim = 32
+	}
+	return s
+}
+
+// AllExperts is the same model but that a token has all experts of each layer: where two compute with numbers that they
+// round differently, they differ in no choice then.
+func (s Spec) AllExperts() Spec {
+	a, err := arch.Get(s.Arch)
+	if err != nil {
+		return s // Validate says so
+	}
+	keys := map[string]any{}
+	maps.Copy(keys, a.Example.Keys)
+	maps.Copy(keys, s.Keys)
+	if n, ok := keys["expert_count"]; ok {
+		keys["expert_used_count"] = n
+		s.Keys = keys
 	}
 	return s
 }

@@ -48,7 +48,7 @@ func (s Spec) list(a arch.Arch, net *arch.Net) []Tensor {
 	}
 	m := s.mix()
 	for i, place := range mix.Places(infos, s.places()) {
-		if ts[i].Part.Linear {
+		if ts[i].Part.Linear && !place.Kept {
 			ts[i].Type = mix.Fit(m.Of(place), place.Row())
 		}
 	}

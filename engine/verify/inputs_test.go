@@ -3,6 +3,7 @@ package verify_test
 import (
 	"context"
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/ggtune/ggtune/bindings/llama/reference"
@@ -12,8 +13,14 @@ import (
 	"github.com/ggtune/ggtune/engine/synth"
 )
 
+// inputs are sums of squares by element, and numbers of vectors, of one matrix after the other.
+type inputs struct {
+	squares []float64
+	counts  []int64
+}
+
 // inputsOf sums up the squares of what our engine multiplies each matrix of the layers with, by tensor and element.
-func inputsOf(t *testing.T, path string, cfg engine.SessionConfig, tokens []int32) (map[string][]float64, []float32) {
+func inputsOf(t *testing.T, path string, cfg engine.SessionConfig, tokens []int32) (map[string]*inputs, []float32) {
 	t.Helper()
 	m, err := engine.Open(path)
 	if err != nil {
@@ -32,17 +39,23 @@ func inputsOf(t *testing.T, path string, cfg engine.SessionConfig, tokens []int3
 	if err != nil {
 		t.Fatal(err)
 	}
-	sums := map[string][]float64{}
+	sums := map[string]*inputs{}
 	out, err := s.Forward(context.Background(), &batch, engine.Options{
-		Inputs: func(il int, role arch.Role, x []float32) error {
-			name := arch.TensorName(role, ".weight", il)
-			row := len(x) / n
-			if sums[name] == nil {
-				sums[name] = make([]float64, row)
+		Inputs: func(in engine.Input) error {
+			starts := in.Starts
+			if starts == nil {
+				starts = []int32{0, int32(n)}
 			}
-			for i, v := range x {
-				sums[name][i%row] += float64(v) * float64(v)
+			experts := len(starts) - 1
+			row := len(in.X) / int(starts[experts])
+			sum := &inputs{make([]float64, experts*row), make([]int64, experts)}
+			for e := range experts {
+				for i, v := range in.X[int(starts[e])*row : int(starts[e+1])*row] {
+					sum.squares[e*row+i%row] += float64(v) * float64(v)
+				}
+				sum.counts[e] = int64(starts[e+1] - starts[e])
 			}
+			sums[arch.TensorName(in.Role, ".weight", in.Layer)] = sum
 			return nil
 		}})
 	if err != nil {
@@ -69,7 +82,11 @@ func TestInputsAsLlamaCpp(t *testing.T) {
 			limit float64
 		}{{gguf.F32, true, 1e-3}, {gguf.Q8_0, false, 0.05}} {
 			t.Run(name+" "+tc.typ.String(), func(t *testing.T) {
-				path := synth.Temp(t, synth.Tiny(name, tc.typ))
+				spec := synth.Tiny(name, tc.typ)
+				if !tc.exact {
+					spec = spec.AllExperts()
+				}
+				path := synth.Temp(t, spec)
 				want, err := reference.Activations(path, tokens)
 				if err != nil {
 					t.Fatal(err)
@@ -82,13 +99,13 @@ func TestInputsAsLlamaCpp(t *testing.T) {
 				}
 				for name, w := range want {
 					g := got[name]
-					if len(g) != len(w.Squares) || w.Count != int64(len(tokens)) {
-						t.Errorf("%s: got %d elements, want %d of %d vectors", name, len(g), len(w.Squares), w.Count)
+					if g == nil || len(g.squares) != len(w.Squares) || !slices.Equal(g.counts, w.Counts) {
+						t.Errorf("%s: got %+v, want %d elements of %v vectors", name, g, len(w.Squares), w.Counts)
 						continue
 					}
 					var diff, sum float64
 					for i, x := range w.Squares {
-						diff += (g[i] - float64(x)) * (g[i] - float64(x))
+						diff += (g.squares[i] - float64(x)) * (g.squares[i] - float64(x))
 						sum += float64(x) * float64(x)
 					}
 					if e := math.Sqrt(diff / sum); !(e < tc.limit) {

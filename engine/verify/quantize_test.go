@@ -57,6 +57,13 @@ func ofArch(t *testing.T, name string, change func(*synth.Spec)) source {
 	for _, x := range ts {
 		out.tensors = append(out.tensors, x.TensorInfo)
 	}
+	if a, err := arch.Get(name); err == nil {
+		for k, v := range a.Example.Keys {
+			if strings.HasPrefix(k, "expert_") {
+				out.metadata[k] = v
+			}
+		}
+	}
 	return out
 }
 
@@ -150,7 +157,7 @@ func (s source) write(t *testing.T, edit func(string, []float32)) string {
 	rng := rand.New(rand.NewPCG(1, 2))
 	for _, x := range s.tensors {
 		shape := append([]int64(nil), x.Shape...)
-		if len(shape) == 2 {
+		if len(shape) > 1 {
 			shape[1] = rowsEach
 		}
 		n := int64(1)

@@ -78,8 +78,15 @@ func TestMake(t *testing.T) {
 				}
 			}
 			last := 0.02 / math.Sqrt(2*float64(layers))
-			for tensor, want := range map[string]float64{"token_embd.weight": 0.02, "blk.2.ffn_up.weight": 0.02,
-				"blk.1.ffn_down.weight": last, "blk.0.attn_output.weight": last} {
+			experts := ""
+			if a, err := arch.Get(name); err != nil {
+				t.Fatal(err)
+			} else if a.Example.Keys["expert_count"] != nil {
+				experts = "_exps"
+			}
+			for tensor, want := range map[string]float64{"token_embd.weight": 0.02,
+				"blk.2.ffn_up" + experts + ".weight":   0.02,
+				"blk.1.ffn_down" + experts + ".weight": last, "blk.0.attn_output.weight": last} {
 				if got := spreadIn(floats(t, m.File(), tensor)); math.Abs(got/want-1) > 0.05 {
 					t.Errorf("%s has a spread of %g, want %g", tensor, got, want)
 				}

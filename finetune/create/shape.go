@@ -83,6 +83,14 @@ func shapeOf(like *gguf.File, name string, job *Job) (s Shape, keys map[string]i
 	return s, s.keys(like, name, was), nil
 }
 
+// expertFFN is the key of one expert's inner width, behind the architecture's name, where files have it beside another.
+const expertFFN = ".expert_feed_forward_length"
+
+func has(f *gguf.File, key string) bool {
+	_, err := f.Int(key)
+	return err == nil
+}
+
 // keys are the sizes as metadata.
 func (s Shape) keys(like *gguf.File, name string, was Shape) map[string]int64 {
 	keys := map[string]int64{}
@@ -90,6 +98,10 @@ func (s Shape) keys(like *gguf.File, name string, was Shape) map[string]int64 {
 		"attention.head_count": s.Heads, "attention.head_count_kv": s.KVHeads, "attention.key_length": s.Head,
 		"attention.value_length": s.Head, "feed_forward_length": s.FFN, "context_length": s.Context} {
 		keys[name+"."+key] = int64(n)
+	}
+	if key := name + expertFFN; has(like, key) { // that of all experts stays
+		keys[key] = int64(s.FFN)
+		delete(keys, name+".feed_forward_length")
 	}
 	const rope = ".rope.dimension_count"
 	if n, err := like.Int(name + rope); err == nil {
@@ -112,8 +124,12 @@ func readShape(f *gguf.File, name string) (s Shape, err error) {
 		return int(n)
 	}
 	s = Shape{Layers: read("block_count", 0), Width: read("embedding_length", 0),
-		Heads: read("attention.head_count", 0), FFN: read("feed_forward_length", 0),
-		Context: read("context_length", 0)}
+		Heads: read("attention.head_count", 0), Context: read("context_length", 0)}
+	if has(f, name+expertFFN) {
+		s.FFN = read(expertFFN[1:], 0)
+	} else {
+		s.FFN = read("feed_forward_length", 0)
+	}
 	s.KVHeads = read("attention.head_count_kv", s.Heads)
 	s.Head = read("attention.key_length", s.Width/max(s.Heads, 1))
 	return s, err

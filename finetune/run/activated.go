@@ -95,11 +95,16 @@ func (e *explained) pick(m *encode.Micro) {
 }
 
 // see takes what a matrix was multiplied with into account.
-func (e *explained) see(il int, role arch.Role, x []float32) error {
+func (e *explained) see(in engine.Input) error {
+	il, role, x := in.Layer, in.Role, in.X
 	at := site{il, role}
 	p := e.pairs[at]
 	if p == nil {
 		return nil
+	}
+	if in.Starts != nil {
+		return fmt.Errorf("--init eva: tensor %q: few tokens meet each of the experts, and the directions of all of "+
+			"them are none's; start otherwise, or leave %s out of --targets", p.Tensor, role)
 	}
 	n := int(p.AShape[0])
 	input := make([]float32, 0, len(e.picked)*n)

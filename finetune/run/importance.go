@@ -77,8 +77,12 @@ func (l listening) Forward(ctx context.Context, b *engine.Batch, o engine.Option
 	for _, r := range b.Rows {
 		tokens += len(r.Tokens)
 	}
-	o.Inputs = func(il int, role arch.Role, x []float32) error {
-		l.sums.add(arch.TensorName(role, ".weight", il), x, tokens)
+	o.Inputs = func(in engine.Input) error {
+		starts := in.Starts
+		if starts == nil { // one matrix, which all tokens meet
+			starts = []int32{0, int32(tokens)}
+		}
+		l.sums.add(arch.TensorName(in.Role, ".weight", in.Layer), in.X, starts)
 		return nil
 	}
 	return l.Engine.Forward(ctx, b, o)
@@ -89,24 +93,25 @@ func (l listening) Forward(ctx context.Context, b *engine.Batch, o engine.Option
 type squares map[string]*square
 
 type square struct {
-	sums  []float64
-	count int
+	sums   []float64 // of one matrix after the other
+	counts []int
 }
 
-// add takes in vectors that a tensor is multiplied with.
-func (s squares) add(tensor string, x []float32, vectors int) {
-	row := len(x) / vectors
+// add takes in vectors that a tensor's matrices are multiplied with: those of each from where starts says.
+func (s squares) add(tensor string, x []float32, starts []int32) {
+	n := len(starts) - 1
+	row := len(x) / int(starts[n])
 	sq := s[tensor]
 	if sq == nil {
-		sq = &square{sums: make([]float64, row)}
+		sq = &square{sums: make([]float64, n*row), counts: make([]int, n)}
 		s[tensor] = sq
 	}
-	sq.count += vectors
-	for len(x) > 0 {
-		for i, v := range x[:row] {
-			sq.sums[i] += float64(v) * float64(v)
+	for e := range n {
+		from, to := int(starts[e]), int(starts[e+1])
+		sq.counts[e] += to - from
+		for i, v := range x[from*row : to*row] {
+			sq.sums[e*row+i%row] += float64(v) * float64(v)
 		}
-		x = x[row:]
 	}
 }
 
@@ -114,8 +119,10 @@ func (s squares) add(tensor string, x []float32, vectors int) {
 func (s squares) matrix() (*imatrix.Matrix, error) {
 	m := &imatrix.Matrix{}
 	for _, name := range slices.Sorted(maps.Keys(s)) {
-		e := imatrix.Entry{Tensor: name, Sums: make([]float32, len(s[name].sums)),
-			Counts: []float32{float32(s[name].count)}}
+		e := imatrix.Entry{Tensor: name, Sums: make([]float32, len(s[name].sums))}
+		for _, n := range s[name].counts {
+			e.Counts = append(e.Counts, float32(n))
+		}
 		for i, x := range s[name].sums {
 			if e.Sums[i] = float32(x); e.Sums[i]-e.Sums[i] != 0 {
 				return nil, fmt.Errorf("what tensor %q is multiplied with is no finite number; look at the model with "+

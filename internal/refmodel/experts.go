@@ -2,6 +2,7 @@ package refmodel
 
 import (
 	"cmp"
+	"fmt"
 	"math"
 	"slices"
 )
@@ -99,4 +100,87 @@ func normalised(p []float64, slope *Matrix) ([]float64, *Matrix) {
 		axpy(out.Row(j), -v/(sum*sum), all)
 	}
 	return q, out
+}
+
+// expertLinear gives scale·W_e x for each row x, e its expert, of n experts whose rows stand one behind the other in w.
+func (t *tape) expertLinear(w, x *node, experts []int, n int, scale float64) *node {
+	rows := w.val.Rows / n
+	y := t.node(x.val.Rows, rows)
+	for i, e := range experts {
+		for r := range rows {
+			y.val.Row(i)[r] = scale * dot(w.val.Row(e*rows+r), x.val.Row(i))
+		}
+	}
+	t.onBackward(func() {
+		for i, e := range experts {
+			for r, dy := range y.grad.Row(i) {
+				axpy(x.grad.Row(i), scale*dy, w.val.Row(e*rows+r))
+				axpy(w.grad.Row(e*rows+r), scale*dy, x.val.Row(i))
+			}
+		}
+	})
+	return y
+}
+
+// mix adds up the rows of each token, times the token's weights.
+func (t *tape) mix(x, weights *node) *node {
+	k := weights.val.Cols
+	y := t.node(weights.val.Rows, x.val.Cols)
+	for i := range x.val.Rows {
+		axpy(y.val.Row(i/k), weights.val.Row(i / k)[i%k], x.val.Row(i))
+	}
+	t.onBackward(func() {
+		for i := range x.val.Rows {
+			axpy(x.grad.Row(i), weights.val.Row(i / k)[i%k], y.grad.Row(i/k))
+			weights.grad.Row(i / k)[i%k] += dot(y.grad.Row(i/k), x.val.Row(i))
+		}
+	})
+	return y
+}
+
+// expertLinear multiplies each row by its expert's part of role.weight, and adds its part of the LoRA pair.
+func (p *Pass) expertLinear(x *node, experts []int, role string) *node {
+	name, n := role+".weight", p.model.NExpert
+	y := p.tape.expertLinear(p.weight(name), x, experts, n, 1)
+	if a, b, scale := p.pair(name); a != nil {
+		y = p.tape.add(y, p.tape.expertLinear(b, p.tape.expertLinear(a, x, experts, n, 1), experts, n, scale))
+	}
+	return y
+}
+
+// experts is a feed-forward network of experts, of roles below "blk.N.", with act between its products.
+func (p *Pass) experts(il int, h *node, g gating, act func(gate, up *node) *node) *node {
+	role := func(r string) string { return fmt.Sprintf("blk.%d.%s", il, r) }
+	logits := p.linear(h, role("ffn_gate_inp"))
+	chosen := topK(logits.val, p.model.NExpertUsed)
+	weights := p.tape.gates(logits, chosen, g)
+	var tokens, experts []int
+	for t, at := range chosen {
+		for _, e := range at {
+			tokens, experts = append(tokens, t), append(experts, e)
+		}
+	}
+	x := p.tape.rows(h, tokens)
+	x = act(p.expertLinear(x, experts, role("ffn_gate_exps")), p.expertLinear(x, experts, role("ffn_up_exps")))
+	return p.tape.mix(p.expertLinear(x, experts, role("ffn_down_exps")), weights)
+}
+
+// expertTensors lists those of a layer's experts.
+func expertTensors(hp HParams, il int) []Tensor {
+	var list []Tensor
+	add := func(role string, experts, rows, cols int) {
+		list = append(list, Tensor{Name: tensorName(il, role, "weight"), Rows: max(experts, 1) * rows, Cols: cols,
+			Linear: true, Experts: experts})
+	}
+	add("ffn_gate_inp", 0, hp.NExpert, hp.NEmbd)
+	add("ffn_gate_exps", hp.NExpert, hp.NFFExp, hp.NEmbd)
+	add("ffn_up_exps", hp.NExpert, hp.NFFExp, hp.NEmbd)
+	add("ffn_down_exps", hp.NExpert, hp.NEmbd, hp.NFFExp)
+	return list
+}
+
+// expertKeys are the metadata of experts.
+func expertKeys(hp *HParams) map[string]any {
+	return map[string]any{"expert_count": &hp.NExpert, "expert_used_count": &hp.NExpertUsed,
+		"expert_feed_forward_length": &hp.NFFExp}
 }

@@ -7,16 +7,17 @@ type family struct {
 	// Biased names the roles that have a bias: all of them with Must, else a model may. nil: none.
 	Biased   func(role string) bool
 	Must     bool
-	QKNorm   string // q and k are normalised by "head" or by "row"; "": neither
-	After    bool   // a norm behind each half, before it is added
-	NoBefore bool   // none before each half
-	Ungated  bool   // the feed-forward network has no gate: its activation is a GELU
-	Parallel bool   // both halves read what the first norm gives
-	GELU     bool   // the gate's activation; else SiLU
-	NormLate bool   // q and k are normalised behind the rotation
-	NormBias bool   // norms of whole rows have biases
-	Alone    bool   // the last product of each half has no pair
-	Fused    bool   // gate and up are one matrix, the gate's rows first
+	QKNorm   string  // q and k are normalised by "head" or by "row"; "": neither
+	After    bool    // a norm behind each half, before it is added
+	NoBefore bool    // none before each half
+	Ungated  bool    // the feed-forward network has no gate: its activation is a GELU
+	Parallel bool    // both halves read what the first norm gives
+	GELU     bool    // the gate's activation; else SiLU
+	NormLate bool    // q and k are normalised behind the rotation
+	NormBias bool    // norms of whole rows have biases
+	Alone    bool    // the last product of each half has no pair
+	Fused    bool    // gate and up are one matrix, the gate's rows first
+	Experts  *gating // the feed-forward network is one of experts, weighed so; nil: it is not
 }
 
 // tensors lists those of layer il.
@@ -57,15 +58,20 @@ func (f family) tensors(hp HParams, il int) []Tensor {
 	linear("attn_output", hp.NEmbd, q)
 	around("post_attention_norm", f.After)
 	around("ffn_norm", !f.NoBefore && !f.Parallel)
-	if !f.Ungated && !f.Fused {
-		linear("ffn_gate", hp.NFF, hp.NEmbd)
-	}
-	if f.Fused {
+	switch {
+	case f.Experts != nil:
+		list = append(list, expertTensors(hp, il)...)
+	case f.Fused:
 		linear("ffn_up", 2*hp.NFF, hp.NEmbd)
-	} else {
+	case f.Ungated:
+		linear("ffn_up", hp.NFF, hp.NEmbd)
+	default:
+		linear("ffn_gate", hp.NFF, hp.NEmbd)
 		linear("ffn_up", hp.NFF, hp.NEmbd)
 	}
-	linear("ffn_down", hp.NEmbd, hp.NFF)
+	if f.Experts == nil {
+		linear("ffn_down", hp.NEmbd, hp.NFF)
+	}
 	around("post_ffw_norm", f.After)
 	return list
 }
@@ -93,6 +99,9 @@ func (f family) layerWith(p *Pass, hp HParams, il int, x *node) *node {
 	h := first
 	if !f.Parallel {
 		h = normed(y, "ffn_norm")
+	}
+	if f.Experts != nil {
+		return add(y, normed(p.experts(il, h, *f.Experts, p.tape.swiglu), "post_ffw_norm"))
 	}
 	up := p.linear(h, role("ffn_up"))
 	switch {

@@ -143,6 +143,9 @@ type recording struct {
 		RopeTemp    float64 `json:"rope_temp"`
 		RopeBeta    float64 `json:"rope_beta_fast"`
 		RopeLogMul  float64 `json:"rope_log_mul"`
+		NExpert     int     `json:"n_expert"`
+		NExpertUsed int     `json:"n_expert_used"`
+		NFFExp      int     `json:"n_ff_exp"`
 		Window      int     `json:"window"`
 		AttnCap     float64 `json:"attn_cap"`
 		LogitCap    float64 `json:"logit_cap"`
@@ -223,6 +226,7 @@ func (rec *recording) recorded() *Recorded {
 	m := &Model{Arch: rec.Arch, Weights: map[string]*Matrix{}, HParams: HParams{
 		NLayer: hp.NLayer, NEmbd: hp.NEmbd, NFF: hp.NFF, NHead: hp.NHead, NHeadKV: hp.NHeadKV, HeadDim: hp.HeadDim,
 		NVocab: hp.NVocab, NCtxTrain: hp.NCtxTrain, NormEps: hp.NormEps,
+		NExpert: hp.NExpert, NExpertUsed: hp.NExpertUsed, NFFExp: hp.NFFExp,
 		Window: hp.Window, AttnCap: hp.AttnCap, LogitCap: hp.LogitCap,
 		EmbdScale: hp.EmbdScale, AttnScale: hp.AttnScale, Residual: hp.Residual, LogitScale: hp.LogitScale,
 	}}

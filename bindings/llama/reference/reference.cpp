@@ -13,8 +13,8 @@
 namespace {
 
 struct sum {
-    std::vector<float> values;
-    int64_t            count = 0;
+    std::vector<float>   values; // of one matrix after the other
+    std::vector<int64_t> counts; // of each
 };
 
 } // namespace
@@ -22,6 +22,7 @@ struct sum {
 struct gt_sums {
     std::map<std::string, sum> of;
     std::vector<float>         row;
+    std::vector<int32_t>       experts;
 };
 
 namespace {
@@ -51,7 +52,8 @@ int quantize(const char * in, const char * out, P & p, const gt_weights * weight
 
 // collect adds the squares of what each matrix of a layer, or the output, is multiplied with.
 bool collect(struct ggml_tensor * t, bool ask, void * data) {
-    if (std::string(ggml_op_name(t->op)) != "MUL_MAT") {
+    const std::string op = ggml_op_name(t->op);
+    if (op != "MUL_MAT" && op != "MUL_MAT_ID") {
         return !ask;
     }
     if (ask) {
@@ -63,17 +65,35 @@ bool collect(struct ggml_tensor * t, bool ask, void * data) {
     if (name.find(".weight") == std::string::npos || x->type != GGML_TYPE_F32) {
         return true; // queries with keys, scores with values
     }
-    gt_sums * sums = (gt_sums *)data;
-    sum &     s    = sums->of[name];
-    s.values.resize((size_t)x->ne[0]);
-    sums->row.resize((size_t)x->ne[0]);
-    for (int64_t i = 0; i < x->ne[1]; i++) {
-        ggml_backend_tensor_get(x, sums->row.data(), (size_t)i * x->nb[1], sums->row.size() * sizeof(float));
-        for (size_t j = 0; j < sums->row.size(); j++) {
-            s.values[j] += sums->row[j] * sums->row[j];
+    gt_sums *    sums = (gt_sums *)data;
+    sum &        s    = sums->of[name];
+    const size_t n    = (size_t)x->ne[0];
+    s.values.resize(n * (size_t)w->ne[2]);
+    s.counts.resize((size_t)w->ne[2]);
+    sums->row.resize(n);
+    auto add = [&](size_t expert, size_t offset) {
+        ggml_backend_tensor_get(x, sums->row.data(), offset, n * sizeof(float));
+        for (size_t j = 0; j < n; j++) {
+            s.values[expert * n + j] += sums->row[j] * sums->row[j];
+        }
+        s.counts[expert]++;
+    };
+    if (op == "MUL_MAT") {
+        for (int64_t i = 0; i < x->ne[1]; i++) {
+            add(0, (size_t)i * x->nb[1]);
+        }
+        return true;
+    }
+    // x [n, choices or 1, tokens], ids [choices, tokens]
+    const struct ggml_tensor * ids = t->src[2];
+    sums->experts.resize((size_t)ids->ne[0]);
+    for (int64_t i = 0; i < ids->ne[1]; i++) {
+        ggml_backend_tensor_get(ids, sums->experts.data(), (size_t)i * ids->nb[1],
+                                sums->experts.size() * sizeof(int32_t));
+        for (int64_t k = 0; k < ids->ne[0]; k++) {
+            add((size_t)sums->experts[(size_t)k], (size_t)(k % x->ne[1]) * x->nb[1] + (size_t)i * x->nb[2]);
         }
     }
-    s.count += x->ne[1];
     return true;
 }
 
@@ -135,10 +155,11 @@ int gt_ref_activations(const char * model, const int32_t * tokens, int32_t n, gt
     return gt::guard(st, [&]() -> int { return run(model, tokens, n, *out, st); });
 }
 
-gt_weights gt_ref_sum(const gt_sums * s, int64_t i, int64_t * count) {
+gt_weights gt_ref_sum(const gt_sums * s, int64_t i, const int64_t ** counts, int64_t * n) {
     for (const auto & one : s->of) {
         if (i-- == 0) {
-            *count = one.second.count;
+            *counts = one.second.counts.data();
+            *n      = (int64_t)one.second.counts.size();
             return {one.first.c_str(), one.second.values.data(), (int64_t)one.second.values.size()};
         }
     }

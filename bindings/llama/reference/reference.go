@@ -52,10 +52,10 @@ func Quantize(in, out string, fileType uint32, requantize bool, importance map[s
 	return nil
 }
 
-// A Sum is what Activations gathers of one matrix.
+// A Sum is what Activations gathers of a matrix, or of those of experts, one after the other.
 type Sum struct {
 	Squares []float32 // of each element of the vectors that the matrix is multiplied with
-	Count   int64     // of vectors
+	Counts  []int64   // of vectors
 }
 
 // Activations has llama.cpp run tokens, and sums up by tensor the squares of what each matrix is multiplied with.
@@ -75,12 +75,14 @@ func Activations(model string, tokens []int32) (map[string]Sum, error) {
 	}
 	out := map[string]Sum{}
 	for i := C.int64_t(0); ; i++ {
-		var count C.int64_t
-		w := C.gt_ref_sum(sums, i, &count)
+		var counts *C.int64_t
+		var n C.int64_t
+		w := C.gt_ref_sum(sums, i, &counts, &n)
 		if w.name == nil {
 			return out, nil
 		}
 		values := unsafe.Slice((*float32)(unsafe.Pointer(w.values)), w.n)
-		out[C.GoString(w.name)] = Sum{Squares: slices.Clone(values), Count: int64(count)}
+		vectors := unsafe.Slice((*int64)(unsafe.Pointer(counts)), n)
+		out[C.GoString(w.name)] = Sum{Squares: slices.Clone(values), Counts: slices.Clone(vectors)}
 	}
 }
