@@ -15,7 +15,7 @@ var kinds = []struct {
 	name string
 	has  func(p arch.Part) bool
 }{
-	{"norms", func(p arch.Part) bool { return len(p.Shape) == 1 && p.Suffix == ".weight" }},
+	{"norms", func(p arch.Part) bool { return len(p.Shape) == 1 && p.Suffix == ".weight" && p.Role != arch.AttnSinks }},
 	{"biases", func(p arch.Part) bool { return p.Suffix == ".bias" }},
 }
 

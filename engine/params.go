@@ -204,7 +204,11 @@ func (x *tensor) param(name string) *Param {
 	if x.stage == stageEmbed || x.part.Role == arch.Output {
 		group = "embed"
 	}
-	return &Param{Name: name, Shape: x.part.Shape, Group: group, Decay: x.part.Matrix()}
+	shape := x.part.Shape
+	if !x.part.Matrix() { // of the biases of several experts optimizers are to make no matrix
+		shape = []int64{x.shape.Elements()}
+	}
+	return &Param{Name: name, Shape: shape, Group: group, Decay: x.part.Matrix()}
 }
 
 // param is a head that is trained, without memory.

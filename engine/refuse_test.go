@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -246,6 +247,56 @@ func TestPlanForetellsMemory(t *testing.T) {
 						r.model.Bytes(), spec.Layers)
 				}
 			})
+		})
+	}
+}
+
+// Files whose tensors are not those that the metadata makes of the architecture.
+func TestTensorsRefused(t *testing.T) {
+	for name, tt := range map[string]struct {
+		tensor string
+		shape  []int64 // in its place; nil: it is left out
+		want   []string
+	}{
+		"no sinks":           {"blk.0.attn_sinks.weight", nil, []string{"is missing", `"gpt-oss" needs`}},
+		"too few sinks":      {"blk.1.attn_sinks.weight", []int64{3}, []string{"[3]", "expected [4]"}},
+		"no bias of experts": {"blk.0.ffn_down_exps.bias", nil, []string{"is missing"}},
+		"biases of too few":  {"blk.0.ffn_up_exps.bias", []int64{128, 3}, []string{"[128 3]", "expected [128 4]"}},
+		"too few experts": {"blk.1.ffn_gate_exps.weight", []int64{64, 128, 3},
+			[]string{"[64 128 3]", "expected [64 128 4]"}},
+		"experts of another size": {"blk.1.ffn_gate_exps.weight", []int64{64, 96, 4},
+			[]string{"[64 96 4]", "expected [64 128 4]"}},
+		"a norm before the feed-forward network": {"blk.0.ffn_norm.weight", []int64{64}, []string{"is none that"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f, err := gguf.Open(synth.Temp(t, synth.Tiny("gpt-oss", gguf.F32)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			var w gguf.Writer
+			w.CopyMetadata(f)
+			for i := range f.Tensors {
+				if x := &f.Tensors[i]; x.Name != tt.tensor {
+					err = errors.Join(err, w.AddFrom(f, x))
+				}
+			}
+			if tt.shape != nil {
+				n := int64(1)
+				for _, d := range tt.shape {
+					n *= d
+				}
+				err = errors.Join(err, w.AddFloats(tt.tensor, tt.shape, make([]float32, n)))
+			}
+			path := filepath.Join(t.TempDir(), "model.gguf")
+			if err = errors.Join(err, w.WriteFile(context.Background(), nil, path)); err != nil {
+				t.Fatal(err)
+			}
+			m, err := engine.Open(path)
+			if err == nil {
+				m.Close()
+			}
+			says(t, err, append(tt.want, path, tt.tensor)...)
 		})
 	}
 }

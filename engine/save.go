@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/ggtune/ggtune/bindings/ggml"
 	"github.com/ggtune/ggtune/engine/backend"
@@ -21,16 +22,21 @@ import (
 func (t *Set) Written(x *gguf.TensorInfo) gguf.Type {
 	as, own := t.Types[x.Name]
 	switch {
-	case len(x.Shape) > 1 && own:
+	case isMatrix(x) && own:
 		return as
-	case len(x.Shape) > 1 && t.Type != nil:
+	case isMatrix(x) && t.Type != nil:
 		return *t.Type
-	case len(x.Shape) > 1 && t.Master != gguf.F32:
+	case isMatrix(x) && t.Master != gguf.F32:
 		return t.Master
 	case x.Type.IsQuantized():
 		return gguf.F32
 	}
 	return x.Type
+}
+
+// isMatrix says whether a tensor's rows multiply, or are looked up; biases of experts are vectors, one of each.
+func isMatrix(x *gguf.TensorInfo) bool {
+	return len(x.Shape) > 1 && !strings.HasSuffix(x.Name, ".bias")
 }
 
 // checkWritten says why a tensor cannot be trained, or not be written as Written says.
@@ -223,7 +229,7 @@ func (s *Session) SaveModel(ctx context.Context, fsys atomicfile.FS, path, set s
 		if err != nil {
 			return err
 		}
-		if len(t.Shape) > 1 && !slices.Contains(types, as) {
+		if isMatrix(t) && !slices.Contains(types, as) {
 			types = append(types, as)
 		}
 	}

@@ -38,13 +38,15 @@ MASK = (1 << 64) - 1
 RANK, SCALE = 4, 2.0  # LoRA; scale = alpha / rank
 VOCAB, EMBD, FF, LAYERS, HEADS, HEADS_KV, CONTEXT = 96, 32, 48, 2, 4, 2, 64
 GEMMA = ("gemma2", "gemma3")
-WINDOWS = (*GEMMA, "olmo2", "cohere2")  # whose masks come by the kind of layer
+WINDOWS = (*GEMMA, "olmo2", "cohere2", "gpt-oss")  # whose masks come by the kind of layer
 # Architectures by their classes in transformers: those of a configuration and of a model are NAMEConfig and NAMEForCausalLM.
 CLASSES = {"smollm3": "SmolLM3", "olmo2": "Olmo2", "granite": "Granite", "ernie4_5": "Ernie4_5", "hunyuan-dense": "HunYuanDenseV1",
            "exaone4": "Exaone4", "cohere2": "Cohere2", "starcoder2": "Starcoder2", "stablelm": "StableLm", "phi3": "Phi3", "mistral3": "Ministral3",
-           "glm4": "Glm4", "qwen3moe": "Qwen3Moe"}
+           "glm4": "Glm4", "qwen3moe": "Qwen3Moe", "gpt-oss": "GptOss"}
 PAIRED = ("llama", "smollm3", "granite", "mistral3")  # rows of heads that llama.cpp's converter puts into another order
 LAYER_NORM = ("cohere2", "starcoder2", "stablelm")
+# Of gpt-oss: sinks that take much, gates beyond the bounds of its activation, and not too much of what comes of them.
+OSS_SHIFTS = {"attn_sinks": 0, "ffn_gate_exps.bias": -3, "ffn_up_exps.bias": -3, "ffn_down_exps.weight": 5}
 ENTRIES = 12  # numbers kept of each gradient, evenly spread, beside its norm and two probes
 
 
@@ -85,24 +87,22 @@ def paired(t, hp): return t.reshape(-1, 2, hp["head_dim"] // 2, *t.shape[1:]).tr
 def unpaired(t, hp): return t.reshape(-1, hp["head_dim"] // 2, 2, *t.shape[1:]).transpose(1, 2).reshape(t.shape)
 
 
-# Parts of experts' parameters [expert, rows, columns], as rows of one expert behind the other's.
+# Parts of experts' parameters as rows of one expert behind the other's: [expert, rows, columns], or the other way round and gates
+# one by one with ups, of which the biases are a row of each expert.
 def first(t, hp): return t[:, :t.shape[1] // 2].reshape(-1, t.shape[2])
 def second(t, hp): return t[:, t.shape[1] // 2:].reshape(-1, t.shape[2])
 def whole(t, hp): return t.reshape(-1, t.shape[2])
+def turned(t, hp): return t if t.dim() == 2 else t.transpose(1, 2).flatten(0, 1)
+def even(t, hp): return turned(t[..., ::2], hp)
+def odd(t, hp): return turned(t[..., 1::2], hp)
 
 
-BACK = {same: same, conv1d: conv1d, paired: unpaired}
 ROUTED = ("ffn_gate_inp.", "ffn_gate_exps.", "ffn_up_exps.", "ffn_down_exps.")
 
 
-def fill(param, layout, t, hp):
-    """Puts a tensor of GGUF's into a parameter, or into its part of one."""
-    if layout in BACK:
-        param.copy_(BACK[layout](t, hp))
-    else:
-        half = param.shape[1] // 2
-        part = {first: param[:, :half], second: param[:, half:], whole: param}[layout]
-        part.copy_(t.reshape(part.shape))
+def places(param, layout, hp):
+    """Where in a parameter of transformers the numbers of a tensor of GGUF are."""
+    return layout(torch.arange(param.numel()).reshape(param.shape), hp).flatten()
 
 
 def names(case, model):
@@ -125,7 +125,7 @@ def names(case, model):
                 put(f"blk.{i}.{role}", f"transformer.h.{i}.{module}", layout)
         return out
     rotated = paired if case["arch"] in PAIRED else same
-    norms = (("ffn_norm", "post_attention_layernorm", same),)
+    norms = (("post_attention_norm" if case["arch"] == "gpt-oss" else "ffn_norm", "post_attention_layernorm", same),)
     if case["arch"] in GEMMA:
         norms = (("post_attention_norm", "post_attention_layernorm", same), ("ffn_norm", "pre_feedforward_layernorm", same),
                  ("post_ffw_norm", "post_feedforward_layernorm", same))
@@ -156,6 +156,13 @@ def names(case, model):
             out[f"blk.{i}.ffn_gate_exps.weight"] = (experts, "gate_up_proj", first)
             out[f"blk.{i}.ffn_up_exps.weight"] = (experts, "gate_up_proj", second)
             out[f"blk.{i}.ffn_down_exps.weight"] = (experts, "down_proj", whole)
+        if case["arch"] == "gpt-oss":
+            put(f"blk.{i}.ffn_gate_inp", f"model.layers.{i}.mlp.router")
+            out[f"blk.{i}.attn_sinks.weight"] = (own[f"model.layers.{i}.self_attn"], "sinks", same)
+            experts = own[f"model.layers.{i}.mlp.experts"]
+            for role, p, layout in (("ffn_gate_exps", "gate_up_proj", even), ("ffn_up_exps", "gate_up_proj", odd), ("ffn_down_exps", "down_proj", turned)):
+                out[f"blk.{i}.{role}.weight"] = (experts, p, layout)
+                out[f"blk.{i}.{role}.bias"] = (experts, p + "_bias", layout)
     return out
 
 
@@ -186,9 +193,12 @@ def build(case):
             shape = layout(param, case["hparams"]).shape
             norm = "norm." in name
             shift, offset = (2, 1.0) if norm and p == "weight" else (3, 0.0) if p == "bias" else (2, 0.0)
+            if case["arch"] == "gpt-oss":
+                shift = next((s for n, s in OSS_SHIFTS.items() if n in name), shift)
             tensors.append({"name": name, "rows": shape[0] if len(shape) > 1 else 1, "cols": shape[-1],
                             "shift": shift, "offset": offset})
-            fill(param, layout, tensor(name, shape, shift, offset) - float(norm and case["arch"] in GEMMA), case["hparams"])
+            numbers = tensor(name, shape, shift, offset) - float(norm and case["arch"] in GEMMA)
+            param.view(-1)[places(param, layout, case["hparams"])] = numbers.flatten()
     missed = [n for n, p in model.named_parameters() if id(p) not in seen]
     assert not missed, missed
     return model, where, tensors
@@ -199,7 +209,7 @@ def attach(case, model, where):
     params, pairs = {}, []
     for name, (module, p, layout) in where.items():
         embedding = name == "token_embd.weight"
-        if p != "weight" or "norm" in name or name == "position_embd.weight" or embedding and case["tied"]:
+        if p != "weight" or "norm" in name or "sinks" in name or name == "position_embd.weight" or embedding and case["tied"]:
             continue
         if case["arch"] == "glm4" and ("attn_output" in name or "ffn_down" in name):
             continue  # where llama.cpp runs none
@@ -209,7 +219,8 @@ def attach(case, model, where):
         shape_a, shape_b = ((rows, RANK), (cols, RANK)) if embedding else ((RANK, cols), (rows, RANK))
         rows_layout = layout if layout is paired else same
         a = torch.nn.Parameter(tensor(name + ".lora_a", shape_a, 2))
-        b = torch.nn.Parameter(BACK[rows_layout](tensor(name + ".lora_b", shape_b, 3), case["hparams"]))
+        b = tensor(name + ".lora_b", shape_b, 3)
+        b = torch.nn.Parameter(unpaired(b, case["hparams"]) if layout is paired else b)
         if embedding:
             module.register_forward_hook(lambda m, args, out, a=a, b=b: out + SCALE * a[args[0]] @ b.T)
         else:
@@ -224,7 +235,7 @@ def route(case, where, params, pairs):
     """Puts pairs beside routers and each expert's matrix, whose modules give more than a product: their weights become sums."""
     sums = {}
     for name, (module, p, layout) in where.items():
-        if not any(role in name for role in ROUTED):
+        if not any(role + "weight" in name for role in ROUTED):
             continue
         rows, cols = layout(getattr(module, p), case["hparams"]).shape
         n = case["hparams"]["n_expert"] if "_exps." in name else 1
@@ -233,11 +244,14 @@ def route(case, where, params, pairs):
         params[name + ".lora_a"], params[name + ".lora_b"] = (a, same), (b, same)
         pairs.append({"name": name, "a": [n * RANK, cols], "b": [rows, RANK]})
         change = SCALE * b.reshape(n, -1, RANK) @ a.reshape(n, RANK, cols)
-        sums.setdefault((module, p), []).append(change if n > 1 else change[0])
+        sums.setdefault((module, p), []).append((layout, change))
     for (module, p), changes in sums.items():
         weight = getattr(module, p).detach()
         delattr(module, p)
-        setattr(module, p, weight + (changes[0] if len(changes) == 1 else torch.cat(changes, 1)))
+        total = weight.flatten()
+        for layout, change in changes:
+            total = total.index_add(0, places(weight, layout, case["hparams"]), change.flatten())
+        setattr(module, p, total.view(weight.shape))
 
 
 def tree(case):
@@ -396,6 +410,10 @@ def cases():
     few = {"n_expert": 5, "n_expert_used": 2, "n_ff_exp": 12}
     yield case("qwen3moe", "qwen3moe", chain, True, {"norm_topk_prob": True}, head_dim=16, rope=plain, hparams=few)
     yield case("qwen3moe_tree", "qwen3moe", forest, False, {"norm_topk_prob": True}, head_dim=16, rope=plain, hparams=few)
+    few = {"n_expert": 4, "n_expert_used": 2, "n_ff_exp": FF, "window": 5}
+    oss = {"sliding_window": 5}
+    yield case("gpt_oss", "gpt-oss", chain, False, oss, head_dim=16, rope=yarn, hparams=few)
+    yield case("gpt_oss_tree", "gpt-oss", forest, False, oss, head_dim=16, rope=yarn, hparams=few)
     yield case("gpt2", "gpt2", chain, True, {})
     yield case("gpt2_tree", "gpt2", forest, True, {})
 

@@ -54,6 +54,7 @@ type attention struct {
 	NormLate  bool // behind the rotation, not before it
 	SameOrder bool // where adjacent elements are rotated: so they are in transformers too
 	Fused     bool // q, k and v come of one matrix, one behind the other
+	Sinks     bool // each head has a sink
 	Eps       float64
 }
 
@@ -83,6 +84,9 @@ func (a attention) parts() []Part {
 			Part{Role: AttnKNorm, Suffix: ".weight", Shape: []int64{kv}})
 	}
 	parts = append(parts, Part{Role: AttnOutput, Suffix: ".weight", Shape: []int64{q, embd}, Linear: true})
+	if a.Sinks {
+		parts = append(parts, Part{Role: AttnSinks, Suffix: ".weight", Shape: []int64{int64(a.Heads)}})
+	}
 	for _, role := range a.factors() {
 		parts = append(parts, Part{Role: role, Suffix: ".weight", Shape: []int64{int64(a.Rope.Dim / 2)},
 			Optional: true, Shared: true})
@@ -179,7 +183,8 @@ type experts struct {
 	Embd, FF int
 	N, Used  int // networks, and how many of them a token has
 	Gating   graph.GatingAttr
-	Shared   int // the inner elements of a network that every token has beside; 0: there is none
+	Shared   int  // the inner elements of a network that every token has beside; 0: there is none
+	OAI      bool // the gate's activation is gpt-oss'; else SiLU
 }
 
 func (f experts) parts() []Part {
@@ -204,10 +209,18 @@ func (f experts) build(b *Builder, h, acc graph.ID) graph.ID {
 	chosen := b.G.TopK(logits, int64(f.Used))
 	of, weights := b.G.Group(chosen, int64(f.N)), b.G.Gating(logits, chosen, f.Gating)
 	x := b.G.Gather(h, of)
-	x = b.G.SwiGLU(b.Experts(FFNGateExps, x, of), b.Experts(FFNUpExps, x, of))
-	// What weighs the inner elements weighs the outputs: the last product is linear, and wider.
-	x = b.WeighedExperts(FFNDownExps, x, weights, of)
-	y := b.G.Combine(x, of, acc)
+	gate, up := b.Experts(FFNGateExps, x, of), b.Experts(FFNUpExps, x, of)
+	if f.OAI {
+		x = b.G.SwiGLUOAI(gate, up, graph.SwiGLUOAIAttr{Alpha: 1.702, Limit: 7})
+	} else {
+		x = b.G.SwiGLU(gate, up)
+	}
+	// What weighs the inner elements weighs the outputs: the last product is linear, and wider. A bias behind it is not
+	// weighed so.
+	if bias := b.Weight(FFNDownExps, ".bias"); bias != graph.None {
+		acc = b.G.WeighedBias(bias, weights, chosen, acc)
+	}
+	y := b.G.Combine(b.WeighedExperts(FFNDownExps, x, weights, of), of, acc)
 	if f.Shared > 0 {
 		in := b.Linears(h, FFNGateShexp, FFNUpShexp)
 		y = b.Linear(FFNDownShexp, b.G.SwiGLU(in[0], in[1]), y)

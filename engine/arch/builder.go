@@ -121,7 +121,7 @@ func (b *Builder) Linear(role Role, x, acc graph.ID) graph.ID {
 
 // LinearExact is Linear in f32 in every mode.
 func (b *Builder) LinearExact(role Role, x graph.ID) graph.ID {
-	return b.linear(len(b.Sets), role, x, graph.None, product{b.G.LinearExact, x, graph.None})
+	return b.linear(len(b.Sets), role, x, graph.None, product{multiply: b.G.LinearExact, seen: x, starts: graph.None})
 }
 
 // Experts is Linear of rows of which each has its expert's matrix.
@@ -129,9 +129,11 @@ func (b *Builder) Experts(role Role, x graph.ID, of graph.Groups) graph.ID {
 	return b.linear(len(b.Sets), role, x, graph.None, b.byExpert(x, of))
 }
 
-// WeighedExperts is Experts of rows times their weights; Seen is told the rows as they are.
+// WeighedExperts is Experts of rows times their weights, without the biases; Seen is told the rows as they are.
 func (b *Builder) WeighedExperts(role Role, x, weights graph.ID, of graph.Groups) graph.ID {
-	return b.linear(len(b.Sets), role, b.G.Weigh(x, weights, of), graph.None, b.byExpert(x, of))
+	by := b.byExpert(x, of)
+	by.unbiased = true
+	return b.linear(len(b.Sets), role, b.G.Weigh(x, weights, of), graph.None, by)
 }
 
 // A product is how a role's weight is multiplied, and what is trained beside it.
@@ -139,14 +141,17 @@ type product struct {
 	multiply delta.Multiply
 	seen     graph.ID // what Seen is told
 	starts   graph.ID // where each expert's rows begin, or None
+	unbiased bool     // a bias that the layer has is added elsewhere
 }
 
-func (b *Builder) byToken(x graph.ID) product { return product{b.G.Linear, x, graph.None} }
+func (b *Builder) byToken(x graph.ID) product {
+	return product{multiply: b.G.Linear, seen: x, starts: graph.None}
+}
 
 func (b *Builder) byExpert(x graph.ID, of graph.Groups) product {
-	return product{func(w, x, bias, acc graph.ID, scale float64) graph.ID {
+	return product{multiply: func(w, x, bias, acc graph.ID, scale float64) graph.ID {
 		return b.G.Experts(w, x, bias, of, acc, scale)
-	}, x, of.Starts}
+	}, seen: x, starts: of.Starts}
 }
 
 // linear is Linear with the first n sets.
@@ -167,7 +172,11 @@ func (b *Builder) linear(n int, role Role, x, acc graph.ID, by product) graph.ID
 	if b.Seen != nil {
 		b.Seen(role, by.seen, by.starts)
 	}
-	return by.multiply(b.Weight(role, ".weight"), x, b.Weight(role, ".bias"), acc, 1)
+	bias := graph.None
+	if !by.unbiased {
+		bias = b.Weight(role, ".bias")
+	}
+	return by.multiply(b.Weight(role, ".weight"), x, bias, acc, 1)
 }
 
 // Linears is Linear for roles that share their input, whose deltas may then be joined.

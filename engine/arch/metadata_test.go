@@ -225,6 +225,19 @@ func TestHParamsRefused(t *testing.T) {
 		"glm4: three sections":        {"glm4", sections(1, 1, 2), []string{"3 numbers", "4"}},
 		"glm4: one section for all": {"glm4", number("glm4.rope.dimension_sections", 1),
 			[]string{"array of integers"}},
+		"gpt-oss: no window": {"gpt-oss", remove("gpt-oss.attention.sliding_window"),
+			[]string{"sliding_window", "missing"}},
+		"gpt-oss: a window of 0": {"gpt-oss", number("gpt-oss.attention.sliding_window", 0),
+			[]string{"sliding_window", "is 0"}},
+		"gpt-oss: a single layer": {"gpt-oss", number("gpt-oss.block_count", 1),
+			[]string{"1 layers with a window", "expected 2"}},
+		"gpt-oss: no experts": {"gpt-oss", number("gpt-oss.expert_count", 0), []string{"expert_count", "is 0"}},
+		"gpt-oss: more experts of a token than there are": {"gpt-oss", number("gpt-oss.expert_used_count", 5),
+			[]string{"expert_used_count", "is 5 of 4"}},
+		"gpt-oss: experts of no size": {"gpt-oss", remove("gpt-oss.expert_feed_forward_length"),
+			[]string{"expert_feed_forward_length", "missing"}},
+		"gpt-oss: part of a head": {"gpt-oss", number("gpt-oss.rope.dimension_count", 8),
+			[]string{"rope.dimension_count", "is 8", "32"}},
 		"starcoder2: epsilon of another norm": {"starcoder2", func(w *gguf.Writer) {
 			w.Delete("starcoder2.attention.layer_norm_epsilon")
 			w.SetFloat32("starcoder2.attention.layer_norm_rms_epsilon", 1e-5)

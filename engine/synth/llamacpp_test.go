@@ -171,6 +171,7 @@ func TestTokenizersInLlamaCpp(t *testing.T) {
 		{synth.Qwen2, "<|im_start|>", "<|endoftext|>", "<|im_end|>", false},
 		{synth.SmolLM, "<|im_start|>", "<|im_start|>", "<|im_end|>", false},
 		{synth.Llama3, "<|eot_id|>", "<|begin_of_text|>", "<|end_of_text|>", true},
+		{synth.GPT4o, "<|channel|>", "<|startoftext|>", "<|return|>", false},
 	} {
 		t.Run(string(tt.kind), func(t *testing.T) {
 			s := synth.Tiny("llama", gguf.F32)

@@ -91,6 +91,12 @@ var shapes = []Spec{
 		Keys: map[string]any{"rope.scaling.factor": float32(16), "rope.scaling.original_context_length": 16384,
 			"rope.scaling.yarn_beta_fast": float32(32), "attention.temperature_scale": float32(0.1)},
 	},
+	{ // openai/gpt-oss-20b
+		Name: "gpt-oss-20b", Arch: "gpt-oss", Layers: 24, Embd: 2880, FF: 2880, Heads: 64, KVHeads: 8, HeadDim: 64,
+		Vocab: 201088, Ctx: 131072, RopeBase: 150000, Tokenizer: GPT4o,
+		Keys: map[string]any{"expert_count": 32, "expert_used_count": 4, "attention.sliding_window": 128,
+			"rope.scaling.factor": float32(32), "rope.scaling.original_context_length": 4096},
+	},
 	{ // google/gemma-2-2b-it
 		Name: "gemma2-2b", Arch: "gemma2", Layers: 26, Embd: 2304, FF: 9216, Heads: 8, KVHeads: 4, HeadDim: 256,
 		Vocab: 256000, Ctx: 8192, Tied: true, NormEps: 1e-6, Tokenizer: SPM,

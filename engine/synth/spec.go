@@ -172,11 +172,11 @@ func (s Spec) model() (*model, error) {
 		return nil, errors.Join(append(errs, err)...)
 	}
 	m.keys, m.tensors = keys, s.list(a, net)
-	return &m, errors.Join(append(errs, s.checkParts(m.tensors), checkTypes(m.tensors))...)
+	return &m, errors.Join(append(errs, s.checkParts(m.tensors, a.Example.WideHeads), checkTypes(m.tensors))...)
 }
 
 // checkParts finds what was asked for and is not there.
-func (s Spec) checkParts(ts []Tensor) error {
+func (s Spec) checkParts(ts []Tensor, wide bool) error {
 	var errs []error
 	has := func(ok func(arch.Part) bool) bool {
 		return slices.ContainsFunc(ts, func(t Tensor) bool { return ok(t.Part) })
@@ -187,8 +187,9 @@ func (s Spec) checkParts(ts []Tensor) error {
 	if s.Bias && !has(func(p arch.Part) bool { return p.Optional && p.Suffix == ".bias" }) {
 		errs = append(errs, fmt.Errorf("optional biases do not exist for %s", s.Arch))
 	}
-	// llama.cpp expects n_embd elements in the bias of q (create_tensor calls of llama-model.cpp).
-	biased := has(func(p arch.Part) bool {
+	// llama.cpp expects n_embd elements in the bias of q (create_tensor calls of llama-model.cpp), but where heads are
+	// usually wider.
+	biased := !wide && has(func(p arch.Part) bool {
 		return p.Suffix == ".bias" && (p.Role == arch.AttnQ || p.Role == arch.AttnQKV)
 	})
 	if d := s.headDim(); biased && d*s.Heads != s.Embd {

@@ -248,6 +248,7 @@ func TestShapes(t *testing.T) {
 		"gemma3-1b":      999_885_952,
 		"gemma2-2b":      2_614_341_888,
 		"glm4-9b":        9_400_279_040,
+		"gpt-oss-20b":    20_914_757_184,
 		"phi4-mini":      3_836_021_760 + 96, // and the factors of frequencies
 		"ministral3-3b":  3_429_006_336,
 	}
@@ -329,8 +330,8 @@ func TestRopeFactors(t *testing.T) {
 
 // Vocabularies are whole: no token twice, special ids in place, padded to size.
 func TestTokenizers(t *testing.T) {
-	for _, kind := range []Tokenizer{SPM, GPT2, Qwen2, SmolLM, Llama3} {
-		for _, size := range []int{261, 270, 320, 2000} {
+	for _, kind := range []Tokenizer{SPM, GPT2, Qwen2, SmolLM, Llama3, GPT4o} {
+		for _, size := range []int{265, 270, 320, 2000} {
 			s := Tiny("llama", gguf.F32)
 			s.Tokenizer, s.Vocab = kind, size
 			v, err := s.tokenizer()

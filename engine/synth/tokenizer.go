@@ -15,12 +15,13 @@ type Tokenizer string
 const (
 	// SPM is Llama 2's kind: <unk>, <s>, </s>, byte tokens, and pieces with scores. BOS is added.
 	SPM Tokenizer = "spm"
-	// GPT2, Qwen2, SmolLM and Llama3 are byte-level BPE with the pre-tokenizer and special tokens of the models they
-	// are named after.
+	// GPT2, Qwen2, SmolLM, Llama3 and GPT4o (of gpt-oss) are byte-level BPE with the pre-tokenizer and special tokens
+	// of the models they are named after.
 	GPT2   Tokenizer = "gpt-2"
 	Qwen2  Tokenizer = "qwen2"
 	SmolLM Tokenizer = "smollm"
 	Llama3 Tokenizer = "llama-bpe"
+	GPT4o  Tokenizer = "gpt-4o"
 	// NoTokenizer leaves the vocabulary out (tokenizer.ggml.model "none"), which allows any size.
 	NoTokenizer Tokenizer = "none"
 )
@@ -55,6 +56,11 @@ var bpeKinds = map[Tokenizer]bpeKind{
 		special: []string{"<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>",
 			"<|eot_id|>"},
 		bos: "<|begin_of_text|>", eos: "<|end_of_text|>", eot: "<|eot_id|>", addBOS: true,
+	},
+	GPT4o: {
+		special: []string{"<|startoftext|>", "<|endoftext|>", "<|return|>", "<|constrain|>", "<|channel|>", "<|start|>",
+			"<|end|>", "<|message|>", "<|call|>"},
+		bos: "<|startoftext|>", eos: "<|return|>", pad: "<|endoftext|>",
 	},
 }
 
@@ -93,8 +99,8 @@ func (s Spec) tokenizer() (*vocabulary, error) {
 		v, least = bpeVocabulary(kind, k, s.Vocab)
 	default:
 		return nil, &registry.UnknownError{Kind: "tokenizer", Name: string(kind),
-			Known: []string{string(GPT2), string(Llama3), string(NoTokenizer), string(Qwen2), string(SmolLM),
-				string(SPM)}}
+			Known: []string{string(GPT2), string(GPT4o), string(Llama3), string(NoTokenizer), string(Qwen2),
+				string(SmolLM), string(SPM)}}
 	}
 	if s.Vocab < least {
 		return nil, fmt.Errorf(

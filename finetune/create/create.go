@@ -202,7 +202,7 @@ func (m *maker) add(p arch.Part, il int) error {
 	}
 	m.result.Params += n
 	as := m.Type
-	if len(p.Shape) == 1 {
+	if !p.Matrix() {
 		as = gguf.F32
 	}
 	return m.w.Add(name, as, p.Shape, m.numbers(name, p, n, as))
@@ -221,8 +221,8 @@ func (m *maker) spreadOf(p arch.Part) float64 {
 	return spread
 }
 
-// numbers writes a fresh tensor, a few rows at a time: norms of ones, biases of zeros, and matrices by chance, which
-// the seed and the tensor's name decide.
+// numbers writes a fresh tensor, a few rows at a time: norms of ones, biases and sinks of zeros, and matrices by
+// chance, which the seed and the tensor's name decide.
 func (m *maker) numbers(name string, p arch.Part, n int64, as gguf.Type) stream.Source {
 	h := fnv.New64a()
 	h.Write([]byte(name)) // which cannot fail
@@ -237,7 +237,7 @@ func (m *maker) numbers(name string, p arch.Part, n int64, as gguf.Type) stream.
 			part := row[:min(step, n-at)]
 			for i := range part {
 				switch {
-				case p.Suffix == ".bias":
+				case p.Suffix == ".bias" || p.Role == arch.AttnSinks:
 					part[i] = 0
 				case len(p.Shape) == 1:
 					part[i] = 1

@@ -138,12 +138,16 @@ func (t *tape) mix(x, weights *node) *node {
 	return y
 }
 
-// expertLinear multiplies each row by its expert's part of role.weight, and adds its part of the LoRA pair.
+// expertLinear multiplies each row by its expert's part of role.weight, adds its part of the LoRA pair and its bias
+// where they exist.
 func (p *Pass) expertLinear(x *node, experts []int, role string) *node {
 	name, n := role+".weight", p.model.NExpert
 	y := p.tape.expertLinear(p.weight(name), x, experts, n, 1)
 	if a, b, scale := p.pair(name); a != nil {
 		y = p.tape.add(y, p.tape.expertLinear(b, p.tape.expertLinear(a, x, experts, n, 1), experts, n, scale))
+	}
+	if bias := p.weight(role + ".bias"); bias != nil {
+		y = p.tape.add(y, p.tape.rows(bias, experts))
 	}
 	return y
 }
@@ -165,12 +169,16 @@ func (p *Pass) experts(il int, h *node, g gating, act func(gate, up *node) *node
 	return p.tape.mix(p.expertLinear(x, experts, role("ffn_down_exps")), weights)
 }
 
-// expertTensors lists those of a layer's experts.
-func expertTensors(hp HParams, il int) []Tensor {
+// expertTensors lists those of a layer's experts; biased says that each matrix has a bias.
+func expertTensors(hp HParams, il int, biased bool) []Tensor {
 	var list []Tensor
 	add := func(role string, experts, rows, cols int) {
 		list = append(list, Tensor{Name: tensorName(il, role, "weight"), Rows: max(experts, 1) * rows, Cols: cols,
 			Linear: true, Experts: experts})
+		if biased {
+			list = append(list, Tensor{Name: tensorName(il, role, "bias"), Rows: max(experts, 1), Cols: rows,
+				Experts: experts})
+		}
 	}
 	add("ffn_gate_inp", 0, hp.NExpert, hp.NEmbd)
 	add("ffn_gate_exps", hp.NExpert, hp.NFFExp, hp.NEmbd)

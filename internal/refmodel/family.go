@@ -60,7 +60,7 @@ func (f family) tensors(hp HParams, il int) []Tensor {
 	around("ffn_norm", !f.NoBefore && !f.Parallel)
 	switch {
 	case f.Experts != nil:
-		list = append(list, expertTensors(hp, il)...)
+		list = append(list, expertTensors(hp, il, f.Biased != nil && f.Biased("ffn_gate_exps"))...)
 	case f.Fused:
 		linear("ffn_up", 2*hp.NFF, hp.NEmbd)
 	case f.Ungated:
@@ -140,5 +140,6 @@ func (f family) attend(p *Pass, hp HParams, role func(string) string, h *node) *
 	if f.NormLate {
 		norm()
 	}
-	return p.linear(p.tape.attention(q, k, v, p.tree, hp), role("attn_output"))
+	sinks := p.weight(role("attn_sinks.weight")) // which most have none of
+	return p.linear(p.tape.sunkAttention(q, k, v, sinks, p.tree, hp), role("attn_output"))
 }

@@ -69,7 +69,7 @@ func (v variant) model(t testing.TB) *Model {
 	case "gemma3":
 		hp.Window = 2
 	}
-	if strings.HasSuffix(v.arch, "moe") {
+	if strings.HasSuffix(v.arch, "moe") || v.arch == "gpt-oss" {
 		hp.NExpert, hp.NExpertUsed, hp.NFFExp = 3, 2, 5
 	}
 	if strings.HasPrefix(v.arch, "gemma") { // with a norm behind each half of a layer a small one bends losses too much
