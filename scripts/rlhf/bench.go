@@ -14,7 +14,7 @@ import (
 	"github.com/ggtune/ggtune/internal/study"
 )
 
-// A cost is what training took.
+// A cost is what training took. Of a run that was stopped and gone on with it is not known what it took: 0.
 type cost struct {
 	CPU     float64 `json:"cpu_seconds"` // of all cores together
 	Seconds float64 `json:"seconds"`
@@ -81,32 +81,41 @@ func (o *options) ready(ctx context.Context, a arm) error {
 	return nil
 }
 
-// trained trains an arm, unless it has been, and gives its run.
+// saved is after how many updates a run is saved: what is lost when the study is stopped.
+const saved = "4"
+
+// trained trains an arm, unless it has been, and gives its run. One that was stopped goes on.
 func (o *options) trained(ctx context.Context, a arm, seed int) (string, error) {
 	run := o.runOf(a.name, seed)
 	if _, err := costOf(run); err == nil {
 		return run, nil
 	}
-	args := []string{"train", "-m", o.model, "-o", run, "-d", o.file(a.data), "--seed", strconv.Itoa(seed),
-		"--eval-split", "0", "--sample-every", "0", "--save-every", "0", "--threads", strconv.Itoa(o.Threads)}
+	args := []string{"train", "-o", run, "--threads", strconv.Itoa(o.Threads)}
 	if err := o.ready(ctx, a); err != nil {
 		return "", err
 	}
-	if a.from != "" {
-		args = append(args, "--init-adapter", filepath.Join(o.runOf(a.from, 1), "adapter.gguf"))
-	}
-	for _, arg := range a.args {
-		args = append(args, strings.ReplaceAll(arg, "WORK", o.work))
-	}
-	if err := os.RemoveAll(run); err != nil {
+	checkpoints, err := filepath.Glob(filepath.Join(run, "checkpoints", "step-????????"))
+	if err != nil {
 		return "", err
+	}
+	stopped := len(checkpoints) > 0
+	if stopped {
+		args = append(args, "--resume")
+	} else {
+		args = append(args, o.begun(a, seed)...)
+		if err := os.RemoveAll(run); err != nil {
+			return "", err
+		}
 	}
 	began := time.Now()
 	took, err := study.Ask(ctx, nil, o.Ggtune, args...)
 	if err != nil {
 		return "", err
 	}
-	c := cost{CPU: took.Seconds(), Seconds: time.Since(began).Seconds()}
+	var c cost
+	if !stopped {
+		c.CPU, c.Seconds = took.Seconds(), time.Since(began).Seconds()
+	}
 	var report struct {
 		PeakBytes int64 `json:"peak_bytes"`
 		Steps     int   `json:"steps"`
@@ -120,6 +129,19 @@ func (o *options) trained(ctx context.Context, a arm, seed int) (string, error) 
 	}
 	c.Peak, c.Steps = report.PeakBytes, report.Steps
 	return run, write(filepath.Join(run, costFile), []cost{c})
+}
+
+// begun are the arguments that a run of an arm begins with.
+func (o *options) begun(a arm, seed int) []string {
+	args := []string{"-m", o.model, "-d", o.file(a.data), "--seed", strconv.Itoa(seed), "--eval-split", "0",
+		"--sample-every", "0", "--save-every", saved}
+	if a.from != "" {
+		args = append(args, "--init-adapter", filepath.Join(o.runOf(a.from, 1), "adapter.gguf"))
+	}
+	for _, arg := range a.args {
+		args = append(args, strings.ReplaceAll(arg, "WORK", o.work))
+	}
+	return args
 }
 
 // costFile is written into a run when it is whole.
@@ -186,7 +208,14 @@ func printTable(w io.Writer, figures []string, all []result) {
 			fmt.Fprintf(w, " failed: …%q |\n", r.Failed[max(0, len(r.Failed)-80):]) // the end says why
 			continue
 		}
-		fmt.Fprintf(w, " %d | %.0f | %.0f |", r.Cost.Steps, r.Cost.CPU, float64(r.Cost.Peak)/1e6)
+		switch c := r.Cost; {
+		case c.Steps == 0: // nothing is trained
+			fmt.Fprint(w, " | | |")
+		case c.CPU == 0:
+			fmt.Fprintf(w, " %d | not taken | %.0f |", c.Steps, float64(c.Peak)/1e6)
+		default:
+			fmt.Fprintf(w, " %d | %.0f | %.0f |", c.Steps, c.CPU, float64(c.Peak)/1e6)
+		}
 		for _, name := range figures {
 			if s, is := r.Figures[name]; is {
 				fmt.Fprintf(w, " %s |", s)

@@ -7,8 +7,9 @@
 //
 // Studies: scan has right answers (scan.go), judged a trained reward model, and a second one that nobody learns from
 // (judged.go), constraints what can be checked (constraints.go). What is in the file already is not measured again, and
-// what was trained in the directory of work is not trained again, so that it can be stopped and started at any time.
-// Costs are processor seconds of all cores together, which other programs on the machine disturb less than time.
+// what was trained in the directory of work is not trained again, nor from the beginning where it was stopped, so that
+// it can be stopped and started at any time. Costs are processor seconds of all cores together, which other programs on
+// the machine disturb less than time; of a run that was stopped they are not taken.
 package main
 
 import (

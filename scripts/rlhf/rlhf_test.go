@@ -90,8 +90,10 @@ func pretend(command string, args []string) error {
 
 // pretendRun writes a run that says how it was asked for.
 func pretendRun(run string, args []string) error {
-	if err := os.Mkdir(run, 0o777); err != nil {
-		return err
+	if !slices.Contains(args, "--resume") {
+		if err := os.Mkdir(run, 0o777); err != nil {
+			return err
+		}
 	}
 	for name, text := range map[string]string{
 		"adapter.gguf": strings.Join(args, " ") + "\n",
@@ -178,6 +180,41 @@ func TestStudy(t *testing.T) {
 		if !strings.Contains(b.String(), part) {
 			t.Errorf("the table lacks %q:\n%s", part, &b)
 		}
+	}
+}
+
+// TestGoesOn: a run that was stopped goes on from its checkpoint, and what it took is not said; one that has none
+// begins anew.
+func TestGoesOn(t *testing.T) {
+	o := prepared(t)
+	o.Seeds, o.only = 1, "grpo"
+	start, grpo := o.runOf("start", 1), o.runOf("grpo", 1)
+	for _, dir := range []string{filepath.Join(start, "checkpoints", "step-00000004.tmp"),
+		filepath.Join(grpo, "checkpoints", "step-00000004")} {
+		if err := os.MkdirAll(dir, 0o777); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := o.run(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	for run, want := range map[string]string{
+		grpo:  "train -o " + grpo + " --threads 1 --resume\n",
+		start: "train -o " + start + " --threads 1 -m m.gguf",
+	} {
+		said, err := os.ReadFile(filepath.Join(run, "adapter.gguf"))
+		if err != nil || !strings.HasPrefix("train "+string(said), want) {
+			t.Errorf("%s was trained with %q, %v, want %q", run, said, err, want)
+		}
+	}
+	all, err := study.Read[result](o.Out)
+	if err != nil || len(all) != 1 || all[0].Cost.CPU != 0 || all[0].Cost.Steps != 7 {
+		t.Fatalf("got %+v, %v", all, err)
+	}
+	var b strings.Builder
+	printTable(&b, scan.figures, all)
+	if want := "| `grpo` | 1 | 7 | not taken | 5 |"; !strings.Contains(b.String(), want) {
+		t.Errorf("the table lacks %q:\n%s", want, &b)
 	}
 }
 
