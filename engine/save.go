@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 
 	"github.com/ggtune/ggtune/bindings/ggml"
 	"github.com/ggtune/ggtune/engine/backend"
@@ -14,29 +13,26 @@ import (
 	"github.com/ggtune/ggtune/engine/graph"
 	"github.com/ggtune/ggtune/internal/atomicfile"
 	"github.com/ggtune/ggtune/internal/stream"
+	mixes "github.com/ggtune/ggtune/quant/mix"
 )
 
-// Written is the storage type in which SaveModel writes a tensor that the set trains: of a matrix that of Set.Types, or
-// Set.Type, if there is one, or Set.Master if that is not F32; else the tensor's own, or F32 in place of a quantized
-// one, whose values are too few for small updates to move.
+// Written is the storage type in which SaveModel writes a tensor that the set trains: of a matrix that mixes choose the
+// type of that of Set.Types, or Set.Type, if there is one, or Set.Master if that is not F32; else the tensor's own, or
+// F32 in place of a quantized one, whose values are too few for small updates to move.
 func (t *Set) Written(x *gguf.TensorInfo) gguf.Type {
 	as, own := t.Types[x.Name]
+	free := !mixes.Kept(x.Name, x.Shape)
 	switch {
-	case isMatrix(x) && own:
+	case free && own:
 		return as
-	case isMatrix(x) && t.Type != nil:
+	case free && t.Type != nil:
 		return *t.Type
-	case isMatrix(x) && t.Master != gguf.F32:
+	case free && t.Master != gguf.F32:
 		return t.Master
 	case x.Type.IsQuantized():
 		return gguf.F32
 	}
 	return x.Type
-}
-
-// isMatrix says whether a tensor's rows multiply, or are looked up; biases of experts are vectors, one of each.
-func isMatrix(x *gguf.TensorInfo) bool {
-	return len(x.Shape) > 1 && !strings.HasSuffix(x.Name, ".bias")
 }
 
 // checkWritten says why a tensor cannot be trained, or not be written as Written says.
@@ -229,7 +225,7 @@ func (s *Session) SaveModel(ctx context.Context, fsys atomicfile.FS, path, set s
 		if err != nil {
 			return err
 		}
-		if isMatrix(t) && !slices.Contains(types, as) {
+		if !mixes.Kept(t.Name, t.Shape) && !slices.Contains(types, as) {
 			types = append(types, as)
 		}
 	}

@@ -55,3 +55,27 @@ func TestRoundParams(t *testing.T) {
 		}
 	}
 }
+
+// TestWritten: what mixes leave in its type is written in it, whatever the others' type: norms, biases, and what
+// chooses experts.
+func TestWritten(t *testing.T) {
+	m, err := Open(synth.Temp(t, synth.Tiny("gpt-oss", gguf.F16)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	q8 := gguf.Q8_0
+	for name, want := range map[string]gguf.Type{"blk.0.ffn_up_exps.weight": q8, "output.weight": q8,
+		"blk.0.ffn_up_exps.bias": gguf.F32, "blk.0.attn_sinks.weight": gguf.F32,
+		"blk.0.ffn_gate_inp.weight": gguf.F32} {
+		x, err := m.file.Tensor(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, set := range []Set{{Type: &q8}, {Types: map[string]gguf.Type{name: q8}}} {
+			if got := set.Written(x); got != want {
+				t.Errorf("%s is written as %s, want %s", name, got, want)
+			}
+		}
+	}
+}

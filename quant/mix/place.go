@@ -126,7 +126,7 @@ func Places(tensors []gguf.TensorInfo, m Model) []Place {
 	order := make([]int, len(tensors))
 	for i, t := range tensors {
 		role, layer := split(t.Name)
-		out[i] = Place{Model: &m, Role: role, Layer: layer, Shape: t.Shape, Kept: kept(t.Name, t.Shape)}
+		out[i] = Place{Model: &m, Role: role, Layer: layer, Shape: t.Shape, Kept: Kept(t.Name, t.Shape)}
 		order[i] = i
 		tied = tied && t.Name != "output.weight"
 		for _, k := range kinds {
@@ -172,8 +172,8 @@ var never = []string{"_norm.weight", "ffn_gate_inp.weight", "altup", "laurel", "
 	"time_mix_g1.weight", "time_mix_g2.weight", "time_mix_decay_w1.weight", "time_mix_decay_w2.weight",
 	"time_mix_lerp_fused.weight"}
 
-// kept says whether a tensor stays in its type whatever the mix.
-func kept(name string, shape []int64) bool {
+// Kept says whether a tensor stays in its type whatever the mix.
+func Kept(name string, shape []int64) bool {
 	if !strings.HasSuffix(name, "weight") || name == "position_embd.weight" || name == "token_types.weight" {
 		return true
 	}
