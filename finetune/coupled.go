@@ -9,14 +9,15 @@ import (
 )
 
 // accumulateCoupled is accumulate for methods whose loss couples the rows of a step: Forward for all micro-batches,
-// the method once, then Forward again and Backward for each. It keeps no place within the step: a run that is stopped
-// goes on from the step's beginning.
+// the method once, then Forward again and Backward for each (of vectors of texts: Gao et al. 2021, "Scaling Deep
+// Contrastive Learning Batch Size under Memory Limited Setup"). A step of one micro-batch goes forward once. It keeps
+// no place within the step: a run that is stopped goes on from the step's beginning.
 func (p *Parts) accumulateCoupled(ctx context.Context, st *State) error {
 	whole := context.WithoutCancel(ctx)
 	all := &method.Inputs{}
 	var micros []*encode.Micro
 	var ins []*method.Inputs
-	tokens := 0
+	tokens, once := 0, false
 	for last := false; !last; {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -26,14 +27,15 @@ func (p *Parts) accumulateCoupled(ctx context.Context, st *State) error {
 			return err
 		}
 		m.Batch.DropoutStep = st.Micros + uint64(len(micros))
-		in, err := p.forward(whole, m, engine.Options{Dropout: true})
+		last = m.EndsStep || len(micros)+1 == p.Accum
+		once = last && len(micros) == 0
+		in, err := p.forward(whole, m, engine.Options{Dropout: true, Backward: once})
 		if err != nil {
 			return err
 		}
 		all.Append(in)
 		micros, ins = append(micros, m), append(ins, in)
 		tokens += m.Tokens
-		last = m.EndsStep || len(micros) == p.Accum
 	}
 	r, err := p.judge(all, micros...)
 	if err != nil {
@@ -49,13 +51,15 @@ func (p *Parts) accumulateCoupled(ctx context.Context, st *State) error {
 		}
 		var own method.Result
 		own, rest = rest.Cut(ins[i])
-		_, want, err := p.ask(m)
-		if err != nil {
-			return err
-		}
-		if _, err := p.Engine.Forward(whole, &m.Batch, engine.Options{Want: want, Backward: true,
-			Dropout: true, Temp: p.Temp}); err != nil {
-			return err
+		if !once {
+			_, want, err := p.ask(m)
+			if err != nil {
+				return err
+			}
+			if _, err := p.Engine.Forward(whole, &m.Batch, engine.Options{Want: want, Backward: true,
+				Dropout: true, Temp: p.Temp, Pooling: p.Pooling}); err != nil {
+				return err
+			}
 		}
 		if err := p.Engine.Backward(whole, m.Slopes(p.Method, &own), nil); err != nil {
 			return err

@@ -8,6 +8,7 @@ import (
 	"math"
 
 	"github.com/ggtune/ggtune/engine"
+	"github.com/ggtune/ggtune/engine/arch"
 	"github.com/ggtune/ggtune/finetune/encode"
 	"github.com/ggtune/ggtune/finetune/method"
 	"github.com/ggtune/ggtune/finetune/optim"
@@ -63,7 +64,8 @@ type Parts struct {
 	Steps     int                    // updates of the whole run
 	Clip      float64                // largest gradient norm; 0: no limit
 	Temp      float64                // of the distributions that log-probabilities are of; 0: 1
-	// Reference gives the reference model's log-probabilities; nil where the method needs none.
+	Pooling   arch.Pooling           // of vectors of texts; 0: what the model's file says
+	// Reference gives the reference model's log-probabilities, or vectors; nil where the method needs none.
 	Reference func(ctx context.Context, m *encode.Micro) ([]float64, error)
 	// Teacher says what a teacher does of a micro-batch; nil where the method has none.
 	Teacher func(m *encode.Micro) (*encode.Teaching, error)
@@ -222,7 +224,7 @@ func (p *Parts) forward(ctx context.Context, m *encode.Micro, o engine.Options) 
 	if err != nil {
 		return nil, err
 	}
-	o.Want, o.Temp = want, p.Temp
+	o.Want, o.Temp, o.Pooling = want, p.Temp, p.Pooling
 	out, err := p.Engine.Forward(ctx, &m.Batch, o)
 	if err != nil {
 		return nil, err

@@ -184,6 +184,12 @@ func (p *planner) close() error {
 func (p *planner) read(ctx context.Context) (err error) {
 	p.shape = Shape{Row: p.cfg.SeqLen, Counted: p.cfg.SeqLen, Rows: p.cfg.Batch, Want: p.cfg.Wants(p.how),
 		Critic: p.cfg.OwnValues()}
+	if p.shape.Pooling, err = p.cfg.VectorsOf(p.how, p.model); err != nil {
+		return err
+	}
+	if p.how.Need.Pools() {
+		p.shape.Texts = 1
+	}
 	if len(p.cfg.Data) > 0 {
 		text, err := corpus.Open(p.cfg, p.model, p.how)
 		if err != nil {
@@ -202,7 +208,7 @@ func (p *planner) read(ctx context.Context) (err error) {
 		}
 		// else a run says so
 		items, err := text.Literal("general text", eval.GeneralText, eval.GeneralWindow)
-		if err == nil && p.how.Value != method.AtEnds { // which writes no text
+		if err == nil && p.how.Value != method.AtEnds && !p.how.Need.Pools() { // which writes no text
 			for i := range items {
 				p.general += len(items[i].Tokens)
 			}
@@ -211,6 +217,7 @@ func (p *planner) read(ctx context.Context) (err error) {
 			return err
 		}
 		p.shape.Row, p.shape.Counted, p.shape.Rows = p.rows.Largest()
+		p.shape.Texts = p.rows.MostTexts()
 		prompts, err := sample.Prompts(ctx, p.cfg, text, p.rows)
 		if err != nil {
 			return err

@@ -5,6 +5,7 @@ import (
 
 	"github.com/ggtune/ggtune/bindings/llama"
 	"github.com/ggtune/ggtune/engine"
+	"github.com/ggtune/ggtune/engine/arch"
 	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/finetune/report"
 )
@@ -14,6 +15,9 @@ type Shape struct {
 	Row     int // tokens of its longest row
 	Counted int // of them, those whose log-probability is asked for
 	Rows    int // each taken to be as long
+	Texts   int // of it, texts of which vectors are made
+	// Pooling says how.
+	Pooling arch.Pooling
 	Named   int // tokens named for each that counts, where the method has a teacher
 	// Teacher is a model that is asked about each micro-batch while it is trained on; nil: none is.
 	Teacher *engine.Model
@@ -29,7 +33,7 @@ type Shape struct {
 func (s Shape) footprint(m *engine.Model, sc engine.SessionConfig) (engine.Footprint, error) {
 	// No more tokens are given a value than count.
 	e := engine.Extent{Tokens: s.Row * s.Rows, Counted: s.Counted * s.Rows, Row: s.Row, Named: s.Named,
-		Valued: s.Counted * s.Rows, Want: s.Want, Cache: s.Cache}
+		Valued: s.Counted * s.Rows, Pooled: s.Texts * s.Rows, Pooling: s.Pooling, Want: s.Want, Cache: s.Cache}
 	f, err := engine.Plan(m, sc, e)
 	if err != nil || !s.Critic {
 		return f, err

@@ -41,7 +41,7 @@ type pass func(*engine.Batch) error
 func (p *planner) measurePace(ctx context.Context, sess *engine.Session) (out pace, err error) {
 	forward := func(b *engine.Batch) error {
 		p.nameAny(b)
-		_, err := sess.Forward(ctx, b, engine.Options{Want: p.shape.Want})
+		_, err := sess.Forward(ctx, b, engine.Options{Want: p.shape.Want, Pooling: p.shape.Pooling})
 		return err
 	}
 	train := func(b *engine.Batch) error {
@@ -51,7 +51,8 @@ func (p *planner) measurePace(ctx context.Context, sess *engine.Session) (out pa
 			}
 		}
 		p.nameAny(b)
-		out, err := sess.Forward(ctx, b, engine.Options{Want: p.shape.Want, Backward: true, Dropout: true})
+		out, err := sess.Forward(ctx, b, engine.Options{Want: p.shape.Want, Pooling: p.shape.Pooling, Backward: true,
+			Dropout: true})
 		if err != nil {
 			return err
 		}
@@ -132,11 +133,14 @@ func (p *planner) speed(ctx context.Context, do pass) (tokPerS float64, err erro
 	return float64(tokens) / spent, nil
 }
 
-// nameAny names as many tokens as a teacher would, whichever, and gives those values that count.
+// nameAny names as many tokens as a teacher would, whichever, gives those values that count, and each text a vector.
 func (p *planner) nameAny(b *engine.Batch) {
 	for i := range b.Rows {
 		row := &b.Rows[i]
-		row.Named, row.Valued = row.Named[:0], row.Counted
+		row.Named, row.Valued, row.Pooled = row.Named[:0], row.Counted, row.Pooled[:0]
+		for s := range row.Segments {
+			row.Pooled = append(row.Pooled, int32(s))
+		}
 		for range row.Counted {
 			for token := range p.shape.Named {
 				row.Named = append(row.Named, int32(token))

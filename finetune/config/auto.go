@@ -157,7 +157,9 @@ func Evaluations(steps, every int) int {
 }
 
 // Samples says that answers are to be written while training.
-func (c *Config) Samples() bool { return (c.SampleEvery.Auto || c.SampleEvery.N > 0) && !c.scores() }
+func (c *Config) Samples() bool {
+	return (c.SampleEvery.Auto || c.SampleEvery.N > 0) && !c.scores() && !c.vectors()
+}
 
 // SampleSteps is the number of steps between answers of a run of that many; 0: only at the end.
 func (c *Config) SampleSteps(steps int) int {

@@ -150,6 +150,16 @@ type Config struct {
 	// where too few rows would be left (see fit.go).
 	Packing string `toml:"packing"`
 
+	// Pooling says what of a text's tokens makes its vector: mean, cls, last. Default auto: what the model's file says.
+	Pooling string `toml:"pooling"`
+	// StepExamples is how many examples of texts make a step, at least 1. Default 64.
+	StepExamples int `toml:"step_examples"`
+	// Matryoshka lists widths, falling, to which vectors can be cut after training. Default none.
+	Matryoshka []float64 `toml:"matryoshka"`
+	// QueryPrefix and DocumentPrefix stand before queries and documents of which vectors are made. Default "".
+	QueryPrefix    string `toml:"query_prefix"`
+	DocumentPrefix string `toml:"document_prefix"`
+
 	// Head is the head.gguf that a method which gives scores starts from, and that evaluations read. Default "": a
 	// fresh one; in evaluations, the one beside the adapter.
 	Head string `toml:"head"`
@@ -289,7 +299,7 @@ func Default() Config {
 		SamplerCap: 2, RolloutParallel: usualParallel, ValueAdapter: valueAdapters[0], RolloutEngine: rolloutEngines[0],
 		Method: "sft", TeacherTop: 64, RankedPairs: "all", RankedRows: rankedRows[0], Mask: "assistant",
 		ControlTokens: "tokens", SeqLen: 512,
-		OnLong: "truncate", Packing: autoWord,
+		OnLong: "truncate", Packing: autoWord, Pooling: autoWord, StepExamples: 64,
 		Tune: tunes[0], OutType: autoWord, Master: masters[0], Rank: 16, Alpha: 32, LoRAPlus: 1, Init: "kaiming",
 		LR: Auto[float64]{Auto: true}, Optim: optim.AdamW.Name, MuonScale: optim.MuonMatch,
 		Schedule: "cosine", Epochs: Auto[int]{Auto: true}, Batch: 1, Accum: Auto[int]{Auto: true}, Clip: 1,

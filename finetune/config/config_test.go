@@ -142,6 +142,7 @@ func TestTOMLRoundTrip(t *testing.T) {
 	c.Model = `C:\models\"q".gguf`
 	c.Data, c.Mix = []string{"a,b.jsonl", "ü.txt"}, []string{"old, all.jsonl:0.1"}
 	c.EvalSplit, c.LR, c.Seed, c.Alpha, c.LossWeights = Fixed(0.1), Fixed(1e-5), 7, 0.5, []float64{1, 0.5}
+	c.Matryoshka = []float64{64, 16}
 	c.Tune, c.Train, c.EmbedLR, c.OutType = "part", []string{"norms", "attn_q"}, 1e-6, "bf16"
 	c.Settings = setting.Values{"beta": 0.2, "min-lr": 0.1}
 	c.Reward, c.RewardWeights = []string{"number=####", "length=20"}, []float64{1, 0.5}

@@ -17,7 +17,15 @@ import (
 
 // Loss is what the configuration trains by: Method, weighed and with its settings.
 func (c *Config) Loss() (*method.Method, error) {
-	return method.New(c.Method, c.LossWeights, c.Settings)
+	how, err := method.New(c.Method, c.LossWeights, c.Settings)
+	if err != nil || len(c.Matryoshka) == 0 || !how.Need.Pools() {
+		return how, err
+	}
+	widths, err := c.widths()
+	if err != nil {
+		return nil, err
+	}
+	return how.Nested(widths)
 }
 
 // headed says that a head is trained beside the adapter.

@@ -20,6 +20,8 @@ const (
 	scoresLR      = 5e-4
 	scoresLargeLR = 1e-4 // TRL's for a reward model with LoRA
 	verdictsLR    = 2e-5
+	vectorsLR     = 2e-4 // that of answers, which adapters of embedders take too
+	fullVectorsLR = 2e-5 // sentence-transformers' examples, and BERT's own papers for fine-tuning
 	preferLargeLR = 1e-5
 	fullSmallLR   = 3e-4
 	fullLR        = 2e-5
@@ -61,7 +63,7 @@ func (c *Config) Pack(how *method.Method, micros int) (encode.Packing, error) {
 	if how.Need == method.Rollouts {
 		return encode.Unpacked, nil
 	}
-	if c.Steps == 0 && micros < epochUpdates && !how.Coupled {
+	if c.Steps == 0 && micros < epochUpdates && !how.Coupled && !how.Need.Pools() {
 		return encode.Unpacked, nil
 	}
 	return encode.BestFit, nil
@@ -95,6 +97,9 @@ func (c *Config) choose(how *method.Method, o *optim.Optimizer, f Fit) (said []s
 		if f.Packing == encode.Unpacked && how.Need != method.Rollouts {
 			say(&c.Packing, "packed, an epoch would make fewer than %d updates", epochUpdates)
 		}
+	}
+	if c.Accum.Auto && how.Need.Pools() {
+		c.Accum = Fixed(1) // nothing asks for it
 	}
 	if c.Accum.Auto {
 		c.Accum = Fixed(usualAccum)
@@ -142,6 +147,10 @@ func (c *Config) fitLR(how *method.Method, params int64) (lr float64, why string
 		return how.Usual.LargeLR, fmt.Sprintf("%s, an adapter, %s", how.Name, size)
 	case need == method.Rollouts:
 		return how.Usual.LR, fmt.Sprintf("%s, an adapter, %s", how.Name, size)
+	case need.Pools() && c.Whole():
+		return fullVectorsLR, "vectors, tensors of the model"
+	case need.Pools():
+		return vectorsLR, "vectors, an adapter"
 	case need != method.Answers && c.Whole():
 		return fullPreferLR, "preferences, tensors of the model"
 	case c.Whole() && params >= hugeModel:
@@ -177,6 +186,8 @@ func (c *Config) FewUpdates(how *method.Method, steps int) string {
 		if c.NumMiniBatches == c.RolloutPrompts {
 			more = "a lower --rollout-prompts"
 		}
+	case how.Need.Pools():
+		more += ", or a lower --step-examples"
 	case how.Coupled: // smaller steps would not do
 	case c.Accum.N > 1:
 		more = "--accum 1"

@@ -75,6 +75,7 @@ func (c *Config) Options() []Option {
 		{"Method", c.methodOptions()},
 		{"Rewarded answers", c.rolloutOptions()},
 		{"Text and rows", c.rowOptions()},
+		{"Vectors of texts", c.vectorOptions()},
 		{"What is trained", c.adapterOptions()},
 		{"How it is trained", c.stepOptions()},
 		{"Evaluation and checkpoints", c.evalOptions()},

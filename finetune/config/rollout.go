@@ -181,8 +181,12 @@ func (c *Config) RowAnswers() int {
 	return min(all, max(c.GroupTokens, 2*c.MaxCompletion))
 }
 
-// Micros is how many micro-batches an update is made of, at most. Of a rollout its source says when there are fewer.
+// Micros is how many micro-batches an update is made of, at most. Of a rollout, and of steps of
+// examples, the source says where it ends.
 func (c *Config) Micros(how *method.Method) int {
+	if how.Need.Pools() {
+		return math.MaxInt
+	}
 	if how.Need != method.Rollouts {
 		return c.Accum.N
 	}

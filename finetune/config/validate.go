@@ -195,6 +195,7 @@ func (v *validator) method() {
 		"is given with --method "+c.Method+", which does not learn from preferences", "it with a method that does")
 	v.need(slices.Contains(rankedRows, c.RankedRows), &c.RankedRows, v.is(c.RankedRows),
 		strings.Join(rankedRows, " or "))
+	v.vectors()
 	_, err = c.Mixes()
 	v.known(&c.Mix, err)
 	v.need(how.Need == method.Answers || len(c.Mix) == 0, &c.Mix, "is given with --method "+c.Method+

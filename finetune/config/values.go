@@ -36,6 +36,7 @@ func (c *Config) values() map[any][]string {
 		&c.ControlTokens: controlTokens,
 		&c.OnLong:        encode.OnLongs(),
 		&c.Packing:       append([]string{autoWord}, encode.Packings()...),
+		&c.Pooling:       poolings(),
 		&c.Tune:          tunes,
 		&c.ALoRA:         {autoWord},
 		&c.OutType:       outTypes,

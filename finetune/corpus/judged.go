@@ -26,7 +26,8 @@ type input struct {
 	others  []int
 }
 
-// look goes through the judged examples of in once, to learn which prompts and answers differ.
+// look goes through the judged examples of in once, to learn which prompts and answers differ. Of texts the first is
+// the prompt.
 func (r *Reader) look(ctx context.Context, in *input) error {
 	judged := make([]encode.Judged, in.ds.Len())
 	in.prompts = make([][sha256.Size]byte, len(judged))
@@ -37,6 +38,9 @@ func (r *Reader) look(ctx context.Context, in *input) error {
 		x, err := in.ds.At(i)
 		if err != nil {
 			return err
+		}
+		if r.how.Need.Pools() {
+			x.Prompt, x.Answers = x.Texts[0], make([]data.Answer, 1)
 		}
 		if judged[i].Prompt, err = hashOf(x.Messages, x.Prompt); err != nil {
 			return fmt.Errorf("%s: %w", x.Source, err)

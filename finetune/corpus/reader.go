@@ -31,6 +31,7 @@ type Reader struct {
 	all   bool // every token counts
 	// context is how many tokens the model was trained to read at once. Where positions are learned there are no more.
 	context int
+	embd    int // numbers of the model's vectors
 	// invocation is that which an adapter waits for, nil for none; mayLack says that an example may lack it.
 	invocation []int32
 	mayLack    bool
@@ -63,7 +64,7 @@ func Open(cfg *config.Config, m *engine.Model, how *method.Method) (*Reader, err
 	if how.Need == method.Rollouts {
 		r.limit.Answer = cfg.MaxCompletion
 	}
-	r.limit.Positions = m.HParams().Positions
+	r.limit.Positions, r.embd = m.HParams().Positions, m.HParams().NEmbd
 	r.text, err = openText(m, cfg.Template, template.Options{Mask: mask, DropReasoning: cfg.DropReasoning}, cfg.Strict)
 	if err != nil {
 		return nil, err
@@ -129,7 +130,8 @@ func (r *Reader) Spelled(name, text string, window int) (items []encode.Item, wh
 
 // wants is what data is read as, for what a method needs.
 var wants = map[method.Need]data.Want{method.Answers: data.WantAnswers, method.Pairs: data.WantPairs,
-	method.Verdicts: data.WantVerdicts, method.Labels: data.WantVerdicts, method.Rollouts: data.WantPrompts}
+	method.Verdicts: data.WantVerdicts, method.Labels: data.WantVerdicts, method.Rollouts: data.WantPrompts,
+	method.Groups: data.WantGroups, method.Likenesses: data.WantLikenesses}
 
 // wanted is what of data a method reads.
 func wanted(cfg *config.Config, how *method.Method) data.Options {
@@ -166,7 +168,7 @@ func (r *Reader) readInto(ctx context.Context, paths []string, split bool, use f
 	for i := range in.all {
 		in.all[i] = i
 	}
-	if n := r.how.Need; n == method.Verdicts || split && (n == method.Pairs || n == method.Labels) {
+	if n := r.how.Need; n == method.Verdicts || split && (n == method.Pairs || n == method.Labels || n.Pools()) {
 		if err := r.look(ctx, in); err != nil {
 			return err
 		}
@@ -265,6 +267,8 @@ func (r *Reader) example(in *input, list ...int) ([]encode.Item, error) {
 		return r.text.one(it, err)
 	case data.KindPrompt:
 		return r.text.one(r.text.prompt(&x))
+	case data.KindGroup, data.KindLikeness:
+		return r.texts(&x)
 	case data.KindPair:
 		return r.pairs(in, list)
 	case data.KindVerdict:

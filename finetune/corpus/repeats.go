@@ -191,6 +191,9 @@ func partsOf(x *data.Example) []alike.Part {
 	add(placeGiven, x.Prompt)
 	add(placeWritten, x.Completion)
 	add(placeWritten, x.Text)
+	for i, t := range x.Texts {
+		add(min(i, placeWorse), t)
+	}
 	for i, a := range x.Answers {
 		place := placeWritten + i
 		if x.Kind == data.KindVerdict && !x.Desirable {

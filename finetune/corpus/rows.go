@@ -2,6 +2,7 @@ package corpus
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 
@@ -28,6 +29,7 @@ type Rows struct {
 
 	cfg     *config.Config
 	how     *method.Method
+	embd    int            // numbers of the model's vectors
 	packing encode.Packing // of the rows
 	// Once evaluations are bound: steps between them, and rows of each, 0 for as many as --eval-rows says.
 	every, measured int
@@ -39,14 +41,14 @@ func (r *Reader) Read(ctx context.Context) (*Rows, error) {
 	if err != nil {
 		return nil, err
 	}
-	return out, r.needBoth(out.Train)
+	return out, errors.Join(r.needBoth(out.Train), r.needOthers(out.Train))
 }
 
 // ReadWhole is Read of data of which nothing is split off.
 func (r *Reader) ReadWhole(ctx context.Context) (*Rows, error) { return r.read(ctx, false) }
 
 func (r *Reader) read(ctx context.Context, split bool) (*Rows, error) {
-	out := &Rows{cfg: r.cfg, how: r.how}
+	out := &Rows{cfg: r.cfg, how: r.how, embd: r.embd}
 	err := r.readInto(ctx, r.cfg.Data, split, func(in *input) error {
 		out.Notes = append(out.Notes, dropNotes(in.ds)...)
 		if len(r.cfg.EvalData) > 0 {
@@ -214,12 +216,18 @@ func (r *Rows) StepsPerEpoch() int {
 	if r.how.Need == method.Rollouts {
 		return r.TrainRows.Micros() * r.cfg.NumIterations.N * r.cfg.NumMiniBatches
 	}
+	if r.how.Need.Pools() {
+		return r.TrainRows.Steps()
+	}
 	return (r.TrainRows.Micros() + r.cfg.Accum.N - 1) / r.cfg.Accum.N
 }
 
 // Reached gives the micro-batches of training rows that a run goes through, over all epochs, and how many rows it
 // meets in them: in a few steps not all.
 func (r *Rows) Reached() (micros, trained int) {
+	if r.how.Need.Pools() { // each epoch has steps of its own
+		return r.TrainRows.Micros(), r.TrainRows.Rows()
+	}
 	micros = r.Steps() * r.cfg.Accum.N
 	return micros, min(r.TrainRows.Rows(), micros*r.cfg.Batch)
 }
@@ -338,6 +346,9 @@ func (r *Rows) loading(p encode.Packing, shuffle bool, limit int) encode.LoadOpt
 	if r.how.Need == method.Rollouts {
 		o.Batch = r.cfg.RolloutPrompts
 	}
+	if r.how.Need.Pools() {
+		o.Step, o.Window = r.cfg.StepExamples, max(o.Window, widest(r.Train, r.Held))
+	}
 	return o
 }
 
@@ -367,13 +378,20 @@ func (r *Rows) Evaluations() int {
 }
 
 // CachedBytes is the size of what is kept on disk of other models' passes over the rows: of a reference's
-// log-probabilities, one for each counted token, and of a teacher's predictions, top for each.
+// log-probabilities, one for each counted token, or vectors of texts, and of a teacher's predictions, top for each.
 func (r *Rows) CachedBytes(how *method.Method, top int) (bytes int64) {
 	tokens, items := r.Train.Counts.Counted, r.Train.Counts.Items
 	if r.Held != nil {
 		tokens, items = tokens+r.Held.Counts.Counted, items+r.Held.Counts.Items
 	}
-	if how.Reference {
+	switch {
+	case how.Reference && how.Need.Pools():
+		for _, s := range append(r.heldSets(), heldSet{data: r.Train}) {
+			for i := range s.data.Items {
+				bytes += 4 * int64(r.embd) * int64(len(s.data.Items[i].Segments))
+			}
+		}
+	case how.Reference:
 		bytes += 4 * int64(tokens)
 	}
 	if how.Teacher && how.Need != method.Rollouts {
@@ -400,6 +418,23 @@ func (r *Rows) Largest() (tokens, counted, n int) {
 		tokens, counted, n = max(tokens, t), max(counted, c), max(n, s.rows.Rows())
 	}
 	return tokens, counted, min(r.cfg.Batch, n)
+}
+
+// MicrosAStep is how many micro-batches a step has, at most; of steps that the loader makes, about so many.
+func (r *Rows) MicrosAStep() int {
+	if r.how.Need.Pools() {
+		return (r.TrainRows.Micros() + r.TrainRows.Steps() - 1) / r.TrainRows.Steps()
+	}
+	return r.cfg.Micros(r.how)
+}
+
+// MostTexts is the most texts of a row of which vectors are made, held-out rows included.
+func (r *Rows) MostTexts() int {
+	most := r.TrainRows.MostTexts()
+	for _, s := range r.heldSets() {
+		most = max(most, s.rows.MostTexts())
+	}
+	return most
 }
 
 // Probe gives tokens to compare logits on: the first example that has two, of a tree its prompt and first answer. since

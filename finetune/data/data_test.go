@@ -46,6 +46,14 @@ func open(t testing.TB, opts data.Options, paths ...string) *data.Dataset {
 // brief writes an example without its place, for comparison.
 func brief(e data.Example) string {
 	switch e.Kind {
+	case data.KindGroup:
+		s := fmt.Sprintf("%q and %q", e.Texts[0], e.Texts[1])
+		if len(e.Texts) > 2 {
+			s += fmt.Sprintf(" not %s", strings.Trim(fmt.Sprintf("%q", e.Texts[2:]), "[]"))
+		}
+		return s
+	case data.KindLikeness:
+		return fmt.Sprintf("%q and %q: %g", e.Texts[0], e.Texts[1], e.Score)
 	case data.KindText:
 		s := fmt.Sprintf("text %q", e.Text)
 		if e.Continues {

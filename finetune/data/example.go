@@ -17,6 +17,8 @@ const (
 	KindVerdict                    // a prompt and one of Answers, which is Desirable or not
 	KindChoice                     // a question and Answers, of which one is Right
 	KindPrompt                     // what is to be answered: Messages (and Tools), or literal Prompt
+	KindGroup                      // Texts: an anchor, one that belongs to it, and any that do not
+	KindLikeness                   // Texts: two, and Score, how much they are alike
 )
 
 // String gives the kind's name in messages and reports.
@@ -36,6 +38,10 @@ func (k Kind) String() string {
 		return "choice"
 	case KindPrompt:
 		return "prompt"
+	case KindGroup:
+		return "group of texts"
+	case KindLikeness:
+		return "two texts with a score"
 	}
 	return fmt.Sprintf("kind %d", uint8(k))
 }
@@ -80,6 +86,9 @@ type Example struct {
 	// one over the number of pairs that its list of answers gives.
 	Margin, Weight float64
 	Right          int // KindChoice: index into Answers
+
+	Texts []string // KindGroup, KindLikeness
+	Score float64  // KindLikeness
 
 	Text string // KindText
 	// A long document is cut into several examples. Continues says that this one begins where the example before it in

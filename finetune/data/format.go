@@ -23,6 +23,9 @@ type Format struct {
 	Choices bool
 	// Prompts says that it reads prompts without answers.
 	Prompts bool
+	// Texts is WantGroups or WantLikenesses of a format of texts, of each of which a vector is made; it is tried only
+	// where such are wanted.
+	Texts Want
 	// Aside names fields that such data has and that say nothing to learn from, so that nobody need be told; a name
 	// that ends with a full stop stands for all that lies in it.
 	Aside []string
@@ -51,7 +54,7 @@ func isPreference(r *Record, want Want) bool {
 	}
 	verdict := want == WantVerdicts || verdictField(r) != ""
 	for _, f := range formats.All() {
-		if !f.Choices && f.Preference && (verdict || !f.Verdicts) && f.Match(r) {
+		if !f.Choices && !f.Texts.Texts() && f.Preference && (verdict || !f.Verdicts) && f.Match(r) {
 			return true
 		}
 	}
@@ -76,9 +79,14 @@ func matching(r *Record, may func(f *Format) bool) (found *Format) {
 // detect finds the format of a record. Without one the error says what was found and what is known.
 func detect(r *Record, want Want) (*Format, error) {
 	may := func(f *Format) bool { return f.Choices }
-	if want != WantChoices {
+	switch {
+	case want.Texts():
+		may = func(f *Format) bool { return f.Texts.Texts() }
+	case want != WantChoices:
 		preference := isPreference(r, want)
-		may = func(f *Format) bool { return !f.Choices && !f.Prompts && f.Preference == preference }
+		may = func(f *Format) bool {
+			return !f.Choices && !f.Prompts && !f.Texts.Texts() && f.Preference == preference
+		}
 	}
 	if f := matching(r, may); f != nil {
 		return f, nil
@@ -94,6 +102,8 @@ func detect(r *Record, want Want) (*Format, error) {
 // gives says what is made of the format's records if nobody wants something else.
 func (f *Format) gives() Want {
 	switch {
+	case f.Texts.Texts():
+		return f.Texts
 	case f.Choices:
 		return WantChoices
 	case f.Prompts:
@@ -110,8 +120,18 @@ func (f *Format) gives() Want {
 func (f *Format) suits(want Want) error {
 	why := ""
 	switch gives := f.gives(); {
-	case gives == want, gives == WantPairs && want == WantVerdicts, gives != WantChoices && want == WantPrompts:
+	case gives == want, gives == WantPairs && want == WantVerdicts,
+		gives != WantChoices && !gives.Texts() && want == WantPrompts:
 		return nil
+	case gives == WantGroups && want == WantLikenesses:
+		why = fmt.Sprintf("found texts that belong together without a score (%q), and this method learns from scores; "+
+			"mnrl learns from these. Formats with scores:%s", f.Name, knownFormats(want))
+	case gives == WantLikenesses && want == WantGroups:
+		why = fmt.Sprintf("found texts with a score (%q), and this method takes all that are together for alike; "+
+			"cosent and cosine learn from scores; if the field is no score, leave it out (--columns =score)", f.Name)
+	case gives.Texts(), want.Texts():
+		why = fmt.Sprintf("%q is %v, and this needs %v. Formats of those:%s", f.Name, gives, want,
+			knownFormats(want))
 	case gives == WantPrompts:
 		why = fmt.Sprintf("%q is prompts without answers, and this needs %v. Formats of those:%s", f.Name, want,
 			knownFormats(want))
@@ -151,7 +171,8 @@ func knownFormats(want Want) string {
 	var b strings.Builder
 	for _, f := range formats.All() {
 		gives := f.gives()
-		if gives == want || want == WantVerdicts && gives == WantPairs || want == WantPrompts && gives != WantChoices {
+		if gives == want || want == WantVerdicts && gives == WantPairs ||
+			want == WantPrompts && gives != WantChoices && !gives.Texts() {
 			fmt.Fprintf(&b, "\n  %-22s %s", f.Name, f.Fields)
 		}
 	}
@@ -159,7 +180,13 @@ func knownFormats(want Want) string {
 }
 
 func unknownFormat(r *Record, want Want) error {
-	if want != WantChoices && want != WantPrompts && isPreference(r, want) {
+	ofTexts := func(f *Format) bool { return f.Texts.Texts() }
+	if f := matching(r, ofTexts); f != nil && want != WantChoices && !want.Texts() {
+		return r.errorf("found %v (%q), of which vectors are learned: --method mnrl learns from texts that belong "+
+			"together, cosent from scores; this needs %v. Formats of those:%s", f.Texts, f.Name, want,
+			knownFormats(want))
+	}
+	if want != WantChoices && want != WantPrompts && !want.Texts() && isPreference(r, want) {
 		return r.errorf(
 			"found preference data of which a part is missing: the fields are %s; formats of preference data:%s",
 			quoted(r.Names()), knownFormats(WantVerdicts))
@@ -194,6 +221,8 @@ func unlearnable(e *Example) string {
 		return unanswerable(e)
 	case KindPair, KindVerdict:
 		return unlearnableChoice(e)
+	case KindGroup, KindLikeness:
+		return uncontrastable(e)
 	case KindPrompt:
 		return unanswerablePrompt(e)
 	case KindText:

@@ -141,26 +141,32 @@ func documentsOf(r *Record, field string) (out []Answer, err error) {
 	return out, nil
 }
 
-// documentOf reads a document: a text, or an object with one and perhaps a title, which then stands above it.
+// documentOf is a document as an answer.
 func documentOf(r *Record, v json.RawMessage) (Answer, error) {
+	text, err := documentText(r, v)
+	return Answer{Messages: []Message{{Role: Assistant, Content: text}}}, err
+}
+
+// documentText reads a document: a text, or an object with one and perhaps a title, which then stands above it.
+func documentText(r *Record, v json.RawMessage) (string, error) {
 	text, ok := asText(v)
 	if !ok {
 		fields, err := parseObject(v)
 		if err != nil {
-			return Answer{}, r.errorf("a document is %s, %.40s; expected a text, or an object with \"text\"",
+			return "", r.errorf("a document is %s, %.40s; expected a text, or an object with \"text\"",
 				describe(v), v)
 		}
 		x := r.inner("document", fields)
 		if !x.Has("text") {
-			return Answer{}, r.errorf("a document has the fields %s; expected \"text\"", quoted(x.Names()))
+			return "", r.errorf("a document has the fields %s; expected \"text\"", quoted(x.Names()))
 		}
 		if text, err = x.Text("text"); err != nil {
-			return Answer{}, err
+			return "", err
 		}
 		if x.Has("title") {
 			title, err := x.Text("title")
 			if err != nil {
-				return Answer{}, err
+				return "", err
 			}
 			if strings.TrimSpace(title) != "" {
 				text = title + "\n\n" + text
@@ -168,5 +174,5 @@ func documentOf(r *Record, v json.RawMessage) (Answer, error) {
 		}
 		x.end()
 	}
-	return Answer{Messages: []Message{{Role: Assistant, Content: text}}}, nil
+	return text, nil
 }

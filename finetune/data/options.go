@@ -61,7 +61,13 @@ const (
 	WantVerdicts             // KindVerdict; a pair gives two, its chosen answer desirable and its rejected one not
 	WantChoices              // KindChoice
 	WantPrompts              // KindPrompt: of any format but multiple choice the prompt, with its row (Dataset.Row)
+	// KindGroup and KindLikeness, of formats that give nothing else.
+	WantGroups
+	WantLikenesses
 )
+
+// Texts says that it is of texts, of each of which a vector is made.
+func (w Want) Texts() bool { return w == WantGroups || w == WantLikenesses }
 
 // String says what a method with this want learns from.
 func (w Want) String() string {
@@ -76,6 +82,10 @@ func (w Want) String() string {
 		return "multiple choice"
 	case WantPrompts:
 		return "prompts"
+	case WantGroups:
+		return "texts that belong together"
+	case WantLikenesses:
+		return "two texts with a score"
 	}
 	return fmt.Sprintf("want %d", uint8(w))
 }

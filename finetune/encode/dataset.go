@@ -194,7 +194,18 @@ func (d *Dataset) add(it Item) {
 		d.noCounted = append(d.noCounted, it.Source)
 		return
 	}
-	if !d.lim.fits(&it) {
+	if it.Long > 0 {
+		switch d.lim.OnLong {
+		case Refuse:
+			d.tooLong = append(d.tooLong, fmt.Sprintf("%s: a text of %d tokens", it.Source, it.Long))
+			return
+		case Drop:
+			d.Counts.DroppedLong++
+			return
+		}
+		d.Counts.Truncated++
+	}
+	if !d.need.Pools() && !d.lim.fits(&it) {
 		switch {
 		case d.lim.OnLong == Refuse:
 			d.tooLong = append(d.tooLong, fmt.Sprintf("%s: %d tokens", it.Source, len(it.Tokens)))

@@ -14,14 +14,16 @@ import (
 
 // An Item is one example as tokens: a run, or a tree of runs that share their beginnings.
 type Item struct {
-	Source  data.Source
-	Tokens  []int32
-	Counted []bool // one per token; never true for the first token of a root segment, which nothing predicts
+	Source data.Source
+	Tokens []int32
+	// Counted has one for each token; never true for the first of a root segment, which nothing predicts. Of texts of
+	// which vectors are made all count.
+	Counted []bool
 	// Segments is the tree, as engine.Row has it. An ordinary example is one root.
 	Segments []engine.Segment
 	// Since is as engine.Row has it; nil where no adapter waits for an invocation, or there is none.
 	Since []int
-	// Label is the example's own verdict where its method needs one (KTO: 1 desirable, 0 not).
+	// Label is the example's own verdict where its method needs one (KTO: 1 desirable, 0 not), or score.
 	Label float64
 	// Pairs say which of a tree's answers is better than which, of methods over pairs.
 	Pairs []Pair
@@ -29,6 +31,8 @@ type Item struct {
 	Prompt [sha256.Size]byte
 	// Whole says that it is a text, or part of one, of which every token counts that is predicted at all.
 	Whole bool
+	// Long is, of texts that were cut to the longest that is read, how many tokens the longest had; 0: none was cut.
+	Long int
 	// Straddling are tokens across a border between what is given and what is written: who gives a model what is
 	// given, and no more, never brings it to that border. Of a tree they are not known.
 	Straddling []int32

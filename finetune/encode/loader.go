@@ -47,7 +47,9 @@ type LoadOptions struct {
 	Batch   int // rows a micro-batch
 	Seed    uint64
 	Shuffle bool // a new order of rows every epoch; without it, the data's order
-	// Limit keeps at most that many rows, drawn by the seed; 0 keeps all.
+	// Step is the number of examples of a step, of methods over texts, which then is made by the loader; 0: it is not.
+	Step int
+	// Limit keeps at most that many rows, drawn by the seed, of steps the first that have no more; 0 keeps all.
 	Limit int
 	// Of several machines that train together, World in number, this is the one numbered Rank, from 0; World 0 is one
 	// alone.
@@ -65,10 +67,11 @@ type Loader struct {
 	items []Item
 	// invoked says that some items know where an invocation is.
 	invoked bool
-	rows    [][]int32 // items of each row
+	rows    [][]int32 // items of each row, where the loader makes steps of the epoch whose order is kept
 	opt     LoadOptions
 	epoch   int // whose order is kept
 	order   []int32
+	stepped
 }
 
 // NewLoader packs the items of d into rows and enters into d.Counts what they hold.
@@ -91,9 +94,20 @@ func NewLoader(d *Dataset, opt LoadOptions) (*Loader, error) {
 				opt.Window)
 		}
 	}
-	l := &Loader{items: d.Items, invoked: len(d.invocation) > 0,
-		rows: pack(lengths, opt.Window, opt.Packing, opt.Seed), opt: opt, epoch: -1}
-	if opt.Limit > 0 && opt.Limit < len(l.rows) {
+	l := &Loader{items: d.Items, invoked: len(d.invocation) > 0, opt: opt, epoch: -1,
+		stepped: stepped{need: d.need, size: opt.Step}}
+	if d.need.Pools() {
+		if opt.Step < 1 {
+			return nil, fmt.Errorf("steps of %d examples: need at least 1", opt.Step)
+		}
+		for i := range l.items {
+			l.sums = append(l.sums, l.items[i].sums())
+		}
+		l.turn(0)
+	} else {
+		l.rows = pack(lengths, opt.Window, opt.Packing, opt.Seed)
+	}
+	if l.size == 0 && opt.Limit > 0 && opt.Limit < len(l.rows) {
 		l.limit()
 	}
 	l.count(d)
@@ -152,7 +166,15 @@ func (l *Loader) Whole() bool {
 func (l *Loader) Rows() int { return len(l.rows) }
 
 // Micros is the number of micro-batches in an epoch, of all machines together.
-func (l *Loader) Micros() int { return (len(l.rows) + l.opt.Batch - 1) / l.opt.Batch }
+func (l *Loader) Micros() (n int) {
+	rows := 0 // of a step
+	for i := range l.rows {
+		if rows++; rows == l.opt.Batch || l.ends != nil && l.ends[i] || i == len(l.rows)-1 {
+			rows, n = 0, n+1
+		}
+	}
+	return n
+}
 
 // Row lists the items of row i, before any shuffling.
 func (l *Loader) Row(i int) []*Item {
@@ -165,6 +187,9 @@ func (l *Loader) Row(i int) []*Item {
 
 // Next gives the micro-batch at c and the cursor behind it.
 func (l *Loader) Next(c Cursor) (*Micro, Cursor, error) {
+	if l.size > 0 && c.Epoch >= 0 && l.epoch != c.Epoch {
+		l.turn(c.Epoch)
+	}
 	if c.Epoch < 0 || c.Row < 0 || c.Row >= len(l.rows) {
 		return nil, c, fmt.Errorf("cursor at epoch %d, row %d is outside the data of %d rows: it belongs to other "+
 			"data", c.Epoch, c.Row, len(l.rows))
@@ -174,6 +199,11 @@ func (l *Loader) Next(c Cursor) (*Micro, Cursor, error) {
 	}
 	m := &Micro{}
 	end := min(c.Row+l.opt.Batch*l.opt.World, len(l.rows))
+	if l.ends != nil {
+		if i := slices.Index(l.ends[c.Row:end], true); i >= 0 {
+			end, m.EndsStep = c.Row+i+1, true
+		}
+	}
 	from := min(c.Row+l.opt.Batch*l.opt.Rank, end)
 	for _, r := range l.order[from:min(from+l.opt.Batch, end)] {
 		l.addRow(m, l.rows[r])
@@ -187,7 +217,7 @@ func (l *Loader) Next(c Cursor) (*Micro, Cursor, error) {
 }
 
 func (l *Loader) epochOrder(epoch int) []int32 {
-	if l.opt.Shuffle {
+	if l.opt.Shuffle && l.size == 0 {
 		return permutation(len(l.rows), l.opt.Seed, streamEpoch, uint64(epoch))
 	}
 	order := make([]int32, len(l.rows))
@@ -231,7 +261,11 @@ func (l *Loader) addRow(m *Micro, items []int32) {
 		row.Since = append(row.Since, since...)
 		for child, s := range it.Segments {
 			seq := method.Sequence{Start: m.Counted, Example: int(at), Child: child, Label: it.Label}
-			for i := s.Start; i < s.Start+s.Len; i++ {
+			if l.need.Pools() {
+				seq.Child, seq.Len, seq.Text = child+1, s.Len, l.sums[at][child]
+				row.Pooled = append(row.Pooled, int32(len(row.Segments)))
+			}
+			for i := s.Start; i < s.Start+s.Len && !l.need.Pools(); i++ {
 				if it.Counted[i] {
 					row.Counted = append(row.Counted, int32(base+i))
 					seq.Len++

@@ -16,6 +16,8 @@ func Wants(how *method.Method) (want []*engine.Output) {
 		want = append(want, engine.Named)
 	case how.LogP():
 		want = append(want, engine.LogP)
+	case how.Need.Pools():
+		want = append(want, engine.Pooled)
 	}
 	if how.Value != method.NoValues {
 		want = append(want, engine.Value)
@@ -44,6 +46,14 @@ func (m *Micro) Want(how *method.Method, t *Teaching) ([]*engine.Output, error) 
 // beside what it means.
 func (m *Micro) Inputs(how *method.Method, out engine.Outputs, ref []float64, t *Teaching) (*method.Inputs, error) {
 	in := &method.Inputs{Ref: ref, Sequences: m.Sequences, Rolled: m.Rolled}
+	if how.Need.Pools() {
+		in.Pooled = Widen(out[engine.Pooled])
+		if n := len(m.Sequences); n == 0 || len(in.Pooled) == 0 || len(in.Pooled)%n != 0 {
+			return nil, fmt.Errorf("forward pass gave %d numbers for %d texts", len(in.Pooled), n)
+		}
+		in.Width = len(in.Pooled) / len(m.Sequences)
+		return in, nil
+	}
 	logp := 0
 	if how.LogP() {
 		logp = m.Counted
@@ -89,6 +99,8 @@ func (m *Micro) Slopes(how *method.Method, r *method.Result) engine.Outputs {
 		out[engine.Named] = Narrow(r.Grad)
 	case how.LogP():
 		out[engine.LogP] = Narrow(r.Grad)
+	case how.Need.Pools():
+		out[engine.Pooled] = Narrow(r.GradPooled)
 	}
 	if how.Value != method.NoValues {
 		sum := make([]float64, m.values)

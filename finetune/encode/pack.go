@@ -38,6 +38,7 @@ const (
 	streamLimit
 	streamMix
 	streamOrder
+	streamStep
 )
 
 // permutation is a permutation of 0…n-1, a pure function of its arguments (Fisher and Yates's shuffle, PCG numbers, no

@@ -9,6 +9,7 @@ import (
 	"math"
 
 	"github.com/ggtune/ggtune/engine"
+	"github.com/ggtune/ggtune/engine/arch"
 	"github.com/ggtune/ggtune/finetune/encode"
 	"github.com/ggtune/ggtune/finetune/method"
 )
@@ -20,8 +21,9 @@ type Engine interface {
 
 // Options of a measurement.
 type Options struct {
-	NoAdapter bool    // measure the base model
-	Temp      float64 // of the distributions that log-probabilities are of; 0: 1
+	NoAdapter bool         // measure the base model
+	Temp      float64      // of the distributions that log-probabilities are of; 0: 1
+	Pooling   arch.Pooling // of vectors; 0: what the model's file says
 	// Reference gives the reference model's log-probabilities; nil where the method needs none.
 	Reference func(ctx context.Context, m *encode.Micro) ([]float64, error)
 	// Teacher says what a teacher does of a micro-batch; nil where the method has none.
@@ -59,7 +61,7 @@ func Run(ctx context.Context, e Engine, data *encode.Loader, m *method.Method, o
 	var out Result
 	var sum, units, nll float64
 	bytes := 0                // of the counted tokens
-	whole := &method.Inputs{} // of a coupled method
+	whole := &method.Inputs{} // of a coupled method, what belongs together: the pass, or a step that the data makes
 	take := func(in *method.Inputs) error {
 		r, err := m.Evaluate(in)
 		if err != nil {
@@ -85,19 +87,17 @@ func Run(ctx context.Context, e Engine, data *encode.Loader, m *method.Method, o
 			o.Seen(in)
 		}
 		out.Tokens += batch.Tokens
-		if m.Coupled {
-			whole.Append(in)
+		if !m.Coupled {
+			return true, take(in)
+		}
+		if whole.Append(in); !batch.EndsStep {
 			return true, nil
 		}
+		in, whole = whole, &method.Inputs{}
 		return true, take(in)
 	})
 	if err != nil {
 		return Result{}, err
-	}
-	if m.Coupled {
-		if err := take(whole); err != nil {
-			return Result{}, err
-		}
 	}
 	if out.Counted == 0 || !(units > 0) {
 		return Result{}, errors.New("evaluation: no token of the held-out data counts; give data with answers")
@@ -148,7 +148,7 @@ func Each(ctx context.Context, e Engine, data *encode.Loader, m *method.Method, 
 }
 
 func inputs(ctx context.Context, e Engine, batch *encode.Micro, m *method.Method, o Options) (*method.Inputs, error) {
-	opt := engine.Options{Temp: o.Temp}
+	opt := engine.Options{Temp: o.Temp, Pooling: o.Pooling}
 	if o.NoAdapter {
 		opt.Apply = engine.Only()
 	}

@@ -89,15 +89,18 @@ func TestDocsUsual(t *testing.T) {
 	}
 }
 
-// TestDocs: the tables of methods have every method that reads settings, and they with their defaults.
+// TestDocs: the tables of methods have every method that reads settings, and all of vectors, with their defaults.
 func TestDocs(t *testing.T) {
-	want := map[string]map[string]setting.Values{"../../docs/preferences.md": {}, "../../docs/rlhf.md": {}}
+	want := map[string]map[string]setting.Values{"../../docs/preferences.md": {}, "../../docs/rlhf.md": {},
+		"../../docs/embeddings.md": {}}
 	for _, m := range methods.All() {
 		path := "../../docs/preferences.md"
 		if m.Need == Rollouts || m.Value != NoValues {
 			path = "../../docs/rlhf.md"
+		} else if m.Need.Pools() {
+			path = "../../docs/embeddings.md"
 		}
-		if len(m.Reads) > 0 {
+		if len(m.Reads) > 0 || m.Need.Pools() {
 			want[path][m.Name] = m.Settings()
 		}
 	}

@@ -21,12 +21,14 @@ type Sequence struct {
 	// Child tells the sequences of one example apart: 0 is the example's root, or the only sequence; 1, 2, … are the
 	// continuations of a tree in order. Need says what they are.
 	Child int
-	Label float64 // the example's own verdict, where the data has one
+	Label float64 // the example's own verdict or score, where the data has one
 	// By how much the data scores the example's first answer above its second, and what the example weighs; 0 unless
 	// Method.Weighs.
 	Margin, Weight float64
 	// Again says that its tokens are there for an earlier sequence too: an answer that is in several pairs.
 	Again bool
+	// Text tells the texts of methods of vectors apart: equal ones have one number.
+	Text uint64
 }
 
 // Inputs is what a method sees of one micro-batch, or, for a coupled method, of all micro-batches of a step.
@@ -39,12 +41,15 @@ type Inputs struct {
 	Value, Entropy []float64
 	// Constant is what Method.Constant gave; nil: Evaluate asks it.
 	Constant []float64
+	// Pooled is the vector that the model in training makes of each of Sequences, Width numbers, of whatever length it
+	// has; nil unless Method.Need.Pools. Ref is then the reference's, as many numbers of each as it has.
+	Pooled []float64
 
 	// Of methods with a teacher: for each counted token Width log-probabilities of the model in training, nats: of
 	// tokens that may stand in its place, itself among them, and behind them of all others together; and the teacher's
 	// of the same tokens.
 	Named, Teacher []float64
-	Width          int
+	Width          int // of Named and Teacher, or of Pooled
 
 	Rolled
 }
@@ -63,6 +68,7 @@ type Result struct {
 	Grad       []float64 // dSum/dLogP, of methods with a teacher dSum/dNamed
 	// dSum/dValue and dSum/dEntropy, of methods that need these.
 	GradValue, GradEntropy []float64
+	GradPooled             []float64 // dSum/dPooled, of methods of vectors
 
 	Metrics []Metric // in a fixed order, the same names at every call
 	Counted int      // tokens of the sequences that Need.Trains; Evaluate fills it in
@@ -88,7 +94,15 @@ const (
 	Rollouts
 	// Labels are a prompt with an answer (Child 1) under a Label, 1 desirable and 0 not.
 	Labels
+	// Groups are an anchor, such as a query (Child 1), with a text that belongs to it (Child 2), and perhaps some that
+	// do not (Child 3, 4, …).
+	Groups
+	// Likenesses are two texts (Child 1, Child 2) with how much they are alike as the Label.
+	Likenesses
 )
+
+// Pools says that examples are texts, of each of which the method sees one vector: a Sequence is a whole text.
+func (n Need) Pools() bool { return n == Groups || n == Likenesses }
 
 // Values says where a method asks for the number of the value head.
 type Values uint8
@@ -133,6 +147,10 @@ type Method struct {
 	Entropy bool
 	// Weighs says that Loss reads the sequences' Margin and Weight.
 	Weighs bool
+	// Negatives says that each of Groups must have a text that does not belong to its anchor.
+	Negatives bool
+	// Scores says which Labels of Likenesses the method learns from; without Holds, any.
+	Scores setting.Range
 	// Single says that of pairs and lists each answer is looked at by itself, once.
 	Single bool
 	// Coupled says that the loss of one row depends on others of the step: Loss must see the whole step at once.
@@ -199,7 +217,7 @@ func Names() []string { return methods.Names() }
 func (m *Method) Rewarded() bool { return m.Advantages != nil }
 
 // LogP says whether the method sees log-probabilities.
-func (m *Method) LogP() bool { return m.Value != AtEnds }
+func (m *Method) LogP() bool { return m.Value != AtEnds && !m.Need.Pools() }
 
 // Evaluate checks the inputs, calls the method's loss and checks what it returns.
 func (m *Method) Evaluate(in *Inputs) (Result, error) {
@@ -230,7 +248,7 @@ func (m *Method) Evaluate(in *Inputs) (Result, error) {
 		have, want int
 		by         string
 	}{{len(r.Grad), slopes, "log-probabilities"}, {len(r.GradValue), len(in.Value), "values"},
-		{len(r.GradEntropy), len(in.Entropy), "entropies"}} {
+		{len(r.GradEntropy), len(in.Entropy), "entropies"}, {len(r.GradPooled), len(in.Pooled), "vectors' numbers"}} {
 		if g.have != g.want {
 			return Result{}, fmt.Errorf("method %s: %d gradients for %d %s", m.Name, g.have, g.want, g.by)
 		}
@@ -249,6 +267,9 @@ func (m *Method) check(in *Inputs, counted int) error {
 	}
 	if n := of(m.LogP(), counted); len(in.LogP) != n {
 		return fmt.Errorf("method %s: %d log-probabilities for sequences of %d tokens", m.Name, len(in.LogP), n)
+	}
+	if m.Need.Pools() {
+		return m.checkPooled(in)
 	}
 	if m.Reference && len(in.Ref) != len(in.LogP) {
 		return fmt.Errorf("method %s needs the reference's log-probability of every counted token: have %d of %d",
@@ -292,6 +313,7 @@ func (in *Inputs) Append(more *Inputs) {
 	in.Named, in.Teacher = append(in.Named, more.Named...), append(in.Teacher, more.Teacher...)
 	in.Width = more.Width
 	in.Value, in.Entropy = append(in.Value, more.Value...), append(in.Entropy, more.Entropy...)
+	in.Pooled = append(in.Pooled, more.Pooled...)
 	in.Rolled.append(&more.Rolled)
 	for _, s := range more.Sequences {
 		s.Start += base
@@ -308,11 +330,14 @@ func (r Result) Cut(first *Inputs) (mine, rest Result) {
 	mine.Grad, rest.Grad = r.Grad[:n], r.Grad[n:]
 	mine.GradValue, rest.GradValue = r.GradValue[:len(first.Value)], r.GradValue[len(first.Value):]
 	mine.GradEntropy, rest.GradEntropy = r.GradEntropy[:len(first.Entropy)], r.GradEntropy[len(first.Entropy):]
+	mine.GradPooled, rest.GradPooled = r.GradPooled[:len(first.Pooled)], r.GradPooled[len(first.Pooled):]
 	return mine, rest
 }
 
 // Slopes lists all derivatives.
-func (r *Result) Slopes() []float64 { return slices.Concat(r.Grad, r.GradValue, r.GradEntropy) }
+func (r *Result) Slopes() []float64 {
+	return slices.Concat(r.Grad, r.GradValue, r.GradEntropy, r.GradPooled)
+}
 
 // AddMetrics adds figures of the same names in the same order to sums, which may be nil.
 func AddMetrics(sums, more []Metric) ([]Metric, error) {

@@ -33,6 +33,9 @@ func randomInputs(g *rand.Rand, pairs int) *Inputs {
 				in.Rolled.append(randomToken(g, in))
 			}
 		}
+		for range textsOf * in.Width {
+			in.Pooled = append(in.Pooled, 10*g.NormFloat64())
+		}
 	}
 	return in
 }
@@ -44,9 +47,41 @@ func randomToken(g *rand.Rand, in *Inputs) *Rolled {
 		OldValue: []float64{in.Value[len(in.Value)-1] + 0.3*g.NormFloat64()}, Return: []float64{g.NormFloat64()}}
 }
 
+// textsOf is how many texts an example has: of those that are alike or not, the last says nothing.
+const textsOf = 3
+
+// pooled are the inputs of a method of vectors: each example is some texts, all different.
+func (in *Inputs) pooled(m *Method) *Inputs {
+	out := &Inputs{Width: in.Width}
+	for _, q := range in.Sequences {
+		if q.Child != 1 {
+			continue
+		}
+		for child := 1; child <= textsOf; child++ {
+			if child == 3 && m.Need == Likenesses {
+				continue
+			}
+			at := (q.Example*textsOf + child - 1) * in.Width
+			out.Sequences = append(out.Sequences, Sequence{Start: len(out.Sequences), Len: 1, Example: q.Example,
+				Child: child, Label: q.Label, Text: uint64(at)})
+			out.Pooled = append(out.Pooled, in.Pooled[at%len(in.Pooled):at%len(in.Pooled)+in.Width]...)
+		}
+	}
+	if m.Reference { // of a width of its own
+		for i := range 3 * len(out.Sequences) {
+			out.Ref = append(out.Ref, out.Pooled[(7*i+3)%len(out.Pooled)])
+		}
+	}
+	return out
+}
+
 // suited is what the method asks for of inputs that have everything.
 func (in *Inputs) suited(m *Method) *Inputs {
+	if m.Need.Pools() {
+		return in.pooled(m)
+	}
 	c := *in
+	c.Pooled = nil
 	if m.Value == AtEnds {
 		c.LogP, c.Value = nil, nil
 		for _, q := range in.Sequences {
@@ -81,11 +116,11 @@ func randomPrediction(g *rand.Rand) []float64 {
 }
 
 // by are the numbers that a method's gradients are of.
-func (in *Inputs) by(m *Method) [3][]float64 {
+func (in *Inputs) by(m *Method) [4][]float64 {
 	if m.Teacher {
-		return [3][]float64{in.Named}
+		return [4][]float64{in.Named}
 	}
-	return [3][]float64{in.LogP, in.Value, in.Entropy}
+	return [4][]float64{in.LogP, in.Value, in.Entropy, in.Pooled}
 }
 
 // unusual gives every setting that the method reads a value off its default: the first of these within its range.
@@ -135,6 +170,12 @@ func allMethods(t *testing.T) []*Method {
 			m, err = m.Configure(worded(t, m, v.settings))
 		}
 		add(v.method+" "+v.settings, m, err)
+	}
+	for _, m := range methods.All() {
+		if m.Need.Pools() {
+			nested, err := m.Nested([]int{2, 1})
+			add(m.Name+", nested", nested, err)
+		}
 	}
 	for _, names := range []string{"dpo,sft", "sft,simpo", "apo-zero,ipo,sft"} {
 		m, err := New(names, []float64{0.5, 2, 0.25}[:1+strings.Count(names, ",")], nil)
@@ -224,7 +265,7 @@ func TestGradients(t *testing.T) {
 						}
 						if got := r.slope(k, i); math.Abs(got-want) > tol*(1+math.Abs(want)) {
 							t.Errorf("%s %d: gradient %g, finite difference %g",
-								[]string{"token", "value", "entropy"}[k], i, got, want)
+								[]string{"token", "value", "entropy", "number"}[k], i, got, want)
 						}
 					}
 				}
@@ -235,7 +276,7 @@ func TestGradients(t *testing.T) {
 
 // slope is the derivative by number i of those that by lists.
 func (r *Result) slope(k, i int) float64 {
-	g := [3][]float64{r.Grad, r.GradValue, r.GradEntropy}[k]
+	g := [4][]float64{r.Grad, r.GradValue, r.GradEntropy, r.GradPooled}[k]
 	if len(g) == 0 {
 		return 0 // the method needs no such input
 	}
@@ -322,6 +363,7 @@ func TestDegenerate(t *testing.T) {
 	} {
 		teach(tc.in)
 		roll(tc.in)
+		pool(tc.in)
 		for _, m := range allMethods(t) {
 			t.Run(tc.name+"/"+m.Name, func(t *testing.T) { mustBeFinite(t, m, tc.in) })
 		}
@@ -346,6 +388,13 @@ func roll(in *Inputs) {
 	n := len(in.LogP)
 	in.Rolled = Rolled{Old: in.Ref, Advantage: slices.Repeat([]float64{-1, 1, 100}, n)[:n], OldValue: in.Ref,
 		Return: in.Ref, Longest: n}
+}
+
+// pool makes vectors of log-probabilities, of which some are without a length and some are equal.
+func pool(in *Inputs) {
+	for i := range textsOf * in.Width {
+		in.Pooled = append(in.Pooled, in.LogP[i/in.Width%len(in.LogP)]*float64(i%in.Width))
+	}
 }
 
 // teach takes the reference for a teacher that names the tokens alone.
@@ -401,6 +450,7 @@ func splitInputs(in *Inputs, examples int) []*Inputs {
 		part.Value = append(part.Value, in.Value[s.Start:s.Start+s.Len]...)
 		part.Entropy = append(part.Entropy, in.Entropy[s.Start:s.Start+s.Len]...)
 		part.Rolled.append(in.Rolled.cut(s))
+		part.Pooled = in.Pooled
 		part.Named = append(part.Named, in.Named[s.Start*in.Width:(s.Start+s.Len)*in.Width]...)
 		part.Teacher = append(part.Teacher, in.Teacher[s.Start*in.Width:(s.Start+s.Len)*in.Width]...)
 	}

@@ -105,7 +105,7 @@ func align(parts []*Method) error {
 		if m.Need == Rollouts {
 			return fmt.Errorf("%s learns from rollouts; it cannot be mixed or weighed", m.Name)
 		}
-		if m.Value != NoValues || m.Entropy {
+		if m.Value != NoValues || m.Entropy || m.Need.Pools() {
 			return fmt.Errorf("%s learns from more than log-probabilities; it cannot be mixed or weighed", m.Name)
 		}
 	}
@@ -123,6 +123,8 @@ func (m *Method) examples() string {
 	switch {
 	case m.Need == Pairs:
 		return "pairs of answers"
+	case m.Need.Pools():
+		return "texts, of each of which a vector is made"
 	case m.Need == Verdicts, m.Need == Labels:
 		return "answers with a label"
 	case m.AllTokens:

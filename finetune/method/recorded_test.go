@@ -176,8 +176,10 @@ func TestTRLTable(t *testing.T) {
 	}
 	for _, m := range methods.All() {
 		// SFT and CPT are the models' own recordings, Distill has one of its own (TestDistillRecorded), and so have
-		// those of Rollouts (TestRolloutsRecorded) and those of scores (TestRewardRecorded).
-		if m.Need != Rollouts && m.Value != AtEnds && m != SFT && m != CPT && m != Distill && !covered[m.Name] {
+		// those of Rollouts (TestRolloutsRecorded), of scores (TestRewardRecorded) and of vectors
+		// (TestVectorsRecorded).
+		own := m.Need == Rollouts || m.Need.Pools() || m.Value == AtEnds || m == SFT || m == CPT || m == Distill
+		if !own && !covered[m.Name] {
 			t.Errorf("method %s has no recording", m.Name)
 		}
 	}

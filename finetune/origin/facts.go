@@ -75,6 +75,11 @@ var facts = []fact{
 	{key: "reference_sha256", of: func(r *Run) (string, bool) { return r.Reference, r.Method.Reference },
 		differs: otherReference},
 	{key: "teacher_sha256", of: func(r *Run) (string, bool) { return r.Teacher, r.Method.Teacher }},
+	vectors("pooling"),
+	vectors("query-prefix"),
+	vectors("document-prefix"),
+	vectors("step-examples"),
+	vectors("matryoshka"),
 	option("teacher-top").saidIf(func(r *Run) bool { return r.Method.Teacher }),
 }
 
@@ -94,6 +99,14 @@ func rolled(name string) fact {
 			how, err := method.New(t.cfg.Method, nil, nil)
 			return err == nil && how.Need == method.Rollouts
 		})
+}
+
+// vectors is option of runs whose model makes vectors of texts.
+func vectors(name string) fact {
+	return option(name).saidIf(func(r *Run) bool { return r.Method.Need.Pools() }).takenIf(func(t *taking) bool {
+		how, err := method.New(t.cfg.Method, nil, nil)
+		return err == nil && how.Need.Pools()
+	})
 }
 
 func (f fact) meantBefore(text string) fact {

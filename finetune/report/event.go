@@ -230,6 +230,10 @@ type Summary struct {
 	// How far llama.cpp's scores are from ours, as a root mean square, and the size of such scores.
 	ScoreRMSDiff *float64 `json:"llama_cpp_score_rms_diff,omitempty"`
 	ScoreSize    *float64 `json:"score_size,omitempty"`
+	// Of a method that makes vectors: how far llama.cpp's are from ours, at length 1, as a root mean square and at
+	// most.
+	VectorRMSDiff *float64 `json:"llama_cpp_vector_rms_diff,omitempty"`
+	VectorMaxDiff *float64 `json:"llama_cpp_vector_max_diff,omitempty"`
 
 	Steps     int      `json:"steps"`
 	Tokens    int64    `json:"tokens"`

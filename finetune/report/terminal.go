@@ -340,6 +340,10 @@ func closing(s Summary, screen Screen) string {
 	if s.LlamaMaxDiff != nil && s.LlamaRMSDiff != nil {
 		b.WriteString("\n" + agreement(s))
 	}
+	if s.VectorRMSDiff != nil && s.VectorMaxDiff != nil {
+		fmt.Fprintf(&b, "\nllama.cpp loads it and makes the same vectors: at length 1 they differ by %.2g (root mean "+
+			"square; %.2g at most)", *s.VectorRMSDiff, *s.VectorMaxDiff)
+	}
 	if s.MergedKL != nil && s.BaseKL != nil {
 		fmt.Fprintf(&b, "\nmerged, its predictions are KL %.3g from those with the adapter apart, the base's %.3g;\n"+
 			"  llama.cpp loads the model and computes the same", *s.MergedKL, *s.BaseKL)

@@ -129,9 +129,14 @@ func Evaluate(ctx context.Context, cfg config.Config, adapterPath string, given 
 		return Evaluation{}, err
 	}
 	defer func() { err = errors.Join(err, sess.Close()) }()
-	o := eval.Options{Reference: ref.of, Teacher: said.train.said, Bytes: text.Bytes, Progress: func(n int) {
+	pooling, err := cfg.VectorsOf(how, m.model)
+	if err != nil {
+		return Evaluation{}, err
+	}
+	o := eval.Options{Reference: ref.of, Teacher: said.train.said, Pooling: pooling, Bytes: text.Bytes}
+	o.Progress = func(n int) {
 		rep.Report(report.Progress{What: "evaluate", Done: n, Total: total})
-	}}
+	}
 	var judged []eval.Judgement
 	if how.Value == method.AtEnds {
 		o.Seen = func(in *method.Inputs) { judged = append(judged, eval.Judge(how, held.Held.Items, in)...) }
@@ -158,7 +163,7 @@ func (m *measured) reference(ctx context.Context, cfg *config.Config, how *metho
 		return nil, err
 	}
 	m.notes(m.made.Differs(origin.Use{Reference: &sum}))
-	return measureReference(ctx, m.model, cfg, path, held, progress)
+	return measureReference(ctx, m.model, cfg, how, path, held, progress)
 }
 
 // summedUp gives the figures of a measurement and, where scores were judged, what they are worth. Rewards are less the
@@ -253,10 +258,13 @@ func tunedAdapter(ctx context.Context, m *engine.Model, cfg *config.Config, path
 }
 
 // measureReference runs the reference over held-out rows; nothing is kept on disk.
-func measureReference(ctx context.Context, m *engine.Model, cfg *config.Config, adapterPath string, held *corpus.Rows,
-	progress func(rows int)) (_ *reference, err error) {
+func measureReference(ctx context.Context, m *engine.Model, cfg *config.Config, how *method.Method,
+	adapterPath string, held *corpus.Rows, progress func(rows int)) (_ *reference, err error) {
 	base := &referenceModel{model: m, cfg: cfg, adapter: adapterPath, invocation: held.Invocation}
+	if base.pooling, err = cfg.VectorsOf(how, m); err != nil {
+		return nil, err
+	}
 	defer func() { err = errors.Join(err, base.Close()) }()
-	ref := newReference(held.Held)
+	ref := newReference(held.Held, base.width())
 	return ref, ref.compute(ctx, base, held.HeldRows, held.HeldRows.Micros(), progress, func() error { return nil })
 }

@@ -49,7 +49,7 @@ func (r *run) finish(ctx context.Context) (report.Summary, error) {
 	if err := r.round(ctx, &s); err != nil {
 		return report.Summary{}, err
 	}
-	if !r.scores() { // else it writes no text
+	if !r.scores() && !r.pools() { // else it writes no text
 		if err := r.forgetting(ctx, &s); err != nil {
 			return report.Summary{}, err
 		}
@@ -65,8 +65,11 @@ func (r *run) finish(ctx context.Context) (report.Summary, error) {
 		return report.Summary{}, err
 	}
 	verify := r.verify
-	if r.cfg.Kind().Merged() {
+	switch {
+	case r.cfg.Kind().Merged():
 		verify = r.merge
+	case r.pools():
+		verify = r.verifyVectors
 	}
 	err = verify(ctx, probe, base, &s)
 	if err == nil && r.scores() {
@@ -193,14 +196,21 @@ func (r *run) take(step int) error {
 	return r.settle(f.Read)
 }
 
-// write writes the result under the name of one that is not verified, and computes the logits that llama.cpp is to
-// find in it.
-func (r *run) write(ctx context.Context, s *report.Summary) (*verify.Probe, error) {
+// probe computes what llama.cpp is to find: logits, or, of a method of vectors, these, and no Probe.
+func (r *run) probe(ctx context.Context) (*verify.Probe, error) {
+	if r.pools() {
+		return nil, r.probeVectors(ctx)
+	}
 	tokens, since := r.rows.Probe(verify.ProbeBefore)
 	if tokens == nil {
 		return nil, errors.New("no example has two tokens to compare logits with llama.cpp's on")
 	}
-	probe, err := verify.NewProbe(ctx, r.sess, tokens, since)
+	return verify.NewProbe(ctx, r.sess, tokens, since)
+}
+
+// write writes the result under the name of one that is not verified, and computes what llama.cpp is to find in it.
+func (r *run) write(ctx context.Context, s *report.Summary) (*verify.Probe, error) {
+	probe, err := r.probe(ctx)
 	if err != nil {
 		return nil, err
 	}

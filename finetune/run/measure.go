@@ -43,7 +43,7 @@ func (r *run) measureBase(ctx context.Context) error {
 func (r *run) measureDistance(ctx context.Context, m *meta) error {
 	tokens, _ := r.rows.Probe(0)
 	// Through rounded weights nothing is computed that the base computes.
-	if !r.cfg.Whole() || r.cfg.QAT != "" || m.BaseDiff != nil || tokens == nil {
+	if r.pools() || !r.cfg.Whole() || r.cfg.QAT != "" || m.BaseDiff != nil || tokens == nil {
 		return nil
 	}
 	// llama.cpp maps the file that is mapped here, so that the weights are in memory once; what it takes beside them
@@ -83,6 +83,7 @@ func (r *run) measureAll(ctx context.Context, o eval.Options) (eval.Result, erro
 		r.rep.Report(report.Progress{What: "evaluate", Done: done + rows, Total: total})
 	}
 	o.Reference, o.Teacher, o.Bytes = r.refs.held.of, r.lessons.held.said, r.text.Bytes
+	o.Pooling = r.pooling
 	out, err := eval.Run(ctx, r.sess, r.rows.HeldRows, r.how, o)
 	if err != nil {
 		return out, err

@@ -13,6 +13,7 @@ import (
 
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/engine/adapter"
+	"github.com/ggtune/ggtune/engine/arch"
 	"github.com/ggtune/ggtune/finetune"
 	"github.com/ggtune/ggtune/finetune/checkpoint"
 	"github.com/ggtune/ggtune/finetune/config"
@@ -20,31 +21,36 @@ import (
 	"github.com/ggtune/ggtune/finetune/report"
 )
 
-// A reference holds the reference model's log-probabilities of every counted token of a dataset, so that the reference
-// is run once and not in every epoch. It is not safe for concurrent use.
+// A reference holds the reference model's log-probabilities of every counted token of a dataset, or its vectors of
+// every text, so that the reference is run once and not in every epoch. It is not safe for concurrent use.
 type reference struct {
-	logp  []float32 // of the items one after the other; NaN where it is not known yet
+	said  []float32 // of the items one after the other; NaN where it is not known yet
 	start []int     // where each item's begin
+	width int       // numbers of a vector; 0: log-probabilities
 }
 
 // References are those of a run's rows, nil where the method needs none.
 type references struct{ train, held *reference }
 
-func newReference(d *encode.Dataset) *reference {
-	r := &reference{start: make([]int, len(d.Items))}
+func newReference(d *encode.Dataset, width int) *reference {
+	r := &reference{start: make([]int, len(d.Items)), width: width}
 	n := 0
 	for i := range d.Items {
 		r.start[i] = n
-		n += d.Items[i].NumCounted()
+		if width > 0 {
+			n += width * len(d.Items[i].Segments)
+		} else {
+			n += d.Items[i].NumCounted()
+		}
 	}
-	r.logp = make([]float32, n)
-	for i := range r.logp {
-		r.logp[i] = float32(math.NaN())
+	r.said = make([]float32, n)
+	for i := range r.said {
+		r.said[i] = float32(math.NaN())
 	}
 	return r
 }
 
-// places gives, for each of m's sequences, its part of logp.
+// places gives, for each of m's sequences, its part of what is said.
 func (r *reference) places(m *encode.Micro) [][]float32 {
 	out := make([][]float32, len(m.Sequences))
 	at, example := 0, -1
@@ -52,18 +58,22 @@ func (r *reference) places(m *encode.Micro) [][]float32 {
 		if s.Example != example {
 			at, example = r.start[s.Example], s.Example
 		}
-		out[i] = r.logp[at : at+s.Len]
-		at += s.Len
+		n := s.Len
+		if r.width > 0 {
+			n = r.width
+		}
+		out[i] = r.said[at : at+n]
+		at += n
 	}
 	return out
 }
 
-// of gives the log-probabilities of m's counted tokens, in order.
+// of gives what is said of m, in order.
 func (r *reference) of(_ context.Context, m *encode.Micro) ([]float64, error) {
 	if !r.known(m) {
-		return nil, fmt.Errorf("the reference's log-probabilities of the examples at %s are missing", encode.Places(m))
+		return nil, fmt.Errorf("the reference's numbers of the examples at %s are missing", encode.Places(m))
 	}
-	out := make([]float64, 0, m.Counted)
+	out := make([]float64, 0, max(m.Counted, r.width*len(m.Sequences)))
 	for _, part := range r.places(m) {
 		for _, x := range part {
 			out = append(out, float64(x))
@@ -98,16 +108,16 @@ func (r *reference) compute(ctx context.Context, ref *referenceModel, rows *enco
 			return err
 		}
 		if !r.known(m) {
-			out, err := ref.forward(context.WithoutCancel(ctx), &m.Batch)
+			out, err := ref.forward(context.WithoutCancel(ctx), m)
 			if err != nil {
 				return err
 			}
 			at := 0
-			for i, part := range r.places(m) {
-				at += copy(part, out[engine.LogP][at:at+m.Sequences[i].Len])
+			for _, part := range r.places(m) {
+				at += copy(part, out[at:])
 			}
 			if !r.known(m) {
-				return fmt.Errorf("the reference's log-probabilities of the examples at %s are %w; look at the "+
+				return fmt.Errorf("the reference's numbers of the examples at %s are %w; look at the "+
 					"model with ggtune check", encode.Places(m), finetune.ErrNotFinite)
 			}
 			if time.Since(last) > often {
@@ -144,16 +154,30 @@ type referenceModel struct {
 	adapter string // path; "" for the base alone
 	// invocation is what the rows have been searched for.
 	invocation []int32
+	pooling    arch.Pooling    // of vectors; 0: log-probabilities are asked for
 	sess       *engine.Session // nil until a row is asked for
 }
 
-func (m *referenceModel) forward(ctx context.Context, b *engine.Batch) (engine.Outputs, error) {
+// width is that of its vectors, 0 where log-probabilities are asked for.
+func (m *referenceModel) width() int {
+	if m.pooling.Pools() {
+		return m.model.HParams().NEmbd
+	}
+	return 0
+}
+
+func (m *referenceModel) forward(ctx context.Context, b *encode.Micro) ([]float32, error) {
 	if m.sess == nil {
 		if err := m.open(); err != nil {
 			return nil, err
 		}
 	}
-	return m.sess.Forward(ctx, b, engine.Options{})
+	want := engine.LogP
+	if m.pooling.Pools() {
+		want = engine.Pooled
+	}
+	out, err := m.sess.Forward(ctx, &b.Batch, engine.Options{Want: []*engine.Output{want}, Pooling: m.pooling})
+	return out[want], err
 }
 
 func (m *referenceModel) open() (err error) {
@@ -185,7 +209,8 @@ func (m *referenceModel) Close() error {
 type referenceKey struct {
 	Kind    string `json:"kind"` // kindReference: checkpoints are files of the same form
 	Base    string `json:"base_sha256"`
-	Adapter string `json:"adapter_sha256"` // "" for the base alone
+	Adapter string `json:"adapter_sha256"`    // "" for the base alone
+	Pooling string `json:"pooling,omitempty"` // of vectors
 	rowsKey
 }
 
@@ -214,6 +239,8 @@ func (k referenceKey) changed(other referenceKey) string {
 	switch {
 	case k.Base != other.Base:
 		return "another model"
+	case k.Pooling != other.Pooling:
+		return "another pooling"
 	case k.Adapter != other.Adapter:
 		return "another reference adapter"
 	case k.Train != other.Train || k.Held != other.Held:
@@ -232,13 +259,18 @@ func (r *run) reference(ctx context.Context) (err error) {
 		return err
 	}
 	key := referenceKey{Kind: kindReference, Base: r.meta.BaseSHA256, Adapter: r.meta.RefAdapter, rowsKey: r.rowsKey()}
-	r.refs.train = newReference(r.rows.Train)
-	tensors := []checkpoint.Tensor{checkpoint.Floats("train", r.refs.train.logp)}
+	if r.pools() {
+		key.Pooling = r.pooling.String()
+	}
+	ref := &referenceModel{model: r.model, cfg: &r.cfg, adapter: path, invocation: r.rows.Invocation,
+		pooling: r.pooling}
+	r.refs.train = newReference(r.rows.Train, ref.width())
+	tensors := []checkpoint.Tensor{checkpoint.Floats("train", r.refs.train.said)}
 	reached, trained := r.rows.Reached()
 	total := trained
 	if r.rows.HeldRows != nil {
-		r.refs.held = newReference(r.rows.Held)
-		tensors = append(tensors, checkpoint.Floats("held", r.refs.held.logp))
+		r.refs.held = newReference(r.rows.Held, ref.width())
+		tensors = append(tensors, checkpoint.Floats("held", r.refs.held.said))
 		total += r.rows.HeldRows.Rows()
 	}
 	file := r.cfg.RefCache
@@ -248,7 +280,6 @@ func (r *run) reference(ctx context.Context) (err error) {
 	if err := r.cached(file, key, tensors); err != nil {
 		return err
 	}
-	ref := &referenceModel{model: r.model, cfg: &r.cfg, adapter: path, invocation: r.rows.Invocation}
 	defer func() { err = errors.Join(err, ref.Close()) }()
 	save := func() error { return checkpoint.WriteFile(nil, file, key, tensors) }
 	before := 0

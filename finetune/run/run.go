@@ -29,7 +29,8 @@ type run struct {
 	rep     report.Reporter
 	told    *told // what rep is told, from begin on
 	asked   asked
-	probed  *verify.Scores // of a method that gives scores: what llama.cpp is to find
+	probed  *verify.Scores  // of a method that gives scores: what llama.cpp is to find
+	vectors *verify.Vectors // of a method that makes vectors, likewise
 	source  source
 	rolling *rolling
 	barren  bool      // its answers teach nothing any more
@@ -183,12 +184,13 @@ func (r *run) train(ctx context.Context) error {
 	r.source, r.clock = src, time.Now()
 	err = finetune.Loop(ctx, finetune.Parts{
 		Engine: r.engine(), Source: r.source, Method: r.how, Optimizer: &r.numbers, Reference: ref, Temp: r.temp(),
+		Pooling: r.pooling,
 		Teacher: r.teacher(),
 		LR:      func(step int) float64 { return r.cfg.LR.N * sched.Factor(r.meta.Course, step) },
 		Accum:   r.cfg.Micros(r.how), Steps: r.meta.Course.Steps, Clip: r.cfg.Clip,
 		AfterStep: r.afterStep, Save: r.saveEarly,
 		Progress: func(st *finetune.State) {
-			r.rep.Report(report.Progress{What: "train", Done: st.Pending.Micros, Total: r.cfg.Micros(r.how)})
+			r.rep.Report(report.Progress{What: "train", Done: st.Pending.Micros, Total: r.rows.MicrosAStep()})
 		},
 	}, &st)
 	r.meta.State = st

@@ -11,6 +11,7 @@ import (
 	"github.com/ggtune/ggtune/bindings/llama"
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/engine/adapter"
+	"github.com/ggtune/ggtune/engine/arch"
 	"github.com/ggtune/ggtune/finetune/budget"
 	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/finetune/corpus"
@@ -34,6 +35,7 @@ type setup struct {
 	memory  budget.Memory
 	samples *sample.Plan // what is asked meanwhile; nil: nothing
 	planned *planned
+	pooling arch.Pooling         // of vectors; 0: what the model's file says
 	start   engine.SessionConfig // with the adapter as training starts
 }
 
@@ -44,6 +46,9 @@ func (s *setup) open(ctx context.Context, rep report.Reporter) error {
 		return err
 	}
 	if s.model, err = engine.Open(s.cfg.Model); err != nil {
+		return err
+	}
+	if err := s.pool(); err != nil {
 		return err
 	}
 	s.hash = startHashing(ctx, s.model)
@@ -86,6 +91,7 @@ func (s *setup) open(ctx context.Context, rep report.Reporter) error {
 		return err
 	}
 	s.sayScores()
+	s.sayVectors()
 	if s.cfg.EMA > 0 {
 		s.note("held-out losses, and what is written, are of a moving average of what is trained (--ema %g)", s.cfg.EMA)
 	}
@@ -99,6 +105,7 @@ func (s *setup) open(ctx context.Context, rep report.Reporter) error {
 	}
 	shape := budget.Shape{Want: s.cfg.Wants(s.how), Critic: s.cfg.OwnValues(), Teacher: s.planned.whom().shown()}
 	shape.Row, shape.Counted, shape.Rows = s.rows.Largest()
+	shape.Texts, shape.Pooling = s.rows.MostTexts(), s.pooling
 	if s.how.Teacher {
 		shape.Named = s.cfg.Named(s.model.HParams().NVocab)
 	}

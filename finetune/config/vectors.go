@@ -1,0 +1,100 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/ggtune/ggtune/engine"
+	"github.com/ggtune/ggtune/engine/arch"
+	"github.com/ggtune/ggtune/finetune/method"
+)
+
+// poolings are the values of Pooling, the default first.
+func poolings() []string { return append([]string{autoWord}, arch.Poolings()...) }
+
+func (c *Config) vectorOptions() []Option {
+	return []Option{
+		{Name: "pooling", Value: &c.Pooling, Eval: true,
+			Usage: "what of a text's tokens makes its vector: " + strings.Join(arch.Poolings(), ", ") +
+				"; auto: what the model's file says"},
+		{Name: "step-examples", Value: &c.StepExamples, Eval: true,
+			Usage: "a step is `N` examples of texts, each of which mnrl, gist and cosent set beside the others"},
+		{Name: "matryoshka", Value: &c.Matryoshka, Eval: true, Usage: "learn vectors that can be cut: the loss " +
+			"over the first numbers as well, as `WIDTHS` with commas, falling, such as 768,512,256"},
+		{Name: "query-prefix", Value: &c.QueryPrefix, Eval: true,
+			Usage: "`TEXT` before each query, as the model's card has it, such as \"query: \""},
+		{Name: "document-prefix", Value: &c.DocumentPrefix, Eval: true,
+			Usage: "`TEXT` before each document, such as \"passage: \" or \"search_document: \""},
+	}
+}
+
+// vectors says that what is trained makes vectors of texts, and writes nothing.
+func (c *Config) vectors() bool {
+	how, err := c.Loss()
+	return err == nil && how.Need.Pools()
+}
+
+// widths are Matryoshka's, whole numbers.
+func (c *Config) widths() ([]int, error) {
+	out := make([]int, len(c.Matryoshka))
+	for i, w := range c.Matryoshka {
+		if out[i] = int(w); float64(out[i]) != w {
+			return nil, fmt.Errorf("--matryoshka %g: expected whole numbers", w)
+		}
+	}
+	return out, nil
+}
+
+// AsPooling is Pooling as the engine has it: 0 leaves it to the model's file.
+func (c *Config) AsPooling() (arch.Pooling, error) {
+	if c.Pooling == autoWord {
+		return arch.PoolNone, nil
+	}
+	return arch.PoolingOf(c.Pooling)
+}
+
+// VectorsOf is how vectors of texts are made for a method that learns from them, 0 for others. It refuses a model that
+// does not say how where nobody else does, and widths that its vectors do not have.
+func (c *Config) VectorsOf(how *method.Method, m *engine.Model) (arch.Pooling, error) {
+	if !how.Need.Pools() {
+		return arch.PoolNone, nil
+	}
+	if n := m.HParams().NEmbd; len(c.Matryoshka) > 0 && c.Matryoshka[0] > float64(n) {
+		return 0, &Error{fmt.Errorf("--matryoshka %g: the vectors of %s have %d numbers; give that and less",
+			c.Matryoshka, m.Path(), n)}
+	}
+	p, err := c.AsPooling()
+	if err != nil {
+		return 0, err
+	}
+	if p, err = m.Pooling(p); err != nil {
+		return 0, fmt.Errorf("--method %s: %w, with --pooling", how.Name, err)
+	}
+	return p, nil
+}
+
+// vectors refuses what is no way to make them, and what is said of them to a method that makes none.
+func (v *validator) vectors() {
+	c := v.c
+	_, err := c.AsPooling()
+	v.known(&c.Pooling, err)
+	v.need(c.StepExamples >= 1, &c.StepExamples, v.is(c.StepExamples), "at least 1 example")
+	how, err := c.Loss()
+	if err != nil {
+		return
+	}
+	if how.Need.Pools() {
+		with := "is given with --method " + c.Method
+		v.need(c.Accum.Auto || c.Accum.N == 1, &c.Accum, v.is(c.Accum)+" with --method "+c.Method,
+			"auto: a step is as many micro-batches as its --step-examples make")
+		v.need(c.ALoRA == "", &c.ALoRA, with, "it without: a vector is made of all of a text")
+		v.need(c.SampleEvery.Auto || c.SampleEvery.N == 0, &c.SampleEvery, with+", which writes no text", "0")
+		return
+	}
+	given := "is given with --method " + c.Method + ", which makes no vectors of texts"
+	const expected = "it with a method that does, such as mnrl"
+	v.need(c.Pooling == autoWord, &c.Pooling, given, expected)
+	v.need(len(c.Matryoshka) == 0, &c.Matryoshka, given, expected)
+	v.need(c.QueryPrefix == "", &c.QueryPrefix, given, expected)
+	v.need(c.DocumentPrefix == "", &c.DocumentPrefix, given, expected)
+}

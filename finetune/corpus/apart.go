@@ -1,0 +1,80 @@
+package corpus
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/ggtune/ggtune/finetune/config"
+	"github.com/ggtune/ggtune/finetune/data"
+	"github.com/ggtune/ggtune/finetune/encode"
+	"github.com/ggtune/ggtune/finetune/method"
+	"github.com/ggtune/ggtune/internal/count"
+)
+
+// texts encodes texts of which vectors are made, with what stands before a query, and before a document. Of two texts
+// with a score neither is a document.
+func (r *Reader) texts(x *data.Example) ([]encode.Item, error) {
+	switch {
+	case r.how.Negatives && len(x.Texts) < 3:
+		return nil, fmt.Errorf("%s: the example has no negative, and --method %s needs one; add a field \"negative\", "+
+			"or train with --method mnrl, which takes other examples' texts", x.Source, r.how.Name)
+	case x.Kind == data.KindLikeness && r.how.Scores.Holds != nil && !r.how.Scores.Holds(x.Score):
+		return nil, fmt.Errorf("%s: the score is %g, and --method %s expects %s; write such scores, or train with "+
+			"--method cosent, which reads their order alone", x.Source, x.Score, r.how.Name, r.how.Scores.Expected)
+	}
+	tokens, long := make([][]int32, len(x.Texts)), 0
+	for i, t := range x.Texts {
+		prefix := r.cfg.QueryPrefix
+		if i > 0 && x.Kind == data.KindGroup {
+			prefix = r.cfg.DocumentPrefix
+		}
+		var n int
+		var err error
+		if tokens[i], n, err = encode.Whole(r.text.vocab, prefix+t, r.limit.Window()); err != nil {
+			return nil, fmt.Errorf("%s: %w", x.Source, err)
+		}
+		if len(tokens[i]) == 0 {
+			return nil, fmt.Errorf("%s: a text has no token", x.Source)
+		}
+		long = max(long, n)
+	}
+	it := encode.Apart(x.Source, tokens...)
+	it.Label, it.Long = x.Score, long
+	return []encode.Item{it}, nil
+}
+
+// needOthers refuses to compare a single example with others.
+func (r *Reader) needOthers(d *encode.Dataset) error {
+	if !r.how.Need.Pools() || !r.how.Coupled {
+		return nil
+	}
+	if len(d.Items) < 2 {
+		return fmt.Errorf("%s: there is one example, and --method %s sets each beside others; give more",
+			d.Items[0].Source, r.how.Name)
+	}
+	if r.cfg.StepExamples < 2 {
+		return &config.Error{Err: errors.New("--step-examples is 1, and --method " + r.how.Name +
+			" sets each example beside others of its step; give at least 2")}
+	}
+	first := d.Items[0].Label
+	for i := range d.Items {
+		if r.how.Need == method.Groups || d.Items[i].Label != first {
+			return nil
+		}
+	}
+	return fmt.Errorf("%s: every score (%s) is %g, and --method %s learns from their order; give texts of several "+
+		"scores", d.Items[0].Source, count.Of(len(d.Items), "example"), first, r.how.Name)
+}
+
+// widest is the most tokens that an example of texts has: a row holds at least one of them whole.
+func widest(sets ...*encode.Dataset) (most int) {
+	for _, d := range sets {
+		if d == nil {
+			continue
+		}
+		for i := range d.Items {
+			most = max(most, len(d.Items[i].Tokens))
+		}
+	}
+	return most
+}

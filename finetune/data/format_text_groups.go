@@ -1,0 +1,129 @@
+package data
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+)
+
+// TextGroups is texts that belong together, and others that do not, under the names that sentence-transformers' users
+// have: an anchor with a positive, or several of them, each of which is an example with all of the negatives.
+var TextGroups = register(&Format{
+	Name: "text-groups",
+	Fields: `"anchor" (or "query", "question", "sentence1", "text1"), "positive" (or "positives", "pos", "answer", ` +
+		`"document", "passage", "sentence2", "text2")[, "negative", "negatives", "negative_1", …]: a text or ` +
+		`{"title", "text"}, or a list of them`,
+	Priority: 60,
+	Texts:    WantGroups,
+	Match: func(r *Record) bool {
+		return r.Any(anchorFields...) && firstOf(r, belongingFields) != ""
+	},
+	Examples: func(r *Record, _ *Options, add func(Example)) error {
+		anchor, err := r.Text(firstOf(r, anchorFields))
+		if err != nil {
+			return err
+		}
+		positives, err := textsOf(r, firstOf(r, belongingFields))
+		if err != nil {
+			return err
+		}
+		var negatives []string
+		for _, name := range r.Names() {
+			if slices.Contains(negativeFields, name) || strings.HasPrefix(name, "negative_") {
+				more, err := textsOf(r, name)
+				if err != nil {
+					return err
+				}
+				// A table has a cell where a row has no negative.
+				negatives = append(negatives, slices.DeleteFunc(more,
+					func(s string) bool { return strings.TrimSpace(s) == "" })...)
+			}
+		}
+		if len(positives) == 0 {
+			add(Example{Source: r.Source, Kind: KindGroup, drop: "no text that belongs to the anchor"})
+		}
+		for i, p := range positives {
+			e := Example{Source: r.Source, Kind: KindGroup, Texts: append([]string{anchor, p}, negatives...)}
+			if len(positives) > 1 {
+				e.Source.Sub = i + 1
+			}
+			add(e)
+		}
+		return nil
+	},
+})
+
+// TextSets is lists of texts that all belong together: each with the next is an example.
+var TextSets = register(&Format{
+	Name:     "text-sets",
+	Fields:   `"set": a list of two or more texts that belong together`,
+	Priority: 50,
+	Texts:    WantGroups,
+	Match:    func(r *Record) bool { return r.Has("set") },
+	Examples: func(r *Record, _ *Options, add func(Example)) error {
+		set, err := textsOf(r, "set")
+		if err != nil {
+			return err
+		}
+		if len(set) < 2 {
+			add(Example{Source: r.Source, Kind: KindGroup, drop: "a set of one text"})
+		}
+		for i := range max(len(set)-1, 0) {
+			e := Example{Source: r.Source, Kind: KindGroup, Texts: set[i : i+2 : i+2]}
+			if len(set) > 2 {
+				e.Source.Sub = i + 1
+			}
+			add(e)
+		}
+		return nil
+	},
+})
+
+// The names of the fields. The first is taken, of negatives all.
+var (
+	anchorFields    = []string{"anchor", "query", "question", "sentence1", "text1"}
+	belongingFields = append(slices.Clone(positiveFields), "answer", "document", "passage", "sentence2", "text2")
+)
+
+// textsOf reads a text, or a list of them, each of which may have a title.
+func textsOf(r *Record, field string) (out []string, err error) {
+	v, _ := r.Get(field)
+	if describe(v) == "null" {
+		return nil, nil
+	}
+	items := []json.RawMessage{v}
+	if describe(embedded(v)) == "a list" {
+		if items, err = listOf(v); err != nil {
+			return nil, r.errorf("field %q: %v", field, err)
+		}
+	}
+	for _, item := range items {
+		text, err := documentText(r, item)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, text)
+	}
+	return out, nil
+}
+
+// uncontrastable says why nothing can be learned from texts that belong together, or from two that are alike or not, or
+// "".
+func uncontrastable(e *Example) string {
+	if e.drop != "" {
+		return e.drop
+	}
+	for _, t := range e.Texts {
+		if strings.TrimSpace(t) == "" {
+			return "empty text"
+		}
+	}
+	switch {
+	case e.Kind != KindGroup:
+	case e.Texts[0] == e.Texts[1]:
+		return "the two texts are equal"
+	case slices.Contains(e.Texts[2:], e.Texts[1]):
+		return "the positive is among the negatives"
+	}
+	return ""
+}

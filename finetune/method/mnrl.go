@@ -1,0 +1,103 @@
+package method
+
+import "github.com/ggtune/ggtune/internal/setting"
+
+// directions says who chooses in mnrl. The words are sentence-transformers' directions "query_to_doc" alone, and with
+// "doc_to_query" in the partition "per_direction".
+var directions = setting.Choice("directions", "who chooses: `ONE`, each anchor among all texts that are no anchors; "+
+	"both, each positive among the anchors as well", "one", "both")
+
+// MNRL is the ranking loss with multiple negatives (Henderson et al. 2017, "Efficient Natural Language Response
+// Suggestion for Smart Reply", section 4.4; InfoNCE, van den Oord et al. 2018, "Representation Learning with
+// Contrastive Predictive Coding", equation 4): each anchor aᵢ is to choose its positive pᵢ among the positives and hard
+// negatives d of the whole step, by cosines times scale s,
+//
+//	L = −s·cos(aᵢ, pᵢ) + log Σ_d exp(s·cos(aᵢ, d))
+//
+// With directions "both", half of that and half of pᵢ's choice among the anchors (sentence-transformers'
+// MultipleNegativesSymmetricRankingLoss).
+//
+// A text that is no negative is left out of the sum: one equal to the positive, or to another positive of an equal
+// anchor. sentence-transformers has no such mask, and keeps equal texts out of a batch instead.
+//
+// accuracy is how often the positive has the highest cosine of all that the anchor chooses among; positive_cos and
+// negative_cos are mean cosines, and masked how many texts an anchor does not see.
+//
+// The step goes through the loop as Gao et al. 2021 ("Scaling Deep Contrastive Learning Batch Size under Memory Limited
+// Setup") have it: vectors of all micro-batches, the loss once, then each micro-batch forward again, and back. So the
+// memory does not grow with the step, and it is sentence-transformers' CachedMultipleNegativesRankingLoss too. A step
+// of one micro-batch is computed once.
+var MNRL = register(&Method{
+	Name:    "mnrl",
+	Doc:     "choose the text that belongs to an anchor among all of the step (InfoNCE; Henderson et al. 2017)",
+	Unit:    "example",
+	Need:    Groups,
+	Coupled: true,
+	Reads:   []setting.Use{scale.At(20), directions.Word("one")},
+	Loss:    mnrl,
+})
+
+func mnrl(in *Inputs, s setting.Values) (Result, error) {
+	all, err := in.groups()
+	if err != nil {
+		return Result{}, err
+	}
+	res, f := Result{Units: float64(len(all))}, rankings{}
+	v, known := sphereOf(in.Pooled, len(in.Sequences)), in.positives(all)
+	both, weight := s.Of(directions) == 1, 1.0
+	if both {
+		weight = 0.5
+	}
+	for _, g := range all {
+		of := []two{{g.anchor, g.positive}}
+		a := in.Sequences[g.anchor].Text
+		add := func(k int) {
+			if known[[2]uint64{a, in.Sequences[k].Text}] {
+				f.masked++
+				return
+			}
+			of = append(of, two{g.anchor, k})
+		}
+		for _, other := range all {
+			if other.anchor != g.anchor {
+				add(other.positive)
+			}
+			for _, k := range other.negatives {
+				add(k)
+			}
+		}
+		f.add(v, of)
+		loss, hit := v.choose(of, 0, s.Of(scale), weight)
+		res.Sum, f.hits = res.Sum+loss, f.hits+hit
+		if !both {
+			continue
+		}
+		of, p := of[:1], in.Sequences[g.positive].Text
+		for _, other := range all {
+			if !known[[2]uint64{in.Sequences[other.anchor].Text, p}] {
+				of = append(of, two{other.anchor, g.positive})
+			}
+		}
+		loss, _ = v.choose(of, 0, s.Of(scale), weight)
+		res.Sum += loss
+	}
+	res.GradPooled, res.Metrics = v.back(), f.metrics(res.Units)
+	return res, nil
+}
+
+// rankings sums up the figures of choices between a positive and negatives.
+type rankings struct{ hits, positive, negative, negatives, masked float64 }
+
+// add adds the cosines of a choice, of which the first is the positive's.
+func (f *rankings) add(v *sphere, of []two) {
+	f.positive += v.cos(of[0].i, of[0].k)
+	for _, p := range of[1:] {
+		f.negative += v.cos(p.i, p.k)
+	}
+	f.negatives += float64(len(of) - 1)
+}
+
+func (f *rankings) metrics(anchors float64) []Metric {
+	return []Metric{{"accuracy", f.hits, anchors}, {"positive_cos", f.positive, anchors},
+		{"negative_cos", f.negative, f.negatives}, {"masked", f.masked, anchors}}
+}
