@@ -49,6 +49,8 @@ CASES = {
     "glm4": dict(r=2, lora_alpha=4, target_modules=["q_proj", "k_proj", "gate_up_proj"]),
     "qwen3moe": dict(r=2, lora_alpha=4, target_modules=["q_proj", "k_proj", "o_proj"]),
     "gpt_oss": dict(r=2, lora_alpha=4, target_modules=["q_proj", "v_proj", "o_proj"]),
+    "olmoe": dict(r=2, lora_alpha=4, target_modules=["k_proj", "v_proj"]),
+    "granitemoe": dict(r=2, lora_alpha=4, target_modules=["q_proj", "o_proj"]),
     "gpt2": dict(r=4, lora_alpha=8, target_modules=["c_attn", "c_proj", "c_fc"], fan_in_fan_out=True),
 }
 

@@ -42,8 +42,8 @@ WINDOWS = (*GEMMA, "olmo2", "cohere2", "gpt-oss")  # whose masks come by the kin
 # Architectures by their classes in transformers: those of a configuration and of a model are NAMEConfig and NAMEForCausalLM.
 CLASSES = {"smollm3": "SmolLM3", "olmo2": "Olmo2", "granite": "Granite", "ernie4_5": "Ernie4_5", "hunyuan-dense": "HunYuanDenseV1",
            "exaone4": "Exaone4", "cohere2": "Cohere2", "starcoder2": "Starcoder2", "stablelm": "StableLm", "phi3": "Phi3", "mistral3": "Ministral3",
-           "glm4": "Glm4", "qwen3moe": "Qwen3Moe", "gpt-oss": "GptOss"}
-PAIRED = ("llama", "smollm3", "granite", "mistral3")  # rows of heads that llama.cpp's converter puts into another order
+           "glm4": "Glm4", "qwen3moe": "Qwen3Moe", "gpt-oss": "GptOss", "olmoe": "Olmoe", "granitemoe": "GraniteMoe"}
+PAIRED = ("llama", "smollm3", "granite", "mistral3", "granitemoe")  # rows of heads that llama.cpp's converter puts into another order
 LAYER_NORM = ("cohere2", "starcoder2", "stablelm")
 # Of gpt-oss: sinks that take much, gates beyond the bounds of its activation, and not too much of what comes of them.
 OSS_SHIFTS = {"attn_sinks": 0, "ffn_gate_exps.bias": -3, "ffn_up_exps.bias": -3, "ffn_down_exps.weight": 5}
@@ -87,17 +87,17 @@ def paired(t, hp): return t.reshape(-1, 2, hp["head_dim"] // 2, *t.shape[1:]).tr
 def unpaired(t, hp): return t.reshape(-1, hp["head_dim"] // 2, 2, *t.shape[1:]).transpose(1, 2).reshape(t.shape)
 
 
-# Parts of experts' parameters as rows of one expert behind the other's: [expert, rows, columns], or the other way round and gates
+# Parts of a matrix, or of experts' parameters as rows of one expert behind the other's: [expert, rows, columns], or the other way round and gates
 # one by one with ups, of which the biases are a row of each expert.
-def first(t, hp): return t[:, :t.shape[1] // 2].reshape(-1, t.shape[2])
-def second(t, hp): return t[:, t.shape[1] // 2:].reshape(-1, t.shape[2])
-def whole(t, hp): return t.reshape(-1, t.shape[2])
+def first(t, hp): return t[..., :t.shape[-2] // 2, :].reshape(-1, t.shape[-1])
+def second(t, hp): return t[..., t.shape[-2] // 2:, :].reshape(-1, t.shape[-1])
+def whole(t, hp): return t.reshape(-1, t.shape[-1])
 def turned(t, hp): return t if t.dim() == 2 else t.transpose(1, 2).flatten(0, 1)
 def even(t, hp): return turned(t[..., ::2], hp)
 def odd(t, hp): return turned(t[..., 1::2], hp)
 
 
-ROUTED = ("ffn_gate_inp.", "ffn_gate_exps.", "ffn_up_exps.", "ffn_down_exps.")
+SUMMED = ("ffn_gate_inp.", "_exps.", "_shexp.")  # whose weights become sums where they have pairs
 
 
 def places(param, layout, hp):
@@ -149,13 +149,18 @@ def names(case, model):
                                      ("ffn_down", "mlp.down_proj", same)):
             if f"model.layers.{i}.{module}" in own:
                 put(f"blk.{i}.{role}", f"model.layers.{i}.{module}", layout)
-        router = own.get(f"model.layers.{i}.mlp.gate")
-        if router is not None:
+        block = f"model.layers.{i}." + ("block_sparse_moe" if case["arch"] == "granitemoe" else "mlp")
+        experts, shared = own.get(f"{block}.experts"), own.get(f"model.layers.{i}.shared_mlp")
+        if experts is not None and case["arch"] != "gpt-oss":
+            router = own[f"{block}.router" if case["arch"] == "granitemoe" else f"{block}.gate"]
             out[f"blk.{i}.ffn_gate_inp.weight"] = (router, "weight", same)
-            experts = own[f"model.layers.{i}.mlp.experts"]
             out[f"blk.{i}.ffn_gate_exps.weight"] = (experts, "gate_up_proj", first)
             out[f"blk.{i}.ffn_up_exps.weight"] = (experts, "gate_up_proj", second)
             out[f"blk.{i}.ffn_down_exps.weight"] = (experts, "down_proj", whole)
+        if shared is not None:
+            out[f"blk.{i}.ffn_gate_shexp.weight"] = (shared.input_linear, "weight", first)
+            out[f"blk.{i}.ffn_up_shexp.weight"] = (shared.input_linear, "weight", second)
+            out[f"blk.{i}.ffn_down_shexp.weight"] = (shared.output_linear, "weight", same)
         if case["arch"] == "gpt-oss":
             put(f"blk.{i}.ffn_gate_inp", f"model.layers.{i}.mlp.router")
             out[f"blk.{i}.attn_sinks.weight"] = (own[f"model.layers.{i}.self_attn"], "sinks", same)
@@ -182,7 +187,7 @@ def build(case):
             kinds[case["arch"]] = getattr(transformers, name + "Config"), getattr(transformers, name + "ForCausalLM")
         make_config, make = kinds[case["arch"]]
         model = make(make_config(vocab_size=VOCAB, hidden_size=EMBD, intermediate_size=FF, num_hidden_layers=case["hparams"]["n_layer"],
-                                 num_attention_heads=HEADS, num_key_value_heads=HEADS_KV, tie_word_embeddings=case["tied"],
+                                 num_attention_heads=HEADS, num_key_value_heads=case["hparams"]["n_head_kv"], tie_word_embeddings=case["tied"],
                                  max_position_embeddings=case["stretched"], **common))
     model = model.double().eval()
     where, tensors, seen = names(case, model), [], set()
@@ -213,7 +218,7 @@ def attach(case, model, where):
             continue
         if case["arch"] == "glm4" and ("attn_output" in name or "ffn_down" in name):
             continue  # where llama.cpp runs none
-        if any(role in name for role in ROUTED):
+        if any(role in name for role in SUMMED):
             continue
         rows, cols = layout(module.weight, case["hparams"]).shape
         shape_a, shape_b = ((rows, RANK), (cols, RANK)) if embedding else ((RANK, cols), (rows, RANK))
@@ -227,15 +232,15 @@ def attach(case, model, where):
             module.register_forward_hook(lambda m, args, out, a=a, b=b: out + SCALE * (args[0] @ a.T) @ b.T)
         params[name + ".lora_a"], params[name + ".lora_b"] = (a, same), (b, rows_layout)
         pairs.append({"name": name, "a": list(shape_a), "b": list(shape_b)})
-    route(case, where, params, pairs)
+    attach_sums(case, where, params, pairs)
     return params, pairs
 
 
-def route(case, where, params, pairs):
-    """Puts pairs beside routers and each expert's matrix, whose modules give more than a product: their weights become sums."""
+def attach_sums(case, where, params, pairs):
+    """Puts pairs beside what is no module's whole product, such as each expert's matrix: weights become sums."""
     sums = {}
     for name, (module, p, layout) in where.items():
-        if not any(role + "weight" in name for role in ROUTED):
+        if not any(role + "weight" in name for role in SUMMED):
             continue
         rows, cols = layout(getattr(module, p), case["hparams"]).shape
         n = case["hparams"]["n_expert"] if "_exps." in name else 1
@@ -350,8 +355,9 @@ def cases():
             hp |= {"rope_dim": int(head_dim * rope["partial_rotary_factor"]), "rope_attn_factor": rope["attention_factor"]}
             config |= {"pad_token_id": None, "original_max_position_embeddings": rope["original_max_position_embeddings"]}
         if "n_expert" in hparams:
-            config |= {"num_experts": hp["n_expert"], "num_experts_per_tok": hp["n_expert_used"], "pad_token_id": None,
-                       "moe_intermediate_size": hp["n_ff_exp"], "experts_implementation": "eager"}
+            config |= {"num_local_experts" if arch == "granitemoe" else "num_experts": hp["n_expert"], "pad_token_id": None,
+                       "num_experts_per_tok": hp["n_expert_used"], "experts_implementation": "eager"}
+            config |= {k: hp[n] for k, n in (("moe_intermediate_size", "n_ff_exp"), ("shared_intermediate_size", "n_ff_shared")) if n in hp}
         if arch == "mistral3":
             hp |= {"rope_temp": rope["llama_4_scaling_beta"], "rope_beta_fast": rope["beta_fast"], "rope_log_mul": rope["mscale_all_dim"]}
             config |= {"pad_token_id": None}
@@ -414,6 +420,12 @@ def cases():
     oss = {"sliding_window": 5}
     yield case("gpt_oss", "gpt-oss", chain, False, oss, head_dim=16, rope=yarn, hparams=few)
     yield case("gpt_oss_tree", "gpt-oss", forest, False, oss, head_dim=16, rope=yarn, hparams=few)
+    some = {"n_expert": 5, "n_expert_used": 2}
+    yield case("olmoe", "olmoe", chain, False, {}, rope=plain, hparams=some | {"n_head_kv": HEADS})
+    yield case("olmoe_tree", "olmoe", forest, False, {}, rope=plain, hparams=some | {"n_head_kv": HEADS})
+    yield case("granitemoe", "granitemoe", chain, True, granite, rope=plain, hparams=scales | some)
+    yield case("granitemoe_tree", "granitemoe", forest, False, granite, rope=plain, hparams=scales | some | {"n_ff_shared": 20},
+               **{"class": "GraniteMoeShared"})
     yield case("gpt2", "gpt2", chain, True, {})
     yield case("gpt2_tree", "gpt2", forest, True, {})
 

@@ -115,7 +115,7 @@ func (l *peftLoader) fail(format string, args ...any) error {
 
 // pair reads the pair beside a matrix, if the file has one.
 func (l *peftLoader) pair(p arch.Part, il int) error {
-	if p.Routed {
+	if p.Routed || l.hub.Parted(p.Role) {
 		return nil // PEFT has other pairs there: unknown names them
 	}
 	module := l.hub.Module(p, il)

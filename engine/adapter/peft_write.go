@@ -71,10 +71,10 @@ func (a *Adapter) peftWriter(net *arch.Net) (*safetensors.Writer, error) {
 		if !ok {
 			return nil, fmt.Errorf("the model has no linear tensor %q; the adapter belongs to another model", p.Tensor)
 		}
-		if part.Routed {
-			return nil, fmt.Errorf("pair %q stands beside experts or what chooses them, where PEFT has none of that "+
-				"form: transformers keeps the matrices of all experts, gate and up together, in one parameter; make a "+
-				"model of the adapter and its base: ggtune merge", p.Tensor)
+		if part.Routed || hub.Parted(part.Role) {
+			return nil, fmt.Errorf("pair %q: PEFT has none of that form: transformers keeps the matrices of all "+
+				"experts, and gate and up together, in one parameter; make a model of the adapter and its base "+
+				"(ggtune merge), or train one without that target", p.Tensor)
 		}
 		module := peftPrefix + hub.Module(part, p.Layer)
 		one := []half{

@@ -73,6 +73,7 @@ type Part struct {
 	// Routed says that a token meets it only by way of its experts: a matrix of each of them, or the one that chooses
 	// them. It has a pair only where its role is named.
 	Routed bool
+	Used   int64 // of several experts' matrices: those that a token meets
 	// Alone says why llama.cpp cannot run a pair beside a linear part; "": it can.
 	Alone  string
 	Shared bool // a table outside the layers that all of them read; never trained

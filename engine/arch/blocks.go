@@ -188,12 +188,12 @@ type experts struct {
 }
 
 func (f experts) parts() []Part {
-	embd, ff, n := int64(f.Embd), int64(f.FF), int64(f.N)
+	embd, ff, n, used := int64(f.Embd), int64(f.FF), int64(f.N), int64(f.Used)
 	parts := []Part{
 		{Role: FFNGateInp, Suffix: ".weight", Shape: []int64{embd, n}, Linear: true, Routed: true},
-		{Role: FFNGateExps, Suffix: ".weight", Shape: []int64{embd, ff, n}, Linear: true, Routed: true},
-		{Role: FFNUpExps, Suffix: ".weight", Shape: []int64{embd, ff, n}, Linear: true, Routed: true},
-		{Role: FFNDownExps, Suffix: ".weight", Shape: []int64{ff, embd, n}, Linear: true, Routed: true},
+		{Role: FFNGateExps, Suffix: ".weight", Shape: []int64{embd, ff, n}, Linear: true, Routed: true, Used: used},
+		{Role: FFNUpExps, Suffix: ".weight", Shape: []int64{embd, ff, n}, Linear: true, Routed: true, Used: used},
+		{Role: FFNDownExps, Suffix: ".weight", Shape: []int64{ff, embd, n}, Linear: true, Routed: true, Used: used},
 	}
 	if shared := int64(f.Shared); shared > 0 {
 		parts = append(parts,

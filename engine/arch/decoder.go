@@ -155,6 +155,16 @@ func (m *family) experts(ff int, norm bool) {
 	m.FF = ff
 }
 
+// shared has layers a network of ff inner elements beside the experts, which every token has; 0: none.
+func (m *family) shared(ff int) {
+	e := m.Layer.FFN.(experts)
+	e.Shared = ff
+	m.Layer.FFN = e
+	if ff > 0 {
+		m.More = append(m.More, Size{"n_ff_shared", ff})
+	}
+}
+
 // windowsOrNoRope has all but the last of each period of layers see a window, and that one see everything without
 // looking at positions.
 func (m *family) windowsOrNoRope(window, period int) {

@@ -37,8 +37,8 @@ var GPTOSS = register(Arch{
 
 // ossModules are those of llama's family, with a router and sinks.
 func ossModules() map[Role]string {
-	m := expertModules()
+	m := expertModules("mlp", "router")
 	delete(m, FFNNorm)
-	m[AttnPostNorm], m[AttnSinks], m[FFNGateInp] = "post_attention_layernorm", "self_attn.sinks", "mlp.router"
+	m[AttnPostNorm], m[AttnSinks] = "post_attention_layernorm", "self_attn.sinks"
 	return m
 }

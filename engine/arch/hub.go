@@ -1,6 +1,9 @@
 package arch
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // A Hub is how Hugging Face's transformers calls and lays out what files of an architecture hold. In what order it has
 // the rows of heads is in Part.PairedHeads.
@@ -74,17 +77,19 @@ func decoderModules() map[Role]string {
 	}
 }
 
-// expertModules are those of llama's family with experts, of which each has modules of its own in folders (*: its
-// number).
-func expertModules() map[Role]string {
+// expertModules are those of llama's family with experts: below block, router chooses them.
+func expertModules(block, router string) map[Role]string {
 	m := decoderModules()
 	for _, dense := range []Role{FFNGate, FFNUp, FFNDown} {
 		delete(m, dense)
 	}
-	m[FFNGateInp], m[FFNGateExps] = "mlp.gate", "mlp.experts.*.gate_proj"
-	m[FFNUpExps], m[FFNDownExps] = "mlp.experts.*.up_proj", "mlp.experts.*.down_proj"
+	m[FFNGateInp], m[FFNDownExps] = block+"."+router, block+".experts.down_proj"
+	m[FFNGateExps], m[FFNUpExps] = block+".experts.gate_up_proj:gate", block+".experts.gate_up_proj:up"
 	return m
 }
+
+// Parted says that transformers has a role's matrix in one module with others, of which no pair stands beside it alone.
+func (h Hub) Parted(r Role) bool { return strings.Contains(h.Modules[r], ":") }
 
 // HubRope is the key at whose place stand rope_theta and how positions are stretched: settings of several forms.
 const HubRope = "rope"

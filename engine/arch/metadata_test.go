@@ -130,6 +130,10 @@ func TestHParamsRefused(t *testing.T) {
 			[]string{"expert_used_count", "is 5 of 4 experts, expected 1 to 4"}},
 		"experts of no size": {"qwen3moe", func(w *gguf.Writer) { w.Delete("qwen3moe.expert_feed_forward_length") },
 			[]string{"expert_feed_forward_length"}},
+		"olmoe: fewer key heads": {"olmoe", number("olmoe.attention.head_count_kv", 2),
+			[]string{"2 key heads for 4 heads", "llama.cpp"}},
+		"granitemoe: no factor": {"granitemoe", func(w *gguf.Writer) { w.Delete("granitemoe.residual_scale") },
+			[]string{"residual_scale"}},
 		"experts in groups": {"qwen3moe", number("qwen3moe.expert_group_count", 2),
 			[]string{"expert_group_count", "is 2", "chosen from all"}},
 		"llama: rope of a part": {"llama", number("llama.rope.dimension_count", 8),
@@ -276,7 +280,7 @@ func TestHParamsOfTinyModels(t *testing.T) {
 			want.Positions = s.Ctx
 		case "gemma2":
 			want.LogitCap = 3
-		case "granite", "cohere2":
+		case "granite", "granitemoe", "cohere2":
 			want.LogitScale = 0.5
 		case "phi3":
 			want.Positions = 512
@@ -290,6 +294,9 @@ func TestHParamsOfTinyModels(t *testing.T) {
 		} else if n, ok := a.Example.Keys["expert_count"]; ok {
 			shown = append(shown, arch.Size{Name: "n_expert", N: n.(int)},
 				arch.Size{Name: "n_expert_used", N: a.Example.Keys["expert_used_count"].(int)})
+			if n, ok := a.Example.Keys["expert_shared_feed_forward_length"]; ok {
+				shown = append(shown, arch.Size{Name: "n_ff_shared", N: n.(int)})
+			}
 		}
 		if !slices.Equal(net.Sizes, shown) {
 			t.Errorf("%s: shows %v, want %v", name, net.Sizes, shown)

@@ -12,5 +12,6 @@ var Qwen3MoE = register(Arch{
 			m.experts(m.size("expert_feed_forward_length", 0), true)
 		})
 	},
-	Hub: Hub{ModelType: "qwen3_moe", Class: "Qwen3MoeForCausalLM", Layers: "model.layers", Modules: expertModules()},
+	Hub: Hub{ModelType: "qwen3_moe", Class: "Qwen3MoeForCausalLM", Layers: "model.layers",
+		Modules: expertModules("mlp", "gate")},
 })

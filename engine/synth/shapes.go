@@ -30,6 +30,22 @@ var shapes = []Spec{
 		Name: "qwen3-0.6b", Arch: "qwen3", Layers: 28, Embd: 1024, FF: 3072, Heads: 16, KVHeads: 8, HeadDim: 128,
 		Vocab: 151936, Ctx: 40960, Tied: true, RopeBase: 1000000, NormEps: 1e-6, Tokenizer: Qwen2,
 	},
+	{ // Qwen/Qwen3-30B-A3B
+		Name: "qwen3-30b-a3b", Arch: "qwen3moe", Layers: 48, Embd: 2048, FF: 768, Heads: 32, KVHeads: 4, HeadDim: 128,
+		Vocab: 151936, Ctx: 40960, RopeBase: 1000000, NormEps: 1e-6, Tokenizer: Qwen2,
+		Keys: map[string]any{"expert_count": 128, "expert_used_count": 8},
+	},
+	{ // allenai/OLMoE-1B-7B-0924
+		Name: "olmoe-1b-7b", Arch: "olmoe", Layers: 16, Embd: 2048, FF: 1024, Heads: 16, KVHeads: 16, Vocab: 50304,
+		Ctx: 4096, Tokenizer: GPT2, Keys: map[string]any{"expert_count": 64, "expert_used_count": 8},
+	},
+	{ // ibm-granite/granite-3.1-3b-a800m-instruct
+		Name: "granite3-3b-a800m", Arch: "granitemoe", Layers: 32, Embd: 1536, FF: 512, Heads: 24, KVHeads: 8,
+		Vocab: 49155, Ctx: 131072, Tied: true, RopeBase: 10000000, NormEps: 1e-6, Tokenizer: GPT2,
+		Keys: map[string]any{"expert_count": 40, "expert_used_count": 8, "expert_shared_feed_forward_length": 0,
+			"embedding_scale": float32(12), "residual_scale": float32(0.22), "attention.scale": float32(0.015625),
+			"logit_scale": float32(6)},
+	},
 	{ // HuggingFaceTB/SmolLM3-3B
 		Name: "smollm3-3b", Arch: "smollm3", Layers: 36, Embd: 2048, FF: 11008, Heads: 16, KVHeads: 4, Vocab: 128256,
 		Ctx: 65536, Tied: true, RopeBase: 5000000, NormEps: 1e-6, Tokenizer: Llama3,

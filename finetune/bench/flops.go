@@ -1,6 +1,8 @@
 package bench
 
 import (
+	"slices"
+
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/engine/arch"
 	"github.com/ggtune/ggtune/engine/backend"
@@ -10,9 +12,10 @@ import (
 // 1 or 2 in a hundred of these, and attention's are left out, and phases that hold nothing else are absent.
 //
 // A product with a matrix takes two operations for each of its elements and each token, forward and for the gradient
-// of its input. Layers whose activations are not kept compute their products again, save the last one's, which nothing
-// in the backward pass reads. The lowest layer's input needs no gradient unless the embedding is trained. In full
-// training the gradient of each matrix takes as much again.
+// of its input; with those of experts, for the elements of the few that a token has. Layers whose activations are not
+// kept compute their products again, save the last one's, which nothing in the backward pass reads. The lowest layer's
+// input needs no gradient unless the embedding is trained. In full training the gradient of each matrix takes as much
+// again.
 func flops(m *engine.Model, full bool, tokens, counted, keptLayers int) map[string]float64 {
 	hp := m.HParams()
 	// Elements of the layers' matrices, of those computed again, and of those that multiply the lowest layer's input.
@@ -21,9 +24,9 @@ func flops(m *engine.Model, full bool, tokens, counted, keptLayers int) map[stri
 		if il < 0 {
 			return
 		}
-		n := float64(p.Shape[0]) * float64(p.Shape[1])
+		n := float64(p.Shape[0]) * float64(p.Shape[1]) * float64(max(p.Used, 1))
 		all += n
-		if il < hp.NLayer-keptLayers && p.Role != arch.FFNDown {
+		if il < hp.NLayer-keptLayers && !slices.Contains(lastRoles, p.Role) {
 			again += n
 		}
 		switch p.Role {
@@ -46,3 +49,6 @@ func flops(m *engine.Model, full bool, tokens, counted, keptLayers int) map[stri
 		backend.PhaseHead.String():           2 * float64(counted) * head,
 	}
 }
+
+// lastRoles are those of a layer's last product.
+var lastRoles = []arch.Role{arch.FFNDown, arch.FFNDownExps, arch.FFNDownShexp}

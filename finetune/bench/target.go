@@ -77,7 +77,7 @@ func (t Target) file(ctx context.Context) (path string, remove func(), err error
 }
 
 // Write writes the model of a shape to a file, with the weights that Run generates. keys take the place of the shape's
-// metadata of the same names (synth.Spec.Keys).
+// metadata of the same names (synth.Spec.Keys, and block_count).
 func (t Target) Write(ctx context.Context, path string, keys map[string]any) error {
 	s, err := t.spec()
 	if err != nil {
@@ -89,6 +89,10 @@ func (t Target) Write(ctx context.Context, path string, keys map[string]any) err
 			s.Keys = map[string]any{}
 		}
 		maps.Copy(s.Keys, keys)
+		if n, ok := s.Keys["block_count"].(int); ok {
+			s.Layers = n
+			delete(s.Keys, "block_count")
+		}
 	}
 	if err := s.WriteFile(ctx, path); err != nil {
 		return errors.Join(err, ctx.Err())

@@ -166,7 +166,12 @@ func (p *Pass) experts(il int, h *node, g gating, act func(gate, up *node) *node
 	}
 	x := p.tape.rows(h, tokens)
 	x = act(p.expertLinear(x, experts, role("ffn_gate_exps")), p.expertLinear(x, experts, role("ffn_up_exps")))
-	return p.tape.mix(p.expertLinear(x, experts, role("ffn_down_exps")), weights)
+	y := p.tape.mix(p.expertLinear(x, experts, role("ffn_down_exps")), weights)
+	if p.model.NFFShared > 0 {
+		x = act(p.linear(h, role("ffn_gate_shexp")), p.linear(h, role("ffn_up_shexp")))
+		y = p.tape.add(y, p.linear(x, role("ffn_down_shexp")))
+	}
+	return y
 }
 
 // expertTensors lists those of a layer's experts; biased says that each matrix has a bias.
@@ -181,14 +186,29 @@ func expertTensors(hp HParams, il int, biased bool) []Tensor {
 		}
 	}
 	add("ffn_gate_inp", 0, hp.NExpert, hp.NEmbd)
-	add("ffn_gate_exps", hp.NExpert, hp.NFFExp, hp.NEmbd)
-	add("ffn_up_exps", hp.NExpert, hp.NFFExp, hp.NEmbd)
-	add("ffn_down_exps", hp.NExpert, hp.NEmbd, hp.NFFExp)
+	ff := hp.NFF
+	if hp.NFFExp > 0 { // a key of its own
+		ff = hp.NFFExp
+	}
+	add("ffn_gate_exps", hp.NExpert, ff, hp.NEmbd)
+	add("ffn_up_exps", hp.NExpert, ff, hp.NEmbd)
+	add("ffn_down_exps", hp.NExpert, hp.NEmbd, ff)
+	if hp.NFFShared > 0 {
+		add("ffn_gate_shexp", 0, hp.NFFShared, hp.NEmbd)
+		add("ffn_up_shexp", 0, hp.NFFShared, hp.NEmbd)
+		add("ffn_down_shexp", 0, hp.NEmbd, hp.NFFShared)
+	}
 	return list
 }
 
-// expertKeys are the metadata of experts.
+// expertCounts are the metadata of experts.
+func expertCounts(hp *HParams) map[string]any {
+	return map[string]any{"expert_count": &hp.NExpert, "expert_used_count": &hp.NExpertUsed}
+}
+
+// expertKeys are expertCounts, and the key of an expert's inner width.
 func expertKeys(hp *HParams) map[string]any {
-	return map[string]any{"expert_count": &hp.NExpert, "expert_used_count": &hp.NExpertUsed,
-		"expert_feed_forward_length": &hp.NFFExp}
+	keys := expertCounts(hp)
+	keys["expert_feed_forward_length"] = &hp.NFFExp
+	return keys
 }

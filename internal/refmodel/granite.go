@@ -3,10 +3,7 @@ package refmodel
 // Embeddings, scores and what each half of a layer adds have factors; logits are divided.
 var _ = register(Architecture{
 	Name: "granite", LogitsDivided: true,
-	Keys: func(hp *HParams) map[string]any {
-		return map[string]any{"embedding_scale": &hp.EmbdScale, "attention.scale": &hp.AttnScale,
-			"residual_scale": &hp.Residual, "logit_scale": &hp.LogitScale}
-	},
+	Keys:    graniteKeys,
 	Tensors: family{Biased: allBiased}.tensors,
 	Layer:   family{}.layer,
 	Examples: []Example{
@@ -19,3 +16,8 @@ var _ = register(Architecture{
 			func(name string) bool { return name != "rope_freqs.weight" }},
 	},
 })
+
+func graniteKeys(hp *HParams) map[string]any {
+	return map[string]any{"embedding_scale": &hp.EmbdScale, "attention.scale": &hp.AttnScale,
+		"residual_scale": &hp.Residual, "logit_scale": &hp.LogitScale}
+}

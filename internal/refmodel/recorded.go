@@ -146,6 +146,7 @@ type recording struct {
 		NExpert     int     `json:"n_expert"`
 		NExpertUsed int     `json:"n_expert_used"`
 		NFFExp      int     `json:"n_ff_exp"`
+		NFFShared   int     `json:"n_ff_shared"`
 		Window      int     `json:"window"`
 		AttnCap     float64 `json:"attn_cap"`
 		LogitCap    float64 `json:"logit_cap"`
@@ -227,7 +228,8 @@ func (rec *recording) recorded() *Recorded {
 		NLayer: hp.NLayer, NEmbd: hp.NEmbd, NFF: hp.NFF, NHead: hp.NHead, NHeadKV: hp.NHeadKV, HeadDim: hp.HeadDim,
 		NVocab: hp.NVocab, NCtxTrain: hp.NCtxTrain, NormEps: hp.NormEps,
 		NExpert: hp.NExpert, NExpertUsed: hp.NExpertUsed, NFFExp: hp.NFFExp,
-		Window: hp.Window, AttnCap: hp.AttnCap, LogitCap: hp.LogitCap,
+		NFFShared: hp.NFFShared,
+		Window:    hp.Window, AttnCap: hp.AttnCap, LogitCap: hp.LogitCap,
 		EmbdScale: hp.EmbdScale, AttnScale: hp.AttnScale, Residual: hp.Residual, LogitScale: hp.LogitScale,
 	}}
 	if a, err := archs.Get(rec.Arch); err == nil && !a.Positions { // an unknown one is refused with the model

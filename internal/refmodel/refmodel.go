@@ -39,7 +39,7 @@ type HParams struct {
 	Window                             int     // positions that a token of some layers sees, its own too; 0: all before
 	AttnCap, LogitCap                  float64 // what scores and logits stay within; 0: any
 	NExpert, NExpertUsed               int     // experts of a layer, and how many of them a token has; 0: none
-	NFFExp                             int     // an expert's n_ff
+	NFFExp, NFFShared                  int     // n_ff of an expert, if not NFF, and of what all tokens have beside it
 	// What embeddings, scores (in the place of 1/√HeadDim), each half of a layer and logits are multiplied by; 0: by
 	// nothing of their own.
 	EmbdScale, AttnScale, Residual, LogitScale float64

@@ -70,7 +70,15 @@ func (v variant) model(t testing.TB) *Model {
 		hp.Window = 2
 	}
 	if strings.HasSuffix(v.arch, "moe") || v.arch == "gpt-oss" {
-		hp.NExpert, hp.NExpertUsed, hp.NFFExp = 3, 2, 5
+		hp.NExpert, hp.NExpertUsed = 3, 2
+		switch v.arch {
+		case "qwen3moe", "gpt-oss":
+			hp.NFFExp = 5
+		case "olmoe":
+			hp.NHeadKV = hp.NHead
+		case "granitemoe":
+			hp.NFFShared = 5
+		}
 	}
 	if strings.HasPrefix(v.arch, "gemma") { // with a norm behind each half of a layer a small one bends losses too much
 		hp.NormEps = 0.25

@@ -3,6 +3,7 @@
 //
 //	go run ./scripts/shape tinyllama-1.1b q8_0 model.gguf
 //	go run ./scripts/shape gemma3-1b q8_0 model.gguf attention.sliding_window=1024
+//	go run ./scripts/shape qwen3-30b-a3b q4_k_m model.gguf block_count=4
 package main
 
 import (
