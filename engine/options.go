@@ -28,6 +28,9 @@ type Options struct {
 	// it. A pass that goes back tells nothing.
 	Inputs func(Input) error
 
+	// Routes, unless nil, hold or are to hold which experts tokens have.
+	Routes *Routes
+
 	cache *Cache // unless nil, tokens are the next of its texts
 }
 

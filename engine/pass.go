@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -27,7 +28,8 @@ type pass struct {
 
 	embed, final *stage
 	layers       []*stage
-	keptAt       []int64 // offset of each layer's kept values in the area of kept values; the last stage's are at 0
+	chosen       map[int][]int32 // by layer, where the pass fills Options.Routes in
+	keptAt       []int64         // offset of each layer's kept values in the area of kept values; the last stage's are at 0
 }
 
 // newPass checks b, plans its stages and allocates what they need.
@@ -36,8 +38,14 @@ func (s *Session) newPass(b *Batch, opt Options) (*pass, error) {
 	if err != nil {
 		return nil, err
 	}
+	if opt.Routes != nil {
+		opt.Routes.hold(idx)
+	}
 	p, err := s.plannedPass(idx, opt)
 	if err != nil {
+		return nil, err
+	}
+	if err := p.checkRoutes(); err != nil {
 		return nil, err
 	}
 	p.key = mix(s.cfg.Seed, b.DropoutStep)
@@ -74,7 +82,7 @@ func (p *pass) plan() error {
 		sh.pages, sh.table = c.pages, int64(len(p.idx[arch.InputTable]))
 	}
 	n := s.model.net.NLayer
-	p.layers, p.keptAt = make([]*stage, n), make([]int64, n)
+	p.layers, p.keptAt, p.chosen = make([]*stage, n), make([]int64, n), map[int][]int32{}
 	var err error
 	at := func(il int) shape {
 		q := sh
@@ -84,6 +92,9 @@ func (p *pass) plan() error {
 		}
 		q.back = sh.back && (il == stageFinal || il >= p.lowest)
 		q.inputGrad = q.back && p.lowest <= below
+		if il >= 0 {
+			q.routes = p.opt.Routes.routing()
+		}
 		return q
 	}
 	last := at(stageFinal)
@@ -235,9 +246,12 @@ func (p *pass) forward(ctx context.Context) error {
 		if err := p.runForward(ctx, il, st, p.act(il), p.keptAt[il], p.act(il+1)); err != nil {
 			return err
 		}
-		if err := p.tell(il, st); err != nil {
+		if err := errors.Join(p.tell(il, st), p.noteRoutes(il, st)); err != nil {
 			return err
 		}
+	}
+	if p.opt.Routes.routing() == routesTold {
+		p.opt.Routes.of = p.chosen
 	}
 	return p.runForward(ctx, stageFinal, p.final, p.act(n), 0, p.given()...)
 }
@@ -368,6 +382,9 @@ func (p *pass) keptPlace(st *stage, id graph.ID, keptAt int64) backend.Place {
 
 // outside resolves weights, parameters, their gradients and the batch's indices.
 func (p *pass) outside(il int, v *graph.Value) backend.Place {
+	if v.Kind == graph.Input && v.Name == arch.InputChosen {
+		return p.input(il, chosenIn(il))
+	}
 	if v.Kind == graph.Input {
 		return p.input(il, v.Name)
 	}

@@ -20,6 +20,9 @@ type rig struct {
 	*engine.Session
 	t     testing.TB
 	model *engine.Model
+	// routed is the batch that routes are of, by which finite differences are taken.
+	routed *engine.Batch
+	routes *engine.Routes
 }
 
 func newRig(t testing.TB, spec synth.Spec, change func(*setup, *adapter.Config)) *rig {
@@ -271,6 +274,10 @@ func (r *rig) checkDirection(b *engine.Batch, p *engine.Param, grad []float32) {
 		r.t.Errorf("%s: the gradient is zero everywhere", p.Name)
 		return
 	}
+	if r.routed != b { // across a change of experts there is no slope
+		r.routed, r.routes = b, &engine.Routes{}
+		r.forward(b, engine.Options{Dropout: true, Routes: r.routes})
+	}
 	was := numbers(r.t, p.Value)
 	moved := make([]float32, len(was))
 	loss := func(step float64) float64 {
@@ -279,7 +286,7 @@ func (r *rig) checkDirection(b *engine.Batch, p *engine.Param, grad []float32) {
 		}
 		upload(r.t, p.Value, moved)
 		sum := 0.0
-		logp := r.forward(b, engine.Options{Dropout: true})[engine.LogP]
+		logp := r.forward(b, engine.Options{Dropout: true, Routes: r.routes})[engine.LogP]
 		for i, c := range coefficients(len(logp)) {
 			sum += float64(c) * float64(logp[i])
 		}

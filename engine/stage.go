@@ -17,6 +17,7 @@ type stage struct {
 	kept      []graph.ID
 	keptBytes int64 // bytes
 	seen      []seen
+	chosen    graph.ID // which experts tokens have, a kept value where it is told of; else None
 }
 
 // A seen is what a matrix is multiplied with, a kept value or the stage's input.
@@ -40,6 +41,7 @@ type shape struct {
 	recompute        bool    // keep nothing of a layer but its input
 	inputGrad        bool    // the gradient of the stage's input is wanted
 	inputs           bool    // what matrices are multiplied with is kept
+	routes           routing // of a layer: what is done about the choice of experts
 	temp             float64 // what logits are divided by, in the last stage
 	// Of a Cache's pass, its pages and the numbers of its table; else 0.
 	pages, table int64
@@ -145,7 +147,10 @@ func (s *Session) builder(il int, sh shape) *arch.Builder {
 }
 
 func (s *Session) buildStage(il int, sh shape, w want) (*stage, error) {
-	b, st := s.builder(il, sh), &stage{}
+	b, st := s.builder(il, sh), &stage{chosen: graph.None}
+	if b.Held = sh.routes == routesHeld; sh.routes == routesTold {
+		b.Chosen = func(chosen graph.ID) { st.chosen = chosen }
+	}
 	if sh.inputs {
 		b.Seen = func(role arch.Role, x, starts graph.ID) { st.seen = append(st.seen, seen{role, x, starts}) }
 	}
@@ -177,6 +182,9 @@ func (s *Session) buildStage(il int, sh shape, w want) (*stage, error) {
 	}
 	if err := s.differentiate(st, b.G, x, il, sh); err != nil {
 		return nil, err
+	}
+	if st.chosen != graph.None && !slices.Contains(st.kept, st.chosen) {
+		st.kept = append(st.kept, st.chosen)
 	}
 	var err error
 	if st.forward, err = s.compile(b.G, st.kept); err != nil {

@@ -43,6 +43,11 @@ type Builder struct {
 	// experts, of choices, those of each expert from where starts says (else None).
 	Seen func(role Role, x, starts graph.ID)
 
+	// Held says that which experts tokens have is given (InputChosen). Chosen, unless nil, is told of the choice that is
+	// made where it is not.
+	Held   bool
+	Chosen func(chosen graph.ID)
+
 	streams int64 // masks of dropout so far
 }
 
@@ -72,6 +77,8 @@ const (
 
 	InputPooled     = "pooled"      // i32 [1, R]: the tokens that vectors are made of, text after text
 	InputPooledEnds = "pooled_ends" // i32 [1, C]: of each text, how many tokens it and those before it have
+
+	InputChosen = "chosen" // i32 [k, T]: the experts of each token
 
 	StateKept  = "kept"  // [page, pages]: keys and values of earlier tokens
 	InputTable = "table" // i32 [n, 1]: AttentionNext's table
@@ -134,6 +141,18 @@ func (b *Builder) WeighedExperts(role Role, x, weights graph.ID, of graph.Groups
 	by := b.byExpert(x, of)
 	by.unbiased = true
 	return b.linear(len(b.Sets), role, b.G.Weigh(x, weights, of), graph.None, by)
+}
+
+// Choose gives the k experts of each token with the largest logits, or those that are given.
+func (b *Builder) Choose(logits graph.ID, k int64) graph.ID {
+	if b.Held {
+		return b.Table(InputChosen, k, b.T)
+	}
+	chosen := b.G.TopK(logits, k)
+	if b.Chosen != nil {
+		b.Chosen(chosen)
+	}
+	return chosen
 }
 
 // A product is how a role's weight is multiplied, and what is trained beside it.

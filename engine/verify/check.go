@@ -195,7 +195,11 @@ func checkGradients(
 	ctx context.Context, m *engine.Model, tokens []int32, threads int, seed uint64,
 ) ([]GradientCheck, error) {
 	roles := m.Net().LinearRoles()
-	a, err := adapter.New(m.Net(), adapter.Config{Rank: 4, Alpha: 4, Init: "kaiming", Seed: seed})
+	targets := make([]string, len(roles))
+	for i, r := range roles {
+		targets[i] = string(r)
+	}
+	a, err := adapter.New(m.Net(), adapter.Config{Rank: 4, Alpha: 4, Init: "kaiming", Seed: seed, Targets: targets})
 	if err != nil {
 		return nil, err
 	}
@@ -236,8 +240,9 @@ func slopes(ctx context.Context, s *engine.Session, tokens []int32) ([]GradientC
 	for i := range coef {
 		coef[i] = -1 / float32(len(coef))
 	}
+	routes := &engine.Routes{} // of the first pass: a step across a change of experts would measure no slope
 	loss := func(back bool) (float64, error) {
-		out, err := s.Forward(ctx, b, engine.Options{Backward: back})
+		out, err := s.Forward(ctx, b, engine.Options{Backward: back, Routes: routes})
 		if err != nil {
 			return 0, err
 		}
