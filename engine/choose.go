@@ -17,11 +17,13 @@ var kinds = []struct {
 }{
 	{"norms", func(p arch.Part) bool { return len(p.Shape) == 1 && p.Suffix == ".weight" && p.Role != arch.AttnSinks }},
 	{"biases", func(p arch.Part) bool { return p.Suffix == ".bias" }},
+	{"all", func(arch.Part) bool { return true }},
 }
 
-// Choose gives a choice of the model's tensors, for Set.Whole: those of the kinds (norms, biases) and roles named, in
-// the layers given. No names mean all tensors, no layers mean all, and what lies outside them. With layers, a tensor
-// outside them is chosen only by its role's name. A name that chooses nothing is an error.
+// Choose gives a choice of the model's tensors, for Set.Whole: those of the kinds (norms, biases, all) and roles named,
+// in the layers given. No names mean all tensors but routers, which choose among experts: trained with the rest they
+// send tokens elsewhere before the experts there have learned them. No layers mean all, and what lies outside them.
+// With layers, a tensor outside them is chosen only by its role's name. A name that chooses nothing is an error.
 func (m *Model) Choose(names []string, layers []int) (func(p arch.Part, il int) bool, error) {
 	within := func(il int) bool { return len(layers) == 0 || slices.Contains(layers, il) }
 	named := func(name string, p arch.Part, il int) bool {
@@ -43,7 +45,7 @@ func (m *Model) Choose(names []string, layers []int) (func(p arch.Part, il int) 
 	}
 	return func(p arch.Part, il int) bool {
 		if len(names) == 0 {
-			return within(il)
+			return within(il) && p.Role != arch.FFNGateInp
 		}
 		return slices.ContainsFunc(names, func(name string) bool { return named(name, p, il) })
 	}, nil

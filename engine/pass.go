@@ -28,8 +28,9 @@ type pass struct {
 
 	embed, final *stage
 	layers       []*stage
-	chosen       map[int][]int32 // by layer, where the pass fills Options.Routes in
-	keptAt       []int64         // offset of each layer's kept values in the area of kept values; the last stage's are at 0
+	keptAt       []int64 // offset of each layer's kept values in the area of kept values; the last stage's are at 0
+
+	chosen map[int][]int32 // by layer, where the pass fills Options.Routes in
 }
 
 // newPass checks b, plans its stages and allocates what they need.

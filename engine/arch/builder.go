@@ -43,8 +43,8 @@ type Builder struct {
 	// experts, of choices, those of each expert from where starts says (else None).
 	Seen func(role Role, x, starts graph.ID)
 
-	// Held says that which experts tokens have is given (InputChosen). Chosen, unless nil, is told of the choice that is
-	// made where it is not.
+	// Held says that which experts tokens have is given (InputChosen). Chosen, unless nil, is told of the choice that
+	// is made where it is not.
 	Held   bool
 	Chosen func(chosen graph.ID)
 

@@ -167,12 +167,12 @@ type Config struct {
 	// fresh one.
 	InitAdapter string `toml:"init_adapter"`
 	// Tune says what is trained: an adapter of some kind (adapter.Kinds: lora, lora-fa, vera, dora, ia3), full (every
-	// tensor), part (those that Train and Layers choose). Default lora.
+	// tensor but a router of experts), part (those that Train and Layers choose). Default lora.
 	Tune string `toml:"tune"`
 	// Full is an older name of Tune full. Default false.
 	Full bool `toml:"full"`
-	// Train lists kinds (norms, biases) and roles (attn_q, token_embd, …) of tensors that tune part trains. Default:
-	// every tensor of the layers.
+	// Train lists kinds (norms, biases, all) and roles (attn_q, token_embd, …) of tensors that tune part trains.
+	// Default: every tensor of the layers but a router of experts.
 	Train []string `toml:"train"`
 	// EmbedLR is the peak learning rate of tensors that embed tokens, and of the output head; 0 is LR. Default 0.
 	EmbedLR float64 `toml:"embed_lr"`
@@ -199,7 +199,8 @@ type Config struct {
 	// NEFTuneAlpha sets the noise added to embeddings in training, α/√(tokens·n_embd) (Jain et al. 2023), at least 0.
 	// Default 0: none.
 	NEFTuneAlpha float64 `toml:"neftune_alpha"`
-	// Targets lists tensor roles to adapt (attn_q, ffn_down, …). Default: every linear role of the layers.
+	// Targets lists tensor roles to adapt (attn_q, ffn_down, …). Default: every linear role of the layers that all
+	// tokens meet, which are not experts and not what chooses them.
 	Targets []string `toml:"targets"`
 	// Layers limits the adapter, or tune part, to layers, as "0-3,8,-1": -1 is the last. "" means all.
 	Layers string `toml:"layers"`

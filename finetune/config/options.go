@@ -196,10 +196,11 @@ func (c *Config) adapterOptions() []Option {
 				"and layers"},
 		{Name: "tune", Value: &c.Tune, Usage: "train `WHAT`: an adapter: lora (pairs), lora-fa (A stays as it " +
 			"begins), vera (vectors around random matrices that all share), dora (pairs and magnitudes), ia3 " +
-			"(vectors); or the model: full (every tensor), part (those that --train and --layers choose)"},
+			"(vectors); or the model: full (every tensor but a router), part (those that --train and --layers choose)"},
 		{Name: "full", Value: &c.Full, Usage: "the same as --tune full"},
-		{Name: "train", Value: &c.Train, Usage: "with --tune part: `TENSORS` to train: norms, biases, or roles " +
-			"(attn_q, token_embd, ...), several with commas; without it, all those of the layers"},
+		{Name: "train", Value: &c.Train, Usage: "with --tune part: `TENSORS` to train: norms, biases, all (with " +
+			"the router of experts), or roles (attn_q, token_embd, ...), several with commas; without it, all those " +
+			"of the layers but a router"},
 		{Name: "outtype", Value: &c.OutType, Resume: Free, Usage: "`TYPE` of the result: of an adapter f32 or f16 " +
 			"(half of the bytes), auto: f32; with --tune full or part, of trained matrices in model.gguf, auto: the " +
 			"model's own, and f32 in place of a quantized one; with --master bf16, bf16"},
@@ -216,7 +217,8 @@ func (c *Config) adapterOptions() []Option {
 		{Name: "neftune-alpha", Value: &c.NEFTuneAlpha, Usage: "`ALPHA` of NEFTune's noise on the embeddings in " +
 			"training, uniform in ±α/√(tokens · n_embd); common are 5 to 15; 0: none"},
 		{Name: "targets", Value: &c.Targets, Usage: "tensor `ROLE` to adapt (attn_q, ffn_down, ...), several with " +
-			"commas; without it, every linear role of the layers, for ia3 attn_k, attn_v and ffn_up"},
+			"commas; without it, every linear role of the layers that all tokens meet (not experts), for ia3 attn_k, " +
+			"attn_v and ffn_up"},
 		{Name: "layers", Value: &c.Layers, Usage: "layers to adapt, or to train in part, as `0-3,8,-1`; without it, " +
 			"all"},
 		{Name: "init", Value: &c.Init, Usage: "how pairs start: A by chance and B zero (" +

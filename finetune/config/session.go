@@ -80,18 +80,17 @@ func Invoke(sc engine.SessionConfig, invocation []int32) {
 
 // whole chooses tensors of the model.
 func (c *Config) whole(m *engine.Model) (set engine.Set, err error) {
-	set.Whole = engine.Everything
+	var layers []int
 	if c.tunes() == tunePart {
-		layers, err := c.LayerNumbers(m.HParams().NLayer)
-		if err != nil {
+		if layers, err = c.LayerNumbers(m.HParams().NLayer); err != nil {
 			return set, err
 		}
 		if len(c.Train) == 0 && layers == nil {
 			return set, errors.New("config: tune part without a choice of tensors") // Validate refuses it
 		}
-		if set.Whole, err = m.Choose(c.Train, layers); err != nil {
-			return set, &Error{fmt.Errorf("--%s: %w", c.optionOf(&c.Train).Name, err)}
-		}
+	}
+	if set.Whole, err = m.Choose(c.Train, layers); err != nil {
+		return set, &Error{fmt.Errorf("--%s: %w", c.optionOf(&c.Train).Name, err)}
 	}
 	if set.Master, err = gguf.ParseType(c.Master); err != nil {
 		return set, err

@@ -90,6 +90,7 @@ func (s *setup) open(ctx context.Context, rep report.Reporter) error {
 	if err := s.sayUnfit(); err != nil {
 		return err
 	}
+	s.sayExperts()
 	s.sayScores()
 	s.sayVectors()
 	if s.cfg.EMA > 0 {
