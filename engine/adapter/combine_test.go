@@ -273,13 +273,19 @@ func TestKeepLargest(t *testing.T) {
 
 // TestExtract: of a model and one with an adapter in it the adapter is found again; what it cannot hold is named.
 func TestExtract(t *testing.T) {
-	base := synth.Temp(t, synth.Tiny("llama", gguf.F32))
+	for _, spec := range []synth.Spec{synth.Tiny("llama", gguf.F32), expertSpec(4)} {
+		t.Run(spec.Arch, func(t *testing.T) { extract(t, spec) })
+	}
+}
+
+func extract(t *testing.T, spec synth.Spec) {
+	base := synth.Temp(t, spec)
 	f, err := gguf.Open(base)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	net := tinyNet(t, synth.Tiny("llama", gguf.F32))
+	net := tinyNet(t, spec)
 	a := filled(t, net, Config{Alpha: 1})
 	sum, err := NewSum(Scaled{a, 1})
 	if err != nil {
