@@ -1,0 +1,133 @@
+package main
+
+import (
+	"bufio"
+	"encoding/csv"
+	"encoding/json"
+	"fmt"
+	"hash/fnv"
+	"os"
+	"path/filepath"
+	"strconv"
+)
+
+// The files that a trial works with.
+const (
+	trainFile = "train.jsonl"
+	heldFile  = "held.jsonl"
+	otherFile = "other.jsonl"
+)
+
+// A measured is a figure that is measured on a file.
+type measured struct {
+	on, file, figure string
+	corpus           bool // what is trained on is searched too
+}
+
+// A set is texts that are trained on, by a method, and others that are measured on.
+type set struct {
+	name, method string
+	measured     []measured
+	// write writes a set's files and counts the examples that are trained on, and held out.
+	write func(folder, dir string) (train, held int, err error)
+}
+
+// sets are what is measured: medical questions with their answers, and sentences with people's scores, German ones to
+// learn from, and English ones to see what is forgotten.
+var sets = []set{
+	{name: "medquad", method: "mnrl", write: questions, measured: []measured{
+		{on: "held-out questions", file: heldFile, figure: "ndcg@10", corpus: true}}},
+	{name: "stsb-de", method: "cosent", write: sentences, measured: []measured{
+		{on: "stsb-de dev", file: heldFile, figure: "spearman"},
+		{on: "stsb-en dev", file: otherFile, figure: "spearman"}}},
+}
+
+// heldShare: one question in so many is held out.
+const heldShare = 6
+
+// questions writes medquad's questions and answers. A question stands on one side only.
+func questions(folder, dir string) (train, held int, err error) {
+	from, err := os.Open(filepath.Join(folder, "medquad_qa.jsonl"))
+	if err != nil {
+		return 0, 0, err
+	}
+	defer from.Close()
+	var to [2][]any
+	for dec := json.NewDecoder(bufio.NewReader(from)); dec.More(); {
+		var r struct{ Question, Answer string }
+		if err := dec.Decode(&r); err != nil {
+			return 0, 0, fmt.Errorf("%s: %w", from.Name(), err)
+		}
+		h := fnv.New32a()
+		h.Write([]byte(r.Question))
+		side := 0
+		if h.Sum32()%heldShare == 0 {
+			side = 1
+		}
+		to[side] = append(to[side], map[string]string{"question": r.Question, "answer": r.Answer})
+	}
+	for side, name := range []string{trainFile, heldFile} {
+		if err := writeLines(filepath.Join(dir, name), to[side]); err != nil {
+			return 0, 0, err
+		}
+	}
+	return len(to[0]), len(to[1]), nil
+}
+
+// sentences writes the sentences of the STS benchmark, whose tables have no header.
+func sentences(folder, dir string) (train, held int, err error) {
+	var n [3]int
+	for i, name := range []string{"stsb-de-train.csv", "stsb-de-dev.csv", "stsb-en-dev.csv"} {
+		rows, err := scored(filepath.Join(folder, name))
+		if err != nil {
+			return 0, 0, err
+		}
+		n[i] = len(rows)
+		if err := writeLines(filepath.Join(dir, []string{trainFile, heldFile, otherFile}[i]), rows); err != nil {
+			return 0, 0, err
+		}
+	}
+	return n[0], n[1], nil
+}
+
+func scored(path string) (out []any, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	r := csv.NewReader(f)
+	r.FieldsPerRecord = 3
+	all, err := r.ReadAll()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	for i, row := range all {
+		score, err := strconv.ParseFloat(row[2], 64)
+		if err != nil {
+			return nil, fmt.Errorf("%s: row %d: %w", path, i+1, err)
+		}
+		out = append(out, map[string]any{"sentence1": row[0], "sentence2": row[1], "score": score})
+	}
+	return out, nil
+}
+
+func writeLines(path string, rows []any) error {
+	var text []byte
+	for _, r := range rows {
+		line, err := json.Marshal(r)
+		if err != nil {
+			return err
+		}
+		text = append(append(text, line...), '\n')
+	}
+	return os.WriteFile(path, text, 0o666)
+}
+
+func readJSON(path string, into any) error {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(text, into)
+}
