@@ -55,9 +55,9 @@ func gist(in *Inputs, s setting.Values) (Result, error) {
 				add(g.anchor, k, known[[2]uint64{a, in.Sequences[k].Text}])
 			}
 		}
-		f.add(v, of)
-		loss, hit := v.choose(of, 0, s.Of(scale), 1)
-		res.Sum, f.hits = res.Sum+loss, f.hits+hit
+		loss, cos := v.choose(of, s.Of(scale), 1)
+		res.Sum += loss
+		f.add(cos)
 	}
 	res.GradPooled, res.Metrics = v.back(), f.metrics(res.Units)
 	return res, nil

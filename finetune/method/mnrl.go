@@ -66,9 +66,9 @@ func mnrl(in *Inputs, s setting.Values) (Result, error) {
 				add(k)
 			}
 		}
-		f.add(v, of)
-		loss, hit := v.choose(of, 0, s.Of(scale), weight)
-		res.Sum, f.hits = res.Sum+loss, f.hits+hit
+		loss, cos := v.choose(of, s.Of(scale), weight)
+		res.Sum += loss
+		f.add(cos)
 		if !both {
 			continue
 		}
@@ -78,7 +78,7 @@ func mnrl(in *Inputs, s setting.Values) (Result, error) {
 				of = append(of, two{other.anchor, g.positive})
 			}
 		}
-		loss, _ = v.choose(of, 0, s.Of(scale), weight)
+		loss, _ = v.choose(of, s.Of(scale), weight)
 		res.Sum += loss
 	}
 	res.GradPooled, res.Metrics = v.back(), f.metrics(res.Units)
@@ -89,12 +89,13 @@ func mnrl(in *Inputs, s setting.Values) (Result, error) {
 type rankings struct{ hits, positive, negative, negatives, masked float64 }
 
 // add adds the cosines of a choice, of which the first is the positive's.
-func (f *rankings) add(v *sphere, of []two) {
-	f.positive += v.cos(of[0].i, of[0].k)
-	for _, p := range of[1:] {
-		f.negative += v.cos(p.i, p.k)
+func (f *rankings) add(cos []float64) {
+	hit := 1.0
+	for _, x := range cos[1:] {
+		hit = min(hit, greater(cos[0], x))
+		f.negative += x
 	}
-	f.negatives += float64(len(of) - 1)
+	f.hits, f.positive, f.negatives = f.hits+hit, f.positive+cos[0], f.negatives+float64(len(cos)-1)
 }
 
 func (f *rankings) metrics(anchors float64) []Metric {

@@ -101,33 +101,29 @@ func (s *sphere) back() []float64 {
 // two are vectors whose cosine takes part in a choice.
 type two struct{ i, k int }
 
-// choose adds to s the derivatives of weight times the cross-entropy of a choice between pairs by their cosines times
-// scale, and gives that loss, in nats, and whether the right one has the highest cosine:
+// choose adds to s the derivatives of weight times the cross-entropy of a choice between pairs, of which the first is
+// the right one, by their cosines times scale, and gives that loss, in nats, and the cosines:
 //
-//	L = −scale·cos(right) + log Σ exp(scale·cos)
-func (s *sphere) choose(of []two, right int, scale, weight float64) (loss, hit float64) {
-	x, most := make([]float64, len(of)), math.Inf(-1)
-	hit = 1
+//	L = −scale·cos₀ + log Σ exp(scale·cos)
+func (s *sphere) choose(of []two, scale, weight float64) (loss float64, cos []float64) {
+	cos, most := make([]float64, len(of)), math.Inf(-1)
 	for j, p := range of {
-		x[j] = scale * s.cos(p.i, p.k)
-		most = max(most, x[j])
+		cos[j] = s.cos(p.i, p.k)
+		most = max(most, scale*cos[j])
 	}
-	sum := 0.0
-	for j := range x {
-		if j != right {
-			hit = min(hit, greater(x[right], x[j]))
-		}
-		sum += math.Exp(x[j] - most)
+	sum, e := 0.0, make([]float64, len(of))
+	for j := range cos {
+		e[j] = math.Exp(scale*cos[j] - most)
+		sum += e[j]
 	}
-	loss = weight * (most + math.Log(sum) - x[right])
 	for j, p := range of {
-		share := math.Exp(x[j]-most) / sum
-		if j == right {
+		share := e[j] / sum
+		if j == 0 {
 			share--
 		}
 		s.push(p.i, p.k, weight*scale*share)
 	}
-	return loss, hit
+	return weight * (most + math.Log(sum) - scale*cos[0]), cos
 }
 
 // A group is the places of an example's texts among the sequences.
