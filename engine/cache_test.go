@@ -146,7 +146,7 @@ func writes(t *testing.T, s *engine.Session, vocab int) {
 // TestCacheGivesTheBitsOfATree: what is written token by token is said to be as likely as a forward pass over the tree
 // of what was written says, to the bit: on every architecture, in storage types of every kind of kernel, in both modes.
 func TestCacheGivesTheBitsOfATree(t *testing.T) {
-	for _, name := range arch.Names() {
+	for _, name := range arch.Predicting() {
 		types := []gguf.Type{gguf.Q8_0}
 		if name == "llama" {
 			types = append(types, gguf.F32, gguf.F16, gguf.Q4_0, gguf.Q4_K, gguf.Q6_K)

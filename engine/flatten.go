@@ -28,7 +28,7 @@ func (s *Session) flatten(b *Batch, opt *Options) (indices, error) {
 		return x, err
 	}
 	var of []*reading // each once
-	for _, o := range opt.outputs() {
+	for _, o := range s.outputs(opt) {
 		if !slices.Contains(of, o.of) {
 			of = append(of, o.of)
 		}
@@ -69,6 +69,9 @@ func (s *Session) lay(x indices, row *Row) (*laid, error) {
 		}
 	}
 	x.add(arch.InputTokens, row.Tokens...)
+	if s.model.net.TokenTypes > 0 {
+		x.add(arch.InputTypes, make([]int32, len(row.Tokens))...)
+	}
 	if row.Since != nil && len(row.Since) != len(row.Segments) {
 		return nil, fmt.Errorf("%d segments, and of %d it is said where an invocation is", len(row.Segments),
 			len(row.Since))
@@ -134,9 +137,10 @@ func (s *Session) Positions() int {
 	return 1 << 24
 }
 
-// PlainRow is a sequence of its own with every token counted but the first, which nothing predicts.
+// PlainRow is a sequence of its own with every token counted but the first, which nothing predicts, and a vector of all
+// of it.
 func PlainRow(tokens []int32) Row {
-	row := Row{Tokens: tokens, Segments: []Segment{{Len: len(tokens), Parent: -1}}}
+	row := Row{Tokens: tokens, Segments: []Segment{{Len: len(tokens), Parent: -1}}, Pooled: []int32{0}}
 	for i := 1; i < len(tokens); i++ {
 		row.Counted = append(row.Counted, int32(i))
 	}

@@ -2,7 +2,6 @@ package engine_test
 
 import (
 	"math"
-	"slices"
 	"testing"
 
 	"github.com/ggtune/ggtune/engine"
@@ -51,8 +50,8 @@ func TestMasterComputes(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				err = s.Backward(t.Context(),
-					engine.Outputs{engine.LogP: slices.Repeat([]float32{-1}, len(row.Counted))}, nil)
+				says := out[m.Says()]
+				err = s.Backward(t.Context(), engine.Outputs{m.Says(): coefficients(len(says))}, nil)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -67,11 +66,12 @@ func TestMasterComputes(t *testing.T) {
 					}
 				}
 				plan, err := engine.Plan(m, cfg,
-					engine.Extent{Tokens: len(row.Tokens), Counted: len(row.Counted), Row: len(row.Tokens)})
+					engine.Extent{Tokens: len(row.Tokens), Counted: len(row.Counted), Row: len(row.Tokens),
+						Pooled: 1})
 				if err != nil || plan.Params != bytes {
 					t.Errorf("%v: planned are %d bytes, it takes %d; %v", master, plan.Params, bytes, err)
 				}
-				return out[engine.LogP], grads, bytes
+				return says, grads, bytes
 			}
 			want, wantGrads, wide := pass(gguf.F32)
 			got, grads, half := pass(gguf.BF16)

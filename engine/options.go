@@ -4,7 +4,7 @@ import "github.com/ggtune/ggtune/engine/arch"
 
 // Options of one forward pass.
 type Options struct {
-	// Want lists what is asked for; none means LogP. A pass that wants nothing of the output head has none.
+	// Want lists what is asked for; none means Model.Says. A pass that wants nothing of the output head has none.
 	Want []*Output
 	// Top is how many tokens output Top gives.
 	Top int
@@ -50,9 +50,18 @@ func (o *Options) temp() float64 {
 	return o.Temp
 }
 
-func (o *Options) outputs() []*Output {
+// Says is what a pass gives that is asked for nothing: LogP, or, of a model without an output head, Pooled.
+func (m *Model) Says() *Output {
+	if m.net.Headless {
+		return Pooled
+	}
+	return LogP
+}
+
+// outputs are those of a pass.
+func (s *Session) outputs(o *Options) []*Output {
 	if len(o.Want) == 0 {
-		return []*Output{LogP}
+		return []*Output{s.model.Says()}
 	}
 	return o.Want
 }

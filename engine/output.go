@@ -22,6 +22,8 @@ type Output struct {
 	width func(r *request) int64
 	// head is that of a set which it reads, [n_embd, width], or "".
 	head arch.Role
+	// scores says that it is of the vocabulary's logits, which models without an output head lack.
+	scores bool
 	// build gives them, [width, n].
 	build func(t *top) graph.ID
 	// ends says that it takes no derivatives: no backward pass starts from it.
@@ -105,9 +107,14 @@ func (s *Session) want(opt *Options, x indices) (want, error) {
 		return nil, fmt.Errorf("engine: forward: temperature %g, expected %g to %g", t, 1/maxTemp, maxTemp)
 	}
 	bytes, r := int64(0), &request{hp: s.model.net.HParams, opt: opt, x: x}
-	for i, o := range opt.outputs() {
+	for i, o := range s.outputs(opt) {
 		if slices.Contains(opt.Want[:min(i, len(opt.Want))], o) {
 			return nil, fmt.Errorf("engine: forward: output %s is asked for twice", o.Name)
+		}
+		if o.scores && s.model.net.Headless {
+			return nil, fmt.Errorf("engine: forward: output %s is of the vocabulary's logits, and %s, a %s, has no "+
+				"output head: it makes vectors of texts (output %s)", o.Name, s.model.Path(), s.model.net.Arch,
+				Pooled.Name)
 		}
 		if opt.Backward && o.ends {
 			return nil, fmt.Errorf("engine: forward: a backward pass is asked for, and none can start from output %s",

@@ -9,11 +9,12 @@ import (
 
 // LogP is the log-probability of each counted token at the pass's temperature, nats.
 var LogP = registerOutput(&Output{
-	Name:  "logp",
-	Doc:   "the log-probability of each counted token",
-	of:    countedTokens,
-	width: func(*request) int64 { return 1 },
-	build: func(t *top) graph.ID { return t.counted().logp },
+	Name:   "logp",
+	Doc:    "the log-probability of each counted token",
+	scores: true,
+	of:     countedTokens,
+	width:  func(*request) int64 { return 1 },
+	build:  func(t *top) graph.ID { return t.counted().logp },
 })
 
 // A counted is what the output head gives of the counted tokens, in one pass over the vocabulary.

@@ -12,10 +12,11 @@ import (
 // it, in that order, and behind them that of all others together. A student's distance from a teacher is made of them,
 // with no logits of the whole vocabulary stored.
 var Named = registerOutput(&Output{
-	Name:  "named",
-	Doc:   "the log-probabilities of named tokens in the place of each counted one, and of all others together",
-	of:    namedTokens,
-	width: func(r *request) int64 { return r.named() + 1 },
+	Name:   "named",
+	Doc:    "the log-probabilities of named tokens in the place of each counted one, and of all others together",
+	scores: true,
+	of:     namedTokens,
+	width:  func(r *request) int64 { return r.named() + 1 },
 	build: func(t *top) graph.ID {
 		targets := t.Table(arch.InputNamed, t.named(), t.n)
 		logp, _ := t.Head(t.rows(arch.InputNamedSources), targets,

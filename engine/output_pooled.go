@@ -90,7 +90,7 @@ func (m *Model) Pooling(asked arch.Pooling) (arch.Pooling, error) {
 
 // pooling is that of a pass, 0 where it is asked for no vectors.
 func (s *Session) pooling(opt *Options) (arch.Pooling, error) {
-	if !slices.Contains(opt.Want, Pooled) {
+	if !slices.Contains(s.outputs(opt), Pooled) {
 		return 0, nil
 	}
 	p, err := s.model.Pooling(opt.Pooling)

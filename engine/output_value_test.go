@@ -61,7 +61,7 @@ func TestPlanOfOutputs(t *testing.T) {
 		e := Extent{Tokens: len(row.Tokens), Counted: len(row.Counted), Row: len(row.Tokens),
 			Named: len(row.Named) / len(row.Counted), Valued: len(row.Valued), Pooled: len(row.Pooled),
 			Want: want}
-		planned, err := s.plannedPass(e.pass(&opt, opt.Pooling), opt)
+		planned, err := s.plannedPass(e.pass(want, opt.Pooling), opt)
 		if err != nil {
 			t.Fatal(err)
 		}

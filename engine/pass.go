@@ -125,7 +125,7 @@ func (p *pass) plan() error {
 		}
 	}
 	q := at(stageEmbed)
-	q.noise = p.noises()
+	q.noise, q.recompute = p.noises(), true // it costs next to nothing
 	p.embed, err = s.stage(stageEmbed, q, nil)
 	return err
 }

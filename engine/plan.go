@@ -32,7 +32,7 @@ type Extent struct {
 	Pooled  int // segments that are given a vector, where output Pooled is asked for
 	// Pooling is Options.Pooling.
 	Pooling arch.Pooling
-	// Want lists the outputs of the pass; none means LogP.
+	// Want lists the outputs of the pass; none means Model.Says.
 	Want []*Output
 	// Apply are the sets that take part, as in Options.
 	Apply Choice
@@ -44,11 +44,11 @@ type Extent struct {
 }
 
 // pass gives indices that are as many as those of a batch of that size.
-func (e *Extent) pass(opt *Options, p arch.Pooling) indices {
+func (e *Extent) pass(want []*Output, p arch.Pooling) indices {
 	rows := (e.Tokens + e.Row - 1) / e.Row
 	x := indices{arch.InputTokens: make([]int32, e.Tokens), arch.InputPos: make([]int32, e.Tokens),
 		arch.InputTree: make([]int32, 1+3*rows)}
-	for _, o := range opt.outputs() {
+	for _, o := range want {
 		o.of.plan(x, e, p)
 	}
 	return x
@@ -79,9 +79,12 @@ func Plan(m *Model, cfg SessionConfig, e Extent) (Footprint, error) {
 	if err != nil {
 		return Footprint{}, err
 	}
-	x := e.pass(&opt, pooling)
+	x := e.pass(s.outputs(&opt), pooling)
 	if s.late() {
 		x[arch.InputActive] = make([]int32, e.Tokens)
+	}
+	if m.net.TokenTypes > 0 {
+		x[arch.InputTypes] = make([]int32, e.Tokens)
 	}
 	p, err := s.plannedPass(x, opt)
 	if err != nil {

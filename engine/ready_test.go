@@ -25,8 +25,9 @@ func TestReady(t *testing.T) {
 				spec.Tied = true // one tensor at both ends of the model
 				r := newRig(t, spec, change)
 				b := batch(chain(tokens(1, 9, spec.Vocab)))
-				ones := engine.Outputs{engine.LogP: slices.Repeat([]float32{1}, 8)}
-				r.forward(b, engine.Options{Backward: true})
+				says := r.model.Says()
+				n := len(r.forward(b, engine.Options{Backward: true})[says])
+				ones := engine.Outputs{says: coefficients(n)}
 				var told []*engine.Param
 				grads := map[string][]float32{}
 				// A parameter of the first layer that has any; a tied embedding has gradients from the head on.

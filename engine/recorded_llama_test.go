@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/ggtune/ggtune/bindings/llama"
+	"github.com/ggtune/ggtune/engine/arch"
 	"github.com/ggtune/ggtune/internal/refmodel"
 )
 
@@ -34,20 +35,20 @@ func TestLlamaRunsRecordedModels(t *testing.T) {
 				if kind == "adapter" {
 					path = lora
 				}
-				got := llamaLogits(t, base, path, c.Row.Tokens, want.LogitsAt)
-				e := farthest(float64s(got), want.Logits)
-				t.Logf("%s: logits within %.2g", kind, e)
+				e := llamaFrom(t, base, path, c.Row.Tokens, want)
+				t.Logf("%s: within %.2g", kind, e)
 				if bound := exactBound(t, c.Model.Arch); !(e <= bound) {
-					t.Errorf("%s: llama.cpp's logits differ from transformers' by %.3g of the largest, want at most "+
-						"%.3g", kind, e, bound)
+					t.Errorf("%s: llama.cpp differs from transformers by %.3g of the largest number, want at most %.3g",
+						kind, e, bound)
 				}
 			}
 		})
 	}
 }
 
-// llamaLogits has llama.cpp read tokens and gives the logits behind one of them. lora may be empty.
-func llamaLogits(t *testing.T, base, lora string, tokens []int32, at int) []float32 {
+// llamaFrom has llama.cpp read tokens, and says how far the logits behind one of them, or the mean of their states, are
+// from what was recorded, relative to the largest number. lora may be empty.
+func llamaFrom(t *testing.T, base, lora string, tokens []int32, want refmodel.Run) float64 {
 	t.Helper()
 	m, err := llama.OpenModel(base, llama.VerifyModelOptions())
 	if err != nil {
@@ -58,7 +59,11 @@ func llamaLogits(t *testing.T, base, lora string, tokens []int32, at int) []floa
 			t.Error(err)
 		}
 	}()
-	ctx, err := m.NewContext(llama.VerifyContextOptions(len(tokens), 1))
+	o := llama.VerifyContextOptions(len(tokens), 1)
+	if want.Pooled != nil {
+		o.Gives, o.Pooling = llama.GivesPooled, int(arch.PoolMean)
+	}
+	ctx, err := m.NewContext(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,9 +78,16 @@ func llamaLogits(t *testing.T, base, lora string, tokens []int32, at int) []floa
 			t.Fatal(err)
 		}
 	}
-	logits, err := ctx.Logits(context.Background(), tokens, []int{at})
+	if want.Pooled != nil {
+		v, err := ctx.Pooled(t.Context(), tokens)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return farthest(float64s(v), want.Pooled)
+	}
+	logits, err := ctx.Logits(t.Context(), tokens, []int{want.LogitsAt})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return logits
+	return farthest(float64s(logits), want.Logits)
 }

@@ -23,6 +23,7 @@ type peftRecording struct {
 	LogP     []float64 `json:"logp"`
 	LogitsAt int       `json:"logits_at"`
 	Logits   []float64 `json:"logits"`
+	Pooled   []float64 `json:"pooled"`
 }
 
 // TestPEFT: an adapter that PEFT made computes here, and in llama.cpp, what it computes in transformers; it trains on;
@@ -107,21 +108,22 @@ func agrees(t *testing.T, m *engine.Model, a *adapter.Adapter, row refmodel.Row,
 	if err := json.Unmarshal(readFile(t, recording), &want); err != nil {
 		t.Fatal(err)
 	}
-	logp, _ := passPEFT(t, m, a, row, false)
-	if e := farthest(logp, want.LogP); !(e <= exactLogP) {
-		t.Errorf("%s: log-probabilities differ by %.3g of the largest, want at most %.3g", recording, e, exactLogP)
+	run := refmodel.Run{LogP: want.LogP, LogitsAt: want.LogitsAt, Logits: want.Logits, Pooled: want.Pooled}
+	says, _ := passPEFT(t, m, a, row, false)
+	if e := farthest(says, run.Says()); !(e <= exactLogP) {
+		t.Errorf("%s: what it says differs by %.3g of the largest, want at most %.3g", recording, e, exactLogP)
 	}
 	lora := filepath.Join(t.TempDir(), "adapter.gguf")
 	if err := a.Save(context.Background(), nil, lora); err != nil {
 		t.Fatal(err)
 	}
-	got := llamaLogits(t, m.Path(), lora, row.Tokens, want.LogitsAt)
-	if e, bound := farthest(float64s(got), want.Logits), exactBound(t, a.Arch); !(e <= bound) {
-		t.Errorf("%s: llama.cpp's logits differ by %.3g of the largest, want at most %.3g", recording, e, bound)
+	e, bound := llamaFrom(t, m.Path(), lora, row.Tokens, run), exactBound(t, a.Arch)
+	if !(e <= bound) {
+		t.Errorf("%s: llama.cpp differs by %.3g of the largest number, want at most %.3g", recording, e, bound)
 	}
 }
 
-// passPEFT gives the log-probabilities of the row's counted tokens, and the gradients of their mean if asked for.
+// passPEFT gives what the model says of the row, and the gradients of its mean if asked for.
 func passPEFT(t *testing.T, m *engine.Model, a *adapter.Adapter, row refmodel.Row, backward bool) ([]float64,
 	map[string][]float64) {
 	t.Helper()
@@ -136,18 +138,15 @@ func passPEFT(t *testing.T, m *engine.Model, a *adapter.Adapter, row refmodel.Ro
 	if err != nil {
 		t.Fatal(err)
 	}
-	logp := slices.Clone(out[engine.LogP])
+	says := out[m.Says()]
 	if !backward {
-		return float64s(logp), nil
+		return float64s(says), nil
 	}
-	grad := make([]float32, len(logp))
-	for i := range grad {
-		grad[i] = -1 / float32(len(grad))
-	}
-	if err := s.Backward(context.Background(), engine.Outputs{engine.LogP: grad}, nil); err != nil {
+	grad := slices.Repeat([]float32{-1 / float32(len(says))}, len(says))
+	if err := s.Backward(context.Background(), engine.Outputs{m.Says(): grad}, nil); err != nil {
 		t.Fatal(err)
 	}
-	return float64s(logp), r.gradients(t)
+	return float64s(says), r.gradients(t)
 }
 
 // trainOn takes a few steps down the gradient and gives the loss before and after.

@@ -201,6 +201,10 @@ func TestReferenceLogits(t *testing.T) {
 			base := *m
 			base.LoRA = nil
 			row := rowsFor(m.NVocab)["chain"]
+			outputs := []*engine.Output{engine.Logits, engine.LogP}
+			if r.session.Model().Net().Headless {
+				row, outputs = vectors(row), []*engine.Output{engine.Pooled}
+			}
 			for _, off := range []bool{false, true} {
 				ref := m
 				var apply engine.Choice
@@ -212,27 +216,23 @@ func TestReferenceLogits(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				var want []float64
+				var logits []float64
 				for _, c := range row.Counted {
-					want = append(want, p.Logits(int(c)-1)...)
+					logits = append(logits, p.Logits(int(c)-1)...)
 				}
 				b := &engine.Batch{Rows: []engine.Row{engineRow(row)}}
-				out, err := r.session.Forward(context.Background(), b,
-					engine.Options{Want: []*engine.Output{engine.Logits}, Apply: apply})
-				if err != nil {
-					t.Fatal(err)
-				}
-				if e := farthest(float64s(out[engine.Logits]), want); !(e <= tolerance) {
-					t.Errorf("adapter off %v: logits differ by %.3g of the largest, want at most %.3g", off, e,
-						tolerance)
-				}
-				out, err = r.session.Forward(context.Background(), b, engine.Options{Apply: apply})
-				if err != nil {
-					t.Fatal(err)
-				}
-				if e := farthest(float64s(out[engine.LogP]), p.LogP); !(e <= exactLogP) {
-					t.Errorf("adapter off %v: log-probabilities differ by %.3g of the largest, want at most %.3g",
-						off, e, exactLogP)
+				for _, o := range outputs {
+					out, err := r.session.Forward(context.Background(), b, engine.Options{Want: []*engine.Output{o},
+						Apply: apply, Pooling: arch.PoolMean})
+					if err != nil {
+						t.Fatal(err)
+					}
+					want := map[*engine.Output][]float64{engine.Logits: logits, engine.LogP: p.LogP,
+						engine.Pooled: p.Pooled}[o]
+					if e := farthest(float64s(out[o]), want); !(e <= tolerance) {
+						t.Errorf("adapter off %v: %s differs by %.3g of the largest, want at most %.3g", off, o.Name, e,
+							tolerance)
+					}
 				}
 			}
 		})

@@ -226,7 +226,7 @@ func TestPlanForetellsMemory(t *testing.T) {
 					b.Rows = append(b.Rows, chain(tokens(i, length, 320)))
 				}
 				plan, err := engine.Plan(r.model, cfg,
-					engine.Extent{Tokens: rows * length, Counted: rows * (length - 1), Row: length})
+					engine.Extent{Tokens: rows * length, Counted: rows * (length - 1), Row: length, Pooled: rows})
 				if err != nil {
 					t.Fatal(err)
 				}

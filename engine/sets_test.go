@@ -55,8 +55,7 @@ func TestSetsOfOneSession(t *testing.T) {
 		defer s.Close()
 		r := &rig{Session: s, t: t, model: m}
 		b := batch(chain(tokens(1, 17, spec.Vocab)))
-		coef := coefficients(16)
-		seen := 0
+		says, seen := m.Says(), 0
 		for _, set := range append(sets, engine.Set{}) {
 			apply := engine.Only(set.Name)
 			if set.Name == "" {
@@ -65,16 +64,17 @@ func TestSetsOfOneSession(t *testing.T) {
 			one := alone(t, m, set)
 			trains := len(one.Params()) > 0
 			opt := engine.Options{Apply: apply, Backward: trains}
-			got, want := r.forward(b, opt)[engine.LogP], one.forward(b, engine.Options{Backward: trains})[engine.LogP]
+			got, want := r.forward(b, opt)[says], one.forward(b, engine.Options{Backward: trains})[says]
 			if !slices.Equal(got, want) {
-				t.Errorf("%q: log-probabilities differ from those of a session of its own", set.Name)
+				t.Errorf("%q: %s differs from that of a session of its own", set.Name, says.Name)
 			}
 			if !trains {
 				continue
 			}
 			r.zeroGrad()
 			for _, x := range []*rig{r, one} {
-				if err := x.Backward(context.Background(), engine.Outputs{engine.LogP: coef}, nil); err != nil {
+				d := engine.Outputs{says: coefficients(len(got))}
+				if err := x.Backward(context.Background(), d, nil); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -113,11 +113,11 @@ func TestSetsTogether(t *testing.T) {
 				adapter.Config{Rank: 3, Alpha: 8, Init: "kaiming", Seed: 9})}
 			c.Sets = []engine.Set{under, {Name: "norms", Whole: normsAndBiases}}
 		})
-		b := batch(chain(tokens(1, 17, spec.Vocab)))
+		b, says := batch(chain(tokens(1, 17, spec.Vocab))), r.model.Says()
 		for _, train := range []string{"", "under", "norms"} {
 			r.zeroGrad()
-			r.forward(b, engine.Options{Backward: true, Train: engine.Only(train)})
-			if err := r.Backward(context.Background(), engine.Outputs{engine.LogP: coefficients(16)}, nil); err != nil {
+			n := len(r.forward(b, engine.Options{Backward: true, Train: engine.Only(train)})[says])
+			if err := r.Backward(context.Background(), engine.Outputs{says: coefficients(n)}, nil); err != nil {
 				t.Fatal(err)
 			}
 			grads := r.grads()
@@ -133,9 +133,9 @@ func TestSetsTogether(t *testing.T) {
 				}
 			}
 		}
-		all := r.forward(b, engine.Options{})[engine.LogP]
+		all := r.forward(b, engine.Options{})[says]
 		for _, name := range []string{"", "under"} {
-			if some := r.forward(b, engine.Options{Apply: engine.Only(name)})[engine.LogP]; slices.Equal(some, all) {
+			if some := r.forward(b, engine.Options{Apply: engine.Only(name)})[says]; slices.Equal(some, all) {
 				t.Errorf("the set %q alone gives what all sets give", name)
 			}
 		}

@@ -51,11 +51,15 @@ CASES = {
     "gpt_oss": dict(r=2, lora_alpha=4, target_modules=["q_proj", "v_proj", "o_proj"]),
     "olmoe": dict(r=2, lora_alpha=4, target_modules=["k_proj", "v_proj"]),
     "granitemoe": dict(r=2, lora_alpha=4, target_modules=["q_proj", "o_proj"]),
+    "bert": dict(r=4, lora_alpha=6, target_modules=["query", "value", "attention.output.dense", "intermediate.dense", "word_embeddings"]),
     "gpt2": dict(r=4, lora_alpha=8, target_modules=["c_attn", "c_proj", "c_fc"], fan_in_fan_out=True),
 }
 
 
 def logp(model, case):
+    if case["arch"] == "bert":
+        with torch.no_grad():
+            return {"pooled": model.double().eval()(input_ids=torch.tensor([case["tokens"]])).last_hidden_state[0].mean(0).tolist()}
     with torch.no_grad():
         logits = model.double().eval()(input_ids=torch.tensor([case["tokens"]]), use_cache=False).logits[0]
     counted = case["counted"]
@@ -69,7 +73,8 @@ def write(path, out):
 
 
 def theirs(name, case, model):
-    adapted = peft.get_peft_model(model.float(), peft.LoraConfig(task_type="CAUSAL_LM", **CASES[name]))
+    adapted = peft.get_peft_model(model.float(), peft.LoraConfig(
+        task_type="FEATURE_EXTRACTION" if case["arch"] == "bert" else "CAUSAL_LM", **CASES[name]))
     with torch.no_grad():
         for param_name, param in adapted.named_parameters():
             if "lora_" in param_name:

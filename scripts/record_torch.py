@@ -114,6 +114,17 @@ def names(case, model):
         for p in ("weight", "bias"):
             if getattr(own[module], p, None) is not None:
                 out[f"{role}.{p}"] = (own[module], p, same if p == "bias" and layout is conv1d else layout)
+    if case["arch"] == "bert":
+        for role, module in (("token_embd", "word_embeddings"), ("position_embd", "position_embeddings"),
+                             ("token_types", "token_type_embeddings"), ("token_embd_norm", "LayerNorm")):
+            put(role, "embeddings." + module)
+        for i in range(LAYERS):
+            for role, module in (("attn_q", "attention.self.query"), ("attn_k", "attention.self.key"),
+                                 ("attn_v", "attention.self.value"), ("attn_output", "attention.output.dense"),
+                                 ("attn_output_norm", "attention.output.LayerNorm"), ("ffn_up", "intermediate.dense"),
+                                 ("ffn_down", "output.dense"), ("layer_output_norm", "output.LayerNorm")):
+                put(f"blk.{i}.{role}", f"encoder.layer.{i}.{module}")
+        return out
     if case["arch"] == "gpt2":
         put("token_embd", "transformer.wte")
         put("position_embd", "transformer.wpe")
@@ -178,6 +189,11 @@ def build(case):
         config = GPT2Config(vocab_size=VOCAB, n_positions=CONTEXT, n_embd=EMBD, n_layer=LAYERS, n_head=HEADS, n_inner=FF,
                             resid_pdrop=0, embd_pdrop=0, attn_pdrop=0, **common)
         model = GPT2LMHeadModel(config)
+    elif case["arch"] == "bert":  # with GELU as ggml computes it
+        config = transformers.BertConfig(vocab_size=VOCAB, hidden_size=EMBD, intermediate_size=FF, num_hidden_layers=LAYERS,
+                                         num_attention_heads=HEADS, max_position_embeddings=CONTEXT, type_vocab_size=2,
+                                         hidden_act="gelu_new", hidden_dropout_prob=0, attention_probs_dropout_prob=0, **common)
+        model = transformers.BertModel(config, add_pooling_layer=False)
     else:
         kinds = {"llama": (LlamaConfig, LlamaForCausalLM), "qwen2": (Qwen2Config, Qwen2ForCausalLM),
                  "qwen3": (Qwen3Config, Qwen3ForCausalLM), "gemma2": (Gemma2Config, Gemma2ForCausalLM),
@@ -214,7 +230,7 @@ def attach(case, model, where):
     params, pairs = {}, []
     for name, (module, p, layout) in where.items():
         embedding = name == "token_embd.weight"
-        if p != "weight" or "norm" in name or "sinks" in name or name == "position_embd.weight" or embedding and case["tied"]:
+        if p != "weight" or "norm" in name or "sinks" in name or name in ("position_embd.weight", "token_types.weight") or embedding and case["tied"]:
             continue
         if case["arch"] == "glm4" and ("attn_output" in name or "ffn_down" in name):
             continue  # where llama.cpp runs none
@@ -270,6 +286,8 @@ def tree(case):
                 sees[i] = sees[before]
                 pos[i], prev[i] = pos[before] + 1, before
             sees[i, i] = True
+        if case["arch"] == "bert":
+            sees[start:start + length, start:start + length] = True
     return sees, pos, prev
 
 
@@ -290,6 +308,8 @@ def run(case, model, params):
     extra = {}
     if len(case["segments"]) > 1:
         extra = {"attention_mask": masks(case, sees, pos), "position_ids": torch.tensor([pos])}
+    if case["arch"] == "bert":
+        return vectors(case, params, model(input_ids=ids, **extra).last_hidden_state[0])
     logits = model(input_ids=ids, use_cache=False, **extra).logits[0]
     counted = case["counted"]
     logp = torch.log_softmax(logits, -1)[[prev[c] for c in counted], [case["tokens"][c] for c in counted]]
@@ -297,6 +317,16 @@ def run(case, model, params):
     grads = torch.autograd.grad(loss, [p for p, _ in params.values()])
     last = len(case["tokens"]) - 1
     return {"loss": loss.item(), "logp": logp.tolist(), "logits_at": last, "logits": logits[last].tolist(),
+            "grads": {name: digest(name, layout(g, case["hparams"])) for (name, (_, layout)), g in zip(params.items(), grads)}}
+
+
+def vectors(case, params, states):
+    """What run gives of a model without an output head: the mean of each segment's states, and as the loss minus the mean of all
+    their numbers."""
+    pooled = torch.cat([states[start:start + length].mean(0) for start, length, _ in case["segments"]])
+    loss = -pooled.mean()
+    grads = torch.autograd.grad(loss, [p for p, _ in params.values()])
+    return {"loss": loss.item(), "pooled": pooled.tolist(),
             "grads": {name: digest(name, layout(g, case["hparams"])) for (name, (_, layout)), g in zip(params.items(), grads)}}
 
 
@@ -337,6 +367,9 @@ def cases():
         if arch == "gpt2":
             hp["n_head_kv"] = HEADS
             config |= {"layer_norm_epsilon": 1e-5, "bos_token_id": None, "eos_token_id": None}
+        elif arch == "bert":
+            hp["n_head_kv"] = HEADS
+            config |= {"layer_norm_eps": 1e-5, "pad_token_id": None}
         else:
             hp["rope_base"] = rope["rope_theta"]
             hp["rope_scaling"] = {"linear": "linear", "yarn": "yarn"}.get(rope["rope_type"], "")
@@ -428,6 +461,9 @@ def cases():
                **{"class": "GraniteMoeShared"})
     yield case("gpt2", "gpt2", chain, True, {})
     yield case("gpt2_tree", "gpt2", forest, True, {})
+    packed = dict(segments=[[0, 5, -1], [5, 1, -1], [6, 18, -1]], counted=[])
+    yield case("bert", "bert", dict(segments=chain["segments"], counted=[]), False, {})
+    yield case("bert_packed", "bert", packed, False, {})
 
 
 def record(case):

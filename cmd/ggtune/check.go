@@ -86,9 +86,9 @@ func (r *checkResult) print(c *cli.Context) {
 	if r.Note != "" {
 		fmt.Fprintln(w, r.Note)
 	}
-	fmt.Fprintf(w, "logits beside llama.cpp's, root mean square of the difference: %.3g, in exact mode %.3g; the "+
-		"logits' own is %.3g\n", r.LogitsRMSDiff, r.ExactRMSDiff, r.LogitsRMS)
-	fmt.Fprintf(w, "the largest difference: %.3g, in exact mode %.3g; the largest logit is %.3g\n\n",
+	fmt.Fprintf(w, "%s beside llama.cpp's, root mean square of the difference: %.3g, in exact mode %.3g; the "+
+		"%s' own is %.3g\n", r.What, r.LogitsRMSDiff, r.ExactRMSDiff, r.What, r.LogitsRMS)
+	fmt.Fprintf(w, "the largest difference: %.3g, in exact mode %.3g; the largest of all is %.3g\n\n",
 		r.LogitsMaxDiff, r.ExactMaxDiff, r.LargestLogit)
 	fmt.Fprintf(w, "%-36s %12s %12s %10s\n", "gradient of", "slope", "finite", "error")
 	for _, g := range r.Gradients {

@@ -34,6 +34,7 @@ type ggufInfo struct {
 	HParams      map[string]int64  `json:"hparams,omitempty"`
 	sizes        []arch.Size       // HParams in the order of printing
 	TiedOutput   *bool             `json:"tied_output,omitempty"`
+	Pooling      string            `json:"pooling,omitempty"`
 	Tokenizer    *tokenizerInfo    `json:"tokenizer,omitempty"`
 	Template     string            `json:"template,omitempty"`
 	Trainable    bool              `json:"trainable"`
@@ -227,7 +228,12 @@ func (info *ggufInfo) describeModel(f *gguf.File) {
 	for _, s := range info.sizes {
 		info.HParams[s.Name] = int64(s.N)
 	}
-	info.TiedOutput = &net.TiedOutput
+	if !net.Headless {
+		info.TiedOutput = &net.TiedOutput
+	}
+	if net.Pooling != arch.PoolNone {
+		info.Pooling = net.Pooling.String()
+	}
 	for _, r := range net.LinearRoles() {
 		info.Targets = append(info.Targets, string(r))
 	}
@@ -311,8 +317,14 @@ func (info *ggufInfo) print(w io.Writer) {
 			s = append(s, fmt.Sprintf("%s %d", size.Name, size.N))
 		}
 		line("sizes", "%s", strings.Join(s, ", "))
-		line("output", "%s",
-			map[bool]string{true: "tied to token_embd", false: "its own output.weight"}[*info.TiedOutput])
+		output := "none: it makes vectors of texts"
+		if info.TiedOutput != nil {
+			output = map[bool]string{true: "tied to token_embd", false: "its own output.weight"}[*info.TiedOutput]
+		}
+		line("output", "%s", output)
+		if info.Pooling != "" {
+			line("pooling", "%s", info.Pooling)
+		}
 	}
 	if t := info.Tokenizer; t != nil {
 		line("tokenizer", "%s",

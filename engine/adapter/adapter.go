@@ -217,7 +217,10 @@ func Targets(net *arch.Net, names []string) ([]arch.Role, error) {
 		return usual, nil
 	}
 	if !net.TiedOutput {
-		known = append(known, arch.Output, arch.TokenEmbd)
+		if !net.Headless {
+			known = append(known, arch.Output)
+		}
+		known = append(known, arch.TokenEmbd)
 	}
 	var out []arch.Role
 	for _, n := range names {

@@ -45,8 +45,10 @@ func filled(t testing.TB, net *arch.Net, c Config) *Adapter {
 	for _, r := range net.LinearRoles() {
 		c.Targets = append(c.Targets, string(r))
 	}
-	if !net.TiedOutput {
-		c.Targets = append(c.Targets, "output", "token_embd")
+	for _, p := range net.Global() {
+		if p.Linear && !net.TiedOutput {
+			c.Targets = append(c.Targets, string(p.Role))
+		}
 	}
 	a, err := New(net, c)
 	if err != nil {

@@ -121,7 +121,7 @@ func (a *Adapter) peftConfig(net *arch.Net) ([]byte, error) {
 	}
 	// alpha/r is each pair's scale whatever its rank, as in llama.cpp; rsLoRA's √r is in alpha already.
 	config := map[string]any{
-		"peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": base, "inference_mode": true,
+		"peft_type": "LORA", "task_type": taskType(net), "base_model_name_or_path": base, "inference_mode": true,
 		"r": rank, "lora_alpha": float32(a.Alpha), "rank_pattern": pattern, "alpha_pattern": map[string]any{},
 		"target_modules": a.peftTargets(net), "fan_in_fan_out": hub.Conv1D, "bias": "none", "lora_dropout": 0,
 		"use_rslora": false, "use_dora": false, "modules_to_save": nil, "init_lora_weights": true,
@@ -146,7 +146,8 @@ func (a *Adapter) peftTargets(net *arch.Net) []string {
 		if last := short[strings.LastIndexByte(short, '.')+1:]; len(hubRoles(net, last)) == 1 {
 			short = last
 		}
-		if role != arch.TokenEmbd && role != arch.Output && len(modules) == net.NLayer {
+		fits := hubRoles(net, short) // of bert "output.dense" is the end of another module's name too
+		if role != arch.TokenEmbd && role != arch.Output && len(modules) == net.NLayer && len(fits) == 1 {
 			modules = []string{short}
 		}
 		out = append(out, modules...)
@@ -157,3 +158,11 @@ func (a *Adapter) peftTargets(net *arch.Net) []string {
 
 // SetPEFTBase sets what PEFT's settings call the base: a name of Hugging Face's, or a directory.
 func (a *Adapter) SetPEFTBase(name string) { a.Info[infoBase] = name }
+
+// taskType is PEFT's name of what a model does.
+func taskType(net *arch.Net) string {
+	if net.Headless {
+		return "FEATURE_EXTRACTION"
+	}
+	return "CAUSAL_LM"
+}

@@ -4,6 +4,7 @@ package arch
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/ggtune/ggtune/engine/gguf"
@@ -23,6 +24,7 @@ type HParams struct {
 	LogitCap float64
 	// LogitScale is what logits are multiplied by; 0: by nothing. Not with a LogitCap.
 	LogitScale float64
+	TokenTypes int     // types of tokens that have a vector of their own; every token is of the first
 	Pooling    Pooling // how the file says that one vector is made of a text's states; 0: it does not
 }
 
@@ -131,11 +133,13 @@ type Size struct {
 // A Net is a model as its architecture reads it.
 type Net struct {
 	HParams
-	Arch  string // the architecture's name
-	Sizes []Size // beside those of HParams
-	Embed Layer
-	Layer func(il int) Layer // il from 0 to below NLayer; a function, for a file may say that it has millions
-	Final Layer
+	Arch string // the architecture's name
+	// Headless says that there is no output head: it makes vectors of texts, and predicts no tokens.
+	Headless bool
+	Sizes    []Size // beside those of HParams
+	Embed    Layer
+	Layer    func(il int) Layer // il from 0 to below NLayer; a function, for a file may say that it has millions
+	Final    Layer
 	// OwnOrder says why the file has rows in another order than transformers, which Part.PairedHeads does not tell; "":
 	// it has not.
 	OwnOrder string
@@ -183,10 +187,12 @@ type Arch struct {
 	Name string
 	// Example says what generated models of the architecture have.
 	Example Example
-	// Read makes a model's net from its metadata, and checks that nothing is asked for which the graphs lack. Arch is
-	// filled in by Of.
+	// Read makes a model's net from its metadata, and checks that nothing is asked for which the graphs lack. Arch and
+	// Headless are filled in by Of.
 	Read func(f Metadata) (*Net, error)
 	Hub  Hub
+	// Headless is Net's.
+	Headless bool
 	// Ranks says that llama.cpp's graph of it has a classification head (LLAMA_POOLING_TYPE_RANK): of the tensor
 	// cls.output, at the last token, with a softmax behind it.
 	Ranks bool
@@ -203,7 +209,7 @@ type Example struct {
 	Layers    int    // so many, for one of each kind to be among them; 0: two do
 	// Rounded says that llama.cpp computes a part of it in f16 whatever the weights: it reads GELU from a table.
 	Rounded bool
-	// Keys are metadata below the architecture's name (int, float32 or string) beside those of all models.
+	// Keys are metadata below the architecture's name (int, float32, string or bool) beside those of all models.
 	Keys map[string]any
 }
 
@@ -216,6 +222,14 @@ func register(a Arch) Arch {
 
 // Names lists the architectures that can be trained.
 func Names() []string { return archs.Names() }
+
+// Predicting lists those of them that have an output head.
+func Predicting() []string {
+	return slices.DeleteFunc(Names(), func(name string) bool {
+		a, err := Get(name)
+		return err == nil && a.Headless
+	})
+}
 
 // Get finds an architecture by name.
 func Get(name string) (Arch, error) { return archs.Get(name) }
@@ -235,7 +249,7 @@ func Of(f Metadata) (*Net, error) {
 	if err != nil {
 		return nil, err
 	}
-	n.Arch = name
+	n.Arch, n.Headless = name, a.Headless
 	return n, nil
 }
 

@@ -41,6 +41,8 @@ func build(net *arch.Net, l arch.Layer, il int, asked map[arch.Role]bool) *graph
 		b.G.Output(l.Build(b, b.Input()))
 	case l == net.Embed:
 		b.G.Output(l.Build(b, graph.None))
+	case net.Headless:
+		b.G.Output(l.Build(b, b.Input()))
 	default:
 		logp, _ := b.Head(l.Build(b, b.Input()), b.Indices(arch.InputTargets, tokens), graph.HeadAttr{Scale: 1})
 		b.G.Output(logp)
@@ -112,7 +114,7 @@ func checkLayer(t *testing.T, net *arch.Net, l arch.Layer, il int, seen map[stri
 	if !maps.Equal(asked, want) {
 		t.Errorf("%T asks what is trained beside %v, want %v", l, names(asked), names(want))
 	}
-	if got, want := g.Value(g.Outputs[0]).Shape[0], int64(net.NEmbd); l != net.Final && got != want {
+	if got, want := g.Value(g.Outputs[0]).Shape[0], int64(net.NEmbd); (l != net.Final || net.Headless) && got != want {
 		t.Errorf("%T gives rows of %d, want %d", l, got, want)
 	}
 }

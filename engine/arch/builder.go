@@ -64,6 +64,7 @@ const (
 	InputX       = "x"           // [n_embd, T]: the stage's input
 	InputTokens  = "tokens"      // i32 [1, T]
 	InputPos     = "pos"         // i32 [1, T]
+	InputTypes   = "types"       // i32 [1, T]: types of tokens, all the first, where those have vectors
 	InputTree    = "tree"        // i32, the attention kernels' tree
 	InputSources = "sources"     // i32 [1, C]: the token that predicts each counted one
 	InputTargets = "targets"     // i32 [1, C]: the counted tokens

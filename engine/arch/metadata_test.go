@@ -116,6 +116,14 @@ func TestHParamsRefused(t *testing.T) {
 			[]string{"4 attention heads over 3 key heads", "multiple"}},
 		"keys unlike values": {"llama", number("llama.attention.value_length", 8),
 			[]string{"16 elements in keys and 8 in values"}},
+		"bert: causal": {"bert", func(w *gguf.Writer) { w.SetBool("bert.attention.causal", true) },
+			[]string{`"bert.attention.causal" is missing or true`, "expected false"}},
+		"bert: not said to be causal or not": {"bert", remove("bert.attention.causal"),
+			[]string{`"bert.attention.causal" is missing or true`}},
+		"bert: types of tokens": {"bert", remove("tokenizer.ggml.token_type_count"),
+			[]string{`"tokenizer.ggml.token_type_count" is missing`, `"token_types.weight" has a row for each type`}},
+		"bert: heads that make no row": {"bert", number("bert.attention.key_length", 8),
+			[]string{"4 heads of 8 elements make 32", "n_embd 64"}},
 		"pooling unheard of": {"qwen3", number("qwen3.pooling_type", 5),
 			[]string{`"qwen3.pooling_type" is 5`, "expected 0 to 4 (none, mean, cls, last, rank)"}},
 		"experts":    {"llama", number("llama.expert_count", 8), []string{"mixture of 8 experts", "dense"}},
@@ -276,6 +284,8 @@ func TestHParamsOfTinyModels(t *testing.T) {
 		}
 		want := arch.HParams{NLayer: s.Layers, NEmbd: s.Embd, NVocab: s.Vocab, NCtxTrain: s.Ctx, TiedOutput: s.Tied}
 		switch name {
+		case "bert":
+			want.Positions, want.TokenTypes, want.Pooling = s.Ctx, 2, arch.PoolMean
 		case "gpt2":
 			want.Positions = s.Ctx
 		case "gemma2":

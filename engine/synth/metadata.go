@@ -82,6 +82,9 @@ func (s Spec) read(a arch.Arch) (*arch.Net, []key, error) {
 
 func (d *draft) find(name string) any {
 	d.asked[name] = true
+	if name == tokenTypesKey && d.s.tokenizerKind() == WordPiece {
+		return tokenTypes
+	}
 	for _, k := range d.keys {
 		if d.s.Arch+"."+k.name == name {
 			return k.value
@@ -157,6 +160,8 @@ func (d *draft) HasTensor(name string) bool {
 	switch name {
 	case arch.TensorName(arch.TokenEmbd, ".weight", -1):
 		return true
+	case arch.TensorName(arch.TokenTypes, ".weight", -1):
+		return d.s.tokenizerKind() == WordPiece
 	case arch.TensorName(arch.Output, ".weight", -1):
 		return !d.s.Tied
 	case arch.TensorName(arch.RopeFreqs, ".weight", -1):

@@ -2,6 +2,7 @@ package synth
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/ggtune/ggtune/engine/arch"
 	"github.com/ggtune/ggtune/engine/gguf"
@@ -11,7 +12,7 @@ import (
 // Tokenizer names a small but real vocabulary, padded with unused tokens to the model's size.
 type Tokenizer string
 
-// The tokenizers. All but NoTokenizer encode any text: they have all 256 bytes.
+// The tokenizers. SPM and byte-level BPE encode any text: they have all 256 bytes.
 const (
 	// SPM is Llama 2's kind: <unk>, <s>, </s>, byte tokens, and pieces with scores. BOS is added.
 	SPM Tokenizer = "spm"
@@ -22,6 +23,9 @@ const (
 	SmolLM Tokenizer = "smollm"
 	Llama3 Tokenizer = "llama-bpe"
 	GPT4o  Tokenizer = "gpt-4o"
+	// WordPiece is BERT's kind: [CLS] before a text and [SEP] behind it, lower-case letters, and pieces of words. Two
+	// types of tokens.
+	WordPiece Tokenizer = "bert"
 	// NoTokenizer leaves the vocabulary out (tokenizer.ggml.model "none"), which allows any size.
 	NoTokenizer Tokenizer = "none"
 )
@@ -95,12 +99,14 @@ func (s Spec) tokenizer() (*vocabulary, error) {
 		return &vocabulary{kind: kind, model: "none"}, nil
 	case kind == SPM:
 		v, least = spmVocabulary(s.Vocab)
+	case kind == WordPiece:
+		v, least = wordPieces(s.Vocab)
 	case isBPE:
 		v, least = bpeVocabulary(kind, k, s.Vocab)
 	default:
 		return nil, &registry.UnknownError{Kind: "tokenizer", Name: string(kind),
 			Known: []string{string(GPT2), string(GPT4o), string(Llama3), string(NoTokenizer), string(Qwen2),
-				string(SmolLM), string(SPM)}}
+				string(SmolLM), string(SPM), string(WordPiece)}}
 	}
 	if s.Vocab < least {
 		return nil, fmt.Errorf(
@@ -125,16 +131,19 @@ func (v *vocabulary) write(w *gguf.Writer) {
 	if v.kind == NoTokenizer {
 		return
 	}
-	if v.kind == SPM {
+	switch v.kind {
+	case SPM:
 		w.Set("tokenizer.ggml.scores", gguf.NumbersValue(v.scores))
-	} else {
+	case WordPiece:
+		w.SetUint32(tokenTypesKey, tokenTypes)
+	default:
 		w.SetString("tokenizer.ggml.pre", string(v.kind))
 		w.SetStrings("tokenizer.ggml.merges", v.merges)
 	}
 	w.SetStrings("tokenizer.ggml.tokens", v.tokens)
 	w.Set("tokenizer.ggml.token_type", gguf.NumbersValue(v.types))
 	for _, key := range []string{"bos_token_id", "eos_token_id", "unknown_token_id", "padding_token_id",
-		"eot_token_id"} {
+		"eot_token_id", "seperator_token_id", "mask_token_id"} { // as llama.cpp spells it
 		if id, ok := v.ids[key]; ok {
 			w.SetUint32("tokenizer.ggml."+key, id)
 		}
@@ -183,6 +192,33 @@ func spmVocabulary(size int) (v *vocabulary, least int) {
 			score = -float32(1000 + i)
 		}
 		v.add(p, score, tokenNormal)
+	}
+	return v, least
+}
+
+// What files say of types of tokens, and how many generated ones have.
+const (
+	tokenTypesKey = "tokenizer.ggml.token_type_count"
+	tokenTypes    = 2
+)
+
+// wordPieces makes as much of the WordPiece vocabulary as size allows, and says what it needs at least. In files a word
+// begins with "▁", and what goes on has nothing before it.
+func wordPieces(size int) (v *vocabulary, least int) {
+	v = &vocabulary{kind: WordPiece, model: "bert", addBOS: true, ids: map[string]uint32{}}
+	for _, s := range []struct{ text, key string }{{"[PAD]", "padding_token_id"}, {"[UNK]", "unknown_token_id"},
+		{"[CLS]", "bos_token_id"}, {"[SEP]", "seperator_token_id"}, {"[MASK]", "mask_token_id"}} {
+		v.ids[s.key] = v.add(s.text, 0, tokenControl)
+	}
+	for _, l := range letters {
+		v.add("▁"+l, 0, tokenNormal)
+		v.add(l, 0, tokenNormal)
+	}
+	least = len(v.tokens)
+	for _, p := range pairings {
+		if text := spmText(p[0]) + p[1]; len(v.tokens) < size && !slices.Contains(v.tokens, text) {
+			v.add(text, 0, tokenNormal)
+		}
 	}
 	return v, least
 }

@@ -18,6 +18,7 @@ import (
 type Report struct {
 	Tokens        string  `json:"tokens"` // what was computed on: "text", or "random"
 	Note          string  `json:"note,omitempty"`
+	What          string  `json:"what"`            // what is compared: "logits", or "vectors" of texts
 	LogitsMaxDiff float64 `json:"logits_max_diff"` // largest absolute difference from llama.cpp's, fast mode
 	ExactMaxDiff  float64 `json:"exact_max_diff"`  // the same in exact mode
 	LargestLogit  float64 `json:"largest_logit"`
@@ -89,7 +90,7 @@ func Check(ctx context.Context, path string, threads int, seed uint64) (*Report,
 	if err := withSession(path, engine.SessionConfig{Threads: threads, Exact: true},
 		func(s *engine.Session) (err error) {
 			if exact, err = NewProbe(ctx, s, fast.Tokens, 0); err == nil {
-				rep.Gradients, err = checkGradients(ctx, s.Model(), fast.Tokens, threads, seed)
+				rep.Gradients, err = checkGradients(ctx, s.Model(), fast, threads, seed)
 			}
 			return err
 		}); err != nil {
@@ -151,7 +152,7 @@ func float(f *gguf.File) bool {
 
 // judge sums the measurements up.
 func (r *Report) judge(exact *Probe, fast, exactFar Distance) {
-	r.LogitsMaxDiff, r.LogitsRMSDiff = fast.Max, fast.RMS
+	r.What, r.LogitsMaxDiff, r.LogitsRMSDiff = exact.what(), fast.Max, fast.RMS
 	r.ExactMaxDiff, r.ExactRMSDiff = exactFar.Max, exactFar.RMS
 	for _, v := range exact.Trained {
 		r.LargestLogit = max(r.LargestLogit, math.Abs(float64(v)))
@@ -171,9 +172,9 @@ func (r *Report) Err() error {
 		return nil
 	}
 	return fmt.Errorf(
-		"out of bounds: logits (of size %.3g) differ from llama.cpp's by %.3g in the root mean square, at "+
+		"out of bounds: %s (of size %.3g) differ from llama.cpp's by %.3g in the root mean square, at "+
 			"most %.3g expected, in exact mode by %.3g, at most %.3g; gradients by %.3g of theirs, at most %g",
-		size, r.LogitsRMSDiff, fast, r.ExactRMSDiff, exact, r.GradientError, GradientBound)
+		r.What, size, r.LogitsRMSDiff, fast, r.ExactRMSDiff, exact, r.GradientError, GradientBound)
 }
 
 func withSession(path string, cfg engine.SessionConfig, use func(*engine.Session) error) error {
@@ -192,7 +193,7 @@ func withSession(path string, cfg engine.SessionConfig, use func(*engine.Session
 
 // checkGradients trains nothing: it sets B off zero, so that A's gradient is not zero, and measures slopes.
 func checkGradients(
-	ctx context.Context, m *engine.Model, tokens []int32, threads int, seed uint64,
+	ctx context.Context, m *engine.Model, p *Probe, threads int, seed uint64,
 ) ([]GradientCheck, error) {
 	roles := m.Net().LinearRoles()
 	targets := make([]string, len(roles))
@@ -220,7 +221,7 @@ func checkGradients(
 		return nil, err
 	}
 	defer s.Close()
-	return slopes(ctx, s, tokens[:min(checkTokens, len(tokens))])
+	return slopes(ctx, s, p.Tokens[:min(checkTokens, len(p.Tokens))], p.Pooling)
 }
 
 // spread chooses the layer that a role is checked in: the roles' layers are spread over the model.
@@ -233,29 +234,35 @@ func spread(roles []arch.Role, r arch.Role, layers int) int {
 	return 0
 }
 
-func slopes(ctx context.Context, s *engine.Session, tokens []int32) ([]GradientCheck, error) {
-	row := engine.PlainRow(tokens)
-	b := &engine.Batch{Rows: []engine.Row{row}}
-	coef := make([]float32, len(row.Counted))
-	for i := range coef {
-		coef[i] = -1 / float32(len(coef))
-	}
+// slopes checks what a model says: the mean of log-probabilities, or a sum of a vector's numbers with signs in turns: a
+// norm behind the last layer holds on to the plain one, and of their mean a step would have to be too long.
+func slopes(ctx context.Context, s *engine.Session, tokens []int32, p arch.Pooling) ([]GradientCheck, error) {
+	says := s.Model().Says()
+	b := &engine.Batch{Rows: []engine.Row{engine.PlainRow(tokens)}}
+	var coef []float32
 	routes := &engine.Routes{} // of the first pass: a step across a change of experts would measure no slope
 	loss := func(back bool) (float64, error) {
-		out, err := s.Forward(ctx, b, engine.Options{Backward: back, Routes: routes})
+		out, err := s.Forward(ctx, b, engine.Options{Backward: back, Pooling: p, Routes: routes})
 		if err != nil {
 			return 0, err
 		}
 		sum := 0.0
-		for i, c := range coef {
-			sum += float64(c) * float64(out[engine.LogP][i])
+		for i, y := range out[says] {
+			if len(coef) == i {
+				c := -1 / float32(len(out[says]))
+				if p != 0 {
+					c = float32(1 - 2*(i%2))
+				}
+				coef = append(coef, c)
+			}
+			sum += float64(coef[i]) * float64(y)
 		}
 		return sum, nil
 	}
 	if _, err := loss(true); err != nil {
 		return nil, err
 	}
-	if err := s.Backward(ctx, engine.Outputs{engine.LogP: coef}, nil); err != nil {
+	if err := s.Backward(ctx, engine.Outputs{says: coef}, nil); err != nil {
 		return nil, err
 	}
 	var out []GradientCheck

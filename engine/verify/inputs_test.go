@@ -73,7 +73,7 @@ func TestInputsAsLlamaCpp(t *testing.T) {
 	for i := range tokens {
 		tokens[i] = int32(5 + 7*i%250)
 	}
-	for _, name := range arch.Names() {
+	for _, name := range arch.Predicting() {
 		for _, tc := range []struct {
 			typ   gguf.Type
 			exact bool

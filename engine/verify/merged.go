@@ -15,7 +15,7 @@ import (
 // adapters were added to, they must compute what base and adapters do.
 func (p *Probe) VerifyMerged(ctx context.Context, base, merged string, own bool, threads int) (Agreement, error) {
 	a := Agreement{}
-	err := withLlama(base, len(p.Tokens), threads, p.against(ctx, p.Base, &a.Base))
+	err := p.withLlama(base, threads, p.against(ctx, p.Base, &a.Base))
 	if err != nil {
 		return a, err
 	}
@@ -24,7 +24,7 @@ func (p *Probe) VerifyMerged(ctx context.Context, base, merged string, own bool,
 	if err := withSession(merged, engine.SessionConfig{Threads: threads, Exact: p.exact},
 		func(s *engine.Session) (err error) {
 			plain, rounded = float(s.Model().File()), quantized(s.Model().File())
-			ours, err = NewProbe(ctx, s, p.Tokens, 0)
+			ours, err = p.of(ctx, s, p.Tokens)
 			return err
 		}); err != nil {
 		return a, err
@@ -38,9 +38,9 @@ func (p *Probe) VerifyMerged(ctx context.Context, base, merged string, own bool,
 		share = floatBound
 	}
 	if bound := allowed(size, share, agreementFactor*a.Base.RMS); !(a.Trained.RMS <= bound) {
-		return a, fmt.Errorf("verify %s: %w: logits (of size %.3g) differ by %.3g in the root mean square, expected "+
-			"at most %.3g; run ggtune check on the base, and report this with its output", merged, ErrDisagree, size,
-			a.Trained.RMS, bound)
+		return a, fmt.Errorf("verify %s: %w: %s (of size %.3g) differ by %.3g in the root mean square, expected "+
+			"at most %.3g; run ggtune check on the base, and report this with its output", merged, ErrDisagree,
+			p.what(), size, a.Trained.RMS, bound)
 	}
 	brought, left := rms(p.Trained, p.Base), rms(ours.Trained, p.Trained)
 	if own && !rounded && brought > floatBound*size && !(left < brought/2) {

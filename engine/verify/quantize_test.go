@@ -147,8 +147,11 @@ func (s source) write(t *testing.T, edit func(string, []float32)) string {
 	}
 	if a, err := arch.Get(name); err == nil { // factors without which llama.cpp reads no such file
 		for k, v := range a.Example.Keys {
-			if x, ok := v.(float32); ok {
+			switch x := v.(type) {
+			case float32:
 				w.SetFloat32(name+"."+k, x)
+			case bool:
+				w.SetBool(name+"."+k, x)
 			}
 		}
 	}

@@ -66,7 +66,7 @@ func scored(t *testing.T, path string, size float64, exact bool) (verify.Scores,
 // TestLlamaAgreesOnScores: llama.cpp's state after the output norm at the scored token, with the adapter, times the
 // head, is our score, in every architecture.
 func TestLlamaAgreesOnScores(t *testing.T) {
-	for _, name := range arch.Names() {
+	for _, name := range arch.Predicting() {
 		for _, typ := range []gguf.Type{gguf.F32, gguf.Q8_0} {
 			t.Run(name+" "+typ.String(), func(t *testing.T) {
 				path := synth.Temp(t, synth.Tiny(name, typ))
@@ -110,7 +110,7 @@ func TestLlamaAgreesOnScores(t *testing.T) {
 // TestLlamaAgreesOnExactScores: without our rounding of activations nothing is left between the scores but f32 sums,
 // and in models of which llama.cpp computes a part in f16 that.
 func TestLlamaAgreesOnExactScores(t *testing.T) {
-	for _, name := range arch.Names() {
+	for _, name := range arch.Predicting() {
 		t.Run(name, func(t *testing.T) {
 			share := 1e-5 // measured: 1.2e-6
 			if a, err := arch.Get(name); err != nil {

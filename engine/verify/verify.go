@@ -12,17 +12,20 @@ import (
 	"github.com/ggtune/ggtune/bindings/llama"
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/engine/adapter"
+	"github.com/ggtune/ggtune/engine/arch"
 	"github.com/ggtune/ggtune/engine/gguf"
 )
 
-// A Probe holds the logits that a session computes for a few tokens, to be compared with llama.cpp's after the session
-// and its model are closed (so that the weights are not in memory twice).
+// A Probe holds the logits that a session computes for a few tokens, or vectors of their beginnings, to be compared
+// with llama.cpp's after the session and its model are closed (so that the weights are not in memory twice).
 type Probe struct {
 	Tokens []int32
 	// Since is the first of them on which what waits for an invocation acts.
 	Since int
-	// Base and Trained are rows of the vocabulary's logits, one for every token but the last. Base is nil where the
-	// base cannot be computed any more (full training).
+	// Pooling says how the vectors are made; 0: it holds logits.
+	Pooling arch.Pooling
+	// Base and Trained are rows of the vocabulary's logits, one for every token but the last, or vectors [n_embd] of
+	// the beginnings. Base is nil where the base cannot be computed any more (full training).
 	Base, Trained []float32
 	exact         bool // how the session computed
 }
@@ -35,30 +38,68 @@ const probeTokens = 32
 const ProbeBefore = probeTokens / 2
 
 // NewProbe computes the logits of the first tokens of a sequence of 2 or more, with what a session trains and, where
-// that can be switched off, without. What waits for an invocation acts from token since on.
+// that can be switched off, without. What waits for an invocation acts from token since on. Of a model without an
+// output head it holds vectors: the mean where the file does not say.
 func NewProbe(ctx context.Context, s *engine.Session, tokens []int32, since int) (*Probe, error) {
+	p := &Probe{Since: since}
+	if net := s.Model().Net(); net.Headless {
+		if p.Pooling = arch.PoolMean; net.Pooling.Pools() {
+			p.Pooling = net.Pooling
+		}
+	}
+	return p.of(ctx, s, tokens)
+}
+
+// of makes a probe like p of what a session computes for the first of the tokens.
+func (p *Probe) of(ctx context.Context, s *engine.Session, tokens []int32) (*Probe, error) {
 	cfg := s.Config()
-	p := &Probe{Tokens: append([]int32(nil), tokens[:min(len(tokens), probeTokens)]...), Since: since, exact: cfg.Exact}
+	q := &Probe{Tokens: append([]int32(nil), tokens[:min(len(tokens), probeTokens)]...), Since: p.Since,
+		Pooling: p.Pooling, exact: cfg.Exact}
 	var err error
-	if p.Trained, err = p.logits(ctx, s, engine.Options{}); err != nil {
+	if q.Trained, err = q.compute(ctx, s, engine.Options{}); err != nil {
 		return nil, err
 	}
 	if !cfg.Whole() {
-		p.Base, err = p.logits(ctx, s, engine.Options{Apply: engine.Only()})
+		q.Base, err = q.compute(ctx, s, engine.Options{Apply: engine.Only()})
 	}
-	return p, err
+	return q, err
 }
 
-// logits gives those of the whole vocabulary for every token but the last.
-func (p *Probe) logits(ctx context.Context, s *engine.Session, opt engine.Options) ([]float32, error) {
-	opt.Want = []*engine.Output{engine.Logits}
-	row := engine.PlainRow(p.Tokens)
-	row.Since = []int{min(p.Since, len(p.Tokens))}
-	out, err := s.Forward(ctx, &engine.Batch{Rows: []engine.Row{row}}, opt)
+// compute gives the logits of the whole vocabulary for every token but the last, or the beginnings' vectors.
+func (p *Probe) compute(ctx context.Context, s *engine.Session, opt engine.Options) ([]float32, error) {
+	texts, want := [][]int32{p.Tokens}, engine.Logits
+	if p.Pooling != 0 {
+		texts, want, opt.Pooling = p.beginnings(), engine.Pooled, p.Pooling
+	}
+	opt.Want = []*engine.Output{want}
+	var b engine.Batch
+	for _, text := range texts {
+		row := engine.PlainRow(text)
+		row.Since = []int{min(p.Since, len(text))}
+		b.Rows = append(b.Rows, row)
+	}
+	out, err := s.Forward(ctx, &b, opt)
 	if err != nil {
 		return nil, err
 	}
-	return out[engine.Logits], nil
+	return out[want], nil
+}
+
+// beginnings are texts that the tokens begin with, of several lengths: one vector of a text says little.
+func (p *Probe) beginnings() [][]int32 {
+	var texts [][]int32
+	for n := len(p.Tokens); n > 0; n -= max(1, len(p.Tokens)/8) {
+		texts = append(texts, p.Tokens[:n])
+	}
+	return texts
+}
+
+// what names what it holds.
+func (p *Probe) what() string {
+	if p.Pooling != 0 {
+		return "vectors"
+	}
+	return "logits"
 }
 
 // A Distance says how far llama.cpp's logits are from ours, over all tokens of the vocabulary and all positions of a
@@ -138,7 +179,7 @@ var errNoNearer = fmt.Errorf("%w", ErrDisagree)
 
 // compare measures llama.cpp's distances.
 func (p *Probe) compare(ctx context.Context, base, path string, threads int) (a Agreement, err error) {
-	err = withLlama(base, len(p.Tokens), threads, func(m *llama.Model, c *llama.Context) error {
+	err = p.withLlama(base, threads, func(m *llama.Model, c *llama.Context) error {
 		var err error
 		if a.Base, err = p.distance(ctx, c, p.Base); err != nil {
 			return err
@@ -162,10 +203,10 @@ func (p *Probe) compare(ctx context.Context, base, path string, threads int) (a 
 		// be nearer to what was trained than to the base: a small adapter that it does not apply would pass the bound.
 		if changed := rms(p.Trained, p.Base); changed > a.Base.RMS && !(a.Trained.RMS < fromBase.RMS) {
 			return fmt.Errorf(
-				"verify %s: %w: training moved the logits by %.3g in the root mean square, but with the adapter "+
+				"verify %s: %w: training moved the %s by %.3g in the root mean square, but with the adapter "+
 					"llama.cpp's are %.3g from them and %.3g from the base's; report this with the output of ggtune "+
 					"check on the base",
-				path, errNoNearer, changed, a.Trained.RMS, fromBase.RMS)
+				path, errNoNearer, p.what(), changed, a.Trained.RMS, fromBase.RMS)
 		}
 		return c.SetAdapters(nil, nil)
 	})
@@ -216,15 +257,15 @@ func (p *Probe) again(ctx context.Context, base, path string, threads int) (same
 			return nil, err
 		}
 		defer s.Close()
-		return NewProbe(ctx, s, p.Tokens, p.Since)
+		return p.of(ctx, s, p.Tokens)
 	}
 	if same, err = in(p.exact); err != nil {
 		return nil, nil, err
 	}
 	if d, size := rms(same.Trained, p.Trained), rms(p.Trained, nil); !(d <= agreementFloor*size) {
 		return nil, nil, fmt.Errorf(
-			"verify %s: %w: read again, the file gives logits (of size %.3g) that differ by %.3g from "+
-				"those that were trained", path, ErrDisagree, size, d)
+			"verify %s: %w: read again, the file gives %s (of size %.3g) that differ by %.3g from "+
+				"those that were trained", path, ErrDisagree, p.what(), size, d)
 	}
 	other, err = in(!p.exact)
 	return same, other, err
@@ -248,7 +289,7 @@ func rms(a, b []float32) float64 {
 // matrices, for which llama.cpp rounds activations to 8 bits, and what is written does not.
 func (p *Probe) VerifyModel(ctx context.Context, path, base string, distance Distance, threads int) (Agreement, error) {
 	a := Agreement{Base: distance}
-	if err := withLlama(path, len(p.Tokens), threads, p.against(ctx, p.Trained, &a.Trained)); err != nil {
+	if err := p.withLlama(path, threads, p.against(ctx, p.Trained, &a.Trained)); err != nil {
 		return a, err
 	}
 	was, err := quantizedFile(base)
@@ -279,7 +320,7 @@ func quantizedFile(path string) (yes bool, err error) {
 // from the base's says nothing of them, and they are judged as those of any model are in Check.
 func (p *Probe) VerifyRounded(ctx context.Context, path string, threads int) (Agreement, error) {
 	var a Agreement
-	if err := withLlama(path, len(p.Tokens), threads, p.against(ctx, p.Trained, &a.Trained)); err != nil {
+	if err := p.withLlama(path, threads, p.against(ctx, p.Trained, &a.Trained)); err != nil {
 		return a, err
 	}
 	return a, p.judge(a, path, basis{0, "its weights are rounded as the base's are not"}, textBound)
@@ -288,7 +329,7 @@ func (p *Probe) VerifyRounded(ctx context.Context, path string, threads int) (Ag
 // Distance opens a model with llama.cpp and gives the distance of its logits from the probe's Trained ones.
 func (p *Probe) Distance(ctx context.Context, path string, threads int) (Distance, error) {
 	var d Distance
-	err := withLlama(path, len(p.Tokens), threads, p.against(ctx, p.Trained, &d))
+	err := p.withLlama(path, threads, p.against(ctx, p.Trained, &d))
 	return d, err
 }
 
@@ -319,9 +360,9 @@ func (p *Probe) judge(a Agreement, path string, b basis, floor float64) error {
 	if a.Trained.RMS <= bound { // false for NaN
 		return nil
 	}
-	return fmt.Errorf("verify %s: %w: logits (of size %.3g) differ by %.3g in the root mean square, expected at most "+
+	return fmt.Errorf("verify %s: %w: %s (of size %.3g) differ by %.3g in the root mean square, expected at most "+
 		"%.3g (%s, or %g of their size); run ggtune check on the base, and report this with its output", path,
-		ErrDisagree, size, a.Trained.RMS, bound, b.why, floor)
+		ErrDisagree, p.what(), size, a.Trained.RMS, bound, b.why, floor)
 }
 
 // distance compares llama.cpp's logits with rows, a position at a time. No number in either gives NaN.
@@ -345,8 +386,20 @@ func (p *Probe) distance(ctx context.Context, c *llama.Context, rows []float32) 
 }
 
 // each has llama.cpp read the tokens, those before an invocation with no adapter, and gives the logits of all but the
-// last.
+// last; or it has it read the beginnings, and gives their vectors.
 func (p *Probe) each(ctx context.Context, c *llama.Context, yield func(int, []float32) error) error {
+	if p.Pooling != 0 {
+		for i, text := range p.beginnings() {
+			v, err := c.Pooled(ctx, text)
+			if err == nil {
+				err = yield(i, v)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 	positions := make([]int, len(p.Tokens)-1)
 	for i := range positions {
 		positions[i] = i
@@ -367,13 +420,18 @@ func (p *Probe) each(ctx context.Context, c *llama.Context, yield func(int, []fl
 	return c.MoreLogits(ctx, p.Tokens[n:], positions[:len(positions)-n], yield)
 }
 
-func withLlama(path string, n, threads int, use func(*llama.Model, *llama.Context) error) (err error) {
+// withLlama opens a model with llama.cpp for what a probe holds.
+func (p *Probe) withLlama(path string, threads int, use func(*llama.Model, *llama.Context) error) (err error) {
+	o := llama.VerifyContextOptions(max(len(p.Tokens), 32), threads)
+	if p.Pooling != 0 {
+		o.NCtx, o.Gives, o.Pooling = len(p.Tokens), llama.GivesPooled, int(p.Pooling)
+	}
 	m, err := OpenModel(path, llama.VerifyModelOptions())
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, m.Close()) }()
-	c, err := m.NewContext(llama.VerifyContextOptions(max(n, 32), threads))
+	c, err := m.NewContext(o)
 	if err != nil {
 		return err
 	}

@@ -44,7 +44,7 @@ func spreadIn(x []float64) float64 {
 // TestMake: a model of every architecture has the shape asked for, fresh numbers, and the vocabulary of the one it
 // takes after; Make has had llama.cpp compute the same from it. The seed decides the file.
 func TestMake(t *testing.T) {
-	for _, name := range arch.Names() {
+	for _, name := range arch.Predicting() {
 		t.Run(name, func(t *testing.T) {
 			like := synth.Temp(t, synth.Tiny(name, gguf.Q8_0))
 			layers := max(3, synth.Tiny(name, gguf.F32).Layers)

@@ -41,7 +41,7 @@ func ownConfig(s *engine.Session, parallel int) Config {
 // TestOwnSaysWhatTrainingSays: each token's log-probability is that of a training pass over the tree of a prompt and
 // its answers, to the bit, and follows from no other answer, nor from how many are written at a time.
 func TestOwnSaysWhatTrainingSays(t *testing.T) {
-	for _, name := range arch.Names() {
+	for _, name := range arch.Predicting() {
 		t.Run(name, func(t *testing.T) {
 			s := session(t, tiny(t, name, gguf.Q8_0), false)
 			var first []Answer

@@ -47,7 +47,7 @@ var unrecorded = map[string]bool{"gemma2": true, "gemma3": true, "smollm3": true
 // TestImportanceRecorded: over the same text the sums and counts of ggtune imatrix are those that llama.cpp's own tool
 // wrote, for every architecture; its file is the same when it is written again, and its older form weighs the same.
 func TestImportanceRecorded(t *testing.T) {
-	for _, name := range arch.Names() {
+	for _, name := range arch.Predicting() {
 		t.Run(name, func(t *testing.T) {
 			spec := synth.Tiny(name, gguf.F32)
 			spec.Tokenizer = synth.Qwen2 // which adds no BOS: llama-imatrix puts one over a chunk's first token

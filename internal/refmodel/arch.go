@@ -14,6 +14,14 @@ type Architecture struct {
 	Scaled     bool // embeddings are multiplied by √n_embd
 	// Factors are the tensors that may divide frequencies, those in use first; nil: rope_freqs.weight.
 	Factors []string
+	// Both: tokens see the later ones of their segment too.
+	Both bool
+	// Types: every token has the vector of the first type added.
+	Types bool
+	// EmbedNorm: embeddings are normalised, and nothing behind the last layer.
+	EmbedNorm bool
+	// Headless: there is no output head.
+	Headless bool
 	// AlwaysTied: the output head is token_embd.weight in every model.
 	AlwaysTied bool
 	// AlwaysUntied: every model has an output matrix of its own.

@@ -32,11 +32,11 @@ func (m *Model) Forward(row Row) (*Pass, error) {
 	if err := m.Validate(); err != nil {
 		return nil, err
 	}
-	tr, err := newTree(row, m.NVocab)
+	a := m.of()
+	tr, err := newTree(row, m.NVocab, a.Both)
 	if err != nil {
 		return nil, err
 	}
-	a := m.of()
 	if a.Positions && len(row.Tokens) > 0 && slices.Max(tr.pos) >= m.NCtxTrain {
 		return nil, fmt.Errorf("the row reaches position %d of %d learned ones", slices.Max(tr.pos), m.NCtxTrain)
 	}
@@ -45,11 +45,20 @@ func (m *Model) Forward(row Row) (*Pass, error) {
 	for il := range m.NLayer {
 		x = a.Layer(p, il, x)
 	}
-	h := p.norm(x, "output_norm")
+	h := x
+	if !a.EmbedNorm {
+		h = p.norm(x, "output_norm")
+	}
 	p.states = h
 	p.pool(func(state int, share float64, i int) {
 		axpy(p.Pooled[i*m.NEmbd:(i+1)*m.NEmbd], share, h.val.Row(state))
 	})
+	if a.Headless {
+		if len(row.Counted) > 0 {
+			return nil, fmt.Errorf("%s model: log-probabilities are asked for, and there is no output head", m.Arch)
+		}
+		return p, p.value(h)
+	}
 	p.head(h)
 	for _, c := range row.Counted {
 		scores := p.logits.val.Row(tr.prev[c])
@@ -210,8 +219,15 @@ func (p *Pass) embed() *node {
 	if s := p.model.EmbdScale; s != 0 {
 		x = p.tape.divide(x, 1/s)
 	}
-	if p.model.of().Positions {
+	a := p.model.of()
+	if a.Types {
+		x = p.tape.add(x, p.tape.rows(p.weight("token_types.weight"), make([]int, len(ids))))
+	}
+	if a.Positions {
 		x = p.tape.add(x, p.tape.rows(p.weight("position_embd.weight"), p.tree.pos))
+	}
+	if a.EmbedNorm {
+		x = p.norm(x, "token_embd_norm")
 	}
 	return x
 }

@@ -36,7 +36,7 @@ func (m *Model) WithPairs(r int, scale float64) (*Model, error) {
 	}
 	out := *m
 	out.LoRA = map[string]Pair{}
-	_, untied := m.Weights["output.weight"]
+	untied := m.untied()
 	for _, t := range list {
 		if !t.Linear || !untied && (t.Name == "token_embd.weight" || t.Name == "output.weight") {
 			continue

@@ -32,6 +32,9 @@ func Load(f *gguf.File, dequantize Dequantize) (*Model, error) {
 		return nil, err
 	}
 	m.NVocab = embd.Rows
+	if types := m.Weights["token_types.weight"]; types != nil {
+		m.NTypes = types.Rows
+	}
 	return m, m.Validate()
 }
 
@@ -216,6 +219,13 @@ func (m *Model) setHParams(w *gguf.Writer) {
 				w.SetFloat32(key(name), float32(*at))
 			}
 		}
+	}
+	if a.Both {
+		w.SetBool(key("attention.causal"), false)
+		w.SetUint32(key("pooling_type"), 1) // the mean
+	}
+	if a.Types {
+		w.SetUint32("tokenizer.ggml.token_type_count", uint32(m.NTypes))
 	}
 	if a.Positions {
 		return

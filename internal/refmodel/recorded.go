@@ -32,16 +32,33 @@ func (r *Recorded) Adapted() *Model {
 
 // A Run is what one forward and backward pass gave.
 type Run struct {
-	Loss     float64   // mean over the counted tokens of −LogP, nats
+	Loss     float64   // mean over the counted tokens of −LogP, nats, or over all numbers of −Pooled
 	LogP     []float64 // of each counted token, nats
 	LogitsAt int       // the token behind which Logits stand
 	Logits   []float64
+	Pooled   []float64         // of a model without an output head: the mean of each segment, one behind the other
 	Grads    map[string]Digest // of Loss, by tensor name, with .lora_a or .lora_b for a pair's
 }
 
-// DLogP gives dLoss/dLogP.
-func (r Run) DLogP() []float64 {
-	d := make([]float64, len(r.LogP))
+// Says is what Loss is made of.
+func (r Run) Says() []float64 {
+	if r.Pooled != nil {
+		return r.Pooled
+	}
+	return r.LogP
+}
+
+// Slopes gives those of Loss.
+func (r Run) Slopes() Slopes {
+	if r.Pooled != nil {
+		return Slopes{Pooled: r.DSays()}
+	}
+	return Slopes{LogP: r.DSays()}
+}
+
+// DSays gives dLoss/dSays.
+func (r Run) DSays() []float64 {
+	d := make([]float64, len(r.Says()))
 	for i := range d {
 		d[i] = -1 / float64(len(d))
 	}
@@ -81,6 +98,10 @@ func (d Digest) Difference(got []float64) float64 {
 	}
 	return worst / d.Norm
 }
+
+// Nothing says that the gradient is zero but for rounding, beside the largest one's norm: that of a bias of keys, say,
+// which adds the same to all scores of a token.
+func (d Digest) Nothing(largest float64) bool { return d.Norm <= 1e-13*largest }
 
 func sign(name string, probe, i int) float64 {
 	if formulaBits(fmt.Sprintf("%s.probe%d", name, probe), i)>>63 == 1 {
@@ -181,11 +202,13 @@ type recordedRun struct {
 	LogP     []float64         `json:"logp"`
 	LogitsAt int               `json:"logits_at"`
 	Logits   []float64         `json:"logits"`
+	Pooled   []float64         `json:"pooled"`
 	Grads    map[string]Digest `json:"grads"`
 }
 
 func (r recordedRun) run() Run {
-	out := Run{Loss: r.Loss, LogP: r.LogP, LogitsAt: r.LogitsAt, Logits: r.Logits, Grads: map[string]Digest{}}
+	out := Run{Loss: r.Loss, LogP: r.LogP, LogitsAt: r.LogitsAt, Logits: r.Logits, Pooled: r.Pooled,
+		Grads: map[string]Digest{}}
 	for name, d := range r.Grads {
 		d.name = name
 		out.Grads[name] = d
@@ -244,6 +267,9 @@ func (rec *recording) recorded() *Recorded {
 		}
 	}
 	for _, t := range rec.Tensors {
+		if t.Name == "token_types.weight" {
+			m.NTypes = t.Rows
+		}
 		m.Weights[t.Name] = FormulaMatrix(t.Name, t.Rows, t.Cols, t.Shift, t.Offset)
 	}
 	for name, data := range rec.Given {
@@ -263,6 +289,12 @@ func (rec *recording) recorded() *Recorded {
 	row := Row{Tokens: rec.Tokens, Counted: rec.Counted}
 	for _, s := range rec.Segments {
 		row.Segments = append(row.Segments, Segment{Start: s[0], Len: s[1], Parent: s[2]})
+	}
+	if rec.Full.Pooled != nil {
+		row.Pooling = "mean"
+		for i := range row.Segments {
+			row.Pooled = append(row.Pooled, int32(i))
+		}
 	}
 	return &Recorded{Name: rec.Name, Model: m, LoRA: lora, Row: row, Full: rec.Full.run(), Adapt: rec.LoRA.run()}
 }

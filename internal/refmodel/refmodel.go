@@ -33,6 +33,7 @@ type HParams struct {
 	NLayer, NEmbd, NFF, NHead, NHeadKV int
 	HeadDim                            int // elements of one head
 	NVocab                             int
+	NTypes                             int     // of tokens; every one is of the first
 	NCtxTrain                          int     // tokens; learned positions
 	NormEps                            float64 // added to the variance (LayerNorm) or to the mean square
 	Rope                               Rope    // unused where positions are learned
@@ -109,19 +110,26 @@ func Tensors(arch string, hp HParams) ([]Tensor, error) {
 	if a.Positions {
 		list = append(list, Tensor{Name: "position_embd.weight", Rows: hp.NCtxTrain, Cols: hp.NEmbd})
 	}
+	if a.Types {
+		list = append(list, Tensor{Name: "token_types.weight", Rows: hp.NTypes, Cols: hp.NEmbd})
+	}
+	last := "output_norm"
+	if a.EmbedNorm {
+		last = "token_embd_norm"
+	}
 	for il := range hp.NLayer {
 		list = append(list, a.Tensors(hp, il)...)
 	}
-	list = append(list, Tensor{Name: "output_norm.weight", Rows: 1, Cols: hp.NEmbd})
+	list = append(list, Tensor{Name: last + ".weight", Rows: 1, Cols: hp.NEmbd})
 	if a.LayerNorm && !a.NoNormBias {
-		list = append(list, Tensor{Name: "output_norm.bias", Rows: 1, Cols: hp.NEmbd})
+		list = append(list, Tensor{Name: last + ".bias", Rows: 1, Cols: hp.NEmbd})
 	}
 	if !a.Positions {
 		for _, name := range a.factors() {
 			list = append(list, Tensor{Name: name, Rows: 1, Cols: hp.Rope.Dim / 2, Optional: true})
 		}
 	}
-	if a.AlwaysTied {
+	if a.AlwaysTied || a.Headless {
 		return list, nil
 	}
 	return append(list, Tensor{Name: "output.weight", Rows: hp.NVocab, Cols: hp.NEmbd, Optional: !a.AlwaysUntied,
@@ -139,6 +147,9 @@ func PairShapes(t Tensor, rank int) (aRows, aCols, bRows, bCols int) {
 	}
 	return max(t.Experts, 1) * rank, t.Cols, t.Rows, rank
 }
+
+// untied says that token_embd is no output head.
+func (m *Model) untied() bool { return m.Weights["output.weight"] != nil || m.of().Headless }
 
 // Validate checks that every tensor is there, known, and of the size that the architecture asks for.
 func (m *Model) Validate() error {
@@ -167,7 +178,7 @@ func (m *Model) Validate() error {
 			return fmt.Errorf("%s model: tensor %q is not used by the architecture", m.Arch, name)
 		}
 	}
-	_, untied := m.Weights["output.weight"]
+	untied := m.untied()
 	for _, name := range slices.Sorted(maps.Keys(m.LoRA)) {
 		p, t := m.LoRA[name], known[name]
 		if !t.Linear {

@@ -4,7 +4,7 @@ import "fmt"
 
 // A tree says, for each token of a row, what it sees and where it stands.
 type tree struct {
-	sees [][]int // tokens that a token attends to, itself last
+	sees [][]int // tokens that a token attends to, in their order
 	pos  []int   // position: 0 for the first token of a root
 	prev []int   // the token that predicts it, or -1 for the first of a root
 }
@@ -25,8 +25,8 @@ func (t *tree) within(window int) [][]int {
 	return out
 }
 
-// newTree works the tree of a row out.
-func newTree(r Row, vocab int) (*tree, error) {
+// newTree works the tree of a row out. With both, tokens see the later ones of their segment too.
+func newTree(r Row, vocab int, both bool) (*tree, error) {
 	t := &tree{}
 	for is, s := range r.Segments {
 		if s.Start != len(t.pos) || s.Len < 1 || s.Start+s.Len > len(r.Tokens) {
@@ -52,6 +52,9 @@ func newTree(r Row, vocab int) (*tree, error) {
 			t.pos = append(t.pos, pos)
 			t.prev = append(t.prev, prev)
 			prev = i
+		}
+		for i := s.Start; both && i < s.Start+s.Len; i++ {
+			t.sees[i] = t.sees[prev]
 		}
 	}
 	if len(t.pos) != len(r.Tokens) {

@@ -34,7 +34,7 @@ func models() map[string]synth.Spec {
 			func(s *synth.Spec) { s.Embd, s.HeadDim, s.Heads, s.KVHeads = 512, 128, 3, 1 }),
 		"llama-deep": tiny("llama", gguf.Q8_0, func(s *synth.Spec) { s.Layers, s.Seed = 5, 2 }),
 	}
-	for _, name := range arch.Names() {
+	for _, name := range arch.Predicting() {
 		change := chat
 		if name == "llama" || name == "gpt2" { // their tokenizers lack the template's tokens
 			change = nil

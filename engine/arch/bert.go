@@ -1,0 +1,134 @@
+package arch
+
+import (
+	"errors"
+
+	"github.com/ggtune/ggtune/engine/gguf"
+	"github.com/ggtune/ggtune/engine/graph"
+)
+
+// Bert is BERT as embedders have it: MiniLM, bge, e5, gte, arctic-embed (llama.cpp's src/models/bert.cpp). Tokens see
+// each other both ways; LayerNorm behind each half of a layer, learned positions, GELU, biases; no output head. Every
+// token is of the first type ("sentence A").
+var Bert = register(Arch{
+	Name:     "bert",
+	Headless: true,
+	Example: Example{Tokenizer: "bert", AllHeads: true, Rounded: true,
+		Keys: map[string]any{"attention.causal": false, "pooling_type": int(PoolMean)}},
+	Read: readBert,
+	Hub: Hub{ModelType: "bert", Class: "BertModel", Layers: "encoder.layer",
+		Modules: map[Role]string{
+			TokenEmbd: "embeddings.word_embeddings", PositionEmbd: "embeddings.position_embeddings",
+			TokenTypes: "embeddings.token_type_embeddings", TokenEmbdNorm: "embeddings.LayerNorm",
+			AttnQ: "attention.self.query", AttnK: "attention.self.key", AttnV: "attention.self.value",
+			AttnOutput: "attention.output.dense", AttnOutputNorm: "attention.output.LayerNorm",
+			FFNUp: "intermediate.dense", FFNDown: "output.dense", LayerOutNorm: "output.LayerNorm",
+		},
+	},
+})
+
+// Roles of encoders alone.
+const (
+	TokenEmbdNorm  Role = "token_embd_norm"
+	TokenTypes     Role = "token_types"
+	AttnOutputNorm Role = "attn_output_norm"
+	LayerOutNorm   Role = "layer_output_norm"
+)
+
+func readBert(f Metadata) (*Net, error) {
+	k := keysOf(f)
+	hp, ff := k.hparams(), k.size("feed_forward_length", 0)
+	hp.Positions, hp.TiedOutput, hp.TokenTypes = hp.NCtxTrain, false, k.tokenTypes()
+	a, eps := k.attention(hp.NEmbd), k.float("attention.layer_norm_epsilon", 0)
+	if k.flag("attention.causal", true) {
+		k.fail("metadata key %q is missing or true, expected false: its tokens see each other both ways",
+			k.arch+".attention.causal")
+	}
+	a.Bidirectional = true
+	n := norm{Eps: eps, Layer: true, Bias: true}
+	layer := encoder{
+		Norm:   n,
+		Attn:   attention{Embd: hp.NEmbd, AttentionAttr: a, NoRope: true, SameOrder: true},
+		FFN:    ungated{Embd: hp.NEmbd, FF: ff},
+		Biases: biases{QKV: true, Output: true, FFN: true, Must: true},
+	}
+	k.square(layer.Attn)
+	return &Net{
+		HParams: hp, Sizes: sizes(ff, a),
+		Embed: encoderEmbedding{embedding: embedding{Embd: hp.NEmbd, Vocab: hp.NVocab}, Positions: hp.Positions,
+			Types: hp.TokenTypes, Norm: n},
+		Layer: func(int) Layer { return layer },
+		Final: headless{},
+	}, k.err()
+}
+
+// tokenTypes reads how many types of token there are vectors of; 0: there are none.
+func (k *keys) tokenTypes() int {
+	const key = "tokenizer.ggml.token_type_count"
+	name := string(TokenTypes) + ".weight"
+	if !k.f.HasTensor(name) {
+		return 0
+	}
+	n, err := k.f.Int(key)
+	switch {
+	case errors.Is(err, gguf.ErrNoKey), err == nil && (n < 1 || n > maxSize):
+		k.fail("metadata key %q is missing or no size, and tensor %q has a row for each type", key, name)
+	case err != nil:
+		k.faults = append(k.faults, err)
+	}
+	return int(max(1, min(n, maxSize)))
+}
+
+// An encoder is a layer of BERT's family: attention, then a feed-forward network, each added to what it was made of and
+// then normalised.
+type encoder struct {
+	Norm   norm
+	Attn   attention
+	FFN    half
+	Biases biases
+}
+
+func (l encoder) Parts() []Part {
+	parts := append(l.Attn.parts(), l.Norm.parts(AttnOutputNorm, l.Attn.Embd)...)
+	parts = append(append(parts, l.FFN.parts()...), l.Norm.parts(LayerOutNorm, l.Attn.Embd)...)
+	return append(parts, l.Biases.parts(parts)...)
+}
+
+func (l encoder) Build(b *Builder, x graph.ID) graph.ID {
+	x = l.Norm.build(b, AttnOutputNorm, l.Attn.build(b, x, x))
+	return l.Norm.build(b, LayerOutNorm, l.FFN.build(b, x, x))
+}
+
+// An encoderEmbedding adds a vector of its own to each position, and that of the first type of token, and normalises
+// the sum.
+type encoderEmbedding struct {
+	embedding
+	Positions int
+	Types     int // 0: none has a vector
+	Norm      norm
+}
+
+func (e encoderEmbedding) Parts() []Part {
+	parts := append(e.embedding.Parts(),
+		Part{Role: PositionEmbd, Suffix: ".weight", Shape: []int64{int64(e.Embd), int64(e.Positions)}})
+	if e.Types > 0 {
+		parts = append(parts, Part{Role: TokenTypes, Suffix: ".weight", Shape: []int64{int64(e.Embd), int64(e.Types)}})
+	}
+	return append(parts, e.Norm.parts(TokenEmbdNorm, e.Embd)...)
+}
+
+func (e encoderEmbedding) Build(b *Builder, _ graph.ID) graph.ID {
+	x := e.embedding.Build(b, graph.None)
+	if e.Types > 0 {
+		x = b.G.Add(x, b.G.Rows(b.Weight(TokenTypes, ".weight"), b.Indices(InputTypes, b.T)))
+	}
+	x = b.G.Add(x, b.G.Rows(b.Weight(PositionEmbd, ".weight"), b.Indices(InputPos, b.T)))
+	return e.Norm.build(b, TokenEmbdNorm, x)
+}
+
+// headless is what follows the last layer where nothing does.
+type headless struct{}
+
+func (headless) Parts() []Part { return nil }
+
+func (headless) Build(_ *Builder, x graph.ID) graph.ID { return x }
