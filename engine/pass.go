@@ -247,7 +247,7 @@ func (p *pass) forward(ctx context.Context) error {
 		if err := p.runForward(ctx, il, st, p.act(il), p.keptAt[il], p.act(il+1)); err != nil {
 			return err
 		}
-		if err := errors.Join(p.tell(il, st), p.noteRoutes(il, st)); err != nil {
+		if err := errors.Join(p.tell(il, st), p.noteRoutes(il, st), p.noteLoad(il, st)); err != nil {
 			return err
 		}
 	}

@@ -104,7 +104,7 @@ func Plan(m *Model, cfg SessionConfig, e Extent) (Footprint, error) {
 	}
 	f.Work, f.Inputs, f.Kept = z.work, z.acts+z.grads+z.inputs+z.outs, z.kept
 	for _, st := range p.layers {
-		if st.keptBytes > 0 {
+		if st.keptBytes > st.noted {
 			f.KeptLayers++
 		}
 	}

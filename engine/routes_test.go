@@ -67,3 +67,40 @@ func TestRoutes(t *testing.T) {
 		}
 	}
 }
+
+// TestLoads: the choices of passes that go back are counted by layer and expert, whatever is kept; of others none.
+func TestLoads(t *testing.T) {
+	m, err := Open(synth.Temp(t, synth.Tiny("qwen3moe", gguf.F32)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	for _, keep := range []int64{0, 1 << 30} {
+		s, err := NewSession(m, SessionConfig{Threads: 1, Exact: true, KeepBytes: keep,
+			Sets: []Set{{Whole: Everything}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		var r Routes
+		for _, back := range []bool{false, true, true} {
+			opt := Options{Backward: back, Routes: &r}
+			if _, err := s.Forward(context.Background(), noiseBatch(0), opt); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got := s.Loads()
+		for il, chosen := range r.of {
+			want := make([]int64, 4)
+			for _, e := range chosen {
+				want[e] += 2 // passes
+			}
+			if !slices.Equal(got[il], want) {
+				t.Errorf("layer %d: %v, want %v", il, got[il], want)
+			}
+		}
+		if len(got) != 2 || s.Loads() != nil {
+			t.Errorf("loads of %d layers, want 2, once", len(got))
+		}
+	}
+}

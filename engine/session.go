@@ -55,7 +55,8 @@ type Session struct {
 	stages    map[stageKey]*stage
 	kinds     map[int]any // of each stage: see kind
 	mem       memory
-	forwarded *pass // the forward pass that a Backward may follow, or nil
+	loads     map[int][]int64 // see Loads
+	forwarded *pass           // the forward pass that a Backward may follow, or nil
 	profile   backend.Profile
 }
 

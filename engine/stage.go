@@ -17,6 +17,8 @@ type stage struct {
 	kept      []graph.ID
 	keptBytes int64 // bytes
 	seen      []seen
+	noted     int64    // bytes of kept values that the way back does not ask for
+	starts    graph.ID // where each expert's rows begin, a kept value of passes that go back; else None
 	chosen    graph.ID // which experts tokens have, a kept value where it is told of; else None
 }
 
@@ -147,7 +149,10 @@ func (s *Session) builder(il int, sh shape) *arch.Builder {
 }
 
 func (s *Session) buildStage(il int, sh shape, w want) (*stage, error) {
-	b, st := s.builder(il, sh), &stage{chosen: graph.None}
+	b, st := s.builder(il, sh), &stage{chosen: graph.None, starts: graph.None}
+	if sh.back {
+		b.Grouped = func(of graph.Groups) { st.starts = of.Starts }
+	}
 	if b.Held = sh.routes == routesHeld; sh.routes == routesTold {
 		b.Chosen = func(chosen graph.ID) { st.chosen = chosen }
 	}
@@ -183,8 +188,11 @@ func (s *Session) buildStage(il int, sh shape, w want) (*stage, error) {
 	if err := s.differentiate(st, b.G, x, il, sh); err != nil {
 		return nil, err
 	}
-	if st.chosen != graph.None && !slices.Contains(st.kept, st.chosen) {
-		st.kept = append(st.kept, st.chosen)
+	for _, id := range []graph.ID{st.chosen, st.starts} {
+		if id != graph.None && !slices.Contains(st.kept, id) {
+			st.kept = append(st.kept, id)
+			st.noted += backend.Aligned(valueBytes(b.G.Value(id)))
+		}
 	}
 	var err error
 	if st.forward, err = s.compile(b.G, st.kept); err != nil {

@@ -207,7 +207,7 @@ func (f experts) parts() []Part {
 func (f experts) build(b *Builder, h, acc graph.ID) graph.ID {
 	logits := b.LinearExact(FFNGateInp, h)
 	chosen := b.Choose(logits, int64(f.Used))
-	of, weights := b.G.Group(chosen, int64(f.N)), b.G.Gating(logits, chosen, f.Gating)
+	of, weights := b.Group(chosen, int64(f.N)), b.G.Gating(logits, chosen, f.Gating)
 	x := b.G.Gather(h, of)
 	gate, up := b.Experts(FFNGateExps, x, of), b.Experts(FFNUpExps, x, of)
 	if f.OAI {

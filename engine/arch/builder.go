@@ -47,6 +47,8 @@ type Builder struct {
 	// is made where it is not.
 	Held   bool
 	Chosen func(chosen graph.ID)
+	// Grouped, unless nil, is told how the rows of tokens are sorted by expert.
+	Grouped func(of graph.Groups)
 
 	streams int64 // masks of dropout so far
 }
@@ -154,6 +156,15 @@ func (b *Builder) Choose(logits graph.ID, k int64) graph.ID {
 		b.Chosen(chosen)
 	}
 	return chosen
+}
+
+// Group sorts the rows of tokens by the experts that are chosen, n in all.
+func (b *Builder) Group(chosen graph.ID, n int64) graph.Groups {
+	of := b.G.Group(chosen, n)
+	if b.Grouped != nil {
+		b.Grouped(of)
+	}
+	return of
 }
 
 // A product is how a role's weight is multiplied, and what is trained beside it.

@@ -1,6 +1,8 @@
 package run
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/ggtune/ggtune/engine/arch"
@@ -32,3 +34,31 @@ func (s *setup) sayExperts() {
 			"before the experts there have learned them; --tune part --train all trains it too", arch.FFNGateInp)
 	}
 }
+
+// experts adds how evenly tokens choose: the share of a step's choices that fell on the busiest expert, and the
+// idlest, of each layer and of all. Layers that the way back does not reach are not counted.
+func experts(to map[string]float64, loads map[int][]int64) map[string]float64 {
+	if len(loads) == 0 {
+		return to
+	}
+	if to == nil {
+		to = map[string]float64{}
+	}
+	to[expertBusiest], to[expertIdlest] = 0, 1
+	for il, n := range loads {
+		choices := int64(0)
+		for _, x := range n {
+			choices += x
+		}
+		most, least := float64(slices.Max(n))/float64(choices), float64(slices.Min(n))/float64(choices)
+		to[fmt.Sprint(expertBusiest, "_", il)], to[fmt.Sprint(expertIdlest, "_", il)] = most, least
+		to[expertBusiest], to[expertIdlest] = max(to[expertBusiest], most), min(to[expertIdlest], least)
+	}
+	return to
+}
+
+// The keys of metrics.jsonl, behind which a layer's number may stand.
+const (
+	expertBusiest = "expert_busiest"
+	expertIdlest  = "expert_idlest"
+)

@@ -224,7 +224,7 @@ func (r *run) afterStep(ctx context.Context, st *finetune.State, s finetune.Step
 	elapsed := time.Since(r.clock).Seconds()
 	defer func() { r.clock = time.Now() }()
 	r.meta.Seconds += elapsed
-	found, rolled := r.rolled(figures(nil, "", s.Metrics))
+	found, rolled := r.rolled(experts(figures(nil, "", s.Metrics), r.sess.Loads()))
 	line := report.Line{Step: s.Step, Loss: s.Loss, LR: s.LR, GradNorm: s.GradNorm, Tokens: s.Tokens,
 		Counted: s.Counted, TokPerS: float64(s.Tokens) / (elapsed - rolled),
 		Peak: r.peak(), Epoch: r.source.Epoch(), Figures: found}
