@@ -15,6 +15,7 @@ import (
 	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/finetune/match"
 	"github.com/ggtune/ggtune/finetune/merge"
+	"github.com/ggtune/ggtune/finetune/mine"
 	"github.com/ggtune/ggtune/internal/registry"
 	"github.com/ggtune/ggtune/quant/mix"
 )
@@ -227,7 +228,10 @@ var ownValues = map[string]map[string]func() []string{
 	"convert":  {"type": convertedTypes},
 	"eval":     {"match": match.Names},
 	"adapter":  {"type": func() []string { return []string{"f32", "f16"} }},
-	"bench":    {"shape": bench.Shapes, "cases": func() []string { names, _ := bench.CaseNames(); return names }},
+	"embed": {"as": func() []string { return []string{asDocument, asQuery} },
+		"normalize": func() []string { return []string{normalizeL2, normalizeNone} }},
+	"mine":  {"sampling": mine.Samplings},
+	"bench": {"shape": bench.Shapes, "cases": func() []string { names, _ := bench.CaseNames(); return names }},
 }
 
 func writtenTypes() (names []string) {

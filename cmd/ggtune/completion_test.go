@@ -85,7 +85,7 @@ func TestComplete(t *testing.T) {
 var freeText = strings.Fields(`columns loss-weights reward-weights reward-column reward-cmd env-cmd mix targets train layers system prompt
 	notify convert.base convert.split-size export.ollama quantize.tensor-type quantize.split-size quantize.budget
 	quantize.size merge.tensor-type merge.budget merge.size
-	eval.pattern bench.type bench.level compare.output task-name prompt-prefix query-prefix document-prefix matryoshka`)
+	eval.pattern eval.dimensions mine.range bench.type bench.level compare.output task-name prompt-prefix query-prefix document-prefix matryoshka`)
 
 func TestOptionsOfTextComplete(t *testing.T) {
 	for _, c := range commands() {

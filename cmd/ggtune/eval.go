@@ -37,12 +37,19 @@ func evalCommand() *cli.Command {
 			"Of a reward model or reranker, accuracy beside that of a trivial rule with 95 % intervals over " +
 			"prompts, and calibration:\n" +
 			"how often the scores are right where they say so (a table; --plot FILE.svg draws it).\n\n" +
+			"Of a model that makes vectors of texts (its file says pooling_type, or --method is one of vectors): " +
+			"what is found for queries\n" +
+			"among all documents (nDCG@10, MRR, MAP, recall), beside what words alone find; of pairs with scores " +
+			"correlations; of triplets\n" +
+			"accuracy. With an adapter the base beside it, all with 95 % intervals.\n\n" +
 			"  ggtune eval -m model.gguf -d heldout.jsonl --json\n" +
 			"  ggtune eval -m model.gguf -a run/adapter.gguf -d heldout.jsonl --json\n" +
 			"  ggtune eval -m model.gguf -d prompts.jsonl --method grpo --reward exact --num-generations 8\n" +
 			"  ggtune eval -m model.gguf -a run -d openbookqa.jsonl --choices\n" +
-			"  ggtune eval -m model.gguf -a run -d gsm8k.jsonl --match number --eval-rows 100",
+			"  ggtune eval -m model.gguf -a run -d gsm8k.jsonl --match number --eval-rows 100\n" +
+			"  ggtune eval -m minilm.gguf -a run -d heldout.jsonl --corpus train.jsonl",
 		Flags: slices.Concat(configFlags(func(o config.Option) bool { return o.Eval }), answerFlags(),
+			vectorEvalFlags(),
 			[]cli.Flag{plotFlag(), adapterFlag(), jsonFlag()}),
 		Action: evalAction,
 	}
@@ -59,8 +66,15 @@ func evalAction(c *cli.Context) error {
 	if err := errors.Join(checkAnswerOptions(c), checkPlot(c)); err != nil {
 		return err
 	}
+	makes := c.String("match") == "" && !c.Bool("choices") && run.MakesVectors(cfg, c.String("adapter"), chosen)
+	if err := checkVectorOptions(c, makes); err != nil {
+		return err
+	}
 	rep := report.NewTerminal(c.App.ErrWriter, screen(c.App.ErrWriter))
 	defer rep.Close()
+	if makes {
+		return evalVectors(c, cfg, chosen, rep)
+	}
 	if c.Bool("choices") || c.String("match") != "" {
 		return evalAnswers(c, cfg, chosen, rep)
 	}

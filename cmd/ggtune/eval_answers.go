@@ -166,12 +166,22 @@ func matchConfig(c *cli.Context) (run.MatchConfig, error) {
 
 // printAnswers shows shares with their 95 % intervals.
 func printAnswers(w io.Writer, a *run.Answers) {
+	fmt.Fprintf(w, "%-*s  %d\n", widestScore(a.Scores), "questions", a.Questions)
+	printScores(w, a.Scores)
+}
+
+// widestScore is the width of the column of names.
+func widestScore(scores []run.Score) int {
 	widest := len("questions")
-	for _, s := range a.Scores {
+	for _, s := range scores {
 		widest = max(widest, len(s.Name))
 	}
-	fmt.Fprintf(w, "%-*s  %d\n", widest, "questions", a.Questions)
-	for _, s := range a.Scores {
+	return widest
+}
+
+func printScores(w io.Writer, scores []run.Score) {
+	widest := widestScore(scores)
+	for _, s := range scores {
 		if s.Base == nil {
 			fmt.Fprintf(w, "%-*s  %s\n", widest, s.Name, withError(&s.Share))
 			continue

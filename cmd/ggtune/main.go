@@ -152,7 +152,7 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer) *cli.App {
 // commands lists the subcommands in the order in which a user meets them.
 func commands() []*cli.Command {
 	list := []*cli.Command{demoCommand(), trainCommand(), watchCommand(), runsCommand(), evalCommand(),
-		scoreCommand(),
+		scoreCommand(), embedCommand(), mineCommand(), searchCommand(),
 		generateCommand(),
 		chatCommand(), rateCommand(), compareCommand(), inspectCommand(), planCommand(), checkCommand(), benchCommand(),
 		newCommand(), quantizeCommand(), healCommand(), imatrixCommand(), mergeCommand(), adapterCommand(),

@@ -35,6 +35,7 @@ func (c *Config) Validate() error {
 	v := &validator{c: c}
 	v.common()
 	v.method()
+	v.vectorSteps()
 	v.need(c.Output != "", &c.Output, "is missing", "a directory for the run")
 	if how, err := c.Loss(); err == nil && how.AllTokens {
 		v.need(c.Mask != template.MaskLast.String(), &c.Mask,

@@ -84,11 +84,6 @@ func (v *validator) vectors() {
 		return
 	}
 	if how.Need.Pools() {
-		with := "is given with --method " + c.Method
-		v.need(c.Accum.Auto || c.Accum.N == 1, &c.Accum, v.is(c.Accum)+" with --method "+c.Method,
-			"auto: a step is as many micro-batches as its --step-examples make")
-		v.need(c.ALoRA == "", &c.ALoRA, with, "it without: a vector is made of all of a text")
-		v.need(c.SampleEvery.Auto || c.SampleEvery.N == 0, &c.SampleEvery, with+", which writes no text", "0")
 		return
 	}
 	given := "is given with --method " + c.Method + ", which makes no vectors of texts"
@@ -97,4 +92,17 @@ func (v *validator) vectors() {
 	v.need(len(c.Matryoshka) == 0, &c.Matryoshka, given, expected)
 	v.need(c.QueryPrefix == "", &c.QueryPrefix, given, expected)
 	v.need(c.DocumentPrefix == "", &c.DocumentPrefix, given, expected)
+}
+
+// vectorSteps refuses what training of vectors has no use for.
+func (v *validator) vectorSteps() {
+	c := v.c
+	if !c.vectors() {
+		return
+	}
+	with := "is given with --method " + c.Method
+	v.need(c.Accum.Auto || c.Accum.N == 1, &c.Accum, v.is(c.Accum)+" with --method "+c.Method,
+		"auto: a step is as many micro-batches as its --step-examples make")
+	v.need(c.ALoRA == "", &c.ALoRA, with, "it without: a vector is made of all of a text")
+	v.need(c.SampleEvery.Auto || c.SampleEvery.N == 0, &c.SampleEvery, with+", which writes no text", "0")
 }

@@ -58,7 +58,7 @@ func (o *Options) Validate() error {
 			o.Negatives)
 	}
 	if !(o.Margin >= 0 && o.Margin <= 2) {
-		bad("--margin is %g; expected 0 to 2, a difference of cosines", o.Margin)
+		bad("--absolute-margin is %g; expected 0 to 2, a difference of cosines", o.Margin)
 	}
 	if !(o.RelativeMargin >= 0 && o.RelativeMargin < 1) {
 		bad("--relative-margin is %g; expected 0 to less than 1, a share of the positive's cosine", o.RelativeMargin)

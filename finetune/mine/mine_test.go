@@ -128,7 +128,7 @@ func TestValidate(t *testing.T) {
 		"--negatives is 0":             func(o *Options) { o.Negatives = 0 },
 		"--range is 0-5":               func(o *Options) { o.From, o.To = 0, 5 },
 		"--range 3-4 has 2 ranks":      func(o *Options) { o.From, o.To = 3, 4 },
-		"--margin is -1":               func(o *Options) { o.Margin = -1 },
+		"--absolute-margin is -1":      func(o *Options) { o.Margin = -1 },
 		"--relative-margin is 1":       func(o *Options) { o.RelativeMargin = 1 },
 		`--sampling "best"; known: to`: func(o *Options) { o.Sampling = "best" },
 	} {

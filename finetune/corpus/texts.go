@@ -1,0 +1,107 @@
+package corpus
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/ggtune/ggtune/bindings/llama"
+	"github.com/ggtune/ggtune/engine"
+	"github.com/ggtune/ggtune/finetune/config"
+	"github.com/ggtune/ggtune/finetune/data"
+	"github.com/ggtune/ggtune/finetune/encode"
+	"github.com/ggtune/ggtune/internal/count"
+)
+
+// Texts encodes whole texts, of each of which a vector is made. It is not safe for concurrent use.
+type Texts struct {
+	vocab  *llama.Vocab
+	most   int // tokens of a text
+	onLong encode.OnLong
+	cut    []string // where the texts are from that were cut
+}
+
+// OpenTexts opens the tokenizer in the model file. A text longer than a row, or than the model can read, is cut, or
+// refused where the configuration says so.
+func OpenTexts(cfg *config.Config, m *engine.Model) (*Texts, error) {
+	onLong, err := encode.ParseOnLong(cfg.OnLong)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Strict {
+		onLong = encode.Refuse
+	}
+	t := &Texts{most: cfg.SeqLen, onLong: onLong}
+	if p := m.HParams().Positions; p > 0 {
+		t.most = min(t.most, p)
+	}
+	t.vocab, err = loadVocab(m.File())
+	return t, err
+}
+
+// Close frees the tokenizer; it may be called again and on nil.
+func (t *Texts) Close() error {
+	if t == nil {
+		return nil
+	}
+	return t.vocab.Close()
+}
+
+// Tokens encodes a text with a prefix before it; from says where it is from, for messages.
+func (t *Texts) Tokens(from, prefix, text string) ([]int32, error) {
+	if strings.TrimSpace(text) == "" {
+		return nil, fmt.Errorf("%s: the text is empty, and has no vector that says anything", from)
+	}
+	tokens, long, err := encode.Whole(t.vocab, prefix+text, t.most)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("%s: %w", from, err)
+	case long == 0:
+	case t.onLong != encode.Truncate:
+		return nil, fmt.Errorf("%s: the text has %d tokens, and %d are read; shorten it, raise --seq-len as far as "+
+			"the "+
+			"model can read, or let such texts be cut (--on-long truncate, without --strict)", from, long, t.most)
+	default:
+		t.cut = append(t.cut, from)
+	}
+	return tokens, nil
+}
+
+// Notes says what was cut since it was asked last.
+func (t *Texts) Notes() []string {
+	if len(t.cut) == 0 {
+		return nil
+	}
+	note := fmt.Sprintf("%s cut to %d tokens, the first is %s; --seq-len says how many are read",
+		count.Of(len(t.cut), "text"), t.most, t.cut[0])
+	t.cut = nil
+	return []string{note}
+}
+
+// A Text is a text of the data, with its place there.
+type Text struct{ Source, Text string }
+
+// ReadTexts reads examples of plain text, of the files with those paths; the notes say what was left out.
+func ReadTexts(ctx context.Context, cfg *config.Config, paths []string) (out []Text, notes []string, err error) {
+	ds, err := openData(ctx, cfg, paths, data.Options{Want: data.WantAnswers})
+	if err != nil {
+		return nil, nil, err
+	}
+	defer ds.Close()
+	for i := range ds.Len() {
+		if ctx.Err() != nil {
+			return nil, nil, context.Cause(ctx)
+		}
+		x, err := ds.At(i)
+		if err != nil {
+			return nil, nil, err
+		}
+		if x.Kind != data.KindText {
+			return nil, nil, fmt.Errorf("%s: the example is of %v (format %q); expected texts: records with the field "+
+				"\"text\" (--columns text=FIELD names another), or plain text (--text-split line: one on each line)",
+				x.Source, x.Kind, ds.Format())
+		}
+		out = append(out, Text{x.Source.String(), x.Text})
+	}
+	return out, dropNotes(ds), nil
+}
