@@ -109,9 +109,9 @@ func logps(t *testing.T, c *llama.Context, p Prompt, a Answer, temp float64) (ou
 // Of every architecture that generates: what a token is said to be worth is what llama.cpp finds when it reads prompt
 // and answer alone, at the temperature; answers differ from each other; and they end as they may.
 func TestWriteEveryArchitecture(t *testing.T) {
-	// Kernels for one row and for many differ by 2e-6, in any architecture; rarely, by the draw of the answers, that
-	// turns the rounding of what llama.cpp keeps in F16, and a token's is off by 1.5e-4 to 1e-3.
-	const usual, tolerance = 1e-6, 5e-4
+	// Kernels for one row and for many differ by 2e-6, in any architecture; by the draw of the answers that turns the
+	// rounding of what llama.cpp keeps in F16, of a token of ten in gemma, and those are off by up to 1.1e-3.
+	const usual, turned, tolerance = 1e-6, 1e-4, 3e-3
 	for _, name := range arch.Predicting() {
 		t.Run(name, func(t *testing.T) {
 			model := tiny(t, name, gguf.F32)
@@ -147,12 +147,12 @@ func TestWriteEveryArchitecture(t *testing.T) {
 				different[a.Tokens[0]] = true
 			}
 			slices.Sort(off)
-			worst := off[len(off)-1]
-			if !(off[len(off)/2] <= usual) || !(worst <= tolerance) || len(different) < 3 {
-				t.Errorf("log p differ by %g from those of the answers alone, half of them by up to %g; %d different "+
-					"first tokens", worst, off[len(off)/2], len(different))
+			half, most, worst := off[len(off)/2], off[len(off)*9/10], off[len(off)-1]
+			if !(half <= usual) || !(most <= turned) || !(worst <= tolerance) || len(different) < 3 {
+				t.Errorf("log p differ by %g from those of the answers alone, nine of ten by up to %g, half of them by up "+
+					"to %g; %d different first tokens", worst, most, half, len(different))
 			}
-			t.Logf("log p differ by %g, half of them by up to %g", worst, off[len(off)/2])
+			t.Logf("log p differ by %g, half of them by up to %g", worst, half)
 		})
 	}
 }
