@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -29,6 +30,9 @@ func scriptInterrupted(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: interrupted INT|TERM|twice|early program args...")
 	}
 	how, args := args[0], args[1:]
+	if signal.Ignored(signals[how]) { // by a process that nohup began, and by those that it begins unless it catches it
+		signal.Notify(make(chan os.Signal, 1), signals[how])
+	}
 	const tries = 10
 	for range tries {
 		text := interruptOnce(ts, how, args)

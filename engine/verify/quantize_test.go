@@ -30,6 +30,7 @@ type source struct {
 	name     string
 	metadata map[string]any // string, int or []int32 below the architecture, "arch" itself
 	tensors  []gguf.TensorInfo
+	weighed  []bool // whether it is quantized with an importance matrix
 }
 
 const rowsEach = 2
@@ -53,7 +54,7 @@ func ofArch(t *testing.T, name string, change func(*synth.Spec)) source {
 	}
 	out := source{name: fmt.Sprintf("%s of %d layers, %d heads on %d, rows of %d, tied %v", name, s.Layers, s.Heads,
 		heads, s.Embd, s.Tied), metadata: map[string]any{"arch": name, "block_count": s.Layers,
-		"attention.head_count": s.Heads, "attention.head_count_kv": heads}}
+		"attention.head_count": s.Heads, "attention.head_count_kv": heads}, weighed: []bool{false, true}}
 	for _, x := range ts {
 		out.tensors = append(out.tensors, x.TensorInfo)
 	}
@@ -71,7 +72,7 @@ func ofArch(t *testing.T, name string, change func(*synth.Spec)) source {
 func byHand(name string, layers, heads, kvHeads, experts int, perLayer ...string) source {
 	s := source{name: fmt.Sprintf("%s of %d layers, %d heads on %d, %d experts", name, layers, heads, kvHeads, experts),
 		metadata: map[string]any{"arch": name, "block_count": layers, "attention.head_count": heads,
-			"attention.head_count_kv": kvHeads}}
+			"attention.head_count_kv": kvHeads}, weighed: []bool{false, true}}
 	if experts > 0 {
 		s.metadata["expert_count"], s.metadata["expert_used_count"] = experts, 2
 	}
@@ -104,10 +105,16 @@ var sparse = []string{"attn_q.weight", "attn_k.weight", "attn_v.weight", "attn_o
 func sources(t *testing.T) []source {
 	var all []source
 	for _, name := range arch.Names() {
-		all = append(all, ofArch(t, name, nil))
+		s := ofArch(t, name, nil)
 		if a, err := arch.Get(name); err == nil && !a.Example.AllHeads {
-			all = append(all, ofArch(t, name, func(s *synth.Spec) { s.KVHeads = 1 })) // keys and values are small
+			small := ofArch(t, name, func(s *synth.Spec) { s.KVHeads = 1 }) // keys and values are small
+			// No rule looks at an architecture, at how many heads share keys, and at whether there is a matrix.
+			if name != "llama" {
+				s.weighed, small.weighed = []bool{false}, []bool{true}
+			}
+			all = append(all, small)
 		}
+		all = append(all, s)
 	}
 	tied := func(s *synth.Spec) { s.Tied = true }
 	odd := func(s *synth.Spec) { s.Embd, s.FF, s.Layers = 96, 160, 9 } // rows that blocks of 256 do not fill
@@ -260,8 +267,12 @@ func TestQuantizedAsLlamaCpp(t *testing.T) {
 			f := openFile(t, path)
 			weights := importance(t, f)
 			for _, m := range all {
-				for _, w := range []quant.Importance{nil, weights} {
-					if same(t, f, quant.Choice{Mix: m, Importance: w}) {
+				for _, weighed := range s.weighed {
+					choice := quant.Choice{Mix: m}
+					if weighed {
+						choice.Importance = weights
+					}
+					if same(t, f, choice) {
 						changed[m.Name] = true
 					}
 				}

@@ -70,12 +70,10 @@ func TestLlamaAgreesOnScores(t *testing.T) {
 		for _, typ := range []gguf.Type{gguf.F32, gguf.Q8_0} {
 			t.Run(name+" "+typ.String(), func(t *testing.T) {
 				path := synth.Temp(t, synth.Tiny(name, typ))
-				var s verify.Scores
-				var lora string
 				var r verify.ScoreReport
 				for size := 0.1; size < 1 && r.Moved <= r.Size/5; size *= 2 { // a granite's adapter moves little
+					s, lora := scored(t, path, size, false)
 					var err error
-					s, lora = scored(t, path, size, false)
 					if r, err = verify.VerifyScores(t.Context(), path, lora, s, 1); err != nil {
 						t.Fatal(err)
 					}
@@ -84,26 +82,36 @@ func TestLlamaAgreesOnScores(t *testing.T) {
 				if !(r.Moved > 4*r.RMS) {
 					t.Errorf("the adapter moves scores by %.3g, which shows nothing beside %.3g", r.Moved, r.RMS)
 				}
-				for what, spoil := range map[string]func(x *verify.Scores, lora *string){
-					"no adapter": func(_ *verify.Scores, lora *string) { *lora = "" },
-					"the token before": func(x *verify.Scores, _ *string) {
-						for i, row := range x.Rows[1:] {
-							x.Rows[i+1] = row[:len(row)-1]
-						}
-					},
-					"another head": func(x *verify.Scores, _ *string) { x.Head = head.New(len(x.Head), 6) },
-					"no number":    func(x *verify.Scores, _ *string) { x.Ours[1] = float32(math.NaN()) },
-				} {
-					x, with := s, lora
-					x.Rows, x.Ours = slices.Clone(s.Rows), slices.Clone(s.Ours)
-					spoil(&x, &with)
-					r, err := verify.VerifyScores(t.Context(), path, with, x, 1)
-					if !errors.Is(err, verify.ErrDisagree) {
-						t.Errorf("%s: %.3g off of size %.3g: %v", what, r.RMS, r.Size, err)
-					}
-				}
 			})
 		}
+	}
+}
+
+// TestVerifyScoresFinds: what is no agreement.
+func TestVerifyScoresFinds(t *testing.T) {
+	for _, typ := range []gguf.Type{gguf.F32, gguf.Q8_0} {
+		t.Run(typ.String(), func(t *testing.T) {
+			path := synth.Temp(t, synth.Tiny("llama", typ))
+			s, lora := scored(t, path, 0.1, false)
+			for what, spoil := range map[string]func(x *verify.Scores, lora *string){
+				"no adapter": func(_ *verify.Scores, lora *string) { *lora = "" },
+				"the token before": func(x *verify.Scores, _ *string) {
+					for i, row := range x.Rows[1:] {
+						x.Rows[i+1] = row[:len(row)-1]
+					}
+				},
+				"another head": func(x *verify.Scores, _ *string) { x.Head = head.New(len(x.Head), 6) },
+				"no number":    func(x *verify.Scores, _ *string) { x.Ours[1] = float32(math.NaN()) },
+			} {
+				x, with := s, lora
+				x.Rows, x.Ours = slices.Clone(s.Rows), slices.Clone(s.Ours)
+				spoil(&x, &with)
+				r, err := verify.VerifyScores(t.Context(), path, with, x, 1)
+				if !errors.Is(err, verify.ErrDisagree) {
+					t.Errorf("%s: %.3g off of size %.3g: %v", what, r.RMS, r.Size, err)
+				}
+			}
+		})
 	}
 }
 
