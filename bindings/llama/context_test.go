@@ -101,7 +101,7 @@ func logSoftmaxAt(row []float32, id int32) float64 {
 // vocabulary's 512.
 func TestLogitsPredictText(t *testing.T) {
 	m := openTestModel(t, llama.VerifyModelOptions(), "models", "stories260K", "stories260K-f32.gguf")
-	c := newContext(t, m, llama.VerifyContextOptions(256, 2))
+	c := newContext(t, m, llama.VerifyContextOptions(256, 1))
 	ids := encode(t, m, "Once upon a time, there was a little girl named Lily. She loved to play outside in the "+
 		"park. One day, she saw a big, red ball.")
 	logits, err := c.Logits(t.Context(), ids, nil)

@@ -142,7 +142,7 @@ func TestMerge(t *testing.T) {
 	} {
 		t.Run(tc.arch+"/"+tc.typ.String(), func(t *testing.T) {
 			model := synth.Temp(t, synth.Tiny(tc.arch, tc.typ))
-			cfg := Config{Model: model, Output: filepath.Join(t.TempDir(), "m.gguf"), Threads: 2, Report: words,
+			cfg := Config{Model: model, Output: filepath.Join(t.TempDir(), "m.gguf"), Threads: 1, Report: words,
 				Adapters: []Adapter{{lora(t, model, 1, nil, nil), 1},
 					{lora(t, model, 2, []string{"attn_output"}, nil), -0.5}}}
 			r, err := Merge(t.Context(), cfg, report.Silent{})

@@ -27,7 +27,7 @@ func blocks(a *adapter.Adapter) {
 func TestMinima(t *testing.T) {
 	for _, typ := range []gguf.Type{gguf.Q4_1, gguf.Q5_1} {
 		model := synth.Temp(t, synth.Tiny("llama", typ))
-		cfg := Config{Model: model, Output: filepath.Join(t.TempDir(), "m.gguf"), Threads: 2, Report: words,
+		cfg := Config{Model: model, Output: filepath.Join(t.TempDir(), "m.gguf"), Threads: 1, Report: words,
 			Adapters: []Adapter{{lora(t, model, 1, nil, blocks), 1}, {lora(t, model, 2, []string{"attn_k"}, blocks),
 				0.5}}}
 		r, err := Merge(t.Context(), cfg, report.Silent{})

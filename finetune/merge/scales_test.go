@@ -78,7 +78,7 @@ func TestScales(t *testing.T) {
 	} {
 		t.Run(tc.typ.String()+" "+tc.to, func(t *testing.T) {
 			model := synth.Temp(t, synth.Tiny("qwen2", tc.typ))
-			cfg := Config{Model: model, Output: filepath.Join(t.TempDir(), "m.gguf"), Threads: 2, Report: words,
+			cfg := Config{Model: model, Output: filepath.Join(t.TempDir(), "m.gguf"), Threads: 1, Report: words,
 				Type: tc.to, Adapters: []Adapter{{other(t, model, adapter.IA3), 1}}}
 			r, err := Merge(t.Context(), cfg, report.Silent{})
 			if err != nil {
@@ -153,7 +153,7 @@ func checkScales(t *testing.T, cfg Config) {
 func TestMergeDoRA(t *testing.T) {
 	model := synth.Temp(t, synth.Tiny("llama", gguf.F32))
 	path := other(t, model, adapter.DoRA)
-	cfg := Config{Model: model, Output: filepath.Join(t.TempDir(), "m.gguf"), Threads: 2, Report: words,
+	cfg := Config{Model: model, Output: filepath.Join(t.TempDir(), "m.gguf"), Threads: 1, Report: words,
 		Adapters: []Adapter{{path, 1}}}
 	r, err := Merge(t.Context(), cfg, report.Silent{})
 	if err != nil {

@@ -20,7 +20,7 @@ func session(t *testing.T, model string, exact bool) *engine.Session {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := engine.NewSession(m, engine.SessionConfig{Threads: 2, Exact: exact,
+	s, err := engine.NewSession(m, engine.SessionConfig{Threads: 1, Exact: exact,
 		Sets: []engine.Set{{Adapter: shaken(t, model, 5)}}})
 	if err != nil {
 		t.Fatal(err)

@@ -28,7 +28,7 @@ func TestImportance(t *testing.T) {
 	var first map[string][]float32
 	for _, batch := range []int{1, 4} {
 		cfg := config.Default()
-		cfg.Model, cfg.Data, cfg.Batch, cfg.Threads = path, []string{text}, batch, 2
+		cfg.Model, cfg.Data, cfg.Batch, cfg.Threads = path, []string{text}, batch, 1
 		cfg.Exact, cfg.SeqLen = true, 32
 		m, e, err := Importance(context.Background(), cfg, report.Silent{})
 		if err != nil {

@@ -290,7 +290,7 @@ func TestTrainReal(t *testing.T) {
 	c.Model = testdata.Path(t, "models", "stories260K", "stories260K-q8_0.gguf")
 	c.Data = []string{testdata.Path(t, "text", "tinystories.jsonl")}
 	c.Output = filepath.Join(t.TempDir(), "run")
-	c.EvalSplit, c.SeqLen, c.EvalRows, c.Steps, c.LR, c.Threads = config.Fixed(0.2), 128, 8, 8, config.Fixed(2e-3), 2
+	c.EvalSplit, c.SeqLen, c.EvalRows, c.Steps, c.LR, c.Threads = config.Fixed(0.2), 128, 8, 8, config.Fixed(2e-3), 1
 	s := mustTrain(t, c)
 	// Measured: 1.90 to 1.72 nats.
 	t.Logf("held out: %g, then %g", *s.EvalLossBefore, *s.EvalLossAfter)

@@ -21,7 +21,7 @@ import (
 func tiny(t *testing.T) (*Plan, *config.Config, *adapter.Adapter) {
 	t.Helper()
 	c := config.Default()
-	c.Model, c.Threads, c.SampleTokens = synth.Temp(t, synth.Tiny("llama", gguf.F32)), 2, 6
+	c.Model, c.Threads, c.SampleTokens = synth.Temp(t, synth.Tiny("llama", gguf.F32)), 1, 6
 	m, err := engine.Open(c.Model)
 	if err != nil {
 		t.Fatal(err)
