@@ -152,24 +152,30 @@ func (r *trial) gradients(t *testing.T) map[string][]float64 {
 	return out
 }
 
-// want runs the rows through the reference.
-func (r *trial) want(t *testing.T, rows []refmodel.Row, dLogP []float64) (logp []float64, grads refmodel.Gradients) {
+// An expectation is what the reference makes of rows, its gradients by lossWeights.
+type expectation struct {
+	logp  []float64
+	grads refmodel.Gradients
+}
+
+// referenceOf runs the rows through the reference.
+func referenceOf(t *testing.T, m *refmodel.Model, rows []refmodel.Row) expectation {
 	t.Helper()
-	grads = refmodel.Gradients{}
+	out, d := expectation{grads: refmodel.Gradients{}}, lossWeights(counted(rows))
 	for _, row := range rows {
-		p, err := r.model.Forward(row)
+		p, err := m.Forward(row)
 		if err != nil {
 			t.Fatal(err)
 		}
-		g, err := p.Backward(dLogP[:len(p.LogP)])
+		g, err := p.Backward(d[:len(p.LogP)])
 		if err != nil {
 			t.Fatal(err)
 		}
-		dLogP = dLogP[len(p.LogP):]
-		logp = append(logp, p.LogP...)
-		grads.Add(g)
+		d = d[len(p.LogP):]
+		out.logp = append(out.logp, p.LogP...)
+		out.grads.Add(g)
 	}
-	return logp, grads
+	return out
 }
 
 // A closeness is how near the engine must come to the reference.
@@ -186,21 +192,21 @@ func (r *trial) check(t *testing.T, rows []refmodel.Row, c closeness) {
 		}
 		return
 	}
-	n := 0
-	for _, row := range rows {
-		n += len(row.Counted)
-	}
-	d := lossWeights(n)
-	wantLogP, wantGrads := r.want(t, rows, d)
+	r.compare(t, rows, referenceOf(t, r.model, rows), c)
+}
+
+// compare is check against what the reference has made of the rows.
+func (r *trial) compare(t *testing.T, rows []refmodel.Row, want expectation, c closeness) {
+	t.Helper()
 	if err := r.session.ZeroGrad(); err != nil {
 		t.Fatal(err)
 	}
-	gotLogP := r.run(t, rows, d)
-	if e := farthest(gotLogP, wantLogP); !(e <= c.logp) {
-		t.Errorf("log-probabilities differ by %.3g of the largest, want at most %.3g", e, c.logp)
+	got := farthest(r.run(t, rows, lossWeights(counted(rows))), want.logp)
+	if !(got <= c.logp) {
+		t.Errorf("log-probabilities differ by %.3g of the largest, want at most %.3g", got, c.logp)
 	}
-	t.Logf("log-probabilities within %.2g", farthest(gotLogP, wantLogP))
-	r.checkGradients(t, wantGrads, c)
+	t.Logf("log-probabilities within %.2g", got)
+	r.checkGradients(t, want.grads, c)
 }
 
 // checkGradients compares the gradient of every trained tensor.
