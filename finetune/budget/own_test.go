@@ -37,8 +37,9 @@ func TestFitOwnRollouts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// 2 layers, 2 heads of 16 elements, keys and values of at least 16 texts of 96 tokens, in 16 or 32 bits.
-	if least := int64(2 * 2 * 16 * 2 * 2 * 16 * 96); all.Rollouts < least || all.Rollouts > 4*least ||
+	// 2 layers, 2 heads of 16 elements, keys and values of at least 16 texts of 96 tokens, in 16 or, where the CPU has
+	// no BF16, 32 bits, and up to 2.5 times as much for pages that are not full.
+	if least := int64(2 * 2 * 16 * 2 * 2 * 16 * 96); all.Rollouts < least || all.Rollouts > 5*least ||
 		all.Total-none.Total < all.Rollouts {
 		t.Errorf("keys and values take %d bytes of %d, %d without them; want %d or somewhat more", all.Rollouts,
 			all.Total, none.Total, least)
