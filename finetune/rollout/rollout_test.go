@@ -149,7 +149,7 @@ func TestWriteEveryArchitecture(t *testing.T) {
 			slices.Sort(off)
 			half, most, worst := off[len(off)/2], off[len(off)*9/10], off[len(off)-1]
 			if !(half <= usual) || !(most <= turned) || !(worst <= tolerance) || len(different) < 3 {
-				t.Errorf("log p differ by %g from those of the answers alone, nine of ten by up to %g, half of them by up "+
+				t.Errorf("log p differ by %g from those of the answers alone, nine of ten by up to %g, half by up "+
 					"to %g; %d different first tokens", worst, most, half, len(different))
 			}
 			t.Logf("log p differ by %g, half of them by up to %g", worst, half)

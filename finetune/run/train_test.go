@@ -167,7 +167,7 @@ func TestNothingWritten(t *testing.T) {
 			"none of"},
 		"no biases": {func(c *config.Config) {
 			c.Tune, c.Train, c.Dropout, c.Rank = "part", []string{"norms", "biases"}, 0, config.Default().Rank
-		}, `--train: "biases" is the role of no tensor that this model has there; known: norms, token_embd, `},
+		}, `--train: "biases" is the role of no tensor that this model has there; known: all, norms, token_embd, `},
 		"embedding's rate without an embedding": {func(c *config.Config) {
 			c.Tune, c.Train, c.EmbedLR = "part", []string{"norms"}, 1e-4
 			c.Dropout, c.Rank = 0, config.Default().Rank
