@@ -470,7 +470,8 @@ func (c *Context) readable(what Gives, tokens []int32, positions []int) error {
 	return nil
 }
 
-// PromptTime forgets everything, reads n arbitrary tokens with logits of the last only, and returns how long that took:
+// PromptTime forgets everything, reads n arbitrary tokens with logits of the last only, or, in a context that gives
+// pooled vectors, with one vector of all, and returns how long that took:
 // n divided by it is the prompt speed that llama-bench calls pp. Nothing stays in the context. The first call in a
 // process is slower, as pages are read and threads start; time a second one.
 func (c *Context) PromptTime(ctx context.Context, n int) (time.Duration, error) {
@@ -479,7 +480,7 @@ func (c *Context) PromptTime(ctx context.Context, n int) (time.Duration, error) 
 	if err := c.usable("time a prompt"); err != nil {
 		return 0, err
 	}
-	if c.gives != GivesLogits {
+	if c.gives != GivesLogits && c.gives != GivesPooled {
 		return 0, fmt.Errorf("time a prompt: the context was opened for %s", c.gives)
 	}
 	if n < 1 || n > c.nCtx {

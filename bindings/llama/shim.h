@@ -115,8 +115,8 @@ int        gt_context_row(gt_context * c, int32_t i, const float ** row, gt_stat
 // order. The last row of logits wanted is what gt_sampler_sample samples from.
 int        gt_context_eval(gt_context * c, const int32_t * tokens, int32_t n, int32_t pos, const int8_t * want,
                            float * out, gt_status * st);
-// gt_context_prompt_time forgets everything, then reads n arbitrary tokens with logits of the last, and sets *ns to how
-// long that took.
+// gt_context_prompt_time forgets everything, then reads n arbitrary tokens with logits of the last, or what else the
+// context gives of them, and sets *ns to how long that took.
 int        gt_context_prompt_time(gt_context * c, int32_t n, int64_t * ns, gt_status * st);
 // gt_heap_bytes is what the C library has given out on its heap, but for what it maps apart; 0 where it does not say.
 int64_t    gt_heap_bytes(void);

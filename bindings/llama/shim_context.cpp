@@ -313,7 +313,9 @@ int gt_context_prompt_time(gt_context * c, int32_t n, int64_t * ns, gt_status * 
             x = x * 1664525u + 1013904223u;
             t = (int32_t)((x >> 8) % (uint32_t)c->model->n_vocab);
         }
-        llama_memory_clear(llama_get_memory(c->ctx), false);
+        if (llama_memory_t memory = llama_get_memory(c->ctx)) {
+            llama_memory_clear(memory, false);
+        }
         auto begin = std::chrono::steady_clock::now();
         for (int32_t i = 0; i < n; i += c->n_batch) {
             int32_t k = n - i < c->n_batch ? n - i : c->n_batch;

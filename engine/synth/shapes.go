@@ -91,6 +91,10 @@ var shapes = []Spec{
 		Vocab: 262144, Ctx: 32768, Tied: true, RopeBase: 1000000, NormEps: 1e-6, Tokenizer: SPM,
 		Keys: map[string]any{"attention.sliding_window": 512},
 	},
+	{ // sentence-transformers/all-MiniLM-L6-v2
+		Name: "all-minilm-l6", Arch: "bert", Layers: 6, Embd: 384, FF: 1536, Heads: 12, Vocab: 30522, Ctx: 512,
+		NormEps: 1e-12,
+	},
 	{ // zai-org/GLM-4-9B-0414
 		Name: "glm4-9b", Arch: "glm4", Layers: 40, Embd: 4096, FF: 13696, Heads: 32, KVHeads: 2, Vocab: 151552,
 		Ctx: 32768, Bias: true, Tokenizer: GPT2, Keys: map[string]any{"rope.dimension_count": 64},

@@ -16,6 +16,7 @@ import (
 	"github.com/ggtune/ggtune/bindings/kernels"
 	"github.com/ggtune/ggtune/bindings/llama"
 	"github.com/ggtune/ggtune/engine"
+	"github.com/ggtune/ggtune/engine/arch"
 	"github.com/ggtune/ggtune/engine/verify"
 )
 
@@ -297,6 +298,14 @@ func (c *Config) target(ctx context.Context, t Target, r *Report) ([]Case, error
 	return cases, nil
 }
 
+// pooling is how vectors are made of texts: as the model's file says, or the mean.
+func pooling(m *engine.Model) arch.Pooling {
+	if p := m.Net().Pooling; p.Pools() {
+		return p
+	}
+	return arch.PoolMean
+}
+
 // speeds measures all cases of one model: those that share a session in the same rounds, so that whatever slows the
 // machine down for a while slows both sides of a ratio.
 func (c *Config) speeds(ctx context.Context, path string, t Target, workloads []workload,
@@ -316,7 +325,11 @@ func (c *Config) speeds(ctx context.Context, path string, t Target, workloads []
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, lm.Close()) }()
-	lc, err := lm.NewContext(llama.UserContextOptions(ppLen, c.Threads))
+	o := llama.UserContextOptions(ppLen, c.Threads)
+	if m.Net().Headless { // its prompt processing is that of a vector
+		o.Gives, o.Pooling = llama.GivesPooled, int(pooling(m))
+	}
+	lc, err := lm.NewContext(o)
 	if err != nil {
 		return nil, err
 	}

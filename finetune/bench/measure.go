@@ -145,7 +145,8 @@ func (g *group) summary(tr *trainer, t Train, p workload, row engine.Row, sample
 	if p.reference {
 		c.Reference = ofRounds(samples, func(s *sample) float64 { return float64(n) / s.reference.Seconds() })
 	}
-	foot, err := engine.Plan(g.model, tr.cfg, engine.Extent{Tokens: n, Counted: counted, Row: n})
+	foot, err := engine.Plan(g.model, tr.cfg, engine.Extent{Tokens: n, Counted: counted, Row: n,
+		Pooled: len(row.Segments), Pooling: pooling(g.model)})
 	if err != nil {
 		return c, err
 	}

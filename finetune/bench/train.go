@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/ggtune/ggtune/engine"
@@ -96,26 +97,25 @@ func (t *trainer) close() error {
 // learningRate is small enough that the loss of random tokens stays finite over any number of rounds.
 const learningRate = 1e-5
 
-// step trains on one row: the loss is the mean of −logp. It returns how long it took, and of that the optimizer.
+// step trains on one row: the loss is minus the mean of what the model says. It returns how long it took, and of that
+// the optimizer.
 func (t *trainer) step(ctx context.Context, row engine.Row) (whole, optimizer time.Duration, err error) {
 	began := time.Now()
 	if err := t.session.ZeroGrad(); err != nil {
 		return 0, 0, err
 	}
-	out, err := t.session.Forward(ctx, &engine.Batch{Rows: []engine.Row{row}},
-		engine.Options{Backward: true, Dropout: true})
+	m := t.session.Model()
+	out, err := t.session.Forward(ctx, batchOf(row),
+		engine.Options{Backward: true, Dropout: true, Pooling: pooling(m)})
 	if err != nil {
 		return 0, 0, err
 	}
-	grad := make([]float32, len(out[engine.LogP]))
-	for i := range grad {
-		grad[i] = -1
-	}
-	if err := t.session.Backward(ctx, engine.Outputs{engine.LogP: grad}, nil); err != nil {
+	grad := slices.Repeat([]float32{-1}, len(out[m.Says()]))
+	if err := t.session.Backward(ctx, engine.Outputs{m.Says(): grad}, nil); err != nil {
 		return 0, 0, err
 	}
 	computed := time.Now()
-	n := float64(len(row.Counted))
+	n := float64(len(grad))
 	norm, err := t.optimizer.GradNorm()
 	if err != nil {
 		return 0, 0, err
@@ -127,10 +127,20 @@ func (t *trainer) step(ctx context.Context, row engine.Row) (whole, optimizer ti
 	return done.Sub(began), done.Sub(computed), nil
 }
 
-// forward computes a row's log-probabilities alone.
+// batchOf is a batch of one row, of which a vector is asked for each segment.
+func batchOf(row engine.Row) *engine.Batch {
+	row.Pooled = nil
+	for i := range row.Segments {
+		row.Pooled = append(row.Pooled, int32(i))
+	}
+	return &engine.Batch{Rows: []engine.Row{row}}
+}
+
+// forward computes what the model says of a row alone.
 func (t *trainer) forward(ctx context.Context, row engine.Row, opt engine.Options) (time.Duration, error) {
 	began := time.Now()
-	_, err := t.session.Forward(ctx, &engine.Batch{Rows: []engine.Row{row}}, opt)
+	opt.Pooling = pooling(t.session.Model())
+	_, err := t.session.Forward(ctx, batchOf(row), opt)
 	return time.Since(began), err
 }
 
