@@ -40,8 +40,10 @@ func searchAction(c *cli.Context) (err error) {
 	if c.Int("top") < 1 {
 		return usagef("search: --top is %d; expected 1 or more", c.Int("top"))
 	}
-	if !chosen("text-split") {
+	given := chosen
+	if !given("text-split") { // nor is it the adapter's: that is how its examples were read
 		cfg.TextSplit = "paragraph"
+		chosen = func(option string) bool { return option == "text-split" || given(option) }
 	}
 	rep := report.NewTerminal(c.App.ErrWriter, screen(c.App.ErrWriter))
 	defer rep.Close()

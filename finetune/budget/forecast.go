@@ -61,8 +61,9 @@ type Forecast struct {
 	// LargestBatch is how many rows of the longest one's length would fit at most, 0 if not one does.
 	LargestBatch int `json:"largest_batch"`
 
-	// GenerateBytes is what generating from the result takes beside the model file, with keys and values for a text of
-	// the usual length; of it, RepackedBytes are copies of weights in layouts that llama.cpp's fastest kernels want.
+	// GenerateBytes is what generating from the result (0: it makes vectors alone) takes beside the model file, with
+	// keys and values for a text of the usual length; of it, RepackedBytes are copies of weights in layouts that
+	// llama.cpp's fastest kernels want.
 	GenerateBytes int64 `json:"generate_bytes"`
 	RepackedBytes int64 `json:"repacked_bytes"`
 
@@ -156,12 +157,14 @@ func NewForecast(ctx context.Context, cfg config.Config, timed bool) (_ *Forecas
 	if err := p.memory(); err != nil {
 		return p.Forecast, err
 	}
-	llama, err := generate.PlanMemory(generate.Config{Model: cfg.Model, Threads: cfg.Threads,
-		Ctx: generate.UsualCtx(p.model.HParams().NCtxTrain)})
-	if err != nil {
-		return p.Forecast, err
+	if !p.model.Net().Headless {
+		llama, err := generate.PlanMemory(generate.Config{Model: cfg.Model, Threads: cfg.Threads,
+			Ctx: generate.UsualCtx(p.model.HParams().NCtxTrain)})
+		if err != nil {
+			return p.Forecast, err
+		}
+		p.GenerateBytes, p.RepackedBytes = llama.Total(), llama.Repacked
 	}
-	p.GenerateBytes, p.RepackedBytes = llama.Total(), llama.Repacked
 	live, err := p.measure(ctx, timed)
 	if err != nil {
 		return p.Forecast, err

@@ -208,7 +208,22 @@ func register(m *Method) *Method {
 }
 
 // Get gives the method of that name with its default settings; the error lists the names.
-func Get(name string) (*Method, error) { return methods.Get(name) }
+func Get(name string) (*Method, error) {
+	m, err := methods.Get(name)
+	if here, ok := elsewhere[name]; ok && err != nil {
+		return nil, fmt.Errorf("method %q is %s here", name, here)
+	}
+	return m, err
+}
+
+// elsewhere are names under which sentence-transformers' users know methods.
+var elsewhere = map[string]string{
+	"MultipleNegativesRankingLoss": "mnrl", "GISTEmbedLoss": "gist", "TripletLoss": "triplet",
+	"CoSENTLoss": "cosent", "AnglELoss": "angle", "CosineSimilarityLoss": "cosine", "ContrastiveLoss": "contrastive",
+	"cached-mnrl":                        "mnrl, whose steps of any size take the memory of one micro-batch,",
+	"CachedMultipleNegativesRankingLoss": "mnrl, whose steps of any size take the memory of one micro-batch,",
+	"CachedGISTEmbedLoss":                "gist, whose steps of any size take the memory of one micro-batch,",
+}
 
 // Names lists the methods, sorted.
 func Names() []string { return methods.Names() }

@@ -188,7 +188,7 @@ func TestEveryMethodOfRewards(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := rollConfig(t, name)
 			c.Steps, c.EvalEvery, c.LR, c.NumGenerations = 16, config.Fixed(0), config.Fixed(5e-3), config.Fixed(8)
-			c.Reward = []string{"length=6"} // few answers end by chance: each that does shall count
+			c.Reward = []string{"length=6"}   // few answers end by chance: each that does shall count
 			if how.Value != method.NoValues { // which must be learned first, and 4 updates are of one rollout
 				c.Steps, c.LR = 32, config.Fixed(1e-2)
 			}
