@@ -10,9 +10,9 @@ import (
 	"github.com/ggtune/ggtune/engine/synth"
 )
 
-// TestRoutes: with routes held a pass computes what it computed when it chose them, layers kept or not; with other
-// routers it keeps to them all the same, and another batch is refused.
-func TestRoutes(t *testing.T) {
+// withExperts calls do with sessions of a model with experts, of which all is trained: no layer kept, and all of them.
+func withExperts(t *testing.T, do func(s *Session)) {
+	t.Helper()
 	m, err := Open(synth.Temp(t, synth.Tiny("qwen3moe", gguf.F32)))
 	if err != nil {
 		t.Fatal(err)
@@ -25,6 +25,14 @@ func TestRoutes(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer s.Close()
+		do(s)
+	}
+}
+
+// TestRoutes: with routes held a pass computes what it computed when it chose them, layers kept or not; with other
+// routers it keeps to them all the same, and another batch is refused.
+func TestRoutes(t *testing.T) {
+	withExperts(t, func(s *Session) {
 		b := noiseBatch(0)
 		forward := func(r *Routes) []float32 {
 			out, err := s.Forward(context.Background(), b, Options{Backward: true, Routes: r})
@@ -65,23 +73,12 @@ func TestRoutes(t *testing.T) {
 			!strings.Contains(err.Error(), "routes of 130 choices, expected 86: they are of another batch") {
 			t.Errorf("routes of another batch: %v", err)
 		}
-	}
+	})
 }
 
 // TestLoads: the choices of passes that go back are counted by layer and expert, whatever is kept; of others none.
 func TestLoads(t *testing.T) {
-	m, err := Open(synth.Temp(t, synth.Tiny("qwen3moe", gguf.F32)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer m.Close()
-	for _, keep := range []int64{0, 1 << 30} {
-		s, err := NewSession(m, SessionConfig{Threads: 1, Exact: true, KeepBytes: keep,
-			Sets: []Set{{Whole: Everything}}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer s.Close()
+	withExperts(t, func(s *Session) {
 		var r Routes
 		for _, back := range []bool{false, true, true} {
 			opt := Options{Backward: back, Routes: &r}
@@ -102,5 +99,5 @@ func TestLoads(t *testing.T) {
 		if len(got) != 2 || s.Loads() != nil {
 			t.Errorf("loads of %d layers, want 2, once", len(got))
 		}
-	}
+	})
 }

@@ -29,16 +29,22 @@ func states(t *testing.T, m *llama.Model, ids []int32, positions []int, n int) (
 	return out
 }
 
-// The states of selected positions are those of all positions, whatever the batch size, and differ from each other.
-func TestStatesPositionsAndBatches(t *testing.T) {
-	const tolerance = 2e-4 // measured 7e-6
-	m := openTestModel(t, llama.VerifyModelOptions(), "models", "stories260K", "stories260K-f32.gguf")
-	ids := encode(t, m, strings.Repeat("The dog and the cat went to the big park. ", 4))
+// story is a model with a text, and the states of all its positions.
+func story(t *testing.T) (m *llama.Model, ids []int32, all [][]float32) {
+	t.Helper()
+	m = openTestModel(t, llama.VerifyModelOptions(), "models", "stories260K", "stories260K-f32.gguf")
+	ids = encode(t, m, strings.Repeat("The dog and the cat went to the big park. ", 4))
 	every := make([]int, len(ids))
 	for i := range every {
 		every[i] = i
 	}
-	all := states(t, m, ids, every, 64)
+	return m, ids, states(t, m, ids, every, 64)
+}
+
+// The states of selected positions are those of all positions, whatever the batch size, and differ from each other.
+func TestStatesPositionsAndBatches(t *testing.T) {
+	const tolerance = 2e-4 // measured 7e-6
+	m, ids, all := story(t)
 	if slices.Equal(all[len(ids)-1], all[len(ids)-2]) {
 		t.Error("two tokens have the same state")
 	}
@@ -56,13 +62,7 @@ func TestStatesPositionsAndBatches(t *testing.T) {
 // A pooled vector is the mean, the first or the last of the states, and all that has no pooling is refused.
 func TestPooled(t *testing.T) {
 	const tolerance = 1e-4 // measured 2e-6
-	m := openTestModel(t, llama.VerifyModelOptions(), "models", "stories260K", "stories260K-f32.gguf")
-	ids := encode(t, m, strings.Repeat("The dog and the cat went to the big park. ", 4))
-	every := make([]int, len(ids))
-	for i := range every {
-		every[i] = i
-	}
-	all := states(t, m, ids, every, 64)
+	m, ids, all := story(t)
 	mean := make([]float32, m.Info().NEmbd)
 	for _, state := range all {
 		for j, x := range state {

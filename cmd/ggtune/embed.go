@@ -93,8 +93,8 @@ func embedAction(c *cli.Context) error {
 		return err
 	}
 	if n := c.Int("dimensions"); n > m.Width {
-		return usagef("embed: --dimensions is %d, and the vectors have %d numbers; expected as many or "+
-			"fewer", n, m.Width)
+		return usagef("embed: --dimensions is %d, and the vectors have %d numbers; expected as many or fewer", n,
+			m.Width)
 	} else if n > 0 {
 		m = m.First(n)
 	}
@@ -180,7 +180,7 @@ func showVectors(c *cli.Context, e *run.Embedder, m vectors.Matrix, texts []corp
 		for _, x := range m.Row(i)[:min(first, m.Width)] {
 			fmt.Fprintf(&b, " %8.5f", x)
 		}
-		fmt.Fprintf(w, "%4d %s …  %s\n", i+1, b.String(), shortened(t.Text, shown))
+		fmt.Fprintf(w, "%4d %s …  %s\n", i+1, b.String(), report.Shortened(t.Text, shown))
 	}
 	if len(texts) < 2 || len(texts) > few {
 		return nil
@@ -198,13 +198,4 @@ func showVectors(c *cli.Context, e *run.Embedder, m vectors.Matrix, texts []corp
 		fmt.Fprintln(w)
 	}
 	return nil
-}
-
-// shortened is a text on one line, of at most so many characters.
-func shortened(text string, most int) string {
-	r := []rune(strings.Join(strings.Fields(text), " "))
-	if len(r) > most {
-		return string(r[:most-1]) + "…"
-	}
-	return string(r)
 }

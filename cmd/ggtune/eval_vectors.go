@@ -35,8 +35,7 @@ func checkVectorOptions(c *cli.Context, makes bool) error {
 		for _, name := range []string{"corpus", "dimensions"} {
 			if c.IsSet(name) {
 				return usagef("eval: %s is of models that make vectors of texts, and this one is measured by what "+
-					"it writes; "+
-					"leave it out, or name a method of vectors, such as --method mnrl", dashes(name))
+					"it writes; leave it out, or name a method of vectors, such as --method mnrl", dashes(name))
 			}
 		}
 		return nil

@@ -92,10 +92,11 @@ func printFinding(c *cli.Context, f *run.Finding) {
 			fmt.Fprintf(w, "%s:\n", name)
 		}
 		for i, x := range found {
-			fmt.Fprintf(w, "  %2d  %.4f  %s\n              %s\n", i+1, x.Score, x.Source, shortened(x.Text, shown))
+			fmt.Fprintf(w, "  %2d  %.4f  %s\n              %s\n", i+1, x.Score, x.Source,
+				report.Shortened(x.Text, shown))
 		}
 	}
-	fmt.Fprintf(w, "%s\n", shortened(f.Question, shown))
+	fmt.Fprintf(w, "%s\n", report.Shortened(f.Question, shown))
 	if f.Base == nil {
 		list("", f.Found)
 	} else {

@@ -44,6 +44,14 @@ func PoolingOf(name string) (Pooling, error) {
 // Pools says whether it gives a vector.
 func (p Pooling) Pools() bool { return p >= PoolMean && p <= PoolLast }
 
+// OrMean is p, or the mean where p gives no vector.
+func (p Pooling) OrMean() Pooling {
+	if p.Pools() {
+		return p
+	}
+	return PoolMean
+}
+
 // pooling reads what a file says of it.
 func (k *keys) pooling() Pooling {
 	name := k.arch + ".pooling_type"

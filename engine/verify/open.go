@@ -45,3 +45,23 @@ func checked(path string, check func(*gguf.File) error) error {
 	defer f.Close()
 	return check(f)
 }
+
+// applied loads an adapter ("": none) and has a context of m apply it, until release.
+func applied(m *llama.Model, c *llama.Context, adapter string) (release func(), err error) {
+	if adapter == "" {
+		return func() {}, nil
+	}
+	lora, err := LoadAdapter(m, adapter)
+	if err != nil {
+		return nil, err
+	}
+	release = func() {
+		c.SetAdapters(nil, nil)
+		lora.Close()
+	}
+	if err := c.SetAdapters([]*llama.Adapter{lora}, []float32{1}); err != nil {
+		release()
+		return nil, err
+	}
+	return release, nil
+}

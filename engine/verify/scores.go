@@ -57,17 +57,11 @@ func VerifyScores(ctx context.Context, base, adapter string, s Scores, threads i
 	if err != nil {
 		return r, err
 	}
-	if adapter != "" {
-		lora, err := LoadAdapter(m, adapter)
-		if err != nil {
-			return r, err
-		}
-		defer lora.Close()
-		defer c.SetAdapters(nil, nil)
-		if err := c.SetAdapters([]*llama.Adapter{lora}, []float32{1}); err != nil {
-			return r, err
-		}
+	release, err := applied(m, c, adapter)
+	if err != nil {
+		return r, err
 	}
+	defer release()
 	theirs, size, err := s.score(ctx, c)
 	if err != nil {
 		return r, err

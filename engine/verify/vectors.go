@@ -45,17 +45,11 @@ func VerifyVectors(ctx context.Context, path, adapter string, v Vectors, threads
 	if r.Moved, _, err = v.distance(ctx, c); err != nil {
 		return r, err
 	}
-	if adapter != "" {
-		lora, err := LoadAdapter(m, adapter)
-		if err != nil {
-			return r, err
-		}
-		defer lora.Close()
-		defer c.SetAdapters(nil, nil)
-		if err := c.SetAdapters([]*llama.Adapter{lora}, []float32{1}); err != nil {
-			return r, err
-		}
+	release, err := applied(m, c, adapter)
+	if err != nil {
+		return r, err
 	}
+	defer release()
 	if r.RMS, r.Far, err = v.distance(ctx, c); err != nil {
 		return r, err
 	}

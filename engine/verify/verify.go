@@ -43,9 +43,7 @@ const ProbeBefore = probeTokens / 2
 func NewProbe(ctx context.Context, s *engine.Session, tokens []int32, since int) (*Probe, error) {
 	p := &Probe{Since: since}
 	if net := s.Model().Net(); net.Headless {
-		if p.Pooling = arch.PoolMean; net.Pooling.Pools() {
-			p.Pooling = net.Pooling
-		}
+		p.Pooling = net.Pooling.OrMean()
 	}
 	return p.of(ctx, s, tokens)
 }

@@ -16,7 +16,6 @@ import (
 	"github.com/ggtune/ggtune/bindings/kernels"
 	"github.com/ggtune/ggtune/bindings/llama"
 	"github.com/ggtune/ggtune/engine"
-	"github.com/ggtune/ggtune/engine/arch"
 	"github.com/ggtune/ggtune/engine/verify"
 )
 
@@ -298,14 +297,6 @@ func (c *Config) target(ctx context.Context, t Target, r *Report) ([]Case, error
 	return cases, nil
 }
 
-// pooling is how vectors are made of texts: as the model's file says, or the mean.
-func pooling(m *engine.Model) arch.Pooling {
-	if p := m.Net().Pooling; p.Pools() {
-		return p
-	}
-	return arch.PoolMean
-}
-
 // speeds measures all cases of one model: those that share a session in the same rounds, so that whatever slows the
 // machine down for a while slows both sides of a ratio.
 func (c *Config) speeds(ctx context.Context, path string, t Target, workloads []workload,
@@ -327,7 +318,7 @@ func (c *Config) speeds(ctx context.Context, path string, t Target, workloads []
 	defer func() { err = errors.Join(err, lm.Close()) }()
 	o := llama.UserContextOptions(ppLen, c.Threads)
 	if m.Net().Headless { // its prompt processing is that of a vector
-		o.Gives, o.Pooling = llama.GivesPooled, int(pooling(m))
+		o.Gives, o.Pooling = llama.GivesPooled, int(m.Net().Pooling.OrMean())
 	}
 	lc, err := lm.NewContext(o)
 	if err != nil {

@@ -146,7 +146,7 @@ func (g *group) summary(tr *trainer, t Train, p workload, row engine.Row, sample
 		c.Reference = ofRounds(samples, func(s *sample) float64 { return float64(n) / s.reference.Seconds() })
 	}
 	foot, err := engine.Plan(g.model, tr.cfg, engine.Extent{Tokens: n, Counted: counted, Row: n,
-		Pooled: len(row.Segments), Pooling: pooling(g.model)})
+		Pooled: len(row.Segments), Pooling: g.model.Net().Pooling.OrMean()})
 	if err != nil {
 		return c, err
 	}

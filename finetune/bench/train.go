@@ -106,7 +106,7 @@ func (t *trainer) step(ctx context.Context, row engine.Row) (whole, optimizer ti
 	}
 	m := t.session.Model()
 	out, err := t.session.Forward(ctx, batchOf(row),
-		engine.Options{Backward: true, Dropout: true, Pooling: pooling(m)})
+		engine.Options{Backward: true, Dropout: true, Pooling: m.Net().Pooling.OrMean()})
 	if err != nil {
 		return 0, 0, err
 	}
@@ -139,7 +139,7 @@ func batchOf(row engine.Row) *engine.Batch {
 // forward computes what the model says of a row alone.
 func (t *trainer) forward(ctx context.Context, row engine.Row, opt engine.Options) (time.Duration, error) {
 	began := time.Now()
-	opt.Pooling = pooling(t.session.Model())
+	opt.Pooling = t.session.Model().Net().Pooling.OrMean()
 	_, err := t.session.Forward(ctx, batchOf(row), opt)
 	return time.Since(began), err
 }

@@ -45,12 +45,24 @@ func (c *Config) widths() ([]int, error) {
 	return out, nil
 }
 
-// AsPooling is Pooling as the engine has it: 0 leaves it to the model's file.
-func (c *Config) AsPooling() (arch.Pooling, error) {
+// asPooling is Pooling as the engine has it: 0 leaves it to the model's file.
+func (c *Config) asPooling() (arch.Pooling, error) {
 	if c.Pooling == autoWord {
 		return arch.PoolNone, nil
 	}
 	return arch.PoolingOf(c.Pooling)
+}
+
+// PoolingOf is how a model makes vectors of texts: as was chosen, or as its file says.
+func (c *Config) PoolingOf(m *engine.Model) (arch.Pooling, error) {
+	p, err := c.asPooling()
+	if err != nil {
+		return 0, err
+	}
+	if p, err = m.Pooling(p); err != nil {
+		return 0, fmt.Errorf("%w, with --pooling", err)
+	}
+	return p, nil
 }
 
 // VectorsOf is how vectors of texts are made for a method that learns from them, 0 for others. It refuses a model that
@@ -63,12 +75,9 @@ func (c *Config) VectorsOf(how *method.Method, m *engine.Model) (arch.Pooling, e
 		return 0, &Error{fmt.Errorf("--matryoshka %g: the vectors of %s have %d numbers; give that and less",
 			c.Matryoshka, m.Path(), n)}
 	}
-	p, err := c.AsPooling()
+	p, err := c.PoolingOf(m)
 	if err != nil {
-		return 0, err
-	}
-	if p, err = m.Pooling(p); err != nil {
-		return 0, fmt.Errorf("--method %s: %w, with --pooling", how.Name, err)
+		return 0, fmt.Errorf("--method %s: %w", how.Name, err)
 	}
 	return p, nil
 }
@@ -76,7 +85,7 @@ func (c *Config) VectorsOf(how *method.Method, m *engine.Model) (arch.Pooling, e
 // vectors refuses what is no way to make them, and what is said of them to a method that makes none.
 func (v *validator) vectors() {
 	c := v.c
-	_, err := c.AsPooling()
+	_, err := c.asPooling()
 	v.known(&c.Pooling, err)
 	v.need(c.StepExamples >= 1, &c.StepExamples, v.is(c.StepExamples), "at least 1 example")
 	how, err := c.Loss()

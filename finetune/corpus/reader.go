@@ -43,18 +43,23 @@ type Reader struct {
 	cutBeside int
 }
 
+// onLongOf says what becomes of examples that are too long.
+func onLongOf(cfg *config.Config) (encode.OnLong, error) {
+	if cfg.Strict {
+		return encode.Refuse, nil
+	}
+	return encode.ParseOnLong(cfg.OnLong)
+}
+
 // Open opens the tokenizer in the model file.
 func Open(cfg *config.Config, m *engine.Model, how *method.Method) (*Reader, error) {
 	mask, err := template.ParseMask(cfg.Mask)
 	if err != nil {
 		return nil, err
 	}
-	onLong, err := encode.ParseOnLong(cfg.OnLong)
+	onLong, err := onLongOf(cfg)
 	if err != nil {
 		return nil, err
-	}
-	if cfg.Strict {
-		onLong = encode.Refuse
 	}
 	if how.AllTokens {
 		mask = template.MaskAll

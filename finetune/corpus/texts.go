@@ -24,12 +24,9 @@ type Texts struct {
 // OpenTexts opens the tokenizer in the model file. A text longer than a row, or than the model can read, is cut, or
 // refused where the configuration says so.
 func OpenTexts(cfg *config.Config, m *engine.Model) (*Texts, error) {
-	onLong, err := encode.ParseOnLong(cfg.OnLong)
+	onLong, err := onLongOf(cfg)
 	if err != nil {
 		return nil, err
-	}
-	if cfg.Strict {
-		onLong = encode.Refuse
 	}
 	t := &Texts{most: cfg.SeqLen, onLong: onLong}
 	if p := m.HParams().Positions; p > 0 {
@@ -59,8 +56,7 @@ func (t *Texts) Tokens(from, prefix, text string) ([]int32, error) {
 	case long == 0:
 	case t.onLong != encode.Truncate:
 		return nil, fmt.Errorf("%s: the text has %d tokens, and %d are read; shorten it, raise --seq-len as far as "+
-			"the "+
-			"model can read, or let such texts be cut (--on-long truncate, without --strict)", from, long, t.most)
+			"the model can read, or let such texts be cut (--on-long truncate, without --strict)", from, long, t.most)
 	default:
 		t.cut = append(t.cut, from)
 	}

@@ -77,8 +77,7 @@ func OpenBEIR(ctx context.Context, dir string, opts Options) (*BEIR, error) {
 	}
 	if len(b.Queries) == 0 {
 		return nil, fmt.Errorf("%s: of %d queries none has a document that answers it in %s: there is nothing to "+
-			"search for",
-			dir, len(all), b.Split)
+			"search for", dir, len(all), b.Split)
 	}
 	return b, nil
 }
@@ -159,8 +158,7 @@ func (d *Dataset) judgements(ctx context.Context, dir string, b *BEIR, documents
 	}
 	if b.Split == "" {
 		return nil, fmt.Errorf("%s: qrels holds none of %s; expected a table of which documents answer which "+
-			"queries", dir,
-			strings.Join(beirSplits, ", "))
+			"queries", dir, strings.Join(beirSplits, ", "))
 	}
 	return out, d.each(ctx, b.Split, func(r *Record) error {
 		const query, document, score = "query-id", "corpus-id", "score"
@@ -181,8 +179,7 @@ func (d *Dataset) judgements(ctx context.Context, dir string, b *BEIR, documents
 		doc, ok := documents[cell[1]]
 		if !ok {
 			return r.errorf("the document %q, which answers query %q, is not in %s: it could not be found by "+
-				"anything; give "+
-				"the whole corpus", cell[1], cell[0], beirDocuments)
+				"anything; give the whole corpus", cell[1], cell[0], beirDocuments)
 		}
 		grade, err := strconv.ParseFloat(cell[2], 64)
 		if err != nil || grade-grade != 0 {

@@ -2,8 +2,6 @@ package eval
 
 import (
 	"context"
-	"runtime"
-	"sync"
 
 	"github.com/ggtune/ggtune/finetune/vectors"
 )
@@ -12,18 +10,8 @@ import (
 // context.Cause(ctx).
 func RankAll(ctx context.Context, n int, rank func(query int) Ranking) ([]Ranking, error) {
 	out := make([]Ranking, n)
-	var wait sync.WaitGroup
-	workers := min(runtime.GOMAXPROCS(0), n)
-	for w := range workers {
-		wait.Go(func() {
-			for q := w; q < n && ctx.Err() == nil; q += workers {
-				out[q] = rank(q)
-			}
-		})
-	}
-	wait.Wait()
-	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
+	if err := vectors.Each(ctx, n, func(q int) { out[q] = rank(q) }); err != nil {
+		return nil, err
 	}
 	return out, nil
 }

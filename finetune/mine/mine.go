@@ -53,9 +53,8 @@ func (o *Options) Validate() error {
 	if o.From < 1 || o.To < o.From {
 		bad("--range is %d-%d; expected ranks from 1 on, such as 1-100", o.From, o.To)
 	} else if n := o.To - o.From + 1; n < o.Negatives {
-		bad("--range %d-%d has %d ranks, and --negatives asks for %d; widen the one or lower the "+
-			"other", o.From, o.To, n,
-			o.Negatives)
+		bad("--range %d-%d has %d ranks, and --negatives asks for %d; widen the one or lower the other", o.From,
+			o.To, n, o.Negatives)
 	}
 	if !(o.Margin >= 0 && o.Margin <= 2) {
 		bad("--absolute-margin is %g; expected 0 to 2, a difference of cosines", o.Margin)

@@ -32,8 +32,8 @@ func (s Screen) columns() int {
 // plainColumns is how wide a line is that is written to no terminal.
 const plainColumns = 120
 
-// shortened is text on one line of so many columns; what steers a terminal is a space in it.
-func shortened(text string, columns int) string {
+// Shortened is text on one line of so many columns; what steers a terminal is a space in it.
+func Shortened(text string, columns int) string {
 	text = strings.Join(strings.FieldsFunc(text,
 		func(r rune) bool { return unicode.IsControl(r) || unicode.IsSpace(r) }), " ")
 	if uniseg.StringWidth(text) <= columns {

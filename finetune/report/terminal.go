@@ -131,7 +131,7 @@ func (t *Terminal) sampled(s Sample) {
 		lines = append(lines[:1], line{fmt.Sprintf("  %s%s: ", s.Why, worth), s.answer()})
 	}
 	for _, l := range lines {
-		t.line("%s%s", l.name, shortened(l.text, columns-len(l.name)))
+		t.line("%s%s", l.name, Shortened(l.text, columns-len(l.name)))
 	}
 }
 

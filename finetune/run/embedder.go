@@ -59,11 +59,8 @@ func (m *measured) embedder(cfg *config.Config, rep report.Reporter) (_ *Embedde
 		return nil, fmt.Errorf("%s acts from a text on that it waits for, and a vector is made of all of a text; give "+
 			"an adapter that acts on every token", m.adapter)
 	}
-	if e.pooling, err = cfg.AsPooling(); err != nil {
+	if e.pooling, err = cfg.PoolingOf(m.model); err != nil {
 		return nil, err
-	}
-	if e.pooling, err = m.model.Pooling(e.pooling); err != nil {
-		return nil, fmt.Errorf("%w, with --pooling", err)
 	}
 	if e.text, err = corpus.OpenTexts(cfg, m.model); err != nil {
 		return nil, err

@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/engine/verify"
+	"github.com/ggtune/ggtune/finetune/embed"
 	"github.com/ggtune/ggtune/finetune/report"
 )
 
@@ -45,28 +45,26 @@ const probedTexts = 8
 
 // probeVectors computes the vectors that llama.cpp is to make, of the first training texts.
 func (r *run) probeVectors(ctx context.Context) error {
-	p := &verify.Vectors{Pooling: r.pooling}
+	var texts [][]int32
 	for i := range r.rows.Train.Items {
 		it := &r.rows.Train.Items[i]
 		for _, s := range it.Segments {
-			if len(p.Texts) == probedTexts {
-				break
+			if len(texts) < probedTexts {
+				texts = append(texts, it.Tokens[s.Start:s.Start+s.Len])
 			}
-			text := it.Tokens[s.Start : s.Start+s.Len]
-			row := engine.PlainRow(text)
-			row.Pooled = []int32{0}
-			out, err := r.sess.Forward(ctx, &engine.Batch{Rows: []engine.Row{row}},
-				engine.Options{Want: []*engine.Output{engine.Pooled}, Pooling: r.pooling})
-			if err != nil {
-				return err
-			}
-			p.Texts, p.Ours = append(p.Texts, text), append(p.Ours, out[engine.Pooled])
 		}
 	}
-	if len(p.Texts) == 0 {
+	if len(texts) == 0 {
 		return errors.New("no text to compare vectors with llama.cpp's on")
 	}
-	r.vectors = p
+	ours, err := embed.All(ctx, r.sess, texts, embed.Options{Pooling: r.pooling})
+	if err != nil {
+		return err
+	}
+	r.vectors = &verify.Vectors{Pooling: r.pooling, Texts: texts}
+	for i := range texts {
+		r.vectors.Ours = append(r.vectors.Ours, ours.Row(i))
+	}
 	return nil
 }
 

@@ -209,7 +209,7 @@ func (b both) cut(width int) both {
 	return b
 }
 
-// scores gives a figure's worth of what f makes of each.
+// scores gives a figure with its interval, and, unless base is nil, by how much it is above the base's.
 func (e *Embedder) scores(name string, base, tuned []float64) Score {
 	s := scored{name: name, base: base, tuned: tuned, seed: e.cfg.Seed}
 	return s.score()
@@ -364,8 +364,7 @@ func (e *Embedder) likenesses(ctx context.Context, widths []int, out *Embedded) 
 			s := Score{Name: c.Name, Share: each[len(each)-1], Change: change}
 			if math.IsNaN(s.Share.Value) || len(each) > 1 && math.IsNaN(each[0].Value) {
 				return fmt.Errorf("%s: all cosines are equal: nothing can be correlated with them; look at the "+
-					"model with "+
-					"ggtune check", out.Model)
+					"model with ggtune check", out.Model)
 			}
 			if change != nil {
 				s.Base = &each[0]

@@ -2,10 +2,12 @@ package vectors
 
 import (
 	"cmp"
+	"container/heap"
 	"context"
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 )
 
 // A Hit is one of the vectors that were searched.
@@ -17,11 +19,24 @@ type Hit struct {
 // better orders hits: the higher score first, of equal ones the earlier vector.
 func better(a, b Hit) int { return cmp.Or(cmp.Compare(b.Score, a.Score), a.Index-b.Index) }
 
+// worstFirst is a heap of hits with the worst on top.
+type worstFirst []Hit
+
+func (h worstFirst) Len() int           { return len(h) }
+func (h worstFirst) Less(i, k int) bool { return better(h[i], h[k]) > 0 }
+func (h worstFirst) Swap(i, k int)      { h[i], h[k] = h[k], h[i] }
+func (h *worstFirst) Push(x any)        { *h = append(*h, x.(Hit)) }
+func (h *worstFirst) Pop() any {
+	last := len(*h) - 1
+	x := (*h)[last]
+	*h = (*h)[:last]
+	return x
+}
+
 // Nearest gives the k vectors of m that have the highest products with query, best first, or all where there are fewer.
 // Every vector is looked at but those that skip names; nil skips none.
 func (m Matrix) Nearest(query []float32, k int, skip func(i int) bool) []Hit {
-	// A heap with the worst of the kept hits on top.
-	kept := make([]Hit, 0, max(0, min(k, m.Len())))
+	kept := make(worstFirst, 0, max(0, min(k, m.Len())))
 	for i := range m.Len() {
 		if cap(kept) == 0 {
 			break
@@ -32,42 +47,14 @@ func (m Matrix) Nearest(query []float32, k int, skip func(i int) bool) []Hit {
 		h := Hit{i, Dot(query, m.Row(i))}
 		switch {
 		case len(kept) < cap(kept):
-			kept = append(kept, h)
-			rise(kept)
+			heap.Push(&kept, h)
 		case better(h, kept[0]) < 0:
 			kept[0] = h
-			sink(kept)
+			heap.Fix(&kept, 0)
 		}
 	}
 	slices.SortFunc(kept, better)
 	return kept
-}
-
-// rise brings the last hit of a heap to its place.
-func rise(h []Hit) {
-	for i := len(h) - 1; i > 0; {
-		up := (i - 1) / 2
-		if better(h[i], h[up]) <= 0 {
-			return
-		}
-		h[i], h[up], i = h[up], h[i], up
-	}
-}
-
-// sink brings the first hit of a heap to its place.
-func sink(h []Hit) {
-	for i := 0; ; {
-		worst := i
-		for _, below := range []int{2*i + 1, 2*i + 2} {
-			if below < len(h) && better(h[below], h[worst]) > 0 {
-				worst = below
-			}
-		}
-		if worst == i {
-			return
-		}
-		h[i], h[worst], i = h[worst], h[i], worst
-	}
 }
 
 // Search is Nearest of each of many queries, on as many processors as Go may use. skip, unless it is nil, is asked of a
@@ -76,37 +63,38 @@ func sink(h []Hit) {
 func (m Matrix) Search(ctx context.Context, queries Matrix, k int, skip func(query, i int) bool,
 	tell func(done int)) ([][]Hit, error) {
 	out := make([][]Hit, queries.Len())
-	var wg sync.WaitGroup
 	var mu sync.Mutex
-	next, done := 0, 0
-	take := func() int {
-		mu.Lock()
-		defer mu.Unlock()
-		next++
-		return next - 1
-	}
-	finish := func() {
+	done := 0
+	err := Each(ctx, len(out), func(q int) {
+		var not func(int) bool
+		if skip != nil {
+			not = func(i int) bool { return skip(q, i) }
+		}
+		out[q] = m.Nearest(queries.Row(q), k, not)
 		mu.Lock()
 		defer mu.Unlock()
 		if done++; tell != nil {
 			tell(done)
 		}
+	})
+	if err != nil {
+		return nil, err
 	}
-	for range min(runtime.GOMAXPROCS(0), queries.Len()) {
+	return out, nil
+}
+
+// Each calls do with the numbers from 0 to below n, on as many processors as Go may use. On cancel it gives
+// context.Cause(ctx), once no call is under way.
+func Each(ctx context.Context, n int, do func(i int)) error {
+	var wg sync.WaitGroup
+	var next atomic.Int64
+	for range min(runtime.GOMAXPROCS(0), n) {
 		wg.Go(func() {
-			for q := take(); q < queries.Len() && ctx.Err() == nil; q = take() {
-				var not func(int) bool
-				if skip != nil {
-					not = func(i int) bool { return skip(q, i) }
-				}
-				out[q] = m.Nearest(queries.Row(q), k, not)
-				finish()
+			for i := int(next.Add(1)) - 1; i < n && ctx.Err() == nil; i = int(next.Add(1)) - 1 {
+				do(i)
 			}
 		})
 	}
 	wg.Wait()
-	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
-	}
-	return out, nil
+	return context.Cause(ctx)
 }
