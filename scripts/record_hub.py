@@ -19,7 +19,7 @@ import sentencepiece
 import tokenizers
 import torch
 from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers, processors, trainers
-from transformers import (GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, MistralConfig,
+from transformers import (BertConfig, BertModel, GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, MistralConfig,
                           MistralForCausalLM, Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM)
 
 import record_torch
@@ -90,6 +90,18 @@ class Pieces:
         pathlib.Path(path).with_name("tokenizer.model").write_bytes(self.model)
 
 
+def word_pieces():
+    t = tokenizers.Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    t.normalizer, t.pre_tokenizer = normalizers.BertNormalizer(lowercase=True), pre_tokenizers.BertPreTokenizer()
+    t.decoder = decoders.WordPiece()
+    t.train_from_iterator(TEXT, trainers.WordPieceTrainer(
+        vocab_size=220, show_progress=False, special_tokens=["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]))
+    ends = [(s, t.token_to_id(s)) for s in ("[CLS]", "[SEP]")]
+    t.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+                                                     special_tokens=ends)
+    return t
+
+
 def llama3():
     t = byte_level(LLAMA3, ["<|begin_of_text|>", "<|end_of_text|>", "<|eot_id|>"])
     bos = t.token_to_id("<|begin_of_text|>")
@@ -109,6 +121,17 @@ def qwen():
 SMALL = dict(hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
              max_position_embeddings=64)
 CASES = {
+    "bert": dict(tokenizer=word_pieces, pre="jina-v2-en", model=BertModel, dtype=torch.float32, outtype="f16",
+                 config=lambda n: BertConfig(vocab_size=n + 2, hidden_size=32, intermediate_size=48, num_hidden_layers=2,
+                                             num_attention_heads=4, max_position_embeddings=64),
+                 files={"modules.json": [
+                     {"idx": i, "name": str(i), "path": path, "type": "sentence_transformers.models." + kind}
+                     for i, (path, kind) in enumerate([("", "Transformer"), ("1_Pooling", "Pooling"),
+                                                       ("2_Normalize", "Normalize")])],
+                     "1_Pooling/config.json": {"word_embedding_dimension": 32, "pooling_mode_cls_token": True,
+                                               "pooling_mode_mean_tokens": False}},
+                 special={"unk_token": "[UNK]", "sep_token": "[SEP]", "pad_token": "[PAD]", "cls_token": "[CLS]",
+                          "mask_token": "[MASK]"}),
     "llama": dict(tokenizer=llama3, pre="llama-bpe", model=LlamaForCausalLM, dtype=torch.float32, outtype="f32", shard="40KB",
                   config=lambda n: LlamaConfig(vocab_size=n, tie_word_embeddings=False, rope_parameters={
                       "rope_type": "llama3", "rope_theta": 500000.0, "factor": 32.0, "low_freq_factor": 1.0,
@@ -153,16 +176,39 @@ def make(name, case):
     model = case["model"](config)
     with torch.no_grad():
         for n, p in model.named_parameters():
-            p.copy_(record_torch.tensor(n, p.shape, 2, 1.0 if "norm" in n or ".ln_" in n else 0.0))
+            p.copy_(record_torch.tensor(n, p.shape, 2, 1.0 if "norm" in n.lower() or ".ln_" in n else 0.0))
     model = model.to(case["dtype"])
     model.save_pretrained(folder, max_shard_size=case.get("shard", "5GB"))
     (folder / "generation_config.json").unlink(missing_ok=True)
     if "generation" in case:
         (folder / "generation_config.json").write_text(json.dumps(case["generation"], indent=1) + "\n")
+    for path, content in case.get("files", {}).items():
+        (folder / path).parent.mkdir(exist_ok=True)
+        (folder / path).write_text(json.dumps(content, indent=1) + "\n")
     t.save(str(folder / "tokenizer.json"))
     extra = {"tokenizer_class": "PreTrainedTokenizerFast", **case["special"]}
     (folder / "tokenizer_config.json").write_text(json.dumps(extra, indent=1) + "\n")
     return folder
+
+
+WORDS = ["The cow's farm: 33 times!  we'll\tsleep\r\n\nthen;", "\u00c9t\u00e9 e\u0301t\u00e9 Stra\u00dfe \u0130 \u1e9e \u03a3\u03a3",
+         "\u0928\u092e\u0938\u094d\u0924\u0947 \uc548\ub155 \u304c\u304b\u3099 \u6211\u60f3 farm\u6211x",
+         "a\u200bb\x00c\x07d\ufffde\u00a0f\u2028g\u3000h \ue000 \U000e0001", "cow" * 40, "co" * 50 + " " + "x" * 101,
+         "def f(x): return $x + ^1` ~= |y| <a> \u00bd \u2014 \u00ab\u2026\u00bb \u20ac \U0001f642", "[CLS] a[MASK]b [PAD]", "", " "]
+
+
+def record_words(folder):
+    """What tokenizers makes of texts, by each way of BERT's normalizer."""
+    definition, out = json.loads((folder / "tokenizer.json").read_text()), []
+    for lower in True, False:
+        for accents in None, True, False:
+            for chinese, clean in (True, True), (False, False):
+                way = {"type": "BertNormalizer", "clean_text": clean, "handle_chinese_chars": chinese,
+                       "strip_accents": accents, "lowercase": lower}
+                definition["normalizer"] = way
+                t = tokenizers.Tokenizer.from_str(json.dumps(definition))
+                out.append({"normalizer": way, "ids": [t.encode(w, add_special_tokens=False).ids for w in WORDS]})
+    folder.with_suffix(".words.json").write_text(json.dumps({"texts": WORDS, "ways": out}) + "\n")
 
 
 def main():
@@ -180,6 +226,8 @@ def main():
         cls = conversion.get_model_class(json.loads((folder / "config.json").read_text())["architectures"][0])
         cls.get_vocab_base_pre = lambda self, tokenizer, pre=case["pre"]: pre
         with torch.inference_mode():
+            if case["tokenizer"] is word_pieces:
+                record_words(folder)
             cls(folder, types[case["outtype"]], ROOT / (name + ".gguf"), use_temp_file=False, eager=False).write()
 
 

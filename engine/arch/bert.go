@@ -16,7 +16,9 @@ var Bert = register(Arch{
 	Example: Example{Tokenizer: "bert", AllHeads: true, Rounded: true,
 		Keys: map[string]any{"attention.causal": false, "pooling_type": int(PoolMean)}},
 	Read: readBert,
-	Hub: Hub{ModelType: "bert", Class: "BertModel", Layers: "encoder.layer",
+	Hub: Hub{ModelType: "bert", Class: "BertModel", Also: []string{"BertForMaskedLM"}, Layers: "encoder.layer",
+		Root: "bert",
+		Left: []string{"embeddings.position_ids", "pooler.", "cls.predictions.", "cls.seq_relationship."},
 		Modules: map[Role]string{
 			TokenEmbd: "embeddings.word_embeddings", PositionEmbd: "embeddings.position_embeddings",
 			TokenTypes: "embeddings.token_type_embeddings", TokenEmbdNorm: "embeddings.LayerNorm",
@@ -24,6 +26,17 @@ var Bert = register(Arch{
 			AttnOutput: "attention.output.dense", AttnOutputNorm: "attention.output.LayerNorm",
 			FFNUp: "intermediate.dense", FFNDown: "output.dense", LayerOutNorm: "output.LayerNorm",
 		},
+		Settings: []HubSetting{
+			{Key: "block_count", Names: []string{"num_hidden_layers"}},
+			{Key: "context_length", Names: []string{"max_position_embeddings"}},
+			{Key: "embedding_length", Names: []string{"hidden_size"}},
+			{Key: "feed_forward_length", Names: []string{"intermediate_size"}},
+			{Key: "attention.head_count", Names: []string{"num_attention_heads"}},
+			{Key: "attention.layer_norm_epsilon", Names: []string{"layer_norm_eps"}, Float: true, Missing: 1e-12},
+			{Key: HubFileType}, {Key: HubEncoder},
+		},
+		Must: map[string][]any{"hidden_act": {"gelu"}, "position_embedding_type": {"absolute"}, "is_decoder": {false},
+			"add_cross_attention": {false}},
 	},
 })
 

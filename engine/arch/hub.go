@@ -2,6 +2,7 @@ package arch
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -13,6 +14,11 @@ type Hub struct {
 	// Also are other classes, of models that are computed in the same way.
 	Also   []string
 	Layers string // the module that holds the layers, by number
+	// Root is the module below which models with a head have this one (base_model_prefix), where Layers does not begin
+	// with it.
+	Root string
+	// Left are beginnings of the names of tensors that make nothing of what the graphs give.
+	Left []string
 	// Modules are the modules' names by role: of a layer's below the layer, of the others as a whole. A tensor's name
 	// is its module's with the part's suffix. A role that only GGUF has, being a setting there, has none.
 	Modules map[Role]string
@@ -45,8 +51,18 @@ type HubBias struct {
 	Roles   []Role
 }
 
-// Models says that folders of models are carried over, and not adapters alone.
+// Models says that folders of models are read, and not adapters alone.
 func (h Hub) Models() bool { return len(h.Settings) > 0 }
+
+// Folders says that they are written too: those of encoders are not.
+func (h Hub) Folders() bool {
+	return h.Models() && !slices.ContainsFunc(h.Settings, func(s HubSetting) bool { return s.Key == HubEncoder })
+}
+
+// Leaves says whether a tensor is one that is left.
+func (h Hub) Leaves(name string) bool {
+	return slices.ContainsFunc(h.Left, func(begin string) bool { return strings.HasPrefix(name, begin) })
+}
 
 // Module gives the name of the module whose weight or bias p is, in layer il or, below 0, outside the layers; "" if it
 // has none.
@@ -93,6 +109,9 @@ func (h Hub) Parted(r Role) bool { return strings.Contains(h.Modules[r], ":") }
 
 // HubRope is the key at whose place stand rope_theta and how positions are stretched: settings of several forms.
 const HubRope = "rope"
+
+// HubEncoder is the key at whose place stands that tokens see each other both ways.
+const HubEncoder = "encoder"
 
 // HubFileType is the key at whose place stands general.file_type.
 const HubFileType = "file_type"

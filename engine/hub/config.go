@@ -18,6 +18,7 @@ type keys interface {
 	SetUint32(key string, x uint32)
 	SetInt32(key string, x int32)
 	SetFloat32(key string, x float32)
+	SetBool(key string, x bool)
 }
 
 // settings are those of config.json.
@@ -141,6 +142,9 @@ func (f *Folder) metadata(w keys, parameters int64, fileType uint32) error {
 		case arch.HubFileType:
 			w.SetUint32("general.file_type", fileType)
 			continue
+		case arch.HubEncoder:
+			w.SetBool(f.Arch.Name+".attention.causal", false)
+			continue
 		}
 		x, ok, err := f.config.number(h)
 		switch {
@@ -154,7 +158,13 @@ func (f *Folder) metadata(w keys, parameters int64, fileType uint32) error {
 			w.SetUint32(key, uint32(x))
 		}
 	}
+	if f.pooling.Pools() {
+		w.SetUint32(f.Arch.Name+".pooling_type", uint32(f.pooling))
+	}
 	w.SetUint32("general.quantization_version", 2)
+	if f.Arch.Hub.Modules[arch.TokenTypes] != "" {
+		faults = append(faults, f.config.tokenTypes(w))
+	}
 	return errors.Join(faults...)
 }
 
@@ -211,6 +221,16 @@ func (s *settings) rope(w keys, name string) error {
 	base, err := r.need("rope_theta")
 	w.SetFloat32(name+".rope.freq_base", float32(base))
 	return errors.Join(append(faults, err)...)
+}
+
+// tokenTypes writes how many types of token there are vectors of.
+func (s *settings) tokenTypes(w keys) error {
+	x, _, err := s.number(arch.HubSetting{Names: []string{"type_vocab_size"}, Missing: 2}) // as transformers has it
+	if err == nil && (x != math.Trunc(x) || x < 0 || x > math.MaxUint32) {
+		err = fmt.Errorf("%s: type_vocab_size is %g, expected a whole number", s.path, x)
+	}
+	w.SetUint32(keyTypes, uint32(x))
+	return err
 }
 
 // title is a folder's name as the converter writes it: words apart, those without a capital with one.

@@ -12,13 +12,14 @@ type draft struct {
 	path   string
 	tied   bool
 	vocab  int64
-	values map[string]any // metadata: string, uint32, int32 or float32
+	values map[string]any // metadata: string, bool, uint32, int32 or float32
 }
 
 func (d *draft) SetString(key, s string)          { d.values[key] = s }
 func (d *draft) SetUint32(key string, x uint32)   { d.values[key] = x }
 func (d *draft) SetInt32(key string, x int32)     { d.values[key] = x }
 func (d *draft) SetFloat32(key string, x float32) { d.values[key] = x }
+func (d *draft) SetBool(key string, x bool)       { d.values[key] = x }
 
 func (d *draft) Path() string { return d.path }
 
@@ -54,9 +55,19 @@ func (d *draft) StringOr(key, missing string) (string, error) {
 	return get[string](d, key)
 }
 
-// HasTensor knows the one on which the rest of a net depends.
+// keyTypes says how many types of token there are vectors of.
+const keyTypes = "tokenizer.ggml.token_type_count"
+
+// HasTensor knows those on which the rest of a net depends.
 func (d *draft) HasTensor(name string) bool {
-	return name == arch.TensorName(arch.Output, ".weight", -1) && !d.tied
+	switch name {
+	case arch.TensorName(arch.Output, ".weight", -1):
+		return !d.tied
+	case arch.TensorName(arch.TokenTypes, ".weight", -1):
+		types, err := d.Int(keyTypes)
+		return err == nil && types > 0
+	}
+	return false
 }
 
 // Tensor knows the embedding, whose rows are the vocabulary.

@@ -23,6 +23,7 @@ type splitter struct {
 	// as tokenizer.json has them.
 	cuts   []string
 	normal string // the normalizer of the published definition, which llama.cpp leaves out
+	words  *words // of WordPiece
 }
 
 const (
@@ -85,7 +86,11 @@ func (t *Tokenizer) recognise() error {
 	if err != nil {
 		return fmt.Errorf("pre_tokenizer: %w", err)
 	}
-	if t.def.Model.ByteFallback {
+	switch {
+	case t.def.Model.Type == "WordPiece":
+		t.split, err = t.wordPieceOf(pre)
+		return err
+	case t.def.Model.ByteFallback:
 		t.split, err = sentencePieceOf(normal, pre)
 		return err
 	}
@@ -231,6 +236,12 @@ func (t *Tokenizer) plain(text string, cuts []*regexp2.Regexp, first bool) (out 
 			chars = append(chars, string(r))
 		}
 		return t.ids(t.merge(chars)), nil
+	}
+	if t.ByWords() {
+		for _, word := range t.split.words.of(text) {
+			out = append(out, t.wordPieces(word)...)
+		}
+		return out, nil
 	}
 	pieces := []string{text}
 	for _, re := range cuts {

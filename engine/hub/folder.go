@@ -48,6 +48,7 @@ type Folder struct {
 
 	config     settings
 	generation settings
+	pooling    arch.Pooling
 	files      []*safetensors.File // in the order of their names
 }
 
@@ -63,6 +64,9 @@ func Open(dir string) (*Folder, error) {
 		return nil, err
 	}
 	if f.generation, err = readGeneration(dir); err != nil {
+		return nil, err
+	}
+	if f.pooling, err = readPooling(dir); err != nil {
 		return nil, err
 	}
 	if f.Tokenizer, err = readTokenizer(dir, &f.config); err != nil {
@@ -85,6 +89,15 @@ func (f *Folder) Close() error {
 		errs = append(errs, one.Close())
 	}
 	return errors.Join(errs...)
+}
+
+// Notes says what the folder does not tell and whoever uses the file should know.
+func (f *Folder) Notes() (out []string) {
+	if f.Arch.Headless && !f.pooling.Pools() {
+		out = append(out, fmt.Sprintf("%s is not there, which says how a vector is made of a text's states; the file "+
+			"does not either: give --pooling", filepath.Join(f.Dir, modulesFile)))
+	}
+	return out
 }
 
 // Files lists the files of weights.

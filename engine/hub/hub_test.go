@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -313,6 +314,110 @@ func TestShortNames(t *testing.T) {
 	}
 }
 
+// TestEncoderNames: encoders of models with a head lie below "bert", and TensorFlow calls a norm's numbers otherwise;
+// what makes nothing of a vector is left.
+func TestEncoderNames(t *testing.T) {
+	want, err := convert(recorded+"bert", gguf.F32)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := copied(t, "bert")
+	rename(t, dir, func(n string) string {
+		n = strings.Replace(strings.Replace(n, "Norm.weight", "Norm.gamma", 1), "Norm.bias", "Norm.beta", 1)
+		return "bert." + strings.Replace(n, "pooler.dense", "embeddings.position_ids", 1)
+	})
+	if got, err := convert(dir, gguf.F32); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("%d bytes (%v), want the same %d", len(got), err, len(want))
+	}
+}
+
+// TestRefusesEncoders: of encoders, what llama.cpp would read or compute otherwise is refused.
+func TestRefusesEncoders(t *testing.T) {
+	set := func(file, key string, v any) func(t *testing.T, dir string) {
+		return func(t *testing.T, dir string) {
+			edit(t, filepath.Join(dir, file), func(m map[string]any) { m[key] = v })
+		}
+	}
+	modules := func(text string) func(t *testing.T, dir string) {
+		return func(t *testing.T, dir string) {
+			if err := os.WriteFile(filepath.Join(dir, modulesFile), []byte(text), 0o666); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	inModel := func(key string, v any) func(t *testing.T, dir string) {
+		return func(t *testing.T, dir string) {
+			edit(t, filepath.Join(dir, tokenizerFile), func(m map[string]any) { m["model"].(map[string]any)[key] = v })
+		}
+	}
+	pooling := filepath.Join("1_Pooling", configFile)
+	for name, tt := range map[string]struct {
+		change func(t *testing.T, dir string)
+		want   string
+	}{
+		"a reranker":       {set(configFile, "architectures", []string{"BertForSequenceClassification"}), "BertModel"},
+		"relative":         {set(configFile, "position_embedding_type", "relative_key"), "relative_key"},
+		"another function": {set(configFile, "hidden_act", "relu"), "hidden_act is relu"},
+		"a decoder":        {set(configFile, "is_decoder", true), "is_decoder is true"},
+		"half a type":      {set(configFile, "type_vocab_size", 1.5), "type_vocab_size is 1.5"},
+		"other types":      {set(configFile, "type_vocab_size", 3), "different models"},
+		"two poolings":     {set(pooling, "pooling_mode_max_tokens", true), `["cls_token" "max_tokens"]`},
+		"no pooling":       {set(pooling, "pooling_mode_cls_token", false), "the pooling is []"},
+		"another pooling":  {set(pooling, "pooling_mode", "weightedmean"), "weightedmean"},
+		"bare prompts":     {set(pooling, "include_prompt", false), "include_prompt is false"},
+		"a layer behind":   {modules(`[{"path": "2_Dense", "type": "sentence_transformers.models.Dense"}]`), `"Dense"`},
+		"modules outside":  {modules(`[{"path": "../x", "type": "a.Pooling"}]`), "expected a folder within"},
+		"odd modules":      {modules(`{}`), "modules.json"},
+		"another normalizer": {set(tokenizerFile, "normalizer", map[string]any{"type": "Lowercase"}),
+			"known: BertNormalizer"},
+		"no normalizer": {set(tokenizerFile, "normalizer", nil), "known: BertNormalizer"},
+		"another cut": {set(tokenizerFile, "pre_tokenizer", map[string]any{"type": "Whitespace"}),
+			"known: BertPreTokenizer"},
+		"another prefix":  {inModel("continuing_subword_prefix", "@@"), "WordPiece with ##"},
+		"nothing unknown": {inModel("unk_token", "[X]"), `unk_token is "[X]"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := copied(t, "bert")
+			tt.change(t, dir)
+			_, err := convert(dir, gguf.F32)
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got %v, want an error with %q", err, tt.want)
+			}
+		})
+	}
+}
+
+// TestWordPieces: the reading of WordPiece's definitions gives what Hugging Face's tokenizers gave, by each way of
+// making words (scripts/record_hub.py).
+func TestWordPieces(t *testing.T) {
+	var theirs struct {
+		Texts []string
+		Ways  []struct {
+			Normalizer map[string]any
+			IDs        [][]int32
+		}
+	}
+	if err := readJSON(recorded+"bert.words.json", maxConfig, &theirs); err != nil {
+		t.Fatal(err)
+	}
+	for _, way := range theirs.Ways {
+		dir := copied(t, "bert")
+		edit(t, filepath.Join(dir, tokenizerFile), func(m map[string]any) { m["normalizer"] = way.Normalizer })
+		f, err := Open(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, text := range theirs.Texts {
+			if got, err := f.Tokenizer.Encode(text); err != nil || !slices.Equal(got, way.IDs[i]) {
+				t.Errorf("%v: %q is %v (%v), want %v", way.Normalizer, text, got, err, way.IDs[i])
+			}
+		}
+		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // TestBeyondF16: a number that the type does not hold is refused where it stands.
 func TestBeyondF16(t *testing.T) {
 	dir := copied(t, "gpt2")
@@ -332,7 +437,7 @@ func TestBeyondF16(t *testing.T) {
 
 // FuzzTokenizer: no definition panics, and what is accepted encodes and is written.
 func FuzzTokenizer(f *testing.F) {
-	for _, name := range []string{"llama", "llama_spm"} {
+	for _, name := range []string{"llama", "llama_spm", "bert"} {
 		b, err := os.ReadFile(recorded + name + "/" + tokenizerFile)
 		if err != nil {
 			f.Fatal(err)

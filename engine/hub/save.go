@@ -51,7 +51,7 @@ func FromGGUF(f *gguf.File, t string, r Reading) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !net.Hub().Models() {
+	if !net.Hub().Folders() {
 		return nil, fmt.Errorf("%s: models of %s are not carried over to folders; their adapters are: ggtune convert "+
 			"adapter.gguf DIR", f.Path(), net.Arch)
 	}

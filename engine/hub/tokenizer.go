@@ -36,6 +36,7 @@ type definition struct {
 		Suffix       *string           `json:"end_of_word_suffix"`
 		IgnoreMerges bool              `json:"ignore_merges"`
 		Unk          *string           `json:"unk_token"`
+		Longest      *int              `json:"max_input_chars_per_word"`
 	} `json:"model"`
 }
 
@@ -135,8 +136,10 @@ func (t *Tokenizer) check() error {
 	m := &t.def.Model
 	set := func(s *string) bool { return s != nil && *s != "" }
 	switch {
+	case m.Type == "WordPiece" && m.Prefix != nil && *m.Prefix == piecePrefix:
 	case m.Type != "BPE":
-		return fmt.Errorf("the tokenizer's model is %q; only BPE is carried over", m.Type)
+		return fmt.Errorf("the tokenizer's model is %q; only BPE and WordPiece with %s are carried over", m.Type,
+			piecePrefix)
 	case m.Dropout != nil && *m.Dropout != 0, set(m.Prefix), set(m.Suffix):
 		return errors.New("the tokenizer's model has dropout, a prefix or a suffix of words, which GGUF has not")
 	}
@@ -268,12 +271,17 @@ func (t *Tokenizer) Metadata(w *gguf.Writer) error {
 			tokens[id] = strings.ReplaceAll(tokens[id], "▁", " ")
 		}
 	}
+	if t.ByWords() {
+		for id := range tokens {
+			tokens[id] = phantom(tokens[id], types[id])
+		}
+	}
 	w.SetStrings("tokenizer.ggml.tokens", tokens)
 	if t.sentencePiece() {
 		w.Set("tokenizer.ggml.scores", gguf.NumbersValue(t.scores()))
 	}
 	w.Set("tokenizer.ggml.token_type", gguf.NumbersValue(types))
-	if !t.sentencePiece() {
+	if t.split.model == "gpt2" {
 		w.SetStrings("tokenizer.ggml.merges", t.merges)
 	}
 	if t.sentencePiece() && !t.split.prefix {
@@ -284,6 +292,12 @@ func (t *Tokenizer) Metadata(w *gguf.Writer) error {
 	}
 	if t.template != "" {
 		w.SetString("tokenizer.chat_template", t.template)
+	}
+	if t.ByWords() && t.split.words.Lower != nil {
+		w.SetBool("tokenizer.ggml.normalizer.lowercase", *t.split.words.Lower)
+	}
+	if t.ByWords() && t.split.words.Accents != nil {
+		w.SetBool("tokenizer.ggml.normalizer.strip_accents", *t.split.words.Accents)
 	}
 	return nil
 }
@@ -344,7 +358,7 @@ func (t *Tokenizer) special(w *gguf.Writer) error {
 			return fmt.Errorf("%s: %s_token_id is %d, and the model has %d tokens", t.model.path, name, id,
 				len(t.tokens))
 		}
-		if !ids[name] {
+		if !ids[name] && name != "cls" { // which the converter has ceased to write: it is the BOS
 			w.SetUint32("tokenizer.ggml."+key+"_token_id", uint32(id))
 		}
 		ids[name] = true
@@ -372,16 +386,23 @@ func (t *Tokenizer) special(w *gguf.Writer) error {
 	return errors.Join(faults...)
 }
 
-// named gives the text of the token with a role, "" if there is none.
+// named gives the text of the token with a role, "" if there is none. What BERT has at both ends of a text has other
+// names there.
 func (t *Tokenizer) named(role string) string {
+	s := ""
 	switch v := t.config[role+"_token"].(type) {
 	case string:
-		return v
+		s = v
 	case map[string]any:
-		s, _ := v["content"].(string)
-		return s
+		s, _ = v["content"].(string)
 	}
-	return ""
+	switch {
+	case s == "" && role == "bos":
+		return t.named("cls")
+	case s == "" && role == "eos":
+		return t.named("sep")
+	}
+	return s
 }
 
 // A processor puts special tokens beside a text.
@@ -506,6 +527,9 @@ func (t *Tokenizer) added() []addedToken {
 	slices.SortStableFunc(list, func(a, b addedToken) int { return len(b.Content) - len(a.Content) })
 	return slices.DeleteFunc(list, func(a addedToken) bool { return a.Content == "" })
 }
+
+// ByWords says whether a text is cut into words, and these into pieces: WordPiece.
+func (t *Tokenizer) ByWords() bool { return t.split.words != nil }
 
 // ByScores says whether llama.cpp merges by scores, as SentencePiece does. It then has a rule of its own for blanks
 // beside added tokens.

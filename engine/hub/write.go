@@ -142,7 +142,7 @@ func (f *Folder) place(net *arch.Net) ([]weight, error) {
 			name := f.own(file, t.Name, parts)
 			w, ok := parts[name]
 			switch {
-			case idle(t.Name) || !ok && net.TiedOutput && t.Name == hub.Modules[arch.Output]+".weight":
+			case idle(t.Name), hub.Leaves(name), !ok && net.TiedOutput && t.Name == hub.Modules[arch.Output]+".weight":
 			case !ok:
 				unknown = append(unknown, fmt.Sprintf("%q", t.Name))
 			case found[name]:
@@ -168,7 +168,8 @@ func (f *Folder) place(net *arch.Net) ([]weight, error) {
 }
 
 // own gives the name by which a tensor is looked for. Files of models that share a tensor name it once, and say in
-// their metadata what else it is; GPT-2's published files begin below its module.
+// their metadata what else it is; GPT-2's published files begin below its module, and those of models with a head have
+// an encoder below one.
 func (f *Folder) own(file *safetensors.File, name string, parts map[string]weight) string {
 	if _, ok := parts[name]; ok {
 		return name
@@ -178,8 +179,18 @@ func (f *Folder) own(file *safetensors.File, name string, parts map[string]weigh
 			return alias
 		}
 	}
-	root, _, _ := strings.Cut(f.Arch.Hub.Layers, ".")
-	return root + "." + name
+	hub := f.Arch.Hub
+	if hub.Root == "" {
+		root, _, _ := strings.Cut(hub.Layers, ".")
+		return root + "." + name
+	}
+	name = strings.TrimPrefix(name, hub.Root+".")
+	for old, now := range map[string]string{".gamma": ".weight", ".beta": ".bias"} { // TensorFlow's
+		if module, ok := strings.CutSuffix(name, old); ok {
+			return module + now
+		}
+	}
+	return name
 }
 
 // idle are tensors that hold no weights: masks and angles, which older files have.
@@ -217,10 +228,10 @@ func checkShape(file *safetensors.File, t *safetensors.Tensor, p arch.Part, h ar
 	return nil
 }
 
-// add appends one tensor. Norms, biases and learned positions stay f32, as llama.cpp wants them.
+// add appends one tensor. Norms, biases, learned positions and types of token stay f32, as llama.cpp wants them.
 func (f *Folder) add(w *gguf.Writer, one *weight, t gguf.Type) error {
 	p := one.part
-	if len(p.Shape) == 1 || p.Role == arch.PositionEmbd {
+	if len(p.Shape) == 1 || p.Role == arch.PositionEmbd || p.Role == arch.TokenTypes {
 		t = gguf.F32
 	}
 	row, rows := p.Shape[0], int64(1)

@@ -56,14 +56,14 @@ func saved(t *testing.T, name string) (source, dir string) {
 	return source, job.Out
 }
 
-// models says whether models of an architecture are carried over, and not adapters alone.
-func models(t *testing.T, name string) bool {
+// hubOf gives how Hugging Face has an architecture.
+func hubOf(t *testing.T, name string) arch.Hub {
 	t.Helper()
 	a, err := arch.Get(name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return a.Hub.Models()
+	return a.Hub
 }
 
 // TestNoFolder: a model of an architecture whose folders are not known is refused, and leaves nothing behind.
@@ -81,7 +81,7 @@ func TestNoFolder(t *testing.T) {
 // TestFolderBack: of every architecture, the file that a folder was made of comes back, byte for byte.
 func TestFolderBack(t *testing.T) {
 	for _, name := range arch.Names() {
-		if _, ok := folders[name]; !ok && models(t, name) {
+		if _, ok := folders[name]; !ok && hubOf(t, name).Folders() {
 			t.Errorf("architecture %s has no folder here", name)
 		}
 	}

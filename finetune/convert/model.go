@@ -67,6 +67,7 @@ func Model(ctx context.Context, job ModelJob) (*ModelResult, error) {
 	if r.Compared, r.Notes, err = compareTokenizer(f.Dir, f.Tokenizer, v); err != nil {
 		return nil, err
 	}
+	r.Notes = append(f.Notes(), r.Notes...)
 	w, err := f.Writer(typ)
 	if err != nil {
 		return nil, err

@@ -21,10 +21,11 @@ const recorded = "testdata/hub"
 
 // TestModelEqualsConverter: of every architecture a folder becomes, byte for byte, the file that llama.cpp's converter
 // makes of it (scripts/record_hub.py): weights in one file and in several, f32, f16 and bf16, scaled positions, a chat
-// template, sampling settings, a tokenizer of SentencePiece's alone.
+// template, sampling settings, a tokenizer of SentencePiece's alone, WordPiece and pooling.
 func TestModelEqualsConverter(t *testing.T) {
 	done := map[string]bool{}
-	for name, typ := range map[string]string{"llama": "", "qwen2": "", "qwen3": "", "gpt2": "f16", "mistral": ""} {
+	for name, typ := range map[string]string{"llama": "", "qwen2": "", "qwen3": "", "gpt2": "f16", "mistral": "",
+		"bert": "f16"} {
 		done[name] = true
 		t.Run(name, func(t *testing.T) {
 			out := filepath.Join(t.TempDir(), "model.gguf")
@@ -43,7 +44,7 @@ func TestModelEqualsConverter(t *testing.T) {
 		})
 	}
 	for _, name := range arch.Names() {
-		if !done[name] && models(t, name) {
+		if !done[name] && hubOf(t, name).Models() {
 			t.Errorf("architecture %s has no recording in %s", name, recorded)
 		}
 	}
