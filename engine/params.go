@@ -213,5 +213,5 @@ func (x *tensor) param(name string) *Param {
 
 // param is a head that is trained, without memory.
 func (h *Head) param() *Param {
-	return &Param{Name: h.tensor(), Shape: h.Shape, Group: "full", Decay: true}
+	return &Param{Name: h.tensor(), Shape: h.Shape, Group: "full", Decay: len(h.Shape) == 2}
 }

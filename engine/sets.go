@@ -36,7 +36,8 @@ type Set struct {
 	FileType *uint32
 	// Rounded: passes read matrices as they are written, and gradients go to what they are rounded from.
 	Rounded bool
-	// Heads are tensors that the model lacks and outputs ask for.
+	// Heads are tensors that the model lacks and outputs ask for, or whoever makes a loss of outputs: of the latter no
+	// pass computes anything, and Backward adds nothing to their gradients.
 	Heads []Head
 	// Frozen sets are applied and not trained: they have no gradients and are not among Params.
 	Frozen bool
@@ -57,7 +58,7 @@ type Deltas interface {
 // A Head is a tensor outside the layers that a set has and the model does not.
 type Head struct {
 	Role   arch.Role
-	Shape  []int64   // [n_in, n_out]
+	Shape  []int64   // [n_in, n_out], or [n] of what is no matrix
 	Values []float32 // its beginnings, and what it is brought up to date in
 }
 
@@ -182,11 +183,15 @@ func (s *Session) planHeads(t *set) error {
 		if _, ok := s.model.tensors[h.tensor()]; ok {
 			return fmt.Errorf("engine: head %q: the model has a tensor of that name", h.Role)
 		}
-		if len(h.Shape) != 2 || h.Shape[0] < 1 || h.Shape[1] < 1 || int64(len(h.Values)) != h.Shape[0]*h.Shape[1] {
-			return fmt.Errorf("engine: head %q: %d numbers for shape %v, expected those of a matrix", h.Role,
+		rows := int64(1)
+		if len(h.Shape) == 2 {
+			rows = h.Shape[1]
+		}
+		if n := len(h.Shape); n < 1 || n > 2 || h.Shape[0] < 1 || rows < 1 || int64(len(h.Values)) != h.Shape[0]*rows {
+			return fmt.Errorf("engine: head %q: %d numbers for shape %v, expected those of a matrix or a list", h.Role,
 				len(h.Values), h.Shape)
 		}
-		t.own[h.tensor()] = own{graph.Matrix(h.Shape[0], h.Shape[1]), graph.F32}
+		t.own[h.tensor()] = own{graph.Matrix(h.Shape[0], rows), graph.F32}
 		t.lowest = min(t.lowest, s.model.net.NLayer)
 	}
 	return nil

@@ -44,6 +44,9 @@ func (p *Parts) accumulateCoupled(ctx context.Context, st *State) error {
 	if err := p.Engine.ZeroGrad(); err != nil {
 		return err
 	}
+	if err := p.learnOwn(&r); err != nil {
+		return err
+	}
 	rest := r
 	for i, m := range micros {
 		if ctx.Err() != nil {

@@ -44,6 +44,13 @@ type Optimizer interface {
 	Update(lr, scale float64) error
 }
 
+// Own are the numbers that a method learns of its own, method.Learned: the optimizer's, and no pass's.
+type Own interface {
+	Values() ([]float64, error)
+	// AddGrad adds to their gradients.
+	AddGrad(g []float64) error
+}
+
 // ErrNotFinite is wrapped by the error of a run that met a loss or gradient that is no number.
 var ErrNotFinite = errors.New("not finite")
 
@@ -69,6 +76,8 @@ type Parts struct {
 	Reference func(ctx context.Context, m *encode.Micro) ([]float64, error)
 	// Teacher says what a teacher does of a micro-batch; nil where the method has none.
 	Teacher func(m *encode.Micro) (*encode.Teaching, error)
+	// Own are the method's own numbers; nil where it learns none.
+	Own Own
 	// Progress is called after every micro-batch; nil: nobody asks.
 	Progress func(st *State)
 	// AfterStep evaluates, saves and reports; stop ends the run.
@@ -126,6 +135,9 @@ func (p *Parts) accumulate(ctx context.Context, st *State) error {
 		}
 		r, err := p.judge(in, m)
 		if err != nil {
+			return err
+		}
+		if err := p.learnOwn(&r); err != nil {
 			return err
 		}
 		if err := p.Engine.Backward(whole, m.Slopes(p.Method, &r), nil); err != nil {
@@ -250,9 +262,13 @@ func (p *Parts) ask(m *encode.Micro) (said *encode.Teaching, want []*engine.Outp
 }
 
 // judge asks the method, and refuses what is no number before anything is added to it.
-func (p *Parts) judge(in *method.Inputs, micros ...*encode.Micro) (method.Result, error) {
-	r, err := p.Method.Evaluate(in)
-	if err != nil {
+func (p *Parts) judge(in *method.Inputs, micros ...*encode.Micro) (r method.Result, err error) {
+	if p.Own != nil {
+		if in.Own, err = p.Own.Values(); err != nil {
+			return r, err
+		}
+	}
+	if r, err = p.Method.Evaluate(in); err != nil {
 		return r, err
 	}
 	sum := r.Sum + r.Units
@@ -264,4 +280,12 @@ func (p *Parts) judge(in *method.Inputs, micros ...*encode.Micro) (method.Result
 			r.Sum, encode.Places(micros...), ErrNotFinite, afterNotFinite)
 	}
 	return r, nil
+}
+
+// learnOwn adds to the gradients of the method's own numbers.
+func (p *Parts) learnOwn(r *method.Result) error {
+	if p.Own == nil {
+		return nil
+	}
+	return p.Own.AddGrad(r.GradOwn)
 }

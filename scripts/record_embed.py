@@ -5,7 +5,7 @@
     venv/bin/python scripts/record_embed.py
 
 writes finetune/method/testdata/embed.json, which is committed and read by a Go test. What runs is sentence-transformers' own losses,
-in float64, on a model that gives the vectors of a table. Of AnglE the width is even and odd; of GIST the guide is another table.
+in float64, on a model that gives the vectors of a table; grad_own is the gradient by what is learned beside these. Of AnglE the width is even and odd; of GIST the guide is another table.
 """
 import json
 import pathlib
@@ -49,7 +49,7 @@ def bare(cls, **attributes):
     return loss
 
 
-def record(method, settings, texts, make, labels=None, widths=None, width=WIDTH):
+def record(method, settings, texts, make, labels=None, widths=None, width=WIDTH, own=()):
     table = TABLE[:, :texts, :width].clone().requires_grad_()
     model = Table(table)
     loss = make(model)
@@ -59,7 +59,16 @@ def record(method, settings, texts, make, labels=None, widths=None, width=WIDTH)
     value = loss(features, None if labels is None else torch.tensor(labels, dtype=torch.float64))
     value.backward()
     return {"method": method, "settings": settings, "texts": texts, "width": width, "widths": widths or [], "labels": labels or [],
-            "loss": value.item(), "grad": [float(f"{x:.10g}") for x in table.grad.flatten().tolist()]}
+            "loss": value.item(), "grad": [float(f"{x:.10g}") for x in table.grad.flatten().tolist()],
+            "grad_own": [float(f"{x.grad.item():.10g}") for x in own]}
+
+
+def learned(scale, settings, **how):
+    """CLIP's scale, e to a number that is learned, where sentence-transformers takes one that is given."""
+    log = torch.tensor(scale, dtype=torch.float64).log().requires_grad_()
+    return record("mnrl", settings, 3, lambda m: mnrl(m, scale=log.exp(), **how), own=[log])
+
+
 
 
 def gist(margin, scale):
@@ -77,6 +86,8 @@ cases = [
     record("mnrl", {"scale": 7}, 4, lambda m: mnrl(m, scale=7)),
     record("mnrl", {"directions": 1}, 3, lambda m: mnrl(m, **both)),
     record("mnrl", {}, 3, mnrl, widths=[5, 3, 2]),
+    learned(20.0, {"learn-scale": 1}),
+    learned(7.0, {"learn-scale": 1, "scale": 7, "directions": 1}, **both),
     record("gist", {}, 2, gist(0.01, 100)),
     record("gist", {"cosine-margin": 0.2, "scale": 20}, 3, gist(0.2, 20)),
     record("triplet", {}, 3, lambda m: losses.TripletLoss(m, cosine, 0.2)),

@@ -6,6 +6,7 @@ import (
 
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/engine/adapter"
+	"github.com/ggtune/ggtune/engine/arch"
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/engine/head"
 	"github.com/ggtune/ggtune/quant"
@@ -15,12 +16,15 @@ import (
 // Session is the engine's share of the settings, with one set, named "": tensors of the model, or the adapter as
 // training starts: that of InitAdapter, or a fresh one, whose numbers Begin fills where they follow from weights: then
 // there may be a second set, that takes them away again. With the adapter of a method that gives scores or
-// values there is a head. An error about the settings is an *Error.
+// values there is a head, and of one that learns numbers of its own these. An error about the settings is an *Error.
 func (c *Config) Session(m *engine.Model) (engine.SessionConfig, error) {
 	sc := engine.SessionConfig{Threads: c.Threads, Exact: c.Exact, Seed: c.Seed,
 		EmbedNoise: c.NEFTuneAlpha}
 	if c.Whole() {
 		set, err := c.whole(m)
+		if err == nil {
+			err = c.startOwn(&set)
+		}
 		sc.Sets = []engine.Set{set}
 		return sc, err
 	}
@@ -31,6 +35,9 @@ func (c *Config) Session(m *engine.Model) (engine.SessionConfig, error) {
 	}
 	if err == nil && c.headed() && !c.OwnValues() {
 		err = c.startHead(m, &sc.Sets[0])
+	}
+	if err == nil {
+		err = c.startOwn(&sc.Sets[0])
 	}
 	if err == nil && adapter.Subtracts(c.Init) {
 		sc.Sets = append(sc.Sets, engine.Set{Name: startSet, Adapter: a.Opposite(), Frozen: true})
@@ -66,6 +73,19 @@ func (c *Config) startHead(m *engine.Model, set *engine.Set) error {
 		weight = f.Weight
 	}
 	set.Heads = []engine.Head{head.Head(weight)}
+	return nil
+}
+
+// startOwn gives a set the numbers that the method learns of its own, as training starts.
+func (c *Config) startOwn(set *engine.Set) error {
+	how, err := c.Loss()
+	if err != nil {
+		return err
+	}
+	for _, l := range how.Learned {
+		set.Heads = append(set.Heads, engine.Head{Role: arch.Role(l.Name), Shape: []int64{1},
+			Values: []float32{float32(l.Start)}})
+	}
 	return nil
 }
 

@@ -28,6 +28,8 @@ type Options struct {
 	Reference func(ctx context.Context, m *encode.Micro) ([]float64, error)
 	// Teacher says what a teacher does of a micro-batch; nil where the method has none.
 	Teacher func(m *encode.Micro) (*encode.Teaching, error)
+	// Own are the method's own numbers; nil: as they begin.
+	Own []float64
 	// Bytes is the length of a token's text, 0 of a control token; nil: bits per byte are not wanted.
 	Bytes func(token int32) int
 	// Seen is told what the method sees of each micro-batch; nil: nobody asks.
@@ -63,6 +65,7 @@ func Run(ctx context.Context, e Engine, data *encode.Loader, m *method.Method, o
 	bytes := 0                // of the counted tokens
 	whole := &method.Inputs{} // of a coupled method, what belongs together: the pass, or a step that the data makes
 	take := func(in *method.Inputs) error {
+		in.Own = o.Own
 		r, err := m.Evaluate(in)
 		if err != nil {
 			return err

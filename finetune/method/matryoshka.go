@@ -28,7 +28,7 @@ func (m *Method) Nested(widths []int) (*Method, error) {
 		if widths[0] > in.Width {
 			return Result{}, fmt.Errorf("--matryoshka %v: the model's vectors have %d numbers", widths, in.Width)
 		}
-		sum := Result{GradPooled: make([]float64, len(in.Pooled))}
+		sum := Result{GradPooled: make([]float64, len(in.Pooled)), GradOwn: make([]float64, len(in.Own))}
 		var own []Metric
 		for i, d := range widths {
 			r, err := m.Loss(in.first(d), s)
@@ -40,6 +40,9 @@ func (m *Method) Nested(widths []int) (*Method, error) {
 				for j, g := range r.GradPooled[k*d : (k+1)*d] {
 					sum.GradPooled[k*in.Width+j] += g
 				}
+			}
+			for k, g := range r.GradOwn {
+				sum.GradOwn[k] += g
 			}
 			if i == 0 {
 				sum.Metrics = r.Metrics

@@ -41,6 +41,8 @@ type Inputs struct {
 	Value, Entropy []float64
 	// Constant is what Method.Constant gave; nil: Evaluate asks it.
 	Constant []float64
+	// Own are the method's Learned numbers as they are; nil: as they begin.
+	Own []float64
 	// Pooled is the vector that the model in training makes of each of Sequences, Width numbers, of whatever length it
 	// has; nil unless Method.Need.Pools. Ref is then the reference's, as many numbers of each as it has.
 	Pooled []float64
@@ -69,6 +71,7 @@ type Result struct {
 	// dSum/dValue and dSum/dEntropy, of methods that need these.
 	GradValue, GradEntropy []float64
 	GradPooled             []float64 // dSum/dPooled, of methods of vectors
+	GradOwn                []float64 // dSum/dOwn
 
 	Metrics []Metric // in a fixed order, the same names at every call
 	Counted int      // tokens of the sequences that Need.Trains; Evaluate fills it in
@@ -177,6 +180,9 @@ type Method struct {
 	// Measure is what held-out rows are measured by where a lower loss is not a better one; nil: the method itself.
 	Measure *Method
 
+	// Learned are numbers of the method's own that are learned beside the model's; they may follow from the settings.
+	Learned []Learned
+
 	// OverPairs is the form that a method of plain answers takes in a mixture with methods over pairs (see New), under
 	// the same name; nil: none.
 	OverPairs *Method
@@ -185,6 +191,16 @@ type Method struct {
 	// follow sets what follows from the settings: whether there is a reference, whether entropies are needed, what Unit
 	// is, defaults that depend on other settings. given are those that were given. nil: nothing follows.
 	follow func(m *Method, given setting.Values) error
+}
+
+// A Learned is a number of a method's own that is learned.
+type Learned struct {
+	Name  string // snake_case; a checkpoint keeps it under it
+	Start float64
+	Most  float64 // what it is cut to after each update
+	// Setting is the one whose place it takes, and Means its value at x.
+	Setting *setting.Setting
+	Means   func(x float64) float64
 }
 
 // Usual is how rollouts are usually made and learned from by a method.
@@ -251,6 +267,10 @@ func (m *Method) Evaluate(in *Inputs) (Result, error) {
 	if err := m.check(in, at); err != nil {
 		return Result{}, err
 	}
+	if in = m.begun(in); len(in.Own) != len(m.Learned) {
+		return Result{}, fmt.Errorf("method %s: %d numbers of its own, expected %d", m.Name, len(in.Own),
+			len(m.Learned))
+	}
 	r, err := m.loss(in, m.set)
 	if err != nil {
 		return Result{}, fmt.Errorf("method %s: %w", m.Name, err)
@@ -263,7 +283,8 @@ func (m *Method) Evaluate(in *Inputs) (Result, error) {
 		have, want int
 		by         string
 	}{{len(r.Grad), slopes, "log-probabilities"}, {len(r.GradValue), len(in.Value), "values"},
-		{len(r.GradEntropy), len(in.Entropy), "entropies"}, {len(r.GradPooled), len(in.Pooled), "vectors' numbers"}} {
+		{len(r.GradEntropy), len(in.Entropy), "entropies"}, {len(r.GradPooled), len(in.Pooled), "vectors' numbers"},
+		{len(r.GradOwn), len(m.Learned), "numbers of its own"}} {
 		if g.have != g.want {
 			return Result{}, fmt.Errorf("method %s: %d gradients for %d %s", m.Name, g.have, g.want, g.by)
 		}
@@ -305,6 +326,18 @@ func (m *Method) check(in *Inputs, counted int) error {
 		return m.checkTaught(in)
 	}
 	return nil
+}
+
+// begun gives inputs the method's own numbers where they have none.
+func (m *Method) begun(in *Inputs) *Inputs {
+	if in.Own != nil || m.Learned == nil {
+		return in
+	}
+	whole := *in
+	for _, l := range m.Learned {
+		whole.Own = append(whole.Own, l.Start)
+	}
+	return &whole
 }
 
 // loss is Loss of inputs with what is constant in them.
@@ -351,7 +384,7 @@ func (r Result) Cut(first *Inputs) (mine, rest Result) {
 
 // Slopes lists all derivatives.
 func (r *Result) Slopes() []float64 {
-	return slices.Concat(r.Grad, r.GradValue, r.GradEntropy, r.GradPooled)
+	return slices.Concat(r.Grad, r.GradValue, r.GradEntropy, r.GradPooled, r.GradOwn)
 }
 
 // AddMetrics adds figures of the same names in the same order to sums, which may be nil.

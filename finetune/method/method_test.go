@@ -78,7 +78,7 @@ func (in *Inputs) pooled(m *Method) *Inputs {
 // suited is what the method asks for of inputs that have everything.
 func (in *Inputs) suited(m *Method) *Inputs {
 	if m.Need.Pools() {
-		return in.pooled(m)
+		return m.begun(in.pooled(m))
 	}
 	c := *in
 	c.Pooled = nil
@@ -116,11 +116,11 @@ func randomPrediction(g *rand.Rand) []float64 {
 }
 
 // by are the numbers that a method's gradients are of.
-func (in *Inputs) by(m *Method) [4][]float64 {
+func (in *Inputs) by(m *Method) [5][]float64 {
 	if m.Teacher {
-		return [4][]float64{in.Named}
+		return [5][]float64{in.Named}
 	}
-	return [4][]float64{in.LogP, in.Value, in.Entropy, in.Pooled}
+	return [5][]float64{in.LogP, in.Value, in.Entropy, in.Pooled, in.Own}
 }
 
 // unusual gives every setting that the method reads a value off its default: the first of these within its range.
@@ -265,7 +265,7 @@ func TestGradients(t *testing.T) {
 						}
 						if got := r.slope(k, i); math.Abs(got-want) > tol*(1+math.Abs(want)) {
 							t.Errorf("%s %d: gradient %g, finite difference %g",
-								[]string{"token", "value", "entropy", "number"}[k], i, got, want)
+								[]string{"token", "value", "entropy", "number", "own number"}[k], i, got, want)
 						}
 					}
 				}
@@ -276,7 +276,7 @@ func TestGradients(t *testing.T) {
 
 // slope is the derivative by number i of those that by lists.
 func (r *Result) slope(k, i int) float64 {
-	g := [4][]float64{r.Grad, r.GradValue, r.GradEntropy, r.GradPooled}[k]
+	g := [5][]float64{r.Grad, r.GradValue, r.GradEntropy, r.GradPooled, r.GradOwn}[k]
 	if len(g) == 0 {
 		return 0 // the method needs no such input
 	}

@@ -1,11 +1,22 @@
 package method
 
-import "github.com/ggtune/ggtune/internal/setting"
+import (
+	"fmt"
+	"math"
+
+	"github.com/ggtune/ggtune/internal/setting"
+)
 
 // directions says who chooses in mnrl. The words are sentence-transformers' directions "query_to_doc" alone, and with
 // "doc_to_query" in the partition "per_direction".
 var directions = setting.Choice("directions", "who chooses: `ONE`, each anchor among all texts that are no anchors; "+
 	"both, each positive among the anchors as well", "one", "both")
+
+var learnScale = setting.Choice("learn-scale", "learn the scale, which begins as --scale says", "no", "yes")
+
+// mostScale is that of a scale which is learned (Radford et al. 2021, "Learning Transferable Visual Models From Natural
+// Language Supervision", section 2.5: "clipped to prevent scaling the logits by more than 100").
+const mostScale = 100
 
 // MNRL is the ranking loss with multiple negatives (Henderson et al. 2017, "Efficient Natural Language Response
 // Suggestion for Smart Reply", section 4.4; InfoNCE, van den Oord et al. 2018, "Representation Learning with
@@ -20,6 +31,9 @@ var directions = setting.Choice("directions", "who chooses: `ONE`, each anchor a
 // A text that is no negative is left out of the sum: one equal to the positive, or to another positive of an equal
 // anchor. sentence-transformers has no such mask, and keeps equal texts out of a batch instead.
 //
+// With learn-scale the logarithm of the scale is learned beside the model's numbers, at the same learning rate, without
+// weight decay, and never above log 100 (CLIP, Radford et al. 2021, section 2.5). Then scale is a figure as well.
+//
 // accuracy is how often the positive has the highest cosine of all that the anchor chooses among; positive_cos and
 // negative_cos are mean cosines, and masked how many texts an anchor does not see.
 //
@@ -33,8 +47,20 @@ var MNRL = register(&Method{
 	Unit:    "example",
 	Need:    Groups,
 	Coupled: true,
-	Reads:   []setting.Use{scale.At(20), directions.Word("one")},
+	Reads:   []setting.Use{scale.At(20), learnScale.Word("no"), directions.Word("one")},
 	Loss:    mnrl,
+	follow: func(m *Method, given setting.Values) error {
+		if m.set.Of(learnScale) == 0 {
+			return nil
+		}
+		if x := m.set.Of(scale); x > mostScale {
+			return fmt.Errorf("--scale is %g with --learn-scale yes; expected at most %d, where a scale that is "+
+				"learned is cut off", x, mostScale)
+		}
+		m.Learned = []Learned{{Name: "log_scale", Start: math.Log(m.set.Of(scale)), Most: math.Log(mostScale),
+			Setting: scale, Means: func(x float64) float64 { return min(math.Exp(x), mostScale) }}}
+		return nil
+	},
 })
 
 func mnrl(in *Inputs, s setting.Values) (Result, error) {
@@ -44,7 +70,11 @@ func mnrl(in *Inputs, s setting.Values) (Result, error) {
 	}
 	res, f := Result{Units: float64(len(all))}, rankings{}
 	v, known := sphereOf(in.Pooled, len(in.Sequences)), in.positives(all)
-	both, weight := s.Of(directions) == 1, 1.0
+	both, weight, by := s.Of(directions) == 1, 1.0, s.Of(scale)
+	learned := len(in.Own) > 0
+	if learned {
+		by = math.Exp(in.Own[0])
+	}
 	if both {
 		weight = 0.5
 	}
@@ -66,7 +96,7 @@ func mnrl(in *Inputs, s setting.Values) (Result, error) {
 				add(k)
 			}
 		}
-		loss, cos := v.choose(of, s.Of(scale), weight)
+		loss, cos := v.choose(of, by, weight)
 		res.Sum += loss
 		f.add(cos)
 		if !both {
@@ -78,10 +108,14 @@ func mnrl(in *Inputs, s setting.Values) (Result, error) {
 				of = append(of, two{other.anchor, g.positive})
 			}
 		}
-		loss, _ = v.choose(of, s.Of(scale), weight)
+		loss, _ = v.choose(of, by, weight)
 		res.Sum += loss
 	}
 	res.GradPooled, res.Metrics = v.back(), f.metrics(res.Units)
+	if learned {
+		res.GradOwn = []float64{by * v.byScale}
+		res.Metrics = append(res.Metrics, Metric{"scale", by, 1})
+	}
 	return res, nil
 }
 

@@ -47,6 +47,8 @@ type sphere struct {
 	at     []float64 // n · width
 	length []float64 // as they came
 	by     []float64 // dSum/dat
+	// byScale is the derivative of the choices' losses by the scale.
+	byScale float64
 }
 
 func sphereOf(v []float64, n int) *sphere {
@@ -121,6 +123,7 @@ func (s *sphere) choose(of []two, scale, weight float64) (loss float64, cos []fl
 		if j == 0 {
 			share--
 		}
+		s.byScale += weight * share * cos[j]
 		s.push(p.i, p.k, weight*scale*share)
 	}
 	return weight * (most + math.Log(sum) - scale*cos[0]), cos

@@ -27,6 +27,7 @@ func TestVectorsRecorded(t *testing.T) {
 			Labels   []float64      `json:"labels"`
 			Loss     float64        `json:"loss"`
 			Grad     []float64      `json:"grad"`
+			GradOwn  []float64      `json:"grad_own"` // by what the method learns of its own
 		} `json:"cases"`
 	}
 	readRecording(t, "embed.json", &rec)
@@ -64,6 +65,15 @@ func TestVectorsRecorded(t *testing.T) {
 		size, apart := 0.0, 0.0
 		for i, want := range c.Grad {
 			size, apart = max(size, math.Abs(want)), max(apart, math.Abs(r.GradPooled[i]/r.Units-want))
+		}
+		if len(r.GradOwn) != len(c.GradOwn) {
+			t.Fatalf("%s %v: %d derivatives by numbers of its own, want %d", c.Method, c.Settings, len(r.GradOwn),
+				len(c.GradOwn))
+		}
+		for i, want := range c.GradOwn {
+			if got := r.GradOwn[i] / r.Units; !(math.Abs(got-want) <= recordedVectors*math.Abs(want)) {
+				t.Errorf("%s %v: derivative by a number of its own %.10g, want %.10g", c.Method, c.Settings, got, want)
+			}
 		}
 		off := math.Abs(r.Sum/r.Units-c.Loss) / c.Loss
 		t.Logf("%s %v %v: loss differs by %.2g, gradient by %.2g", c.Method, c.Settings, c.Widths, off, apart/size)

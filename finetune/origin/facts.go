@@ -38,6 +38,7 @@ const (
 	templateName = "template"
 	methodName   = "method"
 	unfinished   = "unfinished"
+	learned      = "learned_settings"
 )
 
 // facts is the table. What is taken is taken in this order: what some settings mean depends on the method.
@@ -57,6 +58,7 @@ var facts = []fact{
 	option("task-chat"),
 	// Settings of another method would say nothing.
 	{key: "method_settings", of: settings, take: takeSettings},
+	{key: learned, of: func(r *Run) (string, bool) { return asJSON(r.Learned), len(r.Learned) > 0 }},
 	option("loss-weights").takenIf((*taking).sameMethod),
 	rolled("reward"),
 	// The weights of programs are among them, which nobody but the user names.
@@ -228,7 +230,6 @@ func asJSON(v any) string {
 	return string(text)
 }
 
-// settings are the method's, by name.
 // settings are the method's: numbers, and of choices their words.
 func settings(r *Run) (string, bool) {
 	set := map[string]any{}
@@ -243,10 +244,17 @@ func settings(r *Run) (string, bool) {
 	return asJSON(set), len(set) > 0
 }
 
+// takeSettings takes in the place of a setting what was learned.
 func takeSettings(t *taking, text string) {
 	var set map[string]any
-	if err := json.Unmarshal([]byte(text), &set); err != nil || !t.sameMethod() {
+	if err := json.Unmarshal([]byte(text), &set); err != nil || set == nil || !t.sameMethod() {
 		return
+	}
+	var own map[string]float64
+	if json.Unmarshal([]byte(t.origin.Info[learned]), &own) == nil {
+		for name, x := range own {
+			set[name] = x
+		}
 	}
 	for _, s := range method.Readers().Settings() {
 		if t.given(s.Name) {

@@ -22,6 +22,7 @@ type Run struct {
 	Teacher    string             // hash of the teacher, "" without one
 	Template   *template.Template // nil: no example needed one
 	Version    string             // of ggtune
+	Learned    map[string]float64 // by setting, what a method has learned in their place
 	Unfinished string             // how far the run had come, such as "step 3 of 10"; "": to its end
 }
 

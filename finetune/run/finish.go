@@ -255,8 +255,15 @@ func (r *run) saveAdapter(ctx context.Context, path, unfinished string) error {
 	if err != nil {
 		return err
 	}
+	var own map[string]float64
+	if err := r.learned(func() (err error) {
+		own, err = r.own.said()
+		return err
+	}); err != nil {
+		return err
+	}
 	a.Info = (&origin.Run{Config: &r.cfg, Method: r.how, BaseSHA256: r.meta.BaseSHA256, Reference: r.meta.RefAdapter,
-		Teacher:  r.meta.Teacher,
+		Teacher: r.meta.Teacher, Learned: own,
 		Template: r.text.Template(), Version: version(), Unfinished: unfinished}).Info()
 	if t := r.start.Sets[0].Type; t != nil {
 		a.Type = *t

@@ -84,6 +84,10 @@ func (r *run) measureAll(ctx context.Context, o eval.Options) (eval.Result, erro
 	}
 	o.Reference, o.Teacher, o.Bytes = r.refs.held.of, r.lessons.held.said, r.text.Bytes
 	o.Pooling = r.pooling
+	var err error
+	if o.Own, err = r.own.Values(); err != nil {
+		return eval.Result{}, err
+	}
 	out, err := eval.Run(ctx, r.sess, r.rows.HeldRows, r.how, o)
 	if err != nil {
 		return out, err

@@ -14,6 +14,7 @@ import (
 type numbers struct {
 	sess *engine.Session
 	opt  *optim.Running
+	own  owned
 	// settled says that the parameters are those of the result: nothing is trained any more.
 	settled bool
 }
@@ -27,6 +28,7 @@ func newNumbers(s *setup) (n numbers, err error) {
 	if err != nil {
 		return n, err
 	}
+	n.own = ownedOf(s.how, n.sess)
 	n.opt, err = how.Start(n.sess.Params(), s.cfg.Settings, s.cfg.Rule())
 	if err == nil && s.cfg.EmbedLR > 0 && !slices.ContainsFunc(n.sess.Params(),
 		func(p *engine.Param) bool { return p.Group == "embed" }) {
@@ -56,6 +58,9 @@ func (n *numbers) GradNorm() (float64, error) { return n.opt.GradNorm() }
 // Update implements finetune.Optimizer.
 func (n *numbers) Update(lr, scale float64) error {
 	if err := n.opt.Update(lr, scale); err != nil {
+		return err
+	}
+	if err := n.own.bound(); err != nil {
 		return err
 	}
 	return n.sess.Updated()

@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"math"
 	"os"
@@ -14,7 +15,9 @@ import (
 	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/finetune/encode"
 	"github.com/ggtune/ggtune/finetune/method"
+	"github.com/ggtune/ggtune/finetune/origin"
 	"github.com/ggtune/ggtune/finetune/report"
+	"github.com/ggtune/ggtune/internal/setting"
 )
 
 // vectorConfig is a run on texts that belong together, of which the words of a row are alike, and with scores where the
@@ -179,5 +182,71 @@ func TestCachedAsWhole(t *testing.T) {
 	t.Logf("loss %.9g and %.9g, gradients %.2g apart of %.2g, %d micro-batches", loss, cached, apart, size, many)
 	if !(size > 0) || !(apart <= cachedGradients*size) || !(math.Abs(loss-cached) <= cachedGradients*loss) {
 		t.Errorf("loss %.9g whole and %.9g cached, gradients %.2g apart of %.2g", loss, cached, apart, size)
+	}
+}
+
+// TestLearnedScale: a scale that is learned moves, is the same after a stop, and what came of it is in the adapter and
+// what `eval` measures with.
+func TestLearnedScale(t *testing.T) {
+	c := vectorConfig(t, "mnrl")
+	c.Settings = setting.Values{"learn-scale": 1, "scale": 30}
+	c.Steps, c.Dropout, c.SeqLen, c.SaveEvery, c.LR = 6, 0.1, 64, 2, config.Fixed(1e-2)
+	straight := c
+	straight.Output = filepath.Join(t.TempDir(), "straight")
+	s := mustTrain(t, straight)
+	stopAndResume(t, c, func(e report.Event) bool {
+		s, ok := e.(report.Step)
+		return ok && s.Step == 3
+	}, nil)
+	sameResult(t, c.Output, straight.Output)
+	scale := 30.0
+	for i, l := range metrics(t, c.Output) {
+		if now := l.Figures["scale"]; i == 0 != (math.Abs(now-scale) < 1e-5) {
+			t.Errorf("step %d: scale %g, was %g", l.Step, now, scale)
+		} else {
+			scale = now
+		}
+	}
+	made, err := origin.Read(s.Result)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var own map[string]float64
+	if err := json.Unmarshal([]byte(made.Info["learned_settings"]), &own); err != nil {
+		t.Fatalf("%q: %v", made.Info["learned_settings"], err)
+	}
+	if math.Abs(own["scale"]-scale) > 0.02*scale || own["scale"] == 30 {
+		t.Errorf("the adapter says scale %v, and it was %g in the last step", own, scale)
+	}
+	e := config.Default()
+	e.Model, e.Data, e.Threads = c.Model, c.Data, 1
+	got, err := Evaluate(t.Context(), e, s.Result, nil, report.Silent{})
+	if err != nil || math.Abs(got.Figures["scale"]-own["scale"]) > 1e-9*scale {
+		t.Errorf("eval with scale %g, want %g (%v)", got.Figures["scale"], own["scale"], err)
+	}
+}
+
+// TestScaleBound: a learned scale is cut to 100 after an update.
+func TestScaleBound(t *testing.T) {
+	c := vectorConfig(t, "mnrl")
+	c.Settings = setting.Values{"learn-scale": 1}
+	s := &setup{cfg: c}
+	if err := s.open(t.Context(), report.Silent{}); err != nil {
+		t.Fatal(err)
+	}
+	defer s.close()
+	n, err := newNumbers(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.close()
+	if err := n.own.params[0].Value.Upload([]float32{9}, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Update(0, 1); err != nil {
+		t.Fatal(err)
+	}
+	if said, err := n.own.said(); err != nil || said["scale"] != 100 {
+		t.Errorf("got %v, %v, want scale 100", said, err)
 	}
 }

@@ -184,7 +184,7 @@ func (r *run) train(ctx context.Context) error {
 	r.source, r.clock = src, time.Now()
 	err = finetune.Loop(ctx, finetune.Parts{
 		Engine: r.engine(), Source: r.source, Method: r.how, Optimizer: &r.numbers, Reference: ref, Temp: r.temp(),
-		Pooling: r.pooling,
+		Pooling: r.pooling, Own: r.own.part(),
 		Teacher: r.teacher(),
 		LR:      func(step int) float64 { return r.cfg.LR.N * sched.Factor(r.meta.Course, step) },
 		Accum:   r.cfg.Micros(r.how), Steps: r.meta.Course.Steps, Clip: r.cfg.Clip,
