@@ -13,6 +13,7 @@ import pathlib
 import sentence_transformers
 import torch
 from sentence_transformers.sentence_transformer import losses
+from sentence_transformers.util import pairwise_cos_sim
 
 WIDTH, GUIDE, EXAMPLES = 5, 3, 6
 SCORES = [0.25, 1.0, 0.0, 0.5, 0.25, 0.75]
@@ -49,7 +50,7 @@ def bare(cls, **attributes):
     return loss
 
 
-def record(method, settings, texts, make, labels=None, widths=None, width=WIDTH, own=()):
+def record(method, settings, texts, make, labels=None, widths=None, width=WIDTH, own=(), **known):
     table = TABLE[:, :texts, :width].clone().requires_grad_()
     model = Table(table)
     loss = make(model)
@@ -60,7 +61,7 @@ def record(method, settings, texts, make, labels=None, widths=None, width=WIDTH,
     value.backward()
     return {"method": method, "settings": settings, "texts": texts, "width": width, "widths": widths or [], "labels": labels or [],
             "loss": value.item(), "grad": [float(f"{x:.10g}") for x in table.grad.flatten().tolist()],
-            "grad_own": [float(f"{x.grad.item():.10g}") for x in own]}
+            "grad_own": [float(f"{x.grad.item():.10g}") for x in own], **known}
 
 
 def learned(scale, settings, **how):
@@ -78,6 +79,21 @@ def gist(margin, scale):
                           cross_entropy_loss=torch.nn.CrossEntropyLoss())
 
 
+def cosines(scale):
+    return lambda a, b: scale * pairwise_cos_sim(a, b)
+
+
+def taught(method, scale, texts, make, scores):
+    """What a teacher says: scores of the positive and the negatives. Without scores it is the guide's cosines."""
+    if scores is None:
+        labels = [[scale * c for c in pairwise_cos_sim(g[:1].expand(texts - 1, -1), g[1:texts]).tolist()] for g in GUIDES]
+        known = {"teacher": True}
+    else:
+        labels, known = scores, {"margins": [[s[0] - x for x in s[1:]] for s in scores]}
+    return {**record(method, {"scale": scale}, texts, make, labels, **known), "labels": []}
+
+
+MARKS = [[2.5, -0.5, 1.0], [0.25, 0.5, -1.0], [3.0, 0.0, 0.5], [-1.0, -2.0, 0.5], [1.5, 1.0, 1.25], [0.0, -0.25, -2.0]]
 both = dict(directions=("query_to_doc", "doc_to_query"), partition_mode="per_direction")
 mnrl = losses.MultipleNegativesRankingLoss
 cosine = losses.TripletDistanceMetric.COSINE
@@ -97,6 +113,11 @@ cases = [
     record("angle", {}, 2, losses.AnglELoss, SCORES),
     record("angle", {"scale": 5}, 2, lambda m: losses.AnglELoss(m, scale=5), SCORES, width=4),
     record("cosine", {}, 2, losses.CosineSimilarityLoss, SCORES),
+    *(taught("margin-mse", scale, texts, lambda m: losses.MarginMSELoss(m, cosines(scale)), scores)
+      for scale, texts, scores in ((1, 3, None), (4, 4, None), (3, 4, MARKS), (1, 3, [m[:2] for m in MARKS]))),
+    *(taught("distill-kl", scale, texts, lambda m: losses.DistillKLDivLoss(
+        m, pairwise_cos_sim, student_temperature=1 / scale, teacher_temperature=1.0), scores)
+      for scale, texts, scores in ((20, 3, None), (5, 4, None), (5, 4, MARKS))),
     record("contrastive", {}, 2, losses.ContrastiveLoss, ALIKE),
     record("contrastive", {"cosine-margin": 1.2}, 2, lambda m: losses.ContrastiveLoss(m, margin=1.2), ALIKE),
 ]

@@ -202,6 +202,9 @@ func (p *planner) read(ctx context.Context) (err error) {
 		if err := text.InvokeTrained(p.model.Net()); err != nil {
 			return err
 		}
+		if err := p.lookAtOther(text); err != nil {
+			return err
+		}
 		if p.rows, err = text.Read(ctx); err != nil {
 			return err
 		}
@@ -229,6 +232,8 @@ func (p *planner) read(ctx context.Context) (err error) {
 		if p.samples, err = sample.NewPlan(p.cfg, p.model, prompts); err != nil {
 			p.samples = nil
 		}
+	} else if err := p.lookAtOther(nil); err != nil {
+		return err
 	} else if p.Chosen, err = p.cfg.Resolve(p.how, config.Fit{Params: p.model.Params()}); err != nil {
 		return err
 	}
@@ -243,30 +248,32 @@ func (p *planner) read(ctx context.Context) (err error) {
 	if err := p.planRollouts(); err != nil {
 		return err
 	}
-	if err := p.lookAtTeacher(); err != nil {
-		return err
-	}
 	p.program = measureProgram() // with the tokenizer, which a run keeps
 	p.Tokens, p.Counted = p.shape.Row*p.shape.Rows, p.shape.Counted*p.shape.Rows
 	return nil
 }
 
-// lookAtTeacher says how much larger than the model the teacher is, and keeps one open that is asked while it trains.
-func (p *planner) lookAtTeacher() error {
+// lookAtOther says how much larger than the model the other one is that is learned from, keeps a teacher open that is
+// asked while it trains, and has text encoded for another embedder.
+func (p *planner) lookAtOther(text *corpus.Reader) error {
 	p.larger = 1
-	if !p.how.Teacher {
+	path, option := p.cfg.OtherModel(p.how)
+	if path == "" {
 		return nil
 	}
-	t, err := engine.Open(p.cfg.Teacher)
+	t, err := engine.Open(path)
 	if err != nil {
-		return fmt.Errorf("--teacher: %w", err)
+		return fmt.Errorf("--%s: %w", option, err)
 	}
 	p.larger = float64(t.Params()) / float64(p.model.Params())
 	if p.rolls() {
 		p.shape.Teacher, p.TeacherFileBytes = t, t.File().Bytes()
 		return nil
 	}
-	return t.Close()
+	if text != nil && p.how.Need.Pools() {
+		err = text.Other(t)
+	}
+	return errors.Join(err, t.Close())
 }
 
 // named is how many tokens the teacher names for each that counts.

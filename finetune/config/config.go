@@ -68,7 +68,11 @@ type Config struct {
 	// RefAdapter is the adapter with which the base is the reference; none is the base alone. Default "": InitAdapter,
 	// if there is one.
 	RefAdapter string `toml:"ref_adapter"`
-	// Teacher is the model that methods distill and gkd learn from: a GGUF file with the same tokens. Default "".
+	// Guide is the embedder that says with method gist what is no negative: a GGUF file, which may have other tokens.
+	// Default "": the model as training begins.
+	Guide string `toml:"guide"`
+	// Teacher is the model that methods distill and gkd learn from: a GGUF file with the same tokens; or the embedder
+	// that margin-mse and distill-kl learn from, where the data does not have what it would say. Default "".
 	Teacher string `toml:"teacher"`
 	// TeacherTop is how many tokens the teacher names in the place of each counted one, at least 1. Default 64.
 	TeacherTop int `toml:"teacher_top"`

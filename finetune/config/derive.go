@@ -18,6 +18,9 @@ import (
 // Loss is what the configuration trains by: Method, weighed and with its settings.
 func (c *Config) Loss() (*method.Method, error) {
 	how, err := method.New(c.Method, c.LossWeights, c.Settings)
+	if err == nil && how.Other == method.Taught && c.Teacher != "" {
+		how = how.FromTeacher()
+	}
 	if err != nil || len(c.Matryoshka) == 0 || !how.Need.Pools() {
 		return how, err
 	}

@@ -156,8 +156,12 @@ func (c *Config) methodOptions() []Option {
 		Option{Name: "ref-cache", Value: &c.RefCache, Resume: Names,
 			Usage: "`FILE` that keeps the reference's log-probabilities, or the teacher's; without it, in the run's " +
 				"directory"},
+		Option{Name: "guide", Value: &c.Guide, Eval: true, Resume: Names,
+			Usage: "with --method gist: GGUF embedder `FILE` that says what is no negative, of any tokens; without " +
+				"it, the model as training begins"},
 		Option{Name: "teacher", Value: &c.Teacher, Eval: true, Resume: Names,
-			Usage: "with --method distill or gkd: GGUF model `FILE` to learn from, with the same tokens"},
+			Usage: "with --method distill or gkd: GGUF model `FILE` to learn from, with the same tokens; with " +
+				"margin-mse or distill-kl, an embedder of any tokens"},
 		Option{Name: "teacher-top", Value: &c.TeacherTop, Eval: true,
 			Usage: "the teacher names its `N` likeliest tokens in each place; all others count as one"},
 		Option{Name: "ranked-pairs", Value: &c.RankedPairs, Eval: true,

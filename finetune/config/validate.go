@@ -171,12 +171,17 @@ func (v *validator) method() {
 		v.errs = append(v.errs, err)
 		return
 	}
-	v.need(how.Reference || c.RefAdapter == "", &c.RefAdapter,
+	v.need(how.Reference && how.Other != method.Taught || c.RefAdapter == "", &c.RefAdapter,
 		"is given with --method "+c.Method+", which has no reference", "it with a method that has one")
 	v.need(how.Reference || how.Teacher || c.RefCache == "", &c.RefCache,
 		"is given with --method "+c.Method+", which has no reference", "it with a method that has one")
-	v.need(how.Teacher || c.Teacher == "", &c.Teacher, "is given with --method "+c.Method+", which learns from none",
-		"it with --method distill or gkd")
+	v.need(how.Other == method.Guided || c.Guide == "", &c.Guide, "is given with --method "+c.Method+
+		", which has no guide", "it with --method gist")
+	v.need(c.Guide == "" || c.RefAdapter == "", &c.RefAdapter, "is given with --guide",
+		"one of them: the guide is the reference")
+	v.need(how.Teacher || how.Other == method.Taught || c.Teacher == "", &c.Teacher,
+		"is given with --method "+c.Method+", which learns from none",
+		"it with --method distill or gkd, or of embedders margin-mse or distill-kl")
 	v.need(!how.Teacher || c.Teacher != "", &c.Teacher, "is missing with --method "+c.Method,
 		"a GGUF model to learn from")
 	v.need(c.TeacherTop >= 1 && c.TeacherTop <= maxTop, &c.TeacherTop, v.is(c.TeacherTop),

@@ -115,3 +115,15 @@ func (v *validator) vectorSteps() {
 	v.need(c.ALoRA == "", &c.ALoRA, with, "it without: a vector is made of all of a text")
 	v.need(c.SampleEvery.Auto || c.SampleEvery.N == 0, &c.SampleEvery, with+", which writes no text", "0")
 }
+
+// OtherModel is the file of a model that a method learns from beside the one in training, a teacher or a guide, and the
+// option that names it; "" where there is none.
+func (c *Config) OtherModel(how *method.Method) (path, option string) {
+	switch {
+	case how.Teacher, how.Other == method.Taught:
+		return c.Teacher, c.optionOf(&c.Teacher).Name
+	case how.Other == method.Guided:
+		return c.Guide, c.optionOf(&c.Guide).Name
+	}
+	return "", ""
+}

@@ -23,6 +23,7 @@ func (r *Reader) texts(x *data.Example) ([]encode.Item, error) {
 			"--method cosent, which reads their order alone", x.Source, x.Score, r.how.Name, r.how.Scores.Expected)
 	}
 	tokens, long := make([][]int32, len(x.Texts)), 0
+	var other [][]int32
 	for i, t := range x.Texts {
 		prefix := r.cfg.QueryPrefix
 		if i > 0 && x.Kind == data.KindGroup {
@@ -37,9 +38,16 @@ func (r *Reader) texts(x *data.Example) ([]encode.Item, error) {
 			return nil, fmt.Errorf("%s: a text has no token", x.Source)
 		}
 		long = max(long, n)
+		if r.other != nil {
+			t, err := r.other.Tokens(x.Source.String(), prefix, t)
+			if err != nil {
+				return nil, err
+			}
+			other = append(other, t)
+		}
 	}
 	it := encode.Apart(x.Source, tokens...)
-	it.Label, it.Long = x.Score, long
+	it.Label, it.Long, it.Other, it.Margins = x.Score, long, other, x.Margins
 	return []encode.Item{it}, nil
 }
 

@@ -31,7 +31,9 @@ type Reader struct {
 	all   bool // every token counts
 	// context is how many tokens the model was trained to read at once. Where positions are learned there are no more.
 	context int
-	embd    int // numbers of the model's vectors
+	embd    int // numbers of the reference's vectors
+	// other encodes texts for another model, whose vectors are the reference's; nil: they are the model's.
+	other *Texts
 	// invocation is that which an adapter waits for, nil for none; mayLack says that an example may lack it.
 	invocation []int32
 	mayLack    bool
@@ -83,7 +85,15 @@ func (r *Reader) Close() error {
 	if r == nil {
 		return nil
 	}
-	return r.text.vocab.Close()
+	return errors.Join(r.text.vocab.Close(), r.other.Close())
+}
+
+// Other has texts encoded for another model too, whose vectors are the reference's. Of one that is too long for it the
+// end is cut off.
+func (r *Reader) Other(m *engine.Model) (err error) {
+	r.embd = m.HParams().NEmbd
+	r.other, err = openTexts(r.cfg, m, encode.Truncate)
+	return err
 }
 
 // Template is the chat template in use, nil if no example needed one. Of two it is that of conversations without tools.
@@ -142,7 +152,7 @@ var wants = map[method.Need]data.Want{method.Answers: data.WantAnswers, method.P
 func wanted(cfg *config.Config, how *method.Method) data.Options {
 	margin, _ := cfg.Settings.Get(method.Margin)
 	return data.Options{Want: wants[how.Need], Each: how.Value == method.AtEnds && how.Loss == nil,
-		Margins: how.Weighs && margin > 0}
+		Margins: how.Weighs && margin > 0 || how.Other == method.Taught && !how.Reference}
 }
 
 // openData opens data files with the run's options and those of o.

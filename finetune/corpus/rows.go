@@ -29,7 +29,7 @@ type Rows struct {
 
 	cfg     *config.Config
 	how     *method.Method
-	embd    int            // numbers of the model's vectors
+	embd    int            // numbers of the reference's vectors
 	packing encode.Packing // of the rows
 	// Once evaluations are bound: steps between them, and rows of each, 0 for as many as --eval-rows says.
 	every, measured int
@@ -160,6 +160,11 @@ func (r *Reader) finish(rows *Rows) error {
 	}
 	rows.Notes = append(rows.Notes, r.text.said.notes()...)
 	rows.Notes = append(rows.Notes, r.lengthNotes(rows)...)
+	if r.other != nil {
+		for _, n := range r.other.Notes() {
+			rows.Notes = append(rows.Notes, "for the other embedder: "+n)
+		}
+	}
 	rows.Notes = append(rows.Notes, r.text.invocationNotes(rows)...)
 	own, err := r.ownNotes(rows)
 	if err != nil {

@@ -28,7 +28,11 @@ func OpenTexts(cfg *config.Config, m *engine.Model) (*Texts, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Texts{most: cfg.SeqLen, onLong: onLong}
+	return openTexts(cfg, m, onLong)
+}
+
+func openTexts(cfg *config.Config, m *engine.Model, onLong encode.OnLong) (t *Texts, err error) {
+	t = &Texts{most: cfg.SeqLen, onLong: onLong}
 	if p := m.HParams().Positions; p > 0 {
 		t.most = min(t.most, p)
 	}

@@ -89,6 +89,9 @@ type Example struct {
 
 	Texts []string // KindGroup, KindLikeness
 	Score float64  // KindLikeness
+	// KindGroup: by how much a teacher scores the second text above each of those behind it; nil unless
+	// Options.Margins.
+	Margins []float64
 
 	Text string // KindText
 	// A long document is cut into several examples. Continues says that this one begins where the example before it in

@@ -2,6 +2,7 @@ package data
 
 import (
 	"encoding/json"
+	"errors"
 	"slices"
 	"strings"
 )
@@ -18,7 +19,7 @@ var TextGroups = register(&Format{
 	Match: func(r *Record) bool {
 		return r.Any(anchorFields...) && firstOf(r, belongingFields) != ""
 	},
-	Examples: func(r *Record, _ *Options, add func(Example)) error {
+	Examples: func(r *Record, o *Options, add func(Example)) error {
 		anchor, err := r.Text(firstOf(r, anchorFields))
 		if err != nil {
 			return err
@@ -28,22 +29,27 @@ var TextGroups = register(&Format{
 			return err
 		}
 		var negatives []string
-		for _, name := range r.Names() {
-			if slices.Contains(negativeFields, name) || strings.HasPrefix(name, "negative_") {
-				more, err := textsOf(r, name)
-				if err != nil {
-					return err
-				}
-				// A table has a cell where a row has no negative.
-				negatives = append(negatives, slices.DeleteFunc(more,
-					func(s string) bool { return strings.TrimSpace(s) == "" })...)
+		for _, name := range negativesOf(r) {
+			more, err := textsOf(r, name)
+			if err != nil {
+				return err
+			}
+			// A table has a cell where a row has no negative.
+			negatives = append(negatives, slices.DeleteFunc(more,
+				func(s string) bool { return strings.TrimSpace(s) == "" })...)
+		}
+		var margins []float64
+		if o.Margins {
+			if margins, err = groupMargins(r, len(positives), len(negatives)); err != nil {
+				return err
 			}
 		}
 		if len(positives) == 0 {
 			add(Example{Source: r.Source, Kind: KindGroup, drop: "no text that belongs to the anchor"})
 		}
 		for i, p := range positives {
-			e := Example{Source: r.Source, Kind: KindGroup, Texts: append([]string{anchor, p}, negatives...)}
+			e := Example{Source: r.Source, Kind: KindGroup, Texts: append([]string{anchor, p}, negatives...),
+				Margins: margins}
 			if len(positives) > 1 {
 				e.Source.Sub = i + 1
 			}
@@ -84,6 +90,64 @@ var (
 	anchorFields    = []string{"anchor", "query", "question", "sentence1", "text1"}
 	belongingFields = append(slices.Clone(positiveFields), "answer", "document", "passage", "sentence2", "text2")
 )
+
+// negativesOf lists the fields of texts that do not belong to the anchor.
+func negativesOf(r *Record) (names []string) {
+	for _, name := range r.Names() {
+		if slices.Contains(negativeFields, name) || strings.HasPrefix(name, "negative_") {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// teacherFields are the names of the field that says what a teacher finds of a group. The first is taken.
+var teacherFields = []string{"scores", "score", "labels", "label", "margins", "margin"}
+
+// ErrNoScores is wrapped where a teacher's scores are asked for, and the data has none.
+var ErrNoScores = errors.New("the data has no scores of a teacher")
+
+// groupMargins reads by how much a teacher scores the positive above each of the negatives: that itself, or scores of
+// the positive and of each negative, as sentence-transformers has them.
+func groupMargins(r *Record, positives, negatives int) ([]float64, error) {
+	field := firstOf(r, teacherFields)
+	switch {
+	case field == "":
+		return nil, &Error{Source: r.Source, Err: ErrNoScores, Reason: "the fields are " + quoted(r.Names()) +
+			`; expected "scores" (or "label", "margin"), by how much a teacher scores the positive above each ` +
+			"negative, or its scores of all; or name a teacher (--teacher)"}
+	case positives > 1:
+		return nil, r.errorf("field %q scores a group, and there are %d positives; give each a record", field,
+			positives)
+	}
+	v, _ := r.Get(field)
+	items := []json.RawMessage{v}
+	var err error
+	if describe(embedded(v)) == "a list" {
+		if items, err = listOf(v); err != nil {
+			return nil, r.errorf("field %q: %v", field, err)
+		}
+	}
+	out := make([]float64, len(items))
+	for i, item := range items {
+		var ok bool
+		if out[i], ok = scoreOf(item); !ok {
+			return nil, r.errorf("field %q has %s, %.40s; expected a number", field, describe(item), item)
+		}
+	}
+	switch len(items) {
+	case negatives:
+		return out, nil
+	case negatives + 1:
+		positive := out[0]
+		for i, negative := range out[1:] {
+			out[i] = positive - negative
+		}
+		return out[:negatives], nil
+	}
+	return nil, r.errorf("field %q has %d numbers for a positive and %d negatives; expected one for each negative, by "+
+		"how much the positive is above it, or one for each text", field, len(items), negatives)
+}
 
 // textsOf reads a text, or a list of them, each of which may have a title.
 func textsOf(r *Record, field string) (out []string, err error) {

@@ -17,7 +17,8 @@ var TextScores = register(&Format{
 	Texts:    WantLikenesses,
 	Match: func(r *Record) bool {
 		_, ok := likeTexts(r)
-		return ok && r.Any(likenessFields...)
+		// Beside a text that does not belong the number is about that too.
+		return ok && r.Any(likenessFields...) && len(negativesOf(r)) == 0
 	},
 	Examples: func(r *Record, _ *Options, add func(Example)) error {
 		names, _ := likeTexts(r)

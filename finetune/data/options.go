@@ -47,7 +47,8 @@ type Options struct {
 	BestWorst bool
 	// Each gives every answer of a list, or document, once and by itself, in the place of pairs.
 	Each bool
-	// Margins has pairs say by how much the chosen answer is better, and refuses data that does not say it.
+	// Margins has pairs say by how much the chosen answer is better, and groups by how much a text that belongs to the
+	// anchor is above those that do not, and refuses data that does not say it.
 	Margins bool
 }
 

@@ -1,6 +1,9 @@
 package data_test
 
 import (
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -81,6 +84,45 @@ func TestTextsRefused(t *testing.T) {
 		_, err := data.Open(t.Context(), []string{write(t, "a.jsonl", c.content)}, data.Options{Want: c.want})
 		if err == nil || !strings.Contains(err.Error(), c.fault) || !strings.Contains(err.Error(), "a.jsonl:1") {
 			t.Errorf("%s: %v, want %q", name, err, c.fault)
+		}
+	}
+}
+
+// TestGroupMargins: a teacher's scores are read as margins, one for each negative, where they are asked for; a group
+// with a number is not two texts with a score.
+func TestGroupMargins(t *testing.T) {
+	const group = `{"anchor": "a", "positive": "b", "negatives": ["c", "d"], `
+	for _, tc := range []struct {
+		row  string
+		want []float64
+		err  string
+	}{
+		{group + `"scores": [3, 1.5]}`, []float64{3, 1.5}, ""},
+		{group + `"label": "[3, 1.5, -2]"}`, []float64{1.5, 5}, ""},
+		{`{"anchor": "a", "positive": "b", "negative": "c", "label": 0.5}`, []float64{0.5}, ""},
+		{group + `"label": 3}`, nil, `field "label" has 1 numbers for a positive and 2 negatives`},
+		{group + `"margin": [3, "much"]}`, nil, `field "margin" has a string, "much"; expected a number`},
+		{group + `"origin": 3}`, nil, `the fields are "anchor", "positive", "negatives", "origin"; expected "scores"`},
+		{`{"anchor": "a", "positives": ["b", "c"], "negative": "d", "score": 1}`, nil, "there are 2 positives"},
+	} {
+		path := filepath.Join(t.TempDir(), "x.jsonl")
+		if err := os.WriteFile(path, []byte(tc.row), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		ds, err := data.Open(t.Context(), []string{path}, data.Options{Want: data.WantGroups, Margins: true})
+		if tc.err != "" {
+			if err == nil || !strings.Contains(err.Error(), tc.err) {
+				t.Errorf("%s: got %v, want %q", tc.row, err, tc.err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("%s: %v", tc.row, err)
+			continue
+		}
+		defer ds.Close()
+		if x, err := ds.At(0); err != nil || !slices.Equal(x.Margins, tc.want) {
+			t.Errorf("%s: got %v, %v, want %v", tc.row, x.Margins, err, tc.want)
 		}
 	}
 }

@@ -325,6 +325,12 @@ func (d *Dataset) Fingerprint() [sha256.Size]byte {
 		for _, at := range it.Since {
 			put(h, int64(at))
 		}
+		for _, m := range it.Margins {
+			put(h, m)
+		}
+		for _, t := range it.Other {
+			put(h, t...)
+		}
 	}
 	return [sha256.Size]byte(h.Sum(nil))
 }

@@ -31,6 +31,11 @@ type Item struct {
 	Prompt [sha256.Size]byte
 	// Whole says that it is a text, or part of one, of which every token counts that is predicted at all.
 	Whole bool
+	// Margins are, of groups of texts, by how much a teacher scores the second segment above each behind it; nil: the
+	// data does not say it.
+	Margins []float64
+	// Other are, of each segment, the tokens of its text as another model reads it; nil: none is asked about it.
+	Other [][]int32
 	// Long is, of texts that were cut to the longest that is read, how many tokens the longest had; 0: none was cut.
 	Long int
 	// Straddling are tokens across a border between what is given and what is written: who gives a model what is

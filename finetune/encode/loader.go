@@ -26,6 +26,7 @@ type Micro struct {
 	Counted   int           // those whose log-probability is asked for
 	Sources   []data.Source // where the examples came from, for messages
 	Examples  []int         // their numbers in the dataset
+	Other     [][]int32     // of each of Sequences, the tokens of its text as another model reads it, if one is asked
 	// EndsStep says that the step ends with this, however many micro-batches were to make one: no row of the epoch, or
 	// of what was rolled out for the step, is left.
 	EndsStep bool
@@ -246,6 +247,7 @@ func (l *Loader) addRow(m *Micro, items []int32) {
 	for _, at := range items {
 		it := &l.items[at]
 		m.Sources, m.Examples = append(m.Sources, it.Source), append(m.Examples, int(at))
+		m.Other = append(m.Other, it.Other...)
 		base, segments := len(row.Tokens), len(row.Segments)
 		for _, p := range it.Pairs {
 			p.Chosen, p.Rejected = p.Chosen+len(m.Sequences)-1, p.Rejected+len(m.Sequences)-1
@@ -264,6 +266,9 @@ func (l *Loader) addRow(m *Micro, items []int32) {
 			if l.need.Pools() {
 				seq.Child, seq.Len, seq.Text = child+1, s.Len, l.sums[at][child]
 				row.Pooled = append(row.Pooled, int32(len(row.Segments)))
+				if child >= 2 && it.Margins != nil {
+					seq.Margin = it.Margins[child-2]
+				}
 			}
 			for i := s.Start; i < s.Start+s.Len && !l.need.Pools(); i++ {
 				if it.Counted[i] {

@@ -10,15 +10,16 @@ import "github.com/ggtune/ggtune/internal/setting"
 //
 //	cos_guide(aᵢ, pᵢ) − margin
 //
-// is taken for no negative and left out, and so is what mnrl leaves out. The guide is the reference: the model as
-// training began, or with another adapter (--ref-adapter). margin is cosine-margin; sentence-transformers' own default
-// is 0, at which all that is closer than the positive by any little is left out.
+// is taken for no negative and left out, and so is what mnrl leaves out. The guide is the reference: another embedder
+// (--guide), or the model as training began, or with another adapter (--ref-adapter). margin is cosine-margin;
+// sentence-transformers' own default is 0, at which all that is closer than the positive by any little is left out.
 var GIST = register(&Method{
 	Name:      "gist",
 	Doc:       "mnrl without the negatives that the reference finds as close as the positive (Solatorio 2024)",
 	Unit:      "example",
 	Need:      Groups,
 	Reference: true,
+	Other:     Guided,
 	Coupled:   true,
 	Reads:     []setting.Use{scale.At(100), cosineMargin.At(0.01)},
 	Loss:      gist,

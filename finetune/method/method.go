@@ -23,7 +23,8 @@ type Sequence struct {
 	Child int
 	Label float64 // the example's own verdict or score, where the data has one
 	// By how much the data scores the example's first answer above its second, and what the example weighs; 0 unless
-	// Method.Weighs.
+	// Method.Weighs. Of a text that does not belong to its anchor, by how much the data's teacher scores the one that
+	// does above it; see Taught.
 	Margin, Weight float64
 	// Again says that its tokens are there for an earlier sequence too: an answer that is in several pairs.
 	Again bool
@@ -107,6 +108,20 @@ const (
 // Pools says that examples are texts, of each of which the method sees one vector: a Sequence is a whole text.
 func (n Need) Pools() bool { return n == Groups || n == Likenesses }
 
+// Other says whether a reference that makes vectors is the model as training began or another, which may read texts as
+// other tokens.
+type Other uint8
+
+// The references that make vectors.
+const (
+	NoOther Other = iota
+	// Guided is another model where one is named, a guide.
+	Guided
+	// Taught is another model, a teacher, where FromTeacher says so; else the data has what a teacher says, and there
+	// is no reference.
+	Taught
+)
+
 // Values says where a method asks for the number of the value head.
 type Values uint8
 
@@ -145,6 +160,8 @@ type Method struct {
 	Reference bool
 	// Teacher says that Loss is made of Inputs.Named and Inputs.Teacher.
 	Teacher bool
+	// Other says whose vectors Inputs.Ref are, of methods of vectors with a reference.
+	Other Other
 	// Value says where Loss needs Inputs.Value, Entropy that it needs Inputs.Entropy.
 	Value   Values
 	Entropy bool
@@ -211,6 +228,13 @@ type Usual struct {
 	LR, LargeLR float64 // peak learning rates of an adapter: for models below, and from 3 billion parameters
 }
 
+// FromTeacher is a Taught method that learns from another model's vectors.
+func (m *Method) FromTeacher() *Method {
+	c := *m
+	c.Reference = true
+	return &c
+}
+
 var methods = registry.New[*Method]("method")
 
 func register(m *Method) *Method {
@@ -236,6 +260,7 @@ func Get(name string) (*Method, error) {
 var elsewhere = map[string]string{
 	"MultipleNegativesRankingLoss": "mnrl", "GISTEmbedLoss": "gist", "TripletLoss": "triplet",
 	"CoSENTLoss": "cosent", "AnglELoss": "angle", "CosineSimilarityLoss": "cosine", "ContrastiveLoss": "contrastive",
+	"MarginMSELoss": "margin-mse", "DistillKLDivLoss": "distill-kl",
 	"cached-mnrl":                        "mnrl, whose steps of any size take the memory of one micro-batch,",
 	"CachedMultipleNegativesRankingLoss": "mnrl, whose steps of any size take the memory of one micro-batch,",
 	"CachedGISTEmbedLoss":                "gist, whose steps of any size take the memory of one micro-batch,",

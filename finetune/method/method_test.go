@@ -63,13 +63,12 @@ func (in *Inputs) pooled(m *Method) *Inputs {
 			}
 			at := (q.Example*textsOf + child - 1) * in.Width
 			out.Sequences = append(out.Sequences, Sequence{Start: len(out.Sequences), Len: 1, Example: q.Example,
-				Child: child, Label: q.Label, Text: uint64(at)})
-			out.Pooled = append(out.Pooled, in.Pooled[at%len(in.Pooled):at%len(in.Pooled)+in.Width]...)
-		}
-	}
-	if m.Reference { // of a width of its own
-		for i := range 3 * len(out.Sequences) {
-			out.Ref = append(out.Ref, out.Pooled[(7*i+3)%len(out.Pooled)])
+				Child: child, Label: q.Label, Margin: q.Margin - 0.7, Text: uint64(at)})
+			v := in.Pooled[at%len(in.Pooled) : at%len(in.Pooled)+in.Width]
+			out.Pooled = append(out.Pooled, v...)
+			if m.Reference { // of a width of its own
+				out.Ref = append(out.Ref, v[1%len(v)], v[3%len(v)]-v[0], v[2%len(v)]*v[0])
+			}
 		}
 	}
 	return out
@@ -175,6 +174,9 @@ func allMethods(t *testing.T) []*Method {
 		if m.Need.Pools() {
 			nested, err := m.Nested([]int{2, 1})
 			add(m.Name+", nested", nested, err)
+		}
+		if m.Other == Taught {
+			add(m.Name+", by a teacher", m.FromTeacher(), nil)
 		}
 	}
 	for _, names := range []string{"dpo,sft", "sft,simpo", "apo-zero,ipo,sft"} {

@@ -25,6 +25,8 @@ func TestVectorsRecorded(t *testing.T) {
 			Width    int            `json:"width"`
 			Widths   []int          `json:"widths"`
 			Labels   []float64      `json:"labels"`
+			Margins  [][]float64    `json:"margins"` // of a teacher, of each example one for each negative
+			Teacher  bool           `json:"teacher"` // it is the guide
 			Loss     float64        `json:"loss"`
 			Grad     []float64      `json:"grad"`
 			GradOwn  []float64      `json:"grad_own"` // by what the method learns of its own
@@ -43,6 +45,9 @@ func TestVectorsRecorded(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		if c.Teacher {
+			m = m.FromTeacher()
+		}
 		in := &Inputs{Width: c.Width}
 		for e := range rec.Vectors {
 			for k := range c.Texts {
@@ -50,6 +55,9 @@ func TestVectorsRecorded(t *testing.T) {
 					Text: uint64(len(in.Sequences))}
 				if len(c.Labels) > 0 {
 					q.Label = c.Labels[e]
+				}
+				if k >= 2 && len(c.Margins) > 0 {
+					q.Margin = c.Margins[e][k-2]
 				}
 				in.Sequences = append(in.Sequences, q)
 				in.Pooled = append(in.Pooled, rec.Vectors[e][k][:c.Width]...)

@@ -76,7 +76,9 @@ var facts = []fact{
 	{key: unfinished, of: func(r *Run) (string, bool) { return r.Unfinished, r.Unfinished != "" }},
 	{key: "reference_sha256", of: func(r *Run) (string, bool) { return r.Reference, r.Method.Reference },
 		differs: otherReference},
-	{key: "teacher_sha256", of: func(r *Run) (string, bool) { return r.Teacher, r.Method.Teacher }},
+	{key: "teacher_sha256", of: func(r *Run) (string, bool) {
+		return r.Teacher, r.Method.Teacher || r.Method.Other != method.NoOther
+	}, differs: otherTeacher},
 	vectors("pooling"),
 	vectors("query-prefix"),
 	vectors("document-prefix"),
@@ -326,6 +328,22 @@ func otherReference(o *Origin, want string, u Use) string {
 	}
 	return fmt.Sprintf("%s was trained against %s, and is compared with %s here; --ref-adapter names another",
 		o.Adapter, ReferenceName(want), ReferenceName(*u.Reference))
+}
+
+// otherTeacher warns of vectors that others are held against than in training.
+func otherTeacher(o *Origin, want string, u Use) string {
+	how, err := method.Get(o.Info[methodName])
+	if err != nil || how.Other == method.NoOther || u.Reference == nil || want == u.Teacher {
+		return ""
+	}
+	name := func(sum string) string {
+		if sum == "" {
+			return "no other embedder"
+		}
+		return fmt.Sprintf("another embedder (sha256 %.12s…)", sum)
+	}
+	return fmt.Sprintf("%s learned from %s, and %s is asked here: the loss is another one", o.Adapter, name(want),
+		name(u.Teacher))
 }
 
 // ReferenceName says which reference has an adapter with that hash.

@@ -19,7 +19,7 @@ type Run struct {
 	Method     *method.Method
 	BaseSHA256 string
 	Reference  string             // hash of the reference's adapter, "" for the base alone
-	Teacher    string             // hash of the teacher, "" without one
+	Teacher    string             // hash of the teacher or guide, "" without one
 	Template   *template.Template // nil: no example needed one
 	Version    string             // of ggtune
 	Learned    map[string]float64 // by setting, what a method has learned in their place
@@ -126,6 +126,8 @@ type Use struct {
 	Template           *template.Template // nil if none
 	// Reference is the hash of the reference's adapter, "" for the base alone; nil if there is no reference.
 	Reference *string
+	// Teacher is, where Reference is known, the hash of the other embedder that is the reference, or "".
+	Teacher string
 }
 
 // Differs warns of what is otherwise than in the adapter's making.

@@ -67,7 +67,8 @@ func TestKeys(t *testing.T) {
 // silent are the options of `ggtune eval` that an adapter says nothing of, and why.
 var silent = map[string]string{
 	"model": "base_sha256 tells it", "ref-adapter": "reference_sha256 tells it", "teacher": "teacher_sha256 tells it",
-	"data": "other data is measured on", "format": "is that data's", "replace-invalid": "is that data's",
+	"guide": "teacher_sha256 tells it",
+	"data":  "other data is measured on", "format": "is that data's", "replace-invalid": "is that data's",
 	"strict":  "is that data's",
 	"head":    "lies beside the adapter, and has its hash",
 	"packing": "changes only the last bits", "batch": "changes only the last bits",
@@ -247,5 +248,19 @@ func TestOlder(t *testing.T) {
 		if taken.PlainControl() != tc.plain {
 			t.Errorf("of %d facts: got control tokens %q", len(tc.info), taken.ControlTokens)
 		}
+	}
+}
+
+// TestOtherTeacher: who measures beside another embedder than the adapter learned from is told, and only then.
+func TestOtherTeacher(t *testing.T) {
+	none := ""
+	o := &Origin{Adapter: "a.gguf", Info: map[string]string{methodName: "margin-mse", "teacher_sha256": "7eac"}}
+	if notes := o.Differs(Use{Reference: &none, Teacher: "7eac"}); len(notes) > 0 {
+		t.Errorf("of the same: %q", notes)
+	}
+	notes := o.Differs(Use{Reference: &none})
+	if want := "learned from another embedder (sha256 7eac…), and no other"; len(notes) != 1 ||
+		!strings.Contains(notes[0], want) {
+		t.Errorf("of none: %q", notes)
 	}
 }

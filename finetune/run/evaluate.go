@@ -98,6 +98,11 @@ func Evaluate(ctx context.Context, cfg config.Config, adapterPath string, given 
 		return Evaluation{}, err
 	}
 	defer func() { err = errors.Join(err, text.Close()) }()
+	beside, err := openOther(&cfg, how, text)
+	if err != nil {
+		return Evaluation{}, err
+	}
+	defer func() { err = errors.Join(err, beside.close()) }()
 	text.AnyKind = given == nil || !given("mask")
 	text.Invoke(m.invocation, true)
 	held, err := text.ReadHeld(ctx)
@@ -113,7 +118,7 @@ func Evaluate(ctx context.Context, cfg config.Config, adapterPath string, given 
 		return m.rewarded(ctx, &cfg, how, text, held, rep)
 	}
 	total := held.HeldRows.Rows()
-	ref, err := m.reference(ctx, &cfg, how, held,
+	ref, err := m.reference(ctx, &cfg, how, held, beside,
 		func(n int) { rep.Report(report.Progress{What: "reference", Done: n, Total: total}) })
 	if err != nil {
 		return Evaluation{}, err
@@ -154,7 +159,7 @@ func Evaluate(ctx context.Context, cfg config.Config, adapterPath string, given 
 
 // reference measures what a method's reference says of held-out rows; nil of a method without one.
 func (m *measured) reference(ctx context.Context, cfg *config.Config, how *method.Method, held *corpus.Rows,
-	progress func(rows int)) (*reference, error) {
+	beside *other, progress func(rows int)) (*reference, error) {
 	if !how.Reference {
 		return nil, nil
 	}
@@ -162,8 +167,12 @@ func (m *measured) reference(ctx context.Context, cfg *config.Config, how *metho
 	if err != nil {
 		return nil, err
 	}
-	m.notes(m.made.Differs(origin.Use{Reference: &sum}))
-	return measureReference(ctx, m.model, cfg, how, path, held, progress)
+	use := origin.Use{Reference: &sum}
+	if use.Teacher, err = beside.hash(); err != nil {
+		return nil, err
+	}
+	m.notes(m.made.Differs(use))
+	return measureReference(ctx, m.model, cfg, how, path, held, beside, progress)
 }
 
 // summedUp gives the figures of a measurement and, where scores were judged, what they are worth. Rewards are less the
@@ -259,11 +268,12 @@ func tunedAdapter(ctx context.Context, m *engine.Model, cfg *config.Config, path
 
 // measureReference runs the reference over held-out rows; nothing is kept on disk.
 func measureReference(ctx context.Context, m *engine.Model, cfg *config.Config, how *method.Method,
-	adapterPath string, held *corpus.Rows, progress func(rows int)) (_ *reference, err error) {
+	adapterPath string, held *corpus.Rows, beside *other, progress func(rows int)) (_ *reference, err error) {
 	base := &referenceModel{model: m, cfg: cfg, adapter: adapterPath, invocation: held.Invocation}
 	if base.pooling, err = cfg.VectorsOf(how, m); err != nil {
 		return nil, err
 	}
+	base.takes(beside)
 	defer func() { err = errors.Join(err, base.Close()) }()
 	ref := newReference(held.Held, base.width())
 	return ref, ref.compute(ctx, base, held.HeldRows, held.HeldRows.Micros(), progress, func() error { return nil })

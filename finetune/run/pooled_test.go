@@ -32,8 +32,12 @@ func vectorConfig(t *testing.T, how string) config.Config {
 	for i := range 24 {
 		word := func(shift int) string { return strings.Repeat(string(rune('a'+(i+shift)%24))+" ", 2+i%3) }
 		if m.Need == method.Groups {
-			fmt.Fprintf(&b, `{"anchor": "%sone", "positive": "%stwo", "negative": "%sthree"}`+"\n", word(0), word(0),
-				word(5))
+			taught := ""
+			if m.Other == method.Taught {
+				taught = `, "label": 0.5`
+			}
+			fmt.Fprintf(&b, `{"anchor": "%sone", "positive": "%stwo", "negative": "%sthree"%s}`+"\n", word(0), word(0),
+				word(5), taught)
 		} else {
 			fmt.Fprintf(&b, `{"sentence1": "%sone", "sentence2": "%stwo", "score": %d}`+"\n", word(0),
 				word(i%2*5), (i+1)%2)

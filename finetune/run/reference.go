@@ -17,6 +17,7 @@ import (
 	"github.com/ggtune/ggtune/finetune"
 	"github.com/ggtune/ggtune/finetune/checkpoint"
 	"github.com/ggtune/ggtune/finetune/config"
+	"github.com/ggtune/ggtune/finetune/embed"
 	"github.com/ggtune/ggtune/finetune/encode"
 	"github.com/ggtune/ggtune/finetune/report"
 )
@@ -155,6 +156,7 @@ type referenceModel struct {
 	// invocation is what the rows have been searched for.
 	invocation []int32
 	pooling    arch.Pooling    // of vectors; 0: log-probabilities are asked for
+	apart      bool            // it reads texts as tokens of its own
 	sess       *engine.Session // nil until a row is asked for
 }
 
@@ -171,6 +173,13 @@ func (m *referenceModel) forward(ctx context.Context, b *encode.Micro) ([]float3
 		if err := m.open(); err != nil {
 			return nil, err
 		}
+	}
+	if m.apart {
+		v, err := embed.All(ctx, m.sess, b.Other, embed.Options{Pooling: m.pooling})
+		if err != nil {
+			return nil, fmt.Errorf("%s, asked about the examples at %s: %w", m.model.Path(), encode.Places(b), err)
+		}
+		return v.Data, nil
 	}
 	want := engine.LogP
 	if m.pooling.Pools() {
@@ -197,6 +206,13 @@ func (m *referenceModel) open() (err error) {
 	return err
 }
 
+// takes makes another embedder the reference, unless it is nil.
+func (m *referenceModel) takes(o *other) {
+	if o != nil {
+		m.model, m.pooling, m.adapter, m.apart = o.model, o.pooling, "", true
+	}
+}
+
 // Close frees what was opened, if anything was.
 func (m *referenceModel) Close() error {
 	if m.sess == nil {
@@ -207,8 +223,8 @@ func (m *referenceModel) Close() error {
 
 // A referenceKey is all that the reference's log-probabilities depend on.
 type referenceKey struct {
-	Kind    string `json:"kind"` // kindReference: checkpoints are files of the same form
-	Base    string `json:"base_sha256"`
+	Kind    string `json:"kind"`              // kindReference: checkpoints are files of the same form
+	Base    string `json:"base_sha256"`       // or another embedder's
 	Adapter string `json:"adapter_sha256"`    // "" for the base alone
 	Pooling string `json:"pooling,omitempty"` // of vectors
 	rowsKey
@@ -259,11 +275,14 @@ func (r *run) reference(ctx context.Context) (err error) {
 		return err
 	}
 	key := referenceKey{Kind: kindReference, Base: r.meta.BaseSHA256, Adapter: r.meta.RefAdapter, rowsKey: r.rowsKey()}
-	if r.pools() {
-		key.Pooling = r.pooling.String()
-	}
 	ref := &referenceModel{model: r.model, cfg: &r.cfg, adapter: path, invocation: r.rows.Invocation,
 		pooling: r.pooling}
+	if ref.takes(r.other); ref.apart {
+		key.Base, key.Adapter = r.meta.Teacher, ""
+	}
+	if r.pools() {
+		key.Pooling = ref.pooling.String()
+	}
 	r.refs.train = newReference(r.rows.Train, ref.width())
 	tensors := []checkpoint.Tensor{checkpoint.Floats("train", r.refs.train.said)}
 	reached, trained := r.rows.Reached()
@@ -280,7 +299,7 @@ func (r *run) reference(ctx context.Context) (err error) {
 	if err := r.cached(file, key, tensors); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, ref.Close()) }()
+	defer func() { err = errors.Join(err, ref.Close(), r.other.close()) }()
 	save := func() error { return checkpoint.WriteFile(nil, file, key, tensors) }
 	before := 0
 	progress := func(rows int) { r.rep.Report(report.Progress{What: "reference", Done: before + rows, Total: total}) }

@@ -1,6 +1,7 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -31,10 +32,11 @@ type meta struct {
 	Config     string `json:"config"`  // run.toml
 	BaseSHA256 string `json:"base_sha256"`
 	// RefAdapter is of the reference's adapter; "" for the base alone, or no reference.
-	RefAdapter  string       `json:"reference_sha256"`
-	Teacher     string       `json:"teacher_sha256,omitempty"` // "" without one
-	InitAdapter string       `json:"init_adapter_sha256"`      // "" for a fresh one
-	TrainData   string       `json:"train_data"`               // fingerprints
+	RefAdapter string `json:"reference_sha256"`
+	// Teacher is of the other model that the run learns from, a teacher or a guide; "" without one.
+	Teacher     string       `json:"teacher_sha256,omitempty"`
+	InitAdapter string       `json:"init_adapter_sha256"` // "" for a fresh one
+	TrainData   string       `json:"train_data"`          // fingerprints
 	HeldData    string       `json:"held_data"`
 	Course      optim.Course `json:"course"`
 	// Rewards are the names of what answers are rewarded for, programs included, which Config does not name; nil in
@@ -197,8 +199,10 @@ func (r *run) compatible(m *meta) (notes []string, err error) {
 			origin.ReferenceName(m.RefAdapter)))
 	}
 	if m.Teacher != r.meta.Teacher {
-		errs = append(errs, fmt.Errorf("the teacher %s is not the one the run began with (%s); give that one with "+
-			"--teacher", r.cfg.Teacher, old.Teacher))
+		is, option := r.cfg.OtherModel(r.how)
+		was, _ := old.OtherModel(r.how)
+		errs = append(errs, fmt.Errorf("--%s is %s, and was %s when the run began, or another file of that name; "+
+			"give that one", option, cmp.Or(is, "not given"), cmp.Or(was, "not given")))
 	}
 	// The shapes may agree where the scale does not, which no checkpoint holds.
 	if m.InitAdapter != r.meta.InitAdapter {

@@ -36,6 +36,7 @@ type setup struct {
 	samples *sample.Plan // what is asked meanwhile; nil: nothing
 	planned *planned
 	pooling arch.Pooling         // of vectors; 0: what the model's file says
+	other   *other               // whose vectors are the reference's; nil: the model's
 	start   engine.SessionConfig // with the adapter as training starts
 }
 
@@ -56,6 +57,9 @@ func (s *setup) open(ctx context.Context, rep report.Reporter) error {
 		return err
 	}
 	if err := s.text.InvokeTrained(s.model.Net()); err != nil {
+		return err
+	}
+	if s.other, err = openOther(&s.cfg, s.how, s.text); err != nil {
 		return err
 	}
 	s.text.Progress = func(done, total int) { rep.Report(report.Progress{What: "read", Done: done, Total: total}) }
@@ -205,7 +209,7 @@ func (s *setup) close() error {
 	if s.hash != nil {
 		s.hash.stop()
 	}
-	err := errors.Join(s.planned.close(), s.text.Close())
+	err := errors.Join(s.planned.close(), s.text.Close(), s.other.close())
 	if s.model != nil {
 		err = errors.Join(err, s.model.Close())
 	}
@@ -237,10 +241,10 @@ func (s *setup) describe(rep report.Reporter) (m meta, err error) {
 			return m, fmt.Errorf("--init-adapter: %w", err)
 		}
 	}
-	if s.how.Teacher {
-		rep.Report(report.Progress{What: "hash " + s.cfg.Teacher})
-		if m.Teacher, err = fileSHA256(s.cfg.Teacher); err != nil {
-			return m, fmt.Errorf("--teacher: %w", err)
+	if path, option := s.cfg.OtherModel(s.how); path != "" {
+		rep.Report(report.Progress{What: "hash " + path})
+		if m.Teacher, err = fileSHA256(path); err != nil {
+			return m, fmt.Errorf("--%s: %w", option, err)
 		}
 	}
 	rep.Report(report.Progress{What: "hash " + s.cfg.Model})

@@ -177,7 +177,7 @@ func lossOfVectors(ctx context.Context, cfg *config.Config, adapterPath string, 
 		return &e, nil
 	}
 	var unsuited *data.UnsuitedError
-	if !errors.As(err, &unsuited) {
+	if !errors.As(err, &unsuited) && !errors.Is(err, data.ErrNoScores) {
 		return nil, err
 	}
 	rep.Report(report.Notice{Text: fmt.Sprintf("the loss is not measured: %v", err)})
