@@ -36,7 +36,7 @@ func (r *Reader) mix(ctx context.Context, out *Rows) error {
 	all := float64(out.Train.Counts.Counted) / own
 	for _, m := range mixes {
 		x := &Mixed{Mixed: encode.Mixed{File: m.Path, Share: m.Share}}
-		err := r.readInto(ctx, []string{m.Path}, false, func(in *input) error {
+		err := r.readInto(ctx, []string{m.Path}, nothing, func(in *input) error {
 			out.Notes = append(out.Notes, dropNotes(in.ds)...)
 			return r.mixIn(ctx, out, in, x, max(int(m.Share*all+0.5), 1))
 		})

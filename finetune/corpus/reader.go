@@ -172,9 +172,20 @@ func openData(ctx context.Context, cfg *config.Config, paths []string, o data.Op
 	return data.Open(ctx, paths, o)
 }
 
-// readInto opens data and hands it to use; split says that part of it will be held out.
-func (r *Reader) readInto(ctx context.Context, paths []string, split bool, use func(in *input) error) error {
-	ds, err := openData(ctx, r.cfg, paths, wanted(r.cfg, r.how))
+// A share says what of some data is held out.
+type share uint8
+
+const (
+	nothing share = iota
+	part          // a part that is split off
+	allOfIt
+)
+
+// readInto opens data and hands it to use.
+func (r *Reader) readInto(ctx context.Context, paths []string, held share, use func(in *input) error) error {
+	o := wanted(r.cfg, r.how)
+	o.Held = held == allOfIt
+	ds, err := openData(ctx, r.cfg, paths, o)
 	if err != nil {
 		return err
 	}
@@ -183,7 +194,7 @@ func (r *Reader) readInto(ctx context.Context, paths []string, split bool, use f
 	for i := range in.all {
 		in.all[i] = i
 	}
-	if n := r.how.Need; n == method.Verdicts || split && (n == method.Pairs || n == method.Labels || n.Pools()) {
+	if n := r.how.Need; n == method.Verdicts || held == part && (n == method.Pairs || n == method.Labels || n.Pools()) {
 		if err := r.look(ctx, in); err != nil {
 			return err
 		}

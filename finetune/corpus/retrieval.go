@@ -26,11 +26,12 @@ type Retrieval struct {
 }
 
 // ReadRetrieval reads texts that belong together as queries and documents, and others to be searched beside these:
-// plain texts, or the documents of such data, of the paths in beside.
-func ReadRetrieval(ctx context.Context, cfg *config.Config, paths, beside []string) (*Retrieval, error) {
+// plain texts, or the documents of such data, of the paths in beside. Of a folder of BEIR's the first of the tables
+// counts that it has.
+func ReadRetrieval(ctx context.Context, cfg *config.Config, paths, beside, tables []string) (*Retrieval, error) {
 	r := &Retrieval{queries: map[string]int{}, documents: map[string]int{}}
 	if len(paths) == 1 && data.IsBEIR(paths[0]) {
-		if err := r.judged(ctx, cfg, paths[0]); err != nil {
+		if err := r.judged(ctx, cfg, paths[0], tables); err != nil {
 			return nil, err
 		}
 	} else if err := r.groups(ctx, cfg, paths, r.group); err != nil {
@@ -73,8 +74,8 @@ func (r *Retrieval) groups(ctx context.Context, cfg *config.Config, paths []stri
 }
 
 // judged reads a folder of BEIR's.
-func (r *Retrieval) judged(ctx context.Context, cfg *config.Config, dir string) error {
-	b, err := data.OpenBEIR(ctx, dir, data.Options{ReplaceInvalid: cfg.ReplaceInvalid})
+func (r *Retrieval) judged(ctx context.Context, cfg *config.Config, dir string, tables []string) error {
+	b, err := data.OpenBEIR(ctx, dir, tables, data.Options{ReplaceInvalid: cfg.ReplaceInvalid})
 	if err != nil {
 		return err
 	}
@@ -95,9 +96,8 @@ func (r *Retrieval) judged(ctx context.Context, cfg *config.Config, dir string) 
 		}
 	}
 	r.Notes = append(r.Notes, fmt.Sprintf("judged by %s", b.Split))
-	if b.Unjudged > 0 {
-		r.Notes = append(r.Notes, fmt.Sprintf("queries without a document that answers them there: %d, left out",
-			b.Unjudged))
+	if n := len(b.Unjudged); n > 0 {
+		r.Notes = append(r.Notes, fmt.Sprintf("queries without a document that answers them there: %d, left out", n))
 	}
 	return nil
 }

@@ -49,10 +49,14 @@ func (r *Reader) ReadWhole(ctx context.Context) (*Rows, error) { return r.read(c
 
 func (r *Reader) read(ctx context.Context, split bool) (*Rows, error) {
 	out := &Rows{cfg: r.cfg, how: r.how, embd: r.embd}
-	err := r.readInto(ctx, r.cfg.Data, split, func(in *input) error {
+	held := nothing
+	if split {
+		held = part
+	}
+	err := r.readInto(ctx, r.cfg.Data, held, func(in *input) error {
 		out.Notes = append(out.Notes, dropNotes(in.ds)...)
 		if len(r.cfg.EvalData) > 0 {
-			return r.readInto(ctx, r.cfg.EvalData, false, func(held *input) error {
+			return r.readInto(ctx, r.cfg.EvalData, allOfIt, func(held *input) error {
 				out.Notes = append(out.Notes, dropNotes(held.ds)...)
 				return r.both(ctx, out, in, in.all, held, held.all, held.dropped)
 			})
@@ -141,7 +145,7 @@ func (r *Reader) ownPrompts(in *input, rows *Rows) (err error) {
 // whole reads and encodes all of some data, and notes what was left out. then, unless it is nil, sees both.
 func (r *Reader) whole(ctx context.Context, paths []string, notes *[]string,
 	then func(in *input, d *encode.Dataset) error) (out *encode.Dataset, err error) {
-	err = r.readInto(ctx, paths, false, func(in *input) error {
+	err = r.readInto(ctx, paths, nothing, func(in *input) error {
 		*notes = append(*notes, dropNotes(in.ds)...)
 		var err error
 		if out, err = r.encode(ctx, in, in.all, in.dropped); err != nil || then == nil {

@@ -112,11 +112,11 @@ func (v *View) repeats(ctx context.Context, cfg *config.Config, how *method.Meth
 		v.Repeats, v.Notes = s.found, append(v.Notes, s.found.notes(len(in.all)-len(s.kept), r.measure())...)
 		return err
 	}
-	return r.readInto(ctx, cfg.Data, false, func(in *input) error {
+	return r.readInto(ctx, cfg.Data, nothing, func(in *input) error {
 		if len(cfg.EvalData) == 0 {
 			return found(in, nil)
 		}
-		return r.readInto(ctx, cfg.EvalData, false, func(held *input) error { return found(in, held) })
+		return r.readInto(ctx, cfg.EvalData, allOfIt, func(held *input) error { return found(in, held) })
 	})
 }
 

@@ -1,11 +1,15 @@
 package data
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
+	"hash"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -17,8 +21,8 @@ type BEIR struct {
 	// Judged has, of each query that has any, the grades of documents by their numbers.
 	Judged []map[int]float64
 	Split  string // the file of grades
-	// Unjudged is how many queries of the folder have no document that answers them, and are left out.
-	Unjudged int
+	// Unjudged are the places of the folder's queries that have no document which answers them, and are left out.
+	Unjudged []Source
 }
 
 // A Named is a text with a name of its own.
@@ -28,10 +32,16 @@ type Named struct {
 	Text   string
 }
 
-// The files of such a folder; of the last the first that is there is read.
+// The files of such a folder.
 const beirDocuments, beirQueries = "corpus.jsonl", "queries.jsonl"
 
-var beirSplits = []string{"test.tsv", "dev.tsv", "train.tsv"}
+// Tables of such a folder, of which the first that is there is read: to measure by, to learn from, and to measure by
+// what is learned there.
+var (
+	BEIRMeasured = []string{"test.tsv", "dev.tsv", "train.tsv"}
+	BEIRLearned  = []string{"train.tsv"}
+	BEIRHeld     = []string{"dev.tsv", "test.tsv"}
+)
 
 // IsBEIR says whether a path names such a folder.
 func IsBEIR(path string) bool {
@@ -43,8 +53,8 @@ func IsBEIR(path string) bool {
 	return true
 }
 
-// OpenBEIR reads such a folder.
-func OpenBEIR(ctx context.Context, dir string, opts Options) (*BEIR, error) {
+// OpenBEIR reads such a folder, with the first of the tables that it has.
+func OpenBEIR(ctx context.Context, dir string, tables []string, opts Options) (*BEIR, error) {
 	d := &Dataset{opts: opts.withDefaults()}
 	defer d.Close()
 	b := &BEIR{}
@@ -60,7 +70,7 @@ func OpenBEIR(ctx context.Context, dir string, opts Options) (*BEIR, error) {
 	if err != nil {
 		return nil, err
 	}
-	grades, err := d.judgements(ctx, dir, b, documents, queries)
+	grades, err := d.judgements(ctx, dir, tables, b, documents, queries)
 	if err != nil {
 		return nil, err
 	}
@@ -70,7 +80,7 @@ func OpenBEIR(ctx context.Context, dir string, opts Options) (*BEIR, error) {
 			answered = answered || grade > 0
 		}
 		if !answered {
-			b.Unjudged++
+			b.Unjudged = append(b.Unjudged, q.Source)
 			continue
 		}
 		b.Queries, b.Judged = append(b.Queries, q), append(b.Judged, grades[i])
@@ -147,18 +157,22 @@ func valueOf(r *Record, name string) json.RawMessage {
 }
 
 // judgements reads the table of grades, by the numbers of queries and documents.
-func (d *Dataset) judgements(ctx context.Context, dir string, b *BEIR, documents, queries map[string]int) (
-	map[int]map[int]float64, error) {
+func (d *Dataset) judgements(ctx context.Context, dir string, tables []string, b *BEIR,
+	documents, queries map[string]int) (map[int]map[int]float64, error) {
 	out := map[int]map[int]float64{}
-	for _, name := range beirSplits {
+	for _, name := range tables {
 		if _, err := os.Stat(filepath.Join(dir, "qrels", name)); err == nil {
 			b.Split = filepath.Join(dir, "qrels", name)
 			break
 		}
 	}
 	if b.Split == "" {
-		return nil, fmt.Errorf("%s: qrels holds none of %s; expected a table of which documents answer which "+
-			"queries", dir, strings.Join(beirSplits, ", "))
+		why := ""
+		if slices.Equal(tables, BEIRLearned) {
+			why = "; what is measured by test.tsv is not learned from"
+		}
+		return nil, fmt.Errorf("%s: qrels holds none of %s; expected a table of which documents answer which queries%s",
+			dir, strings.Join(tables, ", "), why)
 	}
 	return out, d.each(ctx, b.Split, func(r *Record) error {
 		const query, document, score = "query-id", "corpus-id", "score"
@@ -192,4 +206,55 @@ func (d *Dataset) judgements(ctx context.Context, dir string, b *BEIR, documents
 		out[q][doc] = grade
 		return nil
 	})
+}
+
+// addBEIR reads such a folder into the index: of each query that has an answer a record, at its place in the file of
+// queries, with all documents that answer it, and those that were judged to answer it not.
+func (d *Dataset) addBEIR(ctx context.Context, dir string, rm *room, h hash.Hash) error {
+	tables := BEIRLearned
+	if d.opts.Held {
+		tables = BEIRHeld
+	}
+	b, err := OpenBEIR(ctx, dir, tables, Options{ReplaceInvalid: d.opts.ReplaceInvalid})
+	if err != nil {
+		return err
+	}
+	w := &spool{room: rm}
+	f := &file{path: filepath.Join(dir, beirQueries), close: w.discard}
+	d.files = append(d.files, f)
+	buf := bufio.NewWriter(w)
+	enc := json.NewEncoder(buf)
+	enc.SetEscapeHTML(false)
+	line := 1
+	for i, q := range b.Queries {
+		for ; line < q.Source.Line; line++ {
+			buf.WriteByte('\n') // an error stays, and is Flush's
+		}
+		var x struct {
+			Query     string   `json:"query"`
+			Positives []string `json:"positives"`
+			Negatives []string `json:"negatives,omitempty"`
+		}
+		x.Query = q.Text
+		for _, doc := range slices.Sorted(maps.Keys(b.Judged[i])) {
+			to := &x.Negatives
+			if b.Judged[i][doc] > 0 {
+				to = &x.Positives
+			}
+			*to = append(*to, b.Documents[doc].Text)
+		}
+		if err := enc.Encode(x); err != nil {
+			return fmt.Errorf("%s: %w", q.Source, err)
+		}
+		line++
+	}
+	if err := buf.Flush(); err != nil {
+		return fmt.Errorf("%s: putting queries and documents together: %w", dir, err)
+	}
+	f.in, f.size = w.readerAt(), w.size
+	f.box = &linesBox{f: f, o: &d.opts}
+	for _, at := range b.Unjudged {
+		d.stats.Remarks = note(d.stats.Remarks, "a query that nothing answers in "+b.Split+" is left out", at)
+	}
+	return d.scan(f, h)
 }

@@ -64,8 +64,9 @@ type Drop struct {
 // firstDrops is how many places of dropped examples are kept for each reason.
 const firstDrops = 5
 
-// Open opens data files, and directories for all data files in them, as one dataset. All records are read once, so that
-// every fault is found before anything is trained; the error names file and line. The caller closes the Dataset.
+// Open opens data files, and directories for all data files in them, or, where groups of texts are wanted, as BEIR has
+// them, as one dataset. All records are read once, so that every fault is found before anything is trained; the error
+// names file and line. The caller closes the Dataset.
 func Open(ctx context.Context, paths []string, opts Options) (_ *Dataset, err error) {
 	if err := opts.Validate(); err != nil {
 		return nil, err
@@ -79,7 +80,7 @@ func Open(ctx context.Context, paths []string, opts Options) (_ *Dataset, err er
 			d.Close()
 		}
 	}()
-	names, skipped, err := expand(paths)
+	names, skipped, err := expand(paths, opts.Want == WantGroups)
 	if err != nil {
 		return nil, err
 	}
@@ -116,6 +117,9 @@ func Open(ctx context.Context, paths []string, opts Options) (_ *Dataset, err er
 
 // add opens a file and reads its records into the index. The context's end stops it wherever it is.
 func (d *Dataset) add(ctx context.Context, name string, rm *room, h hash.Hash) error {
+	if d.opts.Want == WantGroups && IsBEIR(name) {
+		return d.addBEIR(ctx, name, rm, h)
+	}
 	f, err := openFile(name, &d.opts, rm, func() error { return context.Cause(ctx) })
 	if err != nil {
 		return err

@@ -91,8 +91,8 @@ func plainName(name string) string {
 
 // expand lists the files that the paths name: a directory gives the data files in it, sorted by name, hidden ones and
 // those in subdirectories left out. What has the name of a data file there and is a pipe or another thing that cannot
-// be read twice is skipped.
-func expand(paths []string) (out, skipped []string, err error) {
+// be read twice is skipped. With beir a folder of BEIR's is listed as it is.
+func expand(paths []string, beir bool) (out, skipped []string, err error) {
 	seen := map[string]string{}
 	add := func(path string) error {
 		key := path
@@ -111,7 +111,7 @@ func expand(paths []string) (out, skipped []string, err error) {
 		if err != nil {
 			return nil, nil, fileerr.Open(path, err)
 		}
-		if !st.IsDir() {
+		if !st.IsDir() || beir && IsBEIR(path) {
 			if err := add(path); err != nil {
 				return nil, nil, err
 			}

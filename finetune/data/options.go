@@ -50,6 +50,8 @@ type Options struct {
 	// Margins has pairs say by how much the chosen answer is better, and groups by how much a text that belongs to the
 	// anchor is above those that do not, and refuses data that does not say it.
 	Margins bool
+	// Held says that what is read is held out: of a folder of BEIR's, see BEIRHeld, and not BEIRLearned.
+	Held bool
 }
 
 // A Want is what a method trains on.

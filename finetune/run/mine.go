@@ -6,6 +6,7 @@ import (
 
 	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/finetune/corpus"
+	"github.com/ggtune/ggtune/finetune/data"
 	"github.com/ggtune/ggtune/finetune/mine"
 	"github.com/ggtune/ggtune/finetune/report"
 )
@@ -30,7 +31,7 @@ func Mine(ctx context.Context, cfg config.Config, adapterPath string, given func
 		return mine.Counts{}, err
 	}
 	defer func() { err = errors.Join(err, e.Close()) }()
-	r, err := corpus.ReadRetrieval(ctx, e.cfg, e.cfg.Data, beside)
+	r, err := corpus.ReadRetrieval(ctx, e.cfg, e.cfg.Data, beside, data.BEIRLearned)
 	if err != nil {
 		return mine.Counts{}, err
 	}

@@ -148,7 +148,7 @@ func EvaluateVectors(ctx context.Context, cfg config.Config, adapterPath string,
 		}
 	}
 	vc.Dimensions = append([]int{width}, vc.Dimensions...)
-	r, err := corpus.ReadRetrieval(ctx, e.cfg, e.cfg.Data, vc.Corpus)
+	r, err := corpus.ReadRetrieval(ctx, e.cfg, e.cfg.Data, vc.Corpus, data.BEIRMeasured)
 	var unsuited *data.UnsuitedError
 	switch {
 	case err == nil:
