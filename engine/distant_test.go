@@ -75,7 +75,7 @@ func (r *rig) result() []byte {
 	var err error
 	if r.Config().Whole() {
 		_, err = r.RoundParams("")
-		err = errors.Join(err, r.SaveModel(context.Background(), atomicfile.OS, path, ""))
+		err = errors.Join(err, r.SaveModel(context.Background(), atomicfile.OS, path, "", 0))
 	} else {
 		err = r.adapter().Save(context.Background(), atomicfile.OS, path)
 	}

@@ -64,7 +64,7 @@ func TestRounded(t *testing.T) {
 				b := batch(chain(tokens(1, 40, r.model.HParams().NVocab)))
 				logp, grads := r.pass(b, nil)
 				path := filepath.Join(t.TempDir(), "written.gguf")
-				if err := r.SaveModel(t.Context(), nil, path, ""); err != nil {
+				if err := r.SaveModel(t.Context(), nil, path, "", 0); err != nil {
 					t.Fatal(err)
 				}
 				for _, p := range r.Params() {

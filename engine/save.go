@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/ggtune/ggtune/bindings/ggml"
+	"github.com/ggtune/ggtune/engine/arch"
 	"github.com/ggtune/ggtune/engine/backend"
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/engine/graph"
@@ -194,7 +195,8 @@ func eachRows(v backend.Floats, n int64, do func(part []float32, at int64) error
 }
 
 // SaveModel writes the model with a set's tensors as Set.Written says, everything else as in the base, atomically.
-func (s *Session) SaveModel(ctx context.Context, fsys atomicfile.FS, path, set string) error {
+// Where a pooling is given, the file says that vectors of texts are made so.
+func (s *Session) SaveModel(ctx context.Context, fsys atomicfile.FS, path, set string, pooling arch.Pooling) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -207,6 +209,9 @@ func (s *Session) SaveModel(ctx context.Context, fsys atomicfile.FS, path, set s
 	f := s.model.file
 	var w gguf.Writer
 	w.CopyMetadata(f)
+	if pooling.Pools() {
+		pooling.Write(&w, s.model.net.Arch)
+	}
 	var types []gguf.Type // of matrices
 	for i := range f.Tensors {
 		t := &f.Tensors[i]

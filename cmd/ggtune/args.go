@@ -94,6 +94,10 @@ func known(c *cli.Command, arg string, options map[string]bool) error {
 		return usagef("%sunknown option %s; rewarded answers are drawn from all tokens, at --temperature: training "+
 			"takes each token's probability among all of them (%s)", prefix, option, where)
 	}
+	if c != nil && files[name] && strings.Contains(c.UsageText, "IN.gguf") {
+		return usagef("%sunknown option %s; its files are arguments: ggtune %s %s (%s)", prefix, option, c.Name,
+			c.UsageText, where)
+	}
 	hint, ok := otherNames().Hint(name, slices.Collect(maps.Keys(options)))
 	if !ok {
 		return usagef("%sunknown option %s (%s)", prefix, option, where)
@@ -107,6 +111,9 @@ func known(c *cli.Command, arg string, options map[string]bool) error {
 	}
 	return usagef("%sunknown option %s; did you mean %s? (%s)", prefix, option, our, where)
 }
+
+// files are options that name files in most commands.
+var files = map[string]bool{"m": true, "model": true, "o": true, "output": true}
 
 // truncates are options of other tools that draw from some of the tokens, or from others than the model finds likely:
 // what training learned from such answers would be biased by what it does not see.

@@ -34,8 +34,9 @@ func embedCommand() *cli.Command {
 		UsageText: "-m model.gguf [-a run] {TEXT … | -d texts.jsonl} [-o vectors.npy] [options]",
 		Description: "Each text becomes one vector, as llama-server's embeddings endpoint makes it: from the " +
 			"tokens that --pooling says,\n" +
-			"at length 1. Of -d, texts are the field \"text\" of records, or plain text (--text-split line: one on " +
-			"each line).\n\n" +
+			"at length 1. Of -d, texts are the field \"text\" of records, the documents of a folder of BEIR's, or " +
+			"plain text files, each of\n" +
+			"which is one text (--text-split line: one on each line; paragraph: parted by blank lines).\n\n" +
 			"-o writes a matrix (.npy, .safetensors) or lines (.jsonl); with --json the lines go to standard " +
 			"output. Without either,\n" +
 			"what is printed is the beginning of each vector, and of a few texts how near they are to each " +

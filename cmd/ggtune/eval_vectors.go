@@ -79,7 +79,11 @@ func printEvaluatedVectors(w io.Writer, e *run.Embedded) {
 		fmt.Fprintf(w, "%s, %s, pooling %s\n", queries(e.Queries), count.Of(e.Documents, "document"), e.Pooling)
 	}
 	if e.Loss != nil {
-		fmt.Fprintf(w, "%-*s  %.4f %s of %s\n", widestScore(e.Widths[0].Scores), "loss", e.Loss.Loss,
+		loss := fmt.Sprintf("%.4f", e.Loss.Loss)
+		if e.Loss.BaseLoss != nil {
+			loss = fmt.Sprintf("base %.4f, tuned %s,", *e.Loss.BaseLoss, loss)
+		}
+		fmt.Fprintf(w, "%-*s  %s %s of %s\n", widestScore(e.Widths[0].Scores), "loss", loss,
 			report.LossUnit(e.Loss.Unit), e.Loss.Method)
 	}
 	for i := range e.Widths {

@@ -115,6 +115,15 @@ func printExample(w io.Writer, x *data.Example) {
 		fmt.Fprintf(w, "  %-11s %s\n  %-11s %s\n", "prompt", clip(x.Prompt), "completion", clip(x.Completion))
 	case data.KindText:
 		fmt.Fprintf(w, "  %-11s %s\n", "text", clip(x.Text))
+	case data.KindGroup:
+		for i, t := range x.Texts {
+			fmt.Fprintf(w, "  %-11s %s\n", []string{"anchor", "positive", "negative"}[min(i, 2)], clip(t))
+		}
+	case data.KindLikeness:
+		for _, t := range x.Texts {
+			fmt.Fprintf(w, "  %-11s %s\n", "text", clip(t))
+		}
+		fmt.Fprintf(w, "  %-11s %g\n", "score", x.Score)
 	}
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"slices"
@@ -181,7 +182,11 @@ func printMerged(c *cli.Context, r merge.Result) error {
 	if r.ExpectedKL != nil {
 		fmt.Fprintf(w, "its types were expected to make predictions diverge by %.3g nats (KL)\n", *r.ExpectedKL)
 	}
-	fmt.Fprintf(w, "llama.cpp loads it and computes the same: logits differ by %.3g, the base's by %.3g\n",
+	what := "logits"
+	if r.Report.Vectors != nil {
+		what = "vectors at length 1"
+	}
+	fmt.Fprintf(w, "llama.cpp loads it and computes the same: %s differ by %.3g, the base's by %.3g\n", what,
 		r.LlamaRMSDiff, r.LlamaBaseRMSDiff)
 	if k := r.Ranked; k != nil {
 		fmt.Fprintf(w, "it ranks with the head: llama.cpp's first class (%s) is σ(score), off by %.2g; the mean of "+
@@ -189,6 +194,9 @@ func printMerged(c *cli.Context, r merge.Result) error {
 	}
 	fmt.Fprintln(w)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	if v := r.Report.Vectors; v != nil {
+		return printTurned(w, t, r.Report.Text, v)
+	}
 	fmt.Fprintln(t, "\tperplexity\tKL mean\tKL 99 %\tsame top token\t")
 	fmt.Fprintf(t, "base + adapter\t%.4g\t\t\t\t\n", eval.Difference{Loss: r.Report.Applied}.Perplexity())
 	for _, l := range []struct {
@@ -201,6 +209,19 @@ func printMerged(c *cli.Context, r merge.Result) error {
 		return err
 	}
 	fmt.Fprintf(w, "against base + adapter, on %s: %s\n", r.Report.Text, count.Of(r.Report.Tokens, "token"))
+	return nil
+}
+
+// printTurned shows how far vectors are from those with the adapter apart.
+func printTurned(w io.Writer, t *tabwriter.Writer, text string, v *merge.Vectors) error {
+	fmt.Fprintln(t, "\t1 − cosine, mean\tlargest\t")
+	fmt.Fprintf(t, "merged\t%.3g\t%.3g\t\n", v.Merged.Mean, v.Merged.Most)
+	fmt.Fprintf(t, "base alone\t%.3g\t%.3g\t\n", v.Base.Mean, v.Base.Most)
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprintf(w, "against base + adapter, on %s: vectors of %s, pooling %s\n", text, count.Of(v.Texts, "text"),
+		v.Pooling)
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -74,6 +75,9 @@ func mineAction(c *cli.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	if !strings.EqualFold(filepath.Ext(path), ".jsonl") {
+		return usagef("mine: --output %s: what is written are JSON lines; expected a name that ends in .jsonl", path)
+	}
 	if len(cfg.Data) == 0 {
 		return missing(c, "data", "pairs.jsonl")
 	}
@@ -134,11 +138,12 @@ func printMined(c *cli.Context, path string, n *mine.Counts) {
 	w := c.App.Writer
 	fmt.Fprintf(w, "%s: %s for %s\n", path, count.Of(n.Negatives, "negative"), count.Of(n.Pairs-n.Bare, "pair"))
 	line := func(name, format string, args ...any) {
-		fmt.Fprintf(w, "  %-18s %s\n", name, fmt.Sprintf(format, args...))
+		fmt.Fprintf(w, "  %-22s %s\n", name, fmt.Sprintf(format, args...))
 	}
-	line("fewer than asked", "%d", n.Short)
-	line("none, left out", "%d", n.Bare)
-	line("too near", "%s left out for the margin", count.Of(n.Near, "document"))
+	line("pairs", "%d: %d with %d negatives, %d with fewer, %d without any and left out", n.Pairs, n.Whole,
+		c.Int("negatives"), n.Short, n.Bare)
+	line("documents in range", "%d over all pairs: %d too near for the margin, %d taken, %d left over", n.InRange,
+		n.Near, n.Negatives, n.Over)
 	line("mean cosines", "%.4f positive, %.4f negative, %.4f the hardest of each "+
 		"pair", n.Positive, n.Negative, n.Hardest)
 }

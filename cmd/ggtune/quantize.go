@@ -8,6 +8,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/ggtune/ggtune/engine/arch"
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/finetune/allot"
 	"github.com/ggtune/ggtune/finetune/eval"
@@ -127,6 +128,12 @@ func quantizeAction(c *cli.Context) error {
 		return err
 	}
 	defer f.Close()
+	for _, option := range []string{"report", "budget", "size"} {
+		if net, err := arch.Of(f); err == nil && net.Headless && c.IsSet(option) {
+			return usagef("quantize: --%s measures predictions, and %s makes vectors of texts (%s): leave it out; "+
+				"ggtune eval measures the vectors of what is written", option, in, net.Arch)
+		}
+	}
 	if c.NArg() == 1 && !c.Bool("dry-run") { // to be measured, and not kept
 		dir, err := os.MkdirTemp("", "ggtune-quantize-")
 		if err != nil {

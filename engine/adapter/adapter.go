@@ -239,7 +239,10 @@ func Targets(net *arch.Net, names []string) ([]arch.Role, error) {
 		default:
 			ours := ""
 			theirs := slices.DeleteFunc(hubRoles(net, n), func(r arch.Role) bool { return !slices.Contains(known, r) })
-			if len(theirs) > 0 {
+			switch {
+			case n == "all":
+				ours = "did you mean all-linear? "
+			case len(theirs) > 0:
 				ours = fmt.Sprintf("did you mean %s? ", join(theirs))
 			}
 			return nil, fmt.Errorf("target %q is no linear role of architecture %q; %sknown: %s, all-linear", n,

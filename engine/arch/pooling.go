@@ -52,19 +52,37 @@ func (p Pooling) OrMean() Pooling {
 	return PoolMean
 }
 
-// pooling reads what a file says of it.
-func (k *keys) pooling() Pooling {
-	name := k.arch + ".pooling_type"
-	v, err := k.f.Int(name)
+// poolingKey is where a file of an architecture says it.
+func poolingKey(arch string) string { return arch + ".pooling_type" }
+
+// Write has a model file of an architecture say it.
+func (p Pooling) Write(w *gguf.Writer, arch string) { w.SetUint32(poolingKey(arch), uint32(p)) }
+
+// PoolingIn reads what a model file says of it; PoolNone: nothing.
+func PoolingIn(f Metadata) (Pooling, error) {
+	arch, err := f.Architecture()
+	if err != nil {
+		return PoolNone, err
+	}
+	name := poolingKey(arch)
+	v, err := f.Int(name)
 	switch {
 	case errors.Is(err, gguf.ErrNoKey):
-		return PoolNone
+		return PoolNone, nil
 	case err != nil:
-		k.faults = append(k.faults, err)
-		return PoolNone
+		return PoolNone, err
 	case v < 0 || v >= int64(len(poolings)):
-		k.fail("metadata key %q is %d, expected 0 to %d (%s)", name, v, len(poolings)-1, strings.Join(poolings, ", "))
-		return PoolNone
+		return PoolNone, fmt.Errorf("%s: metadata key %q is %d, expected 0 to %d (%s)", f.Path(), name, v,
+			len(poolings)-1, strings.Join(poolings, ", "))
 	}
-	return Pooling(v)
+	return Pooling(v), nil
+}
+
+// pooling is PoolingIn of the file.
+func (k *keys) pooling() Pooling {
+	p, err := PoolingIn(k.f)
+	if err != nil {
+		k.faults = append(k.faults, err)
+	}
+	return p
 }

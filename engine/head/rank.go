@@ -10,9 +10,6 @@ import (
 // RankTensor is what llama.cpp reads a model's classification head from.
 const RankTensor = "cls.output.weight"
 
-// rankPooling is LLAMA_POOLING_TYPE_RANK.
-const rankPooling = 4
-
 // Ranks refuses an architecture whose models llama.cpp reads no classification head of.
 func Ranks(name string) error {
 	a, err := arch.Get(name)
@@ -27,7 +24,7 @@ func Ranks(name string) error {
 // and zeros, so that the first of its softmax is σ(score), the mean not taken off, for which there is no place. labels
 // name the classes.
 func (f *File) Rank(w *gguf.Writer, labels [2]string) error {
-	w.SetUint32(f.Arch+".pooling_type", rankPooling)
+	arch.PoolRank.Write(w, f.Arch)
 	w.SetStrings(f.Arch+".classifier.output_labels", labels[:])
 	n := len(f.Weight)
 	rows := make([]float32, 2*n)

@@ -21,7 +21,7 @@ type Report struct {
 	What          string  `json:"what"`            // what is compared: "logits", or "vectors" of texts
 	LogitsMaxDiff float64 `json:"logits_max_diff"` // largest absolute difference from llama.cpp's, fast mode
 	ExactMaxDiff  float64 `json:"exact_max_diff"`  // the same in exact mode
-	LargestLogit  float64 `json:"largest_logit"`
+	LargestLogit  float64 `json:"largest_logit"`   // of vectors their length: 1, at which they are compared
 	LogitsRMSDiff float64 `json:"logits_rms_diff"` // root mean squared difference from llama.cpp's, fast mode
 	ExactRMSDiff  float64 `json:"exact_rms_diff"`  // the same in exact mode
 	LogitsRMS     float64 `json:"logits_rms"`      // the logits' own root mean square: their size
@@ -89,7 +89,7 @@ func Check(ctx context.Context, path string, threads int, seed uint64) (*Report,
 	}
 	if err := withSession(path, engine.SessionConfig{Threads: threads, Exact: true},
 		func(s *engine.Session) (err error) {
-			if exact, err = NewProbe(ctx, s, fast.Tokens, 0); err == nil {
+			if exact, err = fast.of(ctx, s); err == nil {
 				rep.Gradients, err = checkGradients(ctx, s.Model(), fast, threads, seed)
 			}
 			return err
@@ -157,6 +157,9 @@ func (r *Report) judge(exact *Probe, fast, exactFar Distance) {
 	for _, v := range exact.Trained {
 		r.LargestLogit = max(r.LargestLogit, math.Abs(float64(v)))
 	}
+	if exact.Pooling != 0 {
+		r.LargestLogit = 1
+	}
 	r.LogitsRMS = rms(exact.Trained, nil)
 	r.LogitError, r.ExactError = max(fast.RMS, exactFar.RMS)/r.LogitsRMS, exactFar.RMS/r.LogitsRMS
 	for _, g := range r.Gradients {
@@ -221,7 +224,8 @@ func checkGradients(
 		return nil, err
 	}
 	defer s.Close()
-	return slopes(ctx, s, p.Tokens[:min(checkTokens, len(p.Tokens))], p.Pooling)
+	text := p.Texts[0]
+	return slopes(ctx, s, text[:min(checkTokens, len(text))], p.Pooling)
 }
 
 // spread chooses the layer that a role is checked in: the roles' layers are spread over the model.

@@ -123,6 +123,37 @@ func TestCheckRefusesWrongModels(t *testing.T) {
 	}
 }
 
+// TestCheckRefusesWrongEncoders: the same of vectors of texts.
+func TestCheckRefusesWrongEncoders(t *testing.T) {
+	for _, typ := range []gguf.Type{gguf.F32, gguf.Q8_0} {
+		path := synth.Temp(t, synth.Tiny("bert", typ))
+		if err := beside(t, path, path).Err(); err != nil {
+			t.Fatalf("%v, the same file: %v", typ, err)
+		}
+		for _, c := range []struct {
+			name     string
+			change   func(*gguf.Writer)
+			to, from string
+			subtle   bool
+		}{
+			{"values of another layer", nil, "blk.1.attn_v.weight", "blk.0.attn_v.weight", false},
+			{"keys for values", nil, "blk.1.attn_v.weight", "blk.1.attn_k.weight", false},
+			{"output of another layer", nil, "blk.1.attn_output.weight", "blk.0.attn_output.weight", false},
+			{"a norm of another layer", nil, "blk.1.attn_output_norm.weight", "blk.0.attn_output_norm.weight", true},
+			{"another epsilon", func(w *gguf.Writer) {
+				w.SetFloat32("bert.attention.layer_norm_epsilon", 0.1)
+			}, "", "", true},
+		} {
+			rep := beside(t, path, changed(t, path, c.change, c.to, c.from))
+			t.Logf("%v, %s: vectors %.2g of their size, exact %.2g", typ, c.name, rep.LogitError, rep.ExactError)
+			if err := rep.Err(); err == nil && (!c.subtle || rep.ExactBound == floatBound) {
+				t.Errorf("%v, %s: vectors %.3g of their size, exact %.3g, were found sound", typ, c.name,
+					rep.LogitError, rep.ExactError)
+			}
+		}
+	}
+}
+
 // beside is Check's report without gradients, of our computation of one file and llama.cpp's of another.
 func beside(t *testing.T, ours, theirs string) *Report {
 	t.Helper()

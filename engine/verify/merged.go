@@ -9,8 +9,8 @@ import (
 	"github.com/ggtune/ggtune/engine/gguf"
 )
 
-// VerifyMerged opens a merged model with ours and with llama.cpp, one after the other, and compares their logits. The
-// probe is of the base with the adapters beside it, on a text's tokens, in exact mode. What merging cost the
+// VerifyMerged opens a merged model with ours and with llama.cpp, one after the other, and compares what they say. The
+// probe is of the base with the adapters beside it, in exact mode. What merging cost the
 // predictions is measured elsewhere. Where nothing was quantized, and own says that it is the base's weights that the
 // adapters were added to, they must compute what base and adapters do.
 func (p *Probe) VerifyMerged(ctx context.Context, base, merged string, own bool, threads int) (Agreement, error) {
@@ -24,7 +24,7 @@ func (p *Probe) VerifyMerged(ctx context.Context, base, merged string, own bool,
 	if err := withSession(merged, engine.SessionConfig{Threads: threads, Exact: p.exact},
 		func(s *engine.Session) (err error) {
 			plain, rounded = float(s.Model().File()), quantized(s.Model().File())
-			ours, err = p.of(ctx, s, p.Tokens)
+			ours, err = p.of(ctx, s)
 			return err
 		}); err != nil {
 		return a, err
@@ -37,16 +37,16 @@ func (p *Probe) VerifyMerged(ctx context.Context, base, merged string, own bool,
 	if plain {
 		share = floatBound
 	}
-	if bound := allowed(size, share, agreementFactor*a.Base.RMS); !(a.Trained.RMS <= bound) {
+	if bound := p.allowed(size, share, agreementFactor*a.Base.RMS); !(a.Trained.RMS <= bound) {
 		return a, fmt.Errorf("verify %s: %w: %s (of size %.3g) differ by %.3g in the root mean square, expected "+
 			"at most %.3g; run ggtune check on the base, and report this with its output", merged, ErrDisagree,
 			p.what(), size, a.Trained.RMS, bound)
 	}
 	brought, left := rms(p.Trained, p.Base), rms(ours.Trained, p.Trained)
 	if own && !rounded && brought > floatBound*size && !(left < brought/2) {
-		return a, fmt.Errorf("verify %s: %w: the adapters move the base's logits by %.3g in the root mean square, and "+
+		return a, fmt.Errorf("verify %s: %w: the adapters move the base's %s by %.3g in the root mean square, and "+
 			"those of the merged model are %.3g from there; report this with the output of ggtune check on the base",
-			merged, ErrDisagree, brought, left)
+			merged, ErrDisagree, p.what(), brought, left)
 	}
 	return a, nil
 }

@@ -28,38 +28,41 @@ func strong(t *testing.T, m *engine.Model) *adapter.Adapter {
 	return a
 }
 
-// TestVerifyMerged: the weights with the adapter added pass; the base alone does not, nor an adapter added twice.
+// TestVerifyMerged: the weights with the adapter added pass; the base alone does not, nor an adapter added twice. Of an
+// encoder it is vectors that tell.
 func TestVerifyMerged(t *testing.T) {
-	path := synth.Temp(t, synth.Tiny("llama", gguf.F32))
-	m, err := engine.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer m.Close()
-	a := strong(t, m)
-	s, err := engine.NewSession(m, engine.SessionConfig{Threads: 1, Exact: true, Sets: []engine.Set{{Adapter: a}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	tokens, err := textTokens(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := NewProbe(t.Context(), s, tokens, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, tc := range map[string]struct {
-		scale float64
-		ok    bool
-	}{"merged": {1, true}, "the base alone": {0, false}, "added twice": {2, false}} {
-		_, err := p.VerifyMerged(t.Context(), path, merged(t, m, a, tc.scale), true, 1)
-		if tc.ok && err != nil {
-			t.Errorf("%s: %v", name, err)
+	for _, arch := range []string{"llama", "bert"} {
+		path := synth.Temp(t, synth.Tiny(arch, gguf.F32))
+		m, err := engine.Open(path)
+		if err != nil {
+			t.Fatal(err)
 		}
-		if !tc.ok && (!errors.Is(err, ErrDisagree) || !strings.Contains(err.Error(), "from there")) {
-			t.Errorf("%s: got %v, want a disagreement", name, err)
+		defer m.Close()
+		a := strong(t, m)
+		s, err := engine.NewSession(m, engine.SessionConfig{Threads: 1, Exact: true, Sets: []engine.Set{{Adapter: a}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		tokens, err := textTokens(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := NewProbe(t.Context(), s, tokens, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, tc := range map[string]struct {
+			scale float64
+			ok    bool
+		}{"merged": {1, true}, "the base alone": {0, false}, "added twice": {2, false}} {
+			_, err := p.VerifyMerged(t.Context(), path, merged(t, m, a, tc.scale), true, 1)
+			if tc.ok && err != nil {
+				t.Errorf("%s, %s: %v", arch, name, err)
+			}
+			if !tc.ok && (!errors.Is(err, ErrDisagree) || !strings.Contains(err.Error(), "from there")) {
+				t.Errorf("%s, %s: got %v, want a disagreement", arch, name, err)
+			}
 		}
 	}
 }

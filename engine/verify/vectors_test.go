@@ -14,7 +14,7 @@ import (
 	"github.com/ggtune/ggtune/internal/atomicfile"
 )
 
-// TestVerifyVectors: llama.cpp's vectors with the adapter are ours, in every pooling; without it, or with other texts,
+// TestVerifyVectors: llama.cpp's vectors with the adapter are ours, in every pooling; without it, or pooled otherwise,
 // they are not.
 func TestVerifyVectors(t *testing.T) {
 	path := synth.Temp(t, synth.Tiny("qwen3", gguf.Q8_0))
@@ -26,45 +26,49 @@ func TestVerifyVectors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	idle := saved(t, a)
 	offZero(a, 0.8)
-	file := filepath.Join(t.TempDir(), "adapter.gguf")
-	if err := a.Save(t.Context(), atomicfile.OS, file); err != nil {
-		t.Fatal(err)
-	}
+	file := saved(t, a)
 	s, err := engine.NewSession(m, engine.SessionConfig{Threads: 1, Sets: []engine.Set{{Adapter: a}}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	var all []verify.Vectors
-	tokens := tokens(60, m.HParams().NVocab)
-	for _, p := range []arch.Pooling{arch.PoolMean, arch.PoolCLS, arch.PoolLast} {
-		v := verify.Vectors{Pooling: p}
-		for _, n := range []int{2, 30, 60} {
-			row := engine.PlainRow(tokens[60-n:])
-			row.Pooled = []int32{0}
-			out, err := s.Forward(t.Context(), &engine.Batch{Rows: []engine.Row{row}},
-				engine.Options{Want: []*engine.Output{engine.Pooled}, Pooling: p})
-			if err != nil {
-				t.Fatal(err)
-			}
-			v.Texts, v.Ours = append(v.Texts, row.Tokens), append(v.Ours, out[engine.Pooled])
+	all := tokens(60, m.HParams().NVocab)
+	poolings := []arch.Pooling{arch.PoolMean, arch.PoolCLS, arch.PoolLast}
+	var probes []*verify.Probe
+	for _, pooling := range poolings {
+		p, err := verify.NewVectorProbe(t.Context(), s, [][]int32{all[:2], all[:30], all}, pooling)
+		if err != nil {
+			t.Fatal(err)
 		}
-		all = append(all, v)
+		probes = append(probes, p)
 	}
 	if err := errors.Join(s.Close(), m.Close()); err != nil {
 		t.Fatal(err)
 	}
-	for _, v := range all {
-		r, err := verify.VerifyVectors(t.Context(), path, file, v, 1)
-		if err != nil || !(r.RMS < r.Moved/2) || r.Far < r.RMS {
-			t.Errorf("%v: %+v, %v", v.Pooling, r, err)
+	for i, p := range probes {
+		d, err := p.VerifyAdapter(t.Context(), path, file, 1)
+		if err != nil || !(d.Trained.RMS > 0) || d.Trained.Max < d.Trained.RMS {
+			t.Errorf("%v: %+v, %v", p.Pooling, d, err)
 		}
-		if r, err = verify.VerifyVectors(t.Context(), path, "", v, 1); !errors.Is(err, verify.ErrDisagree) {
-			t.Errorf("%v, without the adapter: %+v, %v", v.Pooling, r, err)
+		t.Logf("%v: %+v", p.Pooling, d)
+		if d, err := p.VerifyAdapter(t.Context(), path, idle, 1); !errors.Is(err, verify.ErrDisagree) {
+			t.Errorf("%v, with an adapter that does nothing: %+v, %v", p.Pooling, d, err)
 		}
-		v.Ours = v.Ours[1:]
-		if _, err = verify.VerifyVectors(t.Context(), path, file, v, 1); err == nil {
-			t.Errorf("%v: a text without a vector is accepted", v.Pooling)
+		other := *p
+		other.Pooling = poolings[(i+1)%len(poolings)]
+		if d, err := other.VerifyAdapter(t.Context(), path, file, 1); !errors.Is(err, verify.ErrDisagree) {
+			t.Errorf("%v, with llama.cpp's of pooling %v: %+v, %v", p.Pooling, other.Pooling, d, err)
 		}
 	}
+}
+
+// saved writes an adapter.
+func saved(t *testing.T, a *adapter.Adapter) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "adapter.gguf")
+	if err := a.Save(t.Context(), atomicfile.OS, file); err != nil {
+		t.Fatal(err)
+	}
+	return file
 }

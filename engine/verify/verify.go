@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/ggtune/ggtune/bindings/llama"
 	"github.com/ggtune/ggtune/engine"
@@ -16,16 +17,19 @@ import (
 	"github.com/ggtune/ggtune/engine/gguf"
 )
 
-// A Probe holds the logits that a session computes for a few tokens, or vectors of their beginnings, to be compared
+// A Probe holds the logits that a session computes for a few tokens, or the vectors of a few texts, to be compared
 // with llama.cpp's after the session and its model are closed (so that the weights are not in memory twice).
 type Probe struct {
-	Tokens []int32
-	// Since is the first of them on which what waits for an invocation acts.
+	// Texts are what is computed on: one, for logits, and any number, for vectors.
+	Texts [][]int32
+	// Since is the first token of a text on which what waits for an invocation acts.
 	Since int
 	// Pooling says how the vectors are made; 0: it holds logits.
 	Pooling arch.Pooling
-	// Base and Trained are rows of the vocabulary's logits, one for every token but the last, or vectors [n_embd] of
-	// the beginnings. Base is nil where the base cannot be computed any more (full training).
+	// Base and Trained are rows of the vocabulary's logits, one for every token but the last, or vectors [n_embd], a
+	// text's after the other's, each of the length √n_embd: a root mean square of differences is then the distance of
+	// vectors of length 1, their directions, of which alone is used. Base is nil where the base cannot be computed any
+	// more (full training).
 	Base, Trained []float32
 	exact         bool // how the session computed
 }
@@ -39,20 +43,35 @@ const ProbeBefore = probeTokens / 2
 
 // NewProbe computes the logits of the first tokens of a sequence of 2 or more, with what a session trains and, where
 // that can be switched off, without. What waits for an invocation acts from token since on. Of a model without an
-// output head it holds vectors: the mean where the file does not say.
+// output head it holds vectors of what the sequence begins with: the mean where the file does not say.
 func NewProbe(ctx context.Context, s *engine.Session, tokens []int32, since int) (*Probe, error) {
-	p := &Probe{Since: since}
+	tokens = slices.Clone(tokens[:min(len(tokens), probeTokens)])
 	if net := s.Model().Net(); net.Headless {
-		p.Pooling = net.Pooling.OrMean()
+		return NewVectorProbe(ctx, s, beginnings(tokens), net.Pooling.OrMean())
 	}
-	return p.of(ctx, s, tokens)
+	p := &Probe{Texts: [][]int32{tokens}, Since: since}
+	return p.of(ctx, s)
 }
 
-// of makes a probe like p of what a session computes for the first of the tokens.
-func (p *Probe) of(ctx context.Context, s *engine.Session, tokens []int32) (*Probe, error) {
+// NewVectorProbe computes the vectors of texts, with what a session trains and, where that can be switched off,
+// without.
+func NewVectorProbe(ctx context.Context, s *engine.Session, texts [][]int32, pooling arch.Pooling) (*Probe, error) {
+	p := &Probe{Texts: texts, Pooling: pooling}
+	return p.of(ctx, s)
+}
+
+// beginnings are texts that tokens begin with, of several lengths: one vector of a text says little.
+func beginnings(tokens []int32) (texts [][]int32) {
+	for n := len(tokens); n > 0; n -= max(1, len(tokens)/8) {
+		texts = append(texts, tokens[:n])
+	}
+	return texts
+}
+
+// of makes a probe like p of what a session computes.
+func (p *Probe) of(ctx context.Context, s *engine.Session) (*Probe, error) {
 	cfg := s.Config()
-	q := &Probe{Tokens: append([]int32(nil), tokens[:min(len(tokens), probeTokens)]...), Since: p.Since,
-		Pooling: p.Pooling, exact: cfg.Exact}
+	q := &Probe{Texts: p.Texts, Since: p.Since, Pooling: p.Pooling, exact: cfg.Exact}
 	var err error
 	if q.Trained, err = q.compute(ctx, s, engine.Options{}); err != nil {
 		return nil, err
@@ -63,33 +82,37 @@ func (p *Probe) of(ctx context.Context, s *engine.Session, tokens []int32) (*Pro
 	return q, err
 }
 
-// compute gives the logits of the whole vocabulary for every token but the last, or the beginnings' vectors.
-func (p *Probe) compute(ctx context.Context, s *engine.Session, opt engine.Options) ([]float32, error) {
-	texts, want := [][]int32{p.Tokens}, engine.Logits
+// compute gives the logits of the whole vocabulary for every token but the last, or the texts' vectors. Each text is a
+// pass of its own: a session may have memory for little more.
+func (p *Probe) compute(ctx context.Context, s *engine.Session, opt engine.Options) (all []float32, err error) {
+	want := engine.Logits
 	if p.Pooling != 0 {
-		texts, want, opt.Pooling = p.beginnings(), engine.Pooled, p.Pooling
+		want, opt.Pooling = engine.Pooled, p.Pooling
 	}
 	opt.Want = []*engine.Output{want}
-	var b engine.Batch
-	for _, text := range texts {
+	for _, text := range p.Texts {
 		row := engine.PlainRow(text)
 		row.Since = []int{min(p.Since, len(text))}
-		b.Rows = append(b.Rows, row)
+		out, err := s.Forward(ctx, &engine.Batch{Rows: []engine.Row{row}}, opt)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, p.comparable(out[want])...)
 	}
-	out, err := s.Forward(ctx, &b, opt)
-	if err != nil {
-		return nil, err
-	}
-	return out[want], nil
+	return all, nil
 }
 
-// beginnings are texts that the tokens begin with, of several lengths: one vector of a text says little.
-func (p *Probe) beginnings() [][]int32 {
-	var texts [][]int32
-	for n := len(p.Tokens); n > 0; n -= max(1, len(p.Tokens)/8) {
-		texts = append(texts, p.Tokens[:n])
+// comparable gives a row of logits as it is, and a vector at the length √n_embd: see Trained. What has no direction is
+// no number.
+func (p *Probe) comparable(row []float32) []float32 {
+	if p.Pooling == 0 {
+		return row
 	}
-	return texts
+	out, length := make([]float32, len(row)), rms(row, nil)
+	for i, v := range row {
+		out[i] = float32(float64(v) / length)
+	}
+	return out
 }
 
 // what names what it holds.
@@ -101,10 +124,10 @@ func (p *Probe) what() string {
 }
 
 // A Distance says how far llama.cpp's logits are from ours, over all tokens of the vocabulary and all positions of a
-// probe.
+// probe, or its vectors, at length 1, over all texts.
 type Distance struct {
-	Max float64 `json:"max"` // the largest absolute difference
-	RMS float64 `json:"rms"` // root of the mean squared difference
+	Max float64 `json:"max"` // the largest absolute difference of two logits, or distance of two vectors
+	RMS float64 `json:"rms"` // root of the mean squared difference, or distance
 }
 
 // An Agreement is the distance of two models, of which the first is the yardstick of the second.
@@ -121,6 +144,18 @@ var ErrDisagree = errors.New("llama.cpp computes something else from the file th
 // largest of half a million differences says nothing: it is one token's, on which a trained model may be sensitive
 // beyond all measure.
 func allowed(size, share, known float64) float64 { return math.Max(share*size, known) }
+
+// vectorBound is what vectors may differ by at most, as a share of their length, however far those of the base are: as
+// far apart they find other texts. One wrong matrix, or another pooling, makes more on generated models (0.7 and more).
+const vectorBound = 0.25
+
+// allowed is that of logits, and of vectors no more than vectorBound.
+func (p *Probe) allowed(size, share, known float64) float64 {
+	if p.Pooling != 0 {
+		return min(allowed(size, share, known), vectorBound*size)
+	}
+	return allowed(size, share, known)
+}
 
 // agreementFactor bounds the trained model's distance by the base's own, measured in the same check: both have the
 // same sources (llama.cpp rounds activations to 8 bits where weights are quantized, ours to bf16 or 16-bit integers).
@@ -255,7 +290,7 @@ func (p *Probe) again(ctx context.Context, base, path string, threads int) (same
 			return nil, err
 		}
 		defer s.Close()
-		return p.of(ctx, s, p.Tokens)
+		return p.of(ctx, s)
 	}
 	if same, err = in(p.exact); err != nil {
 		return nil, nil, err
@@ -354,7 +389,7 @@ func basisOf(a Agreement, sensitivity float64) basis {
 // judge demands a distance of at most what is known of it, or floor times the size of the logits.
 func (p *Probe) judge(a Agreement, path string, b basis, floor float64) error {
 	size := rms(p.Trained, nil)
-	bound := allowed(size, floor, b.known)
+	bound := p.allowed(size, floor, b.known)
 	if a.Trained.RMS <= bound { // false for NaN
 		return nil
 	}
@@ -363,31 +398,43 @@ func (p *Probe) judge(a Agreement, path string, b basis, floor float64) error {
 		ErrDisagree, p.what(), size, a.Trained.RMS, bound, b.why, floor)
 }
 
-// distance compares llama.cpp's logits with rows, a position at a time. No number in either gives NaN.
+// distance compares what llama.cpp says with rows, one at a time. No number in either gives NaN.
 func (p *Probe) distance(ctx context.Context, c *llama.Context, rows []float32) (Distance, error) {
 	var d Distance
 	var squares float64
 	at := 0
 	err := p.each(ctx, c, func(_ int, row []float32) error {
+		row = p.comparable(row)
+		own := 0.0
 		for i, v := range row {
 			x := math.Abs(float64(v) - float64(rows[at+i]))
-			if x > d.Max || math.IsNaN(x) {
-				d.Max = x
+			if p.Pooling == 0 {
+				d.see(x)
 			}
-			squares += x * x
+			own += x * x
 		}
-		at += len(row)
+		if p.Pooling != 0 {
+			d.see(math.Sqrt(own / float64(len(row))))
+		}
+		squares, at = squares+own, at+len(row)
 		return nil
 	})
 	d.RMS = math.Sqrt(squares / float64(max(at, 1)))
 	return d, err
 }
 
+// see takes what one difference is into the largest.
+func (d *Distance) see(x float64) {
+	if x > d.Max || math.IsNaN(x) {
+		d.Max = x
+	}
+}
+
 // each has llama.cpp read the tokens, those before an invocation with no adapter, and gives the logits of all but the
-// last; or it has it read the beginnings, and gives their vectors.
+// last; or it has it read the texts, and gives their vectors.
 func (p *Probe) each(ctx context.Context, c *llama.Context, yield func(int, []float32) error) error {
 	if p.Pooling != 0 {
-		for i, text := range p.beginnings() {
+		for i, text := range p.Texts {
 			v, err := c.Pooled(ctx, text)
 			if err == nil {
 				err = yield(i, v)
@@ -398,31 +445,33 @@ func (p *Probe) each(ctx context.Context, c *llama.Context, yield func(int, []fl
 		}
 		return nil
 	}
-	positions := make([]int, len(p.Tokens)-1)
+	tokens := p.Texts[0]
+	positions := make([]int, len(tokens)-1)
 	for i := range positions {
 		positions[i] = i
 	}
 	if p.Since <= 0 {
-		return c.EachLogits(ctx, p.Tokens, positions, yield)
+		return c.EachLogits(ctx, tokens, positions, yield)
 	}
-	n := min(p.Since, len(p.Tokens))
+	n := min(p.Since, len(tokens))
 	if err := c.ApplyAdapters(false); err != nil {
 		return err
 	}
-	if err := c.EachLogits(ctx, p.Tokens[:n], positions[:min(n, len(positions))], yield); err != nil {
+	if err := c.EachLogits(ctx, tokens[:n], positions[:min(n, len(positions))], yield); err != nil {
 		return err
 	}
-	if err := c.ApplyAdapters(true); err != nil || n == len(p.Tokens) {
+	if err := c.ApplyAdapters(true); err != nil || n == len(tokens) {
 		return err
 	}
-	return c.MoreLogits(ctx, p.Tokens[n:], positions[:len(positions)-n], yield)
+	return c.MoreLogits(ctx, tokens[n:], positions[:len(positions)-n], yield)
 }
 
 // withLlama opens a model with llama.cpp for what a probe holds.
 func (p *Probe) withLlama(path string, threads int, use func(*llama.Model, *llama.Context) error) (err error) {
-	o := llama.VerifyContextOptions(max(len(p.Tokens), 32), threads)
+	o := llama.VerifyContextOptions(max(len(p.Texts[0]), 32), threads)
 	if p.Pooling != 0 {
-		o.NCtx, o.Gives, o.Pooling = len(p.Tokens), llama.GivesPooled, int(p.Pooling)
+		o = givesOf(llama.GivesPooled, p.Texts, threads)
+		o.Pooling = int(p.Pooling)
 	}
 	m, err := OpenModel(path, llama.VerifyModelOptions())
 	if err != nil {

@@ -146,7 +146,7 @@ func wholeOf(t *testing.T, base string, typ *gguf.Type, off float32) (*verify.Pr
 		all[i] *= 1 + off*float32(i%2)
 	}
 	out := filepath.Join(t.TempDir(), "model.gguf")
-	if err := errors.Join(x.Value.Upload(all, 0), s.SaveModel(t.Context(), atomicfile.OS, out, ""), s.Close(),
+	if err := errors.Join(x.Value.Upload(all, 0), s.SaveModel(t.Context(), atomicfile.OS, out, "", 0), s.Close(),
 		m.Close()); err != nil {
 		t.Fatal(err)
 	}

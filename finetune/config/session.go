@@ -232,6 +232,9 @@ func (c *Config) startAdapter(m *engine.Model) (*adapter.Adapter, error) {
 	if c.InitAdapter != "" {
 		return c.initAdapter(m)
 	}
+	if _, err := adapter.Targets(m.Net(), c.Targets); err != nil {
+		return nil, &Error{fmt.Errorf("--targets: %w", err)}
+	}
 	block := int64(0)
 	if c.Mergeable {
 		block = quant.MinimumBlock

@@ -69,7 +69,7 @@ func (c *Config) PoolingOf(m *engine.Model) (arch.Pooling, error) {
 // does not say how where nobody else does, and widths that its vectors do not have.
 func (c *Config) VectorsOf(how *method.Method, m *engine.Model) (arch.Pooling, error) {
 	if !how.Need.Pools() {
-		return arch.PoolNone, nil
+		return arch.PoolNone, c.predicts(how, m)
 	}
 	if n := m.HParams().NEmbd; len(c.Matryoshka) > 0 && c.Matryoshka[0] > float64(n) {
 		return 0, &Error{fmt.Errorf("--matryoshka %g: the vectors of %s have %d numbers; give that and less",
@@ -80,6 +80,15 @@ func (c *Config) VectorsOf(how *method.Method, m *engine.Model) (arch.Pooling, e
 		return 0, fmt.Errorf("--method %s: %w", how.Name, err)
 	}
 	return p, nil
+}
+
+// predicts refuses a model that predicts no tokens, for a method that learns from what is predicted.
+func (c *Config) predicts(how *method.Method, m *engine.Model) error {
+	if !m.Net().Headless {
+		return nil
+	}
+	return &Error{fmt.Errorf("%s makes vectors of texts (%s) and predicts no tokens, and --method %s is about these; "+
+		"give a method of vectors: %s", m.Path(), m.Net().Arch, how.Name, strings.Join(method.OfVectors(), ", "))}
 }
 
 // vectors refuses what is no way to make them, and what is said of them to a method that makes none.

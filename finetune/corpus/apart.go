@@ -3,6 +3,7 @@ package corpus
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/finetune/data"
@@ -31,11 +32,8 @@ func (r *Reader) texts(x *data.Example) ([]encode.Item, error) {
 		}
 		var n int
 		var err error
-		if tokens[i], n, err = encode.Whole(r.text.vocab, prefix+t, r.limit.Window()); err != nil {
+		if tokens[i], n, err = encode.Whole(r.text.vocab, prefix, t, r.limit.Window()); err != nil {
 			return nil, fmt.Errorf("%s: %w", x.Source, err)
-		}
-		if len(tokens[i]) == 0 {
-			return nil, fmt.Errorf("%s: a text has no token", x.Source)
 		}
 		long = max(long, n)
 		if r.other != nil {
@@ -64,14 +62,40 @@ func (r *Reader) needOthers(d *encode.Dataset) error {
 		return &config.Error{Err: errors.New("--step-examples is 1, and --method " + r.how.Name +
 			" sets each example beside others of its step; give at least 2")}
 	}
+	if r.how.Need == method.Groups {
+		return r.needDifferent(d)
+	}
 	first := d.Items[0].Label
 	for i := range d.Items {
-		if r.how.Need == method.Groups || d.Items[i].Label != first {
+		if d.Items[i].Label != first {
 			return nil
 		}
 	}
 	return fmt.Errorf("%s: every score (%s) is %g, and --method %s learns from their order; give texts of several "+
 		"scores", d.Items[0].Source, count.Of(len(d.Items), "example"), first, r.how.Name)
+}
+
+// needDifferent refuses groups of which no anchor has a text to choose its own from.
+func (r *Reader) needDifferent(d *encode.Dataset) error {
+	same := [2]bool{true, true} // the anchors, the positives
+	first := &d.Items[0]
+	for i := range d.Items {
+		it := &d.Items[i]
+		if len(it.Segments) > 2 {
+			return nil // it has a negative
+		}
+		for k := range same {
+			same[k] = same[k] && slices.Equal(it.Segment(k), first.Segment(k))
+		}
+	}
+	for k, what := range []string{"anchor", "positive"} {
+		if same[k] {
+			return fmt.Errorf("%s: every %s (%s) is the same text, cut to %d tokens as it is read: no other "+
+				"belongs to something else, and there is nothing to choose among; give other texts, or negatives",
+				first.Source, what, count.Of(len(d.Items), "example"), r.limit.Window())
+		}
+	}
+	return nil
 }
 
 // widest is the most tokens that an example of texts has: a row holds at least one of them whole.

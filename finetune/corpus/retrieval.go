@@ -145,8 +145,11 @@ func (r *Retrieval) addBeside(ctx context.Context, cfg *config.Config, paths []s
 			r.document(x.Source.String(), t)
 		}
 	})
-	if groups == nil || ctx.Err() != nil {
+	switch {
+	case groups == nil || ctx.Err() != nil:
 		return groups
+	case groups.Error() == err.Error(): // the file's fault, and not its fields'
+		return fmt.Errorf("--corpus: %w", err)
 	}
 	return fmt.Errorf("--corpus has neither texts, for\n%w\nnor texts that belong together, for\n%w", err, groups)
 }

@@ -3,7 +3,6 @@ package corpus
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/ggtune/ggtune/bindings/llama"
 	"github.com/ggtune/ggtune/engine"
@@ -16,7 +15,8 @@ import (
 // Texts encodes whole texts, of each of which a vector is made. It is not safe for concurrent use.
 type Texts struct {
 	vocab  *llama.Vocab
-	most   int // tokens of a text
+	most   int  // tokens of a text
+	all    bool // the model can read no more
 	onLong encode.OnLong
 	cut    []string // where the texts are from that were cut
 }
@@ -33,8 +33,8 @@ func OpenTexts(cfg *config.Config, m *engine.Model) (*Texts, error) {
 
 func openTexts(cfg *config.Config, m *engine.Model, onLong encode.OnLong) (t *Texts, err error) {
 	t = &Texts{most: cfg.SeqLen, onLong: onLong}
-	if p := m.HParams().Positions; p > 0 {
-		t.most = min(t.most, p)
+	if p := m.HParams().Positions; p > 0 && p <= t.most {
+		t.most, t.all = p, true
 	}
 	t.vocab, err = loadVocab(m.File())
 	return t, err
@@ -50,17 +50,18 @@ func (t *Texts) Close() error {
 
 // Tokens encodes a text with a prefix before it; from says where it is from, for messages.
 func (t *Texts) Tokens(from, prefix, text string) ([]int32, error) {
-	if strings.TrimSpace(text) == "" {
-		return nil, fmt.Errorf("%s: the text is empty, and has no vector that says anything", from)
-	}
-	tokens, long, err := encode.Whole(t.vocab, prefix+text, t.most)
+	tokens, long, err := encode.Whole(t.vocab, prefix, text, t.most)
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("%s: %w", from, err)
 	case long == 0:
 	case t.onLong != encode.Truncate:
-		return nil, fmt.Errorf("%s: the text has %d tokens, and %d are read; shorten it, raise --seq-len as far as "+
-			"the model can read, or let such texts be cut (--on-long truncate, without --strict)", from, long, t.most)
+		cure := "raise --seq-len,"
+		if t.all {
+			cure = "for the model can read no more,"
+		}
+		return nil, fmt.Errorf("%s: the text has %d tokens, and %d are read; shorten it, %s or let such texts be cut "+
+			"(--on-long truncate, without --strict)", from, long, t.most, cure)
 	default:
 		t.cut = append(t.cut, from)
 	}
@@ -72,8 +73,11 @@ func (t *Texts) Notes() []string {
 	if len(t.cut) == 0 {
 		return nil
 	}
-	note := fmt.Sprintf("%s cut to %d tokens, the first is %s; --seq-len says how many are read",
-		count.Of(len(t.cut), "text"), t.most, t.cut[0])
+	why := "--seq-len says how many are read"
+	if t.all {
+		why = "the model can read no more"
+	}
+	note := fmt.Sprintf("%s cut to %d tokens, the first is %s; %s", count.Of(len(t.cut), "text"), t.most, t.cut[0], why)
 	t.cut = nil
 	return []string{note}
 }
@@ -81,8 +85,33 @@ func (t *Texts) Notes() []string {
 // A Text is a text of the data, with its place there.
 type Text struct{ Source, Text string }
 
-// ReadTexts reads examples of plain text, of the files with those paths; the notes say what was left out.
+// ReadTexts reads examples of plain text, of the files with those paths, and the documents of BEIR's folders; the notes
+// say what was left out.
 func ReadTexts(ctx context.Context, cfg *config.Config, paths []string) (out []Text, notes []string, err error) {
+	var others []string
+	for _, path := range paths {
+		if !data.IsBEIR(path) {
+			others = append(others, path)
+			continue
+		}
+		documents, err := data.OpenBEIRDocuments(ctx, path, data.Options{ReplaceInvalid: cfg.ReplaceInvalid})
+		if err != nil {
+			return nil, nil, err
+		}
+		for _, d := range documents {
+			out = append(out, Text{d.Source.String(), d.Text})
+		}
+		notes = append(notes, fmt.Sprintf("of the folder %s the %s are read, and not its queries", path,
+			count.Of(len(documents), "document")))
+	}
+	if len(others) == 0 && len(paths) > 0 {
+		return out, notes, nil
+	}
+	texts, more, err := readTexts(ctx, cfg, others)
+	return append(out, texts...), append(notes, more...), err
+}
+
+func readTexts(ctx context.Context, cfg *config.Config, paths []string) (out []Text, notes []string, err error) {
 	ds, err := openData(ctx, cfg, paths, data.Options{Want: data.WantAnswers})
 	if err != nil {
 		return nil, nil, err

@@ -92,6 +92,16 @@ func OpenBEIR(ctx context.Context, dir string, tables []string, opts Options) (*
 	return b, nil
 }
 
+// OpenBEIRDocuments reads the documents of such a folder alone.
+func OpenBEIRDocuments(ctx context.Context, dir string, opts Options) (documents []Named, err error) {
+	d := &Dataset{opts: opts.withDefaults()}
+	defer d.Close()
+	err = d.named(ctx, filepath.Join(dir, beirDocuments), map[string]int{}, func(t Named) {
+		documents = append(documents, t)
+	})
+	return documents, err
+}
+
 // each reads the records of a file.
 func (d *Dataset) each(ctx context.Context, name string, use func(r *Record) error) error {
 	f, err := openFile(name, &d.opts, &room{o: &d.opts}, func() error { return context.Cause(ctx) })

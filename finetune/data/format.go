@@ -182,11 +182,18 @@ func knownFormats(want Want) string {
 func unknownFormat(r *Record, want Want) error {
 	ofTexts := func(f *Format) bool { return f.Texts.Texts() }
 	if f := matching(r, ofTexts); f != nil && want != WantChoices && !want.Texts() {
-		return r.errorf("found %v (%q), of which vectors are learned: --method mnrl learns from texts that belong "+
-			"together, cosent from scores; this needs %v. Formats of those:%s", f.Texts, f.Name, want,
-			knownFormats(want))
+		method := "mnrl"
+		if f.Texts == WantLikenesses {
+			method = "cosent"
+		}
+		return r.errorf("found %v (%q), of which vectors are learned: read them so with --method %s; to read one of "+
+			"the fields as plain text, say which (--columns text=%s). This needs %v otherwise. Formats of those:%s",
+			f.Texts, f.Name, method, r.Names()[0], want, knownFormats(want))
 	}
-	if want != WantChoices && want != WantPrompts && !want.Texts() && isPreference(r, want) {
+	if want.Texts() {
+		return unknownTexts(r, want)
+	}
+	if want != WantChoices && want != WantPrompts && isPreference(r, want) {
 		return r.errorf(
 			"found preference data of which a part is missing: the fields are %s; formats of preference data:%s",
 			quoted(r.Names()), knownFormats(WantVerdicts))

@@ -3,6 +3,7 @@ package data
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 )
@@ -190,4 +191,36 @@ func uncontrastable(e *Example) string {
 		return "the positive is among the negatives"
 	}
 	return ""
+}
+
+// unknownTexts says what a record lacks that has no texts to make vectors of, or not those that are wanted. Of plain
+// texts the error is an *UnsuitedError.
+func unknownTexts(r *Record, want Want) error {
+	if Text.Match(r) && !r.Any(anchorFields...) {
+		why := fmt.Sprintf("found texts alone, and this needs %v. Formats of those:%s", want, knownFormats(want))
+		return &Error{Source: r.Source, Reason: why, Err: &UnsuitedError{Gives: WantAnswers, Reason: why}}
+	}
+	var found, cures []string
+	look := func(what, to string, names []string) {
+		if name := firstOf(r, names); name != "" {
+			found = append(found, fmt.Sprintf("%q is %s", name, what))
+			return
+		}
+		found = append(found, fmt.Sprintf("there is no %s (%s)", strings.TrimPrefix(what, "the "), quoted(names)))
+		cures = append(cures, fmt.Sprintf("--columns %s=FIELD", to))
+	}
+	if want == WantGroups {
+		look("the anchor", "anchor", anchorFields)
+		look("the text that belongs to it", "positive", belongingFields)
+	} else {
+		look("the first text", "sentence1", likeNames(0))
+		look("the second text", "sentence2", likeNames(1))
+		look("the score", "score", likenessFields)
+	}
+	if len(cures) == 0 { // of one pair of names and of another
+		cures = []string{"--columns sentence1=FIELD", "--columns sentence2=FIELD"}
+	}
+	return r.errorf("the fields are %s, and this needs %v: %s; rename them in the data, or say which fields are meant "+
+		"(%s). Known formats and their fields:%s", quoted(r.Names()), want, strings.Join(found, ", "),
+		strings.Join(cures, " "), knownFormats(want))
 }

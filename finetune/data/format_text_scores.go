@@ -33,6 +33,10 @@ var TextScores = register(&Format{
 		field := firstOf(r, likenessFields)
 		v, _ := r.Get(field)
 		var ok bool
+		if text, is := asText(v); is && strings.TrimSpace(text) == "" { // nanFilter makes NaN so
+			return r.errorf("field %q holds no number: it is empty, null or NaN; expected one that says how much the "+
+				"texts are alike; give it, or remove the record", field)
+		}
 		if e.Score, ok = scoreOf(v); !ok {
 			return r.errorf("field %q is %s, %.40s; expected a number that says how much the texts are alike", field,
 				describe(v), v)
@@ -45,14 +49,25 @@ var TextScores = register(&Format{
 // likenessFields are the names of the field that says how much two texts are alike. The first is taken.
 var likenessFields = []string{"score", "similarity", "similarity_score", "relatedness_score", "label"}
 
+// likePairs are the names of the two texts.
+var likePairs = [][]string{{"sentence1", "sentence2"}, {"sentence_A", "sentence_B"}, {"text1", "text2"},
+	{"question1", "question2"}, {"anchor", "positive"}, {"query", "document"}}
+
 func likeTexts(r *Record) ([]string, bool) {
-	for _, names := range [][]string{{"sentence1", "sentence2"}, {"sentence_A", "sentence_B"}, {"text1", "text2"},
-		{"question1", "question2"}, {"anchor", "positive"}, {"query", "document"}} {
+	for _, names := range likePairs {
 		if r.Has(names...) {
 			return names, true
 		}
 	}
 	return nil, false
+}
+
+// likeNames are those of the first, or of the second.
+func likeNames(which int) (names []string) {
+	for _, pair := range likePairs {
+		names = append(names, pair[which])
+	}
+	return names
 }
 
 // scoreOf reads a number; true is 1 and false 0.

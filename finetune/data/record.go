@@ -16,7 +16,8 @@ type Field struct {
 	Name  string
 	Value json.RawMessage
 
-	read bool // somebody asked for the value
+	read  bool // somebody asked for the value
+	named bool // Options.Columns gives it another name, under which it is read or not
 }
 
 // A Record is one row of a container, before its format is known: an object with fields, or a piece of plain text.
@@ -147,6 +148,13 @@ func (r *Record) rename(columns map[string]string, unwanted []string) {
 	if len(columns) == 0 {
 		return
 	}
+	var named []Field
+	for _, to := range sortedKeys(columns) {
+		if i := r.find(columns[to]); i >= 0 && columns[to] != to {
+			r.Fields[i].named = true
+			named = append(named, Field{Name: to, Value: r.Fields[i].Value})
+		}
+	}
 	var out []Field
 	for _, f := range r.Fields {
 		if from, taken := columns[f.Name]; taken && from != f.Name {
@@ -154,12 +162,7 @@ func (r *Record) rename(columns map[string]string, unwanted []string) {
 		}
 		out = append(out, f)
 	}
-	for _, to := range sortedKeys(columns) {
-		if v, ok := r.Get(columns[to]); ok && columns[to] != to {
-			out = append(out, Field{Name: to, Value: v})
-		}
-	}
-	r.Fields = out
+	r.Fields = append(out, named...)
 }
 
 // Text gives a field as text: a string or a number as it is written; "" where it is null or absent.

@@ -70,13 +70,13 @@ func TestTextsRefused(t *testing.T) {
 		content, fault string
 		want           data.Want
 	}{
-		"one text":  {`{"text": "a"}`, `the fields are "text", which is no known format`, data.WantGroups},
+		"one text":  {`{"text": "a"}`, `found texts alone, and this needs texts that belong together`, data.WantGroups},
 		"scores":    {`{"sentence1": "a", "sentence2": "b", "score": 1}`, "cosent and cosine learn", data.WantGroups},
 		"no scores": {`{"anchor": "a", "positive": "b"}`, "mnrl learns from these", data.WantLikenesses},
 		"not a score": {`{"text1": "a", "text2": "b", "label": "entailment"}`, "expected a number",
 			data.WantLikenesses},
 		"an object": {`{"anchor": "a", "positive": {"body": "b"}}`, `expected "text"`, data.WantGroups},
-		"answers": {`{"sentence1": "a", "sentence2": "b"}`, "--method mnrl learns from texts that belong together",
+		"answers": {`{"sentence1": "a", "sentence2": "b"}`, "read them so with --method mnrl; to read one of",
 			data.WantAnswers},
 		"pairs of answers": {`{"sentence1": "a", "sentence2": "b", "score": 1}`, "of which vectors are learned",
 			data.WantPairs},

@@ -50,7 +50,7 @@ func (r *Record) end() {
 	}
 	for _, f := range r.Fields {
 		switch {
-		case !f.read && saysSomething(f.Value):
+		case !f.read && !f.named && saysSomething(f.Value):
 			r.marks.add(r.path, f.Name)
 		case f.read && isPlaceholder(f.Value):
 			s, _ := asText(f.Value)

@@ -2,34 +2,65 @@ package encode
 
 import (
 	"errors"
+	"fmt"
 	"slices"
+	"strings"
 )
 
-// Whole gives the tokens of a text of which one vector is made, as llama.cpp's server has them: with what the model
-// expects at both ends (BOS, EOS, CLS, SEP), and the texts of control tokens read as those tokens. Of a text of more
-// than most tokens the end is left out, but for what the model expects there; long is then how many it has, and else
-// 0.
-func Whole(tok Tokenizer, text string, most int) (tokens []int32, long int, err error) {
-	if tokens, err = tok.Encode(text, true, true); err != nil {
+// Whole gives the tokens of a text, with a prefix before it, of which one vector is made, as llama.cpp's server has
+// them: with what the model expects at both ends (BOS, EOS, CLS, SEP), and the texts of control tokens read as those
+// tokens. Of a text of more than most tokens the end is left out, but for what the model expects there; long is then
+// how many it has, and else 0. A text of which nothing is left is refused: its vector would be that of any such text.
+func Whole(tok Tokenizer, prefix, text string, most int) (tokens []int32, long int, err error) {
+	if strings.TrimSpace(text) == "" {
+		return nil, 0, errors.New("the text is empty, and has no vector that says anything")
+	}
+	if tokens, err = tok.Encode(prefix+text, true, true); err != nil {
 		return nil, 0, err
+	}
+	alone, err := tok.Encode(prefix, true, true)
+	if err != nil {
+		return nil, 0, err
+	}
+	if slices.Equal(tokens, alone) {
+		return nil, 0, fmt.Errorf("the model's vocabulary makes no token of the text %q, and its vector says nothing",
+			text)
 	}
 	if len(tokens) <= most {
 		return tokens, 0, nil
 	}
-	bare, err := tok.Encode(text, false, true)
+	bare, err := tok.Encode(prefix+text, false, true)
 	if err != nil {
 		return nil, 0, err
 	}
 	// What the vocabulary adds stands around the text's own tokens.
-	ends := 0
-	for lead := 0; lead+len(bare) <= len(tokens); lead++ {
-		if slices.Equal(tokens[lead:lead+len(bare)], bare) {
-			ends = len(tokens) - lead - len(bare)
-			break
-		}
+	lead := 0
+	for lead+len(bare) < len(tokens) && !slices.Equal(tokens[lead:lead+len(bare)], bare) {
+		lead++
 	}
-	if most <= ends {
-		return nil, 0, errors.New("there is no room for a token of the text; give longer rows (--seq-len)")
+	ends := len(tokens) - lead - len(bare)
+	if most <= len(alone) {
+		return nil, 0, fmt.Errorf("of the text's %d tokens %d are read, and there is no room for one of its own "+
+			"beside the %d of what stands before and behind every text; give longer rows (--seq-len)", len(tokens),
+			most, len(alone))
 	}
 	return slices.Concat(tokens[:most-ends], tokens[len(tokens)-ends:]), len(tokens), nil
+}
+
+// Texts gives the first n texts of items of which vectors are made; below 0, all of them.
+func Texts(items []Item, n int) (texts [][]int32) {
+	for i := range items {
+		for k := range items[i].Segments {
+			if n < 0 || len(texts) < n {
+				texts = append(texts, items[i].Segment(k))
+			}
+		}
+	}
+	return texts
+}
+
+// Segment gives the tokens of a segment.
+func (it *Item) Segment(k int) []int32 {
+	s := it.Segments[k]
+	return it.Tokens[s.Start : s.Start+s.Len]
 }

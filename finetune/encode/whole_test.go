@@ -2,10 +2,11 @@ package encode
 
 import (
 	"slices"
+	"strings"
 	"testing"
 )
 
-// ended is a vocabulary of bytes that adds tokens at both ends.
+// ended is a vocabulary of bytes, but for those of the space without a width, that adds tokens at both ends.
 type ended struct {
 	Tokenizer
 	lead, end []int32
@@ -13,7 +14,7 @@ type ended struct {
 
 func (e ended) Encode(text string, addSpecial, _ bool) ([]int32, error) {
 	var out []int32
-	for _, b := range []byte(text) {
+	for _, b := range []byte(strings.ReplaceAll(text, "\u200b", "")) {
 		out = append(out, int32(b))
 	}
 	if addSpecial {
@@ -22,27 +23,34 @@ func (e ended) Encode(text string, addSpecial, _ bool) ([]int32, error) {
 	return out, nil
 }
 
-// TestWhole: what is cut is the text, and not what the model expects at its end.
+// TestWhole: what is cut is the text, and not what the model expects at its ends, and something of the text is left.
 func TestWhole(t *testing.T) {
 	bert, last, none := ended{lead: []int32{101}, end: []int32{102}}, ended{end: []int32{2}}, ended{}
 	for _, tc := range []struct {
-		name string
-		of   ended
-		most int
-		want []int32
-		long int
+		name         string
+		of           ended
+		prefix, text string
+		most         int
+		want         []int32
+		long         int
+		err          string
 	}{
-		{"it fits", bert, 5, []int32{101, 'a', 'b', 'c', 102}, 0},
-		{"CLS and SEP", bert, 4, []int32{101, 'a', 'b', 102}, 5},
-		{"EOS", last, 2, []int32{'a', 2}, 4},
-		{"nothing is added", none, 2, []int32{'a', 'b'}, 3},
+		{"it fits", bert, "", "abc", 5, []int32{101, 'a', 'b', 'c', 102}, 0, ""},
+		{"CLS and SEP", bert, "", "abc", 4, []int32{101, 'a', 'b', 102}, 5, ""},
+		{"CLS and SEP alone", bert, "", "abc", 2, nil, 0, "of the text's 5 tokens 2 are read, and there is no room"},
+		{"less than these", bert, "", "abc", 1, nil, 0, "there is no room"},
+		{"a prefix", bert, "q", "abc", 4, []int32{101, 'q', 'a', 102}, 6, ""},
+		{"a prefix alone", bert, "q", "abc", 3, nil, 0, "beside the 3 of what stands before and behind every text"},
+		{"EOS", last, "", "abc", 2, []int32{'a', 2}, 4, ""},
+		{"EOS alone", last, "", "abc", 1, nil, 0, "there is no room"},
+		{"nothing is added", none, "", "abc", 2, []int32{'a', 'b'}, 3, ""},
+		{"no letter", bert, "q", " \n", 9, nil, 0, "the text is empty"},
+		{"no token", bert, "q", "\u200b", 9, nil, 0, `makes no token of the text "\u200b"`},
 	} {
-		got, long, err := Whole(tc.of, "abc", tc.most)
-		if err != nil || long != tc.long || !slices.Equal(got, tc.want) {
-			t.Errorf("%s: got %v, %d, %v, want %v, %d", tc.name, got, long, err, tc.want, tc.long)
+		got, long, err := Whole(tc.of, tc.prefix, tc.text, tc.most)
+		if long != tc.long || !slices.Equal(got, tc.want) || (err == nil) != (tc.err == "") ||
+			err != nil && !strings.Contains(err.Error(), tc.err) {
+			t.Errorf("%s: got %v, %d, %v, want %v, %d, %s", tc.name, got, long, err, tc.want, tc.long, tc.err)
 		}
-	}
-	if _, _, err := Whole(bert, "abc", 1); err == nil {
-		t.Error("no room for a token: accepted")
 	}
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/ggtune/ggtune/bindings/llama"
 	"github.com/ggtune/ggtune/engine/adapter"
+	"github.com/ggtune/ggtune/engine/arch"
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/finetune/checkpoint"
 	"github.com/ggtune/ggtune/finetune/merge"
@@ -64,6 +65,10 @@ func Export(ctx context.Context, cfg Config, rep report.Reporter) (*Result, erro
 		return nil, err
 	}
 	defer v.Close()
+	vectors, err := makesVectors(&cfg)
+	if err != nil {
+		return nil, err
+	}
 	dir, err := atomicfile.CreateDir(nil, cfg.Dir)
 	if err != nil {
 		return nil, err
@@ -73,7 +78,9 @@ func Export(ctx context.Context, cfg Config, rep report.Reporter) (*Result, erro
 	if err != nil {
 		return nil, err
 	}
-	if err := r.write(cfg, from, adapter, t, v); err != nil {
+	if vectors {
+		r.vectors(from, adapter)
+	} else if err := r.write(cfg, from, adapter, t, v); err != nil {
 		return nil, err
 	}
 	if err := dir.WriteFile(modelfile, []byte(r.Modelfile)); err != nil {
@@ -186,15 +193,53 @@ func (r *Result) templateOf(cfg *Config) (*template.Template, *llama.Vocab, erro
 	return t, v, err
 }
 
-// write makes the Modelfile's text.
-func (r *Result) write(cfg Config, from, adapter string, t *template.Template, v *llama.Vocab) error {
-	var b strings.Builder
-	fmt.Fprintf(&b, "FROM %s\n", from)
+// begin writes which files the model is made of.
+func (r *Result) begin(b *strings.Builder, from, adapter string) {
+	fmt.Fprintf(b, "FROM %s\n", from)
 	if adapter != "" {
-		fmt.Fprintf(&b, "ADAPTER %s\n", adapter)
+		fmt.Fprintf(b, "ADAPTER %s\n", adapter)
 		r.Notes = append(r.Notes, "Ollama from 0.34.1 on creates no model with ADAPTER; without --apart the adapter "+
 			"is merged, which all versions take")
 	}
+}
+
+// vectors makes the Modelfile's text of a model that answers nothing.
+func (r *Result) vectors(from, adapter string) {
+	var b strings.Builder
+	r.begin(&b, from, adapter)
+	r.Modelfile = b.String()
+	r.Notes = append(r.Notes, "it makes vectors of texts, which Ollama gives at /api/embed, and answers nothing: it "+
+		"has no TEMPLATE and no PARAMETER")
+}
+
+// makesVectors says whether what is exported makes vectors of texts: by what the adapter was trained for, or the
+// model's file says. Ollama asks the file alone.
+func makesVectors(cfg *Config) (bool, error) {
+	f, err := gguf.Open(cfg.Model)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	said, err := arch.PoolingIn(f)
+	if err != nil || cfg.Adapter == "" {
+		return said.Pools(), err
+	}
+	made, err := origin.Read(cfg.Adapter)
+	if err != nil {
+		return false, err
+	}
+	if made.Pools() && cfg.Apart && !said.Pools() {
+		return false, fmt.Errorf("%s makes vectors of texts, and Ollama has a model make them only where its file "+
+			"says how (pooling_type), which %s does not; leave out --apart: the merged model's file says it",
+			cfg.Adapter, cfg.Model)
+	}
+	return made.Pools() || said.Pools(), nil
+}
+
+// write makes the Modelfile's text.
+func (r *Result) write(cfg Config, from, adapter string, t *template.Template, v *llama.Vocab) error {
+	var b strings.Builder
+	r.begin(&b, from, adapter)
 	switch {
 	case t == nil:
 		r.Notes = append(r.Notes, "no TEMPLATE: neither the model nor the adapter has a chat template; Ollama gives "+

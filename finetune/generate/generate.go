@@ -12,6 +12,7 @@ import (
 	"github.com/ggtune/ggtune/bindings"
 	"github.com/ggtune/ggtune/bindings/llama"
 	"github.com/ggtune/ggtune/engine/adapter"
+	"github.com/ggtune/ggtune/engine/arch"
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/engine/verify"
 	"github.com/ggtune/ggtune/finetune/checkpoint"
@@ -124,6 +125,10 @@ func (g *Generator) openModel(path string, o llama.ModelOptions) error {
 	}
 	if err := g.file.CheckTokenizer(); err != nil {
 		return err
+	}
+	if net, err := arch.Of(g.file); err == nil && net.Headless {
+		return fmt.Errorf("%s makes vectors of texts (%s) and predicts no tokens: it cannot write; ggtune embed makes "+
+			"its vectors, and ggtune search finds texts by them", path, net.Arch)
 	}
 	if g.ownTemplate, err = g.file.StringOr("tokenizer.chat_template", ""); err != nil {
 		return err

@@ -4,8 +4,9 @@
 //	open:      the base, the adapters and what they say of their making (package origin)
 //	plan:      the type of each tensor: its own, or those of a mix (package quant)
 //	write:     a few rows at a time: the base's, plus what the adapters add there (adapter.Sum), in the new type
-//	measure:   predictions of the merged model beside those of the base with the adapters applied (eval.Compare)
-//	verify:    llama.cpp's logits beside ours
+//	measure:   predictions of the merged model beside those of the base with the adapters applied (eval.Compare), or
+//	           vectors of texts
+//	verify:    llama.cpp's logits, or vectors, beside ours
 //	publish:   only then does the file get its name
 package merge
 
@@ -22,6 +23,7 @@ import (
 	"github.com/ggtune/ggtune/bindings/ggml"
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/engine/adapter"
+	"github.com/ggtune/ggtune/engine/arch"
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/engine/head"
 	"github.com/ggtune/ggtune/finetune/allot"
@@ -133,10 +135,11 @@ type merging struct {
 	sum      *adapter.Sum
 	sha256   string // of the model
 	plan     quant.Plan
-	made     []candidate // what was written
-	chat     *chat       // nil: the base's own
-	head     *head.File  // nil: none
-	probed   []int32     // what was computed on for llama.cpp
+	made     []candidate  // what was written
+	chat     *chat        // nil: the base's own
+	head     *head.File   // nil: none
+	probed   []int32      // what was computed on for llama.cpp
+	pooling  arch.Pooling // of a model that makes vectors of texts; 0: predictions are compared
 	result   Result
 
 	from      *gguf.File // nil: the base's own weights
@@ -222,6 +225,9 @@ func (m *merging) open(ctx context.Context) error {
 		return err
 	}
 	m.result.Merged = m.sum.Tensors()
+	if err := m.pool(); err != nil {
+		return err
+	}
 	if m.Head != "" {
 		if err := m.openHead(); err != nil {
 			return err

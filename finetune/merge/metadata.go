@@ -43,6 +43,9 @@ func (m *merging) metadata(w *gguf.Writer) {
 	if m.chat != nil {
 		m.chat.write(w, f)
 	}
+	if m.pooling != 0 {
+		m.pooling.Write(w, m.model.Net().Arch)
+	}
 	w.SetString(keyMergedBase, m.sha256)
 	for i, a := range m.result.Adapters {
 		key := mergedKey(i)

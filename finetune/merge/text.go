@@ -22,10 +22,11 @@ import (
 	"github.com/ggtune/ggtune/internal/count"
 )
 
-// A text is what is measured on.
+// A text is what is measured on: items, of predictions, or texts of which vectors are made.
 type text struct {
 	what  string
 	items []encode.Item
+	texts [][]int32
 }
 
 // enough is how many counted tokens of a run's held-out examples are measured on: the mean of as many divergences is
@@ -44,10 +45,13 @@ func (m *merging) text(ctx context.Context) (*text, error) {
 		}
 		m.note("measured on a general text, not on the run's own held-out rows: %v", err)
 	}
-	if t == nil {
-		t, err = m.general()
+	switch {
+	case t != nil:
+		return t, nil
+	case m.pooling != 0:
+		return m.paragraphs()
 	}
-	return t, err
+	return m.general()
 }
 
 // given reads the data or text that the user gave.
@@ -60,8 +64,12 @@ func (m *merging) given(ctx context.Context) (*text, error) {
 			return nil, fmt.Errorf("--report %s: there is no file of that name; give one, or a text of several words",
 				m.Report)
 		}
+		const what = "the text given"
+		if m.pooling != 0 {
+			cfg := config.Default()
+			return m.plain(&cfg, what, []corpus.Text{{Source: what, Text: m.Report}})
+		}
 		return m.words(func(r *corpus.Reader) ([]encode.Item, string, error) {
-			const what = "the text given"
 			items, err := r.Literal(what, m.Report, eval.GeneralWindow)
 			return items, what, err
 		})
@@ -77,6 +85,9 @@ func (m *merging) given(ctx context.Context) (*text, error) {
 		m.note("%s", note)
 	}
 	cfg.Data = []string{m.Report}
+	if m.pooling != 0 {
+		return m.embedded(ctx, &cfg)
+	}
 	items, err := m.examples(ctx, &cfg, (*corpus.Reader).ReadHeld, func(r *corpus.Reader) { r.AnyKind = true })
 	if err != nil {
 		return nil, err
@@ -105,6 +116,9 @@ func (m *merging) held(ctx context.Context) (*text, error) {
 		}
 		some := eval.Spread(items, enough)
 		what := fmt.Sprintf("%s that the run in %s held out", count.Of(len(some), "example"), dir)
+		if m.pooling != 0 {
+			return &text{what: what, texts: encode.Texts(some, -1)}, nil
+		}
 		return &text{what: what, items: some}, nil
 	}
 	return nil, nil

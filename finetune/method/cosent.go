@@ -13,7 +13,8 @@ import (
 //	L = log(1 + Σ exp(s·(cos_k − cos_i)))
 //
 // with s the scale. The scores' own size does not count, so they may be of any range. The loss is one number of a step,
-// which is its unit. accuracy is the share of such pairs of pairs that are in the right order.
+// which is its unit. accuracy is the share of such pairs of pairs that are in the right order, and idle the share of
+// steps without any.
 var CoSENT = register(&Method{
 	Name:    "cosent",
 	Doc:     "cosines of texts in the order of the data's scores (Su 2022; Huang et al. 2024)",
@@ -66,5 +67,5 @@ func ordered(in *Inputs, scale float64, like func(v *sphere, i, k int) float64,
 		push(v, p.i, p.k, scale*slopes[i]/sum)
 	}
 	return Result{Sum: most + math.Log(sum), Units: 1, GradPooled: v.back(),
-		Metrics: []Metric{{"accuracy", hits, n}}}, nil
+		Metrics: []Metric{{"accuracy", hits, n}, {Idle, 1 - min(n, 1), 1}}}, nil
 }

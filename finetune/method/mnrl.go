@@ -35,7 +35,8 @@ const mostScale = 100
 // weight decay, and never above log 100 (CLIP, Radford et al. 2021, section 2.5). Then scale is a figure as well.
 //
 // accuracy is how often the positive has the highest cosine of all that the anchor chooses among; positive_cos and
-// negative_cos are mean cosines, and masked how many texts an anchor does not see.
+// negative_cos are mean cosines, and masked how many texts an anchor does not see. idle is the share of anchors that
+// have nothing to choose among, of which nothing is learned.
 //
 // The step goes through the loop as Gao et al. 2021 ("Scaling Deep Contrastive Learning Batch Size under Memory Limited
 // Setup") have it: vectors of all micro-batches, the loss once, then each micro-batch forward again, and back. So the
@@ -120,7 +121,7 @@ func mnrl(in *Inputs, s setting.Values) (Result, error) {
 }
 
 // rankings sums up the figures of choices between a positive and negatives.
-type rankings struct{ hits, positive, negative, negatives, masked float64 }
+type rankings struct{ hits, choices, positive, negative, negatives, masked float64 }
 
 // add adds the cosines of a choice, of which the first is the positive's.
 func (f *rankings) add(cos []float64) {
@@ -129,10 +130,13 @@ func (f *rankings) add(cos []float64) {
 		hit = min(hit, greater(cos[0], x))
 		f.negative += x
 	}
-	f.hits, f.positive, f.negatives = f.hits+hit, f.positive+cos[0], f.negatives+float64(len(cos)-1)
+	f.positive += cos[0]
+	if len(cos) > 1 {
+		f.hits, f.choices, f.negatives = f.hits+hit, f.choices+1, f.negatives+float64(len(cos)-1)
+	}
 }
 
 func (f *rankings) metrics(anchors float64) []Metric {
-	return []Metric{{"accuracy", f.hits, anchors}, {"positive_cos", f.positive, anchors},
-		{"negative_cos", f.negative, f.negatives}, {"masked", f.masked, anchors}}
+	return []Metric{{"accuracy", f.hits, f.choices}, {"positive_cos", f.positive, anchors},
+		{"negative_cos", f.negative, f.negatives}, {"masked", f.masked, anchors}, {Idle, anchors - f.choices, anchors}}
 }

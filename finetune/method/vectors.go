@@ -3,6 +3,7 @@ package method
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/ggtune/ggtune/finetune/vectors"
 	"github.com/ggtune/ggtune/internal/setting"
@@ -24,6 +25,10 @@ var (
 	}
 )
 
+// Idle is the figure of methods that compare a step's texts with each other: the share of what they compare that has
+// nothing to be compared with, so that nothing is learned of it.
+const Idle = "idle"
+
 // checkPooled refuses inputs that lack what a method of vectors needs.
 func (m *Method) checkPooled(in *Inputs) error {
 	n := len(in.Sequences)
@@ -34,6 +39,17 @@ func (m *Method) checkPooled(in *Inputs) error {
 		return fmt.Errorf("method %s needs the reference's vectors: have %d numbers of %d", m.Name, len(in.Ref), n)
 	}
 	return nil
+}
+
+// OfVectors lists the names of the methods that learn from vectors of texts.
+func OfVectors() (names []string) {
+	for _, m := range methods.All() {
+		if m.Need.Pools() {
+			names = append(names, m.Name)
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 // shortest is the length below which a vector counts as one without a direction, as torch's cosine_similarity has it

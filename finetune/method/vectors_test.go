@@ -149,6 +149,32 @@ func TestNoNegatives(t *testing.T) {
 	}
 }
 
+// TestIdle: an anchor that has nothing to choose among is counted, and is no hit.
+func TestIdle(t *testing.T) {
+	for _, tc := range []struct {
+		texts         string
+		idle, choices float64
+	}{{"AxByCz", 0, 3}, {"AxBxCx", 3, 0}, {"AxAyAz", 3, 0}, {"AxBxCy", 0, 3}, {"AxBxyCx", 0, 3}} {
+		for _, m := range []*Method{MNRL, GIST} {
+			if m == GIST && tc.idle == 0 {
+				continue // which leaves out others too
+			}
+			r, err := m.Evaluate(groupsOf(tc.texts))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := map[string]Metric{}
+			for _, f := range r.Metrics {
+				got[f.Name] = f
+			}
+			if got[Idle].Sum != tc.idle || got["accuracy"].Weight != tc.choices || got["accuracy"].Sum > tc.choices {
+				t.Errorf("%s, %s: got %+v, want %g idle and %g choices", m.Name, tc.texts, r.Metrics, tc.idle,
+					tc.choices)
+			}
+		}
+	}
+}
+
 // TestNestedRefuses: widths are such that each is part of the one before.
 func TestNestedRefuses(t *testing.T) {
 	for _, widths := range [][]int{nil, {0}, {4, 4}, {2, 4}} {

@@ -71,15 +71,20 @@ func (o *Options) Validate() error {
 // A Pair is a query with a document that answers it, by their numbers.
 type Pair struct{ Query, Document int }
 
-// Counts say what became of the documents that were looked at.
+// Counts say what became of the pairs, each of which is whole, short or bare, and of the documents in the range of each
+// of them, which were too near, taken, or left over.
 type Counts struct {
-	Pairs     int `json:"pairs"`
-	Negatives int `json:"negatives"`
-	// Near are those in the range that were left out for the margin.
-	Near int `json:"too_near"`
-	// Short are pairs with fewer negatives than were asked for, but some, Bare those with none.
+	Pairs int `json:"pairs"`
+	// Whole are pairs with as many negatives as were asked for, Short those with fewer, but some, Bare those with none.
+	Whole int `json:"whole"`
 	Short int `json:"short"`
 	Bare  int `json:"without"`
+	// InRange is how many documents lie in the ranges of all pairs, Near how many of these were left out for the
+	// margin, Negatives how many were taken, and Over the rest. A document counts for each pair.
+	InRange   int `json:"in_range"`
+	Near      int `json:"too_near"`
+	Negatives int `json:"negatives"`
+	Over      int `json:"left_over"`
 	// Positive, Negative and Hardest are mean cosines with the query: of the pairs' documents, of all negatives, of
 	// each pair's nearest.
 	Positive float64 `json:"positive_cosine"`
@@ -111,7 +116,7 @@ func Mine(ctx context.Context, queries, documents vectors.Matrix, pairs []Pair, 
 		hits := found[p.Query][min(o.From-1, len(found[p.Query])):]
 		far := sort.Search(len(hits), func(k int) bool { return hits[k].Score <= o.most(own) })
 		out[i] = o.some(hits[far:], uint64(i))
-		c.add(out[i], far, o.Negatives)
+		c.add(out[i], len(hits), far, o.Negatives)
 	}
 	c.Negative /= float64(max(c.Negatives, 1))
 	c.Hardest /= float64(max(c.Pairs-c.Bare, 1))
@@ -145,10 +150,10 @@ func (o *Options) some(hits []vectors.Hit, pair uint64) []vectors.Hit {
 	return out
 }
 
-// add counts what a pair got.
-func (c *Counts) add(got []vectors.Hit, near, asked int) {
-	c.Near += near
-	c.Negatives += len(got)
+// add counts what a pair got of the documents in its range.
+func (c *Counts) add(got []vectors.Hit, inRange, near, asked int) {
+	c.InRange, c.Near = c.InRange+inRange, c.Near+near
+	c.Negatives, c.Over = c.Negatives+len(got), c.Over+inRange-near-len(got)
 	for _, h := range got {
 		c.Negative += h.Score
 	}
@@ -157,6 +162,8 @@ func (c *Counts) add(got []vectors.Hit, near, asked int) {
 		c.Bare++
 	case len(got) < asked:
 		c.Short++
+	default:
+		c.Whole++
 	}
 	if len(got) > 0 {
 		c.Hardest += got[0].Score

@@ -71,10 +71,17 @@ func TestAgainstAll(t *testing.T) {
 				want.Bare++
 			} else if n < o.Negatives {
 				want.Short++
+			} else {
+				want.Whole++
 			}
+			want.Over += len(all) - n
+		}
+		if c.Whole+c.Short+c.Bare != c.Pairs || c.Near+c.Negatives+c.Over != c.InRange {
+			t.Errorf("%s: the counts do not add up: %+v", tc.name, c)
 		}
 		if c.Near != want.Near || c.Negatives != want.Negatives || c.Bare != want.Bare || c.Short != want.Short ||
-			c.Pairs != len(pairs) || math.Abs(c.Negative*float64(c.Negatives)-want.Negative) > 1e-9 {
+			c.Whole != want.Whole || c.Over != want.Over || c.Pairs != len(pairs) ||
+			math.Abs(c.Negative*float64(c.Negatives)-want.Negative) > 1e-9 {
 			t.Errorf("%s: got %+v, want %+v", tc.name, c, want)
 		}
 	}

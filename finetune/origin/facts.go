@@ -39,6 +39,10 @@ const (
 	methodName   = "method"
 	unfinished   = "unfinished"
 	learned      = "learned_settings"
+
+	pooling        = "pooling"
+	queryPrefix    = "query_prefix"
+	documentPrefix = "document_prefix"
 )
 
 // facts is the table. What is taken is taken in this order: what some settings mean depends on the method.
@@ -47,15 +51,15 @@ var facts = []fact{
 	{key: base, of: func(r *Run) (string, bool) { return r.BaseSHA256, true }, differs: otherBase},
 	{key: methodName, of: func(r *Run) (string, bool) { return r.Method.Name, true }, take: option(methodName).take},
 	// A method that compares answers has no use for the mask of one that trained on turns.
-	option("mask").takenIf((*taking).learnsAnswers),
+	writes("mask").takenIf((*taking).learnsAnswers),
 	option("on-long"),
-	option("text-split"),
-	option("ranked-pairs").saidIf(func(r *Run) bool { return r.Method.Need != method.Answers }),
+	writes("text-split"),
+	writes("ranked-pairs").saidIf(func(r *Run) bool { return r.Method.Need != method.Answers }),
 	option("seq-len"),
-	option("control-tokens").meantBefore(config.Before().ControlTokens),
-	option("task-examples"),
-	option("drop-reasoning"),
-	option("task-chat"),
+	writes("control-tokens").meantBefore(config.Before().ControlTokens),
+	writes("task-examples"),
+	writes("drop-reasoning"),
+	writes("task-chat"),
 	// Settings of another method would say nothing.
 	{key: "method_settings", of: settings, take: takeSettings},
 	{key: learned, of: func(r *Run) (string, bool) { return asJSON(r.Learned), len(r.Learned) > 0 }},
@@ -79,9 +83,10 @@ var facts = []fact{
 	{key: "teacher_sha256", of: func(r *Run) (string, bool) {
 		return r.Teacher, r.Method.Teacher || r.Method.Other != method.NoOther
 	}, differs: otherTeacher},
-	vectors("pooling"),
-	vectors("query-prefix"),
-	vectors("document-prefix"),
+	// What the run made of "auto": the file of another model may say another.
+	vectors("pooling").says(func(r *Run) string { return r.Pooling.String() }),
+	vectors("query-prefix").saidIf(func(r *Run) bool { return r.Config.QueryPrefix != "" }),
+	vectors("document-prefix").saidIf(func(r *Run) bool { return r.Config.DocumentPrefix != "" }),
 	vectors("step-examples"),
 	vectors("matryoshka"),
 	option("teacher-top").saidIf(func(r *Run) bool { return r.Method.Teacher }),
@@ -105,12 +110,27 @@ func rolled(name string) fact {
 		})
 }
 
+// writes is option of runs whose model writes, or reads what others wrote, and makes no vectors.
+func writes(name string) fact {
+	return option(name).saidIf(func(r *Run) bool { return !r.Method.Need.Pools() })
+}
+
 // vectors is option of runs whose model makes vectors of texts.
 func vectors(name string) fact {
 	return option(name).saidIf(func(r *Run) bool { return r.Method.Need.Pools() }).takenIf(func(t *taking) bool {
 		how, err := method.New(t.cfg.Method, nil, nil)
 		return err == nil && how.Need.Pools()
 	})
+}
+
+// says has f say something else of a run than what the option was.
+func (f fact) says(what func(r *Run) string) fact {
+	of := f.of
+	f.of = func(r *Run) (string, bool) {
+		_, said := of(r)
+		return what(r), said
+	}
+	return f
 }
 
 func (f fact) meantBefore(text string) fact {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ggtune/ggtune/engine/arch"
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/finetune/method"
@@ -24,6 +25,7 @@ type Run struct {
 	Version    string             // of ggtune
 	Learned    map[string]float64 // by setting, what a method has learned in their place
 	Unfinished string             // how far the run had come, such as "step 3 of 10"; "": to its end
+	Pooling    arch.Pooling       // of a method that makes vectors
 }
 
 // Info is what an adapter that the run writes says: texts by key.
@@ -90,6 +92,26 @@ func (o *Origin) Scores() string {
 	}
 	return fmt.Sprintf("%s was trained to give scores (--method %s), and what it writes means nothing; ggtune score "+
 		"reads them", o.Adapter, how.Name)
+}
+
+// Pools says whether the adapter was trained to make vectors of texts.
+func (o *Origin) Pools() bool {
+	how, err := method.Get(o.Info[methodName])
+	return err == nil && how.Need.Pools()
+}
+
+// Pooling is how it makes them; 0: as the model's file says.
+func (o *Origin) Pooling() arch.Pooling {
+	p, err := arch.PoolingOf(o.Info[pooling])
+	if err != nil {
+		return arch.PoolNone
+	}
+	return p
+}
+
+// Prefixes are the texts that stood before queries and documents; "": nothing.
+func (o *Origin) Prefixes() (query, document string) {
+	return o.Info[queryPrefix], o.Info[documentPrefix]
 }
 
 // Method is the name of the method that made the adapter, or "".

@@ -277,6 +277,9 @@ type Summary struct {
 	// adapter, in nats, and how far the base's alone are.
 	MergedKL *float64 `json:"merged_kl_mean"`
 	BaseKL   *float64 `json:"base_kl_mean"`
+	// The same of vectors, as 1 − cosine.
+	MergedTurn *float64 `json:"merged_distance_mean,omitempty"`
+	BaseTurn   *float64 `json:"base_distance_mean,omitempty"`
 
 	Method     string   `json:"method"`
 	ResultStep int      `json:"result_step"` // the step whose parameters were written

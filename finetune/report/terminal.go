@@ -348,6 +348,10 @@ func closing(s Summary, screen Screen) string {
 		fmt.Fprintf(&b, "\nmerged, its predictions are KL %.3g from those with the adapter apart, the base's %.3g;\n"+
 			"  llama.cpp loads the model and computes the same", *s.MergedKL, *s.BaseKL)
 	}
+	if s.MergedTurn != nil && s.BaseTurn != nil {
+		fmt.Fprintf(&b, "\nmerged, its vectors are %.3g (1 − cosine) from those with the adapter apart, the base's "+
+			"%.3g;\n  llama.cpp loads the model and makes the same", *s.MergedTurn, *s.BaseTurn)
+	}
 	fmt.Fprintf(&b, "\n%s %s (step %d)", screen.paint(green, "written:"), s.Result, s.ResultStep)
 	return b.String()
 }

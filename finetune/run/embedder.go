@@ -33,14 +33,20 @@ func OpenEmbedder(ctx context.Context, cfg config.Config, adapterPath string, gi
 	if len(cfg.Data) == 0 {
 		cfg.Data = []string{"none"} // texts are given one by one
 	}
-	if given == nil || !given("method") {
-		cfg.Method = method.MNRL.Name // whose settings are those of all that make vectors
-	}
-	m, err := openMeasured(ctx, &cfg, adapterPath, given, rep)
+	m, err := openForVectors(ctx, &cfg, adapterPath, given, rep)
 	if err != nil {
 		return nil, err
 	}
 	return m.embedder(&cfg, rep)
+}
+
+// openForVectors is openMeasured of what makes vectors.
+func openForVectors(ctx context.Context, cfg *config.Config, adapterPath string, given func(option string) bool,
+	rep report.Reporter) (*measured, error) {
+	if given == nil || !given("method") {
+		cfg.Method = method.MNRL.Name // whose settings are those of all that make vectors
+	}
+	return openMeasured(ctx, cfg, adapterPath, given, rep)
 }
 
 // embedder has a measured model make vectors. It closes the model in any case.

@@ -23,9 +23,10 @@ import (
 
 // An Evaluation is what `ggtune eval` finds out.
 type Evaluation struct {
-	Loss       float64 // of the method, per unit; for sft and cpt nats per counted token
-	Perplexity float64 // e to the nats per counted token; NaN for methods that compare answers
-	Tokens     int     // read, padding excluded
+	Loss       float64  // of the method, per unit; for sft and cpt nats per counted token
+	BaseLoss   *float64 // of a method of vectors, without the adapter; nil without one
+	Perplexity float64  // e to the nats per counted token; NaN for methods that compare answers
+	Tokens     int      // read, padding excluded
 	Counted    int
 	Rows       int
 	Method     string
@@ -48,6 +49,9 @@ func (e Evaluation) MarshalJSON() ([]byte, error) {
 	}
 	for k, v := range e.Figures {
 		m[k] = finite(v)
+	}
+	if e.BaseLoss != nil {
+		m["base_loss"] = finite(*e.BaseLoss)
 	}
 	if e.Scores != nil {
 		m["scores"] = e.Scores
@@ -72,14 +76,17 @@ func finite(x float64) any {
 // chosen. Of cfg only what Options marks as Eval is used.
 func Evaluate(ctx context.Context, cfg config.Config, adapterPath string, given func(option string) bool,
 	rep report.Reporter) (_ Evaluation, err error) {
-	if err := cfg.FindAdapters(); err != nil {
-		return Evaluation{}, err
-	}
 	m, err := openMeasured(ctx, &cfg, adapterPath, given, rep)
 	if err != nil {
 		return Evaluation{}, err
 	}
 	defer func() { err = errors.Join(err, m.model.Close()) }()
+	return m.evaluate(ctx, &cfg, given, rep)
+}
+
+// evaluate is Evaluate of an open model.
+func (m *measured) evaluate(ctx context.Context, cfg *config.Config, given func(option string) bool,
+	rep report.Reporter) (_ Evaluation, err error) {
 	how, err := cfg.Loss()
 	if err != nil {
 		return Evaluation{}, err
@@ -89,16 +96,20 @@ func Evaluate(ctx context.Context, cfg config.Config, adapterPath string, given 
 	}
 	h := &head.File{}
 	if how.Value == method.AtEnds {
-		if h, err = m.takeHead(ctx, &cfg); err != nil {
+		if h, err = m.takeHead(ctx, cfg); err != nil {
 			return Evaluation{}, err
 		}
 	}
-	text, err := corpus.Open(&cfg, m.model, how)
+	pooling, err := cfg.VectorsOf(how, m.model)
+	if err != nil {
+		return Evaluation{}, err
+	}
+	text, err := corpus.Open(cfg, m.model, how)
 	if err != nil {
 		return Evaluation{}, err
 	}
 	defer func() { err = errors.Join(err, text.Close()) }()
-	beside, err := openOther(&cfg, how, text)
+	beside, err := openOther(cfg, how, text)
 	if err != nil {
 		return Evaluation{}, err
 	}
@@ -112,18 +123,18 @@ func Evaluate(ctx context.Context, cfg config.Config, adapterPath string, given 
 	m.notes(held.Notes)
 	m.notes(m.made.Differs(origin.Use{Template: text.Template()}))
 	if how.Need == method.Rollouts && !how.Rewarded() {
-		return m.distance(ctx, &cfg, how, held, rep)
+		return m.distance(ctx, cfg, how, held, rep)
 	}
 	if how.Need == method.Rollouts {
-		return m.rewarded(ctx, &cfg, how, text, held, rep)
+		return m.rewarded(ctx, cfg, how, text, held, rep)
 	}
 	total := held.HeldRows.Rows()
-	ref, err := m.reference(ctx, &cfg, how, held, beside,
+	ref, err := m.reference(ctx, cfg, how, held, beside,
 		func(n int) { rep.Report(report.Progress{What: "reference", Done: n, Total: total}) })
 	if err != nil {
 		return Evaluation{}, err
 	}
-	said, err := teachHeld(ctx, m.model, &cfg, how, held,
+	said, err := teachHeld(ctx, m.model, cfg, how, held,
 		func(n int) { rep.Report(report.Progress{What: "teacher", Done: n, Total: total}) })
 	defer func() { err = errors.Join(err, said.remove()) }()
 	if err != nil {
@@ -134,10 +145,6 @@ func Evaluate(ctx context.Context, cfg config.Config, adapterPath string, given 
 		return Evaluation{}, err
 	}
 	defer func() { err = errors.Join(err, sess.Close()) }()
-	pooling, err := cfg.VectorsOf(how, m.model)
-	if err != nil {
-		return Evaluation{}, err
-	}
 	o := eval.Options{Reference: ref.of, Teacher: said.train.said, Pooling: pooling, Bytes: text.Bytes}
 	o.Progress = func(n int) {
 		rep.Report(report.Progress{What: "evaluate", Done: n, Total: total})
@@ -150,8 +157,17 @@ func Evaluate(ctx context.Context, cfg config.Config, adapterPath string, given 
 	if err != nil {
 		return Evaluation{}, err
 	}
+	var before *float64
+	if pooling.Pools() && m.adapter != "" {
+		o.NoAdapter = true
+		base, err := eval.Run(ctx, sess, held.HeldRows, how, o)
+		if err != nil {
+			return Evaluation{}, err
+		}
+		before = &base.Loss
+	}
 	told, scores := summedUp(how, res, judged, h.Mean, cfg.Seed)
-	return Evaluation{Scores: scores,
+	return Evaluation{Scores: scores, BaseLoss: before,
 		Loss: res.Loss, Perplexity: res.Perplexity(), Tokens: res.Tokens, Counted: res.Counted,
 		Rows: total, Method: how.Name, Unit: how.Unit,
 		Model: cfg.Model, Adapter: m.adapter, Figures: told, Data: held.Held.Counts}, nil
@@ -207,6 +223,9 @@ type measured struct {
 // given.
 func openMeasured(ctx context.Context, cfg *config.Config, adapterPath string, given func(option string) bool,
 	rep report.Reporter) (_ *measured, err error) {
+	if err := cfg.FindAdapters(); err != nil {
+		return nil, err
+	}
 	if err := cfg.ValidateEval(adapterPath != ""); err != nil {
 		return nil, err
 	}

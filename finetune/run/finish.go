@@ -42,6 +42,7 @@ func (r *run) finish(ctx context.Context) (report.Summary, error) {
 			r.note("%s", n)
 		}
 	}
+	r.sayIdle()
 	s := r.summary()
 	if err := r.take(s.ResultStep); err != nil {
 		return report.Summary{}, err
@@ -65,11 +66,8 @@ func (r *run) finish(ctx context.Context) (report.Summary, error) {
 		return report.Summary{}, err
 	}
 	verify := r.verify
-	switch {
-	case r.cfg.Kind().Merged():
+	if r.cfg.Kind().Merged() {
 		verify = r.merge
-	case r.pools():
-		verify = r.verifyVectors
 	}
 	err = verify(ctx, probe, base, &s)
 	if err == nil && r.scores() {
@@ -196,10 +194,10 @@ func (r *run) take(step int) error {
 	return r.settle(f.Read)
 }
 
-// probe computes what llama.cpp is to find: logits, or, of a method of vectors, these, and no Probe.
+// probe computes what llama.cpp is to find: logits, or vectors.
 func (r *run) probe(ctx context.Context) (*verify.Probe, error) {
 	if r.pools() {
-		return nil, r.probeVectors(ctx)
+		return r.probeVectors(ctx)
 	}
 	tokens, since := r.rows.Probe(verify.ProbeBefore)
 	if tokens == nil {
@@ -217,7 +215,7 @@ func (r *run) write(ctx context.Context, s *report.Summary) (*verify.Probe, erro
 	path, hash := r.dir.file(fileUnverified), &s.AdapterSHA256
 	if r.cfg.Whole() {
 		hash = &s.ModelSHA256
-		err = r.sess.SaveModel(ctx, nil, path, "")
+		err = r.sess.SaveModel(ctx, nil, path, "", r.pooling)
 	} else {
 		err = r.saveAdapter(ctx, path, "")
 	}
@@ -263,7 +261,7 @@ func (r *run) saveAdapter(ctx context.Context, path, unfinished string) error {
 		return err
 	}
 	a.Info = (&origin.Run{Config: &r.cfg, Method: r.how, BaseSHA256: r.meta.BaseSHA256, Reference: r.meta.RefAdapter,
-		Teacher: r.meta.Teacher, Learned: own,
+		Teacher: r.meta.Teacher, Learned: own, Pooling: r.pooling,
 		Template: r.text.Template(), Version: version(), Unfinished: unfinished}).Info()
 	if t := r.start.Sets[0].Type; t != nil {
 		a.Type = *t
@@ -344,13 +342,18 @@ func (r *run) merge(ctx context.Context, _ *verify.Probe, base string, s *report
 	if err != nil {
 		return fmt.Errorf("read the merged model again: %w", err)
 	}
-	s.ModelSHA256, s.MergedKL, s.BaseKL = &sum, &m.Report.Merged.KL, &m.Report.Base.KL
-	s.LlamaRMSDiff, s.LlamaBaseRMSDiff = &m.LlamaRMSDiff, &m.LlamaBaseRMSDiff
+	s.ModelSHA256 = &sum
+	if v := m.Report.Vectors; v != nil {
+		s.MergedTurn, s.BaseTurn, s.VectorRMSDiff = &v.Merged.Mean, &v.Base.Mean, &m.LlamaRMSDiff
+	} else {
+		s.MergedKL, s.BaseKL = &m.Report.Merged.KL, &m.Report.Base.KL
+		s.LlamaRMSDiff, s.LlamaBaseRMSDiff = &m.LlamaRMSDiff, &m.LlamaBaseRMSDiff
+	}
 	r.rep.Report(report.Saved{What: "model", Path: m.Output, Step: s.ResultStep})
 	return nil
 }
 
-// verify has llama.cpp load the result and compares its logits with ours.
+// verify has llama.cpp load the result and compares what it computes with ours.
 func (r *run) verify(ctx context.Context, probe *verify.Probe, base string, s *report.Summary) error {
 	r.rep.Report(report.Progress{What: "verify"})
 	defer r.rep.Report(report.Progress{What: "verify", Done: 1, Total: 1})
@@ -370,6 +373,10 @@ func (r *run) verify(ctx context.Context, probe *verify.Probe, base string, s *r
 	}
 	if err != nil {
 		return err
+	}
+	if r.pools() {
+		s.VectorRMSDiff, s.VectorMaxDiff = &a.Trained.RMS, &a.Trained.Max
+		return nil
 	}
 	s.LlamaMaxDiff, s.LlamaRMSDiff = &a.Trained.Max, &a.Trained.RMS
 	if r.cfg.QAT == "" {

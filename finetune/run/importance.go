@@ -31,6 +31,11 @@ func Importance(ctx context.Context, cfg config.Config, rep report.Reporter) (_ 
 	if err != nil {
 		return nil, Evaluation{}, err
 	}
+	if net := m.model.Net(); net.Headless {
+		return nil, Evaluation{}, fmt.Errorf("%s makes vectors of texts (%s) and predicts no tokens, and importance "+
+			"is gathered while tokens are predicted; quantize it without, and measure its vectors with ggtune eval",
+			cfg.Model, net.Arch)
+	}
 	text, err := corpus.Open(&cfg, m.model, how)
 	if err != nil {
 		return nil, Evaluation{}, err

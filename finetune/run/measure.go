@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 
-	"github.com/ggtune/ggtune/engine/verify"
 	"github.com/ggtune/ggtune/finetune"
 	"github.com/ggtune/ggtune/finetune/eval"
 	"github.com/ggtune/ggtune/finetune/method"
@@ -41,14 +40,13 @@ func (r *run) measureBase(ctx context.Context) error {
 // measureDistance measures for m, where it does not hold it, llama.cpp's distance from a base that is trained in full.
 // The session must hold the base.
 func (r *run) measureDistance(ctx context.Context, m *meta) error {
-	tokens, _ := r.rows.Probe(0)
 	// Through rounded weights nothing is computed that the base computes.
-	if r.pools() || !r.cfg.Whole() || r.cfg.QAT != "" || m.BaseDiff != nil || tokens == nil {
+	if !r.cfg.Whole() || r.cfg.QAT != "" || m.BaseDiff != nil {
 		return nil
 	}
 	// llama.cpp maps the file that is mapped here, so that the weights are in memory once; what it takes beside them
 	// is a context of a few tokens.
-	p, err := verify.NewProbe(ctx, r.sess, tokens, 0)
+	p, err := r.probe(ctx)
 	if err != nil {
 		return err
 	}

@@ -6,8 +6,8 @@ import (
 	"fmt"
 
 	"github.com/ggtune/ggtune/engine/verify"
-	"github.com/ggtune/ggtune/finetune/embed"
-	"github.com/ggtune/ggtune/finetune/report"
+	"github.com/ggtune/ggtune/finetune/encode"
+	"github.com/ggtune/ggtune/finetune/method"
 )
 
 // pools says that what is trained makes vectors of texts.
@@ -40,46 +40,29 @@ func (s *setup) sayVectors() {
 	}
 }
 
+// sayIdle says at a run's end how much of it had nothing to learn from.
+func (r *run) sayIdle() {
+	var idle, steps float64
+	for _, l := range r.log.Lines() {
+		if x, ok := l.Figures[method.Idle]; ok {
+			idle, steps = idle+x, steps+1
+		}
+	}
+	if idle > 0 {
+		r.note("nothing was learned of %.3g %% of what the steps compare (idle): equal texts are no negatives of each "+
+			"other, and equal scores in no order; give more examples to a step (--step-examples), or data that "+
+			"differs more", 100*idle/steps)
+	}
+}
+
 // probedTexts is how many vectors are held against llama.cpp's: enough to tell an adapter that is not applied.
 const probedTexts = 8
 
 // probeVectors computes the vectors that llama.cpp is to make, of the first training texts.
-func (r *run) probeVectors(ctx context.Context) error {
-	var texts [][]int32
-	for i := range r.rows.Train.Items {
-		it := &r.rows.Train.Items[i]
-		for _, s := range it.Segments {
-			if len(texts) < probedTexts {
-				texts = append(texts, it.Tokens[s.Start:s.Start+s.Len])
-			}
-		}
-	}
+func (r *run) probeVectors(ctx context.Context) (*verify.Probe, error) {
+	texts := encode.Texts(r.rows.Train.Items, probedTexts)
 	if len(texts) == 0 {
-		return errors.New("no text to compare vectors with llama.cpp's on")
+		return nil, errors.New("no text to compare vectors with llama.cpp's on")
 	}
-	ours, err := embed.All(ctx, r.sess, texts, embed.Options{Pooling: r.pooling})
-	if err != nil {
-		return err
-	}
-	r.vectors = &verify.Vectors{Pooling: r.pooling, Texts: texts}
-	for i := range texts {
-		r.vectors.Ours = append(r.vectors.Ours, ours.Row(i))
-	}
-	return nil
-}
-
-// verifyVectors has llama.cpp load the result and compares its vectors with ours.
-func (r *run) verifyVectors(ctx context.Context, _ *verify.Probe, base string, s *report.Summary) error {
-	r.rep.Report(report.Progress{What: "verify"})
-	defer r.rep.Report(report.Progress{What: "verify", Done: 1, Total: 1})
-	model, adapter := base, r.dir.file(fileUnverified)
-	if r.cfg.Whole() {
-		model, adapter = adapter, ""
-	}
-	v, err := verify.VerifyVectors(ctx, model, adapter, *r.vectors, r.cfg.Threads)
-	if err != nil {
-		return err
-	}
-	s.VectorRMSDiff, s.VectorMaxDiff = &v.RMS, &v.Far
-	return nil
+	return verify.NewVectorProbe(ctx, r.sess, texts, r.pooling)
 }

@@ -29,8 +29,7 @@ type run struct {
 	rep     report.Reporter
 	told    *told // what rep is told, from begin on
 	asked   asked
-	probed  *verify.Scores  // of a method that gives scores: what llama.cpp is to find
-	vectors *verify.Vectors // of a method that makes vectors, likewise
+	probed  *verify.Scores // of a method that gives scores: what llama.cpp is to find
 	source  source
 	rolling *rolling
 	barren  bool      // its answers teach nothing any more

@@ -7,7 +7,8 @@ import (
 	"fmt"
 	"math"
 
-	"github.com/ggtune/ggtune/engine"
+	"github.com/ggtune/ggtune/engine/arch"
+	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/finetune/bm25"
 	"github.com/ggtune/ggtune/finetune/checkpoint"
 	"github.com/ggtune/ggtune/finetune/config"
@@ -38,13 +39,13 @@ func MakesVectors(cfg *config.Config, adapterPath string, given func(option stri
 		made, err := origin.Read(path)
 		return err == nil && pools(made.Method())
 	}
-	m, err := engine.Open(cfg.Model)
+	f, err := gguf.Open(cfg.Model)
 	if err != nil {
 		return false
 	}
-	defer m.Close()
-	_, err = m.Pooling(0)
-	return err == nil
+	defer f.Close()
+	said, err := arch.PoolingIn(f)
+	return err == nil && said.Pools()
 }
 
 // A VectorConfig says how vectors are measured.
@@ -95,6 +96,9 @@ func (e Embedded) MarshalJSON() ([]byte, error) {
 	}
 	if e.Loss != nil {
 		m["loss"], m["method"] = finite(e.Loss.Loss), e.Loss.Method
+		if e.Loss.BaseLoss != nil {
+			m["base_loss"] = finite(*e.Loss.BaseLoss)
+		}
 		for name, x := range e.Loss.Figures {
 			m[name] = finite(x)
 		}
@@ -131,11 +135,15 @@ func (e Embedded) MarshalJSON() ([]byte, error) {
 // agree with them. Otherwise it is as Evaluate.
 func EvaluateVectors(ctx context.Context, cfg config.Config, adapterPath string, given func(option string) bool,
 	vc VectorConfig, rep report.Reporter) (_ Embedded, err error) {
-	loss, err := lossOfVectors(ctx, &cfg, adapterPath, given, rep)
+	m, err := openForVectors(ctx, &cfg, adapterPath, given, rep)
 	if err != nil {
 		return Embedded{}, err
 	}
-	e, err := OpenEmbedder(ctx, cfg, adapterPath, given, rep)
+	loss, err := m.lossOfVectors(ctx, &cfg, given, rep)
+	if err != nil {
+		return Embedded{}, errors.Join(err, m.model.Close())
+	}
+	e, err := m.embedder(&cfg, rep)
 	if err != nil {
 		return Embedded{}, err
 	}
@@ -144,7 +152,8 @@ func EvaluateVectors(ctx context.Context, cfg config.Config, adapterPath string,
 	width := e.m.model.HParams().NEmbd
 	for _, w := range vc.Dimensions {
 		if w < 1 || w >= width {
-			return out, fmt.Errorf("--dimensions has %d; expected 1 to %d, fewer than the vectors have", w, width-1)
+			return out, &config.Error{Err: fmt.Errorf("--dimensions has %d; expected 1 to %d, fewer than the "+
+				"vectors have", w, width-1)}
 		}
 	}
 	vc.Dimensions = append([]int{width}, vc.Dimensions...)
@@ -164,12 +173,12 @@ func EvaluateVectors(ctx context.Context, cfg config.Config, adapterPath string,
 
 // lossOfVectors measures the loss of the method that was chosen, or that the adapter is of; nil where there is none, or
 // where the data has no examples of it: of these there are figures all the same.
-func lossOfVectors(ctx context.Context, cfg *config.Config, adapterPath string, given func(option string) bool,
+func (m *measured) lossOfVectors(ctx context.Context, cfg *config.Config, given func(option string) bool,
 	rep report.Reporter) (*Evaluation, error) {
-	if adapterPath == "" && !given("method") || len(cfg.Data) == 1 && data.IsBEIR(cfg.Data[0]) {
+	if !m.made.Pools() && !given("method") || len(cfg.Data) == 1 && data.IsBEIR(cfg.Data[0]) {
 		return nil, nil
 	}
-	e, err := Evaluate(ctx, *cfg, adapterPath, given, rep)
+	e, err := m.evaluate(ctx, cfg, given, rep)
 	switch {
 	case ctx.Err() != nil:
 		return nil, context.Cause(ctx)
