@@ -31,6 +31,9 @@ func readNotes(ds *data.Dataset) []string {
 	for _, what := range ds.Stats().Skipped {
 		out = append(out, fmt.Sprintf("left out: %s, not a regular file", what))
 	}
+	for _, table := range ds.Stats().Judged {
+		out = append(out, "judged by "+table)
+	}
 	if n := unreadNote(ds.Stats().Unread); n != "" {
 		out = append(out, n)
 	}

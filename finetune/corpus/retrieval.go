@@ -95,7 +95,7 @@ func (r *Retrieval) judged(ctx context.Context, cfg *config.Config, dir string, 
 			}
 		}
 	}
-	r.Notes = append(r.Notes, fmt.Sprintf("judged by %s", b.Split))
+	r.Notes = append(r.Notes, "judged by "+b.Split)
 	if n := len(b.Unjudged); n > 0 {
 		r.Notes = append(r.Notes, fmt.Sprintf("queries without a document that answers them there: %d, left out", n))
 	}

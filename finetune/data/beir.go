@@ -263,6 +263,7 @@ func (d *Dataset) addBEIR(ctx context.Context, dir string, rm *room, h hash.Hash
 	}
 	f.in, f.size = w.readerAt(), w.size
 	f.box = &linesBox{f: f, o: &d.opts}
+	d.stats.Judged = append(d.stats.Judged, b.Split)
 	for _, at := range b.Unjudged {
 		d.stats.Remarks = note(d.stats.Remarks, "a query that nothing answers in "+b.Split+" is left out", at)
 	}

@@ -48,6 +48,8 @@ type Stats struct {
 	Dropped []Drop   `json:"dropped"` // by reason, in the order of the first of each
 	// Unread counts the fields that nothing reads, in the order in which they were met.
 	Unread []Column `json:"unread,omitempty"`
+	// Judged are, of folders of BEIR's, the tables that say what answers what.
+	Judged []string `json:"judged_by,omitempty"`
 	// Remarks counts the records of which something else is to be said, by what it is.
 	Remarks []Drop `json:"remarks,omitempty"`
 	// CutOff counts the kept examples with an answer that was cut off before it came to us; nil: none is known.

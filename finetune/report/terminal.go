@@ -179,7 +179,7 @@ func (t *Terminal) step(e Step) {
 
 // telling shows those of a method's figures that say at a glance how it goes, where there are some.
 func telling(figure func(name string) (float64, bool)) (out []string) {
-	for _, name := range []string{"accuracy", "margin", "kl", "bits_per_byte", "signal", "turns", "answer_len",
+	for _, name := range []string{"accuracy", "margin", "scale", "kl", "bits_per_byte", "signal", "turns", "answer_len",
 		"entropy", "ended", "clip_frac", "explained_variance", "mismatch", "expert_busiest"} {
 		if x, ok := figure(name); ok && !math.IsNaN(x) {
 			out = append(out, fmt.Sprintf("%s %.3g", strings.ReplaceAll(name, "_", " "), x))
