@@ -27,6 +27,10 @@ import (
 // ErrInUse is the error of closing a handle that others still depend on.
 var ErrInUse = errors.New("still in use")
 
+// ErrUnknownSplit is the error of a file whose tokenizer.ggml.pre the linked llama.cpp does not know and opens no file
+// with. The Go module's opens it, warns and takes a default (Vocab.SplitsByDefault).
+var ErrUnknownSplit = errors.New("this llama.cpp does not know how the model splits text")
+
 // ModelOptions say how llama.cpp loads a model.
 type ModelOptions struct {
 	// Mmap maps the file instead of reading it.
@@ -98,7 +102,11 @@ func openModel(doing, path string, o *C.gt_model_options) (*Model, error) {
 		st   C.gt_status
 	)
 	if C.gt_model_open(cpath, o, &m.ptr, &info, &st) != C.GT_OK {
-		return nil, statusError(path+": "+doing, &st)
+		err := statusError(path+": "+doing, &st)
+		if strings.Contains(err.Error(), "unknown pre-tokenizer type") { // thrown where the vocabulary is read
+			err = fmt.Errorf("%w: %w", err, ErrUnknownSplit)
+		}
+		return nil, err
 	}
 	m.cleanup = runtime.AddCleanup(m, func(p *C.gt_model) { C.gt_model_release(p) }, m.ptr)
 	m.generates, m.ranks = bool(info.generates), int(info.n_ranks)

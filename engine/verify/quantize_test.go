@@ -254,11 +254,13 @@ func slow(m mix.Mix) bool {
 }
 
 // Every file type, on every architecture, with and without an importance matrix: the metadata and every tensor's type
-// and bytes are those of llama.cpp's quantizer. What it refuses is refused.
+// and bytes are those of llama.cpp's quantizer. What it refuses is refused. Where the linked one has other rules than
+// quant/mix, the types are chosen by these.
 func TestQuantizedAsLlamaCpp(t *testing.T) {
 	if len(mix.All()) < 33 {
 		t.Fatalf("%d mixes; llama.cpp's tool has 33", len(mix.All()))
 	}
+	linked := linkedRules(t)
 	changed := map[string]bool{} // mixes that anything was written in
 	all := slices.DeleteFunc(mix.All(), slow)
 	for _, s := range sources(t) {
@@ -272,7 +274,7 @@ func TestQuantizedAsLlamaCpp(t *testing.T) {
 					if weighed {
 						choice.Importance = weights
 					}
-					if same(t, f, choice) {
+					if linked.same(t, f, choice) {
 						changed[m.Name] = true
 					}
 				}
@@ -287,13 +289,19 @@ func TestQuantizedAsLlamaCpp(t *testing.T) {
 }
 
 // same compares our file with llama.cpp's, and says whether there are any.
-func same(t *testing.T, f *gguf.File, c quant.Choice) bool {
+func (r rules) same(t *testing.T, f *gguf.File, c quant.Choice) bool {
 	t.Helper()
 	dir := t.TempDir()
 	name := fmt.Sprintf("%s, importance matrix %v", c.Mix.Name, c.Importance != nil)
 	theirs, ours := filepath.Join(dir, "theirs.gguf"), filepath.Join(dir, "ours.gguf")
 	refused := reference.Quantize(f.Path(), theirs, c.Mix.FileType, c.Requantize, c.Importance)
-	plan, err := quant.NewPlan(f, c)
+	plan, err := quant.NewPlan(f, r.choose(t, f, c))
+	if err == nil && r.refuses(&plan, c) {
+		if refused == nil {
+			t.Errorf("%s: llama.cpp refuses iq3_xxs elsewhere without an importance matrix, and not here", name)
+		}
+		return false
+	}
 	if err == nil {
 		_, err = quant.Write(context.Background(), plan, quant.FileRows(f), ours, fast)
 	}
@@ -347,6 +355,7 @@ func TestRequantizedAsLlamaCpp(t *testing.T) {
 	s := ofArch(t, "llama", func(s *synth.Spec) { s.Layers = 9 })
 	f := openFile(t, s.write(t, nil))
 	dir := t.TempDir()
+	linked := linkedRules(t)
 	for _, name := range []string{"f16", "bf16", "q8_0", "q4_0", "q6_k", "q3_k_m", "iq4_xs", "mxfp4_moe"} {
 		m, err := mix.Get(name)
 		if err != nil {
@@ -373,7 +382,7 @@ func TestRequantizedAsLlamaCpp(t *testing.T) {
 			if want := quantized && !already; errors.Is(err, quant.ErrRequantize) != want || !want && err != nil {
 				t.Errorf("%s to %s: got %v, want it refused: %v", name, to, err, want)
 			}
-			if !same(t, from, quant.Choice{Mix: m, Requantize: true}) {
+			if !linked.same(t, from, quant.Choice{Mix: m, Requantize: true}) {
 				t.Errorf("%s to %s was refused", name, to)
 			}
 		}
@@ -404,6 +413,7 @@ func TestLargeTensorAsLlamaCpp(t *testing.T) {
 	}
 	f := openFile(t, path)
 	weights := importance(t, f)
+	linked := linkedRules(t)
 	types := map[gguf.Type]bool{}
 	for _, m := range slices.DeleteFunc(mix.All(), slow) {
 		plan, err := quant.NewPlan(f, quant.Choice{Mix: m, Importance: weights})
@@ -412,7 +422,7 @@ func TestLargeTensorAsLlamaCpp(t *testing.T) {
 		}
 		if to := plan.Changes[0].To; !types[to] {
 			types[to] = true
-			same(t, f, quant.Choice{Mix: m, Importance: weights})
+			linked.same(t, f, quant.Choice{Mix: m, Importance: weights})
 		}
 	}
 	for _, typ := range ggml.Types() {

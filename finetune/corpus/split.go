@@ -1,6 +1,7 @@
 package corpus
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/ggtune/ggtune/bindings/llama"
@@ -16,24 +17,23 @@ func CheckTokenizer(f *gguf.File) error {
 	return v.Close()
 }
 
-// loadVocab opens a file's tokenizer. llama.cpp takes a way of its own where it does not know the one that a file
-// names, with no more than a warning: a run would learn from tokens that the model has never seen in those places.
+// loadVocab opens a file's tokenizer. Where llama.cpp does not know the way of splitting text that a file names, it
+// refuses the file, or takes a way of its own with no more than a warning: a run would learn from tokens that the model
+// has never seen in those places.
 func loadVocab(f *gguf.File) (*llama.Vocab, error) {
 	if err := f.CheckTokenizer(); err != nil {
 		return nil, err
 	}
-	v, err := llama.LoadVocab(f.Path())
+	name, err := f.StringOr("tokenizer.ggml.pre", "")
 	if err != nil {
 		return nil, err
 	}
-	if name, err := f.StringOr("tokenizer.ggml.pre", ""); err != nil || name != "" && v.SplitsByDefault() {
+	v, err := llama.LoadVocab(f.Path())
+	if errors.Is(err, llama.ErrUnknownSplit) || err == nil && name != "" && v.SplitsByDefault() {
 		v.Close()
-		if err != nil {
-			return nil, err
-		}
 		return nil, fmt.Errorf("%s: the model splits text as %q (tokenizer.ggml.pre), which the llama.cpp inside does "+
-			"not know: it would make other tokens of it than the model has learned; a newer ggtune may know it",
-			f.Path(), name)
+			"not know: it would make other tokens of it than the model has learned; a newer ggtune may know it, or "+
+			"one that is built with a newer llama.cpp (make build SYSTEM_LLAMA=1)", f.Path(), name)
 	}
-	return v, nil
+	return v, err
 }
