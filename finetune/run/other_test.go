@@ -94,7 +94,7 @@ func TestGuideResumes(t *testing.T) {
 		}
 		resumed.Guide = ""
 		if _, err := Train(t.Context(), *resumed, report.Silent{}); err == nil ||
-			!strings.Contains(err.Error(), "--guide is not given, and was "+c.Guide) {
+			!strings.Contains(err.Error(), "--guide: none is not the one the run began with ("+c.Guide) {
 			t.Errorf("no guide any more: %v", err)
 		}
 	})

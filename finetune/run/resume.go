@@ -201,8 +201,8 @@ func (r *run) compatible(m *meta) (notes []string, err error) {
 	if m.Teacher != r.meta.Teacher {
 		is, option := r.cfg.OtherModel(r.how)
 		was, _ := old.OtherModel(r.how)
-		errs = append(errs, fmt.Errorf("--%s is %s, and was %s when the run began, or another file of that name; "+
-			"give that one", option, cmp.Or(is, "not given"), cmp.Or(was, "not given")))
+		errs = append(errs, fmt.Errorf("--%s: %s is not the one the run began with (%s); give that one", option,
+			cmp.Or(is, "none"), cmp.Or(was, "none")))
 	}
 	// The shapes may agree where the scale does not, which no checkpoint holds.
 	if m.InitAdapter != r.meta.InitAdapter {
