@@ -298,7 +298,7 @@ func (r rules) same(t *testing.T, f *gguf.File, c quant.Choice) bool {
 	plan, err := quant.NewPlan(f, r.choose(t, f, c))
 	if err == nil && r.refuses(&plan, c) {
 		if refused == nil {
-			t.Errorf("%s: llama.cpp refuses iq3_xxs elsewhere without an importance matrix, and not here", name)
+			t.Errorf("%s: llama.cpp wrote iq3_xxs without an importance matrix, which it refuses by its rules", name)
 		}
 		return false
 	}
