@@ -32,7 +32,7 @@ var constraints = plan{name: "constraints", noData: true, figures: []string{"val
 		{name: "base"},
 		{name: "grpo", data: singleFile, repeated: true, args: []string{"--method", "grpo", "--reward", "constraints",
 			"--temperature", constraintTemp, "--max-completion-length", strconv.Itoa(constraintMost),
-			"--rollout-prompts", "8", "--steps", "16", "--lr", "1e-4", "--schedule", "constant", "--warmup", "0",
+			"--rollout-prompts", "8", "--steps", "24", "--lr", "1e-4", "--schedule", "constant", "--warmup", "0",
 			"--batch", "2"}},
 	}}
 
