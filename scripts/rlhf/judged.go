@@ -218,7 +218,10 @@ func (o *options) given(ctx context.Context, better bool, r *result) error {
 func (o *options) answered(ctx context.Context, run, prompts, file string, each int, r *result) error {
 	beside := file + ".said"
 	if text, err := os.ReadFile(beside); err == nil {
-		return json.Unmarshal(text, r)
+		t := r.trial
+		err := json.Unmarshal(text, r)
+		r.trial = t // another arm may have asked
+		return err
 	}
 	args := recorder(file)
 	for _, x := range judges("proxy") {
