@@ -128,10 +128,12 @@ func quantizeAction(c *cli.Context) error {
 		return err
 	}
 	defer f.Close()
-	for _, option := range []string{"report", "budget", "size"} {
-		if net, err := arch.Of(f); err == nil && net.Headless && c.IsSet(option) {
-			return usagef("quantize: --%s measures predictions, and %s makes vectors of texts (%s): leave it out; "+
-				"ggtune eval measures the vectors of what is written", option, in, net.Arch)
+	if net, err := arch.Of(f); err == nil && net.Headless {
+		for _, option := range []string{"report", "budget", "size"} {
+			if c.IsSet(option) {
+				return usagef("quantize: --%s measures predictions, and %s makes vectors of texts (%s): leave it "+
+					"out; ggtune eval measures the vectors of what is written", option, in, net.Arch)
+			}
 		}
 	}
 	if c.NArg() == 1 && !c.Bool("dry-run") { // to be measured, and not kept

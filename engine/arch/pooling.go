@@ -56,7 +56,9 @@ func (p Pooling) OrMean() Pooling {
 func poolingKey(arch string) string { return arch + ".pooling_type" }
 
 // Write has a model file of an architecture say it.
-func (p Pooling) Write(w *gguf.Writer, arch string) { w.SetUint32(poolingKey(arch), uint32(p)) }
+func (p Pooling) Write(w interface{ SetUint32(key string, x uint32) }, arch string) {
+	w.SetUint32(poolingKey(arch), uint32(p))
+}
 
 // PoolingIn reads what a model file says of it; PoolNone: nothing.
 func PoolingIn(f Metadata) (Pooling, error) {

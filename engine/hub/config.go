@@ -159,7 +159,7 @@ func (f *Folder) metadata(w keys, parameters int64, fileType uint32) error {
 		}
 	}
 	if f.pooling.Pools() {
-		w.SetUint32(f.Arch.Name+".pooling_type", uint32(f.pooling))
+		f.pooling.Write(w, f.Arch.Name)
 	}
 	w.SetUint32("general.quantization_version", 2)
 	if f.Arch.Hub.Modules[arch.TokenTypes] != "" {

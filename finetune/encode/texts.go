@@ -26,10 +26,10 @@ func Apart(src data.Source, texts ...[]int32) Item {
 // probability of 3e-8.
 func (it *Item) sums() []uint64 {
 	out := make([]uint64, len(it.Segments))
-	for i, s := range it.Segments {
+	for i := range it.Segments {
 		h := fnv.New64a()
 		var b [4]byte
-		for _, t := range it.Tokens[s.Start : s.Start+s.Len] {
+		for _, t := range it.Segment(i) {
 			binary.LittleEndian.PutUint32(b[:], uint32(t))
 			h.Write(b[:])
 		}

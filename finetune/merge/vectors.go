@@ -155,19 +155,24 @@ func (m *merging) plain(cfg *config.Config, what string, of []corpus.Text) (_ *t
 }
 
 // paragraphs are the general text's, each a text.
-func (m *merging) paragraphs() (*text, error) {
-	out, left := &text{what: "a general text"}, 0
+func (m *merging) paragraphs() (_ *text, err error) {
 	cfg := config.Default()
+	r, err := corpus.OpenTexts(&cfg, m.model)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	out, left := &text{what: "a general text"}, 0
 	for _, t := range strings.Split(eval.GeneralText, "\n\n") {
 		if strings.TrimSpace(t) == "" {
 			continue
 		}
-		one, err := m.plain(&cfg, out.what, []corpus.Text{{Source: out.what, Text: t}})
+		tokens, err := r.Tokens(out.what, cfg.DocumentPrefix, t)
 		if err != nil {
 			left++
 			continue
 		}
-		out.texts = append(out.texts, one.texts...)
+		out.texts = append(out.texts, tokens)
 	}
 	if left > 0 {
 		out.what += fmt.Sprintf(", without %s that the vocabulary cannot spell", count.Of(left, "paragraph"))
