@@ -336,19 +336,19 @@ static void gt_k_attn(const gt_call * c, int ith, int nth) {
 // tree_fault checks that the segments cover the tokens [0, t) in order and that parents come first. It reads the tree:
 // a kernel follows it through memory without looking.
 static const char * tree_fault(const gt_arg * a, int64_t t) {
-    if (a->type != GT_I32 || !a->data || a->ne1 != 1 || a->ne0 < 1) return "attention: the tree is not one row of i32";
+    if (a->type != GT_I32 || !a->data || a->ne1 != 1 || a->ne0 < 1) return "tree: it is not one row of i32";
     const int32_t * data = a->data;
     if (data[0] < 0 || data[0] > GT_ATTN_MAX_SEG)
-        return "attention: the tree has more than 65536 segments, or fewer than none";
-    if (a->ne0 < 1 + 3 * (int64_t) data[0]) return "attention: the tree ends before its last segment";
+        return "tree: it has more than 65536 segments, or fewer than none";
+    if (a->ne0 < 1 + 3 * (int64_t) data[0]) return "tree: it ends before its last segment";
     int64_t at = 0;
     for (int64_t s = 0; s < data[0]; s++) {
         const int32_t * seg = data + 1 + 3 * s;
-        if (seg[0] != at || seg[1] < seg[0]) return "attention: the tree's segments do not follow each other";
-        if (seg[2] < -1 || seg[2] >= s) return "attention: a segment's parent does not come before it";
+        if (seg[0] != at || seg[1] < seg[0]) return "tree: its segments do not follow each other";
+        if (seg[2] < -1 || seg[2] >= s) return "tree: a segment's parent does not come before it";
         at = seg[1];
     }
-    return at == t ? NULL : "attention: the tree's segments do not cover the tokens";
+    return at == t ? NULL : "tree: its segments do not cover the tokens";
 }
 
 static const char * sinks_fault(const gt_arg * a, int64_t n_head) {

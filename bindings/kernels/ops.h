@@ -22,9 +22,14 @@
     X(GT_OP_ATTN_SINK_GRAD, attn_sink_grad)   \
     X(GT_OP_ATTN_KEEP, attn_keep)             \
     X(GT_OP_ATTN_NEXT, attn_next)             \
+    X(GT_OP_CONV, conv)                       \
+    X(GT_OP_CONV_BACK, conv_back)             \
+    X(GT_OP_CONV_GRAD, conv_grad)             \
+    X(GT_OP_CONV_NEXT, conv_next)             \
     X(GT_OP_ROWS, rows)                       \
     X(GT_OP_ROWS_ADD, rows_add)               \
     X(GT_OP_ADD, add)                         \
+    X(GT_OP_MUL, mul)                         \
     X(GT_OP_BIAS_GRAD, bias_grad)             \
     X(GT_OP_COPY, copy)                       \
     X(GT_OP_ZERO, zero)                       \

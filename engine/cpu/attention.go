@@ -34,7 +34,7 @@ var _ = emit(graph.AttentionBackKV, in(backend.PhaseAttention), func(l *lowering
 	call(l, kernels.OpAttnBackKV, l.attention(n), append(l.all(n.Out), l.treed(n.In)...)...)
 })
 
-// treed sees the inputs of an attention's derivative, of which the last is the tree.
+// treed sees inputs of which the last is a tree, or a table.
 func (l *lowering) treed(ids []graph.ID) []view {
 	last := len(ids) - 1
 	return append(l.all(ids[:last]), l.flat(ids[last]))
