@@ -9,7 +9,7 @@ type AttnConstants struct {
 	Cap           float64 // which they stay within; 0: they may be any
 	NHead, NKV    int64
 	D             int64 // a head's length
-	Window        int64 // positions: how far back a token sees, itself included; 0: as far as there is
+	Window        int64 // positions: how far a token sees, itself included; 0: as far as there is
 	Fast          bool  // BF16 products where the level has them
 	Bidirectional bool  // a token sees the later ones of its segment too
 }

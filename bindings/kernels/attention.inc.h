@@ -11,7 +11,7 @@
 //
 // Tree: i32 data, {n_seg, then n_seg × (start, end, parent)}: segment s covers tokens [start,end), parent < s or -1.
 // Token t of s sees its own segment up to and including t (all of it if bidirectional), and every token of s's
-// ancestors. With a window it sees of these the tokens less than `window` positions before it; with a cap scores are
+// ancestors. With a window it sees of these the tokens less than `window` positions from it; with a cap scores are
 // cap·tanh(score/cap). With sinks a head has one more score, for every token the same, of a key whose value is zero: it
 // takes a share of the probability and gives nothing (Xiao et al. 2023, arXiv 2309.17453, learned as in gpt-oss).
 //
@@ -33,7 +33,7 @@ typedef struct gt_attn_constants {
     double  scale; // factor of the scores
     double  cap;   // which they stay within; 0: they may be any
     int64_t n_head, n_kv, d;
-    int64_t window; // positions; 0: a token sees all before it
+    int64_t window; // positions; 0: a token sees as far as there is
     bool    fast;          // BF16 products where the level has them
     bool    bidirectional; // a token sees the later ones of its segment too
 } gt_attn_constants;
@@ -363,7 +363,6 @@ static const char * heads_fault(const gt_attn_constants * k) {
     if (d < 1 || d > GT_ATTN_MAX_D) return "attention: a head's length is not within 1 and 256";
     if (k->cap != 0 && cap_fault(k->cap)) return "attention: what scores stay within is no positive number";
     if (k->window < 0 || k->window > INT32_MAX) return "attention: the window is below 0, or absurdly wide";
-    if (k->window && k->bidirectional) return "attention: a window where tokens see both ways is not known";
     return isfinite(k->scale) ? NULL : "attention: the scale is not finite";
 }
 

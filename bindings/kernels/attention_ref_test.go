@@ -78,7 +78,7 @@ func visible(segs []treeSeg, both bool, window int) [][]int {
 				}
 			}
 			if window > 0 {
-				seen = slices.DeleteFunc(seen, func(u int) bool { return pos[t]-pos[u] >= window })
+				seen = slices.DeleteFunc(seen, func(u int) bool { return max(pos[t]-pos[u], pos[u]-pos[t]) >= window })
 			}
 			out = append(out, seen)
 		}

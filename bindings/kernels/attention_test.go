@@ -224,7 +224,7 @@ func TestAttention(t *testing.T) {
 	}
 }
 
-// TestAttentionWindow is TestAttention where tokens see so far back and no further, and where scores are bounded: on
+// TestAttentionWindow is TestAttention where tokens see so far and no further, and where scores are bounded: on
 // trees whose branches differ in length, so that positions and places in the row do.
 func TestAttentionWindow(t *testing.T) {
 	chain := []int{}
@@ -253,7 +253,7 @@ func TestAttentionWindow(t *testing.T) {
 				if a.window = w; i%2 == 1 {
 					a.cap = 0.7
 				}
-				a.causalModes(t)
+				a.allModes(t)
 			}
 		})
 	}
@@ -264,23 +264,13 @@ func TestAttentionWindow(t *testing.T) {
 	})
 }
 
-// causalModes is allModes of tokens that see no later one.
-func (a *attnCase) causalModes(t *testing.T) {
-	want := a.want()
-	atEveryLevel(t, func(t *testing.T) {
-		for _, a.fast = range []bool{false, true} {
-			a.run(t)
-			a.check(t, want)
-		}
-	})
-}
-
 // TestAttentionWindowIsWide: a window as wide as a row changes no bit, and what lies outside one changes none either:
 // blocks that are left out count for nothing.
 func TestAttentionWindowIsWide(t *testing.T) {
 	atEveryLevel(t, func(t *testing.T) {
-		of := func(window int, spoil bool) *attnCase {
+		of := func(window int, both, spoil bool) *attnCase {
 			a := newAttn(rand.New(rand.NewPCG(8, 9)), 4, 2, 16, 0, treeOf(200, -1, 40, 0, 30, 0))
+			a.both = both
 			if a.window = window; spoil { // tokens that no answer sees
 				for r := range 100 {
 					clear(a.k.row(r))
@@ -299,8 +289,10 @@ func TestAttentionWindowIsWide(t *testing.T) {
 				}
 			}
 		}
-		same("a window of everything", of(0, false), of(240, false), 0)
-		same("what is out of sight", of(70, false), of(70, true), 200)
+		for _, both := range []bool{false, true} {
+			same("a window of everything", of(0, both, false), of(240, both, false), 0)
+			same("what is out of sight", of(70, both, false), of(70, both, true), 200)
+		}
 	})
 }
 
@@ -313,7 +305,7 @@ func TestAttentionRandom(t *testing.T) {
 		newAttn(r, nKV*(1+r.IntN(5)), nKV, 1+r.IntN(40), r.IntN(3), randomTree(r, 12, maxLen)).allModes(t)
 		a := newAttn(r, nKV*(1+r.IntN(5)), nKV, 1+r.IntN(40), r.IntN(3), randomTree(r, 12, maxLen))
 		a.window = 1 + r.IntN(50)
-		a.causalModes(t)
+		a.allModes(t)
 	}
 }
 
@@ -321,10 +313,11 @@ func TestAttentionRandom(t *testing.T) {
 func TestAttentionDifferences(t *testing.T) {
 	a := newAttn(rand.New(rand.NewPCG(3, 4)), 4, 2, 8, 0, treeOf(6, -1, 4, 0, 5, 0, 7, -1, 3, 2))
 	for _, a.both = range []bool{false, true} {
+		a.window, a.cap = 0, 0
+		a.differences(t)
+		a.window, a.cap = 3, 0.8
 		a.differences(t)
 	}
-	a.both, a.window, a.cap = false, 5, 0.8
-	a.differences(t)
 }
 
 func (a *attnCase) differences(t *testing.T) {
@@ -411,7 +404,6 @@ func TestAttentionRefuses(t *testing.T) {
 			"cap below 0":        func(a *attnCase) { a.cap = -50 },
 			"cap without end":    func(a *attnCase) { a.cap = math.Inf(1) },
 			"window below 0":     func(a *attnCase) { a.window = -1 },
-			"window to the back": func(a *attnCase) { a.window, a.both = 3, true },
 			"short tree":         func(a *attnCase) { a.segs = treeOf(6, -1, 3, 0) },
 			"long tree":          func(a *attnCase) { a.segs = treeOf(6, -1, 5, 0) },
 			"gap in the tree":    func(a *attnCase) { a.segs = []treeSeg{{0, 5, -1}, {6, 10, 0}} },

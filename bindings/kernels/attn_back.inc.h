@@ -214,9 +214,13 @@ static void gt_attn_back_kv_tile(const gt_call * c, const gt_attn * at, const gt
     }
     memset(dk, 0, (size_t) (lw * d) * sizeof(float));
     memset(dv, 0, (size_t) (lw * d) * sizeof(float));
-    // The tile's own segment from its first token on (or all of it), then the descendants, neighbours joined (with a
-    // window, where their positions go on too).
+    // The tile's own segment from its first token on (where tokens see both ways, from the first block of it that sees
+    // the tile), then the descendants, neighbours joined (with a window, where their positions go on too).
     int64_t shift = 0, lo = at->both ? gt_seg_start(at, t->seg) : t->first[0], hi = gt_seg_end(at, t->seg);
+    if (at->both && at->window) {
+        const int64_t blind = gt_max_i(0, t->first[0] - at->window + 1 - lo), block = at->block / 2;
+        lo += blind / block * block;
+    }
     for (int64_t r = t->seg + 1; r < at->n_seg; r++) {
         if (!gt_attn_is_under(desc, r)) continue;
         const int64_t by = at->window ? gt_attn_shift(at, t->seg, r) : 0;

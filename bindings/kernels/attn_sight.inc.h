@@ -1,9 +1,9 @@
 // Which tokens a tile meets, and what of them its lanes see; included by attention.inc.h.
 //
-// With a window a token sees those alone that are less than `window` positions before it. Positions go on from a
-// segment's parent, so that of other branches only those tokens are counted which are on the way. What no lane sees is
-// left out in whole blocks, counted from a segment's first token as they are without a window: to a lane that sees
-// nothing of a block it makes no difference, to the bit, whether the block is met.
+// With a window a token sees those alone that are less than `window` positions before it, or behind it where tokens see
+// both ways. Positions go on from a segment's parent, so that of other branches only those tokens are counted which are
+// on the way. What no lane sees is left out in whole blocks, counted from a segment's first token as they are without a
+// window: to a lane that sees nothing of a block it makes no difference, to the bit, whether the block is met.
 #ifndef GT_ATTN_SIGHT_INC_H
 #define GT_ATTN_SIGHT_INC_H
 
@@ -58,16 +58,37 @@ static int64_t gt_attn_cost(const gt_attn * at, const gt_attn_vecs * t, int64_t 
         outside = gt_max_i(0, gt_min_i(outside, at->window - 1 - (first - lo)));
         lo      = gt_max_i(lo, first - at->window + 1);
     }
+    if (at->both && at->window && keys) lo = gt_max_i(lo, first - at->window + 1);
+    if (at->both && at->window && !keys) hi = gt_min_i(hi, behind - 1 + at->window);
     if (!at->both && keys) lo = first;
     if (!at->both && !keys) hi = behind;
     return t->n * (keys ? at->group : 1) * (outside + hi - lo);
 }
 
+// gt_attn_mask_far hides, of what gt_attn_mask does, the lanes a window or more behind a row or (before) before it.
+static void gt_attn_mask_far(const gt_attn * at, float * s, int64_t lw, int64_t b0, int64_t b1, int64_t first,
+                             int64_t shift, int before) {
+    gt_vi lane;
+    for (int i = 0; i < GT_VL; i++) lane[i] = i;
+    const gt_vf   hidden = gt_splat(-INFINITY);
+    const int64_t lo     = before ? gt_max_i(b0, first + at->window - shift) : b0;
+    const int64_t hi     = before ? b1 : gt_min_i(b1, first + GT_VL - at->window - shift);
+    for (int64_t k = lo; k < hi; k++) {
+        float * p    = s + (k - b0) * lw;
+        int32_t edge = (int32_t) (k + shift - first + (before ? -at->window : at->window));
+        gt_vi   seen = before ? lane > edge : lane < edge;
+        gt_store(p, gt_select(seen, gt_load(p), hidden));
+    }
+}
+
 // gt_attn_mask hides, in one vector of scores of rows [b0, b1), the lanes that the tree or the window hides: lanes are
 // the tokens first, first+1, …; rows are keys and lanes see no later row, or (keys_are_lanes) rows are queries and
-// lanes are seen by no earlier row. What belongs to another branch is not met at all. shift is a run's (gt_attn_shift).
+// lanes are seen by no earlier row; where tokens see both ways the window alone hides. What belongs to another branch
+// is not met at all. shift is a run's (gt_attn_shift).
 static void gt_attn_mask(const gt_attn * at, float * s, int64_t lw, int64_t b0, int64_t b1, int64_t first,
                          int64_t shift, int keys_are_lanes) {
+    if (at->window) gt_attn_mask_far(at, s, lw, b0, b1, first, shift, keys_are_lanes);
+    if (at->window && at->both) gt_attn_mask_far(at, s, lw, b0, b1, first, shift, !keys_are_lanes);
     if (at->both) return;
     gt_vi lane;
     for (int i = 0; i < GT_VL; i++) lane[i] = i;
@@ -78,15 +99,6 @@ static void gt_attn_mask(const gt_attn * at, float * s, int64_t lw, int64_t b0, 
         float * p    = s + (k - b0) * lw;
         int32_t edge = (int32_t) (k - first);
         gt_vi   seen = keys_are_lanes ? lane <= edge : lane >= edge;
-        gt_store(p, gt_select(seen, gt_load(p), hidden));
-    }
-    if (!at->window) return;
-    lo = keys_are_lanes ? gt_max_i(b0, first + at->window - shift) : b0;
-    hi = keys_are_lanes ? b1 : gt_min_i(b1, first + GT_VL - at->window - shift);
-    for (int64_t k = lo; k < hi; k++) {
-        float * p    = s + (k - b0) * lw;
-        int32_t edge = (int32_t) (k + shift - first + (keys_are_lanes ? -at->window : at->window));
-        gt_vi   seen = keys_are_lanes ? lane > edge : lane < edge;
         gt_store(p, gt_select(seen, gt_load(p), hidden));
     }
 }
@@ -126,6 +138,10 @@ static int gt_attn_keys_run(const gt_attn * at, const gt_attn_vecs * t, gt_attn_
     r->begin = r->lo + r->shift;
     r->next  = up < 0 ? -2 : up;
     if (!at->window) return 1;
+    if (own && at->both) {
+        const int64_t ahead = gt_attn_behind(t) - 1 + at->window - r->lo;
+        r->hi = gt_min_i(r->hi, r->lo + (ahead + at->block - 1) / at->block * at->block);
+    }
     const int64_t seen = t->first[0] - at->window + 1 - r->shift;
     if (seen >= r->hi) return 0; // nor anything before it
     if (seen > r->lo) r->lo += (seen - r->lo) / at->block * at->block;

@@ -7,8 +7,8 @@ type AttentionAttr struct {
 	Heads, KVHeads, HeadDim int
 	Scale                   float64 // factor of qᵀk
 	Bidirectional           bool    // a token sees the later ones of its segment too, not the earlier ones alone
-	// Window is how many positions back a token sees, its own included; 0: as far as its branch goes. Not with
-	// Bidirectional.
+	// Window is how many positions a token sees back (and ahead, where it sees later ones), its own included; 0: as far
+	// as its branch goes.
 	Window int
 	Cap    float64 // keeps scores within ±Cap, as Cap·tanh(score/Cap); 0: they may be any
 }
@@ -61,8 +61,8 @@ func shapeAttention(g *Graph, n *Node) ([]Shape, error) {
 	switch {
 	case a.KVHeads <= 0 || a.Heads%a.KVHeads != 0:
 		return nil, fmt.Errorf("%d heads over %d key heads", a.Heads, a.KVHeads)
-	case a.Window < 0 || a.Window > 0 && a.Bidirectional:
-		return nil, fmt.Errorf("a window of %d, where tokens see both ways: %v", a.Window, a.Bidirectional)
+	case a.Window < 0:
+		return nil, fmt.Errorf("a window of %d", a.Window)
 	case q[0] != int64(a.Heads*a.HeadDim) || k[0] != int64(a.KVHeads*a.HeadDim) || k != v || k[1] != q[1]:
 		return nil, fmt.Errorf("q %v, k %v, v %v with heads %d/%d of %d", q, k, v, a.Heads, a.KVHeads, a.HeadDim)
 	}

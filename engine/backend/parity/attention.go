@@ -25,6 +25,10 @@ var _ = add(
 	Case{"attention, a window over branches", func(b *Builder) graph.ID {
 		return attention(b, graph.AttentionAttr{Heads: 4, KVHeads: 2, HeadDim: 32, Scale: 0.2, Window: 18})
 	}, Rounded},
+	Case{"attention, a window both ways", func(b *Builder) graph.ID {
+		return attention(b, graph.AttentionAttr{Heads: 4, KVHeads: 2, HeadDim: 32, Scale: 0.2, Window: 9,
+			Bidirectional: true})
+	}, Rounded},
 	Case{"attention, a window, scores bounded", func(b *Builder) graph.ID {
 		return attention(b, graph.AttentionAttr{Heads: 4, KVHeads: 2, HeadDim: 32, Scale: 0.4, Window: 9, Cap: 1.5})
 	}, Rounded},
