@@ -15,6 +15,7 @@ import pathlib
 import shutil
 import sys
 
+import safetensors.torch
 import sentencepiece
 import tokenizers
 import torch
@@ -120,18 +121,37 @@ def qwen():
 
 SMALL = dict(hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
              max_position_embeddings=64)
+MODULES = {"modules.json": [{"idx": i, "name": str(i), "path": path, "type": "sentence_transformers.models." + kind}
+                            for i, (path, kind) in enumerate([("", "Transformer"), ("1_Pooling", "Pooling"),
+                                                              ("2_Normalize", "Normalize")])]}
+WORD_ENDS = {"unk_token": "[UNK]", "sep_token": "[SEP]", "pad_token": "[PAD]", "cls_token": "[CLS]", "mask_token": "[MASK]"}
+
+
+def nomic(n):
+    """Settings and sizes of tensors as nomic-ai publishes them: transformers has other names of the former, and cannot write them."""
+    embd, ff, layers, vocab = 32, 48, 2, n + 2
+    config = dict(architectures=["NomicBertModel"], model_type="nomic_bert", activation_function="swiglu", causal=False,
+                  layer_norm_epsilon=1e-12, max_trained_positions=2048, mlp_fc1_bias=False, mlp_fc2_bias=False, n_embd=embd,
+                  n_head=4, n_inner=ff, n_layer=layers, n_positions=8192, parallel_block=False, prenorm=False,
+                  qkv_proj_bias=False, rotary_emb_base=1000, rotary_emb_fraction=1.0, rotary_emb_interleaved=False,
+                  rotary_emb_scale_base=None, rotary_scaling_factor=None, type_vocab_size=2, use_rms_norm=False, vocab_size=vocab)
+    shapes = {"embeddings.word_embeddings.weight": (vocab, embd), "embeddings.token_type_embeddings.weight": (2, embd)}
+    norms = ["emb_ln"]
+    for i in range(layers):
+        layer = f"encoder.layers.{i}."
+        shapes |= {layer + "attn.Wqkv.weight": (3 * embd, embd), layer + "attn.out_proj.weight": (embd, embd),
+                   layer + "mlp.fc11.weight": (ff, embd), layer + "mlp.fc12.weight": (ff, embd),
+                   layer + "mlp.fc2.weight": (embd, ff)}
+        norms += [layer + "norm1", layer + "norm2"]
+    return config, shapes | {f"{norm}.{p}": (embd,) for norm in norms for p in ("weight", "bias")}
+
+
 CASES = {
     "bert": dict(tokenizer=word_pieces, pre="jina-v2-en", model=BertModel, dtype=torch.float32, outtype="f16",
                  config=lambda n: BertConfig(vocab_size=n + 2, hidden_size=32, intermediate_size=48, num_hidden_layers=2,
                                              num_attention_heads=4, max_position_embeddings=64),
-                 files={"modules.json": [
-                     {"idx": i, "name": str(i), "path": path, "type": "sentence_transformers.models." + kind}
-                     for i, (path, kind) in enumerate([("", "Transformer"), ("1_Pooling", "Pooling"),
-                                                       ("2_Normalize", "Normalize")])],
-                     "1_Pooling/config.json": {"word_embedding_dimension": 32, "pooling_mode_cls_token": True,
-                                               "pooling_mode_mean_tokens": False}},
-                 special={"unk_token": "[UNK]", "sep_token": "[SEP]", "pad_token": "[PAD]", "cls_token": "[CLS]",
-                          "mask_token": "[MASK]"}),
+                 files={**MODULES, "1_Pooling/config.json": {"word_embedding_dimension": 32, "pooling_mode_cls_token": True,
+                                                             "pooling_mode_mean_tokens": False}}, special=WORD_ENDS),
     "llama": dict(tokenizer=llama3, pre="llama-bpe", model=LlamaForCausalLM, dtype=torch.float32, outtype="f32", shard="40KB",
                   config=lambda n: LlamaConfig(vocab_size=n, tie_word_embeddings=False, rope_parameters={
                       "rope_type": "llama3", "rope_theta": 500000.0, "factor": 32.0, "low_freq_factor": 1.0,
@@ -158,6 +178,9 @@ CASES = {
                   tokenizer=qwen, pre="qwen2", model=Qwen3ForCausalLM, dtype=torch.float16, outtype="f16",
                   config=lambda n: Qwen3Config(vocab_size=n, tie_word_embeddings=False, head_dim=16, **SMALL),
                   special={"eos_token": "<|im_end|>", "pad_token": "<|endoftext|>", "chat_template": CHATML}),
+    "nomic_bert": dict(tokenizer=word_pieces, pre="jina-v2-en", dtype=torch.float32, outtype="f32", published=nomic,
+                       files={**MODULES, "1_Pooling/config.json": {"word_embedding_dimension": 32, "pooling_mode_cls_token": False,
+                                                                   "pooling_mode_mean_tokens": True}}, special=WORD_ENDS),
     "gpt2": dict(tokenizer=lambda: byte_level(None, ["<|endoftext|>"]), pre="gpt-2", model=GPT2LMHeadModel,
                  dtype=torch.float32, outtype="f16",
                  config=lambda n: GPT2Config(vocab_size=n, n_embd=32, n_layer=2, n_head=4, n_positions=64, n_ctx=64),
@@ -169,6 +192,14 @@ def make(name, case):
     folder = ROOT / name
     shutil.rmtree(folder, ignore_errors=True)
     t = case["tokenizer"]()
+    if "published" in case:
+        config, shapes = case["published"](t.get_vocab_size())
+        folder.mkdir()
+        (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n")
+        weights = {n: record_torch.tensor(n, shape, 2, float(len(shape) == 1 and n.endswith("weight"))).to(case["dtype"])
+                   for n, shape in shapes.items()}
+        safetensors.torch.save_file(weights, folder / "model.safetensors", {"format": "pt"})
+        return finish(case, folder, t)
     config = case["config"](t.get_vocab_size())
     for key in ("bos_token", "eos_token", "pad_token"):
         token = case["special"].get(key)
@@ -182,6 +213,11 @@ def make(name, case):
     (folder / "generation_config.json").unlink(missing_ok=True)
     if "generation" in case:
         (folder / "generation_config.json").write_text(json.dumps(case["generation"], indent=1) + "\n")
+    return finish(case, folder, t)
+
+
+def finish(case, folder, t):
+    """Writes what lies beside a model, and the tokenizer."""
     for path, content in case.get("files", {}).items():
         (folder / path).parent.mkdir(exist_ok=True)
         (folder / path).write_text(json.dumps(content, indent=1) + "\n")
@@ -226,9 +262,10 @@ def main():
         cls = conversion.get_model_class(json.loads((folder / "config.json").read_text())["architectures"][0])
         cls.get_vocab_base_pre = lambda self, tokenizer, pre=case["pre"]: pre
         with torch.inference_mode():
-            if case["tokenizer"] is word_pieces:
+            if name == "bert":
                 record_words(folder)
-            cls(folder, types[case["outtype"]], ROOT / (name + ".gguf"), use_temp_file=False, eager=False).write()
+            more = {"hparams": json.loads((folder / "config.json").read_text())} if "published" in case else {}
+            cls(folder, types[case["outtype"]], ROOT / (name + ".gguf"), use_temp_file=False, eager=False, **more).write()
 
 
 if __name__ == "__main__":

@@ -52,12 +52,13 @@ CASES = {
     "olmoe": dict(r=2, lora_alpha=4, target_modules=["k_proj", "v_proj"]),
     "granitemoe": dict(r=2, lora_alpha=4, target_modules=["q_proj", "o_proj"]),
     "bert": dict(r=4, lora_alpha=6, target_modules=["query", "value", "attention.output.dense", "intermediate.dense", "word_embeddings"]),
+    "nomic_bert": dict(r=3, lora_alpha=4, target_modules=["Wqkv", "out_proj", "fc12", "word_embeddings"]),
     "gpt2": dict(r=4, lora_alpha=8, target_modules=["c_attn", "c_proj", "c_fc"], fan_in_fan_out=True),
 }
 
 
 def logp(model, case):
-    if case["arch"] == "bert":
+    if case["arch"] in record_torch.ENCODERS:
         with torch.no_grad():
             return {"pooled": model.double().eval()(input_ids=torch.tensor([case["tokens"]])).last_hidden_state[0].mean(0).tolist()}
     with torch.no_grad():
@@ -74,7 +75,7 @@ def write(path, out):
 
 def theirs(name, case, model):
     adapted = peft.get_peft_model(model.float(), peft.LoraConfig(
-        task_type="FEATURE_EXTRACTION" if case["arch"] == "bert" else "CAUSAL_LM", **CASES[name]))
+        task_type="FEATURE_EXTRACTION" if case["arch"] in record_torch.ENCODERS else "CAUSAL_LM", **CASES[name]))
     with torch.no_grad():
         for param_name, param in adapted.named_parameters():
             if "lora_" in param_name:

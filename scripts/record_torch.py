@@ -38,13 +38,14 @@ MASK = (1 << 64) - 1
 RANK, SCALE = 4, 2.0  # LoRA; scale = alpha / rank
 VOCAB, EMBD, FF, LAYERS, HEADS, HEADS_KV, CONTEXT = 96, 32, 48, 2, 4, 2, 64
 GEMMA = ("gemma2", "gemma3")
+ENCODERS = ("bert", "nomic-bert")
 WINDOWS = (*GEMMA, "olmo2", "cohere2", "gpt-oss")  # whose masks come by the kind of layer
 # Architectures by their classes in transformers: those of a configuration and of a model are NAMEConfig and NAMEForCausalLM.
 CLASSES = {"smollm3": "SmolLM3", "olmo2": "Olmo2", "granite": "Granite", "ernie4_5": "Ernie4_5", "hunyuan-dense": "HunYuanDenseV1",
            "exaone4": "Exaone4", "cohere2": "Cohere2", "starcoder2": "Starcoder2", "stablelm": "StableLm", "phi3": "Phi3", "mistral3": "Ministral3",
            "glm4": "Glm4", "qwen3moe": "Qwen3Moe", "gpt-oss": "GptOss", "olmoe": "Olmoe", "granitemoe": "GraniteMoe"}
 PAIRED = ("llama", "smollm3", "granite", "mistral3", "granitemoe")  # rows of heads that llama.cpp's converter puts into another order
-LAYER_NORM = ("cohere2", "starcoder2", "stablelm")
+LAYER_NORM = ("cohere2", "starcoder2", "stablelm", "nomic-bert")
 # Of gpt-oss: sinks that take much, gates beyond the bounds of its activation, and not too much of what comes of them.
 OSS_SHIFTS = {"attn_sinks": 0, "ffn_gate_exps.bias": -3, "ffn_up_exps.bias": -3, "ffn_down_exps.weight": 5}
 ENTRIES = 12  # numbers kept of each gradient, evenly spread, beside its norm and two probes
@@ -125,6 +126,15 @@ def names(case, model):
                                  ("ffn_down", "output.dense"), ("layer_output_norm", "output.LayerNorm")):
                 put(f"blk.{i}.{role}", f"encoder.layer.{i}.{module}")
         return out
+    if case["arch"] == "nomic-bert":
+        for role, module in (("token_embd", "embeddings.word_embeddings"), ("token_types", "embeddings.token_type_embeddings"),
+                             ("token_embd_norm", "emb_ln")):
+            put(role, module)
+        for i in range(LAYERS):
+            for role, module in (("attn_qkv", "attn.Wqkv"), ("attn_output", "attn.out_proj"), ("attn_output_norm", "norm1"),
+                                 ("ffn_up", "mlp.fc11"), ("ffn_gate", "mlp.fc12"), ("ffn_down", "mlp.fc2"), ("layer_output_norm", "norm2")):
+                put(f"blk.{i}.{role}", f"encoder.layers.{i}.{module}")
+        return out
     if case["arch"] == "gpt2":
         put("token_embd", "transformer.wte")
         put("position_embd", "transformer.wpe")
@@ -182,6 +192,30 @@ def names(case, model):
     return out
 
 
+def published(model):
+    """Gives transformers' nomic_bert the modules of the published models: other names, and one matrix of q, k and v. Its own code
+    finds them under the old names. Adapters would be given the new ones, by the kind of model that it says it is."""
+    model.config.model_type = "published"
+    def rename(m, **names):
+        for old, new in names.items():
+            m.add_module(new, m._modules.pop(old))
+            setattr(type(m), old, property(lambda self, new=new: self._modules[new]))
+    model.encoder = torch.nn.Module()
+    model.encoder.layers = model._modules.pop("layers")
+    type(model).layers = property(lambda self: self.encoder.layers)
+    model.emb_ln = model.embeddings._modules.pop("LayerNorm")
+    model.embeddings.__dict__["LayerNorm"] = model.emb_ln
+    for layer in model.encoder.layers:
+        rename(layer, self_attn="attn", post_attention_layernorm="norm1", post_mlp_layernorm="norm2")
+        rename(layer.mlp, up_proj="fc11", gate_proj="fc12", down_proj="fc2")
+        rename(layer.attn, o_proj="out_proj")
+        layer.attn.Wqkv = torch.nn.Linear(EMBD, 3 * EMBD, bias=False)
+        for i, name in enumerate(("q_proj", "k_proj", "v_proj")):
+            del layer.attn._modules[name]
+            setattr(type(layer.attn), name, property(lambda self, i=i: lambda x: self.Wqkv(x).chunk(3, -1)[i]))
+    return model
+
+
 def build(case):
     """The model of a case, its weights from the formula; returns it with its names and the list of tensors."""
     common = dict(attn_implementation="eager" if case["arch"] in WINDOWS else "sdpa", **case["config"])
@@ -194,6 +228,11 @@ def build(case):
                                          num_attention_heads=HEADS, max_position_embeddings=CONTEXT, type_vocab_size=2,
                                          hidden_act="gelu_new", hidden_dropout_prob=0, attention_probs_dropout_prob=0, **common)
         model = transformers.BertModel(config, add_pooling_layer=False)
+    elif case["arch"] == "nomic-bert":
+        config = transformers.NomicBertConfig(vocab_size=VOCAB, hidden_size=EMBD, intermediate_size=FF, num_hidden_layers=LAYERS,
+                                              num_attention_heads=HEADS, max_position_embeddings=CONTEXT, type_vocab_size=2, **common)
+        model = published(transformers.NomicBertModel(config))
+        model.embeddings.word_embeddings.padding_idx = None  # which would have no gradient
     else:
         kinds = {"llama": (LlamaConfig, LlamaForCausalLM), "qwen2": (Qwen2Config, Qwen2ForCausalLM),
                  "qwen3": (Qwen3Config, Qwen3ForCausalLM), "gemma2": (Gemma2Config, Gemma2ForCausalLM),
@@ -286,7 +325,7 @@ def tree(case):
                 sees[i] = sees[before]
                 pos[i], prev[i] = pos[before] + 1, before
             sees[i, i] = True
-        if case["arch"] == "bert":
+        if case["arch"] in ENCODERS:
             sees[start:start + length, start:start + length] = True
     return sees, pos, prev
 
@@ -308,7 +347,7 @@ def run(case, model, params):
     extra = {}
     if len(case["segments"]) > 1:
         extra = {"attention_mask": masks(case, sees, pos), "position_ids": torch.tensor([pos])}
-    if case["arch"] == "bert":
+    if case["arch"] in ENCODERS:
         return vectors(case, params, model(input_ids=ids, **extra).last_hidden_state[0])
     logits = model(input_ids=ids, use_cache=False, **extra).logits[0]
     counted = case["counted"]
@@ -379,6 +418,8 @@ def cases():
         if arch in LAYER_NORM:
             config["norm_epsilon" if arch == "starcoder2" else "layer_norm_eps"] = config.pop("rms_norm_eps")
         hp |= hparams
+        if arch == "nomic-bert":
+            hp["n_head_kv"] = HEADS
         if arch in GEMMA:
             hp |= {"n_layer": 6 if arch == "gemma3" else LAYERS, "window": config["sliding_window"]}
             hp |= {"attn_cap": config.get("attn_logit_softcapping", 0.0), "logit_cap": config.get("final_logit_softcapping", 0.0)}
@@ -464,6 +505,9 @@ def cases():
     packed = dict(segments=[[0, 5, -1], [5, 1, -1], [6, 18, -1]], counted=[])
     yield case("bert", "bert", dict(segments=chain["segments"], counted=[]), False, {})
     yield case("bert_packed", "bert", packed, False, {})
+    slow = {"rope_type": "default", "rope_theta": 1000.0}
+    yield case("nomic_bert", "nomic-bert", dict(segments=chain["segments"], counted=[]), False, {}, rope=slow)
+    yield case("nomic_bert_packed", "nomic-bert", packed, False, {}, rope=slow)
 
 
 def record(case):

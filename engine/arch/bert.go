@@ -52,13 +52,7 @@ func readBert(f Metadata) (*Net, error) {
 	k := keysOf(f)
 	hp, ff := k.hparams(), k.size("feed_forward_length", 0)
 	hp.Positions, hp.TiedOutput, hp.TokenTypes = hp.NCtxTrain, false, k.tokenTypes()
-	a, eps := k.attention(hp.NEmbd), k.float("attention.layer_norm_epsilon", 0)
-	if k.flag("attention.causal", true) {
-		k.fail("metadata key %q is missing or true, expected false: its tokens see each other both ways",
-			k.arch+".attention.causal")
-	}
-	a.Bidirectional = true
-	n := norm{Eps: eps, Layer: true, Bias: true}
+	a, n := k.bidirectional(hp.NEmbd), k.encoderNorm()
 	layer := encoder{
 		Norm:   n,
 		Attn:   attention{Embd: hp.NEmbd, AttentionAttr: a, NoRope: true, SameOrder: true},
@@ -73,6 +67,21 @@ func readBert(f Metadata) (*Net, error) {
 		Layer: func(int) Layer { return layer },
 		Final: headless{},
 	}, k.err()
+}
+
+// bidirectional reads the attention of tokens that see each other both ways.
+func (k *keys) bidirectional(embd int) graph.AttentionAttr {
+	a := k.attention(embd)
+	a.Bidirectional = true
+	if k.flag("attention.causal", true) {
+		k.fail("metadata key %q is missing or true, expected false: its tokens see each other both ways",
+			k.arch+".attention.causal")
+	}
+	return a
+}
+
+func (k *keys) encoderNorm() norm {
+	return norm{Eps: k.float("attention.layer_norm_epsilon", 0), Layer: true, Bias: true}
 }
 
 // tokenTypes reads how many types of token there are vectors of; 0: there are none.
@@ -112,18 +121,20 @@ func (l encoder) Build(b *Builder, x graph.ID) graph.ID {
 	return l.Norm.build(b, LayerOutNorm, l.FFN.build(b, x, x))
 }
 
-// An encoderEmbedding adds a vector of its own to each position, and that of the first type of token, and normalises
-// the sum.
+// An encoderEmbedding adds a vector of its own to each position, where these are learned, and that of the first type of
+// token, and normalises the sum.
 type encoderEmbedding struct {
 	embedding
-	Positions int
+	Positions int // 0: they are not learned
 	Types     int // 0: none has a vector
 	Norm      norm
 }
 
 func (e encoderEmbedding) Parts() []Part {
-	parts := append(e.embedding.Parts(),
-		Part{Role: PositionEmbd, Suffix: ".weight", Shape: []int64{int64(e.Embd), int64(e.Positions)}})
+	parts := e.embedding.Parts()
+	if n := int64(e.Positions); n > 0 {
+		parts = append(parts, Part{Role: PositionEmbd, Suffix: ".weight", Shape: []int64{int64(e.Embd), n}})
+	}
 	if e.Types > 0 {
 		parts = append(parts, Part{Role: TokenTypes, Suffix: ".weight", Shape: []int64{int64(e.Embd), int64(e.Types)}})
 	}
@@ -135,7 +146,9 @@ func (e encoderEmbedding) Build(b *Builder, _ graph.ID) graph.ID {
 	if e.Types > 0 {
 		x = b.G.Add(x, b.G.Rows(b.Weight(TokenTypes, ".weight"), b.Indices(InputTypes, b.T)))
 	}
-	x = b.G.Add(x, b.G.Rows(b.Weight(PositionEmbd, ".weight"), b.Indices(InputPos, b.T)))
+	if e.Positions > 0 {
+		x = b.G.Add(x, b.G.Rows(b.Weight(PositionEmbd, ".weight"), b.Indices(InputPos, b.T)))
+	}
 	return e.Norm.build(b, TokenEmbdNorm, x)
 }
 

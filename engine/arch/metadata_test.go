@@ -190,6 +190,14 @@ func TestHParamsRefused(t *testing.T) {
 			[]string{"sliding_window", "is 0"}},
 		"gemma3: too few layers": {"gemma3", number("gemma3.block_count", 5),
 			[]string{"5 layers with a window", "expected 6"}},
+		"nomic-bert: no pooling": {"nomic-bert", remove("nomic-bert.pooling_type"),
+			[]string{"pooling_type", "missing", "1: mean", "3: last"}},
+		"nomic-bert: experts": {"nomic-bert", number("nomic-bert.moe_every_n_layers", 2),
+			[]string{"moe_every_n_layers", "is 2", "experts"}},
+		"nomic-bert: part of a head rotated": {"nomic-bert", number("nomic-bert.rope.dimension_count", 8),
+			[]string{"head size 16"}},
+		"nomic-bert: heads that are no embedding": {"nomic-bert", number("nomic-bert.attention.head_count", 2),
+			[]string{"2 heads of 16", "make 32", "64"}},
 		"gemma2: a window of 0": {"gemma2", number("gemma2.attention.sliding_window", 0),
 			[]string{"sliding_window", "is 0"}},
 		"gemma3: logits within 0": {"gemma3", float("gemma3.final_logit_softcapping", 0),
@@ -286,6 +294,8 @@ func TestHParamsOfTinyModels(t *testing.T) {
 		switch name {
 		case "bert":
 			want.Positions, want.TokenTypes, want.Pooling = s.Ctx, 2, arch.PoolMean
+		case "nomic-bert":
+			want.TokenTypes, want.Pooling = 2, arch.PoolMean
 		case "gpt2":
 			want.Positions = s.Ctx
 		case "gemma2":

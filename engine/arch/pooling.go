@@ -80,6 +80,15 @@ func PoolingIn(f Metadata) (Pooling, error) {
 	return Pooling(v), nil
 }
 
+// mustPool refuses a file that does not say it, where llama.cpp opens none such.
+func (k *keys) mustPool() {
+	name := poolingKey(k.arch)
+	if _, err := k.f.Int(name); errors.Is(err, gguf.ErrNoKey) {
+		k.fail("metadata key %q is missing, without which llama.cpp opens no %s: it says how a text's vector is made "+
+			"(%d: %v, %d: %v, %d: %v)", name, k.arch, PoolMean, PoolMean, PoolCLS, PoolCLS, PoolLast, PoolLast)
+	}
+}
+
 // pooling is PoolingIn of the file.
 func (k *keys) pooling() Pooling {
 	p, err := PoolingIn(k.f)

@@ -60,8 +60,8 @@ func (s *settings) check(a arch.Arch) error {
 	var faults []error
 	for name, may := range a.Hub.Must {
 		if v := s.values[name]; v != nil && !among(may, v) {
-			faults = append(faults, fmt.Errorf("%s: %s is %v, which the graphs of %s lack; expected %v", s.path,
-				name, v, a.Name, may))
+			faults = append(faults, fmt.Errorf("%s: %s is %v, which the graphs of %s lack; expected %s", s.path,
+				name, v, a.Name, oneOf(may)))
 		}
 	}
 	if s.values["quantization_config"] != nil {
@@ -69,6 +69,14 @@ func (s *settings) check(a arch.Arch) error {
 			"and quantize the GGUF file: ggtune quantize", s.path))
 	}
 	return errors.Join(faults...)
+}
+
+// oneOf names what a setting may be.
+func oneOf(may []any) string {
+	if len(may) == 0 {
+		return "null"
+	}
+	return fmt.Sprint(may)
 }
 
 // among says whether a value of JSON, which may be a list or an object, is one of plain ones.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"math"
 	"os"
@@ -384,6 +385,27 @@ func TestRefusesEncoders(t *testing.T) {
 				t.Errorf("got %v, want an error with %q", err, tt.want)
 			}
 		})
+	}
+}
+
+// TestRefusesNomic: of nomic-ai's encoders too.
+func TestRefusesNomic(t *testing.T) {
+	for setting, v := range map[string]any{"activation_function": "geglu", "n_positions": 2048, "prenorm": true,
+		"rotary_emb_interleaved": true, "rotary_emb_scale_base": 512, "moe_every_n_layers": 2, "qkv_proj_bias": true,
+		"rotary_emb_fraction": 0.5} {
+		dir := copied(t, "nomic_bert")
+		edit(t, filepath.Join(dir, configFile), func(m map[string]any) { m[setting] = v })
+		want := fmt.Sprintf("%s is %v, which the graphs of nomic-bert lack", setting, v)
+		if _, err := convert(dir, gguf.F32); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want an error with %q", err, want)
+		}
+	}
+	dir := copied(t, "nomic_bert")
+	if err := os.Remove(filepath.Join(dir, modulesFile)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := convert(dir, gguf.F32); err == nil || !strings.Contains(err.Error(), `"nomic-bert.pooling_type"`) {
+		t.Errorf("no pooling: got %v", err)
 	}
 }
 

@@ -91,6 +91,10 @@ var shapes = []Spec{
 		Vocab: 262144, Ctx: 32768, Tied: true, RopeBase: 1000000, NormEps: 1e-6, Tokenizer: SPM,
 		Keys: map[string]any{"attention.sliding_window": 512},
 	},
+	{ // nomic-ai/nomic-embed-text-v1.5
+		Name: "nomic-embed-v1.5", Arch: "nomic-bert", Layers: 12, Embd: 768, FF: 3072, Heads: 12, Vocab: 30528,
+		Ctx: 2048, RopeBase: 1000, NormEps: 1e-12,
+	},
 	{ // sentence-transformers/all-MiniLM-L6-v2
 		Name: "all-minilm-l6", Arch: "bert", Layers: 6, Embd: 384, FF: 1536, Heads: 12, Vocab: 30522, Ctx: 512,
 		NormEps: 1e-12,

@@ -67,6 +67,8 @@ func (v variant) model(t testing.TB) *Model {
 		hp.NHeadKV = 2
 	case "bert":
 		hp.NTypes = 2
+	case "nomic-bert":
+		hp.NTypes, hp.NHeadKV = 2, 2
 	case "gemma2":
 		hp.Window, hp.AttnCap, hp.LogitCap = 2, 0.5, 1.5
 	case "gemma3":
