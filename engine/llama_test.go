@@ -131,6 +131,14 @@ func TestLogitsEqualLlamaOnVariants(t *testing.T) {
 		{"gemma3, untied", "gemma3", func(s *synth.Spec) { s.Tied = false }},
 		{"gemma3, all in sight", "gemma3",
 			func(s *synth.Spec) { s.Keys = map[string]any{"attention.sliding_window": 1000} }},
+		{"gemma-embedding, an odd window, nothing behind the pooling", "gemma-embedding", func(s *synth.Spec) {
+			s.Keys = map[string]any{"attention.sliding_window": 5, "dense_2_feat_out": nil, "dense_3_feat_in": nil}
+		}},
+		{"gemma-embedding, all in sight, positions stretched", "gemma-embedding", func(s *synth.Spec) {
+			stretched("linear", 4)(s)
+			s.Keys["attention.sliding_window"] = 1000
+		}},
+		{"nomic-bert stretched in a line", "nomic-bert", stretched("linear", 2)},
 		{"gemma2, a narrow window, bounds far away", "gemma2", func(s *synth.Spec) {
 			s.Keys = map[string]any{"attention.sliding_window": 3, "attn_logit_softcapping": float32(50),
 				"final_logit_softcapping": float32(30)}
@@ -208,7 +216,7 @@ func TestLogitsEqualLlamaOnRealModels(t *testing.T) {
 
 // TestPooledEqualsLlama: vectors of texts are llama.cpp's, however they are pooled.
 func TestPooledEqualsLlama(t *testing.T) {
-	for _, name := range []string{"qwen3", "llama", "gemma3"} {
+	for _, name := range []string{"qwen3", "llama", "gemma3", "nomic-bert", "gemma-embedding"} {
 		path := synth.Temp(t, synth.Tiny(name, gguf.F32))
 		m, err := engine.Open(path)
 		if err != nil {

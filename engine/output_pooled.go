@@ -11,18 +11,19 @@ import (
 
 // Pooled is a vector [n_embd] for each segment that Row.Pooled lists: of the states after the output norm at the tokens
 // of the text that ends with the segment, its ancestors' and its own, it is the mean, the first or the last, as
-// Options.Pooling says. Its length is as it comes: who compares directions normalises it.
+// Options.Pooling says, and what the model has behind the pooling makes of that. Its length is as it comes: who
+// compares directions normalises it.
 var Pooled = registerOutput(&Output{
 	Name:  "pooled",
 	Doc:   "a vector for each pooled segment, of the states after the output norm at its text's tokens",
 	of:    pooledSegments,
 	width: func(r *request) int64 { return int64(r.hp.NEmbd) },
 	build: func(t *top) graph.ID {
-		states := t.rows(arch.InputPooled)
-		if t.G.Value(states).Shape[1] == t.n { // one of each text
-			return states
+		v := t.rows(arch.InputPooled)
+		if t.G.Value(v).Shape[1] != t.n { // else one of each text
+			v = t.G.Mean(v, t.Indices(arch.InputPooledEnds, t.n))
 		}
-		return t.G.Mean(states, t.Indices(arch.InputPooledEnds, t.n))
+		return t.Project(t.after, v)
 	},
 })
 

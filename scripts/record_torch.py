@@ -37,8 +37,8 @@ from transformers import (Gemma2Config, Gemma2ForCausalLM, Gemma3ForCausalLM, Ge
 MASK = (1 << 64) - 1
 RANK, SCALE = 4, 2.0  # LoRA; scale = alpha / rank
 VOCAB, EMBD, FF, LAYERS, HEADS, HEADS_KV, CONTEXT = 96, 32, 48, 2, 4, 2, 64
-GEMMA = ("gemma2", "gemma3")
-ENCODERS = ("bert", "nomic-bert")
+GEMMA = ("gemma2", "gemma3", "gemma-embedding")
+ENCODERS = ("bert", "nomic-bert", "gemma-embedding")
 WINDOWS = (*GEMMA, "olmo2", "cohere2", "gpt-oss")  # whose masks come by the kind of layer
 # Architectures by their classes in transformers: those of a configuration and of a model are NAMEConfig and NAMEForCausalLM.
 CLASSES = {"smollm3": "SmolLM3", "olmo2": "Olmo2", "granite": "Granite", "ernie4_5": "Ernie4_5", "hunyuan-dense": "HunYuanDenseV1",
@@ -154,9 +154,13 @@ def names(case, model):
         norms = (("post_attention_norm", "post_attention_layernorm", same), ("post_ffw_norm", "post_feedforward_layernorm", same))
     if case["arch"] == "glm4":
         norms = (*norms, ("post_attention_norm", "post_self_attn_layernorm", same), ("post_ffw_norm", "post_mlp_layernorm", same))
-    put("token_embd", "model.embed_tokens")
-    put("output_norm", "model.norm")
-    if not case["tied"]:
+    for role in ("dense_2", "dense_3"):
+        if role in own:
+            put(role, role)
+    below = "" if case["arch"] == "gemma-embedding" else "model."
+    put("token_embd", below + "embed_tokens")
+    put("output_norm", below + "norm")
+    if not case["tied"] and case["arch"] != "gemma-embedding":
         put("output", "lm_head")
     for i in range(case["hparams"]["n_layer"]):
         for role, module, layout in (("attn_norm", "input_layernorm", same), ("attn_q", "self_attn.q_proj", rotated),
@@ -168,8 +172,8 @@ def names(case, model):
                                      ("attn_output", "self_attn.o_proj", same), *norms,
                                      ("ffn_gate", "mlp.gate_proj", same), ("ffn_up", "mlp.up_proj", same),
                                      ("ffn_down", "mlp.down_proj", same)):
-            if f"model.layers.{i}.{module}" in own:
-                put(f"blk.{i}.{role}", f"model.layers.{i}.{module}", layout)
+            if f"{below}layers.{i}.{module}" in own:
+                put(f"blk.{i}.{role}", f"{below}layers.{i}.{module}", layout)
         block = f"model.layers.{i}." + ("block_sparse_moe" if case["arch"] == "granitemoe" else "mlp")
         experts, shared = own.get(f"{block}.experts"), own.get(f"model.layers.{i}.shared_mlp")
         if experts is not None and case["arch"] != "gpt-oss":
@@ -236,7 +240,8 @@ def build(case):
     else:
         kinds = {"llama": (LlamaConfig, LlamaForCausalLM), "qwen2": (Qwen2Config, Qwen2ForCausalLM),
                  "qwen3": (Qwen3Config, Qwen3ForCausalLM), "gemma2": (Gemma2Config, Gemma2ForCausalLM),
-                 "gemma3": (Gemma3TextConfig, Gemma3ForCausalLM)}
+                 "gemma3": (Gemma3TextConfig, Gemma3ForCausalLM),
+                 "gemma-embedding": (Gemma3TextConfig, transformers.Gemma3TextModel)}
         if case["arch"] in CLASSES:
             name = case.get("class", CLASSES[case["arch"]])
             kinds[case["arch"]] = getattr(transformers, name + "Config"), getattr(transformers, name + "ForCausalLM")
@@ -244,6 +249,8 @@ def build(case):
         model = make(make_config(vocab_size=VOCAB, hidden_size=EMBD, intermediate_size=FF, num_hidden_layers=case["hparams"]["n_layer"],
                                  num_attention_heads=HEADS, num_key_value_heads=case["hparams"]["n_head_kv"], tie_word_embeddings=case["tied"],
                                  max_position_embeddings=case["stretched"], **common))
+    if n := case.get("dense"):  # sentence-transformers' modules 2_Dense and 3_Dense, which have no bias and no activation
+        model.dense_2, model.dense_3 = torch.nn.Linear(EMBD, n, bias=False), torch.nn.Linear(n, EMBD, bias=False)
     model = model.double().eval()
     where, tensors, seen = names(case, model), [], set()
     with torch.no_grad():
@@ -273,6 +280,8 @@ def attach(case, model, where):
             continue
         if case["arch"] == "glm4" and ("attn_output" in name or "ffn_down" in name):
             continue  # where llama.cpp runs none
+        if name.startswith("dense_"):
+            continue  # nor there
         if any(role in name for role in SUMMED):
             continue
         rows, cols = layout(module.weight, case["hparams"]).shape
@@ -282,7 +291,7 @@ def attach(case, model, where):
         b = tensor(name + ".lora_b", shape_b, 3)
         b = torch.nn.Parameter(unpaired(b, case["hparams"]) if layout is paired else b)
         if embedding:
-            module.register_forward_hook(lambda m, args, out, a=a, b=b: out + SCALE * a[args[0]] @ b.T)
+            module.register_forward_hook(lambda m, args, out, a=a, b=b: out + SCALE * getattr(m, "embed_scale", 1) * a[args[0]] @ b.T)
         else:
             module.register_forward_hook(lambda m, args, out, a=a, b=b: out + SCALE * (args[0] @ a.T) @ b.T)
         params[name + ".lora_a"], params[name + ".lora_b"] = (a, same), (b, rows_layout)
@@ -335,7 +344,8 @@ def masks(case, sees, pos):
     if case["arch"] not in WINDOWS or "window" not in case["hparams"]:
         return sees[None, None]
     at = torch.tensor(pos)
-    near = sees & (at[:, None] - at[None, :] < case["hparams"]["window"])
+    window = case["hparams"]["window"] // 2 + 1 if case["arch"] in ENCODERS else case["hparams"]["window"]
+    near = sees & ((at[:, None] - at[None, :]).abs() < window)
     added = lambda m: torch.zeros(m.shape, dtype=torch.float64).masked_fill(~m, -math.inf)[None, None]
     return {"full_attention": added(sees), "sliding_attention": added(near)}
 
@@ -348,7 +358,7 @@ def run(case, model, params):
     if len(case["segments"]) > 1:
         extra = {"attention_mask": masks(case, sees, pos), "position_ids": torch.tensor([pos])}
     if case["arch"] in ENCODERS:
-        return vectors(case, params, model(input_ids=ids, **extra).last_hidden_state[0])
+        return vectors(case, model, params, model(input_ids=ids, **extra).last_hidden_state[0])
     logits = model(input_ids=ids, use_cache=False, **extra).logits[0]
     counted = case["counted"]
     logp = torch.log_softmax(logits, -1)[[prev[c] for c in counted], [case["tokens"][c] for c in counted]]
@@ -359,10 +369,13 @@ def run(case, model, params):
             "grads": {name: digest(name, layout(g, case["hparams"])) for (name, (_, layout)), g in zip(params.items(), grads)}}
 
 
-def vectors(case, params, states):
-    """What run gives of a model without an output head: the mean of each segment's states, and as the loss minus the mean of all
-    their numbers."""
-    pooled = torch.cat([states[start:start + length].mean(0) for start, length, _ in case["segments"]])
+def vectors(case, model, params, states):
+    """What run gives of a model without an output head: the mean of each segment's states, or what is made of it, and as the loss
+    minus the mean of all their numbers."""
+    pooled = torch.stack([states[start:start + length].mean(0) for start, length, _ in case["segments"]])
+    if case.get("dense"):
+        pooled = model.dense_3(model.dense_2(pooled))
+    pooled = pooled.flatten()
     loss = -pooled.mean()
     grads = torch.autograd.grad(loss, [p for p, _ in params.values()])
     return {"loss": loss.item(), "pooled": pooled.tolist(),
@@ -421,7 +434,7 @@ def cases():
         if arch == "nomic-bert":
             hp["n_head_kv"] = HEADS
         if arch in GEMMA:
-            hp |= {"n_layer": 6 if arch == "gemma3" else LAYERS, "window": config["sliding_window"]}
+            hp |= {"n_layer": LAYERS if arch == "gemma2" else 6, "window": config["sliding_window"]}
             hp |= {"attn_cap": config.get("attn_logit_softcapping", 0.0), "logit_cap": config.get("final_logit_softcapping", 0.0)}
             config |= {"query_pre_attn_scalar": head_dim, "pad_token_id": None}
         if arch == "phi3":
@@ -435,8 +448,8 @@ def cases():
         if arch == "mistral3":
             hp |= {"rope_temp": rope["llama_4_scaling_beta"], "rope_beta_fast": rope["beta_fast"], "rope_log_mul": rope["mscale_all_dim"]}
             config |= {"pad_token_id": None}
-        if arch == "gemma3" or more.get("class") == "Olmo3":
-            near = plain if arch == "gemma3" else plain | {"rope_theta": rope["rope_theta"]}
+        if arch in ("gemma3", "gemma-embedding") or more.get("class") == "Olmo3":
+            near = plain if arch in GEMMA else plain | {"rope_theta": rope["rope_theta"]}
             config["rope_parameters"] = {"full_attention": rope, "sliding_attention": near}
         stretched = int(rope.get("factor", 1) * rope.get("original_max_position_embeddings", CONTEXT)) if rope else CONTEXT
         return {"name": name, "arch": arch, "tied": tied, "stretched": stretched, "config": config, "hparams": hp, "tokens": tokens(name, 24), **row, **more}
@@ -508,6 +521,10 @@ def cases():
     slow = {"rope_type": "default", "rope_theta": 1000.0}
     yield case("nomic_bert", "nomic-bert", dict(segments=chain["segments"], counted=[]), False, {}, rope=slow)
     yield case("nomic_bert_packed", "nomic-bert", packed, False, {}, rope=slow)
+    both = {"use_bidirectional_attention": True, "sliding_window": 8}
+    long = {"rope_type": "default", "rope_theta": 1000000.0}
+    yield case("gemma_embedding", "gemma-embedding", dict(segments=chain["segments"], counted=[]), False, both, rope=long)
+    yield case("gemma_embedding_packed", "gemma-embedding", packed, False, both, rope=long, dense=40)
 
 
 def record(case):

@@ -46,7 +46,7 @@ func filled(t testing.TB, net *arch.Net, c Config) *Adapter {
 		c.Targets = append(c.Targets, string(r))
 	}
 	for _, p := range net.Global() {
-		if p.Linear && !net.TiedOutput {
+		if p.Linear && p.Alone == "" && !net.TiedOutput {
 			c.Targets = append(c.Targets, string(p.Role))
 		}
 	}

@@ -42,7 +42,7 @@ func build(net *arch.Net, l arch.Layer, il int, asked map[arch.Role]bool) *graph
 	case l == net.Embed:
 		b.G.Output(l.Build(b, graph.None))
 	case net.Headless:
-		b.G.Output(l.Build(b, b.Input()))
+		b.G.Output(b.Project(l, l.Build(b, b.Input())))
 	default:
 		logp, _ := b.Head(l.Build(b, b.Input()), b.Indices(arch.InputTargets, tokens), graph.HeadAttr{Scale: 1})
 		b.G.Output(logp)

@@ -295,18 +295,19 @@ type final struct {
 	Head        ownHead
 }
 
-// ownHead says whether the output head is a matrix of its own or token_embd.weight.
+// ownHead says whether there is an output head, and whether it is a matrix of its own or token_embd.weight.
 type ownHead int
 
 const (
 	mayOwnHead  ownHead = iota // it is where the file has it
 	mustOwnHead                // llama.cpp has no graph without it
 	noOwnHead                  // llama.cpp has no graph with it
+	noHead                     // there is none
 )
 
 func (o final) Parts() []Part {
 	parts := o.Norm.parts(OutputNorm, o.Embd)
-	if o.Head == noOwnHead {
+	if o.Head == noOwnHead || o.Head == noHead {
 		return parts
 	}
 	return append(parts, Part{Role: Output, Suffix: ".weight", Shape: []int64{int64(o.Embd), int64(o.Vocab)},

@@ -343,6 +343,16 @@ func (b *Builder) Embedding() graph.ID {
 	return x
 }
 
+// Project gives what vectors [n_embd, n], pooled of what after gives, go through: of most models nothing.
+func (b *Builder) Project(after Layer, v graph.ID) graph.ID {
+	if p, ok := after.(interface {
+		project(b *Builder, v graph.ID) graph.ID
+	}); ok {
+		return p.project(b, v)
+	}
+	return v
+}
+
 // RMSNorm normalises x (or each head of it) with the role's weight.
 func (b *Builder) RMSNorm(role Role, x graph.ID, eps float64) graph.ID {
 	return b.G.RMSNorm(x, b.Weight(role, ".weight"), eps)

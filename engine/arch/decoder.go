@@ -123,7 +123,12 @@ func readDecoder(f Metadata, t traits, change func(m *family)) (*Net, error) {
 	if change != nil {
 		change(m)
 	}
-	m.TiedOutput = m.Final.Head == noOwnHead || m.TiedOutput && m.Final.Head != mustOwnHead
+	switch m.Final.Head {
+	case noOwnHead:
+		m.TiedOutput = true
+	case mustOwnHead, noHead:
+		m.TiedOutput = false
+	}
 	layer, each := m.Layer, m.Each
 	return &Net{
 		HParams: m.HParams, Sizes: append(sizes(m.FF, a), m.More...), Embed: m.Embed, Final: m.Final,

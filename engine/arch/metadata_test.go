@@ -198,6 +198,16 @@ func TestHParamsRefused(t *testing.T) {
 			[]string{"head size 16"}},
 		"nomic-bert: heads that are no embedding": {"nomic-bert", number("nomic-bert.attention.head_count", 2),
 			[]string{"2 heads of 16", "make 32", "64"}},
+		"gemma-embedding: no window": {"gemma-embedding", remove("gemma-embedding.attention.sliding_window"),
+			[]string{"sliding_window", "missing"}},
+		"gemma-embedding: no pooling": {"gemma-embedding", remove("gemma-embedding.pooling_type"),
+			[]string{"pooling_type", "missing"}},
+		"gemma-embedding: vectors of no size": {"gemma-embedding", remove("gemma-embedding.dense_2_feat_out"),
+			[]string{"dense_2_feat_out", "are 0 and 256"}},
+		"gemma-embedding: vectors of two sizes": {"gemma-embedding", number("gemma-embedding.dense_3_feat_in", 128),
+			[]string{"dense_3_feat_in", "are 256 and 128"}},
+		"gemma-embedding: vectors of another size": {"gemma-embedding", number("gemma-embedding.dense_3_feat_out", 128),
+			[]string{"dense_3_feat_out", "is 128", "n_embd 64"}},
 		"gemma2: a window of 0": {"gemma2", number("gemma2.attention.sliding_window", 0),
 			[]string{"sliding_window", "is 0"}},
 		"gemma3: logits within 0": {"gemma3", float("gemma3.final_logit_softcapping", 0),
@@ -296,6 +306,8 @@ func TestHParamsOfTinyModels(t *testing.T) {
 			want.Positions, want.TokenTypes, want.Pooling = s.Ctx, 2, arch.PoolMean
 		case "nomic-bert":
 			want.TokenTypes, want.Pooling = 2, arch.PoolMean
+		case "gemma-embedding":
+			want.Pooling = arch.PoolMean
 		case "gpt2":
 			want.Positions = s.Ctx
 		case "gemma2":
@@ -317,6 +329,8 @@ func TestHParamsOfTinyModels(t *testing.T) {
 			if n, ok := a.Example.Keys["expert_shared_feed_forward_length"]; ok {
 				shown = append(shown, arch.Size{Name: "n_ff_shared", N: n.(int)})
 			}
+		} else if n, ok := a.Example.Keys["dense_2_feat_out"]; ok {
+			shown = append(shown, arch.Size{Name: "dense_2_feat_out", N: n.(int)})
 		}
 		if !slices.Equal(net.Sizes, shown) {
 			t.Errorf("%s: shows %v, want %v", name, net.Sizes, shown)
@@ -373,6 +387,8 @@ func TestGemmaLayers(t *testing.T) {
 		scale   float64
 	}{
 		"gemma3": {"gemma3", map[string]any{"rope.freq_base": 1e6}, []int{8, 8, 8, 8, 8, 0},
+			[]float64{1e4, 1e4, 1e4, 1e4, 1e4, 1e6}, 0, 0, 1 / math.Sqrt(32)},
+		"gemma-embedding": {"gemma-embedding", map[string]any{"rope.freq_base": 1e6}, []int{5, 5, 5, 5, 5, 0},
 			[]float64{1e4, 1e4, 1e4, 1e4, 1e4, 1e6}, 0, 0, 1 / math.Sqrt(32)},
 		"gemma3 without a window, logits within bounds": {"gemma3", map[string]any{"attention.sliding_window": nil,
 			"rope.freq_base": 1e6, "final_logit_softcapping": 30.0}, []int{0, 0, 0, 0, 0, 0},

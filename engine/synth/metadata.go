@@ -166,6 +166,9 @@ func (d *draft) HasTensor(name string) bool {
 		return !d.s.Tied
 	case arch.TensorName(arch.RopeFreqs, ".weight", -1):
 		return d.s.RopeFactors
+	case arch.TensorName(arch.Dense2, ".weight", -1), arch.TensorName(arch.Dense3, ".weight", -1):
+		n, err := d.Int(d.s.Arch + ".dense_2_feat_out")
+		return err == nil && n > 0
 	}
 	return false
 }

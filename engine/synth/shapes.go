@@ -95,6 +95,11 @@ var shapes = []Spec{
 		Name: "nomic-embed-v1.5", Arch: "nomic-bert", Layers: 12, Embd: 768, FF: 3072, Heads: 12, Vocab: 30528,
 		Ctx: 2048, RopeBase: 1000, NormEps: 1e-12,
 	},
+	{ // google/embeddinggemma-300m
+		Name: "embeddinggemma-300m", Arch: "gemma-embedding", Layers: 24, Embd: 768, FF: 1152, Heads: 3, KVHeads: 1,
+		HeadDim: 256, Vocab: 262144, Ctx: 2048, RopeBase: 1000000, NormEps: 1e-6, Tokenizer: SPM,
+		Keys: map[string]any{"attention.sliding_window": 512, "dense_2_feat_out": 3072, "dense_3_feat_in": 3072},
+	},
 	{ // sentence-transformers/all-MiniLM-L6-v2
 		Name: "all-minilm-l6", Arch: "bert", Layers: 6, Embd: 384, FF: 1536, Heads: 12, Vocab: 30522, Ctx: 512,
 		NormEps: 1e-12,

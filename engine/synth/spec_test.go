@@ -239,21 +239,22 @@ func TestShapes(t *testing.T) {
 		"smollm3-3b":     3_075_098_624,
 		"olmo2-1b":       1_484_916_736,
 		"qwen3-30b-a3b":  30532122624, "olmoe-1b-7b": 6919161856, "granite3-3b-a800m": 3298793472,
-		"nomic-embed-v1.5": 136_731_648,
-		"all-minilm-l6":    22_565_376, // without the pooler, which makes no vectors
-		"granite3-2b":      2_533_539_840,
-		"ernie4.5-0.3b":    360_748_032,
-		"hunyuan-0.5b":     539_010_048,
-		"exaone4-1.2b":     1_279_391_488,
-		"command-r7b":      8_028_033_024,
-		"starcoder2-3b":    3_030_371_328,
-		"stablelm2-1.6b":   1_644_515_328,
-		"gemma3-1b":        999_885_952,
-		"gemma2-2b":        2_614_341_888,
-		"glm4-9b":          9_400_279_040,
-		"gpt-oss-20b":      20_914_757_184,
-		"phi4-mini":        3_836_021_760 + 96, // and the factors of frequencies
-		"ministral3-3b":    3_429_006_336,
+		"nomic-embed-v1.5":    136_731_648,
+		"embeddinggemma-300m": 307_581_696,
+		"all-minilm-l6":       22_565_376, // without the pooler, which makes no vectors
+		"granite3-2b":         2_533_539_840,
+		"ernie4.5-0.3b":       360_748_032,
+		"hunyuan-0.5b":        539_010_048,
+		"exaone4-1.2b":        1_279_391_488,
+		"command-r7b":         8_028_033_024,
+		"starcoder2-3b":       3_030_371_328,
+		"stablelm2-1.6b":      1_644_515_328,
+		"gemma3-1b":           999_885_952,
+		"gemma2-2b":           2_614_341_888,
+		"glm4-9b":             9_400_279_040,
+		"gpt-oss-20b":         20_914_757_184,
+		"phi4-mini":           3_836_021_760 + 96, // and the factors of frequencies
+		"ministral3-3b":       3_429_006_336,
 	}
 	for _, name := range ShapeNames() {
 		s, err := ShapeByName(strings.ToUpper(name))

@@ -101,15 +101,15 @@ func (s Spec) has(a arch.Arch, p arch.Part) bool {
 
 // tensor chooses a part's elements. Rows of matrices outside the layers have deviation 2/√n: logits of normalized
 // activations then have deviation about 2, tied or not, and the first norm brings the embedding to size. Those of the
-// layers have unit gain (deviation 1/√n), norms are about 1 and biases about 0. What a LoRA pair cannot stand beside
-// is never quantized.
+// layers, and those that vectors go through, have unit gain (deviation 1/√n), norms are about 1 and biases about 0.
+// What is not linear is never quantized.
 func (s Spec) tensor(p arch.Part, layer int) Tensor {
 	t := Tensor{TensorInfo: gguf.TensorInfo{Name: p.Name(layer), Type: gguf.F32, Shape: p.Shape}, Part: p, Layer: layer,
 		std: 0.1}
 	switch {
 	case p.Role == arch.RopeFreqs:
 		t.values = s.ropeFactors()
-	case len(p.Shape) > 1 && layer < 0:
+	case len(p.Shape) > 1 && layer < 0 && p.Role != arch.Dense2 && p.Role != arch.Dense3:
 		t.std = 2 / math.Sqrt(float64(p.Shape[0]))
 	case len(p.Shape) > 1:
 		t.std = 1 / math.Sqrt(float64(p.Shape[0]))

@@ -152,9 +152,13 @@ func (s source) write(t *testing.T, edit func(string, []float32)) string {
 		"vocab_size": rowsEach, "expert_feed_forward_length": 256, "attention.sliding_window": 16} {
 		w.SetUint32(name+"."+k, n)
 	}
-	if a, err := arch.Get(name); err == nil { // factors without which llama.cpp reads no such file
+	if a, err := arch.Get(name); err == nil { // without some of which llama.cpp reads no such file
 		for k, v := range a.Example.Keys {
 			switch x := v.(type) {
+			case int:
+				if _, ok := s.metadata[k]; !ok {
+					w.SetUint32(name+"."+k, uint32(x))
+				}
 			case float32:
 				w.SetFloat32(name+"."+k, x)
 			case bool:

@@ -96,7 +96,8 @@ func (s Shape) keys(like *gguf.File, name string, was Shape) map[string]int64 {
 	keys := map[string]int64{}
 	for key, n := range map[string]int{"block_count": s.Layers, "embedding_length": s.Width,
 		"attention.head_count": s.Heads, "attention.head_count_kv": s.KVHeads, "attention.key_length": s.Head,
-		"attention.value_length": s.Head, "feed_forward_length": s.FFN, "context_length": s.Context} {
+		"attention.value_length": s.Head, "feed_forward_length": s.FFN, "context_length": s.Context,
+		"dense_2_feat_in": s.Width, "dense_3_feat_out": s.Width} {
 		keys[name+"."+key] = int64(n)
 	}
 	if key := name + expertFFN; has(like, key) { // that of all experts stays

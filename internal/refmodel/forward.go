@@ -17,14 +17,14 @@ type Pass struct {
 	// Pooled holds the vector [n_embd] of each pooled segment, one behind the other, in the order of Row.Pooled.
 	Pooled []float64
 
-	row    Row
-	tree   *tree
-	tape   tape
-	params map[string]*node
-	logits *node // divided by the temperature
-	values *node // of every token, or nil
-	states *node // after the last norm, of every token
-	model  *Model
+	row     Row
+	tree    *tree
+	tape    tape
+	params  map[string]*node
+	logits  *node // divided by the temperature
+	values  *node // of every token, or nil
+	vectors *node // of every pooled segment
+	model   *Model
 }
 
 // Forward runs one row.
@@ -49,10 +49,8 @@ func (m *Model) Forward(row Row) (*Pass, error) {
 	if !a.EmbedNorm {
 		h = p.norm(x, "output_norm")
 	}
-	p.states = h
-	p.pool(func(state int, share float64, i int) {
-		axpy(p.Pooled[i*m.NEmbd:(i+1)*m.NEmbd], share, h.val.Row(state))
-	})
+	p.vectors = p.pool(h)
+	p.Pooled = p.vectors.val.Data
 	if a.Headless {
 		if len(row.Counted) > 0 {
 			return nil, fmt.Errorf("%s model: log-probabilities are asked for, and there is no output head", m.Arch)
@@ -68,26 +66,25 @@ func (m *Model) Forward(row Row) (*Pass, error) {
 	return p, p.value(h)
 }
 
-// pool calls f with each state that is a part of a pooled vector, its share, and the vector's number, for which there
-// is room.
-func (p *Pass) pool(f func(state int, share float64, i int)) {
-	if p.Pooled == nil {
-		p.Pooled = make([]float64, len(p.row.Pooled)*p.model.NEmbd)
-	}
-	for i, is := range p.row.Pooled {
+// pool gives the vector of each pooled segment, of the states of every token.
+func (p *Pass) pool(states *node) *node {
+	var texts [][]int
+	for _, is := range p.row.Pooled {
 		s := p.row.Segments[is]
 		text := p.tree.sees[s.Start+s.Len-1]
 		switch p.row.Pooling {
-		case "mean":
-			for _, t := range text {
-				f(t, 1/float64(len(text)), i)
-			}
 		case "cls":
-			f(text[0], 1, i)
+			text = text[:1]
 		case "last":
-			f(text[len(text)-1], 1, i)
+			text = text[len(text)-1:]
 		}
+		texts = append(texts, text)
 	}
+	v := p.tape.means(states, texts)
+	if p.model.NDense > 0 {
+		v = p.tape.linear(p.weight("dense_3.weight"), p.tape.linear(p.weight("dense_2.weight"), v, 1), 1)
+	}
+	return v
 }
 
 // value multiplies the head of values with the state at every token.
@@ -169,11 +166,9 @@ func (p *Pass) BackwardFrom(d Slopes) (Gradients, error) {
 			p.values.grad.Row(int(t))[0] += d.Value[i]
 		}
 	}
-	p.pool(func(state int, share float64, i int) {
-		if d.Pooled != nil {
-			axpy(p.states.grad.Row(state), share, d.Pooled[i*p.model.NEmbd:(i+1)*p.model.NEmbd])
-		}
-	})
+	if d.Pooled != nil {
+		copy(p.vectors.grad.Data, d.Pooled)
+	}
 	p.tape.backward()
 	p.tape = tape{}
 	g := Gradients{}

@@ -29,6 +29,32 @@ var _ = register(Architecture{
 	},
 })
 
+// Of gemma-embedding a window goes to both sides, half of it to each.
+var _ = register(Architecture{
+	Name: "gemma-embedding", Neox: true, Scaled: true, Both: true, Headless: true,
+	Tensors: family{QKNorm: "head", After: true}.tensors,
+	Layer: func(p *Pass, il int, x *node) *node {
+		hp := p.model.HParams
+		if il%6 == 5 {
+			hp.Window = 0
+		} else {
+			hp.Window, hp.Rope.Base, hp.Rope.Scale = hp.Window/2+1, 10000, 1
+		}
+		return family{GELU: true, QKNorm: "head"}.layerWith(p, hp, il, x)
+	},
+	Keys: func(hp *HParams) map[string]any {
+		return map[string]any{"attention.sliding_window": &hp.Window, "dense_2_feat_out": &hp.NDense,
+			"dense_3_feat_in": &hp.NDense}
+	},
+	Examples: []Example{
+		{"gemma-embedding", HParams{NLayer: 6, NEmbd: 32, NFF: 56, NHead: 4, NHeadKV: 2, HeadDim: 24, NVocab: 150,
+			NCtxTrain: 128, NormEps: exampleEps, Window: 7, NDense: 44,
+			Rope: Rope{Dim: 24, Base: 1e6, Scale: 0.125, Neox: true, AttnFactor: 1}}, nil},
+		{"gemma-embedding, nothing behind the pooling", HParams{NLayer: 1, NEmbd: 48, NFF: 33, NHead: 2, NHeadKV: 1,
+			HeadDim: 16, NVocab: 96, NCtxTrain: 128, NormEps: exampleEps, Window: 4, Rope: exampleRope(16, true)}, nil},
+	},
+})
+
 var _ = register(Architecture{
 	Name: "gemma2", Neox: true, Scaled: true, AlwaysTied: true,
 	Tensors: family{After: true}.tensors,

@@ -92,6 +92,24 @@ func (t *tape) add(a, b *node) *node {
 	return y
 }
 
+// means gives the mean of each list of rows of x.
+func (t *tape) means(x *node, lists [][]int) *node {
+	y := t.node(len(lists), x.val.Cols)
+	for i, list := range lists {
+		for _, row := range list {
+			axpy(y.val.Row(i), 1/float64(len(list)), x.val.Row(row))
+		}
+	}
+	t.onBackward(func() {
+		for i, list := range lists {
+			for _, row := range list {
+				axpy(x.grad.Row(row), 1/float64(len(list)), y.grad.Row(i))
+			}
+		}
+	})
+	return y
+}
+
 // slice gives columns [from, from+n) of each row.
 func (t *tape) slice(x *node, from, n int) *node {
 	y := t.node(x.val.Rows, n)

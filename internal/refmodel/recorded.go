@@ -267,8 +267,11 @@ func (rec *recording) recorded() *Recorded {
 		}
 	}
 	for _, t := range rec.Tensors {
-		if t.Name == "token_types.weight" {
+		switch t.Name {
+		case "token_types.weight":
 			m.NTypes = t.Rows
+		case "dense_2.weight":
+			m.NDense = t.Rows
 		}
 		m.Weights[t.Name] = FormulaMatrix(t.Name, t.Rows, t.Cols, t.Shift, t.Offset)
 	}

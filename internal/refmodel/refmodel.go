@@ -41,6 +41,7 @@ type HParams struct {
 	AttnCap, LogitCap                  float64 // what scores and logits stay within; 0: any
 	NExpert, NExpertUsed               int     // experts of a layer, and how many of them a token has; 0: none
 	NFFExp, NFFShared                  int     // n_ff of an expert, if not NFF, and of what all tokens have beside it
+	NDense                             int     // elements between two matrices behind the pooling; 0: there are none
 	// What embeddings, scores (in the place of 1/√HeadDim), each half of a layer and logits are multiplied by; 0: by
 	// nothing of their own.
 	EmbdScale, AttnScale, Residual, LogitScale float64
@@ -123,6 +124,10 @@ func Tensors(arch string, hp HParams) ([]Tensor, error) {
 	list = append(list, Tensor{Name: last + ".weight", Rows: 1, Cols: hp.NEmbd})
 	if a.LayerNorm && !a.NoNormBias {
 		list = append(list, Tensor{Name: last + ".bias", Rows: 1, Cols: hp.NEmbd})
+	}
+	if hp.NDense > 0 {
+		list = append(list, Tensor{Name: "dense_2.weight", Rows: hp.NDense, Cols: hp.NEmbd},
+			Tensor{Name: "dense_3.weight", Rows: hp.NEmbd, Cols: hp.NDense})
 	}
 	if !a.Positions {
 		for _, name := range a.factors() {

@@ -73,6 +73,8 @@ func (v variant) model(t testing.TB) *Model {
 		hp.Window, hp.AttnCap, hp.LogitCap = 2, 0.5, 1.5
 	case "gemma3":
 		hp.Window = 2
+	case "gemma-embedding":
+		hp.Window, hp.NDense = 2, 5
 	}
 	if strings.HasSuffix(v.arch, "moe") || v.arch == "gpt-oss" {
 		hp.NExpert, hp.NExpertUsed = 3, 2

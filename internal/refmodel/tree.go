@@ -9,7 +9,7 @@ type tree struct {
 	prev []int   // the token that predicts it, or -1 for the first of a root
 }
 
-// within gives what each token sees of the positions of a window; 0: of all.
+// within gives what each token sees less than a window away; 0: all.
 func (t *tree) within(window int) [][]int {
 	if window == 0 {
 		return t.sees
@@ -17,7 +17,7 @@ func (t *tree) within(window int) [][]int {
 	out := make([][]int, len(t.sees))
 	for i, sees := range t.sees {
 		for _, j := range sees {
-			if t.pos[i]-t.pos[j] < window {
+			if max(t.pos[i]-t.pos[j], t.pos[j]-t.pos[i]) < window {
 				out[i] = append(out[i], j)
 			}
 		}
