@@ -132,15 +132,11 @@ func setGiven(c *cli.Context, cfg *config.Config) (err error) {
 			err = noNaN(c, o, *v)
 		case *[]float64:
 			*v = nil
-			example := "0.8,1"
-			if v == &cfg.Matryoshka {
-				example = "768,512,256"
-			}
 			for _, word := range listed(c.StringSlice(o.Name)) {
 				x, err := strconv.ParseFloat(word, 64)
 				if err != nil {
 					return usagef("%s: %s %q is no list of numbers; expected such as %s", c.Command.Name,
-						dashes(o.Name), word, example)
+						dashes(o.Name), word, o.Example)
 				}
 				*v = append(*v, x)
 			}

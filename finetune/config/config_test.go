@@ -34,6 +34,9 @@ func TestOptionsBindEveryField(t *testing.T) {
 		if o.Usage == "" || o.Group == "" {
 			t.Errorf("--%s has no usage or group", o.Name)
 		}
+		if _, list := o.Value.(*[]float64); list != (o.Example != "") {
+			t.Errorf("--%s: example %q, want one of each list of numbers", o.Name, o.Example)
+		}
 	}
 	fields := reflect.VisibleFields(v.Type())
 	fields = slices.DeleteFunc(fields, func(f reflect.StructField) bool { return f.Name == "Settings" })

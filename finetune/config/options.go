@@ -25,6 +25,8 @@ type Option struct {
 	Value any
 	// Values are the names that it takes, where there are a few; shells complete them.
 	Values []string
+	// Example is a value of a list of numbers, for messages.
+	Example string
 	// Unset is what help shows in place of a default where there is none: whose it is.
 	Unset string
 	Eval  bool // `ggtune eval` and `ggtune inspect` have it too
@@ -142,7 +144,7 @@ func (c *Config) methodOptions() []Option {
 	out := []Option{
 		{Name: "method", Value: &c.Method, Eval: true,
 			Usage: "training `METHOD`: " + strings.Join(method.Names(), ", ") + "; several with commas are added up"},
-		{Name: "loss-weights", Value: &c.LossWeights, Eval: true,
+		{Name: "loss-weights", Value: &c.LossWeights, Eval: true, Example: "1,0.5",
 			Usage: "`WEIGHT` of each of several methods, in their order, with commas"},
 	}
 	for _, o := range c.settings(method.Readers()) {

@@ -36,7 +36,7 @@ func (c *Config) rolloutOptions() []Option {
 	return []Option{
 		{Name: "reward", Value: &c.Reward, Eval: true, Usage: "what answers are rewarded for, as `NAME[=ARG]`: " +
 			strings.Join(kinds, ", ") + "; may be given again"},
-		{Name: "reward-weights", Value: &c.RewardWeights, Eval: true,
+		{Name: "reward-weights", Value: &c.RewardWeights, Eval: true, Example: "1,0.5",
 			Usage: "`WEIGHT` of each reward, in their order, behind them those of --reward-cmd and --env-cmd, " +
 				"with commas; 0 measures and rewards nothing"},
 		{Name: "reward-column", Value: &c.RewardColumn, Eval: true,

@@ -13,14 +13,15 @@ import (
 func poolings() []string { return append([]string{autoWord}, arch.Poolings()...) }
 
 func (c *Config) vectorOptions() []Option {
+	const widths = "768,512,256"
 	return []Option{
 		{Name: "pooling", Value: &c.Pooling, Eval: true,
 			Usage: "what of a text's tokens makes its vector: " + strings.Join(arch.Poolings(), ", ") +
 				"; auto: what the model's file says"},
 		{Name: "step-examples", Value: &c.StepExamples, Eval: true,
 			Usage: "a step is `N` examples of texts, each of which mnrl, gist and cosent set beside the others"},
-		{Name: "matryoshka", Value: &c.Matryoshka, Eval: true, Usage: "learn vectors that can be cut: the loss " +
-			"over the first numbers as well, as `WIDTHS` with commas, falling, such as 768,512,256"},
+		{Name: "matryoshka", Value: &c.Matryoshka, Eval: true, Example: widths, Usage: "learn vectors that can be " +
+			"cut: the loss over the first numbers as well, as `WIDTHS` with commas, falling, such as " + widths},
 		{Name: "query-prefix", Value: &c.QueryPrefix, Eval: true,
 			Usage: "`TEXT` before each query, as the model's card has it, such as \"query: \""},
 		{Name: "document-prefix", Value: &c.DocumentPrefix, Eval: true,
