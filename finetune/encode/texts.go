@@ -22,18 +22,23 @@ func Apart(src data.Source, texts ...[]int32) Item {
 	return it
 }
 
-// sums tell the texts of an item apart by their tokens. Of a million texts two are taken for equal by mistake with a
-// probability of 3e-8.
+// Sum tells texts apart by their tokens. Of a million texts two are taken for equal by mistake with a probability of
+// 3e-8.
+func Sum(text []int32) uint64 {
+	h := fnv.New64a()
+	var b [4]byte
+	for _, t := range text {
+		binary.LittleEndian.PutUint32(b[:], uint32(t))
+		h.Write(b[:])
+	}
+	return h.Sum64()
+}
+
+// sums are those of an item's texts.
 func (it *Item) sums() []uint64 {
 	out := make([]uint64, len(it.Segments))
 	for i := range it.Segments {
-		h := fnv.New64a()
-		var b [4]byte
-		for _, t := range it.Segment(i) {
-			binary.LittleEndian.PutUint32(b[:], uint32(t))
-			h.Write(b[:])
-		}
-		out[i] = h.Sum64()
+		out[i] = Sum(it.Segment(i))
 	}
 	return out
 }

@@ -2,7 +2,9 @@ package run
 
 import (
 	"encoding/json"
+	"errors"
 	"math"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -30,7 +32,8 @@ func otherConfig(t *testing.T, how string, name func(c *config.Config) *string) 
 func guideOf(c *config.Config) *string   { return &c.Guide }
 func teacherOf(c *config.Config) *string { return &c.Teacher }
 
-// TestOtherReads: the reference's vectors are those that a guide, or a teacher, makes of the texts with their prefixes.
+// TestOtherReads: the reference's vectors are those that a guide, or a teacher, makes of the texts with their prefixes,
+// of each text once.
 func TestOtherReads(t *testing.T) {
 	otherReads(t, "gist", guideOf)
 	otherReads(t, "distill-kl", teacherOf)
@@ -39,6 +42,15 @@ func TestOtherReads(t *testing.T) {
 func otherReads(t *testing.T, how string, name func(c *config.Config) *string) {
 	t.Helper()
 	c := otherConfig(t, how, name)
+	f, err := os.OpenFile(c.Data[0], os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again := strings.Split(readFile(t, c.Data[0]), "\n")[0]
+	_, err = f.WriteString(strings.Replace(again, "two", "four", 1) + "\n")
+	if err := errors.Join(err, f.Close()); err != nil {
+		t.Fatal(err)
+	}
 	r := begun(t, c, func(*run) {})
 	g := config.Default()
 	g.Model, g.Threads, g.SeqLen, g.QueryPrefix, g.DocumentPrefix = *name(&c), 1, c.SeqLen, c.QueryPrefix,
@@ -50,6 +62,14 @@ func otherReads(t *testing.T, how string, name func(c *config.Config) *string) {
 	defer e.Close()
 	lines := strings.Split(readFile(t, c.Data[0]), "\n")
 	width, worst, size := e.m.model.HParams().NEmbd, 0.0, 0.0
+	texts := map[string]bool{} // of all the data, with their prefixes
+	for _, line := range lines[:len(lines)-1] {
+		var x struct{ Anchor, Positive, Negative string }
+		if err := json.Unmarshal([]byte(line), &x); err != nil {
+			t.Fatal(err)
+		}
+		texts["q: "+x.Anchor], texts["d: "+x.Positive], texts["d: "+x.Negative] = true, true, true
+	}
 	for i, it := range r.rows.Train.Items {
 		var x struct{ Anchor, Positive, Negative string }
 		if err := json.Unmarshal([]byte(lines[it.Source.Line-1]), &x); err != nil {
@@ -66,6 +86,9 @@ func otherReads(t *testing.T, how string, name func(c *config.Config) *string) {
 				worst, size = max(worst, math.Abs(float64(got[d]-w))), max(size, math.Abs(float64(w)))
 			}
 		}
+	}
+	if made, all := len(r.refs.train.made), 3*(len(lines)-1); made != len(texts) || made != all-2 {
+		t.Errorf("vectors were made of %d texts, want of %d, two of which are twice among %d", made, len(texts), all)
 	}
 	if t.Logf("%.2g of %.2g apart", worst, size); !(worst <= otherVectors*size) {
 		t.Errorf("vectors are %g apart of %g", worst, size)

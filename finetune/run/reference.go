@@ -20,6 +20,7 @@ import (
 	"github.com/ggtune/ggtune/finetune/embed"
 	"github.com/ggtune/ggtune/finetune/encode"
 	"github.com/ggtune/ggtune/finetune/report"
+	"github.com/ggtune/ggtune/finetune/vectors"
 )
 
 // A reference holds the reference model's log-probabilities of every counted token of a dataset, or its vectors of
@@ -28,13 +29,16 @@ type reference struct {
 	said  []float32 // of the items one after the other; NaN where it is not known yet
 	start []int     // where each item's begin
 	width int       // numbers of a vector; 0: log-probabilities
+	// made has the vectors of texts that another embedder has read, by encode.Sum: parts of said. It makes one of a
+	// text, however many examples have it.
+	made map[uint64][]float32
 }
 
 // References are those of a run's rows, nil where the method needs none.
 type references struct{ train, held *reference }
 
 func newReference(d *encode.Dataset, width int) *reference {
-	r := &reference{start: make([]int, len(d.Items)), width: width}
+	r := &reference{start: make([]int, len(d.Items)), width: width, made: map[uint64][]float32{}}
 	n := 0
 	for i := range d.Items {
 		r.start[i] = n
@@ -109,13 +113,8 @@ func (r *reference) compute(ctx context.Context, ref *referenceModel, rows *enco
 			return err
 		}
 		if !r.known(m) {
-			out, err := ref.forward(context.WithoutCancel(ctx), m)
-			if err != nil {
+			if err := r.ask(context.WithoutCancel(ctx), ref, m); err != nil {
 				return err
-			}
-			at := 0
-			for _, part := range r.places(m) {
-				at += copy(part, out[at:])
 			}
 			if !r.known(m) {
 				return fmt.Errorf("the reference's numbers of the examples at %s are %w; look at the "+
@@ -128,9 +127,59 @@ func (r *reference) compute(ctx context.Context, ref *referenceModel, rows *enco
 				last = time.Now()
 			}
 		}
+		r.note(m)
 		done += len(m.Batch.Rows)
 		progress(done)
 		c = next
+	}
+	return nil
+}
+
+// note has the vectors of m's texts found for others that are equal.
+func (r *reference) note(m *encode.Micro) {
+	if m.Other == nil {
+		return
+	}
+	for i, part := range r.places(m) {
+		if sum := encode.Sum(m.Other[i]); r.made[sum] == nil {
+			r.made[sum] = part
+		}
+	}
+}
+
+// ask has the reference say what it says of m.
+func (r *reference) ask(ctx context.Context, ref *referenceModel, m *encode.Micro) error {
+	places := r.places(m)
+	if m.Other == nil {
+		out, err := ref.forward(ctx, m)
+		if err != nil {
+			return err
+		}
+		at := 0
+		for _, part := range places {
+			at += copy(part, out[at:])
+		}
+		return nil
+	}
+	var texts [][]int32
+	var fresh [][]float32 // their places
+	for i, text := range m.Other {
+		if sum := encode.Sum(text); r.made[sum] == nil {
+			r.made[sum] = places[i]
+			texts, fresh = append(texts, text), append(fresh, places[i])
+		}
+	}
+	if len(texts) > 0 {
+		v, err := ref.read(ctx, texts)
+		if err != nil {
+			return fmt.Errorf("%s, asked about the examples at %s: %w", ref.model.Path(), encode.Places(m), err)
+		}
+		for i, place := range fresh {
+			copy(place, v.Row(i))
+		}
+	}
+	for i, text := range m.Other {
+		copy(places[i], r.made[encode.Sum(text)])
 	}
 	return nil
 }
@@ -156,7 +205,6 @@ type referenceModel struct {
 	// invocation is what the rows have been searched for.
 	invocation []int32
 	pooling    arch.Pooling    // of vectors; 0: log-probabilities are asked for
-	apart      bool            // it reads texts as tokens of its own
 	sess       *engine.Session // nil until a row is asked for
 }
 
@@ -169,17 +217,8 @@ func (m *referenceModel) width() int {
 }
 
 func (m *referenceModel) forward(ctx context.Context, b *encode.Micro) ([]float32, error) {
-	if m.sess == nil {
-		if err := m.open(); err != nil {
-			return nil, err
-		}
-	}
-	if m.apart {
-		v, err := embed.All(ctx, m.sess, b.Other, embed.Options{Pooling: m.pooling})
-		if err != nil {
-			return nil, fmt.Errorf("%s, asked about the examples at %s: %w", m.model.Path(), encode.Places(b), err)
-		}
-		return v.Data, nil
+	if err := m.open(); err != nil {
+		return nil, err
 	}
 	want := engine.LogP
 	if m.pooling.Pools() {
@@ -189,7 +228,19 @@ func (m *referenceModel) forward(ctx context.Context, b *encode.Micro) ([]float3
 	return out[want], err
 }
 
+// read gives the vectors of texts, of tokens of its own.
+func (m *referenceModel) read(ctx context.Context, texts [][]int32) (vectors.Matrix, error) {
+	if err := m.open(); err != nil {
+		return vectors.Matrix{}, err
+	}
+	return embed.All(ctx, m.sess, texts, embed.Options{Pooling: m.pooling})
+}
+
+// open makes the session, once.
 func (m *referenceModel) open() (err error) {
+	if m.sess != nil {
+		return nil
+	}
 	sc := engine.SessionConfig{Threads: m.cfg.Threads, Exact: m.cfg.Exact, Seed: m.cfg.Seed}
 	if m.adapter != "" {
 		a, err := adapter.Load(m.adapter, m.model.Net())
@@ -209,7 +260,7 @@ func (m *referenceModel) open() (err error) {
 // takes makes another embedder the reference, unless it is nil.
 func (m *referenceModel) takes(o *other) {
 	if o != nil {
-		m.model, m.pooling, m.adapter, m.apart = o.model, o.pooling, "", true
+		m.model, m.pooling, m.adapter = o.model, o.pooling, ""
 	}
 }
 
@@ -277,7 +328,7 @@ func (r *run) reference(ctx context.Context) (err error) {
 	key := referenceKey{Kind: kindReference, Base: r.meta.BaseSHA256, Adapter: r.meta.RefAdapter, rowsKey: r.rowsKey()}
 	ref := &referenceModel{model: r.model, cfg: &r.cfg, adapter: path, invocation: r.rows.Invocation,
 		pooling: r.pooling}
-	if ref.takes(r.other); ref.apart {
+	if ref.takes(r.other); r.other != nil {
 		key.Base, key.Adapter = r.meta.Teacher, ""
 	}
 	if r.pools() {
@@ -289,6 +340,7 @@ func (r *run) reference(ctx context.Context) (err error) {
 	total := trained
 	if r.rows.HeldRows != nil {
 		r.refs.held = newReference(r.rows.Held, ref.width())
+		r.refs.held.made = r.refs.train.made // texts of both have one vector
 		tensors = append(tensors, checkpoint.Floats("held", r.refs.held.said))
 		total += r.rows.HeldRows.Rows()
 	}
