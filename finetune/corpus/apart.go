@@ -32,7 +32,7 @@ func (r *Reader) texts(x *data.Example) ([]encode.Item, error) {
 		}
 		var n int
 		var err error
-		if tokens[i], n, err = encode.Whole(r.text.vocab, prefix, t, r.limit.Window()); err != nil {
+		if tokens[i], n, err = r.text.wholes.Encode(prefix, t, r.limit.Window()); err != nil {
 			return nil, fmt.Errorf("%s: %w", x.Source, err)
 		}
 		long = max(long, n)

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/finetune/data"
 	"github.com/ggtune/ggtune/finetune/encode"
@@ -104,13 +103,9 @@ func (r *Reader) prompt(it *encode.Item) (p Prompt, ok bool, err error) {
 
 // path gives the tokens from an item's root to its first leaf, and which of them count.
 func path(it *encode.Item) (tokens []int32, counted []bool) {
-	take := func(s engine.Segment) {
-		tokens = append(tokens, it.Tokens[s.Start:s.Start+s.Len]...)
-		counted = append(counted, it.Counted[s.Start:s.Start+s.Len]...)
-	}
-	take(it.Segments[0])
+	tokens, counted = slices.Clone(it.Segment(0)), slices.Clone(it.SegmentCounted(0))
 	if len(it.Segments) > 1 && it.Segments[1].Parent == 0 {
-		take(it.Segments[1])
+		tokens, counted = append(tokens, it.Segment(1)...), append(counted, it.SegmentCounted(1)...)
 	}
 	return tokens, counted
 }

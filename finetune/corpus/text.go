@@ -16,6 +16,7 @@ import (
 type text struct {
 	vocab  *llama.Vocab
 	enc    *encode.Encoder
+	wholes *encode.Wholes
 	model  string // path
 	named  string // the template that the user asks for, or ""
 	own    string // the model's own, or ""
@@ -54,8 +55,8 @@ func openText(m *engine.Model, named string, opts template.Options, strict bool)
 	if err != nil {
 		return nil, err
 	}
-	t := &text{vocab: v, model: m.Path(), named: named, own: own, tools: tools, opts: opts, strict: strict,
-		ends: v.Ends(eos)}
+	t := &text{vocab: v, wholes: encode.NewWholes(v), model: m.Path(), named: named, own: own, tools: tools, opts: opts,
+		strict: strict, ends: v.Ends(eos)}
 	if err := t.open(); err != nil {
 		v.Close()
 		return nil, err

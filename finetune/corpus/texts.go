@@ -15,6 +15,7 @@ import (
 // Texts encodes whole texts, of each of which a vector is made. It is not safe for concurrent use.
 type Texts struct {
 	vocab  *llama.Vocab
+	wholes *encode.Wholes
 	most   int  // tokens of a text
 	all    bool // the model can read no more
 	onLong encode.OnLong
@@ -36,8 +37,11 @@ func openTexts(cfg *config.Config, m *engine.Model, onLong encode.OnLong) (t *Te
 	if p := m.HParams().Positions; p > 0 && p <= t.most {
 		t.most, t.all = p, true
 	}
-	t.vocab, err = loadVocab(m.File())
-	return t, err
+	if t.vocab, err = loadVocab(m.File()); err != nil {
+		return nil, err
+	}
+	t.wholes = encode.NewWholes(t.vocab)
+	return t, nil
 }
 
 // Close frees the tokenizer; it may be called again and on nil.
@@ -50,7 +54,7 @@ func (t *Texts) Close() error {
 
 // Tokens encodes a text with a prefix before it; from says where it is from, for messages.
 func (t *Texts) Tokens(from, prefix, text string) ([]int32, error) {
-	tokens, long, err := encode.Whole(t.vocab, prefix, text, t.most)
+	tokens, long, err := t.wholes.Encode(prefix, text, t.most)
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("%s: %w", from, err)

@@ -31,12 +31,11 @@ func (it *Item) invoke(invocation []int32) (ok bool) {
 			continue // the answers say
 		}
 		from := 0 // of the path's tokens, those before the segment
-		path, counted := it.Tokens[s.Start:s.Start+s.Len], it.Counted[s.Start:s.Start+s.Len]
+		path, counted := it.Segment(i), it.SegmentCounted(i)
 		if s.Parent >= 0 {
-			p := it.Segments[s.Parent]
-			from = p.Len
-			path = slices.Concat(it.Tokens[p.Start:p.Start+p.Len], path)
-			counted = slices.Concat(it.Counted[p.Start:p.Start+p.Len], counted)
+			from = it.Segments[s.Parent].Len
+			path = slices.Concat(it.Segment(s.Parent), path)
+			counted = slices.Concat(it.SegmentCounted(s.Parent), counted)
 		}
 		at := LastInvocation(path[:lastCounted(counted)], invocation)
 		if at < 0 || leaves > 0 && min(at, from) != root {

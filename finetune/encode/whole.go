@@ -7,20 +7,33 @@ import (
 	"strings"
 )
 
-// Whole gives the tokens of a text, with a prefix before it, of which one vector is made, as llama.cpp's server has
-// them: with what the model expects at both ends (BOS, EOS, CLS, SEP), and the texts of control tokens read as those
-// tokens. Of a text of more than most tokens the end is left out, but for what the model expects there; long is then
-// how many it has, and else 0. A text of which nothing is left is refused: its vector would be that of any such text.
-func Whole(tok Tokenizer, prefix, text string, most int) (tokens []int32, long int, err error) {
+// Wholes encode whole texts, of each of which one vector is made. They are not safe for concurrent use.
+type Wholes struct {
+	tok Tokenizer
+	// alone has, of each prefix that there was, the tokens that it has without a text.
+	alone map[string][]int32
+}
+
+// NewWholes encodes with a tokenizer.
+func NewWholes(tok Tokenizer) *Wholes { return &Wholes{tok, map[string][]int32{}} }
+
+// Encode gives the tokens of a text with a prefix before it as llama.cpp's server has them: with what the model expects
+// at both ends (BOS, EOS, CLS, SEP), and the texts of control tokens read as those tokens. Of a text of more than most
+// tokens the end is left out, but for what the model expects there; long is then how many it has, and else 0. A text of
+// which nothing is left is refused: its vector would be that of any such text.
+func (w *Wholes) Encode(prefix, text string, most int) (tokens []int32, long int, err error) {
 	if strings.TrimSpace(text) == "" {
 		return nil, 0, errors.New("the text is empty, and has no vector that says anything")
 	}
-	if tokens, err = tok.Encode(prefix+text, true, true); err != nil {
+	if tokens, err = w.tok.Encode(prefix+text, true, true); err != nil {
 		return nil, 0, err
 	}
-	alone, err := tok.Encode(prefix, true, true)
-	if err != nil {
-		return nil, 0, err
+	alone, ok := w.alone[prefix]
+	if !ok {
+		if alone, err = w.tok.Encode(prefix, true, true); err != nil {
+			return nil, 0, err
+		}
+		w.alone[prefix] = alone
 	}
 	if slices.Equal(tokens, alone) {
 		return nil, 0, fmt.Errorf("the model's vocabulary makes no token of the text %q, and its vector says nothing",
@@ -29,7 +42,7 @@ func Whole(tok Tokenizer, prefix, text string, most int) (tokens []int32, long i
 	if len(tokens) <= most {
 		return tokens, 0, nil
 	}
-	bare, err := tok.Encode(prefix+text, false, true)
+	bare, err := w.tok.Encode(prefix+text, false, true)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -63,4 +76,10 @@ func Texts(items []Item, n int) (texts [][]int32) {
 func (it *Item) Segment(k int) []int32 {
 	s := it.Segments[k]
 	return it.Tokens[s.Start : s.Start+s.Len]
+}
+
+// SegmentCounted says which tokens of a segment count.
+func (it *Item) SegmentCounted(k int) []bool {
+	s := it.Segments[k]
+	return it.Counted[s.Start : s.Start+s.Len]
 }

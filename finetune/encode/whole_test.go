@@ -23,6 +23,31 @@ func (e ended) Encode(text string, addSpecial, _ bool) ([]int32, error) {
 	return out, nil
 }
 
+// A counting tokenizer counts what it is asked to encode.
+type counting struct {
+	ended
+	n *int
+}
+
+func (c counting) Encode(text string, addSpecial, special bool) ([]int32, error) {
+	*c.n++
+	return c.ended.Encode(text, addSpecial, special)
+}
+
+// TestWholesOnce: what a prefix is alone is encoded once, whatever the number of texts behind it.
+func TestWholesOnce(t *testing.T) {
+	n := 0
+	w := NewWholes(counting{ended{lead: []int32{101}, end: []int32{102}}, &n})
+	for _, prefix := range []string{"q", "", "q", "q", ""} {
+		if _, _, err := w.Encode(prefix, "abc", 9); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n != 5+2 {
+		t.Errorf("5 texts behind 2 prefixes were encoded in %d calls, want 7", n)
+	}
+}
+
 // TestWhole: what is cut is the text, and not what the model expects at its ends, and something of the text is left.
 func TestWhole(t *testing.T) {
 	bert, last, none := ended{lead: []int32{101}, end: []int32{102}}, ended{end: []int32{2}}, ended{}
@@ -47,7 +72,7 @@ func TestWhole(t *testing.T) {
 		{"no letter", bert, "q", " \n", 9, nil, 0, "the text is empty"},
 		{"no token", bert, "q", "\u200b", 9, nil, 0, `makes no token of the text "\u200b"`},
 	} {
-		got, long, err := Whole(tc.of, tc.prefix, tc.text, tc.most)
+		got, long, err := NewWholes(tc.of).Encode(tc.prefix, tc.text, tc.most)
 		if long != tc.long || !slices.Equal(got, tc.want) || (err == nil) != (tc.err == "") ||
 			err != nil && !strings.Contains(err.Error(), tc.err) {
 			t.Errorf("%s: got %v, %d, %v, want %v, %d, %s", tc.name, got, long, err, tc.want, tc.long, tc.err)
