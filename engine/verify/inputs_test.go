@@ -32,9 +32,14 @@ func inputsOf(t *testing.T, path string, cfg engine.SessionConfig, tokens []int3
 		t.Fatal(err)
 	}
 	defer s.Close()
-	n := len(tokens)
-	batch := engine.Batch{Rows: []engine.Row{{Tokens: tokens, Counted: []int32{int32(n - 1)},
-		Segments: []engine.Segment{{Len: n, Parent: -1}}}}}
+	n, says := len(tokens), m.Says()
+	row := engine.Row{Tokens: tokens, Segments: []engine.Segment{{Len: n, Parent: -1}}}
+	if says == engine.Pooled {
+		row.Pooled = []int32{0}
+	} else {
+		row.Counted = []int32{int32(n - 1)}
+	}
+	batch := engine.Batch{Rows: []engine.Row{row}}
 	plain, err := s.Forward(context.Background(), &batch, engine.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -61,10 +66,10 @@ func inputsOf(t *testing.T, path string, cfg engine.SessionConfig, tokens []int3
 	if err != nil {
 		t.Fatal(err)
 	}
-	if a, b := plain[engine.LogP][0], out[engine.LogP][0]; a != b {
+	if a, b := plain[says], out[says]; !slices.Equal(a, b) {
 		t.Errorf("who listens changes what is computed: %v, and %v without", b, a)
 	}
-	return sums, out[engine.LogP]
+	return sums, out[says]
 }
 
 // What matrices are multiplied with is what llama.cpp multiplies them with: all matrices of all layers, and no others.
@@ -73,7 +78,7 @@ func TestInputsAsLlamaCpp(t *testing.T) {
 	for i := range tokens {
 		tokens[i] = int32(5 + 7*i%250)
 	}
-	for _, name := range arch.Predicting() {
+	for _, name := range arch.Names() {
 		for _, tc := range []struct {
 			typ   gguf.Type
 			exact bool

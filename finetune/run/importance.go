@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"path/filepath"
 	"slices"
 
@@ -12,14 +13,16 @@ import (
 	"github.com/ggtune/ggtune/engine/arch"
 	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/finetune/corpus"
+	"github.com/ggtune/ggtune/finetune/embed"
 	"github.com/ggtune/ggtune/finetune/eval"
 	"github.com/ggtune/ggtune/finetune/report"
 	"github.com/ggtune/ggtune/quant/imatrix"
 )
 
 // Importance gathers the importance matrix of a model over cfg.Data, all of it: how large what each matrix of the
-// layers is multiplied with is, element by element, at every token. The evaluation is that of the same passes. Of cfg
-// only what Options marks as Eval is used.
+// layers is multiplied with is, element by element, at every token. The evaluation is that of the same passes; of a
+// model that makes vectors of texts, whose rows are texts, it has no loss (NaN). Of cfg only what Options marks as Eval
+// is used.
 func Importance(ctx context.Context, cfg config.Config, rep report.Reporter) (_ *imatrix.Matrix, _ Evaluation,
 	err error) {
 	m, err := openMeasured(ctx, &cfg, "", nil, rep)
@@ -27,14 +30,12 @@ func Importance(ctx context.Context, cfg config.Config, rep report.Reporter) (_ 
 		return nil, Evaluation{}, err
 	}
 	defer func() { err = errors.Join(err, m.model.Close()) }()
+	if m.model.Net().Headless {
+		return m.importanceOfTexts(ctx, &cfg, rep)
+	}
 	how, err := cfg.Loss()
 	if err != nil {
 		return nil, Evaluation{}, err
-	}
-	if net := m.model.Net(); net.Headless {
-		return nil, Evaluation{}, fmt.Errorf("%s makes vectors of texts (%s) and predicts no tokens, and importance "+
-			"is gathered while tokens are predicted; quantize it without, and measure its vectors with ggtune eval",
-			cfg.Model, net.Arch)
 	}
 	text, err := corpus.Open(&cfg, m.model, how)
 	if err != nil {
@@ -59,16 +60,47 @@ func Importance(ctx context.Context, cfg config.Config, rep report.Reporter) (_ 
 	if err != nil {
 		return nil, Evaluation{}, err
 	}
-	out, err := sums.matrix()
-	if err != nil {
-		return nil, Evaluation{}, fmt.Errorf("%s: %w", cfg.Model, err)
-	}
-	for _, path := range cfg.Data {
-		out.Datasets = append(out.Datasets, filepath.Base(path))
-	}
-	out.Chunks, out.ChunkSize = (res.Tokens+cfg.SeqLen-1)/cfg.SeqLen, cfg.SeqLen
+	out, err := sums.matrix(&cfg, res.Tokens)
 	return out, Evaluation{Loss: res.Loss, Perplexity: res.Perplexity(), Tokens: res.Tokens, Counted: res.Counted,
-		Rows: total, Method: how.Name, Unit: how.Unit, Model: cfg.Model, Data: held.Held.Counts}, nil
+		Rows: total, Method: how.Name, Unit: how.Unit, Model: cfg.Model, Data: held.Held.Counts}, err
+}
+
+// importanceOfTexts is Importance of a model that makes vectors: of each text it reads what it would for one.
+func (m *measured) importanceOfTexts(ctx context.Context, cfg *config.Config, rep report.Reporter) (
+	_ *imatrix.Matrix, _ Evaluation, err error) {
+	texts, notes, err := corpus.ReadTexts(ctx, cfg, cfg.Data)
+	if err != nil {
+		return nil, Evaluation{}, err
+	}
+	reader, err := corpus.OpenTexts(cfg, m.model)
+	if err != nil {
+		return nil, Evaluation{}, err
+	}
+	defer func() { err = errors.Join(err, reader.Close()) }()
+	tokens, n := make([][]int32, len(texts)), 0
+	for i, t := range texts {
+		if tokens[i], err = reader.Tokens(t.Source, "", t.Text); err != nil {
+			return nil, Evaluation{}, err
+		}
+		n += len(tokens[i])
+	}
+	m.notes(append(notes, reader.Notes()...))
+	sess, err := engine.NewSession(m.model, m.session)
+	if err != nil {
+		return nil, Evaluation{}, err
+	}
+	defer func() { err = errors.Join(err, sess.Close()) }()
+	sums := squares{}
+	_, err = embed.All(ctx, listening{sess, sums}, tokens, embed.Options{
+		Pooling: m.model.Net().Pooling.OrMean(), // which no layer knows of
+		Progress: func(done int) {
+			rep.Report(report.Progress{What: "gather", Done: done, Total: len(texts)})
+		}})
+	if err != nil {
+		return nil, Evaluation{}, err
+	}
+	out, err := sums.matrix(cfg, n)
+	return out, Evaluation{Loss: math.NaN(), Perplexity: math.NaN(), Tokens: n, Rows: len(texts), Model: cfg.Model}, err
 }
 
 // A listening engine adds what its passes tell to sums.
@@ -120,8 +152,8 @@ func (s squares) add(tensor string, x []float32, starts []int32) {
 	}
 }
 
-// matrix is the importance matrix. Sums that are no finite numbers are those of a broken model.
-func (s squares) matrix() (*imatrix.Matrix, error) {
+// matrix is the importance matrix of so many tokens. Sums that are no finite numbers are those of a broken model.
+func (s squares) matrix(cfg *config.Config, tokens int) (*imatrix.Matrix, error) {
 	m := &imatrix.Matrix{}
 	for _, name := range slices.Sorted(maps.Keys(s)) {
 		e := imatrix.Entry{Tensor: name, Sums: make([]float32, len(s[name].sums))}
@@ -130,11 +162,15 @@ func (s squares) matrix() (*imatrix.Matrix, error) {
 		}
 		for i, x := range s[name].sums {
 			if e.Sums[i] = float32(x); e.Sums[i]-e.Sums[i] != 0 {
-				return nil, fmt.Errorf("what tensor %q is multiplied with is no finite number; look at the model with "+
-					"ggtune check", name)
+				return nil, fmt.Errorf("%s: what tensor %q is multiplied with is no finite number; look at the model "+
+					"with ggtune check", cfg.Model, name)
 			}
 		}
 		m.Entries = append(m.Entries, e)
 	}
+	for _, path := range cfg.Data {
+		m.Datasets = append(m.Datasets, filepath.Base(path))
+	}
+	m.Chunks, m.ChunkSize = (tokens+cfg.SeqLen-1)/cfg.SeqLen, cfg.SeqLen
 	return m, nil
 }
