@@ -69,6 +69,17 @@ func TestBEIR(t *testing.T) {
 	}
 }
 
+// TestBEIRRefused: where such a folder's judgements mean nothing it is refused, and the file of its texts is named.
+func TestBEIRRefused(t *testing.T) {
+	dir := beir(t, nil, nil)
+	for _, want := range []data.Want{data.WantAnswers, data.WantPairs, data.WantPrompts, data.WantLikenesses} {
+		_, err := data.Open(t.Context(), []string{dir}, data.Options{Want: want})
+		if err == nil || !strings.Contains(err.Error(), "name their file: "+filepath.Join(dir, "corpus.jsonl")) {
+			t.Errorf("%v: got %v", want, err)
+		}
+	}
+}
+
 // TestBEIRLearned: of each query with an answer there is an example for each answer, at the query's place, with what
 // was judged to be none; held-out ones are those of dev.tsv or test.tsv.
 func TestBEIRLearned(t *testing.T) {

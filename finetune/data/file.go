@@ -91,7 +91,8 @@ func plainName(name string) string {
 
 // expand lists the files that the paths name: a directory gives the data files in it, sorted by name, hidden ones and
 // those in subdirectories left out. What has the name of a data file there and is a pipe or another thing that cannot
-// be read twice is skipped. With beir a folder of BEIR's is listed as it is.
+// be read twice is skipped. A folder of BEIR's is listed as it is with beir, and else refused: its texts are no
+// examples without its judgements.
 func expand(paths []string, beir bool) (out, skipped []string, err error) {
 	seen := map[string]string{}
 	add := func(path string) error {
@@ -111,7 +112,13 @@ func expand(paths []string, beir bool) (out, skipped []string, err error) {
 		if err != nil {
 			return nil, nil, fileerr.Open(path, err)
 		}
-		if !st.IsDir() || beir && IsBEIR(path) {
+		retrieval := st.IsDir() && IsBEIR(path)
+		if retrieval && !beir {
+			return nil, nil, fmt.Errorf("%s is a folder of BEIR's, which says what documents answer a query: methods "+
+				"of vectors learn from it that set texts beside each other (--method mnrl and others); to read its "+
+				"documents as plain text, name their file: %s", path, filepath.Join(path, beirDocuments))
+		}
+		if !st.IsDir() || retrieval {
 			if err := add(path); err != nil {
 				return nil, nil, err
 			}
