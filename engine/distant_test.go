@@ -98,7 +98,7 @@ func TestDistantDevice(t *testing.T) {
 	}{
 		"lora": {gguf.Q8_0, func(c *setup, _ *adapter.Config) { c.Exact = false }},
 		"kept, dropout, noise": {gguf.F32, func(c *setup, _ *adapter.Config) {
-			c.KeepBytes, c.Dropout, c.EmbedNoise = 1<<40, 0.2, 5
+			c.KeepBytes, c.Dropout, c.ModelDropout, c.EmbedNoise = 1<<40, 0.2, 0.1, 5
 		}},
 		"output": {gguf.F32, func(_ *setup, a *adapter.Config) {
 			a.Targets = []string{"output", "token_embd", "ffn_up"}

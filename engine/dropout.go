@@ -8,7 +8,8 @@ import (
 
 // drops says whether the pass zeroes elements by chance.
 func (p *pass) drops() bool {
-	return p.opt.Dropout && slices.ContainsFunc(p.s.in(p.apply), func(s *set) bool { return s.Dropout > 0 })
+	return p.opt.Dropout && (p.s.cfg.ModelDropout > 0 ||
+		slices.ContainsFunc(p.s.in(p.apply), func(s *set) bool { return s.Dropout > 0 }))
 }
 
 // dropKeys are the keys of the stages' dropout masks, by seed, micro-batch and stage; the graph's streams tell a

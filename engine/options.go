@@ -21,8 +21,8 @@ type Options struct {
 	// Train chooses those that a backward pass makes gradients of; the zero value is all that are applied and not
 	// frozen.
 	Train Choice
-	// Dropout drops inputs of what stands beside weights, at the sets' rates, and adds SessionConfig.EmbedNoise;
-	// evaluation leaves it off.
+	// Dropout drops inputs of what stands beside weights, at the sets' rates, and the model's own numbers at
+	// SessionConfig.ModelDropout, and adds SessionConfig.EmbedNoise; evaluation leaves it off.
 	Dropout bool
 	// Inputs, unless nil, is told what each matrix of the layers is multiplied with. Importance matrices are made of
 	// it. A pass that goes back tells nothing.

@@ -155,6 +155,8 @@ func TestSessionConfigRefused(t *testing.T) {
 	for _, d := range []float64{-0.1, 1, math.NaN(), math.Inf(1)} {
 		_, err := engine.NewSession(r.model, engine.SessionConfig{Threads: 1, Sets: []engine.Set{{Dropout: d}}})
 		says(t, err, "dropout is", "0 to below 1")
+		_, err = engine.NewSession(r.model, engine.SessionConfig{Threads: 1, ModelDropout: d})
+		says(t, err, "dropout of the model is", "0 to below 1")
 	}
 	_, err := engine.NewSession(r.model, engine.SessionConfig{Threads: 0})
 	says(t, err, "thread")
@@ -206,7 +208,7 @@ func TestPlanForetellsMemory(t *testing.T) {
 		"recomputed":    nil,
 		"kept":          func(c *setup, _ *adapter.Config) { c.KeepBytes = 1 << 40 },
 		"half kept":     func(c *setup, _ *adapter.Config) { c.KeepBytes = 1 << 20 },
-		"fast, dropout": func(c *setup, _ *adapter.Config) { c.Exact, c.Dropout = false, 0.1 },
+		"fast, dropout": func(c *setup, _ *adapter.Config) { c.Exact, c.Dropout, c.ModelDropout = false, 0.1, 0.1 },
 		"full":          func(c *setup, _ *adapter.Config) { c.Full = true },
 		"one layer":     func(_ *setup, a *adapter.Config) { a.Layers = []int{1} },
 	} {

@@ -26,6 +26,9 @@ type SessionConfig struct {
 	Sets []Set
 	// EmbedNoise is NEFTune's α: noise of that size is added to the embeddings in passes with dropout. 0: none.
 	EmbedNoise float64
+	// ModelDropout is the rate at which passes with dropout drop the model's own numbers, 0 to below 1, where
+	// transformers' class of the architecture does (arch.Builder.Drop). 0: none.
+	ModelDropout float64
 	// Seed keys the dropout masks and the noise.
 	Seed uint64
 	// KeepBytes is the memory that activations kept for the backward pass may take, in bytes; layers beyond it are

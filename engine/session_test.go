@@ -242,7 +242,7 @@ func each(t *testing.T, archs []string, f func(t *testing.T, spec synth.Spec)) {
 func TestGradientsByFiniteDifferences(t *testing.T) {
 	modes := map[string]func(*setup, *adapter.Config){
 		"lora": func(c *setup, _ *adapter.Config) { c.Dropout = 0.25 },
-		"full": func(c *setup, _ *adapter.Config) { c.Full = true },
+		"full": func(c *setup, _ *adapter.Config) { c.Full, c.ModelDropout = true, 0.1 },
 	}
 	for mode, change := range modes {
 		t.Run(mode, func(t *testing.T) {
@@ -324,7 +324,7 @@ func TestKeptEqualsRecomputed(t *testing.T) {
 			var first map[string][]float32
 			for _, keep := range []int64{0, 1 << 40} {
 				r := newRig(t, spec, func(c *setup, _ *adapter.Config) {
-					c.KeepBytes, c.Exact, c.Dropout = keep, exact, 0.1
+					c.KeepBytes, c.Exact, c.Dropout, c.ModelDropout = keep, exact, 0.1, 0.2
 				})
 				_, g := r.pass(b, nil)
 				if first == nil {

@@ -136,6 +136,9 @@ func (t *set) empty() bool { return len(t.uses)+len(t.own) == 0 }
 
 // planSets checks the config's sets, and says where what they hold stands.
 func (s *Session) planSets() error {
+	if !rate(s.cfg.ModelDropout) {
+		return fmt.Errorf("engine: dropout of the model is %g, expected 0 to below 1", s.cfg.ModelDropout)
+	}
 	if len(s.cfg.Sets) > maxSets {
 		return fmt.Errorf("engine: %d sets, expected at most %d", len(s.cfg.Sets), maxSets)
 	}
@@ -147,7 +150,7 @@ func (s *Session) planSets() error {
 			return fmt.Errorf("engine: two sets are named %q", c.Name)
 		case c.Master != gguf.F32 && c.Master != gguf.BF16:
 			return fmt.Errorf("engine: numbers are kept in %v, expected f32 or bf16", c.Master)
-		case !(c.Dropout >= 0 && c.Dropout < 1):
+		case !rate(c.Dropout):
 			return fmt.Errorf("engine: dropout is %g, expected 0 to below 1", c.Dropout)
 		}
 		t := &set{Set: c, bit: i, uses: map[string]delta.Use{}, own: map[string]own{},
@@ -159,6 +162,9 @@ func (s *Session) planSets() error {
 	}
 	return nil
 }
+
+// rate says whether p is a rate of dropout.
+func rate(p float64) bool { return p >= 0 && p < 1 }
 
 func (s *Session) planWhole(t *set) error {
 	if t.Whole == nil {

@@ -125,9 +125,13 @@ func (s *Session) find(il int, name string) (string, tensor, bool) {
 }
 
 func (s *Session) builder(il int, sh shape) *arch.Builder {
+	drop := 0.0
+	if sh.dropout {
+		drop = s.cfg.ModelDropout
+	}
 	return &arch.Builder{
 		G: &graph.Graph{}, HP: s.model.net.HParams, T: sh.tokens, Segments: sh.segments, Sets: s.setsAt(il, sh),
-		Next: s.next(&sh),
+		Next: s.next(&sh), Drop: drop,
 		Tensor: func(r arch.Role, suffix string) (arch.Tensor, bool) {
 			name, x, ok := s.find(il, string(r)+suffix)
 			for _, t := range s.in(sh.apply) {

@@ -7,6 +7,8 @@ import "C"
 type AttnConstants struct {
 	Scale         float64 // factor of the scores
 	Cap           float64 // which they stay within; 0: they may be any
+	Drop          float64 // probability that a probability is zeroed
+	Stream        int64   // which mask of the key's, 0 to below 2^32
 	NHead, NKV    int64
 	D             int64 // a head's length
 	Window        int64 // positions: how far a token sees, itself included; 0: as far as there is

@@ -13,25 +13,30 @@
 // Token t of s sees its own segment up to and including t (all of it if bidirectional), and every token of s's
 // ancestors. With a window it sees of these the tokens less than `window` positions from it; with a cap scores are
 // cap·tanh(score/cap). With sinks a head has one more score, for every token the same, of a key whose value is zero: it
-// takes a share of the probability and gives nothing (Xiao et al. 2023, arXiv 2309.17453, learned as in gpt-oss).
+// takes a share of the probability and gives nothing (Xiao et al. 2023, arXiv 2309.17453, learned as in gpt-oss). With
+// a rate of dropout each probability is zeroed by chance and the others raised (attn_drop.inc.h); then there is a key,
+// i64 [1,1], the last argument of a pass and of its derivatives.
 //
 // GT_OP_ATTN        a0 out o [d·n_head,T]; a1 out lse [n_head,T]; a2 q [d·n_head,T]; a3 k [d·n_kv,T]; a4 v [d·n_kv,T];
-//                   a5 tree i32; a6 sinks [n_head] or absent. lse is the log-sum-exp of the scaled scores and the sink,
-//                   nats.
+//                   a5 tree i32; a6 sinks [n_head] or absent; a7 key. lse is the log-sum-exp of the scaled scores and
+//                   the sink, nats.
 // GT_OP_ATTN_DELTA  delta[h,t] = Σ_d do·o.   a0 out delta [n_head,T]; a1 o; a2 do. Of the constants n_head and d.
-// GT_OP_ATTN_BACK_Q a0 out dq; a1 q; a2 k; a3 v; a4 lse; a5 delta; a6 do; a7 tree.
-// GT_OP_ATTN_BACK_KV a0 out dk; a1 out dv; a2 q; a3 k; a4 v; a5 lse; a6 delta; a7 do; a8 tree.
+// GT_OP_ATTN_BACK_Q a0 out dq; a1 q; a2 k; a3 v; a4 lse; a5 delta; a6 do; a7 tree; a8 key.
+// GT_OP_ATTN_BACK_KV a0 out dk; a1 out dv; a2 q; a3 k; a4 v; a5 lse; a6 delta; a7 do; a8 tree; a9 key.
 // GT_OP_ATTN_SINK_GRAD a0 inout dsinks [n_head], added to; a1 sinks; a2 lse; a3 delta. Of the constants n_head.
 #ifndef GT_ATTENTION_INC_H
 #define GT_ATTENTION_INC_H
 
 #include "kernels.h"
 #include "attn_limits.h"
+#include "dropout.inc.h"
 #include "softcap.inc.h"
 
 typedef struct gt_attn_constants {
-    double  scale; // factor of the scores
-    double  cap;   // which they stay within; 0: they may be any
+    double  scale;  // factor of the scores
+    double  cap;    // which they stay within; 0: they may be any
+    double  drop;   // rate of dropout of the probabilities
+    int64_t stream; // which mask of the key's, 0 to below 2^32
     int64_t n_head, n_kv, d;
     int64_t window; // positions; 0: a token sees as far as there is
     bool    fast;          // BF16 products where the level has them
@@ -66,6 +71,10 @@ typedef struct gt_attn {
     int64_t         window; // 0: none
     int             fast;  // BF16 products; only where the level has them
     int             both;  // a token sees the later ones of its segment too
+    int             drop;  // probabilities are zeroed by chance: those whose draw of 24 bits is below the threshold
+    int32_t         threshold;
+    float           raise; // what is made of the others is multiplied by it; 1 where none is zeroed
+    uint64_t        key, stream;
     int64_t         dots;  // what a dot runs over: d numbers, or in the fast mode pairs
     int             nv;    // vectors in a tile
     int64_t         lw;    // floats between a tile's rows
@@ -74,7 +83,7 @@ typedef struct gt_attn {
     const int32_t * seg; // n_seg × (start, end, parent)
 } gt_attn;
 
-// gt_attn_sizes is all of it but the tree.
+// gt_attn_sizes is all of it but the tree and the key.
 static gt_attn gt_attn_sizes(const gt_attn_constants * k) {
     gt_attn at = {.n_head = k->n_head, .n_kv = k->n_kv, .d = k->d, .scale = (float) k->scale};
     at.fast    = GT_HAS_BF16 && k->fast;
@@ -86,14 +95,19 @@ static gt_attn gt_attn_sizes(const gt_attn_constants * k) {
     at.nv      = at.d > 128 ? 1 : GT_ATTN_NV;
     at.lw      = at.nv * GT_VL;
     at.block   = at.d > 128 ? GT_ATTN_BLOCK / 2 : GT_ATTN_BLOCK;
+    at.drop    = k->drop > 0;
+    at.raise   = (float) (1 / (1 - k->drop));
+    at.stream  = (uint64_t) k->stream;
+    at.threshold = (int32_t) lround(k->drop * (1 << 24));
     return at;
 }
 
-static gt_attn gt_attn_of(const gt_call * c, const gt_arg * tree) {
+static gt_attn gt_attn_of(const gt_call * c, const gt_arg * tree, const gt_arg * key) {
     const gt_attn_constants k = GT_CONSTANTS(attn, c);
     gt_attn                 at = gt_attn_sizes(&k);
     at.n_seg   = ((const int32_t *) tree->data)[0];
     at.seg     = (const int32_t *) tree->data + 1;
+    at.key     = at.drop ? (uint64_t) *(const int64_t *) key->data : 0;
     return at;
 }
 
@@ -221,6 +235,8 @@ static __attribute__((noinline)) void gt_attn_cap(const gt_attn * at, float * s,
     for (int64_t k = 0; k < n; k++) gt_store(s + k * lw, gt_softcap(gt_load(s + k * lw), at->cap, by));
 }
 
+#include "attn_drop.inc.h"
+
 // --- forward ---------------------------------------------------------------------------------------------------------
 
 // gt_attn_sink is what a head's running maximum begins with, whose running sum then begins with 1: its sink, or the
@@ -286,6 +302,11 @@ static void gt_attn_block(gt_attn_state * st, int j, int64_t b0, int64_t b1, int
         gt_attn_cap(at, s, lw, n);
         gt_attn_mask(at, s, lw, b0, b1, t->first[v], shift, 0);
         alpha[v - j] = gt_attn_online(at->fast, s, lw, n, &st->max[v], &st->sum[v]);
+        if (at->drop) {
+            gt_vi kept[GT_ATTN_BLOCK];
+            gt_attn_kept(at, t->head[v], b0, n, t->first[v], kept);
+            gt_attn_drop(at->fast, s, lw, n, kept);
+        }
     }
     const gt_rows v = gt_attn_for_sum(at, st->v, b0, n, at->fast ? st->room + GT_ATTN_ROOM / 2 : st->room);
     gt_attn_sum(at->fast, t->n - j, v.p, v.stride, gt_attn_sums(at, n), at->d, st->s + x, st->o + x, lw, alpha);
@@ -316,14 +337,14 @@ static void gt_attn_tile(const gt_call * c, const gt_attn * at, const gt_attn_ve
     for (int v = 0; v < t->n; v++) {
         gt_rows out = gt_rows_of(&a[0], t->head[v] * at->d), lse = gt_rows_of(&a[1], t->head[v]);
         gt_attn_unpack(gt_row(out, t->first[v]), out.stride, o + v * GT_VL, at->lw, t->count[v], at->d,
-                       1.0f / st.sum[v]);
+                       at->raise / st.sum[v]);
         for (int l = 0; l < t->count[v]; l++)
             gt_row(lse, t->first[v] + l)[0] = st.max[v][l] / GT_LOG2E + logf(st.sum[v][l]);
     }
 }
 
 static void gt_k_attn(const gt_call * c, int ith, int nth) {
-    gt_attn at = gt_attn_of(c, &c->a[5]);
+    gt_attn at = gt_attn_of(c, &c->a[5], &c->a[7]);
     gt_attn_each(c, &at, 0, ith, nth, gt_attn_tile);
 }
 
@@ -362,8 +383,14 @@ static const char * heads_fault(const gt_attn_constants * k) {
     }
     if (d < 1 || d > GT_ATTN_MAX_D) return "attention: a head's length is not within 1 and 256";
     if (k->cap != 0 && cap_fault(k->cap)) return "attention: what scores stay within is no positive number";
+    if (!(k->drop >= 0 && k->drop < 1)) return "attention: the rate of dropout is not within 0 and 1";
+    if (k->stream < 0 || k->stream > UINT32_MAX) return "attention: the stream of dropout is not within 0 and 2^32";
     if (k->window < 0 || k->window > INT32_MAX) return "attention: the window is below 0, or absurdly wide";
     return isfinite(k->scale) ? NULL : "attention: the scale is not finite";
+}
+
+static const char * drop_fault(const gt_attn_constants * k, const gt_arg * key) {
+    return k->drop > 0 && !(key->data && gt_is_matrix(key, GT_I64, 1, 1)) ? "attention: the key is not one i64" : NULL;
 }
 
 const char * gt_check_attn(const gt_call * c) {
@@ -377,6 +404,7 @@ const char * gt_check_attn(const gt_call * c) {
     if (!gt_is_f32(&a[3], kv, t) || !gt_is_f32(&a[4], kv, t)) return "attention: k or v is not f32 [d·n_kv, tokens]";
     if (!gt_all_apart(c, 0) || !gt_all_apart(c, 1)) return "attention: an output overlaps another argument";
     GT_TRY(sinks_fault(&a[6], n_head));
+    GT_TRY(drop_fault(&k, &a[7]));
     return tree_fault(&a[5], t);
 }
 
@@ -402,7 +430,8 @@ const char * gt_check_attn_sink_grad(const gt_call * c) {
     return gt_all_apart(c, 0) ? NULL : "attention: a gradient overlaps another argument";
 }
 
-// back_fault checks what both backward passes share; i is the index of q, the first of q, k, v, lse, delta, do, tree.
+// back_fault checks what both backward passes share; i is the index of q, the first of q, k, v, lse, delta, do, tree,
+// key.
 static const char * back_fault(const gt_call * c, int i) {
     const gt_attn_constants k = GT_CONSTANTS(attn, c);
     const gt_arg * a     = c->a + i;
@@ -417,6 +446,7 @@ static const char * back_fault(const gt_call * c, int i) {
     for (int j = 0; j < i; j++) {
         if (!gt_all_apart(c, j)) return "attention: a gradient overlaps another argument";
     }
+    GT_TRY(drop_fault(&k, &a[7]));
     return tree_fault(&a[6], t);
 }
 

@@ -17,15 +17,18 @@ func BenchmarkAttention(b *testing.B) {
 		name          string
 		nHead, nKV, d int
 		segs          []treeSeg
+		drop          float64
 	}{
-		{"512 d64 group8", 8, 1, 64, treeOf(512, -1)},
-		{"512 d64 group7", 7, 1, 64, treeOf(512, -1)},
-		{"512 d64 group1", 4, 4, 64, treeOf(512, -1)},
-		{"512 d128 group4", 16, 4, 128, treeOf(512, -1)},
-		{"4096 d128 group4", 4, 1, 128, treeOf(4096, -1)},
-		{"packed 60 d64 group8", 8, 1, 64, treeOf(short...)},
+		{"512 d64 group8", 8, 1, 64, treeOf(512, -1), 0},
+		{"512 d64 group7", 7, 1, 64, treeOf(512, -1), 0},
+		{"512 d64 group1", 4, 4, 64, treeOf(512, -1), 0},
+		{"512 d128 group4", 16, 4, 128, treeOf(512, -1), 0},
+		{"4096 d128 group4", 4, 1, 128, treeOf(4096, -1), 0},
+		{"packed 60 d64 group8", 8, 1, 64, treeOf(short...), 0},
+		{"packed 60 d64 group8 dropout", 8, 1, 64, treeOf(short...), 0.1},
 	} {
 		a := newAttn(rand.New(rand.NewPCG(1, 1)), c.nHead, c.nKV, c.d, 0, c.segs)
+		a.drop.rate = c.drop
 		pairs := 0
 		for s, seg := range c.segs {
 			n := seg.end - seg.start

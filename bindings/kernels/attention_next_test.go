@@ -225,7 +225,11 @@ func TestAttentionNextRefuses(t *testing.T) {
 	if err := call(good, k, page-1); err == nil {
 		t.Error("pages that are too small were accepted")
 	}
-	k.Bidirectional = true
+	k.Drop = 0.1
+	if err := call(good, k, page); err == nil {
+		t.Error("dropout was accepted")
+	}
+	k.Drop, k.Bidirectional = 0, true
 	if err := call(good, k, page); err == nil {
 		t.Error("attention both ways was accepted")
 	}

@@ -91,6 +91,26 @@ type attnRef struct {
 	nHead, nKV, d int
 	scale, cap    float64
 	sees          [][]int
+	drop          attnDrop
+}
+
+// attnDrop is the dropout of probabilities.
+type attnDrop struct {
+	rate         float64
+	seed, stream int64
+}
+
+// factor is what a query's probability of a key is multiplied by, by the counters that attn_drop.inc.h describes.
+func (x attnDrop) factor(head, query, key int) float64 {
+	if x.rate == 0 {
+		return 1
+	}
+	words := philox([4]uint32{uint32(query), uint32(key / 4), uint32(x.stream), uint32(head)},
+		[2]uint32{uint32(x.seed), uint32(x.seed >> 32)})
+	if words[key%4]>>8 < uint32(math.Round(x.rate*(1<<24))) {
+		return 0
+	}
+	return 1 / (1 - x.rate)
 }
 
 // score is a scaled product within the bound, where there is one, and the derivative of one by the other.
@@ -151,7 +171,7 @@ func (a attnRef) forward(in []mat) (o, lse mat) {
 			p, l := a.probs(in, t, h)
 			lse.row(t)[h] = l
 			for i, u := range a.sees[t] {
-				addScaled(a.head(o, t, h), p[i], a.head(v, u, h/(a.nHead/a.nKV)))
+				addScaled(a.head(o, t, h), p[i]*a.drop.factor(h, t, u), a.head(v, u, h/(a.nHead/a.nKV)))
 			}
 		}
 	}
@@ -174,10 +194,11 @@ func (a attnRef) backward(in []mat, o, do mat) (delta, dq, dk, dv, dsinks mat) {
 			}
 			for i, u := range a.sees[t] {
 				_, slope := a.score(a.scale * dot64(a.head(q, t, h), a.head(k, u, kv)))
-				ds := slope * a.scale * p[i] * (dot64(a.head(do, t, h), a.head(v, u, kv)) - dl)
+				kept := a.drop.factor(h, t, u)
+				ds := slope * a.scale * p[i] * (kept*dot64(a.head(do, t, h), a.head(v, u, kv)) - dl)
 				addScaled(a.head(dq, t, h), ds, a.head(k, u, kv))
 				addScaled(a.head(dk, u, kv), ds, a.head(q, t, h))
-				addScaled(a.head(dv, u, kv), p[i], a.head(do, t, h))
+				addScaled(a.head(dv, u, kv), p[i]*kept, a.head(do, t, h))
 			}
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"testing"
+	"unsafe"
 )
 
 // attnTolerance bounds |got − want| / (1 + |want|) of attention on normally distributed numbers. Measured: at most 4e-6
@@ -17,6 +18,7 @@ type attnCase struct {
 	fast, both    bool
 	scale, cap    float64
 	window        int
+	drop          attnDrop
 	segs          []treeSeg
 	q, k, v, do   *matrix
 	o, lse, dq    *matrix
@@ -25,8 +27,8 @@ type attnCase struct {
 }
 
 func (a *attnCase) String() string {
-	return fmt.Sprintf("%d heads, %d kv, d %d, tree %v, bidirectional %v, window %d, cap %g, sinks %v", a.nHead, a.nKV,
-		a.d, a.segs, a.both, a.window, a.cap, a.sinks != nil)
+	return fmt.Sprintf("%d heads, %d kv, d %d, tree %v, bidirectional %v, window %d, cap %g, sinks %v, dropout %v",
+		a.nHead, a.nKV, a.d, a.segs, a.both, a.window, a.cap, a.sinks != nil, a.drop)
 }
 
 // newAttn makes random arguments; pad floats lie between rows.
@@ -61,15 +63,23 @@ func (a *attnCase) inputs() []mat {
 
 func (a *attnCase) call(op Kernel[AttnConstants], args ...*matrix) *Call {
 	k := AttnConstants{Scale: a.scale, NHead: int64(a.nHead), NKV: int64(a.nKV), D: int64(a.d), Fast: a.fast,
-		Bidirectional: a.both, Window: int64(a.window), Cap: a.cap}
+		Bidirectional: a.both, Window: int64(a.window), Cap: a.cap, Drop: a.drop.rate, Stream: a.drop.stream}
 	c := callOf(op, k, args...)
-	if op != OpAttnDelta {
-		c.A[c.NArgs] = treeArg(a.segs)
+	add := func(x Arg) {
+		c.A[c.NArgs] = x
 		c.NArgs++
 	}
+	if op == OpAttnDelta {
+		return c
+	}
+	add(treeArg(a.segs))
 	if op == OpAttn && a.sinks != nil {
-		c.A[c.NArgs] = a.sinks.arg()
-		c.NArgs++
+		add(a.sinks.arg())
+	} else if op == OpAttn {
+		add(Arg{})
+	}
+	if a.drop.rate > 0 {
+		add(Matrix(unsafe.Pointer(&a.drop.seed), I64, 1, 1, 8))
 	}
 	return c
 }
@@ -104,7 +114,7 @@ func (a *attnCase) run(t *testing.T) {
 }
 
 func (a *attnCase) ref() attnRef {
-	return attnRef{a.nHead, a.nKV, a.d, a.scale, a.cap, visible(a.segs, a.both, a.window)}
+	return attnRef{a.nHead, a.nKV, a.d, a.scale, a.cap, visible(a.segs, a.both, a.window), a.drop}
 }
 
 // attnWant is what the reference makes of an attnCase.
@@ -309,6 +319,40 @@ func TestAttentionRandom(t *testing.T) {
 	}
 }
 
+// TestAttentionDrop is TestAttention where probabilities are dropped: the mask of every pass is the reference's, at
+// every level.
+func TestAttentionDrop(t *testing.T) {
+	for _, c := range []struct {
+		name          string
+		nHead, nKV, d int
+		drop          attnDrop
+		sinks         bool
+		cap           float64
+		segs          []treeSeg
+	}{
+		{"one token", 2, 1, 8, attnDrop{0.25, 1, 2}, false, 0, treeOf(1, -1)},
+		{"one root", 4, 2, 16, attnDrop{0.1, 1 << 40, 0}, false, 0, treeOf(150, -1)},
+		{"short rows", 6, 6, 32, attnDrop{0.1, -5, 1<<32 - 1}, false, 0, treeOf(5, -1, 16, -1, 17, -1, 1, -1, 31, -1)},
+		{"tree, sinks, bounded", 6, 2, 33, attnDrop{0.2, 7, 3}, true, 0.7, treeOf(70, -1, 21, 0, 33, 0, 0, 0, 9, 1)},
+		{"long heads", 3, 1, 200, attnDrop{0.2, 1, 1}, false, 0, treeOf(40, -1, 17, 0)},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := rand.New(rand.NewPCG(31, uint64(c.d)))
+			a := newAttn(r, c.nHead, c.nKV, c.d, c.d%3, c.segs)
+			if a.drop, a.cap = c.drop, c.cap; c.sinks {
+				a.sink(r)
+			}
+			a.allModes(t)
+		})
+	}
+	t.Run("differences", func(t *testing.T) {
+		r := rand.New(rand.NewPCG(3, 4))
+		a := newAttn(r, 4, 2, 8, 0, treeOf(6, -1, 4, 0, 5, 0, 7, -1, 3, 2)).sink(r)
+		a.drop, a.window, a.cap = attnDrop{0.3, 11, 5}, 5, 0.8
+		a.differences(t)
+	})
+}
+
 // TestAttentionDifferences holds the gradients to central differences of the reference's forward pass.
 func TestAttentionDifferences(t *testing.T) {
 	a := newAttn(rand.New(rand.NewPCG(3, 4)), 4, 2, 8, 0, treeOf(6, -1, 4, 0, 5, 0, 7, -1, 3, 2))
@@ -395,6 +439,17 @@ func TestAttentionRefuses(t *testing.T) {
 		if err := Check(call(good())); err != nil {
 			t.Fatalf("%s: a good call is refused: %v", name, err)
 		}
+		a := good()
+		a.drop = attnDrop{0.1, 1, 1}
+		keyed := call(a)
+		if err := Check(keyed); err != nil {
+			t.Fatalf("%s: a good call with dropout is refused: %v", name, err)
+		}
+		keyed.NArgs--
+		keyed.A[keyed.NArgs] = Arg{}
+		if Check(keyed) == nil {
+			t.Errorf("%s: dropout without a key: accepted", name)
+		}
 		for fault, spoil := range map[string]func(a *attnCase){
 			"heads":              func(a *attnCase) { a.nHead = 3 },
 			"no heads":           func(a *attnCase) { a.nKV = 0 },
@@ -404,6 +459,9 @@ func TestAttentionRefuses(t *testing.T) {
 			"cap below 0":        func(a *attnCase) { a.cap = -50 },
 			"cap without end":    func(a *attnCase) { a.cap = math.Inf(1) },
 			"window below 0":     func(a *attnCase) { a.window = -1 },
+			"all dropped":        func(a *attnCase) { a.drop.rate = 1 },
+			"a stream below 0":   func(a *attnCase) { a.drop = attnDrop{0.1, 1, -1} },
+			"a stream too high":  func(a *attnCase) { a.drop = attnDrop{0.1, 1, 1 << 32} },
 			"short tree":         func(a *attnCase) { a.segs = treeOf(6, -1, 3, 0) },
 			"long tree":          func(a *attnCase) { a.segs = treeOf(6, -1, 5, 0) },
 			"gap in the tree":    func(a *attnCase) { a.segs = []treeSeg{{0, 5, -1}, {6, 10, 0}} },

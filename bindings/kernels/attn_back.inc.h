@@ -101,7 +101,12 @@ static void gt_attn_back_q_tile(const gt_call * c, const gt_attn * at, const gt_
             const gt_rows vd = gt_attn_for_dot(at, val, b0, n, room + GT_ATTN_ROOM / 2);
             gt_attn_dot(at->fast, t->n - j, vd.p, vd.stride, n, at->dots, go + x, dp + x, lw);
             for (int v = j; v < t->n; v++) {
-                float *     sv = s + v * GT_VL, *dv = dp + v * GT_VL;
+                float * sv = s + v * GT_VL, *dv = dp + v * GT_VL;
+                if (at->drop) {
+                    gt_vi kept[GT_ATTN_BLOCK];
+                    gt_attn_kept(at, t->head[v], b0, n, t->first[v], kept);
+                    gt_attn_drop_grad(at, dv, lw, n, kept);
+                }
                 const gt_vf less = gt_attn_capped(at, sv, dv, lw, n, delta[v]);
                 gt_attn_mask(at, sv, lw, b0, b1, t->first[v], r.shift, 0);
                 gt_attn_grad(at->fast, sv, dv, lw, n, lse[v], less);
@@ -116,7 +121,7 @@ static void gt_attn_back_q_tile(const gt_call * c, const gt_attn * at, const gt_
 }
 
 static void gt_k_attn_back_q(const gt_call * c, int ith, int nth) {
-    gt_attn at = gt_attn_of(c, &c->a[7]);
+    gt_attn at = gt_attn_of(c, &c->a[7], &c->a[8]);
     gt_attn_each(c, &at, 0, ith, nth, gt_attn_back_q_tile);
 }
 
@@ -174,10 +179,16 @@ static void gt_attn_back_block(const gt_attn_back * st, int nv, int64_t h, int64
     gt_attn_dot(at->fast, nv, qd.p, qd.stride, n, at->dots, st->k, st->s, lw);
     gt_attn_dot(at->fast, nv, gd.p, gd.stride, n, at->dots, st->v, st->dp, lw);
     for (int v = 0; v < nv; v++) {
-        float *       s = st->s + v * GT_VL, *dp = st->dp + v * GT_VL;
+        float * s = st->s + v * GT_VL, *dp = st->dp + v * GT_VL;
+        gt_vi   kept[GT_ATTN_BLOCK / 2];
+        if (at->drop) {
+            gt_attn_kept_rows(at, h, b0, n, st->t->first[v], kept);
+            gt_attn_drop_grad(at, dp, lw, n, kept);
+        }
         const gt_rows less = gt_attn_capped_rows(at, s, dp, lw, n, gt_rows_of(&a[6], h), b0);
         gt_attn_mask(at, s, lw, b0, b1, st->t->first[v], shift, 1);
         gt_attn_grad_rows(at->fast, s, dp, lw, n, gt_rows_of(&a[5], h), less, b0);
+        if (at->drop) gt_attn_drop(at->fast, s, lw, n, kept);
     }
     gt_attn_sum(at->fast, nv, go.p, go.stride, gt_attn_sums(at, n), d, st->s, st->dv, lw, NULL);
     gt_attn_sum(at->fast, nv, q.p, q.stride, gt_attn_sums(at, n), d, st->dp, st->dk, lw, NULL);
@@ -235,12 +246,12 @@ static void gt_attn_back_kv_tile(const gt_call * c, const gt_attn * at, const gt
     const gt_rows gk = gt_rows_of(&c->a[0], offset), gv = gt_rows_of(&c->a[1], offset);
     for (int i = 0; i < t->n; i++) {
         gt_attn_unpack(gt_row(gk, t->first[i]), gk.stride, dk + i * GT_VL, lw, t->count[i], d, gt_splat(at->scale));
-        gt_attn_unpack(gt_row(gv, t->first[i]), gv.stride, dv + i * GT_VL, lw, t->count[i], d, gt_splat(1));
+        gt_attn_unpack(gt_row(gv, t->first[i]), gv.stride, dv + i * GT_VL, lw, t->count[i], d, gt_splat(at->raise));
     }
 }
 
 static void gt_k_attn_back_kv(const gt_call * c, int ith, int nth) {
-    gt_attn at = gt_attn_of(c, &c->a[8]);
+    gt_attn at = gt_attn_of(c, &c->a[8], &c->a[9]);
     gt_attn_each(c, &at, 1, ith, nth, gt_attn_back_kv_tile);
 }
 

@@ -318,6 +318,7 @@ static const char * kept_fault(const gt_call * c, const gt_arg * pages, const gt
     const gt_attn_constants k = GT_CONSTANTS(attn, c);
     GT_TRY(heads_fault(&k));
     if (k.bidirectional) return "attention: tokens that see later ones are not written one after the other";
+    if (k.drop > 0) return "attention: nothing is dropped where tokens are written one after the other";
     const int fast = k.fast && gt_packed_format() == GT_FORMAT_BF16;
     if (!gt_is_matrix(pages, fast ? GT_BF16 : GT_F32, 2 * k.n_kv * gt_kv_half(k.d), pages->ne1))
         return "attention: what is kept is not in pages of this level's numbers";

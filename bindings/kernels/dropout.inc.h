@@ -44,30 +44,33 @@ GT_INLINE void gt_mul_wide(gt_vu a, uint32_t m, gt_vu * hi, gt_vu * lo) {
 #endif
 }
 
+// gt_philox_rounds turns counters, of which each lane is one, into their four numbers.
+GT_INLINE void gt_philox_rounds(gt_vu c[4], uint64_t seed) {
+    uint32_t k0 = (uint32_t) seed, k1 = (uint32_t) (seed >> 32);
+    for (int round = 0; round < 10; round++) {
+        gt_vu h0, l0, h1, l1;
+        gt_mul_wide(c[0], 0xD2511F53u, &h0, &l0);
+        gt_mul_wide(c[2], 0xCD9E8D57u, &h1, &l1);
+        c[0] = h1 ^ c[1] ^ k0;
+        c[1] = l1;
+        c[2] = h0 ^ c[3] ^ k1;
+        c[3] = l0;
+        k0 += 0x9E3779B9u;
+        k1 += 0xBB67AE85u;
+    }
+}
+
 // gt_philox fills out with the 64 numbers of one block.
 static void gt_philox(uint64_t seed, uint64_t stream, uint64_t block, uint32_t out[GT_DROPOUT_BLOCK]) {
     const gt_vu zero = {0};
     const uint64_t first = block * GT_DROPOUT_LANES; // its low word does not wrap within a block
     for (int l = 0; l < GT_DROPOUT_LANES; l += GT_VL) {
-        gt_vu    c0 = zero, c1 = zero + (uint32_t) (first >> 32), c2 = zero + (uint32_t) stream,
-            c3 = zero + (uint32_t) (stream >> 32);
-        uint32_t k0 = (uint32_t) seed, k1 = (uint32_t) (seed >> 32);
-        for (int i = 0; i < GT_VL; i++) c0[i] = (uint32_t) first + (uint32_t) (l + i);
-        for (int round = 0; round < 10; round++) {
-            gt_vu h0, l0, h1, l1;
-            gt_mul_wide(c0, 0xD2511F53u, &h0, &l0);
-            gt_mul_wide(c2, 0xCD9E8D57u, &h1, &l1);
-            c0 = h1 ^ c1 ^ k0;
-            c1 = l1;
-            c2 = h0 ^ c3 ^ k1;
-            c3 = l0;
-            k0 += 0x9E3779B9u;
-            k1 += 0xBB67AE85u;
-        }
-        memcpy(out + 0 * GT_DROPOUT_LANES + l, &c0, sizeof c0);
-        memcpy(out + 1 * GT_DROPOUT_LANES + l, &c1, sizeof c1);
-        memcpy(out + 2 * GT_DROPOUT_LANES + l, &c2, sizeof c2);
-        memcpy(out + 3 * GT_DROPOUT_LANES + l, &c3, sizeof c3);
+        gt_vu low;
+        for (int i = 0; i < GT_VL; i++) low[i] = (uint32_t) first + (uint32_t) (l + i);
+        gt_vu c[4] = {low, zero + (uint32_t) (first >> 32), zero + (uint32_t) stream,
+                      zero + (uint32_t) (stream >> 32)};
+        gt_philox_rounds(c, seed);
+        for (int w = 0; w < 4; w++) memcpy(out + w * GT_DROPOUT_LANES + l, &c[w], sizeof c[w]);
     }
 }
 

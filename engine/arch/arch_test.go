@@ -14,14 +14,15 @@ import (
 )
 
 // build makes the graph of a layer (il), of the embedding or of what follows the last layer (il -1), of a model that
-// has every optional tensor. asked, unless nil, gets the roles that were asked for what is trained beside them.
-func build(net *arch.Net, l arch.Layer, il int, asked map[arch.Role]bool) *graph.Graph {
+// has every optional tensor, with dropout at a rate. asked, unless nil, gets the roles that were asked for what is
+// trained beside them.
+func build(net *arch.Net, l arch.Layer, il int, asked map[arch.Role]bool, drop float64) *graph.Graph {
 	const tokens, segments = 5, 2
 	tensors := map[string]arch.Part{}
 	for _, p := range append(net.Global(), l.Parts()...) {
 		tensors[string(p.Role)+p.Suffix] = p
 	}
-	b := &arch.Builder{G: &graph.Graph{}, HP: net.HParams, T: tokens, Segments: segments,
+	b := &arch.Builder{G: &graph.Graph{}, HP: net.HParams, T: tokens, Segments: segments, Drop: drop,
 		Tensor: func(r arch.Role, suffix string) (arch.Tensor, bool) {
 			p, ok := tensors[string(r)+suffix]
 			if !ok {
@@ -81,7 +82,7 @@ func checkLayer(t *testing.T, net *arch.Net, l arch.Layer, il int, seen map[stri
 		t.Fatalf("%T cannot be compared", l)
 	}
 	asked, want, listed := map[arch.Role]bool{}, map[arch.Role]bool{}, map[string]graph.Shape{}
-	g := build(net, l, il, asked)
+	g := build(net, l, il, asked, 0)
 	if g.Err() != nil {
 		t.Fatalf("%T: %v", l, g.Err())
 	}
@@ -116,6 +117,52 @@ func checkLayer(t *testing.T, net *arch.Net, l arch.Layer, il int, seen map[stri
 	}
 	if got, want := g.Value(g.Outputs[0]).Shape[0], int64(net.NEmbd); (l != net.Final || net.Headless) && got != want {
 		t.Errorf("%T gives rows of %d, want %d", l, got, want)
+	}
+}
+
+// TestDropout: where dropout is asked for, every attention drops probabilities, and what transformers' classes drop
+// besides is dropped: of the embedding, of a layer's halves. Elsewhere nothing is.
+func TestDropout(t *testing.T) {
+	const rate = 0.1
+	besides := map[string][2]int{"bert": {1, 2}, "gpt2": {1, 2}, "starcoder2": {1, 2}, "phi3": {0, 2},
+		"stablelm": {0, 1}, "llama": {}, "gemma3": {}, "granite": {}}
+	for _, name := range arch.Names() {
+		net, err := read(t, name, func(*gguf.Writer) {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		count := func(l arch.Layer, il int, rate float64) (dropped int) {
+			g := build(net, l, il, nil, rate)
+			if g.Err() != nil {
+				t.Fatalf("%s: %v", name, g.Err())
+			}
+			streams := map[int64]bool{}
+			for _, n := range g.Nodes {
+				var a graph.DropoutAttr
+				switch n.Op {
+				case graph.Dropout:
+					a = n.Attr.(graph.DropoutAttr)
+					dropped++
+				case graph.Attention:
+					a = n.Attr.(graph.AttentionAttr).Drop
+				default:
+					continue
+				}
+				if a.Rate != rate || rate > 0 && streams[a.Stream] {
+					t.Errorf("%s: %v at a rate of %g, stream %d; expected %g and a stream of its own", name, n.Op,
+						a.Rate, a.Stream, rate)
+				}
+				streams[a.Stream] = true
+			}
+			return dropped
+		}
+		if n := count(net.Embed, -1, 0) + count(net.Layer(0), 0, 0); n > 0 {
+			t.Errorf("%s: drops at %d places though nothing is asked", name, n)
+		}
+		got := [2]int{count(net.Embed, -1, rate), count(net.Layer(0), 0, rate)}
+		if want, ok := besides[name]; ok && got != want {
+			t.Errorf("%s: drops at %v places of the embedding and of a layer, want %v", name, got, want)
+		}
 	}
 }
 

@@ -117,8 +117,8 @@ func (l encoder) Parts() []Part {
 }
 
 func (l encoder) Build(b *Builder, x graph.ID) graph.ID {
-	x = l.Norm.build(b, AttnOutputNorm, l.Attn.build(b, x, x))
-	return l.Norm.build(b, LayerOutNorm, l.FFN.build(b, x, x))
+	x = l.Norm.build(b, AttnOutputNorm, addDropped(b, l.Attn, x, x))
+	return l.Norm.build(b, LayerOutNorm, addDropped(b, l.FFN, x, x))
 }
 
 // An encoderEmbedding adds a vector of its own to each position, where these are learned, and that of the first type of
@@ -149,7 +149,7 @@ func (e encoderEmbedding) Build(b *Builder, _ graph.ID) graph.ID {
 	if e.Positions > 0 {
 		x = b.G.Add(x, b.G.Rows(b.Weight(PositionEmbd, ".weight"), b.Indices(InputPos, b.T)))
 	}
-	return e.Norm.build(b, TokenEmbdNorm, x)
+	return b.Dropped(e.Norm.build(b, TokenEmbdNorm, x))
 }
 
 // headless is what follows the last layer where nothing does.

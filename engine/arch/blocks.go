@@ -9,6 +9,17 @@ type half interface {
 	build(b *Builder, h, acc graph.ID) graph.ID
 }
 
+// addDropped adds what a half makes of h, through the model's dropout, to x.
+func addDropped(b *Builder, part half, h, x graph.ID) graph.ID {
+	if b.Drop == 0 { // its last product adds it
+		return part.build(b, h, x)
+	}
+	return b.G.Add(b.Dropped(part.build(b, h, graph.None)), x)
+}
+
+// drops says of the halves of a layer which transformers has dropout of (resid_pdrop).
+type drops struct{ Attn, FFN bool }
+
 // A norm normalises rows: RMSNorm, or LayerNorm.
 type norm struct {
 	Eps   float64
@@ -272,13 +283,20 @@ func (o biases) parts(parts []Part) []Part {
 type embedding struct {
 	Embd, Vocab int
 	Scale       float64 // what they are multiplied by; 0: nothing
+	Drops       bool    // transformers has dropout of them (embd_pdrop)
 }
 
 func (e embedding) Parts() []Part {
 	return []Part{{Role: TokenEmbd, Suffix: ".weight", Shape: []int64{int64(e.Embd), int64(e.Vocab)}, Linear: true}}
 }
 
-func (e embedding) Build(b *Builder, _ graph.ID) graph.ID { return times(b, b.Embedding(), e.Scale) }
+func (e embedding) Build(b *Builder, _ graph.ID) graph.ID {
+	x := times(b, b.Embedding(), e.Scale)
+	if e.Drops {
+		return b.Dropped(x)
+	}
+	return x
+}
 
 // times multiplies by a factor, of which 0 stands for none.
 func times(b *Builder, x graph.ID, factor float64) graph.ID {

@@ -50,6 +50,10 @@ type Builder struct {
 	// Grouped, unless nil, is told how the rows of tokens are sorted by expert.
 	Grouped func(of graph.Groups)
 
+	// Drop is the rate at which the model's own numbers are dropped, where transformers' class of the architecture has
+	// dropout: probabilities of attention, and what comes of the embedding and of the halves of layers. 0: none.
+	Drop float64
+
 	streams int64 // masks of dropout so far
 }
 
@@ -300,9 +304,7 @@ func (b *Builder) site(use delta.Use, role Role, x, acc graph.ID, base func(acc 
 			if use.Dropout == 0 {
 				return x
 			}
-			b.streams++
-			key := b.bound(graph.Input, InputDropKey, graph.I64, graph.Matrix(1, 1))
-			return b.G.Dropout(x, key, use.Dropout, b.streams)
+			return b.dropout(x, use.Dropout)
 		},
 		Gate: func(x graph.ID) graph.ID {
 			if !use.Late {
@@ -310,6 +312,28 @@ func (b *Builder) site(use delta.Use, role Role, x, acc graph.ID, base func(acc 
 			}
 			return b.G.Gate(x, b.Indices(InputActive, b.T))
 		}}
+}
+
+// Dropped is x with numbers dropped at the model's rate.
+func (b *Builder) Dropped(x graph.ID) graph.ID {
+	if b.Drop == 0 {
+		return x
+	}
+	return b.dropout(x, b.Drop)
+}
+
+func (b *Builder) dropout(x graph.ID, rate float64) graph.ID {
+	return b.G.Dropout(x, b.dropKey(), rate, b.stream())
+}
+
+// stream tells the masks of a stage apart.
+func (b *Builder) stream() int64 {
+	b.streams++
+	return b.streams
+}
+
+func (b *Builder) dropKey() graph.ID {
+	return b.bound(graph.Input, InputDropKey, graph.I64, graph.Matrix(1, 1))
 }
 
 // shape is that of a role's weight, which a delta stands beside.
@@ -369,7 +393,11 @@ func (b *Builder) Attention(q, k, v graph.ID, a graph.AttentionAttr) graph.ID {
 	if b.Next != nil {
 		return b.next(q, k, v, sinks, a)
 	}
-	return b.G.Attention(q, k, v, b.Indices(InputTree, 1+3*b.Segments), sinks, a)
+	key := graph.None
+	if b.Drop > 0 {
+		key, a.Drop = b.dropKey(), graph.DropoutAttr{Rate: b.Drop, Stream: b.stream()}
+	}
+	return b.G.Attention(q, k, v, b.Indices(InputTree, 1+3*b.Segments), sinks, key, a)
 }
 
 func (b *Builder) next(q, k, v, sinks graph.ID, a graph.AttentionAttr) graph.ID {

@@ -11,6 +11,7 @@ type decoder struct {
 	Residual float64 // what comes of each half is multiplied by it before it is added; 0: by nothing
 	Sums     bool    // llama.cpp sets how the last product of each half adds up, which it can of a bare one alone
 	Parallel bool    // both halves read the same rows, those of BeforeAttn; BeforeFFN and those behind are none
+	Drops    drops   // with nothing behind the half: no norm, no Residual
 }
 
 // norms are those around the halves, by their names in the file; "" where there is none.
@@ -43,10 +44,10 @@ func (l decoder) Parts() []Part {
 func (l decoder) Build(b *Builder, x graph.ID) graph.ID {
 	if l.Parallel {
 		h := l.normed(b, l.Norms.BeforeAttn, x)
-		return l.add(b, l.FFN, "", h, l.add(b, l.Attn, "", h, x))
+		return l.add(b, l.FFN, "", l.Drops.FFN, h, l.add(b, l.Attn, "", l.Drops.Attn, h, x))
 	}
-	x = l.add(b, l.Attn, l.Norms.AfterAttn, l.normed(b, l.Norms.BeforeAttn, x), x)
-	return l.add(b, l.FFN, l.Norms.AfterFFN, l.normed(b, l.Norms.BeforeFFN, x), x)
+	x = l.add(b, l.Attn, l.Norms.AfterAttn, l.Drops.Attn, l.normed(b, l.Norms.BeforeAttn, x), x)
+	return l.add(b, l.FFN, l.Norms.AfterFFN, l.Drops.FFN, l.normed(b, l.Norms.BeforeFFN, x), x)
 }
 
 // normed is x normalised, or as it is where there is no norm.
@@ -58,7 +59,10 @@ func (l decoder) normed(b *Builder, role Role, x graph.ID) graph.ID {
 }
 
 // add adds what a half makes of h to x.
-func (l decoder) add(b *Builder, part half, after Role, h, x graph.ID) graph.ID {
+func (l decoder) add(b *Builder, part half, after Role, drops bool, h, x graph.ID) graph.ID {
+	if drops {
+		return addDropped(b, part, h, x)
+	}
 	if after == "" && (l.Residual == 0 || l.Residual == 1) { // its last product adds it
 		return part.build(b, h, x)
 	}

@@ -43,6 +43,7 @@ func readGPT2(f Metadata) (*Net, error) {
 		Norms: norms{norm: n, BeforeAttn: AttnNorm, BeforeFFN: FFNNorm},
 		Attn:  attention{Embd: hp.NEmbd, AttentionAttr: a, NoRope: true, Fused: true},
 		FFN:   ungated{Embd: hp.NEmbd, FF: ff},
+		Drops: drops{Attn: true, FFN: true},
 	}}
 	k.square(layer.Attn)
 	return &Net{
@@ -66,7 +67,7 @@ func (e gpt2Embedding) Parts() []Part {
 
 func (e gpt2Embedding) Build(b *Builder, _ graph.ID) graph.ID {
 	positions := b.G.Rows(b.Weight(PositionEmbd, ".weight"), b.Indices(InputPos, b.T))
-	return b.G.Add(e.embedding.Build(b, graph.None), positions)
+	return b.Dropped(b.G.Add(e.embedding.Build(b, graph.None), positions))
 }
 
 // A gpt2Layer lists its parts in an order of its own, which states of training go by.

@@ -42,7 +42,7 @@ func read(t *testing.T, name string, change func(w *gguf.Writer)) (*arch.Net, er
 // ropeOf gives the rotary parameters of a net's first layer, from its graph.
 func ropeOf(t *testing.T, net *arch.Net) graph.Rotary {
 	t.Helper()
-	g := build(net, net.Layer(0), 0, nil)
+	g := build(net, net.Layer(0), 0, nil, 0)
 	i := slices.IndexFunc(g.Nodes, func(n graph.Node) bool { return n.Op == graph.Rope })
 	if g.Err() != nil || i < 0 {
 		t.Fatalf("the layer's graph has no rotary positions: %v", g.Err())
@@ -342,7 +342,7 @@ func TestHParamsOfTinyModels(t *testing.T) {
 func attentions(t *testing.T, net *arch.Net) (attns []graph.AttentionAttr, bases []float64) {
 	t.Helper()
 	for il := range net.NLayer {
-		g := build(net, net.Layer(il), il, nil)
+		g := build(net, net.Layer(il), il, nil, 0)
 		for _, n := range g.Nodes {
 			switch a := n.Attr.(type) {
 			case graph.AttentionAttr:

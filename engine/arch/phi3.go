@@ -17,6 +17,7 @@ var Phi3 = register(Arch{
 			a := &m.Layer.Attn
 			a.Fused, a.RopeFactors, a.LongRope = true, false, true
 			m.Layer.FFN = gated{Embd: m.NEmbd, FF: m.FF, Fused: true}
+			m.Layer.Drops = drops{Attn: true, FFN: true}
 			has := func(r Role) bool { return m.f.HasTensor(TensorName(r, ".weight", -1)) }
 			if has(RopeShort) || has(RopeLong) {
 				m.Positions = a.Rope.CtxOrig

@@ -12,6 +12,7 @@ var StableLM = register(Arch{
 			m.Final.Head = mustOwnHead
 			m.Layer.Attn.RopeFactors = false
 			m.Layer.Biases = biases{QKV: true}
+			m.Layer.Drops = drops{FFN: true}
 		})
 	},
 	Hub: Hub{ModelType: "stablelm", Class: "StableLmForCausalLM", Layers: "model.layers", Modules: decoderModules()},

@@ -11,6 +11,7 @@ var Starcoder2 = register(Arch{
 			m.Layer.FFN = ungated{Embd: m.NEmbd, FF: m.FF}
 			m.Layer.Attn.RopeFactors = false
 			m.Layer.Biases = biases{QKV: true, Output: true, FFN: true, Must: true}
+			m.Embed.Drops, m.Layer.Drops = true, drops{Attn: true, FFN: true}
 		})
 	},
 	Hub: Hub{ModelType: "starcoder2", Class: "Starcoder2ForCausalLM", Layers: "model.layers",

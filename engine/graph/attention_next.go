@@ -19,10 +19,13 @@ func (g *Graph) AttentionNext(q, k, v, kept, table, sinks ID, a AttentionAttr) I
 }
 
 func shapeAttentionNext(g *Graph, n *Node) ([]Shape, error) {
-	if n.Attr.(AttentionAttr).Bidirectional {
+	switch a := n.Attr.(AttentionAttr); {
+	case a.Bidirectional:
 		return nil, errors.New("tokens that see later ones cannot be written one after the other")
+	case a.Drop.Rate != 0:
+		return nil, errors.New("dropout of a text that is written")
 	}
-	shapes, err := shapeAttention(g, n)
+	shapes, err := shapeAttended(g, n, n.In[5])
 	if err != nil {
 		return nil, err
 	}

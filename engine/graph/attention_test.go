@@ -52,6 +52,7 @@ type seen struct {
 	q, key int // first elements of q (and o) and of k (and v)
 	score  float64
 	slope  float64 // the score's derivative by what it would be without a bound
+	kept   float64 // what dropout makes of the probability, as a factor
 }
 
 // apart is how many positions lie between two tokens.
@@ -63,10 +64,11 @@ func apart(tree []float64, t, u int) int {
 func attend(e *evaluator, f func(s []seen)) {
 	a := e.n.Attr.(AttentionAttr)
 	_, t := e.dims(0)
-	q, k, tree := e.in(0), e.in(1), e.in(len(e.n.In)-1)
-	if e.n.Op == Attention { // its sinks are behind it
-		tree = e.in(3)
+	at := 6 // the tree
+	if e.n.Op == Attention {
+		at = 3
 	}
+	q, k, tree := e.in(0), e.in(1), e.in(at)
 	for c := range t {
 		for h := range a.Heads {
 			var all []seen
@@ -76,7 +78,13 @@ func attend(e *evaluator, f func(s []seen)) {
 					continue
 				}
 				s := seen{slope: 1, query: c*a.Heads + h, key: (u*a.KVHeads + h/(a.Heads/a.KVHeads)) * a.HeadDim,
-					q: (c*a.Heads + h) * a.HeadDim}
+					q: (c*a.Heads + h) * a.HeadDim, kept: 1}
+				if a.Drop.Rate > 0 { // any fixed mask will do
+					s.kept = 0
+					if (c*7+h*5+u*3+int(a.Drop.Stream))%4 != 0 {
+						s.kept = 1 / (1 - a.Drop.Rate)
+					}
+				}
 				for i := range a.HeadDim {
 					s.score += a.Scale * q[s.q+i] * k[s.key+i]
 				}
@@ -104,7 +112,7 @@ var _ = meaning(Attention, func(e *evaluator) {
 		for _, s := range all {
 			e.out(1)[s.query] = math.Log(sum)
 			for i := range a.HeadDim {
-				e.out(0)[s.q+i] += math.Exp(s.score) / sum * e.in(2)[s.key+i]
+				e.out(0)[s.q+i] += s.kept * math.Exp(s.score) / sum * e.in(2)[s.key+i]
 			}
 		}
 	})
@@ -117,7 +125,7 @@ var _ = meaning(AttentionDelta, func(e *evaluator) {
 	}
 })
 
-// attentionBack calls f with each pair's probability and the gradient of its score.
+// attentionBack calls f with each pair's probability, as it is kept, and the gradient of its score.
 func attentionBack(e *evaluator, f func(s seen, i int, p, ds float64)) {
 	a := e.n.Attr.(AttentionAttr)
 	attend(e, func(all []seen) {
@@ -127,7 +135,7 @@ func attentionBack(e *evaluator, f func(s seen, i int, p, ds float64)) {
 				dp += e.in(5)[s.q+i] * e.in(2)[s.key+i]
 			}
 			for i := range a.HeadDim {
-				f(s, i, p, p*(dp-e.in(4)[s.query])*s.slope*a.Scale)
+				f(s, i, p*s.kept, p*(s.kept*dp-e.in(4)[s.query])*s.slope*a.Scale)
 			}
 		}
 	})
@@ -158,13 +166,21 @@ func attention(g *Graph, change func(a *AttentionAttr)) ID {
 	v := g.Linear(param(g, "v", 8, 4), h, None, None, 1)
 	a := AttentionAttr{Heads: 4, KVHeads: 2, HeadDim: 2, Scale: 0.6}
 	change(&a)
-	return g.Attention(q, k, v, bound(g, "tree", I32, 1, 10), None, a)
+	return g.Attention(q, k, v, bound(g, "tree", I32, 1, 10), None, dropKey(g, a), a)
 }
 
 func sunkAttention(g *Graph, sinks ID, a AttentionAttr) ID {
 	h := x(g, 8, 6)
 	kv := g.Linear(param(g, "k", 8, 4), h, None, None, 1)
-	return g.Attention(h, kv, kv, bound(g, "tree", I32, 1, 10), sinks, a)
+	return g.Attention(h, kv, kv, bound(g, "tree", I32, 1, 10), sinks, dropKey(g, a), a)
+}
+
+// dropKey is the key of what is dropped, where something is.
+func dropKey(g *Graph, a AttentionAttr) ID {
+	if a.Drop.Rate == 0 {
+		return None
+	}
+	return bound(g, "key", I64, 1, 1)
 }
 
 var (
@@ -185,6 +201,13 @@ var (
 		return sunkAttention(g, param(g, "sinks", 4, 1), AttentionAttr{Heads: 4, KVHeads: 2, HeadDim: 2, Scale: 0.6,
 			Window: 3})
 	})
+	_ = differences("attention, dropout", func(g *Graph) ID {
+		return attention(g, func(a *AttentionAttr) { a.Drop = DropoutAttr{Rate: 0.25, Stream: 1} })
+	})
+	_ = differences("attention, dropout, sinks, a window", func(g *Graph) ID {
+		return sunkAttention(g, param(g, "sinks", 4, 1), AttentionAttr{Heads: 4, KVHeads: 2, HeadDim: 2, Scale: 0.6,
+			Window: 3, Cap: 0.7, Drop: DropoutAttr{Rate: 0.4, Stream: 2}})
+	})
 	_ = differences("attention, frozen sinks", func(g *Graph) ID {
 		return sunkAttention(g, weight(g, 4, 1), AttentionAttr{Heads: 4, KVHeads: 2, HeadDim: 2, Scale: 0.6, Cap: 0.7})
 	})
@@ -195,6 +218,27 @@ func TestSinksRefused(t *testing.T) {
 	sunkAttention(g, param(g, "sinks", 3, 1), AttentionAttr{Heads: 4, KVHeads: 2, HeadDim: 2, Scale: 1})
 	if g.Err() == nil || !strings.Contains(g.Err().Error(), "of 4 heads") {
 		t.Errorf("accepted, or refused otherwise: %v", g.Err())
+	}
+}
+
+func TestDropoutOfAttentionRefused(t *testing.T) {
+	for _, c := range []struct {
+		rate float64
+		key  func(g *Graph) ID
+	}{
+		{1, func(g *Graph) ID { return bound(g, "key", I64, 1, 1) }},
+		{-0.1, func(g *Graph) ID { return bound(g, "key", I64, 1, 1) }},
+		{0, func(g *Graph) ID { return bound(g, "key", I64, 1, 1) }},
+		{0.1, func(*Graph) ID { return None }},
+		{0.1, func(g *Graph) ID { return bound(g, "key", I32, 1, 1) }},
+	} {
+		g := &Graph{}
+		h := x(g, 8, 6)
+		g.Attention(h, h, h, bound(g, "tree", I32, 1, 10), None, c.key(g),
+			AttentionAttr{Heads: 4, KVHeads: 4, HeadDim: 2, Scale: 1, Drop: DropoutAttr{Rate: c.rate}})
+		if g.Err() == nil {
+			t.Errorf("a rate of %g: accepted", c.rate)
+		}
 	}
 }
 

@@ -26,8 +26,11 @@ func backDropout(r *reverse, n *Node) {
 }
 
 func shapeDropout(g *Graph, n *Node) ([]Shape, error) {
-	x, key := g.shape(n.In[0]), g.Value(n.In[1])
-	return []Shape{x},
-		want(key.Shape == Matrix(1, 1) && key.Type == I64, "the key is %v of type %d, want one i64", key.Shape,
-			key.Type)
+	return []Shape{g.shape(n.In[0])}, keyFault(g, n.In[1])
+}
+
+func keyFault(g *Graph, id ID) error {
+	key := g.Value(id)
+	return want(key.Shape == Matrix(1, 1) && key.Type == I64, "the key is %v of type %d, want one i64", key.Shape,
+		key.Type)
 }

@@ -34,7 +34,7 @@ func layer(g *Graph) ID {
 	y := g.Linear(weight(g, 4, 4), h, None, None, 1)
 	a := g.Linear(param(g, "a", 4, 2), g.Dropout(h, bound(g, "key", I64, 1, 1), 0.25, 1), None, None, 1)
 	q := g.Linear(param(g, "b", 2, 4), a, None, y, 0.5)
-	o := g.Attention(q, q, h, bound(g, "tree", I32, 1, 10), None,
+	o := g.Attention(q, q, h, bound(g, "tree", I32, 1, 10), None, None,
 		AttentionAttr{Heads: 2, KVHeads: 2, HeadDim: 2, Scale: 0.7})
 	mid := g.Linear(param(g, "o", 4, 4), o, None, h0, 1)
 	return g.Linear(param(g, "d", 4, 4), g.SwiGLU(mid, g.GELU(mid)), None, mid, 1)
@@ -228,7 +228,7 @@ func TestShapesAreChecked(t *testing.T) {
 		{"slice", func(g *Graph) { g.Slice(x(g, 6, 3), 4, 4) }, "elements 4..8 of rows of 6"},
 		{"norm", func(g *Graph) { g.RMSNorm(x(g, 6, 3), param(g, "w", 4, 1), 1) }, "rows of 6, weight of 4"},
 		{"heads", func(g *Graph) {
-			g.Attention(x(g, 6, 3), x(g, 6, 3), x(g, 6, 3), x(g, 6, 3), None,
+			g.Attention(x(g, 6, 3), x(g, 6, 3), x(g, 6, 3), x(g, 6, 3), None, None,
 				AttentionAttr{Heads: 3, KVHeads: 2, HeadDim: 2, Scale: 1})
 		}, "3 heads over 2"},
 		{"three dimensions", func(g *Graph) { g.Slice(deep(g), 0, 2) }, "takes two dimensions, not [3 2 2]"},

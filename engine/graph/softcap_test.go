@@ -29,7 +29,7 @@ func TestSoftCapRefuses(t *testing.T) {
 			"numbers": func(g *Graph) { g.SoftCap(x(g, 5, 2), c) },
 			"scores": func(g *Graph) {
 				h := x(g, 4, 6)
-				g.Attention(h, h, h, bound(g, "tree", I32, 1, 10), None,
+				g.Attention(h, h, h, bound(g, "tree", I32, 1, 10), None, None,
 					AttentionAttr{Heads: 2, KVHeads: 2, HeadDim: 2, Scale: 1, Cap: c})
 			},
 			"logits": func(g *Graph) { frozenHead(g, HeadAttr{Scale: 1, Cap: c}) },

@@ -8,8 +8,12 @@ func attention(b *Builder, a graph.AttentionAttr) graph.ID { return sunkAttentio
 func sunkAttention(b *Builder, sinks graph.ID, a graph.AttentionAttr) graph.ID {
 	q, k := int64(a.Heads*a.HeadDim), int64(a.KVHeads*a.HeadDim)
 	tree := b.Ints("tree", 4, 0, 21, -1, 21, 40, 0, 40, 57, 0, 57, 70, -1)
+	key := graph.None
+	if a.Drop.Rate > 0 {
+		key = b.Key("key", 3<<40)
+	}
 	return b.G.Attention(b.X(q, 70), b.Input("k", graph.Matrix(k, 70)), b.Input("v", graph.Matrix(k, 70)), tree, sinks,
-		a)
+		key, a)
 }
 
 var _ = add(
@@ -35,6 +39,15 @@ var _ = add(
 	Case{"attention, sinks", func(b *Builder) graph.ID {
 		return sunkAttention(b, b.Param("sinks", 4, 1),
 			graph.AttentionAttr{Heads: 4, KVHeads: 2, HeadDim: 32, Scale: 0.3, Window: 18})
+	}, Rounded},
+	Case{"attention, dropout", func(b *Builder) graph.ID {
+		return attention(b, graph.AttentionAttr{Heads: 4, KVHeads: 2, HeadDim: 32, Scale: 0.2,
+			Drop: graph.DropoutAttr{Rate: 0.2, Stream: 5}})
+	}, Rounded},
+	Case{"attention, dropout, sinks, a window", func(b *Builder) graph.ID {
+		return sunkAttention(b, b.Param("sinks", 4, 1),
+			graph.AttentionAttr{Heads: 4, KVHeads: 2, HeadDim: 32, Scale: 0.3, Window: 18,
+				Drop: graph.DropoutAttr{Rate: 0.1, Stream: 1}})
 	}, Rounded},
 	Case{"attention, long heads", func(b *Builder) graph.ID {
 		return attention(b, graph.AttentionAttr{Heads: 2, KVHeads: 1, HeadDim: 200, Scale: 0.07})
