@@ -104,6 +104,8 @@ cases = [
     record("mnrl", {}, 3, mnrl, widths=[5, 3, 2]),
     learned(20.0, {"learn-scale": 1}),
     learned(7.0, {"learn-scale": 1, "scale": 7, "directions": 1}, **both),
+    record("simcse", {}, 2, mnrl),
+    record("simcse", {"scale": 40}, 2, lambda m: mnrl(m, scale=40), widths=[5, 2]),
     record("gist", {}, 2, gist(0.01, 100)),
     record("gist", {"cosine-margin": 0.2, "scale": 20}, 3, gist(0.2, 20)),
     record("triplet", {}, 3, lambda m: losses.TripletLoss(m, cosine, 0.2)),

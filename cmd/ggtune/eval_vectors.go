@@ -73,9 +73,12 @@ func evalVectors(c *cli.Context, cfg *config.Config, chosen func(string) bool, r
 }
 
 func printEvaluatedVectors(w io.Writer, e *run.Embedded) {
-	if e.Pairs > 0 {
+	switch {
+	case e.Pairs > 0:
 		fmt.Fprintf(w, "%s with scores, pooling %s\n", count.Of(e.Pairs, "pair"), e.Pooling)
-	} else {
+	case e.Texts > 0:
+		fmt.Fprintf(w, "%s, pooling %s\n", count.Of(e.Texts, "text"), e.Pooling)
+	default:
 		fmt.Fprintf(w, "%s, %s, pooling %s\n", queries(e.Queries), count.Of(e.Documents, "document"), e.Pooling)
 	}
 	if e.Loss != nil {

@@ -125,7 +125,7 @@ func checkLayer(t *testing.T, net *arch.Net, l arch.Layer, il int, seen map[stri
 func TestDropout(t *testing.T) {
 	const rate = 0.1
 	besides := map[string][2]int{"bert": {1, 2}, "gpt2": {1, 2}, "starcoder2": {1, 2}, "phi3": {0, 2},
-		"stablelm": {0, 1}, "llama": {}, "gemma3": {}, "granite": {}}
+		"stablelm": {0, 1}, "nomic-bert": {1, 2}, "llama": {}, "gemma3": {}, "granite": {}}
 	for _, name := range arch.Names() {
 		net, err := read(t, name, func(*gguf.Writer) {})
 		if err != nil {

@@ -200,6 +200,10 @@ type Config struct {
 	LoRAPlus float64 `toml:"lora_plus"`
 	// Dropout is the probability that an element of a pair's input is zeroed, 0 to below 1. Default 0.
 	Dropout float64 `toml:"dropout"`
+	// ModelDropout is the probability that a number inside the model is zeroed in training, 0 to below 1, at the places
+	// where transformers has dropout: the probabilities of attention, and of some architectures what the embedding and
+	// the halves of layers give. Default auto: 0.1 of a method that learns from it (simcse), else 0.
+	ModelDropout Auto[float64] `toml:"model_dropout"`
 	// NEFTuneAlpha sets the noise added to embeddings in training, α/√(tokens·n_embd) (Jain et al. 2023), at least 0.
 	// Default 0: none.
 	NEFTuneAlpha float64 `toml:"neftune_alpha"`
@@ -310,7 +314,7 @@ func Default() Config {
 		Schedule: "cosine", Epochs: Auto[int]{Auto: true}, Batch: 1, Accum: Auto[int]{Auto: true}, Clip: 1,
 		EvalSplit: Auto[float64]{Auto: true}, EvalEvery: Auto[int]{Auto: true}, EvalShare: 0.2,
 		SampleEvery: Auto[int]{Auto: true}, SampleTokens: 64, SampleShare: 0.05,
-		SaveEvery: 50, Keep: 2, Seed: 1, Device: "cpu",
+		SaveEvery: 50, Keep: 2, Seed: 1, Device: "cpu", ModelDropout: Auto[float64]{Auto: true},
 	}
 }
 

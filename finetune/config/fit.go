@@ -92,6 +92,10 @@ func (c *Config) choose(how *method.Method, o *optim.Optimizer, f Fit) (said []s
 		c.LR = Fixed(math.Round(lr*o.Rate*digits) / digits)
 		say(&c.LR, "%s", why)
 	}
+	if c.ModelDropout.Auto && how.Drops > 0 {
+		c.ModelDropout = Fixed(how.Drops)
+		say(&c.ModelDropout, "%s learns from what dropout leaves", how.Name)
+	}
 	if c.Packing == autoWord {
 		c.Packing = f.Packing.String()
 		if f.Packing == encode.Unpacked && how.Need != method.Rollouts {

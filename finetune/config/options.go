@@ -220,6 +220,9 @@ func (c *Config) adapterOptions() []Option {
 		{Name: "rslora", Value: &c.RSLoRA, Usage: "scale by alpha/√rank"},
 		{Name: "lora-plus", Value: &c.LoRAPlus, Usage: "LoRA+: learning rate of B relative to A (`RATIO`)"},
 		{Name: "dropout", Value: &c.Dropout, Usage: "`PROBABILITY` that an element of a pair's input is zeroed"},
+		{Name: "model-dropout", Value: &c.ModelDropout, Usage: "`PROBABILITY` that a number inside the model is " +
+			"zeroed in training, where transformers does: in attention, and of bert, gpt2 and some others behind the " +
+			"embedding and the halves of layers; auto: 0.1 with simcse, else 0"},
 		{Name: "neftune-alpha", Value: &c.NEFTuneAlpha, Usage: "`ALPHA` of NEFTune's noise on the embeddings in " +
 			"training, uniform in ±α/√(tokens · n_embd); common are 5 to 15; 0: none"},
 		{Name: "targets", Value: &c.Targets, Usage: "tensor `ROLE` to adapt (attn_q, ffn_down, ...), several with " +

@@ -299,6 +299,7 @@ func (v *validator) learned(how *method.Method) {
 	c, found := v.c, "is given with --method "+v.c.Method
 	const own = "it left out: the model would be trained as another one than wrote the answers"
 	v.need(c.Dropout == 0, &c.Dropout, found, own)
+	v.need(c.ModelDropout.N == 0, &c.ModelDropout, found, own)
 	v.need(c.NEFTuneAlpha == 0, &c.NEFTuneAlpha, found, own)
 	v.need(c.EMA == 0, &c.EMA, found, "it left out: answers are written by what is trained, and no average of it")
 	v.need(c.ALoRA == "", &c.ALoRA, found, "it left out: an adapter that waits is not yet trained so")

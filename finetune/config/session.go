@@ -19,7 +19,7 @@ import (
 // values there is a head, and of one that learns numbers of its own these. An error about the settings is an *Error.
 func (c *Config) Session(m *engine.Model) (engine.SessionConfig, error) {
 	sc := engine.SessionConfig{Threads: c.Threads, Exact: c.Exact, Seed: c.Seed,
-		EmbedNoise: c.NEFTuneAlpha}
+		EmbedNoise: c.NEFTuneAlpha, ModelDropout: c.modelDropout()}
 	if c.Whole() {
 		set, err := c.whole(m)
 		if err == nil {
@@ -50,6 +50,14 @@ func (c *Config) Session(m *engine.Model) (engine.SessionConfig, error) {
 		sc.Sets = append(sc.Sets, own)
 	}
 	return sc, err
+}
+
+// modelDropout is ModelDropout, or what the method usually has.
+func (c *Config) modelDropout() float64 {
+	if how, err := c.Loss(); err == nil && c.ModelDropout.Auto {
+		return how.Drops
+	}
+	return c.ModelDropout.N
 }
 
 // freshFor is a fresh adapter for values, shaped as that which is trained.

@@ -25,6 +25,8 @@ func (v *validator) adapter() {
 	v.need(c.LoRAPlus > 0 && !math.IsInf(c.LoRAPlus, 0), &c.LoRAPlus, v.is(c.LoRAPlus),
 		"above 0; 1 is plain LoRA, 16 what the paper suggests")
 	v.within(&c.Dropout, 0, 1, "0 to below 1")
+	v.need(c.ModelDropout.N >= 0 && c.ModelDropout.N < 1, &c.ModelDropout, v.is(c.ModelDropout),
+		"0 to below 1, or auto")
 	v.within(&c.NEFTuneAlpha, 0, math.Inf(1), "0 or more; common are 5 to 15")
 	if !slices.Contains(inits(), c.Init) {
 		v.known(&c.Init, &registry.UnknownError{Kind: "initialisation", Name: c.Init, Known: inits()})

@@ -19,7 +19,8 @@ func (c *Config) vectorOptions() []Option {
 			Usage: "what of a text's tokens makes its vector: " + strings.Join(arch.Poolings(), ", ") +
 				"; auto: what the model's file says"},
 		{Name: "step-examples", Value: &c.StepExamples, Eval: true,
-			Usage: "a step is `N` examples of texts, each of which mnrl, gist and cosent set beside the others"},
+			Usage: "a step is `N` examples of texts, each of which mnrl, simcse, gist and cosent set beside the " +
+				"others"},
 		{Name: "matryoshka", Value: &c.Matryoshka, Eval: true, Example: widths, Usage: "learn vectors that can be " +
 			"cut: the loss over the first numbers as well, as `WIDTHS` with commas, falling, such as " + widths},
 		{Name: "query-prefix", Value: &c.QueryPrefix, Eval: true,
@@ -103,6 +104,8 @@ func (v *validator) vectors() {
 		return
 	}
 	if how.Need.Pools() {
+		v.need(how.Drops == 0 || c.modelDropout() > 0, &c.ModelDropout, v.is(c.ModelDropout)+" with --method "+c.Method,
+			"above 0, such as 0.1: without dropout a text's two views are equal, and nothing is to be learned of them")
 		return
 	}
 	given := "is given with --method " + c.Method + ", which makes no vectors of texts"

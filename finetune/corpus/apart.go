@@ -49,20 +49,38 @@ func (r *Reader) texts(x *data.Example) ([]encode.Item, error) {
 	return []encode.Item{it}, nil
 }
 
+// views encodes a text twice, with what stands before a document.
+func (r *Reader) views(x *data.Example, format string) ([]encode.Item, error) {
+	if err := needText(x, format); err != nil {
+		return nil, err
+	}
+	tokens, long, err := r.text.wholes.Encode(r.cfg.DocumentPrefix, x.Text, r.limit.Window())
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", x.Source, err)
+	}
+	it := encode.Apart(x.Source, tokens, tokens)
+	it.Long = long
+	return []encode.Item{it}, nil
+}
+
 // needOthers refuses to compare a single example with others.
 func (r *Reader) needOthers(d *encode.Dataset) error {
 	if !r.how.Need.Pools() || !r.how.Coupled {
 		return nil
 	}
 	if len(d.Items) < 2 {
-		return fmt.Errorf("%s: there is one example, and --method %s sets each beside others; give more",
-			d.Items[0].Source, r.how.Name)
+		cure := "give more"
+		if r.how.Need == method.Views {
+			cure += "; of a plain text file each line is one with --text-split line"
+		}
+		return fmt.Errorf("%s: there is one example, and --method %s sets each beside others; %s",
+			d.Items[0].Source, r.how.Name, cure)
 	}
 	if r.cfg.StepExamples < 2 {
 		return &config.Error{Err: errors.New("--step-examples is 1, and --method " + r.how.Name +
 			" sets each example beside others of its step; give at least 2")}
 	}
-	if r.how.Need == method.Groups {
+	if r.how.Need != method.Likenesses {
 		return r.needDifferent(d)
 	}
 	first := d.Items[0].Label
@@ -75,7 +93,7 @@ func (r *Reader) needOthers(d *encode.Dataset) error {
 		"scores", d.Items[0].Source, count.Of(len(d.Items), "example"), first, r.how.Name)
 }
 
-// needDifferent refuses groups of which no anchor has a text to choose its own from.
+// needDifferent refuses groups, or views, of which no anchor has a text to choose its own from.
 func (r *Reader) needDifferent(d *encode.Dataset) error {
 	same := [2]bool{true, true} // the anchors, the positives
 	first := &d.Items[0]
@@ -88,11 +106,15 @@ func (r *Reader) needDifferent(d *encode.Dataset) error {
 			same[k] = same[k] && slices.Equal(it.Segment(k), first.Segment(k))
 		}
 	}
-	for k, what := range []string{"anchor", "positive"} {
+	whats, cure := []string{"anchor", "positive"}, "give other texts, or negatives"
+	if r.how.Need == method.Views {
+		whats, cure = []string{"text"}, "give other texts"
+	}
+	for k, what := range whats {
 		if same[k] {
 			return fmt.Errorf("%s: every %s (%s) is the same text, cut to %d tokens as it is read: no other "+
-				"belongs to something else, and there is nothing to choose among; give other texts, or negatives",
-				first.Source, what, count.Of(len(d.Items), "example"), r.limit.Window())
+				"belongs to something else, and there is nothing to choose among; %s", first.Source, what,
+				count.Of(len(d.Items), "example"), r.limit.Window(), cure)
 		}
 	}
 	return nil

@@ -32,6 +32,21 @@ func TestTextsApart(t *testing.T) {
 	}
 }
 
+// TestViews: a text is there twice, as a document, and is held out with those equal to it.
+func TestViews(t *testing.T) {
+	s, r, err := textFor(t, method.SimCSE, "", func(c *config.Config) {
+		c.QueryPrefix, c.DocumentPrefix, c.SeqLen, c.EvalSplit = "q:", "d:", 8, config.Fixed(0.34)
+	}, `{"text": "ab"}`, `{"text": "cd"}`, `{"text": "ef"}`, `{"text": "ab"}`, `{"text": "cd"}`, `{"text": "ef"}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	train, held := branches(s, &r.Train.Items[0]), branches(s, &r.Held.Items[0])
+	if len(train) != 2 || train[0] != train[1] || !strings.HasPrefix(train[0], "[<s>][ ][d][:]") ||
+		train[0] == held[0] || len(r.Train.Items) != 4 || len(r.Held.Items) != 2 {
+		t.Errorf("trained on %q of %d, held out %q of %d", train, len(r.Train.Items), held, len(r.Held.Items))
+	}
+}
+
 // TestTextsUnsuited: what the method cannot learn from is refused by its place.
 func TestTextsUnsuited(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -41,6 +56,15 @@ func TestTextsUnsuited(t *testing.T) {
 		with  func(c *config.Config)
 	}{
 		"one example": {method.MNRL, "there is one example", []string{`{"anchor": "a", "positive": "b"}`}, nil},
+		"one text": {method.SimCSE, "--method simcse sets each beside others; give more; of a plain text file each",
+			[]string{`{"text": "a"}`}, nil},
+		"equal texts": {method.SimCSE, "every text (2 examples) is the same text, cut to 8 tokens",
+			[]string{`{"text": "abcdefghi"}`, `{"text": "abcdefghk"}`}, func(c *config.Config) { c.SeqLen = 8 }},
+		"empty texts": {method.SimCSE, "dropped 2: empty text", []string{`{"text": ""}`, `{"text": " "}`}, nil},
+		"no texts": {method.SimCSE, "data.jsonl:1: the example is of completion (format",
+			[]string{`{"prompt": "a", "completion": "b"}`, `{"prompt": "a", "completion": "b"}`}, nil},
+		"pairs for one text": {method.SimCSE, "to read one of the fields as plain text, say which",
+			[]string{`{"anchor": "a", "positive": "b"}`}, nil},
 		"no negative": {method.Triplet, "data.jsonl:2: the example has no negative",
 			[]string{`{"anchor": "a", "positive": "b", "negative": "c"}`, `{"anchor": "a", "positive": "b"}`}, nil},
 		"a score out of range": {method.Cosine, "data.jsonl:1: the score is 3.5, and --method cosine expects −1 to 1",

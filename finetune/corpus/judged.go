@@ -39,7 +39,10 @@ func (r *Reader) look(ctx context.Context, in *input) error {
 		if err != nil {
 			return err
 		}
-		if r.how.Need.Pools() {
+		switch {
+		case r.how.Need == method.Views:
+			x.Prompt, x.Answers = x.Text, make([]data.Answer, 1)
+		case r.how.Need.Pools():
 			x.Prompt, x.Answers = x.Texts[0], make([]data.Answer, 1)
 		}
 		if judged[i].Prompt, err = hashOf(x.Messages, x.Prompt); err != nil {

@@ -146,7 +146,7 @@ func (r *Reader) Spelled(name, text string, window int) (items []encode.Item, wh
 // wants is what data is read as, for what a method needs.
 var wants = map[method.Need]data.Want{method.Answers: data.WantAnswers, method.Pairs: data.WantPairs,
 	method.Verdicts: data.WantVerdicts, method.Labels: data.WantVerdicts, method.Rollouts: data.WantPrompts,
-	method.Groups: data.WantGroups, method.Likenesses: data.WantLikenesses}
+	method.Groups: data.WantGroups, method.Likenesses: data.WantLikenesses, method.Views: data.WantAnswers}
 
 // wanted is what of data a method reads.
 func wanted(cfg *config.Config, how *method.Method) data.Options {
@@ -268,6 +268,9 @@ func (r *Reader) example(in *input, list ...int) ([]encode.Item, error) {
 	x, err := in.ds.At(i)
 	if err != nil {
 		return nil, err
+	}
+	if r.how.Need == method.Views {
+		return r.views(&x, in.ds.Format())
 	}
 	if (x.Kind == data.KindText || x.Kind == data.KindCompletion) && r.text.opts.Mask == template.MaskLast &&
 		!r.AnyKind {

@@ -115,6 +115,16 @@ func ReadTexts(ctx context.Context, cfg *config.Config, paths []string) (out []T
 	return append(out, texts...), append(notes, more...), err
 }
 
+// needText refuses an example that is no plain text. The error wraps a *data.UnsuitedError.
+func needText(x *data.Example, format string) error {
+	if x.Kind == data.KindText {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", x.Source, &data.UnsuitedError{Gives: data.WantAnswers, Reason: fmt.Sprintf("the "+
+		"example is of %v (format %q); expected texts: records with the field \"text\" (--columns text=FIELD names "+
+		"another), or plain text (--text-split line: one on each line)", x.Kind, format)})
+}
+
 func readTexts(ctx context.Context, cfg *config.Config, paths []string) (out []Text, notes []string, err error) {
 	ds, err := openData(ctx, cfg, paths, data.Options{Want: data.WantAnswers})
 	if err != nil {
@@ -129,10 +139,8 @@ func readTexts(ctx context.Context, cfg *config.Config, paths []string) (out []T
 		if err != nil {
 			return nil, nil, err
 		}
-		if x.Kind != data.KindText {
-			return nil, nil, fmt.Errorf("%s: the example is of %v (format %q); expected texts: records with the field "+
-				"\"text\" (--columns text=FIELD names another), or plain text (--text-split line: one on each line)",
-				x.Source, x.Kind, ds.Format())
+		if err := needText(&x, ds.Format()); err != nil {
+			return nil, nil, err
 		}
 		out = append(out, Text{x.Source.String(), x.Text})
 	}

@@ -186,9 +186,10 @@ func unknownFormat(r *Record, want Want) error {
 		if f.Texts == WantLikenesses {
 			method = "cosent"
 		}
-		return r.errorf("found %v (%q), of which vectors are learned: read them so with --method %s; to read one of "+
-			"the fields as plain text, say which (--columns text=%s). This needs %v otherwise. Formats of those:%s",
+		why := fmt.Sprintf("found %v (%q), of which vectors are learned: read them so with --method %s; to read one "+
+			"of the fields as plain text, say which (--columns text=%s). This needs %v otherwise. Formats of those:%s",
 			f.Texts, f.Name, method, r.Names()[0], want, knownFormats(want))
+		return &Error{Source: r.Source, Reason: why, Err: &UnsuitedError{Gives: f.Texts, Reason: why}}
 	}
 	if want.Texts() {
 		return unknownTexts(r, want)

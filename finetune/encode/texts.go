@@ -51,14 +51,14 @@ type stepped struct {
 	ends []bool     // of the epoch whose rows there are: whether a row is the last of its step
 }
 
-// steps cuts an order of items into steps. In a step of groups no text is there twice as far as that can be: an item
-// that repeats one waits for a later step, and joins one that has no others to take.
+// steps cuts an order of items into steps. In a step of groups, or of views, no text is there in two of them as far as
+// that can be: an item that repeats one waits for a later step, and joins one that has no others to take.
 func (s *stepped) steps(order []int32) (out [][]int32) {
 	for len(order) > 0 {
 		var step, rest []int32
 		there := map[uint64]bool{}
 		again := func(item int32) bool {
-			return s.need == method.Groups &&
+			return s.need != method.Likenesses &&
 				slices.ContainsFunc(s.sums[item], func(sum uint64) bool { return there[sum] })
 		}
 		for i, item := range order {

@@ -60,12 +60,14 @@ func (w *Wholes) Encode(prefix, text string, most int) (tokens []int32, long int
 	return slices.Concat(tokens[:most-ends], tokens[len(tokens)-ends:]), len(tokens), nil
 }
 
-// Texts gives the first n texts of items of which vectors are made; below 0, all of them.
+// Texts gives the first n texts of items of which vectors are made; below 0, all of them. Of a text that is there
+// twice, for dropout to make two vectors of, there is one.
 func Texts(items []Item, n int) (texts [][]int32) {
 	for i := range items {
 		for k := range items[i].Segments {
-			if n < 0 || len(texts) < n {
-				texts = append(texts, items[i].Segment(k))
+			text := items[i].Segment(k)
+			if again := k > 0 && slices.Equal(text, items[i].Segment(k-1)); !again && (n < 0 || len(texts) < n) {
+				texts = append(texts, text)
 			}
 		}
 	}

@@ -103,10 +103,12 @@ const (
 	Groups
 	// Likenesses are two texts (Child 1, Child 2) with how much they are alike as the Label.
 	Likenesses
+	// Views are a text twice (Child 1, Child 2), of which dropout makes two vectors.
+	Views
 )
 
 // Pools says that examples are texts, of each of which the method sees one vector: a Sequence is a whole text.
-func (n Need) Pools() bool { return n == Groups || n == Likenesses }
+func (n Need) Pools() bool { return n == Groups || n == Likenesses || n == Views }
 
 // Other says whether a reference that makes vectors is the model as training began or another, which may read texts as
 // other tokens.
@@ -175,6 +177,9 @@ type Method struct {
 	Single bool
 	// Coupled says that the loss of one row depends on others of the step: Loss must see the whole step at once.
 	Coupled bool
+	// Drops is the usual rate of dropout in the model, of a method that learns from what dropout leaves; 0: it needs
+	// none.
+	Drops float64
 	// AllTokens says that every token of an example counts, prompts included.
 	AllTokens bool
 	// Advantages says what each token of a rollout's answers was worth, of methods of Rollouts: a pure function, asked
@@ -260,7 +265,7 @@ func Get(name string) (*Method, error) {
 var elsewhere = map[string]string{
 	"MultipleNegativesRankingLoss": "mnrl", "GISTEmbedLoss": "gist", "TripletLoss": "triplet",
 	"CoSENTLoss": "cosent", "AnglELoss": "angle", "CosineSimilarityLoss": "cosine", "ContrastiveLoss": "contrastive",
-	"MarginMSELoss": "margin-mse", "DistillKLDivLoss": "distill-kl",
+	"MarginMSELoss": "margin-mse", "DistillKLDivLoss": "distill-kl", "SimCSE": "simcse",
 	"cached-mnrl":                        "mnrl, whose steps of any size take the memory of one micro-batch,",
 	"CachedMultipleNegativesRankingLoss": "mnrl, whose steps of any size take the memory of one micro-batch,",
 	"CachedGISTEmbedLoss":                "gist, whose steps of any size take the memory of one micro-batch,",

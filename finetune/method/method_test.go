@@ -58,7 +58,7 @@ func (in *Inputs) pooled(m *Method) *Inputs {
 			continue
 		}
 		for child := 1; child <= textsOf; child++ {
-			if child == 3 && m.Need == Likenesses {
+			if child == 3 && m.Need != Groups {
 				continue
 			}
 			at := (q.Example*textsOf + child - 1) * in.Width

@@ -65,17 +65,26 @@ var MNRL = register(&Method{
 })
 
 func mnrl(in *Inputs, s setting.Values) (Result, error) {
-	all, err := in.groups()
-	if err != nil {
-		return Result{}, err
-	}
-	res, f := Result{Units: float64(len(all))}, rankings{}
-	v, known := sphereOf(in.Pooled, len(in.Sequences)), in.positives(all)
-	both, weight, by := s.Of(directions) == 1, 1.0, s.Of(scale)
-	learned := len(in.Own) > 0
+	by, learned := s.Of(scale), len(in.Own) > 0
 	if learned {
 		by = math.Exp(in.Own[0])
 	}
+	res, v, err := ranked(in, by, s.Of(directions) == 1)
+	if err == nil && learned {
+		res.GradOwn = []float64{by * v.byScale}
+		res.Metrics = append(res.Metrics, Metric{"scale", by, 1})
+	}
+	return res, err
+}
+
+// ranked has each anchor of groups choose its positive by cosines times by, or both each other.
+func ranked(in *Inputs, by float64, both bool) (Result, *sphere, error) {
+	all, err := in.groups()
+	if err != nil {
+		return Result{}, nil, err
+	}
+	res, f, weight := Result{Units: float64(len(all))}, rankings{}, 1.0
+	v, known := sphereOf(in.Pooled, len(in.Sequences)), in.positives(all)
 	if both {
 		weight = 0.5
 	}
@@ -113,11 +122,7 @@ func mnrl(in *Inputs, s setting.Values) (Result, error) {
 		res.Sum += loss
 	}
 	res.GradPooled, res.Metrics = v.back(), f.metrics(res.Units)
-	if learned {
-		res.GradOwn = []float64{by * v.byScale}
-		res.Metrics = append(res.Metrics, Metric{"scale", by, 1})
-	}
-	return res, nil
+	return res, v, nil
 }
 
 // rankings sums up the figures of choices between a positive and negatives.

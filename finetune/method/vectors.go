@@ -151,7 +151,7 @@ type group struct {
 	negatives        []int
 }
 
-// groups gives the examples of Groups.
+// groups gives the examples of Groups, or of Views.
 func (in *Inputs) groups() (out []group, err error) {
 	for k, q := range in.Sequences {
 		last := len(out) - 1

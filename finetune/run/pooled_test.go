@@ -1,15 +1,18 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/finetune"
 	"github.com/ggtune/ggtune/finetune/config"
@@ -31,14 +34,17 @@ func vectorConfig(t *testing.T, how string) config.Config {
 	var b strings.Builder
 	for i := range 24 {
 		word := func(shift int) string { return strings.Repeat(string(rune('a'+(i+shift)%24))+" ", 2+i%3) }
-		if m.Need == method.Groups {
+		switch m.Need {
+		case method.Groups:
 			taught := ""
 			if m.Other == method.Taught {
 				taught = `, "label": 0.5`
 			}
 			fmt.Fprintf(&b, `{"anchor": "%sone", "positive": "%stwo", "negative": "%sthree"%s}`+"\n", word(0), word(0),
 				word(5), taught)
-		} else {
+		case method.Views:
+			fmt.Fprintf(&b, `{"text": "%sone"}`+"\n", word(0))
+		default:
 			fmt.Fprintf(&b, `{"sentence1": "%sone", "sentence2": "%stwo", "score": %d}`+"\n", word(0),
 				word(i%2*5), (i+1)%2)
 		}
@@ -111,16 +117,20 @@ func tinyWidth(t *testing.T, c config.Config) int {
 
 // TestVectorsResume: a run that was stopped within a step, and after one, ends in the same bits.
 func TestVectorsResume(t *testing.T) {
-	c := vectorConfig(t, "gist")
-	c.Steps, c.Dropout, c.SeqLen, c.SaveEvery = 6, 0.1, 64, 2
-	straight := c
-	straight.Output = filepath.Join(t.TempDir(), "straight")
-	mustTrain(t, straight)
-	stopAndResume(t, c, func(e report.Event) bool {
-		s, ok := e.(report.Step)
-		return ok && s.Step == 3
-	}, nil)
-	sameResult(t, c.Output, straight.Output)
+	for _, how := range []string{"gist", "simcse"} {
+		t.Run(how, func(t *testing.T) {
+			c := vectorConfig(t, how)
+			c.Steps, c.Dropout, c.SeqLen, c.SaveEvery = 6, 0.1, 64, 2
+			straight := c
+			straight.Output = filepath.Join(t.TempDir(), "straight")
+			mustTrain(t, straight)
+			stopAndResume(t, c, func(e report.Event) bool {
+				s, ok := e.(report.Step)
+				return ok && s.Step == 3
+			}, nil)
+			sameResult(t, c.Output, straight.Output)
+		})
+	}
 }
 
 // gradients is an optimizer that keeps the gradients of the first step.
@@ -140,6 +150,80 @@ func (g *gradients) Update(float64, float64) error {
 	return nil
 }
 
+// recaller is an engine that compares what forward passes over one micro-batch give.
+type recaller struct {
+	finetune.Engine
+	first       map[uint64][]float32
+	same, other int // further passes
+}
+
+func (p *recaller) Forward(ctx context.Context, b *engine.Batch, o engine.Options) (engine.Outputs, error) {
+	out, err := p.Engine.Forward(ctx, b, o)
+	was, again := p.first[b.DropoutStep]
+	switch v := out[engine.Pooled]; {
+	case !again:
+		p.first[b.DropoutStep] = v
+	case slices.Equal(was, v):
+		p.same++
+	default:
+		p.other++
+	}
+	return out, err
+}
+
+// oneStep makes the gradients of a run's first step, with rows of that many examples' texts in a micro-batch.
+func oneStep(t *testing.T, c config.Config, batch int) (p recaller, loss float64, grads []float32, micros int) {
+	t.Helper()
+	c.Steps, c.Batch, c.SeqLen, c.Exact, c.EvalSplit, c.EvalEvery = 1, batch, 32, true, config.Fixed(0.0),
+		config.Fixed(0)
+	s := &setup{cfg: c}
+	if err := s.open(t.Context(), report.Silent{}); err != nil {
+		t.Fatal(err)
+	}
+	defer s.close()
+	n, err := newNumbers(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.close()
+	keep := &gradients{numbers: &n}
+	p = recaller{Engine: n.sess, first: map[uint64][]float32{}}
+	err = finetune.Loop(t.Context(), finetune.Parts{Engine: &p, Source: encode.NewStream(s.rows.TrainRows),
+		Method: s.how, Optimizer: keep, LR: func(int) float64 { return 0 }, Accum: c.Micros(s.how), Steps: 1,
+		Pooling: s.pooling, Progress: func(*finetune.State) { micros++ },
+		AfterStep: func(_ context.Context, _ *finetune.State, x finetune.StepStats) (bool, error) {
+			loss = x.Loss
+			return true, nil
+		}}, &finetune.State{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p, loss, keep.kept, micros
+}
+
+// TestViewsAgain: a micro-batch that goes through twice, because a step has others, is dropped from alike both times,
+// of an adapter's inputs and within the model; and the two views of a text differ.
+func TestViewsAgain(t *testing.T) {
+	c := vectorConfig(t, "simcse")
+	c.Dropout = 0.1
+	p, loss, grads, micros := oneStep(t, c, 1)
+	if p.same != micros || p.other != 0 || micros < 2 {
+		t.Errorf("of %d micro-batches %d gave the same vectors again, and %d others", micros, p.same, p.other)
+	}
+	if size := slices.MaxFunc(grads, func(a, b float32) int {
+		return cmp.Compare(math.Abs(float64(a)),
+			math.Abs(float64(b)))
+	}); size == 0 || !(loss > 0) {
+		t.Errorf("loss %g, largest gradient %g", loss, size)
+	}
+	for _, v := range p.first {
+		width := tinyWidth(t, c)
+		if len(v) < 2*width || slices.Equal(v[:width], v[width:2*width]) {
+			t.Errorf("%d numbers of two views of width %d, or the views are equal", len(v), width)
+		}
+	}
+}
+
 // cachedGradients is the tolerance of a step in micro-batches against the same step in one, relative to the largest
 // gradient: only sums are in another order. Measured 3e-7.
 const cachedGradients = 1e-6
@@ -148,31 +232,8 @@ const cachedGradients = 1e-6
 // rows go through together.
 func TestCachedAsWhole(t *testing.T) {
 	step := func(batch int) (loss float64, g []float32, micros int) {
-		c := vectorConfig(t, "mnrl")
-		c.Steps, c.Batch, c.SeqLen, c.Exact, c.EvalSplit, c.EvalEvery = 1, batch, 32, true, config.Fixed(0.0),
-			config.Fixed(0)
-		s := &setup{cfg: c}
-		if err := s.open(t.Context(), report.Silent{}); err != nil {
-			t.Fatal(err)
-		}
-		defer s.close()
-		n, err := newNumbers(s)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer n.close()
-		keep := &gradients{numbers: &n}
-		err = finetune.Loop(t.Context(), finetune.Parts{Engine: n.sess, Source: encode.NewStream(s.rows.TrainRows),
-			Method: s.how, Optimizer: keep, LR: func(int) float64 { return 0 }, Accum: c.Micros(s.how), Steps: 1,
-			Pooling: s.pooling, Progress: func(*finetune.State) { micros++ },
-			AfterStep: func(_ context.Context, _ *finetune.State, x finetune.StepStats) (bool, error) {
-				loss = x.Loss
-				return true, nil
-			}}, &finetune.State{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return loss, keep.kept, micros
+		_, loss, g, micros = oneStep(t, vectorConfig(t, "mnrl"), batch)
+		return loss, g, micros
 	}
 	loss, grads, one := step(100)
 	cached, again, many := step(1)

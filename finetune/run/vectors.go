@@ -61,6 +61,7 @@ type Embedded struct {
 	Queries, Documents int // of retrieval
 	Triplets           int // of them, a query with a document that answers it and one that does not
 	Pairs              int // with scores
+	Texts              int // of nothing else
 	Widths             []AtWidth
 	BM25               []Score // what is found by words alone; of retrieval
 	Model, Adapter     string  // Adapter "" for the model alone
@@ -104,7 +105,7 @@ func (e Embedded) MarshalJSON() ([]byte, error) {
 		}
 	}
 	for name, n := range map[string]int{"queries": e.Queries, "documents": e.Documents, "triplets": e.Triplets,
-		"pairs": e.Pairs} {
+		"pairs": e.Pairs, "texts": e.Texts} {
 		if n > 0 {
 			m[name] = n
 		}
@@ -132,7 +133,8 @@ func (e Embedded) MarshalJSON() ([]byte, error) {
 
 // EvaluateVectors measures the vectors that a model makes of cfg.Data, and without the adapter too: of texts that
 // belong together how well what answers a query is found among all documents, of pairs with scores how the cosines
-// agree with them. Otherwise it is as Evaluate.
+// agree with them, of texts alone, where the method learns from such, how evenly they are spread. Otherwise it is as
+// Evaluate.
 func EvaluateVectors(ctx context.Context, cfg config.Config, adapterPath string, given func(option string) bool,
 	vc VectorConfig, rep report.Reporter) (_ Embedded, err error) {
 	m, err := openForVectors(ctx, &cfg, adapterPath, given, rep)
@@ -167,8 +169,29 @@ func EvaluateVectors(ctx context.Context, cfg config.Config, adapterPath string,
 			"nothing is searched for; leave it out")
 	case errors.As(err, &unsuited) && unsuited.Gives == data.WantLikenesses:
 		return out, e.likenesses(ctx, vc.Dimensions, &out)
+	case errors.As(err, &unsuited) && unsuited.Gives == data.WantAnswers && loss != nil && len(vc.Corpus) == 0:
+		return out, e.alone(ctx, vc.Dimensions, &out)
 	}
 	return out, err
+}
+
+// alone measures texts that a method learns from as they are: how evenly they are spread.
+func (e *Embedder) alone(ctx context.Context, widths []int, out *Embedded) error {
+	texts, _, err := corpus.ReadTexts(ctx, e.cfg, e.cfg.Data) // what was left out the loss's reading has said
+	if err != nil {
+		return err
+	}
+	out.Texts = len(texts)
+	all, err := e.both(func(base bool) (vectors.Matrix, error) { return e.Documents(ctx, texts, base) })
+	if err != nil {
+		return err
+	}
+	for _, w := range widths {
+		at := AtWidth{Width: w}
+		at.uniform(all.cut(w), both{})
+		out.Widths = append(out.Widths, at)
+	}
+	return nil
 }
 
 // lossOfVectors measures the loss of the method that was chosen, or that the adapter is of; nil where there is none, or

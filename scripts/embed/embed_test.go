@@ -39,7 +39,8 @@ func TestStudy(t *testing.T) {
 		lines = append(lines, fmt.Sprintf(`{"question": "q%d", "answer": "a%d"}`, i, i))
 	}
 	files := map[string]string{"medquad_qa.jsonl": strings.Join(lines, "\n"),
-		"stsb-de-train.csv": "a,b,1.5\nc,\"d, e\",0\n", "stsb-de-dev.csv": "f,g,5\n", "stsb-en-dev.csv": "h,i,2\n"}
+		"stsb-de-train.csv": "a,b,1.5\nc,\"d, e\",0\n", "stsb-de-dev.csv": "f,g,5\n", "stsb-en-dev.csv": "h,i,2\n",
+		"stsb-en-train.csv": "k,l,1\nl,k,3\n"}
 	for name, text := range files {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o666); err != nil {
 			t.Fatal(err)
@@ -53,7 +54,7 @@ func TestStudy(t *testing.T) {
 		}
 	}
 	got, err := study.Read[result](o.Out)
-	if err != nil || len(got) != 4 {
+	if err != nil || len(got) != 8 {
 		t.Fatalf("%+v, %v", got, err)
 	}
 	words := 0.3
@@ -71,6 +72,9 @@ func TestStudy(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	if r := got[2]; r.Failed != "" || r.Train != 2 || r.Held != 1 || len(r.Found) != 2 || r.Found[1].After != 0.8 {
+		t.Errorf("%+v", r)
+	}
+	if r := got[6]; r.Failed != "" || r.Train != 2 || r.Held != 1 || r.Steps != manySteps || len(r.Found) != 1 {
 		t.Errorf("%+v", r)
 	}
 }

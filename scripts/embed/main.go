@@ -4,6 +4,7 @@
 //
 //	go build -o ggtune ./cmd/ggtune
 //	go run ./scripts/embed -ggtune ./ggtune -data pairs -model minilm.gguf -o runs.jsonl
+//	go run ./scripts/embed -ggtune ./ggtune -data pairs -model smollm2.gguf -pooling mean -set simcse-de -o runs.jsonl
 //	go run ./scripts/embed -table -o runs.jsonl
 //
 // What is in the file already is not run again, so that it can be stopped and started at any time. data is a folder
@@ -12,6 +13,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -40,7 +42,7 @@ func main() {
 	flag.StringVar(&o.pooling, "pooling", "auto", "`HOW` a vector is made of a text")
 	flag.StringVar(&o.work, "work", "", "keep runs in this `directory`, and train none again that is there")
 	flag.StringVar(&o.only, "set", "", "only the sets whose name has this `text` in it")
-	flag.IntVar(&o.steps, "steps", 0, "train for `N` steps; 0: one epoch")
+	flag.IntVar(&o.steps, "steps", 0, "train for `N` steps; 0: as many as are the set's, or one epoch")
 	study.Main("embed", func() bool { return !o.Table && (o.model == "" || o.data == "") }, o.run)
 }
 
@@ -87,7 +89,7 @@ func (o *options) run(ctx context.Context) error {
 		}
 		for seed := 1; seed <= o.Seeds; seed++ {
 			t := trial{Model: strings.TrimSuffix(filepath.Base(o.model), ".gguf"), Set: s.name, Seed: seed,
-				Steps: o.steps}
+				Steps: cmp.Or(o.steps, s.steps)}
 			if slices.ContainsFunc(done, func(r result) bool { return r.trial == t }) {
 				continue
 			}

@@ -60,6 +60,7 @@ var methods = []struct{ name, data, options string }{
 var trainOptions = []struct{ name, options string }{
 	{"threads", "--threads 3 --batch 4"},
 	{"exact", "--exact --dropout 0.3"},
+	{"model-dropout", "--model-dropout 0.1 --dropout 0.1"},
 	{"constant", "--schedule constant --warmup 2"},
 	{"linear", "--schedule linear --min-lr 0.2 --warmup 0.5"},
 	{"wsd", "--schedule wsd --decay 2 --warmup 1"},
