@@ -54,6 +54,7 @@ CASES = {
     "bert": dict(r=4, lora_alpha=6, target_modules=["query", "value", "attention.output.dense", "intermediate.dense", "word_embeddings"]),
     "nomic_bert": dict(r=3, lora_alpha=4, target_modules=["Wqkv", "out_proj", "fc12", "word_embeddings"]),
     "gemma_embedding": dict(r=2, lora_alpha=4, target_modules=["q_proj", "o_proj", "gate_proj", "embed_tokens"]),
+    "xlmr": dict(r=2, lora_alpha=4, target_modules=["query", "key", "attention.output.dense", "output.dense"]),
     "gpt2": dict(r=4, lora_alpha=8, target_modules=["c_attn", "c_proj", "c_fc"], fan_in_fan_out=True),
 }
 

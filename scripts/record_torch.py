@@ -48,6 +48,7 @@ PAIRED = ("llama", "smollm3", "granite", "mistral3", "granitemoe")  # rows of he
 LAYER_NORM = ("cohere2", "starcoder2", "stablelm", "nomic-bert")
 # Of gpt-oss: sinks that take much, gates beyond the bounds of its activation, and not too much of what comes of them.
 OSS_SHIFTS = {"attn_sinks": 0, "ffn_gate_exps.bias": -3, "ffn_up_exps.bias": -3, "ffn_down_exps.weight": 5}
+PAD = 1  # XLM-RoBERTa's padding token
 ENTRIES = 12  # numbers kept of each gradient, evenly spread, beside its norm and two probes
 
 
@@ -98,6 +99,9 @@ def even(t, hp): return turned(t[..., ::2], hp)
 def odd(t, hp): return turned(t[..., 1::2], hp)
 
 
+def behind(t, hp): return t[PAD + 1:]  # of XLM-RoBERTa's positions, which begin behind the padding token's number
+
+
 SUMMED = ("ffn_gate_inp.", "_exps.", "_shexp.")  # whose weights become sums where they have pairs
 
 
@@ -118,7 +122,7 @@ def names(case, model):
     if case["arch"] == "bert":
         for role, module in (("token_embd", "word_embeddings"), ("position_embd", "position_embeddings"),
                              ("token_types", "token_type_embeddings"), ("token_embd_norm", "LayerNorm")):
-            put(role, "embeddings." + module)
+            put(role, "embeddings." + module, behind if role == "position_embd" and "class" in case else same)
         for i in range(LAYERS):
             for role, module in (("attn_q", "attention.self.query"), ("attn_k", "attention.self.key"),
                                  ("attn_v", "attention.self.value"), ("attn_output", "attention.output.dense"),
@@ -228,10 +232,13 @@ def build(case):
                             resid_pdrop=0, embd_pdrop=0, attn_pdrop=0, **common)
         model = GPT2LMHeadModel(config)
     elif case["arch"] == "bert":  # with GELU as ggml computes it
-        config = transformers.BertConfig(vocab_size=VOCAB, hidden_size=EMBD, intermediate_size=FF, num_hidden_layers=LAYERS,
-                                         num_attention_heads=HEADS, max_position_embeddings=CONTEXT, type_vocab_size=2,
-                                         hidden_act="gelu_new", hidden_dropout_prob=0, attention_probs_dropout_prob=0, **common)
-        model = transformers.BertModel(config, add_pooling_layer=False)
+        name = case.get("class", "Bert")
+        behind_it, types = (0, 2) if name == "Bert" else (PAD + 1, 1)
+        config = getattr(transformers, name + "Config")(
+            vocab_size=VOCAB, hidden_size=EMBD, intermediate_size=FF, num_hidden_layers=LAYERS, num_attention_heads=HEADS,
+            max_position_embeddings=CONTEXT + behind_it, type_vocab_size=types, hidden_act="gelu_new", hidden_dropout_prob=0,
+            attention_probs_dropout_prob=0, **common)
+        model = getattr(transformers, name + "Model")(config, add_pooling_layer=False)
     elif case["arch"] == "nomic-bert":
         config = transformers.NomicBertConfig(vocab_size=VOCAB, hidden_size=EMBD, intermediate_size=FF, num_hidden_layers=LAYERS,
                                               num_attention_heads=HEADS, max_position_embeddings=CONTEXT, type_vocab_size=2, **common)
@@ -421,7 +428,7 @@ def cases():
             config |= {"layer_norm_epsilon": 1e-5, "bos_token_id": None, "eos_token_id": None}
         elif arch == "bert":
             hp["n_head_kv"] = HEADS
-            config |= {"layer_norm_eps": 1e-5, "pad_token_id": None}
+            config |= {"layer_norm_eps": 1e-5, "pad_token_id": PAD if "class" in more else None}
         else:
             hp["rope_base"] = rope["rope_theta"]
             hp["rope_scaling"] = {"linear": "linear", "yarn": "yarn"}.get(rope["rope_type"], "")
@@ -525,6 +532,8 @@ def cases():
     long = {"rope_type": "default", "rope_theta": 1000000.0}
     yield case("gemma_embedding", "gemma-embedding", dict(segments=chain["segments"], counted=[]), False, both, rope=long)
     yield case("gemma_embedding_packed", "gemma-embedding", packed, False, both, rope=long, dense=40)
+    xlmr = case("xlmr", "bert", dict(segments=chain["segments"], counted=[]), False, {}, **{"class": "XLMRoberta"})
+    yield xlmr | {"tokens": [t + (t == PAD) for t in xlmr["tokens"]]}  # which has no position of its own
 
 
 def record(case):

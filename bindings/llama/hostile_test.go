@@ -71,6 +71,9 @@ func TestHostileTokenizers(t *testing.T) {
 	)
 	bpe := synth.Temp(t, synth.Tiny("gpt2", gguf.F32))
 	spm := synth.Temp(t, synth.Tiny("llama", gguf.F32))
+	unigram := synth.Tiny("bert", gguf.F32)
+	unigram.Tokenizer = synth.Unigram
+	ugm := synth.Temp(t, unigram)
 	for _, c := range []struct {
 		name, base string
 		change     func(*gguf.File, *gguf.Writer)
@@ -99,6 +102,9 @@ func TestHostileTokenizers(t *testing.T) {
 		}, "not an array of strings", bindings.Invalid},
 		{"no merges", bpe, func(_ *gguf.File, w *gguf.Writer) { w.Delete("tokenizer.ggml.merges") }, "merges",
 			bindings.Failed},
+		{"replaced characters that lead nowhere", ugm, func(_ *gguf.File, w *gguf.Writer) {
+			w.Set("tokenizer.ggml.precompiled_charsmap", gguf.NumbersValue([]uint8{4, 0, 0, 0, 255, 255, 255, 255, 0}))
+		}, "out of array bounds", bindings.Failed},
 		{"an unknown tokenizer", bpe,
 			func(_ *gguf.File, w *gguf.Writer) { w.SetString("tokenizer.ggml.model", "abacus") }, "abacus",
 			bindings.Failed},

@@ -1,6 +1,7 @@
 package gguf
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 )
@@ -77,7 +78,27 @@ func (f *File) checkTokenizer() error {
 			return fmt.Errorf("%s is %s, expected an array of at least %d %s", a.key, v.TypeName(), a.n, a.elem[0])
 		}
 	}
+	if !f.Has(keyTokChars) || f.must(keyTokChars).n == 0 {
+		return nil
+	}
+	if _, err := CharsmapUnits(f.must(keyTokChars).raw); err != nil {
+		return fmt.Errorf("%s: %w", keyTokChars, err)
+	}
 	return nil
+}
+
+// CharsmapUnits says how many units of four bytes stand in SentencePiece's precompiled_charsmap: behind their size in
+// bytes, and before texts, each of which ends with a 0. llama.cpp reads the size and the texts without looking
+// (llm_tokenizer_ugm in llama-vocab.cpp).
+func CharsmapUnits(b []byte) (int, error) {
+	if len(b) < 4 {
+		return 0, fmt.Errorf("it has %d bytes, expected at least 4", len(b))
+	}
+	size := int64(binary.LittleEndian.Uint32(b))
+	if size%4 != 0 || 4+size >= int64(len(b)) || b[len(b)-1] != 0 {
+		return 0, fmt.Errorf("of its %d bytes %d are units of 4, behind which no text ends with a 0", len(b), size)
+	}
+	return int(size / 4), nil
 }
 
 // must is the value of a key that is known to exist.

@@ -36,6 +36,21 @@ func TestCheckTokenizer(t *testing.T) {
 			"at least 3 int32"},
 		{"types of bytes", func(w *Writer) { w.Set(keyTokTypes, NumbersValue([]int8{1, 1, 1})) }, ErrMalformed,
 			"at least 3 int32"},
+		{"a short charsmap", func(w *Writer) { w.Set(keyTokChars, NumbersValue([]uint8{4, 0, 0})) }, ErrMalformed,
+			"3 bytes"},
+		{"a charsmap without texts", func(w *Writer) {
+			w.Set(keyTokChars, NumbersValue([]uint8{4, 0, 0, 0, 1, 1, 1, 1}))
+		}, ErrMalformed, "no text ends with a 0"},
+		{"a charsmap of half a unit", func(w *Writer) {
+			w.Set(keyTokChars, NumbersValue([]uint8{2, 0, 0, 0, 1, 1, 1, 0}))
+		}, ErrMalformed, "no text ends with a 0"},
+		{"a charsmap whose last text goes on", func(w *Writer) {
+			w.Set(keyTokChars, NumbersValue([]int8{0, 0, 0, 0, 1, 0, 1}))
+		}, ErrMalformed, "no text ends with a 0"},
+		{"charsmaps", func(w *Writer) {
+			w.Set(keyTokChars, NumbersValue([]uint8{4, 0, 0, 0, 1, 1, 1, 1, 0}))
+		}, nil, ""},
+		{"no charsmap", func(w *Writer) { w.Set(keyTokChars, NumbersValue([]uint8{})) }, nil, ""},
 		{"merges no strings", func(w *Writer) { w.Set(keyTokMerges, NumbersValue([]int8{1})) }, ErrMalformed,
 			keyTokMerges},
 	} {

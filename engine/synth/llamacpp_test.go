@@ -3,6 +3,7 @@ package synth_test
 import (
 	"context"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -236,5 +237,42 @@ func TestTokenizersInLlamaCpp(t *testing.T) {
 				t.Errorf("%q: got tokens %v, %v, want one", tt.special, ids, err)
 			}
 		})
+	}
+}
+
+// TestUnigramInLlamaCpp: ends of a text, squeezed blanks, the likeliest pieces, and one unknown token for all that has
+// none.
+func TestUnigramInLlamaCpp(t *testing.T) {
+	s := synth.Tiny("bert", gguf.F32)
+	s.Tokenizer = synth.Unigram
+	path := synth.Temp(t, s)
+	f, err := gguf.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := f.CheckTokenizer(); err != nil {
+		t.Error(err)
+	}
+	v, err := llama.LoadVocab(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
+	ids, err := v.Encode(" the  king日本é<mask>", true, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, id := range ids {
+		piece, err := v.Piece(id, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, piece)
+	}
+	want := []string{"<s>", " the", " ", "k", "ing", "<unk>", "<mask>", "</s>"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }

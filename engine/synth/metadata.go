@@ -82,8 +82,8 @@ func (s Spec) read(a arch.Arch) (*arch.Net, []key, error) {
 
 func (d *draft) find(name string) any {
 	d.asked[name] = true
-	if name == tokenTypesKey && d.s.tokenizerKind() == WordPiece {
-		return tokenTypes
+	if n := tokenTypes[d.s.tokenizerKind()]; name == tokenTypesKey && n > 0 {
+		return int(n)
 	}
 	for _, k := range d.keys {
 		if d.s.Arch+"."+k.name == name {
@@ -161,7 +161,7 @@ func (d *draft) HasTensor(name string) bool {
 	case arch.TensorName(arch.TokenEmbd, ".weight", -1):
 		return true
 	case arch.TensorName(arch.TokenTypes, ".weight", -1):
-		return d.s.tokenizerKind() == WordPiece
+		return tokenTypes[d.s.tokenizerKind()] > 0
 	case arch.TensorName(arch.Output, ".weight", -1):
 		return !d.s.Tied
 	case arch.TensorName(arch.RopeFreqs, ".weight", -1):

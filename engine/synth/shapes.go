@@ -104,6 +104,10 @@ var shapes = []Spec{
 		Name: "all-minilm-l6", Arch: "bert", Layers: 6, Embd: 384, FF: 1536, Heads: 12, Vocab: 30522, Ctx: 512,
 		NormEps: 1e-12,
 	},
+	{ // intfloat/multilingual-e5-small
+		Name: "multilingual-e5-small", Arch: "bert", Layers: 12, Embd: 384, FF: 1536, Heads: 12, Vocab: 250037,
+		Ctx: 512, NormEps: 1e-12, Tokenizer: Unigram,
+	},
 	{ // zai-org/GLM-4-9B-0414
 		Name: "glm4-9b", Arch: "glm4", Layers: 40, Embd: 4096, FF: 13696, Heads: 32, KVHeads: 2, Vocab: 151552,
 		Ctx: 32768, Bias: true, Tokenizer: GPT2, Keys: map[string]any{"rope.dimension_count": 64},

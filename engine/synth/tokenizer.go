@@ -26,6 +26,9 @@ const (
 	// WordPiece is BERT's kind: [CLS] before a text and [SEP] behind it, lower-case letters, and pieces of words. Two
 	// types of tokens.
 	WordPiece Tokenizer = "bert"
+	// Unigram is XLM-RoBERTa's kind: <s> before a text and </s> behind it, letters and pieces of words with a
+	// log-probability each. One type of tokens.
+	Unigram Tokenizer = "t5"
 	// NoTokenizer leaves the vocabulary out (tokenizer.ggml.model "none"), which allows any size.
 	NoTokenizer Tokenizer = "none"
 )
@@ -78,6 +81,7 @@ type vocabulary struct {
 	merges []string
 	ids    map[string]uint32 // "bos_token_id" and so on
 	addBOS bool
+	addEOS bool
 }
 
 func (s Spec) tokenizerKind() Tokenizer {
@@ -101,12 +105,14 @@ func (s Spec) tokenizer() (*vocabulary, error) {
 		v, least = spmVocabulary(s.Vocab)
 	case kind == WordPiece:
 		v, least = wordPieces(s.Vocab)
+	case kind == Unigram:
+		v, least = unigramPieces(s.Vocab)
 	case isBPE:
 		v, least = bpeVocabulary(kind, k, s.Vocab)
 	default:
 		return nil, &registry.UnknownError{Kind: "tokenizer", Name: string(kind),
 			Known: []string{string(GPT2), string(GPT4o), string(Llama3), string(NoTokenizer), string(Qwen2),
-				string(SmolLM), string(SPM), string(WordPiece)}}
+				string(SmolLM), string(SPM), string(Unigram), string(WordPiece)}}
 	}
 	if s.Vocab < least {
 		return nil, fmt.Errorf(
@@ -135,7 +141,12 @@ func (v *vocabulary) write(w *gguf.Writer) {
 	case SPM:
 		w.Set("tokenizer.ggml.scores", gguf.NumbersValue(v.scores))
 	case WordPiece:
-		w.SetUint32(tokenTypesKey, tokenTypes)
+		w.SetUint32(tokenTypesKey, tokenTypes[WordPiece])
+	case Unigram:
+		w.Set("tokenizer.ggml.scores", gguf.NumbersValue(v.scores))
+		w.SetUint32(tokenTypesKey, tokenTypes[Unigram])
+		w.SetBool("tokenizer.ggml.add_space_prefix", true)
+		w.SetBool("tokenizer.ggml.remove_extra_whitespaces", true)
 	default:
 		w.SetString("tokenizer.ggml.pre", string(v.kind))
 		w.SetStrings("tokenizer.ggml.merges", v.merges)
@@ -149,6 +160,9 @@ func (v *vocabulary) write(w *gguf.Writer) {
 		}
 	}
 	w.SetBool("tokenizer.ggml.add_bos_token", v.addBOS)
+	if v.addEOS {
+		w.SetBool("tokenizer.ggml.add_eos_token", true)
+	}
 }
 
 // Letters by frequency, and the merges of the commonest pairs of them; each merge's parts stand before it.
@@ -196,11 +210,10 @@ func spmVocabulary(size int) (v *vocabulary, least int) {
 	return v, least
 }
 
-// What files say of types of tokens, and how many generated ones have.
-const (
-	tokenTypesKey = "tokenizer.ggml.token_type_count"
-	tokenTypes    = 2
-)
+// tokenTypesKey is what files say of types of tokens, and tokenTypes how many generated ones have.
+const tokenTypesKey = "tokenizer.ggml.token_type_count"
+
+var tokenTypes = map[Tokenizer]uint32{WordPiece: 2, Unigram: 1}
 
 // wordPieces makes as much of the WordPiece vocabulary as size allows, and says what it needs at least. In files a word
 // begins with "▁", and what goes on has nothing before it.
@@ -218,6 +231,28 @@ func wordPieces(size int) (v *vocabulary, least int) {
 	for _, p := range pairings {
 		if text := spmText(p[0]) + p[1]; len(v.tokens) < size && !slices.Contains(v.tokens, text) {
 			v.add(text, 0, tokenNormal)
+		}
+	}
+	return v, least
+}
+
+// unigramPieces makes as much of the Unigram vocabulary as size allows, and says what it needs at least.
+func unigramPieces(size int) (v *vocabulary, least int) {
+	v = &vocabulary{kind: Unigram, model: "t5", addBOS: true, addEOS: true, ids: map[string]uint32{"bos_token_id": 0,
+		"padding_token_id": 1, "eos_token_id": 2, "seperator_token_id": 2, "unknown_token_id": 3, "mask_token_id": 4}}
+	for _, s := range []string{"<s>", "<pad>", "</s>"} {
+		v.add(s, 0, tokenControl)
+	}
+	v.add("<unk>", 0, tokenUnknown)
+	v.add("<mask>", 0, tokenControl)
+	v.add("▁", -4, tokenNormal)
+	for i, l := range letters {
+		v.add(l, -6-float32(i)/8, tokenNormal)
+	}
+	least = len(v.tokens)
+	for i, p := range pairings {
+		if text := spmText(p[0]) + p[1]; len(v.tokens) < size && !slices.Contains(v.tokens, text) {
+			v.add(text, -5-float32(i)/8, tokenNormal)
 		}
 	}
 	return v, least
