@@ -14,14 +14,18 @@ import json
 import pathlib
 import shutil
 import sys
+import tempfile
 
 import safetensors.torch
 import sentencepiece
 import tokenizers
 import torch
+import transformers
+from sentencepiece import sentencepiece_model_pb2
 from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import (BertConfig, BertModel, GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, MistralConfig,
-                          MistralForCausalLM, Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM)
+                          MistralForCausalLM, Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM,
+                          XLMRobertaConfig, XLMRobertaModel)
 
 import record_torch
 
@@ -33,6 +37,26 @@ GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|
 QWEN2 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|"
          r"\s+(?!\S)|\s+")
 LLAMA3 = QWEN2.replace(r"|\p{N}|", r"|\p{N}{1,3}|")
+LANGUAGES = [
+    "Where does the old cow live? On the farm behind the hill, near the river.",
+    "Die Kuh lebt auf dem Hof hinter dem Hügel; straßauf, straßab größere Äpfel.",
+    "La vache habite à la ferme, où l’été dernier elle mangeait déjà des pommes.",
+    "La vaca vive en la granja detrás de la colina. ¿Dónde está el niño?",
+    "Старая корова живёт на ферме за холмом и ест яблоки у реки.",
+    "Η γελάδα ζει στο αγρόκτημα πίσω από τον λόφο.",
+    "老牛住在山后的农场，每天在河边吃苹果。",
+    "牛は丘の向こうの牧場に住んでいます。がぎぐげご、カキクケコ。",
+    "소는 언덕 뒤 농장에 살고 강가에서 사과를 먹는다.",
+    "गाय पहाड़ी के पीछे खेत पर रहती है और सेब खाती है।",
+    "البقرة تعيش في المزرعة خلف التل وتأكل التفاح.",
+    "Con bò già sống ở trang trại phía sau ngọn đồi và ăn táo mỗi ngày.",
+]
+# What characters are replaced by, in the small: other blanks, wide forms, ligatures, letters with their marks apart.
+# Published models have some thousands of such rules (SentencePiece's nmt_nfkc).
+RULES = {"\t": " ", "\n": " ", "\r": " ", "\u00a0": " ", "\u200b": " ", "\u2028": " ", "\u3000": " ", "\ufeff": " ",
+         "\u2581": " ", "\x07": "", "\ufb01": "fi", "½": "1\u20442", "…": "...", "²": "2", "Ａ": "A", "Ｂ": "B", "１": "1",
+         "，": ",", "e\u0301": "é", "a\u0301": "á", "u\u0308": "ü", "a\u0323": "ạ", "a\u0323\u0302": "ậ", "ạ\u0302": "ậ",
+         "か\u3099": "が", "ｶ": "カ", "ｶﾞ": "ガ", "\u0958": "\u0915\u093c"}
 CHATML = ("{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
           "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}")
 
@@ -91,6 +115,38 @@ class Pieces:
         pathlib.Path(path).with_name("tokenizer.model").write_bytes(self.model)
 
 
+def unigram():
+    """A Unigram as XLM-RoBERTa has it: SentencePiece's, with fairseq's tokens in place of its first three."""
+    out = io.BytesIO()
+    with tempfile.NamedTemporaryFile("w", suffix=".tsv") as rules:
+        rules.writelines(" ".join(f"{ord(c):X}" for c in a) + "\t" + " ".join(f"{ord(c):X}" for c in b) + "\n"
+                         for a, b in RULES.items())
+        rules.flush()
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter((LANGUAGES + [line for text in TEXT[:3] for line in text.splitlines() if line.strip()]) * 4),
+            model_writer=out, vocab_size=440, model_type="unigram", character_coverage=1.0, hard_vocab_limit=False,
+            normalization_rule_tsv=rules.name, minloglevel=2)
+    pieces = sentencepiece.SentencePieceProcessor(model_proto=out.getvalue())
+    proto = sentencepiece_model_pb2.ModelProto.FromString(out.getvalue())
+    proto.normalizer_spec.ClearField("normalization_rule_tsv")  # the name of a file
+    vocab = [(s, 0.0) for s in ("<s>", "<pad>", "</s>", "<unk>")]
+    vocab += [(pieces.id_to_piece(i), pieces.get_score(i)) for i in range(3, pieces.get_piece_size())] + [("<mask>", 0.0)]
+    t = tokenizers.Tokenizer(models.Unigram(vocab, unk_id=3, byte_fallback=False))
+    t.normalizer = normalizers.Precompiled(proto.normalizer_spec.precompiled_charsmap)
+    t.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(),
+                                               pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="always")])
+    t.decoder = decoders.Metaspace(replacement="▁", prepend_scheme="always")
+    t.add_special_tokens([AddedToken(s, normalized=False, lstrip=s == "<mask>")
+                          for s in ("<s>", "<pad>", "</s>", "<unk>", "<mask>")])
+    t.post_processor = processors.TemplateProcessing(single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>",
+                                                     special_tokens=[("<s>", 0), ("</s>", 2)])
+    PIECES["model"] = proto.SerializeToString()
+    return t
+
+
+PIECES = {}  # what unigram has trained, as SentencePiece writes it
+
+
 def word_pieces():
     t = tokenizers.Tokenizer(models.WordPiece(unk_token="[UNK]"))
     t.normalizer, t.pre_tokenizer = normalizers.BertNormalizer(lowercase=True), pre_tokenizers.BertPreTokenizer()
@@ -146,7 +202,23 @@ def nomic(n):
     return config, shapes | {f"{norm}.{p}": (embd,) for norm in norms for p in ("weight", "bias")}
 
 
+FAIRSEQ = dict(dtype=torch.float32, outtype="f16", tokenizer=unigram, pre="",
+               special={"tokenizer_class": "XLMRobertaTokenizer", "clean_up_tokenization_spaces": True, "bos_token": "<s>",
+                        "eos_token": "</s>", "unk_token": "<unk>", "sep_token": "</s>", "pad_token": "<pad>", "cls_token": "<s>",
+                        "mask_token": {"__type": "AddedToken", "content": "<mask>", "lstrip": True, "normalized": False,
+                                       "rstrip": False, "single_word": False}})
+ENCODER = dict(hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4)
 CASES = {
+    # bge-m3's class, whose positions begin behind the padding token; and multilingual-e5-small's, of another class, of
+    # whose vocabulary the converter is told
+    "xlmr": dict(model=XLMRobertaModel, **FAIRSEQ,
+                 config=lambda n: XLMRobertaConfig(vocab_size=n + 2, max_position_embeddings=66, type_vocab_size=1,
+                                                   layer_norm_eps=1e-5, **ENCODER),
+                 files={**MODULES, "1_Pooling/config.json": {"word_embedding_dimension": 32,
+                                                                           "pooling_mode_mean_tokens": True},
+                        "config_sentence_transformers.json": {"prompts": {"query": "query: ", "document": ""}}}),
+    "e5": dict(model=BertModel, **FAIRSEQ, pad=0,
+               config=lambda n: BertConfig(vocab_size=n, max_position_embeddings=64, **ENCODER)),
     "bert": dict(tokenizer=word_pieces, pre="jina-v2-en", model=BertModel, dtype=torch.float32, outtype="f16",
                  config=lambda n: BertConfig(vocab_size=n + 2, hidden_size=32, intermediate_size=48, num_hidden_layers=2,
                                              num_attention_heads=4, max_position_embeddings=64),
@@ -204,6 +276,7 @@ def make(name, case):
     for key in ("bos_token", "eos_token", "pad_token"):
         token = case["special"].get(key)
         setattr(config, key + "_id", t.token_to_id(token) if token else None)
+    config.pad_token_id = case.get("pad", config.pad_token_id)
     model = case["model"](config)
     with torch.no_grad():
         for n, p in model.named_parameters():
@@ -247,6 +320,25 @@ def record_words(folder):
     folder.with_suffix(".words.json").write_text(json.dumps({"texts": WORDS, "ways": out}) + "\n")
 
 
+PIECED = [*LANGUAGES, "Zum größeren  Hügel,\two die Kuh\n\nlebt ", "  ｶﾞＡＢ１ ½ ﬁn…\u3000a\u00a0b\u200bc\ufeffd\x07e", "e\u0301te\u0301 u\u0308ber",
+          "a\u0323\u0302m a\u0323 ậm", "か\u3099き", "\u0958", "e\u0301\u0323 x", "🙂🙂 a🚀b", "▁a▁▁b", "<s> a<mask>b <mask> </s><pad>", "", " "]
+
+
+def record_pieces(folder):
+    """What tokenizers and SentencePiece make of texts, and transformers' vector of the first."""
+    t = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+    pieces = sentencepiece.SentencePieceProcessor(model_proto=PIECES["model"])
+    fairseq = lambda ids: [3 if i == 0 else i + 1 for i in ids]
+    model = transformers.AutoModel.from_pretrained(folder).double().eval()
+    state = model(torch.tensor([t.encode(PIECED[0]).ids])).last_hidden_state[0]
+    folder.with_suffix(".words.json").write_text(json.dumps({
+        "texts": PIECED, "ids": [t.encode(s, add_special_tokens=False).ids for s in PIECED],
+        "sentencepiece": [fairseq(pieces.encode(s)) for s in PIECED],
+        "mean": [round(x, 7) for x in state.mean(0).tolist()]}) + "\n")
+    if folder.name == "xlmr":
+        folder.with_suffix(".bpe.model").write_bytes(PIECES["model"])
+
+
 def main():
     llama_cpp = pathlib.Path(sys.argv[1]).resolve()
     sys.path[:0] = [str(llama_cpp / "gguf-py"), str(llama_cpp)]
@@ -264,6 +356,9 @@ def main():
         with torch.inference_mode():
             if name == "bert":
                 record_words(folder)
+            if case["tokenizer"] is unigram:
+                record_pieces(folder)
+                cls = type(cls.__name__, (cls,), {"model_arch": cls.model_arch, "set_vocab": cls._xlmroberta_set_vocab})
             more = {"hparams": json.loads((folder / "config.json").read_text())} if "published" in case else {}
             cls(folder, types[case["outtype"]], ROOT / (name + ".gguf"), use_temp_file=False, eager=False, **more).write()
 

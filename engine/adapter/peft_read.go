@@ -81,6 +81,7 @@ func loadPEFT(dir string, net *arch.Net) (*Adapter, error) {
 		return nil, fmt.Errorf("%s: fan_in_fan_out is %v, and transformers' %s has it %v; the adapter belongs to "+
 			"another model", filepath.Join(dir, peftConfigFile), config.FanInFanOut, l.hub.Class, l.hub.Conv1D)
 	}
+	l.findRoot()
 	var faults []error
 	net.Linear(func(p arch.Part, il int) { faults = append(faults, l.pair(p, il)) })
 	if err := errors.Join(append(faults, l.unknown())...); err != nil {
@@ -107,10 +108,22 @@ type peftLoader struct {
 	alphas []float64       // of each pair: what its scale is, times its rank
 	copies []string        // tensors that repeat the base's
 	known  map[string]bool // tensors with a place
+	root   string          // before the modules of a model that was one with a head
 }
 
 func (l *peftLoader) fail(format string, args ...any) error {
 	return fmt.Errorf("%s: "+format, append([]any{l.f.Path()}, args...)...)
+}
+
+// findRoot sees below which of its roots the file has the model.
+func (l *peftLoader) findRoot() {
+	for _, root := range l.hub.Roots {
+		if slices.ContainsFunc(l.f.Tensors, func(t safetensors.Tensor) bool {
+			return strings.HasPrefix(t.Name, peftPrefix+root+".")
+		}) {
+			l.root = root + "."
+		}
+	}
 }
 
 // pair reads the pair beside a matrix, if the file has one.
@@ -118,7 +131,7 @@ func (l *peftLoader) pair(p arch.Part, il int) error {
 	if p.Routed || l.hub.Parted(p.Role) {
 		return nil // PEFT has other pairs there: unknown names them
 	}
-	module := l.hub.Module(p, il)
+	module := l.root + l.hub.Module(p, il)
 	nameA, nameB := peftPrefix+module+peftA, peftPrefix+module+peftB
 	if p.Role == arch.TokenEmbd {
 		nameA, nameB = peftPrefix+module+peftEmbdA, peftPrefix+module+peftEmbdB

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -164,6 +165,44 @@ func TestPEFTLayers(t *testing.T) {
 		})
 		if got := a.peftTargets(net); !slices.Equal(got, want) {
 			t.Errorf("%s: target modules %q, want %q", name, got, want)
+		}
+	}
+}
+
+// TestPEFTRoots: an adapter that was trained on an encoder with a head has its modules below the encoder's name there.
+func TestPEFTRoots(t *testing.T) {
+	net := tinyNet(t, synth.Tiny("bert", gguf.F32))
+	want := filled(t, net, Config{Alpha: 16})
+	otherRank(&want.Pairs[len(want.Pairs)-1], 2)
+	plain := filepath.Join(t.TempDir(), "plain")
+	if err := want.SavePEFT(t.Context(), nil, plain, net); err != nil {
+		t.Fatal(err)
+	}
+	f, err := safetensors.Open(filepath.Join(plain, peftFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for _, root := range []string{"bert", "roberta"} {
+		dir, w := t.TempDir(), &safetensors.Writer{}
+		for i := range f.Tensors {
+			ti := &f.Tensors[i]
+			name := peftPrefix + root + "." + strings.TrimPrefix(ti.Name, peftPrefix)
+			if err := w.Add(name, ti.DType, ti.Shape, func(dst io.Writer) error {
+				_, err := io.Copy(dst, f.Reader(ti))
+				return err
+			}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var b bytes.Buffer
+		config, err := os.ReadFile(filepath.Join(plain, peftConfigFile))
+		if err := errors.Join(err, os.WriteFile(filepath.Join(dir, peftConfigFile), config, 0o666),
+			w.Write(t.Context(), &b), os.WriteFile(filepath.Join(dir, peftFile), b.Bytes(), 0o666)); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := Load(dir, net); err != nil || !cmp.Equal(got.Pairs, want.Pairs) {
+			t.Errorf("%s: %v, another adapter:\n%s", root, err, cmp.Diff(want, got))
 		}
 	}
 }

@@ -9,15 +9,16 @@ import (
 
 // Bert is BERT as embedders have it: MiniLM, bge, e5, gte, arctic-embed (llama.cpp's src/models/bert.cpp). Tokens see
 // each other both ways; LayerNorm behind each half of a layer, learned positions, GELU, biases; no output head. Every
-// token is of the first type ("sentence A").
+// token is of the first type ("sentence A"). XLM-RoBERTa (bge-m3, multilingual-e5) is the same but for its vocabulary,
+// and for where transformers has its positions.
 var Bert = register(Arch{
 	Name:     "bert",
 	Headless: true,
 	Example: Example{Tokenizer: "bert", AllHeads: true, Rounded: true,
 		Keys: map[string]any{"attention.causal": false, "pooling_type": int(PoolMean)}},
 	Read: readBert,
-	Hub: Hub{ModelType: "bert", Class: "BertModel", Also: []string{"BertForMaskedLM"}, Layers: "encoder.layer",
-		Root: "bert",
+	Hub: Hub{ModelType: "bert", Class: "BertModel", Also: []string{"BertForMaskedLM", "XLMRobertaModel"},
+		Layers: "encoder.layer", Roots: []string{"bert", "roberta"}, Padded: []string{"XLMRobertaModel"},
 		Left: []string{"embeddings.position_ids", "pooler.", "cls.predictions.", "cls.seq_relationship."},
 		Modules: map[Role]string{
 			TokenEmbd: "embeddings.word_embeddings", PositionEmbd: "embeddings.position_embeddings",
@@ -28,7 +29,7 @@ var Bert = register(Arch{
 		},
 		Settings: []HubSetting{
 			{Key: "block_count", Names: []string{"num_hidden_layers"}},
-			{Key: "context_length", Names: []string{"max_position_embeddings"}},
+			{Key: HubContext, Names: []string{"max_position_embeddings"}},
 			{Key: "embedding_length", Names: []string{"hidden_size"}},
 			{Key: "feed_forward_length", Names: []string{"intermediate_size"}},
 			{Key: "attention.head_count", Names: []string{"num_attention_heads"}},

@@ -20,7 +20,7 @@ var GPT2 = register(Arch{
 		},
 		Settings: []HubSetting{
 			{Key: "block_count", Names: []string{"n_layer"}},
-			{Key: "context_length", Names: []string{"n_positions", "n_ctx"}},
+			{Key: HubContext, Names: []string{"n_positions", "n_ctx"}},
 			{Key: "embedding_length", Names: []string{"n_embd"}},
 			{Key: "feed_forward_length", Names: []string{"n_inner"}, Missing: HubFourWide},
 			{Key: "attention.head_count", Names: []string{"n_head"}},

@@ -14,9 +14,12 @@ type Hub struct {
 	// Also are other classes, of models that are computed in the same way.
 	Also   []string
 	Layers string // the module that holds the layers, by number
-	// Root is the module below which models with a head have this one (base_model_prefix), where Layers does not begin
-	// with it.
-	Root string
+	// Roots are the modules below which models with a head have this one (base_model_prefix), where Layers does not
+	// begin with it.
+	Roots []string
+	// Padded are those of the classes whose table of positions begins behind the padding token's number: rows up to it
+	// are of no position (fairseq).
+	Padded []string
 	// Left are beginnings of the names of tensors that make nothing of what the graphs give.
 	Left []string
 	// Modules are the modules' names by role: of a layer's below the layer, of the others as a whole. A tensor's name
@@ -113,6 +116,9 @@ const HubRope = "rope"
 // HubEncoder is the key at whose place stands that tokens see each other both ways.
 const HubEncoder = "encoder"
 
+// HubContext is the key of how many positions there are.
+const HubContext = "context_length"
+
 // HubFileType is the key at whose place stands general.file_type.
 const HubFileType = "file_type"
 
@@ -126,7 +132,7 @@ const (
 func decoderSettings(more ...HubSetting) []HubSetting {
 	out := []HubSetting{
 		{Key: "block_count", Names: []string{"num_hidden_layers"}},
-		{Key: "context_length", Names: []string{"max_position_embeddings"}},
+		{Key: HubContext, Names: []string{"max_position_embeddings"}},
 		{Key: "embedding_length", Names: []string{"hidden_size"}},
 		{Key: "feed_forward_length", Names: []string{"intermediate_size"}},
 		{Key: "attention.head_count", Names: []string{"num_attention_heads"}},

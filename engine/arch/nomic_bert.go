@@ -18,7 +18,7 @@ var NomicBert = register(Arch{
 		Settings: []HubSetting{
 			{Key: "block_count", Names: []string{"n_layer"}},
 			// What it has learned. Its own code stretches positions up to n_positions, which llama.cpp does not.
-			{Key: "context_length", Names: []string{"max_trained_positions"}, Missing: 2048},
+			{Key: HubContext, Names: []string{"max_trained_positions"}, Missing: 2048},
 			{Key: "embedding_length", Names: []string{"n_embd"}},
 			{Key: "feed_forward_length", Names: []string{"n_inner"}},
 			{Key: "attention.head_count", Names: []string{"n_head"}},

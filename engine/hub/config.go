@@ -25,6 +25,9 @@ type keys interface {
 type settings struct {
 	path   string
 	values map[string]any
+	typed  bool // the architecture has vectors of types of token
+	// skipped are the rows of the table of positions before that of the first one.
+	skipped int64
 }
 
 // arch finds the architecture by the class that config.json names, and refuses what its graphs lack.
@@ -41,7 +44,8 @@ func (s *settings) arch() (arch.Arch, error) {
 		}
 		of := append([]string{a.Hub.Class}, a.Hub.Also...)
 		if class, ok := first(classes).(string); ok && slices.Contains(of, class) {
-			return a, s.check(a)
+			s.typed = a.Hub.Modules[arch.TokenTypes] != ""
+			return a, errors.Join(s.check(a), s.skip(slices.Contains(a.Hub.Padded, class)))
 		}
 		known = append(known, of...)
 	}
@@ -54,6 +58,25 @@ func first(list []any) any {
 		return nil
 	}
 	return list[0]
+}
+
+// skip finds how many rows of the table of positions belong to none: of padded classes the number of the padding token,
+// and one.
+func (s *settings) skip(padded bool) error {
+	if !padded {
+		return nil
+	}
+	pad, _, err := s.number(arch.HubSetting{Names: []string{"pad_token_id"}, Missing: 1}) // as transformers has it
+	if err != nil {
+		return err
+	}
+	rows, err := s.need("max_position_embeddings")
+	if err == nil && !(pad >= 0 && pad+1 < rows && pad == math.Trunc(pad)) {
+		err = fmt.Errorf("%s: pad_token_id is %g, behind which positions begin, and max_position_embeddings %g", s.path,
+			pad, rows)
+	}
+	s.skipped = int64(pad) + 1
+	return err
 }
 
 func (s *settings) check(a arch.Arch) error {
@@ -155,6 +178,9 @@ func (f *Folder) metadata(w keys, parameters int64, fileType uint32) error {
 			continue
 		}
 		x, ok, err := f.config.number(h)
+		if h.Key == arch.HubContext {
+			x -= float64(f.config.skipped)
+		}
 		switch {
 		case err != nil || !ok:
 			faults = append(faults, err)
@@ -170,9 +196,6 @@ func (f *Folder) metadata(w keys, parameters int64, fileType uint32) error {
 		f.pooling.Write(w, f.Arch.Name)
 	}
 	w.SetUint32("general.quantization_version", 2)
-	if f.Arch.Hub.Modules[arch.TokenTypes] != "" {
-		faults = append(faults, f.config.tokenTypes(w))
-	}
 	return errors.Join(faults...)
 }
 
@@ -231,8 +254,11 @@ func (s *settings) rope(w keys, name string) error {
 	return errors.Join(append(faults, err)...)
 }
 
-// tokenTypes writes how many types of token there are vectors of.
+// tokenTypes writes how many types of token there are vectors of, if the architecture has such.
 func (s *settings) tokenTypes(w keys) error {
+	if !s.typed {
+		return nil
+	}
 	x, _, err := s.number(arch.HubSetting{Names: []string{"type_vocab_size"}, Missing: 2}) // as transformers has it
 	if err == nil && (x != math.Trunc(x) || x < 0 || x > math.MaxUint32) {
 		err = fmt.Errorf("%s: type_vocab_size is %g, expected a whole number", s.path, x)

@@ -21,9 +21,10 @@ type splitter struct {
 	every  bool   // and behind each added token
 	// Byte-level BPE: what is cut, one after the other, and whether characters stand for bytes. Published definitions,
 	// as tokenizer.json has them.
-	cuts   []string
-	normal string // the normalizer of the published definition, which llama.cpp leaves out
-	words  *words // of WordPiece
+	cuts    []string
+	normal  string // the normalizer of the published definition, which llama.cpp leaves out
+	words   *words // of WordPiece
+	unigram *unigram
 }
 
 const (
@@ -57,6 +58,9 @@ type part struct {
 	Individual  bool            `json:"individual_digits"`
 	Replacement string          `json:"replacement"`
 	Scheme      string          `json:"prepend_scheme"`
+	Charsmap    string          `json:"precompiled_charsmap"`
+	Left        bool            `json:"strip_left"`
+	Right       bool            `json:"strip_right"`
 }
 
 // parts reads a list, which may be one, or none.
@@ -89,6 +93,9 @@ func (t *Tokenizer) recognise() error {
 	switch {
 	case t.def.Model.Type == "WordPiece":
 		t.split, err = t.wordPieceOf(pre)
+		return err
+	case t.def.Model.Type == unigramType:
+		t.split, err = t.unigramOf(normal, pre)
 		return err
 	case t.def.Model.ByteFallback:
 		t.split, err = sentencePieceOf(normal, pre)
@@ -236,6 +243,9 @@ func (t *Tokenizer) plain(text string, cuts []*regexp2.Regexp, first bool) (out 
 			chars = append(chars, string(r))
 		}
 		return t.ids(t.merge(chars)), nil
+	}
+	if t.split.unigram != nil {
+		return t.unigramIDs(text), nil
 	}
 	if t.ByWords() {
 		for _, word := range t.split.words.of(text) {

@@ -49,6 +49,7 @@ type Folder struct {
 	config     settings
 	generation settings
 	pooling    arch.Pooling
+	prompts    map[string]string
 	files      []*safetensors.File // in the order of their names
 }
 
@@ -67,6 +68,9 @@ func Open(dir string) (*Folder, error) {
 		return nil, err
 	}
 	if f.pooling, err = readPooling(dir); err != nil {
+		return nil, err
+	}
+	if f.prompts, err = readPrompts(dir); err != nil {
 		return nil, err
 	}
 	if f.Tokenizer, err = readTokenizer(dir, &f.config); err != nil {
@@ -96,6 +100,16 @@ func (f *Folder) Notes() (out []string) {
 	if f.Arch.Headless && !f.pooling.Pools() {
 		out = append(out, fmt.Sprintf("%s is not there, which says how a vector is made of a text's states; the file "+
 			"does not either: give --pooling", filepath.Join(f.Dir, modulesFile)))
+	}
+	for _, name := range slices.Sorted(maps.Keys(f.prompts)) {
+		if f.prompts[name] != "" {
+			out = append(out, fmt.Sprintf("before texts of the kind %q stands %q, which no file of llama.cpp's says: "+
+				"give --query-prefix, --document-prefix", name, f.prompts[name]))
+		}
+	}
+	if u := f.Tokenizer.split.unigram; u != nil && u.endless {
+		out = append(out, "blanks at the end of a text are a token by tokenizer.json; llama.cpp and SentencePiece "+
+			"leave them out")
 	}
 	return out
 }

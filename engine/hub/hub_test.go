@@ -459,7 +459,7 @@ func TestBeyondF16(t *testing.T) {
 
 // FuzzTokenizer: no definition panics, and what is accepted encodes and is written.
 func FuzzTokenizer(f *testing.F) {
-	for _, name := range []string{"llama", "llama_spm", "bert"} {
+	for _, name := range []string{"llama", "llama_spm", "bert", "xlmr"} {
 		b, err := os.ReadFile(recorded + name + "/" + tokenizerFile)
 		if err != nil {
 			f.Fatal(err)

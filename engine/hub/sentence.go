@@ -12,8 +12,21 @@ import (
 	"github.com/ggtune/ggtune/engine/arch"
 )
 
-// modulesFile lists what sentence-transformers has behind a model.
-const modulesFile = "modules.json"
+// Files of sentence-transformers: what it has behind a model, and its settings.
+const (
+	modulesFile  = "modules.json"
+	sentenceFile = "config_sentence_transformers.json"
+)
+
+// readPrompts reads what stands before texts of each kind.
+func readPrompts(dir string) (map[string]string, error) {
+	var config struct{ Prompts map[string]string }
+	err := readJSON(filepath.Join(dir, sentenceFile), maxConfig, &config)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return config.Prompts, err
+}
 
 // readPooling reads what makes one vector of a text's states; PoolNone where the folder does not say. Modules that
 // llama.cpp lacks are refused.

@@ -25,7 +25,7 @@ const (
 	pieceText, pieceScore, pieceKind              = 1, 2, 3
 	trainerType, trainerSuffix                    = 3, 24
 	normalizerMap, normalizerPrefix, normalizerRW = 2, 3, 4
-	trainedBPE                                    = 2
+	trainedUnigram, trainedBPE                    = 1, 2
 	scoreOfAdded, scoreOfPadding                  = -1000, -10000 // as the converter has them
 )
 
@@ -46,69 +46,104 @@ func readPieces(dir string, config map[string]any) (*vocabulary, error) {
 	return v, v.addFrom(dir, config)
 }
 
-// parsePieces reads a model of SentencePiece's, and refuses what llama.cpp does otherwise.
+// A trained is what a model of SentencePiece's says of itself.
+type trained struct {
+	vocabulary
+	kind             uint64 // trainer_spec's model_type
+	suffix, squeezes bool
+	charsmap         []byte
+}
+
+// parsePieces reads a model of SentencePiece's that is a BPE, and refuses what llama.cpp does otherwise.
 func parsePieces(b []byte) (*vocabulary, error) {
-	v := &vocabulary{split: splitter{model: "llama", name: "default", prefix: true}}
-	trained, faults := uint64(1), []error(nil) // unigram, where it is not said
-	squeezes := true
-	err := eachField(b, func(n protowire.Number, x uint64, part []byte) (err error) {
+	m, err := parseTrained(b)
+	if err != nil {
+		return nil, err
+	}
+	var faults []error
+	if len(m.charsmap) > 0 {
+		faults = append(faults, errors.New("characters are replaced (precompiled_charsmap)"))
+	}
+	if m.squeezes {
+		faults = append(faults, errors.New("blanks are squeezed (remove_extra_whitespaces)"))
+	}
+	if m.kind != trainedBPE {
+		faults = append(faults, errors.New("it is no BPE (model_type)"))
+	}
+	m.split.every = m.split.prefix
+	return &m.vocabulary, m.refuse(faults)
+}
+
+// refuse is the error of what llama.cpp does otherwise.
+func (m *trained) refuse(faults []error) error {
+	if m.suffix {
+		faults = append(faults, errors.New("blanks belong to the word before (treat_whitespace_as_suffix)"))
+	}
+	for id, kind := range m.kinds {
+		if kind < tokenNormal || kind > tokenByte {
+			faults = append(faults, fmt.Errorf("piece %d is of kind %d, unknown", id, kind))
+		}
+	}
+	if len(faults) == 0 {
+		return nil
+	}
+	return fmt.Errorf("llama.cpp would read texts otherwise: %w", errors.Join(faults...))
+}
+
+// parseTrained reads a model of SentencePiece's, of any kind.
+func parseTrained(b []byte) (*trained, error) {
+	m := &trained{kind: trainedUnigram, squeezes: true} // where it is not said
+	m.split = splitter{model: "llama", name: "default", prefix: true}
+	err := eachField(b, func(n protowire.Number, _ uint64, part []byte) error {
 		switch n {
 		case modelPieces:
-			text, score, kind := "", float32(0), uint64(tokenNormal)
-			err = eachField(part, func(n protowire.Number, x uint64, part []byte) error {
-				switch n {
-				case pieceText:
-					text = string(part)
-				case pieceScore:
-					score = math.Float32frombits(uint32(x))
-				case pieceKind:
-					kind = x
-				}
-				return nil
-			})
-			if kind < tokenNormal || kind > tokenByte {
-				faults = append(faults, fmt.Errorf("piece %d is of kind %d, unknown", len(v.tokens), kind))
-			}
-			v.tokens, v.scores = append(v.tokens, text), append(v.scores, score)
-			v.kinds = append(v.kinds, int64(kind))
+			return m.piece(part)
 		case modelTrainer:
-			err = eachField(part, func(n protowire.Number, x uint64, _ []byte) error {
+			return eachField(part, func(n protowire.Number, x uint64, _ []byte) error {
 				if n == trainerType {
-					trained = x
-				} else if n == trainerSuffix && x != 0 {
-					faults = append(faults, errors.New("blanks belong to the word before (treat_whitespace_as_suffix)"))
+					m.kind = x
+				} else if n == trainerSuffix {
+					m.suffix = x != 0
 				}
 				return nil
 			})
 		case modelNormalizer:
-			err = eachField(part, func(n protowire.Number, x uint64, part []byte) error {
-				switch {
-				case n == normalizerMap && len(part) > 0:
-					faults = append(faults, errors.New("characters are replaced (precompiled_charsmap)"))
-				case n == normalizerPrefix:
-					v.split.prefix = x != 0
-				case n == normalizerRW:
-					squeezes = x != 0
+			return eachField(part, func(n protowire.Number, x uint64, part []byte) error {
+				switch n {
+				case normalizerMap:
+					m.charsmap = part
+				case normalizerPrefix:
+					m.split.prefix = x != 0
+				case normalizerRW:
+					m.squeezes = x != 0
 				}
 				return nil
 			})
 		}
-		return err
+		return nil
 	})
-	if err == nil && len(v.tokens) == 0 {
-		return nil, errors.New("it has no pieces; is it SentencePiece's?")
+	if err == nil && len(m.tokens) == 0 {
+		err = errors.New("it has no pieces; is it SentencePiece's?")
 	}
-	if squeezes {
-		faults = append(faults, errors.New("blanks are squeezed (remove_extra_whitespaces)"))
-	}
-	if trained != trainedBPE {
-		faults = append(faults, errors.New("it is no BPE (model_type)"))
-	}
-	v.split.every = v.split.prefix
-	if err == nil && len(faults) > 0 {
-		err = fmt.Errorf("llama.cpp would read texts otherwise: %w", errors.Join(faults...))
-	}
-	return v, err
+	return m, err
+}
+
+// piece reads one of the pieces.
+func (m *trained) piece(b []byte) error {
+	text, score, kind := "", float32(0), uint64(tokenNormal)
+	err := eachField(b, func(n protowire.Number, x uint64, part []byte) error {
+		switch n {
+		case pieceText:
+			text = string(part)
+		case pieceScore:
+			score = math.Float32frombits(uint32(x))
+		case pieceKind:
+			kind = min(x, math.MaxInt64)
+		}
+		return nil
+	})
+	m.tokens, m.scores, m.kinds = append(m.tokens, text), append(m.scores, score), append(m.kinds, int64(kind))
+	return err
 }
 
 // eachField calls f with each field of a message: a number, or the bytes of text and messages.

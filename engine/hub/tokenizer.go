@@ -20,35 +20,6 @@ const (
 	sentencePieceFile   = "tokenizer.model"
 )
 
-// A definition is tokenizer.json, as Hugging Face's tokenizers write it.
-type definition struct {
-	Added      []addedToken    `json:"added_tokens"`
-	Normalizer json.RawMessage `json:"normalizer"`
-	Pre        json.RawMessage `json:"pre_tokenizer"`
-	Post       json.RawMessage `json:"post_processor"`
-	Model      struct {
-		Type         string            `json:"type"`
-		Vocab        map[string]int    `json:"vocab"`
-		Merges       []json.RawMessage `json:"merges"`
-		ByteFallback bool              `json:"byte_fallback"`
-		Dropout      *float64          `json:"dropout"`
-		Prefix       *string           `json:"continuing_subword_prefix"`
-		Suffix       *string           `json:"end_of_word_suffix"`
-		IgnoreMerges bool              `json:"ignore_merges"`
-		Unk          *string           `json:"unk_token"`
-		Longest      *int              `json:"max_input_chars_per_word"`
-	} `json:"model"`
-}
-
-type addedToken struct {
-	ID      int    `json:"id"`
-	Content string `json:"content"`
-	Special bool   `json:"special"`
-	LStrip  bool   `json:"lstrip"`
-	RStrip  bool   `json:"rstrip"`
-	Single  bool   `json:"single_word"`
-}
-
 // GGUF's kinds of tokens (tokenizer.ggml.token_type).
 const (
 	tokenNormal  = 1
@@ -85,6 +56,12 @@ func readTokenizer(dir string, model *settings) (*Tokenizer, error) {
 		return nil, err
 	}
 	missing := readJSON(t.path, maxTokenizer, &t.def)
+	if missing != nil && !errors.Is(missing, fs.ErrNotExist) {
+		return nil, missing
+	}
+	if ok, err := t.readFairseq(dir, missing == nil); ok || err != nil {
+		return t, err
+	}
 	if missing == nil && !t.def.Model.ByteFallback { // whatever else lies there
 		return t, t.read()
 	}
@@ -92,9 +69,6 @@ func readTokenizer(dir string, model *settings) (*Tokenizer, error) {
 		return nil, err
 	}
 	if missing != nil {
-		if !errors.Is(missing, fs.ErrNotExist) {
-			return nil, missing
-		}
 		if t.pieces == nil {
 			return nil, fmt.Errorf("%s: there is no %s and no %s; a tokenizer of other files gets the former by "+
 				"AutoTokenizer.from_pretrained(folder).save_pretrained(folder)", dir, tokenizerFile, sentencePieceFile)
@@ -136,15 +110,16 @@ func (t *Tokenizer) check() error {
 	m := &t.def.Model
 	set := func(s *string) bool { return s != nil && *s != "" }
 	switch {
-	case m.Type == "WordPiece" && m.Prefix != nil && *m.Prefix == piecePrefix:
+	case m.Type == "WordPiece" && m.Prefix != nil && *m.Prefix == piecePrefix, m.Type == unigramType:
 	case m.Type != "BPE":
-		return fmt.Errorf("the tokenizer's model is %q; only BPE and WordPiece with %s are carried over", m.Type,
-			piecePrefix)
+		return fmt.Errorf("the tokenizer's model is %q; only BPE, Unigram and WordPiece with %s are carried over",
+			m.Type, piecePrefix)
 	case m.Dropout != nil && *m.Dropout != 0, set(m.Prefix), set(m.Suffix):
 		return errors.New("the tokenizer's model has dropout, a prefix or a suffix of words, which GGUF has not")
 	}
+	squeezes := m.Type == unigramType // blanks beside a token make no tokens anyway
 	for _, a := range t.def.Added {
-		if a.LStrip || a.RStrip || a.Single {
+		if (a.LStrip || a.RStrip) && !squeezes || a.Single {
 			return fmt.Errorf("the token %q takes the blanks beside it, or only whole words; GGUF has no such tokens",
 				a.Content)
 		}
@@ -244,6 +219,9 @@ func (t *Tokenizer) types() []int32 {
 			out[a.ID] = tokenControl
 		}
 	}
+	if t.split.unigram != nil {
+		out[*t.def.Model.UnkID] = tokenUnknown
+	}
 	return out
 }
 
@@ -263,6 +241,11 @@ func (t *Tokenizer) Metadata(w *gguf.Writer) error {
 	if v, ok := t.config["add_prefix_space"].(bool); ok && t.model.values["model_type"] == "llama" {
 		w.SetBool("tokenizer.ggml.add_space_prefix", v)
 	}
+	if t.split.unigram == nil {
+		if err := t.model.tokenTypes(w); err != nil {
+			return err
+		}
+	}
 	w.SetString("tokenizer.ggml.model", t.split.model)
 	w.SetString("tokenizer.ggml.pre", t.split.name)
 	tokens, types := slices.Clone(t.tokens), t.types()
@@ -277,7 +260,7 @@ func (t *Tokenizer) Metadata(w *gguf.Writer) error {
 		}
 	}
 	w.SetStrings("tokenizer.ggml.tokens", tokens)
-	if t.sentencePiece() {
+	if t.sentencePiece() || t.split.unigram != nil {
 		w.Set("tokenizer.ggml.scores", gguf.NumbersValue(t.scores()))
 	}
 	w.Set("tokenizer.ggml.token_type", gguf.NumbersValue(types))
@@ -286,6 +269,9 @@ func (t *Tokenizer) Metadata(w *gguf.Writer) error {
 	}
 	if t.sentencePiece() && !t.split.prefix {
 		w.SetBool("tokenizer.ggml.add_space_prefix", false)
+	}
+	if err := t.unigramKeys(w); err != nil {
+		return err
 	}
 	if err := t.special(w); err != nil {
 		return err
@@ -310,6 +296,15 @@ func (t *Tokenizer) scores() []float32 {
 	if t.pieces != nil {
 		for i := copy(out, t.pieces.scores); i < len(out); i++ {
 			out[i] = scoreOfPadding
+		}
+		return out
+	}
+	if t.split.unigram != nil {
+		for i := range out {
+			out[i] = scoreOfPadding
+		}
+		for i, x := range t.def.Model.Scores {
+			out[i] = float32(x)
 		}
 		return out
 	}
@@ -482,19 +477,26 @@ func (t *Tokenizer) around(p processor, set func(name string, v, over bool)) err
 	if behind {
 		set("eos", true, true)
 	}
-	if between := p.between(); between != "" {
-		set("sep", !behind && (between == name("sep") || between == name("eos")), true)
+	if between := p.between(); len(between) > 0 {
+		parts := func(s string) bool { return s == name("sep") || s == name("eos") }
+		set("sep", !behind && parts(between[0]) || len(between) == 2 && parts(between[1]), true)
 	}
 	return nil
 }
 
-// between gives the special token between the texts of a pair, "" if there is none.
-func (p processor) between() string {
+// between gives the special tokens between the texts of a pair.
+func (p processor) between() (out []string) {
 	a := slices.IndexFunc(p.Pair, func(one piece) bool { return one.Sequence != nil })
-	if a < 0 || a+1 >= len(p.Pair) || p.Pair[a+1].Special == nil {
-		return ""
+	if a < 0 {
+		return nil
 	}
-	return p.Pair[a+1].Special.ID
+	for _, one := range p.Pair[a+1:] {
+		if one.Special == nil {
+			break
+		}
+		out = append(out, one.Special.ID)
+	}
+	return out
 }
 
 // readTemplate gives the chat template: that of the settings, or a file of its own.

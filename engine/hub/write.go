@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -61,6 +62,7 @@ type weight struct {
 	from *safetensors.Tensor
 	name string // in GGUF
 	part arch.Part
+	skip int64 // rows of from that the part has not: the first ones
 }
 
 // Writer gathers the whole model, its matrices in type t. The folder must stay open until it is written; rows are
@@ -82,7 +84,7 @@ func (f *Folder) Writer(t gguf.Type) (*gguf.Writer, error) {
 	var w gguf.Writer
 	var parameters int64
 	for i := range weights {
-		parameters += weights[i].from.Elements()
+		parameters += weights[i].from.Elements() - weights[i].skip*weights[i].part.Shape[0]
 	}
 	factors, err := f.config.factors()
 	if err != nil {
@@ -148,7 +150,10 @@ func (f *Folder) place(net *arch.Net) ([]weight, error) {
 			case found[name]:
 				return nil, fmt.Errorf("%s: tensor %q is in two files", f.Dir, name)
 			default:
-				if err := checkShape(file, t, w.part, hub); err != nil {
+				if w.part.Role == arch.PositionEmbd {
+					w.skip = f.config.skipped
+				}
+				if err := checkShape(file, t, w, hub); err != nil {
 					return nil, err
 				}
 				w.file, w.from, found[name] = file, t, true
@@ -180,11 +185,13 @@ func (f *Folder) own(file *safetensors.File, name string, parts map[string]weigh
 		}
 	}
 	hub := f.Arch.Hub
-	if hub.Root == "" {
+	if len(hub.Roots) == 0 {
 		root, _, _ := strings.Cut(hub.Layers, ".")
 		return root + "." + name
 	}
-	name = strings.TrimPrefix(name, hub.Root+".")
+	for _, root := range hub.Roots {
+		name = strings.TrimPrefix(name, root+".")
+	}
 	for old, now := range map[string]string{".gamma": ".weight", ".beta": ".bias"} { // TensorFlow's
 		if module, ok := strings.CutSuffix(name, old); ok {
 			return module + now
@@ -211,12 +218,13 @@ func some(names []string) string {
 	return strings.Join(names, ", ")
 }
 
-// checkShape compares a tensor with what its part has, outermost dimension first.
-func checkShape(file *safetensors.File, t *safetensors.Tensor, p arch.Part, h arch.Hub) error {
-	want := slices.Clone(p.Shape)
-	if !across(h, p) {
+// checkShape compares a tensor with what its part has, outermost dimension first, and what is skipped before it.
+func checkShape(file *safetensors.File, t *safetensors.Tensor, w weight, h arch.Hub) error {
+	want := slices.Clone(w.part.Shape)
+	if !across(h, w.part) {
 		slices.Reverse(want)
 	}
+	want[0] += w.skip
 	if !slices.Equal(t.Shape, want) {
 		return fmt.Errorf("%s: tensor %q has shape %v, and config.json makes it %v; the two belong to different models",
 			file.Path(), t.Name, t.Shape, want)
@@ -239,7 +247,7 @@ func (f *Folder) add(w *gguf.Writer, one *weight, t gguf.Type) error {
 		rows = p.Shape[1]
 	}
 	return w.Add(one.name, t, p.Shape, func(dst io.Writer) error {
-		read := func(x []float32, first int64) error { return one.file.ReadFloats(x, one.from, first*row) }
+		read := func(x []float32, first int64) error { return one.file.ReadFloats(x, one.from, (first+one.skip)*row) }
 		if across(f.Arch.Hub, p) { // GPT-2's largest has 10 M numbers
 			all := make([]float32, row*rows)
 			if err := one.file.ReadFloats(all, one.from, 0); err != nil {
@@ -306,7 +314,7 @@ func encode(path, tensor string, t gguf.Type, x []float32, at int64) ([]byte, er
 // net reads the architecture's parts from what the metadata will be.
 func (f *Folder) net() (*arch.Net, error) {
 	d := &draft{path: f.Dir, tied: f.tied(), vocab: int64(len(f.Tokenizer.tokens)), values: map[string]any{}}
-	if err := f.metadata(d, 0, 0); err != nil {
+	if err := errors.Join(f.metadata(d, 0, 0), f.config.tokenTypes(d)); err != nil {
 		return nil, err
 	}
 	return arch.Of(d)

@@ -22,11 +22,12 @@ const recorded = "testdata/hub"
 
 // TestModelEqualsConverter: of every architecture a folder becomes, byte for byte, the file that llama.cpp's converter
 // makes of it (scripts/record_hub.py): weights in one file and in several, f32, f16 and bf16, scaled positions, a chat
-// template, sampling settings, a tokenizer of SentencePiece's alone, WordPiece and pooling.
+// template, sampling settings, a tokenizer of SentencePiece's alone, WordPiece, Unigram, positions behind the padding
+// token, and pooling. Of e5, a BertModel with XLM-RoBERTa's vocabulary, the converter is told to read that so.
 func TestModelEqualsConverter(t *testing.T) {
 	done := map[string]bool{}
 	for name, typ := range map[string]string{"llama": "", "qwen2": "", "qwen3": "", "gpt2": "f16", "mistral": "",
-		"bert": "f16", "nomic_bert": ""} {
+		"bert": "f16", "nomic_bert": "", "xlmr": "f16", "e5": "f16"} {
 		done[strings.ReplaceAll(name, "_", "-")] = true
 		t.Run(name, func(t *testing.T) {
 			out := filepath.Join(t.TempDir(), "model.gguf")
