@@ -78,7 +78,7 @@ func TestLogitsEqualLlama(t *testing.T) {
 				spec = spec.AllExperts()
 			}
 			t.Run(name+"/"+typ.String(), func(t *testing.T) {
-				path := synth.Temp(t, spec)
+				path := verify.NeedLlama(t, synth.Temp(t, spec))
 				exact, fast := llamaDifference(t, path, true), llamaDifference(t, path, false)
 				t.Logf("difference from llama.cpp: exact %.2g, fast %.2g", exact, fast)
 				bound := llamaQuantized

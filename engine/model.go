@@ -200,5 +200,5 @@ func (m *Model) layer(t *tensor) int {
 // rows is the number of rows of all its matrices.
 func (t *tensor) rows() int64 { return t.shape[1] * t.shape[2] }
 
-// trainable says whether full training changes the tensor: all but the tables that layers share.
-func (t *tensor) trainable() bool { return !t.part.Shared }
+// trainable says whether full training changes the tensor: all but the tables that layers share, and constants.
+func (t *tensor) trainable() bool { return !t.part.Shared && !t.part.Fixed }

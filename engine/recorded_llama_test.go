@@ -7,6 +7,7 @@ import (
 
 	"github.com/ggtune/ggtune/bindings/llama"
 	"github.com/ggtune/ggtune/engine/arch"
+	"github.com/ggtune/ggtune/engine/verify"
 	"github.com/ggtune/ggtune/internal/refmodel"
 )
 
@@ -27,6 +28,7 @@ func TestLlamaRunsRecordedModels(t *testing.T) {
 			if err := c.Model.WriteGGUF(base); err != nil {
 				t.Fatal(err)
 			}
+			verify.NeedLlama(t, base)
 			if err := adapterOf(t, c.Adapted()).Save(context.Background(), nil, lora); err != nil {
 				t.Fatal(err)
 			}

@@ -13,6 +13,7 @@ import (
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/engine/adapter"
 	"github.com/ggtune/ggtune/engine/arch"
+	"github.com/ggtune/ggtune/engine/verify"
 	"github.com/ggtune/ggtune/internal/refmodel"
 )
 
@@ -45,7 +46,7 @@ func TestPEFT(t *testing.T) {
 			if err := c.Model.WriteGGUF(path); err != nil {
 				t.Fatal(err)
 			}
-			m, err := engine.Open(path)
+			m, err := engine.Open(verify.NeedLlama(t, path))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -46,6 +46,7 @@ CASES = {
     "stablelm": dict(r=2, lora_alpha=4, target_modules=["q_proj", "k_proj", "gate_proj"]),
     "phi3": dict(r=4, lora_alpha=8, target_modules=["qkv_proj", "o_proj", "gate_up_proj"]),
     "mistral3": dict(r=2, lora_alpha=6, target_modules="all-linear"),
+    "gemma4": dict(r=2, lora_alpha=4, target_modules=["q_proj", "k_proj", "v_proj", "down_proj"]),
     "glm4": dict(r=2, lora_alpha=4, target_modules=["q_proj", "k_proj", "gate_up_proj"]),
     "qwen3moe": dict(r=2, lora_alpha=4, target_modules=["q_proj", "k_proj", "o_proj"]),
     "gpt_oss": dict(r=2, lora_alpha=4, target_modules=["q_proj", "v_proj", "o_proj"]),

@@ -39,11 +39,12 @@ RANK, SCALE = 4, 2.0  # LoRA; scale = alpha / rank
 VOCAB, EMBD, FF, LAYERS, HEADS, HEADS_KV, CONTEXT = 96, 32, 48, 2, 4, 2, 64
 GEMMA = ("gemma2", "gemma3", "gemma-embedding")
 ENCODERS = ("bert", "nomic-bert", "gemma-embedding")
-WINDOWS = (*GEMMA, "olmo2", "cohere2", "gpt-oss")  # whose masks come by the kind of layer
+WINDOWS = (*GEMMA, "gemma4", "olmo2", "cohere2", "gpt-oss")  # whose masks come by the kind of layer
 # Architectures by their classes in transformers: those of a configuration and of a model are NAMEConfig and NAMEForCausalLM.
 CLASSES = {"smollm3": "SmolLM3", "olmo2": "Olmo2", "granite": "Granite", "ernie4_5": "Ernie4_5", "hunyuan-dense": "HunYuanDenseV1",
            "exaone4": "Exaone4", "cohere2": "Cohere2", "starcoder2": "Starcoder2", "stablelm": "StableLm", "phi3": "Phi3", "mistral3": "Ministral3",
-           "glm4": "Glm4", "qwen3moe": "Qwen3Moe", "gpt-oss": "GptOss", "olmoe": "Olmoe", "granitemoe": "GraniteMoe"}
+           "glm4": "Glm4", "qwen3moe": "Qwen3Moe", "gpt-oss": "GptOss", "olmoe": "Olmoe", "granitemoe": "GraniteMoe",
+           "gemma4": "Gemma4"}
 PAIRED = ("llama", "smollm3", "granite", "mistral3", "granitemoe")  # rows of heads that llama.cpp's converter puts into another order
 LAYER_NORM = ("cohere2", "starcoder2", "stablelm", "nomic-bert")
 # Of gpt-oss: sinks that take much, gates beyond the bounds of its activation, and not too much of what comes of them.
@@ -151,7 +152,7 @@ def names(case, model):
         return out
     rotated = paired if case["arch"] in PAIRED else same
     norms = (("post_attention_norm" if case["arch"] == "gpt-oss" else "ffn_norm", "post_attention_layernorm", same),)
-    if case["arch"] in GEMMA:
+    if case["arch"] in (*GEMMA, "gemma4"):
         norms = (("post_attention_norm", "post_attention_layernorm", same), ("ffn_norm", "pre_feedforward_layernorm", same),
                  ("post_ffw_norm", "post_feedforward_layernorm", same))
     if case["arch"] in ("olmo2", "exaone4"):
@@ -251,10 +252,11 @@ def build(case):
                  "gemma-embedding": (Gemma3TextConfig, transformers.Gemma3TextModel)}
         if case["arch"] in CLASSES:
             name = case.get("class", CLASSES[case["arch"]])
-            kinds[case["arch"]] = getattr(transformers, name + "Config"), getattr(transformers, name + "ForCausalLM")
+            config = getattr(transformers, name + ("TextConfig" if name == "Gemma4" else "Config"))
+            kinds[case["arch"]] = config, getattr(transformers, name + "ForCausalLM")
         make_config, make = kinds[case["arch"]]
         model = make(make_config(vocab_size=VOCAB, hidden_size=EMBD, intermediate_size=FF, num_hidden_layers=case["hparams"]["n_layer"],
-                                 num_attention_heads=HEADS, num_key_value_heads=case["hparams"]["n_head_kv"], tie_word_embeddings=case["tied"],
+                                 num_attention_heads=HEADS, num_key_value_heads=case["hparams"].get("near_n_head_kv", case["hparams"]["n_head_kv"]), tie_word_embeddings=case["tied"],
                                  max_position_embeddings=case["stretched"], **common))
     if n := case.get("dense"):  # sentence-transformers' modules 2_Dense and 3_Dense, which have no bias and no activation
         model.dense_2, model.dense_3 = torch.nn.Linear(EMBD, n, bias=False), torch.nn.Linear(n, EMBD, bias=False)
@@ -269,10 +271,14 @@ def build(case):
             shift, offset = (2, 1.0) if norm and p == "weight" else (3, 0.0) if p == "bias" else (2, 0.0)
             if case["arch"] == "gpt-oss":
                 shift = next((s for n, s in OSS_SHIFTS.items() if n in name), shift)
+            if case["arch"] == "gemma4" and "attn_q_norm" in name:  # nothing else divides scores
+                shift, offset = 4, 0.25
             tensors.append({"name": name, "rows": shape[0] if len(shape) > 1 else 1, "cols": shape[-1],
                             "shift": shift, "offset": offset})
             numbers = tensor(name, shape, shift, offset) - float(norm and case["arch"] in GEMMA)
             param.view(-1)[places(param, layout, case["hparams"])] = numbers.flatten()
+        for i, layer in enumerate(model.model.layers if case["arch"] == "gemma4" else []):
+            layer.layer_scalar.copy_(torch.tensor(case["given"][f"blk.{i}.layer_output_scale.weight"]))
     missed = [n for n, p in model.named_parameters() if id(p) not in seen]
     assert not missed, missed
     return model, where, tensors
@@ -455,6 +461,12 @@ def cases():
         if arch == "mistral3":
             hp |= {"rope_temp": rope["llama_4_scaling_beta"], "rope_beta_fast": rope["beta_fast"], "rope_log_mul": rope["mscale_all_dim"]}
             config |= {"pad_token_id": None}
+        if arch == "gemma4":
+            full = {"rope_type": "proportional", "rope_theta": rope["rope_theta"], "partial_rotary_factor": 0.25}
+            config["rope_parameters"] = {"full_attention": full, "sliding_attention": plain}
+            hp |= {"n_layer": 3, "head_dim": config["global_head_dim"], "n_head_kv": config["num_global_key_value_heads"], "period": 3,
+                   "window": config["sliding_window"], "logit_cap": config["final_logit_softcapping"],
+                   "near_n_head_kv": HEADS_KV, "near_head_dim": head_dim, "near_rope_base": plain["rope_theta"]}
         if arch in ("gemma3", "gemma-embedding") or more.get("class") == "Olmo3":
             near = plain if arch in GEMMA else plain | {"rope_theta": rope["rope_theta"]}
             config["rope_parameters"] = {"full_attention": rope, "sliding_attention": near}
@@ -520,6 +532,13 @@ def cases():
     yield case("granitemoe", "granitemoe", chain, True, granite, rope=plain, hparams=scales | some)
     yield case("granitemoe_tree", "granitemoe", forest, False, granite, rope=plain, hparams=scales | some | {"n_ff_shared": 20},
                **{"class": "GraniteMoeShared"})
+    gemma4 = {"sliding_window": 5, "layer_types": ["sliding_attention"] * 2 + ["full_attention"], "global_head_dim": 16,
+              "num_global_key_value_heads": 1, "attention_k_eq_v": True, "hidden_size_per_layer_input": 0,
+              "final_logit_softcapping": 1.5, "pad_token_id": None}
+    ends = {f"blk.{i}.layer_output_scale.weight": [s] for i, s in enumerate((0.75, 1.25, 0.5))}
+    quarter = ends | {"rope_freqs.weight": [1.0] * 2 + [1e30] * 6}  # as llama.cpp's converter makes it of partial_rotary_factor
+    yield case("gemma4", "gemma4", chain, True, gemma4, rope=plain | {"rope_theta": 1e6}, given=quarter)
+    yield case("gemma4_tree", "gemma4", forest, True, gemma4, rope=plain | {"rope_theta": 1e6}, given=quarter)
     yield case("gpt2", "gpt2", chain, True, {})
     yield case("gpt2_tree", "gpt2", forest, True, {})
     packed = dict(segments=[[0, 5, -1], [5, 1, -1], [6, 18, -1]], counted=[])

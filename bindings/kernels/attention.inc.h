@@ -56,10 +56,10 @@ typedef struct gt_attn_constants {
 // beside the tile.
 enum { GT_ATTN_BLOCK = 64 };
 // Floats of a tile's matrix, of a block of scores, and of a block of rows made ready for the products. A head longer
-// than 128 halves the lanes and the rows, and ATTN_BACK_KV, which has four matrices to keep, has blocks half as long:
-// no kernel takes more than 120 KiB of stack.
+// than 128 halves the lanes and the rows, one longer than 256 the rows again, and ATTN_BACK_KV, which has four matrices
+// to keep, has blocks half as long: no kernel takes more than 170 KiB of stack.
 enum {
-    GT_ATTN_TILE   = GT_ATTN_NV * GT_VL * 128,
+    GT_ATTN_TILE   = GT_VL * GT_ATTN_MAX_D,
     GT_ATTN_SCORES = GT_ATTN_NV * GT_VL * GT_ATTN_BLOCK,
     GT_ATTN_ROOM   = GT_ATTN_BLOCK * 128,
 };
@@ -94,7 +94,7 @@ static gt_attn gt_attn_sizes(const gt_attn_constants * k) {
     at.group   = at.n_head / at.n_kv;
     at.nv      = at.d > 128 ? 1 : GT_ATTN_NV;
     at.lw      = at.nv * GT_VL;
-    at.block   = at.d > 128 ? GT_ATTN_BLOCK / 2 : GT_ATTN_BLOCK;
+    at.block   = at.d > 256 ? GT_ATTN_BLOCK / 4 : at.d > 128 ? GT_ATTN_BLOCK / 2 : GT_ATTN_BLOCK;
     at.drop    = k->drop > 0;
     at.raise   = (float) (1 / (1 - k->drop));
     at.stream  = (uint64_t) k->stream;
@@ -381,7 +381,7 @@ static const char * heads_fault(const gt_attn_constants * k) {
     if (n_head < 1 || n_head > 65536 || n_kv < 1 || n_kv > n_head || n_head % n_kv) {
         return "attention: the number of heads is no multiple of the number of key/value heads";
     }
-    if (d < 1 || d > GT_ATTN_MAX_D) return "attention: a head's length is not within 1 and 256";
+    if (d < 1 || d > GT_ATTN_MAX_D) return "attention: a head's length is not within 1 and 512";
     if (k->cap != 0 && cap_fault(k->cap)) return "attention: what scores stay within is no positive number";
     if (!(k->drop >= 0 && k->drop < 1)) return "attention: the rate of dropout is not within 0 and 1";
     if (k->stream < 0 || k->stream > UINT32_MAX) return "attention: the stream of dropout is not within 0 and 2^32";

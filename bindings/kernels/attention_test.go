@@ -217,6 +217,7 @@ func TestAttention(t *testing.T) {
 		{"d of 128", 2, 1, 128, treeOf(40, -1, 17, 0)},
 		{"d of 200", 2, 1, 200, treeOf(40, -1, 17, 0)},
 		{"d of 256", 3, 1, 256, treeOf(35, -1)},
+		{"d of 512", 3, 1, 512, treeOf(35, -1)},
 		{"many roots", 2, 1, 24, treeOf(5, -1, 16, -1, 17, -1, 1, -1, 64, -1, 31, -1, 2, -1)},
 		{"prompt with two answers", 4, 1, 32, treeOf(70, -1, 21, 0, 33, 0)},
 		{"group of answers", 4, 4, 16, treeOf(19, -1, 7, 0, 70, 0, 1, 0, 16, 0)},

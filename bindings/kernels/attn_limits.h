@@ -3,7 +3,7 @@
 #define GT_ATTN_LIMITS_H
 
 enum {
-    GT_ATTN_MAX_D   = 256,   // a head's length: a tile's matrices lie on the stack
+    GT_ATTN_MAX_D   = 512,   // a head's length: a tile's matrices lie on the stack
     GT_ATTN_MAX_SEG = 65536, // segments: a set of them takes 8 KiB of stack
 };
 

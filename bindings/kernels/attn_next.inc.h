@@ -27,7 +27,7 @@
 enum { GT_KV_PAD = 16 };
 
 // gt_kv_block is the number of tokens of a page: those of a block of keys of GT_OP_ATTN.
-static inline int64_t gt_kv_block(int64_t d) { return d > 128 ? 32 : 64; }
+static inline int64_t gt_kv_block(int64_t d) { return d > 256 ? 16 : d > 128 ? 32 : 64; }
 
 // gt_kv_half is the number of elements of a page that the keys, or the values, of one head take.
 static inline int64_t gt_kv_half(int64_t d) { return (d + GT_KV_PAD - 1) / GT_KV_PAD * GT_KV_PAD * gt_kv_block(d); }

@@ -3,8 +3,8 @@
 // A row's sums are taken in F32 lane by lane over runs of GT_NORM_RUN numbers and the runs added in F64: the error
 // stays below about 1e-6 relative at any row length, and the order depends on the length alone.
 //
-// GT_OP_RMS_NORM    a0 out y [n,R]; a1 x [n,R]; a2 w [n] f32.  y = x/√(mean x²+eps)·w.
-// GT_OP_RMS_NORM_BACK    a0 out dx; a1 x; a2 w; a3 dy. With acc.
+// GT_OP_RMS_NORM    a0 out y [n,R]; a1 x [n,R]; a2 w [n] f32 or absent: 1.  y = x/√(mean x²+eps)·w.
+// GT_OP_RMS_NORM_BACK    a0 out dx; a1 x; a2 w or absent; a3 dy. With acc.
 // GT_OP_RMS_NORM_GRAD    a0 inout dw [n] += Σ_rows dy·x/rms; a1 x; a2 dy.
 // GT_OP_LAYER_NORM  a0 out y; a1 x; a2 w; a3 b or absent.
 // GT_OP_LAYER_NORM_BACK  a0 out dx; a1 x; a2 w; a3 dy. With acc.
@@ -66,7 +66,11 @@ static void gt_k_rms_norm(const gt_call * c, int ith, int nth) {
         float *       y = gt_arg_row(&c->a[0], r);
         const float * x = gt_arg_row(&c->a[1], r);
         const gt_vf   s = gt_splat(gt_rms_of(x, ne0, k.eps));
-        GT_EACH(ne0, GT_ST(y, GT_LD(x) * s * GT_LD(w)););
+        if (w) {
+            GT_EACH(ne0, GT_ST(y, GT_LD(x) * s * GT_LD(w)););
+        } else {
+            GT_EACH(ne0, GT_ST(y, GT_LD(x) * s););
+        }
     });
 }
 
@@ -80,9 +84,13 @@ static void gt_k_rms_norm_back(const gt_call * c, int ith, int nth) {
         const float * x   = gt_arg_row(&c->a[1], r);
         const float * dy  = gt_arg_row(&c->a[3], r);
         const float   s   = gt_rms_of(x, ne0, k.eps);
-        const double  dot = GT_SUM(ne0, GT_LD(w) * GT_LD(dy) * GT_LD(x));
+        const double  dot = w ? GT_SUM(ne0, GT_LD(w) * GT_LD(dy) * GT_LD(x)) : GT_SUM(ne0, GT_LD(dy) * GT_LD(x));
         const gt_vf   s1  = gt_splat(s), s3 = gt_splat((float) ((double) s * s * s / (double) ne0 * dot));
-        GT_EACH_INTO(k.acc, dx, ne0, s1 * GT_LD(w) * GT_LD(dy) - s3 * GT_LD(x));
+        if (w) {
+            GT_EACH_INTO(k.acc, dx, ne0, s1 * GT_LD(w) * GT_LD(dy) - s3 * GT_LD(x));
+        } else {
+            GT_EACH_INTO(k.acc, dx, ne0, s1 * GT_LD(dy) - s3 * GT_LD(x));
+        }
     });
 }
 
@@ -219,35 +227,43 @@ static void gt_k_layer_norm_grad(const gt_call * c, int ith, int nth) {
 
 #ifdef GT_CHECKS
 
-static const char * norm_fault(double eps, const gt_arg * x, const gt_arg * w) {
+static const char * norm_rows_fault(double eps, const gt_arg * x) {
     if (!(eps >= 0 && eps < 1)) return "norm: eps is not within 0 and 1";
-    if (x->ne0 < 1) return "norm: rows are empty";
+    return x->ne0 < 1 ? "norm: rows are empty" : NULL;
+}
+
+static const char * norm_fault(double eps, const gt_arg * x, const gt_arg * w) {
+    GT_TRY(norm_rows_fault(eps, x));
     return gt_is_vector(w, x->ne0) ? NULL : "norm: the weight is not f32 [n]";
 }
 
-static const char * rms_norm_fault(const gt_call * c, double eps) {
-    const char * fault = norm_fault(eps, &c->a[1], &c->a[2]);
-    if (!fault && !gt_apart(&c->a[0], &c->a[2])) fault = "norm: the output overlaps the weight";
-    return fault ? fault : gt_inputs_like(c, 1, 1);
+// weighted_fault is of norms and their derivatives; with bare the weight may be absent.
+static const char * weighted_fault(const gt_call * c, double eps, int bare) {
+    const gt_arg * w = &c->a[2];
+    GT_TRY(bare && !w->data ? norm_rows_fault(eps, &c->a[1]) : norm_fault(eps, &c->a[1], w));
+    if (!gt_apart(&c->a[0], w)) return "norm: the output overlaps the weight";
+    return gt_inputs_like(c, 1, 1);
 }
 
-const char * gt_check_rms_norm(const gt_call * c) { return rms_norm_fault(c, GT_CONSTANTS(norm, c).eps); }
+const char * gt_check_rms_norm(const gt_call * c) { return weighted_fault(c, GT_CONSTANTS(norm, c).eps, 1); }
 
 const char * gt_check_layer_norm(const gt_call * c) {
-    const char * fault = gt_check_rms_norm(c);
+    const char * fault = weighted_fault(c, GT_CONSTANTS(norm, c).eps, 0);
     if (fault || !c->a[3].data) return fault;
     if (!gt_is_vector(&c->a[3], c->a[1].ne0)) return "norm: the bias is not f32 [n]";
     return gt_apart(&c->a[0], &c->a[3]) ? NULL : "norm: the output overlaps the bias";
 }
 
-const char * gt_check_rms_norm_back(const gt_call * c) {
-    const gt_norm_back_constants k     = GT_CONSTANTS(norm_back, c);
-    const char *                 fault = rms_norm_fault(c, k.eps);
-    if (!fault && k.acc && !gt_apart(&c->a[0], &c->a[1])) fault = "norm: a gradient added to cannot be the input";
-    return fault ? fault : gt_inputs_like(c, 3, 3);
+static const char * norm_back_fault(const gt_call * c, int bare) {
+    const gt_norm_back_constants k = GT_CONSTANTS(norm_back, c);
+    GT_TRY(weighted_fault(c, k.eps, bare));
+    if (k.acc && !gt_apart(&c->a[0], &c->a[1])) return "norm: a gradient added to cannot be the input";
+    return gt_inputs_like(c, 3, 3);
 }
 
-const char * gt_check_layer_norm_back(const gt_call * c) { return gt_check_rms_norm_back(c); }
+const char * gt_check_rms_norm_back(const gt_call * c) { return norm_back_fault(c, 1); }
+
+const char * gt_check_layer_norm_back(const gt_call * c) { return norm_back_fault(c, 0); }
 
 const char * gt_check_rms_norm_grad(const gt_call * c) {
     const char * fault = norm_fault(GT_CONSTANTS(norm, c).eps, &c->a[1], &c->a[0]);

@@ -16,12 +16,24 @@ func eachRow(like mat, f func(r int, y []float64)) mat {
 func refRMSNorm(eps float64) func(in []mat) mat {
 	return func(in []mat) mat {
 		return eachRow(in[0], func(r int, y []float64) {
-			s := refRMS(in[0].row(r), eps)
+			s, w := refRMS(in[0].row(r), eps), orOnes(in[1], in[0].ne0)
 			for i, x := range in[0].row(r) {
-				y[i] = x * s * in[1].d[i]
+				y[i] = x * s * w[i]
 			}
 		})
 	}
+}
+
+// orOnes is a vector of n numbers, which are 1 where it is absent.
+func orOnes(v mat, n int) []float64 {
+	if v.d != nil {
+		return v.d
+	}
+	ones := make([]float64, n)
+	for i := range ones {
+		ones[i] = 1
+	}
+	return ones
 }
 
 func refRMS(x []float64, eps float64) float64 {
@@ -34,14 +46,14 @@ func refRMS(x []float64, eps float64) float64 {
 
 func refRMSNormBack(eps float64) func(in []mat) mat {
 	return func(in []mat) mat {
-		x, w, dy := in[0], in[1], in[2]
+		x, w, dy := in[0], orOnes(in[1], in[0].ne0), in[2]
 		return eachRow(x, func(r int, dx []float64) {
 			s, dot := refRMS(x.row(r), eps), 0.0
 			for i, v := range x.row(r) {
-				dot += w.d[i] * dy.row(r)[i] * v
+				dot += w[i] * dy.row(r)[i] * v
 			}
 			for i, v := range x.row(r) {
-				dx[i] = s*w.d[i]*dy.row(r)[i] - v*s*s*s*dot/float64(x.ne0)
+				dx[i] = s*w[i]*dy.row(r)[i] - v*s*s*s*dot/float64(x.ne0)
 			}
 		})
 	}

@@ -12,12 +12,13 @@ import (
 // 3e-6 (gradients of weights over 300 rows, and LayerNorm's over rows of one number, where 1/√eps enlarges rounding).
 const rowTolerance = 1e-5
 
-// A shape of an argument in a table: a matrix [n, rows], a vector [n], or absent.
+// A shape of an argument in a table: a matrix [n, rows], a vector [n], one number, or absent.
 type shape byte
 
 const (
 	asMatrix shape = iota
 	asVector
+	asNumber // one number
 	asAbsent
 )
 
@@ -68,6 +69,14 @@ var _ = func() bool {
 		{name: "rms_norm_back acc", op: OpRMSNormBack.Call(NormBackConstants{Eps: eps, Acc: true}), out: []shape{m},
 			in: []shape{m, v, m}, adds: true,
 			ref: refs{refRMSNormBack(eps)}},
+		{name: "rms_norm without a weight", op: OpRMSNorm.Call(norm), out: []shape{m}, in: []shape{m, asAbsent},
+			inPlace: []int{0}, ref: refs{refRMSNorm(eps)}},
+		{name: "rms_norm_back without a weight", op: OpRMSNormBack.Call(NormBackConstants{Eps: eps}), out: []shape{m},
+			in: []shape{m, asAbsent, m}, inPlace: []int{0, 2},
+			ref: refs{refRMSNormBack(eps)}, forward: refRMSNorm(eps), wrt: []int{0}},
+		{name: "rms_norm_back without a weight, acc", op: OpRMSNormBack.Call(NormBackConstants{Eps: eps, Acc: true}),
+			out: []shape{m}, in: []shape{m, asAbsent, m}, adds: true,
+			ref: refs{refRMSNormBack(eps)}},
 		{name: "rms_norm_grad", op: OpRMSNormGrad.Call(norm), out: []shape{v}, in: []shape{m, m}, adds: true,
 			ref: refs{refRMSNormGrad(eps)}, forward: refRMSNorm(eps), wrt: []int{1}},
 		{name: "layer_norm", op: OpLayerNorm.Call(norm), out: []shape{m}, in: []shape{m, v, v}, inPlace: []int{0},
@@ -94,6 +103,8 @@ func (o rowOp) argument(s shape, n, rows, pad int, rnd *rand.Rand) *matrix {
 		return fill(rnd, newStrided(n, rows, n+pad))
 	case asVector:
 		return randomMatrix(rnd, n, 1)
+	case asNumber:
+		return randomMatrix(rnd, 1, 1)
 	}
 	return nil
 }

@@ -27,6 +27,16 @@ import (
 // ErrInUse is the error of closing a handle that others still depend on.
 var ErrInUse = errors.New("still in use")
 
+// ErrUnknownArch is the error of a file whose architecture the linked llama.cpp does not know.
+var ErrUnknownArch = errors.New("this llama.cpp does not know the architecture")
+
+// UnknownArch is an error of what has an architecture that the linked llama.cpp does not know; it matches
+// ErrUnknownArch.
+func UnknownArch(what, arch string) error {
+	return fmt.Errorf("%s: %w %q; a newer one may: build ggtune with it (make build SYSTEM_LLAMA=1)", what,
+		ErrUnknownArch, arch)
+}
+
 // ErrUnknownSplit is the error of a file whose tokenizer.ggml.pre the linked llama.cpp does not know and opens no file
 // with. The Go module's opens it, warns and takes a default (Vocab.SplitsByDefault).
 var ErrUnknownSplit = errors.New("this llama.cpp does not know how the model splits text")
@@ -102,6 +112,11 @@ func openModel(doing, path string, o *C.gt_model_options) (*Model, error) {
 		st   C.gt_status
 	)
 	if C.gt_model_open(cpath, o, &m.ptr, &info, &st) != C.GT_OK {
+		// thrown by llama.cpp where it makes a model
+		if _, name, ok := strings.Cut(C.GoString(&st.message[0]), "unknown model architecture: "); ok {
+			name, _, _ = strings.Cut(name, ";")
+			return nil, UnknownArch(path, strings.Trim(name, "'"))
+		}
 		err := statusError(path+": "+doing, &st)
 		if strings.Contains(err.Error(), "unknown pre-tokenizer type") { // thrown where the vocabulary is read
 			err = fmt.Errorf("%w: %w", err, ErrUnknownSplit)

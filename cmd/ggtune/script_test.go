@@ -1,12 +1,14 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/ggtune/ggtune/bindings/llama"
 	"github.com/ggtune/ggtune/internal/fuzzing"
 )
 
@@ -37,9 +39,19 @@ func TestScript(t *testing.T) {
 		RequireUniqueNames:  true,
 		UpdateScripts:       os.Getenv("UPDATE_SCRIPTS") != "",
 		Cmds:                scriptCommands,
+		Condition:           scriptCondition,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv(cores, os.Getenv(cores))
 			return nil
 		},
 	})
+}
+
+// scriptCondition knows [system_llama]: an installed llama.cpp is linked.
+func scriptCondition(name string) (bool, error) {
+	if name != "system_llama" {
+		return false, fmt.Errorf("unknown condition %q", name)
+	}
+	_, system, err := llama.System()
+	return system, err
 }

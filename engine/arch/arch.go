@@ -63,6 +63,7 @@ const (
 	FFNGateShexp Role = "ffn_gate_shexp"
 	FFNUpShexp   Role = "ffn_up_shexp"
 	FFNDownShexp Role = "ffn_down_shexp"
+	LayerScale   Role = "layer_output_scale"
 )
 
 // A Part is one tensor that an architecture uses.
@@ -79,6 +80,7 @@ type Part struct {
 	// Alone says why llama.cpp cannot run a pair beside a linear part; "": it can.
 	Alone  string
 	Shared bool // a table outside the layers that all of them read; never trained
+	Fixed  bool // a constant of the layer's; never trained
 	// PairedHeads is the number of heads that the rows belong to, where each head's rows are the pairs that positions
 	// rotate, one behind the other, and transformers has all first halves of the pairs before the second ones; else 0.
 	PairedHeads int
@@ -193,6 +195,9 @@ type Arch struct {
 	Hub  Hub
 	// Headless is Net's.
 	Headless bool
+	// Newer says that the llama.cpp of the Go module does not know it: such a file is refused there, and wants one that
+	// is installed.
+	Newer bool
 	// Ranks says that llama.cpp's graph of it has a classification head (LLAMA_POOLING_TYPE_RANK): of the tensor
 	// cls.output, at the last token, with a softmax behind it.
 	Ranks bool
@@ -209,8 +214,14 @@ type Example struct {
 	Layers    int    // so many, for one of each kind to be among them; 0: two do
 	// Rounded says that llama.cpp computes a part of it in f16 whatever the weights: it reads GELU from a table.
 	Rounded bool
-	// Keys are metadata below the architecture's name (int, float32, string or bool) beside those of all models.
+	// Keys are metadata below the architecture's name (int, float32, string, bool or []int32) beside those of all
+	// models. []int and []bool have one for each layer, and are repeated where there are more.
 	Keys map[string]any
+	// QNorm is what weights of norms of queries are about, where scores are divided by nothing; 0: 1, as of other
+	// norms.
+	QNorm float64
+	// Where names, for roles that a layer may do without, the key of bools that says which layers have their weight.
+	Where map[Role]string
 }
 
 var archs = registry.New[Arch]("architecture")
@@ -257,11 +268,12 @@ func Of(f Metadata) (*Net, error) {
 type Metadata interface {
 	Path() string
 	Architecture() (string, error)
-	// Int, Float32, Bool and Ints answer a missing key with gguf.ErrNoKey.
+	// These answer a missing key with gguf.ErrNoKey.
 	Int(key string) (int64, error)
 	Float32(key string) (float32, error)
 	Bool(key string) (bool, error)
 	Ints(key string) ([]int64, error)
+	Bools(key string) ([]bool, error)
 	StringOr(key, missing string) (string, error)
 	HasTensor(name string) bool
 	Tensor(name string) (*gguf.TensorInfo, error)

@@ -72,7 +72,7 @@ func readBert(f Metadata) (*Net, error) {
 
 // bidirectional reads the attention of tokens that see each other both ways.
 func (k *keys) bidirectional(embd int) graph.AttentionAttr {
-	a := k.attention(embd)
+	a := k.attention(embd, false)
 	a.Bidirectional = true
 	if k.flag("attention.causal", true) {
 		k.fail("metadata key %q is missing or true, expected false: its tokens see each other both ways",

@@ -57,6 +57,7 @@ type attention struct {
 	graph.AttentionAttr
 	Rope        graph.Rotary
 	RopeFactors bool // a model may have factors of the frequencies
+	MustFactors bool // with RopeFactors: every model has them
 	// LongRope: it may have two sets of them instead. llama.cpp takes the long ones where its context is longer than
 	// the original one; those for short contexts are computed here.
 	LongRope  bool
@@ -66,6 +67,8 @@ type attention struct {
 	SameOrder bool // where adjacent elements are rotated: so they are in transformers too
 	Fused     bool // q, k and v come of one matrix, one behind the other
 	Sinks     bool // each head has a sink
+	KeyIsV    bool // values are what comes of the keys' matrix; not with Fused
+	UnitV     bool // each head of values is brought to a mean square of 1
 	Eps       float64
 }
 
@@ -81,6 +84,9 @@ func (a attention) parts() []Part {
 		{Role: AttnQ, Suffix: ".weight", Shape: []int64{embd, q}, Linear: true, PairedHeads: paired(a.Heads)},
 		{Role: AttnK, Suffix: ".weight", Shape: []int64{embd, kv}, Linear: true, PairedHeads: paired(a.KVHeads)},
 		{Role: AttnV, Suffix: ".weight", Shape: []int64{embd, kv}, Linear: true},
+	}
+	if a.KeyIsV {
+		in = in[:2]
 	}
 	if a.Fused {
 		in = []Part{{Role: AttnQKV, Suffix: ".weight", Shape: []int64{embd, q + 2*kv}, Linear: true}}
@@ -100,7 +106,7 @@ func (a attention) parts() []Part {
 	}
 	for _, role := range a.factors() {
 		parts = append(parts, Part{Role: role, Suffix: ".weight", Shape: []int64{int64(a.Rope.Dim / 2)},
-			Optional: true, Shared: true})
+			Optional: !a.MustFactors, Shared: true})
 	}
 	return parts
 }
@@ -124,8 +130,15 @@ func (a attention) build(b *Builder, h, acc graph.ID) graph.ID {
 		qkv := b.Linear(AttnQKV, h, graph.None)
 		q, k, v = b.G.Slice(qkv, 0, qw), b.G.Slice(qkv, qw, kvw), b.G.Slice(qkv, qw+kvw, kvw)
 	} else {
-		qkv := b.Linears(h, AttnQ, AttnK, AttnV)
-		q, k, v = qkv[0], qkv[1], qkv[2]
+		roles := []Role{AttnQ, AttnK, AttnV}
+		if a.KeyIsV {
+			roles = roles[:2]
+		}
+		qkv := b.Linears(h, roles...)
+		q, k, v = qkv[0], qkv[1], qkv[len(qkv)-1]
+	}
+	if a.UnitV {
+		v = b.G.Unit(v, int64(a.HeadDim), a.Eps)
 	}
 	q, k = a.place(b, AttnQNorm, q, a.Heads, a.Rope), a.place(b, AttnKNorm, k, a.KVHeads, a.keyRope())
 	return b.Linear(AttnOutput, b.Attention(q, k, v, a.AttentionAttr), acc)

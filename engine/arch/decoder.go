@@ -12,6 +12,7 @@ type decoder struct {
 	Sums     bool    // llama.cpp sets how the last product of each half adds up, which it can of a bare one alone
 	Parallel bool    // both halves read the same rows, those of BeforeAttn; BeforeFFN and those behind are none
 	Drops    drops   // with nothing behind the half: no norm, no Residual
+	Scaled   bool    // what the layer gives may be multiplied by a number of its own; not with Parallel
 }
 
 // norms are those around the halves, by their names in the file; "" where there is none.
@@ -38,6 +39,9 @@ func (l decoder) Parts() []Part {
 			p.Alone = "its graph asserts that nothing is added to this product (ggml_mul_mat_set_prec)"
 		}
 	}
+	if l.Scaled {
+		parts = append(parts, Part{Role: LayerScale, Suffix: ".weight", Shape: []int64{1}, Optional: true, Fixed: true})
+	}
 	return append(parts, l.Biases.parts(parts)...)
 }
 
@@ -47,7 +51,13 @@ func (l decoder) Build(b *Builder, x graph.ID) graph.ID {
 		return l.add(b, l.FFN, "", l.Drops.FFN, h, l.add(b, l.Attn, "", l.Drops.Attn, h, x))
 	}
 	x = l.add(b, l.Attn, l.Norms.AfterAttn, l.Drops.Attn, l.normed(b, l.Norms.BeforeAttn, x), x)
-	return l.add(b, l.FFN, l.Norms.AfterFFN, l.Drops.FFN, l.normed(b, l.Norms.BeforeFFN, x), x)
+	x = l.add(b, l.FFN, l.Norms.AfterFFN, l.Drops.FFN, l.normed(b, l.Norms.BeforeFFN, x), x)
+	if l.Scaled {
+		if s := b.Weight(LayerScale, ".weight"); s != graph.None {
+			return b.G.TimesNumber(x, s)
+		}
+	}
+	return x
 }
 
 // normed is x normalised, or as it is where there is no norm.
@@ -73,6 +83,7 @@ func (l decoder) add(b *Builder, part half, after Role, drops bool, h, x graph.I
 type traits struct {
 	Neox      bool // the halves of a head are rotated, not adjacent elements
 	LayerNorm bool // not RMSNorm
+	KVByLayer bool // layers may differ in the number of key heads, which Each has to say
 	NormBias  bool // with LayerNorm: norms have one
 	// PartRope: a part of each head may be rotated, the rest left. Elsewhere llama.cpp asserts that all of it is.
 	PartRope bool
@@ -110,7 +121,7 @@ func readDecoder(f Metadata, t traits, change func(m *family)) (*Net, error) {
 	} else {
 		n.Eps = k.float("attention.layer_norm_rms_epsilon", 0)
 	}
-	a := k.attention(hp.NEmbd)
+	a := k.attention(hp.NEmbd, t.KVByLayer)
 	rope := k.rope(hp, a.HeadDim, t.Neox, t.Stretch...)
 	if !t.PartRope {
 		k.whole(rope, a.HeadDim)
@@ -133,18 +144,22 @@ func readDecoder(f Metadata, t traits, change func(m *family)) (*Net, error) {
 	case mustOwnHead, noHead:
 		m.TiedOutput = false
 	}
+	if err := k.err(); err != nil {
+		return nil, err
+	}
 	layer, each := m.Layer, m.Each
+	of := func(il int) decoder {
+		l := layer
+		if each != nil {
+			each(il, &l)
+		}
+		return l
+	}
 	return &Net{
-		HParams: m.HParams, Sizes: append(sizes(m.FF, a), m.More...), Embed: m.Embed, Final: m.Final,
-		OwnOrder: m.OwnOrder,
-		Layer: func(il int) Layer {
-			l := layer
-			if each != nil {
-				each(il, &l)
-			}
-			return l
-		},
-	}, k.err()
+		HParams: m.HParams, Sizes: append(sizes(m.FF, of(0).Attn.AttentionAttr), m.More...),
+		Embed: m.Embed, Final: m.Final, OwnOrder: m.OwnOrder,
+		Layer: func(il int) Layer { return of(il) },
+	}, nil
 }
 
 // square refuses heads that do not make a row of the embedding, where llama.cpp makes room for none else.

@@ -37,7 +37,7 @@ func readGPT2(f Metadata) (*Net, error) {
 	hp, ff := k.hparams(), k.size("feed_forward_length", 0)
 	k.dense()
 	hp.Positions = hp.NCtxTrain
-	a, eps := k.attention(hp.NEmbd), k.float("attention.layer_norm_epsilon", 0)
+	a, eps := k.attention(hp.NEmbd, false), k.float("attention.layer_norm_epsilon", 0)
 	n := norm{Eps: eps, Layer: true, Bias: true}
 	layer := gpt2Layer{decoder{
 		Norms: norms{norm: n, BeforeAttn: AttnNorm, BeforeFFN: FFNNorm},

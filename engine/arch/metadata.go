@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/engine/graph"
@@ -50,6 +51,58 @@ func (k *keys) size(key string, missing int) int {
 		return int(v)
 	}
 	return 1
+}
+
+// layers reads a positive size of each of n layers: one for all of them, or a list; missing is as size's.
+func (k *keys) layers(key string, n, missing int) func(il int) int {
+	name := k.arch + "." + key
+	list, err := k.f.Ints(name)
+	if err != nil { // no list
+		all := k.size(key, missing)
+		return func(int) int { return all }
+	}
+	faults := len(k.faults)
+	if len(list) != n {
+		k.fail("metadata key %q has %d numbers, expected one for each of %d layers", name, len(list), n)
+	}
+	for il, v := range list {
+		if v <= 0 || v > maxSize {
+			k.fail("metadata key %q has %d for layer %d, expected 1 to %d", name, v, il, maxSize)
+		}
+	}
+	if len(k.faults) > faults {
+		return func(int) int { return 1 }
+	}
+	return func(il int) int { return int(list[il]) }
+}
+
+// windows reads which layers see a window alone. llama.cpp ends at an assertion, with nowhere for keys, if all do.
+func (k *keys) windows(key string, n int) []bool {
+	name := k.arch + "." + key
+	list, err := k.f.Bools(name)
+	switch {
+	case err != nil:
+		k.faults = append(k.faults, err)
+	case len(list) != n:
+		k.fail("metadata key %q has %d values, expected one for each of %d layers", name, len(list), n)
+	case !slices.Contains(list, false):
+		k.fail("metadata key %q leaves no layer that sees everything, which llama.cpp does not run", name)
+	}
+	return list
+}
+
+// zero refuses a number other than 0, which says what cannot be trained; optional says that llama.cpp opens files
+// without it.
+func (k *keys) zero(key string, optional bool, what string) {
+	name := k.arch + "." + key
+	n, err := k.f.Int(name)
+	switch {
+	case errors.Is(err, gguf.ErrNoKey) && optional:
+	case err != nil:
+		k.faults = append(k.faults, err)
+	case n != 0:
+		k.fail("metadata key %q is %d: %s, which cannot be trained; take a model of which it is 0", name, n, what)
+	}
 }
 
 // float reads a positive number; missing 0 means the key must be there.
@@ -167,17 +220,37 @@ func (k *keys) count(key string) int {
 	return k.size(key, 0)
 }
 
-// attention reads the sizes of attention, whose scores have the usual factor: 1/√HeadDim.
-func (k *keys) attention(embd int) graph.AttentionAttr {
+const kvHeads = "attention.head_count_kv"
+
+// attention reads the sizes of attention, whose scores have the usual factor: 1/√HeadDim. byLayer leaves the number of
+// key heads, which is that of all heads then, to who reads it for each layer.
+func (k *keys) attention(embd int, byLayer bool) graph.AttentionAttr {
 	a := graph.AttentionAttr{Heads: k.size("attention.head_count", 0)}
-	a.KVHeads = k.size("attention.head_count_kv", a.Heads)
-	a.HeadDim = k.size("attention.key_length", max(1, embd/a.Heads))
-	if v := k.size("attention.value_length", a.HeadDim); v != a.HeadDim {
-		k.fail("heads have %d elements in keys and %d in values; expected the same", a.HeadDim, v)
+	if a.KVHeads = a.Heads; !byLayer {
+		a.KVHeads = k.size(kvHeads, a.Heads)
 	}
-	if a.Heads%a.KVHeads != 0 {
-		k.fail("%d attention heads over %d key heads: expected a multiple", a.Heads, a.KVHeads)
-	}
+	a.HeadDim = k.headDim("", max(1, embd/a.Heads))
+	k.shareable(a.Heads, a.KVHeads)
 	a.Scale = 1 / math.Sqrt(float64(a.HeadDim))
 	return a
+}
+
+// headDim reads the size of a head's keys, which is that of its values; of is what is behind the keys' names, and
+// missing as size's.
+func (k *keys) headDim(of string, missing int) int {
+	n := k.size("attention.key_length"+of, missing)
+	if missing > 0 {
+		missing = n
+	}
+	if v := k.size("attention.value_length"+of, missing); v != n {
+		k.fail("heads have %d elements in keys and %d in values; expected the same", n, v)
+	}
+	return n
+}
+
+// shareable refuses a number of key heads that heads cannot be shared out among.
+func (k *keys) shareable(heads, kv int) {
+	if heads%kv != 0 {
+		k.fail("%d attention heads over %d key heads: expected a multiple", heads, kv)
+	}
 }

@@ -126,6 +126,45 @@ func TestHParamsRefused(t *testing.T) {
 			[]string{"4 heads of 8 elements make 32", "n_embd 64"}},
 		"pooling unheard of": {"qwen3", number("qwen3.pooling_type", 5),
 			[]string{`"qwen3.pooling_type" is 5`, "expected 0 to 4 (none, mean, cls, last, rank)"}},
+		"gemma4: layers that share keys": {"gemma4", number("gemma4.attention.shared_kv_layers", 1),
+			[]string{"shared_kv_layers", "is 1", "of earlier ones", "E2B", "cannot be trained"}},
+		"gemma4: embeddings of layers": {"gemma4", number("gemma4.embedding_length_per_layer_input", 16),
+			[]string{"embedding_length_per_layer_input", "is 16", "E2B", "cannot be trained"}},
+		"gemma4: embeddings of layers unsaid": {"gemma4", remove("gemma4.embedding_length_per_layer_input"),
+			[]string{"embedding_length_per_layer_input", "missing"}},
+		"gemma4: with experts": {"gemma4", number("gemma4.expert_count", 128),
+			[]string{"mixture of 128 experts", "dense"}},
+		"gemma4: heads of layers with windows unsaid": {"gemma4",
+			remove("gemma4.attention.key_length_swa", "gemma4.attention.value_length_swa"),
+			[]string{"attention.key_length_swa", "attention.value_length_swa", "missing"}},
+		"gemma4: logits within 0": {"gemma4", float("gemma4.final_logit_softcapping", 0),
+			[]string{"final_logit_softcapping", "is 0", "positive"}},
+		"gemma4: part of a head": {"gemma4", number("gemma4.rope.dimension_count", 8),
+			[]string{"rope.dimension_count", "is 8", "head size 32"}},
+		"gemma4: no window": {"gemma4", number("gemma4.attention.sliding_window", 0),
+			[]string{"attention.sliding_window", "is 0"}},
+		"gemma4: no layers with windows are named": {"gemma4", remove("gemma4.attention.sliding_window_pattern"),
+			[]string{"sliding_window_pattern", "missing"}},
+		"gemma4: a layer left out": {"gemma4", func(w *gguf.Writer) {
+			w.Set("gemma4.attention.sliding_window_pattern", gguf.BoolsValue([]bool{false}))
+			w.Set("gemma4.attention.head_count_kv", gguf.NumbersValue([]int32{2, 1, 1}))
+		}, []string{"sliding_window_pattern", "has 1 values", "each of 2 layers", "head_count_kv", "has 3 numbers"}},
+		"gemma4: a layer too many": {"gemma4", func(w *gguf.Writer) {
+			w.Set("gemma4.attention.sliding_window_pattern", gguf.BoolsValue([]bool{true, true, false}))
+		}, []string{"sliding_window_pattern", "has 3 values", "each of 2 layers"}},
+		"gemma4: windows everywhere": {"gemma4", func(w *gguf.Writer) {
+			w.Set("gemma4.attention.sliding_window_pattern", gguf.BoolsValue([]bool{true, true}))
+		}, []string{"sliding_window_pattern", "sees everything"}},
+		"gemma4: no key heads": {"gemma4", func(w *gguf.Writer) {
+			w.Set("gemma4.attention.head_count_kv", gguf.NumbersValue([]int32{2, 0}))
+		}, []string{"head_count_kv", "has 0 for layer 1"}},
+		"gemma4: a head ratio": {"gemma4", func(w *gguf.Writer) {
+			w.Set("gemma4.attention.head_count_kv", gguf.NumbersValue([]int32{2, 3}))
+		}, []string{"4 attention heads over 3 key heads"}},
+		"gemma4: keys unlike values": {"gemma4", number("gemma4.attention.value_length_swa", 8),
+			[]string{"16 elements in keys and 8 in values"}},
+		"gemma4: rotated beyond the head": {"gemma4", number("gemma4.rope.dimension_count_swa", 24),
+			[]string{"rope.dimension_count_swa", "is 24", "head size 16"}},
 		"experts":    {"llama", number("llama.expert_count", 8), []string{"mixture of 8 experts", "dense"}},
 		"no experts": {"qwen3moe", number("qwen3moe.expert_count", 0), []string{"expert_count", "is 0, expected 1 to"}},
 		"experts unsaid": {"qwen3moe", func(w *gguf.Writer) { w.Delete("qwen3moe.expert_count") },
@@ -310,7 +349,7 @@ func TestHParamsOfTinyModels(t *testing.T) {
 			want.Pooling = arch.PoolMean
 		case "gpt2":
 			want.Positions = s.Ctx
-		case "gemma2":
+		case "gemma2", "gemma4":
 			want.LogitCap = 3
 		case "granite", "granitemoe", "cohere2":
 			want.LogitScale = 0.5
@@ -396,6 +435,10 @@ func TestGemmaLayers(t *testing.T) {
 		"gemma2": {"gemma2", nil, []int{8, 0}, []float64{1e4, 1e4}, 1.5, 3, 1 / math.Sqrt(32)},
 		"gemma2 by default": {"gemma2", map[string]any{"attention.sliding_window": nil, "attn_logit_softcapping": nil,
 			"final_logit_softcapping": nil}, []int{4096, 0}, []float64{1e4, 1e4}, 50, 30, 1 / math.Sqrt(32)},
+		"gemma4": {"gemma4", nil, []int{8, 0}, []float64{1e3, 1e4}, 0, 3, 1},
+		"gemma4 by default": {"gemma4", map[string]any{"rope.freq_base": 1e6, "rope.freq_base_swa": nil,
+			"attention.shared_kv_layers": nil, "final_logit_softcapping": nil}, []int{8, 0}, []float64{1e4, 1e6}, 0, 30,
+			1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			net, err := read(t, tt.arch, set(tt.arch, tt.keys))

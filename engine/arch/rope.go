@@ -24,14 +24,10 @@ const (
 // (src/llama-model.cpp, load_hparams; src/llama-context.cpp for YaRN).
 func (k *keys) rope(hp HParams, head int, neox bool, more ...string) graph.Rotary {
 	r := graph.Rotary{
-		Dim: k.size("rope.dimension_count", head), Neox: neox,
+		Dim: k.rotated("rope.dimension_count", head, head), Neox: neox,
 		FreqBase: k.float("rope.freq_base", 10000), FreqScale: 1, AttnFactor: k.float("rope.scaling.attn_factor", 1),
 		BetaFast: 32, BetaSlow: 1,
 		CtxOrig: k.size("rope.scaling.original_context_length", hp.NCtxTrain),
-	}
-	if r.Dim > head || r.Dim%2 != 0 {
-		k.fail("metadata key %q is %d, expected an even number up to the head size %d", k.arch+".rope.dimension_count",
-			r.Dim, head)
 	}
 	// "rope.scale_linear" is the name of older files.
 	factor := k.float("rope.scaling.factor", k.float("rope.scale_linear", 1))
@@ -52,6 +48,15 @@ func (k *keys) rope(hp HParams, head int, neox bool, more ...string) graph.Rotar
 		k.fail("rope scaling type %q cannot be trained; those that can: none, linear, yarn", kind)
 	}
 	return r
+}
+
+// rotated reads how much of a head is rotated.
+func (k *keys) rotated(key string, missing, head int) int {
+	n := k.size(key, missing)
+	if n > head || n%2 != 0 {
+		k.fail("metadata key %q is %d, expected an even number up to the head size %d", k.arch+"."+key, n, head)
+	}
+	return n
 }
 
 // yarn reads what YaRN has beside its factor. cosines and sines are multiplied by 1 + ln(factor)/10 in the operation

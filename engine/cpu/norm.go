@@ -14,14 +14,14 @@ func normBack(n *graph.Node, acc bool) kernels.NormBackConstants {
 }
 
 var _ = emit(graph.RMSNorm, rest, func(l *lowering, n *graph.Node) {
-	w := l.whole(n.In[1])
-	call(l, kernels.OpRMSNorm, norm(n), l.cut(n.Out[0], w.ne0), l.cut(n.In[0], w.ne0), w)
+	run := graph.NormRun(l.graph, n)
+	call(l, kernels.OpRMSNorm, norm(n), l.cut(n.Out[0], run), l.cut(n.In[0], run), l.whole(n.In[1]))
 })
 
 var _ = emit(graph.RMSNormBack, rest, func(l *lowering, n *graph.Node) {
-	acc, w := l.start(n), l.whole(n.In[1])
+	acc, run := l.start(n), graph.NormRun(l.graph, n)
 	call(l, kernels.OpRMSNormBack, normBack(n, acc),
-		l.cut(n.Out[0], w.ne0), l.cut(n.In[0], w.ne0), w, l.cut(n.In[2], w.ne0))
+		l.cut(n.Out[0], run), l.cut(n.In[0], run), l.whole(n.In[1]), l.cut(n.In[2], run))
 })
 
 var _ = emit(graph.RMSNormGrad, rest, func(l *lowering, n *graph.Node) {

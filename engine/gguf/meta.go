@@ -146,6 +146,22 @@ func (f *File) Ints(key string) ([]int64, error) {
 	return out, nil
 }
 
+// Bools returns an array of bools.
+func (f *File) Bools(key string) ([]bool, error) {
+	v, err := f.Value(key)
+	if err != nil {
+		return nil, err
+	}
+	if v.typ != Array || v.elem != Bool {
+		return nil, f.typeError(key, v, "array of bool")
+	}
+	out := make([]bool, v.n)
+	for i := range out {
+		out[i] = v.raw[i] != 0
+	}
+	return out, nil
+}
+
 func or[T any](x T, err error, def T) (T, error) {
 	if errors.Is(err, ErrNoKey) {
 		return def, nil

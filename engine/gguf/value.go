@@ -153,6 +153,15 @@ func BoolValue(b bool) Value {
 	return Value{typ: Bool, raw: []byte{0}}
 }
 
+// BoolsValue makes an array of bools.
+func BoolsValue(bs []bool) Value {
+	raw := make([]byte, len(bs))
+	for i, b := range bs {
+		raw[i] = BoolValue(b).raw[0]
+	}
+	return Value{typ: Array, elem: Bool, n: len(bs), raw: raw}
+}
+
 // StringValue makes a string value.
 func StringValue(s string) Value { return Value{typ: String, raw: []byte(s)} }
 

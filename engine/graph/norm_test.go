@@ -32,9 +32,21 @@ func normals(e *evaluator, n int, centred bool) []normal {
 	return out
 }
 
+// normWeights are a norm's weights, which may all be 1.
+func normWeights(e *evaluator) []float64 {
+	if w := e.in(1); w != nil {
+		return w
+	}
+	ones := make([]float64, e.n.Attr.(NormAttr).Run)
+	for i := range ones {
+		ones[i] = 1
+	}
+	return ones
+}
+
 // normForward is x̂∘w + b.
 func normForward(e *evaluator, centred bool, b []float64) {
-	w := e.in(1)
+	w := normWeights(e)
 	for _, h := range normals(e, len(w), centred) {
 		for i, v := range h.hat {
 			e.out(0)[h.at+i] = v * w[i]
@@ -47,7 +59,7 @@ func normForward(e *evaluator, centred bool, b []float64) {
 
 // normBack is the chain rule through the normalised value.
 func normBack(e *evaluator, centred bool) {
-	w, dy := e.in(1), e.in(2)
+	w, dy := normWeights(e), e.in(2)
 	n := float64(len(w))
 	for _, h := range normals(e, len(w), centred) {
 		dot, sum := 0.0, 0.0
@@ -88,6 +100,7 @@ var (
 var (
 	_ = differences("rms_norm, rows", func(g *Graph) ID { return g.RMSNorm(x(g, 6, 3), param(g, "w", 6, 1), 1e-5) })
 	_ = differences("rms_norm, heads", func(g *Graph) ID { return g.RMSNorm(x(g, 6, 3), param(g, "w", 3, 1), 1e-5) })
+	_ = differences("rms_norm, without a weight", func(g *Graph) ID { return g.Unit(g.GELU(x(g, 6, 3)), 3, 1e-5) })
 	_ = differences("layer_norm", func(g *Graph) ID {
 		return g.LayerNorm(x(g, 6, 3), param(g, "w", 6, 1), param(g, "b", 6, 1), 1e-5)
 	})

@@ -48,6 +48,8 @@ func (d *draft) Bool(key string) (bool, error) { return get[bool](d, key) }
 
 func (d *draft) Ints(key string) ([]int64, error) { return get[[]int64](d, key) }
 
+func (d *draft) Bools(key string) ([]bool, error) { return get[[]bool](d, key) }
+
 func (d *draft) StringOr(key, missing string) (string, error) {
 	if _, ok := d.values[key]; !ok {
 		return missing, nil

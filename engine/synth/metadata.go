@@ -55,6 +55,22 @@ func (s Spec) keys(a arch.Arch) []key {
 		}
 		out = append(out, key{name, value, ""})
 	}
+	for i, k := range out {
+		switch v := k.value.(type) {
+		case []int:
+			list := make([]int32, s.Layers) // as llama.cpp's converter writes them
+			for il := range list {
+				list[il] = int32(v[il%len(v)])
+			}
+			out[i].value = list
+		case []bool:
+			list := make([]bool, s.Layers)
+			for il := range list {
+				list[il] = v[il%len(v)]
+			}
+			out[i].value = list
+		}
+	}
 	return out
 }
 
@@ -66,12 +82,13 @@ func scales(name string) bool { return strings.HasPrefix(name, "rope.scaling.") 
 type draft struct {
 	s     Spec
 	keys  []key
-	asked map[string]bool // with the architecture's name
+	asked map[string]bool      // with the architecture's name
+	where map[arch.Role]string // arch.Example's
 }
 
 // read has the architecture read what the Spec will be, and gives the metadata that it goes by.
 func (s Spec) read(a arch.Arch) (*arch.Net, []key, error) {
-	d := &draft{s: s, keys: s.keys(a), asked: map[string]bool{}}
+	d := &draft{s: s, keys: s.keys(a), asked: map[string]bool{}, where: a.Example.Where}
 	net, err := a.Read(d)
 	if err != nil {
 		return nil, nil, err
@@ -144,6 +161,17 @@ func (d *draft) Ints(name string) ([]int64, error) {
 	}
 }
 
+func (d *draft) Bools(name string) ([]bool, error) {
+	switch v := d.find(name).(type) {
+	case nil:
+		return nil, fmt.Errorf("generated model: %w: %q", gguf.ErrNoKey, name)
+	case []bool:
+		return v, nil
+	default:
+		return nil, fmt.Errorf("generated model: metadata key %q is %v, asked for as true or false each", name, v)
+	}
+}
+
 func (d *draft) StringOr(name, missing string) (string, error) {
 	switch v := d.find(name).(type) {
 	case nil:
@@ -169,6 +197,15 @@ func (d *draft) HasTensor(name string) bool {
 	case arch.TensorName(arch.Dense2, ".weight", -1), arch.TensorName(arch.Dense3, ".weight", -1):
 		n, err := d.Int(d.s.Arch + ".dense_2_feat_out")
 		return err == nil && n > 0
+	}
+	for role, key := range d.where {
+		if in, err := d.Bools(d.s.Arch + "." + key); err == nil {
+			for il, has := range in {
+				if has && name == arch.TensorName(role, ".weight", il) {
+					return true
+				}
+			}
+		}
 	}
 	return false
 }
@@ -206,6 +243,8 @@ func (s Spec) metadata(w *gguf.Writer, keys []key) {
 			w.SetBool(at, v)
 		case []int32:
 			w.Set(at, gguf.NumbersValue(v))
+		case []bool:
+			w.Set(at, gguf.BoolsValue(v))
 		}
 	}
 }

@@ -100,6 +100,15 @@ var shapes = []Spec{
 		HeadDim: 256, Vocab: 262144, Ctx: 2048, RopeBase: 1000000, NormEps: 1e-6, Tokenizer: SPM,
 		Keys: map[string]any{"attention.sliding_window": 512, "dense_2_feat_out": 3072, "dense_3_feat_in": 3072},
 	},
+	{ // google/gemma-4-12B-it, its text part
+		Name: "gemma4-12b", Arch: "gemma4", Layers: 48, Embd: 3840, FF: 15360, Heads: 16, KVHeads: 8, HeadDim: 512,
+		Vocab: 262144, Ctx: 262144, Tied: true, RopeBase: 1000000, NormEps: 1e-6, Tokenizer: SPM,
+		Keys: map[string]any{"attention.sliding_window": 1024,
+			"attention.sliding_window_pattern": []bool{true, true, true, true, true, false},
+			"attention.head_count_kv":          []int{8, 8, 8, 8, 8, 1}, "attention.key_length_swa": 256,
+			"attention.value_length_swa": 256, "rope.dimension_count_swa": 256, "rope.freq_base_swa": float32(10000),
+			"final_logit_softcapping": float32(30)},
+	},
 	{ // sentence-transformers/all-MiniLM-L6-v2
 		Name: "all-minilm-l6", Arch: "bert", Layers: 6, Embd: 384, FF: 1536, Heads: 12, Vocab: 30522, Ctx: 512,
 		NormEps: 1e-12,

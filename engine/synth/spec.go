@@ -44,7 +44,7 @@ type Spec struct {
 	RopeBase    float32 // 0: 10000
 	RopeFactors bool    // Llama 3.1's rope_freqs.weight
 	// Keys take the place of the architecture's own metadata (arch.Example), or say how positions are stretched
-	// (rope.scaling.…): int, float32, string, bool or []int32.
+	// (rope.scaling.…). Their types are those of Example.Keys.
 	Keys map[string]any
 	Bias bool // the optional biases, which llama has; those of qwen2 and gpt2 are always there
 

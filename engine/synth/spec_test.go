@@ -257,6 +257,7 @@ func TestShapes(t *testing.T) {
 		"gpt-oss-20b":           20_914_757_184,
 		"phi4-mini":             3_836_021_760 + 96, // and the factors of frequencies
 		"ministral3-3b":         3_429_006_336,
+		"gemma4-12b":            11_907_350_320 + 256, // and the factors of frequencies
 	}
 	for _, name := range ShapeNames() {
 		s, err := ShapeByName(strings.ToUpper(name))
@@ -277,6 +278,36 @@ func TestShapes(t *testing.T) {
 	}
 	if _, err := ShapeByName("llama-8b"); err == nil || !strings.Contains(err.Error(), "llama3-8b") {
 		t.Errorf("unknown shape: got %v", err)
+	}
+}
+
+// TestGemma4Tensors: of the published Gemma 4's llama.cpp lists 667 tensors, 338 of them F32 in a Q4_K_M, and of the
+// one with 60 layers 833 (the logs in ikawrakow/ik_llama.cpp#1921 and ggml-org/llama.cpp#21760).
+func TestGemma4Tensors(t *testing.T) {
+	s, err := ShapeByName("gemma4-12b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Mix, err = mix.Get("q4_K_M"); err != nil {
+		t.Fatal(err)
+	}
+	s.Tokenizer = NoTokenizer
+	for _, want := range []struct{ layers, tensors, floats int }{{48, 667, 338}, {60, 833, 60*7 + 2}} {
+		s.Layers = want.layers
+		ts, err := s.Tensors()
+		if err != nil {
+			t.Fatal(err)
+		}
+		floats := 0
+		for _, x := range ts {
+			if x.Type == gguf.F32 {
+				floats++
+			}
+		}
+		if len(ts) != want.tensors || floats != want.floats {
+			t.Errorf("%d layers: %d tensors, %d of them F32; want %d, %d", want.layers, len(ts), floats, want.tensors,
+				want.floats)
+		}
 	}
 }
 

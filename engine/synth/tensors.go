@@ -26,7 +26,7 @@ func (s Spec) list(a arch.Arch, net *arch.Net) []Tensor {
 	var ts, shared []Tensor
 	add := func(parts []arch.Part, layer int) {
 		for _, p := range s.order(a, parts) {
-			t := s.tensor(p, layer)
+			t := s.tensor(a, p, layer)
 			switch {
 			case !p.Shared:
 				ts = append(ts, t)
@@ -103,7 +103,7 @@ func (s Spec) has(a arch.Arch, p arch.Part) bool {
 // activations then have deviation about 2, tied or not, and the first norm brings the embedding to size. Those of the
 // layers, and those that vectors go through, have unit gain (deviation 1/√n), norms are about 1 and biases about 0.
 // What is not linear is never quantized.
-func (s Spec) tensor(p arch.Part, layer int) Tensor {
+func (s Spec) tensor(a arch.Arch, p arch.Part, layer int) Tensor {
 	t := Tensor{TensorInfo: gguf.TensorInfo{Name: p.Name(layer), Type: gguf.F32, Shape: p.Shape}, Part: p, Layer: layer,
 		std: 0.1}
 	switch {
@@ -113,6 +113,8 @@ func (s Spec) tensor(p arch.Part, layer int) Tensor {
 		t.std = 2 / math.Sqrt(float64(p.Shape[0]))
 	case len(p.Shape) > 1:
 		t.std = 1 / math.Sqrt(float64(p.Shape[0]))
+	case p.Role == arch.AttnQNorm && a.Example.QNorm != 0:
+		t.mean = a.Example.QNorm
 	case p.Suffix == ".weight":
 		t.mean = 1
 	}

@@ -36,7 +36,7 @@ func TestCheckPassesOnGeneratedModels(t *testing.T) {
 	for _, name := range arch.Names() {
 		for _, typ := range []gguf.Type{gguf.F32, gguf.F16, gguf.Q8_0} {
 			t.Run(name+"/"+typ.String(), func(t *testing.T) {
-				rep := passes(t, synth.Temp(t, synth.Tiny(name, typ)))
+				rep := passes(t, NeedLlama(t, synth.Temp(t, synth.Tiny(name, typ))))
 				want := textBound
 				if typ != gguf.Q8_0 {
 					want = floatBound

@@ -11,6 +11,7 @@ import (
 	"github.com/ggtune/ggtune/engine/arch"
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/engine/synth"
+	"github.com/ggtune/ggtune/engine/verify"
 )
 
 // inputs are sums of squares by element, and numbers of vectors, of one matrix after the other.
@@ -91,7 +92,7 @@ func TestInputsAsLlamaCpp(t *testing.T) {
 				if !tc.exact {
 					spec = spec.AllExperts()
 				}
-				path := synth.Temp(t, spec)
+				path := verify.NeedLlama(t, synth.Temp(t, spec))
 				want, err := reference.Activations(path, tokens)
 				if err != nil {
 					t.Fatal(err)

@@ -19,6 +19,7 @@ import (
 	"github.com/ggtune/ggtune/engine/arch"
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/engine/synth"
+	"github.com/ggtune/ggtune/engine/verify"
 	"github.com/ggtune/ggtune/internal/atomicfile"
 	"github.com/ggtune/ggtune/quant"
 	"github.com/ggtune/ggtune/quant/mix"
@@ -163,6 +164,8 @@ func (s source) write(t *testing.T, edit func(string, []float32)) string {
 				w.SetFloat32(name+"."+k, x)
 			case bool:
 				w.SetBool(name+"."+k, x)
+			case []bool:
+				w.Set(name+"."+k, gguf.BoolsValue(slices.Repeat(x, 9)))
 			}
 		}
 	}
@@ -269,7 +272,7 @@ func TestQuantizedAsLlamaCpp(t *testing.T) {
 	all := slices.DeleteFunc(mix.All(), slow)
 	for _, s := range sources(t) {
 		t.Run(s.name, func(t *testing.T) {
-			path := s.write(t, nil)
+			path := verify.NeedLlama(t, s.write(t, nil))
 			f := openFile(t, path)
 			weights := importance(t, f)
 			for _, m := range all {

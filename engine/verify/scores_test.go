@@ -69,7 +69,7 @@ func TestLlamaAgreesOnScores(t *testing.T) {
 	for _, name := range arch.Predicting() {
 		for _, typ := range []gguf.Type{gguf.F32, gguf.Q8_0} {
 			t.Run(name+" "+typ.String(), func(t *testing.T) {
-				path := synth.Temp(t, synth.Tiny(name, typ))
+				path := verify.NeedLlama(t, synth.Temp(t, synth.Tiny(name, typ)))
 				var r verify.ScoreReport
 				for size := 0.1; size < 1 && r.Moved <= r.Size/5; size *= 2 { // a granite's adapter moves little
 					s, lora := scored(t, path, size, false)
@@ -126,7 +126,7 @@ func TestLlamaAgreesOnExactScores(t *testing.T) {
 			} else if a.Example.Rounded {
 				share = 1e-3 // measured: 4e-4
 			}
-			path := synth.Temp(t, synth.Tiny(name, gguf.F32))
+			path := verify.NeedLlama(t, synth.Temp(t, synth.Tiny(name, gguf.F32)))
 			s, lora := scored(t, path, 0.1, true)
 			if r, err := verify.VerifyScores(t.Context(), path, lora, s, 1); err != nil || !(r.RMS <= share*r.Size) {
 				t.Errorf("%.2g off of size %.3g: %v", r.RMS, r.Size, err)

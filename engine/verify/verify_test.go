@@ -52,7 +52,7 @@ func TestLlamaAgreesWithAdapters(t *testing.T) {
 			if c.untied {
 				spec.Tied = false
 			}
-			path := synth.Temp(t, spec)
+			path := verify.NeedLlama(t, synth.Temp(t, spec))
 			a, saved := verified(t, path, c.config, 0.1)
 			t.Logf("difference: base %.2g, adapter %.2g", a.Base, a.Trained)
 

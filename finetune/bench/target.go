@@ -8,7 +8,9 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/ggtune/ggtune/bindings/llama"
 	"github.com/ggtune/ggtune/engine"
+	"github.com/ggtune/ggtune/engine/arch"
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/engine/synth"
 	"github.com/ggtune/ggtune/quant/mix"
@@ -38,7 +40,18 @@ func (t Target) validate() error {
 	case t.Path != "":
 		return nil
 	}
-	_, err := t.spec()
+	s, err := t.spec()
+	if err != nil {
+		return err
+	}
+	a, err := arch.Get(s.Arch)
+	if err != nil {
+		return err
+	}
+	_, system, err := llama.System()
+	if err == nil && a.Newer && !system { // which would be found out when gigabytes are written
+		err = llama.UnknownArch("shape "+t.Shape, s.Arch)
+	}
 	return err
 }
 

@@ -106,6 +106,7 @@ func (m *maker) room() error {
 type maker struct {
 	Job
 	like   *gguf.File
+	shaped shaped // like, in the shape that is asked for
 	net    *arch.Net
 	w      gguf.Writer
 	result Result
@@ -125,27 +126,26 @@ func (m *maker) plan() error {
 	if err != nil {
 		return err
 	}
-	shape, keys, err := shapeOf(m.like, name, &m.Job)
+	shape, file, err := shapeOf(m.like, name, &m.Job)
 	if err != nil {
 		return err
 	}
-	if shape.Layers > gguf.MaxLayers {
-		return fmt.Errorf("%d layers are asked for, and llama.cpp reads models of at most %d", shape.Layers,
-			gguf.MaxLayers)
-	}
-	if m.net, err = arch.Of(shaped{m.like, keys}); err != nil {
+	m.shaped = file
+	if m.net, err = arch.Of(m.shaped); err != nil {
 		return fmt.Errorf("the shape that is asked for: %w", err)
 	}
 	m.result = Result{Output: m.Output, Like: m.Like, Arch: name, Shape: shape, Vocab: like.NVocab,
 		Type: m.Type.String()}
-	m.metadata(keys)
+	m.metadata()
 	for _, p := range m.net.Embed.Parts() {
 		err = errors.Join(err, m.add(p, -1))
 	}
+	shared := map[string]bool{} // by name: several layers list it
 	for il := range m.net.NLayer {
 		for _, p := range m.net.Layer(il).Parts() {
-			if !p.Shared || il == 0 {
+			if name := p.Name(il); !shared[name] {
 				err = errors.Join(err, m.add(p, il))
+				shared[name] = p.Shared
 			}
 		}
 	}
@@ -157,7 +157,7 @@ func (m *maker) plan() error {
 
 // metadata is that of the model at hand, with another shape and name: what else it says of itself in general is not
 // true of this one.
-func (m *maker) metadata(keys map[string]int64) {
+func (m *maker) metadata() {
 	m.w.CopyMetadata(m.like)
 	for _, kv := range slices.Clone(m.w.KVs()) {
 		general := strings.HasPrefix(kv.Key, "general.") && kv.Key != "general.architecture" &&
@@ -166,10 +166,21 @@ func (m *maker) metadata(keys map[string]int64) {
 			m.w.Delete(kv.Key)
 		}
 	}
-	for key, n := range keys {
-		fewer := strings.HasSuffix(key, ".attention.head_count_kv") && m.result.KVHeads != m.result.Heads
-		if fewer || m.like.Has(key) {
-			m.w.SetUint32(key, uint32(n))
+	for key, v := range m.shaped.keys {
+		switch v := v.(type) {
+		case int64:
+			fewer := strings.HasSuffix(key, keyHeads) && m.result.KVHeads != m.result.Heads
+			if fewer || m.like.Has(key) {
+				m.w.SetUint32(key, uint32(v))
+			}
+		case []int64:
+			each := make([]int32, len(v)) // as llama.cpp's converter writes them
+			for i, n := range v {
+				each[i] = int32(n)
+			}
+			m.w.Set(key, gguf.NumbersValue(each))
+		case []bool:
+			m.w.Set(key, gguf.BoolsValue(v))
 		}
 	}
 	m.w.SetString("general.name", strings.TrimSuffix(filepath.Base(m.Output), ".gguf"))
@@ -181,7 +192,7 @@ func (m *maker) metadata(keys map[string]int64) {
 // add lists a tensor, if the model at hand has one of its kind.
 func (m *maker) add(p arch.Part, il int) error {
 	name := p.Name(il)
-	if p.Optional && !m.like.HasTensor(p.Name(min(il, 0))) {
+	if p.Optional && !m.shaped.HasTensor(name) {
 		return nil
 	}
 	if p.Shared { // a table of numbers that are no chance

@@ -13,6 +13,7 @@ import (
 	"github.com/ggtune/ggtune/engine/arch"
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/engine/synth"
+	"github.com/ggtune/ggtune/engine/verify"
 )
 
 func floats(t *testing.T, f *gguf.File, name string) []float64 {
@@ -46,7 +47,7 @@ func spreadIn(x []float64) float64 {
 func TestMake(t *testing.T) {
 	for _, name := range arch.Predicting() {
 		t.Run(name, func(t *testing.T) {
-			like := synth.Temp(t, synth.Tiny(name, gguf.Q8_0))
+			like := verify.NeedLlama(t, synth.Temp(t, synth.Tiny(name, gguf.Q8_0)))
 			layers := max(3, synth.Tiny(name, gguf.F32).Layers)
 			job := Job{Like: like, Output: filepath.Join(t.TempDir(), "new.gguf"), Layers: layers, Context: 64,
 				Type: gguf.F32, Seed: 1, Threads: 1}
@@ -139,7 +140,7 @@ func TestShape(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	was, err := readShape(f, "llama")
+	was, _, err := readShape(f, "llama")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -176,5 +177,42 @@ func TestShape(t *testing.T) {
 				t.Errorf("%v is left, %v", left, err)
 			}
 		})
+	}
+}
+
+// TestLayersThatDiffer: key heads and windows of the layers at hand begin again where they end, and with another number
+// of heads the first keep their proportion to them.
+func TestLayersThatDiffer(t *testing.T) {
+	f, err := gguf.Open(synth.Temp(t, synth.Tiny("gemma4", gguf.F32))) // 2 and 1 key heads for 4, a window in the first
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	s, file, err := shapeOf(f, "gemma4", &Job{Layers: 5, Heads: 8})
+	if err != nil {
+		t.Fatal(err)
+	}
+	kv, err := file.Ints("gemma4" + keyHeads)
+	if want := []int64{4, 2, 4, 2, 4}; err != nil || s.KVHeads != 4 || !slices.Equal(kv, want) {
+		t.Errorf("key heads %v, the first %d, %v; want %v", kv, s.KVHeads, err, want)
+	}
+	windows, err := file.Bools("gemma4" + windowed)
+	if want := []bool{true, false, true, false, true}; err != nil || !slices.Equal(windows, want) {
+		t.Errorf("windows in %v, %v; want %v", windows, err, want)
+	}
+	for il, want := range windows { // layers without one have no values' matrix
+		if name := arch.TensorName(arch.AttnV, ".weight", il); file.HasTensor(name) != want {
+			t.Errorf("%s: %t, want %t", name, !want, want)
+		}
+	}
+	for fault, job := range map[string]Job{"--kv-heads is one for all": {KVHeads: 2},
+		"4 heads share a key head, and 2 heads cannot": {Heads: 2}} {
+		if _, _, err := shapeOf(f, "gemma4", &job); err == nil || !strings.Contains(err.Error(), fault) {
+			t.Errorf("error: got %v, want one with %q", err, fault)
+		}
+	}
+	job := Job{Like: f.Path(), Output: filepath.Join(t.TempDir(), "new.gguf"), Layers: 1, Type: gguf.F32, Threads: 1}
+	if _, err := Make(t.Context(), job); err == nil || !strings.Contains(err.Error(), "no layer that sees everything") {
+		t.Errorf("one layer with a window: %v", err)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/ggtune/ggtune/engine/arch"
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/engine/synth"
+	"github.com/ggtune/ggtune/engine/verify"
 )
 
 // shaken is an adapter of every linear role of a model, with random numbers that change what the model says.
@@ -47,7 +48,7 @@ func TestHoldEqualsFile(t *testing.T) {
 	by.Temp, by.Seed = 1, 7
 	for _, name := range arch.Predicting() {
 		t.Run(name, func(t *testing.T) {
-			model := synth.Temp(t, synth.Tiny(name, gguf.F32))
+			model := verify.NeedLlama(t, synth.Temp(t, synth.Tiny(name, gguf.F32)))
 			g, err := Open(Config{Model: model, Ctx: 64, Threads: 1, Lean: true})
 			if err != nil {
 				t.Skip(err) // it does not predict text

@@ -11,6 +11,7 @@ import (
 	"github.com/ggtune/ggtune/engine"
 	"github.com/ggtune/ggtune/engine/arch"
 	"github.com/ggtune/ggtune/engine/gguf"
+	"github.com/ggtune/ggtune/engine/verify"
 )
 
 // session opens one over a model with a shaken adapter.
@@ -43,7 +44,7 @@ func ownConfig(s *engine.Session, parallel int) Config {
 func TestOwnSaysWhatTrainingSays(t *testing.T) {
 	for _, name := range arch.Predicting() {
 		t.Run(name, func(t *testing.T) {
-			s := session(t, tiny(t, name, gguf.Q8_0), false)
+			s := session(t, verify.NeedLlama(t, tiny(t, name, gguf.Q8_0)), false)
 			var first []Answer
 			for _, parallel := range []int{3, 1, 16} {
 				w := open(t, ownConfig(s, parallel))

@@ -19,6 +19,7 @@ import (
 	"github.com/ggtune/ggtune/engine/arch"
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/engine/synth"
+	"github.com/ggtune/ggtune/engine/verify"
 )
 
 func tiny(t *testing.T, name string, typ gguf.Type) string {
@@ -114,7 +115,7 @@ func TestWriteEveryArchitecture(t *testing.T) {
 	const usual, turned, tolerance = 1e-6, 1e-4, 3e-3
 	for _, name := range arch.Predicting() {
 		t.Run(name, func(t *testing.T) {
-			model := tiny(t, name, gguf.F32)
+			model := verify.NeedLlama(t, tiny(t, name, gguf.F32))
 			w, err := Open(Config{Model: model, Ctx: 24, Threads: 1, Parallel: 4})
 			if err != nil {
 				t.Skip(err) // it does not predict text

@@ -1,6 +1,9 @@
 package refmodel
 
-import "github.com/ggtune/ggtune/internal/registry"
+import (
+	"github.com/ggtune/ggtune/engine/gguf"
+	"github.com/ggtune/ggtune/internal/registry"
+)
 
 // An Architecture is what the reference knows of one, in a file of its own: a second description, which shares nothing
 // with the engine's.
@@ -22,6 +25,8 @@ type Architecture struct {
 	EmbedNorm bool
 	// Headless: there is no output head.
 	Headless bool
+	// AlwaysFactors: every model has these tensors.
+	AlwaysFactors bool
 	// AlwaysTied: the output head is token_embd.weight in every model.
 	AlwaysTied bool
 	// AlwaysUntied: every model has an output matrix of its own.
@@ -30,6 +35,11 @@ type Architecture struct {
 	LogitsDivided bool
 	// Keys are metadata that only this one has, with where each is kept: *int or *float64, 0 for a missing key.
 	Keys func(hp *HParams) map[string]any
+	// Lists writes and reads metadata of one number for each layer; nil: there is none.
+	Lists interface {
+		write(hp HParams, set func(key string, v gguf.Value))
+		read(hp *HParams, f *gguf.File) error
+	}
 	// Tensors lists those of layer il.
 	Tensors func(hp HParams, il int) []Tensor
 	// Layer gives the output of layer il.

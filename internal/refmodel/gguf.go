@@ -103,7 +103,6 @@ func (m *Model) loadHParams(f *gguf.File) error {
 	}
 	m.NLayer, m.NEmbd, m.NFF = size("block_count", 0), size("embedding_length", 0), size("feed_forward_length", 0)
 	m.NHead, m.NCtxTrain = size("attention.head_count", 0), size("context_length", 0)
-	m.NHeadKV = size("attention.head_count_kv", m.NHead)
 	if err != nil {
 		return err
 	}
@@ -111,6 +110,11 @@ func (m *Model) loadHParams(f *gguf.File) error {
 	a, err := archs.Get(m.Arch)
 	if err != nil {
 		return err
+	}
+	if a.Lists != nil {
+		err = a.Lists.read(&m.HParams, f)
+	} else {
+		m.NHeadKV = size("attention.head_count_kv", m.NHead)
 	}
 	m.NormEps = number(a.epsilonKey(), 0)
 	for name, at := range a.keys(&m.HParams) {
@@ -226,6 +230,9 @@ func (m *Model) setHParams(w *gguf.Writer) {
 	}
 	if a.Types {
 		w.SetUint32("tokenizer.ggml.token_type_count", uint32(m.NTypes))
+	}
+	if a.Lists != nil {
+		a.Lists.write(m.HParams, func(name string, v gguf.Value) { w.Set(key(name), v) })
 	}
 	if a.Positions {
 		return

@@ -175,6 +175,10 @@ type recording struct {
 		AttnScale   float64 `json:"attn_scale"`
 		Residual    float64 `json:"residual"`
 		LogitScale  float64 `json:"logit_scale"`
+		Period      int     `json:"period"`
+		NearKV      int     `json:"near_n_head_kv"`
+		NearDim     int     `json:"near_head_dim"`
+		NearBase    float64 `json:"near_rope_base"`
 	} `json:"hparams"`
 	Tokens   []int32  `json:"tokens"`
 	Segments [][3]int `json:"segments"` // start, length, parent
@@ -254,6 +258,7 @@ func (rec *recording) recorded() *Recorded {
 		NFFShared: hp.NFFShared,
 		Window:    hp.Window, AttnCap: hp.AttnCap, LogitCap: hp.LogitCap,
 		EmbdScale: hp.EmbdScale, AttnScale: hp.AttnScale, Residual: hp.Residual, LogitScale: hp.LogitScale,
+		Period: hp.Period, Near: Near{hp.NearKV, hp.NearDim, hp.NearBase},
 	}}
 	if a, err := archs.Get(rec.Arch); err == nil && !a.Positions { // an unknown one is refused with the model
 		m.Rope = Rope{Dim: hp.HeadDim, Neox: a.Neox, Base: hp.RopeBase, Scale: 1 / hp.RopeFactor,

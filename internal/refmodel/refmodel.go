@@ -2,9 +2,9 @@
 // the engine is held against. It shares no graph, kernel, name table or arithmetic with the engine and knows nothing of
 // speed, storage types or training.
 //
-// What it computes is stated by llama.cpp's src/models/{llama,qwen2,qwen3,gpt2,gemma2-iswa,gemma3,phi3,mistral3}.cpp;
-// that it computes it rightly is shown by finite differences over every parameter and by recordings of PyTorch's
-// transformers (testdata/torch).
+// What it computes is stated by llama.cpp's
+// src/models/{llama,qwen2,qwen3,gpt2,gemma2-iswa,gemma3,gemma4,phi3,mistral3}.cpp; that it computes it rightly is shown
+// by finite differences over every parameter and by recordings of PyTorch's transformers (testdata/torch).
 package refmodel
 
 import (
@@ -46,6 +46,15 @@ type HParams struct {
 	// nothing of their own.
 	EmbdScale, AttnScale, Residual, LogitScale float64
 	NoRope                                     bool // of a layer: positions are not looked at
+	// Period: of so many layers the last sees everything, and the others a window; 0: as the architecture has it.
+	Period int
+	Near   Near // where layers that see a window have heads of their own
+}
+
+// A Near is what heads are in layers that see a window.
+type Near struct {
+	NHeadKV, HeadDim int
+	Base             float64 // of their rotary positions, which turn all of a head
 }
 
 // A Pair is a LoRA pair beside the weight W [N rows, K columns] of a linear layer: y = W x + Scale·B(A x), with A of r
@@ -131,7 +140,7 @@ func Tensors(arch string, hp HParams) ([]Tensor, error) {
 	}
 	if !a.Positions {
 		for _, name := range a.factors() {
-			list = append(list, Tensor{Name: name, Rows: 1, Cols: hp.Rope.Dim / 2, Optional: true})
+			list = append(list, Tensor{Name: name, Rows: 1, Cols: hp.Rope.Dim / 2, Optional: !a.AlwaysFactors})
 		}
 	}
 	if a.AlwaysTied || a.Headless {

@@ -75,6 +75,8 @@ func (v variant) model(t testing.TB) *Model {
 		hp.Window = 2
 	case "gemma-embedding":
 		hp.Window, hp.NDense = 2, 5
+	case "gemma4":
+		hp.Window, hp.Period, hp.Near = 2, 2, Near{NHeadKV: 2, HeadDim: 6, Base: 50}
 	}
 	if strings.HasSuffix(v.arch, "moe") || v.arch == "gpt-oss" {
 		hp.NExpert, hp.NExpertUsed = 3, 2
@@ -92,6 +94,7 @@ func (v variant) model(t testing.TB) *Model {
 	}
 	m, err := Generate(v.arch, hp, 1, func(name string) bool {
 		return name == "output.weight" && v.untied || strings.HasPrefix(name, "rope_") && v.freqs ||
+			strings.HasSuffix(name, "layer_output_scale.weight") ||
 			strings.HasSuffix(name, ".bias") && v.biases
 	})
 	if err != nil {
@@ -153,7 +156,7 @@ func mustBackward(t testing.TB, m *Model, r Row, d []float64) Gradients {
 func parameters(m *Model) map[string]*Matrix {
 	out := map[string]*Matrix{}
 	for name, w := range m.Weights {
-		if !strings.HasPrefix(name, "rope_") { // never trained
+		if !strings.HasPrefix(name, "rope_") && !strings.HasSuffix(name, "layer_output_scale.weight") { // never trained
 			out[name] = w
 		}
 	}

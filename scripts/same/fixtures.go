@@ -35,6 +35,9 @@ func models() map[string]synth.Spec {
 		"llama-deep": tiny("llama", gguf.Q8_0, func(s *synth.Spec) { s.Layers, s.Seed = 5, 2 }),
 	}
 	for _, name := range arch.Predicting() {
+		if a, err := arch.Get(name); err == nil && a.Newer { // not every build runs it
+			continue
+		}
 		change := chat
 		if name == "llama" || name == "gpt2" { // their tokenizers lack the template's tokens
 			change = nil

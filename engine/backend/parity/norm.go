@@ -9,6 +9,10 @@ var _ = add(
 		x := b.X(48, 9)
 		return b.G.Add(x, b.G.RMSNorm(x, b.Param("w", 16, 1), 1e-6))
 	}, 0},
+	Case{"rms_norm without a weight, onto another gradient", func(b *Builder) graph.ID {
+		x := b.X(48, 9)
+		return b.G.Add(x, b.G.Unit(x, 16, 1e-6))
+	}, 0},
 	Case{"layer_norm", func(b *Builder) graph.ID {
 		return b.G.LayerNorm(b.X(131, 35), b.Param("w", 131, 1), b.Param("b", 131, 1), 1e-5)
 	}, 0},
