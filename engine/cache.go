@@ -19,21 +19,30 @@ type CacheConfig struct {
 	Draws    int // tokens drawn in one call, at most, 1 or more
 }
 
-// A Cache keeps the keys and values of texts that are written token by token, as a tree of segments: a prompt's are
-// shared by its answers. What it says of a token is what Forward says of it in a row of the same tree, to the bit,
-// since it runs the same layers on the same kernels; attention alone is another (graph.AttentionNext), which adds up in
-// the same order. It holds what was computed under the parameters of the time: after an update, texts are begun anew.
+// A Cache keeps the keys and values of texts that are written token by token, and what convolutions go on behind, as a
+// tree of segments: a prompt's are shared by its answers. What it says of a token is what Forward says of it in a row
+// of the same tree, to the bit, since it runs the same layers on the same kernels; attention and convolutions alone are
+// others (graph.AttentionNext, graph.ConvNext), which add up in the same order. It holds what was computed under the
+// parameters of the time: after an update, texts are begun anew.
 //
 // It is used by one goroutine at a time.
 type Cache struct {
 	s        *Session
 	cfg      CacheConfig
-	kept     []backend.Kept // of each layer
+	kept     []keeping // of each layer
 	mem      []backend.Mem
 	pages    int64
-	page     int // tokens of a page
+	slots    int64 // of what convolutions go on behind; 0: there are none
+	page     int   // tokens of a page
 	taken    []bool
 	segments []cached
+}
+
+// A keeping says what a layer keeps of texts: rows of numbers, each of a page of tokens or (tokens 0) of a slot.
+type keeping struct {
+	typ    int32
+	width  int64
+	tokens int64
 }
 
 // A cached segment is a run of tokens behind its parent's.
@@ -42,6 +51,7 @@ type cached struct {
 	parent   int // or -1
 	children int
 	tokens   int
+	reads    int // calls that read some of them
 	pages    []int32
 	dropped  bool // nobody reads on; it is there for its children
 }
@@ -78,7 +88,7 @@ func (s *Session) planCache(cfg CacheConfig) (*Cache, error) {
 			"written token by token do not say where one is")
 	}
 	c := &Cache{s: s, cfg: cfg, segments: make([]cached, cfg.Segments)}
-	of := map[any]backend.Kept{}
+	of := map[any]keeping{}
 	for il := range s.model.net.NLayer {
 		k, ok := of[s.kind(il)]
 		if !ok {
@@ -88,40 +98,55 @@ func (s *Session) planCache(cfg CacheConfig) (*Cache, error) {
 			}
 			of[s.kind(il)] = k
 		}
-		if len(c.kept) > 0 && k.Tokens != c.kept[0].Tokens {
+		switch {
+		case k.tokens == 0:
+			c.slots = 2 * int64(cfg.Segments)
+		case c.page == 0:
+			c.page = int(k.tokens)
+		case int(k.tokens) != c.page:
 			return nil, fmt.Errorf("engine: cache: layer %d keeps pages of %d tokens and those before it of %d, for "+
-				"its heads are of another length; such a model cannot be written with token by token", il, k.Tokens,
-				c.kept[0].Tokens)
+				"its heads are of another length; such a model cannot be written with token by token", il, k.tokens,
+				c.page)
 		}
 		c.kept = append(c.kept, k)
 	}
-	c.page = int(c.kept[0].Tokens)
+	c.page = max(c.page, 1)
 	// A segment may leave most of its last page empty.
 	c.pages = int64((cfg.Tokens+c.page-1)/c.page + cfg.Segments)
 	c.taken = make([]bool, c.pages)
 	return c, nil
 }
 
-// keptOf says how a layer's keys and values are kept.
-func (s *Session) keptOf(il int) (k backend.Kept, err error) {
+// keptOf says what a layer keeps of texts.
+func (s *Session) keptOf(il int) (k keeping, err error) {
 	b := s.builder(il, shape{tokens: 1, segments: 1})
-	b.Next = &arch.Next{Pages: 1, Table: 1, Kept: func(a graph.AttentionAttr) (int32, int64) {
-		k = s.backend.Kept(a, s.cfg.Exact)
-		return k.Type, k.Page
+	b.Next = &arch.Next{Pages: 1, Table: 1, Slots: 1, Runs: 1, Kept: func(a graph.AttentionAttr) (int32, int64) {
+		x := s.backend.Kept(a, s.cfg.Exact)
+		k.tokens = x.Tokens
+		return x.Type, x.Page
 	}}
 	s.layer(il).Build(b, b.Input())
 	if err = b.G.Err(); err != nil {
 		return k, fmt.Errorf("engine: layer %d cannot be computed token by token: %w", il, err)
 	}
-	if k.Page == 0 {
-		return k, fmt.Errorf("engine: layer %d has no attention whose keys and values could be kept", il)
+	id := b.G.Find(graph.State, arch.StateKept)
+	if id == graph.None {
+		return k, fmt.Errorf("engine: layer %d keeps nothing of earlier tokens", il)
 	}
+	v := b.G.Value(id)
+	k.typ, k.width = v.Type, v.Shape[0]
 	return k, nil
 }
 
-func (c *Cache) layerBytes(k backend.Kept) int64 { return c.pages * k.Page * graph.TypeBytes(k.Type) }
+func (c *Cache) layerBytes(k keeping) int64 {
+	rows := c.pages
+	if k.tokens == 0 {
+		rows = c.slots
+	}
+	return rows * k.width * graph.TypeBytes(k.typ)
+}
 
-// Bytes is the memory of keys and values.
+// Bytes is the memory of what layers keep.
 func (c *Cache) Bytes() (n int64) {
 	for _, k := range c.kept {
 		n += backend.Aligned(c.layerBytes(k))
@@ -281,7 +306,8 @@ func (c *Cache) Read(ctx context.Context, next []Next, d Drawing) ([]Drawn, erro
 	}
 	draws := 0
 	for _, n := range next {
-		c.segments[n.Segment].tokens += len(n.Tokens)
+		x := &c.segments[n.Segment]
+		x.tokens, x.reads = x.tokens+len(n.Tokens), x.reads+1
 		draws += len(n.Draw)
 	}
 	return list[:draws], nil

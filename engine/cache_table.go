@@ -3,6 +3,7 @@ package engine
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/ggtune/ggtune/engine/arch"
 	"github.com/ggtune/ggtune/engine/backend"
@@ -29,12 +30,15 @@ func (c *Cache) lay(next []Next) (indices, error) {
 			c.cfg.Draws)
 	}
 	t := &table{c: c, at: map[int]int32{}}
+	runs := []int32{int32(len(next))}
 	for _, n := range next {
 		if err := c.grow(n.Segment, len(n.Tokens)); err != nil {
 			return nil, err
 		}
 		from, before := c.segments[n.Segment].tokens, c.Len(n.Segment)
 		seg := t.add(n.Segment, from+len(n.Tokens))
+		behind, to := c.run(n.Segment)
+		runs = append(runs, int32(len(n.Tokens)), behind, to)
 		for i, id := range n.Tokens {
 			x.add(arch.InputTokens, id)
 			x.add(arch.InputPos, int32(before+i))
@@ -48,7 +52,23 @@ func (c *Cache) lay(next []Next) (indices, error) {
 		x.draw(0)
 	}
 	x[arch.InputTable] = t.numbers(c.tableLen(tokens))
+	if c.slots > 0 {
+		x[arch.InputRuns] = slices.Grow(runs, c.runsLen()-len(runs))[:c.runsLen()]
+	}
 	return x, nil
+}
+
+// run gives the slot that a segment's next tokens go on behind, -1 where they begin a text, and the one for what is to
+// go on behind them. A segment has two, by turns: what a call reads it does not write, so that one that fails may be
+// made again.
+func (c *Cache) run(i int) (from, to int32) {
+	from, to = -1, int32(2*i+c.segments[i].reads%2)
+	for ; i >= 0 && from < 0; i = c.segments[i].parent {
+		if n := c.segments[i].reads; n > 0 {
+			from = int32(2*i + (n-1)%2)
+		}
+	}
+	return from, to
 }
 
 // draw adds a token to be drawn behind the last one.
@@ -121,15 +141,19 @@ func (t *table) numbers(n int) []int32 {
 // tableLen is the most numbers of a table of new tokens.
 func (c *Cache) tableLen(tokens int) int { return 3 + 2*tokens + 3*c.cfg.Segments + int(c.pages) }
 
+// runsLen is the most numbers of the table of what convolutions go on behind.
+func (c *Cache) runsLen() int { return 1 + 3*c.cfg.Segments }
+
 // next is what a stage's graph is built with.
 func (s *Session) next(sh *shape) *arch.Next {
 	if sh.pages == 0 {
 		return nil
 	}
-	return &arch.Next{Pages: sh.pages, Table: sh.table, Kept: func(a graph.AttentionAttr) (int32, int64) {
-		k := s.backend.Kept(a, s.cfg.Exact)
-		return k.Type, k.Page
-	}}
+	return &arch.Next{Pages: sh.pages, Table: sh.table, Slots: sh.slots, Runs: sh.runs,
+		Kept: func(a graph.AttentionAttr) (int32, int64) {
+			k := s.backend.Kept(a, s.cfg.Exact)
+			return k.Type, k.Page
+		}}
 }
 
 // largest is the pass of the most memory, planned.
@@ -138,6 +162,9 @@ func (c *Cache) largest() (*pass, error) {
 	x := indices{arch.InputTokens: make([]int32, n), arch.InputPos: make([]int32, n),
 		arch.InputTable: make([]int32, c.tableLen(n)), arch.InputSources: make([]int32, c.cfg.Draws),
 		arch.InputDrawn: make([]int32, 2*c.cfg.Draws)}
+	if c.slots > 0 {
+		x[arch.InputRuns] = make([]int32, c.runsLen())
+	}
 	return c.s.plannedPass(x, Options{Want: []*Output{drawn}, cache: c})
 }
 
@@ -156,5 +183,5 @@ func drawnOutput(name string, greedy bool) *Output {
 	}
 }
 
-// place is where a layer's keys and values lie.
+// place is where a layer's keys and values lie, or what its convolution goes on behind.
 func (c *Cache) place(il int) backend.Place { return backend.Place{Mem: c.mem[il]} }

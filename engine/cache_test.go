@@ -1,9 +1,11 @@
 package engine_test
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -277,6 +279,59 @@ func TestCachePlanned(t *testing.T) {
 		if _, err := c.Read(t.Context(), nil, engine.Drawing{}); err == nil {
 			t.Error("a closed cache read")
 		}
+	}
+}
+
+// A faltering context is cancelled once it has been asked so often.
+type faltering struct {
+	context.Context
+	left int
+}
+
+func (f *faltering) Err() error {
+	if f.left--; f.left < 0 {
+		return context.Canceled
+	}
+	return f.Context.Err()
+}
+
+// TestCacheReadsAgain: a call that fails on its way leaves texts as they were: made again it says what it would have
+// said.
+func TestCacheReadsAgain(t *testing.T) {
+	for _, name := range []string{"llama", "lfm2"} {
+		t.Run(name, func(t *testing.T) {
+			spec := cacheSpec(name, gguf.Q8_0)
+			spec.Layers = 4
+			s := newRig(t, spec, nil)
+			prompt, failed := tokens(19, 30, spec.Vocab), 0
+			says := func(fails int) (said []engine.Drawn) {
+				c, err := s.NewCache(engine.CacheConfig{Segments: 2, Tokens: 64, Read: 32, Draws: 1})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer c.Close()
+				seg, _ := c.Begin(-1)
+				for _, piece := range [][]int32{prompt[:20], prompt[20:21], prompt[21:]} {
+					next := []engine.Next{{Segment: seg, Tokens: piece, Draw: []float64{0.5}}}
+					ctx := &faltering{context.WithoutCancel(t.Context()), fails}
+					if _, err := c.Read(ctx, next, engine.Drawing{Temp: 1}); err == nil {
+						t.Fatalf("a pass that is cancelled after %d questions went through", fails)
+					}
+					if fails > 0 {
+						failed++
+					}
+					out, err := c.Read(t.Context(), next, engine.Drawing{Temp: 1})
+					if err != nil {
+						t.Fatal(err)
+					}
+					said = append(said, out...)
+				}
+				return said
+			}
+			if got, want := says(3), says(0); !slices.Equal(got, want) || failed == 0 {
+				t.Errorf("got %v, want %v", got, want)
+			}
+		})
 	}
 }
 

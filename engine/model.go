@@ -111,7 +111,7 @@ func (m *Model) addTensor(p arch.Part, il, stage int) error {
 		return m.fault("tensor %q has shape %v, expected %v from the metadata", name, info.Shape, p.Shape)
 	}
 	if !p.Matrix() && info.Type != gguf.F32 {
-		return m.fault("tensor %q is storage type %v; norms and biases are f32 in files that llama.cpp runs; "+
+		return m.fault("tensor %q is storage type %v; norms, biases and taps are f32 in files that llama.cpp runs; "+
 			"convert the model again", name, info.Type)
 	}
 	if t.data, err = m.file.Data(info); err != nil {

@@ -208,7 +208,7 @@ func (x *tensor) param(name string) *Param {
 	if !x.part.Matrix() { // of the biases of several experts optimizers are to make no matrix
 		shape = []int64{x.shape.Elements()}
 	}
-	return &Param{Name: name, Shape: shape, Group: group, Decay: x.part.Matrix()}
+	return &Param{Name: name, Shape: shape, Group: group, Decay: x.part.Matrix() || x.part.Taps}
 }
 
 // param is a head that is trained, without memory.

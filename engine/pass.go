@@ -81,6 +81,7 @@ func (p *pass) plan() error {
 		apply: p.apply, train: p.train, dropout: p.drops(), back: p.opt.Backward}
 	if c := p.opt.cache; c != nil {
 		sh.pages, sh.table = c.pages, int64(len(p.idx[arch.InputTable]))
+		sh.slots, sh.runs = c.slots, int64(len(p.idx[arch.InputRuns]))
 	}
 	n := s.model.net.NLayer
 	p.layers, p.keptAt, p.chosen = make([]*stage, n), make([]int64, n), map[int][]int32{}

@@ -28,8 +28,9 @@ func TestLlamaRunsRecordedModels(t *testing.T) {
 			if err := c.Model.WriteGGUF(base); err != nil {
 				t.Fatal(err)
 			}
+			base, a := inLlama(t, base, adapterOf(t, c.Adapted()))
 			verify.NeedLlama(t, base)
-			if err := adapterOf(t, c.Adapted()).Save(context.Background(), nil, lora); err != nil {
+			if err := a.Save(context.Background(), nil, lora); err != nil {
 				t.Fatal(err)
 			}
 			for kind, want := range map[string]refmodel.Run{"base": c.Full, "adapter": c.Adapt} {

@@ -45,8 +45,8 @@ type shape struct {
 	inputs           bool    // what matrices are multiplied with is kept
 	routes           routing // of a layer: what is done about the choice of experts
 	temp             float64 // what logits are divided by, in the last stage
-	// Of a Cache's pass, its pages and the numbers of its table; else 0.
-	pages, table int64
+	// Of a Cache's pass, its pages and slots, and the numbers of their tables; else 0.
+	pages, table, slots, runs int64
 }
 
 type stageKey struct {

@@ -48,6 +48,7 @@ CASES = {
     "mistral3": dict(r=2, lora_alpha=6, target_modules="all-linear"),
     "gemma4": dict(r=2, lora_alpha=4, target_modules=["q_proj", "k_proj", "v_proj", "down_proj"]),
     "glm4": dict(r=2, lora_alpha=4, target_modules=["q_proj", "k_proj", "gate_up_proj"]),
+    "lfm2": dict(r=2, lora_alpha=4, target_modules=["q_proj", "in_proj", "out_proj", "w2"]),
     "qwen3moe": dict(r=2, lora_alpha=4, target_modules=["q_proj", "k_proj", "o_proj"]),
     "gpt_oss": dict(r=2, lora_alpha=4, target_modules=["q_proj", "v_proj", "o_proj"]),
     "olmoe": dict(r=2, lora_alpha=4, target_modules=["k_proj", "v_proj"]),

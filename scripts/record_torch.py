@@ -44,7 +44,7 @@ WINDOWS = (*GEMMA, "gemma4", "olmo2", "cohere2", "gpt-oss")  # whose masks come 
 CLASSES = {"smollm3": "SmolLM3", "olmo2": "Olmo2", "granite": "Granite", "ernie4_5": "Ernie4_5", "hunyuan-dense": "HunYuanDenseV1",
            "exaone4": "Exaone4", "cohere2": "Cohere2", "starcoder2": "Starcoder2", "stablelm": "StableLm", "phi3": "Phi3", "mistral3": "Ministral3",
            "glm4": "Glm4", "qwen3moe": "Qwen3Moe", "gpt-oss": "GptOss", "olmoe": "Olmoe", "granitemoe": "GraniteMoe",
-           "gemma4": "Gemma4"}
+           "gemma4": "Gemma4", "lfm2": "Lfm2"}
 PAIRED = ("llama", "smollm3", "granite", "mistral3", "granitemoe")  # rows of heads that llama.cpp's converter puts into another order
 LAYER_NORM = ("cohere2", "starcoder2", "stablelm", "nomic-bert")
 # Of gpt-oss: sinks that take much, gates beyond the bounds of its activation, and not too much of what comes of them.
@@ -98,6 +98,7 @@ def whole(t, hp): return t.reshape(-1, t.shape[-1])
 def turned(t, hp): return t if t.dim() == 2 else t.transpose(1, 2).flatten(0, 1)
 def even(t, hp): return turned(t[..., ::2], hp)
 def odd(t, hp): return turned(t[..., 1::2], hp)
+def taps(t, hp): return t.squeeze(1)
 
 
 def behind(t, hp): return t[PAD + 1:]  # of XLM-RoBERTa's positions, which begin behind the padding token's number
@@ -164,7 +165,11 @@ def names(case, model):
             put(role, role)
     below = "" if case["arch"] == "gemma-embedding" else "model."
     put("token_embd", below + "embed_tokens")
-    put("output_norm", below + "norm")
+    if case["arch"] == "lfm2":
+        put("token_embd_norm", "model.embedding_norm")
+        norms = (("ffn_norm", "ffn_norm", same),)
+    else:
+        put("output_norm", below + "norm")
     if not case["tied"] and case["arch"] != "gemma-embedding":
         put("output", "lm_head")
     for i in range(case["hparams"]["n_layer"]):
@@ -175,6 +180,11 @@ def names(case, model):
                                      ("attn_q_norm", "self_attn.query_layernorm", same), ("attn_k_norm", "self_attn.key_layernorm", same),
                                      ("ffn_up", "mlp.c_fc", same), ("ffn_down", "mlp.c_proj", same),
                                      ("attn_output", "self_attn.o_proj", same), *norms,
+                                     ("attn_norm", "operator_norm", same), ("attn_output", "self_attn.out_proj", same),
+                                     ("attn_q_norm", "self_attn.q_layernorm", same), ("attn_k_norm", "self_attn.k_layernorm", same),
+                                     ("shortconv.in_proj", "conv.in_proj", same), ("shortconv.conv", "conv.conv", taps),
+                                     ("shortconv.out_proj", "conv.out_proj", same), ("ffn_gate", "feed_forward.w1", same),
+                                     ("ffn_up", "feed_forward.w3", same), ("ffn_down", "feed_forward.w2", same),
                                      ("ffn_gate", "mlp.gate_proj", same), ("ffn_up", "mlp.up_proj", same),
                                      ("ffn_down", "mlp.down_proj", same)):
             if f"{below}layers.{i}.{module}" in own:
@@ -291,6 +301,8 @@ def attach(case, model, where):
         embedding = name == "token_embd.weight"
         if p != "weight" or "norm" in name or "sinks" in name or name in ("position_embd.weight", "token_types.weight") or embedding and case["tied"]:
             continue
+        if "shortconv.conv." in name:
+            continue  # whose taps no rows multiply
         if case["arch"] == "glm4" and ("attn_output" in name or "ffn_down" in name):
             continue  # where llama.cpp runs none
         if name.startswith("dense_"):
@@ -352,6 +364,19 @@ def tree(case):
     return sees, pos, prev
 
 
+def branches(case, model):
+    """Logits at each token, of a row of its own for each segment and what comes before it: convolutions know no masks."""
+    out = []
+    for start, length, parent in case["segments"]:
+        row = list(range(start, start + length))
+        while parent >= 0:
+            row = list(range(case["segments"][parent][0], sum(case["segments"][parent][:2]))) + row
+            parent = case["segments"][parent][2]
+        ids = torch.tensor([[case["tokens"][i] for i in row]])
+        out.append(model(input_ids=ids, use_cache=False).logits[0, -length:])
+    return torch.cat(out)
+
+
 def masks(case, sees, pos):
     """What attention takes of a tree: which tokens see which, and where layers have windows that of each kind of layer, to be added."""
     if case["arch"] not in WINDOWS or "window" not in case["hparams"]:
@@ -372,7 +397,7 @@ def run(case, model, params):
         extra = {"attention_mask": masks(case, sees, pos), "position_ids": torch.tensor([pos])}
     if case["arch"] in ENCODERS:
         return vectors(case, model, params, model(input_ids=ids, **extra).last_hidden_state[0])
-    logits = model(input_ids=ids, use_cache=False, **extra).logits[0]
+    logits = branches(case, model) if case["arch"] == "lfm2" else model(input_ids=ids, use_cache=False, **extra).logits[0]
     counted = case["counted"]
     logp = torch.log_softmax(logits, -1)[[prev[c] for c in counted], [case["tokens"][c] for c in counted]]
     loss = -logp.mean()
@@ -441,6 +466,9 @@ def cases():
             hp["rope_factor"] = rope["factor"] if hp["rope_scaling"] else 1.0
             hp["rope_ctx_orig"] = rope["original_max_position_embeddings"] if rope["rope_type"] in ("yarn", "longrope") else CONTEXT
             config |= {"rms_norm_eps": 1e-5, "rope_parameters": rope, "head_dim": head_dim}
+        if arch == "lfm2":
+            config["norm_eps"] = config.pop("rms_norm_eps")
+            hp |= {"n_layer": 3, "period": 3, "l_cache": config["conv_L_cache"]}
         if arch in LAYER_NORM:
             config["norm_epsilon" if arch == "starcoder2" else "layer_norm_eps"] = config.pop("rms_norm_eps")
         hp |= hparams
@@ -539,6 +567,9 @@ def cases():
     quarter = ends | {"rope_freqs.weight": [1.0] * 2 + [1e30] * 6}  # as llama.cpp's converter makes it of partial_rotary_factor
     yield case("gemma4", "gemma4", chain, True, gemma4, rope=plain | {"rope_theta": 1e6}, given=quarter)
     yield case("gemma4_tree", "gemma4", forest, True, gemma4, rope=plain | {"rope_theta": 1e6}, given=quarter)
+    lfm2 = {"conv_L_cache": 3, "layer_types": ["conv", "conv", "full_attention"], "block_auto_adjust_ff_dim": False, "pad_token_id": None}
+    yield case("lfm2", "lfm2", chain, True, lfm2, rope=plain)
+    yield case("lfm2_tree", "lfm2", forest, False, lfm2 | {"conv_L_cache": 4}, rope=plain)
     yield case("gpt2", "gpt2", chain, True, {})
     yield case("gpt2_tree", "gpt2", forest, True, {})
     packed = dict(segments=[[0, 5, -1], [5, 1, -1], [6, 18, -1]], counted=[])

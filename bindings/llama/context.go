@@ -310,7 +310,8 @@ func (c *Context) ApplyAdapters(on bool) error {
 	return nil
 }
 
-// Truncate forgets all tokens but the first n.
+// Truncate forgets all tokens but the first n, or, where the model has layers that keep no more of a text than how it
+// ends, all of them: Len says which.
 func (c *Context) Truncate(n int) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()

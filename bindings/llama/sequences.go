@@ -45,7 +45,8 @@ func (c *Context) LenOf(seq int) int {
 	return c.lens[seq]
 }
 
-// TruncateOf forgets all tokens of a sequence but the first n.
+// TruncateOf forgets all tokens of a sequence but the first n, or, where the model has layers that keep no more of a
+// text than how it ends, all of them: LenOf says which.
 func (c *Context) TruncateOf(seq, n int) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -197,7 +198,8 @@ func (c *Context) truncate(seq, n int) error {
 	return c.keep(seq, n)
 }
 
-// keep forgets all tokens of a sequence but the first n, be they fewer. The caller holds mu.
+// keep forgets all tokens of a sequence but the first n, be they fewer, or all of them where it must. The caller holds
+// mu.
 func (c *Context) keep(seq, n int) error {
 	if c.broken != nil {
 		return nil // the error that broke it has been returned
@@ -207,6 +209,9 @@ func (c *Context) keep(seq, n int) error {
 	}
 	c.logits = false
 	code := C.gt_context_keep(c.ptr, C.int32_t(seq), C.int32_t(n), &c.status)
+	if code != C.GT_OK && n > 0 { // layers that keep only how a text ends do not go back
+		return c.keep(seq, 0)
+	}
 	if err := c.result("forget tokens", code); err != nil {
 		return err
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/ggtune/ggtune/finetune/corpus"
 	"github.com/ggtune/ggtune/internal/count"
 	"github.com/ggtune/ggtune/quant/imatrix"
+	"github.com/ggtune/ggtune/quant/mix"
 )
 
 // ggufInfo is what inspect says of a model or an adapter.
@@ -262,7 +263,7 @@ func (info *ggufInfo) describeAdapter(f *gguf.File) (err error) {
 		if number == delta.B && !slices.Contains(info.Ranks, t.Shape[0]) {
 			info.Ranks = append(info.Ranks, t.Shape[0])
 		}
-		if role := base[strings.LastIndex(base, ".")+1:]; !slices.Contains(info.Targets, role) {
+		if role := mix.Role(base + ".weight"); !slices.Contains(info.Targets, role) {
 			info.Targets = append(info.Targets, role)
 		}
 	}

@@ -64,6 +64,9 @@ const (
 	FFNUpShexp   Role = "ffn_up_shexp"
 	FFNDownShexp Role = "ffn_down_shexp"
 	LayerScale   Role = "layer_output_scale"
+	ConvIn       Role = "shortconv.in_proj"
+	ConvTaps     Role = "shortconv.conv"
+	ConvOut      Role = "shortconv.out_proj"
 )
 
 // A Part is one tensor that an architecture uses.
@@ -81,6 +84,7 @@ type Part struct {
 	Alone  string
 	Shared bool // a table outside the layers that all of them read; never trained
 	Fixed  bool // a constant of the layer's; never trained
+	Taps   bool // those of convolutions, a few for each channel: no rows that multiply
 	// PairedHeads is the number of heads that the rows belong to, where each head's rows are the pairs that positions
 	// rotate, one behind the other, and transformers has all first halves of the pairs before the second ones; else 0.
 	PairedHeads int
@@ -94,7 +98,7 @@ func (p Part) Dims() graph.Shape {
 }
 
 // Matrix says that its rows, of one matrix or of several, multiply, or are looked up.
-func (p Part) Matrix() bool { return p.Suffix == ".weight" && len(p.Shape) > 1 }
+func (p Part) Matrix() bool { return p.Suffix == ".weight" && len(p.Shape) > 1 && !p.Taps }
 
 // Name gives the part's tensor name in layer il, or in the model as a whole where il is below 0.
 func (p Part) Name(il int) string {
@@ -195,8 +199,8 @@ type Arch struct {
 	Hub  Hub
 	// Headless is Net's.
 	Headless bool
-	// Newer says that the llama.cpp of the Go module does not know it: such a file is refused there, and wants one that
-	// is installed.
+	// Newer says that the llama.cpp of the Go module does not know it, or opens no file of it: such a file is refused
+	// there, and wants one that is installed.
 	Newer bool
 	// Ranks says that llama.cpp's graph of it has a classification head (LLAMA_POOLING_TYPE_RANK): of the tensor
 	// cls.output, at the last token, with a softmax behind it.

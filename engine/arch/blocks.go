@@ -169,6 +169,27 @@ func (a attention) place(b *Builder, norm Role, x graph.ID, heads int, r graph.R
 	return x
 }
 
+// shortConv is the half that looks at the last few tokens: one matrix makes three rows of each; the first times the
+// third is convolved, and what comes of that is multiplied with the second.
+type shortConv struct{ Embd, Taps int }
+
+func (c shortConv) parts() []Part {
+	embd := int64(c.Embd)
+	return []Part{
+		{Role: ConvIn, Suffix: ".weight", Shape: []int64{embd, 3 * embd}, Linear: true},
+		{Role: ConvTaps, Suffix: ".weight", Shape: []int64{int64(c.Taps), embd}, Taps: true},
+		{Role: ConvOut, Suffix: ".weight", Shape: []int64{embd, embd}, Linear: true},
+	}
+}
+
+func (c shortConv) build(b *Builder, h, acc graph.ID) graph.ID {
+	embd := int64(c.Embd)
+	in := b.Linear(ConvIn, h, graph.None)
+	first, second, third := b.G.Slice(in, 0, embd), b.G.Slice(in, embd, embd), b.G.Slice(in, 2*embd, embd)
+	y := b.Conv(ConvTaps, b.G.Mul(first, third))
+	return b.Linear(ConvOut, b.G.Mul(second, y), acc)
+}
+
 // gated is the half that changes each token by itself, through a gate.
 type gated struct {
 	Embd, FF int
@@ -323,6 +344,7 @@ func times(b *Builder, x graph.ID, factor float64) graph.ID {
 type final struct {
 	Embd, Vocab int
 	Norm        norm
+	Role        Role // the norm's; "": OutputNorm
 	Head        ownHead
 }
 
@@ -337,7 +359,7 @@ const (
 )
 
 func (o final) Parts() []Part {
-	parts := o.Norm.parts(OutputNorm, o.Embd)
+	parts := o.Norm.parts(o.role(), o.Embd)
 	if o.Head == noOwnHead || o.Head == noHead {
 		return parts
 	}
@@ -345,4 +367,11 @@ func (o final) Parts() []Part {
 		Optional: o.Head == mayOwnHead, Linear: true})
 }
 
-func (o final) Build(b *Builder, x graph.ID) graph.ID { return o.Norm.build(b, OutputNorm, x) }
+func (o final) Build(b *Builder, x graph.ID) graph.ID { return o.Norm.build(b, o.role(), x) }
+
+func (o final) role() Role {
+	if o.Role == "" {
+		return OutputNorm
+	}
+	return o.Role
+}

@@ -57,12 +57,16 @@ type Builder struct {
 	streams int64 // masks of dropout so far
 }
 
-// A Next says that the batch's tokens are the next ones of texts of which keys and values are kept.
+// A Next says that the batch's tokens are the next ones of texts of which keys and values, and inputs of convolutions,
+// are kept.
 type Next struct {
 	// Kept gives the type in which those of an attention are kept, and the numbers of a page.
 	Kept  func(a graph.AttentionAttr) (typ int32, page int64)
 	Pages int64 // there are
 	Table int64 // numbers of the table that says which are whose
+	// What convolutions go on behind lies in so many slots; Runs are the numbers of the table that says which are
+	// whose.
+	Slots, Runs int64
 }
 
 // Names of the values that a stage's graph is bound to.
@@ -87,8 +91,9 @@ const (
 
 	InputChosen = "chosen" // i32 [k, T]: the experts of each token
 
-	StateKept  = "kept"  // [page, pages]: keys and values of earlier tokens
+	StateKept  = "kept"  // [page, pages], or [width, slots]: what a layer keeps of earlier tokens
 	InputTable = "table" // i32 [n, 1]: AttentionNext's table
+	InputRuns  = "runs"  // i32 [n, 1]: ConvNext's table
 	InputDrawn = "drawn" // f64 [C, 1]: what tokens are drawn by
 )
 
@@ -401,12 +406,28 @@ func (b *Builder) Attention(q, k, v graph.ID, a graph.AttentionAttr) graph.ID {
 }
 
 func (b *Builder) next(q, k, v, sinks graph.ID, a graph.AttentionAttr) graph.ID {
-	if b.G.Find(graph.State, StateKept) != graph.None {
-		b.G.Fail("a layer attends twice, and keys and values are kept of one attention")
-	}
 	typ, page := b.Next.Kept(a)
-	kept := b.bound(graph.State, StateKept, typ, graph.Matrix(page, b.Next.Pages))
+	kept := b.kept(typ, page, b.Next.Pages)
 	return b.G.AttentionNext(q, k, v, kept, b.Table(InputTable, b.Next.Table, 1), sinks, a)
+}
+
+// kept gives the rows that the layer keeps of texts.
+func (b *Builder) kept(typ int32, width, rows int64) graph.ID {
+	if b.G.Find(graph.State, StateKept) != graph.None {
+		b.G.Fail("a layer looks twice at earlier tokens, and what it keeps of them is kept for one look")
+	}
+	return b.bound(graph.State, StateKept, typ, graph.Matrix(width, rows))
+}
+
+// Conv convolves x with the role's taps under the batch's tree, or behind what is kept (Builder.Next).
+func (b *Builder) Conv(role Role, x graph.ID) graph.ID {
+	taps := b.Weight(role, ".weight")
+	if b.Next == nil {
+		return b.G.Conv(x, taps, b.Indices(InputTree, 1+3*b.Segments))
+	}
+	s := b.shape(role)
+	kept := b.kept(graph.F32, (s[0]-1)*s[1], b.Next.Slots)
+	return b.G.ConvNext(x, taps, kept, b.Table(InputRuns, b.Next.Runs, 1))
 }
 
 // Logits gives the whole vocabulary's logits [n_vocab, C] from h, the rows after the last norm.

@@ -2,10 +2,12 @@ package arch
 
 import "github.com/ggtune/ggtune/engine/graph"
 
-// A decoder is a layer of llama's family: attention, then a feed-forward network, each with norms around it.
+// A decoder is a layer of llama's family: attention or what stands in its place, then a feed-forward network, each with
+// norms around it.
 type decoder struct {
 	Norms    norms
 	Attn     attention
+	Mixer    half // what stands in attention's place; nil: nothing does
 	FFN      half
 	Biases   biases
 	Residual float64 // what comes of each half is multiplied by it before it is added; 0: by nothing
@@ -32,7 +34,7 @@ func (l decoder) Parts() []Part {
 			parts = append(parts, l.Norms.parts(after, l.Attn.Embd)...)
 		}
 	}
-	around(l.Norms.BeforeAttn, l.Attn, l.Norms.AfterAttn)
+	around(l.Norms.BeforeAttn, l.mixer(), l.Norms.AfterAttn)
 	around(l.Norms.BeforeFFN, l.FFN, l.Norms.AfterFFN)
 	for i := range parts {
 		if p := &parts[i]; l.Sums && (p.Role == AttnOutput || p.Role == FFNDown) {
@@ -48,9 +50,9 @@ func (l decoder) Parts() []Part {
 func (l decoder) Build(b *Builder, x graph.ID) graph.ID {
 	if l.Parallel {
 		h := l.normed(b, l.Norms.BeforeAttn, x)
-		return l.add(b, l.FFN, "", l.Drops.FFN, h, l.add(b, l.Attn, "", l.Drops.Attn, h, x))
+		return l.add(b, l.FFN, "", l.Drops.FFN, h, l.add(b, l.mixer(), "", l.Drops.Attn, h, x))
 	}
-	x = l.add(b, l.Attn, l.Norms.AfterAttn, l.Drops.Attn, l.normed(b, l.Norms.BeforeAttn, x), x)
+	x = l.add(b, l.mixer(), l.Norms.AfterAttn, l.Drops.Attn, l.normed(b, l.Norms.BeforeAttn, x), x)
 	x = l.add(b, l.FFN, l.Norms.AfterFFN, l.Drops.FFN, l.normed(b, l.Norms.BeforeFFN, x), x)
 	if l.Scaled {
 		if s := b.Weight(LayerScale, ".weight"); s != graph.None {
@@ -58,6 +60,14 @@ func (l decoder) Build(b *Builder, x graph.ID) graph.ID {
 		}
 	}
 	return x
+}
+
+// mixer is the half that looks at other tokens.
+func (l decoder) mixer() half {
+	if l.Mixer == nil {
+		return l.Attn
+	}
+	return l.Mixer
 }
 
 // normed is x normalised, or as it is where there is no norm.

@@ -41,7 +41,7 @@ func readGemma4(f Metadata) (*Net, error) {
 		near.HeadDim = m.headDim("_swa", 0)
 		near.Rope.FreqBase, near.Rope.FreqScale = m.float("rope.freq_base_swa", 10000), 1
 		near.Rope.Dim = m.rotated("rope.dimension_count_swa", a.Rope.Dim, near.HeadDim)
-		windows, kv := m.windows(gemma4Pattern, m.NLayer), m.layers(kvHeads, m.NLayer, a.Heads)
+		windows, kv := m.windows(gemma4Pattern, m.NLayer), m.layers(kvHeads, m.NLayer, 1, a.Heads)
 		for il := range m.NLayer {
 			m.shareable(a.Heads, kv(il))
 		}

@@ -53,8 +53,8 @@ func (k *keys) size(key string, missing int) int {
 	return 1
 }
 
-// layers reads a positive size of each of n layers: one for all of them, or a list; missing is as size's.
-func (k *keys) layers(key string, n, missing int) func(il int) int {
+// layers reads a size of each of n layers, none below least: one for all of them, or a list; missing is as size's.
+func (k *keys) layers(key string, n, least, missing int) func(il int) int {
 	name := k.arch + "." + key
 	list, err := k.f.Ints(name)
 	if err != nil { // no list
@@ -66,8 +66,8 @@ func (k *keys) layers(key string, n, missing int) func(il int) int {
 		k.fail("metadata key %q has %d numbers, expected one for each of %d layers", name, len(list), n)
 	}
 	for il, v := range list {
-		if v <= 0 || v > maxSize {
-			k.fail("metadata key %q has %d for layer %d, expected 1 to %d", name, v, il, maxSize)
+		if v < int64(least) || v > maxSize {
+			k.fail("metadata key %q has %d for layer %d, expected %d to %d", name, v, il, least, maxSize)
 		}
 	}
 	if len(k.faults) > faults {
@@ -222,8 +222,8 @@ func (k *keys) count(key string) int {
 
 const kvHeads = "attention.head_count_kv"
 
-// attention reads the sizes of attention, whose scores have the usual factor: 1/√HeadDim. byLayer leaves the number of
-// key heads, which is that of all heads then, to who reads it for each layer.
+// attention reads the sizes of attention, whose scores have the usual factor: 1/√HeadDim. byLayer leaves the number
+// of key heads, which is that of all heads then, to who reads it for each layer.
 func (k *keys) attention(embd int, byLayer bool) graph.AttentionAttr {
 	a := graph.AttentionAttr{Heads: k.size("attention.head_count", 0)}
 	if a.KVHeads = a.Heads; !byLayer {

@@ -2,6 +2,7 @@ package arch_test
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"path/filepath"
 	"slices"
@@ -165,6 +166,26 @@ func TestHParamsRefused(t *testing.T) {
 			[]string{"16 elements in keys and 8 in values"}},
 		"gemma4: rotated beyond the head": {"gemma4", number("gemma4.rope.dimension_count_swa", 24),
 			[]string{"rope.dimension_count_swa", "is 24", "head size 16"}},
+
+		"lfm2: one tap": {"lfm2", number("lfm2.shortconv.l_cache", 1),
+			[]string{`"lfm2.shortconv.l_cache" is 1`, "expected 2 to 16"}},
+		"lfm2: no taps": {"lfm2", number("lfm2.shortconv.l_cache", 0),
+			[]string{"l_cache", "is 0, expected 2 to 16"}},
+		"lfm2: taps unsaid": {"lfm2", remove("lfm2.shortconv.l_cache"), []string{"l_cache", "missing"}},
+		"lfm2: nothing attends": {"lfm2", keyHeads("lfm2", 0, 0),
+			[]string{`"lfm2.attention.head_count_kv" is 0 for each of 2 layers`}},
+		"lfm2: a layer left out":  {"lfm2", keyHeads("lfm2", 2), []string{"has 1 numbers", "each of 2 layers"}},
+		"lfm2: a head ratio":      {"lfm2", keyHeads("lfm2", 0, 3), []string{"4 attention heads over 3 key heads"}},
+		"lfm2: key heads below 0": {"lfm2", keyHeads("lfm2", -1, 2), []string{"has -1 for layer 0, expected 0 to"}},
+		"lfm2: heads unlike the embedding": {"lfm2", func(w *gguf.Writer) {
+			w.SetUint32("lfm2.attention.key_length", 8)
+			w.SetUint32("lfm2.attention.value_length", 8)
+			w.SetUint32("lfm2.rope.dimension_count", 8)
+		}, []string{"4 heads of 8 elements make 32", "n_embd 64"}},
+		"lfm2: an encoder": {"lfm2", func(w *gguf.Writer) { w.SetBool("lfm2.attention.causal", false) },
+			[]string{`"lfm2.attention.causal" is false`, "looks back alone"}},
+		"lfm2: with experts": {"lfm2", number("lfm2.expert_count", 32),
+			[]string{"mixture of 32 experts", "dense"}},
 		"experts":    {"llama", number("llama.expert_count", 8), []string{"mixture of 8 experts", "dense"}},
 		"no experts": {"qwen3moe", number("qwen3moe.expert_count", 0), []string{"expert_count", "is 0, expected 1 to"}},
 		"experts unsaid": {"qwen3moe", func(w *gguf.Writer) { w.Delete("qwen3moe.expert_count") },
@@ -327,6 +348,55 @@ func TestHParamsRefused(t *testing.T) {
 				if !strings.Contains(err.Error(), part) {
 					t.Errorf("error %q does not say %q", err, part)
 				}
+			}
+		})
+	}
+}
+
+func keyHeads(name string, each ...int32) func(*gguf.Writer) {
+	return func(w *gguf.Writer) { w.Set(name+".attention.head_count_kv", gguf.NumbersValue(each)) }
+}
+
+// Which layers of LFM2 convolve, and what those that attend see.
+func TestLFM2Layers(t *testing.T) {
+	set := func(change ...func(*gguf.Writer)) func(*gguf.Writer) {
+		return func(w *gguf.Writer) {
+			for _, f := range change {
+				f(w)
+			}
+		}
+	}
+	for name, tt := range map[string]struct {
+		change func(*gguf.Writer)
+		want   []string
+	}{
+		"as written": {set(), []string{"conv of 3", "4 heads on 2, window 0"}},
+		"each its own": {set(number("lfm2.block_count", 4), number("lfm2.shortconv.l_cache", 5),
+			number("lfm2.attention.sliding_window", 8), keyHeads("lfm2", 1, 0, 4, 0)),
+			[]string{"4 heads on 1, window 8", "conv of 5", "4 heads on 4, window 8", "conv of 5"}},
+		"one for all": {number("lfm2.attention.head_count_kv", 2),
+			[]string{"4 heads on 2, window 0", "4 heads on 2, window 0"}},
+		"none is said": {remove("lfm2.attention.head_count_kv"),
+			[]string{"4 heads on 4, window 0", "4 heads on 4, window 0"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			net, err := read(t, "lfm2", tt.change)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for il := range net.NLayer {
+				g := build(net, net.Layer(il), il, nil, 0)
+				for _, n := range g.Nodes {
+					if a, ok := n.Attr.(graph.AttentionAttr); ok {
+						got = append(got, fmt.Sprintf("%d heads on %d, window %d", a.Heads, a.KVHeads, a.Window))
+					} else if n.Op == graph.Conv {
+						got = append(got, fmt.Sprintf("conv of %d", g.Value(n.In[1]).Shape[0]))
+					}
+				}
+			}
+			if !slices.Equal(got, tt.want) {
+				t.Errorf("got %q, want %q", got, tt.want)
 			}
 		})
 	}

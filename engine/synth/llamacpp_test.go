@@ -192,6 +192,7 @@ func TestTokenizersInLlamaCpp(t *testing.T) {
 		{synth.SmolLM, "<|im_start|>", "<|im_start|>", "<|im_end|>", false},
 		{synth.Llama3, "<|eot_id|>", "<|begin_of_text|>", "<|end_of_text|>", true},
 		{synth.GPT4o, "<|channel|>", "<|startoftext|>", "<|return|>", false},
+		{synth.LFM2, "<|im_start|>", "<|startoftext|>", "<|im_end|>", true},
 	} {
 		t.Run(string(tt.kind), func(t *testing.T) {
 			s := synth.Tiny("llama", gguf.F32)

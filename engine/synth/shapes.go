@@ -139,6 +139,14 @@ var shapes = []Spec{
 		Keys: map[string]any{"expert_count": 32, "expert_used_count": 4, "attention.sliding_window": 128,
 			"rope.scaling.factor": float32(32), "rope.scaling.original_context_length": 4096},
 	},
+	{ // LiquidAI/LFM2-350M
+		Name: "lfm2-350m", Arch: "lfm2", Layers: 16, Embd: 1024, FF: 4608, Heads: 16, KVHeads: 8, Vocab: 65536,
+		Ctx: 128000, Tied: true, RopeBase: 1000000, Tokenizer: LFM2, Keys: lfm2Layers,
+	},
+	{ // LiquidAI/LFM2-1.2B
+		Name: "lfm2-1.2b", Arch: "lfm2", Layers: 16, Embd: 2048, FF: 8192, Heads: 32, KVHeads: 8, Vocab: 65536,
+		Ctx: 128000, Tied: true, RopeBase: 1000000, Tokenizer: LFM2, Keys: lfm2Layers,
+	},
 	{ // google/gemma-2-2b-it
 		Name: "gemma2-2b", Arch: "gemma2", Layers: 26, Embd: 2304, FF: 9216, Heads: 8, KVHeads: 4, HeadDim: 256,
 		Vocab: 256000, Ctx: 8192, Tied: true, NormEps: 1e-6, Tokenizer: SPM,
@@ -146,6 +154,9 @@ var shapes = []Spec{
 			"final_logit_softcapping": float32(30)},
 	},
 }
+
+// lfm2Layers are the key heads of LFM2's layers, of which those without convolve.
+var lfm2Layers = map[string]any{"attention.head_count_kv": []int{0, 0, 8, 0, 0, 8, 0, 0, 8, 0, 8, 0, 8, 0, 8, 0}}
 
 // ShapeNames lists the published shapes.
 func ShapeNames() []string {

@@ -258,6 +258,8 @@ func TestShapes(t *testing.T) {
 		"phi4-mini":             3_836_021_760 + 96, // and the factors of frequencies
 		"ministral3-3b":         3_429_006_336,
 		"gemma4-12b":            11_907_350_320 + 256, // and the factors of frequencies
+		"lfm2-350m":             354_483_968,
+		"lfm2-1.2b":             1_170_340_608,
 	}
 	for _, name := range ShapeNames() {
 		s, err := ShapeByName(strings.ToUpper(name))
@@ -367,7 +369,7 @@ func TestRopeFactors(t *testing.T) {
 
 // Vocabularies are whole: no token twice, special ids in place, padded to size.
 func TestTokenizers(t *testing.T) {
-	for _, kind := range []Tokenizer{SPM, GPT2, Qwen2, SmolLM, Llama3, GPT4o, Unigram} {
+	for _, kind := range []Tokenizer{SPM, GPT2, Qwen2, SmolLM, Llama3, LFM2, GPT4o, Unigram} {
 		for _, size := range []int{265, 270, 320, 2000} {
 			s := Tiny("llama", gguf.F32)
 			s.Tokenizer, s.Vocab = kind, size

@@ -16,12 +16,13 @@ type Tokenizer string
 const (
 	// SPM is Llama 2's kind: <unk>, <s>, </s>, byte tokens, and pieces with scores. BOS is added.
 	SPM Tokenizer = "spm"
-	// GPT2, Qwen2, SmolLM, Llama3 and GPT4o (of gpt-oss) are byte-level BPE with the pre-tokenizer and special tokens
-	// of the models they are named after.
+	// GPT2, Qwen2, SmolLM, Llama3, LFM2 and GPT4o (of gpt-oss) are byte-level BPE with the pre-tokenizer and special
+	// tokens of the models they are named after.
 	GPT2   Tokenizer = "gpt-2"
 	Qwen2  Tokenizer = "qwen2"
 	SmolLM Tokenizer = "smollm"
 	Llama3 Tokenizer = "llama-bpe"
+	LFM2   Tokenizer = "lfm2"
 	GPT4o  Tokenizer = "gpt-4o"
 	// WordPiece is BERT's kind: [CLS] before a text and [SEP] behind it, lower-case letters, and pieces of words. Two
 	// types of tokens.
@@ -63,6 +64,10 @@ var bpeKinds = map[Tokenizer]bpeKind{
 		special: []string{"<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>",
 			"<|eot_id|>"},
 		bos: "<|begin_of_text|>", eos: "<|end_of_text|>", eot: "<|eot_id|>", addBOS: true,
+	},
+	LFM2: {
+		special: []string{"<|pad|>", "<|startoftext|>", "<|endoftext|>", "<|im_start|>", "<|im_end|>"},
+		bos:     "<|startoftext|>", eos: "<|im_end|>", pad: "<|pad|>", addBOS: true,
 	},
 	GPT4o: {
 		special: []string{"<|startoftext|>", "<|endoftext|>", "<|return|>", "<|constrain|>", "<|channel|>", "<|start|>",
@@ -111,8 +116,8 @@ func (s Spec) tokenizer() (*vocabulary, error) {
 		v, least = bpeVocabulary(kind, k, s.Vocab)
 	default:
 		return nil, &registry.UnknownError{Kind: "tokenizer", Name: string(kind),
-			Known: []string{string(GPT2), string(GPT4o), string(Llama3), string(NoTokenizer), string(Qwen2),
-				string(SmolLM), string(SPM), string(Unigram), string(WordPiece)}}
+			Known: []string{string(GPT2), string(GPT4o), string(LFM2), string(Llama3), string(NoTokenizer),
+				string(Qwen2), string(SmolLM), string(SPM), string(Unigram), string(WordPiece)}}
 	}
 	if s.Vocab < least {
 		return nil, fmt.Errorf(

@@ -166,6 +166,12 @@ func (s source) write(t *testing.T, edit func(string, []float32)) string {
 				w.SetBool(name+"."+k, x)
 			case []bool:
 				w.Set(name+"."+k, gguf.BoolsValue(slices.Repeat(x, 9)))
+			case []int: // key heads, of which layers may have none
+				list := make([]int32, s.metadata["block_count"].(int))
+				for il := range list {
+					list[il] = int32(x[il%len(x)])
+				}
+				w.Set(name+"."+k, gguf.NumbersValue(list))
 			}
 		}
 	}

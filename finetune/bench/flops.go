@@ -30,7 +30,7 @@ func flops(m *engine.Model, full bool, tokens, counted, keptLayers int) map[stri
 			again += n
 		}
 		switch p.Role {
-		case arch.AttnQ, arch.AttnK, arch.AttnV, arch.AttnQKV:
+		case arch.AttnQ, arch.AttnK, arch.AttnV, arch.AttnQKV, arch.ConvIn:
 			if il == 0 {
 				first += n
 			}

@@ -226,7 +226,8 @@ const spread = 0.02
 // spreadOf is that of a part: what adds to the residual stream begins smaller, by √(2·layers), of which there are so
 // many (Radford et al. 2019, "Language Models are Unsupervised Multitask Learners", section 2.3).
 func (m *maker) spreadOf(p arch.Part) float64 {
-	if slices.Contains([]arch.Role{arch.AttnOutput, arch.FFNDown, arch.FFNDownExps, arch.FFNDownShexp}, p.Role) {
+	if slices.Contains([]arch.Role{arch.AttnOutput, arch.ConvOut, arch.FFNDown, arch.FFNDownExps, arch.FFNDownShexp},
+		p.Role) {
 		return spread / math.Sqrt(2*float64(m.net.NLayer))
 	}
 	return spread

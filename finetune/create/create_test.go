@@ -85,9 +85,13 @@ func TestMake(t *testing.T) {
 			} else if a.Example.Keys["expert_count"] != nil {
 				experts = "_exps"
 			}
+			mixer := "attn_output"
+			if !m.File().HasTensor("blk.0.attn_output.weight") {
+				mixer = "shortconv.out_proj"
+			}
 			for tensor, want := range map[string]float64{"token_embd.weight": 0.02,
 				"blk.2.ffn_up" + experts + ".weight":   0.02,
-				"blk.1.ffn_down" + experts + ".weight": last, "blk.0.attn_output.weight": last} {
+				"blk.1.ffn_down" + experts + ".weight": last, "blk.0." + mixer + ".weight": last} {
 				if got := spreadIn(floats(t, m.File(), tensor)); math.Abs(got/want-1) > 0.05 {
 					t.Errorf("%s has a spread of %g, want %g", tensor, got, want)
 				}
@@ -214,5 +218,31 @@ func TestLayersThatDiffer(t *testing.T) {
 	job := Job{Like: f.Path(), Output: filepath.Join(t.TempDir(), "new.gguf"), Layers: 1, Type: gguf.F32, Threads: 1}
 	if _, err := Make(t.Context(), job); err == nil || !strings.Contains(err.Error(), "no layer that sees everything") {
 		t.Errorf("one layer with a window: %v", err)
+	}
+}
+
+// TestLayersWithoutHeads: layers that do not attend go on not to, and some must.
+func TestLayersWithoutHeads(t *testing.T) {
+	f, err := gguf.Open(synth.Temp(t, synth.Tiny("lfm2", gguf.F32))) // none and 2 key heads for 4
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	s, file, err := shapeOf(f, "lfm2", &Job{Layers: 5, Heads: 8})
+	if err != nil {
+		t.Fatal(err)
+	}
+	kv, err := file.Ints("lfm2" + keyHeads)
+	if want := []int64{0, 4, 0, 4, 0}; err != nil || s.KVHeads != 4 || !slices.Equal(kv, want) {
+		t.Errorf("key heads %v, %d in those that attend, %v; want %v", kv, s.KVHeads, err, want)
+	}
+	for fault, job := range map[string]Job{"--kv-heads is one for all": {KVHeads: 2},
+		"2 heads share a key head, and 3 heads cannot": {Heads: 3}} {
+		if _, _, err := shapeOf(f, "lfm2", &job); err == nil || !strings.Contains(err.Error(), fault) {
+			t.Errorf("error: got %v, want one with %q", err, fault)
+		}
+	}
+	if _, _, err := shapeOf(f, "lfm2", &Job{Layers: 1}); err == nil || !strings.Contains(err.Error(), "none attends") {
+		t.Errorf("error: got %v, want one that says that none attends", err)
 	}
 }

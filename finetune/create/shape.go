@@ -16,7 +16,7 @@ type Shape struct {
 	Layers  int `json:"n_layer"`
 	Width   int `json:"n_embd"`
 	Heads   int `json:"n_head"`
-	KVHeads int `json:"n_head_kv"` // of the first layer, where they differ
+	KVHeads int `json:"n_head_kv"` // of the first layer that has some, where they differ
 	Head    int `json:"n_embd_head"`
 	FFN     int `json:"n_ff"`
 	Context int `json:"n_ctx_train"` // tokens
@@ -37,10 +37,6 @@ func given[T any](s shaped, key string, file func(key string) (T, error)) (T, er
 	return file(key)
 }
 
-func (s shaped) Int(key string) (int64, error) { return given(s, key, s.File.Int) }
-
-func (s shaped) Ints(key string) ([]int64, error) { return given(s, key, s.File.Ints) }
-
 func (s shaped) Bools(key string) ([]bool, error) { return given(s, key, s.File.Bools) }
 
 // HasTensor says of each layer what the file says of the one that it takes after.
@@ -50,6 +46,10 @@ func (s shaped) HasTensor(name string) bool {
 	}
 	return s.File.HasTensor(name)
 }
+
+func (s shaped) Int(key string) (int64, error) { return given(s, key, s.File.Int) }
+
+func (s shaped) Ints(key string) ([]int64, error) { return given(s, key, s.File.Ints) }
 
 // ffnMultiple is what the inner width is rounded up to where it follows from the width: blocks of 32 fill its rows, so
 // that the model can be quantized.
@@ -99,7 +99,10 @@ func shapeOf(like *gguf.File, name string, job *Job) (s Shape, file shaped, err 
 		if each, err = s.keyHeads(each, was); err != nil {
 			return s, file, err
 		}
-		s.KVHeads = int(each[0])
+		if s.KVHeads = firstHeads(each); s.KVHeads == 0 {
+			return s, file, fmt.Errorf("%s: of its first %d layers none attends; ask for more (--layers)", like.Path(),
+				s.Layers)
+		}
 	}
 	// Heads that divide the width go on doing so; wider ones stay as wide.
 	if s.Head = was.Head; was.Heads*was.Head == was.Width {
@@ -138,10 +141,14 @@ func repeated[T any](values []T, n int) []T {
 	return out
 }
 
-// keyHeads are the numbers of key heads of the layers, which keep the proportion to all heads that was.
+// keyHeads are the numbers of key heads of the layers, which keep the proportion to all heads that was; those that have
+// none do not attend.
 func (s Shape) keyHeads(was []int64, of Shape) ([]int64, error) {
 	out := repeated(was, s.Layers)
 	for i, n := range out {
+		if n == 0 {
+			continue
+		}
 		group := int64(of.Heads) / n
 		if int64(s.Heads)%group != 0 {
 			return nil, fmt.Errorf("in some layers %d heads share a key head, and %d heads cannot; give a multiple "+
@@ -150,6 +157,16 @@ func (s Shape) keyHeads(was []int64, of Shape) ([]int64, error) {
 		out[i] = int64(s.Heads) / group
 	}
 	return out, nil
+}
+
+// firstHeads are the key heads of the first layer that has some; 0: none has.
+func firstHeads(each []int64) int {
+	for _, n := range each {
+		if n > 0 {
+			return int(n)
+		}
+	}
+	return 0
 }
 
 // expertFFN is the key of one expert's inner width, behind the architecture's name, where files have it beside another.
@@ -202,7 +219,7 @@ func readShape(f *gguf.File, name string) (s Shape, each []int64, err error) {
 		s.FFN = read("feed_forward_length", 0)
 	}
 	if list, e := f.Ints(name + keyHeads); e == nil && len(list) > 0 {
-		each, s.KVHeads = list, int(list[0])
+		each, s.KVHeads = list, firstHeads(list)
 	} else {
 		s.KVHeads = read(keyHeads[1:], s.Heads)
 	}

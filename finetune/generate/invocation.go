@@ -42,6 +42,7 @@ func (g *Generator) prepare(ctx context.Context, prompt []int32) (kept int, err 
 	if err := g.context.Truncate(kept); err != nil {
 		return 0, err
 	}
+	kept = min(kept, g.context.Len())
 	g.read, g.since = g.read[:kept], since
 	if n := min(since, len(prompt)-1); kept < n {
 		if err := g.context.ApplyAdapters(false); err != nil {

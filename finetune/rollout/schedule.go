@@ -13,6 +13,7 @@ type memory interface {
 	ReadEach(ctx context.Context, next []llama.Next, use func(rows [][]float32) error) error
 	Copy(from, to int) error
 	TruncateOf(seq, n int) error
+	LenOf(seq int) int
 }
 
 // none stands for no prompt and no answer.
@@ -135,7 +136,10 @@ func (r *roll) place(ctx context.Context, seq, p int) error {
 		}
 		r.slots[seq].prompt = p
 	}
-	return r.memory.TruncateOf(seq, len(tokens))
+	if err := r.memory.TruncateOf(seq, len(tokens)); err != nil || r.memory.LenOf(seq) == len(tokens) {
+		return err
+	}
+	return r.read(ctx, seq, tokens) // it had to forget all
 }
 
 // read reads a prompt into a sequence, and keeps the logits behind it.

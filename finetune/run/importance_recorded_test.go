@@ -42,7 +42,7 @@ const (
 var unrecorded = map[string]bool{"gemma2": true, "gemma3": true, "smollm3": true, "olmo2": true, "granite": true,
 	"ernie4_5": true, "hunyuan-dense": true, "exaone4": true, "cohere2": true, "starcoder2": true, "stablelm": true,
 	"phi3": true, "mistral3": true, "glm4": true, "qwen3moe": true, "gpt-oss": true,
-	"olmoe": true, "granitemoe": true, "gemma4": true}
+	"olmoe": true, "granitemoe": true, "gemma4": true, "lfm2": true}
 
 // TestImportanceRecorded: over the same text the sums and counts of ggtune imatrix are those that llama.cpp's own tool
 // wrote, for every architecture; its file is the same when it is written again, and its older form weighs the same.

@@ -23,6 +23,8 @@ type Architecture struct {
 	Types bool
 	// EmbedNorm: embeddings are normalised, and nothing behind the last layer.
 	EmbedNorm bool
+	// LastNorm is the norm behind the last layer; "": output_norm.
+	LastNorm string
 	// Headless: there is no output head.
 	Headless bool
 	// AlwaysFactors: every model has these tensors.
@@ -77,6 +79,13 @@ func (a Architecture) keys(hp *HParams) map[string]any {
 		return nil
 	}
 	return a.Keys(hp)
+}
+
+func (a Architecture) lastNorm() string {
+	if a.LastNorm == "" {
+		return "output_norm"
+	}
+	return a.LastNorm
 }
 
 func (a Architecture) factors() []string {

@@ -47,7 +47,7 @@ func (m *Model) Forward(row Row) (*Pass, error) {
 	}
 	h := x
 	if !a.EmbedNorm {
-		h = p.norm(x, "output_norm")
+		h = p.norm(x, a.lastNorm())
 	}
 	p.vectors = p.pool(h)
 	p.Pooled = p.vectors.val.Data

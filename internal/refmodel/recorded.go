@@ -179,6 +179,7 @@ type recording struct {
 		NearKV      int     `json:"near_n_head_kv"`
 		NearDim     int     `json:"near_head_dim"`
 		NearBase    float64 `json:"near_rope_base"`
+		LCache      int     `json:"l_cache"`
 	} `json:"hparams"`
 	Tokens   []int32  `json:"tokens"`
 	Segments [][3]int `json:"segments"` // start, length, parent
@@ -258,7 +259,7 @@ func (rec *recording) recorded() *Recorded {
 		NFFShared: hp.NFFShared,
 		Window:    hp.Window, AttnCap: hp.AttnCap, LogitCap: hp.LogitCap,
 		EmbdScale: hp.EmbdScale, AttnScale: hp.AttnScale, Residual: hp.Residual, LogitScale: hp.LogitScale,
-		Period: hp.Period, Near: Near{hp.NearKV, hp.NearDim, hp.NearBase},
+		Period: hp.Period, LCache: hp.LCache, Near: Near{hp.NearKV, hp.NearDim, hp.NearBase},
 	}}
 	if a, err := archs.Get(rec.Arch); err == nil && !a.Positions { // an unknown one is refused with the model
 		m.Rope = Rope{Dim: hp.HeadDim, Neox: a.Neox, Base: hp.RopeBase, Scale: 1 / hp.RopeFactor,

@@ -3,8 +3,8 @@
 // speed, storage types or training.
 //
 // What it computes is stated by llama.cpp's
-// src/models/{llama,qwen2,qwen3,gpt2,gemma2-iswa,gemma3,gemma4,phi3,mistral3}.cpp; that it computes it rightly is shown
-// by finite differences over every parameter and by recordings of PyTorch's transformers (testdata/torch).
+// src/models/{llama,qwen2,qwen3,gpt2,gemma2-iswa,gemma3,gemma4,phi3,mistral3,lfm2}.cpp; that it computes it rightly is
+// shown by finite differences over every parameter and by recordings of PyTorch's transformers (testdata/torch).
 package refmodel
 
 import (
@@ -46,8 +46,10 @@ type HParams struct {
 	// nothing of their own.
 	EmbdScale, AttnScale, Residual, LogitScale float64
 	NoRope                                     bool // of a layer: positions are not looked at
-	// Period: of so many layers the last sees everything, and the others a window; 0: as the architecture has it.
+	// Period: of so many layers the last sees everything, and the others a window, or convolve; 0: as the architecture
+	// has it.
 	Period int
+	LCache int  // taps of convolutions
 	Near   Near // where layers that see a window have heads of their own
 }
 
@@ -123,7 +125,7 @@ func Tensors(arch string, hp HParams) ([]Tensor, error) {
 	if a.Types {
 		list = append(list, Tensor{Name: "token_types.weight", Rows: hp.NTypes, Cols: hp.NEmbd})
 	}
-	last := "output_norm"
+	last := a.lastNorm()
 	if a.EmbedNorm {
 		last = "token_embd_norm"
 	}

@@ -77,6 +77,8 @@ func (v variant) model(t testing.TB) *Model {
 		hp.Window, hp.NDense = 2, 5
 	case "gemma4":
 		hp.Window, hp.Period, hp.Near = 2, 2, Near{NHeadKV: 2, HeadDim: 6, Base: 50}
+	case "lfm2":
+		hp.Period, hp.LCache = 2, 3
 	}
 	if strings.HasSuffix(v.arch, "moe") || v.arch == "gpt-oss" {
 		hp.NExpert, hp.NExpertUsed = 3, 2

@@ -65,6 +65,8 @@ func TestPlaces(t *testing.T) {
 		matrix("blk.0.attn_v.weight", 16), {Name: "blk.0.attn_q.bias", Shape: []int64{64}},
 		matrix("blk.x.odd.weight", 2), matrix("blk.0.ffn_gate_inp.weight", 8), matrix("position_embd.weight", 99),
 		{Name: "blk.0.attn_norm.weight", Shape: []int64{64, 1}},
+		matrix("blk.1.shortconv.in_proj.weight", 192), matrix("blk.1.shortconv.conv.weight", 64),
+		matrix("blk.1.ffn_up.3.weight", 64),
 	}
 	m := Model{Arch: "llama", Layers: 12, Heads: 8, KVHeads: 2}
 	got := Places(tensors, m)
@@ -74,6 +76,8 @@ func TestPlaces(t *testing.T) {
 		{Role: "blk", Layer: -1, nth: 1}, {Role: "ffn_gate_inp", Kept: true, kind: gate},
 		{Role: "position_embd", Layer: -1, Kept: true},
 		{Role: "attn_norm", Kept: true},
+		{Role: "shortconv.in_proj", Layer: 1, nth: 2}, {Role: "shortconv.conv", Layer: 1, Kept: true},
+		{Role: "ffn_up", Layer: 1, kind: up},
 	}
 	for i := range want {
 		want[i].Model, want[i].Tied, want[i].Shape, want[i].values = &m, true, tensors[i].Shape, 2
@@ -88,7 +92,8 @@ func TestPlaces(t *testing.T) {
 	if untied[0].isOutput() || !untied[len(tensors)].isOutput() {
 		t.Error("the output of a model that is not tied is its output matrix")
 	}
-	if got, want := Roles(got), []string{"token_embd", "attn_v", "attn_q", "blk"}; !slices.Equal(got, want) {
+	if got, want := Roles(got), []string{"token_embd", "attn_v", "attn_q", "blk", "shortconv.in_proj",
+		"ffn_up"}; !slices.Equal(got, want) {
 		t.Errorf("roles: got %v, want %v", got, want)
 	}
 }

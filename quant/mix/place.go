@@ -195,7 +195,8 @@ func Layer(tensor string) int {
 	return layer
 }
 
-// split reads a tensor's name: "blk.3.attn_v.weight" is attn_v of layer 3.
+// split reads a tensor's name: "blk.3.attn_v.weight" is attn_v of layer 3, "blk.3.shortconv.conv.weight" is
+// shortconv.conv.
 func split(name string) (role string, layer int) {
 	layer = -1
 	if rest, ok := strings.CutPrefix(name, "blk."); ok {
@@ -204,6 +205,9 @@ func split(name string) (role string, layer int) {
 			layer, name = n, tail
 		}
 	}
-	role, _, _ = strings.Cut(name, ".")
+	role, rest, _ := strings.Cut(name, ".")
+	if part, _, more := strings.Cut(rest, "."); more && layer >= 0 && strings.Trim(part, "0123456789") != "" {
+		role += "." + part // shortconv.in_proj; a number is an expert's
+	}
 	return role, layer
 }
