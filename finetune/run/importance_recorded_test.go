@@ -17,6 +17,7 @@ import (
 	"github.com/ggtune/ggtune/engine/arch"
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/engine/synth"
+	"github.com/ggtune/ggtune/engine/verify"
 	"github.com/ggtune/ggtune/finetune/config"
 	"github.com/ggtune/ggtune/finetune/report"
 	"github.com/ggtune/ggtune/quant/imatrix"
@@ -51,7 +52,7 @@ func TestImportanceRecorded(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			spec := synth.Tiny(name, gguf.F32)
 			spec.Tokenizer = synth.Qwen2 // which adds no BOS: llama-imatrix puts one over a chunk's first token
-			model := synth.Temp(t, spec)
+			model := verify.NeedLlama(t, synth.Temp(t, spec))
 			dir := t.TempDir()
 			rows := recordedRows(t, model)
 			recorded := filepath.Join("testdata", "imatrix", name+".gguf")
