@@ -25,7 +25,7 @@ func exportCommand() *cli.Command {
 			modelFlag(), adapterFlag(),
 			&cli.StringFlag{Name: "dir", Usage: "`DIRECTORY` to write"},
 			&cli.BoolFlag{Name: "apart", Usage: "leave the adapter beside the model, as ADAPTER"},
-			&cli.StringFlag{Name: "ollama", Usage: "run `ollama create` with this `NAME`"},
+			&cli.StringFlag{Name: "ollama", Usage: "have Ollama's create make the model `NAME` of it"},
 			threadsFlag(), jsonFlag(),
 		},
 		Action: exportAction,

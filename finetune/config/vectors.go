@@ -75,7 +75,7 @@ func (c *Config) VectorsOf(how *method.Method, m *engine.Model) (arch.Pooling, e
 	}
 	if n := m.HParams().NEmbd; len(c.Matryoshka) > 0 && c.Matryoshka[0] > float64(n) {
 		return 0, &Error{fmt.Errorf("--matryoshka %g: the vectors of %s have %d numbers; give that and less",
-			c.Matryoshka, m.Path(), n)}
+			c.Matryoshka[0], m.Path(), n)}
 	}
 	p, err := c.PoolingOf(m)
 	if err != nil {

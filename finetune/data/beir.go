@@ -43,9 +43,9 @@ var (
 	BEIRHeld     = []string{"dev.tsv", "test.tsv"}
 )
 
-// IsBEIR says whether a path names such a folder.
+// IsBEIR says whether a path names such a folder, be it without its tables.
 func IsBEIR(path string) bool {
-	for _, name := range []string{beirDocuments, beirQueries, "qrels"} {
+	for _, name := range []string{beirDocuments, beirQueries} {
 		if _, err := os.Stat(filepath.Join(path, name)); err != nil {
 			return false
 		}
@@ -181,8 +181,8 @@ func (d *Dataset) judgements(ctx context.Context, dir string, tables []string, b
 		if slices.Equal(tables, BEIRLearned) {
 			why = "; what is measured by test.tsv is not learned from"
 		}
-		return nil, fmt.Errorf("%s: qrels holds none of %s; expected a table of which documents answer which queries%s",
-			dir, strings.Join(tables, ", "), why)
+		return nil, fmt.Errorf("%s has %s and %s, and no qrels/%s: expected a table of which documents answer which "+
+			"queries%s", dir, beirDocuments, beirQueries, strings.Join(tables, " or qrels/"), why)
 	}
 	return out, d.each(ctx, b.Split, func(r *Record) error {
 		const query, document, score = "query-id", "corpus-id", "score"

@@ -105,9 +105,18 @@ func TestBEIRLearned(t *testing.T) {
 	if r := ds.Stats().Remarks; len(r) != 1 || r[0].Count != 1 || !strings.HasSuffix(r[0].First[0], "queries.jsonl:1") {
 		t.Errorf("remarks %+v", r)
 	}
+	bare := beir(t, nil, nil)
+	if err := os.RemoveAll(filepath.Join(bare, "qrels")); err != nil {
+		t.Fatal(err)
+	}
+	_, err = data.Open(t.Context(), []string{bare}, data.Options{Want: data.WantGroups})
+	if want := bare + " has corpus.jsonl and queries.jsonl, and no qrels/train.tsv"; err == nil ||
+		!strings.Contains(err.Error(), want) {
+		t.Errorf("without tables: %v", err)
+	}
 	for _, held := range []bool{false, true} {
 		_, err := data.Open(t.Context(), []string{beir(t, nil, nil)}, data.Options{Want: data.WantGroups, Held: held})
-		if held != (err == nil) || err != nil && !strings.Contains(err.Error(), "qrels holds none of train.tsv") {
+		if held != (err == nil) || err != nil && !strings.Contains(err.Error(), "no qrels/train.tsv: expected") {
 			t.Errorf("held out %v, of a folder with test.tsv: %v", held, err)
 		}
 	}

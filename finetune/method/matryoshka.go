@@ -20,13 +20,13 @@ func (m *Method) Nested(widths []int) (*Method, error) {
 	}
 	for i, d := range widths {
 		if d < 1 || i > 0 && d >= widths[i-1] {
-			return nil, fmt.Errorf("--matryoshka %v: expected widths of at least 1, each below the one before", widths)
+			return nil, fmt.Errorf("--matryoshka %d: expected widths of at least 1, each below the one before", d)
 		}
 	}
 	c := *m
 	c.Loss = func(in *Inputs, s setting.Values) (Result, error) {
 		if widths[0] > in.Width {
-			return Result{}, fmt.Errorf("--matryoshka %v: the model's vectors have %d numbers", widths, in.Width)
+			return Result{}, fmt.Errorf("--matryoshka %d: the model's vectors have %d numbers", widths[0], in.Width)
 		}
 		sum := Result{GradPooled: make([]float64, len(in.Pooled)), GradOwn: make([]float64, len(in.Own))}
 		var own []Metric

@@ -34,9 +34,12 @@ func (s *setup) sayVectors() {
 	}
 	s.note("%s learns vectors of texts, %d numbers of pooling %s: llama-server --embedding --pooling %s -m %s %s%s",
 		s.how.Name, s.model.HParams().NEmbd, s.pooling, s.pooling, s.cfg.Model, with, prefixes)
+	if said := s.model.Net().Pooling; said.Pools() && said != s.pooling {
+		s.note("--pooling is %s, where %s says %s, as its vectors were learned so far", s.pooling, s.cfg.Model, said)
+	}
 	if len(s.cfg.Matryoshka) > 0 && s.cfg.Matryoshka[0] < float64(s.model.HParams().NEmbd) {
-		s.note("--matryoshka %g leaves out the whole vector of %d numbers, of which nothing is learned then",
-			s.cfg.Matryoshka, s.model.HParams().NEmbd)
+		s.note("--matryoshka begins at %g and leaves out the whole vector of %d numbers, of which nothing is learned "+
+			"then", s.cfg.Matryoshka[0], s.model.HParams().NEmbd)
 	}
 }
 

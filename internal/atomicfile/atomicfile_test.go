@@ -323,7 +323,7 @@ func TestFileRefusals(t *testing.T) {
 		want  string
 	}{
 		{syscall.ENOSPC, "free some space"}, {syscall.EDQUOT, "quota"}, {syscall.EROFS, "can be written"},
-		{syscall.EACCES, "permissions"}, {syscall.EPERM, "permissions"},
+		{syscall.EACCES, "permissions"}, {syscall.EPERM, "permissions"}, {syscall.ENOENT, "no file can be made in"},
 	} {
 		err := atomicfile.WriteFile(faultfs.New(nil, 2, faultfs.Fail, tt.errno), filepath.Join(dir, "f"), nil, 0o666)
 		if !errors.Is(err, tt.errno) || !strings.Contains(err.Error(), tt.want) {

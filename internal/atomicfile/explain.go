@@ -34,6 +34,8 @@ func explain(op, path string, err error) error {
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("%s %s: %w: you may not write in %s; choose a folder of your own or change its permissions",
 			op, path, cause, dir)
+	case errors.Is(err, fs.ErrNotExist) && isDir(dir): // as /proc is
+		return fmt.Errorf("%s %s: %w: no file can be made in %s; choose another folder", op, path, cause, dir)
 	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("%s %s: %w: the folder %s must exist; make it first or correct the name", op, path, cause,
 			dir)
@@ -41,6 +43,11 @@ func explain(op, path string, err error) error {
 		return fmt.Errorf("%s %s: %w: choose a shorter name", op, path, cause)
 	}
 	return fmt.Errorf("%s %s: %w", op, path, cause)
+}
+
+func isDir(path string) bool {
+	st, err := os.Stat(path)
+	return err == nil && st.IsDir()
 }
 
 // isDiskFull matches ERROR_HANDLE_DISK_FULL and ERROR_DISK_FULL, which Windows reports in place of ENOSPC.
