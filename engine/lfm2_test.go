@@ -1,15 +1,14 @@
 package engine_test
 
 import (
-	"errors"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/ggtune/ggtune/bindings/llama"
 	"github.com/ggtune/ggtune/engine/adapter"
 	"github.com/ggtune/ggtune/engine/gguf"
 	"github.com/ggtune/ggtune/engine/synth"
+	"github.com/ggtune/ggtune/engine/verify"
 	"github.com/ggtune/ggtune/internal/atomicfile"
 )
 
@@ -59,28 +58,11 @@ func twin(t *testing.T, path string) string {
 	return out
 }
 
-// opensLFM2 says that the linked llama.cpp opens an LFM2 itself. One that does opens no twin: it looks for the names of
-// a dense one there too.
-func opensLFM2(t *testing.T, path string) bool {
-	t.Helper()
-	v, err := llama.LoadVocab(path)
-	if errors.Is(err, llama.ErrUnknownArch) {
-		return false
-	}
-	if err == nil {
-		err = v.Close()
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return true
-}
-
 // inLlama gives what llama.cpp is to open of a model and an adapter for it: the twin's, of an LFM2 that it does not
-// open.
+// open. One that opens an LFM2 opens no twin: it looks for the names of a dense one there too.
 func inLlama(t *testing.T, base string, a *adapter.Adapter) (string, *adapter.Adapter) {
 	t.Helper()
-	if a.Arch != "lfm2" || opensLFM2(t, base) {
+	if a.Arch != "lfm2" || verify.LlamaOpens(t, base) {
 		return base, a
 	}
 	other := *a
@@ -96,7 +78,7 @@ func TestLFM2EqualsLlamasTwin(t *testing.T) {
 			spec := synth.Tiny("lfm2", typ)
 			spec.Layers = 5
 			path := synth.Temp(t, spec)
-			if opensLFM2(t, path) {
+			if verify.LlamaOpens(t, path) {
 				t.Skip("llama.cpp opens the model itself")
 			}
 			other := twin(t, path)

@@ -8,7 +8,8 @@ import (
 	"github.com/ggtune/ggtune/engine/gguf"
 )
 
-// TB is the part of testing.TB that NeedLlama needs; naming it here keeps the testing package out of the binary.
+// TB is the part of testing.TB that NeedLlama and LlamaOpens need; naming it here keeps the testing package out of the
+// binary.
 type TB interface {
 	Helper()
 	Fatal(args ...any)
@@ -19,14 +20,26 @@ type TB interface {
 // architecture: one that is newer than the Go module's. It gives path.
 func NeedLlama(tb TB, path string) string {
 	tb.Helper()
-	err := known(path)
-	if errors.Is(err, llama.ErrUnknownArch) {
+	if err := unknown(tb, path); err != nil {
 		tb.Skip(err)
 	}
-	if err != nil {
+	return path
+}
+
+// LlamaOpens says whether the linked llama.cpp knows the architecture of the model at path.
+func LlamaOpens(tb TB, path string) bool {
+	tb.Helper()
+	return unknown(tb, path) == nil
+}
+
+// unknown gives the error of a llama.cpp that does not know the architecture, and ends a test at any other.
+func unknown(tb TB, path string) error {
+	tb.Helper()
+	err := known(path)
+	if err != nil && !errors.Is(err, llama.ErrUnknownArch) {
 		tb.Fatal(err)
 	}
-	return path
+	return err
 }
 
 // known asks llama.cpp where it may not know the architecture.

@@ -126,8 +126,9 @@ func (r *reference) compute(ctx context.Context, ref *referenceModel, rows *enco
 				}
 				last = time.Now()
 			}
+		} else {
+			r.note(m)
 		}
-		r.note(m)
 		done += len(m.Batch.Rows)
 		progress(done)
 		c = next
